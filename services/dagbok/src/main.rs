@@ -1,0 +1,2 @@
+//! The `dagbok` binary.
+fn main() {}

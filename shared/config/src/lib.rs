@@ -1,0 +1,1 @@
+//! dagbok-config.

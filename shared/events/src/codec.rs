@@ -1,0 +1,53 @@
+//! The one place that turns records into bytes: MessagePack with named fields.
+//!
+//! Named, because positions break when a field is added in the middle. Every encoder goes through
+//! here so that no positional form slips into a log.
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::Record;
+
+/// Stored bytes that can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Written by a newer Dagbok, which knows facts that this one does not.
+    #[error("the record was written by a newer version ({0}); run that version or a later one")]
+    Newer(String),
+    /// Not a record.
+    #[error("the bytes are no record: {0}")]
+    Malformed(String),
+    /// Whole, and something after it.
+    #[error("{0} bytes follow the record")]
+    Trailing(usize),
+}
+
+/// Encodes a record.
+pub fn encode(record: &Record) -> Vec<u8> {
+    encode_any(record)
+}
+
+/// Decodes a record, all bytes of it.
+pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
+    decode_any(bytes)
+}
+
+/// Encodes anything of ours that is stored or sent.
+pub fn encode_any<T: Serialize>(value: &T) -> Vec<u8> {
+    rmp_serde::to_vec_named(value).expect("our types have no maps with odd keys and memory does not fail")
+}
+
+/// Decodes anything that [`encode_any`] wrote.
+pub fn decode_any<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let mut rest = bytes;
+    let value = {
+        let mut decoder = rmp_serde::Deserializer::new(&mut rest);
+        T::deserialize(&mut decoder).map_err(|error| {
+            let text = error.to_string();
+            if text.contains("unknown variant") {
+                DecodeError::Newer(text)
+            } else {
+                DecodeError::Malformed(text)
+            }
+        })?
+    };
+    if rest.is_empty() { Ok(value) } else { Err(DecodeError::Trailing(rest.len())) }
+}

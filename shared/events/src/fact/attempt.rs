@@ -1,0 +1,251 @@
+//! Facts about tries: each has exactly one of the terminal ones (succeeded, failed, skipped, lost,
+//! cancelled, returned).
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, ExecutorId, Failure, MapIndex, Payload, TaskId, Timestamp, TryNumber, Usage};
+
+/// See [`crate::Fact::TryStarted`]. Scope: the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TryStarted {
+    /// Which task.
+    pub task_id: TaskId,
+    /// Which copy.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// Which try.
+    pub try_number: TryNumber,
+    /// Who runs it.
+    pub executor: ExecutorId,
+    /// On which machine.
+    pub hostname: String,
+    /// As which process there.
+    pub pid: u32,
+    /// When, by the executor's clock.
+    pub started_at: Timestamp,
+    /// Digests of what it saw, by name: `bundle`, `python`, `conf`.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub inputs: std::collections::BTreeMap<String, String>,
+}
+
+/// Where a try's log lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogRef {
+    /// Its address.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Lines in it.
+    pub lines: u64,
+    /// Lines that the cap left out.
+    #[serde(default)]
+    pub dropped: u64,
+}
+
+/// See [`crate::Fact::TrySucceeded`]. Scope: the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TrySucceeded {
+    /// Which task.
+    pub task_id: TaskId,
+    /// Which copy.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// Which try.
+    pub try_number: TryNumber,
+    /// When, by the executor's clock.
+    pub ended_at: Timestamp,
+    /// What it used.
+    #[serde(default)]
+    pub usage: Usage,
+    /// What it wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogRef>,
+}
+
+/// See [`crate::Fact::TryFailed`]. Scope: the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TryFailed {
+    /// Which task.
+    pub task_id: TaskId,
+    /// Which copy.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// Which try.
+    pub try_number: TryNumber,
+    /// When, by the executor's clock.
+    pub ended_at: Timestamp,
+    /// How and whose.
+    pub failure: Failure,
+    /// When the next try is due; `None` where this was the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+    /// What it used.
+    #[serde(default)]
+    pub usage: Usage,
+    /// What it wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogRef>,
+}
+
+/// See [`crate::Fact::TrySkipped`]. Scope: the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TrySkipped {
+    /// Which task.
+    pub task_id: TaskId,
+    /// Which copy.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// Which try.
+    pub try_number: TryNumber,
+    /// When, by the executor's clock.
+    pub ended_at: Timestamp,
+    /// What the code said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// What it used.
+    #[serde(default)]
+    pub usage: Usage,
+    /// What it wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogRef>,
+}
+
+/// How an executor was found to be gone.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum LostWhy {
+    /// Its presence was not renewed for a lease.
+    ExecutorGone,
+    /// It is there, and says that it does not hold the try.
+    NotHeld,
+    /// It killed its own processes because it could not renew its lease.
+    Fenced,
+    /// It was told to stop and the try did not end in time.
+    Drained,
+}
+
+/// See [`crate::Fact::TryLost`]. Scope: the run. The system's fault: uses up none of the user's retries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TryLost {
+    /// Which task.
+    pub task_id: TaskId,
+    /// Which copy.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// Which try.
+    pub try_number: TryNumber,
+    /// Who had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<ExecutorId>,
+    /// How that was found.
+    pub why: LostWhy,
+    /// When the next try is due; `None` where the limit of losses is reached, which fails the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+}
+
+/// See [`crate::Fact::TryCancelled`]. Scope: the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TryCancelled {
+    /// Which task.
+    pub task_id: TaskId,
+    /// Which copy.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// Which try.
+    pub try_number: TryNumber,
+}
+
+/// See [`crate::Fact::TryReturned`]. Scope: the run. The task is queued again as another try.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TryReturned {
+    /// Which task.
+    pub task_id: TaskId,
+    /// Which copy.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// Which try.
+    pub try_number: TryNumber,
+    /// Who handed it back.
+    pub executor: ExecutorId,
+}
+
+/// See [`crate::Fact::XComPushed`]. Scope: the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct XComPushed {
+    /// Whose value.
+    pub task_id: TaskId,
+    /// Which copy's.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// By which try.
+    pub try_number: TryNumber,
+    /// Under which name; `return_value` for what the task returned.
+    pub key: String,
+    /// The value, as JSON text; `None` deletes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Payload>,
+}
+
+/// Why a report was refused.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusedWhy {
+    /// The namespace has no such run.
+    NoSuchRun,
+    /// The run has no such task.
+    NoSuchTask,
+    /// The try is over, or was never queued.
+    NotInFlight,
+    /// Another executor holds the try.
+    HeldByAnother,
+    /// The run is over.
+    RunOver,
+}
+
+/// What a refused report claimed.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ForeignReport {
+    /// That the try began.
+    Started,
+    /// That it succeeded.
+    Succeeded,
+    /// That it failed.
+    Failed,
+    /// That it skipped.
+    Skipped,
+    /// That it pushed a value.
+    XCom,
+    /// That it was handed back.
+    Returned,
+    /// That it was lost.
+    Lost,
+}
+
+/// See [`crate::Fact::ReportRefused`]. Scope: the run that it named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReportRefused {
+    /// The task that it named.
+    pub task_id: TaskId,
+    /// The copy that it named.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// The try that it named.
+    pub try_number: TryNumber,
+    /// What it claimed.
+    pub report: ForeignReport,
+    /// Who sent it.
+    pub executor: ExecutorId,
+    /// Why it was refused.
+    pub why: RefusedWhy,
+    /// The log that came with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogRef>,
+}

@@ -1,0 +1,111 @@
+//! Facts about DAGs, their files and their schedules.
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{DagId, DagSpec, DagVersion, Digest, Interval, Micros, Timestamp};
+
+/// See [`crate::Fact::DagRegistered`]. Scope: the DAG.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DagRegistered {
+    /// Rises by one with each meaning.
+    pub version: DagVersion,
+    /// Hash of the canonical form of `spec`, without where it was read.
+    pub spec_digest: Digest,
+    /// The code as it was: the folder's content-addressed bundle.
+    pub bundle: Digest,
+    /// The DAG.
+    pub spec: DagSpec,
+    /// Whether it is paused now, for a DAG seen for the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+}
+
+/// See [`crate::Fact::DagImportFailed`]. Scope: the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DagImportFailed {
+    /// The line that failed, from 1, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// The exception's class, or `Timeout`, `Crash`.
+    pub exception: String,
+    /// One line for people.
+    pub message: String,
+    /// The traceback, cut to the published limit.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub traceback: String,
+    /// DAGs registered from this file before, which stay in force as they were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keeps: Vec<DagId>,
+}
+
+/// See [`crate::Fact::DagImportRecovered`]. Scope: the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DagImportRecovered {
+    /// Whether the file is gone rather than mended.
+    #[serde(default)]
+    pub removed: bool,
+}
+
+/// See [`crate::Fact::DagDisappeared`]. Scope: the DAG.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DagDisappeared {
+    /// Where it last was.
+    pub file: String,
+    /// Whether the whole file is gone.
+    pub file_gone: bool,
+}
+
+/// See [`crate::Fact::DagPaused`]. Scope: the DAG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DagPaused {}
+
+/// See [`crate::Fact::DagUnpaused`]. Scope: the DAG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DagUnpaused {}
+
+/// See [`crate::Fact::RunExpected`]. Scope: the DAG, or the run before. Replaces the promise before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunExpected {
+    /// The run's logical date; `None` withdraws the promise: nothing is expected any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logical_date: Option<Timestamp>,
+    /// What it stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_interval: Option<Interval>,
+    /// When it should be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
+    /// How much later than due is still in order.
+    #[serde(default)]
+    pub grace: Micros,
+    /// Who is to be told; empty where the DAG names nobody.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner: String,
+}
+
+/// See [`crate::Fact::RunMissed`]. Scope: the DAG.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunMissed {
+    /// The first missed run's logical date.
+    pub first: Timestamp,
+    /// The last one's.
+    pub last: Timestamp,
+    /// How many, counted up to the published limit.
+    pub count: u32,
+    /// Why they did not happen.
+    pub why: MissedWhy,
+}
+
+/// Why promised runs did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MissedWhy {
+    /// The DAG was paused.
+    Paused,
+    /// No scheduler was running, and the DAG does not catch up.
+    NoScheduler,
+    /// The schedule was changed or the DAG went away.
+    ScheduleChanged,
+    /// `max_active_runs` were running until the next was due, and the DAG does not catch up.
+    TooManyActive,
+}

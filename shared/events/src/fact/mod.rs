@@ -1,0 +1,85 @@
+//! The facts, one file for what each is about. Past tense, noun first; only ever added to.
+mod attempt;
+mod dag;
+mod run;
+mod shared;
+mod task;
+
+pub use attempt::{
+    ForeignReport, LogRef, LostWhy, RefusedWhy, ReportRefused, TryCancelled, TryFailed, TryLost,
+    TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
+};
+pub use dag::{
+    DagDisappeared, DagImportFailed, DagImportRecovered, DagPaused, DagRegistered, DagUnpaused,
+    RunExpected, RunMissed, MissedWhy,
+};
+pub use run::{
+    Payload, RunCancelled, RunCreated, RunFailed, RunStarted, RunSucceeded, RunTimedOut, RunType,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+pub use shared::{ExecutorJoined, ExecutorLeft, LeftWhy, LimitsSet, PoolSet};
+pub use task::{RuledOut, TaskQueued, TaskRuledOut};
+
+/// Something that happened. Which DAG, run or executor it happened to is said by the record's scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Fact {
+    /// A DAG was read for the first time, or its meaning changed.
+    DagRegistered(Box<DagRegistered>),
+    /// A file could not be read; what was registered from it before stays in force.
+    DagImportFailed(Box<DagImportFailed>),
+    /// A file that could not be read can be read again.
+    DagImportRecovered(DagImportRecovered),
+    /// A DAG is no longer in its file, or the file is gone.
+    DagDisappeared(DagDisappeared),
+    /// No new runs by schedule, and none starts.
+    DagPaused(DagPaused),
+    /// Runs are made and started again.
+    DagUnpaused(DagUnpaused),
+    /// The schedule promises a run: written ahead, so that its absence can be seen.
+    RunExpected(RunExpected),
+    /// Promised runs did not happen and won't.
+    RunMissed(RunMissed),
+    /// A run came into being.
+    RunCreated(Box<RunCreated>),
+    /// A run may queue its tasks.
+    RunStarted(RunStarted),
+    /// A run is over and succeeded.
+    RunSucceeded(RunSucceeded),
+    /// A run is over and failed.
+    RunFailed(RunFailed),
+    /// A run took longer than `dagrun_timeout` and failed.
+    RunTimedOut(RunTimedOut),
+    /// A run was ended by somebody.
+    RunCancelled(RunCancelled),
+    /// A try was offered to the executors.
+    TaskQueued(TaskQueued),
+    /// A task will not run.
+    TaskRuledOut(TaskRuledOut),
+    /// An executor began a try.
+    TryStarted(Box<TryStarted>),
+    /// A try succeeded.
+    TrySucceeded(Box<TrySucceeded>),
+    /// A try failed.
+    TryFailed(Box<TryFailed>),
+    /// The user's code said to skip.
+    TrySkipped(Box<TrySkipped>),
+    /// A try's executor is gone, with no word of how it ended.
+    TryLost(TryLost),
+    /// A try was ended because its run was.
+    TryCancelled(TryCancelled),
+    /// An executor handed a try back without starting it.
+    TryReturned(TryReturned),
+    /// A task handed on a value.
+    XComPushed(XComPushed),
+    /// A report was refused and is kept as evidence; it changed nothing.
+    ReportRefused(Box<ReportRefused>),
+    /// A pool has this many slots from now on.
+    PoolSet(PoolSet),
+    /// The namespace's limits from now on.
+    LimitsSet(LimitsSet),
+    /// An executor came.
+    ExecutorJoined(Box<ExecutorJoined>),
+    /// An executor went.
+    ExecutorLeft(ExecutorLeft),
+}

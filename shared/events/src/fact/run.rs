@@ -1,0 +1,83 @@
+//! Facts about runs.
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{DagVersion, Digest, Interval, TaskId, Timestamp};
+
+/// How a run came about.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum RunType {
+    /// Somebody triggered it.
+    Manual,
+    /// The schedule made it.
+    Scheduled,
+    /// A backfill made it.
+    Backfill,
+    /// An asset's update made it.
+    AssetTriggered,
+}
+
+/// JSON in text, beside the log where it is large.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Payload {
+    /// The text itself.
+    Inline(String),
+    /// Where the text is.
+    Blob {
+        /// Its address.
+        digest: Digest,
+        /// Its length in bytes.
+        size: u64,
+    },
+}
+
+/// See [`crate::Fact::RunCreated`]. Scope: the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunCreated {
+    /// How it came about.
+    pub run_type: RunType,
+    /// What it stands for; a manual run of the newer era may have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logical_date: Option<Timestamp>,
+    /// The data it covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_interval: Option<Interval>,
+    /// Not before this.
+    pub run_after: Timestamp,
+    /// Which meaning of the DAG it runs, whatever becomes of the file.
+    pub version: DagVersion,
+    /// Which code it runs.
+    pub bundle: Digest,
+    /// What whoever triggered it passed along: a JSON object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conf: Option<Payload>,
+    /// What whoever triggered it wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// See [`crate::Fact::RunStarted`]. Scope: the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunStarted {}
+
+/// See [`crate::Fact::RunSucceeded`]. Scope: the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunSucceeded {}
+
+/// See [`crate::Fact::RunFailed`]. Scope: the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunFailed {
+    /// The leaves that failed it, up to the published limit.
+    pub failed: Vec<TaskId>,
+}
+
+/// See [`crate::Fact::RunTimedOut`]. Scope: the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunTimedOut {}
+
+/// See [`crate::Fact::RunCancelled`]. Scope: the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunCancelled {}

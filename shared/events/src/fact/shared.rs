@@ -1,0 +1,58 @@
+//! Facts about what runs share: pools, limits, executors.
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{PoolName, QueueName};
+
+/// See [`crate::Fact::PoolSet`]. Scope: the namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolSet {
+    /// Which pool.
+    pub pool: PoolName,
+    /// How many slots.
+    pub slots: u32,
+}
+
+/// See [`crate::Fact::LimitsSet`]. Scope: the namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LimitsSet {
+    /// Tries in flight at once, over all DAGs.
+    pub parallelism: u32,
+    /// Losses after which a task fails.
+    pub max_losses: u16,
+}
+
+/// See [`crate::Fact::ExecutorJoined`]. Scope: the executor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExecutorJoined {
+    /// Its machine.
+    pub hostname: String,
+    /// How many tries it can hold.
+    pub slots: u32,
+    /// Which queues it pulls from.
+    pub queues: Vec<QueueName>,
+    /// Its build.
+    pub version: String,
+    /// Its Python.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub python: String,
+}
+
+/// How an executor went.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftWhy {
+    /// It said goodbye.
+    Drained,
+    /// Its presence was not renewed for a lease.
+    Gone,
+}
+
+/// See [`crate::Fact::ExecutorLeft`]. Scope: the executor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExecutorLeft {
+    /// How.
+    pub why: LeftWhy,
+}

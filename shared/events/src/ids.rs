@@ -1,0 +1,182 @@
+//! Newtype ids: parsed once at the edge, trusted from then on.
+use std::{borrow::Borrow, fmt, num::NonZeroU16, sync::Arc};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An id that broke its rules.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{raw}` is not a valid {kind}: {rule}")]
+pub struct BadId {
+    /// What it was meant to be, as a person says it.
+    pub kind: &'static str,
+    /// The text that was refused.
+    pub raw: String,
+    /// What would be accepted.
+    pub rule: &'static str,
+}
+
+macro_rules! name_id {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $max:literal, $ok:expr, $rule:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+        #[serde(try_from = "String", into = "String")]
+        #[schemars(with = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks the id's rules and takes it over.
+            pub fn new(raw: impl Into<Arc<str>>) -> Result<Self, BadId> {
+                let raw = raw.into();
+                let ok: fn(char) -> bool = $ok;
+                if !raw.is_empty() && raw.len() <= $max && raw.chars().all(ok) {
+                    Ok(Self(raw))
+                } else {
+                    Err(BadId { kind: $kind, raw: raw.to_string(), rule: $rule })
+                }
+            }
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = BadId;
+            fn try_from(raw: String) -> Result<Self, BadId> {
+                Self::new(raw)
+            }
+        }
+        impl std::str::FromStr for $name {
+            type Err = BadId;
+            fn from_str(raw: &str) -> Result<Self, BadId> {
+                Self::new(raw)
+            }
+        }
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.0.to_string()
+            }
+        }
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+fn key_char(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '.' | '-')
+}
+
+name_id! { /// A DAG's name, unique in a namespace.
+DagId, "DAG id", 250, key_char, "1 to 250 bytes of letters, digits, `_`, `.` and `-`" }
+name_id! { /// A task's name within its DAG, with its groups' prefixes.
+TaskId, "task id", 250, key_char, "1 to 250 bytes of letters, digits, `_`, `.` and `-`" }
+name_id! { /// One run of a DAG, unique within it.
+RunId, "run id", 250, |c| c.is_ascii_alphanumeric() || "_.~:+-".contains(c),
+"1 to 250 of `A-Z a-z 0-9 _ . ~ : + -`" }
+name_id! { /// A pool of slots that tasks share.
+PoolName, "pool name", 256, |c| !c.is_control(), "1 to 256 bytes without control characters" }
+name_id! { /// A queue that executors pull from.
+QueueName, "queue name", 256, key_char, "1 to 256 bytes of letters, digits, `_`, `.` and `-`" }
+name_id! { /// One life of one executor process: a restart is another id.
+ExecutorId, "executor id", 128, key_char, "1 to 128 bytes of letters, digits, `_`, `.` and `-`" }
+name_id! { /// A command's id, chosen by whoever sends it; sending it twice does it once.
+CommandId, "command id", 128, |c| c.is_ascii_alphanumeric() || "_.:-".contains(c),
+"1 to 128 of `A-Z a-z 0-9 _ . : -`" }
+name_id! { /// A SHA-256 in lower-case hexadecimal: the address of a blob.
+Digest, "digest", 64, |c| c.is_ascii_digit() || ('a'..='f').contains(&c), "64 lower-case hexadecimal digits" }
+
+/// Which copy of a mapped task; [`MapIndex::UNMAPPED`] (−1, as in Airflow) for a plain one.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(transparent)]
+pub struct MapIndex(pub i32);
+
+impl MapIndex {
+    /// A task that is not mapped.
+    pub const UNMAPPED: Self = Self(-1);
+
+    /// Whether this is a plain task.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+    pub const fn is_unmapped(&self) -> bool {
+        self.0 == -1
+    }
+}
+
+impl Default for MapIndex {
+    fn default() -> Self {
+        Self::UNMAPPED
+    }
+}
+
+/// Counts tries from one, as Airflow's UI does. It only ever rises, which makes it the fencing token.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(transparent)]
+pub struct TryNumber(NonZeroU16);
+
+impl TryNumber {
+    /// The first try.
+    pub const FIRST: Self = Self(NonZeroU16::MIN);
+
+    /// The try with this number; `None` for zero.
+    pub const fn new(n: u16) -> Option<Self> {
+        match NonZeroU16::new(n) {
+            Some(n) => Some(Self(n)),
+            None => None,
+        }
+    }
+
+    /// The one after this.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// How many tries this makes.
+    pub const fn get(self) -> u16 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for TryNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One try of one task of one run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct TryKey {
+    /// Whose DAG.
+    pub dag_id: DagId,
+    /// Which run of it.
+    pub run_id: RunId,
+    /// Which task of that.
+    pub task_id: TaskId,
+    /// Which copy, where mapped.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// Which try.
+    pub try_number: TryNumber,
+}
+
+impl fmt::Display for TryKey {
+    /// `dag/run/task/try`, with `[n]` after the task where it is mapped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.dag_id, self.run_id, self.task_id)?;
+        if !self.map_index.is_unmapped() {
+            write!(f, "[{}]", self.map_index.0)?;
+        }
+        write!(f, "/{}", self.try_number)
+    }
+}

@@ -1,0 +1,29 @@
+//! The facts: what happened to DAGs, runs, tasks and tries, and the ids they carry.
+//!
+//! Every type here is stored for ever, so it only ever grows: add a variant or an optional field,
+//! never rename, retype or remove one. There is no behaviour here beyond encoding; what follows
+//! from a fact is the business of `dagbok-domain`.
+mod codec;
+mod fact;
+mod failure;
+mod ids;
+mod json;
+mod record;
+mod spec;
+mod subject;
+mod time;
+
+pub use codec::{DecodeError, decode, decode_any, encode, encode_any};
+pub use fact::*;
+pub use failure::{Failure, FailureKind, Fault, Usage};
+pub use ids::{
+    BadId, CommandId, DagId, Digest, ExecutorId, MapIndex, PoolName, QueueName, RunId, TaskId, TryKey,
+    TryNumber,
+};
+pub use json::entry_json;
+pub use record::{Actor, Cause, Record, RunKey, Scope, TraceContext};
+pub use spec::{
+    DagSpec, DagVersion, Schedule, SourceLocation, TaskSpec, Timetable, TriggerRule,
+};
+pub use subject::{BadSubject, escape_token, subject_of, unescape_token};
+pub use time::{Interval, Micros, Timestamp};

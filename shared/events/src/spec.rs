@@ -1,0 +1,250 @@
+//! A DAG as the processor read it from its file: what the rules need, and what people look at.
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{DagId, Interval, Micros, PoolName, QueueName, TaskId, Timestamp};
+
+/// Numbers a DAG's meanings from one; a new one only when the canonical hash changed.
+pub type DagVersion = u32;
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// A DAG, whole. Its canonical hash is over this without [`DagSpec::source`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DagSpec {
+    /// Name, unique in the namespace.
+    pub dag_id: DagId,
+    /// Name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// One line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Markdown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doc_md: Option<String>,
+    /// From `default_args` and the tasks, joined by `, ` where they differ; empty where nobody said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner: String,
+    /// Sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// When runs are made.
+    pub schedule: Schedule,
+    /// First instant that a scheduled run may stand for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_date: Option<Timestamp>,
+    /// Last instant that a scheduled run may stand for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_date: Option<Timestamp>,
+    /// Whether runs that were missed are made up for.
+    #[serde(default)]
+    pub catchup: bool,
+    /// Runs of this DAG that may be running at once.
+    pub max_active_runs: u32,
+    /// Tries of this DAG that may be in flight at once, over all runs.
+    pub max_active_tasks: u32,
+    /// A run older than this fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dagrun_timeout: Option<Micros>,
+    /// Whether a DAG seen for the first time starts paused; `None` leaves it to the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_paused_upon_creation: Option<bool>,
+    /// Default parameters as a JSON object in text; a run's conf lies over them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub params: Option<String>,
+    /// Upstreams before downstreams, otherwise in the file's order.
+    pub tasks: Vec<TaskSpec>,
+    /// Where it was read; left out of the canonical hash.
+    pub source: SourceLocation,
+}
+
+/// Where a DAG stands in the folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SourceLocation {
+    /// Path within the DAG folder, `/` between its parts.
+    pub file: String,
+    /// Line of the DAG's construction, from 1; 0 where unknown.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub line: u32,
+}
+
+/// When runs are made, and what people wrote to say so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Schedule {
+    /// As written in the file: `@daily`, `0 2 * * *`, `1 day, 0:00:00`; `None` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The rule.
+    pub timetable: Timetable,
+    /// IANA name, or a fixed offset such as `+02:00`.
+    pub timezone: String,
+}
+
+/// Airflow's timetables. The data-interval ones are those of Airflow 2, where a run is made when its
+/// interval is over; the trigger ones those of Airflow 3, where the interval is empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Timetable {
+    /// No schedule: only by trigger.
+    Manual,
+    /// One run, as soon as the start date is reached.
+    Once,
+    /// A new run as soon as the last is over.
+    Continuous,
+    /// Cron expression, five or six fields in croniter's dialect, presets resolved.
+    CronDataInterval {
+        /// The expression.
+        expression: String,
+    },
+    /// Cron expression with empty intervals.
+    CronTrigger {
+        /// The expression.
+        expression: String,
+    },
+    /// Every so often, counted from the last run or the start date.
+    DeltaDataInterval {
+        /// Fixed part.
+        every: Micros,
+        /// Calendar months, where the delta is a `relativedelta`.
+        #[serde(default, skip_serializing_if = "is_default")]
+        months: i32,
+    },
+    /// Every so often, with empty intervals.
+    DeltaTrigger {
+        /// Fixed part.
+        every: Micros,
+        /// Calendar months, where the delta is a `relativedelta`.
+        #[serde(default, skip_serializing_if = "is_default")]
+        months: i32,
+    },
+    /// Each of these, in order.
+    Events {
+        /// The instants, as intervals.
+        dates: Vec<Interval>,
+    },
+}
+
+/// Airflow's trigger rules.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum TriggerRule {
+    /// Every direct upstream succeeded.
+    #[default]
+    AllSuccess,
+    /// Every direct upstream failed or was ruled out by a failure.
+    AllFailed,
+    /// Every direct upstream is done, however it ended.
+    AllDone,
+    /// Every direct upstream is done and at least one succeeded.
+    AllDoneMinOneSuccess,
+    /// Every direct upstream is done, and every setup among them succeeded.
+    AllDoneSetupSuccess,
+    /// Every direct upstream was skipped.
+    AllSkipped,
+    /// At least one direct upstream succeeded.
+    OneSuccess,
+    /// At least one direct upstream failed.
+    OneFailed,
+    /// At least one direct upstream succeeded or failed.
+    OneDone,
+    /// No direct upstream failed.
+    NoneFailed,
+    /// No direct upstream failed, and at least one succeeded.
+    NoneFailedMinOneSuccess,
+    /// No direct upstream was skipped.
+    NoneSkipped,
+    /// At once, whatever the upstreams do.
+    Always,
+}
+
+fn default_pool() -> PoolName {
+    PoolName::new("default_pool").expect("a constant within the rules")
+}
+fn is_default_pool(pool: &PoolName) -> bool {
+    pool.as_str() == "default_pool"
+}
+fn default_queue() -> QueueName {
+    QueueName::new("default").expect("a constant within the rules")
+}
+fn is_default_queue(queue: &QueueName) -> bool {
+    queue.as_str() == "default"
+}
+fn one() -> u32 {
+    1
+}
+fn weight_one() -> i32 {
+    1
+}
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_one(n: &u32) -> bool {
+    *n == 1
+}
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_weight_one(n: &i32) -> bool {
+    *n == 1
+}
+fn retry_delay_default() -> Micros {
+    Micros::from_secs(300)
+}
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_retry_delay_default(delay: &Micros) -> bool {
+    *delay == retry_delay_default()
+}
+
+/// One task of a DAG. Fields at Airflow's defaults are left out of the stored form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskSpec {
+    /// Name, unique in the DAG.
+    pub task_id: TaskId,
+    /// The operator's class, without its module.
+    pub operator: String,
+    /// Direct upstreams, as places in [`DagSpec::tasks`], sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstream: Vec<u32>,
+    /// When upstream states let it run.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub trigger_rule: TriggerRule,
+    /// Extra tries after the first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub retries: u16,
+    /// Wait before a retry.
+    #[serde(default = "retry_delay_default", skip_serializing_if = "is_retry_delay_default")]
+    pub retry_delay: Micros,
+    /// Multiplies the wait for each further retry, in thousandths: 2000 doubles it; 0 keeps it the same.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub retry_backoff_milli: u32,
+    /// The longest wait that a backoff may reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_retry_delay: Option<Micros>,
+    /// A try that takes longer fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_timeout: Option<Micros>,
+    /// Where its slots come from.
+    #[serde(default = "default_pool", skip_serializing_if = "is_default_pool")]
+    pub pool: PoolName,
+    /// How many slots it takes there.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub pool_slots: u32,
+    /// Which executors may pull it.
+    #[serde(default = "default_queue", skip_serializing_if = "is_default_queue")]
+    pub queue: QueueName,
+    /// Higher goes first: the effective weight, after Airflow's weight rule.
+    #[serde(default = "weight_one", skip_serializing_if = "is_weight_one")]
+    pub priority_weight: i32,
+    /// Its own owner, where it differs from the DAG's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owner: String,
+    /// The task group it stands in, with the groups around it: `outer.inner`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Whether it is expanded over its inputs when the run gets there.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub is_mapped: bool,
+    /// Markdown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doc_md: Option<String>,
+}
