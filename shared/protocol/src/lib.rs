@@ -1,1 +1,18 @@
-//! dagbok-protocol.
+//! What services say to one another: commands and reports to the scheduler's inbox, its answers, work
+//! items to executors, their presence, and the names of queues, keys and subjects.
+//!
+//! Unlike facts these are not kept for ever, but old and new services talk to each other during an
+//! upgrade, so they grow the same way: new variants and optional fields only.
+mod answer;
+mod command;
+pub mod limits;
+pub mod names;
+mod presence;
+mod report;
+mod work;
+
+pub use answer::{Answer, Refusal, RefusalCode};
+pub use command::{Command, CommandBody, DagFile, ImportError, RegisteredDag, TriggerRun};
+pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
+pub use report::{Report, ReportBody, XComValue};
+pub use work::{RunContext, WorkItem};

@@ -1,0 +1,148 @@
+//! Commands: what people, the processor and executors ask the scheduler to decide.
+use dagbok_events::{
+    Actor, CommandId, DagId, DagSpec, Digest, ExecutorId, PoolName, RunId, Timestamp, TraceContext,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Report;
+
+/// A message to the inbox. Sending it twice with the same id does it once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Command {
+    /// Chosen by the sender, unique for ever (a UUIDv7 or better).
+    pub id: CommandId,
+    /// Who asks.
+    pub by: Actor,
+    /// When it was sent, by the sender's clock.
+    pub sent_at: Timestamp,
+    /// The signal subject that the [`crate::Answer`] goes to, where one is wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// Why, in the asker's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Trace context of the asker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
+    /// What is asked.
+    pub body: CommandBody,
+}
+
+/// What a command asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CommandBody {
+    /// Make a run.
+    TriggerRun(TriggerRun),
+    /// End a run.
+    CancelRun {
+        /// Whose.
+        dag_id: DagId,
+        /// Which.
+        run_id: RunId,
+    },
+    /// No new runs.
+    PauseDag {
+        /// Which.
+        dag_id: DagId,
+    },
+    /// Runs again.
+    UnpauseDag {
+        /// Which.
+        dag_id: DagId,
+    },
+    /// What a file holds now, all of it: registers, re-registers, and lets disappear what is not named.
+    DagFileRead(Box<DagFile>),
+    /// A file is gone, with its DAGs.
+    DagFileGone {
+        /// Its path in the folder.
+        file: String,
+    },
+    /// Set a pool's size.
+    SetPool {
+        /// Which.
+        pool: PoolName,
+        /// How many slots.
+        slots: u32,
+    },
+    /// Set the namespace's limits.
+    SetLimits {
+        /// Tries in flight at once, over all DAGs.
+        parallelism: u32,
+        /// Losses after which a task fails.
+        max_losses: u16,
+    },
+    /// What an executor has to say of a try.
+    Report(Box<Report>),
+    /// An executor came.
+    ExecutorJoined {
+        /// Which.
+        executor: ExecutorId,
+        /// The rest of what it says of itself.
+        presence: Box<crate::Presence>,
+    },
+    /// An executor said goodbye; the tries it still held are handed back or lost.
+    ExecutorLeft {
+        /// Which.
+        executor: ExecutorId,
+    },
+}
+
+/// Asks for a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TriggerRun {
+    /// Of which DAG.
+    pub dag_id: DagId,
+    /// Its id; made from the date where nobody chose one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<RunId>,
+    /// What it stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logical_date: Option<Timestamp>,
+    /// A JSON object in text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conf: Option<String>,
+    /// A note for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What the processor read from one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DagFile {
+    /// Its path in the folder.
+    pub file: String,
+    /// The folder as it was: a content-addressed bundle.
+    pub bundle: Digest,
+    /// What it defines.
+    pub dags: Vec<RegisteredDag>,
+    /// What went wrong: where there is an error, DAGs that are not named stay in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<ImportError>,
+    /// Whether DAGs seen for the first time are paused, where they don't say.
+    pub paused_at_creation: bool,
+}
+
+/// A DAG with the hash of its meaning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RegisteredDag {
+    /// Hash of the canonical form, without where it was read.
+    pub spec_digest: Digest,
+    /// The DAG.
+    pub spec: DagSpec,
+}
+
+/// Why a file, or a DAG in it, could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ImportError {
+    /// The line, from 1, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// The exception's class, or `Timeout`, `Crash`.
+    pub exception: String,
+    /// One line for people.
+    pub message: String,
+    /// The traceback.
+    #[serde(default)]
+    pub traceback: String,
+}

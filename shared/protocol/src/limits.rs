@@ -1,0 +1,34 @@
+//! Every published limit, in one place. Breaking one is a clear error, never a silent cut.
+
+/// The largest record, in bytes encoded. NATS' own default stops at 1 MiB.
+pub const RECORD_BYTES: usize = 1 << 20;
+/// An XCom, a conf or a note above this goes beside the log, in bytes of JSON.
+pub const INLINE_PAYLOAD_BYTES: usize = 4 << 10;
+/// The largest XCom or conf, in bytes of JSON.
+pub const PAYLOAD_BYTES: usize = 64 << 20;
+/// A traceback above this is cut in the record and kept whole as a blob, in bytes.
+pub const INLINE_TRACEBACK_BYTES: usize = 8 << 10;
+/// A message of a failure above this is cut, in bytes.
+pub const MESSAGE_BYTES: usize = 2 << 10;
+/// The log of one try: what is above is dropped in the middle, marked and counted, in bytes.
+pub const TRY_LOG_BYTES: usize = 64 << 20;
+/// One line of a try's log: what is above is cut and marked, in bytes.
+pub const LOG_LINE_BYTES: usize = 64 << 10;
+/// Tasks in one DAG.
+pub const TASKS_PER_DAG: usize = 20_000;
+/// A note on a run, in bytes.
+pub const NOTE_BYTES: usize = 4 << 10;
+/// Missed runs that one fact counts.
+pub const MISSED_COUNTED: u32 = 10_000;
+/// Failed tasks that one `RunFailed` names.
+pub const FAILED_NAMED: usize = 100;
+/// Command ids that the scheduler remembers, to know a second copy.
+pub const COMMANDS_REMEMBERED: usize = 16_384;
+/// Losses after which a task fails, unless set otherwise.
+pub const MAX_LOSSES: u16 = 10;
+/// Tries in flight at once over a namespace, unless set otherwise.
+pub const PARALLELISM: u32 = 1_024;
+/// Slots of `default_pool`, unless set otherwise.
+pub const DEFAULT_POOL_SLOTS: u32 = 128;
+/// Bytes of one bundle, packed.
+pub const BUNDLE_BYTES: usize = 256 << 20;

@@ -1,0 +1,63 @@
+//! The names that services meet under: queues, keys of the keyed state, signal subjects. One file, so
+//! that permissions can be written from it.
+use dagbok_events::{DagId, ExecutorId, MapIndex, QueueName, RunId, TaskId, TryKey, escape_token};
+
+/// The queue of commands and reports.
+pub const INBOX: &str = "inbox";
+
+/// The key of the scheduler's lease in the keyed state.
+pub const SCHEDULER_LEASE: &str = "lease/scheduler";
+
+/// The key under which the newest snapshot of the scheduler's fold is found.
+pub const SCHEDULER_SNAPSHOT: &str = "snapshot/scheduler";
+
+/// The prefix of [`presence_key`].
+pub const PRESENCE_PREFIX: &str = "presence/";
+
+/// The queue that executors of `queue` pull from.
+pub fn work_queue(queue: &QueueName) -> String {
+    format!("work.{}", escape_token(queue.as_str()))
+}
+
+/// The key of a work item: while it is stored or in flight no second copy is taken.
+pub fn work_key(key: &TryKey) -> String {
+    format!(
+        "{}.{}.{}.{}.{}",
+        escape_token(key.dag_id.as_str()),
+        escape_token(key.run_id.as_str()),
+        escape_token(key.task_id.as_str()),
+        key.map_index.0,
+        key.try_number
+    )
+}
+
+/// Where an executor keeps its presence.
+pub fn presence_key(executor: &ExecutorId) -> String {
+    format!("{PRESENCE_PREFIX}{executor}")
+}
+
+/// Where orders to an executor go.
+pub fn orders_subject(executor: &ExecutorId) -> String {
+    format!("orders.{}", escape_token(executor.as_str()))
+}
+
+/// Where the log of a try in flight is asked for.
+pub fn log_subject(executor: &ExecutorId) -> String {
+    format!("logs.{}", escape_token(executor.as_str()))
+}
+
+/// Where a fresh signal subject for one answer lies; `unique` is the command's id.
+pub fn answer_subject(unique: &str) -> String {
+    format!("answers.{}", escape_token(unique))
+}
+
+/// Where a task's value is read by other tasks, as JSON of a [`dagbok_events::Payload`]; written by the
+/// scheduler once the fact is in the log.
+pub fn xcom_key(dag_id: &DagId, run_id: &RunId, task_id: &TaskId, map: MapIndex, key: &str) -> String {
+    format!("{}{}/{}/{}", xcom_prefix(dag_id, run_id), escape_token(task_id.as_str()), map.0, escape_token(key))
+}
+
+/// The prefix of every [`xcom_key`] of a run.
+pub fn xcom_prefix(dag_id: &DagId, run_id: &RunId) -> String {
+    format!("xcom/{}/{}/", escape_token(dag_id.as_str()), escape_token(run_id.as_str()))
+}

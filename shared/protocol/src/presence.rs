@@ -1,0 +1,78 @@
+//! Executors' presence, orders to them, and how a running try's log is read from them.
+use dagbok_events::{ExecutorId, QueueName, Timestamp, TryKey};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What an executor keeps under [`crate::names::presence_key`], put anew about every quarter of a lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Presence {
+    /// Who.
+    pub executor: ExecutorId,
+    /// Its machine.
+    pub hostname: String,
+    /// How many tries it can hold.
+    pub slots: u32,
+    /// Which queues it pulls from.
+    pub queues: Vec<QueueName>,
+    /// Its build.
+    pub version: String,
+    /// Its Python's version.
+    #[serde(default)]
+    pub python: String,
+    /// Whether it takes no more work.
+    #[serde(default)]
+    pub draining: bool,
+    /// Rises with each put: a reader knows by it that the executor lives, whatever the clocks say.
+    pub beat: u64,
+    /// When it was put, by the executor's clock.
+    pub at: Timestamp,
+    /// The tries that it holds.
+    pub holds: Vec<HeldTry>,
+}
+
+/// A try in an executor's hands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeldTry {
+    /// Which.
+    pub key: TryKey,
+    /// As which process; `None` before it is started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+}
+
+/// An order to one executor, on [`crate::names::orders_subject`]; repeated while its presence shows that
+/// it was not heard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Order {
+    /// End this try's processes and say no more of it: it is not in flight any more.
+    Kill {
+        /// Which.
+        key: TryKey,
+        /// Why, for its log.
+        why: String,
+    },
+}
+
+/// Asks the executor that holds a try for its log so far, on [`crate::names::log_subject`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TryLogQuery {
+    /// Which try.
+    pub key: TryKey,
+    /// From which byte on.
+    pub offset: u64,
+    /// At most this many bytes.
+    pub max: u32,
+    /// How long to wait for more where there is nothing yet, in milliseconds.
+    pub wait_ms: u32,
+}
+
+/// A slice of a try's log: lines of JSON as described by the schema `task-log`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TryLogSlice {
+    /// Where the next slice begins.
+    pub next_offset: u64,
+    /// The lines, whole ones only.
+    pub lines: String,
+    /// Whether the try is over and nothing will follow.
+    pub complete: bool,
+}

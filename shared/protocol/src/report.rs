@@ -1,0 +1,81 @@
+//! Reports: what an executor says of a try. The scheduler accepts them or keeps them as refused.
+use dagbok_events::{ExecutorId, Failure, LogRef, LostWhy, Payload, Timestamp, TryKey, Usage};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One report about one try.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// Which try.
+    pub key: TryKey,
+    /// Who says so.
+    pub executor: ExecutorId,
+    /// When it happened, by the executor's clock.
+    pub at: Timestamp,
+    /// What happened.
+    pub body: ReportBody,
+}
+
+/// A value that a task hands on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct XComValue {
+    /// Its name; `return_value` for what the task returned.
+    pub key: String,
+    /// JSON text; `None` deletes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Payload>,
+}
+
+/// What happened to a try.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ReportBody {
+    /// Its process began. An answer is sent where asked for: a refusal means that the process must be killed.
+    Started {
+        /// On which machine.
+        hostname: String,
+        /// As which process there.
+        pid: u32,
+        /// Digests of what it saw, by name.
+        inputs: std::collections::BTreeMap<String, String>,
+    },
+    /// It pushed a value while running.
+    XCom(XComValue),
+    /// It succeeded.
+    Succeeded {
+        /// Values pushed since the last report, the returned one among them.
+        xcoms: Vec<XComValue>,
+        /// What it used.
+        usage: Usage,
+        /// What it wrote.
+        log: Option<LogRef>,
+    },
+    /// It failed.
+    Failed {
+        /// How and whose.
+        failure: Failure,
+        /// Values pushed since the last report.
+        xcoms: Vec<XComValue>,
+        /// What it used.
+        usage: Usage,
+        /// What it wrote.
+        log: Option<LogRef>,
+    },
+    /// Its code said to skip.
+    Skipped {
+        /// What the code said.
+        message: String,
+        /// Values pushed since the last report.
+        xcoms: Vec<XComValue>,
+        /// What it used.
+        usage: Usage,
+        /// What it wrote.
+        log: Option<LogRef>,
+    },
+    /// It is handed back without having been started.
+    Returned,
+    /// It is gone with no word: fenced, drained, or not held though the work item says so.
+    Lost {
+        /// How that came.
+        why: LostWhy,
+    },
+}

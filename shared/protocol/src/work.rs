@@ -1,0 +1,62 @@
+//! Work items: one try, with what an executor needs to run it and no more.
+use dagbok_events::{Digest, Interval, Micros, Payload, PoolName, QueueName, RunType, Timestamp, TryKey};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One try to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkItem {
+    /// Which try.
+    pub key: TryKey,
+    /// The sequence of the record that queued it.
+    pub queued_seq: u64,
+    /// When it was queued, by the scheduler's clock.
+    pub queued_at: Timestamp,
+    /// The code.
+    pub bundle: Digest,
+    /// The file in the bundle that defines the DAG.
+    pub file: String,
+    /// Whose slots it holds.
+    pub pool: PoolName,
+    /// Which queue it is on.
+    pub queue: QueueName,
+    /// Where the user's retries end: tries that may fail before the task does (Airflow's `max_tries`).
+    pub max_tries: u16,
+    /// Whether a failure of this try will be followed by another.
+    pub will_retry: bool,
+    /// The try fails after this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_timeout: Option<Micros>,
+    /// The run it belongs to.
+    pub run: RunContext,
+    /// Trace context of what caused the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+}
+
+/// What a task's context says of its run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunContext {
+    /// How it came about.
+    pub run_type: RunType,
+    /// What it stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logical_date: Option<Timestamp>,
+    /// The data it covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_interval: Option<Interval>,
+    /// Not before this.
+    pub run_after: Timestamp,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_date: Option<Timestamp>,
+    /// A JSON object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conf: Option<Payload>,
+    /// Who triggered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub triggered_by: Option<String>,
+    /// What they wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
