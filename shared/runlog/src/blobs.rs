@@ -1,0 +1,29 @@
+//! Blobs: bytes by their SHA-256. Putting the same bytes twice stores them once.
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use crate::PortResult;
+
+/// The address of `bytes`: SHA-256 in lower-case hexadecimal.
+pub fn digest_of(bytes: &[u8]) -> String {
+    let hash = Sha256::digest(bytes);
+    hash.iter().fold(String::with_capacity(64), |mut text, byte| {
+        use fmt::Write as _;
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
+        text
+    })
+}
+
+/// A namespace's blobs. What `get` returns always has the digest that was asked for.
+#[async_trait]
+pub trait Blobs: Send + Sync + fmt::Debug {
+    /// Stores `bytes` and returns their digest once they are as durable as the log's records.
+    async fn put(&self, bytes: Bytes) -> PortResult<String>;
+    /// The bytes with this digest; `None` where there are none. Damaged bytes are an error.
+    async fn get(&self, digest: &str) -> PortResult<Option<Bytes>>;
+    /// Whether they are there.
+    async fn has(&self, digest: &str) -> PortResult<bool>;
+}

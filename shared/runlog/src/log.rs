@@ -1,0 +1,91 @@
+//! The run log: entries in one total order, appended only by who knows the last one.
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use crate::{AppendError, PortResult};
+
+/// A place in the log. `Seq(0)` is before the first entry; numbers rise by one with no gap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// Before the first entry.
+    pub const ZERO: Self = Self(0);
+
+    /// The place `n` entries on.
+    #[must_use]
+    pub const fn plus(self, n: u64) -> Self {
+        Self(self.0 + n)
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Something to append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// What it is about, in dots and escaped tokens, without the namespace: `log.run.my_dag.run_1`;
+    /// see [`check_subject`](crate::limits::check_subject).
+    pub subject: String,
+    /// The record; at most [`RunLog::max_payload`] bytes.
+    pub payload: Bytes,
+}
+
+/// Something that was appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where.
+    pub seq: Seq,
+    /// What it is about.
+    pub subject: String,
+    /// The record.
+    pub payload: Bytes,
+}
+
+/// How much one read may bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// Entries; zero is taken as one, as an empty answer means the end of the log.
+    pub entries: usize,
+    /// Bytes of payload; the first entry always comes, however large.
+    pub bytes: usize,
+}
+
+impl Default for ReadLimit {
+    fn default() -> Self {
+        Self { entries: 4_096, bytes: 4 << 20 }
+    }
+}
+
+/// One namespace's log.
+#[async_trait]
+pub trait RunLog: Send + Sync + fmt::Debug {
+    /// Appends all of `drafts` after `expected`, in order, and returns the last one's place once all
+    /// are durable to the degree that the log was opened with. An empty list returns `expected`.
+    ///
+    /// On an error any prefix may have been appended: read before deciding again. A draft that is
+    /// too large, or whose subject is no subject, is refused before anything is written. Appends
+    /// take their turns in the order in which they were first polled, so that a writer who knows
+    /// what will be last need not wait for one answer before the next append.
+    async fn append(&self, expected: Seq, drafts: Vec<Draft>) -> Result<Seq, AppendError>;
+
+    /// Entries after `after`, oldest first; empty at the end of the log. Never waits for new ones.
+    async fn read(&self, after: Seq, limit: ReadLimit) -> PortResult<Vec<Entry>>;
+
+    /// The last entry's place; [`Seq::ZERO`] for an empty log.
+    async fn last(&self) -> PortResult<Seq>;
+
+    /// Entries after `after` in batches, for ever: what is there, then what comes. Entries are seen
+    /// only once durable. An error ends the stream; follow again from what was seen.
+    fn follow(&self, after: Seq) -> BoxStream<'static, PortResult<Vec<Entry>>>;
+
+    /// Largest payload of one draft, in bytes.
+    fn max_payload(&self) -> usize;
+}

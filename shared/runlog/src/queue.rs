@@ -1,0 +1,70 @@
+//! Queues: each item goes to one worker at a time, and comes again if that one goes silent.
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::PortResult;
+
+/// How a queue treats items. Opening a queue that exists changes its settings, for leases from then
+/// on, where the store can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// An item not acknowledged, nor renewed, for this long is delivered again.
+    pub lease: Duration,
+}
+
+/// What became of a publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// The item is stored.
+    New,
+    /// An item with this key is stored or in flight already; nothing was added.
+    AlreadyThere,
+}
+
+/// All queues of a namespace.
+#[async_trait]
+pub trait Queues: Send + Sync + fmt::Debug {
+    /// The queue `name` (`inbox`, `work.default`), made if it does not exist.
+    async fn open(&self, name: &str, settings: QueueSettings) -> PortResult<Arc<dyn Queue>>;
+}
+
+/// One queue: at least once, roughly in order.
+#[async_trait]
+pub trait Queue: Send + Sync + fmt::Debug {
+    /// Stores `payload` under `key` unless an unacknowledged item has that key. Any text may be a key.
+    async fn publish(&self, key: &str, payload: Bytes) -> PortResult<Published>;
+
+    /// Takes up to `max` items; waits up to `wait` for the first, then returns what there is.
+    async fn pull(&self, max: usize, wait: Duration) -> PortResult<Vec<Delivery>>;
+
+    /// Items stored, in flight ones too.
+    async fn depth(&self) -> PortResult<u64>;
+}
+
+/// An item in a worker's hands, until its lease ends.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The key it was published with.
+    pub key: String,
+    /// What was published.
+    pub payload: Bytes,
+    /// How often it has been delivered, this time included.
+    pub delivered: u32,
+    /// To say what became of it.
+    pub handle: Box<dyn DeliveryHandle>,
+}
+
+/// Says what became of a delivery. Dropping it without a word lets the lease run out. After the
+/// lease has ended an acknowledgement still removes the item, whoever has it now; the other words
+/// then promise nothing. None of them is an error for being late.
+#[async_trait]
+pub trait DeliveryHandle: Send + Sync + fmt::Debug {
+    /// The item is done with and is removed; returns once that is stored.
+    async fn ack(&self) -> PortResult<()>;
+    /// The work goes on: the lease starts anew.
+    async fn progress(&self) -> PortResult<()>;
+    /// The item is handed back, to be delivered again no sooner than after `delay`.
+    async fn nak(&self, delay: Duration) -> PortResult<()>;
+}
