@@ -1,1 +1,80 @@
-//! dagbok-telemetry.
+//! What a service shows of itself: log lines, metrics, traces.
+//!
+//! [`init`] is called once by the binary. Libraries log with `tracing` and count with [`metrics`],
+//! which works before and without [`init`], so that tests need no set-up. Nothing here is ever read to
+//! decide anything.
+mod logging;
+mod metrics;
+mod otlp;
+mod trace;
+
+pub use logging::{LogFormat, LogSettings};
+pub use metrics::{Metrics, metrics};
+pub use trace::{adopt, trace_context};
+
+use thiserror::Error;
+use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// Why telemetry could not be set up.
+#[derive(Debug, Error)]
+pub enum TelemetryError {
+    /// The filter in `DAGBOK_LOG` or the configuration is not one.
+    #[error(
+        "the log filter `{filter}` is not valid: {why}; write `info`, or `info,dagbok_scheduler=debug`"
+    )]
+    BadFilter {
+        /// What was written.
+        filter: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A standard `OTEL_` variable asks for what is not there.
+    #[error("{variable}={value} is not supported: {why}")]
+    Unsupported {
+        /// Which variable.
+        variable: &'static str,
+        /// What it said.
+        value: String,
+        /// What would be accepted.
+        why: &'static str,
+    },
+    /// An exporter could not be built.
+    #[error("the OpenTelemetry exporter could not be built: {0}")]
+    Exporter(String),
+    /// Somebody else has taken the process' log already.
+    #[error("the process logs already: {0}")]
+    Twice(String),
+}
+
+/// Keeps the exporters; [`Telemetry::finish`] sends what they still hold.
+#[derive(Debug)]
+#[must_use = "dropping it loses what the exporters still hold"]
+pub struct Telemetry {
+    exporters: otlp::Exporters,
+}
+
+impl Telemetry {
+    /// Sends what is still held; returns after at most a few seconds.
+    pub fn finish(self) {
+        self.exporters.finish();
+    }
+}
+
+/// Sets up the process' log, metrics and traces as `service` (`dagbok-scheduler`, …).
+///
+/// OTLP is switched on by the standard `OTEL_` variables alone.
+pub fn init(service: &'static str, settings: &LogSettings) -> Result<Telemetry, TelemetryError> {
+    let exporters = otlp::Exporters::from_environment(service)?;
+    metrics::install(exporters.meter_reader()?, exporters.resource());
+    let traces = exporters.tracer().map(|tracer| {
+        tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_filter(tracing_subscriber::filter::filter_fn(|meta| !otlp::is_own(meta.target())))
+    });
+    tracing_subscriber::registry()
+        .with(logging::layer(settings)?)
+        .with(traces)
+        .try_init()
+        .map_err(|error| TelemetryError::Twice(error.to_string()))?;
+    Ok(Telemetry { exporters })
+}

@@ -1,0 +1,63 @@
+//! Log lines on stderr: for eyes on a terminal, one JSON object a line otherwise.
+use std::io::IsTerminal as _;
+
+use tracing::Subscriber;
+use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
+
+use crate::TelemetryError;
+
+/// Replaces the configured filter for one start.
+const FILTER_VARIABLE: &str = "DAGBOK_LOG";
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For eyes where stderr is a terminal, JSON where it is not.
+    #[default]
+    Auto,
+    /// For eyes.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// In `tracing`'s syntax: `info,dagbok_scheduler=debug`. `DAGBOK_LOG` goes before it.
+    pub filter: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: LogFormat::Auto }
+    }
+}
+
+/// The layer that writes lines.
+pub(crate) fn layer<S>(
+    settings: &LogSettings,
+) -> Result<Box<dyn Layer<S> + Send + Sync>, TelemetryError>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let text = std::env::var(FILTER_VARIABLE).unwrap_or_else(|_| settings.filter.clone());
+    let filter = EnvFilter::builder()
+        .parse(&text)
+        .map_err(|error| TelemetryError::BadFilter { filter: text, why: error.to_string() })?;
+    let terminal = std::io::stderr().is_terminal();
+    let json = match settings.format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    Ok(if json {
+        lines.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed()
+    } else {
+        let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        lines.compact().with_ansi(color).with_target(false).with_filter(filter).boxed()
+    })
+}
