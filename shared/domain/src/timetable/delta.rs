@@ -1,0 +1,104 @@
+//! Every so often: a fixed length, calendar months, or both, counted in UTC.
+use dagbok_events::{Micros, Timestamp};
+use jiff::{SignedDuration, Span, tz::TimeZone};
+
+use super::Missed;
+use super::error::BadSchedule;
+use super::ticks::Ticks;
+
+/// Calendar months must move time forward by a day at least, so that stepping over decades ends.
+const DAY: i64 = 86_400_000_000;
+
+/// A delta.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DeltaTicks {
+    every: i64,
+    months: i32,
+}
+
+impl DeltaTicks {
+    /// Refuses what does not move time forward.
+    pub(super) fn new(every: Micros, months: i32) -> Result<Self, BadSchedule> {
+        let refused = BadSchedule::Delta { months, micros: every.0 };
+        let shortest =
+            i64::from(months).checked_mul(28 * DAY).and_then(|months| months.checked_add(every.0));
+        let least = if months == 0 { 1 } else { DAY };
+        if months < 0 || shortest.is_none_or(|shortest| shortest < least) {
+            return Err(refused);
+        }
+        Ok(Self { every: every.0, months })
+    }
+
+    /// The length, where it is the same everywhere.
+    pub(super) fn fixed(&self) -> Option<i64> {
+        (self.months == 0).then_some(self.every)
+    }
+
+    /// Ticks from `first` up to and without `until`, counted up to `max`.
+    pub(super) fn missed(&self, first: Timestamp, until: Timestamp, max: u32) -> Option<Missed> {
+        if first >= until {
+            return None;
+        }
+        if let Some(every) = self.fixed() {
+            let further = (until.0.checked_sub(first.0)? - 1) / every;
+            let last = Timestamp(first.0.checked_add(further.checked_mul(every)?)?);
+            let count = u32::try_from(further.saturating_add(1)).unwrap_or(max).min(max);
+            return Some(Missed { first, last, count });
+        }
+        // Of months there are never so many that counting them all would be felt.
+        let (mut last, mut count) = (first, 1_u32);
+        while let Some(next) = self.next(last).filter(|next| *next < until) {
+            (last, count) = (next, count.saturating_add(1));
+        }
+        Some(Missed { first, last, count: count.min(max) })
+    }
+
+    fn moved(&self, from: Timestamp, sign: i32) -> Option<Timestamp> {
+        let micros = from.0.checked_add(self.every.checked_mul(i64::from(sign))?)?;
+        if self.months == 0 {
+            return Some(Timestamp(micros));
+        }
+        let months = Span::new().try_months(i64::from(self.months) * i64::from(sign)).ok()?;
+        let wall = TimeZone::UTC.to_datetime(from.to_jiff()).checked_add(months).ok()?;
+        let fixed = SignedDuration::from_micros(self.every.checked_mul(i64::from(sign))?);
+        TimeZone::UTC.to_timestamp(wall.checked_add(fixed).ok()?).ok().map(Timestamp::from)
+    }
+}
+
+impl Ticks for DeltaTicks {
+    fn next(&self, from: Timestamp) -> Option<Timestamp> {
+        self.moved(from, 1)
+    }
+
+    fn prev(&self, from: Timestamp) -> Option<Timestamp> {
+        self.moved(from, -1)
+    }
+
+    fn align_next(&self, at: Timestamp) -> Option<Timestamp> {
+        Some(at)
+    }
+
+    fn align_prev(&self, at: Timestamp) -> Option<Timestamp> {
+        Some(at)
+    }
+
+    /// One delta before the last multiple of it since 1970. Months have no common length and are
+    /// counted from `anchor`, one by one, because the 31st becomes the 28th and stays it.
+    fn latest_start(&self, anchor: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        let boundary = if let Some(every) = self.fixed() {
+            Timestamp(now.0.checked_sub(now.0.rem_euclid(every))?)
+        } else {
+            let mut boundary = anchor.unwrap_or(now);
+            while let Some(next) = self.next(boundary).filter(|next| *next <= now) {
+                boundary = next;
+            }
+            boundary
+        };
+        self.prev(boundary)
+    }
+
+    /// At once.
+    fn first_run(&self, now: Timestamp) -> Option<Timestamp> {
+        Some(now)
+    }
+}

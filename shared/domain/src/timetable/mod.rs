@@ -1,0 +1,237 @@
+//! When runs are made: Airflow's timetables, as pure functions of the schedule, the last run and `now`.
+//!
+//! A [`Schedule`] is [`compile`]d once for each version of a DAG; the result answers three questions:
+//! which run comes next ([`CompiledSchedule::next`]), which data interval a manual run stands for
+//! ([`CompiledSchedule::manual_interval`]), and which runs never came ([`CompiledSchedule::missed_between`]).
+//! The clock is an argument, time zones come from the database in the binary, and the same question
+//! gets the same answer on every machine and at every replay.
+//!
+//! The rules are Airflow's, and where its eras disagree those of 3.3. `tests/oracle` has what both
+//! eras answered to thousands of questions, and `tests/timetable_oracle.rs` the few known differences.
+//!
+//! - A data interval's run is due when the interval is over; its logical date is the interval's start.
+//!   A trigger's run is due at its tick, and its interval is empty.
+//! - Start and end dates are inclusive, and bound the logical date.
+//! - Without catchup the newest run that is due is made and those before are passed over. This is
+//!   computed, not stepped through: a minute schedule that was down for a decade costs nothing.
+//! - Without a start date a data-interval schedule that catches up makes no scheduled runs, since
+//!   there is nothing to catch up from; every other schedule starts from `now`.
+//! - An expression that no date matches (30 February) is accepted, as Airflow accepts it, and has no runs.
+//!
+//! Absent on purpose: `max_active_runs`, pausing, and whether a run is already there. Asset schedules
+//! and timetables written in Python are not ticks of a clock, and live elsewhere.
+mod cron;
+mod delta;
+mod dialect;
+mod error;
+mod ticks;
+mod zone;
+
+use std::sync::Arc;
+
+use dagbok_events::{Interval, Schedule, Timestamp, Timetable};
+
+use cron::CronTicks;
+use delta::DeltaTicks;
+pub use error::BadSchedule;
+use ticks::Ticks;
+
+/// A schedule made ready; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct CompiledSchedule(Rule);
+
+#[derive(Clone, Debug)]
+enum Rule {
+    Manual,
+    Once,
+    Continuous,
+    CronInterval(CronTicks),
+    CronTrigger(CronTicks),
+    DeltaInterval(DeltaTicks),
+    DeltaTrigger(DeltaTicks),
+    Events(Arc<[Interval]>),
+}
+
+/// What a DAG says about its scheduled runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// First logical date that a scheduled run may have.
+    pub start_date: Option<Timestamp>,
+    /// Last one.
+    pub end_date: Option<Timestamp>,
+    /// Whether runs that were missed are made up for.
+    pub catchup: bool,
+}
+
+/// A run to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Planned {
+    /// What the run stands for.
+    pub logical_date: Timestamp,
+    /// The stretch of data it works on.
+    pub data_interval: Interval,
+    /// When it is due.
+    pub run_after: Timestamp,
+}
+
+impl Planned {
+    /// A run over `interval`, due when that is over.
+    fn over(interval: Interval) -> Self {
+        Self { logical_date: interval.start, data_interval: interval, run_after: interval.end }
+    }
+}
+
+/// Runs that were due and never came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// The first one's logical date.
+    pub first: Timestamp,
+    /// The last one's.
+    pub last: Timestamp,
+    /// How many, counted up to the limit asked for.
+    pub count: u32,
+}
+
+/// Reads a schedule. An error says which field, zone or delta is wrong and what to write instead.
+pub fn compile(schedule: &Schedule) -> Result<CompiledSchedule, BadSchedule> {
+    let zone = schedule.timezone.as_str();
+    Ok(CompiledSchedule(match &schedule.timetable {
+        Timetable::Manual => Rule::Manual,
+        Timetable::Once => Rule::Once,
+        Timetable::Continuous => Rule::Continuous,
+        Timetable::CronDataInterval { expression } => {
+            Rule::CronInterval(CronTicks::new(expression, zone)?)
+        }
+        Timetable::CronTrigger { expression } => {
+            Rule::CronTrigger(CronTicks::new(expression, zone)?)
+        }
+        Timetable::DeltaDataInterval { every, months } => {
+            Rule::DeltaInterval(DeltaTicks::new(*every, *months)?)
+        }
+        Timetable::DeltaTrigger { every, months } => {
+            Rule::DeltaTrigger(DeltaTicks::new(*every, *months)?)
+        }
+        Timetable::Events { dates } => {
+            let mut dates = dates.clone();
+            dates.sort_unstable();
+            dates.dedup();
+            Rule::Events(dates.into())
+        }
+    }))
+}
+
+impl CompiledSchedule {
+    /// The next scheduled run after `last`, the data interval of the DAG's last scheduled run.
+    ///
+    /// `None`: nothing more (the end date, no schedule, a single run done). The answer may lie in the
+    /// future; the run is due at its `run_after`. Without catchup the answer moves on with `now`, as
+    /// Airflow's does: a plan once made must be kept until it is due, not asked for again, where the
+    /// schedule is a list of events.
+    #[must_use]
+    pub fn next(&self, last: Option<Interval>, limits: &Limits, now: Timestamp) -> Option<Planned> {
+        match &self.0 {
+            Rule::Manual => None,
+            Rule::Once => once(last, limits, now),
+            Rule::Continuous => continuous(last, limits, now),
+            Rule::CronInterval(cron) => ticks::next_interval(cron, last, limits, now),
+            Rule::CronTrigger(cron) => ticks::next_trigger(cron, last, limits, now),
+            Rule::DeltaInterval(delta) => ticks::next_interval(delta, last, limits, now),
+            Rule::DeltaTrigger(delta) => ticks::next_trigger(delta, last, limits, now),
+            Rule::Events(dates) => next_event(dates, last, limits, now),
+        }
+    }
+
+    /// The data interval of a run that somebody triggers for `logical_date`: the last one that is over
+    /// by then where the schedule has intervals, otherwise an empty one.
+    #[must_use]
+    pub fn manual_interval(&self, logical_date: Timestamp) -> Interval {
+        match &self.0 {
+            Rule::CronInterval(cron) => ticks::manual_interval(cron, logical_date),
+            Rule::DeltaInterval(delta) => ticks::manual_interval(delta, logical_date),
+            _ => None,
+        }
+        .unwrap_or(Interval { start: logical_date, end: logical_date })
+    }
+
+    /// The runs between the one over `after` and the one with logical date `until`, neither of them
+    /// included: what catching up would have made. `None` where there are none.
+    #[must_use]
+    pub fn missed_between(&self, after: Interval, until: Timestamp, max: u32) -> Option<Missed> {
+        match &self.0 {
+            Rule::Manual | Rule::Once | Rule::Continuous => None,
+            Rule::CronInterval(cron) => {
+                let first = ticks::following_interval(cron, after)?;
+                ticks::missed(first, until, max, |at| cron.next(at), || cron.prev(until))
+            }
+            Rule::CronTrigger(cron) => {
+                let first = cron.next(after.end)?;
+                ticks::missed(first, until, max, |at| cron.next(at), || cron.prev(until))
+            }
+            Rule::DeltaInterval(delta) => {
+                delta.missed(ticks::following_interval(delta, after)?, until, max)
+            }
+            Rule::DeltaTrigger(delta) => delta.missed(delta.next(after.end)?, until, max),
+            Rule::Events(dates) => {
+                let from = dates.partition_point(|date| date.end <= after.end);
+                let missed =
+                    &dates[from..dates.partition_point(|date| date.start < until).max(from)];
+                let (first, last) = (missed.first()?.start, missed.last()?.start);
+                Some(Missed {
+                    first,
+                    last,
+                    count: u32::try_from(missed.len()).unwrap_or(max).min(max),
+                })
+            }
+        }
+    }
+
+    /// Whether no scheduled run can ever come, although the schedule asks for them: worth a warning.
+    #[must_use]
+    pub fn is_never(&self) -> bool {
+        match &self.0 {
+            Rule::CronInterval(cron) | Rule::CronTrigger(cron) => cron.is_never(),
+            Rule::Events(dates) => dates.is_empty(),
+            _ => false,
+        }
+    }
+}
+
+fn ends_before(limits: &Limits, at: Timestamp) -> bool {
+    limits.end_date.is_some_and(|end| at > end)
+}
+
+fn once(last: Option<Interval>, limits: &Limits, now: Timestamp) -> Option<Planned> {
+    let at = limits.start_date.unwrap_or(now);
+    (last.is_none() && !ends_before(limits, at))
+        .then(|| Planned::over(Interval { start: at, end: at }))
+}
+
+/// From the last run's end to now; the caller keeps it to one run at a time.
+fn continuous(last: Option<Interval>, limits: &Limits, now: Timestamp) -> Option<Planned> {
+    let first = limits.start_date.unwrap_or(now);
+    let interval = match last {
+        None => Interval { start: first, end: first.max(now) },
+        // The start date was moved into the future after a run had been planned.
+        Some(last) if last.end > now => {
+            Interval { start: first, end: first.plus(last.end.since(last.start)) }
+        }
+        Some(last) => Interval { start: last.end, end: now },
+    };
+    (!ends_before(limits, interval.end)).then(|| Planned::over(interval))
+}
+
+fn next_event(
+    dates: &[Interval],
+    last: Option<Interval>,
+    limits: &Limits,
+    now: Timestamp,
+) -> Option<Planned> {
+    let earliest =
+        if limits.catchup { limits.start_date } else { limits.start_date.max(Some(now)) };
+    let reached = |date: &Interval| {
+        earliest.is_some_and(|earliest| date.start < earliest)
+            || last.is_some_and(|last| date.end <= last.end)
+    };
+    let next = dates.get(dates.partition_point(reached))?;
+    (!ends_before(limits, next.start)).then(|| Planned::over(*next))
+}

@@ -1,0 +1,112 @@
+//! The two ways in which Airflow turns ticks into runs.
+//!
+//! A schedule is a row of ticks ([`Ticks`]). The data-interval rule (Airflow 2) makes a run of each
+//! stretch between two ticks, when the stretch is over. The trigger rule (Airflow 3) makes a run of each
+//! tick, with an empty interval. Both are written once here, over any ticks.
+use dagbok_events::{Interval, Timestamp};
+
+use super::{Limits, Missed, Planned};
+
+/// The instants at which something is due. `None` everywhere: there is no such tick.
+pub(super) trait Ticks {
+    /// The first tick after `from`.
+    fn next(&self, from: Timestamp) -> Option<Timestamp>;
+    /// The last tick before `from`.
+    fn prev(&self, from: Timestamp) -> Option<Timestamp>;
+    /// `at` where it is a tick, otherwise the next one.
+    fn align_next(&self, at: Timestamp) -> Option<Timestamp>;
+    /// `at` where it is a tick, otherwise the one before.
+    fn align_prev(&self, at: Timestamp) -> Option<Timestamp>;
+    /// Where the newest interval begins that is worth a run at `now` when nothing is caught up.
+    fn latest_start(&self, anchor: Option<Timestamp>, now: Timestamp) -> Option<Timestamp>;
+    /// The first run of a DAG without a start date.
+    fn first_run(&self, now: Timestamp) -> Option<Timestamp>;
+}
+
+/// The next run of the data-interval rule.
+pub(super) fn next_interval(
+    ticks: &impl Ticks,
+    last: Option<Interval>,
+    limits: &Limits,
+    now: Timestamp,
+) -> Option<Planned> {
+    let mut earliest = match limits.start_date {
+        Some(start) => Some(ticks.align_next(start)?),
+        None => None,
+    };
+    if !limits.catchup {
+        earliest = earliest.max(Some(ticks.latest_start(limits.start_date, now)?));
+    }
+    let start = match last {
+        None => earliest?,
+        Some(last) => {
+            // The schedule may have changed since the last run: its new ticks count from here on.
+            let start = earliest.max(Some(ticks.align_prev(last.end)?))?;
+            // With longer intervals than before, that tick may lie before the last run.
+            let start = if start <= last.start { ticks.next(start)? } else { start };
+            Some(start).filter(|start| *start > last.start)?
+        }
+    };
+    if limits.end_date.is_some_and(|end| start > end) {
+        return None;
+    }
+    Some(Planned::over(Interval { start, end: ticks.next(start)? }))
+}
+
+/// The next run of the trigger rule.
+pub(super) fn next_trigger(
+    ticks: &impl Ticks,
+    last: Option<Interval>,
+    limits: &Limits,
+    now: Timestamp,
+) -> Option<Planned> {
+    let start = match limits.start_date {
+        Some(start) => Some(ticks.align_next(start)?),
+        None => None,
+    };
+    let following = match (last, start) {
+        (Some(last), _) => Some(ticks.next(last.end)?),
+        (None, None) => Some(ticks.first_run(now)?),
+        (None, start) => start,
+    };
+    let at = if limits.catchup {
+        following?
+    } else {
+        following.max(start).max(Some(ticks.align_prev(now)?))?
+    };
+    if limits.end_date.is_some_and(|end| at > end) {
+        return None;
+    }
+    Some(Planned::over(Interval { start: at, end: at }))
+}
+
+/// The interval of a manual run under the data-interval rule: the last one that is over at `at`.
+pub(super) fn manual_interval(ticks: &impl Ticks, at: Timestamp) -> Option<Interval> {
+    let end = ticks.align_prev(at)?;
+    Some(Interval { start: ticks.prev(end)?, end })
+}
+
+/// The start of the interval after `last`, had every run been made.
+pub(super) fn following_interval(ticks: &impl Ticks, last: Interval) -> Option<Timestamp> {
+    let start = ticks.align_prev(last.end)?;
+    if start <= last.start { ticks.next(start) } else { Some(start) }
+}
+
+/// Ticks from `first` up to and without `until`: counted up to `max`; the last one asked for directly.
+pub(super) fn missed(
+    first: Timestamp,
+    until: Timestamp,
+    max: u32,
+    next: impl Fn(Timestamp) -> Option<Timestamp>,
+    last: impl Fn() -> Option<Timestamp>,
+) -> Option<Missed> {
+    if first >= until {
+        return None;
+    }
+    let (mut at, mut count) = (first, 1.min(max));
+    while count < max {
+        let Some(following) = next(at).filter(|following| *following < until) else { break };
+        (at, count) = (following, count + 1);
+    }
+    Some(Missed { first, last: last().unwrap_or(at).max(at), count })
+}
