@@ -91,7 +91,9 @@ impl Inbox {
         }
     }
 
-    async fn send(&self, id: CommandId, reply_to: Option<String>, ask: Ask) -> Result<(), PortError> {
+    /// Sends under an id of the caller's, with the signal subject that the answer goes to; returns once the
+    /// inbox has it. For callers that listen on one subject for many answers.
+    pub async fn send(&self, id: CommandId, reply_to: Option<String>, ask: Ask) -> Result<(), PortError> {
         let Ask { by, reason, trace, body } = ask;
         let sent_at = self.clock.now();
         let command = Command { id, by, sent_at, reply_to, reason, trace, body };

@@ -1,6 +1,6 @@
 //! The names that services meet under: queues, keys of the keyed state, signal subjects. One file, so
 //! that permissions can be written from it.
-use dagbok_events::{DagId, ExecutorId, MapIndex, QueueName, RunId, TaskId, TryKey, escape_token};
+use dagbok_events::{CommandId, DagId, ExecutorId, MapIndex, QueueName, RunId, TaskId, TryKey, escape_token};
 
 /// The queue of commands and reports.
 pub const INBOX: &str = "inbox";
@@ -49,6 +49,16 @@ pub fn log_subject(executor: &ExecutorId) -> String {
 /// Where a fresh signal subject for one answer lies; `unique` is the command's id.
 pub fn answer_subject(unique: &str) -> String {
     format!("answers.{}", escape_token(unique))
+}
+
+/// Where the answer to one of an executor's reports goes.
+pub fn report_answer_subject(executor: &ExecutorId, command: &CommandId) -> String {
+    format!("answers.{}.{}", escape_token(executor.as_str()), escape_token(command.as_str()))
+}
+
+/// What an executor listens on for all of those.
+pub fn report_answers(executor: &ExecutorId) -> String {
+    format!("answers.{}.*", escape_token(executor.as_str()))
 }
 
 /// Where a task's value is read by other tasks, as JSON of a [`dagbok_events::Payload`]; written by the
