@@ -1,0 +1,212 @@
+"""Task groups: they prefix ids, hold defaults and stand for their members in edges."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+from dagbok.authoring import session
+from dagbok.authoring.edges import DependencyMixin
+from dagbok.authoring.ids import check_key
+from dagbok.exceptions import DuplicateTaskIdFound, TaskAlreadyInTaskGroup
+
+if TYPE_CHECKING:
+    from dagbok.authoring.dag import DAG
+    from dagbok.authoring.operator import BaseOperator
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TaskGroup(DependencyMixin):
+    """A named part of a DAG; `with TaskGroup("load"):` puts the tasks made inside into it."""
+
+    def __init__(
+        self,
+        group_id: str | None,
+        prefix_group_id: bool = True,
+        parent_group: TaskGroup | None = None,
+        dag: DAG | None = None,
+        default_args: dict[str, Any] | None = None,
+        tooltip: str = "",
+        ui_color: str = "CornflowerBlue",
+        ui_fgcolor: str = "#000",
+        add_suffix_on_collision: bool = False,
+        group_display_name: str = "",
+        doc_md: str | None = None,
+    ) -> None:
+        self.prefix_group_id, self.tooltip, self.doc_md = prefix_group_id, tooltip, doc_md
+        self.ui_color, self.ui_fgcolor = ui_color, ui_fgcolor
+        self.children: dict[str, BaseOperator | TaskGroup] = {}
+        self.label, self.group_display_name = group_id, group_display_name or group_id or ""
+        if group_id is None:  # a DAG's root
+            self.parent_group: TaskGroup | None = None
+            self._dag, self.default_args = dag, {}
+            self._group_id: str | None = None
+            return
+        parent = parent_group or session.current_group()
+        if dag is not None and (parent is None or parent.dag_or_none is not dag):
+            parent = dag.task_group
+        self.parent_group = parent
+        self._dag = dag or (parent.dag_or_none if parent is not None else None) or session.current_dag()
+        self.default_args = {**(parent.default_args if parent else {}), **(default_args or {})}
+        check_key("group_id", group_id)
+        full = parent.child_id(group_id) if parent is not None else group_id
+        if add_suffix_on_collision and parent is not None:
+            full, self.label = parent._free_id(full, group_id)
+        self._group_id = full
+        if parent is not None:
+            parent.add(self)
+
+    def _free_id(self, full: str, label: str) -> tuple[str, str]:
+        taken = set(self._dag.used_ids) if self._dag is not None else set(self.children)
+        number, candidate = 0, full
+        while candidate in taken:
+            number += 1
+            candidate = f"{full}__{number}"
+        return candidate, f"{label}__{number}" if number else label
+
+    @classmethod
+    def create_root(cls, dag: DAG) -> TaskGroup:
+        """Make the group that holds a DAG's tasks."""
+        return cls(group_id=None, dag=dag)
+
+    @property
+    def group_id(self) -> str | None:
+        """Its id with the prefixes of the groups around it; None for a DAG's root."""
+        return self._group_id
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it is a DAG's root."""
+        return self._group_id is None
+
+    @property
+    def dag_or_none(self) -> DAG | None:
+        """Its DAG, if known."""
+        return self._dag
+
+    @property
+    def path(self) -> str | None:
+        """Its own and the outer groups' labels, joined by dots; None for a DAG's root."""
+        if self.is_root or self.label is None:
+            return None
+        outer = self.parent_group.path if self.parent_group is not None else None
+        return f"{outer}.{self.label}" if outer else self.label
+
+    def child_id(self, label: str) -> str:
+        """Return the id that a task or group of this label has inside."""
+        if not self.prefix_group_id or self._group_id is None:
+            outer = self.parent_group
+            return outer.child_id(label) if outer is not None and not self.is_root else label
+        return f"{self._group_id}.{label}"
+
+    def add(self, node: BaseOperator | TaskGroup) -> None:
+        """Take a task or a group in."""
+        key = node.group_id if isinstance(node, TaskGroup) else node.task_id
+        assert key is not None
+        if isinstance(node, TaskGroup):
+            if self._dag is not None:
+                self._dag.use_id(key, f"group `{key}`")
+        elif node.task_group is not None and node.task_group is not self:
+            raise TaskAlreadyInTaskGroup(f"task `{key}` is already in group `{node.task_group.group_id}`")
+        if key in self.children:
+            raise DuplicateTaskIdFound(f"`{key}` is already in group `{self.group_id or 'of the DAG itself'}`")
+        self.children[key] = node
+
+    def iter_tasks(self) -> Iterator[BaseOperator]:
+        """Yield the tasks inside, at any depth, in the file's order."""
+        for child in self.children.values():
+            if isinstance(child, TaskGroup):
+                yield from child.iter_tasks()
+            else:
+                yield child
+
+    def has_task(self, task: BaseOperator) -> bool:
+        """Whether a task is inside, at any depth."""
+        return any(task is inner for inner in self.iter_tasks())
+
+    @property
+    def roots(self) -> Sequence[DependencyMixin]:
+        """Tasks inside that have no upstream inside."""
+        inside = {task.task_id: task for task in self.iter_tasks()}
+        return [task for task in inside.values() if not task.upstream_task_ids & inside.keys()]
+
+    @property
+    def leaves(self) -> Sequence[DependencyMixin]:
+        """Tasks inside that have no downstream inside."""
+        inside = {task.task_id: task for task in self.iter_tasks()}
+        return [task for task in inside.values() if not task.downstream_task_ids & inside.keys()]
+
+    def get_roots(self) -> Iterator[DependencyMixin]:
+        """Yield the tasks that an edge into the group goes to."""
+        yield from self.roots
+
+    def get_leaves(self) -> Iterator[DependencyMixin]:
+        """Yield the tasks that an edge out of the group comes from."""
+        yield from self.leaves
+
+    def get_child_by_label(self, label: str) -> BaseOperator | TaskGroup:
+        """Return the child of a label."""
+        return self.children[self.child_id(label)]
+
+    def __enter__(self) -> TaskGroup:
+        session.push_group(self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        session.pop_group()
+
+    def __repr__(self) -> str:
+        return f"<TaskGroup: {self.group_id}>"
+
+
+class _GroupFactory:
+    """A function that fills a group each time it is called."""
+
+    def __init__(self, function: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+        self.function = function
+        self.kwargs = {"group_id": function.__name__, "add_suffix_on_collision": True, **kwargs}
+        self.kwargs.setdefault("tooltip", inspect.getdoc(function) or "")
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Fill a group; return what the function returned where that is tasks, else the group."""
+        with TaskGroup(**self.kwargs) as group:
+            result = self.function(*args, **kwargs)
+        return result if isinstance(result, DependencyMixin | list | tuple | dict) else group
+
+    def override(self, **kwargs: Any) -> _GroupFactory:
+        """Return the same with other settings."""
+        return _GroupFactory(self.function, {**self.kwargs, **kwargs})
+
+    def partial(self, **kwargs: Any) -> _GroupFactory:
+        """Return the same; mapping it is refused when the DAG is parsed."""
+        return self
+
+    def expand(self, **mapped: Any) -> Any:
+        """Refused when the DAG is parsed."""
+        from dagbok.authoring.mapping import mapped_placeholder
+
+        return mapped_placeholder(self.kwargs["group_id"], mapped)
+
+    def expand_kwargs(self, kwargs: Any) -> Any:
+        """Refused when the DAG is parsed."""
+        return self.expand(kwargs=kwargs)
+
+
+@overload
+def task_group(group_id: Callable[P, R]) -> Callable[P, Any]: ...
+@overload
+def task_group(
+    group_id: str | None = None, **kwargs: Any
+) -> Callable[[Callable[P, R]], Callable[P, Any]]: ...
+def task_group(group_id: Any = None, **kwargs: Any) -> Any:
+    """Turn a function into one that puts the tasks that it makes into a group."""
+    if callable(group_id):
+        return _GroupFactory(group_id, kwargs)
+    if group_id is not None:
+        kwargs["group_id"] = group_id
+    return lambda function: _GroupFactory(function, kwargs)

@@ -1,0 +1,402 @@
+"""The base of all operators: a task's settings, its place in the graph, its hooks at run time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dagbok.authoring import session
+from dagbok.authoring.defaults import BaseOperatorMeta
+from dagbok.authoring.edges import DependencyMixin, connect
+from dagbok.authoring.enums import TRIGGER_RULE_ALIASES, TriggerRule, WeightRule
+from dagbok.authoring.ids import check_key
+from dagbok.authoring.operator_args import as_timedelta, as_utc, refused_arguments, warned_arguments
+from dagbok.authoring.refusal import Refusal
+from dagbok.authoring.xcom_arg import XComArg, operators_in
+from dagbok.exceptions import AirflowException
+
+if TYPE_CHECKING:
+    from dagbok.authoring.dag import DAG
+    from dagbok.authoring.group import TaskGroup
+
+DEFAULT_OWNER = "airflow"
+DEFAULT_POOL = "default_pool"
+DEFAULT_QUEUE = "default"
+DEFAULT_RETRY_DELAY = timedelta(seconds=300)
+
+
+class BaseOperator(DependencyMixin, metaclass=BaseOperatorMeta):
+    """One task. Subclasses define `execute(context)`; fields named in `template_fields` are rendered first."""
+
+    template_fields: Sequence[str] = ()
+    template_ext: Sequence[str] = ()
+    template_fields_renderers: ClassVar[dict[str, str]] = {}
+    ui_color: str = "#fff"
+    ui_fgcolor: str = "#000"
+    operator_extra_links: Collection[Any] = ()
+    shallow_copy_attrs: Sequence[str] = ()
+    start_trigger_args: Any = None
+    start_from_trigger: bool = False
+
+    _default_args: dict[str, Any]
+    _default_params: dict[str, Any]
+    _site: tuple[str, int]
+    _ready: bool = False
+
+    def __init__(
+        self,
+        task_id: str,
+        owner: str | None = None,
+        email: str | Iterable[str] | None = None,
+        email_on_retry: bool = True,
+        email_on_failure: bool = True,
+        retries: int | None = 0,
+        retry_delay: timedelta | float = DEFAULT_RETRY_DELAY,
+        retry_exponential_backoff: bool | float = False,
+        max_retry_delay: timedelta | float | None = None,
+        start_date: datetime | str | None = None,
+        end_date: datetime | str | None = None,
+        depends_on_past: bool = False,
+        ignore_first_depends_on_past: bool = True,
+        wait_for_past_depends_before_skipping: bool = False,
+        wait_for_downstream: bool = False,
+        dag: DAG | None = None,
+        params: Mapping[str, Any] | None = None,
+        default_args: dict[str, Any] | None = None,
+        priority_weight: int = 1,
+        weight_rule: str = WeightRule.DOWNSTREAM,
+        queue: str | None = DEFAULT_QUEUE,
+        pool: str | None = None,
+        pool_slots: int = 1,
+        sla: timedelta | None = None,
+        execution_timeout: timedelta | None = None,
+        on_execute_callback: Any = None,
+        on_failure_callback: Any = None,
+        on_success_callback: Any = None,
+        on_retry_callback: Any = None,
+        on_skipped_callback: Any = None,
+        pre_execute: Any = None,
+        post_execute: Any = None,
+        trigger_rule: str = TriggerRule.ALL_SUCCESS,
+        resources: dict[str, Any] | None = None,
+        run_as_user: str | None = None,
+        task_concurrency: int | None = None,
+        map_index_template: str | None = None,
+        max_active_tis_per_dag: int | None = None,
+        max_active_tis_per_dagrun: int | None = None,
+        executor: str | None = None,
+        executor_config: dict[str, Any] | None = None,
+        do_xcom_push: bool = True,
+        multiple_outputs: bool = False,
+        inlets: Any = None,
+        outlets: Any = None,
+        task_group: TaskGroup | None = None,
+        doc: str | None = None,
+        doc_md: str | None = None,
+        doc_json: str | None = None,
+        doc_yaml: str | None = None,
+        doc_rst: str | None = None,
+        task_display_name: str | None = None,
+        logger_name: str | None = None,
+        allow_nested_operators: bool = True,
+        provide_context: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        given = dict(locals())
+        if kwargs:
+            names = ", ".join(f"`{name}`" for name in kwargs)
+            raise TypeError(f"{type(self).__name__} (task `{task_id}`) does not take {names}")
+        super().__init__()
+        dag = dag or session.current_dag()
+        group = task_group or session.current_group()
+        if group is not None and dag is not None and group.dag_or_none not in {dag, None}:
+            group = dag.task_group
+        self.label = task_id
+        self.task_id = check_key("task_id", group.child_id(task_id) if group else task_id)
+        self._said_owner = owner
+        self.owner = owner or DEFAULT_OWNER
+        self.email, self.email_on_retry, self.email_on_failure = email, email_on_retry, email_on_failure
+        self.retries = self._checked_retries(retries)
+        self.retry_delay = as_timedelta("retry_delay", retry_delay, self.task_id)
+        self.retry_exponential_backoff = retry_exponential_backoff
+        self.max_retry_delay = (
+            None if max_retry_delay is None else as_timedelta("max_retry_delay", max_retry_delay, self.task_id)
+        )
+        self.start_date, self.end_date = as_utc("start_date", start_date), as_utc("end_date", end_date)
+        self.depends_on_past = bool(depends_on_past or wait_for_downstream)
+        self.wait_for_downstream = bool(wait_for_downstream)
+        self.task_params = {**self._default_params, **(params or {})}
+        self.priority_weight, self.weight_rule = priority_weight, weight_rule
+        self.queue, self.pool, self.pool_slots = queue or DEFAULT_QUEUE, pool or DEFAULT_POOL, pool_slots
+        if execution_timeout is not None and not isinstance(execution_timeout, timedelta):
+            raise ValueError(
+                f"execution_timeout of task `{self.task_id}` must be a timedelta, "
+                f"not {type(execution_timeout).__name__}"
+            )
+        self.sla, self.execution_timeout = sla, execution_timeout
+        self.on_execute_callback, self.on_failure_callback = on_execute_callback, on_failure_callback
+        self.on_success_callback, self.on_retry_callback = on_success_callback, on_retry_callback
+        self.on_skipped_callback = on_skipped_callback
+        self._pre_execute_hook, self._post_execute_hook = pre_execute, post_execute
+        self.trigger_rule = self._checked_trigger_rule(trigger_rule)
+        self.resources, self.run_as_user = resources, run_as_user
+        self.max_active_tis_per_dag = max_active_tis_per_dag or task_concurrency
+        self.max_active_tis_per_dagrun = max_active_tis_per_dagrun
+        self.executor, self.executor_config = executor, executor_config or {}
+        self.do_xcom_push, self.multiple_outputs = do_xcom_push, multiple_outputs
+        self.inlets, self.outlets = inlets or [], outlets or []
+        self.doc, self.doc_md = doc, doc_md
+        self.doc_json, self.doc_yaml, self.doc_rst = doc_json, doc_yaml, doc_rst
+        self.task_display_name = task_display_name or self.task_id
+        self._logger_name = logger_name
+        self.upstream_task_ids: set[str] = set()
+        self.downstream_task_ids: set[str] = set()
+        self.refusals: list[Refusal] = []
+        for feature in refused_arguments(given):
+            self._refuse(feature)
+        self.ignored_arguments = warned_arguments(given)
+        self._dag: DAG | None = None
+        self.task_group = group
+        if dag is not None:
+            self.dag = dag
+        if group is not None:
+            group.add(self)
+
+    def _checked_retries(self, retries: Any) -> int:
+        if retries is None:
+            return 0
+        try:
+            count = int(retries)
+        except (TypeError, ValueError):
+            raise AirflowException(
+                f"retries of task `{self.task_id}` must be a whole number, not {retries!r}"
+            ) from None
+        if not 0 <= count <= 65535:
+            raise AirflowException(f"retries of task `{self.task_id}` must be 0 to 65535, not {count}")
+        return count
+
+    def _checked_trigger_rule(self, rule: str) -> TriggerRule:
+        text = str(getattr(rule, "value", rule))
+        try:
+            return TriggerRule(TRIGGER_RULE_ALIASES.get(text, text))
+        except ValueError:
+            known = ", ".join(sorted(TriggerRule.all_triggers()))
+            raise AirflowException(
+                f"trigger_rule of task `{self.task_id}` is {text!r}, which is none of: {known}"
+            ) from None
+
+    def _finish_init(self) -> None:
+        self.__dict__["_ready"] = True
+        for name in self.template_fields:
+            self._depend_on_results(self.__dict__.get(name))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if self._ready and name in self.template_fields:
+            self._depend_on_results(value)
+
+    def _depend_on_results(self, value: Any) -> None:
+        if value is None or isinstance(value, str):
+            return
+        for operator in operators_in(value):
+            if operator is not self:
+                connect(operator, self)
+
+    def _refuse(self, feature: str) -> None:
+        file, line = self._site
+        self.refusals.append(Refusal(feature, self.task_id, file, line))
+
+    # The graph
+
+    @property
+    def dag_or_none(self) -> DAG | None:
+        """Its DAG, if it has joined one."""
+        return self._dag
+
+    @property
+    def dag(self) -> DAG:
+        """Its DAG."""
+        if self._dag is None:
+            raise AirflowException(f"task `{self.task_id}` belongs to no DAG yet")
+        return self._dag
+
+    @dag.setter
+    def dag(self, dag: DAG) -> None:
+        if self._dag is dag:
+            return
+        if self._dag is not None:
+            raise AirflowException(f"task `{self.task_id}` already belongs to DAG `{self._dag.dag_id}`")
+        dag.add_task(self)
+        self._dag = dag
+
+    def has_dag(self) -> bool:
+        """Whether it has joined a DAG."""
+        return self._dag is not None
+
+    def get_dag(self) -> DAG | None:
+        """Its DAG, if it has joined one."""
+        return self._dag
+
+    @property
+    def dag_id(self) -> str:
+        """Its DAG's id; of one without a DAG, an id of its own."""
+        return self._dag.dag_id if self._dag is not None else f"adhoc_{self.owner}"
+
+    @property
+    def roots(self) -> Sequence[DependencyMixin]:
+        """Itself."""
+        return [self]
+
+    @property
+    def leaves(self) -> Sequence[DependencyMixin]:
+        """Itself."""
+        return [self]
+
+    @property
+    def upstream_list(self) -> list[BaseOperator]:
+        """Direct upstreams."""
+        return [self.dag.get_task(task_id) for task_id in sorted(self.upstream_task_ids)]
+
+    @property
+    def downstream_list(self) -> list[BaseOperator]:
+        """Direct downstreams."""
+        return [self.dag.get_task(task_id) for task_id in sorted(self.downstream_task_ids)]
+
+    def get_direct_relative_ids(self, upstream: bool = False) -> set[str]:
+        """Ids of the direct upstreams, or downstreams."""
+        return self.upstream_task_ids if upstream else self.downstream_task_ids
+
+    def get_direct_relatives(self, upstream: bool = False) -> list[BaseOperator]:
+        """Return the direct upstreams, or downstreams."""
+        return self.upstream_list if upstream else self.downstream_list
+
+    def get_flat_relative_ids(self, upstream: bool = False) -> set[str]:
+        """Ids of everything above, or below."""
+        found: set[str] = set()
+        waiting = list(self.get_direct_relative_ids(upstream))
+        while waiting:
+            task_id = waiting.pop()
+            if task_id not in found:
+                found.add(task_id)
+                waiting.extend(self.dag.get_task(task_id).get_direct_relative_ids(upstream))
+        return found
+
+    @property
+    def output(self) -> XComArg:
+        """A reference to what it will return."""
+        return XComArg(self)
+
+    @property
+    def task_type(self) -> str:
+        """Its class, without the module."""
+        return type(self).__name__
+
+    @property
+    def operator_name(self) -> str:
+        """Its class as people see it."""
+        return getattr(self, "custom_operator_name", self.task_type)
+
+    @property
+    def params(self) -> Any:
+        """The DAG's params with its own over them."""
+        from dagbok.authoring.params import ParamsDict
+
+        return ParamsDict(self._dag.params if self._dag is not None else None).overlaid(self.task_params)
+
+    @property
+    def log(self) -> logging.Logger:
+        """The logger of its class."""
+        name = self._logger_name or f"{type(self).__module__}.{type(self).__qualname__}"
+        return logging.getLogger(f"airflow.task.operators.{name}")
+
+    @property
+    def is_setup(self) -> bool:
+        """Never: setup tasks are refused."""
+        return False
+
+    is_teardown = is_setup
+    is_mapped = False
+
+    @classmethod
+    def partial(cls, *, task_id: str, **kwargs: Any) -> Any:
+        """Start a mapped task, which is refused when its file is parsed."""
+        from dagbok.authoring.mapping import PartialOperator
+
+        return PartialOperator(cls, {"task_id": task_id, **kwargs})
+
+    # The run
+
+    def execute(self, context: Any) -> Any:
+        """Do the work. Whatever is returned is pushed as the XCom `return_value`."""
+        raise NotImplementedError(f"{type(self).__name__} defines no execute(context)")
+
+    def pre_execute(self, context: Any) -> None:
+        """Run before `execute`."""
+        if self._pre_execute_hook is not None:
+            self._pre_execute_hook(context)
+
+    def post_execute(self, context: Any, result: Any = None) -> None:
+        """Run after `execute`."""
+        if self._post_execute_hook is not None:
+            self._post_execute_hook(context, result)
+
+    def on_kill(self) -> None:
+        """End what the task started, when its try is told to end or runs out of time."""
+
+    def prepare_template(self) -> None:
+        """Change the template fields after files were read and before they are rendered."""
+
+    def get_template_env(self, dag: DAG | None = None) -> Any:
+        """Return the Jinja environment of its DAG."""
+        from dagbok.templating.environment import make_environment
+
+        return make_environment(dag or self._dag)
+
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """Render every template field in place."""
+        from dagbok.templating.render import render_fields
+
+        render_fields(self, context, jinja_env)
+
+    def render_template(
+        self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None
+    ) -> Any:
+        """Render a value, with everything inside it."""
+        from dagbok.templating.render import Renderer
+
+        return Renderer(self, context, jinja_env).render(content)
+
+    @staticmethod
+    def xcom_push(context: Any, key: str, value: Any) -> None:
+        """Push an XCom of the running task."""
+        context["ti"].xcom_push(key=key, value=value)
+
+    @staticmethod
+    def xcom_pull(context: Any, task_ids: Any = None, key: str = "return_value", **kwargs: Any) -> Any:
+        """Pull an XCom for the running task."""
+        return context["ti"].xcom_pull(task_ids=task_ids, key=key, **kwargs)
+
+    def defer(self, **kwargs: Any) -> None:
+        """Refused: deferrable operators come in a later version."""
+        from dagbok.exceptions import NotSupportedYet
+
+        raise NotSupportedYet(f"task `{self.task_id}` defers itself: deferrable operators are not supported yet")
+
+    def __repr__(self) -> str:
+        return f"<Task({self.task_type}): {self.task_id}>"
+
+    def __lt__(self, other: BaseOperator) -> bool:
+        return self.task_id < other.task_id
+
+
+class BaseOperatorLink:
+    """A link beside a task in Airflow's UI; accepted, and not shown."""
+
+    operators: ClassVar[list[type[BaseOperator]]] = []
+    name: str = ""
+
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
+        """Return the address."""
+        return ""

@@ -1,0 +1,66 @@
+"""Checks of an operator's arguments, and which of them can't be honoured today.
+
+What would change which tasks run, when, or as whom is refused; what only informs people is a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from dagbok.exceptions import AirflowException
+from dagbok.timezone import convert_to_utc, parse
+
+_REFUSED = {
+    "depends_on_past": "depends_on_past=True is",
+    "wait_for_downstream": "wait_for_downstream=True is",
+    "max_active_tis_per_dag": "max_active_tis_per_dag is",
+    "task_concurrency": "task_concurrency is",
+    "max_active_tis_per_dagrun": "max_active_tis_per_dagrun is",
+    "run_as_user": "run_as_user is",
+    "map_index_template": "map_index_template is",
+}
+_WARNED = {
+    "sla": "sla is not watched",
+    "executor_config": "executor_config is ignored",
+    "executor": "executor is ignored: a task's queue says where it runs",
+    "resources": "resources are ignored",
+    "inlets": "inlets are ignored",
+    "outlets": "outlets are ignored: asset events come in a later version",
+}
+
+
+def refused_arguments(given: Mapping[str, Any]) -> list[str]:
+    """Features asked for that can't be done."""
+    return [feature for name, feature in _REFUSED.items() if given.get(name)]
+
+
+def warned_arguments(given: Mapping[str, Any]) -> list[str]:
+    """Arguments that are accepted and have no effect."""
+    notes = [note for name, note in _WARNED.items() if given.get(name)]
+    if given.get("email") and (given.get("email_on_failure") or given.get("email_on_retry")):
+        notes.append("email_on_failure and email_on_retry send no mail")
+    return notes
+
+
+def as_timedelta(name: str, value: Any, task_id: str) -> timedelta:
+    """Return a duration from a timedelta or seconds."""
+    if isinstance(value, timedelta):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return timedelta(seconds=value)
+    raise AirflowException(
+        f"{name} of task `{task_id}` must be a timedelta or seconds, not {type(value).__name__}: {value!r}"
+    )
+
+
+def as_utc(name: str, value: Any) -> datetime | None:
+    """Return an instant in UTC; text is parsed, and a naive one counts as UTC."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return convert_to_utc(parse(value))
+    if isinstance(value, datetime):
+        return convert_to_utc(value)
+    raise AirflowException(f"{name} must be a datetime, not {type(value).__name__}: {value!r}")

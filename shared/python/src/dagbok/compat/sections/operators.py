@@ -1,0 +1,90 @@
+"""Operators and sensors under every path they ever had."""
+
+from __future__ import annotations
+
+_PYTHON = {
+    "PythonOperator": "dagbok.operators.python:PythonOperator",
+    "get_current_context": "dagbok.operators.python:get_current_context",
+    "BranchPythonOperator": "refused:BranchPythonOperator",
+    "ShortCircuitOperator": "refused:ShortCircuitOperator",
+    "PythonVirtualenvOperator": "refused:PythonVirtualenvOperator",
+    "ExternalPythonOperator": "refused:ExternalPythonOperator",
+    "BranchExternalPythonOperator": "refused:BranchExternalPythonOperator",
+    "BranchPythonVirtualenvOperator": "refused:BranchPythonVirtualenvOperator",
+}
+_BASH = {"BashOperator": "dagbok.operators.bash:BashOperator"}
+_EMPTY = {
+    "EmptyOperator": "dagbok.operators.empty:EmptyOperator",
+    "DummyOperator": "dagbok.operators.empty:EmptyOperator",
+}
+_BRANCH = {"BaseBranchOperator": "refused:BaseBranchOperator", "BranchMixIn": "refused:BranchMixIn"}
+_TRIGGER = {"TriggerDagRunOperator": "refused:TriggerDagRunOperator"}
+_LATEST = {"LatestOnlyOperator": "refused:LatestOnlyOperator"}
+_WEEKDAY = {
+    "BranchDayOfWeekOperator": "refused:BranchDayOfWeekOperator",
+    "DayOfWeekSensor": "refused:DayOfWeekSensor",
+}
+_DATETIME = {"BranchDateTimeOperator": "refused:BranchDateTimeOperator"}
+_SENSOR_BASE = {
+    "BaseSensorOperator": "dagbok.operators.sensor:BaseSensorOperator",
+    "PokeReturnValue": "dagbok.operators.sensor:PokeReturnValue",
+}
+_PYTHON_SENSOR = {"PythonSensor": "dagbok.operators.sensor:PythonSensor"}
+_EXTERNAL = {
+    "ExternalTaskSensor": "refused:ExternalTaskSensor",
+    "ExternalTaskMarker": "refused:ExternalTaskMarker",
+}
+_REFUSED_SENSORS = {
+    "date_time": ("DateTimeSensor", "DateTimeSensorAsync"),
+    "time_delta": ("TimeDeltaSensor", "TimeDeltaSensorAsync"),
+    "time": ("TimeSensor", "TimeSensorAsync"),
+    "filesystem": ("FileSensor",),
+    "bash": ("BashSensor",),
+}
+
+_STANDARD = "airflow.providers.standard"
+
+MODULES: dict[str, dict[str, str]] = {
+    "airflow.operators": {},
+    "airflow.operators.python": _PYTHON,
+    "airflow.operators.python_operator": _PYTHON,
+    "airflow.operators.bash": _BASH,
+    "airflow.operators.bash_operator": _BASH,
+    "airflow.operators.empty": _EMPTY,
+    "airflow.operators.dummy": _EMPTY,
+    "airflow.operators.dummy_operator": _EMPTY,
+    "airflow.operators.branch": _BRANCH,
+    "airflow.operators.branch_operator": _BRANCH,
+    "airflow.operators.trigger_dagrun": _TRIGGER,
+    "airflow.operators.dagrun_operator": _TRIGGER,
+    "airflow.operators.latest_only": _LATEST,
+    "airflow.operators.latest_only_operator": _LATEST,
+    "airflow.operators.weekday": _WEEKDAY,
+    "airflow.operators.datetime": _DATETIME,
+    "airflow.sensors": {},
+    "airflow.sensors.base": _SENSOR_BASE,
+    "airflow.sensors.base_sensor_operator": _SENSOR_BASE,
+    "airflow.sensors.python": _PYTHON_SENSOR,
+    "airflow.sensors.external_task": _EXTERNAL,
+    "airflow.sensors.external_task_sensor": _EXTERNAL,
+    "airflow.sensors.weekday": _WEEKDAY,
+    "airflow.sensors.s3_key_sensor": {"S3KeySensor": "refused:S3KeySensor"},
+    "airflow.providers": {},
+    _STANDARD: {},
+    f"{_STANDARD}.operators.python": _PYTHON,
+    f"{_STANDARD}.operators.bash": _BASH,
+    f"{_STANDARD}.operators.empty": _EMPTY,
+    f"{_STANDARD}.operators.branch": _BRANCH,
+    f"{_STANDARD}.operators.trigger_dagrun": _TRIGGER,
+    f"{_STANDARD}.operators.latest_only": _LATEST,
+    f"{_STANDARD}.operators.weekday": _WEEKDAY,
+    f"{_STANDARD}.operators.datetime": _DATETIME,
+    f"{_STANDARD}.sensors.python": _PYTHON_SENSOR,
+    f"{_STANDARD}.sensors.external_task": _EXTERNAL,
+    f"{_STANDARD}.sensors.weekday": _WEEKDAY,
+    **{
+        f"{package}.{module}": {name: f"refused:{name}" for name in names}
+        for package in ("airflow.sensors", f"{_STANDARD}.sensors")
+        for module, names in _REFUSED_SENSORS.items()
+    },
+}

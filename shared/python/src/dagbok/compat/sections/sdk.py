@@ -1,0 +1,79 @@
+"""Airflow 3's paths."""
+
+from __future__ import annotations
+
+_SDK = {
+    "DAG": "dagbok.authoring.dag:DAG",
+    "dag": "dagbok.authoring.dag:dag",
+    "task": "dagbok.authoring.taskflow:task",
+    "task_group": "dagbok.authoring.group:task_group",
+    "setup": "dagbok.authoring.taskflow:setup",
+    "teardown": "dagbok.authoring.taskflow:teardown",
+    "TaskGroup": "dagbok.authoring.group:TaskGroup",
+    "BaseOperator": "dagbok.authoring.operator:BaseOperator",
+    "BaseOperatorLink": "dagbok.authoring.operator:BaseOperatorLink",
+    "BaseSensorOperator": "dagbok.operators.sensor:BaseSensorOperator",
+    "PokeReturnValue": "dagbok.operators.sensor:PokeReturnValue",
+    "BaseHook": "dagbok.models.hook:BaseHook",
+    "Connection": "dagbok.models.connection:Connection",
+    "Variable": "dagbok.models.variable:Variable",
+    "Context": "dagbok.runtime.context:Context",
+    "Param": "dagbok.authoring.params:Param",
+    "ParamsDict": "dagbok.authoring.params:ParamsDict",
+    "XComArg": "dagbok.authoring.xcom_arg:XComArg",
+    "Label": "dagbok.authoring.edges:Label",
+    "EdgeModifier": "dagbok.authoring.edges:EdgeModifier",
+    "chain": "dagbok.authoring.edges:chain",
+    "chain_linear": "dagbok.authoring.edges:chain_linear",
+    "cross_downstream": "dagbok.authoring.edges:cross_downstream",
+    "get_current_context": "dagbok.operators.python:get_current_context",
+    "Asset": "dagbok.authoring.assets:Asset",
+    "AssetAlias": "dagbok.authoring.assets:AssetAlias",
+    "AssetAll": "dagbok.authoring.assets:AssetAll",
+    "AssetAny": "dagbok.authoring.assets:AssetAny",
+    "TriggerRule": "dagbok.authoring.enums:TriggerRule",
+    "WeightRule": "dagbok.authoring.enums:WeightRule",
+    "TaskInstanceState": "dagbok.authoring.enums:TaskInstanceState",
+    "DagRunState": "dagbok.authoring.enums:DagRunState",
+    "CronDataIntervalTimetable": "dagbok.authoring.timetables:CronDataIntervalTimetable",
+    "CronTriggerTimetable": "dagbok.authoring.timetables:CronTriggerTimetable",
+    "DeltaDataIntervalTimetable": "dagbok.authoring.timetables:DeltaDataIntervalTimetable",
+    "DeltaTriggerTimetable": "dagbok.authoring.timetables:DeltaTriggerTimetable",
+    "EventsTimetable": "dagbok.authoring.timetables:EventsTimetable",
+}
+_EXCEPTIONS = (
+    "AirflowException AirflowSkipException AirflowFailException AirflowSensorTimeout AirflowTaskTimeout "
+    "AirflowTaskTerminated AirflowNotFoundException TaskDeferred XComNotFound ParamValidationError "
+    "AirflowRescheduleException"
+)
+
+MODULES: dict[str, dict[str, str]] = {
+    "airflow.sdk": _SDK,
+    "airflow.sdk.bases": {},
+    "airflow.sdk.bases.operator": {
+        name: _SDK[name] for name in ("BaseOperator", "chain", "chain_linear", "cross_downstream")
+    },
+    "airflow.sdk.bases.sensor": {name: _SDK[name] for name in ("BaseSensorOperator", "PokeReturnValue")},
+    "airflow.sdk.bases.hook": {"BaseHook": _SDK["BaseHook"]},
+    "airflow.sdk.definitions": {},
+    "airflow.sdk.definitions.dag": {name: _SDK[name] for name in ("DAG", "dag")},
+    "airflow.sdk.definitions.context": {name: _SDK[name] for name in ("Context", "get_current_context")},
+    "airflow.sdk.definitions.param": {name: _SDK[name] for name in ("Param", "ParamsDict")},
+    "airflow.sdk.definitions.taskgroup": {"TaskGroup": _SDK["TaskGroup"]},
+    "airflow.sdk.definitions.variable": {"Variable": _SDK["Variable"]},
+    "airflow.sdk.definitions.connection": {"Connection": _SDK["Connection"]},
+    "airflow.sdk.definitions.asset": {
+        name: _SDK[name] for name in ("Asset", "AssetAlias", "AssetAll", "AssetAny")
+    },
+    "airflow.sdk.definitions.xcom_arg": {"XComArg": _SDK["XComArg"]},
+    "airflow.sdk.definitions.edges": {name: _SDK[name] for name in ("Label", "EdgeModifier")},
+    "airflow.sdk.exceptions": {name: f"dagbok.exceptions:{name}" for name in _EXCEPTIONS.split()},
+    "airflow.sdk.timezone": {
+        name: f"dagbok.timezone:{name}"
+        for name in "utc utcnow parse datetime make_aware convert_to_utc coerce_datetime from_timestamp".split()
+    },
+    "airflow.sdk.types": {
+        "RuntimeTaskInstanceProtocol": "dagbok.runtime.task_instance:TaskInstance",
+        "DagRunProtocol": "dagbok.runtime.dag_run:DagRun",
+    },
+}

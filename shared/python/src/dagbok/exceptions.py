@@ -1,0 +1,128 @@
+"""Exceptions, under the names that Airflow gives them.
+
+Deliberately absent: those of the ORM, the web server and the executors, which nothing here raises.
+"""
+
+from __future__ import annotations
+
+
+class AirflowException(Exception):
+    """Base of the errors that operators raise; the try fails and may be retried."""
+
+
+class NotSupportedYet(AirflowException):
+    """A part of Airflow that Dagbok knows and can't do today; the message names it."""
+
+
+class AirflowNotFoundException(AirflowException):
+    """Something that was asked for by name does not exist."""
+
+
+class AirflowConfigException(AirflowException):
+    """A configuration option is missing or malformed."""
+
+
+class AirflowSkipException(AirflowException):
+    """Ends the try as skipped."""
+
+
+class AirflowFailException(AirflowException):
+    """Ends the try as failed, without a retry."""
+
+
+class AirflowSensorTimeout(AirflowException):
+    """A sensor waited longer than its timeout; the try fails without a retry."""
+
+
+class AirflowOptionalProviderFeatureException(AirflowException):
+    """A provider's optional dependency is missing."""
+
+
+class AirflowRescheduleException(AirflowException):
+    """Asks to be run again later; refused by today's runtime."""
+
+    def __init__(self, reschedule_date: object = None) -> None:
+        super().__init__(f"reschedule at {reschedule_date}")
+        self.reschedule_date = reschedule_date
+
+
+class AirflowTaskTimeout(BaseException):
+    """The execution_timeout passed. No `Exception`, so that user code does not swallow it by accident."""
+
+
+class AirflowTaskTerminated(BaseException):
+    """The try was told to end by SIGTERM."""
+
+
+class TaskDeferred(BaseException):
+    """Asks to be resumed by a trigger; refused by today's runtime."""
+
+
+class AirflowDagCycleException(AirflowException):
+    """A DAG's edges form a circle."""
+
+
+class AirflowDagDuplicatedIdException(AirflowException):
+    """Two DAGs have the same dag_id."""
+
+
+class DuplicateTaskIdFound(AirflowException):
+    """Two tasks of one DAG, or a task and a group, have the same id."""
+
+
+class TaskAlreadyInTaskGroup(AirflowException):
+    """A task was added to a second group."""
+
+
+class TaskNotFound(AirflowNotFoundException):
+    """A DAG has no task of that id."""
+
+
+class DagNotFound(AirflowNotFoundException):
+    """There is no DAG of that id."""
+
+
+class DagRunNotFound(AirflowNotFoundException):
+    """There is no such run."""
+
+
+class XComNotFound(AirflowException):
+    """An XCom that had to be there is not."""
+
+
+class XComNotSerializable(AirflowException, TypeError):
+    """An XCom's value, or a part of it, has no JSON form; the message names its type and place."""
+
+
+class ParamValidationError(AirflowException):
+    """A param's value breaks its schema."""
+
+
+class AirflowTimetableInvalid(AirflowException):
+    """A schedule can't be understood."""
+
+
+class AirflowInternalRuntimeError(BaseException):
+    """Something in the runtime itself is wrong."""
+
+
+class SupervisorError(AirflowException):
+    """The supervisor refused a request; `code` and `detail` are its own words."""
+
+    def __init__(self, code: str, detail: object = None) -> None:
+        message = detail.get("message") if isinstance(detail, dict) else None
+        super().__init__(str(message) if message else f"{code}: {detail}" if detail else code)
+        self.code = code
+        self.detail = detail
+
+
+class RemovedInAirflow3Warning(DeprecationWarning):
+    """Something that Airflow 3 removed."""
+
+
+class RemovedInAirflow4Warning(DeprecationWarning):
+    """Something that Airflow 4 will remove."""
+
+
+class AirflowProviderDeprecationWarning(DeprecationWarning):
+    """Something that a provider will remove."""

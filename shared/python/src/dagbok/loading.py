@@ -1,0 +1,100 @@
+"""Importing one DAG file: what it made, under which era, and which files of the folder it read.
+
+Used by the parser and by the runtime, so that both see the same DAGs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass, field
+from types import CodeType, ModuleType
+from typing import Any
+
+from dagbok.authoring import session
+from dagbok.authoring.dag import DAG
+
+
+@dataclass
+class Loaded:
+    """What the import of a file gave."""
+
+    module: ModuleType
+    dags: list[DAG]
+    era: int
+    foreign: list[str] = field(default_factory=list)
+
+
+def put_first(folder: str) -> None:
+    """Make a folder the first place that imports look in."""
+    sys.path[:] = [folder, *(entry for entry in sys.path if entry != folder)]
+
+
+def drop_working_directory() -> None:
+    """Take the working directory off the import path, where `python -m` puts it without `-P`."""
+    if not getattr(sys.flags, "safe_path", False) and sys.path and sys.path[0] in {"", os.getcwd()}:
+        del sys.path[0]
+
+
+def module_name(path: str) -> str:
+    """Return the name that a DAG file is imported under: no package's, and stable for its path."""
+    stem = os.path.splitext(os.path.basename(path))[0]
+    return f"dagbok_dag_{hashlib.sha1(path.encode(), usedforsecurity=False).hexdigest()[:12]}_{stem}"
+
+
+def imports_sdk(code: CodeType) -> bool:
+    """Whether a file's code imports `airflow.sdk`, at its top or anywhere inside."""
+    for name in code.co_names:
+        if name == "airflow.sdk" or name.startswith("airflow.sdk."):
+            return True
+    return any(imports_sdk(inner) for inner in code.co_consts if isinstance(inner, CodeType))
+
+
+def load_file(folder: str, file: str) -> Loaded:
+    """Import a DAG file; whatever it raises goes to the caller."""
+    path = os.path.join(folder, *file.split("/"))
+    name = module_name(path)
+    loader = importlib.machinery.SourceFileLoader(name, path)
+    spec = importlib.util.spec_from_loader(name, loader, origin=path)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    module.__file__ = path
+    code = loader.source_to_code(loader.get_data(path), path)
+    era = 3 if imports_sdk(code) else 2
+    opened = session.LoadSession(path, era)
+    sys.modules[name] = module
+    session.begin(opened)
+    try:
+        exec(code, module.__dict__)
+        era = session.era()
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    finally:
+        session.end()
+    return _collect(module, opened, era)
+
+
+def _collect(module: ModuleType, opened: session.LoadSession, era: int) -> Loaded:
+    in_globals = {id(value) for value in module.__dict__.values() if isinstance(value, DAG)}
+    chosen = in_globals | {id(dag) for dag in opened.registered}
+    made = [dag for dag in opened.made if id(dag) in chosen]
+    known = {id(dag) for dag in made}
+    # DAGs that another module made before, and this file names.
+    made += [
+        value for value in module.__dict__.values() if isinstance(value, DAG) and id(value) not in known
+    ]
+    foreign = [name for name, value in module.__dict__.items() if _is_real_airflow_dag(value)]
+    return Loaded(module, _unique(made), era, foreign)
+
+
+def _unique(dags: list[DAG]) -> list[DAG]:
+    return list({id(dag): dag for dag in dags}.values())
+
+
+def _is_real_airflow_dag(value: Any) -> bool:
+    kind = type(value)
+    return kind.__name__ == "DAG" and kind.__module__.split(".")[0] == "airflow"

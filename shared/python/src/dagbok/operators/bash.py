@@ -1,0 +1,120 @@
+"""BashOperator: a command in a process group of its own; its last line of output is the result."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from dagbok.authoring.operator import BaseOperator
+from dagbok.authoring.taskflow import DecoratedOperator
+from dagbok.exceptions import AirflowException, AirflowSkipException
+
+
+class BashOperator(BaseOperator):
+    """Runs a command or a script by bash. An exit code in `skip_on_exit_code` ends the try as skipped."""
+
+    template_fields = ("bash_command", "env", "cwd")
+    template_ext = (".sh", ".bash")
+    template_fields_renderers = {"bash_command": "bash", "env": "json"}  # noqa: RUF012
+    ui_color = "#f0ede4"
+
+    def __init__(
+        self,
+        *,
+        bash_command: Any,
+        env: dict[str, str] | None = None,
+        append_env: bool = False,
+        output_encoding: str = "utf-8",
+        skip_exit_code: int | None = None,
+        skip_on_exit_code: int | list[int] | None = 99,
+        cwd: str | None = None,
+        output_processor: Callable[[str], Any] = lambda result: result,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.bash_command, self.env, self.append_env, self.cwd = bash_command, env, append_env, cwd
+        self.output_encoding, self.output_processor = output_encoding, output_processor
+        skips = skip_on_exit_code if skip_exit_code is None else skip_exit_code
+        self.skip_on_exit_code = [skips] if isinstance(skips, int) else list(skips or [])
+        self._process: Any = None
+
+    def execute(self, context: Any) -> Any:
+        """Run the command, its output line by line to the log."""
+        import shutil
+        import subprocess
+        import tempfile
+
+        bash = shutil.which("bash") or "bash"
+        if self.cwd is not None and not os.path.isdir(self.cwd):
+            raise AirflowException(f"the cwd of task `{self.task_id}` is no folder: {self.cwd}")
+        env = {**os.environ, **(self.env or {})} if self.append_env or self.env is None else dict(self.env)
+        for name in ("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID"):
+            env.setdefault(name, os.environ.get(name, ""))
+        with tempfile.TemporaryDirectory(prefix="dagbok-bash-") as scratch:
+            self._process = subprocess.Popen(
+                [bash, "-c", self.bash_command],
+                cwd=self.cwd or scratch,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            last = ""
+            for raw in self._process.stdout:
+                last = raw.decode(self.output_encoding, errors="backslashreplace").rstrip()
+                self.log.info("%s", last)
+            code = self._process.wait()
+        if code in self.skip_on_exit_code:
+            raise AirflowSkipException(f"bash exited with {code}, which stands for skipped")
+        if code != 0:
+            raise AirflowException(f"bash {_how_it_ended(code)}; its last line was: {last}")
+        return self.output_processor(last)
+
+    def on_kill(self) -> None:
+        """Tell the command's process group to end, and after a while make it."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        import subprocess
+
+        for sign, seconds in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 1.0)):
+            try:
+                os.killpg(process.pid, sign)
+                process.wait(seconds)
+            except ProcessLookupError:
+                return
+            except subprocess.TimeoutExpired:
+                continue
+            return
+
+
+def _how_it_ended(code: int) -> str:
+    if code >= 0:
+        return f"exited with {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+class _BashDecoratedOperator(DecoratedOperator, BashOperator):
+    """Runs the command that a function returns."""
+
+    custom_operator_name = "@task.bash"
+    template_fields = ("templates_dict", "op_args", "op_kwargs", "env", "cwd")
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs["multiple_outputs"] = False
+        super().__init__(bash_command="", **kwargs)
+
+    def execute(self, context: Any) -> Any:
+        """Call the function, render what it returns, and run that."""
+        args, kwargs = self.call_arguments(context)
+        command = self.python_callable(*args, **kwargs)
+        if not isinstance(command, str) or not command.strip():
+            raise TypeError(f"the function of task `{self.task_id}` must return a command as text, not {command!r}")
+        self.bash_command = self.render_template(command, context)
+        return BashOperator.execute(self, context)

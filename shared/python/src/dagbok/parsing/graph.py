@@ -1,0 +1,101 @@
+"""Order, cycles and weights of a DAG's graph, on its tasks' places in the file."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+from dagbok.authoring.dag import DAG
+from dagbok.authoring.operator import BaseOperator
+from dagbok.exceptions import AirflowDagCycleException, AirflowException
+
+MAX_WEIGHT = 2**31 - 1
+
+
+def topological(dag: DAG) -> list[BaseOperator]:
+    """Return upstreams before downstreams, otherwise in the file's order."""
+    tasks = dag.tasks
+    place = {task.task_id: index for index, task in enumerate(tasks)}
+    waiting = [len(task.upstream_task_ids) for task in tasks]
+    ready = [index for index, count in enumerate(waiting) if count == 0]
+    ordered: list[BaseOperator] = []
+    while ready:
+        task = tasks[heapq.heappop(ready)]
+        ordered.append(task)
+        for task_id in task.downstream_task_ids:
+            index = place[task_id]
+            waiting[index] -= 1
+            if waiting[index] == 0:
+                heapq.heappush(ready, index)
+    if len(ordered) < len(tasks):
+        cycle = " -> ".join(find_cycle(tasks, waiting))
+        raise AirflowDagCycleException(f"the edges form a cycle: {cycle}; take one of them away")
+    return ordered
+
+
+def find_cycle(tasks: Sequence[BaseOperator], waiting: Sequence[int]) -> list[str]:
+    """Return the ids of one cycle, the first again at the end."""
+    left = {task.task_id: task for task, count in zip(tasks, waiting, strict=True) if count}
+    # Everything left has an upstream that is left too: going up must come round.
+    task_id = next(iter(left))
+    seen: dict[str, int] = {}
+    path: list[str] = []
+    while task_id not in seen:
+        seen[task_id] = len(path)
+        path.append(task_id)
+        task_id = min(left[task_id].upstream_task_ids & left.keys())
+    around = path[seen[task_id] :][::-1]
+    start = around.index(min(around, key=list(left).index))
+    around = around[start:] + around[:start]
+    return [*around, around[0]]
+
+
+def effective_weights(ordered: Sequence[BaseOperator]) -> list[int]:
+    """Return each task's priority weight after its weight rule, within 32 bits."""
+    below = _reachable(ordered, upstream=False)
+    above = _reachable(ordered, upstream=True)
+    masks: dict[int, int] = {}
+    for index, task in enumerate(ordered):
+        masks[_own_weight(task)] = masks.get(_own_weight(task), 0) | (1 << index)
+
+    def total(members: int) -> int:
+        return sum(weight * (members & mask).bit_count() for weight, mask in masks.items())
+
+    weights = []
+    for index, task in enumerate(ordered):
+        rule = str(getattr(task.weight_rule, "value", task.weight_rule))
+        own = _own_weight(task)
+        if rule == "downstream":
+            weight = own + total(below[index])
+        elif rule == "upstream":
+            weight = own + total(above[index])
+        elif rule == "absolute":
+            weight = own
+        else:
+            raise AirflowException(
+                f"weight_rule of task `{task.task_id}` is {rule!r}; there are downstream, upstream and absolute"
+            )
+        weights.append(max(-MAX_WEIGHT, min(MAX_WEIGHT, weight)))
+    return weights
+
+
+def _own_weight(task: BaseOperator) -> int:
+    if not isinstance(task.priority_weight, int):
+        raise AirflowException(
+            f"priority_weight of task `{task.task_id}` must be a whole number, not {task.priority_weight!r}"
+        )
+    return task.priority_weight
+
+
+def _reachable(ordered: Sequence[BaseOperator], *, upstream: bool) -> list[int]:
+    """Return for each task the set of tasks above or below it, as bits."""
+    place = {task.task_id: index for index, task in enumerate(ordered)}
+    reach = [0] * len(ordered)
+    order = range(len(ordered)) if upstream else range(len(ordered) - 1, -1, -1)
+    for index in order:
+        members = 0
+        for task_id in ordered[index].get_direct_relative_ids(upstream):
+            other = place[task_id]
+            members |= reach[other] | (1 << other)
+        reach[index] = members
+    return reach

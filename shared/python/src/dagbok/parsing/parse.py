@@ -1,0 +1,111 @@
+"""One file's answer: its DAGs, its errors, what it read, what will be ignored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dagbok.authoring.dag import DAG
+from dagbok.loading import Loaded, load_file
+from dagbok.parsing.spec import SpecError, dag_spec
+from dagbok.parsing.tracking import ReadTracker
+from dagbok.tracebacks import relative, report
+
+Json = dict[str, Any]
+
+
+def parse_file(folder: str, file: str) -> Json:
+    """Import a file and describe what it gave. Never raises for what the file does."""
+    tracker = ReadTracker(folder)
+    answer: Json = {"file": file, "dags": [], "errors": [], "imports": [], "warnings": []}
+    try:
+        loaded = load_file(folder, file)
+    except BaseException as error:
+        answer["errors"].append(import_error(error, folder, file))
+    else:
+        _describe(loaded, folder, file, answer)
+    answer["imports"] = tracker.files(besides=file)
+    return answer
+
+
+def import_error(error: BaseException, folder: str, file: str) -> Json:
+    """Describe what stopped an import."""
+    seen = report(error, folder)
+    message = seen.message
+    if isinstance(error, SystemExit):
+        message = f"the file called sys.exit({error.code!r}) while it was imported"
+    elif isinstance(error, SyntaxError):
+        message = error.msg or message
+    elif isinstance(error, RecursionError):
+        message = f"{message} while the file was imported"
+    return {
+        "file": seen.file or file,
+        "line": seen.line,
+        "exception": seen.exception,
+        "message": message,
+        "traceback": seen.traceback,
+    }
+
+
+def _describe(loaded: Loaded, folder: str, file: str, answer: Json) -> None:
+    by_id: dict[str, list[DAG]] = {}
+    for dag in loaded.dags:
+        by_id.setdefault(dag.dag_id, []).append(dag)
+    for dag_id, dags in by_id.items():
+        if len(dags) > 1:
+            answer["errors"].append(_duplicate(dag_id, dags, file))
+            continue
+        try:
+            answer["dags"].append(dag_spec(dags[0], folder, file))
+        except SpecError as error:
+            answer["errors"].append(_spec_error(error, folder, file))
+            continue
+        answer["warnings"] += _warnings(dags[0])
+    for name in loaded.foreign:
+        answer["errors"].append(
+            {
+                "file": file,
+                "line": None,
+                "exception": "AirflowException",
+                "message": f"`{name}` is a DAG of Airflow itself, which is installed in this Python; "
+                "set DAGBOK_AIRFLOW=shim to have Dagbok answer the file's imports",
+                "traceback": "",
+            }
+        )
+
+
+def _duplicate(dag_id: str, dags: list[DAG], file: str) -> Json:
+    lines = " and ".join(str(dag.line) for dag in dags if dag.line)
+    where = f", made in lines {lines}" if lines else ""
+    return {
+        "file": file,
+        "line": dags[1].line or None,
+        "exception": "AirflowDagDuplicatedIdException",
+        "message": f"{len(dags)} DAGs of this file have the dag_id `{dag_id}`{where}; give each its own",
+        "traceback": "",
+    }
+
+
+def _spec_error(error: SpecError, folder: str, file: str) -> Json:
+    cause = error.__cause__ if error.__cause__ is not None else error
+    return {
+        "file": relative(error.file, folder) if error.file else file,
+        "line": error.line or None,
+        "exception": "NotSupportedYet" if cause is error else type(cause).__name__,
+        "message": str(error),
+        "traceback": "",
+    }
+
+
+def _warnings(dag: DAG) -> list[str]:
+    notes: dict[str, list[str]] = {}
+    for task in dag.tasks:
+        for note in task.ignored_arguments:
+            notes.setdefault(note, []).append(task.task_id)
+        if task.start_date and dag.start_date and task.start_date > dag.start_date:
+            notes.setdefault("a start_date later than the DAG's is ignored", []).append(task.task_id)
+    texts = [f"DAG `{dag.dag_id}`: {warning}" for warning in dag.warnings]
+    for note, task_ids in notes.items():
+        shown = ", ".join(f"`{task_id}`" for task_id in task_ids[:3])
+        more = f" and {len(task_ids) - 3} more" if len(task_ids) > 3 else ""
+        texts.append(f"DAG `{dag.dag_id}`: {note} (task {shown}{more})")
+    return texts

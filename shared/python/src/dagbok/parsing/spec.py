@@ -1,0 +1,172 @@
+"""A DAG as the JSON of the DAG spec. Fields at their defaults are left out, so that the form is canonical."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timedelta
+from typing import Any
+
+from dagbok.authoring.dag import DAG
+from dagbok.authoring.operator import DEFAULT_POOL, DEFAULT_QUEUE, DEFAULT_RETRY_DELAY, BaseOperator
+from dagbok.exceptions import AirflowException, NotSupportedYet
+from dagbok.parsing.graph import effective_weights, topological
+from dagbok.timezone import rfc3339, zone_name
+
+Json = dict[str, Any]
+MAX_U32 = 2**32 - 1
+
+
+class SpecError(AirflowException):
+    """A DAG can't be represented; `line` is where the file says the offending thing."""
+
+    def __init__(self, message: str, file: str = "", line: int = 0) -> None:
+        super().__init__(message)
+        self.file, self.line = file, line
+
+
+def dag_spec(dag: DAG, folder: str, file: str) -> Json:
+    """Return a DAG's spec, or raise an error that names what can't be represented."""
+    refusals = [*dag.refusals, *(refusal for task in dag.tasks for refusal in task.refusals)]
+    if refusals:
+        first = refusals[0]
+        more = f" (and {len(refusals) - 1} more of its kind or others)" if len(refusals) > 1 else ""
+        raise SpecError(f"DAG `{dag.dag_id}`: {first.message()}{more}", first.file, first.line)
+    try:
+        ordered = topological(dag)
+        spec = _settings(dag)
+        spec["tasks"] = _tasks(dag, ordered)
+    except NotSupportedYet as error:
+        raise SpecError(f"DAG `{dag.dag_id}`: {error}", dag.fileloc, dag.line) from error
+    except (AirflowException, ValueError, TypeError) as error:
+        raise SpecError(f"DAG `{dag.dag_id}`: {error}", dag.fileloc, dag.line) from error
+    spec["source"] = _source(dag, folder, file)
+    return spec
+
+
+def _source(dag: DAG, folder: str, file: str) -> Json:
+    inside = os.path.join(folder, *file.split("/")) == dag.fileloc
+    # A DAG made by a helper's function stands, for people, in the file that was parsed.
+    return {"file": file, "line": dag.line} if inside and dag.line else {"file": file}
+
+
+def _settings(dag: DAG) -> Json:
+    zone = dag.timetable.timezone_name or zone_name(dag.timezone)
+    schedule: Json = {"timetable": dag.timetable.spec(), "timezone": zone}
+    if dag.timetable.summary is not None:
+        schedule["text"] = _text(dag.timetable.summary)
+    spec: Json = {"dag_id": dag.dag_id}
+    if dag.dag_display_name != dag.dag_id:
+        spec["display_name"] = _text(dag.dag_display_name)
+    for name in ("description", "doc_md"):
+        if getattr(dag, name):
+            spec[name] = _text(getattr(dag, name))
+    if owner := _owner(dag):
+        spec["owner"] = owner
+    if dag.tags:
+        spec["tags"] = sorted(map(_text, dag.tags))
+    spec["schedule"] = schedule
+    first, last = _date_range(dag)
+    if first is not None:
+        spec["start_date"] = rfc3339(first)
+    if last is not None:
+        spec["end_date"] = rfc3339(last)
+    spec["catchup"] = bool(dag.catchup)
+    spec["max_active_runs"] = _count("max_active_runs", dag.max_active_runs)
+    spec["max_active_tasks"] = _count("max_active_tasks", dag.max_active_tasks)
+    if dag.dagrun_timeout is not None:
+        spec["dagrun_timeout"] = _micros(dag.dagrun_timeout)
+    if dag.is_paused_upon_creation is not None:
+        spec["is_paused_upon_creation"] = bool(dag.is_paused_upon_creation)
+    if dag.params:
+        spec["params"] = _params(dag)
+    return spec
+
+
+def _date_range(dag: DAG) -> tuple[datetime | None, datetime | None]:
+    """Return the earliest start of the DAG and its tasks, and the latest end where every task has one."""
+    starts = [date for date in (dag.start_date, *(task.start_date for task in dag.tasks)) if date]
+    ends = [task.end_date for task in dag.tasks if task.end_date]
+    last = dag.end_date
+    if ends and len(ends) == len(dag.tasks):
+        last = max([*ends, dag.end_date] if dag.end_date else ends)
+    return min(starts, default=None), last
+
+
+def _owner(dag: DAG) -> str:
+    said = {task._said_owner for task in dag.tasks if task._said_owner}
+    if not said and isinstance(dag.default_args.get("owner"), str):
+        said = {dag.default_args["owner"]}
+    return _text(", ".join(sorted(said)))
+
+
+def _params(dag: DAG) -> str:
+    values = {}
+    for name, param in dag.params.items():
+        if param.has_value:
+            values[name] = param.resolve()
+    try:
+        return json.dumps(values, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise AirflowException(f"a param's default has no JSON form: {error}") from None
+
+
+def _tasks(dag: DAG, ordered: list[BaseOperator]) -> list[Json]:
+    place = {task.task_id: index for index, task in enumerate(ordered)}
+    owner = _owner(dag)
+    return [
+        _task(task, sorted(place[above] for above in task.upstream_task_ids), weight, owner)
+        for task, weight in zip(ordered, effective_weights(ordered), strict=True)
+    ]
+
+
+def _task(task: BaseOperator, upstream: list[int], weight: int, dag_owner: str) -> Json:
+    spec: Json = {"task_id": task.task_id, "operator": task.task_type}
+    if upstream:
+        spec["upstream"] = upstream
+    if task.trigger_rule != "all_success":
+        spec["trigger_rule"] = task.trigger_rule.value
+    if task.retries:
+        spec["retries"] = task.retries
+    if task.retry_delay != DEFAULT_RETRY_DELAY:
+        spec["retry_delay"] = _micros(task.retry_delay)
+    backoff = task.retry_exponential_backoff
+    if backoff:
+        spec["retry_backoff_milli"] = _count(
+            "retry_exponential_backoff in thousandths", 2000 if backoff is True else round(backoff * 1000)
+        )
+    if task.max_retry_delay is not None:
+        spec["max_retry_delay"] = _micros(task.max_retry_delay)
+    if task.execution_timeout is not None:
+        spec["execution_timeout"] = _micros(task.execution_timeout)
+    if task.pool != DEFAULT_POOL:
+        spec["pool"] = _text(task.pool)
+    if task.pool_slots != 1:
+        spec["pool_slots"] = _count("pool_slots", task.pool_slots, least=1)
+    if task.queue != DEFAULT_QUEUE:
+        spec["queue"] = _text(task.queue)
+    if weight != 1:
+        spec["priority_weight"] = weight
+    if task._said_owner and task._said_owner != dag_owner:
+        spec["owner"] = _text(task._said_owner)
+    group = task.task_group.path if task.task_group is not None else None
+    if group is not None:
+        spec["group"] = group
+    if task.doc_md:
+        spec["doc_md"] = _text(task.doc_md)
+    return spec
+
+
+def _text(value: object) -> str:
+    """Return text that UTF-8 can say."""
+    return str(value).encode("utf-8", "replace").decode()
+
+
+def _micros(value: timedelta) -> int:
+    return value // timedelta(microseconds=1)
+
+
+def _count(name: str, value: Any, least: int = 0) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_U32:
+        raise AirflowException(f"{name} must be a whole number from {least} up, not {value!r}")
+    return value

@@ -1,0 +1,130 @@
+"""Time zones and dates under Airflow's names, on the standard library."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any, overload
+
+from dagbok.datetimes import DateTime
+
+utc = dt.UTC
+
+
+def is_localized(value: dt.datetime) -> bool:
+    """Whether an instant knows its offset."""
+    return value.utcoffset() is not None
+
+
+def is_naive(value: dt.datetime) -> bool:
+    """Whether an instant does not know its offset."""
+    return value.utcoffset() is None
+
+
+def utcnow() -> DateTime:
+    """Return the current instant in UTC."""
+    return DateTime.instance(dt.datetime.now(dt.UTC))
+
+
+def utc_epoch() -> DateTime:
+    """Return the start of 1970 in UTC."""
+    return DateTime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+@overload
+def convert_to_utc(value: None) -> None: ...
+@overload
+def convert_to_utc(value: dt.datetime) -> DateTime: ...
+def convert_to_utc(value: dt.datetime | None) -> DateTime | None:
+    """Return the same instant in UTC; a naive one counts as UTC."""
+    if value is None:
+        return None
+    if value.utcoffset() is None:
+        return DateTime.instance(value.replace(tzinfo=dt.UTC))
+    return DateTime.instance(value.astimezone(dt.UTC))
+
+
+def make_aware(value: dt.datetime | None, timezone: Any = None) -> DateTime | None:
+    """Give a naive instant a zone, UTC where none is named."""
+    if value is None:
+        return None
+    if is_localized(value):
+        raise ValueError(f"make_aware needs a naive datetime, and {value} has an offset")
+    return DateTime.instance(value.replace(tzinfo=parse_timezone(timezone) if timezone else dt.UTC))
+
+
+def make_naive(value: dt.datetime, timezone: Any = None) -> dt.datetime:
+    """Return the wall clock time of an instant in a zone."""
+    if is_naive(value):
+        raise ValueError(f"make_naive needs an aware datetime, and {value} has no offset")
+    return value.astimezone(parse_timezone(timezone) if timezone else dt.UTC).replace(tzinfo=None)
+
+
+def datetime(*args: Any, **kwargs: Any) -> DateTime:
+    """Make an aware instant, in UTC unless `tzinfo` says otherwise."""
+    kwargs.setdefault("tzinfo", dt.UTC)
+    return DateTime(*args, **kwargs)
+
+
+def parse(string: str, timezone: Any = None, *, strict: bool = False) -> DateTime:
+    """Read ISO 8601 text; where it names no offset it counts as `timezone`, or UTC."""
+    try:
+        value = dt.datetime.fromisoformat(string.strip())
+    except ValueError:
+        raise ValueError(f"not a date or time of ISO 8601: {string!r}") from None
+    if value.utcoffset() is None:
+        value = value.replace(tzinfo=parse_timezone(timezone) if timezone else dt.UTC)
+    return DateTime.instance(value)
+
+
+def coerce_datetime(value: dt.datetime | None, tz: Any = None) -> DateTime | None:
+    """Return our own kind of instant, aware."""
+    if value is None:
+        return None
+    if value.utcoffset() is None:
+        value = value.replace(tzinfo=parse_timezone(tz) if tz else dt.UTC)
+    return DateTime.instance(value)
+
+
+def parse_timezone(name: Any) -> dt.tzinfo:
+    """Return a zone by its IANA name, its offset in seconds, or itself."""
+    if isinstance(name, dt.tzinfo):
+        return name
+    if isinstance(name, int | float):
+        return dt.timezone(dt.timedelta(seconds=name))
+    if str(name).upper() == "UTC":
+        return dt.UTC
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        return ZoneInfo(str(name))
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f"no time zone is named {name!r}; use an IANA name such as Europe/Stockholm") from None
+
+
+def from_timestamp(timestamp: float, tz: Any = None) -> DateTime:
+    """Return the instant of a Unix timestamp."""
+    return DateTime.instance(dt.datetime.fromtimestamp(timestamp, parse_timezone(tz) if tz else dt.UTC))
+
+
+def zone_name(zone: dt.tzinfo | None) -> str:
+    """Return a zone's IANA name, or its fixed offset as `+02:00`."""
+    if zone is None:
+        return "UTC"
+    for attribute in ("key", "name", "zone"):  # zoneinfo, pendulum, pytz
+        name = getattr(zone, attribute, None)
+        if isinstance(name, str) and name:
+            return name
+    offset = zone.utcoffset(None)
+    if offset is None:
+        raise ValueError(f"the time zone {zone!r} has neither a name nor a fixed offset")
+    if not offset:
+        return "UTC"
+    sign, rest = ("-", -offset) if offset < dt.timedelta(0) else ("+", offset)
+    minutes = int(rest.total_seconds()) // 60
+    return f"{sign}{minutes // 60:02}:{minutes % 60:02}"
+
+
+def rfc3339(value: dt.datetime) -> str:
+    """Return an aware instant in UTC as the log writes it, with a `Z`."""
+    text = value.astimezone(dt.UTC).isoformat()
+    return text.removesuffix("+00:00") + "Z"
