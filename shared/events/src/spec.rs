@@ -11,6 +11,14 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+fn second_era() -> u8 {
+    2
+}
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+fn is_second_era(era: &u8) -> bool {
+    *era == 2
+}
+
 /// A DAG, whole. Its canonical hash is over this without [`DagSpec::source`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DagSpec {
@@ -31,6 +39,9 @@ pub struct DagSpec {
     /// Sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// Which Airflow's rules the file expects: 2, or 3 for a file that imports `airflow.sdk`.
+    #[serde(default = "second_era", skip_serializing_if = "is_second_era")]
+    pub era: u8,
     /// When runs are made.
     pub schedule: Schedule,
     /// First instant that a scheduled run may stand for.

@@ -53,6 +53,11 @@ pub enum CommandBody {
     },
     /// What a file holds now, all of it: registers, re-registers, and lets disappear what is not named.
     DagFileRead(Box<DagFile>),
+    /// The folder's code as it is now, once all its changed files were told of.
+    PublishBundle {
+        /// The folder's bundle.
+        bundle: Digest,
+    },
     /// A file is gone, with its DAGs.
     DagFileGone {
         /// Its path in the folder.

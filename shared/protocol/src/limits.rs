@@ -32,3 +32,5 @@ pub const PARALLELISM: u32 = 1_024;
 pub const DEFAULT_POOL_SLOTS: u32 = 128;
 /// Bytes of one bundle, packed.
 pub const BUNDLE_BYTES: usize = 256 << 20;
+/// How much later than due a promised run may come before it counts as missing, in microseconds.
+pub const EXPECTED_GRACE_US: i64 = 300 * 1_000_000;

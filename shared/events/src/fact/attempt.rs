@@ -156,6 +156,9 @@ pub struct TryCancelled {
     pub map_index: MapIndex,
     /// Which try.
     pub try_number: TryNumber,
+    /// Who runs it, and is told to end it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<ExecutorId>,
 }
 
 /// See [`crate::Fact::TryReturned`]. Scope: the run. The task is queued again as another try.

@@ -20,6 +20,14 @@ pub struct DagRegistered {
     pub paused: Option<bool>,
 }
 
+/// See [`crate::Fact::BundlePublished`]. Scope: the namespace. DAGs whose files can't be read now keep
+/// the bundle that they had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BundlePublished {
+    /// The folder's content-addressed bundle.
+    pub bundle: Digest,
+}
+
 /// See [`crate::Fact::DagImportFailed`]. Scope: the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DagImportFailed {

@@ -10,7 +10,7 @@ pub use attempt::{
     TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
 };
 pub use dag::{
-    DagDisappeared, DagImportFailed, DagImportRecovered, DagPaused, DagRegistered, DagUnpaused,
+    BundlePublished, DagDisappeared, DagImportFailed, DagImportRecovered, DagPaused, DagRegistered, DagUnpaused,
     RunExpected, RunMissed, MissedWhy,
 };
 pub use run::{
@@ -26,6 +26,8 @@ pub use task::{RuledOut, TaskQueued, TaskRuledOut};
 pub enum Fact {
     /// A DAG was read for the first time, or its meaning changed.
     DagRegistered(Box<DagRegistered>),
+    /// The folder's code changed, though no DAG's meaning need have: new runs use it.
+    BundlePublished(BundlePublished),
     /// A file could not be read; what was registered from it before stays in force.
     DagImportFailed(Box<DagImportFailed>),
     /// A file that could not be read can be read again.

@@ -1,0 +1,72 @@
+//! A DAG version made ready for the rules: its tasks with their edges both ways. Shared by its runs.
+use std::collections::BTreeMap;
+
+use dagbok_events::{Digest, DagSpec, DagVersion, TaskId, TaskSpec};
+
+use crate::timetable::{self, CompiledSchedule};
+
+/// A task's place in its DAG.
+pub type Ix = u32;
+
+/// One meaning of a DAG.
+#[derive(Debug)]
+pub struct Version {
+    /// Its number.
+    pub number: DagVersion,
+    /// Hash of the canonical form.
+    pub digest: Digest,
+    /// The DAG as it was registered.
+    pub spec: DagSpec,
+    /// Its schedule, compiled; `None` where history holds one that can't be, which then never fires.
+    pub schedule: Option<CompiledSchedule>,
+    by_name: BTreeMap<TaskId, Ix>,
+    downstream: Vec<Vec<Ix>>,
+}
+
+impl Version {
+    /// Indexes a spec. Edges that lead nowhere are left out: history is never refused.
+    pub fn new(number: DagVersion, digest: Digest, spec: DagSpec) -> Self {
+        let schedule = timetable::compile(&spec.schedule).ok();
+        let by_name = (0..).zip(&spec.tasks).map(|(ix, task)| (task.task_id.clone(), ix)).collect();
+        let mut downstream = vec![Vec::new(); spec.tasks.len()];
+        for (ix, task) in (0..).zip(&spec.tasks) {
+            for up in &task.upstream {
+                if let Some(downs) = downstream.get_mut(*up as usize) {
+                    downs.push(ix);
+                }
+            }
+        }
+        Self { number, digest, spec, schedule, by_name, downstream }
+    }
+
+    /// The task's place.
+    pub fn find(&self, task_id: &TaskId) -> Option<Ix> {
+        self.by_name.get(task_id).copied()
+    }
+
+    /// The task at a place that [`Version::find`] gave.
+    pub fn task(&self, ix: Ix) -> &TaskSpec {
+        &self.spec.tasks[ix as usize]
+    }
+
+    /// Direct downstreams.
+    pub fn downstream(&self, ix: Ix) -> &[Ix] {
+        &self.downstream[ix as usize]
+    }
+
+    /// How many direct upstreams there are, without those that lead nowhere.
+    pub fn upstream_count(&self, ix: Ix) -> u32 {
+        let known = self.task(ix).upstream.iter().filter(|up| (**up as usize) < self.len());
+        u32::try_from(known.count()).unwrap_or(u32::MAX)
+    }
+
+    /// How many tasks there are.
+    pub fn len(&self) -> usize {
+        self.spec.tasks.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.spec.tasks.is_empty()
+    }
+}

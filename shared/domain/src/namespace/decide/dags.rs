@@ -1,0 +1,73 @@
+//! Pausing DAGs, pools and limits.
+use dagbok_events::{
+    DagId, DagPaused, DagUnpaused, Fact, LimitsSet, MissedWhy, PoolName, PoolSet, Scope, Timestamp,
+};
+use dagbok_protocol::{Command, RefusalCode};
+
+use super::runs::no_dag;
+use crate::namespace::{Decision, Limits, Namespace, accepted, answering, refuse, schedule, unchanged};
+
+impl Namespace {
+    pub(super) fn set_paused(
+        &self,
+        at: Timestamp,
+        command: &Command,
+        dag_id: &DagId,
+        pause: bool,
+    ) -> Decision {
+        let Some(dag) = self.dags.get(dag_id).filter(|dag| !dag.gone) else { return no_dag(dag_id) };
+        if dag.paused == pause {
+            return unchanged();
+        }
+        let mut facts = Vec::new();
+        if pause {
+            facts.push(Fact::DagPaused(DagPaused {}));
+        } else {
+            facts.push(Fact::DagUnpaused(DagUnpaused {}));
+            if !dag.current.spec.catchup {
+                let planned = schedule::next(&dag.current, dag.last_interval, at);
+                let until = planned.as_ref().map(|run| run.logical_date);
+                facts.extend(schedule::missed(dag, until, at, MissedWhy::Paused));
+            }
+            facts.extend(schedule::changed_promise(
+                &dag.current,
+                dag.expected.as_ref(),
+                dag.last_interval,
+                at,
+            ));
+        }
+        accepted(vec![answering(command, at, Scope::Dag(dag_id.clone()), facts)])
+    }
+
+    pub(super) fn set_pool(
+        &self,
+        at: Timestamp,
+        command: &Command,
+        pool: &PoolName,
+        slots: u32,
+    ) -> Decision {
+        if self.pools.get(pool).is_some_and(|pool| pool.slots == slots) {
+            return unchanged();
+        }
+        let facts = vec![Fact::PoolSet(PoolSet { pool: pool.clone(), slots })];
+        accepted(vec![answering(command, at, Scope::Namespace, facts)])
+    }
+
+    pub(super) fn set_limits(
+        &self,
+        at: Timestamp,
+        command: &Command,
+        parallelism: u32,
+        max_losses: u16,
+    ) -> Decision {
+        if parallelism == 0 {
+            let why = "parallelism 0 would let nothing run; pause DAGs instead".to_owned();
+            return refuse(RefusalCode::Invalid, why);
+        }
+        if self.limits == (Limits { parallelism, max_losses }) {
+            return unchanged();
+        }
+        let facts = vec![Fact::LimitsSet(LimitsSet { parallelism, max_losses })];
+        accepted(vec![answering(command, at, Scope::Namespace, facts)])
+    }
+}

@@ -1,0 +1,107 @@
+//! Executors that come and go.
+use std::collections::BTreeMap;
+
+use dagbok_events::{
+    Actor, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, LeftWhy, LostWhy, MapIndex, Record, Scope,
+    Timestamp, TryLost, TryNumber,
+};
+use dagbok_protocol::{Command, Presence};
+
+use crate::{
+    graph::Ix,
+    namespace::{Decision, Namespace, RunNo, accepted, answering, own, unchanged},
+    retry,
+    run::{Done, Run},
+};
+
+impl Namespace {
+    pub(super) fn executor_joined(
+        &self,
+        at: Timestamp,
+        command: &Command,
+        executor: &ExecutorId,
+        presence: &Presence,
+    ) -> Decision {
+        if self.executors.contains_key(executor) {
+            return unchanged();
+        }
+        let facts = vec![Fact::ExecutorJoined(Box::new(ExecutorJoined {
+            hostname: presence.hostname.clone(),
+            slots: presence.slots,
+            queues: presence.queues.clone(),
+            version: presence.version.clone(),
+            python: presence.python.clone(),
+        }))];
+        accepted(vec![answering(command, at, Scope::Executor(executor.clone()), facts)])
+    }
+
+    pub(super) fn executor_left(
+        &self,
+        at: Timestamp,
+        command: &Command,
+        executor: &ExecutorId,
+    ) -> Decision {
+        let mut records = self.lose_held(at, executor, LostWhy::Drained);
+        if self.executors.contains_key(executor) {
+            let facts = vec![Fact::ExecutorLeft(ExecutorLeft { why: LeftWhy::Drained })];
+            records.push(answering(command, at, Scope::Executor(executor.clone()), facts));
+        }
+        if records.is_empty() { unchanged() } else { accepted(records) }
+    }
+
+    /// Declares an executor gone, with every try that it held: its presence was not renewed for a lease.
+    pub fn executor_gone(&self, now: Timestamp, executor: &ExecutorId) -> Vec<Record> {
+        let at = self.at(now);
+        let mut records = self.lose_held(at, executor, LostWhy::ExecutorGone);
+        if self.executors.contains_key(executor) {
+            let facts = vec![Fact::ExecutorLeft(ExecutorLeft { why: LeftWhy::Gone })];
+            records.push(own(at, Actor::Scheduler, Scope::Executor(executor.clone()), None, facts));
+        }
+        records
+    }
+
+    fn lose_held(&self, at: Timestamp, executor: &ExecutorId, why: LostWhy) -> Vec<Record> {
+        let Some(held) = self.executors.get(executor) else { return Vec::new() };
+        let mut runs: BTreeMap<RunNo, Vec<Ix>> = BTreeMap::new();
+        for (number, ix) in &held.holds {
+            runs.entry(*number).or_default().push(*ix);
+        }
+        let mut records = Vec::new();
+        for (number, lost) in runs {
+            let Some(run) = self.runs.get(&number) else { continue };
+            // One record a try: what follows from one loss must see the one before it folded in.
+            let mut run = run.clone();
+            for ix in lost {
+                let Some(n) = run.task(ix).state.in_flight() else { continue };
+                let facts = self.lost_facts(&run, ix, n, Some(executor.clone()), why, at);
+                for fact in &facts {
+                    run.evolve(self.last_seq, at, fact);
+                }
+                records.push(own(at, Actor::Scheduler, Scope::Run(run.key().clone()), None, facts));
+            }
+        }
+        records
+    }
+
+    /// A lost try and all that follows from it.
+    pub(super) fn lost_facts(
+        &self,
+        run: &Run,
+        ix: Ix,
+        try_number: TryNumber,
+        executor: Option<ExecutorId>,
+        why: LostWhy,
+        at: Timestamp,
+    ) -> Vec<Fact> {
+        let losses = run.task(ix).losses;
+        let retry_at = retry::after_loss(losses, self.limits.max_losses, at);
+        let task_id = run.version().task(ix).task_id.clone();
+        let map_index = MapIndex::UNMAPPED;
+        let mut facts =
+            vec![Fact::TryLost(TryLost { task_id, map_index, try_number, executor, why, retry_at })];
+        if retry_at.is_none() {
+            facts.extend(run.after_done(ix, Done::Failed));
+        }
+        facts
+    }
+}

@@ -1,0 +1,48 @@
+//! Decisions: one file for what each kind of command is about.
+mod dags;
+mod executors;
+mod files;
+mod own;
+mod report;
+mod runs;
+
+use dagbok_events::Timestamp;
+use dagbok_protocol::{Command, CommandBody};
+
+use super::{Decision, Namespace, Outcome};
+
+impl Namespace {
+    /// Permits a command, with all that follows, or refuses it. The same command twice is decided once.
+    pub fn decide(&self, now: Timestamp, command: &Command) -> Decision {
+        let at = self.at(now);
+        // What is idempotent by nature may be decided again: its records may have landed in part.
+        let by_nature = matches!(
+            command.body,
+            CommandBody::DagFileRead(_)
+                | CommandBody::DagFileGone { .. }
+                | CommandBody::ExecutorLeft { .. }
+        );
+        if !by_nature && let Some((seq, run_id)) = self.seen.get(&command.id) {
+            let outcome = Outcome::Seen { seq: *seq, run_id: run_id.clone() };
+            return Decision { records: Vec::new(), outcome };
+        }
+        match &command.body {
+            CommandBody::TriggerRun(ask) => self.trigger(at, command, ask),
+            CommandBody::CancelRun { dag_id, run_id } => self.cancel(at, command, dag_id, run_id),
+            CommandBody::PauseDag { dag_id } => self.set_paused(at, command, dag_id, true),
+            CommandBody::UnpauseDag { dag_id } => self.set_paused(at, command, dag_id, false),
+            CommandBody::DagFileRead(file) => self.file_read(at, command, file),
+            CommandBody::DagFileGone { file } => self.file_gone(at, command, file),
+            CommandBody::PublishBundle { bundle } => self.publish_bundle(at, command, bundle),
+            CommandBody::SetPool { pool, slots } => self.set_pool(at, command, pool, *slots),
+            CommandBody::SetLimits { parallelism, max_losses } => {
+                self.set_limits(at, command, *parallelism, *max_losses)
+            }
+            CommandBody::Report(report) => self.report(at, command, report),
+            CommandBody::ExecutorJoined { executor, presence } => {
+                self.executor_joined(at, command, executor, presence)
+            }
+            CommandBody::ExecutorLeft { executor } => self.executor_left(at, command, executor),
+        }
+    }
+}

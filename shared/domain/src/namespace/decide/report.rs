@@ -1,0 +1,169 @@
+//! Reports of tries: accepted with all that follows, or kept as refused.
+use dagbok_events::{
+    Fact, ForeignReport, LogRef, RefusedWhy, ReportRefused, RuledOut, RunKey, Scope, Timestamp,
+    TryFailed, TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
+};
+use dagbok_protocol::{Command, RefusalCode, Report, ReportBody, XComValue};
+
+use crate::{
+    graph::Ix,
+    namespace::{Decision, Namespace, accepted, answering, unchanged},
+    retry,
+    run::{Done, Run, TaskState},
+};
+
+impl Namespace {
+    pub(super) fn report(&self, at: Timestamp, command: &Command, report: &Report) -> Decision {
+        let key = RunKey { dag_id: report.key.dag_id.clone(), run_id: report.key.run_id.clone() };
+        let (run, ix) = match self.addressee(&key, report) {
+            Ok(found) => found,
+            Err(why) => return refused(at, command, key, report, why),
+        };
+        let started = matches!(report.body, ReportBody::Started { .. });
+        if started && matches!(run.task(ix).state, TaskState::Running { .. }) {
+            return unchanged();
+        }
+        let facts = self.accept(run, ix, report, at);
+        accepted(vec![answering(command, at, Scope::Run(key), facts)])
+    }
+
+    /// The run and task that the report is about, if the try is in flight and its sender may speak for it.
+    fn addressee(&self, key: &RunKey, report: &Report) -> Result<(&Run, Ix), RefusedWhy> {
+        let Some(run) = self.run(key) else {
+            let over = self.past_ending(key).is_some();
+            return Err(if over { RefusedWhy::RunOver } else { RefusedWhy::NoSuchRun });
+        };
+        let ix = run
+            .find(&report.key.task_id, report.key.map_index)
+            .ok_or(RefusedWhy::NoSuchTask)?;
+        match &run.task(ix).state {
+            TaskState::Queued { try_number, .. } if *try_number == report.key.try_number => {}
+            TaskState::Running { try_number, executor, .. } if *try_number == report.key.try_number => {
+                if *executor != report.executor {
+                    return Err(RefusedWhy::HeldByAnother);
+                }
+            }
+            TaskState::Queued { .. }
+            | TaskState::Running { .. }
+            | TaskState::Waiting
+            | TaskState::UpForRetry { .. }
+            | TaskState::Done(_) => return Err(RefusedWhy::NotInFlight),
+        }
+        Ok((run, ix))
+    }
+
+    fn accept(&self, run: &Run, ix: Ix, report: &Report, at: Timestamp) -> Vec<Fact> {
+        let (task_id, map_index) = (report.key.task_id.clone(), report.key.map_index);
+        let (try_number, ended_at) = (report.key.try_number, report.at);
+        let pushed = |xcoms: &[XComValue]| -> Vec<Fact> {
+            xcoms.iter().map(|xcom| Fact::XComPushed(pushed(report, xcom))).collect()
+        };
+        match &report.body {
+            ReportBody::Started { hostname, pid, inputs } => {
+                vec![Fact::TryStarted(Box::new(TryStarted {
+                    task_id,
+                    map_index,
+                    try_number,
+                    executor: report.executor.clone(),
+                    hostname: hostname.clone(),
+                    pid: *pid,
+                    started_at: report.at,
+                    inputs: inputs.clone(),
+                }))]
+            }
+            ReportBody::XCom(xcom) => pushed(std::slice::from_ref(xcom)),
+            ReportBody::Succeeded { xcoms, usage, log } => {
+                let (usage, log) = (*usage, log.clone());
+                let end = TrySucceeded { task_id, map_index, try_number, ended_at, usage, log };
+                let mut facts = pushed(xcoms);
+                facts.push(Fact::TrySucceeded(Box::new(end)));
+                facts.extend(run.after_done(ix, Done::Success));
+                facts
+            }
+            ReportBody::Skipped { message, xcoms, usage, log } => {
+                let (message, usage, log) = (message.clone(), *usage, log.clone());
+                let end =
+                    TrySkipped { task_id, map_index, try_number, ended_at, message, usage, log };
+                let mut facts = pushed(xcoms);
+                facts.push(Fact::TrySkipped(Box::new(end)));
+                facts.extend(run.after_done(ix, Done::RuledOut(RuledOut::Skipped)));
+                facts
+            }
+            ReportBody::Failed { failure, xcoms, usage, log } => {
+                let task = run.task(ix);
+                let spec = run.version().task(ix);
+                let (failures, losses) = (task.failures, task.losses);
+                let most = self.limits.max_losses;
+                let retry_at = retry::after_failure(spec, failure, failures, losses, most, at);
+                let (failure, usage, log) = (failure.clone(), *usage, log.clone());
+                let mut facts = pushed(xcoms);
+                facts.push(Fact::TryFailed(Box::new(TryFailed {
+                    task_id,
+                    map_index,
+                    try_number,
+                    ended_at,
+                    failure,
+                    retry_at,
+                    usage,
+                    log,
+                })));
+                if retry_at.is_none() {
+                    facts.extend(run.after_done(ix, Done::Failed));
+                }
+                facts
+            }
+            ReportBody::Returned => {
+                let executor = report.executor.clone();
+                vec![Fact::TryReturned(TryReturned { task_id, map_index, try_number, executor })]
+            }
+            ReportBody::Lost { why } => {
+                self.lost_facts(run, ix, try_number, Some(report.executor.clone()), *why, at)
+            }
+        }
+    }
+}
+
+fn pushed(report: &Report, xcom: &XComValue) -> XComPushed {
+    XComPushed {
+        task_id: report.key.task_id.clone(),
+        map_index: report.key.map_index,
+        try_number: report.key.try_number,
+        key: xcom.key.clone(),
+        value: xcom.value.clone(),
+    }
+}
+
+fn refused(at: Timestamp, command: &Command, key: RunKey, report: &Report, why: RefusedWhy) -> Decision {
+    let (claim, log) = claim_of(&report.body);
+    let fact = Fact::ReportRefused(Box::new(ReportRefused {
+        task_id: report.key.task_id.clone(),
+        map_index: report.key.map_index,
+        try_number: report.key.try_number,
+        report: claim,
+        executor: report.executor.clone(),
+        why,
+        log,
+    }));
+    let message = match why {
+        RefusedWhy::NoSuchRun => format!("there is no run {key}"),
+        RefusedWhy::NoSuchTask => format!("run {key} has no task {}", report.key.task_id),
+        RefusedWhy::NotInFlight => format!("try {} is not in flight", report.key),
+        RefusedWhy::HeldByAnother => format!("try {} is held by another executor", report.key),
+        RefusedWhy::RunOver => format!("run {key} is over"),
+    };
+    let mut decision = crate::namespace::refuse(RefusalCode::StaleReport, message);
+    decision.records.push(answering(command, at, Scope::Run(key), vec![fact]));
+    decision
+}
+
+fn claim_of(body: &ReportBody) -> (ForeignReport, Option<LogRef>) {
+    match body {
+        ReportBody::Started { .. } => (ForeignReport::Started, None),
+        ReportBody::XCom(_) => (ForeignReport::XCom, None),
+        ReportBody::Succeeded { log, .. } => (ForeignReport::Succeeded, log.clone()),
+        ReportBody::Failed { log, .. } => (ForeignReport::Failed, log.clone()),
+        ReportBody::Skipped { log, .. } => (ForeignReport::Skipped, log.clone()),
+        ReportBody::Returned => (ForeignReport::Returned, None),
+        ReportBody::Lost { .. } => (ForeignReport::Lost, None),
+    }
+}

@@ -1,0 +1,114 @@
+//! Triggering and cancelling runs.
+use dagbok_events::{
+    DagId, Fact, Payload, RunCancelled, RunCreated, RunId, RunKey, RunType, Scope, Timestamp,
+};
+use dagbok_protocol::{Command, RefusalCode, TriggerRun, limits};
+
+use super::own::{run_id_for, start_facts};
+use crate::namespace::{
+    Dag, Decision, Namespace, Outcome, accepted, answering, ending_word, refuse,
+};
+
+impl Namespace {
+    pub(super) fn trigger(&self, at: Timestamp, command: &Command, ask: &TriggerRun) -> Decision {
+        let Some(dag) = self.dags.get(&ask.dag_id).filter(|dag| !dag.gone) else {
+            return no_dag(&ask.dag_id);
+        };
+        let version = &dag.current;
+        if let Err(why) = check(ask) {
+            return refuse(RefusalCode::Invalid, why);
+        }
+        // Files of the older era read `ds` and its kin in every run, so such a run always has a date.
+        let logical_date = ask.logical_date.or((version.spec.era < 3).then_some(at));
+        if let (Some(date), Some(start)) = (ask.logical_date, version.spec.start_date)
+            && date < start
+        {
+            let why = format!("the logical date {date} lies before the DAG's start date {start}");
+            return refuse(RefusalCode::Invalid, why);
+        }
+        if let Some(date) = logical_date.filter(|date| dag.dates.contains(date)) {
+            let why = format!("a run of {} has the logical date {date} already", ask.dag_id);
+            return refuse(RefusalCode::LogicalDateTaken, why);
+        }
+        let chosen = ask.run_id.clone();
+        let run_id = chosen.unwrap_or_else(|| run_id_for(RunType::Manual, logical_date.unwrap_or(at)));
+        let key = RunKey { dag_id: ask.dag_id.clone(), run_id };
+        if self.knows_run(&key) {
+            let why = format!("{} has a run {} already; choose another run id", key.dag_id, key.run_id);
+            return refuse(RefusalCode::RunAlreadyExists, why);
+        }
+        let run_after = ask.logical_date.map_or(at, |date| date.min(at));
+        let data_interval = logical_date
+            .and_then(|date| Some(version.schedule.as_ref()?.manual_interval(date)));
+        let mut facts = vec![Fact::RunCreated(Box::new(RunCreated {
+            run_type: RunType::Manual,
+            logical_date,
+            data_interval,
+            run_after,
+            version: version.number,
+            bundle: dag.bundle.clone(),
+            conf: ask.conf.clone().map(Payload::Inline),
+            note: ask.note.clone(),
+        }))];
+        if dag.may_start() && self.none_waits(dag) {
+            facts.extend(start_facts(version));
+        }
+        let run_id = Some(key.run_id.clone());
+        let records = vec![answering(command, at, Scope::Run(key), facts)];
+        Decision { records, outcome: Outcome::Accepted { run_id } }
+    }
+
+    /// Whether no older run of the DAG waits for its turn, which a new one must not overtake.
+    fn none_waits(&self, dag: &Dag) -> bool {
+        !dag.active.iter().any(|number| self.queued.contains(number))
+    }
+
+    pub(super) fn cancel(
+        &self,
+        at: Timestamp,
+        command: &Command,
+        dag_id: &DagId,
+        run_id: &RunId,
+    ) -> Decision {
+        let key = RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() };
+        if let Some(run) = self.run(&key) {
+            let mut facts = vec![Fact::RunCancelled(RunCancelled {})];
+            facts.extend(run.after_end());
+            return accepted(vec![answering(command, at, Scope::Run(key), facts)]);
+        }
+        if let Some(ending) = self.past_ending(&key) {
+            let why = format!("run {key} is over already: {}", ending_word(ending));
+            return refuse(RefusalCode::RunOver, why);
+        }
+        if self.dags.contains_key(dag_id) {
+            refuse(RefusalCode::RunNotFound, format!("the DAG {dag_id} has no run {run_id}"))
+        } else {
+            no_dag(dag_id)
+        }
+    }
+}
+
+pub(super) fn no_dag(dag_id: &DagId) -> Decision {
+    let why = format!(
+        "there is no DAG {dag_id}; `dagbok dags list` names those there are, `dagbok dags errors` the files that can't be read"
+    );
+    refuse(RefusalCode::DagNotFound, why)
+}
+
+fn check(ask: &TriggerRun) -> Result<(), String> {
+    if let Some(note) = &ask.note
+        && note.len() > limits::NOTE_BYTES
+    {
+        return Err(format!("the note has {} bytes, at most {} are kept", note.len(), limits::NOTE_BYTES));
+    }
+    let Some(conf) = &ask.conf else { return Ok(()) };
+    if conf.len() > limits::RECORD_BYTES / 2 {
+        let most = limits::RECORD_BYTES / 2;
+        return Err(format!("the conf has {} bytes of JSON, at most {most} are taken", conf.len()));
+    }
+    match serde_json::from_str::<serde_json::Value>(conf) {
+        Ok(serde_json::Value::Object(_)) => Ok(()),
+        Ok(_) => Err("the conf must be a JSON object".to_owned()),
+        Err(error) => Err(format!("the conf is not JSON: {error}")),
+    }
+}

@@ -1,0 +1,211 @@
+//! A namespace: every DAG and run that share pools and limits, the consistency boundary, and so the
+//! whole state of its one scheduler.
+//!
+//! [`Namespace::decide`] answers commands, [`Namespace::plan`] proposes what the rules call for by
+//! themselves and [`Namespace::carry_out`] decides on a proposal, checking it again;
+//! [`Namespace::evolve`] alone changes anything. Capacity is a fold of the log, never a counter that
+//! could leak.
+mod dag;
+mod decide;
+mod evolve;
+mod plan;
+mod schedule;
+mod snapshot;
+mod views;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use dagbok_events::{
+    Actor, Cause, CommandId, DagId, ExecutorId, Fact, PoolName, Record, RunId, RunKey, Scope,
+    Timestamp, TraceContext,
+};
+use dagbok_protocol::{Command, Refusal, RefusalCode, limits};
+pub use dag::Dag;
+pub use plan::Proposal;
+pub use snapshot::{BadSnapshot, SNAPSHOT_VERSION};
+pub use views::QueuedTry;
+
+use crate::{
+    graph::Ix,
+    run::{Ending, Run},
+};
+
+/// A run's place in the order of creation.
+pub type RunNo = u64;
+
+/// What became of a command, before anything is appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// To be appended in this order; the last one's sequence is the answer's.
+    pub records: Vec<Record>,
+    /// What to tell whoever asked.
+    pub outcome: Outcome,
+}
+
+/// What to tell whoever asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is decided as asked.
+    Accepted {
+        /// The run that was made.
+        run_id: Option<RunId>,
+    },
+    /// It was decided before, by the record with this sequence.
+    Seen {
+        /// That record.
+        seq: u64,
+        /// The run that was made then.
+        run_id: Option<RunId>,
+    },
+    /// It is so already.
+    Unchanged,
+    /// No.
+    Refused(Refusal),
+}
+
+/// Sizes that span runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limits {
+    parallelism: u32,
+    max_losses: u16,
+}
+
+/// A pool of slots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Pool {
+    slots: u32,
+    used: u32,
+}
+
+/// What is remembered of a file of the folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct FileState {
+    /// The error that stands: line, exception, message.
+    error: Option<(Option<u32>, String, String)>,
+}
+
+/// What is remembered of an executor that joined and has not left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Executor {
+    holds: BTreeSet<(RunNo, Ix)>,
+}
+
+/// Everything one scheduler decides over. See the module.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    last_seq: u64,
+    last_at: Timestamp,
+    limits: Limits,
+    pools: BTreeMap<PoolName, Pool>,
+    in_flight: u32,
+    bundle: Option<dagbok_events::Digest>,
+    files: BTreeMap<String, FileState>,
+    dags: BTreeMap<DagId, Dag>,
+    runs: BTreeMap<RunNo, Run>,
+    numbers: BTreeMap<RunKey, RunNo>,
+    next_number: RunNo,
+    executors: BTreeMap<ExecutorId, Executor>,
+    /// Active runs by when they next need a look.
+    timers: BTreeSet<(Timestamp, RunNo)>,
+    timer_of: BTreeMap<RunNo, Timestamp>,
+    /// Running runs with tasks that wait only for slots.
+    hungry: BTreeSet<RunNo>,
+    /// Runs that wait for their turn.
+    queued: BTreeSet<RunNo>,
+    /// DAGs by when their next promised run is due.
+    expected: BTreeSet<(Timestamp, DagId)>,
+    seen: BTreeMap<CommandId, (u64, Option<RunId>)>,
+    seen_order: VecDeque<CommandId>,
+}
+
+impl Default for Namespace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The pool that tasks use unless they name another.
+pub const DEFAULT_POOL: &str = "default_pool";
+
+impl Namespace {
+    /// Nothing has happened yet: one default pool, the default limits.
+    pub fn new() -> Self {
+        let default_pool = PoolName::new(DEFAULT_POOL).expect("a constant within the rules");
+        let pool = Pool { slots: limits::DEFAULT_POOL_SLOTS, used: 0 };
+        Self {
+            last_seq: 0,
+            last_at: Timestamp(i64::MIN),
+            limits: Limits {
+                parallelism: limits::PARALLELISM,
+                max_losses: limits::MAX_LOSSES,
+            },
+            pools: BTreeMap::from([(default_pool, pool)]),
+            in_flight: 0,
+            bundle: None,
+            files: BTreeMap::new(),
+            dags: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            next_number: 0,
+            executors: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            timer_of: BTreeMap::new(),
+            hungry: BTreeSet::new(),
+            queued: BTreeSet::new(),
+            expected: BTreeSet::new(),
+            seen: BTreeMap::new(),
+            seen_order: VecDeque::new(),
+        }
+    }
+
+    /// The sequence of the last record folded in.
+    pub const fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// The time to decide at: never before the record before.
+    fn at(&self, now: Timestamp) -> Timestamp {
+        now.max(self.last_at)
+    }
+
+    fn run(&self, key: &RunKey) -> Option<&Run> {
+        self.runs.get(self.numbers.get(key)?)
+    }
+}
+
+/// A record that answers a command.
+fn answering(command: &Command, at: Timestamp, scope: Scope, facts: Vec<Fact>) -> Record {
+    Record {
+        at,
+        scope,
+        by: command.by.clone(),
+        reason: command.reason.clone(),
+        cause: Some(Cause { command: command.id.clone(), sent_at: Some(command.sent_at) }),
+        trace: command.trace.clone(),
+        facts,
+    }
+}
+
+/// A record of the scheduler's own.
+fn own(at: Timestamp, by: Actor, scope: Scope, trace: Option<TraceContext>, facts: Vec<Fact>) -> Record {
+    Record { at, scope, by, reason: None, cause: None, trace, facts }
+}
+
+fn refuse(code: RefusalCode, message: String) -> Decision {
+    Decision { records: Vec::new(), outcome: Outcome::Refused(Refusal { code, message }) }
+}
+
+fn unchanged() -> Decision {
+    Decision { records: Vec::new(), outcome: Outcome::Unchanged }
+}
+
+fn accepted(records: Vec<Record>) -> Decision {
+    Decision { records, outcome: Outcome::Accepted { run_id: None } }
+}
+
+const fn ending_word(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Success => "success",
+        Ending::Failed => "failed",
+    }
+}

@@ -1,0 +1,52 @@
+//! When a task is tried again: the user's retries, and the system's own for tries that were lost.
+use dagbok_events::{Failure, Fault, Micros, TaskSpec, Timestamp};
+
+/// The longest wait that a backoff reaches where the task sets no limit of its own.
+const BACKOFF_CAP: Micros = Micros::from_secs(24 * 3600);
+/// The longest wait before a lost try is made up for.
+const LOSS_WAIT_CAP: Micros = Micros::from_secs(60);
+
+/// When the next try is due after a failure, if there is one.
+///
+/// `failures` and `losses` count what happened before this one.
+pub fn after_failure(
+    spec: &TaskSpec,
+    failure: &Failure,
+    failures: u16,
+    losses: u16,
+    max_losses: u16,
+    at: Timestamp,
+) -> Option<Timestamp> {
+    if failure.fault == Fault::System {
+        return after_loss(losses, max_losses, at);
+    }
+    (failure.retryable && failures < spec.retries).then(|| at.plus(delay(spec, failures)))
+}
+
+/// When the next try is due after a loss, if the limit of losses is not reached: the first at once,
+/// the next ones with growing waits.
+pub fn after_loss(losses: u16, max_losses: u16, at: Timestamp) -> Option<Timestamp> {
+    let wait = match losses {
+        0 => Micros(0),
+        n => Micros::from_secs(1_i64 << (n - 1).min(6)).min(LOSS_WAIT_CAP),
+    };
+    (losses < max_losses).then(|| at.plus(wait))
+}
+
+/// The wait before the retry that follows failure number `failures + 1`.
+fn delay(spec: &TaskSpec, failures: u16) -> Micros {
+    if spec.retry_backoff_milli == 0 {
+        return spec.retry_delay;
+    }
+    let cap = spec.max_retry_delay.unwrap_or(BACKOFF_CAP).min(BACKOFF_CAP);
+    let factor = u128::from(spec.retry_backoff_milli);
+    let mut wait = u128::try_from(spec.retry_delay.0).unwrap_or(0);
+    let limit = u128::try_from(cap.0).unwrap_or(0);
+    for _ in 0..failures {
+        wait = wait * factor / 1_000;
+        if wait >= limit {
+            break;
+        }
+    }
+    Micros(i64::try_from(wait.min(limit)).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,92 @@
+//! Where a task stands: each state carries just what is true in it.
+use dagbok_events::{ExecutorId, PoolName, QueueName, RuledOut, Timestamp, TryNumber};
+use serde::{Deserialize, Serialize};
+
+/// What a try in flight takes up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Whose slots.
+    pub pool: PoolName,
+    /// How many.
+    pub slots: u32,
+    /// On which queue it was offered.
+    pub queue: QueueName,
+}
+
+/// Airflow's task-instance states.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskState {
+    /// Airflow's `None`: waiting for upstreams or for its turn.
+    Waiting,
+    /// Offered to the executors.
+    Queued {
+        /// Which try.
+        try_number: TryNumber,
+        /// When.
+        at: Timestamp,
+        /// By which record.
+        seq: u64,
+        /// What it takes up.
+        hold: Hold,
+    },
+    /// Begun.
+    Running {
+        /// Which try.
+        try_number: TryNumber,
+        /// By whom.
+        executor: ExecutorId,
+        /// What it takes up.
+        hold: Hold,
+    },
+    /// To be tried again.
+    UpForRetry {
+        /// Not before this.
+        due: Timestamp,
+    },
+    /// Over, for good.
+    Done(Done),
+}
+
+/// Airflow's terminal states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Done {
+    /// A try succeeded.
+    Success,
+    /// Ran out of tries, or was cancelled in flight.
+    Failed,
+    /// Never ran, or its code said to skip.
+    RuledOut(RuledOut),
+}
+
+impl Done {
+    /// Whether a leaf that ended so fails its run.
+    pub const fn fails_run(self) -> bool {
+        matches!(self, Self::Failed | Self::RuledOut(RuledOut::UpstreamFailed))
+    }
+}
+
+impl TaskState {
+    /// What it takes up; nothing unless in flight.
+    pub const fn hold(&self) -> Option<&Hold> {
+        match self {
+            Self::Queued { hold, .. } | Self::Running { hold, .. } => Some(hold),
+            Self::Waiting | Self::UpForRetry { .. } | Self::Done(_) => None,
+        }
+    }
+
+    /// The try in flight.
+    pub const fn in_flight(&self) -> Option<TryNumber> {
+        match self {
+            Self::Queued { try_number, .. } | Self::Running { try_number, .. } => Some(*try_number),
+            Self::Waiting | Self::UpForRetry { .. } | Self::Done(_) => None,
+        }
+    }
+
+    /// Who runs it.
+    pub const fn executor(&self) -> Option<&ExecutorId> {
+        match self {
+            Self::Running { executor, .. } => Some(executor),
+            Self::Queued { .. } | Self::Waiting | Self::UpForRetry { .. } | Self::Done(_) => None,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What a trigger rule makes of a task's direct upstreams: a total function of a few counts.
+use dagbok_events::{RuledOut, TriggerRule};
+
+use crate::run::Done;
+
+/// How a task's direct upstreams stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many upstreams there are.
+    pub total: u32,
+    /// How many succeeded.
+    pub success: u32,
+    /// How many failed.
+    pub failed: u32,
+    /// How many were ruled out by a failure.
+    pub upstream_failed: u32,
+    /// How many were skipped.
+    pub skipped: u32,
+    /// How many are no longer in the DAG.
+    pub removed: u32,
+}
+
+impl Tally {
+    /// Counts one more upstream that is done.
+    pub fn count(&mut self, done: Done) {
+        match done {
+            Done::Success => self.success += 1,
+            Done::Failed => self.failed += 1,
+            Done::RuledOut(RuledOut::UpstreamFailed) => self.upstream_failed += 1,
+            Done::RuledOut(RuledOut::Skipped) => self.skipped += 1,
+            Done::RuledOut(RuledOut::Removed) => self.removed += 1,
+        }
+    }
+
+    const fn done(self) -> u32 {
+        self.success + self.failed + self.upstream_failed + self.skipped + self.removed
+    }
+}
+
+/// What follows for the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not yet.
+    Wait,
+    /// It may run.
+    Ready,
+    /// It never will.
+    Never(RuledOut),
+}
+
+/// Judges one task. With no upstream every rule is met.
+#[must_use]
+pub fn judge(rule: TriggerRule, up: Tally) -> Verdict {
+    use RuledOut::{Skipped, UpstreamFailed};
+    if up.total == 0 || rule == TriggerRule::Always {
+        return Verdict::Ready;
+    }
+    let broken = up.failed + up.upstream_failed;
+    let all_done = up.done() == up.total;
+    let never = match rule {
+        TriggerRule::AllSuccess => none_failed(broken, up.skipped > 0),
+        TriggerRule::NoneFailed => none_failed(broken, false),
+        TriggerRule::NoneFailedMinOneSuccess => none_failed(broken, up.skipped == up.total),
+        TriggerRule::AllFailed => (up.success + up.skipped > 0).then_some(Skipped),
+        TriggerRule::AllSkipped => (up.success + broken > 0).then_some(Skipped),
+        TriggerRule::NoneSkipped => (up.skipped > 0).then_some(Skipped),
+        TriggerRule::OneSuccess if all_done && up.success == 0 => {
+            Some(if up.skipped == up.total { Skipped } else { UpstreamFailed })
+        }
+        TriggerRule::OneFailed => (all_done && broken == 0).then_some(Skipped),
+        TriggerRule::OneDone => (all_done && up.success + up.failed == 0).then_some(Skipped),
+        TriggerRule::AllDoneMinOneSuccess if all_done && up.success == 0 => {
+            Some(if up.skipped == up.total { Skipped } else { UpstreamFailed })
+        }
+        TriggerRule::OneSuccess
+        | TriggerRule::AllDone
+        | TriggerRule::AllDoneMinOneSuccess
+        | TriggerRule::AllDoneSetupSuccess
+        | TriggerRule::Always => None,
+    };
+    if let Some(why) = never {
+        return Verdict::Never(why);
+    }
+    let ready = match rule {
+        TriggerRule::OneSuccess => up.success > 0,
+        TriggerRule::OneFailed => broken > 0,
+        TriggerRule::OneDone => up.success + up.failed > 0,
+        TriggerRule::AllSuccess
+        | TriggerRule::AllFailed
+        | TriggerRule::AllDone
+        | TriggerRule::AllDoneMinOneSuccess
+        | TriggerRule::AllDoneSetupSuccess
+        | TriggerRule::AllSkipped
+        | TriggerRule::NoneFailed
+        | TriggerRule::NoneFailedMinOneSuccess
+        | TriggerRule::NoneSkipped
+        | TriggerRule::Always => all_done,
+    };
+    if ready { Verdict::Ready } else { Verdict::Wait }
+}
+
+fn none_failed(broken: u32, skip: bool) -> Option<RuledOut> {
+    match (broken > 0, skip) {
+        (true, _) => Some(RuledOut::UpstreamFailed),
+        (false, true) => Some(RuledOut::Skipped),
+        (false, false) => None,
+    }
+}
