@@ -1,1 +1,23 @@
-//! dagbok-processor.
+//! DAG files to `DagRegistered`: watches the DAG folder, parses each file in a process of its own,
+//! publishes the folder as a bundle, and tells the scheduler what it read.
+//!
+//! Absent on purpose: any rule of what follows from a file's change. Which DAG is new, changed or gone
+//! is decided by the scheduler; here a file is read, once for each meaning that its text can have.
+mod answer;
+mod bundle;
+mod candidate;
+mod child;
+mod folder;
+mod ignored;
+mod once;
+mod parser;
+mod service;
+mod settings;
+mod snapshot;
+mod tell;
+mod watch;
+
+pub use answer::ParsedFile;
+pub use once::{OnceError, parse_once, read_once};
+pub use service::run;
+pub use settings::{IgnoreSyntax, ProcessorError, ProcessorSettings, Python};

@@ -1,0 +1,229 @@
+//! What the parser says of a file, in the words of the protocol.
+use dagbok_events::{DagSpec, Digest, encode_any};
+use dagbok_protocol::{
+    ImportError, RegisteredDag,
+    limits::{INLINE_TRACEBACK_BYTES, MESSAGE_BYTES, RECORD_BYTES, TASKS_PER_DAG},
+};
+use dagbok_runlog::digest_of;
+use serde::Deserialize;
+
+/// Room that a record needs besides the DAG in it.
+const RECORD_OVERHEAD: usize = 4 << 10;
+
+/// What one file holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParsedFile {
+    /// Its path in the folder.
+    pub file: String,
+    /// Its DAGs, with the hashes of their meanings.
+    pub dags: Vec<RegisteredDag>,
+    /// What can't be read.
+    pub errors: Vec<ImportError>,
+    /// Files in the folder that its meaning depends on too: modules that it imports.
+    pub imports: Vec<String>,
+    /// What its author should know, though it works.
+    pub warnings: Vec<String>,
+}
+
+/// The parser's line, as `python -m dagbok.parsing` writes it.
+#[derive(Debug, Deserialize)]
+struct Line {
+    file: String,
+    #[serde(default)]
+    dags: Vec<serde_json::Value>,
+    #[serde(default)]
+    errors: Vec<ErrorLine>,
+    #[serde(default)]
+    imports: Vec<String>,
+    #[serde(default)]
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ErrorLine {
+    #[serde(default)]
+    file: Option<String>,
+    #[serde(default)]
+    line: Option<u32>,
+    exception: String,
+    message: String,
+    #[serde(default)]
+    traceback: Option<String>,
+}
+
+impl ParsedFile {
+    /// A file of which there is nothing but an error to tell.
+    pub(crate) fn failed(file: &str, exception: &str, message: String, traceback: String) -> Self {
+        let error = ImportError { line: None, exception: exception.to_owned(), message, traceback };
+        Self { file: file.to_owned(), errors: vec![cut(error)], ..Self::default() }
+    }
+
+    /// Reads the parser's answer about `file`; the reason where it is none.
+    pub(crate) fn from_answer(file: &str, stdout: &[u8]) -> Result<Self, String> {
+        let last = stdout.split(|byte| *byte == b'\n').rfind(|line| !line.trim_ascii().is_empty());
+        let Some(last) = last else { return Err("it ended without an answer".to_owned()) };
+        let line: Line = serde_json::from_slice(last)
+            .map_err(|error| format!("its answer can't be read: {error}"))?;
+        if line.file != file {
+            return Err(format!("its answer is about `{}`", line.file));
+        }
+        let mut parsed = Self {
+            file: line.file,
+            errors: line.errors.into_iter().map(|error| error.into_import_error(file)).collect(),
+            imports: line.imports,
+            warnings: line.warnings,
+            ..Self::default()
+        };
+        for dag in line.dags {
+            match registered(file, dag) {
+                Ok(dag) => parsed.dags.push(dag),
+                Err(error) => parsed.errors.push(cut(error)),
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+impl ErrorLine {
+    fn into_import_error(self, file: &str) -> ImportError {
+        let elsewhere = self.file.filter(|place| !place.is_empty() && place != file);
+        let (line, message) = match (elsewhere, self.line) {
+            (None, line) => (line, self.message),
+            (Some(place), None) => (None, format!("in {place}: {}", self.message)),
+            (Some(place), Some(line)) => {
+                (None, format!("in {place}, line {line}: {}", self.message))
+            }
+        };
+        let traceback = self.traceback.unwrap_or_default();
+        cut(ImportError { line, exception: self.exception, message, traceback })
+    }
+}
+
+/// A DAG with its hash, or why it is none.
+fn registered(file: &str, dag: serde_json::Value) -> Result<RegisteredDag, ImportError> {
+    let name = dag.get("dag_id").and_then(|id| id.as_str()).unwrap_or("?").to_owned();
+    let line = dag.pointer("/source/line").and_then(serde_json::Value::as_u64);
+    let line = line.and_then(|line| u32::try_from(line).ok()).filter(|line| *line > 0);
+    let refused = |exception: &str, message: String| ImportError {
+        line,
+        exception: exception.to_owned(),
+        message,
+        traceback: String::new(),
+    };
+    let mut spec: DagSpec = serde_json::from_value(dag)
+        .map_err(|error| refused("InvalidDag", format!("DAG `{name}`: {error}")))?;
+    if spec.tasks.len() > TASKS_PER_DAG {
+        let message = format!(
+            "DAG `{name}` has {} tasks, more than the limit of {TASKS_PER_DAG}; split it into several DAGs",
+            spec.tasks.len()
+        );
+        return Err(refused("DagTooLarge", message));
+    }
+    file.clone_into(&mut spec.source.file);
+    let size = encode_any(&spec).len();
+    if size > RECORD_BYTES - RECORD_OVERHEAD {
+        let message = format!(
+            "DAG `{name}` takes {size} bytes, more than a record of {RECORD_BYTES} can hold; \
+             shorten its texts or split it into several DAGs"
+        );
+        return Err(refused("DagTooLarge", message));
+    }
+    Ok(RegisteredDag { spec_digest: spec_digest(&spec), spec })
+}
+
+/// The hash of a DAG's meaning: of its canonical form, without where it was read.
+pub(crate) fn spec_digest(spec: &DagSpec) -> Digest {
+    let mut canonical = spec.clone();
+    canonical.source = dagbok_events::SourceLocation::default();
+    Digest::new(digest_of(&encode_any(&canonical))).expect("SHA-256 in hexadecimal is a digest")
+}
+
+/// Holds an error to the published limits: the start of a message, the end of a traceback.
+fn cut(mut error: ImportError) -> ImportError {
+    if error.message.len() > MESSAGE_BYTES {
+        error.message.truncate(error.message.floor_char_boundary(MESSAGE_BYTES));
+        error.message.push('…');
+    }
+    if error.traceback.len() > INLINE_TRACEBACK_BYTES {
+        let excess = error.traceback.len() - INLINE_TRACEBACK_BYTES;
+        let from = error.traceback.ceil_char_boundary(excess);
+        error.traceback = format!("… {from} bytes cut …\n{}", &error.traceback[from..]);
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAG: &str = r#"{"dag_id":"a","schedule":{"timetable":"Manual","timezone":"UTC"},
+        "max_active_runs":16,"max_active_tasks":16,"tasks":[],"source":{"file":"x.py","line":LINE}}"#;
+
+    fn answer(dags: &str, errors: &str) -> Result<ParsedFile, String> {
+        let line =
+            format!(r#"{{"file":"x.py","dags":[{dags}],"errors":[{errors}]}}"#).replace('\n', "");
+        ParsedFile::from_answer("x.py", format!("{line}\n").as_bytes())
+    }
+
+    #[test]
+    fn the_hash_is_of_the_meaning_and_not_of_the_place() {
+        let first = answer(&DAG.replace("LINE", "3"), "").unwrap();
+        let second = answer(&DAG.replace("LINE", "4"), "").unwrap();
+        let third =
+            answer(&DAG.replace("LINE", "4").replace("UTC", "Europe/Stockholm"), "").unwrap();
+        assert_eq!(first.dags[0].spec_digest, second.dags[0].spec_digest);
+        assert_ne!(second.dags[0].spec_digest, third.dags[0].spec_digest);
+        assert_eq!(second.dags[0].spec.source.line, 4);
+    }
+
+    #[test]
+    fn one_bad_dag_is_an_error_with_its_line_and_the_others_stand() {
+        let bad = DAG.replace("LINE", "9").replace(r#""a""#, r#""not an id""#);
+        let parsed = answer(&format!("{},{bad}", DAG.replace("LINE", "3")), "").unwrap();
+        assert_eq!(parsed.dags.len(), 1);
+        assert_eq!(
+            (parsed.errors[0].line, parsed.errors[0].exception.as_str()),
+            (Some(9), "InvalidDag")
+        );
+        assert!(
+            parsed.errors[0].message.contains("`not an id` is not a valid DAG id"),
+            "{:?}",
+            parsed.errors
+        );
+    }
+
+    #[test]
+    fn an_error_in_another_file_names_it() {
+        let error = r#"{"file":"lib/h.py","line":7,"exception":"ValueError","message":"no"}"#;
+        let parsed = answer("", error).unwrap();
+        assert_eq!(
+            (parsed.errors[0].line, parsed.errors[0].message.as_str()),
+            (None, "in lib/h.py, line 7: no")
+        );
+    }
+
+    #[test]
+    fn noise_is_no_answer() {
+        assert!(ParsedFile::from_answer("x.py", b"").unwrap_err().contains("without an answer"));
+        assert!(ParsedFile::from_answer("x.py", b"hello\n").unwrap_err().contains("can't be read"));
+        assert!(
+            ParsedFile::from_answer("y.py", br#"{"file":"x.py"}"#).unwrap_err().contains("`x.py`")
+        );
+    }
+
+    #[test]
+    fn long_texts_are_cut_within_the_limits_and_between_letters() {
+        let error = ImportError {
+            line: None,
+            exception: "E".into(),
+            message: "å".repeat(MESSAGE_BYTES),
+            traceback: format!("{}the end", "ö".repeat(INLINE_TRACEBACK_BYTES)),
+        };
+        let error = cut(error);
+        assert!(error.message.len() <= MESSAGE_BYTES + 3 && error.message.ends_with('…'));
+        assert!(
+            error.traceback.len() <= INLINE_TRACEBACK_BYTES + 40
+                && error.traceback.ends_with("the end")
+        );
+    }
+}

@@ -1,0 +1,172 @@
+//! One process of somebody else's code: bounded in time and in what it may say, and gone afterwards
+//! with everything that it started.
+use std::{
+    collections::VecDeque,
+    fs, io,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use dagbok_runtime::fresh_id;
+use nix::{
+    sys::signal::{Signal, kill, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    process::Command,
+    task::JoinHandle,
+    time::timeout,
+};
+
+/// An answer larger than this is none: a DAG of the most tasks that are allowed needs a tenth of it.
+const ANSWER_BYTES: usize = 64 << 20;
+/// The end of stderr that is kept for people.
+const STDERR_BYTES: usize = 16 << 10;
+/// Names the process and what it started, wherever that went.
+const MARK: &str = "DAGBOK_PARSE";
+/// Rounds of looking for what was started: something may be started while one goes on.
+const SWEEPS: usize = 5;
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Ended(ExitStatus),
+    TimedOut,
+    TooMuch,
+}
+
+/// What is left of it.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) end: End,
+    pub(crate) stdout: Vec<u8>,
+    /// Its end, where it was long.
+    pub(crate) stderr: String,
+}
+
+/// Runs `command` to its end, or to the end of `within`. Dropping the future kills it.
+pub(crate) async fn run(mut command: Command, within: Duration) -> io::Result<Outcome> {
+    let mark = format!("{MARK}={}", fresh_id());
+    command
+        .env(MARK, &mark[MARK.len() + 1..])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let mut child = command.spawn()?;
+    let mut remains = Remains { group: child.id().and_then(|id| i32::try_from(id).ok()), mark };
+    let stdout = child.stdout.take().expect("stdout was piped just above");
+    let stderr = child.stderr.take().expect("stderr was piped just above");
+    let tail: JoinHandle<io::Result<Vec<u8>>> = tokio::spawn(read_tail(stderr));
+    let mut head = tokio::spawn(read_head(stdout));
+    let mut answer = None;
+
+    let work = async {
+        tokio::select! {
+            ended = child.wait() => return ended.map(End::Ended),
+            read = &mut head => {
+                let (bytes, whole) = read.map_err(io::Error::other)??;
+                answer = Some(bytes);
+                if !whole {
+                    return Ok(End::TooMuch);
+                }
+            }
+        }
+        child.wait().await.map(End::Ended)
+    };
+    let end = match timeout(within, work).await {
+        Ok(end) => end?,
+        Err(_) => End::TimedOut,
+    };
+    if matches!(end, End::Ended(_)) {
+        // Reaped: its number may be another's by now, so the rest is found by the mark.
+        remains.group = None;
+    }
+    // Whoever holds the pipes open goes first, or they would never end.
+    let remains = tokio::task::spawn_blocking(move || {
+        remains.end();
+        remains
+    });
+    drop(remains.await.map_err(io::Error::other)?);
+    // Reaps it where it had to be killed.
+    child.wait().await?;
+    let stdout = match answer {
+        Some(answer) => answer,
+        None => head.await.map_err(io::Error::other)??.0,
+    };
+    let stderr = tail.await.map_err(io::Error::other)??;
+    Ok(Outcome { end, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
+}
+
+/// The first [`ANSWER_BYTES`], and whether that was all.
+async fn read_head(from: impl AsyncRead + Unpin) -> io::Result<(Vec<u8>, bool)> {
+    let mut bytes = Vec::new();
+    let mut capped = from.take(ANSWER_BYTES as u64 + 1);
+    capped.read_to_end(&mut bytes).await?;
+    let whole = bytes.len() <= ANSWER_BYTES;
+    Ok((bytes, whole))
+}
+
+/// The last [`STDERR_BYTES`].
+async fn read_tail(mut from: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
+    let mut tail = VecDeque::new();
+    let mut chunk = vec![0; 8 << 10];
+    loop {
+        let read = from.read(&mut chunk).await?;
+        if read == 0 {
+            return Ok(tail.into());
+        }
+        tail.extend(&chunk[..read]);
+        let excess = tail.len().saturating_sub(STDERR_BYTES);
+        tail.drain(..excess);
+    }
+}
+
+/// The process and what it started, until they are gone.
+#[derive(Debug)]
+struct Remains {
+    /// Its process group, while its number can't be another's.
+    group: Option<i32>,
+    mark: String,
+}
+
+impl Remains {
+    /// Kills the group, then whatever left it.
+    fn end(&mut self) {
+        if let Some(group) = self.group.take() {
+            // Gone already is what we want.
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+        for _ in 0..SWEEPS {
+            let marked = self.marked();
+            if marked.is_empty() {
+                return;
+            }
+            for pid in marked {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+    }
+
+    /// Living processes that bear the mark; a zombie has no environment any more.
+    fn marked(&self) -> Vec<i32> {
+        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|pid: &i32| {
+                fs::read(format!("/proc/{pid}/environ")).is_ok_and(|all| {
+                    all.split(|byte| *byte == 0).any(|one| one == self.mark.as_bytes())
+                })
+            })
+            .collect()
+    }
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        if self.group.is_some() {
+            self.end();
+        }
+    }
+}

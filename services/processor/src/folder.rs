@@ -1,0 +1,141 @@
+//! Walks the DAG folder. Links are followed (git-sync and ConfigMaps mount files as links), each
+//! folder once on a path; what can't be read is told, never taken for gone.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    IgnoreSyntax,
+    ignored::{Rules, is_never_read},
+};
+
+/// Folders within folders, at most.
+const DEPTH: usize = 64;
+
+/// What the system says of a file; while it stays the same, so does the content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) size: u64,
+    /// Nanoseconds since the epoch.
+    pub(crate) modified: i128,
+    /// Nanoseconds since the epoch; can't be set back by `touch`.
+    pub(crate) changed: i128,
+    pub(crate) inode: u64,
+}
+
+impl Stamp {
+    pub(crate) fn of(meta: &fs::Metadata) -> Self {
+        let nanos = |secs: i64, nanos: i64| i128::from(secs) * 1_000_000_000 + i128::from(nanos);
+        Self {
+            size: meta.size(),
+            modified: nanos(meta.mtime(), meta.mtime_nsec()),
+            changed: nanos(meta.ctime(), meta.ctime_nsec()),
+            inode: meta.ino(),
+        }
+    }
+}
+
+/// One regular file.
+#[derive(Clone, Debug)]
+pub(crate) struct Listed {
+    pub(crate) path: PathBuf,
+    pub(crate) stamp: Stamp,
+    pub(crate) executable: bool,
+    /// Whether `.airflowignore` lets it be a DAG file.
+    pub(crate) may_define: bool,
+}
+
+/// The folder's files by their path in it, `/` between its parts.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) files: BTreeMap<String, Listed>,
+    /// What could not be read: with any, a file that is missing may still be there.
+    pub(crate) problems: Vec<String>,
+}
+
+/// Lists the folder. An error is about the folder itself; what lies in it goes to the problems.
+pub(crate) fn list(folder: &Path, syntax: IgnoreSyntax) -> io::Result<Listing> {
+    let root = fs::canonicalize(folder)?;
+    fs::read_dir(&root)?;
+    let mut walk = Walk { syntax, listing: Listing::default(), above: BTreeSet::new() };
+    walk.enter(&root, "", &Rules::default(), true, 0);
+    Ok(walk.listing)
+}
+
+struct Walk {
+    syntax: IgnoreSyntax,
+    listing: Listing,
+    /// Real paths of the folders around the current one: a link back to one is not followed.
+    above: BTreeSet<PathBuf>,
+}
+
+impl Walk {
+    fn enter(
+        &mut self,
+        folder: &Path,
+        prefix: &str,
+        around: &Rules,
+        may_define: bool,
+        depth: usize,
+    ) {
+        let real = match fs::canonicalize(folder) {
+            Ok(real) => real,
+            Err(error) => return self.problem(folder, &error),
+        };
+        if depth > DEPTH {
+            return self.problem(folder, &format!("more than {DEPTH} folders deep"));
+        }
+        if !self.above.insert(real.clone()) {
+            return;
+        }
+        let problems = &mut self.listing.problems;
+        let rules = around.inside(folder, self.syntax, &mut |problem| problems.push(problem));
+        match fs::read_dir(folder) {
+            Ok(entries) => {
+                for entry in entries {
+                    match entry {
+                        Ok(entry) => self.entry(&entry.path(), prefix, &rules, may_define, depth),
+                        Err(error) => self.problem(folder, &error),
+                    }
+                }
+            }
+            Err(error) => self.problem(folder, &error),
+        }
+        self.above.remove(&real);
+    }
+
+    fn entry(&mut self, path: &Path, prefix: &str, rules: &Rules, may_define: bool, depth: usize) {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            return self.problem(path, &"its name is not UTF-8");
+        };
+        let meta = match fs::metadata(path) {
+            Ok(meta) => meta,
+            // A link that leads nowhere, such as an editor's lock, or a file that went just now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+            Err(error) => return self.problem(path, &error),
+        };
+        let is_dir = meta.is_dir();
+        if is_never_read(path, name, is_dir) || rules.not_published(path, is_dir) {
+            return;
+        }
+        let may_define = may_define && !rules.not_parsed(path, is_dir);
+        if is_dir {
+            self.enter(path, &format!("{prefix}{name}/"), rules, may_define, depth + 1);
+        } else if meta.is_file() {
+            let listed = Listed {
+                path: path.to_owned(),
+                stamp: Stamp::of(&meta),
+                executable: meta.mode() & 0o100 != 0,
+                may_define,
+            };
+            self.listing.files.insert(format!("{prefix}{name}"), listed);
+        }
+    }
+
+    fn problem(&mut self, path: &Path, why: &dyn std::fmt::Display) {
+        self.listing.problems.push(format!("`{}`: {why}", path.display()));
+    }
+}

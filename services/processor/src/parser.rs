@@ -1,0 +1,105 @@
+//! Parses one file in a Python process of its own. Whatever that process does, there is an answer.
+use std::{os::unix::process::ExitStatusExt as _, path::Path, time::Duration};
+
+use dagbok_telemetry::metrics;
+use tokio::{process::Command, time::Instant};
+
+use crate::{
+    ParsedFile, Python,
+    child::{self, End, Outcome},
+};
+
+/// A parsed file, and whether trying again may help though nothing changed.
+#[derive(Debug)]
+pub(crate) struct Parse {
+    pub(crate) parsed: ParsedFile,
+    /// Stopped or crashed, which a busy machine or a passing fault can do to a good file.
+    pub(crate) transient: bool,
+}
+
+/// Parses `file` of `folder`.
+pub(crate) async fn parse(python: &Python, folder: &Path, file: &str, within: Duration) -> Parse {
+    let started = Instant::now();
+    let (parse, outcome) = match child::run(command(python, folder, file), within).await {
+        Ok(outcome) => judge(file, &outcome, within),
+        Err(error) => {
+            let message = format!(
+                "the Python interpreter `{}` can't be started: {error}; name another with --python",
+                python.interpreter.display()
+            );
+            (transient(file, "Crash", message, String::new()), "crash")
+        }
+    };
+    metrics().parsed(outcome, started.elapsed());
+    parse
+}
+
+fn command(python: &Python, folder: &Path, file: &str) -> Command {
+    let mut command = Command::new(&python.interpreter);
+    // -P: the folder we happen to stand in is not where modules come from.
+    command.args(["-P", "-m", "dagbok.parsing", "--folder"]).arg(folder).arg("--file").arg(file);
+    if let Some(path) = &python.package_path {
+        let others = std::env::var_os("PYTHONPATH").filter(|others| !others.is_empty());
+        let all =
+            std::iter::once(path.clone()).chain(others.iter().flat_map(std::env::split_paths));
+        // A folder with a colon in its name can't be said in PYTHONPATH at all.
+        command
+            .env("PYTHONPATH", std::env::join_paths(all).unwrap_or_else(|_| path.clone().into()));
+    }
+    if let Some(pycache) = &python.pycache {
+        command.env("PYTHONPYCACHEPREFIX", pycache);
+    }
+    command
+}
+
+/// What the outcome says of the file, and its name among the metrics.
+fn judge(file: &str, outcome: &Outcome, within: Duration) -> (Parse, &'static str) {
+    let stderr = || outcome.stderr.clone();
+    match outcome.end {
+        End::TimedOut => {
+            let message = format!(
+                "importing the file took longer than {within:?} and was stopped; \
+                 move work out of the module's top level into tasks, or raise processor.parse_timeout"
+            );
+            (transient(file, "Timeout", message, stderr()), "timeout")
+        }
+        End::TooMuch => {
+            let message = "the parser's answer is too large to be read".to_owned();
+            (
+                Parse {
+                    parsed: ParsedFile::failed(file, "Crash", message, stderr()),
+                    transient: false,
+                },
+                "crash",
+            )
+        }
+        End::Ended(status) => {
+            let ended = match (status.code(), status.signal()) {
+                (Some(0), _) => None,
+                (Some(code), _) => {
+                    Some(format!("the parser's process ended with exit code {code}"))
+                }
+                (None, signal) => Some(format!(
+                    "the parser's process was ended by signal {}",
+                    signal.unwrap_or_default()
+                )),
+            };
+            let read = match ended {
+                Some(why) => Err(why),
+                None => ParsedFile::from_answer(file, &outcome.stdout)
+                    .map_err(|why| format!("the parser's process gave no result: {why}")),
+            };
+            match read {
+                Ok(parsed) => {
+                    let outcome = if parsed.errors.is_empty() { "ok" } else { "error" };
+                    (Parse { parsed, transient: false }, outcome)
+                }
+                Err(message) => (transient(file, "Crash", message, stderr()), "crash"),
+            }
+        }
+    }
+}
+
+fn transient(file: &str, exception: &str, message: String, traceback: String) -> Parse {
+    Parse { parsed: ParsedFile::failed(file, exception, message, traceback), transient: true }
+}

@@ -1,0 +1,82 @@
+//! What the processor is told, and why it can't start.
+use std::{path::PathBuf, time::Duration};
+
+use dagbok_runlog::PortError;
+use thiserror::Error;
+
+/// The Python that reads DAG files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Python {
+    /// The interpreter.
+    pub interpreter: PathBuf,
+    /// A folder put before the others on `PYTHONPATH`, where the `dagbok` package is not installed.
+    pub package_path: Option<PathBuf>,
+    /// Where compiled modules are kept, so that nothing is written into the DAG folder; `None` leaves
+    /// it to Python.
+    pub pycache: Option<PathBuf>,
+}
+
+/// How lines of `.airflowignore` are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IgnoreSyntax {
+    /// As in `.gitignore`: Airflow 3's default, and ours.
+    #[default]
+    Glob,
+    /// Regular expressions, searched in the path from the file's folder on: Airflow 2's default.
+    Regexp,
+}
+
+/// The processor's settings.
+#[derive(Clone, Debug)]
+pub struct ProcessorSettings {
+    /// The DAG folder.
+    pub folder: PathBuf,
+    /// The Python that reads its files.
+    pub python: Python,
+    /// A file that takes longer to parse is stopped, and is an import error.
+    pub parse_timeout: Duration,
+    /// How often the folder is walked though nothing was seen to change: for file systems that tell of
+    /// no changes.
+    pub rescan: Duration,
+    /// How long the folder must be quiet before a change is acted on.
+    pub debounce: Duration,
+    /// Whether DAGs seen for the first time are paused, where they don't say.
+    pub paused_at_creation: bool,
+    /// Files parsed at once.
+    pub parsers: usize,
+    /// How `.airflowignore` is read.
+    pub ignore_syntax: IgnoreSyntax,
+}
+
+impl ProcessorSettings {
+    /// The defaults for one folder.
+    pub fn new(folder: PathBuf, python: Python) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            folder,
+            python,
+            parse_timeout: Duration::from_secs(30),
+            rescan: Duration::from_secs(30),
+            debounce: Duration::from_millis(200),
+            paused_at_creation: false,
+            parsers: cores.min(2),
+            ignore_syntax: IgnoreSyntax::Glob,
+        }
+    }
+}
+
+/// Why the processor stopped.
+#[derive(Debug, Error)]
+pub enum ProcessorError {
+    /// There is no such folder.
+    #[error("the DAG folder `{folder}` can't be read: {why}")]
+    NoFolder {
+        /// What was given.
+        folder: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+    /// The inbox can't be reached.
+    #[error("the processor can't reach its scheduler")]
+    Port(#[from] PortError),
+}

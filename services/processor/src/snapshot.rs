@@ -1,0 +1,137 @@
+//! The folder's content by hash: what a listing says, with each file's digest. Files whose stamps did
+//! not change are not read again.
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use dagbok_events::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    IgnoreSyntax,
+    candidate::{Kind, kind_of},
+    folder::{Listed, Stamp, list},
+};
+
+/// A file changed this short a time before it was read may change again within its stamp's grain.
+const SETTLED_NANOS: i128 = 2_000_000_000;
+
+/// A SHA-256.
+pub(crate) type Hash = [u8; 32];
+
+/// One file as it was read.
+#[derive(Clone, Debug)]
+pub(crate) struct FileFacts {
+    pub(crate) listed: Listed,
+    pub(crate) hash: Hash,
+    pub(crate) kind: Kind,
+    /// Whether it could be read this time; otherwise this is what was known of it.
+    pub(crate) present: bool,
+    /// Whether the same stamp will mean the same content.
+    settled: bool,
+}
+
+/// The folder at one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    /// By path in the folder.
+    pub(crate) files: BTreeMap<String, FileFacts>,
+    /// Over names, modes and content.
+    pub(crate) hash: Hash,
+    /// The same over Python's files alone.
+    pub(crate) code: Hash,
+    /// What could not be read.
+    pub(crate) problems: Vec<String>,
+}
+
+impl Snapshot {
+    /// Walks the folder and reads what changed since `before`.
+    pub(crate) fn take(
+        folder: &Path,
+        syntax: IgnoreSyntax,
+        before: &Self,
+        now: Timestamp,
+    ) -> io::Result<Self> {
+        let listing = list(folder, syntax)?;
+        let mut problems = listing.problems;
+        let mut files = BTreeMap::new();
+        for (name, listed) in listing.files {
+            let known = before.files.get(&name);
+            let settled = known.filter(|known| known.settled && known.listed.stamp == listed.stamp);
+            match settled {
+                Some(known) => {
+                    let facts =
+                        FileFacts { kind: kind_now(known, &listed), listed, ..known.clone() };
+                    files.insert(name, FileFacts { present: true, ..facts });
+                }
+                None => match read(&name, listed, now) {
+                    Ok(facts) => {
+                        files.insert(name, facts);
+                    }
+                    Err(problem) => problems.push(problem),
+                },
+            }
+        }
+        if !problems.is_empty() {
+            // What can't be read now is not gone: what was known of it stands.
+            for (name, known) in &before.files {
+                files
+                    .entry(name.clone())
+                    .or_insert_with(|| FileFacts { present: false, ..known.clone() });
+            }
+        }
+        let is_code =
+            |name: &str| Path::new(name).extension().is_some_and(|extension| extension == "py");
+        let (hash, code) = (hash_all(&files, |_| true), hash_all(&files, is_code));
+        Ok(Self { files, hash, code, problems })
+    }
+
+    /// The content of `name`, if it is there.
+    pub(crate) fn hash_of(&self, name: &str) -> Option<Hash> {
+        self.files.get(name).map(|facts| facts.hash)
+    }
+
+    /// Whether a file is still as it was when this was taken, by its stamp.
+    pub(crate) fn is_current(&self, name: &str) -> bool {
+        self.files.get(name).is_some_and(|facts| {
+            fs::metadata(&facts.listed.path)
+                .is_ok_and(|meta| Stamp::of(&meta) == facts.listed.stamp)
+        })
+    }
+}
+
+/// What a file is whose content is known, under the ignore rules of now.
+fn kind_now(known: &FileFacts, listed: &Listed) -> Kind {
+    match (listed.may_define, known.listed.may_define) {
+        (true, true) => known.kind,
+        (false, _) => Kind::Other,
+        // Its text was not looked at when it was ignored.
+        (true, false) => {
+            let name = listed.path.to_string_lossy();
+            fs::read(&listed.path).map_or(Kind::Other, |content| kind_of(&name, &content))
+        }
+    }
+}
+
+fn read(name: &str, listed: Listed, now: Timestamp) -> Result<FileFacts, String> {
+    let content =
+        fs::read(&listed.path).map_err(|error| format!("`{}`: {error}", listed.path.display()))?;
+    let age = i128::from(now.0) * 1_000 - listed.stamp.changed.max(listed.stamp.modified);
+    let kind = if listed.may_define { kind_of(name, &content) } else { Kind::Other };
+    let settled = age > SETTLED_NANOS;
+    Ok(FileFacts { hash: hash_bytes(&content), kind, present: true, settled, listed })
+}
+
+/// The content's address.
+pub(crate) fn hash_bytes(content: &[u8]) -> Hash {
+    Sha256::digest(content).into()
+}
+
+fn hash_all(files: &BTreeMap<String, FileFacts>, of: impl Fn(&str) -> bool) -> Hash {
+    let mut hasher = Sha256::new();
+    for (name, facts) in files.iter().filter(|(name, facts)| facts.present && of(name)) {
+        hasher.update(u64::try_from(name.len()).unwrap_or(u64::MAX).to_le_bytes());
+        hasher.update(name.as_bytes());
+        hasher.update([u8::from(facts.listed.executable)]);
+        hasher.update(facts.hash);
+    }
+    hasher.finalize().into()
+}
