@@ -275,20 +275,21 @@ fn read_part(field: &Field, part: &str, place: usize, set: &mut Set) -> Result<(
         ("*", None) => set.any = true,
         ("l", None) if place == DAY => set.last = true,
         ("*", Some(step)) => span(field, field.min, field.max, step, set),
-        _ => match range.split_once('-') {
-            Some((low, high)) => {
-                let high = if place == DAY && high == "l" { "31" } else { high };
-                let (low, high) = (value(field, low)?, value(field, high)?);
-                // A range of one value, written as one, is the whole field.
-                let (low, high) = if low == high { (field.min, field.max) } else { (low, high) };
-                span(field, low, high, step.unwrap_or(1), set);
-            }
-            None => {
-                let low = value(field, range)?;
-                let high = if step.is_some() { field.max } else { low };
-                span(field, low, high, step.unwrap_or(1), set);
-            }
-        },
+        (_, step) => {
+            let (low, high) = match range.split_once('-') {
+                Some((low, high)) => {
+                    let high = if place == DAY && high == "l" { "31" } else { high };
+                    let (low, high) = (value(field, low)?, value(field, high)?);
+                    // A range of one value, written as one, is the whole field.
+                    if low == high { (field.min, field.max) } else { (low, high) }
+                }
+                None => {
+                    let low = value(field, range)?;
+                    (low, if step.is_some() { field.max } else { low })
+                }
+            };
+            span(field, low, high, step.unwrap_or(1), set);
+        }
     }
     Ok(())
 }

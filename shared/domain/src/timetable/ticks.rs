@@ -42,15 +42,22 @@ pub(super) fn next_interval(
         Some(last) => {
             // The schedule may have changed since the last run: its new ticks count from here on.
             let start = earliest.max(Some(ticks.align_prev(last.end)?))?;
-            // With longer intervals than before, that tick may lie before the last run.
-            let start = if start <= last.start { ticks.next(start)? } else { start };
-            Some(start).filter(|start| *start > last.start)?
+            past(ticks, start, last.start)?
         }
     };
     if limits.end_date.is_some_and(|end| start > end) {
         return None;
     }
     Some(Planned::over(Interval { start, end: ticks.next(start)? }))
+}
+
+/// The first of `start` and the ticks after it that is past `last`. Intervals that have become longer can
+/// put a tick before the last run, and so can a clock put back by less than an hour (Lord Howe), where
+/// Airflow 3 stops for good after one step and Airflow 2 makes the same run over and over.
+fn past(ticks: &impl Ticks, start: Timestamp, last: Timestamp) -> Option<Timestamp> {
+    const STEPS: usize = 4;
+    let following = std::iter::successors(Some(start), |at| ticks.next(*at));
+    following.take(STEPS).find(|at| *at > last)
 }
 
 /// The next run of the trigger rule.
@@ -88,8 +95,7 @@ pub(super) fn manual_interval(ticks: &impl Ticks, at: Timestamp) -> Option<Inter
 
 /// The start of the interval after `last`, had every run been made.
 pub(super) fn following_interval(ticks: &impl Ticks, last: Interval) -> Option<Timestamp> {
-    let start = ticks.align_prev(last.end)?;
-    if start <= last.start { ticks.next(start) } else { Some(start) }
+    past(ticks, ticks.align_prev(last.end)?, last.start)
 }
 
 /// Ticks from `first` up to and without `until`: counted up to `max`; the last one asked for directly.
