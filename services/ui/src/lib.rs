@@ -1,1 +1,43 @@
-//! dagbok-ui.
+//! The read model and the API: a fold of the log on sled, REST in the shape of Airflow's public API,
+//! and the log itself as a stream.
+//!
+//! Nothing here decides anything: what is asked for goes to the scheduler's inbox as a command, and
+//! what is read comes from rows that may be deleted and rebuilt.
+//!
+//! Under `/api/v2`, as in Airflow 3 (`~` for a DAG or a run in lists means any; `{t}` is
+//! `dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances`; the types are in [`shapes`]):
+//!
+//! | route | answer |
+//! |---|---|
+//! | `GET dags?limit&offset&tags&dag_id_pattern&paused&exclude_stale&order_by` | [`shapes::DagCollection`] |
+//! | `GET dags/{dag_id}`, `PATCH` with [`shapes::DagPatch`] | [`shapes::DagResponse`] |
+//! | `GET dags/{dag_id}/details` | [`shapes::DagDetails`] |
+//! | `GET dags/{dag_id}/dagVersions` | [`shapes::DagVersionCollection`] |
+//! | `GET dags/{dag_id}/tasks`, `tasks/{task_id}` | [`shapes::TaskCollection`], [`shapes::TaskInfo`] |
+//! | `GET dags/{dag_id}/dagRuns?limit&offset&state&run_type&order_by&…` | [`shapes::RunCollection`] |
+//! | `POST dags/{dag_id}/dagRuns` with [`shapes::TriggerBody`] | [`shapes::RunResponse`] |
+//! | `GET dags/{dag_id}/dagRuns/{dag_run_id}`, `PATCH` with [`shapes::RunPatch`] | [`shapes::RunResponse`] |
+//! | `GET dags/{dag_id}/dagRuns/{dag_run_id}/wait?interval` | a line of JSON for each look |
+//! | `GET {t}?limit&offset&state&order_by&…`, `{t}/{task_id}`, `{t}/{task_id}/{map_index}` | [`shapes::TaskInstanceCollection`], [`shapes::TaskInstance`] |
+//! | `GET {t}/{task_id}/tries`, `…/tries/{task_try_number}` | [`shapes::TryCollection`], [`shapes::TryInstance`] |
+//! | `GET {t}/{task_id}/logs/{try_number}?map_index&token&full_content` | [`shapes::TryLogs`], or NDJSON of [`shapes::LogLine`] |
+//! | `GET {t}/{task_id}/xcomEntries`, `…/xcomEntries/{xcom_key}` | [`shapes::XComCollection`], [`shapes::XComValue`] |
+//! | `GET importErrors`, `importErrors/{import_error_id}` | [`shapes::ImportErrorCollection`] |
+//! | `GET pools`, `pools/{pool_name}`, `PATCH` with [`shapes::PoolPatch`] | [`shapes::PoolCollection`], [`shapes::PoolResponse`] |
+//! | `GET monitor/health`, `version` | [`shapes::Health`], [`shapes::VersionInfo`] |
+//!
+//! Ours, under `/api/v2/dagbok`:
+//!
+//! | route | answer |
+//! |---|---|
+//! | `GET events?from&dag_id&run_id&follow&limit` | the log as NDJSON, or server-sent events with `Accept: text/event-stream` |
+//! | `GET runs/{dag_id}/{dag_run_id}/wait?timeout` | [`shapes::RunWait`] |
+//! | `POST runs/{dag_id}/{dag_run_id}/cancel` with [`shapes::RunCancel`] | [`shapes::RunResponse`] |
+//! | `GET runs/{dag_id}/{dag_run_id}/refusedReports` | [`shapes::RefusedReportCollection`] |
+//! | `GET logs/{dag_id}/{dag_run_id}/{task_id}/{try_number}/follow?map_index&offset` | NDJSON of [`shapes::LogLine`] until the try is over |
+//! | `GET executors` | [`shapes::ExecutorCollection`] |
+//!
+//! Every error is `{"detail": …}`: 404 unknown, 409 in conflict, 422 a request that breaks a rule, 503
+//! the log can't be reached, 504 no scheduler answered (the command is kept, and named).
+pub mod model;
+pub mod shapes;

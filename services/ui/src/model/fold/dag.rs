@@ -1,0 +1,111 @@
+//! What facts about DAGs and their files change.
+use dagbok_events::{DagImportFailed, DagRegistered, RunExpected, RunMissed, Scope};
+
+use super::Context;
+use crate::model::{
+    keys,
+    overlay::{Overlay, Source},
+    rows::{DagRow, ImportErrorRow, MissedRow, VersionRow},
+    store::StoreError,
+};
+
+pub(super) fn registered<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &DagRegistered,
+) -> Result<(), StoreError> {
+    let DagRegistered { version, spec_digest, bundle, spec, paused } = fact;
+    let dag_id = &spec.dag_id;
+    let row = VersionRow {
+        spec: spec.clone(),
+        spec_digest: spec_digest.clone(),
+        bundle: bundle.clone(),
+        created_at: context.at,
+    };
+    rows.put(keys::version(dag_id, *version), Some(row));
+    let row = rows.edit::<DagRow>(keys::dag(dag_id))?;
+    let mut next = row.take().unwrap_or_else(|| DagRow {
+        dag_id: dag_id.clone(),
+        version: *version,
+        registered_at: context.at,
+        file: String::new(),
+        tags: Vec::new(),
+        paused: false,
+        disappeared_at: None,
+        expected: None,
+        missed: None,
+        runs: std::collections::BTreeMap::new(),
+    });
+    next.version = *version;
+    next.registered_at = context.at;
+    next.file.clone_from(&spec.source.file);
+    next.tags.clone_from(&spec.tags);
+    next.paused = paused.unwrap_or(next.paused);
+    next.disappeared_at = None;
+    *row = Some(next);
+    Ok(())
+}
+
+/// Changes the row of the record's DAG, where there is one.
+pub(super) fn change<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    change: impl FnOnce(&mut DagRow),
+) -> Result<(), StoreError> {
+    if let Some(dag_id) = context.dag()
+        && let Some(row) = rows.edit::<DagRow>(keys::dag(dag_id))?
+    {
+        change(row);
+    }
+    Ok(())
+}
+
+pub(super) fn expected<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &RunExpected,
+) -> Result<(), StoreError> {
+    let promise = fact.logical_date.is_some().then(|| fact.clone());
+    change(rows, context, |row| row.expected = promise)
+}
+
+pub(super) fn missed<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &RunMissed,
+) -> Result<(), StoreError> {
+    let RunMissed { first, last, count, why } = fact;
+    let missed = MissedRow { first: *first, last: *last, count: *count, why: *why, at: context.at };
+    change(rows, context, |row| row.missed = Some(missed))
+}
+
+pub(super) fn import_failed<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &DagImportFailed,
+) -> Result<(), StoreError> {
+    let Scope::File(file) = context.scope else { return Ok(()) };
+    let DagImportFailed { line, exception, message, traceback, keeps } = fact;
+    let row = ImportErrorRow {
+        seq: context.seq,
+        at: context.at,
+        file: file.clone(),
+        line: *line,
+        exception: exception.clone(),
+        message: message.clone(),
+        traceback: traceback.clone(),
+        keeps: keeps.clone(),
+    };
+    rows.put(keys::import_error(file), Some(row));
+    Ok(())
+}
+
+pub(super) fn import_recovered<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+) -> Result<(), StoreError> {
+    if let Scope::File(file) = context.scope {
+        rows.put::<ImportErrorRow>(keys::import_error(file), None);
+    }
+    Ok(())
+}

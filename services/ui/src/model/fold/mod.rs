@@ -1,0 +1,104 @@
+//! The fold: what each record changes in the rows. Deterministic and total: the same records give the
+//! same rows however they are batched, and history is never refused: a fact about what is unknown is
+//! passed over, or kept with what it says itself.
+mod dag;
+mod run;
+mod shared;
+mod task;
+
+use dagbok_events::{Actor, DagId, Fact, Record, RunKey, Scope, Timestamp};
+
+use super::{
+    overlay::{Overlay, Source},
+    store::StoreError,
+};
+
+/// What the facts of a record share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) seq: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) by: &'a Actor,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) scope: &'a Scope,
+}
+
+impl Context<'_> {
+    /// The run that the record is about.
+    pub(crate) fn run(&self) -> Option<&RunKey> {
+        match self.scope {
+            Scope::Run(run) => Some(run),
+            Scope::Namespace | Scope::File(_) | Scope::Dag(_) | Scope::Executor(_) => None,
+        }
+    }
+
+    /// The DAG that the record is about, or whose run it is about.
+    pub(crate) fn dag(&self) -> Option<&DagId> {
+        match self.scope {
+            Scope::Dag(dag_id) => Some(dag_id),
+            Scope::Run(run) => Some(&run.dag_id),
+            Scope::Namespace | Scope::File(_) | Scope::Executor(_) => None,
+        }
+    }
+}
+
+/// Folds one record into the rows.
+pub(crate) fn fold<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    seq: u64,
+    record: &Record,
+) -> Result<(), StoreError> {
+    let Record { at, scope, by, reason, cause: _, trace: _, facts } = record;
+    let context = Context { seq, at: *at, by, reason: reason.as_deref(), scope };
+    for (place, fact) in facts.iter().enumerate() {
+        fold_fact(rows, &context, u32::try_from(place).unwrap_or(u32::MAX), fact)?;
+    }
+    if let Scope::Run(run) = scope {
+        run::note_seq(rows, run, &context)?;
+    }
+    Ok(())
+}
+
+#[deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
+fn fold_fact<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    place: u32,
+    fact: &Fact,
+) -> Result<(), StoreError> {
+    match fact {
+        Fact::DagRegistered(fact) => dag::registered(rows, context, fact),
+        Fact::BundlePublished(fact) => shared::bundle_published(rows, context, fact),
+        Fact::DagImportFailed(fact) => dag::import_failed(rows, context, fact),
+        Fact::DagImportRecovered(_) => dag::import_recovered(rows, context),
+        Fact::DagDisappeared(_) => dag::change(rows, context, |row| row.disappeared_at = Some(context.at)),
+        Fact::DagPaused(_) => dag::change(rows, context, |row| row.paused = true),
+        Fact::DagUnpaused(_) => dag::change(rows, context, |row| row.paused = false),
+        Fact::RunExpected(fact) => dag::expected(rows, context, fact),
+        Fact::RunMissed(fact) => dag::missed(rows, context, fact),
+        Fact::RunCreated(fact) => run::created(rows, context, fact),
+        Fact::RunStarted(_) => run::started(rows, context),
+        Fact::RunSucceeded(_) => run::ended(rows, context, &run::Ending::succeeded()),
+        Fact::RunFailed(fact) => run::ended(rows, context, &run::Ending::failed(&fact.failed)),
+        Fact::RunTimedOut(_) => run::ended(rows, context, &run::Ending::timed_out()),
+        Fact::RunCancelled(_) => run::ended(rows, context, &run::Ending::cancelled()),
+        Fact::TaskQueued(fact) => task::queued(rows, context, fact),
+        Fact::TaskRuledOut(fact) => task::ruled_out(rows, context, fact),
+        Fact::TryStarted(fact) => task::started(rows, context, fact),
+        Fact::TrySucceeded(fact) => task::succeeded(rows, context, fact),
+        Fact::TryFailed(fact) => task::failed(rows, context, fact),
+        Fact::TrySkipped(fact) => task::skipped(rows, context, fact),
+        Fact::TryLost(fact) => task::lost(rows, context, fact),
+        Fact::TryCancelled(fact) => task::cancelled(rows, context, fact),
+        Fact::TryReturned(fact) => task::returned(rows, context, fact),
+        Fact::XComPushed(fact) => task::xcom_pushed(rows, context, fact),
+        Fact::ReportRefused(fact) => run::report_refused(rows, context, place, fact),
+        Fact::PoolSet(fact) => shared::pool_set(rows, fact),
+        Fact::LimitsSet(fact) => {
+            shared::limits_set(rows, fact);
+            Ok(())
+        }
+        Fact::ExecutorJoined(fact) => shared::executor_joined(rows, context, fact),
+        Fact::ExecutorLeft(fact) => shared::executor_left(rows, context, *fact),
+    }
+}

@@ -1,0 +1,322 @@
+//! What facts about tasks and tries change: the task's row, and with it the run's counts, the pool's
+//! slots and the executor's tries.
+use dagbok_events::{
+    ExecutorId, MapIndex, PoolName, QueueName, RuledOut, TaskId, TaskQueued, TaskRuledOut, Timestamp,
+    TryCancelled, TryFailed, TryLost, TryNumber, TryReturned, TrySkipped, TryStarted, TrySucceeded,
+    XComPushed,
+};
+
+use super::Context;
+use crate::model::{
+    keys,
+    overlay::{Overlay, Source},
+    rows::{ExecutorRow, PastTryRow, PoolRow, RunRow, TaskRow, TaskState, TryEnd, TryRow, XComRow},
+    store::StoreError,
+};
+
+type Done = Result<(), StoreError>;
+
+pub(super) fn queued<S: Source>(rows: &mut Overlay<'_, S>, context: &Context<'_>, fact: &TaskQueued) -> Done {
+    let TaskQueued { task_id, map_index, try_number, pool, pool_slots, queue } = fact;
+    let next = TryRow {
+        pool: pool.clone(),
+        pool_slots: *pool_slots,
+        queue: queue.clone(),
+        ..fresh(*try_number, context)
+    };
+    let mut forgotten = Vec::new();
+    let mut past = None;
+    change(rows, context, task_id, *map_index, |row| {
+        row.state = TaskState::Queued;
+        row.ruled_out_at = None;
+        past = row.attempt.replace(next).filter(|last| last.number != *try_number);
+        // As in Airflow a new try begins without what the last one handed on.
+        forgotten = std::mem::take(&mut row.xcoms);
+    })?;
+    let Some(run) = context.run() else { return Ok(()) };
+    let instance = (run, task_id, *map_index);
+    if let Some(past) = past {
+        rows.put(keys::past_try(instance, past.number), Some(PastTryRow(past)));
+    }
+    for name in forgotten {
+        rows.put::<XComRow>(keys::xcom(instance, &name), None);
+    }
+    Ok(())
+}
+
+pub(super) fn ruled_out<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &TaskRuledOut,
+) -> Done {
+    change(rows, context, &fact.task_id, fact.map_index, |row| {
+        row.state = match fact.why {
+            RuledOut::Skipped => TaskState::Skipped,
+            RuledOut::UpstreamFailed => TaskState::UpstreamFailed,
+            RuledOut::Removed => TaskState::Removed,
+        };
+        row.ruled_out_at = Some(context.at);
+    })
+}
+
+pub(super) fn started<S: Source>(rows: &mut Overlay<'_, S>, context: &Context<'_>, fact: &TryStarted) -> Done {
+    let TryStarted { task_id, map_index, try_number, executor, hostname, pid, started_at, inputs } = fact;
+    change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
+        attempt.state = TaskState::Running;
+        attempt.executor = Some(executor.clone());
+        attempt.hostname = Some(hostname.clone());
+        attempt.pid = Some(*pid);
+        attempt.started_at = Some(*started_at);
+        attempt.inputs.clone_from(inputs);
+    })
+}
+
+pub(super) fn succeeded<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &TrySucceeded,
+) -> Done {
+    let TrySucceeded { task_id, map_index, try_number, ended_at, usage, log } = fact;
+    change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
+        end(attempt, TaskState::Success, *ended_at, TryEnd::Succeeded);
+        attempt.usage = Some(*usage);
+        attempt.log.clone_from(log);
+    })
+}
+
+pub(super) fn failed<S: Source>(rows: &mut Overlay<'_, S>, context: &Context<'_>, fact: &TryFailed) -> Done {
+    let TryFailed { task_id, map_index, try_number, ended_at, failure, retry_at, usage, log } = fact;
+    change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
+        let why = TryEnd::Failed(Box::new(failure.clone()));
+        end(attempt, retry_or_failed(*retry_at), *ended_at, why);
+        attempt.retry_at = *retry_at;
+        attempt.usage = Some(*usage);
+        attempt.log.clone_from(log);
+    })
+}
+
+pub(super) fn skipped<S: Source>(rows: &mut Overlay<'_, S>, context: &Context<'_>, fact: &TrySkipped) -> Done {
+    let TrySkipped { task_id, map_index, try_number, ended_at, message, usage, log } = fact;
+    change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
+        end(attempt, TaskState::Skipped, *ended_at, TryEnd::Skipped(message.clone()));
+        attempt.usage = Some(*usage);
+        attempt.log.clone_from(log);
+    })
+}
+
+pub(super) fn lost<S: Source>(rows: &mut Overlay<'_, S>, context: &Context<'_>, fact: &TryLost) -> Done {
+    let TryLost { task_id, map_index, try_number, executor, why, retry_at } = fact;
+    change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
+        end(attempt, retry_or_failed(*retry_at), context.at, TryEnd::Lost(*why));
+        attempt.retry_at = *retry_at;
+        if attempt.executor.is_none() {
+            attempt.executor.clone_from(executor);
+        }
+    })
+}
+
+pub(super) fn cancelled<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &TryCancelled,
+) -> Done {
+    change_try(rows, context, &fact.task_id, fact.map_index, fact.try_number, |attempt| {
+        end(attempt, TaskState::Failed, context.at, TryEnd::Cancelled);
+    })
+}
+
+pub(super) fn returned<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &TryReturned,
+) -> Done {
+    change_try(rows, context, &fact.task_id, fact.map_index, fact.try_number, |attempt| {
+        end(attempt, TaskState::UpForRetry, context.at, TryEnd::Returned);
+        attempt.executor = Some(fact.executor.clone());
+        attempt.retry_at = Some(context.at);
+    })
+}
+
+pub(super) fn xcom_pushed<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &XComPushed,
+) -> Done {
+    let XComPushed { task_id, map_index, try_number, key, value } = fact;
+    let Some(run) = context.run() else { return Ok(()) };
+    let name = keys::xcom((run, task_id, *map_index), key);
+    let row = value.as_ref().map(|value| XComRow {
+        key: key.clone(),
+        value: value.clone(),
+        try_number: *try_number,
+        at: context.at,
+    });
+    let is_there = row.is_some();
+    rows.put(name, row);
+    let Some(row) = rows.edit::<TaskRow>(keys::task((run, task_id, *map_index)))? else { return Ok(()) };
+    match (row.xcoms.binary_search(key), is_there) {
+        (Err(at), true) => row.xcoms.insert(at, key.clone()),
+        (Ok(at), false) => {
+            row.xcoms.remove(at);
+        }
+        (Ok(_), true) | (Err(_), false) => {}
+    }
+    Ok(())
+}
+
+const fn retry_or_failed(retry_at: Option<Timestamp>) -> TaskState {
+    match retry_at {
+        Some(_) => TaskState::UpForRetry,
+        None => TaskState::Failed,
+    }
+}
+
+fn end(attempt: &mut TryRow, state: TaskState, at: Timestamp, end: TryEnd) {
+    attempt.state = state;
+    attempt.ended_at = Some(at);
+    attempt.end = Some(end);
+}
+
+/// A try that was offered now, or of which nothing earlier is known.
+fn fresh(number: TryNumber, context: &Context<'_>) -> TryRow {
+    TryRow {
+        number,
+        state: TaskState::Queued,
+        pool: PoolName::new("default_pool").expect("a constant within the rules"),
+        pool_slots: 1,
+        queue: QueueName::new("default").expect("a constant within the rules"),
+        queued_at: context.at,
+        queued_seq: context.seq,
+        started_at: None,
+        ended_at: None,
+        executor: None,
+        hostname: None,
+        pid: None,
+        end: None,
+        retry_at: None,
+        usage: None,
+        log: None,
+        inputs: std::collections::BTreeMap::new(),
+    }
+}
+
+/// Changes the newest try, and gives the task that try's state. A fact about an older try, which the
+/// rules never make, changes nothing; one about a newer begins it.
+fn change_try<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    task_id: &TaskId,
+    map_index: MapIndex,
+    number: TryNumber,
+    change_it: impl FnOnce(&mut TryRow),
+) -> Done {
+    change(rows, context, task_id, map_index, |row| {
+        let newest = row.attempt.as_ref().map(|attempt| attempt.number);
+        if newest > Some(number) {
+            return;
+        }
+        if newest != Some(number) {
+            row.attempt = Some(fresh(number, context));
+        }
+        if let Some(attempt) = &mut row.attempt {
+            change_it(attempt);
+            row.state = attempt.state;
+        }
+    })
+}
+
+/// Changes a task's row and whatever counts it.
+fn change<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    task_id: &TaskId,
+    map_index: MapIndex,
+    change_it: impl FnOnce(&mut TaskRow),
+) -> Done {
+    let Some(run) = context.run() else { return Ok(()) };
+    let place = rows.edit::<TaskRow>(keys::task((run, task_id, map_index)))?;
+    let before = place.as_ref().map(Share::of);
+    let mut row = place.take().unwrap_or_else(|| TaskRow {
+        task_id: task_id.clone(),
+        map_index,
+        state: TaskState::Scheduled,
+        attempt: None,
+        ruled_out_at: None,
+        xcoms: Vec::new(),
+        last_seq: context.seq,
+    });
+    change_it(&mut row);
+    row.last_seq = context.seq;
+    let after = Share::of(&row);
+    *place = Some(row);
+    if let Some(before) = before {
+        if before == after {
+            return Ok(());
+        }
+        before.count(rows, context, Step::Out)?;
+    }
+    after.count(rows, context, Step::In)
+}
+
+/// What one task adds to the counts of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Share {
+    state: TaskState,
+    pool: Option<(PoolName, u32)>,
+    executor: Option<ExecutorId>,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    In,
+    Out,
+}
+
+impl Step {
+    fn apply32(self, count: &mut u32, by: u32) {
+        *count = match self {
+            Self::In => count.saturating_add(by),
+            Self::Out => count.saturating_sub(by),
+        };
+    }
+    fn apply64(self, count: &mut u64, by: u64) {
+        *count = match self {
+            Self::In => count.saturating_add(by),
+            Self::Out => count.saturating_sub(by),
+        };
+    }
+}
+
+impl Share {
+    fn of(row: &TaskRow) -> Self {
+        let attempt = row.attempt.as_ref().filter(|_| row.state.holds_slots());
+        Self {
+            state: row.state,
+            pool: attempt.map(|attempt| (attempt.pool.clone(), attempt.pool_slots)),
+            executor: attempt
+                .filter(|_| row.state == TaskState::Running)
+                .and_then(|attempt| attempt.executor.clone()),
+        }
+    }
+
+    fn count<S: Source>(&self, rows: &mut Overlay<'_, S>, context: &Context<'_>, step: Step) -> Done {
+        if let Some(run) = context.run()
+            && let Some(row) = rows.edit::<RunRow>(keys::run(run))?
+        {
+            step.apply32(row.counts.entry(self.state).or_default(), 1);
+            row.counts.retain(|_, count| *count > 0);
+        }
+        if let Some((pool, slots)) = &self.pool {
+            let row = rows.edit::<PoolRow>(keys::pool(pool))?.get_or_insert_default();
+            let held =
+                if self.state == TaskState::Running { &mut row.running } else { &mut row.queued };
+            step.apply64(held, u64::from(*slots));
+        }
+        if let Some(executor) = &self.executor
+            && let Some(row) = rows.edit::<ExecutorRow>(keys::executor(executor))?
+        {
+            step.apply32(&mut row.running, 1);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,252 @@
+//! The rows on disk: one sled tree, which may be lost at any time and is then built again.
+//!
+//! sled has its own ways, so all of them are met here: it is opened on a thread of its own that may
+//! panic, its cache is bounded, it is flushed when we say so, and what can't be opened is moved aside.
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use dagbok_projection::{Checkpoint, Mark};
+use dagbok_runlog::Seq;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use super::{
+    overlay::{KeyChange, Source},
+    rows::VERSION,
+};
+
+/// Memory that sled may use for pages, in bytes.
+const CACHE_BYTES: u64 = 24 << 20;
+/// The key of the row that says how far the others are.
+const META: &[u8] = b"m";
+
+/// The rows could not be read or written.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The store failed.
+    #[error("the read model's store failed")]
+    Sled(#[from] sled::Error),
+    /// A row is not what was written.
+    #[error("a row of the read model can't be read: {0}")]
+    Unreadable(String),
+}
+
+/// The store could not be opened, and building it anew would not help.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("the read model at {} is in use by another process; stop that one, or use another home", .0.display())]
+    InUse(PathBuf),
+    /// The disk refused.
+    #[error("the read model at {} can't be opened", path.display())]
+    Disk {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Encodes a row.
+pub(crate) fn pack<T: Serialize>(row: &T) -> Vec<u8> {
+    rmp_serde::to_vec_named(row).expect("rows have text keys and memory does not fail")
+}
+
+/// Decodes a row.
+pub(crate) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    rmp_serde::from_slice(bytes).map_err(|error| StoreError::Unreadable(error.to_string()))
+}
+
+/// How far the rows are, and by which rules they were made.
+#[derive(Debug, Serialize, Deserialize)]
+struct Meta {
+    version: u32,
+    seq: u64,
+    mark: Option<String>,
+}
+
+/// The rows. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    db: sled::Db,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}
+
+impl Source for Store {
+    fn stored(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        Ok(self.db.get(key)?)
+    }
+}
+
+/// A store that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// It.
+    pub store: Store,
+    /// Why what was there before is not used, where something was.
+    pub rebuilt_because: Option<String>,
+}
+
+impl Store {
+    /// One that is gone when the last clone is dropped.
+    pub fn temporary() -> Result<Self, StoreError> {
+        Ok(Self { db: settings().temporary(true).open()? })
+    }
+
+    /// Opens the store in the folder `dir`. One that is damaged or was made by other rules is moved
+    /// aside, and an empty one takes its place.
+    pub fn open(dir: &Path) -> Result<Opened, OpenError> {
+        let because = match try_open(dir) {
+            Ok(store) => match store.meta() {
+                Ok(meta) if meta.as_ref().is_none_or(|meta| meta.version == VERSION) => {
+                    return Ok(Opened { store, rebuilt_because: None });
+                }
+                Ok(meta) => {
+                    let found = meta.map_or(0, |meta| meta.version);
+                    format!("its rows are of version {found}, and this build makes version {VERSION}")
+                }
+                Err(error) => format!("it is damaged: {error}"),
+            },
+            Err(Failure::Fatal(error)) => return Err(error),
+            Err(Failure::Damaged(why)) => format!("it is damaged: {why}"),
+        };
+        Self::start_over(dir, because)
+    }
+
+    /// Moves the folder `dir` aside, keeping one such, and opens an empty store in its place.
+    pub fn start_over(dir: &Path, because: String) -> Result<Opened, OpenError> {
+        let disk = |source| OpenError::Disk { path: dir.to_owned(), source };
+        let aside = dir.with_extension("set-aside");
+        if aside.exists() {
+            fs::remove_dir_all(&aside).map_err(disk)?;
+        }
+        if dir.exists() {
+            fs::rename(dir, &aside).map_err(disk)?;
+        }
+        tracing::warn!(dir = %dir.display(), set_aside = %aside.display(), because, "the read model is built anew");
+        match try_open(dir) {
+            Ok(store) => Ok(Opened { store, rebuilt_because: Some(because) }),
+            Err(Failure::Fatal(error)) => Err(error),
+            Err(Failure::Damaged(why)) => Err(disk(io::Error::other(why))),
+        }
+    }
+
+    fn meta(&self) -> Result<Option<Meta>, StoreError> {
+        self.db.get(META)?.map(|bytes| unpack(&bytes)).transpose()
+    }
+
+    /// Up to where the rows are.
+    pub fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
+        let meta = self.meta()?;
+        Ok(meta.map_or_else(Checkpoint::default, |meta| Checkpoint {
+            seq: Seq(meta.seq),
+            mark: meta.mark.map(Mark),
+        }))
+    }
+
+    /// Writes rows and checkpoint at once.
+    pub(crate) fn write(&self, changes: Vec<KeyChange>, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for (key, row) in changes {
+            match row {
+                Some(bytes) => batch.insert(key, bytes),
+                None => batch.remove(key),
+            }
+        }
+        let mark = checkpoint.mark.clone().map(|mark| mark.0);
+        batch.insert(META, pack(&Meta { version: VERSION, seq: checkpoint.seq.0, mark }));
+        Ok(self.db.apply_batch(batch)?)
+    }
+
+    /// Hands the rows to the operating system. They may be lost with the power, and are then rebuilt.
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        self.db.flush()?;
+        Ok(())
+    }
+
+    /// The row under `key`.
+    pub(crate) fn get<R: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
+        self.db.get(key)?.map(|bytes| unpack(&bytes)).transpose()
+    }
+
+    /// Every row whose key begins with `prefix`, in the order of the keys; the key comes along.
+    pub(crate) fn scan<R: DeserializeOwned>(
+        &self,
+        prefix: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<(sled::IVec, R), StoreError>> + use<R> {
+        self.db.scan_prefix(prefix).map(|found| {
+            let (key, bytes) = found?;
+            Ok((key, unpack(&bytes)?))
+        })
+    }
+
+    /// A hash over all rows: two stores with the same one hold the same.
+    pub fn fingerprint(&self) -> Result<String, StoreError> {
+        let mut hash = Sha256::new();
+        for found in self.db.iter() {
+            let (key, bytes) = found?;
+            for part in [&key, &bytes] {
+                hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+                hash.update(part);
+            }
+        }
+        Ok(hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+    }
+}
+
+enum Failure {
+    Fatal(OpenError),
+    Damaged(String),
+}
+
+fn settings() -> sled::Config {
+    sled::Config::new()
+        .cache_capacity(CACHE_BYTES)
+        .flush_every_ms(None)
+        .mode(sled::Mode::HighThroughput)
+}
+
+/// Opens sled on a thread of its own: a damaged store may panic there.
+fn try_open(dir: &Path) -> Result<Store, Failure> {
+    let path = dir.to_owned();
+    let opening = thread::Builder::new()
+        .name("open-read-model".to_owned())
+        .spawn(move || {
+            let db = settings().path(path).open()?;
+            // Reading once shows damage that opening alone does not.
+            db.get(META)?;
+            Ok::<_, sled::Error>(db)
+        })
+        .map_err(|source| Failure::Fatal(OpenError::Disk { path: dir.to_owned(), source }))?;
+    match opening.join() {
+        Ok(Ok(db)) => Ok(Store { db }),
+        Ok(Err(sled::Error::Io(error))) => Err(failure_of(dir, error)),
+        Ok(Err(error)) => Err(Failure::Damaged(error.to_string())),
+        Err(_) => Err(Failure::Damaged("sled panicked while opening it".to_owned())),
+    }
+}
+
+/// Tells a disk that refuses from a store that is damaged.
+fn failure_of(dir: &Path, error: io::Error) -> Failure {
+    use io::ErrorKind as Kind;
+    let path = dir.to_owned();
+    if error.kind() == Kind::WouldBlock || error.to_string().contains("could not acquire lock") {
+        return Failure::Fatal(OpenError::InUse(path));
+    }
+    match error.kind() {
+        Kind::PermissionDenied | Kind::StorageFull | Kind::ReadOnlyFilesystem | Kind::QuotaExceeded => {
+            Failure::Fatal(OpenError::Disk { path, source: error })
+        }
+        _ => Failure::Damaged(error.to_string()),
+    }
+}

@@ -1,0 +1,333 @@
+//! DAGs, their versions and their tasks.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::DateTime;
+
+/// A DAG.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DagResponse {
+    /// Its id.
+    pub dag_id: String,
+    /// Its name for people.
+    pub dag_display_name: String,
+    /// Whether no new runs are made.
+    pub is_paused: bool,
+    /// Whether it is no longer in its file.
+    pub is_stale: bool,
+    /// When its meaning was last registered.
+    pub last_parsed_time: Option<DateTime>,
+    /// Always null.
+    pub last_parse_duration: Option<f64>,
+    /// Always null.
+    pub last_expired: Option<DateTime>,
+    /// Always `dags`.
+    pub bundle_name: Option<String>,
+    /// Digest of the code that new runs get.
+    pub bundle_version: Option<String>,
+    /// Its file within the DAG folder.
+    pub relative_fileloc: Option<String>,
+    /// The same.
+    pub fileloc: String,
+    /// One line.
+    pub description: Option<String>,
+    /// Its schedule, as it was written.
+    pub timetable_summary: Option<String>,
+    /// The rule and its time zone.
+    pub timetable_description: Option<String>,
+    /// Always false.
+    pub timetable_partitioned: bool,
+    /// Whether the schedule repeats.
+    pub timetable_periodic: bool,
+    /// Its tags.
+    pub tags: Vec<DagTag>,
+    /// Tries that may be in flight at once, over all its runs.
+    pub max_active_tasks: u32,
+    /// Runs that may be running at once.
+    pub max_active_runs: Option<u32>,
+    /// Always 0: no limit.
+    pub max_consecutive_failed_dag_runs: u32,
+    /// Always false.
+    pub has_task_concurrency_limits: bool,
+    /// Whether its file can't be read now.
+    pub has_import_errors: bool,
+    /// The logical date of the run that the schedule promises next.
+    pub next_dagrun_logical_date: Option<DateTime>,
+    /// Where that run's data begins.
+    pub next_dagrun_data_interval_start: Option<DateTime>,
+    /// Where that run's data ends.
+    pub next_dagrun_data_interval_end: Option<DateTime>,
+    /// When that run is due.
+    pub next_dagrun_run_after: Option<DateTime>,
+    /// Always null: all of them.
+    pub allowed_run_types: Option<Vec<String>>,
+    /// Its owners.
+    pub owners: Vec<String>,
+    /// Whether it has a schedule to fill up.
+    pub is_backfillable: bool,
+    /// Its file within the DAG folder.
+    pub file_token: String,
+    /// What Airflow has no word for.
+    pub dagbok: DagExtra,
+}
+
+/// What Dagbok says of a DAG beyond Airflow's words.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DagExtra {
+    /// Which meaning new runs get; rises by one with each.
+    pub version: u32,
+    /// Hash of that meaning.
+    pub spec_digest: String,
+    /// Where in the file it is made, from 1; 0 where unknown.
+    pub line: u32,
+    /// Its runs by state.
+    pub runs: BTreeMap<String, u64>,
+    /// Its last run.
+    pub last_run: Option<LastRun>,
+    /// The run that the schedule promises next.
+    pub expected: Option<ExpectedRun>,
+    /// The promises that were broken last.
+    pub missed: Option<MissedRuns>,
+}
+
+/// A DAG's last run, in short.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LastRun {
+    /// Its id.
+    pub dag_run_id: String,
+    /// Its state.
+    pub state: String,
+    /// When it began.
+    pub start_date: Option<DateTime>,
+    /// When it was over.
+    pub end_date: Option<DateTime>,
+}
+
+/// A run that the schedule promises.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ExpectedRun {
+    /// What it will stand for.
+    pub logical_date: Option<DateTime>,
+    /// When it should be made.
+    pub due: Option<DateTime>,
+    /// How much later is still in order, in seconds.
+    pub grace: f64,
+    /// Who is to be told.
+    pub owner: String,
+}
+
+/// Runs that were promised and did not happen.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct MissedRuns {
+    /// The first one's logical date.
+    pub first: DateTime,
+    /// The last one's.
+    pub last: DateTime,
+    /// How many.
+    pub count: u32,
+    /// Why: `paused`, `no_scheduler`, `schedule_changed`, `too_many_active`.
+    pub why: String,
+    /// When that was found.
+    pub at: DateTime,
+}
+
+/// A tag of a DAG.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DagTag {
+    /// The tag.
+    pub name: String,
+    /// Whose.
+    pub dag_id: String,
+    /// Its name for people.
+    pub dag_display_name: String,
+}
+
+/// A page of DAGs.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DagCollection {
+    /// The page.
+    pub dags: Vec<DagResponse>,
+    /// How many there are over all pages.
+    pub total_entries: usize,
+}
+
+/// A DAG with all that is said of it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DagDetails {
+    /// What lists say of it.
+    #[serde(flatten)]
+    pub dag: DagResponse,
+    /// Whether runs that were missed are made up for.
+    pub catchup: bool,
+    /// A run older than this fails: an ISO 8601 duration.
+    pub dag_run_timeout: Option<String>,
+    /// Always null.
+    pub asset_expression: Option<serde_json::Value>,
+    /// Markdown.
+    pub doc_md: Option<String>,
+    /// First instant that a scheduled run may stand for.
+    pub start_date: Option<DateTime>,
+    /// Last instant that a scheduled run may stand for.
+    pub end_date: Option<DateTime>,
+    /// Whether it started paused; null leaves it to the configuration.
+    pub is_paused_upon_creation: Option<bool>,
+    /// Default parameters.
+    #[schema(value_type = Option<Object>)]
+    pub params: Option<serde_json::Value>,
+    /// Always false.
+    pub render_template_as_native_obj: bool,
+    /// Always null.
+    pub template_search_path: Option<Vec<String>>,
+    /// Its time zone.
+    pub timezone: Option<String>,
+    /// When its meaning was last registered.
+    pub last_parsed: Option<DateTime>,
+    /// Always null.
+    pub default_args: Option<serde_json::Value>,
+    /// Always null.
+    pub rerun_with_latest_version: Option<bool>,
+    /// Always null.
+    pub owner_links: Option<serde_json::Value>,
+    /// Always false.
+    pub is_favorite: bool,
+    /// Runs that are queued or running.
+    pub active_runs_count: u64,
+    /// The same as `max_active_tasks`.
+    pub concurrency: u32,
+    /// The meaning that new runs get.
+    pub latest_dag_version: Option<DagVersionInfo>,
+}
+
+/// Asks for a change of a DAG.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DagPatch {
+    /// Whether no new runs are to be made.
+    pub is_paused: bool,
+}
+
+/// One meaning of a DAG.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DagVersionInfo {
+    /// A UUID.
+    pub id: String,
+    /// Counts from 1.
+    pub version_number: u32,
+    /// Whose.
+    pub dag_id: String,
+    /// Always `dags`.
+    pub bundle_name: Option<String>,
+    /// Digest of the code that it was read from.
+    pub bundle_version: Option<String>,
+    /// When it was registered.
+    pub created_at: DateTime,
+    /// The DAG's name for people.
+    pub dag_display_name: String,
+    /// Always null.
+    pub bundle_url: Option<String>,
+}
+
+/// A page of a DAG's versions.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DagVersionCollection {
+    /// The page.
+    pub dag_versions: Vec<DagVersionInfo>,
+    /// How many there are over all pages.
+    pub total_entries: usize,
+}
+
+/// A length of time, as Airflow's task serialiser writes it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TimeDelta {
+    /// Always `TimeDelta`.
+    #[serde(rename = "__type")]
+    pub kind: String,
+    /// Whole days.
+    pub days: i64,
+    /// Seconds beyond them.
+    pub seconds: i64,
+    /// Microseconds beyond those.
+    pub microseconds: i64,
+}
+
+/// A task of a DAG.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TaskInfo {
+    /// Its id.
+    pub task_id: Option<String>,
+    /// Its name for people.
+    pub task_display_name: Option<String>,
+    /// Its owner.
+    pub owner: Option<String>,
+    /// The DAG's.
+    pub start_date: Option<DateTime>,
+    /// The DAG's.
+    pub end_date: Option<DateTime>,
+    /// When upstream states let it run.
+    pub trigger_rule: Option<String>,
+    /// Always false.
+    pub depends_on_past: bool,
+    /// Always false.
+    pub wait_for_downstream: bool,
+    /// Extra tries after the first.
+    pub retries: Option<f64>,
+    /// Which executors may pull it.
+    pub queue: Option<String>,
+    /// Where its slots come from.
+    pub pool: Option<String>,
+    /// How many.
+    pub pool_slots: Option<f64>,
+    /// A try that takes longer fails.
+    pub execution_timeout: Option<TimeDelta>,
+    /// Wait before a retry.
+    pub retry_delay: Option<TimeDelta>,
+    /// Multiplies the wait for each further retry; 0 keeps it the same.
+    pub retry_exponential_backoff: f64,
+    /// Higher goes first.
+    pub priority_weight: Option<f64>,
+    /// Always null: `priority_weight` is the effective one.
+    pub weight_rule: Option<String>,
+    /// Always null.
+    pub ui_color: Option<String>,
+    /// Always null.
+    pub ui_fgcolor: Option<String>,
+    /// Always null.
+    pub template_fields: Option<Vec<String>>,
+    /// Direct downstreams, sorted.
+    pub downstream_task_ids: Option<Vec<String>>,
+    /// Markdown.
+    pub doc_md: Option<String>,
+    /// The operator's class.
+    pub operator_name: Option<String>,
+    /// Always null.
+    pub params: Option<serde_json::Value>,
+    /// `class_name` alone.
+    #[schema(value_type = Option<Object>)]
+    pub class_ref: Option<serde_json::Value>,
+    /// Whether it is expanded over its inputs.
+    pub is_mapped: Option<bool>,
+    /// Always empty.
+    pub extra_links: Vec<String>,
+    /// What Airflow has no word for.
+    pub dagbok: TaskExtra,
+}
+
+/// What Dagbok says of a task beyond Airflow's words.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TaskExtra {
+    /// Direct upstreams, sorted.
+    pub upstream_task_ids: Vec<String>,
+    /// The group it stands in, with the groups around it.
+    pub group: Option<String>,
+}
+
+/// A DAG's tasks.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TaskCollection {
+    /// All of them.
+    pub tasks: Vec<TaskInfo>,
+    /// How many.
+    pub total_entries: usize,
+}

@@ -1,0 +1,72 @@
+//! The JSON of the API: Airflow's names and types, so that what reads Airflow's API reads this.
+//!
+//! What Airflow has no word for stands under one key, `dagbok`, in each object. Fields that Airflow
+//! has and Dagbok does not use are there and null, as there. These types are read by the command
+//! line too.
+mod dag;
+mod run;
+mod shared;
+mod task;
+mod xcom;
+
+pub use dag::{
+    DagCollection, DagDetails, DagExtra, DagPatch, DagResponse, DagTag, DagVersionCollection, DagVersionInfo,
+    ExpectedRun, LastRun, MissedRuns, TaskCollection, TaskExtra, TaskInfo, TimeDelta,
+};
+use dagbok_events::Timestamp;
+use dagbok_runlog::digest_of;
+pub use run::{RunCancel, RunCollection, RunExtra, RunPatch, RunResponse, RunWait, TriggerBody};
+use serde::{Deserialize, Serialize};
+pub use shared::{
+    Detail, ExecutorCollection, ExecutorInfo, ExecutorTry, Health, HealthExtra, ImportErrorCollection, ImportErrorExtra,
+    ImportErrorResponse, PoolCollection, PoolPatch, PoolResponse, ProcessorHealth, ProjectionHealth,
+    RefusedReport, RefusedReportCollection, SchedulerHealth, StatusOnly, TriggererHealth, VersionInfo,
+};
+pub use task::{
+    LogLine, TaskInstance, TaskInstanceCollection, TaskInstanceExtra, TryCollection, TryFailure, TryInstance,
+    TryLog, TryLogs, TryUsage,
+};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, schema::Type},
+};
+pub use xcom::{XComCollection, XComEntry, XComValue};
+
+/// An instant: RFC 3339 with a `Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DateTime(pub Timestamp);
+
+impl From<Timestamp> for DateTime {
+    fn from(at: Timestamp) -> Self {
+        Self(at)
+    }
+}
+
+impl PartialSchema for DateTime {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).build().into()
+    }
+}
+
+impl ToSchema for DateTime {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "DateTime".into()
+    }
+}
+
+/// A stable UUID (version 8) from what it stands for: the same parts give the same one for ever.
+pub(crate) fn uuid_of(parts: &[&str]) -> String {
+    let hash = digest_of(parts.join("\0").as_bytes());
+    let [a, b, c, d, e] = [&hash[..8], &hash[8..12], &hash[13..16], &hash[17..20], &hash[20..32]];
+    format!("{a}-{b}-8{c}-8{d}-{e}")
+}
+
+/// Seconds from `start` to `end`.
+pub(crate) fn seconds(start: Option<Timestamp>, end: Option<Timestamp>) -> Option<f64> {
+    let micros = end?.since(start?).0;
+    #[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
+    let seconds = micros as f64 / 1_000_000.0;
+    Some(seconds)
+}

@@ -1,0 +1,156 @@
+//! Runs.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{DagVersionInfo, DateTime};
+
+/// A run.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RunResponse {
+    /// Its id, unique in the DAG.
+    pub dag_run_id: String,
+    /// Whose.
+    pub dag_id: String,
+    /// What it stands for.
+    pub logical_date: Option<DateTime>,
+    /// When it was made.
+    pub queued_at: Option<DateTime>,
+    /// When it began.
+    pub start_date: Option<DateTime>,
+    /// When it was over.
+    pub end_date: Option<DateTime>,
+    /// From its beginning to its end, in seconds.
+    pub duration: Option<f64>,
+    /// Where its data begins.
+    pub data_interval_start: Option<DateTime>,
+    /// Where its data ends.
+    pub data_interval_end: Option<DateTime>,
+    /// Not before this.
+    pub run_after: DateTime,
+    /// When something was last decided about it.
+    pub last_scheduling_decision: Option<DateTime>,
+    /// `manual`, `scheduled`, `backfill`, `asset_triggered`.
+    pub run_type: String,
+    /// `queued`, `running`, `success`, `failed`.
+    pub state: String,
+    /// `rest_api`, `timetable`, `backfill`, `asset`.
+    pub triggered_by: Option<String>,
+    /// Who triggered it.
+    pub triggering_user_name: Option<String>,
+    /// What they passed along; null where it lies beside the log.
+    #[schema(value_type = Option<Object>)]
+    pub conf: Option<serde_json::Value>,
+    /// What they wrote.
+    pub note: Option<String>,
+    /// The meaning of the DAG that it runs.
+    pub dag_versions: Vec<DagVersionInfo>,
+    /// Digest of the code that it runs.
+    pub bundle_version: Option<String>,
+    /// The DAG's name for people.
+    pub dag_display_name: String,
+    /// Always null.
+    pub partition_key: Option<String>,
+    /// Always null.
+    pub partition_date: Option<DateTime>,
+    /// What Airflow has no word for.
+    pub dagbok: RunExtra,
+}
+
+/// What Dagbok says of a run beyond Airflow's words.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RunExtra {
+    /// Its tasks.
+    pub tasks: u32,
+    /// Its tasks by state; those without one under `none`.
+    pub counts: BTreeMap<String, u32>,
+    /// How it ended: `tasks`, `timed_out`, `cancelled`.
+    pub ended: Option<String>,
+    /// Who ended it, where somebody did.
+    pub ended_by: Option<String>,
+    /// Why, in their words.
+    pub reason: Option<String>,
+    /// The leaves that failed it.
+    pub failed_tasks: Vec<String>,
+    /// Reports about it that were refused.
+    pub refused_reports: u32,
+    /// The sequence of the record that made it.
+    pub created_seq: u64,
+    /// The sequence of the last record about it.
+    pub last_seq: u64,
+}
+
+/// A page of runs.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RunCollection {
+    /// The page.
+    pub dag_runs: Vec<RunResponse>,
+    /// How many there are over all pages.
+    pub total_entries: usize,
+}
+
+/// Asks for a run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TriggerBody {
+    /// Its id; made from the date where none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dag_run_id: Option<String>,
+    /// What it stands for: RFC 3339 with an offset. Must be there, and may be null.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required, value_type = Option<DateTime>)]
+    pub logical_date: Option<String>,
+    /// Not supported yet: must be null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<DateTime>)]
+    pub data_interval_start: Option<String>,
+    /// Not supported yet: must be null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<DateTime>)]
+    pub data_interval_end: Option<String>,
+    /// Not supported yet: must be null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<DateTime>)]
+    pub run_after: Option<String>,
+    /// A JSON object for its tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub conf: Option<serde_json::Map<String, serde_json::Value>>,
+    /// A note for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Not supported yet: must be null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition_key: Option<String>,
+}
+
+/// Asks for a change of a run.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunPatch {
+    /// `failed` ends it; the others are not supported yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Not supported yet on a run that exists: must be null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Ends a run, and says why.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunCancel {
+    /// Why, for whoever asks later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What became of waiting for a run.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RunWait {
+    /// Whether it is over; false where the time was up first.
+    pub finished: bool,
+    /// The run as it is.
+    pub dag_run: RunResponse,
+}

@@ -1,0 +1,264 @@
+//! What is not about one DAG: health, version, pools, executors, import errors, refusals.
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::DateTime;
+
+/// An error: `detail` is a text, an object, or a list of what is wrong with the request.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Detail {
+    /// What happened, and what to do next.
+    pub detail: serde_json::Value,
+}
+
+/// A file that can't be read.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ImportErrorResponse {
+    /// The sequence of the record that said so.
+    pub import_error_id: u64,
+    /// When.
+    pub timestamp: DateTime,
+    /// Which file, within the DAG folder.
+    pub filename: String,
+    /// Always `dags`.
+    pub bundle_name: Option<String>,
+    /// The traceback, or what else there is to say.
+    pub stack_trace: String,
+    /// What Airflow has no word for.
+    pub dagbok: ImportErrorExtra,
+}
+
+/// What Dagbok says of an import error beyond Airflow's words.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ImportErrorExtra {
+    /// The line, from 1.
+    pub line: Option<u32>,
+    /// The exception's class.
+    pub exception: String,
+    /// One line.
+    pub message: String,
+    /// DAGs that stay in force as they were.
+    pub keeps: Vec<String>,
+}
+
+/// A page of import errors.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ImportErrorCollection {
+    /// The page.
+    pub import_errors: Vec<ImportErrorResponse>,
+    /// How many there are over all pages.
+    pub total_entries: usize,
+}
+
+/// A pool.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PoolResponse {
+    /// Its name.
+    pub name: String,
+    /// How many slots it has.
+    pub slots: i64,
+    /// Always null.
+    pub description: Option<String>,
+    /// Always false.
+    pub include_deferred: bool,
+    /// Held by tries, queued or running.
+    pub occupied_slots: i64,
+    /// Held by tries that run.
+    pub running_slots: i64,
+    /// Held by tries that are queued.
+    pub queued_slots: i64,
+    /// Always 0.
+    pub scheduled_slots: i64,
+    /// Free.
+    pub open_slots: i64,
+    /// Always 0.
+    pub deferred_slots: i64,
+    /// Always null.
+    pub team_name: Option<String>,
+}
+
+/// A page of pools.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PoolCollection {
+    /// The page.
+    pub pools: Vec<PoolResponse>,
+    /// How many there are over all pages.
+    pub total_entries: usize,
+}
+
+/// Asks for a change of a pool.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PoolPatch {
+    /// How many slots it is to have.
+    pub slots: u32,
+}
+
+/// Whether something works.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StatusOnly {
+    /// `healthy` or `unhealthy`.
+    pub status: Option<String>,
+}
+
+/// Whether a scheduler decides.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SchedulerHealth {
+    /// `healthy` while one holds the lease.
+    pub status: Option<String>,
+    /// Always null: the lease tells, not a clock.
+    pub latest_scheduler_heartbeat: Option<String>,
+}
+
+/// There is no triggerer.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TriggererHealth {
+    /// Always null.
+    pub status: Option<String>,
+    /// Always null.
+    pub latest_triggerer_heartbeat: Option<String>,
+}
+
+/// The processor keeps no lease.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProcessorHealth {
+    /// Always null.
+    pub status: Option<String>,
+    /// Always null.
+    pub latest_dag_processor_heartbeat: Option<String>,
+}
+
+/// How far the read model is.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProjectionHealth {
+    /// The sequence up to which the log is folded in.
+    pub applied: u64,
+    /// The log's last sequence, as far as is known.
+    pub last: u64,
+    /// Whether answers are still incomplete.
+    pub rebuilding: bool,
+    /// Why it was built anew at or since the start.
+    pub rebuilt_because: Option<String>,
+    /// Why it stopped for good.
+    pub failed: Option<String>,
+}
+
+/// What Dagbok says of its health beyond Airflow's words.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HealthExtra {
+    /// The read model.
+    pub projection: ProjectionHealth,
+    /// Executors whose presence is fresh; null where that can't be told.
+    pub executors: Option<usize>,
+}
+
+/// Whether all is well.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// The log.
+    pub metadatabase: StatusOnly,
+    /// The scheduler.
+    pub scheduler: SchedulerHealth,
+    /// There is none.
+    pub triggerer: TriggererHealth,
+    /// The processor.
+    pub dag_processor: ProcessorHealth,
+    /// What Airflow has no word for.
+    pub dagbok: HealthExtra,
+}
+
+/// Which build this is.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct VersionInfo {
+    /// Dagbok's version.
+    pub version: String,
+    /// Always null.
+    pub git_version: Option<String>,
+}
+
+/// An executor.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ExecutorInfo {
+    /// Its id: one life of one process.
+    pub executor: String,
+    /// `alive`, `draining`, `silent` (it has joined and its presence is not fresh) or `left`.
+    pub status: String,
+    /// Its machine.
+    pub hostname: String,
+    /// How many tries it can hold.
+    pub slots: u32,
+    /// How many it holds, as the log knows it.
+    pub running: u32,
+    /// Which queues it pulls from.
+    pub queues: Vec<String>,
+    /// Its build.
+    pub version: String,
+    /// Its Python.
+    pub python: String,
+    /// When it came.
+    pub joined_at: DateTime,
+    /// When it went.
+    pub left_at: Option<DateTime>,
+    /// How: `drained`, `gone`.
+    pub left: Option<String>,
+    /// The tries that it says it holds.
+    pub holds: Vec<ExecutorTry>,
+}
+
+/// A try in an executor's hands.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ExecutorTry {
+    /// Whose DAG.
+    pub dag_id: String,
+    /// Which run.
+    pub dag_run_id: String,
+    /// Which task.
+    pub task_id: String,
+    /// Which copy.
+    pub map_index: i32,
+    /// Which try.
+    pub try_number: u16,
+    /// As which process; null before it is started.
+    pub pid: Option<u32>,
+}
+
+/// A page of executors.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ExecutorCollection {
+    /// The page.
+    pub executors: Vec<ExecutorInfo>,
+    /// How many there are over all pages.
+    pub total_entries: usize,
+}
+
+/// A report that was refused: it changed nothing and is kept as evidence.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RefusedReport {
+    /// The sequence of the record that says so.
+    pub seq: u64,
+    /// When.
+    pub timestamp: DateTime,
+    /// The task that it named.
+    pub task_id: String,
+    /// The copy that it named.
+    pub map_index: i32,
+    /// The try that it named.
+    pub try_number: u16,
+    /// What it claimed: `started`, `succeeded`, `failed`, `skipped`, `x_com`, `returned`, `lost`.
+    pub report: String,
+    /// Who sent it.
+    pub executor: String,
+    /// Why it was refused: `no_such_run`, `no_such_task`, `not_in_flight`, `held_by_another`, `run_over`.
+    pub why: String,
+    /// The log that came with it.
+    pub log: Option<super::TryLog>,
+}
+
+/// A page of refused reports.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RefusedReportCollection {
+    /// The page.
+    pub refused_reports: Vec<RefusedReport>,
+    /// How many there are over all pages.
+    pub total_entries: usize,
+}

@@ -1,0 +1,262 @@
+//! Task instances, their tries and their logs.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{DagVersionInfo, DateTime};
+
+/// A task of a run, with its newest try.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TaskInstance {
+    /// A UUID.
+    pub id: String,
+    /// Which task.
+    pub task_id: String,
+    /// Of which DAG.
+    pub dag_id: String,
+    /// Of which run.
+    pub dag_run_id: String,
+    /// Which copy; −1 where the task is not mapped.
+    pub map_index: i32,
+    /// What the run stands for.
+    pub logical_date: Option<DateTime>,
+    /// The run's.
+    pub run_after: DateTime,
+    /// When its newest try began.
+    pub start_date: Option<DateTime>,
+    /// When that was over.
+    pub end_date: Option<DateTime>,
+    /// From one to the other, in seconds.
+    pub duration: Option<f64>,
+    /// Airflow's state; null where it has none yet.
+    pub state: Option<String>,
+    /// The newest try's number; 0 before the first.
+    pub try_number: u16,
+    /// Tries that may fail before the task does, less one, as in Airflow: its retries.
+    pub max_tries: u16,
+    /// The task's id.
+    pub task_display_name: String,
+    /// The DAG's name for people.
+    pub dag_display_name: String,
+    /// Where the try runs.
+    pub hostname: Option<String>,
+    /// Always null.
+    pub unixname: Option<String>,
+    /// Where its slots come from.
+    pub pool: String,
+    /// How many.
+    pub pool_slots: u32,
+    /// Which executors may pull it.
+    pub queue: Option<String>,
+    /// Higher goes first.
+    pub priority_weight: Option<i32>,
+    /// The operator's class.
+    pub operator: Option<String>,
+    /// The same.
+    pub operator_name: Option<String>,
+    /// When the try was offered.
+    pub queued_when: Option<DateTime>,
+    /// The same.
+    pub scheduled_when: Option<DateTime>,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// The executor's id.
+    pub executor: Option<String>,
+    /// Always `{}`.
+    pub executor_config: String,
+    /// Always null.
+    pub note: Option<String>,
+    /// Always null.
+    pub rendered_map_index: Option<String>,
+    /// Always empty.
+    #[schema(value_type = Object)]
+    pub rendered_fields: serde_json::Map<String, serde_json::Value>,
+    /// Always null.
+    pub trigger: Option<serde_json::Value>,
+    /// Always null.
+    pub triggerer_job: Option<serde_json::Value>,
+    /// The meaning of the DAG that the run runs.
+    pub dag_version: Option<DagVersionInfo>,
+    /// What Airflow has no word for.
+    pub dagbok: TaskInstanceExtra,
+}
+
+/// What Dagbok says of a try beyond Airflow's words.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct TaskInstanceExtra {
+    /// How the try ended: `succeeded`, `failed`, `skipped`, `lost`, `cancelled`, `returned`.
+    pub ended: Option<String>,
+    /// How it failed.
+    pub failure: Option<TryFailure>,
+    /// What it said when it skipped, or how it was found to be lost.
+    pub message: Option<String>,
+    /// When the next try is due.
+    pub retry_at: Option<DateTime>,
+    /// What it used.
+    pub usage: Option<TryUsage>,
+    /// What it wrote.
+    pub log: Option<TryLog>,
+    /// Digests of what it saw, by name.
+    pub inputs: BTreeMap<String, String>,
+    /// The group that the task stands in.
+    pub group: Option<String>,
+    /// The sequence of the last record about it.
+    pub last_seq: Option<u64>,
+}
+
+/// How a try failed.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TryFailure {
+    /// `exception`, `timeout`, `out_of_memory`, `signal`, `exit`, `import_error`, `could_not_start`, `executor`.
+    pub kind: String,
+    /// Whose it was: `user`, `system`, `data`.
+    pub fault: String,
+    /// One line.
+    pub message: String,
+    /// The exception's class.
+    pub exception: Option<String>,
+    /// The traceback, cut to the published limit.
+    pub traceback: Option<String>,
+    /// The file that it came from.
+    pub file: Option<String>,
+    /// The line in it.
+    pub line: Option<u32>,
+    /// The signal that ended the process.
+    pub signal: Option<i32>,
+    /// The process' exit code.
+    pub exit_code: Option<i32>,
+    /// Whether another try could help.
+    pub retryable: bool,
+}
+
+/// What a try used.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TryUsage {
+    /// Peak resident memory, in bytes.
+    pub max_rss_bytes: u64,
+    /// CPU time in user code, in microseconds.
+    pub user_us: u64,
+    /// CPU time in the kernel, in microseconds.
+    pub system_us: u64,
+}
+
+/// What a try wrote.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TryLog {
+    /// The blob's digest.
+    pub digest: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Lines in it.
+    pub lines: u64,
+    /// Lines that the cap left out.
+    pub dropped: u64,
+}
+
+/// A page of task instances.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TaskInstanceCollection {
+    /// The page.
+    pub task_instances: Vec<TaskInstance>,
+    /// How many there are over all pages.
+    pub total_entries: usize,
+}
+
+/// One try of a task instance.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TryInstance {
+    /// Which task.
+    pub task_id: String,
+    /// Of which DAG.
+    pub dag_id: String,
+    /// Of which run.
+    pub dag_run_id: String,
+    /// Which copy.
+    pub map_index: i32,
+    /// When it began.
+    pub start_date: Option<DateTime>,
+    /// When it was over.
+    pub end_date: Option<DateTime>,
+    /// From one to the other, in seconds.
+    pub duration: Option<f64>,
+    /// The state that it is, or was left, in.
+    pub state: Option<String>,
+    /// Which try.
+    pub try_number: u16,
+    /// The task's retries.
+    pub max_tries: u16,
+    /// The task's id.
+    pub task_display_name: String,
+    /// The DAG's name for people.
+    pub dag_display_name: String,
+    /// Where it runs.
+    pub hostname: Option<String>,
+    /// Always null.
+    pub unixname: Option<String>,
+    /// Where its slots come from.
+    pub pool: String,
+    /// How many.
+    pub pool_slots: u32,
+    /// Which executors may pull it.
+    pub queue: Option<String>,
+    /// Higher goes first.
+    pub priority_weight: Option<i32>,
+    /// The operator's class.
+    pub operator: Option<String>,
+    /// The same.
+    pub operator_name: Option<String>,
+    /// When it was offered.
+    pub queued_when: Option<DateTime>,
+    /// The same.
+    pub scheduled_when: Option<DateTime>,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// The executor's id.
+    pub executor: Option<String>,
+    /// Always `{}`.
+    pub executor_config: String,
+    /// The meaning of the DAG that the run runs.
+    pub dag_version: Option<DagVersionInfo>,
+    /// What Airflow has no word for.
+    pub dagbok: TaskInstanceExtra,
+}
+
+/// Every try of a task instance, oldest first.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TryCollection {
+    /// All of them.
+    pub task_instances: Vec<TryInstance>,
+    /// How many.
+    pub total_entries: usize,
+}
+
+/// One line of a try's log. Further fields are those that the try's logger added.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct LogLine {
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<DateTime>)]
+    pub timestamp: Option<String>,
+    /// What was said.
+    pub event: String,
+    /// How loud: `debug`, `info`, `warning`, `error`, `critical`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// From where: `stdout`, `stderr`, `log`, `executor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The rest.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub more: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A stretch of a try's log.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TryLogs {
+    /// The lines.
+    pub content: Vec<LogLine>,
+    /// Where to go on; null at the end of a try that is over.
+    pub continuation_token: Option<String>,
+}

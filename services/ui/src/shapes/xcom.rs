@@ -1,0 +1,49 @@
+//! Values that tasks handed on.
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::DateTime;
+
+/// A value, without itself.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct XComEntry {
+    /// Its name.
+    pub key: String,
+    /// When it was handed on.
+    pub timestamp: DateTime,
+    /// What the run stands for.
+    pub logical_date: Option<DateTime>,
+    /// Which copy of the task.
+    pub map_index: i32,
+    /// Which task.
+    pub task_id: String,
+    /// Of which DAG.
+    pub dag_id: String,
+    /// Of which run.
+    pub run_id: String,
+    /// The DAG's name for people.
+    pub dag_display_name: String,
+    /// The task's id.
+    pub task_display_name: String,
+    /// The run's.
+    pub run_after: DateTime,
+}
+
+/// A value.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct XComValue {
+    /// Whose and when.
+    #[serde(flatten)]
+    pub entry: XComEntry,
+    /// The value; its JSON as text where `stringify` was asked for.
+    pub value: serde_json::Value,
+}
+
+/// A page of values.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct XComCollection {
+    /// The page.
+    pub xcom_entries: Vec<XComEntry>,
+    /// How many there are over all pages.
+    pub total_entries: usize,
+}
