@@ -59,3 +59,47 @@ async fn a_watcher_too_far_behind_is_told_so_and_ends() {
     assert_eq!(seen.len(), crate::limits::WATCH_BACKLOG + 1);
     assert!(seen.last().unwrap().as_ref().unwrap_err().to_string().contains("behind"));
 }
+
+mod suite {
+    use async_trait::async_trait;
+
+    use crate::{
+        Ports,
+        conformance::{Fixture, differential},
+        memory,
+    };
+
+    struct InMemory;
+
+    #[async_trait]
+    impl Fixture for InMemory {
+        async fn ports(&self) -> Ports {
+            memory::ports()
+        }
+
+        async fn reopen(&self, ports: Ports) -> Ports {
+            ports
+        }
+
+        async fn beside(&self, ports: &Ports) -> Option<Ports> {
+            Some(ports.clone())
+        }
+    }
+
+    async fn fixture() -> InMemory {
+        InMemory
+    }
+
+    crate::conformance_tests!(fixture);
+
+    /// The comparison itself finds nothing where there is nothing to find.
+    #[tokio::test]
+    async fn memory_agrees_with_itself() {
+        for seed in 0..20 {
+            let both = [("one", memory::ports()), ("other", memory::ports())];
+            differential::log(seed, 200, &both).await;
+            differential::queue(seed, 200, &both).await;
+            differential::state(seed, 200, &both).await;
+        }
+    }
+}
