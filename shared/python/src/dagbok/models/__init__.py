@@ -1,0 +1,1 @@
+"""What tasks look up: variables, connections, hooks, configuration."""

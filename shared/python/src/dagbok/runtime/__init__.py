@@ -1,0 +1,1 @@
+"""The process side of a try: the zygote that forks it, and the runner that it then is."""

@@ -1,0 +1,1 @@
+"""Jinja for an operator's template fields. Jinja itself is imported when a field needs it."""

@@ -1,0 +1,176 @@
+"""Connections: from the environment first, as URI or JSON, then from the supervisor of the running task."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from dagbok.exceptions import AirflowException, AirflowNotFoundException, NotSupportedYet, SupervisorError
+
+PREFIX = "AIRFLOW_CONN_"
+_FIELDS = ("conn_type", "host", "schema", "login", "password", "port", "extra")
+
+
+class Connection:
+    """How to reach another system."""
+
+    def __init__(
+        self,
+        conn_id: str | None = None,
+        conn_type: str | None = None,
+        description: str | None = None,
+        host: str | None = None,
+        login: str | None = None,
+        password: str | None = None,
+        schema: str | None = None,
+        port: int | None = None,
+        extra: str | dict[str, Any] | None = None,
+        uri: str | None = None,
+    ) -> None:
+        self.conn_id, self.conn_type, self.description = conn_id, conn_type, description
+        self.host, self.login, self.password, self.schema = host, login, password, schema
+        self.port = None if port is None else int(port)
+        self.extra = json.dumps(extra) if isinstance(extra, dict) else extra
+        if uri:
+            self._take_uri(uri)
+
+    def _take_uri(self, uri: str) -> None:
+        from urllib.parse import parse_qsl, unquote, urlsplit
+
+        scheme, separator, rest = uri.partition("://")
+        if not separator:
+            raise AirflowException(
+                f"the URI of connection `{self.conn_id}` has no `://`; write type://login:password@host:port/schema"
+            )
+        # urlsplit treats only known schemes as having a host; any does here.
+        parts = urlsplit(f"http://{rest}")
+        self.conn_type = scheme.replace("-", "_") if scheme != "postgresql" else "postgres"
+        host = unquote(parts.hostname or "")
+        if parts.path.startswith("/") and "://" in unquote(parts.netloc):
+            host = unquote(parts.netloc)
+        self.host = host
+        self.login = unquote(parts.username) if parts.username is not None else None
+        self.password = unquote(parts.password) if parts.password is not None else None
+        self.schema = unquote(parts.path[1:])
+        try:
+            self.port = parts.port
+        except ValueError:
+            raise AirflowException(f"the URI of connection `{self.conn_id}` has a port that is no number") from None
+        if parts.query:
+            pairs = dict(parse_qsl(parts.query, keep_blank_values=True))
+            self.extra = pairs["__extra__"] if "__extra__" in pairs else json.dumps(pairs)
+
+    @property
+    def extra_dejson(self) -> dict[str, Any]:
+        """`extra` as a dict; empty where there is none."""
+        if not self.extra:
+            return {}
+        try:
+            loaded = json.loads(self.extra)
+        except ValueError:
+            raise AirflowException(f"the extra of connection `{self.conn_id}` is not JSON") from None
+        return loaded if isinstance(loaded, dict) else {}
+
+    def get_extra_dejson(self, nested: bool = False) -> dict[str, Any]:
+        """Return `extra` as a dict."""
+        return self.extra_dejson
+
+    def get_password(self) -> str | None:
+        """Return the password."""
+        return self.password
+
+    def get_uri(self) -> str:
+        """Return it as a URI."""
+        from urllib.parse import quote, urlencode
+
+        kind = (self.conn_type or "").replace("_", "-")
+        who = "" if self.login is None else quote(self.login, safe="")
+        if self.password is not None:
+            who += ":" + quote(self.password, safe="")
+        where = quote(self.host or "", safe="") + (f":{self.port}" if self.port else "")
+        uri = f"{kind}://{who}{'@' if who else ''}{where}"
+        if self.schema or self.extra:
+            uri += "/" + quote(self.schema or "", safe="")
+        extra = self.extra_dejson
+        if extra:
+            flat = all(isinstance(value, str) for value in extra.values())
+            uri += "?" + urlencode(extra if flat else {"__extra__": json.dumps(extra)})
+        return uri
+
+    def get_hook(self, **kwargs: Any) -> Any:
+        """Refused: hooks are not looked up by connection type yet."""
+        raise NotSupportedYet(f"get_hook of connection `{self.conn_id}` is not supported yet; make the hook itself")
+
+    @classmethod
+    def from_json(cls, text: str, conn_id: str | None = None) -> Connection:
+        """Make one from a JSON object."""
+        fields = json.loads(text)
+        if not isinstance(fields, dict):
+            raise AirflowException(f"connection `{conn_id}` must be a JSON object, not {type(fields).__name__}")
+        kept = {name: fields.get(name) for name in (*_FIELDS, "description")}
+        if kept["port"] is not None:
+            kept["port"] = int(kept["port"])
+        if kept["extra"] is not None and not isinstance(kept["extra"], str):
+            kept["extra"] = json.dumps(kept["extra"])
+        return cls(conn_id=conn_id, **kept)
+
+    @classmethod
+    def get(cls, conn_id: str) -> Connection:
+        """Return the connection of an id."""
+        return get_connection(conn_id)
+
+    get_connection_from_secrets = get
+
+    def __repr__(self) -> str:
+        return f"Connection(conn_id={self.conn_id!r}, conn_type={self.conn_type!r}, host={self.host!r})"
+
+
+def get_connection(conn_id: str) -> Connection:
+    """Return the connection of an id, or an error that says where it was looked for."""
+    name = PREFIX + conn_id.upper()
+    text = os.environ.get(name)
+    if text:
+        if text.lstrip().startswith("{"):
+            try:
+                return Connection.from_json(text, conn_id)
+            except ValueError:
+                raise AirflowException(f"the environment variable {name} is neither JSON nor a URI") from None
+        return Connection(conn_id=conn_id, uri=text)
+    found = _ask_supervisor(conn_id)
+    if found is None:
+        raise AirflowNotFoundException(
+            f"The conn_id `{conn_id}` isn't defined: set it, or the environment variable {name}"
+        )
+    return found
+
+
+def _ask_supervisor(conn_id: str) -> Connection | None:
+    from dagbok.runtime.current import supervisor_or_none
+
+    supervisor = supervisor_or_none()
+    if supervisor is None:
+        return None
+    try:
+        answer = supervisor.ask({"type": "GetConnection", "conn_id": conn_id})
+    except SupervisorError as error:
+        if error.code == "CONNECTION_NOT_FOUND":
+            return None
+        raise
+    return Connection(conn_id=conn_id, **{name: answer.get(name) for name in _FIELDS})
+
+
+class ConnectionAccessor:
+    """`{{ conn.my_db.host }}`."""
+
+    def __getattr__(self, conn_id: str) -> Connection:
+        if conn_id.startswith("__"):
+            raise AttributeError(conn_id)
+        return get_connection(conn_id)
+
+    def get(self, conn_id: str, default_conn: Any = None) -> Any:
+        """Return a connection, with a default."""
+        try:
+            return get_connection(conn_id)
+        except AirflowNotFoundException:
+            return default_conn

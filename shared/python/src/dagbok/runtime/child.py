@@ -1,0 +1,86 @@
+"""The forked process of a try: its own session, its own descriptors, then the runner."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import NoReturn
+
+from dagbok.exceptions import AirflowTaskTerminated
+from dagbok.runtime import interrupts, logs, processes
+from dagbok.runtime.frames import FrameError, FrameStream
+from dagbok.runtime.runner import FindDag, run_try
+from dagbok.runtime.supervisor import Supervisor
+
+EXIT_INTERNAL = 70
+EXIT_TERMINATED = 128 + signal.SIGTERM
+
+
+def run_and_exit(
+    fds: list[int], env: Mapping[str, str | None], cwd: str | None, parent: int, find_dag: FindDag
+) -> NoReturn:
+    """Be a try until it is over. Exit handlers don't run: they belong to the process that was forked."""
+    code = EXIT_INTERNAL
+    try:
+        _settle(fds, parent)
+        set_environment(env)
+        if cwd is not None:
+            os.chdir(cwd)
+        run_try(Supervisor(FrameStream(fds[0])), find_dag)
+        code = 0
+    except AirflowTaskTerminated:
+        code = EXIT_TERMINATED
+    except FrameError as error:
+        print(f"dagbok: the task's process lost its supervisor: {error}", file=sys.stderr)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        _flush()
+        os._exit(code)
+
+
+def _settle(fds: list[int], parent: int) -> None:
+    os.setsid()
+    processes.become_subreaper()
+    processes.die_with_parent()
+    if os.getppid() != parent:
+        os._exit(EXIT_INTERNAL)  # it ended before its death could be watched
+    _, out, err, log = fds
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.close(out)
+    os.close(err)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, interrupts.on_terminate)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    logs.send_to(log)
+    reseed()
+
+
+def reseed() -> None:
+    """Give numpy's own generator a new seed; Python reseeds its own after a fork."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+def set_environment(env: Mapping[str, str | None]) -> None:
+    """Set variables; None takes one away."""
+    for name, value in env.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue

@@ -1,0 +1,155 @@
+"""The context: what a task's function gets as keywords and a template can name, in both eras."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from dagbok.authoring.params import ParamsDict
+from dagbok.authoring.timetables import DeltaDataIntervalTimetable
+from dagbok.models.connection import ConnectionAccessor
+from dagbok.models.variable import VariableAccessor
+from dagbok.templating import macros
+
+if TYPE_CHECKING:
+    from dagbok.authoring.operator import BaseOperator
+    from dagbok.datetimes import DateTime
+    from dagbok.runtime.dag_run import DagRun
+    from dagbok.runtime.task_instance import TaskInstance
+
+Context: TypeAlias = dict[str, Any]
+
+
+class _Variables:
+    """`{{ var.value.x }}` and `{{ var.json.x }}`."""
+
+    value = VariableAccessor(deserialize_json=False)
+    json = VariableAccessor(deserialize_json=True)
+
+
+def make_context(task: BaseOperator, ti: TaskInstance, run: DagRun) -> Context:
+    """Return the context of a try. Names that have no value in this run are absent."""
+    context: Context = {
+        "dag": task.dag,
+        "dag_run": run,
+        "inlets": task.inlets,
+        "outlets": task.outlets,
+        "macros": macros,
+        "params": _params(task, run),
+        "run_id": run.run_id,
+        "task": task,
+        "task_instance": ti,
+        "ti": ti,
+        "task_instance_key_str": f"{task.dag_id}__{task.task_id}__{_date_key(run)}",
+        "task_reschedule_count": ti.task_reschedule_count,
+        "test_mode": False,
+        "var": _Variables,
+        "conn": ConnectionAccessor(),
+    }
+    if run.logical_date is not None:
+        context.update(_dated(run.logical_date))
+    if run.data_interval_start is not None:
+        context["data_interval_start"] = run.data_interval_start
+        context["data_interval_end"] = run.data_interval_end
+    if task.dag.era == 2:
+        context.update(_older_names(task, run))
+    context.update(task.dag.user_defined_macros or {})
+    return context
+
+
+def _params(task: BaseOperator, run: DagRun) -> dict[str, Any]:
+    params: ParamsDict = task.params
+    return params.overlaid(run.conf).validate()
+
+
+def _date_key(run: DagRun) -> str:
+    return run.logical_date.strftime("%Y%m%d") if run.logical_date is not None else run.run_id
+
+
+def _dated(date: DateTime) -> Context:
+    ds, ts = date.strftime("%Y-%m-%d"), date.isoformat()
+    return {
+        "logical_date": date,
+        "ds": ds,
+        "ds_nodash": ds.replace("-", ""),
+        "ts": ts,
+        "ts_nodash": date.strftime("%Y%m%dT%H%M%S"),
+        "ts_nodash_with_tz": ts.replace("-", "").replace(":", ""),
+    }
+
+
+def _older_names(task: BaseOperator, run: DagRun) -> Context:
+    """Names that Airflow 3 dropped and files of the older era expect."""
+    from dagbok.models.configuration import conf
+
+    names: Context = {"conf": conf}
+    date = run.logical_date
+    if date is None:
+        return names
+    names["execution_date"] = date
+    names["yesterday_ds"] = (date - dt.timedelta(days=1)).strftime("%Y-%m-%d")
+    names["tomorrow_ds"] = (date + dt.timedelta(days=1)).strftime("%Y-%m-%d")
+    following = _next(run)
+    before = _previous(task, run)
+    if following is not None:
+        names["next_execution_date"] = following
+        names["next_ds"] = following.strftime("%Y-%m-%d")
+    if before is not None:
+        names["prev_execution_date"] = before
+        names["prev_ds"] = before.strftime("%Y-%m-%d")
+    for name in ("yesterday_ds", "tomorrow_ds", "next_ds", "prev_ds"):
+        if name in names:
+            names[f"{name}_nodash"] = names[name].replace("-", "")
+    return names
+
+
+def _next(run: DagRun) -> DateTime | None:
+    """The next run's date; of a run that somebody asked for, its own, as in Airflow 2."""
+    return run.logical_date if run.external_trigger else run.data_interval_end
+
+
+def _previous(task: BaseOperator, run: DagRun) -> DateTime | None:
+    """The previous run's date, where it follows from the schedule alone; else the names are absent."""
+    if run.external_trigger:
+        return run.logical_date
+    timetable, start, end = task.dag.timetable, run.data_interval_start, run.data_interval_end
+    if start is None or end is None:
+        return None
+    if isinstance(timetable, DeltaDataIntervalTimetable):
+        return start.subtract(months=timetable.months) - timetable.every
+    if _is_even(getattr(timetable, "expression", "")):
+        zone = task.dag.timezone
+        wall = start.astimezone(zone).replace(tzinfo=None) - (
+            end.astimezone(zone).replace(tzinfo=None) - start.astimezone(zone).replace(tzinfo=None)
+        )
+        return type(start).instance(wall.replace(tzinfo=zone).astimezone(dt.UTC))
+    return None
+
+
+def _is_even(expression: str) -> bool:
+    """Whether a cron expression comes every hour, day or week at the same time."""
+    fields = expression.split()
+    if len(fields) != 5 or not fields[0].isdigit():
+        return False
+    minute_of = fields[1:]
+    every_hour = minute_of == ["*", "*", "*", "*"]
+    every_day = minute_of[0].isdigit() and minute_of[1:] == ["*", "*", "*"]
+    every_week = minute_of[0].isdigit() and minute_of[1:3] == ["*", "*"] and minute_of[3].isdigit()
+    return every_hour or every_day or every_week
+
+
+def environment(context: Mapping[str, Any]) -> dict[str, str]:
+    """Return the AIRFLOW_CTX_… variables of a try."""
+    task, ti, run = context["task"], context["ti"], context["dag_run"]
+    names = {
+        "AIRFLOW_CTX_DAG_OWNER": task.owner,
+        "AIRFLOW_CTX_DAG_ID": ti.dag_id,
+        "AIRFLOW_CTX_TASK_ID": ti.task_id,
+        "AIRFLOW_CTX_DAG_RUN_ID": ti.run_id,
+        "AIRFLOW_CTX_TRY_NUMBER": str(ti.try_number),
+    }
+    if run.logical_date is not None:
+        older = "AIRFLOW_CTX_EXECUTION_DATE" if task.dag.era == 2 else "AIRFLOW_CTX_LOGICAL_DATE"
+        names[older] = run.logical_date.isoformat()
+    return names

@@ -1,0 +1,117 @@
+"""A zygote's start: what is imported before the first fork, and the loading of a DAG file."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import signal
+import sys
+import time
+from typing import Any, NoReturn
+
+from dagbok.authoring.dag import DAG
+from dagbok.authoring.operator import BaseOperator
+from dagbok.loading import load_file, put_first
+from dagbok.runtime import processes
+from dagbok.runtime.child import set_environment
+from dagbok.runtime.control import Control, Message
+from dagbok.templating.render import has_template
+from dagbok.tracebacks import report
+
+Json = dict[str, Any]
+LOAD_TIMEOUT = 300.0
+
+# What nearly every try uses. Jinja is not among it: see `preload_for`.
+_COMMON = ("json", "logging", "inspect", "random", "dagbok.operators.python", "dagbok.runtime.rendered")
+
+
+class LoadTimeout(BaseException):
+    """A DAG file took too long to import."""
+
+
+def preload() -> None:
+    """Import what tries need, before anything is forked."""
+    for name in _COMMON:
+        importlib.import_module(name)
+
+
+def ready(started: float, dags: list[str]) -> Json:
+    """Return the message that a zygote sends once."""
+    others = processes.threads()
+    return {
+        "type": "Ready",
+        "pid": os.getpid(),
+        "fork_safe": not others,
+        "why": f"the import started threads: {', '.join(others[:5])}" if others else None,
+        "load_seconds": time.perf_counter() - started,
+        "dags": dags,
+        "python": platform.python_version(),
+    }
+
+
+def load_and_serve(message: Message, zygote: Any) -> NoReturn:
+    """Be, in a fork of the base zygote, the zygote of one file."""
+    body = message.body
+    control = Control(message.fds[0])
+    started = time.perf_counter()
+    # While user code is being imported nobody reads the socket, so the base's end must end this too.
+    processes.die_with_parent()
+    try:
+        dags = _load(body)
+    except BaseException as error:
+        control.send(_failed(error, str(body.get("bundle_path")), str(body.get("file"))))
+        os._exit(0)
+    processes.die_with_parent(0)
+    control.send(ready(started, list(dags)))
+    zygote(control, dags).serve()
+    raise AssertionError("serve does not return")
+
+
+def _load(body: Json) -> dict[str, DAG]:
+    folder, file = body["bundle_path"], body["file"]
+    set_environment(body.get("env") or {})
+    put_first(folder)
+    limit = float(body.get("timeout") or LOAD_TIMEOUT)
+
+    def too_long(signum: int, frame: Any) -> None:
+        raise LoadTimeout(f"importing the file took longer than {limit:g} s")
+
+    signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, limit)
+    try:
+        dags = {dag.dag_id: dag for dag in load_file(folder, file).dags}
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    sys.stdout.flush()
+    if any(_needs_jinja(task) for dag in dags.values() for task in dag.tasks):
+        importlib.import_module("dagbok.templating.environment")
+    return dags
+
+
+def _needs_jinja(task: BaseOperator) -> bool:
+    return any(_holds_template(getattr(task, name, None)) for name in task.template_fields)
+
+
+def _holds_template(value: Any) -> bool:
+    if isinstance(value, str):
+        return has_template(value)
+    if isinstance(value, dict):
+        return any(map(_holds_template, value.values()))
+    return isinstance(value, list | tuple | set) and any(map(_holds_template, value))
+
+
+def _failed(error: BaseException, folder: str, file: str) -> Json:
+    seen = report(error, folder)
+    message = seen.message
+    if isinstance(error, SystemExit):
+        message = f"the file called sys.exit({error.code!r}) while it was imported"
+    described = {
+        "exception": seen.exception,
+        "message": message,
+        "traceback": seen.traceback,
+        "file": seen.file or file,
+        "line": seen.line,
+    }
+    return {"type": "LoadFailed", "error": described}

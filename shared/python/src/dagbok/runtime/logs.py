@@ -1,0 +1,80 @@
+"""Python logging of a try: a JSON object a line on a descriptor of its own."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import os
+import sys
+
+from dagbok.tracebacks import user_traceback
+
+LEVEL_VARIABLES = ("AIRFLOW__LOGGING__LOGGING_LEVEL", "DAGBOK_LOGGING_LEVEL")
+MAX_EVENT = 256 * 1024
+
+
+class JsonLines(logging.Handler):
+    """Writes each record at once; a log that can't be written never fails the task."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._fd = fd
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        try:
+            line = json.dumps(describe(record)).encode() + b"\n"
+        except Exception:
+            self.handleError(record)
+            return
+        view = memoryview(line)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError:
+            return
+
+
+def describe(record: logging.LogRecord) -> dict[str, object]:
+    """Return a record as the fields of a line."""
+    fields: dict[str, object] = {
+        "timestamp": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat().replace("+00:00", "Z"),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "event": _cut(record.getMessage()),
+        "filename": record.filename,
+        "lineno": record.lineno,
+    }
+    if record.exc_info and record.exc_info[1] is not None:
+        fields["exception"] = _cut(user_traceback(record.exc_info[1]))
+    if record.stack_info:
+        fields["stack"] = _cut(record.stack_info)
+    return fields
+
+
+def _cut(text: str) -> str:
+    if len(text) <= MAX_EVENT:
+        return text
+    return f"{text[:MAX_EVENT]}… ({len(text) - MAX_EVENT} characters cut)"
+
+
+def level() -> int:
+    """Return the level that the environment asks for, INFO otherwise."""
+    for name in LEVEL_VARIABLES:
+        value = logging.getLevelName(os.environ.get(name, "").upper())
+        if isinstance(value, int):
+            return value
+    return logging.INFO
+
+
+def send_to(fd: int) -> None:
+    """Send the root logger's records to a descriptor, and no longer to the standard streams."""
+    root = logging.getLogger()
+    streams = {sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__}
+    for handler in list(root.handlers):
+        if isinstance(handler, JsonLines) or getattr(handler, "stream", None) in streams:
+            root.removeHandler(handler)
+    root.addHandler(JsonLines(fd))
+    root.setLevel(level())
+    logging.captureWarnings(True)

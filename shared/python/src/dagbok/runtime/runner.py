@@ -1,0 +1,143 @@
+"""Runs one try in this process, from the first frame to the terminal message."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from dagbok.authoring.dag import DAG
+from dagbok.exceptions import AirflowException, AirflowTaskTimeout
+from dagbok.runtime import current, interrupts, results
+from dagbok.runtime.context import Context, environment, make_context
+from dagbok.runtime.dag_run import DagRun
+from dagbok.runtime.results import Outcome
+from dagbok.runtime.supervisor import Supervisor
+from dagbok.runtime.task_instance import TaskInstance
+
+if TYPE_CHECKING:
+    from dagbok.authoring.operator import BaseOperator
+
+Json = dict[str, Any]
+FindDag = Callable[[str], DAG]
+
+
+class DagMissing(AirflowException):
+    """The file does not have the DAG or task that the try is of."""
+
+
+def run_try(supervisor: Supervisor, find_dag: FindDag) -> None:
+    """Run the try that the supervisor names, and tell it the result."""
+    details = supervisor.startup()
+    folder = details.get("bundle_info", {}).get("path")
+    should_retry = bool(details["ti_context"].get("should_retry"))
+    current.set_supervisor(supervisor)
+    context: Context | None = None
+    kind: str | None = "import_error"
+    try:
+        task = _find_task(details, find_dag)
+        kind = None
+        context = _prepare(details, task, supervisor)
+        outcome = _run(details, context, supervisor)
+    except BaseException as error:
+        outcome = results.outcome_of(error, should_retry, kind)
+    interrupts.shut()
+    results.write_to_log(outcome)
+    results.tell(supervisor, outcome, folder)
+    if context is not None:
+        _call_back(context, outcome)
+
+
+def _find_task(details: Json, find_dag: FindDag) -> BaseOperator:
+    names = details["ti"]
+    dag = find_dag(names["dag_id"])
+    if not dag.has_task(names["task_id"]):
+        raise DagMissing(f"DAG `{dag.dag_id}` in {details.get('dag_rel_path')} has no task `{names['task_id']}`")
+    return dag.get_task(names["task_id"])
+
+
+def _prepare(details: Json, task: BaseOperator, supervisor: Supervisor) -> Context:
+    run = DagRun(details["ti_context"]["dag_run"])
+    ti = TaskInstance(details, task, run, supervisor)
+    context = make_context(task, ti, run)
+    ti._context = context
+    os.environ.update(environment(context))
+    current.set_context(context)
+    return context
+
+
+def _run(details: Json, context: Context, supervisor: Supervisor) -> Outcome:
+    task: BaseOperator = context["task"]
+    task.render_template_fields(context)
+    fields = _rendered_fields(task)
+    if fields:
+        supervisor.tell({"type": "SetRenderedFields", "rendered_fields": fields})
+    call_each("on_execute_callback", task.on_execute_callback, context)
+    task.pre_execute(context)
+    result = _execute(details, task, context)
+    task.post_execute(context, result)
+    _push(task, context, result)
+    return Outcome("success")
+
+
+def _execute(details: Json, task: BaseOperator, context: Context) -> Any:
+    micros = details.get("execution_timeout_us")
+    try:
+        if micros is None:
+            return task.execute(context)
+        interrupts.arm_timeout(micros / 1_000_000)
+        try:
+            return task.execute(context)
+        finally:
+            interrupts.disarm_timeout()
+    except (AirflowTaskTimeout, interrupts.AirflowTaskTerminated):
+        task.on_kill()
+        raise
+
+
+def _push(task: BaseOperator, context: Context, result: Any) -> None:
+    if result is None or not task.do_xcom_push:
+        return
+    ti: TaskInstance = context["ti"]
+    if task.multiple_outputs:
+        if not isinstance(result, Mapping):
+            raise TypeError(
+                f"task `{task.task_id}` has multiple outputs, so it must return a dict, not {type(result).__name__}"
+            )
+        for key, value in result.items():
+            if not isinstance(key, str):
+                raise TypeError(f"with multiple outputs the keys of the returned dict must be text, not {key!r}")
+            ti.xcom_push(key, value)
+    ti.xcom_push("return_value", result)
+
+
+def _rendered_fields(task: BaseOperator) -> Json:
+    from dagbok.runtime.rendered import presentable
+
+    fields = {name: getattr(task, name, None) for name in task.template_fields}
+    return {name: presentable(value) for name, value in fields.items() if value}
+
+
+def call_each(name: str, callbacks: Any, context: Context) -> None:
+    """Call one or several callbacks; what they raise is logged, and changes nothing."""
+    if not callbacks:
+        return
+    for callback in callbacks if isinstance(callbacks, list | tuple) else [callbacks]:
+        try:
+            callback(context)
+        except Exception:
+            results.log.exception("the %s failed", name)
+
+
+def _call_back(context: Context, outcome: Outcome) -> None:
+    task: BaseOperator = context["task"]
+    name = {
+        "success": "on_success_callback",
+        "skipped": "on_skipped_callback",
+        "failed": "on_failure_callback",
+        "up_for_retry": "on_retry_callback",
+    }[outcome.state]
+    context["ti"].state = outcome.state
+    if outcome.error is not None:
+        context["exception"] = outcome.error
+    call_each(name, getattr(task, name), context)

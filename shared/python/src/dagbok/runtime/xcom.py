@@ -1,0 +1,55 @@
+"""XComs of the running task over the frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dagbok.exceptions import AirflowException, SupervisorError
+from dagbok.runtime.supervisor import Supervisor
+from dagbok.runtime.values import from_json, to_json
+
+
+def get_value(
+    supervisor: Supervisor,
+    key: str,
+    dag_id: str,
+    run_id: str,
+    task_id: str,
+    map_index: int | None = None,
+    include_prior_dates: bool = False,
+) -> tuple[Any, bool]:
+    """Return a value and whether there is one."""
+    request = {
+        "type": "GetXCom",
+        "key": key,
+        "dag_id": dag_id,
+        "run_id": run_id,
+        "task_id": task_id,
+        "map_index": map_index,
+        "include_prior_dates": include_prior_dates,
+    }
+    try:
+        answer = supervisor.ask(request)
+    except SupervisorError as error:
+        if error.code == "XCOM_NOT_FOUND":
+            return None, False
+        raise
+    value = answer.get("value")
+    return from_json(value), value is not None
+
+
+def set_value(supervisor: Supervisor, key: str, value: Any, ti: Any) -> None:
+    """Push a value; one that has no JSON form, or is refused for its size, is an error that says so."""
+    if not isinstance(key, str) or not key:
+        raise AirflowException(f"an XCom's key is text that is not empty, not {key!r}")
+    request = {
+        "type": "SetXCom",
+        "key": key,
+        "value": to_json(value, f"the XCom `{key}` of task `{ti.task_id}`"),
+        "dag_id": ti.dag_id,
+        "run_id": ti.run_id,
+        "task_id": ti.task_id,
+        "map_index": ti.map_index,
+        "mapped_length": None,
+    }
+    supervisor.ask(request)

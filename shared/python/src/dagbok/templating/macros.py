@@ -1,0 +1,39 @@
+"""What templates reach as `macros`."""
+
+from __future__ import annotations
+
+import datetime as _datetime
+import random as _random
+import time as _time
+from datetime import datetime, timedelta
+from typing import Any
+
+random = _random.random
+time = _time
+__all__ = ["datetime", "datetime_diff_for_humans", "ds_add", "ds_format", "random", "time", "timedelta"]
+
+
+def ds_add(ds: str, days: int) -> str:
+    """Return a date so many days later."""
+    moved = datetime.strptime(str(ds), "%Y-%m-%d") + timedelta(days=days)
+    return moved.strftime("%Y-%m-%d")
+
+
+def ds_format(ds: str, input_format: str, output_format: str) -> str:
+    """Return a date in another format."""
+    return datetime.strptime(str(ds), input_format).strftime(output_format)
+
+
+def datetime_diff_for_humans(dt: _datetime.datetime, since: _datetime.datetime | None = None) -> str:
+    """Return how long ago an instant is, in words; needs pendulum."""
+    import pendulum
+
+    return str(pendulum.instance(dt).diff_for_humans(pendulum.instance(since) if since else None))
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"uuid", "dateutil", "json", "math", "yaml"}:
+        import importlib
+
+        return importlib.import_module(name)
+    raise AttributeError(f"there is no macro `{name}`")
