@@ -9,6 +9,7 @@ mod candidate;
 mod child;
 mod folder;
 mod ignored;
+mod known;
 mod once;
 mod parser;
 mod service;

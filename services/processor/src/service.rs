@@ -6,9 +6,10 @@ mod file_state;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
-use bytes::Bytes;
+use dagbok_events::DagId;
 use dagbok_inbox::Inbox;
 use dagbok_protocol::{Answer, CommandBody, DagFile};
 use dagbok_runlog::Ports;
@@ -22,6 +23,7 @@ use tokio::{
 use crate::{
     ParsedFile, ProcessorError, ProcessorSettings,
     candidate::Kind,
+    known,
     parser::{Parse, parse},
     snapshot::Snapshot,
     tell::{Teller, Told},
@@ -30,9 +32,8 @@ use crate::{
 use bundle_state::Bundle;
 use file_state::{FileState, Inputs};
 
-/// Under which keys of the keyed state it is kept which files the scheduler was told of, so that one
-/// that goes while no processor runs is missed.
-const KNOWN_PREFIX: &str = "processor/file/";
+/// The pause before the ports are asked again what is known.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the processor until `shutdown`.
 pub async fn run(
@@ -51,6 +52,9 @@ pub async fn run(
     })?;
     let mut watch = Watch::start(&folder, settings.rescan);
     let mut service = Service::open(ports, settings, clock, shutdown.clone()).await?;
+    let loading = load_known(service.ports.clone());
+    tokio::pin!(loading);
+    let mut loaded = false;
     tracing::info!(folder = %folder.display(), parsers = service.settings.parsers, "the processor is up");
     loop {
         let debounce = service.settings.debounce;
@@ -58,11 +62,13 @@ pub async fn run(
             () = shutdown.started() => break,
             Some(done) = service.jobs.join_next() => match done {
                 Ok(done) => service.settle(done).await,
-                Err(error) => match error.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    Err(_) => continue,
-                },
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
+            known = &mut loading, if !loaded => {
+                loaded = true;
+                service.known.extend(known);
+                service.tell_of_gone().await;
+            }
             () = watch.changed(debounce) => service.walk().await,
             () = sleep_until(service.wake_at) => service.walk().await,
         }
@@ -73,6 +79,19 @@ pub async fn run(
     service.jobs.shutdown().await;
     tracing::info!("the processor is down");
     Ok(())
+}
+
+/// What was known before, as soon as the ports say.
+async fn load_known(ports: Ports) -> BTreeSet<String> {
+    loop {
+        match known::load(&ports).await {
+            Ok(known) => return known,
+            Err(error) => {
+                tracing::warn!(%error, "which files were known before can't be read; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
 }
 
 /// A finished parse, and what it was given.
@@ -105,13 +124,9 @@ impl Service {
         shutdown: Shutdown,
     ) -> Result<Self, ProcessorError> {
         let inbox = Inbox::open(&ports, clock.clone()).await?;
-        let known = ports.state.list(KNOWN_PREFIX).await?;
-        let known = known
-            .into_iter()
-            .filter_map(|(key, _)| Some(key.strip_prefix(KNOWN_PREFIX)?.to_owned()));
         Ok(Self {
-            known: known.collect(),
-            teller: Teller::new(inbox, shutdown.clone()),
+            known: BTreeSet::new(),
+            teller: Teller::new(inbox, shutdown.clone(), settings.answer_within),
             ports,
             settings,
             clock,
@@ -155,23 +170,36 @@ impl Service {
             return;
         }
         let is_read = |kind| matches!(kind, Kind::DagFile | Kind::ZipPackage);
-        let there: BTreeSet<&String> = self
-            .snapshot
-            .files
-            .iter()
-            .filter(|(_, facts)| is_read(facts.kind))
-            .map(|(name, _)| name)
-            .collect();
-        self.files.retain(|name, _| there.contains(name));
-        for name in &there {
-            self.files.entry((*name).clone()).or_default();
+        let there = self.snapshot.files.iter().filter(|(_, facts)| is_read(facts.kind));
+        let there: BTreeSet<String> = there.map(|(name, _)| name.clone()).collect();
+        let gone: Vec<_> =
+            self.files.keys().filter(|name| !there.contains(*name)).cloned().collect();
+        for file in gone {
+            let lost = self.files.remove(&file).map(|state| state.dag_ids().clone());
+            self.read_again_for(&lost.unwrap_or_default());
         }
-        if self.snapshot.problems.is_empty() {
-            let gone: Vec<_> =
-                self.known.iter().filter(|name| !there.contains(name)).cloned().collect();
-            for file in gone {
-                self.tell_gone(file).await;
-            }
+        for name in there {
+            self.files.entry(name).or_default();
+        }
+        self.tell_of_gone().await;
+    }
+
+    /// Tells of known files that are not there any more, where the whole folder could be read.
+    async fn tell_of_gone(&mut self) {
+        if !self.snapshot.problems.is_empty() || !self.bundle.is_of(&self.snapshot) {
+            return;
+        }
+        let gone: Vec<_> =
+            self.known.iter().filter(|name| !self.files.contains_key(*name)).cloned().collect();
+        for file in gone {
+            self.tell_gone(file).await;
+        }
+    }
+
+    /// A file let go of these DAGs: another that has one of them, and was refused it, may have it now.
+    fn read_again_for(&mut self, lost: &BTreeSet<DagId>) {
+        for state in self.files.values_mut().filter(|state| !state.dag_ids().is_disjoint(lost)) {
+            state.forget();
         }
     }
 
@@ -225,13 +253,16 @@ impl Service {
             let message = why.to_owned();
             parse.parsed = ParsedFile::failed(&file, "BundleTooLarge", message, String::new());
         }
+        let had = state.dag_ids().clone();
         let news = state.take(inputs, snapshot.code, &parse);
+        let lost: BTreeSet<_> = had.difference(state.dag_ids()).cloned().collect();
         metrics().set_import_errors(
             self.files.values().filter(|state| state.has_failed()).count() as u64
         );
         if news {
             self.tell_read(parse.parsed).await;
         }
+        self.read_again_for(&lost);
     }
 
     async fn tell_read(&mut self, parsed: ParsedFile) {
@@ -261,8 +292,11 @@ impl Service {
             let failed = ParsedFile::failed(&file, "FileTooLarge", message, String::new());
             told = self.teller.tell(&file, body(failed)).await;
         }
-        if log_answer(&file, &told) && self.known.insert(file.clone()) {
-            self.remember(&file).await;
+        if log_answer(&file, &told)
+            && self.known.insert(file.clone())
+            && let Err(error) = known::remember(&self.ports, &file).await
+        {
+            tracing::warn!(file, %error, "that the file was read could not be kept");
         }
     }
 
@@ -272,17 +306,9 @@ impl Service {
             return;
         }
         self.known.remove(&file);
-        if let Err(error) = self.ports.state.delete(&format!("{KNOWN_PREFIX}{file}")).await {
+        if let Err(error) = known::forget(&self.ports, &file).await {
             // It is told of again at the next start, which changes nothing.
             tracing::warn!(file, %error, "that the file is gone could not be kept");
-        }
-    }
-
-    async fn remember(&self, file: &str) {
-        if let Err(error) =
-            self.ports.state.put(&format!("{KNOWN_PREFIX}{file}"), Bytes::new(), None).await
-        {
-            tracing::warn!(file, %error, "that the file was read could not be kept");
         }
     }
 

@@ -46,6 +46,8 @@ pub struct ProcessorSettings {
     pub parsers: usize,
     /// How `.airflowignore` is read.
     pub ignore_syntax: IgnoreSyntax,
+    /// How long the scheduler's answer is waited for before it is asked again, under the same id.
+    pub answer_within: Duration,
 }
 
 impl ProcessorSettings {
@@ -61,6 +63,7 @@ impl ProcessorSettings {
             paused_at_creation: false,
             parsers: cores.min(2),
             ignore_syntax: IgnoreSyntax::Glob,
+            answer_within: Duration::from_secs(10),
         }
     }
 }

@@ -7,8 +7,6 @@ use dagbok_protocol::{Answer, CommandBody};
 use dagbok_runlog::PortError;
 use dagbok_runtime::{Shutdown, fresh_command_id};
 
-/// How long one answer is waited for before the command is sent again, under the same id.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// The first and the longest pause after a fault.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -28,11 +26,12 @@ pub(crate) enum Told {
 pub(crate) struct Teller {
     inbox: Inbox,
     shutdown: Shutdown,
+    within: Duration,
 }
 
 impl Teller {
-    pub(crate) fn new(inbox: Inbox, shutdown: Shutdown) -> Self {
-        Self { inbox, shutdown }
+    pub(crate) fn new(inbox: Inbox, shutdown: Shutdown, within: Duration) -> Self {
+        Self { inbox, shutdown, within }
     }
 
     /// Sends until answered, each time under the same id, so that it is done once.
@@ -48,7 +47,7 @@ impl Teller {
         let mut pause = PAUSES.0;
         loop {
             let ask = Ask::new(Actor::Processor, body.clone());
-            match self.inbox.ask_as(id.clone(), ask, ANSWER_WITHIN).await {
+            match self.inbox.ask_as(id.clone(), ask, self.within).await {
                 Ok(answer) => return Told::Answered(answer),
                 Err(AskError::NotSent(PortError::Refused { why, .. })) => {
                     return Told::TooLarge(why);

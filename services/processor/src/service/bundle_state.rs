@@ -56,7 +56,7 @@ impl Bundle {
     pub(super) async fn renew(
         &mut self,
         ports: &Ports,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
         shutdown: &Shutdown,
     ) -> bool {
         if self.is_of(snapshot) {

@@ -1,7 +1,10 @@
 //! What is known of one DAG file: what its last reading depended on, and when to read it again.
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use dagbok_events::encode_any;
+use dagbok_events::{DagId, encode_any};
 use tokio::time::Instant;
 
 use crate::{
@@ -40,6 +43,8 @@ pub(super) struct FileState {
     /// Whether it is being read now.
     pub(super) parsing: bool,
     last: Option<Last>,
+    /// Its DAGs at its last reading that was none of an error.
+    dag_ids: BTreeSet<DagId>,
 }
 
 #[derive(Debug)]
@@ -80,6 +85,16 @@ impl FileState {
         self.last.as_ref().is_some_and(|last| last.failed.is_some())
     }
 
+    /// The DAGs that it holds, as far as is known.
+    pub(super) fn dag_ids(&self) -> &BTreeSet<DagId> {
+        &self.dag_ids
+    }
+
+    /// Has it read and told of again.
+    pub(super) fn forget(&mut self) {
+        self.last = None;
+    }
+
     /// Takes a reading over; whether it says anything new.
     pub(super) fn take(&mut self, inputs: Inputs, code: Hash, read: &Parse) -> bool {
         let parsed = &read.parsed;
@@ -93,6 +108,11 @@ impl FileState {
                 .map_or(PAUSES.0, |failed| (failed.pause * 2).min(PAUSES.1));
             Failed { code, retry_at: Instant::now() + pause, pause }
         });
+        if parsed.errors.is_empty() {
+            self.dag_ids = parsed.dags.iter().map(|dag| dag.spec.dag_id.clone()).collect();
+        } else {
+            self.dag_ids.extend(parsed.dags.iter().map(|dag| dag.spec.dag_id.clone()));
+        }
         self.last = Some(Last { inputs, told, failed });
         news
     }

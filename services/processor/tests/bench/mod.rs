@@ -1,0 +1,226 @@
+//! A folder, a run log in memory, and a scheduler that writes down what it is told.
+use std::{
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use dagbok_events::decode_any;
+use dagbok_events::encode_any;
+use dagbok_inbox::INBOX_LEASE;
+use dagbok_processor::{ProcessorError, ProcessorSettings, Python, run};
+use dagbok_protocol::{Answer, Command, CommandBody, DagFile, names};
+use dagbok_runlog::{Ports, QueueSettings, memory};
+use dagbok_runtime::{Clock, Shutdown};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A file with one DAG of two tasks.
+pub(crate) fn dag(id: &str) -> String {
+    format!(
+        "from airflow import DAG\nfrom airflow.operators.empty import EmptyOperator\n\
+         with DAG('{id}', schedule=None):\n    \
+         EmptyOperator(task_id='a') >> EmptyOperator(task_id='b')\n"
+    )
+}
+
+/// As much of a zip as names one module at its top.
+pub(crate) fn zip_of(name: &str) -> String {
+    let mut bytes = b"PK\x01\x02".to_vec();
+    bytes.resize(46, 0);
+    bytes[28] = u8::try_from(name.len()).unwrap();
+    bytes.extend_from_slice(name.as_bytes());
+    String::from_utf8(bytes).unwrap()
+}
+
+/// A scheduler that does not answer.
+pub(crate) fn silent() -> bool {
+    false
+}
+
+/// What the scheduler was told.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Said {
+    Read(Box<DagFile>),
+    Gone(String),
+    Bundle(String),
+}
+
+pub(crate) struct Bench {
+    root: tempfile::TempDir,
+    ports: Ports,
+}
+
+pub(crate) struct Running {
+    shutdown: Shutdown,
+    processor: JoinHandle<Result<(), ProcessorError>>,
+    scheduler: JoinHandle<()>,
+    said: mpsc::UnboundedReceiver<(String, CommandBody)>,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("dags")).unwrap();
+        Self { root, ports: memory::ports() }
+    }
+
+    fn dags(&self) -> PathBuf {
+        self.root.path().join("dags")
+    }
+
+    /// A path beside the folder.
+    pub(crate) fn outside(&self, name: &str) -> String {
+        self.root.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Writes a file of the folder, whole at once, as editors and git do.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.dags().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let draft = self.root.path().join("draft");
+        fs::write(&draft, text).unwrap();
+        fs::rename(draft, path).unwrap();
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        fs::remove_file(self.dags().join(name)).unwrap();
+    }
+
+    pub(crate) fn settings(&self) -> ProcessorSettings {
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let python = Python {
+            interpreter: std::env::var_os("DAGBOK_PYTHON").map_or_else(
+                || {
+                    let venv = checkout.join(".venv/bin/python");
+                    if venv.exists() { venv } else { "python3".into() }
+                },
+                PathBuf::from,
+            ),
+            package_path: Some(fs::canonicalize(checkout.join("shared/python/src")).unwrap()),
+            pycache: Some(std::env::temp_dir().join("dagbok-test-pycache")),
+        };
+        let mut settings = ProcessorSettings::new(self.dags(), python);
+        settings.debounce = Duration::from_millis(50);
+        settings
+    }
+
+    pub(crate) fn start(&self) -> Running {
+        self.start_with(self.settings())
+    }
+
+    pub(crate) fn start_with(&self, settings: ProcessorSettings) -> Running {
+        self.begin(settings, true)
+    }
+
+    /// Starts with a scheduler that answers, or does not.
+    pub(crate) fn start_before(&self, answers: bool) -> Running {
+        let mut settings = self.settings();
+        settings.answer_within = Duration::from_millis(200);
+        self.begin(settings, answers)
+    }
+
+    fn begin(&self, settings: ProcessorSettings, answers: bool) -> Running {
+        let (tell, said) = mpsc::unbounded_channel();
+        let scheduler = tokio::spawn(scheduler(self.ports.clone(), tell, answers));
+        let shutdown = Shutdown::new();
+        let processor =
+            tokio::spawn(run(self.ports.clone(), settings, Clock::system(), shutdown.clone()));
+        Running { shutdown, processor, scheduler, said }
+    }
+
+    pub(crate) async fn run_to_end(
+        &self,
+        settings: ProcessorSettings,
+    ) -> Result<(), ProcessorError> {
+        run(self.ports.clone(), settings, Clock::system(), Shutdown::new()).await
+    }
+
+    /// The names in a bundle.
+    pub(crate) async fn bundle(&self, digest: &str) -> Vec<String> {
+        let packed = self.ports.blobs.get(digest).await.unwrap().expect("the bundle was stored");
+        let mut archive = tar::Archive::new(zstd::Decoder::new(packed.as_ref()).unwrap());
+        let entries = archive.entries().unwrap().map(|entry| {
+            let mut entry = entry.unwrap();
+            entry.read_to_end(&mut Vec::new()).unwrap();
+            entry.path().unwrap().to_str().unwrap().to_owned()
+        });
+        entries.collect()
+    }
+}
+
+impl Running {
+    async fn command(&mut self) -> (String, CommandBody) {
+        timeout(PATIENCE, self.said.recv())
+            .await
+            .expect("nothing was told in time")
+            .expect("the scheduler runs")
+    }
+
+    /// The next thing that is told.
+    pub(crate) async fn next(&mut self) -> Said {
+        match self.command().await.1 {
+            CommandBody::DagFileRead(file) => Said::Read(file),
+            CommandBody::DagFileGone { file } => Said::Gone(file),
+            CommandBody::PublishBundle { bundle } => Said::Bundle(bundle.to_string()),
+            other => panic!("a processor does not say {other:?}"),
+        }
+    }
+
+    pub(crate) async fn several(&mut self, n: usize) -> Vec<Said> {
+        let mut said = Vec::new();
+        while said.len() < n {
+            said.push(self.next().await);
+        }
+        said
+    }
+
+    /// The next `n` things that are told, all of which are readings.
+    pub(crate) async fn next_read(&mut self, n: usize) -> Vec<DagFile> {
+        let said = self.several(n).await.into_iter().map(|said| match said {
+            Said::Read(file) => *file,
+            other => panic!("{n} files were to be read, and it says {other:?}"),
+        });
+        said.collect()
+    }
+
+    /// The ids of the next `n` commands.
+    pub(crate) async fn ids(&mut self, n: usize) -> Vec<String> {
+        let mut ids = Vec::new();
+        while ids.len() < n {
+            ids.push(self.command().await.0);
+        }
+        ids
+    }
+
+    pub(crate) async fn stop(self) {
+        self.shutdown.start();
+        timeout(PATIENCE, self.processor).await.expect("the processor stops").unwrap().unwrap();
+        self.scheduler.abort();
+    }
+}
+
+async fn scheduler(
+    ports: Ports,
+    tell: mpsc::UnboundedSender<(String, CommandBody)>,
+    answers: bool,
+) {
+    let inbox =
+        ports.queues.open(names::INBOX, QueueSettings { lease: INBOX_LEASE }).await.unwrap();
+    loop {
+        for item in inbox.pull(16, Duration::from_secs(1)).await.unwrap() {
+            let command: Command = decode_any(&item.payload).unwrap();
+            item.handle.ack().await.unwrap();
+            if tell.send((command.id.to_string(), command.body)).is_err() {
+                return;
+            }
+            if answers && let Some(subject) = command.reply_to {
+                let answer = encode_any(&Answer::Accepted { seq: 1, run_id: None });
+                ports.signals.publish(&subject, answer.into()).await.unwrap();
+            }
+        }
+    }
+}

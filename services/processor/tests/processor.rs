@@ -1,0 +1,250 @@
+//! The processor against the real Python parser, with a scheduler that only writes down what it is told.
+mod bench;
+
+use std::{fs, time::Duration};
+
+use bench::{Bench, Said, dag, silent};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_file_is_told_once_and_then_the_folder() {
+    let bench = Bench::new();
+    bench.write("one.py", &dag("one"));
+    bench.write("sub/two.py", &dag("two"));
+    bench.write("helper.py", "VALUE = 1\n");
+    bench.write("notes.txt", "airflow dag\n");
+    let mut running = bench.start();
+    let mut files = running.next_read(2).await;
+    files.sort_by(|a, b| a.file.cmp(&b.file));
+    assert_eq!(
+        files.iter().map(|file| file.file.as_str()).collect::<Vec<_>>(),
+        ["one.py", "sub/two.py"]
+    );
+    assert_eq!(files[0].errors, []);
+    assert_eq!(files[0].dags[0].spec.dag_id.as_str(), "one");
+    assert_eq!(files[0].dags[0].spec.tasks.len(), 2);
+    assert_eq!(files[0].dags[0].spec.tasks[1].upstream, [0]);
+    let Said::Bundle(bundle) = running.next().await else { panic!("the folder comes last") };
+    assert_eq!(bundle, files[0].bundle.as_str());
+    let names = bench.bundle(&bundle).await;
+    assert_eq!(names, ["helper.py", "notes.txt", "one.py", "sub/two.py"]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_read_again_only_when_its_text_or_what_it_reads_changed() {
+    let bench = Bench::new();
+    bench.write("apart.py", &dag("apart"));
+    bench.write("lib/names.py", "NAME = 'first'\n");
+    bench.write("settings.json", r#"{"retries": 1}"#);
+    bench.write(
+        "uses.py",
+        "import json, pathlib\nfrom lib.names import NAME\nfrom airflow import DAG\n\
+         from airflow.operators.empty import EmptyOperator\n\
+         retries = json.loads((pathlib.Path(__file__).parent / 'settings.json').read_text())['retries']\n\
+         with DAG(NAME, schedule=None):\n    EmptyOperator(task_id='a', retries=retries)\n",
+    );
+    let mut running = bench.start();
+    running.next_read(2).await;
+    let Said::Bundle(first) = running.next().await else { panic!("the folder comes last") };
+
+    // The same text with another time: nothing to tell, so that the next word is about the helper.
+    bench.write("apart.py", &dag("apart"));
+    bench.write("lib/names.py", "NAME = 'second'\n");
+    let read = running.next_read(1).await.remove(0);
+    assert_eq!((read.file.as_str(), read.dags[0].spec.dag_id.as_str()), ("uses.py", "second"));
+    let Said::Bundle(second) = running.next().await else { panic!("the folder comes last") };
+    assert_ne!(first, second);
+
+    bench.write("settings.json", r#"{"retries": 4}"#);
+    let read = running.next_read(1).await.remove(0);
+    assert_eq!((read.file.as_str(), read.dags[0].spec.tasks[0].retries), ("uses.py", 4));
+    assert!(matches!(running.next().await, Said::Bundle(_)));
+
+    // What nobody reads changes the folder's code and no DAG's meaning.
+    bench.write("lib/unused.py", "X = 1\n");
+    assert!(matches!(running.next().await, Said::Bundle(_)));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_file_does_there_is_a_clear_error_and_the_others_are_read() {
+    let bench = Bench::new();
+    let head = "from airflow import DAG\n";
+    bench.write("good.py", &dag("good"));
+    bench.write("syntax.py", &format!("{head}def broken(:\n"));
+    bench.write("missing.py", &format!("{head}\nimport no_such_module\n"));
+    bench.write("exits.py", &format!("{head}import sys\nsys.exit(3)\n"));
+    bench.write("vanishes.py", &format!("{head}import os\nos._exit(0)\n"));
+    bench.write(
+        "aborts.py",
+        &format!("{head}import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"),
+    );
+    bench.write("noisy.py", &format!("print('{{' * 1000)\n{}", dag("noisy")));
+    bench.write("package.zip", &bench::zip_of("inside.py"));
+    let mut running = bench.start();
+    let files = running.next_read(8).await;
+    let of = |name: &str| files.iter().find(|file| file.file == name).unwrap();
+    assert_eq!((of("good.py").dags.len(), of("good.py").errors.len()), (1, 0));
+    assert_eq!((of("noisy.py").dags.len(), of("noisy.py").errors.len()), (1, 0));
+    let error = |name: &str| &of(name).errors[0];
+    assert_eq!(
+        (error("syntax.py").exception.as_str(), error("syntax.py").line),
+        ("SyntaxError", Some(2))
+    );
+    assert_eq!(
+        (error("missing.py").exception.as_str(), error("missing.py").line),
+        ("ModuleNotFoundError", Some(3))
+    );
+    assert!(error("missing.py").traceback.contains("no_such_module"));
+    assert_eq!(error("exits.py").exception, "SystemExit");
+    assert!(error("vanishes.py").message.contains("exit code 0"), "{:?}", error("vanishes.py"));
+    assert!(error("aborts.py").message.contains("SIGKILL"), "{:?}", error("aborts.py"));
+    assert!(error("package.zip").message.contains("unpack"));
+
+    // A mended file has no error any more.
+    bench.write("syntax.py", &dag("syntax"));
+    let mended = loop {
+        match running.next().await {
+            Said::Read(file) if file.file == "syntax.py" => break file,
+            _ => {}
+        }
+    };
+    assert_eq!((mended.dags.len(), mended.errors.len()), (1, 0));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_import_is_stopped_with_all_that_it_started() {
+    let bench = Bench::new();
+    let pid_file = bench.outside("pid");
+    bench.write(
+        "endless.py",
+        &format!(
+            "from airflow import DAG\nimport subprocess, time\n\
+             child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n\
+             open({pid_file:?}, 'w').write(str(child.pid))\nwhile True: time.sleep(1)\n"
+        ),
+    );
+    bench.write("good.py", &dag("good"));
+    let mut settings = bench.settings();
+    settings.parse_timeout = Duration::from_secs(2);
+    let mut running = bench.start_with(settings);
+    let files = running.next_read(2).await;
+    let endless = files.iter().find(|file| file.file == "endless.py").unwrap();
+    assert_eq!(endless.errors[0].exception, "Timeout");
+    assert!(endless.errors[0].message.contains("2s"), "{:?}", endless.errors);
+    let pid = fs::read_to_string(&pid_file).unwrap();
+    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let gone = state.is_empty()
+        || state.rsplit(')').next().is_some_and(|rest| rest.trim().starts_with('Z'));
+    assert!(gone, "the process that it started lives on: {state}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_a_good_file_leaves_behind_is_ended() {
+    let bench = Bench::new();
+    let pid_file = bench.outside("pid");
+    bench.write(
+        "leaves.py",
+        &format!(
+            "import subprocess\nchild = subprocess.Popen(['sleep', '600'], start_new_session=True)\n\
+             open({pid_file:?}, 'w').write(str(child.pid))\n{}",
+            dag("leaves")
+        ),
+    );
+    let mut running = bench.start();
+    let files = running.next_read(1).await;
+    assert_eq!(files[0].dags.len(), 1, "{:?}", files[0].errors);
+    let pid = fs::read_to_string(&pid_file).unwrap();
+    let state = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let gone = state.is_empty()
+        || state.rsplit(')').next().is_some_and(|rest| rest.trim().starts_with('Z'));
+    assert!(gone, "the process that it started lives on: {state}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_goes_is_told_of_now_or_at_the_next_start() {
+    let bench = Bench::new();
+    bench.write("one.py", &dag("one"));
+    bench.write("two.py", &dag("two"));
+    let mut running = bench.start();
+    running.next_read(2).await;
+    assert!(matches!(running.next().await, Said::Bundle(_)));
+    bench.remove("one.py");
+    assert_eq!(running.next().await, Said::Gone("one.py".into()));
+    // Once the next word comes, the one before is known to have been answered.
+    assert!(matches!(running.next().await, Said::Bundle(_)));
+    running.stop().await;
+
+    bench.remove("two.py");
+    let mut running = bench.start();
+    let mut said = running.several(1).await;
+    while !said.contains(&Said::Gone("two.py".into())) {
+        said.extend(running.several(1).await);
+    }
+    assert!(!said.contains(&Said::Gone("one.py".into())), "told of once: {said:?}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ignored_files_are_published_and_not_parsed() {
+    for (syntax, patterns) in [
+        (dagbok_processor::IgnoreSyntax::Glob, "drafts/\n*_old.py\n!keep_old.py\n"),
+        (dagbok_processor::IgnoreSyntax::Regexp, "drafts/.*\n_old\\.py$  # not these\n"),
+    ] {
+        let bench = Bench::new();
+        bench.write(".airflowignore", patterns);
+        bench.write("drafts/a.py", &dag("a"));
+        bench.write("b_old.py", &dag("b"));
+        bench.write("c.py", &dag("c"));
+        bench.write(".dagbokignore", "data/\n");
+        bench.write("data/large.csv", "1,2\n");
+        let mut settings = bench.settings();
+        settings.ignore_syntax = syntax;
+        let mut running = bench.start_with(settings);
+        let read = running.next_read(1).await;
+        assert_eq!(read[0].file, "c.py", "{syntax:?}");
+        let Said::Bundle(bundle) = running.next().await else {
+            panic!("only one file is read: {syntax:?}")
+        };
+        let names = bench.bundle(&bundle).await;
+        assert_eq!(names, [".airflowignore", ".dagbokignore", "b_old.py", "c.py", "drafts/a.py"]);
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dag_that_moves_is_told_again_where_it_went() {
+    let bench = Bench::new();
+    bench.write("a.py", &dag("moves"));
+    bench.write("b.py", &dag("moves"));
+    let mut running = bench.start();
+    running.next_read(2).await;
+    assert!(matches!(running.next().await, Said::Bundle(_)));
+    bench.remove("a.py");
+    assert_eq!(running.next().await, Said::Gone("a.py".into()));
+    let read = running.next_read(1).await;
+    assert_eq!((read[0].file.as_str(), read[0].dags[0].spec.dag_id.as_str()), ("b.py", "moves"));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_is_asked_into_again_under_the_same_id() {
+    let bench = Bench::new();
+    bench.write("one.py", &dag("one"));
+    let mut running = bench.start_before(silent());
+    let ids = running.ids(2).await;
+    assert_eq!(ids[0], ids[1], "the second asking must not be another command");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_refused_by_name() {
+    let bench = Bench::new();
+    let mut settings = bench.settings();
+    settings.folder = bench.outside("nowhere").into();
+    let error = bench.run_to_end(settings).await.unwrap_err().to_string();
+    assert!(error.contains("nowhere") && error.contains("No such file"), "{error}");
+}
