@@ -13,15 +13,17 @@ mod log;
 pub mod memory;
 mod queue;
 mod signals;
+mod snapshots;
 mod state;
 
 use std::sync::Arc;
 
 pub use blobs::{Blobs, digest_of};
 pub use error::{AppendError, PortError, PortResult};
-pub use log::{Draft, Entry, ReadLimit, RunLog, Seq};
+pub use log::{Draft, Entry, ReadBudget, ReadLimit, RunLog, Seq};
 pub use queue::{Delivery, DeliveryHandle, Published, Queue, QueueSettings, Queues};
 pub use signals::{RequestError, Responder, Signal, Signals, subject_matches};
+pub use snapshots::Snapshots;
 pub use state::{Change, KeyedState, StateError, Versioned};
 
 /// All primitives of one namespace, as a service is handed them.
@@ -37,4 +39,6 @@ pub struct Ports {
     pub blobs: Arc<dyn Blobs>,
     /// Answers, live lines, orders to executors.
     pub signals: Arc<dyn Signals>,
+    /// Folds in bytes, so that a restart need not begin at the first record.
+    pub snapshots: Arc<dyn Snapshots>,
 }

@@ -54,8 +54,36 @@ pub struct Entry {
 pub struct ReadLimit {
     /// Entries; zero is taken as one, as an empty answer means the end of the log.
     pub entries: usize,
-    /// Bytes of payload; the first entry always comes, however large.
+    /// Bytes of payload, all entries together; the first entry always comes, however large.
     pub bytes: usize,
+}
+
+/// What of a [`ReadLimit`] one read has used: every implementation counts with it, so that all stop
+/// at the same entry.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadBudget {
+    limit: ReadLimit,
+    entries: usize,
+    bytes: usize,
+}
+
+impl ReadBudget {
+    /// Nothing is used yet.
+    pub const fn new(limit: ReadLimit) -> Self {
+        Self { limit, entries: 0, bytes: 0 }
+    }
+
+    /// Whether an entry with `payload` bytes comes too; if so it is counted, if not the read ends.
+    pub const fn takes(&mut self, payload: usize) -> bool {
+        let bytes = self.bytes.saturating_add(payload);
+        let fits = self.entries < self.limit.entries && bytes <= self.limit.bytes;
+        if self.entries > 0 && !fits {
+            return false;
+        }
+        self.entries += 1;
+        self.bytes = bytes;
+        true
+    }
 }
 
 impl Default for ReadLimit {

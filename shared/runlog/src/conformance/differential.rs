@@ -6,12 +6,36 @@ use bytes::Bytes;
 
 use super::{PATIENCE, seeded::Seeded};
 use crate::{
-    AppendError, Delivery, Draft, Entry, KeyedState, Ports, Published, Queue, QueueSettings,
-    ReadLimit, RunLog, Seq, StateError,
+    AppendError, Delivery, Draft, KeyedState, Ports, Published, Queue, QueueSettings, ReadLimit,
+    RunLog, Seq, StateError, digest_of,
 };
 
 /// An implementation and its name; each starts empty.
 pub type Named = (&'static str, Ports);
+
+/// Bytes to write, small enough to print.
+#[derive(Clone, Copy, Debug)]
+struct Filler {
+    seed: u64,
+    length: usize,
+}
+
+impl Filler {
+    fn any(chance: &mut Seeded, length: usize) -> Self {
+        Self { seed: chance.number(), length }
+    }
+
+    fn bytes(self) -> Bytes {
+        Seeded::new(self.seed).bytes(self.length).into()
+    }
+}
+
+/// Bytes that came back, small enough to print: how many, and the beginning of their digest.
+type Print = (usize, String);
+
+fn print(bytes: &[u8]) -> Print {
+    (bytes.len(), digest_of(bytes)[..8].to_owned())
+}
 
 /// Drives the log of each with the same `steps` operations: appends that are right, behind and
 /// ahead, of any size, and reads from anywhere with any limit.
@@ -33,7 +57,7 @@ pub async fn log(seed: u64, steps: usize, all: &[Named]) {
 
 #[derive(Debug)]
 enum LogOperation {
-    Append { expected: u64, drafts: Vec<Draft> },
+    Append { expected: u64, drafts: Vec<(String, Filler)> },
     Read { after: u64, limit: ReadLimit },
     Last,
 }
@@ -42,7 +66,7 @@ enum LogOperation {
 enum LogAnswer {
     At(u64),
     Conflict,
-    Entries(Vec<Entry>),
+    Entries(Vec<(u64, String, Print)>),
 }
 
 impl LogOperation {
@@ -70,24 +94,30 @@ impl LogOperation {
     async fn run(&self, log: &dyn RunLog) -> LogAnswer {
         match self {
             Self::Append { expected, drafts } => {
-                match log.append(Seq(*expected), drafts.clone()).await {
+                let draft = |(subject, filler): &(String, Filler)| Draft {
+                    subject: subject.clone(),
+                    payload: filler.bytes(),
+                };
+                match log.append(Seq(*expected), drafts.iter().map(draft).collect()).await {
                     Ok(seq) => LogAnswer::At(seq.0),
                     Err(AppendError::Conflict { .. }) => LogAnswer::Conflict,
                     Err(other) => panic!("{other}"),
                 }
             }
             Self::Read { after, limit } => {
-                LogAnswer::Entries(log.read(Seq(*after), *limit).await.unwrap())
+                let entries = log.read(Seq(*after), *limit).await.unwrap().into_iter();
+                let entries = entries.map(|it| (it.seq.0, it.subject, print(&it.payload)));
+                LogAnswer::Entries(entries.collect())
             }
             Self::Last => LogAnswer::At(log.last().await.unwrap().0),
         }
     }
 }
 
-fn any_draft(chance: &mut Seeded) -> Draft {
+fn any_draft(chance: &mut Seeded) -> (String, Filler) {
     let length = [0, 1, 200, 250, 300, 5_000, 40_000][chance.size(7)];
     let subject = format!("log.run.dag_{}.run_{}", chance.below(4), chance.below(100));
-    Draft { subject, payload: chance.bytes(length).into() }
+    (subject, Filler::any(chance, length))
 }
 
 /// Drives one queue of each with the same operations. Leases are long: what time decides is not
@@ -119,7 +149,7 @@ pub async fn queue(seed: u64, steps: usize, all: &[Named]) {
 
 #[derive(Debug)]
 enum QueueOperation {
-    Publish { key: String, payload: Bytes },
+    Publish { key: String, payload: Filler },
     PullAll,
     Ack(String),
     Nak(String),
@@ -131,7 +161,7 @@ enum QueueOperation {
 enum QueueAnswer {
     Published(Published),
     /// Key, payload, times delivered; sorted, as the order is only roughly the same.
-    Items(Vec<(String, Bytes, u32)>),
+    Items(Vec<(String, Print, u32)>),
     Depth(u64),
     Done,
 }
@@ -147,7 +177,7 @@ impl QueueOperation {
         match chance.below(10) {
             0..4 => {
                 let length = chance.size(2_000);
-                let payload = chance.bytes(length).into();
+                let payload = Filler::any(chance, length);
                 Self::Publish {
                     key: format!("run {}/task.{}", chance.below(3), chance.below(8)),
                     payload,
@@ -165,7 +195,7 @@ impl QueueSide {
     async fn run(&mut self, operation: &QueueOperation, ready: usize) -> QueueAnswer {
         match operation {
             QueueOperation::Publish { key, payload } => {
-                QueueAnswer::Published(self.queue.publish(key, payload.clone()).await.unwrap())
+                QueueAnswer::Published(self.queue.publish(key, payload.bytes()).await.unwrap())
             }
             QueueOperation::PullAll => QueueAnswer::Items(self.pull_all(ready).await),
             QueueOperation::Ack(key) => {
@@ -184,13 +214,13 @@ impl QueueSide {
         }
     }
 
-    async fn pull_all(&mut self, ready: usize) -> Vec<(String, Bytes, u32)> {
+    async fn pull_all(&mut self, ready: usize) -> Vec<(String, Print, u32)> {
         let mut items = Vec::new();
         while items.len() < ready {
             let more = self.queue.pull(ready - items.len(), PATIENCE).await.unwrap();
             assert!(!more.is_empty(), "{} of {ready} items came", items.len());
             for item in more {
-                items.push((item.key.clone(), item.payload.clone(), item.delivered));
+                items.push((item.key.clone(), print(&item.payload), item.delivered));
                 self.held.insert(item.key.clone(), item);
             }
         }
@@ -218,10 +248,10 @@ pub async fn state(seed: u64, steps: usize, all: &[Named]) {
 
 #[derive(Debug)]
 enum StateOperation {
-    Put(String, Bytes),
-    Create(String, Bytes),
+    Put(String, Filler),
+    Create(String, Filler),
     /// The key, the value, and which write's revision to name.
-    Update(String, Bytes, usize),
+    Update(String, Filler, usize),
     Delete(String),
     Get(String),
     List(&'static str),
@@ -232,14 +262,14 @@ enum StateAnswer {
     Written,
     Conflict,
     /// Keys and values, with the number of the write that made each.
-    Found(Vec<(String, Bytes, usize)>),
+    Found(Vec<(String, Print, usize)>),
 }
 
 impl StateOperation {
     fn any(chance: &mut Seeded, writes: usize) -> Self {
         let key = format!("{}/{}", ["lease", "presence", "x.com"][chance.size(3)], chance.below(4));
         let length = chance.size(300);
-        let value = Bytes::from(chance.bytes(length));
+        let value = Filler::any(chance, length);
         match chance.below(12) {
             0 | 1 => Self::Put(key, value),
             2..5 => Self::Create(key, value),
@@ -254,13 +284,17 @@ impl StateOperation {
     async fn run(&self, state: &dyn KeyedState, written: &mut Vec<u64>) -> StateAnswer {
         let found = |written: &[u64], key: &str, value: crate::Versioned| {
             let write = written.iter().position(|revision| *revision == value.revision);
-            (key.to_owned(), value.value, write.expect("a value has a revision that was given"))
+            (
+                key.to_owned(),
+                print(&value.value),
+                write.expect("a value has a revision that was given"),
+            )
         };
         let outcome = match self {
-            Self::Put(key, value) => state.put(key, value.clone(), None).await.map_err(Into::into),
-            Self::Create(key, value) => state.create(key, value.clone(), None).await,
+            Self::Put(key, value) => state.put(key, value.bytes(), None).await.map_err(Into::into),
+            Self::Create(key, value) => state.create(key, value.bytes(), None).await,
             Self::Update(key, value, write) => {
-                state.update(key, value.clone(), written[*write], None).await
+                state.update(key, value.bytes(), written[*write], None).await
             }
             Self::Delete(key) => {
                 state.delete(key).await.unwrap();

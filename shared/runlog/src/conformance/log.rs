@@ -180,6 +180,14 @@ pub async fn reads_stop_at_their_limits(fixture: &impl Fixture) {
     assert_eq!(count(100, 40).await, 4, "four entries are 40 bytes");
     assert_eq!(count(100, 0).await, 1, "the first always comes");
     assert_eq!(count(0, 1_000).await, 1, "none would say that the log ends");
+    let sizes = [50, 0, 0, 10, 0].map(|size| draft("log.sizes", &"x".repeat(size)));
+    log.append(Seq(10), sizes.to_vec()).await.unwrap();
+    let count =
+        async |bytes| log.read(Seq(10), ReadLimit { entries: 100, bytes }).await.unwrap().len();
+    assert_eq!(count(49).await, 1, "after too large a first nothing more comes, not even nothing");
+    assert_eq!(count(50).await, 3, "empty payloads take no room");
+    assert_eq!(count(59).await, 3);
+    assert_eq!(count(60).await, 5);
 }
 
 /// Any place is a place to read from; past the end there is nothing.

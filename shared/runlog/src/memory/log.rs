@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::{
-    AppendError, Draft, Entry, PortResult, ReadLimit, RunLog, Seq,
+    AppendError, Draft, Entry, PortResult, ReadBudget, ReadLimit, RunLog, Seq,
     limits::{MAX_PAYLOAD, check_payload, check_subject},
 };
 
@@ -28,13 +28,9 @@ impl Shared {
     fn read(&self, after: Seq, limit: ReadLimit) -> Vec<Entry> {
         let entries = self.entries.read();
         let from = usize::try_from(after.0).unwrap_or(usize::MAX).min(entries.len());
-        let mut bytes = 0;
-        let fits = |entry: &&Entry| {
-            let first = bytes == 0;
-            bytes += entry.payload.len().max(1);
-            first || bytes <= limit.bytes
-        };
-        entries[from..].iter().take(limit.entries.max(1)).take_while(fits).cloned().collect()
+        let mut budget = ReadBudget::new(limit);
+        let comes = |entry: &&Entry| budget.takes(entry.payload.len());
+        entries[from..].iter().take_while(comes).cloned().collect()
     }
 }
 

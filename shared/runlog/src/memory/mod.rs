@@ -5,6 +5,7 @@ mod blobs;
 mod log;
 mod queue;
 mod signals;
+mod snapshots;
 mod state;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ pub use blobs::MemoryBlobs;
 pub use log::MemoryLog;
 pub use queue::MemoryQueues;
 pub use signals::MemorySignals;
+pub use snapshots::MemorySnapshots;
 pub use state::MemoryState;
 use tokio::time::{Duration, Instant};
 
@@ -26,6 +28,7 @@ pub fn ports() -> Ports {
         state: Arc::new(MemoryState::default()),
         blobs: Arc::new(MemoryBlobs::default()),
         signals: Arc::new(MemorySignals::default()),
+        snapshots: Arc::new(MemorySnapshots::default()),
     }
 }
 

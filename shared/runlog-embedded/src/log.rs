@@ -1,0 +1,145 @@
+//! The run log that the writer's thread keeps.
+use std::{
+    fs::File,
+    path::Path,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use async_trait::async_trait;
+use dagbok_runlog::{
+    AppendError, Draft, Entry, PortError, PortResult, ReadLimit, RunLog, Seq,
+    limits::{MAX_PAYLOAD, check_payload, check_subject},
+};
+use futures::stream::{self, BoxStream, StreamExt as _};
+use parking_lot::RwLock;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    OpenError, OpenReport, Options,
+    disk::Disk,
+    frame::{self, Frame},
+    recover,
+    view::{self, View},
+    writer::{Request, Writer},
+};
+
+/// Appends that may wait for the writer before the next asker waits too.
+const WAITING: usize = 1_024;
+
+/// A log in segment files, open for writing; dropping it waits for the writer's last answer.
+#[derive(Debug)]
+pub struct EmbeddedLog {
+    view: Arc<RwLock<View>>,
+    durable: watch::Receiver<u64>,
+    /// `None` only while it is dropped.
+    requests: Option<mpsc::Sender<Request>>,
+    writer: Option<JoinHandle<()>>,
+    /// Let go of last, when nothing writes any more.
+    _lock: File,
+}
+
+impl EmbeddedLog {
+    pub(crate) fn open(
+        lock: File,
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: Options,
+    ) -> Result<(Self, OpenReport), OpenError> {
+        let mut found = recover::look(dir)?;
+        recover::repair(&*disk, dir, &mut found)?;
+        let (durable_sender, durable) = watch::channel(found.view.last());
+        let view = Arc::new(RwLock::new(found.view));
+        let (requests, receiver) = mpsc::channel(WAITING);
+        let bytes = options.segment_bytes;
+        let writer = Writer::new(disk, dir, bytes, Arc::clone(&view), durable_sender)
+            .map_err(|source| OpenError::io("open a segment in", dir, source))?;
+        let spawned = thread::Builder::new()
+            .name("dagbok-log".to_owned())
+            .spawn(move || writer.run(receiver))
+            .map_err(|source| OpenError::io("start a thread to write", dir, source))?;
+        let (requests, writer) = (Some(requests), Some(spawned));
+        Ok((Self { view, durable, requests, writer, _lock: lock }, found.report))
+    }
+}
+
+#[async_trait]
+impl RunLog for EmbeddedLog {
+    async fn append(&self, expected: Seq, drafts: Vec<Draft>) -> Result<Seq, AppendError> {
+        let (entries, frames) = encode(expected, drafts)?;
+        if entries.is_empty() {
+            return Ok(expected);
+        }
+        let (answer, answered) = oneshot::channel();
+        let requests = self.requests.as_ref().expect("it is there until the drop");
+        let stopped = || PortError::unavailable("log", "its writer has stopped; start again");
+        let request = Request { expected, entries, frames, answer };
+        requests.send(request).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+
+    async fn read(&self, after: Seq, limit: ReadLimit) -> PortResult<Vec<Entry>> {
+        view::read(&self.view, after, limit).await
+    }
+
+    async fn last(&self) -> PortResult<Seq> {
+        Ok(Seq(self.view.read().last()))
+    }
+
+    fn follow(&self, after: Seq) -> BoxStream<'static, PortResult<Vec<Entry>>> {
+        let (view, durable) = (Arc::clone(&self.view), self.durable.clone());
+        stream::unfold(Some((view, durable, after)), |following| async move {
+            let (view, mut durable, after) = following?;
+            let more = durable.wait_for(|last| *last > after.0).await.map(|_| ());
+            if more.is_err() {
+                let closed = PortError::unavailable("log", "it was closed");
+                return Some((Err(closed), None));
+            }
+            match view::read(&view, after, ReadLimit::default()).await {
+                Ok(entries) => {
+                    let seen = entries.last().map_or(after, |entry| entry.seq);
+                    Some((Ok(entries), Some((view, durable, seen))))
+                }
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+        .boxed()
+    }
+
+    fn max_payload(&self) -> usize {
+        MAX_PAYLOAD
+    }
+}
+
+impl Drop for EmbeddedLog {
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the log's writer panicked");
+        }
+    }
+}
+
+/// The entries that drafts become after `expected`, and their frames; checks them first.
+///
+/// Done by whoever appends, so that the writer only copies: the places are known, as an append that
+/// is wrong about `expected` is refused.
+fn encode(expected: Seq, drafts: Vec<Draft>) -> PortResult<(Vec<Entry>, Vec<u8>)> {
+    for draft in &drafts {
+        check_subject("log", &draft.subject)?;
+        check_payload("log", &draft.subject, draft.payload.len())?;
+    }
+    let sizes = drafts.iter().map(|draft| frame::size(&draft.subject, &draft.payload));
+    let mut frames = Vec::with_capacity(sizes.sum());
+    let mut seq = expected.0;
+    let mut entries = Vec::with_capacity(drafts.len());
+    for Draft { subject, payload } in drafts {
+        // An absurd `expected` is refused as a conflict, not here.
+        seq = seq.wrapping_add(1);
+        frame::encode(&mut frames, Frame { seq, subject: &subject, payload: &payload });
+        entries.push(Entry { seq: Seq(seq), subject, payload });
+    }
+    Ok((entries, frames))
+}

@@ -1,0 +1,173 @@
+//! Opening a directory of segments: what is whole is taken as it is, a torn tail is found, and
+//! anything else that is wrong refuses.
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use dagbok_runlog::Seq;
+
+use crate::{
+    OpenError, OpenReport, TornTail,
+    disk::Disk,
+    index::{Index, Sealed},
+    segment::{self, HEADER, RESTORE, damaged},
+    view::{Segment, View},
+};
+
+/// What lies in a directory.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) view: View,
+    pub(crate) report: OpenReport,
+    /// A segment that a crash left without a whole header, so without entries.
+    pub(crate) unborn: Option<PathBuf>,
+}
+
+/// Looks at every segment in `dir`, and changes nothing.
+pub(crate) fn look(dir: &Path) -> Result<Found, OpenError> {
+    let firsts = segment::list(dir).map_err(|source| OpenError::io("list", dir, source))?;
+    let mut found = Found::default();
+    for (place, &first) in firsts.iter().enumerate() {
+        let path = segment::path(dir, first);
+        let due = found.view.last() + 1;
+        if first != due {
+            let why = format!("the entries from {due} to {} are missing", first.wrapping_sub(1));
+            let advice = "put the segment files that have them back from a backup".to_owned();
+            return Err(damaged(&path, 0, why, advice));
+        }
+        let is_last = place + 1 == firsts.len();
+        match firsts.get(place + 1) {
+            Some(&next) => look_at_sealed(&mut found, path, first, next)?,
+            None => look_at_last(&mut found, path, first)?,
+        }
+        debug_assert!(
+            is_last || found.report.torn.is_none(),
+            "only the last segment has a torn tail"
+        );
+    }
+    let segments = &found.view.segments;
+    found.report.last = Seq(found.view.last());
+    found.report.segments = segments.len();
+    found.report.bytes = segments.iter().map(|segment| segment.end).sum();
+    Ok(found)
+}
+
+/// A segment that another follows: its sidecar says what is in it, or else it is read.
+fn look_at_sealed(
+    found: &mut Found,
+    path: PathBuf,
+    first: u64,
+    next: u64,
+) -> Result<(), OpenError> {
+    let failed = |source| OpenError::io("read", &path, source);
+    let length = fs::metadata(&path).map_err(failed)?.len();
+    let sidecar = segment::sidecar(&path);
+    let told = Sealed::load(&sidecar);
+    if let Some(sealed) = told.filter(|it| (it.first, it.last + 1, it.end) == (first, next, length))
+    {
+        found.view.segments.push(Segment::sealed(path, sealed));
+        return Ok(());
+    }
+    let file = File::open(&path).map_err(failed)?;
+    if !segment::check_header(&file, &path, first)? {
+        return Err(damaged(&path, 0, "it has no header".to_owned(), RESTORE.to_owned()));
+    }
+    let mut index = Index::default();
+    let scan = segment::scan(&file, first - 1, HEADER as u64, length, &mut index);
+    let scan = scan.map_err(failed)?;
+    if let Some(why) = scan.fault {
+        return Err(damaged(&path, scan.end, why.to_owned(), RESTORE.to_owned()));
+    }
+    if scan.last + 1 != next {
+        let why = format!("it ends with entry {}, and the next file begins with {next}", scan.last);
+        return Err(damaged(&path, scan.end, why, RESTORE.to_owned()));
+    }
+    found.report.rebuilt.push(sidecar);
+    let sealed = Sealed { first, last: scan.last, end: scan.end, index };
+    found.view.segments.push(Segment::sealed(path, sealed));
+    Ok(())
+}
+
+/// The segment that was written last: it is read, and may have a torn tail.
+fn look_at_last(found: &mut Found, path: PathBuf, first: u64) -> Result<(), OpenError> {
+    let failed = |source| OpenError::io("read", &path, source);
+    let file = File::open(&path).map_err(failed)?;
+    if !segment::check_header(&file, &path, first)? {
+        found.unborn = Some(path);
+        return Ok(());
+    }
+    let length = file.metadata().map_err(failed)?.len();
+    let mut index = Index::default();
+    let scan = segment::scan(&file, first - 1, HEADER as u64, length, &mut index);
+    let scan = scan.map_err(failed)?;
+    if let Some(why) = scan.fault {
+        let next = scan.last + 1;
+        if let Some((at, seq)) = segment::whole_after(&file, scan.end, next).map_err(failed)? {
+            return Err(damage_in_the_middle(&path, scan.end, next, why, (at, seq)));
+        }
+        found.report.torn = Some(TornTail {
+            file: path.clone(),
+            offset: scan.end,
+            bytes: length - scan.end,
+            kept: None,
+        });
+    }
+    let (last, end) = (scan.last, scan.end);
+    found.view.segments.push(Segment { path: path.into(), first, last, end, index });
+    Ok(())
+}
+
+fn damage_in_the_middle(
+    path: &Path,
+    offset: u64,
+    due: u64,
+    why: &str,
+    (at, seq): (u64, u64),
+) -> OpenError {
+    let why = format!("entry {due} is due there and {why}, yet entry {seq} is whole at byte {at}");
+    let advice = format!(
+        "{RESTORE}; or, to go on without entry {due} and all after it, copy the file away and cut \
+         it: truncate -s {offset} {}",
+        path.display()
+    );
+    damaged(path, offset, why, advice)
+}
+
+/// Makes the directory fit to be written on: cuts a torn tail, keeping what was cut, removes a
+/// segment that was never begun, and writes the sidecars that were missing.
+pub(crate) fn repair(disk: &dyn Disk, dir: &Path, found: &mut Found) -> Result<(), OpenError> {
+    if let Some(unborn) = found.unborn.take() {
+        fs::remove_file(&unborn).map_err(|source| OpenError::io("remove", &unborn, source))?;
+    }
+    if let Some(torn) = &mut found.report.torn {
+        torn.kept = Some(cut(disk, dir, torn)?);
+    }
+    for segment in &found.view.segments {
+        let sidecar = segment::sidecar(&segment.path);
+        if found.report.rebuilt.contains(&sidecar) {
+            let Segment { first, last, end, ref index, .. } = *segment;
+            let sealed = Sealed { first, last, end, index: index.clone() };
+            let stored = sealed.store(disk, &sidecar);
+            stored.map_err(|source| OpenError::io("write", &sidecar, source))?;
+        }
+    }
+    Ok(())
+}
+
+/// Cuts a torn tail once its bytes are kept elsewhere; returns where.
+fn cut(disk: &dyn Disk, dir: &Path, torn: &TornTail) -> Result<PathBuf, OpenError> {
+    let failed = |source| OpenError::io("cut the torn tail of", &torn.file, source);
+    let bytes = fs::read(&torn.file).map_err(failed)?;
+    let tail = usize::try_from(torn.offset).ok().and_then(|offset| bytes.get(offset..));
+    let stem = torn.file.file_stem().unwrap_or_default().to_string_lossy();
+    let kept = dir.join("torn").join(format!("{stem}-{}.bytes", torn.offset));
+    let keep = || {
+        disk.create_dirs(&dir.join("torn"))?;
+        disk.replace(&kept, tail.unwrap_or_default())
+    };
+    keep().map_err(|source| OpenError::io("keep the torn tail in", &kept, source))?;
+    let file = disk.open(&torn.file).map_err(failed)?;
+    file.set_len(torn.offset).and_then(|()| file.flush()).map_err(failed)?;
+    Ok(kept)
+}
