@@ -279,9 +279,13 @@ fn read_part(field: &Field, part: &str, place: usize, set: &mut Set) -> Result<(
             let (low, high) = match range.split_once('-') {
                 Some((low, high)) => {
                     let high = if place == DAY && high == "l" { "31" } else { high };
-                    let (low, high) = (value(field, low)?, value(field, high)?);
-                    // A range of one value, written as one, is the whole field.
-                    if low == high { (field.min, field.max) } else { (low, high) }
+                    let ends = (range_end(field, low)?, range_end(field, high)?);
+                    match ends {
+                        // A range of one value, written as one, is the whole field.
+                        (low, high) if low == high => (field.min, field.max),
+                        // `20-0` runs to the end of a field that begins at 1: nothing is left to wrap to.
+                        (low, high) => (within(field, low)?, high),
+                    }
                 }
                 None => {
                     let low = value(field, range)?;
@@ -321,16 +325,26 @@ fn read_step(text: &str) -> Result<u64, String> {
 }
 
 fn value(field: &Field, text: &str) -> Result<u16, String> {
+    within(field, range_end(field, text)?)
+}
+
+/// A value, or what is below all of them: croniter checks the ends of a range from above only.
+fn range_end(field: &Field, text: &str) -> Result<u16, String> {
     let named = field.words.iter().find(|(word, _)| *word == text).map(|(_, n)| u64::from(*n));
     let Some(found) = named.or_else(|| number(text)) else {
         return Err(not_a_value(field, text));
     };
     // 7 is Sunday too.
     let found = if field.name == FIELDS[WEEKDAY].name && found == 7 { 0 } else { found };
-    match u16::try_from(found) {
-        Ok(n) if (field.min..=field.max).contains(&n) => Ok(n),
-        _ => Err(format!("{text} is out of range: {} to {} can stand here", field.min, field.max)),
-    }
+    u16::try_from(found).ok().filter(|n| *n <= field.max).ok_or_else(|| out_of_range(field, found))
+}
+
+fn within(field: &Field, n: u16) -> Result<u16, String> {
+    if n < field.min { Err(out_of_range(field, u64::from(n))) } else { Ok(n) }
+}
+
+fn out_of_range(field: &Field, n: u64) -> String {
+    format!("{n} is out of range: {} to {} can stand here", field.min, field.max)
 }
 
 fn not_a_value(field: &Field, text: &str) -> String {
