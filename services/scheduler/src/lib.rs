@@ -1,1 +1,79 @@
-//! dagbok-scheduler.
+//! The scheduler: folds the log, decides, appends if last, and sends out what was decided.
+//!
+//! One leads at a time for a namespace, by a lease; but the lease only keeps a stand-by from duelling.
+//! What keeps two from doing harm is the log, which takes an append only from who has seen its last
+//! entry. All rules live in `dagbok-domain`; this service is its hands.
+mod effects;
+mod error;
+mod inbox;
+mod leader;
+mod lease;
+mod load;
+mod presence;
+mod settings;
+mod snapshot;
+mod stage;
+
+use std::time::Duration;
+
+use dagbok_runlog::Ports;
+use dagbok_runtime::{Clock, Shutdown};
+pub use error::SchedulerError;
+pub use load::load;
+pub use settings::SchedulerSettings;
+
+use crate::{
+    leader::{Leader, TermEnd},
+    lease::Lease,
+};
+
+/// The longest wait between tries at something that fails.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// Runs until the end is asked for: stands by, leads when the lease is free, stands by again when it
+/// is lost. Fails only on what no retry can mend: a damaged log, records of a newer version.
+pub async fn run(
+    ports: Ports,
+    settings: SchedulerSettings,
+    clock: Clock,
+    shutdown: Shutdown,
+) -> Result<(), SchedulerError> {
+    let mut lease = Lease::new(ports.clone(), &settings);
+    let mut wait = Duration::from_millis(50);
+    while !shutdown.is_started() {
+        tokio::select! {
+            () = shutdown.started() => break,
+            () = lease.acquire() => {}
+        }
+        tracing::info!(holder = lease.holder(), "leading");
+        let term = shutdown.child();
+        let leader = Leader::new(ports.clone(), settings.clone(), clock.clone(), term.clone());
+        let ended = tokio::select! {
+            ended = leader.lead() => ended,
+            () = lease.keep() => Ok(TermEnd::LeaseLost),
+        };
+        term.start();
+        match ended {
+            Ok(TermEnd::Asked) => {
+                lease.release().await;
+                break;
+            }
+            Ok(TermEnd::LeaseLost) => tracing::warn!("the lease was lost: standing by"),
+            Ok(TermEnd::Outdated) => {
+                tracing::warn!("somebody else wrote to the log: folding it again");
+                wait = Duration::from_millis(50);
+                continue;
+            }
+            Err(error) if error.is_final() => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "the term ended; trying again in {wait:?}");
+                tokio::select! {
+                    () = shutdown.started() => break,
+                    () = tokio::time::sleep(wait) => {}
+                }
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+        }
+    }
+    Ok(())
+}

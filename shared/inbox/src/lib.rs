@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use thiserror::Error;
 
 /// How long an inbox item may be in the scheduler's hands before another scheduler gets it.
-pub const INBOX_LEASE: Duration = Duration::from_secs(10);
+pub const INBOX_LEASE: Duration = Duration::from_secs(3);
 
 /// Sends commands. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -8,8 +8,8 @@ pub const INBOX: &str = "inbox";
 /// The key of the scheduler's lease in the keyed state.
 pub const SCHEDULER_LEASE: &str = "lease/scheduler";
 
-/// The key under which the newest snapshot of the scheduler's fold is found.
-pub const SCHEDULER_SNAPSHOT: &str = "snapshot/scheduler";
+/// The name of the scheduler's snapshot.
+pub const SCHEDULER_SNAPSHOT: &str = "scheduler";
 
 /// The prefix of [`presence_key`].
 pub const PRESENCE_PREFIX: &str = "presence/";

@@ -48,8 +48,8 @@ use dagbok_runlog::{
 pub use blobs::FileBlobs;
 pub use log::EmbeddedLog;
 pub use read_only::{ReadOnly, ReadOnlyLog, open_read_only};
-pub use snapshots::FileSnapshots;
 pub use report::{OpenError, OpenReport, TornTail};
+pub use snapshots::FileSnapshots;
 
 /// What an acknowledged append survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

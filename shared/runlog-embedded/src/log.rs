@@ -13,7 +13,10 @@ use dagbok_runlog::{
 };
 use futures::stream::{self, BoxStream, StreamExt as _};
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot, watch,
+};
 
 use crate::{
     OpenError, OpenReport, Options,
@@ -24,8 +27,8 @@ use crate::{
     writer::{Request, Writer},
 };
 
-/// Appends that may wait for the writer before the next asker waits too.
-const WAITING: usize = 1_024;
+/// Appends that may wait for the writer; one more is turned away, to be tried again.
+const WAITING: usize = 4_096;
 
 /// A log in segment files, open for writing; dropping it waits for the writer's last answer.
 #[derive(Debug)]
@@ -72,10 +75,17 @@ impl RunLog for EmbeddedLog {
         }
         let (answer, answered) = oneshot::channel();
         let requests = self.requests.as_ref().expect("it is there until the drop");
-        let stopped = || PortError::unavailable("log", "its writer has stopped; start again");
-        let request = Request { expected, entries, frames, answer };
-        requests.send(request).await.map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?
+        let stopped = "its writer has stopped; start again";
+        // Never waiting for room: tokio wakes who waits in no order, and appends keep theirs.
+        let sent = requests.try_send(Request { expected, entries, frames, answer });
+        sent.map_err(|error| match error {
+            TrySendError::Full(_) => {
+                let why = format!("the disk is {WAITING} appends behind; try again");
+                PortError::unavailable("log", why)
+            }
+            TrySendError::Closed(_) => PortError::unavailable("log", stopped),
+        })?;
+        answered.await.map_err(|_| PortError::unavailable("log", stopped))?
     }
 
     async fn read(&self, after: Seq, limit: ReadLimit) -> PortResult<Vec<Entry>> {

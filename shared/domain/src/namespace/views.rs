@@ -68,6 +68,22 @@ impl Namespace {
         in_flight() == Some(key.try_number)
     }
 
+    /// The tries that an executor runs, as far as the log knows.
+    pub fn held_by(&self, executor: &ExecutorId) -> Vec<TryKey> {
+        let Some(executor) = self.executors.get(executor) else { return Vec::new() };
+        let keys = executor.holds.iter().filter_map(|(number, ix)| {
+            let run = self.runs.get(number)?;
+            Some(TryKey {
+                dag_id: run.key().dag_id.clone(),
+                run_id: run.key().run_id.clone(),
+                task_id: run.version().task(*ix).task_id.clone(),
+                map_index: MapIndex::UNMAPPED,
+                try_number: run.task(*ix).state.in_flight()?,
+            })
+        });
+        keys.collect()
+    }
+
     /// Every try that must be on the work queue or in an executor's hands unseen.
     pub fn queued_tries(&self) -> Vec<QueuedTry> {
         let mut found = Vec::new();

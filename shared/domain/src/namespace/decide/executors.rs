@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    Actor, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, LeftWhy, LostWhy, MapIndex, Record, Scope,
-    Timestamp, TryLost, TryNumber,
+    Actor, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, LeftWhy, LostWhy, MapIndex, Record, RunKey,
+    Scope, Timestamp, TryKey, TryLost, TryNumber,
 };
 use dagbok_protocol::{Command, Presence};
 
@@ -58,6 +58,18 @@ impl Namespace {
             records.push(own(at, Actor::Scheduler, Scope::Executor(executor.clone()), None, facts));
         }
         records
+    }
+
+    /// Declares one running try lost; `None` where it is not in flight any more.
+    pub fn give_up(&self, now: Timestamp, key: &TryKey, why: LostWhy) -> Option<Record> {
+        let at = self.at(now);
+        let run =
+            self.run(&RunKey { dag_id: key.dag_id.clone(), run_id: key.run_id.clone() })?;
+        let ix = run.find(&key.task_id, key.map_index)?;
+        let state = &run.task(ix).state;
+        let n = state.in_flight().filter(|n| *n == key.try_number)?;
+        let facts = self.lost_facts(run, ix, n, state.executor().cloned(), why, at);
+        Some(own(at, Actor::Scheduler, Scope::Run(run.key().clone()), None, facts))
     }
 
     fn lose_held(&self, at: Timestamp, executor: &ExecutorId, why: LostWhy) -> Vec<Record> {

@@ -1,0 +1,168 @@
+//! What goes out once a batch is durable: answers, values for tasks to read, work items, orders, and
+//! the inbox's acknowledgements. In that order, so that work never arrives before what it reads.
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use dagbok_events::{ExecutorId, QueueName, encode_any};
+use dagbok_protocol::{Answer, Order, WorkItem, names};
+use dagbok_runlog::{DeliveryHandle, PortError, Ports, Queue, QueueSettings};
+use dagbok_runtime::Shutdown;
+use futures::{StreamExt as _, stream};
+use tokio::sync::mpsc;
+
+/// Requests to a port that are under way at once.
+const AT_ONCE: usize = 128;
+/// Batches that may wait to go out before the loop waits for them.
+const BATCHES: usize = 16;
+
+/// What one batch sends out.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) answers: Vec<(String, Answer)>,
+    /// Place and text; `None` removes it.
+    pub(crate) values: Vec<(String, Option<Bytes>)>,
+    pub(crate) work: Vec<WorkItem>,
+    pub(crate) orders: Vec<(ExecutorId, Order)>,
+    pub(crate) acks: Vec<Box<dyn DeliveryHandle>>,
+}
+
+impl Effects {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.answers.is_empty()
+            && self.values.is_empty()
+            && self.work.is_empty()
+            && self.orders.is_empty()
+            && self.acks.is_empty()
+    }
+}
+
+/// Sends batches out in order, one after the other, until the term ends.
+#[derive(Debug)]
+pub(crate) struct Dispatcher {
+    ports: Ports,
+    lease: Duration,
+    term: Shutdown,
+    queues: std::collections::BTreeMap<QueueName, Arc<dyn Queue>>,
+}
+
+impl Dispatcher {
+    /// Starts; batches go in by the sender.
+    pub(crate) fn start(ports: Ports, lease: Duration, term: &Shutdown) -> mpsc::Sender<Effects> {
+        let (sender, mut batches) = mpsc::channel::<Effects>(BATCHES);
+        let mut dispatcher =
+            Self { ports, lease, term: term.clone(), queues: std::collections::BTreeMap::new() };
+        term.spawn(async move {
+            while let Some(batch) = batches.recv().await {
+                dispatcher.send(batch).await;
+            }
+        });
+        sender
+    }
+
+    async fn send(&mut self, batch: Effects) {
+        for (subject, answer) in batch.answers {
+            // An answer that is lost is asked for again; nothing depends on it.
+            if let Err(error) = self.ports.signals.publish(&subject, encode_any(&answer).into()).await {
+                tracing::debug!(%error, "an answer was not sent");
+            }
+        }
+        self.put_values(batch.values).await;
+        self.offer(batch.work).await;
+        for (executor, order) in batch.orders {
+            send_order(&self.ports, &executor, &order).await;
+        }
+        stream::iter(batch.acks)
+            .for_each_concurrent(AT_ONCE, |handle| async move {
+                // What is not acknowledged comes again and is known by its id.
+                if let Err(error) = handle.ack().await {
+                    tracing::debug!(%error, "a command will come again");
+                }
+            })
+            .await;
+    }
+
+    async fn put_values(&self, values: Vec<(String, Option<Bytes>)>) {
+        // Two changes of one place must keep their order; the last one wins.
+        let mut last = std::collections::BTreeMap::new();
+        for (place, text) in values {
+            last.insert(place, text);
+        }
+        let state = &self.ports.state;
+        stream::iter(last)
+            .for_each_concurrent(AT_ONCE, |(place, text)| async move {
+                self.insist("a task's value", || async {
+                    match &text {
+                        Some(text) => state.put(&place, text.clone(), None).await.map(|_| ()),
+                        None => state.delete(&place).await,
+                    }
+                })
+                .await;
+            })
+            .await;
+    }
+
+    async fn offer(&mut self, work: Vec<WorkItem>) {
+        for item in &work {
+            if !self.queues.contains_key(&item.queue) {
+                self.open(&item.queue.clone()).await;
+            }
+        }
+        let this = &*self;
+        stream::iter(work)
+            .for_each_concurrent(AT_ONCE, |item| async move {
+                let Some(queue) = this.queues.get(&item.queue) else { return };
+                let (key, bytes) = (names::work_key(&item.key), Bytes::from(encode_any(&item)));
+                this.insist("a work item", || async {
+                    queue.publish(&key, bytes.clone()).await.map(|_| ())
+                })
+                .await;
+            })
+            .await;
+    }
+
+    async fn open(&mut self, name: &QueueName) {
+        let mut opened = None;
+        while opened.is_none() && !self.term.is_started() {
+            let settings = QueueSettings { lease: self.lease };
+            match self.ports.queues.open(&names::work_queue(name), settings).await {
+                Ok(queue) => opened = Some(queue),
+                Err(error) => {
+                    tracing::warn!(%error, queue = %name, "the work queue can't be opened yet");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+        if let Some(queue) = opened {
+            self.queues.insert(name.clone(), queue);
+        }
+    }
+
+    /// Tries until it is done or the term ends; the next term sends all that is still called for.
+    async fn insist<F, W>(&self, what: &str, mut work: F)
+    where
+        F: FnMut() -> W,
+        W: Future<Output = Result<(), PortError>>,
+    {
+        let mut wait = Duration::from_millis(20);
+        loop {
+            let Err(error) = work().await else { return };
+            if self.term.is_started() {
+                return;
+            }
+            tracing::warn!(%error, "{what} could not be sent out; trying again");
+            tokio::select! {
+                () = self.term.started() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = (wait * 2).min(Duration::from_secs(1));
+        }
+    }
+}
+
+/// Orders may be lost: presence shows whether they were heard, and they are repeated.
+pub(crate) async fn send_order(ports: &Ports, executor: &ExecutorId, order: &Order) {
+    let subject = names::orders_subject(executor);
+    if let Err(error) = ports.signals.publish(&subject, encode_any(order).into()).await {
+        tracing::debug!(%error, %executor, "an order was not sent");
+    }
+}

@@ -1,0 +1,37 @@
+//! What ends a term, or the service.
+use dagbok_events::DecodeError;
+use dagbok_runlog::{AppendError, PortError, Seq};
+use thiserror::Error;
+
+/// Why the scheduler can't go on.
+#[derive(Debug, Error)]
+pub enum SchedulerError {
+    /// A primitive failed; unless it is damaged, trying again may help.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// An append failed.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// An entry of the log can't be read.
+    #[error("entry {seq} of the log can't be read")]
+    Record {
+        /// Which.
+        seq: Seq,
+        /// Why.
+        #[source]
+        source: DecodeError,
+    },
+}
+
+impl SchedulerError {
+    /// Whether no retry can mend it.
+    pub const fn is_final(&self) -> bool {
+        match self {
+            Self::Port(PortError::Damaged { .. })
+            | Self::Append(AppendError::Port(PortError::Damaged { .. }))
+            | Self::Record { .. } => true,
+            Self::Port(PortError::Unavailable { .. } | PortError::Refused { .. })
+            | Self::Append(_) => false,
+        }
+    }
+}

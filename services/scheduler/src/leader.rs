@@ -1,0 +1,296 @@
+//! One term of leading: the loop that decides and appends.
+use std::{collections::BTreeSet, time::Duration};
+
+use dagbok_domain::namespace::Namespace;
+use dagbok_events::{ExecutorId, LostWhy, TryKey};
+use dagbok_inbox::INBOX_LEASE;
+use dagbok_protocol::{Order, names};
+use dagbok_runlog::{AppendError, Ports, Seq};
+use dagbok_runtime::{Clock, Shutdown};
+use dagbok_telemetry::metrics;
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{
+    SchedulerError, SchedulerSettings,
+    effects::{Dispatcher, Effects, send_order},
+    inbox::{self, Received},
+    load::load,
+    presence::{self, Look, Watch},
+    snapshot,
+    stage::{Stage, value_text},
+};
+
+/// The loop looks at the clock at least this often, in case somebody set it.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+/// Commands decided in one batch.
+const COMMANDS_AT_ONCE: usize = 256;
+
+/// Why a term ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TermEnd {
+    /// The service is to end.
+    Asked,
+    /// Somebody else may lead.
+    LeaseLost,
+    /// Somebody else wrote: the fold is behind.
+    Outdated,
+}
+
+/// One term.
+#[derive(Debug)]
+pub(crate) struct Leader {
+    ports: Ports,
+    settings: SchedulerSettings,
+    clock: Clock,
+    term: Shutdown,
+}
+
+/// What woke the loop.
+enum Wake {
+    Asked,
+    Commands,
+    Look(Look),
+    Time,
+}
+
+/// The state of a term: the fold, and the ways out.
+struct Desk {
+    namespace: Namespace,
+    out: mpsc::Sender<Effects>,
+    watch: Watch,
+    snapshot_at: u64,
+}
+
+impl Leader {
+    pub(crate) fn new(
+        ports: Ports,
+        settings: SchedulerSettings,
+        clock: Clock,
+        term: Shutdown,
+    ) -> Self {
+        Self { ports, settings, clock, term }
+    }
+
+    /// Leads until the term ends.
+    pub(crate) async fn lead(&self) -> Result<TermEnd, SchedulerError> {
+        let namespace = load(&self.ports).await?;
+        let mut commands = inbox::open(&self.ports, &self.term).await?;
+        let mut looks = presence::start(&self.ports, self.settings.executor_lease, &self.term);
+        let lease = self.settings.executor_lease;
+        let out = Dispatcher::start(self.ports.clone(), lease, &self.term);
+        let snapshot_at = namespace.last_seq();
+        let mut desk = Desk { namespace, out, watch: Watch::default(), snapshot_at };
+        self.hand_out_values(&mut desk).await;
+        if let Some(end) = self.forget_executors(&mut desk).await? {
+            return Ok(end);
+        }
+        // A report of a try that the log has as queued may still lie in the inbox, or in the hands of a
+        // leader that died. Its work is offered again only once that can't be so any more.
+        let mut offer_at = Some(Instant::now() + INBOX_LEASE + Duration::from_millis(500));
+        let mut batch = Vec::with_capacity(COMMANDS_AT_ONCE);
+        loop {
+            let wake = self.next(&desk, offer_at, &mut commands, &mut batch, &mut looks).await;
+            let mut stage = Stage::default();
+            match wake {
+                Wake::Asked => return self.finish(desk).await,
+                Wake::Commands => {
+                    for received in batch.drain(..) {
+                        self.decide(&mut desk, &mut stage, received);
+                    }
+                    // A busy inbox must not keep the loop from seeing who is there.
+                    if let Ok(look) = looks.try_recv() {
+                        self.look(&mut desk, &mut stage, &look).await;
+                    }
+                }
+                Wake::Look(look) => self.look(&mut desk, &mut stage, &look).await,
+                Wake::Time => {}
+            }
+            if offer_at.is_some() && (self.inbox_is_empty().await || offer_at <= Some(Instant::now())) {
+                offer_at = None;
+                offer_all(&desk.namespace, &mut stage);
+            }
+            self.plan(&mut desk, &mut stage);
+            if let Some(end) = self.commit(&mut desk, stage).await? {
+                return Ok(end);
+            }
+            self.snapshot_if_due(&mut desk);
+        }
+    }
+
+    async fn next(
+        &self,
+        desk: &Desk,
+        offer_at: Option<Instant>,
+        commands: &mut mpsc::Receiver<Received>,
+        batch: &mut Vec<Received>,
+        looks: &mut mpsc::Receiver<Look>,
+    ) -> Wake {
+        let now = self.clock.now();
+        let due = desk.namespace.next_due(now).map_or(LONGEST_SLEEP, |due| due.since(now).to_std());
+        // Until the work is offered the inbox is watched closely.
+        let most = if offer_at.is_some() { Duration::from_millis(50) } else { LONGEST_SLEEP };
+        tokio::select! {
+            biased;
+            () = self.term.started() => Wake::Asked,
+            count = commands.recv_many(batch, COMMANDS_AT_ONCE) => {
+                if count == 0 { Wake::Asked } else { Wake::Commands }
+            }
+            Some(look) = looks.recv() => Wake::Look(look),
+            () = tokio::time::sleep(due.min(most)) => Wake::Time,
+        }
+    }
+
+    fn decide(&self, desk: &mut Desk, stage: &mut Stage, received: Received) {
+        let decision = desk.namespace.decide(self.clock.now(), &received.command);
+        stage.decided(&mut desk.namespace, received, decision);
+    }
+
+    /// Carries out what the rules call for, until they call for nothing more.
+    fn plan(&self, desk: &mut Desk, stage: &mut Stage) {
+        while !stage.is_full() {
+            let now = self.clock.now();
+            let proposals = desk.namespace.plan(now);
+            let mut done = 0;
+            for proposal in &proposals {
+                if let Some(record) = desk.namespace.carry_out(now, proposal) {
+                    stage.record(&mut desk.namespace, &record);
+                    done += 1;
+                }
+            }
+            if done == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Appends the batch and lets its effects go. The fold is ahead of the log until this returns.
+    async fn commit(&self, desk: &mut Desk, stage: Stage) -> Result<Option<TermEnd>, SchedulerError> {
+        if stage.is_empty() {
+            return Ok(None);
+        }
+        let Stage { drafts, effects, .. } = stage;
+        let records = drafts.len() as u64;
+        if records > 0 {
+            let expected = Seq(desk.namespace.last_seq() - records);
+            let started = Instant::now();
+            match self.ports.log.append(expected, drafts).await {
+                Ok(_) => metrics().appended(records, started.elapsed()),
+                Err(AppendError::Conflict { .. }) => return Ok(Some(TermEnd::Outdated)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if !effects.is_empty() && desk.out.send(effects).await.is_err() {
+            return Ok(Some(TermEnd::Asked));
+        }
+        Ok(None)
+    }
+
+    async fn inbox_is_empty(&self) -> bool {
+        let settings = dagbok_runlog::QueueSettings { lease: INBOX_LEASE };
+        match self.ports.queues.open(names::INBOX, settings).await {
+            Ok(queue) => matches!(queue.depth().await, Ok(0)),
+            Err(_) => false,
+        }
+    }
+
+    /// Values that tasks handed on, for tasks to read: the keyed state may be new, or have missed some.
+    async fn hand_out_values(&self, desk: &mut Desk) {
+        let mut effects = Effects::default();
+        for run in desk.namespace.active_runs() {
+            let key = run.key();
+            for (task_id, map, name, value) in desk.namespace.xcoms(key) {
+                let place = names::xcom_key(&key.dag_id, &key.run_id, task_id, map, name);
+                effects.values.push((place, Some(value_text(value))));
+            }
+        }
+        if !effects.is_empty() && desk.out.send(effects).await.is_err() {
+            tracing::debug!("the term ended at its start");
+        }
+    }
+
+    /// Gives up the tries of executors that ended when this process did, where they all did.
+    async fn forget_executors(&self, desk: &mut Desk) -> Result<Option<TermEnd>, SchedulerError> {
+        if !self.settings.executors_end_with_process {
+            return Ok(None);
+        }
+        let known: Vec<ExecutorId> = desk.namespace.executors().cloned().collect();
+        let mut stage = Stage::default();
+        for executor in known {
+            for record in desk.namespace.executor_gone(self.clock.now(), &executor) {
+                stage.record(&mut desk.namespace, &record);
+            }
+        }
+        self.commit(desk, stage).await
+    }
+
+    /// Takes in who is there: gives up the tries of who is not, and repeats orders that were not heard.
+    async fn look(&self, desk: &mut Desk, stage: &mut Stage, look: &Look) {
+        let lease = self.settings.executor_lease;
+        let known: Vec<ExecutorId> = desk.namespace.executors().cloned().collect();
+        for executor in desk.watch.silent_for(look, known.iter(), lease) {
+            tracing::warn!(%executor, ?lease, "an executor is gone: its tries are lost");
+            for record in desk.namespace.executor_gone(self.clock.now(), &executor) {
+                stage.record(&mut desk.namespace, &record);
+            }
+        }
+        for presence in &look.present {
+            for held in &presence.holds {
+                if !desk.namespace.is_in_flight(&held.key) {
+                    let (key, why) = (held.key.clone(), "the try is not in flight any more".into());
+                    send_order(&self.ports, &presence.executor, &Order::Kill { key, why }).await;
+                }
+            }
+        }
+        let not_held = not_held(&desk.namespace, look);
+        for key in desk.watch.not_held_for(look.elapsed, not_held, lease * 2) {
+            tracing::warn!(%key, "its executor does not hold this try: it is lost");
+            if let Some(record) =
+                desk.namespace.give_up(self.clock.now(), &key, LostWhy::NotHeld)
+            {
+                stage.record(&mut desk.namespace, &record);
+            }
+        }
+        metrics_of(&desk.namespace);
+    }
+
+    fn snapshot_if_due(&self, desk: &mut Desk) {
+        let last = desk.namespace.last_seq();
+        if last - desk.snapshot_at >= self.settings.snapshot_every {
+            desk.snapshot_at = last;
+            let (bytes, ports) = (desk.namespace.to_snapshot(), self.ports.clone());
+            self.term.spawn(async move { snapshot::store(&ports, bytes, last).await });
+        }
+    }
+
+    async fn finish(&self, desk: Desk) -> Result<TermEnd, SchedulerError> {
+        let last = desk.namespace.last_seq();
+        if last > desk.snapshot_at {
+            snapshot::store(&self.ports, desk.namespace.to_snapshot(), last).await;
+        }
+        drop(desk.out);
+        self.term.finished(Duration::from_secs(5)).await;
+        Ok(TermEnd::Asked)
+    }
+}
+
+/// Offers every queued try again: what is on its queue, or in an executor's hands, is not taken twice.
+fn offer_all(namespace: &Namespace, stage: &mut Stage) {
+    let tries = namespace.queued_tries();
+    stage.effects.work.extend(tries.into_iter().filter_map(|it| namespace.work_item(it)));
+}
+
+/// Tries that the log says a present executor runs and that it does not name.
+fn not_held(namespace: &Namespace, look: &Look) -> Vec<TryKey> {
+    let mut missing = Vec::new();
+    for presence in &look.present {
+        let held: BTreeSet<&TryKey> = presence.holds.iter().map(|held| &held.key).collect();
+        let running = namespace.held_by(&presence.executor);
+        missing.extend(running.into_iter().filter(|key| !held.contains(key)));
+    }
+    missing
+}
+
+fn metrics_of(namespace: &Namespace) {
+    metrics().set_tasks("in_flight", u64::from(namespace.in_flight()));
+    metrics().set_runs("active", namespace.active_runs().count() as u64);
+}

@@ -1,0 +1,31 @@
+//! What the scheduler can be told.
+use std::time::Duration;
+
+/// Settings of one scheduler.
+#[derive(Clone, Debug)]
+pub struct SchedulerSettings {
+    /// An executor whose presence is not renewed for this long has lost its tries.
+    pub executor_lease: Duration,
+    /// How long a dead leader keeps the stand-by waiting.
+    pub leader_lease: Duration,
+    /// Records between two snapshots of the fold.
+    pub snapshot_every: u64,
+    /// Executors of an earlier life of this process are gone with it, so that their tries need no lease
+    /// to run out. True where all services share one process.
+    pub executors_end_with_process: bool,
+    /// Leads without asking for the lease: two then race for each append, which the log survives.
+    /// For tests of just that.
+    pub ignore_lease: bool,
+}
+
+impl Default for SchedulerSettings {
+    fn default() -> Self {
+        Self {
+            executor_lease: Duration::from_secs(30),
+            leader_lease: Duration::from_secs(3),
+            snapshot_every: 20_000,
+            executors_end_with_process: false,
+            ignore_lease: false,
+        }
+    }
+}

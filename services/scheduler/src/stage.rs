@@ -1,0 +1,186 @@
+//! One batch in the making: records decided and folded in ahead of the append, and what is to be sent
+//! out once they are durable.
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use dagbok_domain::namespace::{Decision, Namespace, Outcome};
+use dagbok_events::{Fact, Payload, Record, RunKey, Scope, encode, subject_of};
+use dagbok_protocol::{Answer, Order, names};
+use dagbok_runlog::Draft;
+use dagbok_telemetry::metrics;
+
+use crate::{effects::Effects, inbox::Received};
+
+/// Records that one batch may hold.
+const RECORDS_AT_ONCE: usize = 512;
+/// Bytes that one batch may hold.
+const BYTES_AT_ONCE: usize = 4 << 20;
+
+/// A batch in the making.
+#[derive(Debug, Default)]
+pub(crate) struct Stage {
+    pub(crate) drafts: Vec<Draft>,
+    pub(crate) effects: Effects,
+    bytes: usize,
+}
+
+impl Stage {
+    pub(crate) fn is_full(&self) -> bool {
+        self.drafts.len() >= RECORDS_AT_ONCE || self.bytes >= BYTES_AT_ONCE
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.drafts.is_empty() && self.effects.is_empty()
+    }
+
+    /// Takes a decision in: its records, its answer, and the delivery to acknowledge.
+    pub(crate) fn decided(&mut self, namespace: &mut Namespace, received: Received, decision: Decision) {
+        metrics().decided();
+        let Decision { records, outcome } = decision;
+        for record in &records {
+            self.record(namespace, record);
+        }
+        if let Outcome::Refused(refusal) = &outcome {
+            metrics().refused(refusal_word(refusal.code));
+        }
+        let seq = namespace.last_seq();
+        let answer = match outcome {
+            Outcome::Accepted { run_id } => Answer::Accepted { seq, run_id },
+            Outcome::Seen { seq, run_id } => Answer::Accepted { seq, run_id },
+            Outcome::Unchanged => Answer::Unchanged,
+            Outcome::Refused(refusal) => Answer::Refused(refusal),
+        };
+        if let Some(reply_to) = received.command.reply_to {
+            self.effects.answers.push((reply_to, answer));
+        }
+        self.effects.acks.push(received.handle);
+    }
+
+    /// Takes a record in: folds it ahead, and notes what follows outside of the log.
+    pub(crate) fn record(&mut self, namespace: &mut Namespace, record: &Record) {
+        let payload = Bytes::from(encode(record));
+        self.bytes += payload.len();
+        self.drafts.push(Draft { subject: subject_of(&record.scope), payload });
+        if let Scope::Run(key) = &record.scope {
+            self.forget_values(namespace, key, record);
+        }
+        namespace.evolve(namespace.last_seq() + 1, record);
+        if let Scope::Run(key) = &record.scope {
+            self.run_effects(namespace, key, record);
+        }
+        count(record);
+    }
+
+    /// Before the fold forgets them: values of a task tried again, and of a run that is over.
+    fn forget_values(&mut self, namespace: &Namespace, key: &RunKey, record: &Record) {
+        let again: BTreeSet<_> = record
+            .facts
+            .iter()
+            .filter_map(|fact| match fact {
+                Fact::TaskQueued(f) if f.try_number.get() > 1 => Some(f.task_id.clone()),
+                _ => None,
+            })
+            .collect();
+        let over = record.facts.iter().any(is_run_end);
+        if !over && again.is_empty() {
+            return;
+        }
+        for (task_id, map, name, _) in namespace.xcoms(key) {
+            if over || again.contains(task_id) {
+                let place = names::xcom_key(&key.dag_id, &key.run_id, task_id, map, name);
+                self.effects.values.push((place, None));
+            }
+        }
+    }
+
+    fn run_effects(&mut self, namespace: &Namespace, key: &RunKey, record: &Record) {
+        for fact in &record.facts {
+            match fact {
+                Fact::TaskQueued(f) => {
+                    let item = namespace.work_item_of(key, &f.task_id, f.map_index);
+                    self.effects.work.extend(item);
+                }
+                Fact::XComPushed(f) => {
+                    let place =
+                        names::xcom_key(&key.dag_id, &key.run_id, &f.task_id, f.map_index, &f.key);
+                    self.effects.values.push((place, f.value.as_ref().map(value_text)));
+                }
+                Fact::TryCancelled(f) => {
+                    if let Some(executor) = &f.executor {
+                        let key = try_key(key, &f.task_id, f.map_index, f.try_number);
+                        let why = "the run was ended".to_owned();
+                        self.effects.orders.push((executor.clone(), Order::Kill { key, why }));
+                    }
+                }
+                Fact::TryLost(f) => {
+                    if let Some(executor) = &f.executor {
+                        let key = try_key(key, &f.task_id, f.map_index, f.try_number);
+                        let why = "the try was given up for lost".to_owned();
+                        self.effects.orders.push((executor.clone(), Order::Kill { key, why }));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A value as [`names::xcom_key`]'s readers expect it.
+pub(crate) fn value_text(payload: &Payload) -> Bytes {
+    Bytes::from(serde_json::to_vec(payload).expect("payloads have text keys only"))
+}
+
+fn try_key(
+    run: &RunKey,
+    task_id: &dagbok_events::TaskId,
+    map_index: dagbok_events::MapIndex,
+    try_number: dagbok_events::TryNumber,
+) -> dagbok_events::TryKey {
+    dagbok_events::TryKey {
+        dag_id: run.dag_id.clone(),
+        run_id: run.run_id.clone(),
+        task_id: task_id.clone(),
+        map_index,
+        try_number,
+    }
+}
+
+const fn is_run_end(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::RunSucceeded(_) | Fact::RunFailed(_) | Fact::RunTimedOut(_) | Fact::RunCancelled(_)
+    )
+}
+
+fn count(record: &Record) {
+    let metrics = metrics();
+    for fact in &record.facts {
+        match fact {
+            Fact::TrySucceeded(_) => metrics.task_ended("success"),
+            Fact::TrySkipped(_) => metrics.task_ended("skipped"),
+            Fact::TryFailed(f) => {
+                metrics.task_failed(f.failure.kind, f.failure.fault);
+                metrics.task_ended(if f.retry_at.is_some() { "up_for_retry" } else { "failed" });
+            }
+            Fact::TryLost(_) => metrics.task_ended("lost"),
+            Fact::RunSucceeded(_) => metrics.run_ended("success"),
+            Fact::RunFailed(_) | Fact::RunTimedOut(_) | Fact::RunCancelled(_) => {
+                metrics.run_ended("failed");
+            }
+            _ => {}
+        }
+    }
+}
+
+const fn refusal_word(code: dagbok_protocol::RefusalCode) -> &'static str {
+    use dagbok_protocol::RefusalCode;
+    match code {
+        RefusalCode::DagNotFound => "dag_not_found",
+        RefusalCode::RunNotFound => "run_not_found",
+        RefusalCode::RunAlreadyExists => "run_already_exists",
+        RefusalCode::LogicalDateTaken => "logical_date_taken",
+        RefusalCode::RunOver => "run_over",
+        RefusalCode::StaleReport => "stale_report",
+        RefusalCode::Invalid => "invalid",
+    }
+}
