@@ -1,4 +1,5 @@
 //! The processor against the real Python parser, with a scheduler that only writes down what it is told.
+#![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
 mod bench;
 
 use std::{fs, time::Duration};

@@ -1,1 +1,26 @@
-//! dagbok-config.
+//! The configuration: typed, with defaults that work, laid over one another from files, the
+//! environment and flags.
+//!
+//! Later ones win: the defaults here, `dagbok.toml`, `DAGBOK__SECTION__KEY`, flags. A key that nobody
+//! knows is an error that says where it stands and which key it is like. Absent on purpose: settings
+//! that change what the log means, such as a pool's size; those are facts, set by command.
+mod error;
+mod keys;
+mod load;
+mod period;
+mod secret;
+mod sections;
+
+pub use error::{ConfigError, Place};
+pub use load::{FILE_NAME, Sources, load};
+pub use period::Period;
+pub use secret::Secret;
+pub use sections::{
+    Config, Executor, IgnoreSyntax, Log, LogFormat, Nats, Processor, Python, Scheduler, Telemetry,
+    Ui,
+};
+
+/// The JSON schema of `dagbok.toml`.
+pub fn schema() -> serde_json::Value {
+    keys::schema().to_value()
+}

@@ -1,0 +1,152 @@
+//! Lays the sources over one another, remembering where each value stands.
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize as _;
+use toml::{Spanned, Table, Value, de::DeTable};
+
+use crate::{
+    Config, ConfigError, Place,
+    keys::{self, Holds},
+};
+
+/// The file's name, where only its folder is known.
+pub const FILE_NAME: &str = "dagbok.toml";
+/// Begins the name of every environment variable that is a key.
+const PREFIX: &str = "DAGBOK__";
+
+/// Where settings come from, least first.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// A file that may be there: the installation's own.
+    pub optional_file: Option<PathBuf>,
+    /// A file that was named and must be there; given, the optional one is not read.
+    pub file: Option<PathBuf>,
+    /// The environment; what does not begin with `DAGBOK__` is passed over.
+    pub environment: Vec<(String, String)>,
+    /// Flags, with the key that each stands for.
+    pub flags: Vec<(&'static str, &'static str, Value)>,
+}
+
+/// Reads the configuration.
+pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
+    let mut layers = Layers { keys: keys::all(), table: Table::new(), places: BTreeMap::new() };
+    match (&sources.file, &sources.optional_file) {
+        (Some(path), _) => layers.file(path, true)?,
+        (None, Some(path)) => layers.file(path, false)?,
+        (None, None) => {}
+    }
+    for (name, text) in &sources.environment {
+        if let Some(rest) = name.strip_prefix(PREFIX) {
+            layers.variable(name, rest, text)?;
+        }
+    }
+    for (flag, key, value) in &sources.flags {
+        layers.set(key, value.clone(), Place::Flag(flag))?;
+    }
+    layers.finish()
+}
+
+struct Layers {
+    keys: BTreeMap<String, Holds>,
+    table: Table,
+    places: BTreeMap<String, Place>,
+}
+
+impl Layers {
+    fn file(&mut self, path: &Path, required: bool) -> Result<(), ConfigError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if !required && error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => {
+                return Err(ConfigError::Unreadable {
+                    path: path.to_owned(),
+                    why: error.to_string(),
+                });
+            }
+        };
+        let place = |span: Option<std::ops::Range<usize>>| {
+            let line =
+                span.map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            Place::File { path: path.to_owned(), line }
+        };
+        let syntax = |error: toml::de::Error| ConfigError::Syntax {
+            place: place(error.span()),
+            why: error.message().to_owned(),
+        };
+        let spans = DeTable::parse(&text).map_err(syntax)?;
+        let values: Table = toml::from_str(&text).map_err(syntax)?;
+        for (section, inside) in values {
+            let section_span = spans
+                .get_ref()
+                .keys()
+                .find(|key| key.get_ref() == section.as_str())
+                .map(Spanned::span);
+            let Value::Table(inside) = inside else {
+                return Err(self.unknown(section, place(section_span)));
+            };
+            let section_keys =
+                spans.get_ref().iter().find(|(key, _)| key.get_ref() == section.as_str());
+            let section_keys = section_keys.and_then(|(_, value)| value.get_ref().as_table());
+            for (key, value) in inside {
+                let span = section_keys
+                    .and_then(|keys| keys.keys().find(|known| known.get_ref() == key.as_str()))
+                    .map(Spanned::span);
+                self.set(&format!("{section}.{key}"), value, place(span.or(section_span.clone())))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn variable(&mut self, name: &str, rest: &str, text: &str) -> Result<(), ConfigError> {
+        let key = rest.to_lowercase().replace("__", ".");
+        let place = Place::Variable(name.to_owned());
+        let as_toml = || toml::from_str::<Table>(&format!("value = {text}")).ok()?.remove("value");
+        let value = match self.keys.get(&key) {
+            Some(Holds::List) if !text.trim_start().starts_with('[') => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Value::Array(items.map(Value::from).collect())
+            }
+            Some(Holds::Text) => Value::from(text),
+            _ => as_toml().unwrap_or_else(|| Value::from(text)),
+        };
+        self.set(&key, value, place)
+    }
+
+    fn set(&mut self, key: &str, value: Value, place: Place) -> Result<(), ConfigError> {
+        let Some((section, name)) = key.split_once('.').filter(|_| self.keys.contains_key(key))
+        else {
+            return Err(self.unknown(key.to_owned(), place));
+        };
+        let section = self.table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+        if let Value::Table(section) = section {
+            section.insert(name.to_owned(), value);
+        }
+        self.places.insert(key.to_owned(), place);
+        Ok(())
+    }
+
+    fn unknown(&self, key: String, place: Place) -> ConfigError {
+        ConfigError::Unknown { place, near: keys::near(&key, &self.keys), key }
+    }
+
+    fn finish(self) -> Result<Config, ConfigError> {
+        let mut track = serde_path_to_error::Track::new();
+        let deserializer =
+            serde_path_to_error::Deserializer::new(Value::Table(self.table), &mut track);
+        Config::deserialize(deserializer).map_err(|error: toml::de::Error| {
+            let path = track.path().to_string();
+            let key = self
+                .places
+                .keys()
+                .find(|key| path.starts_with(key.as_str()))
+                .cloned()
+                .unwrap_or(path);
+            let place = self.places.get(&key).cloned().unwrap_or(Place::Default);
+            ConfigError::BadValue { place, key, why: error.message().to_owned() }
+        })
+    }
+}

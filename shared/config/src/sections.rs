@@ -1,0 +1,244 @@
+//! Every key with its default. The comments are the reference: they become the schema's descriptions.
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Period, Secret};
+
+/// The whole of `dagbok.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The one writer.
+    pub scheduler: Scheduler,
+    /// Who runs tries.
+    pub executor: Executor,
+    /// Who reads DAG files.
+    pub processor: Processor,
+    /// The API.
+    pub ui: Ui,
+    /// Where services that run apart meet.
+    pub nats: Nats,
+    /// The Python that DAG files and tasks run in.
+    pub python: Python,
+    /// Log lines.
+    pub log: Log,
+    /// Figures for the outside.
+    pub telemetry: Telemetry,
+}
+
+/// The one writer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scheduler {
+    /// How long a scheduler may be silent before its stand-by takes over.
+    pub lease: Period,
+    /// How many records may be between two snapshots of its fold.
+    pub snapshot_every: u64,
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self { lease: Period::secs(5), snapshot_every: 50_000 }
+    }
+}
+
+/// Who runs tries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Executor {
+    /// Tries at once; twice the cores, and at least four, where not set.
+    pub slots: Option<u32>,
+    /// Queues to pull from.
+    pub queues: Vec<String>,
+    /// How long work may go unrenewed before it is taken for lost; from `5s` on.
+    pub lease: Period,
+    /// How long tries may go on after the executor was asked to end.
+    pub drain: Period,
+    /// From SIGTERM to SIGKILL.
+    pub kill_grace: Period,
+    /// How long the import of a DAG file may take before a try.
+    pub load_timeout: Period,
+    /// DAG files held loaded at once.
+    pub loaded_files: usize,
+    /// A loaded DAG file unused for this long is let go.
+    pub loaded_idle: Period,
+    /// Environment of every try, over the executor's own.
+    pub env: BTreeMap<String, String>,
+}
+
+impl Default for Executor {
+    fn default() -> Self {
+        Self {
+            slots: None,
+            queues: vec!["default".to_owned()],
+            lease: Period::secs(30),
+            drain: Period::secs(60),
+            kill_grace: Period::secs(5),
+            load_timeout: Period::secs(120),
+            loaded_files: 32,
+            loaded_idle: Period::secs(600),
+            env: BTreeMap::new(),
+        }
+    }
+}
+
+/// How lines of `.airflowignore` are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IgnoreSyntax {
+    /// As in `.gitignore`: Airflow 3's default.
+    #[default]
+    Glob,
+    /// Regular expressions: Airflow 2's default.
+    Regexp,
+}
+
+/// Who reads DAG files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Processor {
+    /// The DAG folder.
+    pub dags: Option<PathBuf>,
+    /// A file that takes longer to parse is stopped, and is an import error.
+    pub parse_timeout: Period,
+    /// How often the folder is walked though nothing was seen to change.
+    pub rescan: Period,
+    /// How long the folder must be quiet before a change is acted on.
+    pub debounce: Period,
+    /// Files parsed at once; the cores, and at most two, where not set.
+    pub parsers: Option<usize>,
+    /// Whether DAGs seen for the first time are paused, where they don't say.
+    pub paused_at_creation: bool,
+    /// How lines of `.airflowignore` are read.
+    pub ignore_syntax: IgnoreSyntax,
+}
+
+impl Default for Processor {
+    fn default() -> Self {
+        Self {
+            dags: None,
+            parse_timeout: Period::secs(30),
+            rescan: Period::secs(30),
+            debounce: Period::millis(200),
+            parsers: None,
+            paused_at_creation: false,
+            ignore_syntax: IgnoreSyntax::Glob,
+        }
+    }
+}
+
+/// The API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ui {
+    /// Where the API listens. Whoever can reach it can do everything: it asks for no password.
+    pub listen: SocketAddr,
+}
+
+impl Default for Ui {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8793)) }
+    }
+}
+
+/// Where services that run apart meet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Nats {
+    /// Servers of one cluster: `nats://host:4222`, `tls://host`.
+    pub urls: Vec<String>,
+    /// The unit of tenancy, of pools and of scale-out.
+    pub namespace: String,
+    /// A user, with `password`.
+    pub user: Option<String>,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// A token.
+    pub token: Option<Secret>,
+    /// The seed of an NKEY.
+    pub nkey_seed: Option<Secret>,
+    /// A `.creds` file.
+    pub creds_file: Option<PathBuf>,
+    /// Who vouches for the server, in PEM.
+    pub ca_file: Option<PathBuf>,
+    /// This client's certificate, in PEM; with `key_file`.
+    pub cert_file: Option<PathBuf>,
+    /// This client's key, in PEM.
+    pub key_file: Option<PathBuf>,
+    /// Copies of every stream that has to be made: 1, 3 or 5.
+    pub replicas: usize,
+    /// The server's monitoring address (`http://127.0.0.1:8222`), from which `doctor` reads its
+    /// durability.
+    pub monitor: Option<String>,
+    /// How long one question to the server may take.
+    pub timeout: Option<Period>,
+}
+
+impl Default for Nats {
+    fn default() -> Self {
+        Self {
+            urls: vec!["nats://127.0.0.1:4222".to_owned()],
+            namespace: "default".to_owned(),
+            user: None,
+            password: None,
+            token: None,
+            nkey_seed: None,
+            creds_file: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            replicas: 1,
+            monitor: None,
+            timeout: None,
+        }
+    }
+}
+
+/// The Python that DAG files and tasks run in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Python {
+    /// The interpreter; the one beside the `dagbok` binary or on the `PATH`, where not set.
+    pub interpreter: Option<PathBuf>,
+    /// A folder with the `dagbok` package, where the interpreter does not have it.
+    pub path: Option<PathBuf>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For eyes on a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// For eyes.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Log lines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// What is logged: `info`, `info,dagbok_scheduler=debug`. `DAGBOK_LOG` goes before it.
+    pub filter: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: LogFormat::Auto }
+    }
+}
+
+/// Figures for the outside.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// Where a service that runs apart serves `/metrics` and `/health`; nowhere where not set.
+    pub metrics_listen: Option<SocketAddr>,
+}
