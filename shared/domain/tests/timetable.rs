@@ -1,4 +1,5 @@
 //! Timetables by example and by property. What a real Airflow says is in `timetable_oracle.rs`.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic says where")]
 use dagbok_domain::timetable::{CompiledSchedule, Limits, Missed, Planned, compile};
 use dagbok_events::{Interval, Micros, Schedule, Timestamp, Timetable};
 use proptest::prelude::*;

@@ -26,7 +26,7 @@ fn schedule(case: &Value) -> Schedule {
     let rule = &case["rule"];
     let expression = || rule[1].as_str().expect("an expression").to_owned();
     let delta = || {
-        let months = i32::try_from(rule[2].as_i64().expect("months")).unwrap();
+        let months = i32::try_from(rule[2].as_i64().expect("months")).expect("a few");
         (Micros::from_secs(rule[1].as_i64().expect("seconds")), months)
     };
     let timetable = match rule[0].as_str().expect("a rule") {
@@ -103,8 +103,8 @@ fn show(answers: &[Option<Interval>]) -> String {
 
 /// The differences, the first ones shown.
 fn report(differences: &[String]) {
-    let shown: String = differences.iter().take(4).map(|line| format!("\n{line}")).collect();
-    assert!(differences.is_empty(), "{} differences, such as{shown}", differences.len());
+    let shown = differences.iter().take(4).map(String::as_str).collect::<Vec<_>>().join("\n");
+    assert!(differences.is_empty(), "{} differences, such as\n{shown}", differences.len());
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn trigger_in(expression: &str, zone: &str) -> Result<CompiledSchedule, String> 
 
 fn intervals_of(expression: &str) -> CompiledSchedule {
     let timetable = Timetable::CronDataInterval { expression: expression.to_owned() };
-    compile(&Schedule { text: None, timetable, timezone: "UTC".to_owned() }).unwrap()
+    compile(&Schedule { text: None, timetable, timezone: "UTC".to_owned() }).expect("read before")
 }
 
 const ALL: Limits = Limits { start_date: None, end_date: None, catchup: true };

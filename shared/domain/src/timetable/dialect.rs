@@ -276,21 +276,17 @@ fn read_part(field: &Field, part: &str, place: usize, set: &mut Set) -> Result<(
         ("l", None) if place == DAY => set.last = true,
         ("*", Some(step)) => span(field, field.min, field.max, step, set),
         (_, step) => {
-            let (low, high) = match range.split_once('-') {
-                Some((low, high)) => {
-                    let high = if place == DAY && high == "l" { "31" } else { high };
-                    let ends = (range_end(field, low)?, range_end(field, high)?);
-                    match ends {
-                        // A range of one value, written as one, is the whole field.
-                        (low, high) if low == high => (field.min, field.max),
-                        // `20-0` runs to the end of a field that begins at 1: nothing is left to wrap to.
-                        (low, high) => (within(field, low)?, high),
-                    }
+            let (low, high) = if let Some((low, high)) = range.split_once('-') {
+                let high = if place == DAY && high == "l" { "31" } else { high };
+                match (range_end(field, low)?, range_end(field, high)?) {
+                    // A range of one value, written as one, is the whole field.
+                    (low, high) if low == high => (field.min, field.max),
+                    // `20-0` runs to the end of a field that begins at 1: nothing is left to wrap to.
+                    (low, high) => (within(field, low)?, high),
                 }
-                None => {
-                    let low = value(field, range)?;
-                    (low, if step.is_some() { field.max } else { low })
-                }
+            } else {
+                let low = value(field, range)?;
+                (low, if step.is_some() { field.max } else { low })
             };
             span(field, low, high, step.unwrap_or(1), set);
         }
