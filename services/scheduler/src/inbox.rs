@@ -38,8 +38,8 @@ pub(crate) async fn open(
                     for delivery in deliveries {
                         match decode_any::<Command>(&delivery.payload) {
                             Ok(command) => {
-                                let received = Received { command, handle: delivery.handle };
-                                if sender.send(received).await.is_err() {
+                                let taken = Received { command, handle: delivery.handle };
+                                if sender.send(taken).await.is_err() {
                                     return;
                                 }
                             }

@@ -1,7 +1,8 @@
 //! The one place that turns records into bytes: MessagePack with named fields.
 //!
 //! Named, because positions break when a field is added in the middle. Every encoder goes through
-//! here so that no positional form slips into a log.
+//! here so that no positional form slips into a log. A large record is compressed: the end of a run of
+//! many tasks must fit in one message. The first bytes tell which form it is.
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::Record;
@@ -20,14 +21,30 @@ pub enum DecodeError {
     Trailing(usize),
 }
 
+/// Records longer than this are compressed, in bytes.
+const COMPRESS_ABOVE: usize = 32 << 10;
+/// The longest record that is unpacked, in bytes: more is no record of ours.
+const UNPACKED_MOST: usize = 64 << 20;
+/// How a Zstandard frame begins; no MessagePack map does.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
 /// Encodes a record.
 pub fn encode(record: &Record) -> Vec<u8> {
-    encode_any(record)
+    let plain = encode_any(record);
+    if plain.len() <= COMPRESS_ABOVE {
+        return plain;
+    }
+    zstd::bulk::compress(&plain, 3).unwrap_or(plain)
 }
 
 /// Decodes a record, all bytes of it.
 pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
-    decode_any(bytes)
+    if !bytes.starts_with(&ZSTD_MAGIC) {
+        return decode_any(bytes);
+    }
+    let plain = zstd::bulk::decompress(bytes, UNPACKED_MOST)
+        .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    decode_any(&plain)
 }
 
 /// Encodes anything of ours that is stored or sent.

@@ -105,7 +105,6 @@ impl MapIndex {
     pub const UNMAPPED: Self = Self(-1);
 
     /// Whether this is a plain task.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
     pub const fn is_unmapped(&self) -> bool {
         self.0 == -1
     }

@@ -2,6 +2,8 @@
 
 /// The largest record, in bytes encoded. NATS' own default stops at 1 MiB.
 pub const RECORD_BYTES: usize = 1 << 20;
+/// The largest DAG as it is stored, in bytes before compression.
+pub const SPEC_BYTES: usize = 4 << 20;
 /// An XCom, a conf or a note above this goes beside the log, in bytes of JSON.
 pub const INLINE_PAYLOAD_BYTES: usize = 4 << 10;
 /// The largest XCom or conf, in bytes of JSON.

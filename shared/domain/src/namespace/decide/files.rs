@@ -151,8 +151,8 @@ fn admit(dag: &RegisteredDag) -> Result<(), ImportError> {
         return refuse("BadSchedule", format!("DAG {}: {error}", spec.dag_id));
     }
     let size = dagbok_events::encode_any(spec).len();
-    if size > limits::RECORD_BYTES - 4_096 {
-        let most = limits::RECORD_BYTES - 4_096;
+    if size > limits::SPEC_BYTES {
+        let most = limits::SPEC_BYTES;
         return refuse(
             "LimitExceeded",
             format!("DAG {} takes {size} bytes stored, at most {most} are taken: shorten its docs or split it", spec.dag_id),
