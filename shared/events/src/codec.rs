@@ -42,7 +42,9 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
     if !bytes.starts_with(&ZSTD_MAGIC) {
         return decode_any(bytes);
     }
-    let plain = zstd::bulk::decompress(bytes, UNPACKED_MOST)
+    let said = zstd::zstd_safe::get_frame_content_size(bytes).ok().flatten();
+    let room = said.and_then(|size| usize::try_from(size).ok()).unwrap_or(UNPACKED_MOST);
+    let plain = zstd::bulk::decompress(bytes, room.min(UNPACKED_MOST))
         .map_err(|error| DecodeError::Malformed(error.to_string()))?;
     decode_any(&plain)
 }
