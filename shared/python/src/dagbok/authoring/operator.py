@@ -192,6 +192,10 @@ class BaseOperator(DependencyMixin, metaclass=BaseOperatorMeta):
         for name in self.template_fields:
             self._depend_on_results(self.__dict__.get(name))
 
+    def _graph_is_done(self) -> None:
+        """Draw no more edges from arguments: the task runs now, and its fields hold values."""
+        self.__dict__["_ready"] = False
+
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
         if self._ready and name in self.template_fields:

@@ -4,7 +4,38 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
+
+
+class Wishes(NamedTuple):
+    """What a function's signature asks for."""
+
+    positional: tuple[str, ...]
+    by_name: frozenset[str]
+    everything: bool
+
+
+@cache
+def wishes(function: Callable[..., Any]) -> Wishes | None:
+    """Read a function's signature, once; None for a builtin that tells none."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        return None
+    return Wishes(
+        tuple(p.name for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD}),
+        frozenset(p.name for p in parameters if p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY}),
+        any(p.kind is p.VAR_KEYWORD for p in parameters),
+    )
+
+
+def wishes_of(function: Callable[..., Any]) -> Wishes | None:
+    """Read a function's signature; of one that can't be a key, each time."""
+    try:
+        return wishes(function)
+    except TypeError:
+        return wishes.__wrapped__(function)
 
 
 def context_arguments(
@@ -18,30 +49,17 @@ def context_arguments(
     A function with `**kwargs` gets the whole context; positional arguments must not stand where the
     context would, as in Airflow.
     """
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except ValueError:  # a builtin that tells no signature
+    asked = wishes_of(function)
+    if asked is None:
         return dict(kwargs)
-    taken = [
-        parameter
-        for parameter in parameters
-        if parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.POSITIONAL_ONLY}
-    ][: len(args)]
-    for parameter in taken:
-        if parameter.name in context and parameter.name not in kwargs:
+    taken = asked.positional[: len(args)]
+    for name in taken:
+        if name in context and name not in kwargs:
             raise ValueError(
-                f"the argument `{parameter.name}` of {getattr(function, '__name__', function)!r} is one that "
+                f"the argument `{name}` of {getattr(function, '__name__', function)!r} is one that "
                 "the context fills in; give it by name, or call it something else"
             )
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        positional = {parameter.name for parameter in taken}
-        return {
-            **{name: context[name] for name in context if name not in positional},
-            **kwargs,
-        }
-    keywords = dict(kwargs)
-    for parameter in parameters[len(taken) :]:
-        by_name = parameter.kind in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}
-        if by_name and parameter.name in context and parameter.name not in keywords:
-            keywords[parameter.name] = context[parameter.name]
-    return keywords
+    if asked.everything:
+        return {**context, **kwargs}
+    wanted = asked.by_name.difference(taken)
+    return {**{name: context[name] for name in wanted if name in context}, **kwargs}

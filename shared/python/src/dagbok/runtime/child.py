@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from dagbok.exceptions import AirflowTaskTerminated
-from dagbok.runtime import interrupts, logs, processes
+from dagbok.runtime import logs, processes
 from dagbok.runtime.frames import FrameError, FrameStream
 from dagbok.runtime.runner import FindDag, run_try
 from dagbok.runtime.supervisor import Supervisor
 
+BLOCKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 EXIT_INTERNAL = 70
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
@@ -52,13 +53,8 @@ def _settle(fds: list[int], parent: int) -> None:
     os.dup2(err, 2)
     os.close(out)
     os.close(err)
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGTERM, interrupts.on_terminate)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     logs.send_to(log)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
     reseed()
 
 

@@ -65,6 +65,12 @@ def disarm_timeout() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def reopen() -> None:
+    """Undo `shut`; for rehearsals before the fork."""
+    global _depth, _waiting
+    _depth, _waiting = 0, None
+
+
 def shut() -> None:
     """From here on no signal interrupts: the result is being told."""
     global _depth, _waiting

@@ -8,22 +8,32 @@ import platform
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from dagbok.authoring.dag import DAG
-from dagbok.authoring.operator import BaseOperator
 from dagbok.loading import load_file, put_first
-from dagbok.runtime import processes
+from dagbok.operators.arguments import wishes_of
+from dagbok.runtime import logs, processes
 from dagbok.runtime.child import set_environment
 from dagbok.runtime.control import Control, Message
-from dagbok.templating.render import has_template
+from dagbok.templating.render import has_template, precompile
 from dagbok.tracebacks import report
 
 Json = dict[str, Any]
 LOAD_TIMEOUT = 300.0
+WARM_SECONDS = 0.3
 
 # What nearly every try uses. Jinja is not among it: see `preload_for`.
-_COMMON = ("json", "logging", "inspect", "random", "dagbok.operators.python", "dagbok.runtime.rendered")
+_COMMON = (
+    "inspect",
+    "json",
+    "logging",
+    "random",
+    "dagbok.models.configuration",
+    "dagbok.operators.python",
+    "dagbok.runtime.rendered",
+)
 
 
 class LoadTimeout(BaseException):
@@ -34,6 +44,7 @@ def preload() -> None:
     """Import what tries need, before anything is forked."""
     for name in _COMMON:
         importlib.import_module(name)
+    logs.install()
 
 
 def ready(started: float, dags: list[str]) -> Json:
@@ -85,21 +96,33 @@ def _load(body: Json) -> dict[str, DAG]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
     sys.stdout.flush()
-    if any(_needs_jinja(task) for dag in dags.values() for task in dag.tasks):
-        importlib.import_module("dagbok.templating.environment")
+    logs.install()  # again: the file may have set up logging
+    for dag in dags.values():
+        _warm(dag)
     return dags
 
 
-def _needs_jinja(task: BaseOperator) -> bool:
-    return any(_holds_template(getattr(task, name, None)) for name in task.template_fields)
+def _warm(dag: DAG) -> None:
+    """Do once what every try would: read signatures, compile templates (up to a limit of time)."""
+    deadline = time.perf_counter() + WARM_SECONDS
+    for task in dag.tasks:
+        if time.perf_counter() > deadline:
+            return
+        function = getattr(task, "python_callable", None)
+        if function is not None:
+            wishes_of(function)
+        for name in task.template_fields:
+            for source in _templates(getattr(task, name, None)):
+                precompile(dag, source)
 
 
-def _holds_template(value: Any) -> bool:
+def _templates(value: Any) -> Iterator[str]:
     if isinstance(value, str):
-        return has_template(value)
-    if isinstance(value, dict):
-        return any(map(_holds_template, value.values()))
-    return isinstance(value, list | tuple | set) and any(map(_holds_template, value))
+        if has_template(value):
+            yield value
+    elif isinstance(value, dict | list | tuple | set):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _templates(item)
 
 
 def _failed(error: BaseException, folder: str, file: str) -> Json:

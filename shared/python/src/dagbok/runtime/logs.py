@@ -17,9 +17,9 @@ MAX_EVENT = 256 * 1024
 class JsonLines(logging.Handler):
     """Writes each record at once; a log that can't be written never fails the task."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._fd = fd
+        self.fd = 2
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record."""
@@ -31,7 +31,7 @@ class JsonLines(logging.Handler):
         view = memoryview(line)
         try:
             while view:
-                view = view[os.write(self._fd, view) :]
+                view = view[os.write(self.fd, view) :]
         except OSError:
             return
 
@@ -68,13 +68,24 @@ def level() -> int:
     return logging.INFO
 
 
-def send_to(fd: int) -> None:
-    """Send the root logger's records to a descriptor, and no longer to the standard streams."""
+_handler = JsonLines()
+
+
+def install() -> None:
+    """Make ours the root logger's handler, in the place of any that write to the standard streams.
+
+    Done before the fork: the child only says where to write.
+    """
     root = logging.getLogger()
     streams = {sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__}
     for handler in list(root.handlers):
-        if isinstance(handler, JsonLines) or getattr(handler, "stream", None) in streams:
+        if handler is _handler or getattr(handler, "stream", None) in streams:
             root.removeHandler(handler)
-    root.addHandler(JsonLines(fd))
+    root.addHandler(_handler)
     root.setLevel(level())
     logging.captureWarnings(True)
+
+
+def send_to(fd: int) -> None:
+    """Send records to this descriptor from now on."""
+    _handler.fd = fd

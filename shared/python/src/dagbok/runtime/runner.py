@@ -68,6 +68,7 @@ def _prepare(details: Json, task: BaseOperator, supervisor: Supervisor) -> Conte
 
 def _run(details: Json, context: Context, supervisor: Supervisor) -> Outcome:
     task: BaseOperator = context["task"]
+    task._graph_is_done()
     task.render_template_fields(context)
     fields = _rendered_fields(task)
     if fields:

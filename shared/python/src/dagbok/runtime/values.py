@@ -37,7 +37,7 @@ def _to(value: Any, what: str, path: str, depth: int) -> Any:
         raise XComNotSerializable(f"{what} is nested deeper than {MAX_DEPTH} levels{_at(path)}, or holds itself")
     if kind is list:
         return [_to(item, what, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
-    if isinstance(value, Mapping):
+    if kind is dict or isinstance(value, Mapping):
         return _mapping(value, what, path, depth)
     return _other(value, what, path, depth)
 

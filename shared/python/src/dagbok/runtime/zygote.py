@@ -12,7 +12,6 @@ import gc
 import os
 import select
 import signal
-import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from typing import Any, NoReturn
 from dagbok import compat
 from dagbok.authoring.dag import DAG
 from dagbok.loading import drop_working_directory, load_file, put_first
-from dagbok.runtime import child, loader, processes
+from dagbok.runtime import child, interrupts, loader, processes
 from dagbok.runtime.control import Control, Message
 from dagbok.runtime.runner import DagMissing
 
@@ -52,27 +51,21 @@ class Zygote:
         self._kept: set[int] = set(self._children.pids())
         self._fence_after: float | None = None
         self._heard = 0.0
-        self._waker, self._wakened = socket.socketpair()
-        self._waker.setblocking(False)
-        self._wakened.setblocking(False)
+        self._poll = select.poll()
+        self._pidfds: dict[int, int] = {}
 
     def serve(self) -> NoReturn:
         """Serve until the executor closes the socket, then end everything and exit."""
-        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda signum, frame: None)
         gc.collect()
         gc.freeze()
-        poll = select.poll()
-        poll.register(self._wakened.fileno(), select.POLLIN)
         while True:
             wants = select.POLLIN | (select.POLLOUT if self._control.backlog else 0)
-            poll.register(self._control.fd, wants)
-            for fd, event in poll.poll(self._patience()):
-                if fd == self._wakened.fileno():
-                    self._wakened.recv(4096)
+            self._poll.register(self._control.fd, wants)
+            for fd, event in self._poll.poll(self._patience()):
+                if fd in self._pidfds:
+                    self._reap(fd)
                 elif event & select.POLLOUT:
                     self._control.flush()
-            self._reap()
             if not self._read():
                 self._end()
             self._fence()
@@ -126,6 +119,7 @@ class Zygote:
             find_dag = self._find_loaded if self._dags is not None else _find_by_import(body)
             child.run_and_exit(message.fds, body.get("env") or {}, body.get("cwd"), parent, find_dag)
         self._tries[pid] = self._by_key[key] = Try(key, pid)
+        self._watch(pid)
         message.close()
         self._control.send({"type": "Forked", "key": key, "pid": pid})
 
@@ -148,6 +142,7 @@ class Zygote:
             self._leave()
             loader.load_and_serve(message, Zygote)
         self._kept.add(pid)
+        self._watch(pid)
         message.close()
 
     def _kill(self, body: Json) -> None:
@@ -165,28 +160,29 @@ class Zygote:
     def _leave(self) -> None:
         """Close, in a forked child, what is the zygote's."""
         self._control.close()
-        self._waker.close()
-        self._wakened.close()
         self._children.close()
+        for fd in self._pidfds:
+            os.close(fd)
 
     # Ends
 
-    def _reap(self) -> None:
-        while True:
-            try:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if ended is None:
-                return
-            finished = self._tries.get(ended.si_pid)
-            if finished is not None:
-                self._finish(finished)
-                continue
-            os.waitpid(ended.si_pid, os.WNOHANG)
-            if ended.si_pid in self._kept:
-                self._kept.discard(ended.si_pid)
-                processes.sweep(self._children, self._known())
+    def _watch(self, pid: int) -> None:
+        """Have the poll wake when a child ends."""
+        fd = os.pidfd_open(pid)
+        self._pidfds[fd] = pid
+        self._poll.register(fd, select.POLLIN)
+
+    def _reap(self, fd: int) -> None:
+        pid = self._pidfds.pop(fd)
+        self._poll.unregister(fd)
+        os.close(fd)
+        finished = self._tries.get(pid)
+        if finished is not None:
+            self._finish(finished)
+            return
+        os.waitpid(pid, 0)
+        self._kept.discard(pid)
+        processes.sweep(self._children, self._known())
 
     def _finish(self, finished: Try) -> None:
         # The group first: until its leader is waited for, the number can't be another's.
@@ -279,10 +275,10 @@ def main() -> NoReturn:
     sys.dont_write_bytecode = True
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-    # A drain goes on after SIGTERM or Ctrl-C: only the end of the control socket ends a zygote.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # A drain goes on after SIGTERM or Ctrl-C: only the end of the control socket ends a zygote. The
+    # handler is the tries', which only have to unblock.
+    signal.pthread_sigmask(signal.SIG_BLOCK, child.BLOCKED)
+    signal.signal(signal.SIGTERM, interrupts.on_terminate)
     compat.activate()
     loader.preload()
     processes.become_subreaper()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dagbok.authoring.dag import DAG
     from dagbok.authoring.operator import BaseOperator
 
 _MARKS = ("{{", "{%", "{#")
@@ -14,6 +15,21 @@ _MARKS = ("{{", "{%", "{#")
 def has_template(value: str) -> bool:
     """Whether text has anything for Jinja to do."""
     return any(mark in value for mark in _MARKS)
+
+
+_precompiled: dict[DAG, dict[str, Any]] = {}
+
+
+def precompile(dag: DAG, source: str) -> None:
+    """Compile a template ahead of the tries that will render it; one that is wrong fails there."""
+    known = _precompiled.setdefault(dag, {})
+    if source in known:
+        return
+    environment = next((template.environment for template in known.values()), None)
+    try:
+        known[source] = (environment or dag.get_template_env()).from_string(source)
+    except Exception:
+        return
 
 
 class Renderer:
@@ -78,8 +94,13 @@ class Renderer:
         elif self._plain_marks and not self._native and not has_template(value) and "\r" not in value:
             return value.removesuffix("\n")  # all that Jinja would do
         else:
-            template = self.environment.from_string(value)
+            template = self._compiled(value)
         return self._rendered(template)
+
+    def _compiled(self, source: str) -> Any:
+        dag = self._operator.dag_or_none
+        ready = _precompiled.get(dag, {}).get(source) if dag is not None and self._environment is None else None
+        return ready or self.environment.from_string(source)
 
     def _rendered(self, template: Any) -> Any:
         if not self._native:
