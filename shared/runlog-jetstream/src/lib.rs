@@ -1,0 +1,68 @@
+//! The primitives on NATS JetStream: what the scheduler, the executors, the processor and the UI
+//! stand on when each is a process of its own, on one machine or on many.
+//!
+//! One namespace is six streams (`dagbok_<ns>_log`, `_inbox`, `_work`, `_blobs`, `_snapshots` and the
+//! bucket `KV_dagbok_<ns>_state`) and core NATS subjects below `dagbok.<ns>.signals`. [`connect`] makes
+//! what is missing, compares what is there with what it needs, and refuses a server that is too old
+//! to keep the words of the ports. Nothing here knows what a payload means.
+mod append;
+mod blobs;
+mod durability;
+mod error;
+mod follow;
+mod health;
+pub mod limits;
+mod link;
+mod log;
+mod names;
+mod pieces;
+mod queue;
+mod read;
+mod settings;
+mod signals;
+mod snapshots;
+mod state;
+mod status;
+mod streams;
+mod version;
+mod watch;
+
+use std::sync::Arc;
+
+use dagbok_runlog::Ports;
+
+pub use durability::Durability;
+pub use error::{ConnectError, LinkFailure};
+pub use health::{Connection, Health};
+pub use settings::{ConnectSettings, Credentials, Storage, Tls};
+pub use version::ServerVersion;
+
+/// Connects to NATS and hands out the namespace's primitives.
+///
+/// Streams that are missing are made; those that are there must keep what was asked. Returns once
+/// the server has answered for all of them. After that the connection is kept, and made again
+/// whenever it is lost, for ever; what is asked of a port meanwhile fails as unavailable.
+pub async fn connect(settings: ConnectSettings) -> Result<(Ports, Connection), ConnectError> {
+    settings.check()?;
+    let link = link::Link::open(&settings).await?;
+    let version = version::check(&link.server_version())?;
+    link.check_payload_limit()?;
+    streams::ensure_all(&link, &settings).await?;
+    tracing::info!(
+        namespace = settings.namespace,
+        server = %version,
+        replicas = settings.replicas,
+        "connected to NATS"
+    );
+    let names = names::Names::new(&settings.namespace);
+    let linearizable = settings.replicas > 1;
+    let ports = Ports {
+        log: Arc::new(log::JetStreamLog::new(Arc::clone(&link), &names)),
+        queues: Arc::new(queue::JetStreamQueues::new(Arc::clone(&link), &names, &settings)),
+        state: Arc::new(state::JetStreamState::new(Arc::clone(&link), &names, linearizable)),
+        blobs: Arc::new(blobs::JetStreamBlobs::new(Arc::clone(&link), &names)),
+        signals: Arc::new(signals::NatsSignals::new(Arc::clone(&link), &names)),
+        snapshots: Arc::new(snapshots::JetStreamSnapshots::new(Arc::clone(&link), &names)),
+    };
+    Ok((ports, Connection::new(link, settings, version)))
+}

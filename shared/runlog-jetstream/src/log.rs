@@ -1,0 +1,203 @@
+//! The run log on a stream.
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use dagbok_runlog::{
+    AppendError, Draft, Entry, PortError, PortResult, ReadBudget, ReadLimit, RunLog, Seq,
+    limits::{MAX_PAYLOAD, check_payload, check_subject},
+};
+use futures::stream::BoxStream;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    append::Writer,
+    error::{AskError, STREAM_NOT_FOUND},
+    follow,
+    limits::{LOOK_AGAIN, READ_AHEAD},
+    link::Link,
+    names::Names,
+    read::{self, Stored},
+};
+
+/// One namespace's log.
+#[derive(Clone)]
+pub(crate) struct JetStreamLog {
+    pub(crate) link: Arc<Link>,
+    pub(crate) stream: String,
+    /// What comes before a draft's subject.
+    root: String,
+    writer: Arc<Writer>,
+    identity: Arc<Identity>,
+}
+
+/// By what a stream that was lost or made anew is told from the one that was there before.
+#[derive(Debug, Default)]
+struct Identity {
+    /// The highest place that was ever seen here.
+    highest: AtomicU64,
+    created: std::sync::OnceLock<String>,
+}
+
+impl fmt::Debug for JetStreamLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JetStreamLog").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+impl JetStreamLog {
+    pub(crate) fn new(link: Arc<Link>, names: &Names) -> Self {
+        let (stream, root) = (names.stream("log"), names.root());
+        let writer = Arc::new(Writer::new(Arc::clone(&link), stream.clone(), root.clone()));
+        Self { link, stream, root, writer, identity: Arc::default() }
+    }
+
+    /// A draft's subject, of a message's.
+    pub(crate) fn subject_of(&self, subject: &str) -> String {
+        subject.strip_prefix(&self.root).unwrap_or(subject).to_owned()
+    }
+
+    /// Remembers that an entry was there.
+    pub(crate) fn saw(&self, seq: Seq) {
+        self.identity.highest.fetch_max(seq.0, Ordering::Relaxed);
+    }
+
+    fn damaged(&self, why: String) -> PortError {
+        PortError::Damaged { what: "log", place: self.stream.clone(), why }
+    }
+
+    /// The error for an entry that is not where it must be.
+    pub(crate) fn gap(&self, due: Seq, found: Seq) -> PortError {
+        self.damaged(format!("entry {due} is missing, the next one is {found}"))
+    }
+
+    /// The last entry's place; damage where the stream has gone back, or is another one.
+    async fn look(&self) -> PortResult<Seq> {
+        #[derive(Deserialize)]
+        struct Info {
+            created: String,
+            state: State,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            last_seq: u64,
+        }
+        let highest = self.identity.highest.load(Ordering::Relaxed);
+        let info: Result<Info, AskError> =
+            self.link.api(&format!("STREAM.INFO.{}", self.stream), &json!({})).await;
+        let Info { created, state: State { last_seq } } = match info {
+            Ok(info) => info,
+            Err(error) if error.is(STREAM_NOT_FOUND) => {
+                return Err(self.damaged(format!("the stream is not there any more; {ADVICE}")));
+            }
+            Err(error) => return Err(error.port("log")),
+        };
+        if last_seq < highest {
+            let why = format!("the last entry is {last_seq}, but {highest} was there; {ADVICE}");
+            return Err(self.damaged(why));
+        }
+        let first = self.identity.created.get_or_init(|| created.clone());
+        if *first != created {
+            let why = format!("it was made at {created}, not at {first} as before; {ADVICE}");
+            return Err(self.damaged(why));
+        }
+        self.saw(Seq(last_seq));
+        Ok(Seq(last_seq))
+    }
+
+    /// Takes found messages over; whether the budget had room for all.
+    fn take(&self, found: Vec<Stored>, taken: &mut Taken) -> PortResult<bool> {
+        for stored in found {
+            if stored.seq != taken.due {
+                return Err(self.gap(taken.due, stored.seq));
+            }
+            if !taken.budget.takes(stored.payload.len()) {
+                return Ok(false);
+            }
+            taken.bytes += stored.payload.len();
+            let subject = self.subject_of(&stored.subject);
+            taken.entries.push(Entry { seq: taken.due, subject, payload: stored.payload });
+            taken.due = taken.due.plus(1);
+        }
+        self.saw(Seq(taken.due.0 - 1));
+        Ok(true)
+    }
+}
+
+/// What to do about a lost stream.
+const ADVICE: &str = "restore the stream from a backup, or start a new namespace";
+
+/// What a read has so far.
+struct Taken {
+    entries: Vec<Entry>,
+    budget: ReadBudget,
+    bytes: usize,
+    due: Seq,
+}
+
+#[async_trait]
+impl RunLog for JetStreamLog {
+    async fn append(&self, expected: Seq, drafts: Vec<Draft>) -> Result<Seq, AppendError> {
+        for draft in &drafts {
+            check_subject("log", &draft.subject)?;
+            check_payload("log", &draft.subject, draft.payload.len())?;
+        }
+        if drafts.is_empty() {
+            return Ok(expected);
+        }
+        let last = self.writer.append(expected, &drafts).await?;
+        self.saw(last);
+        Ok(last)
+    }
+
+    async fn read(&self, after: Seq, limit: ReadLimit) -> PortResult<Vec<Entry>> {
+        let Some(due) = after.0.checked_add(1) else { return Ok(Vec::new()) };
+        let (entries, budget) = (Vec::new(), ReadBudget::new(limit));
+        let mut taken = Taken { entries, budget, bytes: 0, due: Seq(due) };
+        let deadline = Instant::now() + self.link.timeout;
+        loop {
+            let entries = limit.entries.max(1).saturating_sub(taken.entries.len());
+            if entries == 0 {
+                return Ok(taken.entries);
+            }
+            // The server counts subjects and headers too, so it is asked for some more.
+            let bytes = limit.bytes.saturating_sub(taken.bytes).saturating_add(READ_AHEAD);
+            let found = read::batch(&self.link, &self.stream, taken.due, entries, bytes).await;
+            let found = found.map_err(|error| error.port("log"))?;
+            if !found.messages.is_empty() {
+                let ended = found.pending == 0;
+                if !self.take(found.messages, &mut taken)? || ended {
+                    return Ok(taken.entries);
+                }
+                continue;
+            }
+            // A replica may not have the latest yet; the stream's leader does.
+            if !taken.entries.is_empty() || self.look().await? <= after {
+                return Ok(taken.entries);
+            }
+            if Instant::now() >= deadline {
+                return Err(PortError::unavailable("log", "the replicas are behind their leader"));
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn last(&self) -> PortResult<Seq> {
+        self.look().await
+    }
+
+    fn follow(&self, after: Seq) -> BoxStream<'static, PortResult<Vec<Entry>>> {
+        follow::follow(self.clone(), after)
+    }
+
+    fn max_payload(&self) -> usize {
+        MAX_PAYLOAD
+    }
+}

@@ -1,0 +1,292 @@
+//! Queues on work-queue streams: each item on a subject of its own, so that the server itself
+//! refuses a second copy of one that is stored or in flight; a durable consumer for each queue,
+//! whose wait for an acknowledgement is the lease.
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_nats::{
+    HeaderMap, Message, StatusCode,
+    header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+    jetstream::{
+        self,
+        consumer::{AckPolicy, DeliverPolicy, Info, pull},
+    },
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use dagbok_runlog::{
+    Delivery, DeliveryHandle, PortError, PortResult, Published, Queue, QueueSettings, Queues,
+    limits::{check_payload, check_subject},
+};
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    error::{AskError, WRONG_LAST_SEQUENCE},
+    limits::{IN_FLIGHT_PER_QUEUE, LONGEST_SPAN, WAITING_PULLS},
+    link::{API, Link},
+    names::{Names, escape, unescape},
+    settings::ConnectSettings,
+    streams,
+};
+
+/// Families of names that are streams of another kind, or none.
+const RESERVED: [&str; 6] = ["log", "blobs", "snapshots", "state", "signals", "alerts"];
+
+/// All queues of a namespace.
+#[derive(Debug)]
+pub(crate) struct JetStreamQueues {
+    link: Arc<Link>,
+    names: Names,
+    settings: ConnectSettings,
+}
+
+impl JetStreamQueues {
+    pub(crate) fn new(link: Arc<Link>, names: &Names, settings: &ConnectSettings) -> Self {
+        Self { link, names: names.clone(), settings: settings.clone() }
+    }
+}
+
+#[async_trait]
+impl Queues for JetStreamQueues {
+    async fn open(&self, name: &str, settings: QueueSettings) -> PortResult<Arc<dyn Queue>> {
+        let (family, rest) = match name.split_once('.') {
+            Some((family, rest)) => (family, Some(rest)),
+            None => (name, None),
+        };
+        if RESERVED.contains(&family) {
+            let why = format!("the name `{name}`: `{family}` is no family of queues");
+            return Err(PortError::Refused { what: "queue", why });
+        }
+        let family = escape(family);
+        let base = match rest {
+            Some(rest) => format!("{}{family}.{}", self.names.root(), escape(rest)),
+            None => format!("{}{family}", self.names.root()),
+        };
+        let stream = streams::placed(streams::queue_stream(&self.names, &family), &self.settings);
+        let ensured = streams::ensure(&self.link, stream.clone()).await;
+        ensured.map_err(|error| PortError::unavailable("queue", error))?;
+        let shared = Shared {
+            link: Arc::clone(&self.link),
+            consumer: rest.map_or_else(|| family.clone(), escape),
+            stream: stream.name,
+            base,
+            lease: settings.lease.min(LONGEST_SPAN),
+        };
+        shared.ensure_consumer().await?;
+        Ok(Arc::new(JetStreamQueue(Arc::new(shared))))
+    }
+}
+
+/// One queue.
+#[derive(Clone, Debug)]
+struct JetStreamQueue(Arc<Shared>);
+
+struct Shared {
+    link: Arc<Link>,
+    stream: String,
+    consumer: String,
+    /// What comes before an item's key.
+    base: String,
+    lease: Duration,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JetStreamQueue").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn config(&self) -> pull::Config {
+        pull::Config {
+            durable_name: Some(self.consumer.clone()),
+            name: Some(self.consumer.clone()),
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.lease,
+            max_deliver: -1,
+            filter_subject: format!("{}.*", self.base),
+            max_ack_pending: IN_FLIGHT_PER_QUEUE,
+            max_waiting: WAITING_PULLS,
+            ..pull::Config::default()
+        }
+    }
+
+    /// Makes the consumer, or gives the one that is there this lease; checks what comes back.
+    async fn ensure_consumer(&self) -> PortResult<()> {
+        let failed = |error: &dyn fmt::Display| {
+            let (queue, stream) = (&self.consumer, &self.stream);
+            PortError::unavailable("queue", format!("`{queue}` of `{stream}`: {error}"))
+        };
+        let epoch = self.link.ready().await.map_err(|error| failed(&error))?;
+        let making = async {
+            let stream = self.link.jetstream.get_stream_no_info(&self.stream).await;
+            let stream = stream.map_err(|error| failed(&error))?;
+            stream.create_consumer(self.config()).await.map_err(|error| failed(&error))
+        };
+        let consumer = tokio::select! {
+            biased;
+            made = making => made?,
+            () = self.link.status.lost(epoch) => return Err(failed(&AskError::Lost)),
+        };
+        let (asked, got) = (self.config(), &consumer.cached_info().config);
+        if got.ack_wait == asked.ack_wait
+            && got.filter_subject == asked.filter_subject
+            && got.ack_policy == asked.ack_policy
+            && got.max_deliver == asked.max_deliver
+        {
+            return Ok(());
+        }
+        let why = format!("the server keeps another configuration than it was given: {got:?}");
+        Err(PortError::Damaged { what: "queue", place: self.consumer.clone(), why })
+    }
+
+    /// One pull. The server sends what there is; where there is nothing it waits, sends what comes
+    /// first, and ends the request with a word.
+    async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Message>, AskError> {
+        let (link, wait) = (&self.link, wait.min(LONGEST_SPAN));
+        let deadline = Instant::now() + wait + link.timeout;
+        let epoch = link.ready().await?;
+        let inbox = link.client.new_inbox();
+        let mut answers = link.listen(inbox.clone()).await?;
+        let subject = format!("{API}CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer);
+        link.tell(subject, Some(inbox), pull_request(max, wait)).await?;
+        let mut taken = Vec::new();
+        while taken.len() < max {
+            let answer = tokio::select! {
+                biased;
+                answer = answers.next() => answer.ok_or(AskError::Lost),
+                () = link.status.lost(epoch) => Err(AskError::Lost),
+                () = sleep_until(deadline) => Err(AskError::TimedOut(wait + link.timeout)),
+            };
+            match answer.and_then(|answer| sort(answer, &self.consumer)) {
+                Ok(Some(item)) => taken.push(item),
+                Ok(None) => break,
+                // What has come is in our hands whatever became of the rest.
+                Err(_) if !taken.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(taken)
+    }
+
+    fn delivery(self: &Arc<Self>, message: Message) -> PortResult<Delivery> {
+        let context = self.link.jetstream.clone();
+        let message = jetstream::Message { message, context };
+        let odd = |why: &str| PortError::Damaged {
+            what: "queue",
+            place: message.subject.to_string(),
+            why: why.to_owned(),
+        };
+        let info = message.info().map_err(|_| odd("the item came without its place"))?;
+        let key = message.subject.rsplit('.').next().and_then(unescape);
+        let key = key.ok_or_else(|| odd("the key can't be read"))?;
+        let reply =
+            message.reply.as_ref().ok_or_else(|| odd("the item came without an address"))?;
+        Ok(Delivery {
+            key,
+            payload: message.payload.clone(),
+            delivered: u32::try_from(info.delivered).unwrap_or(u32::MAX),
+            handle: Box::new(Lease { link: Arc::clone(&self.link), reply: reply.to_string() }),
+        })
+    }
+}
+
+/// What JetStream takes for a pull that returns what there is, or else waits for the first.
+fn pull_request(max: usize, wait: Duration) -> Bytes {
+    let mut request = json!({ "batch": max, "no_wait": true });
+    let nanoseconds = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+    if nanoseconds > 0 {
+        request["expires"] = Value::from(nanoseconds);
+    }
+    request.to_string().into()
+}
+
+/// Tells an item from the word that ends a pull.
+fn sort(answer: Message, consumer: &str) -> Result<Option<Message>, AskError> {
+    match answer.status {
+        None => Ok(Some(answer)),
+        Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => Ok(None),
+        Some(StatusCode::NO_RESPONDERS) => Err(AskError::NobodyThere(consumer.to_owned())),
+        Some(status) => {
+            let said = answer.description.unwrap_or_default();
+            Err(AskError::Other(format!("the server ends the pull: {status} {said}")))
+        }
+    }
+}
+
+#[async_trait]
+impl Queue for JetStreamQueue {
+    async fn publish(&self, key: &str, payload: Bytes) -> PortResult<Published> {
+        check_payload("queue", key, payload.len())?;
+        let subject = format!("{}.{}", self.0.base, escape(key));
+        check_subject("queue", &subject)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+        match self.0.link.store(&subject, headers, payload).await {
+            Ok(_) => Ok(Published::New),
+            Err(error) if error.is(WRONG_LAST_SEQUENCE) => Ok(Published::AlreadyThere),
+            Err(error) => Err(error.port("queue")),
+        }
+    }
+
+    async fn pull(&self, max: usize, wait: Duration) -> PortResult<Vec<Delivery>> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        let taken = match self.0.pull(max, wait).await {
+            // A server that lost the consumer has the stream still: make it again.
+            Err(AskError::NobodyThere(_)) => {
+                self.0.ensure_consumer().await?;
+                self.0.pull(max, wait).await
+            }
+            taken => taken,
+        };
+        let taken = taken.map_err(|error| error.port("queue"))?;
+        taken.into_iter().map(|message| self.0.delivery(message)).collect()
+    }
+
+    async fn depth(&self) -> PortResult<u64> {
+        let name = format!("CONSUMER.INFO.{}.{}", self.0.stream, self.0.consumer);
+        let info: Info =
+            self.0.link.api(&name, &json!({})).await.map_err(|error| error.port("queue"))?;
+        let in_flight = u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX);
+        Ok(info.num_pending.saturating_add(in_flight))
+    }
+}
+
+/// One delivery's address for words on it. Every word is answered by the server: an executor that
+/// believes its lease renewed must be right.
+struct Lease {
+    link: Arc<Link>,
+    reply: String,
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lease").field(&self.reply).finish()
+    }
+}
+
+impl Lease {
+    async fn say(&self, word: Bytes) -> PortResult<()> {
+        self.link.ask(&self.reply, None, word).await.map(drop).map_err(|error| error.port("queue"))
+    }
+}
+
+#[async_trait]
+impl DeliveryHandle for Lease {
+    async fn ack(&self) -> PortResult<()> {
+        self.say(Bytes::from_static(b"+ACK")).await
+    }
+
+    async fn progress(&self) -> PortResult<()> {
+        self.say(Bytes::from_static(b"+WPI")).await
+    }
+
+    async fn nak(&self, delay: Duration) -> PortResult<()> {
+        let nanoseconds = u64::try_from(delay.min(LONGEST_SPAN).as_nanos()).unwrap_or(u64::MAX);
+        self.say(format!("-NAK {}", json!({ "delay": nanoseconds })).into()).await
+    }
+}
