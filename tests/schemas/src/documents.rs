@@ -1,0 +1,143 @@
+//! Every document of `schemas/`.
+use dagbok_events::{DagSpec, Record};
+use dagbok_protocol::{
+    Answer, Command, Order, Presence, TryLogQuery, TryLogSlice, WorkItem,
+};
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde_json::{Value, json};
+
+fn schema<T: JsonSchema>(title: &str, description: &str) -> Value {
+    let generator = SchemaSettings::draft2020_12().into_generator();
+    let mut value = generator.into_root_schema_for::<T>().to_value();
+    value["title"] = json!(title);
+    value["description"] = json!(description);
+    value
+}
+
+/// Name and content of every file.
+pub fn documents() -> Vec<(&'static str, Value)> {
+    vec![
+        ("events.json", events()),
+        ("dag-spec.json", dag_spec()),
+        ("executor-protocol.json", executor_protocol()),
+        ("openapi.json", openapi()),
+        ("configuration.json", configuration()),
+    ]
+}
+
+fn events() -> Value {
+    schema::<Record>(
+        "Dagbok record",
+        "One entry of the run log. Stored as MessagePack with named fields, where times are integers \
+         (microseconds since the Unix epoch); records above 32 KiB as one Zstandard frame of that. \
+         Variants and optional fields are added; nothing is renamed, retyped or removed.",
+    )
+}
+
+fn dag_spec() -> Value {
+    schema::<DagSpec>(
+        "Dagbok DAG",
+        "A DAG as the parser prints it and as DagRegistered keeps it.",
+    )
+}
+
+fn openapi() -> Value {
+    serde_json::from_str(&dagbok_ui::openapi()).expect("the generator writes JSON")
+}
+
+fn configuration() -> Value {
+    schema::<dagbok_config::Config>(
+        "Dagbok configuration",
+        "dagbok.toml, and DAGBOK__SECTION__KEY in the environment.",
+    )
+}
+
+/// An AsyncAPI 3 document of all that an executor says and hears.
+fn executor_protocol() -> Value {
+    let mut schemas = serde_json::Map::new();
+    let mut add = |name: &str, mut root: Value| {
+        // Definitions are shared by all messages: lifted out, once each.
+        if let Some(Value::Object(defs)) = root.as_object_mut().and_then(|root| root.remove("$defs")) {
+            schemas.extend(defs);
+        }
+        if let Some(root) = root.as_object_mut() {
+            root.remove("$schema");
+        }
+        schemas.insert(name.to_owned(), root);
+    };
+    add("WorkItem", schema::<WorkItem>("WorkItem", "One try to run."));
+    add("Command", schema::<Command>("Command", "To the scheduler's inbox; reports are commands."));
+    add("Answer", schema::<Answer>("Answer", "What became of a command."));
+    add("Order", schema::<Order>("Order", "To one executor."));
+    add("Presence", schema::<Presence>("Presence", "That an executor is there, and what it holds."));
+    add("TryLogQuery", schema::<TryLogQuery>("TryLogQuery", "Asks for a running try's log."));
+    add("TryLogSlice", schema::<TryLogSlice>("TryLogSlice", "A slice of it."));
+    add("LogLine", schema::<dagbok_executor::LogLine>("LogLine", "One line of a try's log."));
+    let mut document = json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Dagbok executor protocol",
+            "version": env!("CARGO_PKG_VERSION"),
+            "license": { "name": "Apache-2.0" },
+            "description": "What a program must speak to run tries. Payloads are MessagePack with named \
+                fields. Subjects stand after `dagbok.<namespace>.`; tokens are percent-escaped."
+        },
+        "defaultContentType": "application/msgpack",
+        "channels": {
+            "work": channel("work.{queue}.{key}", "Work items; pulled, renewed, acknowledged after the last report.", "WorkItem"),
+            "inbox": channel("inbox.{id}", "Commands and reports.", "Command"),
+            "answers": channel("signals.answers.{id}", "What became of a command.", "Answer"),
+            "orders": channel("signals.orders.{executor}", "Orders to one executor.", "Order"),
+            "logs": channel("signals.logs.{executor}", "Requests for a running try's log.", "TryLogQuery"),
+            "presence": channel("state.presence/{executor}", "A key of the keyed state, put every quarter of a lease.", "Presence")
+        },
+        "operations": {
+            "takeWork": operation("receive", "work"),
+            "report": operation("send", "inbox"),
+            "hearAnswer": operation("receive", "answers"),
+            "hearOrder": operation("receive", "orders"),
+            "serveLog": operation("receive", "logs"),
+            "keepPresence": operation("send", "presence")
+        }
+    });
+    rewrite_refs(&mut schemas);
+    let messages: serde_json::Map<String, Value> = ["WorkItem", "Command", "Answer", "Order", "Presence", "TryLogQuery", "TryLogSlice"]
+        .iter()
+        .map(|name| {
+            ((*name).to_owned(), json!({ "name": name, "payload": { "$ref": format!("#/components/schemas/{name}") } }))
+        })
+        .collect();
+    document["components"] = json!({ "schemas": schemas, "messages": messages });
+    document
+}
+
+fn channel(address: &str, description: &str, message: &str) -> Value {
+    json!({
+        "address": address,
+        "description": description,
+        "messages": { message: { "$ref": format!("#/components/messages/{message}") } }
+    })
+}
+
+fn operation(action: &str, channel: &str) -> Value {
+    json!({ "action": action, "channel": { "$ref": format!("#/channels/{channel}") } })
+}
+
+fn rewrite_refs(schemas: &mut serde_json::Map<String, Value>) {
+    for value in schemas.values_mut() {
+        rewrite(value);
+    }
+}
+
+fn rewrite(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Some(name) = text.strip_prefix("#/$defs/") {
+                *text = format!("#/components/schemas/{name}");
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(rewrite),
+        Value::Object(fields) => fields.values_mut().for_each(rewrite),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}

@@ -1,0 +1,69 @@
+//! The two promises about `schemas/`.
+use std::fs;
+
+use dagbok_schemas::{broken_promises, documents, folder, text_of};
+use serde_json::{Value, json};
+
+#[test]
+fn what_is_checked_in_is_current() {
+    for (name, document) in documents() {
+        let path = folder().join(name);
+        let stored = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            stored == text_of(&document),
+            "schemas/{name} is stale; run `cargo run -p dagbok-schemas` and commit it"
+        );
+    }
+}
+
+#[test]
+fn the_events_checked_in_can_still_be_read() {
+    let stored = fs::read_to_string(folder().join("events.json")).expect("schemas/events.json is checked in");
+    let stored: Value = serde_json::from_str(&stored).unwrap();
+    let (_, now) = documents().into_iter().find(|(name, _)| *name == "events.json").unwrap();
+    assert_eq!(broken_promises(&stored, &now), Vec::<String>::new());
+}
+
+fn events() -> Value {
+    documents().into_iter().find(|(name, _)| *name == "events.json").unwrap().1
+}
+
+/// Each of these would make an old log unreadable; each must be noticed.
+#[test]
+fn what_old_logs_cannot_bear_is_noticed() {
+    let old = events();
+    let mut removed = old.clone();
+    removed["$defs"]["TaskQueued"]["properties"].as_object_mut().unwrap().remove("pool");
+    let mut retyped = old.clone();
+    retyped["$defs"]["TaskQueued"]["properties"]["pool_slots"]["type"] = json!("string");
+    let mut demanded = old.clone();
+    demanded["$defs"]["TryLost"]["required"].as_array_mut().unwrap().push(json!("host"));
+    let mut variant_gone = old.clone();
+    variant_gone["$defs"]["Fact"]["oneOf"].as_array_mut().unwrap().remove(3);
+    let mut word_gone = old.clone();
+    word_gone["$defs"]["LostWhy"]["oneOf"].as_array_mut().unwrap().remove(0);
+    let mut def_gone = old.clone();
+    def_gone["$defs"].as_object_mut().unwrap().remove("Usage");
+    for (what, new) in [
+        ("a field removed", removed),
+        ("a field retyped", retyped),
+        ("a field demanded", demanded),
+        ("a fact removed", variant_gone),
+        ("a word removed", word_gone),
+        ("a type removed", def_gone),
+    ] {
+        assert!(!broken_promises(&old, &new).is_empty(), "{what} went unnoticed");
+    }
+}
+
+#[test]
+fn what_only_grows_is_allowed() {
+    let old = events();
+    let mut grown = old.clone();
+    grown["$defs"]["TaskQueued"]["properties"]["hint"] = json!({ "type": "string" });
+    grown["$defs"]["Fact"]["oneOf"].as_array_mut().unwrap().push(json!({
+        "type": "object", "properties": { "TaskCleared": {} }, "required": ["TaskCleared"]
+    }));
+    grown["$defs"]["New"] = json!({ "type": "object" });
+    assert_eq!(broken_promises(&old, &grown), Vec::<String>::new());
+}
