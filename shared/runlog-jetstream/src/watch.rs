@@ -1,13 +1,13 @@
 //! Watching keyed state: a reader of what comes from now on, every delivery counted, so that a change
-//! lost on the way ends the watch instead of being missed.
+//! lost on the way ends the watch instead of being missed. The stream holds one message for each key,
+//! so what is overwritten before it is read is not told; the last change always is.
 use std::collections::BTreeSet;
 
 use async_nats::jetstream::consumer::DeliverPolicy;
-use dagbok_runlog::{Change, PortError, PortResult};
-use futures::{
-    StreamExt as _,
-    stream::{self, BoxStream},
-};
+use dagbok_runlog::{Change, PortError, PortResult, limits::WATCH_BACKLOG};
+use futures::{StreamExt as _, stream::BoxStream};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{error::AskError, follow::Reader, names::prefix_filter, state::JetStreamState};
 
@@ -31,21 +31,42 @@ pub(crate) async fn watch(
 ) -> Result<BoxStream<'static, PortResult<Change>>, AskError> {
     let filter = format!("{}{}", state.root, prefix_filter(&prefix));
     let reader = Reader::open(&state.link, &state.stream, DeliverPolicy::New, filter).await?;
-    let watch = Watch { state, prefix, reader, due: 1, gone: BTreeSet::new() };
-    let batches = stream::unfold(Some(watch), |watch| async move {
-        let mut watch = watch?;
-        match watch.next().await {
-            Ok(changes) => Some((changes.into_iter().map(Ok).collect(), Some(watch))),
-            Err(error) => {
-                watch.reader.close().await;
-                Some((vec![Err(error)], None))
-            }
+    let mut watch = Watch { state, prefix, reader, due: 1, gone: BTreeSet::new() };
+    // One place more than the backlog, for the error that ends it.
+    let (changes, receiver) = mpsc::channel(WATCH_BACKLOG + 1);
+    tokio::spawn(async move {
+        let ended = watch.run(&changes).await;
+        watch.reader.close().await;
+        if let Err(error) = ended {
+            let _ = changes.send(Err(error)).await;
         }
     });
-    Ok(batches.flat_map(stream::iter).boxed())
+    Ok(ReceiverStream::new(receiver).boxed())
 }
 
 impl Watch {
+    /// Tells changes until nobody listens any more.
+    async fn run(&mut self, changes: &mpsc::Sender<PortResult<Change>>) -> PortResult<()> {
+        loop {
+            let news = tokio::select! {
+                biased;
+                () = changes.closed() => return Ok(()),
+                news = self.next() => news?,
+            };
+            for change in news {
+                if changes.capacity() <= 1 {
+                    let why = format!(
+                        "the watcher fell more than {WATCH_BACKLOG} changes behind; watch again"
+                    );
+                    return Err(PortError::unavailable("state", why));
+                }
+                if changes.send(Ok(change)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
     async fn next(&mut self) -> PortResult<Vec<Change>> {
         let messages = self.reader.next().await.map_err(|error| error.port("state"))?;
         let mut changes = Vec::with_capacity(messages.len());

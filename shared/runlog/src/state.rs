@@ -76,7 +76,8 @@ pub trait KeyedState: Send + Sync + fmt::Debug {
     /// Every key that begins with `prefix`, sorted, with its value.
     async fn list(&self, prefix: &str) -> PortResult<Vec<(String, Versioned)>>;
     /// Changes of keys that begin with `prefix`, from when this returns: so watch first, then list,
-    /// and nothing is missed. Vanishing is told within a second. An error ends it; so does falling
-    /// too far behind.
+    /// and nothing is missed. Of a key that changes faster than it is told, only the last change is
+    /// sure to be told. Vanishing is told within a second. An error ends it; so does falling too far
+    /// behind.
     async fn watch(&self, prefix: &str) -> PortResult<BoxStream<'static, PortResult<Change>>>;
 }
