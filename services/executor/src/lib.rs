@@ -1,1 +1,28 @@
-//! dagbok-executor.
+//! The executor: pulls work items, runs each try as a process of its own, and reports what became of it.
+//!
+//! It decides nothing: whether a try is still wanted, and what follows from its end, is the scheduler's
+//! business. What it must do by itself is to end its own tries when it can't renew its lease, so that no
+//! task ever runs twice at once.
+mod attempt;
+mod bundle;
+mod error;
+mod fence;
+mod held;
+mod lease;
+mod log;
+mod oom;
+mod orders;
+mod pull;
+mod reports;
+mod service;
+mod settings;
+mod shared;
+mod stats;
+mod store;
+mod zygote;
+
+pub use error::ExecutorError;
+pub use log::{LogLine, LogSource};
+pub use service::run;
+pub use settings::{BrokerDown, ExecutorSettings, Runner};
+pub use stats::{ExecutorStats, Stretch};

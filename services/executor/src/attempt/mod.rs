@@ -1,0 +1,16 @@
+//! One try, from the work item to its terminal report.
+mod exit;
+mod launch;
+mod null;
+mod phase;
+mod run;
+mod said;
+mod serve;
+mod settle;
+mod startup;
+mod verdict;
+mod wire;
+mod xcom;
+
+pub(crate) use phase::{Phase, PhaseReader};
+pub(crate) use settle::take;

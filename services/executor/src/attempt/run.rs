@@ -1,0 +1,296 @@
+//! Runs one try as a process: prepared, forked, served, watched, judged.
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use dagbok_events::{Digest, Failure, FailureKind, Fault, LogRef, Usage};
+use dagbok_protocol::{ReportBody, WorkItem, limits::INLINE_TRACEBACK_BYTES};
+use serde_json::Value;
+use tokio::{io::BufReader, sync::mpsc};
+
+use super::{
+    exit::{Exit, Patience, Watch},
+    launch::{Launched, launch},
+    phase::{Phase, PhaseTeller},
+    said::Said,
+    serve::Server,
+    settle::{End, Pulled},
+    startup,
+    verdict::{self, Verdict, failure, failure_to_load},
+    xcom::XComs,
+};
+use crate::{
+    Stretch,
+    bundle::BundleFolder,
+    held::{Control, Held, Kill},
+    log::{Early, LiveLog},
+    reports::Pending,
+    shared::Shared,
+    zygote::PlaceError,
+};
+
+/// One try being run.
+pub(crate) struct Running<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) item: &'a WorkItem,
+    pub(crate) held: &'a Arc<Held>,
+    pub(crate) pulled: &'a Pulled,
+    pub(crate) log: Arc<LiveLog>,
+}
+
+/// Why there is no process.
+enum Unstarted {
+    /// It was not to be.
+    Called(End),
+    /// It could not be.
+    Failed(Box<Failure>),
+}
+
+impl Running<'_> {
+    /// To the end; what is returned is still to be reported.
+    pub(crate) async fn run(&self, mut words: mpsc::UnboundedReceiver<Control>) -> End {
+        let prepared = tokio::select! {
+            biased;
+            end = self.called_off(&mut words) => Err(Unstarted::Called(end)),
+            prepared = self.prepare() => prepared,
+        };
+        match prepared {
+            Ok((folder, launched)) => self.supervise(&folder, launched, words).await,
+            Err(Unstarted::Called(end)) => end,
+            Err(Unstarted::Failed(failure)) => self.unstarted(*failure).await,
+        }
+    }
+
+    /// Completes when the try is not to be started any more.
+    async fn called_off(&self, words: &mut mpsc::UnboundedReceiver<Control>) -> End {
+        loop {
+            tokio::select! {
+                () = self.shared.shutdown.started() => return self.hand_back(),
+                word = words.recv() => match word {
+                    Some(Control::Kill(Kill::Order(_) | Kill::Refused(_))) => return End::Silent,
+                    Some(Control::Kill(Kill::Fenced | Kill::Drained)) | None => return self.hand_back(),
+                    Some(Control::Freeze | Control::Thaw) => {}
+                },
+            }
+        }
+    }
+
+    /// A redelivery may be in other hands: only its queue item is handed back then.
+    fn hand_back(&self) -> End {
+        if self.pulled.must_ask { End::Nak } else { End::report(ReportBody::Returned) }
+    }
+
+    async fn prepare(&self) -> Result<(BundleFolder, Launched), Unstarted> {
+        let Self { shared, item, .. } = self;
+        let system = |kind, why: String| Unstarted::Failed(Box::new(failure(kind, Fault::System, why)));
+        let folder = shared.bundles.folder(&item.bundle).await;
+        let folder = folder.map_err(|error| system(FailureKind::CouldNotStart, error.to_string()))?;
+        let conf = startup::conf(item, &shared.store).await;
+        let conf = conf.map_err(|why| system(FailureKind::CouldNotStart, why))?;
+        let startup = self.startup(conf, &folder);
+        let at_once = (!self.pulled.must_ask).then_some(startup.as_slice());
+        let mut launched = launch(shared, item, &folder, &self.log, at_once).await.map_err(|error| match error {
+            PlaceError::Load(error) => Unstarted::Failed(Box::new(failure_to_load(&error, &folder))),
+            PlaceError::Start(why) => system(FailureKind::CouldNotStart, why),
+        })?;
+        if self.pulled.must_ask {
+            launched.startup = startup;
+        }
+        Ok((folder, launched))
+    }
+
+    fn startup(&self, conf: Option<Value>, folder: &Path) -> Vec<u8> {
+        let settings = &self.shared.settings;
+        let folder = folder.to_string_lossy();
+        startup::frame(self.item, conf, &settings.hostname, &folder, self.shared.clock.now())
+    }
+
+    /// There will be no process. A redelivery asks even so whether the try is its own to fail.
+    async fn unstarted(&self, failure: Failure) -> End {
+        if self.pulled.must_ask {
+            let started = self.shared.reporter.report(&self.item.key, self.started(0));
+            let Ok(waiting) = started.send_asking().await else { return End::Nak };
+            if started.answer(waiting).await.is_err() {
+                return End::Silent;
+            }
+        }
+        self.conclude(Verdict::Failed(Box::new(failure)), Said::default(), None, Usage::default()).await
+    }
+
+    fn started(&self, pid: u32) -> ReportBody {
+        let mut inputs = std::collections::BTreeMap::new();
+        inputs.insert("bundle".to_owned(), self.item.bundle.to_string());
+        if let Some(pool) = &self.shared.pool {
+            inputs.insert("python".to_owned(), pool.python());
+        }
+        ReportBody::Started { hostname: self.shared.settings.hostname.clone(), pid, inputs }
+    }
+
+    async fn supervise(
+        &self,
+        folder: &Path,
+        launched: Launched,
+        words: mpsc::UnboundedReceiver<Control>,
+    ) -> End {
+        let Self { shared, item, .. } = self;
+        let Launched { zygote, run_key, pid, exited, stream, startup, pump } = launched;
+        shared.holds.forked(self.held, pid);
+        self.tell_start();
+        let phase = PhaseTeller::new(if self.pulled.must_ask { Phase::Waiting } else { Phase::Running });
+        let settings = &shared.settings;
+        let timeout = item.execution_timeout.map(|limit| limit.to_std() + settings.timeout_grace);
+        let patience = Patience { timeout, grace: settings.kill_grace, overtime: settings.overtime };
+        let log = Arc::clone(&self.log);
+        let watch = Watch { zygote, run_key, pid, exited, words, log: Arc::clone(&log), phase: phase.clone(), patience };
+        let server = Server {
+            key: item.key.clone(),
+            stream: BufReader::new(stream),
+            startup,
+            reporter: shared.reporter.clone(),
+            xcoms: XComs::new(Arc::clone(&shared.ports.state), shared.store.clone()),
+            log,
+            phase: phase.clone(),
+        };
+        let started = shared.reporter.report(&item.key, self.started(pid));
+        let sent = AtomicBool::new(false);
+        let (exit, said, early, ()) = tokio::join!(
+            watch.run(),
+            server.serve(),
+            pump.run(phase.reader(), shared.store.clone()),
+            self.announce(&started, &sent, &phase),
+        );
+        let verdict = verdict::judge(&said, &exit, folder, || shared.oom.claim());
+        if verdict != Verdict::Silent && !sent.load(Ordering::Relaxed) && started.send().await.is_err() {
+            tracing::error!(key = %item.key, "the start of a try can't be reported");
+        }
+        self.say(&verdict, &exit);
+        self.conclude(verdict, said, early, usage(&exit)).await
+    }
+
+    /// Reports the start, and hears whether the try is ours; until then a redelivery waits.
+    async fn announce(&self, started: &Pending<'_>, sent: &AtomicBool, phase: &PhaseTeller) {
+        let mut phases = phase.reader();
+        let asked = async {
+            let Ok(waiting) = started.send_asking().await else { return };
+            sent.store(true, Ordering::Relaxed);
+            match started.answer(waiting).await {
+                Ok(()) => phase.reach(Phase::Running),
+                Err(refusal) => self.held.tell(Control::Kill(Kill::Refused(refusal.message))),
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = phases.reached(Phase::Exited) => {}
+            () = asked => {}
+        }
+        started.forget();
+    }
+
+    fn tell_start(&self) {
+        let stats = &self.shared.settings.stats;
+        stats.tell(Stretch::PullToStart, self.pulled.at.elapsed());
+        stats.tell(Stretch::QueueToStart, self.shared.clock.now().since(self.item.queued_at).to_std());
+    }
+
+    /// Says in the log how it ended, where its own lines may not.
+    fn say(&self, verdict: &Verdict, exit: &Exit) {
+        if let Some(left) = exit.exited.as_ref().map(|exited| exited.leftovers).filter(|left| *left > 0) {
+            self.log.system("warning", format!("{left} processes that the task left behind were killed"));
+        }
+        match verdict {
+            Verdict::Failed(failure) if failure.exception.is_none() => self.log.system("error", failure.message.clone()),
+            Verdict::Lost(why) => self.log.system("error", format!("the try is lost: {why:?}")),
+            _ => {}
+        }
+    }
+
+    /// The terminal report, with the log stored.
+    async fn conclude(&self, verdict: Verdict, said: Said, early: Option<Early>, usage: Usage) -> End {
+        if let (Verdict::Failed(failure), None) = (&verdict, &said.error) {
+            self.tell_failure(failure);
+        }
+        self.shared.logs.end(&self.item.key, &self.log);
+        let Said { xcoms, at: last_word, .. } = said;
+        let log = if matches!(verdict, Verdict::Silent | Verdict::Lost(_)) { None } else { self.log_ref(early).await };
+        let body = match verdict {
+            Verdict::Succeeded => ReportBody::Succeeded { xcoms, usage, log },
+            Verdict::Skipped(message) => ReportBody::Skipped { message, xcoms, usage, log },
+            Verdict::Failed(failure) => {
+                let failure = self.shorten(*failure).await;
+                ReportBody::Failed { failure, xcoms, usage, log }
+            }
+            Verdict::Lost(why) => ReportBody::Lost { why },
+            Verdict::Silent => return End::Silent,
+        };
+        End::Report { body: Box::new(body), last_word }
+    }
+
+    /// A failure that the task's own process could not log, with its traceback.
+    fn tell_failure(&self, failure: &Failure) {
+        if let Some(traceback) = &failure.traceback {
+            for line in traceback.lines() {
+                self.log.system("error", line);
+            }
+        }
+        if failure.exception.is_some() {
+            self.log.system("error", failure.message.clone());
+        }
+    }
+
+    async fn log_ref(&self, early: Option<Early>) -> Option<LogRef> {
+        let extent = self.log.extent();
+        if extent.bytes == 0 {
+            return None;
+        }
+        let (lines, dropped) = self.log.counts();
+        let stored = match early {
+            Some(early) if early.bytes == extent.bytes => early.stored.await.ok(),
+            _ => None,
+        };
+        let stored = match stored {
+            Some(stored) => stored,
+            None => self.store_whole().await,
+        };
+        match stored {
+            Ok(digest) => {
+                let digest = Digest::new(digest).expect("a blob store answers with a digest");
+                Some(LogRef { digest, size: extent.bytes, lines, dropped })
+            }
+            Err(why) => {
+                tracing::error!(key = %self.item.key, why, "a try's log can't be kept");
+                None
+            }
+        }
+    }
+
+    async fn store_whole(&self) -> Result<String, String> {
+        let log = Arc::clone(&self.log);
+        let read = tokio::task::spawn_blocking(move || log.whole()).await.expect("reading a log does not panic");
+        let whole = read.map_err(|error| format!("it can't be read back from the disk: {error}"))?;
+        self.shared.store.put(whole).await
+    }
+
+    /// A traceback that is too long for a record is kept whole beside it.
+    async fn shorten(&self, mut failure: Failure) -> Failure {
+        let Some(whole) = failure.traceback.take_if(|text| text.len() > INLINE_TRACEBACK_BYTES) else { return failure };
+        // The end says most: where it was raised.
+        let from = whole.ceil_char_boundary(whole.len() - INLINE_TRACEBACK_BYTES + 64);
+        let short = format!("… {from} bytes left out\n{}", &whole[from..]);
+        let stored = self.shared.store.put(whole.into_bytes().into()).await;
+        failure.traceback = Some(short);
+        failure.traceback_blob = stored.ok().and_then(|digest| Digest::new(digest).ok());
+        failure
+    }
+}
+
+fn usage(exit: &Exit) -> Usage {
+    exit.exited.as_ref().map_or_else(Usage::default, |exited| Usage {
+        max_rss_bytes: exited.max_rss_bytes,
+        user_us: exited.user_us,
+        system_us: exited.system_us,
+    })
+}

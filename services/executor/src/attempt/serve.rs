@@ -1,0 +1,217 @@
+//! Answers a try's requests over its frames, until its process closes them.
+use std::{sync::Arc, time::Duration};
+
+use dagbok_events::TryKey;
+use dagbok_protocol::{ReportBody, limits::PAYLOAD_BYTES};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
+use tokio::{
+    io::{AsyncWriteExt as _, BufReader},
+    net::UnixStream,
+    time::sleep,
+};
+
+use super::{
+    phase::{Phase, PhaseTeller},
+    said::{Ending, Said, TaskError},
+    wire::{self, FrameError, Incoming},
+    xcom::{Address, RETURN_VALUE, XComs},
+};
+use crate::{log::LiveLog, reports::Reporter};
+
+/// How long after the process' end its frames may stay open in somebody else's hands.
+const EOF_GRACE: Duration = Duration::from_millis(250);
+
+/// The serving end of a try's frames.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// Which try.
+    pub(crate) key: TryKey,
+    /// The frames.
+    pub(crate) stream: BufReader<UnixStream>,
+    /// What is left to send of the first frame.
+    pub(crate) startup: Vec<u8>,
+    /// For values that are pushed.
+    pub(crate) reporter: Reporter,
+    /// For values that are read.
+    pub(crate) xcoms: XComs,
+    /// For what goes wrong.
+    pub(crate) log: Arc<LiveLog>,
+    /// Says when to begin, and is told of the last word.
+    pub(crate) phase: PhaseTeller,
+}
+
+/// An answer: a body, nothing, or an error with its code.
+type Answer = Result<Value, (&'static str, String)>;
+
+#[derive(Deserialize)]
+struct GetXCom {
+    key: String,
+    dag_id: String,
+    run_id: String,
+    task_id: String,
+    #[serde(default)]
+    map_index: Option<i32>,
+    #[serde(default)]
+    include_prior_dates: bool,
+}
+
+#[derive(Deserialize)]
+struct SetXCom {
+    key: String,
+    #[serde(default)]
+    value: Value,
+    dag_id: String,
+    run_id: String,
+    task_id: String,
+    #[serde(default)]
+    map_index: Option<i32>,
+}
+
+#[derive(Deserialize)]
+struct TaskState {
+    state: String,
+}
+
+impl Server {
+    /// Serves until the frames end, or shortly after the process did; returns what was said.
+    pub(crate) async fn serve(mut self) -> Said {
+        let mut said = Said::default();
+        let mut phases = self.phase.reader();
+        let log = Arc::clone(&self.log);
+        let given_up = async {
+            phases.reached(Phase::Exited).await;
+            sleep(EOF_GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            served = self.work(&mut said) => {
+                if let Err(FrameError::Garbled(why)) = served {
+                    log.system("error", format!("the task's process sent what is no request, and is not listened to any more: {why}"));
+                }
+            }
+            () = given_up => {}
+        }
+        said
+    }
+
+    async fn work(&mut self, said: &mut Said) -> Result<(), FrameError> {
+        self.phase.reader().reached(Phase::Running).await;
+        let startup = std::mem::take(&mut self.startup);
+        self.stream.get_mut().write_all(&startup).await?;
+        drop(startup);
+        while let Some(incoming) = wire::read(&mut self.stream).await? {
+            let (id, answer) = match incoming {
+                Incoming::Request { id, body } => (id, self.answer(body, said).await),
+                Incoming::TooLarge { id, bytes, seen } => (id, Err(("GENERIC_ERROR", too_large(bytes, &seen)))),
+            };
+            let frame = match answer {
+                Ok(body) => wire::encode(&(id, body, ())),
+                Err((error, why)) => {
+                    wire::encode(&(id, (), json!({"type": "ErrorResponse", "error": error, "detail": {"message": why}})))
+                }
+            };
+            // First the answer: the process ends while the rest is done.
+            self.stream.get_mut().write_all(&frame).await?;
+            if said.ending.is_some() {
+                self.phase.reach(Phase::Said);
+            }
+        }
+        Ok(())
+    }
+
+    async fn answer(&mut self, mut body: Map<String, Value>, said: &mut Said) -> Answer {
+        let kind = body.remove("type");
+        match kind.as_ref().and_then(Value::as_str).unwrap_or_default() {
+            "GetXCom" => self.get_xcom(fields(body)?).await,
+            "SetXCom" => {
+                let SetXCom { key, value, dag_id, run_id, task_id, map_index } = fields(body)?;
+                self.push(key, Some(value), Address::new(&dag_id, &run_id, &task_id, map_index), said).await
+            }
+            "DeleteXCom" => {
+                let SetXCom { key, dag_id, run_id, task_id, map_index, .. } = fields(body)?;
+                self.push(key, None, Address::new(&dag_id, &run_id, &task_id, map_index), said).await
+            }
+            "GetVariable" => Err(("VARIABLE_NOT_FOUND", not_found("variable", "AIRFLOW_VAR_", body.get("key")))),
+            "GetConnection" => {
+                Err(("CONNECTION_NOT_FOUND", not_found("connection", "AIRFLOW_CONN_", body.get("conn_id"))))
+            }
+            // Where they will be kept is not decided; the task goes on without.
+            "SetRenderedFields" => Ok(Value::Null),
+            "TaskError" => {
+                said.error = Some(fields::<TaskError>(body)?);
+                Ok(Value::Null)
+            }
+            "SucceedTask" => Ok(end(said, Ending::Succeeded)),
+            "RetryTask" => Ok(end(said, Ending::Failed)),
+            "TaskState" => match fields::<TaskState>(body)?.state.as_str() {
+                "failed" => Ok(end(said, Ending::Failed)),
+                "skipped" | "removed" => Ok(end(said, Ending::Skipped)),
+                other => Err(("GENERIC_ERROR", format!("no try ends as `{other}`"))),
+            },
+            other => Err(("GENERIC_ERROR", format!("`{other}` is not supported yet"))),
+        }
+    }
+
+    async fn get_xcom(&mut self, asked: GetXCom) -> Answer {
+        let GetXCom { key, dag_id, run_id, task_id, map_index, include_prior_dates } = asked;
+        let value = match Address::new(&dag_id, &run_id, &task_id, map_index) {
+            Some(from) => {
+                let own = from.is_own(&self.key);
+                self.xcoms.get(&from, &key, own).await.map_err(|why| ("GENERIC_ERROR", why))?
+            }
+            None => Value::Null,
+        };
+        if value.is_null() && include_prior_dates {
+            let why = format!("the XCom `{key}` is not in this run, and include_prior_dates is not supported yet");
+            return Err(("GENERIC_ERROR", why));
+        }
+        Ok(json!({"type": "XComResult", "key": key, "value": value}))
+    }
+
+    /// A value goes to the inbox before the task hears of it; the returned one goes with the last report.
+    async fn push(&mut self, key: String, value: Option<Value>, to: Option<Address>, said: &mut Said) -> Answer {
+        let generic = |why: String| ("GENERIC_ERROR", why);
+        if !to.is_some_and(|to| to.is_own(&self.key)) {
+            return Err(generic(format!("the XCom `{key}` is another task's: a task can change only its own")));
+        }
+        let packed = self.xcoms.pack(&key, value.as_ref()).await.map_err(generic)?;
+        said.xcoms.retain(|one| one.key != key);
+        said.xcoms.push(packed.clone());
+        if key != RETURN_VALUE {
+            let sent = self.reporter.report(&self.key, ReportBody::XCom(packed)).send().await;
+            // Dropped here midway, it goes with the last report instead: pushing twice changes nothing.
+            said.xcoms.retain(|one| one.key != key);
+            sent.map_err(|error| generic(error.to_string()))?;
+        }
+        self.xcoms.remember(key, value);
+        Ok(Value::Null)
+    }
+}
+
+fn fields<T: DeserializeOwned>(body: Map<String, Value>) -> Result<T, (&'static str, String)> {
+    serde_json::from_value(Value::Object(body)).map_err(|error| ("GENERIC_ERROR", format!("the request is not understood: {error}")))
+}
+
+/// The first word counts.
+fn end(said: &mut Said, ending: Ending) -> Value {
+    if said.ending.is_none() {
+        said.ending = Some(ending);
+        said.at = Some(std::time::Instant::now());
+    }
+    Value::Null
+}
+
+fn not_found(what: &str, prefix: &str, name: Option<&Value>) -> String {
+    let name = name.and_then(Value::as_str).unwrap_or_default();
+    let variable = format!("{prefix}{}", name.to_uppercase());
+    format!("there is no {what} `{name}`: set the environment variable {variable} for the executor")
+}
+
+fn too_large(bytes: usize, seen: &Map<String, Value>) -> String {
+    let limit = PAYLOAD_BYTES >> 20;
+    match (seen.get("type").and_then(Value::as_str), seen.get("key").and_then(Value::as_str)) {
+        (Some("SetXCom"), Some(key)) => format!("the XCom `{key}` has {bytes} bytes; the limit is {limit} MiB"),
+        (kind, _) => format!("the request `{}` has {bytes} bytes; the limit is {limit} MiB", kind.unwrap_or("?")),
+    }
+}

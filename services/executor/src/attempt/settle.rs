@@ -1,0 +1,149 @@
+//! Takes a delivery up, and sees to it that its end is known before its item is gone.
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use dagbok_events::{FailureKind, Fault, Usage, decode_any};
+use dagbok_protocol::{ReportBody, WorkItem};
+use dagbok_runlog::{Delivery, PortError};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{null, run::Running, verdict::failure};
+use crate::{
+    ExecutorStats, Runner, Stretch,
+    held::Held,
+    shared::{Shared, since_boot},
+    store::Backoff,
+};
+
+/// How soon an item that can't be read here may come to another executor, perhaps a newer one.
+const UNREADABLE_DELAY: Duration = Duration::from_secs(30);
+
+/// How a try came here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pulled {
+    /// When.
+    pub(crate) at: Instant,
+    /// Whether somebody else may have it as well: then the scheduler is asked first.
+    pub(crate) must_ask: bool,
+}
+
+/// What is still to be done when a try is over.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// Say this; then the item is done with.
+    Report {
+        /// What.
+        body: Box<ReportBody>,
+        /// When the task's process said how it ended, where it did.
+        last_word: Option<Instant>,
+    },
+    /// Say nothing; the item is done with.
+    Silent,
+    /// The item is for somebody else.
+    Nak,
+}
+
+impl End {
+    /// An end that no process had a word in.
+    pub(crate) fn report(body: ReportBody) -> Self {
+        Self::Report { body: Box::new(body), last_word: None }
+    }
+}
+
+/// Runs what was delivered, to the very end.
+pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSemaphorePermit) {
+    let item: WorkItem = match decode_any(&delivery.payload) {
+        Ok(item) => item,
+        Err(error) => {
+            tracing::error!(key = delivery.key, %error, "a work item can't be read here and is handed back");
+            drop(delivery.handle.nak(UNREADABLE_DELAY).await);
+            return;
+        }
+    };
+    let pulled_at = since_boot();
+    let Some((held, words)) = shared.holds.take(&item.key, delivery.handle) else {
+        tracing::debug!(key = %item.key, "delivered again while in hand");
+        return;
+    };
+    ExecutorStats::count(&shared.settings.stats.pulled);
+    let stale = shared.settings.fencing && shared.fence.lock().is_stale(pulled_at);
+    let pulled = Pulled { at: Instant::now(), must_ask: delivery.delivered > 1 || stale };
+    let end = match shared.settings.runner {
+        Runner::Null => null::run(&shared, &item).await,
+        Runner::Python => {
+            let log = shared.logs.begin(&item.key);
+            let running = Running { shared: &shared, item: &item, held: &held, pulled: &pulled, log: Arc::clone(&log) };
+            let end = running.run(words).await;
+            shared.logs.end(&item.key, &log);
+            end
+        }
+    };
+    settle(&shared, &held, end, slot).await;
+    shared.holds.release(&item.key);
+    shared.tell_slots();
+}
+
+async fn settle(shared: &Shared, held: &Held, end: End, slot: OwnedSemaphorePermit) {
+    match end {
+        End::Nak => {
+            drop(held.handle().nak(Duration::ZERO).await);
+            return;
+        }
+        End::Silent => ExecutorStats::count(&shared.settings.stats.dropped),
+        End::Report { body, last_word } => {
+            count(&shared.settings.stats, &body);
+            report(shared, held, *body).await;
+            if let Some(last_word) = last_word {
+                shared.settings.stats.tell(Stretch::HandOff, last_word.elapsed());
+            }
+        }
+    }
+    // The slot is free before the item is gone: the next one need not wait for that.
+    drop(slot);
+    shared.tell_slots();
+    acknowledge(held).await;
+}
+
+/// Until it is in the inbox. A report that the inbox won't ever take is replaced by one that says so.
+async fn report(shared: &Shared, held: &Held, body: ReportBody) {
+    let reporter = &shared.reporter;
+    let Err(error) = reporter.report(&held.key, body).send().await else { return };
+    tracing::error!(key = %held.key, %error, "a terminal report breaks a limit");
+    let failure = failure(FailureKind::Executor, Fault::System, error.to_string());
+    let body = ReportBody::Failed { failure, xcoms: vec![], usage: Usage::default(), log: None };
+    if let Err(error) = reporter.report(&held.key, body).send().await {
+        tracing::error!(key = %held.key, %error, "a try's end can't be reported");
+    }
+}
+
+async fn acknowledge(held: &Held) {
+    let mut backoff = Backoff::default();
+    loop {
+        match held.handle().ack().await {
+            Ok(()) => return,
+            Err(error @ PortError::Unavailable { .. }) => {
+                if backoff.is_worth_telling() {
+                    tracing::warn!(key = %held.key, %error, "a work item is not acknowledged yet");
+                }
+            }
+            // It comes again, and is refused then: its report is safe.
+            Err(error) => {
+                tracing::warn!(key = %held.key, %error, "a work item can't be acknowledged");
+                return;
+            }
+        }
+        backoff.pause().await;
+    }
+}
+
+fn count(stats: &ExecutorStats, body: &ReportBody) {
+    match body {
+        ReportBody::Succeeded { .. } => ExecutorStats::count(&stats.succeeded),
+        ReportBody::Failed { .. } => ExecutorStats::count(&stats.failed),
+        ReportBody::Skipped { .. } => ExecutorStats::count(&stats.skipped),
+        ReportBody::Lost { .. } => ExecutorStats::count(&stats.lost),
+        ReportBody::Returned | ReportBody::Started { .. } | ReportBody::XCom(_) => {}
+    }
+}

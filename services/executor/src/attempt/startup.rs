@@ -1,0 +1,149 @@
+//! The first frame of a try: what to run, and what its context says. Field for field as Airflow's.
+use dagbok_events::{Payload, RunType};
+use dagbok_protocol::WorkItem;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::wire::{self, Stamp};
+use crate::store::Store;
+
+#[derive(Serialize)]
+#[serde(tag = "type")]
+enum Body<'a> {
+    StartupDetails(Box<StartupDetails<'a>>),
+}
+
+#[derive(Serialize)]
+struct StartupDetails<'a> {
+    ti: TaskInstance<'a>,
+    dag_rel_path: &'a str,
+    bundle_info: BundleInfo<'a>,
+    start_date: Stamp,
+    sentry_integration: &'static str,
+    ti_context: TiContext<'a>,
+    execution_timeout_us: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct TaskInstance<'a> {
+    id: String,
+    dag_id: &'a str,
+    run_id: &'a str,
+    task_id: &'a str,
+    map_index: i32,
+    try_number: u16,
+    hostname: &'a str,
+    queue: &'a str,
+    pool: &'a str,
+}
+
+#[derive(Serialize)]
+struct BundleInfo<'a> {
+    name: &'static str,
+    version: Option<&'a str>,
+    path: &'a str,
+}
+
+#[derive(Serialize)]
+struct TiContext<'a> {
+    dag_run: DagRun<'a>,
+    max_tries: u16,
+    task_reschedule_count: u32,
+    variables: [(); 0],
+    connections: [(); 0],
+    should_retry: bool,
+    upstream_map_indexes: std::collections::BTreeMap<(), ()>,
+}
+
+#[derive(Serialize)]
+struct DagRun<'a> {
+    dag_id: &'a str,
+    run_id: &'a str,
+    logical_date: Option<Stamp>,
+    data_interval_start: Option<Stamp>,
+    data_interval_end: Option<Stamp>,
+    run_after: Stamp,
+    start_date: Option<Stamp>,
+    end_date: Option<Stamp>,
+    run_type: &'static str,
+    state: &'static str,
+    conf: Option<Value>,
+    triggering_user_name: Option<&'a str>,
+    note: Option<&'a str>,
+    clear_number: u32,
+    partition_key: Option<&'a str>,
+}
+
+const fn run_type(kind: RunType) -> &'static str {
+    match kind {
+        RunType::Manual => "manual",
+        RunType::Scheduled => "scheduled",
+        RunType::Backfill => "backfill",
+        RunType::AssetTriggered => "asset_triggered",
+    }
+}
+
+/// The run's conf; an error where its blob is not there or is no JSON.
+pub(crate) async fn conf(item: &WorkItem, store: &Store) -> Result<Option<Value>, String> {
+    let text = match &item.run.conf {
+        None => return Ok(None),
+        Some(Payload::Inline(text)) => text.clone().into_bytes().into(),
+        Some(Payload::Blob { digest, .. }) => store.get(digest.as_str()).await?,
+    };
+    serde_json::from_slice(&text).map(Some).map_err(|error| format!("the run's conf is no JSON: {error}"))
+}
+
+/// The frame, encoded.
+pub(crate) fn frame(
+    item: &WorkItem,
+    conf: Option<Value>,
+    hostname: &str,
+    folder: &str,
+    now: dagbok_events::Timestamp,
+) -> Vec<u8> {
+    let (key, run) = (&item.key, &item.run);
+    let details = StartupDetails {
+        ti: TaskInstance {
+            id: dagbok_runtime::fresh_id(),
+            dag_id: key.dag_id.as_str(),
+            run_id: key.run_id.as_str(),
+            task_id: key.task_id.as_str(),
+            map_index: key.map_index.0,
+            try_number: key.try_number.get(),
+            hostname,
+            queue: item.queue.as_str(),
+            pool: item.pool.as_str(),
+        },
+        dag_rel_path: &item.file,
+        bundle_info: BundleInfo { name: "dags", version: Some(item.bundle.as_str()), path: folder },
+        start_date: Stamp(now),
+        sentry_integration: "",
+        ti_context: TiContext {
+            dag_run: DagRun {
+                dag_id: key.dag_id.as_str(),
+                run_id: key.run_id.as_str(),
+                logical_date: run.logical_date.map(Stamp),
+                data_interval_start: run.data_interval.map(|interval| Stamp(interval.start)),
+                data_interval_end: run.data_interval.map(|interval| Stamp(interval.end)),
+                run_after: Stamp(run.run_after),
+                start_date: run.start_date.map(Stamp),
+                end_date: None,
+                run_type: run_type(run.run_type),
+                state: "running",
+                conf,
+                triggering_user_name: run.triggered_by.as_deref(),
+                note: run.note.as_deref(),
+                clear_number: 0,
+                partition_key: None,
+            },
+            max_tries: item.max_tries,
+            task_reschedule_count: 0,
+            variables: [],
+            connections: [],
+            should_retry: item.will_retry,
+            upstream_map_indexes: std::collections::BTreeMap::new(),
+        },
+        execution_timeout_us: item.execution_timeout.map(|limit| limit.0),
+    };
+    wire::encode(&(0, Body::StartupDetails(Box::new(details)), ()))
+}

@@ -1,0 +1,167 @@
+//! What a try's end means: its own last word first, then what was done to it, then what the kernel says.
+use std::path::Path;
+
+use dagbok_events::{Failure, FailureKind, Fault, LostWhy};
+use dagbok_protocol::limits::MESSAGE_BYTES;
+use nix::sys::signal::Signal;
+
+use super::{
+    exit::Exit,
+    said::{Ending, Said, TaskError},
+};
+use crate::{
+    held::Kill,
+    zygote::{Exited, LoadError},
+};
+
+/// A try's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It succeeded.
+    Succeeded,
+    /// It failed; the traceback is whole yet.
+    Failed(Box<Failure>),
+    /// Its code said to skip.
+    Skipped(String),
+    /// It is gone with no word, by no fault of its own.
+    Lost(LostWhy),
+    /// Nobody wants to hear of it.
+    Silent,
+}
+
+/// Judges. `oom` says whether the kernel killed for memory, and is asked only where that would explain it.
+pub(crate) fn judge(said: &Said, exit: &Exit, folder: &Path, oom: impl FnOnce() -> bool) -> Verdict {
+    if let Some(Kill::Order(_) | Kill::Refused(_)) = &exit.kill {
+        return Verdict::Silent;
+    }
+    let terminated = said.error.as_ref().is_some_and(|error| error.kind == "terminated");
+    match said.ending {
+        Some(Ending::Succeeded) => return Verdict::Succeeded,
+        Some(Ending::Skipped) => {
+            let message = said.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+            return Verdict::Skipped(cut(message));
+        }
+        Some(Ending::Failed) if !terminated => return failed(failure_said(said, folder)),
+        Some(Ending::Failed) | None => {}
+    }
+    match exit.kill {
+        Some(Kill::Drained) => return Verdict::Lost(LostWhy::Drained),
+        Some(Kill::Fenced) => return Verdict::Lost(LostWhy::Fenced),
+        _ => {}
+    }
+    let Some(exited) = &exit.exited else { return Verdict::Lost(LostWhy::NotHeld) };
+    if exited.fenced {
+        return Verdict::Lost(LostWhy::Fenced);
+    }
+    if exit.timed_out {
+        let message = "the task took longer than its execution_timeout, and was ended by the executor".to_owned();
+        return failed(Failure { signal: exited.signal, ..failure(FailureKind::Timeout, Fault::User, message) });
+    }
+    if terminated {
+        let signal = Signal::SIGTERM as i32;
+        let message = "the task was ended by SIGTERM, which Dagbok did not send".to_owned();
+        return failed(Failure { signal: Some(signal), ..failure(FailureKind::Signal, Fault::System, message) });
+    }
+    if said.error.is_some() {
+        return failed(failure_said(said, folder));
+    }
+    failed(failure_seen(exited, exit.killed, oom))
+}
+
+fn failed(failure: Failure) -> Verdict {
+    Verdict::Failed(Box::new(failure))
+}
+
+/// A failure with nothing but its kind and message.
+pub(crate) fn failure(kind: FailureKind, fault: Fault, message: String) -> Failure {
+    Failure {
+        kind,
+        fault,
+        message: cut(message),
+        exception: None,
+        traceback: None,
+        traceback_blob: None,
+        file: None,
+        line: None,
+        signal: None,
+        exit_code: None,
+        retryable: true,
+    }
+}
+
+/// A DAG file that did not load.
+pub(crate) fn failure_to_load(error: &LoadError, folder: &Path) -> Failure {
+    let message = format!("the DAG file could not be loaded: {}: {}", error.exception, error.message);
+    Failure {
+        exception: some(&error.exception),
+        traceback: some(&error.traceback),
+        file: error.file.as_deref().map(|file| within(file, folder)),
+        line: error.line,
+        ..failure(FailureKind::ImportError, Fault::User, message)
+    }
+}
+
+fn failure_said(said: &Said, folder: &Path) -> Failure {
+    let unsaid = || TaskError { message: "the task failed and did not say why".to_owned(), ..TaskError::default() };
+    let error = said.error.clone().unwrap_or_else(unsaid);
+    let kind = match error.kind.as_str() {
+        "timeout" => FailureKind::Timeout,
+        "import_error" => FailureKind::ImportError,
+        _ if error.exception == "MemoryError" => FailureKind::OutOfMemory,
+        _ => FailureKind::Exception,
+    };
+    let message = if error.message.is_empty() { error.exception.clone() } else { error.message };
+    Failure {
+        exception: some(&error.exception),
+        traceback: some(&error.traceback),
+        file: error.file.as_deref().map(|file| within(file, folder)),
+        line: error.line,
+        retryable: error.kind != "fail_without_retry",
+        ..failure(kind, Fault::User, message)
+    }
+}
+
+fn failure_seen(exited: &Exited, killed: bool, oom: impl FnOnce() -> bool) -> Failure {
+    let Some(signal) = exited.signal else {
+        let code = exited.exit_code.unwrap_or_default();
+        let message = format!("the process ended with exit code {code} before its task did");
+        return Failure { exit_code: Some(code), ..failure(FailureKind::Exit, Fault::User, message) };
+    };
+    let name = Signal::try_from(signal).map_or_else(|_| signal.to_string(), |signal| signal.as_str().to_owned());
+    let peak = exited.max_rss_bytes >> 20;
+    let (kind, fault, message) = if signal == Signal::SIGKILL as i32 && !killed && oom() {
+        let message = format!("the kernel killed the process for want of memory; it had used up to {peak} MiB");
+        (FailureKind::OutOfMemory, Fault::User, message)
+    } else {
+        let fault = if is_a_crash(signal) { Fault::User } else { Fault::System };
+        (FailureKind::Signal, fault, format!("the process was ended by the signal {name}"))
+    };
+    Failure { signal: Some(signal), ..failure(kind, fault, message) }
+}
+
+/// Signals that a process brings upon itself.
+fn is_a_crash(signal: i32) -> bool {
+    [Signal::SIGSEGV, Signal::SIGABRT, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGSYS, Signal::SIGTRAP, Signal::SIGXCPU, Signal::SIGXFSZ]
+        .iter()
+        .any(|one| *one as i32 == signal)
+}
+
+/// A path within the bundle where it lies there, otherwise as it is.
+fn within(file: &str, folder: &Path) -> String {
+    Path::new(file).strip_prefix(folder).map_or_else(|_| file.to_owned(), |path| path.to_string_lossy().into_owned())
+}
+
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn cut(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES {
+        message.truncate(message.floor_char_boundary(MESSAGE_BYTES - 4));
+        message.push('…');
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! What tasks hand on: read from the keyed state, pushed as reports, and a try's own at once.
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use dagbok_events::{DagId, Digest, MapIndex, Payload, RunId, TaskId, TryKey};
+use dagbok_protocol::{
+    XComValue,
+    limits::{INLINE_PAYLOAD_BYTES, PAYLOAD_BYTES},
+    names,
+};
+use dagbok_runlog::{KeyedState, PortError};
+use serde_json::Value;
+
+use crate::store::{Backoff, Store};
+
+/// The key of what a task returned.
+pub(crate) const RETURN_VALUE: &str = "return_value";
+
+/// Whose value is asked for. Ids that no task can have are no error: nothing has been pushed there.
+#[derive(Debug)]
+pub(crate) struct Address {
+    dag_id: DagId,
+    run_id: RunId,
+    task_id: TaskId,
+    map_index: MapIndex,
+}
+
+impl Address {
+    /// From a request's fields; `None` where they can't be ids.
+    pub(crate) fn new(dag_id: &str, run_id: &str, task_id: &str, map_index: Option<i32>) -> Option<Self> {
+        Some(Self {
+            dag_id: DagId::new(dag_id).ok()?,
+            run_id: RunId::new(run_id).ok()?,
+            task_id: TaskId::new(task_id).ok()?,
+            map_index: map_index.map_or(MapIndex::UNMAPPED, MapIndex),
+        })
+    }
+
+    /// Whether that is the task of this try.
+    pub(crate) fn is_own(&self, key: &TryKey) -> bool {
+        (&self.dag_id, &self.run_id, &self.task_id, self.map_index)
+            == (&key.dag_id, &key.run_id, &key.task_id, key.map_index)
+    }
+}
+
+/// What one try pushed, over what others did.
+#[derive(Debug)]
+pub(crate) struct XComs {
+    state: Arc<dyn KeyedState>,
+    store: Store,
+    own: BTreeMap<String, Option<Value>>,
+}
+
+impl XComs {
+    /// Nothing pushed yet.
+    pub(crate) fn new(state: Arc<dyn KeyedState>, store: Store) -> Self {
+        Self { state, store, own: BTreeMap::new() }
+    }
+
+    /// A value's form in a report: inline where small, beside the log where large; an error above the limit.
+    pub(crate) async fn pack(&self, key: &str, value: Option<&Value>) -> Result<XComValue, String> {
+        let key = key.to_owned();
+        let Some(value) = value else { return Ok(XComValue { key, value: None }) };
+        let text = value.to_string();
+        let size = text.len();
+        if size > PAYLOAD_BYTES {
+            return Err(format!("the XCom `{key}` has {size} bytes of JSON; the limit is {PAYLOAD_BYTES}"));
+        }
+        if size <= INLINE_PAYLOAD_BYTES {
+            return Ok(XComValue { key, value: Some(Payload::Inline(text)) });
+        }
+        let digest = self.store.put(Bytes::from(text)).await;
+        let digest = digest.map_err(|why| format!("the XCom `{key}` can't be stored: {why}"))?;
+        let digest = Digest::new(digest).expect("a blob store answers with a digest");
+        Ok(XComValue { key, value: Some(Payload::Blob { digest, size: size as u64 }) })
+    }
+
+    /// The try can read its own value from now on.
+    pub(crate) fn remember(&mut self, key: String, value: Option<Value>) {
+        self.own.insert(key, value);
+    }
+
+    /// A value; JSON's null where there is none. Waits for as long as the broker is away.
+    pub(crate) async fn get(&self, from: &Address, key: &str, own: bool) -> Result<Value, String> {
+        if own && let Some(value) = self.own.get(key) {
+            return Ok(value.clone().unwrap_or_default());
+        }
+        let place = names::xcom_key(&from.dag_id, &from.run_id, &from.task_id, from.map_index, key);
+        let mut backoff = Backoff::default();
+        let found = loop {
+            match self.state.get(&place).await {
+                Ok(found) => break found,
+                Err(error @ PortError::Unavailable { .. }) => {
+                    if backoff.is_worth_telling() {
+                        tracing::warn!(%error, "an XCom can't be read; trying again");
+                    }
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+            backoff.pause().await;
+        };
+        let Some(found) = found else { return Ok(Value::Null) };
+        let payload = serde_json::from_slice(&found.value);
+        let text = match payload.map_err(|error| format!("the XCom `{key}` is stored wrongly: {error}"))? {
+            Payload::Inline(text) => Bytes::from(text),
+            Payload::Blob { digest, .. } => self.store.get(digest.as_str()).await?,
+        };
+        serde_json::from_slice(&text).map_err(|error| format!("the XCom `{key}` is no JSON: {error}"))
+    }
+}

@@ -1,0 +1,84 @@
+//! What a bundle may hold, and what it must not.
+use std::{io::Write as _, sync::Arc};
+
+use bytes::Bytes;
+use dagbok_runlog::{Blobs, memory};
+
+use super::*;
+
+fn entry(path: &str, kind: tar::EntryType, content: &[u8]) -> (tar::Header, Vec<u8>) {
+    let mut header = tar::Header::new_gnu();
+    // Written by hand: the library refuses to make the hostile names that this is about.
+    header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+    header.set_entry_type(kind);
+    header.set_mode(0o644);
+    header.set_size(content.len() as u64);
+    if matches!(kind, tar::EntryType::Symlink | tar::EntryType::Link) {
+        header.set_size(0);
+        header.set_link_name("/etc/passwd").unwrap();
+    }
+    header.set_cksum();
+    (header, content.to_vec())
+}
+
+fn pack(entries: &[(tar::Header, Vec<u8>)]) -> Bytes {
+    let mut tar = tar::Builder::new(vec![]);
+    for (header, content) in entries {
+        tar.append(header, content.as_slice()).unwrap();
+    }
+    zstd::encode_all(tar.into_inner().unwrap().as_slice(), 1).unwrap().into()
+}
+
+async fn open_with(packed: Bytes) -> (tempfile::TempDir, Result<BundleFolder, BundleError>) {
+    let home = tempfile::tempdir().unwrap();
+    let ports = memory::ports();
+    let digest = Digest::new(ports.blobs.put(packed).await.unwrap()).unwrap();
+    let bundles = Bundles::open(home.path().join("bundles"), Store(Arc::clone(&ports.blobs))).unwrap();
+    let folder = bundles.folder(&digest).await;
+    (home, folder)
+}
+
+#[tokio::test]
+async fn a_folder_is_unpacked_under_its_name() {
+    let file = tar::EntryType::Regular;
+    let (home, folder) =
+        open_with(pack(&[entry("a.py", file, b"x = 1\n"), entry("./sub/b.py", file, b"")])).await;
+    let folder = folder.unwrap();
+    assert_eq!(fs::read(folder.join("a.py")).unwrap(), b"x = 1\n");
+    assert!(folder.join("sub/b.py").exists());
+    let names: Vec<_> = fs::read_dir(home.path().join("bundles")).unwrap().collect();
+    assert_eq!(names.len(), 1, "nothing half done is left");
+}
+
+#[tokio::test]
+async fn what_leads_out_or_is_no_file_is_refused() {
+    use tar::EntryType as Kind;
+    let cases = [
+        (vec![entry("../evil.py", Kind::Regular, b"x")], "leads out"),
+        (vec![entry("a/../../evil.py", Kind::Regular, b"x")], "leads out"),
+        (vec![entry("/evil.py", Kind::Regular, b"x")], "leads out"),
+        (vec![entry("link", Kind::Symlink, b"")], "no regular file"),
+        (vec![entry("link", Kind::Link, b"")], "no regular file"),
+        (vec![entry("pipe", Kind::Fifo, b"")], "no regular file"),
+        (vec![entry("a.py", Kind::Regular, b"x"), entry("./a.py", Kind::Regular, b"y")], "twice"),
+    ];
+    for (entries, says) in cases {
+        let (home, folder) = open_with(pack(&entries)).await;
+        let error = folder.unwrap_err();
+        assert!(matches!(error, BundleError::Hostile { .. }), "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+        assert!(!home.path().join("evil.py").exists());
+        assert_eq!(fs::read_dir(home.path().join("bundles")).unwrap().count(), 0, "{says}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_torn_or_no_archive_is_refused() {
+    let whole = pack(&[entry("a.py", tar::EntryType::Regular, &vec![7; 100_000])]);
+    let mut noise = vec![];
+    noise.write_all(b"not an archive at all").unwrap();
+    for packed in [whole.slice(..whole.len() - 9), Bytes::from(noise)] {
+        let (_home, folder) = open_with(packed).await;
+        assert!(matches!(folder.unwrap_err(), BundleError::Hostile { .. }));
+    }
+}

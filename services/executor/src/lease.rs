@@ -1,0 +1,195 @@
+//! Keeps the lease: renews the items and the presence, and sees what follows where that fails.
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use dagbok_protocol::{Presence, names};
+use futures::future::join_all;
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+};
+
+use crate::{
+    ExecutorStats,
+    fence::Verdict,
+    held::{Control, Kill},
+    shared::{Shared, since_boot},
+};
+
+/// Two puts of the presence for a change are at least this far apart.
+const CHANGE_EVERY: Duration = Duration::from_millis(50);
+/// How often what is idle is let go.
+const TIDY_EVERY: Duration = Duration::from_secs(10);
+
+/// The lease of one executor.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    shared: Arc<Shared>,
+    beat: AtomicU64,
+    rejoin: Notify,
+}
+
+impl Lease {
+    /// Not renewed yet.
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, beat: AtomicU64::new(0), rejoin: Notify::new() }
+    }
+
+    /// What this executor says of itself now.
+    pub(crate) fn presence(&self) -> Presence {
+        let Shared { settings, clock, pool, holds, shutdown, .. } = &*self.shared;
+        Presence {
+            executor: settings.executor.clone(),
+            hostname: settings.hostname.clone(),
+            slots: settings.slots,
+            queues: settings.queues.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            python: pool.as_ref().map(|pool| pool.python()).unwrap_or_default(),
+            draining: shutdown.is_started(),
+            beat: self.beat.fetch_add(1, Ordering::Relaxed) + 1,
+            at: clock.now(),
+            holds: holds.names(),
+        }
+    }
+
+    /// Renews items and presence a few times in each lease, and the presence with each change.
+    pub(crate) async fn renew(&self) {
+        let beat = self.shared.settings.lease / 4;
+        let mut due = Instant::now();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => {
+                    self.beat(beat).await;
+                    due = Instant::now() + beat;
+                }
+                () = self.shared.holds.changed() => {
+                    self.put_presence(beat).await;
+                    sleep(CHANGE_EVERY).await;
+                }
+            }
+        }
+    }
+
+    async fn beat(&self, limit: Duration) {
+        let sent = since_boot();
+        let holds = self.shared.holds.all();
+        let items = async {
+            let renewals = holds.iter().map(|held| async move { held.handle().progress().await.is_ok() });
+            let all = timeout(limit, join_all(renewals)).await;
+            all.is_ok_and(|all| !all.is_empty() && all.into_iter().all(|one| one))
+        };
+        let (presence, items) = tokio::join!(self.put_presence(limit), items);
+        if !presence && items {
+            self.good(sent).await;
+        }
+        if !presence && !items {
+            ExecutorStats::count(&self.shared.settings.stats.failed_beats);
+            self.excuse().await;
+        }
+        self.shared.oom.look();
+    }
+
+    /// Puts the presence; a success is a renewal.
+    pub(crate) async fn put_presence(&self, limit: Duration) -> bool {
+        let sent = since_boot();
+        let Shared { settings, ports, .. } = &*self.shared;
+        let presence = serde_json::to_vec(&self.presence()).expect("text keys, and memory does not fail");
+        let key = names::presence_key(&settings.executor);
+        let put = ports.state.put(&key, presence.into(), Some(settings.lease * 2));
+        let done = matches!(timeout(limit, put).await, Ok(Ok(_)));
+        if done {
+            self.good(sent).await;
+        }
+        done
+    }
+
+    /// Where the broker is down for everybody, nobody can be given the work.
+    async fn excuse(&self) {
+        let now = since_boot();
+        if self.shared.settings.broker_is_down() {
+            self.good(now).await;
+        }
+    }
+
+    async fn good(&self, sent: Duration) {
+        let verdict = self.shared.fence.lock().good(sent);
+        self.act(verdict).await;
+        self.tick().await;
+    }
+
+    /// Looks at the clock often, whatever the renewals do meanwhile.
+    pub(crate) async fn watch(&self) {
+        let every = (self.shared.settings.lease / 30).clamp(Duration::from_millis(20), Duration::from_secs(1));
+        let mut looks = interval(every);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tidied = Instant::now();
+        loop {
+            looks.tick().await;
+            let verdict = self.shared.fence.lock().look(since_boot());
+            if verdict != Verdict::Fine && self.shared.settings.broker_is_down() {
+                self.excuse().await;
+            } else {
+                self.act(verdict).await;
+            }
+            if tidied.elapsed() >= TIDY_EVERY {
+                tidied = Instant::now();
+                self.shared.logs.trim();
+                if let Some(pool) = &self.shared.pool {
+                    pool.trim();
+                }
+            }
+        }
+    }
+
+    async fn act(&self, verdict: Verdict) {
+        if !self.shared.settings.fencing {
+            return;
+        }
+        let holds = &self.shared.holds;
+        let held = holds.all().len();
+        match verdict {
+            Verdict::Fine => {}
+            Verdict::Freeze => {
+                tracing::warn!(held, "the lease can't be renewed: tries are stopped where they are");
+                holds.tell_all(&Control::Freeze);
+            }
+            Verdict::Thaw => {
+                tracing::info!(held, "the lease is renewed: tries go on");
+                holds.tell_all(&Control::Thaw);
+            }
+            Verdict::Kill => {
+                if held > 0 {
+                    tracing::error!(held, "the lease was not renewed in time: tries are killed");
+                }
+                holds.tell_all(&Control::Kill(Kill::Fenced));
+                self.rejoin.notify_one();
+            }
+        }
+    }
+
+    /// Tells the zygotes how long their tries may go on if nothing more is heard of this executor.
+    async fn tick(&self) {
+        if let (true, Some(pool)) = (self.shared.settings.fencing, &self.shared.pool) {
+            let left = self.shared.fence.lock().left(since_boot());
+            pool.tick(left).await;
+        }
+    }
+
+    /// Says that this executor is there: at its start, and again where it may have been given up.
+    pub(crate) async fn join(&self) {
+        loop {
+            let joined = self.shared.reporter.joined(self.presence());
+            if let Err(error) = joined.send().await {
+                tracing::error!(%error, "this executor can't introduce itself");
+            }
+            self.rejoin.notified().await;
+            // Not while it can't be renewed: once is enough for one gap.
+            sleep(self.shared.settings.lease / 4).await;
+        }
+    }
+}

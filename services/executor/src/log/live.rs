@@ -1,0 +1,290 @@
+//! A log that grows: kept in memory while small, spilled to a file beside, cut in the middle at its cap.
+use std::{
+    collections::VecDeque,
+    fs,
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use dagbok_events::Timestamp;
+use dagbok_protocol::limits::TRY_LOG_BYTES;
+use dagbok_runtime::Clock;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::{LogLine, LogSource};
+
+/// Of the cap, this much is kept for the log's end, in bytes as they were read.
+const TAIL_BYTES: usize = 1 << 20;
+/// Up to here the whole log stays in memory, in bytes.
+const MEMORY_BYTES: usize = 256 << 10;
+/// Without a disk to spill to, memory holds this much before the log is cut, in bytes.
+const STRANDED_BYTES: usize = 4 << 20;
+
+/// The log of one try while it is in flight, and a little longer. Shared between who writes and who reads.
+#[derive(Debug)]
+pub(crate) struct LiveLog {
+    path: PathBuf,
+    clock: Clock,
+    cap: usize,
+    inner: Mutex<Inner>,
+    grown: watch::Sender<Extent>,
+}
+
+/// How far a log has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Bytes that can be read.
+    pub(crate) bytes: u64,
+    /// Whether nothing will follow.
+    pub(crate) complete: bool,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    memory: Vec<u8>,
+    memory_from: u64,
+    spilled: u64,
+    lines: u64,
+    tail: VecDeque<(Timestamp, LogSource, Vec<u8>, u64)>,
+    tail_bytes: usize,
+    dropped: u64,
+    dropped_bytes: u64,
+    cutting: bool,
+    complete: bool,
+    disk_refused: Option<String>,
+}
+
+impl Inner {
+    fn len(&self) -> u64 {
+        self.memory_from + self.memory.len() as u64
+    }
+
+    fn write(&mut self, line: &LogLine) {
+        serde_json::to_writer(&mut self.memory, line).expect("text keys, and memory does not fail");
+        self.memory.push(b'\n');
+        self.lines += 1;
+    }
+
+    fn keep_for_the_end(&mut self, at: Timestamp, source: LogSource, raw: &[u8], cut: u64) {
+        self.tail_bytes += raw.len() + 64;
+        self.tail.push_back((at, source, raw.to_vec(), cut));
+        while self.tail_bytes > TAIL_BYTES {
+            let Some((_, _, raw, cut)) = self.tail.pop_front() else { break };
+            self.tail_bytes -= raw.len() + 64;
+            self.dropped += 1;
+            self.dropped_bytes += raw.len() as u64 + cut;
+        }
+    }
+}
+
+impl LiveLog {
+    /// An empty log that will spill to `path` if it has to.
+    pub(crate) fn new(path: PathBuf, clock: Clock) -> Self {
+        Self::with_cap(path, clock, TRY_LOG_BYTES)
+    }
+
+    pub(crate) fn with_cap(path: PathBuf, clock: Clock, cap: usize) -> Self {
+        let (grown, _) = watch::channel(Extent::default());
+        Self { path, clock, cap, inner: Mutex::default(), grown }
+    }
+
+    /// Takes lines that were read; `feed` is handed the place to put each.
+    pub(crate) fn read(&self, source: LogSource, feed: impl FnOnce(&mut dyn FnMut(&[u8], u64))) {
+        let at = self.clock.now();
+        let mut inner = self.inner.lock();
+        feed(&mut |raw, cut| self.push(&mut inner, at, source, raw, cut));
+        self.tell(&inner);
+    }
+
+    /// Writes a line of our own.
+    pub(crate) fn system(&self, level: &str, message: impl Into<String>) {
+        let mut inner = self.inner.lock();
+        let line = LogLine::system(self.clock.now(), level, message);
+        if inner.cutting {
+            inner.keep_for_the_end(line.t, LogSource::System, line.m.as_bytes(), 0);
+        } else {
+            inner.write(&line);
+            self.tell(&inner);
+        }
+    }
+
+    fn push(&self, inner: &mut Inner, at: Timestamp, source: LogSource, raw: &[u8], cut: u64) {
+        if !inner.cutting && self.is_full(inner) {
+            inner.cutting = true;
+            let why = match &inner.disk_refused {
+                Some(why) => format!("the log can't be written to disk ({why})"),
+                None => format!("the log has reached its limit of {} MiB", self.cap >> 20),
+            };
+            let kept = TAIL_BYTES >> 10;
+            inner.write(&LogLine::system(
+                at,
+                "warning",
+                format!("{why}: of what follows only the last {kept} KiB are kept, and shown when the try is over"),
+            ));
+        }
+        if inner.cutting {
+            inner.keep_for_the_end(at, source, raw, cut);
+        } else {
+            inner.write(&LogLine::read(at, source, raw, cut));
+        }
+    }
+
+    fn is_full(&self, inner: &Inner) -> bool {
+        // Twice the tail: written out, a line takes more than it had when read.
+        inner.len() >= (self.cap as u64).saturating_sub(2 * TAIL_BYTES as u64)
+            || (inner.disk_refused.is_some() && inner.memory.len() >= STRANDED_BYTES)
+    }
+
+    fn tell(&self, inner: &Inner) {
+        self.grown.send_replace(Extent { bytes: inner.len(), complete: inner.complete });
+    }
+
+    /// How far it has come.
+    pub(crate) fn extent(&self) -> Extent {
+        *self.grown.borrow()
+    }
+
+    /// Tells of every growth.
+    pub(crate) fn watch(&self) -> watch::Receiver<Extent> {
+        self.grown.subscribe()
+    }
+
+    /// Whether so much is in memory alone that it should go to the disk now.
+    pub(crate) fn is_heavy(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.disk_refused.is_none() && inner.len() - inner.spilled > MEMORY_BYTES as u64 / 2
+    }
+
+    /// All of it, where that is in memory still.
+    pub(crate) fn in_memory(&self) -> Option<Bytes> {
+        let inner = self.inner.lock();
+        let all = inner.memory_from == 0 && !inner.cutting;
+        all.then(|| Bytes::copy_from_slice(&inner.memory))
+    }
+
+    /// Writes what the file lacks; blocks on the disk. A disk that refuses is said in the log, once.
+    pub(crate) fn spill(&self) {
+        let (from, fresh) = {
+            let inner = self.inner.lock();
+            if inner.disk_refused.is_some() || inner.len() == inner.spilled {
+                return;
+            }
+            let start = usize::try_from(inner.spilled - inner.memory_from).expect("memory begins before the spill's end");
+            (inner.spilled, inner.memory[start..].to_vec())
+        };
+        let written = append(&self.path, from, &fresh);
+        let mut inner = self.inner.lock();
+        match written {
+            Ok(()) => {
+                inner.spilled = from + fresh.len() as u64;
+                if inner.memory.len() > MEMORY_BYTES {
+                    let gone = inner.spilled - inner.memory_from;
+                    inner.memory.drain(..usize::try_from(gone).expect("no more than the memory holds"));
+                    inner.memory_from = inner.spilled;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "a try's log can't be written to disk");
+                inner.disk_refused = Some(error.to_string());
+            }
+        }
+    }
+
+    /// Ends the log: what the cap left out is counted, and the end that was kept follows.
+    pub(crate) fn finish(&self) {
+        let mut inner = self.inner.lock();
+        if inner.complete {
+            return;
+        }
+        let tail = std::mem::take(&mut inner.tail);
+        if inner.dropped > 0 {
+            let message = format!("{} lines ({} bytes) were left out here", inner.dropped, inner.dropped_bytes);
+            let at = tail.front().map_or_else(|| self.clock.now(), |(at, ..)| *at);
+            inner.write(&LogLine::system(at, "warning", message));
+        }
+        for (at, source, raw, cut) in tail {
+            inner.write(&LogLine::read(at, source, &raw, cut));
+        }
+        inner.complete = true;
+        self.tell(&inner);
+    }
+
+    /// All of it; blocks on the disk where it was spilled.
+    pub(crate) fn whole(&self) -> io::Result<Bytes> {
+        let (from, memory) = {
+            let inner = self.inner.lock();
+            (inner.memory_from, inner.memory.clone())
+        };
+        if from == 0 {
+            return Ok(Bytes::from(memory));
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(from).unwrap_or(0) + memory.len());
+        fs::File::open(&self.path)?.take(from).read_to_end(&mut bytes)?;
+        bytes.extend_from_slice(&memory);
+        Ok(Bytes::from(bytes))
+    }
+
+    /// Lines that it holds, and that were left out.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let inner = self.inner.lock();
+        (inner.lines, inner.dropped)
+    }
+
+    /// Whole lines from `offset`, at most `max` bytes (but one line at least), and where the next begin;
+    /// blocks on the disk where those were spilled.
+    pub(crate) fn slice(&self, offset: u64, max: usize) -> io::Result<(String, u64)> {
+        let (memory_from, memory) = {
+            let inner = self.inner.lock();
+            if offset >= inner.len() {
+                return Ok((String::new(), offset));
+            }
+            let start = usize::try_from(offset.saturating_sub(inner.memory_from)).unwrap_or(usize::MAX);
+            let rest = inner.memory.get(start..).unwrap_or_default();
+            (inner.memory_from, if offset >= inner.memory_from { whole_lines(rest, max).to_vec() } else { vec![] })
+        };
+        let bytes = if offset >= memory_from {
+            memory
+        } else {
+            let mut file = fs::File::open(&self.path)?;
+            file.seek(SeekFrom::Start(offset))?;
+            let mut bytes = Vec::new();
+            let most = (max.max(LINE_ROOM) as u64).min(memory_from - offset);
+            file.take(most).read_to_end(&mut bytes)?;
+            whole_lines(&bytes, max).to_vec()
+        };
+        let next = offset + bytes.len() as u64;
+        Ok((String::from_utf8_lossy(&bytes).into_owned(), next))
+    }
+
+    /// Forgets the file, where there is one.
+    pub(crate) fn remove_file(&self) {
+        if self.inner.lock().spilled > 0 {
+            drop(fs::remove_file(&self.path));
+        }
+    }
+
+    /// Bytes held in memory.
+    pub(crate) fn weight(&self) -> usize {
+        self.inner.lock().memory.len()
+    }
+}
+
+/// One line, written out, is never longer: six bytes for each that JSON escapes, and the fields around.
+const LINE_ROOM: usize = 8 * dagbok_protocol::limits::LOG_LINE_BYTES;
+
+fn whole_lines(bytes: &[u8], max: usize) -> &[u8] {
+    let room = &bytes[..bytes.len().min(max)];
+    let end = room.iter().rposition(|&byte| byte == b'\n').or_else(|| bytes.iter().position(|&byte| byte == b'\n'));
+    &bytes[..end.map_or(0, |end| end + 1)]
+}
+
+fn append(path: &Path, from: u64, bytes: &[u8]) -> io::Result<()> {
+    if from == 0 && let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut file = fs::OpenOptions::new().create(true).write(true).truncate(from == 0).open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    file.write_all(bytes)
+}

@@ -1,0 +1,150 @@
+//! The logs of tries in flight and just ended, for whoever follows one.
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use dagbok_events::{TryKey, escape_token};
+use dagbok_protocol::{TryLogQuery, TryLogSlice};
+use dagbok_runtime::Clock;
+use parking_lot::Mutex;
+use tokio::time::{Instant, timeout};
+
+use super::LiveLog;
+
+/// How long an ended log can be read here; by then its reference is in the run log.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+/// What ended logs may hold in memory together, in bytes.
+const KEPT_BYTES: usize = 16 << 20;
+/// The longest that one query waits.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// The most that one answer brings, in bytes.
+const MOST: usize = 512 << 10;
+
+/// All logs of this executor.
+#[derive(Debug)]
+pub(crate) struct Logs {
+    home: PathBuf,
+    clock: Clock,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    logs: BTreeMap<TryKey, Arc<LiveLog>>,
+    ended: VecDeque<(Instant, TryKey, Arc<LiveLog>)>,
+}
+
+impl Logs {
+    /// Logs that spill to files under `home`.
+    pub(crate) fn new(home: PathBuf, clock: Clock) -> Self {
+        Self { home, clock, inner: Mutex::default() }
+    }
+
+    /// A fresh log for a try.
+    pub(crate) fn begin(&self, key: &TryKey) -> Arc<LiveLog> {
+        let log = Arc::new(LiveLog::new(path_of(&self.home, key), self.clock.clone()));
+        self.inner.lock().logs.insert(key.clone(), Arc::clone(&log));
+        log
+    }
+
+    /// The try is over: its log can be read a little longer, then its file is removed.
+    pub(crate) fn end(&self, key: &TryKey, log: &Arc<LiveLog>) {
+        log.finish();
+        self.inner.lock().ended.push_back((Instant::now(), key.clone(), Arc::clone(log)));
+        self.trim();
+    }
+
+    /// Lets go of logs that ended long ago, or that weigh too much.
+    pub(crate) fn trim(&self) {
+        let gone = {
+            let mut inner = self.inner.lock();
+            let mut weight: usize = inner.ended.iter().map(|(_, _, log)| log.weight()).sum();
+            let mut gone = vec![];
+            while let Some((ended, _, log)) = inner.ended.front() {
+                if ended.elapsed() < KEPT_FOR && weight <= KEPT_BYTES {
+                    break;
+                }
+                weight -= log.weight();
+                let (_, key, log) = inner.ended.pop_front().expect("there is a front");
+                // A later delivery of the same try may have begun another log.
+                if inner.logs.get(&key).is_some_and(|now| Arc::ptr_eq(now, &log)) {
+                    inner.logs.remove(&key);
+                }
+                gone.push(log);
+            }
+            gone
+        };
+        if !gone.is_empty() {
+            tokio::task::spawn_blocking(move || gone.iter().for_each(|log| log.remove_file()));
+        }
+    }
+
+    /// Answers one query, waiting for more where there is nothing yet.
+    pub(crate) async fn slice(&self, query: TryLogQuery) -> TryLogSlice {
+        let log = self.inner.lock().logs.get(&query.key).cloned();
+        let Some(log) = log else {
+            return TryLogSlice { next_offset: query.offset, lines: String::new(), complete: true };
+        };
+        let mut grown = log.watch();
+        let wait = Duration::from_millis(u64::from(query.wait_ms)).min(LONGEST_WAIT);
+        let more = grown.wait_for(|extent| extent.bytes > query.offset || extent.complete);
+        drop(timeout(wait, more).await);
+        let extent = log.extent();
+        let most = usize::try_from(query.max).unwrap_or(MOST).min(MOST);
+        let read = tokio::task::spawn_blocking(move || log.slice(query.offset, most)).await;
+        let (lines, next_offset) = match read {
+            Ok(Ok(read)) => read,
+            Ok(Err(error)) => {
+                tracing::warn!(key = %query.key, %error, "a try's log can't be read back");
+                (String::new(), query.offset)
+            }
+            Err(_) => (String::new(), query.offset),
+        };
+        TryLogSlice { next_offset, lines, complete: extent.complete && next_offset >= extent.bytes }
+    }
+}
+
+/// `<home>/<dag>/<run>/<task>/<map>/<try>.jsonl`, every part safe as a file's name.
+fn path_of(home: &Path, key: &TryKey) -> PathBuf {
+    home.join(part(key.dag_id.as_str()))
+        .join(part(key.run_id.as_str()))
+        .join(part(key.task_id.as_str()))
+        .join(key.map_index.0.to_string())
+        .join(format!("{}.jsonl", key.try_number))
+}
+
+/// An id as a file's name: ids hold no `/`; dots are escaped, so `..` can't come about, and a name that
+/// would be too long for a file system ends in its hash.
+fn part(id: &str) -> String {
+    let name = escape_token(id);
+    if name.len() <= 200 {
+        return name;
+    }
+    let head: String = name.chars().take(120).collect();
+    format!("{head}-{}", dagbok_runlog::digest_of(id.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use dagbok_events::{DagId, MapIndex, RunId, TaskId, TryNumber};
+
+    use super::*;
+
+    #[test]
+    fn no_id_leads_out_of_the_folder() {
+        let key = TryKey {
+            dag_id: DagId::new("..").unwrap(),
+            run_id: RunId::new("a:b+c").unwrap(),
+            task_id: TaskId::new("ä".repeat(120)).unwrap(),
+            map_index: MapIndex::UNMAPPED,
+            try_number: TryNumber::FIRST,
+        };
+        let path = path_of(Path::new("/h"), &key);
+        assert!(path.starts_with("/h/%2E%2E/a:b+c"), "{}", path.display());
+        assert!(path.components().all(|part| part.as_os_str().len() < 255));
+        assert!(path.ends_with("-1/1.jsonl"));
+    }
+}

@@ -1,0 +1,171 @@
+//! The executor's life: start, work, drain.
+use std::{
+    fs,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use dagbok_protocol::names;
+use dagbok_runlog::Ports;
+use dagbok_runtime::{Clock, Shutdown};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    ExecutorError, ExecutorSettings, Runner,
+    bundle::Bundles,
+    fence::Fence,
+    held::{Control, Holds, Kill},
+    lease::Lease,
+    log::Logs,
+    oom::OomWatch,
+    orders,
+    pull::pull,
+    reports::Reporter,
+    shared::{Shared, since_boot},
+    store::Store,
+    zygote::Pool,
+};
+
+/// What the last reports may take once every process is gone.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+/// What the goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Runs an executor until `shutdown` starts and the tries in hand are over, handed back or ended. An error
+/// means that it could not begin.
+pub async fn run(
+    ports: Ports,
+    settings: ExecutorSettings,
+    clock: Clock,
+    shutdown: Shutdown,
+) -> Result<(), ExecutorError> {
+    check(&settings)?;
+    let store = Store(Arc::clone(&ports.blobs));
+    let home = |source| ExecutorError::Home { path: settings.home.clone(), source };
+    let bundles = Bundles::open(settings.home.join("bundles"), store.clone()).map_err(home)?;
+    let logs = settings.home.join("logs");
+    fs::create_dir_all(&logs).map_err(home)?;
+    allow_many_files();
+    let started = match settings.runner {
+        Runner::Null => None,
+        Runner::Python => {
+            let python = |why| ExecutorError::Python { python: settings.python.clone(), why };
+            Some(Pool::start(settings.clone()).await.map_err(python)?)
+        }
+    };
+    let (end_pool, pool_ends) = oneshot::channel::<()>();
+    let (pool, supervised) = match started {
+        Some((pool, base)) => {
+            let ends = async move { drop(pool_ends.await) };
+            (Some(Arc::clone(&pool)), Some(tokio::spawn(pool.supervise(base, ends))))
+        }
+        None => (None, None),
+    };
+    let reporter = tokio::select! {
+        () = shutdown.started() => return Ok(()),
+        reporter = Reporter::open(&ports, settings.executor.clone(), clock.clone()) => reporter,
+    };
+    let shared = Arc::new(Shared {
+        clock: clock.clone(),
+        store,
+        reporter,
+        holds: Holds::default(),
+        bundles,
+        pool,
+        logs: Logs::new(logs, clock),
+        oom: OomWatch::new(),
+        fence: Mutex::new(Fence::new(settings.lease, since_boot())),
+        slots: Arc::new(Semaphore::new(settings.slots as usize)),
+        launches: AtomicU64::new(0),
+        settings,
+        ports,
+        shutdown,
+    });
+    serve(shared).await;
+    drop(end_pool);
+    if let Some(supervised) = supervised {
+        drop(supervised.await);
+    }
+    Ok(())
+}
+
+fn check(settings: &ExecutorSettings) -> Result<(), ExecutorError> {
+    let bad = |setting, why: &str| Err(ExecutorError::Setting { setting, why: why.to_owned() });
+    if settings.slots == 0 {
+        return bad("slots", "is 0: it must be at least 1");
+    }
+    if settings.queues.is_empty() {
+        return bad("queues", "names none: it must name at least one");
+    }
+    if settings.lease < Duration::from_secs(1) {
+        return bad("lease", "is too short: it must be at least 1 s");
+    }
+    Ok(())
+}
+
+/// A try takes four descriptors: the soft limit of a shell is soon reached.
+fn allow_many_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // Refused, the old limit holds.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(65_536), hard);
+    }
+}
+
+async fn serve(shared: Arc<Shared>) {
+    let lease = Arc::new(Lease::new(Arc::clone(&shared)));
+    shared.tell_slots();
+    let mut beside = JoinSet::new();
+    beside.spawn(shared.reporter.clone().hear(Arc::clone(&shared.ports.signals)));
+    beside.spawn(orders::obey(Arc::clone(&shared)));
+    beside.spawn(orders::read_logs(Arc::clone(&shared)));
+    // The presence first: a try that is pulled must find this executor there.
+    lease.put_presence(shared.settings.lease / 4).await;
+    beside.spawn({
+        let lease = Arc::clone(&lease);
+        async move { tokio::join!(lease.renew(), lease.watch(), lease.join()).0 }
+    });
+    let (tries, mut pulls) = (TaskTracker::new(), JoinSet::new());
+    for queue in shared.settings.queues.clone() {
+        pulls.spawn(pull(Arc::clone(&shared), queue, tries.clone()));
+    }
+    shared.shutdown.started().await;
+    let held = shared.holds.all().len();
+    tracing::info!(held, "the executor takes no more work");
+    lease.put_presence(GOODBYE).await;
+    while pulls.join_next().await.is_some() {}
+    drain(&shared, &tries).await;
+    let key = names::presence_key(&shared.settings.executor);
+    let goodbye = async {
+        let left = shared.reporter.left().send().await;
+        let deleted = shared.ports.state.delete(&key).await;
+        left.is_ok() && deleted.is_ok()
+    };
+    beside.abort_all();
+    if !timeout(GOODBYE, goodbye).await.unwrap_or(false) {
+        tracing::warn!("the executor could not say goodbye: it will be found to be gone");
+    }
+}
+
+/// Waits for the tries in hand, then ends them, then gives up on what can't be reported.
+async fn drain(shared: &Shared, tries: &TaskTracker) {
+    let settings = &shared.settings;
+    tries.close();
+    if timeout(settings.drain_timeout, tries.wait()).await.is_ok() {
+        return;
+    }
+    let held = shared.holds.all().len();
+    tracing::warn!(held, "tries are ended because they were not over in time");
+    shared.holds.tell_all(&Control::Kill(Kill::Drained));
+    if timeout(settings.kill_grace * 2 + LAST_WORDS, tries.wait()).await.is_err() {
+        tracing::error!(held = shared.holds.all().len(), "tries are left to be found lost");
+    }
+}

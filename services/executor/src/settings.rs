@@ -1,0 +1,114 @@
+//! What an executor is told at its start. Every figure that a deployment may set is here; the published
+//! limits are in [`dagbok_protocol::limits`].
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use dagbok_events::{ExecutorId, QueueName};
+
+use crate::ExecutorStats;
+
+/// Says whether the broker is down for everybody: then keeping a try alive harms nobody.
+pub type BrokerDown = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// How tries are run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Runner {
+    /// As processes, forked from a Python that has the DAG file loaded.
+    #[default]
+    Python,
+    /// Not at all: every try is reported as started and succeeded, and no user code runs. For measuring
+    /// what the scheduler and the broker can carry; never for work.
+    Null,
+}
+
+/// How an executor runs.
+#[derive(Clone)]
+pub struct ExecutorSettings {
+    /// This life's id: a restart is another.
+    pub executor: ExecutorId,
+    /// The machine's name, for people.
+    pub hostname: String,
+    /// Tries at once.
+    pub slots: u32,
+    /// Queues to pull from.
+    pub queues: Vec<QueueName>,
+    /// How tries are run.
+    pub runner: Runner,
+    /// The Python to run tries with, as a path: a bare name would make each start a slow fork.
+    pub python: PathBuf,
+    /// Where the `dagbok` package lies, where it is not installed in that Python.
+    pub python_path: Option<PathBuf>,
+    /// Folder of this executor's own: bundles, and the logs of tries in flight.
+    pub home: PathBuf,
+    /// Environment of every try, over the executor's own.
+    pub env: BTreeMap<String, String>,
+    /// How long work may go unrenewed before it is given to another; at least one second.
+    pub lease: Duration,
+    /// Whether tries are ended when the lease can't be renewed. Off where the queue lives in this very
+    /// process, so that nobody else could be given the work.
+    pub fencing: bool,
+    /// Says whether the broker is down for everybody, where the carrier can tell.
+    pub broker_down: Option<BrokerDown>,
+    /// How long tries may go on after the executor was asked to end.
+    pub drain_timeout: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub kill_grace: Duration,
+    /// From `execution_timeout`, which the task's own process watches, to the executor's SIGTERM.
+    pub timeout_grace: Duration,
+    /// From a task's last word to SIGKILL, where its process does not end.
+    pub overtime: Duration,
+    /// How long the import of a DAG file may take.
+    pub load_timeout: Duration,
+    /// DAG files held loaded at once; the one unused for longest goes first.
+    pub loaded_files: usize,
+    /// A loaded DAG file unused for this long is let go.
+    pub loaded_idle: Duration,
+    /// Figures for the outside.
+    pub stats: Arc<ExecutorStats>,
+}
+
+impl ExecutorSettings {
+    /// The defaults around what has none: four slots on the queue `default`, a lease of 30 s.
+    pub fn new(executor: ExecutorId, hostname: String, python: PathBuf, home: PathBuf) -> Self {
+        Self {
+            executor,
+            hostname,
+            slots: 4,
+            queues: vec![QueueName::new("default").expect("a constant within the rules")],
+            runner: Runner::Python,
+            python,
+            python_path: None,
+            home,
+            env: BTreeMap::new(),
+            lease: Duration::from_secs(30),
+            fencing: true,
+            broker_down: None,
+            drain_timeout: Duration::from_secs(60),
+            kill_grace: Duration::from_secs(5),
+            timeout_grace: Duration::from_secs(3),
+            overtime: Duration::from_secs(20),
+            load_timeout: Duration::from_secs(120),
+            loaded_files: 32,
+            loaded_idle: Duration::from_secs(600),
+            stats: Arc::default(),
+        }
+    }
+
+    /// Whether the broker is known to be down for everybody.
+    pub(crate) fn broker_is_down(&self) -> bool {
+        self.broker_down.as_ref().is_some_and(|tell| tell())
+    }
+}
+
+impl fmt::Debug for ExecutorSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecutorSettings")
+            .field("executor", &self.executor)
+            .field("slots", &self.slots)
+            .field("queues", &self.queues)
+            .field("runner", &self.runner)
+            .field("python", &self.python)
+            .field("home", &self.home)
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,73 @@
+//! What all parts of one executor share.
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use dagbok_runlog::Ports;
+use dagbok_runtime::{Clock, Shutdown};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::{
+    ExecutorSettings, bundle::Bundles, fence::Fence, held::Holds, log::Logs, oom::OomWatch,
+    reports::Reporter, store::Store, zygote::Pool,
+};
+
+/// One executor's parts.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// What it was told.
+    pub(crate) settings: ExecutorSettings,
+    /// The time, for reports and logs.
+    pub(crate) clock: Clock,
+    /// The primitives.
+    pub(crate) ports: Ports,
+    /// The blobs among them.
+    pub(crate) store: Store,
+    /// The way to the scheduler.
+    pub(crate) reporter: Reporter,
+    /// The tries in hand.
+    pub(crate) holds: Holds,
+    /// Unpacked DAG folders.
+    pub(crate) bundles: Bundles,
+    /// The Python processes; none with the null runner.
+    pub(crate) pool: Option<Arc<Pool>>,
+    /// Logs of tries.
+    pub(crate) logs: Logs,
+    /// The kernel's kills for memory.
+    pub(crate) oom: OomWatch,
+    /// The lease's state.
+    pub(crate) fence: Mutex<Fence>,
+    /// Free slots.
+    pub(crate) slots: Arc<Semaphore>,
+    /// Asked to end.
+    pub(crate) shutdown: Shutdown,
+    /// Counts process starts, to name each.
+    pub(crate) launches: AtomicU64,
+}
+
+impl Shared {
+    /// A number that no other start of a process has.
+    pub(crate) fn next_launch(&self) -> u64 {
+        self.launches.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Tells the outside how many slots are free, and how many tries in hand.
+    pub(crate) fn tell_slots(&self) {
+        let free = self.slots.available_permits() as u64;
+        self.settings.stats.open_slots.store(free, Ordering::Relaxed);
+        let running = u64::from(self.settings.slots).saturating_sub(free);
+        self.settings.stats.running.store(running, Ordering::Relaxed);
+    }
+}
+
+/// The time since boot, which goes on while the machine sleeps: a lease runs out meanwhile too.
+pub(crate) fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or(0))
+}

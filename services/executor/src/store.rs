@@ -1,0 +1,66 @@
+//! Blobs that must not get lost: put again and again until the store took them.
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use dagbok_runlog::{Blobs, PortError};
+
+/// Waits between attempts at something that must succeed: short at first, then every second.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff(u32);
+
+impl Backoff {
+    /// Waits for the next attempt.
+    pub(crate) async fn pause(&mut self) {
+        let millis = (25_u64 << self.0.min(6)).min(1_000);
+        self.0 += 1;
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+
+    /// Whether this failure is worth a line: the first, and then more and more rarely.
+    pub(crate) fn is_worth_telling(&self) -> bool {
+        self.0.is_power_of_two() || self.0 == 0
+    }
+}
+
+/// The blob store, for a try.
+#[derive(Clone, Debug)]
+pub(crate) struct Store(pub(crate) Arc<dyn Blobs>);
+
+impl Store {
+    /// Stores `bytes` and returns their digest, however long the store is away; an error where it won't
+    /// ever take them.
+    pub(crate) async fn put(&self, bytes: Bytes) -> Result<String, String> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.0.put(bytes.clone()).await {
+                Ok(digest) => return Ok(digest),
+                Err(error @ PortError::Unavailable { .. }) => {
+                    if backoff.is_worth_telling() {
+                        tracing::warn!(%error, bytes = bytes.len(), "a blob could not be put; trying again");
+                    }
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+            backoff.pause().await;
+        }
+    }
+
+    /// The bytes with this digest, however long the store is away; an error where they are not there or
+    /// damaged, which waiting won't heal.
+    pub(crate) async fn get(&self, digest: &str) -> Result<Bytes, String> {
+        let mut backoff = Backoff::default();
+        loop {
+            match self.0.get(digest).await {
+                Ok(Some(bytes)) => return Ok(bytes),
+                Ok(None) => return Err(format!("the blob {digest} is not in the store")),
+                Err(error @ PortError::Unavailable { .. }) => {
+                    if backoff.is_worth_telling() {
+                        tracing::warn!(%error, digest, "a blob could not be read; trying again");
+                    }
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+            backoff.pause().await;
+        }
+    }
+}

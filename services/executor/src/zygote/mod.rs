@@ -1,0 +1,10 @@
+//! Zygotes: Python processes with everything imported that a try needs, which fork one child for each
+//! try. A base zygote has the runtime alone; from it one is forked for each DAG file, with the file loaded.
+mod base;
+mod control;
+mod message;
+mod pool;
+
+pub(crate) use control::{Launch, Zygote};
+pub(crate) use message::{Exited, LoadError};
+pub(crate) use pool::{Place, PlaceError, Pool};

@@ -1,0 +1,285 @@
+//! All zygotes of an executor: the base, started again when it dies, and one for each DAG file in use.
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::{OnceCell, watch},
+    time::{Instant, timeout},
+};
+
+use super::{
+    Zygote,
+    base::{self, Base},
+    control::kill,
+    message::{LoadError, ToZygote},
+};
+use crate::{ExecutorSettings, ExecutorStats, store::Backoff};
+
+/// How long a try waits for the base zygote to be there again.
+const BASE_WAIT: Duration = Duration::from_secs(60);
+/// What a loading zygote may take to say that its time was up.
+const LOAD_SLACK: Duration = Duration::from_secs(5);
+/// How long the base zygote may take to end by itself.
+const END_WAIT: Duration = Duration::from_secs(2);
+
+/// Where a try is to be forked.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// Who forks it.
+    pub(crate) zygote: Arc<Zygote>,
+    /// Whether the child must load the DAG file itself.
+    pub(crate) load_in_child: bool,
+}
+
+/// Why there is no place for a try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PlaceError {
+    /// The DAG file does not load: the user's fault.
+    Load(LoadError),
+    /// No zygote could be had: ours.
+    Start(String),
+}
+
+type FileKey = (String, String);
+
+#[derive(Debug)]
+enum Loaded {
+    Own(Arc<Zygote>),
+    /// The import left threads behind: forking it is unsafe, so each child loads the file itself.
+    InChild,
+}
+
+#[derive(Debug)]
+struct Slot {
+    loaded: OnceCell<Loaded>,
+    used: Mutex<Instant>,
+}
+
+/// All zygotes.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    settings: ExecutorSettings,
+    base: watch::Sender<Option<Arc<Zygote>>>,
+    python: Mutex<String>,
+    files: Mutex<BTreeMap<FileKey, Arc<Slot>>>,
+    all: Mutex<Vec<Weak<Zygote>>>,
+}
+
+impl Pool {
+    /// Starts the base zygote; fails where Python itself does.
+    pub(crate) async fn start(settings: ExecutorSettings) -> Result<(Arc<Self>, Base), String> {
+        let base = base::start(&settings).await?;
+        let pool = Arc::new(Self {
+            settings,
+            base: watch::channel(None).0,
+            python: Mutex::default(),
+            files: Mutex::default(),
+            all: Mutex::default(),
+        });
+        pool.install(&base);
+        Ok((pool, base))
+    }
+
+    fn install(&self, base: &Base) {
+        self.python.lock().clone_from(&base.ready.python);
+        self.remember(&base.zygote);
+        self.base.send_replace(Some(Arc::clone(&base.zygote)));
+    }
+
+    fn remember(&self, zygote: &Arc<Zygote>) {
+        let mut all = self.all.lock();
+        all.retain(|one| one.strong_count() > 0);
+        all.push(Arc::downgrade(zygote));
+    }
+
+    /// Python's version.
+    pub(crate) fn python(&self) -> String {
+        self.python.lock().clone()
+    }
+
+    /// Keeps a base zygote alive until `end` completes; then ends all of them.
+    pub(crate) async fn supervise(self: Arc<Self>, mut base: Base, end: impl Future<Output = ()>) {
+        let mut end = std::pin::pin!(end);
+        loop {
+            tokio::select! {
+                () = &mut end => break,
+                () = base.zygote.gone() => {}
+            }
+            self.base.send_replace(None);
+            tracing::warn!("the base zygote is gone and is started again");
+            drop(base.child.kill().await);
+            base = tokio::select! {
+                () = &mut end => return,
+                again = self.start_again() => again,
+            };
+            self.install(&base);
+        }
+        self.base.send_replace(None);
+        self.files.lock().clear();
+        let Base { zygote, mut child, .. } = base;
+        drop(zygote);
+        if timeout(END_WAIT, child.wait()).await.is_err() {
+            drop(child.kill().await);
+        }
+    }
+
+    async fn start_again(&self) -> Base {
+        let mut backoff = Backoff::default();
+        loop {
+            match base::start(&self.settings).await {
+                Ok(base) => return base,
+                Err(why) => {
+                    if backoff.is_worth_telling() {
+                        tracing::error!(why, "the base zygote does not start; trying again");
+                    }
+                }
+            }
+            backoff.pause().await;
+        }
+    }
+
+    /// Where a try of this file is forked: by the file's own zygote, loaded now where it is not yet.
+    pub(crate) async fn place(&self, digest: &str, folder: &Path, file: &str) -> Result<Place, PlaceError> {
+        let slot = self.slot((digest.to_owned(), file.to_owned()));
+        let loaded = slot.loaded.get_or_try_init(|| self.load(folder, file)).await?;
+        match loaded {
+            Loaded::Own(zygote) => Ok(Place { zygote: Arc::clone(zygote), load_in_child: false }),
+            Loaded::InChild => Ok(Place { zygote: self.base().await?, load_in_child: true }),
+        }
+    }
+
+    fn slot(&self, key: FileKey) -> Arc<Slot> {
+        let mut files = self.files.lock();
+        let is_dead = |slot: &Arc<Slot>| matches!(slot.loaded.get(), Some(Loaded::Own(zygote)) if zygote.is_gone());
+        if let Some(slot) = files.get(&key).filter(|slot| !is_dead(slot)) {
+            *slot.used.lock() = Instant::now();
+            return Arc::clone(slot);
+        }
+        let slot = Arc::new(Slot { loaded: OnceCell::new(), used: Mutex::new(Instant::now()) });
+        files.insert(key, Arc::clone(&slot));
+        while files.len() > self.settings.loaded_files {
+            let oldest = files.iter().filter(|(_, one)| is_idle(one)).min_by_key(|(_, one)| *one.used.lock());
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
+            files.remove(&oldest);
+        }
+        slot
+    }
+
+    async fn base(&self) -> Result<Arc<Zygote>, PlaceError> {
+        let mut base = self.base.subscribe();
+        let there = base.wait_for(Option::is_some);
+        let waited = timeout(BASE_WAIT, there).await;
+        let zygote = waited.ok().and_then(Result::ok).and_then(|base| base.clone());
+        zygote.ok_or_else(|| PlaceError::Start("no Python process is there to run it".to_owned()))
+    }
+
+    async fn load(&self, folder: &Path, file: &str) -> Result<Loaded, PlaceError> {
+        ExecutorStats::count(&self.settings.stats.loads);
+        let broken = |why: String| PlaceError::Start(why);
+        let bundle_path = folder.to_str().ok_or_else(|| broken("the bundle's path is not UTF-8".to_owned()))?;
+        let base = self.base().await?;
+        let (zygote, first_word, theirs) =
+            Zygote::pair().map_err(|error| broken(format!("no control socket could be made: {error}")))?;
+        let limit = self.settings.load_timeout;
+        let word = ToZygote::Load { bundle_path, file, env: &BTreeMap::new(), timeout: limit.as_secs_f64() };
+        let loading = KillUnlessReady { end: inode_of(&theirs), base: base.pid(), armed: true };
+        let sent = base.send(&word, &[theirs.as_fd()]).await;
+        drop(theirs);
+        sent.map_err(|error| broken(format!("the base zygote did not take the load: {error}")))?;
+        let failed = |exception: &str, message: String| {
+            let file = Some(file.to_owned());
+            PlaceError::Load(LoadError { exception: exception.to_owned(), message, file, ..LoadError::default() })
+        };
+        let ready = match timeout(limit + LOAD_SLACK, first_word).await {
+            Ok(Ok(Ok(ready))) => ready,
+            Ok(Ok(Err(error))) => {
+                loading.over();
+                return Err(PlaceError::Load(error));
+            }
+            Ok(Err(_)) if base.is_gone() => return Err(broken("the base zygote went away".to_owned())),
+            Ok(Err(_)) => return Err(failed("Crash", "the process ended while it imported the file".to_owned())),
+            Err(_) => {
+                return Err(failed("Timeout", format!("the import took longer than {} s", limit.as_secs())));
+            }
+        };
+        let zygote = Arc::new(zygote);
+        loading.over();
+        tracing::debug!(file, seconds = ready.load_seconds, pid = ready.pid, "DAG file loaded");
+        if ready.fork_safe {
+            self.remember(&zygote);
+            return Ok(Loaded::Own(zygote));
+        }
+        let why = ready.why.unwrap_or_default();
+        tracing::info!(file, why, "forks of this DAG file's process are unsafe: each try loads it anew");
+        Ok(Loaded::InChild)
+    }
+
+    /// Tells all zygotes that the lease is fine for `fence_after` more.
+    pub(crate) async fn tick(&self, fence_after: Duration) {
+        let all: Vec<Arc<Zygote>> = self.all.lock().iter().filter_map(Weak::upgrade).collect();
+        for zygote in all {
+            let word = ToZygote::Tick { fence_after: fence_after.as_secs_f64() };
+            // Never waits for long: a zygote that does not read has its own end coming.
+            drop(timeout(Duration::from_millis(100), zygote.send(&word, &[])).await);
+        }
+    }
+
+    /// Lets go of DAG files that nobody used for long.
+    pub(crate) fn trim(&self) {
+        let idle = self.settings.loaded_idle;
+        self.files.lock().retain(|_, slot| !is_idle(slot) || slot.used.lock().elapsed() < idle);
+    }
+}
+
+/// Kills a zygote that was given up while it loaded: an endless import never looks at its socket. Its pid
+/// is not known yet; it is whoever holds the other end of that socket.
+struct KillUnlessReady {
+    end: Option<u64>,
+    base: Option<u32>,
+    armed: bool,
+}
+
+impl KillUnlessReady {
+    fn over(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for KillUnlessReady {
+    fn drop(&mut self) {
+        if let (true, Some(end), Some(base)) = (self.armed, self.end, self.base) {
+            std::thread::spawn(move || children_holding(base, end).into_iter().for_each(kill));
+        }
+    }
+}
+
+fn inode_of(socket: &OwnedFd) -> Option<u64> {
+    rustix::fs::fstat(socket).ok().map(|stat| stat.st_ino)
+}
+
+/// Children of `base` that have the socket `end` open.
+fn children_holding(base: u32, end: u64) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{base}/task/{base}/children")).unwrap_or_default();
+    let socket = format!("socket:[{end}]");
+    let holds = |pid: &u32| {
+        let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        fds.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|link| link.as_os_str() == socket.as_str())
+    };
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).filter(holds).collect()
+}
+
+/// Whether no try runs there, and nobody waits for it to load.
+fn is_idle(slot: &Arc<Slot>) -> bool {
+    Arc::strong_count(slot) == 1
+        && match slot.loaded.get() {
+            Some(Loaded::Own(zygote)) => Arc::strong_count(zygote) == 1,
+            Some(Loaded::InChild) | None => true,
+        }
+}
