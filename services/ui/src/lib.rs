@@ -39,5 +39,11 @@
 //!
 //! Every error is `{"detail": …}`: 404 unknown, 409 in conflict, 422 a request that breaks a rule, 503
 //! the log can't be reached, 504 no scheduler answered (the command is kept, and named).
+#[expect(unused_qualifications, reason = "utoipa writes parameter types with a path")]
+mod api;
 pub mod model;
+mod serve;
 pub mod shapes;
+
+pub use api::{ApiState, Parts, Patience, openapi, router};
+pub use serve::{ServeError, Served, Settings, model_dir, serve};

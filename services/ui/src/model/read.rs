@@ -28,9 +28,17 @@ impl Store {
         self.get(&keys::version(dag_id, version))
     }
 
-    /// Every meaning of a DAG, oldest first.
-    pub fn versions(&self, dag_id: &DagId) -> Found<Vec<VersionRow>> {
-        self.rows(&keys::within_dag::<VersionRow>(dag_id))
+    /// Every meaning of a DAG with its number, oldest first.
+    pub fn versions(&self, dag_id: &DagId) -> Found<Vec<(DagVersion, VersionRow)>> {
+        let prefix = keys::within_dag::<VersionRow>(dag_id);
+        self.scan::<VersionRow>(&prefix)
+            .map(|found| {
+                let (key, row) = found?;
+                let number = key[prefix.len()..].try_into().map(DagVersion::from_be_bytes);
+                let number = number.map_err(|_| StoreError::Unreadable("a version's key".to_owned()))?;
+                Ok((number, row))
+            })
+            .collect()
     }
 
     /// Files that can't be read, by name.
@@ -57,6 +65,15 @@ impl Store {
     pub fn runs(&self, dag_id: Option<&DagId>) -> Found<Vec<RunRow>> {
         let prefix = dag_id.map_or_else(keys::table::<RunRow>, keys::within_dag::<RunRow>);
         self.rows(&prefix)
+    }
+
+    /// How many runs there are, of one DAG or all.
+    pub fn run_count(&self, dag_id: Option<&DagId>) -> Found<usize> {
+        let of = |row: &DagRow| usize::try_from(row.runs.values().sum::<u64>()).unwrap_or(usize::MAX);
+        match dag_id {
+            Some(dag_id) => Ok(self.dag(dag_id)?.as_ref().map_or(0, of)),
+            None => Ok(self.dags()?.iter().map(of).sum()),
+        }
     }
 
     /// Runs in the order of making, of one DAG or all: `take` of them after `skip`.

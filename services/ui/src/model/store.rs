@@ -3,20 +3,25 @@
 //! sled has its own ways, so all of them are met here: it is opened on a thread of its own that may
 //! panic, its cache is bounded, it is flushed when we say so, and what can't be opened is moved aside.
 use std::{
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
 };
 
+use dagbok_events::{DagId, DagVersion};
 use dagbok_projection::{Checkpoint, Mark};
 use dagbok_runlog::Seq;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::{
+    keys::{self, Key},
     overlay::{KeyChange, Source},
-    rows::VERSION,
+    rows::{Row as _, VERSION, VersionRow},
 };
 
 /// Memory that sled may use for pages, in bytes.
@@ -74,7 +79,14 @@ struct Meta {
 #[derive(Clone)]
 pub struct Store {
     db: sled::Db,
+    versions: Arc<Versions>,
 }
+
+/// Meanings of DAGs, decoded: they are large, rarely change, and every answer about a run needs one.
+type Versions = Mutex<HashMap<Key, Arc<VersionRow>>>;
+
+/// Meanings that are kept decoded.
+const VERSIONS_KEPT: usize = 256;
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -98,9 +110,13 @@ pub struct Opened {
 }
 
 impl Store {
+    fn over(db: sled::Db) -> Self {
+        Self { db, versions: Arc::default() }
+    }
+
     /// One that is gone when the last clone is dropped.
     pub fn temporary() -> Result<Self, StoreError> {
-        Ok(Self { db: settings().temporary(true).open()? })
+        Ok(Self::over(settings().temporary(true).open()?))
     }
 
     /// Opens the store in the folder `dir`. One that is damaged or was made by other rules is moved
@@ -157,6 +173,7 @@ impl Store {
     /// Writes rows and checkpoint at once.
     pub(crate) fn write(&self, changes: Vec<KeyChange>, checkpoint: &Checkpoint) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
+        let registered = changes.iter().any(|(key, _)| key.first() == Some(&VersionRow::TABLE));
         for (key, row) in changes {
             match row {
                 Some(bytes) => batch.insert(key, bytes),
@@ -165,7 +182,30 @@ impl Store {
         }
         let mark = checkpoint.mark.clone().map(|mark| mark.0);
         batch.insert(META, pack(&Meta { version: VERSION, seq: checkpoint.seq.0, mark }));
-        Ok(self.db.apply_batch(batch)?)
+        self.db.apply_batch(batch)?;
+        if registered {
+            self.versions.lock().clear();
+        }
+        Ok(())
+    }
+
+    /// One meaning of a DAG, kept decoded.
+    pub fn version_shared(
+        &self,
+        dag_id: &DagId,
+        version: DagVersion,
+    ) -> Result<Option<Arc<VersionRow>>, StoreError> {
+        let key = keys::version(dag_id, version);
+        if let Some(row) = self.versions.lock().get(&key) {
+            return Ok(Some(Arc::clone(row)));
+        }
+        let Some(row) = self.get::<VersionRow>(&key)?.map(Arc::new) else { return Ok(None) };
+        let mut kept = self.versions.lock();
+        if kept.len() >= VERSIONS_KEPT {
+            kept.clear();
+        }
+        kept.insert(key, Arc::clone(&row));
+        Ok(Some(row))
     }
 
     /// Hands the rows to the operating system. They may be lost with the power, and are then rebuilt.
@@ -229,7 +269,7 @@ fn try_open(dir: &Path) -> Result<Store, Failure> {
         })
         .map_err(|source| Failure::Fatal(OpenError::Disk { path: dir.to_owned(), source }))?;
     match opening.join() {
-        Ok(Ok(db)) => Ok(Store { db }),
+        Ok(Ok(db)) => Ok(Store::over(db)),
         Ok(Err(sled::Error::Io(error))) => Err(failure_of(dir, error)),
         Ok(Err(error)) => Err(Failure::Damaged(error.to_string())),
         Err(_) => Err(Failure::Damaged("sled panicked while opening it".to_owned())),

@@ -243,7 +243,7 @@ pub struct LogLine {
     /// How loud: `debug`, `info`, `warning`, `error`, `critical`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<String>,
-    /// From where: `stdout`, `stderr`, `log`, `executor`.
+    /// From where: `stdout`, `stderr`, `log`, `system`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// The rest.

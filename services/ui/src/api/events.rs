@@ -1,0 +1,254 @@
+//! The log as a stream: lines of JSON, or server-sent events that resume where they broke off.
+use std::{collections::VecDeque, convert::Infallible};
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, header},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+};
+use dagbok_events::{DagId, Record, RunId, RunKey, Scope, decode, entry_json};
+use dagbok_runlog::{Entry, PortError, PortResult, ReadLimit, Seq};
+use futures::{Stream, StreamExt as _, stream, stream::BoxStream};
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::IntoParams;
+
+use super::{errors::ApiError, extract::InQuery, logs::accepts, state::ApiState};
+use crate::{model::rows::Stretch, shapes::Detail};
+
+/// Which records are wanted.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EventQuery {
+    /// The first sequence that is wanted; 1 where not said.
+    from: Option<u64>,
+    /// Records about this DAG and its runs.
+    dag_id: Option<String>,
+    /// Records about this run; needs `dag_id`.
+    run_id: Option<String>,
+    /// Whether to go on with what comes; always so for server-sent events.
+    follow: Option<bool>,
+    /// At most this many records.
+    limit: Option<u64>,
+}
+
+/// Which records pass.
+#[derive(Clone, Debug)]
+enum Filter {
+    All,
+    Dag(DagId),
+    Run(RunKey),
+}
+
+impl Filter {
+    fn of(query: &EventQuery) -> Result<Self, ApiError> {
+        let bad = |field: &str, error: &dyn std::fmt::Display| {
+            ApiError::invalid("value_error", &["query", field], error)
+        };
+        match (&query.dag_id, &query.run_id) {
+            (None, None) => Ok(Self::All),
+            (None, Some(_)) => Err(bad("run_id", &"a run is named by its DAG too: give `dag_id`")),
+            (Some(dag_id), run_id) => {
+                let dag_id = DagId::new(dag_id.as_str()).map_err(|error| bad("dag_id", &error))?;
+                let Some(run_id) = run_id else { return Ok(Self::Dag(dag_id)) };
+                let run_id = RunId::new(run_id.as_str()).map_err(|error| bad("run_id", &error))?;
+                Ok(Self::Run(RunKey { dag_id, run_id }))
+            }
+        }
+    }
+
+    fn passes(&self, record: &Record) -> bool {
+        match (self, &record.scope) {
+            (Self::All, _) => true,
+            (Self::Dag(dag_id), Scope::Dag(of)) => of == dag_id,
+            (Self::Dag(dag_id), Scope::Run(run)) => run.dag_id == *dag_id,
+            (Self::Run(key), Scope::Run(run)) => run == key,
+            (Self::Dag(_) | Self::Run(_), _) => false,
+        }
+    }
+}
+
+/// The log, from a sequence on. Lines of JSON; server-sent events with `Accept: text/event-stream`,
+/// whose ids are sequences, so that `Last-Event-ID` resumes.
+#[utoipa::path(get, path = "/api/v2/dagbok/events", tag = "Dagbok", params(
+        EventQuery, ("Last-Event-ID" = Option<u64>, Header, description = "The last sequence that was seen.")
+    ),
+    responses((status = 200, content((String = "application/x-ndjson"), (String = "text/event-stream"))),
+    (status = 422, body = Detail), (status = 503, body = Detail)
+))]
+pub(crate) async fn events(
+    State(state): State<ApiState>,
+    InQuery(query): InQuery<EventQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let filter = Filter::of(&query)?;
+    let after = match headers.get("last-event-id") {
+        Some(id) => {
+            let id = id.to_str().ok().and_then(|id| id.trim().parse().ok());
+            let msg = "must be the id of an event: a sequence";
+            id.ok_or_else(|| ApiError::invalid("int_parsing", &["header", "last-event-id"], msg))?
+        }
+        None => query.from.unwrap_or(1).saturating_sub(1),
+    };
+    let sse = accepts(&headers, "text/event-stream");
+    let follows = sse || query.follow.unwrap_or(false);
+    let entries = entries(&state, &filter, Seq(after), follows).await?;
+    let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    let shutdown = state.shutdown.clone();
+    let lines = shown(entries, filter).take(limit).take_until(async move { shutdown.started().await });
+    Ok(if sse { as_events(lines, &state) } else { as_lines(lines, &state, follows) })
+}
+
+/// What is sent: a record, or the reason why there are no more.
+enum Line {
+    Record(u64, Value),
+    Broken(String),
+}
+
+fn shown(entries: BoxStream<'static, PortResult<Vec<Entry>>>, filter: Filter) -> impl Stream<Item = Line> {
+    let lines = entries.map(move |batch| {
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(error) => return stream::iter(vec![Line::Broken(error.to_string())]),
+        };
+        let mut lines = Vec::with_capacity(batch.len());
+        for Entry { seq, payload, .. } in batch {
+            match decode(&payload) {
+                Ok(record) if filter.passes(&record) => {
+                    lines.push(Line::Record(seq.0, entry_json(seq.0, &record)));
+                }
+                Ok(_) => {}
+                Err(error) => lines.push(Line::Broken(format!("entry {seq} of the log: {error}"))),
+            }
+        }
+        stream::iter(lines)
+    });
+    // Nothing comes after a break.
+    lines.flatten().scan(false, |broken, line| {
+        let past = *broken;
+        *broken = matches!(line, Line::Broken(_));
+        futures::future::ready((!past).then_some(line))
+    })
+}
+
+fn as_events(lines: impl Stream<Item = Line> + Send + 'static, state: &ApiState) -> Response {
+    let events = lines.map(|line| {
+        Ok::<_, Infallible>(match line {
+            Line::Record(seq, value) => Event::default().id(seq.to_string()).event("record").data(value.to_string()),
+            Line::Broken(why) => Event::default().event("error").data(why),
+        })
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(state.patience.heartbeat)).into_response()
+}
+
+fn as_lines(lines: impl Stream<Item = Line> + Send + 'static, state: &ApiState, follows: bool) -> Response {
+    let lines = lines.map(|line| match line {
+        Line::Record(_, value) => Ok(format!("{value}\n")),
+        // The body ends without its end: a reader must not take a part for the whole.
+        Line::Broken(why) => Err(std::io::Error::other(why)),
+    });
+    let body = if follows {
+        let beats = beats(state);
+        Body::from_stream(stream::select_with_strategy(lines, beats, |_: &mut ()| {
+            stream::PollNext::Left
+        }))
+    } else {
+        Body::from_stream(lines)
+    };
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+}
+
+/// A blank line now and then, until the service stops: tells a dead connection from a quiet log.
+fn beats(state: &ApiState) -> impl Stream<Item = Result<String, std::io::Error>> + Send + 'static {
+    let (shutdown, every) = (state.shutdown.clone(), state.patience.heartbeat);
+    stream::unfold((), move |()| async move {
+        tokio::time::sleep(every).await;
+        Some((Ok("\n".to_owned()), ()))
+    })
+    .take_until(async move { shutdown.started().await })
+}
+
+/// The entries after `after` that may pass: a run's by its index, the others by reading all.
+async fn entries(
+    state: &ApiState,
+    filter: &Filter,
+    after: Seq,
+    follows: bool,
+) -> Result<BoxStream<'static, PortResult<Vec<Entry>>>, ApiError> {
+    let log = std::sync::Arc::clone(&state.ports.log);
+    let last = log.last().await?;
+    let (past, upto) = match filter {
+        Filter::Run(run) => {
+            let (stretches, upto) = stretches(state, run.clone(), after).await?;
+            (by_stretches(state, stretches), upto.max(after))
+        }
+        Filter::All | Filter::Dag(_) => (stream::empty().boxed(), after),
+    };
+    let past = past.chain(up_to(state, upto, last));
+    if !follows {
+        return Ok(past.boxed());
+    }
+    // The log is followed only once what is there has been sent.
+    let rest = stream::once(async move { log.follow(last.max(upto)) }).flatten();
+    Ok(past.chain(rest).boxed())
+}
+
+/// Where a run's records are after `after`, and up to where that is known.
+async fn stretches(state: &ApiState, run: RunKey, after: Seq) -> Result<(VecDeque<Stretch>, Seq), ApiError> {
+    let upto = state.model.progress().now().applied;
+    let found = state.read(move |store| match store.run(&run)? {
+        Some(row) => Ok(store.seqs(&row)?),
+        None => Ok(Vec::new()),
+    });
+    let wanted = found.await?.into_iter().filter_map(|Stretch(first, count)| {
+        let end = (first + u64::from(count)).min(upto.0 + 1);
+        let first = first.max(after.0 + 1);
+        let count = u32::try_from(end.checked_sub(first)?).ok()?;
+        (count > 0).then_some(Stretch(first, count))
+    });
+    Ok((wanted.collect(), upto))
+}
+
+fn by_stretches(state: &ApiState, stretches: VecDeque<Stretch>) -> BoxStream<'static, PortResult<Vec<Entry>>> {
+    let log = std::sync::Arc::clone(&state.ports.log);
+    stream::try_unfold(stretches, move |mut left| {
+        let log = std::sync::Arc::clone(&log);
+        async move {
+            let Some(Stretch(first, count)) = left.pop_front() else { return Ok(None) };
+            let limit = ReadLimit { entries: count as usize, ..ReadLimit::default() };
+            let entries = log.read(Seq(first - 1), limit).await?;
+            let read = u32::try_from(entries.len()).unwrap_or(count).min(count);
+            if read == 0 {
+                return Err(PortError::unavailable("log", format!("entry {first} is not there any more")));
+            }
+            if read < count {
+                left.push_front(Stretch(first + u64::from(read), count - read));
+            }
+            Ok(Some((entries, left)))
+        }
+    })
+    .boxed()
+}
+
+/// Everything after `after` up to `last`.
+fn up_to(state: &ApiState, after: Seq, last: Seq) -> BoxStream<'static, PortResult<Vec<Entry>>> {
+    let log = std::sync::Arc::clone(&state.ports.log);
+    stream::try_unfold(after, move |seen| {
+        let log = std::sync::Arc::clone(&log);
+        async move {
+            if seen >= last {
+                return Ok(None);
+            }
+            let mut entries = log.read(seen, ReadLimit::default()).await?;
+            entries.retain(|entry| entry.seq <= last);
+            let Some(seen) = entries.last().map(|entry| entry.seq) else { return Ok(None) };
+            Ok(Some((entries, seen)))
+        }
+    })
+    .boxed()
+}

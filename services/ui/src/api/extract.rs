@@ -1,0 +1,169 @@
+//! What is taken from a request, with Airflow's answer where it can't be.
+use std::net::SocketAddr;
+
+use axum::{
+    Json, RequestPartsExt as _,
+    extract::{
+        ConnectInfo, FromRequest, FromRequestParts, Path, Request,
+        rejection::{JsonRejection, PathRejection},
+    },
+    http::{HeaderMap, request::Parts},
+};
+use dagbok_events::{Actor, DagId, MapIndex, RunId, RunKey, TaskId, Timestamp, TraceContext, TryNumber};
+use serde::de::DeserializeOwned;
+
+use super::errors::ApiError;
+
+/// The header that names the person who asks; believed from this machine only.
+pub(crate) const USER_HEADER: &str = "x-dagbok-user";
+/// The longest name that is believed, in bytes.
+const USER_BYTES: usize = 128;
+
+/// Parts of the path.
+#[derive(Debug)]
+pub(crate) struct InPath<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequestParts<S> for InPath<T> {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        match parts.extract::<Path<T>>().await {
+            Ok(Path(value)) => Ok(Self(value)),
+            Err(PathRejection::FailedToDeserializePathParams(error)) => {
+                Err(ApiError::invalid("path_error", &["path"], error.body_text()))
+            }
+            Err(error) => Err(ApiError::bug(&error.body_text())),
+        }
+    }
+}
+
+/// The query; what is not known in it is an error, so that a filter is never left out in silence.
+#[derive(Debug)]
+pub(crate) struct InQuery<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for InQuery<T> {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let query = parts.uri.query().unwrap_or_default();
+        let source = serde_html_form::Deserializer::from_bytes(query.as_bytes());
+        serde_path_to_error::deserialize(source).map(Self).map_err(|error| {
+            let place = error.path().to_string();
+            let place = place.split(['[', '.']).next().unwrap_or_default().to_owned();
+            let loc: &[&str] = if place.is_empty() || place == "?" { &["query"] } else { &["query", &place] };
+            ApiError::invalid("query_error", loc, error.into_inner())
+        })
+    }
+}
+
+/// A body of JSON.
+#[derive(Debug)]
+pub(crate) struct InBody<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for InBody<T> {
+    type Rejection = ApiError;
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        match Json::<T>::from_request(request, state).await {
+            Ok(Json(value)) => Ok(Self(value)),
+            Err(JsonRejection::MissingJsonContentType(_)) => {
+                Err(ApiError::WrongType("send JSON, with `Content-Type: application/json`".to_owned()))
+            }
+            Err(JsonRejection::BytesRejection(error)) => Err(ApiError::TooLarge(format!(
+                "{}: a body may have up to {} bytes",
+                error.body_text(),
+                super::BODY_BYTES
+            ))),
+            Err(JsonRejection::JsonSyntaxError(error)) => {
+                Err(ApiError::invalid("json_invalid", &["body"], error.body_text()))
+            }
+            Err(error) => Err(ApiError::invalid("body_error", &["body"], error.body_text())),
+        }
+    }
+}
+
+/// Who asks, and in which trace.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) by: Actor,
+    pub(crate) trace: Option<TraceContext>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let local = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
+        let name = if local { user_named(&parts.headers)? } else { None };
+        let by = Actor::User(name.unwrap_or_else(|| "anonymous".to_owned()));
+        let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let trace = text("traceparent").filter(|parent| is_traceparent(parent)).map(|parent| TraceContext {
+            traceparent: parent.to_owned(),
+            tracestate: text("tracestate").filter(|state| state.len() <= 512).map(str::to_owned),
+        });
+        Ok(Self { by, trace })
+    }
+}
+
+fn user_named(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get(USER_HEADER) else { return Ok(None) };
+    let name = value.to_str().ok().map(str::trim).filter(|name| (1..=USER_BYTES).contains(&name.len()));
+    let rule = format!("a user's name is 1 to {USER_BYTES} visible ASCII characters");
+    name.map(|name| Some(name.to_owned()))
+        .ok_or_else(|| ApiError::invalid("value_error", &["header", USER_HEADER], rule))
+}
+
+/// `00-<32 hex>-<16 hex>-<2 hex>`, or a later version that begins so.
+fn is_traceparent(text: &str) -> bool {
+    let lengths = [2, 32, 16, 2];
+    let parts: Vec<&str> = text.splitn(5, '-').collect();
+    parts.len() >= 4
+        && text.len() <= 128
+        && lengths.iter().zip(&parts).all(|(&length, part)| {
+            part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+}
+
+/// A DAG's id from the path; one that breaks the rules is of no DAG.
+pub(crate) fn dag_id(raw: &str) -> Result<DagId, ApiError> {
+    DagId::new(raw).map_err(|_| ApiError::no_dag(raw))
+}
+
+/// A run from the path; one that breaks the rules does not exist.
+pub(crate) fn run_key(dag: &str, run: &str) -> Result<RunKey, ApiError> {
+    let run_id = RunId::new(run).map_err(|_| ApiError::no_run(dag, run))?;
+    Ok(RunKey { dag_id: dag_id(dag)?, run_id })
+}
+
+/// A task from the path; one that breaks the rules does not exist.
+pub(crate) fn task_id(raw: &str) -> Result<TaskId, ApiError> {
+    TaskId::new(raw).map_err(|_| no_task(raw))
+}
+
+/// There is no such task.
+pub(crate) fn no_task(task_id: &str) -> ApiError {
+    ApiError::NotFound(format!("there is no task `{task_id}`"))
+}
+
+/// A try's number from the path.
+pub(crate) fn try_number(raw: u16, task_id: &str) -> Result<TryNumber, ApiError> {
+    TryNumber::new(raw).ok_or_else(|| no_try(task_id, raw))
+}
+
+/// There is no such try.
+pub(crate) fn no_try(task_id: &str, number: u16) -> ApiError {
+    ApiError::NotFound(format!("the task `{task_id}` has no try {number} in this run"))
+}
+
+/// A map index, −1 where none was given.
+pub(crate) fn map_index(raw: Option<i32>) -> MapIndex {
+    raw.map_or(MapIndex::UNMAPPED, MapIndex)
+}
+
+/// An instant with an offset. A blank where a plus must have been, which forms turn into one, is one.
+pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
+    let parse = |text: &str| text.parse::<jiff::Timestamp>().map(Timestamp::from);
+    parse(text).or_else(|error| {
+        let mended = text.rfind(' ').filter(|at| *at > 10).map(|at| format!("{}+{}", &text[..at], &text[at + 1..]));
+        mended.and_then(|text| parse(&text).ok()).ok_or_else(|| {
+            format!("`{text}` is no instant with an offset, such as 2026-01-31T02:00:00Z: {error}")
+        })
+    })
+}

@@ -1,0 +1,132 @@
+//! The API's routes, and what all of them share: limits, time-outs, errors in one shape.
+mod dags;
+mod errors;
+mod events;
+mod executors;
+mod extract;
+mod import_errors;
+mod logs;
+mod monitor;
+mod page;
+mod pools;
+mod root;
+mod runs;
+mod state;
+mod tasks;
+mod tell;
+mod view;
+mod xcoms;
+
+use std::any::Any;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::Method,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use errors::ApiError;
+pub use state::{ApiState, Parts, Patience};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// The largest body of a request: what one record can hold, in bytes.
+pub(crate) const BODY_BYTES: usize = dagbok_protocol::limits::RECORD_BYTES;
+
+/// The document's head; paths and types are collected from the handlers.
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Dagbok",
+    description = "DAGs, runs and their log. Paths under `/api/v2` have the shape of Apache Airflow 3's public API; those under `/api/v2/dagbok` are Dagbok's own."
+))]
+struct Head;
+
+fn answered() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::with_openapi(Head::openapi())
+        .routes(routes!(dags::list))
+        .routes(routes!(dags::get, dags::patch))
+        .routes(routes!(dags::details))
+        .routes(routes!(dags::versions))
+        .routes(routes!(dags::tasks))
+        .routes(routes!(dags::task))
+        .routes(routes!(runs::list, runs::trigger))
+        .routes(routes!(runs::get, runs::patch))
+        .routes(routes!(runs::cancel))
+        .routes(routes!(runs::refused_reports))
+        .routes(routes!(tasks::list))
+        .routes(routes!(tasks::get))
+        .routes(routes!(tasks::get_copy))
+        .routes(routes!(tasks::tries))
+        .routes(routes!(tasks::tries_of_copy))
+        .routes(routes!(tasks::one_try))
+        .routes(routes!(tasks::copies))
+        .routes(routes!(logs::get))
+        .routes(routes!(xcoms::list))
+        .routes(routes!(xcoms::get))
+        .routes(routes!(import_errors::list))
+        .routes(routes!(import_errors::get))
+        .routes(routes!(pools::list))
+        .routes(routes!(pools::get, pools::patch))
+        .routes(routes!(executors::list))
+        .routes(routes!(monitor::health))
+        .routes(routes!(monitor::version))
+}
+
+/// Routes that take as long as they take: streams and long polls.
+fn streamed() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(events::events))
+        .routes(routes!(runs::wait_lines))
+        .routes(routes!(runs::wait))
+        .routes(routes!(logs::follow))
+}
+
+/// The whole API. Merge further routes (`/metrics`) with [`Router::merge`].
+pub fn router(state: ApiState) -> Router {
+    let (answered, mut document) = answered().split_for_parts();
+    let (streamed, more) = streamed().split_for_parts();
+    document.merge(more);
+    let answered = answered.layer(middleware::from_fn_with_state(state.clone(), in_time));
+    let text = root::document_text(&document);
+    answered
+        .merge(streamed)
+        .merge(root::routes(text))
+        .fallback(not_found)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(CatchPanicLayer::custom(panicked))
+        .with_state(state)
+}
+
+/// The OpenAPI document, as JSON with a line for each value.
+pub fn openapi() -> String {
+    let (_, mut document) = answered().split_for_parts();
+    document.merge(streamed().into_openapi());
+    root::document_text(&document)
+}
+
+async fn in_time(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let within = state.patience.request;
+    match tokio::time::timeout(within, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::Unavailable(format!("no answer was ready within {within:?}")).into_response(),
+    }
+}
+
+async fn not_found(request: Request) -> ApiError {
+    ApiError::NotFound(format!("there is nothing at {}; /openapi.json lists what there is", request.uri().path()))
+}
+
+async fn no_such_method(method: Method, request: Request) -> Response {
+    let detail = format!("{} does not take {method}; /openapi.json lists what it takes", request.uri().path());
+    let body = axum::Json(serde_json::json!({ "detail": detail }));
+    (axum::http::StatusCode::METHOD_NOT_ALLOWED, body).into_response()
+}
+
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    ApiError::bug(&format!("a handler panicked: {}", text.unwrap_or_default())).into_response()
+}

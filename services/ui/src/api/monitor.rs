@@ -1,0 +1,57 @@
+//! Health and version. Health answers at once, whatever else waits.
+use std::{future::Future, time::Duration};
+
+use axum::{Json, extract::State};
+use dagbok_protocol::names::SCHEDULER_LEASE;
+
+use super::{executors::present, state::ApiState};
+use crate::shapes::{
+    Health, HealthExtra, ProcessorHealth, ProjectionHealth, SchedulerHealth, StatusOnly, TriggererHealth,
+    VersionInfo,
+};
+
+/// How long a primitive may take to show that it is there.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+async fn soon<T, E>(asked: impl Future<Output = Result<T, E>>) -> Option<T> {
+    tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()
+}
+
+fn status(healthy: bool) -> Option<String> {
+    Some(if healthy { "healthy" } else { "unhealthy" }.to_owned())
+}
+
+/// Whether all is well. Always 200: what is not well is said inside.
+#[utoipa::path(get, path = "/api/v2/monitor/health", tag = "Monitor", responses((status = 200, body = Health)))]
+pub(crate) async fn health(State(state): State<ApiState>) -> Json<Health> {
+    let ports = &state.ports;
+    let (last, lease, executors) =
+        tokio::join!(soon(ports.log.last()), soon(ports.state.get(SCHEDULER_LEASE)), soon(present(&state)));
+    let now = state.model.progress().now();
+    let because = state.model.rebuilt_because();
+    Json(Health {
+        metadatabase: StatusOnly { status: status(last.is_some()) },
+        scheduler: SchedulerHealth {
+            status: status(matches!(lease, Some(Some(_)))),
+            latest_scheduler_heartbeat: None,
+        },
+        triggerer: TriggererHealth { status: None, latest_triggerer_heartbeat: None },
+        dag_processor: ProcessorHealth { status: None, latest_dag_processor_heartbeat: None },
+        dagbok: HealthExtra {
+            projection: ProjectionHealth {
+                applied: now.applied.0,
+                last: last.map_or(now.last, |last| last.max(now.applied)).0,
+                rebuilding: !now.caught_up,
+                rebuilt_because: because.map(|because| because.to_string()),
+                failed: now.failed,
+            },
+            executors: executors.map(|executors| executors.len()),
+        },
+    })
+}
+
+/// Which build this is.
+#[utoipa::path(get, path = "/api/v2/version", tag = "Version", responses((status = 200, body = VersionInfo)))]
+pub(crate) async fn version() -> Json<VersionInfo> {
+    Json(VersionInfo { version: env!("CARGO_PKG_VERSION").to_owned(), git_version: None })
+}

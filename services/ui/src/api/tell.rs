@@ -1,0 +1,48 @@
+//! Commands to the scheduler, and the wait until what they did can be read.
+use std::future::Future;
+
+use dagbok_inbox::Ask;
+use dagbok_events::RunId;
+use dagbok_protocol::{Answer, CommandBody};
+use dagbok_runlog::Seq;
+use serde_json::json;
+
+use super::{errors::ApiError, extract::Caller, state::ApiState};
+
+/// What a command came to.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// The run that was made, where one was.
+    pub(crate) run_id: Option<RunId>,
+}
+
+/// Sends a command and returns once its record can be read. It goes on when the caller goes away.
+pub(crate) fn tell(
+    state: &ApiState,
+    caller: Caller,
+    reason: Option<String>,
+    body: CommandBody,
+) -> impl Future<Output = Result<Told, ApiError>> + Send + use<> {
+    let state = state.clone();
+    async move {
+        let Caller { by, trace } = caller;
+        let ask = Ask { by, reason, trace, body };
+        match state.inbox.ask(ask, state.patience.answer).await? {
+            Answer::Unchanged => Ok(Told { run_id: None }),
+            Answer::Refused(refusal) => Err(refusal.into()),
+            Answer::Accepted { seq, run_id } => {
+                if state.model.progress().wait_for(Seq(seq), state.patience.model).await {
+                    return Ok(Told { run_id });
+                }
+                Err(ApiError::Accepted(json!({
+                    "reason": "accepted",
+                    "seq": seq,
+                    "dag_run_id": run_id,
+                    "message": format!(
+                        "it is done, as record {seq}; the read model is behind and will show it shortly"
+                    ),
+                })))
+            }
+        }
+    }
+}

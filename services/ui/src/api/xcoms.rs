@@ -1,0 +1,144 @@
+//! Values that tasks handed on.
+use axum::{Json, extract::State};
+use dagbok_events::{MapIndex, Payload};
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::IntoParams;
+
+use super::{
+    errors::ApiError,
+    extract::{InPath, InQuery, map_index, run_key, task_id},
+    page::{Page, SortKey, matches, orders, sort},
+    runs::json_blob,
+    state::ApiState,
+    tasks::instance,
+    view::{InstanceView, display_name},
+};
+use crate::{
+    model::rows::XComRow,
+    shapes::{Detail, XComCollection, XComEntry, XComValue},
+};
+
+fn entry(of: &InstanceView, row: &XComRow) -> XComEntry {
+    let dag_id = of.run.dag_id.to_string();
+    XComEntry {
+        key: row.key.clone(),
+        timestamp: row.at.into(),
+        logical_date: of.run.logical_date.map(Into::into),
+        map_index: of.map_index(),
+        task_id: of.task_id().to_owned(),
+        run_id: of.run.run_id.to_string(),
+        dag_display_name: of.version.as_ref().map_or_else(|| dag_id.clone(), |row| display_name(&row.spec)),
+        dag_id,
+        task_display_name: of.task_id().to_owned(),
+        run_after: of.run.run_after.into(),
+    }
+}
+
+/// Which values are wanted.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct XComQuery {
+    /// Entries of the page.
+    limit: Option<usize>,
+    /// Entries before it.
+    offset: Option<usize>,
+    /// The one of this name.
+    xcom_key: Option<String>,
+    /// Those whose name has this in it; `%`, `_` and `|` as in Airflow.
+    xcom_key_pattern: Option<String>,
+    /// Those of this copy; all where not said.
+    map_index: Option<i32>,
+    /// `key`, `map_index`, `timestamp`.
+    order_by: Vec<String>,
+}
+
+/// What a task of a run has handed on, without the values.
+#[utoipa::path(get, path = "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries",
+    tag = "XCom",
+    params(("dag_id" = String, Path), ("dag_run_id" = String, Path), ("task_id" = String, Path), XComQuery),
+    responses((status = 200, body = XComCollection), (status = 400, body = Detail), (status = 404, body = Detail),
+    (status = 422, body = Detail)
+))]
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    InPath((dag, run, task)): InPath<(String, String, String)>,
+    InQuery(query): InQuery<XComQuery>,
+) -> Result<Json<XComCollection>, ApiError> {
+    let orders = orders(&query.order_by, &["key", "map_index", "timestamp"])?;
+    let page = Page::new(query.limit, query.offset);
+    let found = state.read(move |store| {
+        let key = run_key(&dag, &run)?;
+        let id = task_id(&task)?;
+        instance(store, &key, &task, None)?;
+        let copies = match query.map_index {
+            Some(map) => vec![MapIndex(map)],
+            None => store.copies(&key, &id)?.into_iter().map(|row| row.map_index).collect(),
+        };
+        let mut all = Vec::new();
+        for map in copies {
+            let Ok(one) = instance(store, &key, &task, Some(map)) else { continue };
+            all.extend(store.xcoms(&key, &id, map)?.iter().map(|row| entry(&one, row)));
+        }
+        let pattern = query.xcom_key_pattern.as_deref();
+        all.retain(|entry| {
+            query.xcom_key.as_ref().is_none_or(|name| *name == entry.key)
+                && pattern.is_none_or(|pattern| matches(pattern, &entry.key))
+        });
+        sort(&mut all, &orders, |entry, field| match field {
+            "map_index" => SortKey::Number(f64::from(entry.map_index)),
+            "timestamp" => Some(entry.timestamp.0).into(),
+            _ => entry.key.as_str().into(),
+        });
+        let (xcom_entries, total_entries) = page.cut(all);
+        Ok(XComCollection { xcom_entries, total_entries })
+    });
+    found.await.map(Json)
+}
+
+/// How a value is wanted.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ValueQuery {
+    /// Which copy of the task; −1 where not said.
+    map_index: Option<i32>,
+    /// Has no effect: values are JSON.
+    #[serde(rename = "deserialize")]
+    _deserialize: Option<bool>,
+    /// The value's JSON as text.
+    stringify: Option<bool>,
+}
+
+/// One value.
+#[utoipa::path(get,
+    path = "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}/xcomEntries/{xcom_key}",
+    tag = "XCom",
+    params(("dag_id" = String, Path), ("dag_run_id" = String, Path), ("task_id" = String, Path),
+        ("xcom_key" = String, Path), ValueQuery),
+    responses((status = 200, body = XComValue), (status = 404, body = Detail), (status = 422, body = Detail)
+))]
+pub(crate) async fn get(
+    State(state): State<ApiState>,
+    InPath((dag, run, task, name)): InPath<(String, String, String, String)>,
+    InQuery(query): InQuery<ValueQuery>,
+) -> Result<Json<XComValue>, ApiError> {
+    let map = map_index(query.map_index);
+    let read = state.read(move |store| {
+        let key = run_key(&dag, &run)?;
+        let one = instance(store, &key, &task, Some(map))?;
+        let row = store.xcom(&key, &task_id(&task)?, map, &name)?;
+        let row = row.ok_or_else(|| {
+            ApiError::NotFound(format!("the task `{task}` has handed on nothing named `{name}` in this run"))
+        })?;
+        Ok((entry(&one, &row), row.value))
+    });
+    let (entry, value) = read.await?;
+    let value = match value {
+        Payload::Inline(text) => serde_json::from_str(&text).map_err(|error| ApiError::bug(&error))?,
+        Payload::Blob { digest, .. } => json_blob(&state, &digest).await?,
+    };
+    let value = if query.stringify.unwrap_or(false) { Value::String(value.to_string()) } else { value };
+    Ok(Json(XComValue { entry, value }))
+}

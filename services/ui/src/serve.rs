@@ -1,0 +1,116 @@
+//! The service: the read model kept up to date, and the API on a socket.
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+
+use axum::Router;
+use dagbok_runlog::{PortError, Ports};
+use dagbok_runtime::{Clock, Shutdown};
+use thiserror::Error;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::{
+    api::{ApiState, Patience, router},
+    model::{ModelError, ReadModel},
+};
+
+/// How the service is set up.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where the read model may lie; without, it is thrown away with the process.
+    pub home: Option<PathBuf>,
+    /// How long the API waits for others.
+    pub patience: Patience,
+}
+
+impl Settings {
+    /// Listening on `listen`, with nothing kept.
+    pub fn new(listen: SocketAddr) -> Self {
+        Self { listen, home: None, patience: Patience::default() }
+    }
+}
+
+/// The service could not start.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The address could not be had.
+    #[error("can't listen on {listen}: {source}; choose another address with --listen")]
+    Listen {
+        /// Which.
+        listen: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The read model could not be opened.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A primitive is not there.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+/// A service under way.
+#[derive(Debug)]
+pub struct Served {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The rows, for whoever else wants to read them.
+    pub model: ReadModel,
+    /// Ends once the shutdown has started and the connections are closed.
+    pub task: JoinHandle<()>,
+}
+
+/// The folder of the read model within a home.
+pub fn model_dir(home: &std::path::Path) -> PathBuf {
+    home.join("read-model")
+}
+
+/// Starts the service and returns once it listens: before the read model has caught up. `more` is
+/// merged into the API's routes.
+pub async fn serve(
+    ports: Ports,
+    settings: Settings,
+    clock: Clock,
+    more: Router,
+    shutdown: &Shutdown,
+) -> Result<Served, ServeError> {
+    /// How long connections may take to end before they are cut.
+    const GOODBYE: Duration = Duration::from_secs(3);
+    let Settings { listen, home, patience } = settings;
+    let listener = TcpListener::bind(listen).await.map_err(|source| ServeError::Listen { listen, source })?;
+    let address = listener.local_addr().map_err(|source| ServeError::Listen { listen, source })?;
+    let dir = home.as_deref().map(model_dir);
+    let opened = tokio::task::spawn_blocking(move || ReadModel::open(dir.as_deref())).await;
+    let model = opened.map_err(|panic| PortError::unavailable("state", panic))??;
+    let log = std::sync::Arc::clone(&ports.log);
+    let state = ApiState::new(ports, model.clone(), clock, shutdown.clone(), patience).await?;
+
+    let (kept, stop) = (model.clone(), shutdown.clone());
+    shutdown.spawn(async move {
+        if let Err(error) = kept.keep(log, &stop).await {
+            tracing::error!(%error, "the read model is out of date from here on");
+        }
+    });
+    let app = router(state).merge(more).into_make_service_with_connect_info::<SocketAddr>();
+    let (begin, stop) = (shutdown.clone(), shutdown.clone());
+    let task = shutdown.spawn(async move {
+        let server = axum::serve(listener, app).with_graceful_shutdown(async move { begin.started().await });
+        let late = async {
+            stop.started().await;
+            tokio::time::sleep(GOODBYE).await;
+        };
+        tokio::select! {
+            ended = async { server.await } => if let Err(error) = ended {
+                tracing::error!(%error, "the API ended");
+            },
+            () = late => tracing::warn!("connections that did not end in time were cut"),
+        }
+    });
+    tracing::info!(%address, "the API listens");
+    Ok(Served { address, model, task })
+}
