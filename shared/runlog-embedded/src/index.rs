@@ -122,7 +122,7 @@ mod tests {
         sealed().store(&disk, &path).unwrap();
         assert_eq!(Sealed::load(&path), Some(sealed()));
         let bytes = fs::read(&path).unwrap();
-        for at in 0..bytes.len() {
+        for at in (0..HEAD).chain((HEAD..bytes.len()).step_by(7)) {
             let mut changed = bytes.clone();
             changed[at] ^= 4;
             fs::write(&path, changed).unwrap();

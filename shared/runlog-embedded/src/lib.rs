@@ -98,6 +98,9 @@ fn open_on(
     if let Some(torn) = &report.torn {
         tracing::warn!(file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes, "{torn}");
     }
+    if let Some(unbegun) = &report.unbegun {
+        tracing::warn!(file = %unbegun.display(), "a segment had no whole header and was removed");
+    }
     tracing::debug!("{report}");
     let ports = Ports {
         log: Arc::new(log),

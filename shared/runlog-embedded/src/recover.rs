@@ -20,15 +20,13 @@ use crate::{
 pub(crate) struct Found {
     pub(crate) view: View,
     pub(crate) report: OpenReport,
-    /// A segment that a crash left without a whole header, so without entries.
-    pub(crate) unborn: Option<PathBuf>,
 }
 
 /// Looks at every segment in `dir`, and changes nothing.
 pub(crate) fn look(dir: &Path) -> Result<Found, OpenError> {
     let firsts = segment::list(dir).map_err(|source| OpenError::io("list", dir, source))?;
     let mut found = Found::default();
-    for (place, &first) in firsts.iter().enumerate() {
+    for (place, &first) in (1..).zip(&firsts) {
         let path = segment::path(dir, first);
         let due = found.view.last() + 1;
         if first != due {
@@ -36,15 +34,10 @@ pub(crate) fn look(dir: &Path) -> Result<Found, OpenError> {
             let advice = "put the segment files that have them back from a backup".to_owned();
             return Err(damaged(&path, 0, why, advice));
         }
-        let is_last = place + 1 == firsts.len();
-        match firsts.get(place + 1) {
+        match firsts.get(place) {
             Some(&next) => look_at_sealed(&mut found, path, first, next)?,
             None => look_at_last(&mut found, path, first)?,
         }
-        debug_assert!(
-            is_last || found.report.torn.is_none(),
-            "only the last segment has a torn tail"
-        );
     }
     let segments = &found.view.segments;
     found.report.last = Seq(found.view.last());
@@ -63,9 +56,11 @@ fn look_at_sealed(
     let failed = |source| OpenError::io("read", &path, source);
     let length = fs::metadata(&path).map_err(failed)?.len();
     let sidecar = segment::sidecar(&path);
-    let told = Sealed::load(&sidecar);
-    if let Some(sealed) = told.filter(|it| (it.first, it.last + 1, it.end) == (first, next, length))
-    {
+    if let Some(sealed) = Sealed::load(&sidecar).filter(|sealed| sealed.first == first) {
+        if sealed.end != length {
+            let why = format!("it has {length} bytes, and had {} when it was sealed", sealed.end);
+            return Err(damaged(&path, sealed.end.min(length), why, RESTORE.to_owned()));
+        }
         found.view.segments.push(Segment::sealed(path, sealed));
         return Ok(());
     }
@@ -94,7 +89,7 @@ fn look_at_last(found: &mut Found, path: PathBuf, first: u64) -> Result<(), Open
     let failed = |source| OpenError::io("read", &path, source);
     let file = File::open(&path).map_err(failed)?;
     if !segment::check_header(&file, &path, first)? {
-        found.unborn = Some(path);
+        found.report.unbegun = Some(path);
         return Ok(());
     }
     let length = file.metadata().map_err(failed)?.len();
@@ -110,6 +105,7 @@ fn look_at_last(found: &mut Found, path: PathBuf, first: u64) -> Result<(), Open
             file: path.clone(),
             offset: scan.end,
             bytes: length - scan.end,
+            cut: false,
             kept: None,
         });
     }
@@ -134,40 +130,50 @@ fn damage_in_the_middle(
     damaged(path, offset, why, advice)
 }
 
-/// Makes the directory fit to be written on: cuts a torn tail, keeping what was cut, removes a
-/// segment that was never begun, and writes the sidecars that were missing.
+/// Makes the directory fit to be written on: cuts a torn tail, removes a segment that was never
+/// begun, and writes the sidecars that were missing.
+///
+/// None of it needs room on the disk, so that a full one does not keep the log from opening.
 pub(crate) fn repair(disk: &dyn Disk, dir: &Path, found: &mut Found) -> Result<(), OpenError> {
-    if let Some(unborn) = found.unborn.take() {
-        fs::remove_file(&unborn).map_err(|source| OpenError::io("remove", &unborn, source))?;
+    if let Some(unbegun) = &found.report.unbegun {
+        fs::remove_file(unbegun).map_err(|source| OpenError::io("remove", unbegun, source))?;
     }
     if let Some(torn) = &mut found.report.torn {
-        torn.kept = Some(cut(disk, dir, torn)?);
+        cut(disk, dir, torn)?;
     }
     for segment in &found.view.segments {
         let sidecar = segment::sidecar(&segment.path);
         if found.report.rebuilt.contains(&sidecar) {
             let Segment { first, last, end, ref index, .. } = *segment;
             let sealed = Sealed { first, last, end, index: index.clone() };
-            let stored = sealed.store(disk, &sidecar);
-            stored.map_err(|source| OpenError::io("write", &sidecar, source))?;
+            if let Err(error) = sealed.store(disk, &sidecar) {
+                let file = sidecar.display();
+                tracing::warn!(
+                    "can't write {file}: {error}; the next open reads its segment again"
+                );
+            }
         }
     }
     Ok(())
 }
 
-/// Cuts a torn tail once its bytes are kept elsewhere; returns where.
-fn cut(disk: &dyn Disk, dir: &Path, torn: &TornTail) -> Result<PathBuf, OpenError> {
+/// Cuts a torn tail, once its bytes are kept elsewhere if they can be.
+fn cut(disk: &dyn Disk, dir: &Path, torn: &mut TornTail) -> Result<(), OpenError> {
     let failed = |source| OpenError::io("cut the torn tail of", &torn.file, source);
-    let bytes = fs::read(&torn.file).map_err(failed)?;
-    let tail = usize::try_from(torn.offset).ok().and_then(|offset| bytes.get(offset..));
     let stem = torn.file.file_stem().unwrap_or_default().to_string_lossy();
     let kept = dir.join("torn").join(format!("{stem}-{}.bytes", torn.offset));
     let keep = || {
+        let bytes = fs::read(&torn.file)?;
+        let tail = usize::try_from(torn.offset).ok().and_then(|offset| bytes.get(offset..));
         disk.create_dirs(&dir.join("torn"))?;
         disk.replace(&kept, tail.unwrap_or_default())
     };
-    keep().map_err(|source| OpenError::io("keep the torn tail in", &kept, source))?;
+    match keep() {
+        Ok(()) => torn.kept = Some(kept),
+        Err(error) => tracing::warn!("can't keep what is cut in {}: {error}", kept.display()),
+    }
     let file = disk.open(&torn.file).map_err(failed)?;
     file.set_len(torn.offset).and_then(|()| file.flush()).map_err(failed)?;
-    Ok(kept)
+    torn.cut = true;
+    Ok(())
 }

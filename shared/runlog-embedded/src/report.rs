@@ -19,6 +19,8 @@ pub struct OpenReport {
     pub bytes: u64,
     /// What a crash had left half-written at the end, now cut off.
     pub torn: Option<TornTail>,
+    /// The segment that a crash had left without a whole header, so without entries.
+    pub unbegun: Option<PathBuf>,
     /// Sidecar indexes that were missing or damaged and were made anew from their segments.
     pub rebuilt: Vec<PathBuf>,
     /// How long it took.
@@ -27,13 +29,16 @@ pub struct OpenReport {
 
 impl fmt::Display for OpenReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { last, segments, bytes, torn, rebuilt, took } = self;
+        let Self { last, segments, bytes, torn, unbegun, rebuilt, took } = self;
         write!(
             f,
             "log of {last} entries in {segments} segments, {bytes} bytes, opened in {took:.1?}"
         )?;
         if !rebuilt.is_empty() {
             write!(f, "; {} indexes made anew", rebuilt.len())?;
+        }
+        if let Some(unbegun) = unbegun {
+            write!(f, "; {} had no whole header, so no entries", unbegun.display())?;
         }
         if let Some(torn) = torn {
             write!(f, "; {torn}")?;
@@ -52,23 +57,29 @@ pub struct TornTail {
     pub offset: u64,
     /// How many bytes were after it.
     pub bytes: u64,
-    /// Where those bytes are kept; `None` where the log was opened to be read only, and not cut.
+    /// Whether they were cut off; they are not where the log was opened to be read.
+    pub cut: bool,
+    /// Where those bytes are kept, unless the disk had no room for them.
     pub kept: Option<PathBuf>,
 }
 
 impl fmt::Display for TornTail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (file, Self { offset, bytes, .. }) = (self.file.display(), self);
-        match &self.kept {
-            Some(kept) => write!(
+        if !self.cut {
+            return write!(
                 f,
-                "{file} was cut at byte {offset}, after its last whole record: {bytes} bytes of an \
-                 interrupted write are in {}",
-                kept.display()
-            ),
-            None => {
-                write!(f, "{file} has {bytes} bytes of an unfinished write from byte {offset} on")
-            }
+                "{file} has {bytes} bytes of an unfinished write from byte {offset} on"
+            );
+        }
+        write!(
+            f,
+            "{file} was cut at byte {offset}, after its last whole record: {bytes} bytes of an \
+             interrupted write "
+        )?;
+        match &self.kept {
+            Some(kept) => write!(f, "are in {}", kept.display()),
+            None => f.write_str("are gone"),
         }
     }
 }

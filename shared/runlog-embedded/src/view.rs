@@ -137,9 +137,12 @@ pub(crate) fn read_files(
     let mut read = Reading { seen: after.0, entries: Vec::new(), budget: ReadBudget::new(limit) };
     loop {
         let place = view.read().locate(read.seen.saturating_add(1));
-        match place {
-            Some(place) if read.read_on(&place)? => {}
-            _ => return Ok(read.entries),
+        let Some(place) = place else { return Ok(read.entries) };
+        match read.read_on(&place) {
+            Ok(true) => {}
+            // What is whole comes first; the next read meets the damage, and says so.
+            Err(error) if read.entries.is_empty() => return Err(error),
+            Ok(false) | Err(_) => return Ok(read.entries),
         }
     }
 }

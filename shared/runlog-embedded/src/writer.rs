@@ -127,7 +127,7 @@ impl Writer {
         let path = path.display();
         if let Err(error) = file.write_all_at(frames, end) {
             let why = format!(
-                "can't write {path}: {error}; nothing of this append is kept, and the log goes on once there is room"
+                "can't write {path}: {error}; nothing of this append is kept, and the next one tries again"
             );
             // Half a record must not stay where the next one goes.
             return match file.set_len(end) {
@@ -168,7 +168,7 @@ impl Writer {
             Some((path, end)) if end < self.segment_bytes => Ok((path, end)),
             Some((path, _)) => self.seal(&path).and_then(|()| self.begin()).map_err(|error| {
                 format!(
-                    "can't begin a segment after {}: {error}; the log goes on once that works",
+                    "can't begin a segment after {}: {error}; the next append tries again",
                     path.display()
                 )
             }),
