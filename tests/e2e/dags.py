@@ -1,0 +1,115 @@
+"""DAG files that the tests write into folders."""
+
+CHAIN = '''
+"""Tasks one after the other; each notes that it ran, and when."""
+import os, time
+from datetime import datetime
+from airflow.decorators import dag, task
+
+WITNESS = os.environ["WITNESS"]
+
+
+@task(retries=0)
+def step(number, before):
+    time.sleep({pause})
+    with open(WITNESS, "a") as out:
+        out.write(f"{{os.environ.get('DAGBOK_RUN', '')}} {{number}}\\n")
+    return number
+
+
+@dag(dag_id="{dag_id}", schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False,
+     max_active_runs=100, max_active_tasks=32)
+def chain():
+    value = 0
+    for number in range({length}):
+        value = step.override(task_id=f"step_{{number}}")(number, value)
+
+
+chain()
+'''
+
+
+def chain(dag_id: str, length: int = 4, pause: float = 0.0) -> str:
+    """A chain of `length` tasks, each `pause` seconds long."""
+    return CHAIN.format(dag_id=dag_id, length=length, pause=pause)
+
+
+SLEEPER = '''
+"""One long task that spawns a child of its own, and retries never."""
+import os, subprocess, time
+from datetime import datetime
+from airflow import DAG
+from airflow.operators.python import PythonOperator
+
+
+def work():
+    child = subprocess.Popen(["sleep", "{seconds}"])
+    print("child", child.pid, flush=True)
+    time.sleep({seconds})
+
+
+with DAG("{dag_id}", schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False) as dag:
+    PythonOperator(task_id="work", python_callable=work)
+'''
+
+
+def sleeper(dag_id: str, seconds: float) -> str:
+    """One task that sleeps, and starts a child that does."""
+    return SLEEPER.format(dag_id=dag_id, seconds=seconds)
+
+
+HELLO = '''
+from datetime import datetime
+from airflow import DAG
+from airflow.operators.python import PythonOperator
+
+with DAG("{dag_id}", schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False) as dag:
+    PythonOperator(task_id="hello", python_callable=lambda: print("hello from {dag_id}"))
+'''
+
+
+def hello(dag_id: str) -> str:
+    """One task that says hello."""
+    return HELLO.format(dag_id=dag_id)
+
+
+FAILS = '''
+import os, signal, time
+from datetime import datetime, timedelta
+from airflow import DAG
+from airflow.operators.python import PythonOperator
+
+
+def raises():
+    raise ValueError("as told")
+
+
+def hangs():
+    time.sleep(60)
+
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leaves():
+    os._exit(7)
+
+
+def starves():
+    raise MemoryError("no more")
+
+
+for name, work, options in [
+    ("raises", raises, {}),
+    ("hangs", hangs, {"execution_timeout": timedelta(seconds=1)}),
+    ("killed", killed, {}),
+    ("leaves", leaves, {}),
+    ("starves", starves, {}),
+    ("retries", raises, {"retries": 2, "retry_delay": timedelta(seconds=0.2)}),
+]:
+    with DAG(f"fails_{name}", schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False) as dag:
+        first = PythonOperator(task_id=name, python_callable=work, **options)
+        first >> PythonOperator(task_id="after", python_callable=lambda: None)
+    globals()[f"dag_{name}"] = dag
+'''

@@ -1,0 +1,320 @@
+"""Drives the real binary as its users do: by its command line, its API, and signals."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(os.environ.get("DAGBOK_BIN", ROOT / "target/debug/dagbok"))
+NATS_DIR = Path(os.environ.get("DAGBOK_NATS_DIR", ROOT / ".tools/nats"))
+NATS_VERSION = "2.15.1"
+PATIENCE = 60.0
+
+
+def free_port() -> int:
+    """Finds a loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until[T](what: str, check: Callable[[], T | None], patience: float = PATIENCE) -> T:
+    """Asks `check` until it answers with something true; fails naming `what` after `patience` seconds."""
+    end = time.monotonic() + patience
+    last: Exception | None = None
+    while time.monotonic() < end:
+        try:
+            if found := check():
+                return found
+        except (httpx.HTTPError, AssertionError, OSError) as error:
+            last = error
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not happen within {patience} s (last: {last!r})")
+
+
+@dataclass
+class Process:
+    """One process of Dagbok, or the broker, with its output in a file."""
+
+    name: str
+    argv: list[str]
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+    child: subprocess.Popen[bytes] | None = None
+    started: int = 0
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes; every life of it adds to the same file."""
+        return self.folder / f"{self.name}.log"
+
+    def start(self) -> Process:
+        """Starts it; its output is added to its log."""
+        self.started += 1
+        with self.log.open("ab") as out:
+            self.child = subprocess.Popen(
+                self.argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env={**os.environ, **self.env}
+            )
+        return self
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to this process alone."""
+        assert self.child is not None
+        self.child.send_signal(number)
+
+    def kill(self) -> None:
+        """Ends it with SIGKILL and reaps it."""
+        if self.child is not None and self.child.poll() is None:
+            self.child.kill()
+        if self.child is not None:
+            self.child.wait()
+
+    def stop(self, patience: float = 30.0) -> int:
+        """Asks it to end and waits; returns its exit code."""
+        assert self.child is not None
+        if self.child.poll() is None:
+            self.child.terminate()
+        try:
+            return self.child.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.name} did not end within {patience} s of SIGTERM; see {self.log}") from None
+
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self.child is not None and self.child.poll() is None
+
+
+@dataclass
+class Cli:
+    """The command line against one installation."""
+
+    args: list[str] = field(default_factory=list)
+    env: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *args: str, timeout: float = 120.0) -> subprocess.CompletedProcess[str]:
+        """Runs a command to its end, whatever its exit code."""
+        return subprocess.run(
+            [str(BIN), *self.args, *args],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env={**os.environ, **self.env},
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+
+    def ok(self, *args: str, timeout: float = 120.0) -> str:
+        """Runs a command that must succeed; returns its output."""
+        done = self.run(*args, timeout=timeout)
+        assert done.returncode == 0, f"{args}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def json(self, *args: str, timeout: float = 120.0) -> Any:
+        """Runs a command with `--json`; returns the one document."""
+        return json.loads(self.ok(*args, "--json", timeout=timeout))
+
+    def lines(self, *args: str, timeout: float = 120.0) -> list[Any]:
+        """Runs a command with `--json` that prints a document a line."""
+        return [json.loads(line) for line in self.ok(*args, "--json", timeout=timeout).splitlines()]
+
+
+@dataclass
+class Api:
+    """The REST API of one installation."""
+
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str, **params: Any) -> Any:
+        """GETs under /api/v2; fails unless it answers 200."""
+        answer = httpx.get(f"{self.url}/api/v2{path}", params=params, timeout=30.0)
+        assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
+    def post(self, path: str, body: Any) -> httpx.Response:
+        """POSTs JSON under /api/v2."""
+        return httpx.post(f"{self.url}/api/v2{path}", json=body, timeout=30.0)
+
+    def patch(self, path: str, body: Any) -> httpx.Response:
+        """PATCHes JSON under /api/v2."""
+        return httpx.patch(f"{self.url}/api/v2{path}", json=body, timeout=30.0)
+
+    def healthy(self) -> bool:
+        """Whether the API answers at all."""
+        return httpx.get(f"{self.url}/api/v2/monitor/health", timeout=2.0).status_code == 200
+
+    def events(self) -> list[dict[str, Any]]:
+        """The whole log, oldest first."""
+        records: list[dict[str, Any]] = []
+        with httpx.stream("GET", f"{self.url}/api/v2/dagbok/events", timeout=60.0) as answer:
+            assert answer.status_code == 200
+            records.extend(json.loads(line) for line in answer.iter_lines() if line.strip())
+        return records
+
+    def state(self, dag_id: str, run_id: str) -> str:
+        """A run's state."""
+        return str(self.get(f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
+
+    def wait_run(self, dag_id: str, run_id: str, patience: float = PATIENCE) -> str:
+        """Waits for a run's end; returns its state."""
+
+        def ended() -> str | None:
+            state = self.state(dag_id, run_id)
+            return state if state in ("success", "failed") else None
+
+        return wait_until(f"the end of {dag_id}/{run_id}", ended, patience)
+
+
+class Standalone:
+    """`dagbok standalone` in a folder of its own."""
+
+    def __init__(self, folder: Path, dags: Path, *extra: str, env: dict[str, str] | None = None) -> None:
+        """Prepares it; `start` starts it."""
+        self.home = folder / "home"
+        self.api = Api(free_port())
+        self.cli = Cli(["--api", self.api.url])
+        argv = [str(BIN), "standalone", "--dags", str(dags), "--home", str(self.home)]
+        argv += ["--listen", f"127.0.0.1:{self.api.port}", *extra]
+        self.process = Process("standalone", argv, folder, env or {})
+
+    def start(self) -> Standalone:
+        """Starts it and waits until the API answers."""
+        self.process.start()
+        self.wait_ready()
+        return self
+
+    def wait_ready(self) -> None:
+        """Waits until the API answers; says what the process printed if it ended instead."""
+
+        def ready() -> bool:
+            if not self.process.alive():
+                raise SystemExit(f"standalone ended: {self.process.log.read_text()[-4000:]}")
+            return self.api.healthy()
+
+        wait_until("the API's first answer", ready)
+
+    def wait_dag(self, dag_id: str) -> dict[str, Any]:
+        """Waits until a DAG is registered."""
+        found: dict[str, Any] = wait_until(f"DAG {dag_id}", lambda: self.api.get(f"/dags/{dag_id}"))
+        return found
+
+    def trigger(self, dag_id: str, run_id: str, **body: Any) -> httpx.Response:
+        """Triggers a run that gets its logical date from its number of earlier runs."""
+        return self.api.post(f"/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None, **body})
+
+
+@contextlib.contextmanager
+def standalone(folder: Path, dags: Path, *extra: str, env: dict[str, str] | None = None) -> Iterator[Standalone]:
+    """A running installation that is ended when the block is left."""
+    it = Standalone(folder, dags, *extra, env=env)
+    try:
+        yield it.start()
+    finally:
+        it.process.kill()
+
+
+class Nats:
+    """A real nats-server with JetStream on a free port, its store kept between lives."""
+
+    def __init__(self, folder: Path, sync_always: bool = False) -> None:
+        """Prepares it; `start` starts it."""
+        binary = NATS_DIR / f"nats-server-{NATS_VERSION}"
+        if not binary.exists():
+            raise SystemExit(f"{binary} is missing: run tests/nats/install.sh {NATS_DIR}")
+        self.port = free_port()
+        store = folder / "jetstream"
+        sync = "  sync_interval: always\n" if sync_always else ""
+        conf = folder / "nats.conf"
+        conf.write_text(f'host: 127.0.0.1\nport: {self.port}\njetstream {{\n  store_dir: "{store}"\n{sync}}}\n')
+        self.process = Process("nats-server", [str(binary), "-c", str(conf)], folder)
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"nats://127.0.0.1:{self.port}"
+
+    def start(self) -> Nats:
+        """Starts it and waits until it takes connections."""
+        self.process.start()
+
+        def listening() -> bool:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1.0):
+                return True
+
+        wait_until("the broker", listening)
+        return self
+
+
+# What every history must keep, whatever was killed meanwhile.
+
+TERMINAL = {"TrySucceeded", "TryFailed", "TrySkipped", "TryLost", "TryCancelled", "TryReturned"}
+RUN_ENDS = {"RunSucceeded", "RunFailed", "RunTimedOut", "RunCancelled"}
+
+
+def check_history(records: list[dict[str, Any]], accepted: set[tuple[str, str]]) -> None:
+    """Holds a log to the promises: see the assertions' texts."""
+    assert [record["seq"] for record in records] == list(range(1, len(records) + 1)), "the log has a gap"
+    created: Counter[tuple[str, str]] = Counter()
+    ended: Counter[tuple[str, str]] = Counter()
+    queued: Counter[tuple[Any, ...]] = Counter()
+    finished: Counter[tuple[Any, ...]] = Counter()
+    succeeded: set[tuple[Any, ...]] = set()
+    for record in records:
+        if record["scope"] != "run":
+            continue
+        run = (record["dag_id"], record["run_id"])
+        for fact in record["facts"]:
+            kind = fact["type"]
+            created[run] += kind == "RunCreated"
+            ended[run] += kind in RUN_ENDS
+            task = (*run, fact.get("task_id"), fact.get("map_index", -1))
+            attempt = (*task, fact.get("try_number"))
+            if kind == "TaskQueued":
+                assert task not in succeeded, f"{task} succeeded and was queued again (seq {record['seq']})"
+                queued[attempt] += 1
+            if kind in TERMINAL:
+                finished[attempt] += 1
+            if kind == "TrySucceeded":
+                succeeded.add(task)
+    lost = accepted - set(created)
+    assert not lost, f"accepted triggers were lost: {lost}"
+    assert all(n == 1 for n in created.values()), "a run was created twice"
+    assert created.keys() == ended.keys(), f"runs did not end: {created.keys() - ended.keys()}"
+    assert all(n == 1 for n in ended.values()), "a run ended twice"
+    odd = {key: n for key, n in queued.items() if n != 1}
+    assert not odd, f"tries queued more than once: {odd}"
+    odd = {key: finished[key] for key in queued.keys() | finished.keys() if finished[key] != 1 or queued[key] != 1}
+    assert not odd, f"tries without exactly one end: {odd}"
+
+
+def write_dag(folder: Path, name: str, text: str) -> Path:
+    """Writes a DAG file whole, so that a watcher never reads half of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, draft = folder / name, folder / f".{name}.new"
+    draft.write_text(text)
+    draft.replace(path)
+    return path
+
+
+def eprint(*args: object) -> None:
+    """Prints to standard error."""
+    print(*args, file=sys.stderr, flush=True)

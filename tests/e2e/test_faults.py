@@ -1,0 +1,47 @@
+"""Services killed, frozen and cut off while they work: a short round of `chaos.py`'s scenes."""
+
+from pathlib import Path
+
+import pytest
+import scenes
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_standalone_killed_while_it_works(tmp_path: Path, seed: int) -> None:
+    scenes.standalone_killed(tmp_path, seed, kills=3)
+
+
+def test_work_goes_on_within_two_seconds_of_a_restart(tmp_path: Path) -> None:
+    scenes.restart_is_quick(tmp_path)
+
+
+def test_nothing_outlives_a_killed_standalone(tmp_path: Path) -> None:
+    scenes.no_orphans(tmp_path)
+
+
+def test_services_apart_killed_while_they_work(tmp_path: Path) -> None:
+    scenes.services_killed(tmp_path, seed=3, kills=4)
+
+
+def test_a_killed_scheduler_is_replaced_within_ten_seconds(tmp_path: Path) -> None:
+    scenes.scheduler_replaced(tmp_path)
+
+
+def test_a_killed_executor_is_made_up_for_within_a_lease_and_five_seconds(tmp_path: Path) -> None:
+    scenes.executor_replaced(tmp_path)
+
+
+def test_a_frozen_executor_does_no_harm_when_it_wakes(tmp_path: Path) -> None:
+    scenes.executor_frozen(tmp_path)
+
+
+def test_the_broker_may_be_away(tmp_path: Path) -> None:
+    scenes.broker_away(tmp_path, seconds=8.0)
+
+
+def test_two_schedulers_at_once_do_no_harm(tmp_path: Path) -> None:
+    scenes.two_schedulers(tmp_path, seed=5)
+
+
+def test_a_full_disk_stops_work_and_loses_nothing(tmp_path: Path) -> None:
+    scenes.disk_full(tmp_path)
