@@ -64,19 +64,16 @@ pub fn judge(rule: TriggerRule, up: Tally) -> Verdict {
         TriggerRule::AllFailed => (up.success + up.skipped > 0).then_some(Skipped),
         TriggerRule::AllSkipped => (up.success + broken > 0).then_some(Skipped),
         TriggerRule::NoneSkipped => (up.skipped > 0).then_some(Skipped),
-        TriggerRule::OneSuccess if all_done && up.success == 0 => {
-            Some(if up.skipped == up.total { Skipped } else { UpstreamFailed })
-        }
+        TriggerRule::OneSuccess => (all_done && up.success == 0)
+            .then_some(if up.skipped == up.total { Skipped } else { UpstreamFailed }),
         TriggerRule::OneFailed => (all_done && broken == 0).then_some(Skipped),
         TriggerRule::OneDone => (all_done && up.success + up.failed == 0).then_some(Skipped),
-        TriggerRule::AllDoneMinOneSuccess if all_done && up.success == 0 => {
-            Some(if up.skipped == up.total { Skipped } else { UpstreamFailed })
+        // A skipped upstream is none that is done, as this rule of Airflow's goes.
+        TriggerRule::AllDoneMinOneSuccess if up.skipped > 0 => Some(Skipped),
+        TriggerRule::AllDoneMinOneSuccess => {
+            (all_done && up.success == 0).then_some(UpstreamFailed)
         }
-        TriggerRule::OneSuccess
-        | TriggerRule::AllDone
-        | TriggerRule::AllDoneMinOneSuccess
-        | TriggerRule::AllDoneSetupSuccess
-        | TriggerRule::Always => None,
+        TriggerRule::AllDone | TriggerRule::AllDoneSetupSuccess | TriggerRule::Always => None,
     };
     if let Some(why) = never {
         return Verdict::Never(why);

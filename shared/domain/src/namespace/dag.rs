@@ -4,7 +4,7 @@ use std::{
     sync::Arc,
 };
 
-use dagbok_events::{Digest, DagVersion, Interval, RunExpected, RunId, Timestamp};
+use dagbok_events::{DagVersion, Digest, Interval, Micros, RunExpected, RunId, Timestamp};
 
 use crate::{graph::Version, run::Ending};
 
@@ -90,11 +90,31 @@ impl Dag {
 
     /// Whether another run may be made by schedule.
     pub(super) fn has_room(&self) -> bool {
-        u32::try_from(self.active.len()).unwrap_or(u32::MAX) < self.current.spec.max_active_runs
+        u32::try_from(self.active.len()).unwrap_or(u32::MAX) < self.max_active_runs()
     }
 
     /// Whether another run may start.
     pub(super) fn may_start(&self) -> bool {
-        !self.paused && self.running < self.current.spec.max_active_runs
+        !self.paused && self.running < self.max_active_runs()
+    }
+
+    /// The first instant from `from` on that no run has for its logical date.
+    pub(super) fn free_date(&self, from: Timestamp) -> Timestamp {
+        let mut free = from;
+        for taken in self.dates.range(from..) {
+            if *taken > free {
+                break;
+            }
+            free = taken.plus(Micros(1));
+        }
+        free
+    }
+
+    /// Runs that may be running at once; as in Airflow, 0 is no limit.
+    pub(super) fn max_active_runs(&self) -> u32 {
+        match self.current.spec.max_active_runs {
+            0 => u32::MAX,
+            most => most,
+        }
     }
 }

@@ -1,13 +1,15 @@
 //! Folding records into the namespace. Total: history is never refused.
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use dagbok_events::{Fact, Record, RunCreated, RunId, RunKey, RunType, Scope, Timestamp};
+use dagbok_events::{
+    DagId, DagRegistered, Fact, Record, RunCreated, RunId, RunKey, RunType, Scope, Timestamp,
+};
 use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 
-use super::{Dag, Executor, FileState, Namespace, Pool, RunNo};
+use super::{Dag, FileState, Namespace, RunNo, Seen};
 use crate::{
     graph::Version,
-    run::{Change, Phase, Run, RunMeta},
+    run::{Change, Ending, Handed, Phase, Run, RunMeta},
 };
 
 impl Namespace {
@@ -28,8 +30,7 @@ impl Namespace {
                 for fact in &record.facts {
                     match fact {
                         Fact::ExecutorJoined(_) => {
-                            let new = Executor { holds: std::collections::BTreeSet::new() };
-                            self.executors.entry(id.clone()).or_insert(new);
+                            self.executors.entry(id.clone()).or_default();
                         }
                         Fact::ExecutorLeft(_) => {
                             self.executors.remove(id);
@@ -48,7 +49,9 @@ impl Namespace {
             (Scope::Run(key), Some(Fact::RunCreated(_))) => Some(key.run_id.clone()),
             _ => None,
         };
-        if self.seen.insert(cause.command.clone(), (seq, run_id)).is_none() {
+        let refused = matches!(record.facts.first(), Some(Fact::ReportRefused(_)));
+        let seen = Seen { seq, run_id, refused };
+        if self.seen.insert(cause.command.clone(), seen).is_none() {
             self.seen_order.push_back(cause.command.clone());
             if self.seen_order.len() > COMMANDS_REMEMBERED
                 && let Some(oldest) = self.seen_order.pop_front()
@@ -94,28 +97,15 @@ impl Namespace {
         }
     }
 
-    pub(super) fn evolve_dag(&mut self, dag_id: &dagbok_events::DagId, at: Timestamp, fact: &Fact) {
+    pub(super) fn evolve_dag(&mut self, dag_id: &DagId, at: Timestamp, fact: &Fact) {
+        // A promise's index entry stands for the DAG as it was before this fact, whatever it changes.
+        if let Some(due) = self.dags.get(dag_id).and_then(Dag::due) {
+            self.expected.remove(&(due, dag_id.clone()));
+        }
         if let Fact::DagRegistered(f) = fact {
-            let version =
-                Arc::new(Version::new(f.version, f.spec_digest.clone(), f.spec.clone()));
-            match self.dags.get_mut(dag_id) {
-                None => {
-                    let dag = Dag::new(version, f.bundle.clone(), f.paused.unwrap_or(false));
-                    self.dags.insert(dag_id.clone(), dag);
-                }
-                Some(dag) => {
-                    dag.file.clone_from(&version.spec.source.file);
-                    let old = std::mem::replace(&mut dag.current, version);
-                    if !dag.active.is_empty() {
-                        dag.older.insert(old.number, old);
-                    }
-                    dag.bundle = f.bundle.clone();
-                    dag.gone = false;
-                }
-            }
+            self.keep_version(dag_id, f);
         }
         let Some(dag) = self.dags.get_mut(dag_id) else { return };
-        let due = dag.due();
         match fact {
             Fact::DagDisappeared(_) => dag.gone = true,
             Fact::DagPaused(_) => dag.paused = true,
@@ -128,16 +118,25 @@ impl Namespace {
             }
             _ => {}
         }
-        // A promise's index entry stands for the DAG as it was before this fact, whatever it changed.
-        let now_due = dag.due();
-        if due != now_due || matches!(fact, Fact::DagRegistered(_)) {
-            if let Some(due) = due {
-                self.expected.remove(&(due, dag_id.clone()));
-            }
-            if let Some(due) = now_due {
-                self.expected.insert((due, dag_id.clone()));
-            }
+        if let Some(due) = dag.due() {
+            self.expected.insert((due, dag_id.clone()));
         }
+    }
+
+    fn keep_version(&mut self, dag_id: &DagId, f: &DagRegistered) {
+        let version = Arc::new(Version::new(f.version, f.spec_digest.clone(), f.spec.clone()));
+        let Some(dag) = self.dags.get_mut(dag_id) else {
+            let dag = Dag::new(version, f.bundle.clone(), f.paused.unwrap_or(false));
+            self.dags.insert(dag_id.clone(), dag);
+            return;
+        };
+        dag.file.clone_from(&version.spec.source.file);
+        let old = std::mem::replace(&mut dag.current, version);
+        if !dag.active.is_empty() {
+            dag.older.insert(old.number, old);
+        }
+        dag.bundle = f.bundle.clone();
+        dag.gone = false;
     }
 
     fn evolve_run(&mut self, seq: u64, key: &RunKey, record: &Record) {
@@ -149,10 +148,23 @@ impl Namespace {
             }
         }
         let Some(&number) = self.numbers.get(key) else { return };
-        for fact in &record.facts {
-            self.evolve_run_fact(seq, number, record.at, fact);
+        let Some(run) = self.runs.get_mut(&number) else { return };
+        let before = run.phase();
+        let mut changes: Vec<Change> =
+            record.facts.iter().map(|fact| run.evolve(seq, record.at, fact)).collect();
+        let after = run.phase();
+        if matches!(after, Phase::Over(_)) {
+            changes.extend(run.left_behind());
         }
-        self.reindex(number, record.at);
+        for change in changes {
+            self.keep_count(number, &key.dag_id, change);
+        }
+        self.count_running(number, &key.dag_id, before, after);
+        self.unindex(number);
+        match after {
+            Phase::Over(ending) => self.let_go(number, key, ending, record.at),
+            Phase::Queued | Phase::Running { .. } => self.index(number),
+        }
     }
 
     fn create_run(&mut self, key: &RunKey, record: &Record, f: &RunCreated) {
@@ -188,92 +200,75 @@ impl Namespace {
         self.queued.insert(number);
     }
 
-    fn evolve_run_fact(&mut self, seq: u64, number: RunNo, at: Timestamp, fact: &Fact) {
-        let Some(run) = self.runs.get_mut(&number) else { return };
-        let dag_id = run.key().dag_id.clone();
-        self.track_executor(number, fact);
-        let Some(run) = self.runs.get_mut(&number) else { return };
-        let Change { taken, freed } = run.evolve(seq, at, fact);
-        let Some(dag) = self.dags.get_mut(&dag_id) else { return };
-        if matches!(fact, Fact::RunStarted(_)) {
-            dag.running += 1;
-            self.queued.remove(&number);
-        }
-        // A move from queued to running takes and frees the same slots.
-        if let Some(hold) = taken {
-            self.pools.entry(hold.pool).or_insert(Pool::default()).used += hold.slots;
+    /// Slots, tries in flight, and who holds which, as one fact of a run moved them. A move from queued to
+    /// running takes and frees the same slots.
+    fn keep_count(&mut self, number: RunNo, dag_id: &DagId, change: Change) {
+        let Some(dag) = self.dags.get_mut(dag_id) else { return };
+        if let Some(hold) = change.taken {
+            self.pools.entry(hold.pool).or_default().used += u64::from(hold.slots);
             self.in_flight += 1;
             dag.in_flight += 1;
         }
-        if let Some(hold) = freed {
-            self.pools.entry(hold.pool).or_insert(Pool::default()).used -= hold.slots;
+        if let Some(hold) = change.freed {
+            self.pools.entry(hold.pool).or_default().used -= u64::from(hold.slots);
             self.in_flight -= 1;
             dag.in_flight -= 1;
         }
-    }
-
-    /// Keeps each executor's tries, before the fact is folded into the run.
-    fn track_executor(&mut self, number: RunNo, fact: &Fact) {
-        let run = &self.runs[&number];
-        let place = |id, map| run.find(id, map);
-        let (ix, starts) = match fact {
-            Fact::TryStarted(f) => (place(&f.task_id, f.map_index), Some(f.executor.clone())),
-            Fact::TrySucceeded(f) => (place(&f.task_id, f.map_index), None),
-            Fact::TryFailed(f) => (place(&f.task_id, f.map_index), None),
-            Fact::TrySkipped(f) => (place(&f.task_id, f.map_index), None),
-            Fact::TryLost(f) => (place(&f.task_id, f.map_index), None),
-            Fact::TryReturned(f) => (place(&f.task_id, f.map_index), None),
-            Fact::TryCancelled(f) => (place(&f.task_id, f.map_index), None),
-            _ => return,
-        };
-        let Some(ix) = ix else { return };
-        if let Some(executor) = starts {
-            let new = Executor { holds: std::collections::BTreeSet::new() };
-            self.executors.entry(executor).or_insert(new).holds.insert((number, ix));
-        } else if let Some(executor) = run.task(ix).state.executor()
-            && let Some(held) = self.executors.get_mut(executor)
-        {
-            held.holds.remove(&(number, ix));
+        let Some(Handed { task, from, to }) = change.handed else { return };
+        if let Some(held) = from.and_then(|id| self.executors.get_mut(&id)) {
+            held.holds.remove(&(number, task));
+        }
+        if let Some(id) = to {
+            self.executors.entry(id).or_default().holds.insert((number, task));
         }
     }
 
-    /// Puts the run where its state belongs in every index, or lets it go if it is over.
-    fn reindex(&mut self, number: RunNo, at: Timestamp) {
-        if let Some(old) = self.timer_of.remove(&number) {
-            self.timers.remove(&(old, number));
+    fn count_running(&mut self, number: RunNo, dag_id: &DagId, before: Phase, after: Phase) {
+        let Some(dag) = self.dags.get_mut(dag_id) else { return };
+        let running = |phase| matches!(phase, Phase::Running { .. });
+        match (running(before), running(after)) {
+            (false, true) => dag.running += 1,
+            (true, false) => dag.running -= 1,
+            (false, false) | (true, true) => {}
         }
-        let run = &self.runs[&number];
-        let key = run.key().clone();
-        if let Phase::Over(ending) = run.phase() {
-            self.hungry.remove(&number);
-            let was_queued = self.queued.remove(&number);
-            self.numbers.remove(&key);
-            self.runs.remove(&number);
-            if let Some(dag) = self.dags.get_mut(&key.dag_id) {
-                if !dag.has_room() {
-                    dag.full_until = Some(at);
-                }
-                dag.active.remove(&number);
-                dag.running -= u32::from(!was_queued && dag.running > 0);
-                dag.past.insert(key.run_id, ending);
-                let runs = &self.runs;
-                let used: std::collections::BTreeSet<_> = dag
-                    .active
-                    .iter()
-                    .filter_map(|no| runs.get(no).map(|run| run.version().number))
-                    .collect();
-                dag.older.retain(|version, _| used.contains(version));
-            }
-            return;
+        if after != Phase::Queued {
+            self.queued.remove(&number);
         }
+    }
+
+    fn unindex(&mut self, number: RunNo) {
+        self.hungry.remove(&number);
+        if let Some(due) = self.timer_of.remove(&number) {
+            self.timers.remove(&(due, number));
+        }
+    }
+
+    /// Puts a run that is not over where its state belongs.
+    pub(super) fn index(&mut self, number: RunNo) {
+        let Some(run) = self.runs.get(&number) else { return };
         if run.is_hungry() && matches!(run.phase(), Phase::Running { .. }) {
             self.hungry.insert(number);
-        } else {
-            self.hungry.remove(&number);
         }
         if let Some(due) = run.next_due() {
             self.timers.insert((due, number));
             self.timer_of.insert(number, due);
+        }
+    }
+
+    /// Forgets all of a run that is over but how it ended, and the DAG's meanings that only it used.
+    fn let_go(&mut self, number: RunNo, key: &RunKey, ending: Ending, at: Timestamp) {
+        self.numbers.remove(key);
+        self.runs.remove(&number);
+        let Some(dag) = self.dags.get_mut(&key.dag_id) else { return };
+        if !dag.has_room() {
+            dag.full_until = Some(at);
+        }
+        dag.active.remove(&number);
+        dag.past.insert(key.run_id.clone(), ending);
+        if !dag.older.is_empty() {
+            let runs = dag.active.iter().filter_map(|number| self.runs.get(number));
+            let used: BTreeSet<_> = runs.map(|run| run.version().number).collect();
+            dag.older.retain(|version, _| used.contains(version));
         }
     }
 
@@ -282,7 +277,7 @@ impl Namespace {
         self.numbers.contains_key(key) || self.past_ending(key).is_some()
     }
 
-    pub(super) fn past_ending(&self, key: &RunKey) -> Option<crate::run::Ending> {
+    pub(super) fn past_ending(&self, key: &RunKey) -> Option<Ending> {
         self.dags.get(&key.dag_id)?.past.get::<RunId>(&key.run_id).copied()
     }
 }

@@ -74,7 +74,16 @@ struct Limits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Pool {
     slots: u32,
-    used: u32,
+    used: u64,
+}
+
+/// What is remembered of a command that was decided.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Seen {
+    seq: u64,
+    run_id: Option<RunId>,
+    /// It was a report that was kept as refused.
+    refused: bool,
 }
 
 /// What is remembered of a file of the folder.
@@ -85,7 +94,7 @@ struct FileState {
 }
 
 /// What is remembered of an executor that joined and has not left.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Executor {
     holds: BTreeSet<(RunNo, Ix)>,
 }
@@ -114,7 +123,7 @@ pub struct Namespace {
     queued: BTreeSet<RunNo>,
     /// DAGs by when their next promised run is due.
     expected: BTreeSet<(Timestamp, DagId)>,
-    seen: BTreeMap<CommandId, (u64, Option<RunId>)>,
+    seen: BTreeMap<CommandId, Seen>,
     seen_order: VecDeque<CommandId>,
 }
 

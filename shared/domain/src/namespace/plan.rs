@@ -1,13 +1,13 @@
 //! What the rules call for by themselves at a given time. Proposals only: `carry_out` checks again.
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     ops::Bound,
 };
 
 use dagbok_events::{DagId, PoolName, Timestamp};
 
-use super::{Namespace, RunNo};
+use super::{Namespace, Pool, RunNo};
 use crate::{graph::Ix, run::Phase};
 
 /// Tasks that one record may queue: bounds its size.
@@ -30,7 +30,7 @@ pub enum Proposal {
 struct Room<'a> {
     namespace: &'a Namespace,
     tries: u32,
-    pools: BTreeMap<PoolName, u32>,
+    pools: BTreeMap<PoolName, u64>,
     dags: BTreeMap<DagId, u32>,
 }
 
@@ -42,27 +42,29 @@ impl Namespace {
     ///
     /// Starting a run can make tasks ready, so plan again after carrying out until nothing is proposed.
     pub fn plan(&self, now: Timestamp) -> Vec<Proposal> {
+        let at = self.at(now);
         let mut proposals = Vec::new();
-        for (_, number) in self.timers.range(..=(now, RunNo::MAX)) {
-            if self.runs[number].timed_out(now) {
+        for (_, number) in self.timers.range(..=(at, RunNo::MAX)) {
+            if self.runs[number].timed_out(at) {
                 proposals.push(Proposal::TimeOutRun(*number));
             }
         }
         for (due, dag_id) in &self.expected {
-            if *due > now {
+            if *due > at {
                 break;
             }
             if self.may_create(dag_id) {
                 proposals.push(Proposal::CreateScheduled(dag_id.clone()));
             }
         }
-        self.plan_starts(now, &mut proposals);
-        self.plan_tasks(now, &mut proposals);
+        self.plan_starts(at, &mut proposals);
+        self.plan_tasks(at, &mut proposals);
         proposals
     }
 
-    /// When to plan again if nothing happens before.
+    /// When to plan again if nothing happens before; always later than `now`.
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let now = self.at(now);
         let later = (Bound::Excluded((now, RunNo::MAX)), Bound::Unbounded);
         let timer = self.timers.range(later).map(|(due, _)| *due).next();
         let past = self.timers.range(..=(now, RunNo::MAX));
@@ -81,7 +83,7 @@ impl Namespace {
             let run = &self.runs[number];
             let Some(dag) = self.dags.get(&run.key().dag_id) else { continue };
             let already = starting.entry(&run.key().dag_id).or_default();
-            let room = dag.current.spec.max_active_runs.saturating_sub(dag.running + *already);
+            let room = dag.max_active_runs().saturating_sub(dag.running + *already);
             if room > 0 && !dag.paused && run.meta().run_after <= now {
                 *already += 1;
                 proposals.push(Proposal::StartRun(*number));
@@ -94,22 +96,19 @@ impl Namespace {
         let mut streams = Vec::new();
         for number in &self.hungry {
             let run = &self.runs[number];
-            if room.in_dag(&run.key().dag_id) == 0 {
-                continue;
-            }
-            for (pool, tasks) in run.ready() {
-                streams.push((*number, pool, tasks.iter()));
+            if room.in_dag(&run.key().dag_id) > 0 && !run.timed_out(now) {
+                streams.extend(run.ready().map(|line| (*number, line.iter())));
             }
         }
         let mut heap: BinaryHeap<Reverse<(Candidate, Option<usize>)>> = BinaryHeap::new();
-        for (at, (number, _, tasks)) in streams.iter_mut().enumerate() {
+        for (at, (number, tasks)) in streams.iter_mut().enumerate() {
             if let Some((weight, ix)) = tasks.next() {
                 heap.push(Reverse(((*weight, *number, *ix), Some(at))));
             }
         }
         for (_, number) in self.timers.range(..=(now, RunNo::MAX)) {
             let run = &self.runs[number];
-            for ix in run.retries_due(now) {
+            for ix in run.retries_due(now).filter(|_| !run.timed_out(now)) {
                 let weight = Reverse(run.version().task(ix).priority_weight);
                 heap.push(Reverse(((weight, *number, ix), None)));
             }
@@ -118,17 +117,14 @@ impl Namespace {
         while room.tries > 0
             && let Some(Reverse(((_, number, ix), stream))) = heap.pop()
         {
-            let goes_on = match room.take(number, ix) {
-                Taken::Yes => {
-                    chosen.entry(number).or_default().push(ix);
-                    true
-                }
-                Taken::NeverFits => true,
-                // Nothing further of this stream can go: it shares the DAG and the pool.
-                Taken::NoRoom => false,
-            };
-            if let (true, Some(at)) = (goes_on, stream)
-                && let Some((weight, ix)) = streams[at].2.next()
+            // Where there is no room nothing further of this line can go: it shares the DAG, the pool and
+            // the number of slots.
+            if !room.take(number, ix) {
+                continue;
+            }
+            chosen.entry(number).or_default().push(ix);
+            if let Some(at) = stream
+                && let Some((weight, ix)) = streams[at].1.next()
             {
                 heap.push(Reverse(((*weight, number, *ix), stream)));
             }
@@ -146,20 +142,15 @@ impl Namespace {
         if !matches!(run.phase(), Phase::Running { .. }) {
             return Vec::new();
         }
-        let mut room = Room::new(self);
+        let (mut room, mut taken) = (Room::new(self), BTreeSet::new());
         let mut fits = |ix: &Ix| {
             (*ix as usize) < run.version().len()
                 && run.may_queue(*ix, now).is_some()
-                && matches!(room.take(number, *ix), Taken::Yes)
+                && taken.insert(*ix)
+                && room.take(number, *ix)
         };
         tasks.iter().copied().filter(|ix| fits(ix)).collect()
     }
-}
-
-enum Taken {
-    Yes,
-    NoRoom,
-    NeverFits,
 }
 
 impl<'a> Room<'a> {
@@ -180,31 +171,29 @@ impl<'a> Room<'a> {
         left
     }
 
-    fn in_pool(&mut self, pool: &PoolName) -> u32 {
+    fn in_pool(&mut self, pool: &PoolName) -> u64 {
         if let Some(left) = self.pools.get(pool) {
             return *left;
         }
-        let left =
-            self.namespace.pools.get(pool).map_or(0, |pool| pool.slots.saturating_sub(pool.used));
+        let free = |pool: &Pool| u64::from(pool.slots).saturating_sub(pool.used);
+        let left = self.namespace.pools.get(pool).map_or(0, free);
         self.pools.insert(pool.clone(), left);
         left
     }
 
-    fn take(&mut self, number: RunNo, ix: Ix) -> Taken {
+    /// Takes room for a task; false where there is none, for now or for ever.
+    fn take(&mut self, number: RunNo, ix: Ix) -> bool {
         let run = &self.namespace.runs[&number];
         let spec = run.version().task(ix);
-        let size = self.namespace.pools.get(&spec.pool).map_or(0, |pool| pool.slots);
-        if spec.pool_slots > size {
-            return Taken::NeverFits;
-        }
+        let slots = u64::from(spec.pool_slots);
         let dag_id = &run.key().dag_id;
         let (in_dag, in_pool) = (self.in_dag(dag_id), self.in_pool(&spec.pool));
-        if self.tries == 0 || in_dag == 0 || in_pool < spec.pool_slots {
-            return Taken::NoRoom;
+        if self.tries == 0 || in_dag == 0 || in_pool < slots {
+            return false;
         }
         self.tries -= 1;
         self.dags.insert(dag_id.clone(), in_dag - 1);
-        self.pools.insert(spec.pool.clone(), in_pool - spec.pool_slots);
-        Taken::Yes
+        self.pools.insert(spec.pool.clone(), in_pool - slots);
+        true
     }
 }

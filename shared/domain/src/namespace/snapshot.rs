@@ -8,7 +8,7 @@ use dagbok_events::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Dag, Executor, FileState, Limits, Namespace, Pool, RunNo};
+use super::{Dag, Executor, FileState, Limits, Namespace, Pool, RunNo, Seen};
 use crate::{
     graph::Version,
     run::{Ending, Phase, Run, RunMeta, SavedTask, XComKey},
@@ -51,7 +51,7 @@ struct Saved {
     runs: Vec<(RunNo, SavedRun)>,
     next_number: RunNo,
     executors: Vec<ExecutorId>,
-    seen: Vec<(CommandId, u64, Option<RunId>)>,
+    seen: Vec<(CommandId, Seen)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,9 +118,8 @@ impl Namespace {
             tasks: run.save_tasks(),
             xcoms: run.xcoms().iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         };
-        let seen = self.seen_order.iter().filter_map(|id| {
-            self.seen.get(id).map(|(seq, run_id)| (id.clone(), *seq, run_id.clone()))
-        });
+        let seen =
+            self.seen_order.iter().filter_map(|id| Some((id.clone(), self.seen.get(id)?.clone())));
         Saved {
             last_seq: self.last_seq,
             last_at: self.last_at.0,
@@ -151,11 +150,11 @@ impl Namespace {
         it.files = saved.files;
         it.next_number = saved.next_number;
         for id in saved.executors {
-            it.executors.insert(id, Executor { holds: std::collections::BTreeSet::new() });
+            it.executors.insert(id, Executor::default());
         }
-        for (id, seq, run_id) in saved.seen {
+        for (id, seen) in saved.seen {
             it.seen_order.push_back(id.clone());
-            it.seen.insert(id, (seq, run_id));
+            it.seen.insert(id, seen);
         }
         for (dag_id, dag) in saved.dags {
             let dag = restore_dag(dag);
@@ -188,23 +187,16 @@ impl Namespace {
         for ix in run.in_flight() {
             let state = &run.task(ix).state;
             let Some(hold) = state.hold() else { continue };
-            self.pools.entry(hold.pool.clone()).or_default().used += hold.slots;
+            self.pools.entry(hold.pool.clone()).or_default().used += u64::from(hold.slots);
             self.in_flight += 1;
             dag.in_flight += 1;
             if let Some(executor) = state.executor() {
-                let new = Executor { holds: std::collections::BTreeSet::new() };
-                self.executors.entry(executor.clone()).or_insert(new).holds.insert((number, ix));
+                self.executors.entry(executor.clone()).or_default().holds.insert((number, ix));
             }
-        }
-        if run.is_hungry() && matches!(run.phase(), Phase::Running { .. }) {
-            self.hungry.insert(number);
-        }
-        if let Some(due) = run.next_due() {
-            self.timers.insert((due, number));
-            self.timer_of.insert(number, due);
         }
         self.numbers.insert(saved.key, number);
         self.runs.insert(number, run);
+        self.index(number);
         Ok(())
     }
 }

@@ -50,7 +50,7 @@ impl Namespace {
 
     /// Slots used and there, of a pool.
     pub fn pool_use(&self, pool: &str) -> Option<(u32, u32)> {
-        self.pools.get(pool).map(|pool| (pool.used, pool.slots))
+        self.pools.get(pool).map(|pool| (u32::try_from(pool.used).unwrap_or(u32::MAX), pool.slots))
     }
 
     /// Executors that joined, or that a try names, and have not left.

@@ -1,6 +1,9 @@
 //! Folding facts into a run. Total: history is never refused, and what names an unknown task is
 //! passed over.
-use dagbok_events::{Fact, Fault, MapIndex, TaskId, Timestamp, TryNumber};
+use dagbok_events::{
+    ExecutorId, Fact, Fault, MapIndex, RuledOut, TaskId, TaskQueued, Timestamp, TryNumber, TryStarted,
+    XComPushed,
+};
 
 use super::{Done, Ending, Hold, Phase, Run, TaskState};
 use crate::graph::Ix;
@@ -12,6 +15,19 @@ pub struct Change {
     pub taken: Option<Hold>,
     /// Slots free again.
     pub freed: Option<Hold>,
+    /// A try that went from one executor's hands to another's, or to nobody's.
+    pub handed: Option<Handed>,
+}
+
+/// Who held a task's try, and who holds one now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handed {
+    /// Whose try.
+    pub task: Ix,
+    /// Who held it.
+    pub from: Option<ExecutorId>,
+    /// Who holds it now.
+    pub to: Option<ExecutorId>,
 }
 
 impl Run {
@@ -19,74 +35,39 @@ impl Run {
     #[deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
     pub fn evolve(&mut self, seq: u64, at: Timestamp, fact: &Fact) -> Change {
         match fact {
-            Fact::RunStarted(_) => self.phase = Phase::Running { since: at },
-            Fact::RunSucceeded(_) => self.phase = Phase::Over(Ending::Success),
+            Fact::RunStarted(_) => self.begin(at),
+            Fact::RunSucceeded(_) => self.end_as(Ending::Success),
             Fact::RunFailed(_) | Fact::RunTimedOut(_) | Fact::RunCancelled(_) => {
-                self.phase = Phase::Over(Ending::Failed);
+                self.end_as(Ending::Failed)
             }
-            Fact::TaskQueued(f) => {
-                let hold =
-                    Hold { pool: f.pool.clone(), slots: f.pool_slots, queue: f.queue.clone() };
-                let state = TaskState::Queued { try_number: f.try_number, at, seq, hold };
-                if let Some(ix) = self.find(&f.task_id, f.map_index) {
-                    self.tasks[ix as usize].tries = f.try_number.get();
-                    self.forget_xcoms(ix);
-                    return self.set(ix, state);
-                }
-            }
+            Fact::TaskQueued(f) => self.queue(seq, at, f),
             Fact::TaskRuledOut(f) => {
-                return self.finish(&f.task_id, f.map_index, None, Done::RuledOut(f.why));
+                self.finish(self.find(&f.task_id, f.map_index), Done::RuledOut(f.why))
             }
-            Fact::TryStarted(f) => {
-                if let Some(ix) = self.current(&f.task_id, f.map_index, f.try_number)
-                    && let Some(hold) = self.task(ix).state.hold().cloned()
-                {
-                    let executor = f.executor.clone();
-                    return self
-                        .set(ix, TaskState::Running { try_number: f.try_number, executor, hold });
-                }
-            }
+            Fact::TryStarted(f) => self.start(f),
             Fact::TrySucceeded(f) => {
-                return self.finish(&f.task_id, f.map_index, Some(f.try_number), Done::Success);
+                self.finish(self.current(&f.task_id, f.map_index, f.try_number), Done::Success)
             }
             Fact::TrySkipped(f) => {
-                let done = Done::RuledOut(dagbok_events::RuledOut::Skipped);
-                return self.finish(&f.task_id, f.map_index, Some(f.try_number), done);
+                let done = Done::RuledOut(RuledOut::Skipped);
+                self.finish(self.current(&f.task_id, f.map_index, f.try_number), done)
             }
             Fact::TryFailed(f) => {
-                if let Some(ix) = self.current(&f.task_id, f.map_index, f.try_number) {
-                    let task = &mut self.tasks[ix as usize];
-                    match f.failure.fault {
-                        Fault::System => task.losses = task.losses.saturating_add(1),
-                        Fault::User | Fault::Data => task.failures = task.failures.saturating_add(1),
-                    }
-                    return self.set(ix, retry_or_failed(f.retry_at));
-                }
+                let ix = self.current(&f.task_id, f.map_index, f.try_number);
+                self.fail(ix, f.failure.fault, f.retry_at)
             }
             Fact::TryLost(f) => {
-                if let Some(ix) = self.current(&f.task_id, f.map_index, f.try_number) {
-                    let task = &mut self.tasks[ix as usize];
-                    task.losses = task.losses.saturating_add(1);
-                    return self.set(ix, retry_or_failed(f.retry_at));
-                }
+                let ix = self.current(&f.task_id, f.map_index, f.try_number);
+                self.fail(ix, Fault::System, f.retry_at)
             }
             Fact::TryReturned(f) => {
-                if let Some(ix) = self.current(&f.task_id, f.map_index, f.try_number) {
-                    return self.set(ix, TaskState::UpForRetry { due: at });
-                }
+                let ix = self.current(&f.task_id, f.map_index, f.try_number);
+                self.set_if(ix, TaskState::UpForRetry { due: at })
             }
             Fact::TryCancelled(f) => {
-                return self.finish(&f.task_id, f.map_index, Some(f.try_number), Done::Failed);
+                self.finish(self.current(&f.task_id, f.map_index, f.try_number), Done::Failed)
             }
-            Fact::XComPushed(f) => {
-                if let Some(ix) = self.find(&f.task_id, f.map_index) {
-                    let key = (ix, f.map_index.0, f.key.clone());
-                    match &f.value {
-                        Some(value) => self.xcoms.insert(key, value.clone()),
-                        None => self.xcoms.remove(&key),
-                    };
-                }
-            }
+            Fact::XComPushed(f) => self.keep_xcom(f),
             Fact::DagRegistered(_)
             | Fact::BundlePublished(_)
             | Fact::DagImportFailed(_)
@@ -101,7 +82,73 @@ impl Run {
             | Fact::PoolSet(_)
             | Fact::LimitsSet(_)
             | Fact::ExecutorJoined(_)
-            | Fact::ExecutorLeft(_) => {}
+            | Fact::ExecutorLeft(_) => Change::default(),
+        }
+    }
+
+    /// What a run that is over still held, where its history does not say how each of its tries ended.
+    pub fn left_behind(&self) -> impl Iterator<Item = Change> {
+        self.in_flight().map(|task| {
+            let state = &self.task(task).state;
+            let from = state.executor().cloned();
+            let handed = from.is_some().then_some(Handed { task, from, to: None });
+            Change { taken: None, freed: state.hold().cloned(), handed }
+        })
+    }
+
+    fn begin(&mut self, at: Timestamp) -> Change {
+        if self.phase == Phase::Queued {
+            self.phase = Phase::Running { since: at };
+        }
+        Change::default()
+    }
+
+    fn end_as(&mut self, ending: Ending) -> Change {
+        if !matches!(self.phase, Phase::Over(_)) {
+            self.phase = Phase::Over(ending);
+        }
+        Change::default()
+    }
+
+    fn queue(&mut self, seq: u64, at: Timestamp, f: &TaskQueued) -> Change {
+        let ix = self.find(&f.task_id, f.map_index);
+        let Some(ix) = ix.filter(|ix| !matches!(self.task(*ix).state, TaskState::Done(_))) else {
+            return Change::default();
+        };
+        let hold = Hold { pool: f.pool.clone(), slots: f.pool_slots, queue: f.queue.clone() };
+        let task = &mut self.tasks[ix as usize];
+        task.tries = task.tries.max(f.try_number.get());
+        self.forget_xcoms(ix);
+        self.set(ix, TaskState::Queued { try_number: f.try_number, at, seq, hold })
+    }
+
+    fn start(&mut self, f: &TryStarted) -> Change {
+        let Some(ix) = self.current(&f.task_id, f.map_index, f.try_number) else {
+            return Change::default();
+        };
+        let hold = self.task(ix).state.hold().cloned().expect("what is in flight takes up slots");
+        let executor = f.executor.clone();
+        self.set(ix, TaskState::Running { try_number: f.try_number, executor, hold })
+    }
+
+    /// Counts a try that ended badly, by whose fault it did.
+    fn fail(&mut self, ix: Option<Ix>, fault: Fault, retry_at: Option<Timestamp>) -> Change {
+        let Some(ix) = ix else { return Change::default() };
+        let task = &mut self.tasks[ix as usize];
+        match fault {
+            Fault::System => task.losses = task.losses.saturating_add(1),
+            Fault::User | Fault::Data => task.failures = task.failures.saturating_add(1),
+        }
+        self.set(ix, retry_or_failed(retry_at))
+    }
+
+    fn keep_xcom(&mut self, f: &XComPushed) -> Change {
+        if let Some(ix) = self.find(&f.task_id, f.map_index) {
+            let key = (ix, f.map_index.0, f.key.clone());
+            match &f.value {
+                Some(value) => self.xcoms.insert(key, value.clone()),
+                None => self.xcoms.remove(&key),
+            };
         }
         Change::default()
     }
@@ -111,18 +158,12 @@ impl Run {
         self.find(task_id, map).filter(|ix| self.task(*ix).state.in_flight() == Some(n))
     }
 
-    fn finish(
-        &mut self,
-        task_id: &TaskId,
-        map: MapIndex,
-        n: Option<TryNumber>,
-        done: Done,
-    ) -> Change {
-        let ix = match n {
-            Some(n) => self.current(task_id, map, n),
-            None => self.find(task_id, map),
-        };
-        ix.map(|ix| self.set(ix, TaskState::Done(done))).unwrap_or_default()
+    fn finish(&mut self, ix: Option<Ix>, done: Done) -> Change {
+        self.set_if(ix, TaskState::Done(done))
+    }
+
+    fn set_if(&mut self, ix: Option<Ix>, next: TaskState) -> Change {
+        ix.map(|ix| self.set(ix, next)).unwrap_or_default()
     }
 
     /// Moves a task and keeps every index in step.
@@ -131,7 +172,7 @@ impl Run {
             return Change::default();
         }
         self.unindex_ready(ix);
-        let taken = next.hold().cloned();
+        let (taken, to) = (next.hold().cloned(), next.executor().cloned());
         let (in_flight, due, done) = (next.in_flight(), due_of(&next), done_of(&next));
         let last = std::mem::replace(&mut self.tasks[ix as usize].state, next);
         if let Some(due) = due_of(&last) {
@@ -148,7 +189,9 @@ impl Run {
         if let Some(done) = done {
             self.settle(ix, done);
         }
-        Change { taken, freed: last.hold().cloned() }
+        let from = last.executor().cloned();
+        let handed = (from != to).then_some(Handed { task: ix, from, to });
+        Change { taken, freed: last.hold().cloned(), handed }
     }
 
     fn settle(&mut self, ix: Ix, done: Done) {

@@ -16,9 +16,10 @@ use std::{
 };
 
 use dagbok_events::{
-    Digest, Interval, MapIndex, Payload, PoolName, RunKey, RunType, TaskId, Timestamp, TryNumber,
+    Digest, Interval, MapIndex, Payload, PoolName, RunKey, RunType, TaskId, TaskSpec, Timestamp,
+    TryNumber,
 };
-pub use evolve::Change;
+pub use evolve::{Change, Handed};
 pub use saved::SavedTask;
 use serde::{Deserialize, Serialize};
 pub use state::{Done, Hold, TaskState};
@@ -93,6 +94,12 @@ pub struct Task {
 /// Where a value that a task handed on is found in [`Run::xcoms`]: task, map index, key.
 pub type XComKey = (Ix, i32, String);
 
+/// Tasks that can only go together or not at all: of the same pool, each in need of so many slots.
+pub type Line = (PoolName, u32);
+
+/// Tasks, most urgent first.
+pub type Urgency = BTreeSet<(Reverse<i32>, Ix)>;
+
 /// A run that is not over, or was just ended.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -101,7 +108,7 @@ pub struct Run {
     version: Arc<Version>,
     phase: Phase,
     tasks: Vec<Task>,
-    ready: BTreeMap<PoolName, BTreeSet<(Reverse<i32>, Ix)>>,
+    ready: BTreeMap<Line, Urgency>,
     retries: BTreeSet<(Timestamp, Ix)>,
     in_flight: BTreeSet<Ix>,
     open: usize,
@@ -189,9 +196,10 @@ impl Run {
         &self.xcoms
     }
 
-    /// Pools that ready tasks wait for, each with its tasks, most urgent first.
-    pub fn ready(&self) -> impl Iterator<Item = (&PoolName, &BTreeSet<(Reverse<i32>, Ix)>)> {
-        self.ready.iter()
+    /// Ready tasks, in one line for each pool and number of slots: where the first of a line finds no
+    /// room, none behind it does.
+    pub fn ready(&self) -> impl Iterator<Item = &Urgency> {
+        self.ready.values()
     }
 
     /// Whether anything waits only for slots.
@@ -244,6 +252,11 @@ impl Run {
         }
     }
 
+    /// Whether the task's tries can be counted further.
+    pub fn has_another_try(&self, ix: Ix) -> bool {
+        self.task(ix).tries < u16::MAX
+    }
+
     fn verdict(&self, ix: Ix) -> Verdict {
         judge(self.version.task(ix).trigger_rule, self.task(ix).upstream)
     }
@@ -252,18 +265,23 @@ impl Run {
         if self.task(ix).state == TaskState::Waiting && self.verdict(ix) == Verdict::Ready {
             let spec = self.version.task(ix);
             let entry = (Reverse(spec.priority_weight), ix);
-            self.ready.entry(spec.pool.clone()).or_default().insert(entry);
+            self.ready.entry(line_of(spec)).or_default().insert(entry);
         }
     }
 
     fn unindex_ready(&mut self, ix: Ix) {
         let version = Arc::clone(&self.version);
         let spec = version.task(ix);
-        if let Some(tasks) = self.ready.get_mut(&spec.pool) {
+        let line = line_of(spec);
+        if let Some(tasks) = self.ready.get_mut(&line) {
             tasks.remove(&(Reverse(spec.priority_weight), ix));
             if tasks.is_empty() {
-                self.ready.remove(&spec.pool);
+                self.ready.remove(&line);
             }
         }
     }
+}
+
+fn line_of(spec: &TaskSpec) -> Line {
+    (spec.pool.clone(), spec.pool_slots)
 }

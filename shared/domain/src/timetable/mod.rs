@@ -7,7 +7,9 @@
 //! gets the same answer on every machine and at every replay.
 //!
 //! The rules are Airflow's, and where its eras disagree those of 3.3. `tests/oracle` has what both
-//! eras answered to thousands of questions, and `tests/timetable_oracle.rs` the few known differences.
+//! eras answered to thousands of questions, and `tests/timetable_oracle.rs` the reasons for which they
+//! differ. Ours differs from 3.3 in two places: where a clock is put back by less than an hour, an hourly
+//! schedule goes on (Airflow's raises and never runs again), and random (`R`) cron fields are refused.
 //!
 //! - A data interval's run is due when the interval is over; its logical date is the interval's start.
 //!   A trigger's run is due at its tick, and its interval is empty.

@@ -24,17 +24,10 @@ impl Namespace {
             facts.push(Fact::DagPaused(DagPaused {}));
         } else {
             facts.push(Fact::DagUnpaused(DagUnpaused {}));
-            if !dag.current.spec.catchup {
-                let planned = schedule::next(&dag.current, dag.last_interval, at);
-                let until = planned.as_ref().map(|run| run.logical_date);
-                facts.extend(schedule::missed(dag, until, at, MissedWhy::Paused));
+            // What is caught up goes on where it was; otherwise the time of the pause is passed over.
+            if !dag.current.spec.catchup || dag.expected.is_none() {
+                facts.extend(schedule::renewed(dag, &dag.current, at, MissedWhy::Paused));
             }
-            facts.extend(schedule::changed_promise(
-                &dag.current,
-                dag.expected.as_ref(),
-                dag.last_interval,
-                at,
-            ));
         }
         accepted(vec![answering(command, at, Scope::Dag(dag_id.clone()), facts)])
     }

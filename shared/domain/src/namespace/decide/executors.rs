@@ -106,7 +106,8 @@ impl Namespace {
         at: Timestamp,
     ) -> Vec<Fact> {
         let losses = run.task(ix).losses;
-        let retry_at = retry::after_loss(losses, self.limits.max_losses, at);
+        let retry_at = retry::after_loss(losses, self.limits.max_losses, at)
+            .filter(|_| run.has_another_try(ix));
         let task_id = run.version().task(ix).task_id.clone();
         let map_index = MapIndex::UNMAPPED;
         let mut facts =

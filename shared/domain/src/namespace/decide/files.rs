@@ -1,31 +1,40 @@
 //! What the processor read: DAGs registered, changed, gone, and files that can't be read.
+use std::collections::BTreeSet;
+
 use dagbok_events::{
-    BundlePublished, DagDisappeared, DagId, DagImportFailed, DagImportRecovered, DagRegistered, Digest,
-    Fact, MissedWhy, Record, RunExpected, Scope, Timestamp,
+    BundlePublished, DagDisappeared, DagId, DagImportFailed, DagImportRecovered, DagRegistered, DagSpec,
+    Digest, Fact, MissedWhy, Record, RunExpected, Scope, Timestamp,
 };
 use dagbok_protocol::{Command, DagFile, ImportError, RegisteredDag, limits};
 
 use crate::{
     graph::Version,
-    namespace::{Decision, Namespace, accepted, answering, schedule, unchanged},
+    namespace::{Dag, Decision, Namespace, accepted, answering, schedule, unchanged},
     timetable,
 };
+
+/// Airflow's name for a DAG id that is there already.
+const DUPLICATE_DAG: &str = "AirflowDagDuplicatedIdException";
 
 impl Namespace {
     pub(super) fn file_read(&self, at: Timestamp, command: &Command, file: &DagFile) -> Decision {
         let mut errors = file.errors.clone();
         let mut records = Vec::new();
+        let mut named = BTreeSet::new();
         for dag in &file.dags {
-            match admit(dag) {
+            let first = named.insert(&dag.spec.dag_id);
+            match self.admit(&file.file, dag, first) {
                 Ok(()) => records.extend(self.register(at, command, file, dag)),
                 Err(error) => errors.push(error),
             }
         }
-        if errors.is_empty() {
-            let named = |dag_id: &DagId| file.dags.iter().any(|dag| dag.spec.dag_id == *dag_id);
-            records.extend(self.disappear(at, command, &file.file, false, named));
+        // Where the file could not be read whole, what it does not name may be in the rest.
+        if file.errors.is_empty() {
+            let keep = |dag_id: &DagId| named.contains(dag_id);
+            records.extend(self.disappear(at, command, &file.file, false, keep));
         }
         records.extend(self.errors_of(at, command, &file.file, errors.first()));
+        records.extend(self.bundle_of_recovered(at, command, file, errors.is_empty()));
         if records.is_empty() { unchanged() } else { accepted(records) }
     }
 
@@ -46,6 +55,24 @@ impl Namespace {
         accepted(vec![answering(command, at, Scope::Namespace, facts)])
     }
 
+    /// DAGs of a file that could not be read kept the code they had: they get that of now. A bundle that is
+    /// yet to be published does that for itself.
+    fn bundle_of_recovered(
+        &self,
+        at: Timestamp,
+        command: &Command,
+        file: &DagFile,
+        well: bool,
+    ) -> Option<Record> {
+        let recovers = well && self.files.contains_key(&file.file);
+        if !recovers || self.bundle.as_ref() != Some(&file.bundle) {
+            return None;
+        }
+        let bundle = file.bundle.clone();
+        let facts = vec![Fact::BundlePublished(BundlePublished { bundle })];
+        Some(answering(command, at, Scope::Namespace, facts))
+    }
+
     fn register(
         &self,
         at: Timestamp,
@@ -61,22 +88,50 @@ impl Namespace {
             return None;
         }
         let number = known.map_or(1, |dag| dag.current.number.saturating_add(1));
-        let version = Version::new(number, read.spec_digest.clone(), read.spec.clone());
-        let paused = match known {
-            None => Some(read.spec.is_paused_upon_creation.unwrap_or(file.paused_at_creation)),
-            Some(_) => None,
+        let mut spec = read.spec.clone();
+        spec.source.file.clone_from(&file.file);
+        let version = Version::new(number, read.spec_digest.clone(), spec);
+        let (paused, promises) = match known {
+            None => {
+                let paused = version.spec.is_paused_upon_creation.unwrap_or(file.paused_at_creation);
+                let promise = schedule::changed_promise(&version, None, None, at);
+                (Some(paused), promise.into_iter().collect())
+            }
+            Some(dag) => (None, promises(dag, &version, at)),
         };
         let mut facts = vec![Fact::DagRegistered(Box::new(DagRegistered {
             version: number,
             spec_digest: read.spec_digest.clone(),
             bundle: file.bundle.clone(),
-            spec: read.spec.clone(),
+            spec: version.spec,
             paused,
         }))];
-        let standing = known.and_then(|dag| dag.expected.as_ref());
-        let last = known.and_then(|dag| dag.last_interval);
-        facts.extend(schedule::changed_promise(&version, standing, last, at));
+        facts.extend(promises);
         Some(answering(command, at, Scope::Dag(read.spec.dag_id.clone()), facts))
+    }
+
+    /// Whether a DAG may be had from this file; `first`: it is the first of its name there.
+    fn admit(&self, file: &str, read: &RegisteredDag, first: bool) -> Result<(), ImportError> {
+        let spec = &read.spec;
+        let dag_id = &spec.dag_id;
+        let other = self.dags.get(dag_id).filter(|dag| !dag.gone && dag.file != file);
+        let (exception, why) = match other {
+            Some(dag) => {
+                let why = format!("it is defined in {} already; give one of the two another id", dag.file);
+                (DUPLICATE_DAG, why)
+            }
+            None if !first => {
+                let why = "the file defines it twice; give one of the two another id".to_owned();
+                (DUPLICATE_DAG, why)
+            }
+            None => match fault_of(spec) {
+                Some(fault) => fault,
+                None => return Ok(()),
+            },
+        };
+        let line = (spec.source.line > 0).then_some(spec.source.line);
+        let (exception, message) = (exception.to_owned(), format!("DAG {dag_id}: {why}"));
+        Err(ImportError { line, exception, message, traceback: String::new() })
     }
 
     fn disappear(
@@ -92,7 +147,7 @@ impl Namespace {
             let mut facts =
                 vec![Fact::DagDisappeared(DagDisappeared { file: file.to_owned(), file_gone })];
             if dag.expected.is_some() {
-                facts.extend(schedule::missed(dag, None, at, MissedWhy::ScheduleChanged));
+                facts.extend(schedule::missed(dag, None, at, why_changed(dag)));
                 facts.push(Fact::RunExpected(RunExpected {
                     logical_date: None,
                     data_interval: None,
@@ -118,7 +173,8 @@ impl Namespace {
             (None, None) => return None,
             (None, Some(_)) => Fact::DagImportRecovered(DagImportRecovered { removed: false }),
             (Some(error), standing) => {
-                let new = (error.line, error.exception.clone(), error.message.clone());
+                let message = cut(&error.message, limits::MESSAGE_BYTES);
+                let new = (error.line, error.exception.clone(), message.clone());
                 if standing.as_ref() == Some(&new) {
                     return None;
                 }
@@ -126,7 +182,7 @@ impl Namespace {
                 Fact::DagImportFailed(Box::new(DagImportFailed {
                     line: error.line,
                     exception: error.exception.clone(),
-                    message: cut(&error.message, limits::MESSAGE_BYTES),
+                    message,
                     traceback: cut(&error.traceback, limits::INLINE_TRACEBACK_BYTES),
                     keeps: keeps.map(|(id, _)| id.clone()).collect(),
                 }))
@@ -136,29 +192,57 @@ impl Namespace {
     }
 }
 
-/// What the processor can't see: limits, and whether the schedule can be followed.
-fn admit(dag: &RegisteredDag) -> Result<(), ImportError> {
-    let spec = &dag.spec;
-    let line = (spec.source.line > 0).then_some(spec.source.line);
-    let refuse = |exception: &str, message: String| {
-        Err(ImportError { line, exception: exception.to_owned(), message, traceback: String::new() })
-    };
+/// What becomes of the promise when a DAG is registered anew: it stands where the schedule is the same.
+fn promises(dag: &Dag, version: &Version, at: Timestamp) -> Vec<Fact> {
+    match &dag.expected {
+        Some(standing) if schedule::same_schedule(&dag.current.spec, &version.spec) => {
+            let owner = version.spec.owner.clone();
+            let changed = standing.owner != owner;
+            let promise = || Fact::RunExpected(RunExpected { owner, ..standing.clone() });
+            changed.then(promise).into_iter().collect()
+        }
+        _ => schedule::renewed(dag, version, at, why_changed(dag)),
+    }
+}
+
+/// Why promised runs won't happen where the DAG goes away or changes.
+const fn why_changed(dag: &Dag) -> MissedWhy {
+    if dag.paused { MissedWhy::Paused } else { MissedWhy::ScheduleChanged }
+}
+
+/// What the processor can't see, or says and may be wrong about: whether the rules can follow the DAG.
+fn fault_of(spec: &DagSpec) -> Option<(&'static str, String)> {
     if spec.tasks.len() > limits::TASKS_PER_DAG {
         let (has, most) = (spec.tasks.len(), limits::TASKS_PER_DAG);
-        return refuse("LimitExceeded", format!("DAG {} has {has} tasks; at most {most} are taken", spec.dag_id));
+        let why = format!("it has {has} tasks; at most {most} are taken: split it");
+        return Some(("LimitExceeded", why));
+    }
+    let mut names = BTreeSet::new();
+    for (ix, task) in (0_u32..).zip(&spec.tasks) {
+        let task_id = &task.task_id;
+        if !names.insert(task_id) {
+            let why = format!("two tasks have the id {task_id}; give one of them another");
+            return Some(("DuplicateTaskIdFound", why));
+        }
+        // The stored order puts upstreams first, so an edge that does not point back closes a cycle.
+        if task.upstream.iter().any(|up| *up >= ix) {
+            let why = format!("task {task_id} is downstream of itself; take one of the edges out");
+            return Some(("AirflowDagCycleException", why));
+        }
+    }
+    if spec.max_active_tasks == 0 && !spec.tasks.is_empty() {
+        let why = "max_active_tasks is 0, so no task could ever run; set it to 1 or more".to_owned();
+        return Some(("LimitExceeded", why));
     }
     if let Err(error) = timetable::compile(&spec.schedule) {
-        return refuse("BadSchedule", format!("DAG {}: {error}", spec.dag_id));
+        return Some(("BadSchedule", error.to_string()));
     }
     let size = dagbok_events::encode_any(spec).len();
-    if size > limits::SPEC_BYTES {
+    (size > limits::SPEC_BYTES).then(|| {
         let most = limits::SPEC_BYTES;
-        return refuse(
-            "LimitExceeded",
-            format!("DAG {} takes {size} bytes stored, at most {most} are taken: shorten its docs or split it", spec.dag_id),
-        );
-    }
-    Ok(())
+        let why = format!("it takes {size} bytes stored, at most {most} are taken: shorten its docs or split it");
+        ("LimitExceeded", why)
+    })
 }
 
 fn cut(text: &str, most: usize) -> String {

@@ -7,9 +7,9 @@ mod report;
 mod runs;
 
 use dagbok_events::Timestamp;
-use dagbok_protocol::{Command, CommandBody};
+use dagbok_protocol::{Command, CommandBody, RefusalCode};
 
-use super::{Decision, Namespace, Outcome};
+use super::{Decision, Namespace, Outcome, Seen, refuse};
 
 impl Namespace {
     /// Permits a command, with all that follows, or refuses it. The same command twice is decided once.
@@ -22,9 +22,8 @@ impl Namespace {
                 | CommandBody::DagFileGone { .. }
                 | CommandBody::ExecutorLeft { .. }
         );
-        if !by_nature && let Some((seq, run_id)) = self.seen.get(&command.id) {
-            let outcome = Outcome::Seen { seq: *seq, run_id: run_id.clone() };
-            return Decision { records: Vec::new(), outcome };
+        if !by_nature && let Some(seen) = self.seen.get(&command.id) {
+            return again(seen);
         }
         match &command.body {
             CommandBody::TriggerRun(ask) => self.trigger(at, command, ask),
@@ -45,4 +44,15 @@ impl Namespace {
             CommandBody::ExecutorLeft { executor } => self.executor_left(at, command, executor),
         }
     }
+}
+
+/// The answer to a command that comes a second time: what was answered the first time.
+fn again(seen: &Seen) -> Decision {
+    if seen.refused {
+        // An executor that lost the first answer must not take this one for leave to go on.
+        let why = format!("the report was refused before: see record {}", seen.seq);
+        return refuse(RefusalCode::StaleReport, why);
+    }
+    let outcome = Outcome::Seen { seq: seen.seq, run_id: seen.run_id.clone() };
+    Decision { records: Vec::new(), outcome }
 }

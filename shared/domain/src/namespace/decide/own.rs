@@ -1,14 +1,13 @@
 //! Decisions that the rules call for by themselves.
 use dagbok_events::{
     Actor, DagId, Fact, MapIndex, Record, RunCreated, RunId, RunKey, RunStarted, RunSucceeded,
-    RunTimedOut, RunType, Scope, TaskQueued, Timestamp, TraceContext,
+    RunTimedOut, RunType, Scope, TaskQueued, Timestamp, Timetable, TraceContext,
 };
 
 use crate::{
     graph::{Ix, Version},
     namespace::{Namespace, Proposal, RunNo, own, schedule},
     run::{Phase, Run},
-    timetable::Planned,
 };
 
 impl Namespace {
@@ -55,54 +54,37 @@ impl Namespace {
     /// Makes the promised run, or the one that takes its place where the DAG does not catch up.
     fn create_scheduled(&self, at: Timestamp, dag_id: &DagId) -> Option<Record> {
         let dag = self.dags.get(dag_id)?;
-        let standing = dag.expected.as_ref()?;
         if !self.may_create(dag_id) || dag.due().is_none_or(|due| due > at) {
             return None;
         }
         let version = &dag.current;
-        let mut facts = Vec::new();
-        let planned = if version.spec.catchup {
-            Some(Planned {
-                logical_date: standing.logical_date?,
-                data_interval: standing.data_interval?,
-                run_after: standing.due?,
-            })
-        } else {
-            let planned = schedule::next(version, dag.last_interval, at);
-            let until = planned.as_ref().map(|run| run.logical_date);
-            facts.extend(schedule::missed(dag, until, at, schedule::why_missed(dag)));
-            planned
+        let planned = schedule::to_make(dag, at)?;
+        let until = Some(planned.logical_date);
+        let missed = schedule::missed(dag, until, at, schedule::why_missed(dag));
+        let promise = Fact::RunExpected(schedule::after(version, &planned, at));
+        let logical_date = match version.spec.schedule.timetable {
+            Timetable::Continuous => dag.free_date(planned.logical_date),
+            _ => planned.logical_date,
         };
-        let Some(planned) = planned.filter(|run| run.run_after <= at) else {
-            let promise = schedule::changed_promise(version, Some(standing), dag.last_interval, at)?;
-            facts.push(promise);
-            return Some(own(at, Actor::Scheduler, Scope::Dag(dag_id.clone()), None, facts));
-        };
-        let after = schedule::next(version, Some(planned.data_interval), at);
-        let promise = Fact::RunExpected(schedule::promise(version, after.as_ref()));
-        let run_id = run_id_for(RunType::Scheduled, planned.logical_date);
+        let run_id = run_id_for(RunType::Scheduled, logical_date);
         let key = RunKey { dag_id: dag_id.clone(), run_id };
-        if self.knows_run(&key) || dag.dates.contains(&planned.logical_date) {
-            facts.push(promise);
+        if self.knows_run(&key) || dag.dates.contains(&logical_date) {
+            // Somebody made the run of that date by hand.
+            let facts = missed.into_iter().chain([promise]).collect();
             return Some(own(at, Actor::Scheduler, Scope::Dag(dag_id.clone()), None, facts));
         }
-        facts.insert(
-            0,
-            Fact::RunCreated(Box::new(RunCreated {
-                run_type: RunType::Scheduled,
-                logical_date: Some(planned.logical_date),
-                data_interval: Some(planned.data_interval),
-                run_after: planned.run_after,
-                version: version.number,
-                bundle: dag.bundle.clone(),
-                conf: None,
-                note: None,
-            })),
-        );
-        if dag.may_start() {
-            facts.extend(start_facts(version));
-        }
-        facts.push(promise);
+        let created = Fact::RunCreated(Box::new(RunCreated {
+            run_type: RunType::Scheduled,
+            logical_date: Some(logical_date),
+            data_interval: Some(planned.data_interval),
+            run_after: planned.run_after,
+            version: version.number,
+            bundle: dag.bundle.clone(),
+            conf: None,
+            note: None,
+        }));
+        let start = if dag.may_start() { start_facts(version) } else { Vec::new() };
+        let facts = [created].into_iter().chain(missed).chain(start).chain([promise]).collect();
         Some(own(at, Actor::Schedule, Scope::Run(key), None, facts))
     }
 }

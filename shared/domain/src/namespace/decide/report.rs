@@ -1,6 +1,6 @@
 //! Reports of tries: accepted with all that follows, or kept as refused.
 use dagbok_events::{
-    Fact, ForeignReport, LogRef, RefusedWhy, ReportRefused, RuledOut, RunKey, Scope, Timestamp,
+    Fact, Failure, ForeignReport, LogRef, LostWhy, RefusedWhy, ReportRefused, RuledOut, RunKey, Scope, Timestamp,
     TryFailed, TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
 };
 use dagbok_protocol::{Command, RefusalCode, Report, ReportBody, XComValue};
@@ -90,14 +90,9 @@ impl Namespace {
                 facts
             }
             ReportBody::Failed { failure, xcoms, usage, log } => {
-                let task = run.task(ix);
-                let spec = run.version().task(ix);
-                let (failures, losses) = (task.failures, task.losses);
-                let most = self.limits.max_losses;
-                let retry_at = retry::after_failure(spec, failure, failures, losses, most, at);
                 let (failure, usage, log) = (failure.clone(), *usage, log.clone());
-                let mut facts = pushed(xcoms);
-                facts.push(Fact::TryFailed(Box::new(TryFailed {
+                let retry_at = self.retry_after(run, ix, &failure, at);
+                let end = TryFailed {
                     task_id,
                     map_index,
                     try_number,
@@ -106,11 +101,18 @@ impl Namespace {
                     retry_at,
                     usage,
                     log,
-                })));
+                };
+                let mut facts = pushed(xcoms);
+                facts.push(Fact::TryFailed(Box::new(end)));
                 if retry_at.is_none() {
                     facts.extend(run.after_done(ix, Done::Failed));
                 }
                 facts
+            }
+            // Handed back for the last time that can be counted: nobody wants it.
+            ReportBody::Returned if !run.has_another_try(ix) => {
+                let executor = Some(report.executor.clone());
+                self.lost_facts(run, ix, try_number, executor, LostWhy::NotHeld, at)
             }
             ReportBody::Returned => {
                 let executor = report.executor.clone();
@@ -120,6 +122,14 @@ impl Namespace {
                 self.lost_facts(run, ix, try_number, Some(report.executor.clone()), *why, at)
             }
         }
+    }
+
+    fn retry_after(&self, run: &Run, ix: Ix, failure: &Failure, at: Timestamp) -> Option<Timestamp> {
+        let (spec, task) = (run.version().task(ix), run.task(ix));
+        let (failures, losses) = (task.failures, task.losses);
+        let most = self.limits.max_losses;
+        retry::after_failure(spec, failure, failures, losses, most, at)
+            .filter(|_| run.has_another_try(ix))
     }
 }
 

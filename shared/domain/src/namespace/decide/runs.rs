@@ -1,6 +1,6 @@
 //! Triggering and cancelling runs.
 use dagbok_events::{
-    DagId, Fact, Payload, RunCancelled, RunCreated, RunId, RunKey, RunType, Scope, Timestamp,
+    DagId, Fact, Micros, Payload, RunCancelled, RunCreated, RunId, RunKey, RunType, Scope, Timestamp,
 };
 use dagbok_protocol::{Command, RefusalCode, TriggerRun, limits};
 
@@ -19,7 +19,8 @@ impl Namespace {
             return refuse(RefusalCode::Invalid, why);
         }
         // Files of the older era read `ds` and its kin in every run, so such a run always has a date.
-        let logical_date = ask.logical_date.or((version.spec.era < 3).then_some(at));
+        let undated = self.undated(dag, ask, at);
+        let logical_date = ask.logical_date.or((version.spec.era < 3).then_some(undated));
         if let (Some(date), Some(start)) = (ask.logical_date, version.spec.start_date)
             && date < start
         {
@@ -31,7 +32,7 @@ impl Namespace {
             return refuse(RefusalCode::LogicalDateTaken, why);
         }
         let chosen = ask.run_id.clone();
-        let run_id = chosen.unwrap_or_else(|| run_id_for(RunType::Manual, logical_date.unwrap_or(at)));
+        let run_id = chosen.unwrap_or_else(|| run_id_for(RunType::Manual, logical_date.unwrap_or(undated)));
         let key = RunKey { dag_id: ask.dag_id.clone(), run_id };
         if self.knows_run(&key) {
             let why = format!("{} has a run {} already; choose another run id", key.dag_id, key.run_id);
@@ -56,6 +57,19 @@ impl Namespace {
         let run_id = Some(key.run_id.clone());
         let records = vec![answering(command, at, Scope::Run(key), facts)];
         Decision { records, outcome: Outcome::Accepted { run_id } }
+    }
+
+    /// The instant that a run goes by where nobody gave it a date: `at`, or as little later as makes its date
+    /// and its id its own. Many may be triggered in the same microsecond.
+    fn undated(&self, dag: &Dag, ask: &TriggerRun, at: Timestamp) -> Timestamp {
+        let taken = |date: &Timestamp| {
+            let run_id = run_id_for(RunType::Manual, *date);
+            let key = RunKey { dag_id: ask.dag_id.clone(), run_id };
+            dag.dates.contains(date) || (ask.run_id.is_none() && self.knows_run(&key))
+        };
+        let most = dag.active.len() + dag.past.len();
+        let mut dates = (0..).map(|n| at.plus(Micros(n))).take(most + 1);
+        dates.find(|date| !taken(date)).unwrap_or(at)
     }
 
     /// Whether no older run of the DAG waits for its turn, which a new one must not overtake.
