@@ -44,13 +44,13 @@ SEED = 20_240_331
 
 
 def seconds(at: dt.datetime) -> float | int:
-    """An instant as the fixture holds it."""
+    """Give an instant as the fixture holds it."""
     whole = calendar.timegm(at.utctimetuple())
     return whole + at.microsecond / 1_000_000 if at.microsecond else whole
 
 
 def instant(at: float | None) -> pendulum.DateTime | None:
-    """The instant that the fixture holds as ``at``."""
+    """Read an instant of the fixture."""
     if at is None:
         return None
     return pendulum.datetime(1970, 1, 1).add(seconds=int(at // 1), microseconds=round(at % 1 * 1_000_000))
@@ -62,9 +62,11 @@ class Clock:
     now: pendulum.DateTime
 
     def __call__(self) -> pendulum.DateTime:
+        """Tell the time that was set."""
         return self.now
 
     def install(self) -> None:
+        """Replace the clock of every module that has one."""
         for module in (interval, trigger):
             module.utcnow = self  # type: ignore[attr-defined]
         for module in (simple, events):
@@ -78,7 +80,7 @@ CLOCK.install()
 
 
 def timetable(rule: list[Any], zone: str) -> Any:
-    """The timetable that a rule names. A delta is ``[seconds, months]``."""
+    """Build the timetable that a rule names. A delta is ``[seconds, months]``."""
     kind, *arguments = rule
     if kind in ("cron_interval", "cron_trigger"):
         place = pendulum.timezone(zone) if not zone.startswith(("+", "-")) else offset(zone)
@@ -101,7 +103,7 @@ def timetable(rule: list[Any], zone: str) -> Any:
 
 
 def offset(zone: str) -> pendulum.FixedTimezone:
-    """A zone such as ``+02:00``."""
+    """Read a zone such as ``+02:00``."""
     hours, minutes = int(zone[1:3]), int(zone[4:6])
     return pendulum.FixedTimezone((1 if zone[0] == "+" else -1) * (hours * 3600 + minutes * 60))
 
@@ -133,7 +135,7 @@ def ask(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def ask_manual(rule: list[Any], zone: str, instants: list[float]) -> dict[str, Any]:
-    """What interval a manual run at each of the instants gets."""
+    """Ask what interval a manual run at each of the instants gets."""
     table = timetable(rule, zone)
     answers = []
     for at in instants:
@@ -151,7 +153,7 @@ def ask_manual(rule: list[Any], zone: str, instants: list[float]) -> dict[str, A
 # one without any, fixed offsets, and a zone that differs by the second in the past.
 CHANGES = {
     "UTC": ["2024-03-09"],
-    "America/New_York": ["2024-03-09", "2024-11-02", "2038-11-06"],
+    "America/New_York": ["1968-04-27", "2024-03-09", "2024-11-02", "2038-11-06"],
     "Europe/Zurich": ["2024-03-30", "2024-10-26"],
     "Europe/Dublin": ["2023-03-25", "2023-10-28"],
     "Australia/Lord_Howe": ["2024-04-06", "2024-10-05"],
@@ -187,6 +189,7 @@ CRONS = [
 
 
 def day(text: str) -> int:
+    """Midnight of a date, in UTC."""
     return int(pendulum.parse(text).timestamp())
 
 
@@ -221,7 +224,10 @@ def around_changes() -> list[dict[str, Any]]:
 
 
 def drawn_rule(draw: random.Random) -> list[Any]:
-    kind = draw.choice(["cron_interval", "cron_interval", "cron_trigger", "cron_trigger", "delta_interval", "delta_trigger"])
+    """Draw a cron or a delta rule."""
+    kind = draw.choice(
+        ["cron_interval", "cron_interval", "cron_trigger", "cron_trigger", "delta_interval", "delta_trigger"]
+    )
     if kind.startswith("cron"):
         return [kind, draw.choice(CRONS)]
     if draw.random() < 0.5:
@@ -266,11 +272,15 @@ def drawn_cases(draw: random.Random, count: int) -> list[dict[str, Any]]:
 
 
 def plain_cases(draw: random.Random) -> list[dict[str, Any]]:
-    """The schedules that are no rows of ticks, and expressions that nothing matches."""
+    """List the schedules that are no rows of ticks, and expressions that nothing matches."""
     noon = day("2024-05-01") + 43200
-    dates = [noon + n * 86400 for n in (3, 1, 1, 10, 11, 40)]
+    dates = [noon + n * 86400 for n in (3, 1, 1, 10, 11, 40)] + [noon - 43200]
     rules = [["manual"], ["once"], ["continuous"], ["events", dates], ["events", []]]
-    rules += [[kind, cron] for kind in ("cron_interval", "cron_trigger") for cron in ("0 0 30 2 *", "0 0 29 2 *", "0 0 31 4 * 30")]
+    rules += [
+        [kind, cron]
+        for kind in ("cron_interval", "cron_trigger")
+        for cron in ("0 0 30 2 *", "0 0 29 2 *", "0 0 31 4 * 30")
+    ]
     cases = []
     for rule in rules:
         for start in (None, noon - 86400, noon + 2 * 86400, noon + 30 * 86400):
@@ -278,13 +288,18 @@ def plain_cases(draw: random.Random) -> list[dict[str, Any]]:
                 for last in (None, [noon - 90000, noon - 80000], [noon + 86400, noon + 86400]):
                     for catchup in (True, False):
                         case = {"rule": rule, "zone": "UTC", "catchup": catchup}
-                        case |= {key: value for key, value in (("start", start), ("end", end), ("last", last)) if value}
+                        case |= {
+                            key: value
+                            for key, value in (("start", start), ("end", end), ("last", last))
+                            if value
+                        }
                         case |= {"now": noon, "step": draw.choice([60, 86400, 3 * 86400]), "steps": 3}
                         cases.append(case)
     return cases
 
 
 def manual_cases(draw: random.Random) -> list[dict[str, Any]]:
+    """Ask every rule for manual intervals around every change of clocks."""
     answers = []
     for zone, days in CHANGES.items():
         for cron in CRONS:
@@ -295,7 +310,13 @@ def manual_cases(draw: random.Random) -> list[dict[str, Any]]:
         for kind in ("delta_interval", "delta_trigger"):
             asked = [drawn_instant(draw, day("2024-03-30")) for _ in range(8)]
             answers.append(ask_manual([kind, every, months], "Europe/Zurich", asked))
-    for rule in (["manual"], ["once"], ["continuous"], ["events", [day("2024-05-01")]], ["cron_trigger", "0 2 * * *"]):
+    for rule in (
+        ["manual"],
+        ["once"],
+        ["continuous"],
+        ["events", [day("2024-05-01")]],
+        ["cron_trigger", "0 2 * * *"],
+    ):
         answers.append(ask_manual(rule, "Europe/Zurich", [drawn_instant(draw, day("2024-03-30"))]))
     answers.append(ask_manual(["cron_interval", "0 0 30 2 *"], "UTC", [day("2024-05-01")]))
     return answers
@@ -304,36 +325,42 @@ def manual_cases(draw: random.Random) -> list[dict[str, Any]]:
 # ------------------------------------------------------------ expressions
 
 WORDS = {
-    3: "jan feb mar apr may jun jul aug sep oct nov dec".split(),
-    4: "sun mon tue wed thu fri sat".split(),
+    3: ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+    4: ["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
 }
 BOUNDS = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7), (0, 59), (1970, 2099)]
 
 # What people write, what they get wrong, and the corners of the dialect.
 CURATED = """\
-@midnight|@hourly|@daily|@weekly|@monthly|@yearly|@annually|@Daily|@nonsense|@reboot
-* * * * *|*/5 * * * *|5/15 * * * *|59/15 * * * *|0 22-2 * * *|0 22-6/3 * * *|0 0 * * fri-mon|0 0 * * 5-7|0 0 * * 7
-0 0 * * 0-7|0 0 * * 1-7|0 0 * * 7-3|0 0 * * sun-sat|0 0 * * sun-sun|0 0 15 * 0-6|0 0 15 * */1|0 0 1-31 * */2
-0 0 1-31 * 1|0 0 */1 * 1|0 0 * * 3-3|0 0 3-3 * *|3-3 * * * *|0 3-3 * * *|0 0 1 3-3 *|0 0 1 apr-jan/3 *|0 0 1 nov-feb *
-0 0 L * *|0 0 l * *|0 0 15,L * *|0 0 15-L * *|0 0 L-5 * *|0 0 L/2 * *|0 0 L * 5|0 0 L 2 *|0 0 * * L|0 0 * * L5|0 0 * * 5L
-0 0 * * L0|0 0 * * L7|0 0 * * L8|0 0 * * L1,L3|0 0 * * 1#1|0 0 * * 1#2,3#4|0 0 * * mon#5|0 0 * * 7#1|0 0 * * 1#6|0 0 * * 1#0
-0 0 * * mon-wed#2|0 0 * * 1-3#2|0 0 * * mon-mon#2|0 0 * * *#2|0 0 * * 1#2,3|0 0 * * 0-6,1#2|0 0 * * *,1#2|0 0 10 * *,1#2
-0 0 10 * 1#2|0 0 10 * L5|0 0 31 2 1#2|0 0 8-14 * 1#2|0 0 1 * 1#5|0 0 15W * *|0 0 W15 * *|0 0 1W * *|0 0 29W * *|0 0 30W * *
-0 0 31W * *|0 0 30W 2 *|0 0 29W 1,2 *|0 0 31W 4 *|0 0 15W * 1|0 0 15W * 0|0 0 15W * 6,0|0 0 15W * 1#3|0 0 15W,20 * *
-0 0 20,15W * *|0 0 LW * *|0 0 32W * *|0 0 0W * *|0 0 ? * *|0 0 * * ?|0 0 ? * ?|? * * * *|0 0 ?/2 * *|0 0 1,? * *
-H * * * *|0 H * * *|H(0-29) * * * *|H/15 * * * *|0 0 H * *
-60 * * * *|0 24 * * *|0 0 0 * *|0 0 32 * *|0 0 1 0 *|0 0 1 13 *|0 0 * * 8|* * * * * 60|-5 * * * *|5- * * * *|5-- * * * *
-*/0 * * * *|*/61 * * * *|0-59/100 * * * *|*/x * * * *|1//2 * * * *|1/2/3 * * * *|1-2-3 * * * *|,1 * * * *|1, * * * *|1,,2 * * * *
-a * * * *|0 0 * jan-foo *|0 0 * * monday|0 0 * january *|0 0 * * 1.5|٣ * * * *|* * * *|* * * * * * * *||0  0   * * *
-0 0 * JAN-MAR MON|0 0 * jan/3 *|0 0 * dec/3 *|0 0 * * sat/2|0 0 * * 6/2|0 0 * * 5/1|0 0 * * 7/2|0 0 31 * *|0 0 30 2 *|0 0 31 2,4 *
-0 0 31 4 1|0 0 29 2 *|0 0 29 2 1|0 0 * 2 1#5|* * * * * */15|* * * * * 5/20|0 0 * * * 0|0 0 1 1 * 0 2024|0 0 1 1 * 0 2024-2030/3
-0 0 1 1 * 0 2098-1972/4|0 0 1 1 * 0 1969|0 0 1 1 * 0 2100|0 0 29 2 * 0 2025|0 12 1 1 * 30 2000,2040|0 0 1 1 * 0 *|0 0 1 1 * 0 */7
-0-23 * * * *|0 0-23 * * *|0 *,3 * * *|0 */1 * * *|0 0-23/1 * * *|0 1-23,0 * * *|*,5 * * * *|0 0 *,5 * *|0 0 *,5 * 3|0 0 5 * *,3
-*/7 */5 */9 */5 */3|13 1-23/7 2-30/9 1-11/4 1-5|0 4-3 * * *|50-10 * * * *|50-10/15 * * * *|58-3/2 * * * *|0 0 25-5 * *|0 0 25-5/4 * *
-0 0 20-0 * *|0 0 0-0 * *|0 0 0-5 * *|0 0 1 12-0 *|0 0 1 0/3 *|0 0 1 1 * 0 2050-5|0 0 1 1 * 0 5-2050|0 0 20-0/5 * *|0 0 L1-5 * *"""
+@midnight|@hourly|@daily|@weekly|@monthly|@yearly|@annually|@Daily|@nonsense|@reboot|* * * * *
+*/5 * * * *|5/15 * * * *|59/15 * * * *|0 22-2 * * *|0 22-6/3 * * *|0 0 * * fri-mon|0 0 * * 5-7
+0 0 * * 7|0 0 * * 0-7|0 0 * * 1-7|0 0 * * 7-3|0 0 * * sun-sat|0 0 * * sun-sun|0 0 15 * 0-6
+0 0 15 * */1|0 0 1-31 * */2|0 0 1-31 * 1|0 0 */1 * 1|0 0 * * 3-3|0 0 3-3 * *|3-3 * * * *|0 3-3 * * *
+0 0 1 3-3 *|0 0 1 apr-jan/3 *|0 0 1 nov-feb *|0 0 L * *|0 0 l * *|0 0 15,L * *|0 0 15-L * *
+0 0 L-5 * *|0 0 L/2 * *|0 0 L * 5|0 0 L 2 *|0 0 * * L|0 0 * * L5|0 0 * * 5L|0 0 * * L0|0 0 * * L7
+0 0 * * L8|0 0 * * L1,L3|0 0 * * 1#1|0 0 * * 1#2,3#4|0 0 * * mon#5|0 0 * * 7#1|0 0 * * 1#6
+0 0 * * 1#0|0 0 * * mon-wed#2|0 0 * * 1-3#2|0 0 * * mon-mon#2|0 0 * * *#2|0 0 * * 1#2,3
+0 0 * * 0-6,1#2|0 0 * * *,1#2|0 0 10 * *,1#2|0 0 10 * 1#2|0 0 10 * L5|0 0 31 2 1#2|0 0 8-14 * 1#2
+0 0 1 * 1#5|0 0 15W * *|0 0 W15 * *|0 0 1W * *|0 0 29W * *|0 0 30W * *|0 0 31W * *|0 0 30W 2 *
+0 0 29W 1,2 *|0 0 31W 4 *|0 0 15W * 1|0 0 15W * 0|0 0 15W * 6,0|0 0 15W * 1#3|0 0 15W,20 * *
+0 0 20,15W * *|0 0 LW * *|0 0 32W * *|0 0 0W * *|0 0 ? * *|0 0 * * ?|0 0 ? * ?|? * * * *|0 0 ?/2 * *
+0 0 1,? * *|H * * * *|0 H * * *|H(0-29) * * * *|H/15 * * * *|0 0 H * *|60 * * * *|0 24 * * *
+0 0 0 * *|0 0 32 * *|0 0 1 0 *|0 0 1 13 *|0 0 * * 8|* * * * * 60|-5 * * * *|5- * * * *|5-- * * * *
+*/0 * * * *|*/61 * * * *|0-59/100 * * * *|*/x * * * *|1//2 * * * *|1/2/3 * * * *|1-2-3 * * * *
+,1 * * * *|1, * * * *|1,,2 * * * *|a * * * *|0 0 * jan-foo *|0 0 * * monday|0 0 * january *
+0 0 * * 1.5|٣ * * * *|* * * *|* * * * * * * *||0  0   * * *|0 0 * JAN-MAR MON|0 0 * jan/3 *
+0 0 * dec/3 *|0 0 * * sat/2|0 0 * * 6/2|0 0 * * 5/1|0 0 * * 7/2|0 0 31 * *|0 0 30 2 *|0 0 31 2,4 *
+0 0 31 4 1|0 0 29 2 *|0 0 29 2 1|0 0 * 2 1#5|* * * * * */15|* * * * * 5/20|0 0 * * * 0
+0 0 1 1 * 0 2024|0 0 1 1 * 0 2024-2030/3|0 0 1 1 * 0 2098-1972/4|0 0 1 1 * 0 1969|0 0 1 1 * 0 2100
+0 0 29 2 * 0 2025|0 12 1 1 * 30 2000,2040|0 0 1 1 * 0 *|0 0 1 1 * 0 */7|0-23 * * * *|0 0-23 * * *
+0 *,3 * * *|0 */1 * * *|0 0-23/1 * * *|0 1-23,0 * * *|*,5 * * * *|0 0 *,5 * *|0 0 *,5 * 3
+0 0 5 * *,3|*/7 */5 */9 */5 */3|13 1-23/7 2-30/9 1-11/4 1-5|0 4-3 * * *|50-10 * * * *
+50-10/15 * * * *|58-3/2 * * * *|0 0 25-5 * *|0 0 25-5/4 * *|0 0 20-0 * *|0 0 0-0 * *|0 0 0-5 * *
+0 0 1 12-0 *|0 0 1 0/3 *|0 0 1 1 * 0 2050-5|0 0 1 1 * 0 5-2050|0 0 20-0/5 * *|0 0 L1-5 * *"""
 
 
 def drawn_part(draw: random.Random, place: int) -> str:
+    """Draw what stands between two commas; now and then out of range."""
     low, high = BOUNDS[place]
 
     def value() -> str:
@@ -361,6 +388,7 @@ def drawn_part(draw: random.Random, place: int) -> str:
 
 
 def drawn_field(draw: random.Random, place: int) -> str:
+    """Draw one field."""
     chances = {2: 0.5, 3: 0.6, 4: 0.5, 6: 0.7}
     if draw.random() < chances.get(place, 0.2):
         return "*"
@@ -368,11 +396,12 @@ def drawn_field(draw: random.Random, place: int) -> str:
 
 
 def naive(at: dt.datetime) -> int:
+    """Give a wall clock time as seconds, as if it were UTC."""
     return round((at - dt.datetime(1970, 1, 1)).total_seconds())
 
 
 def ask_croniter(expression: str, draw: random.Random) -> dict[str, Any]:
-    """Some ticks after and before some wall clock times, or that the expression is refused."""
+    """Find some ticks after and before some wall clock times, or that the expression is refused."""
     try:
         croniter(expression)
     except (CroniterError, ValueError) as problem:
@@ -397,6 +426,7 @@ def ask_croniter(expression: str, draw: random.Random) -> dict[str, Any]:
 
 
 def expressions(draw: random.Random) -> list[dict[str, Any]]:
+    """Ask about the curated expressions, and a thousand drawn ones."""
     asked = [ask_croniter(text, draw) for line in CURATED.splitlines() for text in line.split("|")]
     for _ in range(1000):
         fields = draw.choice([5] * 8 + [6, 7])
@@ -417,6 +447,7 @@ def write(name: str, head: dict[str, Any], lists: dict[str, list[Any]]) -> None:
 
 
 def main() -> None:
+    """Record everything that this Airflow can say."""
     version = importlib.metadata.version("apache-airflow")
     head = {"airflow": version, "croniter": importlib.metadata.version("croniter"), "seed": SEED}
     draw = random.Random(SEED)
@@ -428,7 +459,11 @@ def main() -> None:
         return
     newer = json.loads((HERE / "timetables-3.json").read_text())
     head["same"] = {key: sum(case in newer[key] for case in asked[key]) for key in asked}
-    write("timetables-2.json", head, {key: [case for case in asked[key] if case not in newer[key]] for key in asked})
+    write(
+        "timetables-2.json",
+        head,
+        {key: [case for case in asked[key] if case not in newer[key]] for key in asked},
+    )
 
 
 if __name__ == "__main__":
