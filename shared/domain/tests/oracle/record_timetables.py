@@ -310,14 +310,14 @@ def manual_cases(draw: random.Random) -> list[dict[str, Any]]:
         for kind in ("delta_interval", "delta_trigger"):
             asked = [drawn_instant(draw, day("2024-03-30")) for _ in range(8)]
             answers.append(ask_manual([kind, every, months], "Europe/Zurich", asked))
-    for rule in (
+    plain = [
         ["manual"],
         ["once"],
         ["continuous"],
         ["events", [day("2024-05-01")]],
         ["cron_trigger", "0 2 * * *"],
-    ):
-        answers.append(ask_manual(rule, "Europe/Zurich", [drawn_instant(draw, day("2024-03-30"))]))
+    ]
+    answers += [ask_manual(rule, "Europe/Zurich", [drawn_instant(draw, day("2024-03-30"))]) for rule in plain]
     answers.append(ask_manual(["cron_interval", "0 0 30 2 *"], "UTC", [day("2024-05-01")]))
     return answers
 
