@@ -62,7 +62,6 @@ pub async fn run(
             Ok(TermEnd::Outdated) => {
                 tracing::warn!("somebody else wrote to the log: folding it again");
                 wait = Duration::from_millis(50);
-                continue;
             }
             Err(error) if error.is_final() => return Err(error),
             Err(error) => {

@@ -1,6 +1,6 @@
 //! A world for the scheduler: ports in memory, a DAG, people who ask, and an executor that plays tries
 //! without processes but speaks to the real queues.
-#![expect(dead_code, reason = "each test uses a part")]
+#![expect(dead_code, clippy::unwrap_used, reason = "each test uses a part; tests may unwrap")]
 use std::{sync::Arc, time::Duration};
 
 use dagbok_events::{
@@ -18,7 +18,7 @@ use dagbok_runtime::{Clock, Shutdown};
 use dagbok_scheduler::{SchedulerError, SchedulerSettings};
 use tokio::task::JoinHandle;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) fn dag_id() -> DagId {
     DagId::new("pipeline").unwrap()
