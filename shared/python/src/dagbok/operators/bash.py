@@ -46,6 +46,8 @@ class BashOperator(BaseOperator):
         import subprocess
         import tempfile
 
+        from dagbok.runtime.interrupts import held
+
         bash = shutil.which("bash") or "bash"
         if self.cwd is not None and not os.path.isdir(self.cwd):
             raise AirflowException(f"the cwd of task `{self.task_id}` is no folder: {self.cwd}")
@@ -53,15 +55,16 @@ class BashOperator(BaseOperator):
         for name in ("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID"):
             env.setdefault(name, os.environ.get(name, ""))
         with tempfile.TemporaryDirectory(prefix="dagbok-bash-") as scratch:
-            self._process = subprocess.Popen(
-                [bash, "-c", self.bash_command],
-                cwd=self.cwd or scratch,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            with held:  # told to end between the start and the assignment, on_kill would miss it
+                self._process = subprocess.Popen(
+                    [bash, "-c", self.bash_command],
+                    cwd=self.cwd or scratch,
+                    env=env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
             last = ""
             for raw in self._process.stdout:
                 last = raw.decode(self.output_encoding, errors="backslashreplace").rstrip()

@@ -56,6 +56,7 @@ class Zygote:
 
     def serve(self) -> NoReturn:
         """Serve until the executor closes the socket, then end everything and exit."""
+        processes.become_subreaper()  # a fork does not inherit it
         gc.collect()
         gc.freeze()
         while True:
@@ -281,7 +282,6 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, interrupts.on_terminate)
     compat.activate()
     loader.preload()
-    processes.become_subreaper()
     control.send(loader.ready(started, []))
     Zygote(control).serve()
 

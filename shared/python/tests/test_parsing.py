@@ -1,0 +1,334 @@
+"""The parser as the processor runs it: specs, errors with file and line, what was read, hostile files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import Folder
+
+
+def test_a_whole_spec(folder: Folder) -> None:
+    spec = folder.spec(
+        '''
+        import pendulum
+        with DAG(
+            "whole", description="d", schedule="@daily", start_date=pendulum.datetime(2024, 1, 1, tz="Europe/Stockholm"),
+            end_date=datetime(2025, 1, 1), catchup=False, tags=["b", "a"], max_active_runs=2, max_active_tasks=3,
+            dagrun_timeout=timedelta(hours=1), params={"p": 1}, doc_md="# doc", is_paused_upon_creation=True,
+            dag_display_name="Whole", default_args={"owner": "me", "retries": 2, "retry_delay": timedelta(seconds=5)},
+        ) as d:
+            with TaskGroup("outer"):
+                with TaskGroup("inner"):
+                    a = EmptyOperator(task_id="a", pool="p", pool_slots=2, queue="q", priority_weight=5)
+            b = BashOperator(
+                task_id="b", bash_command="x", trigger_rule="all_done", retries=0, execution_timeout=timedelta(minutes=1),
+                retry_exponential_backoff=True, max_retry_delay=60, owner="you", doc_md="doc",
+            )
+            a >> b
+        '''
+    )
+    assert spec == {
+        "dag_id": "whole",
+        "display_name": "Whole",
+        "description": "d",
+        "doc_md": "# doc",
+        "owner": "me, you",
+        "tags": ["a", "b"],
+        "schedule": {
+            "text": "@daily",
+            "timetable": {"CronDataInterval": {"expression": "0 0 * * *"}},
+            "timezone": "Europe/Stockholm",
+        },
+        "start_date": "2023-12-31T23:00:00Z",
+        "end_date": "2025-01-01T00:00:00Z",
+        "catchup": False,
+        "max_active_runs": 2,
+        "max_active_tasks": 3,
+        "dagrun_timeout": 3_600_000_000,
+        "is_paused_upon_creation": True,
+        "params": '{"p": 1}',
+        "tasks": [
+            {
+                "task_id": "outer.inner.a", "operator": "EmptyOperator", "retries": 2, "retry_delay": 5_000_000,
+                "pool": "p", "pool_slots": 2, "queue": "q", "priority_weight": 6, "owner": "me", "group": "outer.inner",
+            },
+            {
+                "task_id": "b", "operator": "BashOperator", "upstream": [0], "trigger_rule": "all_done",
+                "retry_delay": 5_000_000, "execution_timeout": 60_000_000, "retry_backoff_milli": 2000,
+                "max_retry_delay": 60_000_000, "owner": "you", "doc_md": "doc",
+            },
+        ],
+        "source": {"file": "file.py", "line": 12},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("schedule", "timetable", "text"),
+    [
+        ("schedule=None", "Manual", None),
+        ("schedule_interval=None", "Manual", None),
+        ("schedule='@once'", "Once", "@once"),
+        ("schedule='@continuous', max_active_runs=1", "Continuous", "@continuous"),
+        ("schedule='@hourly'", {"CronDataInterval": {"expression": "0 * * * *"}}, "@hourly"),
+        ("schedule_interval=' 5 4 * *  1 '", {"CronDataInterval": {"expression": "5 4 * * 1"}}, " 5 4 * *  1 "),
+        ("", {"DeltaDataInterval": {"every": 86_400_000_000}}, "1 day, 0:00:00"),
+        ("schedule=timedelta(hours=2)", {"DeltaDataInterval": {"every": 7_200_000_000}}, "2:00:00"),
+        (
+            "schedule=__import__('dateutil.relativedelta').relativedelta.relativedelta(months=1, days=2)",
+            {"DeltaDataInterval": {"every": 172_800_000_000, "months": 1}},
+            "relativedelta(months=+1, days=+2)",
+        ),
+        (
+            "timetable=__import__('airflow.timetables.trigger').timetables.trigger.CronTriggerTimetable('0 1 * * *', timezone='Asia/Tokyo')",
+            {"CronTrigger": {"expression": "0 1 * * *"}},
+            "0 1 * * *",
+        ),
+    ],
+)
+def test_schedules(folder: Folder, schedule: str, timetable: object, text: str | None) -> None:
+    spec = folder.spec(f"with DAG('d', {schedule}) as d:\n    EmptyOperator(task_id='t')\n")
+    assert spec["schedule"]["timetable"] == timetable
+    assert spec["schedule"].get("text") == text
+    assert spec["schedule"]["timezone"] == ("Asia/Tokyo" if "Tokyo" in schedule else "UTC")
+
+
+def test_events_timetable(folder: Folder) -> None:
+    spec = folder.spec(
+        "from airflow.timetables.events import EventsTimetable\n"
+        "with DAG('d', schedule=EventsTimetable([datetime(2024, 2, 1), datetime(2024, 1, 1)])) as d: pass\n"
+    )
+    first = {"start": "2024-01-01T00:00:00Z", "end": "2024-01-01T00:00:00Z"}
+    assert spec["schedule"]["timetable"]["Events"]["dates"][0] == first
+
+
+SDK = "from airflow.sdk import DAG\nwith DAG('d', schedule='@daily') as d: pass\n"
+
+
+def test_a_file_that_imports_the_sdk_means_the_newer_era(folder: Folder) -> None:
+    folder.write("new.py", SDK, header=False)
+    folder.write("helper.py", "import airflow.sdk\n", header=False)
+    folder.write("old.py", "import helper\nfrom airflow import DAG\nwith DAG('o', schedule='@daily') as d: pass\n", header=False)
+    folder.write("bare.py", "from airflow.sdk import DAG\nwith DAG('b') as d: pass\n", header=False)
+    new, old, bare = folder.parse("new.py", "old.py", "bare.py")
+    assert new["dags"][0]["schedule"]["timetable"] == {"CronTrigger": {"expression": "0 0 * * *"}}
+    assert new["dags"][0]["catchup"] is False
+    assert old["dags"][0]["schedule"]["timetable"] == {"CronDataInterval": {"expression": "0 0 * * *"}}
+    assert old["dags"][0]["catchup"] is True
+    assert bare["dags"][0]["schedule"]["timetable"] == "Manual"
+    (forced,) = folder.parse("new.py", env={"DAGBOK_SCHEDULE_ERA": "2"})
+    assert "CronDataInterval" in forced["dags"][0]["schedule"]["timetable"]
+
+
+def test_imports_of_the_folder_are_named_also_when_the_file_fails(folder: Folder) -> None:
+    folder.write("lib/__init__.py", "", header=False)
+    folder.write("lib/deep.py", "VALUE = 1\n", header=False)
+    folder.write("settings.yaml", "a: 1\n", header=False)
+    folder.write("broken.py", "import lib.deep\n1 / 0\n", header=False)
+    folder.write("a.py", "from lib.deep import VALUE\nopen(os.path.dirname(__file__) + '/settings.yaml').read()\n")
+    folder.write("b.py", "import broken\n")
+    a, b = folder.parse("a.py", "b.py")
+    assert a["imports"] == ["lib/__init__.py", "lib/deep.py", "settings.yaml"]
+    assert b["imports"] == ["broken.py", "lib/__init__.py", "lib/deep.py"]
+    (error,) = b["errors"]
+    assert (error["file"], error["line"], error["exception"]) == ("broken.py", 2, "ZeroDivisionError")
+    assert not list(folder.path.rglob("__pycache__")), "nothing is written into the user's folder"
+
+
+@pytest.mark.parametrize(
+    ("text", "exception", "line", "words"),
+    [
+        ("def f(:\n    pass", "SyntaxError", 10, "invalid syntax"),
+        ("import no_such_module", "ModuleNotFoundError", 10, "no_such_module"),
+        ("sys.exit(2)", "SystemExit", 10, "sys.exit(2)"),
+        ("os._exit(3)", "ParserDied", None, "exit code 3"),
+        ("os.kill(os.getpid(), 9)", "ParserDied", None, "SIGKILL"),
+        ("def f(): f()\nf()", "RecursionError", 10, "recursion"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt", 10, ""),
+        ("DAG('has space')", "AirflowException", 10, "' '"),
+        ("DAG('x' * 251)", "AirflowException", 10, "250"),
+        ("DAG('')", "AirflowException", 10, "empty"),
+        ("DAG('d', schedule='nonsense')", "AirflowTimetableInvalid", 10, "1 fields"),
+        ("DAG('d', schedule='@fortnightly')", "AirflowTimetableInvalid", 10, "@daily"),
+        ("DAG('d', schedule=5)", "AirflowTimetableInvalid", 10, "int"),
+        ("DAG('d', schedule=timedelta(0))", "AirflowTimetableInvalid", 10, "longer than zero"),
+        ("DAG('d', schedule=None, timetable=1)", "AirflowException", 10, "not several"),
+        ("DAG('d', no_such=1)", "TypeError", 10, "no_such"),
+        ("DAG('d', schedule='@continuous')", "AirflowException", 10, "max_active_runs=1"),
+    ],
+)
+def test_import_errors_name_the_place(folder: Folder, text: str, exception: str, line: int | None, words: str) -> None:
+    error = folder.error(text)
+    assert error["exception"] == exception
+    assert error["file"] == "file.py"
+    assert error["line"] == line
+    assert words in error["message"]
+
+
+def in_dag(body: str) -> str:
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    return f"with DAG('d', schedule=None) as d:\n{lines}with DAG('other', schedule=None) as o:\n    EmptyOperator(task_id='t')\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "words"),
+    [
+        ("a = EmptyOperator(task_id='a')\nb = EmptyOperator(task_id='b')\nc = EmptyOperator(task_id='c')\nc >> a >> b >> c", 10, "a -> b -> c -> a"),
+        ("a = EmptyOperator(task_id='a')\na >> a", 10, "a -> a"),
+        ("PythonOperator.partial(task_id='m', python_callable=print).expand(op_args=[[1]])", 11, "mapped tasks are not supported yet: task `m`"),
+        ("@task\ndef f(x): pass\nf.expand(x=[1, 2])", 13, "mapped tasks are not supported yet: task `f`"),
+        ("@task.branch\ndef f(): pass\nf()", 13, "@task.branch is not supported yet: task `f`"),
+        ("from airflow.operators.python import BranchPythonOperator\nBranchPythonOperator(task_id='b', python_callable=print)", 12, "BranchPythonOperator is not supported yet: task `b`"),
+        ("from airflow.sensors.python import PythonSensor\nPythonSensor(task_id='s', python_callable=print, mode='reschedule')", 12, "reschedule mode are not supported yet: task `s`"),
+        ("EmptyOperator(task_id='t', depends_on_past=True)", 11, "depends_on_past=True is not supported yet: task `t`"),
+        ("EmptyOperator(task_id='t').as_setup()", 11, "setup and teardown tasks are not supported yet"),
+        ("EmptyOperator(task_id='t', run_as_user='x')", 11, "run_as_user is not supported yet"),
+        ("EmptyOperator(task_id='t', weight_rule='odd')", 10, "'odd'"),
+        ("d.max_active_runs = -1", 10, "max_active_runs"),
+    ],
+)
+def test_what_a_dag_can_not_have_leaves_the_others_of_the_file(folder: Folder, body: str, line: int, words: str) -> None:
+    (answer,) = folder.parse(folder.write("file.py", in_dag(body)))
+    assert [dag["dag_id"] for dag in answer["dags"]] == ["other"]
+    (error,) = answer["errors"]
+    assert words in error["message"]
+    assert "`d`" in error["message"]
+    assert error["line"] == line
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        ("[__import__('airflow').Dataset('x')]", "assets or datasets"),
+        ("__import__('airflow.timetables.base').timetables.base.Timetable()", "not supported yet"),
+    ],
+)
+def test_schedules_that_can_not_be_kept(folder: Folder, schedule: str, words: str) -> None:
+    error = folder.error(f"with DAG('d', schedule={schedule}) as d: pass\n")
+    assert words in error["message"]
+    assert error["line"] == 10
+
+
+def test_duplicates(folder: Folder) -> None:
+    error = folder.error("with DAG('same', schedule=None): pass\nwith DAG('same', schedule=None): pass\n")
+    assert "lines 10 and 11" in error["message"]
+    error = folder.error("with DAG('d', schedule=None):\n    EmptyOperator(task_id='t')\n    EmptyOperator(task_id='t')\n")
+    assert error["exception"] == "DuplicateTaskIdFound"
+    assert "(line 11)" in error["message"]
+    assert error["line"] == 12
+
+
+def test_which_dags_are_the_files_own(folder: Folder) -> None:
+    folder.write("made.py", "with DAG('imported', schedule=None): pass\ndef make(name):\n    with DAG(name, schedule=None) as d: pass\n    return d\n")
+    folder.write(
+        "file.py",
+        """
+        import made
+        made.make("by_function")
+        with DAG("not_assigned", schedule=None): pass
+        with DAG("hidden", schedule=None, auto_register=False): pass
+        named = DAG("named_only", schedule=None)
+        def inner():
+            DAG("neither", schedule=None)
+        inner()
+        """,
+    )
+    folder.write("reexports.py", "from made import *\nimport made\nhere = made.make('x')\n")
+    (answer,) = folder.parse("file.py")
+    assert [dag["dag_id"] for dag in answer["dags"]] == ["by_function", "not_assigned", "named_only"]
+
+
+def test_noise_on_stdout_is_kept_from_the_answer(folder: Folder) -> None:
+    spec = folder.spec("print('noise')\nos.write(1, b'more')\nos.system('echo even more')\nwith DAG('d', schedule=None): pass\n")
+    assert spec["dag_id"] == "d"
+
+
+def test_a_process_left_behind_by_an_import_does_not_hold_the_answer(folder: Folder) -> None:
+    (answer,) = folder.parse(folder.write("file.py", "if os.fork() == 0:\n    time.sleep(5)\n    os._exit(0)\nwith DAG('d', schedule=None): pass\n"))
+    assert [dag["dag_id"] for dag in answer["dags"]] == ["d"]
+
+
+def test_files_do_not_see_each_others_changes(folder: Folder) -> None:
+    folder.write("a.py", "import json\njson.dumps = None\nsys.path.clear()\n")
+    folder.write("b.py", "import json\njson.dumps({})\nwith DAG('d', schedule=None): pass\n")
+    _, b = folder.parse("a.py", "b.py")
+    assert b["errors"] == []
+
+
+def test_a_file_without_dags(folder: Folder) -> None:
+    (answer,) = folder.parse(folder.write("file.py", "X = 1\n", header=False))
+    assert answer == {"file": "file.py", "dags": [], "errors": [], "imports": [], "warnings": []}
+
+
+def test_ten_thousand_tasks(folder: Folder) -> None:
+    spec = folder.spec(
+        """
+        with DAG("wide", schedule=None) as d:
+            first = EmptyOperator(task_id="first")
+            last = EmptyOperator(task_id="last")
+            for i in range(9_998):
+                first >> EmptyOperator(task_id=f"t{i}") >> last
+        """
+    )
+    assert len(spec["tasks"]) == 10_000
+    assert [spec["tasks"][0]["task_id"], spec["tasks"][-1]["task_id"]] == ["first", "last"]
+    assert spec["tasks"][0]["priority_weight"] == 10_000
+
+
+def test_unicode_and_dots_in_ids(folder: Folder) -> None:
+    spec = folder.spec("with DAG('dag.å-1', schedule=None, description='\\ud800x'):\n    EmptyOperator(task_id='t.ö')\n")
+    assert spec["dag_id"] == "dag.å-1"
+    assert spec["tasks"][0]["task_id"] == "t.ö"
+    assert spec["description"] == "?x"
+
+
+def test_warnings_name_what_will_not_happen(folder: Folder) -> None:
+    (answer,) = folder.parse(
+        folder.write(
+            "file.py",
+            "with DAG('d', schedule=None, on_failure_callback=print, default_args={'email': 'x@y', 'sla': timedelta(1)}):\n    EmptyOperator(task_id='t')\n",
+        )
+    )
+    assert len(answer["dags"]) == 1
+    assert len(answer["warnings"]) == 3
+    assert all("`d`" in warning for warning in answer["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("from airflow.models import NoSuchThing", "airflow.models.NoSuchThing"),
+        ("import airflow.no_such_module", "airflow.no_such_module"),
+        ("from airflow.settings import Session", "REST API"),
+        ("from airflow.utils.session import provide_session", "database session"),
+        ("from airflow.providers.amazon.aws.hooks.s3 import S3Hook", "apache-airflow-providers-amazon"),
+        ("from airflow.operators.subdag import SubDagOperator", "TaskGroup"),
+    ],
+)
+def test_an_airflow_name_without_an_answer_says_what_to_use(folder: Folder, line: str, words: str) -> None:
+    error = folder.error(line)
+    assert error["exception"] in {"ModuleNotFoundError", "ImportError"}
+    assert words in error["message"]
+    assert error["line"] == 10
+    # Files that try one path and then another go on working.
+    spec = folder.spec(f"try:\n    {line}\nexcept ImportError:\n    pass\nwith DAG('d', schedule=None): pass\n")
+    assert spec["dag_id"] == "d"
+
+
+def test_installed_provider_packages_join_the_finder(folder: Folder) -> None:
+    (folder.path / "airflow" / "providers" / "mine").mkdir(parents=True)
+    folder.write("airflow/providers/mine/thing.py", "from airflow.models import BaseOperator\nclass Mine(BaseOperator): pass\n", header=False)
+    spec = folder.spec("from airflow.providers.mine.thing import Mine\nwith DAG('d', schedule=None):\n    Mine(task_id='t')\n")
+    assert spec["tasks"][0]["operator"] == "Mine"
+
+
+def test_real_airflow_is_left_alone_unless_told(folder: Folder, tmp_path: Path) -> None:
+    site = tmp_path / "site" / "airflow"
+    site.mkdir(parents=True)
+    (site / "__init__.py").write_text("class DAG:\n    def __init__(self, name): pass\nDAG.__module__ = 'airflow.models.dag'\n")
+    folder.write("file.py", "from airflow import DAG\nx = DAG('d')\n", header=False)
+    env = {"PYTHONPATH": f"{tmp_path / 'site'}:{Path(__file__).parents[1] / 'src'}"}
+    (answer,) = folder.parse("file.py", env=env)
+    assert "DAGBOK_AIRFLOW=shim" in answer["errors"][0]["message"]
+    (answer,) = folder.parse("file.py", env={**env, "DAGBOK_AIRFLOW": "shim"})
+    assert [dag["dag_id"] for dag in answer["dags"]] == ["d"]

@@ -1,0 +1,143 @@
+"""Properties: frames and XCom values come back as they went."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import json
+import os
+import socket
+import threading
+from typing import Any
+
+import pytest
+from dagbok.datetimes import DateTime
+from dagbok.exceptions import XComNotSerializable
+from dagbok.runtime.frames import FrameError, FrameStream, encode
+from dagbok.runtime.values import from_json, to_json
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])) | st.datetimes(timezones=st.just(dt.UTC), min_value=dt.datetime(1970, 1, 2)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner, max_size=4),
+    max_leaves=20,
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=60)
+@given(messages=st.lists(plain, min_size=1, max_size=3), cuts=st.lists(st.integers(1, 50), max_size=20))
+def test_frames_come_back_however_they_are_cut(messages: list[Any], cuts: list[int]) -> None:
+    ours, theirs = socket.socketpair()
+    data = b"".join(map(encode, messages))
+
+    def drip() -> None:
+        rest = data
+        for cut in cuts:
+            ours.sendall(rest[:cut])
+            rest = rest[cut:]
+        ours.sendall(rest)
+
+    writer = threading.Thread(target=drip)
+    writer.start()
+    stream = FrameStream(theirs.fileno())
+    assert [stream.receive() for _ in messages] == messages
+    writer.join()
+    ours.close()
+    with pytest.raises(FrameError):
+        stream.receive()
+    theirs.close()
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.binary(max_size=200))
+def test_noise_is_a_frame_error_or_a_message(noise: bytes) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, noise)
+    os.close(writer)
+    try:
+        FrameStream(reader).receive()
+    except FrameError:
+        pass
+    finally:
+        os.close(reader)
+
+
+exact = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.binary()
+    | st.text(st.characters(exclude_categories=["Cs"])) | st.dates() | st.times() | st.timedeltas() | st.uuids()
+    | st.decimals(allow_nan=False) | st.datetimes() | st.datetimes(timezones=st.just(dt.UTC))
+    | st.datetimes(timezones=st.timezones(), min_value=dt.datetime(1950, 1, 1))
+)  # fmt: skip
+values = st.recursive(
+    exact,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=5).filter(lambda k: not k.startswith("__")), inner, max_size=3)
+    ),
+    max_leaves=12,
+) | st.sets(st.integers()) | st.frozensets(st.text(st.characters(exclude_categories=["Cs"])))  # fmt: skip
+
+
+@settings(deadline=None, max_examples=300)
+@given(values)
+def test_values_come_back_through_json(value: Any) -> None:
+    wire = to_json(value)
+    back = from_json(json.loads(json.dumps(wire, allow_nan=False)))
+    assert back == value
+    assert type(back) is type(value)
+    if isinstance(value, dt.datetime):
+        assert back.utcoffset() == value.utcoffset()
+
+
+class Own:
+    pass
+
+
+def test_what_has_no_form_is_named_with_its_place() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    for value, words in [
+        ({"a": [1, Own()]}, r"Own at \['a'\]\[1\]"),
+        (loop, "holds itself"),
+        ("\ud800", "surrogates"),
+        ({"__classname__": 1}, "reserved"),
+        (ValueError("x"), "raise it instead"),
+        (lambda: None, "function"),
+    ]:
+        with pytest.raises(XComNotSerializable, match=words):
+            to_json(value, "the XCom `k`")
+    with pytest.raises(XComNotSerializable, match="os.system"):
+        from_json({"__classname__": "os.system", "__data__": "true"})
+
+
+def test_numbers_beyond_64_bits_and_not_finite() -> None:
+    assert from_json(to_json([2**64, -(2**70), float("inf")])) == [2**64, -(2**70), float("inf")]
+    assert from_json(to_json(decimal.Decimal("1.10"))) == decimal.Decimal("1.10")
+
+
+def test_instants_have_pendulums_common_methods_without_importing_it() -> None:
+    day = DateTime(2024, 1, 31, 5, 6, 7, tzinfo=dt.UTC)
+    assert day.add(months=1) == dt.datetime(2024, 2, 29, 5, 6, 7, tzinfo=dt.UTC)
+    assert day.subtract(days=31, hours=5).to_date_string() == "2023-12-31"
+    assert day.start_of("month").isoformat() == "2024-01-01T00:00:00+00:00"
+    assert day.in_timezone("Asia/Tokyo").hour == 14
+    assert day.to_iso8601_string() == "2024-01-31T05:06:07Z"
+    assert type(day - dt.timedelta(days=1)) is DateTime
+
+
+@given(
+    st.datetimes(dt.datetime(1950, 1, 1), dt.datetime(2100, 1, 1), timezones=st.sampled_from([dt.UTC])),
+    st.integers(-500, 500), st.integers(-500, 500), st.integers(-5000, 5000), st.sampled_from(["UTC", "Europe/Stockholm", "America/Sao_Paulo"]),
+)  # fmt: skip
+@settings(deadline=None, max_examples=200)
+def test_add_agrees_with_pendulum(value: dt.datetime, months: int, days: int, hours: int, zone: str) -> None:
+    pendulum = pytest.importorskip("pendulum")
+    from dagbok.timezone import parse_timezone
+
+    ours = DateTime.instance(value.astimezone(parse_timezone(zone)))
+    theirs = pendulum.instance(value).in_timezone(zone)
+    for units in ({"months": months}, {"days": days}, {"hours": hours}):
+        assert ours.add(**units).timestamp() == theirs.add(**units).timestamp(), units
