@@ -1,0 +1,72 @@
+//! Measures what can be measured without Python, one figure a command, printed as JSON on one line.
+//! `tests/bench/run.py` runs them all beside the ones that need the whole installation.
+#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+mod decide;
+mod history;
+mod jetstream;
+mod replay;
+mod script;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The figures of the core.
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Decide and evolve one run of so many tasks in memory.
+    Decide {
+        /// Tasks of the run.
+        #[arg(long, default_value_t = 1_000)]
+        tasks: usize,
+    },
+    /// Write a history of so many records into a home, as real runs would have left it.
+    Fill {
+        /// The home.
+        home: PathBuf,
+        /// Records, at least.
+        #[arg(long, default_value_t = 1_000_000)]
+        records: u64,
+        /// DAGs that the runs are of.
+        #[arg(long, default_value_t = 100)]
+        dags: usize,
+    },
+    /// Fold the whole log of a home.
+    Replay {
+        /// The home.
+        home: PathBuf,
+    },
+    /// The scheduler over a real nats-server, with an executor that does nothing.
+    Jetstream {
+        /// The server.
+        #[arg(long)]
+        nats: String,
+        /// Tasks, over all runs.
+        #[arg(long, default_value_t = 20_000)]
+        tasks: usize,
+        /// Tasks of one run, side by side.
+        #[arg(long, default_value_t = 500)]
+        width: usize,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let figures = match Args::parse().what {
+        What::Decide { tasks } => decide::measure(tasks),
+        What::Fill { home, records, dags } => history::fill(&home, records, dags).await?,
+        What::Replay { home } => replay::measure(&home).await?,
+        What::Jetstream { nats, tasks, width } => jetstream::measure(&nats, tasks, width).await?,
+    };
+    println!("{figures}");
+    Ok(())
+}
