@@ -205,7 +205,11 @@ class FakeSupervisor:
         if kind == "GetConnection":
             if body["conn_id"] not in self.connections:
                 return None, {"type": "ErrorResponse", "error": "CONNECTION_NOT_FOUND", "detail": None}
-            return {"type": "ConnectionResult", "conn_id": body["conn_id"], **self.connections[body["conn_id"]]}, None
+            return {
+                "type": "ConnectionResult",
+                "conn_id": body["conn_id"],
+                **self.connections[body["conn_id"]],
+            }, None
         return None, None
 
     def load(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fake_supervisor import FakeSupervisor, parse
 
 FOLDER = os.environ.get("DAGBOK_ACCEPTANCE")
@@ -16,7 +17,9 @@ needs_folder = pytest.mark.skipif(not FOLDER, reason="DAGBOK_ACCEPTANCE names th
 GRAPHS = {
     "recommendation_training_pipeline.py": "ingest_data>validate_data>featurize>train_model>evaluate_model>register_model",
     "recommendation_pipeline.py": "ingest_data>validate_data>featurize>train_model>evaluate_and_register featurize>evaluate_and_register",
-    "hyperparameter_sweep.py": " ".join(f"prepare_data>train_config_{i}>evaluate_config_{i}" for i in range(3)),
+    "hyperparameter_sweep.py": " ".join(
+        f"prepare_data>train_config_{i}>evaluate_config_{i}" for i in range(3)
+    ),
     "artifacts_by_path.py": "train_model>evaluate_model",
 }
 

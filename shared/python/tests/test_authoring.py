@@ -6,7 +6,19 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from dagbok import DAG, BaseOperator, EmptyOperator, Label, TaskGroup, chain, cross_downstream, dag, task, task_group
+
+from dagbok import (
+    DAG,
+    BaseOperator,
+    EmptyOperator,
+    Label,
+    TaskGroup,
+    chain,
+    cross_downstream,
+    dag,
+    task,
+    task_group,
+)
 from dagbok.authoring.edges import chain_linear
 from dagbok.exceptions import AirflowException, DuplicateTaskIdFound, ParamValidationError, TaskNotFound
 from dagbok.models.connection import Connection
@@ -131,7 +143,10 @@ def test_wrong_arguments_say_which() -> None:
     with pytest.raises(AirflowException, match="retries"):
         EmptyOperator(task_id="t", retries=-1)
     assert EmptyOperator(task_id="t", retry_delay=5).retry_delay == timedelta(seconds=5)
-    assert EmptyOperator(task_id="t", trigger_rule="none_failed_or_skipped").trigger_rule == "none_failed_min_one_success"
+    assert (
+        EmptyOperator(task_id="t", trigger_rule="none_failed_or_skipped").trigger_rule
+        == "none_failed_min_one_success"
+    )
 
 
 def test_a_task_called_wrongly_fails_where_it_is_written() -> None:
@@ -175,7 +190,9 @@ def test_a_dags_arguments_become_params() -> None:
 def test_params_hold_their_schema() -> None:
     from dagbok.authoring.params import Param, ParamsDict
 
-    params = ParamsDict({"n": Param(1, type="integer", minimum=0), "s": Param(None, type=["null", "string"], maxLength=3)})
+    params = ParamsDict(
+        {"n": Param(1, type="integer", minimum=0), "s": Param(None, type=["null", "string"], maxLength=3)}
+    )
     assert params.overlaid({"n": 5, "extra": 1}).validate() == {"n": 5, "s": None, "extra": 1}
     for wrong in ({"n": -1}, {"n": "1"}, {"n": True}, {"s": "long text"}, {"s": 5}):
         with pytest.raises(ParamValidationError, match="`[ns]`"):
@@ -191,7 +208,12 @@ def test_a_missing_task_is_an_error() -> None:
 
 @pytest.mark.parametrize(
     "uri",
-    ["postgres://u:p%2Fw@host:5432/db?sslmode=require", "http://host", "my-kind://", "s3://key:secret@/?region=x"],
+    [
+        "postgres://u:p%2Fw@host:5432/db?sslmode=require",
+        "http://host",
+        "my-kind://",
+        "s3://key:secret@/?region=x",
+    ],
 )
 def test_connection_uris_round_trip(uri: str) -> None:
     one = Connection(conn_id="c", uri=uri)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from conftest import Folder
 
 
 def test_a_whole_spec(folder: Folder) -> None:
     spec = folder.spec(
-        '''
+        """
         import pendulum
         with DAG(
             "whole", description="d", schedule="@daily", start_date=pendulum.datetime(2024, 1, 1, tz="Europe/Stockholm"),
@@ -26,7 +27,7 @@ def test_a_whole_spec(folder: Folder) -> None:
                 retry_exponential_backoff=True, max_retry_delay=60, owner="you", doc_md="doc",
             )
             a >> b
-        '''
+        """
     )
     assert spec == {
         "dag_id": "whole",
@@ -71,7 +72,11 @@ def test_a_whole_spec(folder: Folder) -> None:
         ("schedule='@once'", "Once", "@once"),
         ("schedule='@continuous', max_active_runs=1", "Continuous", "@continuous"),
         ("schedule='@hourly'", {"CronDataInterval": {"expression": "0 * * * *"}}, "@hourly"),
-        ("schedule_interval=' 5 4 * *  1 '", {"CronDataInterval": {"expression": "5 4 * * 1"}}, " 5 4 * *  1 "),
+        (
+            "schedule_interval=' 5 4 * *  1 '",
+            {"CronDataInterval": {"expression": "5 4 * * 1"}},
+            " 5 4 * *  1 ",
+        ),
         ("", {"DeltaDataInterval": {"every": 86_400_000_000}}, "1 day, 0:00:00"),
         ("schedule=timedelta(hours=2)", {"DeltaDataInterval": {"every": 7_200_000_000}}, "2:00:00"),
         (
@@ -108,7 +113,11 @@ SDK = "from airflow.sdk import DAG\nwith DAG('d', schedule='@daily') as d: pass\
 def test_a_file_that_imports_the_sdk_means_the_newer_era(folder: Folder) -> None:
     folder.write("new.py", SDK, header=False)
     folder.write("helper.py", "import airflow.sdk\n", header=False)
-    folder.write("old.py", "import helper\nfrom airflow import DAG\nwith DAG('o', schedule='@daily') as d: pass\n", header=False)
+    folder.write(
+        "old.py",
+        "import helper\nfrom airflow import DAG\nwith DAG('o', schedule='@daily') as d: pass\n",
+        header=False,
+    )
     folder.write("bare.py", "from airflow.sdk import DAG\nwith DAG('b') as d: pass\n", header=False)
     new, old, bare = folder.parse("new.py", "old.py", "bare.py")
     assert new["dags"][0]["schedule"]["timetable"] == {"CronTrigger": {"expression": "0 0 * * *"}}
@@ -125,7 +134,9 @@ def test_imports_of_the_folder_are_named_also_when_the_file_fails(folder: Folder
     folder.write("lib/deep.py", "VALUE = 1\n", header=False)
     folder.write("settings.yaml", "a: 1\n", header=False)
     folder.write("broken.py", "import lib.deep\n1 / 0\n", header=False)
-    folder.write("a.py", "from lib.deep import VALUE\nopen(os.path.dirname(__file__) + '/settings.yaml').read()\n")
+    folder.write(
+        "a.py", "from lib.deep import VALUE\nopen(os.path.dirname(__file__) + '/settings.yaml').read()\n"
+    )
     folder.write("b.py", "import broken\n")
     a, b = folder.parse("a.py", "b.py")
     assert a["imports"] == ["lib/__init__.py", "lib/deep.py", "settings.yaml"]
@@ -157,7 +168,9 @@ def test_imports_of_the_folder_are_named_also_when_the_file_fails(folder: Folder
         ("DAG('d', schedule='@continuous')", "AirflowException", 10, "max_active_runs=1"),
     ],
 )
-def test_import_errors_name_the_place(folder: Folder, text: str, exception: str, line: int | None, words: str) -> None:
+def test_import_errors_name_the_place(
+    folder: Folder, text: str, exception: str, line: int | None, words: str
+) -> None:
     error = folder.error(text)
     assert error["exception"] == exception
     assert error["file"] == "file.py"
@@ -173,21 +186,43 @@ def in_dag(body: str) -> str:
 @pytest.mark.parametrize(
     ("body", "line", "words"),
     [
-        ("a = EmptyOperator(task_id='a')\nb = EmptyOperator(task_id='b')\nc = EmptyOperator(task_id='c')\nc >> a >> b >> c", 10, "a -> b -> c -> a"),
+        (
+            "a = EmptyOperator(task_id='a')\nb = EmptyOperator(task_id='b')\nc = EmptyOperator(task_id='c')\nc >> a >> b >> c",
+            10,
+            "a -> b -> c -> a",
+        ),
         ("a = EmptyOperator(task_id='a')\na >> a", 10, "a -> a"),
-        ("PythonOperator.partial(task_id='m', python_callable=print).expand(op_args=[[1]])", 11, "mapped tasks are not supported yet: task `m`"),
+        (
+            "PythonOperator.partial(task_id='m', python_callable=print).expand(op_args=[[1]])",
+            11,
+            "mapped tasks are not supported yet: task `m`",
+        ),
         ("@task\ndef f(x): pass\nf.expand(x=[1, 2])", 13, "mapped tasks are not supported yet: task `f`"),
         ("@task.branch\ndef f(): pass\nf()", 13, "@task.branch is not supported yet: task `f`"),
-        ("from airflow.operators.python import BranchPythonOperator\nBranchPythonOperator(task_id='b', python_callable=print)", 12, "BranchPythonOperator is not supported yet: task `b`"),
-        ("from airflow.sensors.python import PythonSensor\nPythonSensor(task_id='s', python_callable=print, mode='reschedule')", 12, "reschedule mode are not supported yet: task `s`"),
-        ("EmptyOperator(task_id='t', depends_on_past=True)", 11, "depends_on_past=True is not supported yet: task `t`"),
+        (
+            "from airflow.operators.python import BranchPythonOperator\nBranchPythonOperator(task_id='b', python_callable=print)",
+            12,
+            "BranchPythonOperator is not supported yet: task `b`",
+        ),
+        (
+            "from airflow.sensors.python import PythonSensor\nPythonSensor(task_id='s', python_callable=print, mode='reschedule')",
+            12,
+            "reschedule mode are not supported yet: task `s`",
+        ),
+        (
+            "EmptyOperator(task_id='t', depends_on_past=True)",
+            11,
+            "depends_on_past=True is not supported yet: task `t`",
+        ),
         ("EmptyOperator(task_id='t').as_setup()", 11, "setup and teardown tasks are not supported yet"),
         ("EmptyOperator(task_id='t', run_as_user='x')", 11, "run_as_user is not supported yet"),
         ("EmptyOperator(task_id='t', weight_rule='odd')", 10, "'odd'"),
         ("d.max_active_runs = -1", 10, "max_active_runs"),
     ],
 )
-def test_what_a_dag_can_not_have_leaves_the_others_of_the_file(folder: Folder, body: str, line: int, words: str) -> None:
+def test_what_a_dag_can_not_have_leaves_the_others_of_the_file(
+    folder: Folder, body: str, line: int, words: str
+) -> None:
     (answer,) = folder.parse(folder.write("file.py", in_dag(body)))
     assert [dag["dag_id"] for dag in answer["dags"]] == ["other"]
     (error,) = answer["errors"]
@@ -212,14 +247,19 @@ def test_schedules_that_can_not_be_kept(folder: Folder, schedule: str, words: st
 def test_duplicates(folder: Folder) -> None:
     error = folder.error("with DAG('same', schedule=None): pass\nwith DAG('same', schedule=None): pass\n")
     assert "lines 10 and 11" in error["message"]
-    error = folder.error("with DAG('d', schedule=None):\n    EmptyOperator(task_id='t')\n    EmptyOperator(task_id='t')\n")
+    error = folder.error(
+        "with DAG('d', schedule=None):\n    EmptyOperator(task_id='t')\n    EmptyOperator(task_id='t')\n"
+    )
     assert error["exception"] == "DuplicateTaskIdFound"
     assert "(line 11)" in error["message"]
     assert error["line"] == 12
 
 
 def test_which_dags_are_the_files_own(folder: Folder) -> None:
-    folder.write("made.py", "with DAG('imported', schedule=None): pass\ndef make(name):\n    with DAG(name, schedule=None) as d: pass\n    return d\n")
+    folder.write(
+        "made.py",
+        "with DAG('imported', schedule=None): pass\ndef make(name):\n    with DAG(name, schedule=None) as d: pass\n    return d\n",
+    )
     folder.write(
         "file.py",
         """
@@ -239,12 +279,19 @@ def test_which_dags_are_the_files_own(folder: Folder) -> None:
 
 
 def test_noise_on_stdout_is_kept_from_the_answer(folder: Folder) -> None:
-    spec = folder.spec("print('noise')\nos.write(1, b'more')\nos.system('echo even more')\nwith DAG('d', schedule=None): pass\n")
+    spec = folder.spec(
+        "print('noise')\nos.write(1, b'more')\nos.system('echo even more')\nwith DAG('d', schedule=None): pass\n"
+    )
     assert spec["dag_id"] == "d"
 
 
 def test_a_process_left_behind_by_an_import_does_not_hold_the_answer(folder: Folder) -> None:
-    (answer,) = folder.parse(folder.write("file.py", "if os.fork() == 0:\n    time.sleep(5)\n    os._exit(0)\nwith DAG('d', schedule=None): pass\n"))
+    (answer,) = folder.parse(
+        folder.write(
+            "file.py",
+            "if os.fork() == 0:\n    time.sleep(5)\n    os._exit(0)\nwith DAG('d', schedule=None): pass\n",
+        )
+    )
     assert [dag["dag_id"] for dag in answer["dags"]] == ["d"]
 
 
@@ -276,7 +323,9 @@ def test_ten_thousand_tasks(folder: Folder) -> None:
 
 
 def test_unicode_and_dots_in_ids(folder: Folder) -> None:
-    spec = folder.spec("with DAG('dag.å-1', schedule=None, description='\\ud800x'):\n    EmptyOperator(task_id='t.ö')\n")
+    spec = folder.spec(
+        "with DAG('dag.å-1', schedule=None, description='\\ud800x'):\n    EmptyOperator(task_id='t.ö')\n"
+    )
     assert spec["dag_id"] == "dag.å-1"
     assert spec["tasks"][0]["task_id"] == "t.ö"
     assert spec["description"] == "?x"
@@ -311,21 +360,31 @@ def test_an_airflow_name_without_an_answer_says_what_to_use(folder: Folder, line
     assert words in error["message"]
     assert error["line"] == 10
     # Files that try one path and then another go on working.
-    spec = folder.spec(f"try:\n    {line}\nexcept ImportError:\n    pass\nwith DAG('d', schedule=None): pass\n")
+    spec = folder.spec(
+        f"try:\n    {line}\nexcept ImportError:\n    pass\nwith DAG('d', schedule=None): pass\n"
+    )
     assert spec["dag_id"] == "d"
 
 
 def test_installed_provider_packages_join_the_finder(folder: Folder) -> None:
     (folder.path / "airflow" / "providers" / "mine").mkdir(parents=True)
-    folder.write("airflow/providers/mine/thing.py", "from airflow.models import BaseOperator\nclass Mine(BaseOperator): pass\n", header=False)
-    spec = folder.spec("from airflow.providers.mine.thing import Mine\nwith DAG('d', schedule=None):\n    Mine(task_id='t')\n")
+    folder.write(
+        "airflow/providers/mine/thing.py",
+        "from airflow.models import BaseOperator\nclass Mine(BaseOperator): pass\n",
+        header=False,
+    )
+    spec = folder.spec(
+        "from airflow.providers.mine.thing import Mine\nwith DAG('d', schedule=None):\n    Mine(task_id='t')\n"
+    )
     assert spec["tasks"][0]["operator"] == "Mine"
 
 
 def test_real_airflow_is_left_alone_unless_told(folder: Folder, tmp_path: Path) -> None:
     site = tmp_path / "site" / "airflow"
     site.mkdir(parents=True)
-    (site / "__init__.py").write_text("class DAG:\n    def __init__(self, name): pass\nDAG.__module__ = 'airflow.models.dag'\n")
+    (site / "__init__.py").write_text(
+        "class DAG:\n    def __init__(self, name): pass\nDAG.__module__ = 'airflow.models.dag'\n"
+    )
     folder.write("file.py", "from airflow import DAG\nx = DAG('d')\n", header=False)
     env = {"PYTHONPATH": f"{tmp_path / 'site'}:{Path(__file__).parents[1] / 'src'}"}
     (answer,) = folder.parse("file.py", env=env)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from conftest import Bench
 from fake_supervisor import NOW, Result
 
@@ -29,7 +30,11 @@ def test_success_with_its_return_value_output_and_log(task_body: Body) -> None:
     assert result.exited["leftovers"] == 0
     assert result.exited["max_rss_bytes"] > 1_000_000
     (push,) = result.of("SetXCom")
-    assert (push["key"], push["value"], push["task_id"]) == ("return_value", {"a": [1, 2.5, None, True, "ö"]}, "t")
+    assert (push["key"], push["value"], push["task_id"]) == (
+        "return_value",
+        {"a": [1, 2.5, None, True, "ö"]},
+        "t",
+    )
     assert result.stdout == "to stdout\n"
     assert result.stderr == "to stderr\n"
     (line,) = result.logs
@@ -84,7 +89,10 @@ def test_a_failure_that_will_be_retried_says_retry(task_body: Body) -> None:
     ("body", "kind"),
     [
         ("raise AirflowFailException('no use')", "fail_without_retry"),
-        ("from airflow.exceptions import AirflowSensorTimeout; raise AirflowSensorTimeout('x')", "fail_without_retry"),
+        (
+            "from airflow.exceptions import AirflowSensorTimeout; raise AirflowSensorTimeout('x')",
+            "fail_without_retry",
+        ),
     ],
 )
 def test_fail_without_retry(task_body: Body, body: str, kind: str) -> None:
@@ -158,7 +166,9 @@ def test_a_refused_xcom_fails_the_task_with_the_supervisors_words(bench: Bench) 
     bench.supervisor.refuse_xcom = {
         "type": "ErrorResponse", "error": "GENERIC_ERROR", "detail": {"message": message},
     }  # fmt: skip
-    bench.load("with DAG('d', schedule=None) as d:\n    PythonOperator(task_id='t', python_callable=lambda: 'x' * 70000)")
+    bench.load(
+        "with DAG('d', schedule=None) as d:\n    PythonOperator(task_id='t', python_callable=lambda: 'x' * 70000)"
+    )
     result = bench.run("t")
     assert result.state == "failed"
     assert result.error["message"] == message
@@ -274,8 +284,7 @@ def test_native_templates(bench: Bench) -> None:
 
 def test_rendered_fields_are_told(bench: Bench) -> None:
     bench.load(
-        "with DAG('d', schedule=None) as d:\n"
-        "    BashOperator(task_id='t', bash_command='echo {{ ds }}')\n"
+        "with DAG('d', schedule=None) as d:\n    BashOperator(task_id='t', bash_command='echo {{ ds }}')\n"
     )
     result = bench.run("t")
     assert result.of("SetRenderedFields")[0]["rendered_fields"] == {"bash_command": "echo 2024-03-01"}
@@ -363,7 +372,11 @@ def test_variables_and_connections_from_the_environment_and_the_supervisor(bench
         with DAG("d", schedule=None) as d:
             PythonOperator(task_id="t", python_callable=show)
         """,
-        env={"AIRFLOW_VAR_HERE": "v", "AIRFLOW_CONN_URI": "my-sql://u:p%40@host:1/db?k=v", "AIRFLOW_CONN_JSON": '{"host": "j"}'},
+        env={
+            "AIRFLOW_VAR_HERE": "v",
+            "AIRFLOW_CONN_URI": "my-sql://u:p%40@host:1/db?k=v",
+            "AIRFLOW_CONN_JSON": '{"host": "j"}',
+        },
     )
     result = bench.run("t")
     lines = result.stdout.splitlines()
@@ -435,7 +448,11 @@ def test_a_sensor_pokes_until_it_is_true_or_its_time_is_over(bench: Bench) -> No
 
 
 def test_environment_and_working_directory_of_a_run(task_body: Body, tmp_path: Any) -> None:
-    result = task_body("print(os.environ['MINE'], os.getcwd(), os.environ['AIRFLOW_CTX_DAG_ID'])", env={"MINE": "1"}, cwd=str(tmp_path))
+    result = task_body(
+        "print(os.environ['MINE'], os.getcwd(), os.environ['AIRFLOW_CTX_DAG_ID'])",
+        env={"MINE": "1"},
+        cwd=str(tmp_path),
+    )
     assert result.stdout == f"1 {tmp_path} d\n"
 
 

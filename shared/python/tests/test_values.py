@@ -11,12 +11,13 @@ import threading
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from dagbok.datetimes import DateTime
 from dagbok.exceptions import XComNotSerializable
 from dagbok.runtime.frames import FrameError, FrameStream, encode
 from dagbok.runtime.values import from_json, to_json
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)

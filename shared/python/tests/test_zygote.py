@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from conftest import Bench, Folder
 from fake_supervisor import FakeSupervisor, Result, alive, gone
 
@@ -62,7 +63,10 @@ def test_a_missing_file_says_so(supervisor: FakeSupervisor, folder: Folder) -> N
 
 
 def test_threads_make_a_fork_unsafe_and_the_base_runs_such_files(bench: Bench) -> None:
-    text = SLEEPER + "import threading\nthreading.Thread(target=time.sleep, args=(600,), daemon=True, name='mine').start()\n"
+    text = (
+        SLEEPER
+        + "import threading\nthreading.Thread(target=time.sleep, args=(600,), daemon=True, name='mine').start()\n"
+    )
     bench.load(text)
     assert bench.ready["fork_safe"] is False
     assert "mine" in bench.ready["why"]
@@ -83,8 +87,12 @@ def test_a_dag_or_task_that_is_not_there(bench: Bench) -> None:
     assert "no task `absent`" in bench.run("absent").error["message"]
 
 
-@pytest.mark.parametrize(("code", "expected"), [("os._exit(3)", (3, None)), ("os.kill(os.getpid(), 9)", (None, 9))])
-def test_a_death_without_a_message(task_body: Body, code: str, expected: tuple[int | None, int | None]) -> None:
+@pytest.mark.parametrize(
+    ("code", "expected"), [("os._exit(3)", (3, None)), ("os.kill(os.getpid(), 9)", (None, 9))]
+)
+def test_a_death_without_a_message(
+    task_body: Body, code: str, expected: tuple[int | None, int | None]
+) -> None:
     result = task_body(code)
     assert result.terminal is None
     assert (result.exited["exit_code"], result.exited["signal"]) == expected
@@ -228,7 +236,10 @@ def test_a_child_that_ended_by_itself_is_no_leftover(task_body: Body) -> None:
 
 
 def test_one_try_ending_leaves_the_others_alone(bench: Bench) -> None:
-    bench.load(SLEEPER + "    PythonOperator(task_id='d', python_callable=lambda: (subprocess.Popen(['sleep', '600']), time.sleep(600)))\n")
+    bench.load(
+        SLEEPER
+        + "    PythonOperator(task_id='d', python_callable=lambda: (subprocess.Popen(['sleep', '600']), time.sleep(600)))\n"
+    )
     slow = [bench.start("t"), bench.start("d")]
     slow[0].read_until("\n")
     for _ in range(5):
@@ -309,7 +320,9 @@ def test_a_try_of_a_thousand_task_dag_does_no_work_for_the_others(bench: Bench) 
 
 
 def test_stdout_lines_come_as_they_are_written(bench: Bench) -> None:
-    bench.load("def f():\n    print('now')\n    time.sleep(600)\nwith DAG('d', schedule=None) as d:\n    PythonOperator(task_id='t', python_callable=f)")
+    bench.load(
+        "def f():\n    print('now')\n    time.sleep(600)\nwith DAG('d', schedule=None) as d:\n    PythonOperator(task_id='t', python_callable=f)"
+    )
     running = bench.start("t")
     running.read_until("now\n")
     bench.control.send({"type": "Kill", "key": running.key, "signal": 9})
@@ -317,7 +330,9 @@ def test_stdout_lines_come_as_they_are_written(bench: Bench) -> None:
 
 
 def test_random_numbers_differ_between_tries(bench: Bench) -> None:
-    bench.load("import random\nwith DAG('d', schedule=None) as d:\n    PythonOperator(task_id='t', python_callable=lambda: print(random.random()))")
+    bench.load(
+        "import random\nwith DAG('d', schedule=None) as d:\n    PythonOperator(task_id='t', python_callable=lambda: print(random.random()))"
+    )
     assert len({bench.run("t").stdout for _ in range(4)}) == 4
 
 

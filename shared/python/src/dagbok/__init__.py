@@ -51,7 +51,7 @@ _WHERE = {
     "PythonOperator": "operators.python",
     "get_current_context": "operators.python",
 }
-__all__ = [*_WHERE, "__version__"]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = list(_WHERE)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

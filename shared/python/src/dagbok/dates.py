@@ -21,7 +21,8 @@ def date_range(
     """Return instants `delta` apart, up to `end_date` or `num` of them."""
     if (end_date is None) == (num is None):
         raise ValueError("date_range needs one of end_date and num")
-    dates, current = [], start_date
+    dates: list[dt.datetime] = []
+    current = start_date
     while len(dates) < num if num is not None else end_date is not None and current <= end_date:
         dates.append(current)
         current += delta

@@ -84,9 +84,7 @@ def _collect(module: ModuleType, opened: session.LoadSession, era: int) -> Loade
     made = [dag for dag in opened.made if id(dag) in chosen]
     known = {id(dag) for dag in made}
     # DAGs that another module made before, and this file names.
-    made += [
-        value for value in module.__dict__.values() if isinstance(value, DAG) and id(value) not in known
-    ]
+    made += [value for value in module.__dict__.values() if isinstance(value, DAG) and id(value) not in known]
     foreign = [name for name, value in module.__dict__.items() if _is_real_airflow_dag(value)]
     return Loaded(module, _unique(made), era, foreign)
 

@@ -98,7 +98,9 @@ def parse_timezone(name: Any) -> dt.tzinfo:
     try:
         return ZoneInfo(str(name))
     except (ZoneInfoNotFoundError, ValueError):
-        raise ValueError(f"no time zone is named {name!r}; use an IANA name such as Europe/Stockholm") from None
+        raise ValueError(
+            f"no time zone is named {name!r}; use an IANA name such as Europe/Stockholm"
+        ) from None
 
 
 def from_timestamp(timestamp: float, tz: Any = None) -> DateTime:

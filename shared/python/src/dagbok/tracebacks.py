@@ -55,7 +55,9 @@ def user_traceback(error: BaseException) -> str:
         part = waiting.pop()
         if part is None:
             continue
-        part.stack = traceback.StackSummary.from_list([frame for frame in part.stack if is_users(frame.filename)])
+        part.stack = traceback.StackSummary.from_list(
+            [frame for frame in part.stack if is_users(frame.filename)]
+        )
         waiting += [part.__cause__, part.__context__, *(part.exceptions or ())]
     try:
         return "".join(whole.format()).encode("utf-8", "backslashreplace").decode()

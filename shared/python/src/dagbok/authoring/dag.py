@@ -94,16 +94,8 @@ class DAG:
         self.catchup = catchup if catchup is not None else self.era == 2
         self.max_active_tasks = _first(max_active_tasks, concurrency, DEFAULT_MAX_ACTIVE)
         self.max_active_runs = _first(max_active_runs, DEFAULT_MAX_ACTIVE)
-        limit = self.timetable.active_runs_limit
-        if limit is not None and self.max_active_runs > limit:
-            raise AirflowException(
-                f"DAG `{dag_id}`: a schedule of {self.timetable.summary} needs max_active_runs={limit}"
-            )
-        if dagrun_timeout is not None and not isinstance(dagrun_timeout, timedelta):
-            raise AirflowException(
-                f"DAG `{dag_id}`: dagrun_timeout must be a timedelta, not {type(dagrun_timeout).__name__}"
-            )
         self.dagrun_timeout = dagrun_timeout
+        self._check_limits()
         self.on_success_callback, self.on_failure_callback = on_success_callback, on_failure_callback
         self.is_paused_upon_creation, self.auto_register = is_paused_upon_creation, auto_register
         self.tags = sorted({str(tag) for tag in tags or ()})
@@ -141,6 +133,18 @@ class DAG:
         self.schedule = given[0] if given else default
         self.timetable = resolve_schedule(self.schedule, self.era)
 
+    def _check_limits(self) -> None:
+        limit = self.timetable.active_runs_limit
+        if limit is not None and self.max_active_runs > limit:
+            raise AirflowException(
+                f"DAG `{self.dag_id}`: a schedule of {self.timetable.summary} needs max_active_runs={limit}"
+            )
+        timeout = self.dagrun_timeout
+        if timeout is not None and not isinstance(timeout, timedelta):
+            raise AirflowException(
+                f"DAG `{self.dag_id}`: dagrun_timeout must be a timedelta, not {type(timeout).__name__}"
+            )
+
     def refuse(self, feature: str) -> None:
         """Note something that can't be done today; the DAG gets an error when it is parsed."""
         self.refusals.append(Refusal(feature, None, self.fileloc, self.line))
@@ -151,7 +155,8 @@ class DAG:
         """Reserve an id for a task or group."""
         if key in self.used_ids:
             raise DuplicateTaskIdFound(
-                f"DAG `{self.dag_id}` already has {self.used_ids[key]}; every task and group needs an id of its own"
+                f"DAG `{self.dag_id}` already has {self.used_ids[key]}; "
+                "every task and group needs an id of its own"
             )
         self.used_ids[key] = what
 
@@ -296,7 +301,7 @@ def _dag_factory(function: Callable[P, Any], settings: dict[str, Any]) -> Callab
             made["doc_md"] = inspect.cleandoc(function.__doc__)
         with DAG(**made) as created:
             given = {name: created.param(name, value) for name, value in bound.arguments.items()}
-            function(**given)  # type: ignore[call-arg]
+            function(**given)  # type: ignore[arg-type, call-arg]
         return created
 
     return factory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dagbok.exceptions import AirflowException
@@ -98,8 +99,8 @@ class EdgeModifier(DependencyMixin):
                 connect(node, after)
 
 
-def Label(label: str) -> EdgeModifier:  # noqa: N802 (Airflow's name)
-    """Name an edge: `a >> Label("when it rains") >> b`."""
+def Label(label: str) -> EdgeModifier:
+    """Put a name on an edge, between its two arrows."""
     return EdgeModifier(label)
 
 
@@ -142,7 +143,7 @@ def _connect_tasks(before: BaseOperator, after: BaseOperator) -> None:
 
 def chain(*tasks: Any) -> None:
     """Join neighbours: one to one, one to many, and lists of the same length pairwise."""
-    for before, after in zip(tasks, tasks[1:], strict=False):
+    for before, after in pairwise(tasks):
         if isinstance(before, DependencyMixin):
             before.set_downstream(after)
         elif isinstance(after, DependencyMixin):
@@ -163,7 +164,7 @@ def chain_linear(*elements: Any) -> None:
     if len(elements) < 2:
         raise ValueError("chain_linear needs at least two elements")
     filled = [nodes for nodes in map(as_nodes, elements) if nodes]
-    for before, after in zip(filled, filled[1:], strict=False):
+    for before, after in pairwise(filled):
         cross_downstream(before, after)
 
 

@@ -43,7 +43,8 @@ class TaskGroup(DependencyMixin):
         self.label, self.group_display_name = group_id, group_display_name or group_id or ""
         if group_id is None:  # a DAG's root
             self.parent_group: TaskGroup | None = None
-            self._dag, self.default_args = dag, {}
+            self._dag = dag
+            self.default_args: dict[str, Any] = {}
             self._group_id: str | None = None
             return
         parent = parent_group or session.current_group()
@@ -113,7 +114,9 @@ class TaskGroup(DependencyMixin):
         elif node.task_group is not None and node.task_group is not self:
             raise TaskAlreadyInTaskGroup(f"task `{key}` is already in group `{node.task_group.group_id}`")
         if key in self.children:
-            raise DuplicateTaskIdFound(f"`{key}` is already in group `{self.group_id or 'of the DAG itself'}`")
+            raise DuplicateTaskIdFound(
+                f"`{key}` is already in group `{self.group_id or 'of the DAG itself'}`"
+            )
         self.children[key] = node
 
     def iter_tasks(self) -> Iterator[BaseOperator]:

@@ -26,9 +26,18 @@ DEFAULT_POOL = "default_pool"
 DEFAULT_QUEUE = "default"
 DEFAULT_RETRY_DELAY = timedelta(seconds=300)
 
+# Arguments that become attributes as they are.
+_AS_GIVEN = (
+    "email", "email_on_retry", "email_on_failure", "retry_exponential_backoff", "depends_on_past",
+    "wait_for_downstream", "priority_weight", "weight_rule", "pool_slots", "sla", "execution_timeout",
+    "on_execute_callback", "on_failure_callback", "on_success_callback", "on_retry_callback",
+    "on_skipped_callback", "resources", "run_as_user", "max_active_tis_per_dagrun", "executor",
+    "do_xcom_push", "multiple_outputs", "doc", "doc_md", "doc_json", "doc_yaml", "doc_rst",
+)  # fmt: skip
+
 
 class BaseOperator(DependencyMixin, metaclass=BaseOperatorMeta):
-    """One task. Subclasses define `execute(context)`; fields named in `template_fields` are rendered first."""
+    """One task. Subclasses define `execute(context)`; the `template_fields` are rendered before it."""
 
     template_fields: Sequence[str] = ()
     template_ext: Sequence[str] = ()
@@ -39,6 +48,34 @@ class BaseOperator(DependencyMixin, metaclass=BaseOperatorMeta):
     shallow_copy_attrs: Sequence[str] = ()
     start_trigger_args: Any = None
     start_from_trigger: bool = False
+
+    email: str | Iterable[str] | None
+    email_on_retry: bool
+    email_on_failure: bool
+    retry_exponential_backoff: bool | float
+    depends_on_past: bool
+    wait_for_downstream: bool
+    priority_weight: int
+    weight_rule: str
+    pool_slots: int
+    sla: timedelta | None
+    execution_timeout: timedelta | None
+    on_execute_callback: Any
+    on_failure_callback: Any
+    on_success_callback: Any
+    on_retry_callback: Any
+    on_skipped_callback: Any
+    resources: dict[str, Any] | None
+    run_as_user: str | None
+    max_active_tis_per_dagrun: int | None
+    executor: str | None
+    do_xcom_push: bool
+    multiple_outputs: bool
+    doc: str | None
+    doc_md: str | None
+    doc_json: str | None
+    doc_yaml: str | None
+    doc_rst: str | None
 
     _default_args: dict[str, Any]
     _default_params: dict[str, Any]
@@ -109,60 +146,56 @@ class BaseOperator(DependencyMixin, metaclass=BaseOperatorMeta):
             names = ", ".join(f"`{name}`" for name in kwargs)
             raise TypeError(f"{type(self).__name__} (task `{task_id}`) does not take {names}")
         super().__init__()
-        dag = dag or session.current_dag()
-        group = task_group or session.current_group()
+        self._take_place(task_id, dag or session.current_dag(), task_group or session.current_group())
+        self.__dict__.update({name: given[name] for name in _AS_GIVEN})
+        self._take_checked(given)
+        for feature in refused_arguments(given):
+            self._refuse(feature)
+        self.ignored_arguments = warned_arguments(given)
+        if self.task_group is not None:
+            self.task_group.add(self)
+
+    def _take_place(self, task_id: str, dag: DAG | None, group: TaskGroup | None) -> None:
+        """Get an id, and join the DAG."""
         if group is not None and dag is not None and group.dag_or_none not in {dag, None}:
             group = dag.task_group
         self.label = task_id
         self.task_id = check_key("task_id", group.child_id(task_id) if group else task_id)
-        self._said_owner = owner
-        self.owner = owner or DEFAULT_OWNER
-        self.email, self.email_on_retry, self.email_on_failure = email, email_on_retry, email_on_failure
-        self.retries = self._checked_retries(retries)
-        self.retry_delay = as_timedelta("retry_delay", retry_delay, self.task_id)
-        self.retry_exponential_backoff = retry_exponential_backoff
-        self.max_retry_delay = (
-            None if max_retry_delay is None else as_timedelta("max_retry_delay", max_retry_delay, self.task_id)
-        )
-        self.start_date, self.end_date = as_utc("start_date", start_date), as_utc("end_date", end_date)
-        self.depends_on_past = bool(depends_on_past or wait_for_downstream)
-        self.wait_for_downstream = bool(wait_for_downstream)
-        self.task_params = {**self._default_params, **(params or {})}
-        self.priority_weight, self.weight_rule = priority_weight, weight_rule
-        self.queue, self.pool, self.pool_slots = queue or DEFAULT_QUEUE, pool or DEFAULT_POOL, pool_slots
-        if execution_timeout is not None and not isinstance(execution_timeout, timedelta):
-            raise ValueError(
-                f"execution_timeout of task `{self.task_id}` must be a timedelta, "
-                f"not {type(execution_timeout).__name__}"
-            )
-        self.sla, self.execution_timeout = sla, execution_timeout
-        self.on_execute_callback, self.on_failure_callback = on_execute_callback, on_failure_callback
-        self.on_success_callback, self.on_retry_callback = on_success_callback, on_retry_callback
-        self.on_skipped_callback = on_skipped_callback
-        self._pre_execute_hook, self._post_execute_hook = pre_execute, post_execute
-        self.trigger_rule = self._checked_trigger_rule(trigger_rule)
-        self.resources, self.run_as_user = resources, run_as_user
-        self.max_active_tis_per_dag = max_active_tis_per_dag or task_concurrency
-        self.max_active_tis_per_dagrun = max_active_tis_per_dagrun
-        self.executor, self.executor_config = executor, executor_config or {}
-        self.do_xcom_push, self.multiple_outputs = do_xcom_push, multiple_outputs
-        self.inlets, self.outlets = inlets or [], outlets or []
-        self.doc, self.doc_md = doc, doc_md
-        self.doc_json, self.doc_yaml, self.doc_rst = doc_json, doc_yaml, doc_rst
-        self.task_display_name = task_display_name or self.task_id
-        self._logger_name = logger_name
         self.upstream_task_ids: set[str] = set()
         self.downstream_task_ids: set[str] = set()
         self.refusals: list[Refusal] = []
-        for feature in refused_arguments(given):
-            self._refuse(feature)
-        self.ignored_arguments = warned_arguments(given)
-        self._dag: DAG | None = None
         self.task_group = group
+        self._dag: DAG | None = None
         if dag is not None:
             self.dag = dag
-        if group is not None:
-            group.add(self)
+
+    def _take_checked(self, given: Mapping[str, Any]) -> None:
+        """Take the settings that are checked or completed."""
+        self._said_owner: str | None = given["owner"]
+        self.owner = self._said_owner or DEFAULT_OWNER
+        self.retries = self._checked_retries(given["retries"])
+        self.retry_delay = as_timedelta("retry_delay", given["retry_delay"], self.task_id)
+        longest = given["max_retry_delay"]
+        self.max_retry_delay = (
+            None if longest is None else as_timedelta("max_retry_delay", longest, self.task_id)
+        )
+        self.start_date = as_utc("start_date", given["start_date"])
+        self.end_date = as_utc("end_date", given["end_date"])
+        self.task_params = {**self._default_params, **(given["params"] or {})}
+        self.queue: str = given["queue"] or DEFAULT_QUEUE
+        self.pool: str = given["pool"] or DEFAULT_POOL
+        if self.execution_timeout is not None and not isinstance(self.execution_timeout, timedelta):
+            raise ValueError(
+                f"execution_timeout of task `{self.task_id}` must be a timedelta, "
+                f"not {type(self.execution_timeout).__name__}"
+            )
+        self._pre_execute_hook, self._post_execute_hook = given["pre_execute"], given["post_execute"]
+        self.trigger_rule = self._checked_trigger_rule(given["trigger_rule"])
+        self.max_active_tis_per_dag: int | None = given["max_active_tis_per_dag"] or given["task_concurrency"]
+        self.executor_config: dict[str, Any] = given["executor_config"] or {}
+        self.inlets, self.outlets = given["inlets"] or [], given["outlets"] or []
+        self.task_display_name: str = given["task_display_name"] or self.task_id
+        self._logger_name = given["logger_name"]
 
     def _checked_retries(self, retries: Any) -> int:
         if retries is None:
@@ -386,7 +419,9 @@ class BaseOperator(DependencyMixin, metaclass=BaseOperatorMeta):
         """Refused: deferrable operators come in a later version."""
         from dagbok.exceptions import NotSupportedYet
 
-        raise NotSupportedYet(f"task `{self.task_id}` defers itself: deferrable operators are not supported yet")
+        raise NotSupportedYet(
+            f"task `{self.task_id}` defers itself: deferrable operators are not supported yet"
+        )
 
     def __repr__(self) -> str:
         return f"<Task({self.task_type}): {self.task_id}>"

@@ -155,9 +155,7 @@ def _is_of(value: Any, name: str) -> bool:
         raise ParamValidationError(f"its schema names the type {name!r}, which JSON schema does not have")
     if isinstance(value, bool):
         return name == "boolean"
-    return isinstance(value, kinds) or (
-        name == "integer" and isinstance(value, float) and value.is_integer()
-    )
+    return isinstance(value, kinds) or (name == "integer" and isinstance(value, float) and value.is_integer())
 
 
 _BOUNDS: dict[str, Any] = {
@@ -171,11 +169,11 @@ _BOUNDS: dict[str, Any] = {
     "maxItems": lambda value, bound: len(value) <= bound,
     "pattern": lambda value, bound: re.search(bound, value) is not None,
 }
-_BOUNDS_FOR = {"Length": str, "Items": (list, tuple), "imum": (int, float), "pattern": str}
+_BOUNDS_FOR: dict[str, Any] = {"Length": str, "Items": (list, tuple), "imum": (int, float), "pattern": str}
 
 
 def validate(value: Any, schema: Mapping[str, Any]) -> None:
-    """Hold a value against the common words of JSON schema; with jsonschema installed, against all of them."""
+    """Hold a value against JSON schema's common words; with jsonschema installed, against all."""
     try:
         json.dumps(value)
     except (TypeError, ValueError) as error:

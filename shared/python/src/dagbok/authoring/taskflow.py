@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from dagbok.authoring import session
@@ -22,14 +22,57 @@ R = TypeVar("R")
 
 # Names that the run's context fills in, so that a call need not give them.
 CONTEXT_NAMES = frozenset(
-    "conf conn dag dag_run data_interval_end data_interval_start ds ds_nodash execution_date "
-    "expanded_ti_count inlet_events inlets logical_date macros map_index_template next_ds next_ds_nodash "
-    "next_execution_date outlet_events outlets params prev_data_interval_end_success "
-    "prev_data_interval_start_success prev_ds prev_ds_nodash prev_end_date_success prev_execution_date "
-    "prev_execution_date_success prev_start_date_success run_id start_date task task_instance "
-    "task_instance_key_str task_reschedule_count templates_dict test_mode ti tomorrow_ds tomorrow_ds_nodash "
-    "triggering_asset_events triggering_dataset_events try_number ts ts_nodash ts_nodash_with_tz var "
-    "yesterday_ds yesterday_ds_nodash".split()
+    [
+        "conf",
+        "conn",
+        "dag",
+        "dag_run",
+        "data_interval_end",
+        "data_interval_start",
+        "ds",
+        "ds_nodash",
+        "execution_date",
+        "expanded_ti_count",
+        "inlet_events",
+        "inlets",
+        "logical_date",
+        "macros",
+        "map_index_template",
+        "next_ds",
+        "next_ds_nodash",
+        "next_execution_date",
+        "outlet_events",
+        "outlets",
+        "params",
+        "prev_data_interval_end_success",
+        "prev_data_interval_start_success",
+        "prev_ds",
+        "prev_ds_nodash",
+        "prev_end_date_success",
+        "prev_execution_date",
+        "prev_execution_date_success",
+        "prev_start_date_success",
+        "run_id",
+        "start_date",
+        "task",
+        "task_instance",
+        "task_instance_key_str",
+        "task_reschedule_count",
+        "templates_dict",
+        "test_mode",
+        "ti",
+        "tomorrow_ds",
+        "tomorrow_ds_nodash",
+        "triggering_asset_events",
+        "triggering_dataset_events",
+        "try_number",
+        "ts",
+        "ts_nodash",
+        "ts_nodash_with_tz",
+        "var",
+        "yesterday_ds",
+        "yesterday_ds_nodash",
+    ]
 )
 
 
@@ -80,7 +123,7 @@ class DecoratedOperator(BaseOperator):
     """Base of the operators that `@task` makes: a function with the arguments of one call."""
 
     custom_operator_name = "@task"
-    template_fields = ("templates_dict", "op_args", "op_kwargs")
+    template_fields: Sequence[str] = ("templates_dict", "op_args", "op_kwargs")
     shallow_copy_attrs = ("python_callable",)
 
     def __init__(
@@ -128,7 +171,7 @@ class _PythonDecoratedOperator(DecoratedOperator):
 
 
 class TaskFactory(Generic[P, R]):
-    """What `@task` makes of a function; each call adds a task to the DAG and returns its result's reference."""
+    """What `@task` makes of a function; a call adds a task to the DAG and returns a reference."""
 
     def __init__(
         self,

@@ -51,7 +51,7 @@ class NullTimetable(Timetable):
 class OnceTimetable(Timetable):
     """One run."""
 
-    summary = "@once"  # type: ignore[assignment]
+    summary = "@once"
 
     def spec(self) -> Any:
         """Return the form of the DAG spec."""
@@ -62,7 +62,7 @@ class ContinuousTimetable(Timetable):
     """A new run as soon as the last is over."""
 
     active_runs_limit = 1
-    summary = "@continuous"  # type: ignore[assignment]
+    summary = "@continuous"
 
     def spec(self) -> Any:
         """Return the form of the DAG spec."""
@@ -253,7 +253,8 @@ def resolve_schedule(schedule: Any, era: int) -> Timetable:
     if isinstance(schedule, timedelta) or is_relativedelta(schedule):
         return DeltaDataIntervalTimetable(schedule) if era == 2 else DeltaTriggerTimetable(schedule)
     if getattr(schedule, "_is_asset", False) or (
-        isinstance(schedule, list | tuple | set) and all(getattr(item, "_is_asset", False) for item in schedule)
+        isinstance(schedule, list | tuple | set)
+        and all(getattr(item, "_is_asset", False) for item in schedule)
     ):
         return RefusedSchedule("schedules on assets or datasets are")
     raise AirflowTimetableInvalid(

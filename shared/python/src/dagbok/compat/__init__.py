@@ -13,7 +13,7 @@ MODES = ("auto", "shim", "real")
 
 
 def real_airflow_is_installed() -> bool:
-    """Whether Airflow itself can be imported; provider packages alone, which have no `airflow/__init__.py`, don't count."""
+    """Whether Airflow itself can be imported; provider packages alone, without `__init__.py`, are not it."""
     from importlib.machinery import PathFinder
 
     spec = PathFinder.find_spec("airflow")

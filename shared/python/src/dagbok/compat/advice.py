@@ -32,8 +32,10 @@ def advice(fullname: str) -> str:
 
 def _provider(fullname: str) -> str:
     parts = fullname.split(".")[2:]
-    package = "-".join(parts[:2] if parts[0] in {"apache", "cncf", "common", "microsoft", "dbt"} else parts[:1])
+    package = "-".join(
+        parts[:2] if parts[0] in {"apache", "cncf", "common", "microsoft", "dbt"} else parts[:1]
+    )
     return (
-        f"no {fullname}: its provider is not installed in this Python; "
-        f"`pip install --no-deps apache-airflow-providers-{package}` and what that needs, without apache-airflow"
+        f"no {fullname}: its provider is not installed in this Python; `pip install --no-deps "
+        f"apache-airflow-providers-{package}` and what that needs, without apache-airflow"
     )

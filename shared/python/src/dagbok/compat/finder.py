@@ -17,7 +17,7 @@ from dagbok.compat.table import MODULES
 
 
 class AirflowFinder(importlib.abc.MetaPathFinder):
-    """Answers the modules of the table; of providers, those that the table has not are left to what is installed."""
+    """Answers the modules of the table; a provider's that is not in it is left to what is installed."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from dagbok.authoring.defaults import BaseOperatorMeta
 from dagbok.authoring.operator import BaseOperator
 
 _KEPT = ("task_id", "dag", "task_group", "trigger_rule", "retries", "retry_delay", "default_args")
@@ -14,7 +15,7 @@ _KEPT = ("task_id", "dag", "task_group", "trigger_rule", "retries", "retry_delay
 def refused_operator(name: str) -> type[BaseOperator]:
     """Make a class that takes any arguments and notes that it is not supported yet."""
 
-    def __init__(self: BaseOperator, **kwargs: Any) -> None:  # noqa: N807
+    def __init__(self: BaseOperator, **kwargs: Any) -> None:
         BaseOperator.__init__(self, **{key: kwargs[key] for key in _KEPT if key in kwargs})
         self._refuse(f"{name} is")
         for value in kwargs.values():
@@ -31,4 +32,6 @@ def refused_operator(name: str) -> type[BaseOperator]:
         "__doc__": f"Stands for {name}, which is refused.",
         "__module__": __name__,
     }
-    return type(BaseOperator)(name, (BaseOperator,), namespace)
+    made: Any = BaseOperatorMeta(name, (BaseOperator,), namespace)
+    refused: type[BaseOperator] = made
+    return refused

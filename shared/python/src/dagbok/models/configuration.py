@@ -54,11 +54,11 @@ class Configuration:
 
     def getint(self, section: str, key: str, **kwargs: Any) -> int:
         """Return an option as a whole number."""
-        return self._number(int, section, key, kwargs)
+        return int(self._number(int, section, key, kwargs))
 
     def getfloat(self, section: str, key: str, **kwargs: Any) -> float:
         """Return an option as a number."""
-        return self._number(float, section, key, kwargs)
+        return float(self._number(float, section, key, kwargs))
 
     def _number(self, kind: Any, section: str, key: str, kwargs: dict[str, Any]) -> Any:
         value = self.get(section, key, **kwargs)

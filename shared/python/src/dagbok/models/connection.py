@@ -56,7 +56,9 @@ class Connection:
         try:
             self.port = parts.port
         except ValueError:
-            raise AirflowException(f"the URI of connection `{self.conn_id}` has a port that is no number") from None
+            raise AirflowException(
+                f"the URI of connection `{self.conn_id}` has a port that is no number"
+            ) from None
         if parts.query:
             pairs = dict(parse_qsl(parts.query, keep_blank_values=True))
             self.extra = pairs["__extra__"] if "__extra__" in pairs else json.dumps(pairs)
@@ -100,14 +102,18 @@ class Connection:
 
     def get_hook(self, **kwargs: Any) -> Any:
         """Refused: hooks are not looked up by connection type yet."""
-        raise NotSupportedYet(f"get_hook of connection `{self.conn_id}` is not supported yet; make the hook itself")
+        raise NotSupportedYet(
+            f"get_hook of connection `{self.conn_id}` is not supported yet; make the hook itself"
+        )
 
     @classmethod
     def from_json(cls, text: str, conn_id: str | None = None) -> Connection:
         """Make one from a JSON object."""
         fields = json.loads(text)
         if not isinstance(fields, dict):
-            raise AirflowException(f"connection `{conn_id}` must be a JSON object, not {type(fields).__name__}")
+            raise AirflowException(
+                f"connection `{conn_id}` must be a JSON object, not {type(fields).__name__}"
+            )
         kept = {name: fields.get(name) for name in (*_FIELDS, "description")}
         if kept["port"] is not None:
             kept["port"] = int(kept["port"])

@@ -15,7 +15,13 @@ class XCom:
 
     @classmethod
     def get_one(
-        cls, *, key: str = XCOM_RETURN_KEY, task_id: str, dag_id: str, run_id: str, map_index: int | None = None
+        cls,
+        *,
+        key: str = XCOM_RETURN_KEY,
+        task_id: str,
+        dag_id: str,
+        run_id: str,
+        map_index: int | None = None,
     ) -> Any:
         """Return one value of any run, None where there is none."""
         from dagbok.runtime.current import supervisor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dagbok.authoring.operator import BaseOperator
@@ -15,7 +15,7 @@ from dagbok.exceptions import AirflowException, AirflowSkipException
 class BashOperator(BaseOperator):
     """Runs a command or a script by bash. An exit code in `skip_on_exit_code` ends the try as skipped."""
 
-    template_fields = ("bash_command", "env", "cwd")
+    template_fields: Sequence[str] = ("bash_command", "env", "cwd")
     template_ext = (".sh", ".bash")
     template_fields_renderers = {"bash_command": "bash", "env": "json"}  # noqa: RUF012
     ui_color = "#f0ede4"
@@ -107,7 +107,7 @@ class _BashDecoratedOperator(DecoratedOperator, BashOperator):
     """Runs the command that a function returns."""
 
     custom_operator_name = "@task.bash"
-    template_fields = ("templates_dict", "op_args", "op_kwargs", "env", "cwd")
+    template_fields: Sequence[str] = ("templates_dict", "op_args", "op_kwargs", "env", "cwd")
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs["multiple_outputs"] = False
@@ -118,6 +118,8 @@ class _BashDecoratedOperator(DecoratedOperator, BashOperator):
         args, kwargs = self.call_arguments(context)
         command = self.python_callable(*args, **kwargs)
         if not isinstance(command, str) or not command.strip():
-            raise TypeError(f"the function of task `{self.task_id}` must return a command as text, not {command!r}")
+            raise TypeError(
+                f"the function of task `{self.task_id}` must return a command as text, not {command!r}"
+            )
         self.bash_command = self.render_template(command, context)
         return BashOperator.execute(self, context)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from dagbok.authoring.operator import BaseOperator
@@ -12,7 +12,7 @@ from dagbok.operators.arguments import context_arguments
 class PythonOperator(BaseOperator):
     """Calls a function in the try's process."""
 
-    template_fields = ("templates_dict", "op_args", "op_kwargs")
+    template_fields: Sequence[str] = ("templates_dict", "op_args", "op_kwargs")
     ui_color = "#ffefeb"
     shallow_copy_attrs = ("python_callable", "op_kwargs")
 
@@ -30,7 +30,8 @@ class PythonOperator(BaseOperator):
         super().__init__(**kwargs)
         if not callable(python_callable):
             raise TypeError(
-                f"python_callable of task `{self.task_id}` must be callable, not {type(python_callable).__name__}"
+                f"python_callable of task `{self.task_id}` must be callable, "
+                f"not {type(python_callable).__name__}"
             )
         self.python_callable = python_callable
         self.op_args: Any = op_args or ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -47,11 +47,20 @@ class BaseSensorOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         if mode not in self.valid_modes:
-            raise AirflowException(f"mode of sensor `{self.task_id}` is {mode!r}; there are poke and reschedule")
+            raise AirflowException(
+                f"mode of sensor `{self.task_id}` is {mode!r}; there are poke and reschedule"
+            )
         self.poke_interval, self.timeout = _seconds(poke_interval), _seconds(timeout)
         if self.poke_interval < 0 or self.timeout < 0:
-            raise AirflowException(f"poke_interval and timeout of sensor `{self.task_id}` must not be negative")
-        self.soft_fail, self.mode, self.never_fail, self.silent_fail = soft_fail, mode, never_fail, silent_fail
+            raise AirflowException(
+                f"poke_interval and timeout of sensor `{self.task_id}` must not be negative"
+            )
+        self.soft_fail, self.mode, self.never_fail, self.silent_fail = (
+            soft_fail,
+            mode,
+            never_fail,
+            silent_fail,
+        )
         self.exponential_backoff = exponential_backoff
         self.max_wait = None if max_wait is None else _seconds(max_wait)
         self.deferrable = deferrable
@@ -104,7 +113,7 @@ def _seconds(value: timedelta | float) -> float:
 class PythonSensor(BaseSensorOperator):
     """Waits for a function to return something true."""
 
-    template_fields = ("templates_dict", "op_args", "op_kwargs")
+    template_fields: Sequence[str] = ("templates_dict", "op_args", "op_kwargs")
 
     def __init__(
         self,

@@ -73,7 +73,8 @@ def effective_weights(ordered: Sequence[BaseOperator]) -> list[int]:
             weight = own
         else:
             raise AirflowException(
-                f"weight_rule of task `{task.task_id}` is {rule!r}; there are downstream, upstream and absolute"
+                f"weight_rule of task `{task.task_id}` is {rule!r}; "
+                "there are downstream, upstream and absolute"
             )
         weights.append(max(-MAX_WEIGHT, min(MAX_WEIGHT, weight)))
     return weights

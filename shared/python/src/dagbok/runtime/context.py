@@ -114,12 +114,12 @@ def _older_names(task: BaseOperator, run: DagRun) -> Context:
 
 
 def _next(run: DagRun) -> DateTime | None:
-    """The next run's date; of a run that somebody asked for, its own, as in Airflow 2."""
+    """Return the next run's date; of a run that somebody asked for, its own, as in Airflow 2."""
     return run.logical_date if run.external_trigger else run.data_interval_end
 
 
 def _previous(task: BaseOperator, run: DagRun) -> DateTime | None:
-    """The previous run's date, where it follows from the schedule alone; else the names are absent."""
+    """Return the previous run's date, where it follows from the schedule alone; else the names are absent."""
     if run.external_trigger:
         return run.logical_date
     timetable, start, end = task.dag.timetable, run.data_interval_start, run.data_interval_end

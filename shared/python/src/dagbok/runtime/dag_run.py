@@ -51,7 +51,9 @@ class DagRun:
     @classmethod
     def find(cls, *args: Any, **kwargs: Any) -> NoReturn:
         """Refused: other runs can't be asked for from a task yet."""
-        raise NotSupportedYet("DagRun.find is not supported yet; use the REST API, /api/v2/dags/{dag_id}/dagRuns")
+        raise NotSupportedYet(
+            "DagRun.find is not supported yet; use the REST API, /api/v2/dags/{dag_id}/dagRuns"
+        )
 
     def get_task_instance(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refused: other task instances can't be asked for from a task yet."""

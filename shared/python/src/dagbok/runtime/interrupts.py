@@ -14,7 +14,6 @@ _depth = 0
 _waiting: BaseException | None = None
 
 
-
 class _Held:
     """`with held:` holds signals back."""
 

@@ -99,8 +99,9 @@ def sweep(children: Children, known: Container[int]) -> int:
         if not strangers:
             break
         lived += sum(_was_alive(pid) for pid in strangers)
-        if not all([_wait_for_death(pid) for pid in strangers]):
-            break  # one that can't die now is waited for when it does
+        undead = [pid for pid in strangers if not _wait_for_death(pid)]
+        if undead:
+            break  # one that can't die now is waited for at the next sweep
     return lived
 
 

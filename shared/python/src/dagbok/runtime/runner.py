@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dagbok.authoring.dag import DAG
-from dagbok.exceptions import AirflowException, AirflowTaskTimeout
+from dagbok.exceptions import AirflowException, AirflowTaskTerminated, AirflowTaskTimeout
 from dagbok.runtime import current, interrupts, results
 from dagbok.runtime.context import Context, environment, make_context
 from dagbok.runtime.dag_run import DagRun
@@ -52,7 +52,9 @@ def _find_task(details: Json, find_dag: FindDag) -> BaseOperator:
     names = details["ti"]
     dag = find_dag(names["dag_id"])
     if not dag.has_task(names["task_id"]):
-        raise DagMissing(f"DAG `{dag.dag_id}` in {details.get('dag_rel_path')} has no task `{names['task_id']}`")
+        raise DagMissing(
+            f"DAG `{dag.dag_id}` in {details.get('dag_rel_path')} has no task `{names['task_id']}`"
+        )
     return dag.get_task(names["task_id"])
 
 
@@ -91,7 +93,7 @@ def _execute(details: Json, task: BaseOperator, context: Context) -> Any:
             return task.execute(context)
         finally:
             interrupts.disarm_timeout()
-    except (AirflowTaskTimeout, interrupts.AirflowTaskTerminated):
+    except (AirflowTaskTimeout, AirflowTaskTerminated):
         task.on_kill()
         raise
 
@@ -103,11 +105,14 @@ def _push(task: BaseOperator, context: Context, result: Any) -> None:
     if task.multiple_outputs:
         if not isinstance(result, Mapping):
             raise TypeError(
-                f"task `{task.task_id}` has multiple outputs, so it must return a dict, not {type(result).__name__}"
+                f"task `{task.task_id}` has multiple outputs, so it must return a dict, "
+                f"not {type(result).__name__}"
             )
         for key, value in result.items():
             if not isinstance(key, str):
-                raise TypeError(f"with multiple outputs the keys of the returned dict must be text, not {key!r}")
+                raise TypeError(
+                    f"with multiple outputs the keys of the returned dict must be text, not {key!r}"
+                )
             ti.xcom_push(key, value)
     ti.xcom_push("return_value", result)
 

@@ -103,8 +103,8 @@ class TaskInstance:
         default: Any = None,
         run_id: str | None = None,
     ) -> Any:
-        """Return what a task of this run pushed, a list for several tasks; `default` where there is nothing."""
-        if map_indexes not in {None, -1}:
+        """Return what a task of this run pushed, a list for several; `default` where there is nothing."""
+        if map_indexes is not None and map_indexes != -1:
             raise AirflowException("xcom_pull with map_indexes: mapped tasks are not supported yet")
         target = (dag_id or self.dag_id, run_id or self.run_id)
 

@@ -34,7 +34,9 @@ def _to(value: Any, what: str, path: str, depth: int) -> Any:
     if kind is float:
         return value if math.isfinite(value) else _tag("builtins.float", repr(value))
     if depth >= MAX_DEPTH:
-        raise XComNotSerializable(f"{what} is nested deeper than {MAX_DEPTH} levels{_at(path)}, or holds itself")
+        raise XComNotSerializable(
+            f"{what} is nested deeper than {MAX_DEPTH} levels{_at(path)}, or holds itself"
+        )
     if kind is list:
         return [_to(item, what, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
     if kind is dict or isinstance(value, Mapping):
@@ -104,7 +106,9 @@ def _text(value: str, what: str, path: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise XComNotSerializable(f"{what} holds text that is not Unicode (lone surrogates){_at(path)}") from None
+        raise XComNotSerializable(
+            f"{what} holds text that is not Unicode (lone surrogates){_at(path)}"
+        ) from None
     return value
 
 

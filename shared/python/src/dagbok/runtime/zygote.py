@@ -113,7 +113,9 @@ class Zygote:
             pid = os.fork()
         except OSError as error:
             message.close()
-            self._control.send({"type": "ForkFailed", "key": key, "message": f"fork failed: {error.strerror}"})
+            self._control.send(
+                {"type": "ForkFailed", "key": key, "message": f"fork failed: {error.strerror}"}
+            )
             return
         if pid == 0:
             self._leave()
@@ -126,7 +128,8 @@ class Zygote:
 
     def _problem(self, message: Message, key: str) -> str | None:
         if len(message.fds) != TRY_FDS:
-            return f"a Run comes with {TRY_FDS} descriptors (frames, stdout, stderr, logs), not {len(message.fds)}"
+            came = len(message.fds)
+            return f"a Run comes with {TRY_FDS} descriptors (frames, stdout, stderr, logs), not {came}"
         if key in self._by_key:
             return f"the try {key} is running already"
         if self._dags is None and not (message.body.get("bundle_path") and message.body.get("file")):
@@ -156,7 +159,9 @@ class Zygote:
         try:
             return self._dags[dag_id]
         except KeyError:
-            raise DagMissing(f"the file has no DAG `{dag_id}`; it has {', '.join(self._dags) or 'none'}") from None
+            raise DagMissing(
+                f"the file has no DAG `{dag_id}`; it has {', '.join(self._dags) or 'none'}"
+            ) from None
 
     def _leave(self) -> None:
         """Close, in a forked child, what is the zygote's."""

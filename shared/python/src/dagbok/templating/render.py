@@ -99,7 +99,9 @@ class Renderer:
 
     def _compiled(self, source: str) -> Any:
         dag = self._operator.dag_or_none
-        ready = _precompiled.get(dag, {}).get(source) if dag is not None and self._environment is None else None
+        ready = (
+            _precompiled.get(dag, {}).get(source) if dag is not None and self._environment is None else None
+        )
         return ready or self.environment.from_string(source)
 
     def _rendered(self, template: Any) -> Any:

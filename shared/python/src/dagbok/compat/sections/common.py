@@ -52,6 +52,21 @@ _EXCEPTION_NAMES = (
     "TaskNotFound DagNotFound DagRunNotFound XComNotFound ParamValidationError AirflowTimetableInvalid "
     "RemovedInAirflow3Warning RemovedInAirflow4Warning AirflowProviderDeprecationWarning"
 )
+_TIMEZONE = (
+    "utc",
+    "utcnow",
+    "utc_epoch",
+    "parse",
+    "datetime",
+    "make_aware",
+    "make_naive",
+    "convert_to_utc",
+    "is_localized",
+    "is_naive",
+    "coerce_datetime",
+    "parse_timezone",
+    "from_timestamp",
+)
 _TIMETABLES = {
     "airflow.timetables.base": {"Timetable": "Timetable"},
     "airflow.timetables.simple": {
@@ -83,7 +98,15 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.decorators.task_group": {"task_group": "dagbok.authoring.group:task_group"},
     "airflow.exceptions": {name: f"{_EXCEPTIONS}:{name}" for name in _EXCEPTION_NAMES.split()},
     "airflow.models": {
-        **_DAG, **_OPERATOR, **_PARAMS, **_TASK_INSTANCE, **_DAG_RUN, **_VARIABLE, **_CONNECTION, **_XCOM, **_XCOM_ARG,
+        **_DAG,
+        **_OPERATOR,
+        **_PARAMS,
+        **_TASK_INSTANCE,
+        **_DAG_RUN,
+        **_VARIABLE,
+        **_CONNECTION,
+        **_XCOM,
+        **_XCOM_ARG,
     },
     "airflow.models.dag": _DAG,
     "airflow.models.baseoperator": _OPERATOR,
@@ -110,17 +133,13 @@ MODULES: dict[str, dict[str, str]] = {
         "AIRFLOW_HOME": "dagbok.models.configuration:AIRFLOW_HOME",
         "DAGS_FOLDER": "dagbok.models.configuration:DAGS_FOLDER",
     },
-    "airflow.macros": {"ds_add": "dagbok.templating.macros:ds_add",
-                       "ds_format": "dagbok.templating.macros:ds_format"},  # fmt: skip
+    "airflow.macros": {
+        "ds_add": "dagbok.templating.macros:ds_add",
+        "ds_format": "dagbok.templating.macros:ds_format",
+    },
     "airflow.utils": {},
     "airflow.utils.dates": {"days_ago": "dagbok.dates:days_ago", "date_range": "dagbok.dates:date_range"},
-    "airflow.utils.timezone": {
-        name: f"dagbok.timezone:{name}"
-        for name in (
-            "utc utcnow utc_epoch parse datetime make_aware make_naive convert_to_utc is_localized is_naive "
-            "coerce_datetime parse_timezone from_timestamp"
-        ).split()
-    },
+    "airflow.utils.timezone": {name: f"dagbok.timezone:{name}" for name in _TIMEZONE},
     "airflow.utils.trigger_rule": {"TriggerRule": "dagbok.authoring.enums:TriggerRule"},
     "airflow.utils.weight_rule": {"WeightRule": "dagbok.authoring.enums:WeightRule"},
     "airflow.utils.state": {

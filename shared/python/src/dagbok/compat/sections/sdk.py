@@ -47,6 +47,17 @@ _EXCEPTIONS = (
     "AirflowRescheduleException"
 )
 
+_TIMEZONE = (
+    "utc",
+    "utcnow",
+    "parse",
+    "datetime",
+    "make_aware",
+    "convert_to_utc",
+    "coerce_datetime",
+    "from_timestamp",
+)
+
 MODULES: dict[str, dict[str, str]] = {
     "airflow.sdk": _SDK,
     "airflow.sdk.bases": {},
@@ -68,10 +79,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sdk.definitions.xcom_arg": {"XComArg": _SDK["XComArg"]},
     "airflow.sdk.definitions.edges": {name: _SDK[name] for name in ("Label", "EdgeModifier")},
     "airflow.sdk.exceptions": {name: f"dagbok.exceptions:{name}" for name in _EXCEPTIONS.split()},
-    "airflow.sdk.timezone": {
-        name: f"dagbok.timezone:{name}"
-        for name in "utc utcnow parse datetime make_aware convert_to_utc coerce_datetime from_timestamp".split()
-    },
+    "airflow.sdk.timezone": {name: f"dagbok.timezone:{name}" for name in _TIMEZONE},
     "airflow.sdk.types": {
         "RuntimeTaskInstanceProtocol": "dagbok.runtime.task_instance:TaskInstance",
         "DagRunProtocol": "dagbok.runtime.dag_run:DagRun",
