@@ -9,7 +9,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -42,8 +42,24 @@ pub(crate) struct Writer {
     /// This writer's own name: its records' ids are that and a count.
     name: String,
     next: AtomicU64,
+    pipeline: Mutex<Pipeline>,
+}
+
+/// What later appends must know of earlier ones.
+#[derive(Debug, Default)]
+struct Pipeline {
     /// The newest record whose append has not returned: where it is to land, and its number.
-    open: Mutex<Option<(Seq, u64)>>,
+    open: Option<(Seq, u64)>,
+    /// How many appends have failed.
+    failures: u64,
+    /// Where the one that failed last was to land: after the first place, up to the second.
+    void: (Seq, Seq),
+}
+
+/// When an append was asked for: what failed after that, its caller did not know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    failures: u64,
 }
 
 /// One append on its way.
@@ -56,6 +72,7 @@ struct Batch<'a> {
     follows: Option<u64>,
     /// How many from the front are known to be in the log.
     landed: usize,
+    succeeded: bool,
 }
 
 /// Why a batch was not sent to its end.
@@ -84,48 +101,45 @@ impl Writer {
     pub(crate) fn new(link: Arc<Link>, stream: String, root: String) -> Self {
         let inbox = link.client.new_inbox();
         let name = inbox.rsplit('.').next().unwrap_or(&inbox).to_owned();
-        Self { link, stream, root, name, next: AtomicU64::new(0), open: Mutex::new(None) }
+        Self { link, stream, root, name, next: AtomicU64::new(0), pipeline: Mutex::default() }
     }
 
     fn id(&self, number: u64) -> String {
         format!("{}-{number}", self.name)
     }
 
+    /// To be taken when an append is asked for, before it begins.
+    pub(crate) fn asked(&self) -> Asked {
+        Asked { failures: self.pipeline().failures }
+    }
+
     /// Appends `drafts` (one at least) after `expected`.
-    pub(crate) async fn append(&self, expected: Seq, drafts: &[Draft]) -> Result<Seq, AppendError> {
-        let first = self.next.fetch_add(drafts.len() as u64, Ordering::Relaxed);
-        let mut batch = Batch { writer: self, expected, drafts, first, follows: None, landed: 0 };
-        let (mut in_doubt, mut before) = (false, 0);
-        let mut deadline = Instant::now() + self.link.timeout * 2;
-        loop {
-            // Appends that wait side by side are sent in the order in which they began: the runtime
-            // must not make one yield before it has sent.
-            let halt = match unconstrained(batch.push(in_doubt)).await {
-                Ok(()) => return Ok(batch.end()),
-                Err(Halt::Limit(why)) => return Err(PortError::Refused { what: "log", why }.into()),
-                // After silence a refusal may only mean that the first try was heard after all.
-                Err(Halt::Refused { actual }) if !in_doubt => {
-                    return Err(AppendError::Conflict { expected, actual });
-                }
-                Err(halt) => halt,
-            };
-            if batch.landed > before {
-                (before, deadline) = (batch.landed, Instant::now() + self.link.timeout * 2);
-            }
-            if let Halt::Unsettled(error) = &halt
-                && (!error.is_maybe() || Instant::now() >= deadline)
-            {
-                return Err(PortError::unavailable("log", error).into());
-            }
-            in_doubt = true;
-            match batch.look(deadline).await? {
-                Found::All => return Ok(batch.end()),
-                Found::Rest if batch.landed > before || matches!(halt, Halt::Unsettled(_)) => {}
-                Found::Rest | Found::NotYet | Found::Foreign => {
-                    return Err(AppendError::Conflict { expected, actual: None });
-                }
-            }
+    pub(crate) async fn append(
+        &self,
+        asked: Asked,
+        expected: Seq,
+        drafts: &[Draft],
+    ) -> Result<Seq, AppendError> {
+        if expected.0.checked_add(drafts.len() as u64).is_none() {
+            return Err(AppendError::Conflict { expected, actual: None });
         }
+        let first = self.next.fetch_add(drafts.len() as u64, Ordering::Relaxed);
+        let (follows, landed, succeeded) = (None, 0, false);
+        let mut batch = Batch { writer: self, expected, drafts, first, follows, landed, succeeded };
+        if self.is_void(asked, expected) {
+            return Err(AppendError::Conflict { expected, actual: None });
+        }
+        let sent = batch.run().await;
+        batch.succeeded = sent.is_ok();
+        sent
+    }
+
+    /// Whether an append was asked for by who still believed in records that have failed since. Their
+    /// place may be somebody else's by now, and the sequence be right again by chance.
+    fn is_void(&self, asked: Asked, expected: Seq) -> bool {
+        let pipeline = self.pipeline();
+        let (after, end) = pipeline.void;
+        pipeline.failures != asked.failures && after < expected && expected <= end
     }
 
     fn halt(&self, error: &PublishError) -> Halt {
@@ -145,15 +159,50 @@ impl Writer {
         }
     }
 
-    /// The newest record on its way, for whoever looks or changes it; never held while waiting.
-    fn open(&self) -> std::sync::MutexGuard<'_, Option<(Seq, u64)>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    /// For whoever looks or changes it; never held while waiting.
+    fn pipeline(&self) -> MutexGuard<'_, Pipeline> {
+        self.pipeline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Batch<'_> {
     fn end(&self) -> Seq {
         self.expected.plus(self.drafts.len() as u64)
+    }
+
+    /// Sends, and sends again, until it is known what became of it.
+    async fn run(&mut self) -> Result<Seq, AppendError> {
+        let (mut in_doubt, mut before) = (false, 0);
+        let mut deadline = Instant::now() + self.writer.link.timeout * 2;
+        loop {
+            // Appends that wait side by side are sent in the order in which they began: the runtime
+            // must not make one yield before it has sent.
+            let halt = match unconstrained(self.push(in_doubt)).await {
+                Ok(()) => return Ok(self.end()),
+                Err(Halt::Limit(why)) => return Err(PortError::Refused { what: "log", why }.into()),
+                // After silence a refusal may only mean that the first try was heard after all.
+                Err(Halt::Refused { actual }) if !in_doubt => {
+                    return Err(AppendError::Conflict { expected: self.expected, actual });
+                }
+                Err(halt) => halt,
+            };
+            if self.landed > before {
+                (before, deadline) = (self.landed, Instant::now() + self.writer.link.timeout * 2);
+            }
+            if let Halt::Unsettled(error) = &halt
+                && (!error.is_maybe() || Instant::now() >= deadline)
+            {
+                return Err(PortError::unavailable("log", error).into());
+            }
+            in_doubt = true;
+            match self.look(deadline).await? {
+                Found::All => return Ok(self.end()),
+                Found::Rest if self.landed > before || matches!(halt, Halt::Unsettled(_)) => {}
+                Found::Rest | Found::NotYet | Found::Foreign => {
+                    return Err(AppendError::Conflict { expected: self.expected, actual: None });
+                }
+            }
+        }
     }
 
     /// Sends what is not known to have landed; every acknowledgement counts towards `landed`.
@@ -198,11 +247,12 @@ impl Batch<'_> {
     fn announce(&mut self, place: usize, first: bool) -> Option<u64> {
         let before = self.expected.plus(place as u64);
         let number = self.first + place as u64;
-        let mut open = self.writer.open();
+        let mut pipeline = self.writer.pipeline();
         if first {
-            self.follows = open.filter(|(seq, _)| *seq == before).map(|(_, number)| number);
+            let previous = pipeline.open.filter(|(seq, _)| *seq == before);
+            self.follows = previous.map(|(_, number)| number);
         }
-        *open = Some((before.plus(1), number));
+        pipeline.open = Some((before.plus(1), number));
         if place == 0 { self.follows } else { Some(number - 1) }
     }
 
@@ -280,9 +330,13 @@ impl Drop for Batch<'_> {
     /// Whatever came of it, nothing is to follow a record whose append has ended by its id.
     fn drop(&mut self) {
         let mine = self.first..self.first + self.drafts.len() as u64;
-        let mut open = self.writer.open();
-        if open.is_some_and(|(_, number)| mine.contains(&number)) {
-            *open = None;
+        let mut pipeline = self.writer.pipeline();
+        if pipeline.open.is_some_and(|(_, number)| mine.contains(&number)) {
+            pipeline.open = None;
+        }
+        if !self.succeeded {
+            pipeline.failures += 1;
+            pipeline.void = (self.expected, self.end());
         }
     }
 }

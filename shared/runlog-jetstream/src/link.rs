@@ -72,6 +72,13 @@ impl Link {
         self.client.server_info().version
     }
 
+    /// A name for this run of the server, new whenever it starts; `None` in a cluster, whose members
+    /// keep one another's memory.
+    pub(crate) fn lone_server_run(&self) -> Option<String> {
+        let info = self.client.server_info();
+        info.cluster.is_none_or(|name| name.is_empty()).then_some(info.server_id)
+    }
+
     pub(crate) fn check_payload_limit(&self) -> Result<(), ConnectError> {
         let (actual, needed) = (self.client.max_payload(), MAX_PAYLOAD + HEADER_ROOM);
         if actual < needed { Err(ConnectError::PayloadLimit { actual, needed }) } else { Ok(()) }

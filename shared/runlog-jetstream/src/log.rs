@@ -12,7 +12,7 @@ use dagbok_runlog::{
     AppendError, Draft, Entry, PortError, PortResult, ReadBudget, ReadLimit, RunLog, Seq,
     limits::{MAX_PAYLOAD, check_payload, check_subject},
 };
-use futures::stream::BoxStream;
+use futures::{future::BoxFuture, stream::BoxStream};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -144,17 +144,28 @@ struct Taken {
 
 #[async_trait]
 impl RunLog for JetStreamLog {
-    async fn append(&self, expected: Seq, drafts: Vec<Draft>) -> Result<Seq, AppendError> {
-        for draft in &drafts {
-            check_subject("log", &draft.subject)?;
-            check_payload("log", &draft.subject, draft.payload.len())?;
-        }
-        if drafts.is_empty() {
-            return Ok(expected);
-        }
-        let last = self.writer.append(expected, &drafts).await?;
-        self.saw(last);
-        Ok(last)
+    // Not `async`: what the caller knew is noted when it asks, not when the future is first polled.
+    fn append<'a, 'f>(
+        &'a self,
+        expected: Seq,
+        drafts: Vec<Draft>,
+    ) -> BoxFuture<'f, Result<Seq, AppendError>>
+    where
+        'a: 'f,
+    {
+        let asked = self.writer.asked();
+        Box::pin(async move {
+            for draft in &drafts {
+                check_subject("log", &draft.subject)?;
+                check_payload("log", &draft.subject, draft.payload.len())?;
+            }
+            if drafts.is_empty() {
+                return Ok(expected);
+            }
+            let last = self.writer.append(asked, expected, &drafts).await?;
+            self.saw(last);
+            Ok(last)
+        })
     }
 
     async fn read(&self, after: Seq, limit: ReadLimit) -> PortResult<Vec<Entry>> {

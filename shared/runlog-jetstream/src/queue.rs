@@ -30,6 +30,10 @@ use crate::{
     streams,
 };
 
+/// On an item: which run of the server took it. A killed server forgets what it handed out since its
+/// last write, and hands it out once more as if for the first time.
+const TAKEN_BY: &str = "Dagbok-Taken-By";
+
 /// Families of names that are streams of another kind, or none.
 const RESERVED: [&str; 6] = ["log", "blobs", "snapshots", "state", "signals", "alerts"];
 
@@ -184,10 +188,17 @@ impl Shared {
         let key = key.ok_or_else(|| odd("the key can't be read"))?;
         let reply =
             message.reply.as_ref().ok_or_else(|| odd("the item came without an address"))?;
+        let taken_by = message.headers.as_ref().and_then(|headers| headers.get(TAKEN_BY));
+        let same_run = match (taken_by, self.link.lone_server_run()) {
+            (Some(then), Some(now)) => then.as_str() == now,
+            _ => true,
+        };
+        let counted = u32::try_from(info.delivered).unwrap_or(u32::MAX);
         Ok(Delivery {
             key,
             payload: message.payload.clone(),
-            delivered: u32::try_from(info.delivered).unwrap_or(u32::MAX),
+            // What lay there while the server started anew may have been handed out before.
+            delivered: if same_run { counted } else { counted.saturating_add(1) },
             handle: Box::new(Lease { link: Arc::clone(&self.link), reply: reply.to_string() }),
         })
     }
@@ -224,6 +235,9 @@ impl Queue for JetStreamQueue {
         check_subject("queue", &subject)?;
         let mut headers = HeaderMap::new();
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+        if let Some(run) = self.0.link.lone_server_run() {
+            headers.insert(TAKEN_BY, run.as_str());
+        }
         match self.0.link.store(&subject, headers, payload).await {
             Ok(_) => Ok(Published::New),
             Err(error) if error.is(WRONG_LAST_SEQUENCE) => Ok(Published::AlreadyThere),
