@@ -1,0 +1,334 @@
+"""All figures of the issue, measured on this machine: `make bench`. Prints a table; `--json` a document.
+
+Nothing here decides pass or fail: timings are for people, with the machine and the durability said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+os.environ.setdefault("DAGBOK_BIN", str(ROOT / "target/release/dagbok"))
+sys.path.insert(0, str(ROOT / "tests/e2e"))
+
+from harness import Nats, Standalone, standalone, wait_until, write_dag  # noqa: E402
+from scenes import Apart  # noqa: E402
+
+BENCH = ROOT / "target/release/dagbok-bench"
+
+FIBO = '''
+import os, time
+FIRST = time.time()
+from datetime import datetime
+from airflow.decorators import dag, task
+
+OUT = os.environ["BENCH_OUT"]
+
+
+def fibo(n):
+    return n if n < 2 else fibo(n - 1) + fibo(n - 2)
+
+
+@task
+def step(number, before=None):
+    first = time.time()
+    fibo(10)
+    with open(OUT, "a") as out:
+        out.write(f"{number} {first} {time.time()}\\n")
+    return number
+
+
+@dag(dag_id="sequence", schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False)
+def sequence():
+    value = None
+    for number in range(40):
+        value = step.override(task_id=f"step_{number:02}")(number, value)
+
+
+@dag(dag_id="fan", schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False, max_active_tasks=64)
+def fan():
+    first = step.override(task_id="first")(0)
+    middle = [step.override(task_id=f"middle_{number:04}")(number, first) for number in range(1000)]
+    last = step.override(task_id="last")(1001)
+    middle >> last
+
+
+@dag(dag_id="one", schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False)
+def one():
+    step.override(task_id="only")(0)
+
+
+sequence()
+fan()
+one()
+'''
+
+rows: list[dict[str, Any]] = []
+
+
+def row(what: str, figure: str, goal: str, met: bool | None) -> None:
+    """Adds a line and prints it at once."""
+    rows.append({"what": what, "figure": figure, "goal": goal, "met": met})
+    mark = {True: "met", False: "MISSED", None: ""}[met]
+    print(f"{what:<78} {figure:<34} {goal:<24} {mark}", flush=True)
+
+
+def core(*args: str) -> dict[str, Any]:
+    """Runs one measurement of the Rust side."""
+    done = subprocess.run([str(BENCH), *args], capture_output=True, text=True, check=True)
+    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return answer
+
+
+def quantile(values: list[float], q: float) -> float:
+    """The value below which a part `q` of `values` lies."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(q * len(ordered)))]
+
+
+def spans(out: Path) -> list[tuple[int, float, float]]:
+    """What the tasks noted: number, first line, last line."""
+    if not out.exists():
+        return []
+    return [(int(a), float(b), float(c)) for a, b, c in (line.split() for line in out.read_text().splitlines())]
+
+
+def bare_forks() -> None:
+    """The floor: forty forks of a small Python, one after the other."""
+    code = "import os,time\nt=time.time()\nfor _ in range(40):\n    p=os.fork()\n    if p==0: os._exit(0)\n    os.waitpid(p,0)\nprint(time.time()-t)"
+    python = os.environ.get("DAGBOK_PYTHON", sys.executable)
+    took = float(subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout)
+    row("floor: forty bare forks of a Python", f"{took:.3f} s", "", None)
+
+
+def run_time(trigger: Callable[[str], None], api: Any, dag_id: str, run_id: str) -> float:
+    """Seconds from the trigger to the run's success, by the log's own clock at its end."""
+    start = time.time()
+    trigger(run_id)
+    assert api.wait_run(dag_id, run_id, 120) == "success"
+    for record in reversed(api.events()):
+        if record.get("run_id") == run_id and any(fact["type"] == "RunSucceeded" for fact in record["facts"]):
+            return instant(record["at"]) - start
+    raise AssertionError("no end")
+
+
+def instant(text: str) -> float:
+    """RFC 3339 as seconds since the epoch."""
+    from datetime import datetime
+
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def sequence(it: Any, trigger: Callable[[str, str], None], out: Path, where: str, goal: float, rounds: int) -> None:
+    """Forty tasks one after the other, and the hand-offs between them."""
+    took, gaps = [], []
+    for number in range(rounds):
+        out.unlink(missing_ok=True)
+        took.append(run_time(lambda run: trigger("sequence", run), it.api, "sequence", f"s{number}"))
+        notes = sorted(spans(out))
+        gaps += [1e3 * (after[1] - before[2]) for before, after in zip(notes, notes[1:], strict=False)]
+    best, mid = min(took), statistics.median(took)
+    row(f"40 sequential Python tasks of fibo(10), {where}", f"{mid:.3f} s (best {best:.3f})", f"<= {goal} s", mid <= goal)
+    p50, p99 = statistics.median(gaps), quantile(gaps, 0.99)
+    embedded = "embedded" in where
+    row(
+        f"hand-off: a task's end to its successor's first line, {where}",
+        f"p50 {p50:.1f} ms, p99 {p99:.1f} ms",
+        "p50 <= 6, p99 <= 25 ms" if embedded else "",
+        (p50 <= 6 and p99 <= 25) if embedded else None,
+    )
+
+
+def fan(it: Any, trigger: Callable[[str, str], None], where: str, goal: float | None) -> None:
+    """One task, a thousand side by side, one."""
+    took = [run_time(lambda run: trigger("fan", run), it.api, "fan", f"f{number}") for number in range(3)]
+    mid = statistics.median(took)
+    row(
+        f"1 -> 1,000 -> 1 trivial Python tasks, {where}",
+        f"{mid:.2f} s (best {min(took):.2f})",
+        f"<= {goal} s" if goal else "",
+        mid <= goal if goal else None,
+    )
+
+
+def first_line(it: Any, trigger: Callable[[str, str], None], out: Path, where: str) -> None:
+    """From the trigger's request to the first line of a one-task DAG."""
+    took = []
+    for number in range(60):
+        out.unlink(missing_ok=True)
+        start = time.time()
+        trigger("one", f"o{number}")
+        assert it.api.wait_run("one", f"o{number}") == "success"
+        took.append(1e3 * (spans(out)[0][1] - start))
+    p50, p99 = statistics.median(took[5:]), quantile(took[5:], 0.99)
+    row(f"trigger by API to the first line of a one-task DAG, {where}", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms", "p50 <= 15 ms", p50 <= 15)
+
+
+def embedded(folder: Path) -> None:
+    """What a standalone does on the embedded durable log."""
+    out = folder / "out"
+    dags = folder / "dags"
+    write_dag(dags, "bench.py", FIBO)
+    with standalone(folder, dags, "--slots", "8", env={"BENCH_OUT": str(out)}) as it:
+        it.wait_dag("fan")
+
+        def trigger(dag_id: str, run_id: str) -> None:
+            assert it.trigger(dag_id, run_id).status_code == 200
+
+        run_time(lambda run: trigger("one", run), it.api, "one", "warm")
+        sequence(it, trigger, out, "embedded durable", 0.4, 7)
+        first_line(it, trigger, out, "embedded durable")
+        fan(it, trigger, "embedded durable", 4.0)
+
+
+def on_nats(folder: Path) -> None:
+    """The same services apart, on a real broker with its default sync."""
+    out = folder / "out"
+    apart = Apart(folder)
+    for service in apart.services.values():
+        service.env["BENCH_OUT"] = str(out)
+    with apart:
+        write_dag(apart.dags, "bench.py", FIBO)
+        wait_until("the DAG", lambda: apart.api.get("/dags/fan"))
+
+        def trigger(dag_id: str, run_id: str) -> None:
+            answer = apart.api.post(f"/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None})
+            assert answer.status_code == 200, answer.text
+
+        run_time(lambda run: trigger("one", run), apart.api, "one", "warm")
+        sequence(apart, trigger, out, "JetStream R1 default sync", 0.6, 7)
+        fan(apart, trigger, "JetStream R1 default sync", None)
+
+
+def rules() -> None:
+    """The rules alone."""
+    for tasks, goal in ((1_000, 10.0), (10_000, 120.0)):
+        ms = core("decide", "--tasks", str(tasks))["ms"]
+        row(f"decide and evolve a run of {tasks:,} tasks, in memory", f"{ms:.1f} ms", f"<= {goal:g} ms", ms <= goal)
+
+
+def broker(folder: Path) -> None:
+    """The scheduler over JetStream with an executor that does nothing."""
+    for always in (False, True):
+        part = folder / ("always" if always else "default")
+        part.mkdir()
+        nats = Nats(part, sync_always=always).start()
+        try:
+            rate = core("jetstream", "--nats", nats.url, "--tasks", "4000" if always else "20000")["tasks_per_s"]
+        finally:
+            nats.process.kill()
+        what = "sync_interval: always" if always else "default sync"
+        row(
+            f"scheduler over JetStream R1, {what}, executor that does nothing",
+            f"{rate:,.0f} tasks/s",
+            "" if always else ">= 2,000 tasks/s",
+            None if always else rate >= 2_000,
+        )
+
+
+def start_time(folder: Path, dags: Path) -> float:
+    """Seconds from the process' start to the API's first answer."""
+    it = Standalone(folder, dags)
+    start = time.monotonic()
+    try:
+        it.process.start()
+        it.wait_ready()
+        return time.monotonic() - start
+    finally:
+        it.process.stop()
+
+
+def long_history(folder: Path, records: int) -> None:
+    """Replay, and start-up, with a long log."""
+    dags = folder / "dags"
+    dags.mkdir(parents=True)
+    empty = folder / "empty"
+    empty.mkdir()
+    took = statistics.median(start_time(empty, dags) for _ in range(3))
+    row("standalone: start to API answering, empty", f"{took:.2f} s", "<= 1 s", took <= 1)
+    core("fill", str(folder / "home"), "--records", str(records))
+    figure = core("replay", str(folder / "home"))
+    row(f"replay: fold {figure['records']:,} records from the embedded log", f"{figure['s']:.2f} s", "<= 4 s", figure["s"] <= 4)
+    first = start_time(folder, dags)
+    row(f"standalone: start to API answering, {records:,} records, no snapshot", f"{first:.2f} s", "<= 3 s", first <= 3)
+    again = start_time(folder, dags)
+    row(f"standalone: start to API answering, {records:,} records, again", f"{again:.2f} s", "<= 3 s", again <= 3)
+
+
+def idle(folder: Path) -> None:
+    """CPU and memory of the Rust process with 100 DAGs and nothing to do."""
+    dags = folder / "dags"
+    hello = "from datetime import datetime\nfrom airflow import DAG\nfrom airflow.operators.empty import EmptyOperator\n"
+    hello += 'with DAG("idle_{n:03}", schedule="@daily", start_date=datetime(2024, 1, 1), catchup=False) as dag:\n'
+    hello += '    EmptyOperator(task_id="a") >> EmptyOperator(task_id="b")\n'
+    for n in range(100):
+        write_dag(dags, f"idle_{n:03}.py", hello.format(n=n))
+    with standalone(folder, dags) as it:
+        wait_until("100 DAGs", lambda: it.api.get("/dags", limit=1)["total_entries"] == 100, 120)
+        time.sleep(5)
+        assert it.process.child is not None
+        pid, window = it.process.child.pid, 20.0
+        before = cpu_seconds(pid)
+        time.sleep(window)
+        share = 100 * (cpu_seconds(pid) - before) / window
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        rss = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+        row("idle, 100 DAGs: CPU and memory of the Rust process", f"{share:.2f} % of a core, {rss:.0f} MB", "<= 1 %, <= 80 MB", share <= 1 and rss <= 80)
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / float(os.sysconf("SC_CLK_TCK"))
+
+
+def machine() -> str:
+    """This machine in a line."""
+    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return f"{os.cpu_count()} x {model}, Linux {platform.release()}, load {load}"
+
+
+PARTS: dict[str, Callable[[Path], None]] = {
+    "floor": lambda _: bare_forks(),
+    "rules": lambda _: rules(),
+    "embedded": embedded,
+    "nats": on_nats,
+    "broker": broker,
+    "history": lambda folder: long_history(folder, 1_000_000),
+    "idle": idle,
+}
+
+
+def main() -> None:
+    """Measures the parts asked for, all by default."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to measure; all by default")
+    parser.add_argument("--json", action="store_true", help="print one document at the end as well")
+    args = parser.parse_args()
+    print(f"machine: {machine()}")
+    print("embedded durable: every append is flushed by fdatasync before it is acknowledged\n")
+    for name in args.parts or PARTS:
+        folder = Path(tempfile.mkdtemp(prefix="dagbok-bench-"))
+        try:
+            PARTS[name](folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    if args.json:
+        print(json.dumps({"machine": machine(), "figures": rows}))
+
+
+if __name__ == "__main__":
+    main()
