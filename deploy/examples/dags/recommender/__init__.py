@@ -1,0 +1,1 @@
+"""A small recommender in plain Python, used by recommendation_training.py."""
