@@ -25,11 +25,11 @@ const UNPACKED_BYTES: u64 = 4 * BUNDLE_BYTES as u64;
 /// Files in one bundle.
 const FILES: usize = 200_000;
 /// What was left half unpacked this long ago is nobody's work any more.
-const HALF_KEPT: Duration = Duration::from_secs(3600);
+const HALF_KEPT: Duration = Duration::from_hours(1);
 /// Unpacked bundles kept; the one unused for longest goes first.
 const KEPT: usize = 24;
 /// A bundle used within this long is kept anyhow: a loaded zygote, or another process, may still need it.
-const KEPT_ANYHOW: Duration = Duration::from_secs(24 * 3600);
+const KEPT_ANYHOW: Duration = Duration::from_hours(24);
 
 /// Why a bundle can't be used.
 #[derive(Debug, Error)]
@@ -80,15 +80,22 @@ struct Known {
 }
 
 impl Bundles {
-    /// Bundles under `folder`, which is made; what an earlier life left half done is removed.
+    /// Bundles under `folder`, which is made. What an earlier boot of the machine unpacked is removed: a
+    /// power loss may have taken content and left names.
     pub(crate) fn open(folder: PathBuf, store: Store) -> io::Result<Self> {
         fs::create_dir_all(&folder)?;
+        let (mark, boot) = (folder.join(".boot"), boot_id());
+        let same_boot =
+            fs::read_to_string(&mark).is_ok_and(|seen| seen == boot && !boot.is_empty());
         for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(".half-") && is_old(&entry.path(), HALF_KEPT) {
-                drop(fs::remove_dir_all(entry.path()));
+            let path = entry?.path();
+            let half =
+                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".half-"));
+            if path.is_dir() && (!same_boot || (half && is_old(&path, HALF_KEPT))) {
+                fs::remove_dir_all(&path)?;
             }
         }
+        fs::write(mark, boot)?;
         Ok(Self { folder, store, known: Mutex::default() })
     }
 
@@ -115,7 +122,8 @@ impl Bundles {
         let (digest, root, in_use) = (digest.clone(), self.folder.clone(), self.in_use());
         let work = move || {
             let half = root.join(format!(".half-{}", dagbok_runtime::fresh_id()));
-            let unpacked = unpack(&packed, &half).and_then(|()| settle(&half, &folder).map_err(Unpack::Disk));
+            let unpacked =
+                unpack(&packed, &half).and_then(|()| settle(&half, &folder).map_err(Unpack::Disk));
             if unpacked.is_err() {
                 drop(fs::remove_dir_all(&half));
             }
@@ -170,7 +178,9 @@ fn unpack(packed: &[u8], folder: &Path) -> Result<(), Unpack> {
         let kind = entry.header().entry_type();
         let shown = path.display().to_string();
         if kind.is_dir() {
-            fs::create_dir_all(folder.join(plain(&path).ok_or_else(|| hostile(bad_path(&shown)))?))?;
+            fs::create_dir_all(
+                folder.join(plain(&path).ok_or_else(|| hostile(bad_path(&shown)))?),
+            )?;
             continue;
         }
         if !kind.is_file() {
@@ -186,19 +196,26 @@ fn unpack(packed: &[u8], folder: &Path) -> Result<(), Unpack> {
             fs::create_dir_all(parent)?;
         }
         let mode = if runs { 0o755 } else { 0o644 };
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&target).map_err(|error| {
-            if error.kind() == io::ErrorKind::AlreadyExists {
-                hostile(format!("`{shown}` is in it twice"))
-            } else {
-                Unpack::Disk(error)
-            }
-        })?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&target).map_err(
+                |error| {
+                    if error.kind() == io::ErrorKind::AlreadyExists {
+                        hostile(format!("`{shown}` is in it twice"))
+                    } else {
+                        Unpack::Disk(error)
+                    }
+                },
+            )?;
         copy(&mut entry, &mut file, &shown)?;
     }
     Ok(())
 }
 
-fn copy(entry: &mut tar::Entry<'_, impl Read>, file: &mut fs::File, shown: &str) -> Result<(), Unpack> {
+fn copy(
+    entry: &mut tar::Entry<'_, impl Read>,
+    file: &mut fs::File,
+    shown: &str,
+) -> Result<(), Unpack> {
     let mut buffer = vec![0; 64 << 10];
     let mut left = entry.size();
     while left > 0 {
@@ -229,15 +246,18 @@ fn plain(path: &Path) -> Option<PathBuf> {
     Some(plain)
 }
 
-/// Gives an unpacked folder its name once its content is on the disk: after a power loss a name without
-/// content would look whole.
+/// Gives an unpacked folder its name.
 fn settle(half: &Path, folder: &Path) -> io::Result<()> {
-    rustix::fs::syncfs(fs::File::open(half)?)?;
     match fs::rename(half, folder) {
         // Another process was quicker; the content is the same by its name.
         Err(_) if folder.is_dir() => fs::remove_dir_all(half),
         other => other,
     }
+}
+
+/// Names this boot of the machine; empty where the kernel does not say.
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 
 fn touch(folder: &Path) -> io::Result<()> {

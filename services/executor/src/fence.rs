@@ -44,11 +44,10 @@ impl Fence {
     /// then, so that nobody could be given the work.
     pub(crate) fn good(&mut self, sent: Duration) -> Verdict {
         let verdict = match self.acted {
-            // What was started since then was asked for first.
-            Acted::Killed => Verdict::Fine,
             Acted::Nothing | Acted::Frozen if self.gap(sent) >= self.kill_after() => Verdict::Kill,
             Acted::Frozen => Verdict::Thaw,
-            Acted::Nothing => Verdict::Fine,
+            // What was started since a kill was asked for first.
+            Acted::Nothing | Acted::Killed => Verdict::Fine,
         };
         self.good_at = self.good_at.max(sent);
         self.acted = Acted::Nothing;
@@ -116,7 +115,11 @@ mod tests {
         assert_eq!(fence.look(s(126)), Verdict::Fine, "only once");
         assert_eq!(fence.good(s(127)), Verdict::Fine, "what was started since then was asked for");
         let mut frozen = Fence::new(LEASE, s(100));
-        assert_eq!(frozen.good(s(140)), Verdict::Kill, "a renewal after the freeze does not hide it");
+        assert_eq!(
+            frozen.good(s(140)),
+            Verdict::Kill,
+            "a renewal after the freeze does not hide it"
+        );
         assert_eq!(frozen.good(s(141)), Verdict::Fine);
         assert_eq!(frozen.left(s(141)), s(25));
     }

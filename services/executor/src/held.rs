@@ -75,7 +75,8 @@ impl Holds {
             return None;
         }
         let (control, words) = mpsc::unbounded_channel();
-        let held = Held { key: key.clone(), handle: Mutex::new(handle), pid: Mutex::default(), control };
+        let held =
+            Held { key: key.clone(), handle: Mutex::new(handle), pid: Mutex::default(), control };
         let held = Arc::new(held);
         tries.insert(key.clone(), Arc::clone(&held));
         drop(tries);
@@ -117,7 +118,10 @@ impl Holds {
     /// What presence says of them.
     pub(crate) fn names(&self) -> Vec<HeldTry> {
         let tries = self.tries.lock();
-        tries.values().map(|held| HeldTry { key: held.key.clone(), pid: *held.pid.lock() }).collect()
+        tries
+            .values()
+            .map(|held| HeldTry { key: held.key.clone(), pid: *held.pid.lock() })
+            .collect()
     }
 
     /// Waits until something changed since the last call.

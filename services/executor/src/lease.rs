@@ -79,7 +79,8 @@ impl Lease {
         let sent = since_boot();
         let holds = self.shared.holds.all();
         let items = async {
-            let renewals = holds.iter().map(|held| async move { held.handle().progress().await.is_ok() });
+            let renewals =
+                holds.iter().map(|held| async move { held.handle().progress().await.is_ok() });
             let all = timeout(limit, join_all(renewals)).await;
             all.is_ok_and(|all| !all.is_empty() && all.into_iter().all(|one| one))
         };
@@ -98,7 +99,8 @@ impl Lease {
     pub(crate) async fn put_presence(&self, limit: Duration) -> bool {
         let sent = since_boot();
         let Shared { settings, ports, .. } = &*self.shared;
-        let presence = serde_json::to_vec(&self.presence()).expect("text keys, and memory does not fail");
+        let presence =
+            serde_json::to_vec(&self.presence()).expect("text keys, and memory does not fail");
         let key = names::presence_key(&settings.executor);
         let put = ports.state.put(&key, presence.into(), Some(settings.lease * 2));
         let done = matches!(timeout(limit, put).await, Ok(Ok(_)));
@@ -118,13 +120,14 @@ impl Lease {
 
     async fn good(&self, sent: Duration) {
         let verdict = self.shared.fence.lock().good(sent);
-        self.act(verdict).await;
+        self.act(verdict);
         self.tick().await;
     }
 
     /// Looks at the clock often, whatever the renewals do meanwhile.
     pub(crate) async fn watch(&self) {
-        let every = (self.shared.settings.lease / 30).clamp(Duration::from_millis(20), Duration::from_secs(1));
+        let every = (self.shared.settings.lease / 30)
+            .clamp(Duration::from_millis(20), Duration::from_secs(1));
         let mut looks = interval(every);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tidied = Instant::now();
@@ -134,7 +137,7 @@ impl Lease {
             if verdict != Verdict::Fine && self.shared.settings.broker_is_down() {
                 self.excuse().await;
             } else {
-                self.act(verdict).await;
+                self.act(verdict);
             }
             if tidied.elapsed() >= TIDY_EVERY {
                 tidied = Instant::now();
@@ -146,7 +149,7 @@ impl Lease {
         }
     }
 
-    async fn act(&self, verdict: Verdict) {
+    fn act(&self, verdict: Verdict) {
         if !self.shared.settings.fencing {
             return;
         }
@@ -155,7 +158,10 @@ impl Lease {
         match verdict {
             Verdict::Fine => {}
             Verdict::Freeze => {
-                tracing::warn!(held, "the lease can't be renewed: tries are stopped where they are");
+                tracing::warn!(
+                    held,
+                    "the lease can't be renewed: tries are stopped where they are"
+                );
                 holds.tell_all(&Control::Freeze);
             }
             Verdict::Thaw => {

@@ -67,7 +67,10 @@ fn own_groups(groups: &str) -> Vec<Source> {
     let mut sources = vec![];
     for line in groups.lines() {
         let mut parts = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else { continue };
+        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
+        else {
+            continue;
+        };
         if controllers.is_empty() {
             sources.push(at("/sys/fs/cgroup", path, "memory.events"));
             sources.push(at("/sys/fs/cgroup/unified", path, "memory.events"));
@@ -86,10 +89,14 @@ mod tests {
 
     #[test]
     fn the_counters_are_found_in_each_kind_of_file() {
-        assert_eq!(count_in("low 0\nhigh 3\nmax 1\noom 2\noom_kill 7\noom_group_kill 0\n"), Some(7));
+        assert_eq!(
+            count_in("low 0\nhigh 3\nmax 1\noom 2\noom_kill 7\noom_group_kill 0\n"),
+            Some(7)
+        );
         assert_eq!(count_in("oom_kill_disable 0\nunder_oom 0\noom_kill 4\n"), Some(4));
         assert_eq!(count_in("nothing of the kind\n"), None);
-        let found: Vec<_> = own_groups("4:memory:/a/b\n1:cpu:/x\n0::/c\n").into_iter().map(|one| one.0).collect();
+        let found: Vec<_> =
+            own_groups("4:memory:/a/b\n1:cpu:/x\n0::/c\n").into_iter().map(|one| one.0).collect();
         assert_eq!(found[0], PathBuf::from("/sys/fs/cgroup/memory/a/b/memory.oom_control"));
         assert!(found.contains(&PathBuf::from("/sys/fs/cgroup/c/memory.events")));
     }
@@ -98,7 +105,8 @@ mod tests {
     fn each_kill_explains_one_try() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "oom_kill 1\n").unwrap();
-        let watch = OomWatch { sources: vec![Source(file.path().to_owned())], seen: Mutex::default() };
+        let watch =
+            OomWatch { sources: vec![Source(file.path().to_owned())], seen: Mutex::default() };
         watch.look();
         assert!(!watch.claim());
         fs::write(file.path(), "oom_kill 2\n").unwrap();

@@ -27,15 +27,18 @@ pub(crate) async fn obey(shared: Arc<Shared>) {
 }
 
 fn hear(shared: &Shared, signal: &Signal) {
-    match decode_any::<Order>(&signal.payload) {
-        Ok(Order::Kill { key, why }) => match shared.holds.get(&key) {
-            Some(held) => {
-                tracing::info!(%key, why, "a try is ended by order");
-                held.tell(Control::Kill(Kill::Order(why)));
-            }
-            None => tracing::debug!(%key, "ordered to end a try that is not in hand"),
-        },
-        Err(error) => tracing::warn!(%error, "an order can't be read"),
+    let Order::Kill { key, why } = match decode_any(&signal.payload) {
+        Ok(order) => order,
+        Err(error) => {
+            tracing::warn!(%error, "an order can't be read");
+            return;
+        }
+    };
+    if let Some(held) = shared.holds.get(&key) {
+        tracing::info!(%key, why, "a try is ended by order");
+        held.tell(Control::Kill(Kill::Order(why)));
+    } else {
+        tracing::debug!(%key, "ordered to end a try that is not in hand");
     }
 }
 
@@ -67,7 +70,11 @@ async fn answer(shared: Arc<Shared>, signal: Signal) {
     }
 }
 
-async fn listen(shared: &Shared, subject: &str, backoff: &mut Backoff) -> Option<BoxStream<'static, Signal>> {
+async fn listen(
+    shared: &Shared,
+    subject: &str,
+    backoff: &mut Backoff,
+) -> Option<BoxStream<'static, Signal>> {
     match shared.ports.signals.subscribe(subject).await {
         Ok(signals) => {
             *backoff = Backoff::default();

@@ -45,7 +45,8 @@ pub(crate) async fn pull(shared: Arc<Shared>, queue: QueueName, tries: TaskTrack
 }
 
 async fn open(shared: &Shared, queue: &QueueName) -> Option<Arc<dyn Queue>> {
-    let (name, settings) = (names::work_queue(queue), QueueSettings { lease: shared.settings.lease });
+    let (name, settings) =
+        (names::work_queue(queue), QueueSettings { lease: shared.settings.lease });
     let mut backoff = Backoff::default();
     while !shared.shutdown.is_started() {
         match shared.ports.queues.open(&name, settings).await {

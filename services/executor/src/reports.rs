@@ -1,9 +1,5 @@
 //! The way to the scheduler: reports that must arrive, and the answers to those that ask for one.
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dagbok_events::{Actor, CommandId, ExecutorId, TryKey, decode_any};
 use dagbok_inbox::{Ask, Inbox};
@@ -83,19 +79,31 @@ impl Reporter {
     pub(crate) fn report(&self, key: &TryKey, body: ReportBody) -> Pending<'_> {
         let (executor, at) = (self.executor.clone(), self.clock.now());
         let report = Report { key: key.clone(), executor, at, body };
-        Pending { reporter: self, id: fresh_command_id(), body: CommandBody::Report(Box::new(report)) }
+        Pending {
+            reporter: self,
+            id: fresh_command_id(),
+            body: CommandBody::Report(Box::new(report)),
+        }
     }
 
     /// This executor comes.
     pub(crate) fn joined(&self, presence: Presence) -> Pending<'_> {
         let (executor, presence) = (self.executor.clone(), Box::new(presence));
-        Pending { reporter: self, id: fresh_command_id(), body: CommandBody::ExecutorJoined { executor, presence } }
+        Pending {
+            reporter: self,
+            id: fresh_command_id(),
+            body: CommandBody::ExecutorJoined { executor, presence },
+        }
     }
 
     /// This executor goes.
     pub(crate) fn left(&self) -> Pending<'_> {
         let executor = self.executor.clone();
-        Pending { reporter: self, id: fresh_command_id(), body: CommandBody::ExecutorLeft { executor } }
+        Pending {
+            reporter: self,
+            id: fresh_command_id(),
+            body: CommandBody::ExecutorLeft { executor },
+        }
     }
 }
 

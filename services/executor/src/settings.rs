@@ -82,13 +82,13 @@ impl ExecutorSettings {
             lease: Duration::from_secs(30),
             fencing: true,
             broker_down: None,
-            drain_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_mins(1),
             kill_grace: Duration::from_secs(5),
             timeout_grace: Duration::from_secs(3),
             overtime: Duration::from_secs(20),
-            load_timeout: Duration::from_secs(120),
+            load_timeout: Duration::from_mins(2),
             loaded_files: 32,
-            loaded_idle: Duration::from_secs(600),
+            loaded_idle: Duration::from_mins(10),
             stats: Arc::default(),
         }
     }

@@ -120,7 +120,12 @@ impl Watch {
         exit
     }
 
-    async fn obey(&self, word: Control, exit: &mut Exit, step: Step) -> Option<(Step, Option<Instant>)> {
+    async fn obey(
+        &self,
+        word: Control,
+        exit: &mut Exit,
+        step: Step,
+    ) -> Option<(Step, Option<Instant>)> {
         match word {
             Control::Freeze => self.signal(Signal::SIGSTOP).await,
             Control::Thaw => self.signal(Signal::SIGCONT).await,
@@ -146,12 +151,20 @@ impl Watch {
         match step {
             Step::Run => {
                 exit.timed_out = true;
-                self.log.system("error", "execution_timeout is over and the task did not stop: sending SIGTERM");
+                self.log.system(
+                    "error",
+                    "execution_timeout is over and the task did not stop: sending SIGTERM",
+                );
                 self.terminate().await
             }
             Step::End => {
                 let seconds = self.patience.overtime.as_secs();
-                self.log.system("warning", format!("the process did not end within {seconds} s of its task: sending SIGTERM"));
+                self.log.system(
+                    "warning",
+                    format!(
+                        "the process did not end within {seconds} s of its task: sending SIGTERM"
+                    ),
+                );
                 self.terminate().await
             }
             Step::Terminated => {
@@ -197,7 +210,10 @@ fn told(why: &Kill) -> String {
     match why {
         Kill::Order(why) => format!("ended by the scheduler's order: {why}"),
         Kill::Refused(why) => format!("ended because the scheduler refused its start: {why}"),
-        Kill::Fenced => "ended because the executor could not renew its lease: the try may be given to another".to_owned(),
+        Kill::Fenced => {
+            "ended because the executor could not renew its lease: the try may be given to another"
+                .to_owned()
+        }
         Kill::Drained => "ended because the executor is being stopped".to_owned(),
     }
 }

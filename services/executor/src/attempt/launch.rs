@@ -89,7 +89,8 @@ async fn fork(
     if let Ok(sent) = stream.try_write(&rest) {
         rest.drain(..sent);
     }
-    let load = load_in_child.then(|| folder.to_str().map(|folder| (folder, item.file.as_str()))).flatten();
+    let load =
+        load_in_child.then(|| folder.to_str().map(|folder| (folder, item.file.as_str()))).flatten();
     let fds = theirs.each_ref().map(|fd| fd.as_fd());
     let launch = Launch { key: &run_key, env: &env, load, fds };
     let heard = zygote.launch(launch).await.map_err(|gone| gone.to_string())?;
@@ -99,7 +100,10 @@ async fn fork(
         Ok(Err(_)) => return Err("the zygote process went away".to_owned()),
         Err(_) => {
             zygote.destroy();
-            return Err(format!("the zygote process did not fork within {} s", FORK_TIMEOUT.as_secs()));
+            return Err(format!(
+                "the zygote process did not fork within {} s",
+                FORK_TIMEOUT.as_secs()
+            ));
         }
     };
     Ok(Launched { zygote, run_key, pid, exited: heard.exited, stream, startup: rest, pump })
@@ -120,6 +124,10 @@ impl Ends {
         let (err, stderr) = pipe2(OFlag::O_CLOEXEC)?;
         let (lines, logs) = pipe2(OFlag::O_CLOEXEC)?;
         let pump = Pump::new(Arc::clone(log), out, err, lines)?;
-        Ok(Self { stream: UnixStream::from_std(ours)?, pump, theirs: [frames.into(), stdout, stderr, logs] })
+        Ok(Self {
+            stream: UnixStream::from_std(ours)?,
+            pump,
+            theirs: [frames.into(), stdout, stderr, logs],
+        })
     }
 }

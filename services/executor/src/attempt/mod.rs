@@ -1,4 +1,5 @@
 //! One try, from the work item to its terminal report.
+mod conclude;
 mod exit;
 mod launch;
 mod null;

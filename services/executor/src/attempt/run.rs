@@ -7,8 +7,8 @@ use std::{
     },
 };
 
-use dagbok_events::{Digest, Failure, FailureKind, Fault, LogRef, Usage};
-use dagbok_protocol::{ReportBody, WorkItem, limits::INLINE_TRACEBACK_BYTES};
+use dagbok_events::{Failure, FailureKind, Fault, Usage};
+use dagbok_protocol::{ReportBody, WorkItem};
 use serde_json::Value;
 use tokio::{io::BufReader, sync::mpsc};
 
@@ -27,7 +27,7 @@ use crate::{
     Stretch,
     bundle::BundleFolder,
     held::{Control, Held, Kill},
-    log::{Early, LiveLog},
+    log::LiveLog,
     reports::Pending,
     shared::Shared,
     zygote::PlaceError,
@@ -86,17 +86,23 @@ impl Running<'_> {
 
     async fn prepare(&self) -> Result<(BundleFolder, Launched), Unstarted> {
         let Self { shared, item, .. } = self;
-        let system = |kind, why: String| Unstarted::Failed(Box::new(failure(kind, Fault::System, why)));
+        let system =
+            |kind, why: String| Unstarted::Failed(Box::new(failure(kind, Fault::System, why)));
         let folder = shared.bundles.folder(&item.bundle).await;
-        let folder = folder.map_err(|error| system(FailureKind::CouldNotStart, error.to_string()))?;
+        let folder =
+            folder.map_err(|error| system(FailureKind::CouldNotStart, error.to_string()))?;
         let conf = startup::conf(item, &shared.store).await;
         let conf = conf.map_err(|why| system(FailureKind::CouldNotStart, why))?;
         let startup = self.startup(conf, &folder);
         let at_once = (!self.pulled.must_ask).then_some(startup.as_slice());
-        let mut launched = launch(shared, item, &folder, &self.log, at_once).await.map_err(|error| match error {
-            PlaceError::Load(error) => Unstarted::Failed(Box::new(failure_to_load(&error, &folder))),
-            PlaceError::Start(why) => system(FailureKind::CouldNotStart, why),
-        })?;
+        let mut launched = launch(shared, item, &folder, &self.log, at_once).await.map_err(
+            |error| match error {
+                PlaceError::Load(error) => {
+                    Unstarted::Failed(Box::new(failure_to_load(&error, &folder)))
+                }
+                PlaceError::Start(why) => system(FailureKind::CouldNotStart, why),
+            },
+        )?;
         if self.pulled.must_ask {
             launched.startup = startup;
         }
@@ -118,7 +124,8 @@ impl Running<'_> {
                 return End::Silent;
             }
         }
-        self.conclude(Verdict::Failed(Box::new(failure)), Said::default(), None, Usage::default()).await
+        self.conclude(Verdict::Failed(Box::new(failure)), Said::default(), None, Usage::default())
+            .await
     }
 
     fn started(&self, pid: u32) -> ReportBody {
@@ -140,12 +147,23 @@ impl Running<'_> {
         let Launched { zygote, run_key, pid, exited, stream, startup, pump } = launched;
         shared.holds.forked(self.held, pid);
         self.tell_start();
-        let phase = PhaseTeller::new(if self.pulled.must_ask { Phase::Waiting } else { Phase::Running });
+        let phase =
+            PhaseTeller::new(if self.pulled.must_ask { Phase::Waiting } else { Phase::Running });
         let settings = &shared.settings;
         let timeout = item.execution_timeout.map(|limit| limit.to_std() + settings.timeout_grace);
-        let patience = Patience { timeout, grace: settings.kill_grace, overtime: settings.overtime };
+        let patience =
+            Patience { timeout, grace: settings.kill_grace, overtime: settings.overtime };
         let log = Arc::clone(&self.log);
-        let watch = Watch { zygote, run_key, pid, exited, words, log: Arc::clone(&log), phase: phase.clone(), patience };
+        let watch = Watch {
+            zygote,
+            run_key,
+            pid,
+            exited,
+            words,
+            log: Arc::clone(&log),
+            phase: phase.clone(),
+            patience,
+        };
         let server = Server {
             key: item.key.clone(),
             stream: BufReader::new(stream),
@@ -164,7 +182,10 @@ impl Running<'_> {
             self.announce(&started, &sent, &phase),
         );
         let verdict = verdict::judge(&said, &exit, folder, || shared.oom.claim());
-        if verdict != Verdict::Silent && !sent.load(Ordering::Relaxed) && started.send().await.is_err() {
+        if verdict != Verdict::Silent
+            && !sent.load(Ordering::Relaxed)
+            && started.send().await.is_err()
+        {
             tracing::error!(key = %item.key, "the start of a try can't be reported");
         }
         self.say(&verdict, &exit);
@@ -193,97 +214,29 @@ impl Running<'_> {
     fn tell_start(&self) {
         let stats = &self.shared.settings.stats;
         stats.tell(Stretch::PullToStart, self.pulled.at.elapsed());
-        stats.tell(Stretch::QueueToStart, self.shared.clock.now().since(self.item.queued_at).to_std());
+        stats.tell(
+            Stretch::QueueToStart,
+            self.shared.clock.now().since(self.item.queued_at).to_std(),
+        );
     }
 
     /// Says in the log how it ended, where its own lines may not.
     fn say(&self, verdict: &Verdict, exit: &Exit) {
-        if let Some(left) = exit.exited.as_ref().map(|exited| exited.leftovers).filter(|left| *left > 0) {
-            self.log.system("warning", format!("{left} processes that the task left behind were killed"));
+        if let Some(left) =
+            exit.exited.as_ref().map(|exited| exited.leftovers).filter(|left| *left > 0)
+        {
+            self.log.system(
+                "warning",
+                format!("{left} processes that the task left behind were killed"),
+            );
         }
         match verdict {
-            Verdict::Failed(failure) if failure.exception.is_none() => self.log.system("error", failure.message.clone()),
+            Verdict::Failed(failure) if failure.exception.is_none() => {
+                self.log.system("error", failure.message.clone());
+            }
             Verdict::Lost(why) => self.log.system("error", format!("the try is lost: {why:?}")),
             _ => {}
         }
-    }
-
-    /// The terminal report, with the log stored.
-    async fn conclude(&self, verdict: Verdict, said: Said, early: Option<Early>, usage: Usage) -> End {
-        if let (Verdict::Failed(failure), None) = (&verdict, &said.error) {
-            self.tell_failure(failure);
-        }
-        self.shared.logs.end(&self.item.key, &self.log);
-        let Said { xcoms, at: last_word, .. } = said;
-        let log = if matches!(verdict, Verdict::Silent | Verdict::Lost(_)) { None } else { self.log_ref(early).await };
-        let body = match verdict {
-            Verdict::Succeeded => ReportBody::Succeeded { xcoms, usage, log },
-            Verdict::Skipped(message) => ReportBody::Skipped { message, xcoms, usage, log },
-            Verdict::Failed(failure) => {
-                let failure = self.shorten(*failure).await;
-                ReportBody::Failed { failure, xcoms, usage, log }
-            }
-            Verdict::Lost(why) => ReportBody::Lost { why },
-            Verdict::Silent => return End::Silent,
-        };
-        End::Report { body: Box::new(body), last_word }
-    }
-
-    /// A failure that the task's own process could not log, with its traceback.
-    fn tell_failure(&self, failure: &Failure) {
-        if let Some(traceback) = &failure.traceback {
-            for line in traceback.lines() {
-                self.log.system("error", line);
-            }
-        }
-        if failure.exception.is_some() {
-            self.log.system("error", failure.message.clone());
-        }
-    }
-
-    async fn log_ref(&self, early: Option<Early>) -> Option<LogRef> {
-        let extent = self.log.extent();
-        if extent.bytes == 0 {
-            return None;
-        }
-        let (lines, dropped) = self.log.counts();
-        let stored = match early {
-            Some(early) if early.bytes == extent.bytes => early.stored.await.ok(),
-            _ => None,
-        };
-        let stored = match stored {
-            Some(stored) => stored,
-            None => self.store_whole().await,
-        };
-        match stored {
-            Ok(digest) => {
-                let digest = Digest::new(digest).expect("a blob store answers with a digest");
-                Some(LogRef { digest, size: extent.bytes, lines, dropped })
-            }
-            Err(why) => {
-                tracing::error!(key = %self.item.key, why, "a try's log can't be kept");
-                None
-            }
-        }
-    }
-
-    async fn store_whole(&self) -> Result<String, String> {
-        let log = Arc::clone(&self.log);
-        let read = tokio::task::spawn_blocking(move || log.whole()).await.expect("reading a log does not panic");
-        let whole = read.map_err(|error| format!("it can't be read back from the disk: {error}"))?;
-        self.shared.store.put(whole).await
-    }
-
-    /// A traceback that is too long for a record is kept whole beside it.
-    async fn shorten(&self, mut failure: Failure) -> Failure {
-        let Some(whole) = failure.traceback.take_if(|text| text.len() > INLINE_TRACEBACK_BYTES) else { return failure };
-        // The end says most: where it was raised.
-        let from = whole.ceil_char_boundary(whole.len() - INLINE_TRACEBACK_BYTES + 64);
-        let short = format!("… {from} bytes left out\n{}", &whole[from..]);
-        let stored = self.shared.store.put(whole.into_bytes().into()).await;
-        failure.traceback = Some(short);
-        failure.traceback_blob = stored.ok().and_then(|digest| Digest::new(digest).ok());
-        failure
     }
 }
 

@@ -103,13 +103,17 @@ impl Server {
         while let Some(incoming) = wire::read(&mut self.stream).await? {
             let (id, answer) = match incoming {
                 Incoming::Request { id, body } => (id, self.answer(body, said).await),
-                Incoming::TooLarge { id, bytes, seen } => (id, Err(("GENERIC_ERROR", too_large(bytes, &seen)))),
+                Incoming::TooLarge { id, bytes, seen } => {
+                    (id, Err(("GENERIC_ERROR", too_large(bytes, &seen))))
+                }
             };
             let frame = match answer {
                 Ok(body) => wire::encode(&(id, body, ())),
-                Err((error, why)) => {
-                    wire::encode(&(id, (), json!({"type": "ErrorResponse", "error": error, "detail": {"message": why}})))
-                }
+                Err((error, why)) => wire::encode(&(
+                    id,
+                    (),
+                    json!({"type": "ErrorResponse", "error": error, "detail": {"message": why}}),
+                )),
             };
             // First the answer: the process ends while the rest is done.
             self.stream.get_mut().write_all(&frame).await?;
@@ -126,16 +130,26 @@ impl Server {
             "GetXCom" => self.get_xcom(fields(body)?).await,
             "SetXCom" => {
                 let SetXCom { key, value, dag_id, run_id, task_id, map_index } = fields(body)?;
-                self.push(key, Some(value), Address::new(&dag_id, &run_id, &task_id, map_index), said).await
+                self.push(
+                    key,
+                    Some(value),
+                    Address::new(&dag_id, &run_id, &task_id, map_index),
+                    said,
+                )
+                .await
             }
             "DeleteXCom" => {
                 let SetXCom { key, dag_id, run_id, task_id, map_index, .. } = fields(body)?;
-                self.push(key, None, Address::new(&dag_id, &run_id, &task_id, map_index), said).await
+                self.push(key, None, Address::new(&dag_id, &run_id, &task_id, map_index), said)
+                    .await
             }
-            "GetVariable" => Err(("VARIABLE_NOT_FOUND", not_found("variable", "AIRFLOW_VAR_", body.get("key")))),
-            "GetConnection" => {
-                Err(("CONNECTION_NOT_FOUND", not_found("connection", "AIRFLOW_CONN_", body.get("conn_id"))))
+            "GetVariable" => {
+                Err(("VARIABLE_NOT_FOUND", not_found("variable", "AIRFLOW_VAR_", body.get("key"))))
             }
+            "GetConnection" => Err((
+                "CONNECTION_NOT_FOUND",
+                not_found("connection", "AIRFLOW_CONN_", body.get("conn_id")),
+            )),
             // Where they will be kept is not decided; the task goes on without.
             "SetRenderedFields" => Ok(Value::Null),
             "TaskError" => {
@@ -163,17 +177,27 @@ impl Server {
             None => Value::Null,
         };
         if value.is_null() && include_prior_dates {
-            let why = format!("the XCom `{key}` is not in this run, and include_prior_dates is not supported yet");
+            let why = format!(
+                "the XCom `{key}` is not in this run, and include_prior_dates is not supported yet"
+            );
             return Err(("GENERIC_ERROR", why));
         }
         Ok(json!({"type": "XComResult", "key": key, "value": value}))
     }
 
     /// A value goes to the inbox before the task hears of it; the returned one goes with the last report.
-    async fn push(&mut self, key: String, value: Option<Value>, to: Option<Address>, said: &mut Said) -> Answer {
+    async fn push(
+        &mut self,
+        key: String,
+        value: Option<Value>,
+        to: Option<Address>,
+        said: &mut Said,
+    ) -> Answer {
         let generic = |why: String| ("GENERIC_ERROR", why);
         if !to.is_some_and(|to| to.is_own(&self.key)) {
-            return Err(generic(format!("the XCom `{key}` is another task's: a task can change only its own")));
+            return Err(generic(format!(
+                "the XCom `{key}` is another task's: a task can change only its own"
+            )));
         }
         let packed = self.xcoms.pack(&key, value.as_ref()).await.map_err(generic)?;
         said.xcoms.retain(|one| one.key != key);
@@ -190,7 +214,8 @@ impl Server {
 }
 
 fn fields<T: DeserializeOwned>(body: Map<String, Value>) -> Result<T, (&'static str, String)> {
-    serde_json::from_value(Value::Object(body)).map_err(|error| ("GENERIC_ERROR", format!("the request is not understood: {error}")))
+    serde_json::from_value(Value::Object(body))
+        .map_err(|error| ("GENERIC_ERROR", format!("the request is not understood: {error}")))
 }
 
 /// The first word counts.
@@ -211,7 +236,12 @@ fn not_found(what: &str, prefix: &str, name: Option<&Value>) -> String {
 fn too_large(bytes: usize, seen: &Map<String, Value>) -> String {
     let limit = PAYLOAD_BYTES >> 20;
     match (seen.get("type").and_then(Value::as_str), seen.get("key").and_then(Value::as_str)) {
-        (Some("SetXCom"), Some(key)) => format!("the XCom `{key}` has {bytes} bytes; the limit is {limit} MiB"),
-        (kind, _) => format!("the request `{}` has {bytes} bytes; the limit is {limit} MiB", kind.unwrap_or("?")),
+        (Some("SetXCom"), Some(key)) => {
+            format!("the XCom `{key}` has {bytes} bytes; the limit is {limit} MiB")
+        }
+        (kind, _) => format!(
+            "the request `{}` has {bytes} bytes; the limit is {limit} MiB",
+            kind.unwrap_or("?")
+        ),
     }
 }

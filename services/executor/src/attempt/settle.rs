@@ -74,7 +74,13 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
         Runner::Null => null::run(&shared, &item).await,
         Runner::Python => {
             let log = shared.logs.begin(&item.key);
-            let running = Running { shared: &shared, item: &item, held: &held, pulled: &pulled, log: Arc::clone(&log) };
+            let running = Running {
+                shared: &shared,
+                item: &item,
+                held: &held,
+                pulled: &pulled,
+                log: Arc::clone(&log),
+            };
             let end = running.run(words).await;
             shared.logs.end(&item.key, &log);
             end

@@ -52,7 +52,7 @@ struct TiContext<'a> {
     variables: [(); 0],
     connections: [(); 0],
     should_retry: bool,
-    upstream_map_indexes: std::collections::BTreeMap<(), ()>,
+    upstream_map_indexes: serde_json::Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -90,7 +90,9 @@ pub(crate) async fn conf(item: &WorkItem, store: &Store) -> Result<Option<Value>
         Some(Payload::Inline(text)) => text.clone().into_bytes().into(),
         Some(Payload::Blob { digest, .. }) => store.get(digest.as_str()).await?,
     };
-    serde_json::from_slice(&text).map(Some).map_err(|error| format!("the run's conf is no JSON: {error}"))
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| format!("the run's conf is no JSON: {error}"))
 }
 
 /// The frame, encoded.
@@ -141,7 +143,7 @@ pub(crate) fn frame(
             variables: [],
             connections: [],
             should_retry: item.will_retry,
-            upstream_map_indexes: std::collections::BTreeMap::new(),
+            upstream_map_indexes: serde_json::Map::new(),
         },
         execution_timeout_us: item.execution_timeout.map(|limit| limit.0),
     };

@@ -30,7 +30,12 @@ pub(crate) enum Verdict {
 }
 
 /// Judges. `oom` says whether the kernel killed for memory, and is asked only where that would explain it.
-pub(crate) fn judge(said: &Said, exit: &Exit, folder: &Path, oom: impl FnOnce() -> bool) -> Verdict {
+pub(crate) fn judge(
+    said: &Said,
+    exit: &Exit,
+    folder: &Path,
+    oom: impl FnOnce() -> bool,
+) -> Verdict {
     if let Some(Kill::Order(_) | Kill::Refused(_)) = &exit.kill {
         return Verdict::Silent;
     }
@@ -38,7 +43,8 @@ pub(crate) fn judge(said: &Said, exit: &Exit, folder: &Path, oom: impl FnOnce() 
     match said.ending {
         Some(Ending::Succeeded) => return Verdict::Succeeded,
         Some(Ending::Skipped) => {
-            let message = said.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+            let message =
+                said.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
             return Verdict::Skipped(cut(message));
         }
         Some(Ending::Failed) if !terminated => return failed(failure_said(said, folder)),
@@ -54,13 +60,21 @@ pub(crate) fn judge(said: &Said, exit: &Exit, folder: &Path, oom: impl FnOnce() 
         return Verdict::Lost(LostWhy::Fenced);
     }
     if exit.timed_out {
-        let message = "the task took longer than its execution_timeout, and was ended by the executor".to_owned();
-        return failed(Failure { signal: exited.signal, ..failure(FailureKind::Timeout, Fault::User, message) });
+        let message =
+            "the task took longer than its execution_timeout, and was ended by the executor"
+                .to_owned();
+        return failed(Failure {
+            signal: exited.signal,
+            ..failure(FailureKind::Timeout, Fault::User, message)
+        });
     }
     if terminated {
         let signal = Signal::SIGTERM as i32;
         let message = "the task was ended by SIGTERM, which Dagbok did not send".to_owned();
-        return failed(Failure { signal: Some(signal), ..failure(FailureKind::Signal, Fault::System, message) });
+        return failed(Failure {
+            signal: Some(signal),
+            ..failure(FailureKind::Signal, Fault::System, message)
+        });
     }
     if said.error.is_some() {
         return failed(failure_said(said, folder));
@@ -91,7 +105,8 @@ pub(crate) fn failure(kind: FailureKind, fault: Fault, message: String) -> Failu
 
 /// A DAG file that did not load.
 pub(crate) fn failure_to_load(error: &LoadError, folder: &Path) -> Failure {
-    let message = format!("the DAG file could not be loaded: {}: {}", error.exception, error.message);
+    let message =
+        format!("the DAG file could not be loaded: {}: {}", error.exception, error.message);
     Failure {
         exception: some(&error.exception),
         traceback: some(&error.traceback),
@@ -102,7 +117,10 @@ pub(crate) fn failure_to_load(error: &LoadError, folder: &Path) -> Failure {
 }
 
 fn failure_said(said: &Said, folder: &Path) -> Failure {
-    let unsaid = || TaskError { message: "the task failed and did not say why".to_owned(), ..TaskError::default() };
+    let unsaid = || TaskError {
+        message: "the task failed and did not say why".to_owned(),
+        ..TaskError::default()
+    };
     let error = said.error.clone().unwrap_or_else(unsaid);
     let kind = match error.kind.as_str() {
         "timeout" => FailureKind::Timeout,
@@ -125,12 +143,18 @@ fn failure_seen(exited: &Exited, killed: bool, oom: impl FnOnce() -> bool) -> Fa
     let Some(signal) = exited.signal else {
         let code = exited.exit_code.unwrap_or_default();
         let message = format!("the process ended with exit code {code} before its task did");
-        return Failure { exit_code: Some(code), ..failure(FailureKind::Exit, Fault::User, message) };
+        return Failure {
+            exit_code: Some(code),
+            ..failure(FailureKind::Exit, Fault::User, message)
+        };
     };
-    let name = Signal::try_from(signal).map_or_else(|_| signal.to_string(), |signal| signal.as_str().to_owned());
+    let name = Signal::try_from(signal)
+        .map_or_else(|_| signal.to_string(), |signal| signal.as_str().to_owned());
     let peak = exited.max_rss_bytes >> 20;
     let (kind, fault, message) = if signal == Signal::SIGKILL as i32 && !killed && oom() {
-        let message = format!("the kernel killed the process for want of memory; it had used up to {peak} MiB");
+        let message = format!(
+            "the kernel killed the process for want of memory; it had used up to {peak} MiB"
+        );
         (FailureKind::OutOfMemory, Fault::User, message)
     } else {
         let fault = if is_a_crash(signal) { Fault::User } else { Fault::System };
@@ -141,14 +165,26 @@ fn failure_seen(exited: &Exited, killed: bool, oom: impl FnOnce() -> bool) -> Fa
 
 /// Signals that a process brings upon itself.
 fn is_a_crash(signal: i32) -> bool {
-    [Signal::SIGSEGV, Signal::SIGABRT, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGSYS, Signal::SIGTRAP, Signal::SIGXCPU, Signal::SIGXFSZ]
-        .iter()
-        .any(|one| *one as i32 == signal)
+    [
+        Signal::SIGSEGV,
+        Signal::SIGABRT,
+        Signal::SIGBUS,
+        Signal::SIGFPE,
+        Signal::SIGILL,
+        Signal::SIGSYS,
+        Signal::SIGTRAP,
+        Signal::SIGXCPU,
+        Signal::SIGXFSZ,
+    ]
+    .iter()
+    .any(|one| *one as i32 == signal)
 }
 
 /// A path within the bundle where it lies there, otherwise as it is.
 fn within(file: &str, folder: &Path) -> String {
-    Path::new(file).strip_prefix(folder).map_or_else(|_| file.to_owned(), |path| path.to_string_lossy().into_owned())
+    Path::new(file)
+        .strip_prefix(folder)
+        .map_or_else(|_| file.to_owned(), |path| path.to_string_lossy().into_owned())
 }
 
 fn some(text: &str) -> Option<String> {

@@ -50,7 +50,9 @@ pub(crate) enum FrameError {
 }
 
 /// Reads one frame; `None` at the end of the stream, also where that comes in the middle of a frame.
-pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Incoming>, FrameError> {
+pub(crate) async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<Option<Incoming>, FrameError> {
     let mut header = [0; 4];
     if !fill(stream, &mut header).await? {
         return Ok(None);
@@ -67,18 +69,26 @@ pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option
     if whole {
         return decode(&frame).map(Some);
     }
-    let mut rest = (&mut *stream).take((bytes - room) as u64);
-    if (tokio::io::copy(&mut rest, &mut tokio::io::sink()).await? as usize) < bytes - room {
+    let left = (bytes - room) as u64;
+    if tokio::io::copy(&mut stream.take(left), &mut tokio::io::sink()).await? < left {
         return Ok(None);
     }
     let (id, seen) = peek(&frame).ok_or_else(|| FrameError::Garbled(format!("{bytes} bytes")))?;
     Ok(Some(Incoming::TooLarge { id, bytes, seen }))
 }
 
-async fn fill(stream: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> Result<bool, FrameError> {
+async fn fill(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut [u8],
+) -> Result<bool, FrameError> {
     match stream.read_exact(buffer).await {
         Ok(_) => Ok(true),
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset) => {
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset
+            ) =>
+        {
             Ok(false)
         }
         Err(error) => Err(error.into()),
@@ -86,8 +96,11 @@ async fn fill(stream: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> Resul
 }
 
 fn decode(frame: &[u8]) -> Result<Incoming, FrameError> {
-    let value = rmp_serde::from_slice::<Json>(frame).map_err(|error| FrameError::Garbled(error.to_string()))?;
-    let Value::Array(parts) = value.0 else { return Err(FrameError::Garbled("no list".to_owned())) };
+    let value = rmp_serde::from_slice::<Json>(frame)
+        .map_err(|error| FrameError::Garbled(error.to_string()))?;
+    let Value::Array(parts) = value.0 else {
+        return Err(FrameError::Garbled("no list".to_owned()));
+    };
     // A trace carrier may stand third.
     let mut parts = parts.into_iter();
     match (parts.next().and_then(|id| id.as_i64()), parts.next()) {
@@ -152,7 +165,8 @@ pub(crate) fn encode(message: &impl Serialize) -> Vec<u8> {
     let mut frame = vec![0; 4];
     let mut serializer = rmp_serde::Serializer::new(&mut frame).with_struct_map();
     message.serialize(&mut serializer).expect("text keys, and memory does not fail");
-    let length = u32::try_from(frame.len() - 4).expect("what is answered is within the limits of values");
+    let length =
+        u32::try_from(frame.len() - 4).expect("what is answered is within the limits of values");
     frame[..4].copy_from_slice(&length.to_be_bytes());
     frame
 }
@@ -164,9 +178,12 @@ pub(crate) struct Stamp(pub(crate) Timestamp);
 impl Serialize for Stamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let seconds = self.0.0.div_euclid(1_000_000);
-        let nanos = u32::try_from(self.0.0.rem_euclid(1_000_000) * 1_000).map_err(S::Error::custom)?;
+        let nanos =
+            u32::try_from(self.0.0.rem_euclid(1_000_000) * 1_000).map_err(S::Error::custom)?;
         let bytes = match u64::try_from(seconds) {
-            Ok(seconds) if seconds < 1 << 34 => ((u64::from(nanos) << 34) | seconds).to_be_bytes().to_vec(),
+            Ok(seconds) if seconds < 1 << 34 => {
+                ((u64::from(nanos) << 34) | seconds).to_be_bytes().to_vec()
+            }
             _ => [&nanos.to_be_bytes()[..], &seconds.to_be_bytes()[..]].concat(),
         };
         serializer.serialize_newtype_struct("_ExtStruct", &(-1_i8, Bytes::new(&bytes)))
@@ -213,7 +230,9 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom(format!("{value} has no form in JSON")))
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom(format!("{value} has no form in JSON")))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -247,7 +266,8 @@ impl<'de> Visitor<'de> for JsonVisitor {
     fn visit_newtype_struct<D: Deserializer<'de>>(self, ext: D) -> Result<Value, D::Error> {
         let (tag, bytes) = <(i8, ByteBuf)>::deserialize(ext)?;
         let at = (tag == -1).then(|| timestamp(&bytes)).flatten();
-        let at = at.ok_or_else(|| de::Error::custom(format!("extension {tag} has no form in JSON")))?;
+        let at =
+            at.ok_or_else(|| de::Error::custom(format!("extension {tag} has no form in JSON")))?;
         Ok(Value::String(at.to_string()))
     }
 }
@@ -260,9 +280,10 @@ fn timestamp(bytes: &[u8]) -> Option<Timestamp> {
             let both = u64::from_be_bytes(bytes.try_into().ok()?);
             (i64::try_from(both & ((1 << 34) - 1)).ok()?, i64::try_from(both >> 34).ok()?)
         }
-        [a, b, c, d, ..] if bytes.len() == 12 => {
-            (i64::from_be_bytes(bytes[4..].try_into().ok()?), i64::from(u32::from_be_bytes([a, b, c, d])))
-        }
+        [a, b, c, d, ..] if bytes.len() == 12 => (
+            i64::from_be_bytes(bytes[4..].try_into().ok()?),
+            i64::from(u32::from_be_bytes([a, b, c, d])),
+        ),
         _ => return None,
     };
     Some(Timestamp(seconds.checked_mul(1_000_000)?.checked_add(nanos / 1_000)?))
@@ -276,8 +297,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_comes_back_as_json_with_its_times() {
-        for at in [Timestamp(0), Timestamp(1_700_000_000_123_456), Timestamp(-5), Timestamp(20_000_000_000_000_001)] {
-            let frame = encode(&(7, json!({"type": "T", "n": [1, -2, 2.5, null, true]}), Stamp(at)));
+        for at in [
+            Timestamp(0),
+            Timestamp(1_700_000_000_123_456),
+            Timestamp(-5),
+            Timestamp(20_000_000_000_000_001),
+        ] {
+            let frame =
+                encode(&(7, json!({"type": "T", "n": [1, -2, 2.5, null, true]}), Stamp(at)));
             let got = read(&mut frame.as_slice()).await.unwrap().unwrap();
             let Incoming::Request { id, body } = got else { panic!("{got:?}") };
             assert_eq!((id, body["n"].clone()), (7, json!([1, -2, 2.5, null, true])));

@@ -27,7 +27,12 @@ pub(crate) struct Address {
 
 impl Address {
     /// From a request's fields; `None` where they can't be ids.
-    pub(crate) fn new(dag_id: &str, run_id: &str, task_id: &str, map_index: Option<i32>) -> Option<Self> {
+    pub(crate) fn new(
+        dag_id: &str,
+        run_id: &str,
+        task_id: &str,
+        map_index: Option<i32>,
+    ) -> Option<Self> {
         Some(Self {
             dag_id: DagId::new(dag_id).ok()?,
             run_id: RunId::new(run_id).ok()?,
@@ -64,7 +69,9 @@ impl XComs {
         let text = value.to_string();
         let size = text.len();
         if size > PAYLOAD_BYTES {
-            return Err(format!("the XCom `{key}` has {size} bytes of JSON; the limit is {PAYLOAD_BYTES}"));
+            return Err(format!(
+                "the XCom `{key}` has {size} bytes of JSON; the limit is {PAYLOAD_BYTES}"
+            ));
         }
         if size <= INLINE_PAYLOAD_BYTES {
             return Ok(XComValue { key, value: Some(Payload::Inline(text)) });
@@ -101,10 +108,13 @@ impl XComs {
         };
         let Some(found) = found else { return Ok(Value::Null) };
         let payload = serde_json::from_slice(&found.value);
-        let text = match payload.map_err(|error| format!("the XCom `{key}` is stored wrongly: {error}"))? {
+        let text = match payload
+            .map_err(|error| format!("the XCom `{key}` is stored wrongly: {error}"))?
+        {
             Payload::Inline(text) => Bytes::from(text),
             Payload::Blob { digest, .. } => self.store.get(digest.as_str()).await?,
         };
-        serde_json::from_slice(&text).map_err(|error| format!("the XCom `{key}` is no JSON: {error}"))
+        serde_json::from_slice(&text)
+            .map_err(|error| format!("the XCom `{key}` is no JSON: {error}"))
     }
 }

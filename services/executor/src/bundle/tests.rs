@@ -2,7 +2,7 @@
 use std::{io::Write as _, sync::Arc};
 
 use bytes::Bytes;
-use dagbok_runlog::{Blobs, memory};
+use dagbok_runlog::memory;
 
 use super::*;
 
@@ -29,11 +29,17 @@ fn pack(entries: &[(tar::Header, Vec<u8>)]) -> Bytes {
     zstd::encode_all(tar.into_inner().unwrap().as_slice(), 1).unwrap().into()
 }
 
+fn folders(home: &tempfile::TempDir) -> usize {
+    let entries = fs::read_dir(home.path().join("bundles")).unwrap();
+    entries.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count()
+}
+
 async fn open_with(packed: Bytes) -> (tempfile::TempDir, Result<BundleFolder, BundleError>) {
     let home = tempfile::tempdir().unwrap();
     let ports = memory::ports();
     let digest = Digest::new(ports.blobs.put(packed).await.unwrap()).unwrap();
-    let bundles = Bundles::open(home.path().join("bundles"), Store(Arc::clone(&ports.blobs))).unwrap();
+    let bundles =
+        Bundles::open(home.path().join("bundles"), Store(Arc::clone(&ports.blobs))).unwrap();
     let folder = bundles.folder(&digest).await;
     (home, folder)
 }
@@ -46,8 +52,14 @@ async fn a_folder_is_unpacked_under_its_name() {
     let folder = folder.unwrap();
     assert_eq!(fs::read(folder.join("a.py")).unwrap(), b"x = 1\n");
     assert!(folder.join("sub/b.py").exists());
-    let names: Vec<_> = fs::read_dir(home.path().join("bundles")).unwrap().collect();
-    assert_eq!(names.len(), 1, "nothing half done is left");
+    assert_eq!(folders(&home), 1, "nothing half done is left");
+    let again =
+        || Bundles::open(home.path().join("bundles"), Store(memory::ports().blobs)).unwrap();
+    drop(again());
+    assert_eq!(folders(&home), 1, "another life of the executor finds it");
+    fs::write(home.path().join("bundles/.boot"), "an earlier one").unwrap();
+    drop(again());
+    assert_eq!(folders(&home), 0, "another boot of the machine does not trust it");
 }
 
 #[tokio::test]
@@ -68,7 +80,7 @@ async fn what_leads_out_or_is_no_file_is_refused() {
         assert!(matches!(error, BundleError::Hostile { .. }), "{error}");
         assert!(error.to_string().contains(says), "{error}");
         assert!(!home.path().join("evil.py").exists());
-        assert_eq!(fs::read_dir(home.path().join("bundles")).unwrap().count(), 0, "{says}");
+        assert_eq!(folders(&home), 0, "{says}");
     }
 }
 

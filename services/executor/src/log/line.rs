@@ -84,11 +84,14 @@ impl LogLine {
         let Ok(mut fields) = serde_json::from_slice::<Map<String, Value>>(raw) else {
             return Self::plain(at, LogSource::Log, "info", lossy(raw));
         };
-        let level = text(fields.remove("level")).unwrap_or_else(|| "info".to_owned()).to_lowercase();
+        let level =
+            text(fields.remove("level")).unwrap_or_else(|| "info".to_owned()).to_lowercase();
         let message = text(fields.remove("event")).unwrap_or_default();
-        let said_at = fields.remove("timestamp").and_then(|value| serde_json::from_value(value).ok());
+        let said_at =
+            fields.remove("timestamp").and_then(|value| serde_json::from_value(value).ok());
         let exception = fields.remove("exception").filter(|value| !value.is_null());
-        let exception = exception.or_else(|| fields.remove("error_detail").filter(|value| !value.is_null()));
+        let exception =
+            exception.or_else(|| fields.remove("error_detail").filter(|value| !value.is_null()));
         Self {
             t: said_at.unwrap_or(at),
             s: LogSource::Log,
@@ -96,7 +99,10 @@ impl LogLine {
             m: message,
             logger: text(fields.remove("logger")),
             file: text(fields.remove("filename")),
-            line: fields.remove("lineno").and_then(|n| n.as_u64()).and_then(|n| u32::try_from(n).ok()),
+            line: fields
+                .remove("lineno")
+                .and_then(|n| n.as_u64())
+                .and_then(|n| u32::try_from(n).ok()),
             exception: text(exception),
             cut: None,
         }
@@ -132,6 +138,9 @@ mod tests {
     #[test]
     fn what_is_no_record_is_kept_as_it_came() {
         let line = LogLine::read(Timestamp(5), LogSource::Log, b"not json \xff", 9);
-        assert_eq!((line.t, line.m.as_str(), line.cut), (Timestamp(5), "not json \u{fffd}", Some(9)));
+        assert_eq!(
+            (line.t, line.m.as_str(), line.cut),
+            (Timestamp(5), "not json \u{fffd}", Some(9))
+        );
     }
 }

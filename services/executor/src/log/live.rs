@@ -171,7 +171,8 @@ impl LiveLog {
             if inner.disk_refused.is_some() || inner.len() == inner.spilled {
                 return;
             }
-            let start = usize::try_from(inner.spilled - inner.memory_from).expect("memory begins before the spill's end");
+            let start = usize::try_from(inner.spilled - inner.memory_from)
+                .expect("memory begins before the spill's end");
             (inner.spilled, inner.memory[start..].to_vec())
         };
         let written = append(&self.path, from, &fresh);
@@ -181,7 +182,9 @@ impl LiveLog {
                 inner.spilled = from + fresh.len() as u64;
                 if inner.memory.len() > MEMORY_BYTES {
                     let gone = inner.spilled - inner.memory_from;
-                    inner.memory.drain(..usize::try_from(gone).expect("no more than the memory holds"));
+                    inner
+                        .memory
+                        .drain(..usize::try_from(gone).expect("no more than the memory holds"));
                     inner.memory_from = inner.spilled;
                 }
             }
@@ -200,7 +203,10 @@ impl LiveLog {
         }
         let tail = std::mem::take(&mut inner.tail);
         if inner.dropped > 0 {
-            let message = format!("{} lines ({} bytes) were left out here", inner.dropped, inner.dropped_bytes);
+            let message = format!(
+                "{} lines ({} bytes) were left out here",
+                inner.dropped, inner.dropped_bytes
+            );
             let at = tail.front().map_or_else(|| self.clock.now(), |(at, ..)| *at);
             inner.write(&LogLine::system(at, "warning", message));
         }
@@ -240,9 +246,13 @@ impl LiveLog {
             if offset >= inner.len() {
                 return Ok((String::new(), offset));
             }
-            let start = usize::try_from(offset.saturating_sub(inner.memory_from)).unwrap_or(usize::MAX);
+            let start =
+                usize::try_from(offset.saturating_sub(inner.memory_from)).unwrap_or(usize::MAX);
             let rest = inner.memory.get(start..).unwrap_or_default();
-            (inner.memory_from, if offset >= inner.memory_from { whole_lines(rest, max).to_vec() } else { vec![] })
+            (
+                inner.memory_from,
+                if offset >= inner.memory_from { whole_lines(rest, max).to_vec() } else { vec![] },
+            )
         };
         let bytes = if offset >= memory_from {
             memory
@@ -276,15 +286,21 @@ const LINE_ROOM: usize = 8 * dagbok_protocol::limits::LOG_LINE_BYTES;
 
 fn whole_lines(bytes: &[u8], max: usize) -> &[u8] {
     let room = &bytes[..bytes.len().min(max)];
-    let end = room.iter().rposition(|&byte| byte == b'\n').or_else(|| bytes.iter().position(|&byte| byte == b'\n'));
+    let end = room
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .or_else(|| bytes.iter().position(|&byte| byte == b'\n'));
     &bytes[..end.map_or(0, |end| end + 1)]
 }
 
 fn append(path: &Path, from: u64, bytes: &[u8]) -> io::Result<()> {
-    if from == 0 && let Some(folder) = path.parent() {
+    if from == 0
+        && let Some(folder) = path.parent()
+    {
         fs::create_dir_all(folder)?;
     }
-    let mut file = fs::OpenOptions::new().create(true).write(true).truncate(from == 0).open(path)?;
+    let mut file =
+        fs::OpenOptions::new().create(true).write(true).truncate(from == 0).open(path)?;
     file.seek(SeekFrom::Start(from))?;
     file.write_all(bytes)
 }

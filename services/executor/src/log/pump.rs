@@ -45,13 +45,21 @@ pub(crate) struct Pump {
 
 impl Pump {
     /// Takes the reading ends.
-    pub(crate) fn new(log: Arc<LiveLog>, stdout: OwnedFd, stderr: OwnedFd, logs: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(
+        log: Arc<LiveLog>,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+        logs: OwnedFd,
+    ) -> io::Result<Self> {
         let pipe = |source, fd| {
             let receiver = Some(pipe::Receiver::from_owned_fd(fd)?);
             Ok::<_, io::Error>(Pipe { source, receiver, splitter: Splitter::default() })
         };
-        let pipes =
-            [pipe(LogSource::Stdout, stdout)?, pipe(LogSource::Stderr, stderr)?, pipe(LogSource::Log, logs)?];
+        let pipes = [
+            pipe(LogSource::Stdout, stdout)?,
+            pipe(LogSource::Stderr, stderr)?,
+            pipe(LogSource::Log, logs)?,
+        ];
         Ok(Self { log, pipes })
     }
 
@@ -117,7 +125,14 @@ impl Pump {
                 self.log.read(pipe.source, |each| pipe.splitter.feed(&buffer[..n], each));
                 true
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => false,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                false
+            }
             Err(_) => {
                 pipe.receiver = None;
                 false

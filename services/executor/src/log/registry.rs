@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::LiveLog;
 
 /// How long an ended log can be read here; by then its reference is in the run log.
-const KEPT_FOR: Duration = Duration::from_secs(60);
+const KEPT_FOR: Duration = Duration::from_mins(1);
 /// What ended logs may hold in memory together, in bytes.
 const KEPT_BYTES: usize = 16 << 20;
 /// The longest that one query waits.

@@ -58,7 +58,9 @@ mod tests {
     fn lines(chunks: &[&[u8]]) -> Vec<(String, u64)> {
         let (mut splitter, mut lines) = (Splitter::default(), vec![]);
         for chunk in chunks {
-            splitter.feed(chunk, |line, cut| lines.push((String::from_utf8_lossy(line).into_owned(), cut)));
+            splitter.feed(chunk, |line, cut| {
+                lines.push((String::from_utf8_lossy(line).into_owned(), cut));
+            });
         }
         splitter.finish(|line, cut| lines.push((String::from_utf8_lossy(line).into_owned(), cut)));
         lines
@@ -66,7 +68,12 @@ mod tests {
 
     #[test]
     fn lines_are_whole_however_they_arrive() {
-        let want = vec![("ab".to_owned(), 0), (String::new(), 0), ("cd".to_owned(), 0), ("e".to_owned(), 0)];
+        let want = vec![
+            ("ab".to_owned(), 0),
+            (String::new(), 0),
+            ("cd".to_owned(), 0),
+            ("e".to_owned(), 0),
+        ];
         assert_eq!(lines(&[b"ab\n\ncd\r\ne"]), want);
         assert_eq!(lines(&[b"a", b"b\n", b"\nc", b"d\r", b"\ne"]), want);
     }
@@ -74,7 +81,10 @@ mod tests {
     #[test]
     fn a_line_past_the_limit_is_cut_and_counted() {
         let long = vec![b'x'; LOG_LINE_BYTES + 10];
-        for chunks in [vec![long.as_slice(), b"yz\nnext\n"], vec![[&long[..], b"yz\nnext\n"].concat().as_slice()]] {
+        for chunks in [
+            vec![long.as_slice(), b"yz\nnext\n"],
+            vec![[&long[..], b"yz\nnext\n"].concat().as_slice()],
+        ] {
             let got = lines(&chunks);
             assert_eq!((got[0].0.len(), got[0].1), (LOG_LINE_BYTES, 12));
             assert_eq!(got[1], ("next".to_owned(), 0));

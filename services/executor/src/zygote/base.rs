@@ -1,6 +1,7 @@
 //! The base zygote: the one Python process that the executor itself starts.
 use std::{
-    collections::VecDeque, ffi::OsString, io, os::fd::OwnedFd, process::Stdio, sync::Arc, time::Duration,
+    collections::VecDeque, ffi::OsString, io, os::fd::OwnedFd, process::Stdio, sync::Arc,
+    time::Duration,
 };
 
 use nix::{fcntl::OFlag, unistd::pipe2};
@@ -15,7 +16,7 @@ use super::{Zygote, message::Ready};
 use crate::{ExecutorSettings, log::Splitter};
 
 /// How long a fresh Python may take to be ready.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// Of what it writes itself, these last lines are told when it does not start.
 const LAST_WORDS: usize = 12;
 
@@ -34,7 +35,8 @@ pub(crate) struct Base {
 pub(crate) async fn start(settings: &ExecutorSettings) -> Result<Base, String> {
     let (zygote, first_word, theirs) =
         Zygote::pair().map_err(|error| format!("no control socket could be made: {error}"))?;
-    let (output, child) = spawn(settings, theirs).map_err(|error| format!("it could not be run: {error}"))?;
+    let (output, child) =
+        spawn(settings, theirs).map_err(|error| format!("it could not be run: {error}"))?;
     let words = Arc::new(Mutex::new(VecDeque::new()));
     let listening = tokio::spawn(listen(output, Arc::clone(&words)));
     let mut child = child;
@@ -50,7 +52,11 @@ pub(crate) async fn start(settings: &ExecutorSettings) -> Result<Base, String> {
     drop(child.kill().await);
     drop(timeout(Duration::from_secs(1), listening).await);
     let words: Vec<String> = words.lock().drain(..).collect();
-    Err(if words.is_empty() { problem } else { format!("{problem}; it wrote: {}", words.join(" | ")) })
+    Err(if words.is_empty() {
+        problem
+    } else {
+        format!("{problem}; it wrote: {}", words.join(" | "))
+    })
 }
 
 /// `posix_spawn`, as an absolute path with nothing to do between fork and exec: the figures are in the
@@ -62,14 +68,21 @@ fn spawn(settings: &ExecutorSettings, control: OwnedFd) -> io::Result<(pipe::Rec
     command.args(["-P", "-m", "dagbok.runtime.zygote"]).envs(&settings.env);
     if let Some(path) = &settings.python_path {
         let mut paths = OsString::from(path);
-        let more = settings.env.get("PYTHONPATH").map(OsString::from).or_else(|| std::env::var_os("PYTHONPATH"));
+        let more = settings
+            .env
+            .get("PYTHONPATH")
+            .map(OsString::from)
+            .or_else(|| std::env::var_os("PYTHONPATH"));
         if let Some(more) = more.filter(|more| !more.is_empty()) {
             paths.push(":");
             paths.push(more);
         }
         command.env("PYTHONPATH", paths);
     }
-    command.stdin(Stdio::from(control)).stdout(Stdio::from(write.try_clone()?)).stderr(Stdio::from(write));
+    command
+        .stdin(Stdio::from(control))
+        .stdout(Stdio::from(write.try_clone()?))
+        .stderr(Stdio::from(write));
     command.process_group(0).kill_on_drop(true);
     Ok((pipe::Receiver::from_owned_fd(read)?, command.spawn()?))
 }

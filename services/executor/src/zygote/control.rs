@@ -124,9 +124,13 @@ impl Zygote {
 
     /// Sends a word with file descriptors.
     pub(crate) async fn send(&self, word: &ToZygote<'_>, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let bytes = rmp_serde::to_vec_named(word).expect("words have text keys, and memory does not fail");
+        let bytes =
+            rmp_serde::to_vec_named(word).expect("words have text keys, and memory does not fail");
         if bytes.len() > MESSAGE_BYTES {
-            let why = format!("the message has {} bytes, more than {MESSAGE_BYTES}: the environment is too large", bytes.len());
+            let why = format!(
+                "the message has {} bytes, more than {MESSAGE_BYTES}: the environment is too large",
+                bytes.len()
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
         let fds: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
@@ -134,8 +138,14 @@ impl Zygote {
             let rights = [ControlMessage::ScmRights(&fds)];
             let control: &[ControlMessage<'_>] = if fds.is_empty() { &[] } else { &rights };
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            sendmsg::<()>(self.line.socket.as_raw_fd(), &[IoSlice::new(&bytes)], control, flags, None)
-                .map_err(io::Error::from)
+            sendmsg::<()>(
+                self.line.socket.as_raw_fd(),
+                &[IoSlice::new(&bytes)],
+                control,
+                flags,
+                None,
+            )
+            .map_err(io::Error::from)
         };
         self.line.socket.async_io(Interest::WRITABLE, attempt).await.map(drop)
     }
@@ -175,7 +185,8 @@ pub(crate) fn kill(pid: u32) {
     let Ok(raw) = i32::try_from(pid) else { return };
     tracing::warn!(pid, "a zygote does not answer and is killed");
     // Gone already is as good.
-    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(raw), nix::sys::signal::Signal::SIGKILL);
+    let _ =
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(raw), nix::sys::signal::Signal::SIGKILL);
 }
 
 async fn read(
@@ -201,7 +212,9 @@ async fn read(
         };
         match rmp_serde::from_slice::<FromZygote>(&buffer[..n]) {
             Ok(word) => hear(&line, &mut say, word),
-            Err(error) => tracing::warn!(%error, bytes = n, "a zygote said what can't be understood"),
+            Err(error) => {
+                tracing::warn!(%error, bytes = n, "a zygote said what can't be understood");
+            }
         }
     }
     let tries = {
@@ -214,7 +227,11 @@ async fn read(
     drop((tries, say));
 }
 
-fn hear(line: &Line, say: &mut Option<oneshot::Sender<Result<Ready, LoadError>>>, word: FromZygote) {
+fn hear(
+    line: &Line,
+    say: &mut Option<oneshot::Sender<Result<Ready, LoadError>>>,
+    word: FromZygote,
+) {
     match word {
         FromZygote::Ready(ready) => {
             *line.pid.lock() = Some(ready.pid);
@@ -228,17 +245,22 @@ fn hear(line: &Line, say: &mut Option<oneshot::Sender<Result<Ready, LoadError>>>
             }
         }
         FromZygote::Forked { key, pid } => {
-            if let Some(forked) = line.waiting.lock().tries.get_mut(&key).and_then(|one| one.forked.take()) {
+            if let Some(forked) =
+                line.waiting.lock().tries.get_mut(&key).and_then(|one| one.forked.take())
+            {
                 drop(forked.send(Ok(pid)));
             }
         }
         FromZygote::ForkFailed { key, message } => {
-            if let Some(forked) = line.waiting.lock().tries.remove(&key).and_then(|one| one.forked) {
+            if let Some(forked) = line.waiting.lock().tries.remove(&key).and_then(|one| one.forked)
+            {
                 drop(forked.send(Err(message)));
             }
         }
         FromZygote::Exited(exited) => {
-            if let Some(tell) = line.waiting.lock().tries.remove(&exited.key).and_then(|one| one.exited) {
+            if let Some(tell) =
+                line.waiting.lock().tries.remove(&exited.key).and_then(|one| one.exited)
+            {
                 drop(tell.send(exited));
             }
         }

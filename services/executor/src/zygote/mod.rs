@@ -2,6 +2,7 @@
 //! try. A base zygote has the runtime alone; from it one is forked for each DAG file, with the file loaded.
 mod base;
 mod control;
+mod load;
 mod message;
 mod pool;
 

@@ -1,8 +1,6 @@
 //! All zygotes of an executor: the base, started again when it dies, and one for each DAG file in use.
 use std::{
     collections::BTreeMap,
-    fs,
-    os::fd::{AsFd as _, OwnedFd},
     path::Path,
     sync::{Arc, Weak},
     time::Duration,
@@ -17,15 +15,13 @@ use tokio::{
 use super::{
     Zygote,
     base::{self, Base},
-    control::kill,
+    load::load,
     message::{LoadError, ToZygote},
 };
 use crate::{ExecutorSettings, ExecutorStats, store::Backoff};
 
 /// How long a try waits for the base zygote to be there again.
-const BASE_WAIT: Duration = Duration::from_secs(60);
-/// What a loading zygote may take to say that its time was up.
-const LOAD_SLACK: Duration = Duration::from_secs(5);
+const BASE_WAIT: Duration = Duration::from_mins(1);
 /// How long the base zygote may take to end by itself.
 const END_WAIT: Duration = Duration::from_secs(2);
 
@@ -146,7 +142,12 @@ impl Pool {
     }
 
     /// Where a try of this file is forked: by the file's own zygote, loaded now where it is not yet.
-    pub(crate) async fn place(&self, digest: &str, folder: &Path, file: &str) -> Result<Place, PlaceError> {
+    pub(crate) async fn place(
+        &self,
+        digest: &str,
+        folder: &Path,
+        file: &str,
+    ) -> Result<Place, PlaceError> {
         let slot = self.slot((digest.to_owned(), file.to_owned()));
         let loaded = slot.loaded.get_or_try_init(|| self.load(folder, file)).await?;
         match loaded {
@@ -165,7 +166,10 @@ impl Pool {
         let slot = Arc::new(Slot { loaded: OnceCell::new(), used: Mutex::new(Instant::now()) });
         files.insert(key, Arc::clone(&slot));
         while files.len() > self.settings.loaded_files {
-            let oldest = files.iter().filter(|(_, one)| is_idle(one)).min_by_key(|(_, one)| *one.used.lock());
+            let oldest = files
+                .iter()
+                .filter(|(_, one)| is_idle(one))
+                .min_by_key(|(_, one)| *one.used.lock());
             let Some(oldest) = oldest.map(|(key, _)| key.clone()) else { break };
             files.remove(&oldest);
         }
@@ -182,42 +186,16 @@ impl Pool {
 
     async fn load(&self, folder: &Path, file: &str) -> Result<Loaded, PlaceError> {
         ExecutorStats::count(&self.settings.stats.loads);
-        let broken = |why: String| PlaceError::Start(why);
-        let bundle_path = folder.to_str().ok_or_else(|| broken("the bundle's path is not UTF-8".to_owned()))?;
         let base = self.base().await?;
-        let (zygote, first_word, theirs) =
-            Zygote::pair().map_err(|error| broken(format!("no control socket could be made: {error}")))?;
-        let limit = self.settings.load_timeout;
-        let word = ToZygote::Load { bundle_path, file, env: &BTreeMap::new(), timeout: limit.as_secs_f64() };
-        let loading = KillUnlessReady { end: inode_of(&theirs), base: base.pid(), armed: true };
-        let sent = base.send(&word, &[theirs.as_fd()]).await;
-        drop(theirs);
-        sent.map_err(|error| broken(format!("the base zygote did not take the load: {error}")))?;
-        let failed = |exception: &str, message: String| {
-            let file = Some(file.to_owned());
-            PlaceError::Load(LoadError { exception: exception.to_owned(), message, file, ..LoadError::default() })
-        };
-        let ready = match timeout(limit + LOAD_SLACK, first_word).await {
-            Ok(Ok(Ok(ready))) => ready,
-            Ok(Ok(Err(error))) => {
-                loading.over();
-                return Err(PlaceError::Load(error));
-            }
-            Ok(Err(_)) if base.is_gone() => return Err(broken("the base zygote went away".to_owned())),
-            Ok(Err(_)) => return Err(failed("Crash", "the process ended while it imported the file".to_owned())),
-            Err(_) => {
-                return Err(failed("Timeout", format!("the import took longer than {} s", limit.as_secs())));
-            }
-        };
-        let zygote = Arc::new(zygote);
-        loading.over();
+        let (zygote, ready) = load(&base, folder, file, self.settings.load_timeout).await?;
         tracing::debug!(file, seconds = ready.load_seconds, pid = ready.pid, "DAG file loaded");
         if ready.fork_safe {
+            let zygote = Arc::new(zygote);
             self.remember(&zygote);
             return Ok(Loaded::Own(zygote));
         }
         let why = ready.why.unwrap_or_default();
-        tracing::info!(file, why, "forks of this DAG file's process are unsafe: each try loads it anew");
+        tracing::info!(file, why, "this DAG file can't be forked safely: each try loads it anew");
         Ok(Loaded::InChild)
     }
 
@@ -236,43 +214,6 @@ impl Pool {
         let idle = self.settings.loaded_idle;
         self.files.lock().retain(|_, slot| !is_idle(slot) || slot.used.lock().elapsed() < idle);
     }
-}
-
-/// Kills a zygote that was given up while it loaded: an endless import never looks at its socket. Its pid
-/// is not known yet; it is whoever holds the other end of that socket.
-struct KillUnlessReady {
-    end: Option<u64>,
-    base: Option<u32>,
-    armed: bool,
-}
-
-impl KillUnlessReady {
-    fn over(mut self) {
-        self.armed = false;
-    }
-}
-
-impl Drop for KillUnlessReady {
-    fn drop(&mut self) {
-        if let (true, Some(end), Some(base)) = (self.armed, self.end, self.base) {
-            std::thread::spawn(move || children_holding(base, end).into_iter().for_each(kill));
-        }
-    }
-}
-
-fn inode_of(socket: &OwnedFd) -> Option<u64> {
-    rustix::fs::fstat(socket).ok().map(|stat| stat.st_ino)
-}
-
-/// Children of `base` that have the socket `end` open.
-fn children_holding(base: u32, end: u64) -> Vec<u32> {
-    let children = fs::read_to_string(format!("/proc/{base}/task/{base}/children")).unwrap_or_default();
-    let socket = format!("socket:[{end}]");
-    let holds = |pid: &u32| {
-        let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        fds.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|link| link.as_os_str() == socket.as_str())
-    };
-    children.split_whitespace().filter_map(|pid| pid.parse().ok()).filter(holds).collect()
 }
 
 /// Whether no try runs there, and nobody waits for it to load.

@@ -27,7 +27,9 @@ fn kind_of(verdict: &Verdict) -> (FailureKind, Fault) {
 
 #[test]
 fn the_last_word_wins_over_how_the_process_ended() {
-    for exit in [exited(Some(0), None), exited(Some(3), None), exited(None, Some(9)), Exit::default()] {
+    for exit in
+        [exited(Some(0), None), exited(Some(3), None), exited(None, Some(9)), Exit::default()]
+    {
         assert_eq!(judged(&said(Some(Ending::Succeeded), "", ""), &exit, true), Verdict::Succeeded);
         let failed = judged(&said(Some(Ending::Failed), "exception", "ValueError"), &exit, true);
         assert_eq!(kind_of(&failed), (FailureKind::Exception, Fault::User));
@@ -43,8 +45,20 @@ fn kinds_of_failure_are_told_apart() {
         (&none, exited(None, Some(15)), false, FailureKind::Signal, Fault::System),
         (&none, exited(None, Some(9)), false, FailureKind::Signal, Fault::System),
         (&none, exited(None, Some(9)), true, FailureKind::OutOfMemory, Fault::User),
-        (&none, Exit { killed: true, ..exited(None, Some(9)) }, true, FailureKind::Signal, Fault::System),
-        (&none, Exit { timed_out: true, killed: true, ..exited(None, Some(9)) }, true, FailureKind::Timeout, Fault::User),
+        (
+            &none,
+            Exit { killed: true, ..exited(None, Some(9)) },
+            true,
+            FailureKind::Signal,
+            Fault::System,
+        ),
+        (
+            &none,
+            Exit { timed_out: true, killed: true, ..exited(None, Some(9)) },
+            true,
+            FailureKind::Timeout,
+            Fault::User,
+        ),
     ];
     for (said, exit, oom, kind, fault) in cases {
         assert_eq!(kind_of(&judged(said, &exit, oom)), (kind, fault), "{exit:?}");
@@ -56,7 +70,11 @@ fn kinds_of_failure_are_told_apart() {
         ("import_error", "ImportError", FailureKind::ImportError),
         ("terminated", "AirflowTaskTerminated", FailureKind::Signal),
     ] {
-        assert_eq!(kind_of(&judged(&said(Some(Ending::Failed), kind, exception), &fine, false)).0, want, "{kind}");
+        assert_eq!(
+            kind_of(&judged(&said(Some(Ending::Failed), kind, exception), &fine, false)).0,
+            want,
+            "{kind}"
+        );
     }
 }
 
@@ -75,7 +93,10 @@ fn what_we_did_to_it_is_no_failure_of_its_own() {
         }
     }
     assert_eq!(judged(&none, &Exit::default(), true), Verdict::Lost(LostWhy::NotHeld));
-    let fenced = Exit { exited: Some(Exited { fenced: true, signal: Some(9), ..Exited::default() }), ..Exit::default() };
+    let fenced = Exit {
+        exited: Some(Exited { fenced: true, signal: Some(9), ..Exited::default() }),
+        ..Exit::default()
+    };
     assert_eq!(judged(&none, &fenced, true), Verdict::Lost(LostWhy::Fenced));
     let drained = Exit { kill: Some(Kill::Drained), ..exited(Some(0), None) };
     assert_eq!(judged(&said(Some(Ending::Succeeded), "", ""), &drained, true), Verdict::Succeeded);
@@ -83,7 +104,11 @@ fn what_we_did_to_it_is_no_failure_of_its_own() {
 
 #[test]
 fn a_failure_names_its_place_in_the_bundle() {
-    let verdict = judged(&said(Some(Ending::Failed), "fail_without_retry", "AirflowFailException"), &exited(Some(0), None), false);
+    let verdict = judged(
+        &said(Some(Ending::Failed), "fail_without_retry", "AirflowFailException"),
+        &exited(Some(0), None),
+        false,
+    );
     let Verdict::Failed(failure) = verdict else { panic!() };
     assert_eq!(failure.file.as_deref(), Some("sub/dag.py"));
     assert!(!failure.retryable);

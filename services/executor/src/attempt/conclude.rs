@@ -1,0 +1,104 @@
+//! Makes the terminal report: the log stored, the traceback within its limit.
+use std::sync::Arc;
+
+use dagbok_events::{Digest, Failure, LogRef, Usage};
+use dagbok_protocol::{ReportBody, limits::INLINE_TRACEBACK_BYTES};
+
+use super::{run::Running, said::Said, settle::End, verdict::Verdict};
+use crate::log::Early;
+
+impl Running<'_> {
+    /// The terminal report, with the log stored.
+    pub(super) async fn conclude(
+        &self,
+        verdict: Verdict,
+        said: Said,
+        early: Option<Early>,
+        usage: Usage,
+    ) -> End {
+        if let (Verdict::Failed(failure), None) = (&verdict, &said.error) {
+            self.tell_failure(failure);
+        }
+        self.shared.logs.end(&self.item.key, &self.log);
+        let Said { xcoms, at: last_word, .. } = said;
+        let log = if matches!(verdict, Verdict::Silent | Verdict::Lost(_)) {
+            None
+        } else {
+            self.log_ref(early).await
+        };
+        let body = match verdict {
+            Verdict::Succeeded => ReportBody::Succeeded { xcoms, usage, log },
+            Verdict::Skipped(message) => ReportBody::Skipped { message, xcoms, usage, log },
+            Verdict::Failed(failure) => {
+                let failure = self.shorten(*failure).await;
+                ReportBody::Failed { failure, xcoms, usage, log }
+            }
+            Verdict::Lost(why) => ReportBody::Lost { why },
+            Verdict::Silent => return End::Silent,
+        };
+        End::Report { body: Box::new(body), last_word }
+    }
+
+    /// A failure that the task's own process could not log, with its traceback.
+    fn tell_failure(&self, failure: &Failure) {
+        if let Some(traceback) = &failure.traceback {
+            for line in traceback.lines() {
+                self.log.system("error", line);
+            }
+        }
+        if failure.exception.is_some() {
+            self.log.system("error", failure.message.clone());
+        }
+    }
+
+    async fn log_ref(&self, early: Option<Early>) -> Option<LogRef> {
+        let extent = self.log.extent();
+        if extent.bytes == 0 {
+            return None;
+        }
+        let (lines, dropped) = self.log.counts();
+        let stored = match early {
+            Some(early) if early.bytes == extent.bytes => early.stored.await.ok(),
+            _ => None,
+        };
+        let stored = match stored {
+            Some(stored) => stored,
+            None => self.store_whole().await,
+        };
+        match stored {
+            Ok(digest) => {
+                let digest = Digest::new(digest).expect("a blob store answers with a digest");
+                Some(LogRef { digest, size: extent.bytes, lines, dropped })
+            }
+            Err(why) => {
+                tracing::error!(key = %self.item.key, why, "a try's log can't be kept");
+                None
+            }
+        }
+    }
+
+    async fn store_whole(&self) -> Result<String, String> {
+        let log = Arc::clone(&self.log);
+        let read = tokio::task::spawn_blocking(move || log.whole())
+            .await
+            .expect("reading a log does not panic");
+        let whole =
+            read.map_err(|error| format!("it can't be read back from the disk: {error}"))?;
+        self.shared.store.put(whole).await
+    }
+
+    /// A traceback that is too long for a record is kept whole beside it.
+    async fn shorten(&self, mut failure: Failure) -> Failure {
+        let Some(whole) = failure.traceback.take_if(|text| text.len() > INLINE_TRACEBACK_BYTES)
+        else {
+            return failure;
+        };
+        // The end says most: where it was raised.
+        let from = whole.ceil_char_boundary(whole.len() - INLINE_TRACEBACK_BYTES + 64);
+        let short = format!("… {from} bytes left out\n{}", &whole[from..]);
+        let stored = self.shared.store.put(whole.into_bytes().into()).await;
+        failure.traceback = Some(short);
+        failure.traceback_blob = stored.ok().and_then(|digest| Digest::new(digest).ok());
+        failure
+    }
+}

@@ -1,0 +1,7 @@
+//! The executor against the real Python runtime, with the scheduler played by the test.
+#![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
+mod ends;
+mod faults;
+mod fencing;
+mod life;
+mod rig;
