@@ -2,11 +2,14 @@
 use std::time::Duration;
 
 use dagbok_events::{FailureKind, LostWhy, decode_any};
-use dagbok_executor::{ExecutorError, LogSource, Runner};
-use dagbok_protocol::{CommandBody, Presence, ReportBody, names};
+use dagbok_executor::{ExecutorError, ExecutorSettings, LogSource, Runner, run};
+use dagbok_protocol::{CommandBody, Presence, ReportBody, WorkItem, names};
 use dagbok_runlog::{QueueSettings, memory};
 use dagbok_runtime::{Clock, Shutdown};
-use tokio::time::timeout;
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 use crate::rig::{LONG, Rig, failure, is_alive, kind, settings, until};
 
@@ -136,38 +139,66 @@ async fn a_flood_is_cut_in_the_middle_and_said() {
     assert_eq!((cut.m.len(), cut.cut), (64 << 10, Some(200_000 - (64 << 10))));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_redelivery_runs_only_if_the_scheduler_says_so() {
-    let ports = memory::ports();
-    // Somebody took both before and let go.
-    let rig =
-        Rig::with(DAG, ports.clone(), |settings| settings.queues = vec!["other".parse().unwrap()])
-            .await;
-    let (mut ours, mut theirs) = (rig.item("quick"), rig.item("sleeps"));
-    (ours.queue, theirs.queue) = ("other2".parse().unwrap(), "other2".parse().unwrap());
-    let queue = ports.queues.open("work.other2", QueueSettings { lease: LONG }).await.unwrap();
-    for item in [&ours, &theirs] {
+/// Queues items that somebody took before and let go.
+async fn queue_again(rig: &Rig, items: &[&WorkItem]) {
+    let queue = rig.ports.queues.open("work.again", QueueSettings { lease: LONG }).await.unwrap();
+    for item in items {
         rig.queue(item).await;
     }
-    for delivery in queue.pull(2, LONG).await.unwrap() {
+    for delivery in queue.pull(items.len(), LONG).await.unwrap() {
         delivery.handle.nak(Duration::ZERO).await.unwrap();
     }
-    rig.scheduler.refuse(&theirs.key);
-    let mut second = settings(rig.home.path());
-    second.queues = vec!["other2".parse().unwrap()];
+}
+
+/// A second executor, which pulls from the queue `again`.
+fn start_another(rig: &Rig) -> (Shutdown, JoinHandle<Result<(), ExecutorError>>) {
+    let mut settings =
+        ExecutorSettings { env: rig.settings.env.clone(), ..settings(rig.home.path()) };
+    settings.queues = vec!["again".parse().unwrap()];
     let shutdown = Shutdown::new();
-    let running = tokio::spawn(dagbok_executor::run(
-        ports.clone(),
-        second,
-        Clock::system(),
-        shutdown.clone(),
-    ));
+    let run = run(rig.ports.clone(), settings, Clock::system(), shutdown.clone());
+    (shutdown, tokio::spawn(run))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redelivery_runs_only_if_the_scheduler_says_so() {
+    let rig = Rig::new(DAG).await;
+    let (mut ours, mut theirs) = (rig.item("quick"), rig.item("sleeps"));
+    (ours.queue, theirs.queue) = ("again".parse().unwrap(), "again".parse().unwrap());
+    queue_again(&rig, &[&ours, &theirs]).await;
+    rig.scheduler.refuse(&theirs.key);
+    let (shutdown, running) = start_another(&rig);
     assert!(matches!(rig.scheduler.end(&ours.key).await, ReportBody::Succeeded { .. }));
+    let queue = rig.ports.queues.open("work.again", QueueSettings { lease: LONG }).await.unwrap();
     until("both items are done with", async || queue.depth().await.unwrap() == 0).await;
     let said = rig.scheduler.said(&theirs.key);
     assert_eq!(said.len(), 1, "{said:?}");
     let ReportBody::Started { pid, .. } = said[0].body else { panic!("{said:?}") };
     assert!(!is_alive(pid));
+    shutdown.start();
+    timeout(LONG, running).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redelivery_runs_no_user_code_before_the_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let go = folder.path().join("go");
+    std::fs::write(&go, "").unwrap();
+    let rig = Rig::with(DAG, memory::ports(), |settings| {
+        settings.env.insert("GO".to_owned(), go.to_str().unwrap().to_owned());
+    })
+    .await;
+    let mut item = rig.item("talks");
+    item.queue = "again".parse().unwrap();
+    queue_again(&rig, &[&item]).await;
+    rig.scheduler.be_silent(true);
+    let (shutdown, running) = start_another(&rig);
+    rig.scheduler.started(&item.key).await;
+    // A try that did not wait would be over by now: it takes some twenty milliseconds.
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(rig.scheduler.said(&item.key).len(), 1);
+    rig.scheduler.be_silent(false);
+    assert!(matches!(rig.scheduler.end(&item.key).await, ReportBody::Succeeded { .. }));
     shutdown.start();
     timeout(LONG, running).await.unwrap().unwrap().unwrap();
 }
@@ -262,10 +293,10 @@ async fn a_dead_zygote_loses_its_tries_and_is_replaced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_run_says_so_at_its_start() {
     let home = tempfile::tempdir().unwrap();
-    let start = async |change: &dyn Fn(&mut dagbok_executor::ExecutorSettings)| {
+    let start = async |change: &dyn Fn(&mut ExecutorSettings)| {
         let mut settings = settings(home.path());
         change(&mut settings);
-        let run = dagbok_executor::run(memory::ports(), settings, Clock::system(), Shutdown::new());
+        let run = run(memory::ports(), settings, Clock::system(), Shutdown::new());
         timeout(LONG, run).await.unwrap().unwrap_err()
     };
     let error = start(&|settings| settings.python = "/no/such/python".into()).await;
@@ -298,7 +329,7 @@ async fn an_item_that_can_not_be_read_is_left_to_others() {
         .await
         .unwrap();
     queue.publish("odd", b"noise".as_slice().into()).await.unwrap();
-    assert!(decode_any::<dagbok_protocol::WorkItem>(b"noise").is_err());
+    assert!(decode_any::<WorkItem>(b"noise").is_err());
     assert!(matches!(rig.run_task("quick").await, ReportBody::Succeeded { .. }));
     until("only the odd one is left", async || rig.depth().await == 1).await;
 }

@@ -5,3 +5,4 @@ mod faults;
 mod fencing;
 mod life;
 mod rig;
+mod speed;

@@ -345,8 +345,6 @@ impl Scheduler {
 
     /// Waits for a try's terminal report.
     pub(crate) async fn end(&self, key: &TryKey) -> ReportBody {
-        let is_end =
-            |body: &ReportBody| !matches!(body, ReportBody::Started { .. } | ReportBody::XCom(_));
         self.wait_for(key, "end", |body| is_end(body).then(|| body.clone())).await
     }
 
@@ -366,7 +364,7 @@ impl Inner {
         let mut answer = Answer::Accepted { seq: 1, run_id: None };
         match command.body {
             CommandBody::Report(report) => {
-                if self.refused.lock().contains(&report.key) {
+                if self.refused.lock().contains(&report.key) || self.is_over(&report.key, fresh) {
                     let message = "another executor holds it".to_owned();
                     answer = Answer::Refused(Refusal { code: RefusalCode::StaleReport, message });
                 } else {
@@ -382,6 +380,12 @@ impl Inner {
         if let (false, Some(subject)) = (silent, command.reply_to) {
             self.ports.signals.publish(&subject, encode_any(&answer).into()).await.unwrap();
         }
+    }
+
+    /// Whether the try has ended already: what comes then is stale.
+    fn is_over(&self, key: &TryKey, fresh: bool) -> bool {
+        let said = self.said.lock();
+        fresh && said.get(key).is_some_and(|said| said.iter().any(|report| is_end(&report.body)))
     }
 
     async fn keep_xcoms(&self, report: &Report) {
@@ -402,6 +406,10 @@ impl Inner {
             }
         }
     }
+}
+
+fn is_end(body: &ReportBody) -> bool {
+    !matches!(body, ReportBody::Started { .. } | ReportBody::XCom(_))
 }
 
 /// The failure of an end.
