@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 
 use super::{errors::ApiError, extract::InQuery, page::Page, state::ApiState, view::word};
 use crate::{
-    model::rows::ExecutorRow,
+    model::{StoreError, rows::ExecutorRow},
     shapes::{Detail, ExecutorCollection, ExecutorInfo, ExecutorTry},
 };
 
@@ -34,7 +34,7 @@ fn held(held: &HeldTry) -> ExecutorTry {
     }
 }
 
-fn shown(row: ExecutorRow, presence: Option<&Presence>) -> ExecutorInfo {
+fn shown(row: ExecutorRow, running: u32, presence: Option<&Presence>) -> ExecutorInfo {
     let status = match (presence, &row.left_at) {
         (_, Some(_)) => "left",
         (Some(presence), None) if presence.draining => "draining",
@@ -46,7 +46,7 @@ fn shown(row: ExecutorRow, presence: Option<&Presence>) -> ExecutorInfo {
         status: status.to_owned(),
         hostname: row.hostname,
         slots: row.slots,
-        running: row.running,
+        running,
         queues: row.queues.iter().map(ToString::to_string).collect(),
         version: row.version,
         python: row.python,
@@ -79,14 +79,20 @@ pub(crate) async fn list(
     InQuery(query): InQuery<ExecutorQuery>,
 ) -> Result<Json<ExecutorCollection>, ApiError> {
     let page = Page::new(query.limit, query.offset);
-    let mut rows = state.read(|store| Ok(store.executors()?)).await?;
-    rows.retain(|row| query.left.unwrap_or(false) || row.left_at.is_none());
-    rows.sort_by(|a, b| (a.joined_at, &a.executor).cmp(&(b.joined_at, &b.executor)));
+    let all = query.left.unwrap_or(false);
+    let read = state.read(move |store| {
+        let mut rows = store.executors()?;
+        rows.retain(|row| all || row.left_at.is_none());
+        rows.sort_by(|a, b| (a.joined_at, &a.executor).cmp(&(b.joined_at, &b.executor)));
+        let (found, total) = page.cut(rows);
+        let with_load = |row: ExecutorRow| Ok((store.running_on(&row.executor)?, row));
+        Ok((found.into_iter().map(with_load).collect::<Result<Vec<_>, StoreError>>()?, total))
+    });
+    let (found, total_entries) = read.await?;
     let present = present(&state).await?;
-    let (found, total_entries) = page.cut(rows);
-    let shown_with = |row: ExecutorRow| {
+    let shown_with = |(running, row): (u32, ExecutorRow)| {
         let presence = present.get(&row.executor);
-        shown(row, presence)
+        shown(row, running, presence)
     };
     Ok(Json(ExecutorCollection { executors: found.into_iter().map(shown_with).collect(), total_entries }))
 }

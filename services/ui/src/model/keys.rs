@@ -3,7 +3,7 @@
 use dagbok_events::{DagId, DagVersion, ExecutorId, MapIndex, PoolName, RunKey, TaskId, TryNumber};
 
 use super::rows::{
-    BundleRow, DagRow, DagRunOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, PastTryRow, PoolRow, RefusedRow, Row,
+    BundleRow, DagRow, DagRunOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, RefusedRow, Row,
     RunInputRow, RunOrderRow, RunRow, SeqsRow, TaskRow, VersionRow, XComRow,
 };
 
@@ -139,6 +139,12 @@ pub(crate) fn refused(run: &RunKey, seq: u64, place: u32) -> Key {
 
 pub(crate) fn executor(id: &ExecutorId) -> Key {
     let mut key = begin::<ExecutorRow>(id.as_str().len());
+    key.extend_from_slice(id.as_str().as_bytes());
+    key
+}
+
+pub(crate) fn load(id: &ExecutorId) -> Key {
+    let mut key = begin::<LoadRow>(id.as_str().len());
     key.extend_from_slice(id.as_str().as_bytes());
     key
 }

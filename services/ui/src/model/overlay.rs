@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{
     keys::Key,
     rows::{
-        BundleRow, DagRow, DagRunOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, PastTryRow, PoolRow,
+        BundleRow, DagRow, DagRunOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow,
         RefusedRow, Row, RunInputRow, RunOrderRow, RunRow, SeqsRow, TaskRow, VersionRow, XComRow,
     },
     store::{StoreError, pack, unpack},
@@ -97,7 +97,7 @@ tables! {
     dags: DagRow, versions: VersionRow, import_errors: ImportErrorRow, runs: RunRow, inputs: RunInputRow,
     run_order: RunOrderRow, dag_run_order: DagRunOrderRow, seqs: SeqsRow, tasks: TaskRow,
     past_tries: PastTryRow, xcoms: XComRow, refused: RefusedRow, executors: ExecutorRow, pools: PoolRow,
-    limits: LimitsRow, bundles: BundleRow,
+    limits: LimitsRow, bundles: BundleRow, loads: LoadRow,
 }
 
 /// The rows in hand over a store.

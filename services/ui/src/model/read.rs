@@ -4,7 +4,7 @@ use dagbok_events::{DagId, DagVersion, ExecutorId, MapIndex, RunId, RunKey, Task
 use super::{
     keys,
     rows::{
-        BundleRow, DagRow, DagRunOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, PastTryRow, PoolRow,
+        BundleRow, DagRow, DagRunOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow,
         RefusedRow, RunInputRow, RunOrderRow, RunRow, SeqsRow, Stretch, TaskRow, TryRow, VersionRow, XComRow,
     },
     store::{Store, StoreError},
@@ -171,9 +171,9 @@ impl Store {
         self.rows(&keys::table::<ExecutorRow>())
     }
 
-    /// One executor.
-    pub fn executor(&self, id: &ExecutorId) -> Found<Option<ExecutorRow>> {
-        self.get(&keys::executor(id))
+    /// How many tries an executor runs.
+    pub fn running_on(&self, id: &ExecutorId) -> Found<u32> {
+        Ok(self.get::<LoadRow>(&keys::load(id))?.unwrap_or_default().running)
     }
 
     /// Every pool that was set or used, with its name.

@@ -31,7 +31,7 @@ tables! {
     DagRow = b'd', VersionRow = b'v', ImportErrorRow = b'e', RunRow = b'r', RunInputRow = b'n',
     RunOrderRow = b'o', DagRunOrderRow = b'p', SeqsRow = b'i', TaskRow = b't', PastTryRow = b'y',
     XComRow = b'x', RefusedRow = b'f', ExecutorRow = b'c', PoolRow = b'l', LimitsRow = b'g',
-    BundleRow = b'b',
+    BundleRow = b'b', LoadRow = b'k',
 }
 
 /// A DAG, without its tasks: those are in its [`VersionRow`].
@@ -435,7 +435,12 @@ pub struct ExecutorRow {
     pub left_at: Option<Timestamp>,
     /// How it went.
     pub left: Option<LeftWhy>,
-    /// Tries in its hands.
+}
+
+/// What an executor has in hand, whether or not it has joined.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LoadRow {
+    /// Tries that it runs.
     pub running: u32,
 }
 

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
+    time::{Duration, Instant},
 };
 
 use dagbok_events::{DagId, DagVersion};
@@ -256,8 +257,23 @@ fn settings() -> sled::Config {
         .mode(sled::Mode::HighThroughput)
 }
 
-/// Opens sled on a thread of its own: a damaged store may panic there.
+/// Opens a store, and waits a while for whoever has it: sled lets go of a closed one a little late, and
+/// so does a process that is ending.
 fn try_open(dir: &Path) -> Result<Store, Failure> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let begin = Instant::now();
+    loop {
+        match try_open_once(dir) {
+            Err(Failure::Fatal(OpenError::InUse(_))) if begin.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Opens sled on a thread of its own: a damaged store may panic there.
+fn try_open_once(dir: &Path) -> Result<Store, Failure> {
     let path = dir.to_owned();
     let opening = thread::Builder::new()
         .name("open-read-model".to_owned())

@@ -23,9 +23,9 @@ pub(crate) struct Context<'a> {
     pub(crate) scope: &'a Scope,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
     /// The run that the record is about.
-    pub(crate) fn run(&self) -> Option<&RunKey> {
+    pub(crate) fn run(&self) -> Option<&'a RunKey> {
         match self.scope {
             Scope::Run(run) => Some(run),
             Scope::Namespace | Scope::File(_) | Scope::Dag(_) | Scope::Executor(_) => None,
@@ -33,7 +33,7 @@ impl Context<'_> {
     }
 
     /// The DAG that the record is about, or whose run it is about.
-    pub(crate) fn dag(&self) -> Option<&DagId> {
+    pub(crate) fn dag(&self) -> Option<&'a DagId> {
         match self.scope {
             Scope::Dag(dag_id) => Some(dag_id),
             Scope::Run(run) => Some(&run.dag_id),

@@ -23,6 +23,10 @@ pub(super) fn created<S: Source>(
     fact: &RunCreated,
 ) -> Result<(), StoreError> {
     let Some(run) = context.run() else { return Ok(()) };
+    // A run of an unknown DAG, or one that is there already, is passed over as by the rules.
+    if rows.peek::<DagRow>(keys::dag(&run.dag_id))?.is_none() || rows.peek::<RunRow>(keys::run(run))?.is_some() {
+        return Ok(());
+    }
     let RunCreated { run_type, logical_date, data_interval, run_after, version, bundle, conf, note } = fact;
     let spec = rows.peek::<VersionRow>(keys::version(&run.dag_id, *version))?;
     let tasks = spec.map_or(0, |row| u32::try_from(row.spec.tasks.len()).unwrap_or(u32::MAX));
@@ -52,15 +56,8 @@ pub(super) fn created<S: Source>(
         updated_at: context.at,
         seqs: Vec::new(),
     };
-    let last = rows.edit::<RunRow>(keys::run(run))?.replace(row);
-    if let Some(last) = last {
-        // History is never refused: a run made twice counts once, as it was made last.
-        rows.put::<RunOrderRow>(keys::run_order(last.created_seq), None);
-        rows.put::<DagRunOrderRow>(keys::dag_run_order(&run.dag_id, last.created_seq), None);
-        count_run(rows, &run.dag_id, Some(last.state), Some(RunState::Queued))?;
-    } else {
-        count_run(rows, &run.dag_id, None, Some(RunState::Queued))?;
-    }
+    rows.put(keys::run(run), Some(row));
+    count_run(rows, &run.dag_id, None, Some(RunState::Queued))?;
     if conf.is_some() || note.is_some() {
         let input = RunInputRow { conf: conf.clone(), note: note.clone() };
         rows.put(keys::run_input(run), Some(input));

@@ -45,9 +45,7 @@ pub(super) fn executor_joined<S: Source>(
 ) -> Result<(), StoreError> {
     let Some(id) = executor_of(context) else { return Ok(()) };
     let ExecutorJoined { hostname, slots, queues, version, python } = fact;
-    let row = rows.edit::<ExecutorRow>(keys::executor(id))?;
-    let running = row.as_ref().map_or(0, |row| row.running);
-    *row = Some(ExecutorRow {
+    let row = ExecutorRow {
         executor: id.clone(),
         hostname: hostname.clone(),
         slots: *slots,
@@ -57,8 +55,8 @@ pub(super) fn executor_joined<S: Source>(
         joined_at: context.at,
         left_at: None,
         left: None,
-        running,
-    });
+    };
+    rows.put(keys::executor(id), Some(row));
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! What facts about tasks and tries change: the task's row, and with it the run's counts, the pool's
 //! slots and the executor's tries.
 use dagbok_events::{
-    ExecutorId, MapIndex, PoolName, QueueName, RuledOut, TaskId, TaskQueued, TaskRuledOut, Timestamp,
+    ExecutorId, MapIndex, PoolName, QueueName, RuledOut, RunKey, TaskId, TaskQueued, TaskRuledOut, Timestamp,
     TryCancelled, TryFailed, TryLost, TryNumber, TryReturned, TrySkipped, TryStarted, TrySucceeded,
     XComPushed,
 };
@@ -10,7 +10,7 @@ use super::Context;
 use crate::model::{
     keys,
     overlay::{Overlay, Source},
-    rows::{ExecutorRow, PastTryRow, PoolRow, RunRow, TaskRow, TaskState, TryEnd, TryRow, XComRow},
+    rows::{LoadRow, PastTryRow, PoolRow, RunRow, TaskRow, TaskState, TryEnd, TryRow, XComRow},
     store::StoreError,
 };
 
@@ -33,7 +33,7 @@ pub(super) fn queued<S: Source>(rows: &mut Overlay<'_, S>, context: &Context<'_>
         // As in Airflow a new try begins without what the last one handed on.
         forgotten = std::mem::take(&mut row.xcoms);
     })?;
-    let Some(run) = context.run() else { return Ok(()) };
+    let Some(run) = known_run(rows, context)? else { return Ok(()) };
     let instance = (run, task_id, *map_index);
     if let Some(past) = past {
         rows.put(keys::past_try(instance, past.number), Some(PastTryRow(past)));
@@ -143,7 +143,7 @@ pub(super) fn xcom_pushed<S: Source>(
     fact: &XComPushed,
 ) -> Done {
     let XComPushed { task_id, map_index, try_number, key, value } = fact;
-    let Some(run) = context.run() else { return Ok(()) };
+    let Some(run) = known_run(rows, context)? else { return Ok(()) };
     let name = keys::xcom((run, task_id, *map_index), key);
     let row = value.as_ref().map(|value| XComRow {
         key: key.clone(),
@@ -225,6 +225,15 @@ fn change_try<S: Source>(
     })
 }
 
+/// The record's run, where it was made: facts about others are passed over.
+fn known_run<'a, S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'a>,
+) -> Result<Option<&'a RunKey>, StoreError> {
+    let Some(run) = context.run() else { return Ok(None) };
+    Ok(rows.peek::<RunRow>(keys::run(run))?.is_some().then_some(run))
+}
+
 /// Changes a task's row and whatever counts it.
 fn change<S: Source>(
     rows: &mut Overlay<'_, S>,
@@ -233,7 +242,7 @@ fn change<S: Source>(
     map_index: MapIndex,
     change_it: impl FnOnce(&mut TaskRow),
 ) -> Done {
-    let Some(run) = context.run() else { return Ok(()) };
+    let Some(run) = known_run(rows, context)? else { return Ok(()) };
     let place = rows.edit::<TaskRow>(keys::task((run, task_id, map_index)))?;
     let before = place.as_ref().map(Share::of);
     let mut row = place.take().unwrap_or_else(|| TaskRow {
@@ -312,9 +321,8 @@ impl Share {
                 if self.state == TaskState::Running { &mut row.running } else { &mut row.queued };
             step.apply64(held, u64::from(*slots));
         }
-        if let Some(executor) = &self.executor
-            && let Some(row) = rows.edit::<ExecutorRow>(keys::executor(executor))?
-        {
+        if let Some(executor) = &self.executor {
+            let row = rows.edit::<LoadRow>(keys::load(executor))?.get_or_insert_default();
             step.apply32(&mut row.running, 1);
         }
         Ok(())

@@ -1,0 +1,206 @@
+//! What is asked for goes to the scheduler, and its word comes back in Airflow's shape.
+mod support;
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use dagbok_events::{Actor, DagPaused, Fact, RunCancelled, RunId, RunStarted, Scope, decode_any, encode_any};
+use dagbok_protocol::{Answer, Command, CommandBody, Refusal, RefusalCode, names::INBOX};
+use dagbok_runlog::QueueSettings;
+use serde_json::{Value, json};
+use support::{
+    SOON, World,
+    story::{Story, key, spec},
+};
+
+/// A scheduler that does as it is told, in the order that it is told.
+async fn schedule(world: &Arc<World>) {
+    let inbox = world.ports.queues.open(INBOX, QueueSettings { lease: SOON }).await.unwrap();
+    let world = Arc::clone(world);
+    tokio::spawn(async move {
+        loop {
+            for item in inbox.pull(8, SOON).await.unwrap() {
+                let command: Command = decode_any(&item.payload).unwrap();
+                let answer = decided(&world, &command).await;
+                item.handle.ack().await.unwrap();
+                if let Some(subject) = command.reply_to {
+                    world.ports.signals.publish(&subject, encode_any(&answer).into()).await.unwrap();
+                }
+            }
+        }
+    });
+}
+
+async fn decided(world: &World, command: &Command) -> Answer {
+    let refuse = |code, message: &str| Answer::Refused(Refusal { code, message: message.to_owned() });
+    let (scope, facts, run_id) = match &command.body {
+        CommandBody::TriggerRun(trigger) => match trigger.run_id.as_ref().map(RunId::as_str) {
+            Some("taken") => return refuse(RefusalCode::RunAlreadyExists, "the run `taken` exists"),
+            _ if trigger.dag_id.as_str() != "chain" => return refuse(RefusalCode::DagNotFound, "no such DAG"),
+            asked => {
+                let run = key("chain", asked.unwrap_or("made"));
+                let facts = vec![Story::creation(trigger.conf.as_deref()), Fact::RunStarted(RunStarted {})];
+                (Scope::Run(run.clone()), facts, Some(run.run_id))
+            }
+        },
+        CommandBody::CancelRun { run_id, .. } if run_id.as_str() == "over" => {
+            return refuse(RefusalCode::RunOver, "the run is over");
+        }
+        CommandBody::CancelRun { dag_id, run_id } => {
+            let run = key(dag_id.as_str(), run_id.as_str());
+            (Scope::Run(run), vec![Fact::RunCancelled(RunCancelled {})], None)
+        }
+        CommandBody::PauseDag { dag_id } => {
+            (Scope::Dag(dag_id.clone()), vec![Fact::DagPaused(DagPaused {})], None)
+        }
+        CommandBody::UnpauseDag { .. } => return Answer::Unchanged,
+        other => panic!("not asked for here: {other:?}"),
+    };
+    let seq = world.story.tell_as(command.by.clone(), command.reason.as_deref(), scope, facts).await;
+    Answer::Accepted { seq: seq.0, run_id }
+}
+
+async fn scheduled() -> Arc<World> {
+    let world = Arc::new(World::new().await);
+    world.story.registered(spec("chain", &["a"]), 1).await;
+    world.settled().await;
+    schedule(&world).await;
+    world
+}
+
+const RUNS: &str = "/api/v2/dags/chain/dagRuns";
+
+#[tokio::test]
+async fn a_trigger_answers_with_the_run_that_it_made() {
+    let world = scheduled().await;
+    let body = json!({ "dag_run_id": "r1", "logical_date": null, "conf": { "depth": 9 }, "note": "hello" });
+    let (status, run) = world.body("POST", RUNS, &body).await;
+    assert_eq!(status, StatusCode::OK, "{run}");
+    assert_eq!((run["dag_run_id"].as_str(), run["state"].as_str()), (Some("r1"), Some("running")));
+    assert_eq!(run["conf"], json!({ "depth": 9 }));
+    assert_eq!(run["triggering_user_name"], "ada");
+    let (_, run) = world.body("POST", RUNS, &json!({ "logical_date": "2026-01-01T02:00:00+02:00" })).await;
+    assert_eq!(run["dag_run_id"], "made");
+}
+
+fn places(answer: &Value) -> Vec<String> {
+    let problems = answer["detail"].as_array().expect("a list of what is wrong");
+    let place = |problem: &Value| {
+        let parts = problem["loc"].as_array().unwrap().iter().map(|part| part.as_str().unwrap().to_owned());
+        parts.collect::<Vec<_>>().join(".")
+    };
+    problems.iter().map(place).collect()
+}
+
+#[tokio::test]
+async fn a_trigger_that_breaks_a_rule_is_422() {
+    let world = scheduled().await;
+    for (body, want) in [
+        (json!({}), "body"),
+        (json!({ "logical_date": null, "run_idd": "typo" }), "body"),
+        (json!({ "logical_date": "2026-01-01T00:00:00" }), "body.logical_date"),
+        (json!({ "logical_date": "yesterday" }), "body.logical_date"),
+        (json!({ "logical_date": null, "dag_run_id": "no blanks" }), "body.dag_run_id"),
+        (json!({ "logical_date": null, "conf": [1] }), "body"),
+        (json!({ "logical_date": null, "note": "n".repeat(5_000) }), "body.note"),
+        (json!({ "logical_date": null, "run_after": "2026-01-01T00:00:00Z" }), "body.run_after"),
+    ] {
+        let (status, answer) = world.body("POST", RUNS, &body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {answer}");
+        assert_eq!(places(&answer), [want], "{body}");
+    }
+    assert_eq!(world.ok(RUNS).await["total_entries"], 0, "nothing was made");
+}
+
+#[tokio::test]
+async fn refusals_have_airflows_statuses() {
+    let world = scheduled().await;
+    let trigger = json!({ "logical_date": null, "dag_run_id": "taken" });
+    let (status, answer) = world.body("POST", RUNS, &trigger).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert_eq!(answer["detail"]["reason"], "Unique constraint violation");
+    assert_eq!(answer["detail"]["message"], "the run `taken` exists");
+    let (status, answer) = world.body("POST", "/api/v2/dags/nope/dagRuns", &trigger_of("x")).await;
+    assert_eq!((status, &answer["detail"]), (StatusCode::NOT_FOUND, &json!("no such DAG")));
+    let (status, _) = world.body("PATCH", &format!("{RUNS}/over"), &json!({ "state": "failed" })).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let (status, _) = world.body("POST", "/api/v2/dags/bad%20id/dagRuns", &trigger_of("x")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+fn trigger_of(run_id: &str) -> Value {
+    json!({ "logical_date": null, "dag_run_id": run_id })
+}
+
+#[tokio::test]
+async fn a_run_is_ended_with_a_reason() {
+    let world = scheduled().await;
+    world.body("POST", RUNS, &trigger_of("r1")).await;
+    let path = "/api/v2/dagbok/runs/chain/r1/cancel";
+    let (status, run) = world.body("POST", path, &json!({ "reason": "wrong data" })).await;
+    assert_eq!((status, run["state"].as_str()), (StatusCode::OK, Some("failed")), "{run}");
+    assert_eq!(run["dagbok"]["ended"], "cancelled");
+    assert_eq!((run["dagbok"]["ended_by"].as_str(), run["dagbok"]["reason"].as_str()), (Some("ada"), Some("wrong data")));
+
+    world.body("POST", RUNS, &trigger_of("r2")).await;
+    let (status, run) = world.body("PATCH", &format!("{RUNS}/r2"), &json!({ "state": "failed" })).await;
+    assert_eq!((status, run["state"].as_str()), (StatusCode::OK, Some("failed")));
+    for (body, want) in [
+        (json!({ "state": "success" }), StatusCode::BAD_REQUEST),
+        (json!({ "state": "sideways" }), StatusCode::UNPROCESSABLE_ENTITY),
+        (json!({ "note": "later" }), StatusCode::BAD_REQUEST),
+        (json!({ "stat": "failed" }), StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        assert_eq!(world.body("PATCH", &format!("{RUNS}/r2"), &body).await.0, want, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_dag_is_paused() {
+    let world = scheduled().await;
+    let (status, dag) = world.body("PATCH", "/api/v2/dags/chain", &json!({ "is_paused": true })).await;
+    assert_eq!((status, dag["is_paused"].as_bool()), (StatusCode::OK, Some(true)));
+    let (status, _) = world.body("PATCH", "/api/v2/dags/chain", &json!({ "is_paused": false })).await;
+    assert_eq!(status, StatusCode::OK, "what is so already is no error");
+    let masked = "/api/v2/dags/chain?update_mask=description";
+    assert_eq!(world.body("PATCH", masked, &json!({ "is_paused": true })).await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn silence_is_504_and_names_the_command() {
+    let world = World::new().await;
+    world.story.registered(spec("chain", &["a"]), 1).await;
+    world.settled().await;
+    let (status, answer) = world.body("POST", RUNS, &trigger_of("r1")).await;
+    assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
+    let inbox = world.ports.queues.open(INBOX, QueueSettings { lease: SOON }).await.unwrap();
+    let kept = inbox.pull(1, SOON).await.unwrap();
+    assert_eq!(answer["detail"]["command_id"], kept[0].key, "the command is kept under the id that is named");
+    let command: Command = decode_any(&kept[0].payload).unwrap();
+    assert_eq!(command.by, Actor::User("ada".to_owned()));
+}
+
+#[tokio::test]
+async fn waiting_ends_with_the_run() {
+    let world = scheduled().await;
+    world.body("POST", RUNS, &trigger_of("r1")).await;
+    let wait = "/api/v2/dagbok/runs/chain/r1/wait";
+    let early = world.ok(&format!("{wait}?timeout=0.05")).await;
+    assert_eq!((early["finished"].as_bool(), early["dag_run"]["state"].as_str()), (Some(false), Some("running")));
+    let waits = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move { world.ok(&format!("{wait}?timeout=20")).await })
+    };
+    let lines = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            support::lines_of(world.get_with(&format!("{RUNS}/r1/wait?interval=20"), &[]).await).await
+        })
+    };
+    tokio::task::yield_now().await;
+    world.body("POST", "/api/v2/dagbok/runs/chain/r1/cancel", &json!({})).await;
+    assert_eq!(waits.await.unwrap()["finished"], true);
+    assert_eq!(lines.await.unwrap().last().unwrap()["state"], "failed");
+    assert_eq!(world.get("/api/v2/dagbok/runs/chain/nope/wait").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(world.get(&format!("{wait}?timeout=-1")).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+}

@@ -1,0 +1,167 @@
+//! Records at random: plausible ones, and ones that the rules would never make.
+use dagbok_events::{
+    Actor, DagDisappeared, DagPaused, DagUnpaused, ExecutorJoined, ExecutorLeft, Fact, ForeignReport, LeftWhy, LostWhy,
+    MapIndex, Micros, MissedWhy, PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut,
+    RunCancelled, RunExpected, RunFailed, RunMissed, RunStarted, RunSucceeded, RunTimedOut, Scope, TaskQueued,
+    TryCancelled, TryLost, TryReturned, TrySkipped, TryStarted, Usage,
+};
+
+use super::story::{FIRST, Story, dag, digest, executor, key, nth, spec, task};
+
+/// A small generator: the same seed gives the same story for ever.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % n
+    }
+
+    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[usize::try_from(self.below(of.len() as u64)).unwrap()]
+    }
+}
+
+const DAGS: [&str; 2] = ["chain", "fan"];
+const RUNS: [&str; 4] = ["one", "two", "three", "four"];
+const TASKS: [&str; 4] = ["a", "b", "c", "ghost"];
+const EXECUTORS: [&str; 2] = ["exec-1", "exec-2"];
+
+fn fact(dice: &mut Dice) -> Fact {
+    let id = dice.one(&TASKS);
+    let number = u16::try_from(dice.below(3)).unwrap() + 1;
+    let (task_id, map_index, try_number) =
+        (task(id), MapIndex(i32::try_from(dice.below(2)).unwrap() - 1), nth(number));
+    let on = executor(dice.one(&EXECUTORS));
+    let retry_at = (dice.below(2) == 0).then_some(FIRST);
+    let pool = PoolName::new(dice.one(&["default_pool", "gpu"])).unwrap();
+    match dice.below(27) {
+        0..=3 => Fact::TaskQueued(TaskQueued {
+            task_id,
+            map_index,
+            try_number,
+            pool,
+            pool_slots: 1 + u32::from(number),
+            queue: QueueName::new("default").unwrap(),
+        }),
+        4..=6 => Fact::TryStarted(Box::new(TryStarted {
+            task_id,
+            map_index,
+            try_number,
+            executor: on,
+            hostname: "box".to_owned(),
+            pid: 7,
+            started_at: FIRST,
+            inputs: [].into(),
+        })),
+        7..=8 => Story::success(id, number, None),
+        9..=10 => Story::failure(id, number, retry_at),
+        11 => Fact::TrySkipped(Box::new(TrySkipped {
+            task_id,
+            map_index,
+            try_number,
+            ended_at: FIRST,
+            message: "not today".to_owned(),
+            usage: Usage::default(),
+            log: None,
+        })),
+        12 => {
+            let why = LostWhy::ExecutorGone;
+            Fact::TryLost(TryLost { task_id, map_index, try_number, executor: Some(on), why, retry_at })
+        }
+        13 => Fact::TryCancelled(TryCancelled { task_id, map_index, try_number, executor: None }),
+        14 => Fact::TryReturned(TryReturned { task_id, map_index, try_number, executor: on }),
+        15 => Story::ruled_out(id, RuledOut::UpstreamFailed),
+        16 => Story::pushed(id, number, "return_value", Some("1")),
+        17 => Story::pushed(id, number, "return_value", None),
+        18 => Fact::ReportRefused(Box::new(ReportRefused {
+            task_id,
+            map_index,
+            try_number,
+            report: ForeignReport::Succeeded,
+            executor: on,
+            why: RefusedWhy::NotInFlight,
+            log: None,
+        })),
+        19 => Story::creation(None),
+        20 => Fact::RunStarted(RunStarted {}),
+        21 => Fact::RunSucceeded(RunSucceeded {}),
+        22 => Fact::RunFailed(RunFailed { failed: vec![task_id] }),
+        23 => Fact::RunTimedOut(RunTimedOut {}),
+        24 => Fact::RunCancelled(RunCancelled {}),
+        25 => Fact::PoolSet(PoolSet { pool, slots: 4 }),
+        _ => Story::pushed(id, number, "other", Some(r#"{"x": 1}"#)),
+    }
+}
+
+fn about_dag(dice: &mut Dice, dag_id: &str) -> Fact {
+    match dice.below(6) {
+        0 => Fact::DagPaused(DagPaused {}),
+        1 => Fact::DagUnpaused(DagUnpaused {}),
+        2 => Fact::DagDisappeared(DagDisappeared { file: format!("{dag_id}.py"), file_gone: true }),
+        3 => Fact::RunMissed(RunMissed { first: FIRST, last: FIRST, count: 1, why: MissedWhy::Paused }),
+        4 => Fact::RunExpected(RunExpected {
+            logical_date: (dice.below(2) == 0).then_some(FIRST),
+            data_interval: None,
+            due: Some(FIRST),
+            grace: Micros::from_secs(1),
+            owner: String::new(),
+        }),
+        _ => {
+            let version = u32::try_from(dice.below(3)).unwrap() + 1;
+            Fact::DagRegistered(Box::new(dagbok_events::DagRegistered {
+                version,
+                spec_digest: digest(dag_id),
+                bundle: digest("bundle"),
+                spec: spec(dag_id, &TASKS[..3]),
+                paused: (dice.below(2) == 0).then_some(true),
+            }))
+        }
+    }
+}
+
+fn about_executor(dice: &mut Dice) -> Fact {
+    if dice.below(2) == 0 {
+        return Fact::ExecutorLeft(ExecutorLeft { why: LeftWhy::Gone });
+    }
+    Fact::ExecutorJoined(Box::new(ExecutorJoined {
+        hostname: "box".to_owned(),
+        slots: 2,
+        queues: vec![],
+        version: "0".to_owned(),
+        python: String::new(),
+    }))
+}
+
+/// `count` records from `seed`.
+pub(crate) fn records(seed: u64, count: usize) -> Vec<Record> {
+    let mut dice = Dice::new(seed);
+    let mut at = FIRST;
+    (0..count)
+        .map(|_| {
+            at = at.plus(Micros(1_000 + i64::try_from(dice.below(1_000)).unwrap()));
+            let dag_id = dice.one(&DAGS);
+            let (scope, facts) = match dice.below(20) {
+                0 => (Scope::Dag(dag(dag_id)), vec![about_dag(&mut dice, dag_id)]),
+                1 => (Scope::Executor(executor(dice.one(&EXECUTORS))), vec![about_executor(&mut dice)]),
+                2 => (Scope::Namespace, vec![fact(&mut dice)]),
+                _ => {
+                    let facts = (0..=dice.below(3)).map(|_| fact(&mut dice)).collect();
+                    (Scope::Run(key(dag_id, dice.one(&RUNS))), facts)
+                }
+            };
+            let by = match dice.below(3) {
+                0 => Actor::User("ada".to_owned()),
+                1 => Actor::Schedule,
+                _ => Actor::Scheduler,
+            };
+            Record { at, scope, by, reason: Some("because".to_owned()), cause: None, trace: None, facts }
+        })
+        .collect()
+}
