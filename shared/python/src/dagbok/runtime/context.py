@@ -1,4 +1,9 @@
-"""The context: what a task's function gets as keywords and a template can name, in both eras."""
+"""The context: what a task's function gets as keywords and a template can name, in both eras.
+
+Absent, because the supervisor can't be asked for them yet: the `prev_…_success` dates, the events of
+assets, and 3.3's `task_state_store` and `partition_date`. Airflow's own keys, recorded, are in
+`tests/oracle`.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +41,7 @@ def make_context(task: BaseOperator, ti: TaskInstance, run: DagRun) -> Context:
         "dag": task.dag,
         "dag_run": run,
         "inlets": task.inlets,
+        "map_index_template": None,
         "outlets": task.outlets,
         "macros": macros,
         "params": _params(task, run),
@@ -44,8 +50,6 @@ def make_context(task: BaseOperator, ti: TaskInstance, run: DagRun) -> Context:
         "task_instance": ti,
         "ti": ti,
         "task_instance_key_str": f"{task.dag_id}__{task.task_id}__{_date_key(run)}",
-        "task_reschedule_count": ti.task_reschedule_count,
-        "test_mode": False,
         "var": _Variables,
         "conn": ConnectionAccessor(),
     }
@@ -56,7 +60,10 @@ def make_context(task: BaseOperator, ti: TaskInstance, run: DagRun) -> Context:
         context["data_interval_end"] = run.data_interval_end
     if task.dag.era == 2:
         context.update(_older_names(task, run))
-    context.update(task.dag.user_defined_macros or {})
+    else:
+        context["partition_key"] = run.partition_key
+        context["task_reschedule_count"] = ti.task_reschedule_count
+        context["triggering_asset_events"] = {}
     return context
 
 
@@ -92,7 +99,12 @@ def _dated(date: DateTime) -> Context:
 
 def _older_names(task: BaseOperator, run: DagRun) -> Context:
     """Names that Airflow 3 dropped and files of the older era expect."""
-    names: Context = {"conf": conf}
+    names: Context = {
+        "conf": conf,
+        "expanded_ti_count": None,
+        "test_mode": False,
+        "triggering_dataset_events": {},
+    }
     date = run.logical_date
     if date is None:
         return names
@@ -122,30 +134,35 @@ def _previous(task: BaseOperator, run: DagRun) -> DateTime | None:
     """Return the previous run's date, where it follows from the schedule alone; else the names are absent."""
     if run.external_trigger:
         return run.logical_date
-    timetable, start, end = task.dag.timetable, run.data_interval_start, run.data_interval_end
-    if start is None or end is None:
+    date, timetable = run.logical_date, task.dag.timetable
+    if date is None:
         return None
     if isinstance(timetable, DeltaDataIntervalTimetable):
-        return start.subtract(months=timetable.months) - timetable.every
-    if _is_even(getattr(timetable, "expression", "")):
-        zone = task.dag.timezone
-        wall = start.astimezone(zone).replace(tzinfo=None) - (
-            end.astimezone(zone).replace(tzinfo=None) - start.astimezone(zone).replace(tzinfo=None)
-        )
-        return type(start).instance(wall.replace(tzinfo=zone).astimezone(dt.UTC))
-    return None
+        return date.subtract(months=timetable.months) - timetable.every
+    period = _even_period(getattr(timetable, "expression", ""))
+    if period is None:
+        return None
+    if period < _DAY:
+        return date - period
+    # The same time on the clock of the schedule's zone, whatever its offset was then.
+    zone = task.dag.timezone
+    wall = date.astimezone(zone).replace(tzinfo=None) - period
+    return type(date).instance(wall.replace(tzinfo=zone).astimezone(dt.UTC))
 
 
-def _is_even(expression: str) -> bool:
-    """Whether a cron expression comes every hour, day or week at the same time."""
+def _even_period(expression: str) -> dt.timedelta | None:
+    """Return the period of a cron expression that comes every hour, day or week at the same time."""
     fields = expression.split()
     if len(fields) != 5 or not fields[0].isdigit():
-        return False
-    minute_of = fields[1:]
-    every_hour = minute_of == ["*", "*", "*", "*"]
-    every_day = minute_of[0].isdigit() and minute_of[1:] == ["*", "*", "*"]
-    every_week = minute_of[0].isdigit() and minute_of[1:3] == ["*", "*"] and minute_of[3].isdigit()
-    return every_hour or every_day or every_week
+        return None
+    hour, *days = fields[1:]
+    if [hour, *days] == ["*"] * 4:
+        return dt.timedelta(hours=1)
+    if not hour.isdigit() or days[:2] != ["*", "*"]:
+        return None
+    if days[2] == "*":
+        return _DAY
+    return dt.timedelta(days=7) if days[2].isdigit() else None
 
 
 def environment(context: Mapping[str, Any]) -> dict[str, str]:

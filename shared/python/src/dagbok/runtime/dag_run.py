@@ -25,6 +25,7 @@ class DagRun:
     start_date: DateTime | None
     end_date: DateTime | None
     conf: dict[str, Any]
+    partition_key: str | None = None
 
     def __init__(self, details: Mapping[str, Any]) -> None:
         self.__dict__.update(details)
