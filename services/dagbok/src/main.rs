@@ -1,2 +1,62 @@
-//! The `dagbok` binary.
-fn main() {}
+//! `dagbok`: every service and the command line, in one binary.
+//!
+//! This crate alone names concrete logs (in [`wire`]); everything else stands on ports. It holds no
+//! rules: commands ask the API, services are run with what the configuration says.
+mod api;
+mod cli;
+mod codes;
+mod commands;
+mod context;
+mod doctor;
+mod exit;
+mod failure;
+mod live;
+mod output;
+mod python;
+mod services;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::{Parser as _, error::ErrorKind};
+
+use crate::{cli::Cli, codes::Code, exit::Exit, failure::Failure, output::Out};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    // One cryptography everywhere; reqwest and the exporters have none of their own.
+    let installed = rustls::crypto::ring::default_provider().install_default();
+    installed.expect("nothing ran before this line");
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let out = Out::new(cli.global.json);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(commands::run(cli));
+            // What still blocks, such as a name that is being looked up, must not keep the process.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(Failure::from_error(Code::ServiceFailed, &error)),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            out.failure(&failure);
+            failure.exit().into()
+        }
+    }
+}
+
+/// Help and version go to stdout and are no error; anything else is bad usage, said by clap.
+fn usage(error: &clap::Error) -> ExitCode {
+    let wanted = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    // Nobody is left to tell where the terminal is gone.
+    let _ = error.print();
+    if wanted { Exit::Ok.into() } else { Exit::Usage.into() }
+}

@@ -1,26 +1,24 @@
 //! Reads one file and no more: for `dags show FILE` and `dags test FILE`.
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
-use dagbok_events::Actor;
+use dagbok_events::{Actor, DagSpec, Digest};
 use dagbok_inbox::{Ask, AskError, Inbox};
 use dagbok_protocol::{Answer, CommandBody, DagFile};
 use dagbok_runlog::{PortError, Ports};
 use dagbok_runtime::Clock;
+use futures::{StreamExt as _, stream};
 use thiserror::Error;
 
 use crate::{
-    ParsedFile, ProcessorSettings, Python,
-    bundle::{BundleError, pack},
-    parser::parse,
-    service::blocking,
-    snapshot::Snapshot,
+    ParsedFile, ProcessorSettings, Python, answer::spec_digest, bundle::pack, candidate::Kind,
+    parser::parse, service::blocking, snapshot::Snapshot,
 };
 
 /// Why a file could not be read and told of.
 #[derive(Debug, Error)]
 pub enum OnceError {
-    /// The folder can't be read, or is too large.
-    #[error("the DAG folder `{folder}` can't be published: {why}")]
+    /// The folder can't be read, or is too large to publish.
+    #[error("the DAG folder `{folder}` can't be used: {why}")]
     Folder {
         /// Which.
         folder: String,
@@ -41,33 +39,67 @@ pub async fn parse_once(
     python: &Python,
     folder: &Path,
     file: &str,
-    within: std::time::Duration,
+    within: Duration,
 ) -> ParsedFile {
     parse(python, folder, file, within).await.parsed
 }
 
-/// Parses `file`, publishes its folder, and tells the scheduler; returns what was read, and the answer
-/// where there was anything to tell.
+/// Finds the file of `folder` that defines `dag_id`, parsing one file after another until it is found;
+/// those that mention the id come first. `None` where none does.
+pub async fn find_once(
+    settings: &ProcessorSettings,
+    dag_id: &str,
+    clock: &Clock,
+) -> Result<Option<ParsedFile>, OnceError> {
+    let snapshot = take(settings, clock).await?;
+    let (folder, id) = (settings.folder.clone(), dag_id.to_owned());
+    let files = blocking(move || {
+        let dag_files = snapshot.files.iter().filter(|(_, facts)| facts.kind == Kind::DagFile);
+        let mut files: Vec<(bool, String)> = dag_files
+            .map(|(name, _)| {
+                let text = std::fs::read(folder.join(name)).unwrap_or_default();
+                let mentions = text.windows(id.len().max(1)).any(|at| at == id.as_bytes());
+                (!mentions, name.clone())
+            })
+            .collect();
+        files.sort();
+        files
+    });
+    let parses = files.await.into_iter().map(|(_, file)| async move {
+        parse_once(&settings.python, &settings.folder, &file, settings.parse_timeout).await
+    });
+    let mut parses = stream::iter(parses).buffered(settings.parsers.max(1));
+    while let Some(parsed) = parses.next().await {
+        if parsed.dags.iter().any(|dag| dag.spec.dag_id.as_str() == dag_id) {
+            return Ok(Some(parsed));
+        }
+    }
+    Ok(None)
+}
+
+/// Parses `file`, publishes its folder, and tells the scheduler what `adjust` makes of each DAG;
+/// returns what was read, and the answer where there was anything to tell.
 pub async fn read_once(
     ports: &Ports,
     settings: &ProcessorSettings,
     file: &str,
     clock: &Clock,
+    adjust: impl Fn(&mut DagSpec),
 ) -> Result<(ParsedFile, Option<Answer>), OnceError> {
-    let trouble =
-        |why: String| OnceError::Folder { folder: settings.folder.display().to_string(), why };
-    let parsed = parse_once(&settings.python, &settings.folder, file, settings.parse_timeout).await;
+    let mut parsed =
+        parse_once(&settings.python, &settings.folder, file, settings.parse_timeout).await;
     if parsed.dags.is_empty() {
         return Ok((parsed, None));
     }
-    let (folder, syntax, now) = (settings.folder.clone(), settings.ignore_syntax, clock.now());
-    let packed = blocking(move || {
-        let snapshot = Snapshot::take(&folder, syntax, &Snapshot::default(), now)
-            .map_err(|error| error.to_string())?;
-        pack(&snapshot).map_err(|error: BundleError| error.to_string())
-    });
-    let digest = ports.blobs.put(packed.await.map_err(trouble)?.into()).await?;
-    let bundle = dagbok_events::Digest::new(digest).map_err(|error| trouble(error.to_string()))?;
+    for dag in &mut parsed.dags {
+        adjust(&mut dag.spec);
+        dag.spec_digest = spec_digest(&dag.spec);
+    }
+    let snapshot = take(settings, clock).await?;
+    let packed = blocking(move || pack(&snapshot)).await;
+    let packed = packed.map_err(|error| trouble(settings, &error))?;
+    let digest = ports.blobs.put(packed.into()).await?;
+    let bundle = Digest::new(digest).map_err(|error| trouble(settings, &error))?;
     let read = DagFile {
         file: parsed.file.clone(),
         bundle,
@@ -77,6 +109,17 @@ pub async fn read_once(
     };
     let inbox = Inbox::open(ports, clock.clone()).await?;
     let ask = Ask::new(Actor::Processor, CommandBody::DagFileRead(Box::new(read)));
-    let answer = inbox.ask(ask, settings.parse_timeout).await?;
+    let answer = inbox.ask(ask, settings.answer_within).await?;
     Ok((parsed, Some(answer)))
+}
+
+/// The folder as it is.
+async fn take(settings: &ProcessorSettings, clock: &Clock) -> Result<Snapshot, OnceError> {
+    let (folder, syntax, now) = (settings.folder.clone(), settings.ignore_syntax, clock.now());
+    let taken = blocking(move || Snapshot::take(&folder, syntax, &Snapshot::default(), now)).await;
+    taken.map_err(|error| trouble(settings, &error))
+}
+
+fn trouble(settings: &ProcessorSettings, why: &dyn std::fmt::Display) -> OnceError {
+    OnceError::Folder { folder: settings.folder.display().to_string(), why: why.to_string() }
 }

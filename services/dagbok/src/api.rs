@@ -1,0 +1,224 @@
+//! The API as commands ask it: of a running installation, or of a stopped one's log by an API that is
+//! started in this process and serves nobody else.
+mod lines;
+mod local;
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header::ACCEPT};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use url::Url;
+
+pub(crate) use lines::Lines;
+
+use crate::{codes::Code, context::Context, failure::Failure};
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long an answer may take that is no stream: the API's own limit and some.
+const ANSWER: Duration = Duration::from_secs(90);
+
+/// An API to ask.
+#[derive(Debug)]
+pub(crate) struct Api {
+    base: Url,
+    http: reqwest::Client,
+    /// Whether it is of this process, so that it can only be read.
+    local: Option<local::Local>,
+}
+
+impl Api {
+    /// The API that the command line names.
+    pub(crate) async fn of(context: &Context) -> Result<Self, Failure> {
+        match context.home_to_read() {
+            Some(home) => {
+                let local = local::Local::start(&home).await?;
+                Self::new(&local.url(), Some(local))
+            }
+            None => Self::new(context.api(), None),
+        }
+    }
+
+    fn new(base: &str, local: Option<local::Local>) -> Result<Self, Failure> {
+        let no_url = |why: &dyn std::fmt::Display| {
+            Failure::new(Code::Usage, format!("`{base}` is no address of an API: {why}"))
+                .next("write it as `http://127.0.0.1:8793`")
+        };
+        let url = Url::parse(base).map_err(|error| no_url(&error))?;
+        if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
+            return Err(no_url(&"it must begin with http:// or https://"));
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .user_agent(concat!("dagbok/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| Failure::from_error(Code::Bug, &error))?;
+        Ok(Self { base: url, http, local })
+    }
+
+    /// A request to `path`, whose parts may have any characters.
+    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .expect("checked to be a base")
+            .pop_if_empty()
+            .extend(["api", "v2"])
+            .extend(path);
+        self.http.request(method, url)
+    }
+
+    /// Asks for a document.
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<T, Failure> {
+        let request = self.request(Method::GET, path).query(query).timeout(ANSWER);
+        self.answer(request).await?.1
+    }
+
+    /// Sends a document and takes the answer, with whether it is only accepted yet (202).
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<Sent<T>, Failure> {
+        if self.local.is_some() {
+            return Err(Failure::new(
+                Code::Refused,
+                "a stopped installation's log can only be read",
+            )
+            .next("start it with `dagbok standalone`, and name its API with --api"));
+        }
+        let request = self.request(method, path).json(body).timeout(ANSWER);
+        let (status, answer) = self.answer::<Value>(request).await?;
+        let answer = answer?;
+        if status == StatusCode::ACCEPTED {
+            return Ok(Sent::Accepted(answer.get("detail").cloned().unwrap_or(answer)));
+        }
+        serde_json::from_value(answer).map(Sent::Done).map_err(|error| unreadable(&error))
+    }
+
+    /// Asks for lines of JSON.
+    pub(crate) async fn lines(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<Lines, Failure> {
+        let request =
+            self.request(Method::GET, path).query(query).header(ACCEPT, "application/x-ndjson");
+        Ok(Lines::new(self.respond(request).await?))
+    }
+
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(StatusCode, Result<T, Failure>), Failure> {
+        let response = self.respond(request).await?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| self.lost(&error))?;
+        Ok((status, serde_json::from_slice(&body).map_err(|error| unreadable(&error))))
+    }
+
+    async fn respond(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.send().await.map_err(|error| self.lost(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.bytes().await.unwrap_or_default();
+        Err(self.refusal(status, &body))
+    }
+
+    fn lost(&self, error: &reqwest::Error) -> Failure {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        let why = if error.is_timeout() {
+            "it did not answer in time".to_owned()
+        } else {
+            cause.to_string()
+        };
+        Failure::new(Code::ApiUnreachable, format!("no API answers at {}: {why}", self.shown()))
+            .next("start one with `dagbok standalone --dags DIR`, or name another with --api or DAGBOK_API")
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> Failure {
+        let detail = serde_json::from_slice::<Value>(body).ok();
+        let Some(detail) = detail.as_ref().and_then(|body| body.get("detail")) else {
+            let what = format!("{} answered {status}, and not as Dagbok does", self.shown());
+            return Failure::new(Code::ApiFailed, what).next("check the address");
+        };
+        let code = match status {
+            StatusCode::NOT_FOUND => Code::NotFound,
+            StatusCode::GATEWAY_TIMEOUT => Code::SchedulerSilent,
+            status if status.is_server_error() => Code::ApiFailed,
+            _ => Code::Refused,
+        };
+        Failure::new(code, detail_text(detail))
+    }
+
+    /// The address, for people: without a password.
+    fn shown(&self) -> String {
+        let mut shown = self.base.clone();
+        // Only an address without a host refuses, and that can't have a password.
+        let _ = shown.set_username("").and_then(|()| shown.set_password(None));
+        shown.to_string()
+    }
+}
+
+/// What became of something that was sent.
+#[derive(Debug)]
+pub(crate) enum Sent<T> {
+    /// Done, and here it is.
+    Done(T),
+    /// Done, and not to be seen yet: `dag_run_id`, `seq`, `message`.
+    Accepted(Value),
+}
+
+fn unreadable(error: &serde_json::Error) -> Failure {
+    Failure::new(Code::ApiFailed, format!("the API's answer can't be read: {error}"))
+        .next("check that it is of this version with `dagbok version`")
+}
+
+/// A `detail` as people read it: a text, an object with a message, or a list of what is wrong.
+fn detail_text(detail: &Value) -> String {
+    match detail {
+        Value::String(text) => text.clone(),
+        Value::Array(problems) => {
+            let one = |problem: &Value| {
+                let place = problem.get("loc").and_then(Value::as_array).into_iter().flatten();
+                let place: Vec<_> = place.filter_map(Value::as_str).collect();
+                let what = problem.get("msg").and_then(Value::as_str).unwrap_or("is wrong");
+                format!("{} {what}", place.join("."))
+            };
+            problems.iter().map(one).collect::<Vec<_>>().join("; ")
+        }
+        other => match other.get("message").or_else(|| other.get("reason")).and_then(Value::as_str)
+        {
+            Some(text) => text.to_owned(),
+            None => other.to_string(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn details_are_read_in_all_their_shapes() {
+        assert_eq!(detail_text(&json!("no DAG")), "no DAG");
+        assert_eq!(
+            detail_text(&json!({"reason": "taken", "message": "the id is taken"})),
+            "the id is taken"
+        );
+        let list = json!([{"loc": ["body", "conf"], "msg": "must be an object"}]);
+        assert_eq!(detail_text(&list), "body.conf must be an object");
+    }
+}

@@ -1,0 +1,84 @@
+//! The command line, as types. What each command does is in [`crate::commands`].
+mod dags;
+mod runs;
+mod services;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub(crate) use dags::{DagsCommand, List as DagsList, Show, Test, Trigger};
+pub(crate) use runs::{
+    Cancel, Events, List as RunsList, Logs, Run, RunsCommand, TasksCommand, Wait,
+};
+pub(crate) use services::{
+    Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,
+};
+
+use crate::exit::Exit;
+
+/// Where an API is looked for when nobody says.
+pub(crate) const DEFAULT_API: &str = "http://127.0.0.1:8793";
+
+/// An event-sourced orchestrator for Airflow DAG files.
+#[derive(Debug, Parser)]
+#[command(name = "dagbok", version, propagate_version = true, after_help = Exit::help(), max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// The API of a running installation [default: http://127.0.0.1:8793]
+    #[arg(long, env = "DAGBOK_API", value_name = "URL", global = true)]
+    pub(crate) api: Option<String>,
+    /// The installation's folder; with commands that only read, its log is read without a service
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) home: Option<PathBuf>,
+    /// The configuration [default: dagbok.toml in the installation's folder, if it is there]
+    #[arg(long, env = "DAGBOK_CONFIG", value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
+    /// JSON on standard output: one document, or one a line for streams
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// The Python interpreter [default: the one beside this binary, or on the PATH]
+    #[arg(long, env = "DAGBOK_PYTHON", value_name = "FILE", global = true)]
+    pub(crate) python: Option<PathBuf>,
+    /// A folder with the `dagbok` package, where the interpreter does not have it
+    #[arg(long, env = "DAGBOK_PYTHONPATH", value_name = "DIR", global = true)]
+    pub(crate) python_path: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run all services in one process, on a log of its own
+    Standalone(Standalone),
+    /// Run the scheduler, on NATS
+    Scheduler(SchedulerArgs),
+    /// Run an executor, on NATS
+    Executor(ExecutorArgs),
+    /// Run the processor of DAG files, on NATS
+    Processor(ProcessorArgs),
+    /// Run the API, on NATS
+    Ui(UiArgs),
+    /// DAGs: list, show, test, trigger, pause
+    #[command(subcommand)]
+    Dags(DagsCommand),
+    /// Runs: list, show, wait, cancel
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Tasks: their logs
+    #[command(subcommand)]
+    Tasks(TasksCommand),
+    /// The log itself, record by record
+    Events(Events),
+    /// Check what the services need, and say what to do
+    Doctor(Doctor),
+    /// This build, and the API's
+    Version,
+}

@@ -1,0 +1,134 @@
+//! Arguments of `dagbok dags`.
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use dagbok_events::Timestamp;
+
+/// `dagbok dags …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DagsCommand {
+    /// List the DAGs
+    List(List),
+    /// Show one DAG and its tasks, of a file or of an installation
+    Show(Show),
+    /// Run a DAG once, here, on a log that is thrown away
+    Test(Test),
+    /// Make no new runs of a DAG
+    Pause(Pause),
+    /// Make runs of a DAG again
+    Unpause(Pause),
+    /// List the files that can't be read
+    Errors,
+    /// Make a run of a DAG
+    Trigger(Trigger),
+}
+
+/// `dagbok dags list`.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Also DAGs that are gone from their files
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
+    /// Leave out this many
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) offset: usize,
+}
+
+/// `dagbok dags pause` and `unpause`.
+#[derive(Debug, Args)]
+pub(crate) struct Pause {
+    /// Which DAG
+    pub(crate) dag_id: String,
+}
+
+/// `dagbok dags show`.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// A DAG file, or the id of a DAG in a running installation
+    #[arg(value_name = "FILE|DAG_ID")]
+    pub(crate) what: String,
+    /// The folder that the file's imports are looked for in [default: the file's own]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dags: Option<PathBuf>,
+    /// Which DAG of a file that has several
+    #[arg(long, value_name = "DAG_ID")]
+    pub(crate) dag: Option<String>,
+}
+
+/// `dagbok dags test`.
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// A DAG file, or the id of a DAG in the folder that --dags names
+    #[arg(value_name = "FILE|DAG_ID")]
+    pub(crate) what: String,
+    /// The folder that the DAG and its imports are looked for in [default: the file's own]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dags: Option<PathBuf>,
+    /// Which DAG of a file that has several
+    #[arg(long, value_name = "DAG_ID")]
+    pub(crate) dag: Option<String>,
+    /// What the run stands for: `2026-01-31`, or RFC 3339
+    #[arg(long, value_name = "DATE", value_parser = logical_date)]
+    pub(crate) logical_date: Option<Timestamp>,
+    /// A JSON object that tasks find as `dag_run.conf`
+    #[arg(long, value_name = "JSON")]
+    pub(crate) conf: Option<String>,
+    /// Keep the log in this folder, flushed to the disk as in production
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+    /// Tries at once [default: twice the cores, at least 4]
+    #[arg(long, value_name = "N")]
+    pub(crate) slots: Option<u32>,
+}
+
+/// `dagbok dags trigger`.
+#[derive(Debug, Args)]
+pub(crate) struct Trigger {
+    /// Of which DAG
+    pub(crate) dag_id: String,
+    /// The run's id [default: made from the date]
+    #[arg(long, value_name = "ID")]
+    pub(crate) run_id: Option<String>,
+    /// What the run stands for: `2026-01-31`, or RFC 3339
+    #[arg(long, value_name = "DATE", value_parser = logical_date)]
+    pub(crate) logical_date: Option<Timestamp>,
+    /// A JSON object that tasks find as `dag_run.conf`
+    #[arg(long, value_name = "JSON")]
+    pub(crate) conf: Option<String>,
+    /// A note for people
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
+}
+
+/// An instant as people write it; a date alone is its midnight in UTC.
+pub(crate) fn logical_date(text: &str) -> Result<Timestamp, String> {
+    let midnight =
+        |date: jiff::civil::Date| date.to_zoned(jiff::tz::TimeZone::UTC).map(|at| at.timestamp());
+    let only_date = text.len() <= "2026-01-31".len();
+    let at = if only_date {
+        text.parse::<jiff::civil::Date>().and_then(midnight)
+    } else {
+        text.parse::<jiff::Timestamp>()
+    };
+    at.map(Timestamp::from)
+        .map_err(|_| format!("`{text}` is no date; write `2026-01-31` or `2026-01-31T02:00:00Z`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_read_as_people_write_them() {
+        let at = |text| logical_date(text).map(|at| at.to_string());
+        assert_eq!(at("2026-01-31"), Ok("2026-01-31T00:00:00Z".into()));
+        assert_eq!(at("2026-01-31T02:30:00+02:00"), Ok("2026-01-31T00:30:00Z".into()));
+        assert_eq!(at("2026-01-31T02:30:00Z"), Ok("2026-01-31T02:30:00Z".into()));
+        for bad in ["", "yesterday", "2026-13-01", "2026-01-31T02:30:00", "31.1.2026"] {
+            assert!(at(bad).unwrap_err().contains("is no date"), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Arguments of `dagbok runs`, `tasks` and `events`.
+use clap::{Args, Subcommand};
+use dagbok_config::Period;
+
+/// `dagbok runs …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// List runs, the newest first
+    List(List),
+    /// Show one run and its tasks
+    Show(Run),
+    /// Wait until a run is over, and end as it did
+    Wait(Wait),
+    /// End a run
+    Cancel(Cancel),
+}
+
+/// A run.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Of which DAG
+    pub(crate) dag_id: String,
+    /// Which run
+    pub(crate) run_id: String,
+}
+
+/// `dagbok runs list`.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Of which DAG [default: of all]
+    pub(crate) dag_id: Option<String>,
+    /// Only runs in this state: queued, running, success, failed
+    #[arg(long, value_name = "STATE")]
+    pub(crate) state: Option<String>,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 25)]
+    pub(crate) limit: usize,
+    /// Leave out this many
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) offset: usize,
+}
+
+/// `dagbok runs wait`.
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// Give up after this long: `30s`, `5m`, or a number of seconds [default: never]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<Period>,
+}
+
+/// `dagbok runs cancel`.
+#[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// Why; it is kept in the log
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// `dagbok tasks …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TasksCommand {
+    /// Print what a task wrote
+    Logs(Logs),
+}
+
+/// `dagbok tasks logs`.
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// Which task
+    pub(crate) task_id: String,
+    /// Which try [default: the last]
+    #[arg(long = "try", value_name = "N")]
+    pub(crate) try_number: Option<u16>,
+    /// Which copy of a mapped task
+    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    pub(crate) map_index: i32,
+    /// Go on until the try is over
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+/// `dagbok events`.
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// Only what is about this DAG
+    #[arg(long, value_name = "DAG_ID")]
+    pub(crate) dag: Option<String>,
+    /// Only what is about this run
+    #[arg(long, value_name = "RUN_ID", requires = "dag")]
+    pub(crate) run: Option<String>,
+    /// Go on with what comes
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// Begin with this sequence
+    #[arg(long, value_name = "SEQ", default_value_t = 1)]
+    pub(crate) from: u64,
+}

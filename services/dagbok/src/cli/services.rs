@@ -1,0 +1,106 @@
+//! Arguments of the services.
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+
+/// All services in one process.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Standalone {
+    /// The DAG folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dags: Option<PathBuf>,
+    /// Where the API listens [default: 127.0.0.1:8793]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Tries at once [default: twice the cores, at least 4]
+    #[arg(long, value_name = "N")]
+    pub(crate) slots: Option<u32>,
+}
+
+/// Where services that run apart meet.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct NatsArgs {
+    /// NATS servers of one cluster, separated by commas [default: nats://127.0.0.1:4222]
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    pub(crate) nats: Vec<String>,
+    /// The namespace [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+    /// A NATS `.creds` file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nats_creds: Option<PathBuf>,
+    /// The NATS user; the password comes from DAGBOK__NATS__PASSWORD
+    #[arg(long, value_name = "NAME")]
+    pub(crate) nats_user: Option<String>,
+    /// Who vouches for the NATS server, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nats_ca: Option<PathBuf>,
+    /// This client's certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "nats_key")]
+    pub(crate) nats_cert: Option<PathBuf>,
+    /// This client's key, in PEM
+    #[arg(long, value_name = "FILE", requires = "nats_cert")]
+    pub(crate) nats_key: Option<PathBuf>,
+    /// Copies of every stream that has to be made: 1, 3 or 5 [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) replicas: Option<usize>,
+    /// Where /metrics and /health are served [default: nowhere]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics_listen: Option<SocketAddr>,
+}
+
+/// The scheduler.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SchedulerArgs {
+    #[command(flatten)]
+    pub(crate) nats: NatsArgs,
+}
+
+/// An executor.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExecutorArgs {
+    #[command(flatten)]
+    pub(crate) nats: NatsArgs,
+    /// Tries at once [default: twice the cores, at least 4]
+    #[arg(long, value_name = "N")]
+    pub(crate) slots: Option<u32>,
+    /// Queues to pull from, separated by commas [default: default]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) queues: Vec<String>,
+    /// How long work may go unrenewed before it is taken for lost [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) lease: Option<dagbok_config::Period>,
+    /// Run no user code, and report success at once: for measuring what the rest can carry
+    #[arg(long, hide = true)]
+    pub(crate) null: bool,
+}
+
+/// The processor.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ProcessorArgs {
+    #[command(flatten)]
+    pub(crate) nats: NatsArgs,
+    /// The DAG folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dags: Option<PathBuf>,
+}
+
+/// The API.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct UiArgs {
+    #[command(flatten)]
+    pub(crate) nats: NatsArgs,
+    /// Where the API listens [default: 127.0.0.1:8793]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+/// What to check.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) nats: NatsArgs,
+    /// The DAG folder, to be checked too
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dags: Option<PathBuf>,
+}

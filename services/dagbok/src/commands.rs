@@ -1,0 +1,56 @@
+//! What each command does; one module each.
+mod dags;
+mod events;
+mod runs;
+mod service;
+mod standalone;
+mod tasks;
+mod version;
+
+use crate::{
+    cli::{Cli, Command, DagsCommand, RunsCommand, TasksCommand},
+    context::{Context, Flags},
+    doctor,
+    failure::Outcome,
+    output::Out,
+};
+
+/// Does what the command line says.
+pub(crate) async fn run(cli: Cli) -> Outcome {
+    let Cli { global, command } = cli;
+    let plain = || Context::new(&global, Flags::new());
+    match command {
+        Command::Standalone(args) => standalone::run(&global, &args).await,
+        Command::Scheduler(args) => service::scheduler(&global, &args).await,
+        Command::Executor(args) => service::executor(&global, &args).await,
+        Command::Processor(args) => service::processor(&global, &args).await,
+        Command::Ui(args) => service::ui(&global, &args).await,
+        Command::Dags(DagsCommand::List(args)) => dags::list(&plain()?, &args).await,
+        Command::Dags(DagsCommand::Show(args)) => dags::show(&plain()?, &args).await,
+        Command::Dags(DagsCommand::Test(args)) => dags::test(&global, &args).await,
+        Command::Dags(DagsCommand::Pause(args)) => {
+            dags::set_paused(&plain()?, &args.dag_id, true).await
+        }
+        Command::Dags(DagsCommand::Unpause(args)) => {
+            dags::set_paused(&plain()?, &args.dag_id, false).await
+        }
+        Command::Dags(DagsCommand::Errors) => dags::errors(&plain()?).await,
+        Command::Dags(DagsCommand::Trigger(args)) => dags::trigger(&plain()?, &args).await,
+        Command::Runs(RunsCommand::List(args)) => runs::list(&plain()?, &args).await,
+        Command::Runs(RunsCommand::Show(args)) => runs::show(&plain()?, &args).await,
+        Command::Runs(RunsCommand::Wait(args)) => runs::wait(&plain()?, &args).await,
+        Command::Runs(RunsCommand::Cancel(args)) => runs::cancel(&plain()?, &args).await,
+        Command::Tasks(TasksCommand::Logs(args)) => tasks::logs(&plain()?, &args).await,
+        Command::Events(args) => events::run(&plain()?, &args).await,
+        Command::Doctor(args) => doctor::run(&global, &args).await,
+        Command::Version => version::run(&plain()?).await,
+    }
+}
+
+/// Says that a page is not all.
+fn say_left_out(out: Out, shown: usize, offset: usize, all: usize) {
+    let rest = all.saturating_sub(shown + offset);
+    if rest > 0 {
+        out.line(&format!("… and {rest} more; --offset {} goes on", shown + offset));
+    }
+}

@@ -1,0 +1,37 @@
+//! `dagbok dags list`; with `--json` the API's `DAGCollectionResponse`.
+use dagbok_ui::shapes::DagCollection;
+
+use crate::{
+    api::Api, cli::DagsList, context::Context, exit::Exit, failure::Outcome, output::Table,
+};
+
+pub(crate) async fn list(context: &Context, args: &DagsList) -> Outcome {
+    let query = [
+        ("limit", args.limit.to_string()),
+        ("offset", args.offset.to_string()),
+        ("exclude_stale", (!args.all).to_string()),
+    ];
+    let found: DagCollection = Api::of(context).await?.get(&["dags"], &query).await?;
+    if context.out.is_json() {
+        context.out.document(&found);
+        return Ok(Exit::Ok);
+    }
+    let mut table =
+        Table::new(&["dag", "schedule", "paused", "last run", "next run", "owner", "file"]);
+    for dag in &found.dags {
+        let last = dag.dagbok.last_run.as_ref();
+        let next = dag.next_dagrun_run_after.map(|at| at.0.to_string());
+        table.row(vec![
+            dag.dag_id.clone(),
+            dag.timetable_summary.clone().unwrap_or_default(),
+            if dag.is_paused { "paused" } else { "" }.to_owned(),
+            last.map(|run| run.state.clone()).unwrap_or_default(),
+            next.unwrap_or_default(),
+            dag.owners.join(", "),
+            dag.relative_fileloc.clone().unwrap_or_default(),
+        ]);
+    }
+    context.out.table(&table, "No DAGs. `dagbok dags errors` lists the files that can't be read.");
+    super::super::say_left_out(context.out, found.dags.len(), args.offset, found.total_entries);
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,139 @@
+//! DAGs of files on this machine, without any service.
+use std::path::{Path, PathBuf};
+
+use dagbok_events::DagSpec;
+use dagbok_processor::{ParsedFile, ProcessorSettings, find_once, parse_once};
+use dagbok_runtime::Clock;
+
+use crate::{codes::Code, context::Context, failure::Failure, python::Python, services};
+
+/// Where a DAG was found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// In a file here.
+    Here(Box<LocalDag>),
+    /// It is no file, and no folder was named: an installation may know it.
+    Elsewhere,
+}
+
+/// A DAG of a file here, and what reads that file.
+#[derive(Debug)]
+pub(crate) struct LocalDag {
+    pub(crate) spec: DagSpec,
+    /// Its file, within the folder.
+    pub(crate) file: String,
+    pub(crate) python: Python,
+    pub(crate) settings: ProcessorSettings,
+}
+
+/// Finds what a person named: a file, or the id of a DAG in the folder `dags`.
+pub(crate) async fn find(
+    context: &Context,
+    what: &str,
+    dags: Option<&Path>,
+    dag_id: Option<&str>,
+) -> Result<Found, Failure> {
+    let path = Path::new(what);
+    let looks_like_a_file =
+        path.extension().is_some_and(|extension| extension == "py") || what.contains('/');
+    if !looks_like_a_file && !path.is_file() {
+        let Some(folder) = dags else { return Ok(Found::Elsewhere) };
+        return in_folder(context, folder, what).await.map(|dag| Found::Here(Box::new(dag)));
+    }
+    let (folder, file) = place(path, dags)?;
+    let (python, settings) = reader(context, folder).await?;
+    let parsed =
+        parse_once(&settings.python, &settings.folder, &file, settings.parse_timeout).await;
+    let spec = choose(what, parsed, dag_id)?;
+    Ok(Found::Here(Box::new(LocalDag { spec, file, python, settings })))
+}
+
+/// The folder and the file's path in it.
+fn place(path: &Path, dags: Option<&Path>) -> Result<(PathBuf, String), Failure> {
+    let unreadable = |path: &Path, error: std::io::Error| {
+        Failure::new(Code::NotFound, format!("`{}` can't be read: {error}", path.display()))
+    };
+    let file = std::fs::canonicalize(path).map_err(|error| unreadable(path, error))?;
+    let folder = match dags {
+        Some(dags) => std::fs::canonicalize(dags).map_err(|error| unreadable(dags, error))?,
+        None => file.parent().unwrap_or(Path::new("/")).to_owned(),
+    };
+    let inside = file.strip_prefix(&folder).ok().and_then(Path::to_str).map(str::to_owned);
+    let inside = inside.ok_or_else(|| {
+        let what = format!("`{}` does not lie in `{}`", file.display(), folder.display());
+        Failure::new(Code::Usage, what).next("name the DAG folder that it lies in with --dags")
+    })?;
+    Ok((folder, inside))
+}
+
+async fn reader(
+    context: &Context,
+    folder: PathBuf,
+) -> Result<(Python, ProcessorSettings), Failure> {
+    let python = Python::find(&context.config).await?;
+    let mut config = context.config.clone();
+    config.processor.dags = Some(folder);
+    let cache = std::env::temp_dir().join(format!("dagbok-cache-{}", nix::unistd::getuid()));
+    let settings = services::processor(&config, &python, &cache)?;
+    Ok((python, settings))
+}
+
+async fn in_folder(context: &Context, folder: &Path, dag_id: &str) -> Result<LocalDag, Failure> {
+    let folder = std::fs::canonicalize(folder).map_err(|error| {
+        Failure::new(
+            Code::NoDagFolder,
+            format!("the DAG folder `{}` can't be read: {error}", folder.display()),
+        )
+    })?;
+    let (python, settings) = reader(context, folder).await?;
+    let found = find_once(&settings, dag_id, &Clock::system()).await;
+    let found = found.map_err(|error| Failure::from_error(Code::NoDagFolder, &error))?;
+    let Some(parsed) = found else {
+        let what = format!("no file in `{}` has a DAG `{dag_id}`", settings.folder.display());
+        return Err(Failure::new(Code::NoSuchDag, what)
+            .next("`dagbok dags show FILE` shows what a file has, or why it can't be read"));
+    };
+    let file = parsed.file.clone();
+    let spec = choose(&file, parsed, Some(dag_id))?;
+    Ok(LocalDag { spec, file, python, settings })
+}
+
+/// The DAG that was named, or the only one.
+fn choose(shown: &str, parsed: ParsedFile, dag_id: Option<&str>) -> Result<DagSpec, Failure> {
+    let ids: Vec<String> = parsed.dags.iter().map(|dag| dag.spec.dag_id.to_string()).collect();
+    let named =
+        parsed.dags.into_iter().find(|dag| dag_id.is_none_or(|id| dag.spec.dag_id.as_str() == id));
+    match named {
+        Some(_) if dag_id.is_none() && ids.len() > 1 => {
+            let what = format!("`{shown}` has {} DAGs: {}", ids.len(), ids.join(", "));
+            Err(Failure::new(Code::WhichDag, what).next("name one with --dag"))
+        }
+        Some(dag) => Ok(dag.spec),
+        None => Err(none(shown, dag_id, &ids, &parsed.errors)),
+    }
+}
+
+fn none(
+    shown: &str,
+    dag_id: Option<&str>,
+    ids: &[String],
+    errors: &[dagbok_protocol::ImportError],
+) -> Failure {
+    if let Some(error) = errors.first() {
+        let line = error.line.map(|line| format!(", line {line}")).unwrap_or_default();
+        let mut what =
+            format!("`{shown}`{line} can't be read: {}: {}", error.exception, error.message);
+        if !error.traceback.trim().is_empty() {
+            what = format!("{what}\n{}", error.traceback.trim_end());
+        }
+        return Failure::new(Code::BadDagFile, what);
+    }
+    match dag_id {
+        Some(id) if !ids.is_empty() => Failure::new(
+            Code::NoSuchDag,
+            format!("`{shown}` has no DAG `{id}`; it has {}", ids.join(", ")),
+        ),
+        _ => Failure::new(Code::NoSuchDag, format!("`{shown}` has no DAG"))
+            .next("a DAG is found at the module's top level, or made in a `with DAG(…)`"),
+    }
+}

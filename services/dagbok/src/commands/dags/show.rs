@@ -1,0 +1,157 @@
+//! `dagbok dags show FILE|DAG_ID`; with `--json` one object: `dag_id`, `schedule` (as written, or null),
+//! `start_date`, `catchup`, `max_active_runs`, `tags`, `owner`, and `tasks`, a list of `task_id`,
+//! `operator`, `downstream` (sorted), `trigger_rule`, `retries`, `is_mapped`, `group`.
+use dagbok_events::{DagSpec, Timestamp};
+use dagbok_ui::shapes::{DagDetails, TaskCollection};
+use serde::Serialize;
+
+use super::local::{Found, find};
+use crate::{
+    api::Api,
+    cli::Show,
+    context::Context,
+    exit::Exit,
+    failure::{Failure, Outcome},
+    output::{Out, Table},
+};
+
+pub(crate) async fn show(context: &Context, args: &Show) -> Outcome {
+    let shown = match find(context, &args.what, args.dags.as_deref(), args.dag.as_deref()).await? {
+        Found::Here(local) => Shown::of_spec(&local.spec),
+        Found::Elsewhere => of_api(context, &args.what).await?,
+    };
+    if context.out.is_json() {
+        context.out.document(&shown);
+    } else {
+        shown.print(context.out);
+    }
+    Ok(Exit::Ok)
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    dag_id: String,
+    schedule: Option<String>,
+    start_date: Option<Timestamp>,
+    catchup: bool,
+    max_active_runs: Option<u32>,
+    tags: Vec<String>,
+    owner: String,
+    tasks: Vec<ShownTask>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownTask {
+    task_id: String,
+    operator: String,
+    downstream: Vec<String>,
+    trigger_rule: String,
+    retries: u32,
+    is_mapped: bool,
+    group: Option<String>,
+}
+
+impl Shown {
+    fn of_spec(spec: &DagSpec) -> Self {
+        let mut tasks: Vec<ShownTask> = spec.tasks.iter().map(ShownTask::of_spec).collect();
+        for task in &spec.tasks {
+            for upstream in &task.upstream {
+                // The parser's word, so that a wrong place is passed over and not a crash.
+                if let Some(upstream) = tasks.get_mut(*upstream as usize) {
+                    upstream.downstream.push(task.task_id.to_string());
+                }
+            }
+        }
+        for task in &mut tasks {
+            task.downstream.sort();
+        }
+        Self {
+            dag_id: spec.dag_id.to_string(),
+            schedule: spec.schedule.text.clone(),
+            start_date: spec.start_date,
+            catchup: spec.catchup,
+            max_active_runs: Some(spec.max_active_runs),
+            tags: spec.tags.clone(),
+            owner: spec.owner.clone(),
+            tasks,
+        }
+    }
+
+    fn print(&self, out: Out) {
+        out.line(&self.dag_id);
+        for (name, text) in [
+            ("schedule", self.schedule.clone()),
+            ("start date", self.start_date.map(|at| at.to_string())),
+            ("catchup", Some(self.catchup.to_string())),
+            ("active runs", self.max_active_runs.map(|n| format!("at most {n}"))),
+            ("tags", Some(self.tags.join(", ")).filter(|tags| !tags.is_empty())),
+            ("owner", Some(self.owner.clone()).filter(|owner| !owner.is_empty())),
+        ] {
+            out.line(&format!("  {name:<12} {}", text.as_deref().unwrap_or("none")));
+        }
+        out.line("");
+        let mut table =
+            Table::new(&["task", "operator", "trigger rule", "retries", "group", "downstream"]);
+        for task in &self.tasks {
+            table.row(vec![
+                task.task_id.clone(),
+                task.operator.clone(),
+                task.trigger_rule.clone(),
+                task.retries.to_string(),
+                task.group.clone().unwrap_or_default(),
+                task.downstream.join(", "),
+            ]);
+        }
+        out.table(&table, "No tasks.");
+    }
+}
+
+impl ShownTask {
+    fn of_spec(task: &dagbok_events::TaskSpec) -> Self {
+        let rule = serde_json::to_value(task.trigger_rule).expect("an enum of words is JSON");
+        Self {
+            task_id: task.task_id.to_string(),
+            operator: task.operator.clone(),
+            downstream: Vec::new(),
+            trigger_rule: rule.as_str().unwrap_or_default().to_owned(),
+            retries: task.retries.into(),
+            is_mapped: task.is_mapped,
+            group: task.group.clone(),
+        }
+    }
+}
+
+async fn of_api(context: &Context, dag_id: &str) -> Result<Shown, Failure> {
+    let api = Api::of(context).await?;
+    let details: DagDetails = api.get(&["dags", dag_id, "details"], &[]).await?;
+    let tasks: TaskCollection = api.get(&["dags", dag_id, "tasks"], &[]).await?;
+    let tasks = tasks.tasks.into_iter().map(|task| {
+        let mut downstream = task.downstream_task_ids.unwrap_or_default();
+        downstream.sort();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small count that Airflow shows as a float"
+        )]
+        let retries = task.retries.unwrap_or_default() as u32;
+        ShownTask {
+            task_id: task.task_id.unwrap_or_default(),
+            operator: task.operator_name.unwrap_or_default(),
+            downstream,
+            trigger_rule: task.trigger_rule.unwrap_or_default(),
+            retries,
+            is_mapped: task.is_mapped.unwrap_or_default(),
+            group: task.dagbok.group,
+        }
+    });
+    Ok(Shown {
+        tasks: tasks.collect(),
+        dag_id: details.dag.dag_id,
+        schedule: details.dag.timetable_summary,
+        start_date: details.start_date.map(|at| at.0),
+        catchup: details.catchup,
+        max_active_runs: details.dag.max_active_runs,
+        tags: details.dag.tags.into_iter().map(|tag| tag.name).collect(),
+        owner: details.dag.owners.join(", "),
+    })
+}

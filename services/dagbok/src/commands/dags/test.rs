@@ -1,0 +1,206 @@
+//! `dagbok dags test`: one run in the foreground, on a log that is thrown away or kept in a folder.
+//!
+//! With `--json` one object at the end: `dag_id`, `run_id`, `state`, `duration`, `log` (the folder, or
+//! null), and `tasks`, an object of `state`, `try_number`, `start_date`, `end_date`, `failure` by task.
+mod stage;
+
+use dagbok_events::{Actor, RunKey};
+use dagbok_inbox::{Ask, Inbox};
+use dagbok_protocol::{Answer, CommandBody, TriggerRun};
+use dagbok_runlog::{Ports, Seq};
+use dagbok_runtime::Clock;
+use serde_json::json;
+use stage::Stage;
+
+use super::{
+    conf_object,
+    local::{Found, LocalDag, find},
+};
+use crate::{
+    cli::{Global, Test},
+    codes::Code,
+    context::{Context, Flags, push},
+    exit::Exit,
+    failure::{Failure, Outcome},
+    live::{Change, News, RunView, clock_part, watch},
+    output::{Out, Table, seconds_text, state_style, styled},
+    services,
+};
+
+pub(crate) async fn test(global: &Global, args: &Test) -> Outcome {
+    let mut flags = Flags::new();
+    push(&mut flags, "--slots", "executor.slots", args.slots.map(i64::from));
+    let mut context = Context::new(global, flags)?;
+    // What the services say of themselves is not what was asked for.
+    if context.config.log.filter == dagbok_config::Log::default().filter {
+        "warn".clone_into(&mut context.config.log.filter);
+    }
+    let telemetry = services::telemetry("dagbok-test", &context.config)?;
+    let outcome = run(&context, args).await;
+    let sent = tokio::task::spawn_blocking(move || telemetry.finish()).await;
+    sent.map_err(|panic| Failure::new(Code::Bug, panic))?;
+    outcome
+}
+
+async fn run(context: &Context, args: &Test) -> Outcome {
+    if let Some(conf) = &args.conf {
+        conf_object(conf)?;
+    }
+    let dag = match find(context, &args.what, args.dags.as_deref(), args.dag.as_deref()).await? {
+        Found::Here(dag) => *dag,
+        Found::Elsewhere => {
+            let what = format!("`{}` is no file", args.what);
+            return Err(Failure::new(Code::NotFound, what)
+                .next("name a DAG file, or the folder that has the DAG with --dags"));
+        }
+    };
+    let (stage, mut crew) = Stage::set(context, &dag, args.keep.as_deref()).await?;
+    let outcome = tokio::select! {
+        outcome = act(context, args, &dag, &stage) => outcome,
+        failed = crew.first_end() => Err(failed),
+        signal = dagbok_runtime::stop_signals() => {
+            tracing::warn!(?signal, "the run is given up");
+            Ok(Exit::Interrupted)
+        }
+    };
+    // With every try that is in flight.
+    crew.end().await;
+    outcome
+}
+
+/// Makes the run and tells of it until it is over.
+async fn act(context: &Context, args: &Test, dag: &LocalDag, stage: &Stage) -> Outcome {
+    let (ports, out) = (stage.ports(), context.out);
+    let before =
+        ports.log.last().await.map_err(|error| Failure::from_error(Code::ServiceFailed, &error))?;
+    stage.register(dag).await?;
+    let run = trigger(args, dag, ports, stage.clock()).await?;
+    if !out.is_json() {
+        out.line(&format!("{} {}", run.dag_id, run.run_id));
+    }
+    let view = watch(ports, &run, Seq(before.0), |_, news| {
+        if !out.is_json() {
+            show(out, news);
+        }
+    });
+    let view = view.await?;
+    tell_end(context, args, &run, &view);
+    Ok(if view.ended.is_some_and(|(state, _)| state == "success") {
+        Exit::Ok
+    } else {
+        Exit::RunFailed
+    })
+}
+
+async fn trigger(
+    args: &Test,
+    dag: &LocalDag,
+    ports: &Ports,
+    clock: &Clock,
+) -> Result<RunKey, Failure> {
+    let inbox = Inbox::open(ports, clock.clone()).await;
+    let inbox = inbox.map_err(|error| Failure::from_error(Code::ServiceFailed, &error))?;
+    let ask = TriggerRun {
+        dag_id: dag.spec.dag_id.clone(),
+        run_id: None,
+        logical_date: args.logical_date,
+        conf: args.conf.clone(),
+        note: None,
+    };
+    let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+    let ask = Ask::new(Actor::User(user), CommandBody::TriggerRun(ask));
+    match inbox.ask(ask, stage::ANSWER_WITHIN).await {
+        Ok(Answer::Accepted { run_id: Some(run_id), .. }) => {
+            Ok(RunKey { dag_id: dag.spec.dag_id.clone(), run_id })
+        }
+        Ok(Answer::Refused(refusal)) => Err(Failure::from_error(Code::Refused, &refusal)),
+        Ok(other) => Err(Failure::new(Code::Bug, format!("a trigger was answered with {other:?}"))),
+        Err(error) => Err(Failure::from_error(Code::SchedulerSilent, &error)),
+    }
+}
+
+/// One line for each thing that happens: the time, the task, what.
+fn show(out: Out, news: News) {
+    match news {
+        News::Line(key, line) => {
+            let at = line.t.to_string();
+            let level = match line.l.as_str() {
+                "info" | "" => String::new(),
+                level => format!("{level}: "),
+            };
+            out.line(&format!("{} {} | {level}{}", clock_part(&at), key.task_id, line.m));
+            for text in line.exception.iter().flat_map(|text| text.lines()) {
+                out.line(&format!("{} {} | {text}", clock_part(&at), key.task_id));
+            }
+        }
+        News::Change(at, change) => {
+            let at = at.to_string();
+            let at = clock_part(&at);
+            match change {
+                Change::Began(task, number) => {
+                    let number =
+                        if number.get() > 1 { format!(", try {number}") } else { String::new() };
+                    out.line(&format!(
+                        "{at} {task} {}{number}",
+                        styled(state_style("running"), "running")
+                    ));
+                }
+                Change::Task(task, state, took, why) => {
+                    let took =
+                        took.map(|took| format!(" in {}", seconds_text(took))).unwrap_or_default();
+                    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+                    out.line(&format!(
+                        "{at} {task} {}{took}{why}",
+                        styled(state_style(state), state)
+                    ));
+                }
+                Change::Over(_) | Change::Quiet => {}
+            }
+        }
+    }
+}
+
+fn tell_end(context: &Context, args: &Test, run: &RunKey, view: &RunView) {
+    let out = context.out;
+    let state = view.ended.map_or("running", |(state, _)| state);
+    let log = args.keep.as_deref();
+    if out.is_json() {
+        out.document(&json!({
+            "dag_id": run.dag_id,
+            "run_id": run.run_id,
+            "state": state,
+            "duration": view.seconds(),
+            "log": log,
+            "tasks": view.tasks,
+        }));
+        return;
+    }
+    let mut table = Table::new(&["task", "state", "try", "took"]);
+    for (task, view) in &view.tasks {
+        table.row(vec![
+            task.to_string(),
+            view.state.unwrap_or_default().to_owned(),
+            if view.try_number > 0 { view.try_number.to_string() } else { String::new() },
+            view.seconds().map(seconds_text).unwrap_or_default(),
+        ]);
+    }
+    out.line("");
+    out.table(&table, "No task was queued.");
+    out.line("");
+    let took = view.seconds().map(seconds_text).unwrap_or_default();
+    out.line(&format!(
+        "{} {} {} in {took}",
+        run.dag_id,
+        run.run_id,
+        styled(state_style(state), state)
+    ));
+    if let Some(log) = log {
+        let home = log.display();
+        out.line(&format!("  log   {}", log.join("log").display()));
+        out.line(&format!(
+            "  next  dagbok --home {home} runs show {} '{}'",
+            run.dag_id, run.run_id
+        ));
+        out.line(&format!("        dagbok --home {home} events"));
+    }
+}

@@ -1,0 +1,94 @@
+//! What one run needs: a log, a scheduler, an executor, and a folder that goes with it.
+use std::{path::Path, time::Duration};
+
+use dagbok_events::Timestamp;
+use dagbok_processor::read_once;
+use dagbok_protocol::Answer;
+use dagbok_runlog::Ports;
+use dagbok_runtime::Clock;
+use tempfile::TempDir;
+
+use crate::{
+    codes::Code,
+    commands::dags::local::LocalDag,
+    context::Context,
+    failure::Failure,
+    services::{self, Crew, Stage as Order},
+    wire,
+};
+
+/// How long the scheduler may take to answer: in this process it does so at once.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// How long tries may take to end when the run is given up.
+const GIVE_UP: Duration = Duration::from_secs(10);
+
+/// Where one run is acted.
+#[derive(Debug)]
+pub(super) struct Stage {
+    ports: Ports,
+    clock: Clock,
+    /// The executor's folder, gone with this.
+    _scratch: TempDir,
+}
+
+impl Stage {
+    /// Starts a scheduler and an executor, on a log in memory or in `keep`.
+    pub(super) async fn set(
+        context: &Context,
+        dag: &LocalDag,
+        keep: Option<&Path>,
+    ) -> Result<(Self, Crew), Failure> {
+        let ports = match keep {
+            Some(home) => wire::open(home).await?.0,
+            None => wire::throw_away(),
+        };
+        let scratch = tempfile::Builder::new().prefix("dagbok-test-").tempdir();
+        let scratch = scratch.map_err(|error| Failure::from_error(Code::HomeUnusable, &error))?;
+        let mut scheduler = services::scheduler(&context.config);
+        scheduler.executors_end_with_process = true;
+        let mut executor =
+            services::executor(&context.config, &dag.python, scratch.path().to_owned())?;
+        executor.fencing = false;
+        executor.drain_timeout = Duration::ZERO;
+        let clock = Clock::system();
+        let mut crew = Crew::new(GIVE_UP);
+        let deciding = crew.shutdown(Order::Decides);
+        let service = dagbok_scheduler::run(ports.clone(), scheduler, clock.clone(), deciding);
+        crew.add(Order::Decides, "scheduler", service);
+        let taking = crew.shutdown(Order::Takes);
+        let service = dagbok_executor::run(ports.clone(), executor, clock.clone(), taking);
+        crew.add(Order::Takes, "executor", service);
+        Ok((Self { ports, clock, _scratch: scratch }, crew))
+    }
+
+    pub(super) fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Registers the DAG, so that it runs when asked and never by its schedule.
+    pub(super) async fn register(&self, dag: &LocalDag) -> Result<(), Failure> {
+        let told = read_once(&self.ports, &dag.settings, &dag.file, &self.clock, |spec| {
+            spec.is_paused_upon_creation = Some(false);
+            // No instant lies before this, so that the schedule, which the run's dates follow, makes none.
+            spec.end_date = Some(Timestamp(0));
+        });
+        let (parsed, answer) =
+            told.await.map_err(|error| Failure::from_error(Code::SchedulerSilent, &error))?;
+        match answer {
+            Some(Answer::Accepted { .. } | Answer::Unchanged) => Ok(()),
+            Some(Answer::Refused(refusal)) => Err(Failure::from_error(Code::Refused, &refusal)),
+            None => {
+                let why =
+                    parsed.errors.first().map(|error| error.message.clone()).unwrap_or_default();
+                Err(Failure::new(
+                    Code::BadDagFile,
+                    format!("`{}` can't be read any more: {why}", dag.file),
+                ))
+            }
+        }
+    }
+}

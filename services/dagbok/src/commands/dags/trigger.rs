@@ -1,0 +1,39 @@
+//! `dagbok dags trigger`; with `--json` the API's `DAGRunResponse`.
+use dagbok_ui::shapes::{RunResponse, TriggerBody};
+use reqwest::Method;
+
+use super::conf_object;
+use crate::{
+    api::{Api, Sent},
+    cli::Trigger,
+    context::Context,
+    exit::Exit,
+    failure::Outcome,
+};
+
+pub(crate) async fn trigger(context: &Context, args: &Trigger) -> Outcome {
+    let body = TriggerBody {
+        dag_run_id: args.run_id.clone(),
+        logical_date: args.logical_date.map(|at| at.to_string()),
+        conf: args.conf.as_deref().map(conf_object).transpose()?,
+        note: args.note.clone(),
+        ..TriggerBody::default()
+    };
+    let api = Api::of(context).await?;
+    let sent: Sent<RunResponse> =
+        api.send(Method::POST, &["dags", &args.dag_id, "dagRuns"], &body).await?;
+    let out = context.out;
+    let (run_id, state) = match &sent {
+        Sent::Done(run) => (run.dag_run_id.as_str(), run.state.as_str()),
+        Sent::Accepted(accepted) => (accepted["dag_run_id"].as_str().unwrap_or("?"), "accepted"),
+    };
+    match &sent {
+        Sent::Done(run) if out.is_json() => out.document(run),
+        Sent::Accepted(accepted) if out.is_json() => out.document(accepted),
+        _ => {
+            out.line(&format!("{} {run_id} is {state}", args.dag_id));
+            out.line(&format!("  next: dagbok runs wait {} '{run_id}'", args.dag_id));
+        }
+    }
+    Ok(Exit::Ok)
+}

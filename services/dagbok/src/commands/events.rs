@@ -1,0 +1,53 @@
+//! `dagbok events`: the log, one record a line of JSON with `--json` (`seq`, `at`, `scope`, `by`,
+//! `facts`, …), and a line for eyes otherwise.
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{
+    api::Api,
+    cli::Events,
+    codes::Code,
+    context::Context,
+    exit::Exit,
+    failure::{Failure, Outcome},
+    live::record_text,
+};
+
+/// The pause before a stream that broke is taken up again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) async fn run(context: &Context, args: &Events) -> Outcome {
+    let api = Api::of(context).await?;
+    let mut from = args.from;
+    let mut seen = false;
+    loop {
+        let mut query = vec![("from", from.to_string()), ("follow", args.follow.to_string())];
+        query.extend(args.dag.iter().map(|dag| ("dag_id", dag.clone())));
+        query.extend(args.run.iter().map(|run| ("run_id", run.clone())));
+        let broken = async {
+            let mut lines = api.lines(&["dagbok", "events"], &query).await?;
+            seen = true;
+            while let Some(entry) = lines.next::<Value>().await? {
+                if let Some(seq) = entry["seq"].as_u64() {
+                    from = seq + 1;
+                }
+                if context.out.is_json() {
+                    context.out.json_line(&entry);
+                } else {
+                    context.out.line(&record_text(&entry));
+                }
+            }
+            Ok::<(), Failure>(())
+        };
+        match broken.await {
+            Ok(()) if !args.follow => return Ok(Exit::Ok),
+            Err(failure) if !(args.follow && seen && failure.code() == Code::ApiUnreachable) => {
+                return Err(failure);
+            }
+            // Nothing is lost or shown twice: the stream is taken up after the last record seen.
+            Ok(()) | Err(_) => {}
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

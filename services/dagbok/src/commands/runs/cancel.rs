@@ -1,0 +1,23 @@
+//! `dagbok runs cancel`; with `--json` the API's `DAGRunResponse`.
+use dagbok_ui::shapes::{RunCancel, RunResponse};
+use reqwest::Method;
+
+use crate::{
+    api::{Api, Sent},
+    cli::Cancel,
+    context::Context,
+    exit::Exit,
+    failure::Outcome,
+};
+
+pub(crate) async fn cancel(context: &Context, args: &Cancel) -> Outcome {
+    let path = ["dagbok", "runs", &args.run.dag_id, &args.run.run_id, "cancel"];
+    let body = RunCancel { reason: args.reason.clone() };
+    let sent: Sent<RunResponse> = Api::of(context).await?.send(Method::POST, &path, &body).await?;
+    match sent {
+        Sent::Done(run) if context.out.is_json() => context.out.document(&run),
+        Sent::Accepted(accepted) if context.out.is_json() => context.out.document(&accepted),
+        _ => context.out.line(&format!("{} {} is cancelled", args.run.dag_id, args.run.run_id)),
+    }
+    Ok(Exit::Ok)
+}

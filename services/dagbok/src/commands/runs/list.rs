@@ -1,0 +1,38 @@
+//! `dagbok runs list`; with `--json` the API's `DAGRunCollectionResponse`.
+use dagbok_ui::shapes::RunCollection;
+
+use super::duration_of;
+use crate::{
+    api::Api, cli::RunsList, context::Context, exit::Exit, failure::Outcome, output::Table,
+};
+
+pub(crate) async fn list(context: &Context, args: &RunsList) -> Outcome {
+    let mut query = vec![
+        ("limit", args.limit.to_string()),
+        ("offset", args.offset.to_string()),
+        ("order_by", "-id".to_owned()),
+    ];
+    query.extend(args.state.iter().map(|state| ("state", state.clone())));
+    let dag = args.dag_id.as_deref().unwrap_or("~");
+    let found: RunCollection =
+        Api::of(context).await?.get(&["dags", dag, "dagRuns"], &query).await?;
+    if context.out.is_json() {
+        context.out.document(&found);
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(&["dag", "run", "state", "type", "started", "took", "tasks"]);
+    for run in &found.dag_runs {
+        table.row(vec![
+            run.dag_id.clone(),
+            run.dag_run_id.clone(),
+            run.state.clone(),
+            run.run_type.clone(),
+            run.start_date.map(|at| at.0.to_string()).unwrap_or_default(),
+            duration_of(run),
+            run.dagbok.tasks.to_string(),
+        ]);
+    }
+    context.out.table(&table, "No runs.");
+    super::super::say_left_out(context.out, found.dag_runs.len(), args.offset, found.total_entries);
+    Ok(Exit::Ok)
+}

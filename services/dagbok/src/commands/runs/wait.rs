@@ -1,0 +1,77 @@
+//! `dagbok runs wait`: ends as the run does. With `--json` one object: `finished`, and `dag_run`, the
+//! API's `DAGRunResponse`.
+use std::time::Duration;
+
+use dagbok_ui::shapes::RunWait;
+use tokio::time::Instant;
+
+use super::{duration_of, exit_of};
+use crate::{
+    api::Api,
+    cli::Wait,
+    codes::Code,
+    context::Context,
+    exit::Exit,
+    failure::{Failure, Outcome},
+    output::{state_style, styled},
+};
+
+/// One question waits no longer than this, so that a dead connection is noticed.
+const STRETCH: Duration = Duration::from_secs(30);
+/// The pause before an API that does not answer is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) async fn wait(context: &Context, args: &Wait) -> Outcome {
+    let api = Api::of(context).await?;
+    let until = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout.0));
+    let mut seen = false;
+    let waited = loop {
+        let left = until
+            .map_or(STRETCH, |until| until.saturating_duration_since(Instant::now()).min(STRETCH));
+        let query = [("timeout", left.as_secs_f64().to_string())];
+        let path = ["dagbok", "runs", &args.run.dag_id, &args.run.run_id, "wait"];
+        match api.get::<RunWait>(&path, &query).await {
+            Ok(waited) => {
+                seen = true;
+                let over = until.is_some_and(|until| Instant::now() >= until);
+                if waited.finished || over || context.home_to_read().is_some() {
+                    break waited;
+                }
+            }
+            // A service that is started again takes a moment; a run that was there goes on.
+            Err(failure)
+                if seen
+                    && matches!(failure.code(), Code::ApiUnreachable | Code::ApiFailed)
+                    && until.is_none_or(|until| Instant::now() + PAUSE < until) =>
+            {
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(failure) => return Err(failure),
+        }
+    };
+    let run = &waited.dag_run;
+    if context.out.is_json() {
+        context.out.document(&waited);
+    }
+    if !waited.finished {
+        let what = format!("the run {} {} is still {}", run.dag_id, run.dag_run_id, run.state);
+        return if context.out.is_json() {
+            Ok(Exit::TimedOut)
+        } else {
+            Err(Failure::new(Code::WaitedTooLong, what))
+        };
+    }
+    if !context.out.is_json() {
+        let state = styled(state_style(&run.state), &run.state);
+        context.out.line(&format!(
+            "{} {}: {state} {}",
+            run.dag_id,
+            run.dag_run_id,
+            duration_of(run)
+        ));
+        if !run.dagbok.failed_tasks.is_empty() {
+            context.out.line(&format!("  failed: {}", run.dagbok.failed_tasks.join(", ")));
+        }
+    }
+    Ok(exit_of(run))
+}

@@ -1,0 +1,181 @@
+//! `dagbok scheduler|executor|processor|ui`: one service, on NATS.
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+
+use axum::Router;
+use dagbok_config::Config;
+use dagbok_runlog::Ports;
+use dagbok_runlog_jetstream::Connection;
+use dagbok_runtime::Clock;
+
+use super::standalone::start_api;
+use crate::{
+    cli::{ExecutorArgs, Global, NatsArgs, ProcessorArgs, SchedulerArgs, UiArgs},
+    codes::Code,
+    context::{Context, Flags, nats_flags, path_text, push},
+    failure::{Failure, Outcome},
+    python::Python,
+    services::{self, Crew, Stage},
+    wire,
+};
+
+/// How long a service that holds no tries may take to end.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What a service has once it is connected.
+struct Base {
+    context: Context,
+    ports: Ports,
+    connection: Connection,
+    clock: Clock,
+    crew: Crew,
+}
+
+impl Base {
+    fn config(&self) -> &Config {
+        &self.context.config
+    }
+
+    /// This service's folder on this machine.
+    fn folder(&self, service: &str) -> Result<PathBuf, Failure> {
+        Ok(self.context.home()?.join(service).join(&self.config().nats.namespace))
+    }
+
+    /// Serves figures and health where it is told to.
+    async fn serve_figures(&mut self, service: &'static str) -> Result<(), Failure> {
+        let Some(at) = self.config().telemetry.metrics_listen else { return Ok(()) };
+        let listener = services::bind(at).await?;
+        tracing::info!(%at, "figures and health are served");
+        let router = services::with_health(
+            services::with_metrics(Router::new()),
+            service,
+            self.connection.clone(),
+        );
+        let shutdown = self.crew.shutdown(Stage::Answers);
+        self.crew.add(Stage::Answers, "metrics", services::serve(listener, router, shutdown));
+        Ok(())
+    }
+
+    fn say_up(&self, service: &str) {
+        let nats = &self.config().nats;
+        let version = self.connection.server_version();
+        tracing::info!(service, namespace = nats.namespace, nats = %version, "connected");
+    }
+}
+
+/// Connects, lets `start` add the service, and runs until the end.
+async fn run<F>(
+    global: &Global,
+    nats: &NatsArgs,
+    mut flags: Flags,
+    (service, name): (&'static str, &'static str),
+    start: impl FnOnce(Base) -> F,
+) -> Outcome
+where
+    F: Future<Output = Result<Crew, Failure>>,
+{
+    flags.extend(nats_flags(nats)?);
+    let context = Context::new(global, flags)?;
+    let telemetry = services::telemetry(name, &context.config)?;
+    let patience =
+        if service == "executor" { context.config.executor.drain.0 + PATIENCE } else { PATIENCE };
+    let outcome = async {
+        let (ports, connection) = wire::connect(&context.config.nats, service).await?;
+        let crew = Crew::new(patience);
+        let mut base = Base { context, ports, connection, clock: Clock::system(), crew };
+        base.say_up(service);
+        base.serve_figures(service).await?;
+        start(base).await?.run().await
+    };
+    let outcome = outcome.await;
+    let sent = tokio::task::spawn_blocking(move || telemetry.finish()).await;
+    sent.map_err(|panic| Failure::new(Code::Bug, panic))?;
+    outcome
+}
+
+/// `dagbok scheduler`.
+pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome {
+    let names = ("scheduler", "dagbok-scheduler");
+    run(global, &args.nats, Flags::new(), names, async |mut base: Base| {
+        let settings = services::scheduler(base.config());
+        let shutdown = base.crew.shutdown(Stage::Decides);
+        tokio::spawn(services::follow_log(
+            Arc::clone(&base.ports.log),
+            base.crew.shutdown(Stage::Answers),
+        ));
+        let service = dagbok_scheduler::run(base.ports, settings, base.clock, shutdown);
+        base.crew.add(Stage::Decides, "scheduler", service);
+        Ok(base.crew)
+    })
+    .await
+}
+
+/// `dagbok executor`.
+pub(crate) async fn executor(global: &Global, args: &ExecutorArgs) -> Outcome {
+    let mut flags = Flags::new();
+    push(&mut flags, "--slots", "executor.slots", args.slots.map(i64::from));
+    push(
+        &mut flags,
+        "--queues",
+        "executor.queues",
+        (!args.queues.is_empty()).then(|| args.queues.clone()),
+    );
+    push(&mut flags, "--lease", "executor.lease", args.lease.map(|lease| lease.to_string()));
+    let null = args.null;
+    run(global, &args.nats, flags, ("executor", "dagbok-executor"), async |mut base: Base| {
+        let python = Python::find(base.config()).await?;
+        let mut settings = services::executor(base.config(), &python, base.folder("executor")?)?;
+        if null {
+            settings.runner = dagbok_executor::Runner::Null;
+        }
+        let connection = base.connection.clone();
+        // Where nobody has a broker, nobody else can be given the work.
+        settings.broker_down = Some(Arc::new(move || !connection.health().connected));
+        let shutdown = base.crew.shutdown(Stage::Takes);
+        services::follow_executor(
+            &settings.stats,
+            settings.slots,
+            &base.crew.shutdown(Stage::Answers),
+        );
+        base.crew.add(
+            Stage::Takes,
+            "executor",
+            dagbok_executor::run(base.ports, settings, base.clock, shutdown),
+        );
+        Ok(base.crew)
+    })
+    .await
+}
+
+/// `dagbok processor`.
+pub(crate) async fn processor(global: &Global, args: &ProcessorArgs) -> Outcome {
+    let mut flags = Flags::new();
+    push(&mut flags, "--dags", "processor.dags", path_text(args.dags.as_ref())?);
+    run(global, &args.nats, flags, ("processor", "dagbok-processor"), async |mut base: Base| {
+        let python = Python::find(base.config()).await?;
+        let settings =
+            services::processor(base.config(), &python, &base.context.home()?.join("cache"))?;
+        let shutdown = base.crew.shutdown(Stage::Takes);
+        base.crew.add(
+            Stage::Takes,
+            "processor",
+            dagbok_processor::run(base.ports, settings, base.clock, shutdown),
+        );
+        Ok(base.crew)
+    })
+    .await
+}
+
+/// `dagbok ui`.
+pub(crate) async fn ui(global: &Global, args: &UiArgs) -> Outcome {
+    let mut flags = Flags::new();
+    push(&mut flags, "--listen", "ui.listen", args.listen.map(|at| at.to_string()));
+    run(global, &args.nats, flags, ("ui", "dagbok-ui"), async |mut base: Base| {
+        let folder = base.folder("ui")?;
+        let listen = base.config().ui.listen;
+        let address =
+            start_api(&mut base.crew, &base.ports, listen, Some(&folder), &base.clock).await?;
+        base.context.out.line(&format!("API http://{address}"));
+        Ok(base.crew)
+    })
+    .await
+}

@@ -1,0 +1,133 @@
+//! `dagbok standalone`: all services in one process, on the embedded log.
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use axum::Router;
+use dagbok_runtime::Clock;
+use serde_json::json;
+
+use crate::{
+    cli::{Global, Standalone},
+    codes::Code,
+    context::{Context, Flags, path_text, push},
+    failure::{Failure, Outcome},
+    python::Python,
+    services::{self, Crew, Stage},
+    wire,
+};
+
+/// Beyond the drain, for what ends a try and reports it.
+const AFTER_DRAIN: Duration = Duration::from_secs(15);
+
+pub(crate) async fn run(global: &Global, args: &Standalone) -> Outcome {
+    let mut flags = Flags::new();
+    push(&mut flags, "--dags", "processor.dags", path_text(args.dags.as_ref())?);
+    push(&mut flags, "--listen", "ui.listen", args.listen.map(|at| at.to_string()));
+    push(&mut flags, "--slots", "executor.slots", args.slots.map(i64::from));
+    let context = Context::new(global, flags)?;
+    let telemetry = services::telemetry("dagbok", &context.config)?;
+    let outcome = serve(&context).await;
+    // The exporters block until what they hold is sent.
+    let sent = tokio::task::spawn_blocking(move || telemetry.finish()).await;
+    sent.map_err(|panic| Failure::new(Code::Bug, panic))?;
+    outcome
+}
+
+async fn serve(context: &Context) -> Outcome {
+    let config = &context.config;
+    let home = context.home()?;
+    let (opened, python) = tokio::join!(wire::open(&home), Python::find(config));
+    let ((ports, report), python) = (opened?, python?);
+    let mut scheduler = services::scheduler(config);
+    scheduler.executors_end_with_process = true;
+    let mut executor = services::executor(config, &python, home.join("executor"))?;
+    // The queue is in this process: nobody else could be given the work.
+    executor.fencing = false;
+    let processor = services::processor(config, &python, &home.join("cache"))?;
+    check_folder(&processor.folder)?;
+
+    let clock = Clock::system();
+    let mut crew = Crew::new(config.executor.drain.0 + AFTER_DRAIN);
+    let address = start_api(&mut crew, &ports, config.ui.listen, Some(&home), &clock).await?;
+    let figures = crew.shutdown(Stage::Answers);
+    tokio::spawn(services::follow_log(ports.log.clone(), figures.clone()));
+    services::follow_executor(&executor.stats, executor.slots, &figures);
+    let deciding = crew.shutdown(Stage::Decides);
+    crew.add(
+        Stage::Decides,
+        "scheduler",
+        dagbok_scheduler::run(ports.clone(), scheduler, clock.clone(), deciding),
+    );
+    let taking = crew.shutdown(Stage::Takes);
+    crew.add(
+        Stage::Takes,
+        "executor",
+        dagbok_executor::run(ports.clone(), executor, clock.clone(), taking.clone()),
+    );
+    let folder = processor.folder.clone();
+    crew.add(Stage::Takes, "processor", dagbok_processor::run(ports, processor, clock, taking));
+
+    tracing::info!(%report, "the log is open");
+    say_where(context, address, &home, &folder);
+    crew.run().await
+}
+
+fn check_folder(folder: &Path) -> Result<(), Failure> {
+    std::fs::read_dir(folder).map(drop).map_err(|error| {
+        Failure::new(
+            Code::NoDagFolder,
+            format!("the DAG folder `{}` can't be read: {error}", folder.display()),
+        )
+        .next("make it, or name another with --dags")
+    })
+}
+
+/// Starts the API, with the figures beside it.
+pub(crate) async fn start_api(
+    crew: &mut Crew,
+    ports: &dagbok_runlog::Ports,
+    listen: SocketAddr,
+    home: Option<&Path>,
+    clock: &Clock,
+) -> Result<SocketAddr, Failure> {
+    let mut settings = dagbok_ui::Settings::new(listen);
+    settings.home = home.map(Path::to_owned);
+    let more = services::with_metrics(Router::new());
+    let shutdown = crew.shutdown(Stage::Answers);
+    let served = dagbok_ui::serve(ports.clone(), settings, clock.clone(), more, &shutdown).await;
+    let served = served.map_err(|error| api_failure(&error))?;
+    crew.add(Stage::Answers, "API", served.task);
+    Ok(served.address)
+}
+
+fn api_failure(error: &dagbok_ui::ServeError) -> Failure {
+    let code = match error {
+        dagbok_ui::ServeError::Listen { source, .. }
+            if source.kind() == std::io::ErrorKind::AddrInUse =>
+        {
+            Code::PortInUse
+        }
+        dagbok_ui::ServeError::Listen { .. } => Code::CantListen,
+        dagbok_ui::ServeError::Model(_) => Code::HomeUnusable,
+        dagbok_ui::ServeError::Port(_) => Code::ServiceFailed,
+    };
+    Failure::from_error(code, error)
+}
+
+/// With `--json`: `{"api", "home", "dags", "pid"}` on one line.
+fn say_where(context: &Context, address: SocketAddr, home: &Path, dags: &Path) {
+    let api = format!("http://{address}");
+    let out = context.out;
+    if out.is_json() {
+        out.json_line(
+            &json!({ "api": api, "home": home, "dags": dags, "pid": std::process::id() }),
+        );
+        return;
+    }
+    out.line(&format!("Dagbok {} is up.", env!("CARGO_PKG_VERSION")));
+    out.line(&format!("  API   {api}"));
+    out.line(&format!("  log   {}", home.join("log").display()));
+    out.line(&format!("  DAGs  {}", dags.display()));
+    if !address.ip().is_loopback() {
+        out.line("  note  the API asks for no password, and listens beyond this machine");
+    }
+}

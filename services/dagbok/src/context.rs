@@ -1,0 +1,119 @@
+//! What a command works with: the configuration, the installation's folder, where results go.
+use std::path::PathBuf;
+
+use dagbok_config::{Config, FILE_NAME, Sources, load};
+use toml::Value;
+
+use crate::{
+    cli::{DEFAULT_API, Global, NatsArgs},
+    codes::Code,
+    failure::Failure,
+    output::Out,
+};
+
+/// Names the installation's folder, where no flag does.
+const HOME_VARIABLE: &str = "DAGBOK_HOME";
+
+/// Flags, with the key that each stands for.
+pub(crate) type Flags = Vec<(&'static str, &'static str, Value)>;
+
+/// What a command works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) out: Out,
+    global: Global,
+}
+
+impl Context {
+    /// Reads the configuration under the command's own flags.
+    pub(crate) fn new(global: &Global, mut flags: Flags) -> Result<Self, Failure> {
+        push(&mut flags, "--python", "python.interpreter", path_text(global.python.as_ref())?);
+        push(&mut flags, "--python-path", "python.path", path_text(global.python_path.as_ref())?);
+        let sources = Sources {
+            optional_file: home_of(global).map(|home| home.join(FILE_NAME)),
+            file: global.config.clone(),
+            environment: std::env::vars_os()
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
+                .collect(),
+            flags,
+        };
+        let config = load(&sources).map_err(|error| {
+            Failure::from_error(Code::Config, &error)
+                .next("`schemas/configuration.json` and the README list every key")
+        })?;
+        Ok(Self { config, out: Out::new(global.json), global: global.clone() })
+    }
+
+    /// The installation's folder.
+    pub(crate) fn home(&self) -> Result<PathBuf, Failure> {
+        home_of(&self.global).ok_or_else(|| {
+            Failure::new(Code::HomeUnusable, "there is no home folder to keep the installation in")
+                .next("name a folder with --home or DAGBOK_HOME")
+        })
+    }
+
+    /// The folder of a stopped installation that is to be read; `None` asks an API.
+    pub(crate) fn home_to_read(&self) -> Option<PathBuf> {
+        self.global.home.clone().filter(|_| self.global.api.is_none())
+    }
+
+    /// The API to ask.
+    pub(crate) fn api(&self) -> &str {
+        self.global.api.as_deref().unwrap_or(DEFAULT_API)
+    }
+}
+
+fn home_of(global: &Global) -> Option<PathBuf> {
+    let named =
+        global.home.clone().or_else(|| Some(PathBuf::from(std::env::var_os(HOME_VARIABLE)?)));
+    named.or_else(|| {
+        Some(std::env::home_dir().filter(|home| !home.as_os_str().is_empty())?.join(".dagbok"))
+    })
+}
+
+/// Adds a flag that was given.
+pub(crate) fn push(
+    flags: &mut Flags,
+    flag: &'static str,
+    key: &'static str,
+    value: Option<impl Into<Value>>,
+) {
+    if let Some(value) = value {
+        flags.push((flag, key, value.into()));
+    }
+}
+
+/// A path as configuration can say it.
+pub(crate) fn path_text(path: Option<&PathBuf>) -> Result<Option<String>, Failure> {
+    let text = |path: &PathBuf| {
+        path.to_str().map(str::to_owned).ok_or_else(|| {
+            Failure::new(Code::Usage, format!("the path `{}` is not UTF-8", path.display()))
+        })
+    };
+    path.map(text).transpose()
+}
+
+/// The flags about NATS.
+pub(crate) fn nats_flags(args: &NatsArgs) -> Result<Flags, Failure> {
+    let mut flags = Flags::new();
+    let urls = (!args.nats.is_empty()).then(|| args.nats.clone());
+    push(&mut flags, "--nats", "nats.urls", urls);
+    push(&mut flags, "--namespace", "nats.namespace", args.namespace.clone());
+    push(&mut flags, "--nats-creds", "nats.creds_file", path_text(args.nats_creds.as_ref())?);
+    push(&mut flags, "--nats-user", "nats.user", args.nats_user.clone());
+    push(&mut flags, "--nats-ca", "nats.ca_file", path_text(args.nats_ca.as_ref())?);
+    push(&mut flags, "--nats-cert", "nats.cert_file", path_text(args.nats_cert.as_ref())?);
+    push(&mut flags, "--nats-key", "nats.key_file", path_text(args.nats_key.as_ref())?);
+    let replicas = args.replicas.map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+    push(&mut flags, "--replicas", "nats.replicas", replicas);
+    push(
+        &mut flags,
+        "--metrics-listen",
+        "telemetry.metrics_listen",
+        args.metrics_listen.map(|at| at.to_string()),
+    );
+    Ok(flags)
+}

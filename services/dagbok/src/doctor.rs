@@ -1,0 +1,114 @@
+//! `dagbok doctor`: checks what the services need, and says what to do about each finding.
+//!
+//! With `--json` one object: `ok`, whether nothing must be mended, and `findings`, a list of `check`,
+//! `status` (`ok`, `warning`, `error`), `message` and `next`. Exit code 8 where something must be mended.
+mod broker;
+mod machine;
+mod software;
+
+use serde::Serialize;
+
+use crate::{
+    cli::{Doctor, Global},
+    context::{Context, Flags, nats_flags, path_text, push},
+    exit::Exit,
+    failure::{Failure, Outcome},
+    output::{state_style, styled},
+};
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Status {
+    /// As it should be.
+    Ok,
+    /// It works, and could be better.
+    Warning,
+    /// It must be mended.
+    Error,
+}
+
+impl Status {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// One thing that was checked.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Finding {
+    check: &'static str,
+    status: Status,
+    message: String,
+    /// What to do; null where nothing is to be done.
+    next: Option<String>,
+}
+
+impl Finding {
+    pub(crate) fn ok(check: &'static str, message: impl Into<String>) -> Self {
+        Self { check, status: Status::Ok, message: message.into(), next: None }
+    }
+
+    pub(crate) fn warning(
+        check: &'static str,
+        message: impl Into<String>,
+        next: impl Into<String>,
+    ) -> Self {
+        Self { check, status: Status::Warning, message: message.into(), next: Some(next.into()) }
+    }
+
+    pub(crate) fn error(
+        check: &'static str,
+        message: impl Into<String>,
+        next: impl Into<String>,
+    ) -> Self {
+        Self { check, status: Status::Error, message: message.into(), next: Some(next.into()) }
+    }
+
+    /// A failure as the service itself would tell it.
+    pub(crate) fn failed(check: &'static str, failure: &Failure) -> Self {
+        let message = format!("{failure} [{}]", failure.code());
+        let next = failure.what_next().map_or_else(
+            || format!("see the page of {} in deploy/errors", failure.code()),
+            str::to_owned,
+        );
+        Self::error(check, message, next)
+    }
+}
+
+pub(crate) async fn run(global: &Global, args: &Doctor) -> Outcome {
+    let mut flags: Flags = nats_flags(&args.nats)?;
+    push(&mut flags, "--dags", "processor.dags", path_text(args.dags.as_ref())?);
+    let context = Context::new(global, flags)?;
+    let mut findings = vec![software::build()];
+    findings.extend(machine::clock());
+    findings.push(machine::open_files());
+    findings.extend(machine::home(&context).await);
+    findings.extend(software::python(&context.config).await);
+    findings.extend(machine::dag_folder(&context.config));
+    let asks_for_nats = !args.nats.nats.is_empty() || args.nats.namespace.is_some();
+    if asks_for_nats || context.config.nats != dagbok_config::Nats::default() {
+        findings.extend(broker::check(&context.config.nats).await);
+    }
+    if global.api.is_some() {
+        findings.push(software::api(&context).await);
+    }
+    let ok = findings.iter().all(|finding| finding.status != Status::Error);
+    if context.out.is_json() {
+        context.out.document(&serde_json::json!({ "ok": ok, "findings": findings }));
+    } else {
+        for finding in &findings {
+            let word = finding.status.word();
+            let mark = styled(state_style(word), &format!("{word:<7}"));
+            context.out.line(&format!("{mark}  {:<10} {}", finding.check, finding.message));
+            if let Some(next) = &finding.next {
+                context.out.line(&format!("{:21}next: {next}", ""));
+            }
+        }
+    }
+    Ok(if ok { Exit::Ok } else { Exit::Setup })
+}

@@ -1,0 +1,158 @@
+//! The machine: clock, limits, disks and folders.
+use std::{
+    fs, io,
+    io::Write as _,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use dagbok_config::Config;
+use dagbok_events::Timestamp;
+use dagbok_runtime::Clock;
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::Finding;
+use crate::{context::Context, wire};
+
+/// Before this there was no Dagbok, so that a clock that says so is wrong.
+const FIRST_DAY: Timestamp = Timestamp(1_767_225_600_000_000);
+/// Free room below which to warn, and below which nothing works for long, in bytes.
+const ROOM: (u64, u64) = (2 << 30, 128 << 20);
+/// A flush slower than this is what a hand-off waits for.
+const SLOW_FLUSH: Duration = Duration::from_millis(10);
+/// How often a flush is timed.
+const FLUSHES: usize = 21;
+/// A try takes about this many files.
+const FILES_PER_TRY: u64 = 16;
+
+/// The wall clock.
+pub(super) fn clock() -> Vec<Finding> {
+    let now = Clock::system().now();
+    vec![if now < FIRST_DAY {
+        let next = "set the clock: schedules and leases follow it (`timedatectl set-ntp true`)";
+        Finding::error("clock", format!("it says {now}, which is past"), next)
+    } else {
+        Finding::ok("clock", format!("{now}"))
+    }]
+}
+
+/// How many files may be open.
+pub(super) fn open_files() -> Finding {
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        // The soft limit is raised to the hard one by the executor itself.
+        Ok((_, hard)) if hard < 256 * FILES_PER_TRY => {
+            let message = format!(
+                "at most {hard} files may be open, enough for {} tries at once",
+                hard / FILES_PER_TRY
+            );
+            Finding::warning(
+                "files",
+                message,
+                "raise the limit: `ulimit -Hn 65536`, or LimitNOFILE= in systemd",
+            )
+        }
+        Ok((_, hard)) => Finding::ok("files", format!("{hard} may be open")),
+        Err(error) => Finding::warning(
+            "files",
+            format!("the limit can't be read: {error}"),
+            "check `ulimit -n`",
+        ),
+    }
+}
+
+/// The installation's folder: room, speed, and the log in it.
+pub(super) async fn home(context: &Context) -> Vec<Finding> {
+    let home = match context.home() {
+        Ok(home) => home,
+        Err(failure) => return vec![Finding::failed("home", &failure)],
+    };
+    let mut findings = Vec::new();
+    // What is not there yet will be made in the nearest folder that is.
+    let there = home.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/")).to_owned();
+    findings.push(room(&home, &there));
+    let folder = there.clone();
+    let timed = tokio::task::spawn_blocking(move || flush_time(&folder)).await;
+    findings.push(match timed {
+        Ok(Ok(took)) if took > SLOW_FLUSH => {
+            let next = "each hand-off waits for two flushes: put the home on a local SSD";
+            Finding::warning(
+                "disk",
+                format!("a flush takes {took:.1?} on {}", there.display()),
+                next,
+            )
+        }
+        Ok(Ok(took)) => Finding::ok("disk", format!("a flush takes {took:.1?}")),
+        Ok(Err(error)) => {
+            let next =
+                format!("make it writable, or name another folder with --home: {}", home.display());
+            Finding::error("disk", format!("{} can't be written: {error}", there.display()), next)
+        }
+        Err(panic) => Finding::error("disk", panic.to_string(), "report this"),
+    });
+    if home.join("log").is_dir() {
+        findings.push(log(&home).await);
+    }
+    findings
+}
+
+fn room(home: &Path, there: &Path) -> Finding {
+    match rustix::fs::statvfs(there) {
+        Ok(stat) => {
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let message = format!("{}: {} MiB free", home.display(), free >> 20);
+            let next = "make room, or name another folder with --home: a full disk stops the log";
+            if free < ROOM.1 {
+                Finding::error("home", message, next)
+            } else if free < ROOM.0 {
+                Finding::warning("home", message, next)
+            } else {
+                Finding::ok("home", message)
+            }
+        }
+        Err(error) => {
+            Finding::warning("home", format!("{}: {error}", there.display()), "check the folder")
+        }
+    }
+}
+
+/// The middle of some timed flushes of a small write.
+fn flush_time(folder: &Path) -> io::Result<Duration> {
+    let mut file = tempfile::tempfile_in(folder)?;
+    let mut times = Vec::with_capacity(FLUSHES);
+    for _ in 0..FLUSHES {
+        let start = Instant::now();
+        file.write_all(&[0x5a; 4096])?;
+        file.sync_data()?;
+        times.push(start.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[FLUSHES / 2])
+}
+
+async fn log(home: &Path) -> Finding {
+    match wire::read_only(home).await {
+        Ok(ports) => match ports.log.last().await {
+            Ok(last) => {
+                Finding::ok("log", format!("{last} records in {}", home.join("log").display()))
+            }
+            Err(error) => {
+                Finding::error("log", error.to_string(), "see the page of DBK0033 in deploy/errors")
+            }
+        },
+        Err(failure) => Finding::failed("log", &failure),
+    }
+}
+
+/// The DAG folder, where one is configured.
+pub(super) fn dag_folder(config: &Config) -> Option<Finding> {
+    let folder = config.processor.dags.as_ref()?;
+    Some(match fs::read_dir(folder) {
+        Ok(entries) => {
+            Finding::ok("dags", format!("{} has {} entries", folder.display(), entries.count()))
+        }
+        Err(error) => {
+            let next = "make it, or name another with --dags";
+            Finding::error("dags", format!("{} can't be read: {error}", folder.display()), next)
+        }
+    })
+}

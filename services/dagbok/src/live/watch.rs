@@ -1,0 +1,136 @@
+//! Follows one run on the log: tells of each change and each line of its tasks, in the order in which
+//! they become known, until the run is over and its lines are all told.
+use std::collections::BTreeMap;
+
+use dagbok_events::{Fact, LogRef, Record, RunKey, Scope, TaskId, TryKey, TryNumber, decode};
+use dagbok_executor::LogLine;
+use dagbok_runlog::{Ports, Seq};
+use futures::StreamExt as _;
+use tokio::sync::mpsc::{self, UnboundedSender};
+
+use super::{
+    lines::{self, Follower},
+    run_view::{Change, RunView},
+};
+use crate::{codes::Code, failure::Failure};
+
+/// Something to tell.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// A change of the run or of a task, with the instant of its record.
+    Change(dagbok_events::Timestamp, Change),
+    /// A line of a try.
+    Line(TryKey, LogLine),
+}
+
+type Followers = BTreeMap<TryKey, Follower>;
+
+/// Follows `run` from the record after `after` on, and returns it as it ended.
+pub(crate) async fn watch(
+    ports: &Ports,
+    run: &RunKey,
+    after: Seq,
+    mut tell: impl FnMut(&RunView, News),
+) -> Result<RunView, Failure> {
+    let mut view = RunView::default();
+    let mut entries = ports.log.follow(after);
+    let (line_in, mut line_out) = mpsc::unbounded_channel();
+    let mut followers = Followers::new();
+    while view.ended.is_none() {
+        tokio::select! {
+            biased;
+            Some((key, line)) = line_out.recv() => tell(&view, News::Line(key, line)),
+            batch = entries.next() => {
+                let batch = batch.ok_or_else(|| Failure::new(Code::Bug, "the log's stream ended"))?;
+                let batch = batch.map_err(|error| Failure::from_error(Code::ServiceFailed, &error))?;
+                for entry in batch {
+                    let record = decode(&entry.payload).map_err(|error| Failure::from_error(Code::LogNewer, &error))?;
+                    if record.scope == Scope::Run(run.clone()) {
+                        for (at, change) in take(ports, run, &record, &mut view, &mut followers, &line_in).await {
+                            // Lines of a try come before the word of its end.
+                            while let Ok((key, line)) = line_out.try_recv() {
+                                tell(&view, News::Line(key, line));
+                            }
+                            tell(&view, News::Change(at, change));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    for follower in followers.values() {
+        follower.stop();
+    }
+    drop(line_in);
+    while let Ok((key, line)) = line_out.try_recv() {
+        tell(&view, News::Line(key, line));
+    }
+    Ok(view)
+}
+
+/// Folds a record in, begins to follow tries that began, and takes the rest of those that ended.
+async fn take(
+    ports: &Ports,
+    run: &RunKey,
+    record: &Record,
+    view: &mut RunView,
+    followers: &mut Followers,
+    line_in: &UnboundedSender<(TryKey, LogLine)>,
+) -> Vec<(dagbok_events::Timestamp, Change)> {
+    let mut changes = Vec::new();
+    for fact in &record.facts {
+        if let Fact::TryStarted(start) = fact {
+            let key = key_of(run, &start.task_id, start.map_index, start.try_number);
+            let follower = Follower::start(
+                ports.clone(),
+                start.executor.clone(),
+                key.clone(),
+                line_in.clone(),
+            );
+            followers.insert(key, follower);
+        }
+        if let Some((key, log)) = end_of(run, fact) {
+            let (seen, all) = match followers.remove(&key) {
+                Some(follower) => follower.end().await,
+                None => (0, false),
+            };
+            if let (false, Some(log)) = (all, log) {
+                lines::rest(ports, &key, log, seen, line_in).await;
+            }
+        }
+        match view.apply(record.at, fact) {
+            Change::Quiet => {}
+            change => changes.push((record.at, change)),
+        }
+    }
+    changes
+}
+
+fn key_of(
+    run: &RunKey,
+    task: &TaskId,
+    map_index: dagbok_events::MapIndex,
+    try_number: TryNumber,
+) -> TryKey {
+    TryKey {
+        dag_id: run.dag_id.clone(),
+        run_id: run.run_id.clone(),
+        task_id: task.clone(),
+        map_index,
+        try_number,
+    }
+}
+
+/// The try that a fact ended, and its log.
+fn end_of<'a>(run: &RunKey, fact: &'a Fact) -> Option<(TryKey, Option<&'a LogRef>)> {
+    Some(match fact {
+        Fact::TrySucceeded(f) => {
+            (key_of(run, &f.task_id, f.map_index, f.try_number), f.log.as_ref())
+        }
+        Fact::TryFailed(f) => (key_of(run, &f.task_id, f.map_index, f.try_number), f.log.as_ref()),
+        Fact::TrySkipped(f) => (key_of(run, &f.task_id, f.map_index, f.try_number), f.log.as_ref()),
+        Fact::TryLost(f) => (key_of(run, &f.task_id, f.map_index, f.try_number), None),
+        Fact::TryCancelled(f) => (key_of(run, &f.task_id, f.map_index, f.try_number), None),
+        _ => return None,
+    })
+}

@@ -1,0 +1,130 @@
+//! What commands print: one JSON document, lines of JSON, or tables for eyes.
+//!
+//! Colour is only for terminals, and never where `NO_COLOR` is set; `anstream` sees to that.
+mod table;
+
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use crate::failure::Failure;
+pub(crate) use table::Table;
+
+/// Where a command's results go. Cheap to copy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Out {
+    json: bool,
+}
+
+impl Out {
+    pub(crate) const fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether the results are for programs.
+    pub(crate) const fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// One JSON document.
+    pub(crate) fn document(self, value: &impl Serialize) {
+        let text = serde_json::to_string_pretty(value).expect("what is printed has text keys");
+        self.line(&text);
+    }
+
+    /// One of many JSON documents, on a line of its own.
+    pub(crate) fn json_line(self, value: &impl Serialize) {
+        let text = serde_json::to_string(value).expect("what is printed has text keys");
+        self.line(&text);
+    }
+
+    /// A line as it is.
+    #[expect(
+        clippy::unused_self,
+        reason = "results go through here, so that whoever prints holds one"
+    )]
+    pub(crate) fn line(self, text: &str) {
+        let mut out = anstream::stdout().lock();
+        let written = writeln!(out, "{text}").and_then(|()| out.flush());
+        if let Err(error) = written {
+            // Whoever read is gone (`| head`): there is nobody to do the rest for.
+            let quiet = error.kind() == ErrorKind::BrokenPipe;
+            std::process::exit(i32::from(!quiet));
+        }
+    }
+
+    /// A table, with what to say where it has no rows.
+    pub(crate) fn table(self, table: &Table, empty: &str) {
+        if table.is_empty() {
+            self.line(empty);
+        } else {
+            self.line(&table.to_text(std::io::stdout().is_terminal()));
+        }
+    }
+
+    /// What went wrong, on stderr.
+    pub(crate) fn failure(self, failure: &Failure) {
+        let mut err = anstream::stderr().lock();
+        let text = if self.json {
+            failure.to_json().to_string()
+        } else {
+            let bold_red = AnsiColor::Red.on_default().bold();
+            let lines = failure.lines().join("\n");
+            lines.replacen("error:", &format!("{bold_red}error:{bold_red:#}"), 1)
+        };
+        // With stderr gone the exit code still says it.
+        let _ = writeln!(err, "{text}");
+    }
+}
+
+/// The colour of a state, in Airflow's sense of them.
+pub(crate) fn state_style(state: &str) -> Style {
+    match state {
+        "success" | "ok" => AnsiColor::Green.on_default(),
+        "failed" | "upstream_failed" | "error" | "lost" => AnsiColor::Red.on_default().bold(),
+        "running" => AnsiColor::Cyan.on_default(),
+        "queued" | "scheduled" | "up_for_retry" | "warning" => AnsiColor::Yellow.on_default(),
+        "skipped" | "removed" | "cancelled" => AnsiColor::Magenta.on_default(),
+        _ => Style::new(),
+    }
+}
+
+/// Text in a style, with what ends it.
+pub(crate) fn styled(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// A length of time for eyes: `0.8 s`, `2 m 05 s`, `1 h 02 m`.
+pub(crate) fn seconds_text(seconds: f64) -> String {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "shown, and never negative"
+    )]
+    let whole = seconds.max(0.0) as u64;
+    match whole {
+        0..10 => format!("{:.2} s", seconds.max(0.0)),
+        10..60 => format!("{seconds:.1} s"),
+        60..3_600 => format!("{} m {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} m", whole / 3_600, whole % 3_600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_short() {
+        for (seconds, text) in [
+            (-1.0, "0.00 s"),
+            (0.834, "0.83 s"),
+            (12.34, "12.3 s"),
+            (125.0, "2 m 05 s"),
+            (3_725.0, "1 h 02 m"),
+        ] {
+            assert_eq!(seconds_text(seconds), text);
+        }
+    }
+}

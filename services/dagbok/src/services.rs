@@ -1,0 +1,27 @@
+//! Runs services: their settings from the configuration, their order of ending, their figures.
+mod crew;
+mod figures;
+mod http;
+mod settings;
+
+pub(crate) use crew::{Crew, Stage};
+pub(crate) use figures::{follow_executor, follow_log};
+pub(crate) use http::{bind, serve, with_health, with_metrics};
+pub(crate) use settings::{executor, processor, scheduler};
+
+use dagbok_config::{Config, LogFormat};
+use dagbok_telemetry::{LogSettings, Telemetry};
+
+use crate::{codes::Code, failure::Failure};
+
+/// Sets up the log lines and figures of a service.
+pub(crate) fn telemetry(service: &'static str, config: &Config) -> Result<Telemetry, Failure> {
+    let format = match config.log.format {
+        LogFormat::Auto => dagbok_telemetry::LogFormat::Auto,
+        LogFormat::Text => dagbok_telemetry::LogFormat::Text,
+        LogFormat::Json => dagbok_telemetry::LogFormat::Json,
+    };
+    let settings = LogSettings { filter: config.log.filter.clone(), format };
+    dagbok_telemetry::init(service, &settings)
+        .map_err(|error| Failure::from_error(Code::Config, &error))
+}

@@ -1,0 +1,81 @@
+//! Services' settings from the configuration.
+use std::path::{Path, PathBuf};
+
+use dagbok_config::{Config, IgnoreSyntax};
+use dagbok_events::{ExecutorId, QueueName};
+use dagbok_executor::ExecutorSettings;
+use dagbok_processor::ProcessorSettings;
+use dagbok_runtime::fresh_id;
+use dagbok_scheduler::SchedulerSettings;
+
+use crate::{codes::Code, failure::Failure, python::Python};
+
+/// The scheduler's.
+pub(crate) fn scheduler(config: &Config) -> SchedulerSettings {
+    SchedulerSettings {
+        executor_lease: config.executor.lease.0,
+        leader_lease: config.scheduler.lease.0,
+        snapshot_every: config.scheduler.snapshot_every,
+        ..SchedulerSettings::default()
+    }
+}
+
+/// The processor's; `home` keeps compiled modules.
+pub(crate) fn processor(
+    config: &Config,
+    python: &Python,
+    home: &Path,
+) -> Result<ProcessorSettings, Failure> {
+    let folder = config.processor.dags.clone().ok_or_else(|| {
+        Failure::new(Code::Usage, "no DAG folder is given")
+            .next("name it with --dags, or as `processor.dags`")
+    })?;
+    // The folder is also where tasks find themselves: a relative one would move with the process.
+    let folder = std::path::absolute(&folder).unwrap_or(folder);
+    let mut settings = ProcessorSettings::new(folder, python.for_processor(home));
+    settings.parse_timeout = config.processor.parse_timeout.0;
+    settings.rescan = config.processor.rescan.0;
+    settings.debounce = config.processor.debounce.0;
+    settings.paused_at_creation = config.processor.paused_at_creation;
+    settings.parsers = config.processor.parsers.unwrap_or(settings.parsers).max(1);
+    settings.ignore_syntax = match config.processor.ignore_syntax {
+        IgnoreSyntax::Glob => dagbok_processor::IgnoreSyntax::Glob,
+        IgnoreSyntax::Regexp => dagbok_processor::IgnoreSyntax::Regexp,
+    };
+    Ok(settings)
+}
+
+/// An executor's; `home` keeps bundles and the logs of tries in flight.
+pub(crate) fn executor(
+    config: &Config,
+    python: &Python,
+    home: PathBuf,
+) -> Result<ExecutorSettings, Failure> {
+    let id =
+        ExecutorId::new(format!("executor-{}", fresh_id())).expect("a UUID is within the rules");
+    let mut settings = ExecutorSettings::new(id, hostname(), python.executable.clone(), home);
+    settings.python_path.clone_from(&python.package_path);
+    settings.slots = config.executor.slots.unwrap_or_else(default_slots);
+    let queues = config.executor.queues.iter().map(|name| QueueName::new(name.as_str()));
+    settings.queues = queues.collect::<Result<_, _>>().map_err(|error| {
+        Failure::from_error(Code::Config, &error).next("mend `executor.queues`")
+    })?;
+    settings.env.clone_from(&config.executor.env);
+    settings.lease = config.executor.lease.0;
+    settings.drain_timeout = config.executor.drain.0;
+    settings.kill_grace = config.executor.kill_grace.0;
+    settings.load_timeout = config.executor.load_timeout.0;
+    settings.loaded_files = config.executor.loaded_files;
+    settings.loaded_idle = config.executor.loaded_idle.0;
+    Ok(settings)
+}
+
+/// Tasks wait more than they compute.
+fn default_slots() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(cores * 2).unwrap_or(u32::MAX).max(4)
+}
+
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,13 @@
+//! Where a namespace's primitives come from: the only place that names concrete logs.
+mod embedded;
+mod nats;
+
+use dagbok_runlog::Ports;
+
+pub(crate) use embedded::{open, read_only};
+pub(crate) use nats::connect;
+
+/// Primitives in memory, gone with the process.
+pub(crate) fn throw_away() -> Ports {
+    dagbok_runlog::memory::ports()
+}

@@ -1,0 +1,46 @@
+//! The embedded log in the installation's folder.
+use std::{path::Path, sync::Arc};
+
+use dagbok_runlog::{
+    Ports,
+    memory::{MemoryQueues, MemorySignals, MemorySnapshots, MemoryState},
+};
+use dagbok_runlog_embedded::{OpenError, OpenReport, Options};
+
+use crate::{codes::Code, failure::Failure};
+
+/// Opens the log in `home` as its one writer.
+pub(crate) async fn open(home: &Path) -> Result<(Ports, OpenReport), Failure> {
+    let home = home.to_owned();
+    let opened = tokio::task::spawn_blocking(move || {
+        dagbok_runlog_embedded::open(&home, Options::default())
+    });
+    opened.await.map_err(|panic| Failure::new(Code::Bug, panic))?.map_err(|error| failure(&error))
+}
+
+/// Opens the log in `home` to be read, whoever writes it; what would write is refused or goes nowhere.
+pub(crate) async fn read_only(home: &Path) -> Result<Ports, Failure> {
+    let home = home.to_owned();
+    let opened = tokio::task::spawn_blocking(move || dagbok_runlog_embedded::open_read_only(&home));
+    let opened = opened.await.map_err(|panic| Failure::new(Code::Bug, panic))?;
+    let (read, _) = opened.map_err(|error| failure(&error))?;
+    Ok(Ports {
+        log: read.log,
+        queues: Arc::new(MemoryQueues::default()),
+        state: Arc::new(MemoryState::default()),
+        blobs: read.blobs,
+        signals: Arc::new(MemorySignals::default()),
+        snapshots: Arc::new(MemorySnapshots::default()),
+    })
+}
+
+fn failure(error: &OpenError) -> Failure {
+    let code = match error {
+        OpenError::Locked { .. } => Code::HomeInUse,
+        OpenError::Missing { .. } => Code::NoLog,
+        OpenError::Newer { .. } => Code::LogNewer,
+        OpenError::Damaged { .. } => Code::LogDamaged,
+        OpenError::Io { .. } => Code::HomeUnusable,
+    };
+    Failure::from_error(code, error)
+}
