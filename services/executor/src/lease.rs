@@ -133,10 +133,12 @@ impl Lease {
         let mut tidied = Instant::now();
         loop {
             looks.tick().await;
-            let verdict = self.shared.fence.lock().look(since_boot());
-            if verdict != Verdict::Fine && self.shared.settings.broker_is_down() {
-                self.excuse().await;
+            let now = since_boot();
+            let stale = self.shared.fence.lock().is_stale(now);
+            if stale && self.shared.settings.broker_is_down() {
+                self.good(now).await;
             } else {
+                let verdict = self.shared.fence.lock().look(now);
                 self.act(verdict);
             }
             if tidied.elapsed() >= TIDY_EVERY {

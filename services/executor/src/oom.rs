@@ -8,7 +8,15 @@ use parking_lot::Mutex;
 #[derive(Debug)]
 pub(crate) struct OomWatch {
     sources: Vec<Source>,
-    seen: Mutex<u64>,
+    seen: Mutex<Seen>,
+}
+
+/// The height at the last look and at the one before: a killed process may take its time to be gone, so a
+/// kill explains a death up to the second look after it.
+#[derive(Debug, Default)]
+struct Seen {
+    older: u64,
+    newer: u64,
 }
 
 #[derive(Debug)]
@@ -25,21 +33,25 @@ impl OomWatch {
         }
         let watch = Self { sources, seen: Mutex::default() };
         watch.look();
+        watch.look();
         watch
     }
 
-    /// Notes how high the counters stand, so that what happened before is not taken for what comes.
+    /// Notes how high the counters stand, so that what happened long before is not taken for what comes.
     pub(crate) fn look(&self) {
-        *self.seen.lock() = self.sum();
+        let now = self.sum();
+        let mut seen = self.seen.lock();
+        seen.older = std::mem::replace(&mut seen.newer, now);
     }
 
     /// Whether there was a kill that no other try was told of.
     pub(crate) fn claim(&self) -> bool {
         let now = self.sum();
         let mut seen = self.seen.lock();
-        let rose = now > *seen;
+        let rose = now > seen.older;
         if rose {
-            *seen += 1;
+            seen.older += 1;
+            seen.newer = seen.newer.max(seen.older);
         }
         rose
     }
@@ -108,9 +120,17 @@ mod tests {
         let watch =
             OomWatch { sources: vec![Source(file.path().to_owned())], seen: Mutex::default() };
         watch.look();
+        watch.look();
         assert!(!watch.claim());
         fs::write(file.path(), "oom_kill 2\n").unwrap();
-        assert!(watch.claim());
+        watch.look();
+        assert!(watch.claim(), "seen by a look, and not yet by the process' end");
         assert!(!watch.claim());
+        watch.look();
+        watch.look();
+        fs::write(file.path(), "oom_kill 4\n").unwrap();
+        watch.look();
+        watch.look();
+        assert!(!watch.claim(), "long ago");
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     fence::Fence,
     held::{Control, Holds, Kill},
     lease::Lease,
-    log::Logs,
+    log::{Logs, sweep},
     oom::OomWatch,
     orders,
     pull::pull,
@@ -51,6 +51,10 @@ pub async fn run(
     let bundles = Bundles::open(settings.home.join("bundles"), store.clone()).map_err(home)?;
     let logs = settings.home.join("logs");
     fs::create_dir_all(&logs).map_err(home)?;
+    tokio::task::spawn_blocking({
+        let logs = logs.clone();
+        move || sweep(&logs)
+    });
     allow_many_files();
     let started = match settings.runner {
         Runner::Null => None,

@@ -19,7 +19,7 @@ impl Running<'_> {
         if let (Verdict::Failed(failure), None) = (&verdict, &said.error) {
             self.tell_failure(failure);
         }
-        self.shared.logs.end(&self.item.key, &self.log);
+        self.log.finish();
         let Said { xcoms, at: last_word, .. } = said;
         let log = if matches!(verdict, Verdict::Silent | Verdict::Lost(_)) {
             None

@@ -56,8 +56,13 @@ pub(crate) async fn launch(
     let pool = shared.pool.as_ref().expect("the Python runner has a pool");
     let mut why = String::new();
     for _ in 0..ATTEMPTS {
-        let place = pool.place(item.bundle.as_str(), folder, &item.file).await?;
-        match fork(shared, item, folder, log, startup, place).await {
+        let place = pool.place(item.bundle.as_str(), folder, &item.file).await;
+        let launched = match place {
+            Ok(place) => fork(shared, item, folder, log, startup, place).await,
+            Err(PlaceError::Start(why)) => Err(why),
+            Err(error @ PlaceError::Load(_)) => return Err(error),
+        };
+        match launched {
             Ok(launched) => return Ok(launched),
             Err(again) => {
                 tracing::warn!(key = %item.key, why = again, "a try's process was not forked");

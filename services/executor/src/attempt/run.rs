@@ -119,9 +119,19 @@ impl Running<'_> {
     async fn unstarted(&self, failure: Failure) -> End {
         if self.pulled.must_ask {
             let started = self.shared.reporter.report(&self.item.key, self.started(0));
-            let Ok(waiting) = started.send_asking().await else { return End::Nak };
-            if started.answer(waiting).await.is_err() {
-                return End::Silent;
+            let asked = async {
+                let waiting = started.send_asking().await.ok()?;
+                Some(started.answer(waiting).await)
+            };
+            let answer = tokio::select! {
+                answer = asked => answer,
+                () = self.shared.shutdown.started() => None,
+            };
+            started.forget();
+            match answer {
+                Some(Ok(())) => {}
+                Some(Err(_)) => return End::Silent,
+                None => return End::Nak,
             }
         }
         self.conclude(Verdict::Failed(Box::new(failure)), Said::default(), None, Usage::default())

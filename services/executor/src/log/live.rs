@@ -268,11 +268,17 @@ impl LiveLog {
         Ok((String::from_utf8_lossy(&bytes).into_owned(), next))
     }
 
-    /// Forgets the file, where there is one.
+    /// Whether there is a file of it.
+    pub(crate) fn is_spilled(&self) -> bool {
+        self.inner.lock().spilled > 0
+    }
+
+    /// Removes the file, and what folders are empty without it.
     pub(crate) fn remove_file(&self) {
-        if self.inner.lock().spilled > 0 {
-            drop(fs::remove_file(&self.path));
-        }
+        drop(fs::remove_file(&self.path));
+        // `<dag>/<run>/<task>/<map>`: the first that is not empty refuses, and ends it.
+        let mut folders = self.path.ancestors().skip(1).take(4);
+        while folders.next().is_some_and(|folder| fs::remove_dir(folder).is_ok()) {}
     }
 
     /// Bytes held in memory.
@@ -294,13 +300,19 @@ fn whole_lines(bytes: &[u8], max: usize) -> &[u8] {
 }
 
 fn append(path: &Path, from: u64, bytes: &[u8]) -> io::Result<()> {
-    if from == 0
-        && let Some(folder) = path.parent()
-    {
-        fs::create_dir_all(folder)?;
+    let open = || fs::OpenOptions::new().create(true).write(true).truncate(from == 0).open(path);
+    let mut file = open();
+    // Its folder is not there yet, or was just removed because it was empty.
+    for _ in 0..3 {
+        match (&file, path.parent()) {
+            (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound && from == 0 => {
+                fs::create_dir_all(folder)?;
+                file = open();
+            }
+            _ => break,
+        }
     }
-    let mut file =
-        fs::OpenOptions::new().create(true).write(true).truncate(from == 0).open(path)?;
+    let mut file = file?;
     file.seek(SeekFrom::Start(from))?;
     file.write_all(bytes)
 }

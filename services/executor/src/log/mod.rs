@@ -9,5 +9,5 @@ mod split;
 pub use line::{LogLine, LogSource};
 pub(crate) use live::LiveLog;
 pub(crate) use pump::{Early, Pump};
-pub(crate) use registry::Logs;
+pub(crate) use registry::{Logs, sweep};
 pub(crate) use split::Splitter;

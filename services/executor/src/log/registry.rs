@@ -1,6 +1,7 @@
 //! The logs of tries in flight and just ended, for whoever follows one.
 use std::{
     collections::{BTreeMap, VecDeque},
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -18,6 +19,10 @@ use super::LiveLog;
 const KEPT_FOR: Duration = Duration::from_mins(1);
 /// What ended logs may hold in memory together, in bytes.
 const KEPT_BYTES: usize = 16 << 20;
+/// Ended logs that are kept, however small.
+const KEPT_LOGS: usize = 512;
+/// A file that a killed executor left behind is evidence for this long.
+const EVIDENCE_FOR: Duration = Duration::from_hours(7 * 24);
 /// The longest that one query waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The most that one answer brings, in bytes.
@@ -34,7 +39,16 @@ pub(crate) struct Logs {
 #[derive(Debug, Default)]
 struct Inner {
     logs: BTreeMap<TryKey, Arc<LiveLog>>,
-    ended: VecDeque<(Instant, TryKey, Arc<LiveLog>)>,
+    ended: VecDeque<Ended>,
+    ended_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Ended {
+    at: Instant,
+    key: TryKey,
+    log: Arc<LiveLog>,
+    bytes: usize,
 }
 
 impl Logs {
@@ -53,32 +67,37 @@ impl Logs {
     /// The try is over: its log can be read a little longer, then its file is removed.
     pub(crate) fn end(&self, key: &TryKey, log: &Arc<LiveLog>) {
         log.finish();
-        self.inner.lock().ended.push_back((Instant::now(), key.clone(), Arc::clone(log)));
+        let bytes = log.weight();
+        let ended = Ended { at: Instant::now(), key: key.clone(), log: Arc::clone(log), bytes };
+        let mut inner = self.inner.lock();
+        inner.ended_bytes += bytes;
+        inner.ended.push_back(ended);
+        drop(inner);
         self.trim();
     }
 
-    /// Lets go of logs that ended long ago, or that weigh too much.
+    /// Lets go of logs that ended long ago, or that are too many or too heavy.
     pub(crate) fn trim(&self) {
-        let gone = {
-            let mut inner = self.inner.lock();
-            let mut weight: usize = inner.ended.iter().map(|(_, _, log)| log.weight()).sum();
-            let mut gone = vec![];
-            while let Some((ended, _, log)) = inner.ended.front() {
-                if ended.elapsed() < KEPT_FOR && weight <= KEPT_BYTES {
-                    break;
-                }
-                weight -= log.weight();
-                let (_, key, log) = inner.ended.pop_front().expect("there is a front");
-                // A later delivery of the same try may have begun another log.
-                if inner.logs.get(&key).is_some_and(|now| Arc::ptr_eq(now, &log)) {
-                    inner.logs.remove(&key);
-                }
-                gone.push(log);
+        let mut spilled = vec![];
+        let mut inner = self.inner.lock();
+        while let Some(oldest) = inner.ended.front() {
+            let few = inner.ended.len() <= KEPT_LOGS && inner.ended_bytes <= KEPT_BYTES;
+            if few && oldest.at.elapsed() < KEPT_FOR {
+                break;
             }
-            gone
-        };
-        if !gone.is_empty() {
-            tokio::task::spawn_blocking(move || gone.iter().for_each(|log| log.remove_file()));
+            let Some(Ended { key, log, bytes, .. }) = inner.ended.pop_front() else { break };
+            inner.ended_bytes -= bytes;
+            // A later delivery of the same try may have begun another log.
+            if inner.logs.get(&key).is_some_and(|now| Arc::ptr_eq(now, &log)) {
+                inner.logs.remove(&key);
+            }
+            if log.is_spilled() {
+                spilled.push(log);
+            }
+        }
+        drop(inner);
+        if !spilled.is_empty() {
+            tokio::task::spawn_blocking(move || spilled.iter().for_each(|log| log.remove_file()));
         }
     }
 
@@ -104,6 +123,22 @@ impl Logs {
             Err(_) => (String::new(), query.offset),
         };
         TryLogSlice { next_offset, lines, complete: extent.complete && next_offset >= extent.bytes }
+    }
+}
+
+/// Removes, in the logs' folder, old files of earlier lives and folders that are empty; blocks on the disk.
+pub(crate) fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Ok(found) = entry.metadata() else { continue };
+        if found.is_dir() {
+            sweep(&path);
+            // Fails where something is left in it, as it should.
+            drop(fs::remove_dir(&path));
+        } else if found.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > EVIDENCE_FOR))
+        {
+            drop(fs::remove_file(&path));
+        }
     }
 }
 

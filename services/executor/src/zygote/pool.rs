@@ -18,10 +18,12 @@ use super::{
     load::load,
     message::{LoadError, ToZygote},
 };
-use crate::{ExecutorSettings, ExecutorStats, store::Backoff};
+use crate::{ExecutorSettings, ExecutorStats, shared::since_boot, store::Backoff};
 
 /// How long a try waits for the base zygote to be there again.
 const BASE_WAIT: Duration = Duration::from_mins(1);
+/// How long a word about the lease may take to go out.
+const TICK_WAIT: Duration = Duration::from_millis(100);
 /// How long the base zygote may take to end by itself.
 const END_WAIT: Duration = Duration::from_secs(2);
 
@@ -66,6 +68,8 @@ pub(crate) struct Pool {
     python: Mutex<String>,
     files: Mutex<BTreeMap<FileKey, Arc<Slot>>>,
     all: Mutex<Vec<Weak<Zygote>>>,
+    /// Until when tries may go on, as last told to all zygotes; since boot.
+    good_until: Mutex<Option<Duration>>,
 }
 
 impl Pool {
@@ -78,21 +82,29 @@ impl Pool {
             python: Mutex::default(),
             files: Mutex::default(),
             all: Mutex::default(),
+            good_until: Mutex::default(),
         });
-        pool.install(&base);
+        pool.install(&base).await;
         Ok((pool, base))
     }
 
-    fn install(&self, base: &Base) {
+    async fn install(&self, base: &Base) {
         self.python.lock().clone_from(&base.ready.python);
-        self.remember(&base.zygote);
+        self.remember(&base.zygote).await;
         self.base.send_replace(Some(Arc::clone(&base.zygote)));
     }
 
-    fn remember(&self, zygote: &Arc<Zygote>) {
-        let mut all = self.all.lock();
-        all.retain(|one| one.strong_count() > 0);
-        all.push(Arc::downgrade(zygote));
+    /// A new zygote hears of the lease before it is given a try.
+    async fn remember(&self, zygote: &Arc<Zygote>) {
+        {
+            let mut all = self.all.lock();
+            all.retain(|one| one.strong_count() > 0);
+            all.push(Arc::downgrade(zygote));
+        }
+        let good_until = *self.good_until.lock();
+        if let Some(until) = good_until {
+            tick(zygote, until.saturating_sub(since_boot())).await;
+        }
     }
 
     /// Python's version.
@@ -115,7 +127,7 @@ impl Pool {
                 () = &mut end => return,
                 again = self.start_again() => again,
             };
-            self.install(&base);
+            self.install(&base).await;
         }
         self.base.send_replace(None);
         self.files.lock().clear();
@@ -191,7 +203,7 @@ impl Pool {
         tracing::debug!(file, seconds = ready.load_seconds, pid = ready.pid, "DAG file loaded");
         if ready.fork_safe {
             let zygote = Arc::new(zygote);
-            self.remember(&zygote);
+            self.remember(&zygote).await;
             return Ok(Loaded::Own(zygote));
         }
         let why = ready.why.unwrap_or_default();
@@ -201,11 +213,10 @@ impl Pool {
 
     /// Tells all zygotes that the lease is fine for `fence_after` more.
     pub(crate) async fn tick(&self, fence_after: Duration) {
+        *self.good_until.lock() = Some(since_boot() + fence_after);
         let all: Vec<Arc<Zygote>> = self.all.lock().iter().filter_map(Weak::upgrade).collect();
         for zygote in all {
-            let word = ToZygote::Tick { fence_after: fence_after.as_secs_f64() };
-            // Never waits for long: a zygote that does not read has its own end coming.
-            drop(timeout(Duration::from_millis(100), zygote.send(&word, &[])).await);
+            tick(&zygote, fence_after).await;
         }
     }
 
@@ -214,6 +225,12 @@ impl Pool {
         let idle = self.settings.loaded_idle;
         self.files.lock().retain(|_, slot| !is_idle(slot) || slot.used.lock().elapsed() < idle);
     }
+}
+
+async fn tick(zygote: &Zygote, fence_after: Duration) {
+    let word = ToZygote::Tick { fence_after: fence_after.as_secs_f64() };
+    // Never waits for long: a zygote that does not read has its own end coming.
+    drop(timeout(TICK_WAIT, zygote.send(&word, &[])).await);
 }
 
 /// Whether no try runs there, and nobody waits for it to load.

@@ -32,6 +32,9 @@ def big(**context):
 def take_big(ti, **context):
     assert len(ti.xcom_pull(task_ids="big")) == 50_000
 
+def huge(**context):
+    return "x" * (65 << 20)
+
 def inner():
     raise ValueError("no luck")
 
@@ -70,7 +73,7 @@ def grandchild(**context):
     print(child.pid)
 
 with DAG("d", start_date=datetime(2026, 1, 1), schedule=None) as dag:
-    for f in [give, take, big, take_big, raises, gives_up, skips, sleeps, stubborn, segfaults, killed, exits, memory_error, grandchild]:
+    for f in [give, take, big, take_big, huge, raises, gives_up, skips, sleeps, stubborn, segfaults, killed, exits, memory_error, grandchild]:
         PythonOperator(task_id=f.__name__, python_callable=f)
 "#;
 
@@ -118,6 +121,15 @@ async fn a_large_value_lies_beside_the_log() {
     assert!(matches!(value, Payload::Blob { size: 50_002, .. }), "{value:?}");
     assert_eq!(text(&rig.ports, value).await.len(), 50_002);
     assert!(matches!(rig.run_task("take_big").await, ReportBody::Succeeded { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_above_the_limit_fails_its_task_by_name_and_size() {
+    let rig = Rig::new(DAG).await;
+    let end = rig.run_task("huge").await;
+    let message = kind(&end).1;
+    assert!(message.contains("`return_value`") && message.contains("681"), "{message}");
+    assert!(message.contains("limit"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, task::JoinHandle, time::timeout};
 
 /// No step of a test takes longer, on however slow a machine.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_mins(1);
 
 /// The Python that tries run with.
 pub(crate) fn python() -> PathBuf {

@@ -1,4 +1,5 @@
 //! Figures, printed; run by hand: `cargo test --release -p dagbok-executor --test executor speed -- --ignored --nocapture`.
+#![expect(clippy::print_stdout, reason = "its figures are what it is for")]
 use std::{
     sync::Arc,
     time::{Duration, Instant},
