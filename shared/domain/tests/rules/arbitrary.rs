@@ -1,0 +1,425 @@
+//! Records of any shape: facts that never were in an order that never is, about a few ids so that they
+//! meet, with numbers at the ends of their ranges.
+use std::collections::BTreeMap;
+
+use dagbok_events::{
+    Actor, BundlePublished, Cause, CommandId, DagDisappeared, DagImportFailed, DagImportRecovered,
+    DagPaused, DagRegistered, DagSpec, DagUnpaused, ExecutorId, ExecutorJoined, ExecutorLeft, Fact,
+    Fault, ForeignReport, Interval, LeftWhy, LimitsSet, LogRef, LostWhy, MapIndex, Micros, MissedWhy,
+    Payload, PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut, RunCancelled,
+    RunCreated, RunExpected, RunFailed, RunMissed, RunStarted, RunSucceeded, RunTimedOut, RunType, Scope,
+    TaskId, TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerRule,
+    TryCancelled, TryFailed, TryLost, TryNumber, TryReturned, TrySkipped, TryStarted, TrySucceeded,
+    Usage, XComPushed,
+};
+use proptest::{option, prelude::*, sample::select, strategy::Union};
+
+use super::support::{dag, dag_id, digest, executor, failure, plain_task, run_key, task_id};
+
+fn instant() -> impl Strategy<Value = Timestamp> {
+    // 2024, give or take a few seconds, and the ends of time.
+    let near = 1_704_067_200_000_000_i64;
+    prop_oneof![
+        8 => (0_i64..30).prop_map(move |n| Timestamp(near + n * 1_000_000)),
+        1 => select(vec![i64::MIN, i64::MIN + 1, -1, 0, i64::MAX - 1, i64::MAX]).prop_map(Timestamp),
+    ]
+}
+
+fn interval() -> impl Strategy<Value = Interval> {
+    (instant(), instant()).prop_map(|(start, end)| Interval { start, end })
+}
+
+fn task() -> impl Strategy<Value = TaskId> {
+    select(vec!["t0", "t1", "t2", "t3", "unknown"]).prop_map(task_id)
+}
+
+fn map_index() -> impl Strategy<Value = MapIndex> {
+    prop_oneof![9 => Just(MapIndex::UNMAPPED), 1 => any::<i32>().prop_map(MapIndex)]
+}
+
+fn try_number() -> impl Strategy<Value = TryNumber> {
+    prop_oneof![9 => 1_u16..3, 1 => select(vec![u16::MAX - 1, u16::MAX])]
+        .prop_map(|n| TryNumber::new(n).expect("from one"))
+}
+
+fn holder() -> impl Strategy<Value = ExecutorId> {
+    select(vec!["e0", "e1"]).prop_map(executor)
+}
+
+fn pool() -> impl Strategy<Value = PoolName> {
+    select(vec!["default_pool", "gpu"]).prop_map(|name| PoolName::new(name).expect("a pool"))
+}
+
+fn number() -> impl Strategy<Value = u32> {
+    prop_oneof![4 => 0_u32..4, 1 => select(vec![u32::MAX - 1, u32::MAX])]
+}
+
+fn micros() -> impl Strategy<Value = Micros> {
+    prop_oneof![4 => 0_i64..5_000_000, 1 => select(vec![i64::MIN, -1, i64::MAX])].prop_map(Micros)
+}
+
+fn payload() -> impl Strategy<Value = Payload> {
+    prop_oneof![
+        Just(Payload::Inline("{}".to_owned())),
+        any::<u64>().prop_map(|size| Payload::Blob { digest: digest(size), size }),
+    ]
+}
+
+fn trigger_rule() -> impl Strategy<Value = TriggerRule> {
+    select(vec![
+        TriggerRule::AllSuccess,
+        TriggerRule::AllFailed,
+        TriggerRule::AllDone,
+        TriggerRule::OneSuccess,
+        TriggerRule::OneFailed,
+        TriggerRule::NoneSkipped,
+        TriggerRule::Always,
+    ])
+}
+
+fn task_spec() -> impl Strategy<Value = TaskSpec> {
+    // Edges may lead nowhere, forward, or back to the task itself: history is never refused.
+    let edges = prop::collection::vec(0_u32..6, 0..3);
+    let numbers = (any::<u16>(), number(), any::<i32>(), number());
+    (task(), edges, trigger_rule(), numbers, micros(), pool()).prop_map(
+        |(task_id, upstream, rule, (retries, backoff, weight, slots), delay, pool)| {
+            let mut task = plain_task(task_id.as_str(), upstream);
+            (task.trigger_rule, task.retries, task.retry_delay) = (rule, retries, delay);
+            (task.retry_backoff_milli, task.priority_weight) = (backoff, weight);
+            (task.pool_slots, task.pool) = (slots, pool);
+            task
+        },
+    )
+}
+
+fn timetable() -> impl Strategy<Value = Timetable> {
+    prop_oneof![
+        Just(Timetable::Manual),
+        Just(Timetable::Once),
+        Just(Timetable::Continuous),
+        select(vec!["* * * * *", "nonsense"])
+            .prop_map(|text| Timetable::CronDataInterval { expression: text.to_owned() }),
+        micros().prop_map(|every| Timetable::DeltaTrigger { every, months: 0 }),
+        prop::collection::vec(interval(), 0..3).prop_map(|dates| Timetable::Events { dates }),
+    ]
+}
+
+fn spec() -> impl Strategy<Value = DagSpec> {
+    let tasks = prop::collection::vec(task_spec(), 0..4);
+    let dates = (option::of(instant()), option::of(instant()), any::<bool>());
+    let sizes = (number(), number(), option::of(micros()));
+    (select(vec!["d0", "d1"]), tasks, timetable(), dates, sizes).prop_map(
+        |(name, tasks, timetable, (start, end, catchup), (runs, in_flight, timeout))| {
+            let mut spec = dag(name);
+            (spec.tasks, spec.schedule.timetable) = (tasks, timetable);
+            (spec.start_date, spec.end_date, spec.catchup) = (start, end, catchup);
+            (spec.max_active_runs, spec.max_active_tasks) = (runs, in_flight);
+            spec.dagrun_timeout = timeout;
+            spec
+        },
+    )
+}
+
+fn about_dags() -> Union<BoxedStrategy<Fact>> {
+    let registered = (1_u32..4, any::<u64>(), spec(), option::of(any::<bool>())).prop_map(
+        |(version, n, spec, paused)| {
+            let (spec_digest, bundle) = (digest(n), digest(n / 2));
+            Fact::DagRegistered(Box::new(DagRegistered { version, spec_digest, bundle, spec, paused }))
+        },
+    );
+    let whys = vec![
+        MissedWhy::Paused,
+        MissedWhy::NoScheduler,
+        MissedWhy::ScheduleChanged,
+        MissedWhy::TooManyActive,
+    ];
+    let missed = (instant(), instant(), number(), select(whys))
+        .prop_map(|(first, last, count, why)| Fact::RunMissed(RunMissed { first, last, count, why }));
+    let expected =
+        (option::of(instant()), option::of(interval()), option::of(instant()), micros()).prop_map(
+            |(logical_date, data_interval, due, grace)| {
+                let owner = String::new();
+                Fact::RunExpected(RunExpected { logical_date, data_interval, due, grace, owner })
+            },
+        );
+    let failed = option::of(any::<u32>()).prop_map(|line| {
+        let (exception, message, traceback) = ("E".to_owned(), "m".to_owned(), String::new());
+        let keeps = vec![dag_id("d0")];
+        Fact::DagImportFailed(Box::new(DagImportFailed { line, exception, message, traceback, keeps }))
+    });
+    let disappeared = any::<bool>().prop_map(|file_gone| {
+        Fact::DagDisappeared(DagDisappeared { file: "d0.py".to_owned(), file_gone })
+    });
+    Union::new([
+        registered.boxed(),
+        missed.boxed(),
+        expected.boxed(),
+        failed.boxed(),
+        disappeared.boxed(),
+        Just(Fact::DagPaused(DagPaused {})).boxed(),
+        Just(Fact::DagUnpaused(DagUnpaused {})).boxed(),
+        any::<bool>()
+            .prop_map(|removed| Fact::DagImportRecovered(DagImportRecovered { removed }))
+            .boxed(),
+        any::<u64>()
+            .prop_map(|n| Fact::BundlePublished(BundlePublished { bundle: digest(n) }))
+            .boxed(),
+    ])
+}
+
+fn about_runs() -> Union<BoxedStrategy<Fact>> {
+    let types = vec![
+        RunType::Manual,
+        RunType::Scheduled,
+        RunType::Backfill,
+        RunType::AssetTriggered,
+    ];
+    let dates = (option::of(instant()), option::of(interval()), instant());
+    let created = (select(types), dates, 1_u32..4, option::of(payload())).prop_map(
+        |(run_type, (logical_date, data_interval, run_after), version, conf)| {
+            Fact::RunCreated(Box::new(RunCreated {
+                run_type,
+                logical_date,
+                data_interval,
+                run_after,
+                version,
+                bundle: digest(1),
+                conf,
+                note: None,
+            }))
+        },
+    );
+    let simple = vec![
+        Fact::RunStarted(RunStarted {}),
+        Fact::RunSucceeded(RunSucceeded {}),
+        Fact::RunTimedOut(RunTimedOut {}),
+        Fact::RunCancelled(RunCancelled {}),
+        Fact::RunFailed(RunFailed { failed: vec![task_id("t0")] }),
+    ];
+    let ruled_out = vec![RuledOut::Skipped, RuledOut::UpstreamFailed, RuledOut::Removed];
+    let ruled_out = (task(), map_index(), select(ruled_out)).prop_map(|(task_id, map_index, why)| {
+        Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why })
+    });
+    Union::new_weighted(vec![
+        (3, created.boxed()),
+        (1, Just(Fact::RunStarted(RunStarted {})).boxed()),
+        (1, select(simple).boxed()),
+        (1, ruled_out.boxed()),
+    ])
+}
+
+fn tries() -> impl Strategy<Value = (TaskId, MapIndex, TryNumber)> {
+    (task(), map_index(), try_number())
+}
+
+fn about_tries() -> Union<BoxedStrategy<Fact>> {
+    let queued = (tries(), pool(), number()).prop_map(
+        |((task_id, map_index, try_number), pool, pool_slots)| {
+            let queue = QueueName::new("default").expect("a queue");
+            Fact::TaskQueued(TaskQueued { task_id, map_index, try_number, pool, pool_slots, queue })
+        },
+    );
+    let started = (tries(), holder(), instant()).prop_map(
+        |((task_id, map_index, try_number), executor, started_at)| {
+            Fact::TryStarted(Box::new(TryStarted {
+                task_id,
+                map_index,
+                try_number,
+                executor,
+                hostname: "host".to_owned(),
+                pid: 1,
+                started_at,
+                inputs: BTreeMap::new(),
+            }))
+        },
+    );
+    let losses =
+        vec![LostWhy::ExecutorGone, LostWhy::NotHeld, LostWhy::Fenced, LostWhy::Drained];
+    let lost = (tries(), option::of(holder()), select(losses), option::of(instant())).prop_map(
+        |((task_id, map_index, try_number), executor, why, retry_at)| {
+            Fact::TryLost(TryLost { task_id, map_index, try_number, executor, why, retry_at })
+        },
+    );
+    let cancelled = (tries(), option::of(holder())).prop_map(
+        |((task_id, map_index, try_number), executor)| {
+            Fact::TryCancelled(TryCancelled { task_id, map_index, try_number, executor })
+        },
+    );
+    let returned =
+        (tries(), holder()).prop_map(|((task_id, map_index, try_number), executor)| {
+            Fact::TryReturned(TryReturned { task_id, map_index, try_number, executor })
+        });
+    let xcom = (tries(), "[a-z]{1,2}", option::of(payload())).prop_map(
+        |((task_id, map_index, try_number), key, value)| {
+            Fact::XComPushed(XComPushed { task_id, map_index, try_number, key, value })
+        },
+    );
+    Union::new_weighted(vec![
+        (4, queued.boxed()),
+        (3, started.boxed()),
+        (3, ended_tries().boxed()),
+        (1, lost.boxed()),
+        (1, cancelled.boxed()),
+        (1, returned.boxed()),
+        (1, xcom.boxed()),
+        (1, refused().boxed()),
+    ])
+}
+
+fn ended_tries() -> impl Strategy<Value = Fact> {
+    let usage = Usage { max_rss_bytes: u64::MAX, user_us: 1, system_us: 0 };
+    let faults = vec![Fault::User, Fault::System, Fault::Data];
+    (tries(), instant(), select(faults), option::of(instant()), 0..3_u8).prop_map(
+        move |((task_id, map_index, try_number), ended_at, fault, retry_at, kind)| {
+            let log = Some(LogRef { digest: digest(1), size: 1, lines: 1, dropped: 0 });
+            match kind {
+                0 => Fact::TrySucceeded(Box::new(TrySucceeded {
+                    task_id,
+                    map_index,
+                    try_number,
+                    ended_at,
+                    usage,
+                    log,
+                })),
+                1 => Fact::TrySkipped(Box::new(TrySkipped {
+                    task_id,
+                    map_index,
+                    try_number,
+                    ended_at,
+                    message: "why".to_owned(),
+                    usage,
+                    log,
+                })),
+                _ => Fact::TryFailed(Box::new(TryFailed {
+                    task_id,
+                    map_index,
+                    try_number,
+                    ended_at,
+                    failure: failure(fault),
+                    retry_at,
+                    usage,
+                    log,
+                })),
+            }
+        },
+    )
+}
+
+fn refused() -> impl Strategy<Value = Fact> {
+    let claims = vec![ForeignReport::Started, ForeignReport::Succeeded, ForeignReport::Lost];
+    let whys = vec![RefusedWhy::NoSuchRun, RefusedWhy::NotInFlight, RefusedWhy::RunOver];
+    (tries(), holder(), select(claims), select(whys)).prop_map(
+        |((task_id, map_index, try_number), executor, report, why)| {
+            Fact::ReportRefused(Box::new(ReportRefused {
+                task_id,
+                map_index,
+                try_number,
+                report,
+                executor,
+                why,
+                log: None,
+            }))
+        },
+    )
+}
+
+fn about_what_is_shared() -> Union<BoxedStrategy<Fact>> {
+    let joined = number().prop_map(|slots| {
+        let (hostname, version, python) = ("host".to_owned(), "0.1.0".to_owned(), String::new());
+        Fact::ExecutorJoined(Box::new(ExecutorJoined { hostname, slots, queues: vec![], version, python }))
+    });
+    let left = select(vec![LeftWhy::Drained, LeftWhy::Gone]);
+    Union::new([
+        (pool(), number()).prop_map(|(pool, slots)| Fact::PoolSet(PoolSet { pool, slots })).boxed(),
+        (number(), any::<u16>())
+            .prop_map(|(parallelism, max_losses)| {
+                Fact::LimitsSet(LimitsSet { parallelism, max_losses })
+            })
+            .boxed(),
+        joined.boxed(),
+        left.prop_map(|why| Fact::ExecutorLeft(ExecutorLeft { why })).boxed(),
+    ])
+}
+
+/// Any fact.
+pub(crate) fn fact() -> impl Strategy<Value = Fact> {
+    prop_oneof![
+        2 => about_dags(),
+        3 => about_runs(),
+        6 => about_tries(),
+        1 => about_what_is_shared(),
+    ]
+}
+
+fn scope() -> impl Strategy<Value = Scope> {
+    let dags = || select(vec!["d0", "d1"]);
+    prop_oneof![
+        1 => Just(Scope::Namespace),
+        1 => Just(Scope::File("d0.py".to_owned())),
+        2 => dags().prop_map(|name| Scope::Dag(dag_id(name))),
+        8 => (dags(), select(vec!["r0", "r1"])).prop_map(|(dag, run)| Scope::Run(run_key(dag, run))),
+        1 => holder().prop_map(Scope::Executor),
+    ]
+}
+
+/// Any record: facts of all kinds, mostly of the kind that belongs to its scope.
+pub(crate) fn record() -> impl Strategy<Value = Record> {
+    let cause = option::of((0_u8..20, option::of(instant())));
+    (instant(), scope(), cause, prop::collection::vec(fact(), 0..5)).prop_map(
+        |(at, scope, cause, facts)| Record {
+            at,
+            scope,
+            by: Actor::Token("t".to_owned()),
+            reason: None,
+            cause: cause.map(|(n, sent_at)| Cause {
+                command: CommandId::new(format!("c{n}")).expect("an id"),
+                sent_at,
+            }),
+            trace: Some(TraceContext { traceparent: "00".to_owned(), tracestate: None }),
+            facts,
+        },
+    )
+}
+
+/// Any history, most of them with a DAG and a run in it that the rest is about.
+pub(crate) fn history() -> impl Strategy<Value = Vec<Record>> {
+    let opening = (spec(), 0..4_u8).prop_map(|(mut spec, n)| {
+        spec.dag_id = dag_id("d0");
+        let registered = DagRegistered {
+            version: 1,
+            spec_digest: digest(1),
+            bundle: digest(1),
+            spec,
+            paused: Some(n == 0),
+        };
+        let created = RunCreated {
+            run_type: RunType::Manual,
+            logical_date: None,
+            data_interval: None,
+            run_after: Timestamp(0),
+            version: 1,
+            bundle: digest(1),
+            conf: None,
+            note: None,
+        };
+        let plain = |scope, facts| Record {
+            at: Timestamp(0),
+            scope,
+            by: Actor::Scheduler,
+            reason: None,
+            cause: None,
+            trace: None,
+            facts,
+        };
+        vec![
+            plain(Scope::Dag(dag_id("d0")), vec![Fact::DagRegistered(Box::new(registered))]),
+            plain(
+                Scope::Run(run_key("d0", "r0")),
+                vec![Fact::RunCreated(Box::new(created)), Fact::RunStarted(RunStarted {})],
+            ),
+        ]
+    });
+    (opening, prop::collection::vec(record(), 0..60)).prop_map(|(opening, rest)| {
+        opening.into_iter().chain(rest).collect()
+    })
+}

@@ -1,0 +1,113 @@
+//! Executors that come, go, and are found to be gone.
+use dagbok_events::LostWhy;
+
+use super::support::*;
+
+fn wide(tasks: usize) -> World {
+    let spec = (0..tasks).fold(dag("etl"), |dag, n| dag.task(&format!("t{n:03}"), &[]));
+    let spec = spec.with(|dag| dag.max_active_tasks = 1_000).task("last", &[]);
+    let mut world = World::with([spec]);
+    world.trigger_as("etl", "r1");
+    world.trigger_as("etl", "r2");
+    world.set_pool("default_pool", 10_000);
+    world.settle();
+    world
+}
+
+fn known(world: &World) -> Vec<String> {
+    world.namespace.executors().map(ToString::to_string).collect()
+}
+
+#[test]
+fn an_executor_joins_and_leaves_once() {
+    let mut world = World::new();
+    world.join("e1").is(["ExecutorJoined 8"]);
+    world.join("e1").unchanged();
+    assert_eq!(known(&world), ["e1"]);
+    world.leave("e1").is(["ExecutorLeft Drained"]);
+    world.leave("e1").unchanged();
+    assert_eq!(known(&world), [] as [&str; 0]);
+    assert_eq!(world.gone("e1"), [] as [&str; 0]);
+}
+
+#[test]
+fn an_executor_that_starts_a_try_is_known_though_it_never_said_so() {
+    let mut world = wide(1);
+    world.start("ghost", "etl/r1/t000/1");
+    assert_eq!(known(&world), ["ghost"]);
+    assert_eq!(world.gone("ghost").len(), 2);
+    assert_eq!(known(&world), [] as [&str; 0]);
+}
+
+#[test]
+fn every_try_of_an_executor_that_is_gone_is_lost_and_no_other() {
+    let mut world = wide(200);
+    for n in 0..200 {
+        world.start(if n % 4 == 0 { "e2" } else { "e1" }, &format!("etl/r1/t{n:03}/1"));
+        world.start("e1", &format!("etl/r2/t{n:03}/1"));
+    }
+    world.join("e1").unchanged();
+    assert_eq!(world.namespace.held_by(&executor("e1")).len(), 350);
+    let facts = world.gone("e1");
+    assert_eq!(facts.iter().filter(|fact| fact.starts_with("TryLost")).count(), 350);
+    assert_eq!(facts.last().map(String::as_str), Some("ExecutorLeft Gone"));
+    assert_eq!(world.namespace.held_by(&executor("e2")).len(), 50);
+    let again = world.settle();
+    assert_eq!(again.iter().filter(|fact| fact.ends_with(" 2")).count(), 350);
+    world.start("e3", "etl/r2/t000/2").is(["TryStarted t000 2 by e3"]);
+}
+
+#[test]
+fn the_last_loss_that_is_borne_ends_tasks_and_their_run() {
+    let spec = dag("etl").task("a", &[]).task("b", &[]).task("c", &["a", "b"]);
+    let mut world = World::with([spec]);
+    world.set_limits(16, 0);
+    world.trigger_as("etl", "r1");
+    world.settle();
+    world.start("e1", "etl/r1/a/1");
+    world.start("e1", "etl/r1/b/1");
+    assert_eq!(
+        world.gone("e1"),
+        [
+            "TryLost a 1 ExecutorGone retry never",
+            "TaskRuledOut c UpstreamFailed",
+            "TryLost b 1 ExecutorGone retry never",
+            "RunFailed c",
+            "ExecutorLeft Gone",
+        ]
+    );
+}
+
+#[test]
+fn an_executor_that_leaves_with_tries_in_hand_loses_them() {
+    let mut world = wide(0);
+    world.join("e1");
+    world.start("e1", "etl/r1/last/1");
+    world.leave("e1").is(["TryLost last 1 Drained retry 2024-01-01T00:00:00Z", "ExecutorLeft Drained"]);
+}
+
+#[test]
+fn one_try_can_be_given_up_for_an_executor() {
+    let mut world = wide(0);
+    world.start("e1", "etl/r1/last/1");
+    let key = try_key("etl/r1/last/1");
+    let record = world.namespace.give_up(world.now, &key, LostWhy::NotHeld).expect("in flight");
+    assert_eq!(brief_all(std::slice::from_ref(&record))[0], "TryLost last 1 NotHeld retry 2024-01-01T00:00:00Z");
+    world.append(&record);
+    assert_eq!(world.namespace.give_up(world.now, &key, LostWhy::NotHeld), None);
+    assert!(!world.namespace.is_in_flight(&key));
+    world.settle();
+    assert!(world.namespace.is_in_flight(&try_key("etl/r1/last/2")));
+}
+
+#[test]
+fn an_executor_taken_for_gone_may_come_back_and_work() {
+    let mut world = wide(0);
+    world.join("e1");
+    world.start("e1", "etl/r1/last/1");
+    world.gone("e1");
+    world.settle();
+    world.start("e1", "etl/r1/last/2").is(["TryStarted last 2 by e1"]);
+    assert_eq!(known(&world), ["e1"]);
+    world.succeed("e1", "etl/r1/last/2").is(["TrySucceeded last 2", "RunSucceeded"]);
+}

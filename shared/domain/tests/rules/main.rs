@@ -1,0 +1,18 @@
+//! The rules, seen from outside: what was given, what is asked, what follows.
+mod support;
+
+mod arbitrary;
+mod cancel;
+mod executors;
+mod files;
+mod limits;
+mod pause;
+mod reports;
+mod retries;
+mod schedule;
+mod shapes;
+mod snapshot;
+mod totality;
+mod trigger;
+mod trigger_rules;
+mod versions;

@@ -1,0 +1,550 @@
+//! A namespace with its log and a clock that tests set; DAGs in a line; facts in a few words.
+use dagbok_domain::namespace::{Namespace, Outcome};
+use dagbok_events::{
+    Actor, CommandId, DagId, DagSpec, Digest, ExecutorId, Fact, Failure, FailureKind, Fault, MapIndex,
+    Micros, PoolName, QueueName, Record, RunId, RunKey, Schedule, SourceLocation, TaskId, TaskSpec,
+    Timestamp, Timetable, TriggerRule, TryKey, TryNumber, Usage, decode, encode,
+};
+use dagbok_protocol::{
+    Command, CommandBody, DagFile, ImportError, Presence, RefusalCode, RegisteredDag, Report,
+    ReportBody, TriggerRun, XComValue,
+};
+
+/// The instant that a text in RFC 3339 names; a date alone is its midnight in UTC.
+#[track_caller]
+pub(crate) fn at(text: &str) -> Timestamp {
+    let text = match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        16 => format!("{text}:00Z"),
+        _ => text.to_owned(),
+    };
+    text.parse::<jiff::Timestamp>().expect("an instant").into()
+}
+
+pub(crate) const HOUR: Micros = Micros::from_secs(3_600);
+pub(crate) const DAY: Micros = Micros::from_secs(24 * 3_600);
+
+pub(crate) fn secs(n: i64) -> Micros {
+    Micros::from_secs(n)
+}
+
+/// A digest told from others by a number.
+pub(crate) fn digest(n: u64) -> Digest {
+    Digest::new(format!("{n:064x}")).expect("hexadecimal")
+}
+
+pub(crate) fn dag_id(name: &str) -> DagId {
+    DagId::new(name).expect("a DAG id")
+}
+
+pub(crate) fn task_id(name: &str) -> TaskId {
+    TaskId::new(name).expect("a task id")
+}
+
+pub(crate) fn executor(name: &str) -> ExecutorId {
+    ExecutorId::new(name).expect("an executor id")
+}
+
+/// A DAG without a schedule and without tasks, in `<name>.py`, of the newer era.
+pub(crate) fn dag(name: &str) -> DagSpec {
+    DagSpec {
+        dag_id: dag_id(name),
+        display_name: None,
+        description: None,
+        doc_md: None,
+        owner: String::new(),
+        tags: Vec::new(),
+        era: 3,
+        schedule: Schedule {
+            text: None,
+            timetable: Timetable::Manual,
+            timezone: "UTC".to_owned(),
+        },
+        start_date: None,
+        end_date: None,
+        catchup: false,
+        max_active_runs: 16,
+        max_active_tasks: 16,
+        dagrun_timeout: None,
+        is_paused_upon_creation: None,
+        params: None,
+        tasks: Vec::new(),
+        source: SourceLocation { file: format!("{name}.py"), line: 1 },
+    }
+}
+
+/// Ways to say what a DAG is like, in a chain.
+pub(crate) trait DagExt: Sized {
+    fn with(self, change: impl FnOnce(&mut DagSpec)) -> Self;
+    fn add(self, name: &str, upstream: &[&str], change: impl FnOnce(&mut TaskSpec)) -> Self;
+
+    fn task(self, name: &str, upstream: &[&str]) -> Self {
+        self.add(name, upstream, |_| {})
+    }
+    fn timetable(self, timetable: Timetable) -> Self {
+        self.with(|dag| dag.schedule.timetable = timetable)
+    }
+    /// Every day at midnight, from this date on.
+    fn daily(self, start: &str) -> Self {
+        self.timetable(Timetable::CronDataInterval { expression: "0 0 * * *".to_owned() })
+            .with(|dag| dag.start_date = Some(at(start)))
+    }
+    fn catchup(self) -> Self {
+        self.with(|dag| dag.catchup = true)
+    }
+}
+
+impl DagExt for DagSpec {
+    fn with(mut self, change: impl FnOnce(&mut DagSpec)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    fn add(mut self, name: &str, upstream: &[&str], change: impl FnOnce(&mut TaskSpec)) -> Self {
+        let place = |up: &&str| {
+            let found = self.tasks.iter().position(|task| task.task_id.as_str() == *up);
+            u32::try_from(found.expect("an upstream that is there")).expect("few tasks")
+        };
+        let mut upstream: Vec<u32> = upstream.iter().map(place).collect();
+        upstream.sort_unstable();
+        let mut task = plain_task(name, upstream);
+        change(&mut task);
+        self.tasks.push(task);
+        self
+    }
+}
+
+/// A task at Airflow's defaults.
+pub(crate) fn plain_task(name: &str, upstream: Vec<u32>) -> TaskSpec {
+    TaskSpec {
+        task_id: task_id(name),
+        operator: "PythonOperator".to_owned(),
+        upstream,
+        trigger_rule: TriggerRule::AllSuccess,
+        retries: 0,
+        retry_delay: secs(300),
+        retry_backoff_milli: 0,
+        max_retry_delay: None,
+        execution_timeout: None,
+        pool: PoolName::new("default_pool").expect("a pool"),
+        pool_slots: 1,
+        queue: QueueName::new("default").expect("a queue"),
+        priority_weight: 1,
+        owner: String::new(),
+        group: None,
+        is_mapped: false,
+        doc_md: None,
+    }
+}
+
+/// A failure of this kind and fault.
+pub(crate) fn failure(fault: Fault) -> Failure {
+    Failure {
+        kind: FailureKind::Exception,
+        fault,
+        message: "ValueError: no".to_owned(),
+        exception: Some("ValueError".to_owned()),
+        traceback: None,
+        traceback_blob: None,
+        file: None,
+        line: None,
+        signal: None,
+        exit_code: None,
+        retryable: true,
+    }
+}
+
+/// What became of a command: its outcome, and what it added to the log.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) outcome: Outcome,
+    pub(crate) records: Vec<Record>,
+}
+
+impl Sent {
+    /// Accepted, with these facts and no others, in a few words each.
+    #[track_caller]
+    pub(crate) fn is<const N: usize>(&self, facts: [&str; N]) -> &Self {
+        assert!(matches!(self.outcome, Outcome::Accepted { .. }), "{:?}", self.outcome);
+        assert_eq!(brief_all(&self.records), facts);
+        self
+    }
+
+    /// Refused, with nothing written but these facts. Returns what the person is told.
+    #[track_caller]
+    pub(crate) fn refused<const N: usize>(&self, code: RefusalCode, facts: [&str; N]) -> &str {
+        let Outcome::Refused(refusal) = &self.outcome else { panic!("{:?}", self.outcome) };
+        assert_eq!(refusal.code, code, "{refusal}");
+        assert_eq!(brief_all(&self.records), facts);
+        &refusal.message
+    }
+
+    #[track_caller]
+    pub(crate) fn unchanged(&self) {
+        assert_eq!(self.outcome, Outcome::Unchanged);
+        assert_eq!(brief_all(&self.records), [] as [&str; 0]);
+    }
+
+    /// The run that was made.
+    #[track_caller]
+    pub(crate) fn run_id(&self) -> RunId {
+        match &self.outcome {
+            Outcome::Accepted { run_id: Some(run_id) } => run_id.clone(),
+            other => panic!("no run was made: {other:?}"),
+        }
+    }
+}
+
+/// A namespace with its log and clock.
+pub(crate) struct World {
+    pub(crate) namespace: Namespace,
+    pub(crate) now: Timestamp,
+    pub(crate) log: Vec<Record>,
+    next_id: u64,
+}
+
+impl World {
+    /// Nothing yet, on 1 January 2024.
+    pub(crate) fn new() -> Self {
+        Self { namespace: Namespace::new(), now: at("2024-01-01"), log: Vec::new(), next_id: 0 }
+    }
+
+    /// With these DAGs, unpaused.
+    pub(crate) fn with<const N: usize>(dags: [DagSpec; N]) -> Self {
+        let mut world = Self::new();
+        for dag in dags {
+            world.read(&dag);
+        }
+        world.settle();
+        world
+    }
+
+    /// A command nobody sent yet.
+    pub(crate) fn command(&mut self, body: CommandBody) -> Command {
+        self.next_id += 1;
+        Command {
+            id: CommandId::new(format!("c{}", self.next_id)).expect("an id"),
+            by: Actor::User("ada".to_owned()),
+            sent_at: self.now,
+            reply_to: None,
+            reason: None,
+            trace: None,
+            body,
+        }
+    }
+
+    pub(crate) fn send(&mut self, body: CommandBody) -> Sent {
+        let command = self.command(body);
+        self.deliver(&command)
+    }
+
+    /// Decides on a command and folds in what was decided.
+    pub(crate) fn deliver(&mut self, command: &Command) -> Sent {
+        let decision = self.namespace.decide(self.now, command);
+        decision.records.iter().for_each(|record| self.append(record));
+        Sent { outcome: decision.outcome, records: decision.records }
+    }
+
+    /// Appends a record, as the log would store it, and checks that nothing depends on having seen it live.
+    pub(crate) fn append(&mut self, record: &Record) {
+        let stored = decode(&encode(record)).expect("what was encoded");
+        assert_eq!(stored, *record, "stored and read back");
+        if let Some(last) = self.log.last() {
+            assert!(record.at >= last.at, "time on the log goes forward");
+        }
+        self.log.push(stored);
+        self.namespace.evolve(self.log.len() as u64, record);
+    }
+
+    /// Carries out what the rules call for now, until nothing; each proposal is one that holds.
+    #[track_caller]
+    pub(crate) fn settle(&mut self) -> Vec<String> {
+        let from = self.log.len();
+        for _ in 0..10_000 {
+            let proposals = self.namespace.plan(self.now);
+            if proposals.is_empty() {
+                return brief_all(&self.log[from..]);
+            }
+            for proposal in &proposals {
+                let record = self.namespace.carry_out(self.now, proposal);
+                let record = record.unwrap_or_else(|| panic!("proposed and refused: {proposal:?}"));
+                self.append(&record);
+            }
+        }
+        panic!("the rules call for more and more at {}", self.now);
+    }
+
+    /// Lets time go by, then settles.
+    #[track_caller]
+    pub(crate) fn pass(&mut self, time: Micros) -> Vec<String> {
+        self.now = self.now.plus(time);
+        self.settle()
+    }
+
+    /// Sets the clock, then settles.
+    #[track_caller]
+    pub(crate) fn go_to(&mut self, time: &str) -> Vec<String> {
+        self.now = at(time);
+        self.settle()
+    }
+
+    // What the processor says.
+
+    pub(crate) fn read(&mut self, dag: &DagSpec) -> Sent {
+        let file = file_of(dag);
+        self.read_file(&file)
+    }
+
+    pub(crate) fn read_file(&mut self, file: &DagFile) -> Sent {
+        self.send(CommandBody::DagFileRead(Box::new(file.clone())))
+    }
+
+    // What people say.
+
+    pub(crate) fn trigger(&mut self, dag: &str) -> Sent {
+        let ask = ask(dag);
+        self.send(CommandBody::TriggerRun(ask))
+    }
+
+    /// Triggers a run with this id.
+    pub(crate) fn trigger_as(&mut self, dag: &str, run: &str) -> Sent {
+        let run_id = Some(RunId::new(run).expect("a run id"));
+        self.send(CommandBody::TriggerRun(TriggerRun { run_id, ..ask(dag) }))
+    }
+
+    pub(crate) fn pause(&mut self, dag: &str) -> Sent {
+        self.send(CommandBody::PauseDag { dag_id: dag_id(dag) })
+    }
+
+    pub(crate) fn unpause(&mut self, dag: &str) -> Sent {
+        self.send(CommandBody::UnpauseDag { dag_id: dag_id(dag) })
+    }
+
+    pub(crate) fn set_pool(&mut self, pool: &str, slots: u32) -> Sent {
+        let pool = PoolName::new(pool).expect("a pool");
+        self.send(CommandBody::SetPool { pool, slots })
+    }
+
+    pub(crate) fn set_limits(&mut self, parallelism: u32, max_losses: u16) -> Sent {
+        self.send(CommandBody::SetLimits { parallelism, max_losses })
+    }
+
+    pub(crate) fn cancel(&mut self, dag: &str, run: &str) -> Sent {
+        let run_id = RunId::new(run).expect("a run id");
+        self.send(CommandBody::CancelRun { dag_id: dag_id(dag), run_id })
+    }
+
+    // What executors say. Tries are named `dag/run/task/try`.
+
+    pub(crate) fn join(&mut self, name: &str) -> Sent {
+        let presence = Presence {
+            executor: executor(name),
+            hostname: "localhost".to_owned(),
+            slots: 8,
+            queues: vec![QueueName::new("default").expect("a queue")],
+            version: "0.1.0".to_owned(),
+            python: "3.11".to_owned(),
+            draining: false,
+            beat: 1,
+            at: self.now,
+            holds: Vec::new(),
+        };
+        let executor = executor(name);
+        self.send(CommandBody::ExecutorJoined { executor, presence: Box::new(presence) })
+    }
+
+    pub(crate) fn leave(&mut self, name: &str) -> Sent {
+        self.send(CommandBody::ExecutorLeft { executor: executor(name) })
+    }
+
+    /// Declares an executor gone; returns what followed.
+    pub(crate) fn gone(&mut self, name: &str) -> Vec<String> {
+        let records = self.namespace.executor_gone(self.now, &executor(name));
+        records.iter().for_each(|record| self.append(record));
+        brief_all(&records)
+    }
+
+    pub(crate) fn report(&mut self, by: &str, key: &str, body: ReportBody) -> Sent {
+        let report = report(by, key, self.now, body);
+        self.send(CommandBody::Report(Box::new(report)))
+    }
+
+    pub(crate) fn start(&mut self, by: &str, key: &str) -> Sent {
+        self.report(by, key, started())
+    }
+
+    pub(crate) fn succeed(&mut self, by: &str, key: &str) -> Sent {
+        self.report(by, key, succeeded(Vec::new()))
+    }
+
+    pub(crate) fn skip(&mut self, by: &str, key: &str) -> Sent {
+        let (message, xcoms, usage) = ("not today".to_owned(), Vec::new(), Usage::default());
+        self.report(by, key, ReportBody::Skipped { message, xcoms, usage, log: None })
+    }
+
+    pub(crate) fn fail(&mut self, by: &str, key: &str) -> Sent {
+        self.fail_with(by, key, failure(Fault::User))
+    }
+
+    pub(crate) fn fail_with(&mut self, by: &str, key: &str, failure: Failure) -> Sent {
+        let (xcoms, usage) = (Vec::new(), Usage::default());
+        self.report(by, key, ReportBody::Failed { failure, xcoms, usage, log: None })
+    }
+
+    // What there is to see.
+
+    /// Tries offered to executors, by weight and age: `dag/run/task/try`.
+    pub(crate) fn offered(&self) -> Vec<String> {
+        let items = self.namespace.queued_tries().into_iter();
+        let items = items.map(|it| self.namespace.work_item(it).expect("an offered try has an item"));
+        items.map(|item| item.key.to_string()).collect()
+    }
+
+    pub(crate) fn is_active(&self, dag: &str, run: &str) -> bool {
+        self.namespace.active_run(&run_key(dag, run)).is_some()
+    }
+
+    /// Everything that the rules could depend on but the place on the log and the commands seen.
+    pub(crate) fn state(&self) -> String {
+        let mut text = String::new();
+        for run in self.namespace.active_runs() {
+            use std::fmt::Write as _;
+            writeln!(text, "{:?} {:?} {:?}", run.key(), run.phase(), run.xcoms()).expect("text");
+            for (_, task) in run.tasks() {
+                writeln!(text, "{task:?}").expect("text");
+            }
+        }
+        for (dag_id, dag) in self.namespace.dags() {
+            use std::fmt::Write as _;
+            let (current, expected) = (dag.current().number, dag.expected());
+            writeln!(text, "{dag_id} {current} {expected:?} {} {}", dag.is_paused(), dag.is_gone())
+                .expect("text");
+        }
+        text
+    }
+}
+
+pub(crate) fn ask(dag: &str) -> TriggerRun {
+    TriggerRun { dag_id: dag_id(dag), run_id: None, logical_date: None, conf: None, note: None }
+}
+
+pub(crate) fn run_key(dag: &str, run: &str) -> RunKey {
+    RunKey { dag_id: dag_id(dag), run_id: RunId::new(run).expect("a run id") }
+}
+
+/// The file that defines this DAG alone.
+pub(crate) fn file_of(dag: &DagSpec) -> DagFile {
+    file(&dag.source.file, &[dag])
+}
+
+/// A file that defines these DAGs, in bundle 1.
+pub(crate) fn file(name: &str, dags: &[&DagSpec]) -> DagFile {
+    let registered = |spec: &&DagSpec| RegisteredDag {
+        spec_digest: meaning(spec),
+        spec: (*spec).clone(),
+    };
+    DagFile {
+        file: name.to_owned(),
+        bundle: digest(1),
+        dags: dags.iter().map(registered).collect(),
+        errors: Vec::new(),
+        paused_at_creation: false,
+    }
+}
+
+pub(crate) fn import_error(message: &str) -> ImportError {
+    ImportError {
+        line: Some(3),
+        exception: "SyntaxError".to_owned(),
+        message: message.to_owned(),
+        traceback: String::new(),
+    }
+}
+
+/// A stand-in for the hash of a DAG's meaning: equal where that is.
+fn meaning(spec: &DagSpec) -> Digest {
+    let mut spec = spec.clone();
+    spec.source = SourceLocation::default();
+    let bytes = dagbok_events::encode_any(&spec);
+    let step = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    digest(bytes.iter().fold(0xcbf2_9ce4_8422_2325, step))
+}
+
+/// `dag/run/task/try`.
+#[track_caller]
+pub(crate) fn try_key(text: &str) -> TryKey {
+    let [dag, run, task, number] = text.split('/').collect::<Vec<_>>()[..] else {
+        panic!("`{text}` is not dag/run/task/try")
+    };
+    let RunKey { dag_id, run_id } = run_key(dag, run);
+    let try_number = TryNumber::new(number.parse().expect("a number")).expect("from one");
+    TryKey { dag_id, run_id, task_id: task_id(task), map_index: MapIndex::UNMAPPED, try_number }
+}
+
+pub(crate) fn report(by: &str, key: &str, at: Timestamp, body: ReportBody) -> Report {
+    Report { key: try_key(key), executor: executor(by), at, body }
+}
+
+pub(crate) fn started() -> ReportBody {
+    let (hostname, inputs) = ("localhost".to_owned(), std::collections::BTreeMap::new());
+    ReportBody::Started { hostname, pid: 42, inputs }
+}
+
+pub(crate) fn succeeded(xcoms: Vec<XComValue>) -> ReportBody {
+    ReportBody::Succeeded { xcoms, usage: Usage::default(), log: None }
+}
+
+pub(crate) fn brief_all(records: &[Record]) -> Vec<String> {
+    records.iter().flat_map(|record| &record.facts).map(brief).collect()
+}
+
+/// A fact in a few words.
+pub(crate) fn brief(fact: &Fact) -> String {
+    let until = |at: Option<Timestamp>| at.map_or("never".to_owned(), |at| at.to_string());
+    match fact {
+        Fact::DagRegistered(f) => format!("DagRegistered {} v{}", f.spec.dag_id, f.version),
+        Fact::BundlePublished(_) => "BundlePublished".to_owned(),
+        Fact::DagImportFailed(f) => format!("DagImportFailed {}: {}", f.exception, f.message),
+        Fact::DagImportRecovered(f) => format!("DagImportRecovered removed={}", f.removed),
+        Fact::DagDisappeared(f) => format!("DagDisappeared file_gone={}", f.file_gone),
+        Fact::DagPaused(_) => "DagPaused".to_owned(),
+        Fact::DagUnpaused(_) => "DagUnpaused".to_owned(),
+        Fact::RunExpected(f) => match f.logical_date {
+            Some(date) => format!("RunExpected {date} due {}", until(f.due)),
+            None => "RunExpected none".to_owned(),
+        },
+        Fact::RunMissed(f) => {
+            format!("RunMissed {} from {} to {}: {:?}", f.count, f.first, f.last, f.why)
+        }
+        Fact::RunCreated(f) => format!("RunCreated {:?} {}", f.run_type, until(f.logical_date)),
+        Fact::RunStarted(_) => "RunStarted".to_owned(),
+        Fact::RunSucceeded(_) => "RunSucceeded".to_owned(),
+        Fact::RunFailed(f) => {
+            let names: Vec<&str> = f.failed.iter().map(TaskId::as_str).collect();
+            format!("RunFailed {}", names.join(","))
+        }
+        Fact::RunTimedOut(_) => "RunTimedOut".to_owned(),
+        Fact::RunCancelled(_) => "RunCancelled".to_owned(),
+        Fact::TaskQueued(f) => format!("TaskQueued {} {}", f.task_id, f.try_number),
+        Fact::TaskRuledOut(f) => format!("TaskRuledOut {} {:?}", f.task_id, f.why),
+        Fact::TryStarted(f) => format!("TryStarted {} {} by {}", f.task_id, f.try_number, f.executor),
+        Fact::TrySucceeded(f) => format!("TrySucceeded {} {}", f.task_id, f.try_number),
+        Fact::TryFailed(f) => {
+            format!("TryFailed {} {} retry {}", f.task_id, f.try_number, until(f.retry_at))
+        }
+        Fact::TrySkipped(f) => format!("TrySkipped {} {}", f.task_id, f.try_number),
+        Fact::TryLost(f) => {
+            format!("TryLost {} {} {:?} retry {}", f.task_id, f.try_number, f.why, until(f.retry_at))
+        }
+        Fact::TryCancelled(f) => format!("TryCancelled {} {}", f.task_id, f.try_number),
+        Fact::TryReturned(f) => format!("TryReturned {} {}", f.task_id, f.try_number),
+        Fact::XComPushed(f) => format!("XComPushed {} {}", f.task_id, f.key),
+        Fact::ReportRefused(f) => {
+            format!("ReportRefused {} {} {:?}: {:?}", f.task_id, f.try_number, f.report, f.why)
+        }
+        Fact::PoolSet(f) => format!("PoolSet {} {}", f.pool, f.slots),
+        Fact::LimitsSet(f) => format!("LimitsSet {} {}", f.parallelism, f.max_losses),
+        Fact::ExecutorJoined(f) => format!("ExecutorJoined {}", f.slots),
+        Fact::ExecutorLeft(f) => format!("ExecutorLeft {:?}", f.why),
+    }
+}
