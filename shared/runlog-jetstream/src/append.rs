@@ -5,6 +5,10 @@
 //! somebody else's record took the first one's place, the second one's sequence would be right
 //! again, and what was decided after the first would land without it.
 //!
+//! In a cluster there is no chain: replicas of nats-server 2.15.1 that find another last id than the
+//! expected one take it for damage, and stop the stream for good. There each record waits for the one
+//! before it, and appends take turns.
+//!
 //! Silence means maybe. What of ours is in the log is then read back by id, and the rest sent again.
 use std::{
     collections::VecDeque,
@@ -43,6 +47,8 @@ pub(crate) struct Writer {
     name: String,
     next: AtomicU64,
     pipeline: Mutex<Pipeline>,
+    /// Held by the one append that is on its way, in a cluster.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// What later appends must know of earlier ones.
@@ -101,7 +107,9 @@ impl Writer {
     pub(crate) fn new(link: Arc<Link>, stream: String, root: String) -> Self {
         let inbox = link.client.new_inbox();
         let name = inbox.rsplit('.').next().unwrap_or(&inbox).to_owned();
-        Self { link, stream, root, name, next: AtomicU64::new(0), pipeline: Mutex::default() }
+        let (next, pipeline, turn) =
+            (AtomicU64::new(0), Mutex::default(), tokio::sync::Mutex::default());
+        Self { link, stream, root, name, next, pipeline, turn }
     }
 
     fn id(&self, number: u64) -> String {
@@ -126,6 +134,8 @@ impl Writer {
         let first = self.next.fetch_add(drafts.len() as u64, Ordering::Relaxed);
         let (follows, landed, succeeded) = (None, 0, false);
         let mut batch = Batch { writer: self, expected, drafts, first, follows, landed, succeeded };
+        let clustered = self.link.is_clustered();
+        let _turn = if clustered { Some(unconstrained(self.turn.lock()).await) } else { None };
         if self.is_void(asked, expected) {
             return Err(AppendError::Conflict { expected, actual: None });
         }
@@ -220,9 +230,11 @@ impl Batch<'_> {
 
     async fn send_all(&mut self, again: bool) -> Result<(), Halt> {
         let mut waiting: VecDeque<PublishAckFuture> = VecDeque::new();
+        let clustered = self.writer.link.is_clustered();
+        let in_flight = if clustered { 1 } else { APPENDS_IN_FLIGHT };
         let start = self.landed;
         for place in start..self.drafts.len() {
-            if waiting.len() == APPENDS_IN_FLIGHT
+            if waiting.len() == in_flight
                 && let Some(oldest) = waiting.pop_front()
             {
                 self.settle(oldest).await?;
@@ -230,7 +242,7 @@ impl Batch<'_> {
             let previous = self.announce(place, !again && place == 0);
             // Sent again, the first was looked up to follow the right record. The server may not
             // know that one's id any more: it forgets them when it starts anew.
-            let chained = if place == start && again { None } else { previous };
+            let chained = if clustered || (place == start && again) { None } else { previous };
             let message = self.message(place, chained);
             let subject = format!("{}{}", self.writer.root, self.drafts[place].subject);
             let sent = self.writer.link.jetstream.send_publish(subject, message).await;

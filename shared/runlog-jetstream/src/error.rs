@@ -189,6 +189,8 @@ pub(crate) enum AskError {
 
 /// JetStream: the expected last sequence is not the last.
 pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10_071;
+/// JetStream, in a cluster: another message to the same subject is not settled yet.
+pub(crate) const SUBJECT_IN_FLIGHT: u64 = 10_164;
 /// JetStream: no such stream.
 pub(crate) const STREAM_NOT_FOUND: u64 = 10_059;
 

@@ -19,6 +19,8 @@ pub const PING_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait before looking again whether a restarted server's streams are there.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// How long to wait for a cluster to settle who was first.
+pub const SETTLES_IN: Duration = Duration::from_millis(5);
 /// The longest span that is handed to the server, which counts in signed nanoseconds.
 pub const LONGEST_SPAN: Duration = Duration::from_hours(24 * 365);
 

@@ -9,11 +9,11 @@ use async_nats::{
 use bytes::Bytes;
 use dagbok_runlog::limits::MAX_PAYLOAD;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::{
-    error::{AskError, ConnectError, LinkFailure},
-    limits::{HEADER_ROOM, LONGEST_SPAN, LOOK_AGAIN},
+    error::{AskError, ConnectError, LinkFailure, SUBJECT_IN_FLIGHT},
+    limits::{HEADER_ROOM, LONGEST_SPAN, LOOK_AGAIN, SETTLES_IN},
     settings::ConnectSettings,
     status::Status,
 };
@@ -77,6 +77,11 @@ impl Link {
     pub(crate) fn lone_server_run(&self) -> Option<String> {
         let info = self.client.server_info();
         info.cluster.is_none_or(|name| name.is_empty()).then_some(info.server_id)
+    }
+
+    /// Whether the server is one of several.
+    pub(crate) fn is_clustered(&self) -> bool {
+        self.lone_server_run().is_none()
     }
 
     pub(crate) fn check_payload_limit(&self) -> Result<(), ConnectError> {
@@ -165,9 +170,18 @@ impl Link {
         headers: HeaderMap,
         payload: Bytes,
     ) -> Result<u64, AskError> {
-        let headers = (!headers.is_empty()).then_some(headers);
-        let answer = self.ask(subject, headers, payload).await?;
-        read_answer::<Stored>(&answer).map(|stored| stored.seq)
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let headers = (!headers.is_empty()).then(|| headers.clone());
+            let answer = self.ask(subject, headers, payload.clone()).await?;
+            match read_answer::<Stored>(&answer) {
+                // Who was first is not known yet, so neither is what to say of the second.
+                Err(error) if error.is(SUBJECT_IN_FLIGHT) && Instant::now() < deadline => {
+                    sleep(SETTLES_IN).await;
+                }
+                stored => return stored.map(|stored| stored.seq),
+            }
+        }
     }
 
     /// Says something without waiting for an answer; fails while there is no connection.
