@@ -6,7 +6,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dagbok_runlog::{PortError, PortResult, Snapshots};
+use dagbok_runlog::{PortError, PortResult, Snapshots, limits::check_snapshot_name};
 
 /// Snapshots in `<home>/snapshots`. Not flushed: one that a power cut garbles is refused by whoever
 /// reads it, and folded again.
@@ -22,11 +22,7 @@ impl FileSnapshots {
     }
 
     fn path(&self, name: &str) -> PortResult<PathBuf> {
-        let ok = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        if name.is_empty() || !name.chars().all(ok) {
-            let why = format!("the name `{name}`: letters, digits, `_` and `-` are taken");
-            return Err(PortError::Refused { what: "snapshots", why });
-        }
+        check_snapshot_name(name)?;
         Ok(self.dir.join(name))
     }
 }

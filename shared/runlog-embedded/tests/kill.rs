@@ -16,7 +16,7 @@ fn writer() {
 /// `DAGBOK_CRASH_ROUNDS` makes the round longer.
 #[tokio::test]
 async fn what_was_acknowledged_survives_kill_nine_at_any_moment() {
-    let rounds = std::env::var("DAGBOK_CRASH_ROUNDS").map_or(12, |rounds| rounds.parse().unwrap());
+    let rounds = std::env::var("DAGBOK_CRASH_ROUNDS").map_or(5, |rounds| rounds.parse().unwrap());
     for durability in [Durability::Fsync, Durability::None] {
         let home = tempfile::tempdir().unwrap();
         let mut chance = Seeded::new(rounds);

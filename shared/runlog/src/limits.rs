@@ -42,6 +42,16 @@ pub fn check_pattern(what: &'static str, pattern: &str) -> PortResult<()> {
     }
 }
 
+/// Refuses the name of a snapshot that is not 1 to 255 letters, digits, `_` or `-`.
+pub fn check_snapshot_name(name: &str) -> PortResult<()> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if (1..=255).contains(&name.len()) && name.bytes().all(plain) {
+        return Ok(());
+    }
+    let why = format!("the name `{name}`: it has 1 to 255 letters, digits, `_` or `-`");
+    Err(PortError::Refused { what: "snapshots", why })
+}
+
 /// What is wrong with a subject, where something is.
 fn subject_fault(subject: &str, wildcards: bool) -> Option<String> {
     if subject.len() > MAX_SUBJECT {

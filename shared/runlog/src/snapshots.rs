@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use crate::PortResult;
 
-/// A namespace's snapshots. Names are of letters, digits, `_` and `-`.
+/// A namespace's snapshots, each written by one at a time. Names are 1 to 255 letters, digits, `_`
+/// and `-`; others are refused.
 #[async_trait]
 pub trait Snapshots: Send + Sync + fmt::Debug {
     /// Stores `bytes` under `name` in place of what was there; readers see the old or the new, whole.

@@ -10,6 +10,7 @@ pub mod log;
 pub mod queue;
 pub mod seeded;
 pub mod signals;
+pub mod snapshots;
 pub mod state;
 
 use std::{fmt::Write as _, time::Duration};
@@ -176,6 +177,13 @@ macro_rules! conformance_tests {
             a_slow_listener_holds_nobody_up,
             what_is_no_subject_is_refused,
         ]);
+        $crate::conformance_tests!(@area $fixture, snapshots, [
+            the_newest_of_a_name_is_read_back,
+            what_was_never_put_is_not_there,
+            names_that_no_store_could_bear_are_refused,
+            readers_see_the_old_or_the_new_whole,
+            a_later_process_finds_the_snapshots,
+        ]);
     };
     (@area $fixture:ident, $area:ident, [$($case:ident),* $(,)?]) => {
         mod $area {
@@ -202,6 +210,7 @@ mod tests {
             ("state", include_str!("state.rs")),
             ("blobs", include_str!("blobs.rs")),
             ("signals", include_str!("signals.rs")),
+            ("snapshots", include_str!("snapshots.rs")),
         ];
         for (area, source) in areas {
             let listed = list.split(&format!("(@area $fixture, {area}, [")).nth(1).unwrap();
