@@ -191,9 +191,14 @@ fn detail_text(detail: &Value) -> String {
         Value::Array(problems) => {
             let one = |problem: &Value| {
                 let place = problem.get("loc").and_then(Value::as_array).into_iter().flatten();
-                let place: Vec<_> = place.filter_map(Value::as_str).collect();
+                // The first part is `body`, `query` or `path`: of the request, not of what was asked.
+                let place: Vec<_> = place.filter_map(Value::as_str).skip(1).collect();
                 let what = problem.get("msg").and_then(Value::as_str).unwrap_or("is wrong");
-                format!("{} {what}", place.join("."))
+                if place.is_empty() {
+                    what.to_owned()
+                } else {
+                    format!("{} {what}", place.join("."))
+                }
             };
             problems.iter().map(one).collect::<Vec<_>>().join("; ")
         }
@@ -219,6 +224,10 @@ mod tests {
             "the id is taken"
         );
         let list = json!([{"loc": ["body", "conf"], "msg": "must be an object"}]);
-        assert_eq!(detail_text(&list), "body.conf must be an object");
+        assert_eq!(detail_text(&list), "conf must be an object");
+        assert_eq!(
+            detail_text(&json!([{"loc": ["body"], "msg": "the date is taken"}])),
+            "the date is taken"
+        );
     }
 }

@@ -52,6 +52,14 @@ struct ErrorLine {
 }
 
 impl ParsedFile {
+    /// Changes every DAG of it, so that it is another meaning.
+    pub fn adjust(&mut self, change: impl Fn(&mut DagSpec)) {
+        for dag in &mut self.dags {
+            change(&mut dag.spec);
+            dag.spec_digest = spec_digest(&dag.spec);
+        }
+    }
+
     /// A file of which there is nothing but an error to tell.
     pub(crate) fn failed(file: &str, exception: &str, message: String, traceback: String) -> Self {
         let error = ImportError { line: None, exception: exception.to_owned(), message, traceback };
@@ -132,7 +140,7 @@ fn registered(file: &str, dag: serde_json::Value) -> Result<RegisteredDag, Impor
 }
 
 /// The hash of a DAG's meaning: of its canonical form, without where it was read.
-pub(crate) fn spec_digest(spec: &DagSpec) -> Digest {
+fn spec_digest(spec: &DagSpec) -> Digest {
     let mut canonical = spec.clone();
     canonical.source = dagbok_events::SourceLocation::default();
     Digest::new(digest_of(&encode_any(&canonical))).expect("SHA-256 in hexadecimal is a digest")

@@ -19,6 +19,6 @@ mod tell;
 mod watch;
 
 pub use answer::ParsedFile;
-pub use once::{OnceError, find_once, parse_once, read_once};
+pub use once::{OnceError, find_once, parse_once, tell_once};
 pub use service::run;
 pub use settings::{IgnoreSyntax, ProcessorError, ProcessorSettings, Python};

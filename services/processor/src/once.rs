@@ -1,7 +1,7 @@
 //! Reads one file and no more: for `dags show FILE` and `dags test FILE`.
 use std::{path::Path, time::Duration};
 
-use dagbok_events::{Actor, DagSpec, Digest};
+use dagbok_events::{Actor, Digest};
 use dagbok_inbox::{Ask, AskError, Inbox};
 use dagbok_protocol::{Answer, CommandBody, DagFile};
 use dagbok_runlog::{PortError, Ports};
@@ -77,40 +77,24 @@ pub async fn find_once(
     Ok(None)
 }
 
-/// Parses `file`, publishes its folder, and tells the scheduler what `adjust` makes of each DAG;
-/// returns what was read, and the answer where there was anything to tell.
-pub async fn read_once(
+/// Publishes the folder, and tells the scheduler what was read from one file of it; returns its answer.
+pub async fn tell_once(
     ports: &Ports,
     settings: &ProcessorSettings,
-    file: &str,
+    parsed: ParsedFile,
     clock: &Clock,
-    adjust: impl Fn(&mut DagSpec),
-) -> Result<(ParsedFile, Option<Answer>), OnceError> {
-    let mut parsed =
-        parse_once(&settings.python, &settings.folder, file, settings.parse_timeout).await;
-    if parsed.dags.is_empty() {
-        return Ok((parsed, None));
-    }
-    for dag in &mut parsed.dags {
-        adjust(&mut dag.spec);
-        dag.spec_digest = spec_digest(&dag.spec);
-    }
+) -> Result<Answer, OnceError> {
     let snapshot = take(settings, clock).await?;
     let packed = blocking(move || pack(&snapshot)).await;
     let packed = packed.map_err(|error| trouble(settings, &error))?;
     let digest = ports.blobs.put(packed.into()).await?;
     let bundle = Digest::new(digest).map_err(|error| trouble(settings, &error))?;
-    let read = DagFile {
-        file: parsed.file.clone(),
-        bundle,
-        dags: parsed.dags.clone(),
-        errors: parsed.errors.clone(),
-        paused_at_creation: settings.paused_at_creation,
-    };
+    let ParsedFile { file, dags, errors, .. } = parsed;
+    let paused_at_creation = settings.paused_at_creation;
+    let read = DagFile { file, bundle, dags, errors, paused_at_creation };
     let inbox = Inbox::open(ports, clock.clone()).await?;
     let ask = Ask::new(Actor::Processor, CommandBody::DagFileRead(Box::new(read)));
-    let answer = inbox.ask(ask, settings.answer_within).await?;
-    Ok((parsed, Some(answer)))
+    Ok(inbox.ask(ask, settings.answer_within).await?)
 }
 
 /// The folder as it is.

@@ -54,6 +54,9 @@ pub(crate) struct NatsArgs {
 pub(crate) struct SchedulerArgs {
     #[command(flatten)]
     pub(crate) nats: NatsArgs,
+    /// Lead without asking whether another does: for testing that two at once do no harm
+    #[arg(long, hide = true)]
+    pub(crate) ignore_lease: bool,
 }
 
 /// An executor.

@@ -96,7 +96,8 @@ where
 pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome {
     let names = ("scheduler", "dagbok-scheduler");
     run(global, &args.nats, Flags::new(), names, async |mut base: Base| {
-        let settings = services::scheduler(base.config());
+        let mut settings = services::scheduler(base.config());
+        settings.ignore_lease = args.ignore_lease;
         let shutdown = base.crew.shutdown(Stage::Decides);
         tokio::spawn(services::follow_log(
             Arc::clone(&base.ports.log),

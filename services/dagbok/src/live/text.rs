@@ -7,7 +7,8 @@ use crate::output::{state_style, styled};
 /// A line of a task's log: time, level where it is not the usual, text.
 pub(crate) fn log_line_text(line: &LogLine) -> String {
     let time = line.timestamp.as_deref().map(|at| clock_part(at).to_owned()).unwrap_or_default();
-    let level = line.level.as_deref().unwrap_or_default();
+    let raw = matches!(line.source.as_deref(), Some("stdout" | "stderr"));
+    let level = line.level.as_deref().filter(|_| !raw).unwrap_or_default();
     let level = match level {
         "" | "info" => String::new(),
         "error" | "critical" => format!("{} ", styled(state_style("failed"), level)),

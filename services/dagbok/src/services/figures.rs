@@ -14,15 +14,24 @@ use futures::StreamExt as _;
 
 /// How often gauges that nobody pushes are read.
 const EVERY: Duration = Duration::from_secs(5);
-/// Tries whose start is waited for; above it the oldest runs' are forgotten, which costs a figure only.
-const REMEMBERED: usize = 100_000;
+/// Runs that are followed; above it new ones are not, which costs a figure only.
+const REMEMBERED: usize = 10_000;
 
-type Waiting = (TaskId, MapIndex, TryNumber);
+/// What is known of a run that has not ended.
+#[derive(Debug, Default)]
+struct Run {
+    /// When its last try ended.
+    ended: Option<Timestamp>,
+    /// First tries that were queued since, with the end that let them.
+    handed: BTreeMap<(TaskId, MapIndex), Timestamp>,
+}
 
-/// Times hand-offs from the end of the log on: what queued a try in the record of another's end was
-/// handed its work by it.
+type Runs = BTreeMap<RunKey, Run>;
+
+/// Times hand-offs from the end of the log on. A first try was handed its work by the end that came last
+/// in its run before it was queued; a retry waited for its delay, and was handed nothing.
 pub(crate) async fn follow_log(log: Arc<dyn RunLog>, shutdown: Shutdown) {
-    let mut handed: BTreeMap<(RunKey, Waiting), Timestamp> = BTreeMap::new();
+    let mut runs = Runs::new();
     while !shutdown.is_started() {
         let Ok(last) = log.last().await else {
             tokio::time::sleep(EVERY).await;
@@ -40,45 +49,46 @@ pub(crate) async fn follow_log(log: Arc<dyn RunLog>, shutdown: Shutdown) {
                 if let Ok(record) = decode(&entry.payload)
                     && let Scope::Run(run) = &record.scope
                 {
-                    fold(&mut handed, run, &record.facts);
+                    fold(&mut runs, run, &record.facts);
                 }
             }
         }
     }
 }
 
-fn fold(handed: &mut BTreeMap<(RunKey, Waiting), Timestamp>, run: &RunKey, facts: &[Fact]) {
-    let ended = facts.iter().filter_map(|fact| match fact {
-        Fact::TrySucceeded(end) => Some(end.ended_at),
-        Fact::TrySkipped(end) => Some(end.ended_at),
-        Fact::TryFailed(end) => Some(end.ended_at),
-        _ => None,
-    });
-    let ended = ended.max();
+fn fold(runs: &mut Runs, key: &RunKey, facts: &[Fact]) {
     for fact in facts {
         match fact {
-            Fact::TaskQueued(queued) => {
-                if let Some(ended) = ended
-                    && handed.len() < REMEMBERED
+            Fact::TrySucceeded(end) => ended(runs, key, end.ended_at),
+            Fact::TrySkipped(end) => ended(runs, key, end.ended_at),
+            Fact::TryFailed(end) => ended(runs, key, end.ended_at),
+            Fact::TaskQueued(queued) if queued.try_number == TryNumber::FIRST => {
+                if let Some(run) = runs.get_mut(key)
+                    && let Some(at) = run.ended
                 {
-                    let waiting = (queued.task_id.clone(), queued.map_index, queued.try_number);
-                    handed.insert((run.clone(), waiting), ended);
+                    run.handed.insert((queued.task_id.clone(), queued.map_index), at);
                 }
             }
             Fact::TryStarted(start) => {
-                let waiting = (start.task_id.clone(), start.map_index, start.try_number);
-                if let Some(ended) = handed.remove(&(run.clone(), waiting)) {
-                    metrics().hand_off(start.started_at.since(ended).to_std());
+                let of = (start.task_id.clone(), start.map_index);
+                if let Some(at) = runs.get_mut(key).and_then(|run| run.handed.remove(&of)) {
+                    metrics().hand_off(start.started_at.since(at).to_std());
                 }
             }
             Fact::RunSucceeded(_)
             | Fact::RunFailed(_)
             | Fact::RunTimedOut(_)
             | Fact::RunCancelled(_) => {
-                handed.retain(|(of, _), _| of != run);
+                runs.remove(key);
             }
             _ => {}
         }
+    }
+}
+
+fn ended(runs: &mut Runs, key: &RunKey, at: Timestamp) {
+    if runs.len() < REMEMBERED || runs.contains_key(key) {
+        runs.entry(key.clone()).or_default().ended = Some(at);
     }
 }
 
@@ -149,17 +159,17 @@ mod tests {
     }
 
     #[test]
-    fn a_hand_off_is_from_the_end_that_queued_a_try_to_its_start() {
+    fn a_hand_off_is_from_the_last_end_to_the_start_of_what_was_queued_for_it() {
         let run = RunKey { dag_id: "d".parse().unwrap(), run_id: RunId::new("r").unwrap() };
-        let mut handed = BTreeMap::new();
+        let mut runs = Runs::new();
         // A first task is handed nothing by nobody.
-        fold(&mut handed, &run, &[queued("a")]);
-        fold(&mut handed, &run, &[started("a", 500)]);
-        assert!(handed.is_empty());
-        fold(&mut handed, &run, &[succeeded("a", 1_000), queued("b")]);
-        assert_eq!(handed.len(), 1);
-        fold(&mut handed, &run, &[started("b", 5_000)]);
-        assert!(handed.is_empty());
+        fold(&mut runs, &run, &[queued("a")]);
+        fold(&mut runs, &run, &[started("a", 500)]);
+        fold(&mut runs, &run, &[succeeded("a", 1_000)]);
+        fold(&mut runs, &run, &[queued("b")]);
+        fold(&mut runs, &run, &[started("b", 5_000)]);
+        fold(&mut runs, &run, &[Fact::RunSucceeded(dagbok_events::RunSucceeded {})]);
+        assert!(runs.is_empty());
         let shown = metrics().render();
         assert!(shown.contains("dagbok_hand_off_seconds_count 1"), "{shown}");
         assert!(shown.contains("dagbok_hand_off_seconds_sum 0.004"), "{shown}");

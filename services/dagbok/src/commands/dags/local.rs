@@ -20,8 +20,8 @@ pub(crate) enum Found {
 #[derive(Debug)]
 pub(crate) struct LocalDag {
     pub(crate) spec: DagSpec,
-    /// Its file, within the folder.
-    pub(crate) file: String,
+    /// All that its file has.
+    pub(crate) parsed: ParsedFile,
     pub(crate) python: Python,
     pub(crate) settings: ProcessorSettings,
 }
@@ -44,8 +44,8 @@ pub(crate) async fn find(
     let (python, settings) = reader(context, folder).await?;
     let parsed =
         parse_once(&settings.python, &settings.folder, &file, settings.parse_timeout).await;
-    let spec = choose(what, parsed, dag_id)?;
-    Ok(Found::Here(Box::new(LocalDag { spec, file, python, settings })))
+    let spec = choose(what, &parsed, dag_id)?;
+    Ok(Found::Here(Box::new(LocalDag { spec, parsed, python, settings })))
 }
 
 /// The folder and the file's path in it.
@@ -93,22 +93,21 @@ async fn in_folder(context: &Context, folder: &Path, dag_id: &str) -> Result<Loc
         return Err(Failure::new(Code::NoSuchDag, what)
             .next("`dagbok dags show FILE` shows what a file has, or why it can't be read"));
     };
-    let file = parsed.file.clone();
-    let spec = choose(&file, parsed, Some(dag_id))?;
-    Ok(LocalDag { spec, file, python, settings })
+    let spec = choose(&parsed.file, &parsed, Some(dag_id))?;
+    Ok(LocalDag { spec, parsed, python, settings })
 }
 
 /// The DAG that was named, or the only one.
-fn choose(shown: &str, parsed: ParsedFile, dag_id: Option<&str>) -> Result<DagSpec, Failure> {
+fn choose(shown: &str, parsed: &ParsedFile, dag_id: Option<&str>) -> Result<DagSpec, Failure> {
     let ids: Vec<String> = parsed.dags.iter().map(|dag| dag.spec.dag_id.to_string()).collect();
     let named =
-        parsed.dags.into_iter().find(|dag| dag_id.is_none_or(|id| dag.spec.dag_id.as_str() == id));
+        parsed.dags.iter().find(|dag| dag_id.is_none_or(|id| dag.spec.dag_id.as_str() == id));
     match named {
         Some(_) if dag_id.is_none() && ids.len() > 1 => {
             let what = format!("`{shown}` has {} DAGs: {}", ids.len(), ids.join(", "));
             Err(Failure::new(Code::WhichDag, what).next("name one with --dag"))
         }
-        Some(dag) => Ok(dag.spec),
+        Some(dag) => Ok(dag.spec.clone()),
         None => Err(none(shown, dag_id, &ids, &parsed.errors)),
     }
 }

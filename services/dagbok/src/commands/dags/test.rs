@@ -5,6 +5,7 @@
 mod stage;
 
 use dagbok_events::{Actor, RunKey};
+use dagbok_executor::LogSource;
 use dagbok_inbox::{Ask, Inbox};
 use dagbok_protocol::{Answer, CommandBody, TriggerRun};
 use dagbok_runlog::{Ports, Seq};
@@ -84,7 +85,7 @@ async fn act(context: &Context, args: &Test, dag: &LocalDag, stage: &Stage) -> O
         }
     });
     let view = view.await?;
-    tell_end(context, args, &run, &view);
+    tell_end(context, args, dag, &run, &view);
     Ok(if view.ended.is_some_and(|(state, _)| state == "success") {
         Exit::Ok
     } else {
@@ -124,10 +125,10 @@ fn show(out: Out, news: News) {
     match news {
         News::Line(key, line) => {
             let at = line.t.to_string();
-            let level = match line.l.as_str() {
-                "info" | "" => String::new(),
-                level => format!("{level}: "),
-            };
+            // A task's own output has no level of its author's; a logger's is worth a word when it is not
+            // the usual one.
+            let logged = matches!(line.s, LogSource::Log | LogSource::System) && line.l != "info";
+            let level = if logged { format!("{}: ", line.l) } else { String::new() };
             out.line(&format!("{} {} | {level}{}", clock_part(&at), key.task_id, line.m));
             for text in line.exception.iter().flat_map(|text| text.lines()) {
                 out.line(&format!("{} {} | {text}", clock_part(&at), key.task_id));
@@ -160,7 +161,7 @@ fn show(out: Out, news: News) {
     }
 }
 
-fn tell_end(context: &Context, args: &Test, run: &RunKey, view: &RunView) {
+fn tell_end(context: &Context, args: &Test, dag: &LocalDag, run: &RunKey, view: &RunView) {
     let out = context.out;
     let state = view.ended.map_or("running", |(state, _)| state);
     let log = args.keep.as_deref();
@@ -176,7 +177,8 @@ fn tell_end(context: &Context, args: &Test, run: &RunKey, view: &RunView) {
         return;
     }
     let mut table = Table::new(&["task", "state", "try", "took"]);
-    for (task, view) in &view.tasks {
+    let tasks = dag.spec.tasks.iter().map(|task| &task.task_id);
+    for (task, view) in tasks.filter_map(|id| view.tasks.get_key_value(id)) {
         table.row(vec![
             task.to_string(),
             view.state.unwrap_or_default().to_owned(),

@@ -2,7 +2,7 @@
 use std::{path::Path, time::Duration};
 
 use dagbok_events::Timestamp;
-use dagbok_processor::read_once;
+use dagbok_processor::tell_once;
 use dagbok_protocol::Answer;
 use dagbok_runlog::Ports;
 use dagbok_runtime::Clock;
@@ -71,24 +71,16 @@ impl Stage {
 
     /// Registers the DAG, so that it runs when asked and never by its schedule.
     pub(super) async fn register(&self, dag: &LocalDag) -> Result<(), Failure> {
-        let told = read_once(&self.ports, &dag.settings, &dag.file, &self.clock, |spec| {
+        let mut parsed = dag.parsed.clone();
+        parsed.adjust(|spec| {
             spec.is_paused_upon_creation = Some(false);
             // No instant lies before this, so that the schedule, which the run's dates follow, makes none.
             spec.end_date = Some(Timestamp(0));
         });
-        let (parsed, answer) =
-            told.await.map_err(|error| Failure::from_error(Code::SchedulerSilent, &error))?;
-        match answer {
-            Some(Answer::Accepted { .. } | Answer::Unchanged) => Ok(()),
-            Some(Answer::Refused(refusal)) => Err(Failure::from_error(Code::Refused, &refusal)),
-            None => {
-                let why =
-                    parsed.errors.first().map(|error| error.message.clone()).unwrap_or_default();
-                Err(Failure::new(
-                    Code::BadDagFile,
-                    format!("`{}` can't be read any more: {why}", dag.file),
-                ))
-            }
+        let told = tell_once(&self.ports, &dag.settings, parsed, &self.clock).await;
+        match told.map_err(|error| Failure::from_error(Code::SchedulerSilent, &error))? {
+            Answer::Accepted { .. } | Answer::Unchanged => Ok(()),
+            Answer::Refused(refusal) => Err(Failure::from_error(Code::Refused, &refusal)),
         }
     }
 }
