@@ -43,7 +43,8 @@ def featurize(ti, **_):
 def train(ti, params, **_):
     from recommender import model
 
-    path, history = model.fit(ti.xcom_pull(task_ids="featurize"), rank=params["rank"], rounds=params["rounds"])
+    features = ti.xcom_pull(task_ids="featurize")
+    path, history = model.fit(features, rank=params["rank"], rounds=params["rounds"])
     for number, error in enumerate(history, start=1):
         print(f"round {number}: training error {error:.4f}")
     ti.xcom_push(key="training_error", value=history[-1])
@@ -56,7 +57,7 @@ def evaluate(ti, **_):
     report = model.score(ti.xcom_pull(task_ids="featurize"), ti.xcom_pull(task_ids="train"))
     print(f"holdout error {report['rmse']:.4f} stars; saying the mean would give {report['baseline']:.4f}")
     if report["rmse"] > MAX_RMSE:
-        raise ValueError(f"holdout error {report['rmse']:.3f} is above {MAX_RMSE}: the model is not registered")
+        raise ValueError(f"holdout error {report['rmse']:.3f} is above {MAX_RMSE}: not registered")
     return report
 
 
@@ -64,7 +65,8 @@ def register(ti, ds, **_):
     from recommender import registry
 
     entry = registry.add(ds, ti.xcom_pull(task_ids="train"), ti.xcom_pull(task_ids="evaluate"))
-    print(f"registered {entry['name']}: error {entry['rmse']:.4f} stars, {entry['better']:.0%} better than the mean")
+    better = f"{entry['better']:.0%} better than the mean"
+    print(f"registered {entry['name']}: error {entry['rmse']:.4f} stars, {better}")
     print(f"user 7 may like items {', '.join(map(str, entry['sample']))}")
     print(f"model: {entry['path']}")
     return entry

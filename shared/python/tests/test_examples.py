@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from fake_supervisor import FakeSupervisor, parse
 
 FOLDER = Path(__file__).resolve().parents[3] / "deploy" / "examples" / "dags"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fake_supervisor import FakeSupervisor, parse
 
 HERE = Path(__file__).parent / "oracle"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Folder
+from fake_supervisor import gone
 
 
 def test_a_whole_spec(folder: Folder) -> None:
@@ -285,14 +286,20 @@ def test_noise_on_stdout_is_kept_from_the_answer(folder: Folder) -> None:
     assert spec["dag_id"] == "d"
 
 
-def test_a_process_left_behind_by_an_import_does_not_hold_the_answer(folder: Folder) -> None:
-    (answer,) = folder.parse(
-        folder.write(
-            "file.py",
-            "if os.fork() == 0:\n    time.sleep(5)\n    os._exit(0)\nwith DAG('d', schedule=None): pass\n",
-        )
-    )
+def test_a_process_left_behind_by_an_import_is_ended_and_does_not_hold_the_answer(folder: Folder) -> None:
+    mark = folder.path / "pid"
+    text = f"""
+    if os.fork() == 0:
+        os.setsid()
+        open({str(mark)!r}, "w").write(str(os.getpid()))
+        time.sleep(600)
+        os._exit(0)
+    while not os.path.exists({str(mark)!r}) or not open({str(mark)!r}).read(): pass
+    with DAG("d", schedule=None): pass
+    """
+    (answer,) = folder.parse(folder.write("file.py", text))
     assert [dag["dag_id"] for dag in answer["dags"]] == ["d"]
+    assert gone(int(mark.read_text()))
 
 
 def test_files_do_not_see_each_others_changes(folder: Folder) -> None:

@@ -357,3 +357,55 @@ def test_a_task_never_holds_another_tries_or_the_zygotes_sockets(bench: Bench) -
     assert targets[0] == "/dev/null"
     bench.control.send({"type": "Kill", "key": slow.key, "signal": 9})
     slow.finish()
+
+
+def test_a_killed_base_zygote_takes_its_own_tries_along(bench: Bench) -> None:
+    bench.folder.write("file.py", SLEEPER)
+    bench.control = bench.supervisor.base
+    running = bench.start("t", message={"bundle_path": str(bench.folder.path), "file": "file.py"})
+    running.read_until("\n")
+    bench.supervisor.process.kill()
+    assert gone(running.pid)
+
+
+def test_a_daemon_of_a_running_try_is_left_alone_when_another_ends(bench: Bench) -> None:
+    quick = "    PythonOperator(task_id='quick', python_callable=lambda: 1)\n"
+    bench.load(DAEMON.format(own="", then="time.sleep(600)") + quick)
+    running = bench.start("t")
+    running.read_until("\n")
+    daemon = int(running._outputs[0])
+    for _ in range(3):
+        assert bench.run("quick").exited["leftovers"] == 0
+    assert alive(daemon)
+    bench.control.send({"type": "Kill", "key": running.key, "signal": 9})
+    assert running.finish().exited["leftovers"] == 1
+    assert not alive(daemon)
+
+
+def test_sigterm_while_the_callbacks_run_changes_nothing(bench: Bench) -> None:
+    bench.load(
+        """
+        def after(context):
+            print("begun", flush=True)
+            time.sleep(0.5)
+            print("ended", flush=True)
+        with DAG("d", schedule=None) as d:
+            PythonOperator(task_id="t", python_callable=lambda: 1, on_success_callback=after)
+        """
+    )
+    running = bench.start("t")
+    running.read_until("begun")
+    bench.control.send({"type": "Kill", "key": running.key, "signal": int(signal.SIGTERM)})
+    result = running.finish()
+    assert result.stdout == "begun\nended\n"
+    assert result.state == "success"
+    assert result.exited["exit_code"] == 0
+
+
+def test_the_zygote_gathers_no_descriptors(bench: Bench) -> None:
+    bench.load(SLEEPER)
+    bench.run("quick")
+    before = os.listdir(f"/proc/{bench.ready['pid']}/fd")
+    for _ in range(10):
+        bench.run("quick")
+    assert os.listdir(f"/proc/{bench.ready['pid']}/fd") == before

@@ -17,6 +17,7 @@ from typing import Any
 from dagbok import compat
 from dagbok.loading import drop_working_directory, put_first
 from dagbok.parsing.parse import parse_file
+from dagbok.runtime import processes
 
 
 def main() -> int:
@@ -33,17 +34,21 @@ def main() -> int:
     # The folder is the user's: no __pycache__ of ours in it.
     sys.dont_write_bytecode = True
     compat.activate()
+    processes.become_subreaper()
+    children = processes.Children()
     for file in options.file:
-        document = _parse_apart(folder, file.replace(os.sep, "/"))
+        document = _parse_apart(folder, file.replace(os.sep, "/"), answers)
+        processes.sweep(children, ())  # what the import left running
         _write_all(answers, json.dumps(document).encode() + b"\n")
     return 0
 
 
-def _parse_apart(folder: str, file: str) -> dict[str, Any]:
+def _parse_apart(folder: str, file: str, answers: int) -> dict[str, Any]:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
+        os.close(answers)
         try:
             document = json.dumps(parse_file(folder, file)).encode()
             _write_all(writer, document + b"\n")
