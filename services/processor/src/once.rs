@@ -10,8 +10,8 @@ use futures::{StreamExt as _, stream};
 use thiserror::Error;
 
 use crate::{
-    ParsedFile, ProcessorSettings, Python, answer::spec_digest, bundle::pack, candidate::Kind,
-    parser::parse, service::blocking, snapshot::Snapshot,
+    ParsedFile, ProcessorSettings, Python, bundle::pack, candidate::Kind, parser::parse,
+    service::blocking, snapshot::Snapshot,
 };
 
 /// Why a file could not be read and told of.
