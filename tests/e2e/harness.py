@@ -14,15 +14,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("DAGBOK_BIN", ROOT / "target/debug/dagbok"))
 NATS_DIR = Path(os.environ.get("DAGBOK_NATS_DIR", ROOT / ".tools/nats"))
+# The tests' own environment runs the tasks, unless told otherwise.
+os.environ.setdefault("DAGBOK_PYTHON", sys.executable)
 NATS_VERSION = "2.15.1"
 PATIENCE = 60.0
+T = TypeVar("T")
 
 
 def free_port() -> int:
@@ -32,7 +35,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until[T](what: str, check: Callable[[], T | None], patience: float = PATIENCE) -> T:
+def wait_until(what: str, check: Callable[[], T | None], patience: float = PATIENCE) -> T:
     """Asks `check` until it answers with something true; fails naming `what` after `patience` seconds."""
     end = time.monotonic() + patience
     last: Exception | None = None

@@ -39,7 +39,7 @@ class Apart:
         self.nats = Nats(folder)
         self.api = Api(free_port())
         self.cli = Cli(["--api", self.api.url])
-        env = {"WITNESS": str(folder / "witness")}
+        self.env = env = {"WITNESS": str(folder / "witness"), "DAGBOK__EXECUTOR__LEASE": f"{LEASE}s"}
         names = [f"scheduler-{n}" for n in range(schedulers)] + [f"executor-{n}" for n in range(executors)]
         self.services = {name: self._service(name, env) for name in [*names, "processor", "ui"]}
 
@@ -47,9 +47,9 @@ class Apart:
         kind = name.split("-")[0]
         argv = [str(BIN), kind, "--nats", self.nats.url, "--namespace", "e2e"]
         argv += {
-            "scheduler": ["--executor-lease", str(LEASE)],
-            "executor": ["--lease", str(LEASE), "--slots", "8", "--home", str(self.folder / name)],
-            "processor": ["--dags", str(self.dags)],
+            "scheduler": [],
+            "executor": ["--slots", "8", "--home", str(self.folder / name)],
+            "processor": ["--dags", str(self.dags), "--home", str(self.folder / name)],
             "ui": ["--listen", f"127.0.0.1:{self.api.port}", "--home", str(self.folder / "ui")],
         }[kind]
         return Process(name, argv, self.folder, env)
@@ -245,7 +245,7 @@ def executor_replaced(folder: Path) -> None:
         wait_until("the DAG", lambda: apart.api.get("/dags/sleeper"))
         trigger(apart.api, "sleeper", "r1", set())
         wait_until("the start", lambda: "TryStarted" in str(apart.api.events()))
-        spare = apart._service("executor-9", {})
+        spare = apart._service("executor-9", apart.env)
         apart.services["executor-9"] = spare.start()
         apart.services["executor-0"].kill()
         since = time.monotonic()
@@ -266,7 +266,7 @@ def executor_frozen(folder: Path) -> None:
         wait_until("the start", lambda: "TryStarted" in str(apart.api.events()))
         frozen = apart.services["executor-0"]
         frozen.send(signal.SIGSTOP)
-        spare = apart._service("executor-9", {"WITNESS": str(folder / "witness")})
+        spare = apart._service("executor-9", apart.env)
         apart.services["executor-9"] = spare.start()
         wait_until("the loss", lambda: "'TryLost'" in str(apart.api.events()), LEASE + 10)
         frozen.send(signal.SIGCONT)

@@ -40,7 +40,7 @@ pub struct Scheduler {
 
 impl Default for Scheduler {
     fn default() -> Self {
-        Self { lease: Period::secs(5), snapshot_every: 50_000 }
+        Self { lease: Period::secs(3), snapshot_every: 50_000 }
     }
 }
 

@@ -1,5 +1,5 @@
 //! When a task is tried again: the user's retries, and the system's own for tries that were lost.
-use dagbok_events::{Failure, Fault, Micros, TaskSpec, Timestamp};
+use dagbok_events::{Failure, FailureKind, Micros, TaskSpec, Timestamp};
 
 /// The longest wait that a backoff reaches where the task sets no limit of its own.
 const BACKOFF_CAP: Micros = Micros::from_secs(24 * 3600);
@@ -17,10 +17,16 @@ pub fn after_failure(
     max_losses: u16,
     at: Timestamp,
 ) -> Option<Timestamp> {
-    if failure.fault == Fault::System {
+    if is_loss(failure) {
         return after_loss(losses, max_losses, at);
     }
     (failure.retryable && failures < spec.retries).then(|| at.plus(delay(spec, failures)))
+}
+
+/// Whether a failure is Dagbok's own, so that it counts as a loss. A signal from outside may be the
+/// system's fault too, but it may also be the task's: it uses up retries, or the task would never fail.
+pub fn is_loss(failure: &Failure) -> bool {
+    matches!(failure.kind, FailureKind::CouldNotStart | FailureKind::Executor)
 }
 
 /// When the next try is due after a loss, if the limit of losses is not reached: the first at once,

@@ -1,12 +1,12 @@
 //! Folding facts into a run. Total: history is never refused, and what names an unknown task is
 //! passed over.
 use dagbok_events::{
-    ExecutorId, Fact, Fault, MapIndex, RuledOut, TaskId, TaskQueued, Timestamp, TryNumber, TryStarted,
+    ExecutorId, Fact, MapIndex, RuledOut, TaskId, TaskQueued, Timestamp, TryNumber, TryStarted,
     XComPushed,
 };
 
 use super::{Done, Ending, Hold, Phase, Run, TaskState};
-use crate::graph::Ix;
+use crate::{graph::Ix, retry};
 
 /// What a fact changed for whoever keeps count over all runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,11 +54,11 @@ impl Run {
             }
             Fact::TryFailed(f) => {
                 let ix = self.current(&f.task_id, f.map_index, f.try_number);
-                self.fail(ix, f.failure.fault, f.retry_at)
+                self.fail(ix, retry::is_loss(&f.failure), f.retry_at)
             }
             Fact::TryLost(f) => {
                 let ix = self.current(&f.task_id, f.map_index, f.try_number);
-                self.fail(ix, Fault::System, f.retry_at)
+                self.fail(ix, true, f.retry_at)
             }
             Fact::TryReturned(f) => {
                 let ix = self.current(&f.task_id, f.map_index, f.try_number);
@@ -131,14 +131,12 @@ impl Run {
         self.set(ix, TaskState::Running { try_number: f.try_number, executor, hold })
     }
 
-    /// Counts a try that ended badly, by whose fault it did.
-    fn fail(&mut self, ix: Option<Ix>, fault: Fault, retry_at: Option<Timestamp>) -> Change {
+    /// Counts a try that ended badly: as a loss, or against the user's retries.
+    fn fail(&mut self, ix: Option<Ix>, is_loss: bool, retry_at: Option<Timestamp>) -> Change {
         let Some(ix) = ix else { return Change::default() };
         let task = &mut self.tasks[ix as usize];
-        match fault {
-            Fault::System => task.losses = task.losses.saturating_add(1),
-            Fault::User | Fault::Data => task.failures = task.failures.saturating_add(1),
-        }
+        let count = if is_loss { &mut task.losses } else { &mut task.failures };
+        *count = count.saturating_add(1);
         self.set(ix, retry_or_failed(retry_at))
     }
 
