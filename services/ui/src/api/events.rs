@@ -1,5 +1,5 @@
 //! The log as a stream: lines of JSON, or server-sent events that resume where they broke off.
-use std::{collections::VecDeque, convert::Infallible};
+use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use axum::{
     body::Body,
@@ -153,24 +153,24 @@ fn as_lines(lines: impl Stream<Item = Line> + Send + 'static, state: &ApiState, 
         Line::Broken(why) => Err(std::io::Error::other(why)),
     });
     let body = if follows {
-        let beats = beats(state);
-        Body::from_stream(stream::select_with_strategy(lines, beats, |_: &mut ()| {
-            stream::PollNext::Left
-        }))
+        Body::from_stream(with_beats(lines, state.patience.heartbeat))
     } else {
         Body::from_stream(lines)
     };
     ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
 }
 
-/// A blank line now and then, until the service stops: tells a dead connection from a quiet log.
-fn beats(state: &ApiState) -> impl Stream<Item = Result<String, std::io::Error>> + Send + 'static {
-    let (shutdown, every) = (state.shutdown.clone(), state.patience.heartbeat);
-    stream::unfold((), move |()| async move {
-        tokio::time::sleep(every).await;
-        Some((Ok("\n".to_owned()), ()))
+/// The lines, and a blank one after a while without: tells a dead connection from a quiet log.
+fn with_beats<E>(
+    lines: impl Stream<Item = Result<String, E>> + Send + 'static,
+    every: Duration,
+) -> impl Stream<Item = Result<String, E>> + Send {
+    stream::unfold(Box::pin(lines), move |mut lines| async move {
+        match tokio::time::timeout(every, lines.next()).await {
+            Ok(line) => line.map(|line| (line, lines)),
+            Err(_) => Some((Ok("\n".to_owned()), lines)),
+        }
     })
-    .take_until(async move { shutdown.started().await })
 }
 
 /// The entries after `after` that may pass: a run's by its index, the others by reading all.
