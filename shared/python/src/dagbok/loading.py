@@ -5,7 +5,7 @@ Used by the parser and by the runtime, so that both see the same DAGs.
 
 from __future__ import annotations
 
-import hashlib
+import binascii
 import importlib.machinery
 import importlib.util
 import os
@@ -42,7 +42,7 @@ def drop_working_directory() -> None:
 def module_name(path: str) -> str:
     """Return the name that a DAG file is imported under: no package's, and stable for its path."""
     stem = os.path.splitext(os.path.basename(path))[0]
-    return f"dagbok_dag_{hashlib.sha1(path.encode(), usedforsecurity=False).hexdigest()[:12]}_{stem}"
+    return f"dagbok_dag_{binascii.crc32(os.fsencode(path)):08x}_{stem}"
 
 
 def imports_sdk(code: CodeType) -> bool:
