@@ -26,7 +26,7 @@ def advice(fullname: str) -> str:
         return _provider(fullname)
     hint = next((text for prefix, text in _PREFIXES if text and fullname.startswith(prefix)), "")
     if not hint:
-        hint = "Dagbok does not have this part of Airflow; see the compatibility page for what it has"
+        hint = "Dagbok does not have this part of Airflow; if a task needs it, please open an issue"
     return f"no {fullname}: {hint}"
 
 
