@@ -1,0 +1,116 @@
+//! What the folds made of a log, as JSON that people can compare.
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use dagbok_domain::namespace::{DEFAULT_POOL, Namespace, SNAPSHOT_VERSION};
+use dagbok_events::{ExecutorId, Fact, Record, RunKey, Scope};
+use dagbok_runlog::digest_of;
+use dagbok_ui::model::{Store, rows::VERSION};
+use serde_json::{Map, Value, json};
+
+use crate::replay::Replayed;
+
+/// The outcome of both folds.
+pub fn of(replayed: &Replayed) -> Result<Value> {
+    let Replayed { name: _, records, namespace, store } = replayed;
+    Ok(json!({ "scheduler": scheduler(namespace, records)?, "read_model": read_model(store)? }))
+}
+
+fn scheduler(namespace: &Namespace, records: &[Record]) -> Result<Value> {
+    let mut dags = Map::new();
+    for (dag_id, dag) in namespace.dags() {
+        let summary = json!({
+            "version": dag.current().number,
+            "paused": dag.is_paused(),
+            "gone": dag.is_gone(),
+            "expected": dag.expected(),
+        });
+        dags.insert(dag_id.to_string(), summary);
+    }
+    let mut active = Map::new();
+    for run in namespace.active_runs() {
+        let name = |ix| run.version().task(ix).task_id.to_string();
+        let tasks: Result<Map<String, Value>, serde_json::Error> = run
+            .tasks()
+            .map(|(ix, task)| Ok((name(ix), serde_json::to_value(&task.state)?)))
+            .collect();
+        active.insert(run.key().to_string(), json!({ "phase": run.phase(), "tasks": tasks? }));
+    }
+    let pools = pools(records).into_iter().filter_map(|pool| {
+        let (used, slots) = namespace.pool_use(&pool)?;
+        Some((pool, json!({ "used": used, "slots": slots })))
+    });
+    let offered =
+        namespace.queued_tries().into_iter().filter_map(|queued| namespace.work_item(queued));
+    let ended = runs(records)
+        .into_iter()
+        .filter_map(|run| Some((run.to_string(), namespace.ending(&run)?)));
+    let ended: Map<String, Value> = ended
+        .map(|(run, ending)| Ok((run, serde_json::to_value(ending)?)))
+        .collect::<Result<_>>()?;
+    Ok(json!({
+        "last_seq": namespace.last_seq(),
+        "in_flight": namespace.in_flight(),
+        "dags": dags,
+        "active_runs": active,
+        "ended_runs": ended,
+        "pools": pools.collect::<Map<_, _>>(),
+        "executors": namespace.executors().map(ExecutorId::to_string).collect::<Vec<_>>(),
+        "offered": offered.map(|item| item.key.to_string()).collect::<Vec<_>>(),
+        "snapshot": { "version": SNAPSHOT_VERSION, "sha256": digest_of(&namespace.to_snapshot()) },
+    }))
+}
+
+fn pools(records: &[Record]) -> BTreeSet<String> {
+    let facts = records.iter().flat_map(|record| &record.facts);
+    let named = facts.filter_map(|fact| match fact {
+        Fact::PoolSet(set) => Some(set.pool.to_string()),
+        Fact::TaskQueued(queued) => Some(queued.pool.to_string()),
+        _ => None,
+    });
+    named.chain([DEFAULT_POOL.to_owned()]).collect()
+}
+
+fn runs(records: &[Record]) -> BTreeSet<RunKey> {
+    let scopes = records.iter().map(|record| &record.scope);
+    scopes
+        .filter_map(|scope| if let Scope::Run(run) = scope { Some(run.clone()) } else { None })
+        .collect()
+}
+
+fn read_model(store: &Store) -> Result<Value> {
+    let mut dags = Map::new();
+    for dag in store.dags()? {
+        let mut row = serde_json::to_value(&dag)?;
+        let versions: Vec<_> =
+            store.versions(&dag.dag_id)?.into_iter().map(|(number, _)| number).collect();
+        row["versions"] = json!(versions);
+        dags.insert(dag.dag_id.to_string(), row);
+    }
+    let mut runs = Map::new();
+    for run in store.runs(None)? {
+        let key = RunKey { dag_id: run.dag_id.clone(), run_id: run.run_id.clone() };
+        let mut tasks = Vec::new();
+        for task in store.tasks(&key)? {
+            let mut row = serde_json::to_value(&task)?;
+            row["tries"] = json!(store.tries(&key, &task.task_id, task.map_index)?);
+            row["xcoms"] = json!(store.xcoms(&key, &task.task_id, task.map_index)?);
+            tasks.push(row);
+        }
+        let mut row = serde_json::to_value(&run)?;
+        row["seqs"] = json!(store.seqs(&run)?);
+        row["refused"] = json!(store.refused(&key)?);
+        row["tasks"] = Value::Array(tasks);
+        runs.insert(key.to_string(), row);
+    }
+    Ok(json!({
+        "dags": dags,
+        "runs": runs,
+        "import_errors": store.import_errors()?,
+        "executors": store.executors()?,
+        "pools": store.pools()?,
+        "limits": store.limits()?,
+        "bundle": store.bundle()?,
+        "rows": { "version": VERSION, "sha256": store.fingerprint()? },
+    }))
+}
