@@ -1,10 +1,5 @@
 //! The service: the read model kept up to date, and the API on a socket.
-use std::{
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use axum::Router;
 use dagbok_runlog::{PortError, Ports};
@@ -82,7 +77,8 @@ pub async fn serve(
     /// How long connections may take to end before they are cut.
     const GOODBYE: Duration = Duration::from_secs(3);
     let Settings { listen, home, patience } = settings;
-    let listener = TcpListener::bind(listen).await.map_err(|source| ServeError::Listen { listen, source })?;
+    let listener =
+        TcpListener::bind(listen).await.map_err(|source| ServeError::Listen { listen, source })?;
     let address = listener.local_addr().map_err(|source| ServeError::Listen { listen, source })?;
     let dir = home.as_deref().map(model_dir);
     let opened = tokio::task::spawn_blocking(move || ReadModel::open(dir.as_deref())).await;
@@ -92,14 +88,15 @@ pub async fn serve(
 
     let (kept, stop) = (model.clone(), shutdown.clone());
     shutdown.spawn(async move {
-        if let Err(error) = kept.keep(log, &stop).await {
+        if let Err(error) = kept.keep_on(log, &stop).await {
             tracing::error!(%error, "the read model is out of date from here on");
         }
     });
     let app = router(state).merge(more).into_make_service_with_connect_info::<SocketAddr>();
     let (begin, stop) = (shutdown.clone(), shutdown.clone());
     let task = shutdown.spawn(async move {
-        let server = axum::serve(listener, app).with_graceful_shutdown(async move { begin.started().await });
+        let server =
+            axum::serve(listener, app).with_graceful_shutdown(async move { begin.started().await });
         let late = async {
             stop.started().await;
             tokio::time::sleep(GOODBYE).await;

@@ -1,10 +1,14 @@
 //! What is asked for goes to the scheduler, and its word comes back in Airflow's shape.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 mod support;
 
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use dagbok_events::{Actor, DagPaused, Fact, RunCancelled, RunId, RunStarted, Scope, decode_any, encode_any};
+use dagbok_events::{
+    Actor, DagPaused, Fact, RunCancelled, RunId, RunStarted, Scope, decode_any, encode_any,
+};
 use dagbok_protocol::{Answer, Command, CommandBody, Refusal, RefusalCode, names::INBOX};
 use dagbok_runlog::QueueSettings;
 use serde_json::{Value, json};
@@ -24,7 +28,12 @@ async fn schedule(world: &Arc<World>) {
                 let answer = decided(&world, &command).await;
                 item.handle.ack().await.unwrap();
                 if let Some(subject) = command.reply_to {
-                    world.ports.signals.publish(&subject, encode_any(&answer).into()).await.unwrap();
+                    world
+                        .ports
+                        .signals
+                        .publish(&subject, encode_any(&answer).into())
+                        .await
+                        .unwrap();
                 }
             }
         }
@@ -32,14 +41,20 @@ async fn schedule(world: &Arc<World>) {
 }
 
 async fn decided(world: &World, command: &Command) -> Answer {
-    let refuse = |code, message: &str| Answer::Refused(Refusal { code, message: message.to_owned() });
+    let refuse =
+        |code, message: &str| Answer::Refused(Refusal { code, message: message.to_owned() });
     let (scope, facts, run_id) = match &command.body {
         CommandBody::TriggerRun(trigger) => match trigger.run_id.as_ref().map(RunId::as_str) {
-            Some("taken") => return refuse(RefusalCode::RunAlreadyExists, "the run `taken` exists"),
-            _ if trigger.dag_id.as_str() != "chain" => return refuse(RefusalCode::DagNotFound, "no such DAG"),
+            Some("taken") => {
+                return refuse(RefusalCode::RunAlreadyExists, "the run `taken` exists");
+            }
+            _ if trigger.dag_id.as_str() != "chain" => {
+                return refuse(RefusalCode::DagNotFound, "no such DAG");
+            }
             asked => {
                 let run = key("chain", asked.unwrap_or("made"));
-                let facts = vec![Story::creation(trigger.conf.as_deref()), Fact::RunStarted(RunStarted {})];
+                let facts =
+                    vec![Story::creation(trigger.conf.as_deref()), Fact::RunStarted(RunStarted {})];
                 (Scope::Run(run.clone()), facts, Some(run.run_id))
             }
         },
@@ -56,7 +71,8 @@ async fn decided(world: &World, command: &Command) -> Answer {
         CommandBody::UnpauseDag { .. } => return Answer::Unchanged,
         other => panic!("not asked for here: {other:?}"),
     };
-    let seq = world.story.tell_as(command.by.clone(), command.reason.as_deref(), scope, facts).await;
+    let seq =
+        world.story.tell_as(command.by.clone(), command.reason.as_deref(), scope, facts).await;
     Answer::Accepted { seq: seq.0, run_id }
 }
 
@@ -79,14 +95,16 @@ async fn a_trigger_answers_with_the_run_that_it_made() {
     assert_eq!((run["dag_run_id"].as_str(), run["state"].as_str()), (Some("r1"), Some("running")));
     assert_eq!(run["conf"], json!({ "depth": 9 }));
     assert_eq!(run["triggering_user_name"], "ada");
-    let (_, run) = world.body("POST", RUNS, &json!({ "logical_date": "2026-01-01T02:00:00+02:00" })).await;
+    let (_, run) =
+        world.body("POST", RUNS, &json!({ "logical_date": "2026-01-01T02:00:00+02:00" })).await;
     assert_eq!(run["dag_run_id"], "made");
 }
 
 fn places(answer: &Value) -> Vec<String> {
     let problems = answer["detail"].as_array().expect("a list of what is wrong");
     let place = |problem: &Value| {
-        let parts = problem["loc"].as_array().unwrap().iter().map(|part| part.as_str().unwrap().to_owned());
+        let parts =
+            problem["loc"].as_array().unwrap().iter().map(|part| part.as_str().unwrap().to_owned());
         parts.collect::<Vec<_>>().join(".")
     };
     problems.iter().map(place).collect()
@@ -122,7 +140,8 @@ async fn refusals_have_airflows_statuses() {
     assert_eq!(answer["detail"]["message"], "the run `taken` exists");
     let (status, answer) = world.body("POST", "/api/v2/dags/nope/dagRuns", &trigger_of("x")).await;
     assert_eq!((status, &answer["detail"]), (StatusCode::NOT_FOUND, &json!("no such DAG")));
-    let (status, _) = world.body("PATCH", &format!("{RUNS}/over"), &json!({ "state": "failed" })).await;
+    let (status, _) =
+        world.body("PATCH", &format!("{RUNS}/over"), &json!({ "state": "failed" })).await;
     assert_eq!(status, StatusCode::CONFLICT);
     let (status, _) = world.body("POST", "/api/v2/dags/bad%20id/dagRuns", &trigger_of("x")).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
@@ -140,10 +159,14 @@ async fn a_run_is_ended_with_a_reason() {
     let (status, run) = world.body("POST", path, &json!({ "reason": "wrong data" })).await;
     assert_eq!((status, run["state"].as_str()), (StatusCode::OK, Some("failed")), "{run}");
     assert_eq!(run["dagbok"]["ended"], "cancelled");
-    assert_eq!((run["dagbok"]["ended_by"].as_str(), run["dagbok"]["reason"].as_str()), (Some("ada"), Some("wrong data")));
+    assert_eq!(
+        (run["dagbok"]["ended_by"].as_str(), run["dagbok"]["reason"].as_str()),
+        (Some("ada"), Some("wrong data"))
+    );
 
     world.body("POST", RUNS, &trigger_of("r2")).await;
-    let (status, run) = world.body("PATCH", &format!("{RUNS}/r2"), &json!({ "state": "failed" })).await;
+    let (status, run) =
+        world.body("PATCH", &format!("{RUNS}/r2"), &json!({ "state": "failed" })).await;
     assert_eq!((status, run["state"].as_str()), (StatusCode::OK, Some("failed")));
     for (body, want) in [
         (json!({ "state": "success" }), StatusCode::BAD_REQUEST),
@@ -158,12 +181,17 @@ async fn a_run_is_ended_with_a_reason() {
 #[tokio::test]
 async fn a_dag_is_paused() {
     let world = scheduled().await;
-    let (status, dag) = world.body("PATCH", "/api/v2/dags/chain", &json!({ "is_paused": true })).await;
+    let (status, dag) =
+        world.body("PATCH", "/api/v2/dags/chain", &json!({ "is_paused": true })).await;
     assert_eq!((status, dag["is_paused"].as_bool()), (StatusCode::OK, Some(true)));
-    let (status, _) = world.body("PATCH", "/api/v2/dags/chain", &json!({ "is_paused": false })).await;
+    let (status, _) =
+        world.body("PATCH", "/api/v2/dags/chain", &json!({ "is_paused": false })).await;
     assert_eq!(status, StatusCode::OK, "what is so already is no error");
     let masked = "/api/v2/dags/chain?update_mask=description";
-    assert_eq!(world.body("PATCH", masked, &json!({ "is_paused": true })).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        world.body("PATCH", masked, &json!({ "is_paused": true })).await.0,
+        StatusCode::BAD_REQUEST
+    );
 }
 
 #[tokio::test]
@@ -175,7 +203,10 @@ async fn silence_is_504_and_names_the_command() {
     assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
     let inbox = world.ports.queues.open(INBOX, QueueSettings { lease: SOON }).await.unwrap();
     let kept = inbox.pull(1, SOON).await.unwrap();
-    assert_eq!(answer["detail"]["command_id"], kept[0].key, "the command is kept under the id that is named");
+    assert_eq!(
+        answer["detail"]["command_id"], kept[0].key,
+        "the command is kept under the id that is named"
+    );
     let command: Command = decode_any(&kept[0].payload).unwrap();
     assert_eq!(command.by, Actor::User("ada".to_owned()));
 }
@@ -186,7 +217,10 @@ async fn waiting_ends_with_the_run() {
     world.body("POST", RUNS, &trigger_of("r1")).await;
     let wait = "/api/v2/dagbok/runs/chain/r1/wait";
     let early = world.ok(&format!("{wait}?timeout=0.05")).await;
-    assert_eq!((early["finished"].as_bool(), early["dag_run"]["state"].as_str()), (Some(false), Some("running")));
+    assert_eq!(
+        (early["finished"].as_bool(), early["dag_run"]["state"].as_str()),
+        (Some(false), Some("running"))
+    );
     let waits = {
         let world = Arc::clone(&world);
         tokio::spawn(async move { world.ok(&format!("{wait}?timeout=20")).await })
@@ -194,7 +228,8 @@ async fn waiting_ends_with_the_run() {
     let lines = {
         let world = Arc::clone(&world);
         tokio::spawn(async move {
-            support::lines_of(world.get_with(&format!("{RUNS}/r1/wait?interval=20"), &[]).await).await
+            support::lines_of(world.get_with(&format!("{RUNS}/r1/wait?interval=20"), &[]).await)
+                .await
         })
     };
     tokio::task::yield_now().await;

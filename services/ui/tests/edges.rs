@@ -1,4 +1,5 @@
 //! Requests that are wrong, large or strange get a clear answer in one shape; nothing breaks.
+
 mod support;
 
 use axum::{
@@ -26,7 +27,10 @@ async fn every_error_has_a_detail() {
         ("/api/v2/dags?paused=perhaps", StatusCode::UNPROCESSABLE_ENTITY),
         ("/api/v2/dags?pausd=true", StatusCode::UNPROCESSABLE_ENTITY),
         ("/api/v2/dags?order_by=mood", StatusCode::BAD_REQUEST),
-        ("/api/v2/dags/~/dagRuns?run_after_gte=2026-01-01T00:00:00", StatusCode::UNPROCESSABLE_ENTITY),
+        (
+            "/api/v2/dags/~/dagRuns?run_after_gte=2026-01-01T00:00:00",
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
         ("/api/v2/dags/~/dagRuns?state=odd", StatusCode::UNPROCESSABLE_ENTITY),
         ("/api/v2/dags/~/dagRuns/x/taskInstances", StatusCode::BAD_REQUEST),
         ("/api/v2/dags/a/dagRuns/b/taskInstances/c/notanumber", StatusCode::UNPROCESSABLE_ENTITY),

@@ -1,7 +1,13 @@
 //! The log as a stream: whole, filtered, live, and taken up where it broke off.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 mod support;
 
-use axum::{body::BodyDataStream, http::{StatusCode, header}, response::Response};
+use axum::{
+    body::BodyDataStream,
+    http::{StatusCode, header},
+    response::Response,
+};
 use dagbok_runlog::Draft;
 use futures::StreamExt as _;
 use serde_json::Value;
@@ -75,7 +81,9 @@ impl Reader {
                 let rest = self.text.split_off(at + end.len());
                 return Some(std::mem::replace(&mut self.text, rest));
             }
-            let chunk = tokio::time::timeout(SOON, self.body.next()).await.expect("the stream says something");
+            let chunk = tokio::time::timeout(SOON, self.body.next())
+                .await
+                .expect("the stream says something");
             self.text.push_str(std::str::from_utf8(&chunk?.unwrap()).unwrap());
         }
     }
@@ -87,7 +95,11 @@ impl Reader {
             if let Some(id) = event.lines().find_map(|line| line.strip_prefix("id:")) {
                 let data = event.lines().find_map(|line| line.strip_prefix("data:")).unwrap();
                 let record: Value = serde_json::from_str(data.trim()).unwrap();
-                assert_eq!(record["seq"].as_u64(), id.trim().parse().ok(), "the id is the record's place");
+                assert_eq!(
+                    record["seq"].as_u64(),
+                    id.trim().parse().ok(),
+                    "the id is the record's place"
+                );
                 return id.trim().parse().ok();
             }
         }
@@ -121,7 +133,8 @@ async fn server_sent_events_go_on_and_resume() {
 
     world.story.queued(&key("chain", "one"), "a", 5).await;
     let last = ("last-event-id", "7");
-    let mut again = Reader::of(world.get_with(&format!("{EVENTS}{run}&from=1"), &[accept, last]).await);
+    let mut again =
+        Reader::of(world.get_with(&format!("{EVENTS}{run}&from=1"), &[accept, last]).await);
     for want in [9, 12, 13] {
         assert_eq!(again.id().await, Some(want), "nothing is missed and nothing comes twice");
     }
@@ -130,7 +143,8 @@ async fn server_sent_events_go_on_and_resume() {
     world.shutdown.start();
     assert_eq!(again.id().await, None, "the stream ends with the service");
 
-    let (status, _) = support::json_of(world.get_with(EVENTS, &[accept, ("last-event-id", "x")]).await).await;
+    let (status, _) =
+        support::json_of(world.get_with(EVENTS, &[accept, ("last-event-id", "x")]).await).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
@@ -149,7 +163,8 @@ async fn lines_follow_where_asked_to() {
 #[tokio::test]
 async fn a_follower_with_a_limit_comes_to_an_end() {
     let world = told().await;
-    let mut live = Reader::of(world.get_with(&format!("{EVENTS}?follow=true&from=9&limit=2"), &[]).await);
+    let mut live =
+        Reader::of(world.get_with(&format!("{EVENTS}?follow=true&from=9&limit=2"), &[]).await);
     assert_eq!((live.seq().await, live.seq().await, live.seq().await), (Some(9), Some(10), None));
 }
 

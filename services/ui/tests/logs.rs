@@ -1,4 +1,6 @@
 //! What tries wrote: from the blob once they are over, from their executor while they run.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 mod support;
 
 use std::sync::{
@@ -88,7 +90,9 @@ async fn a_finished_tries_log_is_its_blob() {
     let first = &log["content"][0];
     let want = json!({ "timestamp": "2026-01-01T00:00:00Z", "event": "line 1", "level": "info", "source": "log", "logger": "x" });
     assert_eq!(*first, want);
-    let lines = lines_of(world.get_with(&format!("{LOG}/1"), &[("accept", "application/x-ndjson")]).await).await;
+    let lines =
+        lines_of(world.get_with(&format!("{LOG}/1"), &[("accept", "application/x-ndjson")]).await)
+            .await;
     assert_eq!(lines[1]["event"], "line 2");
     for missing in ["2", "0"] {
         assert_eq!(world.get(&format!("{LOG}/{missing}")).await.0, StatusCode::NOT_FOUND);
@@ -101,7 +105,11 @@ async fn a_finished_tries_log_is_its_blob() {
 #[tokio::test]
 async fn a_running_tries_log_comes_from_its_executor() {
     let world = running().await;
-    assert_eq!(world.get(&format!("{LOG}/1")).await.0, StatusCode::SERVICE_UNAVAILABLE, "nobody answers yet");
+    assert_eq!(
+        world.get(&format!("{LOG}/1")).await.0,
+        StatusCode::SERVICE_UNAVAILABLE,
+        "nobody answers yet"
+    );
     let writer = Writer::answering(&world.ports).await;
     writer.write(1);
     let log = world.ok(&format!("{LOG}/1")).await;
@@ -129,7 +137,8 @@ async fn following_hands_over_each_line_once_until_the_end() {
     }
     writer.write(3);
     writer.over.store(true, Ordering::SeqCst);
-    over(&world, &writer.written.lock().clone()).await;
+    let written = writer.written.lock().clone();
+    over(&world, &written).await;
     while let Some(chunk) = body.next().await {
         seen.push_str(&String::from_utf8_lossy(&chunk.unwrap()));
     }

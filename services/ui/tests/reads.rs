@@ -1,9 +1,11 @@
 //! What the API shows of a story, in Airflow's shapes.
+
 mod support;
 
 use axum::http::StatusCode;
 use dagbok_events::{
-    BundlePublished, Fact, LogRef, Micros, PoolName, PoolSet, RuledOut, RunFailed, Scope, Timestamp, encode_any,
+    BundlePublished, Fact, LogRef, Micros, PoolName, PoolSet, RuledOut, RunFailed, Scope,
+    Timestamp, encode_any,
 };
 use dagbok_protocol::{Presence, names::presence_key};
 use serde_json::{Value, json};
@@ -35,7 +37,8 @@ async fn told() -> World {
     story.queued(&run, "b", 2).await;
     story.started(&run, "b", 2, "exec-1").await;
     let failed = Fact::RunFailed(RunFailed { failed: vec![support::story::task("c")] });
-    let facts = vec![Story::failure("b", 2, None), Story::ruled_out("c", RuledOut::UpstreamFailed), failed];
+    let facts =
+        vec![Story::failure("b", 2, None), Story::ruled_out("c", RuledOut::UpstreamFailed), failed];
     story.in_run(&run, facts).await;
     world.settled().await;
     world
@@ -153,8 +156,14 @@ async fn task_instances_show_their_newest_try_and_all_others() {
     let list = world.ok(base).await;
     assert_eq!(each(&list, "task_instances", "task_id"), ["a", "b", "c"]);
     assert_eq!(each(&list, "task_instances", "state"), ["success", "failed", "upstream_failed"]);
-    assert_eq!(each(&world.ok(&format!("{base}?state=failed")).await, "task_instances", "task_id"), ["b"]);
-    assert_eq!(each(&world.ok(&format!("{base}?try_number=0")).await, "task_instances", "task_id"), ["c"]);
+    assert_eq!(
+        each(&world.ok(&format!("{base}?state=failed")).await, "task_instances", "task_id"),
+        ["b"]
+    );
+    assert_eq!(
+        each(&world.ok(&format!("{base}?try_number=0")).await, "task_instances", "task_id"),
+        ["c"]
+    );
 
     let a = world.ok(&format!("{base}/a")).await;
     assert_eq!(a["duration"], 2.5);
@@ -162,7 +171,11 @@ async fn task_instances_show_their_newest_try_and_all_others() {
     assert_eq!(a["executor"], "exec-1");
     assert_eq!(a["dagbok"]["usage"]["max_rss_bytes"], 1 << 20);
     assert_eq!(a["dagbok"]["log"]["lines"], 1);
-    assert_eq!(world.ok(&format!("{base}/a/-1")).await["id"], a["id"], "the id is the try's for ever");
+    assert_eq!(
+        world.ok(&format!("{base}/a/-1")).await["id"],
+        a["id"],
+        "the id is the try's for ever"
+    );
 
     let b = world.ok(&format!("{base}/b")).await;
     assert_eq!((b["try_number"].as_u64(), b["max_tries"].as_u64()), (Some(2), Some(1)));
@@ -173,7 +186,11 @@ async fn task_instances_show_their_newest_try_and_all_others() {
     assert_eq!(first["dagbok"]["retry_at"], "2026-01-01T00:00:00Z");
 
     for missing in ["nope", "b/7", "b/tries/3", "b/tries/0"] {
-        assert_eq!(world.get(&format!("{base}/{missing}")).await.0, StatusCode::NOT_FOUND, "{missing}");
+        assert_eq!(
+            world.get(&format!("{base}/{missing}")).await.0,
+            StatusCode::NOT_FOUND,
+            "{missing}"
+        );
     }
     let anywhere = world.ok("/api/v2/dags/~/dagRuns/~/taskInstances?state=success").await;
     assert_eq!(each(&anywhere, "task_instances", "task_id"), ["a"]);
@@ -206,7 +223,13 @@ async fn xcoms_are_found_and_forgotten_with_a_new_try() {
     let run = key("chain", "two");
     world.story.created(&run).await;
     world.story.queued(&run, "a", 1).await;
-    world.story.in_run(&run, vec![Story::pushed("a", 1, "k", Some("1")), Story::failure("a", 1, Some(FIRST))]).await;
+    world
+        .story
+        .in_run(
+            &run,
+            vec![Story::pushed("a", 1, "k", Some("1")), Story::failure("a", 1, Some(FIRST))],
+        )
+        .await;
     world.story.queued(&run, "a", 2).await;
     world.settled().await;
     let path = "/api/v2/dags/chain/dagRuns/two/taskInstances/a/xcomEntries";
@@ -246,7 +269,9 @@ async fn pools_count_what_is_held() {
     let pools = world.ok("/api/v2/pools").await;
     assert_eq!(each(&pools, "pools", "name"), ["default_pool", "gpu"]);
     let held = &pools["pools"][0];
-    for (field, want) in [("running_slots", 1), ("queued_slots", 1), ("occupied_slots", 2), ("open_slots", 126)] {
+    for (field, want) in
+        [("running_slots", 1), ("queued_slots", 1), ("occupied_slots", 2), ("open_slots", 126)]
+    {
         assert_eq!(held[field], want, "{field}");
     }
     assert_eq!(world.get("/api/v2/pools/nope").await.0, StatusCode::NOT_FOUND);
@@ -297,5 +322,8 @@ async fn new_runs_get_the_published_bundle() {
     world.story.tell(Scope::Namespace, vec![fact]).await;
     world.settled().await;
     let after = world.ok("/api/v2/dags/chain").await["bundle_version"].clone();
-    assert_eq!((before, after), (Value::from(digest("bundle").as_str()), Value::from(bundle.as_str())));
+    assert_eq!(
+        (before, after),
+        (Value::from(digest("bundle").as_str()), Value::from(bundle.as_str()))
+    );
 }

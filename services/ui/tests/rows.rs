@@ -1,4 +1,6 @@
 //! The rows follow from the log alone: however it is batched, whatever it says, wherever it broke off.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 mod support;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
@@ -55,7 +57,8 @@ fn assert_counts(store: &Store, seed: u64) {
         }
         assert_eq!(run.counts, counts, "seed {seed}: {key}");
         *runs.entry(run.dag_id.to_string()).or_default().entry(run.state).or_default() += 1;
-        let refused = store.refused(&key).unwrap().iter().filter(|row| row.seq >= run.created_seq).count();
+        let refused =
+            store.refused(&key).unwrap().iter().filter(|row| row.seq >= run.created_seq).count();
         assert!(run.refused as usize <= refused, "seed {seed}: {key}");
     }
     for row in store.dags().unwrap() {
@@ -144,7 +147,10 @@ async fn a_damaged_store_is_set_aside_and_built_anew() {
     assert_eq!(model.store().fingerprint().unwrap(), sound);
     let because = model.rebuilt_because().expect("it is said why");
     assert!(because.contains("damaged"), "{because}");
-    assert!(dir.with_extension("set-aside").exists(), "what was there is kept for whoever wants to look");
+    assert!(
+        dir.with_extension("set-aside").exists(),
+        "what was there is kept for whoever wants to look"
+    );
 }
 
 #[tokio::test]
@@ -157,12 +163,20 @@ async fn rows_of_another_log_are_built_anew() {
     let model = folded(Some(&dir), &other).await;
     let fresh = folded(None, &other).await;
     assert_eq!(model.store().fingerprint().unwrap(), fresh.store().fingerprint().unwrap());
-    assert!(model.rebuilt_because().unwrap().contains("another log"), "{:?}", model.rebuilt_because());
+    assert!(
+        model.rebuilt_because().unwrap().contains("another log"),
+        "{:?}",
+        model.rebuilt_because()
+    );
     drop(model);
 
     let shorter = log_of(&records(2, 100)).await;
     let model = folded(Some(&dir), &shorter).await;
-    assert!(model.rebuilt_because().unwrap().contains("ends at 100"), "{:?}", model.rebuilt_because());
+    assert!(
+        model.rebuilt_because().unwrap().contains("ends at 100"),
+        "{:?}",
+        model.rebuilt_because()
+    );
     assert_counts(&model.store(), 2);
 }
 

@@ -1,4 +1,6 @@
 //! The service on a socket: it answers while the read model is built, and ends in order.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 mod support;
 
 use std::time::{Duration, Instant};
@@ -81,7 +83,8 @@ async fn an_address_in_use_is_said() {
     let shutdown = Shutdown::new();
     let served = started(&ports, &shutdown).await;
     let settings = Settings::new(served.address);
-    let error = serve(ports, settings, Clock::system(), Router::new(), &shutdown).await.unwrap_err();
+    let error =
+        serve(ports, settings, Clock::system(), Router::new(), &shutdown).await.unwrap_err();
     assert!(matches!(error, ServeError::Listen { .. }));
     assert!(error.to_string().contains("--listen"), "{error}");
 }

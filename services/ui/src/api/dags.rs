@@ -13,9 +13,13 @@ use super::{
     view::{DagView, task_infos, version_info},
 };
 use crate::{
-    model::{Store, rows::{DagRow, RunState}},
+    model::{
+        Store,
+        rows::{DagRow, RunState},
+    },
     shapes::{
-        DagCollection, DagDetails, DagPatch, DagResponse, DagVersionCollection, Detail, TaskCollection, TaskInfo,
+        DagCollection, DagDetails, DagPatch, DagResponse, DagVersionCollection, Detail,
+        TaskCollection, TaskInfo,
     },
 };
 
@@ -58,8 +62,14 @@ pub(crate) enum MatchMode {
     All,
 }
 
-const ORDERS: &[&str] =
-    &["dag_id", "dag_display_name", "is_paused", "next_dagrun", "last_run_state", "last_run_start_date"];
+const ORDERS: &[&str] = &[
+    "dag_id",
+    "dag_display_name",
+    "is_paused",
+    "next_dagrun",
+    "last_run_state",
+    "last_run_start_date",
+];
 
 impl DagQuery {
     fn wants_row(&self, row: &DagRow) -> bool {
@@ -82,7 +92,9 @@ impl DagQuery {
         pattern.is_none_or(|pattern| matches(pattern, name))
             && (self.owners.is_empty() || self.owners.iter().any(owner))
             && self.has_import_errors.is_none_or(|has| dag.has_import_error == has)
-            && self.last_dag_run_state.is_none_or(|state| dag.last_run.as_ref().map(|run| run.state) == Some(state))
+            && self
+                .last_dag_run_state
+                .is_none_or(|state| dag.last_run.as_ref().map(|run| run.state) == Some(state))
     }
 }
 
@@ -178,8 +190,11 @@ pub(crate) async fn patch(
         return Err(ApiError::BadRequest("of a DAG only `is_paused` can be changed".to_owned()));
     }
     let dag_id = dag_id(&raw)?;
-    let body =
-        if patch.is_paused { CommandBody::PauseDag { dag_id } } else { CommandBody::UnpauseDag { dag_id } };
+    let body = if patch.is_paused {
+        CommandBody::PauseDag { dag_id }
+    } else {
+        CommandBody::UnpauseDag { dag_id }
+    };
     tell(&state, caller, None, body).await?;
     state.read(move |store| Ok(one(store, &raw)?.response())).await.map(Json)
 }
@@ -212,8 +227,7 @@ pub(crate) async fn versions(
     let found = state.read(move |store| {
         let dag = one(store, &raw)?;
         let rows = store.versions(&dag.row.dag_id)?;
-        let mut all: Vec<_> =
-            rows.iter().map(|(number, row)| version_info(*number, row)).collect();
+        let mut all: Vec<_> = rows.iter().map(|(number, row)| version_info(*number, row)).collect();
         sort(&mut all, &orders, |info, _| SortKey::Number(f64::from(info.version_number)));
         let (dag_versions, total_entries) = page.cut(all);
         Ok(DagVersionCollection { dag_versions, total_entries })
@@ -242,7 +256,9 @@ pub(crate) async fn tasks(
     let orders = orders(&query.order_by, &["task_id"])?;
     let found = state.read(move |store| {
         let mut tasks = task_infos(&one(store, &raw)?.version.spec);
-        sort(&mut tasks, &orders, |task, _| SortKey::Text(task.task_id.clone().unwrap_or_default()));
+        sort(&mut tasks, &orders, |task, _| {
+            SortKey::Text(task.task_id.clone().unwrap_or_default())
+        });
         Ok(TaskCollection { total_entries: tasks.len(), tasks })
     });
     found.await.map(Json)

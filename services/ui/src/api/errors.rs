@@ -91,7 +91,9 @@ impl ApiError {
             Self::Accepted(detail) => (StatusCode::ACCEPTED, detail),
             Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,
-                Value::String("something broke while answering; the service's log says what".to_owned()),
+                Value::String(
+                    "something broke while answering; the service's log says what".to_owned(),
+                ),
             ),
         }
     }
@@ -130,9 +132,9 @@ impl From<AskError> for ApiError {
         match error {
             AskError::NotSent(source) => match source {
                 PortError::Refused { .. } => Self::TooLarge(source.to_string()),
-                PortError::Unavailable { .. } | PortError::Damaged { .. } => {
-                    Self::Unavailable(format!("the command was not taken, and won't be done: {source}"))
-                }
+                PortError::Unavailable { .. } | PortError::Damaged { .. } => Self::Unavailable(
+                    format!("the command was not taken, and won't be done: {source}"),
+                ),
             },
             AskError::Silent { ref id, within } => Self::Silent(json!({
                 "reason": "no_answer",
@@ -152,14 +154,18 @@ impl From<Refusal> for ApiError {
         let Refusal { code, message } = refusal;
         match code {
             RefusalCode::DagNotFound | RefusalCode::RunNotFound => Self::NotFound(message),
-            RefusalCode::RunAlreadyExists | RefusalCode::LogicalDateTaken => Self::Conflict(json!({
-                "reason": "Unique constraint violation",
-                "statement": "hidden",
-                "orig_error": "hidden",
-                "code": code,
-                "message": message,
-            })),
-            RefusalCode::RunOver | RefusalCode::StaleReport => Self::Conflict(Value::String(message)),
+            RefusalCode::RunAlreadyExists | RefusalCode::LogicalDateTaken => {
+                Self::Conflict(json!({
+                    "reason": "Unique constraint violation",
+                    "statement": "hidden",
+                    "orig_error": "hidden",
+                    "code": code,
+                    "message": message,
+                }))
+            }
+            RefusalCode::RunOver | RefusalCode::StaleReport => {
+                Self::Conflict(Value::String(message))
+            }
             RefusalCode::Invalid => Self::invalid("value_error", &["body"], message),
         }
     }

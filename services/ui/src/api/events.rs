@@ -17,7 +17,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::IntoParams;
 
-use super::{errors::ApiError, extract::InQuery, logs::accepts, state::ApiState};
+use super::{
+    errors::ApiError,
+    extract::{InQuery, accepts},
+    state::ApiState,
+};
 use crate::{model::rows::Stretch, shapes::Detail};
 
 /// Which records are wanted.
@@ -100,7 +104,8 @@ pub(crate) async fn events(
     let entries = entries(&state, &filter, Seq(after), follows).await?;
     let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let shutdown = state.shutdown.clone();
-    let lines = shown(entries, filter).take(limit).take_until(async move { shutdown.started().await });
+    let lines =
+        shown(entries, filter).take(limit).take_until(async move { shutdown.started().await });
     Ok(if sse { as_events(lines, &state) } else { as_lines(lines, &state, follows) })
 }
 
@@ -110,7 +115,10 @@ enum Line {
     Broken(String),
 }
 
-fn shown(entries: BoxStream<'static, PortResult<Vec<Entry>>>, filter: Filter) -> impl Stream<Item = Line> {
+fn shown(
+    entries: BoxStream<'static, PortResult<Vec<Entry>>>,
+    filter: Filter,
+) -> impl Stream<Item = Line> {
     let lines = entries.map(move |batch| {
         let batch = match batch {
             Ok(batch) => batch,
@@ -139,14 +147,20 @@ fn shown(entries: BoxStream<'static, PortResult<Vec<Entry>>>, filter: Filter) ->
 fn as_events(lines: impl Stream<Item = Line> + Send + 'static, state: &ApiState) -> Response {
     let events = lines.map(|line| {
         Ok::<_, Infallible>(match line {
-            Line::Record(seq, value) => Event::default().id(seq.to_string()).event("record").data(value.to_string()),
+            Line::Record(seq, value) => {
+                Event::default().id(seq.to_string()).event("record").data(value.to_string())
+            }
             Line::Broken(why) => Event::default().event("error").data(why),
         })
     });
     Sse::new(events).keep_alive(KeepAlive::new().interval(state.patience.heartbeat)).into_response()
 }
 
-fn as_lines(lines: impl Stream<Item = Line> + Send + 'static, state: &ApiState, follows: bool) -> Response {
+fn as_lines(
+    lines: impl Stream<Item = Line> + Send + 'static,
+    state: &ApiState,
+    follows: bool,
+) -> Response {
     let lines = lines.map(|line| match line {
         Line::Record(_, value) => Ok(format!("{value}\n")),
         // The body ends without its end: a reader must not take a part for the whole.
@@ -199,7 +213,11 @@ async fn entries(
 }
 
 /// Where a run's records are after `after`, and up to where that is known.
-async fn stretches(state: &ApiState, run: RunKey, after: Seq) -> Result<(VecDeque<Stretch>, Seq), ApiError> {
+async fn stretches(
+    state: &ApiState,
+    run: RunKey,
+    after: Seq,
+) -> Result<(VecDeque<Stretch>, Seq), ApiError> {
     let upto = state.model.progress().now().applied;
     let found = state.read(move |store| match store.run(&run)? {
         Some(row) => Ok(store.seqs(&row)?),
@@ -214,7 +232,10 @@ async fn stretches(state: &ApiState, run: RunKey, after: Seq) -> Result<(VecDequ
     Ok((wanted.collect(), upto))
 }
 
-fn by_stretches(state: &ApiState, stretches: VecDeque<Stretch>) -> BoxStream<'static, PortResult<Vec<Entry>>> {
+fn by_stretches(
+    state: &ApiState,
+    stretches: VecDeque<Stretch>,
+) -> BoxStream<'static, PortResult<Vec<Entry>>> {
     let log = std::sync::Arc::clone(&state.ports.log);
     stream::try_unfold(stretches, move |mut left| {
         let log = std::sync::Arc::clone(&log);
@@ -224,7 +245,10 @@ fn by_stretches(state: &ApiState, stretches: VecDeque<Stretch>) -> BoxStream<'st
             let entries = log.read(Seq(first - 1), limit).await?;
             let read = u32::try_from(entries.len()).unwrap_or(count).min(count);
             if read == 0 {
-                return Err(PortError::unavailable("log", format!("entry {first} is not there any more")));
+                return Err(PortError::unavailable(
+                    "log",
+                    format!("entry {first} is not there any more"),
+                ));
             }
             if read < count {
                 left.push_front(Stretch(first + u64::from(read), count - read));

@@ -53,7 +53,9 @@ fn shown(row: ExecutorRow, running: u32, presence: Option<&Presence>) -> Executo
         joined_at: row.joined_at.into(),
         left_at: row.left_at.map(Into::into),
         left: row.left.as_ref().map(word),
-        holds: presence.map(|presence| presence.holds.iter().map(held).collect()).unwrap_or_default(),
+        holds: presence
+            .map(|presence| presence.holds.iter().map(held).collect())
+            .unwrap_or_default(),
     }
 }
 
@@ -94,5 +96,8 @@ pub(crate) async fn list(
         let presence = present.get(&row.executor);
         shown(row, running, presence)
     };
-    Ok(Json(ExecutorCollection { executors: found.into_iter().map(shown_with).collect(), total_entries }))
+    Ok(Json(ExecutorCollection {
+        executors: found.into_iter().map(shown_with).collect(),
+        total_entries,
+    }))
 }

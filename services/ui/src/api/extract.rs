@@ -7,9 +7,11 @@ use axum::{
         ConnectInfo, FromRequest, FromRequestParts, Path, Request,
         rejection::{JsonRejection, PathRejection},
     },
-    http::{HeaderMap, request::Parts},
+    http::{HeaderMap, header, request::Parts},
 };
-use dagbok_events::{Actor, DagId, MapIndex, RunId, RunKey, TaskId, Timestamp, TraceContext, TryNumber};
+use dagbok_events::{
+    Actor, DagId, MapIndex, RunId, RunKey, TaskId, Timestamp, TraceContext, TryNumber,
+};
 use serde::de::DeserializeOwned;
 
 use super::errors::ApiError;
@@ -48,7 +50,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for InQuery<T> {
         serde_path_to_error::deserialize(source).map(Self).map_err(|error| {
             let place = error.path().to_string();
             let place = place.split(['[', '.']).next().unwrap_or_default().to_owned();
-            let loc: &[&str] = if place.is_empty() || place == "?" { &["query"] } else { &["query", &place] };
+            let loc: &[&str] =
+                if place.is_empty() || place == "?" { &["query"] } else { &["query", &place] };
             ApiError::invalid("query_error", loc, error.into_inner())
         })
     }
@@ -63,9 +66,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for InBody<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         match Json::<T>::from_request(request, state).await {
             Ok(Json(value)) => Ok(Self(value)),
-            Err(JsonRejection::MissingJsonContentType(_)) => {
-                Err(ApiError::WrongType("send JSON, with `Content-Type: application/json`".to_owned()))
-            }
+            Err(JsonRejection::MissingJsonContentType(_)) => Err(ApiError::WrongType(
+                "send JSON, with `Content-Type: application/json`".to_owned(),
+            )),
             Err(JsonRejection::BytesRejection(error)) => Err(ApiError::TooLarge(format!(
                 "{}: a body may have up to {} bytes",
                 error.body_text(),
@@ -94,9 +97,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
         let name = if local { user_named(&parts.headers)? } else { None };
         let by = Actor::User(name.unwrap_or_else(|| "anonymous".to_owned()));
         let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
-        let trace = text("traceparent").filter(|parent| is_traceparent(parent)).map(|parent| TraceContext {
-            traceparent: parent.to_owned(),
-            tracestate: text("tracestate").filter(|state| state.len() <= 512).map(str::to_owned),
+        let trace = text("traceparent").filter(|parent| is_traceparent(parent)).map(|parent| {
+            TraceContext {
+                traceparent: parent.to_owned(),
+                tracestate: text("tracestate")
+                    .filter(|state| state.len() <= 512)
+                    .map(str::to_owned),
+            }
         });
         Ok(Self { by, trace })
     }
@@ -104,7 +111,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 
 fn user_named(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get(USER_HEADER) else { return Ok(None) };
-    let name = value.to_str().ok().map(str::trim).filter(|name| (1..=USER_BYTES).contains(&name.len()));
+    let name =
+        value.to_str().ok().map(str::trim).filter(|name| (1..=USER_BYTES).contains(&name.len()));
     let rule = format!("a user's name is 1 to {USER_BYTES} visible ASCII characters");
     name.map(|name| Some(name.to_owned()))
         .ok_or_else(|| ApiError::invalid("value_error", &["header", USER_HEADER], rule))
@@ -161,9 +169,27 @@ pub(crate) fn map_index(raw: Option<i32>) -> MapIndex {
 pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
     let parse = |text: &str| text.parse::<jiff::Timestamp>().map(Timestamp::from);
     parse(text).or_else(|error| {
-        let mended = text.rfind(' ').filter(|at| *at > 10).map(|at| format!("{}+{}", &text[..at], &text[at + 1..]));
+        let mended = text
+            .rfind(' ')
+            .filter(|at| *at > 10)
+            .map(|at| format!("{}+{}", &text[..at], &text[at + 1..]));
         mended.and_then(|text| parse(&text).ok()).ok_or_else(|| {
             format!("`{text}` is no instant with an offset, such as 2026-01-31T02:00:00Z: {error}")
         })
     })
+}
+
+/// Which DAG a list is about: `None` for `~`, all of them.
+pub(crate) fn any_dag(raw: &str) -> Result<Option<DagId>, ApiError> {
+    if raw == "~" { Ok(None) } else { dag_id(raw).map(Some) }
+}
+
+/// Whether the request asks for this kind of answer by name.
+pub(crate) fn accepts(headers: &HeaderMap, kind: &str) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|one| one.split(';').next().is_some_and(|name| name.trim().eq_ignore_ascii_case(kind)))
 }

@@ -17,7 +17,8 @@ use crate::{
 
 fn shown(row: ImportErrorRow) -> ImportErrorResponse {
     let ImportErrorRow { seq, at, file, line, exception, message, traceback, keeps } = row;
-    let stack_trace = if traceback.is_empty() { format!("{exception}: {message}") } else { traceback };
+    let stack_trace =
+        if traceback.is_empty() { format!("{exception}: {message}") } else { traceback };
     ImportErrorResponse {
         import_error_id: seq,
         timestamp: at.into(),
@@ -76,7 +77,10 @@ pub(crate) async fn list(
         _ => SortKey::Number(row.seq as f64),
     });
     let (found, total_entries) = page.cut(all);
-    Ok(Json(ImportErrorCollection { import_errors: found.into_iter().map(shown).collect(), total_entries }))
+    Ok(Json(ImportErrorCollection {
+        import_errors: found.into_iter().map(shown).collect(),
+        total_entries,
+    }))
 }
 
 /// Why one file can't be read.
@@ -90,6 +94,7 @@ pub(crate) async fn get(
 ) -> Result<Json<ImportErrorResponse>, ApiError> {
     let all = state.read(|store| Ok(store.import_errors()?)).await?;
     let found = all.into_iter().find(|row| row.seq == id);
-    let found = found.ok_or_else(|| ApiError::NotFound(format!("there is no import error {id}")))?;
+    let found =
+        found.ok_or_else(|| ApiError::NotFound(format!("there is no import error {id}")))?;
     Ok(Json(shown(found)))
 }

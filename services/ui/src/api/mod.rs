@@ -111,20 +111,29 @@ async fn in_time(State(state): State<ApiState>, request: Request, next: Next) ->
     let within = state.patience.request;
     match tokio::time::timeout(within, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => ApiError::Unavailable(format!("no answer was ready within {within:?}")).into_response(),
+        Err(_) => {
+            ApiError::Unavailable(format!("no answer was ready within {within:?}")).into_response()
+        }
     }
 }
 
 async fn not_found(request: Request) -> ApiError {
-    ApiError::NotFound(format!("there is nothing at {}; /openapi.json lists what there is", request.uri().path()))
+    ApiError::NotFound(format!(
+        "there is nothing at {}; /openapi.json lists what there is",
+        request.uri().path()
+    ))
 }
 
 async fn no_such_method(method: Method, request: Request) -> Response {
-    let detail = format!("{} does not take {method}; /openapi.json lists what it takes", request.uri().path());
+    let detail = format!(
+        "{} does not take {method}; /openapi.json lists what it takes",
+        request.uri().path()
+    );
     let body = axum::Json(serde_json::json!({ "detail": detail }));
     (axum::http::StatusCode::METHOD_NOT_ALLOWED, body).into_response()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over so")]
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());

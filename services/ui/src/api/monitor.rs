@@ -6,8 +6,8 @@ use dagbok_protocol::names::SCHEDULER_LEASE;
 
 use super::{executors::present, state::ApiState};
 use crate::shapes::{
-    Health, HealthExtra, ProcessorHealth, ProjectionHealth, SchedulerHealth, StatusOnly, TriggererHealth,
-    VersionInfo,
+    Health, HealthExtra, ProcessorHealth, ProjectionHealth, SchedulerHealth, StatusOnly,
+    TriggererHealth, VersionInfo,
 };
 
 /// How long a primitive may take to show that it is there.
@@ -17,22 +17,25 @@ async fn soon<T, E>(asked: impl Future<Output = Result<T, E>>) -> Option<T> {
     tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()
 }
 
-fn status(healthy: bool) -> Option<String> {
-    Some(if healthy { "healthy" } else { "unhealthy" }.to_owned())
+fn status(healthy: bool) -> String {
+    if healthy { "healthy" } else { "unhealthy" }.to_owned()
 }
 
 /// Whether all is well. Always 200: what is not well is said inside.
 #[utoipa::path(get, path = "/api/v2/monitor/health", tag = "Monitor", responses((status = 200, body = Health)))]
 pub(crate) async fn health(State(state): State<ApiState>) -> Json<Health> {
     let ports = &state.ports;
-    let (last, lease, executors) =
-        tokio::join!(soon(ports.log.last()), soon(ports.state.get(SCHEDULER_LEASE)), soon(present(&state)));
+    let (last, lease, executors) = tokio::join!(
+        soon(ports.log.last()),
+        soon(ports.state.get(SCHEDULER_LEASE)),
+        soon(present(&state))
+    );
     let now = state.model.progress().now();
     let because = state.model.rebuilt_because();
     Json(Health {
-        metadatabase: StatusOnly { status: status(last.is_some()) },
+        metadatabase: StatusOnly { status: Some(status(last.is_some())) },
         scheduler: SchedulerHealth {
-            status: status(matches!(lease, Some(Some(_)))),
+            status: Some(status(matches!(lease, Some(Some(_))))),
             latest_scheduler_heartbeat: None,
         },
         triggerer: TriggererHealth { status: None, latest_triggerer_heartbeat: None },

@@ -47,7 +47,10 @@ impl From<&str> for SortKey {
 
 impl From<Option<Timestamp>> for SortKey {
     fn from(at: Option<Timestamp>) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "instants of the next centuries are exact to a microsecond")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "instants of the next centuries are exact to a microsecond"
+        )]
         at.map_or(Self::Nothing, |at| Self::Number(at.0 as f64))
     }
 }
@@ -85,9 +88,13 @@ pub(crate) fn orders(asked: &[String], known: &[&'static str]) -> Result<Vec<Ord
     asked
         .iter()
         .map(|wish| {
-            let (name, down) = wish.strip_prefix('-').map_or((wish.as_str(), false), |name| (name, true));
+            let (name, down) =
+                wish.strip_prefix('-').map_or((wish.as_str(), false), |name| (name, true));
             let field = known.iter().find(|field| **field == name).ok_or_else(|| {
-                ApiError::BadRequest(format!("`{name}` is nothing to order by; use {}", known.join(", ")))
+                ApiError::BadRequest(format!(
+                    "`{name}` is nothing to order by; use {}",
+                    known.join(", ")
+                ))
             })?;
             Ok(Order { field, down })
         })
@@ -108,7 +115,8 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
         return true;
     }
     let text: Vec<char> = text.to_lowercase().chars().collect();
-    let terms: Vec<&str> = pattern.split('|').map(str::trim).filter(|term| !term.is_empty()).collect();
+    let terms: Vec<&str> =
+        pattern.split('|').map(str::trim).filter(|term| !term.is_empty()).collect();
     let terms = if terms.is_empty() { vec![pattern] } else { terms };
     terms.iter().any(|term| {
         let term: Vec<char> = format!("%{}%", term.to_lowercase()).chars().collect();

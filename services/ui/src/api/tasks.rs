@@ -2,16 +2,16 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use dagbok_events::{MapIndex, RunKey};
+use dagbok_events::{ExecutorId, MapIndex, RunKey};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
     errors::ApiError,
-    extract::{InPath, InQuery, map_index, no_task, no_try, run_key, task_id, try_number},
+    extract::{InPath, InQuery, any_dag, map_index, no_task, no_try, run_key, task_id, try_number},
     page::{Page, SortKey, matches, orders, sort},
     state::ApiState,
-    view::{InstanceView, any_dag},
+    view::InstanceView,
 };
 use crate::{
     model::{Store, rows::RunRow},
@@ -57,8 +57,19 @@ pub(crate) struct InstanceQuery {
 }
 
 const ORDERS: &[&str] = &[
-    "id", "task_id", "map_index", "state", "start_date", "end_date", "duration", "try_number", "operator", "pool",
-    "run_after", "logical_date", "queued_when",
+    "id",
+    "task_id",
+    "map_index",
+    "state",
+    "start_date",
+    "end_date",
+    "duration",
+    "try_number",
+    "operator",
+    "pool",
+    "run_after",
+    "logical_date",
+    "queued_when",
 ];
 
 fn any<T: PartialEq + ?Sized>(wanted: &[impl std::borrow::Borrow<T>], found: Option<&T>) -> bool {
@@ -70,17 +81,21 @@ impl InstanceQuery {
         let fits = |pattern: &Option<String>, text: &str| {
             pattern.as_deref().is_none_or(|pattern| matches(pattern, text))
         };
-        fits(&self.run_id_pattern, run.run_id.as_str()) && fits(&self.dag_id_pattern, run.dag_id.as_str())
+        fits(&self.run_id_pattern, run.run_id.as_str())
+            && fits(&self.dag_id_pattern, run.dag_id.as_str())
     }
 
     fn wants(&self, one: &InstanceView) -> bool {
         let spec = one.spec();
         let attempt = one.attempt();
-        let executor = attempt.and_then(|attempt| attempt.executor.as_ref()).map(|id| id.as_str());
+        let executor =
+            attempt.and_then(|attempt| attempt.executor.as_ref()).map(ExecutorId::as_str);
         let group = spec.and_then(|spec| spec.group.as_deref());
         let in_group = |wanted: &str| {
             group.is_some_and(|group| {
-                group.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                group
+                    .strip_prefix(wanted)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             })
         };
         let pattern = self.task_display_name_pattern.as_deref();
@@ -91,7 +106,10 @@ impl InstanceQuery {
             && any::<str>(&self.pool, Some(one.pool()))
             && any::<str>(&self.queue, one.queue())
             && any::<str>(&self.executor, executor)
-            && any::<u16>(&self.try_number, Some(&attempt.map_or(0, |attempt| attempt.number.get())))
+            && any::<u16>(
+                &self.try_number,
+                Some(&attempt.map_or(0, |attempt| attempt.number.get())),
+            )
             && any::<str>(&self.operator, spec.map(|spec| spec.operator.as_str()))
             && any::<i32>(&self.map_index, Some(&one.map_index()))
     }
@@ -105,7 +123,9 @@ fn sort_key(one: &InstanceView, field: &'static str) -> SortKey {
         "start_date" => one.start_date().into(),
         "end_date" => one.end_date().into(),
         "duration" => one.duration().into(),
-        "try_number" => SortKey::Number(attempt.map_or(0.0, |attempt| f64::from(attempt.number.get()))),
+        "try_number" => {
+            SortKey::Number(attempt.map_or(0.0, |attempt| f64::from(attempt.number.get())))
+        }
         "operator" => one.spec().map_or(SortKey::Nothing, |spec| spec.operator.as_str().into()),
         "pool" => one.pool().into(),
         "run_after" => Some(one.run.run_after).into(),
@@ -132,13 +152,20 @@ fn runs_of(store: &Store, dag: &str, run: &str) -> Result<Vec<RunRow>, ApiError>
     Ok(runs)
 }
 
-fn find(store: &Store, dag: &str, run: &str, query: &InstanceQuery) -> Result<TaskInstanceCollection, ApiError> {
+fn find(
+    store: &Store,
+    dag: &str,
+    run: &str,
+    query: &InstanceQuery,
+) -> Result<TaskInstanceCollection, ApiError> {
     let orders = orders(&query.order_by, ORDERS)?;
     let page = Page::new(query.limit, query.offset);
     let mut all = Vec::new();
     for run in runs_of(store, dag, run)? {
         if query.wants_run(&run) {
-            all.extend(InstanceView::of_run(store, run)?.into_iter().filter(|one| query.wants(one)));
+            all.extend(
+                InstanceView::of_run(store, run)?.into_iter().filter(|one| query.wants(one)),
+            );
         }
     }
     sort(&mut all, &orders, sort_key);
@@ -159,7 +186,9 @@ pub(crate) async fn list(
     InQuery(query): InQuery<InstanceQuery>,
 ) -> Result<Json<TaskInstanceCollection>, ApiError> {
     if dag == "~" && run != "~" {
-        return Err(ApiError::BadRequest("a run of any DAG is no run: name the DAG, or use `~` for both".to_owned()));
+        return Err(ApiError::BadRequest(
+            "a run of any DAG is no run: name the DAG, or use `~` for both".to_owned(),
+        ));
     }
     state.read(move |store| find(store, &dag, &run, &query)).await.map(Json)
 }
@@ -191,7 +220,9 @@ pub(crate) fn instance(
     map: Option<MapIndex>,
 ) -> Result<InstanceView, ApiError> {
     let task_id = task_id(task)?;
-    let run = store.run(key)?.ok_or_else(|| ApiError::no_run(key.dag_id.as_str(), key.run_id.as_str()))?;
+    let run = store
+        .run(key)?
+        .ok_or_else(|| ApiError::no_run(key.dag_id.as_str(), key.run_id.as_str()))?;
     let version = store.version_shared(&run.dag_id, run.version)?;
     let row = match map {
         Some(map) => store.task(key, &task_id, map)?,
@@ -215,7 +246,8 @@ pub(crate) async fn get(
     State(state): State<ApiState>,
     InPath((dag, run, task)): InPath<(String, String, String)>,
 ) -> Result<Json<TaskInstance>, ApiError> {
-    let found = state.read(move |store| Ok(instance(store, &run_key(&dag, &run)?, &task, None)?.response()));
+    let found = state
+        .read(move |store| Ok(instance(store, &run_key(&dag, &run)?, &task, None)?.response()));
     found.await.map(Json)
 }
 
@@ -235,7 +267,12 @@ pub(crate) async fn get_copy(
     found.await.map(Json)
 }
 
-fn tries_of(store: &Store, key: &RunKey, task: &str, map: MapIndex) -> Result<TryCollection, ApiError> {
+fn tries_of(
+    store: &Store,
+    key: &RunKey,
+    task: &str,
+    map: MapIndex,
+) -> Result<TryCollection, ApiError> {
     let one = instance(store, key, task, Some(map))?;
     let rows = store.tries(key, &task_id(task)?, map)?;
     let task_instances: Vec<_> = rows.iter().map(|row| one.one_try(Some(row))).collect();
@@ -251,7 +288,8 @@ pub(crate) async fn tries(
     State(state): State<ApiState>,
     InPath((dag, run, task)): InPath<(String, String, String)>,
 ) -> Result<Json<TryCollection>, ApiError> {
-    let found = state.read(move |store| tries_of(store, &run_key(&dag, &run)?, &task, MapIndex::UNMAPPED));
+    let found =
+        state.read(move |store| tries_of(store, &run_key(&dag, &run)?, &task, MapIndex::UNMAPPED));
     found.await.map(Json)
 }
 
@@ -265,7 +303,8 @@ pub(crate) async fn tries_of_copy(
     State(state): State<ApiState>,
     InPath((dag, run, task, map)): InPath<(String, String, String, i32)>,
 ) -> Result<Json<TryCollection>, ApiError> {
-    let found = state.read(move |store| tries_of(store, &run_key(&dag, &run)?, &task, MapIndex(map)));
+    let found =
+        state.read(move |store| tries_of(store, &run_key(&dag, &run)?, &task, MapIndex(map)));
     found.await.map(Json)
 }
 

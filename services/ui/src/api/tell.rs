@@ -1,8 +1,8 @@
 //! Commands to the scheduler, and the wait until what they did can be read.
 use std::future::Future;
 
-use dagbok_inbox::Ask;
 use dagbok_events::RunId;
+use dagbok_inbox::Ask;
 use dagbok_protocol::{Answer, CommandBody};
 use dagbok_runlog::Seq;
 use serde_json::json;

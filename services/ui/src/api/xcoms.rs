@@ -28,7 +28,10 @@ fn entry(of: &InstanceView, row: &XComRow) -> XComEntry {
         map_index: of.map_index(),
         task_id: of.task_id().to_owned(),
         run_id: of.run.run_id.to_string(),
-        dag_display_name: of.version.as_ref().map_or_else(|| dag_id.clone(), |row| display_name(&row.spec)),
+        dag_display_name: of
+            .version
+            .as_ref()
+            .map_or_else(|| dag_id.clone(), |row| display_name(&row.spec)),
         dag_id,
         task_display_name: of.task_id().to_owned(),
         run_after: of.run.run_after.into(),
@@ -130,15 +133,20 @@ pub(crate) async fn get(
         let one = instance(store, &key, &task, Some(map))?;
         let row = store.xcom(&key, &task_id(&task)?, map, &name)?;
         let row = row.ok_or_else(|| {
-            ApiError::NotFound(format!("the task `{task}` has handed on nothing named `{name}` in this run"))
+            ApiError::NotFound(format!(
+                "the task `{task}` has handed on nothing named `{name}` in this run"
+            ))
         })?;
         Ok((entry(&one, &row), row.value))
     });
     let (entry, value) = read.await?;
     let value = match value {
-        Payload::Inline(text) => serde_json::from_str(&text).map_err(|error| ApiError::bug(&error))?,
+        Payload::Inline(text) => {
+            serde_json::from_str(&text).map_err(|error| ApiError::bug(&error))?
+        }
         Payload::Blob { digest, .. } => json_blob(&state, &digest).await?,
     };
-    let value = if query.stringify.unwrap_or(false) { Value::String(value.to_string()) } else { value };
+    let value =
+        if query.stringify.unwrap_or(false) { Value::String(value.to_string()) } else { value };
     Ok(Json(XComValue { entry, value }))
 }

@@ -3,8 +3,9 @@
 use dagbok_events::{DagId, DagVersion, ExecutorId, MapIndex, PoolName, RunKey, TaskId, TryNumber};
 
 use super::rows::{
-    BundleRow, DagRow, DagRunOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, RefusedRow, Row,
-    RunInputRow, RunOrderRow, RunRow, SeqsRow, TaskRow, VersionRow, XComRow,
+    BundleRow, DagRow, DagRunOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow,
+    PoolRow, RefusedRow, Row, RunInputRow, RunOrderRow, RunRow, SeqsRow, TaskRow, VersionRow,
+    XComRow,
 };
 
 /// A row's key.

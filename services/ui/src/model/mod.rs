@@ -17,7 +17,8 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dagbok_projection::{
-    Checkpoint, Decoded, FollowError, Mark, Pace, Progress, Projection, ProjectionError, check_log, follow,
+    Checkpoint, Decoded, FollowError, Mark, Pace, Progress, Projection, ProjectionError, check_log,
+    follow,
 };
 use dagbok_runlog::{RunLog, Seq};
 use dagbok_runtime::Shutdown;
@@ -53,6 +54,18 @@ pub enum ModelError {
     /// The log could not be read, or is not to be trusted.
     #[error(transparent)]
     Follow(#[from] FollowError),
+}
+
+impl ModelError {
+    /// Whether no retry can mend it, since it is the log that is not as it should be.
+    fn is_about_the_log(&self) -> bool {
+        match self {
+            Self::Open(_) | Self::Store(_) => false,
+            Self::Follow(error) => {
+                !matches!(error, FollowError::Projection(_) | FollowError::Panicked(_))
+            }
+        }
+    }
 }
 
 impl ReadModel {
@@ -115,16 +128,50 @@ impl ReadModel {
         for left in (0..REBUILDS).rev() {
             let folder = Folder::new((*self.store()).clone())?;
             let pace = Pace::default();
-            let following = follow(Arc::clone(&log), folder, self.progress().clone(), pace, shutdown);
-            let ended = following.task.await.map_err(|panic| FollowError::Panicked(panic.to_string()))?;
+            let following =
+                follow(Arc::clone(&log), folder, self.progress().clone(), pace, shutdown);
+            let ended =
+                following.task.await.map_err(|panic| FollowError::Panicked(panic.to_string()))?;
             match ended {
-                Err(error @ (FollowError::Projection(_) | FollowError::Panicked(_))) if left > 0 => {
+                Err(error @ (FollowError::Projection(_) | FollowError::Panicked(_)))
+                    if left > 0 =>
+                {
                     self.start_over(error.to_string())?;
                 }
                 ended => return Ok(ended?),
             }
         }
         Ok(())
+    }
+
+    /// As [`ReadModel::keep`], and when the rows can't be kept (a full disk, say) tries again, with
+    /// growing waits, until they can. Ends with an error only where the log itself is not to be trusted.
+    pub async fn keep_on(
+        &self,
+        log: Arc<dyn RunLog>,
+        shutdown: &Shutdown,
+    ) -> Result<(), ModelError> {
+        const LONGEST_WAIT: Duration = Duration::from_secs(10);
+        let mut wait = Duration::from_millis(500);
+        loop {
+            let error = match self.keep(Arc::clone(&log), shutdown).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_about_the_log() => return Err(error),
+                Err(error) => error,
+            };
+            tracing::error!(%error, "the read model can't be kept; trying again in {wait:?}");
+            loop {
+                tokio::select! {
+                    () = shutdown.started() => return Ok(()),
+                    () = tokio::time::sleep(wait) => {}
+                }
+                wait = (wait * 2).min(LONGEST_WAIT);
+                match self.start_over(error.to_string()) {
+                    Ok(()) => break,
+                    Err(error) => tracing::warn!(%error, "the read model can't be built anew yet"),
+                }
+            }
+        }
     }
 
     /// Starts over where the rows were not made from this log; waits until the log answers.

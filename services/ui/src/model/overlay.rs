@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use super::{
     keys::Key,
     rows::{
-        BundleRow, DagRow, DagRunOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow,
-        RefusedRow, Row, RunInputRow, RunOrderRow, RunRow, SeqsRow, TaskRow, VersionRow, XComRow,
+        BundleRow, DagRow, DagRunOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, LoadRow,
+        PastTryRow, PoolRow, RefusedRow, Row, RunInputRow, RunOrderRow, RunRow, SeqsRow, TaskRow,
+        VersionRow, XComRow,
     },
     store::{StoreError, pack, unpack},
 };
@@ -44,7 +45,8 @@ impl<R: Row> Table<R> {
         match self.0.entry(key) {
             Entry::Occupied(held) => Ok(held.into_mut()),
             Entry::Vacant(place) => {
-                let row: Option<R> = source.stored(place.key())?.map(|bytes| unpack(&bytes)).transpose()?;
+                let row: Option<R> =
+                    source.stored(place.key())?.map(|bytes| unpack(&bytes)).transpose()?;
                 let stored = row.is_some();
                 Ok(place.insert(Held { row, changed: false, stored }))
             }

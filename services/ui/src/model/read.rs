@@ -4,8 +4,9 @@ use dagbok_events::{DagId, DagVersion, ExecutorId, MapIndex, RunId, RunKey, Task
 use super::{
     keys,
     rows::{
-        BundleRow, DagRow, DagRunOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow,
-        RefusedRow, RunInputRow, RunOrderRow, RunRow, SeqsRow, Stretch, TaskRow, TryRow, VersionRow, XComRow,
+        BundleRow, DagRow, DagRunOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, LoadRow,
+        PastTryRow, PoolRow, RefusedRow, RunInputRow, RunOrderRow, RunRow, SeqsRow, Stretch,
+        TaskRow, TryRow, VersionRow, XComRow,
     },
     store::{Store, StoreError},
 };
@@ -35,7 +36,8 @@ impl Store {
             .map(|found| {
                 let (key, row) = found?;
                 let number = key[prefix.len()..].try_into().map(DagVersion::from_be_bytes);
-                let number = number.map_err(|_| StoreError::Unreadable("a version's key".to_owned()))?;
+                let number =
+                    number.map_err(|_| StoreError::Unreadable("a version's key".to_owned()))?;
                 Ok((number, row))
             })
             .collect()
@@ -69,7 +71,8 @@ impl Store {
 
     /// How many runs there are, of one DAG or all.
     pub fn run_count(&self, dag_id: Option<&DagId>) -> Found<usize> {
-        let of = |row: &DagRow| usize::try_from(row.runs.values().sum::<u64>()).unwrap_or(usize::MAX);
+        let of =
+            |row: &DagRow| usize::try_from(row.runs.values().sum::<u64>()).unwrap_or(usize::MAX);
         match dag_id {
             Some(dag_id) => Ok(self.dag(dag_id)?.as_ref().map_or(0, of)),
             None => Ok(self.dags()?.iter().map(of).sum()),
@@ -84,17 +87,14 @@ impl Store {
         skip: usize,
         take: usize,
     ) -> Found<Vec<RunRow>> {
-        let ids: Vec<RunKey> = match dag_id {
-            Some(dag_id) => {
-                let rows = self.scan::<DagRunOrderRow>(&keys::within_dag::<DagRunOrderRow>(dag_id));
-                let rows = page(rows, newest_first, skip, take)?;
-                rows.into_iter().map(|row| run_key(dag_id, &row.run_id)).collect()
-            }
-            None => {
-                let rows = self.scan::<RunOrderRow>(&keys::table::<RunOrderRow>());
-                let rows = page(rows, newest_first, skip, take)?;
-                rows.into_iter().map(|row| run_key(&row.dag_id, &row.run_id)).collect()
-            }
+        let ids: Vec<RunKey> = if let Some(dag_id) = dag_id {
+            let rows = self.scan::<DagRunOrderRow>(&keys::within_dag::<DagRunOrderRow>(dag_id));
+            let rows = page(rows, newest_first, skip, take)?;
+            rows.into_iter().map(|row| run_key(dag_id, &row.run_id)).collect()
+        } else {
+            let rows = self.scan::<RunOrderRow>(&keys::table::<RunOrderRow>());
+            let rows = page(rows, newest_first, skip, take)?;
+            rows.into_iter().map(|row| run_key(&row.dag_id, &row.run_id)).collect()
         };
         ids.iter().filter_map(|run| self.run(run).transpose()).collect()
     }
@@ -110,7 +110,12 @@ impl Store {
     }
 
     /// One task of a run, if it has a state.
-    pub fn task(&self, run: &RunKey, task_id: &TaskId, map_index: MapIndex) -> Found<Option<TaskRow>> {
+    pub fn task(
+        &self,
+        run: &RunKey,
+        task_id: &TaskId,
+        map_index: MapIndex,
+    ) -> Found<Option<TaskRow>> {
         self.get(&keys::task((run, task_id, map_index)))
     }
 
@@ -139,7 +144,12 @@ impl Store {
     }
 
     /// What a task handed on, by name.
-    pub fn xcoms(&self, run: &RunKey, task_id: &TaskId, map_index: MapIndex) -> Found<Vec<XComRow>> {
+    pub fn xcoms(
+        &self,
+        run: &RunKey,
+        task_id: &TaskId,
+        map_index: MapIndex,
+    ) -> Found<Vec<XComRow>> {
         self.rows(&keys::within_instance::<XComRow>((run, task_id, map_index)))
     }
 

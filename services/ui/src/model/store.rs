@@ -130,7 +130,9 @@ impl Store {
                 }
                 Ok(meta) => {
                     let found = meta.map_or(0, |meta| meta.version);
-                    format!("its rows are of version {found}, and this build makes version {VERSION}")
+                    format!(
+                        "its rows are of version {found}, and this build makes version {VERSION}"
+                    )
                 }
                 Err(error) => format!("it is damaged: {error}"),
             },
@@ -172,7 +174,11 @@ impl Store {
     }
 
     /// Writes rows and checkpoint at once.
-    pub(crate) fn write(&self, changes: Vec<KeyChange>, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+    pub(crate) fn write(
+        &self,
+        changes: Vec<KeyChange>,
+        checkpoint: &Checkpoint,
+    ) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
         let registered = changes.iter().any(|(key, _)| key.first() == Some(&VersionRow::TABLE));
         for (key, row) in changes {
@@ -300,9 +306,10 @@ fn failure_of(dir: &Path, error: io::Error) -> Failure {
         return Failure::Fatal(OpenError::InUse(path));
     }
     match error.kind() {
-        Kind::PermissionDenied | Kind::StorageFull | Kind::ReadOnlyFilesystem | Kind::QuotaExceeded => {
-            Failure::Fatal(OpenError::Disk { path, source: error })
-        }
+        Kind::PermissionDenied
+        | Kind::StorageFull
+        | Kind::ReadOnlyFilesystem
+        | Kind::QuotaExceeded => Failure::Fatal(OpenError::Disk { path, source: error }),
         _ => Failure::Damaged(error.to_string()),
     }
 }

@@ -8,6 +8,7 @@ use super::DateTime;
 
 /// A DAG.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "Airflow has them")]
 pub struct DagResponse {
     /// Its id.
     pub dag_id: String,

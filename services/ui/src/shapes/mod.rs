@@ -10,21 +10,23 @@ mod task;
 mod xcom;
 
 pub use dag::{
-    DagCollection, DagDetails, DagExtra, DagPatch, DagResponse, DagTag, DagVersionCollection, DagVersionInfo,
-    ExpectedRun, LastRun, MissedRuns, TaskCollection, TaskExtra, TaskInfo, TimeDelta,
+    DagCollection, DagDetails, DagExtra, DagPatch, DagResponse, DagTag, DagVersionCollection,
+    DagVersionInfo, ExpectedRun, LastRun, MissedRuns, TaskCollection, TaskExtra, TaskInfo,
+    TimeDelta,
 };
 use dagbok_events::Timestamp;
 use dagbok_runlog::digest_of;
 pub use run::{RunCancel, RunCollection, RunExtra, RunPatch, RunResponse, RunWait, TriggerBody};
 use serde::{Deserialize, Serialize};
 pub use shared::{
-    Detail, ExecutorCollection, ExecutorInfo, ExecutorTry, Health, HealthExtra, ImportErrorCollection, ImportErrorExtra,
-    ImportErrorResponse, PoolCollection, PoolPatch, PoolResponse, ProcessorHealth, ProjectionHealth,
-    RefusedReport, RefusedReportCollection, SchedulerHealth, StatusOnly, TriggererHealth, VersionInfo,
+    Detail, ExecutorCollection, ExecutorInfo, ExecutorTry, Health, HealthExtra,
+    ImportErrorCollection, ImportErrorExtra, ImportErrorResponse, PoolCollection, PoolPatch,
+    PoolResponse, ProcessorHealth, ProjectionHealth, RefusedReport, RefusedReportCollection,
+    SchedulerHealth, StatusOnly, TriggererHealth, VersionInfo,
 };
 pub use task::{
-    LogLine, TaskInstance, TaskInstanceCollection, TaskInstanceExtra, TryCollection, TryFailure, TryInstance,
-    TryLog, TryLogs, TryUsage,
+    LogLine, TaskInstance, TaskInstanceCollection, TaskInstanceExtra, TryCollection, TryFailure,
+    TryInstance, TryLog, TryLogs, TryUsage,
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -59,8 +61,14 @@ impl ToSchema for DateTime {
 /// A stable UUID (version 8) from what it stands for: the same parts give the same one for ever.
 pub(crate) fn uuid_of(parts: &[&str]) -> String {
     let hash = digest_of(parts.join("\0").as_bytes());
-    let [a, b, c, d, e] = [&hash[..8], &hash[8..12], &hash[13..16], &hash[17..20], &hash[20..32]];
-    format!("{a}-{b}-8{c}-8{d}-{e}")
+    format!(
+        "{}-{}-8{}-8{}-{}",
+        &hash[..8],
+        &hash[8..12],
+        &hash[13..16],
+        &hash[17..20],
+        &hash[20..32]
+    )
 }
 
 /// Seconds from `start` to `end`.

@@ -1,9 +1,10 @@
 //! Records at random: plausible ones, and ones that the rules would never make.
 use dagbok_events::{
-    Actor, DagDisappeared, DagPaused, DagUnpaused, ExecutorJoined, ExecutorLeft, Fact, ForeignReport, LeftWhy, LostWhy,
-    MapIndex, Micros, MissedWhy, PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut,
-    RunCancelled, RunExpected, RunFailed, RunMissed, RunStarted, RunSucceeded, RunTimedOut, Scope, TaskQueued,
-    TryCancelled, TryLost, TryReturned, TrySkipped, TryStarted, Usage,
+    Actor, DagDisappeared, DagPaused, DagUnpaused, ExecutorJoined, ExecutorLeft, Fact,
+    ForeignReport, LeftWhy, LostWhy, MapIndex, Micros, MissedWhy, PoolName, PoolSet, QueueName,
+    Record, RefusedWhy, ReportRefused, RuledOut, RunCancelled, RunExpected, RunFailed, RunMissed,
+    RunStarted, RunSucceeded, RunTimedOut, Scope, TaskQueued, TryCancelled, TryLost, TryReturned,
+    TrySkipped, TryStarted, Usage,
 };
 
 use super::story::{FIRST, Story, dag, digest, executor, key, nth, spec, task};
@@ -33,6 +34,7 @@ const RUNS: [&str; 4] = ["one", "two", "three", "four"];
 const TASKS: [&str; 4] = ["a", "b", "c", "ghost"];
 const EXECUTORS: [&str; 2] = ["exec-1", "exec-2"];
 
+#[expect(clippy::too_many_lines, reason = "one arm for each fact")]
 fn fact(dice: &mut Dice) -> Fact {
     let id = dice.one(&TASKS);
     let number = u16::try_from(dice.below(3)).unwrap() + 1;
@@ -73,7 +75,14 @@ fn fact(dice: &mut Dice) -> Fact {
         })),
         12 => {
             let why = LostWhy::ExecutorGone;
-            Fact::TryLost(TryLost { task_id, map_index, try_number, executor: Some(on), why, retry_at })
+            Fact::TryLost(TryLost {
+                task_id,
+                map_index,
+                try_number,
+                executor: Some(on),
+                why,
+                retry_at,
+            })
         }
         13 => Fact::TryCancelled(TryCancelled { task_id, map_index, try_number, executor: None }),
         14 => Fact::TryReturned(TryReturned { task_id, map_index, try_number, executor: on }),
@@ -105,7 +114,12 @@ fn about_dag(dice: &mut Dice, dag_id: &str) -> Fact {
         0 => Fact::DagPaused(DagPaused {}),
         1 => Fact::DagUnpaused(DagUnpaused {}),
         2 => Fact::DagDisappeared(DagDisappeared { file: format!("{dag_id}.py"), file_gone: true }),
-        3 => Fact::RunMissed(RunMissed { first: FIRST, last: FIRST, count: 1, why: MissedWhy::Paused }),
+        3 => Fact::RunMissed(RunMissed {
+            first: FIRST,
+            last: FIRST,
+            count: 1,
+            why: MissedWhy::Paused,
+        }),
         4 => Fact::RunExpected(RunExpected {
             logical_date: (dice.below(2) == 0).then_some(FIRST),
             data_interval: None,
@@ -149,7 +163,10 @@ pub(crate) fn records(seed: u64, count: usize) -> Vec<Record> {
             let dag_id = dice.one(&DAGS);
             let (scope, facts) = match dice.below(20) {
                 0 => (Scope::Dag(dag(dag_id)), vec![about_dag(&mut dice, dag_id)]),
-                1 => (Scope::Executor(executor(dice.one(&EXECUTORS))), vec![about_executor(&mut dice)]),
+                1 => (
+                    Scope::Executor(executor(dice.one(&EXECUTORS))),
+                    vec![about_executor(&mut dice)],
+                ),
                 2 => (Scope::Namespace, vec![fact(&mut dice)]),
                 _ => {
                     let facts = (0..=dice.below(3)).map(|_| fact(&mut dice)).collect();
@@ -161,7 +178,15 @@ pub(crate) fn records(seed: u64, count: usize) -> Vec<Record> {
                 1 => Actor::Schedule,
                 _ => Actor::Scheduler,
             };
-            Record { at, scope, by, reason: Some("because".to_owned()), cause: None, trace: None, facts }
+            Record {
+                at,
+                scope,
+                by,
+                reason: Some("because".to_owned()),
+                cause: None,
+                trace: None,
+                facts,
+            }
         })
         .collect()
 }

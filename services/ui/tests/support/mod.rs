@@ -1,6 +1,11 @@
 //! What the tests share: a namespace in memory, a story told record by record, and requests without
 //! sockets.
-#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses its part of this")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    reason = "each test binary uses its part of this"
+)]
 pub(crate) mod liars;
 pub(crate) mod story;
 
@@ -47,8 +52,9 @@ impl World {
         let shutdown = Shutdown::new();
         let model = ReadModel::open(None).unwrap();
         let clock = Clock::system();
-        let state =
-            ApiState::new(ports.clone(), model.clone(), clock, shutdown.clone(), patience).await.unwrap();
+        let state = ApiState::new(ports.clone(), model.clone(), clock, shutdown.clone(), patience)
+            .await
+            .unwrap();
         let (kept, log, stop) = (model.clone(), Arc::clone(&ports.log), shutdown.clone());
         shutdown.spawn(async move { kept.keep(log, &stop).await.unwrap() });
         let story = Story::on(Arc::clone(&ports.log));
@@ -114,10 +120,18 @@ pub(crate) async fn text_of(response: Response) -> String {
 pub(crate) async fn lines_of(response: Response) -> Vec<Value> {
     assert_eq!(response.headers()[header::CONTENT_TYPE], "application/x-ndjson");
     let text = text_of(response).await;
-    text.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 /// The values under `field` of each in the list under `list`.
 pub(crate) fn each<'a>(value: &'a Value, list: &str, field: &str) -> Vec<&'a str> {
-    value[list].as_array().unwrap().iter().map(|one| one[field].as_str().unwrap_or("null")).collect()
+    value[list]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one[field].as_str().unwrap_or("null"))
+        .collect()
 }

@@ -5,11 +5,12 @@ use std::sync::{
 };
 
 use dagbok_events::{
-    Actor, DagId, DagImportFailed, DagRegistered, DagSpec, Digest, ExecutorId, ExecutorJoined, Fact, Failure,
-    FailureKind, Fault, Interval, LogRef, MapIndex, Micros, Payload, PoolName, QueueName, Record, RuledOut, RunCreated,
-    RunExpected, RunId, RunKey, RunStarted, RunType, Schedule, Scope, SourceLocation, TaskId, TaskQueued,
-    TaskRuledOut, TaskSpec, Timestamp, Timetable, TryFailed, TryNumber, TryStarted, TrySucceeded, Usage,
-    XComPushed, encode, subject_of,
+    Actor, DagId, DagImportFailed, DagRegistered, DagSpec, Digest, ExecutorId, ExecutorJoined,
+    Fact, Failure, FailureKind, Fault, Interval, LogRef, MapIndex, Micros, Payload, PoolName,
+    QueueName, Record, RuledOut, RunCreated, RunExpected, RunId, RunKey, RunStarted, RunType,
+    Schedule, Scope, SourceLocation, TaskId, TaskQueued, TaskRuledOut, TaskSpec, Timestamp,
+    Timetable, TryFailed, TryNumber, TryStarted, TrySucceeded, Usage, XComPushed, encode,
+    subject_of,
 };
 use dagbok_runlog::{Draft, RunLog, Seq};
 
@@ -102,7 +103,13 @@ impl Story {
     }
 
     /// One record, a second after the one before.
-    pub(crate) async fn tell_as(&self, by: Actor, reason: Option<&str>, scope: Scope, facts: Vec<Fact>) -> Seq {
+    pub(crate) async fn tell_as(
+        &self,
+        by: Actor,
+        reason: Option<&str>,
+        scope: Scope,
+        facts: Vec<Fact>,
+    ) -> Seq {
         let last = self.last();
         let at = FIRST.plus(Micros::from_secs(i64::try_from(last.0).unwrap()));
         let reason = reason.map(str::to_owned);
@@ -197,7 +204,8 @@ impl Story {
             inputs: [("bundle".to_owned(), "abc".to_owned())].into(),
         };
         let by = Actor::Executor(executor(on));
-        self.tell_as(by, None, Scope::Run(run.clone()), vec![Fact::TryStarted(Box::new(fact))]).await
+        self.tell_as(by, None, Scope::Run(run.clone()), vec![Fact::TryStarted(Box::new(fact))])
+            .await
     }
 
     pub(crate) fn success(id: &str, number: u16, log: Option<LogRef>) -> Fact {

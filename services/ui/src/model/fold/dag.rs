@@ -83,8 +83,8 @@ pub(super) fn import_failed<S: Source>(
     rows: &mut Overlay<'_, S>,
     context: &Context<'_>,
     fact: &DagImportFailed,
-) -> Result<(), StoreError> {
-    let Scope::File(file) = context.scope else { return Ok(()) };
+) {
+    let Scope::File(file) = context.scope else { return };
     let DagImportFailed { line, exception, message, traceback, keeps } = fact;
     let row = ImportErrorRow {
         seq: context.seq,
@@ -97,15 +97,10 @@ pub(super) fn import_failed<S: Source>(
         keeps: keeps.clone(),
     };
     rows.put(keys::import_error(file), Some(row));
-    Ok(())
 }
 
-pub(super) fn import_recovered<S: Source>(
-    rows: &mut Overlay<'_, S>,
-    context: &Context<'_>,
-) -> Result<(), StoreError> {
+pub(super) fn import_recovered<S: Source>(rows: &mut Overlay<'_, S>, context: &Context<'_>) {
     if let Scope::File(file) = context.scope {
         rows.put::<ImportErrorRow>(keys::import_error(file), None);
     }
-    Ok(())
 }

@@ -8,8 +8,8 @@ use crate::model::{
     keys,
     overlay::{Overlay, Source},
     rows::{
-        DagRow, DagRunOrderRow, RefusedRow, RunEnd, RunInputRow, RunOrderRow, RunRow, RunState, SeqsRow,
-        Stretch, VersionRow,
+        DagRow, DagRunOrderRow, RefusedRow, RunEnd, RunInputRow, RunOrderRow, RunRow, RunState,
+        SeqsRow, Stretch, VersionRow,
     },
     store::StoreError,
 };
@@ -24,10 +24,21 @@ pub(super) fn created<S: Source>(
 ) -> Result<(), StoreError> {
     let Some(run) = context.run() else { return Ok(()) };
     // A run of an unknown DAG, or one that is there already, is passed over as by the rules.
-    if rows.peek::<DagRow>(keys::dag(&run.dag_id))?.is_none() || rows.peek::<RunRow>(keys::run(run))?.is_some() {
+    if rows.peek::<DagRow>(keys::dag(&run.dag_id))?.is_none()
+        || rows.peek::<RunRow>(keys::run(run))?.is_some()
+    {
         return Ok(());
     }
-    let RunCreated { run_type, logical_date, data_interval, run_after, version, bundle, conf, note } = fact;
+    let RunCreated {
+        run_type,
+        logical_date,
+        data_interval,
+        run_after,
+        version,
+        bundle,
+        conf,
+        note,
+    } = fact;
     let spec = rows.peek::<VersionRow>(keys::version(&run.dag_id, *version))?;
     let tasks = spec.map_or(0, |row| u32::try_from(row.spec.tasks.len()).unwrap_or(u32::MAX));
     let row = RunRow {

@@ -11,14 +11,17 @@ use crate::model::{
     store::StoreError,
 };
 
-pub(super) fn pool_set<S: Source>(rows: &mut Overlay<'_, S>, fact: &PoolSet) -> Result<(), StoreError> {
+pub(super) fn pool_set<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    fact: &PoolSet,
+) -> Result<(), StoreError> {
     let row = rows.edit::<PoolRow>(keys::pool(&fact.pool))?;
     row.get_or_insert_default().slots = Some(fact.slots);
     Ok(())
 }
 
-pub(super) fn limits_set<S: Source>(rows: &mut Overlay<'_, S>, fact: &LimitsSet) {
-    let LimitsSet { parallelism, max_losses } = *fact;
+pub(super) fn limits_set<S: Source>(rows: &mut Overlay<'_, S>, fact: LimitsSet) {
+    let LimitsSet { parallelism, max_losses } = fact;
     rows.put(keys::limits(), Some(LimitsRow { parallelism, max_losses }));
 }
 
@@ -26,9 +29,8 @@ pub(super) fn bundle_published<S: Source>(
     rows: &mut Overlay<'_, S>,
     context: &Context<'_>,
     fact: &BundlePublished,
-) -> Result<(), StoreError> {
+) {
     rows.put(keys::bundle(), Some(BundleRow { bundle: fact.bundle.clone(), at: context.at }));
-    Ok(())
 }
 
 fn executor_of<'a>(context: &Context<'a>) -> Option<&'a ExecutorId> {
@@ -42,8 +44,8 @@ pub(super) fn executor_joined<S: Source>(
     rows: &mut Overlay<'_, S>,
     context: &Context<'_>,
     fact: &ExecutorJoined,
-) -> Result<(), StoreError> {
-    let Some(id) = executor_of(context) else { return Ok(()) };
+) {
+    let Some(id) = executor_of(context) else { return };
     let ExecutorJoined { hostname, slots, queues, version, python } = fact;
     let row = ExecutorRow {
         executor: id.clone(),
@@ -57,7 +59,6 @@ pub(super) fn executor_joined<S: Source>(
         left: None,
     };
     rows.put(keys::executor(id), Some(row));
-    Ok(())
 }
 
 pub(super) fn executor_left<S: Source>(

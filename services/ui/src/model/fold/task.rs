@@ -1,9 +1,9 @@
 //! What facts about tasks and tries change: the task's row, and with it the run's counts, the pool's
 //! slots and the executor's tries.
 use dagbok_events::{
-    ExecutorId, MapIndex, PoolName, QueueName, RuledOut, RunKey, TaskId, TaskQueued, TaskRuledOut, Timestamp,
-    TryCancelled, TryFailed, TryLost, TryNumber, TryReturned, TrySkipped, TryStarted, TrySucceeded,
-    XComPushed,
+    ExecutorId, MapIndex, PoolName, QueueName, RuledOut, RunKey, TaskId, TaskQueued, TaskRuledOut,
+    Timestamp, TryCancelled, TryFailed, TryLost, TryNumber, TryReturned, TrySkipped, TryStarted,
+    TrySucceeded, XComPushed,
 };
 
 use super::Context;
@@ -16,7 +16,11 @@ use crate::model::{
 
 type Done = Result<(), StoreError>;
 
-pub(super) fn queued<S: Source>(rows: &mut Overlay<'_, S>, context: &Context<'_>, fact: &TaskQueued) -> Done {
+pub(super) fn queued<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &TaskQueued,
+) -> Done {
     let TaskQueued { task_id, map_index, try_number, pool, pool_slots, queue } = fact;
     let next = TryRow {
         pool: pool.clone(),
@@ -59,8 +63,13 @@ pub(super) fn ruled_out<S: Source>(
     })
 }
 
-pub(super) fn started<S: Source>(rows: &mut Overlay<'_, S>, context: &Context<'_>, fact: &TryStarted) -> Done {
-    let TryStarted { task_id, map_index, try_number, executor, hostname, pid, started_at, inputs } = fact;
+pub(super) fn started<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &TryStarted,
+) -> Done {
+    let TryStarted { task_id, map_index, try_number, executor, hostname, pid, started_at, inputs } =
+        fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
         attempt.state = TaskState::Running;
         attempt.executor = Some(executor.clone());
@@ -84,8 +93,13 @@ pub(super) fn succeeded<S: Source>(
     })
 }
 
-pub(super) fn failed<S: Source>(rows: &mut Overlay<'_, S>, context: &Context<'_>, fact: &TryFailed) -> Done {
-    let TryFailed { task_id, map_index, try_number, ended_at, failure, retry_at, usage, log } = fact;
+pub(super) fn failed<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &TryFailed,
+) -> Done {
+    let TryFailed { task_id, map_index, try_number, ended_at, failure, retry_at, usage, log } =
+        fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
         let why = TryEnd::Failed(Box::new(failure.clone()));
         end(attempt, retry_or_failed(*retry_at), *ended_at, why);
@@ -95,7 +109,11 @@ pub(super) fn failed<S: Source>(rows: &mut Overlay<'_, S>, context: &Context<'_>
     })
 }
 
-pub(super) fn skipped<S: Source>(rows: &mut Overlay<'_, S>, context: &Context<'_>, fact: &TrySkipped) -> Done {
+pub(super) fn skipped<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &TrySkipped,
+) -> Done {
     let TrySkipped { task_id, map_index, try_number, ended_at, message, usage, log } = fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
         end(attempt, TaskState::Skipped, *ended_at, TryEnd::Skipped(message.clone()));
@@ -104,7 +122,11 @@ pub(super) fn skipped<S: Source>(rows: &mut Overlay<'_, S>, context: &Context<'_
     })
 }
 
-pub(super) fn lost<S: Source>(rows: &mut Overlay<'_, S>, context: &Context<'_>, fact: &TryLost) -> Done {
+pub(super) fn lost<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &TryLost,
+) -> Done {
     let TryLost { task_id, map_index, try_number, executor, why, retry_at } = fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
         end(attempt, retry_or_failed(*retry_at), context.at, TryEnd::Lost(*why));
@@ -153,7 +175,9 @@ pub(super) fn xcom_pushed<S: Source>(
     });
     let is_there = row.is_some();
     rows.put(name, row);
-    let Some(row) = rows.edit::<TaskRow>(keys::task((run, task_id, *map_index)))? else { return Ok(()) };
+    let Some(row) = rows.edit::<TaskRow>(keys::task((run, task_id, *map_index)))? else {
+        return Ok(());
+    };
     match (row.xcoms.binary_search(key), is_there) {
         (Err(at), true) => row.xcoms.insert(at, key.clone()),
         (Ok(at), false) => {
@@ -308,7 +332,12 @@ impl Share {
         }
     }
 
-    fn count<S: Source>(&self, rows: &mut Overlay<'_, S>, context: &Context<'_>, step: Step) -> Done {
+    fn count<S: Source>(
+        &self,
+        rows: &mut Overlay<'_, S>,
+        context: &Context<'_>,
+        step: Step,
+    ) -> Done {
         if let Some(run) = context.run()
             && let Some(row) = rows.edit::<RunRow>(keys::run(run))?
         {

@@ -1,0 +1,136 @@
+//! Making runs and ending them.
+use axum::{Json, extract::State};
+use dagbok_events::{DagId, RunId, RunKey};
+use dagbok_protocol::{CommandBody, TriggerRun, limits::NOTE_BYTES};
+use serde_json::Value;
+
+use super::{
+    super::{
+        errors::{ApiError, Problem},
+        extract::{Caller, InBody, InPath, dag_id, instant, run_key},
+        state::ApiState,
+        tell::tell,
+    },
+    one,
+};
+use crate::shapes::{Detail, RunCancel, RunPatch, RunResponse, TriggerBody};
+
+/// Makes a run.
+#[utoipa::path(post, path = "/api/v2/dags/{dag_id}/dagRuns", tag = "DagRun", params(("dag_id" = String, Path)),
+    request_body = TriggerBody,
+    responses((status = 200, body = RunResponse), (status = 202, body = Detail), (status = 404, body = Detail),
+    (status = 409, body = Detail), (status = 422, body = Detail), (status = 503, body = Detail),
+    (status = 504, body = Detail)
+))]
+pub(crate) async fn trigger(
+    State(state): State<ApiState>,
+    InPath(raw): InPath<String>,
+    caller: Caller,
+    InBody(body): InBody<TriggerBody>,
+) -> Result<Json<RunResponse>, ApiError> {
+    let dag_id = dag_id(&raw)?;
+    let asked = trigger_of(dag_id.clone(), body)?;
+    let told = tell(&state, caller, None, CommandBody::TriggerRun(asked)).await?;
+    let run_id =
+        told.run_id.ok_or_else(|| ApiError::bug(&"a trigger was accepted without a run"))?;
+    one(&state, RunKey { dag_id, run_id }).await.map(Json)
+}
+
+fn trigger_of(dag_id: DagId, body: TriggerBody) -> Result<TriggerRun, ApiError> {
+    let mut problems = Vec::new();
+    let mut wrong =
+        |field: &str, kind, msg: String| problems.push(Problem::new(kind, &["body", field], msg));
+    for (field, given) in [
+        ("data_interval_start", &body.data_interval_start),
+        ("data_interval_end", &body.data_interval_end),
+        ("run_after", &body.run_after),
+        ("partition_key", &body.partition_key),
+    ] {
+        if given.is_some() {
+            wrong(field, "not_supported", "is not supported yet: leave it out, or null".to_owned());
+        }
+    }
+    let run_id = body.dag_run_id.map(RunId::new).transpose();
+    let run_id = run_id.unwrap_or_else(|error| {
+        wrong("dag_run_id", "value_error", error.to_string());
+        None
+    });
+    let logical_date = body.logical_date.as_deref().map(instant).transpose();
+    let logical_date = logical_date.unwrap_or_else(|why| {
+        wrong("logical_date", "datetime_parsing", why);
+        None
+    });
+    if body.note.as_ref().is_some_and(|note| note.len() > NOTE_BYTES) {
+        wrong("note", "string_too_long", format!("a note may have up to {NOTE_BYTES} bytes"));
+    }
+    if !problems.is_empty() {
+        return Err(ApiError::Invalid(problems));
+    }
+    let conf = body.conf.filter(|conf| !conf.is_empty());
+    let conf = conf.map(|conf| Value::Object(conf).to_string());
+    Ok(TriggerRun { dag_id, run_id, logical_date, conf, note: body.note })
+}
+
+/// Changes a run: the state `failed` ends it.
+#[utoipa::path(patch, path = "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", tag = "DagRun",
+    params(("dag_id" = String, Path), ("dag_run_id" = String, Path)), request_body = RunPatch,
+    responses((status = 200, body = RunResponse), (status = 202, body = Detail), (status = 400, body = Detail),
+    (status = 404, body = Detail), (status = 409, body = Detail), (status = 422, body = Detail),
+    (status = 503, body = Detail), (status = 504, body = Detail)
+))]
+pub(crate) async fn patch(
+    State(state): State<ApiState>,
+    InPath((dag, run)): InPath<(String, String)>,
+    caller: Caller,
+    InBody(patch): InBody<RunPatch>,
+) -> Result<Json<RunResponse>, ApiError> {
+    let key = run_key(&dag, &run)?;
+    if patch.note.is_some() {
+        return Err(ApiError::BadRequest(
+            "a run's note can be given when it is triggered; changing it is not supported yet"
+                .to_owned(),
+        ));
+    }
+    match patch.state.as_deref() {
+        Some("failed") => end(&state, key, caller, None).await.map(Json),
+        Some(other @ ("queued" | "success")) => Err(ApiError::BadRequest(format!(
+            "a run can't be set to `{other}` yet; `failed` ends it"
+        ))),
+        Some(other) => {
+            let msg = format!("`{other}` is no state that a run can be set to; `failed` is");
+            Err(ApiError::invalid("enum", &["body", "state"], msg))
+        }
+        None => one(&state, key).await.map(Json),
+    }
+}
+
+async fn end(
+    state: &ApiState,
+    key: RunKey,
+    caller: Caller,
+    reason: Option<String>,
+) -> Result<RunResponse, ApiError> {
+    let RunKey { dag_id, run_id } = key.clone();
+    tell(state, caller, reason, CommandBody::CancelRun { dag_id, run_id }).await?;
+    one(state, key).await
+}
+
+/// Ends a run, with a reason.
+#[utoipa::path(post, path = "/api/v2/dagbok/runs/{dag_id}/{dag_run_id}/cancel", tag = "Dagbok",
+    params(("dag_id" = String, Path), ("dag_run_id" = String, Path)), request_body = RunCancel,
+    responses((status = 200, body = RunResponse), (status = 202, body = Detail), (status = 404, body = Detail),
+    (status = 409, body = Detail), (status = 422, body = Detail), (status = 503, body = Detail),
+    (status = 504, body = Detail)
+))]
+pub(crate) async fn cancel(
+    State(state): State<ApiState>,
+    InPath((dag, run)): InPath<(String, String)>,
+    caller: Caller,
+    InBody(RunCancel { reason }): InBody<RunCancel>,
+) -> Result<Json<RunResponse>, ApiError> {
+    if reason.as_ref().is_some_and(|reason| reason.len() > NOTE_BYTES) {
+        let msg = format!("a reason may have up to {NOTE_BYTES} bytes");
+        return Err(ApiError::invalid("string_too_long", &["body", "reason"], msg));
+    }
+    end(&state, run_key(&dag, &run)?, caller, reason).await.map(Json)
+}

@@ -1,0 +1,148 @@
+//! Runs: lists, one alone, and what was refused about it.
+mod change;
+mod wait;
+mod wish;
+
+use axum::{Json, extract::State};
+pub(crate) use change::{__path_cancel, __path_patch, __path_trigger, cancel, patch, trigger};
+use dagbok_events::{Digest, Payload, RunKey};
+use serde_json::Value;
+pub(crate) use wait::{__path_wait, __path_wait_lines, wait, wait_lines};
+use wish::{ORDERS, RunQuery, Wish, sort_key};
+
+use super::{
+    errors::ApiError,
+    extract::{InPath, InQuery, any_dag, run_key},
+    page::{Order, Page, orders, sort},
+    state::ApiState,
+    view::{inline_input, run_response, try_log, word},
+};
+use crate::{
+    model::{Store, rows::RunRow},
+    shapes::{Detail, RefusedReport, RefusedReportCollection, RunCollection, RunResponse},
+};
+
+/// The runs of a DAG, or of all with `~`.
+#[utoipa::path(get, path = "/api/v2/dags/{dag_id}/dagRuns", tag = "DagRun", params(("dag_id" = String, Path), RunQuery),
+    responses((status = 200, body = RunCollection), (status = 400, body = Detail), (status = 404, body = Detail),
+    (status = 422, body = Detail)
+))]
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    InPath(raw): InPath<String>,
+    InQuery(query): InQuery<RunQuery>,
+) -> Result<Json<RunCollection>, ApiError> {
+    let orders = orders(&query.order_by, ORDERS)?;
+    let page = Page::new(query.limit, query.offset);
+    let wish = Wish::new(query)?;
+    state.read(move |store| list_of(store, &raw, &wish, &orders, page)).await.map(Json)
+}
+
+fn list_of(
+    store: &Store,
+    raw: &str,
+    wish: &Wish,
+    orders: &[Order],
+    page: Page,
+) -> Result<RunCollection, ApiError> {
+    let dag = any_dag(raw)?;
+    if let Some(dag_id) = &dag
+        && store.dag(dag_id)?.is_none()
+    {
+        return Err(ApiError::no_dag(raw));
+    }
+    let by_making = match orders {
+        [] => Some(false),
+        [Order { field: "id", down }] => Some(*down),
+        _ => None,
+    };
+    let (runs, total_entries) = match by_making {
+        Some(down) if wish.wants_all() => (
+            store.runs_in_order(dag.as_ref(), down, page.offset, page.limit)?,
+            store.run_count(dag.as_ref())?,
+        ),
+        _ => {
+            let mut all: Vec<RunRow> =
+                store.runs(dag.as_ref())?.into_iter().filter(|run| wish.wants(run)).collect();
+            all.sort_by_key(|run| run.created_seq);
+            sort(&mut all, orders, sort_key);
+            page.cut(all)
+        }
+    };
+    let dag_runs = runs.iter().map(|run| shown(store, run)).collect::<Result<_, _>>()?;
+    Ok(RunCollection { dag_runs, total_entries })
+}
+
+/// A run as lists show it.
+fn shown(store: &Store, run: &RunRow) -> Result<RunResponse, ApiError> {
+    let key = RunKey { dag_id: run.dag_id.clone(), run_id: run.run_id.clone() };
+    let version = store.version_shared(&run.dag_id, run.version)?;
+    let (conf, note) = inline_input(store.run_input(&key)?);
+    Ok(run_response(run, version.as_deref(), conf, note))
+}
+
+/// A run alone, with its conf wherever that lies.
+async fn one(state: &ApiState, key: RunKey) -> Result<RunResponse, ApiError> {
+    let read = state.read(move |store| {
+        let run = store.run(&key)?;
+        let run = run.ok_or_else(|| ApiError::no_run(key.dag_id.as_str(), key.run_id.as_str()))?;
+        let conf = match store.run_input(&key)?.and_then(|input| input.conf) {
+            Some(Payload::Blob { digest, .. }) => Some(digest),
+            Some(Payload::Inline(_)) | None => None,
+        };
+        Ok((shown(store, &run)?, conf))
+    });
+    let (mut run, beside) = read.await?;
+    if let Some(digest) = beside {
+        run.conf = Some(json_blob(state, &digest).await?);
+    }
+    Ok(run)
+}
+
+/// JSON that lies beside the log.
+pub(crate) async fn json_blob(state: &ApiState, digest: &Digest) -> Result<Value, ApiError> {
+    let bytes = state.ports.blobs.get(digest.as_str()).await?;
+    let bytes = bytes.ok_or_else(|| ApiError::bug(&format!("the blob {digest} is missing")))?;
+    serde_json::from_slice(&bytes).map_err(|error| ApiError::bug(&error))
+}
+
+/// One run.
+#[utoipa::path(get, path = "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", tag = "DagRun",
+    params(("dag_id" = String, Path), ("dag_run_id" = String, Path)),
+    responses((status = 200, body = RunResponse), (status = 404, body = Detail)
+))]
+pub(crate) async fn get(
+    State(state): State<ApiState>,
+    InPath((dag, run)): InPath<(String, String)>,
+) -> Result<Json<RunResponse>, ApiError> {
+    one(&state, run_key(&dag, &run)?).await.map(Json)
+}
+
+/// Reports about a run that were refused.
+#[utoipa::path(get, path = "/api/v2/dagbok/runs/{dag_id}/{dag_run_id}/refusedReports", tag = "Dagbok",
+    params(("dag_id" = String, Path), ("dag_run_id" = String, Path)),
+    responses((status = 200, body = RefusedReportCollection), (status = 404, body = Detail)
+))]
+pub(crate) async fn refused_reports(
+    State(state): State<ApiState>,
+    InPath((dag, run)): InPath<(String, String)>,
+) -> Result<Json<RefusedReportCollection>, ApiError> {
+    let key = run_key(&dag, &run)?;
+    // A report may name a run that never was: what is kept of it is shown all the same.
+    let rows = state.read(move |store| Ok(store.refused(&key)?)).await?;
+    let refused_reports: Vec<_> = rows
+        .into_iter()
+        .map(|row| RefusedReport {
+            seq: row.seq,
+            timestamp: row.at.into(),
+            task_id: row.task_id.to_string(),
+            map_index: row.map_index.0,
+            try_number: row.try_number.get(),
+            report: word(&row.report),
+            executor: row.executor.to_string(),
+            why: word(&row.why),
+            log: row.log.as_ref().map(try_log),
+        })
+        .collect();
+    Ok(Json(RefusedReportCollection { total_entries: refused_reports.len(), refused_reports }))
+}

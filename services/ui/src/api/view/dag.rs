@@ -1,0 +1,258 @@
+//! DAGs and their tasks.
+use std::{collections::BTreeMap, sync::Arc};
+
+use dagbok_events::{DagSpec, Micros, TaskSpec, Timetable};
+use serde_json::json;
+
+use super::{BUNDLE, display_name, version_info, when, word};
+use crate::{
+    model::{
+        Store, StoreError,
+        rows::{DagRow, RunRow, RunState, VersionRow},
+    },
+    shapes::{
+        DagDetails, DagExtra, DagResponse, DagTag, ExpectedRun, LastRun, MissedRuns, TaskExtra,
+        TaskInfo, TimeDelta,
+    },
+};
+
+/// A DAG with what belongs to it.
+pub(crate) struct DagView {
+    pub(crate) row: DagRow,
+    pub(crate) version: Arc<VersionRow>,
+    pub(crate) last_run: Option<RunRow>,
+    pub(crate) has_import_error: bool,
+    pub(crate) bundle: Option<String>,
+}
+
+impl DagView {
+    /// Reads what belongs to `row`; `None` where its meaning is missing, which no log of ours says.
+    pub(crate) fn read(store: &Store, row: DagRow) -> Result<Option<Self>, StoreError> {
+        let Some(version) = store.version_shared(&row.dag_id, row.version)? else {
+            return Ok(None);
+        };
+        let last_run = store.runs_in_order(Some(&row.dag_id), true, 0, 1)?.pop();
+        let has_import_error = store.import_error(&row.file)?.is_some();
+        let bundle = store.bundle()?.map(|row| row.bundle.to_string());
+        Ok(Some(Self { row, version, last_run, has_import_error, bundle }))
+    }
+
+    pub(crate) fn response(&self) -> DagResponse {
+        let Self { row, version, .. } = self;
+        let spec = &version.spec;
+        let id = row.dag_id.to_string();
+        let name = display_name(spec);
+        let interval = row.expected.as_ref().and_then(|run| run.data_interval);
+        let tag = |tag: &String| DagTag {
+            name: tag.clone(),
+            dag_id: id.clone(),
+            dag_display_name: name.clone(),
+        };
+        DagResponse {
+            dag_display_name: name.clone(),
+            is_paused: row.paused,
+            is_stale: row.disappeared_at.is_some(),
+            last_parsed_time: Some(row.registered_at.into()),
+            last_parse_duration: None,
+            last_expired: None,
+            bundle_name: Some(BUNDLE.to_owned()),
+            bundle_version: self.bundle.clone().or_else(|| Some(version.bundle.to_string())),
+            relative_fileloc: Some(row.file.clone()),
+            fileloc: row.file.clone(),
+            description: spec.description.clone(),
+            timetable_summary: spec.schedule.text.clone(),
+            timetable_description: Some(describe(spec)),
+            timetable_partitioned: false,
+            timetable_periodic: is_periodic(&spec.schedule.timetable),
+            tags: spec.tags.iter().map(tag).collect(),
+            max_active_tasks: spec.max_active_tasks,
+            max_active_runs: Some(spec.max_active_runs),
+            max_consecutive_failed_dag_runs: 0,
+            has_task_concurrency_limits: false,
+            has_import_errors: self.has_import_error,
+            next_dagrun_logical_date: when(row.expected.as_ref().and_then(|run| run.logical_date)),
+            next_dagrun_data_interval_start: when(interval.map(|interval| interval.start)),
+            next_dagrun_data_interval_end: when(interval.map(|interval| interval.end)),
+            next_dagrun_run_after: when(row.expected.as_ref().and_then(|run| run.due)),
+            allowed_run_types: None,
+            owners: owners(&spec.owner),
+            is_backfillable: is_periodic(&spec.schedule.timetable),
+            file_token: row.file.clone(),
+            dagbok: self.extra(),
+            dag_id: id,
+        }
+    }
+
+    fn extra(&self) -> DagExtra {
+        let Self { row, version, last_run, .. } = self;
+        DagExtra {
+            version: row.version,
+            spec_digest: version.spec_digest.to_string(),
+            line: version.spec.source.line,
+            runs: row.runs.iter().map(|(state, count)| (state.word().to_owned(), *count)).collect(),
+            last_run: last_run.as_ref().map(|run| LastRun {
+                dag_run_id: run.run_id.to_string(),
+                state: run.state.word().to_owned(),
+                start_date: when(run.start_date),
+                end_date: when(run.end_date),
+            }),
+            expected: row.expected.as_ref().map(|run| ExpectedRun {
+                logical_date: when(run.logical_date),
+                due: when(run.due),
+                grace: run.grace.to_std().as_secs_f64(),
+                owner: run.owner.clone(),
+            }),
+            missed: row.missed.as_ref().map(|missed| MissedRuns {
+                first: missed.first.into(),
+                last: missed.last.into(),
+                count: missed.count,
+                why: word(&missed.why),
+                at: missed.at.into(),
+            }),
+        }
+    }
+
+    pub(crate) fn details(&self) -> DagDetails {
+        let Self { row, version, .. } = self;
+        let spec = &version.spec;
+        let active = [RunState::Queued, RunState::Running];
+        DagDetails {
+            dag: self.response(),
+            catchup: spec.catchup,
+            dag_run_timeout: spec.dagrun_timeout.map(iso_duration),
+            asset_expression: None,
+            doc_md: spec.doc_md.clone(),
+            start_date: when(spec.start_date),
+            end_date: when(spec.end_date),
+            is_paused_upon_creation: spec.is_paused_upon_creation,
+            params: spec.params.as_deref().and_then(|text| serde_json::from_str(text).ok()),
+            render_template_as_native_obj: false,
+            template_search_path: None,
+            timezone: Some(spec.schedule.timezone.clone()),
+            last_parsed: Some(row.registered_at.into()),
+            default_args: None,
+            rerun_with_latest_version: None,
+            owner_links: None,
+            is_favorite: false,
+            active_runs_count: active.iter().filter_map(|state| row.runs.get(state)).sum(),
+            concurrency: spec.max_active_tasks,
+            latest_dag_version: Some(version_info(row.version, version)),
+        }
+    }
+}
+
+fn owners(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|owner| !owner.is_empty()).map(str::to_owned).collect()
+}
+
+const fn is_periodic(timetable: &Timetable) -> bool {
+    match timetable {
+        Timetable::Manual | Timetable::Once | Timetable::Events { .. } => false,
+        Timetable::Continuous
+        | Timetable::CronDataInterval { .. }
+        | Timetable::CronTrigger { .. }
+        | Timetable::DeltaDataInterval { .. }
+        | Timetable::DeltaTrigger { .. } => true,
+    }
+}
+
+fn describe(spec: &DagSpec) -> String {
+    let zone = &spec.schedule.timezone;
+    let every = |every: &Micros, months: &i32| match months {
+        0 => format!("every {}", iso_duration(*every)),
+        months => format!("every {months} months and {}", iso_duration(*every)),
+    };
+    match &spec.schedule.timetable {
+        Timetable::Manual => "never, only when triggered".to_owned(),
+        Timetable::Once => "once, at the start date".to_owned(),
+        Timetable::Continuous => "again as soon as the last run is over".to_owned(),
+        Timetable::CronDataInterval { expression } => {
+            format!("cron `{expression}` in {zone}, each run for the interval before it")
+        }
+        Timetable::CronTrigger { expression } => format!("cron `{expression}` in {zone}"),
+        Timetable::DeltaDataInterval { every: length, months } => {
+            format!("{}, each run for the interval before it", every(length, months))
+        }
+        Timetable::DeltaTrigger { every: length, months } => every(length, months),
+        Timetable::Events { dates } => format!("at {} given instants", dates.len()),
+    }
+}
+
+/// ISO 8601, in seconds and their fraction.
+fn iso_duration(length: Micros) -> String {
+    let (sign, micros) =
+        if length.0 < 0 { ("-", length.0.unsigned_abs()) } else { ("", length.0.unsigned_abs()) };
+    let (whole, part) = (micros / 1_000_000, micros % 1_000_000);
+    let fraction = format!(".{part:06}");
+    format!("{sign}PT{whole}{}S", if part == 0 { "" } else { fraction.trim_end_matches('0') })
+}
+
+fn time_delta(length: Micros) -> TimeDelta {
+    let (seconds, microseconds) = (length.0.div_euclid(1_000_000), length.0.rem_euclid(1_000_000));
+    TimeDelta {
+        kind: "TimeDelta".to_owned(),
+        days: seconds.div_euclid(86_400),
+        seconds: seconds.rem_euclid(86_400),
+        microseconds,
+    }
+}
+
+/// Every task of a DAG, in the order of its meaning.
+pub(crate) fn task_infos(spec: &DagSpec) -> Vec<TaskInfo> {
+    let id = |at: u32| spec.tasks.get(at as usize).map(|task| task.task_id.to_string());
+    let mut downstream: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    for task in &spec.tasks {
+        for &up in &task.upstream {
+            downstream.entry(up).or_default().push(task.task_id.to_string());
+        }
+    }
+    spec.tasks
+        .iter()
+        .zip(0_u32..)
+        .map(|(task, at)| {
+            let mut down = downstream.remove(&at).unwrap_or_default();
+            down.sort_unstable();
+            let mut up: Vec<String> = task.upstream.iter().filter_map(|&up| id(up)).collect();
+            up.sort_unstable();
+            task_info(spec, task, up, down)
+        })
+        .collect()
+}
+
+fn task_info(
+    spec: &DagSpec,
+    task: &TaskSpec,
+    upstream: Vec<String>,
+    downstream: Vec<String>,
+) -> TaskInfo {
+    TaskInfo {
+        task_id: Some(task.task_id.to_string()),
+        task_display_name: Some(task.task_id.to_string()),
+        owner: Some(if task.owner.is_empty() { spec.owner.clone() } else { task.owner.clone() }),
+        start_date: when(spec.start_date),
+        end_date: when(spec.end_date),
+        trigger_rule: Some(word(&task.trigger_rule)),
+        depends_on_past: false,
+        wait_for_downstream: false,
+        retries: Some(f64::from(task.retries)),
+        queue: Some(task.queue.to_string()),
+        pool: Some(task.pool.to_string()),
+        pool_slots: Some(f64::from(task.pool_slots)),
+        execution_timeout: task.execution_timeout.map(time_delta),
+        retry_delay: Some(time_delta(task.retry_delay)),
+        retry_exponential_backoff: f64::from(task.retry_backoff_milli) / 1_000.0,
+        priority_weight: Some(f64::from(task.priority_weight)),
+        weight_rule: None,
+        ui_color: None,
+        ui_fgcolor: None,
+        template_fields: None,
+        downstream_task_ids: Some(downstream),
+        doc_md: task.doc_md.clone(),
+        operator_name: Some(task.operator.clone()),
+        params: None,
+        class_ref: Some(json!({ "class_name": task.operator })),
+        is_mapped: Some(task.is_mapped),
+        extra_links: Vec::new(),
+        dagbok: TaskExtra { upstream_task_ids: upstream, group: task.group.clone() },
+    }
+}

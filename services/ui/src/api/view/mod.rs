@@ -1,0 +1,58 @@
+//! From rows to what the API shows.
+mod dag;
+mod run;
+mod task;
+
+pub(crate) use dag::{DagView, task_infos};
+use dagbok_events::{DagSpec, DagVersion, LogRef, Timestamp};
+pub(crate) use run::{inline_input, run_response};
+use serde_json::Value;
+pub(crate) use task::InstanceView;
+
+use crate::{
+    model::rows::VersionRow,
+    shapes::{DagVersionInfo, DateTime, TryLog, uuid_of},
+};
+
+/// The name under which the one DAG folder goes where Airflow has many.
+pub(crate) const BUNDLE: &str = "dags";
+
+/// A small enum's name in the API, as serde has it.
+pub(crate) fn word<T: serde::Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => word,
+        other => unreachable!("only enums without fields are put into words: {other:?}"),
+    }
+}
+
+fn when(at: Option<Timestamp>) -> Option<DateTime> {
+    at.map(DateTime)
+}
+
+/// The DAG's name for people.
+pub(crate) fn display_name(spec: &DagSpec) -> String {
+    spec.display_name.clone().unwrap_or_else(|| spec.dag_id.to_string())
+}
+
+pub(crate) fn version_info(number: DagVersion, row: &VersionRow) -> DagVersionInfo {
+    let dag_id = row.spec.dag_id.as_str();
+    DagVersionInfo {
+        id: uuid_of(&["dag_version", dag_id, &number.to_string()]),
+        version_number: number,
+        dag_id: dag_id.to_owned(),
+        bundle_name: Some(BUNDLE.to_owned()),
+        bundle_version: Some(row.bundle.to_string()),
+        created_at: row.created_at.into(),
+        dag_display_name: display_name(&row.spec),
+        bundle_url: None,
+    }
+}
+
+pub(crate) fn try_log(log: &LogRef) -> TryLog {
+    TryLog {
+        digest: log.digest.to_string(),
+        size: log.size,
+        lines: log.lines,
+        dropped: log.dropped,
+    }
+}

@@ -1,0 +1,100 @@
+//! Runs.
+use std::collections::BTreeMap;
+
+use dagbok_events::{Actor, Interval, Payload, RunType, Timestamp};
+use serde_json::Value;
+
+use super::{display_name, version_info, when, word};
+use crate::{
+    model::rows::{RunEnd, RunInputRow, RunRow, VersionRow},
+    shapes::{RunExtra, RunResponse, seconds},
+};
+
+/// An actor's name for people, as events have it.
+fn actor_name(actor: &Actor) -> String {
+    match actor {
+        Actor::User(name) | Actor::Token(name) => name.clone(),
+        Actor::Executor(id) => id.to_string(),
+        Actor::Scheduler => "scheduler".to_owned(),
+        Actor::Schedule => "schedule".to_owned(),
+        Actor::Processor => "processor".to_owned(),
+    }
+}
+
+const fn triggered_by(run: &RunRow) -> &'static str {
+    match (run.run_type, &run.created_by) {
+        (RunType::Backfill, _) => "backfill",
+        (RunType::AssetTriggered, _) => "asset",
+        (RunType::Scheduled, _) | (RunType::Manual, Actor::Schedule | Actor::Scheduler) => {
+            "timetable"
+        }
+        (RunType::Manual, _) => "rest_api",
+    }
+}
+
+/// A run, with the input that is shown: `conf` is an object where it is at hand.
+pub(crate) fn run_response(
+    run: &RunRow,
+    version: Option<&VersionRow>,
+    conf: Option<Value>,
+    note: Option<String>,
+) -> RunResponse {
+    let end = |pick: fn(Interval) -> Timestamp| when(run.data_interval.map(pick));
+    let user = matches!(run.created_by, Actor::User(_) | Actor::Token(_));
+    RunResponse {
+        dag_run_id: run.run_id.to_string(),
+        dag_id: run.dag_id.to_string(),
+        logical_date: when(run.logical_date),
+        queued_at: Some(run.queued_at.into()),
+        start_date: when(run.start_date),
+        end_date: when(run.end_date),
+        duration: seconds(run.start_date, run.end_date),
+        data_interval_start: end(|interval| interval.start),
+        data_interval_end: end(|interval| interval.end),
+        run_after: run.run_after.into(),
+        last_scheduling_decision: Some(run.updated_at.into()),
+        run_type: word(&run.run_type),
+        state: run.state.word().to_owned(),
+        triggered_by: Some(triggered_by(run).to_owned()),
+        triggering_user_name: user.then(|| actor_name(&run.created_by)),
+        conf,
+        note,
+        dag_versions: version.map(|row| version_info(run.version, row)).into_iter().collect(),
+        bundle_version: Some(run.bundle.to_string()),
+        dag_display_name: version
+            .map_or_else(|| run.dag_id.to_string(), |row| display_name(&row.spec)),
+        partition_key: None,
+        partition_date: None,
+        dagbok: run_extra(run),
+    }
+}
+
+fn run_extra(run: &RunRow) -> RunExtra {
+    let mut counts: BTreeMap<String, u32> =
+        run.counts.iter().map(|(state, count)| (state.word().to_owned(), *count)).collect();
+    let stateless = run.tasks.saturating_sub(counts.values().sum());
+    if stateless > 0 {
+        counts.insert("none".to_owned(), stateless);
+    }
+    RunExtra {
+        tasks: run.tasks,
+        counts,
+        ended: run.end.map(|end: RunEnd| word(&end)),
+        ended_by: run.ended_by.as_ref().map(actor_name),
+        reason: run.end_reason.clone(),
+        failed_tasks: run.failed_tasks.iter().map(ToString::to_string).collect(),
+        refused_reports: run.refused,
+        created_seq: run.created_seq,
+        last_seq: run.last_seq,
+    }
+}
+
+/// The conf and note that can be shown without asking the blobs.
+pub(crate) fn inline_input(input: Option<RunInputRow>) -> (Option<Value>, Option<String>) {
+    let Some(RunInputRow { conf, note }) = input else { return (None, None) };
+    let conf = match conf {
+        Some(Payload::Inline(text)) => serde_json::from_str(&text).ok(),
+        Some(Payload::Blob { .. }) | None => None,
+    };
+    (conf, note)
+}

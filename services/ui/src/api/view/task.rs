@@ -1,0 +1,235 @@
+//! Task instances and their tries.
+use std::{collections::BTreeMap, sync::Arc};
+
+use dagbok_events::{Failure, MapIndex, RunKey, TaskSpec, Timestamp, TryNumber};
+use serde_json::Map;
+
+use super::{display_name, try_log, version_info, when, word};
+use crate::{
+    model::{
+        Store, StoreError,
+        rows::{RunRow, TaskRow, TryEnd, TryRow, VersionRow},
+    },
+    shapes::{
+        TaskInstance, TaskInstanceExtra, TryFailure, TryInstance, TryUsage, seconds, uuid_of,
+    },
+};
+
+/// A task of a run with what belongs to it.
+#[derive(Clone, Debug)]
+pub(crate) struct InstanceView {
+    pub(crate) run: Arc<RunRow>,
+    pub(crate) version: Option<Arc<VersionRow>>,
+    /// Its place in the meaning's tasks; `None` for one that is not there.
+    pub(crate) place: Option<usize>,
+    /// `None` while it has no state.
+    pub(crate) row: Option<TaskRow>,
+}
+
+impl InstanceView {
+    /// Every task of `run`, those without a state too, in the order of the DAG's meaning.
+    pub(crate) fn of_run(store: &Store, run: RunRow) -> Result<Vec<Self>, StoreError> {
+        let version = store.version_shared(&run.dag_id, run.version)?;
+        let key = RunKey { dag_id: run.dag_id.clone(), run_id: run.run_id.clone() };
+        let mut rows: BTreeMap<String, Vec<TaskRow>> = BTreeMap::new();
+        for row in store.tasks(&key)? {
+            rows.entry(row.task_id.to_string()).or_default().push(row);
+        }
+        let run = Arc::new(run);
+        let view =
+            |place, row| Self { run: Arc::clone(&run), version: version.clone(), place, row };
+        let mut all = Vec::new();
+        let tasks = version.as_ref().map_or(&[][..], |version| &version.spec.tasks);
+        for (place, task) in tasks.iter().enumerate() {
+            match rows.remove(task.task_id.as_str()) {
+                Some(copies) => {
+                    all.extend(copies.into_iter().map(|row| view(Some(place), Some(row))));
+                }
+                None => all.push(view(Some(place), None)),
+            }
+        }
+        all.extend(rows.into_values().flatten().map(|row| view(None, Some(row))));
+        Ok(all)
+    }
+
+    pub(crate) fn spec(&self) -> Option<&TaskSpec> {
+        self.version.as_ref()?.spec.tasks.get(self.place?)
+    }
+
+    pub(crate) fn task_id(&self) -> &str {
+        let row = self.row.as_ref().map(|row| row.task_id.as_str());
+        row.or_else(|| self.spec().map(|spec| spec.task_id.as_str())).unwrap_or_default()
+    }
+
+    pub(crate) fn map_index(&self) -> i32 {
+        self.row.as_ref().map_or(MapIndex::UNMAPPED, |row| row.map_index).0
+    }
+
+    pub(crate) fn state(&self) -> Option<&'static str> {
+        self.row.as_ref().map(|row| row.state.word())
+    }
+
+    pub(crate) fn attempt(&self) -> Option<&TryRow> {
+        self.row.as_ref()?.attempt.as_ref()
+    }
+
+    pub(crate) fn start_date(&self) -> Option<Timestamp> {
+        self.attempt()?.started_at
+    }
+
+    pub(crate) fn end_date(&self) -> Option<Timestamp> {
+        let row = self.row.as_ref()?;
+        row.ruled_out_at.or_else(|| row.attempt.as_ref()?.ended_at)
+    }
+
+    pub(crate) fn duration(&self) -> Option<f64> {
+        let attempt = self.attempt()?;
+        seconds(attempt.started_at, attempt.ended_at)
+    }
+
+    pub(crate) fn pool(&self) -> &str {
+        let pool = self.attempt().map(|attempt| attempt.pool.as_str());
+        pool.or_else(|| self.spec().map(|spec| spec.pool.as_str())).unwrap_or("default_pool")
+    }
+
+    pub(crate) fn queue(&self) -> Option<&str> {
+        let queue = self.attempt().map(|attempt| attempt.queue.as_str());
+        queue.or_else(|| self.spec().map(|spec| spec.queue.as_str()))
+    }
+
+    pub(crate) fn response(&self) -> TaskInstance {
+        let one = self.one_try(self.attempt());
+        let run = &self.run;
+        let parts = ["task_instance", run.dag_id.as_str(), run.run_id.as_str(), self.task_id()];
+        let (map, number) = (self.map_index().to_string(), one.try_number.to_string());
+        TaskInstance {
+            id: uuid_of(&[&parts[..], &[&map, &number]].concat()),
+            task_id: one.task_id,
+            dag_id: one.dag_id,
+            dag_run_id: one.dag_run_id,
+            map_index: one.map_index,
+            logical_date: when(run.logical_date),
+            run_after: run.run_after.into(),
+            start_date: one.start_date,
+            end_date: when(self.end_date()),
+            duration: one.duration,
+            state: self.state().map(str::to_owned),
+            try_number: one.try_number,
+            max_tries: one.max_tries,
+            task_display_name: one.task_display_name,
+            dag_display_name: one.dag_display_name,
+            hostname: one.hostname,
+            unixname: None,
+            pool: one.pool,
+            pool_slots: one.pool_slots,
+            queue: one.queue,
+            priority_weight: one.priority_weight,
+            operator: one.operator,
+            operator_name: one.operator_name,
+            queued_when: one.queued_when,
+            scheduled_when: one.scheduled_when,
+            pid: one.pid,
+            executor: one.executor,
+            executor_config: one.executor_config,
+            note: None,
+            rendered_map_index: None,
+            rendered_fields: Map::new(),
+            trigger: None,
+            triggerer_job: None,
+            dag_version: one.dag_version,
+            dagbok: one.dagbok,
+        }
+    }
+
+    /// One try of it; without one, the task before its first.
+    pub(crate) fn one_try(&self, attempt: Option<&TryRow>) -> TryInstance {
+        let spec = self.spec();
+        let run = &self.run;
+        let queued = when(attempt.map(|attempt| attempt.queued_at));
+        let operator = spec.map(|spec| spec.operator.clone());
+        let version = self.version.as_ref();
+        TryInstance {
+            task_id: self.task_id().to_owned(),
+            dag_id: run.dag_id.to_string(),
+            dag_run_id: run.run_id.to_string(),
+            map_index: self.map_index(),
+            start_date: when(attempt.and_then(|attempt| attempt.started_at)),
+            end_date: when(attempt.and_then(|attempt| attempt.ended_at)),
+            duration: attempt.and_then(|attempt| seconds(attempt.started_at, attempt.ended_at)),
+            state: attempt.map(|attempt| attempt.state.word().to_owned()),
+            try_number: attempt.map_or(0, |attempt| TryNumber::get(attempt.number)),
+            max_tries: spec.map_or(0, |spec| spec.retries),
+            task_display_name: self.task_id().to_owned(),
+            dag_display_name: version
+                .map_or_else(|| run.dag_id.to_string(), |row| display_name(&row.spec)),
+            hostname: attempt.and_then(|attempt| attempt.hostname.clone()),
+            unixname: None,
+            pool: attempt
+                .map_or_else(|| self.pool().to_owned(), |attempt| attempt.pool.to_string()),
+            pool_slots: attempt
+                .map(|attempt| attempt.pool_slots)
+                .or_else(|| spec.map(|spec| spec.pool_slots))
+                .unwrap_or(1),
+            queue: self.queue().map(str::to_owned),
+            priority_weight: spec.map(|spec| spec.priority_weight),
+            operator_name: operator.clone(),
+            operator,
+            queued_when: queued,
+            scheduled_when: queued,
+            pid: attempt.and_then(|attempt| attempt.pid),
+            executor: attempt
+                .and_then(|attempt| attempt.executor.as_ref())
+                .map(ToString::to_string),
+            executor_config: "{}".to_owned(),
+            dag_version: version.map(|row| version_info(run.version, row)),
+            dagbok: self.extra(attempt),
+        }
+    }
+
+    fn extra(&self, attempt: Option<&TryRow>) -> TaskInstanceExtra {
+        let mut extra = TaskInstanceExtra {
+            group: self.spec().and_then(|spec| spec.group.clone()),
+            last_seq: self.row.as_ref().map(|row| row.last_seq),
+            ..TaskInstanceExtra::default()
+        };
+        let Some(attempt) = attempt else { return extra };
+        extra.retry_at = when(attempt.retry_at);
+        extra.inputs.clone_from(&attempt.inputs);
+        extra.log = attempt.log.as_ref().map(try_log);
+        extra.usage = attempt.usage.map(|usage| TryUsage {
+            max_rss_bytes: usage.max_rss_bytes,
+            user_us: usage.user_us,
+            system_us: usage.system_us,
+        });
+        let (ended, message) = match &attempt.end {
+            None => (None, None),
+            Some(TryEnd::Succeeded) => (Some("succeeded"), None),
+            Some(TryEnd::Failed(failure)) => {
+                extra.failure = Some(try_failure(failure));
+                (Some("failed"), None)
+            }
+            Some(TryEnd::Skipped(message)) => (Some("skipped"), Some(message.clone())),
+            Some(TryEnd::Lost(why)) => (Some("lost"), Some(word(why))),
+            Some(TryEnd::Cancelled) => (Some("cancelled"), None),
+            Some(TryEnd::Returned) => (Some("returned"), None),
+        };
+        extra.ended = ended.map(str::to_owned);
+        extra.message = message.filter(|message| !message.is_empty());
+        extra
+    }
+}
+
+fn try_failure(failure: &Failure) -> TryFailure {
+    TryFailure {
+        kind: word(&failure.kind),
+        fault: word(&failure.fault),
+        message: failure.message.clone(),
+        exception: failure.exception.clone(),
+        traceback: failure.traceback.clone(),
+        file: failure.file.clone(),
+        line: failure.line,
+        signal: failure.signal,
+        exit_code: failure.exit_code,
+        retryable: failure.retryable,
+    }
+}

@@ -1,0 +1,81 @@
+//! Rows about DAGs and their files.
+use std::collections::BTreeMap;
+
+use dagbok_events::{DagId, DagSpec, DagVersion, Digest, MissedWhy, RunExpected, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::RunState;
+
+/// A DAG, without its tasks: those are in its [`VersionRow`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DagRow {
+    /// Which.
+    pub dag_id: DagId,
+    /// The meaning that new runs get.
+    pub version: DagVersion,
+    /// When that was registered.
+    pub registered_at: Timestamp,
+    /// The file that it is read from.
+    pub file: String,
+    /// Its tags, for lists.
+    pub tags: Vec<String>,
+    /// Whether no new runs are made.
+    pub paused: bool,
+    /// When it went out of its file, where it has.
+    pub disappeared_at: Option<Timestamp>,
+    /// The run that the schedule promises next.
+    pub expected: Option<RunExpected>,
+    /// The promises that were broken last.
+    pub missed: Option<MissedRow>,
+    /// Its runs by state.
+    pub runs: BTreeMap<RunState, u64>,
+}
+
+/// Runs that were promised and did not happen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MissedRow {
+    /// The first one's logical date.
+    pub first: Timestamp,
+    /// The last one's.
+    pub last: Timestamp,
+    /// How many.
+    pub count: u32,
+    /// Why.
+    pub why: MissedWhy,
+    /// When that was found.
+    pub at: Timestamp,
+}
+
+/// One meaning of a DAG.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VersionRow {
+    /// The DAG.
+    pub spec: DagSpec,
+    /// Hash of its meaning.
+    pub spec_digest: Digest,
+    /// The code that it was read from.
+    pub bundle: Digest,
+    /// When it was registered.
+    pub created_at: Timestamp,
+}
+
+/// A file that can't be read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImportErrorRow {
+    /// The sequence of the record that said so: its id.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Which file.
+    pub file: String,
+    /// Which line.
+    pub line: Option<u32>,
+    /// The exception's class.
+    pub exception: String,
+    /// One line.
+    pub message: String,
+    /// The traceback.
+    pub traceback: String,
+    /// DAGs that stay in force as they were.
+    pub keeps: Vec<DagId>,
+}

@@ -1,0 +1,165 @@
+//! Rows about runs.
+use std::collections::BTreeMap;
+
+use dagbok_events::{
+    Actor, DagId, DagVersion, Digest, ExecutorId, ForeignReport, Interval, LogRef, MapIndex,
+    Payload, RefusedWhy, RunId, RunType, TaskId, Timestamp, TryNumber,
+};
+use serde::{Deserialize, Serialize};
+
+use super::TaskState;
+
+/// Airflow's states of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Made, not started.
+    Queued,
+    /// Its tasks may run.
+    Running,
+    /// Over, well.
+    Success,
+    /// Over, badly.
+    Failed,
+}
+
+impl RunState {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Queued, Self::Running, Self::Success, Self::Failed];
+
+    /// Airflow's word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether nothing more happens to the run.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Success | Self::Failed)
+    }
+}
+
+/// How a run came to its end, where that says more than its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunEnd {
+    /// Its tasks did.
+    Tasks,
+    /// It took longer than `dagrun_timeout`.
+    TimedOut,
+    /// Somebody ended it.
+    Cancelled,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRow {
+    /// Whose.
+    pub dag_id: DagId,
+    /// Which.
+    pub run_id: RunId,
+    /// Its state.
+    pub state: RunState,
+    /// How it came about.
+    pub run_type: RunType,
+    /// What it stands for.
+    pub logical_date: Option<Timestamp>,
+    /// The data it covers.
+    pub data_interval: Option<Interval>,
+    /// Not before this.
+    pub run_after: Timestamp,
+    /// Which meaning of the DAG it runs.
+    pub version: DagVersion,
+    /// Which code.
+    pub bundle: Digest,
+    /// Who made it.
+    pub created_by: Actor,
+    /// When it was made.
+    pub queued_at: Timestamp,
+    /// When it began.
+    pub start_date: Option<Timestamp>,
+    /// When it was over.
+    pub end_date: Option<Timestamp>,
+    /// How it came to its end.
+    pub end: Option<RunEnd>,
+    /// Who ended it, where somebody did.
+    pub ended_by: Option<Actor>,
+    /// Why, in their words.
+    pub end_reason: Option<String>,
+    /// The leaves that failed it.
+    pub failed_tasks: Vec<TaskId>,
+    /// Its tasks.
+    pub tasks: u32,
+    /// Those of them that have a state, by state.
+    pub counts: BTreeMap<TaskState, u32>,
+    /// Reports about it that were refused.
+    pub refused: u32,
+    /// The sequence of the record that made it.
+    pub created_seq: u64,
+    /// The sequence of the last record about it.
+    pub last_seq: u64,
+    /// When that was decided.
+    pub updated_at: Timestamp,
+    /// The newest sequences of its records, as stretches; older ones are in [`SeqsRow`]s.
+    pub seqs: Vec<Stretch>,
+}
+
+/// What whoever made a run passed along.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunInputRow {
+    /// A JSON object.
+    pub conf: Option<Payload>,
+    /// A note.
+    pub note: Option<String>,
+}
+
+/// Sequences with no gap between them: the first, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stretch(pub u64, pub u32);
+
+/// A stretch of a run's records that no longer fits its [`RunRow`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeqsRow(pub Vec<Stretch>);
+
+/// A run in the order of making, over all DAGs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunOrderRow {
+    /// Whose.
+    pub dag_id: DagId,
+    /// Which.
+    pub run_id: RunId,
+}
+
+/// A run in the order of making, of one DAG.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DagRunOrderRow {
+    /// Which.
+    pub run_id: RunId,
+}
+
+/// A report that was refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RefusedRow {
+    /// The sequence of the record that says so.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// The task that it named.
+    pub task_id: TaskId,
+    /// The copy that it named.
+    pub map_index: MapIndex,
+    /// The try that it named.
+    pub try_number: TryNumber,
+    /// What it claimed.
+    pub report: ForeignReport,
+    /// Who sent it.
+    pub executor: ExecutorId,
+    /// Why it was refused.
+    pub why: RefusedWhy,
+    /// The log that came with it.
+    pub log: Option<LogRef>,
+}

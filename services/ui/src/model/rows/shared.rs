@@ -1,0 +1,62 @@
+//! Rows about what runs share.
+use dagbok_events::{Digest, ExecutorId, LeftWhy, QueueName, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// An executor, as the log knows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExecutorRow {
+    /// Which.
+    pub executor: ExecutorId,
+    /// Its machine.
+    pub hostname: String,
+    /// How many tries it can hold.
+    pub slots: u32,
+    /// Which queues it pulls from.
+    pub queues: Vec<QueueName>,
+    /// Its build.
+    pub version: String,
+    /// Its Python.
+    pub python: String,
+    /// When it came.
+    pub joined_at: Timestamp,
+    /// When it went.
+    pub left_at: Option<Timestamp>,
+    /// How it went.
+    pub left: Option<LeftWhy>,
+}
+
+/// What an executor has in hand, whether or not it has joined.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LoadRow {
+    /// Tries that it runs.
+    pub running: u32,
+}
+
+/// A pool's slots.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoolRow {
+    /// How many there are; `None` where nobody set them.
+    pub slots: Option<u32>,
+    /// Held by tries that are queued.
+    pub queued: u64,
+    /// Held by tries that run.
+    pub running: u64,
+}
+
+/// The namespace's limits, where somebody set them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LimitsRow {
+    /// Tries in flight at once.
+    pub parallelism: u32,
+    /// Losses after which a task fails.
+    pub max_losses: u16,
+}
+
+/// The code that new runs get.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BundleRow {
+    /// Its digest.
+    pub bundle: Digest,
+    /// When it was published.
+    pub at: Timestamp,
+}

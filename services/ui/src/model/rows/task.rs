@@ -1,0 +1,159 @@
+//! Rows about tasks of runs and their tries.
+use std::collections::BTreeMap;
+
+use dagbok_events::{
+    ExecutorId, Failure, LogRef, LostWhy, MapIndex, Payload, PoolName, QueueName, TaskId,
+    Timestamp, TryNumber, Usage,
+};
+use serde::{Deserialize, Serialize};
+
+/// Airflow's states of a task instance; a task that has none yet has no row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// It may be queued, and is not.
+    Scheduled,
+    /// Offered to executors.
+    Queued,
+    /// An executor has begun.
+    Running,
+    /// Over, well.
+    Success,
+    /// Over, badly.
+    Failed,
+    /// Waits for its next try.
+    UpForRetry,
+    /// Won't run, or said so itself.
+    Skipped,
+    /// Won't run since an upstream failed.
+    UpstreamFailed,
+    /// No longer in the DAG.
+    Removed,
+}
+
+impl TaskState {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Scheduled,
+        Self::Queued,
+        Self::Running,
+        Self::Success,
+        Self::Failed,
+        Self::UpForRetry,
+        Self::Skipped,
+        Self::UpstreamFailed,
+        Self::Removed,
+    ];
+
+    /// Airflow's word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::UpForRetry => "up_for_retry",
+            Self::Skipped => "skipped",
+            Self::UpstreamFailed => "upstream_failed",
+            Self::Removed => "removed",
+        }
+    }
+
+    /// Whether the task holds slots of its pool.
+    pub const fn holds_slots(self) -> bool {
+        matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+/// A task of a run, with its newest try; older tries are [`PastTryRow`]s.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskRow {
+    /// Which task.
+    pub task_id: TaskId,
+    /// Which copy.
+    pub map_index: MapIndex,
+    /// Its state.
+    pub state: TaskState,
+    /// Its newest try; `None` where it was ruled out before one.
+    pub attempt: Option<TryRow>,
+    /// When it was ruled out.
+    pub ruled_out_at: Option<Timestamp>,
+    /// Names of the values that it has handed on, sorted.
+    pub xcoms: Vec<String>,
+    /// The sequence of the last record about it.
+    pub last_seq: u64,
+}
+
+/// How a try ended, beyond its state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum TryEnd {
+    /// It succeeded.
+    Succeeded,
+    /// It failed.
+    Failed(Box<Failure>),
+    /// Its code said to skip.
+    Skipped(String),
+    /// Its executor is gone.
+    Lost(LostWhy),
+    /// Its run was ended.
+    Cancelled,
+    /// It was handed back without having been started.
+    Returned,
+}
+
+/// One try of a task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TryRow {
+    /// Which.
+    pub number: TryNumber,
+    /// The state that it is, or was left, in.
+    pub state: TaskState,
+    /// Whose slots it holds.
+    pub pool: PoolName,
+    /// How many.
+    pub pool_slots: u32,
+    /// Which executors may pull it.
+    pub queue: QueueName,
+    /// When it was offered.
+    pub queued_at: Timestamp,
+    /// The sequence of the record that offered it.
+    pub queued_seq: u64,
+    /// When it began, by the executor's clock.
+    pub started_at: Option<Timestamp>,
+    /// When it was over, by the executor's clock, or the scheduler's where no executor said.
+    pub ended_at: Option<Timestamp>,
+    /// Who runs it.
+    pub executor: Option<ExecutorId>,
+    /// On which machine.
+    pub hostname: Option<String>,
+    /// As which process there.
+    pub pid: Option<u32>,
+    /// How it ended.
+    pub end: Option<TryEnd>,
+    /// When the next try is due.
+    pub retry_at: Option<Timestamp>,
+    /// What it used.
+    pub usage: Option<Usage>,
+    /// What it wrote.
+    pub log: Option<LogRef>,
+    /// Digests of what it saw.
+    pub inputs: BTreeMap<String, String>,
+}
+
+/// A try that another has followed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PastTryRow(pub TryRow);
+
+/// A value that a task handed on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct XComRow {
+    /// Its name.
+    pub key: String,
+    /// JSON text.
+    pub value: Payload,
+    /// By which try.
+    pub try_number: TryNumber,
+    /// When.
+    pub at: Timestamp,
+}
