@@ -11,7 +11,7 @@ use dagbok_protocol::{Presence, names};
 use futures::future::join_all;
 use tokio::{
     sync::Notify,
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 
 /// Two puts of the presence for a change are at least this far apart.
 const CHANGE_EVERY: Duration = Duration::from_millis(50);
-/// How often what is idle is let go.
+/// How often what is idle is let go, and the kernel's counters are looked at.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 
 /// The lease of one executor.
@@ -57,15 +57,17 @@ impl Lease {
         }
     }
 
-    /// Renews items and presence a few times in each lease, and the presence with each change.
+    /// Renews items and presence a few times in each lease, soon again where that failed, and the presence
+    /// with each change.
     pub(crate) async fn renew(&self) {
         let beat = self.shared.settings.lease / 4;
+        let again = self.shared.settings.lease / 30;
         let mut due = Instant::now();
         loop {
             tokio::select! {
-                () = tokio::time::sleep_until(due) => {
-                    self.beat(beat).await;
-                    due = Instant::now() + beat;
+                () = sleep_until(due) => {
+                    let renewed = self.beat(beat).await;
+                    due = Instant::now() + if renewed { beat } else { again };
                 }
                 () = self.shared.holds.changed() => {
                     self.put_presence(beat).await;
@@ -75,7 +77,7 @@ impl Lease {
         }
     }
 
-    async fn beat(&self, limit: Duration) {
+    async fn beat(&self, limit: Duration) -> bool {
         let sent = since_boot();
         let holds = self.shared.holds.all();
         let items = async {
@@ -92,15 +94,14 @@ impl Lease {
             ExecutorStats::count(&self.shared.settings.stats.failed_beats);
             self.excuse().await;
         }
-        self.shared.oom.look();
+        presence || items
     }
 
     /// Puts the presence; a success is a renewal.
     pub(crate) async fn put_presence(&self, limit: Duration) -> bool {
         let sent = since_boot();
         let Shared { settings, ports, .. } = &*self.shared;
-        let presence =
-            serde_json::to_vec(&self.presence()).expect("text keys, and memory does not fail");
+        let presence = dagbok_events::encode_any(&self.presence());
         let key = names::presence_key(&settings.executor);
         let put = ports.state.put(&key, presence.into(), Some(settings.lease * 2));
         let done = matches!(timeout(limit, put).await, Ok(Ok(_)));
@@ -143,6 +144,7 @@ impl Lease {
             }
             if tidied.elapsed() >= TIDY_EVERY {
                 tidied = Instant::now();
+                self.shared.oom.look();
                 self.shared.logs.trim();
                 if let Some(pool) = &self.shared.pool {
                     pool.trim();

@@ -11,6 +11,8 @@ use crate::{attempt, shared::Shared, store::Backoff};
 /// How long one pull waits: what is delivered to a pull that nobody awaits any more would be lost for a
 /// lease, so the end of the executor waits for it.
 const PULL_WAIT: Duration = Duration::from_millis(250);
+/// A queue in this process loses nothing with a pull that is dropped.
+const PULL_WAIT_IN_PROCESS: Duration = Duration::from_secs(10);
 /// An item for which no slot was left goes to another executor after this.
 const NO_SLOT_DELAY: Duration = Duration::from_millis(20);
 
@@ -27,7 +29,13 @@ pub(crate) async fn pull(shared: Arc<Shared>, queue: QueueName, tries: TaskTrack
                 shared.slots.available_permits().max(1)
             }
         };
-        match work.pull(free, PULL_WAIT).await {
+        let in_process = !shared.settings.fencing;
+        let wait = if in_process { PULL_WAIT_IN_PROCESS } else { PULL_WAIT };
+        let pulled = tokio::select! {
+            pulled = work.pull(free, wait) => pulled,
+            () = shared.shutdown.started(), if in_process => return,
+        };
+        match pulled {
             Ok(deliveries) => {
                 backoff = Backoff::default();
                 for delivery in deliveries {

@@ -8,7 +8,7 @@ use dagbok_runlog::{QueueSettings, memory};
 use dagbok_runtime::{Clock, Shutdown};
 use tokio::{
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::rig::{LONG, Rig, failure, is_alive, kind, settings, until};
@@ -49,7 +49,7 @@ with DAG("d", start_date=datetime(2026, 1, 1), schedule=None) as dag:
 
 async fn presence(rig: &Rig) -> Option<Presence> {
     let found = rig.ports.state.get(&names::presence_key(&rig.settings.executor)).await.unwrap();
-    found.map(|found| serde_json::from_slice(&found.value).unwrap())
+    found.map(|found| decode_any(&found.value).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -317,6 +317,15 @@ async fn the_null_runner_reports_and_runs_nothing() {
     assert!(matches!(end, ReportBody::Succeeded { log: None, .. }));
     assert_eq!(rig.scheduler.started(&rig.item("sleeps").key).await, 0);
     rig.until_acknowledged().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_queue_in_this_process_it_ends_at_once() {
+    let mut rig = Rig::with(DAG, memory::ports(), |settings| settings.fencing = false).await;
+    assert!(matches!(rig.run_task("quick").await, ReportBody::Succeeded { .. }));
+    let since = Instant::now();
+    rig.stop().await;
+    assert!(since.elapsed() < Duration::from_secs(5), "it took {:?}", since.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
