@@ -1,5 +1,5 @@
 //! What the processor reads: files that change, break, mend and go, and the folder's code.
-use dagbok_domain::namespace::Namespace;
+use dagbok_domain::namespace::{Namespace, Outcome};
 use dagbok_events::{DagSpec, Digest, Fact};
 use dagbok_protocol::{CommandBody, DagFile, limits};
 
@@ -33,6 +33,36 @@ fn a_command_that_came_twice_is_decided_by_what_there_is() {
     let read = CommandBody::DagFileRead(Box::new(file_of(&dag("etl"))));
     let command = world.command(read);
     world.deliver(&command).is(["DagRegistered etl v1"]);
+    world.deliver(&command).unchanged();
+}
+
+#[test]
+fn a_reading_that_comes_again_after_a_newer_one_is_out_of_date() {
+    let mut world = World::new();
+    let first = CommandBody::DagFileRead(Box::new(file_of(&dag("etl").task("old", &[]))));
+    let first = world.command(first);
+    world.deliver(&first).is(["DagRegistered etl v1"]);
+    world.read(&dag("etl").task("new", &[])).is(["DagRegistered etl v2"]);
+    let again = world.deliver(&first);
+    assert_eq!(again.outcome, Outcome::Seen { seq: 1, run_id: None });
+    assert!(again.records.is_empty());
+    // The same of its going.
+    let gone = world.command(CommandBody::DagFileGone { file: "etl.py".to_owned() });
+    world.deliver(&gone);
+    world.read(&dag("etl").task("new", &[])).is(["DagRegistered etl v3"]);
+    assert!(world.deliver(&gone).records.is_empty());
+    assert!(world.deliver(&first).records.is_empty());
+}
+
+#[test]
+fn a_reading_that_landed_in_part_is_decided_to_its_end() {
+    let mut world = World::new();
+    let both = file("both.py", &[&dag("a"), &dag("b")]);
+    let command = world.command(CommandBody::DagFileRead(Box::new(both)));
+    let decision = world.namespace.decide(world.now, &command);
+    assert_eq!(decision.records.len(), 2);
+    world.append(&decision.records[0]);
+    world.deliver(&command).is(["DagRegistered b v1"]);
     world.deliver(&command).unchanged();
 }
 
@@ -135,7 +165,7 @@ fn a_dag_id_belongs_to_the_file_that_had_it_first() {
     world.send(CommandBody::DagFileGone { file: "etl.py".to_owned() });
     world.read_file(&copy).is(["DagRegistered etl v2", "DagImportRecovered removed=false"]);
     let queued = world.trigger("etl");
-    assert!(matches!(queued.outcome, dagbok_domain::namespace::Outcome::Accepted { .. }));
+    assert!(matches!(queued.outcome, Outcome::Accepted { .. }));
     world.settle();
     let item = world.namespace.work_item(world.namespace.queued_tries()[0]).expect("offered");
     assert_eq!(item.file, "copy.py");

@@ -96,6 +96,21 @@ fn the_systems_faults_use_up_none_of_the_users_retries() {
 }
 
 #[test]
+fn a_signal_from_outside_uses_up_retries_whoever_sent_it() {
+    let mut world = world(retrying(1, 0));
+    let killed = || dagbok_events::Failure {
+        kind: dagbok_events::FailureKind::Signal,
+        signal: Some(9),
+        ..failure(Fault::System)
+    };
+    world.fail_with("e1", "etl/r1/a/1", killed());
+    world.settle();
+    world
+        .fail_with("e1", "etl/r1/a/2", killed())
+        .is(["TryFailed a 2 retry never", "RunFailed a"]);
+}
+
+#[test]
 fn losses_are_made_up_for_with_growing_waits_up_to_their_own_limit() {
     let mut world = world(retrying(0, 60));
     world.set_limits(16, 4);

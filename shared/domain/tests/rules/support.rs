@@ -140,7 +140,10 @@ pub(crate) fn plain_task(name: &str, upstream: Vec<u32>) -> TaskSpec {
 /// A failure of this kind and fault.
 pub(crate) fn failure(fault: Fault) -> Failure {
     Failure {
-        kind: FailureKind::Exception,
+        kind: match fault {
+            Fault::System => FailureKind::CouldNotStart,
+            Fault::User | Fault::Data => FailureKind::Exception,
+        },
         fault,
         message: "ValueError: no".to_owned(),
         exception: Some("ValueError".to_owned()),
