@@ -20,6 +20,7 @@ SCENES: dict[str, Callable[[Path, int], None]] = {
     "no orphans": lambda folder, _: scenes.no_orphans(folder),
     "scheduler replaced": lambda folder, _: scenes.scheduler_replaced(folder),
     "executor replaced": lambda folder, _: scenes.executor_replaced(folder),
+    "long task left alone": lambda folder, _: scenes.long_task_is_left_alone(folder),
     "executor frozen": lambda folder, _: scenes.executor_frozen(folder),
     "broker away for a minute": lambda folder, _: scenes.broker_away(folder, seconds=60.0),
     "two schedulers": lambda folder, seed: scenes.two_schedulers(folder, seed),

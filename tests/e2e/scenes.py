@@ -257,6 +257,20 @@ def executor_replaced(folder: Path) -> None:
         check_history(apart.api.events(), {("sleeper", "r1")})
 
 
+def long_task_is_left_alone(folder: Path) -> None:
+    """A task that takes longer than two leases is nobody's loss while its executor is there."""
+    with Apart(folder, executors=1) as apart:
+        write_dag(apart.dags, "sleeper.py", dags.sleeper("sleeper", 2.5 * LEASE))
+        wait_until("the DAG", lambda: apart.api.get("/dags/sleeper"))
+        trigger(apart.api, "sleeper", "r1", set())
+        assert apart.api.wait_run("sleeper", "r1") == "success"
+        records = apart.api.events()
+        check_history(records, {("sleeper", "r1")})
+        assert "'TryLost'" not in str(records), "a try was given up though its executor was there"
+        for service in apart.of("scheduler"):
+            assert "can't be read" not in service.log.read_text()
+
+
 def executor_frozen(folder: Path) -> None:
     """An executor frozen past its lease kills what it holds, and its late word changes nothing."""
     with Apart(folder, executors=1) as apart:

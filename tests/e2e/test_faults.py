@@ -31,6 +31,10 @@ def test_a_killed_executor_is_made_up_for_within_a_lease_and_five_seconds(tmp_pa
     scenes.executor_replaced(tmp_path)
 
 
+def test_a_long_task_is_left_alone(tmp_path: Path) -> None:
+    scenes.long_task_is_left_alone(tmp_path)
+
+
 def test_a_frozen_executor_does_no_harm_when_it_wakes(tmp_path: Path) -> None:
     scenes.executor_frozen(tmp_path)
 
