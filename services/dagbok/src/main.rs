@@ -29,6 +29,10 @@ fn main() -> ExitCode {
     // One cryptography everywhere; reqwest and the exporters have none of their own.
     let installed = rustls::crypto::ring::default_provider().install_default();
     installed.expect("nothing ran before this line");
+    // The allocator does without huge pages, which double an idle service's memory, by switching them off
+    // for the process and all that it starts. Tasks may want them; an old kernel that can't say is none
+    // of their concern.
+    let _ = rustix::thread::disable_transparent_huge_pages(false);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

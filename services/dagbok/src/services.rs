@@ -5,7 +5,7 @@ mod http;
 mod settings;
 
 pub(crate) use crew::{Crew, Stage};
-pub(crate) use figures::{follow_executor, follow_log};
+pub(crate) use figures::{follow_executor, follow_log, follow_model};
 pub(crate) use http::{bind, serve, with_health, with_metrics};
 pub(crate) use settings::{executor, processor, scheduler};
 

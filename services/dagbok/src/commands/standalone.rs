@@ -95,6 +95,7 @@ pub(crate) async fn start_api(
     let shutdown = crew.shutdown(Stage::Answers);
     let served = dagbok_ui::serve(ports.clone(), settings, clock.clone(), more, &shutdown).await;
     let served = served.map_err(|error| api_failure(&error))?;
+    services::follow_model(&served.model, &shutdown);
     crew.add(Stage::Answers, "API", served.task);
     Ok(served.address)
 }

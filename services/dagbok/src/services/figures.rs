@@ -10,6 +10,7 @@ use dagbok_executor::{ExecutorStats, Stretch};
 use dagbok_runlog::RunLog;
 use dagbok_runtime::Shutdown;
 use dagbok_telemetry::metrics;
+use dagbok_ui::model::ReadModel;
 use futures::StreamExt as _;
 
 /// How often gauges that nobody pushes are read.
@@ -90,6 +91,20 @@ fn ended(runs: &mut Runs, key: &RunKey, at: Timestamp) {
     if runs.len() < REMEMBERED || runs.contains_key(key) {
         runs.entry(key.clone()).or_default().ended = Some(at);
     }
+}
+
+/// Shows how far a read model is behind its log.
+pub(crate) fn follow_model(model: &ReadModel, shutdown: &Shutdown) {
+    let (progress, stop) = (model.progress().clone(), shutdown.clone());
+    shutdown.spawn(async move {
+        while !stop.is_started() {
+            metrics().set_projection_lag(progress.now().lag());
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                () = stop.started() => {}
+            }
+        }
+    });
 }
 
 /// Shows an executor's slots and waits.

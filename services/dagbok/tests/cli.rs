@@ -1,0 +1,272 @@
+//! The command line on the real binary: what is printed, and how it ends.
+#![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
+mod support;
+
+use serde_json::json;
+use support::{Bench, FAILS, GOOD};
+
+#[test]
+fn help_lists_the_exit_codes_and_bad_usage_is_two() {
+    let bench = Bench::new(&[]);
+    let help = bench.run(&["--help"]);
+    assert_eq!(help.code, 0);
+    for line in
+        ["    1  the run that was waited for failed", "    5  unreachable", "  130  interrupted"]
+    {
+        assert!(help.out.contains(line), "{}", help.out);
+    }
+    for bad in
+        [&["nonsense"][..], &["dags", "trigger"], &["runs", "wait", "d", "r", "--timeout", "soon"]]
+    {
+        assert_eq!(bench.run(bad).code, 2, "{bad:?}");
+    }
+    let date = bench.run(&["dags", "trigger", "d", "--logical-date", "yesterday"]);
+    assert_eq!(date.code, 2);
+    assert!(date.err.contains("`yesterday` is no date"), "{}", date.err);
+}
+
+#[test]
+fn a_bad_configuration_is_refused_by_its_place() {
+    let bench = Bench::new(&[]);
+    std::fs::create_dir(bench.path("home")).unwrap();
+    std::fs::write(bench.path("home/dagbok.toml"), "[executor]\nslotz = 3\n").unwrap();
+    let ran = bench.run(&["dags", "list", "--json"]);
+    assert_eq!(ran.code, 2);
+    let error = ran.error();
+    assert_eq!((&error["code"], &error["exit"]), (&json!("DBK0002"), &json!(2)));
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.contains("home/dagbok.toml`, line 2") && message.contains("executor.slots"),
+        "{message}"
+    );
+
+    let named = bench.run(&["dags", "list", "--config", "nowhere.toml"]);
+    assert_eq!(named.code, 2);
+    assert!(
+        named.err.contains("`nowhere.toml` can't be read") && named.err.contains("[DBK0002]"),
+        "{}",
+        named.err
+    );
+}
+
+#[test]
+fn nobody_at_the_address_is_unreachable_and_says_what_next() {
+    let bench = Bench::new(&[]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    for command in [&["dags", "list"][..], &["runs", "list"], &["events"], &["dags", "pause", "d"]]
+    {
+        let ran = bench.run(&[&["--api", &api, "--json"], command].concat());
+        assert_eq!((ran.code, ran.out.as_str()), (5, ""), "{command:?}");
+        let error = ran.error();
+        assert_eq!(error["code"], "DBK0010", "{command:?}");
+        assert!(error["next"].as_str().unwrap().contains("dagbok standalone"), "{error}");
+    }
+    assert_eq!(bench.run(&["--api", "localhost:1", "dags", "list"]).code, 2);
+    // Asked of this build first: no API is no failure.
+    let version = bench.run(&["--api", &api, "version", "--json"]);
+    assert_eq!(
+        (version.code, version.json()),
+        (0, json!({"version": env!("CARGO_PKG_VERSION"), "api": null}))
+    );
+}
+
+#[test]
+fn conf_that_is_no_object_is_refused_before_anything_is_asked() {
+    let bench = Bench::new(&[("good.py", GOOD)]);
+    for command in [&["dags", "trigger", "d"][..], &["dags", "test", "dags/good.py"]] {
+        for conf in ["[1]", "{", "7"] {
+            let ran = bench.run(&[command, &["--conf", conf]].concat());
+            assert_eq!(ran.code, 2, "{command:?} {conf}");
+            assert!(ran.err.contains("[DBK0003]"), "{}", ran.err);
+        }
+    }
+}
+
+#[test]
+fn a_file_is_shown_in_the_promised_shape() {
+    let bench = Bench::new(&[("good.py", GOOD)]);
+    let shown = bench.run(&["dags", "show", "dags/good.py", "--json"]);
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    let task = |id: &str, downstream: &[&str], rule: &str| {
+        json!({"task_id": id, "operator": "_PythonDecoratedOperator", "downstream": downstream,
+            "trigger_rule": rule, "retries": 1, "is_mapped": false, "group": null})
+    };
+    assert_eq!(
+        shown.json(),
+        json!({"dag_id": "good", "schedule": "@daily", "start_date": "2024-01-01T00:00:00Z", "catchup": false,
+            "max_active_runs": 16, "tags": ["a", "b"], "owner": "me",
+            "tasks": [task("first", &["second"], "all_success"), task("second", &[], "all_done")]})
+    );
+    let by_id = bench.run(&["dags", "show", "good", "--dags", "dags", "--json"]);
+    assert_eq!(by_id.json(), shown.json());
+    let for_eyes = bench.run(&["dags", "show", "dags/good.py"]);
+    assert!(
+        for_eyes.out.contains("owner        me") && !for_eyes.out.contains('\u{1b}'),
+        "{}",
+        for_eyes.out
+    );
+}
+
+#[test]
+fn files_that_can_not_be_shown_say_why_each_in_its_own_way() {
+    let two = format!("{GOOD}\n{}", FAILS.replace("from airflow import DAG", ""));
+    let bench = Bench::new(&[
+        ("broken.py", "from airflow import DAG\nimport no_such_module\n"),
+        ("two.py", &two),
+        ("none.py", "# airflow dag\n"),
+    ]);
+    let show = |args: &[&str]| bench.run(&[&["dags", "show"], args].concat());
+    let broken = show(&["dags/broken.py"]);
+    assert_eq!(broken.code, 7, "{}", broken.err);
+    assert!(
+        broken.err.contains("line 2") && broken.err.contains("no_such_module"),
+        "{}",
+        broken.err
+    );
+    let which = show(&["dags/two.py"]);
+    assert_eq!(which.code, 2);
+    assert!(which.err.contains("good, fails") && which.err.contains("--dag"), "{}", which.err);
+    assert!(show(&["dags/two.py", "--dag", "fails", "--json"]).out.contains("raises"));
+    assert_eq!(show(&["dags/two.py", "--dag", "other"]).code, 3);
+    assert_eq!(show(&["dags/none.py"]).code, 3);
+    assert_eq!(show(&["dags/nowhere.py"]).code, 3);
+    assert_eq!(show(&["other", "--dags", "dags"]).code, 3);
+}
+
+#[test]
+fn a_python_that_will_not_do_is_named_with_what_to_do() {
+    let bench = Bench::new(&[("good.py", GOOD)]);
+    let none = bench.run(&["dags", "show", "dags/good.py", "--python", "/nowhere/python3"]);
+    assert_eq!(none.code, 8);
+    assert!(
+        none.err.contains("/nowhere/python3") && none.err.contains("[DBK0040]"),
+        "{}",
+        none.err
+    );
+    let empty = bench.path("");
+    let bare = bench.run(&["dags", "show", "dags/good.py", "--python-path", &empty]);
+    // A Python that has the package installed would find it all the same.
+    if bare.code != 0 {
+        assert_eq!(bare.code, 8);
+        assert!(bare.err.contains("[DBK0041]") && bare.err.contains("pip install"), "{}", bare.err);
+    }
+}
+
+#[test]
+fn a_test_run_ends_as_the_run_does() {
+    let bench = Bench::new(&[("good.py", GOOD), ("fails.py", FAILS)]);
+    let good = bench.run(&[
+        "dags",
+        "test",
+        "dags/good.py",
+        "--logical-date",
+        "2026-02-03",
+        "--conf",
+        r#"{"k": 1}"#,
+        "--json",
+    ]);
+    assert_eq!(good.code, 0, "{}", good.err);
+    let result = good.json();
+    assert_eq!(
+        (&result["dag_id"], &result["state"], &result["log"]),
+        (&json!("good"), &json!("success"), &json!(null))
+    );
+    assert_eq!(result["tasks"]["second"]["state"], "success");
+    assert!(result["run_id"].as_str().unwrap().contains("2026-02-03"), "{result}");
+
+    let told = bench.run(&[
+        "dags",
+        "test",
+        "dags/good.py",
+        "--logical-date",
+        "2026-02-03",
+        "--conf",
+        r#"{"k": 1}"#,
+    ]);
+    assert!(told.out.contains("first | from first {'k': 1} 2026-02-03"), "{}", told.out);
+    assert!(told.out.contains("second | got 21"), "{}", told.out);
+    let line = |text: &str| told.out.lines().position(|line| line.contains(text)).unwrap();
+    assert!(
+        line("first | from first") < line("first success")
+            && line("first success") < line("second running")
+    );
+
+    let fails = bench.run(&["dags", "test", "fails", "--dags", "dags", "--json"]);
+    assert_eq!(fails.code, 1, "{}", fails.err);
+    let task = &fails.json()["tasks"]["raises"];
+    assert_eq!(
+        (&task["state"], &task["failure"]["exception"]),
+        (&json!("failed"), &json!("ValueError"))
+    );
+    assert_eq!(task["failure"]["message"], "as it must");
+}
+
+#[test]
+fn a_kept_log_can_be_read_afterwards_and_only_read() {
+    let bench = Bench::new(&[("good.py", GOOD)]);
+    let kept = bench.path("kept");
+    let ran = bench.run(&["dags", "test", "dags/good.py", "--keep", &kept, "--json"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let run_id = ran.json()["run_id"].as_str().unwrap().to_owned();
+    let read = |args: &[&str]| bench.run(&[&["--home", &kept], args].concat());
+    let shown = read(&["runs", "show", "good", &run_id, "--json"]);
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    assert_eq!(
+        (&shown.json()["run"]["state"], shown.json()["tasks"].as_array().unwrap().len()),
+        (&json!("success"), 2)
+    );
+    assert_eq!(read(&["runs", "wait", "good", &run_id]).code, 0);
+    assert!(read(&["tasks", "logs", "good", &run_id, "second"]).out.contains("got 21"));
+    let events = read(&["events", "--json"]);
+    let facts: Vec<serde_json::Value> =
+        events.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(facts.windows(2).all(|pair| pair[0]["seq"].as_u64() < pair[1]["seq"].as_u64()));
+    assert_eq!(
+        facts.last().unwrap()["facts"].as_array().unwrap().last().unwrap()["type"],
+        "RunSucceeded"
+    );
+    let trigger = read(&["dags", "trigger", "good"]);
+    assert_eq!(trigger.code, 4);
+    assert!(trigger.err.contains("can only be read"), "{}", trigger.err);
+    assert_eq!(bench.run(&["--home", "nowhere", "runs", "list"]).code, 3);
+}
+
+#[test]
+fn the_doctor_says_what_to_do_about_each_finding() {
+    let bench = Bench::new(&[("good.py", GOOD)]);
+    let well = bench.run(&["doctor", "--dags", "dags", "--json"]);
+    assert_eq!(well.code, 0, "{}", well.out);
+    assert_eq!(well.json()["ok"], true);
+    let checks: Vec<String> = well.json()["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding["check"].as_str().unwrap().to_owned())
+        .collect();
+    for check in ["dagbok", "clock", "files", "home", "disk", "python", "package", "dags"] {
+        assert!(checks.iter().any(|found| found == check), "{check} is not in {checks:?}");
+    }
+    let ill = bench.run(&[
+        "doctor",
+        "--dags",
+        "nowhere",
+        "--python",
+        "/nowhere",
+        "--nats",
+        "nats://127.0.0.1:1",
+        "--json",
+    ]);
+    assert_eq!((ill.code, ill.json()["ok"].clone()), (8, json!(false)));
+    for finding in ill.json()["findings"].as_array().unwrap() {
+        assert_eq!(finding["status"] == "ok", finding["next"].is_null(), "{finding}");
+    }
+    let errors = ill.json()["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|f| f["status"] == "error")
+        .count();
+    assert_eq!(errors, 3, "{}", ill.out);
+}
