@@ -95,7 +95,7 @@ impl Shelf {
             match self.bytes(file) {
                 Err(_) => wrong.push(format!("logs/{file} is gone")),
                 Ok(bytes) if digest_of(&bytes) != *sum => {
-                    wrong.push(format!("logs/{file} was changed"))
+                    wrong.push(format!("logs/{file} was changed"));
                 }
                 Ok(_) => {}
             }
@@ -135,7 +135,8 @@ impl Shelf {
             fs::write(self.path(&file), bytes)
                 .with_context(|| format!("can't write logs/{file}"))?;
         }
-        let text: String = sums.iter().map(|(file, sum)| format!("{sum}  {file}\n")).collect();
+        let text =
+            sums.iter().fold(String::new(), |text, (file, sum)| text + sum + "  " + file + "\n");
         fs::write(self.path(SUMS), text).with_context(|| format!("can't write logs/{SUMS}"))?;
         self.record_outcome(name)
     }

@@ -1,4 +1,5 @@
 //! Every golden log against the code of today.
+#![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
 use std::{collections::BTreeSet, process::Command};
 
 use dagbok_events::{Record, decode, encode_any, entry_json};
@@ -82,7 +83,7 @@ fn every_shape_has_a_golden_record() {
 fn a_compressed_record_is_among_them() {
     let mut compressed = 0;
     each(|_, payload, _, _| {
-        compressed += usize::from(payload.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]))
+        compressed += usize::from(payload.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
     });
     assert!(compressed > 0, "the records above the limit have a form of their own");
 }
