@@ -45,6 +45,15 @@ impl Namespace {
 
     fn remember(&mut self, seq: u64, record: &Record) {
         let Some(cause) = &record.cause else { return };
+        let file = match (&record.scope, record.facts.first()) {
+            (Scope::File(file), _) => Some(file),
+            (Scope::Dag(_), Some(Fact::DagRegistered(f))) => Some(&f.spec.source.file),
+            (Scope::Dag(_), Some(Fact::DagDisappeared(f))) => Some(&f.file),
+            _ => None,
+        };
+        if let Some(file) = file {
+            self.told.insert(file.clone(), cause.command.clone());
+        }
         let run_id = match (&record.scope, record.facts.first()) {
             (Scope::Run(key), Some(Fact::RunCreated(_))) => Some(key.run_id.clone()),
             _ => None,

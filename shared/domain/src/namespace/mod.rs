@@ -109,6 +109,8 @@ pub struct Namespace {
     in_flight: u32,
     bundle: Option<dagbok_events::Digest>,
     files: BTreeMap<String, FileState>,
+    /// The command that last said something new of each file.
+    told: BTreeMap<String, CommandId>,
     dags: BTreeMap<DagId, Dag>,
     runs: BTreeMap<RunNo, Run>,
     numbers: BTreeMap<RunKey, RunNo>,
@@ -152,6 +154,7 @@ impl Namespace {
             in_flight: 0,
             bundle: None,
             files: BTreeMap::new(),
+            told: BTreeMap::new(),
             dags: BTreeMap::new(),
             runs: BTreeMap::new(),
             numbers: BTreeMap::new(),

@@ -47,6 +47,7 @@ struct Saved {
     pools: Vec<(PoolName, u32)>,
     bundle: Option<Digest>,
     files: BTreeMap<String, FileState>,
+    told: BTreeMap<String, CommandId>,
     dags: Vec<(DagId, SavedDag)>,
     runs: Vec<(RunNo, SavedRun)>,
     next_number: RunNo,
@@ -128,6 +129,7 @@ impl Namespace {
             pools: self.pools.iter().map(|(name, pool)| (name.clone(), pool.slots)).collect(),
             bundle: self.bundle.clone(),
             files: self.files.clone(),
+            told: self.told.clone(),
             dags: self.dags.iter().map(|(id, dag)| (id.clone(), save_dag(dag))).collect(),
             runs: self.runs.iter().map(|(number, it)| (*number, run(it))).collect(),
             next_number: self.next_number,
@@ -148,6 +150,7 @@ impl Namespace {
             .collect();
         it.bundle = saved.bundle;
         it.files = saved.files;
+        it.told = saved.told;
         it.next_number = saved.next_number;
         for id in saved.executors {
             it.executors.insert(id, Executor::default());

@@ -15,14 +15,9 @@ impl Namespace {
     /// Permits a command, with all that follows, or refuses it. The same command twice is decided once.
     pub fn decide(&self, now: Timestamp, command: &Command) -> Decision {
         let at = self.at(now);
-        // What is idempotent by nature may be decided again: its records may have landed in part.
-        let by_nature = matches!(
-            command.body,
-            CommandBody::DagFileRead(_)
-                | CommandBody::DagFileGone { .. }
-                | CommandBody::ExecutorLeft { .. }
-        );
-        if !by_nature && let Some(seen) = self.seen.get(&command.id) {
+        if let Some(seen) = self.seen.get(&command.id)
+            && !self.may_decide_again(command)
+        {
             return again(seen);
         }
         match &command.body {
@@ -42,6 +37,25 @@ impl Namespace {
                 self.executor_joined(at, command, executor, presence)
             }
             CommandBody::ExecutorLeft { executor } => self.executor_left(at, command, executor),
+        }
+    }
+
+    /// What takes several records may have landed in part: then the rest of it is decided now. What is read
+    /// of a file is out of date once something newer was.
+    fn may_decide_again(&self, command: &Command) -> bool {
+        match &command.body {
+            CommandBody::DagFileRead(read) => self.told.get(&read.file) == Some(&command.id),
+            CommandBody::DagFileGone { file } => self.told.get(file) == Some(&command.id),
+            CommandBody::ExecutorLeft { .. } => true,
+            CommandBody::TriggerRun(_)
+            | CommandBody::CancelRun { .. }
+            | CommandBody::PauseDag { .. }
+            | CommandBody::UnpauseDag { .. }
+            | CommandBody::PublishBundle { .. }
+            | CommandBody::SetPool { .. }
+            | CommandBody::SetLimits { .. }
+            | CommandBody::Report(_)
+            | CommandBody::ExecutorJoined { .. } => false,
         }
     }
 }

@@ -1,0 +1,157 @@
+//! DAGs of all shapes and schedules, small enough that thousands of runs are quick.
+use dagbok_events::{
+    DagId, DagSpec, Digest, Micros, PoolName, QueueName, Schedule, SourceLocation, TaskId, TaskSpec,
+    Timestamp, Timetable, TriggerRule,
+};
+use dagbok_protocol::{DagFile, RegisteredDag};
+
+use crate::prng::Prng;
+
+/// The pools that tasks use, and their sizes when all is well.
+pub const POOLS: [(&str, u32); 2] = [("default_pool", 6), ("gpu", 3)];
+
+const RULES: [TriggerRule; 13] = [
+    TriggerRule::AllSuccess,
+    TriggerRule::AllFailed,
+    TriggerRule::AllDone,
+    TriggerRule::AllDoneMinOneSuccess,
+    TriggerRule::AllDoneSetupSuccess,
+    TriggerRule::AllSkipped,
+    TriggerRule::OneSuccess,
+    TriggerRule::OneFailed,
+    TriggerRule::OneDone,
+    TriggerRule::NoneFailed,
+    TriggerRule::NoneFailedMinOneSuccess,
+    TriggerRule::NoneSkipped,
+    TriggerRule::Always,
+];
+
+/// The `n`th DAG's id.
+pub fn dag_id(n: usize) -> DagId {
+    DagId::new(format!("dag{n}")).expect("a DAG id")
+}
+
+/// The `n`th DAG's file.
+pub fn file_name(n: usize) -> String {
+    format!("dag{n}.py")
+}
+
+/// A digest told from others by a number.
+pub fn digest(n: u64) -> Digest {
+    Digest::new(format!("{n:064x}")).expect("hexadecimal")
+}
+
+/// A pool by name.
+pub fn pool(name: &str) -> PoolName {
+    PoolName::new(name).expect("a pool name")
+}
+
+/// Some meaning of the `n`th DAG. A schedule begins about `now`.
+pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp) -> DagSpec {
+    let count = if rng.chance(50) { 0 } else { 1 + rng.below(7) };
+    let tasks = (0..count).map(|ix| some_task(rng, ix)).collect();
+    let timetable = some_timetable(rng, now);
+    let continuous = timetable == Timetable::Continuous;
+    let start_date =
+        rng.chance(800).then(|| now.plus(Micros::from_millis(rng.between(-20_000, 5_000))));
+    DagSpec {
+        dag_id: dag_id(n),
+        display_name: None,
+        description: None,
+        doc_md: None,
+        owner: if rng.chance(500) { String::new() } else { "ops".to_owned() },
+        tags: Vec::new(),
+        era: if rng.chance(500) { 2 } else { 3 },
+        schedule: Schedule { text: None, timetable, timezone: "UTC".to_owned() },
+        start_date,
+        end_date: rng.chance(200).then(|| now.plus(Micros::from_secs(30))),
+        catchup: rng.chance(500),
+        max_active_runs: if continuous { 1 } else { u32::try_from(rng.below(4)).expect("small") },
+        max_active_tasks: u32::try_from(1 + rng.below(6)).expect("small"),
+        dagrun_timeout: rng.chance(200).then(|| Micros::from_millis(rng.between(500, 20_000))),
+        is_paused_upon_creation: rng.chance(100).then_some(true),
+        params: None,
+        tasks,
+        source: SourceLocation { file: file_name(n), line: 1 },
+    }
+}
+
+/// The same DAG without a schedule.
+pub fn unscheduled(mut dag: DagSpec) -> DagSpec {
+    dag.schedule.timetable = Timetable::Manual;
+    dag
+}
+
+fn some_timetable(rng: &mut Prng, now: Timestamp) -> Timetable {
+    let every = Micros::from_millis(rng.between(3_000, 15_000));
+    match rng.below(8) {
+        0 => Timetable::Once,
+        1 => Timetable::Continuous,
+        2 => Timetable::DeltaDataInterval { every, months: 0 },
+        3 => Timetable::DeltaTrigger { every, months: 0 },
+        4 => {
+            let date = |n: i64| {
+                let at = now.plus(Micros(every.0 * n));
+                dagbok_events::Interval { start: at, end: at }
+            };
+            Timetable::Events { dates: (-2..4).map(date).collect() }
+        }
+        5 => Timetable::CronTrigger { expression: "*/5 * * * * *".to_owned() },
+        _ => Timetable::Manual,
+    }
+}
+
+fn some_task(rng: &mut Prng, ix: usize) -> TaskSpec {
+    let mut upstream: Vec<u32> = (0..rng.below(4))
+        .filter(|_| ix > 0)
+        .map(|_| u32::try_from(rng.below(ix)).expect("small"))
+        .collect();
+    upstream.sort_unstable();
+    upstream.dedup();
+    let rule = if rng.chance(600) {
+        TriggerRule::AllSuccess
+    } else {
+        RULES[rng.below(RULES.len())]
+    };
+    let (name, size) = POOLS[usize::from(rng.chance(300))];
+    let backoff = rng.chance(300);
+    TaskSpec {
+        task_id: TaskId::new(format!("t{ix}")).expect("a task id"),
+        operator: "PythonOperator".to_owned(),
+        upstream,
+        trigger_rule: rule,
+        retries: u16::try_from(rng.below(3)).expect("small"),
+        retry_delay: Micros::from_millis(rng.between(0, 4_000)),
+        retry_backoff_milli: if backoff { 2_000 } else { 0 },
+        max_retry_delay: backoff.then(|| Micros::from_secs(5)),
+        execution_timeout: None,
+        pool: pool(name),
+        pool_slots: if rng.chance(300) { 1 + u32::try_from(rng.below(3)).expect("small") } else { 1 }
+            .min(size),
+        queue: QueueName::new("default").expect("a queue name"),
+        priority_weight: i32::try_from(rng.below(3)).expect("small"),
+        owner: String::new(),
+        group: None,
+        is_mapped: false,
+        doc_md: None,
+    }
+}
+
+/// A file that defines this DAG.
+pub fn file_of(dag: &DagSpec, bundle: u64) -> DagFile {
+    let registered = RegisteredDag { spec_digest: meaning(dag), spec: dag.clone() };
+    DagFile {
+        file: dag.source.file.clone(),
+        bundle: digest(bundle),
+        dags: vec![registered],
+        errors: Vec::new(),
+        paused_at_creation: false,
+    }
+}
+
+/// A stand-in for the hash of a DAG's meaning: equal where that is.
+fn meaning(dag: &DagSpec) -> Digest {
+    let bytes = dagbok_events::encode_any(dag);
+    let step = |sum: u64, byte: &u8| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    digest(bytes.iter().fold(0xcbf2_9ce4_8422_2325, step))
+}

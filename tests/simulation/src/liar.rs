@@ -1,0 +1,63 @@
+//! Somebody who reports tries that are not theirs, in their own name or another's.
+use dagbok_events::{Actor, ExecutorId, LostWhy, MapIndex, RunId, TaskId, Timestamp, TryKey, TryNumber};
+use dagbok_protocol::{CommandBody, Report, ReportBody};
+
+use crate::world::{SECOND, World};
+
+/// The liar.
+#[derive(Debug)]
+pub(crate) struct Liar {
+    /// When it next lies.
+    pub(crate) wake: i64,
+}
+
+impl Liar {
+    pub(crate) fn step(&mut self, world: &mut World) {
+        self.wake = if world.chaos { world.now + world.rng.between(SECOND / 10, SECOND) } else { i64::MAX };
+        if !world.trouble(400) {
+            return;
+        }
+        let Some(key) = some_try(world) else { return };
+        let holders: Vec<ExecutorId> = world.audit.holders().into_iter().cloned().collect();
+        let own = ExecutorId::new("liar").expect("an id");
+        let executor = match world.rng.pick(&holders) {
+            Some(holder) if world.rng.chance(200) => holder.clone(),
+            _ => own,
+        };
+        let (xcoms, usage) = (Vec::new(), dagbok_events::Usage::default());
+        let body = match world.rng.below(4) {
+            0 => ReportBody::Started {
+                hostname: "nowhere".to_owned(),
+                pid: 0,
+                inputs: std::collections::BTreeMap::new(),
+            },
+            1 => ReportBody::Succeeded { xcoms, usage, log: None },
+            2 => ReportBody::Returned,
+            _ => ReportBody::Lost { why: LostWhy::NotHeld },
+        };
+        let at = Timestamp(world.now);
+        let by = Actor::Executor(executor.clone());
+        let report = Box::new(Report { key, executor, at, body });
+        let command = world.command(by, CommandBody::Report(report), false);
+        world.send(&command);
+    }
+}
+
+/// A try of a run there was, or of none.
+fn some_try(world: &mut World) -> Option<TryKey> {
+    let runs: Vec<_> = world.audit.runs().map(|(key, run)| (key.clone(), run.tasks.len())).collect();
+    let (mut run, tasks) = world.rng.pick(&runs)?.clone();
+    if world.rng.chance(50) {
+        run.run_id = RunId::new("never-was").expect("an id");
+    }
+    let task = world.rng.below(tasks + 1);
+    let map_index = if world.rng.chance(50) { MapIndex(0) } else { MapIndex::UNMAPPED };
+    let n = u16::try_from(1 + world.rng.below(3)).expect("small");
+    Some(TryKey {
+        dag_id: run.dag_id,
+        run_id: run.run_id,
+        task_id: TaskId::new(format!("t{task}")).expect("an id"),
+        map_index,
+        try_number: TryNumber::new(n).expect("from one"),
+    })
+}

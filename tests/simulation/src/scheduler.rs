@@ -1,0 +1,298 @@
+//! A scheduler service: fold, decide, plan, append if last, and let the effects go once that is safe. It
+//! dies wherever that hurts most.
+use std::collections::BTreeMap;
+
+use dagbok_domain::namespace::{Namespace, Outcome};
+use dagbok_events::{ExecutorId, Fact, LostWhy, Record, Scope, Timestamp, TryKey, decode};
+use dagbok_protocol::{Answer, Command, CommandBody, names};
+
+use crate::world::{LEASE, SECOND, World};
+
+/// A scheduler process, in all its lives.
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    /// When it next does something by itself.
+    pub(crate) wake: i64,
+    /// How far its clock is off.
+    skew: i64,
+    fold: Option<Namespace>,
+    loaded_at: i64,
+    offered: bool,
+    look_at: i64,
+    silent: BTreeMap<ExecutorId, (Option<u64>, i64)>,
+    not_held: BTreeMap<TryKey, i64>,
+}
+
+/// A batch in the making.
+#[derive(Default)]
+struct Batch {
+    records: Vec<Record>,
+    acks: Vec<u64>,
+    answers: Vec<(String, Answer)>,
+    offer: bool,
+}
+
+/// Where in an append a process dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Death {
+    Before,
+    InMid,
+    After,
+    /// The commands are done with, and nobody was told.
+    Untold,
+}
+
+impl Scheduler {
+    pub(crate) fn new(world: &mut World) -> Self {
+        let skew = world.rng.between(-2 * SECOND, 2 * SECOND);
+        Self {
+            wake: world.now,
+            skew,
+            fold: None,
+            loaded_at: 0,
+            offered: false,
+            look_at: 0,
+            silent: BTreeMap::new(),
+            not_held: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it is up and would see at once that a command came.
+    pub(crate) fn listens(&self) -> bool {
+        self.fold.is_some()
+    }
+
+    /// What it has folded, where it is up.
+    pub(crate) fn fold(&self) -> Option<&Namespace> {
+        self.fold.as_ref()
+    }
+
+    fn clock(&self, world: &World) -> Timestamp {
+        Timestamp(world.now + self.skew)
+    }
+
+    /// One turn of its loop.
+    pub(crate) fn step(&mut self, world: &mut World) {
+        if world.trouble(4) {
+            world.note("scheduler frozen");
+            self.wake = world.now + world.rng.between(SECOND, 4 * LEASE);
+            return;
+        }
+        let mut fold = match self.fold.take() {
+            Some(fold) => fold,
+            None => self.load(world),
+        };
+        let mut batch = Batch::default();
+        for _ in 0..world.rng.between(1, 8) {
+            let World { inbox, rng, now, .. } = world;
+            let Some(delivery) = inbox.pull(*now, rng) else { break };
+            let now = self.clock(world);
+            decide(world, &mut fold, now, &delivery.message, &mut batch);
+            batch.acks.push(delivery.id);
+        }
+        if world.now >= self.look_at {
+            self.look(world, &mut fold, &mut batch);
+        }
+        if !self.offered && (world.inbox.depth() == 0 || world.now > self.loaded_at + LEASE + SECOND / 2) {
+            (self.offered, batch.offer) = (true, true);
+        }
+        plan(&mut fold, self.clock(world), &mut batch);
+        if self.commit(world, &fold, batch) {
+            let now = self.clock(world);
+            let due = fold.next_due(now).map_or(10 * SECOND, |due| due.since(now).0);
+            assert!(due > 0, "what is due next lies ahead");
+            let command = world.inbox.next_at().unwrap_or(i64::MAX).max(world.now + 100);
+            let look = self.look_at.max(world.now + 100);
+            self.wake = (world.now + due).min(command).min(look);
+            self.fold = Some(fold);
+        }
+    }
+
+    /// Folds the log, from a snapshot on where there is one that will do.
+    fn load(&mut self, world: &mut World) -> Namespace {
+        let snapshot = if world.rng.chance(700) { world.snapshot.as_deref() } else { None };
+        let from = snapshot.map(|bytes| Namespace::from_snapshot(bytes).expect("ours"));
+        let mut fold = from.unwrap_or_default();
+        let done = usize::try_from(fold.last_seq()).expect("small");
+        for (seq, bytes) in (fold.last_seq() + 1..).zip(&world.log[done..]) {
+            fold.evolve(seq, &decode(bytes).expect("ours"));
+        }
+        (self.loaded_at, self.offered, self.look_at) = (world.now, false, world.now);
+        self.silent.clear();
+        self.not_held.clear();
+        fold
+    }
+
+    /// Appends, and lets the effects go; false where the process dies or is behind.
+    fn commit(&mut self, world: &mut World, fold: &Namespace, batch: Batch) -> bool {
+        let expected = usize::try_from(fold.last_seq()).expect("small") - batch.records.len();
+        let death = world.trouble(15).then(|| {
+            let deaths = [Death::Before, Death::InMid, Death::After, Death::Untold];
+            *world.rng.pick(&deaths).expect("four")
+        });
+        if let Some(death) = death {
+            world.note(&format!("scheduler died {death:?}"));
+            let landed = match death {
+                Death::Before => 0,
+                Death::InMid => world.rng.below(batch.records.len()),
+                Death::After | Death::Untold => batch.records.len(),
+            };
+            // What landed before it died landed in order, and only if nobody else had written.
+            let appended = world.append(expected, &batch.records[..landed]).is_ok();
+            if appended && death == Death::Untold {
+                batch.acks.iter().for_each(|id| world.inbox.ack(*id));
+            }
+            self.wake = world.now + world.rng.between(SECOND / 10, 2 * LEASE);
+            return false;
+        }
+        if !batch.records.is_empty() && world.append(expected, &batch.records).is_err() {
+            self.wake = world.now + world.rng.between(1_000, SECOND / 10);
+            return false;
+        }
+        if world.rng.chance(50) {
+            world.audit.agrees_with(fold).unwrap_or_else(|finding| panic!("{finding}"));
+        }
+        batch.acks.iter().for_each(|id| world.inbox.ack(*id));
+        for (to, answer) in batch.answers {
+            if !world.trouble(100) {
+                world.answers.insert(to, answer);
+            }
+        }
+        publish_work(world, fold, &batch.records, batch.offer);
+        if world.rng.chance(60) {
+            world.snapshot = Some(fold.to_snapshot());
+        }
+        true
+    }
+
+    /// Looks at who is there: gives up the tries of who is not, and tells who is what to end.
+    fn look(&mut self, world: &mut World, fold: &mut Namespace, batch: &mut Batch) {
+        self.look_at = world.now + LEASE / 5;
+        let now = self.clock(world);
+        let known: Vec<ExecutorId> = fold.executors().cloned().collect();
+        let mut before = std::mem::take(&mut self.silent);
+        for executor in known {
+            let there = world.presence.get(&executor).filter(|(put, _)| *put + LEASE > world.now);
+            let beat = there.map(|(_, presence)| presence.beat);
+            let (last, since) = before.remove(&executor).unwrap_or((beat, world.now));
+            let since = if beat.is_some() && beat != last { world.now } else { since };
+            if world.now - since >= LEASE {
+                batch.take(fold, fold.executor_gone(now, &executor));
+            } else {
+                self.silent.insert(executor, (beat.or(last), since));
+            }
+        }
+        let mut before = std::mem::take(&mut self.not_held);
+        for (_, presence) in world.presence.values().filter(|(put, _)| *put + LEASE > world.now) {
+            let holds = |key: &TryKey| presence.holds.iter().any(|held| held.key == *key);
+            let ended = presence.holds.iter().filter(|held| !fold.is_in_flight(&held.key));
+            let orders: Vec<TryKey> = ended.map(|held| held.key.clone()).collect();
+            world.orders.entry(presence.executor.clone()).or_default().extend(orders);
+            for key in fold.held_by(&presence.executor).into_iter().filter(|key| !holds(key)) {
+                let since = before.remove(&key).unwrap_or(world.now);
+                if world.now - since >= 2 * LEASE {
+                    let given_up = fold.give_up(now, &key, LostWhy::NotHeld);
+                    batch.take(fold, given_up.into_iter().collect());
+                } else {
+                    self.not_held.insert(key, since);
+                }
+            }
+        }
+    }
+}
+
+impl Batch {
+    fn take(&mut self, fold: &mut Namespace, records: Vec<Record>) {
+        for record in records {
+            fold.evolve(fold.last_seq() + 1, &record);
+            self.records.push(record);
+        }
+    }
+}
+
+fn decide(
+    world: &mut World,
+    fold: &mut Namespace,
+    now: Timestamp,
+    command: &Command,
+    batch: &mut Batch,
+) {
+    let decision = fold.decide(now, command);
+    check_silence(world, fold, batch, command, &decision.outcome);
+    batch.take(fold, decision.records);
+    let seq = fold.last_seq();
+    let answer = match decision.outcome {
+        Outcome::Accepted { run_id } => Answer::Accepted { seq, run_id },
+        Outcome::Seen { seq, run_id } => Answer::Accepted { seq, run_id },
+        Outcome::Unchanged => Answer::Unchanged,
+        Outcome::Refused(refusal) => Answer::Refused(refusal),
+    };
+    if let Some(to) = &command.reply_to {
+        batch.answers.push((to.clone(), answer));
+    }
+}
+
+/// A report that leaves no record must be one that was decided before or says what is known.
+fn check_silence(
+    world: &mut World,
+    fold: &Namespace,
+    batch: &Batch,
+    command: &Command,
+    outcome: &Outcome,
+) {
+    let CommandBody::Report(report) = &command.body else { return };
+    let is_last = usize::try_from(fold.last_seq()).expect("small") == world.log.len();
+    if !is_last || !batch.records.is_empty() {
+        return;
+    }
+    let before = world.audit.answer_to(&command.id);
+    match outcome {
+        Outcome::Seen { seq, .. } => {
+            world.note("report seen before");
+            assert_eq!(before, Some(*seq), "{command:?}");
+        }
+        Outcome::Unchanged => {
+            assert!(world.audit.is_known(report) && world.audit.why_stale(report).is_none());
+        }
+        Outcome::Accepted { .. } => assert_eq!(before, None, "{command:?} was decided before"),
+        Outcome::Refused(_) => {
+            assert!(before.is_some() || world.audit.why_stale(report).is_some(), "{command:?}");
+        }
+    }
+}
+
+/// Carries out what the rules call for until they call for nothing; they call for what they permit.
+fn plan(fold: &mut Namespace, now: Timestamp, batch: &mut Batch) {
+    for round in 0.. {
+        assert!(round < 1_000, "the rules call for more and more");
+        let proposals = fold.plan(now);
+        if proposals.is_empty() {
+            return;
+        }
+        for proposal in &proposals {
+            let record = fold.carry_out(now, proposal);
+            let record = record.unwrap_or_else(|| panic!("called for and not permitted: {proposal:?}"));
+            batch.take(fold, vec![record]);
+        }
+    }
+}
+
+/// Offers the tries that were just queued, or all that are, to the executors.
+fn publish_work(world: &mut World, fold: &Namespace, records: &[Record], all: bool) {
+    let mut items = Vec::new();
+    if all {
+        items.extend(fold.queued_tries().into_iter().filter_map(|it| fold.work_item(it)));
+    }
+    for record in records {
+        let Scope::Run(key) = &record.scope else { continue };
+        for fact in &record.facts {
+            if let Fact::TaskQueued(f) = fact {
+                items.extend(fold.work_item_of(key, &f.task_id, f.map_index));
+            }
+        }
+    }
+    for item in items {
+        let at = world.now + world.rng.between(100, 3_000);
+        world.work.publish(&names::work_key(&item.key), item, at);
+    }
+}

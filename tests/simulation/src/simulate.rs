@@ -1,0 +1,151 @@
+//! One seed from beginning to end.
+use std::collections::BTreeMap;
+
+use dagbok_domain::namespace::Namespace;
+use dagbok_events::decode;
+
+use crate::{
+    executor::Executor,
+    liar::Liar,
+    people::People,
+    processor::Processor,
+    scheduler::Scheduler,
+    world::{LEASE, SECOND, World},
+};
+
+/// What a simulation leaves behind.
+#[derive(Debug)]
+pub struct Ended {
+    /// The log, as it is stored.
+    pub log: Vec<Vec<u8>>,
+    /// How often each thing worth testing came about.
+    pub seen: BTreeMap<String, u64>,
+}
+
+struct Cast {
+    schedulers: Vec<Scheduler>,
+    executors: Vec<Executor>,
+    processor: Processor,
+    people: People,
+    liar: Liar,
+}
+
+/// Plays one seed. Panics where something does not hold.
+pub fn simulate(seed: u64) -> Ended {
+    let mut world = World::new(seed);
+    let dags = 1 + world.rng.below(3);
+    let mut cast = Cast {
+        processor: Processor::new(&mut world, dags),
+        people: People::new(world.now, dags),
+        schedulers: (0..=world.rng.below(2)).map(|_| Scheduler::new(&mut world)).collect(),
+        executors: (0..=world.rng.below(3)).map(|n| Executor::new(&mut world, n)).collect(),
+        liar: Liar { wake: world.now + SECOND },
+    };
+    let calm_at = world.now + world.rng.between(10, 40) * SECOND;
+    while world.now < calm_at {
+        cast.turn(&mut world);
+    }
+    world.chaos = false;
+    cast.processor.settle(&mut world);
+    cast.people.make_room(&mut world);
+    let give_up_at = world.now + 3_600 * SECOND;
+    while !cast.is_over(&world) {
+        assert!(world.now < give_up_at, "after an hour this still runs: {}", left(&world));
+        cast.turn(&mut world);
+    }
+    check_end(&cast, &world);
+    Ended { log: world.log, seen: world.audit.seen }
+}
+
+impl Cast {
+    /// Moves the clock to whoever is next, and lets them act.
+    fn turn(&mut self, world: &mut World) {
+        let wakes = [self.processor.wake, self.people.wake, self.liar.wake].into_iter();
+        let wakes = wakes.chain(self.schedulers.iter().map(|it| it.wake));
+        let next = wakes.chain(self.executors.iter().map(|it| it.wake)).min().expect("some");
+        world.now = world.now.max(next);
+        let (commands, work) = (world.inbox.depth(), world.work.depth());
+        if self.processor.wake <= world.now {
+            self.processor.step(world);
+        }
+        if self.people.wake <= world.now {
+            self.people.step(world);
+        }
+        if self.liar.wake <= world.now {
+            self.liar.step(world);
+        }
+        let now = world.now;
+        for executor in self.executors.iter_mut().filter(|it| it.wake <= now) {
+            executor.step(world);
+        }
+        for scheduler in self.schedulers.iter_mut().filter(|it| it.wake <= now) {
+            scheduler.step(world);
+        }
+        // Who listens sees at once that something came; who is frozen or down does not.
+        if world.inbox.depth() > commands {
+            let soon = world.inbox.next_at().unwrap_or(i64::MAX).max(world.now + 100);
+            for scheduler in self.schedulers.iter_mut().filter(|it| it.listens()) {
+                scheduler.wake = scheduler.wake.min(soon);
+            }
+        }
+        if world.work.depth() > work {
+            let soon = world.work.next_at().unwrap_or(i64::MAX).max(world.now + 100);
+            for executor in self.executors.iter_mut().filter(|it| it.listens(now)) {
+                executor.wake = executor.wake.min(soon);
+            }
+        }
+    }
+
+    fn is_over(&self, world: &World) -> bool {
+        world.inbox.depth() == 0
+            && self.people.is_content()
+            && self.processor.is_content()
+            && world.audit.active().next().is_none()
+            && self.schedulers.iter().any(|it| is_idle(it, world))
+    }
+}
+
+fn is_idle(scheduler: &Scheduler, world: &World) -> bool {
+    scheduler.fold().is_some_and(|fold| fold.last_seq() == world.log.len() as u64)
+}
+
+fn left(world: &World) -> String {
+    let runs: Vec<String> = world
+        .audit
+        .active()
+        .map(|(key, run)| format!("{key} {:?} {:?}", run.stage, run.tasks))
+        .collect();
+    format!("{} commands, {} items of work, {runs:#?}", world.inbox.depth(), world.work.depth())
+}
+
+/// What must hold once everything came to rest.
+fn check_end(cast: &Cast, world: &World) {
+    for (command, run_id) in &cast.people.promised {
+        let made = world.audit.run_made_by(&command.id);
+        assert_eq!(made, run_id.as_ref(), "an accepted trigger is lost: {command:?}");
+    }
+    let mut whole = Namespace::new();
+    let half = world.log.len() / 2;
+    let mut snapshot = whole.to_snapshot();
+    for (seq, bytes) in (1..).zip(&world.log) {
+        whole.evolve(seq, &decode(bytes).expect("ours"));
+        if seq == half as u64 {
+            snapshot = whole.to_snapshot();
+        }
+    }
+    let mut resumed = Namespace::from_snapshot(&snapshot).expect("ours");
+    for (seq, bytes) in (1..).zip(&world.log).skip(half) {
+        resumed.evolve(seq, &decode(bytes).expect("ours"));
+    }
+    let bytes = whole.to_snapshot();
+    assert!(resumed.to_snapshot() == bytes, "a fold from a snapshot is another than the whole");
+    for fold in cast.schedulers.iter().filter_map(Scheduler::fold) {
+        if fold.last_seq() == world.log.len() as u64 {
+            assert!(fold.to_snapshot() == bytes, "a scheduler's fold is another than the log's");
+        }
+    }
+    world.audit.agrees_with(&whole).unwrap_or_else(|finding| panic!("{finding}"));
+    assert_eq!(whole.in_flight(), 0);
+    let long_after = dagbok_events::Timestamp(world.now + 100 * LEASE);
+    assert_eq!(whole.plan(long_after), [], "at rest the rules call for nothing");
+}

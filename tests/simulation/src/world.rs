@@ -1,0 +1,130 @@
+//! What the services meet in: the log, the queues, the keyed state, the signals; and the clock.
+use std::collections::BTreeMap;
+
+use dagbok_events::{
+    Actor, CommandId, ExecutorId, Record, Timestamp, TryKey, decode, encode,
+};
+use dagbok_protocol::{Answer, Command, CommandBody, Presence, WorkItem};
+
+use crate::{Prng, audit::Audit, queue::Queue};
+
+/// Microseconds in a second.
+pub(crate) const SECOND: i64 = 1_000_000;
+/// How long a command or a work item is somebody's, and how long an executor may be silent.
+pub(crate) const LEASE: i64 = 5 * SECOND;
+
+/// Somebody else appended first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Conflict;
+
+/// Everything outside of the services.
+#[derive(Debug)]
+pub struct World {
+    /// Where chance comes from.
+    pub rng: Prng,
+    /// True time, in microseconds since the epoch.
+    pub now: i64,
+    /// Whether things still go wrong.
+    pub chaos: bool,
+    /// The log, as it is stored.
+    pub log: Vec<Vec<u8>>,
+    /// The second opinion on it.
+    pub audit: Audit,
+    pub(crate) inbox: Queue<Command>,
+    pub(crate) work: Queue<WorkItem>,
+    pub(crate) presence: BTreeMap<ExecutorId, (i64, Presence)>,
+    pub(crate) orders: BTreeMap<ExecutorId, Vec<TryKey>>,
+    pub(crate) answers: BTreeMap<String, Answer>,
+    pub(crate) snapshot: Option<Vec<u8>>,
+    commands: BTreeMap<CommandId, Command>,
+    next_command: u64,
+}
+
+impl World {
+    /// Nothing yet; when it is depends on the seed.
+    pub fn new(seed: u64) -> Self {
+        let mut rng = Prng::new(seed);
+        let now = 1_704_067_200 * SECOND + rng.between(0, 60 * SECOND);
+        Self {
+            rng,
+            now,
+            chaos: true,
+            log: Vec::new(),
+            audit: Audit::new(),
+            inbox: Queue::new(LEASE),
+            work: Queue::new(LEASE),
+            presence: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            snapshot: None,
+            commands: BTreeMap::new(),
+            next_command: 0,
+        }
+    }
+
+    /// Whether something goes wrong that does so in `permille` of a thousand cases.
+    pub(crate) fn trouble(&mut self, permille: u64) -> bool {
+        self.chaos && self.rng.chance(permille)
+    }
+
+    /// Notes that something worth testing came about.
+    pub(crate) fn note(&mut self, what: &str) {
+        *self.audit.seen.entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// Appends in one go, if the log still ends at `expected`.
+    pub(crate) fn append(&mut self, expected: usize, records: &[Record]) -> Result<(), Conflict> {
+        if self.log.len() != expected {
+            self.note("append refused");
+            return Err(Conflict);
+        }
+        for record in records {
+            let bytes = encode(record);
+            let stored = decode(&bytes).expect("what was encoded");
+            assert_eq!(stored, *record, "a record comes back as it was stored");
+            self.log.push(bytes);
+            let command = record.cause.as_ref().and_then(|cause| self.commands.get(&cause.command));
+            let seq = self.log.len() as u64;
+            self.audit
+                .check(seq, &stored, command)
+                .unwrap_or_else(|finding| panic!("{finding}"));
+        }
+        Ok(())
+    }
+
+    /// A command that nobody sent yet.
+    pub(crate) fn command(&mut self, by: Actor, body: CommandBody, answered: bool) -> Command {
+        self.next_command += 1;
+        let id = CommandId::new(format!("c{}", self.next_command)).expect("an id");
+        let reply_to = answered.then(|| format!("answers.{id}"));
+        let sent_at = Timestamp(self.now);
+        let command = Command { id, by, sent_at, reply_to, reason: None, trace: None, body };
+        self.commands.insert(command.id.clone(), command.clone());
+        command
+    }
+
+    /// Sends a command: it arrives, after a while, perhaps twice.
+    pub(crate) fn send(&mut self, command: &Command) {
+        self.send_once(command);
+        if self.trouble(100) {
+            self.note("command sent twice");
+            let later = self.now + self.rng.between(0, 4 * LEASE);
+            self.inbox.publish_again(command.id.as_str(), command.clone(), later);
+        }
+    }
+
+    /// Sends a command that is not repeated on its way.
+    pub(crate) fn send_once(&mut self, command: &Command) {
+        let at = self.now + self.delay();
+        self.inbox.publish(command.id.as_str(), command.clone(), at);
+    }
+
+    /// The answer to a command, where it came and was not lost.
+    pub(crate) fn answer_to(&mut self, command: &CommandId) -> Option<Answer> {
+        self.answers.remove(&format!("answers.{command}"))
+    }
+
+    fn delay(&mut self) -> i64 {
+        if self.trouble(50) { self.rng.between(0, 2 * LEASE) } else { self.rng.between(100, 5_000) }
+    }
+}

@@ -1,0 +1,88 @@
+//! Thousands of seeds, and what they must have met with.
+use std::collections::BTreeMap;
+
+use dagbok_simulation::{run_seeds, simulate};
+
+/// Seeds in a round of tests. The long round is a command: see the crate's binary.
+const SEEDS: u64 = 3_000;
+
+#[test]
+fn every_run_ends_and_the_log_tells_no_lies() {
+    if let Ok(seed) = std::env::var("DAGBOK_SIM_SEED") {
+        let seed = seed.parse().expect("DAGBOK_SIM_SEED is a whole number");
+        simulate(seed);
+        return;
+    }
+    let seen = run_seeds(0, SEEDS).unwrap_or_else(|failed| panic!("{failed}"));
+    let missing: Vec<_> = WORTH_SEEING.iter().filter(|what| !seen.contains_key(**what)).collect();
+    assert!(missing.is_empty(), "never came about: {missing:?}");
+}
+
+#[test]
+fn a_seed_gives_the_same_bytes_every_time() {
+    for seed in 0..40 {
+        let (once, again) = (simulate(seed), simulate(seed));
+        assert!(once.log == again.log, "seed {seed}");
+        assert_eq!(once.seen, again.seen, "seed {seed}");
+    }
+    let logs: BTreeMap<_, _> = (0..10).map(|seed| (simulate(seed).log, seed)).collect();
+    assert_eq!(logs.len(), 10, "other seeds give other logs");
+}
+
+/// What a round must have met with, or it tested nothing.
+const WORTH_SEEING: [&str; 54] = [
+    "DagRegistered",
+    "BundlePublished",
+    "DagImportFailed",
+    "DagImportRecovered",
+    "DagDisappeared",
+    "DagPaused",
+    "DagUnpaused",
+    "RunExpected",
+    "RunMissed",
+    "RunCreated",
+    "RunStarted",
+    "RunSucceeded",
+    "RunFailed",
+    "RunTimedOut",
+    "RunCancelled",
+    "TaskQueued",
+    "TaskRuledOut",
+    "TryStarted",
+    "TrySucceeded",
+    "TryFailed",
+    "TrySkipped",
+    "TryLost",
+    "TryCancelled",
+    "TryReturned",
+    "XComPushed",
+    "ReportRefused",
+    "PoolSet",
+    "LimitsSet",
+    "ExecutorJoined",
+    "ExecutorLeft",
+    "refused NoSuchRun",
+    "refused NoSuchTask",
+    "refused NotInFlight",
+    "refused HeldByAnother",
+    "refused RunOver",
+    "report seen before",
+    "append refused",
+    "scheduler died Before",
+    "scheduler died InMid",
+    "scheduler died After",
+    "scheduler died Untold",
+    "scheduler frozen",
+    "executor crashed",
+    "executor frozen",
+    "executor left with tries",
+    "zombie goes on",
+    "killed by order",
+    "told to end",
+    "redelivered",
+    "redelivery may begin",
+    "handed back",
+    "report not taken",
+    "command sent twice",
+    "asked again",
+];
