@@ -91,6 +91,16 @@ impl Connection {
         failures
     }
 
+    /// Whether every address refuses connections: then the broker is down for everybody. A time-out or
+    /// an unknown host may be this machine's trouble alone, and does not count.
+    pub async fn refused_by_all(&self) -> bool {
+        let addresses = self.settings.addresses().unwrap_or_default();
+        let failures = self.failures().await;
+        !addresses.is_empty()
+            && failures.len() == addresses.len()
+            && failures.iter().all(|(_, failure)| *failure == LinkFailure::Refused)
+    }
+
     /// How safe an acknowledged record is from a power cut.
     pub async fn durability(&self) -> PortResult<Durability> {
         durability::of(&self.link, &self.settings).await

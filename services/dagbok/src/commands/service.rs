@@ -1,11 +1,19 @@
 //! `dagbok scheduler|executor|processor|ui`: one service, on NATS.
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::Router;
 use dagbok_config::Config;
 use dagbok_runlog::Ports;
 use dagbok_runlog_jetstream::Connection;
-use dagbok_runtime::Clock;
+use dagbok_runtime::{Clock, Shutdown};
 
 use super::standalone::start_api;
 use crate::{
@@ -110,6 +118,22 @@ pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome 
     .await
 }
 
+/// Keeps track, while there is no connection, of whether the broker refuses everybody. A partition is
+/// something else: there another executor may be given the work.
+fn watch_broker(connection: Connection, shutdown: Shutdown) -> Arc<AtomicBool> {
+    const EVERY: Duration = Duration::from_millis(500);
+    let down = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&down);
+    tokio::spawn(async move {
+        while !shutdown.is_started() {
+            let refused = !connection.health().connected && connection.refused_by_all().await;
+            told.store(refused, Ordering::Relaxed);
+            tokio::time::sleep(EVERY).await;
+        }
+    });
+    down
+}
+
 /// `dagbok executor`.
 pub(crate) async fn executor(global: &Global, args: &ExecutorArgs) -> Outcome {
     let mut flags = Flags::new();
@@ -128,9 +152,9 @@ pub(crate) async fn executor(global: &Global, args: &ExecutorArgs) -> Outcome {
         if null {
             settings.runner = dagbok_executor::Runner::Null;
         }
-        let connection = base.connection.clone();
         // Where nobody has a broker, nobody else can be given the work.
-        settings.broker_down = Some(Arc::new(move || !connection.health().connected));
+        let down = watch_broker(base.connection.clone(), base.crew.shutdown(Stage::Answers));
+        settings.broker_down = Some(Arc::new(move || down.load(Ordering::Relaxed)));
         let shutdown = base.crew.shutdown(Stage::Takes);
         services::follow_executor(
             &settings.stats,
