@@ -40,7 +40,7 @@ build: setup ## The binary, optimised: target/release/dagbok
 
 .PHONY: demo
 demo: build ## Sets up everything and runs the daily training pipeline, live
-	target/release/dagbok demo --dags deploy/examples/dags
+	DAGBOK_EXAMPLE_STORE=$(CURDIR)/dagbok-demo/models target/release/dagbok dags test deploy/examples/dags/recommendation_training.py --keep dagbok-demo
 
 .PHONY: test
 test: $(VENV)/.tests-installed $(NATS)/.installed ## Sets up everything that the tests need and passes them all
