@@ -45,8 +45,6 @@ def train(ti, params, **_):
 
     features = ti.xcom_pull(task_ids="featurize")
     path, history = model.fit(features, rank=params["rank"], rounds=params["rounds"])
-    for number, error in enumerate(history, start=1):
-        print(f"round {number}: training error {error:.4f}")
     ti.xcom_push(key="training_error", value=history[-1])
     return str(path)
 

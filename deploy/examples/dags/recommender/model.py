@@ -12,7 +12,7 @@ RIDGE = 1.2
 
 
 def fit(features_path: str, rank: int, rounds: int) -> tuple[Path, list[float]]:
-    """Fit a model; return its file and the training error after each round."""
+    """Fit a model, saying how it goes; return its file and the training error after each round."""
     features = json.loads(Path(features_path).read_text())
     by_user, by_item = defaultdict(list), defaultdict(list)
     for user, item, rest in features["train"]:
@@ -23,10 +23,11 @@ def fit(features_path: str, rank: int, rounds: int) -> tuple[Path, list[float]]:
     items = {item: [1.0, *(chance.gauss(0, 0.3) for _ in range(rank)), 0.0] for item in by_item}
     users: dict[int, list[float]] = {}
     history = []
-    for _ in range(rounds):
+    for number in range(1, rounds + 1):
         users = {user: _solve(seen, items, fixed_last=True) for user, seen in by_user.items()}
         items = {item: _solve(seen, users, fixed_last=False) for item, seen in by_item.items()}
         history.append(_error(features["train"], users, items))
+        print(f"round {number}: training error {history[-1]:.4f}")
     model = {"mean": features["mean"], "users": users, "items": items, "rank": rank}
     target = Path(features_path.replace("features-", "model-"))
     return write(target, json.dumps(model)), history
