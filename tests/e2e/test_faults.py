@@ -48,4 +48,7 @@ def test_two_schedulers_at_once_do_no_harm(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_stops_work_and_loses_nothing(tmp_path: Path) -> None:
-    scenes.disk_full(tmp_path)
+    try:
+        scenes.disk_full(tmp_path)
+    except scenes.MayNotMount as error:
+        pytest.skip(f"filling a disk takes the right to mount one: {error}")
