@@ -13,7 +13,28 @@ use crate::replay::Replayed;
 /// The outcome of both folds.
 pub fn of(replayed: &Replayed) -> Result<Value> {
     let Replayed { name: _, records, namespace, store } = replayed;
-    Ok(json!({ "scheduler": scheduler(namespace, records)?, "read_model": read_model(store)? }))
+    let mut outcome =
+        json!({ "scheduler": scheduler(namespace, records)?, "read_model": read_model(store)? });
+    prune(&mut outcome);
+    Ok(outcome)
+}
+
+/// Leaves out what is empty: whether a row keeps nothing as null or not at all is the row's business.
+fn prune(value: &mut Value) {
+    let is_empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    match value {
+        Value::Object(fields) => {
+            fields.values_mut().for_each(prune);
+            fields.retain(|_, value| !is_empty(value));
+        }
+        Value::Array(items) => items.iter_mut().for_each(prune),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn scheduler(namespace: &Namespace, records: &[Record]) -> Result<Value> {
