@@ -41,7 +41,8 @@ fn draft(n: u64) -> Draft {
 
 /// Prints a rate, and where single operations were timed how long they took.
 fn figure(what: &str, count: usize, took: Duration, mut each: Vec<Duration>) {
-    let rate = count as f64 / took.as_secs_f64();
+    let count = u32::try_from(count).expect("a benchmark counts less than four thousand million");
+    let rate = f64::from(count) / took.as_secs_f64();
     each.sort_unstable();
     let at = |part: usize| each.get(each.len() * part / 100).copied().unwrap_or_default();
     if each.is_empty() {
@@ -87,7 +88,8 @@ async fn reads(log: &dyn RunLog, ports: &Ports) {
     let start = Instant::now();
     let (mut follow, mut seen) = (ports.log.follow(Seq::ZERO), 0);
     while seen < total {
-        seen += follow.next().await.expect("a follow has no end").expect("the server is there").len();
+        seen +=
+            follow.next().await.expect("a follow has no end").expect("the server is there").len();
     }
     figure(&format!("replay by follow, {total} records"), total, start.elapsed(), Vec::new());
     let start = Instant::now();
@@ -140,7 +142,9 @@ async fn hops(ports: &Ports) {
             let due = (back + in_flight).min(count);
             let publish = |n: usize| {
                 let work = Arc::clone(&work);
-                async move { work.publish(&format!("{in_flight}-{n}"), Bytes::from(vec![0; RECORD])).await }
+                async move {
+                    work.publish(&format!("{in_flight}-{n}"), Bytes::from(vec![0; RECORD])).await
+                }
             };
             for outcome in futures::future::join_all((sent..due).map(publish)).await {
                 outcome.expect("the server is there");
@@ -156,14 +160,19 @@ async fn hops(ports: &Ports) {
         }
         worker.await.expect("the worker does not panic");
         let each = if in_flight == 1 { each } else { Vec::new() };
-        figure(&format!("hop: work and report, {in_flight} in flight"), count, start.elapsed(), each);
+        figure(
+            &format!("hop: work and report, {in_flight} in flight"),
+            count,
+            start.elapsed(),
+            each,
+        );
     }
 }
 
 async fn state(ports: &Ports) {
     let value = Bytes::from(vec![b'v'; RECORD]);
     let (start, mut each) = (Instant::now(), Vec::new());
-    let ttl = Some(Duration::from_secs(60));
+    let ttl = Some(Duration::from_mins(1));
     for n in 0..1_000 {
         let begun = Instant::now();
         let key = format!("bench/{}", n % 100);

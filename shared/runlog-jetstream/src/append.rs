@@ -220,11 +220,12 @@ impl Batch<'_> {
         let link = Arc::clone(&self.writer.link);
         let epoch = link.ready().await.map_err(Halt::Unsettled)?;
         let subject = format!("{}{}", self.writer.root, self.drafts[self.landed].subject);
+        let denials = link.status.denials();
         tokio::select! {
             biased;
             sent = self.send_all(again) => sent,
             () = link.status.lost(epoch) => Err(Halt::Unsettled(AskError::Lost)),
-            said = link.status.denied(&subject) => Err(Halt::Unsettled(AskError::Denied(said))),
+            said = denials.of(&subject) => Err(Halt::Unsettled(AskError::Denied(said))),
         }
     }
 

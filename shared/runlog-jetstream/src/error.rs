@@ -191,6 +191,8 @@ pub(crate) enum AskError {
 pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10_071;
 /// JetStream, in a cluster: another message to the same subject is not settled yet.
 pub(crate) const SUBJECT_IN_FLIGHT: u64 = 10_164;
+/// JetStream: no message there.
+pub(crate) const MESSAGE_NOT_FOUND: u64 = 10_037;
 /// JetStream: no such stream.
 pub(crate) const STREAM_NOT_FOUND: u64 = 10_059;
 

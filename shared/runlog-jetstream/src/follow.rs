@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_nats::jetstream::{
     self,
-    consumer::{AckPolicy, DeliverPolicy, pull},
+    consumer::{AckPolicy, DeliverPolicy, Info, IntoConsumerConfig as _, PullConsumer, pull},
 };
 use dagbok_runlog::{Entry, PortError, PortResult, RunLog as _, Seq};
 use futures::{
@@ -178,8 +178,16 @@ pub(crate) async fn make(
     stream: &str,
     start: DeliverPolicy,
     filter: String,
-) -> Result<jetstream::consumer::PullConsumer, AskError> {
+) -> Result<PullConsumer, AskError> {
+    // The client's own inboxes are unlike all others, and so is the end of their names.
+    let inbox = link.client.new_inbox();
+    let name = inbox.rsplit('.').next().unwrap_or(&inbox).to_owned();
+    let asked = match filter.as_str() {
+        "" => format!("CONSUMER.CREATE.{stream}.{name}"),
+        filter => format!("CONSUMER.CREATE.{stream}.{name}.{filter}"),
+    };
     let config = pull::Config {
+        name: Some(name),
         deliver_policy: start,
         ack_policy: AckPolicy::None,
         filter_subject: filter,
@@ -188,7 +196,8 @@ pub(crate) async fn make(
         num_replicas: 1,
         ..pull::Config::default()
     };
-    let stream = link.jetstream.get_stream_no_info(stream).await;
-    let stream = stream.map_err(|error| AskError::Other(error.to_string()))?;
-    stream.create_consumer(config).await.map_err(|error| AskError::Other(error.to_string()))
+    let question =
+        json!({ "stream_name": stream, "config": config.clone().into_consumer_config() });
+    let info: Info = link.api(&asked, &question).await?;
+    Ok(PullConsumer::new(config, info, link.jetstream.clone()))
 }

@@ -27,7 +27,7 @@ pub const LONGEST_SPAN: Duration = Duration::from_hours(24 * 365);
 /// Appends sent ahead of their acknowledgements.
 pub const APPENDS_IN_FLIGHT: usize = 128;
 /// How long the server remembers the ids of appended records, to drop second copies of one.
-pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(60);
+pub const DUPLICATE_WINDOW: Duration = Duration::from_mins(1);
 /// Room that a message's headers need beside the payload, in bytes.
 pub const HEADER_ROOM: usize = 8 * 1024;
 

@@ -8,6 +8,7 @@ use async_nats::{
 };
 use bytes::Bytes;
 use dagbok_runlog::limits::MAX_PAYLOAD;
+use futures::{StreamExt as _, future::BoxFuture};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -138,6 +139,7 @@ impl Link {
         if let Some(headers) = headers {
             request = request.headers(headers);
         }
+        let denials = self.status.denials();
         let answer = self.client.send_request(subject.to_owned(), request);
         tokio::select! {
             biased;
@@ -147,7 +149,7 @@ impl Link {
                 _ => AskError::Other(error.to_string()),
             }),
             () = self.status.lost(epoch) => Err(AskError::Lost),
-            said = self.status.denied(subject) => Err(AskError::Denied(said)),
+            said = denials.of(subject) => Err(AskError::Denied(said)),
             () = tokio::time::sleep_until(deadline) => Err(AskError::TimedOut(within)),
         }
     }
@@ -213,12 +215,52 @@ impl Link {
         }
     }
 
+    /// Asks `subject` what has many answers.
+    pub(crate) async fn ask_many(
+        &self,
+        subject: String,
+        payload: Bytes,
+    ) -> Result<Answers<'_>, AskError> {
+        let epoch = self.ready().await?;
+        let inbox = self.client.new_inbox();
+        let denials = self.status.denials();
+        let answers = self.listen(inbox.clone()).await?;
+        self.tell(subject.clone(), Some(inbox), payload).await?;
+        let ended = async move {
+            tokio::select! {
+                biased;
+                () = self.status.lost(epoch) => AskError::Lost,
+                said = denials.of(&subject) => AskError::Denied(said),
+            }
+        };
+        Ok(Answers { answers, ended: Box::pin(ended) })
+    }
+
     /// Goes to the server and back: what was sent before is in force after.
     pub(crate) async fn round_trip(&self) -> Result<(), AskError> {
         // Nobody listens to a fresh inbox, and the server says so at once.
         match self.ask(&self.client.new_inbox(), None, Bytes::new()).await {
             Err(AskError::NobodyThere(_)) | Ok(_) => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+}
+
+/// The answers to one question, as they come. Dropped, the server is told not to send more.
+pub(crate) struct Answers<'a> {
+    answers: Subscriber,
+    /// What keeps more from coming.
+    ended: BoxFuture<'a, AskError>,
+}
+
+impl Answers<'_> {
+    /// The next answer; waits for it no longer than `within`.
+    pub(crate) async fn next(&mut self, within: Duration) -> Result<Message, AskError> {
+        tokio::select! {
+            biased;
+            answer = self.answers.next() => answer.ok_or(AskError::Lost),
+            error = &mut self.ended => Err(error),
+            () = sleep(within) => Err(AskError::TimedOut(within)),
         }
     }
 }

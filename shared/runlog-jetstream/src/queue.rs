@@ -8,7 +8,7 @@ use async_nats::{
     header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
     jetstream::{
         self,
-        consumer::{AckPolicy, DeliverPolicy, Info, pull},
+        consumer::{AckPolicy, DeliverPolicy, Info, IntoConsumerConfig as _, pull},
     },
 };
 use async_trait::async_trait;
@@ -17,13 +17,13 @@ use dagbok_runlog::{
     Delivery, DeliveryHandle, PortError, PortResult, Published, Queue, QueueSettings, Queues,
     limits::{check_payload, check_subject},
 };
-use futures::StreamExt as _;
+use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::{
-    error::{AskError, WRONG_LAST_SEQUENCE},
-    limits::{IN_FLIGHT_PER_QUEUE, LONGEST_SPAN, WAITING_PULLS},
+    error::{AskError, MESSAGE_NOT_FOUND, WRONG_LAST_SEQUENCE},
+    limits::{IN_FLIGHT_PER_QUEUE, LONGEST_SPAN, SETTLES_IN, WAITING_PULLS},
     link::{API, Link},
     names::{Names, escape, unescape},
     settings::ConnectSettings,
@@ -33,6 +33,9 @@ use crate::{
 /// On an item: which run of the server took it. A killed server forgets what it handed out since its
 /// last write, and hands it out once more as if for the first time.
 const TAKEN_BY: &str = "Dagbok-Taken-By";
+
+/// More subjects than a stream can have.
+const BEYOND_ALL: u64 = 1 << 40;
 
 /// Families of names that are streams of another kind, or none.
 const RESERVED: [&str; 6] = ["log", "blobs", "snapshots", "state", "signals", "alerts"];
@@ -119,22 +122,24 @@ impl Shared {
 
     /// Makes the consumer, or gives the one that is there this lease; checks what comes back.
     async fn ensure_consumer(&self) -> PortResult<()> {
-        let failed = |error: &dyn fmt::Display| {
+        let failed = |error: AskError| {
             let (queue, stream) = (&self.consumer, &self.stream);
             PortError::unavailable("queue", format!("`{queue}` of `{stream}`: {error}"))
         };
-        let epoch = self.link.ready().await.map_err(|error| failed(&error))?;
-        let making = async {
-            let stream = self.link.jetstream.get_stream_no_info(&self.stream).await;
-            let stream = stream.map_err(|error| failed(&error))?;
-            stream.create_consumer(self.config()).await.map_err(|error| failed(&error))
+        let asked = self.config().into_consumer_config();
+        let question = json!({ "stream_name": self.stream, "config": asked });
+        let name =
+            format!("CONSUMER.CREATE.{}.{}.{}", self.stream, self.consumer, asked.filter_subject);
+        let made: Info = match self.link.api(&name, &question).await {
+            Ok(made) => made,
+            // Who may only publish has no use for the consumer; who pulls is denied that as well.
+            Err(AskError::Denied(said)) => {
+                tracing::debug!(queue = self.consumer, said, "the queue's consumer is not ours");
+                return Ok(());
+            }
+            Err(error) => return Err(failed(error)),
         };
-        let consumer = tokio::select! {
-            biased;
-            made = making => made?,
-            () = self.link.status.lost(epoch) => return Err(failed(&AskError::Lost)),
-        };
-        let (asked, got) = (self.config(), &consumer.cached_info().config);
+        let got = &made.config;
         if got.ack_wait == asked.ack_wait
             && got.filter_subject == asked.filter_subject
             && got.ack_policy == asked.ack_policy
@@ -149,21 +154,12 @@ impl Shared {
     /// One pull. The server sends what there is; where there is nothing it waits, sends what comes
     /// first, and ends the request with a word.
     async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Message>, AskError> {
-        let (link, wait) = (&self.link, wait.min(LONGEST_SPAN));
-        let deadline = Instant::now() + wait + link.timeout;
-        let epoch = link.ready().await?;
-        let inbox = link.client.new_inbox();
-        let mut answers = link.listen(inbox.clone()).await?;
+        let wait = wait.min(LONGEST_SPAN);
         let subject = format!("{API}CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer);
-        link.tell(subject, Some(inbox), pull_request(max, wait)).await?;
+        let mut answers = self.link.ask_many(subject, pull_request(max, wait)).await?;
         let mut taken = Vec::new();
         while taken.len() < max {
-            let answer = tokio::select! {
-                biased;
-                answer = answers.next() => answer.ok_or(AskError::Lost),
-                () = link.status.lost(epoch) => Err(AskError::Lost),
-                () = sleep_until(deadline) => Err(AskError::TimedOut(wait + link.timeout)),
-            };
+            let answer = answers.next(wait + self.link.timeout).await;
             match answer.and_then(|answer| sort(answer, &self.consumer)) {
                 Ok(Some(item)) => taken.push(item),
                 Ok(None) => break,
@@ -199,7 +195,11 @@ impl Shared {
             payload: message.payload.clone(),
             // What lay there while the server started anew may have been handed out before.
             delivered: if same_run { counted } else { counted.saturating_add(1) },
-            handle: Box::new(Lease { link: Arc::clone(&self.link), reply: reply.to_string() }),
+            handle: Box::new(Lease {
+                queue: Arc::clone(self),
+                reply: reply.to_string(),
+                sequence: info.stream_sequence,
+            }),
         })
     }
 }
@@ -262,19 +262,28 @@ impl Queue for JetStreamQueue {
     }
 
     async fn depth(&self) -> PortResult<u64> {
-        let name = format!("CONSUMER.INFO.{}.{}", self.0.stream, self.0.consumer);
-        let info: Info =
-            self.0.link.api(&name, &json!({})).await.map_err(|error| error.port("queue"))?;
-        let in_flight = u64::try_from(info.num_ack_pending).unwrap_or(u64::MAX);
-        Ok(info.num_pending.saturating_add(in_flight))
+        // The consumer's own count lags behind. Every item has a subject of its own, and the server
+        // counts subjects even where it is asked to list none.
+        #[derive(Deserialize)]
+        struct Counted {
+            #[serde(default)]
+            total: u64,
+        }
+        let filter = format!("{}.*", self.0.base);
+        let question = json!({ "subjects_filter": filter, "offset": BEYOND_ALL });
+        let name = format!("STREAM.INFO.{}", self.0.stream);
+        let counted: Result<Counted, _> = self.0.link.api(&name, &question).await;
+        counted.map(|counted| counted.total).map_err(|error| error.port("queue"))
     }
 }
 
 /// One delivery's address for words on it. Every word is answered by the server: an executor that
 /// believes its lease renewed must be right.
 struct Lease {
-    link: Arc<Link>,
+    queue: Arc<Shared>,
     reply: String,
+    /// Where the item is in the stream.
+    sequence: u64,
 }
 
 impl fmt::Debug for Lease {
@@ -285,14 +294,37 @@ impl fmt::Debug for Lease {
 
 impl Lease {
     async fn say(&self, word: Bytes) -> PortResult<()> {
-        self.link.ask(&self.reply, None, word).await.map(drop).map_err(|error| error.port("queue"))
+        let said = self.queue.link.ask(&self.reply, None, word).await;
+        said.map(drop).map_err(|error| error.port("queue"))
+    }
+
+    /// Waits until the item is out of the stream, so that its key is free again. A cluster answers
+    /// an acknowledgement before that.
+    async fn gone(&self) -> Result<(), AskError> {
+        let (link, deadline) = (&self.queue.link, Instant::now() + self.queue.link.timeout);
+        let name = format!("STREAM.MSG.GET.{}", self.queue.stream);
+        let question = json!({ "seq": self.sequence });
+        loop {
+            match link.api::<Value>(&name, &question).await {
+                Err(error) if error.is(MESSAGE_NOT_FOUND) => return Ok(()),
+                Err(error) => return Err(error),
+                Ok(_) if Instant::now() >= deadline => {
+                    return Err(AskError::TimedOut(link.timeout));
+                }
+                Ok(_) => sleep(SETTLES_IN).await,
+            }
+        }
     }
 }
 
 #[async_trait]
 impl DeliveryHandle for Lease {
     async fn ack(&self) -> PortResult<()> {
-        self.say(Bytes::from_static(b"+ACK")).await
+        self.say(Bytes::from_static(b"+ACK")).await?;
+        if self.queue.link.is_clustered() {
+            return self.gone().await.map_err(|error| error.port("queue"));
+        }
+        Ok(())
     }
 
     async fn progress(&self) -> PortResult<()> {

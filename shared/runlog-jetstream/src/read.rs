@@ -6,9 +6,7 @@ use async_nats::{
 };
 use bytes::Bytes;
 use dagbok_runlog::Seq;
-use futures::StreamExt as _;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep_until};
 
 use crate::{
     error::AskError,
@@ -107,22 +105,11 @@ pub(crate) async fn last_of(
 }
 
 async fn many(link: &Link, stream: &str, question: &Value) -> Result<Batch, AskError> {
-    let inbox = link.client.new_inbox();
-    let epoch = link.ready().await?;
-    let mut answers = link.listen(inbox.clone()).await?;
     let payload = question.to_string().into();
-    link.tell(format!("{API}DIRECT.GET.{stream}"), Some(inbox), payload).await?;
+    let mut answers = link.ask_many(format!("{API}DIRECT.GET.{stream}"), payload).await?;
     let mut messages = Vec::new();
-    let lost = link.status.lost(epoch);
-    tokio::pin!(lost);
     loop {
-        let deadline = Instant::now() + link.timeout;
-        let answer = tokio::select! {
-            biased;
-            answer = answers.next() => answer.ok_or(AskError::Lost)?,
-            () = &mut lost => return Err(AskError::Lost),
-            () = sleep_until(deadline) => return Err(AskError::TimedOut(link.timeout)),
-        };
+        let answer = answers.next(link.timeout).await?;
         match answer.status {
             None => messages.push(Stored::of(answer)?),
             Some(status) if status.as_u16() == END_OF_BATCH => {

@@ -14,9 +14,8 @@ use dagbok_runlog::{
     Change, KeyedState, PortResult, StateError, Versioned,
     limits::{check_payload, check_subject},
 };
-use futures::{StreamExt as _, stream::BoxStream};
+use futures::stream::BoxStream;
 use serde_json::json;
-use tokio::time::{Instant, sleep_until};
 
 use crate::{
     error::{AskError, WRONG_LAST_SEQUENCE},
@@ -121,16 +120,11 @@ impl JetStreamState {
         &self,
         filter: String,
     ) -> Result<BTreeMap<String, Option<Versioned>>, AskError> {
-        let epoch = self.link.ready().await?;
         let start = DeliverPolicy::LastPerSubject;
-        let reader = tokio::select! {
-            biased;
-            made = make(&self.link, &self.stream, start, filter) => made?,
-            () = self.link.status.lost(epoch) => return Err(AskError::Lost),
-        };
+        let reader = make(&self.link, &self.stream, start, filter).await?;
         let name = &reader.cached_info().name;
         let mut found = BTreeMap::new();
-        while self.take(name, epoch, &mut found).await? == FOLLOW_BATCH {}
+        while self.take(name, &mut found).await? == FOLLOW_BATCH {}
         let delete = format!("{API}CONSUMER.DELETE.{}.{name}", self.stream);
         self.link.tell(delete, None, json!({}).to_string().into()).await?;
         Ok(found)
@@ -140,23 +134,14 @@ impl JetStreamState {
     async fn take(
         &self,
         reader: &str,
-        epoch: u64,
         found: &mut BTreeMap<String, Option<Versioned>>,
     ) -> Result<usize, AskError> {
-        let inbox = self.link.client.new_inbox();
-        let mut answers = self.link.listen(inbox.clone()).await?;
         let request = json!({ "batch": FOLLOW_BATCH, "no_wait": true }).to_string();
         let subject = format!("{API}CONSUMER.MSG.NEXT.{}.{reader}", self.stream);
-        self.link.tell(subject, Some(inbox), request.into()).await?;
+        let mut answers = self.link.ask_many(subject, request.into()).await?;
         let mut taken = 0;
         while taken < FOLLOW_BATCH {
-            let deadline = Instant::now() + self.link.timeout;
-            let answer = tokio::select! {
-                biased;
-                answer = answers.next() => answer.ok_or(AskError::Lost)?,
-                () = self.link.status.lost(epoch) => return Err(AskError::Lost),
-                () = sleep_until(deadline) => return Err(AskError::TimedOut(self.link.timeout)),
-            };
+            let answer = answers.next(self.link.timeout).await?;
             match answer.status {
                 None => {}
                 Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => break,

@@ -1,7 +1,16 @@
 //! Whether there is a connection now, told by the client's events. Everything that waits for an
 //! answer watches it, so that a broken connection is known at once and not after a timeout.
 use async_nats::{Event, ServerError};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{
+        broadcast::{self, error::RecvError},
+        watch,
+    },
+    time::Instant,
+};
+
+/// Denials that who waits for one may be behind.
+const DENIALS_KEPT: usize = 64;
 
 /// What is known of the connection.
 #[derive(Clone, Debug)]
@@ -19,15 +28,15 @@ pub(crate) struct LinkState {
 #[derive(Debug)]
 pub(crate) struct Status {
     state: watch::Sender<LinkState>,
-    /// The server's last word on what this user may not do.
-    denied: watch::Sender<String>,
+    /// The server's words on what this user may not do.
+    denials: broadcast::Sender<String>,
 }
 
 impl Status {
     pub(crate) fn new() -> Self {
         let state =
             LinkState { connected: false, since: Instant::now(), epoch: 0, last_error: None };
-        Self { state: watch::Sender::new(state), denied: watch::Sender::new(String::new()) }
+        Self { state: watch::Sender::new(state), denials: broadcast::Sender::new(DENIALS_KEPT) }
     }
 
     /// Takes in what the client says.
@@ -72,7 +81,8 @@ impl Status {
         tracing::warn!(%error, "the NATS server complains");
         let said = error.to_string();
         if said.to_ascii_lowercase().contains("permissions violation") {
-            self.denied.send_replace(said.clone());
+            // Nobody may be waiting for it.
+            let _ = self.denials.send(said.clone());
         }
         self.remember(said);
     }
@@ -97,17 +107,24 @@ impl Status {
         let _ = self.state.subscribe().changed().await;
     }
 
+    /// What the server denies from now on: to be taken before something is asked.
+    pub(crate) fn denials(&self) -> Denials {
+        Denials(self.denials.subscribe())
+    }
+}
+
+/// What the server denies.
+pub(crate) struct Denials(broadcast::Receiver<String>);
+
+impl Denials {
     /// Returns the server's words once it denies something about `subject`.
-    pub(crate) async fn denied(&self, subject: &str) -> String {
-        let mut denied = self.denied.subscribe();
+    pub(crate) async fn of(mut self, subject: &str) -> String {
         let quoted = format!("\"{subject}\"");
-        denied.borrow_and_update();
         loop {
-            // As above.
-            let _ = denied.changed().await;
-            let said = denied.borrow_and_update().clone();
-            if said.contains(&quoted) {
-                return said;
+            match self.0.recv().await {
+                Ok(said) if said.contains(&quoted) => return said,
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => std::future::pending().await,
             }
         }
     }

@@ -13,7 +13,7 @@ use dagbok_test_support::{NatsOptions, NatsServer, SyncInterval, versions};
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
 async fn refusal(settings: ConnectSettings) -> ConnectError {
-    connect(settings).await.err().expect("this must be refused")
+    connect(settings).await.expect_err("this must be refused")
 }
 
 fn failure(error: &ConnectError) -> LinkFailure {
@@ -109,7 +109,7 @@ async fn a_stream_that_would_drop_facts_is_refused_field_by_field() {
     let limited = async_nats::jetstream::stream::Config {
         name: "dagbok_a_log".to_owned(),
         subjects: vec!["dagbok.a.log.>".to_owned()],
-        max_age: Duration::from_secs(3_600),
+        max_age: Duration::from_hours(1),
         ..Default::default()
     };
     jetstream.create_stream(limited).await.unwrap();
@@ -147,7 +147,7 @@ async fn durability_is_read_from_the_stream_and_the_server() {
     assert_eq!(synced, Durability::Synced);
     assert!(synced.is_durable());
     let late = of(SyncInterval::Default, Storage::File, true).await;
-    assert_eq!(late, Durability::NotSynced(Duration::from_secs(120)));
+    assert_eq!(late, Durability::NotSynced(Duration::from_mins(2)));
     assert!(!late.is_durable());
     let unknown = of(SyncInterval::Always, Storage::File, false).await;
     assert!(matches!(unknown, Durability::Unknown { .. }), "{unknown}");
@@ -223,7 +223,7 @@ async fn a_tampered_blob_is_damage_and_not_bytes() {
     let (ports, _connection) = on(&server, "a").await;
     let client = async_nats::connect(server.url()).await.unwrap();
     let jetstream = async_nats::jetstream::new(client);
-    for bytes in [vec![7_u8; 1_000], (0..600_000).map(|n| (n % 251) as u8).collect()] {
+    for bytes in [vec![7_u8; 1_000], (0..=250).cycle().take(600_000).collect()] {
         let digest = ports.blobs.put(bytes.into()).await.unwrap();
         let subject = format!("dagbok.a.blobs.{digest}");
         let mut headers = async_nats::HeaderMap::new();
@@ -245,7 +245,7 @@ async fn snapshots_are_replaced_whole_and_leave_nothing_behind() {
     let snapshots = ports.snapshots;
     assert_eq!(snapshots.get("fold").await.unwrap(), None);
     for size in [10, 900_000, 0, 3_000_000, 5] {
-        let bytes: Bytes = (0..size).map(|n| (n % 253) as u8).collect();
+        let bytes: Bytes = (0..=252).cycle().take(size).collect();
         snapshots.put("fold", bytes.clone()).await.unwrap();
         assert_eq!(snapshots.get("fold").await.unwrap(), Some(bytes), "{size}");
     }

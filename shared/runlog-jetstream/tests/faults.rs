@@ -1,6 +1,7 @@
 //! Servers that stop, start, are killed and freeze in the middle of work, and writers that are wrong
 //! about the log: nothing acknowledged is lost, nothing lands twice or out of its order, and what
 //! can't be known is said to be unknown.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 mod common;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -16,7 +17,7 @@ use dagbok_test_support::{NatsServer, SyncInterval, versions};
 use futures::StreamExt as _;
 use tokio::time::{Instant, sleep, timeout};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn draft(payload: &str) -> Draft {
     Draft { subject: "log.fault".to_owned(), payload: Bytes::copy_from_slice(payload.as_bytes()) }
@@ -120,9 +121,9 @@ async fn appends_and_follows_survive(sync: SyncInterval, kill: bool) {
             sleep(Duration::from_millis(2)).await;
         }
         if kill {
-            server.kill()
+            server.kill();
         } else {
-            server.stop()
+            server.stop();
         }
         server.restart();
     }
@@ -276,8 +277,11 @@ async fn two_writers_over_restarts_leave_prefixes_only() {
                 let (a, b, c) = tokio::join!(one(0), one(1), one(2));
                 for outcome in [a, b, c] {
                     match outcome {
-                        Ok(_) | Err(AppendError::Conflict { .. }) => {}
-                        Err(AppendError::Port(PortError::Unavailable { .. })) => {}
+                        Ok(_)
+                        | Err(
+                            AppendError::Conflict { .. }
+                            | AppendError::Port(PortError::Unavailable { .. }),
+                        ) => {}
                         Err(other) => panic!("{other}"),
                     }
                 }

@@ -7,4 +7,4 @@ mod cluster;
 mod nats;
 
 pub use cluster::NatsCluster;
-pub use nats::{NatsOptions, NatsServer, SyncInterval, versions};
+pub use nats::{NatsOptions, NatsServer, SyncInterval, check_config, versions};

@@ -228,6 +228,19 @@ impl Drop for NatsServer {
     }
 }
 
+/// Has a server of `version` read a configuration without starting; its words where it refuses.
+pub fn check_config(version: &str, file: &Path, env: &[(&str, &str)]) -> Result<(), String> {
+    let output = Command::new(binary(version))
+        .arg("-t")
+        .arg("-c")
+        .arg(file)
+        .envs(env.iter().copied())
+        .output()
+        .expect("the server can be run");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() { Ok(()) } else { Err(said) }
+}
+
 fn ended(child: &mut Child) -> Option<ExitStatus> {
     child.try_wait().expect("the child is ours")
 }

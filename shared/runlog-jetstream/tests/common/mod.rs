@@ -85,5 +85,5 @@ impl Fixture for OnNats {
 
 /// A server and one connection to it.
 pub async fn on(server: &NatsServer, namespace: &str) -> (Ports, Connection) {
-    connect(ConnectSettings::new(server.url(), namespace)).await.unwrap()
+    connect(ConnectSettings::new(server.url(), namespace)).await.expect("the server takes us")
 }
