@@ -17,6 +17,9 @@ use dagbok_events::{
 use dagbok_runlog::{Draft, RunLog as _, Seq, digest_of, memory::MemoryLog};
 use dagbok_ui::model::ReadModel;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const TASKS: usize = 40;
 
 /// The story of many runs of one DAG, a chain of tasks.

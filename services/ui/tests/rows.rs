@@ -9,7 +9,7 @@ use dagbok_events::{Record, RunKey, encode, subject_of};
 use dagbok_runlog::{Draft, RunLog, Seq, memory::MemoryLog};
 use dagbok_ui::model::{
     ReadModel, Store,
-    rows::{RunState, TaskState},
+    rows::{Handed, RunState, TaskState},
 };
 use support::{
     liars::{Dice, records},
@@ -45,6 +45,11 @@ fn assert_counts(store: &Store, seed: u64) {
         let mut counts: BTreeMap<TaskState, u32> = BTreeMap::new();
         for task in store.tasks(&key).unwrap() {
             *counts.entry(task.state).or_default() += 1;
+            let found = store.xcoms(&key, &task.task_id, task.map_index).unwrap();
+            let names: Vec<&str> = found.iter().map(|row| row.key.as_str()).collect();
+            let handed: Vec<&str> = task.xcoms.iter().map(Handed::name).collect();
+            assert_eq!(names, handed, "seed {seed}: {key}/{}", task.task_id);
+            assert!(names.is_sorted(), "{names:?}");
             let Some(attempt) = task.attempt.filter(|_| task.state.holds_slots()) else { continue };
             let held = slots.entry(attempt.pool.to_string()).or_default();
             let slots = u64::from(attempt.pool_slots);

@@ -235,7 +235,7 @@ impl Folder {
         }
         self.checkpoint = Checkpoint { seq: last.seq, mark: Some(Mark::of(&last.payload)) };
         let changes = self.tables.take_changes(KEEP);
-        self.store.write(changes, &self.checkpoint)?;
+        self.store.write(&changes, &self.checkpoint)?;
         self.unflushed += entries.len();
         if self.unflushed >= FLUSH_AFTER {
             self.flush()?;

@@ -4,7 +4,7 @@ use dagbok_events::{DagId, DagVersion, ExecutorId, MapIndex, RunId, RunKey, Task
 use super::{
     keys,
     rows::{
-        BundleRow, DagRow, DagRunOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, LoadRow,
+        BundleRow, DagRow, DagRunOrderRow, ExecutorRow, Handed, ImportErrorRow, LimitsRow, LoadRow,
         PastTryRow, PoolRow, RefusedRow, RunInputRow, RunOrderRow, RunRow, SeqsRow, Stretch,
         TaskRow, TryRow, VersionRow, XComRow,
     },
@@ -150,7 +150,10 @@ impl Store {
         task_id: &TaskId,
         map_index: MapIndex,
     ) -> Found<Vec<XComRow>> {
-        self.rows(&keys::within_instance::<XComRow>((run, task_id, map_index)))
+        let row = self.task(run, task_id, map_index)?;
+        let handed = row.map(|row| row.xcoms).unwrap_or_default();
+        let instance = (run, task_id, map_index);
+        handed.into_iter().filter_map(|one| self.handed(instance, one).transpose()).collect()
     }
 
     /// One value that a task handed on.
@@ -161,7 +164,16 @@ impl Store {
         map_index: MapIndex,
         name: &str,
     ) -> Found<Option<XComRow>> {
-        self.get(&keys::xcom((run, task_id, map_index), name))
+        let row = self.task(run, task_id, map_index)?;
+        let handed = row.and_then(|row| row.xcoms.into_iter().find(|one| one.name() == name));
+        handed.map_or(Ok(None), |one| self.handed((run, task_id, map_index), one))
+    }
+
+    fn handed(&self, instance: keys::Instance<'_>, handed: Handed) -> Found<Option<XComRow>> {
+        match handed {
+            Handed::Small(row) => Ok(Some(row)),
+            Handed::Apart(name) => self.get(&keys::xcom(instance, &name)),
+        }
     }
 
     /// Reports about a run that were refused, oldest first.

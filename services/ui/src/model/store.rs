@@ -27,6 +27,8 @@ use super::{
 
 /// Memory that sled may use for pages, in bytes.
 const CACHE_BYTES: u64 = 24 << 20;
+/// Rows that are written at once: larger batches of sled's are slow.
+const PART: usize = 256;
 /// The key of the row that says how far the others are.
 const META: &[u8] = b"m";
 
@@ -74,6 +76,8 @@ struct Meta {
     version: u32,
     seq: u64,
     mark: Option<String>,
+    /// Whether all rows up to `seq` are there; false while many are written.
+    whole: bool,
 }
 
 /// The rows. Cheap to clone.
@@ -125,15 +129,13 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Opened, OpenError> {
         let because = match try_open(dir) {
             Ok(store) => match store.meta() {
-                Ok(meta) if meta.as_ref().is_none_or(|meta| meta.version == VERSION) => {
-                    return Ok(Opened { store, rebuilt_because: None });
+                Ok(Some(Meta { version, .. })) if version != VERSION => format!(
+                    "its rows are of version {version}, and this build makes version {VERSION}"
+                ),
+                Ok(Some(Meta { whole: false, .. })) => {
+                    "it was broken off while many rows were written".to_owned()
                 }
-                Ok(meta) => {
-                    let found = meta.map_or(0, |meta| meta.version);
-                    format!(
-                        "its rows are of version {found}, and this build makes version {VERSION}"
-                    )
-                }
+                Ok(Some(_) | None) => return Ok(Opened { store, rebuilt_because: None }),
                 Err(error) => format!("it is damaged: {error}"),
             },
             Err(Failure::Fatal(error)) => return Err(error),
@@ -173,23 +175,38 @@ impl Store {
         }))
     }
 
-    /// Writes rows and checkpoint at once.
+    /// Writes rows and checkpoint: at once, or, where there are many, in parts between two marks, so
+    /// that rows of which a part is missing are known and built anew.
     pub(crate) fn write(
         &self,
-        changes: Vec<KeyChange>,
+        changes: &[KeyChange],
         checkpoint: &Checkpoint,
     ) -> Result<(), StoreError> {
-        let mut batch = sled::Batch::default();
         let registered = changes.iter().any(|(key, _)| key.first() == Some(&VersionRow::TABLE));
-        for (key, row) in changes {
-            match row {
-                Some(bytes) => batch.insert(key, bytes),
-                None => batch.remove(key),
+        let mark = checkpoint.mark.clone().map(|mark| mark.0);
+        let whole = Meta { version: VERSION, seq: checkpoint.seq.0, mark, whole: true };
+        let mut parts = changes.chunks(PART).peekable();
+        if changes.len() > PART {
+            let torn = Meta { version: VERSION, seq: 0, mark: None, whole: false };
+            self.db.insert(META, pack(&torn))?;
+        }
+        loop {
+            let mut batch = sled::Batch::default();
+            for (key, row) in parts.next().unwrap_or_default() {
+                match row {
+                    Some(bytes) => batch.insert(key.as_slice(), bytes.as_slice()),
+                    None => batch.remove(key.as_slice()),
+                }
+            }
+            let last = parts.peek().is_none();
+            if last {
+                batch.insert(META, pack(&whole));
+            }
+            self.db.apply_batch(batch)?;
+            if last {
+                break;
             }
         }
-        let mark = checkpoint.mark.clone().map(|mark| mark.0);
-        batch.insert(META, pack(&Meta { version: VERSION, seq: checkpoint.seq.0, mark }));
-        self.db.apply_batch(batch)?;
         if registered {
             self.versions.lock().clear();
         }
@@ -311,5 +328,61 @@ fn failure_of(dir: &Path, error: io::Error) -> Failure {
         | Kind::ReadOnlyFilesystem
         | Kind::QuotaExceeded => Failure::Fatal(OpenError::Disk { path, source: error }),
         _ => Failure::Damaged(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marked(meta: &Meta) -> tempfile::TempDir {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&home.path().join("rows")).unwrap().store;
+        store.db.insert(META, pack(meta)).unwrap();
+        store.db.insert(b"dx", b"a row").unwrap();
+        store.flush().unwrap();
+        home
+    }
+
+    fn reopened(meta: &Meta) -> Opened {
+        Store::open(&marked(meta).path().join("rows")).unwrap()
+    }
+
+    #[test]
+    fn rows_of_another_version_are_built_anew() {
+        let opened = reopened(&Meta { version: VERSION + 1, seq: 9, mark: None, whole: true });
+        assert!(opened.rebuilt_because.unwrap().contains("this build makes version"));
+        assert_eq!(opened.store.checkpoint().unwrap(), Checkpoint::default());
+        assert!(opened.store.db.is_empty());
+    }
+
+    #[test]
+    fn rows_of_which_a_part_may_be_missing_are_built_anew() {
+        let opened = reopened(&Meta { version: VERSION, seq: 9, mark: None, whole: false });
+        assert!(opened.rebuilt_because.unwrap().contains("broken off"));
+        assert!(opened.store.db.is_empty());
+    }
+
+    #[test]
+    fn whole_rows_are_kept() {
+        let opened = reopened(&Meta { version: VERSION, seq: 9, mark: None, whole: true });
+        assert_eq!(opened.rebuilt_because, None);
+        assert_eq!(opened.store.checkpoint().unwrap().seq, Seq(9));
+        assert_eq!(opened.store.db.len(), 2);
+    }
+
+    #[test]
+    fn many_rows_come_whole_with_their_checkpoint() {
+        let store = Store::temporary().unwrap();
+        for count in [0, 1, PART - 1, PART, PART + 1, 3 * PART + 7] {
+            store.db.clear().unwrap();
+            let change = |n: usize| (format!("x{n:05}").into_bytes(), Some(vec![1]));
+            let changes: Vec<KeyChange> = (0..count).map(change).collect();
+            let checkpoint = Checkpoint { seq: Seq(5), mark: None };
+            store.write(&changes, &checkpoint).unwrap();
+            assert_eq!(store.db.len(), count + 1);
+            assert!(store.meta().unwrap().unwrap().whole);
+            assert_eq!(store.checkpoint().unwrap(), checkpoint);
+        }
     }
 }

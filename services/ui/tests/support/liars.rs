@@ -105,7 +105,11 @@ fn fact(dice: &mut Dice) -> Fact {
         23 => Fact::RunTimedOut(RunTimedOut {}),
         24 => Fact::RunCancelled(RunCancelled {}),
         25 => Fact::PoolSet(PoolSet { pool, slots: 4 }),
-        _ => Story::pushed(id, number, "other", Some(r#"{"x": 1}"#)),
+        _ => {
+            let name = format!("key_{:02}", dice.below(12));
+            let large = format!("\"{}\"", "x".repeat(400));
+            Story::pushed(id, number, &name, Some(if number == 1 { &large } else { "2" }))
+        }
     }
 }
 

@@ -1,16 +1,18 @@
 //! What facts about tasks and tries change: the task's row, and with it the run's counts, the pool's
 //! slots and the executor's tries.
 use dagbok_events::{
-    ExecutorId, MapIndex, PoolName, QueueName, RuledOut, RunKey, TaskId, TaskQueued, TaskRuledOut,
-    Timestamp, TryCancelled, TryFailed, TryLost, TryNumber, TryReturned, TrySkipped, TryStarted,
-    TrySucceeded, XComPushed,
+    ExecutorId, MapIndex, Payload, PoolName, QueueName, RuledOut, RunKey, TaskId, TaskQueued,
+    TaskRuledOut, Timestamp, TryCancelled, TryFailed, TryLost, TryNumber, TryReturned, TrySkipped,
+    TryStarted, TrySucceeded, XComPushed,
 };
 
 use super::Context;
 use crate::model::{
     keys,
     overlay::{Overlay, Source},
-    rows::{LoadRow, PastTryRow, PoolRow, RunRow, TaskRow, TaskState, TryEnd, TryRow, XComRow},
+    rows::{
+        Handed, LoadRow, PastTryRow, PoolRow, RunRow, TaskRow, TaskState, TryEnd, TryRow, XComRow,
+    },
     store::StoreError,
 };
 
@@ -42,8 +44,10 @@ pub(super) fn queued<S: Source>(
     if let Some(past) = past {
         rows.put(keys::past_try(instance, past.number), Some(PastTryRow(past)));
     }
-    for name in forgotten {
-        rows.put::<XComRow>(keys::xcom(instance, &name), None);
+    for handed in forgotten {
+        if let Handed::Apart(name) = handed {
+            rows.put::<XComRow>(keys::xcom(instance, &name), None);
+        }
     }
     Ok(())
 }
@@ -166,26 +170,41 @@ pub(super) fn xcom_pushed<S: Source>(
 ) -> Done {
     let XComPushed { task_id, map_index, try_number, key, value } = fact;
     let Some(run) = known_run(rows, context)? else { return Ok(()) };
-    let name = keys::xcom((run, task_id, *map_index), key);
-    let row = value.as_ref().map(|value| XComRow {
-        key: key.clone(),
-        value: value.clone(),
-        try_number: *try_number,
-        at: context.at,
-    });
-    let is_there = row.is_some();
-    rows.put(name, row);
-    let Some(row) = rows.edit::<TaskRow>(keys::task((run, task_id, *map_index)))? else {
-        return Ok(());
+    let instance = (run, task_id, *map_index);
+    let Some(row) = rows.edit::<TaskRow>(keys::task(instance))? else { return Ok(()) };
+    let place = row.xcoms.binary_search_by(|handed| handed.name().cmp(key));
+    let last = match place {
+        Ok(at) => Some(row.xcoms.remove(at)),
+        Err(_) => None,
     };
-    match (row.xcoms.binary_search(key), is_there) {
-        (Err(at), true) => row.xcoms.insert(at, key.clone()),
-        (Ok(at), false) => {
-            row.xcoms.remove(at);
+    let (Ok(at) | Err(at)) = place;
+    let mut apart = None;
+    if let Some(value) = value {
+        let (key, value) = (key.clone(), value.clone());
+        let handed = XComRow { key, value, try_number: *try_number, at: context.at };
+        if is_small(&handed.value) && row.xcoms.len() < SMALL_XCOMS {
+            row.xcoms.insert(at, Handed::Small(handed));
+        } else {
+            row.xcoms.insert(at, Handed::Apart(handed.key.clone()));
+            apart = Some(handed);
         }
-        (Ok(_), true) | (Err(_), false) => {}
+    }
+    if apart.is_some() || matches!(last, Some(Handed::Apart(_))) {
+        rows.put(keys::xcom(instance, key), apart);
     }
     Ok(())
+}
+
+/// Values that a task's row holds; further ones have rows of their own.
+const SMALL_XCOMS: usize = 8;
+/// The largest value that a task's row holds, in bytes of JSON.
+const SMALL_XCOM_BYTES: usize = 256;
+
+fn is_small(value: &Payload) -> bool {
+    match value {
+        Payload::Inline(text) => text.len() <= SMALL_XCOM_BYTES,
+        Payload::Blob { .. } => true,
+    }
 }
 
 const fn retry_or_failed(retry_at: Option<Timestamp>) -> TaskState {

@@ -22,12 +22,16 @@ pub struct DagRow {
     /// Whether no new runs are made.
     pub paused: bool,
     /// When it went out of its file, where it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disappeared_at: Option<Timestamp>,
     /// The run that the schedule promises next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<RunExpected>,
     /// The promises that were broken last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<MissedRow>,
     /// Its runs by state.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub runs: BTreeMap<RunState, u64>,
 }
 
@@ -69,6 +73,7 @@ pub struct ImportErrorRow {
     /// Which file.
     pub file: String,
     /// Which line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
     /// The exception's class.
     pub exception: String,

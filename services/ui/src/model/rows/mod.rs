@@ -1,7 +1,8 @@
 //! The rows of the read model: what the fold keeps of the log, in the words of Airflow's API.
 //!
 //! A row is what one question needs. Rows are rebuilt from the log whenever [`VERSION`] rises, so they
-//! may change freely; they are stored as MessagePack with named fields.
+//! may change freely; they are stored as MessagePack with
+//! named fields, those without a value left out.
 mod dag;
 mod run;
 mod shared;
@@ -14,7 +15,7 @@ pub use run::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 pub use shared::{BundleRow, ExecutorRow, LimitsRow, LoadRow, PoolRow};
-pub use task::{PastTryRow, TaskRow, TaskState, TryEnd, TryRow, XComRow};
+pub use task::{Handed, PastTryRow, TaskRow, TaskState, TryEnd, TryRow, XComRow};
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.

@@ -67,8 +67,10 @@ pub struct RunRow {
     /// How it came about.
     pub run_type: RunType,
     /// What it stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logical_date: Option<Timestamp>,
     /// The data it covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_interval: Option<Interval>,
     /// Not before this.
     pub run_after: Timestamp,
@@ -81,20 +83,27 @@ pub struct RunRow {
     /// When it was made.
     pub queued_at: Timestamp,
     /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_date: Option<Timestamp>,
     /// When it was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_date: Option<Timestamp>,
     /// How it came to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<RunEnd>,
     /// Who ended it, where somebody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<Actor>,
     /// Why, in their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_reason: Option<String>,
     /// The leaves that failed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_tasks: Vec<TaskId>,
     /// Its tasks.
     pub tasks: u32,
     /// Those of them that have a state, by state.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<TaskState, u32>,
     /// Reports about it that were refused.
     pub refused: u32,
@@ -105,6 +114,7 @@ pub struct RunRow {
     /// When that was decided.
     pub updated_at: Timestamp,
     /// The newest sequences of its records, as stretches; older ones are in [`SeqsRow`]s.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seqs: Vec<Stretch>,
 }
 
@@ -112,8 +122,10 @@ pub struct RunRow {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunInputRow {
     /// A JSON object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conf: Option<Payload>,
     /// A note.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
@@ -161,5 +173,6 @@ pub struct RefusedRow {
     /// Why it was refused.
     pub why: RefusedWhy,
     /// The log that came with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRef>,
 }

@@ -20,8 +20,10 @@ pub struct ExecutorRow {
     /// When it came.
     pub joined_at: Timestamp,
     /// When it went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_at: Option<Timestamp>,
     /// How it went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<LeftWhy>,
 }
 
@@ -36,6 +38,7 @@ pub struct LoadRow {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PoolRow {
     /// How many there are; `None` where nobody set them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slots: Option<u32>,
     /// Held by tries that are queued.
     pub queued: u64,

@@ -76,11 +76,14 @@ pub struct TaskRow {
     /// Its state.
     pub state: TaskState,
     /// Its newest try; `None` where it was ruled out before one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<TryRow>,
     /// When it was ruled out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ruled_out_at: Option<Timestamp>,
-    /// Names of the values that it has handed on, sorted.
-    pub xcoms: Vec<String>,
+    /// What it has handed on, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub xcoms: Vec<Handed>,
     /// The sequence of the last record about it.
     pub last_seq: u64,
 }
@@ -120,30 +123,59 @@ pub struct TryRow {
     /// The sequence of the record that offered it.
     pub queued_seq: u64,
     /// When it began, by the executor's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
     /// When it was over, by the executor's clock, or the scheduler's where no executor said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
     /// Who runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor: Option<ExecutorId>,
     /// On which machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
     /// As which process there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
     /// How it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<TryEnd>,
     /// When the next try is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
     /// What it used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     /// What it wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRef>,
     /// Digests of what it saw.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, String>,
 }
 
 /// A try that another has followed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PastTryRow(pub TryRow);
+
+/// Where a value that a task handed on is kept: small ones with the task, so that they cost no row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Handed {
+    /// Here.
+    Small(XComRow),
+    /// In an [`XComRow`] under this name.
+    Apart(String),
+}
+
+impl Handed {
+    /// The value's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Small(row) => &row.key,
+            Self::Apart(name) => name,
+        }
+    }
+}
 
 /// A value that a task handed on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
