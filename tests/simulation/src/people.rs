@@ -7,6 +7,9 @@ use crate::{
     world::{SECOND, World},
 };
 
+/// Tries in flight at once when all is well.
+const PARALLELISM: u32 = 16;
+
 /// Everybody who is no program.
 #[derive(Debug)]
 pub(crate) struct People {
@@ -32,7 +35,10 @@ impl People {
             self.wake = world.now + world.rng.between(SECOND / 20, SECOND);
             return;
         }
-        // In the end they want everything to run.
+        // In the end they want everything to run, whatever word of theirs still comes late.
+        if !world.audit.has_limits(PARALLELISM, &POOLS) {
+            self.make_room(world);
+        }
         let paused: Vec<DagId> = world.audit.paused().cloned().collect();
         for dag_id in paused {
             self.say(world, CommandBody::UnpauseDag { dag_id });
@@ -46,11 +52,11 @@ impl People {
     }
 
     /// Takes every limit back to where all can run.
-    pub(crate) fn make_room(&self, world: &mut World) {
+    fn make_room(&self, world: &mut World) {
         for (name, slots) in POOLS {
             self.say(world, CommandBody::SetPool { pool: pool(name), slots });
         }
-        self.say(world, CommandBody::SetLimits { parallelism: 16, max_losses: 10 });
+        self.say(world, CommandBody::SetLimits { parallelism: PARALLELISM, max_losses: 10 });
     }
 
     fn hear(&mut self, world: &mut World) {

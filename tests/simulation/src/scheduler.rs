@@ -149,7 +149,7 @@ impl Scheduler {
             self.wake = world.now + world.rng.between(1_000, SECOND / 10);
             return false;
         }
-        if world.rng.chance(50) {
+        if world.rng.chance(50) && fold.last_seq() == world.log.len() as u64 {
             world.audit.agrees_with(fold).unwrap_or_else(|finding| panic!("{finding}"));
         }
         batch.acks.iter().for_each(|id| world.inbox.ack(*id));
@@ -185,7 +185,7 @@ impl Scheduler {
         let mut before = std::mem::take(&mut self.not_held);
         for (_, presence) in world.presence.values().filter(|(put, _)| *put + LEASE > world.now) {
             let holds = |key: &TryKey| presence.holds.iter().any(|held| held.key == *key);
-            let ended = presence.holds.iter().filter(|held| !fold.is_in_flight(&held.key));
+            let ended = presence.holds.iter().filter(|held| fold.is_over(&held.key));
             let orders: Vec<TryKey> = ended.map(|held| held.key.clone()).collect();
             world.orders.entry(presence.executor.clone()).or_default().extend(orders);
             for key in fold.held_by(&presence.executor).into_iter().filter(|key| !holds(key)) {

@@ -5,6 +5,7 @@ use dagbok_domain::namespace::Namespace;
 use dagbok_events::decode;
 
 use crate::{
+    audit::{RunModel, TaskModel},
     executor::Executor,
     liar::Liar,
     people::People,
@@ -47,7 +48,6 @@ pub fn simulate(seed: u64) -> Ended {
     }
     world.chaos = false;
     cast.processor.settle(&mut world);
-    cast.people.make_room(&mut world);
     let give_up_at = world.now + 3_600 * SECOND;
     while !cast.is_over(&world) {
         assert!(world.now < give_up_at, "after an hour this still runs: {}", left(&world));
@@ -110,12 +110,13 @@ fn is_idle(scheduler: &Scheduler, world: &World) -> bool {
 }
 
 fn left(world: &World) -> String {
-    let runs: Vec<String> = world
-        .audit
-        .active()
-        .map(|(key, run)| format!("{key} {:?} {:?}", run.stage, run.tasks))
-        .collect();
-    format!("{} commands, {} items of work, {runs:#?}", world.inbox.depth(), world.work.depth())
+    let task = |task: &TaskModel| format!("{} {:?}", task.spec.task_id, task.stand);
+    let run = |run: &RunModel| run.tasks.iter().map(task).collect::<Vec<_>>().join(", ");
+    let runs = world.audit.active().take(5);
+    let runs: Vec<String> =
+        runs.map(|(key, it)| format!("{key} {:?}: {}", it.stage, run(it))).collect();
+    let (commands, work) = (world.inbox.depth(), world.work.depth());
+    format!("{commands} commands, {work} items of work, among others\n{}", runs.join("\n"))
 }
 
 /// What must hold once everything came to rest.

@@ -68,6 +68,18 @@ impl Namespace {
         in_flight() == Some(key.try_number)
     }
 
+    /// Whether this try is known to be over. Never true of one that is yet to be offered, so that a fold
+    /// that is behind the log does not take a new try for an old one.
+    pub fn is_over(&self, key: &TryKey) -> bool {
+        let run_key = RunKey { dag_id: key.dag_id.clone(), run_id: key.run_id.clone() };
+        let Some(run) = self.run(&run_key) else { return self.past_ending(&run_key).is_some() };
+        let task = run.find(&key.task_id, key.map_index).map(|ix| run.task(ix));
+        task.is_some_and(|task| {
+            let known = key.try_number.get() <= task.tries || matches!(task.state, TaskState::Done(_));
+            known && task.state.in_flight() != Some(key.try_number)
+        })
+    }
+
     /// The tries that an executor runs, as far as the log knows.
     pub fn held_by(&self, executor: &ExecutorId) -> Vec<TryKey> {
         let Some(executor) = self.executors.get(executor) else { return Vec::new() };

@@ -14,8 +14,26 @@ use crate::{
 
 impl Run {
     /// Every fact forced by this task being done: tasks ruled out downstream of it, then the run's end.
+    ///
+    /// Upstreams are judged before their downstreams, so that each task is judged once all that this
+    /// decision makes of its upstreams is known: a failure is never hidden by a skip that is found first.
     pub fn after_done(&self, ix: Ix, done: Done) -> Vec<Fact> {
-        self.follow(vec![(ix, done)])
+        let mut wave = Wave { run: self, settled: BTreeSet::new(), touched: BTreeMap::new() };
+        let mut leaf_failures = Vec::new();
+        let mut facts = Vec::new();
+        let mut next = Some((ix, done));
+        while let Some((ix, done)) = next {
+            wave.settle(ix, done);
+            if self.version.downstream(ix).is_empty() && done.fails_run() {
+                leaf_failures.push(ix);
+            }
+            next = wave.next_ruled_out();
+            facts.extend(next.and_then(|(ix, done)| self.ruled_out(ix, done)));
+        }
+        if wave.settled.len() == self.open && !matches!(self.phase, Phase::Over(_)) {
+            facts.push(self.end(&leaf_failures));
+        }
+        facts
     }
 
     /// Every fact forced by the run being ended from outside: its tries are cancelled, the rest skipped.
@@ -43,41 +61,6 @@ impl Run {
             .collect()
     }
 
-    /// Facts after `settled`, which are facts themselves already and not repeated.
-    fn follow(&self, settled: Vec<(Ix, Done)>) -> Vec<Fact> {
-        let mut facts = Vec::new();
-        let mut known: BTreeSet<Ix> = settled.iter().map(|(ix, _)| *ix).collect();
-        let mut settled = settled;
-        let mut tallies: BTreeMap<Ix, Tally> = BTreeMap::new();
-        let mut leaf_failures: Vec<Ix> = Vec::new();
-        let mut next = 0;
-        while let Some(&(ix, done)) = settled.get(next) {
-            next += 1;
-            let downstream = self.version.downstream(ix);
-            if downstream.is_empty() && done.fails_run() {
-                leaf_failures.push(ix);
-            }
-            for &down in downstream {
-                let task = self.task(down);
-                let tally = tallies.entry(down).or_insert(task.upstream);
-                tally.count(done);
-                if task.state != TaskState::Waiting || known.contains(&down) {
-                    continue;
-                }
-                let rule = self.version.task(down).trigger_rule;
-                if let Verdict::Never(why) = judge(rule, *tally) {
-                    known.insert(down);
-                    settled.push((down, Done::RuledOut(why)));
-                    facts.extend(self.ruled_out(down, Done::RuledOut(why)));
-                }
-            }
-        }
-        if settled.len() == self.open && matches!(self.phase, Phase::Queued | Phase::Running { .. }) {
-            facts.push(self.end(&leaf_failures));
-        }
-        facts
-    }
-
     fn ruled_out(&self, ix: Ix, done: Done) -> Option<Fact> {
         let Done::RuledOut(why) = done else { return None };
         let task_id = self.version.task(ix).task_id.clone();
@@ -102,5 +85,35 @@ impl Run {
     /// Whether this run is over at `now` by its own timeout.
     pub fn timed_out(&self, now: Timestamp) -> bool {
         self.times_out_at().is_some_and(|due| due <= now)
+    }
+}
+
+/// Tasks settled by one decision, and those downstream of them that are to be judged anew.
+struct Wave<'a> {
+    run: &'a Run,
+    settled: BTreeSet<Ix>,
+    touched: BTreeMap<Ix, Tally>,
+}
+
+impl Wave<'_> {
+    fn settle(&mut self, ix: Ix, done: Done) {
+        self.settled.insert(ix);
+        for &down in self.run.version.downstream(ix) {
+            let task = self.run.task(down);
+            if task.state == TaskState::Waiting && !self.settled.contains(&down) {
+                self.touched.entry(down).or_insert(task.upstream).count(done);
+            }
+        }
+    }
+
+    /// The next task, in the DAG's order, that can never run any more.
+    fn next_ruled_out(&mut self) -> Option<(Ix, Done)> {
+        while let Some((ix, tally)) = self.touched.pop_first() {
+            let rule = self.run.version.task(ix).trigger_rule;
+            if let Verdict::Never(why) = judge(rule, tally) {
+                return Some((ix, Done::RuledOut(why)));
+            }
+        }
+        None
     }
 }

@@ -111,3 +111,19 @@ fn an_executor_taken_for_gone_may_come_back_and_work() {
     assert_eq!(known(&world), ["e1"]);
     world.succeed("e1", "etl/r1/last/2").is(["TrySucceeded last 2", "RunSucceeded"]);
 }
+
+#[test]
+fn a_try_is_over_only_where_the_log_says_so() {
+    let mut world = wide(0);
+    let over = |world: &World, key: &str| world.namespace.is_over(&try_key(key));
+    let (first, second) = ("etl/r1/last/1", "etl/r1/last/2");
+    assert!(!over(&world, first) && !over(&world, second));
+    world.start("e1", first);
+    assert!(!over(&world, first));
+    world.gone("e1");
+    assert!(over(&world, first) && !over(&world, second), "a try to come is not over");
+    world.settle();
+    assert!(over(&world, first) && !over(&world, second));
+    world.succeed("e1", second);
+    assert!(over(&world, first) && over(&world, second) && !over(&world, "etl/never/last/1"));
+}

@@ -136,3 +136,26 @@ fn a_cascade_goes_through_rules_that_care_for_it_and_stops_at_those_that_do_not(
     assert_eq!(world.settle(), ["TaskQueued f 1"]);
     world.succeed("x", "d/r1/f/1").is(["TrySucceeded f 1", "RunSucceeded"]);
 }
+
+#[test]
+fn a_failure_is_not_hidden_by_a_skip_found_before_it() {
+    let rule = |rule| move |task: &mut dagbok_events::TaskSpec| task.trigger_rule = rule;
+    // The skip is found first, the failure second, and a third one only by way of another task.
+    let spec = dag("d")
+        .task("a", &[])
+        .add("skipped", &["a"], rule(TriggerRule::AllSkipped))
+        .task("broken", &["a"])
+        .task("far", &["broken"])
+        .task("x", &["skipped", "broken"])
+        .task("y", &["skipped", "far"]);
+    let mut world = run(spec);
+    world.fail("e", "d/r1/a/1").is([
+        "TryFailed a 1 retry never",
+        "TaskRuledOut skipped Skipped",
+        "TaskRuledOut broken UpstreamFailed",
+        "TaskRuledOut far UpstreamFailed",
+        "TaskRuledOut x UpstreamFailed",
+        "TaskRuledOut y UpstreamFailed",
+        "RunFailed x,y",
+    ]);
+}

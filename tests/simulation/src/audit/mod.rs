@@ -10,7 +10,7 @@ use dagbok_events::{
     RunType, Scope, Timestamp,
 };
 use dagbok_protocol::{Command, CommandBody, Report, ReportBody, limits};
-pub use run::{RunModel, Stage};
+pub use run::{RunModel, Stage, Stand, TaskModel};
 
 /// What is wrong with a record, in words.
 pub type Finding = Result<(), String>;
@@ -76,6 +76,13 @@ impl Audit {
     /// DAGs that are paused and in their files.
     pub fn paused(&self) -> impl Iterator<Item = &DagId> {
         self.dags.iter().filter(|(_, dag)| dag.paused && !dag.gone).map(|(id, _)| id)
+    }
+
+    /// Whether tries in flight and pools are limited to this.
+    pub fn has_limits(&self, parallelism: u32, pools: &[(&str, u32)]) -> bool {
+        let slots = |name: &str| self.pools.iter().find(|(pool, _)| pool.as_str() == name);
+        self.parallelism == parallelism
+            && pools.iter().all(|(name, size)| slots(name).is_some_and(|(_, slots)| slots == size))
     }
 
     /// The record that answered a command.
