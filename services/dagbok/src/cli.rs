@@ -42,7 +42,8 @@ pub(crate) struct Global {
     /// The configuration [default: dagbok.toml in the installation's folder, if it is there]
     #[arg(long, env = "DAGBOK_CONFIG", value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
-    /// JSON on standard output: one document, or one a line for streams
+    /// JSON on standard output: one document, or one a line for streams; what goes wrong is one on
+    /// standard error, `{error: {code, exit, message, next}}`
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// The Python interpreter [default: the one beside this binary, or on the PATH]
@@ -76,9 +77,16 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Tasks(TasksCommand),
     /// The log itself, record by record
+    #[command(
+        after_help = "With --json, one record a line: `seq`, `at`, `scope`, `dag_id`, `run_id`, `by`, `reason`, `cause`, `trace`, and `facts`, a list of objects with their name as `type`"
+    )]
     Events(Events),
     /// Check what the services need, and say what to do
+    #[command(
+        after_help = "With --json: `ok`, and `findings`, a list of `check`, `status` (`ok`, `warning`, `error`), `message`, `next`"
+    )]
     Doctor(Doctor),
     /// This build, and the API's
+    #[command(after_help = "With --json: `version`, and `api`, the API's version or null")]
     Version,
 }

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
 mod support;
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+
 use serde_json::json;
 use support::{Bench, FAILS, GOOD};
 
@@ -223,10 +225,8 @@ fn a_kept_log_can_be_read_afterwards_and_only_read() {
     let facts: Vec<serde_json::Value> =
         events.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(facts.windows(2).all(|pair| pair[0]["seq"].as_u64() < pair[1]["seq"].as_u64()));
-    assert_eq!(
-        facts.last().unwrap()["facts"].as_array().unwrap().last().unwrap()["type"],
-        "RunSucceeded"
-    );
+    let last = facts.iter().rfind(|entry| entry["scope"] == "run").unwrap();
+    assert_eq!(last["facts"].as_array().unwrap().last().unwrap()["type"], "RunSucceeded");
     let trigger = read(&["dags", "trigger", "good"]);
     assert_eq!(trigger.code, 4);
     assert!(trigger.err.contains("can only be read"), "{}", trigger.err);
@@ -269,4 +269,72 @@ fn the_doctor_says_what_to_do_about_each_finding() {
         .filter(|f| f["status"] == "error")
         .count();
     assert_eq!(errors, 3, "{}", ill.out);
+}
+
+/// Takes what is posted, as a collector does, and returns each path with its body.
+fn collector() -> (String, std::sync::mpsc::Receiver<(String, Vec<u8>)>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (posted, received) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut reader = BufReader::new(stream.unwrap());
+            let (mut path, mut length) = (String::new(), 0);
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line).unwrap() == 0 {
+                    break;
+                }
+                let line = line.trim().to_lowercase();
+                if let Some(rest) = line.strip_prefix("post ") {
+                    rest.split(' ').next().unwrap().clone_into(&mut path);
+                } else if let Some(size) = line.strip_prefix("content-length: ") {
+                    length = size.parse().unwrap();
+                } else if line.is_empty() {
+                    let mut body = vec![0; length];
+                    reader.read_exact(&mut body).unwrap();
+                    reader
+                        .get_mut()
+                        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                        .unwrap();
+                    if posted.send((path.clone(), body)).is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    });
+    (address, received)
+}
+
+#[test]
+fn traces_and_figures_go_where_the_standard_variables_say() {
+    let bench = Bench::new(&[("good.py", GOOD)]);
+    let (address, received) = collector();
+    let mut command = bench.command(&["dags", "test", "dags/good.py", "--json"]);
+    let ran =
+        support::Ran::of(command.env("OTEL_EXPORTER_OTLP_ENDPOINT", address).output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let run_id = ran.json()["run_id"].as_str().unwrap().to_owned();
+    let posted: Vec<(String, Vec<u8>)> = received.try_iter().collect();
+    let of = |path: &str| {
+        posted
+            .iter()
+            .filter(|(to, _)| to == path)
+            .flat_map(|(_, body)| body.clone())
+            .collect::<Vec<_>>()
+    };
+    let has = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|at| at == text.as_bytes());
+    let (traces, figures) = (of("/v1/traces"), of("/v1/metrics"));
+    for text in ["run good", "first", "second", "dagbok.run_id", run_id.as_str()] {
+        assert!(has(&traces, text), "{text} is not in the {} bytes of traces", traces.len());
+    }
+    assert!(has(&figures, "dagbok_tasks_ended"), "{} bytes of figures", figures.len());
+
+    let grpc = bench
+        .command(&["dags", "test", "dags/good.py"])
+        .env("OTEL_TRACES_EXPORTER", "zipkin")
+        .output()
+        .unwrap();
+    assert_eq!(grpc.status.code(), Some(2));
 }

@@ -10,7 +10,7 @@ mod trace;
 
 pub use logging::{LogFormat, LogSettings};
 pub use metrics::{Metrics, metrics};
-pub use trace::{adopt, trace_context};
+pub use trace::{Attribute, Recorded, adopt, trace_context, traces_are_exported};
 
 use thiserror::Error;
 use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -67,6 +67,7 @@ pub fn init(service: &'static str, settings: &LogSettings) -> Result<Telemetry, 
     let exporters = otlp::Exporters::from_environment(service)?;
     metrics::install(exporters.meter_reader()?, exporters.resource());
     let traces = exporters.tracer().map(|tracer| {
+        trace::install(tracer.clone());
         tracing_opentelemetry::layer()
             .with_tracer(tracer)
             .with_filter(tracing_subscriber::filter::filter_fn(|meta| !otlp::is_own(meta.target())))

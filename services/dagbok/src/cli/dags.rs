@@ -8,18 +8,33 @@ use dagbok_events::Timestamp;
 #[derive(Debug, Subcommand)]
 pub(crate) enum DagsCommand {
     /// List the DAGs
+    #[command(
+        after_help = "With --json: the API's DAGCollectionResponse, `{dags: […], total_entries}`"
+    )]
     List(List),
     /// Show one DAG and its tasks, of a file or of an installation
+    #[command(
+        after_help = "With --json: `dag_id`, `schedule`, `start_date`, `catchup`, `max_active_runs`, `tags`, `owner`, and `tasks`, a list of `task_id`, `operator`, `downstream` (sorted), `trigger_rule`, `retries`, `is_mapped`, `group`"
+    )]
     Show(Show),
     /// Run a DAG once, here, on a log that is thrown away
+    #[command(
+        after_help = "With --json, at the end: `dag_id`, `run_id`, `state`, `duration` in seconds, `log` (the folder, or null), and `tasks`, by task an object of `state`, `try_number`, `start_date`, `end_date`, `failure`"
+    )]
     Test(Test),
     /// Make no new runs of a DAG
+    #[command(after_help = "With --json: the API's DAGResponse")]
     Pause(Pause),
     /// Make runs of a DAG again
+    #[command(after_help = "With --json: the API's DAGResponse")]
     Unpause(Pause),
     /// List the files that can't be read
+    #[command(
+        after_help = "With --json: the API's ImportErrorCollectionResponse, `{import_errors: […], total_entries}`"
+    )]
     Errors,
     /// Make a run of a DAG
+    #[command(after_help = "With --json: the API's DAGRunResponse")]
     Trigger(Trigger),
 }
 

@@ -6,12 +6,20 @@ use dagbok_config::Period;
 #[derive(Debug, Subcommand)]
 pub(crate) enum RunsCommand {
     /// List runs, the newest first
+    #[command(
+        after_help = "With --json: the API's DAGRunCollectionResponse, `{dag_runs: […], total_entries}`"
+    )]
     List(List),
     /// Show one run and its tasks
+    #[command(
+        after_help = "With --json: `run`, the API's DAGRunResponse, and `tasks`, a list of its TaskInstanceResponse"
+    )]
     Show(Run),
     /// Wait until a run is over, and end as it did
+    #[command(after_help = "With --json: `finished`, and `dag_run`, the API's DAGRunResponse")]
     Wait(Wait),
     /// End a run
+    #[command(after_help = "With --json: the API's DAGRunResponse")]
     Cancel(Cancel),
 }
 
@@ -64,6 +72,9 @@ pub(crate) struct Cancel {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TasksCommand {
     /// Print what a task wrote
+    #[command(
+        after_help = "With --json, one line of the log a line: `timestamp`, `event`, `level`, `source`, and what the logger added"
+    )]
     Logs(Logs),
 }
 

@@ -111,6 +111,9 @@ pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome 
             Arc::clone(&base.ports.log),
             base.crew.shutdown(Stage::Answers),
         ));
+        let traces =
+            services::export_runs(Arc::clone(&base.ports.log), base.crew.shutdown(Stage::Answers));
+        base.crew.add(Stage::Answers, "traces", traces);
         let service = dagbok_scheduler::run(base.ports, settings, base.clock, shutdown);
         base.crew.add(Stage::Decides, "scheduler", service);
         Ok(base.crew)
