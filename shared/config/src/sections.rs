@@ -231,7 +231,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Auto }
+        Self { filter: "info,async_nats=warn".to_owned(), format: LogFormat::Auto }
     }
 }
 
