@@ -32,7 +32,9 @@ pub enum FollowError {
         checkpoint: Seq,
     },
     /// The log has another entry where the fold stands: it is another log.
-    #[error("entry {at} of the log is not the one that was folded: another log has taken its place")]
+    #[error(
+        "entry {at} of the log is not the one that was folded: another log has taken its place"
+    )]
     LogReplaced {
         /// Where.
         at: Seq,
@@ -150,7 +152,8 @@ async fn run<P: Projection>(
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 apply_all(projection, inbox, &told, pace.rest_after)
             }));
-            let outcome = outcome.unwrap_or_else(|panic| Err(FollowError::Panicked(panic_text(&*panic))));
+            let outcome =
+                outcome.unwrap_or_else(|panic| Err(FollowError::Panicked(panic_text(&*panic))));
             // Nobody listening means that the follow was dropped: there is nobody left to tell.
             let _ = ended.send(outcome);
         })
@@ -172,7 +175,8 @@ async fn run<P: Projection>(
 /// What a panic said.
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a word".to_owned())
 }
 
 /// The applying thread: takes batches until there are no more to come.
@@ -189,14 +193,14 @@ fn apply_all<P: Projection>(
         let next = if rested {
             inbox.blocking_recv()
         } else {
-            match clock.block_on(async { tokio::time::timeout(rest_after, inbox.recv()).await }) {
-                Ok(next) => next,
-                Err(_) => {
-                    projection.rest()?;
-                    rested = true;
-                    continue;
-                }
-            }
+            let soon =
+                clock.block_on(async { tokio::time::timeout(rest_after, inbox.recv()).await });
+            let Ok(next) = soon else {
+                projection.rest()?;
+                rested = true;
+                continue;
+            };
+            next
         };
         let Some(batch) = next else { break };
         projection.apply(&batch)?;
@@ -326,7 +330,8 @@ fn decode_all(seen: Seq, entries: Vec<Entry>) -> Result<Vec<Decoded>, FollowErro
             if seq != expected {
                 return Err(FollowError::Gap { expected, found: seq });
             }
-            let record = decode(&payload).map_err(|source| FollowError::Decode { at: seq, source })?;
+            let record =
+                decode(&payload).map_err(|source| FollowError::Decode { at: seq, source })?;
             Ok(Decoded { seq, payload, record })
         })
         .collect()

@@ -1,5 +1,6 @@
 //! A follow catches up, follows on, starts over where the log failed, and stops where going on would
 //! be wrong.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 use std::{
     sync::{
         Arc,
@@ -11,7 +12,8 @@ use std::{
 use async_trait::async_trait;
 use dagbok_events::{Actor, Record, Scope, Timestamp, encode};
 use dagbok_projection::{
-    Checkpoint, Decoded, FollowError, Following, Mark, Pace, Progress, Projection, ProjectionError, follow,
+    Checkpoint, Decoded, FollowError, Following, Mark, Pace, Progress, Projection, ProjectionError,
+    follow,
 };
 use dagbok_runlog::{
     AppendError, Draft, Entry, PortError, PortResult, ReadLimit, RunLog, Seq, memory::MemoryLog,
@@ -64,7 +66,11 @@ impl Projection for Tape {
             return Err(ProjectionError::new("the disk is full"));
         }
         for entry in entries {
-            assert_eq!(entry.record.at.0, i64::try_from(entry.seq.0).unwrap(), "record and place belong together");
+            assert_eq!(
+                entry.record.at.0,
+                i64::try_from(entry.seq.0).unwrap(),
+                "record and place belong together"
+            );
         }
         self.checkpoint.seq = entries.last().map_or(self.checkpoint.seq, |entry| entry.seq);
         let _ = self.seen.send(entries.iter().map(|entry| entry.seq.0).collect());
@@ -131,7 +137,10 @@ async fn stops_at_a_log_that_lost_records() {
     let (following, _shutdown) = start(log_of(9).await, tape);
     let progress = following.progress.clone();
     let error = ended(following).await;
-    assert!(matches!(error, FollowError::LogShorter { last: Seq(9), checkpoint: Seq(12) }), "{error}");
+    assert!(
+        matches!(error, FollowError::LogShorter { last: Seq(9), checkpoint: Seq(12) }),
+        "{error}"
+    );
     assert!(progress.now().failed.expect("readers are told").contains("ends at 9"));
 }
 
@@ -183,7 +192,8 @@ impl Projection for Panics {
 async fn a_panic_is_an_error_with_its_words() {
     let shutdown = Shutdown::new();
     let log = log_of(1).await;
-    let following = follow(log, Panics(Checkpoint::default()), Progress::default(), quick(), &shutdown);
+    let following =
+        follow(log, Panics(Checkpoint::default()), Progress::default(), quick(), &shutdown);
     assert!(ended(following).await.to_string().contains("sled broke"));
 }
 
@@ -196,7 +206,7 @@ struct Flaky {
 
 impl Flaky {
     fn breaks(&self, every: usize) -> PortResult<()> {
-        if self.calls.fetch_add(1, Ordering::SeqCst) % every == 0 {
+        if self.calls.fetch_add(1, Ordering::SeqCst).is_multiple_of(every) {
             return Err(PortError::unavailable("log", "the broker is away"));
         }
         Ok(())
@@ -217,7 +227,8 @@ impl RunLog for Flaky {
         self.log.last().await
     }
     fn follow(&self, after: Seq) -> BoxStream<'static, PortResult<Vec<Entry>>> {
-        let broken = stream::once(async { Err(PortError::unavailable("log", "the connection broke")) });
+        let broken =
+            stream::once(async { Err(PortError::unavailable("log", "the connection broke")) });
         self.log.follow(after).take(2).chain(broken).boxed()
     }
     fn max_payload(&self) -> usize {
