@@ -9,7 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use dagbok_runlog::{AppendError, Draft, PortError, Ports, ReadLimit, RunLog, Seq};
+use dagbok_runlog::{
+    AppendError, Draft, PortError, Ports, ReadLimit, RunLog, Seq, conformance::soon,
+};
 use futures::{FutureExt as _, StreamExt as _, future::join_all};
 use parking_lot::{Condvar, Mutex};
 use tempfile::TempDir;
@@ -340,11 +342,11 @@ async fn what_waits_shares_one_flush_and_is_seen_only_after_it() {
     assert!(rest.as_mut().now_or_never().is_none(), "nothing is acknowledged before the flush");
     assert!(!first.is_finished());
     bench.disk.set(|moods| moods.flush_waits = false);
-    first.await.unwrap().unwrap();
-    assert!(rest.await.into_iter().all(|answer| answer.is_ok()));
+    soon("the first", first).await.unwrap().unwrap();
+    assert!(soon("the rest", rest).await.into_iter().all(|answer| answer.is_ok()));
     assert_eq!(bench.disk.flushes(), 2, "ninety-nine waited for the first, and share the second");
     assert_has(&*log, 100).await;
-    assert_eq!(follow.next().await.unwrap().unwrap()[0].seq, Seq(1));
+    assert_eq!(soon("a follower", follow.next()).await.unwrap().unwrap()[0].seq, Seq(1));
     log.append(Seq(100), (101..=200).map(draft).collect()).await.unwrap();
     assert_eq!(bench.disk.flushes(), 3, "a batch is one flush");
 }
@@ -362,8 +364,8 @@ async fn who_is_refused_for_entries_that_then_fail_is_not_told_that_they_are_the
     let mut wait = Box::pin(join_all(wait));
     assert!(wait.as_mut().now_or_never().is_none());
     bench.disk.set(|moods| moods.flush_waits = false);
-    assert_eq!(first.await.unwrap(), Seq(1));
-    let mut answers = wait.await.into_iter();
+    assert_eq!(soon("the first", first).await.unwrap(), Seq(1));
+    let mut answers = soon("the rest", wait).await.into_iter();
     let stale = answers.next().unwrap();
     assert!(matches!(stale, Err(AppendError::Conflict { actual: Some(Seq(1)), .. })), "{stale:?}");
     for answer in answers {
@@ -403,8 +405,12 @@ async fn a_closed_log_ends_its_followers_with_an_error() {
     let mut follow = log.follow(Seq::ZERO);
     add(&*log, 0).await.unwrap();
     drop(log);
-    assert_eq!(follow.next().await.unwrap().unwrap().len(), 1, "what was there comes first");
-    let said = follow.next().await.unwrap().unwrap_err().to_string();
+    assert_eq!(
+        soon("a follower", follow.next()).await.unwrap().unwrap().len(),
+        1,
+        "what was there comes first"
+    );
+    let said = soon("a follower", follow.next()).await.unwrap().unwrap_err().to_string();
     assert!(said.contains("closed"), "{said}");
-    assert!(follow.next().await.is_none());
+    assert!(soon("a follower", follow.next()).await.is_none());
 }

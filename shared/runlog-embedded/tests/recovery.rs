@@ -10,7 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use dagbok_runlog::{
-    AppendError, Draft, PortError, ReadLimit, RunLog, Seq, conformance::seeded::Seeded,
+    AppendError, Draft, PortError, ReadLimit, RunLog, Seq,
+    conformance::{seeded::Seeded, soon},
 };
 use dagbok_runlog_embedded::{Durability, OpenError, OpenReport, Options, open, open_read_only};
 use futures::StreamExt as _;
@@ -216,9 +217,10 @@ async fn sealed_segments_are_not_read_at_open_but_checked_when_they_are_read() {
     let upto = ReadLimit { entries: usize::try_from(first).unwrap() - 1, bytes: 1 << 20 };
     assert_eq!(ports.log.read(Seq::ZERO, upto).await.unwrap().len(), upto.entries);
     let mut follow = ports.log.follow(Seq(first - 1));
-    for outcome in
-        [ports.log.read(Seq(first - 1), ReadLimit::default()).await, follow.next().await.unwrap()]
-    {
+    for outcome in [
+        ports.log.read(Seq(first - 1), ReadLimit::default()).await,
+        soon("a follower", follow.next()).await.unwrap(),
+    ] {
         match outcome.unwrap_err() {
             PortError::Damaged { what: "log", place, .. } => {
                 assert_eq!(place, format!("{} byte {HEADER}", segments[1].display()));
@@ -307,7 +309,7 @@ async fn one_process_writes_and_others_may_read() {
     assert_eq!(report.last, Seq(3));
     assert_has(&*reading.log, 3).await;
     let mut follow = reading.log.follow(Seq(2));
-    assert_eq!(follow.next().await.unwrap().unwrap()[0].seq, Seq(3));
+    assert_eq!(soon("a follower", follow.next()).await.unwrap().unwrap()[0].seq, Seq(3));
     // Over several segments, the reader keeps up with the writer.
     for n in 3..20 {
         ports.log.append(Seq(n), vec![draft(n + 1)]).await.unwrap();
@@ -316,7 +318,7 @@ async fn one_process_writes_and_others_may_read() {
     let followed = tokio::time::timeout(Duration::from_secs(20), async {
         let mut seen = 3;
         while seen < 20 {
-            seen = follow.next().await.unwrap().unwrap().last().unwrap().seq.0;
+            seen = soon("a follower", follow.next()).await.unwrap().unwrap().last().unwrap().seq.0;
         }
     });
     followed.await.unwrap();

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 
 use super::*;
-use crate::{Change, KeyedState as _, QueueSettings, Queues as _, Signals as _};
+use crate::{Change, KeyedState as _, QueueSettings, Queues as _, Signals as _, conformance::soon};
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -33,8 +33,10 @@ async fn watchers_are_told_at_the_moment_a_key_runs_out() {
     let start = Instant::now();
     state.put("b/x", Bytes::new(), Some(Duration::from_millis(10))).await.unwrap();
     state.put("a/x", Bytes::new(), Some(Duration::from_millis(1_500))).await.unwrap();
-    assert!(matches!(watch.next().await, Some(Ok(Change::Put { key, .. })) if key == "a/x"));
-    assert_eq!(watch.next().await.unwrap().unwrap(), Change::Gone { key: "a/x".to_owned() });
+    let put = soon("the put", watch.next()).await;
+    assert!(matches!(put, Some(Ok(Change::Put { key, .. })) if key == "a/x"));
+    let gone = soon("the end", watch.next()).await.unwrap().unwrap();
+    assert_eq!(gone, Change::Gone { key: "a/x".to_owned() });
     assert_eq!(start.elapsed(), Duration::from_millis(1_500));
 }
 
@@ -55,7 +57,7 @@ async fn a_watcher_too_far_behind_is_told_so_and_ends() {
     for _ in 0..=crate::limits::WATCH_BACKLOG {
         state.put("k", Bytes::new(), None).await.unwrap();
     }
-    let seen: Vec<_> = watch.collect().await;
+    let seen: Vec<_> = soon("the end", watch.collect()).await;
     assert_eq!(seen.len(), crate::limits::WATCH_BACKLOG + 1);
     assert!(seen.last().unwrap().as_ref().unwrap_err().to_string().contains("behind"));
 }
