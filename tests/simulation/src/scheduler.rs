@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dagbok_domain::namespace::{Namespace, Outcome};
-use dagbok_events::{ExecutorId, Fact, LostWhy, Record, Scope, Timestamp, TryKey, decode};
+use dagbok_events::{ExecutorId, Fact, LostWhy, Record, Scope, Timestamp, TryKey};
 use dagbok_protocol::{Answer, Command, CommandBody, names};
 
 use crate::world::{LEASE, SECOND, World};
@@ -114,8 +114,8 @@ impl Scheduler {
         let from = snapshot.map(|bytes| Namespace::from_snapshot(bytes).expect("ours"));
         let mut fold = from.unwrap_or_default();
         let done = usize::try_from(fold.last_seq()).expect("small");
-        for (seq, bytes) in (fold.last_seq() + 1..).zip(&world.log[done..]) {
-            fold.evolve(seq, &decode(bytes).expect("ours"));
+        for (seq, record) in (fold.last_seq() + 1..).zip(&world.audit.history()[done..]) {
+            fold.evolve(seq, record);
         }
         (self.loaded_at, self.offered, self.look_at) = (world.now, false, world.now);
         self.silent.clear();
@@ -149,7 +149,7 @@ impl Scheduler {
             self.wake = world.now + world.rng.between(1_000, SECOND / 10);
             return false;
         }
-        if world.rng.chance(50) && fold.last_seq() == world.log.len() as u64 {
+        if world.rng.chance(20) && fold.last_seq() == world.log.len() as u64 {
             world.audit.agrees_with(fold).unwrap_or_else(|finding| panic!("{finding}"));
         }
         batch.acks.iter().for_each(|id| world.inbox.ack(*id));
@@ -159,7 +159,7 @@ impl Scheduler {
             }
         }
         publish_work(world, fold, &batch.records, batch.offer);
-        if world.rng.chance(60) {
+        if world.rng.chance(15) {
             world.snapshot = Some(fold.to_snapshot());
         }
         true

@@ -2,7 +2,6 @@
 use std::collections::BTreeMap;
 
 use dagbok_domain::namespace::Namespace;
-use dagbok_events::decode;
 
 use crate::{
     audit::{RunModel, TaskModel},
@@ -128,15 +127,15 @@ fn check_end(cast: &Cast, world: &World) {
     let mut whole = Namespace::new();
     let half = world.log.len() / 2;
     let mut snapshot = whole.to_snapshot();
-    for (seq, bytes) in (1..).zip(&world.log) {
-        whole.evolve(seq, &decode(bytes).expect("ours"));
+    for (seq, record) in (1..).zip(world.audit.history()) {
+        whole.evolve(seq, record);
         if seq == half as u64 {
             snapshot = whole.to_snapshot();
         }
     }
     let mut resumed = Namespace::from_snapshot(&snapshot).expect("ours");
-    for (seq, bytes) in (1..).zip(&world.log).skip(half) {
-        resumed.evolve(seq, &decode(bytes).expect("ours"));
+    for (seq, record) in (1..).zip(world.audit.history()).skip(half) {
+        resumed.evolve(seq, record);
     }
     let bytes = whole.to_snapshot();
     assert!(resumed.to_snapshot() == bytes, "a fold from a snapshot is another than the whole");

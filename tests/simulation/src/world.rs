@@ -69,7 +69,7 @@ impl World {
 
     /// Notes that something worth testing came about.
     pub(crate) fn note(&mut self, what: &str) {
-        *self.audit.seen.entry(what.to_owned()).or_default() += 1;
+        self.audit.note(what);
     }
 
     /// Appends in one go, if the log still ends at `expected`.

@@ -36,7 +36,7 @@ pub struct Audit {
     /// Commands that may be answered by one record only, with its sequence.
     answered: BTreeMap<CommandId, u64>,
     /// All that was taken in, for whoever must find out.
-    history: Vec<(u64, Record)>,
+    history: Vec<Record>,
     /// How often each kind of thing was seen: what never was seen was not tested.
     pub seen: BTreeMap<String, u64>,
 }
@@ -61,6 +61,11 @@ impl Audit {
             history: Vec::new(),
             seen: BTreeMap::new(),
         }
+    }
+
+    /// Every record taken in.
+    pub fn history(&self) -> &[Record] {
+        &self.history
     }
 
     /// Runs that are not over.
@@ -99,10 +104,10 @@ impl Audit {
     /// Takes the record at `seq` in; `command` is the one that it answers.
     pub fn check(&mut self, seq: u64, record: &Record, command: Option<&Command>) -> Finding {
         let checked = self.check_record(seq, record, command);
-        self.history.push((seq, record.clone()));
+        self.history.push(record.clone());
         checked.map_err(|finding| {
-            let about = |(_, it): &&(u64, Record)| it.scope == record.scope;
-            let told = self.history.iter().filter(about).map(|(seq, it)| brief(*seq, it));
+            let told = (1..).zip(&self.history).filter(|(_, it)| it.scope == record.scope);
+            let told = told.map(|(seq, it)| brief(seq, it));
             format!("record {seq}: {finding}\n{}", told.collect::<String>())
         })
     }
@@ -117,7 +122,7 @@ impl Audit {
         }
         self.check_answer(seq, record, command)?;
         for fact in &record.facts {
-            self.count(fact);
+            self.note(kind_of(fact));
             match &record.scope {
                 Scope::Namespace => self.shared(fact),
                 Scope::Dag(dag_id) => self.dag(dag_id, fact)?,
@@ -159,7 +164,7 @@ impl Audit {
         }
         let should = self.why_stale(report);
         if let Some(why) = should {
-            *self.seen.entry(format!("refused {why:?}")).or_default() += 1;
+            self.note(&format!("refused {why:?}"));
         }
         if refused == should {
             Ok(())
@@ -185,10 +190,12 @@ impl Audit {
         started && self.runs.get(&key).is_some_and(|run| run.is_running(&report.key.task_id))
     }
 
-    fn count(&mut self, fact: &Fact) {
-        let text = format!("{fact:?}");
-        let name: String = text.chars().take_while(|c| c.is_alphanumeric()).collect();
-        *self.seen.entry(name).or_default() += 1;
+    /// Notes that something worth testing came about.
+    pub(crate) fn note(&mut self, what: &str) {
+        match self.seen.get_mut(what) {
+            Some(times) => *times += 1,
+            None => drop(self.seen.insert(what.to_owned(), 1)),
+        }
     }
 
     fn shared(&mut self, fact: &Fact) {
@@ -360,4 +367,40 @@ fn first_of(dag_id: &DagId) -> RunKey {
 fn brief(seq: u64, record: &Record) -> String {
     let cause = record.cause.as_ref().map_or("", |cause| cause.command.as_str());
     format!("{seq} {} {:?} {cause} {:?} {:?}\n", record.at, record.by, record.scope, record.facts)
+}
+
+/// A fact's name.
+const fn kind_of(fact: &Fact) -> &'static str {
+    match fact {
+        Fact::DagRegistered(_) => "DagRegistered",
+        Fact::BundlePublished(_) => "BundlePublished",
+        Fact::DagImportFailed(_) => "DagImportFailed",
+        Fact::DagImportRecovered(_) => "DagImportRecovered",
+        Fact::DagDisappeared(_) => "DagDisappeared",
+        Fact::DagPaused(_) => "DagPaused",
+        Fact::DagUnpaused(_) => "DagUnpaused",
+        Fact::RunExpected(_) => "RunExpected",
+        Fact::RunMissed(_) => "RunMissed",
+        Fact::RunCreated(_) => "RunCreated",
+        Fact::RunStarted(_) => "RunStarted",
+        Fact::RunSucceeded(_) => "RunSucceeded",
+        Fact::RunFailed(_) => "RunFailed",
+        Fact::RunTimedOut(_) => "RunTimedOut",
+        Fact::RunCancelled(_) => "RunCancelled",
+        Fact::TaskQueued(_) => "TaskQueued",
+        Fact::TaskRuledOut(_) => "TaskRuledOut",
+        Fact::TryStarted(_) => "TryStarted",
+        Fact::TrySucceeded(_) => "TrySucceeded",
+        Fact::TryFailed(_) => "TryFailed",
+        Fact::TrySkipped(_) => "TrySkipped",
+        Fact::TryLost(_) => "TryLost",
+        Fact::TryCancelled(_) => "TryCancelled",
+        Fact::TryReturned(_) => "TryReturned",
+        Fact::XComPushed(_) => "XComPushed",
+        Fact::ReportRefused(_) => "ReportRefused",
+        Fact::PoolSet(_) => "PoolSet",
+        Fact::LimitsSet(_) => "LimitsSet",
+        Fact::ExecutorJoined(_) => "ExecutorJoined",
+        Fact::ExecutorLeft(_) => "ExecutorLeft",
+    }
 }
