@@ -25,8 +25,9 @@ const ANSWER_BYTES: usize = 64 << 20;
 const STDERR_BYTES: usize = 16 << 10;
 /// Names the process and what it started, wherever that went.
 const MARK: &str = "DAGBOK_PARSE";
-/// Rounds of looking for what was started: something may be started while one goes on.
-const SWEEPS: usize = 5;
+/// The pauses between rounds of looking for what was started, in milliseconds: something may be started
+/// while one goes on, and dying takes a moment.
+const PAUSES: [u64; 8] = [1, 1, 2, 5, 10, 20, 50, 100];
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +139,7 @@ impl Remains {
             // Gone already is what we want.
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
-        for _ in 0..SWEEPS {
+        for pause in PAUSES {
             let marked = self.marked();
             if marked.is_empty() {
                 return;
@@ -146,7 +147,9 @@ impl Remains {
             for pid in marked {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
+            std::thread::sleep(Duration::from_millis(pause));
         }
+        tracing::warn!(mark = self.mark, "a process that a DAG file started can't be ended");
     }
 
     /// Living processes that bear the mark; a zombie has no environment any more.
