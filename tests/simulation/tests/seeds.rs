@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use dagbok_simulation::{run_seeds, simulate};
 
 /// Seeds in a round of tests. The long round is a command: see the crate's binary.
-const SEEDS: u64 = 3_000;
+const SEEDS: u64 = 2_000;
 
 #[test]
 fn every_run_ends_and_the_log_tells_no_lies() {

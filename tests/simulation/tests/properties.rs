@@ -1,0 +1,437 @@
+//! Any DAGs, any commands, any reports, with nothing around the rules: found by proptest, and made small
+//! by it where something does not hold. Time goes by to what is due next and no other way.
+use dagbok_domain::namespace::Namespace;
+use dagbok_events::{
+    Actor, CommandId, DagSpec, ExecutorId, Failure, FailureKind, Fault, MapIndex, Micros, Record, RunKey,
+    Timestamp, TryKey, TryNumber, Usage, decode, encode,
+};
+use dagbok_protocol::{
+    Command, CommandBody, ImportError, Report, ReportBody, TriggerRun,
+};
+use dagbok_simulation::{
+    Prng,
+    audit::{Audit, Stage, Stand},
+    dags::{POOLS, dag_id, file_name, file_of, pool, some_dag, unscheduled},
+};
+use proptest::{prelude::*, sample::Index};
+
+const DAGS: usize = 2;
+
+/// Something that somebody does.
+#[derive(Clone, Debug)]
+enum Act {
+    Trigger(usize),
+    TriggerDated(usize, i64),
+    Cancel(Index),
+    Pause(usize),
+    Unpause(usize),
+    Change(usize, u64),
+    Break(usize),
+    Remove(usize),
+    SetPool(usize, u32),
+    SetLimits(u32, u16),
+    /// About a try in flight, by who holds it or by one of two.
+    Report(Index, Word, u8),
+    /// About any try of any run, by anybody.
+    Lie(Index, Index, u16, Word, u8),
+    Gone(u8),
+    /// The same command once more.
+    Again(Index),
+    /// Up to what is due next.
+    Wait,
+    /// A little while.
+    Pass(i64),
+}
+
+/// What a report says.
+#[derive(Clone, Copy, Debug)]
+enum Word {
+    Started,
+    Succeeded,
+    Failed,
+    FailedForGood,
+    NotOurFault,
+    Skipped,
+    Returned,
+    Lost,
+}
+
+fn word() -> impl Strategy<Value = Word> {
+    prop::sample::select(vec![
+        Word::Started,
+        Word::Started,
+        Word::Started,
+        Word::Succeeded,
+        Word::Succeeded,
+        Word::Failed,
+        Word::FailedForGood,
+        Word::NotOurFault,
+        Word::Skipped,
+        Word::Returned,
+        Word::Lost,
+    ])
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let dag = || 0..DAGS;
+    prop_oneof![
+        6 => dag().prop_map(Act::Trigger),
+        1 => (dag(), 0_i64..4).prop_map(|(dag, n)| Act::TriggerDated(dag, n)),
+        1 => any::<Index>().prop_map(Act::Cancel),
+        1 => dag().prop_map(Act::Pause),
+        2 => dag().prop_map(Act::Unpause),
+        2 => (dag(), any::<u64>()).prop_map(|(dag, seed)| Act::Change(dag, seed)),
+        1 => dag().prop_map(Act::Break),
+        1 => dag().prop_map(Act::Remove),
+        1 => (0..POOLS.len(), 0_u32..7).prop_map(|(pool, slots)| Act::SetPool(pool, slots)),
+        1 => (0_u32..6, 0_u16..4).prop_map(|(most, losses)| Act::SetLimits(most, losses)),
+        24 => (any::<Index>(), word(), 0_u8..2).prop_map(|(at, word, by)| Act::Report(at, word, by)),
+        4 => (any::<Index>(), any::<Index>(), 1_u16..4, word(), 0_u8..3)
+            .prop_map(|(run, task, n, word, by)| Act::Lie(run, task, n, word, by)),
+        1 => (0_u8..2).prop_map(Act::Gone),
+        2 => any::<Index>().prop_map(Act::Again),
+        6 => Just(Act::Wait),
+        3 => (0_i64..4_000).prop_map(Act::Pass),
+    ]
+}
+
+/// The rules and nothing else.
+struct Desk {
+    namespace: Namespace,
+    audit: Audit,
+    log: Vec<Record>,
+    now: Timestamp,
+    dags: Vec<DagSpec>,
+    commands: Vec<Command>,
+}
+
+impl Desk {
+    fn new(seed: u64) -> Self {
+        let now = Timestamp(1_704_067_200_000_000);
+        let mut rng = Prng::new(seed);
+        let dags = (0..DAGS).map(|n| some_dag(&mut rng, n, now)).collect();
+        let (namespace, audit) = (Namespace::new(), Audit::new());
+        let mut desk = Self { namespace, audit, log: Vec::new(), now, dags, commands: Vec::new() };
+        (0..DAGS).for_each(|n| desk.read(n));
+        desk.settle();
+        desk
+    }
+
+    fn append(&mut self, record: Record, command: Option<&Command>) {
+        assert_eq!(decode(&encode(&record)).expect("ours"), record);
+        let seq = self.log.len() as u64 + 1;
+        self.namespace.evolve(seq, &record);
+        self.audit.check(seq, &record, command).unwrap_or_else(|finding| panic!("{finding}"));
+        self.log.push(record);
+    }
+
+    fn send(&mut self, by: Actor, body: CommandBody) {
+        let id = CommandId::new(format!("c{}", self.commands.len())).expect("an id");
+        let (sent_at, reply_to) = (self.now, None);
+        let command = Command { id, by, sent_at, reply_to, reason: None, trace: None, body };
+        self.commands.push(command.clone());
+        self.deliver(&command);
+    }
+
+    fn deliver(&mut self, command: &Command) {
+        let decision = self.namespace.decide(self.now, command);
+        for record in decision.records {
+            self.append(record, Some(command));
+        }
+    }
+
+    fn say(&mut self, body: CommandBody) {
+        self.send(Actor::User("ada".to_owned()), body);
+    }
+
+    fn read(&mut self, n: usize) {
+        let file = file_of(&self.dags[n], 1);
+        self.send(Actor::Processor, CommandBody::DagFileRead(Box::new(file)));
+    }
+
+    /// Carries out what is called for; whatever is called for is permitted.
+    fn settle(&mut self) {
+        for round in 0.. {
+            assert!(round < 2_000, "the rules call for more and more at {}", self.now);
+            let proposals = self.namespace.plan(self.now);
+            if proposals.is_empty() {
+                return;
+            }
+            for proposal in &proposals {
+                let record = self.namespace.carry_out(self.now, proposal);
+                let record = record.unwrap_or_else(|| panic!("called for, not permitted: {proposal:?}"));
+                self.append(record, None);
+            }
+        }
+    }
+
+    /// Goes to what is due next; nothing is called for before that. False where nothing ever is.
+    fn wait(&mut self) -> bool {
+        self.settle();
+        let Some(due) = self.namespace.next_due(self.now) else {
+            let much_later = self.now.plus(Micros::from_secs(1_000_000));
+            assert_eq!(self.namespace.plan(much_later), [], "it is due, and nobody said so");
+            return false;
+        };
+        assert!(due > self.now, "what is due next lies ahead");
+        let between = self.now.0.midpoint(due.0);
+        for before in [between, due.0 - 1].map(Timestamp) {
+            assert_eq!(self.namespace.plan(before.max(self.now)), [], "due before it is due");
+        }
+        self.now = due;
+        true
+    }
+
+    /// Every try in flight, with who holds it.
+    fn in_flight(&self) -> Vec<(TryKey, Option<ExecutorId>)> {
+        let mut all = Vec::new();
+        for (key, run) in self.audit.active() {
+            for task in &run.tasks {
+                let (n, holder) = match &task.stand {
+                    Stand::Queued(n) => (*n, None),
+                    Stand::Running(n, holder) => (*n, Some(holder.clone())),
+                    Stand::Waiting | Stand::Again(_) | Stand::Done(_) => continue,
+                };
+                all.push((try_key(key, task.spec.task_id.clone(), n), holder));
+            }
+        }
+        all
+    }
+
+    fn report(&mut self, key: TryKey, executor: ExecutorId, word: Word) {
+        let report = Report { key, executor: executor.clone(), at: self.now, body: body_of(word) };
+        self.send(Actor::Executor(executor), CommandBody::Report(Box::new(report)));
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Trigger(n) => self.trigger(n, None),
+            Act::TriggerDated(n, ago) => {
+                let second = self.now.0 / 1_000_000 - ago;
+                self.trigger(n, Some(Timestamp(second * 1_000_000)));
+            }
+            Act::Cancel(at) => {
+                let runs: Vec<RunKey> = self.audit.active().map(|(key, _)| key.clone()).collect();
+                if !runs.is_empty() {
+                    let RunKey { dag_id, run_id } = at.get(&runs).clone();
+                    self.say(CommandBody::CancelRun { dag_id, run_id });
+                }
+            }
+            Act::Pause(n) => self.say(CommandBody::PauseDag { dag_id: dag_id(n) }),
+            Act::Unpause(n) => self.say(CommandBody::UnpauseDag { dag_id: dag_id(n) }),
+            Act::Change(n, seed) => {
+                self.dags[n] = some_dag(&mut Prng::new(seed), n, self.now);
+                self.read(n);
+            }
+            Act::Break(n) => self.break_file(n),
+            Act::Remove(n) => {
+                let file = file_name(n);
+                self.send(Actor::Processor, CommandBody::DagFileGone { file });
+            }
+            Act::SetPool(n, slots) => {
+                self.say(CommandBody::SetPool { pool: pool(POOLS[n].0), slots });
+            }
+            Act::SetLimits(parallelism, max_losses) => {
+                self.say(CommandBody::SetLimits { parallelism, max_losses });
+            }
+            Act::Report(at, word, by) => {
+                let tries = self.in_flight();
+                if !tries.is_empty() {
+                    let (key, holder) = at.get(&tries).clone();
+                    self.report(key, holder.unwrap_or_else(|| executor(by)), word);
+                }
+            }
+            Act::Lie(run, task, n, word, by) => self.lie(run, task, n, word, by),
+            Act::Gone(by) => {
+                for record in self.namespace.executor_gone(self.now, &executor(by)) {
+                    self.append(record, None);
+                }
+            }
+            Act::Again(at) => {
+                let command = at.get(&self.commands).clone();
+                self.deliver(&command);
+            }
+            Act::Wait => drop(self.wait()),
+            Act::Pass(millis) => self.now = self.now.plus(Micros::from_millis(millis)),
+        }
+        self.settle();
+    }
+
+    fn trigger(&mut self, n: usize, logical_date: Option<Timestamp>) {
+        let (dag_id, run_id, conf, note) = (dag_id(n), None, None, None);
+        self.say(CommandBody::TriggerRun(TriggerRun { dag_id, run_id, logical_date, conf, note }));
+    }
+
+    fn break_file(&mut self, n: usize) {
+        let mut file = file_of(&self.dags[n], 1);
+        file.dags.clear();
+        file.errors.push(ImportError {
+            line: None,
+            exception: "SyntaxError".to_owned(),
+            message: "invalid syntax".to_owned(),
+            traceback: String::new(),
+        });
+        self.send(Actor::Processor, CommandBody::DagFileRead(Box::new(file)));
+    }
+
+    fn lie(&mut self, run: Index, task: Index, n: u16, word: Word, by: u8) {
+        let runs: Vec<_> = self.audit.runs().filter(|(_, run)| !run.tasks.is_empty()).collect();
+        if runs.is_empty() {
+            return;
+        }
+        let (key, model) = run.get(&runs);
+        let key = try_key(key, task.get(&model.tasks).spec.task_id.clone(), n);
+        self.report(key, executor(by), word);
+    }
+
+    /// Everything may run now: it does, and comes to an end.
+    fn finish(&mut self) {
+        for n in 0..DAGS {
+            self.dags[n] = unscheduled(self.dags[n].clone());
+            self.read(n);
+            self.say(CommandBody::UnpauseDag { dag_id: dag_id(n) });
+        }
+        for (name, slots) in POOLS {
+            self.say(CommandBody::SetPool { pool: pool(name), slots });
+        }
+        self.say(CommandBody::SetLimits { parallelism: 8, max_losses: 3 });
+        for _ in 0..10_000 {
+            self.settle();
+            let tries = self.in_flight();
+            for (key, holder) in &tries {
+                let executor = holder.clone().unwrap_or_else(|| executor(0));
+                self.report(key.clone(), executor, Word::Succeeded);
+            }
+            if tries.is_empty() && !self.wait() {
+                break;
+            }
+        }
+        let left: Vec<_> = self.audit.runs().filter(|(_, run)| run.stage != Stage::Over).collect();
+        assert!(left.is_empty(), "nothing is due and these are not over: {left:#?}");
+        assert_eq!(self.namespace.in_flight(), 0);
+    }
+
+    /// The log folded again, whole and from a snapshot at `cut` on, gives the same state.
+    fn check_replay(&self, cut: usize) {
+        let mut whole = Namespace::new();
+        let mut resumed = Namespace::new();
+        for (seq, record) in (1..).zip(&self.log) {
+            whole.evolve(seq, record);
+            resumed.evolve(seq, record);
+            if seq == cut as u64 {
+                resumed = Namespace::from_snapshot(&resumed.to_snapshot()).expect("ours");
+            }
+        }
+        let bytes = self.namespace.to_snapshot();
+        assert!(whole.to_snapshot() == bytes, "replayed it is another");
+        assert!(resumed.to_snapshot() == bytes, "resumed at {cut} it is another");
+        for later in [0, 1, 60, 3_600] {
+            let now = self.now.plus(Micros::from_secs(later));
+            assert_eq!(whole.plan(now), resumed.plan(now));
+            assert_eq!(whole.next_due(now), resumed.next_due(now));
+        }
+    }
+}
+
+fn executor(n: u8) -> ExecutorId {
+    ExecutorId::new(format!("e{n}")).expect("an id")
+}
+
+fn try_key(run: &RunKey, task_id: dagbok_events::TaskId, n: u16) -> TryKey {
+    TryKey {
+        dag_id: run.dag_id.clone(),
+        run_id: run.run_id.clone(),
+        task_id,
+        map_index: MapIndex::UNMAPPED,
+        try_number: TryNumber::new(n).expect("from one"),
+    }
+}
+
+fn body_of(word: Word) -> ReportBody {
+    let (xcoms, usage) = (Vec::new(), Usage::default());
+    let failed = |kind, fault, retryable| ReportBody::Failed {
+        failure: Failure {
+            kind,
+            fault,
+            message: "no".to_owned(),
+            exception: None,
+            traceback: None,
+            traceback_blob: None,
+            file: None,
+            line: None,
+            signal: None,
+            exit_code: None,
+            retryable,
+        },
+        xcoms: Vec::new(),
+        usage: Usage::default(),
+        log: None,
+    };
+    match word {
+        Word::Started => ReportBody::Started {
+            hostname: "host".to_owned(),
+            pid: 1,
+            inputs: std::collections::BTreeMap::new(),
+        },
+        Word::Succeeded => ReportBody::Succeeded { xcoms, usage, log: None },
+        Word::Failed => failed(FailureKind::Exception, Fault::User, true),
+        Word::FailedForGood => failed(FailureKind::Exception, Fault::User, false),
+        Word::NotOurFault => failed(FailureKind::CouldNotStart, Fault::System, true),
+        Word::Skipped => ReportBody::Skipped { message: String::new(), xcoms, usage, log: None },
+        Word::Returned => ReportBody::Returned,
+        Word::Lost => ReportBody::Lost { why: dagbok_events::LostWhy::NotHeld },
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: ProptestConfig::default().cases.max(400),
+        max_shrink_iters: 4_000,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn whatever_is_done_every_run_ends_and_the_log_replays(
+        seed in any::<u64>(),
+        acts in prop::collection::vec(act(), 0..120),
+        cut in any::<Index>(),
+    ) {
+        let mut desk = Desk::new(seed);
+        for act in acts {
+            desk.act(act);
+        }
+        desk.check_replay(cut.index(desk.log.len() + 1));
+        desk.audit.agrees_with(&desk.namespace).map_err(TestCaseError::fail)?;
+        desk.finish();
+        desk.check_replay(cut.index(desk.log.len() + 1));
+    }
+
+    #[test]
+    fn a_log_in_any_order_is_folded_all_the_same(
+        seed in any::<u64>(),
+        acts in prop::collection::vec(act(), 20..80),
+        order in prop::collection::vec(any::<Index>(), 0..200),
+    ) {
+        let mut desk = Desk::new(seed);
+        for act in acts {
+            desk.act(act);
+        }
+        let mut odd = Namespace::new();
+        for (seq, at) in (1..).zip(&order) {
+            odd.evolve(seq, at.get(&desk.log));
+        }
+        for proposal in odd.plan(desk.now) {
+            odd.carry_out(desk.now, &proposal);
+        }
+        prop_assert!(odd.next_due(desk.now).is_none_or(|due| due > desk.now));
+        let used: u64 = odd
+            .active_runs()
+            .flat_map(dagbok_domain::run::Run::tasks)
+            .filter_map(|(_, task)| task.state.hold())
+            .filter(|hold| hold.pool.as_str() == POOLS[0].0)
+            .map(|hold| u64::from(hold.slots))
+            .sum();
+        prop_assert_eq!(u64::from(odd.pool_use(POOLS[0].0).unwrap_or_default().0), used);
+        drop(Namespace::from_snapshot(&odd.to_snapshot()));
+    }
+}
