@@ -62,7 +62,9 @@ impl Dispatcher {
     async fn send(&mut self, batch: Effects) {
         for (subject, answer) in batch.answers {
             // An answer that is lost is asked for again; nothing depends on it.
-            if let Err(error) = self.ports.signals.publish(&subject, encode_any(&answer).into()).await {
+            if let Err(error) =
+                self.ports.signals.publish(&subject, encode_any(&answer).into()).await
+            {
                 tracing::debug!(%error, "an answer was not sent");
             }
         }

@@ -105,7 +105,9 @@ impl Leader {
                 Wake::Look(look) => self.look(&mut desk, &mut stage, &look).await,
                 Wake::Time => {}
             }
-            if offer_at.is_some() && (self.inbox_is_empty().await || offer_at <= Some(Instant::now())) {
+            if offer_at.is_some()
+                && (self.inbox_is_empty().await || offer_at <= Some(Instant::now()))
+            {
                 offer_at = None;
                 offer_all(&desk.namespace, &mut stage);
             }
@@ -164,7 +166,11 @@ impl Leader {
     }
 
     /// Appends the batch and lets its effects go. The fold is ahead of the log until this returns.
-    async fn commit(&self, desk: &mut Desk, stage: Stage) -> Result<Option<TermEnd>, SchedulerError> {
+    async fn commit(
+        &self,
+        desk: &mut Desk,
+        stage: Stage,
+    ) -> Result<Option<TermEnd>, SchedulerError> {
         if stage.is_empty() {
             return Ok(None);
         }
@@ -244,9 +250,7 @@ impl Leader {
         let not_held = not_held(&desk.namespace, look);
         for key in desk.watch.not_held_for(look.elapsed, not_held, lease * 2) {
             tracing::warn!(%key, "its executor does not hold this try: it is lost");
-            if let Some(record) =
-                desk.namespace.give_up(self.clock.now(), &key, LostWhy::NotHeld)
-            {
+            if let Some(record) = desk.namespace.give_up(self.clock.now(), &key, LostWhy::NotHeld) {
                 stage.record(&mut desk.namespace, &record);
             }
         }

@@ -77,7 +77,8 @@ impl Lease {
         loop {
             sleep(self.ttl / 3).await;
             let value = Bytes::from(self.holder.clone());
-            let update = self.ports.state.update(SCHEDULER_LEASE, value, self.revision, Some(self.ttl));
+            let update =
+                self.ports.state.update(SCHEDULER_LEASE, value, self.revision, Some(self.ttl));
             match tokio::time::timeout(self.ttl, update).await {
                 Ok(Ok(revision)) => {
                     self.revision = revision;
@@ -89,7 +90,9 @@ impl Lease {
                     }
                 }
                 Ok(Err(StateError::Port(_))) | Err(_) if renewed.elapsed() > self.ttl => return,
-                Ok(Err(StateError::Port(error))) => tracing::debug!(%error, "lease not renewed yet"),
+                Ok(Err(StateError::Port(error))) => {
+                    tracing::debug!(%error, "lease not renewed yet")
+                }
                 Err(_) => {}
             }
         }

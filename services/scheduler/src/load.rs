@@ -15,7 +15,9 @@ pub async fn load(ports: &Ports) -> Result<Namespace, SchedulerError> {
     let last = ports.log.last().await?;
     if last.0 < namespace.last_seq() {
         let (has, at) = (last.0, namespace.last_seq());
-        tracing::warn!("the snapshot is at {at}, the log ends at {has}: folding the log from its start");
+        tracing::warn!(
+            "the snapshot is at {at}, the log ends at {has}: folding the log from its start"
+        );
         namespace = Namespace::new();
     }
     let from = namespace.last_seq();
@@ -30,7 +32,10 @@ pub async fn load(ports: &Ports) -> Result<Namespace, SchedulerError> {
 }
 
 /// Folds in what was appended since.
-pub(crate) async fn catch_up(ports: &Ports, namespace: &mut Namespace) -> Result<(), SchedulerError> {
+pub(crate) async fn catch_up(
+    ports: &Ports,
+    namespace: &mut Namespace,
+) -> Result<(), SchedulerError> {
     loop {
         let entries = ports.log.read(Seq(namespace.last_seq()), ReadLimit::default()).await?;
         if entries.is_empty() {

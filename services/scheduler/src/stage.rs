@@ -34,7 +34,12 @@ impl Stage {
     }
 
     /// Takes a decision in: its records, its answer, and the delivery to acknowledge.
-    pub(crate) fn decided(&mut self, namespace: &mut Namespace, received: Received, decision: Decision) {
+    pub(crate) fn decided(
+        &mut self,
+        namespace: &mut Namespace,
+        received: Received,
+        decision: Decision,
+    ) {
         metrics().decided();
         let Decision { records, outcome } = decision;
         for record in &records {

@@ -46,14 +46,21 @@ async fn a_silent_executor_loses_its_try_within_a_lease_and_five_seconds() {
     world.until("the run's end", |facts| runs_ended(facts) == 1).await;
 
     let late = dead.succeed(&first.key, "1").await;
-    assert!(matches!(&late, Answer::Refused(why) if why.code == RefusalCode::StaleReport), "{late:?}");
+    assert!(
+        matches!(&late, Answer::Refused(why) if why.code == RefusalCode::StaleReport),
+        "{late:?}"
+    );
     let facts = world.facts().await;
-    assert!(facts.iter().any(
-        |fact| matches!(fact, Fact::TryLost(lost) if lost.why == LostWhy::ExecutorGone)
-    ));
-    assert!(facts.iter().any(
-        |fact| matches!(fact, Fact::ReportRefused(kept) if kept.why == RefusedWhy::RunOver)
-    ));
+    assert!(
+        facts
+            .iter()
+            .any(|fact| matches!(fact, Fact::TryLost(lost) if lost.why == LostWhy::ExecutorGone))
+    );
+    assert!(
+        facts.iter().any(
+            |fact| matches!(fact, Fact::ReportRefused(kept) if kept.why == RefusedWhy::RunOver)
+        )
+    );
     assert_each_try_ended_once(&world.records().await);
 }
 

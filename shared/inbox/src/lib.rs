@@ -29,7 +29,9 @@ pub enum AskError {
     #[error("the inbox did not take the command")]
     NotSent(#[source] PortError),
     /// It is in the inbox, and nobody answered: it may yet be done. Asking again with this id is safe.
-    #[error("no scheduler answered command {id} within {within:?}; it is kept and will be decided when one runs")]
+    #[error(
+        "no scheduler answered command {id} within {within:?}; it is kept and will be decided when one runs"
+    )]
     Silent {
         /// The command's id.
         id: CommandId,
@@ -81,7 +83,12 @@ impl Inbox {
     }
 
     /// As [`Inbox::ask`], with an id of the caller's, so that asking again does it once.
-    pub async fn ask_as(&self, id: CommandId, ask: Ask, within: Duration) -> Result<Answer, AskError> {
+    pub async fn ask_as(
+        &self,
+        id: CommandId,
+        ask: Ask,
+        within: Duration,
+    ) -> Result<Answer, AskError> {
         let subject = names::answer_subject(id.as_str());
         let mut answers = self.signals.subscribe(&subject).await.map_err(AskError::NotSent)?;
         self.send(id.clone(), Some(subject), ask).await.map_err(AskError::NotSent)?;
@@ -93,7 +100,12 @@ impl Inbox {
 
     /// Sends under an id of the caller's, with the signal subject that the answer goes to; returns once the
     /// inbox has it. For callers that listen on one subject for many answers.
-    pub async fn send(&self, id: CommandId, reply_to: Option<String>, ask: Ask) -> Result<(), PortError> {
+    pub async fn send(
+        &self,
+        id: CommandId,
+        reply_to: Option<String>,
+        ask: Ask,
+    ) -> Result<(), PortError> {
         let Ask { by, reason, trace, body } = ask;
         let sent_at = self.clock.now();
         let command = Command { id, by, sent_at, reply_to, reason, trace, body };

@@ -1,6 +1,8 @@
 //! The names that services meet under: queues, keys of the keyed state, signal subjects. One file, so
 //! that permissions can be written from it.
-use dagbok_events::{CommandId, DagId, ExecutorId, MapIndex, QueueName, RunId, TaskId, TryKey, escape_token};
+use dagbok_events::{
+    CommandId, DagId, ExecutorId, MapIndex, QueueName, RunId, TaskId, TryKey, escape_token,
+};
 
 /// The queue of commands and reports.
 pub const INBOX: &str = "inbox";
@@ -63,8 +65,20 @@ pub fn report_answers(executor: &ExecutorId) -> String {
 
 /// Where a task's value is read by other tasks, as JSON of a [`dagbok_events::Payload`]; written by the
 /// scheduler once the fact is in the log.
-pub fn xcom_key(dag_id: &DagId, run_id: &RunId, task_id: &TaskId, map: MapIndex, key: &str) -> String {
-    format!("{}{}/{}/{}", xcom_prefix(dag_id, run_id), escape_token(task_id.as_str()), map.0, escape_token(key))
+pub fn xcom_key(
+    dag_id: &DagId,
+    run_id: &RunId,
+    task_id: &TaskId,
+    map: MapIndex,
+    key: &str,
+) -> String {
+    format!(
+        "{}{}/{}/{}",
+        xcom_prefix(dag_id, run_id),
+        escape_token(task_id.as_str()),
+        map.0,
+        escape_token(key)
+    )
 }
 
 /// The prefix of every [`xcom_key`] of a run.

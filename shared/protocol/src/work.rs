@@ -1,5 +1,7 @@
 //! Work items: one try, with what an executor needs to run it and no more.
-use dagbok_events::{Digest, Interval, Micros, Payload, PoolName, QueueName, RunType, Timestamp, TryKey};
+use dagbok_events::{
+    Digest, Interval, Micros, Payload, PoolName, QueueName, RunType, Timestamp, TryKey,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

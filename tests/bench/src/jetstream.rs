@@ -60,7 +60,8 @@ pub(crate) async fn measure(url: &str, tasks: usize, width: usize) -> anyhow::Re
     let mut ended = 0;
     let mut entries = ports.log.follow(dagbok_runlog::Seq(seq));
     while ended < runs {
-        let batch = tokio::time::timeout(PATIENCE, entries.next()).await.context("the runs hang")?;
+        let batch =
+            tokio::time::timeout(PATIENCE, entries.next()).await.context("the runs hang")?;
         for entry in batch.context("the log ended")?? {
             let record = decode(&entry.payload)?;
             let failed = record.facts.iter().any(|fact| matches!(fact, Fact::RunFailed(_)));

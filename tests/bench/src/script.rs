@@ -61,8 +61,12 @@ pub(crate) fn dag_file(spec: DagSpec) -> CommandBody {
 
 impl<S: FnMut(&Record)> Script<S> {
     pub(crate) fn new(sink: S) -> Self {
-        let mut script =
-            Self { namespace: Namespace::new(), now: Timestamp(1_700_000_000_000_000), commands: 0, sink };
+        let mut script = Self {
+            namespace: Namespace::new(),
+            now: Timestamp(1_700_000_000_000_000),
+            commands: 0,
+            sink,
+        };
         script.command(CommandBody::SetLimits { parallelism: 1_000_000, max_losses: 10 });
         let pool = dagbok_events::PoolName::new("default_pool").expect("a pool's name");
         script.command(CommandBody::SetPool { pool, slots: 1_000_000 });

@@ -1,8 +1,6 @@
 //! Every document of `schemas/`.
 use dagbok_events::{DagSpec, Record};
-use dagbok_protocol::{
-    Answer, Command, Order, Presence, TryLogQuery, TryLogSlice, WorkItem,
-};
+use dagbok_protocol::{Answer, Command, Order, Presence, TryLogQuery, TryLogSlice, WorkItem};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
@@ -35,10 +33,7 @@ fn events() -> Value {
 }
 
 fn dag_spec() -> Value {
-    schema::<DagSpec>(
-        "Dagbok DAG",
-        "A DAG as the parser prints it and as DagRegistered keeps it.",
-    )
+    schema::<DagSpec>("Dagbok DAG", "A DAG as the parser prints it and as DagRegistered keeps it.")
 }
 
 fn openapi() -> Value {
@@ -57,7 +52,9 @@ fn executor_protocol() -> Value {
     let mut schemas = serde_json::Map::new();
     let mut add = |name: &str, mut root: Value| {
         // Definitions are shared by all messages: lifted out, once each.
-        if let Some(Value::Object(defs)) = root.as_object_mut().and_then(|root| root.remove("$defs")) {
+        if let Some(Value::Object(defs)) =
+            root.as_object_mut().and_then(|root| root.remove("$defs"))
+        {
             schemas.extend(defs);
         }
         if let Some(root) = root.as_object_mut() {
@@ -69,7 +66,10 @@ fn executor_protocol() -> Value {
     add("Command", schema::<Command>("Command", "To the scheduler's inbox; reports are commands."));
     add("Answer", schema::<Answer>("Answer", "What became of a command."));
     add("Order", schema::<Order>("Order", "To one executor."));
-    add("Presence", schema::<Presence>("Presence", "That an executor is there, and what it holds."));
+    add(
+        "Presence",
+        schema::<Presence>("Presence", "That an executor is there, and what it holds."),
+    );
     add("TryLogQuery", schema::<TryLogQuery>("TryLogQuery", "Asks for a running try's log."));
     add("TryLogSlice", schema::<TryLogSlice>("TryLogSlice", "A slice of it."));
     add("LogLine", schema::<dagbok_executor::LogLine>("LogLine", "One line of a try's log."));
@@ -101,12 +101,23 @@ fn executor_protocol() -> Value {
         }
     });
     rewrite_refs(&mut schemas);
-    let messages: serde_json::Map<String, Value> = ["WorkItem", "Command", "Answer", "Order", "Presence", "TryLogQuery", "TryLogSlice"]
-        .iter()
-        .map(|name| {
-            ((*name).to_owned(), json!({ "name": name, "payload": { "$ref": format!("#/components/schemas/{name}") } }))
-        })
-        .collect();
+    let messages: serde_json::Map<String, Value> = [
+        "WorkItem",
+        "Command",
+        "Answer",
+        "Order",
+        "Presence",
+        "TryLogQuery",
+        "TryLogSlice",
+    ]
+    .iter()
+    .map(|name| {
+        (
+            (*name).to_owned(),
+            json!({ "name": name, "payload": { "$ref": format!("#/components/schemas/{name}") } }),
+        )
+    })
+    .collect();
     document["components"] = json!({ "schemas": schemas, "messages": messages });
     document
 }

@@ -22,8 +22,12 @@ fn fields<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = (&'a String, 
 
 fn compare(place: &str, old: &Value, new: &Value, broken: &mut Vec<String>) {
     for key in ["type", "format", "$ref", "const"] {
-        if old.get(key) != new.get(key) && !widened(key, old, new) {
-            broken.push(format!("{place}: `{key}` changed from {:?} to {:?}", old.get(key), new.get(key)));
+        if old.get(key) != new.get(key) {
+            broken.push(format!(
+                "{place}: `{key}` changed from {:?} to {:?}",
+                old.get(key),
+                new.get(key)
+            ));
         }
     }
     let required = |value: &Value| -> BTreeSet<String> {
@@ -49,11 +53,6 @@ fn compare(place: &str, old: &Value, new: &Value, broken: &mut Vec<String>) {
     }
 }
 
-/// An enum of words may grow from one form of schema to another, as long as every old word is there.
-fn widened(key: &str, old: &Value, new: &Value) -> bool {
-    key == "const" && old.get(key).is_none() || key == "type" && old.get("type") == new.get("type")
-}
-
 /// Each old variant must be found among the new ones, by what names it.
 fn variants(place: &str, key: &str, old: &Value, new: &Value, broken: &mut Vec<String>) {
     let Some(old_list) = old.get(key).and_then(Value::as_array) else { return };
@@ -62,7 +61,9 @@ fn variants(place: &str, key: &str, old: &Value, new: &Value, broken: &mut Vec<S
     for old_variant in old_list {
         let name = variant_name(old_variant);
         match new_list.iter().find(|new_variant| variant_name(new_variant) == name) {
-            Some(new_variant) => compare(&format!("{place}::{name}"), old_variant, new_variant, broken),
+            Some(new_variant) => {
+                compare(&format!("{place}::{name}"), old_variant, new_variant, broken)
+            }
             None => broken.push(format!("{place}: the variant {name} is gone")),
         }
     }

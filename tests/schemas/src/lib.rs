@@ -27,7 +27,8 @@ pub fn write() -> Result<()> {
     for (name, document) in documents() {
         let path = folder().join(name);
         if name == "events.json" && path.exists() {
-            let old = fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+            let old = fs::read_to_string(&path)
+                .with_context(|| format!("can't read {}", path.display()))?;
             let broken = broken_promises(&serde_json::from_str(&old)?, &document);
             if !broken.is_empty() {
                 bail!("old logs could not be read any more:\n  {}", broken.join("\n  "));

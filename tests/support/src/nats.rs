@@ -140,8 +140,22 @@ impl NatsServer {
     }
 
     /// Lets it stand still, with its connections open, until [`NatsServer::thaw`].
+    ///
+    /// Returns once it does: a signal is only asked for, and other threads of the server may answer
+    /// for a moment longer.
     pub fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
+        let pid = self.pid().expect("only a server that runs is frozen");
+        let tasks = PathBuf::from(format!("/proc/{pid}/task"));
+        let stopped = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        };
+        let end = Instant::now() + Duration::from_secs(10);
+        while !fs::read_dir(&tasks).is_ok_and(|all| all.flatten().all(stopped)) {
+            assert!(Instant::now() < end, "nats-server {pid} did not stop for SIGSTOP");
+            sleep(Duration::from_millis(1));
+        }
     }
 
     /// Lets it go on.

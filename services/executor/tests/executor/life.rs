@@ -301,7 +301,16 @@ async fn what_can_not_run_says_so_at_its_start() {
     };
     let error = start(&|settings| settings.python = "/no/such/python".into()).await;
     assert!(error.to_string().contains("/no/such/python"), "{error}");
-    let error = start(&|settings| settings.python_path = Some("/nowhere".into())).await;
+    // A Python without its packages, whatever is installed in the one that the tests have.
+    let bare = home.path().join("bare-python");
+    let text = format!("#!/bin/sh\nexec '{}' -S \"$@\"\n", settings(home.path()).python.display());
+    std::fs::write(&bare, text).unwrap();
+    std::fs::set_permissions(&bare, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let error = start(&|settings| {
+        settings.python.clone_from(&bare);
+        settings.python_path = Some("/nowhere".into());
+    })
+    .await;
     assert!(matches!(error, ExecutorError::Python { .. }));
     assert!(error.to_string().contains("dagbok"), "{error}");
     let error = start(&|settings| settings.slots = 0).await;

@@ -230,7 +230,10 @@ pub(crate) fn runs_ended(facts: &[Fact]) -> usize {
         .filter(|fact| {
             matches!(
                 fact,
-                Fact::RunSucceeded(_) | Fact::RunFailed(_) | Fact::RunTimedOut(_) | Fact::RunCancelled(_)
+                Fact::RunSucceeded(_)
+                    | Fact::RunFailed(_)
+                    | Fact::RunTimedOut(_)
+                    | Fact::RunCancelled(_)
             )
         })
         .count()
