@@ -23,13 +23,15 @@ ROOT = Path(__file__).resolve().parents[2]
 os.environ.setdefault("DAGBOK_BIN", str(ROOT / "target/release/dagbok"))
 sys.path.insert(0, str(ROOT / "tests/e2e"))
 
-import httpx  # noqa: E402
-from harness import Nats, Standalone, standalone, wait_until, write_dag  # noqa: E402
-from scenes import Apart  # noqa: E402
+import itertools
+
+import httpx
+from harness import Nats, Standalone, standalone, wait_until, write_dag
+from scenes import Apart
 
 BENCH = ROOT / "target/release/dagbok-bench"
 
-FIBO = '''
+FIBO = """
 import os, time
 FIRST = time.time()
 from datetime import datetime
@@ -74,7 +76,7 @@ def one():
 sequence()
 fan()
 one()
-'''
+"""
 
 rows: list[dict[str, Any]] = []
 # One connection kept open, as a program that triggers runs would.
@@ -116,7 +118,16 @@ def spans(out: Path) -> list[tuple[int, float, float]]:
 
 def bare_forks() -> None:
     """The floor: forty forks of a small Python, one after the other."""
-    code = "import os,time\nt=time.time()\nfor _ in range(40):\n    p=os.fork()\n    if p==0: os._exit(0)\n    os.waitpid(p,0)\nprint(time.time()-t)"
+    code = """
+import os, time
+start = time.time()
+for _ in range(40):
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+print(time.time() - start)
+"""
     python = os.environ.get("DAGBOK_PYTHON", sys.executable)
     took = float(subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout)
     row("floor: forty bare forks of a Python", f"{took:.3f} s", "", None)
@@ -137,7 +148,7 @@ def instant(text: str) -> float:
     """RFC 3339 as seconds since the epoch."""
     from datetime import datetime
 
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    return datetime.fromisoformat(text).timestamp()
 
 
 def sequence(it: Any, trigger: Callable[[str, str], None], out: Path, where: str, goal: float, rounds: int) -> None:
@@ -147,9 +158,14 @@ def sequence(it: Any, trigger: Callable[[str, str], None], out: Path, where: str
         out.unlink(missing_ok=True)
         took.append(run_time(lambda run: trigger("sequence", run), it.api, "sequence", f"s{number}"))
         notes = sorted(spans(out))
-        gaps += [1e3 * (after[1] - before[2]) for before, after in zip(notes, notes[1:], strict=False)]
+        gaps += [1e3 * (after[1] - before[2]) for before, after in itertools.pairwise(notes)]
     best, mid = min(took), statistics.median(took)
-    row(f"40 sequential Python tasks of fibo(10), {where}", f"{mid:.3f} s (best {best:.3f})", f"<= {goal} s", mid <= goal)
+    row(
+        f"40 sequential Python tasks of fibo(10), {where}",
+        f"{mid:.3f} s (best {best:.3f})",
+        f"<= {goal} s",
+        mid <= goal,
+    )
     p50, p99 = statistics.median(gaps), quantile(gaps, 0.99)
     embedded = "embedded" in where
     row(
@@ -182,7 +198,12 @@ def first_line(it: Any, trigger: Callable[[str, str], None], out: Path, where: s
         assert it.api.wait_run("one", f"o{number}") == "success"
         took.append(1e3 * (spans(out)[0][1] - start))
     p50, p99 = statistics.median(took[5:]), quantile(took[5:], 0.99)
-    row(f"trigger by API to the first line of a one-task DAG, {where}", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms", "p50 <= 15 ms", p50 <= 15)
+    row(
+        f"trigger by API to the first line of a one-task DAG, {where}",
+        f"p50 {p50:.1f} ms, p99 {p99:.1f} ms",
+        "p50 <= 15 ms",
+        p50 <= 15,
+    )
 
 
 def embedded(folder: Path) -> None:
@@ -224,7 +245,12 @@ def rules() -> None:
     """The rules alone."""
     for tasks, goal in ((1_000, 10.0), (10_000, 120.0)):
         ms = core("decide", "--tasks", str(tasks))["ms"]
-        row(f"decide and evolve a run of {tasks:,} tasks, in memory", f"{ms:.1f} ms", f"<= {goal:g} ms", ms <= goal)
+        row(
+            f"decide and evolve a run of {tasks:,} tasks, in memory",
+            f"{ms:.1f} ms",
+            f"<= {goal:g} ms",
+            ms <= goal,
+        )
 
 
 def broker(folder: Path) -> None:
@@ -268,17 +294,34 @@ def long_history(folder: Path, records: int) -> None:
     row("standalone: start to API answering, empty", f"{took:.2f} s", "<= 1 s", took <= 1)
     core("fill", str(folder / "home"), "--records", str(records))
     figure = core("replay", str(folder / "home"))
-    row(f"replay: fold {figure['records']:,} records from the embedded log", f"{figure['s']:.2f} s", "<= 4 s", figure["s"] <= 4)
+    row(
+        f"replay: fold {figure['records']:,} records from the embedded log",
+        f"{figure['s']:.2f} s",
+        "<= 4 s",
+        figure["s"] <= 4,
+    )
     first = start_time(folder, dags)
-    row(f"standalone: start to API answering, {records:,} records, no snapshot", f"{first:.2f} s", "<= 3 s", first <= 3)
+    row(
+        f"standalone: start to API answering, {records:,} records, no snapshot",
+        f"{first:.2f} s",
+        "<= 3 s",
+        first <= 3,
+    )
     again = start_time(folder, dags)
-    row(f"standalone: start to API answering, {records:,} records, again", f"{again:.2f} s", "<= 3 s", again <= 3)
+    row(
+        f"standalone: start to API answering, {records:,} records, again",
+        f"{again:.2f} s",
+        "<= 3 s",
+        again <= 3,
+    )
 
 
 def idle(folder: Path) -> None:
     """CPU and memory of the Rust process with 100 DAGs and nothing to do."""
     dags = folder / "dags"
-    hello = "from datetime import datetime\nfrom airflow import DAG\nfrom airflow.operators.empty import EmptyOperator\n"
+    hello = (
+        "from datetime import datetime\nfrom airflow import DAG\nfrom airflow.operators.empty import EmptyOperator\n"
+    )
     hello += 'with DAG("idle_{n:03}", schedule="@daily", start_date=datetime(2024, 1, 1), catchup=False) as dag:\n'
     hello += '    EmptyOperator(task_id="a") >> EmptyOperator(task_id="b")\n'
     for n in range(100):
@@ -293,7 +336,12 @@ def idle(folder: Path) -> None:
         share = 100 * (cpu_seconds(pid) - before) / window
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         rss = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
-        row("idle, 100 DAGs: CPU and memory of the Rust process", f"{share:.2f} % of a core, {rss:.0f} MB", "<= 1 %, <= 80 MB", share <= 1 and rss <= 80)
+        row(
+            "idle, 100 DAGs: CPU and memory of the Rust process",
+            f"{share:.2f} % of a core, {rss:.0f} MB",
+            "<= 1 %, <= 80 MB",
+            share <= 1 and rss <= 80,
+        )
 
 
 def cpu_seconds(pid: int) -> float:
@@ -304,7 +352,10 @@ def cpu_seconds(pid: int) -> float:
 
 def machine() -> str:
     """This machine in a line."""
-    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        "?",
+    )
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return f"{os.cpu_count()} x {model}, Linux {platform.release()}, load {load}"
 

@@ -23,7 +23,7 @@ SCENES: dict[str, Callable[[Path, int], None]] = {
     "long task left alone": lambda folder, _: scenes.long_task_is_left_alone(folder),
     "executor frozen": lambda folder, _: scenes.executor_frozen(folder),
     "broker away for a minute": lambda folder, _: scenes.broker_away(folder, seconds=60.0),
-    "two schedulers": lambda folder, seed: scenes.two_schedulers(folder, seed),
+    "two schedulers": scenes.two_schedulers,
     "disk full": lambda folder, _: scenes.disk_full(folder),
 }
 

@@ -58,14 +58,14 @@ def sleeper(dag_id: str, seconds: float) -> str:
     return SLEEPER.format(dag_id=dag_id, seconds=seconds)
 
 
-HELLO = '''
+HELLO = """
 from datetime import datetime
 from airflow import DAG
 from airflow.operators.python import PythonOperator
 
 with DAG("{dag_id}", schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False) as dag:
     PythonOperator(task_id="hello", python_callable=lambda: print("hello from {dag_id}"))
-'''
+"""
 
 
 def hello(dag_id: str) -> str:
@@ -73,7 +73,7 @@ def hello(dag_id: str) -> str:
     return HELLO.format(dag_id=dag_id)
 
 
-FAILS = '''
+FAILS = """
 import os, signal, time
 from datetime import datetime, timedelta
 from airflow import DAG
@@ -112,4 +112,4 @@ for name, work, options in [
         first = PythonOperator(task_id=name, python_callable=work, **options)
         first >> PythonOperator(task_id="after", python_callable=lambda: None)
     globals()[f"dag_{name}"] = dag
-'''
+"""

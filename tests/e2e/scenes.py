@@ -48,7 +48,7 @@ class Apart:
         self.services = {name: self._service(name, env) for name in [*names, "processor", "ui"]}
 
     def _service(self, name: str, env: dict[str, str]) -> Process:
-        kind = name.split("-")[0]
+        kind = name.split("-", maxsplit=1)[0]
         argv = [str(BIN), kind, "--nats", self.nats.url, "--namespace", "e2e"]
         argv += {
             "scheduler": [],
@@ -109,7 +109,7 @@ def wait_all(api: Api, accepted: set[tuple[str, str]], patience: float) -> None:
 
 
 def standalone_killed(folder: Path, seed: int, kills: int) -> None:
-    """kill -9 of everything at random moments, appends among them."""
+    """Kill -9 of everything at random moments, appends among them."""
     rng = random.Random(seed)
     print(f"seed {seed}")
     folder_dags = folder / "dags"
@@ -190,7 +190,11 @@ def no_orphans(folder: Path) -> None:
     """What a task started ends with a standalone that is killed."""
     seconds = f"{1000 + os.getpid() % 1000}.{random.randrange(10**6):06}"
     folder_dags = folder / "dags"
-    write_dag(folder_dags, "sleeper.py", dags.sleeper("sleeper", 1).replace("(1)", f"({seconds})").replace('"1"', f'"{seconds}"'))
+    write_dag(
+        folder_dags,
+        "sleeper.py",
+        dags.sleeper("sleeper", 1).replace("(1)", f"({seconds})").replace('"1"', f'"{seconds}"'),
+    )
     with standalone(folder, folder_dags) as it:
         it.wait_dag("sleeper")
         it.trigger("sleeper", "r1")
@@ -200,7 +204,7 @@ def no_orphans(folder: Path) -> None:
 
 
 def services_killed(folder: Path, seed: int, kills: int) -> None:
-    """kill -9 of any service at random moments."""
+    """Kill -9 of any service at random moments."""
     rng = random.Random(seed)
     print(f"seed {seed}")
     accepted: set[tuple[str, str]] = set()
@@ -338,7 +342,10 @@ def disk_full(folder: Path) -> None:
     disk = folder / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if mounted.returncode != 0:
         raise MayNotMount(mounted.stderr.strip())

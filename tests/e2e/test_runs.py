@@ -8,7 +8,12 @@ from dags import FAILS, chain, hello
 from harness import ROOT, Cli, Standalone, check_history, wait_until, write_dag
 
 EXAMPLES = ROOT / "deploy/examples/dags"
-ACCEPTED = ["recommendation_training_pipeline", "recommendation_pipeline", "hyperparameter_sweep", "artifacts_by_path"]
+ACCEPTED = [
+    "recommendation_training_pipeline",
+    "recommendation_pipeline",
+    "hyperparameter_sweep",
+    "artifacts_by_path",
+]
 
 
 @pytest.mark.parametrize("dag_id", ACCEPTED)
@@ -54,7 +59,13 @@ def test_a_duplicate_run_is_refused(running: Standalone, dags: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("raises", "exception"), ("hangs", "timeout"), ("killed", "signal"), ("leaves", "exit"), ("starves", "out_of_memory")],
+    [
+        ("raises", "exception"),
+        ("hangs", "timeout"),
+        ("killed", "signal"),
+        ("leaves", "exit"),
+        ("starves", "out_of_memory"),
+    ],
 )
 def test_bad_ends_are_told_apart(running: Standalone, dags: Path, name: str, kind: str) -> None:
     write_dag(dags, "fails.py", FAILS)

@@ -69,9 +69,7 @@ def allowed(expression: str, allow: set[str]) -> bool:
 def licence_faults(packages: list[dict[str, Any]], policy: dict[str, Any]) -> list[str]:
     """Packages whose licence is not among the allowed ones."""
     allow = set(policy["licenses"]["allow"])
-    excepted = {
-        it["crate"]: set(it["allow"]) for it in policy["licenses"]["exceptions"]
-    }
+    excepted = {it["crate"]: set(it["allow"]) for it in policy["licenses"]["exceptions"]}
     faults = []
     for package in packages:
         name, licence = f"{package['name']} {package['version']}", package["license"]
@@ -79,16 +77,11 @@ def licence_faults(packages: list[dict[str, Any]], policy: dict[str, Any]) -> li
             if not licence:
                 faults.append(f"{name} names no licence")
             elif not allowed(licence, allow | excepted.get(package["name"], set())):
-                faults.append(
-                    f"{name} is under {licence}, which deny.toml does not allow"
-                )
+                faults.append(f"{name} is under {licence}, which deny.toml does not allow")
         except Unreadable:
             faults.append(f"{name} has a licence that can't be read: {licence}")
     idle = excepted.keys() - {package["name"] for package in packages}
-    faults += [
-        f"deny.toml has an exception for {name}, which is not used any more"
-        for name in sorted(idle)
-    ]
+    faults += [f"deny.toml has an exception for {name}, which is not used any more" for name in sorted(idle)]
     return faults
 
 
@@ -111,20 +104,14 @@ def duplicates(packages: list[dict[str, Any]]) -> list[str]:
     versions = defaultdict(set)
     for package in packages:
         versions[package["name"]].add(package["version"])
-    return [
-        f"{name} {', '.join(sorted(found))}"
-        for name, found in sorted(versions.items())
-        if len(found) > 1
-    ]
+    return [f"{name} {', '.join(sorted(found))}" for name, found in sorted(versions.items()) if len(found) > 1]
 
 
 def metadata() -> str:
     """What cargo says of every package, for all platforms."""
     cargo = os.environ.get("CARGO", "cargo")
     command = [cargo, "metadata", "--locked", "--all-features", "--format-version", "1"]
-    asked = subprocess.run(
-        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
-    )
+    asked = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if asked.returncode != 0:
         sys.exit(f"`{' '.join(command)}` failed; the lock must be current: see above")
     return asked.stdout
@@ -133,9 +120,7 @@ def metadata() -> str:
 def main() -> int:
     """Checks, says what was found, and whether all is in order."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--metadata", type=Path, help="a file with cargo's metadata, instead of asking"
-    )
+    parser.add_argument("--metadata", type=Path, help="a file with cargo's metadata, instead of asking")
     parser.add_argument("--policy", type=Path, default=ROOT / "deny.toml")
     arguments = parser.parse_args()
     policy = tomllib.loads(arguments.policy.read_text())
