@@ -19,7 +19,10 @@ use dagbok_protocol::{
 const ROUNDS: usize = 7;
 
 fn main() {
-    println!("{:<28} {:>8} {:>12} {:>12} {:>10}", "shape", "tasks", "median", "per task", "records");
+    println!(
+        "{:<28} {:>8} {:>12} {:>12} {:>10}",
+        "shape", "tasks", "median", "per task", "records"
+    );
     for (name, shape) in SHAPES {
         for tasks in [1_000, 10_000] {
             measure(name, tasks, shape(tasks), u32::MAX);
@@ -234,11 +237,7 @@ fn dag(shape: Vec<Vec<u32>>, at_once: u32) -> DagSpec {
         owner: String::new(),
         tags: Vec::new(),
         era: 3,
-        schedule: Schedule {
-            text: None,
-            timetable: Timetable::Manual,
-            timezone: "UTC".to_owned(),
-        },
+        schedule: Schedule { text: None, timetable: Timetable::Manual, timezone: "UTC".to_owned() },
         start_date: None,
         end_date: None,
         catchup: false,

@@ -1,7 +1,7 @@
 //! A DAG version made ready for the rules: its tasks with their edges both ways. Shared by its runs.
 use std::collections::BTreeMap;
 
-use dagbok_events::{Digest, DagSpec, DagVersion, TaskId, TaskSpec};
+use dagbok_events::{DagSpec, DagVersion, Digest, TaskId, TaskSpec};
 
 use crate::timetable::{self, CompiledSchedule};
 

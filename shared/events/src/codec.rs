@@ -51,7 +51,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
 
 /// Encodes anything of ours that is stored or sent.
 pub fn encode_any<T: Serialize>(value: &T) -> Vec<u8> {
-    rmp_serde::to_vec_named(value).expect("our types have no maps with odd keys and memory does not fail")
+    rmp_serde::to_vec_named(value)
+        .expect("our types have no maps with odd keys and memory does not fail")
 }
 
 /// Decodes anything that [`encode_any`] wrote.

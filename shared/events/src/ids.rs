@@ -17,7 +17,7 @@ pub struct BadId {
 }
 
 macro_rules! name_id {
-    ($(#[$doc:meta])* $name:ident, $kind:literal, $max:literal, $ok:expr, $rule:literal) => {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $bytes:expr, $ok:expr, $rule:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
@@ -29,7 +29,7 @@ macro_rules! name_id {
             pub fn new(raw: impl Into<Arc<str>>) -> Result<Self, BadId> {
                 let raw = raw.into();
                 let ok: fn(char) -> bool = $ok;
-                if !raw.is_empty() && raw.len() <= $max && raw.chars().all(ok) {
+                if $bytes.contains(&raw.len()) && raw.chars().all(ok) {
                     Ok(Self(raw))
                 } else {
                     Err(BadId { kind: $kind, raw: raw.to_string(), rule: $rule })
@@ -75,23 +75,23 @@ fn key_char(c: char) -> bool {
 }
 
 name_id! { /// A DAG's name, unique in a namespace.
-DagId, "DAG id", 250, key_char, "1 to 250 bytes of letters, digits, `_`, `.` and `-`" }
+DagId, "DAG id", 1..=250, key_char, "1 to 250 bytes of letters, digits, `_`, `.` and `-`" }
 name_id! { /// A task's name within its DAG, with its groups' prefixes.
-TaskId, "task id", 250, key_char, "1 to 250 bytes of letters, digits, `_`, `.` and `-`" }
+TaskId, "task id", 1..=250, key_char, "1 to 250 bytes of letters, digits, `_`, `.` and `-`" }
 name_id! { /// One run of a DAG, unique within it.
-RunId, "run id", 250, |c| c.is_ascii_alphanumeric() || "_.~:+-".contains(c),
+RunId, "run id", 1..=250, |c| c.is_ascii_alphanumeric() || "_.~:+-".contains(c),
 "1 to 250 of `A-Z a-z 0-9 _ . ~ : + -`" }
 name_id! { /// A pool of slots that tasks share.
-PoolName, "pool name", 256, |c| !c.is_control(), "1 to 256 bytes without control characters" }
+PoolName, "pool name", 1..=256, |c| !c.is_control(), "1 to 256 bytes without control characters" }
 name_id! { /// A queue that executors pull from.
-QueueName, "queue name", 256, key_char, "1 to 256 bytes of letters, digits, `_`, `.` and `-`" }
+QueueName, "queue name", 1..=256, key_char, "1 to 256 bytes of letters, digits, `_`, `.` and `-`" }
 name_id! { /// One life of one executor process: a restart is another id.
-ExecutorId, "executor id", 128, key_char, "1 to 128 bytes of letters, digits, `_`, `.` and `-`" }
+ExecutorId, "executor id", 1..=128, key_char, "1 to 128 bytes of letters, digits, `_`, `.` and `-`" }
 name_id! { /// A command's id, chosen by whoever sends it; sending it twice does it once.
-CommandId, "command id", 128, |c| c.is_ascii_alphanumeric() || "_.:-".contains(c),
+CommandId, "command id", 1..=128, |c| c.is_ascii_alphanumeric() || "_.:-".contains(c),
 "1 to 128 of `A-Z a-z 0-9 _ . : -`" }
 name_id! { /// A SHA-256 in lower-case hexadecimal: the address of a blob.
-Digest, "digest", 64, |c| c.is_ascii_digit() || ('a'..='f').contains(&c), "64 lower-case hexadecimal digits" }
+Digest, "digest", 64..=64, |c| c.is_ascii_digit() || ('a'..='f').contains(&c), "64 lower-case hexadecimal digits" }
 
 /// Which copy of a mapped task; [`MapIndex::UNMAPPED`] (−1, as in Airflow) for a plain one.
 #[derive(
@@ -154,7 +154,9 @@ impl fmt::Display for TryNumber {
 }
 
 /// One try of one task of one run.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct TryKey {
     /// Whose DAG.
     pub dag_id: DagId,

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::{CommandId, DagId, ExecutorId, Fact, RunId, Timestamp};
 
 /// One run of one DAG.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct RunKey {
     /// Whose.
     pub dag_id: DagId,
@@ -22,7 +24,9 @@ impl fmt::Display for RunKey {
 }
 
 /// Whose history a record belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Scope {
     /// The namespace: pools, limits.
     Namespace,
@@ -37,7 +41,9 @@ pub enum Scope {
 }
 
 /// Who decided, or asked for the decision.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Actor {
     /// The scheduler, by its rules.
     Scheduler,

@@ -14,7 +14,10 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 fn second_era() -> u8 {
     2
 }
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
 fn is_second_era(era: &u8) -> bool {
     *era == 2
 }
@@ -190,18 +193,27 @@ fn one() -> u32 {
 fn weight_one() -> i32 {
     1
 }
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
 fn is_one(n: &u32) -> bool {
     *n == 1
 }
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
 fn is_weight_one(n: &i32) -> bool {
     *n == 1
 }
 fn retry_delay_default() -> Micros {
     Micros::from_secs(300)
 }
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if passes a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
 fn is_retry_delay_default(delay: &Micros) -> bool {
     *delay == retry_delay_default()
 }

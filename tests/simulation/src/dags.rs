@@ -1,7 +1,7 @@
 //! DAGs of all shapes and schedules, small enough that thousands of runs are quick.
 use dagbok_events::{
-    DagId, DagSpec, Digest, Micros, PoolName, QueueName, Schedule, SourceLocation, TaskId, TaskSpec,
-    Timestamp, Timetable, TriggerRule,
+    DagId, DagSpec, Digest, Micros, PoolName, QueueName, Schedule, SourceLocation, TaskId,
+    TaskSpec, Timestamp, Timetable, TriggerRule,
 };
 use dagbok_protocol::{DagFile, RegisteredDag};
 
@@ -108,11 +108,8 @@ fn some_task(rng: &mut Prng, ix: usize) -> TaskSpec {
         .collect();
     upstream.sort_unstable();
     upstream.dedup();
-    let rule = if rng.chance(600) {
-        TriggerRule::AllSuccess
-    } else {
-        RULES[rng.below(RULES.len())]
-    };
+    let rule =
+        if rng.chance(600) { TriggerRule::AllSuccess } else { RULES[rng.below(RULES.len())] };
     let (name, size) = POOLS[usize::from(rng.chance(300))];
     let backoff = rng.chance(300);
     TaskSpec {
@@ -126,8 +123,12 @@ fn some_task(rng: &mut Prng, ix: usize) -> TaskSpec {
         max_retry_delay: backoff.then(|| Micros::from_secs(5)),
         execution_timeout: None,
         pool: pool(name),
-        pool_slots: if rng.chance(300) { 1 + u32::try_from(rng.below(3)).expect("small") } else { 1 }
-            .min(size),
+        pool_slots: if rng.chance(300) {
+            1 + u32::try_from(rng.below(3)).expect("small")
+        } else {
+            1
+        }
+        .min(size),
         queue: QueueName::new("default").expect("a queue name"),
         priority_weight: i32::try_from(rng.below(3)).expect("small"),
         owner: String::new(),

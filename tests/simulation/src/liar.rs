@@ -1,5 +1,7 @@
 //! Somebody who reports tries that are not theirs, in their own name or another's.
-use dagbok_events::{Actor, ExecutorId, LostWhy, MapIndex, RunId, TaskId, Timestamp, TryKey, TryNumber};
+use dagbok_events::{
+    Actor, ExecutorId, LostWhy, MapIndex, RunId, TaskId, Timestamp, TryKey, TryNumber,
+};
 use dagbok_protocol::{CommandBody, Report, ReportBody};
 
 use crate::world::{SECOND, World};
@@ -13,7 +15,8 @@ pub(crate) struct Liar {
 
 impl Liar {
     pub(crate) fn step(&mut self, world: &mut World) {
-        self.wake = if world.chaos { world.now + world.rng.between(SECOND / 10, SECOND) } else { i64::MAX };
+        self.wake =
+            if world.chaos { world.now + world.rng.between(SECOND / 10, SECOND) } else { i64::MAX };
         if !world.trouble(400) {
             return;
         }
@@ -45,7 +48,8 @@ impl Liar {
 
 /// A try of a run there was, or of none.
 fn some_try(world: &mut World) -> Option<TryKey> {
-    let runs: Vec<_> = world.audit.runs().map(|(key, run)| (key.clone(), run.tasks.len())).collect();
+    let runs: Vec<_> =
+        world.audit.runs().map(|(key, run)| (key.clone(), run.tasks.len())).collect();
     let (mut run, tasks) = world.rng.pick(&runs)?.clone();
     if world.rng.chance(50) {
         run.run_id = RunId::new("never-was").expect("an id");

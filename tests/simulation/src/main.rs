@@ -23,6 +23,9 @@ fn main() -> anyhow::Result<()> {
     for (what, times) in &seen {
         println!("{times:>12}  {what}");
     }
-    println!("{seeds} seeds from {from} in {:.1} s, and all of them hold", started.elapsed().as_secs_f64());
+    println!(
+        "{seeds} seeds from {from} in {:.1} s, and all of them hold",
+        started.elapsed().as_secs_f64()
+    );
     Ok(())
 }

@@ -37,11 +37,11 @@ impl People {
         }
         // In the end they want everything to run, whatever word of theirs still comes late.
         if !world.audit.has_limits(PARALLELISM, &POOLS) {
-            self.make_room(world);
+            make_room(world);
         }
         let paused: Vec<DagId> = world.audit.paused().cloned().collect();
         for dag_id in paused {
-            self.say(world, CommandBody::UnpauseDag { dag_id });
+            say(world, CommandBody::UnpauseDag { dag_id });
         }
         self.wake = world.now + SECOND;
     }
@@ -49,14 +49,6 @@ impl People {
     /// Whether everybody had an answer.
     pub(crate) const fn is_content(&self) -> bool {
         self.asked.is_empty()
-    }
-
-    /// Takes every limit back to where all can run.
-    fn make_room(&self, world: &mut World) {
-        for (name, slots) in POOLS {
-            self.say(world, CommandBody::SetPool { pool: pool(name), slots });
-        }
-        self.say(world, CommandBody::SetLimits { parallelism: PARALLELISM, max_losses: 10 });
     }
 
     fn hear(&mut self, world: &mut World) {
@@ -79,22 +71,23 @@ impl People {
         match world.rng.below(20) {
             0..=8 => self.trigger(world, dag_id),
             9 | 10 => {
-                let active: Vec<RunKey> = world.audit.active().map(|(key, _)| key.clone()).collect();
+                let active: Vec<RunKey> =
+                    world.audit.active().map(|(key, _)| key.clone()).collect();
                 if let Some(RunKey { dag_id, run_id }) = world.rng.pick(&active).cloned() {
-                    self.say(world, CommandBody::CancelRun { dag_id, run_id });
+                    say(world, CommandBody::CancelRun { dag_id, run_id });
                 }
             }
-            11 => self.say(world, CommandBody::PauseDag { dag_id }),
-            12..=14 => self.say(world, CommandBody::UnpauseDag { dag_id }),
+            11 => say(world, CommandBody::PauseDag { dag_id }),
+            12..=14 => say(world, CommandBody::UnpauseDag { dag_id }),
             15 => {
                 let (name, slots) = POOLS[world.rng.below(POOLS.len())];
                 let slots = u32::try_from(world.rng.below(slots as usize + 2)).expect("small");
-                self.say(world, CommandBody::SetPool { pool: pool(name), slots });
+                say(world, CommandBody::SetPool { pool: pool(name), slots });
             }
             16 => {
                 let parallelism = u32::try_from(world.rng.below(8)).expect("small");
                 let max_losses = u16::try_from(world.rng.below(6)).expect("small");
-                self.say(world, CommandBody::SetLimits { parallelism, max_losses });
+                say(world, CommandBody::SetLimits { parallelism, max_losses });
             }
             _ => {}
         }
@@ -109,8 +102,8 @@ impl People {
             RunId::new(format!("by-hand-{n}")).expect("an id")
         });
         let dated = world.rng.chance(300);
-        let logical_date =
-            dated.then(|| Timestamp(world.now / SECOND * SECOND - world.rng.between(0, 9) * SECOND));
+        let logical_date = dated
+            .then(|| Timestamp(world.now / SECOND * SECOND - world.rng.between(0, 9) * SECOND));
         let conf = world.rng.chance(100).then(|| "{}".to_owned());
         let ask = TriggerRun { dag_id, run_id, logical_date, conf, note: None };
         let by = Actor::User("ada".to_owned());
@@ -118,9 +111,17 @@ impl People {
         world.send(&command);
         self.asked.push((world.now + 3 * SECOND, command));
     }
+}
 
-    fn say(&self, world: &mut World, body: CommandBody) {
-        let command = world.command(Actor::User("ada".to_owned()), body, false);
-        world.send(&command);
+fn say(world: &mut World, body: CommandBody) {
+    let command = world.command(Actor::User("ada".to_owned()), body, false);
+    world.send(&command);
+}
+
+/// Takes every limit back to where all can run.
+fn make_room(world: &mut World) {
+    for (name, slots) in POOLS {
+        say(world, CommandBody::SetPool { pool: pool(name), slots });
     }
+    say(world, CommandBody::SetLimits { parallelism: PARALLELISM, max_losses: 10 });
 }

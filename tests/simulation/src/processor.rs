@@ -80,7 +80,7 @@ impl Processor {
             4 => {
                 // The same DAG in another file, which is refused it.
                 let mut copy = self.file(n);
-                copy.file = "copy.py".to_owned();
+                "copy.py".clone_into(&mut copy.file);
                 self.tell(world, CommandBody::DagFileRead(Box::new(copy)));
             }
             _ => self.tell(world, CommandBody::PublishBundle { bundle: digest(self.bundle) }),

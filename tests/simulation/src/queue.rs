@@ -54,8 +54,13 @@ impl<T: Clone> Queue<T> {
 
     /// Hands out a message: the oldest, or now and then a later one.
     pub(crate) fn pull(&mut self, now: i64, rng: &mut Prng) -> Option<Delivery<T>> {
-        let there: Vec<u64> =
-            self.items.iter().filter(|(_, item)| item.at <= now).map(|(id, _)| *id).take(8).collect();
+        let there: Vec<u64> = self
+            .items
+            .iter()
+            .filter(|(_, item)| item.at <= now)
+            .map(|(id, _)| *id)
+            .take(8)
+            .collect();
         let id = if rng.chance(200) { *rng.pick(&there)? } else { *there.first()? };
         let item = self.items.get_mut(&id)?;
         (item.at, item.count) = (now + self.lease, item.count + 1);

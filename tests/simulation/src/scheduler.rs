@@ -93,7 +93,9 @@ impl Scheduler {
         if world.now >= self.look_at {
             self.look(world, &mut fold, &mut batch);
         }
-        if !self.offered && (world.inbox.depth() == 0 || world.now > self.loaded_at + LEASE + SECOND / 2) {
+        if !self.offered
+            && (world.inbox.depth() == 0 || world.now > self.loaded_at + LEASE + SECOND / 2)
+        {
             (self.offered, batch.offer) = (true, true);
         }
         plan(&mut fold, self.clock(world), &mut batch);
@@ -271,7 +273,8 @@ fn plan(fold: &mut Namespace, now: Timestamp, batch: &mut Batch) {
         }
         for proposal in &proposals {
             let record = fold.carry_out(now, proposal);
-            let record = record.unwrap_or_else(|| panic!("called for and not permitted: {proposal:?}"));
+            let record =
+                record.unwrap_or_else(|| panic!("called for and not permitted: {proposal:?}"));
             batch.take(fold, vec![record]);
         }
     }

@@ -34,19 +34,19 @@ impl std::error::Error for Failed {}
 
 /// Plays `count` seeds from `first` on; returns how often each thing worth testing came about.
 pub fn run_seeds(first: u64, count: u64) -> Result<BTreeMap<String, u64>, Failed> {
-    let next = AtomicU64::new(first);
+    let coming = AtomicU64::new(first);
     let stop = AtomicBool::new(false);
-    let seen = Mutex::new(BTreeMap::new());
+    let all_seen = Mutex::new(BTreeMap::new());
     let failed: Mutex<Option<Failed>> = Mutex::new(None);
     let work = || {
         while !stop.load(Ordering::Relaxed) {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
+            let seed = coming.fetch_add(1, Ordering::Relaxed);
             if seed - first >= count {
                 return;
             }
             match catch_unwind(AssertUnwindSafe(|| simulate(seed))) {
                 Ok(ended) => {
-                    let mut all = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut all = all_seen.lock().unwrap_or_else(PoisonError::into_inner);
                     for (what, times) in ended.seen {
                         *all.entry(what).or_default() += times;
                     }
@@ -69,7 +69,7 @@ pub fn run_seeds(first: u64, count: u64) -> Result<BTreeMap<String, u64>, Failed
     });
     match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(failed) => Err(failed),
-        None => Ok(seen.into_inner().unwrap_or_else(PoisonError::into_inner)),
+        None => Ok(all_seen.into_inner().unwrap_or_else(PoisonError::into_inner)),
     }
 }
 

@@ -1,9 +1,7 @@
 //! What the services meet in: the log, the queues, the keyed state, the signals; and the clock.
 use std::collections::BTreeMap;
 
-use dagbok_events::{
-    Actor, CommandId, ExecutorId, Record, Timestamp, TryKey, decode, encode,
-};
+use dagbok_events::{Actor, CommandId, ExecutorId, Record, Timestamp, TryKey, decode, encode};
 use dagbok_protocol::{Answer, Command, CommandBody, Presence, WorkItem};
 
 use crate::{Prng, audit::Audit, queue::Queue};
@@ -85,9 +83,7 @@ impl World {
             self.log.push(bytes);
             let command = record.cause.as_ref().and_then(|cause| self.commands.get(&cause.command));
             let seq = self.log.len() as u64;
-            self.audit
-                .check(seq, &stored, command)
-                .unwrap_or_else(|finding| panic!("{finding}"));
+            self.audit.check(seq, &stored, command).unwrap_or_else(|finding| panic!("{finding}"));
         }
         Ok(())
     }

@@ -2,12 +2,10 @@
 //! by it where something does not hold. Time goes by to what is due next and no other way.
 use dagbok_domain::namespace::Namespace;
 use dagbok_events::{
-    Actor, CommandId, DagSpec, ExecutorId, Failure, FailureKind, Fault, MapIndex, Micros, Record, RunKey,
-    Timestamp, TryKey, TryNumber, Usage, decode, encode,
+    Actor, CommandId, DagSpec, ExecutorId, Failure, FailureKind, Fault, MapIndex, Micros, Record,
+    RunKey, Timestamp, TryKey, TryNumber, Usage, decode, encode,
 };
-use dagbok_protocol::{
-    Command, CommandBody, ImportError, Report, ReportBody, TriggerRun,
-};
+use dagbok_protocol::{Command, CommandBody, ImportError, Report, ReportBody, TriggerRun};
 use dagbok_simulation::{
     Prng,
     audit::{Audit, Stage, Stand},
@@ -159,7 +157,8 @@ impl Desk {
             }
             for proposal in &proposals {
                 let record = self.namespace.carry_out(self.now, proposal);
-                let record = record.unwrap_or_else(|| panic!("called for, not permitted: {proposal:?}"));
+                let record =
+                    record.unwrap_or_else(|| panic!("called for, not permitted: {proposal:?}"));
                 self.append(record, None);
             }
         }
@@ -203,8 +202,8 @@ impl Desk {
         self.send(Actor::Executor(executor), CommandBody::Report(Box::new(report)));
     }
 
-    fn act(&mut self, act: Act) {
-        match act {
+    fn act(&mut self, act: &Act) {
+        match *act {
             Act::Trigger(n) => self.trigger(n, None),
             Act::TriggerDated(n, ago) => {
                 let second = self.now.0 / 1_000_000 - ago;
@@ -398,7 +397,7 @@ proptest! {
     ) {
         let mut desk = Desk::new(seed);
         for act in acts {
-            desk.act(act);
+            desk.act(&act);
         }
         desk.check_replay(cut.index(desk.log.len() + 1));
         desk.audit.agrees_with(&desk.namespace).map_err(TestCaseError::fail)?;
@@ -414,7 +413,7 @@ proptest! {
     ) {
         let mut desk = Desk::new(seed);
         for act in acts {
-            desk.act(act);
+            desk.act(&act);
         }
         let mut odd = Namespace::new();
         for (seq, at) in (1..).zip(&order) {

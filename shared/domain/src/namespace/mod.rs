@@ -15,12 +15,12 @@ mod views;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use dag::Dag;
 use dagbok_events::{
     Actor, Cause, CommandId, DagId, ExecutorId, Fact, PoolName, Record, RunId, RunKey, Scope,
     Timestamp, TraceContext,
 };
 use dagbok_protocol::{Command, Refusal, RefusalCode, limits};
-pub use dag::Dag;
 pub use plan::Proposal;
 pub use snapshot::{BadSnapshot, SNAPSHOT_VERSION};
 pub use views::QueuedTry;
@@ -146,10 +146,7 @@ impl Namespace {
         Self {
             last_seq: 0,
             last_at: Timestamp(i64::MIN),
-            limits: Limits {
-                parallelism: limits::PARALLELISM,
-                max_losses: limits::MAX_LOSSES,
-            },
+            limits: Limits { parallelism: limits::PARALLELISM, max_losses: limits::MAX_LOSSES },
             pools: BTreeMap::from([(default_pool, pool)]),
             in_flight: 0,
             bundle: None,
@@ -199,7 +196,13 @@ fn answering(command: &Command, at: Timestamp, scope: Scope, facts: Vec<Fact>) -
 }
 
 /// A record of the scheduler's own.
-fn own(at: Timestamp, by: Actor, scope: Scope, trace: Option<TraceContext>, facts: Vec<Fact>) -> Record {
+fn own(
+    at: Timestamp,
+    by: Actor,
+    scope: Scope,
+    trace: Option<TraceContext>,
+    facts: Vec<Fact>,
+) -> Record {
     Record { at, scope, by, reason: None, cause: None, trace, facts }
 }
 

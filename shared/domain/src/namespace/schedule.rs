@@ -39,8 +39,7 @@ pub(super) fn to_make(dag: &Dag, at: Timestamp) -> Option<Planned> {
         Timetable::Events { dates } => newest_event(dates, version, at),
         _ => next(version, dag.last_interval, at),
     };
-    let newer =
-        |run: &Planned| run.run_after <= at && run.logical_date >= standing.logical_date;
+    let newer = |run: &Planned| run.run_after <= at && run.logical_date >= standing.logical_date;
     Some(newest.filter(newer).unwrap_or(standing))
 }
 
@@ -116,7 +115,12 @@ pub(super) fn changed_promise(
 }
 
 /// The promised runs from the one that stands up to, without, `until`: due by now and not made.
-pub(super) fn missed(dag: &Dag, until: Option<Timestamp>, now: Timestamp, why: MissedWhy) -> Option<Fact> {
+pub(super) fn missed(
+    dag: &Dag,
+    until: Option<Timestamp>,
+    now: Timestamp,
+    why: MissedWhy,
+) -> Option<Fact> {
     let standing = promised(dag.expected.as_ref()?)?;
     let schedule = dag.current.schedule.as_ref()?;
     let limits = limits_of(&dag.current, true);
@@ -138,7 +142,8 @@ pub(super) fn missed(dag: &Dag, until: Option<Timestamp>, now: Timestamp, why: M
         (last, count) = (next, count + 1);
     }
     let first = standing.logical_date;
-    let last = if count < MISSED_COUNTED { last.logical_date } else { newest(dag, &last, until, now) };
+    let last =
+        if count < MISSED_COUNTED { last.logical_date } else { newest(dag, &last, until, now) };
     Some(Fact::RunMissed(RunMissed { first, last, count, why }))
 }
 

@@ -100,13 +100,15 @@ impl Namespace {
         struct Head {
             version: u32,
         }
-        let unreadable = |error: dagbok_events::DecodeError| BadSnapshot::Unreadable(error.to_string());
+        let unreadable =
+            |error: dagbok_events::DecodeError| BadSnapshot::Unreadable(error.to_string());
         let head: Head = decode_any(bytes).map_err(unreadable)?;
         if head.version != SNAPSHOT_VERSION {
             return Err(BadSnapshot::OtherVersion { found: head.version });
         }
         let envelope: Envelope = decode_any(bytes).map_err(unreadable)?;
-        let body = envelope.body.ok_or_else(|| BadSnapshot::Unreadable("it is empty".to_owned()))?;
+        let body =
+            envelope.body.ok_or_else(|| BadSnapshot::Unreadable("it is empty".to_owned()))?;
         Self::restore(body)
     }
 
@@ -143,11 +145,8 @@ impl Namespace {
         it.last_seq = saved.last_seq;
         it.last_at = Timestamp(saved.last_at);
         it.limits = Limits { parallelism: saved.parallelism, max_losses: saved.max_losses };
-        it.pools = saved
-            .pools
-            .into_iter()
-            .map(|(name, slots)| (name, Pool { slots, used: 0 }))
-            .collect();
+        it.pools =
+            saved.pools.into_iter().map(|(name, slots)| (name, Pool { slots, used: 0 })).collect();
         it.bundle = saved.bundle;
         it.files = saved.files;
         it.told = saved.told;
@@ -232,11 +231,8 @@ fn save_dag(dag: &Dag) -> SavedDag {
 
 fn restore_dag(saved: SavedDag) -> Dag {
     let mut dag = Dag::new(restore_version(saved.current), saved.bundle, saved.paused);
-    dag.older = saved
-        .older
-        .into_iter()
-        .map(|version| (version.number, restore_version(version)))
-        .collect();
+    dag.older =
+        saved.older.into_iter().map(|version| (version.number, restore_version(version))).collect();
     dag.file = saved.file;
     dag.gone = saved.gone;
     dag.expected = saved.expected;

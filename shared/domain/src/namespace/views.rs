@@ -1,7 +1,5 @@
 //! Questions that the scheduler asks of its state to carry decisions out. Read only.
-use dagbok_events::{
-    Actor, DagId, ExecutorId, MapIndex, Payload, RunKey, TaskId, TryKey,
-};
+use dagbok_events::{Actor, DagId, ExecutorId, MapIndex, Payload, RunKey, TaskId, TryKey};
 use dagbok_protocol::{RunContext, WorkItem};
 
 use super::{Dag, Namespace, RunNo};
@@ -75,7 +73,8 @@ impl Namespace {
         let Some(run) = self.run(&run_key) else { return self.past_ending(&run_key).is_some() };
         let task = run.find(&key.task_id, key.map_index).map(|ix| run.task(ix));
         task.is_some_and(|task| {
-            let known = key.try_number.get() <= task.tries || matches!(task.state, TaskState::Done(_));
+            let known =
+                key.try_number.get() <= task.tries || matches!(task.state, TaskState::Done(_));
             known && task.state.in_flight() != Some(key.try_number)
         })
     }
@@ -100,9 +99,9 @@ impl Namespace {
     pub fn queued_tries(&self) -> Vec<QueuedTry> {
         let mut found = Vec::new();
         for (number, run) in &self.runs {
-            let queued = run.in_flight().filter(|ix| {
-                matches!(run.task(*ix).state, TaskState::Queued { .. })
-            });
+            let queued = run
+                .in_flight()
+                .filter(|ix| matches!(run.task(*ix).state, TaskState::Queued { .. }));
             found.extend(queued.map(|ix| QueuedTry { run: *number, task: ix }));
         }
         found

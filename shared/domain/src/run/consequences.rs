@@ -48,7 +48,8 @@ impl Run {
                         let why = RuledOut::Skipped;
                         Some(Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why }))
                     }
-                    TaskState::Queued { try_number, .. } | TaskState::Running { try_number, .. } => {
+                    TaskState::Queued { try_number, .. }
+                    | TaskState::Running { try_number, .. } => {
                         Some(Fact::TryCancelled(TryCancelled {
                             task_id,
                             map_index,

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use dagbok_events::{
     Actor, BundlePublished, Cause, CommandId, DagDisappeared, DagImportFailed, DagImportRecovered,
     DagPaused, DagRegistered, DagSpec, DagUnpaused, ExecutorId, ExecutorJoined, ExecutorLeft, Fact,
-    Fault, ForeignReport, Interval, LeftWhy, LimitsSet, LogRef, LostWhy, MapIndex, Micros, MissedWhy,
-    Payload, PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut, RunCancelled,
-    RunCreated, RunExpected, RunFailed, RunMissed, RunStarted, RunSucceeded, RunTimedOut, RunType, Scope,
-    TaskId, TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerRule,
-    TryCancelled, TryFailed, TryLost, TryNumber, TryReturned, TrySkipped, TryStarted, TrySucceeded,
-    Usage, XComPushed,
+    Fault, ForeignReport, Interval, LeftWhy, LimitsSet, LogRef, LostWhy, MapIndex, Micros,
+    MissedWhy, Payload, PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut,
+    RunCancelled, RunCreated, RunExpected, RunFailed, RunMissed, RunStarted, RunSucceeded,
+    RunTimedOut, RunType, Scope, TaskId, TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable,
+    TraceContext, TriggerRule, TryCancelled, TryFailed, TryLost, TryNumber, TryReturned,
+    TrySkipped, TryStarted, TrySucceeded, Usage, XComPushed,
 };
 use proptest::{option, prelude::*, sample::select, strategy::Union};
 
@@ -124,7 +124,13 @@ fn about_dags() -> Union<BoxedStrategy<Fact>> {
     let registered = (1_u32..4, any::<u64>(), spec(), option::of(any::<bool>())).prop_map(
         |(version, n, spec, paused)| {
             let (spec_digest, bundle) = (digest(n), digest(n / 2));
-            Fact::DagRegistered(Box::new(DagRegistered { version, spec_digest, bundle, spec, paused }))
+            Fact::DagRegistered(Box::new(DagRegistered {
+                version,
+                spec_digest,
+                bundle,
+                spec,
+                paused,
+            }))
         },
     );
     let whys = vec![
@@ -133,19 +139,25 @@ fn about_dags() -> Union<BoxedStrategy<Fact>> {
         MissedWhy::ScheduleChanged,
         MissedWhy::TooManyActive,
     ];
-    let missed = (instant(), instant(), number(), select(whys))
-        .prop_map(|(first, last, count, why)| Fact::RunMissed(RunMissed { first, last, count, why }));
-    let expected =
-        (option::of(instant()), option::of(interval()), option::of(instant()), micros()).prop_map(
-            |(logical_date, data_interval, due, grace)| {
-                let owner = String::new();
-                Fact::RunExpected(RunExpected { logical_date, data_interval, due, grace, owner })
-            },
-        );
+    let missed =
+        (instant(), instant(), number(), select(whys)).prop_map(|(first, last, count, why)| {
+            Fact::RunMissed(RunMissed { first, last, count, why })
+        });
+    let expected = (option::of(instant()), option::of(interval()), option::of(instant()), micros())
+        .prop_map(|(logical_date, data_interval, due, grace)| {
+            let owner = String::new();
+            Fact::RunExpected(RunExpected { logical_date, data_interval, due, grace, owner })
+        });
     let failed = option::of(any::<u32>()).prop_map(|line| {
         let (exception, message, traceback) = ("E".to_owned(), "m".to_owned(), String::new());
         let keeps = vec![dag_id("d0")];
-        Fact::DagImportFailed(Box::new(DagImportFailed { line, exception, message, traceback, keeps }))
+        Fact::DagImportFailed(Box::new(DagImportFailed {
+            line,
+            exception,
+            message,
+            traceback,
+            keeps,
+        }))
     });
     let disappeared = any::<bool>().prop_map(|file_gone| {
         Fact::DagDisappeared(DagDisappeared { file: "d0.py".to_owned(), file_gone })
@@ -168,12 +180,8 @@ fn about_dags() -> Union<BoxedStrategy<Fact>> {
 }
 
 fn about_runs() -> Union<BoxedStrategy<Fact>> {
-    let types = vec![
-        RunType::Manual,
-        RunType::Scheduled,
-        RunType::Backfill,
-        RunType::AssetTriggered,
-    ];
+    let types =
+        vec![RunType::Manual, RunType::Scheduled, RunType::Backfill, RunType::AssetTriggered];
     let dates = (option::of(instant()), option::of(interval()), instant());
     let created = (select(types), dates, 1_u32..4, option::of(payload())).prop_map(
         |(run_type, (logical_date, data_interval, run_after), version, conf)| {
@@ -197,9 +205,10 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
         Fact::RunFailed(RunFailed { failed: vec![task_id("t0")] }),
     ];
     let ruled_out = vec![RuledOut::Skipped, RuledOut::UpstreamFailed, RuledOut::Removed];
-    let ruled_out = (task(), map_index(), select(ruled_out)).prop_map(|(task_id, map_index, why)| {
-        Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why })
-    });
+    let ruled_out =
+        (task(), map_index(), select(ruled_out)).prop_map(|(task_id, map_index, why)| {
+            Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why })
+        });
     Union::new_weighted(vec![
         (3, created.boxed()),
         (1, Just(Fact::RunStarted(RunStarted {})).boxed()),
@@ -233,22 +242,19 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
             }))
         },
     );
-    let losses =
-        vec![LostWhy::ExecutorGone, LostWhy::NotHeld, LostWhy::Fenced, LostWhy::Drained];
+    let losses = vec![LostWhy::ExecutorGone, LostWhy::NotHeld, LostWhy::Fenced, LostWhy::Drained];
     let lost = (tries(), option::of(holder()), select(losses), option::of(instant())).prop_map(
         |((task_id, map_index, try_number), executor, why, retry_at)| {
             Fact::TryLost(TryLost { task_id, map_index, try_number, executor, why, retry_at })
         },
     );
-    let cancelled = (tries(), option::of(holder())).prop_map(
-        |((task_id, map_index, try_number), executor)| {
+    let cancelled =
+        (tries(), option::of(holder())).prop_map(|((task_id, map_index, try_number), executor)| {
             Fact::TryCancelled(TryCancelled { task_id, map_index, try_number, executor })
-        },
-    );
-    let returned =
-        (tries(), holder()).prop_map(|((task_id, map_index, try_number), executor)| {
-            Fact::TryReturned(TryReturned { task_id, map_index, try_number, executor })
         });
+    let returned = (tries(), holder()).prop_map(|((task_id, map_index, try_number), executor)| {
+        Fact::TryReturned(TryReturned { task_id, map_index, try_number, executor })
+    });
     let xcom = (tries(), "[a-z]{1,2}", option::of(payload())).prop_map(
         |((task_id, map_index, try_number), key, value)| {
             Fact::XComPushed(XComPushed { task_id, map_index, try_number, key, value })
@@ -326,7 +332,13 @@ fn refused() -> impl Strategy<Value = Fact> {
 fn about_what_is_shared() -> Union<BoxedStrategy<Fact>> {
     let joined = number().prop_map(|slots| {
         let (hostname, version, python) = ("host".to_owned(), "0.1.0".to_owned(), String::new());
-        Fact::ExecutorJoined(Box::new(ExecutorJoined { hostname, slots, queues: vec![], version, python }))
+        Fact::ExecutorJoined(Box::new(ExecutorJoined {
+            hostname,
+            slots,
+            queues: vec![],
+            version,
+            python,
+        }))
     });
     let left = select(vec![LeftWhy::Drained, LeftWhy::Gone]);
     Union::new([
@@ -419,7 +431,6 @@ pub(crate) fn history() -> impl Strategy<Value = Vec<Record>> {
             ),
         ]
     });
-    (opening, prop::collection::vec(record(), 0..60)).prop_map(|(opening, rest)| {
-        opening.into_iter().chain(rest).collect()
-    })
+    (opening, prop::collection::vec(record(), 0..60))
+        .prop_map(|(opening, rest)| opening.into_iter().chain(rest).collect())
 }

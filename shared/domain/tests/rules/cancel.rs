@@ -97,7 +97,8 @@ fn a_run_past_its_timeout_fails_with_all_that_was_left() {
 
 #[test]
 fn the_timeout_counts_from_the_start_and_goes_before_what_is_ready() {
-    let spec = dag("etl").with(|dag| dag.dagrun_timeout = Some(HOUR)).task("a", &[]).task("b", &["a"]);
+    let spec =
+        dag("etl").with(|dag| dag.dagrun_timeout = Some(HOUR)).task("a", &[]).task("b", &["a"]);
     let mut world = World::with([spec]);
     world.pause("etl");
     world.trigger_as("etl", "r1");

@@ -83,7 +83,9 @@ fn an_executor_that_leaves_with_tries_in_hand_loses_them() {
     let mut world = wide(0);
     world.join("e1");
     world.start("e1", "etl/r1/last/1");
-    world.leave("e1").is(["TryLost last 1 Drained retry 2024-01-01T00:00:00Z", "ExecutorLeft Drained"]);
+    world
+        .leave("e1")
+        .is(["TryLost last 1 Drained retry 2024-01-01T00:00:00Z", "ExecutorLeft Drained"]);
 }
 
 #[test]
@@ -92,7 +94,10 @@ fn one_try_can_be_given_up_for_an_executor() {
     world.start("e1", "etl/r1/last/1");
     let key = try_key("etl/r1/last/1");
     let record = world.namespace.give_up(world.now, &key, LostWhy::NotHeld).expect("in flight");
-    assert_eq!(brief_all(std::slice::from_ref(&record))[0], "TryLost last 1 NotHeld retry 2024-01-01T00:00:00Z");
+    assert_eq!(
+        brief_all(std::slice::from_ref(&record))[0],
+        "TryLost last 1 NotHeld retry 2024-01-01T00:00:00Z"
+    );
     world.append(&record);
     assert_eq!(world.namespace.give_up(world.now, &key, LostWhy::NotHeld), None);
     assert!(!world.namespace.is_in_flight(&key));

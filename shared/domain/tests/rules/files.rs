@@ -123,7 +123,9 @@ fn a_broken_file_that_goes_takes_its_error_and_its_dags_along() {
     world.read(&etl);
     world.read_file(&broken(&etl, "no"));
     let gone = CommandBody::DagFileGone { file: "etl.py".to_owned() };
-    world.send(gone.clone()).is(["DagDisappeared file_gone=true", "DagImportRecovered removed=true"]);
+    world
+        .send(gone.clone())
+        .is(["DagDisappeared file_gone=true", "DagImportRecovered removed=true"]);
     world.send(gone).unchanged();
 }
 
@@ -187,7 +189,11 @@ fn a_dag_that_the_rules_cannot_follow_is_an_error_of_its_file() {
     let bad = "61 * * * *".to_owned();
     let cases: [(DagSpec, &str, &str); 7] = [
         (dag("etl").task("a", &[]).task("a", &[]), "DuplicateTaskIdFound", "id a"),
-        (dag("etl").add("a", &[], |task| task.upstream = vec![0]), "AirflowDagCycleException", "task a"),
+        (
+            dag("etl").add("a", &[], |task| task.upstream = vec![0]),
+            "AirflowDagCycleException",
+            "task a",
+        ),
         (
             dag("etl").add("a", &[], |task| task.upstream = vec![1]).task("b", &["a"]),
             "AirflowDagCycleException",
@@ -198,7 +204,11 @@ fn a_dag_that_the_rules_cannot_follow_is_an_error_of_its_file() {
             "BadSchedule",
             "minute",
         ),
-        (dag("etl").task("a", &[]).with(|dag| dag.max_active_tasks = 0), "LimitExceeded", "max_active_tasks"),
+        (
+            dag("etl").task("a", &[]).with(|dag| dag.max_active_tasks = 0),
+            "LimitExceeded",
+            "max_active_tasks",
+        ),
         (dag("etl").with(|dag| dag.tasks = many), "LimitExceeded", "at most 20000"),
         (
             dag("etl").with(|dag| dag.doc_md = Some("d".repeat(limits::SPEC_BYTES))),

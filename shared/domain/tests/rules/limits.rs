@@ -51,7 +51,8 @@ fn no_limit_of_runs_is_written_as_zero() {
 
 #[test]
 fn max_active_tasks_counts_over_all_runs_of_the_dag() {
-    let mut world = World::with([wide("etl", 3).with(|dag| dag.max_active_tasks = 4), wide("b", 2)]);
+    let mut world =
+        World::with([wide("etl", 3).with(|dag| dag.max_active_tasks = 4), wide("b", 2)]);
     world.trigger_as("etl", "r1");
     world.trigger_as("etl", "r2");
     world.trigger_as("b", "r1");
@@ -158,9 +159,8 @@ fn the_heavier_goes_first_then_the_older_run_then_the_dags_order() {
         order.push(key.trim_end_matches("/1").to_owned());
         world.succeed("e1", key);
     }
-    let expected = [
-        "etl/r1/r", "etl/r2/r", "late/r1/s", "etl/r1/p", "etl/r1/q", "etl/r2/p", "etl/r2/q",
-    ];
+    let expected =
+        ["etl/r1/r", "etl/r2/r", "late/r1/s", "etl/r1/p", "etl/r1/q", "etl/r2/p", "etl/r2/q"];
     assert_eq!(order, expected);
 }
 

@@ -1,5 +1,5 @@
 //! Pausing DAGs and what was missed while they were.
-use dagbok_domain::namespace::Outcome;
+use dagbok_domain::namespace::{Dag, Outcome};
 use dagbok_protocol::{CommandBody, RefusalCode};
 
 use super::support::*;
@@ -107,7 +107,7 @@ fn a_dag_starts_paused_where_it_or_the_installation_says_so() {
         file.paused_at_creation = default;
         let mut world = World::new();
         world.read_file(&file);
-        let is_paused = |world: &World| world.namespace.dag(&dag_id("etl")).map(|dag| dag.is_paused());
+        let is_paused = |world: &World| world.namespace.dag(&dag_id("etl")).map(Dag::is_paused);
         assert_eq!(is_paused(&world), Some(paused));
         // Read again with another meaning it stays as people left it.
         let other = if paused { world.unpause("etl") } else { world.pause("etl") };

@@ -105,9 +105,7 @@ fn a_signal_from_outside_uses_up_retries_whoever_sent_it() {
     };
     world.fail_with("e1", "etl/r1/a/1", killed());
     world.settle();
-    world
-        .fail_with("e1", "etl/r1/a/2", killed())
-        .is(["TryFailed a 2 retry never", "RunFailed a"]);
+    world.fail_with("e1", "etl/r1/a/2", killed()).is(["TryFailed a 2 retry never", "RunFailed a"]);
 }
 
 #[test]

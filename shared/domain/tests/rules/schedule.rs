@@ -16,10 +16,9 @@ fn made(facts: &[String]) -> Vec<&str> {
 #[test]
 fn a_schedule_promises_its_next_run_ahead_of_time() {
     let mut world = World::new();
-    world.read(&daily().with(|dag| dag.owner = "ops".to_owned())).is([
-        "DagRegistered etl v1",
-        "RunExpected 2024-01-01T00:00:00Z due 2024-01-02T00:00:00Z",
-    ]);
+    world
+        .read(&daily().with(|dag| dag.owner = "ops".to_owned()))
+        .is(["DagRegistered etl v1", "RunExpected 2024-01-01T00:00:00Z due 2024-01-02T00:00:00Z"]);
     let promise = world.namespace.dag(&dag_id("etl")).expect("known").expected().expect("one");
     assert_eq!(promise.owner, "ops");
     assert!(promise.grace > Micros(0));
@@ -105,10 +104,9 @@ fn a_run_made_by_hand_takes_the_schedules_place() {
 #[test]
 fn a_changed_schedule_changes_the_promise() {
     let mut world = World::with([daily()]);
-    world.read(&daily().timetable(Timetable::CronDataInterval { expression: "0 12 * * *".into() })).is([
-        "DagRegistered etl v2",
-        "RunExpected 2024-01-01T12:00:00Z due 2024-01-02T12:00:00Z",
-    ]);
+    world
+        .read(&daily().timetable(Timetable::CronDataInterval { expression: "0 12 * * *".into() }))
+        .is(["DagRegistered etl v2", "RunExpected 2024-01-01T12:00:00Z due 2024-01-02T12:00:00Z"]);
     assert_eq!(world.go_to("2024-01-02"), [] as [&str; 0]);
     world.read(&dag("etl").task("a", &[])).is(["DagRegistered etl v3", "RunExpected none"]);
     assert_eq!(world.namespace.next_due(world.now), None);
@@ -132,16 +130,14 @@ fn runs_that_a_changed_schedule_lets_go_are_missed() {
 fn another_meaning_with_the_same_schedule_leaves_the_promise_alone() {
     let mut world = World::with([daily()]);
     world.read(&daily().task("b", &["a"])).is(["DagRegistered etl v2"]);
-    world.read(&daily().with(|dag| dag.owner = "ops".to_owned())).is([
-        "DagRegistered etl v3",
-        "RunExpected 2024-01-01T00:00:00Z due 2024-01-02T00:00:00Z",
-    ]);
+    world
+        .read(&daily().with(|dag| dag.owner = "ops".to_owned()))
+        .is(["DagRegistered etl v3", "RunExpected 2024-01-01T00:00:00Z due 2024-01-02T00:00:00Z"]);
     // Though it be late.
     world.now = at("2024-01-02T06:00");
-    world.read(&daily().task("c", &["a"])).is([
-        "DagRegistered etl v4",
-        "RunExpected 2024-01-01T00:00:00Z due 2024-01-02T00:00:00Z",
-    ]);
+    world
+        .read(&daily().task("c", &["a"]))
+        .is(["DagRegistered etl v4", "RunExpected 2024-01-01T00:00:00Z due 2024-01-02T00:00:00Z"]);
     assert_eq!(made(&world.settle()), ["2024-01-01T00:00:00Z"]);
 }
 
@@ -157,10 +153,9 @@ fn a_dag_that_goes_away_takes_its_promise_back() {
     ]);
     assert_eq!(world.namespace.next_due(world.now), None);
     // And makes a new one when it comes back.
-    world.read(&daily().with(|dag| dag.max_active_runs = 1)).is([
-        "DagRegistered etl v2",
-        "RunExpected 2024-01-03T00:00:00Z due 2024-01-04T00:00:00Z",
-    ]);
+    world
+        .read(&daily().with(|dag| dag.max_active_runs = 1))
+        .is(["DagRegistered etl v2", "RunExpected 2024-01-03T00:00:00Z due 2024-01-04T00:00:00Z"]);
 }
 
 #[test]
@@ -295,7 +290,10 @@ fn deltas_and_triggers_miss_nothing_when_they_are_in_time() {
                 let expected = world.namespace.dag(&dag_id("etl")).expect("known").expected();
                 // Data intervals that catch up have nothing to begin with where there is no start date.
                 if expected.is_some() {
-                    assert!(made(&facts).len() >= 18, "{timetable:?} {start:?} {catchup}: {facts:#?}");
+                    assert!(
+                        made(&facts).len() >= 18,
+                        "{timetable:?} {start:?} {catchup}: {facts:#?}"
+                    );
                 }
             }
         }
@@ -305,7 +303,8 @@ fn deltas_and_triggers_miss_nothing_when_they_are_in_time() {
 #[test]
 fn too_many_to_count_are_named_by_their_ends() {
     let minutely = Timetable::CronDataInterval { expression: "* * * * *".to_owned() };
-    for (expression, back) in [(minutely, 1), (Timetable::DeltaTrigger { every: secs(60), months: 0 }, 1)]
+    for (expression, back) in
+        [(minutely, 1), (Timetable::DeltaTrigger { every: secs(60), months: 0 }, 1)]
     {
         let mut world = World::with([daily().timetable(expression)]);
         world.settle();
@@ -317,9 +316,10 @@ fn too_many_to_count_are_named_by_their_ends() {
             .flat_map(|record| &record.facts)
             .find_map(|fact| if let Fact::RunCreated(f) = fact { f.logical_date } else { None })
             .expect("the newest run is made");
-        let missed = world.log[from..].iter().flat_map(|record| &record.facts).find_map(|fact| {
-            if let Fact::RunMissed(f) = fact { Some(f.clone()) } else { None }
-        });
+        let missed = world.log[from..]
+            .iter()
+            .flat_map(|record| &record.facts)
+            .find_map(|fact| if let Fact::RunMissed(f) = fact { Some(f.clone()) } else { None });
         let missed = missed.expect("four weeks of minutes");
         assert_eq!(missed.count, MISSED_COUNTED);
         assert_eq!(missed.last, newest.plus(Micros::from_secs(-60 * back)));
@@ -334,12 +334,15 @@ fn two_dags_keep_their_promises_apart() {
     assert_eq!(world.namespace.next_due(world.now), Some(at("2024-01-02")));
     let facts = world.go_to("2024-01-02");
     assert_eq!(made(&facts).len(), 1);
-    assert!(world.is_active("etl", "scheduled__2024-01-01T00:00:00+00:00") == false);
+    assert!(!world.is_active("etl", "scheduled__2024-01-01T00:00:00+00:00"));
 }
 
 #[test]
 fn a_clock_put_back_neither_repeats_nor_holds_up() {
-    let mut world = World::with([daily().add("b", &[], |task| (task.retries, task.retry_delay) = (1, secs(0)))]);
+    let mut world =
+        World::with(
+            [daily().add("b", &[], |task| (task.retries, task.retry_delay) = (1, secs(0)))],
+        );
     world.go_to("2024-01-02");
     world.now = at("2024-01-01T18:00");
     let run = "etl/scheduled__2024-01-01T00:00:00+00:00";

@@ -59,7 +59,8 @@ fn only_leaves_decide_how_a_run_ends() {
     world.fail("e", "d/r1/a/1").is(["TryFailed a 1 retry never"]);
     world.settle();
     world.succeed("e", "d/r1/clean/1").is(["TrySucceeded clean 1", "RunSucceeded"]);
-    let spec = dag("d").task("a", &[]).task("b", &[]).add("watch", &["a"], rule(TriggerRule::OneFailed));
+    let spec =
+        dag("d").task("a", &[]).task("b", &[]).add("watch", &["a"], rule(TriggerRule::OneFailed));
     let mut world = run(spec);
     world.succeed("e", "d/r1/b/1");
     world.succeed("e", "d/r1/a/1").is([

@@ -12,7 +12,9 @@ fn a_snapshot_of_another_version_is_refused() {
     }
     let other = Head { version: SNAPSHOT_VERSION + 1, body: "of another shape" };
     let refused = Namespace::from_snapshot(&dagbok_events::encode_any(&other));
-    assert!(matches!(refused, Err(BadSnapshot::OtherVersion { found }) if found == SNAPSHOT_VERSION + 1));
+    assert!(
+        matches!(refused, Err(BadSnapshot::OtherVersion { found }) if found == SNAPSHOT_VERSION + 1)
+    );
 }
 
 #[test]
@@ -38,7 +40,8 @@ fn a_damaged_snapshot_is_refused_and_never_panics() {
 
 #[test]
 fn a_restart_from_a_snapshot_goes_on_as_if_nothing_had_been() {
-    let spec = dag("etl").add("a", &[], |task| task.retries = 1).task("b", &["a"]).task("c", &["a"]);
+    let spec =
+        dag("etl").add("a", &[], |task| task.retries = 1).task("b", &["a"]).task("c", &["a"]);
     let mut world = World::with([spec, dag("daily").daily("2024-01-01").task("x", &[])]);
     world.set_pool("default_pool", 7);
     world.set_limits(9, 3);

@@ -1,9 +1,9 @@
 //! A namespace with its log and a clock that tests set; DAGs in a line; facts in a few words.
 use dagbok_domain::namespace::{Namespace, Outcome};
 use dagbok_events::{
-    Actor, CommandId, DagId, DagSpec, Digest, ExecutorId, Fact, Failure, FailureKind, Fault, MapIndex,
-    Micros, PoolName, QueueName, Record, RunId, RunKey, Schedule, SourceLocation, TaskId, TaskSpec,
-    Timestamp, Timetable, TriggerRule, TryKey, TryNumber, Usage, decode, encode,
+    Actor, CommandId, DagId, DagSpec, Digest, ExecutorId, Fact, Failure, FailureKind, Fault,
+    MapIndex, Micros, PoolName, QueueName, Record, RunId, RunKey, Schedule, SourceLocation, TaskId,
+    TaskSpec, Timestamp, Timetable, TriggerRule, TryKey, TryNumber, Usage, decode, encode,
 };
 use dagbok_protocol::{
     Command, CommandBody, DagFile, ImportError, Presence, RefusalCode, RegisteredDag, Report,
@@ -55,11 +55,7 @@ pub(crate) fn dag(name: &str) -> DagSpec {
         owner: String::new(),
         tags: Vec::new(),
         era: 3,
-        schedule: Schedule {
-            text: None,
-            timetable: Timetable::Manual,
-            timezone: "UTC".to_owned(),
-        },
+        schedule: Schedule { text: None, timetable: Timetable::Manual, timezone: "UTC".to_owned() },
         start_date: None,
         end_date: None,
         catchup: false,
@@ -244,7 +240,9 @@ impl World {
     /// Decides on a command and folds in what was decided.
     pub(crate) fn deliver(&mut self, command: &Command) -> Sent {
         let decision = self.namespace.decide(self.now, command);
-        decision.records.iter().for_each(|record| self.append(record));
+        for record in &decision.records {
+            self.append(record);
+        }
         Sent { outcome: decision.outcome, records: decision.records }
     }
 
@@ -363,7 +361,9 @@ impl World {
     /// Declares an executor gone; returns what followed.
     pub(crate) fn gone(&mut self, name: &str) -> Vec<String> {
         let records = self.namespace.executor_gone(self.now, &executor(name));
-        records.iter().for_each(|record| self.append(record));
+        for record in &records {
+            self.append(record);
+        }
         brief_all(&records)
     }
 
@@ -399,7 +399,8 @@ impl World {
     /// Tries offered to executors, by weight and age: `dag/run/task/try`.
     pub(crate) fn offered(&self) -> Vec<String> {
         let items = self.namespace.queued_tries().into_iter();
-        let items = items.map(|it| self.namespace.work_item(it).expect("an offered try has an item"));
+        let items =
+            items.map(|it| self.namespace.work_item(it).expect("an offered try has an item"));
         items.map(|item| item.key.to_string()).collect()
     }
 
@@ -442,10 +443,8 @@ pub(crate) fn file_of(dag: &DagSpec) -> DagFile {
 
 /// A file that defines these DAGs, in bundle 1.
 pub(crate) fn file(name: &str, dags: &[&DagSpec]) -> DagFile {
-    let registered = |spec: &&DagSpec| RegisteredDag {
-        spec_digest: meaning(spec),
-        spec: (*spec).clone(),
-    };
+    let registered =
+        |spec: &&DagSpec| RegisteredDag { spec_digest: meaning(spec), spec: (*spec).clone() };
     DagFile {
         file: name.to_owned(),
         bundle: digest(1),
@@ -530,14 +529,22 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::RunCancelled(_) => "RunCancelled".to_owned(),
         Fact::TaskQueued(f) => format!("TaskQueued {} {}", f.task_id, f.try_number),
         Fact::TaskRuledOut(f) => format!("TaskRuledOut {} {:?}", f.task_id, f.why),
-        Fact::TryStarted(f) => format!("TryStarted {} {} by {}", f.task_id, f.try_number, f.executor),
+        Fact::TryStarted(f) => {
+            format!("TryStarted {} {} by {}", f.task_id, f.try_number, f.executor)
+        }
         Fact::TrySucceeded(f) => format!("TrySucceeded {} {}", f.task_id, f.try_number),
         Fact::TryFailed(f) => {
             format!("TryFailed {} {} retry {}", f.task_id, f.try_number, until(f.retry_at))
         }
         Fact::TrySkipped(f) => format!("TrySkipped {} {}", f.task_id, f.try_number),
         Fact::TryLost(f) => {
-            format!("TryLost {} {} {:?} retry {}", f.task_id, f.try_number, f.why, until(f.retry_at))
+            format!(
+                "TryLost {} {} {:?} retry {}",
+                f.task_id,
+                f.try_number,
+                f.why,
+                until(f.retry_at)
+            )
         }
         Fact::TryCancelled(f) => format!("TryCancelled {} {}", f.task_id, f.try_number),
         Fact::TryReturned(f) => format!("TryReturned {} {}", f.task_id, f.try_number),

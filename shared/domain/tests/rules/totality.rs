@@ -1,5 +1,5 @@
 //! History is never refused: whatever it holds, it can be folded, asked about, saved and decided upon.
-use dagbok_domain::namespace::Namespace;
+use dagbok_domain::{namespace::Namespace, run::Run};
 use dagbok_events::{
     Fact, LostWhy, MapIndex, Record, Scope, Timestamp, TryKey, TryNumber, decode, encode,
     entry_json, subject_of,
@@ -20,17 +20,17 @@ fn fold(records: &[Record]) -> Namespace {
 /// Slots and tries in flight are what the active runs hold, to the last one.
 fn counts_hold(namespace: &Namespace) -> Result<(), TestCaseError> {
     for pool in ["default_pool", "gpu"] {
-        let holds = namespace.active_runs().flat_map(|run| run.tasks());
+        let holds = namespace.active_runs().flat_map(Run::tasks);
         let holds = holds.filter_map(|(_, task)| task.state.hold());
         let used: u64 =
             holds.filter(|hold| hold.pool.as_str() == pool).map(|hold| u64::from(hold.slots)).sum();
         let (counted, _) = namespace.pool_use(pool).unwrap_or_default();
         prop_assert_eq!(u64::from(counted), used.min(u64::from(u32::MAX)), "slots of {}", pool);
     }
-    let in_flight: usize = namespace.active_runs().map(|run| run.in_flight_count()).sum();
+    let in_flight: usize = namespace.active_runs().map(Run::in_flight_count).sum();
     prop_assert_eq!(namespace.in_flight() as usize, in_flight);
     for executor in namespace.executors() {
-        let running = namespace.active_runs().flat_map(|run| run.tasks());
+        let running = namespace.active_runs().flat_map(Run::tasks);
         let running = running.filter(|(_, task)| task.state.executor() == Some(executor)).count();
         prop_assert_eq!(namespace.held_by(executor).len(), running);
     }

@@ -10,8 +10,8 @@ pub use attempt::{
     TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
 };
 pub use dag::{
-    BundlePublished, DagDisappeared, DagImportFailed, DagImportRecovered, DagPaused, DagRegistered, DagUnpaused,
-    RunExpected, RunMissed, MissedWhy,
+    BundlePublished, DagDisappeared, DagImportFailed, DagImportRecovered, DagPaused, DagRegistered,
+    DagUnpaused, MissedWhy, RunExpected, RunMissed,
 };
 pub use run::{
     Payload, RunCancelled, RunCreated, RunFailed, RunStarted, RunSucceeded, RunTimedOut, RunType,

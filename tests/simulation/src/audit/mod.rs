@@ -4,10 +4,10 @@ mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dagbok_domain::namespace::Namespace;
+use dagbok_domain::{namespace::Namespace, run::Run};
 use dagbok_events::{
-    Actor, CommandId, DagId, DagSpec, ExecutorId, Fact, PoolName, Record, RefusedWhy, RunId, RunKey,
-    RunType, Scope, Timestamp,
+    Actor, CommandId, DagId, DagSpec, ExecutorId, Fact, PoolName, Record, RefusedWhy, RunId,
+    RunKey, RunType, Scope, Timestamp,
 };
 use dagbok_protocol::{Command, CommandBody, Report, ReportBody, limits};
 pub use run::{RunModel, Stage, Stand, TaskModel};
@@ -259,7 +259,9 @@ impl Audit {
             self.runs.insert(key.clone(), RunModel::new(key.run_id.clone(), spec.clone(), made_by));
             return Ok(());
         }
-        let Some(run) = self.runs.get_mut(key) else { return Err("there is no such run".to_owned()) };
+        let Some(run) = self.runs.get_mut(key) else {
+            return Err("there is no such run".to_owned());
+        };
         let paused = dag.paused;
         match fact {
             Fact::RunExpected(_) | Fact::RunMissed(_) => return Ok(()),
@@ -330,16 +332,21 @@ impl Audit {
     /// Whether the fold of the log says what the audit says.
     pub fn agrees_with(&self, namespace: &Namespace) -> Finding {
         let active: BTreeSet<&RunKey> = self.active().map(|(key, _)| key).collect();
-        let folded: BTreeSet<&RunKey> = namespace.active_runs().map(|run| run.key()).collect();
+        let folded: BTreeSet<&RunKey> = namespace.active_runs().map(Run::key).collect();
         if active != folded {
             return Err(format!("active are {active:?}, and folded {folded:?}"));
         }
         for run in namespace.active_runs() {
-            self.runs[run.key()].agrees_with(run).map_err(|finding| format!("{}: {finding}", run.key()))?;
+            self.runs[run.key()]
+                .agrees_with(run)
+                .map_err(|finding| format!("{}: {finding}", run.key()))?;
         }
         let in_flight: usize = self.runs.values().map(RunModel::in_flight).sum();
         if namespace.in_flight() as usize != in_flight {
-            return Err(format!("{in_flight} tries are in flight, folded {}", namespace.in_flight()));
+            return Err(format!(
+                "{in_flight} tries are in flight, folded {}",
+                namespace.in_flight()
+            ));
         }
         for pool in self.pools.keys() {
             let used: u64 = self.runs.values().map(|run| run.slots_used(pool)).sum();

@@ -4,8 +4,8 @@ use dagbok_domain::{
     trigger_rule::{Tally, Verdict, judge},
 };
 use dagbok_events::{
-    CommandId, DagSpec, ExecutorId, Fact, FailureKind, MapIndex, PoolName, RefusedWhy, RuledOut, RunId, TaskId,
-    TaskSpec, Timestamp, TryKey,
+    CommandId, DagSpec, ExecutorId, Fact, FailureKind, MapIndex, PoolName, RefusedWhy, RuledOut,
+    RunId, TaskId, TaskSpec, Timestamp, TryKey,
 };
 
 use super::Finding;
@@ -63,8 +63,7 @@ pub struct RunModel {
 
 impl RunModel {
     pub(super) fn new(run_id: RunId, dag: DagSpec, made_by: Option<CommandId>) -> Self {
-        let task =
-            |spec| TaskModel { spec, stand: Stand::Waiting, tries: 0, failures: 0 };
+        let task = |spec| TaskModel { spec, stand: Stand::Waiting, tries: 0, failures: 0 };
         let tasks = dag.tasks.into_iter().map(task).collect();
         Self { run_id, stage: Stage::Queued, tasks, made_by, timeout: dag.dagrun_timeout }
     }
@@ -149,7 +148,11 @@ impl RunModel {
     pub(super) fn agrees_with(&self, run: &Run) -> Finding {
         for (model, (ix, task)) in self.tasks.iter().zip(run.tasks()) {
             if model.spec != *run.version().task(ix) {
-                return Err(format!("it runs version {} of {}", run.version().number, model.spec.task_id));
+                return Err(format!(
+                    "it runs version {} of {}",
+                    run.version().number,
+                    model.spec.task_id
+                ));
             }
             let stands = match (&model.stand, &task.state) {
                 (Stand::Waiting, TaskState::Waiting) => true,

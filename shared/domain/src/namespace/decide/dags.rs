@@ -5,7 +5,9 @@ use dagbok_events::{
 use dagbok_protocol::{Command, RefusalCode};
 
 use super::runs::no_dag;
-use crate::namespace::{Decision, Limits, Namespace, accepted, answering, refuse, schedule, unchanged};
+use crate::namespace::{
+    Decision, Limits, Namespace, accepted, answering, refuse, schedule, unchanged,
+};
 
 impl Namespace {
     pub(super) fn set_paused(
@@ -15,7 +17,9 @@ impl Namespace {
         dag_id: &DagId,
         pause: bool,
     ) -> Decision {
-        let Some(dag) = self.dags.get(dag_id).filter(|dag| !dag.gone) else { return no_dag(dag_id) };
+        let Some(dag) = self.dags.get(dag_id).filter(|dag| !dag.gone) else {
+            return no_dag(dag_id);
+        };
         if dag.paused == pause {
             return unchanged();
         }

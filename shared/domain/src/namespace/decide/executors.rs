@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    Actor, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, LeftWhy, LostWhy, MapIndex, Record, RunKey,
-    Scope, Timestamp, TryKey, TryLost, TryNumber,
+    Actor, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, LeftWhy, LostWhy, MapIndex, Record,
+    RunKey, Scope, Timestamp, TryKey, TryLost, TryNumber,
 };
 use dagbok_protocol::{Command, Presence};
 
@@ -63,8 +63,7 @@ impl Namespace {
     /// Declares one running try lost; `None` where it is not in flight any more.
     pub fn give_up(&self, now: Timestamp, key: &TryKey, why: LostWhy) -> Option<Record> {
         let at = self.at(now);
-        let run =
-            self.run(&RunKey { dag_id: key.dag_id.clone(), run_id: key.run_id.clone() })?;
+        let run = self.run(&RunKey { dag_id: key.dag_id.clone(), run_id: key.run_id.clone() })?;
         let ix = run.find(&key.task_id, key.map_index)?;
         let state = &run.task(ix).state;
         let n = state.in_flight().filter(|n| *n == key.try_number)?;
@@ -110,8 +109,14 @@ impl Namespace {
             .filter(|_| run.has_another_try(ix));
         let task_id = run.version().task(ix).task_id.clone();
         let map_index = MapIndex::UNMAPPED;
-        let mut facts =
-            vec![Fact::TryLost(TryLost { task_id, map_index, try_number, executor, why, retry_at })];
+        let mut facts = vec![Fact::TryLost(TryLost {
+            task_id,
+            map_index,
+            try_number,
+            executor,
+            why,
+            retry_at,
+        })];
         if retry_at.is_none() {
             facts.extend(run.after_done(ix, Done::Failed));
         }

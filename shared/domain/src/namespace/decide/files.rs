@@ -2,8 +2,8 @@
 use std::collections::BTreeSet;
 
 use dagbok_events::{
-    BundlePublished, DagDisappeared, DagId, DagImportFailed, DagImportRecovered, DagRegistered, DagSpec,
-    Digest, Fact, MissedWhy, Record, RunExpected, Scope, Timestamp,
+    BundlePublished, DagDisappeared, DagId, DagImportFailed, DagImportRecovered, DagRegistered,
+    DagSpec, Digest, Fact, MissedWhy, Record, RunExpected, Scope, Timestamp,
 };
 use dagbok_protocol::{Command, DagFile, ImportError, RegisteredDag, limits};
 
@@ -47,7 +47,12 @@ impl Namespace {
         if records.is_empty() { unchanged() } else { accepted(records) }
     }
 
-    pub(super) fn publish_bundle(&self, at: Timestamp, command: &Command, bundle: &Digest) -> Decision {
+    pub(super) fn publish_bundle(
+        &self,
+        at: Timestamp,
+        command: &Command,
+        bundle: &Digest,
+    ) -> Decision {
         if self.bundle.as_ref() == Some(bundle) {
             return unchanged();
         }
@@ -93,7 +98,8 @@ impl Namespace {
         let version = Version::new(number, read.spec_digest.clone(), spec);
         let (paused, promises) = match known {
             None => {
-                let paused = version.spec.is_paused_upon_creation.unwrap_or(file.paused_at_creation);
+                let paused =
+                    version.spec.is_paused_upon_creation.unwrap_or(file.paused_at_creation);
                 let promise = schedule::changed_promise(&version, None, None, at);
                 (Some(paused), promise.into_iter().collect())
             }
@@ -117,7 +123,10 @@ impl Namespace {
         let other = self.dags.get(dag_id).filter(|dag| !dag.gone && dag.file != file);
         let (exception, why) = match other {
             Some(dag) => {
-                let why = format!("it is defined in {} already; give one of the two another id", dag.file);
+                let why = format!(
+                    "it is defined in {} already; give one of the two another id",
+                    dag.file
+                );
                 (DUPLICATE_DAG, why)
             }
             None if !first => {
@@ -231,7 +240,8 @@ fn fault_of(spec: &DagSpec) -> Option<(&'static str, String)> {
         }
     }
     if spec.max_active_tasks == 0 && !spec.tasks.is_empty() {
-        let why = "max_active_tasks is 0, so no task could ever run; set it to 1 or more".to_owned();
+        let why =
+            "max_active_tasks is 0, so no task could ever run; set it to 1 or more".to_owned();
         return Some(("LimitExceeded", why));
     }
     if let Err(error) = timetable::compile(&spec.schedule) {
@@ -240,7 +250,9 @@ fn fault_of(spec: &DagSpec) -> Option<(&'static str, String)> {
     let size = dagbok_events::encode_any(spec).len();
     (size > limits::SPEC_BYTES).then(|| {
         let most = limits::SPEC_BYTES;
-        let why = format!("it takes {size} bytes stored, at most {most} are taken: shorten its docs or split it");
+        let why = format!(
+            "it takes {size} bytes stored, at most {most} are taken: shorten its docs or split it"
+        );
         ("LimitExceeded", why)
     })
 }

@@ -19,9 +19,8 @@ impl Namespace {
             Proposal::StartRun(number) => {
                 let run = self.runs.get(number)?;
                 let dag = self.dags.get(&run.key().dag_id)?;
-                let may = run.phase() == Phase::Queued
-                    && dag.may_start()
-                    && run.meta().run_after <= at;
+                let may =
+                    run.phase() == Phase::Queued && dag.may_start() && run.meta().run_after <= at;
                 may.then(|| of_run(at, run, start_facts(run.version())))
             }
             Proposal::TimeOutRun(number) => {

@@ -1,7 +1,7 @@
 //! Reports of tries: accepted with all that follows, or kept as refused.
 use dagbok_events::{
-    Fact, Failure, ForeignReport, LogRef, LostWhy, RefusedWhy, ReportRefused, RuledOut, RunKey, Scope, Timestamp,
-    TryFailed, TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
+    Fact, Failure, ForeignReport, LogRef, LostWhy, RefusedWhy, ReportRefused, RuledOut, RunKey,
+    Scope, Timestamp, TryFailed, TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
 };
 use dagbok_protocol::{Command, RefusalCode, Report, ReportBody, XComValue};
 
@@ -33,12 +33,13 @@ impl Namespace {
             let over = self.past_ending(key).is_some();
             return Err(if over { RefusedWhy::RunOver } else { RefusedWhy::NoSuchRun });
         };
-        let ix = run
-            .find(&report.key.task_id, report.key.map_index)
-            .ok_or(RefusedWhy::NoSuchTask)?;
+        let ix =
+            run.find(&report.key.task_id, report.key.map_index).ok_or(RefusedWhy::NoSuchTask)?;
         match &run.task(ix).state {
             TaskState::Queued { try_number, .. } if *try_number == report.key.try_number => {}
-            TaskState::Running { try_number, executor, .. } if *try_number == report.key.try_number => {
+            TaskState::Running { try_number, executor, .. }
+                if *try_number == report.key.try_number =>
+            {
                 if *executor != report.executor {
                     return Err(RefusedWhy::HeldByAnother);
                 }
@@ -124,7 +125,13 @@ impl Namespace {
         }
     }
 
-    fn retry_after(&self, run: &Run, ix: Ix, failure: &Failure, at: Timestamp) -> Option<Timestamp> {
+    fn retry_after(
+        &self,
+        run: &Run,
+        ix: Ix,
+        failure: &Failure,
+        at: Timestamp,
+    ) -> Option<Timestamp> {
         let (spec, task) = (run.version().task(ix), run.task(ix));
         let (failures, losses) = (task.failures, task.losses);
         let most = self.limits.max_losses;
@@ -143,7 +150,13 @@ fn pushed(report: &Report, xcom: &XComValue) -> XComPushed {
     }
 }
 
-fn refused(at: Timestamp, command: &Command, key: RunKey, report: &Report, why: RefusedWhy) -> Decision {
+fn refused(
+    at: Timestamp,
+    command: &Command,
+    key: RunKey,
+    report: &Report,
+    why: RefusedWhy,
+) -> Decision {
     let (claim, log) = claim_of(&report.body);
     let fact = Fact::ReportRefused(Box::new(ReportRefused {
         task_id: report.key.task_id.clone(),

@@ -1,6 +1,7 @@
 //! Triggering and cancelling runs.
 use dagbok_events::{
-    DagId, Fact, Micros, Payload, RunCancelled, RunCreated, RunId, RunKey, RunType, Scope, Timestamp,
+    DagId, Fact, Micros, Payload, RunCancelled, RunCreated, RunId, RunKey, RunType, Scope,
+    Timestamp,
 };
 use dagbok_protocol::{Command, RefusalCode, TriggerRun, limits};
 
@@ -32,15 +33,17 @@ impl Namespace {
             return refuse(RefusalCode::LogicalDateTaken, why);
         }
         let chosen = ask.run_id.clone();
-        let run_id = chosen.unwrap_or_else(|| run_id_for(RunType::Manual, logical_date.unwrap_or(undated)));
+        let run_id =
+            chosen.unwrap_or_else(|| run_id_for(RunType::Manual, logical_date.unwrap_or(undated)));
         let key = RunKey { dag_id: ask.dag_id.clone(), run_id };
         if self.knows_run(&key) {
-            let why = format!("{} has a run {} already; choose another run id", key.dag_id, key.run_id);
+            let why =
+                format!("{} has a run {} already; choose another run id", key.dag_id, key.run_id);
             return refuse(RefusalCode::RunAlreadyExists, why);
         }
         let run_after = ask.logical_date.map_or(at, |date| date.min(at));
-        let data_interval = logical_date
-            .and_then(|date| Some(version.schedule.as_ref()?.manual_interval(date)));
+        let data_interval =
+            logical_date.and_then(|date| Some(version.schedule.as_ref()?.manual_interval(date)));
         let mut facts = vec![Fact::RunCreated(Box::new(RunCreated {
             run_type: RunType::Manual,
             logical_date,
@@ -113,7 +116,11 @@ fn check(ask: &TriggerRun) -> Result<(), String> {
     if let Some(note) = &ask.note
         && note.len() > limits::NOTE_BYTES
     {
-        return Err(format!("the note has {} bytes, at most {} are kept", note.len(), limits::NOTE_BYTES));
+        return Err(format!(
+            "the note has {} bytes, at most {} are kept",
+            note.len(),
+            limits::NOTE_BYTES
+        ));
     }
     let Some(conf) = &ask.conf else { return Ok(()) };
     if conf.len() > limits::RECORD_BYTES / 2 {
