@@ -91,7 +91,7 @@ impl Lease {
                 }
                 Ok(Err(StateError::Port(_))) | Err(_) if renewed.elapsed() > self.ttl => return,
                 Ok(Err(StateError::Port(error))) => {
-                    tracing::debug!(%error, "lease not renewed yet")
+                    tracing::debug!(%error, "lease not renewed yet");
                 }
                 Err(_) => {}
             }

@@ -62,7 +62,7 @@ fn variants(place: &str, key: &str, old: &Value, new: &Value, broken: &mut Vec<S
         let name = variant_name(old_variant);
         match new_list.iter().find(|new_variant| variant_name(new_variant) == name) {
             Some(new_variant) => {
-                compare(&format!("{place}::{name}"), old_variant, new_variant, broken)
+                compare(&format!("{place}::{name}"), old_variant, new_variant, broken);
             }
             None => broken.push(format!("{place}: the variant {name} is gone")),
         }
