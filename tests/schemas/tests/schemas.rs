@@ -26,7 +26,7 @@ fn the_events_checked_in_can_still_be_read() {
 }
 
 fn events() -> Value {
-    documents().into_iter().find(|(name, _)| *name == "events.json").unwrap().1
+    documents().into_iter().find(|(name, _)| *name == "events.json").expect("it is one of them").1
 }
 
 /// Each of these would make an old log unreadable; each must be noticed.
