@@ -26,7 +26,7 @@ async fn a_silent_executor_loses_its_try_within_a_lease_and_five_seconds() {
     let (first, delivery) = dead.take().await;
     dead.start(&first.key).await;
     // It shows itself once and never again.
-    let once = dead.stay(std::slice::from_ref(&first.key), Duration::from_secs(3_600));
+    let once = dead.stay(std::slice::from_ref(&first.key), Duration::from_hours(1));
     assert!(tokio::time::timeout(Duration::from_millis(10), once).await.is_err());
     drop(delivery);
     let since = tokio::time::Instant::now();

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::script::{dag_file, fan};
 
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Times `tasks` tasks in runs of `width` from the first trigger to the last run's end.
 pub(crate) async fn measure(url: &str, tasks: usize, width: usize) -> anyhow::Result<Value> {
