@@ -12,6 +12,9 @@ CARGO ?= cargo
 # The binary finds its Python here, whatever is on PATH.
 export DAGBOK_PYTHON := $(VENV)/bin/python
 export DAGBOK_NATS_DIR := $(NATS)
+# The same drawn cases every time; `make test PROPTEST_RNG_SEED=7` draws others.
+PROPTEST_RNG_SEED ?= 1
+export PROPTEST_RNG_SEED
 
 .PHONY: help
 help: ## What can be made

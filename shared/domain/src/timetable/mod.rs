@@ -163,11 +163,23 @@ impl CompiledSchedule {
             Rule::Manual | Rule::Once | Rule::Continuous => None,
             Rule::CronInterval(cron) => {
                 let first = ticks::following_interval(cron, after)?;
-                ticks::missed(first, until, max, |at| cron.next(at), || cron.prev(until))
+                ticks::missed(
+                    first,
+                    until,
+                    max,
+                    |at| cron.next(at),
+                    || ticks::strictly_before(cron, until),
+                )
             }
             Rule::CronTrigger(cron) => {
                 let first = cron.next(after.end)?;
-                ticks::missed(first, until, max, |at| cron.next(at), || cron.prev(until))
+                ticks::missed(
+                    first,
+                    until,
+                    max,
+                    |at| cron.next(at),
+                    || ticks::strictly_before(cron, until),
+                )
             }
             Rule::DeltaInterval(delta) => {
                 delta.missed(ticks::following_interval(delta, after)?, until, max)

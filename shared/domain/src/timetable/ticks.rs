@@ -3,7 +3,7 @@
 //! A schedule is a row of ticks ([`Ticks`]). The data-interval rule (Airflow 2) makes a run of each
 //! stretch between two ticks, when the stretch is over. The trigger rule (Airflow 3) makes a run of each
 //! tick, with an empty interval. Both are written once here, over any ticks.
-use dagbok_events::{Interval, Timestamp};
+use dagbok_events::{Interval, Micros, Timestamp};
 
 use super::{Limits, Missed, Planned};
 
@@ -96,6 +96,17 @@ pub(super) fn manual_interval(ticks: &impl Ticks, at: Timestamp) -> Option<Inter
 /// The start of the interval after `last`, had every run been made.
 pub(super) fn following_interval(ticks: &impl Ticks, last: Interval) -> Option<Timestamp> {
     past(ticks, ticks.align_prev(last.end)?, last.start)
+}
+
+/// The last tick before `until`. Where clocks go forward, the tick that the gap moved on is its own
+/// predecessor on the wall: stepping back over the gap finds the one before.
+pub(super) fn strictly_before(ticks: &impl Ticks, until: Timestamp) -> Option<Timestamp> {
+    const HOUR: Micros = Micros::from_secs(3_600);
+    // No gap was ever longer than a day.
+    (0..=25).find_map(|hours| {
+        let from = Timestamp(until.0.saturating_sub(HOUR.0 * hours));
+        ticks.prev(from).filter(|tick| *tick < until)
+    })
 }
 
 /// Ticks from `first` up to and without `until`: counted up to `max`; the last one asked for directly.
