@@ -7,6 +7,7 @@ mod executors;
 mod files;
 mod limits;
 mod pause;
+mod proposals;
 mod reports;
 mod retries;
 mod schedule;
