@@ -1,6 +1,6 @@
 //! Graphs of all shapes, and how a run's end follows from its tasks'.
 use dagbok_events::{DagSpec, TriggerRule};
-use dagbok_protocol::limits::FAILED_NAMED;
+use dagbok_protocol::limits::{self, FAILED_NAMED};
 
 use super::support::*;
 
@@ -167,4 +167,35 @@ fn a_failure_is_not_hidden_by_a_skip_found_before_it() {
         "TaskRuledOut y UpstreamFailed",
         "RunFailed x,y",
     ]);
+}
+
+#[test]
+fn the_end_of_the_largest_run_fits_one_record() {
+    // Names that compress badly, as many as the processor lets through.
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut name = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        format!("{:016x}{:016x}", seed, seed.rotate_left(29).wrapping_mul(0x9e37_79b9))
+    };
+    let mut spec = dag("d").with(|dag| dag.max_active_tasks = 1_024).task("first", &[]);
+    let task_bytes = dagbok_events::encode_any(&plain_task(&name(), vec![0])).len();
+    for _ in 0..limits::RECORD_BYTES / task_bytes - 100 {
+        spec.tasks.push(plain_task(&name(), vec![0]));
+    }
+    for end in ["cancel", "fail"] {
+        let mut world = run(spec.clone());
+        world.set_pool("default_pool", 10_000);
+        if end == "cancel" {
+            world.succeed("e", "d/r1/first/1");
+            world.settle();
+            world.cancel("d", "r1");
+        } else {
+            world.fail("e", "d/r1/first/1");
+        }
+        assert!(!world.is_active("d", "r1"));
+        for record in &world.log {
+            let size = dagbok_events::encode(record).len();
+            assert!(size <= limits::RECORD_BYTES, "{size} bytes, {} facts", record.facts.len());
+        }
+    }
 }

@@ -1,5 +1,5 @@
 //! Snapshots that can't be used are refused with the reason, and never half taken over.
-use dagbok_domain::namespace::{BadSnapshot, Namespace, SNAPSHOT_VERSION};
+use dagbok_domain::namespace::{BadSnapshot, Namespace, Outcome, SNAPSHOT_VERSION};
 
 use super::support::*;
 
@@ -63,4 +63,26 @@ fn a_restart_from_a_snapshot_goes_on_as_if_nothing_had_been() {
     assert_eq!(world.namespace.pool_use("default_pool"), live.pool_use("default_pool"));
     assert_eq!(world.namespace.held_by(&executor("e2")), live.held_by(&executor("e2")));
     assert_eq!(world.namespace.in_flight(), 1);
+}
+
+#[test]
+fn so_many_commands_are_remembered_and_the_oldest_forgotten() {
+    use dagbok_protocol::{CommandBody, limits::COMMANDS_REMEMBERED};
+    let mut world = World::new();
+    let pool = dagbok_events::PoolName::new("p").expect("a pool");
+    let first = world.command(CommandBody::SetPool { pool: pool.clone(), slots: 1 });
+    world.deliver(&first);
+    for n in 0..COMMANDS_REMEMBERED {
+        let slots = u32::try_from(n).expect("few") + 2;
+        let command = world.command(CommandBody::SetPool { pool: pool.clone(), slots });
+        let [record] = &world.namespace.decide(world.now, &command).records[..] else { panic!() };
+        world.namespace.evolve(world.namespace.last_seq() + 1, record);
+        if n + 2 == COMMANDS_REMEMBERED {
+            let again = world.namespace.decide(world.now, &first).outcome;
+            assert!(matches!(again, Outcome::Seen { seq: 1, .. }));
+        }
+    }
+    assert_eq!(world.namespace.decide(world.now, &first).records.len(), 1, "forgotten");
+    let again = Namespace::from_snapshot(&world.namespace.to_snapshot()).expect("ours");
+    assert_eq!(again.to_snapshot(), world.namespace.to_snapshot());
 }
