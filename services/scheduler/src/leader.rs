@@ -241,7 +241,7 @@ impl Leader {
         }
         for presence in &look.present {
             for held in &presence.holds {
-                if !desk.namespace.is_in_flight(&held.key) {
+                if desk.namespace.is_over(&held.key) {
                     let (key, why) = (held.key.clone(), "the try is not in flight any more".into());
                     send_order(&self.ports, &presence.executor, &Order::Kill { key, why }).await;
                 }
