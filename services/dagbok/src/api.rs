@@ -36,7 +36,7 @@ impl Api {
                 let local = local::Local::start(&home).await?;
                 Self::new(&local.url(), Some(local))
             }
-            None => Self::new(context.api(), None),
+            None => Self::new(&context.api(), None),
         }
     }
 
@@ -55,6 +55,11 @@ impl Api {
             .build()
             .map_err(|error| Failure::from_error(Code::Bug, &error))?;
         Ok(Self { base: url, http, local })
+    }
+
+    /// Whether it reads a stopped installation's log.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.local.is_some()
     }
 
     /// A request to `path`, whose parts may have any characters.

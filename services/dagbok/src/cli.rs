@@ -33,8 +33,8 @@ pub(crate) struct Cli {
 /// What every command takes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
-    /// The API of a running installation [default: http://127.0.0.1:8793]
-    #[arg(long, env = "DAGBOK_API", value_name = "URL", global = true)]
+    /// The API of a running installation [default: DAGBOK_API, or http://127.0.0.1:8793]
+    #[arg(long, value_name = "URL", global = true)]
     pub(crate) api: Option<String>,
     /// The installation's folder; with commands that only read, its log is read without a service
     #[arg(long, value_name = "DIR", global = true)]

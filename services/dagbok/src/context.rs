@@ -14,6 +14,9 @@ use crate::{
 /// Names the installation's folder, where no flag does.
 const HOME_VARIABLE: &str = "DAGBOK_HOME";
 
+/// Names the API, where neither `--api` nor `--home` does.
+const API_VARIABLE: &str = "DAGBOK_API";
+
 /// Flags, with the key that each stands for.
 pub(crate) type Flags = Vec<(&'static str, &'static str, Value)>;
 
@@ -61,8 +64,15 @@ impl Context {
     }
 
     /// The API to ask.
-    pub(crate) fn api(&self) -> &str {
-        self.global.api.as_deref().unwrap_or(DEFAULT_API)
+    pub(crate) fn api(&self) -> String {
+        self.named_api().unwrap_or_else(|| DEFAULT_API.to_owned())
+    }
+
+    /// The API that the command line names, or the environment where the command line names no folder.
+    pub(crate) fn named_api(&self) -> Option<String> {
+        let of_environment = || std::env::var(API_VARIABLE).ok().filter(|api| !api.is_empty());
+        let global = &self.global;
+        global.api.clone().or_else(|| of_environment().filter(|_| global.home.is_none()))
     }
 }
 

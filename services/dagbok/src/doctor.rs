@@ -94,7 +94,7 @@ pub(crate) async fn run(global: &Global, args: &Doctor) -> Outcome {
     if asks_for_nats || context.config.nats != dagbok_config::Nats::default() {
         findings.extend(broker::check(&context.config.nats).await);
     }
-    if global.api.is_some() {
+    if context.named_api().is_some() {
         findings.push(software::api(&context).await);
     }
     let ok = findings.iter().all(|finding| finding.status != Status::Error);

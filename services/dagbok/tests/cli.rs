@@ -17,9 +17,12 @@ fn help_lists_the_exit_codes_and_bad_usage_is_two() {
     {
         assert!(help.out.contains(line), "{}", help.out);
     }
-    for bad in
-        [&["nonsense"][..], &["dags", "trigger"], &["runs", "wait", "d", "r", "--timeout", "soon"]]
-    {
+    for bad in [
+        &["nonsense"][..],
+        &["dags", "trigger"],
+        &["standalone", "--slots", "0"],
+        &["runs", "wait", "d", "r", "--timeout", "soon"],
+    ] {
         assert_eq!(bench.run(bad).code, 2, "{bad:?}");
     }
     let date = bench.run(&["dags", "trigger", "d", "--logical-date", "yesterday"]);
@@ -231,6 +234,11 @@ fn a_kept_log_can_be_read_afterwards_and_only_read() {
     assert_eq!(trigger.code, 4);
     assert!(trigger.err.contains("can only be read"), "{}", trigger.err);
     assert_eq!(bench.run(&["--home", "nowhere", "runs", "list"]).code, 3);
+    // Nobody writes it, so that following it ends with it; and a folder that is named goes before an API
+    // that the environment names.
+    let args = ["--home", &kept, "events", "--follow", "--json"];
+    let followed = bench.command(&args).env("DAGBOK_API", "http://127.0.0.1:1").output().unwrap();
+    assert_eq!(support::Ran::of(followed).out, events.out);
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub(crate) struct Standalone {
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
     /// Tries at once [default: twice the cores, at least 4]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) slots: Option<u32>,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct ExecutorArgs {
     #[command(flatten)]
     pub(crate) nats: NatsArgs,
     /// Tries at once [default: twice the cores, at least 4]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) slots: Option<u32>,
     /// Queues to pull from, separated by commas [default: default]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]

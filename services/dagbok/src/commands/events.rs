@@ -19,10 +19,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(context: &Context, args: &Events) -> Outcome {
     let api = Api::of(context).await?;
+    // Nothing comes to a log that nobody writes.
+    let follow = args.follow && !api.is_read_only();
     let mut from = args.from;
     let mut seen = false;
     loop {
-        let mut query = vec![("from", from.to_string()), ("follow", args.follow.to_string())];
+        let mut query = vec![("from", from.to_string()), ("follow", follow.to_string())];
         query.extend(args.dag.iter().map(|dag| ("dag_id", dag.clone())));
         query.extend(args.run.iter().map(|run| ("run_id", run.clone())));
         let broken = async {
@@ -41,8 +43,8 @@ pub(crate) async fn run(context: &Context, args: &Events) -> Outcome {
             Ok::<(), Failure>(())
         };
         match broken.await {
-            Ok(()) if !args.follow => return Ok(Exit::Ok),
-            Err(failure) if !(args.follow && seen && failure.code() == Code::ApiUnreachable) => {
+            Ok(()) if !follow => return Ok(Exit::Ok),
+            Err(failure) if !(follow && seen && failure.code() == Code::ApiUnreachable) => {
                 return Err(failure);
             }
             // Nothing is lost or shown twice: the stream is taken up after the last record seen.

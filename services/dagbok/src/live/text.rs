@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::output::{state_style, styled};
 
-/// A line of a task's log: time, level where it is not the usual, text.
+/// A line of a task's log: time, level where it is not the usual, text; under it the traceback that came
+/// with it, and how much of the line was cut.
 pub(crate) fn log_line_text(line: &LogLine) -> String {
     let time = line.timestamp.as_deref().map(|at| clock_part(at).to_owned()).unwrap_or_default();
     let raw = matches!(line.source.as_deref(), Some("stdout" | "stderr"));
@@ -14,7 +15,15 @@ pub(crate) fn log_line_text(line: &LogLine) -> String {
         "error" | "critical" => format!("{} ", styled(state_style("failed"), level)),
         _ => format!("{} ", styled(state_style("queued"), level)),
     };
-    format!("{time} {level}{}", line.event)
+    let cut = line.more.get("cut").and_then(Value::as_u64).filter(|cut| *cut > 0);
+    let cut = cut.map(|cut| format!(" … {cut} bytes left out")).unwrap_or_default();
+    let mut text = format!("{time} {level}{}{cut}", line.event);
+    let exception = line.more.get("exception").and_then(Value::as_str);
+    for traced in exception.iter().flat_map(|text| text.lines()) {
+        text.push('\n');
+        text.push_str(traced);
+    }
+    text
 }
 
 /// The time of day of an instant in RFC 3339, to the millisecond.
@@ -67,6 +76,20 @@ mod tests {
             record_text(&entry),
             "     7 2026-01-01T00:00:00Z d r: TrySucceeded(a, try 2), RunSucceeded"
         );
+    }
+
+    #[test]
+    fn a_line_brings_its_traceback_and_what_was_cut() {
+        let line = json!({"timestamp": "2026-01-01T12:34:56.789123Z", "event": "Task failed", "level": "info",
+            "source": "log", "exception": "Traceback:\n  here\nValueError: no\n"});
+        let line: LogLine = serde_json::from_value(line).unwrap();
+        assert_eq!(
+            log_line_text(&line),
+            "12:34:56.789 Task failed\nTraceback:\n  here\nValueError: no"
+        );
+        let line = json!({"event": "yy", "source": "stdout", "cut": 7});
+        let line: LogLine = serde_json::from_value(line).unwrap();
+        assert_eq!(log_line_text(&line), " yy … 7 bytes left out");
     }
 
     #[test]
