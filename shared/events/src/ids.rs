@@ -16,6 +16,8 @@ pub struct BadId {
     pub rule: &'static str,
 }
 
+// No name is `.`, `..` or `~`: an address takes the first two for folders, and the API's the last for every
+// DAG, run or task.
 macro_rules! name_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $bytes:expr, $ok:expr, $rule:literal) => {
         $(#[$doc])*
@@ -29,7 +31,8 @@ macro_rules! name_id {
             pub fn new(raw: impl Into<Arc<str>>) -> Result<Self, BadId> {
                 let raw = raw.into();
                 let ok: fn(char) -> bool = $ok;
-                if $bytes.contains(&raw.len()) && raw.chars().all(ok) {
+                let named = !matches!(&*raw, "." | ".." | "~");
+                if named && $bytes.contains(&raw.len()) && raw.chars().all(ok) {
                     Ok(Self(raw))
                 } else {
                     Err(BadId { kind: $kind, raw: raw.to_string(), rule: $rule })
@@ -75,12 +78,14 @@ fn key_char(c: char) -> bool {
 }
 
 name_id! { /// A DAG's name, unique in a namespace.
-DagId, "DAG id", 1..=250, key_char, "1 to 250 bytes of letters, digits, `_`, `.` and `-`" }
+DagId, "DAG id", 1..=250, key_char,
+"1 to 250 bytes of letters, digits, `_`, `.` and `-`, and neither `.` nor `..`" }
 name_id! { /// A task's name within its DAG, with its groups' prefixes.
-TaskId, "task id", 1..=250, key_char, "1 to 250 bytes of letters, digits, `_`, `.` and `-`" }
+TaskId, "task id", 1..=250, key_char,
+"1 to 250 bytes of letters, digits, `_`, `.` and `-`, and neither `.` nor `..`" }
 name_id! { /// One run of a DAG, unique within it.
 RunId, "run id", 1..=250, |c| c.is_ascii_alphanumeric() || "_.~:+-".contains(c),
-"1 to 250 of `A-Z a-z 0-9 _ . ~ : + -`" }
+"1 to 250 of `A-Z a-z 0-9 _ . ~ : + -`, and neither `.`, `..` nor `~`" }
 name_id! { /// A pool of slots that tasks share.
 PoolName, "pool name", 1..=256, |c| !c.is_control(), "1 to 256 bytes without control characters" }
 name_id! { /// A queue that executors pull from.
@@ -179,5 +184,23 @@ impl fmt::Display for TryKey {
             write!(f, "[{}]", self.map_index.0)?;
         }
         write!(f, "/{}", self.try_number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_no_folder_and_no_wildcard() {
+        for raw in [".", ".."] {
+            assert!(DagId::new(raw).is_err() && TaskId::new(raw).is_err(), "{raw}");
+        }
+        for raw in [".", "..", "~"] {
+            assert!(RunId::new(raw).is_err(), "{raw}");
+        }
+        assert!(
+            DagId::new("a.b").is_ok() && TaskId::new("...").is_ok() && RunId::new("~1").is_ok()
+        );
     }
 }

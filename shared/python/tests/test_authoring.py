@@ -219,3 +219,11 @@ def test_connection_uris_round_trip(uri: str) -> None:
     one = Connection(conn_id="c", uri=uri)
     other = Connection(conn_id="c", uri=one.get_uri())
     assert one.__dict__ == other.__dict__
+
+
+@pytest.mark.parametrize("raw", [".", ".."])
+def test_an_id_is_no_folder(raw: str) -> None:
+    with pytest.raises(AirflowException, match="folder"):
+        DAG(raw, schedule=None)
+    with DAG("d", schedule=None), pytest.raises(AirflowException, match="folder"):
+        EmptyOperator(task_id=raw)

@@ -15,6 +15,8 @@ def check_key(kind: str, value: object, max_bytes: int = MAX_BYTES) -> str:
         raise AirflowException(f"a {kind} must not be empty")
     if len(value.encode("utf-8", "surrogatepass")) > max_bytes:
         raise AirflowException(f"the {kind} {value[:40]!r}… is longer than {max_bytes} bytes")
+    if value in (".", ".."):
+        raise AirflowException(f"the {kind} {value!r} means a folder in every path and address")
     for char in value:
         if not (char.isalnum() or char in "_.-"):
             raise AirflowException(
