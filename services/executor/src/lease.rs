@@ -52,6 +52,7 @@ impl Lease {
             python: pool.as_ref().map(|pool| pool.python()).unwrap_or_default(),
             draining: shutdown.is_started(),
             beat: self.beat.fetch_add(1, Ordering::Relaxed) + 1,
+            lease_ms: u64::try_from(settings.lease.as_millis()).ok(),
             at: clock.now(),
             holds: holds.names(),
         }

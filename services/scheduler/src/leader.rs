@@ -234,7 +234,7 @@ impl Leader {
         let lease = self.settings.executor_lease;
         let known: Vec<ExecutorId> = desk.namespace.executors().cloned().collect();
         for executor in desk.watch.silent_for(look, known.iter(), lease) {
-            tracing::warn!(%executor, ?lease, "an executor is gone: its tries are lost");
+            tracing::warn!(%executor, "an executor is gone: its tries are lost");
             for record in desk.namespace.executor_gone(self.clock.now(), &executor) {
                 stage.record(&mut desk.namespace, &record);
             }

@@ -63,34 +63,54 @@ pub(crate) fn start(ports: &Ports, lease: Duration, term: &Shutdown) -> mpsc::Re
 /// What is remembered between looks.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    /// The last beat, and for how long it has not changed.
-    silent: BTreeMap<ExecutorId, (Option<u64>, Duration)>,
+    silent: BTreeMap<ExecutorId, Silence>,
     /// Tries that the log says an executor runs and its presence does not name.
     not_held: BTreeMap<TryKey, Duration>,
 }
 
+/// What an executor's presence said last, and how long ago.
+#[derive(Debug, Default)]
+struct Silence {
+    beat: Option<u64>,
+    /// Its own, where it names one.
+    lease: Option<Duration>,
+    /// For how long the beat has not changed.
+    lasts: Duration,
+}
+
 impl Watch {
-    /// Takes a look in; returns who of `known` has been silent for a lease.
+    /// Takes a look in; returns who of `known` has been silent for its lease: its own, or else `lease`.
     pub(crate) fn silent_for<'a>(
         &mut self,
         look: &Look,
         known: impl Iterator<Item = &'a ExecutorId>,
         lease: Duration,
     ) -> Vec<ExecutorId> {
-        let beats: BTreeMap<&ExecutorId, u64> =
-            look.present.iter().map(|it| (&it.executor, it.beat)).collect();
+        let present: BTreeMap<&ExecutorId, &Presence> =
+            look.present.iter().map(|it| (&it.executor, it)).collect();
         let mut before = std::mem::take(&mut self.silent);
         let mut gone = Vec::new();
         for executor in known {
-            let beat = beats.get(executor).copied();
-            let (last, silent) = before.remove(executor).unwrap_or((beat, Duration::ZERO));
+            let there = present.get(executor);
+            let beat = there.map(|it| it.beat);
+            let own = there.and_then(|it| it.lease_ms).map(Duration::from_millis);
+            let mut silence = before.remove(executor).unwrap_or(Silence {
+                beat,
+                lease: own,
+                lasts: Duration::ZERO,
+            });
             // A presence that is gone is silence, whatever the last beat was.
-            let silent =
-                if beat.is_some() && beat != last { Duration::ZERO } else { silent + look.elapsed };
-            if silent >= lease {
+            silence.lasts = if beat.is_some() && beat != silence.beat {
+                Duration::ZERO
+            } else {
+                silence.lasts + look.elapsed
+            };
+            silence.beat = beat.or(silence.beat);
+            silence.lease = own.or(silence.lease);
+            if silence.lasts >= silence.lease.unwrap_or(lease) {
                 gone.push(executor.clone());
             }
-            self.silent.insert(executor.clone(), (beat.or(last), silent));
+            self.silent.insert(executor.clone(), silence);
         }
         gone
     }
@@ -113,5 +133,49 @@ impl Watch {
             }
         }
         given_up
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dagbok_events::Timestamp;
+
+    use super::*;
+
+    fn present(beat: u64, lease_ms: Option<u64>) -> Presence {
+        Presence {
+            executor: ExecutorId::new("e").expect("an id"),
+            hostname: String::new(),
+            slots: 1,
+            queues: vec![],
+            version: String::new(),
+            python: String::new(),
+            draining: false,
+            beat,
+            lease_ms,
+            at: Timestamp(0),
+            holds: vec![],
+        }
+    }
+
+    /// After how many looks of a second an executor that said this once is given up.
+    fn looks(lease_ms: Option<u64>) -> usize {
+        let known = [ExecutorId::new("e").expect("an id")];
+        let mut watch = Watch::default();
+        let mut look = |present: Vec<Presence>| {
+            let look = Look { present, elapsed: Duration::from_secs(1) };
+            !watch.silent_for(&look, known.iter(), Duration::from_secs(30)).is_empty()
+        };
+        assert!(!look(vec![present(1, lease_ms)]) && !look(vec![present(2, lease_ms)]));
+        // It is there still, and then its presence is gone as well.
+        assert!(!look(vec![present(2, lease_ms)]));
+        (2..).find(|_| look(vec![])).expect("some time")
+    }
+
+    #[test]
+    fn an_executor_is_silent_for_its_own_lease() {
+        assert_eq!(looks(Some(5_000)), 5);
+        assert_eq!(looks(Some(60_000)), 60);
+        assert_eq!(looks(None), 30);
     }
 }

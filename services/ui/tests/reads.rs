@@ -291,6 +291,7 @@ async fn executors_are_silent_until_they_show_themselves() {
         python: String::new(),
         draining: false,
         beat: 1,
+        lease_ms: None,
         at: Timestamp(1),
         holds: vec![],
     };

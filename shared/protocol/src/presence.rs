@@ -24,6 +24,10 @@ pub struct Presence {
     pub draining: bool,
     /// Rises with each put: a reader knows by it that the executor lives, whatever the clocks say.
     pub beat: u64,
+    /// For how long it may be silent before its tries are somebody else's, in milliseconds: it stops them
+    /// itself by then. Where it does not say, the scheduler's own setting counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
     /// When it was put, by the executor's clock.
     pub at: Timestamp,
     /// The tries that it holds.

@@ -98,6 +98,7 @@ impl Executor {
             python: "3.11".to_owned(),
             draining: self.draining,
             beat: self.beat,
+            lease_ms: None,
             at: Timestamp(world.now),
             holds: self.jobs.keys().map(hold).collect(),
         }

@@ -210,6 +210,7 @@ impl Player {
                 python: String::new(),
                 draining: false,
                 beat,
+                lease_ms: None,
                 at: Timestamp(0),
                 holds,
             };

@@ -347,6 +347,7 @@ impl World {
             python: "3.11".to_owned(),
             draining: false,
             beat: 1,
+            lease_ms: None,
             at: self.now,
             holds: Vec::new(),
         };
