@@ -16,8 +16,8 @@ pub struct BadId {
     pub rule: &'static str,
 }
 
-// No name is `.`, `..` or `~`: an address takes the first two for folders, and the API's the last for every
-// DAG, run or task.
+// No new name is `.`, `..` or `~`: an address takes the first two for folders, and the API's the last for
+// every DAG, run or task. What a log has of them is read as it is.
 macro_rules! name_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $bytes:expr, $ok:expr, $rule:literal) => {
         $(#[$doc])*
@@ -30,13 +30,16 @@ macro_rules! name_id {
             /// Checks the id's rules and takes it over.
             pub fn new(raw: impl Into<Arc<str>>) -> Result<Self, BadId> {
                 let raw = raw.into();
+                if matches!(&*raw, "." | ".." | "~") { Err(Self::bad(&raw)) } else { Self::read(raw) }
+            }
+            /// Takes over what was stored.
+            fn read(raw: Arc<str>) -> Result<Self, BadId> {
                 let ok: fn(char) -> bool = $ok;
-                let named = !matches!(&*raw, "." | ".." | "~");
-                if named && $bytes.contains(&raw.len()) && raw.chars().all(ok) {
-                    Ok(Self(raw))
-                } else {
-                    Err(BadId { kind: $kind, raw: raw.to_string(), rule: $rule })
-                }
+                let good = $bytes.contains(&raw.len()) && raw.chars().all(ok);
+                if good { Ok(Self(raw)) } else { Err(Self::bad(&raw)) }
+            }
+            fn bad(raw: &str) -> BadId {
+                BadId { kind: $kind, raw: raw.to_owned(), rule: $rule }
             }
             /// The text.
             pub fn as_str(&self) -> &str {
@@ -46,7 +49,7 @@ macro_rules! name_id {
         impl TryFrom<String> for $name {
             type Error = BadId;
             fn try_from(raw: String) -> Result<Self, BadId> {
-                Self::new(raw)
+                Self::read(raw.into())
             }
         }
         impl std::str::FromStr for $name {
@@ -198,6 +201,7 @@ mod tests {
         }
         for raw in [".", "..", "~"] {
             assert!(RunId::new(raw).is_err(), "{raw}");
+            assert!(RunId::try_from(raw.to_owned()).is_ok(), "a log may have `{raw}`");
         }
         assert!(
             DagId::new("a.b").is_ok() && TaskId::new("...").is_ok() && RunId::new("~1").is_ok()
