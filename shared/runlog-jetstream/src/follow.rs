@@ -1,7 +1,8 @@
 //! Following the log: a reader of its own on the server, asked for the next messages before the last
-//! ones are used up, and every sequence checked. A broken connection ends the stream with an error;
-//! nothing is patched up here, so that whoever follows always knows what it has seen.
-use std::sync::Arc;
+//! ones are used up, and every sequence checked. A stream without a leader for a moment, as while a
+//! cluster elects one, is waited for; a broken connection ends the stream with an error, so that whoever
+//! follows always knows what it has seen.
+use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     self,
@@ -13,7 +14,10 @@ use futures::{
     stream::{BoxStream, ReadyChunks},
 };
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
@@ -23,6 +27,8 @@ use crate::{
     log::JetStreamLog,
 };
 
+/// How often is looked whether a stream has a leader again.
+const LEADER_LOOK: Duration = Duration::from_millis(100);
 /// Batches that wait for a follower that is busy.
 const BATCHES_AHEAD: usize = 2;
 
@@ -46,9 +52,7 @@ async fn run(
     // A stream that was lost is found out here, and not by waiting for ever.
     log.last().await?;
     let mut due = Seq(after.0.saturating_add(1));
-    let start = DeliverPolicy::ByStartSequence { start_sequence: due.0 };
-    let reader = Reader::open(&log.link, &log.stream, start, String::new()).await;
-    let mut reader = reader.map_err(|error| error.port("log"))?;
+    let mut reader = open_at(log, due).await.map_err(|error| error.port("log"))?;
     let outcome = loop {
         let chunk = tokio::select! {
             biased;
@@ -57,6 +61,12 @@ async fn run(
         };
         let entries = match chunk {
             Ok(messages) => entries(log, messages, &mut due),
+            // A stream without a leader for a moment: what is due is asked for again.
+            Err(AskError::NobodyThere(_)) => {
+                reader.close().await;
+                reader = reopen_at(log, due).await.map_err(|error| error.port("log"))?;
+                continue;
+            }
             Err(error) => break Err(error.port("log")),
         };
         match entries {
@@ -72,6 +82,23 @@ async fn run(
     };
     reader.close().await;
     outcome
+}
+
+async fn open_at(log: &JetStreamLog, due: Seq) -> Result<Reader, AskError> {
+    let start = DeliverPolicy::ByStartSequence { start_sequence: due.0 };
+    Reader::open(&log.link, &log.stream, start, String::new()).await
+}
+
+/// Opens as soon as somebody leads the stream; gives up after the timeout.
+async fn reopen_at(log: &JetStreamLog, due: Seq) -> Result<Reader, AskError> {
+    let deadline = Instant::now() + log.link.timeout;
+    loop {
+        sleep(LEADER_LOOK).await;
+        match open_at(log, due).await {
+            Err(AskError::NobodyThere(_) | AskError::TimedOut(_)) if Instant::now() < deadline => {}
+            opened => return opened,
+        }
+    }
 }
 
 fn entries(
@@ -158,7 +185,10 @@ impl Reader {
             () = self.link.status.lost(self.epoch) => return Err(AskError::Lost),
             chunk = self.messages.next() => chunk.ok_or(AskError::Lost)?,
         };
-        let failed = |error: pull::MessagesError| AskError::Other(error.to_string());
+        let failed = |error: pull::MessagesError| match error.kind() {
+            pull::MessagesErrorKind::NoResponders => AskError::NobodyThere("the log".to_owned()),
+            _ => AskError::Other(error.to_string()),
+        };
         chunk.into_iter().map(|message| message.map_err(failed)).collect()
     }
 
