@@ -17,12 +17,22 @@ use crate::{
 /// The pause before a stream that broke is taken up again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Nothing was there to show: perhaps because nothing is called so. A DAG that is gone has its history.
+async fn named(api: &Api, args: &Events) -> Result<(), Failure> {
+    let Some(dag) = &args.dag else { return Ok(()) };
+    let _: Value = match &args.run {
+        Some(run) => api.get(&["dags", dag, "dagRuns", run], &[]).await?,
+        None => api.get(&["dags", dag], &[]).await?,
+    };
+    Ok(())
+}
+
 pub(crate) async fn run(context: &Context, args: &Events) -> Outcome {
     let api = Api::of(context).await?;
     // Nothing comes to a log that nobody writes.
     let follow = args.follow && !api.is_read_only();
     let mut from = args.from;
-    let mut seen = false;
+    let (mut seen, mut shown) = (false, false);
     loop {
         let mut query = vec![("from", from.to_string()), ("follow", follow.to_string())];
         query.extend(args.dag.iter().map(|dag| ("dag_id", dag.clone())));
@@ -31,6 +41,7 @@ pub(crate) async fn run(context: &Context, args: &Events) -> Outcome {
             let mut lines = api.lines(&["dagbok", "events"], &query).await?;
             seen = true;
             while let Some(entry) = lines.next::<Value>().await? {
+                shown = true;
                 if let Some(seq) = entry["seq"].as_u64() {
                     from = seq + 1;
                 }
@@ -43,6 +54,7 @@ pub(crate) async fn run(context: &Context, args: &Events) -> Outcome {
             Ok::<(), Failure>(())
         };
         match broken.await {
+            Ok(()) if !follow && !shown => return named(&api, args).await.map(|()| Exit::Ok),
             Ok(()) if !follow => return Ok(Exit::Ok),
             Err(failure) if !(follow && seen && failure.code() == Code::ApiUnreachable) => {
                 return Err(failure);

@@ -72,7 +72,7 @@ impl Shown {
             catchup: spec.catchup,
             max_active_runs: Some(spec.max_active_runs),
             tags: spec.tags.clone(),
-            owner: spec.owner.clone(),
+            owner: owner_or_default(&spec.owner),
             tasks,
         }
     }
@@ -152,6 +152,11 @@ async fn of_api(context: &Context, dag_id: &str) -> Result<Shown, Failure> {
         catchup: details.catchup,
         max_active_runs: details.dag.max_active_runs,
         tags: details.dag.tags.into_iter().map(|tag| tag.name).collect(),
-        owner: details.dag.owners.join(", "),
+        owner: owner_or_default(&details.dag.owners.join(", ")),
     })
+}
+
+/// Airflow's default owner stands for nobody named, as it does there.
+fn owner_or_default(owner: &str) -> String {
+    if owner.is_empty() { "airflow".to_owned() } else { owner.to_owned() }
 }
