@@ -285,34 +285,40 @@ fn collector() -> (String, std::sync::mpsc::Receiver<(String, Vec<u8>)>) {
     let address = format!("http://{}", listener.local_addr().unwrap());
     let (posted, received) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
+        // Traces and figures come by connections of their own, which are kept open.
         for stream in listener.incoming() {
-            let mut reader = BufReader::new(stream.unwrap());
-            let (mut path, mut length) = (String::new(), 0);
-            loop {
-                let mut line = String::new();
-                if reader.read_line(&mut line).unwrap() == 0 {
-                    break;
-                }
-                let line = line.trim().to_lowercase();
-                if let Some(rest) = line.strip_prefix("post ") {
-                    rest.split(' ').next().unwrap().clone_into(&mut path);
-                } else if let Some(size) = line.strip_prefix("content-length: ") {
-                    length = size.parse().unwrap();
-                } else if line.is_empty() {
-                    let mut body = vec![0; length];
-                    reader.read_exact(&mut body).unwrap();
-                    reader
-                        .get_mut()
-                        .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
-                        .unwrap();
-                    if posted.send((path.clone(), body)).is_err() {
-                        return;
-                    }
-                }
-            }
+            let posted = posted.clone();
+            std::thread::spawn(move || collect(stream.unwrap(), &posted));
         }
     });
     (address, received)
+}
+
+/// Takes every post of one connection.
+fn collect(stream: std::net::TcpStream, posted: &std::sync::mpsc::Sender<(String, Vec<u8>)>) {
+    let mut reader = BufReader::new(stream);
+    let (mut path, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        let line = line.trim().to_lowercase();
+        if let Some(rest) = line.strip_prefix("post ") {
+            rest.split(' ').next().unwrap().clone_into(&mut path);
+        } else if let Some(size) = line.strip_prefix("content-length: ") {
+            length = size.parse().unwrap();
+        } else if line.is_empty() {
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            // Told before it is answered: who was answered may look at once.
+            if posted.send((path.clone(), body)).is_err() {
+                return;
+            }
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            reader.get_mut().write_all(answer).unwrap();
+        }
+    }
 }
 
 #[test]
