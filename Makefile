@@ -48,7 +48,7 @@ demo: build ## Sets up everything and runs the daily training pipeline, live
 .PHONY: test
 test: $(VENV)/.tests-installed $(NATS)/.installed ## Sets up everything that the tests need and passes them all
 	$(CARGO) test --locked --workspace --no-run
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --no-fail-fast
 	$(VENV)/bin/python -m pytest -q shared/python/tests
 	$(CARGO) build --locked -p dagbok
 	DAGBOK_BIN=$(CURDIR)/target/debug/dagbok $(VENV)/bin/python -m pytest -q tests/e2e
