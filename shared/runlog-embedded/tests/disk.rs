@@ -6,8 +6,9 @@ mod support;
 
 use std::{
     fs::{self, File},
+    io::{BufRead as _, BufReader},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -81,11 +82,30 @@ fn ext4_image(dir: &TempDir) -> Result<String, String> {
 
 /// Stops the file system as a power cut does: what is not on the disk is lost, its journal too.
 /// (`EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`; in Python, as an ioctl takes `unsafe`.)
-fn cut_power(mount: &Path) -> Result<(), String> {
+///
+/// `before` is called at the last moment: what was acknowledged by then must be there. While the call
+/// itself runs the kernel may still say yes to a flush, which no cut power does.
+fn cut_power<T>(mount: &Path, before: impl FnOnce() -> T) -> Result<T, String> {
     let script = "import fcntl, os, struct, sys\n\
                   fd = os.open(sys.argv[1], os.O_RDONLY)\n\
+                  print('ready', flush=True)\n\
+                  sys.stdin.readline()\n\
                   fcntl.ioctl(fd, 0x8004587d, struct.pack('I', 2))";
-    run("python3", &["-c", script, mount.to_str().unwrap()])
+    let mut python = Command::new("python3")
+        .args(["-c", script, mount.to_str().unwrap()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("python3: {error}"))?;
+    let mut ready = String::new();
+    BufReader::new(python.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let last = before();
+    // The end of its input is the word to go.
+    drop(python.stdin.take());
+    let done = python.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    done.status.success().then_some(last).ok_or_else(|| format!("python3: {}", said.trim()))
 }
 
 /// Cuts the power under a writer; returns the last entry that it had acknowledged and the last that
@@ -96,9 +116,10 @@ async fn lose_power(durability: Durability, span: Duration) -> Option<(u64, u64)
     let mount = allowed(Mount::new(&["-o", "loop", &image]))?;
     let mut writer = Writer::start("writer", &mount.path().join("home"), durability);
     writer.let_write(span);
-    let cut = cut_power(mount.path());
-    let acknowledged = writer.kill();
-    allowed(cut)?;
+    let cut = cut_power(mount.path(), || writer.acknowledged());
+    let at_the_end = writer.kill();
+    let acknowledged = allowed(cut)?;
+    eprintln!("{durability:?}: {} acknowledged during the cut", at_the_end - acknowledged);
     drop(mount);
     let mount = Mount::new(&["-o", "loop", &image]).unwrap();
     let (ports, report) = open(&mount.path().join("home"), options(durability)).unwrap();

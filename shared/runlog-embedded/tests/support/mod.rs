@@ -116,11 +116,18 @@ impl Writer {
         }
     }
 
+    /// The last entry that it has acknowledged by now.
+    pub(crate) fn acknowledged(&mut self) -> u64 {
+        self.last = self.acknowledged.try_iter().fold(self.last, u64::max);
+        self.last
+    }
+
     /// Kills it; returns the last entry that it had acknowledged.
     pub(crate) fn kill(mut self) -> u64 {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         // Until the pipe ends: all that it said counts.
-        self.acknowledged.iter().fold(self.last, u64::max)
+        let last = self.acknowledged();
+        self.acknowledged.iter().fold(last, u64::max)
     }
 }
