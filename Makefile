@@ -77,7 +77,7 @@ schemas: ## Writes schemas/ anew
 
 .PHONY: wheel
 wheel: $(VENV)/.tests-installed ## One wheel with the binary and the Python package: dist/
-	cd deploy/wheel && PATH=$(VENV)/bin:$$PATH $(VENV)/bin/maturin build --release --locked --out $(CURDIR)/dist
+	PATH=$(VENV)/bin:$$PATH $(VENV)/bin/maturin build --release --locked --out dist
 
 .PHONY: clean
 clean: ## Removes what was made, but not the installations' homes
