@@ -73,9 +73,9 @@ fn only_leaves_decide_how_a_run_ends() {
 #[test]
 fn a_leaf_that_failed_is_not_forgotten_when_others_succeed_later() {
     let mut world = run(dag("d").task("a", &[]).task("b", &[]).task("c", &[]));
-    world.succeed("e", "d/r1/a/1");
-    world.fail("e", "d/r1/b/1").is(["TryFailed b 1 retry never"]);
-    world.succeed("e", "d/r1/c/1").is(["TrySucceeded c 1", "RunFailed b"]);
+    world.fail("e", "d/r1/a/1").is(["TryFailed a 1 retry never"]);
+    world.succeed("e", "d/r1/b/1").is(["TrySucceeded b 1"]);
+    world.succeed("e", "d/r1/c/1").is(["TrySucceeded c 1", "RunFailed a"]);
 }
 
 #[test]
