@@ -112,7 +112,8 @@ pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome 
             base.crew.shutdown(Stage::Answers),
         ));
         let traces =
-            services::export_runs(Arc::clone(&base.ports.log), base.crew.shutdown(Stage::Answers));
+            services::export_runs(Arc::clone(&base.ports.log), base.crew.shutdown(Stage::Answers))
+                .await;
         base.crew.add(Stage::Answers, "traces", traces);
         let service = dagbok_scheduler::run(base.ports, settings, base.clock, shutdown);
         base.crew.add(Stage::Decides, "scheduler", service);

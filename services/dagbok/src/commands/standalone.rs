@@ -51,7 +51,8 @@ async fn serve(context: &Context) -> Outcome {
     let figures = crew.shutdown(Stage::Answers);
     tokio::spawn(services::follow_log(ports.log.clone(), figures.clone()));
     services::follow_executor(&executor.stats, executor.slots, &figures);
-    crew.add(Stage::Answers, "traces", services::export_runs(ports.log.clone(), figures));
+    let traces = services::export_runs(ports.log.clone(), figures).await;
+    crew.add(Stage::Answers, "traces", traces);
     let deciding = crew.shutdown(Stage::Decides);
     crew.add(
         Stage::Decides,

@@ -26,24 +26,33 @@ type Runs = BTreeMap<RunKey, Run>;
 
 /// Exports spans until the end is asked for and what is in the log by then is exported too. Waits for the
 /// end without doing anything where nothing is exported.
+///
+/// Where it begins is settled when this returns, so that a run made right after is seen, however late the
+/// exporter itself gets its turn.
 pub(crate) async fn export_runs(
     log: Arc<dyn RunLog>,
     shutdown: Shutdown,
+) -> impl Future<Output = Result<(), Infallible>> {
+    let from = if traces_are_exported() { log.last().await.ok() } else { None };
+    export(log, shutdown, from)
+}
+
+async fn export(
+    log: Arc<dyn RunLog>,
+    shutdown: Shutdown,
+    mut after: Option<Seq>,
 ) -> Result<(), Infallible> {
     if !traces_are_exported() {
         shutdown.started().await;
         return Ok(());
     }
     let mut runs = Runs::new();
-    let mut after = None;
     while !shutdown.is_started() {
-        let from = match after {
-            Some(after) => after,
-            None => log.last().await.unwrap_or_default(),
-        };
-        let seen = after.insert(from);
+        if after.is_none() {
+            after = log.last().await.ok();
+        }
         tokio::select! {
-            () = follow(&*log, &mut runs, seen, None) => tokio::time::sleep(PAUSE).await,
+            () = follow_if_known(&*log, &mut runs, after.as_mut()) => tokio::time::sleep(PAUSE).await,
             () = shutdown.started() => {}
         }
     }
@@ -52,6 +61,13 @@ pub(crate) async fn export_runs(
         let _ = tokio::time::timeout(LAST, follow(&*log, &mut runs, &mut seen, Some(last))).await;
     }
     Ok(())
+}
+
+/// Follows from where is known; a log that did not say where it ends is asked again after the pause.
+async fn follow_if_known(log: &dyn RunLog, runs: &mut Runs, seen: Option<&mut Seq>) {
+    if let Some(seen) = seen {
+        follow(log, runs, seen, None).await;
+    }
 }
 
 /// Folds entries in until the stream breaks, or `last` is seen.
