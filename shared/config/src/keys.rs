@@ -4,7 +4,14 @@ use std::collections::BTreeMap;
 use schemars::{Schema, generate::SchemaSettings};
 use serde_json::Value;
 
-use crate::Config;
+use crate::{Config, bounds::Bounds};
+
+/// What is known of a key.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    pub(crate) holds: Holds,
+    pub(crate) bounds: Bounds,
+}
 
 /// What a key holds, as far as text from the environment must be told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,20 +28,21 @@ pub(crate) fn schema() -> Schema {
     settings.into_generator().into_root_schema_for::<Config>()
 }
 
-/// Every key as `section.key`, with what it holds.
-pub(crate) fn all() -> BTreeMap<String, Holds> {
+/// Every key as `section.key`.
+pub(crate) fn all() -> BTreeMap<String, Key> {
     let schema = schema().to_value();
     let mut keys = BTreeMap::new();
     for (section, inside) in properties(&schema) {
         for (key, value) in properties(inside) {
-            keys.insert(format!("{section}.{key}"), holds(value));
+            let known = Key { holds: holds(value), bounds: Bounds::of(value) };
+            keys.insert(format!("{section}.{key}"), known);
         }
     }
     keys
 }
 
 /// The key most like `key`, where one is.
-pub(crate) fn near(key: &str, keys: &BTreeMap<String, Holds>) -> Option<String> {
+pub(crate) fn near(key: &str, keys: &BTreeMap<String, Key>) -> Option<String> {
     const ALIKE: f64 = 0.75;
     let likeness = |known: &&String| strsim::jaro_winkler(key, known);
     let best = keys.keys().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
@@ -53,6 +61,8 @@ fn holds(schema: &Value) -> Holds {
     };
     if says("array") {
         Holds::List
+    } else if says("integer") {
+        Holds::Other
     } else if says("string") || schema.get("enum").is_some() || schema.get("oneOf").is_some() {
         Holds::Text
     } else {

@@ -10,7 +10,7 @@ use toml::{Spanned, Table, Value, de::DeTable};
 
 use crate::{
     Config, ConfigError, Place,
-    keys::{self, Holds},
+    keys::{self, Holds, Key},
 };
 
 /// The file's name, where only its folder is known.
@@ -51,7 +51,7 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
 }
 
 struct Layers {
-    keys: BTreeMap<String, Holds>,
+    keys: BTreeMap<String, Key>,
     table: Table,
     places: BTreeMap<String, Place>,
 }
@@ -105,7 +105,7 @@ impl Layers {
         let key = rest.to_lowercase().replace("__", ".");
         let place = Place::Variable(name.to_owned());
         let as_toml = || toml::from_str::<Table>(&format!("value = {text}")).ok()?.remove("value");
-        let value = match self.keys.get(&key) {
+        let value = match self.keys.get(&key).map(|key| key.holds) {
             Some(Holds::List) if !text.trim_start().starts_with('[') => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Value::Array(items.map(Value::from).collect())
@@ -134,10 +134,12 @@ impl Layers {
     }
 
     fn finish(self) -> Result<Config, ConfigError> {
+        // Of the right type first: a number for people to mend is said before its size.
+        let bounds = self.check_bounds();
         let mut track = serde_path_to_error::Track::new();
         let deserializer =
             serde_path_to_error::Deserializer::new(Value::Table(self.table), &mut track);
-        Config::deserialize(deserializer).map_err(|error: toml::de::Error| {
+        let config = Config::deserialize(deserializer).map_err(|error: toml::de::Error| {
             let path = track.path().to_string();
             let key = self
                 .places
@@ -147,6 +149,20 @@ impl Layers {
                 .unwrap_or(path);
             let place = self.places.get(&key).cloned().unwrap_or(Place::Default);
             ConfigError::BadValue { place, key, why: error.message().to_owned() }
-        })
+        })?;
+        bounds.map(|()| config)
+    }
+
+    /// Holds every value that was given to what its key may be.
+    fn check_bounds(&self) -> Result<(), ConfigError> {
+        for (key, place) in &self.places {
+            let Some((section, name)) = key.split_once('.') else { continue };
+            let value = self.table.get(section).and_then(|section| section.get(name));
+            let refusal = self.keys.get(key).zip(value);
+            if let Some(why) = refusal.and_then(|(known, value)| known.bounds.refusal(value)) {
+                return Err(ConfigError::BadValue { place: place.clone(), key: key.clone(), why });
+            }
+        }
+        Ok(())
     }
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub struct Period(pub Duration);
 
 impl Period {
+    /// The longest that a key may have: a year.
+    pub const LONGEST: Self = Self::secs(365 * 24 * 3_600);
+
     /// `n` whole seconds.
     pub const fn secs(n: u64) -> Self {
         Self(Duration::from_secs(n))
@@ -91,7 +94,9 @@ impl JsonSchema for Period {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": ["string", "number"],
-            "description": "a length of time: `30s`, `500ms`, `1m 30s`, or a number of seconds"
+            "description": "a length of time: `30s`, `500ms`, `1m 30s`, or a number of seconds",
+            // Beyond this, adding it to an instant is no instant any more.
+            "maximum": Self::LONGEST.0.as_secs()
         })
     }
 }

@@ -1,4 +1,5 @@
-//! Every key with its default. The comments are the reference: they become the schema's descriptions.
+//! Every key with its default and its bounds. The comments are the reference: they become the schema's
+//! descriptions; and the bounds are what [`crate::load`] holds values to. A period's are in seconds.
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use schemars::JsonSchema;
@@ -32,9 +33,11 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scheduler {
-    /// How long a scheduler may be silent before its stand-by takes over.
+    /// How long a scheduler may be silent before its stand-by takes over; from `1s` on.
+    #[schemars(extend("minimum" = 1))]
     pub lease: Period,
     /// How many records may be between two snapshots of its fold.
+    #[schemars(range(min = 1))]
     pub snapshot_every: u64,
 }
 
@@ -49,20 +52,27 @@ impl Default for Scheduler {
 #[serde(default, deny_unknown_fields)]
 pub struct Executor {
     /// Tries at once; twice the cores, and at least four, where not set.
+    #[schemars(range(min = 1, max = 10_000))]
     pub slots: Option<u32>,
-    /// Queues to pull from.
+    /// Queues to pull from, at least one.
+    #[schemars(length(min = 1))]
     pub queues: Vec<String>,
-    /// How long work may go unrenewed before it is taken for lost; from `5s` on.
+    /// How long work may go unrenewed before it is taken for lost; from `5s` on. Every executor says its own;
+    /// a scheduler's holds for one that says none, and it looks after all of them five times in that time.
+    #[schemars(extend("minimum" = 5))]
     pub lease: Period,
-    /// How long tries may go on after the executor was asked to end.
+    /// How long tries may go on after the executor was asked to end; `0s` ends them at once.
     pub drain: Period,
-    /// From SIGTERM to SIGKILL.
+    /// From SIGTERM to SIGKILL; `0s` kills at once.
     pub kill_grace: Period,
-    /// How long the import of a DAG file may take before a try.
+    /// How long the import of a DAG file may take before a try; from `1s` on.
+    #[schemars(extend("minimum" = 1))]
     pub load_timeout: Period,
     /// DAG files held loaded at once.
+    #[schemars(range(min = 1))]
     pub loaded_files: usize,
-    /// A loaded DAG file unused for this long is let go.
+    /// A loaded DAG file unused for this long is let go; from `1s` on.
+    #[schemars(extend("minimum" = 1))]
     pub loaded_idle: Period,
     /// Environment of every try, over the executor's own.
     pub env: BTreeMap<String, String>,
@@ -101,13 +111,17 @@ pub enum IgnoreSyntax {
 pub struct Processor {
     /// The DAG folder.
     pub dags: Option<PathBuf>,
-    /// A file that takes longer to parse is stopped, and is an import error.
+    /// A file that takes longer to parse is stopped, and is an import error; from `1s` on.
+    #[schemars(extend("minimum" = 1))]
     pub parse_timeout: Period,
-    /// How often the folder is walked though nothing was seen to change.
+    /// How often the folder is walked though nothing was seen to change; from `1s` on.
+    #[schemars(extend("minimum" = 1))]
     pub rescan: Period,
     /// How long the folder must be quiet before a change is acted on.
+    #[schemars(extend("maximum" = 3600))]
     pub debounce: Period,
     /// Files parsed at once; the cores, and at most two, where not set.
+    #[schemars(range(min = 1))]
     pub parsers: Option<usize>,
     /// Whether DAGs seen for the first time are paused, where they don't say.
     pub paused_at_creation: bool,
@@ -147,7 +161,8 @@ impl Default for Ui {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Nats {
-    /// Servers of one cluster: `nats://host:4222`, `tls://host`.
+    /// Servers of one cluster, at least one: `nats://host:4222`, `tls://host`.
+    #[schemars(length(min = 1))]
     pub urls: Vec<String>,
     /// The unit of tenancy, of pools and of scale-out.
     pub namespace: String,
@@ -168,11 +183,13 @@ pub struct Nats {
     /// This client's key, in PEM.
     pub key_file: Option<PathBuf>,
     /// Copies of every stream that has to be made: 1, 3 or 5.
+    #[schemars(extend("enum" = [1, 3, 5]))]
     pub replicas: usize,
     /// The server's monitoring address (`http://127.0.0.1:8222`), from which `doctor` reads its
     /// durability.
     pub monitor: Option<String>,
-    /// How long one question to the server may take.
+    /// How long one question to the server may take, from `100ms` on; `5s` where not set.
+    #[schemars(extend("minimum" = 0.1))]
     pub timeout: Option<Period>,
 }
 

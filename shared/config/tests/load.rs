@@ -128,3 +128,76 @@ fn the_schema_describes_every_key() {
     }
     assert!(keys > 30, "{keys}");
 }
+
+/// Every key that has a bound, with values on both sides of it.
+const BOUNDS: &[(&str, &str, &str, &str)] = &[
+    ("scheduler.lease", "'999ms'", "'1s'", "at least 1s"),
+    ("scheduler.snapshot_every", "0", "1", "at least 1"),
+    ("executor.slots", "0", "1", "at least 1"),
+    ("executor.slots", "10001", "10000", "at most 10000"),
+    ("executor.queues", "[]", "['a']", "1 or more"),
+    ("executor.lease", "'4999ms'", "'5s'", "at least 5s"),
+    ("executor.lease", "4", "5", "at least 5s"),
+    ("executor.lease", "4.9", "5.0", "at least 5s"),
+    ("executor.lease", "'8761h'", "'8760h'", "at most 8760h"),
+    ("executor.load_timeout", "0", "1", "at least 1s"),
+    ("executor.loaded_files", "0", "1", "at least 1"),
+    ("executor.loaded_idle", "'0s'", "'1s'", "at least 1s"),
+    ("processor.parse_timeout", "'0s'", "'1s'", "at least 1s"),
+    ("processor.rescan", "0", "1", "at least 1s"),
+    ("processor.debounce", "'2h'", "'1h'", "at most 1h"),
+    ("processor.parsers", "0", "1", "at least 1"),
+    ("nats.urls", "[]", "['nats://a']", "1 or more"),
+    ("nats.replicas", "2", "3", "one of 1, 3, 5"),
+    ("nats.timeout", "'99ms'", "'100ms'", "at least 100ms"),
+];
+
+#[test]
+fn a_value_out_of_bounds_is_refused_with_its_place_and_what_is_allowed() {
+    for (key, bad, good, said) in BOUNDS {
+        let (section, name) = key.split_once('.').unwrap();
+        let (_folder, sources) = file(&format!("[{section}]\n# a line between\n{name} = {bad}\n"));
+        let refusal = refused(&sources);
+        let begins = format!("dagbok.toml`, line 3: `{key}` can't be that: it ");
+        assert!(refusal.contains(&begins) && refusal.ends_with(said), "{key} = {bad}: {refusal}");
+        let (_folder, sources) = file(&format!("[{section}]\n{name} = {good}\n"));
+        assert!(load(&sources).is_ok(), "{key} = {good}: {}", refused(&sources));
+    }
+}
+
+#[test]
+fn flags_and_variables_are_held_to_the_same_bounds() {
+    let flags = vec![("--lease", "executor.lease", "1s".into())];
+    let said = refused(&Sources { flags, ..Sources::default() });
+    assert_eq!(said, "the flag `--lease`: `executor.lease` can't be that: it must be at least 5s");
+    let environment = vec![("DAGBOK__EXECUTOR__SLOTS".to_owned(), "0".to_owned())];
+    let said = refused(&Sources { environment, ..Sources::default() });
+    assert!(said.contains("`DAGBOK__EXECUTOR__SLOTS`: `executor.slots`"), "{said}");
+    // What nobody uses, because something goes before it, is not looked at.
+    let environment = vec![("DAGBOK__EXECUTOR__SLOTS".to_owned(), "0".to_owned())];
+    let flags = vec![("--slots", "executor.slots", 3.into())];
+    assert!(load(&Sources { environment, flags, ..Sources::default() }).is_ok());
+}
+
+/// So that a new number or length of time is thought about: nothing that counts or lasts goes below zero,
+/// and what has no lower bound says here that zero means something.
+#[test]
+fn nothing_is_negative_and_zero_is_allowed_where_it_means_something() {
+    const ZERO_MEANS_AT_ONCE: [&str; 3] =
+        ["executor.drain", "executor.kill_grace", "processor.debounce"];
+    let schema = schema();
+    for (section, inside) in schema["properties"].as_object().unwrap() {
+        for (name, value) in inside["properties"].as_object().unwrap() {
+            let types = value["type"].to_string();
+            if !types.contains("integer") && !types.contains("number") {
+                continue;
+            }
+            let key = format!("{section}.{name}");
+            let (_folder, below) = file(&format!("[{section}]\n{name} = -1\n"));
+            assert!(refused(&below).contains(&format!("line 2: `{key}`")), "{key}");
+            let (_folder, zero) = file(&format!("[{section}]\n{name} = 0\n"));
+            let allowed = ZERO_MEANS_AT_ONCE.contains(&key.as_str());
+            assert_eq!(load(&zero).is_ok(), allowed, "{key} = 0");
+        }
+    }
+}

@@ -86,6 +86,8 @@ pub enum LinkFailure {
     Unreachable,
     /// Something answers that is no NATS server, or hangs up.
     NotNats,
+    /// It was there, and was gone before it had answered all.
+    Broke,
     /// The server does not accept the credentials.
     NotAuthorized,
     /// The encrypted connection can't be made.
@@ -105,6 +107,7 @@ impl LinkFailure {
             }
             Self::Unreachable => "check the network",
             Self::NotNats => "check that the port is the NATS client port (4222 by default)",
+            Self::Broke => "check that the server stays up, and see its log",
             Self::NotAuthorized => "check the user, password, token, key or credentials file",
             Self::Tls => "check the certificate authority and the certificates",
             Self::Other => "see the server's log",
@@ -149,6 +152,7 @@ impl fmt::Display for LinkFailure {
             Self::TimedOut => "timed out",
             Self::Unreachable => "unreachable",
             Self::NotNats => "no NATS server answers",
+            Self::Broke => "the connection broke",
             Self::NotAuthorized => "not authorized",
             Self::Tls => "no encrypted connection",
             Self::Other => "failed",
@@ -193,6 +197,8 @@ pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10_071;
 pub(crate) const SUBJECT_IN_FLIGHT: u64 = 10_164;
 /// JetStream: no message there.
 pub(crate) const MESSAGE_NOT_FOUND: u64 = 10_037;
+/// JetStream, in a cluster: there is no leader to ask.
+const NO_LEADER: u64 = 10_008;
 /// JetStream: no such stream.
 pub(crate) const STREAM_NOT_FOUND: u64 = 10_059;
 
@@ -200,6 +206,16 @@ impl AskError {
     /// As a port's error.
     pub(crate) fn port(self, what: &'static str) -> PortError {
         PortError::unavailable(what, self)
+    }
+
+    /// What kind of failure to reach the server this is; `None` where the server did answer.
+    pub(crate) const fn unreachable(&self) -> Option<LinkFailure> {
+        match self {
+            Self::TimedOut(_) => Some(LinkFailure::TimedOut),
+            Self::NotConnected(_) | Self::Lost => Some(LinkFailure::Broke),
+            Self::Said { err_code: NO_LEADER, .. } => Some(LinkFailure::Unreachable),
+            _ => None,
+        }
     }
 
     /// Whether the server may have done it all the same.

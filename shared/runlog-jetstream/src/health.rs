@@ -3,6 +3,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_nats::ServerAddr;
 use dagbok_runlog::PortResult;
+use serde::Deserialize;
+use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     net::TcpStream,
@@ -14,6 +16,7 @@ use crate::{
     error::LinkFailure,
     limits::CONNECT_TIMEOUT,
     link::Link,
+    names::Names,
     settings::ConnectSettings,
     version::ServerVersion,
 };
@@ -77,6 +80,18 @@ impl Connection {
         let start = Instant::now();
         self.link.round_trip().await.map_err(|error| error.port("connection"))?;
         Ok(start.elapsed())
+    }
+
+    /// What time the server has, in RFC 3339: as of its answer, somewhere between asking and having it.
+    /// In a cluster it is the time of the server that leads the log's stream.
+    pub async fn server_time(&self) -> PortResult<String> {
+        #[derive(Deserialize)]
+        struct Dated {
+            ts: String,
+        }
+        let stream = Names::new(&self.settings.namespace).stream("log");
+        let asked = self.link.api::<Dated>(&format!("STREAM.INFO.{stream}"), &json!({})).await;
+        asked.map(|answer| answer.ts).map_err(|error| error.port("server's clock"))
     }
 
     /// Tries every address anew, and says what is wrong with each; empty when all answer as NATS

@@ -70,8 +70,8 @@ impl Queues for JetStreamQueues {
             Some(rest) => format!("{}{family}.{}", self.names.root(), escape(rest)),
             None => format!("{}{family}", self.names.root()),
         };
-        let stream = streams::placed(streams::queue_stream(&self.names, &family), &self.settings);
-        let ensured = streams::ensure(&self.link, stream.clone()).await;
+        let stream = streams::queue_stream(&self.names, &family);
+        let ensured = streams::ensure(&self.link, &self.settings, stream.clone()).await;
         ensured.map_err(|error| PortError::unavailable("queue", error))?;
         let shared = Shared {
             link: Arc::clone(&self.link),

@@ -19,38 +19,57 @@ pub(crate) async fn ensure_all(
     // Without JetStream nobody answers; with it but without a right to it, an error comes back.
     match link.api::<serde_json::Value>("INFO", &json!({})).await {
         Ok(_) => {}
+        Err(error) if error.unreachable().is_some() => {
+            return Err(failed(settings, "JetStream", "looked at", &error));
+        }
         Err(error @ (AskError::Said { .. } | AskError::NobodyThere(_) | AskError::Denied(_))) => {
             return Err(ConnectError::NoJetStream { why: error.to_string() });
         }
-        Err(error) => {
-            let stream = "JetStream".to_owned();
-            return Err(ConnectError::Stream { stream, what: "looked at", why: error.to_string() });
-        }
+        Err(error) => return Err(failed(settings, "JetStream", "looked at", &error)),
     }
     let names = Names::new(&settings.namespace);
     let queues = ["inbox", "work"].map(|family| queue_stream(&names, family));
     for config in [log(&names), blobs(&names), snapshots(&names), state(&names)] {
-        ensure(link, placed(config, settings)).await?;
+        ensure(link, settings, config).await?;
     }
     for config in queues {
-        ensure(link, placed(config, settings)).await?;
+        ensure(link, settings, config).await?;
     }
     Ok(())
 }
 
-/// Makes one stream, or compares the one that is there.
-pub(crate) async fn ensure(link: &Link, asked: Config) -> Result<(), ConnectError> {
-    let failed = |what: &'static str| {
-        let stream = asked.name.clone();
-        move |error: AskError| ConnectError::Stream { stream, what, why: error.to_string() }
-    };
+/// Why a stream is not there: the server is not, or it can't have it.
+fn failed(
+    settings: &ConnectSettings,
+    stream: &str,
+    what: &'static str,
+    error: &AskError,
+) -> ConnectError {
+    match error.unreachable() {
+        Some(failure) => ConnectError::Unreachable {
+            urls: settings.shown_urls(),
+            failure,
+            detail: format!("{error}, while `{stream}` was to be {what}"),
+        },
+        None => ConnectError::Stream { stream: stream.to_owned(), what, why: error.to_string() },
+    }
+}
+
+/// Makes one stream where the settings say, or compares the one that is there.
+pub(crate) async fn ensure(
+    link: &Link,
+    settings: &ConnectSettings,
+    config: Config,
+) -> Result<(), ConnectError> {
+    let asked = placed(config, settings);
+    let failed = |what, error| failed(settings, &asked.name, what, &error);
     let info = match link.api::<Info>(&format!("STREAM.INFO.{}", asked.name), &json!({})).await {
         Ok(info) => info,
         Err(error) if error.is(STREAM_NOT_FOUND) => link
             .api::<Info>(&format!("STREAM.CREATE.{}", asked.name), &asked)
             .await
-            .map_err(failed("made"))?,
-        Err(error) => return Err(failed("looked at")(error)),
+            .map_err(|error| failed("made", error))?,
+        Err(error) => return Err(failed("looked at", error)),
     };
     let differences = differences(&asked, &info.config);
     if differences.is_empty() {

@@ -10,7 +10,10 @@ use dagbok_runlog_jetstream::{
     ConnectError, ConnectSettings, Credentials, Durability, LinkFailure, Storage, connect,
 };
 use dagbok_test_support::{NatsOptions, NatsServer, SyncInterval, versions};
-use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpListener,
+};
 
 async fn refusal(settings: ConnectSettings) -> ConnectError {
     connect(settings).await.expect_err("this must be refused")
@@ -152,6 +155,51 @@ async fn durability_is_read_from_the_stream_and_the_server() {
     let unknown = of(SyncInterval::Always, Storage::File, false).await;
     assert!(matches!(unknown, Durability::Unknown { .. }), "{unknown}");
     assert_eq!(of(SyncInterval::Always, Storage::Memory, true).await, Durability::Memory);
+}
+
+/// Greets as a new enough server does and answers pings; hangs up at the first question where `hangs_up`,
+/// and never answers one otherwise.
+async fn half_a_server(hangs_up: bool) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("nats://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        // Who hangs up is not there a second time.
+        while let Ok((stream, _)) = listener.accept().await {
+            let (read, mut write) = stream.into_split();
+            let info = r#"INFO {"server_id":"half","version":"2.12.0","proto":1,"headers":true,"max_payload":1048576}"#;
+            write.write_all(format!("{info}\r\n").as_bytes()).await.expect("it is there");
+            let mut lines = BufReader::new(read).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                match line.split(' ').next().unwrap_or_default() {
+                    "PING" => write.write_all(b"PONG\r\n").await.expect("it is there"),
+                    "PUB" | "HPUB" if hangs_up => return,
+                    _ => {}
+                }
+            }
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_server_that_goes_silent_or_away_while_connecting_is_not_there() {
+    let mut silent = ConnectSettings::new(half_a_server(false).await, "a");
+    silent.timeout = Duration::from_millis(300);
+    let error = refusal(silent).await;
+    assert_eq!(failure(&error), LinkFailure::TimedOut, "{error}");
+    assert!(error.to_string().contains("while `JetStream`"), "{error}");
+    let error = refusal(ConnectSettings::new(half_a_server(true).await, "a")).await;
+    assert_eq!(failure(&error), LinkFailure::Broke, "{error}");
+    assert!(error.to_string().contains("check that the server stays up"), "{error}");
+}
+
+#[tokio::test]
+async fn the_servers_time_is_between_asking_and_having_it() {
+    let server = NatsServer::start(versions::OLDEST, SyncInterval::Default);
+    let (_ports, connection) = on(&server, "a").await;
+    let time = connection.server_time().await.unwrap();
+    // As RFC 3339 has it, in UTC: `2026-11-22T13:57:44.5Z`.
+    assert!(time.len() > 19 && time.ends_with('Z') && time.as_bytes()[10] == b'T', "{time}");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ pub type PortResult<T> = Result<T, PortError>;
 #[derive(Debug, Error)]
 pub enum PortError {
     /// No answer: the work may or may not have been done, so look before deciding again.
-    #[error("the {what} is unavailable: {why}")]
+    #[error("the {what} {} unavailable: {why}", is_or_are(what))]
     Unavailable {
         /// Which primitive: `log`, `queue`, `state`, `blobs`, `signals`.
         what: &'static str,
@@ -18,7 +18,7 @@ pub enum PortError {
         why: String,
     },
     /// What is stored can't be right: retrying won't help, a person must look.
-    #[error("the {what} is damaged at {place}: {why}")]
+    #[error("the {what} {} damaged at {place}: {why}", is_or_are(what))]
     Damaged {
         /// Which primitive.
         what: &'static str,
@@ -28,7 +28,7 @@ pub enum PortError {
         why: String,
     },
     /// The work breaks a published limit and was not done.
-    #[error("the {what} refuses {why}")]
+    #[error("the {what} {} {why}", if is_many(what) { "refuse" } else { "refuses" })]
     Refused {
         /// Which primitive.
         what: &'static str,
@@ -42,6 +42,15 @@ impl PortError {
     pub fn unavailable(what: &'static str, why: impl std::fmt::Display) -> Self {
         Self::Unavailable { what, why: why.to_string() }
     }
+}
+
+/// Whether a primitive's name is of many: `blobs`, `signals`, `snapshots`.
+fn is_many(what: &str) -> bool {
+    what.ends_with('s')
+}
+
+fn is_or_are(what: &str) -> &'static str {
+    if is_many(what) { "are" } else { "is" }
 }
 
 /// Why an append did not happen, or may not have.
@@ -59,4 +68,22 @@ pub enum AppendError {
     /// The log did not answer or refused; any prefix of the drafts may be there.
     #[error(transparent)]
     Port(#[from] PortError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_fits_its_subject() {
+        let gone = |what| PortError::unavailable(what, "gone").to_string();
+        assert_eq!(gone("signals"), "the signals are unavailable: gone");
+        assert_eq!(gone("log"), "the log is unavailable: gone");
+        let refused = |what| PortError::Refused { what, why: "it".to_owned() }.to_string();
+        assert_eq!(refused("blobs"), "the blobs refuse it");
+        assert_eq!(refused("queue"), "the queue refuses it");
+        let place = "byte 7".to_owned();
+        let damaged = PortError::Damaged { what: "snapshots", place, why: "torn".to_owned() };
+        assert_eq!(damaged.to_string(), "the snapshots are damaged at byte 7: torn");
+    }
 }
