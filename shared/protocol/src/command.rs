@@ -74,7 +74,7 @@ pub enum CommandBody {
     SetLimits {
         /// Tries in flight at once, over all DAGs.
         parallelism: u32,
-        /// Losses after which a task fails.
+        /// Losses of one task in one run that are made up for; the next one fails it. With 0 the first does.
         max_losses: u16,
     },
     /// What an executor has to say of a try.

@@ -26,7 +26,7 @@ pub const MISSED_COUNTED: u32 = 10_000;
 pub const FAILED_NAMED: usize = 100;
 /// Command ids that the scheduler remembers, to know a second copy.
 pub const COMMANDS_REMEMBERED: usize = 16_384;
-/// Losses after which a task fails, unless set otherwise.
+/// Losses of one task in one run that are made up for, unless set otherwise; the next one fails it.
 pub const MAX_LOSSES: u16 = 10;
 /// Tries in flight at once over a namespace, unless set otherwise.
 pub const PARALLELISM: u32 = 1_024;

@@ -18,7 +18,7 @@ pub struct PoolSet {
 pub struct LimitsSet {
     /// Tries in flight at once, over all DAGs.
     pub parallelism: u32,
-    /// Losses after which a task fails.
+    /// Losses of one task in one run that are made up for; the next one fails it. With 0 the first does.
     pub max_losses: u16,
 }
 
