@@ -296,7 +296,12 @@ class FakeSupervisor:
 
 
 def parse(folder: Path, *files: str, env: dict[str, str] | None = None) -> list[dict[str, Any]]:
-    """Run the parser as the processor does."""
+    """Run the parser as the processor does; return its answers."""
+    return [line for line in parser_lines(folder, *files, env=env) if "dags" in line]
+
+
+def parser_lines(folder: Path, *files: str, env: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    """Run the parser as the processor does; return all that it says, notes among it."""
     arguments = [part for file in files for part in ("--file", file)]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "dagbok.parsing", "--folder", str(folder), *arguments],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Folder
-from fake_supervisor import gone
+from fake_supervisor import gone, parse, parser_lines
 
 
 def test_a_whole_spec(folder: Folder) -> None:
@@ -147,6 +147,117 @@ def test_imports_of_the_folder_are_named_also_when_the_file_fails(folder: Folder
     assert not list(folder.path.rglob("__pycache__")), "nothing is written into the user's folder"
 
 
+def test_where_modules_were_looked_for_is_named(folder: Folder) -> None:
+    folder.write("lib/names.py", "VALUE = 1\n", header=False)
+    folder.write(
+        "file.py",
+        """
+        import importlib, sys
+        try:
+            from lib import overrides
+        except ImportError:
+            pass
+        sys.path.insert(0, __file__.rpartition("/")[0] + "/plugins")
+        import lib.names
+        importlib.import_module("no.such_module")
+        """,
+        header=False,
+    )
+    (answer,) = folder.parse("file.py")
+    assert answer["errors"][0]["exception"] == "ModuleNotFoundError"
+    assert answer["imports"] == ["lib/names.py"]
+    # `lib` is there and a package of its own may come before it; `no` is missing in both places.
+    assert answer["sought"] == ["lib", "lib/names", "lib/overrides", "no", "plugins/no"]
+
+
+def test_what_is_asked_for_by_the_folders_real_path_or_is_not_there_is_named(
+    folder: Folder, tmp_path: Path
+) -> None:
+    folder.write("settings.yaml", "a: 1\n", header=False)
+    folder.write(
+        "file.py",
+        """
+        from pathlib import Path
+        here = Path(__file__).resolve().parent
+        (here / "settings.yaml").read_text()
+        (here / "written.txt").write_text("")
+        (here / "not_yet.yaml").read_text()
+        """,
+        header=False,
+    )
+    link = tmp_path / "link"
+    link.symlink_to(folder.path)
+    (answer,) = parse(link, "file.py")
+    assert answer["errors"][0]["exception"] == "FileNotFoundError"
+    assert answer["imports"] == ["not_yet.yaml", "settings.yaml"]
+
+
+def test_what_an_import_depends_on_is_told_before_it_ends(folder: Folder) -> None:
+    folder.write("lib/deep.py", "import no_such_module\n", header=False)
+    text = """
+    import os
+    try:
+        import lib.deep
+    except ImportError:
+        os._exit(0)
+    """
+    *notes, answer = parser_lines(folder.path, folder.write("file.py", text, header=False))
+    assert notes == [
+        {"sought": "lib"}, {"sought": "lib/deep"}, {"read": "lib/deep.py"}, {"sought": "no_such_module"},
+    ]  # fmt: skip
+    assert answer["errors"][0]["exception"] == "ParserDied"
+    assert answer["imports"] == ["lib/deep.py"]
+    assert answer["sought"] == ["lib", "lib/deep", "no_such_module"]
+
+
+def test_a_process_that_the_import_forked_answers_nothing(folder: Folder) -> None:
+    text = """
+    import os
+    if (pid := os.fork()) == 0:
+        import of_another_process
+    os.waitpid(pid, 0)
+    """
+    (answer,) = parser_lines(folder.path, folder.write("file.py", text, header=False))
+    assert answer["errors"] == []
+
+
+def test_a_file_opened_under_the_answers_number_is_not_written_to(folder: Folder, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    text = f"""
+    import os
+    os.closerange(3, 64)
+    opened = [open({str(mine)!r}, "a") for _ in range(20)]
+    import no_such_module
+    """
+    (answer,) = folder.parse(folder.write("file.py", text, header=False))
+    assert answer["errors"][0]["exception"] == "ParserDied"
+    assert mine.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "may_heal"),
+    [
+        ("def f(:", False),
+        ("DAG('d', schedule='nonsense')", False),
+        ("raise __import__('dagbok.exceptions').exceptions.NotSupportedYet('no')", False),
+        ("with DAG('d', schedule=None):\n    [EmptyOperator(task_id='t') for _ in 'ab']", False),
+        ("with DAG('d', schedule=None) as d:\n    t = EmptyOperator(task_id='t')\n    t >> t", False),
+        ("with DAG('d', schedule=None): pass\nwith DAG('d', schedule=None): pass", False),
+        ("import no_such_module", True),
+        ("raise ConnectionRefusedError", True),
+        ("eval('1 +')", True),
+        ("import broken_package", True),
+        ("os._exit(3)", True),
+    ],
+)
+def test_what_is_wrong_in_the_file_itself_is_told_from_what_may_pass(
+    folder: Folder, tmp_path: Path, text: str, may_heal: bool
+) -> None:
+    (tmp_path / "broken_package.py").write_text("def f(:\n")
+    path = f"{tmp_path}:{Path(__file__).parents[1] / 'src'}"
+    assert folder.error(text, env={"PYTHONPATH": path})["may_heal"] is may_heal
+
+
 @pytest.mark.parametrize(
     ("text", "exception", "line", "words"),
     [
@@ -232,6 +343,19 @@ def test_what_a_dag_can_not_have_leaves_the_others_of_the_file(
     assert error["line"] == line
 
 
+def test_all_that_a_dag_can_not_have_is_told_at_once(folder: Folder) -> None:
+    message = folder.error(
+        """
+        with DAG('d', schedule=None):
+            EmptyOperator(task_id='first', depends_on_past=True)
+            for i in range(12):
+                EmptyOperator(task_id=f't{i}', run_as_user='x')
+        """
+    )["message"]
+    assert "task `first`; run_as_user is not supported yet: task `t0` (line 14); " in message
+    assert message.endswith("task `t8` (line 14); and 3 more")
+
+
 @pytest.mark.parametrize(
     ("schedule", "words"),
     [
@@ -311,7 +435,8 @@ def test_files_do_not_see_each_others_changes(folder: Folder) -> None:
 
 def test_a_file_without_dags(folder: Folder) -> None:
     (answer,) = folder.parse(folder.write("file.py", "X = 1\n", header=False))
-    assert answer == {"file": "file.py", "dags": [], "errors": [], "imports": [], "warnings": []}
+    nothing: dict[str, object] = {"dags": [], "errors": [], "imports": [], "sought": [], "warnings": []}
+    assert answer == {"file": "file.py", **nothing}
 
 
 def test_ten_thousand_tasks(folder: Folder) -> None:

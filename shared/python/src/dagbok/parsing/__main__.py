@@ -1,5 +1,9 @@
 """`python -P -m dagbok.parsing --folder DIR --file REL [--file REL ...]`: one JSON document a line.
 
+Before a file's answer come notes of what it depends on, a line each as soon as it is known: `{"read": FILE}`
+and `{"sought": PLACE}`, relative to the folder. The answer holds them all again; they are for whoever has
+to kill an import that does not end.
+
 Each file is imported in a forked process of its own, so that one that ends the process, or changes
 modules, does nothing to the next. Standard output is the answer's alone: whatever files print goes to
 standard error.
@@ -10,14 +14,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import signal
 import sys
-from typing import Any
+from typing import IO
 
 from dagbok import compat
 from dagbok.loading import drop_working_directory, put_first
-from dagbok.parsing.parse import parse_file
+from dagbok.parsing.parse import Json, empty_answer, parse_file
+from dagbok.parsing.tracking import READ, SOUGHT
 from dagbok.runtime import processes
+
+# A pipe takes this much at once, so that notes of several threads stay whole.
+ATOMIC = select.PIPE_BUF
 
 
 def main() -> int:
@@ -43,41 +52,79 @@ def main() -> int:
     return 0
 
 
-def _parse_apart(folder: str, file: str, answers: int) -> dict[str, Any]:
+def _parse_apart(folder: str, file: str, answers: int) -> Json:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reader)
         os.close(answers)
+        voice = _Voice(writer)
         try:
-            document = json.dumps(parse_file(folder, file)).encode()
-            _write_all(writer, document + b"\n")
+            answer = parse_file(folder, file, voice.note)
+            voice.say(json.dumps(answer).encode() + b"\n")
             sys.stdout.flush()
             sys.stderr.flush()
         finally:
             os._exit(0)
     os.close(writer)
+    noted = empty_answer(file)
     with os.fdopen(reader, "rb") as pipe:
-        # To the end of the line, not of the file: something the import forked may hold the pipe open.
-        received = pipe.readline()
+        document = _relay(pipe, answers, noted)
     _, status = os.waitpid(child, 0)
-    try:
-        document = json.loads(received)
-    except ValueError:
-        return _died(file, os.waitstatus_to_exitcode(status))
-    return document if isinstance(document, dict) else _died(file, 0)
+    return document or _died(noted, os.waitstatus_to_exitcode(status))
 
 
-def _died(file: str, code: int) -> dict[str, Any]:
+class _Voice:
+    """The importing process's way to its parent, for as long as the import leaves that open."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe, self._opened, self._pid = pipe, os.fstat(pipe), os.getpid()
+
+    def note(self, kind: str, inside: str) -> None:
+        """Tell what the import depends on; what can't be told now stands in the answer."""
+        line = json.dumps({kind: inside}).encode() + b"\n"
+        if len(line) <= ATOMIC:
+            try:
+                self.say(line)
+            except OSError:
+                return
+
+    def say(self, data: bytes) -> None:
+        """Write to the parent, unless this is a process that the import forked."""
+        # A file that closes every descriptor may open one of its own under this number.
+        if os.getpid() == self._pid and os.path.samestat(os.fstat(self._pipe), self._opened):
+            _write_all(self._pipe, data)
+
+
+def _relay(pipe: IO[bytes], answers: int, noted: Json) -> Json | None:
+    """Hand notes on as they come, and return the answer; None where none comes."""
+    # To the end of the answer, not of the pipe: something the import forked may hold that open.
+    for line in pipe:
+        try:
+            document = json.loads(line)
+        except ValueError:
+            return None
+        if not isinstance(document, dict):
+            return None
+        if "dags" in document:
+            return document
+        noted["imports"] += [document[READ]] if READ in document else []
+        noted["sought"] += [document[SOUGHT]] if SOUGHT in document else []
+        _write_all(answers, line)
+    return None
+
+
+def _died(noted: Json, code: int) -> Json:
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     error = {
-        "file": file,
+        "file": noted["file"],
         "line": None,
         "exception": "ParserDied",
         "message": f"the process that imported the file {how} before it was done",
         "traceback": "",
+        "may_heal": True,
     }
-    return {"file": file, "dags": [], "errors": [error], "imports": [], "warnings": []}
+    return {**noted, "errors": [error]}
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -5,25 +5,49 @@ from __future__ import annotations
 from typing import Any
 
 from dagbok.authoring.dag import DAG
+from dagbok.exceptions import (
+    AirflowDagCycleException,
+    AirflowDagDuplicatedIdException,
+    AirflowTimetableInvalid,
+    DuplicateTaskIdFound,
+    NotSupportedYet,
+    TaskAlreadyInTaskGroup,
+)
 from dagbok.loading import Loaded, load_file
 from dagbok.parsing.spec import SpecError, dag_spec
-from dagbok.parsing.tracking import ReadTracker
+from dagbok.parsing.tracking import Tell, Tracker
 from dagbok.tracebacks import relative, report
 
 Json = dict[str, Any]
 
+# What the file itself says wrongly: importing it once more gives it again.
+LASTING = (
+    AirflowDagCycleException,
+    AirflowDagDuplicatedIdException,
+    AirflowTimetableInvalid,
+    DuplicateTaskIdFound,
+    NotSupportedYet,
+    TaskAlreadyInTaskGroup,
+)
 
-def parse_file(folder: str, file: str) -> Json:
+
+def empty_answer(file: str) -> Json:
+    """Return the answer about a file of which nothing is known yet."""
+    return {"file": file, "dags": [], "errors": [], "imports": [], "sought": [], "warnings": []}
+
+
+def parse_file(folder: str, file: str, tell: Tell | None = None) -> Json:
     """Import a file and describe what it gave. Never raises for what the file does."""
-    tracker = ReadTracker(folder)
-    answer: Json = {"file": file, "dags": [], "errors": [], "imports": [], "warnings": []}
+    tracker = Tracker(folder, file, tell)
+    answer = empty_answer(file)
     try:
         loaded = load_file(folder, file)
     except BaseException as error:
         answer["errors"].append(import_error(error, folder, file))
     else:
         _describe(loaded, folder, file, answer)
-    answer["imports"] = tracker.files(besides=file)
+    answer["imports"] = tracker.files()
+    answer["sought"] = tracker.places()
     return answer
 
 
@@ -43,7 +67,16 @@ def import_error(error: BaseException, folder: str, file: str) -> Json:
         "exception": seen.exception,
         "message": message,
         "traceback": seen.traceback,
+        "may_heal": _may_heal(error, folder),
     }
+
+
+def _may_heal(error: BaseException, folder: str) -> bool:
+    """Whether the import may go well another time though nothing in the folder changed."""
+    if isinstance(error, SyntaxError):
+        # Of an installed package, or of text from elsewhere, it may.
+        return not (error.filename or "").startswith(f"{folder.rstrip('/')}/")
+    return not isinstance(error, LASTING)
 
 
 def _describe(loaded: Loaded, folder: str, file: str, answer: Json) -> None:
@@ -69,6 +102,7 @@ def _describe(loaded: Loaded, folder: str, file: str, answer: Json) -> None:
                 "message": f"`{name}` is a DAG of Airflow itself, which is installed in this Python; "
                 "set DAGBOK_AIRFLOW=shim to have Dagbok answer the file's imports",
                 "traceback": "",
+                "may_heal": False,
             }
         )
 
@@ -82,6 +116,7 @@ def _duplicate(dag_id: str, dags: list[DAG], file: str) -> Json:
         "exception": "AirflowDagDuplicatedIdException",
         "message": f"{len(dags)} DAGs of this file have the dag_id `{dag_id}`{where}; give each its own",
         "traceback": "",
+        "may_heal": False,
     }
 
 
@@ -93,6 +128,7 @@ def _spec_error(error: SpecError, folder: str, file: str) -> Json:
         "exception": "NotSupportedYet" if cause is error else type(cause).__name__,
         "message": str(error),
         "traceback": "",
+        "may_heal": False,
     }
 
 

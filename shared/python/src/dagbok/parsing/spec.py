@@ -15,6 +15,8 @@ from dagbok.timezone import rfc3339, zone_name
 
 Json = dict[str, Any]
 MAX_U32 = 2**32 - 1
+# Besides the first; a DAG made in a loop has thousands of a kind.
+REFUSALS_TOLD = 9
 
 
 class SpecError(AirflowException):
@@ -29,9 +31,14 @@ def dag_spec(dag: DAG, folder: str, file: str) -> Json:
     """Return a DAG's spec, or raise an error that names what can't be represented."""
     refusals = [*dag.refusals, *(refusal for task in dag.tasks for refusal in task.refusals)]
     if refusals:
-        first = refusals[0]
-        more = f" (and {len(refusals) - 1} more of its kind or others)" if len(refusals) > 1 else ""
-        raise SpecError(f"DAG `{dag.dag_id}`: {first.message()}{more}", first.file, first.line)
+        first, *others = refusals
+        told = [
+            first.message(),
+            *(f"{other.message()} (line {other.line})" for other in others[:REFUSALS_TOLD]),
+        ]
+        if len(others) > REFUSALS_TOLD:
+            told.append(f"and {len(others) - REFUSALS_TOLD} more")
+        raise SpecError(f"DAG `{dag.dag_id}`: {'; '.join(told)}", first.file, first.line)
     try:
         ordered = topological(dag)
         spec = _settings(dag)

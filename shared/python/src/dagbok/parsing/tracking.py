@@ -1,22 +1,62 @@
-"""Which files of the DAG folder an import read: modules, and data files that were opened."""
+"""What of the DAG folder an import depends on: the files that it opened, and where it looked for modules.
+
+Both are told as they come, so that they are known also of an import that never ends.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any
 
+READ, SOUGHT = "read", "sought"
+# An import that looks for ever new names is cut off here; nothing that is no attack comes near.
+MOST_NOTES = 20_000
 
-class ReadTracker:
-    """Collects the files of a folder that this process opens for reading, from the moment it is made.
+Tell = Callable[[str, str], None]
 
-    An audit hook can't be taken out again, so this belongs in a process that parses one file and ends.
+
+class Tracker:
+    """Notes what this process reads of a folder besides one file, from the moment it is made.
+
+    An audit hook can't be taken out again, so this belongs in a process that parses one file and ends. It
+    is also the first finder of modules, and finds none.
     """
 
-    def __init__(self, folder: str) -> None:
-        self._prefix = folder.rstrip("/") + "/"
-        self._opened: set[str] = set()
+    def __init__(self, folder: str, besides: str, tell: Tell | None = None) -> None:
+        # A file that resolves the links in its own path asks by the folder's real one.
+        roots = dict.fromkeys((folder, os.path.realpath(folder)))
+        self._roots = tuple(root.rstrip("/") for root in roots)
+        self._besides = besides
+        self._tell = tell
+        self._pid = os.getpid()
+        self._noted: dict[str, set[str]] = {READ: set(), SOUGHT: set()}
         sys.addaudithook(self._hook)
+        sys.meta_path.insert(0, self)
+
+    def files(self) -> list[str]:
+        """Return the files that were read, or asked for and not there; relative and sorted."""
+        for module in list(sys.modules.values()):
+            file = getattr(module, "__file__", None)
+            if isinstance(file, str):
+                self._read(file)
+        # Copied first: threads of the import may note on.
+        return [name for name in sorted(self._noted[READ]) if not os.path.isdir(f"{self._roots[0]}/{name}")]
+
+    def places(self) -> list[str]:
+        """Return where in the folder modules were looked for: `lib/names` for `lib/names.py` or a package."""
+        return sorted(self._noted[SOUGHT])
+
+    def find_spec(
+        self, fullname: str, path: Iterable[str] | None = None, target: ModuleType | None = None
+    ) -> None:
+        """Note every place of the folder where the finders after this one may look."""
+        tail = fullname.rpartition(".")[2]
+        for entry in sys.path if path is None else path:
+            if isinstance(entry, str):
+                self._note(SOUGHT, self._inside(f"{entry or '.'}/{tail}"))
 
     def _hook(self, event: str, args: tuple[Any, ...]) -> None:
         if event != "open":
@@ -27,19 +67,31 @@ class ReadTracker:
         if not isinstance(path, str):
             return
         writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else flags & 3
-        if writes:
-            return
-        full = path if path.startswith("/") else os.path.join(os.getcwd(), path)
-        if full.startswith(self._prefix):
-            self._opened.add(os.path.normpath(full))
+        if not writes:
+            self._read(path)
 
-    def files(self, besides: str) -> list[str]:
-        """Return the files read, relative and sorted, without the DAG file itself."""
-        found = {path for path in self._opened if not path.endswith(".pyc")}
-        for module in list(sys.modules.values()):
-            file = getattr(module, "__file__", None)
-            if isinstance(file, str) and file.startswith(self._prefix):
-                found.add(file)
-        inside = {path[len(self._prefix) :] for path in found if os.path.isfile(path)}
-        inside.discard(besides)
-        return sorted(path for path in inside if "__pycache__" not in path)
+    def _read(self, path: str) -> None:
+        inside = self._inside(path)
+        if inside != self._besides and "__pycache__" not in path and not path.endswith(".pyc"):
+            self._note(READ, inside)
+
+    def _inside(self, path: str) -> str | None:
+        """Return a path relative to the folder, None for one outside or that no snapshot could name."""
+        try:
+            full = os.path.abspath(path)
+            full.encode()
+        except (OSError, ValueError):  # a working directory that is gone, a name that is no UTF-8
+            return None
+        for root in self._roots:
+            if full.startswith(f"{root}/"):
+                return full[len(root) + 1 :]
+        return None
+
+    def _note(self, kind: str, inside: str | None) -> None:
+        noted = self._noted[kind]
+        # What the import forked shares the pipe: only this process may speak.
+        if inside is None or inside in noted or len(noted) >= MOST_NOTES or os.getpid() != self._pid:
+            return
+        noted.add(inside)
+        if self._tell is not None:
+            self._tell(kind, inside)
