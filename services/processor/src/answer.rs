@@ -19,8 +19,12 @@ pub struct ParsedFile {
     pub dags: Vec<RegisteredDag>,
     /// What can't be read.
     pub errors: Vec<ImportError>,
-    /// Files in the folder that its meaning depends on too: modules that it imports.
+    /// Whether one of the errors may go away though nothing in the folder changes.
+    pub may_heal: bool,
+    /// Files in the folder that it read, or asked for and did not find.
     pub imports: Vec<String>,
+    /// Places in the folder where it looked for modules: `lib/names` for `lib/names.py` or a package.
+    pub sought: Vec<String>,
     /// What its author should know, though it works.
     pub warnings: Vec<String>,
 }
@@ -36,7 +40,17 @@ struct Line {
     #[serde(default)]
     imports: Vec<String>,
     #[serde(default)]
+    sought: Vec<String>,
+    #[serde(default)]
     warnings: Vec<String>,
+}
+
+/// A line before it, about what the import depends on.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Note {
+    Read(String),
+    Sought(String),
 }
 
 #[derive(Debug, Deserialize)]
@@ -49,6 +63,7 @@ struct ErrorLine {
     message: String,
     #[serde(default)]
     traceback: Option<String>,
+    may_heal: bool,
 }
 
 impl ParsedFile {
@@ -60,10 +75,22 @@ impl ParsedFile {
         }
     }
 
-    /// A file of which there is nothing but an error to tell.
+    /// A file of which there is nothing but an error to tell, that stands until something changes.
     pub(crate) fn failed(file: &str, exception: &str, message: String, traceback: String) -> Self {
         let error = ImportError { line: None, exception: exception.to_owned(), message, traceback };
         Self { file: file.to_owned(), errors: vec![cut(error)], ..Self::default() }
+    }
+
+    /// Adds what the parser noted of the import before its end, `stdout` being all that it said.
+    pub(crate) fn noted(mut self, stdout: &[u8]) -> Self {
+        for line in stdout.split(|byte| *byte == b'\n') {
+            match serde_json::from_slice(line) {
+                Ok(Note::Read(file)) => self.imports.push(file),
+                Ok(Note::Sought(place)) => self.sought.push(place),
+                Err(_) => {}
+            }
+        }
+        self
     }
 
     /// Reads the parser's answer about `file`; the reason where it is none.
@@ -77,8 +104,10 @@ impl ParsedFile {
         }
         let mut parsed = Self {
             file: line.file,
+            may_heal: line.errors.iter().any(|error| error.may_heal),
             errors: line.errors.into_iter().map(|error| error.into_import_error(file)).collect(),
             imports: line.imports,
+            sought: line.sought,
             warnings: line.warnings,
             ..Self::default()
         };
@@ -202,11 +231,31 @@ mod tests {
 
     #[test]
     fn an_error_in_another_file_names_it() {
-        let error = r#"{"file":"lib/h.py","line":7,"exception":"ValueError","message":"no"}"#;
+        let error = r#"{"file":"lib/h.py","line":7,"exception":"ValueError","message":"no",
+            "may_heal":true}"#;
         let parsed = answer("", error).unwrap();
         assert_eq!(
             (parsed.errors[0].line, parsed.errors[0].message.as_str()),
             (None, "in lib/h.py, line 7: no")
+        );
+    }
+
+    #[test]
+    fn a_file_may_heal_where_one_of_its_errors_may() {
+        let error = |may_heal| format!(r#"{{"exception":"E","message":"","may_heal":{may_heal}}}"#);
+        let may_heal = |errors: &str| answer("", errors).unwrap().may_heal;
+        assert!(may_heal(&format!("{},{}", error(false), error(true))));
+        assert!(!may_heal(&error(false)));
+    }
+
+    #[test]
+    fn what_was_noted_of_an_import_that_was_killed_is_kept() {
+        let said = b"{\"read\":\"lib/a.py\"}\nnoise\n{\"sought\":\"lib/b\"}\n{\"read\":\"cut";
+        let parsed =
+            ParsedFile::failed("x.py", "Timeout", String::new(), String::new()).noted(said);
+        assert_eq!(
+            (parsed.imports, parsed.sought),
+            (vec!["lib/a.py".into()], vec!["lib/b".into()])
         );
     }
 

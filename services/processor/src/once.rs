@@ -41,7 +41,7 @@ pub async fn parse_once(
     file: &str,
     within: Duration,
 ) -> ParsedFile {
-    parse(python, folder, file, within).await.parsed
+    parse(python, folder, file, within).await
 }
 
 /// Finds the file of `folder` that defines `dag_id`, parsing one file after another until it is found;

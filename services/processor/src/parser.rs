@@ -9,29 +9,26 @@ use crate::{
     child::{self, End, Outcome},
 };
 
-/// A parsed file, and whether trying again may help though nothing changed.
-#[derive(Debug)]
-pub(crate) struct Parse {
-    pub(crate) parsed: ParsedFile,
-    /// Stopped or crashed, which a busy machine or a passing fault can do to a good file.
-    pub(crate) transient: bool,
-}
-
 /// Parses `file` of `folder`.
-pub(crate) async fn parse(python: &Python, folder: &Path, file: &str, within: Duration) -> Parse {
+pub(crate) async fn parse(
+    python: &Python,
+    folder: &Path,
+    file: &str,
+    within: Duration,
+) -> ParsedFile {
     let started = Instant::now();
-    let (parse, outcome) = match child::run(command(python, folder, file), within).await {
+    let (parsed, outcome) = match child::run(command(python, folder, file), within).await {
         Ok(outcome) => judge(file, &outcome, within),
         Err(error) => {
             let message = format!(
                 "the Python interpreter `{}` can't be started: {error}; name another with --python",
                 python.interpreter.display()
             );
-            (transient(file, "Crash", message, String::new()), "crash")
+            (passing(file, "Crash", message, String::new()), "crash")
         }
     };
     metrics().parsed(outcome, started.elapsed());
-    parse
+    parsed
 }
 
 fn command(python: &Python, folder: &Path, file: &str) -> Command {
@@ -53,53 +50,49 @@ fn command(python: &Python, folder: &Path, file: &str) -> Command {
 }
 
 /// What the outcome says of the file, and its name among the metrics.
-fn judge(file: &str, outcome: &Outcome, within: Duration) -> (Parse, &'static str) {
-    let stderr = || outcome.stderr.clone();
-    match outcome.end {
+fn judge(file: &str, outcome: &Outcome, within: Duration) -> (ParsedFile, &'static str) {
+    let status = match outcome.end {
         End::TimedOut => {
             let message = format!(
                 "importing the file took longer than {within:?} and was stopped; \
                  move work out of the module's top level into tasks, or raise processor.parse_timeout"
             );
-            (transient(file, "Timeout", message, stderr()), "timeout")
+            let parsed = passing(file, "Timeout", message, outcome.stderr.clone());
+            return (parsed.noted(&outcome.stdout), "timeout");
         }
         End::TooMuch => {
             let message = "the parser's answer is too large to be read".to_owned();
-            (
-                Parse {
-                    parsed: ParsedFile::failed(file, "Crash", message, stderr()),
-                    transient: false,
-                },
-                "crash",
-            )
+            let parsed = ParsedFile::failed(file, "Crash", message, outcome.stderr.clone());
+            return (parsed.noted(&outcome.stdout), "crash");
         }
-        End::Ended(status) => {
-            let ended = match (status.code(), status.signal()) {
-                (Some(0), _) => None,
-                (Some(code), _) => {
-                    Some(format!("the parser's process ended with exit code {code}"))
-                }
-                (None, signal) => Some(format!(
-                    "the parser's process was ended by signal {}",
-                    signal.unwrap_or_default()
-                )),
-            };
-            let read = match ended {
-                Some(why) => Err(why),
-                None => ParsedFile::from_answer(file, &outcome.stdout)
-                    .map_err(|why| format!("the parser's process gave no result: {why}")),
-            };
-            match read {
-                Ok(parsed) => {
-                    let outcome = if parsed.errors.is_empty() { "ok" } else { "error" };
-                    (Parse { parsed, transient: false }, outcome)
-                }
-                Err(message) => (transient(file, "Crash", message, stderr()), "crash"),
-            }
+        End::Ended(status) => status,
+    };
+    let ended = match (status.code(), status.signal()) {
+        (Some(0), _) => None,
+        (Some(code), _) => Some(format!("the parser's process ended with exit code {code}")),
+        (None, signal) => {
+            Some(format!("the parser's process was ended by signal {}", signal.unwrap_or_default()))
+        }
+    };
+    let read = match ended {
+        Some(why) => Err(why),
+        None => ParsedFile::from_answer(file, &outcome.stdout)
+            .map_err(|why| format!("the parser's process gave no result: {why}")),
+    };
+    match read {
+        Ok(parsed) => {
+            let outcome = if parsed.errors.is_empty() { "ok" } else { "error" };
+            (parsed, outcome)
+        }
+        Err(message) => {
+            let parsed = passing(file, "Crash", message, outcome.stderr.clone());
+            (parsed.noted(&outcome.stdout), "crash")
         }
     }
 }
 
-fn transient(file: &str, exception: &str, message: String, traceback: String) -> Parse {
-    Parse { parsed: ParsedFile::failed(file, exception, message, traceback), transient: true }
+/// Stopped or crashed, which a busy machine or a passing fault can do to a good file.
+fn passing(file: &str, exception: &str, message: String, traceback: String) -> ParsedFile {
+    let failed = ParsedFile::failed(file, exception, message, traceback);
+    ParsedFile { may_heal: true, ..failed }
 }

@@ -2,6 +2,8 @@
 //! it was read, so that an older reading of a file never follows a newer one.
 mod bundle_state;
 mod file_state;
+mod inputs;
+mod telling;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +13,6 @@ use std::{
 
 use dagbok_events::DagId;
 use dagbok_inbox::Inbox;
-use dagbok_protocol::{Answer, CommandBody, DagFile};
 use dagbok_runlog::Ports;
 use dagbok_runtime::{Clock, Shutdown};
 use dagbok_telemetry::metrics;
@@ -21,16 +22,12 @@ use tokio::{
 };
 
 use crate::{
-    ParsedFile, ProcessorError, ProcessorSettings,
-    candidate::Kind,
-    known,
-    parser::{Parse, parse},
-    snapshot::Snapshot,
-    tell::{Teller, Told},
-    watch::Watch,
+    ParsedFile, ProcessorError, ProcessorSettings, candidate::Kind, known, parser::parse,
+    snapshot::Snapshot, tell::Teller, watch::Watch,
 };
 use bundle_state::Bundle;
-use file_state::{FileState, Inputs};
+use file_state::{FileState, Why};
+use inputs::Inputs;
 
 /// The pause before the ports are asked again what is known.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -98,7 +95,7 @@ async fn load_known(ports: Ports) -> BTreeSet<String> {
 struct Done {
     file: String,
     snapshot: Arc<Snapshot>,
-    parse: Parse,
+    parsed: ParsedFile,
 }
 
 struct Service {
@@ -163,11 +160,15 @@ impl Service {
             }
             self.last_problems.clone_from(&snapshot.problems);
         }
-        self.snapshot = Arc::new(snapshot);
+        self.look_at(snapshot);
+        let was_in_trouble = self.bundle.trouble().is_some();
         if !self.bundle.renew(&self.ports, &self.snapshot, &self.shutdown).await {
             // It is being changed: once more when it has come to rest.
             self.wake_at = Instant::now() + self.settings.debounce;
             return;
+        }
+        if was_in_trouble && self.bundle.trouble().is_none() {
+            self.files.values_mut().filter(|state| state.has_failed()).for_each(FileState::forget);
         }
         let is_read = |kind| matches!(kind, Kind::DagFile | Kind::ZipPackage);
         let there = self.snapshot.files.iter().filter(|(_, facts)| is_read(facts.kind));
@@ -181,19 +182,25 @@ impl Service {
         for name in there {
             self.files.entry(name).or_default();
         }
+        self.count_errors();
         self.tell_of_gone().await;
     }
 
-    /// Tells of known files that are not there any more, where the whole folder could be read.
-    async fn tell_of_gone(&mut self) {
-        if !self.snapshot.problems.is_empty() || !self.bundle.is_of(&self.snapshot) {
+    /// Takes the folder as it is now, and notes whose readings are outdated by it.
+    fn look_at(&mut self, snapshot: Snapshot) {
+        let before = std::mem::replace(&mut self.snapshot, Arc::new(snapshot));
+        let now = &self.snapshot;
+        if now.hash == before.hash && now.problems.is_empty() && before.problems.is_empty() {
             return;
         }
-        let gone: Vec<_> =
-            self.known.iter().filter(|name| !self.files.contains_key(*name)).cloned().collect();
-        for file in gone {
-            self.tell_gone(file).await;
+        for state in self.files.values_mut() {
+            state.look_at(now);
         }
+    }
+
+    fn count_errors(&self) {
+        let failed = self.files.values().filter(|state| state.has_failed()).count();
+        metrics().set_import_errors(failed as u64);
     }
 
     /// A file let go of these DAGs: another that has one of them, and was refused it, may have it now.
@@ -203,163 +210,88 @@ impl Service {
         }
     }
 
-    /// Parses what needs it, as far as there is room.
+    /// Parses what needs it, as far as there is room; what changed comes first, and of what is only tried
+    /// again one at a time, so that files that take their whole timeout are in nobody's way.
     fn start_jobs(&mut self) {
         let now = Instant::now();
         if !self.bundle.is_of(&self.snapshot) {
             return;
         }
-        for (name, state) in &mut self.files {
-            if self.jobs.len() >= self.settings.parsers {
-                break;
-            }
-            if !state.needs_parsing(name, &self.snapshot, now) {
-                continue;
-            }
-            state.parsing = true;
-            let (file, snapshot) = (name.clone(), Arc::clone(&self.snapshot));
-            let (python, folder) = (self.settings.python.clone(), self.settings.folder.clone());
-            let within = self.settings.parse_timeout;
-            let is_zip =
-                snapshot.files.get(name).is_some_and(|facts| facts.kind == Kind::ZipPackage);
-            self.jobs.spawn(async move {
-                let parse = if is_zip {
-                    refuse_zip(&file)
-                } else {
-                    parse(&python, &folder, &file, within).await
-                };
-                Done { file, snapshot, parse }
-            });
+        let mut retries = self.due(Why::Retry, now);
+        if self.files.values().any(|state| state.reading() == Some(Why::Retry)) {
+            retries.clear();
         }
-        let retry = self.files.values().filter_map(FileState::retry_at).min();
-        self.wake_at = retry.map_or(self.wake_at, |at| at.max(now).min(self.wake_at));
+        retries.truncate(1);
+        let changed = self.due(Why::Changed, now).into_iter().map(|file| (file, Why::Changed));
+        let due = changed.chain(retries.into_iter().map(|file| (file, Why::Retry)));
+        let room = self.settings.parsers.saturating_sub(self.jobs.len());
+        for (file, why) in due.take(room) {
+            self.start_job(file, why);
+        }
+        // What is due and found no room is started when another ends.
+        let retry =
+            self.files.values().filter_map(FileState::retry_at).filter(|at| *at > now).min();
+        self.wake_at = retry.map_or(self.wake_at, |at| at.min(self.wake_at));
+    }
+
+    fn due(&self, why: Why, now: Instant) -> Vec<String> {
+        let due = self
+            .files
+            .iter()
+            .filter(|(name, state)| state.due(name, &self.snapshot, now) == Some(why));
+        due.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn start_job(&mut self, file: String, why: Why) {
+        tracing::debug!(file, ?why, "a DAG file is read");
+        self.files.entry(file.clone()).or_default().begin(why);
+        let snapshot = Arc::clone(&self.snapshot);
+        let (python, folder) = (self.settings.python.clone(), self.settings.folder.clone());
+        let within = self.settings.parse_timeout;
+        let is_zip = snapshot.files.get(&file).is_some_and(|facts| facts.kind == Kind::ZipPackage);
+        self.jobs.spawn(async move {
+            let parsed = if is_zip {
+                refuse_zip(&file)
+            } else {
+                parse(&python, &folder, &file, within).await
+            };
+            Done { file, snapshot, parsed }
+        });
     }
 
     /// Takes a finished parse over, and tells of it where it says something new.
     async fn settle(&mut self, done: Done) {
-        let Done { file, snapshot, mut parse } = done;
+        let Done { file, snapshot, mut parsed } = done;
         let Some(state) = self.files.get_mut(&file) else { return };
-        state.parsing = false;
-        let inputs = Inputs::new(&file, &parse.parsed.imports, &snapshot);
+        let why = state.end();
+        let inputs = Inputs::of(&parsed, &snapshot);
         if !inputs.are_current(&self.snapshot) {
             // It changed while it was read: what was read is of no time at all.
             self.wake_at = Instant::now();
             return;
         }
-        for warning in &parse.parsed.warnings {
+        for warning in &parsed.warnings {
             tracing::warn!(file, warning, "a DAG file has a warning");
         }
         if let Some(why) = self.bundle.trouble() {
             let message = why.to_owned();
-            parse.parsed = ParsedFile::failed(&file, "BundleTooLarge", message, String::new());
+            parsed = ParsedFile::failed(&file, "BundleTooLarge", message, String::new());
         }
         let had = state.dag_ids().clone();
-        let news = state.take(inputs, snapshot.code, &parse);
+        let news = state.take(why, inputs, &parsed);
         let lost: BTreeSet<_> = had.difference(state.dag_ids()).cloned().collect();
-        metrics().set_import_errors(
-            self.files.values().filter(|state| state.has_failed()).count() as u64
-        );
+        self.count_errors();
         if news {
-            self.tell_read(parse.parsed).await;
+            self.tell_read(parsed).await;
         }
         self.read_again_for(&lost);
     }
-
-    async fn tell_read(&mut self, parsed: ParsedFile) {
-        let Some(bundle) = self.bundle.digest() else { return };
-        let file = parsed.file.clone();
-        for error in &parsed.errors {
-            let (exception, message, line) = (&error.exception, &error.message, error.line);
-            tracing::warn!(file, line, exception, message, "a DAG file can't be read");
-        }
-        let paused_at_creation = self.settings.paused_at_creation;
-        let body = |parsed: ParsedFile| {
-            let ParsedFile { file, dags, errors, .. } = parsed;
-            let bundle = bundle.clone();
-            CommandBody::DagFileRead(Box::new(DagFile {
-                file,
-                bundle,
-                dags,
-                errors,
-                paused_at_creation,
-            }))
-        };
-        let mut told = self.teller.tell(&file, body(parsed)).await;
-        if let Told::TooLarge(why) = told {
-            let message = format!(
-                "the file's DAGs are too large together ({why}); spread them over several files"
-            );
-            let failed = ParsedFile::failed(&file, "FileTooLarge", message, String::new());
-            told = self.teller.tell(&file, body(failed)).await;
-        }
-        if log_answer(&file, &told)
-            && self.known.insert(file.clone())
-            && let Err(error) = known::remember(&self.ports, &file).await
-        {
-            tracing::warn!(file, %error, "that the file was read could not be kept");
-        }
-    }
-
-    async fn tell_gone(&mut self, file: String) {
-        let told = self.teller.tell(&file, CommandBody::DagFileGone { file: file.clone() }).await;
-        if !log_answer(&file, &told) {
-            return;
-        }
-        self.known.remove(&file);
-        if let Err(error) = known::forget(&self.ports, &file).await {
-            // It is told of again at the next start, which changes nothing.
-            tracing::warn!(file, %error, "that the file is gone could not be kept");
-        }
-    }
-
-    /// Tells of the folder's code once every file that changed with it has been told of.
-    async fn publish_when_quiet(&mut self) {
-        let now = Instant::now();
-        let busy = !self.jobs.is_empty()
-            || self
-                .files
-                .iter()
-                .any(|(name, state)| state.needs_parsing(name, &self.snapshot, now));
-        if busy || !self.bundle.is_of(&self.snapshot) {
-            return;
-        }
-        let Some(bundle) = self.bundle.unpublished() else { return };
-        let told = self
-            .teller
-            .tell("the bundle", CommandBody::PublishBundle { bundle: bundle.clone() })
-            .await;
-        if log_answer("the bundle", &told) {
-            self.bundle.published(bundle);
-        }
-    }
 }
 
-/// Whether the scheduler has it now.
-fn log_answer(what: &str, told: &Told) -> bool {
-    match told {
-        Told::Answered(Answer::Accepted { seq, .. }) => {
-            tracing::info!(what, seq, "told the scheduler");
-        }
-        Told::Answered(Answer::Unchanged) => tracing::debug!(what, "the scheduler knew"),
-        Told::Answered(Answer::Refused(refusal)) => {
-            tracing::warn!(what, %refusal, "the scheduler refused what was read");
-        }
-        Told::TooLarge(why) => {
-            tracing::error!(what, why, "the scheduler can't be told");
-            return false;
-        }
-        Told::Stopped => return false,
-    }
-    true
-}
-
-fn refuse_zip(file: &str) -> Parse {
+fn refuse_zip(file: &str) -> ParsedFile {
     let message =
         "packaged DAGs (zip) are not supported; unpack the package into the DAG folder".to_owned();
-    Parse {
-        parsed: ParsedFile::failed(file, "ZipPackage", message, String::new()),
-        transient: false,
-    }
+    ParsedFile::failed(file, "ZipPackage", message, String::new())
 }
 
 /// Runs work that blocks away from the loop.

@@ -36,8 +36,6 @@ pub(crate) struct Snapshot {
     pub(crate) files: BTreeMap<String, FileFacts>,
     /// Over names, modes and content.
     pub(crate) hash: Hash,
-    /// The same over Python's files alone.
-    pub(crate) code: Hash,
     /// What could not be read.
     pub(crate) problems: Vec<String>,
 }
@@ -78,10 +76,7 @@ impl Snapshot {
                     .or_insert_with(|| FileFacts { present: false, ..known.clone() });
             }
         }
-        let is_code =
-            |name: &str| Path::new(name).extension().is_some_and(|extension| extension == "py");
-        let (hash, code) = (hash_all(&files, |_| true), hash_all(&files, is_code));
-        Ok(Self { files, hash, code, problems })
+        Ok(Self { hash: hash_all(&files), files, problems })
     }
 
     /// The content of `name`, if it is there.
@@ -125,9 +120,9 @@ pub(crate) fn hash_bytes(content: &[u8]) -> Hash {
     Sha256::digest(content).into()
 }
 
-fn hash_all(files: &BTreeMap<String, FileFacts>, of: impl Fn(&str) -> bool) -> Hash {
+fn hash_all(files: &BTreeMap<String, FileFacts>) -> Hash {
     let mut hasher = Sha256::new();
-    for (name, facts) in files.iter().filter(|(name, facts)| facts.present && of(name)) {
+    for (name, facts) in files.iter().filter(|(_, facts)| facts.present) {
         hasher.update(u64::try_from(name.len()).unwrap_or(u64::MAX).to_le_bytes());
         hasher.update(name.as_bytes());
         hasher.update([u8::from(facts.listed.executable)]);

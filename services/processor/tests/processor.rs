@@ -115,6 +115,92 @@ async fn whatever_a_file_does_there_is_a_clear_error_and_the_others_are_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broken_file_is_read_again_only_when_what_it_missed_comes() {
+    let bench = Bench::new();
+    let count = bench.outside("readings");
+    bench.write(
+        "broken.py",
+        &format!(
+            "open({count:?}, 'a').write('.')\nfrom team.names import NAME\nfrom airflow import DAG\n\
+             with DAG(NAME, schedule=None): pass\n"
+        ),
+    );
+    bench.write("syntax.py", &format!("def broken(:  # airflow dag\n{}", dag("syntax")));
+    let mut running = bench.start();
+    running.next_read(2).await;
+    assert!(matches!(running.next().await, Said::Bundle(_)));
+
+    // Code and data that have nothing to do with it, one of them a DAG file: it is told of, they are not.
+    bench.write("names.py", "NAME = 'unrelated'\n");
+    bench.write("data.json", "{}");
+    bench.write("good.py", &dag("good"));
+    assert_eq!(running.next_read(1).await[0].file, "good.py");
+    assert!(matches!(running.next().await, Said::Bundle(_)));
+    assert_eq!(fs::read_to_string(&count).unwrap(), ".");
+
+    // Its package comes, without what it wants of that; then with it.
+    bench.write("team/__init__.py", "");
+    let read = running.next_read(1).await.remove(0);
+    assert!(read.errors[0].message.contains("team.names"), "{:?}", read.errors);
+    assert!(matches!(running.next().await, Said::Bundle(_)));
+    bench.write("team/names.py", "NAME = 'mended'\n");
+    let read = running.next_read(1).await.remove(0);
+    assert_eq!((read.dags[0].spec.dag_id.as_str(), read.errors.len()), ("mended", 0));
+    assert_eq!(fs::read_to_string(&count).unwrap(), "...");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_optional_module_that_comes_is_another_meaning_of_a_good_file() {
+    let bench = Bench::new();
+    bench.write(
+        "uses.py",
+        "try:\n    from overrides import NAME\nexcept ImportError:\n    NAME = 'plain'\n\
+         from airflow import DAG\nwith DAG(NAME, schedule=None): pass\n",
+    );
+    let mut running = bench.start();
+    assert_eq!(running.next_read(1).await[0].dags[0].spec.dag_id.as_str(), "plain");
+    assert!(matches!(running.next().await, Said::Bundle(_)));
+    bench.write("overrides.py", "NAME = 'special'\n");
+    assert_eq!(running.next_read(1).await[0].dags[0].spec.dag_id.as_str(), "special");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_stopped_or_died_is_read_again_when_what_it_had_read_changes() {
+    let bench = Bench::new();
+    let count = bench.outside("readings");
+    let file = |id: &str, how: &str| {
+        format!(
+            "open({count:?}, 'a').write('.')\nimport os\nfrom lib import settings\n\
+             while settings.{how}: pass\n{}",
+            dag(id)
+        )
+    };
+    bench.write("endless.py", &file("endless", "ENDLESS"));
+    bench.write("dies.py", &file("dies", "DIES and os._exit(1)"));
+    bench.write("lib/settings.py", "ENDLESS = DIES = True\n");
+    let mut settings = bench.settings();
+    settings.parse_timeout = Duration::from_secs(5);
+    let mut running = bench.start_with(settings);
+    let files = running.next_read(2).await;
+    let exceptions: Vec<_> = files.iter().map(|file| file.errors[0].exception.as_str()).collect();
+    assert_eq!(exceptions, ["ParserDied", "Timeout"]);
+    assert!(matches!(running.next().await, Said::Bundle(_)));
+
+    bench.write("lib/unrelated.py", "");
+    assert!(matches!(running.next().await, Said::Bundle(_)));
+    assert_eq!(fs::read_to_string(&count).unwrap(), "..");
+
+    bench.write("lib/settings.py", "ENDLESS = DIES = False\n");
+    for read in running.next_read(2).await {
+        assert_eq!((read.dags.len(), read.errors.len()), (1, 0), "{:?}", read.errors);
+    }
+    assert_eq!(fs::read_to_string(&count).unwrap(), "....");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_endless_import_is_stopped_with_all_that_it_started() {
     let bench = Bench::new();
     let pid_file = bench.outside("pid");

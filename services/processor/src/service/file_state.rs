@@ -1,88 +1,102 @@
 //! What is known of one DAG file: what its last reading depended on, and when to read it again.
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use dagbok_events::{DagId, encode_any};
 use tokio::time::Instant;
 
+use super::inputs::Inputs;
 use crate::{
-    parser::Parse,
+    ParsedFile,
     snapshot::{Hash, Snapshot, hash_bytes},
 };
 
-/// The pauses before what failed is tried again though nothing changed: a package may have been
-/// installed, a busy machine may be idle.
-const PAUSES: (Duration, Duration) = (Duration::from_mins(1), Duration::from_mins(15));
+/// The first pause before what failed, and may heal, is tried again though nothing in the folder changed:
+/// a package may have been installed, a server may answer. Each pause after it is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_mins(1);
+/// The longest pause: an import that never ends costs a core its timeout each time.
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
-/// The files that a reading depends on, and their content; `None` for one that is not in the folder.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Inputs(BTreeMap<String, Option<Hash>>);
-
-impl Inputs {
-    pub(super) fn new(file: &str, imports: &[String], snapshot: &Snapshot) -> Self {
-        let names = imports.iter().map(String::as_str).chain([file]);
-        Self(names.map(|name| (name.to_owned(), snapshot.hash_of(name))).collect())
-    }
-
-    /// Whether `snapshot` has the same content, and the folder still is as it says.
-    pub(super) fn are_current(&self, snapshot: &Snapshot) -> bool {
-        self.are_of(snapshot)
-            && self.0.iter().all(|(name, hash)| hash.is_none() || snapshot.is_current(name))
-    }
-
-    fn are_of(&self, snapshot: &Snapshot) -> bool {
-        self.0.iter().all(|(name, hash)| snapshot.hash_of(name) == *hash)
-    }
+/// Why a file is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It is new, or something that it depends on changed.
+    Changed,
+    /// It failed, and may have healed meanwhile.
+    Retry,
 }
 
 /// One file.
 #[derive(Debug, Default)]
 pub(super) struct FileState {
-    /// Whether it is being read now.
-    pub(super) parsing: bool,
+    /// Why it is being read, while it is.
+    reading: Option<Why>,
     last: Option<Last>,
     /// Its DAGs at its last reading that was none of an error.
     dag_ids: BTreeSet<DagId>,
 }
 
+/// Its last reading.
 #[derive(Debug)]
 struct Last {
     inputs: Inputs,
+    /// Whether the folder's inputs are others by now.
+    outdated: bool,
     /// What was told, with what it depended on.
     told: Hash,
-    failed: Option<Failed>,
+    failed: bool,
+    retry: Option<Retry>,
 }
 
 #[derive(Debug)]
-struct Failed {
-    /// The folder's code then: another module may be what was missing.
-    code: Hash,
-    retry_at: Instant,
+struct Retry {
+    at: Instant,
     pause: Duration,
 }
 
 impl FileState {
-    /// Whether its meaning may differ from what was read last.
-    pub(super) fn needs_parsing(&self, name: &str, snapshot: &Snapshot, now: Instant) -> bool {
-        let present = snapshot.files.get(name).is_some_and(|facts| facts.present);
-        if self.parsing || !present {
-            return false;
+    /// Compares its last reading with the folder of now.
+    pub(super) fn look_at(&mut self, snapshot: &Snapshot) {
+        if let Some(last) = &mut self.last {
+            last.outdated = !last.inputs.are_of(snapshot);
         }
-        self.last.as_ref().is_none_or(|last| {
-            let again = |failed: &Failed| failed.code != snapshot.code || failed.retry_at <= now;
-            !last.inputs.are_of(snapshot) || last.failed.as_ref().is_some_and(again)
-        })
     }
 
-    /// When to try again though nothing changed.
+    /// Why it is to be read now, if it is.
+    pub(super) fn due(&self, name: &str, snapshot: &Snapshot, now: Instant) -> Option<Why> {
+        let present = snapshot.files.get(name).is_some_and(|facts| facts.present);
+        if self.reading.is_some() || !present {
+            return None;
+        }
+        match &self.last {
+            None => Some(Why::Changed),
+            Some(last) if last.outdated => Some(Why::Changed),
+            Some(last) => last.retry.as_ref().filter(|retry| retry.at <= now).map(|_| Why::Retry),
+        }
+    }
+
+    /// When to try again though nothing changed, where it is not being read already.
     pub(super) fn retry_at(&self) -> Option<Instant> {
-        self.last.as_ref()?.failed.as_ref().map(|failed| failed.retry_at)
+        let last = self.last.as_ref().filter(|_| self.reading.is_none())?;
+        last.retry.as_ref().map(|retry| retry.at)
+    }
+
+    /// Why it is being read, while it is.
+    pub(super) fn reading(&self) -> Option<Why> {
+        self.reading
+    }
+
+    /// Its reading begins.
+    pub(super) fn begin(&mut self, why: Why) {
+        self.reading = Some(why);
+    }
+
+    /// Its reading ended; returns why it was.
+    pub(super) fn end(&mut self) -> Option<Why> {
+        self.reading.take()
     }
 
     pub(super) fn has_failed(&self) -> bool {
-        self.last.as_ref().is_some_and(|last| last.failed.is_some())
+        self.last.as_ref().is_some_and(|last| last.failed)
     }
 
     /// The DAGs that it holds, as far as is known.
@@ -96,24 +110,64 @@ impl FileState {
     }
 
     /// Takes a reading over; whether it says anything new.
-    pub(super) fn take(&mut self, inputs: Inputs, code: Hash, read: &Parse) -> bool {
-        let parsed = &read.parsed;
-        let told = hash_bytes(&encode_any(&(&inputs.0, &parsed.dags, &parsed.errors)));
+    pub(super) fn take(&mut self, why: Option<Why>, inputs: Inputs, parsed: &ParsedFile) -> bool {
+        let told = hash_bytes(&encode_any(&(inputs.files(), &parsed.dags, &parsed.errors)));
         let before = self.last.take();
         let news = before.as_ref().is_none_or(|last| last.told != told);
-        let failed = (read.transient || !parsed.errors.is_empty()).then(|| {
-            let pause = before
-                .filter(|last| last.inputs == inputs)
-                .and_then(|last| last.failed)
-                .map_or(PAUSES.0, |failed| (failed.pause * 2).min(PAUSES.1));
-            Failed { code, retry_at: Instant::now() + pause, pause }
+        let failed = !parsed.errors.is_empty();
+        let retry = (failed && parsed.may_heal).then(|| {
+            let tried = before.and_then(|last| last.retry).filter(|_| why == Some(Why::Retry));
+            let pause = tried.map_or(FIRST_PAUSE, |tried| (tried.pause * 2).min(LONGEST_PAUSE));
+            Retry { at: Instant::now() + pause, pause }
         });
-        if parsed.errors.is_empty() {
-            self.dag_ids = parsed.dags.iter().map(|dag| dag.spec.dag_id.clone()).collect();
-        } else {
-            self.dag_ids.extend(parsed.dags.iter().map(|dag| dag.spec.dag_id.clone()));
+        if !failed {
+            self.dag_ids.clear();
         }
-        self.last = Some(Last { inputs, told, failed });
+        self.dag_ids.extend(parsed.dags.iter().map(|dag| dag.spec.dag_id.clone()));
+        self.last = Some(Last { inputs, outdated: false, told, failed, retry });
         news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn failed(may_heal: bool) -> ParsedFile {
+        let failed = ParsedFile::failed("x.py", "E", String::new(), String::new());
+        ParsedFile { may_heal, ..failed }
+    }
+
+    /// The pause until the file is tried again, after a reading for this reason.
+    fn pause_after(state: &mut FileState, why: Why, parsed: &ParsedFile) -> Option<Duration> {
+        state.begin(why);
+        assert_eq!(state.retry_at(), None, "it is being read");
+        let why = state.end();
+        let before = Instant::now();
+        state.take(why, Inputs::default(), parsed);
+        state.retry_at().map(|at| Duration::from_secs(at.duration_since(before).as_secs()))
+    }
+
+    #[test]
+    fn what_may_heal_is_tried_again_ever_more_rarely_and_from_the_start_after_a_change() {
+        let mut state = FileState::default();
+        assert_eq!(pause_after(&mut state, Why::Changed, &failed(true)), Some(MINUTE));
+        for minutes in [2, 4, 8, 16, 32, 60, 60] {
+            let pause = pause_after(&mut state, Why::Retry, &failed(true));
+            assert_eq!(pause, Some(minutes * MINUTE));
+        }
+        assert_eq!(pause_after(&mut state, Why::Changed, &failed(true)), Some(MINUTE));
+        assert!(state.has_failed());
+        assert_eq!(pause_after(&mut state, Why::Retry, &ParsedFile::default()), None);
+        assert!(!state.has_failed());
+    }
+
+    #[test]
+    fn what_can_not_heal_is_never_tried_again() {
+        let mut state = FileState::default();
+        assert_eq!(pause_after(&mut state, Why::Changed, &failed(false)), None);
+        assert!(state.has_failed());
     }
 }

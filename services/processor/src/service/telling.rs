@@ -1,0 +1,105 @@
+//! What the scheduler is told: a file read, a file gone, the folder's code.
+use dagbok_protocol::{Answer, CommandBody, DagFile};
+use tokio::time::Instant;
+
+use super::{Service, file_state::Why};
+use crate::{ParsedFile, known, tell::Told};
+
+impl Service {
+    /// Tells of known files that are not there any more, where the whole folder could be read.
+    pub(super) async fn tell_of_gone(&mut self) {
+        if !self.snapshot.problems.is_empty() || !self.bundle.is_of(&self.snapshot) {
+            return;
+        }
+        let gone: Vec<_> =
+            self.known.iter().filter(|name| !self.files.contains_key(*name)).cloned().collect();
+        for file in gone {
+            self.tell_gone(file).await;
+        }
+    }
+
+    pub(super) async fn tell_read(&mut self, parsed: ParsedFile) {
+        let Some(bundle) = self.bundle.digest() else { return };
+        let file = parsed.file.clone();
+        for error in &parsed.errors {
+            let (exception, message, line) = (&error.exception, &error.message, error.line);
+            tracing::warn!(file, line, exception, message, "a DAG file can't be read");
+        }
+        let paused_at_creation = self.settings.paused_at_creation;
+        let body = |parsed: ParsedFile| {
+            let ParsedFile { file, dags, errors, .. } = parsed;
+            let bundle = bundle.clone();
+            CommandBody::DagFileRead(Box::new(DagFile {
+                file,
+                bundle,
+                dags,
+                errors,
+                paused_at_creation,
+            }))
+        };
+        let mut told = self.teller.tell(&file, body(parsed)).await;
+        if let Told::TooLarge(why) = told {
+            let message = format!(
+                "the file's DAGs are too large together ({why}); spread them over several files"
+            );
+            let failed = ParsedFile::failed(&file, "FileTooLarge", message, String::new());
+            told = self.teller.tell(&file, body(failed)).await;
+        }
+        if log_answer(&file, &told)
+            && self.known.insert(file.clone())
+            && let Err(error) = known::remember(&self.ports, &file).await
+        {
+            tracing::warn!(file, %error, "that the file was read could not be kept");
+        }
+    }
+
+    async fn tell_gone(&mut self, file: String) {
+        let told = self.teller.tell(&file, CommandBody::DagFileGone { file: file.clone() }).await;
+        if !log_answer(&file, &told) {
+            return;
+        }
+        self.known.remove(&file);
+        if let Err(error) = known::forget(&self.ports, &file).await {
+            // It is told of again at the next start, which changes nothing.
+            tracing::warn!(file, %error, "that the file is gone could not be kept");
+        }
+    }
+
+    /// Tells of the folder's code once every file that changed with it has been told of.
+    pub(super) async fn publish_when_quiet(&mut self) {
+        let now = Instant::now();
+        let busy = self.files.iter().any(|(name, state)| {
+            state.reading().or_else(|| state.due(name, &self.snapshot, now)) == Some(Why::Changed)
+        });
+        if busy || !self.bundle.is_of(&self.snapshot) {
+            return;
+        }
+        let Some(bundle) = self.bundle.unpublished() else { return };
+        let told = self
+            .teller
+            .tell("the bundle", CommandBody::PublishBundle { bundle: bundle.clone() })
+            .await;
+        if log_answer("the bundle", &told) {
+            self.bundle.published(bundle);
+        }
+    }
+}
+
+/// Whether the scheduler has it now.
+fn log_answer(what: &str, told: &Told) -> bool {
+    match told {
+        Told::Answered(Answer::Accepted { seq, .. }) => {
+            tracing::info!(what, seq, "told the scheduler");
+        }
+        Told::Answered(Answer::Unchanged) => tracing::debug!(what, "the scheduler knew"),
+        Told::Answered(Answer::Refused(refusal)) => {
+            tracing::warn!(what, %refusal, "the scheduler refused what was read");
+        }
+        Told::TooLarge(why) => {
+            tracing::error!(what, why, "the scheduler can't be told");
+            return false;
+        }
+        Told::Stopped => return false,
+    }
+    true
+}
