@@ -174,6 +174,27 @@ fn a_dag_id_belongs_to_the_file_that_had_it_first() {
 }
 
 #[test]
+fn every_error_of_a_file_is_told() {
+    let mut world = World::new();
+    world.read(&dag("etl"));
+    let mut copy = file("copy.py", &[&dag("etl"), &dag("etl")]);
+    copy.errors.push(import_error("mapped tasks are not supported yet"));
+    let sent = world.read_file(&copy);
+    let Fact::DagImportFailed(failed) = &sent.records[0].facts[0] else { panic!("{sent:?}") };
+    assert_eq!((failed.exception.as_str(), failed.line), ("SyntaxError", Some(3)));
+    let start = "3 errors: line 3: SyntaxError: mapped tasks are not supported yet; \
+                 line 1: AirflowDagDuplicatedIdException: DAG etl: it is defined in etl.py already";
+    assert!(failed.message.starts_with(start), "{}", failed.message);
+    assert_eq!(failed.traceback.matches("AirflowDagDuplicatedIdException").count(), 2);
+    world.read_file(&copy).unchanged();
+    // One of them is mended: the others stand.
+    copy.errors.clear();
+    copy.dags.pop();
+    world.read_file(&copy).is(["DagImportFailed AirflowDagDuplicatedIdException: DAG etl: it is \
+                               defined in etl.py already; give one of the two another id"]);
+}
+
+#[test]
 fn a_file_that_defines_a_dag_twice_gets_the_first_and_an_error() {
     let mut world = World::new();
     let sent = world.read_file(&file("etl.py", &[&dag("etl"), &dag("etl").task("a", &[])]));

@@ -33,7 +33,7 @@ impl Namespace {
             let keep = |dag_id: &DagId| named.contains(dag_id);
             records.extend(self.disappear(at, command, &file.file, false, keep));
         }
-        records.extend(self.errors_of(at, command, &file.file, errors.first()));
+        records.extend(self.errors_of(at, command, &file.file, together(&errors).as_ref()));
         records.extend(self.bundle_of_recovered(at, command, file, errors.is_empty()));
         if records.is_empty() { unchanged() } else { accepted(records) }
     }
@@ -254,6 +254,26 @@ fn fault_of(spec: &DagSpec) -> Option<(&'static str, String)> {
             "it takes {size} bytes stored, at most {most} are taken: shorten its docs or split it"
         );
         ("LimitExceeded", why)
+    })
+}
+
+/// A file's errors as the one that its fact has room for: each is told, the first one's place stands.
+fn together(errors: &[ImportError]) -> Option<ImportError> {
+    let (first, others) = errors.split_first()?;
+    if others.is_empty() {
+        return Some(first.clone());
+    }
+    let told = |error: &ImportError| {
+        let line = error.line.map(|line| format!("line {line}: ")).unwrap_or_default();
+        format!("{line}{}: {}", error.exception, error.message)
+    };
+    let messages: Vec<_> = errors.iter().map(told).collect();
+    // What the limit of a message cuts stands here once more.
+    let tracebacks = errors.iter().map(|error| format!("{}\n{}", told(error), error.traceback));
+    Some(ImportError {
+        message: format!("{} errors: {}", errors.len(), messages.join("; ")),
+        traceback: tracebacks.collect::<Vec<_>>().join("\n"),
+        ..first.clone()
     })
 }
 
