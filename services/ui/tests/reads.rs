@@ -2,15 +2,18 @@
 
 mod support;
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use dagbok_events::{
     BundlePublished, Fact, LogRef, Micros, PoolName, PoolSet, RuledOut, RunFailed, Scope,
     Timestamp, encode_any,
 };
 use dagbok_protocol::{Presence, names::presence_key};
+use dagbok_runtime::Clock;
 use serde_json::{Value, json};
 use support::{
-    World, each,
+    SOON, World, each,
     story::{FIRST, Story, digest, executor, key, spec},
 };
 
@@ -119,6 +122,7 @@ async fn a_run_says_how_it_came_about_and_ended() {
     assert_eq!(run["dagbok"]["counts"], counts);
     assert_eq!(run["dagbok"]["failed_tasks"], json!(["c"]));
     assert_eq!(run["dagbok"]["ended"], "tasks");
+    assert_eq!(run["dagbok"]["dagrun_timeout"], 1.5);
     assert_eq!(run["dag_versions"][0]["version_number"], 1);
 }
 
@@ -308,10 +312,33 @@ async fn health_and_version_answer_at_once() {
     let health = world.ok("/api/v2/monitor/health").await;
     assert_eq!(health["metadatabase"]["status"], "healthy");
     assert_eq!(health["scheduler"]["status"], "unhealthy", "nobody holds the lease");
+    assert_eq!(health["scheduler"]["latest_scheduler_heartbeat"], json!(null));
     let last = world.story.last().0;
     let want = json!({ "applied": last, "last": last, "rebuilding": false, "rebuilt_because": null, "failed": null });
     assert_eq!(health["dagbok"]["projection"], want);
     assert_eq!(world.ok("/api/v2/version").await["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test]
+async fn a_scheduler_that_renews_its_lease_is_seen_to_live() {
+    let world = World::new().await;
+    let started = Clock::system().now();
+    let renewed = async {
+        loop {
+            let (lease, holder) = (dagbok_protocol::names::SCHEDULER_LEASE, "me".into());
+            world.ports.state.put(lease, holder, None).await.unwrap();
+            let scheduler = world.ok("/api/v2/monitor/health").await["scheduler"].clone();
+            assert_eq!(scheduler["status"], "healthy");
+            let at = scheduler["latest_scheduler_heartbeat"].clone();
+            if let Some(at) = serde_json::from_value::<Option<Timestamp>>(at).unwrap() {
+                return at;
+            }
+            // The watch begins beside the first answers.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let seen = tokio::time::timeout(SOON, renewed).await.expect("it is seen in time");
+    assert!(seen >= started && seen <= Clock::system().now(), "{seen}");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod logs;
 mod monitor;
 mod page;
 mod pools;
+mod pulse;
 mod root;
 mod runs;
 mod state;

@@ -36,7 +36,7 @@ pub(crate) async fn health(State(state): State<ApiState>) -> Json<Health> {
         metadatabase: StatusOnly { status: Some(status(last.is_some())) },
         scheduler: SchedulerHealth {
             status: Some(status(matches!(lease, Some(Some(_))))),
-            latest_scheduler_heartbeat: None,
+            latest_scheduler_heartbeat: state.pulse.last().map(|at| at.to_string()),
         },
         triggerer: TriggererHealth { status: None, latest_triggerer_heartbeat: None },
         dag_processor: ProcessorHealth { status: None, latest_dag_processor_heartbeat: None },

@@ -5,7 +5,7 @@ use dagbok_inbox::Inbox;
 use dagbok_runlog::{PortError, Ports};
 use dagbok_runtime::{Clock, Shutdown};
 
-use super::errors::ApiError;
+use super::{errors::ApiError, pulse::Pulse};
 use crate::model::{ReadModel, Store};
 
 /// How long the API waits for others.
@@ -45,6 +45,8 @@ pub struct Parts {
     pub inbox: Inbox,
     /// The rows.
     pub model: ReadModel,
+    /// When the scheduler last gave a sign of life.
+    pub pulse: Pulse,
     /// Streams end when this starts.
     pub shutdown: Shutdown,
     /// How long to wait.
@@ -67,8 +69,9 @@ impl ApiState {
         shutdown: Shutdown,
         patience: Patience,
     ) -> Result<Self, PortError> {
-        let inbox = Inbox::open(&ports, clock).await?;
-        Ok(Self(Arc::new(Parts { ports, inbox, model, shutdown, patience })))
+        let inbox = Inbox::open(&ports, clock.clone()).await?;
+        let pulse = Pulse::watch(Arc::clone(&ports.state), clock, &shutdown);
+        Ok(Self(Arc::new(Parts { ports, inbox, model, pulse, shutdown, patience })))
     }
 
     /// Asks the rows on a blocking thread, once they hold all that the log held at the start.

@@ -71,6 +71,8 @@ pub struct RunExtra {
     pub ended_by: Option<String>,
     /// Why, in their words.
     pub reason: Option<String>,
+    /// How long its DAG lets it take, in seconds; null where it does not say.
+    pub dagrun_timeout: Option<f64>,
     /// The leaves that failed it.
     pub failed_tasks: Vec<String>,
     /// Reports about it that were refused.

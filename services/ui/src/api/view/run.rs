@@ -65,11 +65,11 @@ pub(crate) fn run_response(
             .map_or_else(|| run.dag_id.to_string(), |row| display_name(&row.spec)),
         partition_key: None,
         partition_date: None,
-        dagbok: run_extra(run),
+        dagbok: run_extra(run, version),
     }
 }
 
-fn run_extra(run: &RunRow) -> RunExtra {
+fn run_extra(run: &RunRow, version: Option<&VersionRow>) -> RunExtra {
     let mut counts: BTreeMap<String, u32> =
         run.counts.iter().map(|(state, count)| (state.word().to_owned(), *count)).collect();
     let stateless = run.tasks.saturating_sub(counts.values().sum());
@@ -82,6 +82,9 @@ fn run_extra(run: &RunRow) -> RunExtra {
         ended: run.end.map(|end: RunEnd| word(&end)),
         ended_by: run.ended_by.as_ref().map(actor_name),
         reason: run.end_reason.clone(),
+        dagrun_timeout: version
+            .and_then(|row| row.spec.dagrun_timeout)
+            .map(|limit| limit.to_std().as_secs_f64()),
         failed_tasks: run.failed_tasks.iter().map(ToString::to_string).collect(),
         refused_reports: run.refused,
         created_seq: run.created_seq,
