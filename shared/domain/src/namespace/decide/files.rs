@@ -268,13 +268,15 @@ fn together(errors: &[ImportError]) -> Option<ImportError> {
         format!("{line}{}: {}", error.exception, error.message)
     };
     let messages: Vec<_> = errors.iter().map(told).collect();
-    // What the limit of a message cuts stands here once more.
-    let tracebacks = errors.iter().map(|error| format!("{}\n{}", told(error), error.traceback));
-    Some(ImportError {
-        message: format!("{} errors: {}", errors.len(), messages.join("; ")),
-        traceback: tracebacks.collect::<Vec<_>>().join("\n"),
-        ..first.clone()
-    })
+    let message = format!("{} errors: {}", errors.len(), messages.join("; "));
+    let whole = message.len() <= limits::MESSAGE_BYTES;
+    let traceback = if whole && errors.iter().all(|error| error.traceback.is_empty()) {
+        String::new()
+    } else {
+        let both = |(error, told): (&ImportError, _)| format!("{told}\n{}", error.traceback);
+        errors.iter().zip(messages).map(both).collect::<Vec<_>>().join("\n")
+    };
+    Some(ImportError { message, traceback, ..first.clone() })
 }
 
 fn cut(text: &str, most: usize) -> String {
