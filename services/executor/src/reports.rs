@@ -77,7 +77,17 @@ impl Reporter {
 
     /// A report under a fresh id; nothing is sent yet.
     pub(crate) fn report(&self, key: &TryKey, body: ReportBody) -> Pending<'_> {
-        let (executor, at) = (self.executor.clone(), self.clock.now());
+        self.report_of(self.executor.clone(), key, body)
+    }
+
+    /// Likewise, in the name of an executor that is dead.
+    pub(crate) fn report_of(
+        &self,
+        executor: ExecutorId,
+        key: &TryKey,
+        body: ReportBody,
+    ) -> Pending<'_> {
+        let at = self.clock.now();
         let report = Report { key: key.clone(), executor, at, body };
         Pending {
             reporter: self,

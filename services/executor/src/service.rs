@@ -1,6 +1,5 @@
 //! The executor's life: start, work, drain.
 use std::{
-    fs,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
@@ -22,7 +21,7 @@ use crate::{
     fence::Fence,
     held::{Control, Holds, Kill},
     lease::Lease,
-    log::{Logs, sweep},
+    log::{LogFolder, Logs, hand_in},
     oom::OomWatch,
     orders,
     pull::pull,
@@ -49,12 +48,8 @@ pub async fn run(
     let store = Store(Arc::clone(&ports.blobs));
     let home = |source| ExecutorError::Home { path: settings.home.clone(), source };
     let bundles = Bundles::open(settings.home.join("bundles"), store.clone()).map_err(home)?;
-    let logs = settings.home.join("logs");
-    fs::create_dir_all(&logs).map_err(home)?;
-    tokio::task::spawn_blocking({
-        let logs = logs.clone();
-        move || sweep(&logs)
-    });
+    let folder = LogFolder::make(settings.home.join("logs"), &settings.executor).map_err(home)?;
+    let folder = Arc::new(folder);
     allow_many_files();
     let started = match settings.runner {
         Runner::Null => None,
@@ -82,7 +77,7 @@ pub async fn run(
         holds: Holds::default(),
         bundles,
         pool,
-        logs: Logs::new(logs, clock),
+        logs: Logs::new(folder.own.clone(), clock),
         oom: OomWatch::new(),
         fence: Mutex::new(Fence::new(settings.lease, since_boot())),
         slots: Arc::new(Semaphore::new(settings.slots as usize)),
@@ -91,11 +86,12 @@ pub async fn run(
         ports,
         shutdown,
     });
-    serve(shared).await;
+    serve(shared, Arc::clone(&folder)).await;
     drop(end_pool);
     if let Some(supervised) = supervised {
         drop(supervised.await);
     }
+    drop(tokio::task::spawn_blocking(move || folder.tidy()).await);
     Ok(())
 }
 
@@ -124,13 +120,14 @@ fn allow_many_files() {
     }
 }
 
-async fn serve(shared: Arc<Shared>) {
+async fn serve(shared: Arc<Shared>, folder: Arc<LogFolder>) {
     let lease = Arc::new(Lease::new(Arc::clone(&shared)));
     shared.tell_slots();
     let mut beside = JoinSet::new();
     beside.spawn(shared.reporter.clone().hear(Arc::clone(&shared.ports.signals)));
     beside.spawn(orders::obey(Arc::clone(&shared)));
     beside.spawn(orders::read_logs(Arc::clone(&shared)));
+    beside.spawn(hand_in(Arc::clone(&shared), folder));
     // The presence first: a try that is pulled must find this executor there.
     lease.put_presence(shared.settings.lease / 4).await;
     beside.spawn({

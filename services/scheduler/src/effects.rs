@@ -24,6 +24,9 @@ pub(crate) struct Effects {
     pub(crate) work: Vec<WorkItem>,
     pub(crate) orders: Vec<(ExecutorId, Order)>,
     pub(crate) acks: Vec<Box<dyn DeliveryHandle>>,
+    /// Answers that no record stands for, with the delivery to acknowledge first: a command that was
+    /// answered so must not come again and be decided otherwise.
+    pub(crate) unrecorded: Vec<(Box<dyn DeliveryHandle>, Option<(String, Answer)>)>,
 }
 
 impl Effects {
@@ -33,6 +36,7 @@ impl Effects {
             && self.work.is_empty()
             && self.orders.is_empty()
             && self.acks.is_empty()
+            && self.unrecorded.is_empty()
     }
 }
 
@@ -61,26 +65,45 @@ impl Dispatcher {
 
     async fn send(&mut self, batch: Effects) {
         for (subject, answer) in batch.answers {
-            // An answer that is lost is asked for again; nothing depends on it.
-            if let Err(error) =
-                self.ports.signals.publish(&subject, encode_any(&answer).into()).await
-            {
-                tracing::debug!(%error, "an answer was not sent");
-            }
+            self.answer(&subject, &answer).await;
         }
-        self.put_values(batch.values).await;
-        self.offer(batch.work).await;
-        for (executor, order) in batch.orders {
-            send_order(&self.ports, &executor, &order).await;
-        }
-        stream::iter(batch.acks)
-            .for_each_concurrent(AT_ONCE, |handle| async move {
-                // What is not acknowledged comes again and is known by its id.
-                if let Err(error) = handle.ack().await {
-                    tracing::debug!(%error, "a command will come again");
+        stream::iter(batch.unrecorded)
+            .for_each_concurrent(AT_ONCE, async |(handle, answer)| {
+                // Not acknowledged, it comes again, and is answered then.
+                if acknowledge(&*handle).await
+                    && let Some((subject, answer)) = answer
+                {
+                    self.answer(&subject, &answer).await;
                 }
             })
             .await;
+        self.put_values(batch.values).await;
+        self.offer(batch.work).await;
+        for (executor, order) in batch.orders {
+            self.order(&executor, &order).await;
+        }
+        stream::iter(batch.acks)
+            .for_each_concurrent(AT_ONCE, async |handle| {
+                // What is not acknowledged comes again and is known by its id.
+                acknowledge(&*handle).await;
+            })
+            .await;
+    }
+
+    /// An answer that is lost is asked for again; nothing depends on it.
+    async fn answer(&self, subject: &str, answer: &Answer) {
+        let sent = self.ports.signals.publish(subject, encode_any(answer).into()).await;
+        if let Err(error) = sent {
+            tracing::debug!(%error, "an answer was not sent");
+        }
+    }
+
+    /// Orders may be lost: presence shows whether they were heard, and they are repeated.
+    async fn order(&self, executor: &ExecutorId, order: &Order) {
+        let subject = names::orders_subject(executor);
+        if let Err(error) = self.ports.signals.publish(&subject, encode_any(order).into()).await {
+            tracing::debug!(%error, %executor, "an order was not sent");
+        }
     }
 
     async fn put_values(&self, values: Vec<(String, Option<Bytes>)>) {
@@ -161,10 +184,10 @@ impl Dispatcher {
     }
 }
 
-/// Orders may be lost: presence shows whether they were heard, and they are repeated.
-pub(crate) async fn send_order(ports: &Ports, executor: &ExecutorId, order: &Order) {
-    let subject = names::orders_subject(executor);
-    if let Err(error) = ports.signals.publish(&subject, encode_any(order).into()).await {
-        tracing::debug!(%error, %executor, "an order was not sent");
+async fn acknowledge(handle: &dyn DeliveryHandle) -> bool {
+    let done = handle.ack().await;
+    if let Err(error) = &done {
+        tracing::debug!(%error, "a command will come again");
     }
+    done.is_ok()
 }

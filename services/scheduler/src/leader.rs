@@ -12,9 +12,10 @@ use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     SchedulerError, SchedulerSettings,
-    effects::{Dispatcher, Effects, send_order},
+    effects::{Dispatcher, Effects},
     inbox::{self, Received},
     load::load,
+    offers::Offers,
     presence::{self, Look, Watch},
     snapshot,
     stage::{Stage, value_text},
@@ -84,12 +85,11 @@ impl Leader {
         if let Some(end) = self.forget_executors(&mut desk).await? {
             return Ok(end);
         }
-        // A report of a try that the log has as queued may still lie in the inbox, or in the hands of a
-        // leader that died. Its work is offered again only once that can't be so any more.
-        let mut offer_at = Some(Instant::now() + INBOX_LEASE + Duration::from_millis(500));
+        let mut offers = Offers::new(self.settings.offer_again);
         let mut batch = Vec::with_capacity(COMMANDS_AT_ONCE);
         loop {
-            let wake = self.next(&desk, offer_at, &mut commands, &mut batch, &mut looks).await;
+            let wake =
+                self.next(&desk, offers.patience(), &mut commands, &mut batch, &mut looks).await;
             let mut stage = Stage::default();
             match wake {
                 Wake::Asked => return self.finish(desk).await,
@@ -99,18 +99,14 @@ impl Leader {
                     }
                     // A busy inbox must not keep the loop from seeing who is there.
                     if let Ok(look) = looks.try_recv() {
-                        self.look(&mut desk, &mut stage, &look).await;
+                        self.look(&mut desk, &mut stage, &look);
                     }
                 }
-                Wake::Look(look) => self.look(&mut desk, &mut stage, &look).await,
+                Wake::Look(look) => self.look(&mut desk, &mut stage, &look),
                 Wake::Time => {}
             }
-            if offer_at.is_some()
-                && (self.inbox_is_empty().await || offer_at <= Some(Instant::now()))
-            {
-                offer_at = None;
-                offer_all(&desk.namespace, &mut stage);
-            }
+            let due = offers.due(&desk.namespace, async || self.inbox_is_empty().await).await;
+            stage.effects.work.extend(due);
             self.plan(&mut desk, &mut stage);
             if let Some(end) = self.commit(&mut desk, stage).await? {
                 return Ok(end);
@@ -122,15 +118,14 @@ impl Leader {
     async fn next(
         &self,
         desk: &Desk,
-        offer_at: Option<Instant>,
+        patience: Duration,
         commands: &mut mpsc::Receiver<Received>,
         batch: &mut Vec<Received>,
         looks: &mut mpsc::Receiver<Look>,
     ) -> Wake {
         let now = self.clock.now();
         let due = desk.namespace.next_due(now).map_or(LONGEST_SLEEP, |due| due.since(now).to_std());
-        // Until the work is offered the inbox is watched closely.
-        let most = if offer_at.is_some() { Duration::from_millis(50) } else { LONGEST_SLEEP };
+        let most = patience.min(LONGEST_SLEEP);
         tokio::select! {
             biased;
             () = self.term.started() => Wake::Asked,
@@ -230,7 +225,7 @@ impl Leader {
     }
 
     /// Takes in who is there: gives up the tries of who is not, and repeats orders that were not heard.
-    async fn look(&self, desk: &mut Desk, stage: &mut Stage, look: &Look) {
+    fn look(&self, desk: &mut Desk, stage: &mut Stage, look: &Look) {
         let lease = self.settings.executor_lease;
         let known: Vec<ExecutorId> = desk.namespace.executors().cloned().collect();
         for executor in desk.watch.silent_for(look, known.iter(), lease) {
@@ -243,7 +238,8 @@ impl Leader {
             for held in &presence.holds {
                 if desk.namespace.is_over(&held.key) {
                     let (key, why) = (held.key.clone(), "the try is not in flight any more".into());
-                    send_order(&self.ports, &presence.executor, &Order::Kill { key, why }).await;
+                    let order = (presence.executor.clone(), Order::Kill { key, why });
+                    stage.effects.orders.push(order);
                 }
             }
         }
@@ -275,12 +271,6 @@ impl Leader {
         self.term.finished(Duration::from_secs(5)).await;
         Ok(TermEnd::Asked)
     }
-}
-
-/// Offers every queued try again: what is on its queue, or in an executor's hands, is not taken twice.
-fn offer_all(namespace: &Namespace, stage: &mut Stage) {
-    let tries = namespace.queued_tries();
-    stage.effects.work.extend(tries.into_iter().filter_map(|it| namespace.work_item(it)));
 }
 
 /// Tries that the log says a present executor runs and that it does not name.

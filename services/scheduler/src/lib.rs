@@ -9,6 +9,7 @@ mod inbox;
 mod leader;
 mod lease;
 mod load;
+mod offers;
 mod presence;
 mod settings;
 mod snapshot;

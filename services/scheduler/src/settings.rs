@@ -13,6 +13,9 @@ pub struct SchedulerSettings {
     /// Executors of an earlier life of this process are gone with it, so that their tries need no lease
     /// to run out. True where all services share one process.
     pub executors_end_with_process: bool,
+    /// A try that waits on its queue for one to two times as long is offered again, in case its work item
+    /// was lost.
+    pub offer_again: Duration,
     /// Leads without asking for the lease: two then race for each append, which the log survives.
     /// For tests of just that.
     pub ignore_lease: bool,
@@ -25,6 +28,7 @@ impl Default for SchedulerSettings {
             leader_lease: Duration::from_secs(3),
             snapshot_every: 20_000,
             executors_end_with_process: false,
+            offer_again: Duration::from_secs(60),
             ignore_lease: false,
         }
     }

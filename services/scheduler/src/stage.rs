@@ -42,6 +42,7 @@ impl Stage {
     ) {
         metrics().decided();
         let Decision { records, outcome } = decision;
+        let recorded = !records.is_empty() || matches!(outcome, Outcome::Seen { .. });
         for record in &records {
             self.record(namespace, record);
         }
@@ -55,10 +56,13 @@ impl Stage {
             Outcome::Unchanged => Answer::Unchanged,
             Outcome::Refused(refusal) => Answer::Refused(refusal),
         };
-        if let Some(reply_to) = received.command.reply_to {
-            self.effects.answers.push((reply_to, answer));
+        let reply = received.command.reply_to.map(|reply_to| (reply_to, answer));
+        if recorded {
+            self.effects.answers.extend(reply);
+            self.effects.acks.push(received.handle);
+        } else {
+            self.effects.unrecorded.push((received.handle, reply));
         }
-        self.effects.acks.push(received.handle);
     }
 
     /// Takes a record in: folds it ahead, and notes what follows outside of the log.

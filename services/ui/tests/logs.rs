@@ -9,7 +9,10 @@ use std::sync::{
 };
 
 use axum::http::StatusCode;
-use dagbok_events::{LogRef, decode_any, encode_any};
+use dagbok_events::{
+    Fact, ForeignReport, LogRef, LostWhy, MapIndex, RefusedWhy, ReportRefused, RunCancelled,
+    TryCancelled, TryLost, Usage, decode_any, encode_any,
+};
 use dagbok_protocol::{TryLogQuery, TryLogSlice, names::log_subject};
 use dagbok_runlog::Ports;
 use futures::StreamExt as _;
@@ -17,7 +20,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use support::{
     World, lines_of,
-    story::{Story, digest, executor, key, spec},
+    story::{FIRST, Story, digest, executor, key, nth, spec, task},
 };
 
 const LOG: &str = "/api/v2/dags/chain/dagRuns/one/taskInstances/a/logs";
@@ -164,6 +167,91 @@ async fn following_waits_for_a_try_to_begin_and_gives_up_on_none() {
     }
     let other = "/api/v2/dagbok/logs/chain/one/b/9/follow";
     assert_eq!(world.get(other).await.0, StatusCode::NOT_FOUND);
+}
+
+fn left_behind(by: &str, number: u16, log: &LogRef) -> Fact {
+    Fact::ReportRefused(Box::new(ReportRefused {
+        task_id: task("a"),
+        map_index: MapIndex::UNMAPPED,
+        try_number: nth(number),
+        report: ForeignReport::Lost,
+        executor: executor(by),
+        why: RefusedWhy::RunOver,
+        usage: Some(Usage { max_rss_bytes: 77, user_us: 1, system_us: 2 }),
+        log: Some(log.clone()),
+    }))
+}
+
+fn lost(number: u16) -> Fact {
+    Fact::TryLost(Box::new(TryLost {
+        task_id: task("a"),
+        map_index: MapIndex::UNMAPPED,
+        try_number: nth(number),
+        executor: Some(executor("exec-1")),
+        why: LostWhy::ExecutorGone,
+        retry_at: Some(FIRST),
+        usage: None,
+        log: None,
+    }))
+}
+
+#[tokio::test]
+async fn a_cancelled_tries_log_comes_with_the_report_that_is_refused() {
+    let world = running().await;
+    let run = key("chain", "one");
+    let cancelled = Fact::TryCancelled(TryCancelled {
+        task_id: task("a"),
+        map_index: MapIndex::UNMAPPED,
+        try_number: nth(1),
+        executor: Some(executor("exec-1")),
+    });
+    world.story.in_run(&run, vec![Fact::RunCancelled(RunCancelled {}), cancelled]).await;
+    world.settled().await;
+    let log = world.ok(&format!("{LOG}/1")).await;
+    assert_eq!((&log["content"], &log["continuation_token"]), (&json!([]), &Value::Null));
+
+    let writer = Writer::answering(&world.ports).await;
+    writer.write(1);
+    let mut body = world.get_with(FOLLOW, &[]).await.into_body().into_data_stream();
+    let first = body.next().await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&first).contains("line 1"), "its processes are ending yet");
+
+    let stored = world.ports.blobs.put((line(1) + &line(2)).into()).await.unwrap();
+    let digest = dagbok_events::Digest::new(stored).unwrap();
+    let log = LogRef { digest, size: 2, lines: 2, dropped: 0 };
+    world.story.in_run(&run, vec![left_behind("another", 1, &log)]).await;
+    world.settled().await;
+    let one = "/api/v2/dags/chain/dagRuns/one/taskInstances/a/tries/1";
+    assert_eq!(world.ok(one).await["dagbok"]["log"], Value::Null, "another's word says nothing");
+    world.story.in_run(&run, vec![left_behind("exec-1", 1, &log)]).await;
+    world.settled().await;
+    let shown = world.ok(one).await;
+    assert_eq!(shown["state"], "failed", "its claim changes nothing");
+    assert_eq!(shown["dagbok"]["usage"]["max_rss_bytes"], 77);
+    assert_eq!(world.ok(&format!("{LOG}/1")).await["content"].as_array().unwrap().len(), 2);
+    let mut rest = String::new();
+    while let Some(chunk) = body.next().await {
+        rest.push_str(&String::from_utf8_lossy(&chunk.unwrap()));
+    }
+    assert!(rest.contains("line 2") && !rest.contains("line 1"), "{rest}");
+}
+
+#[tokio::test]
+async fn a_lost_tries_log_is_found_with_the_try_that_it_is_of() {
+    let world = running().await;
+    let run = key("chain", "one");
+    world.story.in_run(&run, vec![lost(1)]).await;
+    world.story.queued(&run, "a", 2).await;
+    let stored = world.ports.blobs.put(line(9).into()).await.unwrap();
+    let digest = dagbok_events::Digest::new(stored).unwrap();
+    let log = LogRef { digest, size: 2, lines: 1, dropped: 0 };
+    world.story.in_run(&run, vec![left_behind("exec-1", 1, &log)]).await;
+    world.story.in_run(&run, vec![left_behind("exec-1", 2, &log)]).await;
+    world.settled().await;
+    let first = world.ok(&format!("{LOG}/1")).await;
+    assert_eq!(first["content"][0]["event"], "line 9");
+    let second = world.ok(&format!("{LOG}/2")).await;
+    assert_eq!(second["content"], json!([]), "what is in flight is not over by a refused word");
 }
 
 #[tokio::test]

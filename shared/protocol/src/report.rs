@@ -73,9 +73,15 @@ pub enum ReportBody {
     },
     /// It is handed back without having been started.
     Returned,
-    /// It is gone with no word: fenced, drained, or not held though the work item says so.
+    /// It is gone with no word: fenced, drained, ended by order, or not held though the work item says so.
     Lost {
         /// How that came.
         why: LostWhy,
+        /// What it used, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
+        /// What it wrote, where that was kept.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        log: Option<LogRef>,
     },
 }

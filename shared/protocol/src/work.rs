@@ -34,6 +34,10 @@ pub struct WorkItem {
     /// Trace context of what caused the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// Whether the scheduler is to be asked before any of the task's code runs: the item was offered
+    /// before, so that the try may be over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ask: bool,
 }
 
 /// What a task's context says of its run.

@@ -178,7 +178,7 @@ impl Executor {
             _ => {
                 for (key, _) in std::mem::take(&mut self.jobs) {
                     let why = LostWhy::Fenced;
-                    self.report(world, key, ReportBody::Lost { why });
+                    self.report(world, key, ReportBody::Lost { why, usage: None, log: None });
                 }
             }
         }

@@ -36,7 +36,7 @@ impl Liar {
             },
             1 => ReportBody::Succeeded { xcoms, usage, log: None },
             2 => ReportBody::Returned,
-            _ => ReportBody::Lost { why: LostWhy::NotHeld },
+            _ => ReportBody::Lost { why: LostWhy::NotHeld, usage: None, log: None },
         };
         let at = Timestamp(world.now);
         let by = Actor::Executor(executor.clone());

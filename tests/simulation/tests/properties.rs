@@ -378,7 +378,10 @@ fn body_of(word: Word) -> ReportBody {
         Word::NotOurFault => failed(FailureKind::CouldNotStart, Fault::System, true),
         Word::Skipped => ReportBody::Skipped { message: String::new(), xcoms, usage, log: None },
         Word::Returned => ReportBody::Returned,
-        Word::Lost => ReportBody::Lost { why: dagbok_events::LostWhy::NotHeld },
+        Word::Lost => {
+            let why = dagbok_events::LostWhy::NotHeld;
+            ReportBody::Lost { why, usage: None, log: None }
+        }
     }
 }
 

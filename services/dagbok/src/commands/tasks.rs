@@ -1,6 +1,6 @@
 //! `dagbok tasks logs`; with `--json` one line of the log a line: `timestamp`, `event`, `level`,
 //! `source`, and what the logger added.
-use dagbok_ui::shapes::{LogLine, TaskInstance};
+use dagbok_ui::shapes::{LogLine, TaskInstance, TryInstance};
 
 use crate::{
     api::Api,
@@ -29,14 +29,55 @@ pub(crate) async fn logs(context: &Context, args: &Logs) -> Outcome {
         let path = ["dags", dag, "dagRuns", run, "taskInstances", task, "logs", &number];
         api.lines(&path, &query).await?
     };
+    let mut any = false;
     while let Some(line) = lines.next::<LogLine>().await? {
+        any = true;
         if context.out.is_json() {
             context.out.json_line(&line);
         } else {
             context.out.line(&log_line_text(&line));
         }
     }
+    if !any && !context.out.is_json() {
+        let shown = one_try(&api, args, &number).await?;
+        eprintln!("dagbok: {}", why_empty(&shown));
+    }
     Ok(Exit::Ok)
+}
+
+/// Why there is no line of a try's log, for people.
+fn why_empty(shown: &TryInstance) -> String {
+    let name = format!("try {} of `{}`", shown.try_number, shown.task_id);
+    let executor = shown.hostname.as_deref().filter(|name| !name.is_empty());
+    let place = executor.map(|name| format!(" on {name}")).unwrap_or_default();
+    let how = shown.dagbok.message.as_deref().unwrap_or("its executor is gone");
+    match shown.dagbok.ended.as_deref() {
+        None => match shown.state.as_deref() {
+            Some("running") => format!("{name} has written nothing yet"),
+            state => format!("{name} has not begun: it is {}", state.unwrap_or("not queued")),
+        },
+        Some("lost") => format!(
+            "no log was kept of {name}: it was lost{place} ({how}) before its executor could hand it in; one that is started again there hands in what lies on its disk"
+        ),
+        Some("cancelled" | "returned") if shown.start_date.is_none() => {
+            format!("{name} was ended before it began: it wrote nothing")
+        }
+        Some("cancelled") => format!(
+            "no log was kept of {name}: it was ended with its run, and its executor{place} has not handed in what it wrote"
+        ),
+        Some(_) => format!("{name} wrote nothing"),
+    }
+}
+
+async fn one_try(api: &Api, args: &Logs, number: &str) -> Result<TryInstance, Failure> {
+    let index = args.map_index.to_string();
+    let mut path =
+        vec!["dags", &args.run.dag_id, "dagRuns", &args.run.run_id, "taskInstances", &args.task_id];
+    if args.map_index >= 0 {
+        path.push(&index);
+    }
+    path.extend(["tries", number]);
+    api.get(&path, &[]).await
 }
 
 async fn last_try(api: &Api, args: &Logs) -> Result<u16, Failure> {

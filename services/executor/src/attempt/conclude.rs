@@ -14,27 +14,23 @@ impl Running<'_> {
         verdict: Verdict,
         said: Said,
         early: Option<Early>,
-        usage: Usage,
+        usage: Option<Usage>,
     ) -> End {
         if let (Verdict::Failed(failure), None) = (&verdict, &said.error) {
             self.tell_failure(failure);
         }
         self.log.finish();
         let Said { xcoms, at: last_word, .. } = said;
-        let log = if matches!(verdict, Verdict::Silent | Verdict::Lost(_)) {
-            None
-        } else {
-            self.log_ref(early).await
-        };
+        let log = self.log_ref(early).await;
+        let known = usage.unwrap_or_default();
         let body = match verdict {
-            Verdict::Succeeded => ReportBody::Succeeded { xcoms, usage, log },
-            Verdict::Skipped(message) => ReportBody::Skipped { message, xcoms, usage, log },
+            Verdict::Succeeded => ReportBody::Succeeded { xcoms, usage: known, log },
+            Verdict::Skipped(message) => ReportBody::Skipped { message, xcoms, usage: known, log },
             Verdict::Failed(failure) => {
                 let failure = self.shorten(*failure).await;
-                ReportBody::Failed { failure, xcoms, usage, log }
+                ReportBody::Failed { failure, xcoms, usage: known, log }
             }
-            Verdict::Lost(why) => ReportBody::Lost { why },
-            Verdict::Silent => return End::Silent,
+            Verdict::Lost(why) => ReportBody::Lost { why, usage, log },
         };
         End::Report { body: Box::new(body), last_word }
     }

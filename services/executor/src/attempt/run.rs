@@ -7,7 +7,7 @@ use std::{
     },
 };
 
-use dagbok_events::{Failure, FailureKind, Fault, Usage};
+use dagbok_events::{Failure, FailureKind, Fault, LostWhy, Usage};
 use dagbok_protocol::{ReportBody, WorkItem};
 use serde_json::Value;
 use tokio::{io::BufReader, sync::mpsc};
@@ -134,8 +134,7 @@ impl Running<'_> {
                 None => return End::Nak,
             }
         }
-        self.conclude(Verdict::Failed(Box::new(failure)), Said::default(), None, Usage::default())
-            .await
+        self.conclude(Verdict::Failed(Box::new(failure)), Said::default(), None, None).await
     }
 
     fn started(&self, pid: u32) -> ReportBody {
@@ -191,11 +190,12 @@ impl Running<'_> {
             pump.run(phase.reader(), shared.store.clone()),
             self.announce(&started, &sent, &phase),
         );
+        if self.pulled.must_ask && matches!(exit.kill, Some(Kill::Refused(_))) {
+            // None of the task's code has run: there is nothing to keep, and nobody to tell.
+            return End::Silent;
+        }
         let verdict = verdict::judge(&said, &exit, folder, || shared.oom.claim());
-        if verdict != Verdict::Silent
-            && !sent.load(Ordering::Relaxed)
-            && started.send().await.is_err()
-        {
+        if !sent.load(Ordering::Relaxed) && started.send().await.is_err() {
             tracing::error!(key = %item.key, "the start of a try can't be reported");
         }
         self.say(&verdict, &exit);
@@ -244,14 +244,22 @@ impl Running<'_> {
             Verdict::Failed(failure) if failure.exception.is_none() => {
                 self.log.system("error", failure.message.clone());
             }
-            Verdict::Lost(why) => self.log.system("error", format!("the try is lost: {why:?}")),
+            // What was done to it was said when it was done.
+            Verdict::Lost(LostWhy::NotHeld) => {
+                self.log.system("error", "the try's process is gone, nobody can tell how");
+            }
+            Verdict::Lost(LostWhy::Fenced) if exit.kill.is_none() => {
+                let text = "ended because nothing was heard of the executor for most of its lease";
+                self.log.system("warning", text);
+            }
             _ => {}
         }
     }
 }
 
-fn usage(exit: &Exit) -> Usage {
-    exit.exited.as_ref().map_or_else(Usage::default, |exited| Usage {
+/// What the kernel counted; `None` where the zygote went away before it could tell.
+fn usage(exit: &Exit) -> Option<Usage> {
+    exit.exited.as_ref().map(|exited| Usage {
         max_rss_bytes: exited.max_rss_bytes,
         user_us: exited.user_us,
         system_us: exited.system_us,

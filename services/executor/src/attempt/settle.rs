@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dagbok_events::{FailureKind, Fault, Usage, decode_any};
+use dagbok_events::{FailureKind, Fault, LostWhy, Usage, decode_any};
 use dagbok_protocol::{ReportBody, WorkItem};
 use dagbok_runlog::{Delivery, PortError};
 use tokio::sync::OwnedSemaphorePermit;
@@ -69,7 +69,8 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
     };
     ExecutorStats::count(&shared.settings.stats.pulled);
     let stale = shared.settings.fencing && shared.fence.lock().is_stale(pulled_at);
-    let pulled = Pulled { at: Instant::now(), must_ask: delivery.delivered > 1 || stale };
+    let pulled =
+        Pulled { at: Instant::now(), must_ask: item.ask || delivery.delivered > 1 || stale };
     let end = match shared.settings.runner {
         Runner::Null => null::run(&shared, &item).await,
         Runner::Python => {
@@ -101,6 +102,7 @@ async fn settle(shared: &Shared, held: &Held, end: End, slot: OwnedSemaphorePerm
         End::Report { body, last_word } => {
             count(&shared.settings.stats, &body);
             report(shared, held, *body).await;
+            shared.logs.told(&held.key);
             if let Some(last_word) = last_word {
                 shared.settings.stats.tell(Stretch::HandOff, last_word.elapsed());
             }
@@ -149,6 +151,7 @@ fn count(stats: &ExecutorStats, body: &ReportBody) {
         ReportBody::Succeeded { .. } => ExecutorStats::count(&stats.succeeded),
         ReportBody::Failed { .. } => ExecutorStats::count(&stats.failed),
         ReportBody::Skipped { .. } => ExecutorStats::count(&stats.skipped),
+        ReportBody::Lost { why: LostWhy::Ordered, .. } => ExecutorStats::count(&stats.dropped),
         ReportBody::Lost { .. } => ExecutorStats::count(&stats.lost),
         ReportBody::Returned | ReportBody::Started { .. } | ReportBody::XCom(_) => {}
     }

@@ -25,8 +25,6 @@ pub(crate) enum Verdict {
     Skipped(String),
     /// It is gone with no word, by no fault of its own.
     Lost(LostWhy),
-    /// Nobody wants to hear of it.
-    Silent,
 }
 
 /// Judges. `oom` says whether the kernel killed for memory, and is asked only where that would explain it.
@@ -36,9 +34,6 @@ pub(crate) fn judge(
     folder: &Path,
     oom: impl FnOnce() -> bool,
 ) -> Verdict {
-    if let Some(Kill::Order(_) | Kill::Refused(_)) = &exit.kill {
-        return Verdict::Silent;
-    }
     let terminated = said.error.as_ref().is_some_and(|error| error.kind == "terminated");
     match said.ending {
         Some(Ending::Succeeded) => return Verdict::Succeeded,
@@ -51,9 +46,11 @@ pub(crate) fn judge(
         Some(Ending::Failed) | None => {}
     }
     match exit.kill {
+        // It is over already by the log: what it used and wrote is kept with the report that is refused.
+        Some(Kill::Order(_) | Kill::Refused(_)) => return Verdict::Lost(LostWhy::Ordered),
         Some(Kill::Drained) => return Verdict::Lost(LostWhy::Drained),
         Some(Kill::Fenced) => return Verdict::Lost(LostWhy::Fenced),
-        _ => {}
+        None => {}
     }
     let Some(exited) = &exit.exited else { return Verdict::Lost(LostWhy::NotHeld) };
     if exited.fenced {

@@ -15,6 +15,9 @@ use tokio::sync::watch;
 
 use super::{LogLine, LogSource};
 
+/// What the name of a log's file ends in before and after its try's end was reported.
+pub(super) const UNTOLD: &str = "jsonl";
+pub(super) const TOLD: &str = "told";
 /// Of the cap, this much is kept for the log's end, in bytes as they were read.
 const TAIL_BYTES: usize = 1 << 20;
 /// Up to here the whole log stays in memory, in bytes.
@@ -227,7 +230,7 @@ impl LiveLog {
             return Ok(Bytes::from(memory));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(from).unwrap_or(0) + memory.len());
-        fs::File::open(&self.path)?.take(from).read_to_end(&mut bytes)?;
+        self.open()?.take(from).read_to_end(&mut bytes)?;
         bytes.extend_from_slice(&memory);
         Ok(Bytes::from(bytes))
     }
@@ -257,7 +260,7 @@ impl LiveLog {
         let bytes = if offset >= memory_from {
             memory
         } else {
-            let mut file = fs::File::open(&self.path)?;
+            let mut file = self.open()?;
             file.seek(SeekFrom::Start(offset))?;
             let mut bytes = Vec::new();
             let most = (max.max(LINE_ROOM) as u64).min(memory_from - offset);
@@ -273,9 +276,28 @@ impl LiveLog {
         self.inner.lock().spilled > 0
     }
 
+    fn open(&self) -> io::Result<fs::File> {
+        match fs::File::open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::File::open(self.path.with_extension(TOLD))
+            }
+            opened => opened,
+        }
+    }
+
+    /// The try's end was reported: should this executor be killed now, nothing is left to tell from the
+    /// file. Blocks on the disk.
+    pub(crate) fn told(&self) {
+        if self.is_spilled() {
+            // Where it can't be renamed it is told twice, and refused the second time.
+            drop(fs::rename(&self.path, self.path.with_extension(TOLD)));
+        }
+    }
+
     /// Removes the file, and what folders are empty without it.
     pub(crate) fn remove_file(&self) {
         drop(fs::remove_file(&self.path));
+        drop(fs::remove_file(self.path.with_extension(TOLD)));
         // `<dag>/<run>/<task>/<map>`: the first that is not empty refuses, and ends it.
         let mut folders = self.path.ancestors().skip(1).take(4);
         while folders.next().is_some_and(|folder| fs::remove_dir(folder).is_ok()) {}

@@ -1,13 +1,15 @@
 //! The log of a try: one line of JSON for each line that its processes wrote, kept in order of arrival,
 //! readable while it grows, and a blob in the end.
+mod leftovers;
 mod line;
 mod live;
 mod pump;
 mod registry;
 mod split;
 
+pub(crate) use leftovers::{LogFolder, hand_in};
 pub use line::{LogLine, LogSource};
 pub(crate) use live::LiveLog;
 pub(crate) use pump::{Early, Pump};
-pub(crate) use registry::{Logs, sweep};
+pub(crate) use registry::Logs;
 pub(crate) use split::Splitter;

@@ -1,19 +1,20 @@
 //! The logs of tries in flight and just ended, for whoever follows one.
 use std::{
     collections::{BTreeMap, VecDeque},
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use dagbok_events::{TryKey, escape_token};
+use dagbok_events::{
+    DagId, MapIndex, RunId, TaskId, TryKey, TryNumber, escape_token, unescape_token,
+};
 use dagbok_protocol::{TryLogQuery, TryLogSlice};
 use dagbok_runtime::Clock;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::LiveLog;
+use super::{LiveLog, live::UNTOLD};
 
 /// How long an ended log can be read here; by then its reference is in the run log.
 const KEPT_FOR: Duration = Duration::from_mins(1);
@@ -21,8 +22,6 @@ const KEPT_FOR: Duration = Duration::from_mins(1);
 const KEPT_BYTES: usize = 16 << 20;
 /// Ended logs that are kept, however small.
 const KEPT_LOGS: usize = 512;
-/// A file that a killed executor left behind is evidence for this long.
-const EVIDENCE_FOR: Duration = Duration::from_hours(7 * 24);
 /// The longest that one query waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The most that one answer brings, in bytes.
@@ -76,6 +75,14 @@ impl Logs {
         self.trim();
     }
 
+    /// The try's end, with its log, was reported.
+    pub(crate) fn told(&self, key: &TryKey) {
+        let log = self.inner.lock().logs.get(key).cloned();
+        if let Some(log) = log.filter(|log| log.is_spilled()) {
+            tokio::task::spawn_blocking(move || log.told());
+        }
+    }
+
     /// Lets go of logs that ended long ago, or that are too many or too heavy.
     pub(crate) fn trim(&self) {
         let mut spilled = vec![];
@@ -126,29 +133,32 @@ impl Logs {
     }
 }
 
-/// Removes, in the logs' folder, old files of earlier lives and folders that are empty; blocks on the disk.
-pub(crate) fn sweep(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let Ok(found) = entry.metadata() else { continue };
-        if found.is_dir() {
-            sweep(&path);
-            // Fails where something is left in it, as it should.
-            drop(fs::remove_dir(&path));
-        } else if found.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > EVIDENCE_FOR))
-        {
-            drop(fs::remove_file(&path));
-        }
-    }
-}
-
 /// `<home>/<dag>/<run>/<task>/<map>/<try>.jsonl`, every part safe as a file's name.
 fn path_of(home: &Path, key: &TryKey) -> PathBuf {
     home.join(part(key.dag_id.as_str()))
         .join(part(key.run_id.as_str()))
         .join(part(key.task_id.as_str()))
         .join(key.map_index.0.to_string())
-        .join(format!("{}.jsonl", key.try_number))
+        .join(format!("{}.{UNTOLD}", key.try_number))
+}
+
+/// The try whose log lies at `path`, as [`path_of`] made it; `None` where an id was too long for that.
+pub(super) fn key_of(home: &Path, path: &Path) -> Option<TryKey> {
+    if path.extension()? != UNTOLD {
+        return None;
+    }
+    let parts: Option<Vec<&str>> =
+        path.strip_prefix(home).ok()?.iter().map(std::ffi::OsStr::to_str).collect();
+    let [dag, run, task, map, file] = parts?[..] else { return None };
+    let number: u16 = file.strip_suffix(UNTOLD)?.strip_suffix('.')?.parse().ok()?;
+    let key = TryKey {
+        dag_id: DagId::try_from(unescape_token(dag)?).ok()?,
+        run_id: RunId::new(unescape_token(run)?).ok()?,
+        task_id: TaskId::new(unescape_token(task)?).ok()?,
+        map_index: MapIndex(map.parse().ok()?),
+        try_number: TryNumber::new(number)?,
+    };
+    (path_of(home, &key) == path).then_some(key)
 }
 
 /// An id as a file's name: ids hold no `/`; dots are escaped, so `..` can't come about, and a name that
@@ -159,13 +169,12 @@ fn part(id: &str) -> String {
         return name;
     }
     let head: String = name.chars().take(120).collect();
-    format!("{head}-{}", dagbok_runlog::digest_of(id.as_bytes()))
+    // No id escapes to that, so that it can't be taken for one.
+    format!("{head}%_{}", dagbok_runlog::digest_of(id.as_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
-    use dagbok_events::{DagId, MapIndex, RunId, TaskId, TryNumber};
-
     use super::*;
 
     #[test]
@@ -182,5 +191,24 @@ mod tests {
         assert!(path.starts_with("/h/%2E%2E/a:b+c"), "{}", path.display());
         assert!(path.components().all(|part| part.as_os_str().len() < 255));
         assert!(path.ends_with("-1/1.jsonl"));
+        assert_eq!(key_of(Path::new("/h"), &path), None, "what was hashed can't be told");
+    }
+
+    #[test]
+    fn a_path_tells_its_try() {
+        let key = TryKey {
+            dag_id: DagId::try_from("..".to_owned()).unwrap(),
+            run_id: RunId::new("scheduled__2024-01-01T00:00:00+00:00").unwrap(),
+            task_id: TaskId::new("group.läs").unwrap(),
+            map_index: MapIndex(3),
+            try_number: TryNumber::new(12).unwrap(),
+        };
+        let path = path_of(Path::new("/h"), &key);
+        assert_eq!(key_of(Path::new("/h"), &path), Some(key));
+        for other in ["told", "tmp"] {
+            assert_eq!(key_of(Path::new("/h"), &path.with_extension(other)), None);
+        }
+        assert_eq!(key_of(Path::new("/h"), Path::new("/h/a/b/c/x/1.jsonl")), None);
+        assert_eq!(key_of(Path::new("/h"), Path::new("/h/.lock")), None);
     }
 }

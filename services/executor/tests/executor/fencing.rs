@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     faults::{Away, faulty},
-    rig::{Rig, Scheduler, is_alive, item, put_bundle, settings, until},
+    rig::{Rig, Scheduler, is_alive, item, lost, put_bundle, settings, until},
 };
 
 const LEASE: Duration = Duration::from_secs(3);
@@ -113,7 +113,8 @@ async fn a_long_partition_kills_a_try_within_its_lease() {
         since.elapsed()
     );
     bench.away.set(false);
-    assert_eq!(bench.rig.scheduler.end(&item.key).await, ReportBody::Lost { why: LostWhy::Fenced });
+    let end = bench.rig.scheduler.end(&item.key).await;
+    assert_eq!(lost(&end), (LostWhy::Fenced, true), "its log and usage are kept");
     bench.rig.until_acknowledged().await;
     let joins = async || {
         let others = bench.rig.scheduler.others();
@@ -200,7 +201,7 @@ fn a_frozen_executor_has_its_tries_killed_and_finds_out() {
             since.elapsed()
         );
         let end = scheduler.end(&item.key).await;
-        assert_eq!(end, ReportBody::Lost { why: LostWhy::Fenced });
+        assert_eq!(lost(&end), (LostWhy::Fenced, true));
         assert!(
             since.elapsed() + Duration::from_millis(500) >= LEASE * 2,
             "it was told by the woken executor"

@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::rig::{LONG, Rig, failure, is_alive, kind, settings, until};
+use crate::rig::{LONG, Rig, failure, is_alive, kind, lost, settings, until};
 
 /// Tasks that wait for files, so that a test says when they go on.
 const DAG: &str = r#"
@@ -76,7 +76,10 @@ async fn it_comes_says_what_it_holds_and_goes() {
     .await;
     assert!(!is_alive(pid));
     rig.until_acknowledged().await;
-    assert_eq!(rig.scheduler.said(&item.key).len(), 1, "nothing but the start is said of it");
+    let end = rig.scheduler.end(&item.key).await;
+    assert_eq!(lost(&end), (LostWhy::Ordered, true));
+    let kept = rig.log(&end).await;
+    assert!(kept.iter().any(|line| line.m.contains("the test is over")), "{kept:?}");
     let log = rig.read_log(&item.key, 0, Duration::ZERO).await;
     assert!(log.complete && log.lines.contains("the test is over"), "{log:?}");
     rig.stop().await;
@@ -180,6 +183,27 @@ async fn a_redelivery_runs_only_if_the_scheduler_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_offered_before_runs_only_if_the_scheduler_says_so() {
+    let go = tempfile::tempdir().unwrap();
+    let file = go.path().join("go");
+    std::fs::write(&file, "").unwrap();
+    let rig = Rig::with(DAG, memory::ports(), |settings| {
+        settings.env.insert("GO".to_owned(), file.to_str().unwrap().to_owned());
+    })
+    .await;
+    let mut item = rig.item("talks");
+    item.ask = true;
+    rig.scheduler.be_silent(true);
+    rig.queue(&item).await;
+    rig.scheduler.started(&item.key).await;
+    // A try that did not wait would be over by now: it takes some twenty milliseconds.
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(rig.scheduler.said(&item.key).len(), 1);
+    rig.scheduler.be_silent(false);
+    assert!(matches!(rig.scheduler.end(&item.key).await, ReportBody::Succeeded { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redelivery_runs_no_user_code_before_the_answer() {
     let folder = tempfile::tempdir().unwrap();
     let go = folder.path().join("go");
@@ -204,7 +228,7 @@ async fn a_redelivery_runs_no_user_code_before_the_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_start_is_killed_and_dropped() {
+async fn a_refused_start_is_killed_and_its_log_kept() {
     let rig = Rig::new(DAG).await;
     let item = rig.item("sleeps");
     rig.scheduler.refuse(&item.key);
@@ -212,7 +236,8 @@ async fn a_refused_start_is_killed_and_dropped() {
     let pid = rig.scheduler.started(&item.key).await;
     rig.until_acknowledged().await;
     assert!(!is_alive(pid));
-    assert_eq!(rig.scheduler.said(&item.key).len(), 1);
+    let end = rig.scheduler.end(&item.key).await;
+    assert_eq!(lost(&end), (LostWhy::Ordered, true), "what it did until then is kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,7 +251,7 @@ async fn a_drain_waits_then_ends_what_is_left() {
     let pid = rig.scheduler.started(&item.key).await;
     rig.stop().await;
     let end = rig.scheduler.end(&item.key).await;
-    assert_eq!(end, ReportBody::Lost { why: LostWhy::Drained });
+    assert_eq!(lost(&end), (LostWhy::Drained, true), "its log and usage are kept");
     assert!(!is_alive(pid));
     assert_eq!(rig.depth().await, 0);
 }
@@ -285,7 +310,7 @@ async fn a_dead_zygote_loses_its_tries_and_is_replaced() {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(parent), nix::sys::signal::Signal::SIGKILL)
         .unwrap();
     let end = rig.scheduler.end(&item.key).await;
-    assert_eq!(end, ReportBody::Lost { why: LostWhy::NotHeld });
+    assert_eq!(lost(&end), (LostWhy::NotHeld, false), "nobody could count");
     until("its process is gone", async || !is_alive(pid)).await;
     assert!(matches!(rig.run_task("quick").await, ReportBody::Succeeded { .. }));
 }
@@ -350,4 +375,37 @@ async fn an_item_that_can_not_be_read_is_left_to_others() {
     assert!(decode_any::<WorkItem>(b"noise").is_err());
     assert!(matches!(rig.run_task("quick").await, ReportBody::Succeeded { .. }));
     until("only the odd one is left", async || rig.depth().await == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_executor_left_is_handed_in() {
+    let line = r#"{"t":"2026-01-01T00:00:00Z","s":"stdout","l":"info","m":"the last word"}"#;
+    let write = |home: &std::path::Path, executor: &str, text: &str| {
+        let folder = home.join("logs").join(executor).join("d/run1/sleeps/-1");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("1.jsonl"), text).unwrap();
+        std::fs::write(folder.join("2.told"), text).unwrap();
+        std::fs::File::create(home.join("logs").join(executor).join(".lock")).unwrap()
+    };
+    let mut alive = None;
+    let rig = Rig::with(DAG, memory::ports(), |settings| {
+        settings.fencing = false;
+        write(&settings.home, "executor-dead", &format!("{line}\n{{\"torn"));
+        let lock = write(&settings.home, "executor-alive", line);
+        lock.lock().unwrap();
+        alive = Some(lock);
+    })
+    .await;
+    let key = rig.item("sleeps").key;
+    let end = rig.scheduler.end(&key).await;
+    assert_eq!(lost(&end).0, LostWhy::NotHeld);
+    let said = rig.scheduler.said(&key);
+    assert_eq!((said.len(), said[0].executor.as_str()), (1, "executor-dead"));
+    let lines = rig.log(&end).await;
+    assert_eq!(lines.len(), 2, "a torn line is no line: {lines:?}");
+    assert_eq!(lines[0].m, "the last word");
+    assert!(lines[1].s == LogSource::System && lines[1].m.contains("killed"), "{lines:?}");
+    let logs = rig.settings.home.join("logs");
+    until("the folder is gone", async || !logs.join("executor-dead").exists()).await;
+    assert!(logs.join("executor-alive/d/run1/sleeps/-1/1.jsonl").exists(), "its owner lives");
 }

@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use dagbok_events::{
-    Digest, ExecutorId, FailureKind, MapIndex, Micros, Payload, PoolName, QueueName, RunId,
-    RunType, TaskId, Timestamp, TryKey, TryNumber, decode_any, encode_any,
+    Digest, ExecutorId, FailureKind, LostWhy, MapIndex, Micros, Payload, PoolName, QueueName,
+    RunId, RunType, TaskId, Timestamp, TryKey, TryNumber, decode_any, encode_any,
 };
 use dagbok_executor::{ExecutorError, ExecutorSettings, LogLine, run};
 use dagbok_protocol::{
@@ -140,7 +140,8 @@ impl Rig {
     pub(crate) async fn log(&self, end: &ReportBody) -> Vec<LogLine> {
         let (ReportBody::Succeeded { log, .. }
         | ReportBody::Failed { log, .. }
-        | ReportBody::Skipped { log, .. }) = end
+        | ReportBody::Skipped { log, .. }
+        | ReportBody::Lost { log, .. }) = end
         else {
             panic!("{end:?} has no log")
         };
@@ -185,6 +186,13 @@ impl Rig {
         let task = self.task.take().expect("it runs");
         timeout(LONG, task).await.expect("the executor returns").unwrap().unwrap();
     }
+}
+
+/// How a try was lost, and whether both its log and what it used are known.
+pub(crate) fn lost(end: &ReportBody) -> (LostWhy, bool) {
+    let ReportBody::Lost { why, usage, log } = end else { panic!("{end:?} is no loss") };
+    let counted = usage.is_some_and(|usage| usage.max_rss_bytes > 0);
+    (*why, counted && log.is_some())
 }
 
 /// Waits until `look` says yes.
@@ -247,6 +255,7 @@ pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
             note: None,
         },
         traceparent: None,
+        ask: false,
     }
 }
 

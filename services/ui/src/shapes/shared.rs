@@ -106,7 +106,7 @@ pub struct StatusOnly {
 pub struct SchedulerHealth {
     /// `healthy` while one holds the lease.
     pub status: Option<String>,
-    /// Always null: the lease tells, not a clock.
+    /// When this API last saw it renew the lease, by this API's clock; null while it has not.
     pub latest_scheduler_heartbeat: Option<String>,
 }
 
@@ -119,7 +119,7 @@ pub struct TriggererHealth {
     pub latest_triggerer_heartbeat: Option<String>,
 }
 
-/// The processor keeps no lease.
+/// The processor keeps no lease, so that whether it is there can't be told.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProcessorHealth {
     /// Always null.
@@ -250,6 +250,8 @@ pub struct RefusedReport {
     pub executor: String,
     /// Why it was refused: `no_such_run`, `no_such_task`, `not_in_flight`, `held_by_another`, `run_over`.
     pub why: String,
+    /// What the try used, by the report.
+    pub usage: Option<super::TryUsage>,
     /// The log that came with it.
     pub log: Option<super::TryLog>,
 }

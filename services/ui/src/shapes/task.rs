@@ -33,7 +33,8 @@ pub struct TaskInstance {
     pub state: Option<String>,
     /// The newest try's number; 0 before the first.
     pub try_number: u16,
-    /// Tries that may fail before the task does, less one, as in Airflow: its retries.
+    /// The number that the last try can have, less one, as in Airflow: the task's retries, and a try for
+    /// each that used up none of them.
     pub max_tries: u16,
     /// The task's id.
     pub task_display_name: String,

@@ -75,14 +75,16 @@ fn fact(dice: &mut Dice) -> Fact {
         })),
         12 => {
             let why = LostWhy::ExecutorGone;
-            Fact::TryLost(TryLost {
+            Fact::TryLost(Box::new(TryLost {
                 task_id,
                 map_index,
                 try_number,
                 executor: Some(on),
                 why,
                 retry_at,
-            })
+                usage: None,
+                log: None,
+            }))
         }
         13 => Fact::TryCancelled(TryCancelled { task_id, map_index, try_number, executor: None }),
         14 => Fact::TryReturned(TryReturned { task_id, map_index, try_number, executor: on }),
@@ -96,6 +98,7 @@ fn fact(dice: &mut Dice) -> Fact {
             report: ForeignReport::Succeeded,
             executor: on,
             why: RefusedWhy::NotInFlight,
+            usage: None,
             log: None,
         })),
         19 => Story::creation(None),

@@ -154,6 +154,7 @@ impl Namespace {
                 note: meta.note.clone(),
             },
             traceparent: meta.traceparent.clone(),
+            ask: false,
         })
     }
 

@@ -242,10 +242,26 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
             }))
         },
     );
-    let losses = vec![LostWhy::ExecutorGone, LostWhy::NotHeld, LostWhy::Fenced, LostWhy::Drained];
+    let losses = vec![
+        LostWhy::ExecutorGone,
+        LostWhy::NotHeld,
+        LostWhy::Fenced,
+        LostWhy::Drained,
+        LostWhy::Ordered,
+    ];
     let lost = (tries(), option::of(holder()), select(losses), option::of(instant())).prop_map(
         |((task_id, map_index, try_number), executor, why, retry_at)| {
-            Fact::TryLost(TryLost { task_id, map_index, try_number, executor, why, retry_at })
+            let (usage, log) = (Some(Usage::default()), None);
+            Fact::TryLost(Box::new(TryLost {
+                task_id,
+                map_index,
+                try_number,
+                executor,
+                why,
+                retry_at,
+                usage,
+                log,
+            }))
         },
     );
     let cancelled =
@@ -323,6 +339,7 @@ fn refused() -> impl Strategy<Value = Fact> {
                 report,
                 executor,
                 why,
+                usage: None,
                 log: None,
             }))
         },

@@ -23,13 +23,13 @@ fn every_claim() -> Vec<(ReportBody, &'static str)> {
         (ReportBody::XCom(xcom), "XCom"),
         (ReportBody::Succeeded { xcoms: xcoms.clone(), usage, log: log.clone() }, "Succeeded"),
         (ReportBody::Failed { failure, xcoms: xcoms.clone(), usage, log: log.clone() }, "Failed"),
-        (ReportBody::Skipped { message, xcoms, usage, log }, "Skipped"),
+        (ReportBody::Skipped { message, xcoms, usage, log: log.clone() }, "Skipped"),
         (ReportBody::Returned, "Returned"),
-        (ReportBody::Lost { why: LostWhy::Fenced }, "Lost"),
+        (ReportBody::Lost { why: LostWhy::Ordered, usage: Some(usage), log }, "Lost"),
     ]
 }
 
-/// Each claim is refused for this reason, kept with its log, and changes nothing.
+/// Each claim is refused for this reason, kept with its log and usage, and changes nothing.
 #[track_caller]
 fn all_refused(world: &mut World, by: &str, key: &str, why: &str) {
     let (before, tries) = (world.state(), try_key(key));
@@ -38,7 +38,8 @@ fn all_refused(world: &mut World, by: &str, key: &str, why: &str) {
         let kept = format!("ReportRefused {} {} {claim}: {why}", tries.task_id, tries.try_number);
         sent.refused(RefusalCode::StaleReport, [kept.as_str()]);
         let Fact::ReportRefused(fact) = &sent.records[0].facts[0] else { panic!("{sent:?}") };
-        assert_eq!(fact.log.is_some(), ["Succeeded", "Failed", "Skipped"].contains(&claim));
+        let is_an_end = ["Succeeded", "Failed", "Skipped", "Lost"].contains(&claim);
+        assert_eq!((fact.log.is_some(), fact.usage.is_some()), (is_an_end, is_an_end));
         assert_eq!(world.settle(), [] as [&str; 0]);
     }
     assert_eq!(world.state(), before);
@@ -179,8 +180,13 @@ fn what_is_handed_back_is_offered_again_as_another_try() {
 fn an_executor_can_give_up_its_own_try() {
     let mut world = world();
     world.start("e1", "etl/r1/a/1");
-    let lost = || ReportBody::Lost { why: LostWhy::Fenced };
-    world.report("e1", "etl/r1/a/1", lost()).is(["TryLost a 1 Fenced retry 2024-01-01T00:00:00Z"]);
+    let usage = Some(Usage { max_rss_bytes: 7, user_us: 8, system_us: 9 });
+    let log = Some(LogRef { digest: digest(9), size: 1, lines: 1, dropped: 0 });
+    let lost = ReportBody::Lost { why: LostWhy::Fenced, usage, log: log.clone() };
+    let sent = world.report("e1", "etl/r1/a/1", lost);
+    sent.is(["TryLost a 1 Fenced retry 2024-01-01T00:00:00Z"]);
+    let Fact::TryLost(fact) = &sent.records[0].facts[0] else { panic!("{sent:?}") };
+    assert_eq!((fact.usage, fact.log.clone()), (usage, log), "what it left behind is kept");
     assert_eq!(world.settle(), ["TaskQueued a 2"]);
 }
 

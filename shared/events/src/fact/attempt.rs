@@ -124,6 +124,8 @@ pub enum LostWhy {
     Fenced,
     /// It was told to stop and the try did not end in time.
     Drained,
+    /// It ended the try by an order, or because its start was refused.
+    Ordered,
 }
 
 /// See [`crate::Fact::TryLost`]. Scope: the run. The system's fault: uses up none of the user's retries.
@@ -144,6 +146,12 @@ pub struct TryLost {
     /// When the next try is due; `None` where the limit of losses is reached, which fails the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
+    /// What it used, where its executor could tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+    /// What it wrote, where its executor could keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogRef>,
 }
 
 /// See [`crate::Fact::TryCancelled`]. Scope: the run.
@@ -248,6 +256,9 @@ pub struct ReportRefused {
     pub executor: ExecutorId,
     /// Why it was refused.
     pub why: RefusedWhy,
+    /// What the try used, by the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// The log that came with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRef>,

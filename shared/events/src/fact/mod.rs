@@ -67,7 +67,7 @@ pub enum Fact {
     /// The user's code said to skip.
     TrySkipped(Box<TrySkipped>),
     /// A try's executor is gone, with no word of how it ended.
-    TryLost(TryLost),
+    TryLost(Box<TryLost>),
     /// A try was ended because its run was.
     TryCancelled(TryCancelled),
     /// An executor handed a try back without starting it.

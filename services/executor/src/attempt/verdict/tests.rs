@@ -85,8 +85,8 @@ fn what_we_did_to_it_is_no_failure_of_its_own() {
         for (kill, want) in [
             (Kill::Drained, Verdict::Lost(LostWhy::Drained)),
             (Kill::Fenced, Verdict::Lost(LostWhy::Fenced)),
-            (Kill::Order(String::new()), Verdict::Silent),
-            (Kill::Refused(String::new()), Verdict::Silent),
+            (Kill::Order(String::new()), Verdict::Lost(LostWhy::Ordered)),
+            (Kill::Refused(String::new()), Verdict::Lost(LostWhy::Ordered)),
         ] {
             let exit = Exit { kill: Some(kill), ..exited(None, Some(15)) };
             assert_eq!(judged(said, &exit, true), want);
@@ -98,8 +98,11 @@ fn what_we_did_to_it_is_no_failure_of_its_own() {
         ..Exit::default()
     };
     assert_eq!(judged(&none, &fenced, true), Verdict::Lost(LostWhy::Fenced));
-    let drained = Exit { kill: Some(Kill::Drained), ..exited(Some(0), None) };
-    assert_eq!(judged(&said(Some(Ending::Succeeded), "", ""), &drained, true), Verdict::Succeeded);
+    for kill in [Kill::Drained, Kill::Order(String::new())] {
+        let late = Exit { kill: Some(kill), ..exited(Some(0), None) };
+        let succeeded = said(Some(Ending::Succeeded), "", "");
+        assert_eq!(judged(&succeeded, &late, true), Verdict::Succeeded, "its own word goes first");
+    }
 }
 
 #[test]

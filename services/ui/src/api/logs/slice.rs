@@ -14,7 +14,10 @@ use super::super::{
     state::ApiState,
     tasks::instance,
 };
-use crate::{model::rows::TryRow, shapes::LogLine};
+use crate::{
+    model::rows::{TryEnd, TryRow},
+    shapes::LogLine,
+};
 
 /// Bytes of a log that are asked for at once.
 pub(super) const SLICE_BYTES: u32 = 256 << 10;
@@ -99,12 +102,16 @@ pub(super) async fn slice(
         })?;
         return Ok(cut(&bytes, offset, max));
     }
-    match &row.executor {
-        Some(executor) if row.end.is_none() => {
-            from_executor(state, wanted, executor, offset, max, wait).await
+    let nothing = Slice { lines: Vec::new(), next: offset, complete: row.end.is_some() };
+    match (&row.executor, &row.end) {
+        (Some(executor), None) => from_executor(state, wanted, executor, offset, max, wait).await,
+        // Its processes may be ending yet, and its log be on the way.
+        (Some(executor), Some(TryEnd::Cancelled | TryEnd::Lost(_))) => {
+            let asked = from_executor(state, wanted, executor, offset, max, wait).await;
+            Ok(asked.unwrap_or(nothing))
         }
         // Queued: it may come. Over without a log: nothing will.
-        _ => Ok(Slice { lines: Vec::new(), next: offset, complete: row.end.is_some() }),
+        _ => Ok(nothing),
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     extract::{InPath, InQuery, any_dag, run_key},
     page::{Order, Page, orders, sort},
     state::ApiState,
-    view::{inline_input, run_response, try_log, word},
+    view::{inline_input, run_response, try_log, try_usage, word},
 };
 use crate::{
     model::{Store, rows::RunRow},
@@ -141,6 +141,7 @@ pub(crate) async fn refused_reports(
             report: word(&row.report),
             executor: row.executor.to_string(),
             why: word(&row.why),
+            usage: row.usage.map(try_usage),
             log: row.log.as_ref().map(try_log),
         })
         .collect();

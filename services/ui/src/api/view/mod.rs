@@ -4,14 +4,14 @@ mod run;
 mod task;
 
 pub(crate) use dag::{DagView, task_infos};
-use dagbok_events::{DagSpec, DagVersion, LogRef, Timestamp};
+use dagbok_events::{DagSpec, DagVersion, LogRef, Timestamp, Usage};
 pub(crate) use run::{inline_input, run_response};
 use serde_json::Value;
 pub(crate) use task::InstanceView;
 
 use crate::{
     model::rows::VersionRow,
-    shapes::{DagVersionInfo, DateTime, TryLog, uuid_of},
+    shapes::{DagVersionInfo, DateTime, TryLog, TryUsage, uuid_of},
 };
 
 /// The name under which the one DAG folder goes where Airflow has many.
@@ -55,4 +55,9 @@ pub(crate) fn try_log(log: &LogRef) -> TryLog {
         lines: log.lines,
         dropped: log.dropped,
     }
+}
+
+pub(crate) const fn try_usage(usage: Usage) -> TryUsage {
+    let Usage { max_rss_bytes, user_us, system_us } = usage;
+    TryUsage { max_rss_bytes, user_us, system_us }
 }

@@ -4,15 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use dagbok_events::{Failure, MapIndex, RunKey, TaskSpec, Timestamp, TryNumber};
 use serde_json::Map;
 
-use super::{display_name, try_log, version_info, when, word};
+use super::{display_name, try_log, try_usage, version_info, when, word};
 use crate::{
     model::{
         Store, StoreError,
         rows::{RunRow, TaskRow, TryEnd, TryRow, VersionRow},
     },
-    shapes::{
-        TaskInstance, TaskInstanceExtra, TryFailure, TryInstance, TryUsage, seconds, uuid_of,
-    },
+    shapes::{TaskInstance, TaskInstanceExtra, TryFailure, TryInstance, seconds, uuid_of},
 };
 
 /// A task of a run with what belongs to it.
@@ -158,7 +156,9 @@ impl InstanceView {
             duration: attempt.and_then(|attempt| seconds(attempt.started_at, attempt.ended_at)),
             state: attempt.map(|attempt| attempt.state.word().to_owned()),
             try_number: attempt.map_or(0, |attempt| TryNumber::get(attempt.number)),
-            max_tries: spec.map_or(0, |spec| spec.retries),
+            max_tries: spec
+                .map_or(0, |spec| spec.retries)
+                .saturating_add(attempt.map_or(0, |attempt| attempt.spared)),
             task_display_name: self.task_id().to_owned(),
             dag_display_name: version
                 .map_or_else(|| run.dag_id.to_string(), |row| display_name(&row.spec)),
@@ -196,11 +196,7 @@ impl InstanceView {
         extra.retry_at = when(attempt.retry_at);
         extra.inputs.clone_from(&attempt.inputs);
         extra.log = attempt.log.as_ref().map(try_log);
-        extra.usage = attempt.usage.map(|usage| TryUsage {
-            max_rss_bytes: usage.max_rss_bytes,
-            user_us: usage.user_us,
-            system_us: usage.system_us,
-        });
+        extra.usage = attempt.usage.map(try_usage);
         let (ended, message) = match &attempt.end {
             None => (None, None),
             Some(TryEnd::Succeeded) => (Some("succeeded"), None),

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use dagbok_events::{Actor, DagId, ReportRefused, RunCreated, RunKey, TaskId};
 
-use super::Context;
+use super::{Context, task};
 use crate::model::{
     keys,
     overlay::{Overlay, Source},
@@ -159,7 +159,10 @@ pub(super) fn report_refused<S: Source>(
     fact: &ReportRefused,
 ) -> Result<(), StoreError> {
     let Some(run) = context.run() else { return Ok(()) };
-    let ReportRefused { task_id, map_index, try_number, report, executor, why, log } = fact;
+    if fact.usage.is_some() || fact.log.is_some() {
+        task::left_behind(rows, context, fact)?;
+    }
+    let ReportRefused { task_id, map_index, try_number, report, executor, why, usage, log } = fact;
     let row = RefusedRow {
         seq: context.seq,
         at: context.at,
@@ -169,6 +172,7 @@ pub(super) fn report_refused<S: Source>(
         report: *report,
         executor: executor.clone(),
         why: *why,
+        usage: *usage,
         log: log.clone(),
     };
     rows.put(keys::refused(run, context.seq, place), Some(row));

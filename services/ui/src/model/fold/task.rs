@@ -1,9 +1,9 @@
 //! What facts about tasks and tries change: the task's row, and with it the run's counts, the pool's
 //! slots and the executor's tries.
 use dagbok_events::{
-    ExecutorId, MapIndex, Payload, PoolName, QueueName, RuledOut, RunKey, TaskId, TaskQueued,
-    TaskRuledOut, Timestamp, TryCancelled, TryFailed, TryLost, TryNumber, TryReturned, TrySkipped,
-    TryStarted, TrySucceeded, XComPushed,
+    ExecutorId, MapIndex, Payload, PoolName, QueueName, ReportRefused, RuledOut, RunKey, TaskId,
+    TaskQueued, TaskRuledOut, Timestamp, TryCancelled, TryFailed, TryLost, TryNumber, TryReturned,
+    TrySkipped, TryStarted, TrySucceeded, XComPushed,
 };
 
 use super::Context;
@@ -35,6 +35,8 @@ pub(super) fn queued<S: Source>(
     change(rows, context, task_id, *map_index, |row| {
         row.state = TaskState::Queued;
         row.ruled_out_at = None;
+        let spared = row.attempt.as_ref().map_or(0, TryRow::spared_with_it);
+        let next = TryRow { spared, ..next };
         past = row.attempt.replace(next).filter(|last| last.number != *try_number);
         // As in Airflow a new try begins without what the last one handed on.
         forgotten = std::mem::take(&mut row.xcoms);
@@ -131,10 +133,12 @@ pub(super) fn lost<S: Source>(
     context: &Context<'_>,
     fact: &TryLost,
 ) -> Done {
-    let TryLost { task_id, map_index, try_number, executor, why, retry_at } = fact;
+    let TryLost { task_id, map_index, try_number, executor, why, retry_at, usage, log } = fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
         end(attempt, retry_or_failed(*retry_at), context.at, TryEnd::Lost(*why));
         attempt.retry_at = *retry_at;
+        attempt.usage = *usage;
+        attempt.log.clone_from(log);
         if attempt.executor.is_none() {
             attempt.executor.clone_from(executor);
         }
@@ -149,6 +153,37 @@ pub(super) fn cancelled<S: Source>(
     change_try(rows, context, &fact.task_id, fact.map_index, fact.try_number, |attempt| {
         end(attempt, TaskState::Failed, context.at, TryEnd::Cancelled);
     })
+}
+
+/// What an executor still says of a try that is over by the log, as one that was cancelled always is
+/// before its process is: its claim changes nothing, and what the try used and wrote is kept with it.
+pub(super) fn left_behind<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &ReportRefused,
+) -> Done {
+    let Some(run) = known_run(rows, context)? else { return Ok(()) };
+    let instance = (run, &fact.task_id, fact.map_index);
+    let add_to = |attempt: &mut TryRow| {
+        let theirs = attempt.executor.as_ref().is_none_or(|executor| *executor == fact.executor);
+        if theirs && attempt.end.is_some() {
+            attempt.executor.get_or_insert_with(|| fact.executor.clone());
+            attempt.usage = attempt.usage.or(fact.usage);
+            attempt.log = attempt.log.take().or_else(|| fact.log.clone());
+        }
+    };
+    let Some(task) = rows.edit::<TaskRow>(keys::task(instance))? else { return Ok(()) };
+    match &mut task.attempt {
+        Some(newest) if newest.number == fact.try_number => add_to(newest),
+        Some(newest) if newest.number > fact.try_number => {
+            let past = rows.edit::<PastTryRow>(keys::past_try(instance, fact.try_number))?;
+            if let Some(PastTryRow(past)) = past {
+                add_to(past);
+            }
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 pub(super) fn returned<S: Source>(
@@ -224,6 +259,7 @@ fn end(attempt: &mut TryRow, state: TaskState, at: Timestamp, end: TryEnd) {
 fn fresh(number: TryNumber, context: &Context<'_>) -> TryRow {
     TryRow {
         number,
+        spared: 0,
         state: TaskState::Queued,
         pool: PoolName::new("default_pool").expect("a constant within the rules"),
         pool_slots: 1,

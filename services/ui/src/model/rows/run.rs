@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use dagbok_events::{
     Actor, DagId, DagVersion, Digest, ExecutorId, ForeignReport, Interval, LogRef, MapIndex,
-    Payload, RefusedWhy, RunId, RunType, TaskId, Timestamp, TryNumber,
+    Payload, RefusedWhy, RunId, RunType, TaskId, Timestamp, TryNumber, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -172,6 +172,9 @@ pub struct RefusedRow {
     pub executor: ExecutorId,
     /// Why it was refused.
     pub why: RefusedWhy,
+    /// What the try used, by the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// The log that came with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRef>,

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    ExecutorId, Failure, LogRef, LostWhy, MapIndex, Payload, PoolName, QueueName, TaskId,
+    ExecutorId, Failure, FailureKind, LogRef, LostWhy, MapIndex, Payload, PoolName, QueueName, TaskId,
     Timestamp, TryNumber, Usage,
 };
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,9 @@ pub enum TryEnd {
 pub struct TryRow {
     /// Which.
     pub number: TryNumber,
+    /// Tries before it that used up none of the task's retries: lost, handed back, or failed by Dagbok.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub spared: u16,
     /// The state that it is, or was left, in.
     pub state: TaskState,
     /// Whose slots it holds.
@@ -152,6 +155,25 @@ pub struct TryRow {
     /// Digests of what it saw.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, String>,
+}
+
+impl TryRow {
+    /// What the next try's `spared` is.
+    pub fn spared_with_it(&self) -> u16 {
+        let spares = match &self.end {
+            Some(TryEnd::Lost(_) | TryEnd::Returned) => true,
+            Some(TryEnd::Failed(failure)) => {
+                matches!(failure.kind, FailureKind::CouldNotStart | FailureKind::Executor)
+            }
+            _ => false,
+        };
+        self.spared.saturating_add(u16::from(spares))
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
+const fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// A try that another has followed.

@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    Actor, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, LeftWhy, LostWhy, MapIndex, Record,
-    RunKey, Scope, Timestamp, TryKey, TryLost, TryNumber,
+    Actor, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, LeftWhy, LogRef, LostWhy, MapIndex,
+    Record, RunKey, Scope, Timestamp, TryKey, TryLost, TryNumber, Usage,
 };
 use dagbok_protocol::{Command, Presence};
 
@@ -13,6 +13,22 @@ use crate::{
     retry,
     run::{Done, Run},
 };
+
+/// A try that is gone, with what is left of it.
+pub(super) struct Loss {
+    pub(super) try_number: TryNumber,
+    pub(super) executor: Option<ExecutorId>,
+    pub(super) why: LostWhy,
+    pub(super) usage: Option<Usage>,
+    pub(super) log: Option<LogRef>,
+}
+
+impl Loss {
+    /// One that the scheduler found: nobody says what the try used and wrote.
+    fn found(try_number: TryNumber, executor: Option<ExecutorId>, why: LostWhy) -> Self {
+        Self { try_number, executor, why, usage: None, log: None }
+    }
+}
 
 impl Namespace {
     pub(super) fn executor_joined(
@@ -67,7 +83,7 @@ impl Namespace {
         let ix = run.find(&key.task_id, key.map_index)?;
         let state = &run.task(ix).state;
         let n = state.in_flight().filter(|n| *n == key.try_number)?;
-        let facts = self.lost_facts(run, ix, n, state.executor().cloned(), why, at);
+        let facts = self.lost_facts(run, ix, Loss::found(n, state.executor().cloned(), why), at);
         Some(own(at, Actor::Scheduler, Scope::Run(run.key().clone()), None, facts))
     }
 
@@ -84,7 +100,8 @@ impl Namespace {
             let mut run = run.clone();
             for ix in lost {
                 let Some(n) = run.task(ix).state.in_flight() else { continue };
-                let facts = self.lost_facts(&run, ix, n, Some(executor.clone()), why, at);
+                let loss = Loss::found(n, Some(executor.clone()), why);
+                let facts = self.lost_facts(&run, ix, loss, at);
                 for fact in &facts {
                     run.evolve(self.last_seq, at, fact);
                 }
@@ -95,28 +112,23 @@ impl Namespace {
     }
 
     /// A lost try and all that follows from it.
-    pub(super) fn lost_facts(
-        &self,
-        run: &Run,
-        ix: Ix,
-        try_number: TryNumber,
-        executor: Option<ExecutorId>,
-        why: LostWhy,
-        at: Timestamp,
-    ) -> Vec<Fact> {
+    pub(super) fn lost_facts(&self, run: &Run, ix: Ix, loss: Loss, at: Timestamp) -> Vec<Fact> {
+        let Loss { try_number, executor, why, usage, log } = loss;
         let losses = run.task(ix).losses;
         let retry_at = retry::after_loss(losses, self.limits.max_losses, at)
             .filter(|_| run.has_another_try(ix));
         let task_id = run.version().task(ix).task_id.clone();
         let map_index = MapIndex::UNMAPPED;
-        let mut facts = vec![Fact::TryLost(TryLost {
+        let mut facts = vec![Fact::TryLost(Box::new(TryLost {
             task_id,
             map_index,
             try_number,
             executor,
             why,
             retry_at,
-        })];
+            usage,
+            log,
+        }))];
         if retry_at.is_none() {
             facts.extend(run.after_done(ix, Done::Failed));
         }

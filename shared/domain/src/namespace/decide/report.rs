@@ -1,10 +1,12 @@
 //! Reports of tries: accepted with all that follows, or kept as refused.
 use dagbok_events::{
     Fact, Failure, ForeignReport, LogRef, LostWhy, RefusedWhy, ReportRefused, RuledOut, RunKey,
-    Scope, Timestamp, TryFailed, TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
+    Scope, Timestamp, TryFailed, TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage,
+    XComPushed,
 };
 use dagbok_protocol::{Command, RefusalCode, Report, ReportBody, XComValue};
 
+use super::executors::Loss;
 use crate::{
     graph::Ix,
     namespace::{Decision, Namespace, accepted, answering, unchanged},
@@ -113,14 +115,18 @@ impl Namespace {
             // Handed back for the last time that can be counted: nobody wants it.
             ReportBody::Returned if !run.has_another_try(ix) => {
                 let executor = Some(report.executor.clone());
-                self.lost_facts(run, ix, try_number, executor, LostWhy::NotHeld, at)
+                let why = LostWhy::NotHeld;
+                let loss = Loss { try_number, executor, why, usage: None, log: None };
+                self.lost_facts(run, ix, loss, at)
             }
             ReportBody::Returned => {
                 let executor = report.executor.clone();
                 vec![Fact::TryReturned(TryReturned { task_id, map_index, try_number, executor })]
             }
-            ReportBody::Lost { why } => {
-                self.lost_facts(run, ix, try_number, Some(report.executor.clone()), *why, at)
+            ReportBody::Lost { why, usage, log } => {
+                let (executor, why) = (Some(report.executor.clone()), *why);
+                let (usage, log) = (*usage, log.clone());
+                self.lost_facts(run, ix, Loss { try_number, executor, why, usage, log }, at)
             }
         }
     }
@@ -157,7 +163,7 @@ fn refused(
     report: &Report,
     why: RefusedWhy,
 ) -> Decision {
-    let (claim, log) = claim_of(&report.body);
+    let (claim, usage, log) = claim_of(&report.body);
     let fact = Fact::ReportRefused(Box::new(ReportRefused {
         task_id: report.key.task_id.clone(),
         map_index: report.key.map_index,
@@ -165,6 +171,7 @@ fn refused(
         report: claim,
         executor: report.executor.clone(),
         why,
+        usage,
         log,
     }));
     let message = match why {
@@ -179,14 +186,19 @@ fn refused(
     decision
 }
 
-fn claim_of(body: &ReportBody) -> (ForeignReport, Option<LogRef>) {
+/// What a report claims, and what it brings along: kept even where the claim is refused.
+fn claim_of(body: &ReportBody) -> (ForeignReport, Option<Usage>, Option<LogRef>) {
     match body {
-        ReportBody::Started { .. } => (ForeignReport::Started, None),
-        ReportBody::XCom(_) => (ForeignReport::XCom, None),
-        ReportBody::Succeeded { log, .. } => (ForeignReport::Succeeded, log.clone()),
-        ReportBody::Failed { log, .. } => (ForeignReport::Failed, log.clone()),
-        ReportBody::Skipped { log, .. } => (ForeignReport::Skipped, log.clone()),
-        ReportBody::Returned => (ForeignReport::Returned, None),
-        ReportBody::Lost { .. } => (ForeignReport::Lost, None),
+        ReportBody::Started { .. } => (ForeignReport::Started, None, None),
+        ReportBody::XCom(_) => (ForeignReport::XCom, None, None),
+        ReportBody::Succeeded { usage, log, .. } => {
+            (ForeignReport::Succeeded, Some(*usage), log.clone())
+        }
+        ReportBody::Failed { usage, log, .. } => (ForeignReport::Failed, Some(*usage), log.clone()),
+        ReportBody::Skipped { usage, log, .. } => {
+            (ForeignReport::Skipped, Some(*usage), log.clone())
+        }
+        ReportBody::Returned => (ForeignReport::Returned, None, None),
+        ReportBody::Lost { usage, log, .. } => (ForeignReport::Lost, *usage, log.clone()),
     }
 }
