@@ -1,0 +1,1 @@
+//! One history through every implementation of the primitives: see the tests.
