@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use dagbok_events::{
-    BundlePublished, Fact, LogRef, Micros, PoolName, PoolSet, RuledOut, RunFailed, Scope,
-    Timestamp, encode_any,
+    BundlePublished, Fact, LogRef, LostWhy, MapIndex, Micros, PoolName, PoolSet, RuledOut,
+    RunFailed, Scope, Timestamp, TryLost, encode_any,
 };
 use dagbok_protocol::{Presence, names::presence_key};
 use dagbok_runtime::Clock;
 use serde_json::{Value, json};
 use support::{
     SOON, World, each,
-    story::{FIRST, Story, digest, executor, key, spec},
+    story::{FIRST, Story, digest, executor, key, nth, spec, task},
 };
 
 /// A chain of which `a` succeeds, `b` fails, is tried again and fails, and `c` is ruled out.
@@ -39,7 +39,7 @@ async fn told() -> World {
     story.in_run(&run, vec![Story::failure("b", 1, Some(FIRST))]).await;
     story.queued(&run, "b", 2).await;
     story.started(&run, "b", 2, "exec-1").await;
-    let failed = Fact::RunFailed(RunFailed { failed: vec![support::story::task("c")] });
+    let failed = Fact::RunFailed(RunFailed { failed: vec![task("c")] });
     let facts =
         vec![Story::failure("b", 2, None), Story::ruled_out("c", RuledOut::UpstreamFailed), failed];
     story.in_run(&run, facts).await;
@@ -124,6 +124,37 @@ async fn a_run_says_how_it_came_about_and_ended() {
     assert_eq!(run["dagbok"]["ended"], "tasks");
     assert_eq!(run["dagbok"]["dagrun_timeout"], 1.5);
     assert_eq!(run["dag_versions"][0]["version_number"], 1);
+}
+
+#[tokio::test]
+async fn a_try_that_was_lost_uses_up_none_that_are_allowed() {
+    let world = told().await;
+    let run = key("chain", "lossy");
+    world.story.created(&run).await;
+    for number in 1..=3 {
+        world.story.queued(&run, "a", number).await;
+        world.story.started(&run, "a", number, "exec-1").await;
+        if number < 3 {
+            let lost = TryLost {
+                task_id: task("a"),
+                map_index: MapIndex::UNMAPPED,
+                try_number: nth(number),
+                executor: None,
+                why: LostWhy::ExecutorGone,
+                retry_at: Some(FIRST),
+                usage: None,
+                log: None,
+            };
+            world.story.in_run(&run, vec![Fact::TryLost(Box::new(lost))]).await;
+        }
+    }
+    world.settled().await;
+    let path = "/api/v2/dags/chain/dagRuns/lossy/taskInstances/a";
+    let numbers = |task: &Value| (task["try_number"].as_u64(), task["max_tries"].as_u64());
+    // One retry, and one for each of the two that were lost.
+    assert_eq!(numbers(&world.ok(path).await), (Some(3), Some(3)));
+    assert_eq!(numbers(&world.ok(&format!("{path}/tries/1")).await), (Some(1), Some(1)));
+    assert_eq!(numbers(&world.ok(&format!("{path}/tries/2")).await), (Some(2), Some(2)));
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    ExecutorId, Failure, FailureKind, LogRef, LostWhy, MapIndex, Payload, PoolName, QueueName, TaskId,
-    Timestamp, TryNumber, Usage,
+    ExecutorId, Failure, FailureKind, LogRef, LostWhy, MapIndex, Payload, PoolName, QueueName,
+    TaskId, Timestamp, TryNumber, Usage,
 };
 use serde::{Deserialize, Serialize};
 
