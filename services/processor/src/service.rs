@@ -17,7 +17,7 @@ use dagbok_runlog::Ports;
 use dagbok_runtime::{Clock, Shutdown};
 use dagbok_telemetry::metrics;
 use tokio::{
-    task::JoinSet,
+    task::{Id, JoinSet},
     time::{Instant, sleep_until},
 };
 
@@ -57,8 +57,10 @@ pub async fn run(
         let debounce = service.settings.debounce;
         tokio::select! {
             () = shutdown.started() => break,
-            Some(done) = service.jobs.join_next() => match done {
-                Ok(done) => service.settle(done).await,
+            Some(done) = service.jobs.join_next_with_id() => match done {
+                Ok((job, done)) => service.settle(job, done).await,
+                // Its text is no more.
+                Err(error) if error.is_cancelled() => {}
                 Err(error) => std::panic::resume_unwind(error.into_panic()),
             },
             known = &mut loading, if !loaded => {
@@ -193,8 +195,8 @@ impl Service {
         if now.hash == before.hash && now.problems.is_empty() && before.problems.is_empty() {
             return;
         }
-        for state in self.files.values_mut() {
-            state.look_at(now);
+        for (name, state) in &mut self.files {
+            state.look_at(name, now);
         }
     }
 
@@ -244,12 +246,12 @@ impl Service {
 
     fn start_job(&mut self, file: String, why: Why) {
         tracing::debug!(file, ?why, "a DAG file is read");
-        self.files.entry(file.clone()).or_default().begin(why);
-        let snapshot = Arc::clone(&self.snapshot);
+        let (name, snapshot) = (file.clone(), Arc::clone(&self.snapshot));
+        let text = snapshot.hash_of(&file);
         let (python, folder) = (self.settings.python.clone(), self.settings.folder.clone());
         let within = self.settings.parse_timeout;
         let is_zip = snapshot.files.get(&file).is_some_and(|facts| facts.kind == Kind::ZipPackage);
-        self.jobs.spawn(async move {
+        let job = self.jobs.spawn(async move {
             let parsed = if is_zip {
                 refuse_zip(&file)
             } else {
@@ -257,13 +259,14 @@ impl Service {
             };
             Done { file, snapshot, parsed }
         });
+        self.files.entry(name).or_default().begin(why, text, job);
     }
 
     /// Takes a finished parse over, and tells of it where it says something new.
-    async fn settle(&mut self, done: Done) {
+    async fn settle(&mut self, job: Id, done: Done) {
         let Done { file, snapshot, mut parsed } = done;
         let Some(state) = self.files.get_mut(&file) else { return };
-        let why = state.end();
+        let Some(why) = state.end(job) else { return };
         let inputs = Inputs::of(&parsed, &snapshot);
         if !inputs.are_current(&self.snapshot) {
             // It changed while it was read: what was read is of no time at all.

@@ -5,6 +5,7 @@ mod bench;
 use std::{fs, time::Duration};
 
 use bench::{Bench, Said, dag, silent};
+use tokio::io::AsyncReadExt as _;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_file_is_told_once_and_then_the_folder() {
@@ -197,6 +198,34 @@ async fn a_file_that_was_stopped_or_died_is_read_again_when_what_it_had_read_cha
         assert_eq!((read.dags.len(), read.errors.len()), (1, 0), "{:?}", read.errors);
     }
     assert_eq!(fs::read_to_string(&count).unwrap(), "....");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_file_that_is_mended_or_taken_away_is_not_waited_for() {
+    let bench = Bench::new();
+    let begun = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endless = format!(
+        "# airflow dag\nimport socket\nheld = socket.create_connection(('127.0.0.1', {}))\nwhile True: pass\n",
+        begun.local_addr().unwrap().port()
+    );
+    bench.write("endless.py", &endless);
+    bench.write("goes.py", &endless);
+    let mut settings = bench.settings();
+    // Longer than anything here is waited for.
+    settings.parse_timeout = Duration::from_mins(10);
+    let mut running = bench.start_with(settings);
+    let mut held = [begun.accept().await.unwrap().0, begun.accept().await.unwrap().0];
+    bench.remove("goes.py");
+    bench.write("endless.py", &dag("mended"));
+    let read = running.next_read(1).await.remove(0);
+    assert_eq!((read.file.as_str(), read.dags.len(), read.errors.len()), ("endless.py", 1, 0));
+    assert!(matches!(running.next().await, Said::Bundle(_)));
+    for held in &mut held {
+        let mut rest = Vec::new();
+        let ended = tokio::time::timeout(Duration::from_mins(1), held.read_to_end(&mut rest));
+        ended.await.expect("both processes are gone").ok();
+    }
     running.stop().await;
 }
 

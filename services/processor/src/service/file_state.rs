@@ -2,7 +2,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use dagbok_events::{DagId, encode_any};
-use tokio::time::Instant;
+use tokio::{
+    task::{AbortHandle, Id},
+    time::Instant,
+};
 
 use super::inputs::Inputs;
 use crate::{
@@ -28,11 +31,19 @@ pub(super) enum Why {
 /// One file.
 #[derive(Debug, Default)]
 pub(super) struct FileState {
-    /// Why it is being read, while it is.
-    reading: Option<Why>,
+    /// The job that reads it, while one does.
+    job: Option<Job>,
     last: Option<Last>,
     /// Its DAGs at its last reading that was none of an error.
     dag_ids: BTreeSet<DagId>,
+}
+
+#[derive(Debug)]
+struct Job {
+    why: Why,
+    /// The text that it reads.
+    text: Option<Hash>,
+    handle: AbortHandle,
 }
 
 /// Its last reading.
@@ -54,17 +65,20 @@ struct Retry {
 }
 
 impl FileState {
-    /// Compares its last reading with the folder of now.
-    pub(super) fn look_at(&mut self, snapshot: &Snapshot) {
+    /// Compares its last reading with the folder of now, and gives up the reading of a text that is no more.
+    pub(super) fn look_at(&mut self, name: &str, snapshot: &Snapshot) {
         if let Some(last) = &mut self.last {
             last.outdated = !last.inputs.are_of(snapshot);
+        }
+        if let Some(job) = self.job.take_if(|job| job.text != snapshot.hash_of(name)) {
+            job.handle.abort();
         }
     }
 
     /// Why it is to be read now, if it is.
     pub(super) fn due(&self, name: &str, snapshot: &Snapshot, now: Instant) -> Option<Why> {
         let present = snapshot.files.get(name).is_some_and(|facts| facts.present);
-        if self.reading.is_some() || !present {
+        if self.job.is_some() || !present {
             return None;
         }
         match &self.last {
@@ -76,23 +90,23 @@ impl FileState {
 
     /// When to try again though nothing changed, where it is not being read already.
     pub(super) fn retry_at(&self) -> Option<Instant> {
-        let last = self.last.as_ref().filter(|_| self.reading.is_none())?;
+        let last = self.last.as_ref().filter(|_| self.job.is_none())?;
         last.retry.as_ref().map(|retry| retry.at)
     }
 
     /// Why it is being read, while it is.
     pub(super) fn reading(&self) -> Option<Why> {
-        self.reading
+        self.job.as_ref().map(|job| job.why)
     }
 
-    /// Its reading begins.
-    pub(super) fn begin(&mut self, why: Why) {
-        self.reading = Some(why);
+    /// A job begins to read this text of it.
+    pub(super) fn begin(&mut self, why: Why, text: Option<Hash>, handle: AbortHandle) {
+        self.job = Some(Job { why, text, handle });
     }
 
-    /// Its reading ended; returns why it was.
-    pub(super) fn end(&mut self) -> Option<Why> {
-        self.reading.take()
+    /// A job ended: why it read, or `None` where it is not the one that reads this file now.
+    pub(super) fn end(&mut self, job: Id) -> Option<Why> {
+        self.job.take_if(|reading| reading.handle.id() == job).map(|job| job.why)
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -110,13 +124,13 @@ impl FileState {
     }
 
     /// Takes a reading over; whether it says anything new.
-    pub(super) fn take(&mut self, why: Option<Why>, inputs: Inputs, parsed: &ParsedFile) -> bool {
+    pub(super) fn take(&mut self, why: Why, inputs: Inputs, parsed: &ParsedFile) -> bool {
         let told = hash_bytes(&encode_any(&(inputs.files(), &parsed.dags, &parsed.errors)));
         let before = self.last.take();
         let news = before.as_ref().is_none_or(|last| last.told != told);
         let failed = !parsed.errors.is_empty();
         let retry = (failed && parsed.may_heal).then(|| {
-            let tried = before.and_then(|last| last.retry).filter(|_| why == Some(Why::Retry));
+            let tried = before.and_then(|last| last.retry).filter(|_| why == Why::Retry);
             let pause = tried.map_or(FIRST_PAUSE, |tried| (tried.pause * 2).min(LONGEST_PAUSE));
             Retry { at: Instant::now() + pause, pause }
         });
@@ -142,16 +156,17 @@ mod tests {
 
     /// The pause until the file is tried again, after a reading for this reason.
     fn pause_after(state: &mut FileState, why: Why, parsed: &ParsedFile) -> Option<Duration> {
-        state.begin(why);
+        let job = tokio::spawn(async {});
+        state.begin(why, None, job.abort_handle());
         assert_eq!(state.retry_at(), None, "it is being read");
-        let why = state.end();
+        let why = state.end(job.id()).unwrap();
         let before = Instant::now();
         state.take(why, Inputs::default(), parsed);
         state.retry_at().map(|at| Duration::from_secs(at.duration_since(before).as_secs()))
     }
 
-    #[test]
-    fn what_may_heal_is_tried_again_ever_more_rarely_and_from_the_start_after_a_change() {
+    #[tokio::test]
+    async fn what_may_heal_is_tried_again_ever_more_rarely_and_from_the_start_after_a_change() {
         let mut state = FileState::default();
         assert_eq!(pause_after(&mut state, Why::Changed, &failed(true)), Some(MINUTE));
         for minutes in [2, 4, 8, 16, 32, 60, 60] {
@@ -164,8 +179,8 @@ mod tests {
         assert!(!state.has_failed());
     }
 
-    #[test]
-    fn what_can_not_heal_is_never_tried_again() {
+    #[tokio::test]
+    async fn what_can_not_heal_is_never_tried_again() {
         let mut state = FileState::default();
         assert_eq!(pause_after(&mut state, Why::Changed, &failed(false)), None);
         assert!(state.has_failed());
