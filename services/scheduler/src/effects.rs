@@ -15,10 +15,13 @@ const AT_ONCE: usize = 128;
 /// Batches that may wait to go out before the loop waits for them.
 const BATCHES: usize = 16;
 
+/// An answer, and the subject that it is waited for on.
+type Reply = (String, Answer);
+
 /// What one batch sends out.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
-    pub(crate) answers: Vec<(String, Answer)>,
+    pub(crate) answers: Vec<Reply>,
     /// Place and text; `None` removes it.
     pub(crate) values: Vec<(String, Option<Bytes>)>,
     pub(crate) work: Vec<WorkItem>,
@@ -26,7 +29,7 @@ pub(crate) struct Effects {
     pub(crate) acks: Vec<Box<dyn DeliveryHandle>>,
     /// Answers that no record stands for, with the delivery to acknowledge first: a command that was
     /// answered so must not come again and be decided otherwise.
-    pub(crate) unrecorded: Vec<(Box<dyn DeliveryHandle>, Option<(String, Answer)>)>,
+    pub(crate) unrecorded: Vec<(Box<dyn DeliveryHandle>, Option<Reply>)>,
 }
 
 impl Effects {

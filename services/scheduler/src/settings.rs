@@ -28,7 +28,7 @@ impl Default for SchedulerSettings {
             leader_lease: Duration::from_secs(3),
             snapshot_every: 20_000,
             executors_end_with_process: false,
-            offer_again: Duration::from_secs(60),
+            offer_again: Duration::from_mins(1),
             ignore_lease: false,
         }
     }

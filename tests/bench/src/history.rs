@@ -7,7 +7,10 @@ use dagbok_runlog::{Draft, Seq};
 use dagbok_runlog_embedded::{Durability, Options, open};
 use serde_json::{Value, json};
 
-use crate::script::{Script, dag_file, fan};
+use crate::{
+    script::{Script, dag_file},
+    shapes::Shape,
+};
 
 /// Drafts written at once.
 const BATCH: usize = 2_000;
@@ -23,7 +26,7 @@ pub(crate) async fn fill(home: &Path, records: u64, dags: usize) -> anyhow::Resu
     });
     let ids: Vec<_> = (0..dags)
         .map(|number| {
-            let spec = fan(&format!("bench_{number:03}"), 8);
+            let spec = Shape::Fan.dag(&format!("bench_{number:03}"), 10, u32::MAX);
             let dag_id = spec.dag_id.clone();
             script.command(dag_file(spec));
             dag_id

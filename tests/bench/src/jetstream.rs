@@ -12,7 +12,7 @@ use dagbok_scheduler::SchedulerSettings;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::script::{dag_file, fan};
+use crate::{script::dag_file, shapes::Shape};
 
 const PATIENCE: Duration = Duration::from_mins(5);
 
@@ -43,7 +43,7 @@ pub(crate) async fn measure(url: &str, tasks: usize, width: usize) -> anyhow::Re
     ask(CommandBody::SetLimits { parallelism: 4_096, max_losses: 10 }).await?;
     let pool = PoolName::new("default_pool")?;
     ask(CommandBody::SetPool { pool, slots: 4_096 }).await?;
-    let spec = fan("bench", width - 2);
+    let spec = Shape::Fan.dag("bench", width, u32::MAX);
     let dag_id = spec.dag_id.clone();
     let answer = ask(dag_file(spec)).await?;
     let Answer::Accepted { seq, .. } = answer else { anyhow::bail!("{answer:?}") };

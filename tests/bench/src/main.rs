@@ -6,10 +6,12 @@ mod history;
 mod jetstream;
 mod replay;
 mod script;
+mod shapes;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use shapes::Shape;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -27,6 +29,18 @@ enum What {
     Decide {
         /// Tasks of the run.
         #[arg(long, default_value_t = 1_000)]
+        tasks: usize,
+        /// How they hang together.
+        #[arg(long, value_enum, default_value_t = Shape::Fan)]
+        shape: Shape,
+        /// Tasks that may be offered at a time (the DAG's `max_active_tasks`).
+        #[arg(long, default_value_t = u32::MAX)]
+        at_once: u32,
+    },
+    /// The longest single decisions on a run of so many tasks, in memory.
+    Longest {
+        /// Tasks of the run.
+        #[arg(long, default_value_t = 10_000)]
         tasks: usize,
     },
     /// Write a history of so many records into a home, as real runs would have left it.
@@ -62,7 +76,8 @@ enum What {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let figures = match Args::parse().what {
-        What::Decide { tasks } => decide::measure(tasks),
+        What::Decide { tasks, shape, at_once } => decide::measure(shape, tasks, at_once),
+        What::Longest { tasks } => decide::longest(tasks),
         What::Fill { home, records, dags } => history::fill(&home, records, dags).await?,
         What::Replay { home } => replay::measure(&home).await?,
         What::Jetstream { nats, tasks, width } => jetstream::measure(&nats, tasks, width).await?,

@@ -16,32 +16,6 @@ pub(crate) struct Script<S> {
     sink: S,
 }
 
-/// Tasks side by side between a first and a last one.
-pub(crate) fn fan(dag_id: &str, width: usize) -> DagSpec {
-    let last = width + 1;
-    let tasks: Vec<serde_json::Value> = (0..=last)
-        .map(|number| {
-            let upstream: Vec<usize> = match number {
-                0 => vec![],
-                n if n == last => (1..last).collect(),
-                _ => vec![0],
-            };
-            serde_json::json!({ "task_id": format!("task_{number:05}"), "operator": "PythonOperator", "upstream": upstream })
-        })
-        .collect();
-    serde_json::from_value(serde_json::json!({
-        "dag_id": dag_id,
-        "owner": "bench",
-        "schedule": { "timetable": "Manual", "timezone": "UTC" },
-        "max_active_runs": 1_000_000,
-        "max_active_tasks": 1_000_000,
-        "is_paused_upon_creation": false,
-        "tasks": tasks,
-        "source": { "file": format!("{dag_id}.py"), "line": 1 }
-    }))
-    .expect("the shape of a DAG")
-}
-
 /// A digest for what has none here.
 pub(crate) fn digest() -> Digest {
     Digest::new("b".repeat(64)).expect("64 hexadecimal digits")
@@ -90,7 +64,7 @@ impl<S: FnMut(&Record)> Script<S> {
     }
 
     /// Carries out all that the rules call for; returns the tries that were queued.
-    fn plan(&mut self, queued: &mut Vec<TryKey>) {
+    pub(crate) fn plan(&mut self, queued: &mut Vec<TryKey>) {
         loop {
             let mut done = false;
             for proposal in self.namespace.plan(self.now) {
@@ -106,9 +80,8 @@ impl<S: FnMut(&Record)> Script<S> {
         }
     }
 
-    /// A run from its trigger to its end; each task hands on a value.
-    pub(crate) fn play(&mut self, dag_id: &DagId, run_id: RunId) {
-        let executor = ExecutorId::new("bench").expect("within the rules");
+    /// Makes a run and offers what can be; returns those tries.
+    pub(crate) fn trigger(&mut self, dag_id: &DagId, run_id: &RunId) -> Vec<TryKey> {
         self.command(CommandBody::TriggerRun(TriggerRun {
             dag_id: dag_id.clone(),
             run_id: Some(run_id.clone()),
@@ -118,6 +91,13 @@ impl<S: FnMut(&Record)> Script<S> {
         }));
         let mut queued = Vec::new();
         self.plan(&mut queued);
+        queued
+    }
+
+    /// A run from its trigger to its end; each task hands on a value.
+    pub(crate) fn play(&mut self, dag_id: &DagId, run_id: RunId) {
+        let executor = ExecutorId::new("bench").expect("within the rules");
+        let mut queued = self.trigger(dag_id, &run_id);
         while let Some(key) = queued.pop() {
             self.now.0 += 500;
             let started = ReportBody::Started {

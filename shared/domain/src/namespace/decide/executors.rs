@@ -5,7 +5,7 @@ use dagbok_events::{
     Actor, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, LeftWhy, LogRef, LostWhy, MapIndex,
     Record, RunKey, Scope, Timestamp, TryKey, TryLost, TryNumber, Usage,
 };
-use dagbok_protocol::{Command, Presence};
+use dagbok_protocol::{Command, Presence, Report};
 
 use crate::{
     graph::Ix,
@@ -27,6 +27,11 @@ impl Loss {
     /// One that the scheduler found: nobody says what the try used and wrote.
     fn found(try_number: TryNumber, executor: Option<ExecutorId>, why: LostWhy) -> Self {
         Self { try_number, executor, why, usage: None, log: None }
+    }
+
+    /// One that the try's executor tells of.
+    pub(super) fn said(report: &Report, why: LostWhy) -> Self {
+        Self::found(report.key.try_number, Some(report.executor.clone()), why)
     }
 }
 

@@ -114,19 +114,15 @@ impl Namespace {
             }
             // Handed back for the last time that can be counted: nobody wants it.
             ReportBody::Returned if !run.has_another_try(ix) => {
-                let executor = Some(report.executor.clone());
-                let why = LostWhy::NotHeld;
-                let loss = Loss { try_number, executor, why, usage: None, log: None };
-                self.lost_facts(run, ix, loss, at)
+                self.lost_facts(run, ix, Loss::said(report, LostWhy::NotHeld), at)
             }
             ReportBody::Returned => {
                 let executor = report.executor.clone();
                 vec![Fact::TryReturned(TryReturned { task_id, map_index, try_number, executor })]
             }
             ReportBody::Lost { why, usage, log } => {
-                let (executor, why) = (Some(report.executor.clone()), *why);
                 let (usage, log) = (*usage, log.clone());
-                self.lost_facts(run, ix, Loss { try_number, executor, why, usage, log }, at)
+                self.lost_facts(run, ix, Loss { usage, log, ..Loss::said(report, *why) }, at)
             }
         }
     }
