@@ -1,5 +1,4 @@
 //! What becomes of a command and of a work item when a message between is lost.
-#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 mod common;
 
 use std::{

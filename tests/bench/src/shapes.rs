@@ -21,12 +21,11 @@ impl Shape {
         let last = tasks.saturating_sub(1);
         let mut roll = roller();
         let of = |n: usize| match self {
-            Self::Fan if n == 0 => vec![],
+            _ if n == 0 => vec![],
             Self::Fan if n == last => (1..last).collect(),
             Self::Fan => vec![0],
-            Self::Chain => n.checked_sub(1).into_iter().collect(),
+            Self::Chain => vec![n - 1],
             Self::Apart => vec![],
-            Self::Random if n == 0 => vec![],
             Self::Random => {
                 let mut some: Vec<usize> = (0..3).map(|_| n - 1 - roll() % n.min(200)).collect();
                 some.sort_unstable();
