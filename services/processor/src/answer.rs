@@ -23,6 +23,8 @@ pub struct ParsedFile {
     pub may_heal: bool,
     /// Files in the folder that it read, or asked for and did not find.
     pub imports: Vec<String>,
+    /// Folders in it whose names it listed; empty for the folder itself.
+    pub listed: Vec<String>,
     /// Places in the folder where it looked for modules: `lib/names` for `lib/names.py` or a package.
     pub sought: Vec<String>,
     /// What its author should know, though it works.
@@ -40,6 +42,8 @@ struct Line {
     #[serde(default)]
     imports: Vec<String>,
     #[serde(default)]
+    listed: Vec<String>,
+    #[serde(default)]
     sought: Vec<String>,
     #[serde(default)]
     warnings: Vec<String>,
@@ -50,6 +54,7 @@ struct Line {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Note {
     Read(String),
+    Listed(String),
     Sought(String),
 }
 
@@ -86,6 +91,7 @@ impl ParsedFile {
         for line in stdout.split(|byte| *byte == b'\n') {
             match serde_json::from_slice(line) {
                 Ok(Note::Read(file)) => self.imports.push(file),
+                Ok(Note::Listed(folder)) => self.listed.push(folder),
                 Ok(Note::Sought(place)) => self.sought.push(place),
                 Err(_) => {}
             }
@@ -107,6 +113,7 @@ impl ParsedFile {
             may_heal: line.errors.iter().any(|error| error.may_heal),
             errors: line.errors.into_iter().map(|error| error.into_import_error(file)).collect(),
             imports: line.imports,
+            listed: line.listed,
             sought: line.sought,
             warnings: line.warnings,
             ..Self::default()
@@ -250,7 +257,7 @@ mod tests {
 
     #[test]
     fn what_was_noted_of_an_import_that_was_killed_is_kept() {
-        let said = b"{\"read\":\"lib/a.py\"}\nnoise\n{\"sought\":\"lib/b\"}\n{\"read\":\"cut";
+        let said = b"{\"read\":\"lib/a.py\"}\nnoise\n{\"listed\":\"\"}\n{\"sought\":\"lib/b\"}\n{\"read\":\"cut";
         let parsed =
             ParsedFile::failed("x.py", "Timeout", String::new(), String::new()).noted(said);
         assert_eq!(

@@ -168,6 +168,27 @@ async fn an_optional_module_that_comes_is_another_meaning_of_a_good_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_makes_dags_of_what_lies_in_a_folder_makes_one_of_a_new_file() {
+    let bench = Bench::new();
+    bench.write("pipelines/first.yaml", "");
+    bench.write(
+        "factory.py",
+        "import pathlib\nfrom airflow import DAG\n\
+         for path in sorted((pathlib.Path(__file__).parent / 'pipelines').glob('*.yaml')):\n    \
+         with DAG(path.stem, schedule=None): pass\n",
+    );
+    let mut running = bench.start();
+    let ids = |file: &dagbok_protocol::DagFile| -> Vec<String> {
+        file.dags.iter().map(|dag| dag.spec.dag_id.to_string()).collect()
+    };
+    assert_eq!(ids(&running.next_read(1).await[0]), ["first"]);
+    assert!(matches!(running.next().await, Said::Bundle(_)));
+    bench.write("pipelines/second.yaml", "");
+    assert_eq!(ids(&running.next_read(1).await[0]), ["first", "second"]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_was_stopped_or_died_is_read_again_when_what_it_had_read_changes() {
     let bench = Bench::new();
     let count = bench.outside("readings");

@@ -192,6 +192,26 @@ def test_what_is_asked_for_by_the_folders_real_path_or_is_not_there_is_named(
     assert answer["imports"] == ["not_yet.yaml", "settings.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("text", "listed"),
+    [
+        ("glob.glob(here + '/configs/*.yaml')", ["configs"]),
+        ("[*pathlib.Path(here, 'sql').glob('*.sql')]", ["sql"]),
+        ("[*os.walk(here + '/sql')]", ["sql", "sql/deep"]),
+        ("os.chdir(here); os.listdir()", [""]),
+        ("os.listdir(os.open(here, os.O_RDONLY))", []),
+        ("[*pkgutil.iter_modules([here + '/sql/deep'])]", ["sql/deep"]),
+        ("import sql.deep; importlib.metadata.version('pytest')", []),
+    ],
+)
+def test_folders_that_an_import_lists_are_named(folder: Folder, text: str, listed: list[str]) -> None:
+    folder.write("sql/deep/a.sql", "", header=False)
+    head = "import glob, importlib.metadata, os, pathlib, pkgutil\nhere = os.path.dirname(__file__)\n"
+    (answer,) = folder.parse(folder.write("file.py", head + text, header=False))
+    assert answer["errors"] == []
+    assert answer["listed"] == listed
+
+
 def test_what_an_import_depends_on_is_told_before_it_ends(folder: Folder) -> None:
     folder.write("lib/deep.py", "import no_such_module\n", header=False)
     text = """
@@ -435,7 +455,8 @@ def test_files_do_not_see_each_others_changes(folder: Folder) -> None:
 
 def test_a_file_without_dags(folder: Folder) -> None:
     (answer,) = folder.parse(folder.write("file.py", "X = 1\n", header=False))
-    nothing: dict[str, object] = {"dags": [], "errors": [], "imports": [], "sought": [], "warnings": []}
+    keys = ("dags", "errors", "imports", "listed", "sought", "warnings")
+    nothing: dict[str, object] = {key: [] for key in keys}
     assert answer == {"file": "file.py", **nothing}
 
 

@@ -1,12 +1,15 @@
-//! What a reading depended on: the files that it read, and what stood where it looked for modules.
+//! What a reading depended on: the files that it read, the names in folders that it listed, and what stood
+//! where it looked for modules.
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
 };
 
+use dagbok_events::encode_any;
+
 use crate::{
     ParsedFile,
-    snapshot::{FileFacts, Hash, Snapshot},
+    snapshot::{FileFacts, Hash, Snapshot, hash_bytes},
 };
 
 /// What one reading of a file depended on, as it was then.
@@ -14,6 +17,8 @@ use crate::{
 pub(super) struct Inputs {
     /// The files that were read, and their content; `None` for one that is not in the folder.
     files: BTreeMap<String, Option<Hash>>,
+    /// The folders that were listed, and the hash of the names in them.
+    folders: BTreeMap<String, Hash>,
     /// Where modules were looked for, found there or not.
     places: BTreeSet<String>,
     /// What stood there.
@@ -25,9 +30,10 @@ impl Inputs {
     pub(super) fn of(parsed: &ParsedFile, snapshot: &Snapshot) -> Self {
         let names = parsed.imports.iter().chain([&parsed.file]);
         let files = names.map(|name| (name.clone(), snapshot.hash_of(name))).collect();
+        let folders = parsed.listed.iter().map(|name| (name.clone(), names_in(name, snapshot)));
         let places: BTreeSet<_> = parsed.sought.iter().cloned().collect();
         let standing = standing(&places, snapshot);
-        Self { files, places, standing }
+        Self { files, folders: folders.collect(), places, standing }
     }
 
     /// The files that were read, and their content.
@@ -44,8 +50,18 @@ impl Inputs {
     /// Whether `snapshot` has the same content.
     pub(super) fn are_of(&self, snapshot: &Snapshot) -> bool {
         self.files.iter().all(|(name, hash)| snapshot.hash_of(name) == *hash)
+            && self.folders.iter().all(|(name, names)| names_in(name, snapshot) == *names)
             && standing(&self.places, snapshot) == self.standing
     }
+}
+
+/// The hash of the names that stand right in a folder, files and folders alike.
+fn names_in(folder: &str, snapshot: &Snapshot) -> Hash {
+    let start = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    let inside = beginning_with(&start, snapshot)
+        .filter_map(|(file, _)| file[start.len()..].split('/').next());
+    let names: BTreeSet<_> = inside.collect();
+    hash_bytes(&encode_any(&names))
 }
 
 /// What Python could take for the modules of these places, with its content; a folder, which is a package
@@ -104,8 +120,11 @@ mod tests {
         Snapshot::take(folder.path(), IgnoreSyntax::Glob, &Snapshot::default(), now).unwrap()
     }
 
+    fn all(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
     fn inputs(imports: &[&str], sought: &[&str], before: &Snapshot) -> Inputs {
-        let all = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         let (imports, sought) = (all(imports), all(sought));
         Inputs::of(
             &ParsedFile { file: "dag.py".into(), imports, sought, ..ParsedFile::default() },
@@ -159,5 +178,21 @@ mod tests {
         assert!(!inputs.are_of(&folder(&[("dag.py", ""), ("data.json", "2")])));
         assert!(!inputs.are_of(&folder(&[("dag.py", ""), ("data.json", "1"), ("more.json", "")])));
         assert!(!inputs.are_of(&folder(&[("dag.py", "changed"), ("data.json", "1")])));
+    }
+    #[test]
+    fn a_folder_that_was_listed_counts_by_the_names_right_in_it() {
+        let (file, listed) = ("dag.py".to_owned(), all(&["", "sql"]));
+        let parsed = ParsedFile { file, listed, ..ParsedFile::default() };
+        let inputs = Inputs::of(&parsed, &folder(&[("dag.py", ""), ("sql/a.sql", "1")]));
+        let stands = |more: &[(&str, &str)]| {
+            inputs.are_of(&folder(&[&[("dag.py", ""), ("sql/a.sql", "2")], more].concat()))
+        };
+        assert!(stands(&[]), "what is in a file that nobody opened");
+        assert!(!stands(&[("b.py", "")]));
+        assert!(!stands(&[("sql/b.sql", "")]));
+        assert!(!stands(&[("sql/deep/b.sql", "")]), "a new folder in it");
+        let deep = |names: &[(&str, &str)]| Inputs::of(&parsed, &folder(names));
+        let first = deep(&[("dag.py", ""), ("sql/deep/a.sql", "")]);
+        assert_eq!(first, deep(&[("dag.py", ""), ("sql/deep/b.sql", "")]), "deeper than it looked");
     }
 }

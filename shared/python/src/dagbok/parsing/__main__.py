@@ -1,8 +1,8 @@
 """`python -P -m dagbok.parsing --folder DIR --file REL [--file REL ...]`: one JSON document a line.
 
-Before a file's answer come notes of what it depends on, a line each as soon as it is known: `{"read": FILE}`
-and `{"sought": PLACE}`, relative to the folder. The answer holds them all again; they are for whoever has
-to kill an import that does not end.
+Before a file's answer come notes of what it depends on, a line each as soon as it is known: `{"read": FILE}`,
+`{"listed": FOLDER}` and `{"sought": PLACE}`, relative to the DAG folder. The answer holds them all again;
+they are for whoever has to kill an import that does not end.
 
 Each file is imported in a forked process of its own, so that one that ends the process, or changes
 modules, does nothing to the next. Standard output is the answer's alone: whatever files print goes to
@@ -22,11 +22,12 @@ from typing import IO
 from dagbok import compat
 from dagbok.loading import drop_working_directory, put_first
 from dagbok.parsing.parse import Json, empty_answer, parse_file
-from dagbok.parsing.tracking import READ, SOUGHT
+from dagbok.parsing.tracking import LISTED, READ, SOUGHT
 from dagbok.runtime import processes
 
 # A pipe takes this much at once, so that notes of several threads stay whole.
 ATOMIC = select.PIPE_BUF
+NOTED_AS = {READ: "imports", LISTED: "listed", SOUGHT: "sought"}
 
 
 def main() -> int:
@@ -108,8 +109,8 @@ def _relay(pipe: IO[bytes], answers: int, noted: Json) -> Json | None:
             return None
         if "dags" in document:
             return document
-        noted["imports"] += [document[READ]] if READ in document else []
-        noted["sought"] += [document[SOUGHT]] if SOUGHT in document else []
+        for kind in NOTED_AS.keys() & document:
+            noted[NOTED_AS[kind]].append(document[kind])
         _write_all(answers, line)
     return None
 

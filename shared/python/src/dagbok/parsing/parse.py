@@ -33,7 +33,8 @@ LASTING = (
 
 def empty_answer(file: str) -> Json:
     """Return the answer about a file of which nothing is known yet."""
-    return {"file": file, "dags": [], "errors": [], "imports": [], "sought": [], "warnings": []}
+    depends: Json = {"imports": [], "listed": [], "sought": []}
+    return {"file": file, "dags": [], "errors": [], **depends, "warnings": []}
 
 
 def parse_file(folder: str, file: str, tell: Tell | None = None) -> Json:
@@ -47,6 +48,7 @@ def parse_file(folder: str, file: str, tell: Tell | None = None) -> Json:
     else:
         _describe(loaded, folder, file, answer)
     answer["imports"] = tracker.files()
+    answer["listed"] = tracker.folders()
     answer["sought"] = tracker.places()
     return answer
 

@@ -1,6 +1,6 @@
-"""What of the DAG folder an import depends on: the files that it opened, and where it looked for modules.
+"""What of the DAG folder an import depends on: files opened, folders listed, places searched for modules.
 
-Both are told as they come, so that they are known also of an import that never ends.
+All are told as they come, so that they are known also of an import that never ends.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
-READ, SOUGHT = "read", "sought"
+READ, LISTED, SOUGHT = "read", "listed", "sought"
+LISTINGS = {"os.listdir", "os.scandir"}
+# These list every folder of the import path, whatever they look for.
+FINDERS = {"importlib", "importlib_metadata", "pkg_resources"}
 # An import that looks for ever new names is cut off here; nothing that is no attack comes near.
 MOST_NOTES = 20_000
 
@@ -32,7 +35,7 @@ class Tracker:
         self._besides = besides
         self._tell = tell
         self._pid = os.getpid()
-        self._noted: dict[str, set[str]] = {READ: set(), SOUGHT: set()}
+        self._noted: dict[str, set[str]] = {READ: set(), LISTED: set(), SOUGHT: set()}
         sys.addaudithook(self._hook)
         sys.meta_path.insert(0, self)
 
@@ -44,6 +47,10 @@ class Tracker:
                 self._read(file)
         # Copied first: threads of the import may note on.
         return [name for name in sorted(self._noted[READ]) if not os.path.isdir(f"{self._roots[0]}/{name}")]
+
+    def folders(self) -> list[str]:
+        """Return the folders whose names were listed, there or not; empty for the DAG folder itself."""
+        return sorted(self._noted[LISTED])
 
     def places(self) -> list[str]:
         """Return where in the folder modules were looked for: `lib/names` for `lib/names.py` or a package."""
@@ -59,16 +66,15 @@ class Tracker:
                 self._note(SOUGHT, self._inside(f"{entry or '.'}/{tail}"))
 
     def _hook(self, event: str, args: tuple[Any, ...]) -> None:
-        if event != "open":
-            return
-        path, mode, flags = args
-        if isinstance(path, bytes):
-            path = os.fsdecode(path)
-        if not isinstance(path, str):
-            return
-        writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else flags & 3
-        if not writes:
-            self._read(path)
+        if event == "open":
+            path, mode, flags = args
+            writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else flags & 3
+            if not writes:
+                self._read(_text(path))
+        elif event in LISTINGS:
+            caller = sys._getframe(1).f_globals.get("__name__")
+            if str(caller).partition(".")[0] not in FINDERS:
+                self._note(LISTED, self._inside(_text("." if args[0] is None else args[0])))
 
     def _read(self, path: str) -> None:
         inside = self._inside(path)
@@ -77,13 +83,15 @@ class Tracker:
 
     def _inside(self, path: str) -> str | None:
         """Return a path relative to the folder, None for one outside or that no snapshot could name."""
+        if not path:
+            return None
         try:
             full = os.path.abspath(path)
             full.encode()
         except (OSError, ValueError):  # a working directory that is gone, a name that is no UTF-8
             return None
         for root in self._roots:
-            if full.startswith(f"{root}/"):
+            if full == root or full.startswith(f"{root}/"):
                 return full[len(root) + 1 :]
         return None
 
@@ -95,3 +103,10 @@ class Tracker:
         noted.add(inside)
         if self._tell is not None:
             self._tell(kind, inside)
+
+
+def _text(path: object) -> str:
+    """Return a path as text; nothing for a descriptor."""
+    if isinstance(path, bytes):
+        return os.fsdecode(path)
+    return path if isinstance(path, str) else ""
