@@ -14,6 +14,8 @@ pub(crate) use lines::Lines;
 
 use crate::{codes::Code, context::Context, failure::Failure};
 
+/// Names who asks; the API takes it from this machine's callers only.
+const USER_HEADER: &str = "x-dagbok-user";
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long an answer may take that is no stream: the API's own limit and some.
@@ -97,7 +99,10 @@ impl Api {
             )
             .next("start it with `dagbok standalone`, and name its API with --api"));
         }
-        let request = self.request(method, path).json(body).timeout(ANSWER);
+        let mut request = self.request(method, path).json(body).timeout(ANSWER);
+        if let Some(user) = user() {
+            request = request.header(USER_HEADER, user);
+        }
         let (status, answer) = self.answer::<Value>(request).await?;
         let answer = answer?;
         if status == StatusCode::ACCEPTED {
@@ -182,6 +187,14 @@ pub(crate) enum Sent<T> {
     Done(T),
     /// Done, and not to be seen yet: `dag_run_id`, `seq`, `message`.
     Accepted(Value),
+}
+
+/// Who asks, for the log: as the machine calls them; `None` where that can't stand in a header.
+fn user() -> Option<String> {
+    let visible = |name: &String| {
+        (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    std::env::var("USER").ok().filter(visible)
 }
 
 fn unreadable(error: &serde_json::Error) -> Failure {

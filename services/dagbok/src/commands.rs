@@ -12,7 +12,6 @@ use crate::{
     context::{Context, Flags},
     doctor,
     failure::Outcome,
-    output::Out,
 };
 
 /// Does what the command line says.
@@ -44,13 +43,5 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Events(args) => events::run(&plain()?, &args).await,
         Command::Doctor(args) => doctor::run(&global, &args).await,
         Command::Version => version::run(&plain()?).await,
-    }
-}
-
-/// Says that a page is not all.
-fn say_left_out(out: Out, shown: usize, offset: usize, all: usize) {
-    let rest = all.saturating_sub(shown + offset);
-    if rest > 0 {
-        out.line(&format!("… and {rest} more; --offset {} goes on", shown + offset));
     }
 }

@@ -3,6 +3,7 @@
 //! With `--json` one object: `ok`, whether nothing must be mended, and `findings`, a list of `check`,
 //! `status` (`ok`, `warning`, `error`), `message` and `next`. Exit code 8 where something must be mended.
 mod broker;
+mod clock;
 mod machine;
 mod software;
 
@@ -84,10 +85,9 @@ pub(crate) async fn run(global: &Global, args: &Doctor) -> Outcome {
     let mut flags: Flags = nats_flags(&args.nats)?;
     push(&mut flags, "--dags", "processor.dags", path_text(args.dags.as_ref())?);
     let context = Context::new(global, flags)?;
-    let mut findings = vec![software::build()];
-    findings.extend(machine::clock());
-    findings.push(machine::open_files());
-    findings.extend(machine::home(&context).await);
+    let (home, newest) = machine::home(&context).await;
+    let mut findings = vec![software::build(), clock::alone(newest), machine::open_files()];
+    findings.extend(home);
     findings.extend(software::python(&context.config).await);
     findings.extend(machine::dag_folder(&context.config));
     let asks_for_nats = !args.nats.nats.is_empty() || args.nats.namespace.is_some();

@@ -80,7 +80,9 @@ impl std::error::Error for Failure {}
 impl Failure {
     /// As lines for a terminal.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let mut lines = vec![format!("error: {} [{}]", self.message, self.code)];
+        let (first, rest) = self.message.split_once('\n').unwrap_or((&self.message, ""));
+        let mut lines = vec![format!("error: {first} [{}]", self.code)];
+        lines.extend(rest.lines().map(str::to_owned));
         lines.extend(self.next.iter().map(|next| format!("  next: {next}")));
         lines
     }

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let _ = rustix::thread::disable_transparent_huge_pages(false);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, std::env::args_os().any(|arg| arg == "--json")),
     };
     let out = Out::new(cli.global.json);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -57,10 +57,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// Help and version go to stdout and are no error; anything else is bad usage, said by clap.
-fn usage(error: &clap::Error) -> ExitCode {
+/// Help and version go to stdout and are no error; anything else is bad usage, said by clap, or in its
+/// words to programs.
+fn usage(error: &clap::Error, json: bool) -> ExitCode {
     let wanted = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    // Nobody is left to tell where the terminal is gone.
-    let _ = error.print();
+    if json && !wanted {
+        let text = error.to_string();
+        let (what, usage) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let what = what.strip_prefix("error: ").unwrap_or(what).trim_end();
+        let failure = Failure::new(Code::Usage, what);
+        let usage = usage.lines().find(|line| line.starts_with("Usage:"));
+        Out::new(true).failure(&failure.next(usage.unwrap_or("see `dagbok help`")));
+    } else {
+        // Nobody is left to tell where the terminal is gone.
+        let _ = error.print();
+    }
     if wanted { Exit::Ok.into() } else { Exit::Usage.into() }
 }

@@ -7,6 +7,7 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::failure::Failure;
 pub(crate) use table::Table;
@@ -60,6 +61,36 @@ impl Out {
             self.line(empty);
         } else {
             self.line(&table.to_text(std::io::stdout().is_terminal()));
+        }
+    }
+
+    /// What a person should know besides the results, on stderr; with JSON as `{note}`.
+    pub(crate) fn note(self, note: &str) {
+        let mut err = anstream::stderr().lock();
+        let text =
+            if self.json { json!({ "note": note }).to_string() } else { format!("note: {note}") };
+        // It is only a note.
+        let _ = writeln!(err, "{text}");
+    }
+
+    /// A page of a list as a table, of which `shown` of `total` are in it after `offset`.
+    pub(crate) fn page(
+        self,
+        table: &Table,
+        empty: &str,
+        shown: usize,
+        offset: usize,
+        total: usize,
+    ) {
+        match (shown, total.saturating_sub(offset.saturating_add(shown))) {
+            (0, _) if total == 0 => self.line(empty),
+            (0, 0) => self.line(&format!("There are {total}, none of them after {offset}.")),
+            (0, _) => self.line(&format!("There are {total}, none of them shown.")),
+            (_, 0) => self.table(table, empty),
+            (_, rest) => {
+                self.table(table, empty);
+                self.line(&format!("… and {rest} more; --offset {} goes on", shown + offset));
+            }
         }
     }
 

@@ -5,7 +5,7 @@ mod support;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 
 use serde_json::json;
-use support::{Bench, FAILS, GOOD};
+use support::{Bench, FAILS, GOOD, Ran};
 
 #[test]
 fn help_lists_the_exit_codes_and_bad_usage_is_two() {
@@ -25,6 +25,9 @@ fn help_lists_the_exit_codes_and_bad_usage_is_two() {
     ] {
         assert_eq!(bench.run(bad).code, 2, "{bad:?}");
     }
+    let json = bench.run(&["runs", "list", "--state", "weird", "--json"]);
+    assert_eq!((json.code, &json.error()["code"]), (2, &json!("DBK0001")));
+    assert!(json.error()["message"].as_str().unwrap().contains("weird"), "{}", json.err);
     let date = bench.run(&["dags", "trigger", "d", "--logical-date", "yesterday"]);
     assert_eq!(date.code, 2);
     assert!(date.err.contains("`yesterday` is no date"), "{}", date.err);
@@ -44,6 +47,28 @@ fn a_bad_configuration_is_refused_by_its_place() {
         message.contains("home/dagbok.toml`, line 2") && message.contains("executor.slots"),
         "{message}"
     );
+
+    // Before anything is begun, and not as a service that broke down.
+    std::fs::write(bench.path("home/dagbok.toml"), "[executor]\nslots = 0\n").unwrap();
+    for command in
+        [&["standalone", "--dags", "dags"][..], &["dags", "test", "x"], &["dags", "list"]]
+    {
+        let ran = bench.run(command);
+        assert_eq!(ran.code, 2, "{}", ran.err);
+        assert!(
+            ran.err.contains("home/dagbok.toml`, line 2: `executor.slots` can't be that: it must be at least 1 [DBK0002]"),
+            "{}",
+            ran.err
+        );
+    }
+    std::fs::remove_file(bench.path("home/dagbok.toml")).unwrap();
+    for (command, flag) in [("executor", "--lease"), ("scheduler", "--executor-lease")] {
+        let short = bench.run(&[command, flag, "4900ms"]);
+        assert_eq!(short.code, 2, "{}", short.err);
+        let said =
+            format!("the flag `{flag}`: `executor.lease` can't be that: it must be at least 5s");
+        assert!(short.err.contains(&said), "{}", short.err);
+    }
 
     let named = bench.run(&["dags", "list", "--config", "nowhere.toml"]);
     assert_eq!(named.code, 2);
@@ -69,6 +94,8 @@ fn nobody_at_the_address_is_unreachable_and_says_what_next() {
         assert!(error["next"].as_str().unwrap().contains("dagbok standalone"), "{error}");
     }
     assert_eq!(bench.run(&["--api", "localhost:1", "dags", "list"]).code, 2);
+    let shown = bench.run(&["--api", &api, "dags", "show", "d"]);
+    assert!(shown.code == 5 && shown.err.contains("a DAG folder with --dags"), "{}", shown.err);
     // Asked of this build first: no API is no failure.
     let version = bench.run(&["--api", &api, "version", "--json"]);
     assert_eq!(
@@ -125,11 +152,11 @@ fn files_that_can_not_be_shown_say_why_each_in_its_own_way() {
     let show = |args: &[&str]| bench.run(&[&["dags", "show"], args].concat());
     let broken = show(&["dags/broken.py"]);
     assert_eq!(broken.code, 7, "{}", broken.err);
-    assert!(
-        broken.err.contains("line 2") && broken.err.contains("no_such_module"),
-        "{}",
-        broken.err
-    );
+    // Once, with the code in the first line and the way there under it.
+    assert_eq!(broken.err.matches("ModuleNotFoundError").count(), 1, "{}", broken.err);
+    let lines: Vec<&str> = broken.err.lines().collect();
+    assert!(lines[0].contains("line 2") && lines[0].ends_with("'no_such_module' [DBK0043]"));
+    assert_eq!(lines.last().unwrap().trim(), "import no_such_module");
     let which = show(&["dags/two.py"]);
     assert_eq!(which.code, 2);
     assert!(which.err.contains("good, fails") && which.err.contains("--dag"), "{}", which.err);
@@ -198,6 +225,18 @@ fn a_test_run_ends_as_the_run_does() {
             && line("first success") < line("second running")
     );
 
+    let other = bench.run(&["dags", "test", "fails", "--dags", "dags", "--dag", "good"]);
+    assert!(other.code == 2 && other.err.contains("`good`"), "{}", other.err);
+    let nowhere = bench.run(&["dags", "test", "fails"]);
+    assert!(nowhere.code == 3 && nowhere.err.contains("`processor.dags`"), "{}", nowhere.err);
+    // The configured folder will do; one that is named goes before it.
+    let mut command = bench.command(&["dags", "test", "fails", "--json"]);
+    let configured = Ran::of(command.env("DAGBOK__PROCESSOR__DAGS", "dags").output().unwrap());
+    assert_eq!((configured.code, &configured.json()["dag_id"]), (1, &json!("fails")));
+    let mut command = bench.command(&["dags", "test", "fails", "--dags", "nowhere"]);
+    let named = Ran::of(command.env("DAGBOK__PROCESSOR__DAGS", "dags").output().unwrap());
+    assert!(named.code == 8 && named.err.contains("`nowhere`"), "{}", named.err);
+
     let fails = bench.run(&["dags", "test", "fails", "--dags", "dags", "--json"]);
     assert_eq!(fails.code, 1, "{}", fails.err);
     let task = &fails.json()["tasks"]["raises"];
@@ -238,7 +277,7 @@ fn a_kept_log_can_be_read_afterwards_and_only_read() {
     // that the environment names.
     let args = ["--home", &kept, "events", "--follow", "--json"];
     let followed = bench.command(&args).env("DAGBOK_API", "http://127.0.0.1:1").output().unwrap();
-    assert_eq!(support::Ran::of(followed).out, events.out);
+    assert_eq!(Ran::of(followed).out, events.out);
 }
 
 #[test]
@@ -256,6 +295,13 @@ fn the_doctor_says_what_to_do_about_each_finding() {
     for check in ["dagbok", "clock", "files", "home", "disk", "python", "package", "dags"] {
         assert!(checks.iter().any(|found| found == check), "{check} is not in {checks:?}");
     }
+    // The log that was just written is from before now; one from the future is this clock's fault.
+    let kept = bench.path("kept");
+    assert_eq!(bench.run(&["dags", "test", "dags/good.py", "--keep", &kept]).code, 0);
+    let of_log = bench.run(&["--home", &kept, "doctor", "--json"]).json();
+    let clock = of_log["findings"].as_array().unwrap().iter().find(|f| f["check"] == "clock");
+    let said = clock.unwrap()["message"].as_str().unwrap();
+    assert!(said.contains("later than the log's last record"), "{said}");
     let ill = bench.run(&[
         "doctor",
         "--dags",
@@ -326,8 +372,7 @@ fn traces_and_figures_go_where_the_standard_variables_say() {
     let bench = Bench::new(&[("good.py", GOOD)]);
     let (address, received) = collector();
     let mut command = bench.command(&["dags", "test", "dags/good.py", "--json"]);
-    let ran =
-        support::Ran::of(command.env("OTEL_EXPORTER_OTLP_ENDPOINT", address).output().unwrap());
+    let ran = Ran::of(command.env("OTEL_EXPORTER_OTLP_ENDPOINT", address).output().unwrap());
     assert_eq!(ran.code, 0, "{}", ran.err);
     let run_id = ran.json()["run_id"].as_str().unwrap().to_owned();
     let posted: Vec<(String, Vec<u8>)> = received.try_iter().collect();

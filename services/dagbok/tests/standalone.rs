@@ -2,9 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use support::{Bench, FAILS, GOOD, Ran, Standalone};
 
 /// Longer than anything here takes on a busy machine.
@@ -73,10 +77,17 @@ fn an_installation_is_asked_stopped_started_and_asked_again() {
     assert_eq!(ask(&["dags", "trigger", "nope"]).code, 3);
 
     assert_eq!(ask(&["dags", "pause", "good"]).code, 0);
-    assert_eq!(ask(&["dags", "trigger", "good", "--run-id", "waits"]).code, 0);
+    let waits = ask(&["dags", "trigger", "good", "--run-id", "waits"]);
+    assert_eq!(waits.code, 0);
+    assert!(waits.err.contains("note: the DAG is paused"), "{waits:?}");
     let late = ask(&["runs", "wait", "good", "waits", "--timeout", "100ms"]);
     assert_eq!(late.code, 6);
     assert!(late.err.contains("[DBK0015]"), "{}", late.err);
+
+    let none = ask(&["dags", "list", "--limit", "0"]).out;
+    assert_eq!(none, "There are 2, none of them shown.\n");
+    assert_eq!(ask(&["dags", "list", "--offset", "9"]).out, "There are 2, none of them after 9.\n");
+    assert!(ask(&["runs", "list", "--limit", "1"]).out.contains("more; --offset 1 goes on"));
 
     let shown = ask(&["dags", "show", "good", "--json"]).json();
     assert_eq!(shown, bench.run(&["dags", "show", "dags/good.py", "--json"]).json());
@@ -170,5 +181,87 @@ fn figures_are_served_beside_the_api() {
     ] {
         assert!(figures.out.contains(name), "{name} is not in\n{}", figures.out);
     }
+    assert_eq!(running.stop(), 0);
+}
+
+/// Two runs that end otherwise than by their tasks, and one whose task fails before its leaf.
+const ENDS: &str = "
+from datetime import timedelta
+import time
+from airflow import DAG
+from airflow.operators.python import PythonOperator
+def raises():
+    raise ValueError('first line\\nsecond line')
+with DAG('late', schedule=None, dagrun_timeout=timedelta(seconds=1)):
+    PythonOperator(task_id='sleeps', python_callable=lambda: time.sleep(600))
+with DAG('long', schedule=None):
+    PythonOperator(task_id='sleeps', python_callable=lambda: time.sleep(600))
+with DAG('breaks', schedule=None):
+    PythonOperator(task_id='raises', python_callable=raises) >> PythonOperator(task_id='leaf', python_callable=print)
+";
+
+#[test]
+fn a_run_says_why_it_is_over() {
+    let bench = Bench::new(&[("ends.py", ENDS)]);
+    let running = Standalone::start(&bench);
+    let ask = |args: &[&str]| bench.run(&[&["--api", running.api.as_str()], args].concat());
+    until(|| ask(&["dags", "list", "--json"]), |ran| ran.json()["total_entries"] == 3);
+    for dag in ["late", "long", "breaks"] {
+        assert_eq!(ask(&["dags", "trigger", dag, "--run-id", "r"]).code, 0);
+    }
+    let shown = |dag: &str| ask(&["runs", "show", dag, "r"]).out;
+    until(|| ask(&["runs", "show", "long", "r"]), |ran| ran.out.contains("running  1/1"));
+    let mut cancel = bench.command(&[
+        "--api",
+        &running.api,
+        "runs",
+        "cancel",
+        "long",
+        "r",
+        "--reason",
+        "enough",
+    ]);
+    assert!(cancel.env("USER", "ada").output().unwrap().status.success());
+    let long = shown("long");
+    assert!(long.contains("cancelled by ada: enough"), "{long}");
+    assert!(long.contains("its run was cancelled"), "{long}");
+
+    assert_eq!(ask(&["runs", "wait", "late", "r"]).code, 1);
+    let late = shown("late");
+    assert!(late.contains("its dagrun_timeout of 1.00 s has passed"), "{late}");
+    assert!(late.contains("its run timed out"), "{late}");
+
+    let waited = ask(&["runs", "wait", "breaks", "r"]);
+    assert!(waited.code == 1 && waited.out.contains("  failed: raises\n"), "{waited:?}");
+    let breaks = shown("breaks");
+    assert!(breaks.contains("failed: raises\n") && breaks.contains("  first line\n"), "{breaks}");
+    assert_eq!(running.stop(), 0);
+}
+
+#[test]
+fn following_what_is_not_there_yet_says_so_and_waits_for_it() {
+    let bench = Bench::new(&[("good.py", GOOD)]);
+    let running = Standalone::start(&bench);
+    let ask = |args: &[&str]| bench.run(&[&["--api", running.api.as_str()], args].concat());
+    until(|| ask(&["dags", "list", "--json"]), |ran| ran.json()["total_entries"] == 1);
+    let args =
+        ["--api", &running.api, "events", "--dag", "good", "--run", "r", "--follow", "--json"];
+    let mut follow = bench.command(&args);
+    let mut follow = follow.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(follow.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let note: Value = serde_json::from_str(&line).unwrap();
+    let said = note["note"].as_str().unwrap();
+    assert!(said.contains("the run `r` of the DAG `good`") && said.contains("waiting"), "{said}");
+
+    assert_eq!(ask(&["dags", "trigger", "good", "--run-id", "r"]).code, 0);
+    let mut line = String::new();
+    BufReader::new(follow.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let first: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&first["run_id"], &first["facts"][0]["type"]), (&json!("r"), &json!("RunCreated")));
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    // What is not followed is an error as ever.
+    assert_eq!(ask(&["events", "--dag", "nope"]).code, 3);
     assert_eq!(running.stop(), 0);
 }

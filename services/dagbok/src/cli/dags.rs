@@ -76,7 +76,7 @@ pub(crate) struct Show {
 /// `dagbok dags test`.
 #[derive(Debug, Args)]
 pub(crate) struct Test {
-    /// A DAG file, or the id of a DAG in the folder that --dags names
+    /// A DAG file, or the id of a DAG in the folder that --dags or `processor.dags` names
     #[arg(value_name = "FILE|DAG_ID")]
     pub(crate) what: String,
     /// The folder that the DAG and its imports are looked for in [default: the file's own]

@@ -37,8 +37,8 @@ pub(crate) struct Run {
 pub(crate) struct List {
     /// Of which DAG [default: of all]
     pub(crate) dag_id: Option<String>,
-    /// Only runs in this state: queued, running, success, failed
-    #[arg(long, value_name = "STATE")]
+    /// Only runs in this state
+    #[arg(long, value_name = "STATE", value_parser = ["queued", "running", "success", "failed"])]
     pub(crate) state: Option<String>,
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 25)]

@@ -54,6 +54,10 @@ pub(crate) struct NatsArgs {
 pub(crate) struct SchedulerArgs {
     #[command(flatten)]
     pub(crate) nats: NatsArgs,
+    /// The lease of executors that name none, and how closely all are watched: five times in it
+    /// [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) executor_lease: Option<dagbok_config::Period>,
     /// Lead without asking whether another does: for testing that two at once do no harm
     #[arg(long, hide = true)]
     pub(crate) ignore_lease: bool,
@@ -70,7 +74,7 @@ pub(crate) struct ExecutorArgs {
     /// Queues to pull from, separated by commas [default: default]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) queues: Vec<String>,
-    /// How long work may go unrenewed before it is taken for lost [default: 30s]
+    /// How long work may go unrenewed before it is taken for lost; from 5s on [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub(crate) lease: Option<dagbok_config::Period>,
     /// Run no user code, and report success at once: for measuring what the rest can carry

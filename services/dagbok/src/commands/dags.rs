@@ -18,6 +18,15 @@ use serde_json::{Map, Value};
 
 use crate::{codes::Code, failure::Failure};
 
+/// A traceback without the exception at its end, which is said before it.
+fn way_there<'a>(traceback: &'a str, exception: &str, message: &str) -> &'a str {
+    let traceback = traceback.trim_end();
+    let end = format!("{exception}: {}", message.trim_end());
+    let way = traceback.strip_suffix(end.as_str()).or_else(|| traceback.strip_suffix(exception));
+    // Of `a.b.Error: no` a part would stay behind.
+    way.filter(|way| way.is_empty() || way.ends_with('\n')).unwrap_or(traceback).trim_end()
+}
+
 /// The JSON object that `--conf` must be.
 fn conf_object(text: &str) -> Result<Map<String, Value>, Failure> {
     let why = match serde_json::from_str(text) {
@@ -27,4 +36,22 @@ fn conf_object(text: &str) -> Result<Map<String, Value>, Failure> {
     };
     Err(Failure::new(Code::BadConf, format!("--conf is no JSON object: {why}"))
         .next(r#"write it as --conf '{"key": "value"}'"#))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exception_is_not_said_a_second_time() {
+        let way = "Traceback (most recent call last):\n  File \"a.py\", line 2";
+        let traceback = format!("{way}\nValueError: no\nway\n");
+        assert_eq!(way_there(&traceback, "ValueError", "no\nway"), way);
+        assert_eq!(way_there(&format!("{way}\nValueError\n"), "ValueError", ""), way);
+        assert_eq!(way_there("ValueError: no", "ValueError", "no"), "");
+        assert_eq!(way_there("", "ValueError", "no"), "");
+        // What was cut, or is named otherwise, is shown whole.
+        let other = format!("{way}\na.b.ValueError: no");
+        assert_eq!(way_there(&other, "ValueError", "no"), other);
+    }
 }

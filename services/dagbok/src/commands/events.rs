@@ -17,6 +17,19 @@ use crate::{
 /// The pause before a stream that broke is taken up again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Says that what is to be followed is not there yet: it may come, or be called otherwise.
+async fn say_awaited(context: &Context, api: &Api, args: &Events) {
+    let Some(dag) = &args.dag else { return };
+    if !matches!(named(api, args).await, Err(failure) if failure.code() == Code::NotFound) {
+        return;
+    }
+    let what = match &args.run {
+        Some(run) => format!("the run `{run}` of the DAG `{dag}`"),
+        None => format!("the DAG `{dag}`"),
+    };
+    context.out.note(&format!("nothing about {what} is on the log yet; waiting for it"));
+}
+
 /// Nothing was there to show: perhaps because nothing is called so. A DAG that is gone has its history.
 async fn named(api: &Api, args: &Events) -> Result<(), Failure> {
     let Some(dag) = &args.dag else { return Ok(()) };
@@ -31,6 +44,9 @@ pub(crate) async fn run(context: &Context, args: &Events) -> Outcome {
     let api = Api::of(context).await?;
     // Nothing comes to a log that nobody writes.
     let follow = args.follow && !api.is_read_only();
+    if follow {
+        say_awaited(context, &api, args).await;
+    }
     let mut from = args.from;
     let (mut seen, mut shown) = (false, false);
     loop {

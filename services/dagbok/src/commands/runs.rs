@@ -9,7 +9,7 @@ pub(crate) use list::list;
 pub(crate) use show::show;
 pub(crate) use wait::wait;
 
-use dagbok_ui::shapes::RunResponse;
+use dagbok_ui::shapes::{RunResponse, TaskInstance};
 
 use crate::{exit::Exit, output::seconds_text};
 
@@ -21,4 +21,26 @@ fn exit_of(run: &RunResponse) -> Exit {
 /// How long it took, or has taken; empty before it began.
 fn duration_of(run: &RunResponse) -> String {
     run.duration.map(seconds_text).unwrap_or_default()
+}
+
+/// A task's name, with which copy it is of a mapped one.
+fn task_name(task: &TaskInstance) -> String {
+    if task.map_index < 0 {
+        task.task_id.clone()
+    } else {
+        format!("{}[{}]", task.task_id, task.map_index)
+    }
+}
+
+/// Tasks that failed themselves, the first few by name; `None` where none did.
+fn failed_text(tasks: &[TaskInstance]) -> Option<String> {
+    const NAMED: usize = 10;
+    let failed = tasks.iter().filter(|task| task.state.as_deref() == Some("failed"));
+    let mut names: Vec<String> = failed.map(task_name).collect();
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    if more > 0 {
+        names.push(format!("and {more} more"));
+    }
+    (!names.is_empty()).then(|| names.join(", "))
 }

@@ -103,7 +103,10 @@ where
 /// `dagbok scheduler`.
 pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome {
     let names = ("scheduler", "dagbok-scheduler");
-    run(global, &args.nats, Flags::new(), names, async |mut base: Base| {
+    let mut flags = Flags::new();
+    let lease = args.executor_lease.map(|lease| lease.to_string());
+    push(&mut flags, "--executor-lease", "executor.lease", lease);
+    run(global, &args.nats, flags, names, async |mut base: Base| {
         let mut settings = services::scheduler(base.config());
         settings.ignore_lease = args.ignore_lease;
         let shutdown = base.crew.shutdown(Stage::Decides);

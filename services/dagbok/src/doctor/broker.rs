@@ -4,7 +4,7 @@ use std::time::Duration;
 use dagbok_config::Nats;
 use dagbok_runlog_jetstream::{Connection, Durability};
 
-use super::Finding;
+use super::{Finding, clock};
 use crate::wire;
 
 /// A broker slower than this bounds every hand-off.
@@ -29,6 +29,7 @@ pub(super) async fn check(nats: &Nats) -> Vec<Finding> {
         )
     }];
     findings.push(latency(&connection).await);
+    findings.push(clock::against(&connection).await);
     findings.push(durability(&connection, nats).await);
     findings.push(match ports.log.last().await {
         Ok(last) => Finding::ok("namespace", format!("`{}` has {last} records", nats.namespace)),

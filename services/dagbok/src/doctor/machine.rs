@@ -1,4 +1,4 @@
-//! The machine: clock, limits, disks and folders.
+//! The machine: limits, disks and folders.
 use std::{
     fs, io,
     io::Write as _,
@@ -7,15 +7,13 @@ use std::{
 };
 
 use dagbok_config::Config;
-use dagbok_events::Timestamp;
-use dagbok_runtime::Clock;
+use dagbok_events::{Timestamp, decode};
+use dagbok_runlog::{Ports, ReadLimit, Seq};
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::Finding;
 use crate::{context::Context, wire};
 
-/// Before this there was no Dagbok, so that a clock that says so is wrong.
-const FIRST_DAY: Timestamp = Timestamp(1_767_225_600_000_000);
 /// Free room below which to warn, and below which nothing works for long, in bytes.
 const ROOM: (u64, u64) = (2 << 30, 128 << 20);
 /// A flush slower than this is what a hand-off waits for.
@@ -24,17 +22,6 @@ const SLOW_FLUSH: Duration = Duration::from_millis(10);
 const FLUSHES: usize = 21;
 /// A try takes about this many files.
 const FILES_PER_TRY: u64 = 16;
-
-/// The wall clock.
-pub(super) fn clock() -> Vec<Finding> {
-    let now = Clock::system().now();
-    vec![if now < FIRST_DAY {
-        let next = "set the clock: schedules and leases follow it (`timedatectl set-ntp true`)";
-        Finding::error("clock", format!("it says {now}, which is past"), next)
-    } else {
-        Finding::ok("clock", format!("{now}"))
-    }]
-}
 
 /// How many files may be open.
 pub(super) fn open_files() -> Finding {
@@ -60,11 +47,11 @@ pub(super) fn open_files() -> Finding {
     }
 }
 
-/// The installation's folder: room, speed, and the log in it.
-pub(super) async fn home(context: &Context) -> Vec<Finding> {
+/// The installation's folder: room, speed, and the log in it; with when that was written last.
+pub(super) async fn home(context: &Context) -> (Vec<Finding>, Option<Timestamp>) {
     let home = match context.home() {
         Ok(home) => home,
-        Err(failure) => return vec![Finding::failed("home", &failure)],
+        Err(failure) => return (vec![Finding::failed("home", &failure)], None),
     };
     let mut findings = Vec::new();
     // What is not there yet will be made in the nearest folder that is.
@@ -89,10 +76,13 @@ pub(super) async fn home(context: &Context) -> Vec<Finding> {
         }
         Err(panic) => Finding::error("disk", panic.to_string(), "report this"),
     });
+    let mut newest = None;
     if home.join("log").is_dir() {
-        findings.push(log(&home).await);
+        let (finding, at) = log(&home).await;
+        findings.push(finding);
+        newest = at;
     }
-    findings
+    (findings, newest)
 }
 
 fn room(home: &Path, there: &Path) -> Finding {
@@ -129,18 +119,29 @@ fn flush_time(folder: &Path) -> io::Result<Duration> {
     Ok(times[FLUSHES / 2])
 }
 
-async fn log(home: &Path) -> Finding {
-    match wire::read_only(home).await {
-        Ok(ports) => match ports.log.last().await {
-            Ok(last) => {
-                Finding::ok("log", format!("{last} records in {}", home.join("log").display()))
-            }
-            Err(error) => {
-                Finding::error("log", error.to_string(), "see the page of DBK0033 in deploy/errors")
-            }
-        },
-        Err(failure) => Finding::failed("log", &failure),
+/// The log, and when its last record was decided.
+async fn log(home: &Path) -> (Finding, Option<Timestamp>) {
+    let ports = match wire::read_only(home).await {
+        Ok(ports) => ports,
+        Err(failure) => return (Finding::failed("log", &failure), None),
+    };
+    match ports.log.last().await {
+        Ok(last) => {
+            let message = format!("{last} records in {}", home.join("log").display());
+            (Finding::ok("log", message), decided_at(&ports, last).await)
+        }
+        Err(error) => {
+            let next = "see the page of DBK0033 in deploy/errors";
+            (Finding::error("log", error.to_string(), next), None)
+        }
     }
+}
+
+/// When the record at `seq` was decided, where there is one that can be read.
+async fn decided_at(ports: &Ports, seq: Seq) -> Option<Timestamp> {
+    let before = Seq(seq.0.checked_sub(1)?);
+    let entries = ports.log.read(before, ReadLimit::default()).await.ok()?;
+    decode(&entries.last()?.payload).ok().map(|record| record.at)
 }
 
 /// The DAG folder, where one is configured.

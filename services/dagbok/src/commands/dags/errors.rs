@@ -2,6 +2,7 @@
 //! lists, so that finding some is no failure.
 use dagbok_ui::shapes::ImportErrorCollection;
 
+use super::way_there;
 use crate::{api::Api, context::Context, exit::Exit, failure::Outcome};
 
 pub(crate) async fn errors(context: &Context) -> Outcome {
@@ -25,7 +26,8 @@ pub(crate) async fn errors(context: &Context) -> Outcome {
         if !error.dagbok.keeps.is_empty() {
             out.line(&format!("  as they were before run on: {}", error.dagbok.keeps.join(", ")));
         }
-        for line in error.stack_trace.lines() {
+        let (exception, message) = (&error.dagbok.exception, &error.dagbok.message);
+        for line in way_there(&error.stack_trace, exception, message).lines() {
             out.line(&format!("  {line}"));
         }
     }

@@ -31,7 +31,7 @@ pub(crate) async fn list(context: &Context, args: &DagsList) -> Outcome {
             dag.relative_fileloc.clone().unwrap_or_default(),
         ]);
     }
-    context.out.table(&table, "No DAGs. `dagbok dags errors` lists the files that can't be read.");
-    super::super::say_left_out(context.out, found.dags.len(), args.offset, found.total_entries);
+    let empty = "No DAGs. `dagbok dags errors` lists the files that can't be read.";
+    context.out.page(&table, empty, found.dags.len(), args.offset, found.total_entries);
     Ok(Exit::Ok)
 }

@@ -5,6 +5,7 @@ use dagbok_events::DagSpec;
 use dagbok_processor::{ParsedFile, ProcessorSettings, find_once, parse_once};
 use dagbok_runtime::Clock;
 
+use super::way_there;
 use crate::{codes::Code, context::Context, failure::Failure, python::Python, services};
 
 /// Where a DAG was found.
@@ -37,6 +38,10 @@ pub(crate) async fn find(
     let looks_like_a_file =
         path.extension().is_some_and(|extension| extension == "py") || what.contains('/');
     if !looks_like_a_file && !path.is_file() {
+        if let Some(other) = dag_id.filter(|id| *id != what) {
+            let why = format!("`{what}` names a DAG, and --dag another: `{other}`");
+            return Err(Failure::new(Code::Usage, why).next("--dag chooses one of a file's DAGs"));
+        }
         let Some(folder) = dags else { return Ok(Found::Elsewhere) };
         return in_folder(context, folder, what).await.map(|dag| Found::Here(Box::new(dag)));
     }
@@ -122,8 +127,9 @@ fn none(
         let line = error.line.map(|line| format!(", line {line}")).unwrap_or_default();
         let mut what =
             format!("`{shown}`{line} can't be read: {}: {}", error.exception, error.message);
-        if !error.traceback.trim().is_empty() {
-            what = format!("{what}\n{}", error.traceback.trim_end());
+        let way = way_there(&error.traceback, &error.exception, &error.message);
+        if !way.is_empty() {
+            what = format!("{what}\n{way}");
         }
         return Failure::new(Code::BadDagFile, what);
     }

@@ -9,6 +9,7 @@ use super::local::{Found, find};
 use crate::{
     api::Api,
     cli::Show,
+    codes::Code,
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
@@ -18,7 +19,14 @@ use crate::{
 pub(crate) async fn show(context: &Context, args: &Show) -> Outcome {
     let shown = match find(context, &args.what, args.dags.as_deref(), args.dag.as_deref()).await? {
         Found::Here(local) => Shown::of_spec(&local.spec),
-        Found::Elsewhere => of_api(context, &args.what).await?,
+        Found::Elsewhere => of_api(context, &args.what).await.map_err(|failure| {
+            if failure.code() == Code::ApiUnreachable {
+                return failure.next(
+                    "start an installation, name another with --api or --home, or a DAG folder with --dags",
+                );
+            }
+            failure
+        })?,
     };
     if context.out.is_json() {
         context.out.document(&shown);

@@ -47,12 +47,12 @@ async fn run(context: &Context, args: &Test) -> Outcome {
     if let Some(conf) = &args.conf {
         conf_object(conf)?;
     }
-    let dag = match find(context, &args.what, args.dags.as_deref(), args.dag.as_deref()).await? {
+    let dag = match find_by_id_too(context, args).await? {
         Found::Here(dag) => *dag,
         Found::Elsewhere => {
             let what = format!("`{}` is no file", args.what);
             return Err(Failure::new(Code::NotFound, what)
-                .next("name a DAG file, or the folder that has the DAG with --dags"));
+                .next("name a DAG file, or the folder that has the DAG with --dags or as `processor.dags`"));
         }
     };
     let (stage, mut crew) = Stage::set(context, &dag, args.keep.as_deref()).await?;
@@ -67,6 +67,18 @@ async fn run(context: &Context, args: &Test) -> Outcome {
     // With every try that is in flight.
     crew.end().await;
     outcome
+}
+
+/// Finds the DAG: of a file, of the folder that was named, or of the one that is configured.
+async fn find_by_id_too(context: &Context, args: &Test) -> Result<Found, Failure> {
+    let dag_id = args.dag.as_deref();
+    match find(context, &args.what, args.dags.as_deref(), dag_id).await? {
+        Found::Elsewhere => {
+            let folder = context.config.processor.dags.as_deref();
+            find(context, &args.what, folder, dag_id).await
+        }
+        found @ Found::Here(_) => Ok(found),
+    }
 }
 
 /// Makes the run and tells of it until it is over.
@@ -149,7 +161,9 @@ fn show(out: Out, news: News) {
                 Change::Task(task, state, took, why) => {
                     let took =
                         took.map(|took| format!(" in {}", seconds_text(took))).unwrap_or_default();
-                    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+                    // The rest of a longer message is in the log, just above.
+                    let first = why.as_deref().and_then(|why| why.lines().next());
+                    let why = first.map(|why| format!(": {why}")).unwrap_or_default();
                     out.line(&format!(
                         "{at} {task} {}{took}{why}",
                         styled(state_style(state), state)

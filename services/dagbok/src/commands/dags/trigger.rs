@@ -1,5 +1,5 @@
 //! `dagbok dags trigger`; with `--json` the API's `DAGRunResponse`.
-use dagbok_ui::shapes::{RunResponse, TriggerBody};
+use dagbok_ui::shapes::{DagResponse, RunResponse, TriggerBody};
 use reqwest::Method;
 
 use super::conf_object;
@@ -32,8 +32,19 @@ pub(crate) async fn trigger(context: &Context, args: &Trigger) -> Outcome {
         Sent::Accepted(accepted) if out.is_json() => out.document(accepted),
         _ => {
             out.line(&format!("{} {run_id} is {state}", args.dag_id));
+            if state == "queued" && is_paused(&api, &args.dag_id).await {
+                out.note(&format!(
+                    "the DAG is paused, and its runs wait: `dagbok dags unpause {}`",
+                    args.dag_id
+                ));
+            }
             out.line(&format!("  next: dagbok runs wait {} '{run_id}'", args.dag_id));
         }
     }
     Ok(Exit::Ok)
+}
+
+/// Whether a run waits because its DAG is paused; where that can't be had, nothing is said.
+async fn is_paused(api: &Api, dag_id: &str) -> bool {
+    api.get::<DagResponse>(&["dags", dag_id], &[]).await.is_ok_and(|dag| dag.is_paused)
 }

@@ -32,7 +32,7 @@ pub(crate) async fn list(context: &Context, args: &RunsList) -> Outcome {
             run.dagbok.tasks.to_string(),
         ]);
     }
-    context.out.table(&table, "No runs.");
-    super::super::say_left_out(context.out, found.dag_runs.len(), args.offset, found.total_entries);
+    let shown = found.dag_runs.len();
+    context.out.page(&table, "No runs.", shown, args.offset, found.total_entries);
     Ok(Exit::Ok)
 }

@@ -3,7 +3,7 @@
 use dagbok_ui::shapes::{RunResponse, TaskInstance, TaskInstanceCollection};
 use serde_json::json;
 
-use super::duration_of;
+use super::{duration_of, failed_text, task_name};
 use crate::{
     api::Api,
     cli::Run,
@@ -26,23 +26,40 @@ pub(crate) async fn show(context: &Context, args: &Run) -> Outcome {
         return Ok(Exit::Ok);
     }
     let state = styled(state_style(&run.state), &run.state);
-    out.line(&format!("{} {}: {state} {}", run.dag_id, run.dag_run_id, duration_of(&run)));
+    let head = format!("{} {}: {state} {}", run.dag_id, run.dag_run_id, duration_of(&run));
+    out.line(head.trim_end());
     for (name, text) in [
         ("logical date", run.logical_date.map(|at| at.0.to_string())),
         ("started", run.start_date.map(|at| at.0.to_string())),
         ("ended", run.end_date.map(|at| at.0.to_string())),
         ("conf", run.conf.as_ref().map(ToString::to_string)),
         ("note", run.note.clone()),
-        ("ended by", run.dagbok.ended_by.clone().filter(|_| run.state == "failed")),
-        ("reason", run.dagbok.reason.clone()),
+        ("why", why(&run, &tasks)),
     ] {
         if let Some(text) = text {
             out.line(&format!("  {name:<13} {text}"));
         }
     }
     out.line("");
-    out.table(&task_table(&tasks), "No tasks.");
+    out.table(&task_table(&tasks, &run), "No tasks.");
     Ok(Exit::Ok)
+}
+
+/// Why a run ended otherwise than well: who or what ended it, or which of its tasks failed.
+fn why(run: &RunResponse, tasks: &[TaskInstance]) -> Option<String> {
+    let extra = &run.dagbok;
+    match extra.ended.as_deref()? {
+        "timed_out" => {
+            let limit = extra.dagrun_timeout.map(seconds_text).map(|limit| format!(" of {limit}"));
+            Some(format!("its dagrun_timeout{} has passed", limit.unwrap_or_default()))
+        }
+        "cancelled" => {
+            let who = extra.ended_by.as_deref().map(|who| format!(" by {who}")).unwrap_or_default();
+            let reason = extra.reason.as_deref().map(|reason| format!(": {reason}"));
+            Some(format!("cancelled{who}{}", reason.unwrap_or_default()))
+        }
+        _ => failed_text(tasks).map(|failed| format!("failed: {failed}")),
+    }
 }
 
 async fn tasks_of(api: &Api, dag_id: &str, run_id: &str) -> Result<Vec<TaskInstance>, Failure> {
@@ -59,19 +76,13 @@ async fn tasks_of(api: &Api, dag_id: &str, run_id: &str) -> Result<Vec<TaskInsta
     }
 }
 
-fn task_table(tasks: &[TaskInstance]) -> Table {
+fn task_table(tasks: &[TaskInstance], run: &RunResponse) -> Table {
     let mut table = Table::new(&["task", "state", "try", "took", "memory", "why"]);
     for task in tasks {
-        let name = if task.map_index < 0 {
-            task.task_id.clone()
-        } else {
-            format!("{}[{}]", task.task_id, task.map_index)
-        };
         let memory =
             task.dagbok.usage.as_ref().map(|usage| format!("{} MiB", usage.max_rss_bytes >> 20));
-        let failure = task.dagbok.failure.as_ref().map(|failure| failure.message.clone());
         table.row(vec![
-            name,
+            task_name(task),
             task.state.clone().unwrap_or_default(),
             if task.try_number > 0 {
                 format!("{}/{}", task.try_number, task.max_tries + 1)
@@ -80,14 +91,25 @@ fn task_table(tasks: &[TaskInstance]) -> Table {
             },
             task.duration.map(seconds_text).unwrap_or_default(),
             memory.unwrap_or_default(),
-            failure
-                .or_else(|| task.dagbok.message.clone())
-                .unwrap_or_default()
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
+            task_why(task, run),
         ]);
     }
     table
+}
+
+/// The first line of why a task is as it is.
+fn task_why(task: &TaskInstance, run: &RunResponse) -> String {
+    let extra = &task.dagbok;
+    let said = match (&extra.failure, &extra.message, extra.ended.as_deref()) {
+        (Some(failure), ..) => failure.message.as_str(),
+        (None, Some(message), Some("lost")) => return format!("lost: {message}"),
+        (None, Some(message), _) => message.as_str(),
+        (None, None, Some("cancelled")) if run.dagbok.ended.as_deref() == Some("timed_out") => {
+            "its run timed out"
+        }
+        (None, None, Some("cancelled")) => "its run was cancelled",
+        (None, None, Some("returned")) => "handed back before it began",
+        (None, None, _) => "",
+    };
+    said.lines().next().unwrap_or_default().to_owned()
 }

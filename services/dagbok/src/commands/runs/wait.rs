@@ -2,10 +2,10 @@
 //! API's `DAGRunResponse`.
 use std::time::Duration;
 
-use dagbok_ui::shapes::RunWait;
+use dagbok_ui::shapes::{RunResponse, RunWait, TaskInstanceCollection};
 use tokio::time::Instant;
 
-use super::{duration_of, exit_of};
+use super::{duration_of, exit_of, failed_text};
 use crate::{
     api::Api,
     cli::Wait,
@@ -69,9 +69,19 @@ pub(crate) async fn wait(context: &Context, args: &Wait) -> Outcome {
             run.dag_run_id,
             duration_of(run)
         ));
-        if !run.dagbok.failed_tasks.is_empty() {
-            context.out.line(&format!("  failed: {}", run.dagbok.failed_tasks.join(", ")));
+        if let Some(failed) = failed_of(&api, run).await {
+            context.out.line(&format!("  failed: {failed}"));
         }
     }
     Ok(exit_of(run))
+}
+
+/// Which tasks failed, where that can be had: how the run ended is known without.
+async fn failed_of(api: &Api, run: &RunResponse) -> Option<String> {
+    if run.dagbok.failed_tasks.is_empty() {
+        return None;
+    }
+    let path = ["dags", &run.dag_id, "dagRuns", &run.dag_run_id, "taskInstances"];
+    let found = api.get::<TaskInstanceCollection>(&path, &[("state", "failed".to_owned())]).await;
+    failed_text(&found.ok()?.task_instances)
 }
