@@ -13,6 +13,7 @@ mod log;
 mod oom;
 mod orders;
 mod pull;
+mod raised;
 mod reports;
 mod service;
 mod settings;

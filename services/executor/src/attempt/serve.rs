@@ -13,11 +13,11 @@ use tokio::{
 
 use super::{
     phase::{Phase, PhaseTeller},
-    said::{Ending, Said, TaskError},
+    said::{Ending, Said},
     wire::{self, FrameError, Incoming},
     xcom::{Address, RETURN_VALUE, XComs},
 };
-use crate::{log::LiveLog, reports::Reporter};
+use crate::{log::LiveLog, raised::Raised, reports::Reporter};
 
 /// How long after the process' end its frames may stay open in somebody else's hands.
 const EOF_GRACE: Duration = Duration::from_millis(250);
@@ -153,7 +153,7 @@ impl Server {
             // Where they will be kept is not decided; the task goes on without.
             "SetRenderedFields" => Ok(Value::Null),
             "TaskError" => {
-                said.error = Some(fields::<TaskError>(body)?);
+                said.error = Some(fields::<Raised>(body)?);
                 Ok(Value::Null)
             }
             "SucceedTask" => Ok(end(said, Ending::Succeeded)),

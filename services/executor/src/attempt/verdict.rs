@@ -7,12 +7,9 @@ use nix::sys::signal::Signal;
 
 use super::{
     exit::Exit,
-    said::{Ending, Said, TaskError},
+    said::{Ending, Said},
 };
-use crate::{
-    held::Kill,
-    zygote::{Exited, LoadError},
-};
+use crate::{held::Kill, raised::Raised, zygote::Exited};
 
 /// A try's end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +98,7 @@ pub(crate) fn failure(kind: FailureKind, fault: Fault, message: String) -> Failu
 }
 
 /// A DAG file that did not load.
-pub(crate) fn failure_to_load(error: &LoadError, folder: &Path) -> Failure {
+pub(crate) fn failure_to_load(error: &Raised, folder: &Path) -> Failure {
     let message =
         format!("the DAG file could not be loaded: {}: {}", error.exception, error.message);
     Failure {
@@ -114,9 +111,9 @@ pub(crate) fn failure_to_load(error: &LoadError, folder: &Path) -> Failure {
 }
 
 fn failure_said(said: &Said, folder: &Path) -> Failure {
-    let unsaid = || TaskError {
+    let unsaid = || Raised {
         message: "the task failed and did not say why".to_owned(),
-        ..TaskError::default()
+        ..Raised::default()
     };
     let error = said.error.clone().unwrap_or_else(unsaid);
     let kind = match error.kind.as_str() {

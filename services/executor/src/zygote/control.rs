@@ -21,7 +21,8 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::message::{Exited, FromZygote, LoadError, MESSAGE_BYTES, Ready, ToZygote};
+use super::message::{Exited, FromZygote, MESSAGE_BYTES, Ready, ToZygote};
+use crate::raised::Raised;
 
 /// The zygote is gone, and with it what would have been said.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +80,7 @@ pub(crate) struct Zygote {
 }
 
 /// A zygote's first word: ready, or why not.
-pub(crate) type FirstWord = oneshot::Receiver<Result<Ready, LoadError>>;
+pub(crate) type FirstWord = oneshot::Receiver<Result<Ready, Raised>>;
 
 impl Zygote {
     /// A fresh pair: ours, and the end to hand to the zygote.
@@ -191,7 +192,7 @@ pub(crate) fn kill(pid: u32) {
 
 async fn read(
     line: Arc<Line>,
-    say: oneshot::Sender<Result<Ready, LoadError>>,
+    say: oneshot::Sender<Result<Ready, Raised>>,
     stop: CancellationToken,
 ) {
     let mut say = Some(say);
@@ -227,11 +228,7 @@ async fn read(
     drop((tries, say));
 }
 
-fn hear(
-    line: &Line,
-    say: &mut Option<oneshot::Sender<Result<Ready, LoadError>>>,
-    word: FromZygote,
-) {
+fn hear(line: &Line, say: &mut Option<oneshot::Sender<Result<Ready, Raised>>>, word: FromZygote) {
     match word {
         FromZygote::Ready(ready) => {
             *line.pid.lock() = Some(ready.pid);

@@ -12,8 +12,9 @@ use tokio::time::timeout;
 use super::{
     PlaceError, Zygote,
     control::kill,
-    message::{LoadError, Ready, ToZygote},
+    message::{Ready, ToZygote},
 };
+use crate::raised::Raised;
 
 /// What a loading zygote may take to say that its time was up.
 const SLACK: Duration = Duration::from_secs(5);
@@ -49,11 +50,11 @@ pub(crate) async fn load(
 }
 
 fn failed(file: &str, exception: &str, message: &str) -> PlaceError {
-    PlaceError::Load(LoadError {
+    PlaceError::Load(Raised {
         exception: exception.to_owned(),
         message: message.to_owned(),
         file: Some(file.to_owned()),
-        ..LoadError::default()
+        ..Raised::default()
     })
 }
 

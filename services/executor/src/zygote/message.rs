@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::raised::Raised;
+
 /// The largest message, in bytes: what a datagram socket surely takes.
 pub(crate) const MESSAGE_BYTES: usize = 64 << 10;
 
@@ -59,7 +61,7 @@ pub(crate) enum FromZygote {
     /// The DAG file could not be loaded; it ends.
     LoadFailed {
         /// Why.
-        error: LoadError,
+        error: Raised,
     },
     /// A try's process is there.
     Forked {
@@ -95,25 +97,6 @@ pub(crate) struct Ready {
     /// Python's version.
     #[serde(default)]
     pub(crate) python: String,
-}
-
-/// Why a DAG file could not be loaded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub(crate) struct LoadError {
-    /// The exception's class.
-    pub(crate) exception: String,
-    /// Its message.
-    #[serde(default)]
-    pub(crate) message: String,
-    /// The user's part of the traceback.
-    #[serde(default)]
-    pub(crate) traceback: String,
-    /// The file that it came from.
-    #[serde(default)]
-    pub(crate) file: Option<String>,
-    /// The line there.
-    #[serde(default)]
-    pub(crate) line: Option<u32>,
 }
 
 /// How a try's process ended, as the kernel told its parent.

@@ -7,5 +7,5 @@ mod message;
 mod pool;
 
 pub(crate) use control::{Launch, Zygote};
-pub(crate) use message::{Exited, LoadError};
+pub(crate) use message::Exited;
 pub(crate) use pool::{Place, PlaceError, Pool};

@@ -16,9 +16,9 @@ use super::{
     Zygote,
     base::{self, Base},
     load::load,
-    message::{LoadError, ToZygote},
+    message::ToZygote,
 };
-use crate::{ExecutorSettings, ExecutorStats, shared::since_boot, store::Backoff};
+use crate::{ExecutorSettings, ExecutorStats, raised::Raised, shared::since_boot, store::Backoff};
 
 /// How long a try waits for the base zygote to be there again.
 const BASE_WAIT: Duration = Duration::from_mins(1);
@@ -40,7 +40,7 @@ pub(crate) struct Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PlaceError {
     /// The DAG file does not load: the user's fault.
-    Load(LoadError),
+    Load(Raised),
     /// No zygote could be had: ours.
     Start(String),
 }

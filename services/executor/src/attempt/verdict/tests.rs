@@ -6,12 +6,12 @@ fn exited(exit_code: Option<i32>, signal: Option<i32>) -> Exit {
 }
 
 fn said(ending: Option<Ending>, kind: &str, exception: &str) -> Said {
-    let error = (!kind.is_empty()).then(|| TaskError {
+    let error = (!kind.is_empty()).then(|| Raised {
         kind: kind.to_owned(),
         exception: exception.to_owned(),
         message: "m".to_owned(),
         file: Some("/b/sub/dag.py".to_owned()),
-        ..TaskError::default()
+        ..Raised::default()
     });
     Said { ending, error, ..Said::default() }
 }
