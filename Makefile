@@ -12,6 +12,11 @@ CARGO ?= cargo
 # The binary finds its Python here, whatever is on PATH.
 export DAGBOK_PYTHON := $(VENV)/bin/python
 export DAGBOK_NATS_DIR := $(NATS)
+# DAG files that must run as they are, where this machine has them; without them those tests skip.
+ACCEPTANCE ?= $(wildcard $(CURDIR)/../shared/acceptance/seed/dags)
+ifneq ($(ACCEPTANCE),)
+export DAGBOK_ACCEPTANCE := $(ACCEPTANCE)
+endif
 # The same drawn cases every time; `make test PROPTEST_RNG_SEED=7` draws others.
 PROPTEST_RNG_SEED ?= 1
 export PROPTEST_RNG_SEED
