@@ -43,7 +43,7 @@ pub(crate) struct Global {
     #[arg(long, env = "DAGBOK_CONFIG", value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
     /// JSON on standard output: one document, or one a line for streams; what goes wrong is one on
-    /// standard error, `{error: {code, exit, message, next}}`
+    /// standard error, `{error: {code, exit, message, next}}`, and a note `{note}`
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// The Python interpreter [default: the one beside this binary, or on the PATH]

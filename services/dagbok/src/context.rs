@@ -1,7 +1,7 @@
 //! What a command works with: the configuration, the installation's folder, where results go.
 use std::path::PathBuf;
 
-use dagbok_config::{Config, FILE_NAME, Sources, load};
+use dagbok_config::{Config, FILE_NAME, PREFIX, Sources, load};
 use toml::Value;
 
 use crate::{
@@ -36,11 +36,7 @@ impl Context {
         let sources = Sources {
             optional_file: home_of(global).map(|home| home.join(FILE_NAME)),
             file: global.config.clone(),
-            environment: std::env::vars_os()
-                .filter_map(|(name, value)| {
-                    Some((name.into_string().ok()?, value.into_string().ok()?))
-                })
-                .collect(),
+            environment: environment()?,
             flags,
         };
         let config = load(&sources).map_err(|error| {
@@ -74,6 +70,23 @@ impl Context {
         let global = &self.global;
         global.api.clone().or_else(|| of_environment().filter(|_| global.home.is_none()))
     }
+}
+
+/// The environment as configuration reads it; what is meant for it and is no text is refused.
+fn environment() -> Result<Vec<(String, String)>, Failure> {
+    let mut all = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => all.push((name, value)),
+            Err(_) if name.starts_with(PREFIX) => {
+                let what = format!("the environment variable `{name}` is not UTF-8");
+                return Err(Failure::new(Code::Config, what));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(all)
 }
 
 fn home_of(global: &Global) -> Option<PathBuf> {

@@ -2,7 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
 mod support;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::ffi::OsStrExt as _,
+};
 
 use serde_json::json;
 use support::{Bench, FAILS, GOOD, Ran};
@@ -69,6 +72,14 @@ fn a_bad_configuration_is_refused_by_its_place() {
             format!("the flag `{flag}`: `executor.lease` can't be that: it must be at least 5s");
         assert!(short.err.contains(&said), "{}", short.err);
     }
+
+    // Said without asking a broker, of which there is none.
+    let queue = bench.run(&["executor", "--queues", "a b", "--nats", "nats://127.0.0.1:1"]);
+    assert!(queue.code == 2 && queue.err.contains("`a b`"), "{}", queue.err);
+    let mut command = bench.command(&["dags", "list"]);
+    let bytes = std::ffi::OsStr::from_bytes(b"\xff");
+    let odd = Ran::of(command.env("DAGBOK__PROCESSOR__DAGS", bytes).output().unwrap());
+    assert!(odd.code == 2 && odd.err.contains("is not UTF-8 [DBK0002]"), "{}", odd.err);
 
     let named = bench.run(&["dags", "list", "--config", "nowhere.toml"]);
     assert_eq!(named.code, 2);

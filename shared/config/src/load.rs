@@ -16,7 +16,7 @@ use crate::{
 /// The file's name, where only its folder is known.
 pub const FILE_NAME: &str = "dagbok.toml";
 /// Begins the name of every environment variable that is a key.
-const PREFIX: &str = "DAGBOK__";
+pub const PREFIX: &str = "DAGBOK__";
 
 /// Where settings come from, least first.
 #[derive(Clone, Debug, Default)]

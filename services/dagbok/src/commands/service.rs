@@ -14,6 +14,7 @@ use dagbok_config::Config;
 use dagbok_runlog::Ports;
 use dagbok_runlog_jetstream::Connection;
 use dagbok_runtime::{Clock, Shutdown};
+use serde_json::json;
 
 use super::standalone::start_api;
 use crate::{
@@ -83,6 +84,8 @@ where
 {
     flags.extend(nats_flags(nats)?);
     let context = Context::new(global, flags)?;
+    // What no broker could mend is said before one is asked.
+    services::queues(&context.config)?;
     let telemetry = services::telemetry(name, &context.config)?;
     let patience =
         if service == "executor" { context.config.executor.drain.0 + PATIENCE } else { PATIENCE };
@@ -197,7 +200,7 @@ pub(crate) async fn processor(global: &Global, args: &ProcessorArgs) -> Outcome 
     .await
 }
 
-/// `dagbok ui`.
+/// `dagbok ui`; with `--json` one line: `api`, `pid`.
 pub(crate) async fn ui(global: &Global, args: &UiArgs) -> Outcome {
     let mut flags = Flags::new();
     push(&mut flags, "--listen", "ui.listen", args.listen.map(|at| at.to_string()));
@@ -206,7 +209,12 @@ pub(crate) async fn ui(global: &Global, args: &UiArgs) -> Outcome {
         let listen = base.config().ui.listen;
         let address =
             start_api(&mut base.crew, &base.ports, listen, Some(&folder), &base.clock).await?;
-        base.context.out.line(&format!("API http://{address}"));
+        let (out, api) = (base.context.out, format!("http://{address}"));
+        if out.is_json() {
+            out.json_line(&json!({ "api": api, "pid": std::process::id() }));
+        } else {
+            out.line(&format!("API {api}"));
+        }
         Ok(base.crew)
     })
     .await

@@ -38,9 +38,9 @@ pub(crate) async fn logs(context: &Context, args: &Logs) -> Outcome {
             context.out.line(&log_line_text(&line));
         }
     }
-    if !any && !context.out.is_json() {
+    if !any {
         let shown = one_try(&api, args, &number).await?;
-        eprintln!("dagbok: {}", why_empty(&shown));
+        context.out.note(&why_empty(&shown));
     }
     Ok(Exit::Ok)
 }

@@ -56,10 +56,7 @@ pub(crate) fn executor(
     let mut settings = ExecutorSettings::new(id, hostname(), python.executable.clone(), home);
     settings.python_path.clone_from(&python.package_path);
     settings.slots = config.executor.slots.unwrap_or_else(default_slots);
-    let queues = config.executor.queues.iter().map(|name| QueueName::new(name.as_str()));
-    settings.queues = queues.collect::<Result<_, _>>().map_err(|error| {
-        Failure::from_error(Code::Config, &error).next("mend `executor.queues`")
-    })?;
+    settings.queues = queues(config)?;
     settings.env.clone_from(&config.executor.env);
     settings.lease = config.executor.lease.0;
     settings.drain_timeout = config.executor.drain.0;
@@ -68,6 +65,14 @@ pub(crate) fn executor(
     settings.loaded_files = config.executor.loaded_files;
     settings.loaded_idle = config.executor.loaded_idle.0;
     Ok(settings)
+}
+
+/// The queues that an executor pulls from.
+pub(crate) fn queues(config: &Config) -> Result<Vec<QueueName>, Failure> {
+    let names = config.executor.queues.iter().map(|name| QueueName::new(name.as_str()));
+    names
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::from_error(Code::Config, &error).next("mend `executor.queues`"))
 }
 
 /// Tasks wait more than they compute.

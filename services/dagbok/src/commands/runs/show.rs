@@ -102,7 +102,9 @@ fn task_why(task: &TaskInstance, run: &RunResponse) -> String {
     let extra = &task.dagbok;
     let said = match (&extra.failure, &extra.message, extra.ended.as_deref()) {
         (Some(failure), ..) => failure.message.as_str(),
-        (None, Some(message), Some("lost")) => return format!("lost: {message}"),
+        (None, Some(message), Some("lost")) => {
+            return format!("lost: {}", message.replace('_', " "));
+        }
         (None, Some(message), _) => message.as_str(),
         (None, None, Some("cancelled")) if run.dagbok.ended.as_deref() == Some("timed_out") => {
             "its run timed out"
