@@ -3,8 +3,9 @@
 mod support;
 
 use std::{
-    io::{BufRead as _, BufReader},
-    process::Stdio,
+    io::{BufRead as _, BufReader, Read},
+    process::{Child, Stdio},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 
@@ -238,6 +239,18 @@ fn a_run_says_why_it_is_over() {
     assert_eq!(running.stop(), 0);
 }
 
+/// The first line of JSON that comes; ends `from` where none does.
+fn first_line(stream: impl Read + Send + 'static, from: &mut Child) -> Value {
+    let (told, line) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        // Who gave up waiting does not listen any more.
+        let _ = BufReader::new(stream).read_line(&mut line).map(|_| told.send(line));
+    });
+    let line = line.recv_timeout(PATIENCE).inspect_err(|_| from.kill().unwrap());
+    serde_json::from_str(&line.expect("a line in time")).unwrap()
+}
+
 #[test]
 fn following_what_is_not_there_yet_says_so_and_waits_for_it() {
     let bench = Bench::new(&[("good.py", GOOD)]);
@@ -248,16 +261,13 @@ fn following_what_is_not_there_yet_says_so_and_waits_for_it() {
         ["--api", &running.api, "events", "--dag", "good", "--run", "r", "--follow", "--json"];
     let mut follow = bench.command(&args);
     let mut follow = follow.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(follow.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    let note: Value = serde_json::from_str(&line).unwrap();
+    let (errors, records) = (follow.stderr.take().unwrap(), follow.stdout.take().unwrap());
+    let note = first_line(errors, &mut follow);
     let said = note["note"].as_str().unwrap();
     assert!(said.contains("the run `r` of the DAG `good`") && said.contains("waiting"), "{said}");
 
     assert_eq!(ask(&["dags", "trigger", "good", "--run-id", "r"]).code, 0);
-    let mut line = String::new();
-    BufReader::new(follow.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let first: Value = serde_json::from_str(&line).unwrap();
+    let first = first_line(records, &mut follow);
     assert_eq!((&first["run_id"], &first["facts"][0]["type"]), (&json!("r"), &json!("RunCreated")));
     follow.kill().unwrap();
     follow.wait().unwrap();
