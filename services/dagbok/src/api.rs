@@ -215,7 +215,7 @@ fn detail_text(detail: &Value) -> String {
                 if place.is_empty() {
                     what.to_owned()
                 } else {
-                    format!("{} {what}", place.join("."))
+                    format!("{}: {what}", place.join("."))
                 }
             };
             problems.iter().map(one).collect::<Vec<_>>().join("; ")
@@ -242,7 +242,7 @@ mod tests {
             "the id is taken"
         );
         let list = json!([{"loc": ["body", "conf"], "msg": "must be an object"}]);
-        assert_eq!(detail_text(&list), "conf must be an object");
+        assert_eq!(detail_text(&list), "conf: must be an object");
         assert_eq!(
             detail_text(&json!([{"loc": ["body"], "msg": "the date is taken"}])),
             "the date is taken"

@@ -84,8 +84,8 @@ impl Out {
     ) {
         match (shown, total.saturating_sub(offset.saturating_add(shown))) {
             (0, _) if total == 0 => self.line(empty),
-            (0, 0) => self.line(&format!("There are {total}, none of them after {offset}.")),
-            (0, _) => self.line(&format!("There are {total}, none of them shown.")),
+            (0, 0) => self.line(&format!("None after {offset}, of {total} in all.")),
+            (0, _) => self.line(&format!("None shown, of {total} in all.")),
             (_, 0) => self.table(table, empty),
             (_, rest) => {
                 self.table(table, empty);

@@ -86,8 +86,8 @@ fn an_installation_is_asked_stopped_started_and_asked_again() {
     assert!(late.err.contains("[DBK0015]"), "{}", late.err);
 
     let none = ask(&["dags", "list", "--limit", "0"]).out;
-    assert_eq!(none, "There are 2, none of them shown.\n");
-    assert_eq!(ask(&["dags", "list", "--offset", "9"]).out, "There are 2, none of them after 9.\n");
+    assert_eq!(none, "None shown, of 2 in all.\n");
+    assert_eq!(ask(&["dags", "list", "--offset", "9"]).out, "None after 9, of 2 in all.\n");
     assert!(ask(&["runs", "list", "--limit", "1"]).out.contains("more; --offset 1 goes on"));
 
     let shown = ask(&["dags", "show", "good", "--json"]).json();

@@ -232,7 +232,12 @@ pub(crate) fn instance(
     let place = tasks.iter().position(|spec| spec.task_id == task_id);
     let stateless = place.is_some() && map.unwrap_or_default() == MapIndex::UNMAPPED;
     if row.is_none() && !stateless {
-        return Err(no_task(task));
+        return Err(match map {
+            Some(MapIndex(index)) if place.is_some() => {
+                ApiError::NotFound(format!("the task `{task}` has no copy {index} in this run"))
+            }
+            _ => no_task(task),
+        });
     }
     Ok(InstanceView { run: Arc::new(run), version, place, row })
 }
