@@ -49,7 +49,10 @@ pub(super) async fn api(context: &Context) -> Finding {
                     "start the API again",
                 ),
                 (None, "healthy") => Finding::ok("api", message),
-                (None, _) => Finding::warning("api", message, "see the scheduler's log lines"),
+                (None, _) => {
+                    let next = "start one with `dagbok scheduler`, or see its log lines";
+                    Finding::warning("api", message, next)
+                }
             }
         }
         Err(failure) => Finding::failed("api", &failure),
