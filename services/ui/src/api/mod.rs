@@ -1,5 +1,6 @@
 //! The API's routes, and what all of them share: limits, time-outs, errors in one shape.
 mod dags;
+mod document;
 mod errors;
 mod events;
 mod executors;
@@ -38,10 +39,13 @@ pub(crate) const BODY_BYTES: usize = dagbok_protocol::limits::RECORD_BYTES;
 
 /// The document's head; paths and types are collected from the handlers.
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "Dagbok",
-    description = "DAGs, runs and their log. Paths under `/api/v2` have the shape of Apache Airflow 3's public API; those under `/api/v2/dagbok` are Dagbok's own."
-))]
+#[openapi(
+    info(
+        title = "Dagbok",
+        description = "DAGs, runs and their log. Paths under `/api/v2` have the shape of Apache Airflow 3's public API; those under `/api/v2/dagbok` are Dagbok's own."
+    ),
+    components(schemas(dags::MatchMode))
+)]
 struct Head;
 
 fn answered() -> OpenApiRouter<ApiState> {
@@ -86,11 +90,10 @@ fn streamed() -> OpenApiRouter<ApiState> {
 
 /// The whole API. Merge further routes (`/metrics`) with [`Router::merge`].
 pub fn router(state: ApiState) -> Router {
-    let (answered, mut document) = answered().split_for_parts();
-    let (streamed, more) = streamed().split_for_parts();
-    document.merge(more);
+    let (answered, _) = answered().split_for_parts();
+    let (streamed, _) = streamed().split_for_parts();
     let answered = answered.layer(middleware::from_fn_with_state(state.clone(), in_time));
-    let text = root::document_text(&document);
+    let text = openapi();
     answered
         .merge(streamed)
         .merge(root::routes(text))
@@ -105,6 +108,7 @@ pub fn router(state: ApiState) -> Router {
 pub fn openapi() -> String {
     let (_, mut document) = answered().split_for_parts();
     document.merge(streamed().into_openapi());
+    document::complete(&mut document);
     root::document_text(&document)
 }
 
