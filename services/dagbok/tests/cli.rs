@@ -144,6 +144,19 @@ fn a_file_is_shown_in_the_promised_shape() {
     );
     let by_id = bench.run(&["dags", "show", "good", "--dags", "dags", "--json"]);
     assert_eq!(by_id.json(), shown.json());
+    // Without anything to ask at the usual address the configured folder will do. The address is this
+    // machine's, so that an installation may be there: it does not know this DAG.
+    let mut command = bench.command(&["dags", "show", "good", "--json"]);
+    let configured = Ran::of(command.env("DAGBOK__PROCESSOR__DAGS", "dags").output().unwrap());
+    match configured.code {
+        0 => assert_eq!(configured.json(), shown.json()),
+        code => assert_eq!(code, 3, "{}", configured.err),
+    }
+    // One that was asked for by name is not made up for.
+    let args = ["--api", "http://127.0.0.1:1", "dags", "show", "good", "--json"];
+    let mut command = bench.command(&args);
+    let named = Ran::of(command.env("DAGBOK__PROCESSOR__DAGS", "dags").output().unwrap());
+    assert_eq!(named.code, 5, "{}", named.err);
     let for_eyes = bench.run(&["dags", "show", "dags/good.py"]);
     assert!(
         for_eyes.out.contains("owner        me") && !for_eyes.out.contains('\u{1b}'),

@@ -62,7 +62,7 @@ pub(crate) struct Pause {
 /// `dagbok dags show`.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// A DAG file, or the id of a DAG in a running installation
+    /// A DAG file, or the id of a DAG in a running installation, or else in the configured folder
     #[arg(value_name = "FILE|DAG_ID")]
     pub(crate) what: String,
     /// The folder that the file's imports are looked for in [default: the file's own]

@@ -19,14 +19,12 @@ use crate::{
 pub(crate) async fn show(context: &Context, args: &Show) -> Outcome {
     let shown = match find(context, &args.what, args.dags.as_deref(), args.dag.as_deref()).await? {
         Found::Here(local) => Shown::of_spec(&local.spec),
-        Found::Elsewhere => of_api(context, &args.what).await.map_err(|failure| {
-            if failure.code() == Code::ApiUnreachable {
-                return failure.next(
-                    "start an installation, name another with --api or --home, or a DAG folder with --dags",
-                );
+        Found::Elsewhere => match of_api(context, &args.what).await {
+            Err(failure) if failure.code() == Code::ApiUnreachable => {
+                of_folder(context, &args.what, failure).await?
             }
-            failure
-        })?,
+            shown => shown?,
+        },
     };
     if context.out.is_json() {
         context.out.document(&shown);
@@ -126,6 +124,22 @@ impl ShownTask {
             is_mapped: task.is_mapped,
             group: task.group.clone(),
         }
+    }
+}
+
+/// Where no installation answers: of the configured folder, unless one was asked for by its address.
+async fn of_folder(context: &Context, dag_id: &str, failure: Failure) -> Result<Shown, Failure> {
+    let folder = context.config.processor.dags.as_deref();
+    let folder = folder.filter(|_| context.named_api().is_none());
+    match find(context, dag_id, folder, None).await? {
+        Found::Here(local) => {
+            let folder = local.settings.folder.display();
+            context.out.note(&format!("no API answers at {}; as `{folder}` has it", context.api()));
+            Ok(Shown::of_spec(&local.spec))
+        }
+        Found::Elsewhere => Err(failure.next(
+            "start an installation, name another with --api or --home, or a DAG folder with --dags",
+        )),
     }
 }
 
