@@ -231,9 +231,12 @@ impl Service {
             self.start_job(file, why);
         }
         // What is due and found no room is started when another ends.
-        let retry =
-            self.files.values().filter_map(FileState::retry_at).filter(|at| *at > now).min();
-        self.wake_at = retry.map_or(self.wake_at, |at| at.min(self.wake_at));
+        let again = self.files.iter().flat_map(|(name, state)| {
+            [state.retry_at(), state.rests_until(self.snapshot.hash_of(name))]
+        });
+        let again = again.flatten();
+        let next = again.filter(|at| *at > now).min();
+        self.wake_at = next.map_or(self.wake_at, |at| at.min(self.wake_at));
     }
 
     fn due(&self, why: Why, now: Instant) -> Vec<String> {
@@ -270,8 +273,16 @@ impl Service {
         let inputs = Inputs::of(&parsed, &snapshot);
         if !inputs.are_current(&self.snapshot) {
             // It changed while it was read: what was read is of no time at all.
-            self.wake_at = Instant::now();
-            return;
+            let Some(until) = state.rests_until(self.snapshot.hash_of(&file)) else {
+                self.wake_at = Instant::now();
+                return;
+            };
+            let rest = until.saturating_duration_since(Instant::now());
+            let rest = rest.as_secs_f32().round();
+            tracing::warn!(
+                file,
+                "a DAG file changes at its import what it depends on; it is read again after {rest} s"
+            );
         }
         for warning in &parsed.warnings {
             tracing::warn!(file, warning, "a DAG file has a warning");
@@ -282,6 +293,7 @@ impl Service {
         }
         let had = state.dag_ids().clone();
         let news = state.take(why, inputs, &parsed);
+        state.look_at(&file, &self.snapshot);
         let lost: BTreeSet<_> = had.difference(state.dag_ids()).cloned().collect();
         self.count_errors();
         if news {

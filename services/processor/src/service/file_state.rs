@@ -19,6 +19,14 @@ const FIRST_PAUSE: Duration = Duration::from_mins(1);
 /// The longest pause: an import that never ends costs a core its timeout each time.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
+/// Readings of one text that follow each other within this are in haste.
+const HASTE: Duration = Duration::from_secs(30);
+/// That many are borne: modules that a file was waiting for may come one by one. More come from a file that
+/// changes at its import what it depends on, which would have it read for ever.
+const HASTE_BORNE: u32 = 4;
+/// The first pause after those, and the longest; each is twice as long as the one before.
+const REST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
+
 /// Why a file is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
@@ -36,6 +44,27 @@ pub(super) struct FileState {
     last: Option<Last>,
     /// Its DAGs at its last reading that was none of an error.
     dag_ids: BTreeSet<DagId>,
+    haste: Option<Haste>,
+}
+
+/// Readings of the same text in a row.
+#[derive(Debug)]
+struct Haste {
+    text: Option<Hash>,
+    /// When the last one ended.
+    ended: Instant,
+    /// How many followed the first at once.
+    count: u32,
+}
+
+impl Haste {
+    /// Until when the text is left alone.
+    fn rests_until(&self) -> Option<Instant> {
+        let over = self.count.checked_sub(HASTE_BORNE)?;
+        let (first, longest) = REST;
+        let pause = first.saturating_mul(1 << over.min(16)).min(longest);
+        Some(self.ended + pause)
+    }
 }
 
 #[derive(Debug)]
@@ -78,7 +107,8 @@ impl FileState {
     /// Why it is to be read now, if it is.
     pub(super) fn due(&self, name: &str, snapshot: &Snapshot, now: Instant) -> Option<Why> {
         let present = snapshot.files.get(name).is_some_and(|facts| facts.present);
-        if self.job.is_some() || !present {
+        let rests = self.rests_until(snapshot.hash_of(name)).is_some_and(|until| until > now);
+        if self.job.is_some() || !present || rests {
             return None;
         }
         match &self.last {
@@ -94,6 +124,11 @@ impl FileState {
         last.retry.as_ref().map(|retry| retry.at)
     }
 
+    /// Until when this text, which was read again and again, is left alone.
+    pub(super) fn rests_until(&self, text: Option<Hash>) -> Option<Instant> {
+        self.haste.as_ref().filter(|haste| haste.text == text).and_then(Haste::rests_until)
+    }
+
     /// Why it is being read, while it is.
     pub(super) fn reading(&self) -> Option<Why> {
         self.job.as_ref().map(|job| job.why)
@@ -106,7 +141,16 @@ impl FileState {
 
     /// A job ended: why it read, or `None` where it is not the one that reads this file now.
     pub(super) fn end(&mut self, job: Id) -> Option<Why> {
-        self.job.take_if(|reading| reading.handle.id() == job).map(|job| job.why)
+        let job = self.job.take_if(|reading| reading.handle.id() == job)?;
+        let now = Instant::now();
+        let before = self.haste.take().filter(|last| last.text == job.text);
+        let count = match before {
+            // What it rested for was long enough to be no haste, and shows that it has not ended.
+            Some(last) if now < last.rests_until().unwrap_or(last.ended) + HASTE => last.count + 1,
+            _ => 0,
+        };
+        self.haste = Some(Haste { text: job.text, ended: now, count });
+        Some(job.why)
     }
 
     pub(super) fn has_failed(&self) -> bool {
@@ -146,6 +190,30 @@ impl FileState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_text_that_is_read_again_and_again_is_left_alone_for_ever_longer() {
+        let mut state = FileState::default();
+        let mut read = |text: &str| {
+            let (text, job) = (Some(hash_bytes(text.as_bytes())), tokio::spawn(async {}));
+            state.begin(Why::Changed, text, job.abort_handle());
+            state.end(job.id()).unwrap();
+            assert_eq!(state.rests_until(None), None, "another text");
+            state.rests_until(text).map(|until| (until - Instant::now()).as_secs())
+        };
+        for _ in 0..=3 {
+            assert_eq!(read("one"), None);
+        }
+        for rest in [2, 4, 8, 16, 32, 60, 60] {
+            assert_eq!(read("one"), Some(rest));
+            tokio::time::advance(Duration::from_secs(rest)).await;
+        }
+        assert_eq!(read("another"), None, "a change of its own counts anew");
+        for _ in 0..20 {
+            tokio::time::advance(HASTE).await;
+            assert_eq!(read("another"), None, "what comes now and then is no haste");
+        }
+    }
 
     const MINUTE: Duration = Duration::from_mins(1);
 

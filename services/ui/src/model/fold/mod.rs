@@ -1,6 +1,7 @@
 //! The fold: what each record changes in the rows. Deterministic and total: the same records give the
 //! same rows however they are batched, and history is never refused: a fact about what is unknown is
 //! passed over, or kept with what it says itself.
+mod counted;
 mod dag;
 mod run;
 mod shared;

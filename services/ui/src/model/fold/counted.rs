@@ -1,0 +1,119 @@
+//! A task's row, and whatever counts it: the run's tasks by state, the pool's slots, the executor's tries.
+use dagbok_events::{ExecutorId, MapIndex, PoolName, RunKey, TaskId};
+
+use super::{Context, task::Done};
+use crate::model::{
+    keys,
+    overlay::{Overlay, Source},
+    rows::{LoadRow, PoolRow, RunRow, TaskRow, TaskState},
+    store::StoreError,
+};
+
+/// The record's run, where it was made: facts about others are passed over.
+pub(super) fn known_run<'a, S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'a>,
+) -> Result<Option<&'a RunKey>, StoreError> {
+    let Some(run) = context.run() else { return Ok(None) };
+    Ok(rows.peek::<RunRow>(keys::run(run))?.is_some().then_some(run))
+}
+
+/// Changes a task's row and whatever counts it.
+pub(super) fn change<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    task_id: &TaskId,
+    map_index: MapIndex,
+    change_it: impl FnOnce(&mut TaskRow),
+) -> Done {
+    let Some(run) = known_run(rows, context)? else { return Ok(()) };
+    let place = rows.edit::<TaskRow>(keys::task((run, task_id, map_index)))?;
+    let before = place.as_ref().map(Share::of);
+    let mut row = place.take().unwrap_or_else(|| TaskRow {
+        task_id: task_id.clone(),
+        map_index,
+        state: TaskState::Scheduled,
+        attempt: None,
+        ruled_out_at: None,
+        xcoms: Vec::new(),
+        last_seq: context.seq,
+    });
+    change_it(&mut row);
+    row.last_seq = context.seq;
+    let after = Share::of(&row);
+    *place = Some(row);
+    if let Some(before) = before {
+        if before == after {
+            return Ok(());
+        }
+        before.count(rows, context, Step::Out)?;
+    }
+    after.count(rows, context, Step::In)
+}
+
+/// What one task adds to the counts of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Share {
+    state: TaskState,
+    pool: Option<(PoolName, u32)>,
+    executor: Option<ExecutorId>,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    In,
+    Out,
+}
+
+impl Step {
+    fn apply32(self, count: &mut u32, by: u32) {
+        *count = match self {
+            Self::In => count.saturating_add(by),
+            Self::Out => count.saturating_sub(by),
+        };
+    }
+    fn apply64(self, count: &mut u64, by: u64) {
+        *count = match self {
+            Self::In => count.saturating_add(by),
+            Self::Out => count.saturating_sub(by),
+        };
+    }
+}
+
+impl Share {
+    fn of(row: &TaskRow) -> Self {
+        let attempt = row.attempt.as_ref().filter(|_| row.state.holds_slots());
+        Self {
+            state: row.state,
+            pool: attempt.map(|attempt| (attempt.pool.clone(), attempt.pool_slots)),
+            executor: attempt
+                .filter(|_| row.state == TaskState::Running)
+                .and_then(|attempt| attempt.executor.clone()),
+        }
+    }
+
+    fn count<S: Source>(
+        &self,
+        rows: &mut Overlay<'_, S>,
+        context: &Context<'_>,
+        step: Step,
+    ) -> Done {
+        if let Some(run) = context.run()
+            && let Some(row) = rows.edit::<RunRow>(keys::run(run))?
+        {
+            step.apply32(row.counts.entry(self.state).or_default(), 1);
+            row.counts.retain(|_, count| *count > 0);
+        }
+        if let Some((pool, slots)) = &self.pool {
+            let row = rows.edit::<PoolRow>(keys::pool(pool))?.get_or_insert_default();
+            let held =
+                if self.state == TaskState::Running { &mut row.running } else { &mut row.queued };
+            step.apply64(held, u64::from(*slots));
+        }
+        if let Some(executor) = &self.executor {
+            let row = rows.edit::<LoadRow>(keys::load(executor))?.get_or_insert_default();
+            step.apply32(&mut row.running, 1);
+        }
+        Ok(())
+    }
+}
