@@ -12,6 +12,23 @@ use serde_json::json;
 use crate::failure::Failure;
 pub(crate) use table::Table;
 
+/// How this program was called, for commands to type next: as a path where it was one, since it may not be
+/// on `PATH` then.
+pub(crate) fn program() -> String {
+    let called = std::env::args().next().filter(|called| called.contains('/'));
+    called.map_or_else(|| "dagbok".to_owned(), |called| quoted(&called))
+}
+
+/// A word as a shell takes it.
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
 /// Where a command's results go. Cheap to copy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Out {

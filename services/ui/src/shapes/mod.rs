@@ -34,6 +34,9 @@ use utoipa::{
 };
 pub use xcom::{XComCollection, XComEntry, XComValue};
 
+/// Airflow's default owner: it stands for nobody named, as it does there.
+pub const DEFAULT_OWNER: &str = "airflow";
+
 /// An instant: RFC 3339 with a `Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

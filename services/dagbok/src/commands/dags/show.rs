@@ -2,7 +2,7 @@
 //! `start_date`, `catchup`, `max_active_runs`, `tags`, `owner`, and `tasks`, a list of `task_id`,
 //! `operator`, `downstream` (sorted), `trigger_rule`, `retries`, `is_mapped`, `group`.
 use dagbok_events::{DagSpec, Timestamp};
-use dagbok_ui::shapes::{DagDetails, TaskCollection};
+use dagbok_ui::shapes::{DEFAULT_OWNER, DagDetails, TaskCollection};
 use serde::Serialize;
 
 use super::local::{Found, find};
@@ -174,11 +174,10 @@ async fn of_api(context: &Context, dag_id: &str) -> Result<Shown, Failure> {
         catchup: details.catchup,
         max_active_runs: details.dag.max_active_runs,
         tags: details.dag.tags.into_iter().map(|tag| tag.name).collect(),
-        owner: owner_or_default(&details.dag.owners.join(", ")),
+        owner: details.dag.owners.join(", "),
     })
 }
 
-/// Airflow's default owner stands for nobody named, as it does there.
 fn owner_or_default(owner: &str) -> String {
-    if owner.is_empty() { "airflow".to_owned() } else { owner.to_owned() }
+    if owner.is_empty() { DEFAULT_OWNER.to_owned() } else { owner.to_owned() }
 }

@@ -24,7 +24,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     live::{Change, News, RunView, clock_part, watch},
-    output::{Out, Table, seconds_text, state_style, styled},
+    output::{Out, Table, program, quoted, seconds_text, state_style, styled},
     services,
 };
 
@@ -211,12 +211,10 @@ fn tell_end(context: &Context, args: &Test, dag: &LocalDag, run: &RunKey, view: 
         styled(state_style(state), state)
     ));
     if let Some(log) = log {
-        let home = log.display();
+        let at = format!("{} --home {}", program(), quoted(&log.to_string_lossy()));
         out.line(&format!("  log   {}", log.join("log").display()));
-        out.line(&format!(
-            "  next  dagbok --home {home} runs show {} '{}'",
-            run.dag_id, run.run_id
-        ));
-        out.line(&format!("        dagbok --home {home} events"));
+        let (dag, run) = (quoted(run.dag_id.as_str()), quoted(run.run_id.as_str()));
+        out.line(&format!("  next  {at} runs show {dag} {run}"));
+        out.line(&format!("        {at} events"));
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::Outcome,
+    output::{program, quoted},
 };
 
 pub(crate) async fn trigger(context: &Context, args: &Trigger) -> Outcome {
@@ -38,7 +39,8 @@ pub(crate) async fn trigger(context: &Context, args: &Trigger) -> Outcome {
                     args.dag_id
                 ));
             }
-            out.line(&format!("  next: dagbok runs wait {} '{run_id}'", args.dag_id));
+            let (dag, run) = (quoted(&args.dag_id), quoted(run_id));
+            out.line(&format!("  next: {} runs wait {dag} {run}", program()));
         }
     }
     Ok(Exit::Ok)

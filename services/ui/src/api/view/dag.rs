@@ -11,8 +11,8 @@ use crate::{
         rows::{DagRow, RunRow, RunState, VersionRow},
     },
     shapes::{
-        DagDetails, DagExtra, DagResponse, DagTag, ExpectedRun, LastRun, MissedRuns, TaskExtra,
-        TaskInfo, TimeDelta,
+        DEFAULT_OWNER, DagDetails, DagExtra, DagResponse, DagTag, ExpectedRun, LastRun, MissedRuns,
+        TaskExtra, TaskInfo, TimeDelta,
     },
 };
 
@@ -141,8 +141,15 @@ impl DagView {
     }
 }
 
+/// The first that is named.
+fn owner_of(names: [&str; 2]) -> String {
+    names.into_iter().find(|name| !name.is_empty()).unwrap_or(DEFAULT_OWNER).to_owned()
+}
+
 fn owners(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|owner| !owner.is_empty()).map(str::to_owned).collect()
+    let named = text.split(',').map(str::trim).filter(|owner| !owner.is_empty());
+    let named: Vec<_> = named.map(str::to_owned).collect();
+    if named.is_empty() { vec![DEFAULT_OWNER.to_owned()] } else { named }
 }
 
 const fn is_periodic(timetable: &Timetable) -> bool {
@@ -228,7 +235,7 @@ fn task_info(
     TaskInfo {
         task_id: Some(task.task_id.to_string()),
         task_display_name: Some(task.task_id.to_string()),
-        owner: Some(if task.owner.is_empty() { spec.owner.clone() } else { task.owner.clone() }),
+        owner: Some(owner_of([&task.owner, &spec.owner])),
         start_date: when(spec.start_date),
         end_date: when(spec.end_date),
         trigger_rule: Some(word(&task.trigger_rule)),
