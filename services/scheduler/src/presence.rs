@@ -8,7 +8,7 @@ use dagbok_runlog::Ports;
 use dagbok_runtime::Shutdown;
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, sleep_until},
 };
 
 /// How often presence is looked at, for a lease.
@@ -23,19 +23,26 @@ pub(crate) struct Look {
     pub(crate) elapsed: Duration,
 }
 
-/// Starts looking; ends with the term.
+impl Look {
+    /// The shortest lease of those who are there, `lease` for those who name none.
+    fn shortest_lease(&self, lease: Duration) -> Duration {
+        let leases = self.present.iter().filter_map(|it| it.lease_ms).map(Duration::from_millis);
+        leases.min().map_or(lease, |shortest| shortest.min(lease))
+    }
+}
+
+/// Starts looking, as often as the shortest lease asks for; ends with the term.
 pub(crate) fn start(ports: &Ports, lease: Duration, term: &Shutdown) -> mpsc::Receiver<Look> {
     let (sender, looks) = mpsc::channel(1);
-    let (state, ended, every) = (std::sync::Arc::clone(&ports.state), term.clone(), period(lease));
+    let (state, ended) = (std::sync::Arc::clone(&ports.state), term.clone());
     term.spawn(async move {
-        let mut ticks = interval(every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last = Instant::now();
+        let (mut last, mut next) = (Instant::now(), Instant::now());
+        let mut every = period(lease);
         loop {
             tokio::select! {
                 () = ended.started() => return,
                 () = sender.closed() => return,
-                _ = ticks.tick() => {}
+                () = sleep_until(next) => next = Instant::now() + every,
             }
             let Ok(Ok(entries)) =
                 tokio::time::timeout(every * 2, state.list(names::PRESENCE_PREFIX)).await
@@ -52,6 +59,8 @@ pub(crate) fn start(ports: &Ports, lease: Duration, term: &Shutdown) -> mpsc::Re
             // A look that came late, because this process was frozen, stands for no more than two.
             let look = Look { present: present.collect(), elapsed: last.elapsed().min(every * 2) };
             last = Instant::now();
+            every = period(look.shortest_lease(lease));
+            next = next.min(last + every);
             if sender.send(look).await.is_err() {
                 return;
             }

@@ -65,6 +65,25 @@ async fn a_silent_executor_loses_its_try_within_a_lease_and_five_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_executors_own_lease_counts_and_is_looked_at_as_often_as_it_needs() {
+    let world = World::new(memory::ports()).await;
+    let (_end, _scheduler) = world.scheduler(world.ports.clone(), SchedulerSettings::default());
+    world.register(spec(&[&[]], 0)).await;
+    world.trigger("r1").await;
+    let dead = Player::new(&world, "dead", LEASE).await;
+    let (first, _delivery) = dead.take().await;
+    dead.start(&first.key).await;
+    let beats = dead.stay(std::slice::from_ref(&first.key), LEASE / 4);
+    assert!(tokio::time::timeout(LEASE * 3, beats).await.is_err());
+    let since = tokio::time::Instant::now();
+    world
+        .until("the loss", |facts| facts.iter().any(|fact| matches!(fact, Fact::TryLost(_))))
+        .await;
+    let took = since.elapsed();
+    assert!(took >= LEASE / 4 * 3 && took <= LEASE + Duration::from_millis(1_200), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_present_executor_keeps_its_try_however_long_it_takes() {
     let world = World::new(memory::ports()).await;
     let (_end, _scheduler) = world.scheduler(world.ports.clone(), settings());

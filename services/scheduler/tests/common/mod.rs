@@ -149,13 +149,14 @@ pub(crate) struct Player {
     pub(crate) inbox: Inbox,
     pub(crate) id: ExecutorId,
     pub(crate) queue: Arc<dyn dagbok_runlog::Queue>,
+    pub(crate) lease: Duration,
 }
 
 impl Player {
     pub(crate) async fn new(world: &World, id: &str, lease: Duration) -> Self {
         let queue = world.ports.queues.open("work.default", QueueSettings { lease }).await.unwrap();
         let id = ExecutorId::new(id).unwrap();
-        Self { ports: world.ports.clone(), inbox: world.inbox.clone(), id, queue }
+        Self { ports: world.ports.clone(), inbox: world.inbox.clone(), id, queue, lease }
     }
 
     pub(crate) async fn take(&self) -> (WorkItem, Delivery) {
@@ -210,7 +211,7 @@ impl Player {
                 python: String::new(),
                 draining: false,
                 beat,
-                lease_ms: None,
+                lease_ms: u64::try_from(self.lease.as_millis()).ok(),
                 at: Timestamp(0),
                 holds,
             };
