@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from harness import Standalone, check_history, standalone, wait_until, write_dag
+from harness import Cli, Standalone, check_history, standalone, wait_until, write_dag
 from scenes import LEASE, Apart
 
 TALKER = """
@@ -93,6 +93,8 @@ def test_of_a_standalone_that_was_killed(tmp_path: Path, dags: Path) -> None:
         on_disk = it.home / "executor/logs"
         wait_until("it is on the disk", lambda: [1 for path in on_disk.rglob("*.jsonl") if path.stat().st_size])
         it.process.kill()
+        read = Cli(["--home", str(it.home)]).lines("tasks", "logs", "talker", "r1", "work", "--follow")
+        assert "the first line" in [line["event"] for line in read], "it can be read before anything is started"
         it.start()
         kept = until_kept(it, "talker")
         assert kept["dagbok"]["ended"] == "lost"

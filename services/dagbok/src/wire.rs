@@ -7,6 +7,9 @@ use dagbok_runlog::Ports;
 pub(crate) use embedded::{open, read_only};
 pub(crate) use nats::connect;
 
+/// The folder in an installation's home that its executor works in.
+pub(crate) const EXECUTOR: &str = "executor";
+
 /// Primitives in memory, gone with the process.
 pub(crate) fn throw_away() -> Ports {
     dagbok_runlog::memory::ports()

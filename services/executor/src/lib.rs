@@ -23,7 +23,7 @@ mod store;
 mod zygote;
 
 pub use error::ExecutorError;
-pub use log::{LogLine, LogSource};
+pub use log::{LogLine, LogSource, answer_for_executors};
 pub use service::run;
 pub use settings::{BrokerDown, ExecutorSettings, Runner};
 pub use stats::{ExecutorStats, Stretch};

@@ -21,7 +21,7 @@ use crate::{
     fence::Fence,
     held::{Control, Holds, Kill},
     lease::Lease,
-    log::{LogFolder, Logs, hand_in},
+    log::{LOGS, LogFolder, Logs, hand_in},
     oom::OomWatch,
     orders,
     pull::pull,
@@ -48,7 +48,7 @@ pub async fn run(
     let store = Store(Arc::clone(&ports.blobs));
     let home = |source| ExecutorError::Home { path: settings.home.clone(), source };
     let bundles = Bundles::open(settings.home.join("bundles"), store.clone()).map_err(home)?;
-    let folder = LogFolder::make(settings.home.join("logs"), &settings.executor).map_err(home)?;
+    let folder = LogFolder::make(settings.home.join(LOGS), &settings.executor).map_err(home)?;
     let folder = Arc::new(folder);
     allow_many_files();
     let started = match settings.runner {

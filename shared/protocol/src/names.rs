@@ -48,6 +48,11 @@ pub fn log_subject(executor: &ExecutorId) -> String {
     format!("logs.{}", escape_token(executor.as_str()))
 }
 
+/// [`log_subject`] of every executor, as a pattern.
+pub fn every_log_subject() -> String {
+    "logs.*".to_owned()
+}
+
 /// Where a fresh signal subject for one answer lies; `unique` is the command's id.
 pub fn answer_subject(unique: &str) -> String {
     format!("answers.{}", escape_token(unique))

@@ -1,5 +1,5 @@
 //! An API in this process over an installation's log that is only read.
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use axum::Router;
 use dagbok_runtime::{Clock, Shutdown};
@@ -19,6 +19,15 @@ impl Local {
     pub(crate) async fn start(home: &Path) -> Result<Self, Failure> {
         let ports = wire::read_only(home).await?;
         let shutdown = Shutdown::new();
+        let signals = Arc::clone(&ports.signals);
+        let (executor, ended) = (home.join(wire::EXECUTOR), shutdown.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = ended.started() => {}
+                // Signals in memory can be listened for.
+                _ = dagbok_executor::answer_for_executors(&executor, signals) => {}
+            }
+        });
         let mut settings = Settings::new(SocketAddr::from(([127, 0, 0, 1], 0)));
         // A long log takes its time to fold, and nobody else waits.
         settings.patience.model = std::time::Duration::from_mins(5);

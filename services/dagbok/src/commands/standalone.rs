@@ -39,7 +39,7 @@ async fn serve(context: &Context) -> Outcome {
     let ((ports, report), python) = (opened?, python?);
     let mut scheduler = services::scheduler(config);
     scheduler.executors_end_with_process = true;
-    let mut executor = services::executor(config, &python, home.join("executor"))?;
+    let mut executor = services::executor(config, &python, home.join(wire::EXECUTOR))?;
     // The queue is in this process: nobody else could be given the work.
     executor.fencing = false;
     let processor = services::processor(config, &python, &home.join("cache"))?;

@@ -22,7 +22,8 @@ pub(crate) async fn logs(context: &Context, args: &Logs) -> Outcome {
     };
     let number = number.to_string();
     let mut query = vec![("map_index", args.map_index.to_string())];
-    let mut lines = if args.follow {
+    // What is only read from the disk does not grow.
+    let mut lines = if args.follow && !api.is_read_only() {
         api.lines(&["dagbok", "logs", dag, run, task, &number, "follow"], &query).await?
     } else {
         query.push(("full_content", "true".to_owned()));

@@ -310,9 +310,9 @@ impl LiveLog {
 }
 
 /// One line, written out, is never longer: six bytes for each that JSON escapes, and the fields around.
-const LINE_ROOM: usize = 8 * dagbok_protocol::limits::LOG_LINE_BYTES;
+pub(super) const LINE_ROOM: usize = 8 * dagbok_protocol::limits::LOG_LINE_BYTES;
 
-fn whole_lines(bytes: &[u8], max: usize) -> &[u8] {
+pub(super) fn whole_lines(bytes: &[u8], max: usize) -> &[u8] {
     let room = &bytes[..bytes.len().min(max)];
     let end = room
         .iter()

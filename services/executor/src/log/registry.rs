@@ -25,7 +25,7 @@ const KEPT_LOGS: usize = 512;
 /// The longest that one query waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The most that one answer brings, in bytes.
-const MOST: usize = 512 << 10;
+pub(super) const MOST: usize = 512 << 10;
 
 /// All logs of this executor.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl Logs {
 }
 
 /// `<home>/<dag>/<run>/<task>/<map>/<try>.jsonl`, every part safe as a file's name.
-fn path_of(home: &Path, key: &TryKey) -> PathBuf {
+pub(super) fn path_of(home: &Path, key: &TryKey) -> PathBuf {
     home.join(part(key.dag_id.as_str()))
         .join(part(key.run_id.as_str()))
         .join(part(key.task_id.as_str()))
