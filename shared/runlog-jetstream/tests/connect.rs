@@ -160,8 +160,8 @@ async fn durability_is_read_from_the_stream_and_the_server() {
 /// Greets as a new enough server does and answers pings; hangs up at the first question where `hangs_up`,
 /// and never answers one otherwise.
 async fn half_a_server(hangs_up: bool) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("nats://{}", listener.local_addr().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has ports");
+    let url = format!("nats://{}", listener.local_addr().expect("it is bound"));
     tokio::spawn(async move {
         // Who hangs up is not there a second time.
         while let Ok((stream, _)) = listener.accept().await {
