@@ -179,6 +179,11 @@ impl Leader {
                 Err(AppendError::Conflict { .. }) => return Ok(Some(TermEnd::Outdated)),
                 Err(error) => return Err(error.into()),
             }
+        } else if !effects.unrecorded.is_empty()
+            && self.ports.log.last().await?.0 != desk.namespace.last_seq()
+        {
+            // What no append has checked may be answered out of a fold that is behind.
+            return Ok(Some(TermEnd::Outdated));
         }
         if !effects.is_empty() && desk.out.send(effects).await.is_err() {
             return Ok(Some(TermEnd::Asked));

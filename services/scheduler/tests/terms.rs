@@ -4,9 +4,9 @@ mod common;
 use std::time::Duration;
 
 use common::{Player, World, assert_each_try_ended_once, runs_ended, spec};
-use dagbok_events::Fact;
-use dagbok_protocol::Answer;
-use dagbok_runlog::memory;
+use dagbok_events::{Fact, RunId};
+use dagbok_protocol::{Answer, CommandBody};
+use dagbok_runlog::{Ports, memory};
 use dagbok_scheduler::SchedulerSettings;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -89,6 +89,31 @@ async fn two_that_both_lead_do_no_harm() {
     assert_each_try_ended_once(&records);
     let succeeded = records.iter().flat_map(|record| &record.facts);
     assert_eq!(succeeded.filter(|fact| matches!(fact, Fact::RunSucceeded(_))).count(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_behind_refuses_nothing_and_calls_nothing_unchanged() {
+    let world = World::new(memory::ports()).await;
+    // On the same log, with an inbox of its own: nobody else does its work.
+    let log = std::sync::Arc::clone(&world.ports.log);
+    let other = World::new(Ports { log, ..memory::ports() }).await;
+    let settings = SchedulerSettings { ignore_lease: true, ..SchedulerSettings::default() };
+    let (_end_one, _one) = world.scheduler(world.ports.clone(), settings.clone());
+    let (_end_two, _two) = other.scheduler(other.ports.clone(), settings);
+    let pause = || CommandBody::PauseDag { dag_id: common::dag_id() };
+    let unpause = || CommandBody::UnpauseDag { dag_id: common::dag_id() };
+    assert!(matches!(other.ask(pause()).await, Answer::Refused(_)), "there is no DAG yet");
+    world.register(spec(&[&[]], 0)).await;
+    for number in 0..5 {
+        let run = format!("run-{}", "x".repeat(number + 1));
+        assert!(matches!(world.trigger(&run).await, Answer::Accepted { .. }));
+        let (dag_id, run_id) = (common::dag_id(), RunId::new(run).unwrap());
+        let ended = other.ask(CommandBody::CancelRun { dag_id, run_id }).await;
+        assert!(matches!(ended, Answer::Accepted { .. }), "{number}: {ended:?}");
+        assert!(matches!(world.ask(pause()).await, Answer::Accepted { .. }));
+        let unpaused = other.ask(unpause()).await;
+        assert!(matches!(unpaused, Answer::Accepted { .. }), "{number}: {unpaused:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
