@@ -332,6 +332,11 @@ def two_schedulers(folder: Path, seed: int) -> None:
         for number in range(10):
             trigger(apart.api, "chain", f"r{number}", accepted)
             time.sleep(rng.uniform(0, 0.05))
+            # What changes nothing, or can't be, must be said by who has seen the whole log.
+            for paused in (True, False):
+                changed = apart.api.patch("/dags/chain", {"is_paused": paused})
+                assert changed.status_code == 200, changed.text
+                assert changed.json()["is_paused"] is paused, f"r{number}: {changed.text}"
         wait_all(apart.api, accepted, patience=60)
         check_history(apart.api.events(), accepted)
         assert all("leading" in it.log.read_text() for it in apart.of("scheduler")), "both led"

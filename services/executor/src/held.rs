@@ -10,9 +10,9 @@ use tokio::sync::{Notify, mpsc};
 /// Why a try's processes are ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kill {
-    /// The scheduler says so: nothing more is said of the try.
+    /// The scheduler says so: the try is over already, and what it leaves is reported all the same.
     Order(String),
-    /// The scheduler does not accept that it was started here: likewise.
+    /// The scheduler does not accept that it was started here: likewise, where its code has run.
     Refused(String),
     /// The lease could not be renewed.
     Fenced,

@@ -48,8 +48,9 @@ pub async fn run(
     let store = Store(Arc::clone(&ports.blobs));
     let home = |source| ExecutorError::Home { path: settings.home.clone(), source };
     let bundles = Bundles::open(settings.home.join("bundles"), store.clone()).map_err(home)?;
-    let folder = LogFolder::make(settings.home.join(LOGS), &settings.executor).map_err(home)?;
-    let folder = Arc::new(folder);
+    let (logs, executor) = (settings.home.join(LOGS), settings.executor.clone());
+    let made = tokio::task::spawn_blocking(move || LogFolder::make(logs, &executor)).await;
+    let folder = Arc::new(made.expect("making a folder does not panic").map_err(home)?);
     allow_many_files();
     let started = match settings.runner {
         Runner::Null => None,

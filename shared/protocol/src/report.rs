@@ -84,4 +84,10 @@ pub enum ReportBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         log: Option<LogRef>,
     },
+    /// What an executor that was killed left of it on its disk. It says nothing of the try itself, and is
+    /// kept whatever has become of that.
+    Left {
+        /// What it wrote.
+        log: LogRef,
+    },
 }

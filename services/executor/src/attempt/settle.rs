@@ -153,6 +153,9 @@ fn count(stats: &ExecutorStats, body: &ReportBody) {
         ReportBody::Skipped { .. } => ExecutorStats::count(&stats.skipped),
         ReportBody::Lost { why: LostWhy::Ordered, .. } => ExecutorStats::count(&stats.dropped),
         ReportBody::Lost { .. } => ExecutorStats::count(&stats.lost),
-        ReportBody::Returned | ReportBody::Started { .. } | ReportBody::XCom(_) => {}
+        ReportBody::Returned
+        | ReportBody::Started { .. }
+        | ReportBody::XCom(_)
+        | ReportBody::Left { .. } => {}
     }
 }

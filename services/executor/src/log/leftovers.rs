@@ -1,7 +1,9 @@
 //! What executors that were killed left on the disk: the logs of the tries they had in hand. Whoever
 //! starts next in the same home hands them in, so that they are kept like any other.
 //!
-//! Each executor has a folder of its own among the logs, and holds a lock in it for as long as it lives.
+//! Each executor has a folder of its own among the logs, and holds a lock in it for as long as it lives. A
+//! home may be shared over a file system that keeps locks to each machine: so who has a presence lives
+//! too, and what is handed in says nothing of its try, which may after all be in good hands.
 use std::{
     fs::{self, File, TryLockError},
     io,
@@ -11,10 +13,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use dagbok_events::{Digest, ExecutorId, LogRef, LostWhy, TryKey};
-use dagbok_protocol::{ReportBody, limits::TRY_LOG_BYTES};
+use dagbok_events::{Digest, ExecutorId, LogRef, TryKey};
+use dagbok_protocol::{ReportBody, limits::TRY_LOG_BYTES, names};
 
-use super::{LogLine, live::TOLD, registry::key_of};
+use super::{
+    LogLine,
+    live::{KEY, TOLD, UNTOLD},
+    registry::key_of,
+};
 use crate::shared::Shared;
 
 /// The lock's file in an executor's folder.
@@ -66,29 +72,45 @@ struct Left {
     _lock: File,
 }
 
-/// Hands in every log that dead executors left: as the loss of its try, which is known by then, so that
-/// the report is refused and kept, and the log with it.
-///
-/// Waits for a lease first, where the dead may have left processes that go on for as long.
+/// Hands in every log that dead executors left. Looks again now and then, until none of those that it
+/// found could be alive.
 pub(crate) async fn hand_in(shared: Arc<Shared>, folder: Arc<LogFolder>) {
-    if shared.settings.fencing {
-        tokio::time::sleep(shared.settings.lease).await;
-    }
-    let (all, own) = (folder.all.clone(), folder.own.clone());
-    let found = tokio::task::spawn_blocking(move || find(&all, &own)).await.unwrap_or_default();
-    for left in found {
-        for (key, path) in &left.tries {
-            match hand_in_one(&shared, &left.executor, key, path).await {
-                Ok(()) => {
-                    tracing::info!(%key, executor = %left.executor, "the log that a killed executor left is kept");
-                }
-                Err(why) => {
-                    tracing::warn!(%key, path = %path.display(), why, "a log that a killed executor left can't be kept");
-                }
+    loop {
+        let (all, own) = (folder.all.clone(), folder.own.clone());
+        let found = tokio::task::spawn_blocking(move || find(&all, &own)).await.unwrap_or_default();
+        let mut later = false;
+        for left in found {
+            if may_live(&shared, &left.executor).await {
+                later = true;
+            } else {
+                hand_in_all(&shared, left).await;
             }
         }
-        drop(tokio::task::spawn_blocking(move || clear(&left.folder)).await);
+        if !later {
+            return;
+        }
+        tokio::time::sleep(shared.settings.lease / 4).await;
     }
+}
+
+/// Whether an executor has a presence, or may have one that can't be read now.
+async fn may_live(shared: &Shared, executor: &ExecutorId) -> bool {
+    let presence = shared.ports.state.get(&names::presence_key(executor)).await;
+    !matches!(presence, Ok(None))
+}
+
+async fn hand_in_all(shared: &Shared, left: Left) {
+    for (key, path) in &left.tries {
+        match hand_in_one(shared, &left.executor, key, path).await {
+            Ok(()) => {
+                tracing::info!(%key, executor = %left.executor, "the log that a killed executor left is kept");
+            }
+            Err(why) => {
+                tracing::warn!(%key, path = %path.display(), why, "a log that a killed executor left can't be kept");
+            }
+        }
+    }
+    drop(tokio::task::spawn_blocking(move || clear(&left.folder)).await);
 }
 
 async fn hand_in_one(
@@ -99,15 +121,14 @@ async fn hand_in_one(
 ) -> Result<(), String> {
     let (read, at) = (path.to_owned(), shared.clock.now());
     let read = tokio::task::spawn_blocking(move || {
-        let text = "the executor was killed: what the try wrote in its last moments is not known";
+        let text = "the executor was killed: what the try wrote after this, and what a full log was to keep of its end, is not known";
         whole(&read, &LogLine::system(at, "error", text))
     });
     let (bytes, lines) =
         read.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     let size = bytes.len() as u64;
     let digest = Digest::new(shared.store.put(bytes).await?).map_err(|error| error.to_string())?;
-    let log = Some(LogRef { digest, size, lines, dropped: 0 });
-    let body = ReportBody::Lost { why: LostWhy::NotHeld, usage: None, log };
+    let body = ReportBody::Left { log: LogRef { digest, size, lines, dropped: 0 } };
     let report = shared.reporter.report_of(executor.clone(), key, body);
     report.send().await.map_err(|error| error.to_string())?;
     let told = path.with_extension(TOLD);
@@ -139,15 +160,28 @@ fn find(all: &Path, own: &Path) -> Vec<Left> {
         };
         match lock.try_lock() {
             Ok(()) => {
-                let paths = files(&folder).into_iter();
-                let tries =
-                    paths.filter_map(|path| Some((key_of(&folder, &path)?, path))).collect();
+                let tries = logs_in(&folder);
                 found.push(Left { executor, folder, tries, _lock: lock });
             }
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => {
                 tracing::warn!(folder = %folder.display(), %error, "a folder of logs can't be locked");
             }
+        }
+    }
+    found
+}
+
+/// The logs in an executor's folder that were not handed in, with their tries.
+fn logs_in(folder: &Path) -> Vec<(TryKey, PathBuf)> {
+    let ends_so = |path: &PathBuf| path.extension().is_some_and(|it| it == UNTOLD);
+    let mut found = Vec::new();
+    for path in files(folder).into_iter().filter(ends_so) {
+        if let Some(key) = key_of(folder, &path) {
+            found.push((key, path));
+        } else {
+            let path = path.display();
+            tracing::warn!(%path, "nothing says which try this log is of; it stays for a week");
         }
     }
     found
@@ -173,7 +207,9 @@ fn clear(folder: &Path) {
         modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > EVIDENCE_FOR))
     };
     for path in files(folder) {
-        if path.extension().is_some_and(|end| end == TOLD) || is_old(&path) {
+        let ends_in = |end: &str| path.extension().is_some_and(|it| it == end);
+        let is_done = ends_in(TOLD) || (ends_in(KEY) && !path.with_extension(UNTOLD).exists());
+        if is_done || is_old(&path) {
             drop(fs::remove_file(&path));
         }
     }

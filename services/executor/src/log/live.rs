@@ -18,6 +18,8 @@ use super::{LogLine, LogSource};
 /// What the name of a log's file ends in before and after its try's end was reported.
 pub(super) const UNTOLD: &str = "jsonl";
 pub(super) const TOLD: &str = "told";
+/// And what its name ends in that says which try it is of, where its path can't.
+pub(super) const KEY: &str = "key";
 /// Of the cap, this much is kept for the log's end, in bytes as they were read.
 const TAIL_BYTES: usize = 1 << 20;
 /// Up to here the whole log stays in memory, in bytes.
@@ -29,6 +31,8 @@ const STRANDED_BYTES: usize = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct LiveLog {
     path: PathBuf,
+    /// What stands in the file beside that says which try it is of, where the path can't.
+    key: Option<Vec<u8>>,
     clock: Clock,
     cap: usize,
     inner: Mutex<Inner>,
@@ -85,12 +89,13 @@ impl Inner {
 impl LiveLog {
     /// An empty log that will spill to `path` if it has to.
     pub(crate) fn new(path: PathBuf, clock: Clock) -> Self {
-        Self::with_cap(path, clock, TRY_LOG_BYTES)
+        let (grown, _) = watch::channel(Extent::default());
+        Self { path, key: None, clock, cap: TRY_LOG_BYTES, inner: Mutex::default(), grown }
     }
 
-    pub(crate) fn with_cap(path: PathBuf, clock: Clock, cap: usize) -> Self {
-        let (grown, _) = watch::channel(Extent::default());
-        Self { path, clock, cap, inner: Mutex::default(), grown }
+    /// With a file beside it that has these bytes, as soon as it has one itself.
+    pub(crate) fn with_key(self, key: Vec<u8>) -> Self {
+        Self { key: Some(key), ..self }
     }
 
     /// Takes lines that were read; `feed` is handed the place to put each.
@@ -178,7 +183,10 @@ impl LiveLog {
                 .expect("memory begins before the spill's end");
             (inner.spilled, inner.memory[start..].to_vec())
         };
-        let written = append(&self.path, from, &fresh);
+        let written = append(&self.path, from, &fresh).and_then(|()| match &self.key {
+            Some(key) if from == 0 => fs::write(self.path.with_extension(KEY), key),
+            _ => Ok(()),
+        });
         let mut inner = self.inner.lock();
         match written {
             Ok(()) => {
@@ -298,6 +306,9 @@ impl LiveLog {
     pub(crate) fn remove_file(&self) {
         drop(fs::remove_file(&self.path));
         drop(fs::remove_file(self.path.with_extension(TOLD)));
+        if self.key.is_some() {
+            drop(fs::remove_file(self.path.with_extension(KEY)));
+        }
         // `<dag>/<run>/<task>/<map>`: the first that is not empty refuses, and ends it.
         let mut folders = self.path.ancestors().skip(1).take(4);
         while folders.next().is_some_and(|folder| fs::remove_dir(folder).is_ok()) {}

@@ -7,14 +7,18 @@ use std::{
 };
 
 use dagbok_events::{
-    DagId, MapIndex, RunId, TaskId, TryKey, TryNumber, escape_token, unescape_token,
+    DagId, MapIndex, RunId, TaskId, TryKey, TryNumber, decode_any, encode_any, escape_token,
+    unescape_token,
 };
 use dagbok_protocol::{TryLogQuery, TryLogSlice};
 use dagbok_runtime::Clock;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::{LiveLog, live::UNTOLD};
+use super::{
+    LiveLog,
+    live::{KEY, UNTOLD},
+};
 
 /// How long an ended log can be read here; by then its reference is in the run log.
 const KEPT_FOR: Duration = Duration::from_mins(1);
@@ -58,7 +62,10 @@ impl Logs {
 
     /// A fresh log for a try.
     pub(crate) fn begin(&self, key: &TryKey) -> Arc<LiveLog> {
-        let log = Arc::new(LiveLog::new(path_of(&self.home, key), self.clock.clone()));
+        let path = path_of(&self.home, key);
+        let is_told = key_in(&self.home, &path).as_ref() == Some(key);
+        let log = LiveLog::new(path, self.clock.clone());
+        let log = Arc::new(if is_told { log } else { log.with_key(encode_any(key)) });
         self.inner.lock().logs.insert(key.clone(), Arc::clone(&log));
         log
     }
@@ -142,8 +149,17 @@ pub(super) fn path_of(home: &Path, key: &TryKey) -> PathBuf {
         .join(format!("{}.{UNTOLD}", key.try_number))
 }
 
-/// The try whose log lies at `path`, as [`path_of`] made it; `None` where an id was too long for that.
+/// The try whose log lies at `path`, by the path or else by the file beside it; `None` where neither says.
+/// Blocks on the disk.
 pub(super) fn key_of(home: &Path, path: &Path) -> Option<TryKey> {
+    key_in(home, path).or_else(|| {
+        let key: TryKey = decode_any(&std::fs::read(path.with_extension(KEY)).ok()?).ok()?;
+        (path_of(home, &key) == path).then_some(key)
+    })
+}
+
+/// The try that a path of [`path_of`] tells; `None` where an id was too long for it.
+fn key_in(home: &Path, path: &Path) -> Option<TryKey> {
     if path.extension()? != UNTOLD {
         return None;
     }
@@ -192,6 +208,29 @@ mod tests {
         assert!(path.components().all(|part| part.as_os_str().len() < 255));
         assert!(path.ends_with("-1/1.jsonl"));
         assert_eq!(key_of(Path::new("/h"), &path), None, "what was hashed can't be told");
+    }
+
+    #[tokio::test]
+    async fn what_a_path_can_not_tell_stands_beside_the_log() {
+        let home = tempfile::tempdir().unwrap();
+        let logs = Logs::new(home.path().to_owned(), Clock::system());
+        for task in ["short".to_owned(), "日本".repeat(40)] {
+            let key = TryKey {
+                dag_id: DagId::new("d").unwrap(),
+                run_id: RunId::new("r").unwrap(),
+                task_id: TaskId::new(task.as_str()).unwrap(),
+                map_index: MapIndex::UNMAPPED,
+                try_number: TryNumber::FIRST,
+            };
+            let path = path_of(home.path(), &key);
+            let log = logs.begin(&key);
+            log.system("info", "one line");
+            log.spill();
+            assert_eq!(key_of(home.path(), &path), Some(key));
+            assert_eq!(path.with_extension(KEY).exists(), task != "short");
+            log.remove_file();
+            assert!(!path.exists() && !path.with_extension(KEY).exists());
+        }
     }
 
     #[test]

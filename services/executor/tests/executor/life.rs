@@ -376,36 +376,3 @@ async fn an_item_that_can_not_be_read_is_left_to_others() {
     assert!(matches!(rig.run_task("quick").await, ReportBody::Succeeded { .. }));
     until("only the odd one is left", async || rig.depth().await == 1).await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_executor_left_is_handed_in() {
-    let line = r#"{"t":"2026-01-01T00:00:00Z","s":"stdout","l":"info","m":"the last word"}"#;
-    let write = |home: &std::path::Path, executor: &str, text: &str| {
-        let folder = home.join("logs").join(executor).join("d/run1/sleeps/-1");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("1.jsonl"), text).unwrap();
-        std::fs::write(folder.join("2.told"), text).unwrap();
-        std::fs::File::create(home.join("logs").join(executor).join(".lock")).unwrap()
-    };
-    let mut alive = None;
-    let rig = Rig::with(DAG, memory::ports(), |settings| {
-        settings.fencing = false;
-        write(&settings.home, "executor-dead", &format!("{line}\n{{\"torn"));
-        let lock = write(&settings.home, "executor-alive", line);
-        lock.lock().unwrap();
-        alive = Some(lock);
-    })
-    .await;
-    let key = rig.item("sleeps").key;
-    let end = rig.scheduler.end(&key).await;
-    assert_eq!(lost(&end).0, LostWhy::NotHeld);
-    let said = rig.scheduler.said(&key);
-    assert_eq!((said.len(), said[0].executor.as_str()), (1, "executor-dead"));
-    let lines = rig.log(&end).await;
-    assert_eq!(lines.len(), 2, "a torn line is no line: {lines:?}");
-    assert_eq!(lines[0].m, "the last word");
-    assert!(lines[1].s == LogSource::System && lines[1].m.contains("killed"), "{lines:?}");
-    let logs = rig.settings.home.join("logs");
-    until("the folder is gone", async || !logs.join("executor-dead").exists()).await;
-    assert!(logs.join("executor-alive/d/run1/sleeps/-1/1.jsonl").exists(), "its owner lives");
-}

@@ -3,6 +3,7 @@
 mod ends;
 mod faults;
 mod fencing;
+mod left;
 mod life;
 mod rig;
 mod speed;

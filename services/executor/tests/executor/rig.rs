@@ -138,14 +138,15 @@ impl Rig {
 
     /// The kept log of an end.
     pub(crate) async fn log(&self, end: &ReportBody) -> Vec<LogLine> {
-        let (ReportBody::Succeeded { log, .. }
-        | ReportBody::Failed { log, .. }
-        | ReportBody::Skipped { log, .. }
-        | ReportBody::Lost { log, .. }) = end
-        else {
-            panic!("{end:?} has no log")
+        let log = match end {
+            ReportBody::Succeeded { log, .. }
+            | ReportBody::Failed { log, .. }
+            | ReportBody::Skipped { log, .. }
+            | ReportBody::Lost { log, .. } => log.as_ref(),
+            ReportBody::Left { log } => Some(log),
+            ReportBody::Started { .. } | ReportBody::XCom(_) | ReportBody::Returned => None,
         };
-        let log = log.as_ref().expect("there is a log");
+        let log = log.unwrap_or_else(|| panic!("{end:?} has no log"));
         let bytes =
             self.ports.blobs.get(log.digest.as_str()).await.unwrap().expect("the log is kept");
         assert_eq!(bytes.len() as u64, log.size);

@@ -25,7 +25,8 @@ fn every_claim() -> Vec<(ReportBody, &'static str)> {
         (ReportBody::Failed { failure, xcoms: xcoms.clone(), usage, log: log.clone() }, "Failed"),
         (ReportBody::Skipped { message, xcoms, usage, log: log.clone() }, "Skipped"),
         (ReportBody::Returned, "Returned"),
-        (ReportBody::Lost { why: LostWhy::Ordered, usage: Some(usage), log }, "Lost"),
+        (ReportBody::Lost { why: LostWhy::Ordered, usage: Some(usage), log: log.clone() }, "Lost"),
+        (ReportBody::Left { log: log.expect("there is one") }, "Left"),
     ]
 }
 
@@ -39,7 +40,8 @@ fn all_refused(world: &mut World, by: &str, key: &str, why: &str) {
         sent.refused(RefusalCode::StaleReport, [kept.as_str()]);
         let Fact::ReportRefused(fact) = &sent.records[0].facts[0] else { panic!("{sent:?}") };
         let is_an_end = ["Succeeded", "Failed", "Skipped", "Lost"].contains(&claim);
-        assert_eq!((fact.log.is_some(), fact.usage.is_some()), (is_an_end, is_an_end));
+        let brings_a_log = is_an_end || claim == "Left";
+        assert_eq!((fact.log.is_some(), fact.usage.is_some()), (brings_a_log, is_an_end));
         assert_eq!(world.settle(), [] as [&str; 0]);
     }
     assert_eq!(world.state(), before);
@@ -97,6 +99,21 @@ fn a_refused_report_that_comes_again_is_refused_again_and_kept_once() {
     let bytes = world.namespace.to_snapshot();
     world.namespace = dagbok_domain::namespace::Namespace::from_snapshot(&bytes).expect("ours");
     world.deliver(&command).refused(RefusalCode::StaleReport, []);
+}
+
+#[test]
+fn what_was_left_of_a_try_is_kept_and_says_nothing_of_it() {
+    let mut world = world();
+    world.start("e1", "etl/r1/a/1");
+    let before = world.state();
+    let log = LogRef { digest: digest(9), size: 1, lines: 1, dropped: 0 };
+    let sent = world.report("e1", "etl/r1/a/1", ReportBody::Left { log: log.clone() });
+    sent.refused(RefusalCode::StaleReport, ["ReportRefused a 1 Left: InFlight"]);
+    let Fact::ReportRefused(fact) = &sent.records[0].facts[0] else { panic!("{sent:?}") };
+    assert_eq!(fact.log, Some(log));
+    assert_eq!(world.settle(), [] as [&str; 0]);
+    assert_eq!(world.state(), before);
+    world.succeed("e1", "etl/r1/a/1").is(["TrySucceeded a 1"]);
 }
 
 #[test]

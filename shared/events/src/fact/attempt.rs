@@ -216,6 +216,8 @@ pub enum RefusedWhy {
     HeldByAnother,
     /// The run is over.
     RunOver,
+    /// The try is in flight, which what was left of it says nothing about.
+    InFlight,
 }
 
 /// What a refused report claimed.
@@ -238,6 +240,8 @@ pub enum ForeignReport {
     Returned,
     /// That it was lost.
     Lost,
+    /// Nothing: it brings what an executor that was killed left of the try.
+    Left,
 }
 
 /// See [`crate::Fact::ReportRefused`]. Scope: the run that it named.

@@ -152,6 +152,9 @@ pub struct TryRow {
     /// What it wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRef>,
+    /// What it wrote by another's word, as long as nothing says that it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<LogRef>,
     /// Digests of what it saw.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, String>,

@@ -21,6 +21,9 @@ impl Namespace {
             Ok(found) => found,
             Err(why) => return refused(at, command, key, report, why),
         };
+        if matches!(report.body, ReportBody::Left { .. }) {
+            return refused(at, command, key, report, RefusedWhy::InFlight);
+        }
         let started = matches!(report.body, ReportBody::Started { .. });
         if started && matches!(run.task(ix).state, TaskState::Running { .. }) {
             return unchanged();
@@ -124,6 +127,8 @@ impl Namespace {
                 let (usage, log) = (*usage, log.clone());
                 self.lost_facts(run, ix, Loss { usage, log, ..Loss::said(report, *why) }, at)
             }
+            // Never accepted: it decides nothing.
+            ReportBody::Left { .. } => Vec::new(),
         }
     }
 
@@ -176,6 +181,7 @@ fn refused(
         RefusedWhy::NotInFlight => format!("try {} is not in flight", report.key),
         RefusedWhy::HeldByAnother => format!("try {} is held by another executor", report.key),
         RefusedWhy::RunOver => format!("run {key} is over"),
+        RefusedWhy::InFlight => format!("try {} is in flight", report.key),
     };
     let mut decision = crate::namespace::refuse(RefusalCode::StaleReport, message);
     decision.records.push(answering(command, at, Scope::Run(key), vec![fact]));
@@ -196,5 +202,6 @@ fn claim_of(body: &ReportBody) -> (ForeignReport, Option<Usage>, Option<LogRef>)
         }
         ReportBody::Returned => (ForeignReport::Returned, None, None),
         ReportBody::Lost { usage, log, .. } => (ForeignReport::Lost, *usage, log.clone()),
+        ReportBody::Left { log } => (ForeignReport::Left, None, Some(log.clone())),
     }
 }
