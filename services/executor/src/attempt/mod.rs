@@ -13,5 +13,7 @@ mod verdict;
 mod wire;
 mod xcom;
 
+#[cfg(test)]
+pub(crate) use phase::PhaseTeller;
 pub(crate) use phase::{Phase, PhaseReader};
 pub(crate) use settle::take;

@@ -3,7 +3,7 @@ use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use tokio::{
     net::unix::pipe,
-    task::JoinHandle,
+    task::{JoinHandle, coop::consume_budget},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
@@ -73,11 +73,10 @@ impl Pump {
         let mut deadline: Option<Instant> = None;
         while self.pipes.iter().any(|pipe| pipe.receiver.is_some()) {
             let [out, err, log] = &self.pipes;
+            // What comes seldom goes first, and every pipe gets its turn, so that a try which floods one of
+            // them delays neither its own records in another nor its end.
             tokio::select! {
                 biased;
-                () = readable(out) => drop(self.read(0, &mut buffer)),
-                () = readable(err) => drop(self.read(1, &mut buffer)),
-                () = readable(log) => drop(self.read(2, &mut buffer)),
                 now = phase.next() => match now {
                     Phase::Said if early.is_none() => {
                         self.take_all(&mut buffer);
@@ -86,12 +85,16 @@ impl Pump {
                     Phase::Exited => deadline = Some(Instant::now() + EOF_GRACE),
                     Phase::Said | Phase::Waiting | Phase::Running => {}
                 },
-                _ = spill.tick() => self.spill().await,
                 () = at(deadline) => {
                     self.take_all(&mut buffer);
                     break;
                 }
+                _ = spill.tick() => self.spill().await,
+                () = readable(out) => self.take_turns(&mut buffer),
+                () = readable(err) => self.take_turns(&mut buffer),
+                () = readable(log) => self.take_turns(&mut buffer),
             }
+            consume_budget().await;
             if self.log.is_heavy() {
                 self.spill().await;
             }
@@ -100,6 +103,13 @@ impl Pump {
             self.log.read(*source, |each| splitter.finish(each));
         }
         early
+    }
+
+    /// Reads at most [`CHUNK`] from each pipe. One that is not readable costs no call of the system.
+    fn take_turns(&mut self, buffer: &mut [u8]) {
+        for which in 0..self.pipes.len() {
+            self.read(which, buffer);
+        }
     }
 
     /// Reads all that is there in all pipes, up to what they hold.
@@ -165,5 +175,59 @@ async fn at(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Write as _};
+
+    use dagbok_runlog::memory;
+    use dagbok_runtime::Clock;
+    use nix::unistd::pipe;
+
+    use super::*;
+    use crate::attempt::PhaseTeller;
+
+    /// A pump of a try that has filled stdout to its brim with empty lines, which are many times as long in
+    /// the log, and has closed its pipes.
+    async fn flooded(log: &Arc<LiveLog>) -> Pump {
+        let [stdout, stderr, records] = [pipe(), pipe(), pipe()].map(Result::unwrap);
+        let write = |to: OwnedFd, what: &[u8]| File::from(to).write_all(what).unwrap();
+        write(stdout.1, &vec![b'\n'; 2 * CHUNK]);
+        write(stderr.1, b"a word\n");
+        write(records.1, b"a record\n");
+        let pump = Pump::new(Arc::clone(log), stdout.0, stderr.0, records.0).unwrap();
+        for pipe in &pump.pipes {
+            readable(pipe).await;
+        }
+        pump
+    }
+
+    fn store() -> Store {
+        Store(memory::ports().blobs)
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_one_pipe_leaves_the_others_their_turn() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Arc::new(LiveLog::new(folder.path().join("log.jsonl"), Clock::system()));
+        let phase = PhaseTeller::new(Phase::Running);
+        flooded(&log).await.run(phase.reader(), store()).await;
+        let whole = String::from_utf8(log.whole().unwrap().to_vec()).unwrap();
+        let lines: Vec<_> = whole.lines().collect();
+        assert_eq!(lines.len(), 2 * CHUNK + 2);
+        let others = &lines[CHUNK..CHUNK + 2];
+        assert!(others[0].contains("a word") && others[1].contains("a record"), "{others:?}");
+    }
+
+    #[tokio::test]
+    async fn what_the_process_says_is_heard_before_a_flood_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Arc::new(LiveLog::new(folder.path().join("log.jsonl"), Clock::system()));
+        let phase = PhaseTeller::new(Phase::Said);
+        let early = flooded(&log).await.run(phase.reader(), store()).await;
+        let early = early.expect("it was stored before anything went to the disk");
+        assert_eq!(early.bytes, log.extent().bytes, "all that was in the pipes when it was said");
     }
 }
