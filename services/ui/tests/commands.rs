@@ -115,11 +115,11 @@ async fn a_trigger_that_breaks_a_rule_is_422() {
     let world = scheduled().await;
     for (body, want) in [
         (json!({}), "body"),
-        (json!({ "logical_date": null, "run_idd": "typo" }), "body"),
+        (json!({ "logical_date": null, "run_idd": "typo" }), "body.run_idd"),
         (json!({ "logical_date": "2026-01-01T00:00:00" }), "body.logical_date"),
         (json!({ "logical_date": "yesterday" }), "body.logical_date"),
         (json!({ "logical_date": null, "dag_run_id": "no blanks" }), "body.dag_run_id"),
-        (json!({ "logical_date": null, "conf": [1] }), "body"),
+        (json!({ "logical_date": null, "conf": [1] }), "body.conf"),
         (json!({ "logical_date": null, "note": "n".repeat(5_000) }), "body.note"),
         (json!({ "logical_date": null, "run_after": "2026-01-01T00:00:00Z" }), "body.run_after"),
     ] {

@@ -69,6 +69,36 @@ async fn bodies_are_bounded_and_must_be_json() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_body_is_said_shortly_and_with_its_place() {
+    let world = World::new().await;
+    let ask = async |body: String| {
+        let request = Request::post("/api/v2/dags/chain/dagRuns")
+            .header(header::CONTENT_TYPE, "application/json");
+        json_of(world.send(request.body(Body::from(body)).unwrap()).await).await
+    };
+    let (status, answer) = ask(" ".repeat(2 << 20)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let said = answer["detail"].as_str().unwrap();
+    assert_eq!(said, "the body is too long: it may have up to 1048576 bytes");
+
+    let deep = format!(r#"{{"logical_date": null, "conf": {{"a": {}"#, "[".repeat(5_000));
+    let long = format!(r#"{{"logical_date": null, "conf": {{"{}": ["#, "k".repeat(100_000));
+    for (body, place) in [
+        (deep, json!(["body", "conf", "a", "0", "0", "…"])),
+        (long, json!(["body", "conf", format!("{}…", "k".repeat(200))])),
+        (r#"{"logical_date": 7}"#.to_owned(), json!(["body", "logical_date"])),
+        ("{".to_owned(), json!(["body"])),
+    ] {
+        let (status, answer) = ask(body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
+        let problem = &answer["detail"][0];
+        assert_eq!(problem["loc"], place, "{problem}");
+        let said = problem["msg"].as_str().unwrap();
+        assert!(said.len() < 250 && !said.contains("conf") && !said.contains("Failed"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn names_are_believed_from_this_machine_only() {
     use axum::extract::ConnectInfo;
     use tower::ServiceExt as _;

@@ -3,24 +3,30 @@
 
 mod support;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
-use axum::http::StatusCode;
+use async_trait::async_trait;
+use axum::{http::StatusCode, response::Response};
+use bytes::Bytes;
 use dagbok_events::{
     Fact, ForeignReport, LogRef, LostWhy, MapIndex, RefusedWhy, ReportRefused, RunCancelled,
     TryCancelled, TryLost, Usage, decode_any, encode_any,
 };
 use dagbok_protocol::{TryLogQuery, TryLogSlice, names::log_subject};
-use dagbok_runlog::Ports;
+use dagbok_runlog::{Blobs, PortResult, Ports, memory};
+use dagbok_ui::Patience;
 use futures::StreamExt as _;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use support::{
-    World, lines_of,
-    story::{FIRST, Story, digest, executor, key, nth, spec, task},
+    PATIENCE, SOON, World, lines_of,
+    story::{self, FIRST, Story, digest, executor, key, nth, spec, task},
 };
 
 const LOG: &str = "/api/v2/dags/chain/dagRuns/one/taskInstances/a/logs";
@@ -36,6 +42,9 @@ fn line(n: usize) -> String {
 struct Writer {
     written: Arc<Mutex<String>>,
     over: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+    /// Where not 0: the bytes it hands over at once.
+    most: Arc<AtomicUsize>,
 }
 
 impl Writer {
@@ -48,9 +57,15 @@ impl Writer {
                 let query: TryLogQuery = decode_any(&signal.payload).unwrap();
                 let written = it.written.lock().clone();
                 let from = usize::try_from(query.offset).unwrap();
+                let most = it.most.load(Ordering::SeqCst);
+                let mut end = written.len();
+                if most > 0 && end - from > most {
+                    end = from + written[from..from + most].rfind('\n').unwrap() + 1;
+                }
+                it.asked.fetch_add(1, Ordering::SeqCst);
                 let slice = TryLogSlice {
-                    next_offset: written.len() as u64,
-                    lines: written[from..].to_owned(),
+                    next_offset: end as u64,
+                    lines: written[from..end].to_owned(),
                     complete: it.over.load(Ordering::SeqCst),
                 };
                 signal.responder.unwrap().respond(encode_any(&slice).into()).await.unwrap();
@@ -65,7 +80,10 @@ impl Writer {
 }
 
 async fn running() -> World {
-    let world = World::new().await;
+    running_on(World::new().await).await
+}
+
+async fn running_on(world: World) -> World {
     world.story.registered(spec("chain", &["a", "b"]), 1).await;
     let run = key("chain", "one");
     world.story.created(&run).await;
@@ -81,6 +99,116 @@ async fn over(world: &World, text: &str) {
     let log = LogRef { digest, size: text.len() as u64, lines: 1, dropped: 0 };
     world.story.in_run(&key("chain", "one"), vec![Story::success("a", 1, Some(log))]).await;
     world.settled().await;
+}
+
+/// Blobs that take their time, and count how often they are got.
+#[derive(Debug)]
+struct Counted {
+    inner: Arc<dyn Blobs>,
+    takes: Duration,
+    gets: AtomicUsize,
+}
+
+#[async_trait]
+impl Blobs for Counted {
+    async fn put(&self, bytes: Bytes) -> PortResult<String> {
+        self.inner.put(bytes).await
+    }
+    async fn get(&self, digest: &str) -> PortResult<Option<Bytes>> {
+        self.gets.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(self.takes).await;
+        self.inner.get(digest).await
+    }
+    async fn has(&self, digest: &str) -> PortResult<bool> {
+        self.inner.has(digest).await
+    }
+}
+
+/// The body's text, and how long its longest piece is.
+async fn pieces_of(response: Response) -> (String, usize) {
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut body = response.into_body().into_data_stream();
+    let (mut text, mut longest) = (String::new(), 0);
+    while let Some(piece) = tokio::time::timeout(SOON, body.next()).await.expect("in time") {
+        let piece = piece.unwrap();
+        longest = longest.max(piece.len());
+        text.push_str(std::str::from_utf8(&piece).unwrap());
+    }
+    (text, longest)
+}
+
+#[tokio::test]
+async fn a_long_log_is_got_once_and_told_in_pieces_however_long_it_takes() {
+    const LINES: usize = 40_000;
+    let mut ports = memory::ports();
+    let takes = Duration::from_millis(300);
+    let counted = Arc::new(Counted { inner: ports.blobs, takes, gets: AtomicUsize::new(0) });
+    ports.blobs = Arc::<Counted>::clone(&counted);
+    let patience = Patience { request: Duration::from_millis(200), ..PATIENCE };
+    let world = running_on(World::on(ports, patience).await).await;
+    let text: String = (0..LINES).map(line).collect();
+    assert!(text.len() > 3 << 20, "many slices");
+    over(&world, &text).await;
+
+    let whole = format!("{LOG}/1?full_content=true");
+    let lines = [("accept", "application/x-ndjson")];
+    for (path, headers) in [(&*format!("{LOG}/1"), &lines[..]), (FOLLOW, &[]), (&*whole, &[])] {
+        counted.gets.store(0, Ordering::SeqCst);
+        let (text, longest) = pieces_of(world.get_with(path, headers).await).await;
+        assert_eq!(counted.gets.load(Ordering::SeqCst), 1, "{path}");
+        assert!(longest < 1 << 20, "{path}: a piece of {longest} bytes");
+        let told: Vec<Value> = if path == whole {
+            let log: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(log["continuation_token"], Value::Null);
+            log["content"].as_array().unwrap().clone()
+        } else {
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        assert_eq!(told.len(), LINES, "{path}");
+        let in_order =
+            told.iter().enumerate().all(|(n, line)| line["event"] == format!("line {n}"));
+        assert!(in_order, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_log_of_a_running_try_is_told_whole_with_where_to_go_on() {
+    let world = running().await;
+    let writer = Writer::answering(&world.ports).await;
+    writer.most.store(1_000, Ordering::SeqCst);
+    (0..100).for_each(|n| writer.write(n));
+    let written = writer.written.lock().len();
+    let whole = world.ok(&format!("{LOG}/1?full_content=true")).await;
+    assert_eq!(whole["content"].as_array().unwrap().len(), 100);
+    assert_eq!(whole["continuation_token"], written.to_string());
+    let headers = [("accept", "application/x-ndjson")];
+    let response = world.get_with(&format!("{LOG}/1"), &headers).await;
+    assert_eq!(response.headers()["airflow-continuation-token"], written.to_string());
+    assert_eq!(lines_of(response).await.len(), 100);
+}
+
+#[tokio::test]
+async fn an_executor_that_has_nothing_more_yet_is_not_asked_without_a_pause() {
+    let world = running().await;
+    world.story.in_run(&key("chain", "one"), vec![lost(1)]).await;
+    world.settled().await;
+    let writer = Writer::answering(&world.ports).await;
+    let mut body = world.get_with(FOLLOW, &[]).await.into_body().into_data_stream();
+    for _ in 0..2 {
+        assert_eq!(body.next().await.unwrap().unwrap(), "\n", "a sign of life");
+    }
+    let asked = writer.asked.load(Ordering::SeqCst);
+    assert!((1..10).contains(&asked), "{asked} times within two signs of life");
+}
+
+#[tokio::test]
+async fn following_breaks_where_the_log_is_gone() {
+    let world = running().await;
+    let log = LogRef { digest: digest("never stored"), size: 3, lines: 1, dropped: 0 };
+    world.story.in_run(&key("chain", "one"), vec![Story::success("a", 1, Some(log))]).await;
+    world.settled().await;
+    let mut body = world.get_with(FOLLOW, &[]).await.into_body().into_data_stream();
+    assert!(body.next().await.unwrap().is_err(), "no end that looks like one");
 }
 
 #[tokio::test]
@@ -245,13 +373,19 @@ async fn a_lost_tries_log_is_found_with_the_try_that_it_is_of() {
     let stored = world.ports.blobs.put(line(9).into()).await.unwrap();
     let digest = dagbok_events::Digest::new(stored).unwrap();
     let log = LogRef { digest, size: 2, lines: 1, dropped: 0 };
-    world.story.in_run(&run, vec![left_behind("exec-1", 1, &log)]).await;
-    world.story.in_run(&run, vec![left_behind("exec-1", 2, &log)]).await;
+    let less = LogRef { size: 1, digest: story::digest("less"), ..log.clone() };
+    for (number, log) in [(1, &log), (1, &less), (2, &log)] {
+        world.story.in_run(&run, vec![left_behind("exec-1", number, log)]).await;
+    }
     world.settled().await;
     let first = world.ok(&format!("{LOG}/1")).await;
     assert_eq!(first["content"][0]["event"], "line 9");
     let second = world.ok(&format!("{LOG}/2")).await;
     assert_eq!(second["content"], json!([]), "what is in flight is not over by a refused word");
+    world.story.in_run(&run, vec![lost(2)]).await;
+    world.settled().await;
+    let second = world.ok(&format!("{LOG}/2")).await;
+    assert_eq!(second["content"][0]["event"], "line 9", "and is known once it is");
 }
 
 #[tokio::test]

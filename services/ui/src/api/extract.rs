@@ -1,25 +1,33 @@
 //! What is taken from a request, with Airflow's answer where it can't be.
-use std::net::SocketAddr;
+use std::{error::Error, net::SocketAddr};
 
 use axum::{
     Json, RequestPartsExt as _,
     extract::{
         ConnectInfo, FromRequest, FromRequestParts, Path, Request,
-        rejection::{JsonRejection, PathRejection},
+        rejection::{BytesRejection, JsonRejection, PathRejection},
     },
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use dagbok_events::{
     Actor, DagId, MapIndex, RunId, RunKey, TaskId, Timestamp, TraceContext, TryNumber,
 };
 use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
 
-use super::errors::ApiError;
+use super::errors::{ApiError, Problem};
 
 /// The header that names the person who asks; believed from this machine only.
 pub(crate) const USER_HEADER: &str = "x-dagbok-user";
 /// The longest name that is believed, in bytes.
 const USER_BYTES: usize = 128;
+/// How many parts of a place within a body are told.
+const PLACE_PARTS: usize = 4;
+/// How many characters of each, and of what is wrong there.
+const PLACE_CHARS: usize = 200;
+
+/// Why a body can't be read, with the place.
+type PathError = serde_path_to_error::Error<serde_json::Error>;
 
 /// Parts of the path.
 #[derive(Debug)]
@@ -69,17 +77,55 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for InBody<T> {
             Err(JsonRejection::MissingJsonContentType(_)) => Err(ApiError::WrongType(
                 "send JSON, with `Content-Type: application/json`".to_owned(),
             )),
-            Err(JsonRejection::BytesRejection(error)) => Err(ApiError::TooLarge(format!(
-                "{}: a body may have up to {} bytes",
-                error.body_text(),
-                super::BODY_BYTES
-            ))),
-            Err(JsonRejection::JsonSyntaxError(error)) => {
-                Err(ApiError::invalid("json_invalid", &["body"], error.body_text()))
-            }
-            Err(error) => Err(ApiError::invalid("body_error", &["body"], error.body_text())),
+            Err(JsonRejection::BytesRejection(error)) => Err(no_bytes(&error)),
+            Err(JsonRejection::JsonSyntaxError(error)) => Err(misread("json_invalid", &error)),
+            Err(error) => Err(misread("body_error", &error)),
         }
     }
+}
+
+/// A body that is too long, or that broke off.
+fn no_bytes(error: &BytesRejection) -> ApiError {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let most = super::BODY_BYTES;
+        ApiError::TooLarge(format!("the body is too long: it may have up to {most} bytes"))
+    } else {
+        ApiError::BadRequest("the body broke off before its end; send it again".to_owned())
+    }
+}
+
+/// What is wrong with a body and where, without the library's words. Both may hold what was sent, so both
+/// are cut.
+fn misread(kind: &'static str, error: &(dyn Error + 'static)) -> ApiError {
+    let mut cause = Some(error);
+    let found = loop {
+        let Some(error) = cause else {
+            return ApiError::invalid(kind, &["body"], cut(error.to_string()));
+        };
+        match error.downcast_ref::<PathError>() {
+            Some(found) => break found,
+            None => cause = error.source(),
+        }
+    };
+    let mut parts = found.path().iter().filter_map(|part| match part {
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Map { key } => Some(cut(key.clone())),
+        Segment::Enum { variant } => Some(cut(variant.clone())),
+        Segment::Unknown => None,
+    });
+    let mut loc = vec!["body".to_owned()];
+    loc.extend(parts.by_ref().take(PLACE_PARTS));
+    loc.extend(parts.next().map(|_| "…".to_owned()));
+    ApiError::Invalid(vec![Problem { kind, loc, msg: cut(found.inner().to_string()) }])
+}
+
+/// At most [`PLACE_CHARS`] of a text.
+fn cut(mut text: String) -> String {
+    if let Some((at, _)) = text.char_indices().nth(PLACE_CHARS) {
+        text.truncate(at);
+        text.push('…');
+    }
+    text
 }
 
 /// Who asks, and in which trace.

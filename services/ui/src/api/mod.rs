@@ -67,7 +67,6 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(tasks::tries_of_copy))
         .routes(routes!(tasks::one_try))
         .routes(routes!(tasks::copies))
-        .routes(routes!(logs::get))
         .routes(routes!(xcoms::list))
         .routes(routes!(xcoms::get))
         .routes(routes!(import_errors::list))
@@ -85,6 +84,7 @@ fn streamed() -> OpenApiRouter<ApiState> {
         .routes(routes!(events::events))
         .routes(routes!(runs::wait_lines))
         .routes(routes!(runs::wait))
+        .routes(routes!(logs::get))
         .routes(routes!(logs::follow))
 }
 

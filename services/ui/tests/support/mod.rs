@@ -27,6 +27,14 @@ use tower::ServiceExt as _;
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// Enough for what is there, and little for what is not.
+pub(crate) const PATIENCE: Patience = Patience {
+    answer: Duration::from_millis(300),
+    model: Duration::from_secs(5),
+    request: Duration::from_secs(10),
+    heartbeat: Duration::from_millis(200),
+};
+
 /// A namespace with its API.
 pub(crate) struct World {
     pub(crate) ports: Ports,
@@ -38,17 +46,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        Self::with(Patience {
-            answer: Duration::from_millis(300),
-            model: Duration::from_secs(5),
-            request: Duration::from_secs(10),
-            heartbeat: Duration::from_millis(200),
-        })
-        .await
+        Self::with(PATIENCE).await
     }
 
     pub(crate) async fn with(patience: Patience) -> Self {
-        let ports = memory::ports();
+        Self::on(memory::ports(), patience).await
+    }
+
+    pub(crate) async fn on(ports: Ports, patience: Patience) -> Self {
         let shutdown = Shutdown::new();
         let model = ReadModel::open(None).unwrap();
         let clock = Clock::system();

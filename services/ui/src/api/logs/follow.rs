@@ -1,5 +1,5 @@
 //! A try's log line by line, as it happens.
-use std::{convert::Infallible, time::Duration};
+use std::{io, time::Duration};
 
 use axum::{
     body::Body,
@@ -17,7 +17,8 @@ use super::{
         extract::{InPath, InQuery},
         state::ApiState,
     },
-    slice::{SLICE_BYTES, Wanted, json_line, slice},
+    lines::ndjson,
+    slice::{Reader, Wanted},
 };
 use crate::shapes::Detail;
 
@@ -51,75 +52,81 @@ pub(crate) async fn follow(
     InQuery(query): InQuery<FollowQuery>,
 ) -> Result<Response, ApiError> {
     let wanted = Wanted::new(&dag, &run, &task, number, query.map_index)?;
-    wanted.row(&state).await?;
-    let follower = Some(Follower { state, wanted, offset: query.offset.unwrap_or(0) });
+    let reader = Reader::new(state, wanted);
+    reader.row().await?;
+    let follower = Some(Follower { reader, offset: query.offset.unwrap_or(0) });
     let chunks = stream::unfold(follower, |follower| async move {
         let mut follower = follower?;
-        let step = follower.step().await;
-        Some((Ok::<_, Infallible>(step.text), step.goes_on.then_some(follower)))
+        match follower.step().await {
+            Step::Text(text) => Some((Ok(text), Some(follower))),
+            Step::End => None,
+            Step::Broken => Some((Err(io::Error::other("the log can't be read on")), None)),
+        }
     });
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(chunks))
         .into_response())
 }
 
 struct Follower {
-    state: ApiState,
-    wanted: Wanted,
+    reader: Reader,
     offset: u64,
 }
 
-struct Step {
-    text: String,
-    goes_on: bool,
+enum Step {
+    Text(String),
+    End,
+    /// The body ends without its end: a reader must not take a part for the whole.
+    Broken,
 }
 
 impl Follower {
     /// The next lines, or a blank one after a while without.
     async fn step(&mut self) -> Step {
-        let beat = tokio::time::Instant::now() + self.state.patience.heartbeat;
+        let shutdown = self.reader.state.shutdown.clone();
+        let beat = tokio::time::Instant::now() + self.reader.state.patience.heartbeat;
         loop {
-            let shutdown = self.state.shutdown.clone();
             let step = tokio::select! {
-                () = shutdown.started() => Some(Step { text: String::new(), goes_on: false }),
+                () = shutdown.started() => Some(Step::End),
                 step = self.look() => step,
             };
             match step {
                 Some(step) => return step,
-                None if tokio::time::Instant::now() >= beat => {
-                    return Step { text: "\n".to_owned(), goes_on: true };
-                }
+                None if tokio::time::Instant::now() >= beat => return Step::Text("\n".to_owned()),
                 None => {}
             }
         }
     }
 
-    /// Looks once; `None` where there is nothing new.
+    /// Looks once; `None` where there is nothing new, a while later.
     async fn look(&mut self) -> Option<Step> {
-        let mut standing = self.state.model.progress().subscribe();
+        let mut standing = self.reader.state.model.progress().subscribe();
         standing.mark_unchanged();
-        let Ok(row) = self.wanted.row(&self.state).await else {
-            // The rows have gone: they are being rebuilt, or the service stops.
-            return Some(Step { text: String::new(), goes_on: false });
+        let (row, found) = match self.reader.row().await {
+            Ok(row) => {
+                let found = self.reader.slice(&row, self.offset, LINE_WAIT).await;
+                (row, found)
+            }
+            // The rows have gone: they are being rebuilt, or can't be kept up.
+            Err(error) => return Some(broken(&error)),
         };
-        let found =
-            slice(&self.state, &self.wanted, &row, self.offset, SLICE_BYTES, LINE_WAIT).await;
-        let over = row.end.is_some();
         match found {
-            Ok(found) if !found.lines.is_empty() => {
+            Ok(found) if found.next > self.offset => {
                 self.offset = found.next;
-                let text = found.lines.iter().map(json_line).collect();
-                Some(Step { text, goes_on: !(over && found.complete) })
+                Some(Step::Text(ndjson(&found.text)))
             }
-            Ok(found) if over && found.complete => {
-                Some(Step { text: String::new(), goes_on: false })
-            }
-            Ok(_) | Err(ApiError::Unavailable(_)) if !over => {
-                // Queued, or its executor has nothing to say: look again when the log moves, or soon.
+            Ok(found) if found.complete && row.end.is_some() => Some(Step::End),
+            Ok(_) | Err(ApiError::Unavailable(_)) => {
+                // Queued, its executor has nothing to say, or its log can't be had now: look again when
+                // the log moves, or soon.
                 let _ = tokio::time::timeout(ASK_AGAIN, standing.changed()).await;
                 None
             }
-            Ok(_) => None,
-            Err(_) => Some(Step { text: String::new(), goes_on: false }),
+            Err(error) => Some(broken(&error)),
         }
     }
+}
+
+fn broken(error: &ApiError) -> Step {
+    tracing::warn!(?error, "a try's log can't be followed on");
+    Step::Broken
 }

@@ -3,19 +3,23 @@
 //! A try's log is lines of JSON, `{"t": instant, "s": source, "l": level, "m": message, …}`. While it
 //! runs its executor has them and is asked in slices; with its end they are a blob.
 mod follow;
+mod lines;
 mod slice;
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
-    Json,
+    body::Body,
     extract::State,
     http::{HeaderMap, HeaderName, header},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 pub(crate) use follow::{__path_follow, follow};
+use futures::{Stream, StreamExt as _, future::ready, stream};
 use serde::Deserialize;
-use slice::{SLICE_BYTES, Wanted, json_line, slice};
+use serde_json::Value;
+use slice::{Reader, Slice, Stretch, Wanted};
 use utoipa::IntoParams;
 
 use super::{
@@ -60,32 +64,45 @@ pub(crate) async fn get(
             "`token` must be the `continuation_token` of an answer before".to_owned(),
         )
     })?;
-    let row = wanted.row(&state).await?;
+    let mut reader = Reader::new(state, wanted);
+    let row = reader.row().await?;
     let ndjson = accepts(&headers, "application/x-ndjson");
-    let all = query.full_content.unwrap_or(false) || ndjson;
-    let mut found = slice(&state, &wanted, &row, offset, SLICE_BYTES, Duration::ZERO).await?;
-    while all && !found.complete {
-        let next = slice(&state, &wanted, &row, found.next, SLICE_BYTES, Duration::ZERO).await?;
-        if next.next == found.next {
-            found.complete = next.complete;
-            break;
-        }
-        found.lines.extend(next.lines);
-        (found.next, found.complete) = (next.next, next.complete);
-    }
+    let Stretch { texts, next, complete } = if query.full_content.unwrap_or(false) || ndjson {
+        reader.rest(&row, offset).await?
+    } else {
+        let Slice { text, next, complete } = reader.slice(&row, offset, Duration::ZERO).await?;
+        Stretch { texts: vec![text], next, complete }
+    };
     // The executor is done with it, and what it wrote is a blob only once its word is in the log.
-    let over = found.complete && row.end.is_some();
-    let token = (!over).then(|| found.next.to_string());
+    let over = complete && row.end.is_some();
+    let token = (!over).then(|| next.to_string());
     if !ndjson {
-        return Ok(
-            Json(TryLogs { content: found.lines, continuation_token: token }).into_response()
-        );
+        let body = Body::from_stream(document(texts, token).map(Ok::<_, Infallible>));
+        return Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response());
     }
-    let text: String = found.lines.iter().map(json_line).collect();
-    let mut response = ([(header::CONTENT_TYPE, "application/x-ndjson")], text).into_response();
+    let body = stream::iter(texts).map(|text| Ok::<_, Infallible>(lines::ndjson(&text)));
+    let body = Body::from_stream(body);
+    let mut response = ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response();
     if let Some(token) = token.and_then(|token| token.parse().ok()) {
         let name = HeaderName::from_static("airflow-continuation-token");
         response.headers_mut().insert(name, token);
     }
     Ok(response)
+}
+
+/// A [`TryLogs`], slice by slice: all its lines at once would take several times what is stored.
+fn document(texts: Vec<Bytes>, token: Option<String>) -> impl Stream<Item = String> + Send {
+    let mut before = "";
+    let lines = stream::iter(texts).map(move |text| {
+        let mut part = String::new();
+        for line in lines::sent(&text) {
+            part.extend([before, &line]);
+            before = ",";
+        }
+        part
+    });
+    let token = Value::from(token);
+    let end = format!("],\"continuation_token\":{token}}}");
+    let (start, end) = (r#"{"content":["#.to_owned(), end);
+    stream::once(ready(start)).chain(lines).chain(stream::once(ready(end)))
 }
