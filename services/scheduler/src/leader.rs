@@ -171,18 +171,24 @@ impl Leader {
         }
         let Stage { drafts, effects, .. } = stage;
         let records = drafts.len() as u64;
-        if records > 0 {
+        let is_of_now = if records > 0 {
             let expected = Seq(desk.namespace.last_seq() - records);
             let started = Instant::now();
             match self.ports.log.append(expected, drafts).await {
-                Ok(_) => metrics().appended(records, started.elapsed()),
-                Err(AppendError::Conflict { .. }) => return Ok(Some(TermEnd::Outdated)),
+                Ok(_) => {
+                    metrics().appended(records, started.elapsed());
+                    true
+                }
+                Err(AppendError::Conflict { .. }) => false,
                 Err(error) => return Err(error.into()),
             }
-        } else if !effects.unrecorded.is_empty()
-            && self.ports.log.last().await?.0 != desk.namespace.last_seq()
-        {
+        } else {
             // What no append has checked may be answered out of a fold that is behind.
+            effects.unrecorded.is_empty()
+                || self.ports.log.last().await?.0 == desk.namespace.last_seq()
+        };
+        if !is_of_now {
+            effects.hand_back().await;
             return Ok(Some(TermEnd::Outdated));
         }
         if !effects.is_empty() && desk.out.send(effects).await.is_err() {
