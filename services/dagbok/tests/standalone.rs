@@ -4,6 +4,7 @@ mod support;
 
 use std::{
     io::{BufRead as _, BufReader, Read},
+    os::unix::fs::symlink,
     process::{Child, Stdio},
     sync::mpsc,
     time::{Duration, Instant},
@@ -274,4 +275,41 @@ fn following_what_is_not_there_yet_says_so_and_waits_for_it() {
     // What is not followed is an error as ever.
     assert_eq!(ask(&["events", "--dag", "nope"]).code, 3);
     assert_eq!(running.stop(), 0);
+}
+
+/// How often the log says that the folder's code was published.
+fn publications(events: &Ran) -> usize {
+    let records = events.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let facts = records.flat_map(|record| record["facts"].as_array().unwrap().clone());
+    facts.filter(|fact| fact["type"] == "BundlePublished").count()
+}
+
+#[test]
+fn a_home_in_the_dag_folder_is_no_code_of_it_and_does_not_feed_itself() {
+    // Right in it, and by a link to the folder around it.
+    for (home, linked) in [("dags/state", None), ("around/state", Some("around"))] {
+        let bench = Bench::new(&[]);
+        let at = |name: &str| bench.root.path().join(name);
+        std::fs::create_dir_all(at(home)).unwrap();
+        symlink(at(home), at("home")).unwrap();
+        std::fs::write(at("home/dagbok.toml"), "[processor]\nrescan = '1s'\n").unwrap();
+        if let Some(linked) = linked {
+            symlink(at(linked), at("dags/link")).unwrap();
+        }
+        let running = Standalone::start(&bench);
+        let ask = |args: &[&str]| bench.run(&[&["--api", running.api.as_str()], args].concat());
+        let events = || ask(&["events", "--json"]);
+        for (n, id) in [(1, "one"), (2, "two"), (3, "three")] {
+            std::fs::write(at("draft"), GOOD.replace("'good'", &format!("'{id}'"))).unwrap();
+            std::fs::rename(at("draft"), at(&format!("dags/{id}.py"))).unwrap();
+            until(events, |ran| publications(ran) >= n && ran.out.contains(&format!("\"{id}\"")));
+            // Its executor unpacks the bundle, into the home.
+            assert_eq!(ask(&["dags", "trigger", id, "--run-id", "run"]).code, 0);
+            assert_eq!(ask(&["runs", "wait", id, "run"]).code, 0);
+        }
+        assert_eq!(running.stop(), 0);
+        let all = bench.run(&["--home", at("home").to_str().unwrap(), "events", "--json"]);
+        assert!(!all.out.contains("/executor/bundles/"), "{home}: {}", all.out);
+        assert!((3..=4).contains(&publications(&all)), "{home}: {}", publications(&all));
+    }
 }

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     IgnoreSyntax,
+    home::{dag_folder, home_around, is_home},
     ignored::{Rules, is_never_read},
 };
 
@@ -54,19 +55,23 @@ pub(crate) struct Listing {
     pub(crate) files: BTreeMap<String, Listed>,
     /// What could not be read: with any, a file that is missing may still be there.
     pub(crate) problems: Vec<String>,
+    /// Homes of installations that were passed over.
+    pub(crate) homes: BTreeSet<PathBuf>,
 }
 
 /// Lists the folder. An error is about the folder itself; what lies in it goes to the problems.
 pub(crate) fn list(folder: &Path, syntax: IgnoreSyntax) -> io::Result<Listing> {
-    let root = fs::canonicalize(folder)?;
-    fs::read_dir(&root)?;
-    let mut walk = Walk { syntax, listing: Listing::default(), above: BTreeSet::new() };
+    let root = dag_folder(folder)?;
+    let home = home_around(&root);
+    let mut walk = Walk { syntax, home, listing: Listing::default(), above: BTreeSet::new() };
     walk.enter(&root, "", &Rules::default(), true, 0);
     Ok(walk.listing)
 }
 
 struct Walk {
     syntax: IgnoreSyntax,
+    /// The home that the folder itself lies in.
+    home: Option<PathBuf>,
     listing: Listing,
     /// Real paths of the folders around the current one: a link back to one is not followed.
     above: BTreeSet<PathBuf>,
@@ -88,6 +93,9 @@ impl Walk {
         if depth > DEPTH {
             return self.problem(folder, &format!("more than {DEPTH} folders deep"));
         }
+        if depth > 0 && self.is_of_home(&real) {
+            return;
+        }
         if !self.above.insert(real.clone()) {
             return;
         }
@@ -105,6 +113,18 @@ impl Walk {
             Err(error) => self.problem(folder, &error),
         }
         self.above.remove(&real);
+    }
+
+    /// Whether a folder below is a home or, by a link, in another one than the DAG folder itself.
+    fn is_of_home(&mut self, real: &Path) -> bool {
+        let linked = !real.parent().is_some_and(|parent| self.above.contains(parent));
+        let home = if linked { home_around(real) } else { is_home(real).then(|| real.to_owned()) };
+        let Some(home) = home.filter(|home| home == real || self.home.as_ref() != Some(home))
+        else {
+            return false;
+        };
+        self.listing.homes.insert(home);
+        true
     }
 
     fn entry(&mut self, path: &Path, prefix: &str, rules: &Rules, may_define: bool, depth: usize) {

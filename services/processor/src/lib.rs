@@ -8,6 +8,7 @@ mod bundle;
 mod candidate;
 mod child;
 mod folder;
+mod home;
 mod ignored;
 mod known;
 mod once;
@@ -19,6 +20,7 @@ mod tell;
 mod watch;
 
 pub use answer::ParsedFile;
+pub use home::mark_home;
 pub use once::{OnceError, find_once, parse_once, tell_once};
 pub use service::run;
 pub use settings::{IgnoreSyntax, ProcessorError, ProcessorSettings, Python};

@@ -22,8 +22,8 @@ use tokio::{
 };
 
 use crate::{
-    ParsedFile, ProcessorError, ProcessorSettings, candidate::Kind, known, parser::parse,
-    snapshot::Snapshot, tell::Teller, watch::Watch,
+    ParsedFile, ProcessorError, ProcessorSettings, candidate::Kind, home::dag_folder, known,
+    parser::parse, snapshot::Snapshot, tell::Teller, watch::Watch,
 };
 use bundle_state::Bundle;
 use file_state::{FileState, Why};
@@ -39,11 +39,7 @@ pub async fn run(
     clock: Clock,
     shutdown: Shutdown,
 ) -> Result<(), ProcessorError> {
-    let folder = std::fs::canonicalize(&settings.folder).and_then(|folder| {
-        std::fs::read_dir(&folder)?;
-        Ok(folder)
-    });
-    let folder = folder.map_err(|error| ProcessorError::NoFolder {
+    let folder = dag_folder(&settings.folder).map_err(|error| ProcessorError::NoFolder {
         folder: settings.folder.clone(),
         why: error.to_string(),
     })?;
@@ -153,6 +149,9 @@ impl Service {
                 return;
             }
         };
+        for home in snapshot.homes.difference(&self.snapshot.homes) {
+            tracing::info!(home = %home.display(), "the home of an installation lies in the DAG folder; it is passed over");
+        }
         if snapshot.problems != self.last_problems {
             for problem in &snapshot.problems {
                 tracing::warn!(

@@ -1,6 +1,10 @@
 //! The folder's content by hash: what a listing says, with each file's digest. Files whose stamps did
 //! not change are not read again.
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use dagbok_events::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -38,6 +42,8 @@ pub(crate) struct Snapshot {
     pub(crate) hash: Hash,
     /// What could not be read.
     pub(crate) problems: Vec<String>,
+    /// Homes of installations in it, which are no part of it.
+    pub(crate) homes: BTreeSet<PathBuf>,
 }
 
 impl Snapshot {
@@ -76,7 +82,7 @@ impl Snapshot {
                     .or_insert_with(|| FileFacts { present: false, ..known.clone() });
             }
         }
-        Ok(Self { hash: hash_all(&files), files, problems })
+        Ok(Self { hash: hash_all(&files), files, problems, homes: listing.homes })
     }
 
     /// The content of `name`, if it is there.

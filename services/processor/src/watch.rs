@@ -8,6 +8,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use crate::home::is_home;
+
 /// A folder that never comes to rest is acted on after this many times the quiet time.
 const PATIENCE: u32 = 10;
 
@@ -26,8 +28,9 @@ impl Watch {
     /// Begins to watch; where that is impossible says so once and leaves it to the walks.
     pub(crate) fn start(folder: &Path, rescan: Duration) -> Self {
         let (wake, changes) = mpsc::channel(1);
+        let root = folder.to_owned();
         let handler = move |event: notify::Result<Event>| {
-            if event.as_ref().map_or(true, matters) {
+            if event.as_ref().map_or(true, |event| matters(event, &root)) {
                 // Full means that a wake-up is on its way already.
                 let _ = wake.try_send(());
             }
@@ -66,9 +69,14 @@ impl Watch {
     }
 }
 
-/// Reading a file is no change, and what Python keeps for itself is none of ours.
-fn matters(event: &Event) -> bool {
+/// Reading a file is no change, what Python keeps for itself is none of ours, and what an installation writes
+/// in its home is nobody's news.
+fn matters(event: &Event, root: &Path) -> bool {
     let cache = |path: &Path| path.components().any(|part| part.as_os_str() == "__pycache__");
+    let home = |path: &Path| {
+        let mut around = path.ancestors().skip(1).take_while(|folder| *folder != root);
+        around.any(is_home)
+    };
     !matches!(event.kind, EventKind::Access(_))
-        && (event.paths.is_empty() || !event.paths.iter().all(|path| cache(path)))
+        && (event.paths.is_empty() || !event.paths.iter().all(|path| cache(path) || home(path)))
 }

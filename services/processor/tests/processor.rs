@@ -2,9 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
 mod bench;
 
-use std::{fs, time::Duration};
+use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
 
 use bench::{Bench, Said, dag, silent};
+use dagbok_processor::mark_home;
 use tokio::io::AsyncReadExt as _;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -350,6 +351,42 @@ async fn ignored_files_are_published_and_not_parsed() {
         assert_eq!(names, [".airflowignore", ".dagbokignore", "b_old.py", "c.py", "drafts/a.py"]);
         running.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn homes_of_installations_are_published_neither_from_the_folder_nor_through_links() {
+    let bench = Bench::new();
+    bench.write("one.py", &dag("one"));
+    bench.write("state/blobs/one.py", &dag("inside"));
+    mark_home(Path::new(&bench.outside("dags/state")));
+    fs::create_dir_all(bench.outside("around/state/blobs")).unwrap();
+    fs::write(bench.outside("around/lib.py"), "").unwrap();
+    fs::write(bench.outside("around/state/blobs/two.py"), dag("linked")).unwrap();
+    mark_home(Path::new(&bench.outside("around/state")));
+    symlink(bench.outside("around"), bench.outside("dags/around")).unwrap();
+    symlink(bench.outside("around/state/blobs"), bench.outside("dags/deep")).unwrap();
+    let mut running = bench.start();
+    assert_eq!(running.next_read(1).await[0].file, "one.py");
+    let Said::Bundle(bundle) = running.next().await else { panic!("only one file is read") };
+    assert_eq!(bench.bundle(&bundle).await, ["around/lib.py", "one.py"]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dag_folder_in_a_home_is_one_and_a_home_is_none() {
+    let bench = Bench::new();
+    bench.write("one.py", &dag("one"));
+    mark_home(Path::new(&bench.outside("")));
+    symlink(bench.outside(""), bench.outside("dags/up")).unwrap();
+    let mut running = bench.start();
+    assert_eq!(running.next_read(1).await[0].file, "one.py");
+    let Said::Bundle(bundle) = running.next().await else { panic!("only one file is read") };
+    assert_eq!(bench.bundle(&bundle).await, ["one.py"]);
+    running.stop().await;
+
+    mark_home(Path::new(&bench.outside("dags")));
+    let error = bench.run_to_end(bench.settings()).await.unwrap_err().to_string();
+    assert!(error.contains("--home") && error.contains(".dagbokhome"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

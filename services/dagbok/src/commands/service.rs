@@ -46,7 +46,14 @@ impl Base {
 
     /// This service's folder on this machine.
     fn folder(&self, service: &str) -> Result<PathBuf, Failure> {
-        Ok(self.context.home()?.join(service).join(&self.config().nats.namespace))
+        Ok(self.home()?.join(service).join(&self.config().nats.namespace))
+    }
+
+    /// The installation's folder on this machine, marked as one.
+    fn home(&self) -> Result<PathBuf, Failure> {
+        let home = self.context.home()?;
+        dagbok_processor::mark_home(&home);
+        Ok(home)
     }
 
     /// Serves figures and health where it is told to.
@@ -187,8 +194,7 @@ pub(crate) async fn processor(global: &Global, args: &ProcessorArgs) -> Outcome 
     push(&mut flags, "--dags", "processor.dags", path_text(args.dags.as_ref())?);
     run(global, &args.nats, flags, ("processor", "dagbok-processor"), async |mut base: Base| {
         let python = Python::find(base.config()).await?;
-        let settings =
-            services::processor(base.config(), &python, &base.context.home()?.join("cache"))?;
+        let settings = services::processor(base.config(), &python, &base.home()?.join("cache"))?;
         let shutdown = base.crew.shutdown(Stage::Takes);
         base.crew.add(
             Stage::Takes,

@@ -13,7 +13,9 @@ use crate::{codes::Code, failure::Failure};
 pub(crate) async fn open(home: &Path) -> Result<(Ports, OpenReport), Failure> {
     let home = home.to_owned();
     let opened = tokio::task::spawn_blocking(move || {
-        dagbok_runlog_embedded::open(&home, Options::default())
+        let opened = dagbok_runlog_embedded::open(&home, Options::default())?;
+        dagbok_processor::mark_home(&home);
+        Ok(opened)
     });
     opened.await.map_err(|panic| Failure::new(Code::Bug, panic))?.map_err(|error| failure(&error))
 }
