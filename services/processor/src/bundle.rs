@@ -1,14 +1,11 @@
 //! The folder as one content-addressed archive: sorted paths, no times, no owners, two modes, so that
 //! the same files give the same digest on any machine.
-use std::{
-    fs,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use dagbok_protocol::limits::BUNDLE_BYTES;
 use thiserror::Error;
 
-use crate::snapshot::{Snapshot, hash_bytes};
+use crate::snapshot::{Snapshot, hash_bytes, read_up_to};
 
 /// Packed and unpacked, text shrinks to about a fifth: a folder this large could never fit.
 const UNPACKED_BYTES: u64 = 16 * BUNDLE_BYTES as u64;
@@ -59,8 +56,8 @@ fn pack_within(snapshot: &Snapshot, limit: usize) -> Result<Vec<u8>, BundleError
 fn write_tar(out: &mut impl Write, snapshot: &Snapshot) -> Result<(), BundleError> {
     let mut tar = tar::Builder::new(out);
     for (name, facts) in snapshot.files.iter().filter(|(_, facts)| facts.present) {
-        let content =
-            fs::read(&facts.listed.path).map_err(|_| BundleError::Changed(name.clone()))?;
+        let content = read_up_to(&facts.listed.path, facts.listed.stamp.size)
+            .map_err(|_| BundleError::Changed(name.clone()))?;
         if hash_bytes(&content) != facts.hash {
             return Err(BundleError::Changed(name.clone()));
         }
@@ -108,7 +105,7 @@ impl Write for Capped {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Read as _, os::unix::fs::PermissionsExt as _, path::Path};
+    use std::{fs, io::Read as _, os::unix::fs::PermissionsExt as _, path::Path};
 
     use dagbok_events::Timestamp;
 
@@ -184,7 +181,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fill(folder.path(), ["a.py", "b.py", "lib/c.py"]);
         let before = snapshot(folder.path());
-        fs::write(folder.path().join("b.py"), "# other\n").unwrap();
+        let packed = pack(&before).unwrap();
+        let b = folder.path().join("b.py");
+        fs::write(&b, "# b.py\nand more").unwrap();
+        assert_eq!(pack(&before).unwrap(), packed, "one that grows is packed as it was");
+        fs::write(b, "# other\n").unwrap();
         assert!(matches!(pack(&before), Err(BundleError::Changed(name)) if name == "b.py"));
     }
 }

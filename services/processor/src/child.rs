@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use dagbok_runtime::fresh_id;
+use dagbok_runtime::{Shutdown, fresh_id};
 use nix::{
     sys::signal::{Signal, kill, killpg},
     unistd::Pid,
@@ -15,6 +15,7 @@ use nix::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::Command,
+    runtime::Handle,
     task::JoinHandle,
     time::timeout,
 };
@@ -46,8 +47,13 @@ pub(crate) struct Outcome {
     pub(crate) stderr: String,
 }
 
-/// Runs `command` to its end, or to the end of `within`. Dropping the future kills it.
-pub(crate) async fn run(mut command: Command, within: Duration) -> io::Result<Outcome> {
+/// Runs `command` to its end, or to the end of `within`; `None` where it is given up before, and gone then.
+/// Dropping the future kills it, and nobody waits for that.
+pub(crate) async fn run(
+    mut command: Command,
+    within: Duration,
+    given_up: &Shutdown,
+) -> io::Result<Option<Outcome>> {
     let mark = format!("{MARK}={}", fresh_id());
     command
         .env(MARK, &mark[MARK.len() + 1..])
@@ -76,11 +82,11 @@ pub(crate) async fn run(mut command: Command, within: Duration) -> io::Result<Ou
         }
         child.wait().await.map(End::Ended)
     };
-    let end = match timeout(within, work).await {
-        Ok(end) => end?,
-        Err(_) => End::TimedOut,
+    let end = tokio::select! {
+        end = timeout(within, work) => Some(end.unwrap_or(Ok(End::TimedOut))?),
+        () = given_up.started() => None,
     };
-    if matches!(end, End::Ended(_)) {
+    if matches!(end, Some(End::Ended(_))) {
         // Reaped: its number may be another's by now, so the rest is found by the mark.
         remains.group = None;
     }
@@ -92,12 +98,13 @@ pub(crate) async fn run(mut command: Command, within: Duration) -> io::Result<Ou
     drop(remains.await.map_err(io::Error::other)?);
     // Reaps it where it had to be killed.
     child.wait().await?;
+    let Some(end) = end else { return Ok(None) };
     let stdout = match answer {
         Some(answer) => answer,
         None => head.await.map_err(io::Error::other)??.0,
     };
     let stderr = tail.await.map_err(io::Error::other)??;
-    Ok(Outcome { end, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
+    Ok(Some(Outcome { end, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() }))
 }
 
 /// The first [`ANSWER_BYTES`], and whether that was all.
@@ -133,12 +140,9 @@ struct Remains {
 }
 
 impl Remains {
-    /// Kills the group, then whatever left it.
+    /// Kills the group, then whatever left it. Blocks.
     fn end(&mut self) {
-        if let Some(group) = self.group.take() {
-            // Gone already is what we want.
-            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-        }
+        self.kill_group();
         for pause in PAUSES {
             let marked = self.marked();
             if marked.is_empty() {
@@ -150,6 +154,16 @@ impl Remains {
             std::thread::sleep(Duration::from_millis(pause));
         }
         tracing::warn!(mark = self.mark, "a process that a DAG file started can't be ended");
+    }
+
+    /// Kills the group; whether it was to be killed still.
+    fn kill_group(&mut self) -> bool {
+        let group = self.group.take();
+        if let Some(group) = group {
+            // Gone already is what we want.
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
+        group.is_some()
     }
 
     /// Living processes that bear the mark; a zombie has no environment any more.
@@ -168,8 +182,76 @@ impl Remains {
 
 impl Drop for Remains {
     fn drop(&mut self) {
-        if self.group.is_some() {
-            self.end();
+        if !self.kill_group() {
+            return;
         }
+        let mut rest = Self { group: None, mark: std::mem::take(&mut self.mark) };
+        match Handle::try_current() {
+            // Looking for what left the group takes its time, which is not that of a runtime's thread.
+            Ok(runtime) => drop(runtime.spawn_blocking(move || rest.end())),
+            Err(_) => rest.end(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// Longer than anything here takes on a busy machine.
+    const PATIENCE: Duration = Duration::from_mins(1);
+
+    /// A process that starts another one, which leaves its group, and writes down that one's number.
+    fn two(folder: &tempfile::TempDir) -> (Command, PathBuf) {
+        let (draft, file) = (folder.path().join("draft"), folder.path().join("pid"));
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(
+            r#"setsid sh -c 'echo $$ > "$0"; mv "$0" "$1"; exec sleep 600' "$0" "$1" & exec sleep 600"#,
+        );
+        command.arg(draft).arg(&file);
+        (command, file)
+    }
+
+    async fn until(will_do: impl Fn() -> bool) {
+        let looks = async {
+            while !will_do() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, looks).await.expect("it came in time");
+    }
+
+    /// Whether the process of this file lives.
+    fn lives(file: &std::path::Path) -> bool {
+        let pid = fs::read_to_string(file).unwrap();
+        fs::read(format!("/proc/{}/environ", pid.trim())).is_ok_and(|all| !all.is_empty())
+    }
+
+    #[tokio::test]
+    async fn what_is_given_up_is_gone_with_what_it_started_when_that_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let ((command, file), given_up) = (two(&folder), Shutdown::new());
+        let told = given_up.clone();
+        let running = tokio::spawn(async move { run(command, 10 * PATIENCE, &told).await });
+        until(|| file.exists()).await;
+        assert!(lives(&file));
+        given_up.start();
+        let ran = timeout(PATIENCE, running).await.expect("it ends").unwrap();
+        assert!(ran.unwrap().is_none());
+        assert!(!lives(&file));
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_ends_with_what_it_started_though_nobody_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let ((command, file), given_up) = (two(&folder), Shutdown::new());
+        let running = tokio::spawn(async move { run(command, 10 * PATIENCE, &given_up).await });
+        until(|| file.exists()).await;
+        running.abort();
+        until(|| !lives(&file)).await;
     }
 }

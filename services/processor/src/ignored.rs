@@ -25,6 +25,11 @@ pub(crate) fn is_never_read(path: &Path, name: &str, is_dir: bool) -> bool {
     }
 }
 
+/// Whether a file of this name, a path in the folder, says which files are read or published.
+pub(crate) fn is_ignore_file(name: &str) -> bool {
+    [PARSE_IGNORE, BUNDLE_IGNORE].contains(&name.rsplit('/').next().unwrap_or(name))
+}
+
 /// The ignore rules in force in one folder: its own before those of the folders around it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rules {

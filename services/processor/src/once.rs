@@ -5,7 +5,7 @@ use dagbok_events::{Actor, Digest};
 use dagbok_inbox::{Ask, AskError, Inbox};
 use dagbok_protocol::{Answer, CommandBody, DagFile};
 use dagbok_runlog::{PortError, Ports};
-use dagbok_runtime::Clock;
+use dagbok_runtime::{Clock, Shutdown};
 use futures::{StreamExt as _, stream};
 use thiserror::Error;
 
@@ -41,7 +41,8 @@ pub async fn parse_once(
     file: &str,
     within: Duration,
 ) -> ParsedFile {
-    parse(python, folder, file, within).await
+    let parsed = parse(python, folder, file, within, &Shutdown::new()).await;
+    parsed.expect("nobody gives it up")
 }
 
 /// Finds the file of `folder` that defines `dag_id`, parsing one file after another until it is found;

@@ -1,6 +1,7 @@
 //! Parses one file in a Python process of its own. Whatever that process does, there is an answer.
 use std::{os::unix::process::ExitStatusExt as _, path::Path, time::Duration};
 
+use dagbok_runtime::Shutdown;
 use dagbok_telemetry::metrics;
 use tokio::{process::Command, time::Instant};
 
@@ -9,16 +10,19 @@ use crate::{
     child::{self, End, Outcome},
 };
 
-/// Parses `file` of `folder`.
+/// Parses `file` of `folder`; `None` where it is given up before.
 pub(crate) async fn parse(
     python: &Python,
     folder: &Path,
     file: &str,
     within: Duration,
-) -> ParsedFile {
+    given_up: &Shutdown,
+) -> Option<ParsedFile> {
     let started = Instant::now();
-    let (parsed, outcome) = match child::run(command(python, folder, file), within).await {
-        Ok(outcome) => judge(file, &outcome, within),
+    let ran = child::run(command(python, folder, file), within, given_up).await;
+    let (parsed, outcome) = match ran {
+        Ok(None) => return None,
+        Ok(Some(outcome)) => judge(file, &outcome, within),
         Err(error) => {
             let message = format!(
                 "the Python interpreter `{}` can't be started: {error}; name another with --python",
@@ -28,7 +32,7 @@ pub(crate) async fn parse(
         }
     };
     metrics().parsed(outcome, started.elapsed());
-    parsed
+    Some(parsed)
 }
 
 fn command(python: &Python, folder: &Path, file: &str) -> Command {

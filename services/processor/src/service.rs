@@ -2,7 +2,9 @@
 //! it was read, so that an older reading of a file never follows a newer one.
 mod bundle_state;
 mod file_state;
+mod haste;
 mod inputs;
+mod reading;
 mod telling;
 
 use std::{
@@ -17,17 +19,16 @@ use dagbok_runlog::Ports;
 use dagbok_runtime::{Clock, Shutdown};
 use dagbok_telemetry::metrics;
 use tokio::{
-    task::{Id, JoinSet},
+    task::JoinSet,
     time::{Instant, sleep_until},
 };
 
 use crate::{
     ParsedFile, ProcessorError, ProcessorSettings, candidate::Kind, home::dag_folder, known,
-    parser::parse, snapshot::Snapshot, tell::Teller, watch::Watch,
+    snapshot::Snapshot, tell::Teller, watch::Watch,
 };
 use bundle_state::Bundle;
-use file_state::{FileState, Why};
-use inputs::Inputs;
+use file_state::FileState;
 
 /// The pause before the ports are asked again what is known.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -70,8 +71,7 @@ pub async fn run(
         service.start_jobs();
         service.publish_when_quiet().await;
     }
-    // Dropping a job kills its process with all that it started.
-    service.jobs.shutdown().await;
+    service.give_up().await;
     tracing::info!("the processor is down");
     Ok(())
 }
@@ -93,7 +93,8 @@ async fn load_known(ports: Ports) -> BTreeSet<String> {
 struct Done {
     file: String,
     snapshot: Arc<Snapshot>,
-    parsed: ParsedFile,
+    /// `None` where it was given up.
+    parsed: Option<ParsedFile>,
 }
 
 struct Service {
@@ -146,6 +147,7 @@ impl Service {
             Err(error) => {
                 // The folder itself is away, as a mount can be: nothing in it is taken for gone.
                 tracing::error!(folder = %self.settings.folder.display(), %error, "the DAG folder can't be read");
+                self.bundle.stop_resting();
                 return;
             }
         };
@@ -163,7 +165,9 @@ impl Service {
         }
         self.look_at(snapshot);
         let was_in_trouble = self.bundle.trouble().is_some();
-        if !self.bundle.renew(&self.ports, &self.snapshot, &self.shutdown).await {
+        let called_for = !self.startable(Instant::now()).is_empty();
+        let Self { ports, snapshot, shutdown, .. } = self;
+        if !self.bundle.renew(ports, snapshot, shutdown, called_for).await {
             // It is being changed: once more when it has come to rest.
             self.wake_at = Instant::now() + self.settings.debounce;
             return;
@@ -210,102 +214,6 @@ impl Service {
             state.forget();
         }
     }
-
-    /// Parses what needs it, as far as there is room; what changed comes first, and of what is only tried
-    /// again one at a time, so that files that take their whole timeout are in nobody's way.
-    fn start_jobs(&mut self) {
-        let now = Instant::now();
-        if !self.bundle.is_of(&self.snapshot) {
-            return;
-        }
-        let mut retries = self.due(Why::Retry, now);
-        if self.files.values().any(|state| state.reading() == Some(Why::Retry)) {
-            retries.clear();
-        }
-        retries.truncate(1);
-        let changed = self.due(Why::Changed, now).into_iter().map(|file| (file, Why::Changed));
-        let due = changed.chain(retries.into_iter().map(|file| (file, Why::Retry)));
-        let room = self.settings.parsers.saturating_sub(self.jobs.len());
-        for (file, why) in due.take(room) {
-            self.start_job(file, why);
-        }
-        // What is due and found no room is started when another ends.
-        let again = self.files.iter().flat_map(|(name, state)| {
-            [state.retry_at(), state.rests_until(self.snapshot.hash_of(name))]
-        });
-        let again = again.flatten();
-        let next = again.filter(|at| *at > now).min();
-        self.wake_at = next.map_or(self.wake_at, |at| at.min(self.wake_at));
-    }
-
-    fn due(&self, why: Why, now: Instant) -> Vec<String> {
-        let due = self
-            .files
-            .iter()
-            .filter(|(name, state)| state.due(name, &self.snapshot, now) == Some(why));
-        due.map(|(name, _)| name.clone()).collect()
-    }
-
-    fn start_job(&mut self, file: String, why: Why) {
-        tracing::debug!(file, ?why, "a DAG file is read");
-        let (name, snapshot) = (file.clone(), Arc::clone(&self.snapshot));
-        let text = snapshot.hash_of(&file);
-        let (python, folder) = (self.settings.python.clone(), self.settings.folder.clone());
-        let within = self.settings.parse_timeout;
-        let is_zip = snapshot.files.get(&file).is_some_and(|facts| facts.kind == Kind::ZipPackage);
-        let job = self.jobs.spawn(async move {
-            let parsed = if is_zip {
-                refuse_zip(&file)
-            } else {
-                parse(&python, &folder, &file, within).await
-            };
-            Done { file, snapshot, parsed }
-        });
-        self.files.entry(name).or_default().begin(why, text, job);
-    }
-
-    /// Takes a finished parse over, and tells of it where it says something new.
-    async fn settle(&mut self, job: Id, done: Done) {
-        let Done { file, snapshot, mut parsed } = done;
-        let Some(state) = self.files.get_mut(&file) else { return };
-        let Some(why) = state.end(job) else { return };
-        let inputs = Inputs::of(&parsed, &snapshot);
-        if !inputs.are_current(&self.snapshot) {
-            // It changed while it was read: what was read is of no time at all.
-            let Some(until) = state.rests_until(self.snapshot.hash_of(&file)) else {
-                self.wake_at = Instant::now();
-                return;
-            };
-            let rest = until.saturating_duration_since(Instant::now());
-            let rest = rest.as_secs_f32().round();
-            tracing::warn!(
-                file,
-                "a DAG file changes at its import what it depends on; it is read again after {rest} s"
-            );
-        }
-        for warning in &parsed.warnings {
-            tracing::warn!(file, warning, "a DAG file has a warning");
-        }
-        if let Some(why) = self.bundle.trouble() {
-            let message = why.to_owned();
-            parsed = ParsedFile::failed(&file, "BundleTooLarge", message, String::new());
-        }
-        let had = state.dag_ids().clone();
-        let news = state.take(why, inputs, &parsed);
-        state.look_at(&file, &self.snapshot);
-        let lost: BTreeSet<_> = had.difference(state.dag_ids()).cloned().collect();
-        self.count_errors();
-        if news {
-            self.tell_read(parsed).await;
-        }
-        self.read_again_for(&lost);
-    }
-}
-
-fn refuse_zip(file: &str) -> ParsedFile {
-    let message =
-        "packaged DAGs (zip) are not supported; unpack the package into the DAG folder".to_owned();
-    ParsedFile::failed(file, "ZipPackage", message, String::new())
 }
 
 /// Runs work that blocks away from the loop.

@@ -2,7 +2,8 @@
 //! not change are not read again.
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -113,12 +114,20 @@ fn kind_now(known: &FileFacts, listed: &Listed) -> Kind {
 }
 
 fn read(name: &str, listed: Listed, now: Timestamp) -> Result<FileFacts, String> {
-    let content =
-        fs::read(&listed.path).map_err(|error| format!("`{}`: {error}", listed.path.display()))?;
+    let content = read_up_to(&listed.path, listed.stamp.size)
+        .map_err(|error| format!("`{}`: {error}", listed.path.display()))?;
     let age = i128::from(now.0) * 1_000 - listed.stamp.changed.max(listed.stamp.modified);
     let kind = if listed.may_define { kind_of(name, &content) } else { Kind::Other };
     let settled = age > SETTLED_NANOS;
     Ok(FileFacts { hash: hash_bytes(&content), kind, present: true, settled, listed })
+}
+
+/// What a file holds, up to the size that it was listed with: one that only grows is whole at any moment.
+pub(crate) fn read_up_to(path: &Path, size: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    content.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX))?;
+    fs::File::open(path)?.take(size).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 /// The content's address.

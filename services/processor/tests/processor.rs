@@ -2,7 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
 mod bench;
 
-use std::{fs, os::unix::fs::symlink, path::Path, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use bench::{Bench, Said, dag, silent};
 use dagbok_processor::mark_home;
@@ -387,6 +392,40 @@ async fn a_dag_folder_in_a_home_is_one_and_a_home_is_none() {
     mark_home(Path::new(&bench.outside("dags")));
     let error = bench.run_to_end(bench.settings()).await.unwrap_err().to_string();
     assert!(error.contains("--home") && error.contains(".dagbokhome"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_that_changes_on_and_on_waits_while_code_and_what_a_file_reads_do_not() {
+    let bench = Bench::new();
+    bench.write("settings.json", "1");
+    bench.write(
+        "uses.py",
+        "import json, pathlib\nfrom airflow import DAG\nfrom airflow.operators.empty import EmptyOperator\n\
+         retries = json.loads((pathlib.Path(__file__).parent / 'settings.json').read_text())\n\
+         with DAG('uses', schedule=None):\n    EmptyOperator(task_id='a', retries=retries)\n",
+    );
+    let mut running = bench.start();
+    running.next_read(1).await;
+    assert!(matches!(running.next().await, Said::Bundle(_)));
+    // Five are borne; from there on each waits longer.
+    let mut last = Instant::now();
+    for rest in [0, 0, 0, 0, 0, 2, 4] {
+        let before = std::mem::replace(&mut last, Instant::now());
+        bench.write("app.log", &format!("{last:?}"));
+        assert!(matches!(running.next().await, Said::Bundle(_)), "{rest}");
+        assert!(before.elapsed() >= Duration::from_secs(rest), "{rest}");
+    }
+    let came = Instant::now();
+    bench.write("app.log", "with the settings");
+    bench.write("settings.json", "4");
+    let read = running.next_read(1).await.remove(0);
+    assert_eq!(read.dags[0].spec.tasks[0].retries, 4);
+    let Said::Bundle(bundle) = running.next().await else { panic!("what was read is published") };
+    assert_eq!(read.bundle.as_str(), bundle);
+    assert_eq!(bench.content(&bundle, "settings.json").await, "4");
+    assert_eq!(bench.content(&bundle, "app.log").await, "with the settings");
+    assert!(came.elapsed() < Duration::from_secs(8), "it waited for {:?}", came.elapsed());
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,12 +2,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use dagbok_events::{DagId, encode_any};
-use tokio::{
-    task::{AbortHandle, Id},
-    time::Instant,
-};
+use dagbok_runtime::Shutdown;
+use tokio::{task::Id, time::Instant};
 
-use super::inputs::Inputs;
+use super::{
+    haste::{Haste, Pace},
+    inputs::Inputs,
+};
 use crate::{
     ParsedFile,
     snapshot::{Hash, Snapshot, hash_bytes},
@@ -19,13 +20,13 @@ const FIRST_PAUSE: Duration = Duration::from_mins(1);
 /// The longest pause: an import that never ends costs a core its timeout each time.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
-/// Readings of one text that follow each other within this are in haste.
-const HASTE: Duration = Duration::from_secs(30);
-/// That many are borne: modules that a file was waiting for may come one by one. More come from a file that
-/// changes at its import what it depends on, which would have it read for ever.
-const HASTE_BORNE: u32 = 4;
-/// The first pause after those, and the longest; each is twice as long as the one before.
-const REST: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(1));
+/// Readings of one text that follow each other: modules that a file was waiting for may come one by one. More
+/// come from a file that changes at its import what it depends on, which would have it read for ever.
+static READINGS: Pace = Pace {
+    within: Duration::from_secs(30),
+    borne: 4,
+    rest: (Duration::from_secs(2), Duration::from_mins(1)),
+};
 
 /// Why a file is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,27 +45,8 @@ pub(super) struct FileState {
     last: Option<Last>,
     /// Its DAGs at its last reading that was none of an error.
     dag_ids: BTreeSet<DagId>,
-    haste: Option<Haste>,
-}
-
-/// Readings of the same text in a row.
-#[derive(Debug)]
-struct Haste {
-    text: Option<Hash>,
-    /// When the last one ended.
-    ended: Instant,
-    /// How many followed the first at once.
-    count: u32,
-}
-
-impl Haste {
-    /// Until when the text is left alone.
-    fn rests_until(&self) -> Option<Instant> {
-        let over = self.count.checked_sub(HASTE_BORNE)?;
-        let (first, longest) = REST;
-        let pause = first.saturating_mul(1 << over.min(16)).min(longest);
-        Some(self.ended + pause)
-    }
+    /// Readings of the same text in a row.
+    haste: Option<(Option<Hash>, Haste)>,
 }
 
 #[derive(Debug)]
@@ -72,7 +54,9 @@ struct Job {
     why: Why,
     /// The text that it reads.
     text: Option<Hash>,
-    handle: AbortHandle,
+    id: Id,
+    /// Gives it up.
+    give_up: Shutdown,
 }
 
 /// Its last reading.
@@ -100,8 +84,26 @@ impl FileState {
             last.outdated = !last.inputs.are_of(snapshot);
         }
         if let Some(job) = self.job.take_if(|job| job.text != snapshot.hash_of(name)) {
-            job.handle.abort();
+            job.give_up.start();
         }
+    }
+
+    /// Gives up the reading that goes on, if one does.
+    pub(super) fn give_up(&mut self) {
+        if let Some(job) = self.job.take() {
+            job.give_up.start();
+        }
+    }
+
+    /// Gives up its reading of what only may have healed, to be tried after the same pause again; whether
+    /// it was being read for that.
+    pub(super) fn put_off(&mut self) -> bool {
+        let Some(job) = self.job.take_if(|job| job.why == Why::Retry) else { return false };
+        job.give_up.start();
+        if let Some(retry) = self.last.as_mut().and_then(|last| last.retry.as_mut()) {
+            retry.at = Instant::now() + retry.pause;
+        }
+        true
     }
 
     /// Why it is to be read now, if it is.
@@ -126,7 +128,8 @@ impl FileState {
 
     /// Until when this text, which was read again and again, is left alone.
     pub(super) fn rests_until(&self, text: Option<Hash>) -> Option<Instant> {
-        self.haste.as_ref().filter(|haste| haste.text == text).and_then(Haste::rests_until)
+        let (of, haste) = self.haste.as_ref()?;
+        haste.rests_until().filter(|_| *of == text)
     }
 
     /// Why it is being read, while it is.
@@ -134,22 +137,17 @@ impl FileState {
         self.job.as_ref().map(|job| job.why)
     }
 
-    /// A job begins to read this text of it.
-    pub(super) fn begin(&mut self, why: Why, text: Option<Hash>, handle: AbortHandle) {
-        self.job = Some(Job { why, text, handle });
+    /// A job begins to read this text of it, until it is given up.
+    pub(super) fn begin(&mut self, why: Why, text: Option<Hash>, id: Id, give_up: Shutdown) {
+        self.job = Some(Job { why, text, id, give_up });
     }
 
     /// A job ended: why it read, or `None` where it is not the one that reads this file now.
     pub(super) fn end(&mut self, job: Id) -> Option<Why> {
-        let job = self.job.take_if(|reading| reading.handle.id() == job)?;
-        let now = Instant::now();
-        let before = self.haste.take().filter(|last| last.text == job.text);
-        let count = match before {
-            // What it rested for was long enough to be no haste, and shows that it has not ended.
-            Some(last) if now < last.rests_until().unwrap_or(last.ended) + HASTE => last.count + 1,
-            _ => 0,
-        };
-        self.haste = Some(Haste { text: job.text, ended: now, count });
+        let job = self.job.take_if(|reading| reading.id == job)?;
+        let before = self.haste.take().filter(|(text, _)| *text == job.text);
+        let haste = before.map_or_else(|| Haste::begun(&READINGS), |(_, haste)| haste.again());
+        self.haste = Some((job.text, haste));
         Some(job.why)
     }
 
@@ -196,7 +194,7 @@ mod tests {
         let mut state = FileState::default();
         let mut read = |text: &str| {
             let (text, job) = (Some(hash_bytes(text.as_bytes())), tokio::spawn(async {}));
-            state.begin(Why::Changed, text, job.abort_handle());
+            state.begin(Why::Changed, text, job.id(), Shutdown::new());
             state.end(job.id()).unwrap();
             assert_eq!(state.rests_until(None), None, "another text");
             state.rests_until(text).map(|until| (until - Instant::now()).as_secs())
@@ -210,7 +208,7 @@ mod tests {
         }
         assert_eq!(read("another"), None, "a change of its own counts anew");
         for _ in 0..20 {
-            tokio::time::advance(HASTE).await;
+            tokio::time::advance(READINGS.within).await;
             assert_eq!(read("another"), None, "what comes now and then is no haste");
         }
     }
@@ -225,7 +223,7 @@ mod tests {
     /// The pause until the file is tried again, after a reading for this reason.
     fn pause_after(state: &mut FileState, why: Why, parsed: &ParsedFile) -> Option<Duration> {
         let job = tokio::spawn(async {});
-        state.begin(why, None, job.abort_handle());
+        state.begin(why, None, job.id(), Shutdown::new());
         assert_eq!(state.retry_at(), None, "it is being read");
         let why = state.end(job.id()).unwrap();
         let before = Instant::now();
@@ -245,6 +243,20 @@ mod tests {
         assert!(state.has_failed());
         assert_eq!(pause_after(&mut state, Why::Retry, &ParsedFile::default()), None);
         assert!(!state.has_failed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_only_tried_again_is_put_off_by_its_pause_and_nothing_else_is() {
+        let mut state = FileState::default();
+        pause_after(&mut state, Why::Changed, &failed(true));
+        pause_after(&mut state, Why::Retry, &failed(true));
+        tokio::time::advance(2 * MINUTE).await;
+        for (why, put_off) in [(Why::Changed, false), (Why::Retry, true)] {
+            let (job, given_up) = (tokio::spawn(async {}), Shutdown::new());
+            state.begin(why, None, job.id(), given_up.clone());
+            assert_eq!((state.put_off(), given_up.is_started()), (put_off, put_off), "{why:?}");
+        }
+        assert_eq!(state.retry_at(), Some(Instant::now() + 2 * MINUTE));
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use crate::{ParsedFile, known, tell::Told};
 impl Service {
     /// Tells of known files that are not there any more, where the whole folder could be read.
     pub(super) async fn tell_of_gone(&mut self) {
-        if !self.snapshot.problems.is_empty() || !self.bundle.is_of(&self.snapshot) {
+        if !self.snapshot.problems.is_empty() || !self.bundle.stands_for(&self.snapshot) {
             return;
         }
         let gone: Vec<_> =
@@ -71,7 +71,7 @@ impl Service {
         let busy = self.files.iter().any(|(name, state)| {
             state.reading().or_else(|| state.due(name, &self.snapshot, now)) == Some(Why::Changed)
         });
-        if busy || !self.bundle.is_of(&self.snapshot) {
+        if busy || !self.bundle.stands_for(&self.snapshot) {
             return;
         }
         let Some(bundle) = self.bundle.unpublished() else { return };

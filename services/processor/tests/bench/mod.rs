@@ -1,5 +1,6 @@
 //! A folder, a run log in memory, and a scheduler that writes down what it is told.
 use std::{
+    collections::BTreeMap,
     fs,
     io::Read as _,
     path::{Path, PathBuf},
@@ -141,12 +142,21 @@ impl Bench {
 
     /// The names in a bundle.
     pub(crate) async fn bundle(&self, digest: &str) -> Vec<String> {
+        self.unpack(digest).await.into_keys().collect()
+    }
+
+    /// A file in a bundle.
+    pub(crate) async fn content(&self, digest: &str, name: &str) -> String {
+        self.unpack(digest).await.remove(name).expect("it is in the bundle")
+    }
+
+    async fn unpack(&self, digest: &str) -> BTreeMap<String, String> {
         let packed = self.ports.blobs.get(digest).await.unwrap().expect("the bundle was stored");
         let mut archive = tar::Archive::new(zstd::Decoder::new(packed.as_ref()).unwrap());
         let entries = archive.entries().unwrap().map(|entry| {
-            let mut entry = entry.unwrap();
-            entry.read_to_end(&mut Vec::new()).unwrap();
-            entry.path().unwrap().to_str().unwrap().to_owned()
+            let (mut entry, mut text) = (entry.unwrap(), String::new());
+            entry.read_to_string(&mut text).unwrap();
+            (entry.path().unwrap().to_str().unwrap().to_owned(), text)
         });
         entries.collect()
     }
