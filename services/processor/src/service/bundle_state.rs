@@ -172,7 +172,9 @@ impl Bundle {
                 files = first.join(", "),
                 more = names.len() - first.len(),
                 pause_s = pause.map(|pause| pause.as_secs()),
-                "files of the DAG folder that are no code change again and again, and each change makes a                  bundle: the next waits for a while, or for code to change; have them written elsewhere, or                  name them in a `.dagbokignore`"
+                "files of the DAG folder that are no code change again and again, and each change makes a \
+                 bundle: the next waits for a while, or for code to change; have them written elsewhere, or \
+                 name them in a `.dagbokignore`"
             );
             self.warned = pause;
         }

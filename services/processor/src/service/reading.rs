@@ -39,8 +39,8 @@ impl Service {
         let again = self.files.iter().flat_map(|(name, state)| {
             [state.retry_at(), state.rests_until(self.snapshot.hash_of(name))]
         });
-        let again = again.chain([self.bundle.rests_until()]).flatten();
-        let next = again.filter(|at| *at > now).min();
+        let again = again.flatten().filter(|at| *at > now);
+        let next = again.chain(self.bundle.rests_until()).min();
         self.wake_at = next.map_or(self.wake_at, |at| at.min(self.wake_at));
     }
 
