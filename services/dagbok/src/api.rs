@@ -119,7 +119,7 @@ impl Api {
     ) -> Result<Lines, Failure> {
         let request =
             self.request(Method::GET, path).query(query).header(ACCEPT, "application/x-ndjson");
-        Ok(Lines::new(self.respond(request).await?))
+        Ok(Lines::new(self.respond(request).await?, self.shown()))
     }
 
     async fn answer<T: DeserializeOwned>(
@@ -172,7 +172,7 @@ impl Api {
     }
 
     /// The address, for people: without a password.
-    fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         let mut shown = self.base.clone();
         // Only an address without a host refuses, and that can't have a password.
         let _ = shown.set_username("").and_then(|()| shown.set_password(None));

@@ -204,11 +204,23 @@ async fn an_executor_that_has_nothing_more_yet_is_not_asked_without_a_pause() {
 #[tokio::test]
 async fn following_breaks_where_the_log_is_gone() {
     let world = running().await;
+    let writer = Writer::answering(&world.ports).await;
+    writer.write(1);
+    let mut body = world.get_with(FOLLOW, &[]).await.into_body().into_data_stream();
+    body.next().await.unwrap().unwrap();
     let log = LogRef { digest: digest("never stored"), size: 3, lines: 1, dropped: 0 };
     world.story.in_run(&key("chain", "one"), vec![Story::success("a", 1, Some(log))]).await;
     world.settled().await;
-    let mut body = world.get_with(FOLLOW, &[]).await.into_body().into_data_stream();
-    assert!(body.next().await.unwrap().is_err(), "no end that looks like one");
+    let broken = async {
+        while let Some(piece) = body.next().await {
+            if piece.is_err() {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(tokio::time::timeout(SOON, broken).await.unwrap(), "no end that looks like one");
+    assert_eq!(world.get(FOLLOW).await.0, StatusCode::NOT_FOUND, "told where it can be");
 }
 
 #[tokio::test]

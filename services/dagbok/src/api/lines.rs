@@ -11,14 +11,16 @@ const LONGEST: usize = 16 << 20;
 #[derive(Debug)]
 pub(crate) struct Lines {
     response: Response,
+    /// Whose they are, for people.
+    from: String,
     held: Vec<u8>,
     /// Up to where there is known to be no line's end.
     looked: usize,
 }
 
 impl Lines {
-    pub(crate) fn new(response: Response) -> Self {
-        Self { response, held: Vec::new(), looked: 0 }
+    pub(crate) fn new(response: Response, from: String) -> Self {
+        Self { response, from, held: Vec::new(), looked: 0 }
     }
 
     /// The next line, read as `T`; `None` at the end.
@@ -53,7 +55,12 @@ impl Lines {
                         "the stream broke off within a line",
                     ));
                 }
-                Err(error) => return Err(Failure::from_error(Code::ApiUnreachable, &error)),
+                // What broke beneath says nothing to a person.
+                Err(_) => {
+                    let what = format!("the API at {} went away while it answered", self.from);
+                    let next = "ask again once it is back; `dagbok doctor` tells whether it is";
+                    return Err(Failure::new(Code::ApiUnreachable, what).next(next));
+                }
             }
         }
     }

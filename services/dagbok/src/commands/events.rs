@@ -48,14 +48,14 @@ pub(crate) async fn run(context: &Context, args: &Events) -> Outcome {
         say_awaited(context, &api, args).await;
     }
     let mut from = args.from;
-    let (mut seen, mut shown) = (false, false);
+    let (mut seen, mut shown, mut awaited) = (false, false, false);
     loop {
         let mut query = vec![("from", from.to_string()), ("follow", follow.to_string())];
         query.extend(args.dag.iter().map(|dag| ("dag_id", dag.clone())));
         query.extend(args.run.iter().map(|run| ("run_id", run.clone())));
         let broken = async {
             let mut lines = api.lines(&["dagbok", "events"], &query).await?;
-            seen = true;
+            (seen, awaited) = (true, false);
             while let Some(entry) = lines.next::<Value>().await? {
                 shown = true;
                 if let Some(seq) = entry["seq"].as_u64() {
@@ -76,6 +76,13 @@ pub(crate) async fn run(context: &Context, args: &Events) -> Outcome {
                 return Err(failure);
             }
             // Nothing is lost or shown twice: the stream is taken up after the last record seen.
+            Ok(()) | Err(_) if !awaited => {
+                awaited = true;
+                let from = api.shown();
+                context
+                    .out
+                    .note(&format!("the API at {from} went away; waiting for it to come back"));
+            }
             Ok(()) | Err(_) => {}
         }
         tokio::time::sleep(PAUSE).await;

@@ -3,13 +3,14 @@
 use dagbok_ui::shapes::{LogLine, TaskInstance, TryInstance};
 
 use crate::{
-    api::Api,
+    api::{Api, Lines},
     cli::Logs,
     codes::Code,
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
     live::log_line_text,
+    output::{program, quoted},
 };
 
 pub(crate) async fn logs(context: &Context, args: &Logs) -> Outcome {
@@ -20,16 +21,51 @@ pub(crate) async fn logs(context: &Context, args: &Logs) -> Outcome {
         Some(number) => number,
         None => last_try(&api, args).await?,
     };
-    let number = number.to_string();
+    let nth = number.to_string();
     let mut query = vec![("map_index", args.map_index.to_string())];
     // What is only read from the disk does not grow.
-    let mut lines = if args.follow && !api.is_read_only() {
-        api.lines(&["dagbok", "logs", dag, run, task, &number, "follow"], &query).await?
-    } else {
-        query.push(("full_content", "true".to_owned()));
-        let path = ["dags", dag, "dagRuns", run, "taskInstances", task, "logs", &number];
-        api.lines(&path, &query).await?
+    if args.follow && !api.is_read_only() {
+        let path = ["dagbok", "logs", dag, run, task, &nth, "follow"];
+        let told = tell(context, api.lines(&path, &query).await?).await;
+        return followed(context, &api, args, number, told).await;
+    }
+    query.push(("full_content", "true".to_owned()));
+    let path = ["dags", dag, "dagRuns", run, "taskInstances", task, "logs", &nth];
+    if !tell(context, api.lines(&path, &query).await?).await? {
+        context.out.note(&why_empty(&one_try(&api, args, number).await?));
+    }
+    Ok(Exit::Ok)
+}
+
+/// What is to be said once a try's lines have come to their end, or broke off: `told`, whether there was
+/// one.
+async fn followed(
+    context: &Context,
+    api: &Api,
+    args: &Logs,
+    number: u16,
+    told: Result<bool, Failure>,
+) -> Outcome {
+    let asked = async { Ok::<_, Failure>((told?, one_try(api, args, number).await?)) };
+    let (any, shown) = match asked.await {
+        // A service that is stopped ends its streams in good order.
+        Ok((_, shown)) if shown.dagbok.ended.is_none() => {
+            return Err(cut_short(context, api, args, number));
+        }
+        Err(failure) if failure.code() == Code::ApiUnreachable => {
+            return Err(cut_short(context, api, args, number));
+        }
+        asked => asked?,
     };
+    let next = || command(context, api, args, number.saturating_add(1));
+    if let Some(note) = after_the_last(&shown, any, next) {
+        context.out.note(&note);
+    }
+    Ok(Exit::Ok)
+}
+
+/// Prints the lines; whether there was one.
+async fn tell(context: &Context, mut lines: Lines) -> Result<bool, Failure> {
     let mut any = false;
     while let Some(line) = lines.next::<LogLine>().await? {
         any = true;
@@ -39,26 +75,83 @@ pub(crate) async fn logs(context: &Context, args: &Logs) -> Outcome {
             context.out.line(&log_line_text(&line));
         }
     }
-    if !any {
-        let shown = one_try(&api, args, &number).await?;
-        context.out.note(&why_empty(&shown));
+    Ok(any)
+}
+
+/// What follows a try, as it is typed.
+fn command(context: &Context, api: &Api, args: &Logs, number: u16) -> String {
+    let mut words = vec![program()];
+    if context.named_api().is_some() {
+        words.extend(["--api".to_owned(), quoted(&api.shown())]);
     }
-    Ok(Exit::Ok)
+    words.extend(["tasks", "logs"].map(str::to_owned));
+    words.extend([&args.run.dag_id, &args.run.run_id, &args.task_id].map(|word| quoted(word)));
+    if args.map_index >= 0 {
+        words.push(format!("--map-index {}", args.map_index));
+    }
+    words.push(format!("--try {number} --follow"));
+    words.join(" ")
+}
+
+fn cut_short(context: &Context, api: &Api, args: &Logs, number: u16) -> Failure {
+    let (at, task) = (api.shown(), &args.task_id);
+    let what = format!("the API at {at} went away before all of try {number} of `{task}` was told");
+    let again = command(context, api, args, number);
+    Failure::new(Code::ApiUnreachable, what)
+        .next(format!("once it is back, `{again}` begins with the first line again"))
+}
+
+/// What a person should know who followed a try that is over: why there was no line, or why the last one
+/// may not be the end, and what follows.
+fn after_the_last(shown: &TryInstance, any: bool, next: impl FnOnce() -> String) -> Option<String> {
+    let extra = &shown.dagbok;
+    let ended = extra.ended.as_deref();
+    let how = match ended {
+        _ if !any => why_empty(shown),
+        Some("lost") => {
+            let kept = if extra.log.is_some() {
+                ""
+            } else {
+                "; its last lines may be missing, and an executor that is started again there hands in what lies on its disk"
+            };
+            format!("{} was lost{}{kept}", name_of(shown), lost_how(shown))
+        }
+        Some("returned") => format!("{} was handed back by its executor", name_of(shown)),
+        _ => return None,
+    };
+    Some(match ended {
+        Some("lost") if extra.retry_at.is_none() => format!("{how}; it is not tried again"),
+        Some("lost" | "returned") => format!("{how}; `{}` follows the next", next()),
+        _ => how,
+    })
+}
+
+fn name_of(shown: &TryInstance) -> String {
+    format!("try {} of `{}`", shown.try_number, shown.task_id)
+}
+
+/// Where a try was lost, and how that was found.
+fn lost_how(shown: &TryInstance) -> String {
+    let how = shown.dagbok.message.as_deref().unwrap_or("its executor is gone");
+    format!("{} ({})", place_of(shown), how.replace('_', " "))
+}
+
+fn place_of(shown: &TryInstance) -> String {
+    let executor = shown.hostname.as_deref().filter(|name| !name.is_empty());
+    executor.map(|name| format!(" on {name}")).unwrap_or_default()
 }
 
 /// Why there is no line of a try's log, for people.
 fn why_empty(shown: &TryInstance) -> String {
-    let name = format!("try {} of `{}`", shown.try_number, shown.task_id);
-    let executor = shown.hostname.as_deref().filter(|name| !name.is_empty());
-    let place = executor.map(|name| format!(" on {name}")).unwrap_or_default();
-    let how = shown.dagbok.message.as_deref().unwrap_or("its executor is gone");
+    let (name, place) = (name_of(shown), place_of(shown));
     match shown.dagbok.ended.as_deref() {
         None => match shown.state.as_deref() {
             Some("running") => format!("{name} has written nothing yet"),
             state => format!("{name} has not begun: it is {}", state.unwrap_or("not queued")),
         },
         Some("lost") => format!(
-            "no log was kept of {name}: it was lost{place} ({how}) before its executor could hand it in; one that is started again there hands in what lies on its disk"
+            "no log was kept of {name}: it was lost{} before its executor could hand it in; one that is started again there hands in what lies on its disk",
+            lost_how(shown)
         ),
         Some("cancelled" | "returned") if shown.start_date.is_none() => {
             format!("{name} was ended before it began: it wrote nothing")
@@ -70,15 +163,11 @@ fn why_empty(shown: &TryInstance) -> String {
     }
 }
 
-async fn one_try(api: &Api, args: &Logs, number: &str) -> Result<TryInstance, Failure> {
-    let index = args.map_index.to_string();
-    let mut path =
-        vec!["dags", &args.run.dag_id, "dagRuns", &args.run.run_id, "taskInstances", &args.task_id];
-    if args.map_index >= 0 {
-        path.push(&index);
-    }
-    path.extend(["tries", number]);
-    api.get(&path, &[]).await
+async fn one_try(api: &Api, args: &Logs, number: u16) -> Result<TryInstance, Failure> {
+    let (dag, run, task) = (&args.run.dag_id, &args.run.run_id, &args.task_id);
+    let number = number.to_string();
+    let path = ["dags", dag, "dagRuns", run, "taskInstances", task, "tries", &number];
+    api.get(&path, &[("map_index", args.map_index.to_string())]).await
 }
 
 async fn last_try(api: &Api, args: &Logs) -> Result<u16, Failure> {

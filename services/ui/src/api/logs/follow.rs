@@ -52,9 +52,13 @@ pub(crate) async fn follow(
     InQuery(query): InQuery<FollowQuery>,
 ) -> Result<Response, ApiError> {
     let wanted = Wanted::new(&dag, &run, &task, number, query.map_index)?;
-    let reader = Reader::new(state, wanted);
-    reader.row().await?;
-    let follower = Some(Follower { reader, offset: query.offset.unwrap_or(0) });
+    let mut reader = Reader::new(state, wanted);
+    let (row, offset) = (reader.row().await?, query.offset.unwrap_or(0));
+    if row.log.is_some() {
+        // That it is gone can be told now, and only now; if not, it is held for the steps.
+        reader.slice(&row, offset, Duration::ZERO).await?;
+    }
+    let follower = Some(Follower { reader, offset });
     let chunks = stream::unfold(follower, |follower| async move {
         let mut follower = follower?;
         match follower.step().await {
