@@ -42,13 +42,13 @@ impl Effects {
             && self.unrecorded.is_empty()
     }
 
-    /// Nothing of it goes out: its commands are for the next who looks, at once.
-    pub(crate) async fn hand_back(self) {
+    /// Nothing of it goes out: its commands are for the next who looks, no sooner than after `delay`.
+    pub(crate) async fn hand_back(self, delay: Duration) {
         let unrecorded = self.unrecorded.into_iter().map(|(handle, _)| handle);
         stream::iter(self.acks.into_iter().chain(unrecorded))
             .for_each_concurrent(AT_ONCE, async |handle| {
                 // Without it they come again when their lease ends.
-                if let Err(error) = handle.nak(Duration::ZERO).await {
+                if let Err(error) = handle.nak(delay).await {
                     tracing::debug!(%error, "a command can't be handed back");
                 }
             })

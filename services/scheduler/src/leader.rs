@@ -23,6 +23,8 @@ use crate::{
 
 /// The loop looks at the clock at least this often, in case somebody set it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+/// How soon a command comes again that can't be answered now.
+const NOT_NOW: Duration = Duration::from_millis(200);
 /// Commands decided in one batch.
 const COMMANDS_AT_ONCE: usize = 256;
 
@@ -169,7 +171,7 @@ impl Leader {
         if stage.is_empty() {
             return Ok(None);
         }
-        let Stage { drafts, effects, .. } = stage;
+        let Stage { drafts, mut effects, .. } = stage;
         let records = drafts.len() as u64;
         let is_of_now = if records > 0 {
             let expected = Seq(desk.namespace.last_seq() - records);
@@ -183,18 +185,33 @@ impl Leader {
                 Err(error) => return Err(error.into()),
             }
         } else {
-            // What no append has checked may be answered out of a fold that is behind.
-            effects.unrecorded.is_empty()
-                || self.ports.log.last().await?.0 == desk.namespace.last_seq()
+            self.is_of_now(desk, &mut effects).await
         };
         if !is_of_now {
-            effects.hand_back().await;
+            effects.hand_back(Duration::ZERO).await;
             return Ok(Some(TermEnd::Outdated));
         }
         if !effects.is_empty() && desk.out.send(effects).await.is_err() {
             return Ok(Some(TermEnd::Asked));
         }
         Ok(None)
+    }
+
+    /// Whether what no append has checked was decided out of a fold that ends where the log does. Where
+    /// the log can't say, those commands are handed back, and the rest holds.
+    async fn is_of_now(&self, desk: &Desk, effects: &mut Effects) -> bool {
+        if effects.unrecorded.is_empty() {
+            return true;
+        }
+        match self.ports.log.last().await {
+            Ok(last) => last.0 == desk.namespace.last_seq(),
+            Err(error) => {
+                tracing::warn!(%error, "where the log ends can't be seen: some commands must wait");
+                let unrecorded = std::mem::take(&mut effects.unrecorded);
+                Effects { unrecorded, ..Effects::default() }.hand_back(NOT_NOW).await;
+                true
+            }
+        }
     }
 
     async fn inbox_is_empty(&self) -> bool {

@@ -322,6 +322,12 @@ fn left_behind(by: &str, number: u16, log: &LogRef) -> Fact {
     }))
 }
 
+fn found_on_disk(by: &str, number: u16, log: &LogRef) -> Fact {
+    let Fact::ReportRefused(mut fact) = left_behind(by, number, log) else { unreachable!() };
+    (fact.report, fact.why, fact.usage) = (ForeignReport::Left, RefusedWhy::InFlight, None);
+    Fact::ReportRefused(fact)
+}
+
 fn lost(number: u16) -> Fact {
     Fact::TryLost(Box::new(TryLost {
         task_id: task("a"),
@@ -385,9 +391,14 @@ async fn a_lost_tries_log_is_found_with_the_try_that_it_is_of() {
     let stored = world.ports.blobs.put(line(9).into()).await.unwrap();
     let digest = dagbok_events::Digest::new(stored).unwrap();
     let log = LogRef { digest, size: 2, lines: 1, dropped: 0 };
-    let less = LogRef { size: 1, digest: story::digest("less"), ..log.clone() };
-    for (number, log) in [(1, &log), (1, &less), (2, &log)] {
-        world.story.in_run(&run, vec![left_behind("exec-1", number, log)]).await;
+    let found = LogRef { size: 99, digest: story::digest("on a disk"), ..log.clone() };
+    for fact in [
+        left_behind("exec-1", 1, &log),
+        found_on_disk("exec-1", 1, &found),
+        found_on_disk("another", 2, &found),
+        found_on_disk("exec-1", 2, &log),
+    ] {
+        world.story.in_run(&run, vec![fact]).await;
     }
     world.settled().await;
     let first = world.ok(&format!("{LOG}/1")).await;

@@ -183,10 +183,13 @@ impl LiveLog {
                 .expect("memory begins before the spill's end");
             (inner.spilled, inner.memory[start..].to_vec())
         };
-        let written = append(&self.path, from, &fresh).and_then(|()| match &self.key {
-            Some(key) if from == 0 => fs::write(self.path.with_extension(KEY), key),
-            _ => Ok(()),
-        });
+        let written = append(&self.path, from, &fresh);
+        if let (Some(key), 0, Ok(())) = (&self.key, from, &written)
+            && let Err(error) = fs::write(self.path.with_extension(KEY), key)
+        {
+            // It matters only if this executor is killed: the log stays on the disk then.
+            tracing::warn!(path = %self.path.display(), %error, "which try a log is of can't be written beside it");
+        }
         let mut inner = self.inner.lock();
         match written {
             Ok(()) => {
@@ -333,7 +336,8 @@ pub(super) fn whole_lines(bytes: &[u8], max: usize) -> &[u8] {
 }
 
 fn append(path: &Path, from: u64, bytes: &[u8]) -> io::Result<()> {
-    let open = || fs::OpenOptions::new().create(true).write(true).truncate(from == 0).open(path);
+    let open =
+        || fs::OpenOptions::new().create(from == 0).write(true).truncate(from == 0).open(path);
     let mut file = open();
     // Its folder is not there yet, or was just removed because it was empty.
     for _ in 0..3 {

@@ -112,7 +112,7 @@ impl Reader {
         offset: u64,
         wait: Duration,
     ) -> Result<Slice, ApiError> {
-        if let Some(log) = &row.log {
+        if let Some(log) = row.kept_log() {
             return Ok(cut(&self.kept(&log.digest).await?, offset));
         }
         let nothing = Slice { text: Bytes::new(), next: offset, complete: row.end.is_some() };
@@ -185,6 +185,8 @@ impl Reader {
 /// The slice of a blob from `offset` on.
 fn cut(bytes: &Bytes, offset: u64) -> Slice {
     let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    // What was read from an executor before it was killed may end within a line of what it left.
+    let from = bytes[..from].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let text = whole_lines(&bytes.slice(from..), SLICE_BYTES as usize);
     let end = from + text.len();
     Slice { text, next: end as u64, complete: end == bytes.len() }
@@ -193,6 +195,17 @@ fn cut(bytes: &Bytes, offset: u64) -> Slice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_offset_within_a_line_begins_with_that_line() {
+        let bytes = Bytes::from_static(b"one\ntwo\n");
+        for (offset, want) in
+            [(0, "one\ntwo\n"), (2, "one\ntwo\n"), (4, "two\n"), (6, "two\n"), (8, "")]
+        {
+            let slice = cut(&bytes, offset);
+            assert_eq!((&slice.text[..], slice.next, slice.complete), (want.as_bytes(), 8, true));
+        }
+    }
 
     #[test]
     fn slices_of_a_blob_follow_each_other_to_its_end() {

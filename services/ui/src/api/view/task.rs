@@ -195,7 +195,7 @@ impl InstanceView {
         let Some(attempt) = attempt else { return extra };
         extra.retry_at = when(attempt.retry_at);
         extra.inputs.clone_from(&attempt.inputs);
-        extra.log = attempt.log.as_ref().map(try_log);
+        extra.log = attempt.kept_log().map(try_log);
         extra.usage = attempt.usage.map(try_usage);
         let (ended, message) = match &attempt.end {
             None => (None, None),

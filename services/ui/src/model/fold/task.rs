@@ -1,8 +1,8 @@
 //! What facts about tasks and tries change: the task's row and its tries.
 use dagbok_events::{
-    LogRef, MapIndex, Payload, PoolName, QueueName, ReportRefused, RuledOut, TaskId, TaskQueued,
-    TaskRuledOut, Timestamp, TryCancelled, TryFailed, TryLost, TryNumber, TryReturned, TrySkipped,
-    TryStarted, TrySucceeded, XComPushed,
+    ForeignReport, MapIndex, Payload, PoolName, QueueName, ReportRefused, RuledOut, TaskId,
+    TaskQueued, TaskRuledOut, Timestamp, TryCancelled, TryFailed, TryLost, TryNumber, TryReturned,
+    TrySkipped, TryStarted, TrySucceeded, XComPushed,
 };
 
 use super::{
@@ -138,7 +138,7 @@ pub(super) fn lost<S: Source>(
         end(attempt, retry_or_failed(*retry_at), context.at, TryEnd::Lost(*why));
         attempt.retry_at = *retry_at;
         attempt.usage = *usage;
-        attempt.log = log.clone().or_else(|| attempt.left.take());
+        attempt.log.clone_from(log);
         if attempt.executor.is_none() {
             attempt.executor.clone_from(executor);
         }
@@ -152,7 +152,6 @@ pub(super) fn cancelled<S: Source>(
 ) -> Done {
     change_try(rows, context, &fact.task_id, fact.map_index, fact.try_number, |attempt| {
         end(attempt, TaskState::Failed, context.at, TryEnd::Cancelled);
-        attempt.log = attempt.left.take();
     })
 }
 
@@ -170,16 +169,12 @@ pub(super) fn left_behind<S: Source>(
         if !theirs {
             return;
         }
-        attempt.usage = attempt.usage.or(fact.usage);
-        let is_over = attempt.end.is_some();
-        let kept = if is_over { &mut attempt.log } else { &mut attempt.left };
-        // The fuller one: what was found on a disk lacks the end.
-        let size = |log: &Option<LogRef>| log.as_ref().map(|log| log.size);
-        if size(&fact.log) > size(kept) {
-            kept.clone_from(&fact.log);
-        }
-        if is_over {
+        if fact.report == ForeignReport::Left {
+            attempt.left.clone_from(&fact.log);
+        } else if attempt.end.is_some() {
             attempt.executor.get_or_insert_with(|| fact.executor.clone());
+            attempt.usage = attempt.usage.or(fact.usage);
+            attempt.log = attempt.log.take().or_else(|| fact.log.clone());
         }
     };
     let Some(task) = rows.edit::<TaskRow>(keys::task(instance))? else { return Ok(()) };

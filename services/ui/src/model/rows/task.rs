@@ -152,7 +152,7 @@ pub struct TryRow {
     /// What it wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRef>,
-    /// What it wrote by another's word, as long as nothing says that it is over.
+    /// What of its log a killed executor left on its disk: it stands in where no other comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<LogRef>,
     /// Digests of what it saw.
@@ -177,6 +177,14 @@ impl TryRow {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde asks for")]
 const fn is_zero(number: &u16) -> bool {
     *number == 0
+}
+
+impl TryRow {
+    /// The log that is kept of it, once it is over.
+    pub fn kept_log(&self) -> Option<&LogRef> {
+        let left = self.left.as_ref().filter(|_| self.end.is_some());
+        self.log.as_ref().or(left)
+    }
 }
 
 /// A try that another has followed.
