@@ -120,7 +120,8 @@ impl Bundle {
         if self.is_of(snapshot) {
             return true;
         }
-        let of = self.of.as_ref().filter(|_| !called_for);
+        // What may end trouble is never put off.
+        let of = self.of.as_ref().filter(|_| !called_for && self.trouble.is_none());
         let data = of.and_then(|of| changed_data(of, snapshot));
         if data.as_ref().is_some_and(|names| self.rest(snapshot, names)) {
             return true;
@@ -285,6 +286,14 @@ mod tests {
         for n in 0..=DATA.borne {
             assert!(folder.write("query.sql", &n.to_string(), false).await, "a new beginning");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn data_that_may_mend_a_folder_that_was_too_large_does_not_wait() {
+        let mut folder = noisy().await;
+        folder.2.trouble = Some("too large".into());
+        assert!(folder.write("app.log", "", false).await);
+        assert_eq!(folder.2.trouble(), None);
     }
 
     #[tokio::test(start_paused = true)]
