@@ -1,9 +1,9 @@
 //! One process of somebody else's code: bounded in time and in what it may say, and gone afterwards
 //! with everything that it started.
 use std::{
-    collections::VecDeque,
     fs, io,
     process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -29,6 +29,9 @@ const MARK: &str = "DAGBOK_PARSE";
 /// The pauses between rounds of looking for what was started, in milliseconds: something may be started
 /// while one goes on, and dying takes a moment.
 const PAUSES: [u64; 8] = [1, 1, 2, 5, 10, 20, 50, 100];
+/// How long the end of a pipe is waited for when the process is gone: what it wrote is there at once, and
+/// whoever still holds the pipe was not found by its mark.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub(crate) struct Outcome {
     pub(crate) stdout: Vec<u8>,
     /// Its end, where it was long.
     pub(crate) stderr: String,
+    /// Whether something that it started lives on and holds its output open.
+    pub(crate) held_open: bool,
 }
 
 /// Runs `command` to its end, or to the end of `within`; `None` where it is given up before, and gone then.
@@ -65,20 +70,16 @@ pub(crate) async fn run(
     let mut remains = Remains { group: child.id().and_then(|id| i32::try_from(id).ok()), mark };
     let stdout = child.stdout.take().expect("stdout was piped just above");
     let stderr = child.stderr.take().expect("stderr was piped just above");
-    let tail: JoinHandle<io::Result<Vec<u8>>> = tokio::spawn(read_tail(stderr));
-    let mut head = tokio::spawn(read_head(stdout));
-    let mut answer = None;
+    let mut tail = Reader::start(stderr, keep_tail);
+    let mut head = Reader::start(stdout, keep_head);
 
     let work = async {
         tokio::select! {
             ended = child.wait() => return ended.map(End::Ended),
-            read = &mut head => {
-                let (bytes, whole) = read.map_err(io::Error::other)??;
-                answer = Some(bytes);
-                if !whole {
-                    return Ok(End::TooMuch);
-                }
-            }
+            read = head.end() => read?,
+        }
+        if head.has_too_much() {
+            return Ok(End::TooMuch);
         }
         child.wait().await.map(End::Ended)
     };
@@ -99,36 +100,86 @@ pub(crate) async fn run(
     // Reaps it where it had to be killed.
     child.wait().await?;
     let Some(end) = end else { return Ok(None) };
-    let stdout = match answer {
-        Some(answer) => answer,
-        None => head.await.map_err(io::Error::other)??.0,
+    let last_words = async { head.end().await.and(tail.end().await) };
+    let held_open = tokio::select! {
+        last = timeout(LAST_WORDS, last_words) => last.map_or(Ok(true), |read| read.map(|()| false))?,
+        () = given_up.started() => return Ok(None),
     };
-    let stderr = tail.await.map_err(io::Error::other)??;
-    Ok(Some(Outcome { end, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() }))
+    let stderr = String::from_utf8_lossy(&tail.take()).into_owned();
+    Ok(Some(Outcome { end, stdout: head.take(), stderr, held_open }))
 }
 
-/// The first [`ANSWER_BYTES`], and whether that was all.
-async fn read_head(from: impl AsyncRead + Unpin) -> io::Result<(Vec<u8>, bool)> {
-    let mut bytes = Vec::new();
-    let mut capped = from.take(ANSWER_BYTES as u64 + 1);
-    capped.read_to_end(&mut bytes).await?;
-    let whole = bytes.len() <= ANSWER_BYTES;
-    Ok((bytes, whole))
+/// Reads a pipe to its end, or until it is dropped.
+struct Reader {
+    kept: Arc<Mutex<Vec<u8>>>,
+    /// `None` when it has ended.
+    task: Option<JoinHandle<io::Result<()>>>,
 }
 
-/// The last [`STDERR_BYTES`].
-async fn read_tail(mut from: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
-    let mut tail = VecDeque::new();
-    let mut chunk = vec![0; 8 << 10];
-    loop {
-        let read = from.read(&mut chunk).await?;
-        if read == 0 {
-            return Ok(tail.into());
-        }
-        tail.extend(&chunk[..read]);
-        let excess = tail.len().saturating_sub(STDERR_BYTES);
-        tail.drain(..excess);
+impl Reader {
+    /// Has `keep` take each chunk over, until it says that this is enough.
+    fn start(
+        mut from: impl AsyncRead + Unpin + Send + 'static,
+        keep: fn(&mut Vec<u8>, &[u8]) -> bool,
+    ) -> Self {
+        let kept = Arc::default();
+        let keeping = Arc::clone(&kept);
+        let task = tokio::spawn(async move {
+            let mut chunk = vec![0; 64 << 10];
+            loop {
+                let read = from.read(&mut chunk).await?;
+                if read == 0 || !keep(&mut lock(&keeping), &chunk[..read]) {
+                    return Ok(());
+                }
+            }
+        });
+        Self { kept, task: Some(task) }
     }
+
+    /// Waits for its end; may be dropped and called again.
+    async fn end(&mut self) -> io::Result<()> {
+        let Some(task) = &mut self.task else { return Ok(()) };
+        let ended = task.await;
+        self.task = None;
+        ended.map_err(io::Error::other)?
+    }
+
+    fn has_too_much(&self) -> bool {
+        lock(&self.kept).len() > ANSWER_BYTES
+    }
+
+    /// What was read so far.
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut lock(&self.kept))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+fn lock(kept: &Mutex<Vec<u8>>) -> std::sync::MutexGuard<'_, Vec<u8>> {
+    // Bytes are whole after every push.
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps the first [`ANSWER_BYTES`], and one more where there are more.
+fn keep_head(kept: &mut Vec<u8>, chunk: &[u8]) -> bool {
+    let room = ANSWER_BYTES + 1 - kept.len();
+    kept.extend_from_slice(&chunk[..room.min(chunk.len())]);
+    kept.len() <= ANSWER_BYTES
+}
+
+/// Keeps the last [`STDERR_BYTES`].
+fn keep_tail(kept: &mut Vec<u8>, chunk: &[u8]) -> bool {
+    kept.extend_from_slice(chunk);
+    let excess = kept.len().saturating_sub(STDERR_BYTES);
+    kept.drain(..excess);
+    true
 }
 
 /// The process and what it started, until they are gone.
@@ -243,6 +294,29 @@ mod tests {
         let ran = timeout(PATIENCE, running).await.expect("it ends").unwrap();
         assert!(ran.unwrap().is_none());
         assert!(!lives(&file));
+    }
+
+    #[tokio::test]
+    async fn what_escapes_and_holds_the_output_open_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(
+            r#"env -i setsid sh -c 'echo $$ > "$0.new"; mv "$0.new" "$0"; exec sleep 600' "$0" &
+            until [ -e "$0" ]; do sleep 0.01; done; echo answer; echo words >&2"#,
+        );
+        command.arg(&file);
+        let given_up = Shutdown::new();
+        let ran = timeout(PATIENCE, run(command, 10 * PATIENCE, &given_up)).await;
+        let escaped = fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+        kill(Pid::from_raw(escaped), Signal::SIGKILL).expect("it lived");
+        let outcome = ran.expect("it ends").unwrap().unwrap();
+        assert_eq!(
+            (outcome.stdout.as_slice(), outcome.stderr.as_str()),
+            (&b"answer\n"[..], "words\n")
+        );
+        assert!(matches!(outcome.end, End::Ended(status) if status.success()));
+        assert!(outcome.held_open);
     }
 
     #[tokio::test]

@@ -22,7 +22,16 @@ pub(crate) async fn parse(
     let ran = child::run(command(python, folder, file), within, given_up).await;
     let (parsed, outcome) = match ran {
         Ok(None) => return None,
-        Ok(Some(outcome)) => judge(file, &outcome, within),
+        Ok(Some(outcome)) => {
+            if outcome.held_open {
+                tracing::warn!(
+                    file,
+                    "a process that a DAG file started at its import got away and lives on; end it, and \
+                     move what starts it into a task"
+                );
+            }
+            judge(file, &outcome, within)
+        }
         Err(error) => {
             let message = format!(
                 "the Python interpreter `{}` can't be started: {error}; name another with --python",
