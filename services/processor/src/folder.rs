@@ -55,8 +55,8 @@ pub(crate) struct Listing {
     pub(crate) files: BTreeMap<String, Listed>,
     /// What could not be read: with any, a file that is missing may still be there.
     pub(crate) problems: Vec<String>,
-    /// Homes of installations that were passed over.
-    pub(crate) homes: BTreeSet<PathBuf>,
+    /// Folders and links that were passed over, with the home of an installation that each leads into.
+    pub(crate) homes: BTreeMap<PathBuf, PathBuf>,
 }
 
 /// Lists the folder. An error is about the folder itself; what lies in it goes to the problems.
@@ -93,7 +93,7 @@ impl Walk {
         if depth > DEPTH {
             return self.problem(folder, &format!("more than {DEPTH} folders deep"));
         }
-        if depth > 0 && self.is_of_home(&real) {
+        if depth > 0 && self.is_of_home(folder, &real) {
             return;
         }
         if !self.above.insert(real.clone()) {
@@ -116,14 +116,14 @@ impl Walk {
     }
 
     /// Whether a folder below is a home or, by a link, in another one than the DAG folder itself.
-    fn is_of_home(&mut self, real: &Path) -> bool {
+    fn is_of_home(&mut self, folder: &Path, real: &Path) -> bool {
         let linked = !real.parent().is_some_and(|parent| self.above.contains(parent));
         let home = if linked { home_around(real) } else { is_home(real).then(|| real.to_owned()) };
         let Some(home) = home.filter(|home| home == real || self.home.as_ref() != Some(home))
         else {
             return false;
         };
-        self.listing.homes.insert(home);
+        self.listing.homes.insert(folder.to_owned(), home);
         true
     }
 

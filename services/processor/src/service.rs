@@ -109,6 +109,8 @@ struct Service {
     known: BTreeSet<String>,
     jobs: JoinSet<Done>,
     wake_at: Instant,
+    /// Something changed since the last walk, so that what is read now would be of no time again.
+    must_walk: bool,
     last_problems: Vec<String>,
 }
 
@@ -132,6 +134,7 @@ impl Service {
             files: BTreeMap::new(),
             jobs: JoinSet::new(),
             wake_at: Instant::now(),
+            must_walk: false,
             last_problems: Vec::new(),
         })
     }
@@ -151,9 +154,7 @@ impl Service {
                 return;
             }
         };
-        for home in snapshot.homes.difference(&self.snapshot.homes) {
-            tracing::info!(home = %home.display(), "the home of an installation lies in the DAG folder; it is passed over");
-        }
+        self.warn_of_homes(&snapshot);
         if snapshot.problems != self.last_problems {
             for problem in &snapshot.problems {
                 tracing::warn!(
@@ -163,6 +164,7 @@ impl Service {
             }
             self.last_problems.clone_from(&snapshot.problems);
         }
+        self.must_walk = false;
         self.look_at(snapshot);
         let was_in_trouble = self.bundle.trouble().is_some();
         let called_for = !self.startable(Instant::now()).is_empty();
@@ -189,6 +191,20 @@ impl Service {
         }
         self.count_errors();
         self.tell_of_gone().await;
+    }
+
+    fn warn_of_homes(&self, snapshot: &Snapshot) {
+        let homes = snapshot.homes.iter();
+        for (folder, home) in homes.filter(|(folder, _)| !self.snapshot.homes.contains_key(*folder))
+        {
+            tracing::warn!(
+                folder = %folder.display(),
+                home = %home.display(),
+                "a folder or link in the DAG folder leads into the home of an installation and is passed over: \
+                 nothing in it is read or published; move DAG files out of the home and take the link away, \
+                 or, where it is no home any more, remove `.dagbokhome` from it"
+            );
+        }
     }
 
     /// Takes the folder as it is now, and notes whose readings are outdated by it.

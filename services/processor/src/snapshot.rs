@@ -1,7 +1,7 @@
 //! The folder's content by hash: what a listing says, with each file's digest. Files whose stamps did
 //! not change are not read again.
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -43,8 +43,8 @@ pub(crate) struct Snapshot {
     pub(crate) hash: Hash,
     /// What could not be read.
     pub(crate) problems: Vec<String>,
-    /// Homes of installations in it, which are no part of it.
-    pub(crate) homes: BTreeSet<PathBuf>,
+    /// Folders and links in it that lead into homes of installations, and are no part of it, with those homes.
+    pub(crate) homes: BTreeMap<PathBuf, PathBuf>,
 }
 
 impl Snapshot {

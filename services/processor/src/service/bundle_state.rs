@@ -117,6 +117,7 @@ impl Bundle {
         called_for: bool,
     ) -> bool {
         self.rests = None;
+        let began = Instant::now();
         if self.is_of(snapshot) {
             return true;
         }
@@ -155,7 +156,8 @@ impl Bundle {
         self.of = Some(Arc::clone(snapshot));
         if data.is_some() {
             let before = self.haste.take();
-            self.haste = Some(before.map_or_else(|| Haste::begun(&DATA), Haste::again));
+            let again = |haste: Haste| haste.again(began);
+            self.haste = Some(before.map_or_else(|| Haste::begun(&DATA), again));
         }
         self.digest.is_some()
     }

@@ -55,6 +55,7 @@ struct Job {
     /// The text that it reads.
     text: Option<Hash>,
     id: Id,
+    began: Instant,
     /// Gives it up.
     give_up: Shutdown,
 }
@@ -139,14 +140,15 @@ impl FileState {
 
     /// A job begins to read this text of it, until it is given up.
     pub(super) fn begin(&mut self, why: Why, text: Option<Hash>, id: Id, give_up: Shutdown) {
-        self.job = Some(Job { why, text, id, give_up });
+        self.job = Some(Job { why, text, id, began: Instant::now(), give_up });
     }
 
     /// A job ended: why it read, or `None` where it is not the one that reads this file now.
     pub(super) fn end(&mut self, job: Id) -> Option<Why> {
         let job = self.job.take_if(|reading| reading.id == job)?;
         let before = self.haste.take().filter(|(text, _)| *text == job.text);
-        let haste = before.map_or_else(|| Haste::begun(&READINGS), |(_, haste)| haste.again());
+        let haste =
+            before.map_or_else(|| Haste::begun(&READINGS), |(_, haste)| haste.again(job.began));
         self.haste = Some((job.text, haste));
         Some(job.why)
     }
@@ -211,6 +213,19 @@ mod tests {
             tokio::time::advance(READINGS.within).await;
             assert_eq!(read("another"), None, "what comes now and then is no haste");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn readings_that_take_long_are_counted_as_well() {
+        let (mut state, text) = (FileState::default(), Some(hash_bytes(b"")));
+        for n in 0..=READINGS.borne {
+            assert_eq!(state.rests_until(text), None, "{n}");
+            let job = tokio::spawn(async {});
+            state.begin(Why::Changed, text, job.id(), Shutdown::new());
+            tokio::time::advance(2 * READINGS.within).await;
+            state.end(job.id()).unwrap();
+        }
+        assert!(state.rests_until(text).is_some());
     }
 
     const MINUTE: Duration = Duration::from_mins(1);

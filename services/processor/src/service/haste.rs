@@ -18,7 +18,7 @@ pub(super) struct Pace {
 #[derive(Clone, Debug)]
 pub(super) struct Haste {
     pace: &'static Pace,
-    /// When it last happened.
+    /// When it last ended.
     last: Instant,
     /// How often it followed the first time in haste.
     count: u32,
@@ -30,13 +30,13 @@ impl Haste {
         Self { pace, last: Instant::now(), count: 0 }
     }
 
-    /// It happened again.
+    /// It happened again, and began at `began`: what takes long is in no less haste for that.
     #[must_use]
-    pub(super) fn again(self) -> Self {
-        let now = Instant::now();
+    pub(super) fn again(self, began: Instant) -> Self {
         // What it rested for was long enough to be no haste, and shows that it has not ended.
-        let in_haste = now < self.rests_until().unwrap_or(self.last) + self.pace.within;
-        Self { last: now, count: if in_haste { self.count + 1 } else { 0 }, ..self }
+        let in_haste = began < self.rests_until().unwrap_or(self.last) + self.pace.within;
+        let count = if in_haste { self.count + 1 } else { 0 };
+        Self { last: Instant::now(), count, ..self }
     }
 
     /// How long it is to rest after the last time.

@@ -47,6 +47,15 @@ impl Inputs {
             && self.files.iter().all(|(name, hash)| hash.is_none() || snapshot.is_current(name))
     }
 
+    /// The first file that is another in `snapshot`, or since; `None` where it is what stands in a folder.
+    pub(super) fn first_changed(&self, snapshot: &Snapshot) -> Option<&str> {
+        let stands = |name: &str, hash: &Option<Hash>| {
+            snapshot.hash_of(name) == *hash && (hash.is_none() || snapshot.is_current(name))
+        };
+        let mut changed = self.files.iter().filter(|(name, hash)| !stands(name, hash));
+        changed.next().map(|(name, _)| name.as_str())
+    }
+
     /// Whether `snapshot` has the same content.
     pub(super) fn are_of(&self, snapshot: &Snapshot) -> bool {
         self.files.iter().all(|(name, hash)| snapshot.hash_of(name) == *hash)

@@ -21,6 +21,9 @@ impl Service {
     /// Parses what needs it. What is read must be what is published, so that where the bundle is of other
     /// data the folder is walked, and packed, first.
     pub(super) fn start_jobs(&mut self) {
+        if self.must_walk {
+            return;
+        }
         let now = Instant::now();
         let startable = self.startable(now);
         if self.bundle.rests_at(&self.snapshot) {
@@ -113,17 +116,33 @@ impl Service {
         let Some(state) = self.files.get_mut(&file) else { return };
         let Some(why) = state.end(job) else { return };
         let inputs = Inputs::of(&parsed, &snapshot);
+        let until = state.rests_until(self.snapshot.hash_of(&file));
+        let rest = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let rest = rest.map(|rest| rest.as_secs_f32().round());
         if !inputs.are_current(&self.snapshot) || !self.bundle.holds(&inputs) {
             // It changed while it was read: what was read is of no time at all, or not what would run.
-            let Some(until) = state.rests_until(self.snapshot.hash_of(&file)) else {
+            let Some(rest) = rest else {
+                let changed =
+                    inputs.first_changed(&self.snapshot).unwrap_or("the names in a folder");
+                tracing::info!(
+                    file,
+                    changed,
+                    "what a DAG file depends on changed while it was read; it is read again"
+                );
+                self.must_walk = true;
                 self.wake_at = Instant::now();
                 return;
             };
-            let rest = until.saturating_duration_since(Instant::now());
-            let rest = rest.as_secs_f32().round();
             tracing::warn!(
                 file,
-                "a DAG file changes at its import what it depends on; it is read again after {rest} s"
+                "a DAG file changes at its import what it depends on, or something else does all the time; \
+                 it is read again after {rest} s"
+            );
+        } else if let Some(rest) = rest {
+            tracing::info!(
+                file,
+                "a DAG file was read several times in a row; its next reading waits for {rest} s, or for \
+                 its own text to change"
             );
         }
         for warning in &parsed.warnings {
