@@ -1,11 +1,15 @@
 //! The folder as one content-addressed archive: sorted paths, no times, no owners, two modes, so that
 //! the same files give the same digest on any machine.
-use std::io::{self, Write};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write},
+};
 
 use dagbok_protocol::limits::BUNDLE_BYTES;
 use thiserror::Error;
 
-use crate::snapshot::{Snapshot, hash_bytes, read_up_to};
+use crate::snapshot::{FileFacts, Hash, Snapshot, hash_bytes, read_up_to};
 
 /// Packed and unpacked, text shrinks to about a fifth: a folder this large could never fit.
 const UNPACKED_BYTES: u64 = 16 * BUNDLE_BYTES as u64;
@@ -15,7 +19,7 @@ const LEVEL: i32 = 3;
 /// Why there is no bundle.
 #[derive(Debug, Error)]
 pub(crate) enum BundleError {
-    /// A file is not what the snapshot says: the folder is being changed.
+    /// A file of code is not what the snapshot says: the folder is being changed.
     #[error("`{0}` changed while it was read")]
     Changed(String),
     /// More than the published limit.
@@ -29,12 +33,21 @@ pub(crate) enum BundleError {
     Pack(io::Error),
 }
 
-/// Packs the snapshot's files: tar, compressed with zstd.
-pub(crate) fn pack(snapshot: &Snapshot) -> Result<Vec<u8>, BundleError> {
+/// A bundle, and what is in it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Packed {
+    pub(crate) bytes: Vec<u8>,
+    /// Data that was other than the snapshot says: as it was packed, or `None` where it was gone.
+    pub(crate) newer: BTreeMap<String, Option<Hash>>,
+}
+
+/// Packs the snapshot's files: tar, compressed with zstd. Code is what the snapshot says; data is what it is
+/// by now, as some is written all the time.
+pub(crate) fn pack(snapshot: &Snapshot) -> Result<Packed, BundleError> {
     pack_within(snapshot, BUNDLE_BYTES)
 }
 
-fn pack_within(snapshot: &Snapshot, limit: usize) -> Result<Vec<u8>, BundleError> {
+fn pack_within(snapshot: &Snapshot, limit: usize) -> Result<Packed, BundleError> {
     let unpacked: u64 = snapshot.files.values().map(|facts| facts.listed.stamp.size).sum();
     if unpacked > UNPACKED_BYTES {
         return Err(too_large(snapshot, limit));
@@ -45,22 +58,34 @@ fn pack_within(snapshot: &Snapshot, limit: usize) -> Result<Vec<u8>, BundleError
     if encoder.get_ref().full {
         return Err(too_large(snapshot, limit));
     }
-    outcome?;
+    let newer = outcome?;
     match encoder.finish() {
-        Ok(sink) => Ok(sink.bytes),
+        Ok(sink) => Ok(Packed { bytes: sink.bytes, newer }),
         Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(too_large(snapshot, limit)),
         Err(error) => Err(BundleError::Pack(error)),
     }
 }
 
-fn write_tar(out: &mut impl Write, snapshot: &Snapshot) -> Result<(), BundleError> {
+/// Returns what was other than the snapshot says.
+fn write_tar(
+    out: &mut impl Write,
+    snapshot: &Snapshot,
+) -> Result<BTreeMap<String, Option<Hash>>, BundleError> {
+    let mut newer = BTreeMap::new();
     let mut tar = tar::Builder::new(out);
     for (name, facts) in snapshot.files.iter().filter(|(_, facts)| facts.present) {
-        let content = read_up_to(&facts.listed.path, facts.listed.stamp.size)
-            .map_err(|_| BundleError::Changed(name.clone()))?;
-        if hash_bytes(&content) != facts.hash {
-            return Err(BundleError::Changed(name.clone()));
-        }
+        let content = match read_now(name, facts) {
+            Ok(Content::Known(content)) => content,
+            Ok(Content::Newer(content)) => {
+                newer.insert(name.clone(), Some(hash_bytes(&content)));
+                content
+            }
+            Ok(Content::Gone) => {
+                newer.insert(name.clone(), None);
+                continue;
+            }
+            Err(_) => return Err(BundleError::Changed(name.clone())),
+        };
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(if facts.listed.executable { 0o755 } else { 0o644 });
@@ -69,7 +94,44 @@ fn write_tar(out: &mut impl Write, snapshot: &Snapshot) -> Result<(), BundleErro
         header.set_gid(0);
         tar.append_data(&mut header, name, content.as_slice()).map_err(BundleError::Pack)?;
     }
-    tar.finish().map_err(BundleError::Pack)
+    tar.finish().map_err(BundleError::Pack)?;
+    drop(tar);
+    Ok(newer)
+}
+
+/// What a file holds when it is packed.
+enum Content {
+    /// As the snapshot says.
+    Known(Vec<u8>),
+    /// Data that was written since.
+    Newer(Vec<u8>),
+    /// Data that was taken away since.
+    Gone,
+}
+
+/// Reads a file; an error where it can't be read, or is code that changed.
+fn read_now(name: &str, facts: &FileFacts) -> io::Result<Content> {
+    let (path, size) = (&facts.listed.path, facts.listed.stamp.size);
+    if facts.is_code(name) {
+        // One byte more shows that it has grown.
+        let content = read_up_to(path, size + 1)?;
+        let same = hash_bytes(&content) == facts.hash;
+        return same.then_some(Content::Known(content)).ok_or_else(|| io::ErrorKind::Other.into());
+    }
+    let read = |size| match read_up_to(path, size) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    };
+    match read(size)? {
+        None => Ok(Content::Gone),
+        // As it was, or with more at its end, as a log.
+        Some(content) if hash_bytes(&content) == facts.hash => Ok(Content::Known(content)),
+        // Another file: its own length counts.
+        Some(_) => {
+            let now = fs::metadata(path).map_or(size, |meta| meta.len());
+            Ok(read(now.min(UNPACKED_BYTES))?.map_or(Content::Gone, Content::Newer))
+        }
+    }
 }
 
 fn too_large(snapshot: &Snapshot, limit: usize) -> BundleError {
@@ -126,6 +188,18 @@ mod tests {
         fs::write(folder.join("__pycache__/a.cpython-311.pyc"), order[0]).unwrap();
     }
 
+    fn unpack(packed: &Packed) -> Vec<(String, String)> {
+        let decoder = zstd::Decoder::new(packed.bytes.as_slice()).unwrap();
+        let mut files = Vec::new();
+        for entry in tar::Archive::new(decoder).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let mut text = String::new();
+            entry.read_to_string(&mut text).unwrap();
+            files.push((entry.path().unwrap().to_str().unwrap().to_owned(), text));
+        }
+        files
+    }
+
     #[test]
     fn the_same_files_give_the_same_bytes_whenever_and_in_whatever_order_they_were_written() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -148,15 +222,7 @@ mod tests {
         fill(folder.path(), ["a.py", "b.py", "lib/c.py"]);
         let long = format!("{}.py", "x".repeat(180));
         fs::write(folder.path().join(&long), "pass").unwrap();
-        let packed = pack(&snapshot(folder.path())).unwrap();
-        let mut archive = tar::Archive::new(zstd::Decoder::new(packed.as_slice()).unwrap());
-        let mut names = Vec::new();
-        for entry in archive.entries().unwrap() {
-            let mut entry = entry.unwrap();
-            let mut text = String::new();
-            entry.read_to_string(&mut text).unwrap();
-            names.push((entry.path().unwrap().to_str().unwrap().to_owned(), text));
-        }
+        let names = unpack(&pack(&snapshot(folder.path())).unwrap());
         assert_eq!(names.len(), 4);
         assert_eq!(names[2], ("lib/c.py".to_owned(), "# lib/c.py\n".to_owned()));
         assert_eq!(names[3].0, long);
@@ -177,15 +243,38 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_changes_under_the_packer_is_noticed() {
+    fn code_that_changes_under_the_packer_is_noticed() {
+        for text in ["# b.py\nand more", "# ", "# x.py\n"] {
+            let folder = tempfile::tempdir().unwrap();
+            fill(folder.path(), ["a.py", "b.py", "lib/c.py"]);
+            let before = snapshot(folder.path());
+            assert!(pack(&before).unwrap().newer.is_empty());
+            fs::write(folder.path().join("b.py"), text).unwrap();
+            let packed = pack(&before);
+            assert!(matches!(packed, Err(BundleError::Changed(name)) if name == "b.py"), "{text}");
+        }
+    }
+
+    #[test]
+    fn data_that_changes_under_the_packer_is_packed_as_it_is_then() {
         let folder = tempfile::tempdir().unwrap();
-        fill(folder.path(), ["a.py", "b.py", "lib/c.py"]);
+        fill(folder.path(), ["a.txt", "b.txt", "lib/c.txt"]);
         let before = snapshot(folder.path());
         let packed = pack(&before).unwrap();
-        let b = folder.path().join("b.py");
-        fs::write(&b, "# b.py\nand more").unwrap();
+        fs::write(folder.path().join("a.txt"), "# a.txt\nand more").unwrap();
         assert_eq!(pack(&before).unwrap(), packed, "one that grows is packed as it was");
-        fs::write(b, "# other\n").unwrap();
-        assert!(matches!(pack(&before), Err(BundleError::Changed(name)) if name == "b.py"));
+
+        fs::write(folder.path().join("b.txt"), "another, and longer").unwrap();
+        fs::remove_file(folder.path().join("lib/c.txt")).unwrap();
+        let packed = pack(&before).unwrap();
+        let file = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        assert_eq!(
+            unpack(&packed),
+            [file("a.txt", "# a.txt\n"), file("b.txt", "another, and longer")]
+        );
+        fs::write(folder.path().join("a.txt"), "# a.txt\n").unwrap();
+        let (with, now) = (before.with(&packed.newer), snapshot(folder.path()));
+        assert_eq!(with.hash, now.hash, "what was packed is known");
+        assert_eq!(pack(&now).unwrap().bytes, packed.bytes);
     }
 }

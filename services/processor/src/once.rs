@@ -88,7 +88,7 @@ pub async fn tell_once(
     let snapshot = take(settings, clock).await?;
     let packed = blocking(move || pack(&snapshot)).await;
     let packed = packed.map_err(|error| trouble(settings, &error))?;
-    let digest = ports.blobs.put(packed.into()).await?;
+    let digest = ports.blobs.put(packed.bytes.into()).await?;
     let bundle = Digest::new(digest).map_err(|error| trouble(settings, &error))?;
     let ParsedFile { file, dags, errors, .. } = parsed;
     let paused_at_creation = settings.paused_at_creation;

@@ -165,15 +165,17 @@ impl Service {
             self.last_problems.clone_from(&snapshot.problems);
         }
         self.must_walk = false;
-        self.look_at(snapshot);
+        self.look_at(Arc::new(snapshot));
         let was_in_trouble = self.bundle.trouble().is_some();
         let called_for = !self.startable(Instant::now()).is_empty();
         let Self { ports, snapshot, shutdown, .. } = self;
-        if !self.bundle.renew(ports, snapshot, shutdown, called_for).await {
+        let Some(packed) = self.bundle.renew(ports, snapshot, shutdown, called_for).await else {
             // It is being changed: once more when it has come to rest.
             self.wake_at = Instant::now() + self.settings.debounce;
             return;
-        }
+        };
+        // Readings are judged by what was packed.
+        self.look_at(packed);
         if was_in_trouble && self.bundle.trouble().is_none() {
             self.files.values_mut().filter(|state| state.has_failed()).for_each(FileState::forget);
         }
@@ -208,8 +210,8 @@ impl Service {
     }
 
     /// Takes the folder as it is now, and notes whose readings are outdated by it.
-    fn look_at(&mut self, snapshot: Snapshot) {
-        let before = std::mem::replace(&mut self.snapshot, Arc::new(snapshot));
+    fn look_at(&mut self, snapshot: Arc<Snapshot>) {
+        let before = std::mem::replace(&mut self.snapshot, snapshot);
         let now = &self.snapshot;
         if now.hash == before.hash && now.problems.is_empty() && before.problems.is_empty() {
             return;

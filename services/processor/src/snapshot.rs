@@ -14,6 +14,7 @@ use crate::{
     IgnoreSyntax,
     candidate::{Kind, kind_of},
     folder::{Listed, Stamp, list},
+    ignored::is_ignore_file,
 };
 
 /// A file changed this short a time before it was read may change again within its stamp's grain.
@@ -32,6 +33,14 @@ pub(crate) struct FileFacts {
     pub(crate) present: bool,
     /// Whether the same stamp will mean the same content.
     settled: bool,
+}
+
+impl FileFacts {
+    /// Whether a file of this name is code, or rules what is read and published.
+    pub(crate) fn is_code(&self, name: &str) -> bool {
+        let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
+        self.kind != Kind::Other || matches!(extension, Some("py" | "so")) || is_ignore_file(name)
+    }
 }
 
 /// The folder at one moment.
@@ -86,6 +95,18 @@ impl Snapshot {
         Ok(Self { hash: hash_all(&files), files, problems, homes: listing.homes })
     }
 
+    /// The same with these files' content, `None` for one that is gone; they are read again at the next walk.
+    pub(crate) fn with(&self, newer: &BTreeMap<String, Option<Hash>>) -> Self {
+        let mut files = self.files.clone();
+        for (name, hash) in newer {
+            match (hash, files.get_mut(name)) {
+                (Some(hash), Some(facts)) => (facts.hash, facts.settled) = (*hash, false),
+                _ => drop(files.remove(name)),
+            }
+        }
+        Self { hash: hash_all(&files), files, ..self.clone() }
+    }
+
     /// The content of `name`, if it is there.
     pub(crate) fn hash_of(&self, name: &str) -> Option<Hash> {
         self.files.get(name).map(|facts| facts.hash)
@@ -122,7 +143,7 @@ fn read(name: &str, listed: Listed, now: Timestamp) -> Result<FileFacts, String>
     Ok(FileFacts { hash: hash_bytes(&content), kind, present: true, settled, listed })
 }
 
-/// What a file holds, up to the size that it was listed with: one that only grows is whole at any moment.
+/// What a file holds, up to this size: one that only grows is whole at any moment.
 pub(crate) fn read_up_to(path: &Path, size: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     content.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX))?;

@@ -6,6 +6,10 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -425,6 +429,35 @@ async fn data_that_changes_on_and_on_waits_while_code_and_what_a_file_reads_do_n
     assert_eq!(bench.content(&bundle, "settings.json").await, "4");
     assert_eq!(bench.content(&bundle, "app.log").await, "with the settings");
     assert!(came.elapsed() < Duration::from_secs(8), "it waited for {:?}", came.elapsed());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_is_published_though_data_is_rewritten_all_the_time() {
+    let bench = Bench::new();
+    bench.write("one.py", &dag("before"));
+    let (file, ended) = (bench.outside("dags/state.json"), Arc::new(AtomicBool::new(false)));
+    let until = Arc::clone(&ended);
+    let writer = std::thread::spawn(move || {
+        for n in 0_u64.. {
+            fs::write(&file, format!("{n:020}")).unwrap();
+            if until.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+    });
+    let mut running = bench.start();
+    assert_eq!(running.next_read(1).await[0].dags[0].spec.dag_id.as_str(), "before");
+    bench.write("one.py", &dag("after"));
+    let read = loop {
+        if let Said::Read(read) = running.next().await {
+            break read;
+        }
+    };
+    assert_eq!(read.dags[0].spec.dag_id.as_str(), "after");
+    assert_eq!(bench.content(read.bundle.as_str(), "one.py").await, dag("after"));
+    ended.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
     running.stop().await;
 }
 

@@ -1,6 +1,6 @@
 //! The folder's bundle: packed and stored when the folder changed, told of when its files were. Where only
 //! what is no code keeps changing, the bundle of before stands for the folder for a while.
-use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use dagbok_events::Digest;
@@ -14,8 +14,6 @@ use super::{
 };
 use crate::{
     bundle::{BundleError, pack},
-    candidate::Kind,
-    ignored::is_ignore_file,
     service::blocking,
     snapshot::{FileFacts, Hash, Snapshot},
 };
@@ -107,59 +105,70 @@ impl Bundle {
         self.published = Some(digest);
     }
 
-    /// Packs and stores the snapshot where it is new; false where the folder is changing meanwhile. Where
-    /// only data keeps changing, and no reading that is `called_for` waits, that is left for later.
+    /// Packs and stores the snapshot where it is new; returns the folder as it was packed, in which data may
+    /// be newer, or `None` where its code is changing meanwhile. Where only data keeps changing, and no
+    /// reading that is `called_for` waits, that is left for later.
     pub(super) async fn renew(
         &mut self,
         ports: &Ports,
         snapshot: &Arc<Snapshot>,
         shutdown: &Shutdown,
         called_for: bool,
-    ) -> bool {
+    ) -> Option<Arc<Snapshot>> {
         self.rests = None;
         let began = Instant::now();
         if self.is_of(snapshot) {
-            return true;
+            return Some(Arc::clone(snapshot));
         }
         // What may end trouble is never put off.
         let of = self.of.as_ref().filter(|_| !called_for && self.trouble.is_none());
         let data = of.and_then(|of| changed_data(of, snapshot));
         if data.as_ref().is_some_and(|names| self.rest(snapshot, names)) {
-            return true;
+            return Some(Arc::clone(snapshot));
         }
-        let taken = Arc::clone(snapshot);
-        let packed = match blocking(move || pack(&taken)).await {
+        let mut taken = Arc::clone(snapshot);
+        let packing = Arc::clone(snapshot);
+        let packed = match blocking(move || pack(&packing)).await {
             Ok(packed) => {
                 self.trouble = None;
-                packed
+                if !packed.newer.is_empty() {
+                    let files = packed.newer.keys().take(NAMED).map(|name| format!("`{name}`"));
+                    let files = files.collect::<Vec<_>>().join(", ");
+                    tracing::info!(
+                        files,
+                        "data files changed while they were packed; they are taken as read then"
+                    );
+                    taken = Arc::new(snapshot.with(&packed.newer));
+                }
+                packed.bytes
             }
             Err(BundleError::Changed(file)) => {
                 tracing::debug!(file, "the DAG folder is being changed");
-                return false;
+                return None;
             }
             Err(error) => {
                 tracing::error!(%error, "the DAG folder can't be published");
                 self.trouble = Some(error.to_string());
                 // The word that goes out about each file must name a bundle; DAGs keep their own.
                 let empty = pack(&Snapshot::default());
-                empty.expect("an archive of nothing is within every limit")
+                empty.expect("an archive of nothing is within every limit").bytes
             }
         };
         let stored = tokio::select! {
             digest = store(ports, packed.into()) => digest,
-            () = shutdown.started() => return false,
+            () = shutdown.started() => return None,
         };
         match stored {
             Ok(digest) => self.digest = Some(digest),
             Err(why) => self.trouble = Some(why),
         }
-        self.of = Some(Arc::clone(snapshot));
+        self.of = Some(Arc::clone(&taken));
         if data.is_some() {
             let before = self.haste.take();
             let again = |haste: Haste| haste.again(began);
             self.haste = Some(before.map_or_else(|| Haste::begun(&DATA), again));
         }
-        self.digest.is_some()
+        self.digest.is_some().then_some(taken)
     }
 
     /// Leaves the change of these files for later, where there were too many like it.
@@ -196,7 +205,7 @@ fn changed_data(before: &Snapshot, now: &Snapshot) -> Option<BTreeSet<String>> {
         if was == is {
             continue;
         }
-        if is_code(name) || facts.into_iter().flatten().any(|facts| facts.kind != Kind::Other) {
+        if facts.into_iter().flatten().any(|facts| facts.is_code(name)) {
             return None;
         }
         differ.insert(name.clone());
@@ -206,12 +215,6 @@ fn changed_data(before: &Snapshot, now: &Snapshot) -> Option<BTreeSet<String>> {
 
 fn what_counts(facts: &FileFacts) -> (Hash, bool) {
     (facts.hash, facts.listed.executable)
-}
-
-/// Whether a file of this name is code, or rules what is read and published.
-fn is_code(name: &str) -> bool {
-    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
-    matches!(extension, Some("py" | "so")) || is_ignore_file(name)
 }
 
 /// Stores the bundle, as often as that takes; an error where it can never be.
@@ -232,7 +235,7 @@ async fn store(ports: &Ports, packed: Bytes) -> Result<Digest, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, path::Path};
 
     use dagbok_events::Timestamp;
     use dagbok_runlog::memory;
@@ -248,7 +251,7 @@ mod tests {
             let Self(folder, ports, bundle) = self;
             fs::write(folder.path().join(name), text).unwrap();
             let snapshot = Arc::new(take(folder.path()));
-            assert!(bundle.renew(ports, &snapshot, &Shutdown::new(), called_for).await);
+            assert!(bundle.renew(ports, &snapshot, &Shutdown::new(), called_for).await.is_some());
             assert!(bundle.stands_for(&snapshot));
             bundle.is_of(&snapshot)
         }
@@ -288,6 +291,24 @@ mod tests {
         for n in 0..=DATA.borne {
             assert!(folder.write("query.sql", &n.to_string(), false).await, "a new beginning");
         }
+    }
+
+    #[tokio::test]
+    async fn data_that_is_newer_than_the_walk_is_part_of_what_was_packed() {
+        let mut folder = Folder(tempfile::tempdir().unwrap(), memory::ports(), Bundle::default());
+        assert!(folder.write("dag.py", "", false).await);
+        let Folder(root, ports, bundle) = &mut folder;
+        let write = |name: &str, text: &str| fs::write(root.path().join(name), text).unwrap();
+        write("app.log", "walked");
+        let walked = Arc::new(take(root.path()));
+        write("dag.py", "#");
+        let packed = bundle.renew(ports, &walked, &Shutdown::new(), false).await;
+        assert!(packed.is_none(), "code that is newer is walked again");
+        let walked = Arc::new(take(root.path()));
+        write("app.log", "newer");
+        let packed = bundle.renew(ports, &walked, &Shutdown::new(), false).await.unwrap();
+        assert!(bundle.is_of(&packed) && !bundle.is_of(&walked));
+        assert_eq!(packed.hash, take(root.path()).hash);
     }
 
     #[tokio::test(start_paused = true)]
