@@ -3,8 +3,8 @@
 mod bench;
 
 use std::{
-    fs,
-    os::unix::fs::symlink,
+    fs::{self, OpenOptions},
+    os::unix::fs::{FileExt as _, symlink},
     path::Path,
     sync::{
         Arc,
@@ -436,11 +436,15 @@ async fn data_that_changes_on_and_on_waits_while_code_and_what_a_file_reads_do_n
 async fn code_is_published_though_data_is_rewritten_all_the_time() {
     let bench = Bench::new();
     bench.write("one.py", &dag("before"));
-    let (file, ended) = (bench.outside("dags/state.json"), Arc::new(AtomicBool::new(false)));
+    // Between the walk and the packing of the one after it, this takes longer than a write.
+    bench.write("model.bin", &"x".repeat(8 << 20));
+    bench.write("state.json", "");
+    let state = OpenOptions::new().write(true).open(bench.outside("dags/state.json")).unwrap();
+    let ended = Arc::new(AtomicBool::new(false));
     let until = Arc::clone(&ended);
     let writer = std::thread::spawn(move || {
         for n in 0_u64.. {
-            fs::write(&file, format!("{n:020}")).unwrap();
+            state.write_all_at(format!("{n:020}").as_bytes(), 0).unwrap();
             if until.load(Ordering::Relaxed) {
                 break;
             }
