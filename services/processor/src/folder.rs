@@ -159,3 +159,25 @@ impl Walk {
         self.listing.problems.push(format!("`{}`: {why}", path.display()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::mark_home;
+
+    #[test]
+    fn what_leads_into_a_home_is_named_as_it_stands_in_the_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| fs::canonicalize(root.path()).unwrap().join(name);
+        fs::create_dir_all(at("dags")).unwrap();
+        fs::create_dir_all(at("home/blobs")).unwrap();
+        mark_home(&at("home"));
+        mark_home(&at("dags/state"));
+        symlink(at("home/blobs"), at("dags/linked")).unwrap();
+        let listing = list(&at("dags"), IgnoreSyntax::Glob).unwrap();
+        let homes = [(at("dags/linked"), at("home")), (at("dags/state"), at("dags/state"))];
+        assert_eq!(listing.homes, BTreeMap::from(homes));
+    }
+}

@@ -433,6 +433,26 @@ async fn data_that_changes_on_and_on_waits_while_code_and_what_a_file_reads_do_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reading_that_is_discarded_is_followed_by_a_walk_and_one_of_what_is_there_then() {
+    let bench = Bench::new();
+    let readings = bench.outside("readings");
+    bench.write("data.txt", "1");
+    bench.write(
+        "once.py",
+        &format!(
+            "import pathlib\ndata = pathlib.Path(__file__).parent / 'data.txt'\n\
+             with open({readings:?}, 'a') as readings:\n    readings.write(data.read_text())\n\
+             if data.read_text() == '1':\n    data.write_text('2')\n{}",
+            dag("once")
+        ),
+    );
+    let mut running = bench.start();
+    assert_eq!(running.next_read(1).await[0].dags.len(), 1);
+    assert_eq!(fs::read_to_string(readings).unwrap(), "12");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn code_is_published_though_data_is_rewritten_all_the_time() {
     let bench = Bench::new();
     bench.write("one.py", &dag("before"));
