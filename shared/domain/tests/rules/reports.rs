@@ -16,7 +16,8 @@ fn world() -> World {
 fn every_claim() -> Vec<(ReportBody, &'static str)> {
     let xcom = XComValue { key: "k".to_owned(), value: Some(Payload::Inline("1".to_owned())) };
     let (xcoms, usage, message) = (vec![xcom.clone()], Usage::default(), String::new());
-    let log = Some(LogRef { digest: digest(9), size: 1, lines: 1, dropped: 0 });
+    let left = LogRef { digest: digest(9), size: 1, lines: 1, dropped: 0 };
+    let log = Some(left.clone());
     let failure = failure(dagbok_events::Fault::User);
     vec![
         (started(), "Started"),
@@ -25,8 +26,8 @@ fn every_claim() -> Vec<(ReportBody, &'static str)> {
         (ReportBody::Failed { failure, xcoms: xcoms.clone(), usage, log: log.clone() }, "Failed"),
         (ReportBody::Skipped { message, xcoms, usage, log: log.clone() }, "Skipped"),
         (ReportBody::Returned, "Returned"),
-        (ReportBody::Lost { why: LostWhy::Ordered, usage: Some(usage), log: log.clone() }, "Lost"),
-        (ReportBody::Left { log: log.expect("there is one") }, "Left"),
+        (ReportBody::Lost { why: LostWhy::Ordered, usage: Some(usage), log }, "Lost"),
+        (ReportBody::Left { log: left }, "Left"),
     ]
 }
 
