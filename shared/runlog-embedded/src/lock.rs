@@ -4,16 +4,23 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{Read as _, Write as _},
     path::Path,
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::OpenError;
+
+/// How long a lock that somebody holds is waited for.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// The pause between two tries at it.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Takes the lock for as long as the file is kept open.
 pub(crate) fn take(home: &Path) -> Result<File, OpenError> {
     let path = home.join("lock");
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = open.map_err(|source| OpenError::io("open", &path, source))?;
-    match file.try_lock() {
+    match try_for_a_while(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
@@ -29,4 +36,16 @@ pub(crate) fn take(home: &Path) -> Result<File, OpenError> {
     // A name for whoever is refused; a full disk must not keep the log from opening.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(file)
+}
+
+/// Whoever held it may be about to be gone; or a process that somebody here is just starting has the file
+/// too, until it runs its own program.
+fn try_for_a_while(file: &File) -> Result<(), TryLockError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(PAUSE),
+            tried => return tried,
+        }
+    }
 }
