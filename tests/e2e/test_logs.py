@@ -13,27 +13,27 @@ from airflow import DAG
 from airflow.operators.python import PythonOperator
 
 
-def work():
+def talk():
     print("the first line", flush=True)
     time.sleep(300)
 
 
 for name, options in [("talker", {}), ("hurried", {"dagrun_timeout": timedelta(seconds=2)})]:
     with DAG(name, schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False, **options) as dag:
-        PythonOperator(task_id="work", python_callable=work, retries=0)
+        PythonOperator(task_id="talk", python_callable=talk, retries=0)
     globals()[name] = dag
 """
 
 
 def shown(it: Standalone | Apart, dag_id: str, number: int = 1) -> dict[str, Any]:
     """One try, as the API shows it."""
-    found: dict[str, Any] = it.api.get(f"/dags/{dag_id}/dagRuns/r1/taskInstances/work/tries/{number}")
+    found: dict[str, Any] = it.api.get(f"/dags/{dag_id}/dagRuns/r1/taskInstances/talk/tries/{number}")
     return found
 
 
 def says(it: Standalone | Apart, dag_id: str, number: int = 1) -> list[str]:
     """The lines of a try's log."""
-    lines = it.cli.lines("tasks", "logs", dag_id, "r1", "work", "--try", str(number))
+    lines = it.cli.lines("tasks", "logs", dag_id, "r1", "talk", "--try", str(number))
     return [line["event"] for line in lines]
 
 
@@ -93,7 +93,7 @@ def test_of_a_standalone_that_was_killed(tmp_path: Path, dags: Path) -> None:
         on_disk = it.home / "executor/logs"
         wait_until("it is on the disk", lambda: [1 for path in on_disk.rglob("*.jsonl") if path.stat().st_size])
         it.process.kill()
-        read = Cli(["--home", str(it.home)]).lines("tasks", "logs", "talker", "r1", "work", "--follow")
+        read = Cli(["--home", str(it.home)]).lines("tasks", "logs", "talker", "r1", "talk", "--follow")
         assert "the first line" in [line["event"] for line in read], "it can be read before anything is started"
         it.start()
         kept = until_kept(it, "talker")
@@ -116,7 +116,7 @@ def test_of_an_executor_that_was_killed(tmp_path: Path) -> None:
         wait_until("it is on the disk", lambda: [1 for path in on_disk.rglob("*.jsonl") if path.stat().st_size])
         executor.kill()
         wait_until("the loss", lambda: shown(it, "talker")["dagbok"]["ended"] == "lost", LEASE + 20.0)
-        done = it.cli.run("tasks", "logs", "talker", "r1", "work", "--try", "1")
+        done = it.cli.run("tasks", "logs", "talker", "r1", "talk", "--try", "1")
         assert (done.returncode, done.stdout) == (0, ""), done
         assert "no log was kept of try 1" in done.stderr
         assert "lost" in done.stderr

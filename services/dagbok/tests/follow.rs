@@ -55,8 +55,8 @@ fn respond(mut stream: TcpStream, answer: impl Fn(&str) -> (String, End)) {
 /// A try as the API shows it.
 fn one_try(ended: &Value) -> Value {
     let mut shown = json!({
-        "task_id": "work", "dag_id": "d", "dag_run_id": "r", "map_index": 3, "try_number": 1, "max_tries": 0,
-        "task_display_name": "work", "dag_display_name": "d", "pool": "default_pool", "pool_slots": 1,
+        "task_id": "train", "dag_id": "d", "dag_run_id": "r", "map_index": 3, "try_number": 1, "max_tries": 0,
+        "task_display_name": "train", "dag_display_name": "d", "pool": "default_pool", "pool_slots": 1,
         "executor_config": "{}", "state": "running", "hostname": "box", "start_date": "2026-01-01T00:00:00Z",
         "dagbok": { "inputs": {} },
     });
@@ -66,16 +66,16 @@ fn one_try(ended: &Value) -> Value {
     shown
 }
 
-const FOLLOW: [&str; 9] = ["tasks", "logs", "d", "r", "work", "--try", "1", "--map-index", "3"];
+const FOLLOW: [&str; 9] = ["tasks", "logs", "d", "r", "train", "--try", "1", "--map-index", "3"];
 
 /// Follows a try of which there is one line, and which is shown so once the line has come.
 fn followed(shown: &Value, end: End, json: bool) -> (Ran, String) {
     let shown = shown.to_string();
     let at = api(move |path| match path {
-        "/api/v2/dagbok/logs/d/r/work/1/follow?map_index=3" => {
+        "/api/v2/dagbok/logs/d/r/train/1/follow?map_index=3" => {
             ("{\"event\":\"the line\"}\n".to_owned(), end)
         }
-        "/api/v2/dags/d/dagRuns/r/taskInstances/work/tries/1?map_index=3" => {
+        "/api/v2/dags/d/dagRuns/r/taskInstances/train/tries/1?map_index=3" => {
             (shown.clone(), End::Whole)
         }
         other => panic!("{other}"),
@@ -92,11 +92,11 @@ fn a_try_that_was_lost_is_no_quiet_end() {
     let lost = json!({ "ended": "lost", "message": "executor_gone", "retry_at": due });
     let (ran, at) = followed(&one_try(&lost), End::Whole, false);
     assert_eq!(ran.code, 0, "{ran:?}");
-    let want = "note: try 1 of `work` was lost on box (executor gone); its last lines may be missing, \
+    let want = "note: try 1 of `train` was lost on box (executor gone); its last lines may be missing, \
         and an executor that is started again there hands in what lies on its disk; `";
     assert!(ran.err.starts_with(want), "{}", ran.err);
     let next = format!(
-        "--api {at}/ tasks logs d r work --map-index 3 --try 2 --follow` follows the next\n"
+        "--api {at}/ tasks logs d r train --map-index 3 --try 2 --follow` follows the next\n"
     );
     assert!(ran.err.ends_with(&next), "{}", ran.err);
 
@@ -104,7 +104,7 @@ fn a_try_that_was_lost_is_no_quiet_end() {
     let too_often = json!({ "ended": "lost", "message": "drained", "log": kept });
     let (ran, _) = followed(&one_try(&too_often), End::Whole, true);
     let note: Value = serde_json::from_str(&ran.err).unwrap();
-    assert_eq!(note["note"], "try 1 of `work` was lost on box (drained); it is not tried again");
+    assert_eq!(note["note"], "try 1 of `train` was lost on box (drained); it is not tried again");
 
     let (ran, _) = followed(&one_try(&json!({ "ended": "returned" })), End::Whole, false);
     assert!(ran.err.contains("handed back") && ran.err.contains("--try 2"), "{}", ran.err);
@@ -119,10 +119,10 @@ fn an_api_that_goes_away_is_named_with_what_to_type_next() {
     for (shown, end) in [(&running, End::Whole), (&over, End::Broken)] {
         let (ran, at) = followed(shown, end, true);
         assert_eq!((ran.code, &ran.error()["code"]), (5, &json!("DBK0010")), "{ran:?}");
-        let message = format!("the API at {at}/ went away before all of try 1 of `work` was told");
+        let message = format!("the API at {at}/ went away before all of try 1 of `train` was told");
         assert_eq!(ran.error()["message"], message);
         let again =
-            format!("--api {at}/ tasks logs d r work --map-index 3 --try 1 --follow` begins");
+            format!("--api {at}/ tasks logs d r train --map-index 3 --try 1 --follow` begins");
         assert!(ran.error()["next"].as_str().unwrap().contains(&again), "{ran:?}");
     }
     let at = api(|_| ("{\"event\":\"the line\"}\n".to_owned(), End::Broken));

@@ -366,7 +366,13 @@ fn ending(world: &mut World) -> ReportBody {
         16 => (FailureKind::Exception, Fault::User, false),
         _ => (FailureKind::Exception, Fault::User, true),
     };
-    let failure = Failure {
+    let failure = failure(kind, fault, retryable);
+    ReportBody::Failed { failure, xcoms: Vec::new(), usage, log }
+}
+
+/// A failure with nothing but what the rules look at.
+pub fn failure(kind: FailureKind, fault: Fault, retryable: bool) -> Failure {
+    Failure {
         kind,
         fault,
         message: "no".to_owned(),
@@ -378,6 +384,5 @@ fn ending(world: &mut World) -> ReportBody {
         signal: None,
         exit_code: None,
         retryable,
-    };
-    ReportBody::Failed { failure, xcoms: Vec::new(), usage, log }
+    }
 }

@@ -17,6 +17,7 @@ mod seeds;
 mod simulate;
 mod world;
 
+pub use executor::failure;
 pub use prng::Prng;
 pub use seeds::{Failed, run_seeds};
 pub use simulate::{Ended, simulate};

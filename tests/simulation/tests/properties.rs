@@ -2,14 +2,15 @@
 //! by it where something does not hold. Time goes by to what is due next and no other way.
 use dagbok_domain::namespace::Namespace;
 use dagbok_events::{
-    Actor, CommandId, DagSpec, ExecutorId, Failure, FailureKind, Fault, MapIndex, Micros, Record,
-    RunKey, Timestamp, TryKey, TryNumber, Usage, decode, encode,
+    Actor, CommandId, DagSpec, ExecutorId, FailureKind, Fault, MapIndex, Micros, Record, RunKey,
+    Timestamp, TryKey, TryNumber, Usage, decode, encode,
 };
 use dagbok_protocol::{Command, CommandBody, ImportError, Report, ReportBody, TriggerRun};
 use dagbok_simulation::{
     Prng,
     audit::{Audit, Stage, Stand},
     dags::{POOLS, dag_id, file_name, file_of, pool, some_dag, unscheduled},
+    failure,
 };
 use proptest::{prelude::*, sample::Index};
 
@@ -349,19 +350,7 @@ fn try_key(run: &RunKey, task_id: dagbok_events::TaskId, n: u16) -> TryKey {
 fn body_of(word: Word) -> ReportBody {
     let (xcoms, usage) = (Vec::new(), Usage::default());
     let failed = |kind, fault, retryable| ReportBody::Failed {
-        failure: Failure {
-            kind,
-            fault,
-            message: "no".to_owned(),
-            exception: None,
-            traceback: None,
-            traceback_blob: None,
-            file: None,
-            line: None,
-            signal: None,
-            exit_code: None,
-            retryable,
-        },
+        failure: failure(kind, fault, retryable),
         xcoms: Vec::new(),
         usage: Usage::default(),
         log: None,

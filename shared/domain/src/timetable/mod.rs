@@ -161,18 +161,11 @@ impl CompiledSchedule {
     pub fn missed_between(&self, after: Interval, until: Timestamp, max: u32) -> Option<Missed> {
         match &self.0 {
             Rule::Manual | Rule::Once | Rule::Continuous => None,
-            Rule::CronInterval(cron) => {
-                let first = ticks::following_interval(cron, after)?;
-                ticks::missed(
-                    first,
-                    until,
-                    max,
-                    |at| cron.next(at),
-                    || ticks::strictly_before(cron, until),
-                )
-            }
-            Rule::CronTrigger(cron) => {
-                let first = cron.next(after.end)?;
+            Rule::CronInterval(cron) | Rule::CronTrigger(cron) => {
+                let first = match self.0 {
+                    Rule::CronInterval(_) => ticks::following_interval(cron, after)?,
+                    _ => cron.next(after.end)?,
+                };
                 ticks::missed(
                     first,
                     until,
