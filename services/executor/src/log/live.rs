@@ -241,7 +241,7 @@ impl LiveLog {
             return Ok(Bytes::from(memory));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(from).unwrap_or(0) + memory.len());
-        self.open()?.take(from).read_to_end(&mut bytes)?;
+        open(&self.path)?.take(from).read_to_end(&mut bytes)?;
         bytes.extend_from_slice(&memory);
         Ok(Bytes::from(bytes))
     }
@@ -271,7 +271,7 @@ impl LiveLog {
         let bytes = if offset >= memory_from {
             memory
         } else {
-            let mut file = self.open()?;
+            let mut file = open(&self.path)?;
             file.seek(SeekFrom::Start(offset))?;
             let mut bytes = Vec::new();
             let most = (max.max(LINE_ROOM) as u64).min(memory_from - offset);
@@ -285,15 +285,6 @@ impl LiveLog {
     /// Whether there is a file of it.
     pub(crate) fn is_spilled(&self) -> bool {
         self.inner.lock().spilled > 0
-    }
-
-    fn open(&self) -> io::Result<fs::File> {
-        match fs::File::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::File::open(self.path.with_extension(TOLD))
-            }
-            opened => opened,
-        }
     }
 
     /// The try's end was reported: should this executor be killed now, nothing is left to tell from the
@@ -333,6 +324,16 @@ pub(super) fn whole_lines(bytes: &[u8], max: usize) -> &[u8] {
         .rposition(|&byte| byte == b'\n')
         .or_else(|| bytes.iter().position(|&byte| byte == b'\n'));
     &bytes[..end.map_or(0, |end| end + 1)]
+}
+
+/// A log's file, whether its try's end was reported or not.
+pub(super) fn open(path: &Path) -> io::Result<fs::File> {
+    match fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::File::open(path.with_extension(TOLD))
+        }
+        opened => opened,
+    }
 }
 
 fn append(path: &Path, from: u64, bytes: &[u8]) -> io::Result<()> {

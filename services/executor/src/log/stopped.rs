@@ -1,7 +1,7 @@
 //! The logs of tries in flight in an installation that is stopped, or was killed: read from the disk, where
 //! no executor can be asked.
 use std::{
-    fs, io,
+    io,
     io::{Read as _, Seek as _, SeekFrom},
     path::Path,
     sync::Arc,
@@ -13,7 +13,7 @@ use dagbok_runlog::{PortResult, Signal, Signals};
 use futures::StreamExt as _;
 
 use super::{
-    live::{LINE_ROOM, TOLD, whole_lines},
+    live::{LINE_ROOM, open, whole_lines},
     registry::{MOST, path_of},
 };
 
@@ -69,13 +69,4 @@ fn read(folder: &Path, key: &TryKey, offset: u64, most: usize) -> io::Result<(Ve
     // The rest of a line that a kill tore is left out.
     let complete = whole.is_empty() || (read_all && !bytes[whole.len()..].contains(&b'\n'));
     Ok((whole.to_vec(), complete))
-}
-
-fn open(path: &Path) -> io::Result<fs::File> {
-    match fs::File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::File::open(path.with_extension(TOLD))
-        }
-        opened => opened,
-    }
 }
