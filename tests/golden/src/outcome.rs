@@ -2,10 +2,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use dagbok_api::model::{Store, rows::VERSION};
 use dagbok_domain::namespace::{DEFAULT_POOL, Namespace, SNAPSHOT_VERSION};
 use dagbok_events::{ExecutorId, Fact, Record, RunKey, Scope};
 use dagbok_runlog::digest_of;
-use dagbok_ui::model::{Store, rows::VERSION};
 use serde_json::{Map, Value, json};
 
 use crate::replay::Replayed;

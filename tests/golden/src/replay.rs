@@ -2,10 +2,10 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
+use dagbok_api::model::{ReadModel, Store};
 use dagbok_domain::namespace::Namespace;
 use dagbok_events::{Record, subject_of};
 use dagbok_runlog::{Draft, RunLog as _, Seq, memory::MemoryLog};
-use dagbok_ui::model::{ReadModel, Store};
 
 use crate::shelf::Golden;
 

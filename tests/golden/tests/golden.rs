@@ -100,7 +100,7 @@ fn the_folds_make_of_them_what_they_did() {
                 "/snapshot/version",
                 "SNAPSHOT_VERSION in shared/domain/src/namespace/snapshot.rs",
             ),
-            ("read_model", "/rows/version", "VERSION in services/ui/src/model/rows.rs"),
+            ("read_model", "/rows/version", "VERSION in services/api/src/model/rows.rs"),
         ] {
             let (recorded, now) = (&recorded[fold], &now[fold]);
             let raised = recorded.pointer(version) != now.pointer(version);

@@ -23,7 +23,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     ("dagbok-executor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
     ("dagbok-processor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
-    ("dagbok-ui", &["events", "protocol", "runlog", "projection", "inbox", "runtime", "telemetry"]),
+    (
+        "dagbok-api",
+        &["events", "protocol", "runlog", "projection", "inbox", "runtime", "telemetry"],
+    ),
 ];
 
 /// The one that wires them all.
@@ -32,8 +35,8 @@ const BINARY: &str = "dagbok";
 /// Others' crates that only these of ours name: what they stand for is met behind a trait of ours.
 const ONLY_NAMED_BY: &[(&str, &[&str])] = &[
     ("async-nats", &["dagbok-runlog-jetstream"]),
-    ("sled", &["dagbok-ui"]),
-    ("axum", &["dagbok-ui", "dagbok"]),
+    ("sled", &["dagbok-api"]),
+    ("axum", &["dagbok-api", "dagbok"]),
     ("clap", &["dagbok"]),
     ("anyhow", &["dagbok"]),
     ("croner", &["dagbok-domain"]),

@@ -37,7 +37,7 @@ fn dag_spec() -> Value {
 }
 
 fn openapi() -> Value {
-    serde_json::from_str(&dagbok_ui::openapi()).expect("the generator writes JSON")
+    serde_json::from_str(&dagbok_api::openapi()).expect("the generator writes JSON")
 }
 
 fn configuration() -> Value {

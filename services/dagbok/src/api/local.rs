@@ -2,8 +2,8 @@
 use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use axum::Router;
+use dagbok_api::{Settings, serve};
 use dagbok_runtime::{Clock, Shutdown};
-use dagbok_ui::{Settings, serve};
 
 use crate::{codes::Code, failure::Failure, wire};
 

@@ -9,7 +9,7 @@ pub(crate) use list::list;
 pub(crate) use show::show;
 pub(crate) use wait::wait;
 
-use dagbok_ui::shapes::{RunResponse, TaskInstance};
+use dagbok_api::shapes::{RunResponse, TaskInstance};
 
 use crate::{exit::Exit, output::seconds_text};
 

@@ -91,27 +91,27 @@ pub(crate) async fn start_api(
     home: Option<&Path>,
     clock: &Clock,
 ) -> Result<SocketAddr, Failure> {
-    let mut settings = dagbok_ui::Settings::new(listen);
+    let mut settings = dagbok_api::Settings::new(listen);
     settings.home = home.map(Path::to_owned);
     let more = services::with_metrics(Router::new());
     let shutdown = crew.shutdown(Stage::Answers);
-    let served = dagbok_ui::serve(ports.clone(), settings, clock.clone(), more, &shutdown).await;
+    let served = dagbok_api::serve(ports.clone(), settings, clock.clone(), more, &shutdown).await;
     let served = served.map_err(|error| api_failure(&error))?;
     services::follow_model(&served.model, &shutdown);
     crew.add(Stage::Answers, "API", served.task);
     Ok(served.address)
 }
 
-fn api_failure(error: &dagbok_ui::ServeError) -> Failure {
+fn api_failure(error: &dagbok_api::ServeError) -> Failure {
     let code = match error {
-        dagbok_ui::ServeError::Listen { source, .. }
+        dagbok_api::ServeError::Listen { source, .. }
             if source.kind() == std::io::ErrorKind::AddrInUse =>
         {
             Code::PortInUse
         }
-        dagbok_ui::ServeError::Listen { .. } => Code::CantListen,
-        dagbok_ui::ServeError::Model(_) => Code::HomeUnusable,
-        dagbok_ui::ServeError::Port(_) => Code::ServiceFailed,
+        dagbok_api::ServeError::Listen { .. } => Code::CantListen,
+        dagbok_api::ServeError::Model(_) => Code::HomeUnusable,
+        dagbok_api::ServeError::Port(_) => Code::ServiceFailed,
     };
     Failure::from_error(code, error)
 }

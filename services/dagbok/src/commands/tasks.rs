@@ -1,6 +1,6 @@
 //! `dagbok tasks logs`; with `--json` one line of the log a line: `timestamp`, `event`, `level`,
 //! `source`, and what the logger added.
-use dagbok_ui::shapes::{LogLine, TaskInstance, TryInstance};
+use dagbok_api::shapes::{LogLine, TaskInstance, TryInstance};
 
 use crate::{
     api::{Api, Lines},

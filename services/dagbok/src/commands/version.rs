@@ -1,6 +1,6 @@
 //! `dagbok version`: this build, and the API's where one answers. With `--json` one object: `version`,
 //! and `api`, the API's version or null.
-use dagbok_ui::shapes::VersionInfo;
+use dagbok_api::shapes::VersionInfo;
 use serde_json::json;
 
 use crate::{api::Api, context::Context, exit::Exit, failure::Outcome};

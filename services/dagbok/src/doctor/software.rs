@@ -1,6 +1,6 @@
 //! This build, Python and its packages, a running API.
+use dagbok_api::shapes::Health;
 use dagbok_config::Config;
-use dagbok_ui::shapes::Health;
 
 use super::Finding;
 use crate::{api::Api, context::Context, python::Python};

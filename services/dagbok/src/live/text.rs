@@ -1,5 +1,5 @@
 //! Records and log lines as one line of text each.
-use dagbok_ui::shapes::LogLine;
+use dagbok_api::shapes::LogLine;
 use serde_json::Value;
 
 use crate::output::{state_style, styled};

@@ -5,12 +5,12 @@ use std::{
     time::Duration,
 };
 
+use dagbok_api::model::ReadModel;
 use dagbok_events::{Fact, MapIndex, RunKey, Scope, TaskId, Timestamp, TryNumber, decode};
 use dagbok_executor::{ExecutorStats, Stretch};
 use dagbok_runlog::RunLog;
 use dagbok_runtime::Shutdown;
 use dagbok_telemetry::metrics;
-use dagbok_ui::model::ReadModel;
 use futures::StreamExt as _;
 
 /// How often gauges that nobody pushes are read.

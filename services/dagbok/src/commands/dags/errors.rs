@@ -1,6 +1,6 @@
 //! `dagbok dags errors`; with `--json` the API's `ImportErrorCollectionResponse`. Errors are what it
 //! lists, so that finding some is no failure.
-use dagbok_ui::shapes::ImportErrorCollection;
+use dagbok_api::shapes::ImportErrorCollection;
 
 use super::way_there;
 use crate::{api::Api, context::Context, exit::Exit, failure::Outcome};

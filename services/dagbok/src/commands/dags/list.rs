@@ -1,5 +1,5 @@
 //! `dagbok dags list`; with `--json` the API's `DAGCollectionResponse`.
-use dagbok_ui::shapes::DagCollection;
+use dagbok_api::shapes::DagCollection;
 
 use crate::{
     api::Api, cli::DagsList, context::Context, exit::Exit, failure::Outcome, output::Table,

@@ -1,5 +1,5 @@
 //! `dagbok dags pause` and `unpause`; with `--json` the API's `DAGResponse`.
-use dagbok_ui::shapes::{DagPatch, DagResponse};
+use dagbok_api::shapes::{DagPatch, DagResponse};
 use reqwest::Method;
 
 use crate::{

@@ -1,8 +1,8 @@
 //! `dagbok dags show FILE|DAG_ID`; with `--json` one object: `dag_id`, `schedule` (as written, or null),
 //! `start_date`, `catchup`, `max_active_runs`, `tags`, `owner`, and `tasks`, a list of `task_id`,
 //! `operator`, `downstream` (sorted), `trigger_rule`, `retries`, `is_mapped`, `group`.
+use dagbok_api::shapes::{DEFAULT_OWNER, DagDetails, TaskCollection};
 use dagbok_events::{DagSpec, Timestamp};
-use dagbok_ui::shapes::{DEFAULT_OWNER, DagDetails, TaskCollection};
 use serde::Serialize;
 
 use super::local::{Found, find};

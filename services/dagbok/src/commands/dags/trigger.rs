@@ -1,5 +1,5 @@
 //! `dagbok dags trigger`; with `--json` the API's `DAGRunResponse`.
-use dagbok_ui::shapes::{DagResponse, RunResponse, TriggerBody};
+use dagbok_api::shapes::{DagResponse, RunResponse, TriggerBody};
 use reqwest::Method;
 
 use super::conf_object;

@@ -1,5 +1,5 @@
 //! `dagbok runs cancel`; with `--json` the API's `DAGRunResponse`.
-use dagbok_ui::shapes::{RunCancel, RunResponse};
+use dagbok_api::shapes::{RunCancel, RunResponse};
 use reqwest::Method;
 
 use crate::{

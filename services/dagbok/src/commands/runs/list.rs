@@ -1,5 +1,5 @@
 //! `dagbok runs list`; with `--json` the API's `DAGRunCollectionResponse`.
-use dagbok_ui::shapes::RunCollection;
+use dagbok_api::shapes::RunCollection;
 
 use super::duration_of;
 use crate::{

@@ -1,6 +1,6 @@
 //! `dagbok runs show`; with `--json` one object: `run`, the API's `DAGRunResponse`, and `tasks`, a list
 //! of its `TaskInstanceResponse`.
-use dagbok_ui::shapes::{RunResponse, TaskInstance, TaskInstanceCollection};
+use dagbok_api::shapes::{RunResponse, TaskInstance, TaskInstanceCollection};
 use serde_json::json;
 
 use super::{duration_of, failed_text, task_name};

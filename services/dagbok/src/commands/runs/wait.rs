@@ -2,7 +2,7 @@
 //! API's `DAGRunResponse`.
 use std::time::Duration;
 
-use dagbok_ui::shapes::{RunResponse, RunWait, TaskInstanceCollection};
+use dagbok_api::shapes::{RunResponse, RunWait, TaskInstanceCollection};
 use tokio::time::Instant;
 
 use super::{duration_of, exit_of, failed_text};

@@ -18,9 +18,9 @@ use axum::{
     http::{Request, StatusCode, header},
     response::Response,
 };
+use dagbok_api::{ApiState, Patience, model::ReadModel, router};
 use dagbok_runlog::{Ports, memory};
 use dagbok_runtime::{Clock, Shutdown};
-use dagbok_ui::{ApiState, Patience, model::ReadModel, router};
 use serde_json::Value;
 use story::Story;
 use tower::ServiceExt as _;

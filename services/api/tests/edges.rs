@@ -146,7 +146,10 @@ async fn ids_of_any_language_are_found() {
 async fn the_document_describes_every_route() {
     let world = World::new().await;
     let document = world.ok("/openapi.json").await;
-    assert_eq!(document, serde_json::from_str::<serde_json::Value>(&dagbok_ui::openapi()).unwrap());
+    assert_eq!(
+        document,
+        serde_json::from_str::<serde_json::Value>(&dagbok_api::openapi()).unwrap()
+    );
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() > 30, "{}", paths.len());
     let run = &document["components"]["schemas"]["RunResponse"]["properties"];

@@ -5,12 +5,12 @@ mod support;
 
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
-use dagbok_events::{Record, RunKey, encode, subject_of};
-use dagbok_runlog::{Draft, RunLog, Seq, memory::MemoryLog};
-use dagbok_ui::model::{
+use dagbok_api::model::{
     ReadModel, Store,
     rows::{Handed, RunState, TaskState},
 };
+use dagbok_events::{Record, RunKey, encode, subject_of};
+use dagbok_runlog::{Draft, RunLog, Seq, memory::MemoryLog};
 use support::{
     liars::{Dice, records},
     story::executor,

@@ -1,6 +1,6 @@
 //! How long the read model takes to be built from a large log, to be opened again, and to answer.
 //!
-//! `cargo run --release -p dagbok-ui --example rebuild [RECORDS]`
+//! `cargo run --release -p dagbok-api --example rebuild [RECORDS]`
 #![expect(clippy::print_stdout, reason = "it is for reading")]
 use std::{
     sync::Arc,
@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use dagbok_api::model::ReadModel;
 use dagbok_events::{
     Actor, DagId, DagRegistered, DagSpec, Digest, ExecutorId, Fact, MapIndex, Payload, PoolName,
     QueueName, Record, RunCreated, RunId, RunKey, RunStarted, RunSucceeded, RunType, Schedule,
@@ -15,7 +16,6 @@ use dagbok_events::{
     TryStarted, TrySucceeded, Usage, XComPushed, encode, subject_of,
 };
 use dagbok_runlog::{Draft, RunLog as _, Seq, digest_of, memory::MemoryLog};
-use dagbok_ui::model::ReadModel;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

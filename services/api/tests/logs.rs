@@ -14,13 +14,13 @@ use std::{
 use async_trait::async_trait;
 use axum::{http::StatusCode, response::Response};
 use bytes::Bytes;
+use dagbok_api::Patience;
 use dagbok_events::{
     Fact, ForeignReport, LogRef, LostWhy, MapIndex, RefusedWhy, ReportRefused, RunCancelled,
     TryCancelled, TryLost, Usage, decode_any, encode_any,
 };
 use dagbok_protocol::{TryLogQuery, TryLogSlice, names::log_subject};
 use dagbok_runlog::{Blobs, PortResult, Ports, memory};
-use dagbok_ui::Patience;
 use futures::StreamExt as _;
 use parking_lot::Mutex;
 use serde_json::{Value, json};

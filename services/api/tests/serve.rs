@@ -6,10 +6,10 @@ mod support;
 use std::time::{Duration, Instant};
 
 use axum::{Router, routing::get};
+use dagbok_api::{ServeError, Served, Settings, serve};
 use dagbok_events::{encode, subject_of};
 use dagbok_runlog::{Draft, Seq, memory};
 use dagbok_runtime::{Clock, Shutdown};
-use dagbok_ui::{ServeError, Served, Settings, serve};
 use serde_json::Value;
 use support::{SOON, liars::records};
 use tokio::{
