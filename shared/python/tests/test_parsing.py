@@ -93,7 +93,9 @@ def test_a_whole_spec(folder: Folder) -> None:
     ],
 )
 def test_schedules(folder: Folder, schedule: str, timetable: object, text: str | None) -> None:
-    spec = folder.spec(f"with DAG('d', {schedule}) as d:\n    EmptyOperator(task_id='t')\n")
+    spec = folder.spec(
+        f"with DAG('d', start_date=datetime(2024, 1, 1), {schedule}) as d:\n    EmptyOperator(task_id='t')\n"
+    )
     assert spec["schedule"]["timetable"] == timetable
     assert spec["schedule"].get("text") == text
     assert spec["schedule"]["timezone"] == ("Asia/Tokyo" if "Tokyo" in schedule else "UTC")
@@ -348,7 +350,7 @@ def in_dag(body: str) -> str:
         ),
         ("EmptyOperator(task_id='t').as_setup()", 11, "setup and teardown tasks are not supported yet"),
         ("EmptyOperator(task_id='t', run_as_user='x')", 11, "run_as_user is not supported yet"),
-        ("EmptyOperator(task_id='t', weight_rule='odd')", 10, "'odd'"),
+        ("EmptyOperator(task_id='t', weight_rule='odd')", 11, "'odd'"),
         ("d.max_active_runs = -1", 10, "max_active_runs"),
     ],
 )

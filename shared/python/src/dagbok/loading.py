@@ -28,9 +28,12 @@ class Loaded:
     foreign: list[str] = field(default_factory=list)
 
 
-def put_first(folder: str) -> None:
-    """Make a folder the first place that imports look in."""
-    sys.path[:] = [folder, *(entry for entry in sys.path if entry != folder)]
+def put_last(folder: str) -> None:
+    """Make a folder the last place that imports look in, as Airflow does.
+
+    A DAG file called `queue.py` or `csv.py` would else be the module of that name for every other file.
+    """
+    sys.path[:] = [*(entry for entry in sys.path if entry != folder), folder]
 
 
 def drop_working_directory() -> None:
@@ -79,14 +82,21 @@ def load_file(folder: str, file: str) -> Loaded:
 
 
 def _collect(module: ModuleType, opened: session.LoadSession, era: int) -> Loaded:
-    in_globals = {id(value) for value in module.__dict__.values() if isinstance(value, DAG)}
+    # Copied: threads of the import may go on making names.
+    values = dict(module.__dict__)
+    in_globals = {id(value) for value in values.values() if _is_dag(value)}
     chosen = in_globals | {id(dag) for dag in opened.registered}
     made = [dag for dag in opened.made if id(dag) in chosen]
     known = {id(dag) for dag in made}
     # DAGs that another module made before, and this file names.
-    made += [value for value in module.__dict__.values() if isinstance(value, DAG) and id(value) not in known]
-    foreign = [name for name, value in module.__dict__.items() if _is_real_airflow_dag(value)]
+    made += [value for value in values.values() if _is_dag(value) and id(value) not in known]
+    foreign = [name for name, value in values.items() if _is_real_airflow_dag(value)]
     return Loaded(module, _unique(made), era, foreign)
+
+
+def _is_dag(value: Any) -> bool:
+    """Whether a value is a DAG, without asking the value: a proxy may raise when it is asked."""
+    return issubclass(type(value), DAG)
 
 
 def _unique(dags: list[DAG]) -> list[DAG]:
@@ -95,4 +105,7 @@ def _unique(dags: list[DAG]) -> list[DAG]:
 
 def _is_real_airflow_dag(value: Any) -> bool:
     kind = type(value)
-    return kind.__name__ == "DAG" and kind.__module__.split(".")[0] == "airflow"
+    if type.__dict__["__name__"].__get__(kind) != "DAG":
+        return False
+    module = kind.__dict__.get("__module__")
+    return isinstance(module, str) and module.split(".")[0] == "airflow"

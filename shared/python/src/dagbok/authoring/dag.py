@@ -16,6 +16,7 @@ from dagbok.authoring.operator_args import as_utc
 from dagbok.authoring.params import DagParam, ParamsDict
 from dagbok.authoring.refusal import Refusal
 from dagbok.authoring.timetables import Timetable, resolve_schedule
+from dagbok.durations import plain
 from dagbok.exceptions import AirflowException, DuplicateTaskIdFound, TaskNotFound
 from dagbok.timezone import parse, utc
 
@@ -144,6 +145,7 @@ class DAG:
             raise AirflowException(
                 f"DAG `{self.dag_id}`: dagrun_timeout must be a timedelta, not {type(timeout).__name__}"
             )
+        self.dagrun_timeout = None if timeout is None else plain(timeout)
 
     def refuse(self, feature: str) -> None:
         """Note something that can't be done today; the DAG gets an error when it is parsed."""

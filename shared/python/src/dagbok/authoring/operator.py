@@ -15,6 +15,7 @@ from dagbok.authoring.ids import check_key
 from dagbok.authoring.operator_args import as_timedelta, as_utc, refused_arguments, warned_arguments
 from dagbok.authoring.refusal import Refusal
 from dagbok.authoring.xcom_arg import XComArg, operators_in
+from dagbok.durations import plain
 from dagbok.exceptions import AirflowException
 
 if TYPE_CHECKING:
@@ -184,11 +185,13 @@ class BaseOperator(DependencyMixin, metaclass=BaseOperatorMeta):
         self.task_params = {**self._default_params, **(given["params"] or {})}
         self.queue: str = given["queue"] or DEFAULT_QUEUE
         self.pool: str = given["pool"] or DEFAULT_POOL
-        if self.execution_timeout is not None and not isinstance(self.execution_timeout, timedelta):
-            raise ValueError(
-                f"execution_timeout of task `{self.task_id}` must be a timedelta, "
-                f"not {type(self.execution_timeout).__name__}"
-            )
+        if self.execution_timeout is not None:
+            if not isinstance(self.execution_timeout, timedelta):
+                raise ValueError(
+                    f"execution_timeout of task `{self.task_id}` must be a timedelta, "
+                    f"not {type(self.execution_timeout).__name__}"
+                )
+            self.execution_timeout = plain(self.execution_timeout)
         self._pre_execute_hook, self._post_execute_hook = given["pre_execute"], given["post_execute"]
         self.trigger_rule = self._checked_trigger_rule(given["trigger_rule"])
         self.max_active_tis_per_dag: int | None = given["max_active_tis_per_dag"] or given["task_concurrency"]

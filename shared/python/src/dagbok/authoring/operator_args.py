@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from dagbok.durations import plain
 from dagbok.exceptions import AirflowException
 from dagbok.timezone import convert_to_utc, parse
 
@@ -47,7 +48,7 @@ def warned_arguments(given: Mapping[str, Any]) -> list[str]:
 def as_timedelta(name: str, value: Any, task_id: str) -> timedelta:
     """Return a duration from a timedelta or seconds."""
     if isinstance(value, timedelta):
-        return value
+        return plain(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return timedelta(seconds=value)
     raise AirflowException(

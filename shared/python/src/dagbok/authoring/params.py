@@ -172,8 +172,15 @@ _BOUNDS: dict[str, Any] = {
 _BOUNDS_FOR: dict[str, Any] = {"Length": str, "Items": (list, tuple), "imum": (int, float), "pattern": str}
 
 
+# Words that are checked here, and those that hold nothing against a value.
+_KNOWN = {"type", "enum", "const", *_BOUNDS} | {
+    "title", "description", "description_md", "default", "examples", "section", "values_display",
+    "suggested_values", "source", "$schema", "$id", "$comment", "readOnly", "deprecated",
+}  # fmt: skip
+
+
 def validate(value: Any, schema: Mapping[str, Any]) -> None:
-    """Hold a value against JSON schema's common words; with jsonschema installed, against all."""
+    """Hold a value against a JSON schema: the common words here, the others by jsonschema."""
     try:
         json.dumps(value)
     except (TypeError, ValueError) as error:
@@ -191,8 +198,7 @@ def validate(value: Any, schema: Mapping[str, Any]) -> None:
         applies = next(kind for end, kind in _BOUNDS_FOR.items() if word.endswith(end))
         if word in schema and isinstance(value, applies) and not holds(value, schema[word]):
             raise ParamValidationError(f"{value!r} breaks {word} {schema[word]!r}")
-    deeper = {"items", "properties", "required", "format", "anyOf", "oneOf", "allOf", "not", "uniqueItems"}
-    if deeper & schema.keys():
+    if schema.keys() - _KNOWN:
         _validate_wholly(value, schema)
 
 
@@ -200,8 +206,13 @@ def _validate_wholly(value: Any, schema: Mapping[str, Any]) -> None:
     try:
         import jsonschema
     except ImportError:
-        return
+        raise ParamValidationError(
+            "its schema needs the package jsonschema, which comes with dagbok and is missing in this Python: "
+            "pip install jsonschema rfc3339-validator"
+        ) from None
     try:
         jsonschema.validate(value, schema, format_checker=jsonschema.FormatChecker())
     except jsonschema.ValidationError as error:
         raise ParamValidationError(error.message) from None
+    except jsonschema.SchemaError as error:
+        raise ParamValidationError(f"its schema is none: {error.message}") from None

@@ -68,7 +68,7 @@ def register(dag: DAG) -> None:
 
     A DAG that another module makes while it is imported belongs to that module's file.
     """
-    if _session is None or not dag.auto_register or dag in _session.registered:
+    if _session is None or not dag.auto_register or any(dag is known for known in _session.registered):
         return
     frame = sys._getframe(1)
     while frame is not None:

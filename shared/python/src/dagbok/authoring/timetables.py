@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+from dagbok.durations import calendar_months, without_months
 from dagbok.exceptions import AirflowTimetableInvalid, NotSupportedYet
 from dagbok.timezone import coerce_datetime, parse_timezone, rfc3339, zone_name
 
@@ -145,7 +146,7 @@ class _Delta(Timetable):
     @property
     def summary(self) -> str | None:
         """The delta as Python writes it."""
-        return str(self.delta)
+        return str(self.every if isinstance(self.delta, timedelta) and not self.months else self.delta)
 
     def spec(self) -> Any:
         """Return the form of the DAG spec."""
@@ -180,9 +181,10 @@ class DeltaTriggerTimetable(_Delta):
 def split_delta(delta: Any) -> tuple[timedelta, int]:
     """Split a timedelta or relativedelta into its fixed part and its calendar months."""
     if isinstance(delta, timedelta):
-        if delta <= timedelta(0):
+        every, months = without_months(delta), calendar_months(delta)
+        if months < 0 or every < timedelta(0) or (months == 0 and not every):
             raise AirflowTimetableInvalid(f"a schedule's timedelta must be longer than zero, not {delta}")
-        return delta, 0
+        return every, months
     absolute = ("year", "month", "day", "hour", "minute", "second", "microsecond", "weekday", "leapdays")
     said = [name for name in absolute if getattr(delta, name, None)]
     if said:
@@ -220,6 +222,10 @@ class EventsTimetable(Timetable):
         """Return the form of the DAG spec."""
         dates = [{"start": rfc3339(date), "end": rfc3339(date)} for date in self.event_dates]
         return {"Events": {"dates": dates}}
+
+
+# Their runs are counted from the start date.
+CRON_AND_DELTA = (_Cron, _Delta)
 
 
 class RefusedSchedule(Timetable):

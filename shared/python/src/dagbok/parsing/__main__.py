@@ -12,15 +12,18 @@ standard error.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import select
 import signal
 import sys
-from typing import IO
+import traceback
+
+# By name: a file may put something of its own in the place of the module's functions.
+from json import dumps, loads
+from typing import IO, NoReturn
 
 from dagbok import compat
-from dagbok.loading import drop_working_directory, put_first
+from dagbok.loading import drop_working_directory, put_last
 from dagbok.parsing.parse import Json, empty_answer, parse_file
 from dagbok.parsing.tracking import LISTED, READ, SOUGHT
 from dagbok.runtime import processes
@@ -40,7 +43,7 @@ def main() -> int:
     answers = os.dup(1)  # not inheritable, so that what files start can't write to it
     os.dup2(2, 1)
     drop_working_directory()
-    put_first(folder)
+    put_last(folder)
     # The folder is the user's: no __pycache__ of ours in it.
     sys.dont_write_bytecode = True
     compat.activate()
@@ -49,7 +52,7 @@ def main() -> int:
     for file in options.file:
         document = _parse_apart(folder, file.replace(os.sep, "/"), answers)
         processes.sweep(children, ())  # what the import left running
-        _write_all(answers, json.dumps(document).encode() + b"\n")
+        _write_all(answers, _line(document))
     return 0
 
 
@@ -59,20 +62,33 @@ def _parse_apart(folder: str, file: str, answers: int) -> Json:
     if child == 0:
         os.close(reader)
         os.close(answers)
-        voice = _Voice(writer)
-        try:
-            answer = parse_file(folder, file, voice.note)
-            voice.say(json.dumps(answer).encode() + b"\n")
-            sys.stdout.flush()
-            sys.stderr.flush()
-        finally:
-            os._exit(0)
+        _answer_and_exit(folder, file, _Voice(writer))
     os.close(writer)
     noted = empty_answer(file)
     with os.fdopen(reader, "rb") as pipe:
         document = _relay(pipe, answers, noted)
     _, status = os.waitpid(child, 0)
     return document or _died(noted, os.waitstatus_to_exitcode(status))
+
+
+def _answer_and_exit(folder: str, file: str, voice: _Voice) -> NoReturn:
+    """Parse in the forked process, say what came of it, and end, whatever the file did to this process."""
+    code = 1
+    try:
+        voice.say(_line(parse_file(folder, file, voice.note)))
+        code = 0
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        if code:  # ours: what files raise is part of the answer
+            traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _line(document: Json) -> bytes:
+    # Half a surrogate pair, which JSON's escapes can say, is no text for whoever reads this.
+    return dumps(document, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 class _Voice:
@@ -83,7 +99,7 @@ class _Voice:
 
     def note(self, kind: str, inside: str) -> None:
         """Tell what the import depends on; what can't be told now stands in the answer."""
-        line = json.dumps({kind: inside}).encode() + b"\n"
+        line = _line({kind: inside})
         if len(line) <= ATOMIC:
             try:
                 self.say(line)
@@ -102,7 +118,7 @@ def _relay(pipe: IO[bytes], answers: int, noted: Json) -> Json | None:
     # To the end of the answer, not of the pipe: something the import forked may hold that open.
     for line in pipe:
         try:
-            document = json.loads(line)
+            document = loads(line)
         except ValueError:
             return None
         if not isinstance(document, dict):

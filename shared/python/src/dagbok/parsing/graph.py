@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from dagbok.authoring.dag import DAG
 from dagbok.authoring.operator import BaseOperator
 from dagbok.exceptions import AirflowDagCycleException, AirflowException
 
+T = TypeVar("T")
 MAX_WEIGHT = 2**31 - 1
+WEIGHT_RULES = ("downstream", "upstream", "absolute")
+
+
+class AboutTask(Exception):
+    """What was raised while one task was looked at; the cause is the error itself."""
+
+    def __init__(self, task: BaseOperator) -> None:
+        super().__init__(task)
+        self.task = task
 
 
 def topological(dag: DAG) -> list[BaseOperator]:
@@ -54,38 +65,42 @@ def effective_weights(ordered: Sequence[BaseOperator]) -> list[int]:
     """Return each task's priority weight after its weight rule, within 32 bits."""
     below = _reachable(ordered, upstream=False)
     above = _reachable(ordered, upstream=True)
+    own_weights = [_about(task, _own_weight) for task in ordered]
+    rules = [_about(task, _weight_rule) for task in ordered]
     masks: dict[int, int] = {}
-    for index, task in enumerate(ordered):
-        masks[_own_weight(task)] = masks.get(_own_weight(task), 0) | (1 << index)
+    for index, own in enumerate(own_weights):
+        masks[own] = masks.get(own, 0) | (1 << index)
 
     def total(members: int) -> int:
         return sum(weight * (members & mask).bit_count() for weight, mask in masks.items())
 
     weights = []
-    for index, task in enumerate(ordered):
-        rule = str(getattr(task.weight_rule, "value", task.weight_rule))
-        own = _own_weight(task)
-        if rule == "downstream":
-            weight = own + total(below[index])
-        elif rule == "upstream":
-            weight = own + total(above[index])
-        elif rule == "absolute":
-            weight = own
-        else:
-            raise AirflowException(
-                f"weight_rule of task `{task.task_id}` is {rule!r}; "
-                "there are downstream, upstream and absolute"
-            )
+    for index, (own, rule) in enumerate(zip(own_weights, rules, strict=True)):
+        others = {"downstream": below, "upstream": above}.get(rule)
+        weight = own if others is None else own + total(others[index])
         weights.append(max(-MAX_WEIGHT, min(MAX_WEIGHT, weight)))
     return weights
 
 
+def _about(task: BaseOperator, look: Callable[[BaseOperator], T]) -> T:
+    """Look at a task; what is raised there names it."""
+    try:
+        return look(task)
+    except BaseException as error:
+        raise AboutTask(task) from error
+
+
+def _weight_rule(task: BaseOperator) -> str:
+    rule = str(getattr(task.weight_rule, "value", task.weight_rule))
+    if rule not in WEIGHT_RULES:
+        raise AirflowException(f"its weight_rule is {rule!r}; there are {', '.join(WEIGHT_RULES)}")
+    return rule
+
+
 def _own_weight(task: BaseOperator) -> int:
     if not isinstance(task.priority_weight, int):
-        raise AirflowException(
-            f"priority_weight of task `{task.task_id}` must be a whole number, not {task.priority_weight!r}"
-        )
-    return task.priority_weight
+        raise AirflowException(f"its priority_weight must be a whole number, not {task.priority_weight!r}")
+    return int(task.priority_weight)
 
 
 def _reachable(ordered: Sequence[BaseOperator], *, upstream: bool) -> list[int]:

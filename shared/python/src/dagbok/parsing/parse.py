@@ -14,9 +14,9 @@ from dagbok.exceptions import (
     TaskAlreadyInTaskGroup,
 )
 from dagbok.loading import Loaded, load_file
-from dagbok.parsing.spec import SpecError, dag_spec
+from dagbok.parsing.spec import SpecError, dag_spec, name_of, place_of
 from dagbok.parsing.tracking import Tell, Tracker
-from dagbok.tracebacks import relative, report
+from dagbok.tracebacks import place, relative, report, safe_repr, safe_text, shortened, user_traceback
 
 Json = dict[str, Any]
 
@@ -58,9 +58,9 @@ def import_error(error: BaseException, folder: str, file: str) -> Json:
     seen = report(error, folder)
     message = seen.message
     if isinstance(error, SystemExit):
-        message = f"the file called sys.exit({error.code!r}) while it was imported"
+        message = f"the file called sys.exit({safe_repr(error.code)}) while it was imported"
     elif isinstance(error, SyntaxError):
-        message = error.msg or message
+        message = error.msg if isinstance(error.msg, str) and error.msg else message
     elif isinstance(error, RecursionError):
         message = f"{message} while the file was imported"
     return {
@@ -75,16 +75,17 @@ def import_error(error: BaseException, folder: str, file: str) -> Json:
 
 def _may_heal(error: BaseException, folder: str) -> bool:
     """Whether the import may go well another time though nothing in the folder changed."""
-    if isinstance(error, SyntaxError):
+    if issubclass(type(error), SyntaxError):
         # Of an installed package, or of text from elsewhere, it may.
-        return not (error.filename or "").startswith(f"{folder.rstrip('/')}/")
-    return not isinstance(error, LASTING)
+        filename = getattr(error, "filename", None)
+        return not (isinstance(filename, str) and filename.startswith(f"{folder.rstrip('/')}/"))
+    return not issubclass(type(error), LASTING)
 
 
 def _describe(loaded: Loaded, folder: str, file: str, answer: Json) -> None:
     by_id: dict[str, list[DAG]] = {}
     for dag in loaded.dags:
-        by_id.setdefault(dag.dag_id, []).append(dag)
+        by_id.setdefault(name_of(dag), []).append(dag)
     for dag_id, dags in by_id.items():
         if len(dags) > 1:
             answer["errors"].append(_duplicate(dag_id, dags, file))
@@ -110,11 +111,12 @@ def _describe(loaded: Loaded, folder: str, file: str, answer: Json) -> None:
 
 
 def _duplicate(dag_id: str, dags: list[DAG], file: str) -> Json:
-    lines = " and ".join(str(dag.line) for dag in dags if dag.line)
+    made_at = [place_of(dag)[1] for dag in dags]
+    lines = " and ".join(str(line) for line in made_at if line)
     where = f", made in lines {lines}" if lines else ""
     return {
         "file": file,
-        "line": dags[1].line or None,
+        "line": made_at[1] or None,
         "exception": "AirflowDagDuplicatedIdException",
         "message": f"{len(dags)} DAGs of this file have the dag_id `{dag_id}`{where}; give each its own",
         "traceback": "",
@@ -123,18 +125,29 @@ def _duplicate(dag_id: str, dags: list[DAG], file: str) -> Json:
 
 
 def _spec_error(error: SpecError, folder: str, file: str) -> Json:
-    cause = error.__cause__ if error.__cause__ is not None else error
+    cause = error.__cause__
+    # Raised by code of the file, or of something that it imports, and not by ours about it.
+    is_users = cause is not None and place(cause, folder) != (None, None)
     return {
         "file": relative(error.file, folder) if error.file else file,
         "line": error.line or None,
-        "exception": "NotSupportedYet" if cause is error else type(cause).__name__,
-        "message": str(error),
-        "traceback": "",
-        "may_heal": False,
+        "exception": "NotSupportedYet" if cause is None else report(cause, folder).exception,
+        "message": shortened(str(error)),
+        "traceback": user_traceback(cause) if cause is not None and is_users else "",
+        "may_heal": is_users,
     }
 
 
 def _warnings(dag: DAG) -> list[str]:
+    try:
+        return _warned_of(dag)
+    except BaseException as error:
+        return [
+            f"DAG `{name_of(dag)}`: its warnings can't be told: {type(error).__name__}: {safe_text(error)}"
+        ]
+
+
+def _warned_of(dag: DAG) -> list[str]:
     notes: dict[str, list[str]] = {}
     for task in dag.tasks:
         for note in task.ignored_arguments:

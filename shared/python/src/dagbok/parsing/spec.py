@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from datetime import datetime, timedelta
+
+# By name: a file may put something of its own in the place of the module's functions.
+from json import dumps, loads
 from typing import Any
 
 from dagbok.authoring.dag import DAG
 from dagbok.authoring.operator import DEFAULT_POOL, DEFAULT_QUEUE, DEFAULT_RETRY_DELAY, BaseOperator
-from dagbok.exceptions import AirflowException, NotSupportedYet
-from dagbok.parsing.graph import effective_weights, topological
+from dagbok.authoring.timetables import CRON_AND_DELTA, NullTimetable
+from dagbok.durations import plain
+from dagbok.exceptions import AirflowException, ParamValidationError
+from dagbok.parsing.graph import AboutTask, effective_weights, topological
 from dagbok.timezone import rfc3339, zone_name
+from dagbok.tracebacks import safe_text
 
 Json = dict[str, Any]
 MAX_U32 = 2**32 - 1
@@ -20,7 +25,7 @@ REFUSALS_TOLD = 9
 
 
 class SpecError(AirflowException):
-    """A DAG can't be represented; `line` is where the file says the offending thing."""
+    """A DAG can't be represented; `file` and `line` are where the file says the offending thing."""
 
     def __init__(self, message: str, file: str = "", line: int = 0) -> None:
         super().__init__(message)
@@ -28,27 +33,62 @@ class SpecError(AirflowException):
 
 
 def dag_spec(dag: DAG, folder: str, file: str) -> Json:
-    """Return a DAG's spec, or raise an error that names what can't be represented."""
-    refusals = [*dag.refusals, *(refusal for task in dag.tasks for refusal in task.refusals)]
-    if refusals:
-        first, *others = refusals
-        told = [
-            first.message(),
-            *(f"{other.message()} (line {other.line})" for other in others[:REFUSALS_TOLD]),
-        ]
-        if len(others) > REFUSALS_TOLD:
-            told.append(f"and {len(others) - REFUSALS_TOLD} more")
-        raise SpecError(f"DAG `{dag.dag_id}`: {'; '.join(told)}", first.file, first.line)
+    """Return a DAG's spec, or raise the one error that names what can't be represented.
+
+    Whatever code of the file is run on the way (a `__str__`, a property) may raise what it likes, and be
+    no `Exception` either: it is this DAG's error, and the other DAGs of the file stand.
+    """
     try:
+        _refuse_what_is_refused(dag)
         ordered = topological(dag)
         spec = _settings(dag)
         spec["tasks"] = _tasks(dag, ordered)
-    except NotSupportedYet as error:
-        raise SpecError(f"DAG `{dag.dag_id}`: {error}", dag.fileloc, dag.line) from error
-    except (AirflowException, ValueError, TypeError) as error:
-        raise SpecError(f"DAG `{dag.dag_id}`: {error}", dag.fileloc, dag.line) from error
-    spec["source"] = _source(dag, folder, file)
-    return spec
+        spec["source"] = _source(dag, folder, file)
+        # In plain values by now: none of the file's own classes is left in what is handed on.
+        return dict(loads(dumps(spec, allow_nan=False)))
+    except SpecError:
+        raise
+    except AboutTask as about:
+        raise _task_error(about.task, about.__cause__ or about) from about.__cause__
+    except BaseException as error:
+        raise SpecError(f"DAG `{name_of(dag)}`: {_said(error)}", *place_of(dag)) from error
+
+
+def name_of(dag: DAG) -> str:
+    """Return a DAG's id for messages, whatever the file made of it."""
+    try:
+        return _text(dag.__dict__["dag_id"])
+    except BaseException:
+        return "?"
+
+
+def place_of(dag: DAG) -> tuple[str, int]:
+    """Return where a DAG was made, as far as it is known."""
+    return _place(dag.__dict__.get("fileloc"), dag.__dict__.get("line"))
+
+
+def _place(file: object, line: object) -> tuple[str, int]:
+    return (file if type(file) is str else "", line if type(line) is int else 0)
+
+
+def _said(error: BaseException) -> str:
+    text = safe_text(error)
+    told = isinstance(error, AirflowException | ValueError | TypeError) and text
+    return text if told else f"{type(error).__name__}: {text}"
+
+
+def _refuse_what_is_refused(dag: DAG) -> None:
+    refusals = [*dag.refusals, *(refusal for task in dag.tasks for refusal in task.refusals)]
+    if not refusals:
+        return
+    first, *others = refusals
+    told = [
+        first.message(),
+        *(f"{other.message()} (line {other.line})" for other in others[:REFUSALS_TOLD]),
+    ]
+    if len(others) > REFUSALS_TOLD:
+        told.append(f"and {len(others) - REFUSALS_TOLD} more")
+    raise SpecError(f"DAG `{dag.dag_id}`: {'; '.join(told)}", first.file, first.line)
 
 
 def _source(dag: DAG, folder: str, file: str) -> Json:
@@ -74,6 +114,11 @@ def _settings(dag: DAG) -> Json:
         spec["tags"] = sorted(map(_text, dag.tags))
     spec["schedule"] = schedule
     first, last = _date_range(dag)
+    if first is None and dag.catchup and dag.tasks and isinstance(dag.timetable, CRON_AND_DELTA):
+        raise AirflowException(
+            "it has a schedule and catchup, and start_date is missing, from which runs are made up for; "
+            "give it one, or catchup=False"
+        )
     if first is not None:
         spec["start_date"] = rfc3339(first)
     if last is not None:
@@ -110,10 +155,19 @@ def _owner(dag: DAG) -> str:
 def _params(dag: DAG) -> str:
     values = {}
     for name, param in dag.params.items():
-        if param.has_value:
+        if not param.has_value:
+            if not isinstance(dag.timetable, NullTimetable):
+                raise ParamValidationError(
+                    f"param `{name}` has no default, and a DAG with a schedule needs one for each param: "
+                    "nobody is there to give a value to a scheduled run"
+                )
+            continue
+        try:
             values[name] = param.resolve()
+        except ParamValidationError as error:
+            raise ParamValidationError(f"the default of param `{name}`: {error}") from error
     try:
-        return json.dumps(values, sort_keys=True, allow_nan=False)
+        return dumps(values, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise AirflowException(f"a param's default has no JSON form: {error}") from None
 
@@ -122,9 +176,22 @@ def _tasks(dag: DAG, ordered: list[BaseOperator]) -> list[Json]:
     place = {task.task_id: index for index, task in enumerate(ordered)}
     owner = _owner(dag)
     return [
-        _task(task, sorted(place[above] for above in task.upstream_task_ids), weight, owner)
+        _placed(task, sorted(place[above] for above in task.upstream_task_ids), weight, owner)
         for task, weight in zip(ordered, effective_weights(ordered), strict=True)
     ]
+
+
+def _placed(task: BaseOperator, upstream: list[int], weight: int, dag_owner: str) -> Json:
+    """Return a task's spec; what can't be said of it has its own line."""
+    try:
+        return _task(task, upstream, weight, dag_owner)
+    except BaseException as error:
+        raise _task_error(task, error) from error
+
+
+def _task_error(task: BaseOperator, error: BaseException) -> SpecError:
+    text = f"task `{_text(task.task_id)}`: {_said(error)}"
+    return SpecError(f"DAG `{name_of(task.dag)}`: {text}", *_place(*task._site))
 
 
 def _task(task: BaseOperator, upstream: list[int], weight: int, dag_owner: str) -> Json:
@@ -170,10 +237,16 @@ def _text(value: object) -> str:
 
 
 def _micros(value: timedelta) -> int:
-    return value // timedelta(microseconds=1)
+    if not isinstance(value, timedelta):
+        raise AirflowException(
+            f"a delay or timeout must be a timedelta, not {type(value).__name__}: {value!r}"
+        )
+    return plain(value) // timedelta(microseconds=1)
 
 
 def _count(name: str, value: Any, least: int = 0) -> int:
+    if not isinstance(value, int) and hasattr(value, "__index__"):  # numpy's whole numbers
+        value = value.__index__()
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MAX_U32:
         raise AirflowException(f"{name} must be a whole number from {least} up, not {value!r}")
     return value

@@ -42,8 +42,8 @@ class Tracker:
     def files(self) -> list[str]:
         """Return the files that were read, or asked for and not there; relative and sorted."""
         for module in list(sys.modules.values()):
-            file = getattr(module, "__file__", None)
-            if isinstance(file, str):
+            file = _file_of(module)
+            if file is not None:
                 self._read(file)
         # Copied first: threads of the import may note on.
         return [name for name in sorted(self._noted[READ]) if not os.path.isdir(f"{self._roots[0]}/{name}")]
@@ -103,6 +103,15 @@ class Tracker:
         noted.add(inside)
         if self._tell is not None:
             self._tell(kind, inside)
+
+
+def _file_of(module: object) -> str | None:
+    """Return where a module lies; one that is made on demand may raise what it likes when it is asked."""
+    try:
+        file = getattr(module, "__file__", None)
+    except BaseException:
+        return None
+    return file if isinstance(file, str) else None
 
 
 def _text(path: object) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from dagbok.authoring.dag import DAG
-from dagbok.loading import load_file, put_first
+from dagbok.loading import load_file, put_last
 from dagbok.operators.arguments import wishes_of
 from dagbok.runtime import logs, processes
 from dagbok.runtime.child import set_environment
@@ -82,7 +82,7 @@ def load_and_serve(message: Message, zygote: Any) -> NoReturn:
 def _load(body: Json) -> dict[str, DAG]:
     folder, file = body["bundle_path"], body["file"]
     set_environment(body.get("env") or {})
-    put_first(folder)
+    put_last(folder)
     limit = float(body.get("timeout") or LOAD_TIMEOUT)
 
     def too_long(signum: int, frame: Any) -> None:

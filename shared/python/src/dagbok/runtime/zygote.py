@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 from dagbok import compat
 from dagbok.authoring.dag import DAG
-from dagbok.loading import drop_working_directory, load_file, put_first
+from dagbok.loading import drop_working_directory, load_file, put_last
 from dagbok.runtime import child, interrupts, loader, processes
 from dagbok.runtime.control import Control, Message
 from dagbok.runtime.runner import DagMissing
@@ -246,7 +246,7 @@ class Zygote:
 def _find_by_import(body: Json) -> Any:
     def find(dag_id: str) -> DAG:
         folder, file = body["bundle_path"], body["file"]
-        put_first(folder)
+        put_last(folder)
         dags = {dag.dag_id: dag for dag in load_file(folder, file).dags}
         if dag_id not in dags:
             raise DagMissing(f"{file} has no DAG `{dag_id}`; it has {', '.join(dags) or 'none'}")
