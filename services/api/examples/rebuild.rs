@@ -34,8 +34,16 @@ impl Teller {
     async fn tell(&mut self, scope: Scope, facts: Vec<Fact>) -> anyhow::Result<()> {
         self.at = Timestamp(self.at.0 + 700);
         let by = Actor::Scheduler;
-        let record =
-            Record { at: self.at, scope, by, reason: None, cause: None, trace: None, facts };
+        let record = Record {
+            at: self.at,
+            clock: None,
+            scope,
+            by,
+            reason: None,
+            cause: None,
+            trace: None,
+            facts,
+        };
         self.drafts
             .push(Draft { subject: subject_of(&record.scope), payload: encode(&record).into() });
         if self.drafts.len() >= 10_000 { self.flush().await } else { Ok(()) }

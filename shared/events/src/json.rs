@@ -3,12 +3,15 @@ use serde_json::{Map, Value, json};
 
 use crate::{Actor, Record, Scope};
 
-/// One entry of the log as JSON: `seq`, `at`, `scope`, `dag_id`, `run_id`, `by`, `reason`, `cause`,
+/// One entry of the log as JSON: `seq`, `at`, `clock`, `scope`, `dag_id`, `run_id`, `by`, `reason`, `cause`,
 /// `trace` and `facts`, a list of objects whose `type` is the fact's name.
 pub fn entry_json(seq: u64, record: &Record) -> Value {
     let mut entry = Map::new();
     entry.insert("seq".into(), json!(seq));
     entry.insert("at".into(), json!(record.at));
+    if let Some(clock) = record.clock {
+        entry.insert("clock".into(), json!(clock));
+    }
     let (kind, ids) = match &record.scope {
         Scope::Namespace => ("namespace", vec![]),
         Scope::File(path) => ("file", vec![("file", path.clone())]),

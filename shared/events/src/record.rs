@@ -84,6 +84,10 @@ pub struct TraceContext {
 pub struct Record {
     /// When it was decided, by the decider's clock; never earlier than the record before it.
     pub at: Timestamp,
+    /// What the decider's clock showed, where that was before `at`: the clock was ahead when the records
+    /// before were written, or is behind now. What falls due goes by this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Timestamp>,
     /// Whose history it is.
     pub scope: Scope,
     /// Who decided or asked.
@@ -99,4 +103,11 @@ pub struct Record {
     pub trace: Option<TraceContext>,
     /// The fact, then whatever followed from it.
     pub facts: Vec<Fact>,
+}
+
+impl Record {
+    /// When it was decided, by the clock as it was; unlike `at`, this may go back from record to record.
+    pub fn decided_at(&self) -> Timestamp {
+        self.clock.unwrap_or(self.at)
+    }
 }

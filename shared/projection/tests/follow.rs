@@ -27,6 +27,7 @@ const SOON: Duration = Duration::from_secs(20);
 fn draft(at: i64) -> Draft {
     let record = Record {
         at: Timestamp(at),
+        clock: None,
         scope: Scope::Namespace,
         by: Actor::Scheduler,
         reason: None,

@@ -187,6 +187,7 @@ pub(crate) fn records(seed: u64, count: usize) -> Vec<Record> {
             };
             Record {
                 at,
+                clock: None,
                 scope,
                 by,
                 reason: Some("because".to_owned()),

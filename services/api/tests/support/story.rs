@@ -113,7 +113,7 @@ impl Story {
         let last = self.last();
         let at = FIRST.plus(Micros::from_secs(i64::try_from(last.0).unwrap()));
         let reason = reason.map(str::to_owned);
-        let record = Record { at, scope, by, reason, cause: None, trace: None, facts };
+        let record = Record { at, clock: None, scope, by, reason, cause: None, trace: None, facts };
         let draft = Draft { subject: subject_of(&record.scope), payload: encode(&record).into() };
         let seq = self.log.append(last, vec![draft]).await.unwrap();
         self.last.store(seq.0, Ordering::SeqCst);

@@ -98,9 +98,9 @@ async fn take(
                 lines::rest(ports, &key, log, seen, line_in).await;
             }
         }
-        match view.apply(record.at, fact) {
+        match view.apply(record.decided_at(), fact) {
             Change::Quiet => {}
-            change => changes.push((record.at, change)),
+            change => changes.push((record.decided_at(), change)),
         }
     }
     changes

@@ -94,7 +94,7 @@ fn fold(runs: &mut Runs, key: &RunKey, record: &Record) {
                 let attributes = run_attributes(key);
                 let name = format!("run {}", key.dag_id);
                 if let Some(span) =
-                    Recorded::begin(name, record.at, record.trace.as_ref(), attributes)
+                    Recorded::begin(name, record.decided_at(), record.trace.as_ref(), attributes)
                 {
                     runs.insert(key.clone(), Run { span, tries: BTreeMap::new() });
                 }
@@ -125,17 +125,21 @@ fn fold(runs: &mut Runs, key: &RunKey, record: &Record) {
             }
             Fact::TryLost(f) => {
                 let why = Some("its executor was lost".to_owned());
-                end(runs, key, (&f.task_id, f.map_index, f.try_number), record.at, why);
+                end(runs, key, (&f.task_id, f.map_index, f.try_number), record.decided_at(), why);
             }
             Fact::TryCancelled(f) => {
                 let why = Some("its run was ended".to_owned());
-                end(runs, key, (&f.task_id, f.map_index, f.try_number), record.at, why);
+                end(runs, key, (&f.task_id, f.map_index, f.try_number), record.decided_at(), why);
             }
-            Fact::RunSucceeded(_) => over(runs, key, record.at, None),
-            Fact::RunFailed(_) => over(runs, key, record.at, Some("a task failed".to_owned())),
-            Fact::RunTimedOut(_) => over(runs, key, record.at, Some("it took too long".to_owned())),
+            Fact::RunSucceeded(_) => over(runs, key, record.decided_at(), None),
+            Fact::RunFailed(_) => {
+                over(runs, key, record.decided_at(), Some("a task failed".to_owned()))
+            }
+            Fact::RunTimedOut(_) => {
+                over(runs, key, record.decided_at(), Some("it took too long".to_owned()))
+            }
             Fact::RunCancelled(_) => {
-                over(runs, key, record.at, Some("it was cancelled".to_owned()));
+                over(runs, key, record.decided_at(), Some("it was cancelled".to_owned()));
             }
             _ => {}
         }

@@ -22,7 +22,7 @@ impl Namespace {
             Scope::Run(key) => self.evolve_run(seq, key, record),
             Scope::Dag(dag_id) => {
                 for fact in &record.facts {
-                    self.evolve_dag(dag_id, record.at, fact);
+                    self.evolve_dag(dag_id, record.decided_at(), fact);
                 }
             }
             Scope::File(file) => self.evolve_file(file, record),
@@ -153,14 +153,14 @@ impl Namespace {
             if let Fact::RunCreated(f) = fact {
                 self.create_run(key, record, f);
             } else if matches!(fact, Fact::RunExpected(_) | Fact::RunMissed(_)) {
-                self.evolve_dag(&key.dag_id, record.at, fact);
+                self.evolve_dag(&key.dag_id, record.decided_at(), fact);
             }
         }
         let Some(&number) = self.numbers.get(key) else { return };
         let Some(run) = self.runs.get_mut(&number) else { return };
         let before = run.phase();
         let mut changes: Vec<Change> =
-            record.facts.iter().map(|fact| run.evolve(seq, record.at, fact)).collect();
+            record.facts.iter().map(|fact| run.evolve(seq, record.decided_at(), fact)).collect();
         let after = run.phase();
         if matches!(after, Phase::Over(_)) {
             changes.extend(run.left_behind());
@@ -171,7 +171,7 @@ impl Namespace {
         self.count_running(number, &key.dag_id, before, after);
         self.unindex(number);
         match after {
-            Phase::Over(ending) => self.let_go(number, key, ending, record.at),
+            Phase::Over(ending) => self.let_go(number, key, ending, record.decided_at()),
             Phase::Queued | Phase::Running { .. } => self.index(number),
         }
     }
@@ -192,7 +192,7 @@ impl Namespace {
             note: f.note.clone(),
             triggered_by: super::views::person(&record.by),
             traceparent: record.trace.as_ref().map(|trace| trace.traceparent.clone()),
-            created_at: record.at,
+            created_at: record.decided_at(),
         };
         if f.run_type == RunType::Scheduled {
             dag.last_interval = f.data_interval;
@@ -202,7 +202,7 @@ impl Namespace {
         self.next_number += 1;
         dag.active.insert(number);
         if !dag.has_room() {
-            dag.full_until = Some(record.at);
+            dag.full_until = Some(record.decided_at());
         }
         self.numbers.insert(key.clone(), number);
         self.runs.insert(number, Run::new(key.clone(), meta, version));

@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 pub use dag::Dag;
 use dagbok_events::{
-    Actor, Cause, CommandId, DagId, ExecutorId, Fact, PoolName, Record, RunId, RunKey, Scope,
-    Timestamp, TraceContext,
+    Actor, Cause, CommandId, DagId, ExecutorId, Fact, Micros, PoolName, Record, RunId, RunKey,
+    Scope, Timestamp, TraceContext,
 };
 use dagbok_protocol::{Command, Refusal, RefusalCode, limits};
 pub use plan::Proposal;
@@ -172,9 +172,18 @@ impl Namespace {
         self.last_seq
     }
 
-    /// The time to decide at: never before the record before.
-    fn at(&self, now: Timestamp) -> Timestamp {
-        now.max(self.last_at)
+    /// A record decided by the clock as it is, stamped: no stamp lies before the one of the record before.
+    fn stamp(&self, mut record: Record) -> Record {
+        if record.at < self.last_at {
+            record.clock = Some(record.at);
+            record.at = self.last_at;
+        }
+        record
+    }
+
+    /// How far the last record's stamp lies ahead of the clock; zero where it does not.
+    pub fn stamp_ahead(&self, now: Timestamp) -> Micros {
+        if self.last_at > now { self.last_at.since(now) } else { Micros(0) }
     }
 
     fn run(&self, key: &RunKey) -> Option<&Run> {
@@ -186,6 +195,7 @@ impl Namespace {
 fn answering(command: &Command, at: Timestamp, scope: Scope, facts: Vec<Fact>) -> Record {
     Record {
         at,
+        clock: None,
         scope,
         by: command.by.clone(),
         reason: command.reason.clone(),
@@ -203,7 +213,7 @@ fn own(
     trace: Option<TraceContext>,
     facts: Vec<Fact>,
 ) -> Record {
-    Record { at, scope, by, reason: None, cause: None, trace, facts }
+    Record { at, clock: None, scope, by, reason: None, cause: None, trace, facts }
 }
 
 fn refuse(code: RefusalCode, message: String) -> Decision {

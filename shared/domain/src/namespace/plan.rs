@@ -42,29 +42,27 @@ impl Namespace {
     ///
     /// Starting a run can make tasks ready, so plan again after carrying out until nothing is proposed.
     pub fn plan(&self, now: Timestamp) -> Vec<Proposal> {
-        let at = self.at(now);
         let mut proposals = Vec::new();
-        for (_, number) in self.timers.range(..=(at, RunNo::MAX)) {
-            if self.runs[number].timed_out(at) {
+        for (_, number) in self.timers.range(..=(now, RunNo::MAX)) {
+            if self.runs[number].timed_out(now) {
                 proposals.push(Proposal::TimeOutRun(*number));
             }
         }
         for (due, dag_id) in &self.expected {
-            if *due > at {
+            if *due > now {
                 break;
             }
             if self.may_create(dag_id) {
                 proposals.push(Proposal::CreateScheduled(dag_id.clone()));
             }
         }
-        self.plan_starts(at, &mut proposals);
-        self.plan_tasks(at, &mut proposals);
+        self.plan_starts(now, &mut proposals);
+        self.plan_tasks(now, &mut proposals);
         proposals
     }
 
     /// When to plan again if nothing happens before; always later than `now`.
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let now = self.at(now);
         let later = (Bound::Excluded((now, RunNo::MAX)), Bound::Unbounded);
         let timer = self.timers.range(later).map(|(due, _)| *due).next();
         let past = self.timers.range(..=(now, RunNo::MAX));

@@ -54,15 +54,15 @@ impl Run {
             }
             Fact::TryFailed(f) => {
                 let ix = self.current(&f.task_id, f.map_index, f.try_number);
-                self.fail(ix, retry::is_loss(&f.failure), f.retry_at)
+                self.fail(ix, at, retry::is_loss(&f.failure), f.retry_at)
             }
             Fact::TryLost(f) => {
                 let ix = self.current(&f.task_id, f.map_index, f.try_number);
-                self.fail(ix, true, f.retry_at)
+                self.fail(ix, at, true, f.retry_at)
             }
             Fact::TryReturned(f) => {
                 let ix = self.current(&f.task_id, f.map_index, f.try_number);
-                self.set_if(ix, TaskState::UpForRetry { due: at })
+                self.set_if(ix, TaskState::UpForRetry { since: at, due: at })
             }
             Fact::TryCancelled(f) => {
                 self.finish(self.current(&f.task_id, f.map_index, f.try_number), Done::Failed)
@@ -132,12 +132,18 @@ impl Run {
     }
 
     /// Counts a try that ended badly: as a loss, or against the user's retries.
-    fn fail(&mut self, ix: Option<Ix>, is_loss: bool, retry_at: Option<Timestamp>) -> Change {
+    fn fail(
+        &mut self,
+        ix: Option<Ix>,
+        at: Timestamp,
+        is_loss: bool,
+        retry_at: Option<Timestamp>,
+    ) -> Change {
         let Some(ix) = ix else { return Change::default() };
         let task = &mut self.tasks[ix as usize];
         let count = if is_loss { &mut task.losses } else { &mut task.failures };
         *count = count.saturating_add(1);
-        self.set(ix, retry_or_failed(retry_at))
+        self.set(ix, retry_or_failed(at, retry_at))
     }
 
     fn keep_xcom(&mut self, f: &XComPushed) -> Change {
@@ -212,16 +218,16 @@ impl Run {
     }
 }
 
-const fn retry_or_failed(retry_at: Option<Timestamp>) -> TaskState {
+const fn retry_or_failed(since: Timestamp, retry_at: Option<Timestamp>) -> TaskState {
     match retry_at {
-        Some(due) => TaskState::UpForRetry { due },
+        Some(due) => TaskState::UpForRetry { since, due },
         None => TaskState::Done(Done::Failed),
     }
 }
 
 const fn due_of(state: &TaskState) -> Option<Timestamp> {
     match state {
-        TaskState::UpForRetry { due } => Some(*due),
+        TaskState::UpForRetry { due, .. } => Some(*due),
         _ => None,
     }
 }

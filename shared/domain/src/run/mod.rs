@@ -242,7 +242,7 @@ impl Run {
         let task = self.task(ix);
         let may = match task.state {
             TaskState::Waiting => self.verdict(ix) == Verdict::Ready,
-            TaskState::UpForRetry { due } => due <= now,
+            TaskState::UpForRetry { due, .. } => due <= now,
             TaskState::Queued { .. } | TaskState::Running { .. } | TaskState::Done(_) => false,
         };
         if may && matches!(self.phase, Phase::Running { .. }) {

@@ -40,6 +40,8 @@ pub enum TaskState {
     },
     /// To be tried again.
     UpForRetry {
+        /// When the try before ended, by the clock of who decided it.
+        since: Timestamp,
         /// Not before this.
         due: Timestamp,
     },

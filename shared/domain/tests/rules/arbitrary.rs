@@ -394,9 +394,11 @@ fn scope() -> impl Strategy<Value = Scope> {
 /// Any record: facts of all kinds, mostly of the kind that belongs to its scope.
 pub(crate) fn record() -> impl Strategy<Value = Record> {
     let cause = option::of((0_u8..20, option::of(instant())));
-    (instant(), scope(), cause, prop::collection::vec(fact(), 0..5)).prop_map(
-        |(at, scope, cause, facts)| Record {
+    let clock = option::of(instant());
+    (instant(), clock, scope(), cause, prop::collection::vec(fact(), 0..5)).prop_map(
+        |(at, clock, scope, cause, facts)| Record {
             at,
+            clock,
             scope,
             by: Actor::Token("t".to_owned()),
             reason: None,
@@ -433,6 +435,7 @@ pub(crate) fn history() -> impl Strategy<Value = Vec<Record>> {
         };
         let plain = |scope, facts| Record {
             at: Timestamp(0),
+            clock: None,
             scope,
             by: Actor::Scheduler,
             reason: None,

@@ -339,16 +339,27 @@ fn two_dags_keep_their_promises_apart() {
 
 #[test]
 fn a_clock_put_back_neither_repeats_nor_holds_up() {
-    let mut world =
-        World::with(
-            [daily().add("b", &[], |task| (task.retries, task.retry_delay) = (1, secs(0)))],
-        );
+    let retrying = daily().with(|dag| dag.dagrun_timeout = Some(HOUR)).add("b", &[], |task| {
+        (task.retries, task.retry_delay) = (2, secs(60));
+    });
+    let mut world = World::with([retrying.task("c", &[])]);
     world.go_to("2024-01-02");
     world.now = at("2024-01-01T18:00");
     let run = "etl/scheduled__2024-01-01T00:00:00+00:00";
-    world.fail("e1", &format!("{run}/b/1"));
-    // Decided at the time of the last record, and so is the retry: it is due already.
-    assert_eq!(world.settle(), ["TaskQueued b 2"]);
-    assert_eq!(world.namespace.next_due(world.now), Some(at("2024-01-03")));
-    assert_eq!(made(&world.go_to("2024-01-02T18:00")), [] as [&str; 0]);
+    // Stamped with the time of the last record, and due by the clock as it is.
+    world.fail("e1", &format!("{run}/b/1")).is(["TryFailed b 1 retry 2024-01-01T18:01:00Z"]);
+    let last = world.log.last().expect("just decided");
+    assert_eq!((last.at, last.clock), (at("2024-01-02"), Some(at("2024-01-01T18:00"))));
+    assert_eq!(world.settle(), [] as [&str; 0]);
+    assert_eq!(world.namespace.next_due(world.now), Some(at("2024-01-01T18:01")));
+    assert_eq!(world.pass(secs(60)), ["TaskQueued b 2"]);
+    world.start("e1", &format!("{run}/b/2"));
+    assert_eq!(world.gone("e1")[0], "TryLost b 2 ExecutorGone retry 2024-01-01T18:01:00Z");
+    assert_eq!(world.settle(), ["TaskQueued b 3"]);
+    world.trigger_as("etl", "by-hand").is(["RunCreated Manual never", "RunStarted"]);
+    // An hour of the clock as it is, and not of the stamps.
+    world.go_to("2024-01-01T18:59");
+    assert!(world.is_active("etl", "by-hand"));
+    world.go_to("2024-01-01T19:01");
+    assert!(!world.is_active("etl", "by-hand"));
 }

@@ -116,6 +116,9 @@ impl Audit {
         if record.at < self.last_at {
             return Err(format!("time goes back from {}", self.last_at));
         }
+        if record.clock.is_some_and(|clock| clock >= record.at || record.at != self.last_at) {
+            return Err("the stamp is neither the clock's nor that of the record before".to_owned());
+        }
         self.last_at = record.at;
         if record.facts.is_empty() {
             return Err("a decision without a fact".to_owned());
@@ -251,7 +254,7 @@ impl Audit {
                 return Err("the logical date is taken".to_owned());
             }
             let scheduled = f.run_type == RunType::Scheduled;
-            if scheduled && (dag.paused || dag.gone || f.run_after > record.at) {
+            if scheduled && (dag.paused || dag.gone || f.run_after > record.decided_at()) {
                 return Err("the schedule may not make it now".to_owned());
             }
             let made_by = record.cause.as_ref().map(|cause| cause.command.clone());
@@ -277,7 +280,7 @@ impl Audit {
         {
             return Err(format!("{sender} speaks for {holder}"));
         }
-        run.fold(record.at, fact)
+        run.fold(record.decided_at(), fact)
     }
 
     /// Nothing that is forced may be left for another record.

@@ -160,7 +160,7 @@ impl RunModel {
                 (Stand::Running(n, holder), TaskState::Running { try_number, executor, .. }) => {
                     *n == try_number.get() && holder == executor
                 }
-                (Stand::Again(at), TaskState::UpForRetry { due }) => at == due,
+                (Stand::Again(at), TaskState::UpForRetry { due, .. }) => at == due,
                 (Stand::Done(done), TaskState::Done(folded)) => done == folded,
                 _ => false,
             };

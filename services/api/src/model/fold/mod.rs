@@ -49,8 +49,8 @@ pub(crate) fn fold<S: Source>(
     seq: u64,
     record: &Record,
 ) -> Result<(), StoreError> {
-    let Record { at, scope, by, reason, cause: _, trace: _, facts } = record;
-    let context = Context { seq, at: *at, by, reason: reason.as_deref(), scope };
+    let Record { at: _, clock: _, scope, by, reason, cause: _, trace: _, facts } = record;
+    let context = Context { seq, at: record.decided_at(), by, reason: reason.as_deref(), scope };
     for (place, fact) in facts.iter().enumerate() {
         fold_fact(rows, &context, u32::try_from(place).unwrap_or(u32::MAX), fact)?;
     }

@@ -72,24 +72,24 @@ impl Namespace {
 
     /// Declares an executor gone, with every try that it held: its presence was not renewed for a lease.
     pub fn executor_gone(&self, now: Timestamp, executor: &ExecutorId) -> Vec<Record> {
-        let at = self.at(now);
-        let mut records = self.lose_held(at, executor, LostWhy::ExecutorGone);
+        let mut records = self.lose_held(now, executor, LostWhy::ExecutorGone);
         if self.executors.contains_key(executor) {
             let facts = vec![Fact::ExecutorLeft(ExecutorLeft { why: LeftWhy::Gone })];
-            records.push(own(at, Actor::Scheduler, Scope::Executor(executor.clone()), None, facts));
+            let scope = Scope::Executor(executor.clone());
+            records.push(own(now, Actor::Scheduler, scope, None, facts));
         }
-        records
+        records.into_iter().map(|record| self.stamp(record)).collect()
     }
 
     /// Declares one running try lost; `None` where it is not in flight any more.
     pub fn give_up(&self, now: Timestamp, key: &TryKey, why: LostWhy) -> Option<Record> {
-        let at = self.at(now);
         let run = self.run(&RunKey { dag_id: key.dag_id.clone(), run_id: key.run_id.clone() })?;
         let ix = run.find(&key.task_id, key.map_index)?;
         let state = &run.task(ix).state;
         let n = state.in_flight().filter(|n| *n == key.try_number)?;
-        let facts = self.lost_facts(run, ix, Loss::found(n, state.executor().cloned(), why), at);
-        Some(own(at, Actor::Scheduler, Scope::Run(run.key().clone()), None, facts))
+        let facts = self.lost_facts(run, ix, Loss::found(n, state.executor().cloned(), why), now);
+        let scope = Scope::Run(run.key().clone());
+        Some(self.stamp(own(now, Actor::Scheduler, scope, None, facts)))
     }
 
     fn lose_held(&self, at: Timestamp, executor: &ExecutorId, why: LostWhy) -> Vec<Record> {

@@ -13,7 +13,10 @@ use crate::{
 impl Namespace {
     /// Decides on a proposal; empty where it no longer holds.
     pub fn carry_out(&self, now: Timestamp, proposal: &Proposal) -> Option<Record> {
-        let at = self.at(now);
+        self.carry_out_by(now, proposal).map(|record| self.stamp(record))
+    }
+
+    fn carry_out_by(&self, at: Timestamp, proposal: &Proposal) -> Option<Record> {
         match proposal {
             Proposal::CreateScheduled(dag_id) => self.create_scheduled(at, dag_id),
             Proposal::StartRun(number) => {
