@@ -1,1 +1,1 @@
-"""From a DAG file to DAG specs. `python -P -m dagbok.parsing` is how the processor asks."""
+"""From a DAG file to DAG specs. `python -P -m dagbok.parsing --serve` is how the processor asks."""
