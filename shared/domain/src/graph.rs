@@ -8,7 +8,7 @@ use crate::timetable::{self, CompiledSchedule};
 /// A task's place in its DAG.
 pub type Ix = u32;
 
-/// One meaning of a DAG.
+/// One version of a DAG.
 #[derive(Debug)]
 pub struct Version {
     /// Its number.
@@ -58,6 +58,11 @@ impl Version {
     pub fn upstream_count(&self, ix: Ix) -> u32 {
         let known = self.task(ix).upstream.iter().filter(|up| (**up as usize) < self.len());
         u32::try_from(known.count()).unwrap_or(u32::MAX)
+    }
+
+    /// How many tasks there are, as places go.
+    pub fn node_count(&self) -> Ix {
+        Ix::try_from(self.len()).expect("limits keep a DAG's tasks far below this")
     }
 
     /// How many tasks there are.

@@ -21,14 +21,23 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts one more upstream that is done.
-    pub fn count(&mut self, done: Done) {
+    /// Counts so many more upstreams that are done.
+    pub fn count(&mut self, done: Done, more: u32) {
+        *self.place(done) += more;
+    }
+
+    /// Takes one upstream back that was counted as done.
+    pub fn uncount(&mut self, done: Done) {
+        *self.place(done) -= 1;
+    }
+
+    fn place(&mut self, done: Done) -> &mut u32 {
         match done {
-            Done::Success => self.success += 1,
-            Done::Failed => self.failed += 1,
-            Done::RuledOut(RuledOut::UpstreamFailed) => self.upstream_failed += 1,
-            Done::RuledOut(RuledOut::Skipped) => self.skipped += 1,
-            Done::RuledOut(RuledOut::Removed) => self.removed += 1,
+            Done::Success => &mut self.success,
+            Done::Failed => &mut self.failed,
+            Done::RuledOut(RuledOut::UpstreamFailed) => &mut self.upstream_failed,
+            Done::RuledOut(RuledOut::Skipped) => &mut self.skipped,
+            Done::RuledOut(RuledOut::Removed) => &mut self.removed,
         }
     }
 
@@ -37,9 +46,9 @@ impl Tally {
     }
 }
 
-/// What follows for the task.
+/// What the upstreams let the task do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Standing {
     /// Not yet.
     Wait,
     /// It may run.
@@ -50,10 +59,10 @@ pub enum Verdict {
 
 /// Judges one task. With no upstream every rule is met.
 #[must_use]
-pub fn judge(rule: TriggerRule, up: Tally) -> Verdict {
+pub fn judge(rule: TriggerRule, up: Tally) -> Standing {
     use RuledOut::{Skipped, UpstreamFailed};
     if up.total == 0 || rule == TriggerRule::Always {
-        return Verdict::Ready;
+        return Standing::Ready;
     }
     let broken = up.failed + up.upstream_failed;
     let all_done = up.done() == up.total;
@@ -76,7 +85,7 @@ pub fn judge(rule: TriggerRule, up: Tally) -> Verdict {
         TriggerRule::AllDone | TriggerRule::AllDoneSetupSuccess | TriggerRule::Always => None,
     };
     if let Some(why) = never {
-        return Verdict::Never(why);
+        return Standing::Never(why);
     }
     let ready = match rule {
         TriggerRule::OneSuccess => up.success > 0,
@@ -93,7 +102,7 @@ pub fn judge(rule: TriggerRule, up: Tally) -> Verdict {
         | TriggerRule::NoneSkipped
         | TriggerRule::Always => all_done,
     };
-    if ready { Verdict::Ready } else { Verdict::Wait }
+    if ready { Standing::Ready } else { Standing::Wait }
 }
 
 fn none_failed(broken: u32, skip: bool) -> Option<RuledOut> {

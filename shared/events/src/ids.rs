@@ -161,7 +161,50 @@ impl fmt::Display for TryNumber {
     }
 }
 
-/// One try of one task of one run.
+/// Counts the stretches that a try runs in, from 0: each time that it asks to go on later begins another.
+/// With the try's number it is the fencing token.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(transparent)]
+pub struct Leg(pub u32);
+
+impl Leg {
+    /// The first.
+    pub const FIRST: Self = Self(0);
+
+    /// Whether the try was not rescheduled before.
+    pub const fn is_first(&self) -> bool {
+        self.0 == 0
+    }
+
+    /// The one after this; `None` past the last that can be counted.
+    pub const fn next(self) -> Option<Self> {
+        match self.0.checked_add(1) {
+            Some(n) => Some(Self(n)),
+            None => None,
+        }
+    }
+}
+
+impl fmt::Display for Leg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One leg of one try of one task of one run.
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -177,16 +220,21 @@ pub struct TryKey {
     pub map_index: MapIndex,
     /// Which try.
     pub try_number: TryNumber,
+    /// Which leg of it.
+    #[serde(default, skip_serializing_if = "Leg::is_first")]
+    pub leg: Leg,
 }
 
 impl fmt::Display for TryKey {
-    /// `dag/run/task/try`, with `[n]` after the task where it is mapped.
+    /// `dag/run/task/try`, with `[n]` after the task where it is mapped, and `.n` after the try from its
+    /// second leg on.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.dag_id, self.run_id, self.task_id)?;
         if !self.map_index.is_unmapped() {
             write!(f, "[{}]", self.map_index.0)?;
         }
-        write!(f, "/{}", self.try_number)
+        write!(f, "/{}", self.try_number)?;
+        if self.leg.is_first() { Ok(()) } else { write!(f, ".{}", self.leg) }
     }
 }
 

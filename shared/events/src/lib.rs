@@ -17,11 +17,13 @@ pub use codec::{DecodeError, decode, decode_any, encode, encode_any};
 pub use fact::*;
 pub use failure::{Failure, FailureKind, Fault, Usage};
 pub use ids::{
-    BadId, CommandId, DagId, Digest, ExecutorId, MapIndex, PoolName, QueueName, RunId, TaskId,
+    BadId, CommandId, DagId, Digest, ExecutorId, Leg, MapIndex, PoolName, QueueName, RunId, TaskId,
     TryKey, TryNumber,
 };
 pub use json::entry_json;
 pub use record::{Actor, Cause, Record, RunKey, Scope, TraceContext};
-pub use spec::{DagSpec, DagVersion, Schedule, SourceLocation, TaskSpec, Timetable, TriggerRule};
+pub use spec::{
+    DagSpec, DagVersion, Expand, Schedule, SourceLocation, TaskSpec, Timetable, TriggerRule,
+};
 pub use subject::{BadSubject, escape_token, subject_of, unescape_token};
 pub use time::{Interval, Micros, Timestamp};

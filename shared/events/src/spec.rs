@@ -267,7 +267,21 @@ pub struct TaskSpec {
     /// Whether it is expanded over its inputs when the run gets there.
     #[serde(default, skip_serializing_if = "is_default")]
     pub is_mapped: bool,
+    /// What a mapped task is expanded over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expand: Option<Expand>,
     /// Markdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doc_md: Option<String>,
+}
+
+/// What a mapped task is expanded over. The elements themselves stay in the file: a copy finds its own by
+/// its map index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Expand {
+    /// Values that stand in the file.
+    Literal {
+        /// How many copies they make: the product of the arguments' lengths.
+        length: u32,
+    },
 }

@@ -1,5 +1,5 @@
 //! Answers: what became of a command.
-use dagbok_events::RunId;
+use dagbok_events::{MapIndex, RunId, TaskId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +16,28 @@ pub enum Answer {
     },
     /// Nothing to do: it is so already.
     Unchanged,
+    /// What a command that only asks would clear. Nothing was done.
+    WouldClear {
+        /// Whether the run is over, and would be queued again.
+        run_goes_on: bool,
+        /// The tasks, in the DAG's order.
+        tasks: Vec<ClearedTask>,
+    },
     /// The caller's picture is out of date, or the request breaks a rule. Nothing was done.
     Refused(Refusal),
+}
+
+/// A task that is cleared, or would be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClearedTask {
+    /// Which task.
+    pub task_id: TaskId,
+    /// Which copy.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// How many further copies, by the indexes after this one.
+    #[serde(default)]
+    pub further: u32,
 }
 
 /// Why a command was refused.
@@ -46,6 +66,10 @@ pub enum RefusalCode {
     LogicalDateTaken,
     /// The run is over.
     RunOver,
+    /// The run is not over.
+    RunActive,
+    /// The run has no such task.
+    TaskNotFound,
     /// A report about a try that is not in flight, or held by another.
     StaleReport,
     /// The request breaks a rule: conf is no object, a date outside the DAG's, a limit.

@@ -1,6 +1,7 @@
 //! Commands: what people, the processor and executors ask the scheduler to decide.
 use dagbok_events::{
-    Actor, CommandId, DagId, DagSpec, Digest, ExecutorId, PoolName, RunId, Timestamp, TraceContext,
+    Actor, CommandId, DagId, DagSpec, Digest, ExecutorId, PoolName, RunId, TaskId, Timestamp,
+    TraceContext,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,15 @@ pub enum CommandBody {
     TriggerRun(TriggerRun),
     /// End a run.
     CancelRun {
+        /// Whose.
+        dag_id: DagId,
+        /// Which.
+        run_id: RunId,
+    },
+    /// Let tasks that are done run again, and their run with them where it is over.
+    ClearTasks(ClearTasks),
+    /// Let a run that is over be gone.
+    DeleteRun {
         /// Whose.
         dag_id: DagId,
         /// Which.
@@ -110,6 +120,24 @@ pub struct TriggerRun {
     /// A note for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// Asks for tasks of a run to run again. What was ruled out downstream of them is judged anew with them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClearTasks {
+    /// Whose.
+    pub dag_id: DagId,
+    /// Which run.
+    pub run_id: RunId,
+    /// Which tasks, all of their copies; empty for every task of the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub task_ids: Vec<TaskId>,
+    /// Only those that failed, or were ruled out by a failure.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_failed: bool,
+    /// Only say what would be cleared.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 /// What the processor read from one file.

@@ -11,8 +11,10 @@ mod presence;
 mod report;
 mod work;
 
-pub use answer::{Answer, Refusal, RefusalCode};
-pub use command::{Command, CommandBody, DagFile, ImportError, RegisteredDag, TriggerRun};
+pub use answer::{Answer, ClearedTask, Refusal, RefusalCode};
+pub use command::{
+    ClearTasks, Command, CommandBody, DagFile, ImportError, RegisteredDag, TriggerRun,
+};
 pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
 pub use report::{Report, ReportBody, XComValue};
 pub use work::{RunContext, WorkItem};

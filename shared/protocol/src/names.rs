@@ -23,8 +23,9 @@ pub fn work_queue(queue: &QueueName) -> String {
 
 /// The key of a work item: while it is stored or in flight no second copy is taken.
 pub fn work_key(key: &TryKey) -> String {
+    let leg = if key.leg.is_first() { String::new() } else { format!(".{}", key.leg) };
     format!(
-        "{}.{}.{}.{}.{}",
+        "{}.{}.{}.{}.{}{leg}",
         escape_token(key.dag_id.as_str()),
         escape_token(key.run_id.as_str()),
         escape_token(key.task_id.as_str()),

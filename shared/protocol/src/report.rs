@@ -71,6 +71,18 @@ pub enum ReportBody {
         /// What it wrote.
         log: Option<LogRef>,
     },
+    /// It asked to go on later: its leg is over, the try is not.
+    Rescheduled {
+        /// No sooner than this, by the executor's clock.
+        due: Timestamp,
+        /// Values pushed since the last report.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        xcoms: Vec<XComValue>,
+        /// What the leg used.
+        usage: Usage,
+        /// What it wrote.
+        log: Option<LogRef>,
+    },
     /// It is handed back without having been started.
     Returned,
     /// It is gone with no word: fenced, drained, ended by order, or not held though the work item says so.

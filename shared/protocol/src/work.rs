@@ -26,6 +26,9 @@ pub struct WorkItem {
     pub max_tries: u16,
     /// Whether a failure of this try will be followed by another.
     pub will_retry: bool,
+    /// When the try's first leg began, by its executor's clock; a sensor's timeout counts from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_started_at: Option<Timestamp>,
     /// The try fails after this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_timeout: Option<Micros>,

@@ -1,21 +1,22 @@
-//! What is remembered of a DAG: its meanings, its schedule's promise, and its runs' names.
+//! What is remembered of a DAG: its versions, its schedule's promise, and its runs.
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use dagbok_events::{DagVersion, Digest, Interval, Micros, RunExpected, RunId, Timestamp};
+use dagbok_events::{DagVersion, Digest, Interval, RunExpected, Timestamp};
 
-use crate::{graph::Version, run::Ending};
-
-use super::RunNo;
+use super::{RunNo, dates::Dates, past::Past};
+use crate::graph::Version;
 
 /// A DAG that was ever registered.
 #[derive(Clone, Debug)]
 pub struct Dag {
     pub(super) current: Arc<Version>,
-    /// Older meanings that runs not yet over still use.
+    /// Older versions that runs not yet over still use.
     pub(super) older: BTreeMap<DagVersion, Arc<Version>>,
+    /// How many runs not yet over use each version.
+    pub(super) uses: BTreeMap<DagVersion, u32>,
     pub(super) bundle: Digest,
     pub(super) file: String,
     pub(super) paused: bool,
@@ -32,8 +33,12 @@ pub struct Dag {
     pub(super) running: u32,
     /// Tries in flight over all runs.
     pub(super) in_flight: u32,
-    pub(super) past: BTreeMap<RunId, Ending>,
-    pub(super) dates: BTreeSet<Timestamp>,
+    /// Runs that wait for their turn, in the order in which it comes.
+    pub(super) queued: BTreeSet<(Timestamp, RunNo)>,
+    /// Runs that are over.
+    pub(super) past: Past,
+    /// The logical dates of all runs there are.
+    pub(super) dates: Dates,
 }
 
 impl Dag {
@@ -43,6 +48,7 @@ impl Dag {
             file: current.spec.source.file.clone(),
             current,
             older: BTreeMap::new(),
+            uses: BTreeMap::new(),
             bundle,
             paused,
             gone: false,
@@ -53,12 +59,13 @@ impl Dag {
             active: BTreeSet::new(),
             running: 0,
             in_flight: 0,
-            past: BTreeMap::new(),
-            dates: BTreeSet::new(),
+            queued: BTreeSet::new(),
+            past: Past::default(),
+            dates: Dates::default(),
         }
     }
 
-    /// Its meaning now.
+    /// Its version now.
     pub fn current(&self) -> &Arc<Version> {
         &self.current
     }
@@ -78,7 +85,12 @@ impl Dag {
         self.expected.as_ref()
     }
 
-    /// A meaning that is still in use.
+    /// Every version that is still in use.
+    pub(super) fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
+        std::iter::once(&self.current).chain(self.older.values())
+    }
+
+    /// A version that is still in use.
     pub fn version(&self, number: DagVersion) -> Option<&Arc<Version>> {
         if self.current.number == number { Some(&self.current) } else { self.older.get(&number) }
     }
@@ -93,21 +105,33 @@ impl Dag {
         u32::try_from(self.active.len()).unwrap_or(u32::MAX) < self.max_active_runs()
     }
 
+    /// A run that is not over uses this version.
+    pub(super) fn use_version(&mut self, version: &Arc<Version>) {
+        *self.uses.entry(version.number).or_default() += 1;
+        if version.number != self.current.number {
+            self.older.insert(version.number, Arc::clone(version));
+        }
+    }
+
+    /// A run that used this version is over.
+    pub(super) fn release_version(&mut self, number: DagVersion) {
+        let Some(uses) = self.uses.get_mut(&number) else { return };
+        *uses -= 1;
+        if *uses == 0 {
+            self.uses.remove(&number);
+            self.older.remove(&number);
+        }
+    }
+
+    /// How many more tries may be in flight.
+    pub(super) fn room(&self) -> u32 {
+        let most = if self.paused { 0 } else { self.current.spec.max_active_tasks };
+        most.saturating_sub(self.in_flight)
+    }
+
     /// Whether another run may start.
     pub(super) fn may_start(&self) -> bool {
         !self.paused && self.running < self.max_active_runs()
-    }
-
-    /// The first instant from `from` on that no run has for its logical date.
-    pub(super) fn free_date(&self, from: Timestamp) -> Timestamp {
-        let mut free = from;
-        for taken in self.dates.range(from..) {
-            if *taken > free {
-                break;
-            }
-            free = taken.plus(Micros(1));
-        }
-        free
     }
 
     /// Runs that may be running at once; as in Airflow, 0 is no limit.

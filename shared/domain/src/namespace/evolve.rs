@@ -1,12 +1,12 @@
 //! Folding records into the namespace. Total: history is never refused.
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use dagbok_events::{
-    DagId, DagRegistered, Fact, Record, RunCreated, RunId, RunKey, RunType, Scope, Timestamp,
+    DagId, DagRegistered, Fact, Record, RunCreated, RunDeleted, RunKey, RunType, Scope, Timestamp,
 };
 use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 
-use super::{Dag, FileState, Namespace, RunNo, Seen};
+use super::{Dag, FileState, Namespace, RunNo, Seen, run_id::dated};
 use crate::{
     graph::Version,
     run::{Change, Ending, Handed, Phase, Run, RunMeta},
@@ -81,7 +81,7 @@ impl Namespace {
             }
             Fact::BundlePublished(f) => {
                 self.bundle = Some(f.bundle.clone());
-                for dag in self.dags.values_mut().filter(|dag| !dag.gone) {
+                for dag in self.dags.values_mut().map(Arc::make_mut).filter(|dag| !dag.gone) {
                     if self.files.get(&dag.file).is_none_or(|file| file.error.is_none()) {
                         dag.bundle = f.bundle.clone();
                     }
@@ -107,14 +107,10 @@ impl Namespace {
     }
 
     pub(super) fn evolve_dag(&mut self, dag_id: &DagId, at: Timestamp, fact: &Fact) {
-        // A promise's index entry stands for the DAG as it was before this fact, whatever it changes.
-        if let Some(due) = self.dags.get(dag_id).and_then(Dag::due) {
-            self.expected.remove(&(due, dag_id.clone()));
-        }
         if let Fact::DagRegistered(f) = fact {
             self.keep_version(dag_id, f);
         }
-        let Some(dag) = self.dags.get_mut(dag_id) else { return };
+        let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else { return };
         match fact {
             Fact::DagDisappeared(_) => dag.gone = true,
             Fact::DagPaused(_) => dag.paused = true,
@@ -127,21 +123,19 @@ impl Namespace {
             }
             _ => {}
         }
-        if let Some(due) = dag.due() {
-            self.expected.insert((due, dag_id.clone()));
-        }
+        self.index_dag(dag_id);
     }
 
     fn keep_version(&mut self, dag_id: &DagId, f: &DagRegistered) {
         let version = Arc::new(Version::new(f.version, f.spec_digest.clone(), f.spec.clone()));
-        let Some(dag) = self.dags.get_mut(dag_id) else {
+        let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else {
             let dag = Dag::new(version, f.bundle.clone(), f.paused.unwrap_or(false));
-            self.dags.insert(dag_id.clone(), dag);
+            self.dags.insert(dag_id.clone(), Arc::new(dag));
             return;
         };
         dag.file.clone_from(&version.spec.source.file);
         let old = std::mem::replace(&mut dag.current, version);
-        if !dag.active.is_empty() {
+        if dag.uses.contains_key(&old.number) {
             dag.older.insert(old.number, old);
         }
         dag.bundle = f.bundle.clone();
@@ -150,17 +144,23 @@ impl Namespace {
 
     fn evolve_run(&mut self, seq: u64, key: &RunKey, record: &Record) {
         for fact in &record.facts {
-            if let Fact::RunCreated(f) = fact {
-                self.create_run(key, record, f);
-            } else if matches!(fact, Fact::RunExpected(_) | Fact::RunMissed(_)) {
-                self.evolve_dag(&key.dag_id, record.decided_at(), fact);
+            match fact {
+                Fact::RunCreated(f) => self.create_run(key, record, f),
+                Fact::RunExpected(_) | Fact::RunMissed(_) => {
+                    self.evolve_dag(&key.dag_id, record.decided_at(), fact);
+                }
+                Fact::RunCleared(_) => self.take_up(key),
+                Fact::RunDeleted(f) => self.delete_run(key, *f),
+                _ => {}
             }
         }
         let Some(&number) = self.numbers.get(key) else { return };
-        let Some(run) = self.runs.get_mut(&number) else { return };
+        let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { return };
         let before = run.phase();
-        let mut changes: Vec<Change> =
-            record.facts.iter().map(|fact| run.evolve(seq, record.decided_at(), fact)).collect();
+        let mut changes: Vec<Change> = Vec::new();
+        for fact in &record.facts {
+            changes.extend(run.evolve(seq, record.decided_at(), fact));
+        }
         let after = run.phase();
         if matches!(after, Phase::Over(_)) {
             changes.extend(run.left_behind());
@@ -168,51 +168,78 @@ impl Namespace {
         for change in changes {
             self.keep_count(number, &key.dag_id, change);
         }
-        self.count_running(number, &key.dag_id, before, after);
-        self.unindex(number);
+        self.keep_phase(number, &key.dag_id, before, after);
         match after {
             Phase::Over(ending) => self.let_go(number, key, ending, record.decided_at()),
-            Phase::Queued | Phase::Running { .. } => self.index(number),
+            Phase::Queued | Phase::Running { .. } => {
+                if let Some(run) = self.runs.get(&number) {
+                    self.index.put_run(number, run);
+                }
+            }
         }
+        self.index_dag(&key.dag_id);
     }
 
     fn create_run(&mut self, key: &RunKey, record: &Record, f: &RunCreated) {
-        let Some(dag) = self.dags.get_mut(&key.dag_id) else { return };
+        let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
         let Some(version) = dag.version(f.version).cloned() else { return };
         if self.numbers.contains_key(key) {
             return;
         }
-        let meta = RunMeta {
-            run_type: f.run_type,
-            logical_date: f.logical_date,
-            data_interval: f.data_interval,
-            run_after: f.run_after,
-            bundle: f.bundle.clone(),
-            conf: f.conf.clone(),
-            note: f.note.clone(),
-            triggered_by: super::views::person(&record.by),
-            traceparent: record.trace.as_ref().map(|trace| trace.traceparent.clone()),
-            created_at: record.decided_at(),
-        };
         if f.run_type == RunType::Scheduled {
             dag.last_interval = f.data_interval;
         }
-        dag.dates.extend(f.logical_date);
-        let number = self.next_number;
-        self.next_number += 1;
-        dag.active.insert(number);
+        if let Some(date) = f.logical_date {
+            dag.dates.insert(date);
+        }
+        let run = Arc::new(Run::new(key.clone(), meta_of(record, f), version));
+        self.enqueue(key, run);
+        let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
         if !dag.has_room() {
             dag.full_until = Some(record.decided_at());
         }
-        self.numbers.insert(key.clone(), number);
-        self.runs.insert(number, Run::new(key.clone(), meta, version));
-        self.queued.insert(number);
     }
 
-    /// Slots, tries in flight, and who holds which, as one fact of a run moved them. A move from queued to
-    /// running takes and frees the same slots.
+    /// A run that is over goes on.
+    fn take_up(&mut self, key: &RunKey) {
+        if self.numbers.contains_key(key) {
+            return;
+        }
+        let Some(run) = self.forget_revived(key) else { return };
+        let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
+        dag.past.remove(&key.run_id);
+        self.enqueue(key, run);
+    }
+
+    /// Takes in a run that waits for its turn.
+    fn enqueue(&mut self, key: &RunKey, run: Arc<Run>) {
+        let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
+        let number = self.next_number;
+        self.next_number += 1;
+        dag.active.insert(number);
+        dag.use_version(run.version());
+        dag.queued.insert((run.meta().run_after, number));
+        self.numbers.insert(key.clone(), number);
+        self.runs.insert(number, run);
+    }
+
+    fn delete_run(&mut self, key: &RunKey, f: RunDeleted) {
+        self.forget_revived(key);
+        if self.numbers.contains_key(key) {
+            return;
+        }
+        let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
+        dag.past.remove(&key.run_id);
+        let date = f.logical_date.or_else(|| dated(&key.run_id).map(|(_, date)| date));
+        if let Some(date) = date {
+            dag.dates.remove(date);
+        }
+    }
+
+    /// Slots, tries in flight, who holds which, and what waits for a time, as one fact of a run moved them. A
+    /// move from queued to running takes and frees the same slots.
     fn keep_count(&mut self, number: RunNo, dag_id: &DagId, change: Change) {
-        let Some(dag) = self.dags.get_mut(dag_id) else { return };
+        let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else { return };
         if let Some(hold) = change.taken {
             self.pools.entry(hold.pool).or_default().used += u64::from(hold.slots);
             self.in_flight += 1;
@@ -223,70 +250,70 @@ impl Namespace {
             self.in_flight -= 1;
             dag.in_flight -= 1;
         }
-        let Some(Handed { task, from, to }) = change.handed else { return };
+        if let Some(due) = change.waited {
+            self.index.retries.remove(&(due, number, change.no));
+        }
+        if let Some(due) = change.waits {
+            self.index.retries.insert((due, number, change.no));
+        }
+        let Some(Handed { instance, from, to }) = change.handed else { return };
         if let Some(held) = from.and_then(|id| self.executors.get_mut(&id)) {
-            held.holds.remove(&(number, task));
+            held.holds.remove(&(number, instance));
         }
         if let Some(id) = to {
-            self.executors.entry(id).or_default().holds.insert((number, task));
+            self.executors.entry(id).or_default().holds.insert((number, instance));
         }
     }
 
-    fn count_running(&mut self, number: RunNo, dag_id: &DagId, before: Phase, after: Phase) {
-        let Some(dag) = self.dags.get_mut(dag_id) else { return };
+    fn keep_phase(&mut self, number: RunNo, dag_id: &DagId, before: Phase, after: Phase) {
+        let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else { return };
         let running = |phase| matches!(phase, Phase::Running { .. });
         match (running(before), running(after)) {
             (false, true) => dag.running += 1,
             (true, false) => dag.running -= 1,
             (false, false) | (true, true) => {}
         }
-        if after != Phase::Queued {
-            self.queued.remove(&number);
-        }
+        let Some(run) = self.runs.get(&number).filter(|_| after != Phase::Queued) else { return };
+        dag.queued.remove(&(run.meta().run_after, number));
     }
 
-    fn unindex(&mut self, number: RunNo) {
-        self.hungry.remove(&number);
-        if let Some(due) = self.timer_of.remove(&number) {
-            self.timers.remove(&(due, number));
-        }
-    }
-
-    /// Puts a run that is not over where its state belongs.
-    pub(super) fn index(&mut self, number: RunNo) {
-        let Some(run) = self.runs.get(&number) else { return };
-        if run.is_hungry() && matches!(run.phase(), Phase::Running { .. }) {
-            self.hungry.insert(number);
-        }
-        if let Some(due) = run.next_due() {
-            self.timers.insert((due, number));
-            self.timer_of.insert(number, due);
-        }
-    }
-
-    /// Forgets all of a run that is over but how it ended, and the DAG's meanings that only it used.
+    /// Forgets all of a run that is over but how it ended, and the DAG's versions that only it used.
     fn let_go(&mut self, number: RunNo, key: &RunKey, ending: Ending, at: Timestamp) {
+        self.index.remove_run(number);
         self.numbers.remove(key);
-        self.runs.remove(&number);
-        let Some(dag) = self.dags.get_mut(&key.dag_id) else { return };
+        let Some(run) = self.runs.remove(&number) else { return };
+        let version = run.version().number;
+        let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
         if !dag.has_room() {
             dag.full_until = Some(at);
         }
         dag.active.remove(&number);
-        dag.past.insert(key.run_id.clone(), ending);
-        if !dag.older.is_empty() {
-            let runs = dag.active.iter().filter_map(|number| self.runs.get(number));
-            let used: BTreeSet<_> = runs.map(|run| run.version().number).collect();
-            dag.older.retain(|version, _| used.contains(version));
-        }
+        dag.past.insert(&key.run_id, ending);
+        dag.release_version(version);
     }
 
-    /// Whether the DAG ever had this run.
+    /// Whether the DAG has this run.
     pub(super) fn knows_run(&self, key: &RunKey) -> bool {
         self.numbers.contains_key(key) || self.past_ending(key).is_some()
     }
 
     pub(super) fn past_ending(&self, key: &RunKey) -> Option<Ending> {
-        self.dags.get(&key.dag_id)?.past.get::<RunId>(&key.run_id).copied()
+        self.dags.get(&key.dag_id)?.past.ending(&key.run_id)
+    }
+}
+
+/// What a run was created with, by the record that created it.
+pub(super) fn meta_of(record: &Record, f: &RunCreated) -> RunMeta {
+    RunMeta {
+        run_type: f.run_type,
+        logical_date: f.logical_date,
+        data_interval: f.data_interval,
+        run_after: f.run_after,
+        bundle: f.bundle.clone(),
+        conf: f.conf.clone(),
+        note: f.note.clone(),
+        triggered_by: super::views::person(&record.by),
+        traceparent: record.trace.as_ref().map(|trace| trace.traceparent.clone()),
+        created_at: record.decided_at(),
     }
 }

@@ -5,30 +5,38 @@
 //! themselves and [`Namespace::carry_out`] decides on a proposal, checking it again;
 //! [`Namespace::evolve`] alone changes anything. Capacity is a fold of the log, never a counter that
 //! could leak.
+mod cold;
 mod dag;
+mod dates;
 mod decide;
 mod evolve;
+mod index;
+mod lanes;
+mod past;
 mod plan;
+mod run_id;
 mod schedule;
 mod snapshot;
 mod views;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
+pub use cold::{ColdRun, NotRevived};
 pub use dag::Dag;
 use dagbok_events::{
     Actor, Cause, CommandId, DagId, ExecutorId, Fact, Micros, PoolName, Record, RunId, RunKey,
     Scope, Timestamp, TraceContext,
 };
-use dagbok_protocol::{Command, Refusal, RefusalCode, limits};
+use dagbok_protocol::{ClearedTask, Command, Refusal, RefusalCode, limits};
+use index::Index;
 pub use plan::Proposal;
-pub use snapshot::{BadSnapshot, SNAPSHOT_VERSION};
-pub use views::QueuedTry;
+pub use snapshot::{BadSnapshot, Frozen, Part, SNAPSHOT_VERSION};
+pub use views::{Obstacle, QueuedTry};
 
-use crate::{
-    graph::Ix,
-    run::{Ending, Run},
-};
+use crate::run::{Ending, InstanceNo, Run};
 
 /// A run's place in the order of creation.
 pub type RunNo = u64;
@@ -59,6 +67,16 @@ pub enum Outcome {
     },
     /// It is so already.
     Unchanged,
+    /// Nothing was decided, as asked: these tasks would be cleared.
+    WouldClear {
+        /// Whether the run is over, and would be queued again.
+        run_goes_on: bool,
+        /// The tasks, in the DAG's order.
+        tasks: Vec<ClearedTask>,
+    },
+    /// Nothing is decided yet: that run is over and forgotten. Once it is [revived](Namespace::revive), the
+    /// command can be decided.
+    Needs(RunKey),
     /// No.
     Refused(Refusal),
 }
@@ -96,7 +114,7 @@ struct FileState {
 /// What is remembered of an executor that joined and has not left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Executor {
-    holds: BTreeSet<(RunNo, Ix)>,
+    holds: BTreeSet<(RunNo, InstanceNo)>,
 }
 
 /// Everything one scheduler decides over. See the module.
@@ -111,20 +129,14 @@ pub struct Namespace {
     files: BTreeMap<String, FileState>,
     /// The command that last said something new of each file.
     told: BTreeMap<String, CommandId>,
-    dags: BTreeMap<DagId, Dag>,
-    runs: BTreeMap<RunNo, Run>,
+    dags: BTreeMap<DagId, Arc<Dag>>,
+    runs: BTreeMap<RunNo, Arc<Run>>,
     numbers: BTreeMap<RunKey, RunNo>,
     next_number: RunNo,
     executors: BTreeMap<ExecutorId, Executor>,
-    /// Active runs by when they next need a look.
-    timers: BTreeSet<(Timestamp, RunNo)>,
-    timer_of: BTreeMap<RunNo, Timestamp>,
-    /// Running runs with tasks that wait only for slots.
-    hungry: BTreeSet<RunNo>,
-    /// Runs that wait for their turn.
-    queued: BTreeSet<RunNo>,
-    /// DAGs by when their next promised run is due.
-    expected: BTreeSet<(Timestamp, DagId)>,
+    /// Runs that are over and were taken up again, newest last, for a command about them.
+    revived: VecDeque<Arc<Run>>,
+    index: Index,
     seen: BTreeMap<CommandId, Seen>,
     seen_order: VecDeque<CommandId>,
 }
@@ -157,11 +169,8 @@ impl Namespace {
             numbers: BTreeMap::new(),
             next_number: 0,
             executors: BTreeMap::new(),
-            timers: BTreeSet::new(),
-            timer_of: BTreeMap::new(),
-            hungry: BTreeSet::new(),
-            queued: BTreeSet::new(),
-            expected: BTreeSet::new(),
+            revived: VecDeque::new(),
+            index: Index::default(),
             seen: BTreeMap::new(),
             seen_order: VecDeque::new(),
         }
@@ -187,7 +196,7 @@ impl Namespace {
     }
 
     fn run(&self, key: &RunKey) -> Option<&Run> {
-        self.runs.get(self.numbers.get(key)?)
+        self.runs.get(self.numbers.get(key)?).map(Arc::as_ref)
     }
 }
 

@@ -1,14 +1,14 @@
 //! What the rules call for by themselves at a given time. Proposals only: `carry_out` checks again.
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, btree_set},
     ops::Bound,
 };
 
 use dagbok_events::{DagId, PoolName, Timestamp};
 
-use super::{Namespace, Pool, RunNo};
-use crate::{graph::Ix, run::Phase};
+use super::{Namespace, Pool, RunNo, lanes::LaneKey};
+use crate::run::{InstanceNo, Phase, Weight};
 
 /// Tasks that one record may queue: bounds its size.
 const QUEUED_PER_RECORD: usize = 256;
@@ -23,7 +23,7 @@ pub enum Proposal {
     /// Fail a run that took too long.
     TimeOutRun(RunNo),
     /// Offer these tasks of a run to the executors.
-    QueueTasks(RunNo, Vec<Ix>),
+    QueueTasks(RunNo, Vec<InstanceNo>),
 }
 
 /// How much room is left while a plan is made.
@@ -35,7 +35,7 @@ struct Room<'a> {
 }
 
 /// Most urgent first: weight, then the run's age, then the DAG's order.
-type Candidate = (Reverse<i32>, RunNo, Ix);
+type Candidate = (Weight, RunNo, InstanceNo);
 
 impl Namespace {
     /// Proposes, in the order in which to carry out; empty where nothing is called for.
@@ -43,20 +43,16 @@ impl Namespace {
     /// Starting a run can make tasks ready, so plan again after carrying out until nothing is proposed.
     pub fn plan(&self, now: Timestamp) -> Vec<Proposal> {
         let mut proposals = Vec::new();
-        for (_, number) in self.timers.range(..=(now, RunNo::MAX)) {
-            if self.runs[number].timed_out(now) {
-                proposals.push(Proposal::TimeOutRun(*number));
-            }
+        let timeouts = self.index.timeouts.range(..=(now, RunNo::MAX));
+        proposals.extend(timeouts.map(|(_, number)| Proposal::TimeOutRun(*number)));
+        let due = self.index.promises.iter().take_while(|(due, _)| *due <= now);
+        proposals.extend(due.map(|(_, dag_id)| Proposal::CreateScheduled(dag_id.clone())));
+        for (_, dag_id) in self.index.starts.iter().take_while(|(from, _)| *from <= now) {
+            let Some(dag) = self.dags.get(dag_id) else { continue };
+            let room = dag.max_active_runs().saturating_sub(dag.running) as usize;
+            let next = dag.queued.range(..=(now, RunNo::MAX)).take(room);
+            proposals.extend(next.map(|(_, number)| Proposal::StartRun(*number)));
         }
-        for (due, dag_id) in &self.expected {
-            if *due > now {
-                break;
-            }
-            if self.may_create(dag_id) {
-                proposals.push(Proposal::CreateScheduled(dag_id.clone()));
-            }
-        }
-        self.plan_starts(now, &mut proposals);
         self.plan_tasks(now, &mut proposals);
         proposals
     }
@@ -64,67 +60,47 @@ impl Namespace {
     /// When to plan again if nothing happens before; always later than `now`.
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let later = (Bound::Excluded((now, RunNo::MAX)), Bound::Unbounded);
-        let timer = self.timers.range(later).map(|(due, _)| *due).next();
-        let past = self.timers.range(..=(now, RunNo::MAX));
-        let hidden = past.filter_map(|(_, number)| self.runs[number].next_due_after(now)).min();
-        let promised = self.expected.iter().map(|(due, _)| *due).find(|due| *due > now);
-        [timer, hidden, promised].into_iter().flatten().min()
+        let timeout = self.index.timeouts.range(later).next().map(|(due, _)| *due);
+        let past = (now, RunNo::MAX, InstanceNo::MAX);
+        let mut retries = self.index.retries.range((Bound::Excluded(past), Bound::Unbounded));
+        let retry = retries.next().map(|(due, _, _)| *due);
+        let first_after = |dags: &BTreeSet<(Timestamp, DagId)>| {
+            // What is due and stands here is seen to before anybody asks again.
+            dags.iter().map(|(due, _)| *due).find(|due| *due > now)
+        };
+        let promise = first_after(&self.index.promises);
+        let start = first_after(&self.index.starts);
+        [timeout, retry, promise, start].into_iter().flatten().min()
     }
 
     pub(super) fn may_create(&self, dag_id: &DagId) -> bool {
         self.dags.get(dag_id).is_some_and(|dag| !dag.paused && !dag.gone && dag.has_room())
     }
 
-    fn plan_starts(&self, now: Timestamp, proposals: &mut Vec<Proposal>) {
-        let mut starting: BTreeMap<&DagId, u32> = BTreeMap::new();
-        for number in &self.queued {
-            let run = &self.runs[number];
-            let Some(dag) = self.dags.get(&run.key().dag_id) else { continue };
-            let already = starting.entry(&run.key().dag_id).or_default();
-            let room = dag.max_active_runs().saturating_sub(dag.running + *already);
-            if room > 0 && !dag.paused && run.meta().run_after <= now {
-                *already += 1;
-                proposals.push(Proposal::StartRun(*number));
-            }
-        }
-    }
-
     fn plan_tasks(&self, now: Timestamp, proposals: &mut Vec<Proposal>) {
         let mut room = Room::new(self);
-        let mut streams = Vec::new();
-        for number in &self.hungry {
-            let run = &self.runs[number];
-            if room.in_dag(&run.key().dag_id) > 0 && !run.timed_out(now) {
-                streams.extend(run.ready().map(|line| (*number, line.iter())));
+        let mut pick = Pick::new(self, now);
+        if room.tries > 0 {
+            for (pool, slots) in &self.pools {
+                let free = u64::from(slots.slots).saturating_sub(slots.used);
+                if free > 0 {
+                    self.index
+                        .lanes
+                        .open(pool, free, now)
+                        .into_iter()
+                        .for_each(|key| pick.open(key));
+                }
             }
         }
-        let mut heap: BinaryHeap<Reverse<(Candidate, Option<usize>)>> = BinaryHeap::new();
-        for (at, (number, tasks)) in streams.iter_mut().enumerate() {
-            if let Some((weight, ix)) = tasks.next() {
-                heap.push(Reverse(((*weight, *number, *ix), Some(at))));
-            }
-        }
-        for (_, number) in self.timers.range(..=(now, RunNo::MAX)) {
-            let run = &self.runs[number];
-            for ix in run.retries_due(now).filter(|_| !run.timed_out(now)) {
-                let weight = Reverse(run.version().task(ix).priority_weight);
-                heap.push(Reverse(((weight, *number, ix), None)));
-            }
-        }
-        let mut chosen: BTreeMap<RunNo, Vec<Ix>> = BTreeMap::new();
+        let mut chosen: BTreeMap<RunNo, Vec<InstanceNo>> = BTreeMap::new();
         while room.tries > 0
-            && let Some(Reverse(((_, number, ix), stream))) = heap.pop()
+            && let Some((number, no, lane)) = pick.next()
         {
-            // Where there is no room nothing further of this line can go: it shares the DAG, the pool and
-            // the number of slots.
-            if !room.take(number, ix) {
-                continue;
-            }
-            chosen.entry(number).or_default().push(ix);
-            if let Some(at) = stream
-                && let Some((weight, ix)) = streams[at].1.next()
-            {
-                heap.push(Reverse(((*weight, number, *ix), stream)));
+            if room.take(number, no) {
+                chosen.entry(number).or_default().push(no);
+            } else {
+                // Nothing further of this lane can go: it shares the DAG, the pool and the number of slots.
+                pick.close(lane);
             }
         }
         for (number, tasks) in chosen {
@@ -135,19 +111,106 @@ impl Namespace {
     }
 
     /// Those of `tasks` that may be queued now, all together.
-    pub(super) fn fitting(&self, number: RunNo, tasks: &[Ix], now: Timestamp) -> Vec<Ix> {
+    pub(super) fn fitting(
+        &self,
+        number: RunNo,
+        tasks: &[InstanceNo],
+        now: Timestamp,
+    ) -> Vec<InstanceNo> {
         let Some(run) = self.runs.get(&number) else { return Vec::new() };
         if !matches!(run.phase(), Phase::Running { .. }) {
             return Vec::new();
         }
         let (mut room, mut taken) = (Room::new(self), BTreeSet::new());
-        let mut fits = |ix: &Ix| {
-            (*ix as usize) < run.version().len()
-                && run.may_queue(*ix, now).is_some()
-                && taken.insert(*ix)
-                && room.take(number, *ix)
+        let mut fits = |no: &InstanceNo| {
+            run.knows(*no)
+                && run.may_queue(*no, now).is_some()
+                && taken.insert(*no)
+                && room.take(number, *no)
         };
-        tasks.iter().copied().filter(|ix| fits(ix)).collect()
+        tasks.iter().copied().filter(|no| fits(no)).collect()
+    }
+}
+
+/// Tasks of one run and lane, most urgent first.
+type Stream<'a> = Box<dyn Iterator<Item = (Weight, InstanceNo)> + 'a>;
+
+/// The open lanes, merged: no more is looked at than is picked.
+struct Pick<'a> {
+    namespace: &'a Namespace,
+    now: Timestamp,
+    lanes: Vec<Option<(LaneKey, btree_set::Iter<'a, (Weight, RunNo)>)>>,
+    streams: Vec<(usize, RunNo, Stream<'a>)>,
+    /// Runs of a lane whose tasks are yet to be looked at, and tasks of a stream, which are marked.
+    heap: BinaryHeap<Reverse<(Candidate, bool, usize)>>,
+}
+
+impl<'a> Pick<'a> {
+    fn new(namespace: &'a Namespace, now: Timestamp) -> Self {
+        let (lanes, streams, heap) = (Vec::new(), Vec::new(), BinaryHeap::new());
+        Self { namespace, now, lanes, streams, heap }
+    }
+
+    fn open(&mut self, key: LaneKey) {
+        let Some(lane) = self.namespace.index.lanes.lane(&key) else { return };
+        let at = self.lanes.len();
+        let due = lane.later.range(..=(self.now, RunNo::MAX)).map(|(_, number)| *number);
+        self.lanes.push(Some((key.clone(), lane.ready.iter())));
+        for number in due {
+            let Some(run) = self.namespace.runs.get(&number) else { continue };
+            let line = (key.pool.clone(), key.slots);
+            let Some(queue) = run.lines().get(&line) else { continue };
+            for stream in queue.due(self.now) {
+                self.add(at, number, Box::new(stream));
+            }
+        }
+        self.next_run(at);
+    }
+
+    fn close(&mut self, lane: usize) {
+        self.lanes[lane] = None;
+    }
+
+    /// Takes up a run's tasks, unless its time is up.
+    fn add(&mut self, lane: usize, number: RunNo, stream: Stream<'a>) {
+        let timed_out = |number| self.namespace.runs[number].timed_out(self.now);
+        if !timed_out(&number) {
+            self.streams.push((lane, number, stream));
+            self.next_task(self.streams.len() - 1);
+        }
+    }
+
+    fn next_run(&mut self, lane: usize) {
+        let Some((_, runs)) = &mut self.lanes[lane] else { return };
+        if let Some((weight, number)) = runs.next() {
+            self.heap.push(Reverse(((*weight, *number, 0), false, lane)));
+        }
+    }
+
+    fn next_task(&mut self, stream: usize) {
+        let (_, number, tasks) = &mut self.streams[stream];
+        if let Some((weight, no)) = tasks.next() {
+            self.heap.push(Reverse(((weight, *number, no), true, stream)));
+        }
+    }
+
+    /// The most urgent task that is left, with its lane.
+    fn next(&mut self) -> Option<(RunNo, InstanceNo, usize)> {
+        loop {
+            let Reverse(((_, number, no), is_task, at)) = self.heap.pop()?;
+            let lane = if is_task { self.streams[at].0 } else { at };
+            let Some((key, _)) = &self.lanes[lane] else { continue };
+            if is_task {
+                self.next_task(at);
+                return Some((number, no, lane));
+            }
+            let line = (key.pool.clone(), key.slots);
+            let queue = self.namespace.runs.get(&number).and_then(|run| run.lines().get(&line));
+            if let Some(queue) = queue {
+                self.add(lane, number, Box::new(queue.ready()));
+            }
+            self.next_run(lane);
+        }
     }
 }
 
@@ -161,10 +224,7 @@ impl<'a> Room<'a> {
         if let Some(left) = self.dags.get(dag_id) {
             return *left;
         }
-        let left = self.namespace.dags.get(dag_id).map_or(0, |dag| {
-            let max = if dag.paused { 0 } else { dag.current.spec.max_active_tasks };
-            max.saturating_sub(dag.in_flight)
-        });
+        let left = self.namespace.dags.get(dag_id).map_or(0, |dag| dag.room());
         self.dags.insert(dag_id.clone(), left);
         left
     }
@@ -180,9 +240,9 @@ impl<'a> Room<'a> {
     }
 
     /// Takes room for a task; false where there is none, for now or for ever.
-    fn take(&mut self, number: RunNo, ix: Ix) -> bool {
+    fn take(&mut self, number: RunNo, no: InstanceNo) -> bool {
         let run = &self.namespace.runs[&number];
-        let spec = run.version().task(ix);
+        let spec = run.spec(no);
         let slots = u64::from(spec.pool_slots);
         let dag_id = &run.key().dag_id;
         let (in_dag, in_pool) = (self.in_dag(dag_id), self.in_pool(&spec.pool));

@@ -1,21 +1,24 @@
-//! The fold as bytes, so that a restart need not begin at the first record. A snapshot of another
-//! version is refused, and the log is folded from the start: nothing depends on having one.
+//! The fold as bytes, so that a restart need not begin at the first record: in parts, of which most stay the
+//! same from one snapshot to the next. A snapshot of another version is refused, and the log is folded from
+//! the start: nothing depends on having one.
 use std::{collections::BTreeMap, sync::Arc};
 
 use dagbok_events::{
-    CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, Interval, Payload, PoolName,
-    RunExpected, RunId, RunKey, Timestamp, decode_any, encode_any,
+    CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, Interval, PoolName, RunExpected,
+    Timestamp, decode_any, encode_any, escape_token,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Dag, Executor, FileState, Limits, Namespace, Pool, RunNo, Seen};
+use super::{
+    Dag, Executor, FileState, Limits, Namespace, Pool, RunNo, Seen, dates::Dates, past::Past,
+};
 use crate::{
     graph::Version,
-    run::{Ending, Phase, Run, RunMeta, SavedTask, XComKey},
+    run::{Phase, Run, SavedRun},
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 2;
+pub const SNAPSHOT_VERSION: u32 = 3;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -31,15 +34,36 @@ pub enum BadSnapshot {
     Unreadable(String),
 }
 
-#[derive(Serialize, Deserialize)]
-struct Envelope {
-    version: u32,
-    #[serde(default)]
-    body: Option<Saved>,
+/// The state at one record, to be encoded at leisure: it shares all that is large with the fold it was taken
+/// of, which goes on.
+#[derive(Clone, Debug)]
+pub struct Frozen {
+    shared: SavedShared,
+    dags: BTreeMap<DagId, Arc<Dag>>,
+    runs: BTreeMap<RunNo, Arc<Run>>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Saved {
+/// One part of a snapshot.
+#[derive(Debug)]
+pub struct Part<'a> {
+    /// What it is kept under, unique in its snapshot.
+    pub name: String,
+    /// Whether it is what the snapshot before had under this name.
+    pub unchanged: bool,
+    content: Content<'a>,
+}
+
+#[derive(Debug)]
+enum Content<'a> {
+    Shared(&'a SavedShared),
+    Dag(&'a Dag),
+    Version(&'a Version),
+    Run(RunNo, &'a Run),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SavedShared {
+    version: u32,
     last_seq: u64,
     last_at: i64,
     parallelism: u32,
@@ -48,8 +72,6 @@ struct Saved {
     bundle: Option<Digest>,
     files: BTreeMap<String, FileState>,
     told: BTreeMap<String, CommandId>,
-    dags: Vec<(DagId, SavedDag)>,
-    runs: Vec<(RunNo, SavedRun)>,
     next_number: RunNo,
     executors: Vec<ExecutorId>,
     seen: Vec<(CommandId, Seen)>,
@@ -57,6 +79,7 @@ struct Saved {
 
 #[derive(Serialize, Deserialize)]
 struct SavedVersion {
+    dag_id: DagId,
     number: DagVersion,
     digest: Digest,
     spec: DagSpec,
@@ -64,8 +87,8 @@ struct SavedVersion {
 
 #[derive(Serialize, Deserialize)]
 struct SavedDag {
-    current: SavedVersion,
-    older: Vec<SavedVersion>,
+    dag_id: DagId,
+    current: DagVersion,
     bundle: Digest,
     file: String,
     paused: bool,
@@ -74,56 +97,93 @@ struct SavedDag {
     last_interval: Option<Interval>,
     unpaused_at: Option<Timestamp>,
     full_until: Option<Timestamp>,
-    past: Vec<(RunId, Ending)>,
-    dates: Vec<Timestamp>,
+    past: Past,
+    dates: Dates,
 }
 
 #[derive(Serialize, Deserialize)]
-struct SavedRun {
-    key: RunKey,
-    meta: RunMeta,
-    version: DagVersion,
-    phase: Phase,
-    tasks: Vec<SavedTask>,
-    xcoms: Vec<(XComKey, Payload)>,
+struct SavedPlace {
+    number: RunNo,
+    run: SavedRun,
+}
+
+/// All parts in one: what a small installation keeps, and tests.
+#[derive(Serialize, Deserialize)]
+struct Whole {
+    version: u32,
+    #[serde(default)]
+    parts: Vec<(String, serde_bytes::ByteBuf)>,
+}
+
+impl Frozen {
+    /// The sequence of the last record folded in.
+    pub const fn last_seq(&self) -> u64 {
+        self.shared.last_seq
+    }
+
+    /// Every part, each compared with what the snapshot before had under its name.
+    pub fn parts<'a>(&'a self, before: Option<&'a Self>) -> impl Iterator<Item = Part<'a>> + 'a {
+        let shared = Part {
+            name: "shared".to_owned(),
+            unchanged: false,
+            content: Content::Shared(&self.shared),
+        };
+        let dags = self.dags.iter().flat_map(move |(dag_id, dag)| {
+            let old = before.and_then(|it| it.dags.get(dag_id));
+            let unchanged = old.is_some_and(|old| Arc::ptr_eq(old, dag));
+            let own = Part {
+                name: format!("dag/{}", escape_token(dag_id.as_str())),
+                unchanged,
+                content: Content::Dag(dag),
+            };
+            let versions = dag.versions().map(move |version| {
+                let known = old.and_then(|old| old.version(version.number));
+                Part {
+                    name: format!("version/{}/{}", escape_token(dag_id.as_str()), version.number),
+                    unchanged: known.is_some_and(|known| Arc::ptr_eq(known, version)),
+                    content: Content::Version(version),
+                }
+            });
+            std::iter::once(own).chain(versions)
+        });
+        let runs = self.runs.iter().map(move |(number, run)| {
+            let old = before.and_then(|it| it.runs.get(number));
+            Part {
+                name: format!("run/{number}"),
+                unchanged: old.is_some_and(|old| Arc::ptr_eq(old, run)),
+                content: Content::Run(*number, run),
+            }
+        });
+        std::iter::once(shared).chain(dags).chain(runs)
+    }
+}
+
+impl Part<'_> {
+    /// Its bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        match &self.content {
+            Content::Shared(shared) => encode_any(shared),
+            Content::Dag(dag) => encode_any(&save_dag(dag)),
+            Content::Version(version) => encode_any(&SavedVersion {
+                dag_id: version.spec.dag_id.clone(),
+                number: version.number,
+                digest: version.digest.clone(),
+                spec: version.spec.clone(),
+            }),
+            Content::Run(number, run) => {
+                encode_any(&SavedPlace { number: *number, run: run.save() })
+            }
+        }
+    }
 }
 
 impl Namespace {
-    /// The whole fold in bytes, each digest of it told by `dagbok_runlog::digest_of`.
-    pub fn to_snapshot(&self) -> Vec<u8> {
-        encode_any(&Envelope { version: SNAPSHOT_VERSION, body: Some(self.save()) })
-    }
-
-    /// The fold that [`Namespace::to_snapshot`] wrote.
-    pub fn from_snapshot(bytes: &[u8]) -> Result<Self, BadSnapshot> {
-        #[derive(Deserialize)]
-        struct Head {
-            version: u32,
-        }
-        let unreadable =
-            |error: dagbok_events::DecodeError| BadSnapshot::Unreadable(error.to_string());
-        let head: Head = decode_any(bytes).map_err(unreadable)?;
-        if head.version != SNAPSHOT_VERSION {
-            return Err(BadSnapshot::OtherVersion { found: head.version });
-        }
-        let envelope: Envelope = decode_any(bytes).map_err(unreadable)?;
-        let body =
-            envelope.body.ok_or_else(|| BadSnapshot::Unreadable("it is empty".to_owned()))?;
-        Self::restore(body)
-    }
-
-    fn save(&self) -> Saved {
-        let run = |run: &Run| SavedRun {
-            key: run.key().clone(),
-            meta: run.meta().clone(),
-            version: run.version().number,
-            phase: run.phase(),
-            tasks: run.save_tasks(),
-            xcoms: run.xcoms().iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
-        };
+    /// The state as it is now, to be encoded in parts.
+    pub fn freeze(&self) -> Frozen {
         let seen =
             self.seen_order.iter().filter_map(|id| Some((id.clone(), self.seen.get(id)?.clone())));
-        Saved {
+        let shared = SavedShared {
+            version: SNAPSHOT_VERSION,
             last_seq: self.last_seq,
             last_at: self.last_at.0,
             parallelism: self.limits.parallelism,
@@ -132,15 +192,73 @@ impl Namespace {
             bundle: self.bundle.clone(),
             files: self.files.clone(),
             told: self.told.clone(),
-            dags: self.dags.iter().map(|(id, dag)| (id.clone(), save_dag(dag))).collect(),
-            runs: self.runs.iter().map(|(number, it)| (*number, run(it))).collect(),
             next_number: self.next_number,
             executors: self.executors.keys().cloned().collect(),
             seen: seen.collect(),
-        }
+        };
+        Frozen { shared, dags: self.dags.clone(), runs: self.runs.clone() }
     }
 
-    fn restore(saved: Saved) -> Result<Self, BadSnapshot> {
+    /// The whole fold in one piece.
+    pub fn to_snapshot(&self) -> Vec<u8> {
+        let frozen = self.freeze();
+        let part = |part: Part<'_>| (part.name.clone(), serde_bytes::ByteBuf::from(part.encode()));
+        let parts = frozen.parts(None).map(part).collect();
+        encode_any(&Whole { version: SNAPSHOT_VERSION, parts })
+    }
+
+    /// The fold that [`Namespace::to_snapshot`] wrote.
+    pub fn from_snapshot(bytes: &[u8]) -> Result<Self, BadSnapshot> {
+        #[derive(Deserialize)]
+        struct Head {
+            version: u32,
+        }
+        let head: Head = read("head", bytes)?;
+        if head.version != SNAPSHOT_VERSION {
+            return Err(BadSnapshot::OtherVersion { found: head.version });
+        }
+        let whole: Whole = read("whole", bytes)?;
+        Self::from_parts(whole.parts.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())))
+    }
+
+    /// The fold of which these are all parts, by name, in any order.
+    pub fn from_parts<'a>(
+        parts: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    ) -> Result<Self, BadSnapshot> {
+        let (mut shared, mut dags, mut runs) = (None, Vec::new(), Vec::new());
+        let mut versions: BTreeMap<DagId, Vec<Arc<Version>>> = BTreeMap::new();
+        for (name, bytes) in parts {
+            match name.split('/').next() {
+                Some("shared") => shared = Some(read::<SavedShared>(name, bytes)?),
+                Some("dag") => dags.push(read::<SavedDag>(name, bytes)?),
+                Some("version") => {
+                    let it: SavedVersion = read(name, bytes)?;
+                    let version = Arc::new(Version::new(it.number, it.digest, it.spec));
+                    versions.entry(it.dag_id).or_default().push(version);
+                }
+                Some("run") => runs.push(read::<SavedPlace>(name, bytes)?),
+                _ => return Err(BadSnapshot::Unreadable(format!("there is no part `{name}`"))),
+            }
+        }
+        let missing = || BadSnapshot::Unreadable("its part `shared` is missing".to_owned());
+        let mut it = Self::restore_shared(shared.ok_or_else(missing)?)?;
+        for saved in dags {
+            let known = versions.remove(&saved.dag_id).unwrap_or_default();
+            it.restore_dag(saved, &known)?;
+        }
+        runs.sort_unstable_by_key(|place| place.number);
+        for place in runs {
+            it.restore_run(place)?;
+        }
+        let names: Vec<DagId> = it.dags.keys().cloned().collect();
+        names.iter().for_each(|dag_id| it.index_dag(dag_id));
+        Ok(it)
+    }
+
+    fn restore_shared(saved: SavedShared) -> Result<Self, BadSnapshot> {
+        if saved.version != SNAPSHOT_VERSION {
+            return Err(BadSnapshot::OtherVersion { found: saved.version });
+        }
         let mut it = Self::new();
         it.last_seq = saved.last_seq;
         it.last_at = Timestamp(saved.last_at);
@@ -151,71 +269,84 @@ impl Namespace {
         it.files = saved.files;
         it.told = saved.told;
         it.next_number = saved.next_number;
-        for id in saved.executors {
-            it.executors.insert(id, Executor::default());
-        }
+        it.executors = saved.executors.into_iter().map(|id| (id, Executor::default())).collect();
         for (id, seen) in saved.seen {
             it.seen_order.push_back(id.clone());
             it.seen.insert(id, seen);
         }
-        for (dag_id, dag) in saved.dags {
-            let dag = restore_dag(dag);
-            if let Some(due) = dag.due() {
-                it.expected.insert((due, dag_id.clone()));
-            }
-            it.dags.insert(dag_id, dag);
-        }
-        for (number, run) in saved.runs {
-            it.restore_run(number, run)?;
-        }
         Ok(it)
     }
 
-    fn restore_run(&mut self, number: RunNo, saved: SavedRun) -> Result<(), BadSnapshot> {
-        let odd = |what: &str| BadSnapshot::Unreadable(format!("run {}: {what}", saved.key));
-        let dag = self.dags.get_mut(&saved.key.dag_id).ok_or_else(|| odd("its DAG is missing"))?;
+    fn restore_dag(
+        &mut self,
+        saved: SavedDag,
+        versions: &[Arc<Version>],
+    ) -> Result<(), BadSnapshot> {
+        let current = versions.iter().find(|version| version.number == saved.current);
+        let missing =
+            || BadSnapshot::Unreadable(format!("{}: its version is missing", saved.dag_id));
+        let mut dag =
+            Dag::new(Arc::clone(current.ok_or_else(missing)?), saved.bundle, saved.paused);
+        // Those that no run uses are dropped when the runs are there: none was saved.
+        let older = versions.iter().filter(|version| version.number != saved.current);
+        dag.older = older.map(|version| (version.number, Arc::clone(version))).collect();
+        dag.file = saved.file;
+        dag.gone = saved.gone;
+        dag.expected = saved.expected;
+        dag.last_interval = saved.last_interval;
+        dag.unpaused_at = saved.unpaused_at;
+        dag.full_until = saved.full_until;
+        dag.past = saved.past;
+        dag.dates = saved.dates;
+        self.dags.insert(saved.dag_id, Arc::new(dag));
+        Ok(())
+    }
+
+    fn restore_run(&mut self, place: SavedPlace) -> Result<(), BadSnapshot> {
+        let SavedPlace { number, run: saved } = place;
+        let key = saved.key.clone();
+        let odd = |what: &str| BadSnapshot::Unreadable(format!("run {key}: {what}"));
+        let dag = self.dags.get_mut(&key.dag_id).ok_or_else(|| odd("its DAG is missing"))?;
+        let dag = Arc::make_mut(dag);
         let version = dag.version(saved.version).ok_or_else(|| odd("its version is missing"))?;
-        if version.len() != saved.tasks.len() {
-            return Err(odd("it has other tasks than its version"));
-        }
-        let mut run = Run::new(saved.key.clone(), saved.meta, Arc::clone(version));
-        run.load(saved.phase, saved.tasks, saved.xcoms);
+        let run = Run::restore(saved, Arc::clone(version))
+            .ok_or_else(|| odd("it has other tasks than its version"))?;
         dag.active.insert(number);
-        if saved.phase == Phase::Queued {
-            self.queued.insert(number);
+        dag.use_version(run.version());
+        if run.phase() == Phase::Queued {
+            dag.queued.insert((run.meta().run_after, number));
         } else {
             dag.running += 1;
         }
-        for ix in run.in_flight() {
-            let state = &run.task(ix).state;
+        for no in run.in_flight() {
+            let state = &run.instance(no).state;
             let Some(hold) = state.hold() else { continue };
             self.pools.entry(hold.pool.clone()).or_default().used += u64::from(hold.slots);
             self.in_flight += 1;
             dag.in_flight += 1;
             if let Some(executor) = state.executor() {
-                self.executors.entry(executor.clone()).or_default().holds.insert((number, ix));
+                self.executors.entry(executor.clone()).or_default().holds.insert((number, no));
             }
         }
-        self.numbers.insert(saved.key, number);
-        self.runs.insert(number, run);
-        self.index(number);
+        for (no, instance) in run.instances() {
+            let waits = instance.state.due().map(|due| (due, number, no));
+            self.index.retries.extend(waits);
+        }
+        self.index.put_run(number, &run);
+        self.numbers.insert(key, number);
+        self.runs.insert(number, Arc::new(run));
         Ok(())
     }
 }
 
-fn save_version(version: &Version) -> SavedVersion {
-    let (number, digest) = (version.number, version.digest.clone());
-    SavedVersion { number, digest, spec: version.spec.clone() }
-}
-
-fn restore_version(saved: SavedVersion) -> Arc<Version> {
-    Arc::new(Version::new(saved.number, saved.digest, saved.spec))
+fn read<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, BadSnapshot> {
+    decode_any(bytes).map_err(|error| BadSnapshot::Unreadable(format!("{name}: {error}")))
 }
 
 fn save_dag(dag: &Dag) -> SavedDag {
     SavedDag {
-        current: save_version(&dag.current),
-        older: dag.older.values().map(|version| save_version(version)).collect(),
+        dag_id: dag.current.spec.dag_id.clone(),
+        current: dag.current.number,
         bundle: dag.bundle.clone(),
         file: dag.file.clone(),
         paused: dag.paused,
@@ -224,22 +355,7 @@ fn save_dag(dag: &Dag) -> SavedDag {
         last_interval: dag.last_interval,
         unpaused_at: dag.unpaused_at,
         full_until: dag.full_until,
-        past: dag.past.iter().map(|(id, ending)| (id.clone(), *ending)).collect(),
-        dates: dag.dates.iter().copied().collect(),
+        past: dag.past.clone(),
+        dates: dag.dates.clone(),
     }
-}
-
-fn restore_dag(saved: SavedDag) -> Dag {
-    let mut dag = Dag::new(restore_version(saved.current), saved.bundle, saved.paused);
-    dag.older =
-        saved.older.into_iter().map(|version| (version.number, restore_version(version))).collect();
-    dag.file = saved.file;
-    dag.gone = saved.gone;
-    dag.expected = saved.expected;
-    dag.last_interval = saved.last_interval;
-    dag.unpaused_at = saved.unpaused_at;
-    dag.full_until = saved.full_until;
-    dag.past = saved.past.into_iter().collect();
-    dag.dates = saved.dates.into_iter().collect();
-    dag
 }

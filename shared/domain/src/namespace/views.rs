@@ -1,34 +1,73 @@
 //! Questions that the scheduler asks of its state to carry decisions out. Read only.
-use dagbok_events::{Actor, DagId, ExecutorId, MapIndex, Payload, RunKey, TaskId, TryKey};
+use std::sync::Arc;
+
+use dagbok_events::{
+    Actor, DagId, ExecutorId, MapIndex, PoolName, RunKey, TaskId, Timestamp, TryKey,
+};
 use dagbok_protocol::{RunContext, WorkItem};
 
 use super::{Dag, Namespace, RunNo};
 use crate::{
-    graph::Ix,
-    run::{Phase, Run, TaskState},
+    run::{InstanceNo, Phase, Run, TaskState},
+    trigger_rule::Standing,
 };
 
 /// A try offered to the executors and not known to have begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueuedTry {
     run: RunNo,
-    task: Ix,
+    instance: InstanceNo,
+}
+
+/// What keeps a task from being queued: the first thing in its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Its run waits for its turn.
+    RunQueued,
+    /// Its upstreams are not done.
+    Upstream,
+    /// It is to go on later.
+    NotDue {
+        /// Then.
+        due: Timestamp,
+    },
+    /// The DAG is paused.
+    Paused,
+    /// As many tries of the DAG as may be are in flight.
+    MaxActiveTasks {
+        /// So many.
+        most: u32,
+    },
+    /// The pool has too few free slots.
+    Pool {
+        /// Which.
+        pool: PoolName,
+        /// What the task needs there.
+        needs: u32,
+        /// What is free there.
+        free: u32,
+    },
+    /// As many tries as may be are in flight in all.
+    Parallelism {
+        /// So many.
+        most: u32,
+    },
 }
 
 impl Namespace {
     /// A DAG by name.
     pub fn dag(&self, dag_id: &DagId) -> Option<&Dag> {
-        self.dags.get(dag_id)
+        self.dags.get(dag_id).map(Arc::as_ref)
     }
 
     /// Every DAG ever registered.
     pub fn dags(&self) -> impl Iterator<Item = (&DagId, &Dag)> {
-        self.dags.iter()
+        self.dags.iter().map(|(dag_id, dag)| (dag_id, dag.as_ref()))
     }
 
     /// Runs that are not over, oldest first.
     pub fn active_runs(&self) -> impl Iterator<Item = &Run> {
-        self.runs.values()
+        self.runs.values().map(Arc::as_ref)
     }
 
     /// A run that is not over.
@@ -58,39 +97,39 @@ impl Namespace {
 
     /// Whether this try is in flight, as far as the log knows.
     pub fn is_in_flight(&self, key: &TryKey) -> bool {
-        let run_key = RunKey { dag_id: key.dag_id.clone(), run_id: key.run_id.clone() };
         let in_flight = || {
-            let run = self.run(&run_key)?;
-            run.task(run.find(&key.task_id, key.map_index)?).state.in_flight()
+            let run = self.run(&run_of(key))?;
+            run.instance(run.find(&key.task_id, key.map_index)?).state.in_flight()
         };
-        in_flight() == Some(key.try_number)
+        in_flight().is_some_and(|token| (token.try_number, token.leg) == (key.try_number, key.leg))
     }
 
     /// Whether this try is known to be over. Never true of one that is yet to be offered, so that a fold
     /// that is behind the log does not take a new try for an old one.
     pub fn is_over(&self, key: &TryKey) -> bool {
-        let run_key = RunKey { dag_id: key.dag_id.clone(), run_id: key.run_id.clone() };
+        let run_key = run_of(key);
         let Some(run) = self.run(&run_key) else { return self.past_ending(&run_key).is_some() };
-        let task = run.find(&key.task_id, key.map_index).map(|ix| run.task(ix));
-        task.is_some_and(|task| {
-            let known =
-                key.try_number.get() <= task.tries || matches!(task.state, TaskState::Done(_));
-            known && task.state.in_flight() != Some(key.try_number)
-        })
+        let Some(no) = run.find(&key.task_id, key.map_index) else { return false };
+        let instance = run.instance(no);
+        let named = (key.try_number, key.leg);
+        match &instance.state {
+            TaskState::Queued { token, .. }
+            | TaskState::Running { token, .. }
+            | TaskState::UpForReschedule { token, .. } => named < (token.try_number, token.leg),
+            TaskState::Done(_) => true,
+            TaskState::Waiting | TaskState::UpForRetry { .. } => {
+                key.try_number.get() <= instance.tries
+            }
+        }
     }
 
     /// The tries that an executor runs, as far as the log knows.
     pub fn held_by(&self, executor: &ExecutorId) -> Vec<TryKey> {
         let Some(executor) = self.executors.get(executor) else { return Vec::new() };
-        let keys = executor.holds.iter().filter_map(|(number, ix)| {
+        let keys = executor.holds.iter().filter_map(|(number, no)| {
             let run = self.runs.get(number)?;
-            Some(TryKey {
-                dag_id: run.key().dag_id.clone(),
-                run_id: run.key().run_id.clone(),
-                task_id: run.version().task(*ix).task_id.clone(),
-                map_index: MapIndex::UNMAPPED,
-                try_number: run.task(*ix).state.in_flight()?,
-            })
+            let token = run.instance(*no).state.in_flight()?;
+            Some(try_key(run, *no, token))
         });
         keys.collect()
     }
@@ -101,8 +140,8 @@ impl Namespace {
         for (number, run) in &self.runs {
             let queued = run
                 .in_flight()
-                .filter(|ix| matches!(run.task(*ix).state, TaskState::Queued { .. }));
-            found.extend(queued.map(|ix| QueuedTry { run: *number, task: ix }));
+                .filter(|no| matches!(run.instance(*no).state, TaskState::Queued { .. }));
+            found.extend(queued.map(|no| QueuedTry { run: *number, instance: no }));
         }
         found
     }
@@ -110,64 +149,142 @@ impl Namespace {
     /// The work item of the task's try in flight, by name.
     pub fn work_item_of(&self, key: &RunKey, task_id: &TaskId, map: MapIndex) -> Option<WorkItem> {
         let number = *self.numbers.get(key)?;
-        let task = self.runs[&number].find(task_id, map)?;
-        self.work_item(QueuedTry { run: number, task })
+        let instance = self.runs[&number].find(task_id, map)?;
+        self.work_item(QueuedTry { run: number, instance })
     }
 
     /// The work item of a try that is offered; `None` once it is not any more.
     pub fn work_item(&self, queued: QueuedTry) -> Option<WorkItem> {
         let run = self.runs.get(&queued.run)?;
-        let task = run.task(queued.task);
-        let TaskState::Queued { try_number, at, seq, hold } = &task.state else { return None };
-        let version = run.version();
-        let spec = version.task(queued.task);
-        let start_date = match run.phase() {
-            Phase::Running { since } => Some(since),
-            Phase::Queued | Phase::Over(_) => None,
-        };
+        let instance = run.instance(queued.instance);
+        let TaskState::Queued { token, at, seq, hold } = &instance.state else { return None };
+        let spec = run.spec(queued.instance);
         let meta = run.meta();
+        // Tries that a clearing made up for do not count against the retries.
+        let forgiven = instance.tries.saturating_sub(instance.failures + instance.losses + 1);
         Some(WorkItem {
-            key: TryKey {
-                dag_id: run.key().dag_id.clone(),
-                run_id: run.key().run_id.clone(),
-                task_id: spec.task_id.clone(),
-                map_index: MapIndex::UNMAPPED,
-                try_number: *try_number,
-            },
+            key: try_key(run, queued.instance, *token),
             queued_seq: *seq,
             queued_at: *at,
             bundle: meta.bundle.clone(),
-            file: version.spec.source.file.clone(),
+            file: run.version().spec.source.file.clone(),
             pool: hold.pool.clone(),
             queue: hold.queue.clone(),
-            max_tries: spec.retries,
-            will_retry: task.failures < spec.retries,
+            max_tries: spec.retries.saturating_add(forgiven),
+            will_retry: instance.failures < spec.retries,
+            first_started_at: instance.began,
             execution_timeout: spec.execution_timeout,
-            run: RunContext {
-                run_type: meta.run_type,
-                logical_date: meta.logical_date,
-                data_interval: meta.data_interval,
-                run_after: meta.run_after,
-                start_date,
-                conf: meta.conf.clone(),
-                triggered_by: meta.triggered_by.clone(),
-                note: meta.note.clone(),
-            },
+            run: context_of(run),
             traceparent: meta.traceparent.clone(),
             ask: false,
         })
     }
 
-    /// The values that a run's tasks handed on: task, map index, key, value.
+    /// The values that a run's tasks handed on: whose, under which name, and the record that has them.
     pub fn xcoms<'a>(
         &'a self,
         key: &RunKey,
-    ) -> impl Iterator<Item = (&'a TaskId, MapIndex, &'a str, &'a Payload)> {
+    ) -> impl Iterator<Item = (&'a TaskId, MapIndex, &'a str, u64)> {
         self.run(key).into_iter().flat_map(|run| {
-            run.xcoms().iter().map(|((ix, map, key), value)| {
-                (&run.version().task(*ix).task_id, MapIndex(*map), key.as_str(), value)
-            })
+            run.xcoms()
+                .map(|(no, key, seq)| (&run.spec(no).task_id, run.instance(no).map_index, key, seq))
         })
+    }
+
+    /// The names of the values that one task handed on.
+    pub fn xcoms_of<'a>(
+        &'a self,
+        key: &RunKey,
+        task_id: &TaskId,
+        map: MapIndex,
+    ) -> impl Iterator<Item = &'a str> {
+        let found = self.run(key).and_then(|run| Some((run, run.find(task_id, map)?)));
+        found.into_iter().flat_map(|(run, no)| run.xcoms_of(no))
+    }
+
+    /// What keeps a task that waits from being queued at `now`; nothing where nothing does, and of a task
+    /// that does not wait.
+    pub fn obstacle(
+        &self,
+        now: Timestamp,
+        key: &RunKey,
+        task_id: &TaskId,
+        map: MapIndex,
+    ) -> Option<Obstacle> {
+        let run = self.run(key)?;
+        let no = run.find(task_id, map)?;
+        match run.instance(no).state {
+            TaskState::Waiting if run.standing(no) != Standing::Ready => {
+                return Some(Obstacle::Upstream);
+            }
+            TaskState::UpForRetry { due, .. } | TaskState::UpForReschedule { due, .. }
+                if due > now =>
+            {
+                return Some(Obstacle::NotDue { due });
+            }
+            TaskState::Waiting
+            | TaskState::UpForRetry { .. }
+            | TaskState::UpForReschedule { .. } => {}
+            TaskState::Queued { .. } | TaskState::Running { .. } | TaskState::Done(_) => {
+                return None;
+            }
+        }
+        if run.phase() == Phase::Queued {
+            return Some(Obstacle::RunQueued);
+        }
+        self.obstacle_of_room(run, no)
+    }
+
+    fn obstacle_of_room(&self, run: &Run, no: InstanceNo) -> Option<Obstacle> {
+        let dag = self.dags.get(&run.key().dag_id)?;
+        let spec = run.spec(no);
+        let pool = self.pools.get(&spec.pool);
+        let free = pool.map_or(0, |pool| u64::from(pool.slots).saturating_sub(pool.used));
+        let free = u32::try_from(free).unwrap_or(u32::MAX);
+        if dag.paused {
+            Some(Obstacle::Paused)
+        } else if dag.room() == 0 {
+            Some(Obstacle::MaxActiveTasks { most: dag.current.spec.max_active_tasks })
+        } else if free < spec.pool_slots {
+            Some(Obstacle::Pool { pool: spec.pool.clone(), needs: spec.pool_slots, free })
+        } else if self.in_flight >= self.limits.parallelism {
+            Some(Obstacle::Parallelism { most: self.limits.parallelism })
+        } else {
+            None
+        }
+    }
+}
+
+fn run_of(key: &TryKey) -> RunKey {
+    RunKey { dag_id: key.dag_id.clone(), run_id: key.run_id.clone() }
+}
+
+fn try_key(run: &Run, no: InstanceNo, token: crate::run::Token) -> TryKey {
+    TryKey {
+        dag_id: run.key().dag_id.clone(),
+        run_id: run.key().run_id.clone(),
+        task_id: run.spec(no).task_id.clone(),
+        map_index: run.instance(no).map_index,
+        try_number: token.try_number,
+        leg: token.leg,
+    }
+}
+
+fn context_of(run: &Run) -> RunContext {
+    let meta = run.meta();
+    let start_date = match run.phase() {
+        Phase::Running { since } => Some(since),
+        Phase::Queued | Phase::Over(_) => None,
+    };
+    RunContext {
+        run_type: meta.run_type,
+        logical_date: meta.logical_date,
+        data_interval: meta.data_interval,
+        run_after: meta.run_after,
+        start_date,
+        conf: meta.conf.clone(),
+        triggered_by: meta.triggered_by.clone(),
+        note: meta.note.clone(),
     }
 }
 

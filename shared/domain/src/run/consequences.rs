@@ -1,120 +1,231 @@
-//! What follows from tasks being done: others that never will be, and the run's end.
+//! What follows from tasks being done, from a start, or from an end: others that never will be, copies of
+//! mapped tasks, and the run's end.
 use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{
-    Fact, MapIndex, RuledOut, RunFailed, RunSucceeded, TaskRuledOut, Timestamp, TryCancelled,
+    Expand, Fact, MapIndex, RuledOut, RunFailed, RunStarted, RunSucceeded, TaskExpanded, TaskId,
+    TaskRuledOut, TryCancelled,
 };
 use dagbok_protocol::limits::FAILED_NAMED;
 
-use super::{Done, Phase, Run, TaskState};
+use super::{Done, InstanceNo, Phase, Run, TaskState};
 use crate::{
-    graph::Ix,
-    trigger_rule::{Tally, Verdict, judge},
+    graph::{Ix, Version},
+    trigger_rule::{Standing, Tally, judge},
 };
 
 impl Run {
-    /// Every fact forced by this task being done: tasks ruled out downstream of it, then the run's end.
+    /// Every fact forced by these instances being done: tasks ruled out downstream of them, then the run's
+    /// end.
     ///
     /// Upstreams are judged before their downstreams, so that each task is judged once all that this
     /// decision makes of its upstreams is known: a failure is never hidden by a skip that is found first.
-    pub fn after_done(&self, ix: Ix, done: Done) -> Vec<Fact> {
-        let mut wave = Wave { run: self, settled: BTreeSet::new(), touched: BTreeMap::new() };
-        let mut leaf_failures = Vec::new();
-        let mut facts = Vec::new();
-        let mut next = Some((ix, done));
-        while let Some((ix, done)) = next {
-            wave.settle(ix, done);
-            if self.version.downstream(ix).is_empty() && done.fails_run() {
-                leaf_failures.push(ix);
+    pub fn after_done(&self, seeds: &[(InstanceNo, Done)]) -> Vec<Fact> {
+        let mut wave = Wave::new(self);
+        for (no, done) in seeds {
+            wave.seed(*no, *done);
+        }
+        wave.run_out()
+    }
+
+    /// Every fact forced by how things stand, where that was changed from outside: tasks that can't run.
+    pub(super) fn after_change(&self) -> Vec<Fact> {
+        let mut wave = Wave::new(self);
+        let stuck = (0..self.version.node_count())
+            .filter(|node| matches!(self.arena.standing(*node), Standing::Never(_)));
+        wave.touched.extend(stuck.map(|node| (node, self.arena.upstream(node))));
+        wave.run_out()
+    }
+
+    /// The facts of a start: that, the copies of tasks that are mapped over what the file holds, and what
+    /// follows where there is nothing to map over, or nothing at all.
+    pub fn start_facts(&self) -> Vec<Fact> {
+        let mut facts = vec![Fact::RunStarted(RunStarted {})];
+        let mut expansions = Vec::new();
+        let mut wave = Wave::new(self);
+        for node in 0..self.version.node_count() {
+            let Some(length) = literal_length(&self.version, node) else { continue };
+            let waits = self.arena.get(self.arena.numbers(node).start).state == TaskState::Waiting;
+            if !waits || self.arena.is_expanded(node) {
+                continue;
             }
-            next = wave.next_ruled_out();
-            facts.extend(next.and_then(|(ix, done)| self.ruled_out(ix, done)));
+            let task_id = self.version.task(node).task_id.clone();
+            let expanded = Fact::TaskExpanded(TaskExpanded { task_id, length });
+            if length > 0 {
+                expansions.push((node, expanded));
+                continue;
+            }
+            let why = RuledOut::Skipped;
+            facts.push(expanded);
+            facts.extend(self.ruled_out(node, why, &wave.seeds).0);
+            wave.seed(self.arena.numbers(node).start, Done::RuledOut(why));
         }
-        if wave.settled.len() == self.open && !matches!(self.phase, Phase::Over(_)) {
-            facts.push(self.end(&leaf_failures));
-        }
+        // What is ruled out is so before it would have copies.
+        facts.extend(wave.run_out_but_for_the_end());
+        let goes_on = expansions.into_iter().filter(|(node, _)| !wave.settled.contains(node));
+        facts.extend(goes_on.map(|(_, fact)| fact));
+        facts.extend(wave.end());
         facts
     }
 
     /// Every fact forced by the run being ended from outside: its tries are cancelled, the rest skipped.
     pub fn after_end(&self) -> Vec<Fact> {
-        self.tasks()
-            .filter_map(|(ix, task)| {
-                let task_id = self.version.task(ix).task_id.clone();
-                let map_index = MapIndex::UNMAPPED;
-                match &task.state {
-                    TaskState::Done(_) => None,
-                    TaskState::Waiting | TaskState::UpForRetry { .. } => {
-                        let why = RuledOut::Skipped;
-                        Some(Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why }))
-                    }
-                    TaskState::Queued { try_number, .. }
-                    | TaskState::Running { try_number, .. } => {
-                        Some(Fact::TryCancelled(TryCancelled {
-                            task_id,
-                            map_index,
-                            try_number: *try_number,
-                            executor: task.state.executor().cloned(),
-                        }))
-                    }
-                }
-            })
-            .collect()
-    }
-
-    fn ruled_out(&self, ix: Ix, done: Done) -> Option<Fact> {
-        let Done::RuledOut(why) = done else { return None };
-        let task_id = self.version.task(ix).task_id.clone();
-        Some(Fact::TaskRuledOut(TaskRuledOut { task_id, map_index: MapIndex::UNMAPPED, why }))
-    }
-
-    fn end(&self, leaf_failures: &[Ix]) -> Fact {
-        if !self.leaf_failed && leaf_failures.is_empty() {
-            return Fact::RunSucceeded(RunSucceeded {});
+        let mut facts = Vec::new();
+        for node in 0..self.version.node_count() {
+            let rest = |_, state: &TaskState| {
+                let waits = *state == TaskState::Waiting || state.due().is_some();
+                waits.then_some(())
+            };
+            let runs = self.stretches(node, rest).map(|(map_index, further, ())| {
+                let task_id = self.version.task(node).task_id.clone();
+                Fact::TaskRuledOut(TaskRuledOut {
+                    task_id,
+                    map_index,
+                    why: RuledOut::Skipped,
+                    further,
+                })
+            });
+            facts.extend(runs);
         }
-        let before = self.tasks().filter(|(ix, task)| {
-            self.version.downstream(*ix).is_empty()
-                && matches!(task.state, TaskState::Done(done) if done.fails_run())
-        });
-        let all: BTreeSet<Ix> =
-            before.map(|(ix, _)| ix).chain(leaf_failures.iter().copied()).collect();
-        let named = all.into_iter().take(FAILED_NAMED);
-        let failed = named.map(|ix| self.version.task(ix).task_id.clone()).collect();
-        Fact::RunFailed(RunFailed { failed })
+        facts.extend(self.in_flight().filter_map(|no| self.cancelled(no)));
+        facts
     }
 
-    /// Whether this run is over at `now` by its own timeout.
-    pub fn timed_out(&self, now: Timestamp) -> bool {
-        self.times_out_at().is_some_and(|due| due <= now)
+    fn cancelled(&self, no: InstanceNo) -> Option<Fact> {
+        let instance = self.arena.get(no);
+        let token = instance.state.in_flight()?;
+        Some(Fact::TryCancelled(TryCancelled {
+            task_id: self.spec(no).task_id.clone(),
+            map_index: instance.map_index,
+            try_number: token.try_number,
+            leg: token.leg,
+            executor: instance.state.executor().cloned(),
+        }))
+    }
+
+    /// A task's copies that wait, ruled out but for `seeds`; and how many they are.
+    fn ruled_out(&self, node: Ix, why: RuledOut, seeds: &BTreeSet<InstanceNo>) -> (Vec<Fact>, u32) {
+        let task_id = &self.version.task(node).task_id;
+        let waiting = |no, state: &TaskState| {
+            (*state == TaskState::Waiting && !seeds.contains(&no)).then_some(())
+        };
+        let (mut facts, mut count) = (Vec::new(), 0);
+        for (map_index, further, ()) in self.stretches(node, waiting) {
+            let task_id = task_id.clone();
+            facts.push(Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why, further }));
+            count += further + 1;
+        }
+        (facts, count)
+    }
+
+    /// A task's copies that `pick` says the same of, in stretches: the first map index, and how many follow.
+    pub(super) fn stretches<'a, T: PartialEq + Copy + 'a>(
+        &'a self,
+        node: Ix,
+        pick: impl Fn(InstanceNo, &TaskState) -> Option<T> + 'a,
+    ) -> impl Iterator<Item = (MapIndex, u32, T)> + 'a {
+        let mut numbers = self.arena.numbers(node).peekable();
+        std::iter::from_fn(move || {
+            loop {
+                let no = numbers.next()?;
+                let first = self.arena.get(no);
+                let Some(picked) = pick(no, &first.state) else { continue };
+                let mut further = 0;
+                while numbers
+                    .next_if(|no| pick(*no, &self.arena.get(*no).state) == Some(picked))
+                    .is_some()
+                {
+                    further += 1;
+                }
+                return Some((first.map_index, further, picked));
+            }
+        })
+    }
+}
+
+/// How many copies a task gets whose arguments stand in the file.
+fn literal_length(version: &Version, node: Ix) -> Option<u32> {
+    match version.task(node).expand.as_ref()? {
+        Expand::Literal { length } => Some(*length),
     }
 }
 
 /// Tasks settled by one decision, and those downstream of them that are to be judged anew.
 struct Wave<'a> {
     run: &'a Run,
+    seeds: BTreeSet<InstanceNo>,
     settled: BTreeSet<Ix>,
+    count: usize,
     touched: BTreeMap<Ix, Tally>,
+    failed_leaves: BTreeSet<Ix>,
 }
 
-impl Wave<'_> {
-    fn settle(&mut self, ix: Ix, done: Done) {
-        self.settled.insert(ix);
-        for &down in self.run.version.downstream(ix) {
-            let task = self.run.task(down);
-            if task.state == TaskState::Waiting && !self.settled.contains(&down) {
-                self.touched.entry(down).or_insert(task.upstream).count(done);
-            }
+impl<'a> Wave<'a> {
+    fn new(run: &'a Run) -> Self {
+        let (seeds, settled) = (BTreeSet::new(), BTreeSet::new());
+        let (touched, failed_leaves) = (BTreeMap::new(), BTreeSet::new());
+        Self { run, seeds, settled, count: 0, touched, failed_leaves }
+    }
+
+    /// One copy is done by its own doing.
+    fn seed(&mut self, no: InstanceNo, done: Done) {
+        if self.seeds.insert(no) {
+            self.settle(self.run.arena.get(no).node, done, 1);
         }
     }
 
-    /// The next task, in the DAG's order, that can never run any more.
-    fn next_ruled_out(&mut self) -> Option<(Ix, Done)> {
-        while let Some((ix, tally)) = self.touched.pop_first() {
-            let rule = self.run.version.task(ix).trigger_rule;
-            if let Verdict::Never(why) = judge(rule, tally) {
-                return Some((ix, Done::RuledOut(why)));
+    /// So many more copies of a task are done.
+    fn settle(&mut self, node: Ix, done: Done, copies: u32) {
+        self.settled.insert(node);
+        self.count += copies as usize;
+        let below = self.run.version.downstream(node);
+        if below.is_empty() && done.fails_run() {
+            self.failed_leaves.insert(node);
+        }
+        for &down in below {
+            let tally = || self.run.arena.upstream(down);
+            self.touched.entry(down).or_insert_with(tally).count(done, copies);
+        }
+    }
+
+    /// Rules out, in the DAG's order, all that can never run any more; then says how the run ends, if it
+    /// does.
+    fn run_out(mut self) -> Vec<Fact> {
+        let mut facts = self.run_out_but_for_the_end();
+        facts.extend(self.end());
+        facts
+    }
+
+    fn run_out_but_for_the_end(&mut self) -> Vec<Fact> {
+        let mut all = Vec::new();
+        while let Some((node, tally)) = self.touched.pop_first() {
+            let rule = self.run.version.task(node).trigger_rule;
+            let Standing::Never(why) = judge(rule, tally) else { continue };
+            let (facts, copies) = self.run.ruled_out(node, why, &self.seeds);
+            if copies > 0 {
+                all.extend(facts);
+                self.settle(node, Done::RuledOut(why), copies);
             }
         }
-        None
+        all
+    }
+
+    fn end(&self) -> Option<Fact> {
+        let over = matches!(self.run.phase, Phase::Over(_));
+        if self.count < self.run.open || over {
+            return None;
+        }
+        if self.run.failed_leaves == 0 && self.failed_leaves.is_empty() {
+            return Some(Fact::RunSucceeded(RunSucceeded {}));
+        }
+        let before = self.run.instances().filter(|(_, instance)| {
+            self.run.version.downstream(instance.node).is_empty()
+                && instance.state.done().is_some_and(Done::fails_run)
+        });
+        let nodes: BTreeSet<Ix> =
+            before.map(|(_, it)| it.node).chain(self.failed_leaves.iter().copied()).collect();
+        let name = |node: Ix| -> TaskId { self.run.version.task(node).task_id.clone() };
+        let failed = nodes.into_iter().take(FAILED_NAMED).map(name).collect();
+        Some(Fact::RunFailed(RunFailed { failed }))
     }
 }

@@ -1,15 +1,15 @@
 //! Folding facts into a run. Total: history is never refused, and what names an unknown task is
 //! passed over.
 use dagbok_events::{
-    ExecutorId, Fact, MapIndex, RuledOut, TaskId, TaskQueued, Timestamp, TryNumber, TryStarted,
-    XComPushed,
+    ExecutorId, Fact, Leg, MapIndex, RuledOut, TaskId, TaskQueued, Timestamp, TryNumber,
+    TryRescheduled, TryReturned, TryStarted, XComPushed,
 };
 
-use super::{Done, Ending, Hold, Phase, Run, TaskState};
-use crate::{graph::Ix, retry};
+use super::{Done, Ending, Hold, InstanceNo, Phase, Run, TaskState, Token};
+use crate::retry;
 
 /// What a fact changed for whoever keeps count over all runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Slots taken from now on.
     pub taken: Option<Hold>,
@@ -17,13 +17,19 @@ pub struct Change {
     pub freed: Option<Hold>,
     /// A try that went from one executor's hands to another's, or to nobody's.
     pub handed: Option<Handed>,
+    /// The time that the instance waited for until now.
+    pub waited: Option<Timestamp>,
+    /// The time that it waits for from now on.
+    pub waits: Option<Timestamp>,
+    /// Which instance moved.
+    pub no: InstanceNo,
 }
 
-/// Who held a task's try, and who holds one now.
+/// Who held an instance's try, and who holds one now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handed {
     /// Whose try.
-    pub task: Ix,
+    pub instance: InstanceNo,
     /// Who held it.
     pub from: Option<ExecutorId>,
     /// Who holds it now.
@@ -33,41 +39,44 @@ pub struct Handed {
 impl Run {
     /// Folds one fact of the record `seq`, decided `at`.
     #[deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
-    pub fn evolve(&mut self, seq: u64, at: Timestamp, fact: &Fact) -> Change {
-        match fact {
+    pub fn evolve(&mut self, seq: u64, at: Timestamp, fact: &Fact) -> Vec<Change> {
+        let change = match fact {
             Fact::RunStarted(_) => self.begin(at),
             Fact::RunSucceeded(_) => self.end_as(Ending::Success),
             Fact::RunFailed(_) | Fact::RunTimedOut(_) | Fact::RunCancelled(_) => {
                 self.end_as(Ending::Failed)
             }
+            Fact::RunCleared(_) => self.go_on(),
+            Fact::TaskExpanded(f) => self.expand(&f.task_id, f.length),
+            Fact::TaskCleared(f) => return self.clear(&f.task_id, f.map_index, f.further),
             Fact::TaskQueued(f) => self.queue(seq, at, f),
             Fact::TaskRuledOut(f) => {
-                self.finish(self.find(&f.task_id, f.map_index), Done::RuledOut(f.why))
+                return self.rule_out(&f.task_id, f.map_index, f.further, f.why);
             }
             Fact::TryStarted(f) => self.start(f),
             Fact::TrySucceeded(f) => {
-                self.finish(self.current(&f.task_id, f.map_index, f.try_number), Done::Success)
+                let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
+                self.finish(no, Done::Success)
             }
             Fact::TrySkipped(f) => {
-                let done = Done::RuledOut(RuledOut::Skipped);
-                self.finish(self.current(&f.task_id, f.map_index, f.try_number), done)
+                let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
+                self.finish(no, Done::RuledOut(RuledOut::Skipped))
             }
             Fact::TryFailed(f) => {
-                let ix = self.current(&f.task_id, f.map_index, f.try_number);
-                self.fail(ix, at, retry::is_loss(&f.failure), f.retry_at)
+                let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
+                self.fail(no, at, retry::is_loss(&f.failure), f.retry_at)
             }
             Fact::TryLost(f) => {
-                let ix = self.current(&f.task_id, f.map_index, f.try_number);
-                self.fail(ix, at, true, f.retry_at)
+                let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
+                self.fail(no, at, true, f.retry_at)
             }
-            Fact::TryReturned(f) => {
-                let ix = self.current(&f.task_id, f.map_index, f.try_number);
-                self.set_if(ix, TaskState::UpForRetry { since: at, due: at })
-            }
+            Fact::TryReturned(f) => self.hand_back(at, f),
+            Fact::TryRescheduled(f) => self.reschedule(at, f),
             Fact::TryCancelled(f) => {
-                self.finish(self.current(&f.task_id, f.map_index, f.try_number), Done::Failed)
+                let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
+                self.finish(no, Done::Failed)
             }
-            Fact::XComPushed(f) => self.keep_xcom(f),
+            Fact::XComPushed(f) => self.keep_xcom(seq, f),
             Fact::DagRegistered(_)
             | Fact::BundlePublished(_)
             | Fact::DagImportFailed(_)
@@ -78,143 +87,189 @@ impl Run {
             | Fact::RunExpected(_)
             | Fact::RunMissed(_)
             | Fact::RunCreated(_)
+            | Fact::RunDeleted(_)
             | Fact::ReportRefused(_)
             | Fact::PoolSet(_)
             | Fact::LimitsSet(_)
             | Fact::ExecutorJoined(_)
-            | Fact::ExecutorLeft(_) => Change::default(),
-        }
+            | Fact::ExecutorLeft(_) => None,
+        };
+        change.into_iter().collect()
     }
 
     /// What a run that is over still held, where its history does not say how each of its tries ended.
     pub fn left_behind(&self) -> impl Iterator<Item = Change> {
-        self.in_flight().map(|task| {
-            let state = &self.task(task).state;
+        self.instances().filter_map(|(no, instance)| {
+            let state = &instance.state;
             let from = state.executor().cloned();
-            let handed = from.is_some().then_some(Handed { task, from, to: None });
-            Change { taken: None, freed: state.hold().cloned(), handed }
+            let handed = from.is_some().then_some(Handed { instance: no, from, to: None });
+            let (freed, waited) = (state.hold().cloned(), state.due());
+            let left = freed.is_some() || waited.is_some();
+            left.then_some(Change { taken: None, freed, handed, waited, waits: None, no })
         })
     }
 
-    fn begin(&mut self, at: Timestamp) -> Change {
+    fn begin(&mut self, at: Timestamp) -> Option<Change> {
         if self.phase == Phase::Queued {
             self.phase = Phase::Running { since: at };
         }
-        Change::default()
+        None
     }
 
-    fn end_as(&mut self, ending: Ending) -> Change {
+    fn end_as(&mut self, ending: Ending) -> Option<Change> {
         if !matches!(self.phase, Phase::Over(_)) {
             self.phase = Phase::Over(ending);
         }
-        Change::default()
+        None
     }
 
-    fn queue(&mut self, seq: u64, at: Timestamp, f: &TaskQueued) -> Change {
-        let ix = self.find(&f.task_id, f.map_index);
-        let Some(ix) = ix.filter(|ix| !matches!(self.task(*ix).state, TaskState::Done(_))) else {
-            return Change::default();
-        };
+    fn go_on(&mut self) -> Option<Change> {
+        if matches!(self.phase, Phase::Over(_)) {
+            self.phase = Phase::Queued;
+        }
+        None
+    }
+
+    fn expand(&mut self, task_id: &TaskId, length: u32) -> Option<Change> {
+        if let Some(node) = self.version.find(task_id) {
+            self.expand_node(node, length);
+        }
+        None
+    }
+
+    /// The instances that a fact names which says the same of `further` copies.
+    fn range(
+        &self,
+        task_id: &TaskId,
+        map_index: MapIndex,
+        further: u32,
+    ) -> std::ops::Range<InstanceNo> {
+        let Some(node) = self.version.find(task_id) else { return 0..0 };
+        let Some(first) = self.arena.find(node, map_index) else { return 0..0 };
+        let past = first.saturating_add(further).saturating_add(1);
+        first..past.min(self.arena.numbers(node).end)
+    }
+
+    fn rule_out(
+        &mut self,
+        task_id: &TaskId,
+        map_index: MapIndex,
+        further: u32,
+        why: RuledOut,
+    ) -> Vec<Change> {
+        let numbers = self.range(task_id, map_index, further);
+        numbers.filter_map(|no| self.finish(Some(no), Done::RuledOut(why))).collect()
+    }
+
+    fn clear(&mut self, task_id: &TaskId, map_index: MapIndex, further: u32) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for no in self.range(task_id, map_index, further) {
+            let instance = self.arena.get_mut(no);
+            if instance.state.done().is_some() {
+                (instance.failures, instance.losses, instance.began) = (0, 0, None);
+                self.xcoms.remove(&no);
+                changes.push(self.set(no, TaskState::Waiting));
+            }
+        }
+        changes
+    }
+
+    fn queue(&mut self, seq: u64, at: Timestamp, f: &TaskQueued) -> Option<Change> {
+        let no = self.find(&f.task_id, f.map_index)?;
+        let instance = self.arena.get_mut(no);
+        if instance.state.done().is_some() {
+            return None;
+        }
         let hold = Hold { pool: f.pool.clone(), slots: f.pool_slots, queue: f.queue.clone() };
-        let task = &mut self.tasks[ix as usize];
-        task.tries = task.tries.max(f.try_number.get());
-        self.forget_xcoms(ix);
-        self.set(ix, TaskState::Queued { try_number: f.try_number, at, seq, hold })
+        instance.tries = instance.tries.max(f.try_number.get());
+        if f.leg.is_first() {
+            instance.began = None;
+            self.xcoms.remove(&no);
+        }
+        let token = Token { try_number: f.try_number, leg: f.leg };
+        Some(self.set(no, TaskState::Queued { token, at, seq, hold }))
     }
 
-    fn start(&mut self, f: &TryStarted) -> Change {
-        let Some(ix) = self.current(&f.task_id, f.map_index, f.try_number) else {
-            return Change::default();
-        };
-        let hold = self.task(ix).state.hold().cloned().expect("what is in flight takes up slots");
-        let executor = f.executor.clone();
-        self.set(ix, TaskState::Running { try_number: f.try_number, executor, hold })
+    fn start(&mut self, f: &TryStarted) -> Option<Change> {
+        let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg)?;
+        let instance = self.arena.get_mut(no);
+        let hold = instance.state.hold().cloned().expect("what is in flight takes up slots");
+        instance.began.get_or_insert(f.started_at);
+        let (token, executor) =
+            (Token { try_number: f.try_number, leg: f.leg }, f.executor.clone());
+        Some(self.set(no, TaskState::Running { token, executor, hold }))
     }
 
     /// Counts a try that ended badly: as a loss, or against the user's retries.
     fn fail(
         &mut self,
-        ix: Option<Ix>,
+        no: Option<InstanceNo>,
         at: Timestamp,
         is_loss: bool,
         retry_at: Option<Timestamp>,
-    ) -> Change {
-        let Some(ix) = ix else { return Change::default() };
-        let task = &mut self.tasks[ix as usize];
-        let count = if is_loss { &mut task.losses } else { &mut task.failures };
+    ) -> Option<Change> {
+        let no = no?;
+        let instance = self.arena.get_mut(no);
+        let count = if is_loss { &mut instance.losses } else { &mut instance.failures };
         *count = count.saturating_add(1);
-        self.set(ix, retry_or_failed(at, retry_at))
+        Some(self.set(no, retry_or_failed(at, retry_at)))
     }
 
-    fn keep_xcom(&mut self, f: &XComPushed) -> Change {
-        if let Some(ix) = self.find(&f.task_id, f.map_index) {
-            let key = (ix, f.map_index.0, f.key.clone());
-            match &f.value {
-                Some(value) => self.xcoms.insert(key, value.clone()),
-                None => self.xcoms.remove(&key),
-            };
-        }
-        Change::default()
+    /// A try that was not begun is followed by another; a leg that was not, by another of the same try.
+    fn hand_back(&mut self, at: Timestamp, f: &TryReturned) -> Option<Change> {
+        let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg)?;
+        let next = if f.leg.is_first() { None } else { f.leg.next() };
+        let state = match next {
+            None => TaskState::UpForRetry { since: at, due: at },
+            Some(leg) => TaskState::UpForReschedule {
+                token: Token { try_number: f.try_number, leg },
+                due: at,
+            },
+        };
+        Some(self.set(no, state))
     }
 
-    /// The task, if that try of it is in flight.
-    fn current(&self, task_id: &TaskId, map: MapIndex, n: TryNumber) -> Option<Ix> {
-        self.find(task_id, map).filter(|ix| self.task(*ix).state.in_flight() == Some(n))
+    fn reschedule(&mut self, since: Timestamp, f: &TryRescheduled) -> Option<Change> {
+        let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg)?;
+        let state = match f.leg.next() {
+            Some(leg) => TaskState::UpForReschedule {
+                token: Token { try_number: f.try_number, leg },
+                due: f.due,
+            },
+            None => TaskState::UpForRetry { since, due: f.due },
+        };
+        Some(self.set(no, state))
     }
 
-    fn finish(&mut self, ix: Option<Ix>, done: Done) -> Change {
-        self.set_if(ix, TaskState::Done(done))
-    }
-
-    fn set_if(&mut self, ix: Option<Ix>, next: TaskState) -> Change {
-        ix.map(|ix| self.set(ix, next)).unwrap_or_default()
-    }
-
-    /// Moves a task and keeps every index in step.
-    pub(super) fn set(&mut self, ix: Ix, next: TaskState) -> Change {
-        if matches!(self.task(ix).state, TaskState::Done(_)) {
-            return Change::default();
-        }
-        self.unindex_ready(ix);
-        let (taken, to) = (next.hold().cloned(), next.executor().cloned());
-        let (in_flight, due, done) = (next.in_flight(), due_of(&next), done_of(&next));
-        let last = std::mem::replace(&mut self.tasks[ix as usize].state, next);
-        if let Some(due) = due_of(&last) {
-            self.retries.remove(&(due, ix));
-        }
-        if let Some(due) = due {
-            self.retries.insert((due, ix));
-        }
-        if in_flight.is_some() {
-            self.in_flight.insert(ix);
+    fn keep_xcom(&mut self, seq: u64, f: &XComPushed) -> Option<Change> {
+        let no = self.find(&f.task_id, f.map_index)?;
+        let values = self.xcoms.entry(no).or_default();
+        if f.value.is_some() {
+            values.insert(f.key.clone(), seq);
         } else {
-            self.in_flight.remove(&ix);
+            values.remove(&f.key);
         }
-        if let Some(done) = done {
-            self.settle(ix, done);
+        if values.is_empty() {
+            self.xcoms.remove(&no);
         }
-        let from = last.executor().cloned();
-        let handed = (from != to).then_some(Handed { task: ix, from, to });
-        Change { taken, freed: last.hold().cloned(), handed }
+        None
     }
 
-    fn settle(&mut self, ix: Ix, done: Done) {
-        self.open -= 1;
-        let version = std::sync::Arc::clone(&self.version);
-        let downstream = version.downstream(ix);
-        self.leaf_failed |= downstream.is_empty() && done.fails_run();
-        for &down in downstream {
-            self.tasks[down as usize].upstream.count(done);
-            self.index_ready(down);
-        }
+    /// The instance, if that execution of it is in flight.
+    fn current(
+        &self,
+        task_id: &TaskId,
+        map: MapIndex,
+        try_number: TryNumber,
+        leg: Leg,
+    ) -> Option<InstanceNo> {
+        let token = Token { try_number, leg };
+        self.find(task_id, map).filter(|no| self.arena.get(*no).state.in_flight() == Some(token))
     }
 
-    fn forget_xcoms(&mut self, ix: Ix) {
-        let range = (ix, i32::MIN, String::new())..(ix + 1, i32::MIN, String::new());
-        let keys: Vec<_> = self.xcoms.range(range).map(|(key, _)| key.clone()).collect();
-        for key in keys {
-            self.xcoms.remove(&key);
-        }
+    fn finish(&mut self, no: Option<InstanceNo>, done: Done) -> Option<Change> {
+        let no = no.filter(|no| self.arena.get(*no).state.done().is_none())?;
+        Some(self.set(no, TaskState::Done(done)))
     }
 }
 
@@ -222,19 +277,5 @@ const fn retry_or_failed(since: Timestamp, retry_at: Option<Timestamp>) -> TaskS
     match retry_at {
         Some(due) => TaskState::UpForRetry { since, due },
         None => TaskState::Done(Done::Failed),
-    }
-}
-
-const fn due_of(state: &TaskState) -> Option<Timestamp> {
-    match state {
-        TaskState::UpForRetry { due, .. } => Some(*due),
-        _ => None,
-    }
-}
-
-const fn done_of(state: &TaskState) -> Option<Done> {
-    match state {
-        TaskState::Done(done) => Some(*done),
-        _ => None,
     }
 }

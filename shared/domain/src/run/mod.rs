@@ -3,31 +3,37 @@
 //! A [`Run`] is changed by `evolve` alone, which also keeps its indexes (ready tasks, retries due,
 //! upstream tallies), so that no question costs a scan. What may happen is decided in
 //! [`crate::namespace`], because limits span runs.
+mod arena;
+mod clear;
 mod consequences;
 mod evolve;
+mod queue;
 mod saved;
+mod settle;
 mod state;
 
 use std::{
-    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
-    ops::Bound,
     sync::Arc,
 };
 
+pub use arena::{Instance, InstanceNo};
+pub use clear::Clearing;
 use dagbok_events::{
-    Digest, Interval, MapIndex, Payload, PoolName, RunKey, RunType, TaskId, TaskSpec, Timestamp,
+    Digest, Interval, Leg, MapIndex, Payload, RunKey, RunType, TaskId, TaskSpec, Timestamp,
     TryNumber,
 };
 pub use evolve::{Change, Handed};
-pub use saved::SavedTask;
+pub use queue::{Line, LineQueue, Weight};
+pub use saved::SavedRun;
 use serde::{Deserialize, Serialize};
-pub use state::{Done, Hold, TaskState};
+pub use state::{Done, Hold, TaskState, Token};
 
 use crate::{
     graph::{Ix, Version},
-    trigger_rule::{Tally, Verdict, judge},
+    trigger_rule::Standing,
 };
+use arena::Arena;
 
 /// What a run was created with, unchanged for as long as it lives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +70,7 @@ pub enum Phase {
         /// Since when.
         since: Timestamp,
     },
-    /// Over.
+    /// Over, until somebody clears tasks of it.
     Over(Ending),
 }
 
@@ -77,71 +83,41 @@ pub enum Ending {
     Failed,
 }
 
-/// Where one task stands, and how often it was tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Task {
-    /// Where it stands.
-    pub state: TaskState,
-    /// Tries made so far; the next one's number is one more.
-    pub tries: u16,
-    /// Tries that failed by the user's fault: these use up retries.
-    pub failures: u16,
-    /// Tries that the system lost.
-    pub losses: u16,
-    upstream: Tally,
-}
-
-/// Where a value that a task handed on is found in [`Run::xcoms`]: task, map index, key.
-pub type XComKey = (Ix, i32, String);
-
-/// Tasks that can only go together or not at all: of the same pool, each in need of so many slots.
-pub type Line = (PoolName, u32);
-
-/// Tasks, most urgent first.
-pub type Urgency = BTreeSet<(Reverse<i32>, Ix)>;
-
-/// A run that is not over, or was just ended.
+/// A run that is not over, or was just ended or taken up again.
 #[derive(Clone, Debug)]
 pub struct Run {
     key: RunKey,
     meta: RunMeta,
     version: Arc<Version>,
     phase: Phase,
-    tasks: Vec<Task>,
-    ready: BTreeMap<Line, Urgency>,
-    retries: BTreeSet<(Timestamp, Ix)>,
-    in_flight: BTreeSet<Ix>,
+    arena: Arena,
+    lines: BTreeMap<Line, LineQueue>,
+    in_flight: BTreeSet<InstanceNo>,
+    /// Instances that are not done.
     open: usize,
-    leaf_failed: bool,
-    xcoms: BTreeMap<XComKey, Payload>,
+    /// Leaves that ended in a way that fails the run.
+    failed_leaves: u32,
+    /// By instance and name, the record that holds the value.
+    xcoms: BTreeMap<InstanceNo, BTreeMap<String, u64>>,
 }
 
 impl Run {
     /// A run just created.
     pub fn new(key: RunKey, meta: RunMeta, version: Arc<Version>) -> Self {
-        let count = u32::try_from(version.len()).expect("limits keep a DAG's tasks far below this");
-        let tasks = (0..count)
-            .map(|ix| {
-                let total = version.upstream_count(ix);
-                let upstream = Tally { total, ..Tally::default() };
-                Task { state: TaskState::Waiting, tries: 0, failures: 0, losses: 0, upstream }
-            })
-            .collect();
         let mut run = Self {
             key,
             meta,
             phase: Phase::Queued,
-            tasks,
-            ready: BTreeMap::new(),
-            retries: BTreeSet::new(),
+            arena: Arena::new(&version),
+            lines: BTreeMap::new(),
             in_flight: BTreeSet::new(),
             open: version.len(),
-            leaf_failed: false,
+            failed_leaves: 0,
             xcoms: BTreeMap::new(),
             version,
         };
-        for ix in 0..count {
-            run.index_ready(ix);
+        for node in 0..run.version.node_count() {
+            run.index_node(node);
         }
         run
     }
@@ -166,23 +142,43 @@ impl Run {
         self.phase
     }
 
-    /// A task by place.
-    pub fn task(&self, ix: Ix) -> &Task {
-        &self.tasks[ix as usize]
+    /// An instance by number.
+    pub fn instance(&self, no: InstanceNo) -> &Instance {
+        self.arena.get(no)
     }
 
-    /// A task by name; mapped copies are not made yet, so only the plain index is found.
-    pub fn find(&self, task_id: &TaskId, map_index: MapIndex) -> Option<Ix> {
-        if map_index.is_unmapped() { self.version.find(task_id) } else { None }
+    /// What the file says of an instance's task.
+    pub fn spec(&self, no: InstanceNo) -> &TaskSpec {
+        self.version.task(self.arena.get(no).node)
     }
 
-    /// All tasks, in the DAG's order.
-    pub fn tasks(&self) -> impl Iterator<Item = (Ix, &Task)> {
-        (0..).zip(&self.tasks)
+    /// An instance by name.
+    pub fn find(&self, task_id: &TaskId, map_index: MapIndex) -> Option<InstanceNo> {
+        self.arena.find(self.version.find(task_id)?, map_index)
     }
 
-    /// The tasks with a try in flight.
-    pub fn in_flight(&self) -> impl Iterator<Item = Ix> {
+    /// Whether an instance has this number.
+    pub fn knows(&self, no: InstanceNo) -> bool {
+        self.arena.knows(no)
+    }
+
+    /// The numbers of a task's copies.
+    pub fn copies(&self, node: Ix) -> std::ops::Range<InstanceNo> {
+        self.arena.numbers(node)
+    }
+
+    /// Every instance, in the DAG's order.
+    pub fn instances(&self) -> impl Iterator<Item = (InstanceNo, &Instance)> {
+        self.arena.iter()
+    }
+
+    /// How many instances there are.
+    pub fn instance_count(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// The instances with a try in flight.
+    pub fn in_flight(&self) -> impl Iterator<Item = InstanceNo> {
         self.in_flight.iter().copied()
     }
 
@@ -191,42 +187,22 @@ impl Run {
         self.in_flight.len()
     }
 
-    /// The values handed on so far.
-    pub const fn xcoms(&self) -> &BTreeMap<XComKey, Payload> {
-        &self.xcoms
+    /// The values handed on so far: whose, under which name, and the record that has them.
+    pub fn xcoms(&self) -> impl Iterator<Item = (InstanceNo, &str, u64)> {
+        self.xcoms
+            .iter()
+            .flat_map(|(no, values)| values.iter().map(|(key, seq)| (*no, key.as_str(), *seq)))
     }
 
-    /// Ready tasks, in one line for each pool and number of slots: where the first of a line finds no
-    /// room, none behind it does.
-    pub fn ready(&self) -> impl Iterator<Item = &Urgency> {
-        self.ready.values()
+    /// The names of the values that one instance handed on.
+    pub fn xcoms_of(&self, no: InstanceNo) -> impl Iterator<Item = &str> {
+        self.xcoms.get(&no).into_iter().flat_map(|values| values.keys().map(String::as_str))
     }
 
-    /// Whether anything waits only for slots.
-    pub fn is_hungry(&self) -> bool {
-        !self.ready.is_empty()
-    }
-
-    /// Retries that have come due.
-    pub fn retries_due(&self, now: Timestamp) -> impl Iterator<Item = Ix> {
-        self.retries.iter().take_while(move |(due, _)| *due <= now).map(|(_, ix)| *ix)
-    }
-
-    /// When something falls due first: a retry, the run's own start, or its timeout.
-    pub fn next_due(&self) -> Option<Timestamp> {
-        self.next_due_after(Timestamp(i64::MIN))
-    }
-
-    /// As [`Run::next_due`], of what falls due after `now` only.
-    pub fn next_due_after(&self, now: Timestamp) -> Option<Timestamp> {
-        let retries = self.retries.range((Bound::Excluded((now, Ix::MAX)), Bound::Unbounded));
-        let retry = retries.map(|(due, _)| *due).next();
-        let own = match self.phase {
-            Phase::Queued => Some(self.meta.run_after),
-            Phase::Running { .. } => self.times_out_at(),
-            Phase::Over(_) => None,
-        };
-        [retry, own.filter(|due| *due > now)].into_iter().flatten().min()
+    /// Instances that wait for room, or for a time and room: where the first of a line finds no room, none
+    /// behind it does.
+    pub const fn lines(&self) -> &BTreeMap<Line, LineQueue> {
+        &self.lines
     }
 
     /// When `dagrun_timeout` ends it.
@@ -237,51 +213,41 @@ impl Run {
         }
     }
 
-    /// Whether this task may be queued now, and as which try.
-    pub fn may_queue(&self, ix: Ix, now: Timestamp) -> Option<TryNumber> {
-        let task = self.task(ix);
-        let may = match task.state {
-            TaskState::Waiting => self.verdict(ix) == Verdict::Ready,
-            TaskState::UpForRetry { due, .. } => due <= now,
-            TaskState::Queued { .. } | TaskState::Running { .. } | TaskState::Done(_) => false,
+    /// Whether this run is over at `now` by its own timeout.
+    pub fn timed_out(&self, now: Timestamp) -> bool {
+        self.times_out_at().is_some_and(|due| due <= now)
+    }
+
+    /// Whether this instance may be queued now, and as which execution.
+    pub fn may_queue(&self, no: InstanceNo, now: Timestamp) -> Option<Token> {
+        let instance = self.arena.get(no);
+        let next_try = || {
+            let try_number = TryNumber::new(instance.tries.checked_add(1)?)?;
+            Some(Token { try_number, leg: Leg::FIRST })
         };
-        if may && matches!(self.phase, Phase::Running { .. }) {
-            TryNumber::new(task.tries.checked_add(1)?)
-        } else {
-            None
-        }
-    }
-
-    /// Whether the task's tries can be counted further.
-    pub fn has_another_try(&self, ix: Ix) -> bool {
-        self.task(ix).tries < u16::MAX
-    }
-
-    fn verdict(&self, ix: Ix) -> Verdict {
-        judge(self.version.task(ix).trigger_rule, self.task(ix).upstream)
-    }
-
-    fn index_ready(&mut self, ix: Ix) {
-        if self.task(ix).state == TaskState::Waiting && self.verdict(ix) == Verdict::Ready {
-            let spec = self.version.task(ix);
-            let entry = (Reverse(spec.priority_weight), ix);
-            self.ready.entry(line_of(spec)).or_default().insert(entry);
-        }
-    }
-
-    fn unindex_ready(&mut self, ix: Ix) {
-        let version = Arc::clone(&self.version);
-        let spec = version.task(ix);
-        let line = line_of(spec);
-        if let Some(tasks) = self.ready.get_mut(&line) {
-            tasks.remove(&(Reverse(spec.priority_weight), ix));
-            if tasks.is_empty() {
-                self.ready.remove(&line);
+        let token = match instance.state {
+            TaskState::Waiting if self.arena.standing(instance.node) == Standing::Ready => {
+                next_try()
             }
-        }
+            TaskState::UpForRetry { due, .. } if due <= now => next_try(),
+            TaskState::UpForReschedule { token, due } if due <= now => Some(token),
+            TaskState::Waiting
+            | TaskState::UpForRetry { .. }
+            | TaskState::UpForReschedule { .. }
+            | TaskState::Queued { .. }
+            | TaskState::Running { .. }
+            | TaskState::Done(_) => None,
+        };
+        token.filter(|_| matches!(self.phase, Phase::Running { .. }))
     }
-}
 
-fn line_of(spec: &TaskSpec) -> Line {
-    (spec.pool.clone(), spec.pool_slots)
+    /// What the upstreams of an instance let it do.
+    pub fn standing(&self, no: InstanceNo) -> Standing {
+        self.arena.standing(self.arena.get(no).node)
+    }
+
+    /// Whether the instance's tries can be counted further.
+    pub fn has_another_try(&self, no: InstanceNo) -> bool {
+        self.arena.get(no).tries < u16::MAX
+    }
 }

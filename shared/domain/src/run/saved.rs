@@ -1,43 +1,81 @@
-//! A run's tasks as a snapshot keeps them: what was folded, without the indexes.
-use dagbok_events::Payload;
+//! A run as a snapshot keeps it: what was folded, without the indexes.
+use std::{collections::BTreeMap, sync::Arc};
+
+use dagbok_events::{DagVersion, RunKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Phase, Run, TaskState, XComKey};
+use super::{InstanceNo, Phase, Run, RunMeta, TaskState};
+use crate::graph::Version;
 
-/// One task as a snapshot keeps it.
+/// One copy of a task as a snapshot keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedTask {
+struct SavedInstance {
     state: TaskState,
     tries: u16,
     failures: u16,
     losses: u16,
+    began: Option<Timestamp>,
+}
+
+/// A whole run as a snapshot keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedRun {
+    /// Which run.
+    pub key: RunKey,
+    /// The version of its DAG that it runs.
+    pub version: DagVersion,
+    meta: RunMeta,
+    phase: Phase,
+    /// Mapped tasks that have their copies, with how many, in the order in which they got them.
+    expanded: Vec<(u32, u32)>,
+    /// Every copy, in the DAG's order.
+    instances: Vec<SavedInstance>,
+    xcoms: BTreeMap<InstanceNo, BTreeMap<String, u64>>,
 }
 
 impl Run {
-    /// Every task, in the DAG's order.
-    pub fn save_tasks(&self) -> Vec<SavedTask> {
-        let save = |task: &super::Task| SavedTask {
-            state: task.state.clone(),
-            tries: task.tries,
-            failures: task.failures,
-            losses: task.losses,
+    /// What a snapshot keeps.
+    pub fn save(&self) -> SavedRun {
+        let instance = |it: &super::Instance| SavedInstance {
+            state: it.state.clone(),
+            tries: it.tries,
+            failures: it.failures,
+            losses: it.losses,
+            began: it.began,
         };
-        self.tasks.iter().map(save).collect()
+        SavedRun {
+            key: self.key.clone(),
+            version: self.version.number,
+            meta: self.meta.clone(),
+            phase: self.phase,
+            expanded: self.arena.expansions(),
+            instances: self.instances().map(|(_, it)| instance(it)).collect(),
+            xcoms: self.xcoms.clone(),
+        }
     }
 
-    /// Puts back what [`Run::save_tasks`] saved into a run just made, and rebuilds the indexes.
-    pub fn load(&mut self, phase: Phase, tasks: Vec<SavedTask>, xcoms: Vec<(XComKey, Payload)>) {
-        self.phase = phase;
-        self.xcoms = xcoms.into_iter().collect();
-        for (ix, saved) in (0..).zip(tasks) {
-            if (ix as usize) >= self.tasks.len() {
-                break;
+    /// The run that was saved; `None` where the version is not the one that it ran.
+    pub fn restore(saved: SavedRun, version: Arc<Version>) -> Option<Self> {
+        let mut run = Self::new(saved.key, saved.meta, version);
+        for (node, length) in saved.expanded {
+            if node >= run.version.node_count() {
+                return None;
             }
-            let task = &mut self.tasks[ix as usize];
-            (task.tries, task.failures, task.losses) = (saved.tries, saved.failures, saved.losses);
-            if saved.state != TaskState::Waiting {
-                self.set(ix, saved.state);
+            run.expand_node(node, length);
+        }
+        if run.instance_count() != saved.instances.len() {
+            return None;
+        }
+        let numbers: Vec<InstanceNo> = run.instances().map(|(no, _)| no).collect();
+        for (no, it) in numbers.into_iter().zip(saved.instances) {
+            let instance = run.arena.get_mut(no);
+            (instance.tries, instance.failures) = (it.tries, it.failures);
+            (instance.losses, instance.began) = (it.losses, it.began);
+            if it.state != TaskState::Waiting {
+                run.set(no, it.state);
             }
         }
+        (run.phase, run.xcoms) = (saved.phase, saved.xcoms);
+        Some(run)
     }
 }

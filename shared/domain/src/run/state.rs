@@ -1,5 +1,5 @@
-//! Where a task stands: each state carries just what is true in it.
-use dagbok_events::{ExecutorId, PoolName, QueueName, RuledOut, Timestamp, TryNumber};
+//! Where a copy of a task stands: each state carries just what is true in it.
+use dagbok_events::{ExecutorId, Leg, PoolName, QueueName, RuledOut, Timestamp, TryNumber};
 use serde::{Deserialize, Serialize};
 
 /// What a try in flight takes up.
@@ -13,6 +13,15 @@ pub struct Hold {
     pub queue: QueueName,
 }
 
+/// Which execution of a task's copy: what fences off all others. Rises and never repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Token {
+    /// Which try.
+    pub try_number: TryNumber,
+    /// Which leg of it.
+    pub leg: Leg,
+}
+
 /// Airflow's task-instance states.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TaskState {
@@ -20,8 +29,8 @@ pub enum TaskState {
     Waiting,
     /// Offered to the executors.
     Queued {
-        /// Which try.
-        try_number: TryNumber,
+        /// Which execution.
+        token: Token,
         /// When.
         at: Timestamp,
         /// By which record.
@@ -31,8 +40,8 @@ pub enum TaskState {
     },
     /// Begun.
     Running {
-        /// Which try.
-        try_number: TryNumber,
+        /// Which execution.
+        token: Token,
         /// By whom.
         executor: ExecutorId,
         /// What it takes up.
@@ -45,7 +54,14 @@ pub enum TaskState {
         /// Not before this.
         due: Timestamp,
     },
-    /// Over, for good.
+    /// To go on with the same try.
+    UpForReschedule {
+        /// Which execution comes next.
+        token: Token,
+        /// Not before this.
+        due: Timestamp,
+    },
+    /// Over, until somebody clears it.
     Done(Done),
 }
 
@@ -72,15 +88,21 @@ impl TaskState {
     pub const fn hold(&self) -> Option<&Hold> {
         match self {
             Self::Queued { hold, .. } | Self::Running { hold, .. } => Some(hold),
-            Self::Waiting | Self::UpForRetry { .. } | Self::Done(_) => None,
+            Self::Waiting
+            | Self::UpForRetry { .. }
+            | Self::UpForReschedule { .. }
+            | Self::Done(_) => None,
         }
     }
 
-    /// The try in flight.
-    pub const fn in_flight(&self) -> Option<TryNumber> {
+    /// The execution in flight.
+    pub const fn in_flight(&self) -> Option<Token> {
         match self {
-            Self::Queued { try_number, .. } | Self::Running { try_number, .. } => Some(*try_number),
-            Self::Waiting | Self::UpForRetry { .. } | Self::Done(_) => None,
+            Self::Queued { token, .. } | Self::Running { token, .. } => Some(*token),
+            Self::Waiting
+            | Self::UpForRetry { .. }
+            | Self::UpForReschedule { .. }
+            | Self::Done(_) => None,
         }
     }
 
@@ -88,7 +110,31 @@ impl TaskState {
     pub const fn executor(&self) -> Option<&ExecutorId> {
         match self {
             Self::Running { executor, .. } => Some(executor),
-            Self::Queued { .. } | Self::Waiting | Self::UpForRetry { .. } | Self::Done(_) => None,
+            Self::Queued { .. }
+            | Self::Waiting
+            | Self::UpForRetry { .. }
+            | Self::UpForReschedule { .. }
+            | Self::Done(_) => None,
+        }
+    }
+
+    /// When it may be queued again.
+    pub const fn due(&self) -> Option<Timestamp> {
+        match self {
+            Self::UpForRetry { due, .. } | Self::UpForReschedule { due, .. } => Some(*due),
+            Self::Waiting | Self::Queued { .. } | Self::Running { .. } | Self::Done(_) => None,
+        }
+    }
+
+    /// How it ended.
+    pub const fn done(&self) -> Option<Done> {
+        match self {
+            Self::Done(done) => Some(*done),
+            Self::Waiting
+            | Self::Queued { .. }
+            | Self::Running { .. }
+            | Self::UpForRetry { .. }
+            | Self::UpForReschedule { .. } => None,
         }
     }
 }

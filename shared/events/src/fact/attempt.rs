@@ -1,9 +1,11 @@
-//! Facts about tries: each has exactly one of the terminal ones (succeeded, failed, skipped, lost,
-//! cancelled, returned).
+//! Facts about tries: each leg of a try has exactly one of the terminal ones (succeeded, failed, skipped,
+//! rescheduled, lost, cancelled, returned).
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, ExecutorId, Failure, MapIndex, Payload, TaskId, Timestamp, TryNumber, Usage};
+use crate::{
+    Digest, ExecutorId, Failure, Leg, MapIndex, Payload, TaskId, Timestamp, TryNumber, Usage,
+};
 
 /// See [`crate::Fact::TryStarted`]. Scope: the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -15,6 +17,9 @@ pub struct TryStarted {
     pub map_index: MapIndex,
     /// Which try.
     pub try_number: TryNumber,
+    /// Which leg of it.
+    #[serde(default, skip_serializing_if = "Leg::is_first")]
+    pub leg: Leg,
     /// Who runs it.
     pub executor: ExecutorId,
     /// On which machine.
@@ -52,6 +57,9 @@ pub struct TrySucceeded {
     pub map_index: MapIndex,
     /// Which try.
     pub try_number: TryNumber,
+    /// Which leg of it.
+    #[serde(default, skip_serializing_if = "Leg::is_first")]
+    pub leg: Leg,
     /// When, by the executor's clock.
     pub ended_at: Timestamp,
     /// What it used.
@@ -72,6 +80,9 @@ pub struct TryFailed {
     pub map_index: MapIndex,
     /// Which try.
     pub try_number: TryNumber,
+    /// Which leg of it.
+    #[serde(default, skip_serializing_if = "Leg::is_first")]
+    pub leg: Leg,
     /// When, by the executor's clock.
     pub ended_at: Timestamp,
     /// How and whose.
@@ -97,12 +108,40 @@ pub struct TrySkipped {
     pub map_index: MapIndex,
     /// Which try.
     pub try_number: TryNumber,
+    /// Which leg of it.
+    #[serde(default, skip_serializing_if = "Leg::is_first")]
+    pub leg: Leg,
     /// When, by the executor's clock.
     pub ended_at: Timestamp,
     /// What the code said.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// What it used.
+    #[serde(default)]
+    pub usage: Usage,
+    /// What it wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogRef>,
+}
+
+/// See [`crate::Fact::TryRescheduled`]. Scope: the run. The try goes on as another leg; no retry is used up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TryRescheduled {
+    /// Which task.
+    pub task_id: TaskId,
+    /// Which copy.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// Which try.
+    pub try_number: TryNumber,
+    /// The leg that is over.
+    #[serde(default, skip_serializing_if = "Leg::is_first")]
+    pub leg: Leg,
+    /// When that was, by the executor's clock.
+    pub ended_at: Timestamp,
+    /// The next leg is queued no sooner than this.
+    pub due: Timestamp,
+    /// What the leg used.
     #[serde(default)]
     pub usage: Usage,
     /// What it wrote.
@@ -138,6 +177,9 @@ pub struct TryLost {
     pub map_index: MapIndex,
     /// Which try.
     pub try_number: TryNumber,
+    /// Which leg of it.
+    #[serde(default, skip_serializing_if = "Leg::is_first")]
+    pub leg: Leg,
     /// Who had it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor: Option<ExecutorId>,
@@ -164,6 +206,9 @@ pub struct TryCancelled {
     pub map_index: MapIndex,
     /// Which try.
     pub try_number: TryNumber,
+    /// Which leg of it.
+    #[serde(default, skip_serializing_if = "Leg::is_first")]
+    pub leg: Leg,
     /// Who runs it, and is told to end it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor: Option<ExecutorId>,
@@ -179,6 +224,9 @@ pub struct TryReturned {
     pub map_index: MapIndex,
     /// Which try.
     pub try_number: TryNumber,
+    /// Which leg of it.
+    #[serde(default, skip_serializing_if = "Leg::is_first")]
+    pub leg: Leg,
     /// Who handed it back.
     pub executor: ExecutorId,
 }
@@ -193,6 +241,9 @@ pub struct XComPushed {
     pub map_index: MapIndex,
     /// By which try.
     pub try_number: TryNumber,
+    /// By which leg of it.
+    #[serde(default, skip_serializing_if = "Leg::is_first")]
+    pub leg: Leg,
     /// Under which name; `return_value` for what the task returned.
     pub key: String,
     /// The value, as JSON text; `None` deletes it.
@@ -242,6 +293,8 @@ pub enum ForeignReport {
     Lost,
     /// Nothing: it brings what an executor that was killed left of the try.
     Left,
+    /// That it asked to go on later.
+    Rescheduled,
 }
 
 /// See [`crate::Fact::ReportRefused`]. Scope: the run that it named.
@@ -254,6 +307,9 @@ pub struct ReportRefused {
     pub map_index: MapIndex,
     /// The try that it named.
     pub try_number: TryNumber,
+    /// The leg of it that it named.
+    #[serde(default, skip_serializing_if = "Leg::is_first")]
+    pub leg: Leg,
     /// What it claimed.
     pub report: ForeignReport,
     /// Who sent it.

@@ -7,19 +7,20 @@ mod task;
 
 pub use attempt::{
     ForeignReport, LogRef, LostWhy, RefusedWhy, ReportRefused, TryCancelled, TryFailed, TryLost,
-    TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
+    TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
 };
 pub use dag::{
     BundlePublished, DagDisappeared, DagImportFailed, DagImportRecovered, DagPaused, DagRegistered,
     DagUnpaused, MissedWhy, RunExpected, RunMissed,
 };
 pub use run::{
-    Payload, RunCancelled, RunCreated, RunFailed, RunStarted, RunSucceeded, RunTimedOut, RunType,
+    Payload, RunCancelled, RunCleared, RunCreated, RunDeleted, RunFailed, RunStarted, RunSucceeded,
+    RunTimedOut, RunType,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use shared::{ExecutorJoined, ExecutorLeft, LeftWhy, LimitsSet, PoolSet};
-pub use task::{RuledOut, TaskQueued, TaskRuledOut};
+pub use task::{RuledOut, TaskCleared, TaskExpanded, TaskQueued, TaskRuledOut};
 
 /// Something that happened. Which DAG, run or executor it happened to is said by the record's scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -54,6 +55,15 @@ pub enum Fact {
     RunTimedOut(RunTimedOut),
     /// A run was ended by somebody.
     RunCancelled(RunCancelled),
+    /// A run that was over goes on: it is queued again, for the tasks that the same record clears.
+    RunCleared(RunCleared),
+    /// A run that is over is gone, by the wish of somebody or by the rules of what is kept: its id and its
+    /// logical date are free again.
+    RunDeleted(RunDeleted),
+    /// A mapped task has this many copies.
+    TaskExpanded(TaskExpanded),
+    /// A task that is done is to run again.
+    TaskCleared(TaskCleared),
     /// A try was offered to the executors.
     TaskQueued(TaskQueued),
     /// A task will not run.
@@ -72,6 +82,8 @@ pub enum Fact {
     TryCancelled(TryCancelled),
     /// An executor handed a try back without starting it.
     TryReturned(TryReturned),
+    /// A try asked to go on later, as a sensor does between two looks.
+    TryRescheduled(Box<TryRescheduled>),
     /// A task handed on a value.
     XComPushed(XComPushed),
     /// A report was refused and is kept as evidence; it changed nothing.

@@ -81,3 +81,15 @@ pub struct RunTimedOut {}
 /// See [`crate::Fact::RunCancelled`]. Scope: the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunCancelled {}
+
+/// See [`crate::Fact::RunCleared`]. Scope: the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunCleared {}
+
+/// See [`crate::Fact::RunDeleted`]. Scope: the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunDeleted {
+    /// Its logical date, free again for another run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logical_date: Option<Timestamp>,
+}

@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{MapIndex, PoolName, QueueName, TaskId, TryNumber};
+use crate::{Leg, MapIndex, PoolName, QueueName, TaskId, TryNumber};
 
 /// See [`crate::Fact::TaskQueued`]. Scope: the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -14,6 +14,9 @@ pub struct TaskQueued {
     pub map_index: MapIndex,
     /// Which try; whoever reports must name it, which fences off zombies.
     pub try_number: TryNumber,
+    /// Which leg of that try: 0 unless it was rescheduled before.
+    #[serde(default, skip_serializing_if = "Leg::is_first")]
+    pub leg: Leg,
     /// Whose slots it holds from now on.
     pub pool: PoolName,
     /// How many.
@@ -46,4 +49,38 @@ pub struct TaskRuledOut {
     pub map_index: MapIndex,
     /// Why.
     pub why: RuledOut,
+    /// How many further copies, by the indexes after this one, it says the same of.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub further: u32,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// See [`crate::Fact::TaskExpanded`]. Scope: the run. The copies get the map indexes from 0 on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskExpanded {
+    /// Which task.
+    pub task_id: TaskId,
+    /// How many copies there are; 0 where there is nothing to map over, which skips the task.
+    pub length: u32,
+}
+
+/// See [`crate::Fact::TaskCleared`]. Scope: the run. Values that it handed on are gone; what comes next is
+/// another try, with all of its retries again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskCleared {
+    /// Which task.
+    pub task_id: TaskId,
+    /// Which copy.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// How many further copies, by the indexes after this one, are cleared too.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub further: u32,
 }

@@ -2,21 +2,20 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    Actor, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, LeftWhy, LogRef, LostWhy, MapIndex,
-    Record, RunKey, Scope, Timestamp, TryKey, TryLost, TryNumber, Usage,
+    Actor, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, LeftWhy, LogRef, LostWhy, Record,
+    RunKey, Scope, Timestamp, TryKey, TryLost, Usage,
 };
 use dagbok_protocol::{Command, Presence, Report};
 
 use crate::{
-    graph::Ix,
     namespace::{Decision, Namespace, RunNo, accepted, answering, own, unchanged},
     retry,
-    run::{Done, Run},
+    run::{Done, InstanceNo, Run, Token},
 };
 
 /// A try that is gone, with what is left of it.
 pub(super) struct Loss {
-    pub(super) try_number: TryNumber,
+    pub(super) token: Token,
     pub(super) executor: Option<ExecutorId>,
     pub(super) why: LostWhy,
     pub(super) usage: Option<Usage>,
@@ -25,13 +24,14 @@ pub(super) struct Loss {
 
 impl Loss {
     /// One that the scheduler found: nobody says what the try used and wrote.
-    fn found(try_number: TryNumber, executor: Option<ExecutorId>, why: LostWhy) -> Self {
-        Self { try_number, executor, why, usage: None, log: None }
+    fn found(token: Token, executor: Option<ExecutorId>, why: LostWhy) -> Self {
+        Self { token, executor, why, usage: None, log: None }
     }
 
     /// One that the try's executor tells of.
     pub(super) fn said(report: &Report, why: LostWhy) -> Self {
-        Self::found(report.key.try_number, Some(report.executor.clone()), why)
+        let token = Token { try_number: report.key.try_number, leg: report.key.leg };
+        Self::found(token, Some(report.executor.clone()), why)
     }
 }
 
@@ -84,29 +84,31 @@ impl Namespace {
     /// Declares one running try lost; `None` where it is not in flight any more.
     pub fn give_up(&self, now: Timestamp, key: &TryKey, why: LostWhy) -> Option<Record> {
         let run = self.run(&RunKey { dag_id: key.dag_id.clone(), run_id: key.run_id.clone() })?;
-        let ix = run.find(&key.task_id, key.map_index)?;
-        let state = &run.task(ix).state;
-        let n = state.in_flight().filter(|n| *n == key.try_number)?;
-        let facts = self.lost_facts(run, ix, Loss::found(n, state.executor().cloned(), why), now);
+        let no = run.find(&key.task_id, key.map_index)?;
+        let state = &run.instance(no).state;
+        let named = Token { try_number: key.try_number, leg: key.leg };
+        let token = state.in_flight().filter(|token| *token == named)?;
+        let facts =
+            self.lost_facts(run, no, Loss::found(token, state.executor().cloned(), why), now);
         let scope = Scope::Run(run.key().clone());
         Some(self.stamp(own(now, Actor::Scheduler, scope, None, facts)))
     }
 
     fn lose_held(&self, at: Timestamp, executor: &ExecutorId, why: LostWhy) -> Vec<Record> {
         let Some(held) = self.executors.get(executor) else { return Vec::new() };
-        let mut runs: BTreeMap<RunNo, Vec<Ix>> = BTreeMap::new();
-        for (number, ix) in &held.holds {
-            runs.entry(*number).or_default().push(*ix);
+        let mut runs: BTreeMap<RunNo, Vec<InstanceNo>> = BTreeMap::new();
+        for (number, no) in &held.holds {
+            runs.entry(*number).or_default().push(*no);
         }
         let mut records = Vec::new();
         for (number, lost) in runs {
             let Some(run) = self.runs.get(&number) else { continue };
             // One record a try: what follows from one loss must see the one before it folded in.
-            let mut run = run.clone();
-            for ix in lost {
-                let Some(n) = run.task(ix).state.in_flight() else { continue };
-                let loss = Loss::found(n, Some(executor.clone()), why);
-                let facts = self.lost_facts(&run, ix, loss, at);
+            let mut run = Run::clone(run);
+            for no in lost {
+                let Some(token) = run.instance(no).state.in_flight() else { continue };
+                let loss = Loss::found(token, Some(executor.clone()), why);
+                let facts = self.lost_facts(&run, no, loss, at);
                 for fact in &facts {
                     run.evolve(self.last_seq, at, fact);
                 }
@@ -117,17 +119,25 @@ impl Namespace {
     }
 
     /// A lost try and all that follows from it.
-    pub(super) fn lost_facts(&self, run: &Run, ix: Ix, loss: Loss, at: Timestamp) -> Vec<Fact> {
-        let Loss { try_number, executor, why, usage, log } = loss;
-        let losses = run.task(ix).losses;
+    pub(super) fn lost_facts(
+        &self,
+        run: &Run,
+        no: InstanceNo,
+        loss: Loss,
+        at: Timestamp,
+    ) -> Vec<Fact> {
+        let Loss { token, executor, why, usage, log } = loss;
+        let instance = run.instance(no);
+        let losses = instance.losses;
         let retry_at = retry::after_loss(losses, self.limits.max_losses, at)
-            .filter(|_| run.has_another_try(ix));
-        let task_id = run.version().task(ix).task_id.clone();
-        let map_index = MapIndex::UNMAPPED;
+            .filter(|_| run.has_another_try(no));
+        let task_id = run.spec(no).task_id.clone();
+        let map_index = instance.map_index;
         let mut facts = vec![Fact::TryLost(Box::new(TryLost {
             task_id,
             map_index,
-            try_number,
+            try_number: token.try_number,
+            leg: token.leg,
             executor,
             why,
             retry_at,
@@ -135,7 +145,7 @@ impl Namespace {
             log,
         }))];
         if retry_at.is_none() {
-            facts.extend(run.after_done(ix, Done::Failed));
+            facts.extend(run.after_done(&[(no, Done::Failed)]));
         }
         facts
     }

@@ -1,4 +1,5 @@
 //! Decisions: one file for what each kind of command is about.
+mod clear;
 mod dags;
 mod executors;
 mod files;
@@ -29,6 +30,8 @@ impl Namespace {
         match &command.body {
             CommandBody::TriggerRun(ask) => self.trigger(at, command, ask),
             CommandBody::CancelRun { dag_id, run_id } => self.cancel(at, command, dag_id, run_id),
+            CommandBody::ClearTasks(ask) => self.clear_tasks(at, command, ask),
+            CommandBody::DeleteRun { dag_id, run_id } => self.delete(at, command, dag_id, run_id),
             CommandBody::PauseDag { dag_id } => self.set_paused(at, command, dag_id, true),
             CommandBody::UnpauseDag { dag_id } => self.set_paused(at, command, dag_id, false),
             CommandBody::DagFileRead(file) => self.file_read(at, command, file),
@@ -55,6 +58,8 @@ impl Namespace {
             CommandBody::ExecutorLeft { .. } => true,
             CommandBody::TriggerRun(_)
             | CommandBody::CancelRun { .. }
+            | CommandBody::ClearTasks(_)
+            | CommandBody::DeleteRun { .. }
             | CommandBody::PauseDag { .. }
             | CommandBody::UnpauseDag { .. }
             | CommandBody::PublishBundle { .. }

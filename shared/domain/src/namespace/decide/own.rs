@@ -1,13 +1,16 @@
 //! Decisions that the rules call for by themselves.
+use std::sync::Arc;
+
 use dagbok_events::{
-    Actor, DagId, Fact, MapIndex, Record, RunCreated, RunId, RunKey, RunStarted, RunSucceeded,
-    RunTimedOut, RunType, Scope, TaskQueued, Timestamp, Timetable, TraceContext,
+    Actor, DagId, Fact, Record, RunCreated, RunKey, RunTimedOut, RunType, Scope, TaskQueued,
+    Timestamp, Timetable, TraceContext,
 };
 
 use crate::{
-    graph::{Ix, Version},
-    namespace::{Namespace, Proposal, RunNo, own, schedule},
-    run::{Phase, Run},
+    namespace::{
+        Dag, Namespace, Proposal, RunNo, evolve::meta_of, own, run_id::run_id_for, schedule,
+    },
+    run::{InstanceNo, Phase, Run},
 };
 
 impl Namespace {
@@ -24,7 +27,7 @@ impl Namespace {
                 let dag = self.dags.get(&run.key().dag_id)?;
                 let may =
                     run.phase() == Phase::Queued && dag.may_start() && run.meta().run_after <= at;
-                may.then(|| of_run(at, run, start_facts(run.version())))
+                may.then(|| of_run(at, run, run.start_facts()))
             }
             Proposal::TimeOutRun(number) => {
                 let run = self.runs.get(number).filter(|run| run.timed_out(at))?;
@@ -36,14 +39,16 @@ impl Namespace {
         }
     }
 
-    fn queue(&self, at: Timestamp, number: RunNo, tasks: &[Ix]) -> Option<Record> {
+    fn queue(&self, at: Timestamp, number: RunNo, tasks: &[InstanceNo]) -> Option<Record> {
         let run = self.runs.get(&number)?;
-        let queued = self.fitting(number, tasks, at).into_iter().filter_map(|ix| {
-            let spec = run.version().task(ix);
+        let queued = self.fitting(number, tasks, at).into_iter().filter_map(|no| {
+            let spec = run.spec(no);
+            let token = run.may_queue(no, at)?;
             Some(Fact::TaskQueued(TaskQueued {
                 task_id: spec.task_id.clone(),
-                map_index: MapIndex::UNMAPPED,
-                try_number: run.may_queue(ix, at)?,
+                map_index: run.instance(no).map_index,
+                try_number: token.try_number,
+                leg: token.leg,
                 pool: spec.pool.clone(),
                 pool_slots: spec.pool_slots,
                 queue: spec.queue.clone(),
@@ -65,17 +70,17 @@ impl Namespace {
         let missed = schedule::missed(dag, until, at, schedule::why_missed(dag));
         let promise = Fact::RunExpected(schedule::after(version, &planned, at));
         let logical_date = match version.spec.schedule.timetable {
-            Timetable::Continuous => dag.free_date(planned.logical_date),
+            Timetable::Continuous => dag.dates.first_free(planned.logical_date),
             _ => planned.logical_date,
         };
         let run_id = run_id_for(RunType::Scheduled, logical_date);
         let key = RunKey { dag_id: dag_id.clone(), run_id };
-        if self.knows_run(&key) || dag.dates.contains(&logical_date) {
+        if self.knows_run(&key) || dag.dates.contains(logical_date) {
             // Somebody made the run of that date by hand.
             let facts = missed.into_iter().chain([promise]).collect();
             return Some(own(at, Actor::Scheduler, Scope::Dag(dag_id.clone()), None, facts));
         }
-        let created = Fact::RunCreated(Box::new(RunCreated {
+        let created = RunCreated {
             run_type: RunType::Scheduled,
             logical_date: Some(logical_date),
             data_interval: Some(planned.data_interval),
@@ -84,33 +89,18 @@ impl Namespace {
             bundle: dag.bundle.clone(),
             conf: None,
             note: None,
-        }));
-        let start = if dag.may_start() { start_facts(version) } else { Vec::new() };
+        };
+        let start = if dag.may_start() { first_facts(&key, at, dag, &created) } else { Vec::new() };
+        let created = Fact::RunCreated(Box::new(created));
         let facts = [created].into_iter().chain(missed).chain(start).chain([promise]).collect();
         Some(own(at, Actor::Schedule, Scope::Run(key), None, facts))
     }
 }
 
-/// A run's start, and its end with it where it has no task.
-pub(super) fn start_facts(version: &Version) -> Vec<Fact> {
-    let mut facts = vec![Fact::RunStarted(RunStarted {})];
-    if version.is_empty() {
-        facts.push(Fact::RunSucceeded(RunSucceeded {}));
-    }
-    facts
-}
-
-/// Airflow's way of naming runs: the type, two underscores, and the date in ISO 8601 with its offset.
-pub(super) fn run_id_for(run_type: RunType, date: Timestamp) -> RunId {
-    let kind = match run_type {
-        RunType::Manual => "manual",
-        RunType::Scheduled => "scheduled",
-        RunType::Backfill => "backfill",
-        RunType::AssetTriggered => "asset_triggered",
-    };
-    let text = date.to_string();
-    let text = text.strip_suffix('Z').unwrap_or(&text);
-    RunId::new(format!("{kind}__{text}+00:00")).expect("a date in ASCII is within the rules")
+/// What a run begins with that is created just now.
+pub(super) fn first_facts(key: &RunKey, at: Timestamp, dag: &Dag, f: &RunCreated) -> Vec<Fact> {
+    let record = own(at, Actor::Scheduler, Scope::Run(key.clone()), None, Vec::new());
+    Run::new(key.clone(), meta_of(&record, f), Arc::clone(&dag.current)).start_facts()
 }
 
 fn of_run(at: Timestamp, run: &Run, facts: Vec<Fact>) -> Record {

@@ -1,23 +1,25 @@
 //! Reports of tries: accepted with all that follows, or kept as refused.
 use dagbok_events::{
-    Fact, Failure, ForeignReport, LogRef, LostWhy, RefusedWhy, ReportRefused, RuledOut, RunKey,
-    Scope, Timestamp, TryFailed, TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage,
-    XComPushed,
+    Fact, Failure, ForeignReport, LogRef, LostWhy, Micros, RefusedWhy, ReportRefused, RuledOut,
+    RunKey, Scope, Timestamp, TryFailed, TryRescheduled, TryReturned, TrySkipped, TryStarted,
+    TrySucceeded, Usage, XComPushed,
 };
 use dagbok_protocol::{Command, RefusalCode, Report, ReportBody, XComValue};
 
 use super::executors::Loss;
 use crate::{
-    graph::Ix,
     namespace::{Decision, Namespace, accepted, answering, unchanged},
     retry,
-    run::{Done, Run, TaskState},
+    run::{Done, InstanceNo, Run, TaskState, Token},
 };
+
+/// The shortest wait between two legs of a try: a sensor that waits for no time must not fill the log.
+const RESCHEDULE_WAIT: Micros = Micros::from_secs(1);
 
 impl Namespace {
     pub(super) fn report(&self, at: Timestamp, command: &Command, report: &Report) -> Decision {
         let key = RunKey { dag_id: report.key.dag_id.clone(), run_id: report.key.run_id.clone() };
-        let (run, ix) = match self.addressee(&key, report) {
+        let (run, no) = match self.addressee(&key, report) {
             Ok(found) => found,
             Err(why) => return refused(at, command, key, report, why),
         };
@@ -25,26 +27,25 @@ impl Namespace {
             return refused(at, command, key, report, RefusedWhy::InFlight);
         }
         let started = matches!(report.body, ReportBody::Started { .. });
-        if started && matches!(run.task(ix).state, TaskState::Running { .. }) {
+        if started && matches!(run.instance(no).state, TaskState::Running { .. }) {
             return unchanged();
         }
-        let facts = self.accept(run, ix, report, at);
+        let facts = self.accept(run, no, report, at);
         accepted(vec![answering(command, at, Scope::Run(key), facts)])
     }
 
     /// The run and task that the report is about, if the try is in flight and its sender may speak for it.
-    fn addressee(&self, key: &RunKey, report: &Report) -> Result<(&Run, Ix), RefusedWhy> {
+    fn addressee(&self, key: &RunKey, report: &Report) -> Result<(&Run, InstanceNo), RefusedWhy> {
         let Some(run) = self.run(key) else {
             let over = self.past_ending(key).is_some();
             return Err(if over { RefusedWhy::RunOver } else { RefusedWhy::NoSuchRun });
         };
-        let ix =
+        let no =
             run.find(&report.key.task_id, report.key.map_index).ok_or(RefusedWhy::NoSuchTask)?;
-        match &run.task(ix).state {
-            TaskState::Queued { try_number, .. } if *try_number == report.key.try_number => {}
-            TaskState::Running { try_number, executor, .. }
-                if *try_number == report.key.try_number =>
-            {
+        let named = Token { try_number: report.key.try_number, leg: report.key.leg };
+        match &run.instance(no).state {
+            TaskState::Queued { token, .. } if *token == named => {}
+            TaskState::Running { token, executor, .. } if *token == named => {
                 if *executor != report.executor {
                     return Err(RefusedWhy::HeldByAnother);
                 }
@@ -53,14 +54,15 @@ impl Namespace {
             | TaskState::Running { .. }
             | TaskState::Waiting
             | TaskState::UpForRetry { .. }
+            | TaskState::UpForReschedule { .. }
             | TaskState::Done(_) => return Err(RefusedWhy::NotInFlight),
         }
-        Ok((run, ix))
+        Ok((run, no))
     }
 
-    fn accept(&self, run: &Run, ix: Ix, report: &Report, at: Timestamp) -> Vec<Fact> {
+    fn accept(&self, run: &Run, no: InstanceNo, report: &Report, at: Timestamp) -> Vec<Fact> {
         let (task_id, map_index) = (report.key.task_id.clone(), report.key.map_index);
-        let (try_number, ended_at) = (report.key.try_number, report.at);
+        let (try_number, leg, ended_at) = (report.key.try_number, report.key.leg, report.at);
         let pushed = |xcoms: &[XComValue]| -> Vec<Fact> {
             xcoms.iter().map(|xcom| Fact::XComPushed(pushed(report, xcom))).collect()
         };
@@ -70,6 +72,7 @@ impl Namespace {
                     task_id,
                     map_index,
                     try_number,
+                    leg,
                     executor: report.executor.clone(),
                     hostname: hostname.clone(),
                     pid: *pid,
@@ -80,28 +83,38 @@ impl Namespace {
             ReportBody::XCom(xcom) => pushed(std::slice::from_ref(xcom)),
             ReportBody::Succeeded { xcoms, usage, log } => {
                 let (usage, log) = (*usage, log.clone());
-                let end = TrySucceeded { task_id, map_index, try_number, ended_at, usage, log };
+                let end =
+                    TrySucceeded { task_id, map_index, try_number, leg, ended_at, usage, log };
                 let mut facts = pushed(xcoms);
                 facts.push(Fact::TrySucceeded(Box::new(end)));
-                facts.extend(run.after_done(ix, Done::Success));
+                facts.extend(run.after_done(&[(no, Done::Success)]));
                 facts
             }
             ReportBody::Skipped { message, xcoms, usage, log } => {
                 let (message, usage, log) = (message.clone(), *usage, log.clone());
-                let end =
-                    TrySkipped { task_id, map_index, try_number, ended_at, message, usage, log };
+                let end = TrySkipped {
+                    task_id,
+                    map_index,
+                    try_number,
+                    leg,
+                    ended_at,
+                    message,
+                    usage,
+                    log,
+                };
                 let mut facts = pushed(xcoms);
                 facts.push(Fact::TrySkipped(Box::new(end)));
-                facts.extend(run.after_done(ix, Done::RuledOut(RuledOut::Skipped)));
+                facts.extend(run.after_done(&[(no, Done::RuledOut(RuledOut::Skipped))]));
                 facts
             }
             ReportBody::Failed { failure, xcoms, usage, log } => {
                 let (failure, usage, log) = (failure.clone(), *usage, log.clone());
-                let retry_at = self.retry_after(run, ix, &failure, at);
+                let retry_at = self.retry_after(run, no, &failure, at);
                 let end = TryFailed {
                     task_id,
                     map_index,
                     try_number,
+                    leg,
                     ended_at,
                     failure,
                     retry_at,
@@ -111,21 +124,44 @@ impl Namespace {
                 let mut facts = pushed(xcoms);
                 facts.push(Fact::TryFailed(Box::new(end)));
                 if retry_at.is_none() {
-                    facts.extend(run.after_done(ix, Done::Failed));
+                    facts.extend(run.after_done(&[(no, Done::Failed)]));
                 }
                 facts
             }
+            ReportBody::Rescheduled { due, xcoms, usage, log } => {
+                let (usage, log) = (*usage, log.clone());
+                // What the executor's clock says is a distance; the date is made by the clock here.
+                let wait = due.since(report.at).max(RESCHEDULE_WAIT);
+                let mut facts = pushed(xcoms);
+                facts.push(Fact::TryRescheduled(Box::new(TryRescheduled {
+                    task_id,
+                    map_index,
+                    try_number,
+                    leg,
+                    ended_at,
+                    due: at.plus(wait),
+                    usage,
+                    log,
+                })));
+                facts
+            }
             // Handed back for the last time that can be counted: nobody wants it.
-            ReportBody::Returned if !run.has_another_try(ix) => {
-                self.lost_facts(run, ix, Loss::said(report, LostWhy::NotHeld), at)
+            ReportBody::Returned if !run.has_another_try(no) => {
+                self.lost_facts(run, no, Loss::said(report, LostWhy::NotHeld), at)
             }
             ReportBody::Returned => {
                 let executor = report.executor.clone();
-                vec![Fact::TryReturned(TryReturned { task_id, map_index, try_number, executor })]
+                vec![Fact::TryReturned(TryReturned {
+                    task_id,
+                    map_index,
+                    try_number,
+                    leg,
+                    executor,
+                })]
             }
             ReportBody::Lost { why, usage, log } => {
                 let (usage, log) = (*usage, log.clone());
-                self.lost_facts(run, ix, Loss { usage, log, ..Loss::said(report, *why) }, at)
+                self.lost_facts(run, no, Loss { usage, log, ..Loss::said(report, *why) }, at)
             }
             // Never accepted: it decides nothing.
             ReportBody::Left { .. } => Vec::new(),
@@ -135,15 +171,15 @@ impl Namespace {
     fn retry_after(
         &self,
         run: &Run,
-        ix: Ix,
+        no: InstanceNo,
         failure: &Failure,
         at: Timestamp,
     ) -> Option<Timestamp> {
-        let (spec, task) = (run.version().task(ix), run.task(ix));
-        let (failures, losses) = (task.failures, task.losses);
+        let (spec, instance) = (run.spec(no), run.instance(no));
+        let (failures, losses) = (instance.failures, instance.losses);
         let most = self.limits.max_losses;
         retry::after_failure(spec, failure, failures, losses, most, at)
-            .filter(|_| run.has_another_try(ix))
+            .filter(|_| run.has_another_try(no))
     }
 }
 
@@ -152,6 +188,7 @@ fn pushed(report: &Report, xcom: &XComValue) -> XComPushed {
         task_id: report.key.task_id.clone(),
         map_index: report.key.map_index,
         try_number: report.key.try_number,
+        leg: report.key.leg,
         key: xcom.key.clone(),
         value: xcom.value.clone(),
     }
@@ -169,6 +206,7 @@ fn refused(
         task_id: report.key.task_id.clone(),
         map_index: report.key.map_index,
         try_number: report.key.try_number,
+        leg: report.key.leg,
         report: claim,
         executor: report.executor.clone(),
         why,
@@ -199,6 +237,9 @@ fn claim_of(body: &ReportBody) -> (ForeignReport, Option<Usage>, Option<LogRef>)
         ReportBody::Failed { usage, log, .. } => (ForeignReport::Failed, Some(*usage), log.clone()),
         ReportBody::Skipped { usage, log, .. } => {
             (ForeignReport::Skipped, Some(*usage), log.clone())
+        }
+        ReportBody::Rescheduled { usage, log, .. } => {
+            (ForeignReport::Rescheduled, Some(*usage), log.clone())
         }
         ReportBody::Returned => (ForeignReport::Returned, None, None),
         ReportBody::Lost { usage, log, .. } => (ForeignReport::Lost, *usage, log.clone()),

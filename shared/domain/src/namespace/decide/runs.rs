@@ -5,9 +5,9 @@ use dagbok_events::{
 };
 use dagbok_protocol::{Command, RefusalCode, TriggerRun, limits};
 
-use super::own::{run_id_for, start_facts};
+use super::own::first_facts;
 use crate::namespace::{
-    Dag, Decision, Namespace, Outcome, accepted, answering, ending_word, refuse,
+    Dag, Decision, Namespace, Outcome, accepted, answering, ending_word, refuse, run_id::run_id_for,
 };
 
 impl Namespace {
@@ -28,7 +28,7 @@ impl Namespace {
             let why = format!("the logical date {date} lies before the DAG's start date {start}");
             return refuse(RefusalCode::Invalid, why);
         }
-        if let Some(date) = logical_date.filter(|date| dag.dates.contains(date)) {
+        if let Some(date) = logical_date.filter(|date| dag.dates.contains(*date)) {
             let why = format!("a run of {} has the logical date {date} already", ask.dag_id);
             return refuse(RefusalCode::LogicalDateTaken, why);
         }
@@ -44,7 +44,7 @@ impl Namespace {
         let run_after = ask.logical_date.map_or(at, |date| date.min(at));
         let data_interval =
             logical_date.and_then(|date| Some(version.schedule.as_ref()?.manual_interval(date)));
-        let mut facts = vec![Fact::RunCreated(Box::new(RunCreated {
+        let created = RunCreated {
             run_type: RunType::Manual,
             logical_date,
             data_interval,
@@ -53,10 +53,11 @@ impl Namespace {
             bundle: dag.bundle.clone(),
             conf: ask.conf.clone().map(Payload::Inline),
             note: ask.note.clone(),
-        }))];
-        if dag.may_start() && self.none_waits(dag) {
-            facts.extend(start_facts(version));
-        }
+        };
+        // A new run must not overtake an older one that waits for its turn.
+        let starts = dag.may_start() && dag.queued.is_empty();
+        let start = if starts { first_facts(&key, at, dag, &created) } else { Vec::new() };
+        let facts = [Fact::RunCreated(Box::new(created))].into_iter().chain(start).collect();
         let run_id = Some(key.run_id.clone());
         let records = vec![answering(command, at, Scope::Run(key), facts)];
         Decision { records, outcome: Outcome::Accepted { run_id } }
@@ -68,16 +69,10 @@ impl Namespace {
         let taken = |date: &Timestamp| {
             let run_id = run_id_for(RunType::Manual, *date);
             let key = RunKey { dag_id: ask.dag_id.clone(), run_id };
-            dag.dates.contains(date) || (ask.run_id.is_none() && self.knows_run(&key))
+            dag.dates.contains(*date) || (ask.run_id.is_none() && self.knows_run(&key))
         };
-        let most = dag.active.len() + dag.past.len();
-        let mut dates = (0..).map(|n| at.plus(Micros(n))).take(most + 1);
+        let mut dates = (0..).map(|n| at.plus(Micros(n)));
         dates.find(|date| !taken(date)).unwrap_or(at)
-    }
-
-    /// Whether no older run of the DAG waits for its turn, which a new one must not overtake.
-    fn none_waits(&self, dag: &Dag) -> bool {
-        !dag.active.iter().any(|number| self.queued.contains(number))
     }
 
     pub(super) fn cancel(

@@ -1,0 +1,81 @@
+//! Clearing tasks, and deleting runs: commands about runs that may be over.
+use dagbok_events::{DagId, Fact, RunDeleted, RunId, RunKey, Scope, Timestamp};
+use dagbok_protocol::{ClearTasks, Command, RefusalCode};
+
+use super::runs::no_dag;
+use crate::{
+    namespace::{Decision, Namespace, Outcome, accepted, answering, refuse, unchanged},
+    run::{Clearing, Phase, Run},
+};
+
+impl Namespace {
+    pub(super) fn clear_tasks(
+        &self,
+        at: Timestamp,
+        command: &Command,
+        ask: &ClearTasks,
+    ) -> Decision {
+        let key = RunKey { dag_id: ask.dag_id.clone(), run_id: ask.run_id.clone() };
+        let run = match self.any_run(&key) {
+            Ok(run) => run,
+            Err(decision) => return decision,
+        };
+        if self.dags.get(&key.dag_id).is_none_or(|dag| dag.gone) {
+            return no_dag(&key.dag_id);
+        }
+        if let Some(unknown) = ask.task_ids.iter().find(|it| run.version().find(it).is_none()) {
+            let why = format!("run {key} has no task {unknown}");
+            return refuse(RefusalCode::TaskNotFound, why);
+        }
+        let clearing = Clearing { task_ids: &ask.task_ids, only_failed: ask.only_failed };
+        let tasks = run.to_clear(clearing);
+        if ask.dry_run {
+            let over = matches!(run.phase(), Phase::Over(_));
+            let outcome = Outcome::WouldClear { run_goes_on: over && !tasks.is_empty(), tasks };
+            return Decision { records: Vec::new(), outcome };
+        }
+        if tasks.is_empty() {
+            return unchanged();
+        }
+        let facts = run.clear_facts(at, tasks);
+        accepted(vec![answering(command, at, Scope::Run(key), facts)])
+    }
+
+    pub(super) fn delete(
+        &self,
+        at: Timestamp,
+        command: &Command,
+        dag_id: &DagId,
+        run_id: &RunId,
+    ) -> Decision {
+        let key = RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() };
+        if self.run(&key).is_some() {
+            let why = format!("run {key} is not over; cancel it first");
+            return refuse(RefusalCode::RunActive, why);
+        }
+        let run = match self.any_run(&key) {
+            Ok(run) => run,
+            Err(decision) => return decision,
+        };
+        let logical_date = run.meta().logical_date;
+        let facts = vec![Fact::RunDeleted(RunDeleted { logical_date })];
+        accepted(vec![answering(command, at, Scope::Run(key), facts)])
+    }
+
+    /// A run, over or not; else the decision that there is none, or that it must be revived first.
+    fn any_run(&self, key: &RunKey) -> Result<&Run, Decision> {
+        if let Some(run) = self.run(key) {
+            return Ok(run);
+        }
+        if self.past_ending(key).is_none() {
+            return Err(if self.dags.contains_key(&key.dag_id) {
+                let why = format!("the DAG {} has no run {}", key.dag_id, key.run_id);
+                refuse(RefusalCode::RunNotFound, why)
+            } else {
+                no_dag(&key.dag_id)
+            });
+        }
+        let needs = || Decision { records: Vec::new(), outcome: Outcome::Needs(key.clone()) };
+        self.revived_run(key).ok_or_else(needs)
+    }
+}

@@ -1,0 +1,87 @@
+//! What the next decision starts from, so that it costs nothing that grows with what waits or is over: DAGs
+//! and runs by when they next need a look, and the lanes. Made of the rest of the state alone, and kept in
+//! step by `evolve`.
+use std::collections::{BTreeMap, BTreeSet};
+
+use dagbok_events::{DagId, Timestamp};
+
+use super::{Dag, Namespace, RunNo, lanes::Lanes};
+use crate::run::{InstanceNo, Phase, Run};
+
+/// The indexes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Index {
+    /// Running runs by when they time out.
+    pub(super) timeouts: BTreeSet<(Timestamp, RunNo)>,
+    /// Instances by when they may be queued again.
+    pub(super) retries: BTreeSet<(Timestamp, RunNo, InstanceNo)>,
+    /// DAGs that may make the run that they promised, by when it is due.
+    pub(super) promises: BTreeSet<(Timestamp, DagId)>,
+    /// DAGs that may start a run, by the time from which their first may.
+    pub(super) starts: BTreeSet<(Timestamp, DagId)>,
+    /// What stands of a DAG in the two above.
+    marks: BTreeMap<DagId, (Option<Timestamp>, Option<Timestamp>)>,
+    timeout_of: BTreeMap<RunNo, Timestamp>,
+    pub(super) lanes: Lanes,
+}
+
+impl Index {
+    /// Takes in how a run stands now.
+    pub(super) fn put_run(&mut self, number: RunNo, run: &Run) {
+        let due = run.times_out_at();
+        if self.timeout_of.get(&number).copied() != due {
+            self.forget_timeout(number);
+            if let Some(due) = due {
+                self.timeouts.insert((due, number));
+                self.timeout_of.insert(number, due);
+            }
+        }
+        if matches!(run.phase(), Phase::Running { .. }) {
+            self.lanes.put(number, run);
+        } else {
+            self.lanes.remove(number);
+        }
+    }
+
+    /// Forgets a run.
+    pub(super) fn remove_run(&mut self, number: RunNo) {
+        self.forget_timeout(number);
+        self.lanes.remove(number);
+    }
+
+    fn forget_timeout(&mut self, number: RunNo) {
+        if let Some(due) = self.timeout_of.remove(&number) {
+            self.timeouts.remove(&(due, number));
+        }
+    }
+
+    fn put_dag(&mut self, dag_id: &DagId, dag: &Dag) {
+        let promise = dag.due().filter(|_| dag.has_room());
+        let start = dag.queued.first().map(|(from, _)| *from).filter(|_| dag.may_start());
+        let marks = self.marks.entry(dag_id.clone()).or_default();
+        for (set, old, new) in
+            [(&mut self.promises, &mut marks.0, promise), (&mut self.starts, &mut marks.1, start)]
+        {
+            if *old == new {
+                continue;
+            }
+            if let Some(old) = old.take() {
+                set.remove(&(old, dag_id.clone()));
+            }
+            if let Some(new) = new {
+                set.insert((new, dag_id.clone()));
+            }
+            *old = new;
+        }
+        self.lanes.set_open(dag_id, dag.room() > 0);
+    }
+}
+
+impl Namespace {
+    /// Puts a DAG where its state belongs.
+    pub(super) fn index_dag(&mut self, dag_id: &DagId) {
+        if let Some(dag) = self.dags.get(dag_id) {
+            self.index.put_dag(dag_id, dag);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What is remembered of runs that are over: that they were, and how they ended. A run whose id is its type
+//! and its date, as the schedule's are, costs next to nothing; one of another name a few bytes.
+use std::collections::BTreeMap;
+
+use dagbok_events::{RunId, RunType};
+use serde::{Deserialize, Serialize};
+
+use super::{dates::Dates, run_id::dated};
+use crate::run::Ending;
+
+/// A DAG's runs that are over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Past {
+    dated: BTreeMap<RunType, Dated>,
+    /// The rest, by a hash of the name.
+    named: BTreeMap<u128, Ending>,
+}
+
+/// Runs of one type that are named by their date.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Dated {
+    all: Dates,
+    failed: Dates,
+}
+
+impl Past {
+    pub(super) fn ending(&self, run_id: &RunId) -> Option<Ending> {
+        let Some((run_type, date)) = dated(run_id) else {
+            return self.named.get(&hash(run_id)).copied();
+        };
+        let runs = self.dated.get(&run_type)?;
+        let failed = runs.failed.contains(date);
+        runs.all.contains(date).then_some(if failed { Ending::Failed } else { Ending::Success })
+    }
+
+    pub(super) fn insert(&mut self, run_id: &RunId, ending: Ending) {
+        let Some((run_type, date)) = dated(run_id) else {
+            self.named.insert(hash(run_id), ending);
+            return;
+        };
+        let runs = self.dated.entry(run_type).or_default();
+        runs.all.insert(date);
+        match ending {
+            Ending::Success => runs.failed.remove(date),
+            Ending::Failed => runs.failed.insert(date),
+        }
+    }
+
+    pub(super) fn remove(&mut self, run_id: &RunId) {
+        match dated(run_id) {
+            None => {
+                self.named.remove(&hash(run_id));
+            }
+            Some((run_type, date)) => {
+                if let Some(runs) = self.dated.get_mut(&run_type) {
+                    runs.all.remove(date);
+                    runs.failed.remove(date);
+                }
+            }
+        }
+    }
+}
+
+/// FNV-1a over 128 bits: the same on every machine and in every build.
+fn hash(run_id: &RunId) -> u128 {
+    let step = |sum: u128, byte: u8| {
+        (sum ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+    };
+    run_id.as_str().bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_known_by_its_name_alone() {
+        let mut past = Past::default();
+        let id = |raw: &str| RunId::new(raw).expect("a run id");
+        let ids = [
+            "scheduled__2026-01-01T00:00:00+00:00",
+            "manual__2026-01-01T00:00:00+00:00",
+            "scheduled__2026-01-01T00:00:00.000001+00:00",
+            "scheduled__2026-01-01T00:00:00.000000+00:00",
+            "scheduled__2026-01-01T00:00:00Z",
+            "scheduled__9999-99-01T00:00:00+00:00",
+            "nightly",
+            "__",
+        ];
+        for (n, raw) in ids.iter().enumerate() {
+            for (m, other) in ids.iter().enumerate() {
+                assert_eq!(past.ending(&id(other)).is_some(), m < n, "{raw} {other}");
+            }
+            past.insert(&id(raw), if n % 2 == 0 { Ending::Failed } else { Ending::Success });
+        }
+        assert_eq!(past.ending(&id(ids[0])), Some(Ending::Failed));
+        past.insert(&id(ids[0]), Ending::Success);
+        assert_eq!(past.ending(&id(ids[0])), Some(Ending::Success));
+        for raw in ids {
+            past.remove(&id(raw));
+            assert_eq!(past.ending(&id(raw)), None, "{raw}");
+        }
+    }
+}

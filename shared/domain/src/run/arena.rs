@@ -1,0 +1,158 @@
+//! A run's tasks and their copies: a node for each task, and an instance for each copy, by number.
+//!
+//! Numbers are given out in the order of the log: one for each task when the run is made, and a stretch of
+//! new ones when a mapped task is expanded. They say nothing of a task's place in one version of its DAG.
+use dagbok_events::{MapIndex, Timestamp};
+
+use super::TaskState;
+use crate::{
+    graph::{Ix, Version},
+    trigger_rule::{Standing, Tally, judge},
+};
+
+/// An instance's number in its run.
+pub type InstanceNo = u32;
+
+/// One copy of a task; the only one, where it is not mapped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Of which task.
+    pub node: Ix,
+    /// Which copy.
+    pub map_index: MapIndex,
+    /// Where it stands.
+    pub state: TaskState,
+    /// Tries made so far; the next one's number is one more.
+    pub tries: u16,
+    /// Tries that failed by the user's fault since it was last cleared: these use up retries.
+    pub failures: u16,
+    /// Tries that the system lost since then.
+    pub losses: u16,
+    /// When the try's first leg began, by its executor's clock.
+    pub began: Option<Timestamp>,
+}
+
+impl Instance {
+    fn new(node: Ix, map_index: MapIndex) -> Self {
+        let (tries, failures, losses) = (0, 0, 0);
+        Self { node, map_index, state: TaskState::Waiting, tries, failures, losses, began: None }
+    }
+}
+
+/// A task in its run: its copies, and how its upstreams stand.
+#[derive(Clone, Debug)]
+struct Node {
+    first: InstanceNo,
+    len: u32,
+    expanded: bool,
+    upstream: Tally,
+    standing: Standing,
+}
+
+/// All nodes and instances of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Arena {
+    nodes: Vec<Node>,
+    instances: Vec<Instance>,
+}
+
+impl Arena {
+    pub(super) fn new(version: &Version) -> Self {
+        let nodes = (0..version.node_count()).map(|ix| {
+            let upstream = Tally { total: version.upstream_count(ix), ..Tally::default() };
+            let standing = judge(version.task(ix).trigger_rule, upstream);
+            Node { first: ix, len: 1, expanded: false, upstream, standing }
+        });
+        let instances = (0..version.node_count()).map(|ix| Instance::new(ix, MapIndex::UNMAPPED));
+        Self { nodes: nodes.collect(), instances: instances.collect() }
+    }
+
+    /// The instance with a number that this run gave out.
+    pub(super) fn get(&self, no: InstanceNo) -> &Instance {
+        &self.instances[no as usize]
+    }
+
+    pub(super) fn get_mut(&mut self, no: InstanceNo) -> &mut Instance {
+        &mut self.instances[no as usize]
+    }
+
+    /// Whether the number was given out, and stands for a copy that is still there.
+    pub(super) fn knows(&self, no: InstanceNo) -> bool {
+        let instance = self.instances.get(no as usize);
+        instance.is_some_and(|instance| self.numbers(instance.node).contains(&no))
+    }
+
+    /// The numbers of a task's copies.
+    pub(super) fn numbers(&self, node: Ix) -> std::ops::Range<InstanceNo> {
+        let node = &self.nodes[node as usize];
+        node.first..node.first + node.len
+    }
+
+    /// The copy with this map index.
+    pub(super) fn find(&self, node: Ix, map_index: MapIndex) -> Option<InstanceNo> {
+        let it = &self.nodes[node as usize];
+        if !it.expanded {
+            return map_index.is_unmapped().then_some(it.first);
+        }
+        let offset = u32::try_from(map_index.0).ok()?;
+        (offset < it.len).then(|| it.first + offset)
+    }
+
+    /// Whether the task has its copies.
+    pub(super) fn is_expanded(&self, node: Ix) -> bool {
+        self.nodes[node as usize].expanded
+    }
+
+    /// What the upstreams let the task do.
+    pub(super) fn standing(&self, node: Ix) -> Standing {
+        self.nodes[node as usize].standing
+    }
+
+    pub(super) fn upstream(&self, node: Ix) -> Tally {
+        self.nodes[node as usize].upstream
+    }
+
+    /// Changes how a task's upstreams stand; whether that changes what they let it do.
+    pub(super) fn recount(
+        &mut self,
+        version: &Version,
+        node: Ix,
+        change: impl FnOnce(&mut Tally),
+    ) -> bool {
+        let it = &mut self.nodes[node as usize];
+        change(&mut it.upstream);
+        let standing = judge(version.task(node).trigger_rule, it.upstream);
+        std::mem::replace(&mut it.standing, standing) != standing
+    }
+
+    /// Gives a task this many copies, at least one, in place of the one that stood for them.
+    pub(super) fn expand(&mut self, node: Ix, length: u32) {
+        let first = u32::try_from(self.instances.len()).expect("limits keep numbers below this");
+        let maps = (0..length).map(|n| MapIndex(i32::try_from(n).unwrap_or(i32::MAX)));
+        self.instances.extend(maps.map(|map_index| Instance::new(node, map_index)));
+        let it = &mut self.nodes[node as usize];
+        (it.first, it.len, it.expanded) = (first, length, true);
+    }
+
+    /// Every copy of every task, in the DAG's order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (InstanceNo, &Instance)> {
+        let numbers = self.nodes.iter().flat_map(|node| node.first..node.first + node.len);
+        numbers.map(|no| (no, self.get(no)))
+    }
+
+    /// Mapped tasks that have their copies, with how many, in the order in which they got them.
+    pub(super) fn expansions(&self) -> Vec<(Ix, u32)> {
+        let mut found: Vec<(InstanceNo, Ix, u32)> = (0..)
+            .zip(&self.nodes)
+            .filter(|(_, node)| node.expanded)
+            .map(|(ix, node)| (node.first, ix, node.len))
+            .collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, ix, len)| (ix, len)).collect()
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.iter().map(|node| node.len as usize).sum()
+    }
+}

@@ -1,0 +1,132 @@
+//! The indexes of a run, kept in step with every move: what waits in which line, how upstreams stand, what
+//! is open. Counts go both ways: a task that is cleared is taken out of them again.
+use std::sync::Arc;
+
+use dagbok_events::TaskSpec;
+
+use super::{Change, Done, Handed, InstanceNo, Run, TaskState, queue::line_of};
+use crate::{graph::Ix, trigger_rule::Standing};
+
+impl Run {
+    /// Moves an instance and keeps every index in step.
+    pub(super) fn set(&mut self, no: InstanceNo, next: TaskState) -> Change {
+        let node = self.arena.get(no).node;
+        self.leave_line(no);
+        let (taken, to) = (next.hold().cloned(), next.executor().cloned());
+        let (flies, done, due) = (next.in_flight().is_some(), next.done(), next.due());
+        let last = std::mem::replace(&mut self.arena.get_mut(no).state, next);
+        if flies {
+            self.in_flight.insert(no);
+        } else {
+            self.in_flight.remove(&no);
+        }
+        self.enter_line(no);
+        match (last.done(), done) {
+            (None, Some(done)) => self.settle(node, done),
+            (Some(done), None) => self.unsettle(node, done),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        let from = last.executor().cloned();
+        let handed = (from != to).then_some(Handed { instance: no, from, to });
+        Change { taken, freed: last.hold().cloned(), handed, waited: last.due(), waits: due, no }
+    }
+
+    fn settle(&mut self, node: Ix, done: Done) {
+        self.open -= 1;
+        if self.version.downstream(node).is_empty() && done.fails_run() {
+            self.failed_leaves += 1;
+        }
+        self.recount_below(node, |tally| tally.count(done, 1));
+    }
+
+    fn unsettle(&mut self, node: Ix, done: Done) {
+        self.open += 1;
+        if self.version.downstream(node).is_empty() && done.fails_run() {
+            self.failed_leaves -= 1;
+        }
+        self.recount_below(node, |tally| tally.uncount(done));
+    }
+
+    /// Gives a mapped task its copies.
+    pub(super) fn expand_node(&mut self, node: Ix, length: u32) {
+        let placeholder = self.arena.numbers(node).start;
+        let waits = self.arena.get(placeholder).state == TaskState::Waiting;
+        if length == 0 || self.arena.is_expanded(node) || !waits {
+            return;
+        }
+        self.leave_line(placeholder);
+        self.arena.expand(node, length);
+        self.open += length as usize - 1;
+        self.recount_below(node, |tally| tally.total += length - 1);
+        self.index_node(node);
+    }
+
+    /// Changes how the upstreams of everything directly below stand.
+    fn recount_below(&mut self, node: Ix, change: impl Fn(&mut crate::trigger_rule::Tally)) {
+        let version = Arc::clone(&self.version);
+        for &down in version.downstream(node) {
+            let before = self.arena.standing(down);
+            if !self.arena.recount(&version, down, &change) {
+                continue;
+            }
+            if before == Standing::Ready {
+                let numbers = self.arena.numbers(down);
+                numbers.for_each(|no| self.leave_ready(no));
+            }
+            self.index_node(down);
+        }
+    }
+
+    /// Puts those copies of a task that wait for nothing but room where they wait.
+    pub(super) fn index_node(&mut self, node: Ix) {
+        if self.arena.standing(node) == Standing::Ready {
+            self.arena.numbers(node).for_each(|no| self.enter_line(no));
+        }
+    }
+
+    fn enter_line(&mut self, no: InstanceNo) {
+        let instance = self.arena.get(no);
+        let ready = instance.state == TaskState::Waiting
+            && self.arena.standing(instance.node) == Standing::Ready;
+        let due = instance.state.due();
+        if !ready && due.is_none() {
+            return;
+        }
+        let spec = self.version.task(instance.node);
+        let (weight, line) = (spec.priority_weight, line_of(spec));
+        let queue = self.lines.entry(line).or_default();
+        match due {
+            Some(due) => queue.add_later(weight, due, no),
+            None => queue.add_ready(weight, no),
+        }
+    }
+
+    fn leave_line(&mut self, no: InstanceNo) {
+        let instance = self.arena.get(no);
+        match instance.state.due() {
+            Some(due) => {
+                let leave = |queue: &mut super::LineQueue, spec: &TaskSpec| {
+                    queue.remove_later(spec.priority_weight, due, no);
+                };
+                self.in_line(no, leave);
+            }
+            None if instance.state == TaskState::Waiting => self.leave_ready(no),
+            None => {}
+        }
+    }
+
+    fn leave_ready(&mut self, no: InstanceNo) {
+        self.in_line(no, |queue, spec| queue.remove_ready(spec.priority_weight, no));
+    }
+
+    fn in_line(&mut self, no: InstanceNo, change: impl FnOnce(&mut super::LineQueue, &TaskSpec)) {
+        let version = Arc::clone(&self.version);
+        let spec = version.task(self.arena.get(no).node);
+        let line = line_of(spec);
+        let Some(queue) = self.lines.get_mut(&line) else { return };
+        change(queue, spec);
+        if queue.is_empty() {
+            self.lines.remove(&line);
+        }
+    }
+}
