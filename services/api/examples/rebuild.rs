@@ -78,6 +78,7 @@ fn queued(n: usize) -> anyhow::Result<Fact> {
         task_id: task(n)?,
         map_index: MapIndex::UNMAPPED,
         try_number: TryNumber::FIRST,
+        leg: dagbok_events::Leg::FIRST,
         pool: PoolName::new("default_pool")?,
         pool_slots: 1,
         queue: QueueName::new("default")?,
@@ -105,6 +106,7 @@ async fn one_run(teller: &mut Teller, run: RunKey, bundle: &Digest) -> anyhow::R
             task_id: task(n)?,
             map_index,
             try_number,
+            leg: dagbok_events::Leg::FIRST,
             executor: ExecutorId::new("executor-1")?,
             hostname: "a.host.example".to_owned(),
             pid: 4_242,
@@ -114,11 +116,25 @@ async fn one_run(teller: &mut Teller, run: RunKey, bundle: &Digest) -> anyhow::R
         teller.tell(scope.clone(), vec![Fact::TryStarted(Box::new(started))]).await?;
         let value = Some(Payload::Inline("{\"rows\": 12345}".to_owned()));
         let key = "return_value".to_owned();
-        let pushed = XComPushed { task_id: task(n)?, map_index, try_number, key, value };
+        let pushed = XComPushed {
+            task_id: task(n)?,
+            map_index,
+            try_number,
+            leg: dagbok_events::Leg::FIRST,
+            key,
+            value,
+        };
         let usage = Usage { max_rss_bytes: 1 << 25, user_us: 9_000, system_us: 2_000 };
         let (ended_at, log) = (teller.at, None);
-        let succeeded =
-            TrySucceeded { task_id: task(n)?, map_index, try_number, ended_at, usage, log };
+        let succeeded = TrySucceeded {
+            task_id: task(n)?,
+            map_index,
+            try_number,
+            leg: dagbok_events::Leg::FIRST,
+            ended_at,
+            usage,
+            log,
+        };
         let next = if n + 1 < TASKS { queued(n + 1)? } else { Fact::RunSucceeded(RunSucceeded {}) };
         let facts = vec![Fact::XComPushed(pushed), Fact::TrySucceeded(Box::new(succeeded)), next];
         teller.tell(scope.clone(), facts).await?;

@@ -314,6 +314,7 @@ fn left_behind(by: &str, number: u16, log: &LogRef) -> Fact {
         task_id: task("a"),
         map_index: MapIndex::UNMAPPED,
         try_number: nth(number),
+        leg: dagbok_events::Leg::FIRST,
         report: ForeignReport::Lost,
         executor: executor(by),
         why: RefusedWhy::RunOver,
@@ -333,6 +334,7 @@ fn lost(number: u16) -> Fact {
         task_id: task("a"),
         map_index: MapIndex::UNMAPPED,
         try_number: nth(number),
+        leg: dagbok_events::Leg::FIRST,
         executor: Some(executor("exec-1")),
         why: LostWhy::ExecutorGone,
         retry_at: Some(FIRST),
@@ -349,6 +351,7 @@ async fn a_cancelled_tries_log_comes_with_the_report_that_is_refused() {
         task_id: task("a"),
         map_index: MapIndex::UNMAPPED,
         try_number: nth(1),
+        leg: dagbok_events::Leg::FIRST,
         executor: Some(executor("exec-1")),
     });
     world.story.in_run(&run, vec![Fact::RunCancelled(RunCancelled {}), cancelled]).await;

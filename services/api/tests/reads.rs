@@ -139,6 +139,7 @@ async fn a_try_that_was_lost_uses_up_none_that_are_allowed() {
                 task_id: task("a"),
                 map_index: MapIndex::UNMAPPED,
                 try_number: nth(number),
+                leg: dagbok_events::Leg::FIRST,
                 executor: None,
                 why: LostWhy::ExecutorGone,
                 retry_at: Some(FIRST),

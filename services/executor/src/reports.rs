@@ -151,7 +151,9 @@ impl Pending<'_> {
         loop {
             if let Ok(Ok(answer)) = timeout(wait, &mut waiting.0).await {
                 return match answer {
-                    Answer::Accepted { .. } | Answer::Unchanged => Ok(()),
+                    Answer::Accepted { .. } | Answer::Unchanged | Answer::WouldClear { .. } => {
+                        Ok(())
+                    }
                     Answer::Refused(refusal) => Err(refusal),
                 };
             }

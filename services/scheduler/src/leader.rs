@@ -1,7 +1,7 @@
 //! One term of leading: the loop that decides and appends.
 use std::{collections::BTreeSet, time::Duration};
 
-use dagbok_domain::namespace::Namespace;
+use dagbok_domain::namespace::{Namespace, Outcome};
 use dagbok_events::{ExecutorId, LostWhy, TryKey};
 use dagbok_inbox::INBOX_LEASE;
 use dagbok_protocol::{Order, names};
@@ -11,14 +11,14 @@ use dagbok_telemetry::metrics;
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    SchedulerError, SchedulerSettings,
+    SchedulerError, SchedulerSettings, cold,
     effects::{Dispatcher, Effects},
     inbox::{self, Received},
     load::load,
     offers::Offers,
     presence::{self, Look, Watch},
     snapshot,
-    stage::{Stage, value_text},
+    stage::Stage,
 };
 
 /// The loop looks at the clock at least this often, in case somebody set it.
@@ -62,6 +62,8 @@ struct Desk {
     out: mpsc::Sender<Effects>,
     watch: Watch,
     snapshot_at: u64,
+    /// Commands about runs that ended in the batch in which they came: the log has to say so first.
+    later: Vec<Received>,
 }
 
 impl Leader {
@@ -82,22 +84,27 @@ impl Leader {
         let lease = self.settings.executor_lease;
         let out = Dispatcher::start(self.ports.clone(), lease, &self.term);
         let snapshot_at = namespace.last_seq();
-        let mut desk = Desk { namespace, out, watch: Watch::default(), snapshot_at };
-        self.hand_out_values(&mut desk).await;
+        let mut desk =
+            Desk { namespace, out, watch: Watch::default(), snapshot_at, later: Vec::new() };
+        self.hand_out_values(&mut desk).await?;
         if let Some(end) = self.forget_executors(&mut desk).await? {
             return Ok(end);
         }
         let mut offers = Offers::new(self.settings.offer_again);
         let mut batch = Vec::with_capacity(COMMANDS_AT_ONCE);
         loop {
-            let wake =
-                self.next(&desk, offers.patience(), &mut commands, &mut batch, &mut looks).await;
+            batch.append(&mut desk.later);
+            let wake = if batch.is_empty() {
+                self.next(&desk, offers.patience(), &mut commands, &mut batch, &mut looks).await
+            } else {
+                Wake::Commands
+            };
             let mut stage = Stage::default();
             match wake {
                 Wake::Asked => return self.finish(desk).await,
                 Wake::Commands => {
                     for received in batch.drain(..) {
-                        self.decide(&mut desk, &mut stage, received);
+                        self.decide(&mut desk, &mut stage, received).await?;
                     }
                     // A busy inbox must not keep the loop from seeing who is there.
                     if let Ok(look) = looks.try_recv() {
@@ -110,6 +117,10 @@ impl Leader {
             let due = offers.due(&desk.namespace, async || self.inbox_is_empty().await).await;
             stage.effects.work.extend(due);
             self.plan(&mut desk, &mut stage);
+            for key in std::mem::take(&mut stage.taken_up) {
+                let values = cold::values(&self.ports, &desk.namespace, &key).await?;
+                stage.effects.values.extend(values);
+            }
             if let Some(end) = self.commit(&mut desk, stage).await? {
                 return Ok(end);
             }
@@ -139,9 +150,25 @@ impl Leader {
         }
     }
 
-    fn decide(&self, desk: &mut Desk, stage: &mut Stage, received: Received) {
-        let decision = desk.namespace.decide(self.clock.now(), &received.command);
+    async fn decide(
+        &self,
+        desk: &mut Desk,
+        stage: &mut Stage,
+        received: Received,
+    ) -> Result<(), SchedulerError> {
+        let mut decision = desk.namespace.decide(self.clock.now(), &received.command);
+        if let Outcome::Needs(key) = &decision.outcome {
+            if !stage.drafts.is_empty() {
+                desk.later.push(received);
+                return Ok(());
+            }
+            let logged = Seq(desk.namespace.last_seq());
+            if cold::revive(&self.ports, &mut desk.namespace, &key.clone(), logged).await? {
+                decision = desk.namespace.decide(self.clock.now(), &received.command);
+            }
+        }
         stage.decided(&mut desk.namespace, received, decision);
+        Ok(())
     }
 
     /// Carries out what the rules call for, until they call for nothing more.
@@ -223,18 +250,15 @@ impl Leader {
     }
 
     /// Values that tasks handed on, for tasks to read: the keyed state may be new, or have missed some.
-    async fn hand_out_values(&self, desk: &mut Desk) {
+    async fn hand_out_values(&self, desk: &mut Desk) -> Result<(), SchedulerError> {
         let mut effects = Effects::default();
         for run in desk.namespace.active_runs() {
-            let key = run.key();
-            for (task_id, map, name, value) in desk.namespace.xcoms(key) {
-                let place = names::xcom_key(&key.dag_id, &key.run_id, task_id, map, name);
-                effects.values.push((place, Some(value_text(value))));
-            }
+            effects.values.extend(cold::values(&self.ports, &desk.namespace, run.key()).await?);
         }
         if !effects.is_empty() && desk.out.send(effects).await.is_err() {
             tracing::debug!("the term ended at its start");
         }
+        Ok(())
     }
 
     /// Gives up the tries of executors that ended when this process did, where they all did.

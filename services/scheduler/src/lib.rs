@@ -3,6 +3,7 @@
 //! One leads at a time for a namespace, by a lease; but the lease only keeps a stand-by from duelling.
 //! What keeps two from doing harm is the log, which takes an append only from who has seen its last
 //! entry. All rules live in `dagbok-domain`; this service is its hands.
+mod cold;
 mod effects;
 mod error;
 mod inbox;

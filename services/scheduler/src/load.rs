@@ -3,7 +3,7 @@ use dagbok_domain::namespace::Namespace;
 use dagbok_events::decode;
 use dagbok_runlog::{Ports, ReadLimit, Seq};
 
-use crate::{SchedulerError, snapshot};
+use crate::{SchedulerError, cold, snapshot};
 
 /// Folds the log up to its end.
 pub async fn load(ports: &Ports) -> Result<Namespace, SchedulerError> {
@@ -44,6 +44,9 @@ pub(crate) async fn catch_up(
         for entry in entries {
             let record = decode(&entry.payload)
                 .map_err(|source| SchedulerError::Record { seq: entry.seq, source })?;
+            if let Some(key) = namespace.needs(&record) {
+                cold::revive(ports, namespace, &key, Seq(entry.seq.0 - 1)).await?;
+            }
             namespace.evolve(entry.seq.0, &record);
         }
     }

@@ -1,11 +1,12 @@
 //! One batch in the making: records decided and folded in ahead of the append, and what is to be sent
 //! out once they are durable.
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use dagbok_domain::namespace::{Decision, Namespace, Outcome};
-use dagbok_events::{Fact, Payload, Record, RunKey, Scope, encode, subject_of};
-use dagbok_protocol::{Answer, Order, names};
+use dagbok_events::{
+    Fact, Leg, MapIndex, Payload, Record, RunKey, Scope, TaskId, TryKey, TryNumber, encode,
+    subject_of,
+};
+use dagbok_protocol::{Answer, Order, Refusal, RefusalCode, names};
 use dagbok_runlog::Draft;
 use dagbok_telemetry::metrics;
 
@@ -21,6 +22,8 @@ const BYTES_AT_ONCE: usize = 4 << 20;
 pub(crate) struct Stage {
     pub(crate) drafts: Vec<Draft>,
     pub(crate) effects: Effects,
+    /// Runs that go on: what their tasks handed on is to be had again.
+    pub(crate) taken_up: Vec<RunKey>,
     bytes: usize,
 }
 
@@ -54,6 +57,8 @@ impl Stage {
             Outcome::Accepted { run_id } => Answer::Accepted { seq, run_id },
             Outcome::Seen { seq, run_id } => Answer::Accepted { seq, run_id },
             Outcome::Unchanged => Answer::Unchanged,
+            Outcome::WouldClear { run_goes_on, tasks } => Answer::WouldClear { run_goes_on, tasks },
+            Outcome::Needs(key) => Answer::Refused(no_history(&key)),
             Outcome::Refused(refusal) => Answer::Refused(refusal),
         };
         let reply = received.command.reply_to.map(|reply_to| (reply_to, answer));
@@ -80,24 +85,29 @@ impl Stage {
         count(record);
     }
 
-    /// Before the fold forgets them: values of a task tried again, and of a run that is over.
+    /// Before the fold forgets them: values of a task tried again or cleared, and of a run that is over.
     fn forget_values(&mut self, namespace: &Namespace, key: &RunKey, record: &Record) {
-        let again: BTreeSet<_> = record
-            .facts
-            .iter()
-            .filter_map(|fact| match fact {
-                Fact::TaskQueued(f) if f.try_number.get() > 1 => Some(f.task_id.clone()),
-                _ => None,
-            })
-            .collect();
-        let over = record.facts.iter().any(is_run_end);
-        if !over && again.is_empty() {
+        if record.facts.iter().any(is_run_end) {
+            let gone = namespace.xcoms(key).map(|(task_id, map, name, _)| {
+                (names::xcom_key(&key.dag_id, &key.run_id, task_id, map, name), None)
+            });
+            self.effects.values.extend(gone);
             return;
         }
-        for (task_id, map, name, _) in namespace.xcoms(key) {
-            if over || again.contains(task_id) {
-                let place = names::xcom_key(&key.dag_id, &key.run_id, task_id, map, name);
-                self.effects.values.push((place, None));
+        for fact in &record.facts {
+            let (task_id, first, further) = match fact {
+                Fact::TaskQueued(f) if f.leg.is_first() && f.try_number.get() > 1 => {
+                    (&f.task_id, f.map_index, 0)
+                }
+                Fact::TaskCleared(f) => (&f.task_id, f.map_index, f.further),
+                _ => continue,
+            };
+            for n in 0..=further {
+                let map = MapIndex(first.0.saturating_add_unsigned(n));
+                let gone = namespace.xcoms_of(key, task_id, map).map(|name| {
+                    (names::xcom_key(&key.dag_id, &key.run_id, task_id, map, name), None)
+                });
+                self.effects.values.extend(gone);
             }
         }
     }
@@ -109,6 +119,7 @@ impl Stage {
                     let item = namespace.work_item_of(key, &f.task_id, f.map_index);
                     self.effects.work.extend(item);
                 }
+                Fact::RunCleared(_) => self.taken_up.push(key.clone()),
                 Fact::XComPushed(f) => {
                     let place =
                         names::xcom_key(&key.dag_id, &key.run_id, &f.task_id, f.map_index, &f.key);
@@ -116,14 +127,14 @@ impl Stage {
                 }
                 Fact::TryCancelled(f) => {
                     if let Some(executor) = &f.executor {
-                        let key = try_key(key, &f.task_id, f.map_index, f.try_number);
+                        let key = try_key(key, &f.task_id, f.map_index, (f.try_number, f.leg));
                         let why = "the run was ended".to_owned();
                         self.effects.orders.push((executor.clone(), Order::Kill { key, why }));
                     }
                 }
                 Fact::TryLost(f) => {
                     if let Some(executor) = &f.executor {
-                        let key = try_key(key, &f.task_id, f.map_index, f.try_number);
+                        let key = try_key(key, &f.task_id, f.map_index, (f.try_number, f.leg));
                         let why = "the try was given up for lost".to_owned();
                         self.effects.orders.push((executor.clone(), Order::Kill { key, why }));
                     }
@@ -134,6 +145,14 @@ impl Stage {
     }
 }
 
+/// What is said of a run whose history can't be had.
+fn no_history(key: &RunKey) -> Refusal {
+    let message = format!(
+        "run {key} is over, and what the log held of it can't be read any more; trigger a new run"
+    );
+    Refusal { code: RefusalCode::RunNotFound, message }
+}
+
 /// A value as [`names::xcom_key`]'s readers expect it.
 pub(crate) fn value_text(payload: &Payload) -> Bytes {
     Bytes::from(serde_json::to_vec(payload).expect("payloads have text keys only"))
@@ -141,16 +160,17 @@ pub(crate) fn value_text(payload: &Payload) -> Bytes {
 
 fn try_key(
     run: &RunKey,
-    task_id: &dagbok_events::TaskId,
-    map_index: dagbok_events::MapIndex,
-    try_number: dagbok_events::TryNumber,
-) -> dagbok_events::TryKey {
-    dagbok_events::TryKey {
+    task_id: &TaskId,
+    map_index: MapIndex,
+    (try_number, leg): (TryNumber, Leg),
+) -> TryKey {
+    TryKey {
         dag_id: run.dag_id.clone(),
         run_id: run.run_id.clone(),
         task_id: task_id.clone(),
         map_index,
         try_number,
+        leg,
     }
 }
 
@@ -167,6 +187,7 @@ fn count(record: &Record) {
         match fact {
             Fact::TrySucceeded(_) => metrics.task_ended("success"),
             Fact::TrySkipped(_) => metrics.task_ended("skipped"),
+            Fact::TryRescheduled(_) => metrics.task_ended("up_for_reschedule"),
             Fact::TryFailed(f) => {
                 metrics.task_failed(f.failure.kind, f.failure.fault);
                 metrics.task_ended(if f.retry_at.is_some() { "up_for_retry" } else { "failed" });
@@ -181,14 +202,15 @@ fn count(record: &Record) {
     }
 }
 
-const fn refusal_word(code: dagbok_protocol::RefusalCode) -> &'static str {
-    use dagbok_protocol::RefusalCode;
+const fn refusal_word(code: RefusalCode) -> &'static str {
     match code {
         RefusalCode::DagNotFound => "dag_not_found",
         RefusalCode::RunNotFound => "run_not_found",
         RefusalCode::RunAlreadyExists => "run_already_exists",
         RefusalCode::LogicalDateTaken => "logical_date_taken",
         RefusalCode::RunOver => "run_over",
+        RefusalCode::RunActive => "run_active",
+        RefusalCode::TaskNotFound => "task_not_found",
         RefusalCode::StaleReport => "stale_report",
         RefusalCode::Invalid => "invalid",
     }

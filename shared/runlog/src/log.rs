@@ -107,6 +107,24 @@ pub trait RunLog: Send + Sync + fmt::Debug {
     /// Entries after `after`, oldest first; empty at the end of the log. Never waits for new ones.
     async fn read(&self, after: Seq, limit: ReadLimit) -> PortResult<Vec<Entry>>;
 
+    /// Every entry on a subject, from the first up to `until`, oldest first.
+    ///
+    /// As it stands here it reads the whole log; an implementation that has an index, or whose server has,
+    /// does better.
+    async fn read_subject(&self, subject: &str, until: Seq) -> PortResult<Vec<Entry>> {
+        let (mut after, mut found) = (Seq::ZERO, Vec::new());
+        loop {
+            let entries = self.read(after, ReadLimit::default()).await?;
+            let Some(last) = entries.last().map(|entry| entry.seq) else { return Ok(found) };
+            after = last;
+            let wanted = |entry: &Entry| entry.subject == subject && entry.seq <= until;
+            found.extend(entries.into_iter().filter(wanted));
+            if after >= until {
+                return Ok(found);
+            }
+        }
+    }
+
     /// The last entry's place; [`Seq::ZERO`] for an empty log.
     async fn last(&self) -> PortResult<Seq>;
 

@@ -131,6 +131,7 @@ fn tries_of(record: &Record) -> Vec<TryKey> {
             task_id: f.task_id.clone(),
             map_index: f.map_index,
             try_number: f.try_number,
+            leg: f.leg,
         }),
         _ => None,
     });

@@ -23,8 +23,8 @@ macro_rules! facts {
 facts! {
     DagRegistered, BundlePublished, DagImportFailed, DagImportRecovered, DagDisappeared, DagPaused,
     DagUnpaused, RunExpected, RunMissed, RunCreated, RunStarted, RunSucceeded, RunFailed, RunTimedOut,
-    RunCancelled, TaskQueued, TaskRuledOut, TryStarted, TrySucceeded, TryFailed, TrySkipped, TryLost,
-    TryCancelled, TryReturned, XComPushed, ReportRefused, PoolSet, LimitsSet, ExecutorJoined, ExecutorLeft,
+    RunCancelled, RunCleared, RunDeleted, TaskExpanded, TaskCleared, TaskQueued, TaskRuledOut, TryStarted,
+    TrySucceeded, TryFailed, TrySkipped, TryLost, TryCancelled, TryReturned, TryRescheduled, XComPushed, ReportRefused, PoolSet, LimitsSet, ExecutorJoined, ExecutorLeft,
 }
 
 /// Shapes that our encoder never writes: a field at its default is left out.

@@ -50,10 +50,10 @@ fn scheduler(namespace: &Namespace, records: &[Record]) -> Result<Value> {
     }
     let mut active = Map::new();
     for run in namespace.active_runs() {
-        let name = |ix| run.version().task(ix).task_id.to_string();
+        let name = |no| run.spec(no).task_id.to_string();
         let tasks: Result<Map<String, Value>, serde_json::Error> = run
-            .tasks()
-            .map(|(ix, task)| Ok((name(ix), serde_json::to_value(&task.state)?)))
+            .instances()
+            .map(|(no, it)| Ok((name(no), state_of(serde_json::to_value(&it.state)?))))
             .collect();
         active.insert(run.key().to_string(), json!({ "phase": run.phase(), "tasks": tasks? }));
     }
@@ -134,4 +134,16 @@ fn read_model(store: &Store) -> Result<Value> {
         "bundle": store.bundle()?,
         "rows": { "version": VERSION, "sha256": store.fingerprint()? },
     }))
+}
+
+/// A task's state as the files have it: the token of what is in flight stood there as the try's number.
+fn state_of(mut state: Value) -> Value {
+    let parts = state.as_object_mut().into_iter().flat_map(|state| state.values_mut());
+    for part in parts.filter_map(Value::as_object_mut) {
+        if let Some(Value::Object(token)) = part.remove("token") {
+            let first = token.get("leg") == Some(&json!(0));
+            part.extend(token.into_iter().filter(|(name, _)| name != "leg" || !first));
+        }
+    }
+    state
 }

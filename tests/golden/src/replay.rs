@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use dagbok_api::model::{ReadModel, Store};
-use dagbok_domain::namespace::Namespace;
+use dagbok_domain::namespace::{ColdRun, Namespace};
 use dagbok_events::{Record, subject_of};
 use dagbok_runlog::{Draft, RunLog as _, Seq, memory::MemoryLog};
 
@@ -28,6 +28,11 @@ pub fn replay(golden: &Golden) -> Result<Replayed> {
     let records = golden.records()?;
     let mut namespace = Namespace::new();
     for (record, seq) in records.iter().zip(1..) {
+        if let Some(key) = namespace.needs(record) {
+            // What the log does not hold is passed over, as by the scheduler.
+            let cold = ColdRun::pick(&key, (1..seq).zip(&records));
+            drop(cold.map(|cold| namespace.revive(&cold)));
+        }
         namespace.evolve(seq, record);
         let snapshot = namespace.to_snapshot();
         let restored = Namespace::from_snapshot(&snapshot)

@@ -130,7 +130,7 @@ fn a_new_field_or_variant_is_asked_for() {
         .as_array_mut()
         .unwrap()
         .push(serde_json::json!({ "const": "evicted" }));
-    let cleared = serde_json::json!({ "properties": { "TaskCleared": text } });
+    let cleared = serde_json::json!({ "properties": { "TaskVanished": text } });
     grown["$defs"]["Fact"]["oneOf"].as_array_mut().unwrap().push(cleared);
     let mut demanded: Value = grown;
     demanded["$defs"]["Timetable"]["oneOf"]
@@ -139,6 +139,6 @@ fn a_new_field_or_variant_is_asked_for() {
         .retain(|form| form["const"] != "Once");
     assert_eq!(
         seen.missing(&demanded),
-        ["Fact::TaskCleared", "LostWhy::evicted", "TryLost.host missing", "TryLost.host present"]
+        ["Fact::TaskVanished", "LostWhy::evicted", "TryLost.host missing", "TryLost.host present"]
     );
 }

@@ -134,6 +134,7 @@ fn some_task(rng: &mut Prng, ix: usize) -> TaskSpec {
         owner: String::new(),
         group: None,
         is_mapped: false,
+        expand: None,
         doc_md: None,
     }
 }

@@ -191,7 +191,7 @@ impl Executor {
             match world.answer_to(&asked.id) {
                 None => {}
                 Some(Answer::Refused(_)) => refused.push(key.clone()),
-                Some(Answer::Accepted { .. } | Answer::Unchanged) => {
+                Some(Answer::Accepted { .. } | Answer::Unchanged | Answer::WouldClear { .. }) => {
                     job.beginning = None;
                     if matches!(job.phase, Phase::Asking { .. }) {
                         world.note("redelivery may begin");

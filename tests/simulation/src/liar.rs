@@ -63,5 +63,6 @@ fn some_try(world: &mut World) -> Option<TryKey> {
         task_id: TaskId::new(format!("t{task}")).expect("an id"),
         map_index,
         try_number: TryNumber::new(n).expect("from one"),
+        leg: dagbok_events::Leg::FIRST,
     })
 }

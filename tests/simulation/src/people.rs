@@ -55,7 +55,7 @@ impl People {
         for (at, command) in std::mem::take(&mut self.asked) {
             match world.answer_to(&command.id) {
                 Some(Answer::Accepted { run_id, .. }) => self.promised.push((command, run_id)),
-                Some(Answer::Unchanged | Answer::Refused(_)) => {}
+                Some(Answer::Unchanged | Answer::WouldClear { .. } | Answer::Refused(_)) => {}
                 None if at <= world.now => {
                     world.note("asked again");
                     world.send(&command);

@@ -2,7 +2,7 @@
 //! dies wherever that hurts most.
 use std::collections::BTreeMap;
 
-use dagbok_domain::namespace::{Namespace, Outcome};
+use dagbok_domain::namespace::{ColdRun, Namespace, Outcome};
 use dagbok_events::{ExecutorId, Fact, LostWhy, Record, Scope, Timestamp, TryKey};
 use dagbok_protocol::{Answer, Command, CommandBody, names};
 
@@ -87,8 +87,9 @@ impl Scheduler {
             let World { inbox, rng, now, .. } = world;
             let Some(delivery) = inbox.pull(*now, rng) else { break };
             let now = self.clock(world);
-            decide(world, &mut fold, now, &delivery.message, &mut batch);
-            batch.acks.push(delivery.id);
+            if decide(world, &mut fold, now, &delivery.message, &mut batch) {
+                batch.acks.push(delivery.id);
+            }
         }
         if world.now >= self.look_at {
             self.look(world, &mut fold, &mut batch);
@@ -117,6 +118,11 @@ impl Scheduler {
         let mut fold = from.unwrap_or_default();
         let done = usize::try_from(fold.last_seq()).expect("small");
         for (seq, record) in (fold.last_seq() + 1..).zip(&world.audit.history()[done..]) {
+            if let Some(key) = fold.needs(record) {
+                let before = (1..seq).zip(world.audit.history());
+                let cold = ColdRun::pick(&key, before).expect("the log has it");
+                fold.revive(&cold).expect("it is over");
+            }
             fold.evolve(seq, record);
         }
         (self.loaded_at, self.offered, self.look_at) = (world.now, false, world.now);
@@ -218,8 +224,19 @@ fn decide(
     now: Timestamp,
     command: &Command,
     batch: &mut Batch,
-) {
-    let decision = fold.decide(now, command);
+) -> bool {
+    let mut decision = fold.decide(now, command);
+    if let Outcome::Needs(key) = &decision.outcome {
+        let logged = usize::try_from(fold.last_seq()).expect("small") - batch.records.len();
+        let history = &world.audit.history()[..logged.min(world.audit.history().len())];
+        // A run that ended in this very batch is not over by the log yet: the command comes again.
+        let Ok(cold) = ColdRun::pick(key, (1..).zip(history)) else { return false };
+        if fold.revive(&cold).is_err() {
+            return false;
+        }
+        world.note("run revived");
+        decision = fold.decide(now, command);
+    }
     check_silence(world, fold, batch, command, &decision.outcome);
     batch.take(fold, decision.records);
     let seq = fold.last_seq();
@@ -227,11 +244,14 @@ fn decide(
         Outcome::Accepted { run_id } => Answer::Accepted { seq, run_id },
         Outcome::Seen { seq, run_id } => Answer::Accepted { seq, run_id },
         Outcome::Unchanged => Answer::Unchanged,
+        Outcome::WouldClear { run_goes_on, tasks } => Answer::WouldClear { run_goes_on, tasks },
+        Outcome::Needs(key) => unreachable!("{key} was revived"),
         Outcome::Refused(refusal) => Answer::Refused(refusal),
     };
     if let Some(to) = &command.reply_to {
         batch.answers.push((to.clone(), answer));
     }
+    true
 }
 
 /// A report that leaves no record must be one that was decided before or says what is known.
@@ -253,6 +273,7 @@ fn check_silence(
             world.note("report seen before");
             assert_eq!(before, Some(*seq), "{command:?}");
         }
+        Outcome::WouldClear { .. } | Outcome::Needs(_) => unreachable!("{command:?} is a report"),
         Outcome::Unchanged => {
             assert!(world.audit.is_known(report) && world.audit.why_stale(report).is_none());
         }

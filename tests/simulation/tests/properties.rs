@@ -344,6 +344,7 @@ fn try_key(run: &RunKey, task_id: dagbok_events::TaskId, n: u16) -> TryKey {
         task_id,
         map_index: MapIndex::UNMAPPED,
         try_number: TryNumber::new(n).expect("from one"),
+        leg: dagbok_events::Leg::FIRST,
     }
 }
 
@@ -417,8 +418,8 @@ proptest! {
         prop_assert!(odd.next_due(desk.now).is_none_or(|due| due > desk.now));
         let used: u64 = odd
             .active_runs()
-            .flat_map(dagbok_domain::run::Run::tasks)
-            .filter_map(|(_, task)| task.state.hold())
+            .flat_map(dagbok_domain::run::Run::instances)
+            .filter_map(|(_, it)| it.state.hold())
             .filter(|hold| hold.pool.as_str() == POOLS[0].0)
             .map(|hold| u64::from(hold.slots))
             .sum();

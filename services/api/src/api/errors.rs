@@ -153,7 +153,9 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let Refusal { code, message } = refusal;
         match code {
-            RefusalCode::DagNotFound | RefusalCode::RunNotFound => Self::NotFound(message),
+            RefusalCode::DagNotFound | RefusalCode::RunNotFound | RefusalCode::TaskNotFound => {
+                Self::NotFound(message)
+            }
             RefusalCode::RunAlreadyExists | RefusalCode::LogicalDateTaken => {
                 Self::Conflict(json!({
                     "reason": "Unique constraint violation",
@@ -163,7 +165,7 @@ impl From<Refusal> for ApiError {
                     "message": message,
                 }))
             }
-            RefusalCode::RunOver | RefusalCode::StaleReport => {
+            RefusalCode::RunOver | RefusalCode::RunActive | RefusalCode::StaleReport => {
                 Self::Conflict(Value::String(message))
             }
             RefusalCode::Invalid => Self::invalid("value_error", &["body"], message),

@@ -3,7 +3,7 @@ use std::future::Future;
 
 use dagbok_events::RunId;
 use dagbok_inbox::Ask;
-use dagbok_protocol::{Answer, CommandBody};
+use dagbok_protocol::{Answer, ClearedTask, CommandBody};
 use dagbok_runlog::Seq;
 use serde_json::json;
 
@@ -14,6 +14,8 @@ use super::{errors::ApiError, extract::Caller, state::ApiState};
 pub(crate) struct Told {
     /// The run that was made, where one was.
     pub(crate) run_id: Option<RunId>,
+    /// What would be cleared, where that was asked: whether the run would go on, and its tasks.
+    pub(crate) cleared: Option<(bool, Vec<ClearedTask>)>,
 }
 
 /// Sends a command and returns once its record can be read. It goes on when the caller goes away.
@@ -28,11 +30,14 @@ pub(crate) fn tell(
         let Caller { by, trace } = caller;
         let ask = Ask { by, reason, trace, body };
         match state.inbox.ask(ask, state.patience.answer).await? {
-            Answer::Unchanged => Ok(Told { run_id: None }),
+            Answer::Unchanged => Ok(Told { run_id: None, cleared: None }),
+            Answer::WouldClear { run_goes_on, tasks } => {
+                Ok(Told { run_id: None, cleared: Some((run_goes_on, tasks)) })
+            }
             Answer::Refused(refusal) => Err(refusal.into()),
             Answer::Accepted { seq, run_id } => {
                 if state.model.progress().wait_for(Seq(seq), state.patience.model).await {
-                    return Ok(Told { run_id });
+                    return Ok(Told { run_id, cleared: None });
                 }
                 Err(ApiError::Accepted(json!({
                     "reason": "accepted",

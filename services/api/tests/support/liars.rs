@@ -1,10 +1,11 @@
 //! Records at random: plausible ones, and ones that the rules would never make.
 use dagbok_events::{
     Actor, DagDisappeared, DagPaused, DagUnpaused, ExecutorJoined, ExecutorLeft, Fact,
-    ForeignReport, LeftWhy, LostWhy, MapIndex, Micros, MissedWhy, PoolName, PoolSet, QueueName,
-    Record, RefusedWhy, ReportRefused, RuledOut, RunCancelled, RunExpected, RunFailed, RunMissed,
-    RunStarted, RunSucceeded, RunTimedOut, Scope, TaskQueued, TryCancelled, TryLost, TryReturned,
-    TrySkipped, TryStarted, Usage,
+    ForeignReport, LeftWhy, Leg, LostWhy, MapIndex, Micros, MissedWhy, PoolName, PoolSet,
+    QueueName, Record, RefusedWhy, ReportRefused, RuledOut, RunCancelled, RunCleared, RunDeleted,
+    RunExpected, RunFailed, RunMissed, RunStarted, RunSucceeded, RunTimedOut, Scope, TaskCleared,
+    TaskExpanded, TaskQueued, TryCancelled, TryLost, TryRescheduled, TryReturned, TrySkipped,
+    TryStarted, Usage,
 };
 
 use super::story::{FIRST, Story, dag, digest, executor, key, nth, spec, task};
@@ -40,14 +41,16 @@ fn fact(dice: &mut Dice) -> Fact {
     let number = u16::try_from(dice.below(3)).unwrap() + 1;
     let (task_id, map_index, try_number) =
         (task(id), MapIndex(i32::try_from(dice.below(2)).unwrap() - 1), nth(number));
+    let leg = Leg(u32::try_from(dice.below(3)).unwrap());
     let on = executor(dice.one(&EXECUTORS));
     let retry_at = (dice.below(2) == 0).then_some(FIRST);
     let pool = PoolName::new(dice.one(&["default_pool", "gpu"])).unwrap();
-    match dice.below(27) {
+    match dice.below(32) {
         0..=3 => Fact::TaskQueued(TaskQueued {
             task_id,
             map_index,
             try_number,
+            leg,
             pool,
             pool_slots: 1 + u32::from(number),
             queue: QueueName::new("default").unwrap(),
@@ -56,6 +59,7 @@ fn fact(dice: &mut Dice) -> Fact {
             task_id,
             map_index,
             try_number,
+            leg,
             executor: on,
             hostname: "box".to_owned(),
             pid: 7,
@@ -68,6 +72,7 @@ fn fact(dice: &mut Dice) -> Fact {
             task_id,
             map_index,
             try_number,
+            leg,
             ended_at: FIRST,
             message: "not today".to_owned(),
             usage: Usage::default(),
@@ -79,6 +84,7 @@ fn fact(dice: &mut Dice) -> Fact {
                 task_id,
                 map_index,
                 try_number,
+                leg,
                 executor: Some(on),
                 why,
                 retry_at,
@@ -86,8 +92,10 @@ fn fact(dice: &mut Dice) -> Fact {
                 log: None,
             }))
         }
-        13 => Fact::TryCancelled(TryCancelled { task_id, map_index, try_number, executor: None }),
-        14 => Fact::TryReturned(TryReturned { task_id, map_index, try_number, executor: on }),
+        13 => {
+            Fact::TryCancelled(TryCancelled { task_id, map_index, try_number, leg, executor: None })
+        }
+        14 => Fact::TryReturned(TryReturned { task_id, map_index, try_number, leg, executor: on }),
         15 => Story::ruled_out(id, RuledOut::UpstreamFailed),
         16 => Story::pushed(id, number, "return_value", Some("1")),
         17 => Story::pushed(id, number, "return_value", None),
@@ -95,6 +103,7 @@ fn fact(dice: &mut Dice) -> Fact {
             task_id,
             map_index,
             try_number,
+            leg,
             report: ForeignReport::Succeeded,
             executor: on,
             why: RefusedWhy::NotInFlight,
@@ -107,6 +116,20 @@ fn fact(dice: &mut Dice) -> Fact {
         22 => Fact::RunFailed(RunFailed { failed: vec![task_id] }),
         23 => Fact::RunTimedOut(RunTimedOut {}),
         24 => Fact::RunCancelled(RunCancelled {}),
+        27 => Fact::TryRescheduled(Box::new(TryRescheduled {
+            task_id,
+            map_index,
+            try_number,
+            leg,
+            ended_at: FIRST,
+            due: FIRST,
+            usage: Usage::default(),
+            log: None,
+        })),
+        28 => Fact::TaskExpanded(TaskExpanded { task_id, length: u32::from(number) }),
+        29 => Fact::TaskCleared(TaskCleared { task_id, map_index, further: u32::MAX }),
+        30 => Fact::RunCleared(RunCleared {}),
+        31 => Fact::RunDeleted(RunDeleted { logical_date: None }),
         25 => Fact::PoolSet(PoolSet { pool, slots: 4 }),
         _ => {
             let name = format!("key_{:02}", dice.below(12));

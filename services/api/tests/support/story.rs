@@ -65,6 +65,7 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         owner: String::new(),
         group: None,
         is_mapped: false,
+        expand: None,
         doc_md: None,
     });
     DagSpec {
@@ -171,6 +172,7 @@ impl Story {
             task_id: task(id),
             map_index: MapIndex::UNMAPPED,
             try_number: nth(number),
+            leg: dagbok_events::Leg::FIRST,
             pool: PoolName::new("default_pool").unwrap(),
             pool_slots: 1,
             queue: QueueName::new("default").unwrap(),
@@ -197,6 +199,7 @@ impl Story {
             task_id: task(id),
             map_index: MapIndex::UNMAPPED,
             try_number: nth(number),
+            leg: dagbok_events::Leg::FIRST,
             executor: executor(on),
             hostname: "box".to_owned(),
             pid: 42,
@@ -213,6 +216,7 @@ impl Story {
             task_id: task(id),
             map_index: MapIndex::UNMAPPED,
             try_number: nth(number),
+            leg: dagbok_events::Leg::FIRST,
             ended_at: FIRST.plus(Micros::from_millis(102_500)),
             usage: Usage { max_rss_bytes: 1 << 20, user_us: 5, system_us: 6 },
             log,
@@ -224,6 +228,7 @@ impl Story {
             task_id: task(id),
             map_index: MapIndex::UNMAPPED,
             try_number: nth(number),
+            leg: dagbok_events::Leg::FIRST,
             ended_at: FIRST.plus(Micros::from_secs(103)),
             failure: Failure {
                 kind: FailureKind::Exception,
@@ -249,13 +254,19 @@ impl Story {
             task_id: task(id),
             map_index: MapIndex::UNMAPPED,
             try_number: nth(number),
+            leg: dagbok_events::Leg::FIRST,
             key: name.to_owned(),
             value: value.map(|value| Payload::Inline(value.to_owned())),
         })
     }
 
     pub(crate) fn ruled_out(id: &str, why: RuledOut) -> Fact {
-        Fact::TaskRuledOut(TaskRuledOut { task_id: task(id), map_index: MapIndex::UNMAPPED, why })
+        Fact::TaskRuledOut(TaskRuledOut {
+            task_id: task(id),
+            map_index: MapIndex::UNMAPPED,
+            why,
+            further: 0,
+        })
     }
 
     pub(crate) async fn in_run(&self, run: &RunKey, facts: Vec<Fact>) -> Seq {

@@ -92,6 +92,8 @@ impl RunView {
                 return self.end(&f.task_id, state, at, None);
             }
             Fact::TryCancelled(f) => return self.end(&f.task_id, "failed", at, None),
+            Fact::TryRescheduled(f) => self.task(&f.task_id).state = Some("up_for_reschedule"),
+            Fact::TaskCleared(f) => *self.task(&f.task_id) = TaskView::default(),
             Fact::TryReturned(f) => self.task(&f.task_id).state = Some("scheduled"),
             Fact::TaskRuledOut(f) => {
                 let state = match f.why {

@@ -2,7 +2,7 @@
 //! they become known, until the run is over and its lines are all told.
 use std::collections::BTreeMap;
 
-use dagbok_events::{Fact, LogRef, Record, RunKey, Scope, TaskId, TryKey, TryNumber, decode};
+use dagbok_events::{Fact, Leg, LogRef, Record, RunKey, Scope, TaskId, TryKey, TryNumber, decode};
 use dagbok_executor::LogLine;
 use dagbok_runlog::{Ports, Seq};
 use futures::StreamExt as _;
@@ -80,7 +80,7 @@ async fn take(
     let mut changes = Vec::new();
     for fact in &record.facts {
         if let Fact::TryStarted(start) = fact {
-            let key = key_of(run, &start.task_id, start.map_index, start.try_number);
+            let key = key_of(run, &start.task_id, start.map_index, (start.try_number, start.leg));
             let follower = Follower::start(
                 ports.clone(),
                 start.executor.clone(),
@@ -110,7 +110,7 @@ fn key_of(
     run: &RunKey,
     task: &TaskId,
     map_index: dagbok_events::MapIndex,
-    try_number: TryNumber,
+    (try_number, leg): (TryNumber, Leg),
 ) -> TryKey {
     TryKey {
         dag_id: run.dag_id.clone(),
@@ -118,6 +118,7 @@ fn key_of(
         task_id: task.clone(),
         map_index,
         try_number,
+        leg,
     }
 }
 
@@ -125,12 +126,21 @@ fn key_of(
 fn end_of<'a>(run: &RunKey, fact: &'a Fact) -> Option<(TryKey, Option<&'a LogRef>)> {
     Some(match fact {
         Fact::TrySucceeded(f) => {
-            (key_of(run, &f.task_id, f.map_index, f.try_number), f.log.as_ref())
+            (key_of(run, &f.task_id, f.map_index, (f.try_number, f.leg)), f.log.as_ref())
         }
-        Fact::TryFailed(f) => (key_of(run, &f.task_id, f.map_index, f.try_number), f.log.as_ref()),
-        Fact::TrySkipped(f) => (key_of(run, &f.task_id, f.map_index, f.try_number), f.log.as_ref()),
-        Fact::TryLost(f) => (key_of(run, &f.task_id, f.map_index, f.try_number), None),
-        Fact::TryCancelled(f) => (key_of(run, &f.task_id, f.map_index, f.try_number), None),
+        Fact::TryFailed(f) => {
+            (key_of(run, &f.task_id, f.map_index, (f.try_number, f.leg)), f.log.as_ref())
+        }
+        Fact::TrySkipped(f) => {
+            (key_of(run, &f.task_id, f.map_index, (f.try_number, f.leg)), f.log.as_ref())
+        }
+        Fact::TryRescheduled(f) => {
+            (key_of(run, &f.task_id, f.map_index, (f.try_number, f.leg)), f.log.as_ref())
+        }
+        Fact::TryLost(f) => (key_of(run, &f.task_id, f.map_index, (f.try_number, f.leg)), None),
+        Fact::TryCancelled(f) => {
+            (key_of(run, &f.task_id, f.map_index, (f.try_number, f.leg)), None)
+        }
         _ => return None,
     })
 }

@@ -3,7 +3,9 @@
 //! left out: their beginning is in the log, and was exported by who ran then.
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
-use dagbok_events::{Fact, MapIndex, Record, RunKey, Scope, TaskId, Timestamp, TryNumber, decode};
+use dagbok_events::{
+    Fact, Leg, MapIndex, Record, RunKey, Scope, TaskId, Timestamp, TryNumber, decode,
+};
 use dagbok_runlog::{RunLog, Seq};
 use dagbok_runtime::Shutdown;
 use dagbok_telemetry::{Attribute, Recorded, traces_are_exported};
@@ -19,7 +21,7 @@ const REMEMBERED: usize = 10_000;
 #[derive(Debug)]
 struct Run {
     span: Recorded,
-    tries: BTreeMap<(TaskId, MapIndex, TryNumber), Recorded>,
+    tries: BTreeMap<(TaskId, MapIndex, (TryNumber, Leg)), Recorded>,
 }
 
 type Runs = BTreeMap<RunKey, Run>;
@@ -109,27 +111,43 @@ fn fold(runs: &mut Runs, key: &RunKey, record: &Record) {
                     if let Some(span) =
                         run.span.inside(f.task_id.to_string(), f.started_at, attributes)
                     {
-                        run.tries.insert((f.task_id.clone(), f.map_index, f.try_number), span);
+                        run.tries
+                            .insert((f.task_id.clone(), f.map_index, (f.try_number, f.leg)), span);
                     }
                 }
             }
             Fact::TrySucceeded(f) => {
-                end(runs, key, (&f.task_id, f.map_index, f.try_number), f.ended_at, None);
+                end(runs, key, (&f.task_id, f.map_index, (f.try_number, f.leg)), f.ended_at, None);
+            }
+            Fact::TryRescheduled(f) => {
+                end(runs, key, (&f.task_id, f.map_index, (f.try_number, f.leg)), f.ended_at, None);
             }
             Fact::TrySkipped(f) => {
-                end(runs, key, (&f.task_id, f.map_index, f.try_number), f.ended_at, None);
+                end(runs, key, (&f.task_id, f.map_index, (f.try_number, f.leg)), f.ended_at, None);
             }
             Fact::TryFailed(f) => {
                 let why = Some(f.failure.message.clone());
-                end(runs, key, (&f.task_id, f.map_index, f.try_number), f.ended_at, why);
+                end(runs, key, (&f.task_id, f.map_index, (f.try_number, f.leg)), f.ended_at, why);
             }
             Fact::TryLost(f) => {
                 let why = Some("its executor was lost".to_owned());
-                end(runs, key, (&f.task_id, f.map_index, f.try_number), record.decided_at(), why);
+                end(
+                    runs,
+                    key,
+                    (&f.task_id, f.map_index, (f.try_number, f.leg)),
+                    record.decided_at(),
+                    why,
+                );
             }
             Fact::TryCancelled(f) => {
                 let why = Some("its run was ended".to_owned());
-                end(runs, key, (&f.task_id, f.map_index, f.try_number), record.decided_at(), why);
+                end(
+                    runs,
+                    key,
+                    (&f.task_id, f.map_index, (f.try_number, f.leg)),
+                    record.decided_at(),
+                    why,
+                );
             }
             Fact::RunSucceeded(_) => over(runs, key, record.decided_at(), None),
             Fact::RunFailed(_) => {
@@ -153,7 +171,7 @@ fn run_attributes(key: &RunKey) -> Vec<Attribute> {
 fn end(
     runs: &mut Runs,
     key: &RunKey,
-    (task, map_index, number): (&TaskId, MapIndex, TryNumber),
+    (task, map_index, number): (&TaskId, MapIndex, (TryNumber, Leg)),
     at: Timestamp,
     error: Option<String>,
 ) {

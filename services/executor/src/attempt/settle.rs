@@ -154,6 +154,7 @@ fn count(stats: &ExecutorStats, body: &ReportBody) {
         ReportBody::Lost { why: LostWhy::Ordered, .. } => ExecutorStats::count(&stats.dropped),
         ReportBody::Lost { .. } => ExecutorStats::count(&stats.lost),
         ReportBody::Returned
+        | ReportBody::Rescheduled { .. }
         | ReportBody::Started { .. }
         | ReportBody::XCom(_)
         | ReportBody::Left { .. } => {}

@@ -7,7 +7,7 @@ use std::{
 };
 
 use dagbok_events::{
-    DagId, MapIndex, RunId, TaskId, TryKey, TryNumber, decode_any, encode_any, escape_token,
+    DagId, Leg, MapIndex, RunId, TaskId, TryKey, TryNumber, decode_any, encode_any, escape_token,
     unescape_token,
 };
 use dagbok_protocol::{TryLogQuery, TryLogSlice};
@@ -140,13 +140,17 @@ impl Logs {
     }
 }
 
-/// `<home>/<dag>/<run>/<task>/<map>/<try>.jsonl`, every part safe as a file's name.
+/// `<home>/<dag>/<run>/<task>/<map>/<try>.jsonl`, or `<try>.<leg>.jsonl` from its second leg on, every part safe as a file's name.
 pub(super) fn path_of(home: &Path, key: &TryKey) -> PathBuf {
     home.join(part(key.dag_id.as_str()))
         .join(part(key.run_id.as_str()))
         .join(part(key.task_id.as_str()))
         .join(key.map_index.0.to_string())
-        .join(format!("{}.{UNTOLD}", key.try_number))
+        .join(if key.leg.is_first() {
+            format!("{}.{UNTOLD}", key.try_number)
+        } else {
+            format!("{}.{}.{UNTOLD}", key.try_number, key.leg)
+        })
 }
 
 /// The try whose log lies at `path`, by the path or else by the file beside it; `None` where neither says.
@@ -166,13 +170,15 @@ fn key_in(home: &Path, path: &Path) -> Option<TryKey> {
     let parts: Option<Vec<&str>> =
         path.strip_prefix(home).ok()?.iter().map(std::ffi::OsStr::to_str).collect();
     let [dag, run, task, map, file] = parts?[..] else { return None };
-    let number: u16 = file.strip_suffix(UNTOLD)?.strip_suffix('.')?.parse().ok()?;
+    let name = file.strip_suffix(UNTOLD)?.strip_suffix('.')?;
+    let (number, leg) = name.split_once('.').unwrap_or((name, "0"));
     let key = TryKey {
         dag_id: DagId::try_from(unescape_token(dag)?).ok()?,
         run_id: RunId::new(unescape_token(run)?).ok()?,
         task_id: TaskId::new(unescape_token(task)?).ok()?,
         map_index: MapIndex(map.parse().ok()?),
-        try_number: TryNumber::new(number)?,
+        try_number: TryNumber::new(number.parse().ok()?)?,
+        leg: Leg(leg.parse().ok()?),
     };
     (path_of(home, &key) == path).then_some(key)
 }
@@ -202,6 +208,7 @@ mod tests {
             task_id: TaskId::new("ä".repeat(120)).unwrap(),
             map_index: MapIndex::UNMAPPED,
             try_number: TryNumber::FIRST,
+            leg: Leg::FIRST,
         };
         let path = path_of(Path::new("/h"), &key);
         assert!(path.starts_with("/h/%2E%2E/a:b+c"), "{}", path.display());
@@ -221,6 +228,7 @@ mod tests {
                 task_id: TaskId::new(task.as_str()).unwrap(),
                 map_index: MapIndex::UNMAPPED,
                 try_number: TryNumber::FIRST,
+                leg: Leg::FIRST,
             };
             let path = path_of(home.path(), &key);
             let log = logs.begin(&key);
@@ -241,6 +249,7 @@ mod tests {
             task_id: TaskId::new("group.läs").unwrap(),
             map_index: MapIndex(3),
             try_number: TryNumber::new(12).unwrap(),
+            leg: Leg::FIRST,
         };
         let path = path_of(Path::new("/h"), &key);
         assert_eq!(key_of(Path::new("/h"), &path), Some(key));

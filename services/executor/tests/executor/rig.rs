@@ -142,6 +142,7 @@ impl Rig {
             ReportBody::Succeeded { log, .. }
             | ReportBody::Failed { log, .. }
             | ReportBody::Skipped { log, .. }
+            | ReportBody::Rescheduled { log, .. }
             | ReportBody::Lost { log, .. } => log.as_ref(),
             ReportBody::Left { log } => Some(log),
             ReportBody::Started { .. } | ReportBody::XCom(_) | ReportBody::Returned => None,
@@ -235,6 +236,7 @@ pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
             task_id: TaskId::new(task).unwrap(),
             map_index: MapIndex::UNMAPPED,
             try_number: TryNumber::FIRST,
+            leg: dagbok_events::Leg::FIRST,
         },
         queued_seq: 1,
         queued_at: Clock::system().now(),
@@ -244,6 +246,7 @@ pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
         queue: QueueName::new("default").unwrap(),
         max_tries: 0,
         will_retry: false,
+        first_started_at: None,
         execution_timeout: None,
         run: RunContext {
             run_type: RunType::Manual,

@@ -91,7 +91,9 @@ fn log_answer(what: &str, told: &Told) -> bool {
         Told::Answered(Answer::Accepted { seq, .. }) => {
             tracing::info!(what, seq, "told the scheduler");
         }
-        Told::Answered(Answer::Unchanged) => tracing::debug!(what, "the scheduler knew"),
+        Told::Answered(Answer::Unchanged | Answer::WouldClear { .. }) => {
+            tracing::debug!(what, "the scheduler knew")
+        }
         Told::Answered(Answer::Refused(refusal)) => {
             tracing::warn!(what, %refusal, "the scheduler refused what was read");
         }

@@ -112,6 +112,11 @@ impl Lanes {
         }
     }
 
+    /// The pools that open lanes are of.
+    pub(super) fn pools(&self) -> impl Iterator<Item = &PoolName> {
+        self.doors.keys()
+    }
+
     /// The open lanes of a pool that need no more than `free` slots each and have something to offer.
     pub(super) fn open(&self, pool: &PoolName, free: u64, now: Timestamp) -> BTreeSet<LaneKey> {
         let Some(doors) = self.doors.get(pool) else { return BTreeSet::new() };

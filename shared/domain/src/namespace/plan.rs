@@ -81,15 +81,10 @@ impl Namespace {
         let mut room = Room::new(self);
         let mut pick = Pick::new(self, now);
         if room.tries > 0 {
-            for (pool, slots) in &self.pools {
-                let free = u64::from(slots.slots).saturating_sub(slots.used);
-                if free > 0 {
-                    self.index
-                        .lanes
-                        .open(pool, free, now)
-                        .into_iter()
-                        .for_each(|key| pick.open(key));
-                }
+            for pool in self.index.lanes.pools() {
+                // Where nothing is free, or there is no such pool, what needs no slot can go.
+                let free = room.in_pool(pool);
+                self.index.lanes.open(pool, free, now).into_iter().for_each(|key| pick.open(key));
             }
         }
         let mut chosen: BTreeMap<RunNo, Vec<InstanceNo>> = BTreeMap::new();

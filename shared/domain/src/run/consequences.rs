@@ -72,22 +72,15 @@ impl Run {
     pub fn after_end(&self) -> Vec<Fact> {
         let mut facts = Vec::new();
         for node in 0..self.version.node_count() {
-            let rest = |_, state: &TaskState| {
-                let waits = *state == TaskState::Waiting || state.due().is_some();
-                waits.then_some(())
+            facts.extend(self.arena.numbers(node).filter_map(|no| self.cancelled(no)));
+            let waits = |_, state: &TaskState| {
+                (*state == TaskState::Waiting || state.due().is_some()).then_some(())
             };
-            let runs = self.stretches(node, rest).map(|(map_index, further, ())| {
-                let task_id = self.version.task(node).task_id.clone();
-                Fact::TaskRuledOut(TaskRuledOut {
-                    task_id,
-                    map_index,
-                    why: RuledOut::Skipped,
-                    further,
-                })
-            });
-            facts.extend(runs);
+            facts.extend(self.stretches(node, waits).map(|(map_index, further, ())| {
+                let (task_id, why) = (self.version.task(node).task_id.clone(), RuledOut::Skipped);
+                Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why, further })
+            }));
         }
-        facts.extend(self.in_flight().filter_map(|no| self.cancelled(no)));
         facts
     }
 

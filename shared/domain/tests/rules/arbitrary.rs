@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use dagbok_events::{
     Actor, BundlePublished, Cause, CommandId, DagDisappeared, DagImportFailed, DagImportRecovered,
     DagPaused, DagRegistered, DagSpec, DagUnpaused, ExecutorId, ExecutorJoined, ExecutorLeft, Fact,
-    Fault, ForeignReport, Interval, LeftWhy, LimitsSet, LogRef, LostWhy, MapIndex, Micros,
+    Fault, ForeignReport, Interval, LeftWhy, Leg, LimitsSet, LogRef, LostWhy, MapIndex, Micros,
     MissedWhy, Payload, PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut,
-    RunCancelled, RunCreated, RunExpected, RunFailed, RunMissed, RunStarted, RunSucceeded,
-    RunTimedOut, RunType, Scope, TaskId, TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable,
-    TraceContext, TriggerRule, TryCancelled, TryFailed, TryLost, TryNumber, TryReturned,
-    TrySkipped, TryStarted, TrySucceeded, Usage, XComPushed,
+    RunCancelled, RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMissed,
+    RunStarted, RunSucceeded, RunTimedOut, RunType, Scope, TaskCleared, TaskExpanded, TaskId,
+    TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerRule,
+    TryCancelled, TryFailed, TryLost, TryNumber, TryRescheduled, TryReturned, TrySkipped,
+    TryStarted, TrySucceeded, Usage, XComPushed,
 };
 use proptest::{option, prelude::*, sample::select, strategy::Union};
 
@@ -202,13 +203,16 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
         Fact::RunSucceeded(RunSucceeded {}),
         Fact::RunTimedOut(RunTimedOut {}),
         Fact::RunCancelled(RunCancelled {}),
+        Fact::RunCleared(RunCleared {}),
+        Fact::RunDeleted(RunDeleted { logical_date: None }),
         Fact::RunFailed(RunFailed { failed: vec![task_id("t0")] }),
     ];
     let ruled_out = vec![RuledOut::Skipped, RuledOut::UpstreamFailed, RuledOut::Removed];
-    let ruled_out =
-        (task(), map_index(), select(ruled_out)).prop_map(|(task_id, map_index, why)| {
-            Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why })
-        });
+    let ruled_out = (task(), map_index(), select(ruled_out), 0..4_u32).prop_map(
+        |(task_id, map_index, why, further)| {
+            Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why, further })
+        },
+    );
     Union::new_weighted(vec![
         (3, created.boxed()),
         (1, Just(Fact::RunStarted(RunStarted {})).boxed()),
@@ -217,23 +221,32 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
     ])
 }
 
-fn tries() -> impl Strategy<Value = (TaskId, MapIndex, TryNumber)> {
-    (task(), map_index(), try_number())
+fn tries() -> impl Strategy<Value = (TaskId, MapIndex, TryNumber, Leg)> {
+    (task(), map_index(), try_number(), (0..3_u32).prop_map(Leg))
 }
 
 fn about_tries() -> Union<BoxedStrategy<Fact>> {
     let queued = (tries(), pool(), number()).prop_map(
-        |((task_id, map_index, try_number), pool, pool_slots)| {
+        |((task_id, map_index, try_number, leg), pool, pool_slots)| {
             let queue = QueueName::new("default").expect("a queue");
-            Fact::TaskQueued(TaskQueued { task_id, map_index, try_number, pool, pool_slots, queue })
+            Fact::TaskQueued(TaskQueued {
+                task_id,
+                map_index,
+                try_number,
+                leg,
+                pool,
+                pool_slots,
+                queue,
+            })
         },
     );
     let started = (tries(), holder(), instant()).prop_map(
-        |((task_id, map_index, try_number), executor, started_at)| {
+        |((task_id, map_index, try_number, leg), executor, started_at)| {
             Fact::TryStarted(Box::new(TryStarted {
                 task_id,
                 map_index,
                 try_number,
+                leg,
                 executor,
                 hostname: "host".to_owned(),
                 pid: 1,
@@ -250,12 +263,13 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
         LostWhy::Ordered,
     ];
     let lost = (tries(), option::of(holder()), select(losses), option::of(instant())).prop_map(
-        |((task_id, map_index, try_number), executor, why, retry_at)| {
+        |((task_id, map_index, try_number, leg), executor, why, retry_at)| {
             let (usage, log) = (Some(Usage::default()), None);
             Fact::TryLost(Box::new(TryLost {
                 task_id,
                 map_index,
                 try_number,
+                leg,
                 executor,
                 why,
                 retry_at,
@@ -264,16 +278,38 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
             }))
         },
     );
-    let cancelled =
-        (tries(), option::of(holder())).prop_map(|((task_id, map_index, try_number), executor)| {
-            Fact::TryCancelled(TryCancelled { task_id, map_index, try_number, executor })
+    let cancelled = (tries(), option::of(holder())).prop_map(
+        |((task_id, map_index, try_number, leg), executor)| {
+            Fact::TryCancelled(TryCancelled { task_id, map_index, try_number, leg, executor })
+        },
+    );
+    let returned =
+        (tries(), holder()).prop_map(|((task_id, map_index, try_number, leg), executor)| {
+            Fact::TryReturned(TryReturned { task_id, map_index, try_number, leg, executor })
         });
-    let returned = (tries(), holder()).prop_map(|((task_id, map_index, try_number), executor)| {
-        Fact::TryReturned(TryReturned { task_id, map_index, try_number, executor })
+    let rescheduled = (tries(), instant(), instant()).prop_map(
+        |((task_id, map_index, try_number, leg), ended_at, due)| {
+            let (usage, log) = (Usage::default(), None);
+            Fact::TryRescheduled(Box::new(TryRescheduled {
+                task_id,
+                map_index,
+                try_number,
+                leg,
+                ended_at,
+                due,
+                usage,
+                log,
+            }))
+        },
+    );
+    let cleared = (task(), map_index(), 0..4_u32).prop_map(|(task_id, map_index, further)| {
+        Fact::TaskCleared(TaskCleared { task_id, map_index, further })
     });
+    let expanded = (task(), 0..5_u32)
+        .prop_map(|(task_id, length)| Fact::TaskExpanded(TaskExpanded { task_id, length }));
     let xcom = (tries(), "[a-z]{1,2}", option::of(payload())).prop_map(
-        |((task_id, map_index, try_number), key, value)| {
-            Fact::XComPushed(XComPushed { task_id, map_index, try_number, key, value })
+        |((task_id, map_index, try_number, leg), key, value)| {
+            Fact::XComPushed(XComPushed { task_id, map_index, try_number, leg, key, value })
         },
     );
     Union::new_weighted(vec![
@@ -283,6 +319,9 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
         (1, lost.boxed()),
         (1, cancelled.boxed()),
         (1, returned.boxed()),
+        (1, rescheduled.boxed()),
+        (1, cleared.boxed()),
+        (1, expanded.boxed()),
         (1, xcom.boxed()),
         (1, refused().boxed()),
     ])
@@ -292,13 +331,14 @@ fn ended_tries() -> impl Strategy<Value = Fact> {
     let usage = Usage { max_rss_bytes: u64::MAX, user_us: 1, system_us: 0 };
     let faults = vec![Fault::User, Fault::System, Fault::Data];
     (tries(), instant(), select(faults), option::of(instant()), 0..3_u8).prop_map(
-        move |((task_id, map_index, try_number), ended_at, fault, retry_at, kind)| {
+        move |((task_id, map_index, try_number, leg), ended_at, fault, retry_at, kind)| {
             let log = Some(LogRef { digest: digest(1), size: 1, lines: 1, dropped: 0 });
             match kind {
                 0 => Fact::TrySucceeded(Box::new(TrySucceeded {
                     task_id,
                     map_index,
                     try_number,
+                    leg,
                     ended_at,
                     usage,
                     log,
@@ -307,6 +347,7 @@ fn ended_tries() -> impl Strategy<Value = Fact> {
                     task_id,
                     map_index,
                     try_number,
+                    leg,
                     ended_at,
                     message: "why".to_owned(),
                     usage,
@@ -316,6 +357,7 @@ fn ended_tries() -> impl Strategy<Value = Fact> {
                     task_id,
                     map_index,
                     try_number,
+                    leg,
                     ended_at,
                     failure: failure(fault),
                     retry_at,
@@ -331,11 +373,12 @@ fn refused() -> impl Strategy<Value = Fact> {
     let claims = vec![ForeignReport::Started, ForeignReport::Succeeded, ForeignReport::Lost];
     let whys = vec![RefusedWhy::NoSuchRun, RefusedWhy::NotInFlight, RefusedWhy::RunOver];
     (tries(), holder(), select(claims), select(whys)).prop_map(
-        |((task_id, map_index, try_number), executor, report, why)| {
+        |((task_id, map_index, try_number, leg), executor, report, why)| {
             Fact::ReportRefused(Box::new(ReportRefused {
                 task_id,
                 map_index,
                 try_number,
+                leg,
                 report,
                 executor,
                 why,

@@ -3,9 +3,12 @@ mod support;
 
 mod arbitrary;
 mod cancel;
+mod clear;
 mod executors;
 mod files;
+mod legs;
 mod limits;
+mod mapped;
 mod pause;
 mod proposals;
 mod reports;

@@ -138,7 +138,7 @@ fn losses_and_faults_of_the_system_count_together() {
 
 #[test]
 fn a_retry_begins_with_no_values_of_the_try_before() {
-    use dagbok_events::Payload;
+    use dagbok_events::{Fact, Payload};
     use dagbok_protocol::{ReportBody, XComValue};
     let two: DagSpec = dag("etl").add("a", &[], retrying(1, 0)).task("b", &[]);
     let mut world = World::with([two]);
@@ -151,7 +151,15 @@ fn a_retry_begins_with_no_values_of_the_try_before() {
     let values = |world: &World| -> Vec<String> {
         let run = run_key("etl", "r1");
         let all = world.namespace.xcoms(&run);
-        all.map(|(task, _, key, value)| format!("{task} {key} {value:?}")).collect()
+        all.map(|(task, _, key, seq)| {
+            let record = &world.log[usize::try_from(seq).expect("small") - 1];
+            let value = record.facts.iter().find_map(|fact| match fact {
+                Fact::XComPushed(f) if f.task_id == *task && f.key == key => f.value.as_ref(),
+                _ => None,
+            });
+            format!("{task} {key} {:?}", value.expect("the record has it"))
+        })
+        .collect()
     };
     world.report("e1", "etl/r1/a/1", ReportBody::XCom(value("1"))).is(["XComPushed a k"]);
     world.report("e1", "etl/r1/b/1", ReportBody::XCom(value("2"))).is(["XComPushed b k"]);
@@ -168,7 +176,7 @@ fn a_retry_begins_with_no_values_of_the_try_before() {
 
 #[test]
 fn a_count_of_tries_that_is_used_up_ends_the_task() {
-    use dagbok_events::{Fact, MapIndex, TaskQueued, TryNumber};
+    use dagbok_events::{Fact, Leg, MapIndex, TaskQueued, TryNumber};
     use dagbok_protocol::ReportBody;
     for end in ["fail", "lose", "return"] {
         let mut world = world(retrying(u16::MAX, 0));
@@ -177,6 +185,7 @@ fn a_count_of_tries_that_is_used_up_ends_the_task() {
             task_id: task_id("a"),
             map_index: MapIndex::UNMAPPED,
             try_number: TryNumber::new(u16::MAX).expect("not zero"),
+            leg: Leg::FIRST,
             pool,
             pool_slots: 1,
             queue,

@@ -1,13 +1,13 @@
 //! A namespace with its log and a clock that tests set; DAGs in a line; facts in a few words.
-use dagbok_domain::namespace::{Namespace, Outcome};
+use dagbok_domain::namespace::{ColdRun, Namespace, Outcome};
 use dagbok_events::{
-    Actor, CommandId, DagId, DagSpec, Digest, ExecutorId, Fact, Failure, FailureKind, Fault,
+    Actor, CommandId, DagId, DagSpec, Digest, ExecutorId, Fact, Failure, FailureKind, Fault, Leg,
     MapIndex, Micros, PoolName, QueueName, Record, RunId, RunKey, Schedule, SourceLocation, TaskId,
     TaskSpec, Timestamp, Timetable, TriggerRule, TryKey, TryNumber, Usage, decode, encode,
 };
 use dagbok_protocol::{
-    Command, CommandBody, DagFile, ImportError, Presence, RefusalCode, RegisteredDag, Report,
-    ReportBody, TriggerRun, XComValue,
+    ClearTasks, Command, CommandBody, DagFile, ImportError, Presence, RefusalCode, RegisteredDag,
+    Report, ReportBody, TriggerRun, XComValue,
 };
 
 /// The instant that a text in RFC 3339 names; a date alone is its midnight in UTC.
@@ -129,6 +129,7 @@ pub(crate) fn plain_task(name: &str, upstream: Vec<u32>) -> TaskSpec {
         owner: String::new(),
         group: None,
         is_mapped: false,
+        expand: None,
         doc_md: None,
     }
 }
@@ -239,11 +240,22 @@ impl World {
 
     /// Decides on a command and folds in what was decided.
     pub(crate) fn deliver(&mut self, command: &Command) -> Sent {
-        let decision = self.namespace.decide(self.now, command);
+        let mut decision = self.namespace.decide(self.now, command);
+        if let Outcome::Needs(key) = &decision.outcome {
+            self.revive(&key.clone());
+            decision = self.namespace.decide(self.now, command);
+        }
         for record in &decision.records {
             self.append(record);
         }
         Sent { outcome: decision.outcome, records: decision.records }
+    }
+
+    /// Takes a run up again that is over, from what the log has of it.
+    #[track_caller]
+    pub(crate) fn revive(&mut self, key: &RunKey) {
+        let cold = ColdRun::pick(key, (1..).zip(&self.log)).expect("the log has it");
+        self.namespace.revive(&cold).expect("it is over");
     }
 
     /// Appends a record, as the log would store it, and checks that nothing depends on having seen it live.
@@ -252,6 +264,9 @@ impl World {
         assert_eq!(stored, *record, "stored and read back");
         if let Some(last) = self.log.last() {
             assert!(record.at >= last.at, "time on the log goes forward");
+        }
+        if let Some(key) = self.namespace.needs(record) {
+            self.revive(&key);
         }
         self.log.push(stored);
         self.namespace.evolve(self.log.len() as u64, record);
@@ -335,7 +350,17 @@ impl World {
         self.send(CommandBody::CancelRun { dag_id: dag_id(dag), run_id })
     }
 
-    // What executors say. Tries are named `dag/run/task/try`.
+    /// Clears tasks of a run: all that failed, or all.
+    pub(crate) fn clear(&mut self, dag: &str, run: &str, only_failed: bool) -> Sent {
+        self.send(CommandBody::ClearTasks(clearing(dag, run, only_failed)))
+    }
+
+    pub(crate) fn delete(&mut self, dag: &str, run: &str) -> Sent {
+        let run_id = RunId::new(run).expect("a run id");
+        self.send(CommandBody::DeleteRun { dag_id: dag_id(dag), run_id })
+    }
+
+    // What executors say. Tries are named `dag/run/task/try`, `dag/run/task[map]/try.leg`.
 
     pub(crate) fn join(&mut self, name: &str) -> Sent {
         let presence = Presence {
@@ -386,6 +411,13 @@ impl World {
         self.report(by, key, ReportBody::Skipped { message, xcoms, usage, log: None })
     }
 
+    /// A sensor that looks again in a while.
+    pub(crate) fn reschedule(&mut self, by: &str, key: &str, wait: Micros) -> Sent {
+        let due = self.now.plus(wait);
+        let (xcoms, usage) = (Vec::new(), Usage::default());
+        self.report(by, key, ReportBody::Rescheduled { due, xcoms, usage, log: None })
+    }
+
     pub(crate) fn fail(&mut self, by: &str, key: &str) -> Sent {
         self.fail_with(by, key, failure(Fault::User))
     }
@@ -414,9 +446,16 @@ impl World {
         let mut text = String::new();
         for run in self.namespace.active_runs() {
             use std::fmt::Write as _;
-            writeln!(text, "{:?} {:?} {:?}", run.key(), run.phase(), run.xcoms()).expect("text");
-            for (_, task) in run.tasks() {
-                writeln!(text, "{task:?}").expect("text");
+            writeln!(
+                text,
+                "{:?} {:?} {:?}",
+                run.key(),
+                run.phase(),
+                run.xcoms().collect::<Vec<_>>()
+            )
+            .expect("text");
+            for (_, it) in run.instances() {
+                writeln!(text, "{it:?}").expect("text");
             }
         }
         for (dag_id, dag) in self.namespace.dags() {
@@ -427,6 +466,13 @@ impl World {
         }
         text
     }
+}
+
+/// Asks for tasks of a run to run again.
+pub(crate) fn clearing(dag: &str, run: &str, only_failed: bool) -> ClearTasks {
+    let run_id = RunId::new(run).expect("a run id");
+    let (task_ids, dry_run) = (Vec::new(), false);
+    ClearTasks { dag_id: dag_id(dag), run_id, task_ids, only_failed, dry_run }
 }
 
 pub(crate) fn ask(dag: &str) -> TriggerRun {
@@ -473,15 +519,21 @@ fn meaning(spec: &DagSpec) -> Digest {
     digest(bytes.iter().fold(0xcbf2_9ce4_8422_2325, step))
 }
 
-/// `dag/run/task/try`.
+/// `dag/run/task/try`, with `[map]` after the task and `.leg` after the try where they are not the only ones.
 #[track_caller]
 pub(crate) fn try_key(text: &str) -> TryKey {
     let [dag, run, task, number] = text.split('/').collect::<Vec<_>>()[..] else {
         panic!("`{text}` is not dag/run/task/try")
     };
     let RunKey { dag_id, run_id } = run_key(dag, run);
+    let (task, map) = match task.strip_suffix(']').and_then(|task| task.split_once('[')) {
+        Some((task, map)) => (task, MapIndex(map.parse().expect("a map index"))),
+        None => (task, MapIndex::UNMAPPED),
+    };
+    let (number, leg) = number.split_once('.').unwrap_or((number, "0"));
     let try_number = TryNumber::new(number.parse().expect("a number")).expect("from one");
-    TryKey { dag_id, run_id, task_id: task_id(task), map_index: MapIndex::UNMAPPED, try_number }
+    let leg = Leg(leg.parse().expect("a leg"));
+    TryKey { dag_id, run_id, task_id: task_id(task), map_index: map, try_number, leg }
 }
 
 pub(crate) fn report(by: &str, key: &str, at: Timestamp, body: ReportBody) -> Report {
@@ -528,8 +580,19 @@ pub(crate) fn brief(fact: &Fact) -> String {
         }
         Fact::RunTimedOut(_) => "RunTimedOut".to_owned(),
         Fact::RunCancelled(_) => "RunCancelled".to_owned(),
+        Fact::RunCleared(_) => "RunCleared".to_owned(),
+        Fact::RunDeleted(_) => "RunDeleted".to_owned(),
+        Fact::TaskExpanded(f) => format!("TaskExpanded {} {}", f.task_id, f.length),
+        Fact::TaskCleared(f) => {
+            format!("TaskCleared {}", copies(&f.task_id, f.map_index, f.further))
+        }
+        Fact::TryRescheduled(f) => {
+            format!("TryRescheduled {} {}.{} {}", f.task_id, f.try_number, f.leg, f.due)
+        }
         Fact::TaskQueued(f) => format!("TaskQueued {} {}", f.task_id, f.try_number),
-        Fact::TaskRuledOut(f) => format!("TaskRuledOut {} {:?}", f.task_id, f.why),
+        Fact::TaskRuledOut(f) => {
+            format!("TaskRuledOut {} {:?}", copies(&f.task_id, f.map_index, f.further), f.why)
+        }
         Fact::TryStarted(f) => {
             format!("TryStarted {} {} by {}", f.task_id, f.try_number, f.executor)
         }
@@ -557,5 +620,16 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::LimitsSet(f) => format!("LimitsSet {} {}", f.parallelism, f.max_losses),
         Fact::ExecutorJoined(f) => format!("ExecutorJoined {}", f.slots),
         Fact::ExecutorLeft(f) => format!("ExecutorLeft {:?}", f.why),
+    }
+}
+
+/// A task, and which of its copies.
+fn copies(task_id: &TaskId, first: MapIndex, further: u32) -> String {
+    match (first.is_unmapped(), further) {
+        (true, _) => task_id.to_string(),
+        (false, 0) => format!("{task_id}[{}]", first.0),
+        (false, more) => {
+            format!("{task_id}[{}..={}]", first.0, i64::from(first.0) + i64::from(more))
+        }
     }
 }

@@ -20,7 +20,7 @@ fn fold(records: &[Record]) -> Namespace {
 /// Slots and tries in flight are what the active runs hold, to the last one.
 fn counts_hold(namespace: &Namespace) -> Result<(), TestCaseError> {
     for pool in ["default_pool", "gpu"] {
-        let holds = namespace.active_runs().flat_map(Run::tasks);
+        let holds = namespace.active_runs().flat_map(Run::instances);
         let holds = holds.filter_map(|(_, task)| task.state.hold());
         let used: u64 =
             holds.filter(|hold| hold.pool.as_str() == pool).map(|hold| u64::from(hold.slots)).sum();
@@ -30,7 +30,7 @@ fn counts_hold(namespace: &Namespace) -> Result<(), TestCaseError> {
     let in_flight: usize = namespace.active_runs().map(Run::in_flight_count).sum();
     prop_assert_eq!(namespace.in_flight() as usize, in_flight);
     for executor in namespace.executors() {
-        let running = namespace.active_runs().flat_map(Run::tasks);
+        let running = namespace.active_runs().flat_map(Run::instances);
         let running = running.filter(|(_, task)| task.state.executor() == Some(executor)).count();
         prop_assert_eq!(namespace.held_by(executor).len(), running);
     }
@@ -74,6 +74,7 @@ fn ask_all(world: &mut World, now: Timestamp) -> Result<(), TestCaseError> {
             task_id: task_id(task),
             map_index: MapIndex::UNMAPPED,
             try_number: TryNumber::new(n).expect("from one"),
+            leg: dagbok_events::Leg::FIRST,
         };
         world.namespace.give_up(now, &key, LostWhy::NotHeld);
         let text = format!("d0/r0/{task}/{n}");

@@ -2,7 +2,7 @@
 //! here once more, plainly, from its documented behaviour (3.3).
 use dagbok_domain::{
     run::Done,
-    trigger_rule::{Tally, Verdict, judge},
+    trigger_rule::{Standing, Tally, judge},
 };
 use dagbok_events::{RuledOut, TriggerRule};
 
@@ -34,8 +34,8 @@ const RULES: [TriggerRule; 13] = [
     TriggerRule::Always,
 ];
 
-const SKIPPED: Verdict = Verdict::Never(RuledOut::Skipped);
-const BROKEN: Verdict = Verdict::Never(RuledOut::UpstreamFailed);
+const SKIPPED: Standing = Standing::Never(RuledOut::Skipped);
+const BROKEN: Standing = Standing::Never(RuledOut::UpstreamFailed);
 
 fn tally(ups: &[Up]) -> Tally {
     let total = u32::try_from(ups.len()).expect("few");
@@ -43,10 +43,10 @@ fn tally(ups: &[Up]) -> Tally {
     for up in ups {
         match up {
             Up::Waiting => {}
-            Up::Success => tally.count(Done::Success),
-            Up::Failed => tally.count(Done::Failed),
-            Up::UpstreamFailed => tally.count(Done::RuledOut(RuledOut::UpstreamFailed)),
-            Up::Skipped => tally.count(Done::RuledOut(RuledOut::Skipped)),
+            Up::Success => tally.count(Done::Success, 1),
+            Up::Failed => tally.count(Done::Failed, 1),
+            Up::UpstreamFailed => tally.count(Done::RuledOut(RuledOut::UpstreamFailed), 1),
+            Up::Skipped => tally.count(Done::RuledOut(RuledOut::Skipped), 1),
         }
     }
     tally
@@ -54,15 +54,15 @@ fn tally(ups: &[Up]) -> Tally {
 
 /// What Airflow makes of it.
 #[expect(clippy::match_same_arms, reason = "one line for each of Airflow's conditions")]
-fn airflow(rule: TriggerRule, ups: &[Up]) -> Verdict {
+fn airflow(rule: TriggerRule, ups: &[Up]) -> Standing {
     let any = |which: &[Up]| ups.iter().any(|up| which.contains(up));
     let all = |which: &[Up]| ups.iter().all(|up| which.contains(up));
     let done = !any(&[Up::Waiting]);
     let failed = &[Up::Failed, Up::UpstreamFailed];
-    let ready_if = |met| if met { Verdict::Ready } else { Verdict::Wait };
+    let ready_if = |met| if met { Standing::Ready } else { Standing::Wait };
     match rule {
-        TriggerRule::Always => Verdict::Ready,
-        _ if ups.is_empty() => Verdict::Ready,
+        TriggerRule::Always => Standing::Ready,
+        _ if ups.is_empty() => Standing::Ready,
         TriggerRule::AllSuccess if any(failed) => BROKEN,
         TriggerRule::AllSuccess if any(&[Up::Skipped]) => SKIPPED,
         TriggerRule::AllSuccess => ready_if(all(&[Up::Success])),
@@ -74,14 +74,14 @@ fn airflow(rule: TriggerRule, ups: &[Up]) -> Verdict {
         TriggerRule::AllDoneMinOneSuccess => ready_if(done),
         TriggerRule::AllSkipped if any(&[Up::Success, Up::Failed, Up::UpstreamFailed]) => SKIPPED,
         TriggerRule::AllSkipped => ready_if(all(&[Up::Skipped])),
-        TriggerRule::OneSuccess if any(&[Up::Success]) => Verdict::Ready,
+        TriggerRule::OneSuccess if any(&[Up::Success]) => Standing::Ready,
         TriggerRule::OneSuccess if all(&[Up::Skipped]) => SKIPPED,
         TriggerRule::OneSuccess if done => BROKEN,
-        TriggerRule::OneFailed if any(failed) => Verdict::Ready,
+        TriggerRule::OneFailed if any(failed) => Standing::Ready,
         TriggerRule::OneFailed if done => SKIPPED,
-        TriggerRule::OneDone if any(&[Up::Success, Up::Failed]) => Verdict::Ready,
+        TriggerRule::OneDone if any(&[Up::Success, Up::Failed]) => Standing::Ready,
         TriggerRule::OneDone if done => SKIPPED,
-        TriggerRule::OneSuccess | TriggerRule::OneFailed | TriggerRule::OneDone => Verdict::Wait,
+        TriggerRule::OneSuccess | TriggerRule::OneFailed | TriggerRule::OneDone => Standing::Wait,
         TriggerRule::NoneFailed if any(failed) => BROKEN,
         TriggerRule::NoneFailed => ready_if(done),
         TriggerRule::NoneFailedMinOneSuccess if any(failed) => BROKEN,
@@ -122,7 +122,11 @@ fn a_verdict_once_given_stands_and_all_done_gives_one() {
         for mix in mixes() {
             let verdict = judge(rule, tally(&mix));
             if !mix.contains(&Up::Waiting) {
-                assert_ne!(verdict, Verdict::Wait, "{rule:?} over {mix:?}: it would wait for ever");
+                assert_ne!(
+                    verdict,
+                    Standing::Wait,
+                    "{rule:?} over {mix:?}: it would wait for ever"
+                );
             }
             let Some(place) = mix.iter().position(|up| *up == Up::Waiting) else { continue };
             for up in &UPS[1..] {
@@ -130,10 +134,10 @@ fn a_verdict_once_given_stands_and_all_done_gives_one() {
                 later[place] = *up;
                 let later_verdict = judge(rule, tally(&later));
                 let stands = match verdict {
-                    Verdict::Wait => true,
-                    Verdict::Ready => later_verdict == Verdict::Ready,
+                    Standing::Wait => true,
+                    Standing::Ready => later_verdict == Standing::Ready,
                     // Why it never will may be said differently later; it is decided when first known.
-                    Verdict::Never(_) => matches!(later_verdict, Verdict::Never(_)),
+                    Standing::Never(_) => matches!(later_verdict, Standing::Never(_)),
                 };
                 assert!(stands, "{rule:?}: {mix:?} gave {verdict:?}, {later:?} {later_verdict:?}");
             }
@@ -186,9 +190,9 @@ fn rules_do_to_runs_what_they_say() {
                 (true, true) => "both",
             };
             let expected = match airflow(rule, &mix) {
-                Verdict::Ready => "ready",
-                Verdict::Never(_) => "never",
-                Verdict::Wait => "wait",
+                Standing::Ready => "ready",
+                Standing::Never(_) => "never",
+                Standing::Wait => "wait",
             };
             assert_eq!(seen, expected, "{rule:?} over {mix:?}: {facts:#?}");
         }

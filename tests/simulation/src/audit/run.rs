@@ -1,7 +1,7 @@
 //! The second opinion on one run and its tasks.
 use dagbok_domain::{
     run::{Done, Run, TaskState},
-    trigger_rule::{Tally, Verdict, judge},
+    trigger_rule::{Standing, Tally, judge},
 };
 use dagbok_events::{
     CommandId, DagSpec, ExecutorId, Fact, FailureKind, MapIndex, PoolName, RefusedWhy, RuledOut,
@@ -123,13 +123,13 @@ impl RunModel {
         of_pool.map(|task| u64::from(task.spec.pool_slots)).sum()
     }
 
-    fn verdict(&self, ix: usize) -> Verdict {
+    fn verdict(&self, ix: usize) -> Standing {
         let spec = &self.tasks[ix].spec;
         let mut tally =
             Tally { total: u32::try_from(spec.upstream.len()).expect("few"), ..Tally::default() };
         for up in &spec.upstream {
             if let Stand::Done(done) = self.tasks[*up as usize].stand {
-                tally.count(done);
+                tally.count(done, 1);
             }
         }
         judge(spec.trigger_rule, tally)
@@ -146,8 +146,8 @@ impl RunModel {
 
     /// Whether the fold of this run says the same of it.
     pub(super) fn agrees_with(&self, run: &Run) -> Finding {
-        for (model, (ix, task)) in self.tasks.iter().zip(run.tasks()) {
-            if model.spec != *run.version().task(ix) {
+        for (model, (no, task)) in self.tasks.iter().zip(run.instances()) {
+            if model.spec != *run.spec(no) {
                 return Err(format!(
                     "it runs version {} of {}",
                     run.version().number,
@@ -156,9 +156,9 @@ impl RunModel {
             }
             let stands = match (&model.stand, &task.state) {
                 (Stand::Waiting, TaskState::Waiting) => true,
-                (Stand::Queued(n), TaskState::Queued { try_number, .. }) => *n == try_number.get(),
-                (Stand::Running(n, holder), TaskState::Running { try_number, executor, .. }) => {
-                    *n == try_number.get() && holder == executor
+                (Stand::Queued(n), TaskState::Queued { token, .. }) => *n == token.try_number.get(),
+                (Stand::Running(n, holder), TaskState::Running { token, executor, .. }) => {
+                    *n == token.try_number.get() && holder == executor
                 }
                 (Stand::Again(at), TaskState::UpForRetry { due, .. }) => at == due,
                 (Stand::Done(done), TaskState::Done(folded)) => done == folded,
@@ -237,7 +237,7 @@ impl RunModel {
         let task = &mut self.tasks[ix];
         match (&task.stand, self.stage) {
             (_, Stage::Queued | Stage::Over) => return Err("the run is not running".to_owned()),
-            (Stand::Waiting, _) if verdict != Verdict::Ready => {
+            (Stand::Waiting, _) if verdict != Standing::Ready => {
                 return Err(format!("{task_id} is queued while its rule says {verdict:?}"));
             }
             (Stand::Again(due), _) if at < *due => {
@@ -257,7 +257,7 @@ impl RunModel {
         let Some(ix) = self.place(task_id) else { return Err(format!("no task {task_id}")) };
         let over = self.stage == Stage::Over;
         match &self.tasks[ix].stand {
-            Stand::Waiting if over || self.verdict(ix) == Verdict::Never(why) => {}
+            Stand::Waiting if over || self.verdict(ix) == Standing::Never(why) => {}
             Stand::Again(_) if over => {}
             stand => return Err(format!("{task_id} is ruled out as {why:?} while {stand:?}")),
         }
@@ -316,7 +316,7 @@ impl RunModel {
         }
         for (ix, task) in self.tasks.iter().enumerate() {
             if task.stand == Stand::Waiting
-                && let Verdict::Never(why) = self.verdict(ix)
+                && let Standing::Never(why) = self.verdict(ix)
             {
                 return Err(format!("{} can never run ({why:?})", task.spec.task_id));
             }

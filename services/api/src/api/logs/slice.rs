@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dagbok_events::{
-    Digest, ExecutorId, MapIndex, RunKey, TaskId, TryKey, TryNumber, decode_any, encode_any,
+    Digest, ExecutorId, Leg, MapIndex, RunKey, TaskId, TryKey, TryNumber, decode_any, encode_any,
 };
 use dagbok_protocol::{TryLogQuery, TryLogSlice, names};
 
@@ -48,13 +48,14 @@ impl Wanted {
         })
     }
 
-    fn key(&self) -> TryKey {
+    fn key(&self, leg: Leg) -> TryKey {
         TryKey {
             dag_id: self.run.dag_id.clone(),
             run_id: self.run.run_id.clone(),
             task_id: self.task_id.clone(),
             map_index: self.map,
             try_number: self.number,
+            leg,
         }
     }
 }
@@ -117,10 +118,10 @@ impl Reader {
         }
         let nothing = Slice { text: Bytes::new(), next: offset, complete: row.end.is_some() };
         match (&row.executor, &row.end) {
-            (Some(executor), None) => self.ask(executor, offset, wait).await,
+            (Some(executor), None) => self.ask(executor, row.leg, offset, wait).await,
             // Its processes may be ending yet, and its log be on the way.
             (Some(executor), Some(TryEnd::Cancelled | TryEnd::Lost(_))) => {
-                Ok(self.ask(executor, offset, wait).await.unwrap_or(nothing))
+                Ok(self.ask(executor, row.leg, offset, wait).await.unwrap_or(nothing))
             }
             // Queued: it may come. Over without a log: nothing will.
             _ => Ok(nothing),
@@ -161,11 +162,12 @@ impl Reader {
     async fn ask(
         &self,
         executor: &ExecutorId,
+        leg: Leg,
         offset: u64,
         wait: Duration,
     ) -> Result<Slice, ApiError> {
         let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
-        let query = TryLogQuery { key: self.wanted.key(), offset, max: SLICE_BYTES, wait_ms };
+        let query = TryLogQuery { key: self.wanted.key(leg), offset, max: SLICE_BYTES, wait_ms };
         let subject = names::log_subject(executor);
         let patience = wait + EXECUTOR_PATIENCE;
         let signals = &self.state.ports.signals;

@@ -8,7 +8,7 @@ use super::{display_name, try_log, try_usage, version_info, when, word};
 use crate::{
     model::{
         Store, StoreError,
-        rows::{RunRow, TaskRow, TryEnd, TryRow, VersionRow},
+        rows::{RunRow, TaskRow, TaskState, TryEnd, TryRow, VersionRow},
     },
     shapes::{TaskInstance, TaskInstanceExtra, TryFailure, TryInstance, seconds, uuid_of},
 };
@@ -64,7 +64,8 @@ impl InstanceView {
     }
 
     pub(crate) fn state(&self) -> Option<&'static str> {
-        self.row.as_ref().map(|row| row.state.word())
+        let row = self.row.as_ref().filter(|row| row.state != TaskState::Cleared);
+        row.map(|row| row.state.word())
     }
 
     pub(crate) fn attempt(&self) -> Option<&TryRow> {

@@ -1,7 +1,7 @@
 //! What facts about runs change.
 use std::collections::BTreeMap;
 
-use dagbok_events::{Actor, DagId, ReportRefused, RunCreated, RunKey, TaskId};
+use dagbok_events::{Actor, DagId, ReportRefused, RunCreated, RunKey, TaskExpanded, TaskId};
 
 use super::{Context, task};
 use crate::model::{
@@ -60,6 +60,7 @@ pub(super) fn created<S: Source>(
         end_reason: None,
         failed_tasks: Vec::new(),
         tasks,
+        expanded: BTreeMap::new(),
         counts: BTreeMap::new(),
         refused: 0,
         created_seq: context.seq,
@@ -131,6 +132,50 @@ pub(super) fn ended<S: Source>(
     count_run(rows, &run.dag_id, Some(last), Some(ending.state))
 }
 
+/// A run that was over waits for its turn again.
+pub(super) fn cleared<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+) -> Result<(), StoreError> {
+    let Some(run) = context.run() else { return Ok(()) };
+    let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
+    let last = std::mem::replace(&mut row.state, RunState::Queued);
+    row.queued_at = context.at;
+    (row.start_date, row.end_date, row.end) = (None, None, None);
+    (row.ended_by, row.end_reason) = (None, None);
+    row.failed_tasks.clear();
+    count_run(rows, &run.dag_id, Some(last), Some(RunState::Queued))
+}
+
+/// A run that is gone: nothing leads to what was its any more.
+pub(super) fn deleted<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+) -> Result<(), StoreError> {
+    let Some(run) = context.run() else { return Ok(()) };
+    let Some(row) = rows.peek::<RunRow>(keys::run(run))? else { return Ok(()) };
+    let (state, created_seq) = (row.state, row.created_seq);
+    rows.put::<RunRow>(keys::run(run), None);
+    rows.put::<RunInputRow>(keys::run_input(run), None);
+    rows.put::<RunOrderRow>(keys::run_order(created_seq), None);
+    rows.put::<DagRunOrderRow>(keys::dag_run_order(&run.dag_id, created_seq), None);
+    count_run(rows, &run.dag_id, Some(state), None)
+}
+
+/// A mapped task counts as its copies.
+pub(super) fn expanded<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &TaskExpanded,
+) -> Result<(), StoreError> {
+    let Some(run) = context.run() else { return Ok(()) };
+    let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
+    if fact.length > 0 && row.expanded.insert(fact.task_id.clone(), fact.length).is_none() {
+        row.tasks = row.tasks.saturating_add(fact.length - 1);
+    }
+    Ok(())
+}
+
 /// Moves one run of the DAG from one state's count to another's.
 fn count_run<S: Source>(
     rows: &mut Overlay<'_, S>,
@@ -162,7 +207,8 @@ pub(super) fn report_refused<S: Source>(
     if fact.usage.is_some() || fact.log.is_some() {
         task::left_behind(rows, context, fact)?;
     }
-    let ReportRefused { task_id, map_index, try_number, report, executor, why, usage, log } = fact;
+    let ReportRefused { task_id, map_index, try_number, leg: _, report, executor, why, usage, log } =
+        fact;
     let row = RefusedRow {
         seq: context.seq,
         at: context.at,

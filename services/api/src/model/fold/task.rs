@@ -1,8 +1,8 @@
 //! What facts about tasks and tries change: the task's row and its tries.
 use dagbok_events::{
-    ForeignReport, MapIndex, Payload, PoolName, QueueName, ReportRefused, RuledOut, TaskId,
-    TaskQueued, TaskRuledOut, Timestamp, TryCancelled, TryFailed, TryLost, TryNumber, TryReturned,
-    TrySkipped, TryStarted, TrySucceeded, XComPushed,
+    ForeignReport, Leg, MapIndex, Payload, PoolName, QueueName, ReportRefused, RuledOut,
+    TaskCleared, TaskId, TaskQueued, TaskRuledOut, Timestamp, TryCancelled, TryFailed, TryLost,
+    TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
 };
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
 use crate::model::{
     keys,
     overlay::{Overlay, Source},
-    rows::{Handed, PastTryRow, TaskRow, TaskState, TryEnd, TryRow, XComRow},
+    rows::{Handed, PastTryRow, RunRow, TaskRow, TaskState, TryEnd, TryRow, XComRow},
     store::StoreError,
 };
 
@@ -23,7 +23,7 @@ pub(super) fn queued<S: Source>(
     context: &Context<'_>,
     fact: &TaskQueued,
 ) -> Done {
-    let TaskQueued { task_id, map_index, try_number, pool, pool_slots, queue } = fact;
+    let TaskQueued { task_id, map_index, try_number, leg, pool, pool_slots, queue } = fact;
     let next = TryRow {
         pool: pool.clone(),
         pool_slots: *pool_slots,
@@ -35,6 +35,13 @@ pub(super) fn queued<S: Source>(
     change(rows, context, task_id, *map_index, |row| {
         row.state = TaskState::Queued;
         row.ruled_out_at = None;
+        if let Some(attempt) = &mut row.attempt
+            && attempt.number == *try_number
+            && !leg.is_first()
+        {
+            next_leg(attempt, *leg, context);
+            return;
+        }
         let spared = row.attempt.as_ref().map_or(0, TryRow::spared_with_it);
         let next = TryRow { spared, ..next };
         past = row.attempt.replace(next).filter(|last| last.number != *try_number);
@@ -59,14 +66,57 @@ pub(super) fn ruled_out<S: Source>(
     context: &Context<'_>,
     fact: &TaskRuledOut,
 ) -> Done {
-    change(rows, context, &fact.task_id, fact.map_index, |row| {
-        row.state = match fact.why {
-            RuledOut::Skipped => TaskState::Skipped,
-            RuledOut::UpstreamFailed => TaskState::UpstreamFailed,
-            RuledOut::Removed => TaskState::Removed,
-        };
-        row.ruled_out_at = Some(context.at);
-    })
+    for map_index in copies(rows, context, &fact.task_id, (fact.map_index, fact.further))? {
+        change(rows, context, &fact.task_id, map_index, |row| {
+            row.state = match fact.why {
+                RuledOut::Skipped => TaskState::Skipped,
+                RuledOut::UpstreamFailed => TaskState::UpstreamFailed,
+                RuledOut::Removed => TaskState::Removed,
+            };
+            row.ruled_out_at = Some(context.at);
+        })?;
+    }
+    Ok(())
+}
+
+/// The copies that a fact names which says the same of further ones: no more than the task has.
+fn copies<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    task_id: &TaskId,
+    (first, further): (MapIndex, u32),
+) -> Result<impl Iterator<Item = MapIndex> + use<S>, StoreError> {
+    let most = match context.run() {
+        Some(run) => rows
+            .peek::<RunRow>(keys::run(run))?
+            .and_then(|row| row.expanded.get(task_id).copied())
+            .unwrap_or(0),
+        None => 0,
+    };
+    Ok((0..=further.min(most)).map(move |n| MapIndex(first.0.saturating_add_unsigned(n))))
+}
+
+/// A task that is to run again keeps the try that it had until the next one is offered.
+pub(super) fn cleared<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &TaskCleared,
+) -> Done {
+    for map_index in copies(rows, context, &fact.task_id, (fact.map_index, fact.further))? {
+        let mut forgotten = Vec::new();
+        change(rows, context, &fact.task_id, map_index, |row| {
+            row.state = TaskState::Cleared;
+            row.ruled_out_at = None;
+            forgotten = std::mem::take(&mut row.xcoms);
+        })?;
+        let Some(run) = known_run(rows, context)? else { return Ok(()) };
+        for handed in forgotten {
+            if let Handed::Apart(name) = handed {
+                rows.put::<XComRow>(keys::xcom((run, &fact.task_id, map_index), &name), None);
+            }
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn started<S: Source>(
@@ -74,14 +124,23 @@ pub(super) fn started<S: Source>(
     context: &Context<'_>,
     fact: &TryStarted,
 ) -> Done {
-    let TryStarted { task_id, map_index, try_number, executor, hostname, pid, started_at, inputs } =
-        fact;
+    let TryStarted {
+        task_id,
+        map_index,
+        try_number,
+        leg: _,
+        executor,
+        hostname,
+        pid,
+        started_at,
+        inputs,
+    } = fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
         attempt.state = TaskState::Running;
         attempt.executor = Some(executor.clone());
         attempt.hostname = Some(hostname.clone());
         attempt.pid = Some(*pid);
-        attempt.started_at = Some(*started_at);
+        attempt.started_at.get_or_insert(*started_at);
         attempt.inputs.clone_from(inputs);
     })
 }
@@ -91,7 +150,7 @@ pub(super) fn succeeded<S: Source>(
     context: &Context<'_>,
     fact: &TrySucceeded,
 ) -> Done {
-    let TrySucceeded { task_id, map_index, try_number, ended_at, usage, log } = fact;
+    let TrySucceeded { task_id, map_index, try_number, leg: _, ended_at, usage, log } = fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
         end(attempt, TaskState::Success, *ended_at, TryEnd::Succeeded);
         attempt.usage = Some(*usage);
@@ -104,8 +163,17 @@ pub(super) fn failed<S: Source>(
     context: &Context<'_>,
     fact: &TryFailed,
 ) -> Done {
-    let TryFailed { task_id, map_index, try_number, ended_at, failure, retry_at, usage, log } =
-        fact;
+    let TryFailed {
+        task_id,
+        map_index,
+        try_number,
+        leg: _,
+        ended_at,
+        failure,
+        retry_at,
+        usage,
+        log,
+    } = fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
         let why = TryEnd::Failed(Box::new(failure.clone()));
         end(attempt, retry_or_failed(*retry_at), *ended_at, why);
@@ -120,7 +188,7 @@ pub(super) fn skipped<S: Source>(
     context: &Context<'_>,
     fact: &TrySkipped,
 ) -> Done {
-    let TrySkipped { task_id, map_index, try_number, ended_at, message, usage, log } = fact;
+    let TrySkipped { task_id, map_index, try_number, leg: _, ended_at, message, usage, log } = fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
         end(attempt, TaskState::Skipped, *ended_at, TryEnd::Skipped(message.clone()));
         attempt.usage = Some(*usage);
@@ -133,7 +201,8 @@ pub(super) fn lost<S: Source>(
     context: &Context<'_>,
     fact: &TryLost,
 ) -> Done {
-    let TryLost { task_id, map_index, try_number, executor, why, retry_at, usage, log } = fact;
+    let TryLost { task_id, map_index, try_number, leg: _, executor, why, retry_at, usage, log } =
+        fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
         end(attempt, retry_or_failed(*retry_at), context.at, TryEnd::Lost(*why));
         attempt.retry_at = *retry_at;
@@ -191,13 +260,46 @@ pub(super) fn left_behind<S: Source>(
     Ok(())
 }
 
+/// A try that goes on later: what its legs wrote is kept, of the last ones at least.
+pub(super) fn rescheduled<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    fact: &TryRescheduled,
+) -> Done {
+    let TryRescheduled { task_id, map_index, try_number, leg, ended_at, due, usage, log } = fact;
+    change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
+        attempt.state = TaskState::UpForReschedule;
+        attempt.leg = *leg;
+        attempt.retry_at = Some(*due);
+        attempt.ended_at = Some(*ended_at);
+        attempt.usage = Some(*usage);
+        attempt.log.clone_from(log);
+    })
+}
+
+/// The next leg of a try was offered.
+fn next_leg(attempt: &mut TryRow, leg: Leg, context: &Context<'_>) {
+    attempt.state = TaskState::Queued;
+    attempt.leg = leg;
+    (attempt.queued_at, attempt.queued_seq) = (context.at, context.seq);
+    (attempt.ended_at, attempt.end, attempt.retry_at) = (None, None, None);
+    attempt.legs.extend(attempt.log.take());
+    let surplus = attempt.legs.len().saturating_sub(LEGS_KEPT);
+    attempt.legs.drain(..surplus);
+}
+
+/// Legs of one try whose logs are told of.
+const LEGS_KEPT: usize = 32;
+
 pub(super) fn returned<S: Source>(
     rows: &mut Overlay<'_, S>,
     context: &Context<'_>,
     fact: &TryReturned,
 ) -> Done {
     change_try(rows, context, &fact.task_id, fact.map_index, fact.try_number, |attempt| {
-        end(attempt, TaskState::UpForRetry, context.at, TryEnd::Returned);
+        let state =
+            if fact.leg.is_first() { TaskState::UpForRetry } else { TaskState::UpForReschedule };
+        end(attempt, state, context.at, TryEnd::Returned);
         attempt.executor = Some(fact.executor.clone());
         attempt.retry_at = Some(context.at);
     })
@@ -208,7 +310,7 @@ pub(super) fn xcom_pushed<S: Source>(
     context: &Context<'_>,
     fact: &XComPushed,
 ) -> Done {
-    let XComPushed { task_id, map_index, try_number, key, value } = fact;
+    let XComPushed { task_id, map_index, try_number, leg: _, key, value } = fact;
     let Some(run) = known_run(rows, context)? else { return Ok(()) };
     let instance = (run, task_id, *map_index);
     let Some(row) = rows.edit::<TaskRow>(keys::task(instance))? else { return Ok(()) };
@@ -281,6 +383,8 @@ fn fresh(number: TryNumber, context: &Context<'_>) -> TryRow {
         usage: None,
         log: None,
         left: None,
+        leg: Leg::FIRST,
+        legs: Vec::new(),
         inputs: std::collections::BTreeMap::new(),
     }
 }

@@ -19,7 +19,7 @@ pub use task::{Handed, PastTryRow, TaskRow, TaskState, TryEnd, TryRow, XComRow};
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Something that is kept under a key of its own table.
 pub(crate) trait Row: Serialize + DeserializeOwned + Clone + PartialEq {

@@ -100,8 +100,11 @@ pub struct RunRow {
     /// The leaves that failed it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_tasks: Vec<TaskId>,
-    /// Its tasks.
+    /// Its tasks, each copy of a mapped one.
     pub tasks: u32,
+    /// Mapped tasks that have their copies, with how many.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub expanded: BTreeMap<TaskId, u32>,
     /// Those of them that have a state, by state.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<TaskState, u32>,

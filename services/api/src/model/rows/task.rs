@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    ExecutorId, Failure, FailureKind, LogRef, LostWhy, MapIndex, Payload, PoolName, QueueName,
+    ExecutorId, Failure, FailureKind, Leg, LogRef, LostWhy, MapIndex, Payload, PoolName, QueueName,
     TaskId, Timestamp, TryNumber, Usage,
 };
 use serde::{Deserialize, Serialize};
@@ -29,11 +29,15 @@ pub enum TaskState {
     UpstreamFailed,
     /// No longer in the DAG.
     Removed,
+    /// Goes on later with the same try.
+    UpForReschedule,
+    /// To run again: Airflow's task instance without a state.
+    Cleared,
 }
 
 impl TaskState {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Scheduled,
         Self::Queued,
         Self::Running,
@@ -43,6 +47,8 @@ impl TaskState {
         Self::Skipped,
         Self::UpstreamFailed,
         Self::Removed,
+        Self::UpForReschedule,
+        Self::Cleared,
     ];
 
     /// Airflow's word.
@@ -57,6 +63,8 @@ impl TaskState {
             Self::Skipped => "skipped",
             Self::UpstreamFailed => "upstream_failed",
             Self::Removed => "removed",
+            Self::UpForReschedule => "up_for_reschedule",
+            Self::Cleared => "none",
         }
     }
 
@@ -155,6 +163,12 @@ pub struct TryRow {
     /// What of its log a killed executor left on its disk: it stands in where no other comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<LogRef>,
+    /// Which leg of the try is the newest.
+    #[serde(default, skip_serializing_if = "Leg::is_first")]
+    pub leg: Leg,
+    /// What the legs before it wrote, of the last ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub legs: Vec<LogRef>,
     /// Digests of what it saw.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, String>,

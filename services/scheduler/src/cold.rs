@@ -1,0 +1,76 @@
+//! What the fold keeps no more: runs that are over, and the values that tasks handed on. Both are read from
+//! the log.
+use bytes::Bytes;
+use dagbok_domain::namespace::{ColdRun, Namespace};
+use dagbok_events::{Fact, MapIndex, Record, RunKey, Scope, TaskId, decode, subject_of};
+use dagbok_protocol::names;
+use dagbok_runlog::{Ports, ReadLimit, Seq};
+
+use crate::{SchedulerError, stage::value_text};
+
+/// Revives a run that is over, by its records up to `before`; whether it could be.
+pub(crate) async fn revive(
+    ports: &Ports,
+    namespace: &mut Namespace,
+    key: &RunKey,
+    before: Seq,
+) -> Result<bool, SchedulerError> {
+    let of_dag = records_of(ports, &Scope::Dag(key.dag_id.clone()), before).await?;
+    let of_run = records_of(ports, &Scope::Run(key.clone()), before).await?;
+    let all = of_dag.iter().chain(&of_run).map(|(seq, record)| (seq.0, record));
+    let revived = ColdRun::pick(key, all).and_then(|cold| namespace.revive(&cold));
+    if let Err(error) = &revived {
+        tracing::warn!(run = %key, %error, "a run that is over can't be taken up again");
+    }
+    Ok(revived.is_ok())
+}
+
+async fn records_of(
+    ports: &Ports,
+    scope: &Scope,
+    before: Seq,
+) -> Result<Vec<(Seq, Record)>, SchedulerError> {
+    let entries = ports.log.read_subject(&subject_of(scope), before).await?;
+    let decoded = entries.into_iter().map(|entry| {
+        let record = decode(&entry.payload)
+            .map_err(|source| SchedulerError::Record { seq: entry.seq, source })?;
+        Ok((entry.seq, record))
+    });
+    decoded.collect()
+}
+
+/// The values that a run's tasks handed on, with the places where tasks look for them.
+pub(crate) async fn values(
+    ports: &Ports,
+    namespace: &Namespace,
+    key: &RunKey,
+) -> Result<Vec<(String, Option<Bytes>)>, SchedulerError> {
+    let mut found = Vec::new();
+    for (task_id, map, name, seq) in namespace.xcoms(key) {
+        let value = value(ports, (task_id, map, name), Seq(seq)).await?;
+        let place = names::xcom_key(&key.dag_id, &key.run_id, task_id, map, name);
+        found.extend(value.map(|value| (place, Some(value))));
+    }
+    Ok(found)
+}
+
+/// A value as the record that holds it has it: the last of that name there.
+async fn value(
+    ports: &Ports,
+    (task_id, map, name): (&TaskId, MapIndex, &str),
+    seq: Seq,
+) -> Result<Option<Bytes>, SchedulerError> {
+    let limit = ReadLimit { entries: 1, ..ReadLimit::default() };
+    let entries = ports.log.read(Seq(seq.0 - 1), limit).await?;
+    let Some(entry) = entries.first().filter(|entry| entry.seq == seq) else { return Ok(None) };
+    let record = decode(&entry.payload)
+        .map_err(|source| SchedulerError::Record { seq: entry.seq, source })?;
+    Ok(record.facts.iter().rev().find_map(|fact| match fact {
+        Fact::XComPushed(f)
+            if (&f.task_id, f.map_index, f.key.as_str()) == (task_id, map, name) =>
+        {
+            f.value.as_ref().map(value_text)
+        }
+        _ => None,
+    }))
+}
