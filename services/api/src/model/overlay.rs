@@ -16,6 +16,8 @@ use super::{
 pub(crate) trait Source {
     /// The stored bytes under `key`.
     fn stored(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError>;
+    /// The stored keys that begin with `prefix`.
+    fn stored_within(&self, prefix: &[u8]) -> Result<Vec<Key>, StoreError>;
 }
 
 /// A change of one key: its new bytes, or `None` where it is gone.
@@ -130,6 +132,31 @@ impl<'a, S: Source> Overlay<'a, S> {
         let held = self.tables.table().held(self.source, key)?;
         held.changed = true;
         Ok(&mut held.row)
+    }
+
+    /// The keys that begin with `prefix`, sorted, on disk and in hand. Costs as much as they are, and as are
+    /// in hand.
+    pub(crate) fn keys_within<R: Row>(&mut self, prefix: &[u8]) -> Result<Vec<Key>, StoreError>
+    where
+        Tables: Has<R>,
+    {
+        let mut found = self.source.stored_within(prefix)?;
+        let held: &mut Table<R> = self.tables.table();
+        found.extend(held.0.keys().filter(|key| key.starts_with(prefix)).cloned());
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Removes every row whose key begins with `prefix`.
+    pub(crate) fn remove_all<R: Row>(&mut self, prefix: &[u8]) -> Result<(), StoreError>
+    where
+        Tables: Has<R>,
+    {
+        for key in self.keys_within::<R>(prefix)? {
+            self.put::<R>(key, None);
+        }
+        Ok(())
     }
 
     /// Sets the row under `key`, whatever it was.

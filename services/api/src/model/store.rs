@@ -103,6 +103,10 @@ impl Source for Store {
     fn stored(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
         Ok(self.db.get(key)?)
     }
+
+    fn stored_within(&self, prefix: &[u8]) -> Result<Vec<Key>, StoreError> {
+        self.db.scan_prefix(prefix).keys().map(|key| Ok(key?.to_vec())).collect()
+    }
 }
 
 /// A store that was opened.

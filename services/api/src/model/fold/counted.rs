@@ -51,6 +51,20 @@ pub(super) fn change<S: Source>(
     after.count(rows, context, Step::In)
 }
 
+/// Forgets every task of a run, and takes it out of whatever counts it.
+pub(super) fn forget_all<S: Source>(
+    rows: &mut Overlay<'_, S>,
+    context: &Context<'_>,
+    run: &RunKey,
+) -> Done {
+    for key in rows.keys_within::<TaskRow>(&keys::within_run::<TaskRow>(run))? {
+        if let Some(row) = rows.edit::<TaskRow>(key)?.take() {
+            Share::of(&row).count(rows, context, Step::Out)?;
+        }
+    }
+    Ok(())
+}
+
 /// What one task adds to the counts of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Share {

@@ -3,13 +3,13 @@ use std::collections::BTreeMap;
 
 use dagbok_events::{Actor, DagId, ReportRefused, RunCreated, RunKey, TaskExpanded, TaskId};
 
-use super::{Context, task};
+use super::{Context, counted, task};
 use crate::model::{
     keys,
     overlay::{Overlay, Source},
     rows::{
-        DagRow, DagRunOrderRow, RefusedRow, RunEnd, RunInputRow, RunOrderRow, RunRow, RunState,
-        SeqsRow, Stretch, VersionRow,
+        DagRow, DagRunOrderRow, PastTryRow, RefusedRow, RunEnd, RunInputRow, RunOrderRow, RunRow,
+        RunState, SeqsRow, Stretch, VersionRow, XComRow,
     },
     store::StoreError,
 };
@@ -147,7 +147,7 @@ pub(super) fn cleared<S: Source>(
     count_run(rows, &run.dag_id, Some(last), Some(RunState::Queued))
 }
 
-/// A run that is gone: nothing leads to what was its any more.
+/// A run that is gone, with all that was its; one that is not over can't go, as by the rules.
 pub(super) fn deleted<S: Source>(
     rows: &mut Overlay<'_, S>,
     context: &Context<'_>,
@@ -155,6 +155,14 @@ pub(super) fn deleted<S: Source>(
     let Some(run) = context.run() else { return Ok(()) };
     let Some(row) = rows.peek::<RunRow>(keys::run(run))? else { return Ok(()) };
     let (state, created_seq) = (row.state, row.created_seq);
+    if !state.is_over() {
+        return Ok(());
+    }
+    counted::forget_all(rows, context, run)?;
+    rows.remove_all::<PastTryRow>(&keys::within_run::<PastTryRow>(run))?;
+    rows.remove_all::<XComRow>(&keys::within_run::<XComRow>(run))?;
+    rows.remove_all::<SeqsRow>(&keys::within_run::<SeqsRow>(run))?;
+    rows.remove_all::<RefusedRow>(&keys::within_run::<RefusedRow>(run))?;
     rows.put::<RunRow>(keys::run(run), None);
     rows.put::<RunInputRow>(keys::run_input(run), None);
     rows.put::<RunOrderRow>(keys::run_order(created_seq), None);
