@@ -269,7 +269,15 @@ class Nats:
 
 # What every history must keep, whatever was killed meanwhile.
 
-TERMINAL = {"TrySucceeded", "TryFailed", "TrySkipped", "TryLost", "TryCancelled", "TryReturned"}
+TERMINAL = {
+    "TrySucceeded",
+    "TryFailed",
+    "TrySkipped",
+    "TryLost",
+    "TryCancelled",
+    "TryReturned",
+    "TryRescheduled",
+}
 RUN_ENDS = {"RunSucceeded", "RunFailed", "RunTimedOut", "RunCancelled"}
 
 
@@ -288,9 +296,13 @@ def check_history(records: list[dict[str, Any]], accepted: set[tuple[str, str]])
         for fact in record["facts"]:
             kind = fact["type"]
             created[run] += kind == "RunCreated"
-            ended[run] += kind in RUN_ENDS
+            ended[run] += (kind in RUN_ENDS) - (kind == "RunCleared")
             task = (*run, fact.get("task_id"), fact.get("map_index", -1))
-            attempt = (*task, fact.get("try_number"))
+            attempt = (*task, fact.get("try_number"), fact.get("leg", 0))
+            if kind == "TaskCleared":
+                first = fact.get("map_index", -1)
+                copies = range(first, first + fact.get("further", 0) + 1)
+                succeeded -= {(*run, fact["task_id"], copy) for copy in copies}
             if kind == "TaskQueued":
                 assert task not in succeeded, f"{task} succeeded and was queued again (seq {record['seq']})"
                 queued[attempt] += 1

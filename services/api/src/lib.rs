@@ -16,7 +16,7 @@
 //! | `GET dags/{dag_id}/tasks`, `tasks/{task_id}` | [`shapes::TaskCollection`], [`shapes::TaskInfo`] |
 //! | `GET dags/{dag_id}/dagRuns?limit&offset&state&run_type&order_by&…` | [`shapes::RunCollection`] |
 //! | `POST dags/{dag_id}/dagRuns` with [`shapes::TriggerBody`] | [`shapes::RunResponse`] |
-//! | `GET dags/{dag_id}/dagRuns/{dag_run_id}`, `PATCH` with [`shapes::RunPatch`] | [`shapes::RunResponse`] |
+//! | `GET dags/{dag_id}/dagRuns/{dag_run_id}`, `PATCH` with [`shapes::RunPatch`], `DELETE` | [`shapes::RunResponse`]; 204 |
 //! | `GET dags/{dag_id}/dagRuns/{dag_run_id}/wait?interval` | a line of JSON for each look |
 //! | `GET {t}?limit&offset&state&order_by&…`, `{t}/{task_id}`, `{t}/{task_id}/{map_index}` | [`shapes::TaskInstanceCollection`], [`shapes::TaskInstance`] |
 //! | `GET {t}/{task_id}/tries`, `…/tries/{task_try_number}` | [`shapes::TryCollection`], [`shapes::TryInstance`] |
@@ -33,6 +33,7 @@
 //! | `GET events?from&dag_id&run_id&follow&limit` | the log as NDJSON, or server-sent events with `Accept: text/event-stream` |
 //! | `GET runs/{dag_id}/{dag_run_id}/wait?timeout` | [`shapes::RunWait`] |
 //! | `POST runs/{dag_id}/{dag_run_id}/cancel` with [`shapes::RunCancel`] | [`shapes::RunResponse`] |
+//! | `POST runs/{dag_id}/{dag_run_id}/clear` with [`shapes::RunClear`] | [`shapes::RunCleared`] |
 //! | `GET runs/{dag_id}/{dag_run_id}/refusedReports` | [`shapes::RefusedReportCollection`] |
 //! | `GET logs/{dag_id}/{dag_run_id}/{task_id}/{try_number}/follow?map_index&offset` | NDJSON of [`shapes::LogLine`] until the try is over |
 //! | `GET executors` | [`shapes::ExecutorCollection`] |

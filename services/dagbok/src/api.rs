@@ -14,6 +14,11 @@ pub(crate) use lines::Lines;
 
 use crate::{codes::Code, context::Context, failure::Failure};
 
+fn read_only() -> Failure {
+    Failure::new(Code::Refused, "a stopped installation's log can only be read")
+        .next("start it with `dagbok standalone`, and name its API with --api")
+}
+
 /// Names who asks; the API takes it from this machine's callers only.
 const USER_HEADER: &str = "x-dagbok-user";
 /// How long connecting may take.
@@ -93,22 +98,32 @@ impl Api {
         body: &impl Serialize,
     ) -> Result<Sent<T>, Failure> {
         if self.local.is_some() {
-            return Err(Failure::new(
-                Code::Refused,
-                "a stopped installation's log can only be read",
-            )
-            .next("start it with `dagbok standalone`, and name its API with --api"));
+            return Err(read_only());
         }
-        let mut request = self.request(method, path).json(body).timeout(ANSWER);
-        if let Some(user) = user() {
-            request = request.header(USER_HEADER, user);
-        }
+        let request = self.by_user(self.request(method, path).json(body).timeout(ANSWER));
         let (status, answer) = self.answer::<Value>(request).await?;
         let answer = answer?;
         if status == StatusCode::ACCEPTED {
             return Ok(Sent::Accepted(answer.get("detail").cloned().unwrap_or(answer)));
         }
         serde_json::from_value(answer).map(Sent::Done).map_err(|error| unreadable(&error))
+    }
+
+    /// Asks for something to be gone.
+    pub(crate) async fn delete(&self, path: &[&str]) -> Result<(), Failure> {
+        if self.local.is_some() {
+            return Err(read_only());
+        }
+        self.respond(self.by_user(self.request(Method::DELETE, path).timeout(ANSWER))).await?;
+        Ok(())
+    }
+
+    /// Says who asks.
+    fn by_user(&self, request: RequestBuilder) -> RequestBuilder {
+        match user() {
+            Some(user) => request.header(USER_HEADER, user),
+            None => request,
+        }
     }
 
     /// Asks for lines of JSON.

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use dags::{DagsCommand, List as DagsList, Show, Test, Trigger};
 pub(crate) use runs::{
-    Cancel, Events, List as RunsList, Logs, Run, RunsCommand, TasksCommand, Wait,
+    Cancel, Clear, Delete, Events, List as RunsList, Logs, Run, RunsCommand, TasksCommand, Wait,
 };
 pub(crate) use services::{
     Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,

@@ -39,6 +39,8 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Runs(RunsCommand::Show(args)) => runs::show(&plain()?, &args).await,
         Command::Runs(RunsCommand::Wait(args)) => runs::wait(&plain()?, &args).await,
         Command::Runs(RunsCommand::Cancel(args)) => runs::cancel(&plain()?, &args).await,
+        Command::Runs(RunsCommand::Clear(args)) => runs::clear(&plain()?, &args).await,
+        Command::Runs(RunsCommand::Delete(args)) => runs::delete(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Logs(args)) => tasks::logs(&plain()?, &args).await,
         Command::Events(args) => events::run(&plain()?, &args).await,
         Command::Doctor(args) => doctor::run(&global, &args).await,

@@ -16,7 +16,10 @@ pub use dag::{
 };
 use dagbok_events::Timestamp;
 use dagbok_runlog::digest_of;
-pub use run::{RunCancel, RunCollection, RunExtra, RunPatch, RunResponse, RunWait, TriggerBody};
+pub use run::{
+    Cleared, RunCancel, RunClear, RunCleared, RunCollection, RunExtra, RunPatch, RunResponse,
+    RunWait, TriggerBody,
+};
 use serde::{Deserialize, Serialize};
 pub use shared::{
     Detail, ExecutorCollection, ExecutorInfo, ExecutorTry, Health, HealthExtra,

@@ -148,6 +148,45 @@ pub struct RunCancel {
     pub reason: Option<String>,
 }
 
+/// Asks for tasks of a run to run again, with what was ruled out downstream of them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunClear {
+    /// Only tasks that failed, or were ruled out by a failure.
+    #[serde(default)]
+    pub only_failed: bool,
+    /// Only these tasks, with all of their copies; all where there is none.
+    #[serde(default)]
+    pub task_ids: Vec<String>,
+    /// Only say what would be cleared.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// A task that is cleared, or would be.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Cleared {
+    /// Its id.
+    pub task_id: String,
+    /// Which copy of a mapped task; -1 for one that is not mapped.
+    pub map_index: i32,
+    /// How many further copies, by the indexes after this one.
+    pub further: u32,
+}
+
+/// What is cleared, or would be.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RunCleared {
+    /// Whether nothing was done.
+    pub dry_run: bool,
+    /// Whether the run was over, and is queued again by this.
+    pub run_goes_on: bool,
+    /// The tasks, in the DAG's order.
+    pub tasks: Vec<Cleared>,
+    /// The run as it is now.
+    pub dag_run: RunResponse,
+}
+
 /// What became of waiting for a run.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RunWait {

@@ -21,6 +21,14 @@ pub(crate) enum RunsCommand {
     /// End a run
     #[command(after_help = "With --json: the API's DAGRunResponse")]
     Cancel(Cancel),
+    /// Let tasks of a run run again: shows which, asks, and does it
+    #[command(
+        after_help = "With --json: `dry_run`, `run_goes_on`, `tasks`, a list of `task_id`, `map_index`, `further`, and `dag_run`, the API's DAGRunResponse"
+    )]
+    Clear(Clear),
+    /// Let a run that is over be gone
+    #[command(after_help = "With --json: `dag_id`, `run_id`")]
+    Delete(Delete),
 }
 
 /// A run.
@@ -66,6 +74,32 @@ pub(crate) struct Cancel {
     /// Why; it is kept in the log
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+}
+
+/// `dagbok runs clear`.
+#[derive(Debug, Args)]
+pub(crate) struct Clear {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// Only tasks that failed, or were ruled out by a failure
+    #[arg(long)]
+    pub(crate) only_failed: bool,
+    /// Only this task; may be given several times
+    #[arg(long, value_name = "TASK_ID")]
+    pub(crate) task: Vec<String>,
+    /// Only show what would run again
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+    /// Don't ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+/// `dagbok runs delete`.
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    pub(crate) run: Run,
 }
 
 /// `dagbok tasks …`.

@@ -1,10 +1,12 @@
 //! `dagbok runs …`; with `--json` the API's documents.
 mod cancel;
+mod clear;
 mod list;
 mod show;
 mod wait;
 
 pub(crate) use cancel::cancel;
+pub(crate) use clear::{clear, delete};
 pub(crate) use list::list;
 pub(crate) use show::show;
 pub(crate) use wait::wait;

@@ -1,10 +1,12 @@
 //! Runs: lists, one alone, and what was refused about it.
 mod change;
+mod clear;
 mod wait;
 mod wish;
 
 use axum::{Json, extract::State};
 pub(crate) use change::{__path_cancel, __path_patch, __path_trigger, cancel, patch, trigger};
+pub(crate) use clear::{__path_clear, __path_delete, clear, delete};
 use dagbok_events::{Digest, Payload, RunKey};
 use serde_json::Value;
 pub(crate) use wait::{__path_wait, __path_wait_lines, wait, wait_lines};

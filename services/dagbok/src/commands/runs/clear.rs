@@ -1,0 +1,91 @@
+//! `dagbok runs clear` and `runs delete`; with `--json` the API's `RunCleared`, and `dag_id`, `run_id`.
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use dagbok_api::shapes::{Cleared, RunClear, RunCleared};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::{
+    api::{Api, Sent},
+    cli::{Clear, Delete},
+    codes::Code,
+    context::Context,
+    exit::Exit,
+    failure::{Failure, Outcome},
+};
+
+/// Shows what would run again, asks, and lets it.
+pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
+    let api = Api::of(context).await?;
+    let path = ["dagbok", "runs", &args.run.dag_id, &args.run.run_id, "clear"];
+    let body =
+        |dry_run| RunClear { only_failed: args.only_failed, task_ids: args.task.clone(), dry_run };
+    let out = context.out;
+    let preview: Sent<RunCleared> = api.send(Method::POST, &path, &body(true)).await?;
+    let Sent::Done(preview) = preview else { return Ok(Exit::Unreachable) };
+    let named = format!("{} {}", args.run.dag_id, args.run.run_id);
+    if preview.tasks.is_empty() {
+        if out.is_json() {
+            out.document(&preview);
+        } else {
+            out.line(&format!("{named}: there is nothing to clear"));
+        }
+        return Ok(Exit::Ok);
+    }
+    if !out.is_json() {
+        out.line(&format!("{named}: these run again"));
+        preview.tasks.iter().for_each(|task| out.line(&format!("  {}", name_of(task))));
+    }
+    if args.dry_run {
+        if out.is_json() {
+            out.document(&preview);
+        }
+        return Ok(Exit::Ok);
+    }
+    if !args.yes && !agreed()? {
+        return Ok(Exit::Refused);
+    }
+    let sent: Sent<RunCleared> = api.send(Method::POST, &path, &body(false)).await?;
+    match sent {
+        Sent::Done(done) if out.is_json() => out.document(&done),
+        Sent::Accepted(accepted) if out.is_json() => out.document(&accepted),
+        _ => out.line(&format!("{named} is cleared")),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Whether whoever sits at the terminal agrees; nobody there is a mistake of the command line.
+fn agreed() -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        let why = "nobody is there to ask whether these shall run again";
+        return Err(Failure::new(Code::Usage, why).next("add --yes, or look with --dry-run"));
+    }
+    let mut answer = String::new();
+    let asked =
+        write!(std::io::stderr(), "Clear them? [y/N] ").and_then(|()| std::io::stderr().flush());
+    let read = asked.and_then(|()| std::io::stdin().lock().read_line(&mut answer));
+    read.map_err(|error| Failure::from_error(Code::Usage, &error))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn name_of(task: &Cleared) -> String {
+    match (task.map_index, task.further) {
+        (-1, _) => task.task_id.clone(),
+        (first, 0) => format!("{}[{first}]", task.task_id),
+        (first, more) => {
+            format!("{}[{first}..{}]", task.task_id, i64::from(first) + i64::from(more))
+        }
+    }
+}
+
+/// Lets a run that is over be gone.
+pub(crate) async fn delete(context: &Context, args: &Delete) -> Outcome {
+    let path = ["dags", &args.run.dag_id, "dagRuns", &args.run.run_id];
+    Api::of(context).await?.delete(&path).await?;
+    if context.out.is_json() {
+        context.out.document(&json!({ "dag_id": args.run.dag_id, "run_id": args.run.run_id }));
+    } else {
+        context.out.line(&format!("{} {} is deleted", args.run.dag_id, args.run.run_id));
+    }
+    Ok(Exit::Ok)
+}
