@@ -486,16 +486,49 @@ def test_unicode_and_dots_in_ids(folder: Folder) -> None:
     assert spec["description"] == "?x"
 
 
-def test_warnings_name_what_will_not_happen(folder: Folder) -> None:
-    (answer,) = folder.parse(
-        folder.write(
-            "file.py",
-            "with DAG('d', schedule=None, on_failure_callback=print, default_args={'email': 'x@y', 'sla': timedelta(1)}):\n    EmptyOperator(task_id='t')\n",
-        )
+def test_what_is_read_beside_the_folder_is_told(folder: Folder) -> None:
+    beside = folder.path.parent / "include"
+    beside.mkdir()
+    (beside / "q.sql").write_text("select 1")
+    (folder.path / "r.sql").write_text("select 1")
+    text = """
+    import pathlib
+    here = pathlib.Path(__file__).resolve().parent
+    (here.parent / "include" / "q.sql").read_text(), (here / "r.sql").read_text(), open("/etc/hosts").read()
+    import zoneinfo; zoneinfo.ZoneInfo("Europe/Stockholm")
+    with DAG("d", schedule=None): pass
+    """
+    (answer,) = folder.parse(folder.write("file.py", text))
+    (warning,) = answer["warnings"]
+    assert "reads `../include/q.sql`" in warning
+    assert answer["imports"] == ["r.sql"]
+
+
+def test_what_is_not_carried_out_is_told_with_its_line(folder: Folder) -> None:
+    spec = folder.spec(
+        """
+        with DAG(
+            "d", schedule=None, on_failure_callback=print, sla_miss_callback=print, start_date=datetime(2024, 1, 1),
+            default_args={"email": "x@y", "email_on_retry": False},
+        ):
+            EmptyOperator(task_id="a")
+            EmptyOperator(task_id="b", sla=timedelta(1), start_date=datetime(2024, 1, 2))
+            EmptyOperator(task_id="c", on_failure_callback=print)
+        """
     )
-    assert len(answer["dags"]) == 1
-    assert len(answer["warnings"]) == 3
-    assert all("`d`" in warning for warning in answer["warnings"])
+    told = [
+        (it["what"].split(" ")[0], it["line"], it.get("task_id"), it.get("more"))
+        for it in spec["not_carried_out"]
+    ]
+    assert told == [
+        ("on_failure_callback", 11, None, None),
+        ("sla_miss_callback", 11, None, None),
+        ("email_on_failure", 15, "a", 2),
+        ("sla", 16, "b", None),
+        ("a", 16, "b", None),
+    ]
+    plain = folder.spec("with DAG('d', schedule=None):\n    EmptyOperator(task_id='t', retries=1)\n")
+    assert "not_carried_out" not in plain
 
 
 @pytest.mark.parametrize(

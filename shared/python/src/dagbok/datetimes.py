@@ -60,7 +60,7 @@ class DateTime(dt.datetime):
 
     def in_timezone(self, tz: Any) -> Self:
         """Return the same instant in another zone."""
-        from dagbok.timezone import parse_timezone
+        from dagbok.zones import parse_timezone
 
         return self.instance(self.astimezone(parse_timezone(tz)))
 
@@ -109,7 +109,7 @@ class DateTime(dt.datetime):
     @property
     def timezone_name(self) -> str:
         """Its zone's name."""
-        from dagbok.timezone import zone_name
+        from dagbok.zones import zone_name
 
         return zone_name(self.tzinfo)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, overload
 from dagbok.authoring import session
 from dagbok.authoring.group import TaskGroup
 from dagbok.authoring.ids import check_key
-from dagbok.authoring.operator_args import as_utc
+from dagbok.authoring.operator_args import as_utc, ignored_of_dag
 from dagbok.authoring.params import DagParam, ParamsDict
 from dagbok.authoring.refusal import Refusal
 from dagbok.authoring.timetables import Timetable, resolve_schedule
@@ -102,15 +102,11 @@ class DAG:
         self.tags = sorted({str(tag) for tag in tags or ()})
         self.access_control, self.owner_links = access_control, owner_links or {}
         self.refusals: list[Refusal] = []
-        self.warnings: list[str] = []
+        self.ignored_arguments = ignored_of_dag(locals())
         if fail_stop or fail_fast:
             self.refuse("fail_fast is")
         if max_consecutive_failed_dag_runs:
             self.refuse("max_consecutive_failed_dag_runs is")
-        if on_success_callback or on_failure_callback:
-            self.warnings.append("callbacks of the DAG itself are not called yet; those of tasks are")
-        if sla_miss_callback or deadline:
-            self.warnings.append("sla_miss_callback and deadline are not watched")
         session.note_made(self)
 
     def _take_dates(self, start_date: Any, end_date: Any) -> None:

@@ -191,9 +191,10 @@ class _GroupFactory:
 
     def expand(self, **mapped: Any) -> Any:
         """Refused when the DAG is parsed."""
-        from dagbok.authoring.mapping import mapped_placeholder
+        from dagbok.authoring.mapping import refused_group
+        from dagbok.authoring.operator import BaseOperator
 
-        return mapped_placeholder(self.kwargs["group_id"], mapped)
+        return refused_group(BaseOperator, self.kwargs["group_id"], mapped)
 
     def expand_kwargs(self, kwargs: Any) -> Any:
         """Refused when the DAG is parsed."""

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dagbok.authoring import session
 from dagbok.authoring.defaults import BaseOperatorMeta
-from dagbok.authoring.edges import DependencyMixin, connect
+from dagbok.authoring.edges import connect
 from dagbok.authoring.enums import TRIGGER_RULE_ALIASES, TriggerRule, WeightRule
 from dagbok.authoring.ids import check_key
 from dagbok.authoring.operator_args import as_timedelta, as_utc, refused_arguments, warned_arguments
 from dagbok.authoring.refusal import Refusal
+from dagbok.authoring.relations import Relations
 from dagbok.authoring.xcom_arg import XComArg, operators_in
 from dagbok.durations import plain
 from dagbok.exceptions import AirflowException
@@ -21,6 +22,7 @@ from dagbok.exceptions import AirflowException
 if TYPE_CHECKING:
     from dagbok.authoring.dag import DAG
     from dagbok.authoring.group import TaskGroup
+    from dagbok.authoring.mapping import Mapped, Partial
 
 DEFAULT_OWNER = "airflow"
 DEFAULT_POOL = "default_pool"
@@ -37,7 +39,7 @@ _AS_GIVEN = (
 )  # fmt: skip
 
 
-class BaseOperator(DependencyMixin, metaclass=BaseOperatorMeta):
+class BaseOperator(Relations, metaclass=BaseOperatorMeta):
     """One task. Subclasses define `execute(context)`; the `template_fields` are rendered before it."""
 
     template_fields: Sequence[str] = ()
@@ -158,7 +160,10 @@ class BaseOperator(DependencyMixin, metaclass=BaseOperatorMeta):
 
     def _take_place(self, task_id: str, dag: DAG | None, group: TaskGroup | None) -> None:
         """Get an id, and join the DAG."""
-        if group is not None and dag is not None and group.dag_or_none not in {dag, None}:
+        apart = session.is_apart()
+        if apart:
+            group = None
+        elif group is not None and dag is not None and group.dag_or_none not in {dag, None}:
             group = dag.task_group
         self.label = task_id
         self.task_id = check_key("task_id", group.child_id(task_id) if group else task_id)
@@ -166,7 +171,8 @@ class BaseOperator(DependencyMixin, metaclass=BaseOperatorMeta):
         self.downstream_task_ids: set[str] = set()
         self.refusals: list[Refusal] = []
         self.task_group = group
-        self._dag: DAG | None = None
+        self.mapped: Mapped | None = None
+        self._dag: DAG | None = dag if apart else None
         if dag is not None:
             self.dag = dag
 
@@ -224,6 +230,8 @@ class BaseOperator(DependencyMixin, metaclass=BaseOperatorMeta):
             ) from None
 
     def _finish_init(self) -> None:
+        if session.is_apart():
+            return
         self.__dict__["_ready"] = True
         for name in self.template_fields:
             self._depend_on_results(self.__dict__.get(name))
@@ -248,81 +256,6 @@ class BaseOperator(DependencyMixin, metaclass=BaseOperatorMeta):
         file, line = self._site
         self.refusals.append(Refusal(feature, self.task_id, file, line))
 
-    # The graph
-
-    @property
-    def dag_or_none(self) -> DAG | None:
-        """Its DAG, if it has joined one."""
-        return self._dag
-
-    @property
-    def dag(self) -> DAG:
-        """Its DAG."""
-        if self._dag is None:
-            raise AirflowException(f"task `{self.task_id}` belongs to no DAG yet")
-        return self._dag
-
-    @dag.setter
-    def dag(self, dag: DAG) -> None:
-        if self._dag is dag:
-            return
-        if self._dag is not None:
-            raise AirflowException(f"task `{self.task_id}` already belongs to DAG `{self._dag.dag_id}`")
-        dag.add_task(self)
-        self._dag = dag
-
-    def has_dag(self) -> bool:
-        """Whether it has joined a DAG."""
-        return self._dag is not None
-
-    def get_dag(self) -> DAG | None:
-        """Its DAG, if it has joined one."""
-        return self._dag
-
-    @property
-    def dag_id(self) -> str:
-        """Its DAG's id; of one without a DAG, an id of its own."""
-        return self._dag.dag_id if self._dag is not None else f"adhoc_{self.owner}"
-
-    @property
-    def roots(self) -> Sequence[DependencyMixin]:
-        """Itself."""
-        return [self]
-
-    @property
-    def leaves(self) -> Sequence[DependencyMixin]:
-        """Itself."""
-        return [self]
-
-    @property
-    def upstream_list(self) -> list[BaseOperator]:
-        """Direct upstreams."""
-        return [self.dag.get_task(task_id) for task_id in sorted(self.upstream_task_ids)]
-
-    @property
-    def downstream_list(self) -> list[BaseOperator]:
-        """Direct downstreams."""
-        return [self.dag.get_task(task_id) for task_id in sorted(self.downstream_task_ids)]
-
-    def get_direct_relative_ids(self, upstream: bool = False) -> set[str]:
-        """Ids of the direct upstreams, or downstreams."""
-        return self.upstream_task_ids if upstream else self.downstream_task_ids
-
-    def get_direct_relatives(self, upstream: bool = False) -> list[BaseOperator]:
-        """Return the direct upstreams, or downstreams."""
-        return self.upstream_list if upstream else self.downstream_list
-
-    def get_flat_relative_ids(self, upstream: bool = False) -> set[str]:
-        """Ids of everything above, or below."""
-        found: set[str] = set()
-        waiting = list(self.get_direct_relative_ids(upstream))
-        while waiting:
-            task_id = waiting.pop()
-            if task_id not in found:
-                found.add(task_id)
-                waiting.extend(self.dag.get_task(task_id).get_direct_relative_ids(upstream))
-        return found
-
     @property
     def output(self) -> XComArg:
         """A reference to what it will return."""
@@ -331,12 +264,13 @@ class BaseOperator(DependencyMixin, metaclass=BaseOperatorMeta):
     @property
     def task_type(self) -> str:
         """Its class, without the module."""
-        return type(self).__name__
+        return (self.mapped.operator_class if self.mapped else type(self)).__name__
 
     @property
     def operator_name(self) -> str:
         """Its class as people see it."""
-        return getattr(self, "custom_operator_name", self.task_type)
+        kind = self.mapped.operator_class if self.mapped else type(self)
+        return str(getattr(kind, "custom_operator_name", kind.__name__))
 
     @property
     def params(self) -> Any:
@@ -357,14 +291,26 @@ class BaseOperator(DependencyMixin, metaclass=BaseOperatorMeta):
         return False
 
     is_teardown = is_setup
-    is_mapped = False
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether it stands for a copy for each of several elements."""
+        return self.mapped is not None
+
+    def unmap(self, map_index: int) -> BaseOperator:
+        """Return the operator of one copy of a mapped task; of another task, itself."""
+        return self if self.mapped is None else self.mapped.unmap(self, map_index)
 
     @classmethod
-    def partial(cls, *, task_id: str, **kwargs: Any) -> Any:
-        """Start a mapped task, which is refused when its file is parsed."""
-        from dagbok.authoring.mapping import PartialOperator
+    def partial(cls, *, task_id: str, **kwargs: Any) -> Partial:
+        """Start a mapped task with the arguments that are the same for all of its copies."""
+        from dagbok.authoring.mapping import Partial
 
-        return PartialOperator(cls, {"task_id": task_id, **kwargs})
+        def make(mapped: Mapped) -> BaseOperator:
+            mapped.check_arguments(cls)
+            return mapped.stand_in(BaseOperator, cls, {"task_id": task_id})
+
+        return Partial(make, kwargs)
 
     # The run
 

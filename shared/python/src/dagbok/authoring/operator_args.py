@@ -32,6 +32,26 @@ _WARNED = {
 }
 
 
+_IGNORED_OF_DAG = {
+    "on_success_callback": "on_success_callback of the DAG itself is not called; those of tasks are",
+    "on_failure_callback": "on_failure_callback of the DAG itself is not called; those of tasks are",
+    "sla_miss_callback": "sla_miss_callback is not called: no SLA is watched",
+    "deadline": "deadline is not watched",
+    "access_control": "access_control is ignored: who may use the API may do everything",
+    "allowed_run_types": "allowed_run_types is ignored",
+    "disable_bundle_versioning": "disable_bundle_versioning is ignored: a run keeps the code it began with",
+    "rerun_with_latest_version": "rerun_with_latest_version is ignored",
+}
+
+
+def ignored_of_dag(given: Mapping[str, Any]) -> list[str]:
+    """Arguments of a DAG that are accepted and have no effect."""
+    # By what they are: a value of the file's own kind is not asked whether it is true.
+    return [
+        note for name, note in _IGNORED_OF_DAG.items() if all(given.get(name) is not n for n in (None, False))
+    ]
+
+
 def refused_arguments(given: Mapping[str, Any]) -> list[str]:
     """Features asked for that can't be done."""
     return [feature for name, feature in _REFUSED.items() if given.get(name)]

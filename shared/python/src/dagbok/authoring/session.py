@@ -5,8 +5,10 @@ One file is loaded at a time in a process, so plain module state is enough.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,7 @@ class LoadSession:
 _session: LoadSession | None = None
 _dags: list[DAG] = []
 _groups: list[TaskGroup] = []
+_apart = False
 
 
 def begin(session: LoadSession) -> None:
@@ -117,3 +120,19 @@ def call_site() -> tuple[str, int]:
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back  # type: ignore[assignment]
     return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("", 0)
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[None]:
+    """Make operators that stand for a part of a task that is there already: they join nothing."""
+    global _apart
+    _apart = True
+    try:
+        yield
+    finally:
+        _apart = False
+
+
+def is_apart() -> bool:
+    """Whether what is made joins no DAG and no group, and draws no edges."""
+    return _apart

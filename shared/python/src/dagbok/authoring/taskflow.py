@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from dagbok.authoring import session
+from dagbok.authoring.decorated import DecoratedOperator, unique_task_id, with_context_defaults
+from dagbok.authoring.mapping import Mapped, Partial
 from dagbok.authoring.operator import BaseOperator
 from dagbok.authoring.xcom_arg import XComArg
 from dagbok.exceptions import AirflowException
@@ -19,75 +20,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-# Names that the run's context fills in, so that a call need not give them.
-CONTEXT_NAMES = frozenset(
-    [
-        "conf",
-        "conn",
-        "dag",
-        "dag_run",
-        "data_interval_end",
-        "data_interval_start",
-        "ds",
-        "ds_nodash",
-        "execution_date",
-        "expanded_ti_count",
-        "inlet_events",
-        "inlets",
-        "logical_date",
-        "macros",
-        "map_index_template",
-        "next_ds",
-        "next_ds_nodash",
-        "next_execution_date",
-        "outlet_events",
-        "outlets",
-        "params",
-        "prev_data_interval_end_success",
-        "prev_data_interval_start_success",
-        "prev_ds",
-        "prev_ds_nodash",
-        "prev_end_date_success",
-        "prev_execution_date",
-        "prev_execution_date_success",
-        "prev_start_date_success",
-        "run_id",
-        "start_date",
-        "task",
-        "task_instance",
-        "task_instance_key_str",
-        "task_reschedule_count",
-        "templates_dict",
-        "test_mode",
-        "ti",
-        "tomorrow_ds",
-        "tomorrow_ds_nodash",
-        "triggering_asset_events",
-        "triggering_dataset_events",
-        "try_number",
-        "ts",
-        "ts_nodash",
-        "ts_nodash_with_tz",
-        "var",
-        "yesterday_ds",
-        "yesterday_ds_nodash",
-    ]
-)
-
-
-def unique_task_id(task_id: str, dag: DAG | None, group: Any) -> str:
-    """Return the id, or with `__1`, `__2` … where the DAG already has a task of it."""
-    if dag is None:
-        return task_id
-    prefixed = group.child_id if group is not None else str
-    if prefixed(task_id) not in dag.used_ids:
-        return task_id
-    stem = re.split(r"__\d+$", task_id)[0]
-    number = 1
-    while prefixed(f"{stem}__{number}") in dag.used_ids:
-        number += 1
-    return f"{stem}__{number}"
 
 
 def returns_mapping(function: Callable[..., Any]) -> bool:
@@ -100,65 +32,6 @@ def returns_mapping(function: Callable[..., Any]) -> bool:
         return False
     kind = typing.get_origin(hint) or hint
     return isinstance(kind, type) and issubclass(kind, Mapping)
-
-
-def with_context_defaults(function: Callable[..., Any]) -> inspect.Signature:
-    """Return a function's signature where the context's names need not be given."""
-    signature = inspect.signature(function)
-    parameters, optional = [], False
-    for parameter in signature.parameters.values():
-        changed = parameter
-        if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}:
-            fills = parameter.name in CONTEXT_NAMES
-            if (fills or optional) and parameter.default is parameter.empty:
-                changed = parameter.replace(default=None)
-            optional = optional or changed.default is not parameter.empty
-        elif parameter.kind is parameter.KEYWORD_ONLY and parameter.name in CONTEXT_NAMES:
-            changed = parameter.replace(default=None)
-        parameters.append(changed)
-    return signature.replace(parameters=parameters)
-
-
-class DecoratedOperator(BaseOperator):
-    """Base of the operators that `@task` makes: a function with the arguments of one call."""
-
-    custom_operator_name = "@task"
-    template_fields: Sequence[str] = ("templates_dict", "op_args", "op_kwargs")
-    shallow_copy_attrs = ("python_callable",)
-
-    def __init__(
-        self,
-        *,
-        python_callable: Callable[..., Any],
-        task_id: str,
-        op_args: Any = None,
-        op_kwargs: Mapping[str, Any] | None = None,
-        templates_dict: dict[str, Any] | None = None,
-        templates_exts: list[str] | None = None,
-        show_return_value_in_logs: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        dag = kwargs.get("dag") or session.current_dag()
-        group = kwargs.get("task_group") or session.current_group()
-        super().__init__(task_id=unique_task_id(task_id, dag, group), **kwargs)
-        self.python_callable = python_callable
-        self.op_args, self.op_kwargs = list(op_args or ()), dict(op_kwargs or {})
-        self.templates_dict = templates_dict
-        if templates_exts:
-            self.template_ext = templates_exts
-        self.show_return_value_in_logs = show_return_value_in_logs
-        try:
-            with_context_defaults(python_callable).bind(*self.op_args, **self.op_kwargs)
-        except TypeError as error:
-            name = getattr(python_callable, "__name__", "the function")
-            raise TypeError(f"task `{self.task_id}`: {name}() was called wrongly: {error}") from None
-
-    def call_arguments(self, context: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        """Return the arguments of this run: the call's, with the context's where the function asks for it."""
-        from dagbok.operators.arguments import context_arguments
-
-        full = context if self.templates_dict is None else {**context, "templates_dict": self.templates_dict}
-        return self.op_args, context_arguments(self.python_callable, self.op_args, self.op_kwargs, full)
 
 
 class _PythonDecoratedOperator(DecoratedOperator):
@@ -217,32 +90,36 @@ class TaskFactory(Generic[P, R]):
         """Return the same with other settings."""
         return TaskFactory(self.function, self.operator_class, {**self.settings, **settings}, self.feature)
 
-    def partial(self, **kwargs: Any) -> _Partial:
-        """Start a mapped task, which is refused when its file is parsed."""
-        return _Partial(self, kwargs)
+    def partial(self, **kwargs: Any) -> Partial:
+        """Start a mapped task with the arguments that are the same for all of its copies."""
+        return Partial(self._mapped, kwargs)
 
     def expand(self, **mapped: Any) -> XComArg:
-        """Refused when the DAG is parsed."""
-        return _Partial(self, {}).expand(**mapped)
+        """Add a mapped task: a copy for each element, or each combination of several."""
+        return self.partial().expand(**mapped)  # type: ignore[no-any-return]
 
     def expand_kwargs(self, kwargs: Any, *, strict: bool = True) -> XComArg:
-        """Refused when the DAG is parsed."""
-        return _Partial(self, {}).expand(kwargs=kwargs)
+        """Add a mapped task: a copy for each dict of arguments."""
+        return self.partial().expand_kwargs(kwargs)  # type: ignore[no-any-return]
 
-
-class _Partial:
-    def __init__(self, factory: TaskFactory[Any, Any], given: dict[str, Any]) -> None:
-        self.factory, self.given = factory, given
-
-    def expand(self, **mapped: Any) -> XComArg:
-        from dagbok.authoring.mapping import mapped_placeholder
-
-        wanted = str(self.factory.settings.get("task_id", self.factory.function.__name__))
-        task_id = unique_task_id(wanted, session.current_dag(), session.current_group())
-        return mapped_placeholder(task_id, [self.given, mapped])
-
-    def expand_kwargs(self, kwargs: Any, *, strict: bool = True) -> XComArg:
-        return self.expand(kwargs=kwargs)
+    def _mapped(self, mapped: Mapped) -> XComArg:
+        """Add the task that stands for all copies."""
+        if session.current_dag() is None and "dag" not in self.settings:
+            raise AirflowException(
+                f"the task function {self.function.__name__}() was mapped outside a DAG; "
+                "do it inside `with DAG(…)` or a function with @dag"
+            )
+        mapped.check_call(with_context_defaults(self.function), self.function.__name__)
+        settings = self._operator_settings()
+        dag = settings.get("dag") or session.current_dag()
+        group = settings.get("task_group") or session.current_group()
+        settings["task_id"] = unique_task_id(settings["task_id"], dag, group)
+        operator = mapped.stand_in(
+            BaseOperator, self.operator_class, {"python_callable": self.function, **settings}, "op_kwargs"
+        )
+        if self.feature:
+            operator._refuse(self.feature)
+        return XComArg(operator)
 
 
 class TaskDecorators:

@@ -8,7 +8,8 @@ from typing import Any
 
 from dagbok.durations import calendar_months, without_months
 from dagbok.exceptions import AirflowTimetableInvalid, NotSupportedYet
-from dagbok.timezone import coerce_datetime, parse_timezone, rfc3339, zone_name
+from dagbok.timezone import coerce_datetime, rfc3339
+from dagbok.zones import parse_timezone, zone_name
 
 CRON_PRESETS = {
     "@hourly": "0 * * * *",

@@ -7,8 +7,8 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dagbok.authoring.decorated import DecoratedOperator
 from dagbok.authoring.operator import BaseOperator
-from dagbok.authoring.taskflow import DecoratedOperator
 from dagbok.exceptions import AirflowException, AirflowSkipException
 
 

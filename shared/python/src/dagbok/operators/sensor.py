@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from dagbok.authoring.decorated import DecoratedOperator
 from dagbok.authoring.operator import BaseOperator
-from dagbok.authoring.taskflow import DecoratedOperator
 from dagbok.exceptions import AirflowException, AirflowSensorTimeout, AirflowSkipException
 from dagbok.operators.arguments import context_arguments
 

@@ -16,7 +16,7 @@ from dagbok.exceptions import (
 from dagbok.loading import Loaded, load_file
 from dagbok.parsing.spec import SpecError, dag_spec, name_of, place_of
 from dagbok.parsing.tracking import Tell, Tracker
-from dagbok.tracebacks import place, relative, report, safe_repr, safe_text, shortened, user_traceback
+from dagbok.tracebacks import place, relative, report, safe_repr, shortened, user_traceback
 
 Json = dict[str, Any]
 
@@ -50,6 +50,12 @@ def parse_file(folder: str, file: str, tell: Tell | None = None) -> Json:
     answer["imports"] = tracker.files()
     answer["listed"] = tracker.folders()
     answer["sought"] = tracker.places()
+    answer["warnings"] += [
+        f"it reads `{path}`, which lies beside the DAG folder: tasks run in a copy of the folder, and it is "
+        "not there; move it into the folder, or name it from the root"
+        for path in tracker.beside()
+        if answer["dags"]
+    ]
     return answer
 
 
@@ -95,7 +101,6 @@ def _describe(loaded: Loaded, folder: str, file: str, answer: Json) -> None:
         except SpecError as error:
             answer["errors"].append(_spec_error(error, folder, file))
             continue
-        answer["warnings"] += _warnings(dags[0])
     for name in loaded.foreign:
         answer["errors"].append(
             {
@@ -136,27 +141,3 @@ def _spec_error(error: SpecError, folder: str, file: str) -> Json:
         "traceback": user_traceback(cause) if cause is not None and is_users else "",
         "may_heal": is_users,
     }
-
-
-def _warnings(dag: DAG) -> list[str]:
-    try:
-        return _warned_of(dag)
-    except BaseException as error:
-        return [
-            f"DAG `{name_of(dag)}`: its warnings can't be told: {type(error).__name__}: {safe_text(error)}"
-        ]
-
-
-def _warned_of(dag: DAG) -> list[str]:
-    notes: dict[str, list[str]] = {}
-    for task in dag.tasks:
-        for note in task.ignored_arguments:
-            notes.setdefault(note, []).append(task.task_id)
-        if task.start_date and dag.start_date and task.start_date > dag.start_date:
-            notes.setdefault("a start_date later than the DAG's is ignored", []).append(task.task_id)
-    texts = [f"DAG `{dag.dag_id}`: {warning}" for warning in dag.warnings]
-    for note, task_ids in notes.items():
-        shown = ", ".join(f"`{task_id}`" for task_id in task_ids[:3])
-        more = f" and {len(task_ids) - 3} more" if len(task_ids) > 3 else ""
-        texts.append(f"DAG `{dag.dag_id}`: {note} (task {shown}{more})")
-    return texts

@@ -15,8 +15,9 @@ from dagbok.authoring.timetables import CRON_AND_DELTA, NullTimetable
 from dagbok.durations import plain
 from dagbok.exceptions import AirflowException, ParamValidationError
 from dagbok.parsing.graph import AboutTask, effective_weights, topological
-from dagbok.timezone import rfc3339, zone_name
+from dagbok.timezone import rfc3339
 from dagbok.tracebacks import safe_text
+from dagbok.zones import zone_name
 
 Json = dict[str, Any]
 MAX_U32 = 2**32 - 1
@@ -43,6 +44,8 @@ def dag_spec(dag: DAG, folder: str, file: str) -> Json:
         ordered = topological(dag)
         spec = _settings(dag)
         spec["tasks"] = _tasks(dag, ordered)
+        if ignored := _not_carried_out(dag):
+            spec["not_carried_out"] = ignored
         spec["source"] = _source(dag, folder, file)
         # In plain values by now: none of the file's own classes is left in what is handed on.
         return dict(loads(dumps(spec, allow_nan=False)))
@@ -152,6 +155,28 @@ def _owner(dag: DAG) -> str:
     return _text(", ".join(sorted(said)))
 
 
+def _not_carried_out(dag: DAG) -> list[Json]:
+    """Return what the DAG and its tasks ask for and nobody does, each with the first that asks."""
+    line = place_of(dag)[1]
+    told = [{"what": _text(what), **_line(line)} for what in dag.ignored_arguments]
+    by_tasks: dict[str, Json] = {}
+    for task in dag.tasks:
+        ignored = list(task.ignored_arguments)
+        if task.start_date and dag.start_date and task.start_date > dag.start_date:
+            ignored.append("a start_date later than the DAG's is ignored")
+        for what in ignored:
+            if what in by_tasks:
+                by_tasks[what]["more"] = by_tasks[what].get("more", 0) + 1
+            else:
+                site = _place(*task._site)[1]
+                by_tasks[what] = {"what": _text(what), "task_id": task.task_id, **_line(site)}
+    return [*told, *by_tasks.values()]
+
+
+def _line(line: int) -> Json:
+    return {"line": line} if line > 0 else {}
+
+
 def _params(dag: DAG) -> str:
     values = {}
     for name, param in dag.params.items():
@@ -226,6 +251,9 @@ def _task(task: BaseOperator, upstream: list[int], weight: int, dag_owner: str) 
     group = task.task_group.path if task.task_group is not None else None
     if group is not None:
         spec["group"] = group
+    if task.mapped is not None:
+        spec["is_mapped"] = True
+        spec["expand"] = {"Literal": {"length": task.mapped.length()}}
     if task.doc_md:
         spec["doc_md"] = _text(task.doc_md)
     return spec

@@ -17,6 +17,8 @@ LISTINGS = {"os.listdir", "os.scandir"}
 FINDERS = {"importlib", "importlib_metadata", "pkg_resources"}
 # An import that looks for ever new names is cut off here; nothing that is no attack comes near.
 MOST_NOTES = 20_000
+# Files beside the folder that a warning names.
+MOST_BESIDE = 3
 
 Tell = Callable[[str, str], None]
 
@@ -36,6 +38,10 @@ class Tracker:
         self._tell = tell
         self._pid = os.getpid()
         self._noted: dict[str, set[str]] = {READ: set(), LISTED: set(), SOUGHT: set()}
+        self._beside: set[str] = set()
+        # What is installed beside the folder, such as a virtual environment, is no part of a project.
+        installed = [sys.prefix, sys.base_prefix, *(entry for entry in sys.path if entry != folder)]
+        self._installed = tuple(f"{os.path.realpath(place)}/" for place in installed if place)
         sys.addaudithook(self._hook)
         sys.meta_path.insert(0, self)
 
@@ -55,6 +61,10 @@ class Tracker:
     def places(self) -> list[str]:
         """Return where in the folder modules were looked for: `lib/names` for `lib/names.py` or a package."""
         return sorted(self._noted[SOUGHT])
+
+    def beside(self) -> list[str]:
+        """Return files that were read beside the folder, relative to it: a copy of it is alone."""
+        return sorted(self._beside)
 
     def find_spec(
         self, fullname: str, path: Iterable[str] | None = None, target: ModuleType | None = None
@@ -78,8 +88,23 @@ class Tracker:
 
     def _read(self, path: str) -> None:
         inside = self._inside(path)
+        if inside is None and path:
+            self._note_beside(path)
         if inside != self._besides and "__pycache__" not in path and not path.endswith(".pyc"):
             self._note(READ, inside)
+
+    def _note_beside(self, path: str) -> None:
+        if len(self._beside) >= MOST_BESIDE or path.endswith((".py", ".pyc", ".so")):
+            return
+        try:
+            full = os.path.realpath(path)
+        except (OSError, ValueError):
+            return
+        around = os.path.dirname(self._roots[-1])
+        if around == "/" or not full.startswith(f"{around}/") or full.startswith(self._installed):
+            return
+        if os.getpid() == self._pid:
+            self._beside.add(os.path.relpath(full, self._roots[-1]))
 
     def _inside(self, path: str) -> str | None:
         """Return a path relative to the folder, None for one outside or that no snapshot could name."""

@@ -125,7 +125,7 @@ def _read_datetime(data: Any) -> dt.datetime:
     text, zone = data
     value = dt.datetime.fromisoformat(text)
     if zone and value.tzinfo is not None:
-        from dagbok.timezone import parse_timezone
+        from dagbok.zones import parse_timezone
 
         value = value.astimezone(parse_timezone(zone))
     return value
