@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use dags::{DagsCommand, List as DagsList, Show, Test, Trigger};
+pub(crate) use dags::{DagsCommand, List as DagsList, Reschedule, Show, Test, Trigger};
 pub(crate) use runs::{
     Cancel, Clear, Delete, Events, List as RunsList, Logs, Run, RunsCommand, TasksCommand, Wait,
 };

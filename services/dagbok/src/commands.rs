@@ -33,6 +33,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Dags(DagsCommand::Unpause(args)) => {
             dags::set_paused(&plain()?, &args.dag_id, false).await
         }
+        Command::Dags(DagsCommand::Reschedule(args)) => dags::reschedule(&plain()?, &args).await,
         Command::Dags(DagsCommand::Errors) => dags::errors(&plain()?).await,
         Command::Dags(DagsCommand::Trigger(args)) => dags::trigger(&plain()?, &args).await,
         Command::Runs(RunsCommand::List(args)) => runs::list(&plain()?, &args).await,

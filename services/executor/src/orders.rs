@@ -4,12 +4,12 @@ use std::sync::Arc;
 use dagbok_events::decode_any;
 use dagbok_protocol::{Order, TryLogQuery, names};
 use dagbok_runlog::Signal;
+use dagbok_runtime::Backoff;
 use futures::{StreamExt as _, stream::BoxStream};
 
 use crate::{
     held::{Control, Kill},
     shared::Shared,
-    store::Backoff,
 };
 
 /// Obeys orders for ever; run it beside.

@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 use dagbok_events::QueueName;
 use dagbok_protocol::names;
 use dagbok_runlog::{Delivery, Queue, QueueSettings};
+use dagbok_runtime::Backoff;
 use tokio_util::task::TaskTracker;
 
-use crate::{attempt, shared::Shared, store::Backoff};
+use crate::{attempt, shared::Shared};
 
 /// How long one pull waits: what is delivered to a pull that nobody awaits any more would be lost for a
 /// lease, so the end of the executor waits for it.

@@ -5,12 +5,10 @@ use dagbok_events::{Actor, CommandId, ExecutorId, TryKey, decode_any};
 use dagbok_inbox::{Ask, Inbox};
 use dagbok_protocol::{Answer, CommandBody, Presence, Refusal, Report, ReportBody, names};
 use dagbok_runlog::{PortError, Ports, Signals};
-use dagbok_runtime::{Clock, fresh_command_id};
+use dagbok_runtime::{Backoff, Clock, fresh_command_id};
 use futures::StreamExt as _;
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::timeout};
-
-use crate::store::Backoff;
 
 /// An unanswered question is asked again after this, and then ever more rarely.
 const FIRST_WAIT: Duration = Duration::from_secs(2);

@@ -1,26 +1,9 @@
 //! Blobs that must not get lost: put again and again until the store took them.
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dagbok_runlog::{Blobs, PortError};
-
-/// Waits between attempts at something that must succeed: short at first, then every second.
-#[derive(Debug, Default)]
-pub(crate) struct Backoff(u32);
-
-impl Backoff {
-    /// Waits for the next attempt.
-    pub(crate) async fn pause(&mut self) {
-        let millis = (25_u64 << self.0.min(6)).min(1_000);
-        self.0 += 1;
-        tokio::time::sleep(Duration::from_millis(millis)).await;
-    }
-
-    /// Whether this failure is worth a line: the first, and then more and more rarely.
-    pub(crate) fn is_worth_telling(&self) -> bool {
-        self.0.is_power_of_two() || self.0 == 0
-    }
-}
+use dagbok_runtime::Backoff;
 
 /// The blob store, for a try.
 #[derive(Clone, Debug)]

@@ -2,13 +2,11 @@
 use dagbok_events::{DagSpec, Digest, encode_any};
 use dagbok_protocol::{
     ImportError, RegisteredDag,
-    limits::{INLINE_TRACEBACK_BYTES, MESSAGE_BYTES, RECORD_BYTES, TASKS_PER_DAG},
+    limits::{INLINE_TRACEBACK_BYTES, MESSAGE_BYTES},
+    text, too_large,
 };
 use dagbok_runlog::digest_of;
 use serde::Deserialize;
-
-/// Room that a record needs besides the DAG in it.
-const RECORD_OVERHEAD: usize = 4 << 10;
 
 /// What one file holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -156,21 +154,9 @@ fn registered(file: &str, dag: serde_json::Value) -> Result<RegisteredDag, Impor
     };
     let mut spec: DagSpec = serde_json::from_value(dag)
         .map_err(|error| refused("InvalidDag", format!("DAG `{name}`: {error}")))?;
-    if spec.tasks.len() > TASKS_PER_DAG {
-        let message = format!(
-            "DAG `{name}` has {} tasks, more than the limit of {TASKS_PER_DAG}; split it into several DAGs",
-            spec.tasks.len()
-        );
-        return Err(refused("DagTooLarge", message));
-    }
     file.clone_into(&mut spec.source.file);
-    let size = encode_any(&spec).len();
-    if size > RECORD_BYTES - RECORD_OVERHEAD {
-        let message = format!(
-            "DAG `{name}` takes {size} bytes, more than a record of {RECORD_BYTES} can hold; \
-             shorten its texts or split it into several DAGs"
-        );
-        return Err(refused("DagTooLarge", message));
+    if let Some(why) = too_large(&spec) {
+        return Err(refused("DagTooLarge", format!("DAG `{name}`: {why}")));
     }
     Ok(RegisteredDag { spec_digest: spec_digest(&spec), spec })
 }
@@ -183,17 +169,10 @@ fn spec_digest(spec: &DagSpec) -> Digest {
 }
 
 /// Holds an error to the published limits: the start of a message, the end of a traceback.
-fn cut(mut error: ImportError) -> ImportError {
-    if error.message.len() > MESSAGE_BYTES {
-        error.message.truncate(error.message.floor_char_boundary(MESSAGE_BYTES));
-        error.message.push('…');
-    }
-    if error.traceback.len() > INLINE_TRACEBACK_BYTES {
-        let excess = error.traceback.len() - INLINE_TRACEBACK_BYTES;
-        let from = error.traceback.ceil_char_boundary(excess);
-        error.traceback = format!("… {from} bytes cut …\n{}", &error.traceback[from..]);
-    }
-    error
+fn cut(error: ImportError) -> ImportError {
+    let message = text::cut(&error.message, MESSAGE_BYTES);
+    let traceback = text::cut_start(&error.traceback, INLINE_TRACEBACK_BYTES);
+    ImportError { message, traceback, ..error }
 }
 
 #[cfg(test)]
@@ -284,10 +263,9 @@ mod tests {
             traceback: format!("{}the end", "ö".repeat(INLINE_TRACEBACK_BYTES)),
         };
         let error = cut(error);
-        assert!(error.message.len() <= MESSAGE_BYTES + 3 && error.message.ends_with('…'));
+        assert!(error.message.len() <= MESSAGE_BYTES && error.message.ends_with(" bytes cut)"));
         assert!(
-            error.traceback.len() <= INLINE_TRACEBACK_BYTES + 40
-                && error.traceback.ends_with("the end")
+            error.traceback.len() <= INLINE_TRACEBACK_BYTES && error.traceback.ends_with("the end")
         );
     }
 }

@@ -16,7 +16,7 @@ use std::{
 use dagbok_events::DagId;
 use dagbok_inbox::Inbox;
 use dagbok_runlog::Ports;
-use dagbok_runtime::{Clock, Shutdown};
+use dagbok_runtime::{Backoff, Clock, Shutdown};
 use dagbok_telemetry::metrics;
 use tokio::{
     task::JoinSet,
@@ -78,12 +78,13 @@ pub async fn run(
 
 /// What was known before, as soon as the ports say.
 async fn load_known(ports: Ports) -> BTreeSet<String> {
+    let mut backoff = Backoff::new(PAUSE / 8, PAUSE);
     loop {
         match known::load(&ports).await {
             Ok(known) => return known,
             Err(error) => {
                 tracing::warn!(%error, "which files were known before can't be read; trying again");
-                tokio::time::sleep(PAUSE).await;
+                backoff.pause().await;
             }
         }
     }

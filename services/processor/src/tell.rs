@@ -5,7 +5,7 @@ use dagbok_events::Actor;
 use dagbok_inbox::{Ask, AskError, Inbox};
 use dagbok_protocol::{Answer, CommandBody};
 use dagbok_runlog::PortError;
-use dagbok_runtime::{Shutdown, fresh_command_id};
+use dagbok_runtime::{Backoff, Shutdown, fresh_command_id};
 
 /// The first and the longest pause after a fault.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -44,7 +44,7 @@ impl Teller {
 
     async fn keep_at_it(&self, what: &str, body: CommandBody) -> Told {
         let id = fresh_command_id();
-        let mut pause = PAUSES.0;
+        let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
         loop {
             let ask = Ask::new(Actor::Processor, body.clone());
             match self.inbox.ask_as(id.clone(), ask, self.within).await {
@@ -58,8 +58,7 @@ impl Teller {
                 Err(error) => {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::warn!(what, %error, cause, "the scheduler can't be told; trying again");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSES.1);
+                    backoff.pause().await;
                 }
             }
         }

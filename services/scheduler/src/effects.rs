@@ -6,7 +6,7 @@ use bytes::Bytes;
 use dagbok_events::{ExecutorId, QueueName, encode_any};
 use dagbok_protocol::{Answer, Order, WorkItem, names};
 use dagbok_runlog::{DeliveryHandle, PortError, Ports, Queue, QueueSettings};
-use dagbok_runtime::Shutdown;
+use dagbok_runtime::{Backoff, Shutdown};
 use futures::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 
@@ -162,14 +162,14 @@ impl Dispatcher {
     }
 
     async fn open(&mut self, name: &QueueName) {
-        let mut opened = None;
+        let (mut opened, mut backoff) = (None, Backoff::default());
         while opened.is_none() && !self.term.is_started() {
             let settings = QueueSettings { lease: self.lease };
             match self.ports.queues.open(&names::work_queue(name), settings).await {
                 Ok(queue) => opened = Some(queue),
                 Err(error) => {
                     tracing::warn!(%error, queue = %name, "the work queue can't be opened yet");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    backoff.pause_unless(&self.term).await;
                 }
             }
         }
@@ -184,18 +184,16 @@ impl Dispatcher {
         F: FnMut() -> W,
         W: Future<Output = Result<(), PortError>>,
     {
-        let mut wait = Duration::from_millis(20);
+        let mut backoff = Backoff::default();
         loop {
             let Err(error) = work().await else { return };
             if self.term.is_started() {
                 return;
             }
             tracing::warn!(%error, "{what} could not be sent out; trying again");
-            tokio::select! {
-                () = self.term.started() => return,
-                () = tokio::time::sleep(wait) => {}
+            if !backoff.pause_unless(&self.term).await {
+                return;
             }
-            wait = (wait * 2).min(Duration::from_secs(1));
         }
     }
 }

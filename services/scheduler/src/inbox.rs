@@ -1,11 +1,11 @@
 //! The inbox, pulled ahead of the loop so that the next batch is there when the last one is durable.
 use std::time::Duration;
 
-use dagbok_events::decode_any;
+use dagbok_events::decode_packed;
 use dagbok_inbox::INBOX_LEASE;
 use dagbok_protocol::{Command, names};
 use dagbok_runlog::{DeliveryHandle, PortError, Ports, QueueSettings};
-use dagbok_runtime::Shutdown;
+use dagbok_runtime::{Backoff, Shutdown};
 use tokio::sync::mpsc;
 
 /// Commands taken at once.
@@ -27,6 +27,7 @@ pub(crate) async fn open(
     let (sender, receiver) = mpsc::channel(AT_ONCE * 2);
     let ended = term.clone();
     term.spawn(async move {
+        let mut backoff = Backoff::default();
         loop {
             let pulled = tokio::select! {
                 () = ended.started() => return,
@@ -35,8 +36,9 @@ pub(crate) async fn open(
             };
             match pulled {
                 Ok(deliveries) => {
+                    backoff.reset();
                     for delivery in deliveries {
-                        match decode_any::<Command>(&delivery.payload) {
+                        match decode_packed::<Command>(&delivery.payload) {
                             Ok(command) => {
                                 let taken = Received { command, handle: delivery.handle };
                                 if sender.send(taken).await.is_err() {
@@ -49,7 +51,7 @@ pub(crate) async fn open(
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the inbox can't be pulled");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    backoff.pause().await;
                 }
             }
         }

@@ -1,10 +1,10 @@
 //! One term of leading: the loop that decides and appends.
 use std::{collections::BTreeSet, time::Duration};
 
-use dagbok_domain::namespace::{Namespace, Outcome};
+use dagbok_domain::namespace::{Namespace, Outcome, Proposal};
 use dagbok_events::{ExecutorId, LostWhy, TryKey};
 use dagbok_inbox::INBOX_LEASE;
-use dagbok_protocol::{Order, names};
+use dagbok_protocol::{Order, limits, names};
 use dagbok_runlog::{AppendError, Ports, Seq};
 use dagbok_runtime::{Clock, Shutdown};
 use dagbok_telemetry::metrics;
@@ -19,6 +19,7 @@ use crate::{
     presence::{self, Look, Watch},
     snapshot,
     stage::Stage,
+    steady::Steady,
 };
 
 /// The loop looks at the clock at least this often, in case somebody set it.
@@ -64,6 +65,7 @@ struct Desk {
     snapshot_at: u64,
     /// Commands about runs that ended in the batch in which they came: the log has to say so first.
     later: Vec<Received>,
+    steady: Steady,
 }
 
 impl Leader {
@@ -84,12 +86,14 @@ impl Leader {
         let lease = self.settings.executor_lease;
         let out = Dispatcher::start(self.ports.clone(), lease, &self.term);
         let snapshot_at = namespace.last_seq();
-        let mut desk =
-            Desk { namespace, out, watch: Watch::default(), snapshot_at, later: Vec::new() };
+        let steady = Steady::new(self.clock.now(), namespace.last_clock());
+        let (watch, later) = (Watch::default(), Vec::new());
+        let mut desk = Desk { namespace, out, watch, snapshot_at, later, steady };
         self.hand_out_values(&mut desk).await?;
         if let Some(end) = self.forget_executors(&mut desk).await? {
             return Ok(end);
         }
+        self.say_clock(&desk.namespace);
         let mut offers = Offers::new(self.settings.offer_again);
         let mut batch = Vec::with_capacity(COMMANDS_AT_ONCE);
         loop {
@@ -126,6 +130,21 @@ impl Leader {
             }
             self.snapshot_if_due(&mut desk);
         }
+    }
+
+    /// Says where the log was written by a clock that showed much more than this one does.
+    fn say_clock(&self, namespace: &Namespace) {
+        let now = self.clock.now();
+        let ahead = namespace.stamp_ahead(now);
+        if ahead.0 > limits::CLOCK_BACK_US {
+            tracing::error!(
+                ahead = ?ahead.to_std(),
+                "the log's last record is stamped later than this clock shows: the scheduler's clock was \
+                 ahead, or is behind now. What falls due goes by this clock; stamps stand still until it gets \
+                 there. `dagbok doctor` compares clocks"
+            );
+        }
+        metrics().set_stamp_ahead(ahead.to_std());
     }
 
     async fn next(
@@ -175,7 +194,11 @@ impl Leader {
     fn plan(&self, desk: &mut Desk, stage: &mut Stage) {
         while !stage.is_full() {
             let now = self.clock.now();
-            let proposals = desk.namespace.plan(now);
+            desk.steady.look(now);
+            let mut proposals = desk.namespace.plan(now);
+            if !desk.steady.may_time_out() {
+                proposals.retain(|it| !matches!(it, Proposal::TimeOutRun(_)));
+            }
             let mut done = 0;
             for proposal in &proposals {
                 if let Some(record) = desk.namespace.carry_out(now, proposal) {
@@ -303,6 +326,7 @@ impl Leader {
             }
         }
         metrics_of(&desk.namespace);
+        metrics().set_stamp_ahead(desk.namespace.stamp_ahead(self.clock.now()).to_std());
     }
 
     fn snapshot_if_due(&self, desk: &mut Desk) {

@@ -15,11 +15,10 @@ mod presence;
 mod settings;
 mod snapshot;
 mod stage;
-
-use std::time::Duration;
+mod steady;
 
 use dagbok_runlog::Ports;
-use dagbok_runtime::{Clock, Shutdown};
+use dagbok_runtime::{Backoff, Clock, Shutdown};
 pub use error::SchedulerError;
 pub use load::load;
 pub use settings::SchedulerSettings;
@@ -28,9 +27,6 @@ use crate::{
     leader::{Leader, TermEnd},
     lease::Lease,
 };
-
-/// The longest wait between tries at something that fails.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Runs until the end is asked for: stands by, leads when the lease is free, stands by again when it
 /// is lost. Fails only on what no retry can mend: a damaged log, records of a newer version.
@@ -41,7 +37,7 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), SchedulerError> {
     let mut lease = Lease::new(ports.clone(), &settings);
-    let mut wait = Duration::from_millis(50);
+    let mut backoff = Backoff::default();
     while !shutdown.is_started() {
         tokio::select! {
             () = shutdown.started() => break,
@@ -63,16 +59,14 @@ pub async fn run(
             Ok(TermEnd::LeaseLost) => tracing::warn!("the lease was lost: standing by"),
             Ok(TermEnd::Outdated) => {
                 tracing::warn!("somebody else wrote to the log: folding it again");
-                wait = Duration::from_millis(50);
+                backoff.reset();
             }
             Err(error) if error.is_final() => return Err(error),
             Err(error) => {
-                tracing::warn!(%error, "the term ended; trying again in {wait:?}");
-                tokio::select! {
-                    () = shutdown.started() => break,
-                    () = tokio::time::sleep(wait) => {}
+                tracing::warn!(%error, "the term ended; trying again");
+                if !backoff.pause_unless(&shutdown).await {
+                    break;
                 }
-                wait = (wait * 2).min(LONGEST_WAIT);
             }
         }
     }

@@ -193,6 +193,14 @@ fn count(record: &Record) {
                 metrics.task_ended(if f.retry_at.is_some() { "up_for_retry" } else { "failed" });
             }
             Fact::TryLost(_) => metrics.task_ended("lost"),
+            Fact::ClockWentBack(f) => {
+                metrics.clock_went_back();
+                tracing::error!(
+                    from = %f.from, to = %f.to,
+                    "the clock went back: what it had put off is due by the clock as it is, and promises \
+                     are made anew. Runs that it made too early stay"
+                );
+            }
             Fact::RunSucceeded(_) => metrics.run_ended("success"),
             Fact::RunFailed(_) | Fact::RunTimedOut(_) | Fact::RunCancelled(_) => {
                 metrics.run_ended("failed");

@@ -30,15 +30,25 @@ const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Encodes a record.
 pub fn encode(record: &Record) -> Vec<u8> {
-    let plain = encode_any(record);
-    if plain.len() <= COMPRESS_ABOVE {
+    encode_packed(record, COMPRESS_ABOVE)
+}
+
+/// Decodes a record, all bytes of it.
+pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
+    decode_packed(bytes)
+}
+
+/// As [`encode_any`], and compressed where it is longer than `above` bytes.
+pub fn encode_packed<T: Serialize>(value: &T, above: usize) -> Vec<u8> {
+    let plain = encode_any(value);
+    if plain.len() <= above {
         return plain;
     }
     zstd::bulk::compress(&plain, 3).unwrap_or(plain)
 }
 
-/// Decodes a record, all bytes of it.
-pub fn decode(bytes: &[u8]) -> Result<Record, DecodeError> {
+/// Decodes anything that [`encode_packed`] or [`encode_any`] wrote.
+pub fn decode_packed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     if !bytes.starts_with(&ZSTD_MAGIC) {
         return decode_any(bytes);
     }

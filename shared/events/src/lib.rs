@@ -13,7 +13,9 @@ mod spec;
 mod subject;
 mod time;
 
-pub use codec::{DecodeError, decode, decode_any, encode, encode_any};
+pub use codec::{
+    DecodeError, decode, decode_any, decode_packed, encode, encode_any, encode_packed,
+};
 pub use fact::*;
 pub use failure::{Failure, FailureKind, Fault, Usage};
 pub use ids::{

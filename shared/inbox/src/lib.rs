@@ -4,12 +4,21 @@
 //! *maybe*: [`Inbox::ask`] says so and names the id.
 use std::{sync::Arc, time::Duration};
 
-use dagbok_events::{Actor, CommandId, DecodeError, TraceContext, decode_any, encode_any};
-use dagbok_protocol::{Answer, Command, CommandBody, names};
+use dagbok_events::{Actor, CommandId, DecodeError, TraceContext, decode_any, encode_packed};
+use dagbok_protocol::{
+    Answer, Command, CommandBody,
+    limits::{COMMAND_PLAIN_BYTES, RECORD_BYTES},
+    names,
+};
 use dagbok_runlog::{PortError, Ports, Queue, QueueSettings, Signals};
 use dagbok_runtime::{Clock, fresh_command_id};
 use futures::StreamExt as _;
 use thiserror::Error;
+
+const _: () = assert!(
+    RECORD_BYTES == dagbok_runlog::limits::MAX_PAYLOAD,
+    "what the protocol calls a record fits the log and the queues"
+);
 
 /// How long an inbox item may be in the scheduler's hands before another scheduler gets it.
 pub const INBOX_LEASE: Duration = Duration::from_secs(3);
@@ -109,7 +118,9 @@ impl Inbox {
         let Ask { by, reason, trace, body } = ask;
         let sent_at = self.clock.now();
         let command = Command { id, by, sent_at, reply_to, reason, trace, body };
-        self.queue.publish(command.id.as_str(), encode_any(&command).into()).await?;
+        self.queue
+            .publish(command.id.as_str(), encode_packed(&command, COMMAND_PLAIN_BYTES).into())
+            .await?;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::{sync::Arc, thread, time::Duration};
 
 use dagbok_events::{DecodeError, decode};
 use dagbok_runlog::{Entry, PortError, ReadLimit, RunLog, Seq};
-use dagbok_runtime::Shutdown;
+use dagbok_runtime::{Backoff, Shutdown};
 use futures::StreamExt as _;
 use thiserror::Error;
 use tokio::{
@@ -227,7 +227,7 @@ async fn read_all(
     pace: Pace,
 ) -> Result<(), FollowError> {
     let mut reader = Reader { log, seen: checkpoint.seq, batches, progress, pace };
-    let mut wait = pace.backoff;
+    let mut backoff = Backoff::new(pace.backoff, pace.max_backoff);
     loop {
         let from = reader.seen;
         let checked = if from == checkpoint.seq {
@@ -241,15 +241,14 @@ async fn read_all(
         };
         match error {
             FollowError::Port(port @ PortError::Unavailable { .. }) => {
-                tracing::warn!(error = %port, at = %reader.seen, ?wait, "the log can't be read; trying again");
+                tracing::warn!(error = %port, at = %reader.seen, "the log can't be read; trying again");
             }
             error => return Err(error),
         }
         if reader.seen > from {
-            wait = pace.backoff;
+            backoff.reset();
         }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(pace.max_backoff);
+        backoff.pause().await;
     }
 }
 

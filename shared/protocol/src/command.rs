@@ -61,6 +61,13 @@ pub enum CommandBody {
         /// Which.
         dag_id: DagId,
     },
+    /// Make promises anew by the clock and the schedule as they are, where those that stand differ and are not
+    /// due yet.
+    RenewPromises {
+        /// Of which DAG; of every one where none is named.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dag_id: Option<DagId>,
+    },
     /// What a file holds now, all of it: registers, re-registers, and lets disappear what is not named.
     DagFileRead(Box<DagFile>),
     /// The folder's code as it is now, once all its changed files were told of.

@@ -9,6 +9,8 @@ pub mod limits;
 pub mod names;
 mod presence;
 mod report;
+mod spec;
+pub mod text;
 mod work;
 
 pub use answer::{Answer, ClearedTask, Refusal, RefusalCode};
@@ -17,4 +19,5 @@ pub use command::{
 };
 pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
 pub use report::{Report, ReportBody, XComValue};
+pub use spec::too_large;
 pub use work::{RunContext, WorkItem};

@@ -1,12 +1,20 @@
 //! Every published limit, in one place. Breaking one is a clear error, never a silent cut.
 
-/// The largest record, in bytes encoded. NATS' own default stops at 1 MiB.
-pub const RECORD_BYTES: usize = 1 << 20;
-/// The largest DAG as it is stored, in bytes before compression.
+/// The largest record, command or work item, in bytes as it is stored. This is the root: what must fit in a
+/// record is a part of it. NATS' own default stops at 1 MiB, headers included.
+pub const RECORD_BYTES: usize = 1_000_000;
+/// A command above this is compressed, in bytes.
+pub const COMMAND_PLAIN_BYTES: usize = RECORD_BYTES / 2;
+/// The largest DAG, in bytes before compression.
 pub const SPEC_BYTES: usize = 4 << 20;
-/// An XCom, a conf or a note above this goes beside the log, in bytes of JSON.
+/// The largest DAG, in bytes compressed: the end of a run of all its tasks names each of them in one record,
+/// with what became of it.
+pub const SPEC_PACKED_BYTES: usize = RECORD_BYTES / 2;
+/// The largest conf of a run, in bytes of JSON. It stays in the record whole, and in every work item of its run.
+pub const CONF_BYTES: usize = RECORD_BYTES / 2;
+/// An XCom above this goes beside the log, in bytes of JSON.
 pub const INLINE_PAYLOAD_BYTES: usize = 4 << 10;
-/// The largest XCom or conf, in bytes of JSON.
+/// The largest XCom, in bytes of JSON.
 pub const PAYLOAD_BYTES: usize = 64 << 20;
 /// A traceback above this is cut in the record and kept whole as a blob, in bytes.
 pub const INLINE_TRACEBACK_BYTES: usize = 8 << 10;
@@ -34,5 +42,8 @@ pub const PARALLELISM: u32 = 1_024;
 pub const DEFAULT_POOL_SLOTS: u32 = 128;
 /// Bytes of one bundle, packed.
 pub const BUNDLE_BYTES: usize = 256 << 20;
+/// How far the scheduler's clock may lie behind what it showed before, in microseconds: where it is more, this
+/// is recorded, and what was put off by the clock as it was is due by the clock as it is.
+pub const CLOCK_BACK_US: i64 = 10 * 1_000_000;
 /// How much later than due a promised run may come before it counts as missing, in microseconds.
 pub const EXPECTED_GRACE_US: i64 = 300 * 1_000_000;

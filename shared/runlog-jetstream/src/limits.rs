@@ -30,6 +30,10 @@ pub const APPENDS_IN_FLIGHT: usize = 128;
 pub const DUPLICATE_WINDOW: Duration = Duration::from_mins(1);
 /// Room that a message's headers need beside the payload, in bytes.
 pub const HEADER_ROOM: usize = 8 * 1024;
+const _: () = assert!(
+    dagbok_runlog::limits::MAX_PAYLOAD + HEADER_ROOM <= 1 << 20,
+    "a payload and its headers fit in the message that NATS takes unless it is told otherwise"
+);
 
 /// Bytes that a read asks for beyond its limit: the server also counts subjects and headers.
 pub const READ_AHEAD: usize = 256 << 10;

@@ -2,7 +2,8 @@
 //! implementations use these, so that what one takes no other refuses.
 use crate::{PortError, PortResult};
 
-/// Bytes of one record, item, value or signal. A NATS message is at most 1 MiB, headers included.
+/// Bytes of one record, item, value or signal. A NATS message is at most 1 MiB, headers included. The protocol's
+/// `RECORD_BYTES` is this one: `dagbok-inbox`, which knows both, does not compile where they differ.
 pub const MAX_PAYLOAD: usize = 1_000_000;
 
 /// Bytes of one subject, the namespace not counted. NATS reads at most 4 KiB of control line, which

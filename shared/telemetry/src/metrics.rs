@@ -43,6 +43,8 @@ pub struct Metrics {
     files_parsed: Counter<u64>,
     parse_seconds: Histogram<f64>,
     import_errors: Gauge<u64>,
+    stamp_ahead: Gauge<f64>,
+    clock_back: Counter<u64>,
 }
 
 impl fmt::Debug for Metrics {
@@ -137,6 +139,15 @@ impl Metrics {
                 "dagbok_import_errors",
                 "DAG files that can't be read now",
             ),
+            stamp_ahead: meter
+                .f64_gauge("dagbok_log_ahead_seconds")
+                .with_description("How far the last record's stamp lies ahead of the clock")
+                .build(),
+            clock_back: counter(
+                &meter,
+                "dagbok_clock_went_back",
+                "Times that the scheduler's clock showed much less than before",
+            ),
             registry,
             provider,
         }
@@ -220,6 +231,16 @@ impl Metrics {
     pub fn parsed(&self, outcome: &'static str, took: Duration) {
         self.files_parsed.add(1, &[KeyValue::new("outcome", outcome)]);
         self.parse_seconds.record(took.as_secs_f64(), &[]);
+    }
+
+    /// The last record's stamp lies this far ahead of the scheduler's clock.
+    pub fn set_stamp_ahead(&self, by: Duration) {
+        self.stamp_ahead.record(by.as_secs_f64(), &[]);
+    }
+
+    /// The scheduler's clock showed much less than before.
+    pub fn clock_went_back(&self) {
+        self.clock_back.add(1, &[]);
     }
 
     /// `n` DAG files can't be read now.

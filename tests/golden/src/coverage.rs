@@ -25,6 +25,7 @@ facts! {
     DagUnpaused, RunExpected, RunMissed, RunCreated, RunStarted, RunSucceeded, RunFailed, RunTimedOut,
     RunCancelled, RunCleared, RunDeleted, TaskExpanded, TaskCleared, TaskQueued, TaskRuledOut, TryStarted,
     TrySucceeded, TryFailed, TrySkipped, TryLost, TryCancelled, TryReturned, TryRescheduled, XComPushed, ReportRefused, PoolSet, LimitsSet, ExecutorJoined, ExecutorLeft,
+    ClockWentBack,
 }
 
 /// Shapes that our encoder never writes: a field at its default is left out.

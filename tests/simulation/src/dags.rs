@@ -46,14 +46,14 @@ pub fn pool(name: &str) -> PoolName {
     PoolName::new(name).expect("a pool name")
 }
 
-/// Some meaning of the `n`th DAG. A schedule begins about `now`.
-pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp) -> DagSpec {
+/// Some meaning of the `n`th DAG. A schedule begins about `now` and is `pace` times as slow as it could be.
+pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp, pace: i64) -> DagSpec {
     let count = if rng.chance(50) { 0 } else { 1 + rng.below(7) };
     let tasks = (0..count).map(|ix| some_task(rng, ix)).collect();
-    let timetable = some_timetable(rng, now);
+    let timetable = some_timetable(rng, now, pace);
     let continuous = timetable == Timetable::Continuous;
     let start_date =
-        rng.chance(800).then(|| now.plus(Micros::from_millis(rng.between(-20_000, 5_000))));
+        rng.chance(800).then(|| now.plus(Micros::from_millis(rng.between(-20_000, 5_000) * pace)));
     DagSpec {
         dag_id: dag_id(n),
         display_name: None,
@@ -64,7 +64,7 @@ pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp) -> DagSpec {
         era: if rng.chance(500) { 2 } else { 3 },
         schedule: Schedule { text: None, timetable, timezone: "UTC".to_owned() },
         start_date,
-        end_date: rng.chance(200).then(|| now.plus(Micros::from_secs(30))),
+        end_date: rng.chance(200).then(|| now.plus(Micros::from_secs(30 * pace))),
         catchup: rng.chance(500),
         max_active_runs: if continuous { 1 } else { u32::try_from(rng.below(4)).expect("small") },
         max_active_tasks: u32::try_from(1 + rng.below(6)).expect("small"),
@@ -82,8 +82,8 @@ pub fn unscheduled(mut dag: DagSpec) -> DagSpec {
     dag
 }
 
-fn some_timetable(rng: &mut Prng, now: Timestamp) -> Timetable {
-    let every = Micros::from_millis(rng.between(3_000, 15_000));
+fn some_timetable(rng: &mut Prng, now: Timestamp, pace: i64) -> Timetable {
+    let every = Micros::from_millis(rng.between(3_000, 15_000) * pace);
     match rng.below(8) {
         0 => Timetable::Once,
         1 => Timetable::Continuous,
@@ -96,7 +96,8 @@ fn some_timetable(rng: &mut Prng, now: Timestamp) -> Timetable {
             };
             Timetable::Events { dates: (-2..4).map(date).collect() }
         }
-        5 => Timetable::CronTrigger { expression: "*/5 * * * * *".to_owned() },
+        5 if pace == 1 => Timetable::CronTrigger { expression: "*/5 * * * * *".to_owned() },
+        5 => Timetable::CronTrigger { expression: "*/20 * * * *".to_owned() },
         _ => Timetable::Manual,
     }
 }

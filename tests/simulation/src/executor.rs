@@ -43,6 +43,8 @@ pub(crate) struct Executor {
     name: usize,
     life: u32,
     id: ExecutorId,
+    /// How far its clock is off: only people see it.
+    skew: i64,
     up: bool,
     draining: bool,
     slots: usize,
@@ -58,6 +60,7 @@ impl Executor {
             name,
             life: 0,
             id: ExecutorId::new(format!("e{name}-0")).expect("an id"),
+            skew: world.some_skew(),
             up: false,
             draining: false,
             slots: 1 + world.rng.below(4),
@@ -99,7 +102,7 @@ impl Executor {
             draining: self.draining,
             beat: self.beat,
             lease_ms: None,
-            at: Timestamp(world.now),
+            at: Timestamp(world.now + self.skew),
             holds: self.jobs.keys().map(hold).collect(),
         }
     }
@@ -312,7 +315,7 @@ impl Executor {
     }
 
     fn about(&self, world: &World, key: TryKey, body: ReportBody) -> Report {
-        Report { key, executor: self.id.clone(), at: Timestamp(world.now), body }
+        Report { key, executor: self.id.clone(), at: Timestamp(world.now + self.skew), body }
     }
 
     fn report_command(&self, world: &mut World, key: TryKey, body: ReportBody) -> Command {

@@ -26,7 +26,7 @@ impl Processor {
     /// With this many files, all told of.
     pub(crate) fn new(world: &mut World, count: usize) -> Self {
         let now = Timestamp(world.now);
-        let files = (0..count).map(|n| some_dag(&mut world.rng, n, now)).collect();
+        let files = (0..count).map(|n| some_dag(&mut world.rng, n, now, world.pace)).collect();
         let (todo, again_at) = (VecDeque::new(), None);
         let mut processor = Self { wake: world.now, files, bundle: 1, todo, again_at };
         for n in 0..count {
@@ -61,7 +61,7 @@ impl Processor {
         match world.rng.below(8) {
             0 => self.tell_of(world, n),
             1 => {
-                self.files[n] = some_dag(&mut world.rng, n, Timestamp(world.now));
+                self.files[n] = some_dag(&mut world.rng, n, Timestamp(world.now), world.pace);
                 self.bundle += 1;
                 self.tell_of(world, n);
             }

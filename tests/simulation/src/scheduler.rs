@@ -44,7 +44,7 @@ enum Death {
 
 impl Scheduler {
     pub(crate) fn new(world: &mut World) -> Self {
-        let skew = world.rng.between(-2 * SECOND, 2 * SECOND);
+        let skew = world.some_skew();
         Self {
             wake: world.now,
             skew,
@@ -77,6 +77,11 @@ impl Scheduler {
             world.note("scheduler frozen");
             self.wake = world.now + world.rng.between(SECOND, 4 * LEASE);
             return;
+        }
+        let off = self.skew.abs() > 2 * SECOND;
+        if world.trouble(10) || (!world.chaos && off) {
+            world.note(if off { "clock set" } else { "clock jumped" });
+            self.skew = world.some_skew();
         }
         let mut fold = match self.fold.take() {
             Some(fold) => fold,
@@ -287,8 +292,12 @@ fn check_silence(
 /// Carries out what the rules call for until they call for nothing; they call for what they permit.
 fn plan(fold: &mut Namespace, now: Timestamp, batch: &mut Batch) {
     for round in 0.. {
-        assert!(round < 1_000, "the rules call for more and more");
         let proposals = fold.plan(now);
+        assert!(
+            round < 1_000,
+            "the rules call for more and more: {proposals:?} at {now} after {:?}",
+            &batch.records[batch.records.len().saturating_sub(3)..]
+        );
         if proposals.is_empty() {
             return;
         }

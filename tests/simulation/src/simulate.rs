@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use dagbok_domain::namespace::Namespace;
+use dagbok_events::Timestamp;
 
 use crate::{
     audit::{RunModel, TaskModel},
@@ -46,9 +47,15 @@ pub fn simulate(seed: u64) -> Ended {
         cast.turn(&mut world);
     }
     world.chaos = false;
-    cast.processor.settle(&mut world);
     // In the end the lease does what it is for: two that append at once hold each other up.
     cast.schedulers.truncate(1);
+    // By then every clock is right, and was looked at.
+    let right_at = world.now + 60 * SECOND;
+    while world.now < right_at {
+        cast.turn(&mut world);
+    }
+    world.audit.promises_hold(Timestamp(world.now)).unwrap_or_else(|finding| panic!("{finding}"));
+    cast.processor.settle(&mut world);
     let give_up_at = world.now + 3_600 * SECOND;
     while !cast.is_over(&world) {
         assert!(world.now < give_up_at, "after an hour this still runs: {}", left(&world));
@@ -148,6 +155,6 @@ fn check_end(cast: &Cast, world: &World) {
     }
     world.audit.agrees_with(&whole).unwrap_or_else(|finding| panic!("{finding}"));
     assert_eq!(whole.in_flight(), 0);
-    let long_after = dagbok_events::Timestamp(world.now + 100 * LEASE);
+    let long_after = Timestamp(world.now + 100 * LEASE);
     assert_eq!(whole.plan(long_after), [], "at rest the rules call for nothing");
 }

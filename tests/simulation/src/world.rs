@@ -11,6 +11,9 @@ pub(crate) const SECOND: i64 = 1_000_000;
 /// How long a command or a work item is somebody's, and how long an executor may be silent.
 pub(crate) const LEASE: i64 = 5 * SECOND;
 
+/// Schedules of minutes to an hour, so that a clock that is hours ahead makes tens of runs and not thousands.
+pub(crate) const SLOW: i64 = 200;
+
 /// Somebody else appended first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Conflict;
@@ -22,6 +25,8 @@ pub struct World {
     pub rng: Prng,
     /// True time, in microseconds since the epoch.
     pub now: i64,
+    /// How slow schedules are, and how far off clocks may be: by minutes at 1, by hours at [`SLOW`].
+    pub pace: i64,
     /// Whether things still go wrong.
     pub chaos: bool,
     /// The log, as it is stored.
@@ -43,9 +48,11 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let mut rng = Prng::new(seed);
         let now = 1_704_067_200 * SECOND + rng.between(0, 60 * SECOND);
+        let pace = if rng.chance(400) { SLOW } else { 1 };
         Self {
             rng,
             now,
+            pace,
             chaos: true,
             log: Vec::new(),
             audit: Audit::new(),
@@ -68,6 +75,16 @@ impl World {
     /// Notes that something worth testing came about.
     pub(crate) fn note(&mut self, what: &str) {
         self.audit.note(what);
+    }
+
+    /// How far off somebody's clock is after it was set: a little, or by minutes and hours, either way.
+    pub(crate) fn some_skew(&mut self) -> i64 {
+        if !self.chaos || self.rng.chance(300) {
+            return self.rng.between(-2 * SECOND, 2 * SECOND);
+        }
+        let minute = 60 * SECOND;
+        let off = self.rng.between(minute, minute + self.pace * 2 * minute);
+        if self.rng.chance(500) { -off } else { off }
     }
 
     /// Appends in one go, if the log still ends at `expected`.
@@ -93,7 +110,9 @@ impl World {
         self.next_command += 1;
         let id = CommandId::new(format!("c{}", self.next_command)).expect("an id");
         let reply_to = answered.then(|| format!("answers.{id}"));
-        let sent_at = Timestamp(self.now);
+        // Everybody has a clock of their own, and nothing goes by this one.
+        let off = i64::try_from(self.next_command % 7).expect("small") - 3;
+        let sent_at = Timestamp(self.now + off * 3_600 * SECOND);
         let command = Command { id, by, sent_at, reply_to, reason: None, trace: None, body };
         self.commands.insert(command.id.clone(), command.clone());
         command

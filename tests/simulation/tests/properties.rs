@@ -108,7 +108,7 @@ impl Desk {
     fn new(seed: u64) -> Self {
         let now = Timestamp(1_704_067_200_000_000);
         let mut rng = Prng::new(seed);
-        let dags = (0..DAGS).map(|n| some_dag(&mut rng, n, now)).collect();
+        let dags = (0..DAGS).map(|n| some_dag(&mut rng, n, now, 1)).collect();
         let (namespace, audit) = (Namespace::new(), Audit::new());
         let mut desk = Self { namespace, audit, log: Vec::new(), now, dags, commands: Vec::new() };
         (0..DAGS).for_each(|n| desk.read(n));
@@ -190,7 +190,7 @@ impl Desk {
                 let (n, holder) = match &task.stand {
                     Stand::Queued(n) => (*n, None),
                     Stand::Running(n, holder) => (*n, Some(holder.clone())),
-                    Stand::Waiting | Stand::Again(_) | Stand::Done(_) => continue,
+                    Stand::Waiting | Stand::Again(..) | Stand::Done(_) => continue,
                 };
                 all.push((try_key(key, task.spec.task_id.clone(), n), holder));
             }
@@ -220,7 +220,7 @@ impl Desk {
             Act::Pause(n) => self.say(CommandBody::PauseDag { dag_id: dag_id(n) }),
             Act::Unpause(n) => self.say(CommandBody::UnpauseDag { dag_id: dag_id(n) }),
             Act::Change(n, seed) => {
-                self.dags[n] = some_dag(&mut Prng::new(seed), n, self.now);
+                self.dags[n] = some_dag(&mut Prng::new(seed), n, self.now, 1);
                 self.read(n);
             }
             Act::Break(n) => self.break_file(n),

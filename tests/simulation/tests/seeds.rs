@@ -30,7 +30,7 @@ fn a_seed_gives_the_same_bytes_every_time() {
 }
 
 /// What a round must have met with, or it tested nothing.
-const WORTH_SEEING: [&str; 54] = [
+const WORTH_SEEING: [&str; 57] = [
     "DagRegistered",
     "BundlePublished",
     "DagImportFailed",
@@ -61,6 +61,9 @@ const WORTH_SEEING: [&str; 54] = [
     "LimitsSet",
     "ExecutorJoined",
     "ExecutorLeft",
+    "ClockWentBack",
+    "clock jumped",
+    "clock set",
     "refused NoSuchRun",
     "refused NoSuchTask",
     "refused NotInFlight",

@@ -12,6 +12,7 @@ use axum::{
 use dagbok_events::{
     Actor, DagId, MapIndex, RunId, RunKey, TaskId, Timestamp, TraceContext, TryNumber,
 };
+use dagbok_protocol::text;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
@@ -23,8 +24,8 @@ pub(crate) const USER_HEADER: &str = "x-dagbok-user";
 const USER_BYTES: usize = 128;
 /// How many parts of a place within a body are told.
 const PLACE_PARTS: usize = 4;
-/// How many characters of each, and of what is wrong there.
-const PLACE_CHARS: usize = 200;
+/// What is told of each, and of what is wrong there, in bytes.
+const PLACE_BYTES: usize = 200;
 
 /// Why a body can't be read, with the place.
 type PathError = serde_path_to_error::Error<serde_json::Error>;
@@ -100,7 +101,7 @@ fn misread(kind: &'static str, error: &(dyn Error + 'static)) -> ApiError {
     let mut cause = Some(error);
     let found = loop {
         let Some(error) = cause else {
-            return ApiError::invalid(kind, &["body"], cut(error.to_string()));
+            return ApiError::invalid(kind, &["body"], cut(&error.to_string()));
         };
         match error.downcast_ref::<PathError>() {
             Some(found) => break found,
@@ -109,23 +110,19 @@ fn misread(kind: &'static str, error: &(dyn Error + 'static)) -> ApiError {
     };
     let mut parts = found.path().iter().filter_map(|part| match part {
         Segment::Seq { index } => Some(index.to_string()),
-        Segment::Map { key } => Some(cut(key.clone())),
-        Segment::Enum { variant } => Some(cut(variant.clone())),
+        Segment::Map { key } => Some(cut(key)),
+        Segment::Enum { variant } => Some(cut(variant)),
         Segment::Unknown => None,
     });
     let mut loc = vec!["body".to_owned()];
     loc.extend(parts.by_ref().take(PLACE_PARTS));
     loc.extend(parts.next().map(|_| "…".to_owned()));
-    ApiError::Invalid(vec![Problem { kind, loc, msg: cut(found.inner().to_string()) }])
+    ApiError::Invalid(vec![Problem { kind, loc, msg: cut(&found.inner().to_string()) }])
 }
 
-/// At most [`PLACE_CHARS`] of a text.
-fn cut(mut text: String) -> String {
-    if let Some((at, _)) = text.char_indices().nth(PLACE_CHARS) {
-        text.truncate(at);
-        text.push('…');
-    }
-    text
+/// What was sent, in an answer: not much of it.
+fn cut(sent: &str) -> String {
+    text::cut(sent, PLACE_BYTES)
 }
 
 /// Who asks, and in which trace.

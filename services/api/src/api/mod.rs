@@ -11,6 +11,7 @@ mod monitor;
 mod page;
 mod pools;
 mod pulse;
+mod reschedule;
 mod root;
 mod runs;
 mod state;
@@ -53,6 +54,7 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(dags::list))
         .routes(routes!(dags::get, dags::patch))
         .routes(routes!(dags::details))
+        .routes(routes!(reschedule::reschedule))
         .routes(routes!(dags::versions))
         .routes(routes!(dags::tasks))
         .routes(routes!(dags::task))

@@ -2,12 +2,15 @@
 use std::{future::Future, time::Duration};
 
 use axum::{Json, extract::State};
-use dagbok_protocol::names::SCHEDULER_LEASE;
+use dagbok_events::{Micros, decode};
+use dagbok_protocol::{limits::CLOCK_BACK_US, names::SCHEDULER_LEASE};
+use dagbok_runlog::{PortResult, ReadLimit, RunLog, Seq};
+use dagbok_runtime::Clock;
 
 use super::{executors::present, state::ApiState};
 use crate::shapes::{
-    Health, HealthExtra, ProcessorHealth, ProjectionHealth, SchedulerHealth, StatusOnly,
-    TriggererHealth, VersionInfo,
+    ClockHealth, Health, HealthExtra, ProcessorHealth, ProjectionHealth, SchedulerHealth,
+    StatusOnly, TriggererHealth, VersionInfo,
 };
 
 /// How long a primitive may take to show that it is there.
@@ -21,12 +24,23 @@ fn status(healthy: bool) -> String {
     if healthy { "healthy" } else { "unhealthy" }.to_owned()
 }
 
+/// How far the last record's stamp lies ahead of the clock.
+async fn log_ahead(log: &dyn RunLog) -> PortResult<Micros> {
+    let last = log.last().await?;
+    let before = Seq(last.0.saturating_sub(1));
+    let entries = log.read(before, ReadLimit::default()).await?;
+    let stamp = entries.last().and_then(|entry| decode(&entry.payload).ok()).map(|it| it.at);
+    let now = Clock::system().now();
+    Ok(stamp.filter(|at| *at > now).map_or(Micros(0), |at| at.since(now)))
+}
+
 /// Whether all is well. Always 200: what is not well is said inside.
 #[utoipa::path(get, path = "/api/v2/monitor/health", tag = "Monitor", responses((status = 200, body = Health)))]
 pub(crate) async fn health(State(state): State<ApiState>) -> Json<Health> {
     let ports = &state.ports;
-    let (last, lease, executors) = tokio::join!(
+    let (last, ahead, lease, executors) = tokio::join!(
         soon(ports.log.last()),
+        soon(log_ahead(ports.log.as_ref())),
         soon(ports.state.get(SCHEDULER_LEASE)),
         soon(present(&state))
     );
@@ -49,6 +63,10 @@ pub(crate) async fn health(State(state): State<ApiState>) -> Json<Health> {
                 failed: now.failed,
             },
             executors: executors.map(|executors| executors.len()),
+            clock: ClockHealth {
+                status: ahead.map(|ahead| status(ahead.0 <= CLOCK_BACK_US)),
+                log_ahead_seconds: ahead.map(|ahead| ahead.to_std().as_secs_f64()),
+            },
         },
     })
 }

@@ -21,7 +21,7 @@ use dagbok_projection::{
     follow,
 };
 use dagbok_runlog::{RunLog, Seq};
-use dagbok_runtime::Shutdown;
+use dagbok_runtime::{Backoff, Shutdown};
 use overlay::{Overlay, Tables};
 pub use store::{OpenError, Opened, Store, StoreError};
 
@@ -151,21 +151,18 @@ impl ReadModel {
         log: Arc<dyn RunLog>,
         shutdown: &Shutdown,
     ) -> Result<(), ModelError> {
-        const LONGEST_WAIT: Duration = Duration::from_secs(10);
-        let mut wait = Duration::from_millis(500);
+        let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
         loop {
             let error = match self.keep(Arc::clone(&log), shutdown).await {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_about_the_log() => return Err(error),
                 Err(error) => error,
             };
-            tracing::error!(%error, "the read model can't be kept; trying again in {wait:?}");
+            tracing::error!(%error, "the read model can't be kept; trying again");
             loop {
-                tokio::select! {
-                    () = shutdown.started() => return Ok(()),
-                    () = tokio::time::sleep(wait) => {}
+                if !backoff.pause_unless(shutdown).await {
+                    return Ok(());
                 }
-                wait = (wait * 2).min(LONGEST_WAIT);
                 match self.start_over(error.to_string()) {
                     Ok(()) => break,
                     Err(error) => tracing::warn!(%error, "the read model can't be built anew yet"),
@@ -176,6 +173,7 @@ impl ReadModel {
 
     /// Starts over where the rows were not made from this log; waits until the log answers.
     async fn check(&self, log: &dyn RunLog, shutdown: &Shutdown) {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
         loop {
             let Ok(checkpoint) = self.store().checkpoint() else { return };
             match check_log(log, &checkpoint).await {
@@ -189,9 +187,8 @@ impl ReadModel {
                 Err(error) => tracing::warn!(%error, "the log can't be read; trying again"),
                 Ok(()) => return,
             }
-            tokio::select! {
-                () = shutdown.started() => return,
-                () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            if !backoff.pause_unless(shutdown).await {
+                return;
             }
         }
     }

@@ -22,10 +22,10 @@ pub use run::{
 };
 use serde::{Deserialize, Serialize};
 pub use shared::{
-    Detail, ExecutorCollection, ExecutorInfo, ExecutorTry, Health, HealthExtra,
+    ClockHealth, Detail, ExecutorCollection, ExecutorInfo, ExecutorTry, Health, HealthExtra,
     ImportErrorCollection, ImportErrorExtra, ImportErrorResponse, PoolCollection, PoolPatch,
     PoolResponse, ProcessorHealth, ProjectionHealth, RefusedReport, RefusedReportCollection,
-    SchedulerHealth, StatusOnly, TriggererHealth, VersionInfo,
+    Rescheduled, RescheduledDag, SchedulerHealth, StatusOnly, TriggererHealth, VersionInfo,
 };
 pub use task::{
     LogLine, TaskInstance, TaskInstanceCollection, TaskInstanceExtra, TryCollection, TryFailure,

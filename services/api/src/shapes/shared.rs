@@ -143,6 +143,31 @@ pub struct ProjectionHealth {
     pub failed: Option<String>,
 }
 
+/// A DAG whose next run was promised anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RescheduledDag {
+    /// Its id.
+    pub dag_id: String,
+    /// When its next run by schedule is due; null where none is promised.
+    pub next_dagrun_run_after: Option<String>,
+}
+
+/// Promises made anew.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Rescheduled {
+    /// The DAGs whose promise changed.
+    pub dags: Vec<RescheduledDag>,
+}
+
+/// The log's stamps and the clock.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ClockHealth {
+    /// `unhealthy` where the last record is stamped much later than this API's clock shows.
+    pub status: Option<String>,
+    /// By how many seconds it is; null where that can't be told.
+    pub log_ahead_seconds: Option<f64>,
+}
+
 /// What Dagbok says of its health beyond Airflow's words.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HealthExtra {
@@ -150,6 +175,8 @@ pub struct HealthExtra {
     pub projection: ProjectionHealth,
     /// Executors whose presence is fresh; null where that can't be told.
     pub executors: Option<usize>,
+    /// The clock.
+    pub clock: ClockHealth,
 }
 
 /// Whether all is well.

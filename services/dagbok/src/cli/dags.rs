@@ -28,6 +28,12 @@ pub(crate) enum DagsCommand {
     /// Make runs of a DAG again
     #[command(after_help = "With --json: the API's DAGResponse")]
     Unpause(Pause),
+    /// Promise a DAG's next run anew, by the clock and the schedule as they are
+    #[command(
+        long_about = "Promise a DAG's next run anew, by the clock and the schedule as they are: mends what a clock that was wrong had promised. A promise that is due stays, and so do runs that were made",
+        after_help = "With --json: `{dags: [{dag_id, next_dagrun_run_after}]}` of those that changed"
+    )]
+    Reschedule(Reschedule),
     /// List the files that can't be read
     #[command(
         after_help = "With --json: the API's ImportErrorCollectionResponse, `{import_errors: […], total_entries}`"
@@ -50,6 +56,17 @@ pub(crate) struct List {
     /// Leave out this many
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) offset: usize,
+}
+
+/// `dagbok dags reschedule`.
+#[derive(Debug, Args)]
+pub(crate) struct Reschedule {
+    /// Which DAG
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) dag_id: Option<String>,
+    /// Every DAG
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 /// `dagbok dags pause` and `unpause`.

@@ -20,6 +20,9 @@ const LOOKS: usize = 5;
 /// What to do.
 const SET_IT: &str = "let chrony or systemd-timesyncd set it (`timedatectl set-ntp true`)";
 
+/// What to do where only the log speaks against this clock.
+const SET_IT_OR_WAIT: &str = "let chrony or systemd-timesyncd set it (`timedatectl set-ntp true`); where it is right, the scheduler's was ahead when it wrote that: runs and retries go by this clock, records keep that stamp until it gets there, and `dagbok dags reschedule --all` promises runs anew";
+
 /// This machine's clock by itself; `newest` is when the home's log was written last.
 pub(super) fn alone(newest: Option<Timestamp>) -> Finding {
     let binary = std::env::current_exe().and_then(std::fs::metadata).and_then(|it| it.modified());
@@ -38,11 +41,12 @@ fn judge(now: Timestamp, binary: Option<Timestamp>, newest: Option<Timestamp>) -
     let (what, at) = latest.unwrap_or(("Dagbok's first day", FIRST_DAY));
     let behind = at.since(now);
     let message = format!("it says {now}, and {what} is of {at}");
+    let next = if newest == Some(at) { SET_IT_OR_WAIT } else { SET_IT };
     if behind > TOO_MUCH {
-        return Finding::error(CHECK, message, SET_IT);
+        return Finding::error(CHECK, message, next);
     }
     if behind > TOLERATED {
-        return Finding::warning(CHECK, message, SET_IT);
+        return Finding::warning(CHECK, message, next);
     }
     let message = format!("{now}: later than {what}, and compared with no other clock");
     Finding::ok(CHECK, message)

@@ -7,6 +7,7 @@ use std::{
 use dagbok_events::{FailureKind, Fault, LostWhy, Usage, decode_any};
 use dagbok_protocol::{ReportBody, WorkItem};
 use dagbok_runlog::{Delivery, PortError};
+use dagbok_runtime::Backoff;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{null, run::Running, verdict::failure};
@@ -14,7 +15,6 @@ use crate::{
     ExecutorStats, Runner, Stretch,
     held::Held,
     shared::{Shared, since_boot},
-    store::Backoff,
 };
 
 /// How soon an item that can't be read here may come to another executor, perhaps a newer one.

@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use dagbok_events::{Failure, FailureKind, Fault, LostWhy};
-use dagbok_protocol::limits::MESSAGE_BYTES;
+use dagbok_protocol::{limits::MESSAGE_BYTES, text};
 use nix::sys::signal::Signal;
 
 use super::{
@@ -37,7 +37,7 @@ pub(crate) fn judge(
         Some(Ending::Skipped) => {
             let message =
                 said.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
-            return Verdict::Skipped(cut(message));
+            return Verdict::Skipped(cut(&message));
         }
         Some(Ending::Failed) if !terminated => return failed(failure_said(said, folder)),
         Some(Ending::Failed) | None => {}
@@ -85,7 +85,7 @@ pub(crate) fn failure(kind: FailureKind, fault: Fault, message: String) -> Failu
     Failure {
         kind,
         fault,
-        message: cut(message),
+        message: cut(&message),
         exception: None,
         traceback: None,
         traceback_blob: None,
@@ -185,12 +185,8 @@ fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn cut(mut message: String) -> String {
-    if message.len() > MESSAGE_BYTES {
-        message.truncate(message.floor_char_boundary(MESSAGE_BYTES - 4));
-        message.push('…');
-    }
-    message
+fn cut(message: &str) -> String {
+    text::cut(message, MESSAGE_BYTES)
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use dagbok_protocol::{
     names,
 };
 use dagbok_runlog::{KeyedState, PortError};
+use dagbok_runtime::Backoff;
 use serde_json::Value;
 
-use crate::store::{Backoff, Store};
+use crate::store::Store;
 
 /// The key of what a task returned.
 pub(crate) const RETURN_VALUE: &str = "return_value";

@@ -4,6 +4,7 @@ use std::{
     time::Duration,
 };
 
+use dagbok_protocol::text;
 use nix::{fcntl::OFlag, unistd::pipe2};
 use parking_lot::Mutex;
 use tokio::{
@@ -19,6 +20,8 @@ use crate::{ExecutorSettings, log::Splitter};
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// Of what it writes itself, these last lines are told when it does not start.
 const LAST_WORDS: usize = 12;
+/// What is told of one of them, in bytes.
+const WORDS_BYTES: usize = 4_096;
 
 /// A started base zygote.
 #[derive(Debug)]
@@ -97,8 +100,7 @@ async fn listen(output: pipe::Receiver, words: Arc<Mutex<VecDeque<String>>>) {
         match output.try_read(&mut buffer) {
             Ok(0) => return,
             Ok(n) => splitter.feed(&buffer[..n], |line, _| {
-                let mut text = String::from_utf8_lossy(line).into_owned();
-                text.truncate(text.floor_char_boundary(4_096));
+                let text = text::cut(&String::from_utf8_lossy(line), WORDS_BYTES);
                 tracing::info!(target: "dagbok_executor::zygote", "{text}");
                 let mut words = words.lock();
                 words.push_back(text);

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use dagbok_runtime::Backoff;
 use parking_lot::Mutex;
 use tokio::{
     sync::{OnceCell, watch},
@@ -18,7 +19,7 @@ use super::{
     load::load,
     message::ToZygote,
 };
-use crate::{ExecutorSettings, ExecutorStats, raised::Raised, shared::since_boot, store::Backoff};
+use crate::{ExecutorSettings, ExecutorStats, raised::Raised, shared::since_boot};
 
 /// How long a try waits for the base zygote to be there again.
 const BASE_WAIT: Duration = Duration::from_mins(1);

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use bytes::Bytes;
 use dagbok_events::Digest;
 use dagbok_runlog::{PortError, Ports};
-use dagbok_runtime::Shutdown;
+use dagbok_runtime::{Backoff, Shutdown};
 use tokio::time::Instant;
 
 use super::{
@@ -219,6 +219,7 @@ fn what_counts(facts: &FileFacts) -> (Hash, bool) {
 
 /// Stores the bundle, as often as that takes; an error where it can never be.
 async fn store(ports: &Ports, packed: Bytes) -> Result<Digest, String> {
+    let mut backoff = Backoff::new(PAUSE / 8, PAUSE);
     loop {
         match ports.blobs.put(packed.clone()).await {
             Ok(digest) => return Digest::new(digest).map_err(|error| error.to_string()),
@@ -227,7 +228,7 @@ async fn store(ports: &Ports, packed: Bytes) -> Result<Digest, String> {
             }
             Err(error) => {
                 tracing::warn!(%error, "the bundle can't be stored; trying again");
-                tokio::time::sleep(PAUSE).await;
+                backoff.pause().await;
             }
         }
     }

@@ -42,6 +42,11 @@ impl Dates {
         self.around(at.0).is_some_and(|(first, stretch)| stretch.place(first, at.0).is_some())
     }
 
+    /// Whether there is any by `at`.
+    pub(super) fn has_by(&self, at: Timestamp) -> bool {
+        self.around(at.0).is_some()
+    }
+
     pub(super) fn insert(&mut self, at: Timestamp) {
         let at = at.0;
         let Some((first, stretch)) = self.around(at) else {

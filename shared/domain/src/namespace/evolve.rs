@@ -17,6 +17,7 @@ impl Namespace {
     pub fn evolve(&mut self, seq: u64, record: &Record) {
         self.last_seq = seq;
         self.last_at = self.last_at.max(record.at);
+        self.clock = self.clock.max(record.decided_at());
         self.remember(seq, record);
         match &record.scope {
             Scope::Run(key) => self.evolve_run(seq, key, record),
@@ -79,6 +80,7 @@ impl Namespace {
                 self.limits.parallelism = f.parallelism;
                 self.limits.max_losses = f.max_losses;
             }
+            Fact::ClockWentBack(f) => self.clock_back(f.to),
             Fact::BundlePublished(f) => {
                 self.bundle = Some(f.bundle.clone());
                 for dag in self.dags.values_mut().map(Arc::make_mut).filter(|dag| !dag.gone) {
@@ -88,6 +90,28 @@ impl Namespace {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// What the clock as it was had put off is due by the clock as it is.
+    fn clock_back(&mut self, to: Timestamp) {
+        self.clock = to;
+        let active: Vec<RunNo> = self.runs.keys().copied().collect();
+        for number in active {
+            let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { continue };
+            let (key, before) = (run.key().clone(), run.meta().run_after);
+            let changes = run.clock_back(to);
+            let after = run.meta().run_after;
+            self.index.put_run(number, run);
+            for change in changes {
+                self.keep_count(number, &key.dag_id, change);
+            }
+            if let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut)
+                && dag.queued.remove(&(before, number))
+            {
+                dag.queued.insert((after, number));
+            }
+            self.index_dag(&key.dag_id);
         }
     }
 

@@ -122,6 +122,8 @@ struct Executor {
 pub struct Namespace {
     last_seq: u64,
     last_at: Timestamp,
+    /// The latest that the scheduler's clock showed, since it last went back.
+    clock: Timestamp,
     limits: Limits,
     pools: BTreeMap<PoolName, Pool>,
     in_flight: u32,
@@ -158,6 +160,7 @@ impl Namespace {
         Self {
             last_seq: 0,
             last_at: Timestamp(i64::MIN),
+            clock: Timestamp(i64::MIN),
             limits: Limits { parallelism: limits::PARALLELISM, max_losses: limits::MAX_LOSSES },
             pools: BTreeMap::from([(default_pool, pool)]),
             in_flight: 0,
@@ -193,6 +196,16 @@ impl Namespace {
     /// How far the last record's stamp lies ahead of the clock; zero where it does not.
     pub fn stamp_ahead(&self, now: Timestamp) -> Micros {
         if self.last_at > now { self.last_at.since(now) } else { Micros(0) }
+    }
+
+    /// The latest that the scheduler's clock showed since it last went back; `None` before the first record.
+    pub fn last_clock(&self) -> Option<Timestamp> {
+        (self.clock > Timestamp(i64::MIN)).then_some(self.clock)
+    }
+
+    /// Whether the clock lies so far behind what it showed before that this must be dealt with.
+    fn clock_went_back(&self, now: Timestamp) -> bool {
+        now.plus(Micros(limits::CLOCK_BACK_US)) < self.clock
     }
 
     fn run(&self, key: &RunKey) -> Option<&Run> {

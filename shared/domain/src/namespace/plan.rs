@@ -16,6 +16,10 @@ const QUEUED_PER_RECORD: usize = 256;
 /// Something that the rules call for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proposal {
+    /// Make the DAG's promise anew: the clock went back.
+    RenewPromise(DagId),
+    /// Record that the clock went back, which mends what else it had put off.
+    ClockBack,
     /// Make the run that the DAG's schedule promised.
     CreateScheduled(DagId),
     /// Let a queued run begin.
@@ -43,6 +47,14 @@ impl Namespace {
     /// Starting a run can make tasks ready, so plan again after carrying out until nothing is proposed.
     pub fn plan(&self, now: Timestamp) -> Vec<Proposal> {
         let mut proposals = Vec::new();
+        if self.clock_went_back(now) {
+            // The record comes last: where a scheduler dies before, the next one makes the rest anew.
+            let wrong =
+                self.dags.keys().filter(|dag_id| self.renewed_promise(now, dag_id).is_some());
+            proposals.extend(wrong.cloned().map(Proposal::RenewPromise));
+            proposals.push(Proposal::ClockBack);
+            return proposals;
+        }
         let timeouts = self.index.timeouts.range(..=(now, RunNo::MAX));
         proposals.extend(timeouts.map(|(_, number)| Proposal::TimeOutRun(*number)));
         let due = self.index.promises.iter().take_while(|(due, _)| *due <= now);

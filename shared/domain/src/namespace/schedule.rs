@@ -3,7 +3,7 @@
 use dagbok_events::{
     DagSpec, Fact, Interval, Micros, MissedWhy, RunExpected, RunMissed, Timestamp, Timetable,
 };
-use dagbok_protocol::limits::{EXPECTED_GRACE_US, MISSED_COUNTED};
+use dagbok_protocol::limits::{CLOCK_BACK_US, EXPECTED_GRACE_US, MISSED_COUNTED};
 
 use super::Dag;
 use crate::{
@@ -18,26 +18,26 @@ const CONTINUOUS_PAUSE: Micros = Micros::from_secs(1);
 /// The run that a DAG's schedule calls for after `last`.
 pub(super) fn next(version: &Version, last: Option<Interval>, now: Timestamp) -> Option<Planned> {
     let limits = limits_of(version, version.spec.catchup);
-    version.schedule.as_ref()?.next(last, &limits, now)
+    version.schedule.as_ref()?.next_in_row(last, &limits, now)
 }
 
 fn limits_of(version: &Version, catchup: bool) -> Limits {
     Limits { start_date: version.spec.start_date, end_date: version.spec.end_date, catchup }
 }
 
-/// The run to make at `at`, now that the promise has come due: the one promised, or, where the DAG does
-/// not catch up, the newest that is due.
+/// The run to make at `at`, now that the promise has come due: the one promised, however late it is. As in
+/// Airflow, it is the newest that is due instead where the DAG does not catch up and had no room for it.
 pub(super) fn to_make(dag: &Dag, at: Timestamp) -> Option<Planned> {
     let standing = promised(dag.expected.as_ref()?)?;
     let version = &dag.current;
     let newest = match &version.spec.schedule.timetable {
         // Its interval reaches up to the moment that the run is made.
-        Timetable::Continuous => next(version, dag.last_interval, at),
+        Timetable::Continuous => next(version, last_due(dag, version, at), at),
         // Asked again once the date has come, these would answer with another date.
         Timetable::Once | Timetable::Manual => None,
-        _ if version.spec.catchup => None,
+        _ if version.spec.catchup || why_missed(dag) != MissedWhy::TooManyActive => None,
         Timetable::Events { dates } => newest_event(dates, version, at),
-        _ => next(version, dag.last_interval, at),
+        _ => next(version, last_due(dag, version, at), at),
     };
     let newer = |run: &Planned| run.run_after <= at && run.logical_date >= standing.logical_date;
     Some(newest.filter(newer).unwrap_or(standing))
@@ -70,11 +70,57 @@ fn promised(standing: &RunExpected) -> Option<Planned> {
 /// What follows where a promise is made anew, by a change of the DAG or of its being paused: the promised
 /// runs that did not happen and won't, and the promise that stands from now on.
 pub(super) fn renewed(dag: &Dag, version: &Version, at: Timestamp, why: MissedWhy) -> Vec<Fact> {
-    let planned = next(version, dag.last_interval, at);
+    let planned = next(version, last_due(dag, version, at), at);
     let until = planned.as_ref().map(|run| run.logical_date);
     let missed = missed(dag, until, at, why);
-    let changed = changed_promise(version, dag.expected.as_ref(), dag.last_interval, at);
+    let changed = changed_promise(version, dag.expected.as_ref(), last_due(dag, version, at), at);
     missed.into_iter().chain(changed).collect()
+}
+
+/// The interval of the last automatic run that was due by `now`. A clock that was ahead may have made runs
+/// that are not: they stay, and the schedule goes on before them.
+fn last_due(dag: &Dag, version: &Version, now: Timestamp) -> Option<Interval> {
+    let last = dag.last_interval?;
+    if last.end <= now.plus(Micros(CLOCK_BACK_US)) {
+        return Some(last);
+    }
+    let (spec, schedule) = (&version.spec, version.schedule.as_ref()?);
+    let before = schedule.before_due(last, now)?;
+    let moved = before != last && spec.schedule.timetable != Timetable::Continuous;
+    match spec.start_date {
+        Some(start) if moved && before.start < start => None,
+        // Where the clock is behind, a young DAG must not catch up with what was before it.
+        None if moved && spec.catchup && !dag.dates.has_by(before.start) => Some(last),
+        _ => Some(before),
+    }
+}
+
+/// The promise by the clock as it is, where another one stands that is not due yet: past the runs that are there.
+pub(super) fn mended(dag: &Dag, now: Timestamp) -> Option<RunExpected> {
+    let standing = dag.expected.as_ref();
+    if standing.and_then(|run| run.due).is_some_and(|due| due <= now.plus(CONTINUOUS_PAUSE)) {
+        return None;
+    }
+    let version = &dag.current;
+    let mut planned = next(version, last_due(dag, version, now), now);
+    if version.spec.schedule.timetable != Timetable::Continuous {
+        while let Some(run) = planned.filter(|run| dag.dates.contains(run.logical_date)) {
+            let following = next(version, Some(run.data_interval), now);
+            planned = following.filter(|next| next.logical_date > run.logical_date);
+        }
+    }
+    let promise = promise(version, planned.as_ref());
+    let dates = |run: &RunExpected| (run.logical_date, run.due);
+    (standing.map_or((None, None), dates) != dates(&promise)).then_some(promise)
+}
+
+/// Whether a promise lies before the one that stands.
+pub(super) fn is_sooner(dag: &Dag, promise: &RunExpected) -> bool {
+    match (promise.due, dag.expected.as_ref().and_then(|run| run.due)) {
+        (Some(due), Some(standing)) => due < standing,
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
 }
 
 /// Whether both promise the same runs.
@@ -122,26 +168,55 @@ pub(super) fn missed(
     why: MissedWhy,
 ) -> Option<Fact> {
     let standing = promised(dag.expected.as_ref()?)?;
-    let schedule = dag.current.schedule.as_ref()?;
-    let limits = limits_of(&dag.current, true);
-    let is_missed =
-        |run: &Planned| run.run_after <= now && until.is_none_or(|until| run.logical_date < until);
-    let following = |run: &Planned| {
-        let next = schedule.next(Some(run.data_interval), &limits, now);
-        next.filter(|next| next.logical_date > run.logical_date)
-    };
     // A run that is made for another date, before the next one would have been, is moved and not missed.
-    let moved = |until| following(&standing).is_none_or(|next| next.logical_date > until);
-    if !is_missed(&standing) || (why != MissedWhy::ScheduleChanged && until.is_some_and(moved)) {
+    let moved = |until| following(dag, &standing, now).is_none_or(|next| next.logical_date > until);
+    if why != MissedWhy::ScheduleChanged && until.is_some_and(moved) {
         return None;
     }
-    let (mut last, mut count) = (standing, 1);
+    passed_over(dag, standing, until, now, why)
+}
+
+/// The runs between one that was made late and the next promise, where the DAG does not catch up.
+pub(super) fn skipped(
+    dag: &Dag,
+    made: &Planned,
+    next: &RunExpected,
+    now: Timestamp,
+) -> Option<Fact> {
+    if dag.current.spec.schedule.timetable == Timetable::Continuous {
+        return None;
+    }
+    let first = following(dag, made, now)?;
+    passed_over(dag, first, next.logical_date, now, MissedWhy::NoScheduler)
+}
+
+/// The run that follows where every one is made.
+fn following(dag: &Dag, run: &Planned, now: Timestamp) -> Option<Planned> {
+    let limits = limits_of(&dag.current, true);
+    let next = dag.current.schedule.as_ref()?.next(Some(run.data_interval), &limits, now);
+    next.filter(|next| next.logical_date > run.logical_date)
+}
+
+/// The runs from `first` on, up to and without `until`, that were due by now.
+fn passed_over(
+    dag: &Dag,
+    first: Planned,
+    until: Option<Timestamp>,
+    now: Timestamp,
+    why: MissedWhy,
+) -> Option<Fact> {
+    let is_missed =
+        |run: &Planned| run.run_after <= now && until.is_none_or(|until| run.logical_date < until);
+    if dag.current.schedule.is_none() || !is_missed(&first) {
+        return None;
+    }
+    let (mut last, mut count) = (first, 1);
     while count < MISSED_COUNTED
-        && let Some(next) = following(&last).filter(is_missed)
+        && let Some(next) = following(dag, &last, now).filter(is_missed)
     {
         (last, count) = (next, count + 1);
     }
-    let first = standing.logical_date;
+    let first = first.logical_date;
     let last =
         if count < MISSED_COUNTED { last.logical_date } else { newest(dag, &last, until, now) };
     Some(Fact::RunMissed(RunMissed { first, last, count, why }))

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 3;
+pub const SNAPSHOT_VERSION: u32 = 4;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,7 @@ struct SavedShared {
     version: u32,
     last_seq: u64,
     last_at: i64,
+    clock: i64,
     parallelism: u32,
     max_losses: u16,
     pools: Vec<(PoolName, u32)>,
@@ -186,6 +187,7 @@ impl Namespace {
             version: SNAPSHOT_VERSION,
             last_seq: self.last_seq,
             last_at: self.last_at.0,
+            clock: self.clock.0,
             parallelism: self.limits.parallelism,
             max_losses: self.limits.max_losses,
             pools: self.pools.iter().map(|(name, pool)| (name.clone(), pool.slots)).collect(),
@@ -262,6 +264,7 @@ impl Namespace {
         let mut it = Self::new();
         it.last_seq = saved.last_seq;
         it.last_at = Timestamp(saved.last_at);
+        it.clock = Timestamp(saved.clock);
         it.limits = Limits { parallelism: saved.parallelism, max_losses: saved.max_losses };
         it.pools =
             saved.pools.into_iter().map(|(name, slots)| (name, Pool { slots, used: 0 })).collect();

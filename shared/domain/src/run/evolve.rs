@@ -1,7 +1,7 @@
 //! Folding facts into a run. Total: history is never refused, and what names an unknown task is
 //! passed over.
 use dagbok_events::{
-    ExecutorId, Fact, Leg, MapIndex, RuledOut, TaskId, TaskQueued, Timestamp, TryNumber,
+    ExecutorId, Fact, Leg, MapIndex, Micros, RuledOut, TaskId, TaskQueued, Timestamp, TryNumber,
     TryRescheduled, TryReturned, TryStarted, XComPushed,
 };
 
@@ -92,9 +92,34 @@ impl Run {
             | Fact::PoolSet(_)
             | Fact::LimitsSet(_)
             | Fact::ExecutorJoined(_)
-            | Fact::ExecutorLeft(_) => None,
+            | Fact::ExecutorLeft(_)
+            | Fact::ClockWentBack(_) => None,
         };
         change.into_iter().collect()
+    }
+
+    /// The clock was ahead when what it now calls later than `to` was written: that began at `to`, and waits as
+    /// long from there.
+    pub fn clock_back(&mut self, to: Timestamp) -> Vec<Change> {
+        if self.meta.created_at > to {
+            let wait = Micros(self.meta.run_after.since(self.meta.created_at).0.max(0));
+            self.meta.run_after = self.meta.run_after.min(to.plus(wait));
+            self.meta.created_at = to;
+        }
+        if let Phase::Running { since } = &mut self.phase {
+            *since = to.min(*since);
+        }
+        let wrong: Vec<(InstanceNo, TaskState)> = self
+            .instances()
+            .filter_map(|(no, instance)| match instance.state {
+                TaskState::UpForRetry { since, due } if since > to => {
+                    let due = to.plus(due.since(since));
+                    Some((no, TaskState::UpForRetry { since: to, due }))
+                }
+                _ => None,
+            })
+            .collect();
+        wrong.into_iter().map(|(no, state)| self.set(no, state)).collect()
     }
 
     /// What a run that is over still held, where its history does not say how each of its tries ended.

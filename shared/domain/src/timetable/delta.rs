@@ -53,6 +53,33 @@ impl DeltaTicks {
         Some(Missed { first, last, count: count.min(max) })
     }
 
+    /// The last tick by `now` of the row that begins at `from`; `from` where that is later.
+    pub(super) fn newest(&self, from: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        if let Some(every) = self.fixed() {
+            let past = now.0.saturating_sub(from.0).max(0);
+            return Some(Timestamp(from.0 + past / every * every));
+        }
+        let mut tick = from;
+        while let Some(next) = self.next(tick).filter(|next| *next <= now) {
+            tick = next;
+        }
+        Some(tick)
+    }
+
+    /// The last tick by `now` of the row that `from`, later than that, belongs to.
+    pub(super) fn back(&self, from: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        if let Some(every) = self.fixed() {
+            let ahead = from.0.checked_sub(now.0)?;
+            let steps = ahead / every + i64::from(ahead % every > 0);
+            return Some(Timestamp(from.0.checked_sub(steps.max(0).checked_mul(every)?)?));
+        }
+        let mut tick = from;
+        while tick > now {
+            tick = self.prev(tick).filter(|before| *before < tick)?;
+        }
+        Some(tick)
+    }
+
     fn moved(&self, from: Timestamp, sign: i32) -> Option<Timestamp> {
         let micros = from.0.checked_add(self.every.checked_mul(i64::from(sign))?)?;
         if self.months == 0 {

@@ -143,6 +143,53 @@ impl CompiledSchedule {
         }
     }
 
+    /// As [`CompiledSchedule::next`], in the row of ticks that `last` belongs to. Without catchup Airflow begins a
+    /// new row with each run that a delta makes late: at `now`, or on a multiple of the delta since 1970.
+    #[must_use]
+    pub fn next_in_row(
+        &self,
+        last: Option<Interval>,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Option<Planned> {
+        let earliest = limits.start_date.unwrap_or(Timestamp(i64::MIN));
+        let interval = match (&self.0, last) {
+            (Rule::DeltaTrigger(delta), Some(last)) if !limits.catchup => {
+                let at = delta.newest(last.end, now).filter(|tick| *tick > last.end);
+                let at = at.or_else(|| delta.next(last.end))?.max(earliest);
+                Interval { start: at, end: at }
+            }
+            (Rule::DeltaInterval(delta), Some(last)) if !limits.catchup => {
+                let over = delta.newest(last.end, now)?;
+                let start = delta.prev(over).filter(|start| *start > last.end);
+                let start = start.unwrap_or(last.end).max(earliest);
+                Interval { start, end: delta.next(start)? }
+            }
+            _ => return self.next(last, limits, now),
+        };
+        (!ends_before(limits, interval.start)).then(|| Planned::over(interval))
+    }
+
+    /// The interval before the last one whose run is due by `now`, in the row that `last` belongs to: where the
+    /// schedule goes on when `last` lies ahead. `None`: from the start.
+    #[must_use]
+    pub fn before_due(&self, last: Interval, now: Timestamp) -> Option<Interval> {
+        match &self.0 {
+            Rule::Manual | Rule::Once => Some(last),
+            Rule::Continuous => {
+                Some(Interval { start: last.start.min(now), end: last.end.min(now) })
+            }
+            Rule::CronInterval(cron) => ticks::interval_before(cron, cron.align_prev(now)?),
+            Rule::CronTrigger(cron) => ticks::tick_before(cron, cron.align_prev(now)?),
+            Rule::DeltaInterval(delta) => ticks::interval_before(delta, delta.back(last.end, now)?),
+            Rule::DeltaTrigger(delta) => ticks::tick_before(delta, delta.back(last.end, now)?),
+            Rule::Events(dates) => {
+                let due = dates.partition_point(|date| date.end <= now);
+                dates.get(due.checked_sub(2)?).copied()
+            }
+        }
+    }
+
     /// The data interval of a run that somebody triggers for `logical_date`: the last one that is over
     /// by then where the schedule has intervals, otherwise an empty one.
     #[must_use]

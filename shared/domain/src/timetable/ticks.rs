@@ -93,6 +93,18 @@ pub(super) fn manual_interval(ticks: &impl Ticks, at: Timestamp) -> Option<Inter
     Some(Interval { start: ticks.prev(end)?, end })
 }
 
+/// The interval before the one that ends at `end`.
+pub(super) fn interval_before(ticks: &impl Ticks, end: Timestamp) -> Option<Interval> {
+    let end = strictly_before(ticks, end)?;
+    Some(Interval { start: strictly_before(ticks, end)?, end })
+}
+
+/// The empty interval at the tick before the one at `at`.
+pub(super) fn tick_before(ticks: &impl Ticks, at: Timestamp) -> Option<Interval> {
+    let tick = strictly_before(ticks, at)?;
+    Some(Interval { start: tick, end: tick })
+}
+
 /// The start of the interval after `last`, had every run been made.
 pub(super) fn following_interval(ticks: &impl Ticks, last: Interval) -> Option<Timestamp> {
     past(ticks, ticks.align_prev(last.end)?, last.start)

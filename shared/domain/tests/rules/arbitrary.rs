@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    Actor, BundlePublished, Cause, CommandId, DagDisappeared, DagImportFailed, DagImportRecovered,
-    DagPaused, DagRegistered, DagSpec, DagUnpaused, ExecutorId, ExecutorJoined, ExecutorLeft, Fact,
-    Fault, ForeignReport, Interval, LeftWhy, Leg, LimitsSet, LogRef, LostWhy, MapIndex, Micros,
-    MissedWhy, Payload, PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut,
-    RunCancelled, RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMissed,
-    RunStarted, RunSucceeded, RunTimedOut, RunType, Scope, TaskCleared, TaskExpanded, TaskId,
-    TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerRule,
-    TryCancelled, TryFailed, TryLost, TryNumber, TryRescheduled, TryReturned, TrySkipped,
-    TryStarted, TrySucceeded, Usage, XComPushed,
+    Actor, BundlePublished, Cause, ClockWentBack, CommandId, DagDisappeared, DagImportFailed,
+    DagImportRecovered, DagPaused, DagRegistered, DagSpec, DagUnpaused, ExecutorId, ExecutorJoined,
+    ExecutorLeft, Fact, Fault, ForeignReport, Interval, LeftWhy, Leg, LimitsSet, LogRef, LostWhy,
+    MapIndex, Micros, MissedWhy, Payload, PoolName, PoolSet, QueueName, Record, RefusedWhy,
+    ReportRefused, RuledOut, RunCancelled, RunCleared, RunCreated, RunDeleted, RunExpected,
+    RunFailed, RunMissed, RunStarted, RunSucceeded, RunTimedOut, RunType, Scope, TaskCleared,
+    TaskExpanded, TaskId, TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext,
+    TriggerRule, TryCancelled, TryFailed, TryLost, TryNumber, TryRescheduled, TryReturned,
+    TrySkipped, TryStarted, TrySucceeded, Usage, XComPushed,
 };
 use proptest::{option, prelude::*, sample::select, strategy::Union};
 
@@ -410,6 +410,9 @@ fn about_what_is_shared() -> Union<BoxedStrategy<Fact>> {
             .boxed(),
         joined.boxed(),
         left.prop_map(|why| Fact::ExecutorLeft(ExecutorLeft { why })).boxed(),
+        (instant(), instant())
+            .prop_map(|(from, to)| Fact::ClockWentBack(ClockWentBack { from, to }))
+            .boxed(),
     ])
 }
 

@@ -4,6 +4,7 @@ mod support;
 mod arbitrary;
 mod cancel;
 mod clear;
+mod clock;
 mod executors;
 mod files;
 mod legs;

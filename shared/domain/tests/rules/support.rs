@@ -620,6 +620,7 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::LimitsSet(f) => format!("LimitsSet {} {}", f.parallelism, f.max_losses),
         Fact::ExecutorJoined(f) => format!("ExecutorJoined {}", f.slots),
         Fact::ExecutorLeft(f) => format!("ExecutorLeft {:?}", f.why),
+        Fact::ClockWentBack(f) => format!("ClockWentBack from {} to {}", f.from, f.to),
     }
 }
 

@@ -58,7 +58,13 @@ fn what_is_not_there_cannot_be_triggered() {
 #[test]
 fn a_conf_must_be_a_json_object_of_bearable_size() {
     let mut world = World::with([etl()]);
-    let large = format!(r#"{{"a": "{}"}}"#, "x".repeat(limits::RECORD_BYTES));
+    let sized = |bytes: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes - 8));
+    let (largest, large) = (sized(limits::CONF_BYTES), sized(limits::CONF_BYTES + 1));
+    let note = Some("n".repeat(limits::NOTE_BYTES));
+    let sent =
+        world.send(CommandBody::TriggerRun(TriggerRun { conf: Some(largest), note, ..ask("etl") }));
+    sent.run_id();
+    assert!(dagbok_events::encode(&sent.records[0]).len() <= limits::RECORD_BYTES);
     for (conf, word) in [("[1]", "object"), ("{", "not JSON"), (large.as_str(), "bytes")] {
         let ask = TriggerRun { conf: Some(conf.to_owned()), ..ask("etl") };
         let sent = world.send(CommandBody::TriggerRun(ask));

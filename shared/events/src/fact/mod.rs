@@ -19,7 +19,7 @@ pub use run::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-pub use shared::{ExecutorJoined, ExecutorLeft, LeftWhy, LimitsSet, PoolSet};
+pub use shared::{ClockWentBack, ExecutorJoined, ExecutorLeft, LeftWhy, LimitsSet, PoolSet};
 pub use task::{RuledOut, TaskCleared, TaskExpanded, TaskQueued, TaskRuledOut};
 
 /// Something that happened. Which DAG, run or executor it happened to is said by the record's scope.
@@ -96,4 +96,6 @@ pub enum Fact {
     ExecutorJoined(Box<ExecutorJoined>),
     /// An executor went.
     ExecutorLeft(ExecutorLeft),
+    /// The scheduler's clock shows much less than it did: what it had put off until then is due earlier.
+    ClockWentBack(ClockWentBack),
 }

@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{PoolName, QueueName};
+use crate::{PoolName, QueueName, Timestamp};
 
 /// See [`crate::Fact::PoolSet`]. Scope: the namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,4 +55,16 @@ pub enum LeftWhy {
 pub struct ExecutorLeft {
     /// How.
     pub why: LeftWhy,
+}
+
+/// See [`crate::Fact::ClockWentBack`]. Scope: the namespace.
+///
+/// Runs and retries that began later than `to` by the clock as it was began at `to` from now on, and wait as
+/// long from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClockWentBack {
+    /// The latest time that it showed.
+    pub from: Timestamp,
+    /// What it shows now.
+    pub to: Timestamp,
 }

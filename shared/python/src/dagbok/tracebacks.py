@@ -10,6 +10,8 @@ import os
 import traceback
 from dataclasses import dataclass
 
+from dagbok.text import cut_middle
+
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 MAX_MESSAGE = 16 * 1024
 MAX_TRACEBACK = 64 * 1024
@@ -121,8 +123,5 @@ def relative(path: str, folder: str | None) -> str:
 
 
 def shortened(text: str, limit: int = MAX_MESSAGE) -> str:
-    """Return text within a limit of characters, the middle cut and counted."""
-    if len(text) <= limit:
-        return text
-    half = limit // 2
-    return f"{text[:half]}\n… {len(text) - 2 * half} characters cut …\n{text[-half:]}"
+    """Return text within a limit of bytes, the middle cut and counted."""
+    return cut_middle(text, limit)

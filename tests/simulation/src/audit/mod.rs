@@ -1,13 +1,14 @@
 //! A second opinion on the log: every record is checked against what the records before it say, by rules
 //! written down once more, slowly and without an index.
+mod promises;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_domain::{namespace::Namespace, run::Run};
 use dagbok_events::{
-    Actor, CommandId, DagId, DagSpec, ExecutorId, Fact, PoolName, Record, RefusedWhy, RunId,
-    RunKey, RunType, Scope, Timestamp,
+    Actor, CommandId, DagId, DagSpec, ExecutorId, Fact, PoolName, Record, RefusedWhy, RunExpected,
+    RunId, RunKey, RunType, Scope, Timestamp,
 };
 use dagbok_protocol::{Command, CommandBody, Report, ReportBody, limits};
 pub use run::{RunModel, Stage, Stand, TaskModel};
@@ -23,6 +24,8 @@ struct DagModel {
     paused: bool,
     gone: bool,
     dates: BTreeSet<Timestamp>,
+    /// The promise that stands.
+    expected: Option<RunExpected>,
 }
 
 /// The second opinion.
@@ -207,6 +210,9 @@ impl Audit {
                 self.pools.insert(f.pool.clone(), f.slots);
             }
             Fact::LimitsSet(f) => self.parallelism = f.parallelism,
+            Fact::ClockWentBack(f) => {
+                self.runs.values_mut().for_each(|run| run.clock_back(f.to));
+            }
             _ => {}
         }
     }
@@ -219,6 +225,7 @@ impl Audit {
                 paused: f.paused.unwrap_or(false),
                 gone: false,
                 dates: BTreeSet::new(),
+                expected: None,
             });
             if f.version != dag.current + 1 {
                 return Err(format!("version {} follows {}", f.version, dag.current));
@@ -231,6 +238,7 @@ impl Audit {
             return Err(format!("DAG {dag_id} is not known"));
         };
         match fact {
+            Fact::RunExpected(f) => self.promise(dag_id, f),
             Fact::DagDisappeared(_) => dag.gone = true,
             Fact::DagPaused(_) => dag.paused = true,
             Fact::DagUnpaused(_) => dag.paused = false,
@@ -242,6 +250,9 @@ impl Audit {
     fn run(&mut self, key: &RunKey, record: &Record, fact: &Fact) -> Finding {
         if matches!(fact, Fact::ReportRefused(_)) {
             return Ok(());
+        }
+        if let Fact::RunExpected(f) = fact {
+            self.promise(&key.dag_id, f);
         }
         let Some(dag) = self.dags.get_mut(&key.dag_id) else {
             return Err(format!("DAG {} is not known", key.dag_id));
@@ -417,5 +428,6 @@ const fn kind_of(fact: &Fact) -> &'static str {
         Fact::LimitsSet(_) => "LimitsSet",
         Fact::ExecutorJoined(_) => "ExecutorJoined",
         Fact::ExecutorLeft(_) => "ExecutorLeft",
+        Fact::ClockWentBack(_) => "ClockWentBack",
     }
 }

@@ -30,8 +30,8 @@ pub enum Stand {
     Queued(u16),
     /// A try was begun.
     Running(u16, ExecutorId),
-    /// To be tried again, from then on.
-    Again(Timestamp),
+    /// To be tried again: when the try before ended, and from when on.
+    Again(Timestamp, Timestamp),
     /// Over.
     Done(Done),
 }
@@ -160,7 +160,9 @@ impl RunModel {
                 (Stand::Running(n, holder), TaskState::Running { token, executor, .. }) => {
                     *n == token.try_number.get() && holder == executor
                 }
-                (Stand::Again(at), TaskState::UpForRetry { due, .. }) => at == due,
+                (Stand::Again(ended, at), TaskState::UpForRetry { since, due }) => {
+                    (ended, at) == (since, due)
+                }
                 (Stand::Done(done), TaskState::Done(folded)) => done == folded,
                 _ => false,
             };
@@ -198,6 +200,20 @@ impl RunModel {
             }
             Fact::XComPushed(f) => self.flying(&f.task_id, f.try_number.get()).map(drop),
             _ => self.end_try(at, fact),
+        }
+    }
+
+    /// What began later than `to` by a clock that was ahead began then, and waits as long from there.
+    pub(super) fn clock_back(&mut self, to: Timestamp) {
+        if let Stage::Running(since) = &mut self.stage {
+            *since = to.min(*since);
+        }
+        for task in &mut self.tasks {
+            if let Stand::Again(since, due) = &mut task.stand
+                && *since > to
+            {
+                (*since, *due) = (to, to.plus(due.since(*since)));
+            }
         }
     }
 
@@ -240,10 +256,10 @@ impl RunModel {
             (Stand::Waiting, _) if verdict != Standing::Ready => {
                 return Err(format!("{task_id} is queued while its rule says {verdict:?}"));
             }
-            (Stand::Again(due), _) if at < *due => {
+            (Stand::Again(_, due), _) if at < *due => {
                 return Err(format!("{task_id} is tried again before {due}"));
             }
-            (Stand::Waiting | Stand::Again(_), _) => {}
+            (Stand::Waiting | Stand::Again(..), _) => {}
             (stand, _) => return Err(format!("{task_id} is queued while {stand:?}")),
         }
         if n != task.tries + 1 {
@@ -258,7 +274,7 @@ impl RunModel {
         let over = self.stage == Stage::Over;
         match &self.tasks[ix].stand {
             Stand::Waiting if over || self.verdict(ix) == Standing::Never(why) => {}
-            Stand::Again(_) if over => {}
+            Stand::Again(..) if over => {}
             stand => return Err(format!("{task_id} is ruled out as {why:?} while {stand:?}")),
         }
         self.tasks[ix].stand = Stand::Done(Done::RuledOut(why));
@@ -275,7 +291,9 @@ impl RunModel {
     }
 
     fn end_try(&mut self, at: Timestamp, fact: &Fact) -> Finding {
-        let again = |due: Option<Timestamp>| due.map_or(Stand::Done(Done::Failed), Stand::Again);
+        let again = |due: Option<Timestamp>| {
+            due.map_or(Stand::Done(Done::Failed), |due| Stand::Again(at, due))
+        };
         let (task_id, n, stand) = match fact {
             Fact::TrySucceeded(f) => (&f.task_id, f.try_number, Stand::Done(Done::Success)),
             Fact::TrySkipped(f) => {
@@ -283,7 +301,7 @@ impl RunModel {
             }
             Fact::TryFailed(f) => (&f.task_id, f.try_number, again(f.retry_at)),
             Fact::TryLost(f) => (&f.task_id, f.try_number, again(f.retry_at)),
-            Fact::TryReturned(f) => (&f.task_id, f.try_number, Stand::Again(at)),
+            Fact::TryReturned(f) => (&f.task_id, f.try_number, Stand::Again(at, at)),
             Fact::TryCancelled(f) => (&f.task_id, f.try_number, Stand::Done(Done::Failed)),
             other => return Err(format!("{other:?} is none of a run's facts")),
         };

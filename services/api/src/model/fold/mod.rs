@@ -105,6 +105,8 @@ fn fold_fact<S: Source>(
         Fact::LimitsSet(fact) => shared::limits_set(rows, *fact),
         Fact::ExecutorJoined(fact) => shared::executor_joined(rows, context, fact),
         Fact::ExecutorLeft(fact) => shared::executor_left(rows, context, *fact)?,
+        // Said by the log and by what falls due; no row tells of it.
+        Fact::ClockWentBack(_) => {}
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use dagbok_events::{
     BundlePublished, DagDisappeared, DagId, DagImportFailed, DagImportRecovered, DagRegistered,
     DagSpec, Digest, Fact, MissedWhy, Record, RunExpected, Scope, Timestamp,
 };
-use dagbok_protocol::{Command, DagFile, ImportError, RegisteredDag, limits};
+use dagbok_protocol::{Command, DagFile, ImportError, RegisteredDag, limits, text, too_large};
 
 use crate::{
     graph::Version,
@@ -182,7 +182,7 @@ impl Namespace {
             (None, None) => return None,
             (None, Some(_)) => Fact::DagImportRecovered(DagImportRecovered { removed: false }),
             (Some(error), standing) => {
-                let message = cut(&error.message, limits::MESSAGE_BYTES);
+                let message = text::cut(&error.message, limits::MESSAGE_BYTES);
                 let new = (error.line, error.exception.clone(), message.clone());
                 if standing.as_ref() == Some(&new) {
                     return None;
@@ -192,7 +192,7 @@ impl Namespace {
                     line: error.line,
                     exception: error.exception.clone(),
                     message,
-                    traceback: cut(&error.traceback, limits::INLINE_TRACEBACK_BYTES),
+                    traceback: text::cut_start(&error.traceback, limits::INLINE_TRACEBACK_BYTES),
                     keeps: keeps.map(|(id, _)| id.clone()).collect(),
                 }))
             }
@@ -221,9 +221,7 @@ const fn why_changed(dag: &Dag) -> MissedWhy {
 
 /// What the processor can't see, or says and may be wrong about: whether the rules can follow the DAG.
 fn fault_of(spec: &DagSpec) -> Option<(&'static str, String)> {
-    if spec.tasks.len() > limits::TASKS_PER_DAG {
-        let (has, most) = (spec.tasks.len(), limits::TASKS_PER_DAG);
-        let why = format!("it has {has} tasks; at most {most} are taken: split it");
+    if let Some(why) = too_large(spec) {
         return Some(("LimitExceeded", why));
     }
     let mut names = BTreeSet::new();
@@ -247,14 +245,7 @@ fn fault_of(spec: &DagSpec) -> Option<(&'static str, String)> {
     if let Err(error) = timetable::compile(&spec.schedule) {
         return Some(("BadSchedule", error.to_string()));
     }
-    let size = dagbok_events::encode_any(spec).len();
-    (size > limits::SPEC_BYTES).then(|| {
-        let most = limits::SPEC_BYTES;
-        let why = format!(
-            "it takes {size} bytes stored, at most {most} are taken: shorten its docs or split it"
-        );
-        ("LimitExceeded", why)
-    })
+    None
 }
 
 /// A file's errors as the one that its fact has room for: each is told, the first one's place stands.
@@ -277,15 +268,4 @@ fn together(errors: &[ImportError]) -> Option<ImportError> {
         errors.iter().zip(messages).map(both).collect::<Vec<_>>().join("\n")
     };
     Some(ImportError { message, traceback, ..first.clone() })
-}
-
-fn cut(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    let mut end = most;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}… ({} bytes cut)", &text[..end], text.len() - end)
 }

@@ -1,5 +1,6 @@
 //! Decisions: one file for what each kind of command is about.
 mod clear;
+mod clock;
 mod dags;
 mod executors;
 mod files;
@@ -34,6 +35,9 @@ impl Namespace {
             CommandBody::DeleteRun { dag_id, run_id } => self.delete(at, command, dag_id, run_id),
             CommandBody::PauseDag { dag_id } => self.set_paused(at, command, dag_id, true),
             CommandBody::UnpauseDag { dag_id } => self.set_paused(at, command, dag_id, false),
+            CommandBody::RenewPromises { dag_id } => {
+                self.renew_promises(at, command, dag_id.as_ref())
+            }
             CommandBody::DagFileRead(file) => self.file_read(at, command, file),
             CommandBody::DagFileGone { file } => self.file_gone(at, command, file),
             CommandBody::PublishBundle { bundle } => self.publish_bundle(at, command, bundle),
@@ -55,7 +59,7 @@ impl Namespace {
         match &command.body {
             CommandBody::DagFileRead(read) => self.told.get(&read.file) == Some(&command.id),
             CommandBody::DagFileGone { file } => self.told.get(file) == Some(&command.id),
-            CommandBody::ExecutorLeft { .. } => true,
+            CommandBody::ExecutorLeft { .. } | CommandBody::RenewPromises { .. } => true,
             CommandBody::TriggerRun(_)
             | CommandBody::CancelRun { .. }
             | CommandBody::ClearTasks(_)

@@ -21,6 +21,8 @@ impl Namespace {
 
     fn carry_out_by(&self, at: Timestamp, proposal: &Proposal) -> Option<Record> {
         match proposal {
+            Proposal::RenewPromise(dag_id) => self.renewed_promise(at, dag_id),
+            Proposal::ClockBack => self.clock_back_record(at),
             Proposal::CreateScheduled(dag_id) => self.create_scheduled(at, dag_id),
             Proposal::StartRun(number) => {
                 let run = self.runs.get(number)?;
@@ -68,7 +70,9 @@ impl Namespace {
         let planned = schedule::to_make(dag, at)?;
         let until = Some(planned.logical_date);
         let missed = schedule::missed(dag, until, at, schedule::why_missed(dag));
-        let promise = Fact::RunExpected(schedule::after(version, &planned, at));
+        let next = schedule::after(version, &planned, at);
+        let missed = missed.or_else(|| schedule::skipped(dag, &planned, &next, at));
+        let promise = Fact::RunExpected(next);
         let logical_date = match version.spec.schedule.timetable {
             Timetable::Continuous => dag.dates.first_free(planned.logical_date),
             _ => planned.logical_date,

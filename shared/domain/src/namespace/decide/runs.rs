@@ -118,9 +118,13 @@ fn check(ask: &TriggerRun) -> Result<(), String> {
         ));
     }
     let Some(conf) = &ask.conf else { return Ok(()) };
-    if conf.len() > limits::RECORD_BYTES / 2 {
-        let most = limits::RECORD_BYTES / 2;
-        return Err(format!("the conf has {} bytes of JSON, at most {most} are taken", conf.len()));
+    if conf.len() > limits::CONF_BYTES {
+        let most = limits::CONF_BYTES;
+        return Err(format!(
+            "the conf has {} bytes of JSON, at most {most} are taken: put the data where the task can read \
+             it, and its place in the conf",
+            conf.len()
+        ));
     }
     match serde_json::from_str::<serde_json::Value>(conf) {
         Ok(serde_json::Value::Object(_)) => Ok(()),

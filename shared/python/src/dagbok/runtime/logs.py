@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 
+from dagbok.text import cut
 from dagbok.tracebacks import user_traceback
 
 LEVEL_VARIABLES = ("AIRFLOW__LOGGING__LOGGING_LEVEL", "DAGBOK_LOGGING_LEVEL")
@@ -54,9 +55,7 @@ def describe(record: logging.LogRecord) -> dict[str, object]:
 
 
 def _cut(text: str) -> str:
-    if len(text) <= MAX_EVENT:
-        return text
-    return f"{text[:MAX_EVENT]}… ({len(text) - MAX_EVENT} characters cut)"
+    return cut(text, MAX_EVENT)
 
 
 def level() -> int:

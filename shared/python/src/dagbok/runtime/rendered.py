@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from dagbok.text import cut
+
 MAX_TEXT = 4096
 MAX_ITEMS = 100
 
@@ -30,5 +32,4 @@ def presentable(value: Any, depth: int = 0) -> Any:
 
 
 def _cut(text: str) -> str:
-    text = text.encode("utf-8", "replace").decode()
-    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text) - MAX_TEXT} characters cut)"
+    return cut(text, MAX_TEXT)
