@@ -1,15 +1,33 @@
 """The API answers as its own description says, whatever it is asked."""
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 from dags import chain, hello
 from harness import ROOT, Standalone, write_dag
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 # Those that answer for as long as they are listened to.
 STREAMS = "dagbok/events|/follow|/wait"
+
+
+def test_the_openapi_document_is_valid(running: Standalone) -> None:
+    served = httpx.get(f"{running.api.url}/openapi.json").json()
+    assert served == json.loads((ROOT / "schemas/openapi.json").read_text())
+    wrong = [f"{list(error.path)}: {error.message}" for error in OpenAPIV31SpecValidator(served).iter_errors()]
+    assert not wrong, "\n".join(wrong[:10])
+
+
+def test_foreign_names_and_pages_are_refused(running: Standalone) -> None:
+    for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}, {"Origin": "null"}):
+        for path in ("/api/v2/monitor/health", "/metrics", "/"):
+            assert httpx.get(running.api.url + path, headers=headers).status_code == 403, headers
+    own = {"Origin": running.api.url}
+    assert httpx.get(f"{running.api.url}/api/v2/monitor/health", headers=own).status_code == 200
 
 
 def test_every_answer_is_one_that_the_openapi_document_names(running: Standalone, dags: Path) -> None:

@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use dagbok_api::model::ReadModel;
+use dagbok_api::model::{
+    ReadModel,
+    lists::{RunAsk, RunBy, RunField, RunOrder, Scope as Runs},
+};
 use dagbok_events::{
     Actor, DagId, DagRegistered, DagSpec, Digest, ExecutorId, Fact, MapIndex, Payload, PoolName,
     QueueName, Record, RunCreated, RunId, RunKey, RunStarted, RunSucceeded, RunType, Schedule,
@@ -208,7 +211,9 @@ async fn main() -> anyhow::Result<()> {
     said("nothing to catch up with", begin.elapsed());
     let store = model.store();
     let begin = Instant::now();
-    let page = store.runs_in_order(None, true, 0, 50)?;
+    let newest = RunOrder { by: RunBy::Field(RunField::Id), down: true };
+    let ask = RunAsk { orders: vec![newest], take: 50, ..RunAsk::all(Runs::All) };
+    let page = store.list_runs(&ask, None)?.page;
     said("the 50 newest runs", begin.elapsed());
     let newest = page.first().context("there are runs")?;
     let key = RunKey { dag_id: newest.dag_id.clone(), run_id: newest.run_id.clone() };

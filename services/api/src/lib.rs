@@ -46,5 +46,5 @@ pub mod model;
 mod serve;
 pub mod shapes;
 
-pub use api::{ApiState, Parts, Patience, openapi, router};
+pub use api::{ApiState, Names, Parts, Patience, openapi, router};
 pub use serve::{ServeError, Served, Settings, model_dir, serve};

@@ -239,3 +239,117 @@ async fn waiting_ends_with_the_run() {
     assert_eq!(world.get("/api/v2/dagbok/runs/chain/nope/wait").await.0, StatusCode::NOT_FOUND);
     assert_eq!(world.get(&format!("{wait}?timeout=-1")).await.0, StatusCode::UNPROCESSABLE_ENTITY);
 }
+
+/// Sends a body as it is written.
+async fn sent(world: &World, method: &str, path: &str, body: &str) -> (StatusCode, String) {
+    let request = axum::http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", "application/json")
+        .body(axum::body::Body::from(body.to_owned()))
+        .unwrap();
+    let response = world.send(request).await;
+    (response.status(), support::text_of(response).await)
+}
+
+#[tokio::test]
+async fn ids_of_runs_that_nobody_triggers_are_reserved() {
+    let world = scheduled().await;
+    for taken in ["scheduled__2026-01-01T00:00:00+00:00", "backfill__x", "asset_triggered__x"] {
+        let body = json!({ "dag_run_id": taken, "logical_date": null });
+        let (status, answer) = world.body("POST", RUNS, &body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
+        assert_eq!(places(&answer), ["body.dag_run_id"]);
+    }
+    let body = json!({ "dag_run_id": "my_scheduled__x", "logical_date": null });
+    assert_eq!(world.body("POST", RUNS, &body).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn numbers_longer_than_ours_stay_as_they_were_written() {
+    let world = scheduled().await;
+    let wei = "1000000000000000000001";
+    let body = format!(
+        r#"{{ "dag_run_id": "big", "logical_date": null, "conf": {{ "wei": {wei} , "a b": [1.50] }} }}"#
+    );
+    let (status, run) = sent(&world, "POST", RUNS, &body).await;
+    assert_eq!(status, StatusCode::OK, "{run}");
+    assert!(run.contains(&format!(r#""conf":{{"wei":{wei},"a b":[1.50]}}"#)), "{run}");
+    let stored = world.model.store().run_input(&key("chain", "big")).unwrap().unwrap().conf;
+    let conf = format!(r#"{{"wei":{wei},"a b":[1.50]}}"#);
+    assert_eq!(stored, Some(dagbok_events::Payload::Inline(conf)));
+}
+
+#[tokio::test]
+async fn a_conf_that_breaks_the_dags_params_makes_no_run() {
+    let world = scheduled().await;
+    for conf in [json!({ "depth": "deep" }), json!({ "depth": 10 })] {
+        let body = json!({ "dag_run_id": "never", "logical_date": null, "conf": conf });
+        let (status, answer) = world.body("POST", RUNS, &body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        let why = answer["detail"].as_str().unwrap();
+        assert!(why.starts_with("Invalid input for param depth: "), "{why}");
+    }
+    let (status, _) = world.get(&format!("{RUNS}/never")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+
+    let needy = dagbok_events::DagSpec {
+        required_params: vec!["must".to_owned()],
+        ..spec("chain", &["a"])
+    };
+    world.story.registered(needy, 2).await;
+    world.settled().await;
+    let (status, answer) = world.body("POST", RUNS, &json!({ "logical_date": null })).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+    assert!(answer["detail"].as_str().unwrap().contains("must"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_array_is_no_object() {
+    let world = scheduled().await;
+    let (dag, made) = ("/api/v2/dags/chain", r#"["x", null, null, null, null, {}, null, null]"#);
+    for (method, path, body) in [
+        ("PATCH", dag, "[true]"),
+        ("POST", RUNS, made),
+        ("POST", RUNS, r#"{ "logical_date": null, "conf": [1] }"#),
+        ("PATCH", "/api/v2/pools/default_pool", "[3]"),
+    ] {
+        let (status, answer) = sent(&world, method, path, body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{method} {path} {body}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn truths_are_told_in_airflows_words() {
+    let world = scheduled().await;
+    for (word, want) in [("True", 0), ("1", 0), ("yes", 0), ("False", 1), ("0", 1), ("OFF", 1)] {
+        let list = world.ok(&format!("/api/v2/dags?paused={word}")).await;
+        assert_eq!(list["total_entries"], want, "{word}");
+    }
+    let (status, _) = world.get("/api/v2/dags?paused=maybe").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn numbers_beyond_measure_break_nothing() {
+    let world = scheduled().await;
+    world.body("POST", RUNS, &json!({ "dag_run_id": "r1", "logical_date": null })).await;
+    let shutdown = world.shutdown.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        shutdown.start();
+    });
+    let lines = world.get_with(&format!("{RUNS}/r1/wait?interval=1e19"), &[]).await;
+    assert_eq!(lines.status(), StatusCode::OK);
+    assert!(support::text_of(lines).await.starts_with(r#"{"state":"running"}"#));
+    let most = u64::MAX;
+    for path in [
+        format!("{RUNS}?offset={most}&limit={most}"),
+        format!("/api/v2/dagbok/events?from={most}&dag_id=chain&run_id=r1"),
+        format!("/api/v2/dagbok/runs/chain/r1/wait?timeout=1e19"),
+    ] {
+        let answer = world.get_with(&path, &[("last-event-id", &most.to_string())]).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        support::text_of(answer).await;
+    }
+}

@@ -84,8 +84,8 @@ async fn what_is_wrong_with_a_body_is_said_shortly_and_with_its_place() {
     let deep = format!(r#"{{"logical_date": null, "conf": {{"a": {}"#, "[".repeat(5_000));
     let long = format!(r#"{{"logical_date": null, "conf": {{"{}": ["#, "k".repeat(100_000));
     for (body, place) in [
-        (deep, json!(["body", "conf", "a", "0", "0", "…"])),
-        (long, json!(["body", "conf", dagbok_protocol::text::cut(&"k".repeat(100_000), 200)])),
+        (deep, json!(["body", "conf"])),
+        (long, json!(["body", "conf"])),
         (r#"{"logical_date": 7}"#.to_owned(), json!(["body", "logical_date"])),
         ("{".to_owned(), json!(["body"])),
     ] {

@@ -153,9 +153,8 @@ async fn a_long_log_is_got_once_and_told_in_pieces_however_long_it_takes() {
     let whole = format!("{LOG}/1?full_content=true");
     let lines = [("accept", "application/x-ndjson")];
     for (path, headers) in [(&*format!("{LOG}/1"), &lines[..]), (FOLLOW, &[]), (&*whole, &[])] {
-        counted.gets.store(0, Ordering::SeqCst);
         let (text, longest) = pieces_of(world.get_with(path, headers).await).await;
-        assert_eq!(counted.gets.load(Ordering::SeqCst), 1, "{path}");
+        assert_eq!(counted.gets.load(Ordering::SeqCst), 1, "{path}: all share what was got once");
         assert!(longest < 1 << 20, "{path}: a piece of {longest} bytes");
         let told: Vec<Value> = if path == whole {
             let log: Value = serde_json::from_str(&text).unwrap();

@@ -88,3 +88,60 @@ async fn an_address_in_use_is_said() {
     assert!(matches!(error, ServeError::Listen { .. }));
     assert!(error.to_string().contains("--listen"), "{error}");
 }
+
+#[tokio::test]
+async fn connections_that_say_nothing_keep_nobody_out() {
+    let ports = memory::ports();
+    let shutdown = Shutdown::new();
+    let mut settings = Settings::new("127.0.0.1:0".parse().unwrap());
+    settings.connections = 8;
+    let served = serve(ports, settings, Clock::system(), Router::new(), &shutdown).await.unwrap();
+    let mut told = ask(&served, "/api/v2/dagbok/events?follow=true").await;
+    let mut head = [0; 12];
+    told.read_exact(&mut head).await.unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..50 {
+        idle.push(TcpStream::connect(served.address).await.unwrap());
+        // Each has been taken, or closed to make room, before the next comes.
+        let health = answer(&served, "/api/v2/monitor/health").await;
+        assert!(health.starts_with("HTTP/1.1 200"), "{health}");
+    }
+    let mut closed = 0;
+    for stream in &mut idle {
+        let mut byte = [0; 1];
+        let end = stream.read(&mut byte);
+        if let Ok(end) = tokio::time::timeout(Duration::from_millis(20), end).await {
+            assert_eq!(end.unwrap_or(0), 0);
+            closed += 1;
+        }
+    }
+    assert!(closed >= 42, "{closed} of 50 were closed, where 8 may stay");
+    shutdown.start();
+    served.task.await.unwrap();
+}
+
+#[tokio::test]
+async fn foreign_names_and_pages_are_refused() {
+    let ports = memory::ports();
+    let shutdown = Shutdown::new();
+    let served = started(&ports, &shutdown).await;
+    for (host, more, status) in [
+        ("localhost", "", 200),
+        ("127.0.0.1:8793", "origin: http://localhost:8793\r\n", 200),
+        ("evil.example", "", 403),
+        ("localhost", "origin: http://evil.example\r\n", 403),
+        ("localhost", "origin: null\r\n", 403),
+    ] {
+        for path in ["/api/v2/version", "/metrics"] {
+            let mut stream = TcpStream::connect(served.address).await.unwrap();
+            let request =
+                format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{more}connection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).await.unwrap();
+            assert!(text.starts_with(&format!("HTTP/1.1 {status}")), "{host} {more}: {text}");
+        }
+    }
+    shutdown.start();
+    served.task.await.unwrap();
+}

@@ -87,7 +87,9 @@ impl Api {
         query: &[(&str, String)],
     ) -> Result<T, Failure> {
         let request = self.request(Method::GET, path).query(query).timeout(ANSWER);
-        self.answer(request).await?.1
+        let body = self.respond(request).await?.bytes().await;
+        let body = body.map_err(|error| self.lost(&error))?;
+        serde_json::from_slice(&body).map_err(|error| unreadable(&error))
     }
 
     /// Sends a document and takes the answer, with whether it is only accepted yet (202).
@@ -101,12 +103,15 @@ impl Api {
             return Err(read_only());
         }
         let request = self.by_user(self.request(method, path).json(body).timeout(ANSWER));
-        let (status, answer) = self.answer::<Value>(request).await?;
-        let answer = answer?;
+        let response = self.respond(request).await?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| self.lost(&error))?;
         if status == StatusCode::ACCEPTED {
+            let answer: Value =
+                serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
             return Ok(Sent::Accepted(answer.get("detail").cloned().unwrap_or(answer)));
         }
-        serde_json::from_value(answer).map(Sent::Done).map_err(|error| unreadable(&error))
+        serde_json::from_slice(&body).map(Sent::Done).map_err(|error| unreadable(&error))
     }
 
     /// Asks for something to be gone.
@@ -135,16 +140,6 @@ impl Api {
         let request =
             self.request(Method::GET, path).query(query).header(ACCEPT, "application/x-ndjson");
         Ok(Lines::new(self.respond(request).await?, self.shown()))
-    }
-
-    async fn answer<T: DeserializeOwned>(
-        &self,
-        request: RequestBuilder,
-    ) -> Result<(StatusCode, Result<T, Failure>), Failure> {
-        let response = self.respond(request).await?;
-        let status = response.status();
-        let body = response.bytes().await.map_err(|error| self.lost(&error))?;
-        Ok((status, serde_json::from_slice(&body).map_err(|error| unreadable(&error))))
     }
 
     async fn respond(&self, request: RequestBuilder) -> Result<Response, Failure> {

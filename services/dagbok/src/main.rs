@@ -33,6 +33,7 @@ fn main() -> ExitCode {
     // for the process and all that it starts. Tasks may want them; an old kernel that can't say is none
     // of their concern.
     let _ = rustix::thread::disable_transparent_huge_pages(false);
+    raise_descriptors();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error, std::env::args_os().any(|arg| arg == "--json")),
@@ -57,6 +58,19 @@ fn main() -> ExitCode {
     }
 }
 
+/// Takes as many descriptors as the machine lets it, up to what services with thousands of tries and
+/// connections need: the usual soft limit is 1,024.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const WANTED: u64 = 65_536;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let most = maximum.map_or(WANTED, |maximum| maximum.min(WANTED));
+    if current.is_some_and(|current| current < most) {
+        // Where it can't be had, the limits of connections still leave some for tries.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum });
+    }
+}
+
 /// Help and version go to stdout and are no error; anything else is bad usage, said by clap, or in its
 /// words to programs.
 fn usage(error: &clap::Error, json: bool) -> ExitCode {
@@ -69,8 +83,11 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
         let usage = usage.lines().find(|line| line.starts_with("Usage:"));
         Out::new(true).failure(&failure.next(usage.unwrap_or("see `dagbok help`")));
     } else {
-        // Nobody is left to tell where the terminal is gone.
-        let _ = error.print();
+        match error.print() {
+            Err(error) if wanted => output::unwritable(&error),
+            // Nobody is left to tell where stderr is gone.
+            Ok(()) | Err(_) => {}
+        }
     }
     if wanted { Exit::Ok.into() } else { Exit::Usage.into() }
 }

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::failure::Failure;
+use crate::{exit::Exit, failure::Failure};
 pub(crate) use table::Table;
 
 /// How this program was called, for commands to type next: as a path where it was one, since it may not be
@@ -27,6 +27,18 @@ pub(crate) fn quoted(word: &str) -> String {
     } else {
         format!("'{}'", word.replace('\'', "'\\''"))
     }
+}
+
+/// Ends the process since results can't be written. Where whoever read is gone (`| head`) there is nobody
+/// to do the rest for, and nothing is said; a full disk must not pass for a run that failed, or for success.
+pub(crate) fn unwritable(error: &std::io::Error) -> ! {
+    if error.kind() == ErrorKind::BrokenPipe {
+        std::process::exit(Exit::Ok as i32);
+    }
+    let mut err = anstream::stderr().lock();
+    // Nobody is left to tell where stderr is gone too.
+    let _ = writeln!(err, "error: the results can't be written to stdout: {error}");
+    std::process::exit(Exit::Setup as i32);
 }
 
 /// Where a command's results go. Cheap to copy.
@@ -66,9 +78,7 @@ impl Out {
         let mut out = anstream::stdout().lock();
         let written = writeln!(out, "{text}").and_then(|()| out.flush());
         if let Err(error) = written {
-            // Whoever read is gone (`| head`): there is nobody to do the rest for.
-            let quiet = error.kind() == ErrorKind::BrokenPipe;
-            std::process::exit(i32::from(!quiet));
+            unwritable(&error);
         }
     }
 

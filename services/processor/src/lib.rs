@@ -13,6 +13,7 @@ mod ignored;
 mod known;
 mod once;
 mod parser;
+mod presence;
 mod service;
 mod settings;
 mod snapshot;

@@ -25,7 +25,7 @@ use tokio::{
 
 use crate::{
     ParsedFile, ProcessorError, ProcessorSettings, candidate::Kind, home::dag_folder, known,
-    snapshot::Snapshot, tell::Teller, watch::Watch,
+    presence, snapshot::Snapshot, tell::Teller, watch::Watch,
 };
 use bundle_state::Bundle;
 use file_state::FileState;
@@ -46,6 +46,7 @@ pub async fn run(
     })?;
     let mut watch = Watch::start(&folder, settings.rescan);
     let mut service = Service::open(ports, settings, clock, shutdown.clone()).await?;
+    presence::show(Arc::clone(&service.ports.state), service.clock.clone(), &shutdown);
     let loading = load_known(service.ports.clone());
     tokio::pin!(loading);
     let mut loaded = false;

@@ -149,11 +149,21 @@ impl Default for Processor {
 pub struct Ui {
     /// Where the API listens. Whoever can reach it can do everything: it asks for no password.
     pub listen: SocketAddr,
+    /// Names that the API may be asked by besides this machine's own (`localhost`, `127.0.0.1`), without a
+    /// port: `dagbok.example`. Requests by other names are refused, since a page in a browser can send
+    /// those. `*` is any name.
+    pub allowed_hosts: Vec<String>,
+    /// Pages that may ask the API besides this machine's own: `https://dagbok.example`. `*` is any.
+    pub allowed_origins: Vec<String>,
 }
 
 impl Default for Ui {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8793)) }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8793)),
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+        }
     }
 }
 

@@ -69,6 +69,12 @@ pub struct DagSpec {
     /// Default parameters as a JSON object in text; a run's conf lies over them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<String>,
+    /// JSON schemas of params as a JSON object in text; what a run's conf gives is held against them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub param_schemas: Option<String>,
+    /// Params without a default: a run's conf must give them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub required_params: Vec<String>,
     /// Upstreams before downstreams, otherwise in the file's order.
     pub tasks: Vec<TaskSpec>,
     /// Where it was read; left out of the canonical hash.

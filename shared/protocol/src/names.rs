@@ -16,6 +16,18 @@ pub const SCHEDULER_SNAPSHOT: &str = "scheduler";
 /// The prefix of [`presence_key`].
 pub const PRESENCE_PREFIX: &str = "presence/";
 
+/// What the ids of runs begin with that nobody triggers: the schedule's, a backfill's, an asset's. A run
+/// that somebody triggers may not take such an id, since theirs would then be taken.
+pub const RESERVED_RUN_IDS: [&str; 3] = ["scheduled__", "backfill__", "asset_triggered__"];
+
+/// Which of [`RESERVED_RUN_IDS`] a run id begins with.
+pub fn reserved_prefix(run_id: &str) -> Option<&'static str> {
+    RESERVED_RUN_IDS.into_iter().find(|prefix| run_id.starts_with(prefix))
+}
+
+/// The key under which the processor shows that it is there.
+pub const PROCESSOR_PRESENCE: &str = "processor/presence";
+
 /// The queue that executors of `queue` pull from.
 pub fn work_queue(queue: &QueueName) -> String {
     format!("work.{}", escape_token(queue.as_str()))

@@ -4,6 +4,7 @@
 mod decide;
 mod history;
 mod jetstream;
+mod lists;
 mod replay;
 mod script;
 mod shapes;
@@ -59,6 +60,15 @@ enum What {
         /// The home.
         home: PathBuf,
     },
+    /// Lists over read models of ever more finished runs.
+    Lists {
+        /// Finished runs, from few to many.
+        #[arg(long, value_delimiter = ',', default_values_t = [0, 10_000, 100_000, 1_000_000])]
+        runs: Vec<u64>,
+        /// DAGs that they are of.
+        #[arg(long, default_value_t = 100)]
+        dags: u64,
+    },
     /// The scheduler over a real nats-server, with an executor that does nothing.
     Jetstream {
         /// The server.
@@ -80,6 +90,7 @@ async fn main() -> anyhow::Result<()> {
         What::Longest { tasks } => decide::longest(tasks),
         What::Fill { home, records, dags } => history::fill(&home, records, dags).await?,
         What::Replay { home } => replay::measure(&home).await?,
+        What::Lists { runs, dags } => lists::measure(&runs, dags).await?,
         What::Jetstream { nats, tasks, width } => jetstream::measure(&nats, tasks, width).await?,
     };
     println!("{figures}");

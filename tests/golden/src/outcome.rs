@@ -103,8 +103,10 @@ fn read_model(store: &Store) -> Result<Value> {
     let mut dags = Map::new();
     for dag in store.dags()? {
         let mut row = serde_json::to_value(&dag)?;
-        let versions: Vec<_> =
-            store.versions(&dag.dag_id)?.into_iter().map(|(number, _)| number).collect();
+        let mut versions = Vec::new();
+        for number in 1..=dag.version {
+            versions.extend(store.version(&dag.dag_id, number)?.map(|_| number));
+        }
         row["versions"] = json!(versions);
         dags.insert(dag.dag_id.to_string(), row);
     }
@@ -128,7 +130,7 @@ fn read_model(store: &Store) -> Result<Value> {
         "dags": dags,
         "runs": runs,
         "import_errors": store.import_errors()?,
-        "executors": store.executors()?,
+        "executors": executors(store)?,
         "pools": store.pools()?,
         "limits": store.limits()?,
         "bundle": store.bundle()?,
@@ -146,4 +148,11 @@ fn state_of(mut state: Value) -> Value {
         }
     }
     state
+}
+
+/// Every executor there ever was, by name.
+fn executors(store: &Store) -> Result<Vec<Value>> {
+    let (mut rows, _) = store.executors(true, 0, usize::MAX)?;
+    rows.sort_by(|a, b| a.executor.cmp(&b.executor));
+    rows.into_iter().map(|row| Ok(serde_json::to_value(row)?)).collect()
 }

@@ -16,6 +16,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dagbok-runtime", &["events"]),
     ("dagbok-telemetry", &["events"]),
     ("dagbok-projection", &["events", "runlog", "runtime"]),
+    ("dagbok-rows", &["events", "runlog", "projection", "runtime"]),
     ("dagbok-inbox", &["events", "protocol", "runlog", "runtime"]),
     (
         "dagbok-scheduler",
@@ -25,7 +26,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dagbok-processor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
     (
         "dagbok-api",
-        &["events", "protocol", "runlog", "projection", "inbox", "runtime", "telemetry"],
+        &["events", "protocol", "runlog", "projection", "rows", "inbox", "runtime", "telemetry"],
     ),
 ];
 
@@ -35,7 +36,7 @@ const BINARY: &str = "dagbok";
 /// Others' crates that only these of ours name: what they stand for is met behind a trait of ours.
 const ONLY_NAMED_BY: &[(&str, &[&str])] = &[
     ("async-nats", &["dagbok-runlog-jetstream"]),
-    ("sled", &["dagbok-api"]),
+    ("sled", &["dagbok-rows"]),
     ("axum", &["dagbok-api", "dagbok"]),
     ("clap", &["dagbok"]),
     ("anyhow", &["dagbok"]),

@@ -99,3 +99,23 @@ fn registries(files: &[File]) -> Vec<String> {
     }
     found
 }
+
+/// Fields of log lines that have the name of one that every line has: JSON would have it twice.
+pub fn fields_said_twice(files: &[File]) -> Vec<String> {
+    let said =
+        Regex::new(r"tracing::(?:error|warn|info|debug|trace)!\([^;]*;").expect("a constant");
+    let text = Regex::new(r#""(?:[^"\\]|\\.)*""#).expect("a constant pattern");
+    let taken =
+        Regex::new(r"[(,\s%?](message|timestamp|level)\s*[,=]").expect("a constant pattern");
+    let mut found = Vec::new();
+    for file in files.iter().filter(|file| file.is("rs")) {
+        for line in said.find_iter(&file.text) {
+            let number = file.text[..line.start()].lines().count();
+            let fields = text.replace_all(line.as_str(), "");
+            if let Some(field) = taken.captures(&fields) {
+                found.push(format!("{}:{number}: `{}` is every line's own", file.path, &field[1]));
+            }
+        }
+    }
+    found
+}

@@ -95,6 +95,19 @@ fn nothing_is_of_one_machine_or_left_undone() {
 }
 
 #[test]
+fn no_log_line_says_a_field_twice() {
+    // Put together, so that this file has none.
+    let line = |fields: &str| File {
+        path: "a.rs".to_owned(),
+        text: ["tracing::warn!(", fields, ");"].concat(),
+    };
+    let twice = r#"file, message, "a file""#;
+    let once = r#"%error, "a message, level with it""#;
+    assert_eq!(files::fields_said_twice(&[line(twice), line(once)]).len(), 1);
+    none(&files::fields_said_twice(&files()));
+}
+
+#[test]
 fn manifests_say_the_same() {
     none(&manifests::strays(&files()).unwrap());
 }

@@ -71,6 +71,8 @@ pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp, pace: i64) -> DagSpec 
         dagrun_timeout: rng.chance(200).then(|| Micros::from_millis(rng.between(500, 20_000))),
         is_paused_upon_creation: rng.chance(100).then_some(true),
         params: None,
+        param_schemas: None,
+        required_params: vec![],
         tasks,
         source: SourceLocation { file: file_name(n), line: 1 },
     }

@@ -6,7 +6,7 @@ use utoipa::IntoParams;
 
 use super::{
     errors::ApiError,
-    extract::{Caller, InBody, InPath, InQuery, dag_id, no_task},
+    extract::{Caller, InBody, InPath, InQuery, dag_id, flag, no_task},
     page::{Page, SortKey, matches, orders, sort},
     state::ApiState,
     tell::tell,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     model::{
         Store,
-        rows::{DagRow, RunState},
+        rows::{DagRow, RunRow, RunState},
     },
     shapes::{
         DagCollection, DagDetails, DagPatch, DagResponse, DagVersionCollection, Detail,
@@ -43,10 +43,13 @@ pub(crate) struct DagQuery {
     /// Those whose name for people has this in it.
     dag_display_name_pattern: Option<String>,
     /// Leaves out those that are no longer in their file; true where not said.
+    #[serde(deserialize_with = "flag")]
     exclude_stale: Option<bool>,
     /// Those that are paused, or not.
+    #[serde(deserialize_with = "flag")]
     paused: Option<bool>,
     /// Those whose file can't be read, or can.
+    #[serde(deserialize_with = "flag")]
     has_import_errors: Option<bool>,
     /// Those whose last run is in this state.
     #[param(value_type = Option<String>)]
@@ -84,12 +87,10 @@ impl DagQuery {
             && pattern.is_none_or(|pattern| matches(pattern, row.dag_id.as_str()))
     }
 
-    fn wants(&self, dag: &DagView) -> bool {
-        let spec = &dag.version.spec;
-        let name = spec.display_name.as_deref().unwrap_or(spec.dag_id.as_str());
-        let owner = |owner: &String| spec.owner.split(',').any(|one| one.trim() == owner);
+    fn wants(&self, dag: &Candidate) -> bool {
+        let owner = |owner: &String| dag.row.owner.split(',').any(|one| one.trim() == owner);
         let pattern = self.dag_display_name_pattern.as_deref();
-        pattern.is_none_or(|pattern| matches(pattern, name))
+        pattern.is_none_or(|pattern| matches(pattern, dag.name()))
             && (self.owners.is_empty() || self.owners.iter().any(owner))
             && self.has_import_errors.is_none_or(|has| dag.has_import_error == has)
             && self
@@ -98,10 +99,24 @@ impl DagQuery {
     }
 }
 
-fn sort_key(dag: &DagView, field: &'static str) -> SortKey {
+/// A DAG as far as lists must know it to find their page.
+struct Candidate {
+    row: DagRow,
+    /// Read only where it is asked for.
+    last_run: Option<RunRow>,
+    has_import_error: bool,
+}
+
+impl Candidate {
+    fn name(&self) -> &str {
+        self.row.display_name.as_deref().unwrap_or(self.row.dag_id.as_str())
+    }
+}
+
+fn sort_key(dag: &Candidate, field: &'static str) -> SortKey {
     let last = dag.last_run.as_ref();
     match field {
-        "dag_display_name" => SortKey::Text(super::view::display_name(&dag.version.spec)),
+        "dag_display_name" => dag.name().into(),
         "is_paused" => SortKey::Number(f64::from(u8::from(dag.row.paused))),
         "next_dagrun" => dag.row.expected.as_ref().and_then(|run| run.due).into(),
         "last_run_state" => last.map_or(SortKey::Nothing, |run| run.state.word().into()),
@@ -120,19 +135,26 @@ pub(crate) async fn list(
 ) -> Result<Json<DagCollection>, ApiError> {
     let orders = orders(&query.order_by, ORDERS)?;
     let page = Page::new(query.limit, query.offset);
+    let by_last_run = query.last_dag_run_state.is_some()
+        || orders.iter().any(|order| order.field.starts_with("last_run"));
     let found = state.read(move |store| {
         let mut all = Vec::new();
         for row in store.dags()? {
-            if query.wants_row(&row)
-                && let Some(dag) = DagView::read(store, row)?
-                && query.wants(&dag)
-            {
-                all.push(dag);
+            if query.wants_row(&row) {
+                let last_run = if by_last_run { store.newest_run(&row)? } else { None };
+                let has_import_error =
+                    query.has_import_errors.is_some() && store.import_error(&row.file)?.is_some();
+                all.push(Candidate { row, last_run, has_import_error });
             }
         }
+        all.retain(|dag| query.wants(dag));
         sort(&mut all, &orders, sort_key);
-        let (dags, total_entries) = page.cut(all);
-        Ok(DagCollection { dags: dags.iter().map(DagView::response).collect(), total_entries })
+        let (page, total_entries) = page.cut(all);
+        let mut dags = Vec::with_capacity(page.len());
+        for dag in page {
+            dags.extend(DagView::read(store, dag.row)?.as_ref().map(DagView::response));
+        }
+        Ok(DagCollection { dags, total_entries })
     });
     found.await.map(Json)
 }
@@ -226,10 +248,18 @@ pub(crate) async fn versions(
     let page = Page::new(query.limit, query.offset);
     let found = state.read(move |store| {
         let dag = one(store, &raw)?;
-        let rows = store.versions(&dag.row.dag_id)?;
-        let mut all: Vec<_> = rows.iter().map(|(number, row)| version_info(*number, row)).collect();
-        sort(&mut all, &orders, |info, _| SortKey::Number(f64::from(info.version_number)));
-        let (dag_versions, total_entries) = page.cut(all);
+        // Numbers count from 1 without a gap.
+        let last = dag.row.version;
+        let mut numbers: Vec<_> = (1..=last).collect();
+        if orders.first().is_some_and(|order| order.down) {
+            numbers.reverse();
+        }
+        let (page, total_entries) = page.cut(numbers);
+        let mut dag_versions = Vec::with_capacity(page.len());
+        for number in page {
+            let row = store.version_shared(&dag.row.dag_id, number)?;
+            dag_versions.extend(row.map(|row| version_info(number, &row)));
+        }
         Ok(DagVersionCollection { dag_versions, total_entries })
     });
     found.await.map(Json)

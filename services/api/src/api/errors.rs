@@ -38,6 +38,8 @@ impl Problem {
 pub(crate) enum ApiError {
     /// 400.
     BadRequest(String),
+    /// 403.
+    Forbidden(String),
     /// 404.
     NotFound(String),
     /// 409; with an object as Airflow has it for what exists already.
@@ -81,6 +83,7 @@ impl ApiError {
     fn parts(self) -> (StatusCode, Value) {
         match self {
             Self::BadRequest(text) => (StatusCode::BAD_REQUEST, Value::String(text)),
+            Self::Forbidden(text) => (StatusCode::FORBIDDEN, Value::String(text)),
             Self::NotFound(text) => (StatusCode::NOT_FOUND, Value::String(text)),
             Self::Conflict(detail) => (StatusCode::CONFLICT, detail),
             Self::TooLarge(text) => (StatusCode::PAYLOAD_TOO_LARGE, Value::String(text)),

@@ -19,7 +19,7 @@ use utoipa::IntoParams;
 
 use super::{
     errors::ApiError,
-    extract::{InQuery, accepts},
+    extract::{InQuery, accepts, flag},
     state::ApiState,
 };
 use crate::{model::rows::Stretch, shapes::Detail};
@@ -36,6 +36,7 @@ pub(crate) struct EventQuery {
     /// Records about this run; needs `dag_id`.
     run_id: Option<String>,
     /// Whether to go on with what comes; always so for server-sent events.
+    #[serde(deserialize_with = "flag")]
     follow: Option<bool>,
     /// At most this many records.
     limit: Option<u64>,
@@ -99,6 +100,8 @@ pub(crate) async fn events(
         }
         None => query.from.unwrap_or(1).saturating_sub(1),
     };
+    // No log is that long, and what follows may be counted on from here.
+    let after = after.min(i64::MAX.cast_unsigned());
     let sse = accepts(&headers, "text/event-stream");
     let follows = sse || query.follow.unwrap_or(false);
     let entries = entries(&state, &filter, Seq(after), follows).await?;
@@ -225,7 +228,7 @@ async fn stretches(
     });
     let wanted = found.await?.into_iter().filter_map(|Stretch(first, count)| {
         let end = (first + u64::from(count)).min(upto.0 + 1);
-        let first = first.max(after.0 + 1);
+        let first = first.max(after.0.saturating_add(1));
         let count = u32::try_from(end.checked_sub(first)?).ok()?;
         (count > 0).then_some(Stretch(first, count))
     });

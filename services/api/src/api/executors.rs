@@ -8,7 +8,13 @@ use dagbok_runlog::PortError;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{errors::ApiError, extract::InQuery, page::Page, state::ApiState, view::word};
+use super::{
+    errors::ApiError,
+    extract::{InQuery, flag},
+    page::Page,
+    state::ApiState,
+    view::word,
+};
 use crate::{
     model::{StoreError, rows::ExecutorRow},
     shapes::{Detail, ExecutorCollection, ExecutorInfo, ExecutorTry},
@@ -69,6 +75,7 @@ pub(crate) struct ExecutorQuery {
     /// Entries before it.
     offset: Option<usize>,
     /// Those that have left, too; false where not said.
+    #[serde(deserialize_with = "flag")]
     left: Option<bool>,
 }
 
@@ -83,10 +90,7 @@ pub(crate) async fn list(
     let page = Page::new(query.limit, query.offset);
     let all = query.left.unwrap_or(false);
     let read = state.read(move |store| {
-        let mut rows = store.executors()?;
-        rows.retain(|row| all || row.left_at.is_none());
-        rows.sort_by(|a, b| (a.joined_at, &a.executor).cmp(&(b.joined_at, &b.executor)));
-        let (found, total) = page.cut(rows);
+        let (found, total) = store.executors(all, page.offset, page.limit)?;
         let with_load = |row: ExecutorRow| Ok((store.running_on(&row.executor)?, row));
         Ok((found.into_iter().map(with_load).collect::<Result<Vec<_>, StoreError>>()?, total))
     });

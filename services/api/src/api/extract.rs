@@ -1,5 +1,5 @@
 //! What is taken from a request, with Airflow's answer where it can't be.
-use std::{error::Error, net::SocketAddr};
+use std::{error::Error, fmt, marker::PhantomData, net::SocketAddr};
 
 use axum::{
     Json, RequestPartsExt as _,
@@ -13,7 +13,10 @@ use dagbok_events::{
     Actor, DagId, MapIndex, RunId, RunKey, TaskId, Timestamp, TraceContext, TryNumber,
 };
 use dagbok_protocol::text;
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_path_to_error::Segment;
 
 use super::errors::{ApiError, Problem};
@@ -66,6 +69,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for InQuery<T> {
     }
 }
 
+/// A truth in the words that Airflow's API takes for one, whatever their case.
+fn truth(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Some(true),
+        "false" | "f" | "no" | "n" | "off" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// Reads a truth in a query, for `#[serde(deserialize_with)]`.
+pub(crate) fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
+    let text = String::deserialize(from)?;
+    let unknown = || D::Error::custom(format!("`{text}` is neither `true` nor `false`"));
+    truth(&text).map(Some).ok_or_else(unknown)
+}
+
 /// A body of JSON.
 #[derive(Debug)]
 pub(crate) struct InBody<T>(pub(crate) T);
@@ -73,8 +92,8 @@ pub(crate) struct InBody<T>(pub(crate) T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for InBody<T> {
     type Rejection = ApiError;
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        match Json::<T>::from_request(request, state).await {
-            Ok(Json(value)) => Ok(Self(value)),
+        match Json::<Object<T>>::from_request(request, state).await {
+            Ok(Json(Object(value))) => Ok(Self(value)),
             Err(JsonRejection::MissingJsonContentType(_)) => Err(ApiError::WrongType(
                 "send JSON, with `Content-Type: application/json`".to_owned(),
             )),
@@ -82,6 +101,25 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for InBody<T> {
             Err(JsonRejection::JsonSyntaxError(error)) => Err(misread("json_invalid", &error)),
             Err(error) => Err(misread("body_error", &error)),
         }
+    }
+}
+
+/// What is read from an object only: serde takes an array for one whose fields are in order.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        from.deserialize_map(Fields(PhantomData)).map(Self)
     }
 }
 

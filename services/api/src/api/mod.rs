@@ -5,10 +5,13 @@ mod errors;
 mod events;
 mod executors;
 mod extract;
+mod guard;
 mod import_errors;
+mod json;
 mod logs;
 mod monitor;
 mod page;
+mod params;
 mod pools;
 mod pulse;
 mod reschedule;
@@ -30,6 +33,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use errors::ApiError;
+pub use guard::Names;
+pub(crate) use guard::guard;
 pub use state::{ApiState, Parts, Patience};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;

@@ -3,7 +3,10 @@ use std::{future::Future, time::Duration};
 
 use axum::{Json, extract::State};
 use dagbok_events::{Micros, decode};
-use dagbok_protocol::{limits::CLOCK_BACK_US, names::SCHEDULER_LEASE};
+use dagbok_protocol::{
+    limits::CLOCK_BACK_US,
+    names::{PROCESSOR_PRESENCE, SCHEDULER_LEASE},
+};
 use dagbok_runlog::{PortResult, ReadLimit, RunLog, Seq};
 use dagbok_runtime::Clock;
 
@@ -38,10 +41,11 @@ async fn log_ahead(log: &dyn RunLog) -> PortResult<Micros> {
 #[utoipa::path(get, path = "/api/v2/monitor/health", tag = "Monitor", responses((status = 200, body = Health)))]
 pub(crate) async fn health(State(state): State<ApiState>) -> Json<Health> {
     let ports = &state.ports;
-    let (last, ahead, lease, executors) = tokio::join!(
+    let (last, ahead, lease, processor, executors) = tokio::join!(
         soon(ports.log.last()),
         soon(log_ahead(ports.log.as_ref())),
         soon(ports.state.get(SCHEDULER_LEASE)),
+        soon(ports.state.get(PROCESSOR_PRESENCE)),
         soon(present(&state))
     );
     let now = state.model.progress().now();
@@ -53,7 +57,12 @@ pub(crate) async fn health(State(state): State<ApiState>) -> Json<Health> {
             latest_scheduler_heartbeat: state.pulse.last().map(|at| at.to_string()),
         },
         triggerer: TriggererHealth { status: None, latest_triggerer_heartbeat: None },
-        dag_processor: ProcessorHealth { status: None, latest_dag_processor_heartbeat: None },
+        dag_processor: ProcessorHealth {
+            status: Some(status(matches!(processor, Some(Some(_))))),
+            latest_dag_processor_heartbeat: processor
+                .flatten()
+                .and_then(|beat| String::from_utf8(beat.value.to_vec()).ok()),
+        },
         dagbok: HealthExtra {
             projection: ProjectionHealth {
                 applied: now.applied.0,

@@ -147,38 +147,26 @@ fn like(pattern: &[char], text: &[char]) -> bool {
     pattern[p..].iter().all(|c| *c == '%')
 }
 
-/// Stretches of time from the query: `…_gte`, `…_gt`, `…_lte`, `…_lt`.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Between {
-    from: Option<Timestamp>,
-    above: Option<Timestamp>,
-    to: Option<Timestamp>,
-    below: Option<Timestamp>,
-}
-
-impl Between {
-    /// Reads the four, named after `field` in errors.
-    pub(crate) fn read(field: &str, ends: [&Option<String>; 4]) -> Result<Self, ApiError> {
-        let names = ["gte", "gt", "lte", "lt"];
-        let mut read = ends.iter().zip(names).map(|(text, name)| {
-            text.as_deref().map(super::extract::instant).transpose().map_err(|why| {
-                ApiError::invalid("datetime_parsing", &["query", &format!("{field}_{name}")], why)
-            })
-        });
-        let mut next = || read.next().transpose().map(Option::flatten);
-        Ok(Self { from: next()?, above: next()?, to: next()?, below: next()? })
+/// The instants that `…_gte`, `…_gt`, `…_lte`, `…_lt` of a field leave, both ends included; `None` where
+/// none of them is given.
+pub(crate) fn instants(
+    field: &str,
+    ends: [&Option<String>; 4],
+) -> Result<Option<(i64, i64)>, ApiError> {
+    let names = ["gte", "gt", "lte", "lt"];
+    let mut read = ends.iter().zip(names).map(|(text, name)| {
+        text.as_deref().map(super::extract::instant).transpose().map_err(|why| {
+            ApiError::invalid("datetime_parsing", &["query", &format!("{field}_{name}")], why)
+        })
+    });
+    let mut next = || read.next().transpose().map(|at| at.flatten().map(|at| at.0));
+    let (from, above, to, below) = (next()?, next()?, next()?, next()?);
+    if [from, above, to, below].iter().all(Option::is_none) {
+        return Ok(None);
     }
-
-    /// Whether `at` lies within; nothing lies within any but an open stretch.
-    pub(crate) fn has(self, at: Option<Timestamp>) -> bool {
-        let Some(at) = at else {
-            return [self.from, self.above, self.to, self.below].iter().all(Option::is_none);
-        };
-        self.from.is_none_or(|from| at >= from)
-            && self.above.is_none_or(|above| at > above)
-            && self.to.is_none_or(|to| at <= to)
-            && self.below.is_none_or(|below| at < below)
-    }
+    let low = from.unwrap_or(i64::MIN).max(above.map_or(i64::MIN, |at| at.saturating_add(1)));
+    let high = to.unwrap_or(i64::MAX).min(below.map_or(i64::MAX, |at| at.saturating_sub(1)));
+    Ok(Some((low, high)))
 }
 
 #[cfg(test)]

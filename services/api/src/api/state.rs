@@ -5,7 +5,7 @@ use dagbok_inbox::Inbox;
 use dagbok_runlog::{PortError, Ports};
 use dagbok_runtime::{Clock, Shutdown};
 
-use super::{errors::ApiError, pulse::Pulse};
+use super::{errors::ApiError, logs::KeptLogs, pulse::Pulse};
 use crate::model::{ReadModel, Store};
 
 /// How long the API waits for others.
@@ -47,6 +47,10 @@ pub struct Parts {
     pub model: ReadModel,
     /// When the scheduler last gave a sign of life.
     pub pulse: Pulse,
+    /// Logs of tries that were read last.
+    pub logs: KeptLogs,
+    /// The time.
+    pub clock: Clock,
     /// Streams end when this starts.
     pub shutdown: Shutdown,
     /// How long to wait.
@@ -70,8 +74,17 @@ impl ApiState {
         patience: Patience,
     ) -> Result<Self, PortError> {
         let inbox = Inbox::open(&ports, clock.clone()).await?;
-        let pulse = Pulse::watch(Arc::clone(&ports.state), clock, &shutdown);
-        Ok(Self(Arc::new(Parts { ports, inbox, model, pulse, shutdown, patience })))
+        let pulse = Pulse::watch(Arc::clone(&ports.state), clock.clone(), &shutdown);
+        Ok(Self(Arc::new(Parts {
+            ports,
+            inbox,
+            model,
+            pulse,
+            logs: KeptLogs::default(),
+            clock,
+            shutdown,
+            patience,
+        })))
     }
 
     /// Asks the rows on a blocking thread, once they hold all that the log held at the start.

@@ -2,12 +2,13 @@
 use axum::{Json, extract::State};
 use dagbok_events::{MapIndex, Payload};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use utoipa::IntoParams;
 
 use super::{
     errors::ApiError,
-    extract::{InPath, InQuery, map_index, run_key, task_id},
+    extract::{InPath, InQuery, flag, map_index, run_key, task_id},
+    json::compact,
     page::{Page, SortKey, matches, orders, sort},
     runs::json_blob,
     state::ApiState,
@@ -109,8 +110,10 @@ pub(crate) struct ValueQuery {
     map_index: Option<i32>,
     /// Has no effect: values are JSON.
     #[serde(rename = "deserialize")]
+    #[serde(deserialize_with = "flag")]
     _deserialize: Option<bool>,
     /// The value's JSON as text.
+    #[serde(deserialize_with = "flag")]
     stringify: Option<bool>,
 }
 
@@ -142,11 +145,14 @@ pub(crate) async fn get(
     let (entry, value) = read.await?;
     let value = match value {
         Payload::Inline(text) => {
-            serde_json::from_str(&text).map_err(|error| ApiError::bug(&error))?
+            RawValue::from_string(text).map_err(|error| ApiError::bug(&error))?
         }
         Payload::Blob { digest, .. } => json_blob(&state, &digest).await?,
     };
-    let value =
-        if query.stringify.unwrap_or(false) { Value::String(value.to_string()) } else { value };
+    let value = if query.stringify.unwrap_or(false) {
+        to_raw_value(&compact(value.get())).map_err(|error| ApiError::bug(&error))?
+    } else {
+        value
+    };
     Ok(Json(XComValue { entry, value }))
 }

@@ -2,58 +2,34 @@
 //! numbers, big-endian, so that the store's order is theirs.
 use dagbok_events::{DagId, DagVersion, ExecutorId, MapIndex, PoolName, RunKey, TaskId, TryNumber};
 
-use super::rows::{
-    BundleRow, DagRow, DagRunOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow,
-    PoolRow, RefusedRow, Row, RunInputRow, RunOrderRow, RunRow, SeqsRow, TaskRow, VersionRow,
-    XComRow,
-};
+pub(crate) use dagbok_rows::{Key, key::table};
+use dagbok_rows::{Row, key::Parts as _};
 
-/// A row's key.
-pub(crate) type Key = Vec<u8>;
+use super::rows::{
+    BundleRow, DagRow, ExecutorOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, LoadRow,
+    PastTryRow, PoolRow, RefusedRow, RunHavingRow, RunInputRow, RunOrderRow, RunRow, SeqsRow,
+    TaskRow, TotalsRow, VersionRow, XComRow,
+};
 
 /// A task of a run, one copy of it.
 pub(crate) type Instance<'a> = (&'a RunKey, &'a TaskId, MapIndex);
 
-fn begin<R: Row>(capacity: usize) -> Key {
-    let mut key = Vec::with_capacity(capacity + 2);
-    key.push(R::TABLE);
-    key
-}
-
-fn push_id(key: &mut Key, id: &str) {
-    key.extend_from_slice(id.as_bytes());
-    key.push(0);
-}
-
 fn of_run<R: Row>(run: &RunKey) -> Key {
-    let mut key = begin::<R>(run.dag_id.as_str().len() + run.run_id.as_str().len() + 16);
-    push_id(&mut key, run.dag_id.as_str());
-    push_id(&mut key, run.run_id.as_str());
-    key
+    table::<R>().text(run.dag_id.as_str()).text(run.run_id.as_str())
 }
 
 fn of_instance<R: Row>((run, task_id, map_index): Instance<'_>) -> Key {
-    let mut key = of_run::<R>(run);
-    push_id(&mut key, task_id.as_str());
-    key.extend_from_slice(&map_order(map_index));
-    key
+    of_run::<R>(run).text(task_id.as_str()).number32(map_order(map_index))
 }
 
 /// −1 sorts before 0.
-fn map_order(map_index: MapIndex) -> [u8; 4] {
-    map_index.0.wrapping_sub(i32::MIN).to_be_bytes()
-}
-
-/// Every row of a table.
-pub(crate) fn table<R: Row>() -> Key {
-    vec![R::TABLE]
+fn map_order(map_index: MapIndex) -> u32 {
+    map_index.0.wrapping_sub(i32::MIN).cast_unsigned()
 }
 
 /// Every row of a table that belongs to a DAG.
 pub(crate) fn within_dag<R: Row>(dag_id: &DagId) -> Key {
-    let mut key = begin::<R>(dag_id.as_str().len());
-    push_id(&mut key, dag_id.as_str());
-    key
+    table::<R>().text(dag_id.as_str())
 }
 
 /// Every row of a table that belongs to a run.
@@ -63,9 +39,7 @@ pub(crate) fn within_run<R: Row>(run: &RunKey) -> Key {
 
 /// Every row of a table that belongs to a task of a run, all its copies.
 pub(crate) fn within_task<R: Row>(run: &RunKey, task_id: &TaskId) -> Key {
-    let mut key = of_run::<R>(run);
-    push_id(&mut key, task_id.as_str());
-    key
+    of_run::<R>(run).text(task_id.as_str())
 }
 
 /// Every row of a table that belongs to one copy of a task.
@@ -78,15 +52,11 @@ pub(crate) fn dag(dag_id: &DagId) -> Key {
 }
 
 pub(crate) fn version(dag_id: &DagId, version: DagVersion) -> Key {
-    let mut key = within_dag::<VersionRow>(dag_id);
-    key.extend_from_slice(&version.to_be_bytes());
-    key
+    within_dag::<VersionRow>(dag_id).number32(version)
 }
 
 pub(crate) fn import_error(file: &str) -> Key {
-    let mut key = begin::<ImportErrorRow>(file.len());
-    key.extend_from_slice(file.as_bytes());
-    key
+    table::<ImportErrorRow>().rest(file.as_bytes())
 }
 
 pub(crate) fn run(run: &RunKey) -> Key {
@@ -98,21 +68,30 @@ pub(crate) fn run_input(run: &RunKey) -> Key {
 }
 
 pub(crate) fn run_order(seq: u64) -> Key {
-    let mut key = begin::<RunOrderRow>(8);
-    key.extend_from_slice(&seq.to_be_bytes());
-    key
+    table::<RunOrderRow>().number(seq)
 }
 
-pub(crate) fn dag_run_order(dag_id: &DagId, seq: u64) -> Key {
-    let mut key = within_dag::<DagRunOrderRow>(dag_id);
-    key.extend_from_slice(&seq.to_be_bytes());
-    key
+/// A run that has a task in a state, by that state's place among all; over one DAG or all.
+pub(crate) fn run_having(dag: Option<&DagId>, state: u8, seq: u64) -> Key {
+    runs_having(dag, state).number(seq)
+}
+
+/// The runs that have a task in a state, in the order of making.
+pub(crate) fn runs_having(dag: Option<&DagId>, state: u8) -> Key {
+    let key = table::<RunHavingRow>();
+    let key = match dag {
+        None => key.byte(0),
+        Some(dag_id) => key.byte(1).text(dag_id.as_str()),
+    };
+    key.byte(state)
+}
+
+pub(crate) fn totals() -> Key {
+    table::<TotalsRow>()
 }
 
 pub(crate) fn seqs(run: &RunKey, first: u64) -> Key {
-    let mut key = of_run::<SeqsRow>(run);
-    key.extend_from_slice(&first.to_be_bytes());
-    key
+    of_run::<SeqsRow>(run).number(first)
 }
 
 pub(crate) fn task(instance: Instance<'_>) -> Key {
@@ -120,40 +99,38 @@ pub(crate) fn task(instance: Instance<'_>) -> Key {
 }
 
 pub(crate) fn past_try(instance: Instance<'_>, number: TryNumber) -> Key {
-    let mut key = of_instance::<PastTryRow>(instance);
-    key.extend_from_slice(&number.get().to_be_bytes());
-    key
+    of_instance::<PastTryRow>(instance).rest(&number.get().to_be_bytes())
 }
 
 pub(crate) fn xcom(instance: Instance<'_>, name: &str) -> Key {
-    let mut key = of_instance::<XComRow>(instance);
-    key.extend_from_slice(name.as_bytes());
-    key
+    of_instance::<XComRow>(instance).rest(name.as_bytes())
 }
 
 pub(crate) fn refused(run: &RunKey, seq: u64, place: u32) -> Key {
-    let mut key = of_run::<RefusedRow>(run);
-    key.extend_from_slice(&seq.to_be_bytes());
-    key.extend_from_slice(&place.to_be_bytes());
-    key
+    of_run::<RefusedRow>(run).number(seq).number32(place)
 }
 
 pub(crate) fn executor(id: &ExecutorId) -> Key {
-    let mut key = begin::<ExecutorRow>(id.as_str().len());
-    key.extend_from_slice(id.as_str().as_bytes());
-    key
+    table::<ExecutorRow>().rest(id.as_str().as_bytes())
+}
+
+/// Executors in the order of coming: those that are there, or those that have left.
+pub(crate) fn executors_in_order(left: bool) -> Key {
+    table::<ExecutorOrderRow>().byte(u8::from(left))
+}
+
+/// An executor's place among those.
+pub(crate) fn executor_order(row: &ExecutorRow) -> Key {
+    let key = executors_in_order(row.left_at.is_some()).signed(row.joined_at.0);
+    key.rest(row.executor.as_str().as_bytes())
 }
 
 pub(crate) fn load(id: &ExecutorId) -> Key {
-    let mut key = begin::<LoadRow>(id.as_str().len());
-    key.extend_from_slice(id.as_str().as_bytes());
-    key
+    table::<LoadRow>().rest(id.as_str().as_bytes())
 }
 
 pub(crate) fn pool(pool: &PoolName) -> Key {
-    let mut key = begin::<PoolRow>(pool.as_str().len());
-    key.extend_from_slice(pool.as_str().as_bytes());
-    key
+    table::<PoolRow>().rest(pool.as_str().as_bytes())
 }
 
 pub(crate) fn limits() -> Key {

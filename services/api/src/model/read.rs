@@ -1,14 +1,15 @@
 //! Questions to the rows. All of them may read the disk, so they are asked on a blocking thread.
-use dagbok_events::{DagId, DagVersion, ExecutorId, MapIndex, RunId, RunKey, TaskId, TryNumber};
+use dagbok_events::{DagId, DagVersion, ExecutorId, MapIndex, RunKey, TaskId, TryNumber};
+
+use dagbok_rows::key::table;
 
 use super::{
-    keys,
+    Store, StoreError, keys,
     rows::{
-        BundleRow, DagRow, DagRunOrderRow, ExecutorRow, Handed, ImportErrorRow, LimitsRow, LoadRow,
-        PastTryRow, PoolRow, RefusedRow, RunInputRow, RunOrderRow, RunRow, SeqsRow, Stretch,
-        TaskRow, TryRow, VersionRow, XComRow,
+        BundleRow, DagRow, ExecutorRow, Handed, ImportErrorRow, LimitsRow, LoadRow, PastTryRow,
+        PoolRow, RefusedRow, RunInputRow, RunRow, SeqsRow, Stretch, TaskRow, TryRow, VersionRow,
+        XComRow,
     },
-    store::{Store, StoreError},
 };
 
 type Found<T> = Result<T, StoreError>;
@@ -21,7 +22,7 @@ impl Store {
 
     /// Every DAG, by id.
     pub fn dags(&self) -> Found<Vec<DagRow>> {
-        self.rows(&keys::table::<DagRow>())
+        self.rows(&table::<DagRow>())
     }
 
     /// One meaning of a DAG.
@@ -29,23 +30,9 @@ impl Store {
         self.get(&keys::version(dag_id, version))
     }
 
-    /// Every meaning of a DAG with its number, oldest first.
-    pub fn versions(&self, dag_id: &DagId) -> Found<Vec<(DagVersion, VersionRow)>> {
-        let prefix = keys::within_dag::<VersionRow>(dag_id);
-        self.scan::<VersionRow>(&prefix)
-            .map(|found| {
-                let (key, row) = found?;
-                let number = key[prefix.len()..].try_into().map(DagVersion::from_be_bytes);
-                let number =
-                    number.map_err(|_| StoreError::Unreadable("a version's key".to_owned()))?;
-                Ok((number, row))
-            })
-            .collect()
-    }
-
     /// Files that can't be read, by name.
     pub fn import_errors(&self) -> Found<Vec<ImportErrorRow>> {
-        self.rows(&keys::table::<ImportErrorRow>())
+        self.rows(&table::<ImportErrorRow>())
     }
 
     /// Why a file can't be read, if it can't.
@@ -65,38 +52,8 @@ impl Store {
 
     /// Every run, of one DAG or all, by id.
     pub fn runs(&self, dag_id: Option<&DagId>) -> Found<Vec<RunRow>> {
-        let prefix = dag_id.map_or_else(keys::table::<RunRow>, keys::within_dag::<RunRow>);
+        let prefix = dag_id.map_or_else(table::<RunRow>, keys::within_dag::<RunRow>);
         self.rows(&prefix)
-    }
-
-    /// How many runs there are, of one DAG or all.
-    pub fn run_count(&self, dag_id: Option<&DagId>) -> Found<usize> {
-        let of =
-            |row: &DagRow| usize::try_from(row.runs.values().sum::<u64>()).unwrap_or(usize::MAX);
-        match dag_id {
-            Some(dag_id) => Ok(self.dag(dag_id)?.as_ref().map_or(0, of)),
-            None => Ok(self.dags()?.iter().map(of).sum()),
-        }
-    }
-
-    /// Runs in the order of making, of one DAG or all: `take` of them after `skip`.
-    pub fn runs_in_order(
-        &self,
-        dag_id: Option<&DagId>,
-        newest_first: bool,
-        skip: usize,
-        take: usize,
-    ) -> Found<Vec<RunRow>> {
-        let ids: Vec<RunKey> = if let Some(dag_id) = dag_id {
-            let rows = self.scan::<DagRunOrderRow>(&keys::within_dag::<DagRunOrderRow>(dag_id));
-            let rows = page(rows, newest_first, skip, take)?;
-            rows.into_iter().map(|row| run_key(dag_id, &row.run_id)).collect()
-        } else {
-            let rows = self.scan::<RunOrderRow>(&keys::table::<RunOrderRow>());
-            let rows = page(rows, newest_first, skip, take)?;
-            rows.into_iter().map(|row| run_key(&row.dag_id, &row.run_id)).collect()
-        };
-        ids.iter().filter_map(|run| self.run(run).transpose()).collect()
     }
 
     /// The tasks of a run that have a state, by id.
@@ -183,14 +140,46 @@ impl Store {
 
     /// Where in the log a run's records are, in order.
     pub fn seqs(&self, run: &RunRow) -> Found<Vec<Stretch>> {
-        let key = run_key(&run.dag_id, &run.run_id);
+        let key = run.key();
         let older = self.rows::<SeqsRow>(&keys::within_run::<SeqsRow>(&key))?;
         Ok(older.into_iter().flat_map(|row| row.0).chain(run.seqs.iter().copied()).collect())
     }
 
-    /// Every executor that ever came, by id.
-    pub fn executors(&self) -> Found<Vec<ExecutorRow>> {
-        self.rows(&keys::table::<ExecutorRow>())
+    /// Executors in the order of coming, `take` of them after `skip`, and how many there are: those that are
+    /// there, with `left` those that have left too.
+    pub fn executors(
+        &self,
+        left: bool,
+        skip: usize,
+        take: usize,
+    ) -> Found<(Vec<ExecutorRow>, usize)> {
+        let keys = |left| self.keys(&keys::executors_in_order(left));
+        let there = keys(false).collect::<Result<Vec<_>, _>>()?;
+        let mut total = there.len();
+        let mut there = there.into_iter().peekable();
+        let mut gone = left.then(|| keys(true)).into_iter().flatten().peekable();
+        if left {
+            total += usize::try_from(self.totals()?.executors_left).unwrap_or(usize::MAX);
+        }
+        // A place is the table, which of the two, when it came, and who it is.
+        let place = |key: &dagbok_rows::RowKey| key.get(2..).map(<[u8]>::to_vec);
+        let mut found = Vec::new();
+        for number in 0..skip.saturating_add(take) {
+            let next = match (there.peek().map(place), gone.peek()) {
+                (_, Some(Err(_))) => gone.next().transpose()?,
+                (Some(here), Some(Ok(other))) if place(other) < here => gone.next().transpose()?,
+                (None, _) => gone.next().transpose()?,
+                (Some(_), _) => there.next(),
+            };
+            let Some(key) = next else { break };
+            if number >= skip
+                && let Some(id) = key.get(10..)
+            {
+                let id = [table::<ExecutorRow>().as_slice(), id].concat();
+                found.extend(self.get::<ExecutorRow>(&id)?);
+            }
+        }
+        Ok((found, total))
     }
 
     /// How many tries an executor runs.
@@ -200,7 +189,7 @@ impl Store {
 
     /// Every pool that was set or used, with its name.
     pub fn pools(&self) -> Found<Vec<(String, PoolRow)>> {
-        self.scan::<PoolRow>(&keys::table::<PoolRow>())
+        self.scan::<PoolRow>(&table::<PoolRow>())
             .map(|found| {
                 let (key, row) = found?;
                 Ok((String::from_utf8_lossy(&key[1..]).into_owned(), row))
@@ -220,23 +209,5 @@ impl Store {
 
     fn rows<R: serde::de::DeserializeOwned>(&self, prefix: &[u8]) -> Found<Vec<R>> {
         self.scan::<R>(prefix).map(|found| found.map(|(_, row)| row)).collect()
-    }
-}
-
-fn run_key(dag_id: &DagId, run_id: &RunId) -> RunKey {
-    RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() }
-}
-
-fn page<K, R>(
-    rows: impl DoubleEndedIterator<Item = Found<(K, R)>>,
-    newest_first: bool,
-    skip: usize,
-    take: usize,
-) -> Found<Vec<R>> {
-    let row = |found: Found<(K, R)>| found.map(|(_, row)| row);
-    if newest_first {
-        rows.rev().skip(skip).take(take).map(row).collect()
-    } else {
-        rows.skip(skip).take(take).map(row).collect()
     }
 }

@@ -23,9 +23,10 @@ pub use run::{
 use serde::{Deserialize, Serialize};
 pub use shared::{
     ClockHealth, Detail, ExecutorCollection, ExecutorInfo, ExecutorTry, Health, HealthExtra,
-    ImportErrorCollection, ImportErrorExtra, ImportErrorResponse, PoolCollection, PoolPatch,
-    PoolResponse, ProcessorHealth, ProjectionHealth, RefusedReport, RefusedReportCollection,
-    Rescheduled, RescheduledDag, SchedulerHealth, StatusOnly, TriggererHealth, VersionInfo,
+    ImportErrorCollection, ImportErrorExtra, ImportErrorResponse, ListExtra, PoolCollection,
+    PoolPatch, PoolResponse, ProcessorHealth, ProjectionHealth, RefusedReport,
+    RefusedReportCollection, Rescheduled, RescheduledDag, SchedulerHealth, StatusOnly,
+    TriggererHealth, VersionInfo,
 };
 pub use task::{
     LogLine, TaskInstance, TaskInstanceCollection, TaskInstanceExtra, TryCollection, TryFailure,

@@ -2,9 +2,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{DagVersionInfo, DateTime};
+use super::{DagVersionInfo, DateTime, ListExtra};
 
 /// A run.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -41,7 +42,7 @@ pub struct RunResponse {
     pub triggering_user_name: Option<String>,
     /// What they passed along; null where it lies beside the log.
     #[schema(value_type = Option<Object>)]
-    pub conf: Option<serde_json::Value>,
+    pub conf: Option<Box<RawValue>>,
     /// What they wrote.
     pub note: Option<String>,
     /// The meaning of the DAG that it runs.
@@ -73,7 +74,7 @@ pub struct RunExtra {
     pub reason: Option<String>,
     /// How long its DAG lets it take, in seconds; null where it does not say.
     pub dagrun_timeout: Option<f64>,
-    /// The leaves that failed it.
+    /// Tasks that failed themselves, the first hundred.
     pub failed_tasks: Vec<String>,
     /// Reports about it that were refused.
     pub refused_reports: u32,
@@ -88,8 +89,11 @@ pub struct RunExtra {
 pub struct RunCollection {
     /// The page.
     pub dag_runs: Vec<RunResponse>,
-    /// How many there are over all pages.
+    /// How many there are over all pages, or at least are where `dagbok.total_is_exact` is false.
     pub total_entries: usize,
+    /// What Airflow has no word for.
+    #[serde(default)]
+    pub dagbok: ListExtra,
 }
 
 /// Asks for a run.
@@ -118,7 +122,7 @@ pub struct TriggerBody {
     /// A JSON object for its tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    pub conf: Option<serde_json::Map<String, serde_json::Value>>,
+    pub conf: Option<Box<RawValue>>,
     /// A note for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

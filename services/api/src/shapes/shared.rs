@@ -11,6 +11,23 @@ pub struct Detail {
     pub detail: serde_json::Value,
 }
 
+/// How much the page of a list stands for. Lists that no index serves are looked through up to a limit, so
+/// that no question costs what history does.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ListExtra {
+    /// Whether `total_entries` is the whole number; there are at least that many where not.
+    pub total_is_exact: bool,
+    /// Whether the page has all that belongs on it; where not, ask for less: name the DAG or a state, or
+    /// order by what is filtered.
+    pub complete: bool,
+}
+
+impl Default for ListExtra {
+    fn default() -> Self {
+        Self { total_is_exact: true, complete: true }
+    }
+}
+
 /// A file that can't be read.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ImportErrorResponse {
@@ -119,12 +136,12 @@ pub struct TriggererHealth {
     pub latest_triggerer_heartbeat: Option<String>,
 }
 
-/// The processor keeps no lease, so that whether it is there can't be told.
+/// Whether DAG files are read.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ProcessorHealth {
-    /// Always null.
+    /// `healthy` while a processor shows that it is there.
     pub status: Option<String>,
-    /// Always null.
+    /// When it last did, by its own clock; null where none does.
     pub latest_dag_processor_heartbeat: Option<String>,
 }
 

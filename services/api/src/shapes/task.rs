@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{DagVersionInfo, DateTime};
+use super::{DagVersionInfo, DateTime, ListExtra};
 
 /// A task of a run, with its newest try.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -160,8 +160,11 @@ pub struct TryLog {
 pub struct TaskInstanceCollection {
     /// The page.
     pub task_instances: Vec<TaskInstance>,
-    /// How many there are over all pages.
+    /// How many there are over all pages, or at least are where `dagbok.total_is_exact` is false.
     pub total_entries: usize,
+    /// What Airflow has no word for.
+    #[serde(default)]
+    pub dagbok: ListExtra,
 }
 
 /// One try of a task instance.

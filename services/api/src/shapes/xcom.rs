@@ -1,5 +1,6 @@
 //! Values that tasks handed on.
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::DateTime;
@@ -36,7 +37,8 @@ pub struct XComValue {
     #[serde(flatten)]
     pub entry: XComEntry,
     /// The value; its JSON as text where `stringify` was asked for.
-    pub value: serde_json::Value,
+    #[schema(value_type = serde_json::Value)]
+    pub value: Box<RawValue>,
 }
 
 /// A page of values.

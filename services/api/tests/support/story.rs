@@ -89,6 +89,8 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         dagrun_timeout: Some(Micros::from_millis(1_500)),
         is_paused_upon_creation: None,
         params: Some(r#"{"depth": 3}"#.to_owned()),
+        param_schemas: Some(r#"{"depth": {"type": "integer", "maximum": 9}}"#.to_owned()),
+        required_params: vec![],
         tasks: tasks.collect(),
         source: SourceLocation { file: format!("{dag_id}.py"), line: 7 },
     }

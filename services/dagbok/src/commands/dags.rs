@@ -16,7 +16,7 @@ pub(crate) use show::show;
 pub(crate) use test::test;
 pub(crate) use trigger::trigger;
 
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use crate::{codes::Code, failure::Failure};
 
@@ -29,10 +29,11 @@ fn way_there<'a>(traceback: &'a str, exception: &str, message: &str) -> &'a str 
     way.filter(|way| way.is_empty() || way.ends_with('\n')).unwrap_or(traceback).trim_end()
 }
 
-/// The JSON object that `--conf` must be.
-fn conf_object(text: &str) -> Result<Map<String, Value>, Failure> {
-    let why = match serde_json::from_str(text) {
-        Ok(Value::Object(conf)) => return Ok(conf),
+/// The JSON object that `--conf` must be, as it was written: its numbers may be too long for any number of
+/// ours.
+fn conf_object(text: &str) -> Result<Box<RawValue>, Failure> {
+    let why = match serde_json::from_str::<Box<RawValue>>(text) {
+        Ok(conf) if conf.get().starts_with('{') => return Ok(conf),
         Ok(_) => "it is JSON, and no object".to_owned(),
         Err(error) => error.to_string(),
     };

@@ -212,9 +212,9 @@ pub(crate) async fn ui(global: &Global, args: &UiArgs) -> Outcome {
     push(&mut flags, "--listen", "ui.listen", args.listen.map(|at| at.to_string()));
     run(global, &args.nats, flags, ("ui", "dagbok-ui"), async |mut base: Base| {
         let folder = base.folder("ui")?;
-        let listen = base.config().ui.listen;
+        let ui = base.config().ui.clone();
         let address =
-            start_api(&mut base.crew, &base.ports, listen, Some(&folder), &base.clock).await?;
+            start_api(&mut base.crew, &base.ports, &ui, Some(&folder), &base.clock).await?;
         let (out, api) = (base.context.out, format!("http://{address}"));
         if out.is_json() {
             out.json_line(&json!({ "api": api, "pid": std::process::id() }));

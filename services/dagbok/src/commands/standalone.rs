@@ -47,7 +47,7 @@ async fn serve(context: &Context) -> Outcome {
 
     let clock = Clock::system();
     let mut crew = Crew::new(config.executor.drain.0 + AFTER_DRAIN);
-    let address = start_api(&mut crew, &ports, config.ui.listen, Some(&home), &clock).await?;
+    let address = start_api(&mut crew, &ports, &config.ui, Some(&home), &clock).await?;
     let figures = crew.shutdown(Stage::Answers);
     tokio::spawn(services::follow_log(ports.log.clone(), figures.clone()));
     services::follow_executor(&executor.stats, executor.slots, &figures);
@@ -87,11 +87,13 @@ fn check_folder(folder: &Path) -> Result<(), Failure> {
 pub(crate) async fn start_api(
     crew: &mut Crew,
     ports: &dagbok_runlog::Ports,
-    listen: SocketAddr,
+    ui: &dagbok_config::Ui,
     home: Option<&Path>,
     clock: &Clock,
 ) -> Result<SocketAddr, Failure> {
-    let mut settings = dagbok_api::Settings::new(listen);
+    let mut settings = dagbok_api::Settings::new(ui.listen);
+    settings.names = names(ui);
+    settings.connections = services::connections();
     settings.home = home.map(Path::to_owned);
     let more = services::with_metrics(Router::new());
     let shutdown = crew.shutdown(Stage::Answers);
@@ -100,6 +102,15 @@ pub(crate) async fn start_api(
     services::follow_model(&served.model, &shutdown);
     crew.add(Stage::Answers, "API", served.task);
     Ok(served.address)
+}
+
+/// The names that the API goes by: an address that it was told to listen at is one.
+fn names(ui: &dagbok_config::Ui) -> dagbok_api::Names {
+    let mut hosts = ui.allowed_hosts.clone();
+    if !ui.listen.ip().is_unspecified() {
+        hosts.push(ui.listen.ip().to_string());
+    }
+    dagbok_api::Names::new(&hosts, &ui.allowed_origins)
 }
 
 fn api_failure(error: &dagbok_api::ServeError) -> Failure {

@@ -67,6 +67,14 @@ pub(crate) fn executor(
     Ok(settings)
 }
 
+/// Connections that the API may hold at once: a quarter of this process' descriptors, so that tries, logs
+/// and the broker have theirs.
+pub(crate) fn connections() -> usize {
+    const MOST: u64 = 1_024;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    usize::try_from(limit.map_or(MOST, |limit| (limit / 4).clamp(16, MOST))).unwrap_or(16)
+}
+
 /// The queues that an executor pulls from.
 pub(crate) fn queues(config: &Config) -> Result<Vec<QueueName>, Failure> {
     let names = config.executor.queues.iter().map(|name| QueueName::new(name.as_str()));

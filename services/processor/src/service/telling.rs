@@ -23,7 +23,7 @@ impl Service {
         let file = parsed.file.clone();
         for error in &parsed.errors {
             let (exception, message, line) = (&error.exception, &error.message, error.line);
-            tracing::warn!(file, line, exception, message, "a DAG file can't be read");
+            tracing::warn!(file, line, exception, error = message, "a DAG file can't be read");
         }
         let paused_at_creation = self.settings.paused_at_creation;
         let body = |parsed: ParsedFile| {

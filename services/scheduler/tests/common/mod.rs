@@ -57,6 +57,8 @@ pub(crate) fn spec(edges: &[&[u32]], retries: u16) -> DagSpec {
         dagrun_timeout: None,
         is_paused_upon_creation: Some(false),
         params: None,
+        param_schemas: None,
+        required_params: vec![],
         tasks: edges.iter().enumerate().map(task).collect(),
         source: SourceLocation { file: "pipeline.py".into(), line: 1 },
     }

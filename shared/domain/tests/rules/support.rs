@@ -64,6 +64,8 @@ pub(crate) fn dag(name: &str) -> DagSpec {
         dagrun_timeout: None,
         is_paused_upon_creation: None,
         params: None,
+        param_schemas: None,
+        required_params: vec![],
         tasks: Vec::new(),
         source: SourceLocation { file: format!("{name}.py"), line: 1 },
     }

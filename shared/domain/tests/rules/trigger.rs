@@ -205,3 +205,15 @@ fn a_dag_that_only_waits_for_triggers_promises_nothing() {
     assert_eq!(runs[0].meta().run_type, RunType::Scheduled);
     assert_eq!(once.namespace.next_due(once.now.plus(Micros(1))), None);
 }
+
+#[test]
+fn a_manual_run_takes_no_id_of_a_run_that_nobody_triggers() {
+    let mut world = World::with([etl()]);
+    for taken in ["scheduled__2024-01-01T00:00:00+00:00", "backfill__x", "asset_triggered__x"] {
+        let sent = world.trigger_as("etl", taken);
+        let told = sent.refused(RefusalCode::Invalid, []);
+        assert!(told.contains(taken), "{told}");
+    }
+    world.trigger_as("etl", "my_scheduled__x");
+    assert!(world.is_active("etl", "my_scheduled__x"));
+}

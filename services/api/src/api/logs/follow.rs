@@ -52,10 +52,10 @@ pub(crate) async fn follow(
     InQuery(query): InQuery<FollowQuery>,
 ) -> Result<Response, ApiError> {
     let wanted = Wanted::new(&dag, &run, &task, number, query.map_index)?;
-    let mut reader = Reader::new(state, wanted);
+    let reader = Reader::new(state, wanted);
     let (row, offset) = (reader.row().await?, query.offset.unwrap_or(0));
     if row.log.is_some() {
-        // That it is gone can be told now, and only now; if not, it is held for the steps.
+        // That it is gone can be told now, and only now.
         reader.slice(&row, offset, Duration::ZERO).await?;
     }
     let follower = Some(Follower { reader, offset });

@@ -3,10 +3,11 @@
 //! A try's log is lines of JSON, `{"t": instant, "s": source, "l": level, "m": message, …}`. While it
 //! runs its executor has them and is asked in slices; with its end they are a blob.
 mod follow;
+mod kept;
 mod lines;
 mod slice;
 
-use std::{convert::Infallible, time::Duration};
+use std::{io, time::Duration};
 
 use axum::{
     body::Body,
@@ -16,7 +17,8 @@ use axum::{
 };
 use bytes::Bytes;
 pub(crate) use follow::{__path_follow, follow};
-use futures::{Stream, StreamExt as _, future::ready, stream};
+use futures::{Stream, StreamExt as _, future::ready, stream, stream::BoxStream};
+pub(crate) use kept::KeptLogs;
 use serde::Deserialize;
 use serde_json::Value;
 use slice::{Reader, Slice, Stretch, Wanted};
@@ -24,10 +26,13 @@ use utoipa::IntoParams;
 
 use super::{
     errors::ApiError,
-    extract::{InPath, InQuery, accepts},
+    extract::{InPath, InQuery, accepts, flag},
     state::ApiState,
 };
-use crate::shapes::{Detail, TryLogs};
+use crate::{
+    model::rows::TryRow,
+    shapes::{Detail, TryLogs},
+};
 
 /// Which stretch of the log is wanted.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -39,6 +44,7 @@ pub(crate) struct LogQuery {
     /// The `continuation_token` of the stretch before.
     token: Option<String>,
     /// All there is, in one answer.
+    #[serde(deserialize_with = "flag")]
     full_content: Option<bool>,
 }
 
@@ -64,10 +70,16 @@ pub(crate) async fn get(
             "`token` must be the `continuation_token` of an answer before".to_owned(),
         )
     })?;
-    let mut reader = Reader::new(state, wanted);
+    let reader = Reader::new(state, wanted);
     let row = reader.row().await?;
     let ndjson = accepts(&headers, "application/x-ndjson");
-    let Stretch { texts, next, complete } = if query.full_content.unwrap_or(false) || ndjson {
+    let whole = query.full_content.unwrap_or(false) || ndjson;
+    if whole && row.kept_log().is_some() {
+        // That it is gone is told now, and only now.
+        reader.slice(&row, offset, Duration::ZERO).await?;
+        return Ok(respond(kept(reader, row, offset), None, ndjson));
+    }
+    let Stretch { texts, next, complete } = if whole {
         reader.rest(&row, offset).await?
     } else {
         let Slice { text, next, complete } = reader.slice(&row, offset, Duration::ZERO).await?;
@@ -76,33 +88,57 @@ pub(crate) async fn get(
     // The executor is done with it, and what it wrote is a blob only once its word is in the log.
     let over = complete && row.end.is_some();
     let token = (!over).then(|| next.to_string());
+    Ok(respond(stream::iter(texts).map(Ok).boxed(), token, ndjson))
+}
+
+type Texts = BoxStream<'static, io::Result<Bytes>>;
+
+/// A log that is kept, slice by slice as it is read.
+fn kept(reader: Reader, row: TryRow, offset: u64) -> Texts {
+    let reading = Some((reader, row, offset));
+    let texts = stream::unfold(reading, |reading| async move {
+        let (reader, row, offset) = reading?;
+        match reader.slice(&row, offset, Duration::ZERO).await {
+            Ok(Slice { text, next, complete }) => {
+                let more = (!complete && next > offset).then_some((reader, row, next));
+                Some((Ok(text), more))
+            }
+            Err(error) => {
+                tracing::warn!(?error, "a try's log can't be read on");
+                Some((Err(io::Error::other("the log can't be read on")), None))
+            }
+        }
+    });
+    texts.boxed()
+}
+
+fn respond(texts: Texts, token: Option<String>, ndjson: bool) -> Response {
     if !ndjson {
-        let body = Body::from_stream(document(texts, token).map(Ok::<_, Infallible>));
-        return Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response());
+        let body = Body::from_stream(document(texts, token));
+        return ([(header::CONTENT_TYPE, "application/json")], body).into_response();
     }
-    let body = stream::iter(texts).map(|text| Ok::<_, Infallible>(lines::ndjson(&text)));
-    let body = Body::from_stream(body);
+    let body = Body::from_stream(texts.map(|text| text.map(|text| lines::ndjson(&text))));
     let mut response = ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response();
     if let Some(token) = token.and_then(|token| token.parse().ok()) {
         let name = HeaderName::from_static("airflow-continuation-token");
         response.headers_mut().insert(name, token);
     }
-    Ok(response)
+    response
 }
 
 /// A [`TryLogs`], slice by slice: all its lines at once would take several times what is stored.
-fn document(texts: Vec<Bytes>, token: Option<String>) -> impl Stream<Item = String> + Send {
+fn document(texts: Texts, token: Option<String>) -> impl Stream<Item = io::Result<String>> + Send {
     let mut before = "";
-    let lines = stream::iter(texts).map(move |text| {
+    let lines = texts.map(move |text| {
         let mut part = String::new();
-        for line in lines::sent(&text) {
+        for line in lines::sent(&text?) {
             part.extend([before, &line]);
             before = ",";
         }
-        part
+        Ok(part)
     });
     let token = Value::from(token);
     let end = format!("],\"continuation_token\":{token}}}");
     let (start, end) = (r#"{"content":["#.to_owned(), end);
-    stream::once(ready(start)).chain(lines).chain(stream::once(ready(end)))
+    stream::once(ready(Ok(start))).chain(lines).chain(stream::once(ready(Ok(end))))
 }

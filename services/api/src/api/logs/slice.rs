@@ -85,13 +85,11 @@ pub(super) struct Stretch {
 pub(super) struct Reader {
     pub(super) state: ApiState,
     wanted: Wanted,
-    /// The blob that it is, which is got once and then held: slices of it share its bytes.
-    kept: Option<(Digest, Bytes)>,
 }
 
 impl Reader {
     pub(super) const fn new(state: ApiState, wanted: Wanted) -> Self {
-        Self { state, wanted, kept: None }
+        Self { state, wanted }
     }
 
     /// The try as the rows have it now.
@@ -108,7 +106,7 @@ impl Reader {
 
     /// The slice after `offset`; waits up to `wait` for one while the try runs.
     pub(super) async fn slice(
-        &mut self,
+        &self,
         row: &TryRow,
         offset: u64,
         wait: Duration,
@@ -128,8 +126,9 @@ impl Reader {
         }
     }
 
-    /// All there is after `offset`. Holds what is stored of it, at most the limit of a try's log.
-    pub(super) async fn rest(&mut self, row: &TryRow, offset: u64) -> Result<Stretch, ApiError> {
+    /// All there is after `offset` of a try that runs: held at once, at most the limit of a try's log, since
+    /// where to go on is said first.
+    pub(super) async fn rest(&self, row: &TryRow, offset: u64) -> Result<Stretch, ApiError> {
         let mut found = Stretch { texts: Vec::new(), next: offset, complete: false };
         loop {
             let Slice { text, next, complete } =
@@ -145,18 +144,11 @@ impl Reader {
         }
     }
 
-    async fn kept(&mut self, digest: &Digest) -> Result<Bytes, ApiError> {
-        if let Some((of, bytes)) = &self.kept
-            && of == digest
-        {
-            return Ok(bytes.clone());
-        }
-        let found = self.state.ports.blobs.get(digest.as_str()).await?;
-        let bytes = found.ok_or_else(|| {
+    async fn kept(&self, digest: &Digest) -> Result<Bytes, ApiError> {
+        let found = self.state.logs.get(&*self.state.ports.blobs, digest).await?;
+        found.ok_or_else(|| {
             ApiError::NotFound(format!("the log of this try is gone: the blob {digest} is missing"))
-        })?;
-        self.kept = Some((digest.clone(), bytes.clone()));
-        Ok(bytes)
+        })
     }
 
     async fn ask(
@@ -191,6 +183,8 @@ fn cut(bytes: &Bytes, offset: u64) -> Slice {
     let from = bytes[..from].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let text = whole_lines(&bytes.slice(from..), SLICE_BYTES as usize);
     let end = from + text.len();
+    // A copy: an answer that is read slowly must not hold the whole.
+    let text = Bytes::copy_from_slice(&text);
     Slice { text, next: end as u64, complete: end == bytes.len() }
 }
 

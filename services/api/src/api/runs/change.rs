@@ -1,13 +1,14 @@
 //! Making runs and ending them.
 use axum::{Json, extract::State};
 use dagbok_events::{DagId, RunId, RunKey};
-use dagbok_protocol::{CommandBody, TriggerRun, limits::NOTE_BYTES};
-use serde_json::Value;
+use dagbok_protocol::{CommandBody, TriggerRun, limits::NOTE_BYTES, names::reserved_prefix};
 
 use super::{
     super::{
         errors::{ApiError, Problem},
         extract::{Caller, InBody, InPath, dag_id, instant, run_key},
+        json::compact,
+        params,
         state::ApiState,
         tell::tell,
     },
@@ -18,9 +19,9 @@ use crate::shapes::{Detail, RunCancel, RunPatch, RunResponse, TriggerBody};
 /// Makes a run.
 #[utoipa::path(post, path = "/api/v2/dags/{dag_id}/dagRuns", tag = "DagRun", params(("dag_id" = String, Path)),
     request_body = TriggerBody,
-    responses((status = 200, body = RunResponse), (status = 202, body = Detail), (status = 404, body = Detail),
-    (status = 409, body = Detail), (status = 422, body = Detail), (status = 503, body = Detail),
-    (status = 504, body = Detail)
+    responses((status = 200, body = RunResponse), (status = 202, body = Detail), (status = 400, body = Detail),
+    (status = 404, body = Detail), (status = 409, body = Detail), (status = 422, body = Detail),
+    (status = 503, body = Detail), (status = 504, body = Detail)
 ))]
 pub(crate) async fn trigger(
     State(state): State<ApiState>,
@@ -30,6 +31,13 @@ pub(crate) async fn trigger(
 ) -> Result<Json<RunResponse>, ApiError> {
     let dag_id = dag_id(&raw)?;
     let asked = trigger_of(dag_id.clone(), body)?;
+    let (of, conf) = (dag_id.clone(), asked.conf.clone());
+    let checked = state.read(move |store| {
+        let Some(dag) = store.dag(&of)? else { return Ok(Ok(())) };
+        let version = store.version_shared(&of, dag.version)?;
+        Ok(version.map_or(Ok(()), |version| params::check(&version.spec, conf.as_deref())))
+    });
+    checked.await?.map_err(ApiError::BadRequest)?;
     let told = tell(&state, caller, None, CommandBody::TriggerRun(asked)).await?;
     let run_id =
         told.run_id.ok_or_else(|| ApiError::bug(&"a trigger was accepted without a run"))?;
@@ -55,6 +63,12 @@ fn trigger_of(dag_id: DagId, body: TriggerBody) -> Result<TriggerRun, ApiError> 
         wrong("dag_run_id", "value_error", error.to_string());
         None
     });
+    if let Some(prefix) = run_id.as_ref().and_then(|id| reserved_prefix(id.as_str())) {
+        let why = format!(
+            "run ids that begin with `{prefix}` are kept for runs that nobody triggers: choose another"
+        );
+        wrong("dag_run_id", "value_error", why);
+    }
     let logical_date = body.logical_date.as_deref().map(instant).transpose();
     let logical_date = logical_date.unwrap_or_else(|why| {
         wrong("logical_date", "datetime_parsing", why);
@@ -63,11 +77,14 @@ fn trigger_of(dag_id: DagId, body: TriggerBody) -> Result<TriggerRun, ApiError> 
     if body.note.as_ref().is_some_and(|note| note.len() > NOTE_BYTES) {
         wrong("note", "string_too_long", format!("a note may have up to {NOTE_BYTES} bytes"));
     }
+    let conf = body.conf.map(|conf| compact(conf.get())).filter(|conf| conf != "null");
+    if conf.as_ref().is_some_and(|conf| !conf.starts_with('{')) {
+        wrong("conf", "dict_type", "must be a JSON object".to_owned());
+    }
     if !problems.is_empty() {
         return Err(ApiError::Invalid(problems));
     }
-    let conf = body.conf.filter(|conf| !conf.is_empty());
-    let conf = conf.map(|conf| Value::Object(conf).to_string());
+    let conf = conf.filter(|conf| conf != "{}");
     Ok(TriggerRun { dag_id, run_id, logical_date, conf, note: body.note })
 }
 

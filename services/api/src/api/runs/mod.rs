@@ -8,20 +8,22 @@ use axum::{Json, extract::State};
 pub(crate) use change::{__path_cancel, __path_patch, __path_trigger, cancel, patch, trigger};
 pub(crate) use clear::{__path_clear, __path_delete, clear, delete};
 use dagbok_events::{Digest, Payload, RunKey};
-use serde_json::Value;
+use serde_json::value::RawValue;
 pub(crate) use wait::{__path_wait, __path_wait_lines, wait, wait_lines};
-use wish::{ORDERS, RunQuery, Wish, sort_key};
+use wish::{RunQuery, Wish};
 
 use super::{
     errors::ApiError,
     extract::{InPath, InQuery, any_dag, run_key},
-    page::{Order, Page, orders, sort},
+    page::Page,
     state::ApiState,
     view::{inline_input, run_response, try_log, try_usage, word},
 };
 use crate::{
     model::{Store, rows::RunRow},
-    shapes::{Detail, RefusedReport, RefusedReportCollection, RunCollection, RunResponse},
+    shapes::{
+        Detail, ListExtra, RefusedReport, RefusedReportCollection, RunCollection, RunResponse,
+    },
 };
 
 /// The runs of a DAG, or of all with `~`.
@@ -34,50 +36,27 @@ pub(crate) async fn list(
     InPath(raw): InPath<String>,
     InQuery(query): InQuery<RunQuery>,
 ) -> Result<Json<RunCollection>, ApiError> {
-    let orders = orders(&query.order_by, ORDERS)?;
     let page = Page::new(query.limit, query.offset);
-    let wish = Wish::new(query)?;
-    state.read(move |store| list_of(store, &raw, &wish, &orders, page)).await.map(Json)
+    let wish = Wish::new(query, state.clock.now())?;
+    state.read(move |store| list_of(store, &raw, &wish, page)).await.map(Json)
 }
 
-fn list_of(
-    store: &Store,
-    raw: &str,
-    wish: &Wish,
-    orders: &[Order],
-    page: Page,
-) -> Result<RunCollection, ApiError> {
+fn list_of(store: &Store, raw: &str, wish: &Wish, page: Page) -> Result<RunCollection, ApiError> {
     let dag = any_dag(raw)?;
     if let Some(dag_id) = &dag
         && store.dag(dag_id)?.is_none()
     {
         return Err(ApiError::no_dag(raw));
     }
-    let by_making = match orders {
-        [] => Some(false),
-        [Order { field: "id", down }] => Some(*down),
-        _ => None,
-    };
-    let (runs, total_entries) = match by_making {
-        Some(down) if wish.wants_all() => (
-            store.runs_in_order(dag.as_ref(), down, page.offset, page.limit)?,
-            store.run_count(dag.as_ref())?,
-        ),
-        _ => {
-            let mut all: Vec<RunRow> =
-                store.runs(dag.as_ref())?.into_iter().filter(|run| wish.wants(run)).collect();
-            all.sort_by_key(|run| run.created_seq);
-            sort(&mut all, orders, sort_key);
-            page.cut(all)
-        }
-    };
-    let dag_runs = runs.iter().map(|run| shown(store, run)).collect::<Result<_, _>>()?;
-    Ok(RunCollection { dag_runs, total_entries })
+    let found = wish.list(store, dag, page)?;
+    let dag_runs = found.page.iter().map(|run| shown(store, run)).collect::<Result<_, _>>()?;
+    let dagbok = ListExtra { total_is_exact: found.exact, complete: found.complete };
+    Ok(RunCollection { dag_runs, total_entries: found.total, dagbok })
 }
 
 /// A run as lists show it.
 fn shown(store: &Store, run: &RunRow) -> Result<RunResponse, ApiError> {
-    let key = RunKey { dag_id: run.dag_id.clone(), run_id: run.run_id.clone() };
+    let key = run.key();
     let version = store.version_shared(&run.dag_id, run.version)?;
     let (conf, note) = inline_input(store.run_input(&key)?);
     Ok(run_response(run, version.as_deref(), conf, note))
@@ -101,8 +80,11 @@ async fn one(state: &ApiState, key: RunKey) -> Result<RunResponse, ApiError> {
     Ok(run)
 }
 
-/// JSON that lies beside the log.
-pub(crate) async fn json_blob(state: &ApiState, digest: &Digest) -> Result<Value, ApiError> {
+/// JSON that lies beside the log, as it is.
+pub(crate) async fn json_blob(
+    state: &ApiState,
+    digest: &Digest,
+) -> Result<Box<RawValue>, ApiError> {
     let bytes = state.ports.blobs.get(digest.as_str()).await?;
     let bytes = bytes.ok_or_else(|| ApiError::bug(&format!("the blob {digest} is missing")))?;
     serde_json::from_slice(&bytes).map_err(|error| ApiError::bug(&error))

@@ -87,12 +87,17 @@ fn seconds_of(field: &str, seconds: f64) -> Result<Duration, ApiError> {
     })
 }
 
+/// The shortest time between two looks.
+const SHORTEST: Duration = Duration::from_millis(50);
+/// The longest: who waits wants a sign of life.
+const LONGEST: Duration = Duration::from_mins(1);
+
 /// How often to look.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct IntervalQuery {
-    /// Seconds between two looks, more than 0.
+    /// Seconds between two looks, from 0.05 to 60: less or more is taken for that.
     interval: f64,
 }
 
@@ -108,7 +113,7 @@ pub(crate) async fn wait_lines(
     InQuery(query): InQuery<IntervalQuery>,
 ) -> Result<Response, ApiError> {
     let key = run_key(&dag, &run)?;
-    let interval = seconds_of("interval", query.interval)?.max(Duration::from_millis(50));
+    let interval = seconds_of("interval", query.interval)?.clamp(SHORTEST, LONGEST);
     let first = one(&state, key.clone()).await?;
     let lines = stream::unfold(Some(first), move |shown| {
         let (state, key) = (state.clone(), key.clone());

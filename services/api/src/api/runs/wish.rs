@@ -1,16 +1,16 @@
 //! Which runs a list is to have, and in which order.
-use dagbok_events::{Actor, RunType};
+use dagbok_events::{Actor, DagId, RunType, Timestamp};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::super::{
     errors::ApiError,
-    page::{Between, SortKey, matches},
-    view::word,
+    page::{Order, Page, instants, matches, orders},
 };
-use crate::{
-    model::rows::{RunRow, RunState},
-    shapes::seconds,
+use crate::model::{
+    Store, StoreError,
+    lists::{Listed, Range, RunAsk, RunBy, RunField, RunOrder, Scope},
+    rows::{RunRow, RunState},
 };
 
 /// Which runs are wanted.
@@ -54,10 +54,10 @@ pub(crate) struct RunQuery {
     end_date_lt: Option<String>,
     /// `id` (the order of making, also where not said), `dag_id`, `run_id`, `state`, `run_type`,
     /// `logical_date`, `run_after`, `start_date`, `end_date`, `duration`, `updated_at`.
-    pub(super) order_by: Vec<String>,
+    order_by: Vec<String>,
 }
 
-pub(super) const ORDERS: &[&str] = &[
+const ORDERS: &[&str] = &[
     "id",
     "dag_id",
     "run_id",
@@ -76,84 +76,111 @@ pub(super) const ORDERS: &[&str] = &[
 /// The query, checked.
 pub(super) struct Wish {
     query: RunQuery,
-    run_after: Between,
-    logical_date: Between,
-    start_date: Between,
-    end_date: Between,
+    orders: Vec<RunOrder>,
+    ranges: Vec<Range>,
 }
 
 impl Wish {
-    pub(super) fn new(query: RunQuery) -> Result<Self, ApiError> {
+    pub(super) fn new(query: RunQuery, now: Timestamp) -> Result<Self, ApiError> {
         let q = &query;
-        let run_after = Between::read(
-            "run_after",
-            [&q.run_after_gte, &q.run_after_gt, &q.run_after_lte, &q.run_after_lt],
-        )?;
-        let logical_date = Between::read(
-            "logical_date",
-            [&q.logical_date_gte, &q.logical_date_gt, &q.logical_date_lte, &q.logical_date_lt],
-        )?;
-        let start_date = Between::read(
-            "start_date",
-            [&q.start_date_gte, &q.start_date_gt, &q.start_date_lte, &q.start_date_lt],
-        )?;
-        let end_date = Between::read(
-            "end_date",
-            [&q.end_date_gte, &q.end_date_gt, &q.end_date_lte, &q.end_date_lt],
-        )?;
-        Ok(Self { query, run_after, logical_date, start_date, end_date })
+        let between = [
+            (
+                RunField::RunAfter,
+                "run_after",
+                [&q.run_after_gte, &q.run_after_gt, &q.run_after_lte, &q.run_after_lt],
+            ),
+            (
+                RunField::LogicalDate,
+                "logical_date",
+                [&q.logical_date_gte, &q.logical_date_gt, &q.logical_date_lte, &q.logical_date_lt],
+            ),
+            (
+                RunField::StartDate,
+                "start_date",
+                [&q.start_date_gte, &q.start_date_gt, &q.start_date_lte, &q.start_date_lt],
+            ),
+            (
+                RunField::EndDate,
+                "end_date",
+                [&q.end_date_gte, &q.end_date_gt, &q.end_date_lte, &q.end_date_lt],
+            ),
+        ];
+        let mut ranges = Vec::new();
+        for (field, name, ends) in between {
+            if let Some((from, to)) = instants(name, ends)? {
+                // What has not begun, or is not over, begins or ends now, as in Airflow.
+                let never = matches!(field, RunField::StartDate | RunField::EndDate);
+                let nothing = never && from <= now.0 && now.0 <= to;
+                ranges.push(Range { field, from, to, nothing });
+            }
+        }
+        let orders = orders(&query.order_by, ORDERS)?.iter().map(order).collect();
+        Ok(Self { query, orders, ranges })
     }
 
-    pub(super) fn wants(&self, run: &RunRow) -> bool {
-        let Self { query, run_after, logical_date, start_date, end_date } = self;
-        let fits = |pattern: &Option<String>, text: &str| {
-            pattern.as_deref().is_none_or(|pattern| matches(pattern, text))
+    /// The page of runs that are wanted.
+    pub(super) fn list(
+        &self,
+        store: &Store,
+        dag: Option<DagId>,
+        page: Page,
+    ) -> Result<Listed<RunRow>, StoreError> {
+        let mut ask = RunAsk {
+            scope: dag.map_or(Scope::All, |dag| Scope::Dags(vec![dag])),
+            states: self.query.state.clone(),
+            types: self.query.run_type.clone(),
+            ranges: self.ranges.clone(),
+            orders: self.orders.clone(),
+            skip: page.offset,
+            take: page.limit,
         };
-        let user = match &run.created_by {
-            Actor::User(name) | Actor::Token(name) => name.as_str(),
-            _ => "",
+        let mut named = self.query.dag_id_pattern.as_deref();
+        if let (Some(pattern), Scope::All) = (named, &ask.scope) {
+            let mut dags = store.dag_ids()?;
+            dags.retain(|dag| matches(pattern, dag.as_str()));
+            // The runs of few are read side by side; those of many are picked out of all.
+            if dags.len() <= SIDE_BY_SIDE {
+                (ask.scope, named) = (Scope::Dags(dags), None);
+            }
+        }
+        let fits = |pattern: Option<&str>, text: &str| {
+            pattern.is_none_or(|pattern| matches(pattern, text))
         };
-        (query.state.is_empty() || query.state.contains(&run.state))
-            && (query.run_type.is_empty() || query.run_type.contains(&run.run_type))
-            && (query.dag_version.is_empty() || query.dag_version.contains(&run.version))
-            && fits(&query.run_id_pattern, run.run_id.as_str())
-            && fits(&query.dag_id_pattern, run.dag_id.as_str())
-            && fits(&query.triggering_user_name_pattern, user)
-            && run_after.has(Some(run.run_after))
-            && logical_date.has(run.logical_date)
-            && start_date.has(run.start_date)
-            && end_date.has(run.end_date)
-    }
-
-    /// Whether nothing is left out, so that a page can be had without reading all.
-    pub(super) fn wants_all(&self) -> bool {
-        let RunQuery { limit: _, offset: _, order_by: _, state, run_type, dag_version, .. } =
+        let RunQuery { dag_version, run_id_pattern, triggering_user_name_pattern: by, .. } =
             &self.query;
-        let open = [self.run_after, self.logical_date, self.start_date, self.end_date];
-        state.is_empty()
-            && run_type.is_empty()
-            && dag_version.is_empty()
-            && self.query.run_id_pattern.is_none()
-            && self.query.dag_id_pattern.is_none()
-            && self.query.triggering_user_name_pattern.is_none()
-            && open.iter().all(|between| between.has(None))
+        let keep = |run: &RunRow| {
+            let user = match &run.created_by {
+                Actor::User(name) | Actor::Token(name) => name.as_str(),
+                _ => "",
+            };
+            (dag_version.is_empty() || dag_version.contains(&run.version))
+                && fits(run_id_pattern.as_deref(), run.run_id.as_str())
+                && fits(named, run.dag_id.as_str())
+                && fits(by.as_deref(), user)
+        };
+        let all =
+            dag_version.is_empty() && run_id_pattern.is_none() && named.is_none() && by.is_none();
+        store.list_runs(&ask, (!all).then_some(&keep))
     }
 }
 
-pub(super) fn sort_key(run: &RunRow, field: &'static str) -> SortKey {
-    match field {
-        "dag_id" => run.dag_id.as_str().into(),
-        "run_id" | "dag_run_id" => run.run_id.as_str().into(),
-        "state" => run.state.word().into(),
-        "run_type" => word(&run.run_type).as_str().into(),
-        "logical_date" => run.logical_date.into(),
-        "run_after" => Some(run.run_after).into(),
-        "queued_at" => Some(run.queued_at).into(),
-        "start_date" => run.start_date.into(),
-        "end_date" => run.end_date.into(),
-        "duration" => seconds(run.start_date, run.end_date).into(),
-        "updated_at" => Some(run.updated_at).into(),
-        #[expect(clippy::cast_precision_loss, reason = "sequences stay far below 2^53")]
-        _ => SortKey::Number(run.created_seq as f64),
-    }
+/// DAGs whose runs are read side by side.
+const SIDE_BY_SIDE: usize = 64;
+
+fn order(wish: &Order) -> RunOrder {
+    let by = match wish.field {
+        "dag_id" => RunBy::Dag,
+        "state" => RunBy::State,
+        "run_type" => RunBy::Type,
+        "run_id" | "dag_run_id" => RunBy::Field(RunField::RunId),
+        "logical_date" => RunBy::Field(RunField::LogicalDate),
+        "run_after" => RunBy::Field(RunField::RunAfter),
+        "start_date" => RunBy::Field(RunField::StartDate),
+        "end_date" => RunBy::Field(RunField::EndDate),
+        "duration" => RunBy::Field(RunField::Duration),
+        "updated_at" => RunBy::Field(RunField::UpdatedAt),
+        // A run is queued when it is made.
+        _ => RunBy::Field(RunField::Id),
+    };
+    RunOrder { by, down: wish.down }
 }

@@ -31,7 +31,7 @@ impl DagView {
         let Some(version) = store.version_shared(&row.dag_id, row.version)? else {
             return Ok(None);
         };
-        let last_run = store.runs_in_order(Some(&row.dag_id), true, 0, 1)?.pop();
+        let last_run = store.newest_run(&row)?;
         let has_import_error = store.import_error(&row.file)?.is_some();
         let bundle = store.bundle()?.map(|row| row.bundle.to_string());
         Ok(Some(Self { row, version, last_run, has_import_error, bundle }))
@@ -89,7 +89,10 @@ impl DagView {
             version: row.version,
             spec_digest: version.spec_digest.to_string(),
             line: version.spec.source.line,
-            runs: row.runs.iter().map(|(state, count)| (state.word().to_owned(), *count)).collect(),
+            runs: {
+                let counts = row.totals.runs_by_state();
+                counts.iter().map(|(state, count)| (state.word().to_owned(), *count)).collect()
+            },
             last_run: last_run.as_ref().map(|run| LastRun {
                 dag_run_id: run.run_id.to_string(),
                 state: run.state.word().to_owned(),
@@ -134,7 +137,10 @@ impl DagView {
             rerun_with_latest_version: None,
             owner_links: None,
             is_favorite: false,
-            active_runs_count: active.iter().filter_map(|state| row.runs.get(state)).sum(),
+            active_runs_count: {
+                let counts = row.totals.runs_by_state();
+                active.iter().filter_map(|state| counts.get(state)).sum()
+            },
             concurrency: spec.max_active_tasks,
             latest_dag_version: Some(version_info(row.version, version)),
         }

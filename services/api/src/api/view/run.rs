@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{Actor, Interval, Payload, RunType, Timestamp};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{display_name, version_info, when, word};
 use crate::{
@@ -36,7 +36,7 @@ const fn triggered_by(run: &RunRow) -> &'static str {
 pub(crate) fn run_response(
     run: &RunRow,
     version: Option<&VersionRow>,
-    conf: Option<Value>,
+    conf: Option<Box<RawValue>>,
     note: Option<String>,
 ) -> RunResponse {
     let end = |pick: fn(Interval) -> Timestamp| when(run.data_interval.map(pick));
@@ -72,7 +72,7 @@ pub(crate) fn run_response(
 fn run_extra(run: &RunRow, version: Option<&VersionRow>) -> RunExtra {
     let mut counts: BTreeMap<String, u32> =
         run.counts.iter().map(|(state, count)| (state.word().to_owned(), *count)).collect();
-    let stateless = run.tasks.saturating_sub(counts.values().sum());
+    let stateless = run.stateless();
     if stateless > 0 {
         counts.insert("none".to_owned(), stateless);
     }
@@ -85,18 +85,29 @@ fn run_extra(run: &RunRow, version: Option<&VersionRow>) -> RunExtra {
         dagrun_timeout: version
             .and_then(|row| row.spec.dagrun_timeout)
             .map(|limit| limit.to_std().as_secs_f64()),
-        failed_tasks: run.failed_tasks.iter().map(ToString::to_string).collect(),
+        failed_tasks: failed_tasks(run),
         refused_reports: run.refused,
         created_seq: run.created_seq,
         last_seq: run.last_seq,
     }
 }
 
+/// The names of tasks that failed; of a mapped one its name once.
+fn failed_tasks(run: &RunRow) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (task_id, _) in &run.failed {
+        if !names.iter().any(|name| name == task_id.as_str()) {
+            names.push(task_id.to_string());
+        }
+    }
+    names
+}
+
 /// The conf and note that can be shown without asking the blobs.
-pub(crate) fn inline_input(input: Option<RunInputRow>) -> (Option<Value>, Option<String>) {
+pub(crate) fn inline_input(input: Option<RunInputRow>) -> (Option<Box<RawValue>>, Option<String>) {
     let Some(RunInputRow { conf, note }) = input else { return (None, None) };
     let conf = match conf {
-        Some(Payload::Inline(text)) => serde_json::from_str(&text).ok(),
+        Some(Payload::Inline(text)) => RawValue::from_string(text).ok(),
         Some(Payload::Blob { .. }) | None => None,
     };
     (conf, note)

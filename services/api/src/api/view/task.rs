@@ -155,7 +155,7 @@ impl InstanceView {
             start_date: when(attempt.and_then(|attempt| attempt.started_at)),
             end_date: when(attempt.and_then(|attempt| attempt.ended_at)),
             duration: attempt.and_then(|attempt| seconds(attempt.started_at, attempt.ended_at)),
-            state: attempt.map(|attempt| attempt.state.word().to_owned()),
+            state: attempt.map(|attempt| self.state_of(attempt).word().to_owned()),
             try_number: attempt.map_or(0, |attempt| TryNumber::get(attempt.number)),
             max_tries: spec
                 .map_or(0, |spec| spec.retries)
@@ -184,6 +184,19 @@ impl InstanceView {
             executor_config: "{}".to_owned(),
             dag_version: version.map(|row| version_info(run.version, row)),
             dagbok: self.extra(attempt),
+        }
+    }
+
+    /// The state of a try: one that failed waits for nothing once another has followed it, or the run is
+    /// over.
+    fn state_of(&self, attempt: &TryRow) -> TaskState {
+        let newest = self.attempt().is_some_and(|newest| newest.number == attempt.number);
+        let task = self.row.as_ref().map(|row| row.state);
+        let waits = newest && task == Some(TaskState::UpForRetry) && !self.run.state.is_over();
+        if attempt.state == TaskState::UpForRetry && !waits {
+            TaskState::Failed
+        } else {
+            attempt.state
         }
     }
 

@@ -1,17 +1,16 @@
 //! A task's row, and whatever counts it: the run's tasks by state, the pool's slots, the executor's tries.
 use dagbok_events::{ExecutorId, MapIndex, PoolName, RunKey, TaskId};
+use dagbok_protocol::limits::FAILED_NAMED;
 
 use super::{Context, task::Done};
 use crate::model::{
-    keys,
-    overlay::{Overlay, Source},
+    Overlay, StoreError, keys,
     rows::{LoadRow, PoolRow, RunRow, TaskRow, TaskState},
-    store::StoreError,
 };
 
 /// The record's run, where it was made: facts about others are passed over.
-pub(super) fn known_run<'a, S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn known_run<'a>(
+    rows: &mut Overlay<'_>,
     context: &Context<'a>,
 ) -> Result<Option<&'a RunKey>, StoreError> {
     let Some(run) = context.run() else { return Ok(None) };
@@ -19,8 +18,8 @@ pub(super) fn known_run<'a, S: Source>(
 }
 
 /// Changes a task's row and whatever counts it.
-pub(super) fn change<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn change(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     task_id: &TaskId,
     map_index: MapIndex,
@@ -46,20 +45,17 @@ pub(super) fn change<S: Source>(
         if before == after {
             return Ok(());
         }
-        before.count(rows, context, Step::Out)?;
+        before.count(rows, context, (task_id, map_index), Step::Out)?;
     }
-    after.count(rows, context, Step::In)
+    after.count(rows, context, (task_id, map_index), Step::In)
 }
 
 /// Forgets every task of a run, and takes it out of whatever counts it.
-pub(super) fn forget_all<S: Source>(
-    rows: &mut Overlay<'_, S>,
-    context: &Context<'_>,
-    run: &RunKey,
-) -> Done {
+pub(super) fn forget_all(rows: &mut Overlay<'_>, context: &Context<'_>, run: &RunKey) -> Done {
     for key in rows.keys_within::<TaskRow>(&keys::within_run::<TaskRow>(run))? {
         if let Some(row) = rows.edit::<TaskRow>(key)?.take() {
-            Share::of(&row).count(rows, context, Step::Out)?;
+            let of = (&row.task_id, row.map_index);
+            Share::of(&row).count(rows, context, of, Step::Out)?;
         }
     }
     Ok(())
@@ -106,10 +102,11 @@ impl Share {
         }
     }
 
-    fn count<S: Source>(
+    fn count(
         &self,
-        rows: &mut Overlay<'_, S>,
+        rows: &mut Overlay<'_>,
         context: &Context<'_>,
+        (task_id, map_index): (&TaskId, MapIndex),
         step: Step,
     ) -> Done {
         if let Some(run) = context.run()
@@ -117,6 +114,12 @@ impl Share {
         {
             step.apply32(row.counts.entry(self.state).or_default(), 1);
             row.counts.retain(|_, count| *count > 0);
+            if self.state == TaskState::Failed {
+                row.failed.retain(|(id, map)| (id, *map) != (task_id, map_index));
+                if matches!(step, Step::In) && row.failed.len() < FAILED_NAMED {
+                    row.failed.push((task_id.clone(), map_index));
+                }
+            }
         }
         if let Some((pool, slots)) = &self.pool {
             let row = rows.edit::<PoolRow>(keys::pool(pool))?.get_or_insert_default();

@@ -3,14 +3,12 @@ use dagbok_events::{DagImportFailed, DagRegistered, RunExpected, RunMissed, Scop
 
 use super::Context;
 use crate::model::{
-    keys,
-    overlay::{Overlay, Source},
-    rows::{DagRow, ImportErrorRow, MissedRow, VersionRow},
-    store::StoreError,
+    Overlay, StoreError, keys,
+    rows::{DagRow, ImportErrorRow, MissedRow, TotalsRow, VersionRow},
 };
 
-pub(super) fn registered<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn registered(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     fact: &DagRegistered,
 ) -> Result<(), StoreError> {
@@ -29,16 +27,20 @@ pub(super) fn registered<S: Source>(
         version: *version,
         registered_at: context.at,
         file: String::new(),
+        display_name: None,
+        owner: String::new(),
         tags: Vec::new(),
         paused: false,
         disappeared_at: None,
         expected: None,
         missed: None,
-        runs: std::collections::BTreeMap::new(),
+        totals: TotalsRow::default(),
     });
     next.version = *version;
     next.registered_at = context.at;
     next.file.clone_from(&spec.source.file);
+    next.display_name.clone_from(&spec.display_name);
+    next.owner.clone_from(&spec.owner);
     next.tags.clone_from(&spec.tags);
     next.paused = paused.unwrap_or(next.paused);
     next.disappeared_at = None;
@@ -47,8 +49,8 @@ pub(super) fn registered<S: Source>(
 }
 
 /// Changes the row of the record's DAG, where there is one.
-pub(super) fn change<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn change(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     change: impl FnOnce(&mut DagRow),
 ) -> Result<(), StoreError> {
@@ -60,8 +62,8 @@ pub(super) fn change<S: Source>(
     Ok(())
 }
 
-pub(super) fn expected<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn expected(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     fact: &RunExpected,
 ) -> Result<(), StoreError> {
@@ -69,8 +71,8 @@ pub(super) fn expected<S: Source>(
     change(rows, context, |row| row.expected = promise)
 }
 
-pub(super) fn missed<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn missed(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     fact: &RunMissed,
 ) -> Result<(), StoreError> {
@@ -79,11 +81,7 @@ pub(super) fn missed<S: Source>(
     change(rows, context, |row| row.missed = Some(missed))
 }
 
-pub(super) fn import_failed<S: Source>(
-    rows: &mut Overlay<'_, S>,
-    context: &Context<'_>,
-    fact: &DagImportFailed,
-) {
+pub(super) fn import_failed(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &DagImportFailed) {
     let Scope::File(file) = context.scope else { return };
     let DagImportFailed { line, exception, message, traceback, keeps } = fact;
     let row = ImportErrorRow {
@@ -99,7 +97,7 @@ pub(super) fn import_failed<S: Source>(
     rows.put(keys::import_error(file), Some(row));
 }
 
-pub(super) fn import_recovered<S: Source>(rows: &mut Overlay<'_, S>, context: &Context<'_>) {
+pub(super) fn import_recovered(rows: &mut Overlay<'_>, context: &Context<'_>) {
     if let Scope::File(file) = context.scope {
         rows.put::<ImportErrorRow>(keys::import_error(file), None);
     }

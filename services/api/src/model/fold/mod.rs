@@ -7,12 +7,12 @@ mod run;
 mod shared;
 mod task;
 
-use dagbok_events::{Actor, DagId, Fact, Record, RunKey, Scope, Timestamp};
-
 use super::{
-    overlay::{Overlay, Source},
-    store::StoreError,
+    Overlay, StoreError, keys,
+    lists::{Standing, moved},
+    rows::RunRow,
 };
+use dagbok_events::{Actor, DagId, Fact, Record, RunKey, Scope, Timestamp};
 
 /// What the facts of a record share.
 #[derive(Clone, Copy, Debug)]
@@ -44,25 +44,30 @@ impl<'a> Context<'a> {
 }
 
 /// Folds one record into the rows.
-pub(crate) fn fold<S: Source>(
-    rows: &mut Overlay<'_, S>,
-    seq: u64,
-    record: &Record,
-) -> Result<(), StoreError> {
+pub(crate) fn fold(rows: &mut Overlay<'_>, seq: u64, record: &Record) -> Result<(), StoreError> {
     let Record { at: _, clock: _, scope, by, reason, cause: _, trace: _, facts } = record;
     let context = Context { seq, at: record.decided_at(), by, reason: reason.as_deref(), scope };
+    let before = standing(rows, scope)?;
     for (place, fact) in facts.iter().enumerate() {
         fold_fact(rows, &context, u32::try_from(place).unwrap_or(u32::MAX), fact)?;
     }
     if let Scope::Run(run) = scope {
         run::note_seq(rows, run, &context)?;
+        let after = standing(rows, scope)?;
+        moved(rows, run, before.as_ref(), after.as_ref())?;
     }
     Ok(())
 }
 
+/// Where the record's run stands in indexes and counts.
+fn standing(rows: &mut Overlay<'_>, scope: &Scope) -> Result<Option<Standing>, StoreError> {
+    let Scope::Run(run) = scope else { return Ok(None) };
+    Ok(rows.peek::<RunRow>(keys::run(run))?.map(Standing::of))
+}
+
 #[deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
-fn fold_fact<S: Source>(
-    rows: &mut Overlay<'_, S>,
+fn fold_fact(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     place: u32,
     fact: &Fact,
@@ -81,10 +86,10 @@ fn fold_fact<S: Source>(
         Fact::RunMissed(fact) => dag::missed(rows, context, fact)?,
         Fact::RunCreated(fact) => run::created(rows, context, fact)?,
         Fact::RunStarted(_) => run::started(rows, context)?,
-        Fact::RunSucceeded(_) => run::ended(rows, context, &run::Ending::succeeded())?,
-        Fact::RunFailed(fact) => run::ended(rows, context, &run::Ending::failed(&fact.failed))?,
-        Fact::RunTimedOut(_) => run::ended(rows, context, &run::Ending::timed_out())?,
-        Fact::RunCancelled(_) => run::ended(rows, context, &run::Ending::cancelled())?,
+        Fact::RunSucceeded(_) => run::ended(rows, context, run::Ending::SUCCEEDED)?,
+        Fact::RunFailed(_) => run::ended(rows, context, run::Ending::FAILED)?,
+        Fact::RunTimedOut(_) => run::ended(rows, context, run::Ending::TIMED_OUT)?,
+        Fact::RunCancelled(_) => run::ended(rows, context, run::Ending::CANCELLED)?,
         Fact::RunCleared(_) => run::cleared(rows, context)?,
         Fact::RunDeleted(_) => run::deleted(rows, context)?,
         Fact::TaskExpanded(fact) => run::expanded(rows, context, fact)?,
@@ -103,7 +108,7 @@ fn fold_fact<S: Source>(
         Fact::ReportRefused(fact) => run::report_refused(rows, context, place, fact)?,
         Fact::PoolSet(fact) => shared::pool_set(rows, fact)?,
         Fact::LimitsSet(fact) => shared::limits_set(rows, *fact),
-        Fact::ExecutorJoined(fact) => shared::executor_joined(rows, context, fact),
+        Fact::ExecutorJoined(fact) => shared::executor_joined(rows, context, fact)?,
         Fact::ExecutorLeft(fact) => shared::executor_left(rows, context, *fact)?,
         // Said by the log and by what falls due; no row tells of it.
         Fact::ClockWentBack(_) => {}

@@ -1,24 +1,22 @@
 //! What facts about runs change.
 use std::collections::BTreeMap;
 
-use dagbok_events::{Actor, DagId, ReportRefused, RunCreated, RunKey, TaskExpanded, TaskId};
+use dagbok_events::{Actor, ReportRefused, RunCreated, RunKey, TaskExpanded};
 
 use super::{Context, counted, task};
 use crate::model::{
-    keys,
-    overlay::{Overlay, Source},
+    Overlay, StoreError, keys,
     rows::{
-        DagRow, DagRunOrderRow, PastTryRow, RefusedRow, RunEnd, RunInputRow, RunOrderRow, RunRow,
-        RunState, SeqsRow, Stretch, VersionRow, XComRow,
+        DagRow, PastTryRow, RefusedRow, RunEnd, RunInputRow, RunRow, RunState, SeqsRow, Stretch,
+        VersionRow, XComRow,
     },
-    store::StoreError,
 };
 
 /// Stretches of sequences that a run's own row holds before they move to a row of their own.
 const STRETCHES: usize = 64;
 
-pub(super) fn created<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn created(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     fact: &RunCreated,
 ) -> Result<(), StoreError> {
@@ -58,7 +56,7 @@ pub(super) fn created<S: Source>(
         end: None,
         ended_by: None,
         end_reason: None,
-        failed_tasks: Vec::new(),
+        failed: Vec::new(),
         tasks,
         expanded: BTreeMap::new(),
         counts: BTreeMap::new(),
@@ -69,93 +67,68 @@ pub(super) fn created<S: Source>(
         seqs: Vec::new(),
     };
     rows.put(keys::run(run), Some(row));
-    count_run(rows, &run.dag_id, None, Some(RunState::Queued))?;
     if conf.is_some() || note.is_some() {
         let input = RunInputRow { conf: conf.clone(), note: note.clone() };
         rows.put(keys::run_input(run), Some(input));
     }
-    let order = RunOrderRow { dag_id: run.dag_id.clone(), run_id: run.run_id.clone() };
-    rows.put(keys::run_order(context.seq), Some(order));
-    let order = DagRunOrderRow { run_id: run.run_id.clone() };
-    rows.put(keys::dag_run_order(&run.dag_id, context.seq), Some(order));
     Ok(())
 }
 
-pub(super) fn started<S: Source>(
-    rows: &mut Overlay<'_, S>,
-    context: &Context<'_>,
-) -> Result<(), StoreError> {
+pub(super) fn started(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(), StoreError> {
     let Some(run) = context.run() else { return Ok(()) };
     let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
-    let last = std::mem::replace(&mut row.state, RunState::Running);
+    row.state = RunState::Running;
     row.start_date = Some(context.at);
-    count_run(rows, &run.dag_id, Some(last), Some(RunState::Running))
+    Ok(())
 }
 
-/// How a run ends.
-pub(super) struct Ending<'a> {
+/// How a run ends. Which tasks failed is known by themselves.
+#[derive(Clone, Copy)]
+pub(super) struct Ending {
     state: RunState,
     end: RunEnd,
-    failed: &'a [TaskId],
 }
 
-impl<'a> Ending<'a> {
-    pub(super) const fn succeeded() -> Self {
-        Self { state: RunState::Success, end: RunEnd::Tasks, failed: &[] }
-    }
-    pub(super) const fn failed(failed: &'a [TaskId]) -> Self {
-        Self { state: RunState::Failed, end: RunEnd::Tasks, failed }
-    }
-    pub(super) const fn timed_out() -> Self {
-        Self { state: RunState::Failed, end: RunEnd::TimedOut, failed: &[] }
-    }
-    pub(super) const fn cancelled() -> Self {
-        Self { state: RunState::Failed, end: RunEnd::Cancelled, failed: &[] }
-    }
+impl Ending {
+    pub(super) const SUCCEEDED: Self = Self { state: RunState::Success, end: RunEnd::Tasks };
+    pub(super) const FAILED: Self = Self { state: RunState::Failed, end: RunEnd::Tasks };
+    pub(super) const TIMED_OUT: Self = Self { state: RunState::Failed, end: RunEnd::TimedOut };
+    pub(super) const CANCELLED: Self = Self { state: RunState::Failed, end: RunEnd::Cancelled };
 }
 
-pub(super) fn ended<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn ended(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
-    ending: &Ending<'_>,
+    ending: Ending,
 ) -> Result<(), StoreError> {
     let Some(run) = context.run() else { return Ok(()) };
     let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
-    let last = std::mem::replace(&mut row.state, ending.state);
+    row.state = ending.state;
     row.end_date = Some(context.at);
     row.end = Some(ending.end);
-    row.failed_tasks = ending.failed.to_vec();
     if matches!(context.by, Actor::User(_) | Actor::Token(_)) {
         row.ended_by = Some(context.by.clone());
         row.end_reason = context.reason.map(str::to_owned);
     }
-    count_run(rows, &run.dag_id, Some(last), Some(ending.state))
+    Ok(())
 }
 
 /// A run that was over waits for its turn again.
-pub(super) fn cleared<S: Source>(
-    rows: &mut Overlay<'_, S>,
-    context: &Context<'_>,
-) -> Result<(), StoreError> {
+pub(super) fn cleared(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(), StoreError> {
     let Some(run) = context.run() else { return Ok(()) };
     let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
-    let last = std::mem::replace(&mut row.state, RunState::Queued);
+    row.state = RunState::Queued;
     row.queued_at = context.at;
     (row.start_date, row.end_date, row.end) = (None, None, None);
     (row.ended_by, row.end_reason) = (None, None);
-    row.failed_tasks.clear();
-    count_run(rows, &run.dag_id, Some(last), Some(RunState::Queued))
+    Ok(())
 }
 
 /// A run that is gone, with all that was its; one that is not over can't go, as by the rules.
-pub(super) fn deleted<S: Source>(
-    rows: &mut Overlay<'_, S>,
-    context: &Context<'_>,
-) -> Result<(), StoreError> {
+pub(super) fn deleted(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(), StoreError> {
     let Some(run) = context.run() else { return Ok(()) };
     let Some(row) = rows.peek::<RunRow>(keys::run(run))? else { return Ok(()) };
-    let (state, created_seq) = (row.state, row.created_seq);
-    if !state.is_over() {
+    if !row.state.is_over() {
         return Ok(());
     }
     counted::forget_all(rows, context, run)?;
@@ -165,14 +138,12 @@ pub(super) fn deleted<S: Source>(
     rows.remove_all::<RefusedRow>(&keys::within_run::<RefusedRow>(run))?;
     rows.put::<RunRow>(keys::run(run), None);
     rows.put::<RunInputRow>(keys::run_input(run), None);
-    rows.put::<RunOrderRow>(keys::run_order(created_seq), None);
-    rows.put::<DagRunOrderRow>(keys::dag_run_order(&run.dag_id, created_seq), None);
-    count_run(rows, &run.dag_id, Some(state), None)
+    Ok(())
 }
 
 /// A mapped task counts as its copies.
-pub(super) fn expanded<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn expanded(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     fact: &TaskExpanded,
 ) -> Result<(), StoreError> {
@@ -184,29 +155,8 @@ pub(super) fn expanded<S: Source>(
     Ok(())
 }
 
-/// Moves one run of the DAG from one state's count to another's.
-fn count_run<S: Source>(
-    rows: &mut Overlay<'_, S>,
-    dag_id: &DagId,
-    from: Option<RunState>,
-    to: Option<RunState>,
-) -> Result<(), StoreError> {
-    if let Some(row) = rows.edit::<DagRow>(keys::dag(dag_id))? {
-        if let Some(from) = from
-            && let Some(count) = row.runs.get_mut(&from)
-        {
-            *count = count.saturating_sub(1);
-        }
-        if let Some(to) = to {
-            *row.runs.entry(to).or_default() += 1;
-        }
-        row.runs.retain(|_, count| *count > 0);
-    }
-    Ok(())
-}
-
-pub(super) fn report_refused<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn report_refused(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     place: u32,
     fact: &ReportRefused,
@@ -237,8 +187,8 @@ pub(super) fn report_refused<S: Source>(
 }
 
 /// Adds a record to the run's index of sequences.
-pub(super) fn note_seq<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn note_seq(
+    rows: &mut Overlay<'_>,
     run: &RunKey,
     context: &Context<'_>,
 ) -> Result<(), StoreError> {

@@ -5,28 +5,23 @@ use dagbok_events::{
 
 use super::Context;
 use crate::model::{
-    keys,
-    overlay::{Overlay, Source},
-    rows::{BundleRow, ExecutorRow, LimitsRow, PoolRow},
-    store::StoreError,
+    Overlay, StoreError, keys,
+    rows::{BundleRow, ExecutorOrderRow, ExecutorRow, LimitsRow, PoolRow, TotalsRow},
 };
 
-pub(super) fn pool_set<S: Source>(
-    rows: &mut Overlay<'_, S>,
-    fact: &PoolSet,
-) -> Result<(), StoreError> {
+pub(super) fn pool_set(rows: &mut Overlay<'_>, fact: &PoolSet) -> Result<(), StoreError> {
     let row = rows.edit::<PoolRow>(keys::pool(&fact.pool))?;
     row.get_or_insert_default().slots = Some(fact.slots);
     Ok(())
 }
 
-pub(super) fn limits_set<S: Source>(rows: &mut Overlay<'_, S>, fact: LimitsSet) {
+pub(super) fn limits_set(rows: &mut Overlay<'_>, fact: LimitsSet) {
     let LimitsSet { parallelism, max_losses } = fact;
     rows.put(keys::limits(), Some(LimitsRow { parallelism, max_losses }));
 }
 
-pub(super) fn bundle_published<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn bundle_published(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     fact: &BundlePublished,
 ) {
@@ -40,12 +35,32 @@ fn executor_of<'a>(context: &Context<'a>) -> Option<&'a ExecutorId> {
     }
 }
 
-pub(super) fn executor_joined<S: Source>(
-    rows: &mut Overlay<'_, S>,
+/// Moves an executor to its place in the order, and counts it.
+fn place(
+    rows: &mut Overlay<'_>,
+    before: Option<&ExecutorRow>,
+    after: &ExecutorRow,
+) -> Result<(), StoreError> {
+    if let Some(before) = before {
+        rows.put::<ExecutorOrderRow>(keys::executor_order(before), None);
+    }
+    rows.put(keys::executor_order(after), Some(ExecutorOrderRow {}));
+    let left = |row: &ExecutorRow| row.left_at.is_some();
+    let (was, is) = (before.is_some_and(left), left(after));
+    if was != is {
+        let totals = rows.edit::<TotalsRow>(keys::totals())?.get_or_insert_default();
+        let count = &mut totals.executors_left;
+        *count = if is { *count + 1 } else { count.saturating_sub(1) };
+    }
+    Ok(())
+}
+
+pub(super) fn executor_joined(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     fact: &ExecutorJoined,
-) {
-    let Some(id) = executor_of(context) else { return };
+) -> Result<(), StoreError> {
+    let Some(id) = executor_of(context) else { return Ok(()) };
     let ExecutorJoined { hostname, slots, queues, version, python } = fact;
     let row = ExecutorRow {
         executor: id.clone(),
@@ -58,18 +73,20 @@ pub(super) fn executor_joined<S: Source>(
         left_at: None,
         left: None,
     };
-    rows.put(keys::executor(id), Some(row));
+    let before = rows.edit::<ExecutorRow>(keys::executor(id))?.replace(row.clone());
+    place(rows, before.as_ref(), &row)
 }
 
-pub(super) fn executor_left<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn executor_left(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     fact: ExecutorLeft,
 ) -> Result<(), StoreError> {
     let Some(id) = executor_of(context) else { return Ok(()) };
-    if let Some(row) = rows.edit::<ExecutorRow>(keys::executor(id))? {
-        row.left_at = Some(context.at);
-        row.left = Some(fact.why);
-    }
-    Ok(())
+    let Some(row) = rows.edit::<ExecutorRow>(keys::executor(id))? else { return Ok(()) };
+    let before = row.clone();
+    row.left_at = Some(context.at);
+    row.left = Some(fact.why);
+    let after = row.clone();
+    place(rows, Some(&before), &after)
 }

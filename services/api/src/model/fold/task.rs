@@ -10,19 +10,13 @@ use super::{
     counted::{change, known_run},
 };
 use crate::model::{
-    keys,
-    overlay::{Overlay, Source},
+    Overlay, StoreError, keys,
     rows::{Handed, PastTryRow, RunRow, TaskRow, TaskState, TryEnd, TryRow, XComRow},
-    store::StoreError,
 };
 
 pub(super) type Done = Result<(), StoreError>;
 
-pub(super) fn queued<S: Source>(
-    rows: &mut Overlay<'_, S>,
-    context: &Context<'_>,
-    fact: &TaskQueued,
-) -> Done {
+pub(super) fn queued(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TaskQueued) -> Done {
     let TaskQueued { task_id, map_index, try_number, leg, pool, pool_slots, queue } = fact;
     let next = TryRow {
         pool: pool.clone(),
@@ -61,8 +55,8 @@ pub(super) fn queued<S: Source>(
     Ok(())
 }
 
-pub(super) fn ruled_out<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn ruled_out(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     fact: &TaskRuledOut,
 ) -> Done {
@@ -80,12 +74,12 @@ pub(super) fn ruled_out<S: Source>(
 }
 
 /// The copies that a fact names which says the same of further ones: no more than the task has.
-fn copies<S: Source>(
-    rows: &mut Overlay<'_, S>,
+fn copies(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     task_id: &TaskId,
     (first, further): (MapIndex, u32),
-) -> Result<impl Iterator<Item = MapIndex> + use<S>, StoreError> {
+) -> Result<impl Iterator<Item = MapIndex> + use<>, StoreError> {
     let most = match context.run() {
         Some(run) => rows
             .peek::<RunRow>(keys::run(run))?
@@ -97,11 +91,7 @@ fn copies<S: Source>(
 }
 
 /// A task that is to run again keeps the try that it had until the next one is offered.
-pub(super) fn cleared<S: Source>(
-    rows: &mut Overlay<'_, S>,
-    context: &Context<'_>,
-    fact: &TaskCleared,
-) -> Done {
+pub(super) fn cleared(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TaskCleared) -> Done {
     for map_index in copies(rows, context, &fact.task_id, (fact.map_index, fact.further))? {
         let mut forgotten = Vec::new();
         change(rows, context, &fact.task_id, map_index, |row| {
@@ -119,11 +109,7 @@ pub(super) fn cleared<S: Source>(
     Ok(())
 }
 
-pub(super) fn started<S: Source>(
-    rows: &mut Overlay<'_, S>,
-    context: &Context<'_>,
-    fact: &TryStarted,
-) -> Done {
+pub(super) fn started(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TryStarted) -> Done {
     let TryStarted {
         task_id,
         map_index,
@@ -145,8 +131,8 @@ pub(super) fn started<S: Source>(
     })
 }
 
-pub(super) fn succeeded<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn succeeded(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     fact: &TrySucceeded,
 ) -> Done {
@@ -158,11 +144,7 @@ pub(super) fn succeeded<S: Source>(
     })
 }
 
-pub(super) fn failed<S: Source>(
-    rows: &mut Overlay<'_, S>,
-    context: &Context<'_>,
-    fact: &TryFailed,
-) -> Done {
+pub(super) fn failed(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TryFailed) -> Done {
     let TryFailed {
         task_id,
         map_index,
@@ -183,11 +165,7 @@ pub(super) fn failed<S: Source>(
     })
 }
 
-pub(super) fn skipped<S: Source>(
-    rows: &mut Overlay<'_, S>,
-    context: &Context<'_>,
-    fact: &TrySkipped,
-) -> Done {
+pub(super) fn skipped(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TrySkipped) -> Done {
     let TrySkipped { task_id, map_index, try_number, leg: _, ended_at, message, usage, log } = fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
         end(attempt, TaskState::Skipped, *ended_at, TryEnd::Skipped(message.clone()));
@@ -196,11 +174,7 @@ pub(super) fn skipped<S: Source>(
     })
 }
 
-pub(super) fn lost<S: Source>(
-    rows: &mut Overlay<'_, S>,
-    context: &Context<'_>,
-    fact: &TryLost,
-) -> Done {
+pub(super) fn lost(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TryLost) -> Done {
     let TryLost { task_id, map_index, try_number, leg: _, executor, why, retry_at, usage, log } =
         fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
@@ -214,8 +188,8 @@ pub(super) fn lost<S: Source>(
     })
 }
 
-pub(super) fn cancelled<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn cancelled(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     fact: &TryCancelled,
 ) -> Done {
@@ -226,8 +200,8 @@ pub(super) fn cancelled<S: Source>(
 
 /// What an executor still says of a try that is over by the log, as one that was cancelled always is
 /// before its process is: its claim changes nothing, and what the try used and wrote is kept with it.
-pub(super) fn left_behind<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn left_behind(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     fact: &ReportRefused,
 ) -> Done {
@@ -261,8 +235,8 @@ pub(super) fn left_behind<S: Source>(
 }
 
 /// A try that goes on later: what its legs wrote is kept, of the last ones at least.
-pub(super) fn rescheduled<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn rescheduled(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     fact: &TryRescheduled,
 ) -> Done {
@@ -291,11 +265,7 @@ fn next_leg(attempt: &mut TryRow, leg: Leg, context: &Context<'_>) {
 /// Legs of one try whose logs are told of.
 const LEGS_KEPT: usize = 32;
 
-pub(super) fn returned<S: Source>(
-    rows: &mut Overlay<'_, S>,
-    context: &Context<'_>,
-    fact: &TryReturned,
-) -> Done {
+pub(super) fn returned(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TryReturned) -> Done {
     change_try(rows, context, &fact.task_id, fact.map_index, fact.try_number, |attempt| {
         let state =
             if fact.leg.is_first() { TaskState::UpForRetry } else { TaskState::UpForReschedule };
@@ -305,8 +275,8 @@ pub(super) fn returned<S: Source>(
     })
 }
 
-pub(super) fn xcom_pushed<S: Source>(
-    rows: &mut Overlay<'_, S>,
+pub(super) fn xcom_pushed(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     fact: &XComPushed,
 ) -> Done {
@@ -391,8 +361,8 @@ fn fresh(number: TryNumber, context: &Context<'_>) -> TryRow {
 
 /// Changes the newest try, and gives the task that try's state. A fact about an older try, which the
 /// rules never make, changes nothing; one about a newer begins it.
-fn change_try<S: Source>(
-    rows: &mut Overlay<'_, S>,
+fn change_try(
+    rows: &mut Overlay<'_>,
     context: &Context<'_>,
     task_id: &TaskId,
     map_index: MapIndex,

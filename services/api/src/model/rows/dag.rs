@@ -1,10 +1,8 @@
 //! Rows about DAGs and their files.
-use std::collections::BTreeMap;
-
 use dagbok_events::{DagId, DagSpec, DagVersion, Digest, MissedWhy, RunExpected, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::RunState;
+use super::TotalsRow;
 
 /// A DAG, without its tasks: those are in its [`VersionRow`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +15,12 @@ pub struct DagRow {
     pub registered_at: Timestamp,
     /// The file that it is read from.
     pub file: String,
+    /// Its name for people, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// Its owners, for lists.
+    #[serde(default)]
+    pub owner: String,
     /// Its tags, for lists.
     pub tags: Vec<String>,
     /// Whether no new runs are made.
@@ -30,9 +34,9 @@ pub struct DagRow {
     /// The promises that were broken last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<MissedRow>,
-    /// Its runs by state.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub runs: BTreeMap<RunState, u64>,
+    /// Its runs and their tasks, counted.
+    #[serde(default)]
+    pub totals: TotalsRow,
 }
 
 /// Runs that were promised and did not happen.

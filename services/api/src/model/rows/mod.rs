@@ -10,32 +10,25 @@ mod task;
 
 pub use dag::{DagRow, ImportErrorRow, MissedRow, VersionRow};
 pub use run::{
-    DagRunOrderRow, RefusedRow, RunEnd, RunInputRow, RunOrderRow, RunRow, RunState, SeqsRow,
-    Stretch,
+    RefusedRow, RunEnd, RunHavingRow, RunIndexRow, RunInputRow, RunOrderRow, RunRow, RunState,
+    SeqsRow, Stretch, TotalsRow,
 };
-use serde::{Serialize, de::DeserializeOwned};
-pub use shared::{BundleRow, ExecutorRow, LimitsRow, LoadRow, PoolRow};
+pub use shared::{BundleRow, ExecutorOrderRow, ExecutorRow, LimitsRow, LoadRow, PoolRow};
 pub use task::{Handed, PastTryRow, TaskRow, TaskState, TryEnd, TryRow, XComRow};
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
-/// Something that is kept under a key of its own table.
-pub(crate) trait Row: Serialize + DeserializeOwned + Clone + PartialEq {
-    /// The first byte of its keys, unique among rows.
-    const TABLE: u8;
-}
-
-macro_rules! tables {
-    ($($row:ident = $byte:literal),* $(,)?) => {
-        $(impl Row for $row { const TABLE: u8 = $byte; })*
-    };
-}
-
-tables! {
-    DagRow = b'd', VersionRow = b'v', ImportErrorRow = b'e', RunRow = b'r', RunInputRow = b'n',
-    RunOrderRow = b'o', DagRunOrderRow = b'p', SeqsRow = b'i', TaskRow = b't', PastTryRow = b'y',
-    XComRow = b'x', RefusedRow = b'f', ExecutorRow = b'c', PoolRow = b'l', LimitsRow = b'g',
-    BundleRow = b'b', LoadRow = b'k',
+dagbok_rows::tables! {
+    /// Every table of the read model.
+    pub struct Tables {
+        dags: DagRow = b'd', versions: VersionRow = b'v', import_errors: ImportErrorRow = b'e',
+        runs: RunRow = b'r', inputs: RunInputRow = b'n', run_order: RunOrderRow = b'o',
+        run_index: RunIndexRow = b'q', run_having: RunHavingRow = b'w', totals: TotalsRow = b'a',
+        seqs: SeqsRow = b'i', tasks: TaskRow = b't',
+        past_tries: PastTryRow = b'y', xcoms: XComRow = b'x', refused: RefusedRow = b'f',
+        executors: ExecutorRow = b'c', pools: PoolRow = b'l', limits: LimitsRow = b'g',
+        bundles: BundleRow = b'b', loads: LoadRow = b'k', executor_order: ExecutorOrderRow = b'z',
+    }
 }

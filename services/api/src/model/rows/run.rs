@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use dagbok_events::{
     Actor, DagId, DagVersion, Digest, ExecutorId, ForeignReport, Interval, LogRef, MapIndex,
-    Payload, RefusedWhy, RunId, RunType, TaskId, Timestamp, TryNumber, Usage,
+    Payload, RefusedWhy, RunId, RunKey, RunType, TaskId, Timestamp, TryNumber, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -97,9 +97,9 @@ pub struct RunRow {
     /// Why, in their words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_reason: Option<String>,
-    /// The leaves that failed it.
+    /// Tasks that failed themselves, the first ones, in the order in which they did.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub failed_tasks: Vec<TaskId>,
+    pub failed: Vec<(TaskId, MapIndex)>,
     /// Its tasks, each copy of a mapped one.
     pub tasks: u32,
     /// Mapped tasks that have their copies, with how many.
@@ -119,6 +119,18 @@ pub struct RunRow {
     /// The newest sequences of its records, as stretches; older ones are in [`SeqsRow`]s.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seqs: Vec<Stretch>,
+}
+
+impl RunRow {
+    /// Which.
+    pub fn key(&self) -> RunKey {
+        RunKey { dag_id: self.dag_id.clone(), run_id: self.run_id.clone() }
+    }
+
+    /// Its tasks that have no state yet.
+    pub fn stateless(&self) -> u32 {
+        self.tasks.saturating_sub(self.counts.values().sum())
+    }
 }
 
 /// What whoever made a run passed along.
@@ -149,11 +161,37 @@ pub struct RunOrderRow {
     pub run_id: RunId,
 }
 
-/// A run in the order of making, of one DAG.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DagRunOrderRow {
-    /// Which.
-    pub run_id: RunId,
+/// A run's place in an index; all is in its key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunIndexRow {}
+
+/// That a run has a task in a state; all is in the key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunHavingRow {}
+
+/// How many runs and tasks there are, of a DAG or of all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TotalsRow {
+    /// Runs by state and type.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub runs: BTreeMap<(RunState, RunType), u64>,
+    /// Tasks of those runs by state; `None` for those without one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tasks: BTreeMap<Option<TaskState>, u64>,
+    /// Executors that have left; over all DAGs only.
+    #[serde(default)]
+    pub executors_left: u64,
+}
+
+impl TotalsRow {
+    /// Runs by state.
+    pub fn runs_by_state(&self) -> BTreeMap<RunState, u64> {
+        let mut by_state = BTreeMap::new();
+        for ((state, _), count) in &self.runs {
+            *by_state.entry(*state).or_default() += count;
+        }
+        by_state
+    }
 }
 
 /// A report that was refused.

@@ -27,6 +27,11 @@ pub struct ExecutorRow {
     pub left: Option<LeftWhy>,
 }
 
+/// An executor in the order of coming, those that are there apart from those that have left; all is in the
+/// key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExecutorOrderRow {}
+
 /// What an executor has in hand, whether or not it has joined.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LoadRow {

@@ -32,7 +32,7 @@ pub(crate) async fn show(context: &Context, args: &Run) -> Outcome {
         ("logical date", run.logical_date.map(|at| at.0.to_string())),
         ("started", run.start_date.map(|at| at.0.to_string())),
         ("ended", run.end_date.map(|at| at.0.to_string())),
-        ("conf", run.conf.as_ref().map(ToString::to_string)),
+        ("conf", run.conf.as_ref().map(|conf| conf.get().to_owned())),
         ("note", run.note.clone()),
         ("why", why(&run, &tasks)),
     ] {

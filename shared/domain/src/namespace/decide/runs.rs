@@ -3,7 +3,7 @@ use dagbok_events::{
     DagId, Fact, Micros, Payload, RunCancelled, RunCreated, RunId, RunKey, RunType, Scope,
     Timestamp,
 };
-use dagbok_protocol::{Command, RefusalCode, TriggerRun, limits};
+use dagbok_protocol::{Command, RefusalCode, TriggerRun, limits, names};
 
 use super::own::first_facts;
 use crate::namespace::{
@@ -108,6 +108,12 @@ pub(super) fn no_dag(dag_id: &DagId) -> Decision {
 }
 
 fn check(ask: &TriggerRun) -> Result<(), String> {
+    let run_id = ask.run_id.as_ref().map_or("", RunId::as_str);
+    if let Some(prefix) = names::reserved_prefix(run_id) {
+        return Err(format!(
+            "the run id {run_id} begins with {prefix}, which is kept for runs that nobody triggers; choose another"
+        ));
+    }
     if let Some(note) = &ask.note
         && note.len() > limits::NOTE_BYTES
     {

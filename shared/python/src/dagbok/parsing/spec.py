@@ -135,6 +135,12 @@ def _settings(dag: DAG) -> Json:
         spec["is_paused_upon_creation"] = bool(dag.is_paused_upon_creation)
     if dag.params:
         spec["params"] = _params(dag)
+        schemas = {name: param.schema for name, param in dag.params.items() if param.schema}
+        if schemas:
+            spec["param_schemas"] = dumps(schemas, sort_keys=True, default=str)
+        missing = sorted(name for name, param in dag.params.items() if not param.has_value)
+        if missing:
+            spec["required_params"] = missing
     return spec
 
 

@@ -1,6 +1,9 @@
 //! Task instances and their tries.
+mod across;
+
 use std::sync::Arc;
 
+use across::across;
 use axum::{Json, extract::State};
 use dagbok_events::{ExecutorId, MapIndex, RunKey};
 use serde::Deserialize;
@@ -8,14 +11,14 @@ use utoipa::IntoParams;
 
 use super::{
     errors::ApiError,
-    extract::{InPath, InQuery, any_dag, map_index, no_task, no_try, run_key, task_id, try_number},
+    extract::{InPath, InQuery, map_index, no_task, no_try, run_key, task_id, try_number},
     page::{Page, SortKey, matches, orders, sort},
     state::ApiState,
     view::InstanceView,
 };
 use crate::{
     model::{Store, rows::RunRow},
-    shapes::{Detail, TaskInstance, TaskInstanceCollection, TryCollection, TryInstance},
+    shapes::{Detail, ListExtra, TaskInstance, TaskInstanceCollection, TryCollection, TryInstance},
 };
 
 /// Which task instances are wanted.
@@ -77,6 +80,21 @@ fn any<T: PartialEq + ?Sized>(wanted: &[impl std::borrow::Borrow<T>], found: Opt
 }
 
 impl InstanceQuery {
+    /// Whether counts tell how many there are.
+    fn asks_only_for_states(&self) -> bool {
+        self.task_id.is_none()
+            && self.task_display_name_pattern.is_none()
+            && self.task_group_id.is_none()
+            && self.run_id_pattern.is_none()
+            && self.dag_id_pattern.is_none()
+            && self.pool.is_empty()
+            && self.queue.is_empty()
+            && self.executor.is_empty()
+            && self.try_number.is_empty()
+            && self.operator.is_empty()
+            && self.map_index.is_empty()
+    }
+
     fn wants_run(&self, run: &RunRow) -> bool {
         let fits = |pattern: &Option<String>, text: &str| {
             pattern.as_deref().is_none_or(|pattern| matches(pattern, text))
@@ -135,23 +153,7 @@ fn sort_key(one: &InstanceView, field: &'static str) -> SortKey {
     }
 }
 
-/// The runs that a list of task instances is about.
-fn runs_of(store: &Store, dag: &str, run: &str) -> Result<Vec<RunRow>, ApiError> {
-    if run != "~" {
-        let key = run_key(dag, run)?;
-        return Ok(vec![store.run(&key)?.ok_or_else(|| ApiError::no_run(dag, run))?]);
-    }
-    let dag_id = any_dag(dag)?;
-    if let Some(dag_id) = &dag_id
-        && store.dag(dag_id)?.is_none()
-    {
-        return Err(ApiError::no_dag(dag));
-    }
-    let mut runs = store.runs(dag_id.as_ref())?;
-    runs.sort_by_key(|run| run.created_seq);
-    Ok(runs)
-}
-
+/// The instances of one run.
 fn find(
     store: &Store,
     dag: &str,
@@ -160,18 +162,24 @@ fn find(
 ) -> Result<TaskInstanceCollection, ApiError> {
     let orders = orders(&query.order_by, ORDERS)?;
     let page = Page::new(query.limit, query.offset);
+    let run = store.run(&run_key(dag, run)?)?.ok_or_else(|| ApiError::no_run(dag, run))?;
     let mut all = Vec::new();
-    for run in runs_of(store, dag, run)? {
-        if query.wants_run(&run) {
-            all.extend(
-                InstanceView::of_run(store, run)?.into_iter().filter(|one| query.wants(one)),
-            );
-        }
+    if query.wants_run(&run) {
+        all = InstanceView::of_run(store, run)?;
+        all.retain(|one| query.wants(one));
     }
     sort(&mut all, &orders, sort_key);
     let (found, total_entries) = page.cut(all);
+    Ok(collection(&found, total_entries, ListExtra::default()))
+}
+
+fn collection(
+    found: &[InstanceView],
+    total_entries: usize,
+    dagbok: ListExtra,
+) -> TaskInstanceCollection {
     let task_instances = found.iter().map(InstanceView::response).collect();
-    Ok(TaskInstanceCollection { task_instances, total_entries })
+    TaskInstanceCollection { task_instances, total_entries, dagbok }
 }
 
 /// The tasks of a run, those without a state too; `~` for any DAG or any run.
@@ -190,7 +198,10 @@ pub(crate) async fn list(
             "a run of any DAG is no run: name the DAG, or use `~` for both".to_owned(),
         ));
     }
-    state.read(move |store| find(store, &dag, &run, &query)).await.map(Json)
+    let read = state.read(move |store| {
+        if run == "~" { across(store, &dag, &query) } else { find(store, &dag, &run, &query) }
+    });
+    read.await.map(Json)
 }
 
 /// The copies of a mapped task.

@@ -3,43 +3,40 @@
 //! sled has its own ways, so all of them are met here: it is opened on a thread of its own that may
 //! panic, its cache is bounded, it is flushed when we say so, and what can't be opened is moved aside.
 use std::{
-    collections::HashMap,
     fs, io,
+    ops::Bound,
     path::{Path, PathBuf},
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use dagbok_events::{DagId, DagVersion};
 use dagbok_projection::{Checkpoint, Mark};
 use dagbok_runlog::Seq;
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use super::{
-    keys::{self, Key},
-    overlay::{KeyChange, Source},
-    rows::{Row as _, VERSION, VersionRow},
-};
+use crate::Key;
 
 /// Memory that sled may use for pages, in bytes.
 const CACHE_BYTES: u64 = 24 << 20;
-/// Rows that are written at once: larger batches of sled's are slow.
-const PART: usize = 256;
 /// The key of the row that says how far the others are.
 const META: &[u8] = b"m";
+
+/// A key as the store has it.
+pub type RowKey = sled::IVec;
+
+/// A change of one key: its new bytes, or `None` where it is gone.
+pub type KeyChange = (Key, Option<Vec<u8>>);
 
 /// The rows could not be read or written.
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The store failed.
-    #[error("the read model's store failed")]
+    #[error("the rows' store failed")]
     Sled(#[from] sled::Error),
     /// A row is not what was written.
-    #[error("a row of the read model can't be read: {0}")]
+    #[error("a row can't be read: {0}")]
     Unreadable(String),
 }
 
@@ -47,10 +44,10 @@ pub enum StoreError {
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// Another process has it.
-    #[error("the read model at {} is in use by another process; stop that one, or use another home", .0.display())]
+    #[error("the rows at {} are in use by another process; stop that one, or use another home", .0.display())]
     InUse(PathBuf),
     /// The disk refused.
-    #[error("the read model at {} can't be opened", path.display())]
+    #[error("the rows at {} can't be opened", path.display())]
     Disk {
         /// Where.
         path: PathBuf,
@@ -61,12 +58,12 @@ pub enum OpenError {
 }
 
 /// Encodes a row.
-pub(crate) fn pack<T: Serialize>(row: &T) -> Vec<u8> {
+pub fn pack<T: Serialize>(row: &T) -> Vec<u8> {
     rmp_serde::to_vec_named(row).expect("rows have text keys and memory does not fail")
 }
 
 /// Decodes a row.
-pub(crate) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
     rmp_serde::from_slice(bytes).map_err(|error| StoreError::Unreadable(error.to_string()))
 }
 
@@ -76,36 +73,19 @@ struct Meta {
     version: u32,
     seq: u64,
     mark: Option<String>,
-    /// Whether all rows up to `seq` are there; false while many are written.
-    whole: bool,
 }
 
 /// The rows. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     db: sled::Db,
-    versions: Arc<Versions>,
+    /// Of the rules that make the rows.
+    version: u32,
 }
-
-/// Meanings of DAGs, decoded: they are large, rarely change, and every answer about a run needs one.
-type Versions = Mutex<HashMap<Key, Arc<VersionRow>>>;
-
-/// Meanings that are kept decoded.
-const VERSIONS_KEPT: usize = 256;
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").finish_non_exhaustive()
-    }
-}
-
-impl Source for Store {
-    fn stored(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        Ok(self.db.get(key)?)
-    }
-
-    fn stored_within(&self, prefix: &[u8]) -> Result<Vec<Key>, StoreError> {
-        self.db.scan_prefix(prefix).keys().map(|key| Ok(key?.to_vec())).collect()
+        f.debug_struct("Store").field("version", &self.version).finish_non_exhaustive()
     }
 }
 
@@ -119,37 +99,30 @@ pub struct Opened {
 }
 
 impl Store {
-    fn over(db: sled::Db) -> Self {
-        Self { db, versions: Arc::default() }
-    }
-
     /// One that is gone when the last clone is dropped.
-    pub fn temporary() -> Result<Self, StoreError> {
-        Ok(Self::over(settings().temporary(true).open()?))
+    pub fn temporary(version: u32) -> Result<Self, StoreError> {
+        Ok(Self { db: settings().temporary(true).open()?, version })
     }
 
-    /// Opens the store in the folder `dir`. One that is damaged or was made by other rules is moved
-    /// aside, and an empty one takes its place.
-    pub fn open(dir: &Path) -> Result<Opened, OpenError> {
-        let because = match try_open(dir) {
+    /// Opens the store in the folder `dir`, for rows that are made by rules of `version`. One that is
+    /// damaged or was made by other rules is moved aside, and an empty one takes its place.
+    pub fn open(dir: &Path, version: u32) -> Result<Opened, OpenError> {
+        let because = match try_open(dir, version) {
             Ok(store) => match store.meta() {
-                Ok(Some(Meta { version, .. })) if version != VERSION => format!(
-                    "its rows are of version {version}, and this build makes version {VERSION}"
+                Ok(Some(Meta { version: found, .. })) if found != version => format!(
+                    "its rows are of version {found}, and this build makes version {version}"
                 ),
-                Ok(Some(Meta { whole: false, .. })) => {
-                    "it was broken off while many rows were written".to_owned()
-                }
                 Ok(Some(_) | None) => return Ok(Opened { store, rebuilt_because: None }),
                 Err(error) => format!("it is damaged: {error}"),
             },
             Err(Failure::Fatal(error)) => return Err(error),
             Err(Failure::Damaged(why)) => format!("it is damaged: {why}"),
         };
-        Self::start_over(dir, because)
+        Self::start_over(dir, version, because)
     }
 
     /// Moves the folder `dir` aside, keeping one such, and opens an empty store in its place.
-    pub fn start_over(dir: &Path, because: String) -> Result<Opened, OpenError> {
+    pub fn start_over(dir: &Path, version: u32, because: String) -> Result<Opened, OpenError> {
         let disk = |source| OpenError::Disk { path: dir.to_owned(), source };
         let aside = dir.with_extension("set-aside");
         if aside.exists() {
@@ -158,8 +131,8 @@ impl Store {
         if dir.exists() {
             fs::rename(dir, &aside).map_err(disk)?;
         }
-        tracing::warn!(dir = %dir.display(), set_aside = %aside.display(), because, "the read model is built anew");
-        match try_open(dir) {
+        tracing::warn!(dir = %dir.display(), set_aside = %aside.display(), because, "rows are built anew");
+        match try_open(dir, version) {
             Ok(store) => Ok(Opened { store, rebuilt_because: Some(because) }),
             Err(Failure::Fatal(error)) => Err(error),
             Err(Failure::Damaged(why)) => Err(disk(io::Error::other(why))),
@@ -179,83 +152,61 @@ impl Store {
         }))
     }
 
-    /// Writes rows and checkpoint: at once, or, where there are many, in parts between two marks, so
-    /// that rows of which a part is missing are known and built anew.
-    pub(crate) fn write(
-        &self,
-        changes: &[KeyChange],
-        checkpoint: &Checkpoint,
-    ) -> Result<(), StoreError> {
-        let registered = changes.iter().any(|(key, _)| key.first() == Some(&VersionRow::TABLE));
+    /// Writes rows and checkpoint at once, however many they are: no reader and no crash sees a part.
+    pub fn write(&self, changes: &[KeyChange], checkpoint: &Checkpoint) -> Result<(), StoreError> {
         let mark = checkpoint.mark.clone().map(|mark| mark.0);
-        let whole = Meta { version: VERSION, seq: checkpoint.seq.0, mark, whole: true };
-        let mut parts = changes.chunks(PART).peekable();
-        if changes.len() > PART {
-            let torn = Meta { version: VERSION, seq: 0, mark: None, whole: false };
-            self.db.insert(META, pack(&torn))?;
-        }
-        loop {
-            let mut batch = sled::Batch::default();
-            for (key, row) in parts.next().unwrap_or_default() {
-                match row {
-                    Some(bytes) => batch.insert(key.as_slice(), bytes.as_slice()),
-                    None => batch.remove(key.as_slice()),
-                }
-            }
-            let last = parts.peek().is_none();
-            if last {
-                batch.insert(META, pack(&whole));
-            }
-            self.db.apply_batch(batch)?;
-            if last {
-                break;
+        let meta = Meta { version: self.version, seq: checkpoint.seq.0, mark };
+        let mut batch = sled::Batch::default();
+        for (key, row) in changes {
+            match row {
+                Some(bytes) => batch.insert(key.as_slice(), bytes.as_slice()),
+                None => batch.remove(key.as_slice()),
             }
         }
-        if registered {
-            self.versions.lock().clear();
-        }
+        batch.insert(META, pack(&meta));
+        self.db.apply_batch(batch)?;
         Ok(())
     }
 
-    /// One meaning of a DAG, kept decoded.
-    pub fn version_shared(
-        &self,
-        dag_id: &DagId,
-        version: DagVersion,
-    ) -> Result<Option<Arc<VersionRow>>, StoreError> {
-        let key = keys::version(dag_id, version);
-        if let Some(row) = self.versions.lock().get(&key) {
-            return Ok(Some(Arc::clone(row)));
-        }
-        let Some(row) = self.get::<VersionRow>(&key)?.map(Arc::new) else { return Ok(None) };
-        let mut kept = self.versions.lock();
-        if kept.len() >= VERSIONS_KEPT {
-            kept.clear();
-        }
-        kept.insert(key, Arc::clone(&row));
-        Ok(Some(row))
-    }
-
     /// Hands the rows to the operating system. They may be lost with the power, and are then rebuilt.
-    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+    pub fn flush(&self) -> Result<(), StoreError> {
         self.db.flush()?;
         Ok(())
     }
 
     /// The row under `key`.
-    pub(crate) fn get<R: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
+    pub fn get<R: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
         self.db.get(key)?.map(|bytes| unpack(&bytes)).transpose()
     }
 
     /// Every row whose key begins with `prefix`, in the order of the keys; the key comes along.
-    pub(crate) fn scan<R: DeserializeOwned>(
+    pub fn scan<R: DeserializeOwned>(
         &self,
         prefix: &[u8],
-    ) -> impl DoubleEndedIterator<Item = Result<(sled::IVec, R), StoreError>> + use<R> {
+    ) -> impl DoubleEndedIterator<Item = Result<(RowKey, R), StoreError>> + use<R> {
         self.db.scan_prefix(prefix).map(|found| {
             let (key, bytes) = found?;
             Ok((key, unpack(&bytes)?))
         })
+    }
+
+    /// Every key that begins with `prefix`, in their order.
+    pub fn keys(
+        &self,
+        prefix: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<RowKey, StoreError>> + use<> {
+        self.db.scan_prefix(prefix).keys().map(|found| Ok(found?))
+    }
+
+    /// Every key from `from` on that is below `to`, in their order.
+    pub fn keys_between(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> impl DoubleEndedIterator<Item = Result<RowKey, StoreError>> + use<> {
+        let to = to.map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.db.range::<&[u8], _>((Bound::Included(from), to));
+        range.keys().map(|found| Ok(found?))
     }
 
     /// A hash over all rows: two stores with the same one hold the same.
@@ -286,11 +237,11 @@ fn settings() -> sled::Config {
 
 /// Opens a store, and waits a while for whoever has it: sled lets go of a closed one a little late, and
 /// so does a process that is ending.
-fn try_open(dir: &Path) -> Result<Store, Failure> {
+fn try_open(dir: &Path, version: u32) -> Result<Store, Failure> {
     const PATIENCE: Duration = Duration::from_secs(2);
     let begin = Instant::now();
     loop {
-        match try_open_once(dir) {
+        match try_open_once(dir, version) {
             Err(Failure::Fatal(OpenError::InUse(_))) if begin.elapsed() < PATIENCE => {
                 thread::sleep(Duration::from_millis(20));
             }
@@ -300,10 +251,10 @@ fn try_open(dir: &Path) -> Result<Store, Failure> {
 }
 
 /// Opens sled on a thread of its own: a damaged store may panic there.
-fn try_open_once(dir: &Path) -> Result<Store, Failure> {
+fn try_open_once(dir: &Path, version: u32) -> Result<Store, Failure> {
     let path = dir.to_owned();
     let opening = thread::Builder::new()
-        .name("open-read-model".to_owned())
+        .name("open-rows".to_owned())
         .spawn(move || {
             let db = settings().path(path).open()?;
             // Reading once shows damage that opening alone does not.
@@ -312,7 +263,7 @@ fn try_open_once(dir: &Path) -> Result<Store, Failure> {
         })
         .map_err(|source| Failure::Fatal(OpenError::Disk { path: dir.to_owned(), source }))?;
     match opening.join() {
-        Ok(Ok(db)) => Ok(Store::over(db)),
+        Ok(Ok(db)) => Ok(Store { db, version }),
         Ok(Err(sled::Error::Io(error))) => Err(failure_of(dir, error)),
         Ok(Err(error)) => Err(Failure::Damaged(error.to_string())),
         Err(_) => Err(Failure::Damaged("sled panicked while opening it".to_owned())),
@@ -339,54 +290,60 @@ fn failure_of(dir: &Path, error: io::Error) -> Failure {
 mod tests {
     use super::*;
 
-    fn marked(meta: &Meta) -> tempfile::TempDir {
+    const VERSION: u32 = 7;
+
+    fn reopened(meta: &Meta) -> Opened {
         let home = tempfile::tempdir().unwrap();
-        let store = Store::open(&home.path().join("rows")).unwrap().store;
+        let dir = home.path().join("rows");
+        let store = Store::open(&dir, VERSION).unwrap().store;
         store.db.insert(META, pack(meta)).unwrap();
         store.db.insert(b"dx", b"a row").unwrap();
         store.flush().unwrap();
-        home
-    }
-
-    fn reopened(meta: &Meta) -> Opened {
-        Store::open(&marked(meta).path().join("rows")).unwrap()
+        drop(store);
+        Store::open(&dir, VERSION).unwrap()
     }
 
     #[test]
     fn rows_of_another_version_are_built_anew() {
-        let opened = reopened(&Meta { version: VERSION + 1, seq: 9, mark: None, whole: true });
+        let opened = reopened(&Meta { version: VERSION + 1, seq: 9, mark: None });
         assert!(opened.rebuilt_because.unwrap().contains("this build makes version"));
         assert_eq!(opened.store.checkpoint().unwrap(), Checkpoint::default());
         assert!(opened.store.db.is_empty());
     }
 
     #[test]
-    fn rows_of_which_a_part_may_be_missing_are_built_anew() {
-        let opened = reopened(&Meta { version: VERSION, seq: 9, mark: None, whole: false });
-        assert!(opened.rebuilt_because.unwrap().contains("broken off"));
-        assert!(opened.store.db.is_empty());
-    }
-
-    #[test]
-    fn whole_rows_are_kept() {
-        let opened = reopened(&Meta { version: VERSION, seq: 9, mark: None, whole: true });
+    fn rows_of_this_version_are_kept() {
+        let opened = reopened(&Meta { version: VERSION, seq: 9, mark: None });
         assert_eq!(opened.rebuilt_because, None);
         assert_eq!(opened.store.checkpoint().unwrap().seq, Seq(9));
         assert_eq!(opened.store.db.len(), 2);
     }
 
     #[test]
-    fn many_rows_come_whole_with_their_checkpoint() {
-        let store = Store::temporary().unwrap();
-        for count in [0, 1, PART - 1, PART, PART + 1, 3 * PART + 7] {
+    fn however_many_rows_come_whole_with_their_checkpoint() {
+        let store = Store::temporary(VERSION).unwrap();
+        for count in [0_usize, 1, 300, 60_000] {
             store.db.clear().unwrap();
-            let change = |n: usize| (format!("x{n:05}").into_bytes(), Some(vec![1]));
-            let changes: Vec<KeyChange> = (0..count).map(change).collect();
-            let checkpoint = Checkpoint { seq: Seq(5), mark: None };
-            store.write(&changes, &checkpoint).unwrap();
-            assert_eq!(store.db.len(), count + 1);
-            assert!(store.meta().unwrap().unwrap().whole);
-            assert_eq!(store.checkpoint().unwrap(), checkpoint);
+            let (watching, stop) = (store.clone(), std::sync::atomic::AtomicBool::new(false));
+            thread::scope(|scope| {
+                let seen = scope.spawn(|| {
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        let first = watching.db.contains_key(b"x00000").unwrap();
+                        let last = watching.db.contains_key(format!("x{:05}", count - 1)).unwrap();
+                        assert!(last || !first || count == 0, "a reader saw a part of {count}");
+                    }
+                });
+                let change = |n: usize| (format!("x{n:05}").into_bytes(), Some(vec![1; 40]));
+                let changes: Vec<KeyChange> = (0..count).map(change).collect();
+                let checkpoint = Checkpoint { seq: Seq(5), mark: None };
+                store.write(&changes, &checkpoint).unwrap();
+                stop.store(true, std::sync::atomic::Ordering::Relaxed);
+                assert_eq!(store.db.len(), count + 1);
+                assert_eq!(store.checkpoint().unwrap(), checkpoint);
+                if count > 0 {
+                    seen.join().unwrap();
+                }
+            });
         }
     }
 }

@@ -1,16 +1,21 @@
 //! The service: the read model kept up to date, and the API on a socket.
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+mod connections;
 
-use axum::Router;
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use axum::{Router, middleware};
 use dagbok_runlog::{PortError, Ports};
 use dagbok_runtime::{Clock, Shutdown};
 use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
-    api::{ApiState, Patience, router},
+    api::{ApiState, Names, Patience, guard, router},
     model::{ModelError, ReadModel},
 };
+
+/// Connections at once, unless set otherwise.
+const CONNECTIONS: usize = 256;
 
 /// How the service is set up.
 #[derive(Clone, Debug)]
@@ -21,12 +26,22 @@ pub struct Settings {
     pub home: Option<PathBuf>,
     /// How long the API waits for others.
     pub patience: Patience,
+    /// The names it goes by.
+    pub names: Names,
+    /// Connections at once; one more closes that which has been silent for longest.
+    pub connections: usize,
 }
 
 impl Settings {
     /// Listening on `listen`, with nothing kept.
     pub fn new(listen: SocketAddr) -> Self {
-        Self { listen, home: None, patience: Patience::default() }
+        Self {
+            listen,
+            home: None,
+            patience: Patience::default(),
+            names: Names::default(),
+            connections: CONNECTIONS,
+        }
     }
 }
 
@@ -74,9 +89,7 @@ pub async fn serve(
     more: Router,
     shutdown: &Shutdown,
 ) -> Result<Served, ServeError> {
-    /// How long connections may take to end before they are cut.
-    const GOODBYE: Duration = Duration::from_secs(3);
-    let Settings { listen, home, patience } = settings;
+    let Settings { listen, home, patience, names, connections } = settings;
     let listener =
         TcpListener::bind(listen).await.map_err(|source| ServeError::Listen { listen, source })?;
     let address = listener.local_addr().map_err(|source| ServeError::Listen { listen, source })?;
@@ -92,22 +105,9 @@ pub async fn serve(
             tracing::error!(%error, "the read model is out of date from here on");
         }
     });
-    let app = router(state).merge(more).into_make_service_with_connect_info::<SocketAddr>();
-    let (begin, stop) = (shutdown.clone(), shutdown.clone());
-    let task = shutdown.spawn(async move {
-        let server =
-            axum::serve(listener, app).with_graceful_shutdown(async move { begin.started().await });
-        let late = async {
-            stop.started().await;
-            tokio::time::sleep(GOODBYE).await;
-        };
-        tokio::select! {
-            ended = async { server.await } => if let Err(error) = ended {
-                tracing::error!(%error, "the API ended");
-            },
-            () = late => tracing::warn!("connections that did not end in time were cut"),
-        }
-    });
+    let app = router(state).merge(more).layer(middleware::from_fn_with_state(names, guard));
+    let ended = shutdown.clone();
+    let task = shutdown.spawn(connections::take(listener, app, connections, ended));
     tracing::info!(%address, "the API listens");
     Ok(Served { address, model, task })
 }

@@ -1,0 +1,171 @@
+//! Task instances over many runs.
+use std::iter::from_fn;
+
+use dagbok_events::DagId;
+
+use super::{
+    super::{
+        errors::ApiError,
+        extract::any_dag,
+        page::{Order, Page, orders, sort},
+        view::InstanceView,
+    },
+    InstanceQuery, ORDERS, collection, sort_key,
+};
+use crate::{
+    model::{
+        Store, StoreError,
+        lists::{RunAsk, RunBy, RunField, RunOrder, Scope, State, TASKS_IN_HAND},
+        rows::{RunRow, TaskState},
+    },
+    shapes::{ListExtra, TaskInstanceCollection},
+};
+
+/// The instances of a DAG's runs, or of all.
+pub(super) fn across(
+    store: &Store,
+    dag: &str,
+    query: &InstanceQuery,
+) -> Result<TaskInstanceCollection, ApiError> {
+    let orders = orders(&query.order_by, ORDERS)?;
+    let page = Page::new(query.limit, query.offset);
+    let dag_id = any_dag(dag)?;
+    if let Some(dag_id) = &dag_id
+        && store.dag(dag_id)?.is_none()
+    {
+        return Err(ApiError::no_dag(dag));
+    }
+    let states = states(query);
+    let total = store.count_tasks(dag_id.as_ref(), &states)?;
+    let by_making = match orders.as_slice() {
+        [] => Some(false),
+        [Order { field: "id", down }] => Some(*down),
+        _ => None,
+    };
+    if let Some(down) = by_making
+        && query.asks_only_for_states()
+    {
+        let runs = store.runs_having(dag_id.as_ref(), &states, down);
+        let found = window(store, runs, query, &states, (page, down))?;
+        return Ok(collection(&found, total, ListExtra::default()));
+    }
+    if total <= TASKS_IN_HAND {
+        let runs = store.runs_having(dag_id.as_ref(), &states, false);
+        return picked(store, runs, query, &orders, page);
+    }
+    match orders.first() {
+        None | Some(Order { field: "id", .. }) => {
+            let down = by_making.unwrap_or(false);
+            picked(store, store.runs_having(dag_id.as_ref(), &states, down), query, &orders, page)
+        }
+        Some(order) => picked(store, likely(store, dag_id, order), query, &orders, page),
+    }
+}
+
+/// Which states are asked for; all where none is.
+fn states(query: &InstanceQuery) -> Vec<State> {
+    let all = TaskState::ALL.into_iter().map(Some).chain([None]);
+    let word = |state: &State| state.map_or("none", TaskState::word);
+    let asked = |state: &State| {
+        query.state.is_empty() || query.state.iter().any(|asked| asked == word(state))
+    };
+    all.filter(asked).collect()
+}
+
+fn in_states(run: &RunRow, states: &[State]) -> usize {
+    let count = |state: &State| match state {
+        Some(state) => run.counts.get(state).copied().unwrap_or(0),
+        None => run.stateless(),
+    };
+    states.iter().map(count).sum::<u32>() as usize
+}
+
+/// The page, of runs that are passed over by their counts until it begins.
+fn window(
+    store: &Store,
+    runs: impl Iterator<Item = Result<RunRow, StoreError>>,
+    query: &InstanceQuery,
+    states: &[State],
+    (page, down): (Page, bool),
+) -> Result<Vec<InstanceView>, ApiError> {
+    let (mut passed, mut found) = (0_usize, Vec::new());
+    for run in runs {
+        let run = run?;
+        let here = in_states(&run, states);
+        if found.len() >= page.limit {
+            break;
+        }
+        if passed + here > page.offset {
+            let mut of_run = InstanceView::of_run(store, run)?;
+            of_run.retain(|one| query.wants(one));
+            if down {
+                of_run.reverse();
+            }
+            let skip = page.offset.saturating_sub(passed);
+            found.extend(of_run.into_iter().skip(skip).take(page.limit - found.len()));
+        }
+        passed += here;
+    }
+    Ok(found)
+}
+
+/// What is wanted among the first [`TASKS_IN_HAND`] instances of `runs`, sorted.
+fn picked(
+    store: &Store,
+    runs: impl Iterator<Item = Result<RunRow, StoreError>>,
+    query: &InstanceQuery,
+    orders: &[Order],
+    page: Page,
+) -> Result<TaskInstanceCollection, ApiError> {
+    let (mut looked, mut all, mut complete) = (0, Vec::new(), true);
+    for run in runs {
+        let run = run?;
+        if looked >= TASKS_IN_HAND {
+            complete = false;
+            break;
+        }
+        looked += 1;
+        if query.wants_run(&run) {
+            let of_run = InstanceView::of_run(store, run)?;
+            looked += of_run.len();
+            all.extend(of_run.into_iter().filter(|one| query.wants(one)));
+        }
+    }
+    sort(&mut all, orders, sort_key);
+    let (found, total) = page.cut(all);
+    Ok(collection(&found, total, ListExtra { total_is_exact: complete, complete }))
+}
+
+/// Runs in the order in which what is asked for is likely to come first.
+fn likely<'a>(
+    store: &'a Store,
+    dag_id: Option<DagId>,
+    order: &Order,
+) -> impl Iterator<Item = Result<RunRow, StoreError>> + 'a {
+    let field = match order.field {
+        "start_date" | "queued_when" => RunField::StartDate,
+        "end_date" => RunField::EndDate,
+        "run_after" => RunField::RunAfter,
+        "logical_date" => RunField::LogicalDate,
+        _ => RunField::Id,
+    };
+    let scope = dag_id.map_or(Scope::All, |dag_id| Scope::Dags(vec![dag_id]));
+    let ask = RunAsk {
+        orders: vec![RunOrder { by: RunBy::Field(field), down: order.down }],
+        take: TASKS_IN_HAND + 1,
+        ..RunAsk::all(scope)
+    };
+    let mut runs = None;
+    from_fn(move || {
+        if runs.is_none() {
+            match store.list_runs(&ask, None) {
+                Ok(found) => runs = Some(found.page.into_iter()),
+                Err(error) => {
+                    runs = Some(Vec::new().into_iter());
+                    return Some(Err(error));
+                }
+            }
+        }
+        runs.as_mut()?.next().map(Ok)
+    })
+}

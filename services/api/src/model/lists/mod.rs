@@ -1,0 +1,26 @@
+//! Lists in the time of a page: which index serves what is asked for, and how exact the answer is.
+//!
+//! Every run stands in the index ([`RunIndexRow`](super::rows::RunIndexRow)) once for each field that
+//! lists are ordered by, over all DAGs and within its own, under its state and its type. A list merges the
+//! parts of the index that may have what is wanted, and stops once the page is full; counts come from
+//! counters. What no index stands for (patterns, names, dates of another field than the order's) is
+//! looked for in at most [`LOOKED`] runs, and the answer says so.
+mod field;
+mod merge;
+mod run;
+mod standing;
+mod task;
+
+pub use field::{RunField, Value};
+pub use run::{Keep, Listed, Range, RunAsk, RunBy, RunOrder, Scope};
+pub(super) use standing::{Standing, moved};
+pub use task::State;
+
+/// Runs that are read and sorted in hand where no index has the order that is asked for.
+pub const IN_HAND: usize = 2_000;
+/// Task instances over many runs that are read and sorted in hand.
+pub const TASKS_IN_HAND: usize = 1_000;
+/// Runs that are looked at for what no index stands for.
+pub const LOOKED: usize = 4_000;
+/// Runs that are counted one by one where no counter has their number.
+pub const COUNTED: usize = 10_000;

@@ -1,0 +1,245 @@
+//! Lists are what filtering and sorting everything gives, whichever index they come from.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod support;
+
+use std::{cmp::Ordering, sync::Arc};
+
+use dagbok_api::model::{
+    ReadModel, Store,
+    lists::{COUNTED, IN_HAND, LOOKED, Range, RunAsk, RunBy, RunField, RunOrder, Scope, Value},
+    rows::{RunRow, RunState},
+};
+use dagbok_events::{
+    Actor, Fact, Micros, Record, RunCreated, RunFailed, RunId, RunStarted, RunSucceeded, RunType,
+    encode, subject_of,
+};
+use dagbok_runlog::{Draft, RunLog, Seq, memory::MemoryLog};
+use support::{
+    liars::{Dice, records},
+    story::{FIRST, dag, digest, key, spec},
+};
+
+const BY: [RunBy; 11] = [
+    RunBy::Dag,
+    RunBy::State,
+    RunBy::Type,
+    RunBy::Field(RunField::Id),
+    RunBy::Field(RunField::RunId),
+    RunBy::Field(RunField::LogicalDate),
+    RunBy::Field(RunField::RunAfter),
+    RunBy::Field(RunField::StartDate),
+    RunBy::Field(RunField::EndDate),
+    RunBy::Field(RunField::Duration),
+    RunBy::Field(RunField::UpdatedAt),
+];
+
+const TYPES: [RunType; 4] =
+    [RunType::Manual, RunType::Scheduled, RunType::Backfill, RunType::AssetTriggered];
+
+async fn folded(told: &[Record]) -> ReadModel {
+    let log = Arc::new(MemoryLog::default());
+    let draft = |record: &Record| Draft {
+        subject: subject_of(&record.scope),
+        payload: encode(record).into(),
+    };
+    log.append(Seq::ZERO, told.iter().map(draft).collect()).await.unwrap();
+    let model = ReadModel::open(None).unwrap();
+    model.catch_up(log).await.unwrap();
+    model
+}
+
+fn word(of: RunType) -> String {
+    serde_json::to_value(of).unwrap().as_str().unwrap().to_owned()
+}
+
+fn compare(RunOrder { by, down }: RunOrder, a: &RunRow, b: &RunRow) -> Ordering {
+    let order = match by {
+        RunBy::Dag => a.dag_id.cmp(&b.dag_id),
+        RunBy::State => a.state.word().cmp(b.state.word()),
+        RunBy::Type => word(a.run_type).cmp(&word(b.run_type)),
+        RunBy::Field(field) => match (field.of(a), field.of(b)) {
+            (Value::Nothing, Value::Nothing) => Ordering::Equal,
+            (Value::Nothing, _) => return Ordering::Greater,
+            (_, Value::Nothing) => return Ordering::Less,
+            (a, b) => a.cmp(&b),
+        },
+    };
+    if down { order.reverse() } else { order }
+}
+
+/// The whole list, by reading every run there is.
+fn naive(store: &Store, ask: &RunAsk, keep: impl Fn(&RunRow) -> bool) -> Vec<String> {
+    let mut all = store.runs(None).unwrap();
+    all.retain(|run| {
+        let within = |range: &Range| match range.field.of(run) {
+            Value::Number(at) => range.from <= at && at <= range.to,
+            Value::Nothing => range.nothing,
+            Value::Text(_) => false,
+        };
+        let of = match &ask.scope {
+            Scope::All => true,
+            Scope::Dags(dags) => dags.contains(&run.dag_id),
+        };
+        of && (ask.states.is_empty() || ask.states.contains(&run.state))
+            && (ask.types.is_empty() || ask.types.contains(&run.run_type))
+            && ask.ranges.iter().all(within)
+            && keep(run)
+    });
+    let field = ask.orders.iter().find(|order| matches!(order.by, RunBy::Field(_)));
+    let down = field.or(ask.orders.last()).is_some_and(|order| order.down);
+    all.sort_by(|a, b| {
+        let mut orders = ask.orders.iter().map(|order| compare(*order, a, b));
+        let order = orders.find(|order| *order != Ordering::Equal);
+        order.unwrap_or_else(|| {
+            let order = a.created_seq.cmp(&b.created_seq);
+            if down { order.reverse() } else { order }
+        })
+    });
+    all.iter().map(|run| run.key().to_string()).collect()
+}
+
+fn some<T: Copy>(dice: &mut Dice, of: &[T]) -> Vec<T> {
+    of.iter().copied().filter(|_| dice.below(3) == 0).collect()
+}
+
+fn ask(dice: &mut Dice) -> RunAsk {
+    let scope = match dice.below(4) {
+        0 => Scope::Dags(vec![dag("chain")]),
+        1 => Scope::Dags(vec![dag("fan"), dag("chain")]),
+        _ => Scope::All,
+    };
+    let orders = (0..dice.below(3)).map(|_| RunOrder {
+        by: BY[usize::try_from(dice.below(BY.len() as u64)).unwrap()],
+        down: dice.below(2) == 0,
+    });
+    let orders = orders.collect();
+    let mut ranges = Vec::new();
+    if dice.below(3) == 0 {
+        let field = [RunField::LogicalDate, RunField::StartDate, RunField::EndDate];
+        let field = field[usize::try_from(dice.below(3)).unwrap()];
+        let at = |dice: &mut Dice| FIRST.0 + i64::try_from(dice.below(400)).unwrap() * 1_000_000;
+        ranges.push(Range { field, from: at(dice), to: at(dice), nothing: dice.below(2) == 0 });
+    }
+    let skip = usize::try_from(dice.below(4)).unwrap();
+    let states = some(dice, &RunState::ALL);
+    let types = some(dice, &TYPES);
+    RunAsk { scope, states, types, ranges, orders, skip, take: 5 }
+}
+
+/// What is asked of stories that the rules would never tell, too.
+#[tokio::test]
+async fn lists_are_what_sorting_everything_gives() {
+    for seed in 0..24 {
+        let model = folded(&records(seed, 300)).await;
+        let store = model.store();
+        let mut dice = Dice::new(seed + 77);
+        for _ in 0..60 {
+            let ask = ask(&mut dice);
+            let keep = |run: &RunRow| run.run_id.as_str() != "two";
+            let picky = dice.below(3) == 0;
+            let whole =
+                if picky { naive(&store, &ask, keep) } else { naive(&store, &ask, |_| true) };
+            let found = store.list_runs(&ask, picky.then_some(&keep)).unwrap();
+            let want: Vec<_> = whole.iter().skip(ask.skip).take(ask.take).cloned().collect();
+            let page: Vec<_> = found.page.iter().map(|run| run.key().to_string()).collect();
+            assert_eq!(page, want, "seed {seed}: {ask:?}");
+            assert!(found.exact && found.complete, "seed {seed}: {ask:?}");
+            assert_eq!(found.total, whole.len(), "seed {seed}: {ask:?}");
+        }
+    }
+}
+
+/// So many runs that none are sorted in hand: most of them over, a few that run or wait.
+async fn many() -> ReadModel {
+    let mut told = Vec::new();
+    let mut tell = |scope, facts| {
+        let at = FIRST.plus(Micros::from_secs(i64::try_from(told.len()).unwrap()));
+        let by = Actor::Scheduler;
+        told.push(Record {
+            at,
+            clock: None,
+            scope,
+            by,
+            reason: None,
+            cause: None,
+            trace: None,
+            facts,
+        });
+    };
+    for id in ["chain", "fan"] {
+        let fact = dagbok_events::DagRegistered {
+            version: 1,
+            spec_digest: digest(id),
+            bundle: digest("bundle"),
+            spec: spec(id, &["a"]),
+            paused: Some(false),
+        };
+        tell(dagbok_events::Scope::Dag(dag(id)), vec![Fact::DagRegistered(Box::new(fact))]);
+    }
+    let runs = i64::try_from(IN_HAND + LOOKED).unwrap() + 500;
+    for n in 0..runs {
+        let of = if n % 3 == 0 { "fan" } else { "chain" };
+        let run = key(of, &format!("run_{:05}", (n * 7_919) % runs));
+        let created = RunCreated {
+            run_type: if n % 10 == 0 { RunType::Manual } else { RunType::Scheduled },
+            // Many share a date.
+            logical_date: (n % 11 != 0).then(|| FIRST.plus(Micros::from_secs(n / 40))),
+            data_interval: None,
+            run_after: FIRST.plus(Micros::from_secs(-n)),
+            version: 1,
+            bundle: digest("bundle"),
+            conf: None,
+            note: None,
+        };
+        let scope = dagbok_events::Scope::Run(run);
+        tell(scope.clone(), vec![Fact::RunCreated(Box::new(created))]);
+        if n % 500 == 3 {
+            continue;
+        }
+        tell(scope.clone(), vec![Fact::RunStarted(RunStarted {})]);
+        if n % 400 != 5 {
+            let end = if n % 100 == 7 {
+                Fact::RunFailed(RunFailed { failed: vec![] })
+            } else {
+                Fact::RunSucceeded(RunSucceeded {})
+            };
+            tell(scope, vec![end]);
+        }
+    }
+    folded(&told).await
+}
+
+#[tokio::test]
+async fn large_lists_come_from_the_index_and_say_where_they_are_not_whole() {
+    let model = many().await;
+    let store = model.store();
+    let all = store.runs(None).unwrap().len();
+    let mut dice = Dice::new(5);
+    for _ in 0..150 {
+        let mut ask = ask(&mut dice);
+        ask.skip *= 40;
+        let whole = naive(&store, &ask, |_| true);
+        let found = store.list_runs(&ask, None).unwrap();
+        let want: Vec<_> = whole.iter().skip(ask.skip).take(ask.take).cloned().collect();
+        let page: Vec<_> = found.page.iter().map(|run| run.key().to_string()).collect();
+        if found.complete {
+            assert_eq!(page, want, "{ask:?}");
+        }
+        assert_eq!(found.complete || ask.orders.len() + ask.ranges.len() > 1, true, "{ask:?}");
+        assert!(!found.exact || found.total == whole.len(), "{ask:?}: {}", found.total);
+        assert!(found.total <= whole.len(), "{ask:?}: {}", found.total);
+    }
+
+    // What no index stands for is looked for up to a limit, and the answer says so.
+    let first = RunId::new("run_00000").unwrap();
+    let keep = |run: &RunRow| run.run_id == first;
+    let found =
+        store.list_runs(&RunAsk { take: 5, ..RunAsk::all(Scope::All) }, Some(&keep)).unwrap();
+    assert!(found.page.len() <= 1 && all > LOOKED && COUNTED > LOOKED);
+    let newest = RunOrder { by: RunBy::Field(RunField::Id), down: true };
+    let ask = RunAsk { take: 5, orders: vec![newest], ..RunAsk::all(Scope::All) };
+    let keep = |run: &RunRow| run.created_seq == 3;
+    let found = store.list_runs(&ask, Some(&keep)).unwrap();
+    assert!(!found.complete && !found.exact && found.page.is_empty(), "{found:?}");
+}

@@ -1,0 +1,186 @@
+//! The rows in hand while a batch is folded: read from the store once, changed in memory, written
+//! together. A row that changes many times in a batch is written once.
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+    mem::take,
+};
+
+use crate::{
+    Key, Row,
+    store::{KeyChange, Store, StoreError, pack},
+};
+
+#[derive(Debug)]
+struct Held<R> {
+    row: Option<R>,
+    changed: bool,
+    /// Whether the store may have the key: a row that came and went in hand need not be written.
+    stored: bool,
+}
+
+/// The rows in hand of one table. A hash map is in order: what it yields is sorted before use.
+#[derive(Debug)]
+pub struct Table<R>(HashMap<Key, Held<R>>);
+
+impl<R> Default for Table<R> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<R: Row> Table<R> {
+    fn held(&mut self, store: &Store, key: Key) -> Result<&mut Held<R>, StoreError> {
+        match self.0.entry(key) {
+            Entry::Occupied(held) => Ok(held.into_mut()),
+            Entry::Vacant(place) => {
+                let row = store.get::<R>(place.key())?;
+                let stored = row.is_some();
+                Ok(place.insert(Held { row, changed: false, stored }))
+            }
+        }
+    }
+
+    /// Moves what has changed into `into`; keeps up to `keep` rows in hand.
+    pub fn take_changes(&mut self, keep: usize, into: &mut Vec<KeyChange>) {
+        for (key, held) in &mut self.0 {
+            if take(&mut held.changed) && (held.stored || held.row.is_some()) {
+                into.push((key.clone(), held.row.as_ref().map(pack)));
+                held.stored = held.row.is_some();
+            }
+        }
+        if self.0.len() > keep {
+            self.0.clear();
+        }
+    }
+}
+
+/// Every table of a projection, as [`tables!`](crate::tables) makes it.
+pub trait TableSet: Default + fmt::Debug + Send + 'static {
+    /// Takes out what has changed, sorted by key; keeps up to `keep` rows of each table in hand.
+    fn take_changes(&mut self, keep: usize) -> Vec<KeyChange>;
+}
+
+/// A set of tables that has one of `R`.
+pub trait Has<R> {
+    /// That one.
+    fn table(&mut self) -> &mut Table<R>;
+}
+
+/// Names the tables of a projection: `tables! { pub struct Tables { dags: DagRow = b'd', … } }` gives each
+/// row its byte, and the set that an [`Overlay`] is over.
+#[macro_export]
+macro_rules! tables {
+    ($(#[$about:meta])* $vis:vis struct $set:ident { $($field:ident: $row:ty = $byte:literal),* $(,)? }) => {
+        $(impl $crate::Row for $row { const TABLE: u8 = $byte; })*
+
+        $(#[$about])*
+        #[derive(Debug, Default)]
+        $vis struct $set { $($field: $crate::Table<$row>),* }
+
+        $(impl $crate::Has<$row> for $set {
+            fn table(&mut self) -> &mut $crate::Table<$row> {
+                &mut self.$field
+            }
+        })*
+
+        impl $crate::TableSet for $set {
+            fn take_changes(&mut self, keep: usize) -> Vec<$crate::KeyChange> {
+                let mut changes = Vec::new();
+                $(self.$field.take_changes(keep, &mut changes);)*
+                changes.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+                changes
+            }
+        }
+    };
+}
+
+/// The rows in hand over a store.
+#[derive(Debug)]
+pub struct Overlay<'a, T> {
+    store: &'a Store,
+    tables: &'a mut T,
+}
+
+impl<'a, T: TableSet> Overlay<'a, T> {
+    pub(crate) fn new(store: &'a Store, tables: &'a mut T) -> Self {
+        Self { store, tables }
+    }
+
+    /// The row under `key`, to look at.
+    pub fn peek<R: Row>(&mut self, key: Key) -> Result<Option<&R>, StoreError>
+    where
+        T: Has<R>,
+    {
+        Ok(self.tables.table().held(self.store, key)?.row.as_ref())
+    }
+
+    /// The row under `key`, to change; `None` in it means that there is none.
+    pub fn edit<R: Row>(&mut self, key: Key) -> Result<&mut Option<R>, StoreError>
+    where
+        T: Has<R>,
+    {
+        let held = self.tables.table().held(self.store, key)?;
+        held.changed = true;
+        Ok(&mut held.row)
+    }
+
+    /// Sets the row under `key`, whatever it was.
+    pub fn put<R: Row>(&mut self, key: Key, row: Option<R>)
+    where
+        T: Has<R>,
+    {
+        match self.tables.table().0.entry(key) {
+            Entry::Occupied(held) => {
+                let held = held.into_mut();
+                (held.row, held.changed) = (row, true);
+            }
+            Entry::Vacant(place) => {
+                place.insert(Held { row, changed: true, stored: true });
+            }
+        }
+    }
+
+    /// Adds a row under a key that the store is known not to have. Where it goes again before it is
+    /// written, nothing is written.
+    pub fn add<R: Row>(&mut self, key: Key, row: R)
+    where
+        T: Has<R>,
+    {
+        match self.tables.table().0.entry(key) {
+            Entry::Occupied(held) => {
+                let held = held.into_mut();
+                (held.row, held.changed) = (Some(row), true);
+            }
+            Entry::Vacant(place) => {
+                place.insert(Held { row: Some(row), changed: true, stored: false });
+            }
+        }
+    }
+
+    /// The keys that begin with `prefix`, sorted, on disk and in hand. Costs as much as they are, and as are
+    /// in hand.
+    pub fn keys_within<R: Row>(&mut self, prefix: &[u8]) -> Result<Vec<Key>, StoreError>
+    where
+        T: Has<R>,
+    {
+        let stored = self.store.keys(prefix).map(|key| Ok(key?.to_vec()));
+        let mut found = stored.collect::<Result<Vec<Key>, StoreError>>()?;
+        let held: &mut Table<R> = self.tables.table();
+        found.extend(held.0.keys().filter(|key| key.starts_with(prefix)).cloned());
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Removes every row whose key begins with `prefix`.
+    pub fn remove_all<R: Row>(&mut self, prefix: &[u8]) -> Result<(), StoreError>
+    where
+        T: Has<R>,
+    {
+        for key in self.keys_within::<R>(prefix)? {
+            self.put::<R>(key, None);
+        }
+        Ok(())
+    }
+}
