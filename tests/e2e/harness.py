@@ -57,6 +57,9 @@ class Process:
     argv: list[str]
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+    # What is done to the process before it is Dagbok's.
+    before: Callable[[], None] | None = None
     child: subprocess.Popen[bytes] | None = None
     started: int = 0
 
@@ -70,7 +73,13 @@ class Process:
         self.started += 1
         with self.log.open("ab") as out:
             self.child = subprocess.Popen(
-                self.argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env={**os.environ, **self.env}
+                self.argv,
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.env},
+                cwd=self.cwd,
+                preexec_fn=self.before,
             )
         return self
 

@@ -46,9 +46,11 @@ impl Context {
         Ok(Self { config, out: Out::new(global.json), global: global.clone() })
     }
 
-    /// The installation's folder.
+    /// The installation's folder, from the root: what lies in it, as the copy of the DAG folder that tasks run
+    /// in, is named to processes that stand elsewhere.
     pub(crate) fn home(&self) -> Result<PathBuf, Failure> {
-        home_of(&self.global).ok_or_else(|| {
+        let home = home_of(&self.global).map(|home| std::path::absolute(&home).unwrap_or(home));
+        home.ok_or_else(|| {
             Failure::new(Code::HomeUnusable, "there is no home folder to keep the installation in")
                 .next("name a folder with --home or DAGBOK_HOME")
         })

@@ -19,6 +19,7 @@ mod wire;
 use std::process::ExitCode;
 
 use clap::{Parser as _, error::ErrorKind};
+use tokio::signal::unix::SignalKind;
 
 use crate::{cli::Cli, codes::Code, exit::Exit, failure::Failure, output::Out};
 
@@ -34,6 +35,8 @@ fn main() -> ExitCode {
     // of their concern.
     let _ = rustix::thread::disable_transparent_huge_pages(false);
     raise_descriptors();
+    // Signals that whoever started this blocked would be blocked in every thread, and SIGTERM unheard.
+    let _ = nix::sys::signal::SigSet::all().thread_unblock();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error, std::env::args_os().any(|arg| arg == "--json")),
@@ -42,7 +45,12 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => {
-            let outcome = runtime.block_on(commands::run(cli));
+            let outcome = runtime.block_on(async {
+                // Where whoever started this ignores SIGCHLD nobody hears how a child ended; a handler, which
+                // stands from here on, ends that, and children get the default back.
+                let _ = tokio::signal::unix::signal(SignalKind::child());
+                commands::run(cli).await
+            });
             // What still blocks, such as a name that is being looked up, must not keep the process.
             runtime.shutdown_background();
             outcome

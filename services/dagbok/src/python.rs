@@ -6,6 +6,7 @@ use std::{
 };
 
 use dagbok_config::Config;
+use dagbok_runtime::foreign_python_variables;
 use serde::Deserialize;
 use tokio::{process::Command, time::timeout};
 
@@ -63,6 +64,9 @@ impl Python {
         let interpreter = interpreter(config)?;
         let mut command = Command::new(&interpreter);
         command.args(["-P", "-c", QUESTION]).stdin(Stdio::null()).kill_on_drop(true);
+        for name in foreign_python_variables() {
+            command.env_remove(name);
+        }
         if let Some(path) = &config.python.path {
             command.env("PYTHONPATH", python_path(path));
         }
@@ -114,12 +118,12 @@ impl Python {
         None
     }
 
-    /// As the processor wants it; compiled modules are kept in `cache`, not in the user's folder.
-    pub(crate) fn for_processor(&self, cache: &Path) -> dagbok_processor::Python {
+    /// As the processor wants it; what it has to compile is kept in `home`.
+    pub(crate) fn for_processor(&self, home: &Path) -> dagbok_processor::Python {
         dagbok_processor::Python {
             interpreter: self.executable.clone(),
             package_path: self.package_path.clone(),
-            pycache: Some(cache.join("pycache")),
+            bytecode: Some(home.join("bytecode")),
         }
     }
 }

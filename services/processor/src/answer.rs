@@ -71,10 +71,21 @@ struct ErrorLine {
 
 impl ParsedFile {
     /// Changes every DAG of it, so that it is another meaning.
-    pub fn adjust(&mut self, change: impl Fn(&mut DagSpec)) {
+    pub fn adjust(&mut self, mut change: impl FnMut(&mut DagSpec)) {
         for dag in &mut self.dags {
             change(&mut dag.spec);
             dag.spec_digest = spec_digest(&dag.spec);
+        }
+    }
+
+    /// Takes the DAGs out that `fault` finds a fault in, and tells of those as errors instead.
+    pub fn refuse(&mut self, fault: impl Fn(&DagSpec) -> Option<ImportError>) {
+        let (dags, errors) = (std::mem::take(&mut self.dags), &mut self.errors);
+        for dag in dags {
+            match fault(&dag.spec) {
+                Some(error) => errors.push(cut(error)),
+                None => self.dags.push(dag),
+            }
         }
     }
 
@@ -161,10 +172,11 @@ fn registered(file: &str, dag: serde_json::Value) -> Result<RegisteredDag, Impor
     Ok(RegisteredDag { spec_digest: spec_digest(&spec), spec })
 }
 
-/// The hash of a DAG's meaning: of its canonical form, without where it was read.
+/// The hash of a DAG's meaning: of its canonical form, without where in the file it stands.
 fn spec_digest(spec: &DagSpec) -> Digest {
     let mut canonical = spec.clone();
     canonical.source = dagbok_events::SourceLocation::default();
+    canonical.not_carried_out.iter_mut().for_each(|it| it.line = 0);
     Digest::new(digest_of(&encode_any(&canonical))).expect("SHA-256 in hexadecimal is a digest")
 }
 
@@ -195,6 +207,12 @@ mod tests {
         let third =
             answer(&DAG.replace("LINE", "4").replace("UTC", "Europe/Stockholm"), "").unwrap();
         assert_eq!(first.dags[0].spec_digest, second.dags[0].spec_digest);
+        let told = |line| {
+            let told = format!(r#""not_carried_out":[{{"what":"sla","line":{line}}}],"tasks""#);
+            answer(&DAG.replace("LINE", "3").replace(r#""tasks""#, &told), "").unwrap()
+        };
+        assert_eq!(told(5).dags[0].spec_digest, told(6).dags[0].spec_digest);
+        assert_ne!(told(5).dags[0].spec_digest, first.dags[0].spec_digest);
         assert_ne!(second.dags[0].spec_digest, third.dags[0].spec_digest);
         assert_eq!(second.dags[0].spec.source.line, 4);
     }

@@ -5,7 +5,11 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
+
+use dagbok_protocol::limits::{BRANCH_ENTRIES, FOLDER_ENTRIES};
+use nix::sys::statfs::{FsType, statfs};
 
 use crate::{
     IgnoreSyntax,
@@ -15,6 +19,22 @@ use crate::{
 
 /// Folders within folders, at most.
 const DEPTH: usize = 64;
+/// How long a walk may take: a file system that hangs must not keep what is known from being used.
+const WALK_TIME: Duration = Duration::from_mins(1);
+
+/// File systems that are views of the kernel, by their numbers: proc, sysfs, devpts, debugfs, tracefs,
+/// securityfs, bpf, cgroup and cgroup2.
+const KERNELS: [FsType; 9] = [
+    FsType(0x9fa0),
+    FsType(0x6265_6572),
+    FsType(0x1cd1),
+    FsType(0x6462_6720),
+    FsType(0x7472_6163),
+    FsType(0x7363_6673),
+    FsType(0xcafe_4a11),
+    FsType(0x0027_e0eb),
+    FsType(0x6367_7270),
+];
 
 /// What the system says of a file; while it stays the same, so does the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +77,54 @@ pub(crate) struct Listing {
     pub(crate) problems: Vec<String>,
     /// Folders and links that were passed over, with the home of an installation that each leads into.
     pub(crate) homes: BTreeMap<PathBuf, PathBuf>,
+    /// Other folders and links that were passed over, and why.
+    pub(crate) passed_over: BTreeMap<PathBuf, String>,
+    /// The folders that were listed, to be watched.
+    pub(crate) folders: Vec<Walked>,
+}
+
+/// A folder whose entries were listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Walked {
+    pub(crate) path: PathBuf,
+    /// Device and inode of what stands there, behind links.
+    pub(crate) id: (u64, u64),
 }
 
 /// Lists the folder. An error is about the folder itself; what lies in it goes to the problems.
 pub(crate) fn list(folder: &Path, syntax: IgnoreSyntax) -> io::Result<Listing> {
+    list_within(folder, syntax, (FOLDER_ENTRIES, BRANCH_ENTRIES), WALK_TIME)
+}
+
+/// Lists the folder with at most so many entries in all, and below one folder or link of it.
+fn list_within(
+    folder: &Path,
+    syntax: IgnoreSyntax,
+    (most, most_below): (usize, usize),
+    time: Duration,
+) -> io::Result<Listing> {
     let root = dag_folder(folder)?;
-    let home = home_around(&root);
-    let mut walk = Walk { syntax, home, listing: Listing::default(), above: BTreeSet::new() };
+    let mut walk = Walk {
+        syntax,
+        home: home_around(&root),
+        device: fs::metadata(&root)?.dev(),
+        most_below,
+        until: Instant::now() + time,
+        listing: Listing::default(),
+        above: BTreeSet::new(),
+        branches: vec![Branch { entries: 0, most }],
+        cut: None,
+    };
     walk.enter(&root, "", &Rules::default(), true, 0);
+    if walk.cut == Some(Cut::Branch(0)) {
+        walk.problem(
+            &root,
+            &format!(
+                "it has more than {most} files and folders, and what comes after is not read; move what is no \
+                 code of DAGs out of it, or name it in a `.dagbokignore` (written as a .gitignore is)"
+            ),
+        );
+    }
     Ok(walk.listing)
 }
 
@@ -72,9 +132,32 @@ struct Walk {
     syntax: IgnoreSyntax,
     /// The home that the folder itself lies in.
     home: Option<PathBuf>,
+    /// The file system that it lies on.
+    device: u64,
+    most_below: usize,
+    until: Instant,
     listing: Listing,
     /// Real paths of the folders around the current one: a link back to one is not followed.
     above: BTreeSet<PathBuf>,
+    /// What is counted of the folders around the current one: of the DAG folder itself, of each right in it
+    /// and of each that a link leads to.
+    branches: Vec<Branch>,
+    /// Why the walk goes back up.
+    cut: Option<Cut>,
+}
+
+/// A part of the folder that must not be too large.
+struct Branch {
+    entries: usize,
+    most: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    /// This branch is too large.
+    Branch(usize),
+    /// The walk takes too long.
+    Time,
 }
 
 impl Walk {
@@ -93,37 +176,129 @@ impl Walk {
         if depth > DEPTH {
             return self.problem(folder, &format!("more than {DEPTH} folders deep"));
         }
-        if depth > 0 && self.is_of_home(folder, &real) {
+        let linked = depth > 0 && !real.parent().is_some_and(|parent| self.above.contains(parent));
+        if depth > 0 && (self.is_of_home(folder, &real, linked) || self.is_of_kernel(folder)) {
             return;
         }
         if !self.above.insert(real.clone()) {
             return;
         }
+        if depth == 1 || linked {
+            self.branches.push(Branch { entries: 0, most: self.most_below });
+            self.read(folder, prefix, around, may_define, depth);
+            self.leave_branch(folder, prefix);
+        } else {
+            self.read(folder, prefix, around, may_define, depth);
+        }
+        self.above.remove(&real);
+    }
+
+    fn read(
+        &mut self,
+        folder: &Path,
+        prefix: &str,
+        around: &Rules,
+        may_define: bool,
+        depth: usize,
+    ) {
+        if let Ok(meta) = fs::metadata(folder) {
+            let (path, id) = (folder.to_owned(), (meta.dev(), meta.ino()));
+            self.listing.folders.push(Walked { path, id });
+        }
         let problems = &mut self.listing.problems;
         let rules = around.inside(folder, self.syntax, &mut |problem| problems.push(problem));
+        let mut paths = Vec::new();
         match fs::read_dir(folder) {
             Ok(entries) => {
                 for entry in entries {
                     match entry {
-                        Ok(entry) => self.entry(&entry.path(), prefix, &rules, may_define, depth),
+                        Ok(entry) => paths.push(entry.path()),
                         Err(error) => self.problem(folder, &error),
+                    }
+                    if paths.len() > self.most_below {
+                        // Too many whatever they are: they are counted below.
+                        break;
                     }
                 }
             }
             Err(error) => self.problem(folder, &error),
         }
-        self.above.remove(&real);
+        // In the same order each time, so that where the walk is cut short it is cut at the same place.
+        paths.sort_unstable();
+        for path in paths {
+            self.count();
+            if self.cut.is_some() {
+                return;
+            }
+            self.entry(&path, prefix, &rules, may_define, depth);
+        }
+    }
+
+    /// Counts an entry, and cuts the walk short where that is one too many, or it takes too long.
+    fn count(&mut self) {
+        for branch in &mut self.branches {
+            branch.entries += 1;
+        }
+        if self.cut.is_some() {
+            return;
+        }
+        if self.branches.iter().any(|branch| branch.entries > branch.most) {
+            // The innermost that is large itself is to blame, not what it lies in.
+            let large = |branch: &Branch| branch.entries > branch.most / 2;
+            self.cut = Some(Cut::Branch(self.branches.iter().rposition(large).unwrap_or(0)));
+        } else if Instant::now() > self.until {
+            self.cut = Some(Cut::Time);
+            let path = self.listing.folders.last().map(|walked| walked.path.clone());
+            let path = path.unwrap_or_default();
+            self.problem(
+                &path,
+                &format!(
+                    "the walk took longer than {WALK_TIME:?} and stopped here; what comes after is left as it \
+                     was known. Move large folders out, or name them in a `.dagbokignore`"
+                ),
+            );
+        }
+    }
+
+    /// Passes a branch over that is too large.
+    fn leave_branch(&mut self, folder: &Path, prefix: &str) {
+        let branch = self.branches.pop().expect("it was pushed before the branch was read");
+        if self.cut != Some(Cut::Branch(self.branches.len())) {
+            return;
+        }
+        self.cut = None;
+        for around in &mut self.branches {
+            around.entries -= branch.entries;
+        }
+        self.listing.files.retain(|name, _| !name.starts_with(prefix));
+        self.listing.folders.retain(|walked| !walked.path.starts_with(folder));
+        let most = branch.most;
+        let why = format!("there are more than {most} files and folders in it");
+        self.listing.passed_over.insert(folder.to_owned(), why);
     }
 
     /// Whether a folder below is a home or, by a link, in another one than the DAG folder itself.
-    fn is_of_home(&mut self, folder: &Path, real: &Path) -> bool {
-        let linked = !real.parent().is_some_and(|parent| self.above.contains(parent));
+    fn is_of_home(&mut self, folder: &Path, real: &Path, linked: bool) -> bool {
         let home = if linked { home_around(real) } else { is_home(real).then(|| real.to_owned()) };
         let Some(home) = home.filter(|home| home == real || self.home.as_ref() != Some(home))
         else {
             return false;
         };
         self.listing.homes.insert(folder.to_owned(), home);
+        true
+    }
+
+    /// Whether a folder is none on a disk but a view of the kernel, as `/proc` is, which has no end.
+    fn is_of_kernel(&mut self, folder: &Path) -> bool {
+        if fs::metadata(folder).is_ok_and(|meta| meta.dev() == self.device) {
+            return false;
+        }
+        let Ok(system) = statfs(folder) else { return false };
+        if !KERNELS.contains(&system.filesystem_type()) {
+            return false;
+        }
+        let why = "it holds no files but a view of the system, as /proc and /sys do".to_owned();
+        self.listing.passed_over.insert(folder.to_owned(), why);
         true
     }
 
@@ -179,5 +354,68 @@ mod tests {
         let listing = list(&at("dags"), IgnoreSyntax::Glob).unwrap();
         let homes = [(at("dags/linked"), at("home")), (at("dags/state"), at("dags/state"))];
         assert_eq!(listing.homes, BTreeMap::from(homes));
+    }
+
+    /// A folder with a DAG file, a `lib` and, in that, a link to a tree of so many files.
+    fn with_a_tree(files: usize) -> (tempfile::TempDir, PathBuf) {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| fs::canonicalize(root.path()).unwrap().join(name);
+        for folder in ["dags/lib", "dags/zz", "tree/deep"] {
+            fs::create_dir_all(at(folder)).unwrap();
+        }
+        for file in ["dags/a.py", "dags/lib/b.py", "dags/zz/c.py"] {
+            fs::write(at(file), "").unwrap();
+        }
+        for n in 0..files {
+            fs::write(at(&format!("tree/{}{n}", if n % 2 == 0 { "" } else { "deep/" })), "")
+                .unwrap();
+        }
+        symlink(at("tree"), at("dags/lib/linked")).unwrap();
+        let dags = at("dags");
+        (root, dags)
+    }
+
+    fn names(listing: &Listing) -> Vec<&str> {
+        listing.files.keys().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn a_link_to_a_tree_without_end_is_passed_over_and_the_rest_is_read() {
+        let (_root, dags) = with_a_tree(100);
+        let limits =
+            |most, below| list_within(&dags, IgnoreSyntax::Glob, (most, below), WALK_TIME).unwrap();
+        let listing = limits(1_000, 50);
+        assert_eq!(names(&listing), ["a.py", "lib/b.py", "zz/c.py"]);
+        assert!(listing.problems.is_empty(), "{:?}", listing.problems);
+        let (path, why) = listing.passed_over.first_key_value().unwrap();
+        assert_eq!((path, listing.passed_over.len()), (&dags.join("lib/linked"), 1));
+        assert!(why.contains("more than 50"), "{why}");
+        assert!(listing.folders.iter().all(|walked| !walked.path.starts_with(path)));
+        let whole = limits(1_000, 500);
+        assert_eq!((whole.files.len(), whole.passed_over.len()), (103, 0));
+        // The whole folder's limit names what most of it is in; the same each time.
+        assert_eq!(names(&limits(60, 500)).len(), names(&limits(60, 500)).len());
+        let whole = limits(60, 500);
+        assert!(whole.problems[0].contains("more than 60"), "{:?}", whole.problems);
+        assert!(whole.files.contains_key("a.py"));
+    }
+
+    #[test]
+    fn a_link_to_proc_is_passed_over_at_once() {
+        let (_root, dags) = with_a_tree(0);
+        for (link, to) in [("system", "/proc"), ("sys", "/sys"), ("self", "/proc/self")] {
+            symlink(to, dags.join(link)).unwrap();
+        }
+        let listing = list(&dags, IgnoreSyntax::Glob).unwrap();
+        assert_eq!(names(&listing), ["a.py", "lib/b.py", "zz/c.py"]);
+        assert_eq!(listing.passed_over.len(), 3, "{:?}", listing.passed_over);
+    }
+
+    #[test]
+    fn a_walk_that_takes_too_long_says_so_and_takes_nothing_for_gone() {
+        let (_root, dags) = with_a_tree(10);
+        let listing =
+            list_within(&dags, IgnoreSyntax::Glob, (1_000, 1_000), Duration::ZERO).unwrap();
+        assert!(listing.problems[0].contains("took longer"), "{:?}", listing.problems);
     }
 }

@@ -10,7 +10,7 @@ use futures::{StreamExt as _, stream};
 use thiserror::Error;
 
 use crate::{
-    ParsedFile, ProcessorSettings, Python, bundle::pack, candidate::Kind, parser::parse,
+    ParsedFile, ProcessorSettings, Python, bundle::pack, candidate::Kind, parser::Parsers,
     service::blocking, snapshot::Snapshot,
 };
 
@@ -41,7 +41,11 @@ pub async fn parse_once(
     file: &str,
     within: Duration,
 ) -> ParsedFile {
-    let parsed = parse(python, folder, file, within, &Shutdown::new()).await;
+    parse_by(&Parsers::new(python.clone()), folder, file, within).await
+}
+
+async fn parse_by(parsers: &Parsers, folder: &Path, file: &str, within: Duration) -> ParsedFile {
+    let parsed = parsers.parse(folder, file, within, &Shutdown::new()).await;
     parsed.expect("nobody gives it up")
 }
 
@@ -66,8 +70,9 @@ pub async fn find_once(
         files.sort();
         files
     });
+    let parsers = &Parsers::new(settings.python.clone());
     let parses = files.await.into_iter().map(|(_, file)| async move {
-        parse_once(&settings.python, &settings.folder, &file, settings.parse_timeout).await
+        parse_by(parsers, &settings.folder, &file, settings.parse_timeout).await
     });
     let mut parses = stream::iter(parses).buffered(settings.parsers.max(1));
     while let Some(parsed) = parses.next().await {

@@ -1,53 +1,144 @@
-//! Parses one file in a Python process of its own. Whatever that process does, there is an answer.
-use std::{os::unix::process::ExitStatusExt as _, path::Path, time::Duration};
+//! Parses files in Python processes that stay warm and fork for each. Whatever such a process does, there is
+//! an answer.
+use std::{
+    io,
+    os::unix::process::ExitStatusExt as _,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use dagbok_runtime::Shutdown;
+use dagbok_runtime::{Shutdown, foreign_python_variables};
 use dagbok_telemetry::metrics;
+use serde_json::json;
 use tokio::{process::Command, time::Instant};
 
 use crate::{
     ParsedFile, Python,
-    child::{self, End, Outcome},
+    child::{Answerer, End, Outcome},
 };
 
-/// Parses `file` of `folder`; `None` where it is given up before.
-pub(crate) async fn parse(
-    python: &Python,
-    folder: &Path,
-    file: &str,
-    within: Duration,
-    given_up: &Shutdown,
-) -> Option<ParsedFile> {
-    let started = Instant::now();
-    let ran = child::run(command(python, folder, file), within, given_up).await;
-    let (parsed, outcome) = match ran {
-        Ok(None) => return None,
-        Ok(Some(outcome)) => {
-            if outcome.held_open {
-                tracing::warn!(
-                    file,
-                    "a process that a DAG file started at its import got away and lives on; end it, and \
-                     move what starts it into a task"
-                );
-            }
-            judge(file, &outcome, within)
-        }
-        Err(error) => {
-            let message = format!(
-                "the Python interpreter `{}` can't be started: {error}; name another with --python",
-                python.interpreter.display()
-            );
-            (passing(file, "Crash", message, String::new()), "crash")
-        }
-    };
-    metrics().parsed(outcome, started.elapsed());
-    Some(parsed)
+/// A process that is asked nothing for so long is ended: its memory is others', and the next one sees what was
+/// installed meanwhile.
+const IDLE: Duration = Duration::from_mins(1);
+/// Files that one process reads, at most, so that whatever grows in it starts anew.
+const FILES: u32 = 1_000;
+/// How the line begins that holds a file's answer; notes begin otherwise.
+const ANSWER: &[u8] = b"{\"file\"";
+
+/// The processes that read files: as many as files are read at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Parsers {
+    python: Arc<Python>,
+    waiting: Arc<Mutex<Vec<Waiting>>>,
 }
 
-fn command(python: &Python, folder: &Path, file: &str) -> Command {
+/// A process that waits for the next file.
+#[derive(Debug)]
+struct Waiting {
+    answerer: Answerer,
+    /// How many it has read.
+    files: u32,
+    since: Instant,
+}
+
+impl Parsers {
+    /// None yet: they are started when a file is to be read.
+    pub(crate) fn new(python: Python) -> Self {
+        Self { python: Arc::new(python), waiting: Arc::default() }
+    }
+
+    /// Parses `file` of `folder`; `None` where it is given up before.
+    pub(crate) async fn parse(
+        &self,
+        folder: &Path,
+        file: &str,
+        within: Duration,
+        given_up: &Shutdown,
+    ) -> Option<ParsedFile> {
+        let started = Instant::now();
+        let (parsed, outcome) = match self.ask(folder, file, within, given_up).await {
+            Ok(None) => return None,
+            Ok(Some(outcome)) => {
+                if outcome.held_open {
+                    tracing::warn!(
+                        file,
+                        "a process that a DAG file started at its import got away and lives on; end it, and \
+                         move what starts it into a task"
+                    );
+                }
+                judge(file, &outcome, within)
+            }
+            Err(error) => {
+                let message = format!(
+                    "the Python interpreter `{}` can't be started: {error}; name another with --python",
+                    self.python.interpreter.display()
+                );
+                (passing(file, "Crash", message, String::new()), "crash")
+            }
+        };
+        metrics().parsed(outcome, started.elapsed());
+        Some(parsed)
+    }
+
+    async fn ask(
+        &self,
+        folder: &Path,
+        file: &str,
+        within: Duration,
+        given_up: &Shutdown,
+    ) -> io::Result<Option<Outcome>> {
+        let mut request = json!({ "folder": folder, "file": file }).to_string().into_bytes();
+        request.push(b'\n');
+        let mut one = match self.take() {
+            Some(one) => one,
+            None => Waiting {
+                answerer: Answerer::start(command(&self.python))?,
+                files: 0,
+                since: Instant::now(),
+            },
+        };
+        let asked = one.answerer.ask(&request, ANSWER, within, given_up).await?;
+        if asked.as_ref().is_some_and(|outcome| outcome.end == End::Answered) {
+            one.files += 1;
+            self.put_back(one);
+        }
+        Ok(asked)
+    }
+
+    fn take(&self) -> Option<Waiting> {
+        self.lock().pop()
+    }
+
+    /// Lets a process wait for its next file, and ends it when none comes.
+    fn put_back(&self, one: Waiting) {
+        if one.files >= FILES {
+            return;
+        }
+        let waiting = Arc::downgrade(&self.waiting);
+        self.lock().push(Waiting { since: Instant::now(), ..one });
+        tokio::spawn(async move {
+            tokio::time::sleep(IDLE).await;
+            if let Some(waiting) = waiting.upgrade() {
+                let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                waiting.retain(|one| one.since.elapsed() < IDLE);
+            }
+        });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Waiting>> {
+        // A push or a pop is whole.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn command(python: &Python) -> Command {
     let mut command = Command::new(&python.interpreter);
     // -P: the folder we happen to stand in is not where modules come from.
-    command.args(["-P", "-m", "dagbok.parsing", "--folder"]).arg(folder).arg("--file").arg(file);
+    command.args(["-P", "-m", "dagbok.parsing", "--serve"]);
+    for name in foreign_python_variables() {
+        command.env_remove(name);
+    }
     if let Some(path) = &python.package_path {
         let others = std::env::var_os("PYTHONPATH").filter(|others| !others.is_empty());
         let all =
@@ -56,15 +147,15 @@ fn command(python: &Python, folder: &Path, file: &str) -> Command {
         command
             .env("PYTHONPATH", std::env::join_paths(all).unwrap_or_else(|_| path.clone().into()));
     }
-    if let Some(pycache) = &python.pycache {
-        command.env("PYTHONPYCACHEPREFIX", pycache);
+    if let Some(bytecode) = &python.bytecode {
+        command.env("DAGBOK_BYTECODE", bytecode);
     }
     command
 }
 
 /// What the outcome says of the file, and its name among the metrics.
 fn judge(file: &str, outcome: &Outcome, within: Duration) -> (ParsedFile, &'static str) {
-    let status = match outcome.end {
+    let ended = match outcome.end {
         End::TimedOut => {
             let message = format!(
                 "importing the file took longer than {within:?} and was stopped; \
@@ -78,14 +169,13 @@ fn judge(file: &str, outcome: &Outcome, within: Duration) -> (ParsedFile, &'stat
             let parsed = ParsedFile::failed(file, "Crash", message, outcome.stderr.clone());
             return (parsed.noted(&outcome.stdout), "crash");
         }
-        End::Ended(status) => status,
-    };
-    let ended = match (status.code(), status.signal()) {
-        (Some(0), _) => None,
-        (Some(code), _) => Some(format!("the parser's process ended with exit code {code}")),
-        (None, signal) => {
-            Some(format!("the parser's process was ended by signal {}", signal.unwrap_or_default()))
-        }
+        End::Answered => None,
+        End::Ended(status) => Some(match (status.code(), status.signal()) {
+            (Some(code), _) => format!("the parser's process ended with exit code {code}"),
+            (None, signal) => {
+                format!("the parser's process was ended by signal {}", signal.unwrap_or_default())
+            }
+        }),
     };
     let read = match ended {
         Some(why) => Err(why),

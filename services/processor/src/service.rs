@@ -1,5 +1,6 @@
 //! The loop: walk, pack, parse what changed, tell. One thing is told at a time, in the order in which
 //! it was read, so that an older reading of a file never follows a newer one.
+mod agenda;
 mod bundle_state;
 mod file_state;
 mod haste;
@@ -25,8 +26,9 @@ use tokio::{
 
 use crate::{
     ParsedFile, ProcessorError, ProcessorSettings, candidate::Kind, home::dag_folder, known,
-    presence, snapshot::Snapshot, tell::Teller, watch::Watch,
+    parser::Parsers, presence, snapshot::Snapshot, tell::Teller, watch::Watch,
 };
+use agenda::Agenda;
 use bundle_state::Bundle;
 use file_state::FileState;
 
@@ -69,6 +71,7 @@ pub async fn run(
             () = watch.changed(debounce) => service.walk().await,
             () = sleep_until(service.wake_at) => service.walk().await,
         }
+        watch.follow(&service.snapshot.folders, service.settings.rescan);
         service.start_jobs();
         service.publish_when_quiet().await;
     }
@@ -108,8 +111,10 @@ struct Service {
     snapshot: Arc<Snapshot>,
     bundle: Bundle,
     files: BTreeMap<String, FileState>,
+    agenda: Agenda,
     known: BTreeSet<String>,
     jobs: JoinSet<Done>,
+    parsers: Parsers,
     wake_at: Instant,
     /// Something changed since the last walk, so that what is read now would be of no time again.
     must_walk: bool,
@@ -124,6 +129,7 @@ impl Service {
         shutdown: Shutdown,
     ) -> Result<Self, ProcessorError> {
         let inbox = Inbox::open(&ports, clock.clone()).await?;
+        let parsers = Parsers::new(settings.python.clone());
         Ok(Self {
             known: BTreeSet::new(),
             teller: Teller::new(inbox, shutdown.clone(), settings.answer_within),
@@ -134,7 +140,9 @@ impl Service {
             snapshot: Arc::default(),
             bundle: Bundle::default(),
             files: BTreeMap::new(),
+            agenda: Agenda::default(),
             jobs: JoinSet::new(),
+            parsers,
             wake_at: Instant::now(),
             must_walk: false,
             last_problems: Vec::new(),
@@ -146,7 +154,11 @@ impl Service {
         self.wake_at = Instant::now() + self.settings.rescan;
         let (folder, syntax) = (self.settings.folder.clone(), self.settings.ignore_syntax);
         let (before, now) = (Arc::clone(&self.snapshot), self.clock.now());
-        let walked = blocking(move || Snapshot::take(&folder, syntax, &before, now)).await;
+        // The end is not waited for: a walk of a file system that hangs may have none.
+        let walked = tokio::select! {
+            walked = blocking(move || Snapshot::take(&folder, syntax, &before, now)) => walked,
+            () = self.shutdown.started() => return,
+        };
         let snapshot = match walked {
             Ok(snapshot) => snapshot,
             Err(error) => {
@@ -156,7 +168,7 @@ impl Service {
                 return;
             }
         };
-        self.warn_of_homes(&snapshot);
+        self.warn_of_passed_over(&snapshot);
         if snapshot.problems != self.last_problems {
             for problem in &snapshot.problems {
                 tracing::warn!(
@@ -169,7 +181,8 @@ impl Service {
         self.must_walk = false;
         self.look_at(Arc::new(snapshot));
         let was_in_trouble = self.bundle.trouble().is_some();
-        let called_for = !self.startable(Instant::now()).is_empty();
+        self.note_all();
+        let called_for = !self.startable().is_empty();
         let Self { ports, snapshot, shutdown, .. } = self;
         let Some(packed) = self.bundle.renew(ports, snapshot, shutdown, called_for).await else {
             // It is being changed: once more when it has come to rest.
@@ -193,11 +206,22 @@ impl Service {
         for name in there {
             self.files.entry(name).or_default();
         }
+        self.note_all();
         self.count_errors();
         self.tell_of_gone().await;
     }
 
-    fn warn_of_homes(&self, snapshot: &Snapshot) {
+    fn warn_of_passed_over(&self, snapshot: &Snapshot) {
+        for (folder, why) in &snapshot.passed_over {
+            if self.snapshot.passed_over.get(folder) != Some(why) {
+                tracing::warn!(
+                    folder = %folder.display(),
+                    why,
+                    "a folder or link in the DAG folder is passed over: nothing in it is read or published; take \
+                     it away, or name it in a `.dagbokignore` (written as a .gitignore is)"
+                );
+            }
+        }
         let homes = snapshot.homes.iter();
         for (folder, home) in homes.filter(|(folder, _)| !self.snapshot.homes.contains_key(*folder))
         {
@@ -224,14 +248,37 @@ impl Service {
     }
 
     fn count_errors(&self) {
-        let failed = self.files.values().filter(|state| state.has_failed()).count();
-        metrics().set_import_errors(failed as u64);
+        metrics().set_import_errors(self.agenda.failures() as u64);
     }
 
     /// A file let go of these DAGs: another that has one of them, and was refused it, may have it now.
     fn read_again_for(&mut self, lost: &BTreeSet<DagId>) {
-        for state in self.files.values_mut().filter(|state| !state.dag_ids().is_disjoint(lost)) {
-            state.forget();
+        if lost.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for (name, state) in &mut self.files {
+            if !state.dag_ids().is_disjoint(lost) {
+                state.forget();
+                self.agenda.note(name, state, &self.snapshot, now);
+            }
+        }
+    }
+
+    /// Takes what is next for a file over, whose state changed.
+    fn note(&mut self, name: &str) {
+        match self.files.get(name) {
+            Some(state) => self.agenda.note(name, state, &self.snapshot, Instant::now()),
+            None => self.agenda.forget(name),
+        }
+    }
+
+    /// The same of every file.
+    fn note_all(&mut self) {
+        let now = Instant::now();
+        self.agenda = Agenda::default();
+        for (name, state) in &self.files {
+            self.agenda.note(name, state, &self.snapshot, now);
         }
     }
 }

@@ -11,9 +11,9 @@ pub struct Python {
     pub interpreter: PathBuf,
     /// A folder put before the others on `PYTHONPATH`, where the `dagbok` package is not installed.
     pub package_path: Option<PathBuf>,
-    /// Where compiled modules are kept, so that nothing is written into the DAG folder; `None` leaves
-    /// it to Python.
-    pub pycache: Option<PathBuf>,
+    /// Where what had to be compiled is kept, as nothing is written into the DAG folder or beside what is
+    /// installed; `None` keeps it nowhere.
+    pub bytecode: Option<PathBuf>,
 }
 
 /// How lines of `.airflowignore` are read.

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use dagbok_events::Timestamp;
@@ -13,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     IgnoreSyntax,
     candidate::{Kind, kind_of},
-    folder::{Listed, Stamp, list},
+    folder::{Listed, Stamp, Walked, list},
     ignored::is_ignore_file,
 };
 
@@ -54,6 +55,10 @@ pub(crate) struct Snapshot {
     pub(crate) problems: Vec<String>,
     /// Folders and links in it that lead into homes of installations, and are no part of it, with those homes.
     pub(crate) homes: BTreeMap<PathBuf, PathBuf>,
+    /// Other folders and links in it that are no part of it, and why.
+    pub(crate) passed_over: BTreeMap<PathBuf, String>,
+    /// The folders that were walked.
+    pub(crate) folders: Arc<Vec<Walked>>,
 }
 
 impl Snapshot {
@@ -92,7 +97,14 @@ impl Snapshot {
                     .or_insert_with(|| FileFacts { present: false, ..known.clone() });
             }
         }
-        Ok(Self { hash: hash_all(&files), files, problems, homes: listing.homes })
+        Ok(Self {
+            hash: hash_all(&files),
+            files,
+            problems,
+            homes: listing.homes,
+            passed_over: listing.passed_over,
+            folders: Arc::new(listing.folders),
+        })
     }
 
     /// The same with these files' content, `None` for one that is gone; they are read again at the next walk.

@@ -1,6 +1,11 @@
 //! Wakes the processor when the folder changes. Losing a change costs time, never truth: the folder is
 //! walked every so often anyway.
-use std::{path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::{
@@ -8,16 +13,23 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::home::is_home;
+use crate::{folder::Walked, home::is_home};
 
 /// A folder that never comes to rest is acted on after this many times the quiet time.
 const PATIENCE: u32 = 10;
+/// Folders that are watched, at most: the system gives each of its users so many watches.
+const MOST_FOLDERS: usize = 10_000;
 
-/// Watches one folder.
+/// Watches the folders of one folder, each by itself: which those are is the walk's to say, since a watcher
+/// that goes into links by itself may find no end.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    /// Kept for its thread; `None` where the system can't watch.
-    _watcher: Option<RecommendedWatcher>,
+    /// `None` where the system can't watch.
+    watcher: Option<RecommendedWatcher>,
+    /// What is watched, by the folder that stood there then.
+    watched: BTreeMap<PathBuf, (u64, u64)>,
+    last: Arc<Vec<Walked>>,
+    wake: mpsc::Sender<()>,
     changes: mpsc::Receiver<()>,
     /// Since when a change waits for the folder to come to rest; kept here, so that a wait that is
     /// given up loses nothing.
@@ -25,27 +37,71 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch; where that is impossible says so once and leaves it to the walks.
+    /// Begins to watch the folder itself.
     pub(crate) fn start(folder: &Path, rescan: Duration) -> Self {
         let (wake, changes) = mpsc::channel(1);
-        let root = folder.to_owned();
+        let (root, waker) = (folder.to_owned(), wake.clone());
         let handler = move |event: notify::Result<Event>| {
             if event.as_ref().map_or(true, |event| matters(event, &root)) {
                 // Full means that a wake-up is on its way already.
-                let _ = wake.try_send(());
+                let _ = waker.try_send(());
             }
         };
-        let watcher = notify::recommended_watcher(handler).and_then(|mut watcher| {
-            watcher.watch(folder, RecursiveMode::Recursive)?;
-            Ok(watcher)
-        });
-        let watcher = watcher
-            .inspect_err(|error| {
-                tracing::warn!(folder = %folder.display(), %error, ?rescan,
-                    "the DAG folder can't be watched; changes are found by walking it");
-            })
-            .ok();
-        Self { _watcher: watcher, changes, waits_since: None }
+        let watcher = notify::recommended_watcher(handler);
+        let watcher = watcher.inspect_err(|error| warn(folder, rescan, error)).ok();
+        let (watched, last) = (BTreeMap::new(), Arc::default());
+        let mut watch = Self { watcher, watched, last, wake, changes, waits_since: None };
+        if let Some(Err(error)) = watch.add(folder) {
+            warn(folder, rescan, &error);
+            watch.watcher = None;
+        }
+        watch
+    }
+
+    /// Watches the folders that were walked, and no others; where that is not possible for one says so once
+    /// and leaves it to the walks.
+    pub(crate) fn follow(&mut self, folders: &Arc<Vec<Walked>>, rescan: Duration) {
+        if Arc::ptr_eq(folders, &self.last) || self.watcher.is_none() {
+            return;
+        }
+        let before = std::mem::replace(&mut self.last, Arc::clone(folders));
+        let now: BTreeMap<_, _> =
+            folders.iter().take(MOST_FOLDERS).map(|it| (it.path.clone(), it.id)).collect();
+        let stands = |(path, id): (&PathBuf, &(u64, u64))| now.get(path) == Some(id);
+        let gone: Vec<_> =
+            self.watched.iter().filter(|it| !stands(*it)).map(|it| it.0.clone()).collect();
+        for path in gone {
+            self.watched.remove(&path);
+            // Gone with what it watched, mostly.
+            let _ = self.watcher.as_mut().map(|watcher| watcher.unwatch(&path));
+        }
+        let mut added = false;
+        for (path, id) in now {
+            if self.watched.contains_key(&path) {
+                continue;
+            }
+            match self.add(&path) {
+                Some(Ok(())) => {
+                    self.watched.insert(path, id);
+                    added = true;
+                }
+                Some(Err(error)) if !matches!(error.kind, notify::ErrorKind::PathNotFound) => {
+                    if !before.iter().any(|walked| walked.path == path) {
+                        warn(&path, rescan, &error);
+                    }
+                    break;
+                }
+                _ => {}
+            }
+        }
+        if added {
+            // What came into a new folder before it was watched is found by another walk.
+            let _ = self.wake.try_send(());
+        }
+    }
+
+    fn add(&mut self, folder: &Path) -> Option<notify::Result<()>> {
+        self.watcher.as_mut().map(|watcher| watcher.watch(folder, RecursiveMode::NonRecursive))
     }
 
     /// Completes when something changed and the folder has been quiet for `debounce`. May be given up
@@ -67,6 +123,11 @@ impl Watch {
         }
         self.waits_since = None;
     }
+}
+
+fn warn(folder: &Path, rescan: Duration, error: &notify::Error) {
+    tracing::warn!(folder = %folder.display(), %error, ?rescan,
+        "a folder can't be watched; changes are found by walking the DAG folder");
 }
 
 /// Reading a file is no change, what Python keeps for itself is none of ours, and what an installation writes

@@ -518,3 +518,62 @@ async fn a_folder_that_is_not_there_is_refused_by_name() {
     let error = bench.run_to_end(settings).await.unwrap_err().to_string();
     assert!(error.contains("nowhere") && error.contains("No such file"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_what_has_no_end_keeps_no_dag_away_and_the_end_is_heard() {
+    let bench = Bench::new();
+    bench.write("a.py", &dag("a"));
+    bench.write("lib/b.py", &dag("b"));
+    bench.link("lib/system", "/proc");
+    bench.link("root", "/");
+    let mut running = bench.start();
+    let mut ids: Vec<_> = running.next_read(2).await.into_iter().map(|file| file.file).collect();
+    ids.sort();
+    assert_eq!(ids, ["a.py", "lib/b.py"]);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_that_come_are_watched_and_so_are_those_behind_links() {
+    let bench = Bench::new();
+    bench.write("a.py", &dag("a"));
+    fs::create_dir(bench.outside("elsewhere")).unwrap();
+    fs::write(bench.outside("elsewhere/l.py"), dag("l")).unwrap();
+    bench.link("linked", &bench.outside("elsewhere"));
+    let mut settings = bench.settings();
+    // Only a watch tells of a change in time.
+    settings.rescan = Duration::from_hours(1);
+    let mut running = bench.start_with(settings);
+    running.next_read(2).await;
+    let Said::Bundle(_) = running.next().await else { panic!("the folder's code is told of") };
+    for (name, inside) in [("new/deep/b.py", "new/deep/c.py"), ("linked/m.py", "linked/n.py")] {
+        for file in [name, inside] {
+            bench.write(file, &dag("x"));
+            let read = running.next_read(1).await;
+            assert_eq!(read[0].file, file);
+            let Said::Bundle(_) = running.next().await else { panic!("{file}") };
+        }
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_read_by_as_many_processes_as_there_are_parsers() {
+    let bench = Bench::new();
+    let parents = bench.outside("parents");
+    fs::create_dir(&parents).unwrap();
+    for n in 0..12 {
+        let name = format!("f{n}");
+        bench.write(
+            &format!("{name}.py"),
+            &format!("import os\nopen(f'{parents}/{{os.getppid()}}', 'w')\n{}", dag(&name)),
+        );
+    }
+    let mut settings = bench.settings();
+    settings.parsers = 2;
+    let mut running = bench.start_with(settings);
+    running.next_read(12).await;
+    let processes = fs::read_dir(&parents).unwrap().count();
+    assert!((1..=2).contains(&processes), "{processes} processes read 12 files");
+    running.stop().await;
+}

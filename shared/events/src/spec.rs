@@ -22,7 +22,7 @@ fn is_second_era(era: &u8) -> bool {
     *era == 2
 }
 
-/// A DAG, whole. Its canonical hash is over this without [`DagSpec::source`].
+/// A DAG, whole. Its canonical hash is over this without [`DagSpec::source`] and other line numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DagSpec {
     /// Name, unique in the namespace.
@@ -77,8 +77,27 @@ pub struct DagSpec {
     pub required_params: Vec<String>,
     /// Upstreams before downstreams, otherwise in the file's order.
     pub tasks: Vec<TaskSpec>,
+    /// What the file asks for and nobody carries out, in the file's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_carried_out: Vec<NotCarriedOut>,
     /// Where it was read; left out of the canonical hash.
     pub source: SourceLocation,
+}
+
+/// Something that a DAG file asks for and that has no effect: told to its author, and changes no rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotCarriedOut {
+    /// In a sentence, in Airflow's words: `sla is not watched`.
+    pub what: String,
+    /// The first task that asks for it; `None` where the DAG itself does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<TaskId>,
+    /// How many more tasks ask for it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub more: u32,
+    /// The line that asks for it first, from 1; 0 where unknown. Left out of the canonical hash.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub line: u32,
 }
 
 /// Where a DAG stands in the folder.

@@ -47,3 +47,7 @@ pub const BUNDLE_BYTES: usize = 256 << 20;
 pub const CLOCK_BACK_US: i64 = 10 * 1_000_000;
 /// How much later than due a promised run may come before it counts as missing, in microseconds.
 pub const EXPECTED_GRACE_US: i64 = 300 * 1_000_000;
+/// Files and folders of a DAG folder, with all that links in it lead to.
+pub const FOLDER_ENTRIES: usize = 200_000;
+/// Those below one folder right in it, or below one link: a larger one is passed over.
+pub const BRANCH_ENTRIES: usize = 50_000;

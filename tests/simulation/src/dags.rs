@@ -74,6 +74,7 @@ pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp, pace: i64) -> DagSpec 
         param_schemas: None,
         required_params: vec![],
         tasks,
+        not_carried_out: Vec::new(),
         source: SourceLocation { file: file_name(n), line: 1 },
     }
 }

@@ -91,6 +91,32 @@ pub struct DagExtra {
     pub expected: Option<ExpectedRun>,
     /// The promises that were broken last.
     pub missed: Option<MissedRuns>,
+    /// What its file asks for and nobody carries out.
+    pub not_carried_out: Vec<NotCarriedOut>,
+}
+
+/// Something that a DAG file asks for and that has no effect.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NotCarriedOut {
+    /// In a sentence.
+    pub what: String,
+    /// The first task that asks for it; null where the DAG itself does.
+    pub task_id: Option<String>,
+    /// How many more tasks ask for it.
+    pub more: u32,
+    /// The line that asks for it first, from 1; 0 where unknown.
+    pub line: u32,
+}
+
+impl From<&dagbok_events::NotCarriedOut> for NotCarriedOut {
+    fn from(it: &dagbok_events::NotCarriedOut) -> Self {
+        Self {
+            what: it.what.clone(),
+            task_id: it.task_id.as_ref().map(ToString::to_string),
+            more: it.more,
+            line: it.line,
+        }
+    }
 }
 
 /// A DAG's last run, in short.

@@ -11,8 +11,8 @@ mod xcom;
 
 pub use dag::{
     DagCollection, DagDetails, DagExtra, DagPatch, DagResponse, DagTag, DagVersionCollection,
-    DagVersionInfo, ExpectedRun, LastRun, MissedRuns, TaskCollection, TaskExtra, TaskInfo,
-    TimeDelta,
+    DagVersionInfo, ExpectedRun, LastRun, MissedRuns, NotCarriedOut, TaskCollection, TaskExtra,
+    TaskInfo, TimeDelta,
 };
 use dagbok_events::Timestamp;
 use dagbok_runlog::digest_of;

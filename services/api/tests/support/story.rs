@@ -92,6 +92,7 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         param_schemas: Some(r#"{"depth": {"type": "integer", "maximum": 9}}"#.to_owned()),
         required_params: vec![],
         tasks: tasks.collect(),
+        not_carried_out: Vec::new(),
         source: SourceLocation { file: format!("{dag_id}.py"), line: 7 },
     }
 }

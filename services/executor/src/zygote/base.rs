@@ -5,6 +5,7 @@ use std::{
 };
 
 use dagbok_protocol::text;
+use dagbok_runtime::foreign_python_variables;
 use nix::{fcntl::OFlag, unistd::pipe2};
 use parking_lot::Mutex;
 use tokio::{
@@ -68,7 +69,11 @@ fn spawn(settings: &ExecutorSettings, control: OwnedFd) -> io::Result<(pipe::Rec
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
     let mut command = Command::new(&settings.python);
     // -P: what lies in the current folder must not stand in for Python's own modules.
-    command.args(["-P", "-m", "dagbok.runtime.zygote"]).envs(&settings.env);
+    command.args(["-P", "-m", "dagbok.runtime.zygote"]);
+    for name in foreign_python_variables() {
+        command.env_remove(name);
+    }
+    command.envs(&settings.env);
     if let Some(path) = &settings.python_path {
         let mut paths = OsString::from(path);
         let more = settings

@@ -128,7 +128,11 @@ impl Bundle {
         }
         let mut taken = Arc::clone(snapshot);
         let packing = Arc::clone(snapshot);
-        let packed = match blocking(move || pack(&packing)).await {
+        let packed = tokio::select! {
+            packed = blocking(move || pack(&packing)) => packed,
+            () = shutdown.started() => return None,
+        };
+        let packed = match packed {
             Ok(packed) => {
                 self.trouble = None;
                 if !packed.newer.is_empty() {

@@ -1,6 +1,7 @@
 //! Which files are read when, and what becomes of a reading.
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use dagbok_events::{NotCarriedOut, TaskId};
 use dagbok_runtime::Shutdown;
 use tokio::{
     task::Id,
@@ -12,7 +13,7 @@ use super::{
     file_state::{FileState, Why},
     inputs::Inputs,
 };
-use crate::{ParsedFile, candidate::Kind, parser::parse};
+use crate::{ParsedFile, candidate::Kind};
 
 /// How long the end of processes that are given up is waited for.
 const LAST_LOOK: Duration = Duration::from_secs(5);
@@ -25,7 +26,8 @@ impl Service {
             return;
         }
         let now = Instant::now();
-        let startable = self.startable(now);
+        self.agenda.advance(&self.files, &self.snapshot, now);
+        let startable = self.startable();
         if self.bundle.rests_at(&self.snapshot) {
             if !startable.is_empty() {
                 self.wake_at = now;
@@ -37,27 +39,15 @@ impl Service {
         for (file, why) in startable {
             self.start_job(file, why);
         }
-        self.make_room(now);
+        self.make_room();
         // What is due and found no room is started when another ends.
-        let again = self.files.iter().flat_map(|(name, state)| {
-            [state.retry_at(), state.rests_until(self.snapshot.hash_of(name))]
-        });
-        let again = again.flatten().filter(|at| *at > now);
-        let next = again.chain(self.bundle.rests_until()).min();
+        let next = self.agenda.next().into_iter().chain(self.bundle.rests_until()).min();
         self.wake_at = next.map_or(self.wake_at, |at| at.min(self.wake_at));
     }
 
-    /// What is to be read now, as far as there is room; what changed comes first, and of what is only tried
-    /// again one at a time, so that files that take their whole timeout are in nobody's way.
-    pub(super) fn startable(&self, now: Instant) -> Vec<(String, Why)> {
-        let mut retries = self.due(Why::Retry, now);
-        if self.files.values().any(|state| state.reading() == Some(Why::Retry)) {
-            retries.clear();
-        }
-        retries.truncate(1);
-        let changed = self.due(Why::Changed, now).into_iter().map(|file| (file, Why::Changed));
-        let due = changed.chain(retries.into_iter().map(|file| (file, Why::Retry)));
-        due.take(self.room()).collect()
+    /// What is to be read now, as far as there is room.
+    pub(super) fn startable(&self) -> Vec<(String, Why)> {
+        self.agenda.startable(self.room())
     }
 
     fn room(&self) -> usize {
@@ -65,10 +55,14 @@ impl Service {
     }
 
     /// What changed does not wait for what is only tried again.
-    fn make_room(&mut self, now: Instant) {
-        if self.room() == 0 && !self.due(Why::Changed, now).is_empty() {
-            // At most one is.
-            let _ = self.files.values_mut().any(FileState::put_off);
+    fn make_room(&mut self) {
+        if self.room() > 0 || !self.agenda.has_changed() {
+            return;
+        }
+        // At most one is.
+        let Some(name) = self.agenda.tried_again() else { return };
+        if self.files.get_mut(&name).is_some_and(FileState::put_off) {
+            self.note(&name);
         }
     }
 
@@ -81,19 +75,11 @@ impl Service {
         }
     }
 
-    fn due(&self, why: Why, now: Instant) -> Vec<String> {
-        let due = self
-            .files
-            .iter()
-            .filter(|(name, state)| state.due(name, &self.snapshot, now) == Some(why));
-        due.map(|(name, _)| name.clone()).collect()
-    }
-
     fn start_job(&mut self, file: String, why: Why) {
         tracing::debug!(file, ?why, "a DAG file is read");
         let (name, snapshot) = (file.clone(), Arc::clone(&self.snapshot));
         let text = snapshot.hash_of(&file);
-        let (python, folder) = (self.settings.python.clone(), self.settings.folder.clone());
+        let (parsers, folder) = (self.parsers.clone(), self.settings.folder.clone());
         let within = self.settings.parse_timeout;
         let is_zip = snapshot.files.get(&file).is_some_and(|facts| facts.kind == Kind::ZipPackage);
         let give_up = Shutdown::new();
@@ -102,11 +88,12 @@ impl Service {
             let parsed = if is_zip {
                 Some(refuse_zip(&file))
             } else {
-                parse(&python, &folder, &file, within, &told).await
+                parsers.parse(&folder, &file, within, &told).await
             };
             Done { file, snapshot, parsed }
         });
-        self.files.entry(name).or_default().begin(why, text, job.id(), give_up);
+        self.files.entry(name.clone()).or_default().begin(why, text, job.id(), give_up);
+        self.note(&name);
     }
 
     /// Takes a finished parse over, and tells of it where it says something new.
@@ -115,6 +102,7 @@ impl Service {
         let Some(mut parsed) = parsed else { return };
         let Some(state) = self.files.get_mut(&file) else { return };
         let Some(why) = state.end(job) else { return };
+        self.agenda.note(&file, state, &self.snapshot, Instant::now());
         let inputs = Inputs::of(&parsed, &snapshot);
         let until = state.rests_until(self.snapshot.hash_of(&file));
         let rest = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -148,6 +136,15 @@ impl Service {
         for warning in &parsed.warnings {
             tracing::warn!(file, warning, "a DAG file has a warning");
         }
+        for spec in parsed.dags.iter().map(|dag| &dag.spec) {
+            for NotCarriedOut { what, task_id, more, line } in &spec.not_carried_out {
+                let (dag_id, task_id) = (&spec.dag_id, task_id.as_ref().map(TaskId::as_str));
+                tracing::warn!(
+                    file, line, %dag_id, task_id, more, what,
+                    "a DAG asks for what is not carried out"
+                );
+            }
+        }
         if let Some(why) = self.bundle.trouble() {
             let message = why.to_owned();
             parsed = ParsedFile::failed(&file, "BundleTooLarge", message, String::new());
@@ -155,6 +152,7 @@ impl Service {
         let had = state.dag_ids().clone();
         let news = state.take(why, inputs, &parsed);
         state.look_at(&file, &self.snapshot);
+        self.agenda.note(&file, state, &self.snapshot, Instant::now());
         let lost: BTreeSet<_> = had.difference(state.dag_ids()).cloned().collect();
         self.count_errors();
         if news {

@@ -1,8 +1,7 @@
 //! What the scheduler is told: a file read, a file gone, the folder's code.
 use dagbok_protocol::{Answer, CommandBody, DagFile};
-use tokio::time::Instant;
 
-use super::{Service, file_state::Why};
+use super::Service;
 use crate::{ParsedFile, known, tell::Told};
 
 impl Service {
@@ -67,11 +66,7 @@ impl Service {
 
     /// Tells of the folder's code once every file that changed with it has been told of.
     pub(super) async fn publish_when_quiet(&mut self) {
-        let now = Instant::now();
-        let busy = self.files.iter().any(|(name, state)| {
-            state.reading().or_else(|| state.due(name, &self.snapshot, now)) == Some(Why::Changed)
-        });
-        if busy || !self.bundle.stands_for(&self.snapshot) {
+        if self.agenda.is_busy() || !self.bundle.stands_for(&self.snapshot) {
             return;
         }
         let Some(bundle) = self.bundle.unpublished() else { return };

@@ -87,6 +87,11 @@ impl Bench {
         fs::rename(draft, path).unwrap();
     }
 
+    /// Makes a link in the folder.
+    pub(crate) fn link(&self, name: &str, to: &str) {
+        std::os::unix::fs::symlink(to, self.dags().join(name)).unwrap();
+    }
+
     pub(crate) fn remove(&self, name: &str) {
         fs::remove_file(self.dags().join(name)).unwrap();
     }
@@ -102,7 +107,7 @@ impl Bench {
                 PathBuf::from,
             ),
             package_path: Some(fs::canonicalize(checkout.join("shared/python/src")).unwrap()),
-            pycache: Some(std::env::temp_dir().join("dagbok-test-pycache")),
+            bytecode: Some(std::env::temp_dir().join("dagbok-test-bytecode")),
         };
         let mut settings = ProcessorSettings::new(self.dags(), python);
         settings.debounce = Duration::from_millis(50);

@@ -60,6 +60,7 @@ pub(crate) fn spec(edges: &[&[u32]], retries: u16) -> DagSpec {
         param_schemas: None,
         required_params: vec![],
         tasks: edges.iter().enumerate().map(task).collect(),
+        not_carried_out: Vec::new(),
         source: SourceLocation { file: "pipeline.py".into(), line: 1 },
     }
 }

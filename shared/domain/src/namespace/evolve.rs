@@ -132,7 +132,11 @@ impl Namespace {
 
     pub(super) fn evolve_dag(&mut self, dag_id: &DagId, at: Timestamp, fact: &Fact) {
         if let Fact::DagRegistered(f) = fact {
+            self.leave_file(dag_id);
             self.keep_version(dag_id, f);
+            self.by_file.entry(f.spec.source.file.clone()).or_default().insert(dag_id.clone());
+        } else if matches!(fact, Fact::DagDisappeared(_)) {
+            self.leave_file(dag_id);
         }
         let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else { return };
         match fact {
@@ -148,6 +152,17 @@ impl Namespace {
             _ => {}
         }
         self.index_dag(dag_id);
+    }
+
+    /// Its file does not define it any more.
+    fn leave_file(&mut self, dag_id: &DagId) {
+        let Some(dag) = self.dags.get(dag_id) else { return };
+        if let Some(beside) = self.by_file.get_mut(&dag.file) {
+            beside.remove(dag_id);
+            if beside.is_empty() {
+                self.by_file.remove(&dag.file);
+            }
+        }
     }
 
     fn keep_version(&mut self, dag_id: &DagId, f: &DagRegistered) {

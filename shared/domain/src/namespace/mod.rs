@@ -31,6 +31,7 @@ use dagbok_events::{
     Scope, Timestamp, TraceContext,
 };
 use dagbok_protocol::{ClearedTask, Command, Refusal, RefusalCode, limits};
+pub use decide::spec_fault;
 use index::Index;
 pub use plan::Proposal;
 pub use snapshot::{BadSnapshot, Frozen, Part, SNAPSHOT_VERSION};
@@ -132,6 +133,8 @@ pub struct Namespace {
     /// The command that last said something new of each file.
     told: BTreeMap<String, CommandId>,
     dags: BTreeMap<DagId, Arc<Dag>>,
+    /// The DAGs that each file defines, gone ones left out.
+    by_file: BTreeMap<String, BTreeSet<DagId>>,
     runs: BTreeMap<RunNo, Arc<Run>>,
     numbers: BTreeMap<RunKey, RunNo>,
     next_number: RunNo,
@@ -168,6 +171,7 @@ impl Namespace {
             files: BTreeMap::new(),
             told: BTreeMap::new(),
             dags: BTreeMap::new(),
+            by_file: BTreeMap::new(),
             runs: BTreeMap::new(),
             numbers: BTreeMap::new(),
             next_number: 0,

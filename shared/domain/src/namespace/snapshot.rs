@@ -301,6 +301,9 @@ impl Namespace {
         dag.full_until = saved.full_until;
         dag.past = saved.past;
         dag.dates = saved.dates;
+        if !dag.gone {
+            self.by_file.entry(dag.file.clone()).or_default().insert(saved.dag_id.clone());
+        }
         self.dags.insert(saved.dag_id, Arc::new(dag));
         Ok(())
     }

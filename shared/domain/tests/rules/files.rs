@@ -282,3 +282,27 @@ fn what_files_said_is_in_the_snapshot() {
     world.send(CommandBody::PublishBundle { bundle: digest(2) }).unchanged();
     assert_eq!(bundle_of_next_run(&mut world, "etl"), digest(1));
 }
+
+#[test]
+fn the_dags_of_a_file_are_those_that_it_defines_now() {
+    let mut world = World::new();
+    let (a, b, c) = (dag("a"), dag("b"), dag("c"));
+    world.read_file(&file("one.py", &[&a, &b]));
+    world.read_file(&file("two.py", &[&c]));
+    // `b` moves, by way of being gone, and `a` comes back.
+    world.read_file(&file("one.py", &[]));
+    world.read_file(&file("two.py", &[&b, &c])).is(["DagRegistered b v2"]);
+    world.read_file(&file("one.py", &[&a]));
+    world.namespace = Namespace::from_snapshot(&world.namespace.to_snapshot()).expect("ours");
+    let keeps = |sent: &Sent| match &sent.records[0].facts[0] {
+        Fact::DagImportFailed(failed) => failed.keeps.clone(),
+        other => panic!("{other:?}"),
+    };
+    let mut broken = file("two.py", &[]);
+    broken.errors.push(import_error("no"));
+    assert_eq!(keeps(&world.read_file(&broken)), [dag_id("b"), dag_id("c")]);
+    let gone = |file: &str| CommandBody::DagFileGone { file: file.to_owned() };
+    world.send(gone("one.py")).is(["DagDisappeared file_gone=true"]);
+    assert!(world.namespace.dag(&dag_id("a")).expect("known").is_gone());
+    world.send(gone("one.py")).unchanged();
+}

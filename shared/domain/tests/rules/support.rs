@@ -67,6 +67,7 @@ pub(crate) fn dag(name: &str) -> DagSpec {
         param_schemas: None,
         required_params: vec![],
         tasks: Vec::new(),
+        not_carried_out: Vec::new(),
         source: SourceLocation { file: format!("{name}.py"), line: 1 },
     }
 }

@@ -112,6 +112,7 @@ impl DagView {
                 why: word(&missed.why),
                 at: missed.at.into(),
             }),
+            not_carried_out: version.spec.not_carried_out.iter().map(Into::into).collect(),
         }
     }
 

@@ -16,8 +16,17 @@ pub(crate) async fn list(context: &Context, args: &DagsList) -> Outcome {
         context.out.document(&found);
         return Ok(Exit::Ok);
     }
-    let mut table =
-        Table::new(&["dag", "schedule", "paused", "last run", "next run", "owner", "file"]);
+    let ignored: usize = found.dags.iter().map(|dag| dag.dagbok.not_carried_out.len()).sum();
+    let mut table = Table::new(&[
+        "dag",
+        "schedule",
+        "paused",
+        "last run",
+        "next run",
+        "owner",
+        "file",
+        "not carried out",
+    ]);
     for dag in &found.dags {
         let last = dag.dagbok.last_run.as_ref();
         let next = dag.next_dagrun_run_after.map(|at| at.0.to_string());
@@ -29,9 +38,18 @@ pub(crate) async fn list(context: &Context, args: &DagsList) -> Outcome {
             next.unwrap_or_default(),
             dag.owners.join(", "),
             dag.relative_fileloc.clone().unwrap_or_default(),
+            match dag.dagbok.not_carried_out.len() {
+                0 => String::new(),
+                n => n.to_string(),
+            },
         ]);
     }
     let empty = "No DAGs. `dagbok dags errors` lists the files that can't be read.";
     context.out.page(&table, empty, found.dags.len(), args.offset, found.total_entries);
+    if ignored > 0 {
+        context
+            .out
+            .note("what a DAG's file asks for and is not carried out: `dagbok dags show DAG_ID`");
+    }
     Ok(Exit::Ok)
 }

@@ -1,12 +1,18 @@
 //! DAGs of files on this machine, without any service.
 use std::path::{Path, PathBuf};
 
-use dagbok_events::DagSpec;
+use dagbok_domain::namespace::spec_fault;
+use dagbok_events::{DagSpec, NotCarriedOut, TaskId};
 use dagbok_processor::{ParsedFile, ProcessorSettings, find_once, parse_once};
+use dagbok_protocol::ImportError;
 use dagbok_runtime::Clock;
 
+use serde::Serialize;
+
 use super::way_there;
-use crate::{codes::Code, context::Context, failure::Failure, python::Python, services};
+use crate::{
+    codes::Code, context::Context, exit::Exit, failure::Failure, python::Python, services,
+};
 
 /// Where a DAG was found.
 #[derive(Debug)]
@@ -25,6 +31,63 @@ pub(crate) struct LocalDag {
     pub(crate) parsed: ParsedFile,
     pub(crate) python: Python,
     pub(crate) settings: ProcessorSettings,
+}
+
+impl LocalDag {
+    /// What of the file can't be read, a line for each with its place.
+    pub(crate) fn refused(&self) -> Vec<Refused> {
+        let file = &self.parsed.file;
+        let refused = |error: &ImportError| Refused {
+            file: file.clone(),
+            line: error.line,
+            exception: error.exception.clone(),
+            message: error.message.clone(),
+        };
+        self.parsed.errors.iter().map(refused).collect()
+    }
+
+    /// How a command ends that did what was asked for: beside a DAG that was not named, the file's other ones
+    /// count as well.
+    pub(crate) fn exit(&self, dag_id: Option<&str>) -> Exit {
+        if dag_id.is_none() && !self.parsed.errors.is_empty() { Exit::BadDag } else { Exit::Ok }
+    }
+
+    /// What of the DAG is not carried out, a line for each with its place.
+    pub(crate) fn not_carried_out(&self) -> Vec<String> {
+        let shown = |it: &NotCarriedOut| {
+            not_carried_out(&it.what, it.task_id.as_ref().map(TaskId::as_str), it.more, it.line)
+        };
+        self.spec.not_carried_out.iter().map(shown).collect()
+    }
+}
+
+/// In a sentence for people.
+pub(crate) fn not_carried_out(what: &str, task_id: Option<&str>, more: u32, line: u32) -> String {
+    let line = if line > 0 { format!("line {line}: ") } else { String::new() };
+    let task = task_id.map(|task_id| format!(" (task `{task_id}`")).unwrap_or_default();
+    let more = match (task.is_empty(), more) {
+        (true, _) => "",
+        (false, 0) => ")",
+        (false, more) => &format!(" and {more} more)"),
+    };
+    format!("{line}{what}{task}{more}")
+}
+
+/// A DAG of the file, or the file itself, that can't be read.
+#[derive(Debug, Serialize)]
+pub(crate) struct Refused {
+    file: String,
+    line: Option<u32>,
+    exception: String,
+    message: String,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { file, line, exception, message } = self;
+        let line = line.map(|line| format!(", line {line}")).unwrap_or_default();
+        write!(f, "{file}{line}: refused: {exception}: {message}")
+    }
 }
 
 /// Finds what a person named: a file, or the id of a DAG in the folder `dags`.
@@ -47,8 +110,9 @@ pub(crate) async fn find(
     }
     let (folder, file) = place(path, dags)?;
     let (python, settings) = reader(context, folder).await?;
-    let parsed =
+    let mut parsed =
         parse_once(&settings.python, &settings.folder, &file, settings.parse_timeout).await;
+    parsed.refuse(spec_fault);
     let spec = choose(what, &parsed, dag_id)?;
     Ok(Found::Here(Box::new(LocalDag { spec, parsed, python, settings })))
 }
@@ -93,11 +157,12 @@ async fn in_folder(context: &Context, folder: &Path, dag_id: &str) -> Result<Loc
     let (python, settings) = reader(context, folder).await?;
     let found = find_once(&settings, dag_id, &Clock::system()).await;
     let found = found.map_err(|error| Failure::from_error(Code::NoDagFolder, &error))?;
-    let Some(parsed) = found else {
+    let Some(mut parsed) = found else {
         let what = format!("no file in `{}` has a DAG `{dag_id}`", settings.folder.display());
         return Err(Failure::new(Code::NoSuchDag, what)
             .next("`dagbok dags show FILE` shows what a file has, or why it can't be read"));
     };
+    parsed.refuse(spec_fault);
     let spec = choose(&parsed.file, &parsed, Some(dag_id))?;
     Ok(LocalDag { spec, parsed, python, settings })
 }
@@ -117,13 +182,10 @@ fn choose(shown: &str, parsed: &ParsedFile, dag_id: Option<&str>) -> Result<DagS
     }
 }
 
-fn none(
-    shown: &str,
-    dag_id: Option<&str>,
-    ids: &[String],
-    errors: &[dagbok_protocol::ImportError],
-) -> Failure {
-    if let Some(error) = errors.first() {
+fn none(shown: &str, dag_id: Option<&str>, ids: &[String], errors: &[ImportError]) -> Failure {
+    // The one about the DAG that was asked for, where one is.
+    let about = |error: &&ImportError| dag_id.is_some_and(|id| error.message.contains(id));
+    if let Some(error) = errors.iter().find(about).or(errors.first()) {
         let line = error.line.map(|line| format!(", line {line}")).unwrap_or_default();
         let mut what =
             format!("`{shown}`{line} can't be read: {}: {}", error.exception, error.message);

@@ -1,11 +1,13 @@
 //! `dagbok dags show FILE|DAG_ID`; with `--json` one object: `dag_id`, `schedule` (as written, or null),
 //! `start_date`, `catchup`, `max_active_runs`, `tags`, `owner`, and `tasks`, a list of `task_id`,
-//! `operator`, `downstream` (sorted), `trigger_rule`, `retries`, `is_mapped`, `group`.
-use dagbok_api::shapes::{DEFAULT_OWNER, DagDetails, TaskCollection};
+//! `operator`, `downstream` (sorted), `trigger_rule`, `retries`, `is_mapped`, `group`; `not_carried_out`, a
+//! list of `what`, `task_id`, `more`, `line`; of a file also `refused`, a list of `file`, `line`, `exception`,
+//! `message`. It ends with 7 where something of a file was refused, unless `--dag` asked for one DAG alone.
+use dagbok_api::shapes::{DEFAULT_OWNER, DagDetails, NotCarriedOut, TaskCollection};
 use dagbok_events::{DagSpec, Timestamp};
 use serde::Serialize;
 
-use super::local::{Found, find};
+use super::local::{Found, Refused, find, not_carried_out};
 use crate::{
     api::Api,
     cli::Show,
@@ -17,8 +19,12 @@ use crate::{
 };
 
 pub(crate) async fn show(context: &Context, args: &Show) -> Outcome {
+    let mut exit = Exit::Ok;
     let shown = match find(context, &args.what, args.dags.as_deref(), args.dag.as_deref()).await? {
-        Found::Here(local) => Shown::of_spec(&local.spec),
+        Found::Here(local) => {
+            exit = local.exit(args.dag.as_deref());
+            Shown { refused: local.refused(), ..Shown::of_spec(&local.spec) }
+        }
         Found::Elsewhere => match of_api(context, &args.what).await {
             Err(failure) if failure.code() == Code::ApiUnreachable => {
                 of_folder(context, &args.what, failure).await?
@@ -31,7 +37,7 @@ pub(crate) async fn show(context: &Context, args: &Show) -> Outcome {
     } else {
         shown.print(context.out);
     }
-    Ok(Exit::Ok)
+    Ok(exit)
 }
 
 #[derive(Debug, Serialize)]
@@ -44,6 +50,8 @@ struct Shown {
     tags: Vec<String>,
     owner: String,
     tasks: Vec<ShownTask>,
+    not_carried_out: Vec<NotCarriedOut>,
+    refused: Vec<Refused>,
 }
 
 #[derive(Debug, Serialize)]
@@ -80,6 +88,8 @@ impl Shown {
             tags: spec.tags.clone(),
             owner: owner_or_default(&spec.owner),
             tasks,
+            not_carried_out: spec.not_carried_out.iter().map(Into::into).collect(),
+            refused: Vec::new(),
         }
     }
 
@@ -109,6 +119,20 @@ impl Shown {
             ]);
         }
         out.table(&table, "No tasks.");
+        if !self.not_carried_out.is_empty() {
+            out.line("");
+            out.line("Not carried out:");
+            for it in &self.not_carried_out {
+                let task_id = it.task_id.as_deref();
+                out.line(&format!("  {}", not_carried_out(&it.what, task_id, it.more, it.line)));
+            }
+        }
+        if !self.refused.is_empty() {
+            out.line("");
+            for refused in &self.refused {
+                out.line(&refused.to_string());
+            }
+        }
     }
 }
 
@@ -175,6 +199,8 @@ async fn of_api(context: &Context, dag_id: &str) -> Result<Shown, Failure> {
         max_active_runs: details.dag.max_active_runs,
         tags: details.dag.tags.into_iter().map(|tag| tag.name).collect(),
         owner: details.dag.owners.join(", "),
+        not_carried_out: details.dag.dagbok.not_carried_out,
+        refused: Vec::new(),
     })
 }
 

@@ -1,7 +1,11 @@
 //! `dagbok dags test`: one run in the foreground, on a log that is thrown away or kept in a folder.
 //!
 //! With `--json` one object at the end: `dag_id`, `run_id`, `state`, `duration`, `log` (the folder, or
-//! null), and `tasks`, an object of `state`, `try_number`, `start_date`, `end_date`, `failure` by task.
+//! null), `tasks`, an object of `state`, `try_number`, `start_date`, `end_date`, `failure` by task, `refused`
+//! (what of the file can't be read: a list of `file`, `line`, `exception`, `message`) and `not_carried_out`.
+//!
+//! Where the run succeeds, and something of the file was refused, it ends with 7, unless `--dag` asked for
+//! that one DAG alone.
 mod stage;
 
 use dagbok_events::{Actor, RunKey};
@@ -86,7 +90,15 @@ async fn act(context: &Context, args: &Test, dag: &LocalDag, stage: &Stage) -> O
     let (ports, out) = (stage.ports(), context.out);
     let before =
         ports.log.last().await.map_err(|error| Failure::from_error(Code::ServiceFailed, &error))?;
-    stage.register(dag).await?;
+    for refused in dag.refused() {
+        out.note(&refused.to_string());
+    }
+    for note in dag.parsed.warnings.iter().chain(&dag.not_carried_out()) {
+        out.note(note);
+    }
+    for note in stage.register(dag).await? {
+        out.note(&note);
+    }
     let run = trigger(args, dag, ports, stage.clock()).await?;
     if !out.is_json() {
         out.line(&format!("{} {}", run.dag_id, run.run_id));
@@ -99,7 +111,7 @@ async fn act(context: &Context, args: &Test, dag: &LocalDag, stage: &Stage) -> O
     let view = view.await?;
     tell_end(context, args, dag, &run, &view);
     Ok(if view.ended.is_some_and(|(state, _)| state == "success") {
-        Exit::Ok
+        dag.exit(args.dag.as_deref())
     } else {
         Exit::RunFailed
     })
@@ -187,6 +199,8 @@ fn tell_end(context: &Context, args: &Test, dag: &LocalDag, run: &RunKey, view: 
             "duration": view.seconds(),
             "log": log,
             "tasks": view.tasks,
+            "refused": dag.refused(),
+            "not_carried_out": dag.spec.not_carried_out,
         }));
         return;
     }
@@ -210,6 +224,9 @@ fn tell_end(context: &Context, args: &Test, dag: &LocalDag, run: &RunKey, view: 
         run.run_id,
         styled(state_style(state), state)
     ));
+    for refused in dag.refused() {
+        out.line(&refused.to_string());
+    }
     if let Some(log) = log {
         let at = format!("{} --home {}", program(), quoted(&log.to_string_lossy()));
         out.line(&format!("  log   {}", log.join("log").display()));

@@ -119,28 +119,27 @@ impl Namespace {
     /// Whether a DAG may be had from this file; `first`: it is the first of its name there.
     fn admit(&self, file: &str, read: &RegisteredDag, first: bool) -> Result<(), ImportError> {
         let spec = &read.spec;
-        let dag_id = &spec.dag_id;
-        let other = self.dags.get(dag_id).filter(|dag| !dag.gone && dag.file != file);
-        let (exception, why) = match other {
+        let other = self.dags.get(&spec.dag_id).filter(|dag| !dag.gone && dag.file != file);
+        let why = match other {
             Some(dag) => {
-                let why = format!(
-                    "it is defined in {} already; give one of the two another id",
-                    dag.file
-                );
-                (DUPLICATE_DAG, why)
+                format!("it is defined in {} already; give one of the two another id", dag.file)
             }
             None if !first => {
-                let why = "the file defines it twice; give one of the two another id".to_owned();
-                (DUPLICATE_DAG, why)
+                "the file defines it twice; give one of the two another id".to_owned()
             }
-            None => match fault_of(spec) {
-                Some(fault) => fault,
-                None => return Ok(()),
-            },
+            None => return spec_fault(spec).map_or(Ok(()), Err),
         };
-        let line = (spec.source.line > 0).then_some(spec.source.line);
-        let (exception, message) = (exception.to_owned(), format!("DAG {dag_id}: {why}"));
-        Err(ImportError { line, exception, message, traceback: String::new() })
+        Err(fault(spec, DUPLICATE_DAG, &why))
+    }
+
+    /// The DAGs that a file defines now: as many steps as there are, however many others there may be.
+    fn dags_of(&self, file: &str) -> impl Iterator<Item = (&DagId, &Dag)> {
+        self.by_file
+            .get(file)
+            .into_iter()
+            .flatten()
+            .filter_map(|dag_id| self.dags.get_key_value(dag_id))
+            .map(|(dag_id, dag)| (dag_id, &**dag))
     }
 
     fn disappear(
@@ -151,7 +150,7 @@ impl Namespace {
         file_gone: bool,
         keep: impl Fn(&DagId) -> bool,
     ) -> Vec<Record> {
-        let gone = self.dags.iter().filter(|(id, dag)| !dag.gone && dag.file == file && !keep(id));
+        let gone = self.dags_of(file).filter(|(id, _)| !keep(id));
         gone.map(|(dag_id, dag)| {
             let mut facts =
                 vec![Fact::DagDisappeared(DagDisappeared { file: file.to_owned(), file_gone })];
@@ -187,7 +186,7 @@ impl Namespace {
                 if standing.as_ref() == Some(&new) {
                     return None;
                 }
-                let keeps = self.dags.iter().filter(|(_, dag)| !dag.gone && dag.file == file);
+                let keeps = self.dags_of(file);
                 Fact::DagImportFailed(Box::new(DagImportFailed {
                     line: error.line,
                     exception: error.exception.clone(),
@@ -219,7 +218,19 @@ const fn why_changed(dag: &Dag) -> MissedWhy {
     if dag.paused { MissedWhy::Paused } else { MissedWhy::ScheduleChanged }
 }
 
-/// What the processor can't see, or says and may be wrong about: whether the rules can follow the DAG.
+/// Why the rules can't follow a DAG, whatever others there are: a schedule that is none, a limit that is broken.
+/// What a scheduler would say of it, for whoever has none at hand.
+pub fn spec_fault(spec: &DagSpec) -> Option<ImportError> {
+    fault_of(spec).map(|(exception, why)| fault(spec, exception, &why))
+}
+
+fn fault(spec: &DagSpec, exception: &str, why: &str) -> ImportError {
+    let line = (spec.source.line > 0).then_some(spec.source.line);
+    let (exception, message) = (exception.to_owned(), format!("DAG {}: {why}", spec.dag_id));
+    ImportError { line, exception, message, traceback: String::new() }
+}
+
+/// What the processor can't see, or says and may be wrong about.
 fn fault_of(spec: &DagSpec) -> Option<(&'static str, String)> {
     if let Some(why) = too_large(spec) {
         return Some(("LimitExceeded", why));

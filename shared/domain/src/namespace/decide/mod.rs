@@ -8,6 +8,8 @@ mod own;
 mod report;
 mod runs;
 
+pub use files::spec_fault;
+
 use dagbok_events::Timestamp;
 use dagbok_protocol::{Command, CommandBody, RefusalCode};
 

@@ -1,9 +1,10 @@
 //! What one run needs: a log, a scheduler, an executor, and a folder that goes with it.
 use std::{path::Path, time::Duration};
 
-use dagbok_events::Timestamp;
+use dagbok_domain::namespace::DEFAULT_POOL;
+use dagbok_events::{DagSpec, PoolName, QueueName, Timestamp};
 use dagbok_processor::tell_once;
-use dagbok_protocol::Answer;
+use dagbok_protocol::{Answer, limits::DEFAULT_POOL_SLOTS};
 use dagbok_runlog::Ports;
 use dagbok_runtime::Clock;
 use tempfile::TempDir;
@@ -49,6 +50,7 @@ impl Stage {
         let mut executor =
             services::executor(&context.config, &dag.python, scratch.path().to_owned())?;
         executor.fencing = false;
+        executor.queues = vec![QueueName::new("default").expect("a constant within the rules")];
         executor.drain_timeout = Duration::ZERO;
         let clock = Clock::system();
         let mut crew = Crew::new(GIVE_UP);
@@ -71,18 +73,60 @@ impl Stage {
         &self.clock
     }
 
-    /// Registers the DAG, so that it runs when asked and never by its schedule.
-    pub(super) async fn register(&self, dag: &LocalDag) -> Result<(), Failure> {
+    /// Registers the DAG, so that it runs when asked and never by its schedule; returns what of it is another
+    /// here than in an installation.
+    pub(super) async fn register(&self, dag: &LocalDag) -> Result<Vec<String>, Failure> {
         let mut parsed = dag.parsed.clone();
+        let mut notes = Vec::new();
         parsed.adjust(|spec| {
+            let adjusted = make_playable(spec);
+            if spec.dag_id == dag.spec.dag_id {
+                notes = adjusted;
+            }
             spec.is_paused_upon_creation = Some(false);
             // No instant lies before this, so that the schedule, which the run's dates follow, makes none.
             spec.end_date = Some(Timestamp(0));
         });
         let told = tell_once(&self.ports, &dag.settings, parsed, &self.clock).await;
         match told.map_err(|error| Failure::from_error(Code::SchedulerSilent, &error))? {
-            Answer::Accepted { .. } | Answer::Unchanged | Answer::WouldClear { .. } => Ok(()),
+            Answer::Accepted { .. } | Answer::Unchanged | Answer::WouldClear { .. } => Ok(notes),
             Answer::Refused(refusal) => Err(Failure::from_error(Code::Refused, &refusal)),
         }
     }
+}
+
+/// Has tasks take their slots where there are some: a log that is thrown away has one pool, and one executor
+/// that stands for all. A note for each that says something else.
+fn make_playable(spec: &mut DagSpec) -> Vec<String> {
+    let pool = PoolName::new(DEFAULT_POOL).expect("a constant within the rules");
+    let queue = QueueName::new("default").expect("a constant within the rules");
+    let mut notes = Vec::new();
+    for task in &mut spec.tasks {
+        let id = &task.task_id;
+        if task.pool != pool {
+            let name = &task.pool;
+            notes.push(format!(
+                "task `{id}` takes its slots from `{DEFAULT_POOL}` here; an installation must have the pool \
+                 `{name}`, or the task waits there"
+            ));
+            task.pool = pool.clone();
+        }
+        if task.queue != queue {
+            let name = &task.queue;
+            notes.push(format!(
+                "task `{id}` runs here whatever its queue; an installation must have an executor that pulls \
+                 from the queue `{name}`, or the task waits there"
+            ));
+            task.queue = queue.clone();
+        }
+        if task.pool_slots > DEFAULT_POOL_SLOTS {
+            let slots = task.pool_slots;
+            notes.push(format!(
+                "task `{id}` takes {DEFAULT_POOL_SLOTS} slots here, as many as its pool has, and not {slots}; \
+                 an installation's pool must have those, or the task waits there"
+            ));
+            task.pool_slots = DEFAULT_POOL_SLOTS;
+        }
+    }
+    notes
 }
