@@ -1,8 +1,11 @@
 //! What the folds made of a log, as JSON that people can compare.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use dagbok_api::model::{Store, rows::VERSION};
+use dagbok_api::model::{
+    Store,
+    rows::{TaskState, VERSION},
+};
 use dagbok_domain::namespace::{DEFAULT_POOL, Namespace, SNAPSHOT_VERSION};
 use dagbok_events::{ExecutorId, Fact, Record, RunKey, Scope};
 use dagbok_runlog::digest_of;
@@ -101,8 +104,13 @@ fn runs(records: &[Record]) -> BTreeSet<RunKey> {
 
 fn read_model(store: &Store) -> Result<Value> {
     let mut dags = Map::new();
-    for dag in store.dags()? {
+    for mut dag in store.dags()? {
+        let counted = std::mem::take(&mut dag.totals);
         let mut row = serde_json::to_value(&dag)?;
+        row["runs"] = json!(counted.runs_by_state());
+        let tasks =
+            counted.tasks.iter().map(|(state, n)| (state.map_or("none", TaskState::word), n));
+        row["tasks"] = json!(tasks.collect::<BTreeMap<_, _>>());
         let mut versions = Vec::new();
         for number in 1..=dag.version {
             versions.extend(store.version(&dag.dag_id, number)?.map(|_| number));

@@ -21,8 +21,8 @@ impl Service {
         let Some(bundle) = self.bundle.digest() else { return };
         let file = parsed.file.clone();
         for error in &parsed.errors {
-            let (exception, message, line) = (&error.exception, &error.message, error.line);
-            tracing::warn!(file, line, exception, error = message, "a DAG file can't be read");
+            let (exception, why, line) = (&error.exception, &error.message, error.line);
+            tracing::warn!(file, line, exception, error = why, "a DAG file can't be read");
         }
         let paused_at_creation = self.settings.paused_at_creation;
         let body = |parsed: ParsedFile| {

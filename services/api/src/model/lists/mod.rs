@@ -10,6 +10,7 @@ mod merge;
 mod run;
 mod standing;
 mod task;
+mod walk;
 
 pub use field::{RunField, Value};
 pub use run::{Keep, Listed, Range, RunAsk, RunBy, RunOrder, Scope};

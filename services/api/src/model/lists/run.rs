@@ -12,6 +12,7 @@ use super::{
     COUNTED, IN_HAND, LOOKED,
     field::{NOTHING, RunField, SOMETHING, Value, part},
     merge::{Hit, Merge, Stream},
+    walk::Walk,
 };
 
 /// Which DAGs' runs.
@@ -151,7 +152,7 @@ impl RunAsk {
     }
 
     /// What of two runs comes first; those that are equal by that come in the order of making.
-    fn compare(&self, a: &RunRow, b: &RunRow) -> Ordering {
+    pub(super) fn compare(&self, a: &RunRow, b: &RunRow) -> Ordering {
         for order in &self.orders {
             let found = compare_by(*order, a, b);
             if found != Ordering::Equal {
@@ -483,28 +484,4 @@ impl Store {
 /// Runs that have nothing in a field stand in the order of making, whichever index says so.
 fn by_making(stream: Stream) -> Stream {
     Box::new(stream.map(|hit| hit.map(|hit| Hit { value: Vec::new(), seq: hit.seq })))
-}
-
-/// A walk under way.
-struct Walk {
-    page: Vec<RunRow>,
-    /// Runs of the list that were passed, those on the page with them.
-    passed: usize,
-    looked: usize,
-    /// Runs that are equal by the field, to be ordered among themselves.
-    group: Vec<(Vec<u8>, RunRow)>,
-}
-
-impl Walk {
-    fn flush(&mut self, ask: &RunAsk) {
-        if self.group.len() > 1 {
-            self.group.sort_by(|(_, a), (_, b)| ask.compare(a, b));
-        }
-        for (_, run) in self.group.drain(..) {
-            if self.passed >= ask.skip && self.page.len() < ask.take {
-                self.page.push(run);
-            }
-            self.passed += 1;
-        }
-    }
 }
