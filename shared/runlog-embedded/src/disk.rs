@@ -4,7 +4,7 @@ use std::{
     fmt,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::Path,
 };
 
@@ -30,6 +30,8 @@ pub(crate) trait WriteAt: Send + fmt::Debug {
     fn set_len(&self, bytes: u64) -> io::Result<()>;
     /// Returns once what was written is there for good.
     fn flush(&self) -> io::Result<()>;
+    /// Whether `path` still leads to this file: one that was deleted or replaced takes writes all the same.
+    fn is_at(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// The disk of this machine.
@@ -101,6 +103,20 @@ impl Disk for FileDisk {
     }
 }
 
+/// Whether `path` leads to the open `file`.
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (open.dev(), open.ino())),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 #[derive(Debug)]
 struct DiskFile {
     file: File,
@@ -118,5 +134,9 @@ impl WriteAt for DiskFile {
 
     fn flush(&self) -> io::Result<()> {
         self.disk.flush_file(&self.file)
+    }
+
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        is_at(&self.file, path)
     }
 }

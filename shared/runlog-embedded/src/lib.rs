@@ -92,7 +92,7 @@ fn open_on(
     let log_dir = home.join("log");
     disk.create_dirs(&log_dir).map_err(|source| OpenError::io("make", &log_dir, source))?;
     let lock = lock::take(home)?;
-    let (log, mut report) = EmbeddedLog::open(lock, disk, &log_dir, options)?;
+    let (log, mut report) = EmbeddedLog::open(lock, disk, home, options)?;
     let blobs = FileBlobs::open(&home.join("blobs"), options.durability)?;
     report.took = start.elapsed();
     if let Some(torn) = &report.torn {

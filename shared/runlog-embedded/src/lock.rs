@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{Read as _, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -15,9 +15,21 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The pause between two tries at it.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// The lock of a writer at work, and where it was taken.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) file: File,
+    pub(crate) path: PathBuf,
+}
+
+/// Where the lock of an installation is.
+pub(crate) fn path(home: &Path) -> PathBuf {
+    home.join("lock")
+}
+
 /// Takes the lock for as long as the file is kept open.
 pub(crate) fn take(home: &Path) -> Result<File, OpenError> {
-    let path = home.join("lock");
+    let path = path(home);
     let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = open.map_err(|source| OpenError::io("open", &path, source))?;
     match try_for_a_while(&file) {

@@ -22,6 +22,7 @@ use crate::{
     OpenError, OpenReport, Options,
     disk::Disk,
     frame::{self, Frame},
+    lock::{self, Held},
     recover,
     view::{self, View},
     writer::{Request, Writer},
@@ -46,17 +47,21 @@ impl EmbeddedLog {
     pub(crate) fn open(
         lock: File,
         disk: Arc<dyn Disk>,
-        dir: &Path,
+        home: &Path,
         options: Options,
     ) -> Result<(Self, OpenReport), OpenError> {
+        let dir = &home.join("log");
         let mut found = recover::look(dir)?;
         recover::repair(&*disk, dir, &mut found)?;
         let (durable_sender, durable) = watch::channel(found.view.last());
         let view = Arc::new(RwLock::new(found.view));
         let (requests, receiver) = mpsc::channel(WAITING);
         let bytes = options.segment_bytes;
-        let writer = Writer::new(disk, dir, bytes, Arc::clone(&view), durable_sender)
-            .map_err(|source| OpenError::io("open a segment in", dir, source))?;
+        let begun = || {
+            let held = Held { file: lock.try_clone()?, path: lock::path(home) };
+            Writer::new(disk, dir, bytes, Arc::clone(&view), durable_sender, held)
+        };
+        let writer = begun().map_err(|source| OpenError::io("open a segment in", dir, source))?;
         let spawned = thread::Builder::new()
             .name("dagbok-log".to_owned())
             .spawn(move || writer.run(receiver))

@@ -164,6 +164,10 @@ impl WriteAt for MoodyFile {
         self.file.set_len(bytes)
     }
 
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        self.file.is_at(path)
+    }
+
     fn flush(&self) -> io::Result<()> {
         {
             let mut moods = self.disk.0.moods.lock();

@@ -11,8 +11,9 @@ use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    disk::{Disk, WriteAt},
+    disk::{self, Disk, WriteAt},
     index::{Index, Sealed},
+    lock::Held,
     segment::{self, HEADER},
     view::{Segment, View},
 };
@@ -52,6 +53,10 @@ pub(crate) struct Writer {
     durable: watch::Sender<u64>,
     /// The last segment; `None` before the first append of a new log.
     file: Option<Box<dyn WriteAt>>,
+    /// Somebody who deletes or replaces the home does not stop for it, so it is looked at.
+    lock: Held,
+    /// The file of the log that is not where it was, once one is not: for good.
+    gone: Option<String>,
     /// Why nothing can be written any more, since a flush failed: what the disk then holds is not
     /// known, and asking it again would be told that all is well.
     poison: Option<String>,
@@ -65,11 +70,13 @@ impl Writer {
         segment_bytes: u64,
         view: Arc<RwLock<View>>,
         durable: watch::Sender<u64>,
+        lock: Held,
     ) -> io::Result<Self> {
         let path = view.read().segments.last().map(|segment| Arc::clone(&segment.path));
         let file = path.map(|path| disk.open(&path)).transpose()?;
         let dir = dir.to_owned();
-        Ok(Self { disk, dir, segment_bytes, view, durable, file, poison: None })
+        let (gone, poison) = (None, None);
+        Ok(Self { disk, dir, segment_bytes, view, durable, file, lock, gone, poison })
     }
 
     /// Works until nobody can ask any more.
@@ -96,7 +103,7 @@ impl Writer {
             Err(why) => {
                 tracing::error!("{why}");
                 for request in accepted {
-                    reply(request.answer, Err(PortError::unavailable("log", &why).into()));
+                    reply(request.answer, Err(self.failure(&why).into()));
                 }
             }
         }
@@ -122,7 +129,11 @@ impl Writer {
         if let Some(why) = &self.poison {
             return Err(why.clone());
         }
-        let (path, end) = self.segment()?;
+        let (path, end) = match self.segment() {
+            Ok(place) => place,
+            // A home that is gone has no room for a new segment either: that is said rather.
+            Err(why) => return self.still_there().and(Err(why)),
+        };
         let file = self.file.as_ref().expect("the segment was just made sure of");
         let path = path.display();
         if let Err(error) = file.write_all_at(frames, end) {
@@ -135,9 +146,54 @@ impl Writer {
                 Err(cut) => Err(self.poisoned(&format!("{why}; nor can it be cut back: {cut}"))),
             };
         }
-        match file.flush() {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.poisoned(&format!("can't flush {path}: {error}"))),
+        if let Err(error) = file.flush() {
+            return Err(self.poisoned(&format!("can't flush {path}: {error}")));
+        }
+        self.still_there()
+    }
+
+    /// Whether what was just written can be found again: nothing is acknowledged into a file that has
+    /// no name any more.
+    fn still_there(&mut self) -> Result<(), String> {
+        let segment = self.view.read().segments.last().map(|it| Arc::clone(&it.path));
+        let looked = match (&self.file, segment) {
+            (Some(file), Some(path)) => {
+                file.is_at(&path).map(|is| (!is).then(|| path.to_path_buf()))
+            }
+            _ => Ok(None),
+        };
+        let lock = &self.lock;
+        let looked = looked.and_then(|gone| match gone {
+            Some(path) => Ok(Some(path)),
+            None => disk::is_at(&lock.file, &lock.path).map(|is| (!is).then(|| lock.path.clone())),
+        });
+        match looked {
+            Ok(None) => Ok(()),
+            Ok(Some(path)) => {
+                let path = path.display().to_string();
+                let why = format!(
+                    "{path} was deleted or replaced while the log was written, so this append is not \
+                     kept, and no more is taken: put the home back, or choose another, and start again"
+                );
+                self.gone = Some(path);
+                Err(self.poison.insert(why).clone())
+            }
+            Err(error) => {
+                let dir = self.dir.display();
+                let why = format!("can't look whether the files in {dir} are still there: {error}");
+                Err(self.poisoned(&why))
+            }
+        }
+    }
+
+    /// The error of an append that failed: where the files are gone no retry will mend it.
+    fn failure(&self, why: &str) -> PortError {
+        match &self.gone {
+            Some(place) => {
+                let (place, why) = (place.clone(), why.to_owned());
+                PortError::Damaged { what: "log", place, why }
+            }
+            None => PortError::unavailable("log", why),
         }
     }
 
