@@ -333,15 +333,15 @@ impl Leader {
         let last = desk.namespace.last_seq();
         if last - desk.snapshot_at >= self.settings.snapshot_every {
             desk.snapshot_at = last;
-            let (bytes, ports) = (desk.namespace.to_snapshot(), self.ports.clone());
-            self.term.spawn(async move { snapshot::store(&ports, bytes, last).await });
+            let (frozen, ports) = (desk.namespace.freeze(), self.ports.clone());
+            self.term.spawn(async move { snapshot::store(&ports, frozen).await });
         }
     }
 
     async fn finish(&self, desk: Desk) -> Result<TermEnd, SchedulerError> {
         let last = desk.namespace.last_seq();
         if last > desk.snapshot_at {
-            snapshot::store(&self.ports, desk.namespace.to_snapshot(), last).await;
+            snapshot::store(&self.ports, desk.namespace.freeze()).await;
         }
         drop(desk.out);
         self.term.finished(Duration::from_secs(5)).await;

@@ -2,7 +2,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dagbok_domain::namespace::Namespace;
+use dagbok_domain::namespace::{Frozen, Namespace};
 use dagbok_protocol::names::SCHEDULER_SNAPSHOT;
 use dagbok_runlog::Ports;
 
@@ -28,7 +28,17 @@ pub(crate) async fn newest(ports: &Ports) -> Option<Namespace> {
 }
 
 /// Stores a snapshot; a failure is said and costs nothing but time at the next start.
-pub(crate) async fn store(ports: &Ports, bytes: Vec<u8>, seq: u64) {
+///
+/// It is encoded apart from the loop, which decides and renews its lease meanwhile.
+pub(crate) async fn store(ports: &Ports, frozen: Frozen) {
+    let seq = frozen.last_seq();
+    let bytes = match tokio::task::spawn_blocking(move || frozen.to_bytes()).await {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            tracing::error!(%error, seq, "a snapshot can't be encoded");
+            return;
+        }
+    };
     let size = bytes.len();
     let work = ports.snapshots.put(SCHEDULER_SNAPSHOT, Bytes::from(bytes));
     match tokio::time::timeout(PATIENCE, work).await {

@@ -122,6 +122,13 @@ impl Frozen {
         self.shared.last_seq
     }
 
+    /// All of it in one piece, as [`Namespace::from_snapshot`] reads it.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let part = |part: Part<'_>| (part.name.clone(), serde_bytes::ByteBuf::from(part.encode()));
+        let parts = self.parts(None).map(part).collect();
+        encode_any(&Whole { version: SNAPSHOT_VERSION, parts })
+    }
+
     /// Every part, each compared with what the snapshot before had under its name.
     pub fn parts<'a>(&'a self, before: Option<&'a Self>) -> impl Iterator<Item = Part<'a>> + 'a {
         let shared = Part {
@@ -203,10 +210,7 @@ impl Namespace {
 
     /// The whole fold in one piece.
     pub fn to_snapshot(&self) -> Vec<u8> {
-        let frozen = self.freeze();
-        let part = |part: Part<'_>| (part.name.clone(), serde_bytes::ByteBuf::from(part.encode()));
-        let parts = frozen.parts(None).map(part).collect();
-        encode_any(&Whole { version: SNAPSHOT_VERSION, parts })
+        self.freeze().to_bytes()
     }
 
     /// The fold that [`Namespace::to_snapshot`] wrote.
