@@ -68,12 +68,7 @@ impl Namespace {
             return Ok(run);
         }
         if self.past_ending(key).is_none() {
-            return Err(if self.dags.contains_key(&key.dag_id) {
-                let why = format!("the DAG {} has no run {}", key.dag_id, key.run_id);
-                refuse(RefusalCode::RunNotFound, why)
-            } else {
-                no_dag(&key.dag_id)
-            });
+            return Err(self.no_run(key));
         }
         let needs = || Decision { records: Vec::new(), outcome: Outcome::Needs(key.clone()) };
         self.revived_run(key).ok_or_else(needs)

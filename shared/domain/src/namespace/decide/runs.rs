@@ -92,6 +92,12 @@ impl Namespace {
             let why = format!("run {key} is over already: {}", ending_word(ending));
             return refuse(RefusalCode::RunOver, why);
         }
+        self.no_run(&key)
+    }
+
+    /// There is no such run; or not even its DAG.
+    pub(super) fn no_run(&self, key: &RunKey) -> Decision {
+        let RunKey { dag_id, run_id } = key;
         if self.dags.contains_key(dag_id) {
             refuse(RefusalCode::RunNotFound, format!("the DAG {dag_id} has no run {run_id}"))
         } else {
