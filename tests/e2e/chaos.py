@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import broker_scenes
 import scenes
 
 SCENES: dict[str, Callable[[Path, int], None]] = {
@@ -23,6 +24,10 @@ SCENES: dict[str, Callable[[Path, int], None]] = {
     "long task left alone": lambda folder, _: scenes.long_task_is_left_alone(folder),
     "executor frozen": lambda folder, _: scenes.executor_frozen(folder),
     "broker away for a minute": lambda folder, _: scenes.broker_away(folder, seconds=60.0),
+    "the network lies": lambda folder, seed: broker_scenes.network_lies(folder, seed, seconds=45.0),
+    "streams broken": broker_scenes.streams_broken,
+    "garbage on the log": lambda folder, _: broker_scenes.log_garbage(folder),
+    "the log deleted": lambda folder, _: broker_scenes.log_deleted(folder),
     "two schedulers": scenes.two_schedulers,
     "disk full": lambda folder, _: scenes.disk_full(folder),
 }

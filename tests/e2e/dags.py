@@ -34,6 +34,47 @@ def chain(dag_id: str, length: int = 4, pause: float = 0.0) -> str:
     return CHAIN.format(dag_id=dag_id, length=length, pause=pause)
 
 
+WATCHED = '''
+"""A fan and a tail. Each task notes apart from Dagbok that it starts and that it ends, with its try."""
+import os, time
+from datetime import datetime
+from airflow.decorators import dag, task
+
+EFFECTS = os.environ["EFFECTS"]
+
+
+def note(what, ti):
+    line = f"{{what}} {{ti.run_id}} {{ti.task_id}} {{ti.map_index}} {{ti.try_number}}\\n"
+    out = os.open(EFFECTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.write(out, line.encode())
+    os.close(out)
+
+
+@task(retries=2)
+def step(before, ti=None):
+    note("start", ti)
+    time.sleep({pause})
+    note("end", ti)
+    return 1
+
+
+@dag(dag_id="{dag_id}", schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False,
+     max_active_runs=100, max_active_tasks=64)
+def watched():
+    first = step.override(task_id="first")(0)
+    fan = [step.override(task_id=f"fan_{{number}}")(first) for number in range({width})]
+    step.override(task_id="last")(fan)
+
+
+watched()
+'''
+
+
+def watched(dag_id: str, width: int = 8, pause: float = 0.0) -> str:
+    """A task, `width` tasks after it, and one after those; each leaves lines in the file `EFFECTS`."""
+    return WATCHED.format(dag_id=dag_id, width=width, pause=pause)
+
+
 SLEEPER = '''
 """One long task that spawns a child of its own, and retries never."""
 import os, subprocess, time

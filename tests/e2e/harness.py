@@ -244,10 +244,21 @@ def standalone(folder: Path, dags: Path, *extra: str, env: dict[str, str] | None
         it.process.kill()
 
 
-class Nats:
-    """A real nats-server with JetStream on a free port, its store kept between lives."""
+# Who asks in the name of what, in deploy/nats/users.conf, for the namespace of that file.
+USERS = ("scheduler", "executor", "processor", "ui", "alerting")
+NAMESPACE = "default"
 
-    def __init__(self, folder: Path, sync_always: bool = False) -> None:
+
+def password(user: str) -> str:
+    """The password of a user of the tests' broker."""
+    return f"secret of {user}"
+
+
+class Nats:
+    """A real nats-server with JetStream on a free port, its store kept between lives; with the users of deploy/nats
+    where asked for."""
+
+    def __init__(self, folder: Path, sync_always: bool = False, with_users: bool = False) -> None:
         """Prepares it; `start` starts it."""
         binary = NATS_DIR / f"nats-server-{NATS_VERSION}"
         if not binary.exists():
@@ -256,8 +267,21 @@ class Nats:
         store = folder / "jetstream"
         sync = "  sync_interval: always\n" if sync_always else ""
         conf = folder / "nats.conf"
-        conf.write_text(f'host: 127.0.0.1\nport: {self.port}\njetstream {{\n  store_dir: "{store}"\n{sync}}}\n')
-        self.process = Process("nats-server", [str(binary), "-c", str(conf)], folder)
+        users = ""
+        if with_users:
+            users = (ROOT / "deploy/nats/users.conf").read_text()
+            assert "users: [\n" in users
+            # Somebody who may do everything: whoever breaks things.
+            rogue = f'    {{ user: "rogue", password: "{password("rogue")}" }}\n'
+            users = users.replace("users: [\n", f"users: [\n{rogue}", 1)
+        text = f'host: 127.0.0.1\nport: {self.port}\njetstream {{\n  store_dir: "{store}"\n{sync}}}\n{users}\n'
+        conf.write_text(text)
+        env = {f"DAGBOK_{user.upper()}_PASSWORD": f'"{password(user)}"' for user in USERS}
+        self.process = Process("nats-server", [str(binary), "-c", str(conf)], folder, env)
+
+    def violations(self) -> list[str]:
+        """What somebody was denied, as the server's log has it."""
+        return [line for line in self.process.log.read_text().splitlines() if "Violation" in line]
 
     @property
     def url(self) -> str:
@@ -328,6 +352,30 @@ def check_history(records: list[dict[str, Any]], accepted: set[tuple[str, str]])
     assert not odd, f"tries queued more than once: {odd}"
     odd = {key: finished[key] for key in queued.keys() | finished.keys() if finished[key] != 1 or queued[key] != 1}
     assert not odd, f"tries without exactly one end: {odd}"
+
+
+def check_effects(effects: Path, records: list[dict[str, Any]]) -> int:
+    """Holds what tasks did, as they noted it themselves, to the log: see the assertions' texts. Returns the starts."""
+    starts: Counter[tuple[str, ...]] = Counter()
+    ends: Counter[tuple[str, ...]] = Counter()
+    for line in effects.read_text().splitlines():
+        what, *attempt = line.split(" ")
+        (starts if what == "start" else ends)[tuple(attempt)] += 1
+    odd = {attempt: n for attempt, n in starts.items() if n != 1}
+    assert not odd, f"tries that began more than once: {odd}"
+    assert not ends.keys() - starts.keys(), "a try ended that never began"
+    succeeded: dict[tuple[str, ...], int] = {}
+    for record in records:
+        for fact in record["facts"]:
+            if fact["type"] == "TrySucceeded":
+                task = (record["run_id"], fact["task_id"], str(fact.get("map_index", -1)))
+                succeeded[task] = fact["try_number"]
+    for *task, number in starts:
+        last = succeeded.get(tuple(task))
+        assert last is None or int(number) <= last, f"{task} began try {number} though try {last} had succeeded"
+    missing = {(*task, str(number)) for task, number in succeeded.items()} - set(ends)
+    assert not missing, f"tries that succeeded and did not end: {missing}"
+    return sum(starts.values())
 
 
 def write_dag(folder: Path, name: str, text: str) -> Path:

@@ -10,102 +10,12 @@ import time
 from pathlib import Path
 
 import dags
-import httpx
-from harness import (
-    BIN,
-    Api,
-    Cli,
-    Nats,
-    Process,
-    Standalone,
-    check_history,
-    free_port,
-    standalone,
-    wait_until,
-    write_dag,
-)
-
-LEASE = 5
+from apart import LEASE, Apart, trigger, wait_all
+from harness import Standalone, check_history, standalone, wait_until, write_dag
 
 
 class MayNotMount(Exception):
     """This user may not mount a small file system to fill."""
-
-
-class Apart:
-    """The services in processes of their own on a real broker."""
-
-    def __init__(self, folder: Path, schedulers: int = 1, executors: int = 1) -> None:
-        """Prepares everything; `start` starts it."""
-        self.folder = folder
-        self.dags = folder / "dags"
-        self.dags.mkdir(parents=True, exist_ok=True)
-        self.nats = Nats(folder)
-        self.api = Api(free_port())
-        self.cli = Cli(["--api", self.api.url])
-        self.env = env = {"WITNESS": str(folder / "witness"), "DAGBOK__EXECUTOR__LEASE": f"{LEASE}s"}
-        names = [f"scheduler-{n}" for n in range(schedulers)] + [f"executor-{n}" for n in range(executors)]
-        self.services = {name: self._service(name, env) for name in [*names, "processor", "ui"]}
-
-    def _service(self, name: str, env: dict[str, str]) -> Process:
-        kind = name.split("-", maxsplit=1)[0]
-        argv = [str(BIN), kind, "--nats", self.nats.url, "--namespace", "e2e"]
-        argv += {
-            "scheduler": [],
-            "executor": ["--slots", "8", "--home", str(self.folder / name)],
-            "processor": ["--dags", str(self.dags), "--home", str(self.folder / name)],
-            "ui": ["--listen", f"127.0.0.1:{self.api.port}", "--home", str(self.folder / "ui")],
-        }[kind]
-        return Process(name, argv, self.folder, env)
-
-    def start(self) -> Apart:
-        """Starts the broker and every service, and waits for the API."""
-        self.nats.start()
-        for service in self.services.values():
-            service.start()
-        wait_until("the API's first answer", self.api.healthy)
-        return self
-
-    def of(self, kind: str) -> list[Process]:
-        """The services of one kind."""
-        return [it for name, it in self.services.items() if name.startswith(kind)]
-
-    def __enter__(self) -> Apart:
-        """Starts."""
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        """Ends every process by its id."""
-        for service in self.services.values():
-            service.kill()
-        self.nats.process.kill()
-
-
-def trigger(api: Api, dag_id: str, run_id: str, accepted: set[tuple[str, str]]) -> None:
-    """Triggers a run; notes it if it was accepted. No answer, or a refusal, is no promise."""
-    try:
-        answer = api.post(f"/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None})
-    except httpx.HTTPError:
-        return
-    if answer.status_code in (200, 202):  # 202: decided, and not shown yet
-        accepted.add((dag_id, run_id))
-
-
-def wait_all(api: Api, accepted: set[tuple[str, str]], patience: float) -> None:
-    """Waits until every run of the log is over, the accepted ones among them."""
-
-    def all_over() -> bool:
-        created: set[tuple[str, str]] = set()
-        ended: set[tuple[str, str]] = set()
-        for record in api.events():
-            for fact in record["facts"]:
-                if fact["type"] == "RunCreated":
-                    created.add((record["dag_id"], record["run_id"]))
-                if fact["type"] in ("RunSucceeded", "RunFailed", "RunTimedOut", "RunCancelled"):
-                    ended.add((record["dag_id"], record["run_id"]))
-        return created == ended and accepted <= created
-
-    wait_until("the end of every run", all_over, patience)
 
 
 def standalone_killed(folder: Path, seed: int, kills: int) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import broker_scenes
 import pytest
 import scenes
 
@@ -41,6 +42,23 @@ def test_a_frozen_executor_does_no_harm_when_it_wakes(tmp_path: Path) -> None:
 
 def test_the_broker_may_be_away(tmp_path: Path) -> None:
     scenes.broker_away(tmp_path, seconds=8.0)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_is_sent_twice_runs_once(tmp_path: Path, seed: int) -> None:
+    broker_scenes.network_lies(tmp_path, seed, seconds=12.0)
+
+
+def test_streams_that_are_broken_heal(tmp_path: Path) -> None:
+    broker_scenes.streams_broken(tmp_path, seed=1)
+
+
+def test_garbage_on_the_log_is_passed_over_once_a_record_says_so(tmp_path: Path) -> None:
+    broker_scenes.log_garbage(tmp_path)
+
+
+def test_a_log_that_is_deleted_is_never_begun_anew(tmp_path: Path) -> None:
+    broker_scenes.log_deleted(tmp_path)
 
 
 def test_two_schedulers_at_once_do_no_harm(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 //!
 //! With `--json` one object: `ok`, whether nothing must be mended, and `findings`, a list of `check`,
 //! `status` (`ok`, `warning`, `error`), `message` and `next`. Exit code 8 where something must be mended.
+//! It only reads; `--repair` alone writes, one record for each entry on the log that is no record.
 mod broker;
 mod clock;
+mod entries;
 mod machine;
 mod software;
 
@@ -11,6 +13,7 @@ use serde::Serialize;
 
 use crate::{
     cli::{Doctor, Global},
+    codes::Code,
     context::{Context, Flags, nats_flags, path_text, push},
     exit::Exit,
     failure::{Failure, Outcome},
@@ -92,7 +95,10 @@ pub(crate) async fn run(global: &Global, args: &Doctor) -> Outcome {
     findings.extend(machine::dag_folder(&context.config));
     let asks_for_nats = !args.nats.nats.is_empty() || args.nats.namespace.is_some();
     if asks_for_nats || context.config.nats != dagbok_config::Nats::default() {
-        findings.extend(broker::check(&context.config.nats).await);
+        findings.extend(broker::check(&context.config.nats, args.repair).await);
+    } else if args.repair {
+        let why = "--repair is about a log on NATS: name it with --nats and --namespace";
+        return Err(Failure::new(Code::Usage, why));
     }
     if context.named_api().is_some() {
         findings.push(software::api(&context).await);

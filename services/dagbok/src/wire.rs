@@ -5,7 +5,7 @@ mod nats;
 use dagbok_runlog::Ports;
 
 pub(crate) use embedded::{open, read_only};
-pub(crate) use nats::connect;
+pub(crate) use nats::{connect, failure, look};
 
 /// The folder in an installation's home that its executor works in.
 pub(crate) const EXECUTOR: &str = "executor";

@@ -5,6 +5,7 @@ mod support;
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
+    process::Stdio,
     thread,
 };
 
@@ -94,6 +95,10 @@ fn finding(ran: &Ran, check: &str) -> Value {
 fn the_doctor_compares_this_machines_clock_with_the_brokers() {
     let server = NatsServer::start(versions::OLDEST, SyncInterval::Default);
     let bench = Bench::new(&[]);
+    // The doctor looks at what a scheduler has made, and makes nothing.
+    let settings = dagbok_runlog_jetstream::ConnectSettings::new(server.url(), "a");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(dagbok_runlog_jetstream::connect(settings)).unwrap();
     let examine = |url: &str| bench.run(&["doctor", "--nats", url, "--namespace", "a", "--json"]);
     let well = examine(&server.url());
     assert_eq!(finding(&well, "skew")["status"], "ok", "{}", well.out);
@@ -105,4 +110,35 @@ fn the_doctor_compares_this_machines_clock_with_the_brokers() {
     assert_eq!((ill.code, &skew["status"]), (8, &json!("error")), "{}", ill.out);
     assert!(skew["message"].as_str().unwrap().contains("behind the server's"), "{skew}");
     assert!(skew["next"].as_str().unwrap().contains("chrony"), "{skew}");
+}
+
+#[test]
+fn the_doctor_only_reads_and_says_what_is_not_there() {
+    let server = NatsServer::start(versions::NEWEST, SyncInterval::Default);
+    let bench = Bench::new(&[]);
+    let ran = bench.run(&["doctor", "--nats", &server.url(), "--namespace", "defualt", "--json"]);
+    let found = finding(&ran, "namespace");
+    assert_eq!((ran.code, &found["status"]), (8, &json!("error")), "{}", ran.out);
+    assert!(found["message"].as_str().unwrap().contains("no namespace `defualt`"), "{found}");
+    assert!(found["next"].as_str().unwrap().contains("correct the name"), "{found}");
+    assert_eq!(finding(&ran, "nats")["status"], "ok", "{}", ran.out);
+    assert_eq!(server.streams(), 0, "the doctor makes nothing");
+}
+
+#[test]
+fn a_service_whose_namespace_is_not_there_waits_and_makes_nothing() {
+    let server = NatsServer::start(versions::NEWEST, SyncInterval::Default);
+    let bench = Bench::new(&[]);
+    let url = server.url();
+    for service in ["executor", "processor", "ui"] {
+        let mut command = bench.command(&[service, "--nats", &url, "--namespace", "defualt"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let said = lines.find_map(|line| line.ok().filter(|line| line.contains("no namespace")));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let said = said.unwrap_or_else(|| panic!("{service} says nothing"));
+        assert!(said.contains("`defualt`") && said.contains("waiting for it"), "{said}");
+    }
+    assert_eq!(server.streams(), 0, "only the scheduler makes streams");
 }

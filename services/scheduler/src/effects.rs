@@ -1,6 +1,12 @@
 //! What goes out once a batch is durable: answers, values for tasks to read, work items, orders, and
 //! the inbox's acknowledgements. In that order, so that work never arrives before what it reads.
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use dagbok_events::{ExecutorId, QueueName, encode_any};
@@ -8,7 +14,7 @@ use dagbok_protocol::{Answer, Order, WorkItem, names};
 use dagbok_runlog::{DeliveryHandle, PortError, Ports, Queue, QueueSettings};
 use dagbok_runtime::{Backoff, Shutdown};
 use futures::{StreamExt as _, stream};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 /// Requests to a port that are under way at once.
 const AT_ONCE: usize = 128;
@@ -25,6 +31,8 @@ pub(crate) struct Effects {
     /// Place and text; `None` removes it.
     pub(crate) values: Vec<(String, Option<Bytes>)>,
     pub(crate) work: Vec<WorkItem>,
+    /// A moment before the records of the work were durable: nobody can have offered it before.
+    pub(crate) since: Option<Instant>,
     pub(crate) orders: Vec<(ExecutorId, Order)>,
     pub(crate) acks: Vec<Box<dyn DeliveryHandle>>,
     /// Answers that no record stands for, with the delivery to acknowledge first: a command that was
@@ -94,7 +102,7 @@ impl Dispatcher {
             })
             .await;
         self.put_values(batch.values).await;
-        self.offer(batch.work).await;
+        self.offer(batch.work, batch.since.unwrap_or_else(Instant::now)).await;
         for (executor, order) in batch.orders {
             self.order(&executor, &order).await;
         }
@@ -142,7 +150,8 @@ impl Dispatcher {
             .await;
     }
 
-    async fn offer(&mut self, work: Vec<WorkItem>) {
+    /// Whatever is sent a second time says so: the first may have arrived, been taken, run and be over.
+    async fn offer(&mut self, work: Vec<WorkItem>, since: Instant) {
         for item in &work {
             if !self.queues.contains_key(&item.queue) {
                 self.open(&item.queue.clone()).await;
@@ -152,9 +161,14 @@ impl Dispatcher {
         stream::iter(work)
             .for_each_concurrent(AT_ONCE, |item| async move {
                 let Some(queue) = this.queues.get(&item.queue) else { return };
-                let (key, bytes) = (names::work_key(&item.key), Bytes::from(encode_any(&item)));
+                let key = names::work_key(&item.key);
+                let first = Bytes::from(encode_any(&item));
+                let again = Bytes::from(encode_any(&WorkItem { ask: true, ..item }));
+                let sent = AtomicBool::new(false);
                 this.insist("a work item", || async {
-                    queue.publish(&key, bytes.clone()).await.map(|_| ())
+                    let before = sent.swap(true, Ordering::Relaxed);
+                    let bytes = if before { again.clone() } else { first.clone() };
+                    queue.publish_once(&key, bytes, since).await.map(|_| ())
                 })
                 .await;
             })

@@ -13,7 +13,10 @@ pub enum SchedulerError {
     #[error(transparent)]
     Append(#[from] AppendError),
     /// An entry of the log can't be read.
-    #[error("entry {seq} of the log can't be read")]
+    #[error(
+        "entry {seq} of the log is no record that this build can read; where somebody else put it there, \
+         `dagbok doctor --repair` has it passed over"
+    )]
     Record {
         /// Which.
         seq: Seq,

@@ -226,6 +226,7 @@ impl Leader {
         let is_of_now = if records > 0 {
             let expected = Seq(desk.namespace.last_seq() - records);
             let started = Instant::now();
+            effects.since = Some(started);
             match self.ports.log.append(expected, drafts).await {
                 Ok(_) => {
                     metrics().appended(records, started.elapsed());

@@ -3,11 +3,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dagbok_protocol::names::SCHEDULER_LEASE;
-use dagbok_runlog::{Ports, StateError};
+use dagbok_runlog::{PortError, Ports, StateError, Versioned};
 use dagbok_runtime::fresh_id;
 use tokio::time::{Instant, sleep};
 
 use crate::SchedulerSettings;
+
+/// How often whoever can't lead says why.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+/// A lease that does not change for this many spans is renewed by nobody, and does not run out either.
+const UNCHANGED: u32 = 3;
 
 /// This scheduler's claim to lead.
 #[derive(Debug)]
@@ -34,7 +39,7 @@ impl Lease {
         if self.ignore {
             return;
         }
-        let mut said = false;
+        let mut waiting = Waiting::default();
         loop {
             let value = Bytes::from(self.holder.clone());
             match self.ports.state.create(SCHEDULER_LEASE, value, Some(self.ttl)).await {
@@ -43,17 +48,62 @@ impl Lease {
                     return;
                 }
                 Err(StateError::Conflict { .. }) => {
-                    if self.is_own().await {
+                    if self.take_over(&mut waiting).await {
                         return;
                     }
-                    if !said {
-                        tracing::info!("another scheduler leads: standing by");
-                        said = true;
-                    }
                 }
-                Err(StateError::Port(error)) => tracing::debug!(%error, "no lease to be had yet"),
+                Err(StateError::Port(error)) => waiting.fails(&error),
             }
             sleep(self.ttl / 6).await;
+        }
+    }
+
+    /// Looks at a lease that is there: whether it is this scheduler's already, a create whose answer was
+    /// lost, or one that nobody keeps and that is replaced. Says who leads otherwise.
+    async fn take_over(&mut self, waiting: &mut Waiting) -> bool {
+        let held = match self.ports.state.get(SCHEDULER_LEASE).await {
+            Ok(Some(held)) => held,
+            Ok(None) => return false,
+            Err(error) => {
+                waiting.fails(&error);
+                return false;
+            }
+        };
+        if held.value == self.holder.as_bytes() {
+            self.revision = held.revision;
+            return true;
+        }
+        let unchanged = waiting.unchanged(held.revision);
+        let holder = holder_of(&held);
+        if holder.is_some() && unchanged < self.ttl * UNCHANGED {
+            waiting.say(|| {
+                tracing::info!(holder, "another scheduler leads: standing by");
+            });
+            return false;
+        }
+        match holder {
+            Some(holder) => tracing::warn!(
+                holder,
+                "nobody has renewed the lease for {unchanged:.1?}, and it does not run out: replacing it"
+            ),
+            None => tracing::warn!(
+                bytes = held.value.len(),
+                "the lease `{SCHEDULER_LEASE}` holds what no scheduler wrote: replacing it"
+            ),
+        }
+        let value = Bytes::from(self.holder.clone());
+        let replaced =
+            self.ports.state.update(SCHEDULER_LEASE, value, held.revision, Some(self.ttl)).await;
+        match replaced {
+            Ok(revision) => {
+                self.revision = revision;
+                true
+            }
+            // Somebody else was quicker, or it will be tried again.
+            Err(error) => {
+                tracing::debug!(%error, "the lease was not replaced");
+                false
+            }
         }
     }
 
@@ -106,4 +156,51 @@ impl Lease {
             tracing::debug!(%error, "the lease runs out by itself");
         }
     }
+}
+
+/// What is remembered while waiting for the lease.
+#[derive(Debug, Default)]
+struct Waiting {
+    said: Option<Instant>,
+    /// The lease's revision, and since when it is that one.
+    seen: Option<(u64, Instant)>,
+}
+
+impl Waiting {
+    /// Says something at once, and then every now and then.
+    fn say(&mut self, what: impl FnOnce()) {
+        if self.said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+            self.said = Some(Instant::now());
+            what();
+        }
+    }
+
+    fn fails(&mut self, error: &PortError) {
+        // Nobody could have renewed it meanwhile.
+        self.seen = None;
+        self.say(
+            || tracing::warn!(%error, "nobody can lead: the lease can't be had; trying again"),
+        );
+    }
+
+    /// For how long the lease has had this revision.
+    fn unchanged(&mut self, revision: u64) -> Duration {
+        match self.seen {
+            Some((seen, since)) if seen == revision => since.elapsed(),
+            _ => {
+                self.seen = Some((revision, Instant::now()));
+                Duration::ZERO
+            }
+        }
+    }
+}
+
+/// The scheduler that a lease names; `None` for what none wrote. Their names are UUIDs.
+fn holder_of(held: &Versioned) -> Option<&str> {
+    const DASHES: [usize; 4] = [8, 13, 18, 23];
+    let name = std::str::from_utf8(&held.value).ok()?;
+    let fits = |(at, byte): (usize, u8)| {
+        if DASHES.contains(&at) { byte == b'-' } else { byte.is_ascii_hexdigit() }
+    };
+    (name.len() == 36 && name.bytes().enumerate().all(fits)).then_some(name)
 }

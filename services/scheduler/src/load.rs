@@ -1,6 +1,6 @@
 //! From nothing to the fold of the whole log: the newest snapshot, then what came after it.
 use dagbok_domain::namespace::Namespace;
-use dagbok_events::decode;
+use dagbok_projection::Skipped;
 use dagbok_runlog::{Ports, ReadLimit, Seq};
 
 use crate::{SchedulerError, cold, snapshot};
@@ -36,14 +36,23 @@ pub(crate) async fn catch_up(
     ports: &Ports,
     namespace: &mut Namespace,
 ) -> Result<(), SchedulerError> {
+    let mut skipped = Skipped::default();
     loop {
         let entries = ports.log.read(Seq(namespace.last_seq()), ReadLimit::default()).await?;
         if entries.is_empty() {
             return Ok(());
         }
         for entry in entries {
-            let record = decode(&entry.payload)
-                .map_err(|source| SchedulerError::Record { seq: entry.seq, source })?;
+            let record = match skipped.decode(entry.seq, &entry.payload) {
+                Ok(record) => record,
+                // Somebody else's, perhaps: a record behind it says so then.
+                Err(_) => {
+                    skipped.search(&*ports.log, entry.seq).await?;
+                    skipped
+                        .decode(entry.seq, &entry.payload)
+                        .map_err(|source| SchedulerError::Record { seq: entry.seq, source })?
+                }
+            };
             if let Some(key) = namespace.needs(&record) {
                 cold::revive(ports, namespace, &key, Seq(entry.seq.0 - 1)).await?;
             }

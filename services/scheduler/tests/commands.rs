@@ -70,6 +70,62 @@ async fn an_answer_without_a_record_waits_until_its_command_can_not_come_again()
     scheduler.await.unwrap().unwrap();
 }
 
+/// The answer to a work item's first publish is lost, and the item is long taken when it is published again.
+#[tokio::test(start_paused = true)]
+async fn a_work_item_whose_publish_was_unclear_asks_the_second_time() {
+    let world = World::new(memory::ports()).await;
+    let mut ports = world.ports.clone();
+    ports.queues = Arc::new(Unclear { inner: ports.queues, heard: Arc::default() });
+    let settings = SchedulerSettings::default();
+    let lease = settings.executor_lease;
+    let (end, scheduler) = world.scheduler(ports, settings);
+    world.register(spec(&[&[]], 0)).await;
+    let player = Player::new(&world, "e1", lease).await;
+    let (_, taken) = tokio::join!(world.trigger("r1"), player.take());
+    let (item, delivery) = taken;
+    assert!(!item.ask, "the first offer is nobody else's");
+    delivery.handle.ack().await.unwrap();
+    let (same, _delivery) = player.take().await;
+    assert_eq!((&same.key, same.ask), (&item.key, true), "what is sent again says so");
+    end.start();
+    scheduler.await.unwrap().unwrap();
+}
+
+/// A work queue that takes the first item, and says that it may not have.
+#[derive(Debug)]
+struct Unclear<T> {
+    inner: T,
+    heard: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Queues for Unclear<Arc<dyn Queues>> {
+    async fn open(&self, name: &str, settings: QueueSettings) -> PortResult<Arc<dyn Queue>> {
+        let inner = self.inner.open(name, settings).await?;
+        let heard = Arc::clone(&self.heard);
+        Ok(if name == names::INBOX { inner } else { Arc::new(Unclear { inner, heard }) })
+    }
+}
+
+#[async_trait]
+impl Queue for Unclear<Arc<dyn Queue>> {
+    async fn publish(&self, key: &str, payload: Bytes) -> PortResult<Published> {
+        let published = self.inner.publish(key, payload).await?;
+        if self.heard.swap(true, Ordering::SeqCst) {
+            return Ok(published);
+        }
+        Err(PortError::unavailable("queue", "a test"))
+    }
+
+    async fn pull(&self, max: usize, wait: Duration) -> PortResult<Vec<Delivery>> {
+        self.inner.pull(max, wait).await
+    }
+
+    async fn depth(&self) -> PortResult<u64> {
+        self.inner.depth().await
+    }
+}
+
 /// An inbox that can't be told that anything is done with while it is deaf.
 #[derive(Debug)]
 struct Forgetful<T> {

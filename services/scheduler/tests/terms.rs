@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::{Player, World, assert_each_try_ended_once, runs_ended, spec};
 use dagbok_events::{Fact, RunId};
-use dagbok_protocol::{Answer, CommandBody};
+use dagbok_protocol::{Answer, CommandBody, names::SCHEDULER_LEASE};
 use dagbok_runlog::{Ports, memory};
 use dagbok_scheduler::SchedulerSettings;
 
@@ -136,4 +136,45 @@ async fn a_restart_begins_at_the_snapshot_and_ends_where_the_log_does() {
     // The same run again is refused by whoever leads next, which can only know it from the log.
     let (_end, _next) = world.scheduler(world.ports.clone(), SchedulerSettings::default());
     assert!(matches!(world.trigger("r1").await, Answer::Refused(_)));
+}
+
+/// What is in the lease's place must keep nobody from leading: garbage, and a lease of one who is gone that
+/// does not run out.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_nobody_keeps_is_replaced() {
+    let nobody = "0190a0b0-c0d0-7000-8000-000000000001";
+    for left in ["\u{1}garbage", "", nobody] {
+        let world = World::new(memory::ports()).await;
+        let left = bytes::Bytes::from(left);
+        world.ports.state.put(SCHEDULER_LEASE, left, None).await.unwrap();
+        let settings = SchedulerSettings::default();
+        let patience = settings.leader_lease * 4;
+        let since = tokio::time::Instant::now();
+        let (end, scheduler) = world.scheduler(world.ports.clone(), settings);
+        world.register(spec(&[&[]], 0)).await;
+        assert!(since.elapsed() < patience, "it led after {:?}", since.elapsed());
+        end.start();
+        scheduler.await.unwrap().unwrap();
+    }
+}
+
+/// A leader whose lease is overwritten or deleted goes on, or another does.
+#[tokio::test(start_paused = true)]
+async fn a_lease_lost_to_garbage_is_taken_again() {
+    let world = World::new(memory::ports()).await;
+    let (end, scheduler) = world.scheduler(world.ports.clone(), SchedulerSettings::default());
+    world.register(spec(&[&[]], 0)).await;
+    for round in 0..3 {
+        let garbage = bytes::Bytes::from_static(b"\xff\xfe");
+        world.ports.state.put(SCHEDULER_LEASE, garbage, None).await.unwrap();
+        let since = tokio::time::Instant::now();
+        world.trigger(&format!("r{round}")).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        world.trigger(&format!("later{round}")).await;
+        assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
+        let held = world.ports.state.get(SCHEDULER_LEASE).await.unwrap().expect("somebody leads");
+        assert_eq!(held.value.len(), 36, "{held:?}");
+    }
+    end.start();
+    scheduler.await.unwrap().unwrap();
 }

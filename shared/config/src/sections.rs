@@ -192,9 +192,9 @@ pub struct Nats {
     pub cert_file: Option<PathBuf>,
     /// This client's key, in PEM.
     pub key_file: Option<PathBuf>,
-    /// Copies of every stream that has to be made: 1, 3 or 5.
+    /// Copies of every stream that has to be made: 1, 3 or 5; where not set, 3 in a cluster and 1 on one server.
     #[schemars(extend("enum" = [1, 3, 5]))]
-    pub replicas: usize,
+    pub replicas: Option<usize>,
     /// The server's monitoring address (`http://127.0.0.1:8222`), from which `doctor` reads its
     /// durability.
     pub monitor: Option<String>,
@@ -216,7 +216,7 @@ impl Default for Nats {
             ca_file: None,
             cert_file: None,
             key_file: None,
-            replicas: 1,
+            replicas: None,
             monitor: None,
             timeout: None,
         }

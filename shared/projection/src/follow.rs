@@ -5,7 +5,7 @@
 //! it has a thread of its own.
 use std::{sync::Arc, thread, time::Duration};
 
-use dagbok_events::{DecodeError, decode};
+use dagbok_events::DecodeError;
 use dagbok_runlog::{Entry, PortError, ReadLimit, RunLog, Seq};
 use dagbok_runtime::{Backoff, Shutdown};
 use futures::StreamExt as _;
@@ -15,7 +15,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{Checkpoint, Decoded, Progress, Projection, ProjectionError, check_log};
+use crate::{Checkpoint, Decoded, Progress, Projection, ProjectionError, Skipped, check_log};
 
 /// Why a follow ended before it was asked to.
 #[derive(Debug, Error)]
@@ -48,7 +48,10 @@ pub enum FollowError {
         found: Seq,
     },
     /// An entry could not be read.
-    #[error("entry {at} of the log")]
+    #[error(
+        "entry {at} of the log is no record that this build can read; where somebody else put it there, \
+         `dagbok doctor --repair` has it passed over"
+    )]
     Decode {
         /// Which.
         at: Seq,
@@ -226,7 +229,8 @@ async fn read_all(
     progress: &Progress,
     pace: Pace,
 ) -> Result<(), FollowError> {
-    let mut reader = Reader { log, seen: checkpoint.seq, batches, progress, pace };
+    let skipped = Skipped::default();
+    let mut reader = Reader { log, seen: checkpoint.seq, skipped, batches, progress, pace };
     let mut backoff = Backoff::new(pace.backoff, pace.max_backoff);
     loop {
         let from = reader.seen;
@@ -243,6 +247,11 @@ async fn read_all(
             FollowError::Port(port @ PortError::Unavailable { .. }) => {
                 tracing::warn!(error = %port, at = %reader.seen, "the log can't be read; trying again");
             }
+            error if is_foreign(&error) => {
+                let why = with_sources(&error);
+                tracing::error!(%why, "a projection can't go on; looking again");
+                progress.update(|standing| standing.failed = Some(why));
+            }
             error => return Err(error),
         }
         if reader.seen > from {
@@ -256,6 +265,7 @@ async fn read_all(
 struct Reader<'a> {
     log: &'a dyn RunLog,
     seen: Seq,
+    skipped: Skipped,
     batches: &'a mpsc::Sender<Vec<Decoded>>,
     progress: &'a Progress,
     pace: Pace,
@@ -301,26 +311,62 @@ impl Reader<'_> {
         }
     }
 
-    async fn hand_on(&mut self, entries: Vec<Entry>) -> Result<(), FollowError> {
-        /// Fewer than this are decoded in place: moving them to another thread costs more.
-        const IN_PLACE: usize = 128;
-        let seen = self.seen;
-        let Some(last) = entries.last().map(|entry| entry.seq) else { return Ok(()) };
-        let decoded = if entries.len() <= IN_PLACE {
-            decode_all(seen, entries)?
-        } else {
-            let work = tokio::task::spawn_blocking(move || decode_all(seen, entries));
-            work.await.map_err(|error| FollowError::Panicked(error.to_string()))??
+    /// Decodes and hands on; of what can't be read, that which comes before.
+    async fn hand_on(&mut self, mut entries: Vec<Entry>) -> Result<(), FollowError> {
+        let mut unreadable = None;
+        let decoded = loop {
+            match decode_apart(self.seen, &entries, &self.skipped).await {
+                Err(FollowError::Decode { at, source }) => {
+                    // Somebody else's, perhaps: a record behind it says so then.
+                    self.skipped.search(self.log, at).await?;
+                    if !entries.iter().any(|entry| entry.seq == at && self.skipped.has(entry)) {
+                        entries.retain(|entry| entry.seq < at);
+                        unreadable = Some(FollowError::Decode { at, source });
+                    }
+                }
+                decoded => break decoded?,
+            }
         };
-        self.seen = last;
-        self.progress.update(|standing| standing.last = standing.last.max(last));
-        // A closed channel means that applying failed, which `run` sees for itself.
-        let _ = self.batches.send(decoded).await;
-        Ok(())
+        if let Some(last) = entries.last().map(|entry| entry.seq) {
+            self.seen = last;
+            self.progress.update(|standing| {
+                standing.last = standing.last.max(last);
+                standing.failed = None;
+            });
+            // A closed channel means that applying failed, which `run` sees for itself.
+            let _ = self.batches.send(decoded).await;
+        }
+        unreadable.map_or(Ok(()), Err)
     }
 }
 
-fn decode_all(seen: Seq, entries: Vec<Entry>) -> Result<Vec<Decoded>, FollowError> {
+/// Decodes, many entries on another thread.
+async fn decode_apart(
+    seen: Seq,
+    entries: &[Entry],
+    skipped: &Skipped,
+) -> Result<Vec<Decoded>, FollowError> {
+    /// Fewer than this are decoded in place: moving them to another thread costs more.
+    const IN_PLACE: usize = 128;
+    let (entries, skipped) = (entries.to_vec(), skipped.clone());
+    if entries.len() <= IN_PLACE {
+        return decode_all(seen, entries, &skipped);
+    }
+    let work = tokio::task::spawn_blocking(move || decode_all(seen, entries, &skipped));
+    work.await.map_err(|error| FollowError::Panicked(error.to_string()))?
+}
+
+/// Whether an entry is no record at all: somebody may yet have it passed over.
+const fn is_foreign(error: &FollowError) -> bool {
+    let FollowError::Decode { source, .. } = error else { return false };
+    matches!(source, DecodeError::Malformed(_) | DecodeError::Trailing(_))
+}
+
+fn decode_all(
+    seen: Seq,
+    entries: Vec<Entry>,
+    skipped: &Skipped,
+) -> Result<Vec<Decoded>, FollowError> {
     let mut expected = seen;
     entries
         .into_iter()
@@ -329,8 +375,9 @@ fn decode_all(seen: Seq, entries: Vec<Entry>) -> Result<Vec<Decoded>, FollowErro
             if seq != expected {
                 return Err(FollowError::Gap { expected, found: seq });
             }
-            let record =
-                decode(&payload).map_err(|source| FollowError::Decode { at: seq, source })?;
+            let record = skipped
+                .decode(seq, &payload)
+                .map_err(|source| FollowError::Decode { at: seq, source })?;
             Ok(Decoded { seq, payload, record })
         })
         .collect()

@@ -6,8 +6,10 @@
 //! business; nothing here knows a store or an event's meaning.
 mod checkpoint;
 mod follow;
+mod foreign;
 mod progress;
 
 pub use checkpoint::{Checkpoint, Decoded, Mark, Projection, ProjectionError, check_log};
 pub use follow::{FollowError, Following, Pace, follow};
+pub use foreign::{Skipped, decode_or_nothing};
 pub use progress::{Progress, Standing};

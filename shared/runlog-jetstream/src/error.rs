@@ -61,6 +61,38 @@ pub enum ConnectError {
         /// What to do next.
         advice: &'static str,
     },
+    /// Nothing of the namespace is there, and it is not for whoever asks to make it.
+    #[error(
+        "there is no namespace `{namespace}` on this NATS server: a scheduler makes it; start `dagbok \
+         scheduler --namespace {namespace}`, or check the name"
+    )]
+    NoNamespace {
+        /// Its name.
+        namespace: String,
+    },
+    /// The log is there and something else of the namespace is not.
+    #[error(
+        "the namespace `{namespace}` is not whole: the stream `{stream}` is missing; a running scheduler \
+         makes it again within seconds"
+    )]
+    Incomplete {
+        /// The namespace's name.
+        namespace: String,
+        /// What is missing.
+        stream: String,
+    },
+    /// The log is gone, and the rest of the namespace is not.
+    #[error(
+        "the stream `{stream}` is gone with the whole history, and `{other}` of the same namespace is still \
+         there: no new log is begun in its place; restore it from a backup (`nats stream restore`), or, to \
+         begin anew, delete the namespace's other streams too (`nats stream ls`) or use another namespace"
+    )]
+    LogGone {
+        /// The log's stream.
+        stream: String,
+        /// One that is still there.
+        other: String,
+    },
     /// A stream could not be looked at or made.
     #[error("the stream `{stream}` can't be {what}: {why}")]
     Stream {
@@ -195,6 +227,8 @@ pub(crate) enum AskError {
 pub(crate) const WRONG_LAST_SEQUENCE: u64 = 10_071;
 /// JetStream, in a cluster: another message to the same subject is not settled yet.
 pub(crate) const SUBJECT_IN_FLIGHT: u64 = 10_164;
+/// JetStream, in a cluster: another message of the same id is not settled yet.
+pub(crate) const ID_IN_FLIGHT: u64 = 10_158;
 /// JetStream: no message there.
 pub(crate) const MESSAGE_NOT_FOUND: u64 = 10_037;
 /// JetStream, in a cluster: there is no leader to ask.

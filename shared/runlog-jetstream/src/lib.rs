@@ -3,10 +3,11 @@
 //!
 //! One namespace is six streams (`dagbok_<ns>_log`, `_inbox`, `_work`, `_blobs`, `_snapshots` and the
 //! bucket `KV_dagbok_<ns>_state`) and core NATS subjects below `dagbok.<ns>.signals`. [`connect`] makes
-//! what is missing, compares what is there with what it needs, and refuses a server that is too old
-//! to keep the words of the ports. Nothing here knows what a payload means.
+//! what is missing, for the scheduler alone, compares what is there with what it needs, and refuses a
+//! server that is too old to keep the words of the ports. Nothing here knows what a payload means.
 mod append;
 mod blobs;
+mod clock;
 mod durability;
 mod error;
 mod follow;
@@ -24,6 +25,7 @@ mod snapshots;
 mod state;
 mod status;
 mod streams;
+mod tend;
 mod version;
 mod watch;
 
@@ -39,30 +41,45 @@ pub use version::ServerVersion;
 
 /// Connects to NATS and hands out the namespace's primitives.
 ///
-/// Streams that are missing are made; those that are there must keep what was asked. Returns once
-/// the server has answered for all of them. After that the connection is kept, and made again
-/// whenever it is lost, for ever; what is asked of a port meanwhile fails as unavailable.
+/// Streams that are missing are made where the settings say so, and are an error otherwise; those that are
+/// there must keep what was asked. Returns once the server has answered for all of them. After that the
+/// connection is kept, and made again whenever it is lost, for ever; what is asked of a port meanwhile
+/// fails as unavailable.
 pub async fn connect(settings: ConnectSettings) -> Result<(Ports, Connection), ConnectError> {
+    let (connection, ports) = look(settings).await?;
+    Ok((ports?, connection))
+}
+
+/// As [`connect`], and says also of a server without the namespace how it is.
+pub async fn look(
+    settings: ConnectSettings,
+) -> Result<(Connection, Result<Ports, ConnectError>), ConnectError> {
     settings.check()?;
     let link = link::Link::open(&settings).await?;
     let version = version::check(&link.server_version())?;
     link.check_payload_limit()?;
-    streams::ensure_all(&link, &settings).await?;
-    tracing::info!(
-        namespace = settings.namespace,
-        server = %version,
-        replicas = settings.replicas,
-        "connected to NATS"
-    );
+    streams::check_jetstream(&link, &settings).await?;
+    let ensured = streams::ensure_all(&link, &settings).await;
+    let ports = ensured.map(|()| ports(&link, &settings));
+    if ports.is_ok() {
+        tracing::info!(namespace = settings.namespace, server = %version, "connected to NATS");
+        if settings.creates {
+            tend::start(&link, &settings);
+        }
+    }
+    Ok((Connection::new(link, settings, version), ports))
+}
+
+fn ports(link: &Arc<link::Link>, settings: &ConnectSettings) -> Ports {
     let names = names::Names::new(&settings.namespace);
-    let linearizable = settings.replicas > 1;
-    let ports = Ports {
-        log: Arc::new(log::JetStreamLog::new(Arc::clone(&link), &names)),
-        queues: Arc::new(queue::JetStreamQueues::new(Arc::clone(&link), &names, &settings)),
-        state: Arc::new(state::JetStreamState::new(Arc::clone(&link), &names, linearizable)),
-        blobs: Arc::new(blobs::JetStreamBlobs::new(Arc::clone(&link), &names)),
-        signals: Arc::new(signals::NatsSignals::new(Arc::clone(&link), &names)),
-        snapshots: Arc::new(snapshots::JetStreamSnapshots::new(Arc::clone(&link), &names)),
-    };
-    Ok((ports, Connection::new(link, settings, version)))
+    // Where nobody said how many copies there are to be, there may be several.
+    let linearizable = settings.replicas.map_or_else(|| link.is_clustered(), |copies| copies > 1);
+    Ports {
+        log: Arc::new(log::JetStreamLog::new(Arc::clone(link), &names)),
+        queues: Arc::new(queue::JetStreamQueues::new(Arc::clone(link), &names, settings)),
+        state: Arc::new(state::JetStreamState::new(Arc::clone(link), &names, linearizable)),
+        blobs: Arc::new(blobs::JetStreamBlobs::new(Arc::clone(link), &names)),
+        signals: Arc::new(signals::NatsSignals::new(Arc::clone(link), &names)),
+        snapshots: Arc::new(snapshots::JetStreamSnapshots::new(Arc::clone(link), &names)),
+    }
 }

@@ -28,6 +28,16 @@ pub const LONGEST_SPAN: Duration = Duration::from_hours(24 * 365);
 pub const APPENDS_IN_FLIGHT: usize = 128;
 /// How long the server remembers the ids of appended records, to drop second copies of one.
 pub const DUPLICATE_WINDOW: Duration = Duration::from_mins(1);
+/// How much later than it was decided a queue's item may be stored, by the server's clock, and still count as
+/// surely the first copy of it. No more than half of [`DUPLICATE_WINDOW`]: two copies that are both in time
+/// are then within one window, and the server drops the second.
+pub const FRESH: Duration = Duration::from_secs(30);
+/// How old what is known of the server's clock may grow before it is asked again.
+pub const CLOCK_REFRESH: Duration = Duration::from_secs(10);
+/// How often is looked whether every stream of the namespace is still there.
+pub const TEND_EVERY: Duration = Duration::from_secs(2);
+/// How often is said again what nothing but a person can mend.
+pub const SAY_AGAIN: Duration = Duration::from_secs(30);
 /// Room that a message's headers need beside the payload, in bytes.
 pub const HEADER_ROOM: usize = 8 * 1024;
 const _: () = assert!(

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::{
-    error::{AskError, ConnectError, LinkFailure, SUBJECT_IN_FLIGHT},
+    clock::ServerClock,
+    error::{AskError, ConnectError, ID_IN_FLIGHT, LinkFailure, SUBJECT_IN_FLIGHT},
     limits::{HEADER_ROOM, LONGEST_SPAN, LOOK_AGAIN, SETTLES_IN},
     settings::ConnectSettings,
     status::Status,
@@ -30,12 +31,17 @@ pub(crate) struct Link {
     pub(crate) timeout: Duration,
     /// JetStream as the client sees it; its publishes are sent in the order of their calls.
     pub(crate) jetstream: jetstream::Context,
+    /// What is known of the server's clock.
+    pub(crate) clock: ServerClock,
 }
 
 /// JetStream's word that a message is stored.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Stored {
     pub(crate) seq: u64,
+    /// Whether it was there already, by its id.
+    #[serde(default)]
+    pub(crate) duplicate: bool,
 }
 
 impl Link {
@@ -66,7 +72,13 @@ impl Link {
             .timeout(settings.timeout)
             .ack_timeout(settings.timeout)
             .build(client.clone());
-        Ok(Arc::new(Self { client, status, timeout: settings.timeout, jetstream }))
+        Ok(Arc::new(Self {
+            client,
+            status,
+            timeout: settings.timeout,
+            jetstream,
+            clock: ServerClock::default(),
+        }))
     }
 
     pub(crate) fn server_version(&self) -> String {
@@ -165,23 +177,26 @@ impl Link {
         read_answer(&answer)
     }
 
-    /// Stores a message, and waits until it is; returns its sequence.
+    /// Stores a message, and waits until it is; returns where.
     pub(crate) async fn store(
         &self,
         subject: &str,
         headers: HeaderMap,
         payload: Bytes,
-    ) -> Result<u64, AskError> {
+    ) -> Result<Stored, AskError> {
         let deadline = Instant::now() + self.timeout;
         loop {
             let headers = (!headers.is_empty()).then(|| headers.clone());
             let answer = self.ask(subject, headers, payload.clone()).await?;
             match read_answer::<Stored>(&answer) {
                 // Who was first is not known yet, so neither is what to say of the second.
-                Err(error) if error.is(SUBJECT_IN_FLIGHT) && Instant::now() < deadline => {
+                Err(error)
+                    if (error.is(SUBJECT_IN_FLIGHT) || error.is(ID_IN_FLIGHT))
+                        && Instant::now() < deadline =>
+                {
                     sleep(SETTLES_IN).await;
                 }
-                stored => return stored.map(|stored| stored.seq),
+                stored => return stored,
             }
         }
     }

@@ -1,14 +1,22 @@
 //! Queues on work-queue streams: each item on a subject of its own, so that the server itself
 //! refuses a second copy of one that is stored or in flight; a durable consumer for each queue,
 //! whose wait for an acknowledgement is the lease.
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_nats::{
     HeaderMap, Message, StatusCode,
-    header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE,
+    header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID},
     jetstream::{
         self,
         consumer::{AckPolicy, DeliverPolicy, Info, IntoConsumerConfig as _, pull},
+        stream::Config,
     },
 };
 use async_trait::async_trait;
@@ -22,8 +30,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    clock,
     error::{AskError, MESSAGE_NOT_FOUND, WRONG_LAST_SEQUENCE},
-    limits::{IN_FLIGHT_PER_QUEUE, LONGEST_SPAN, SETTLES_IN, WAITING_PULLS},
+    limits::{FRESH, IN_FLIGHT_PER_QUEUE, LONGEST_SPAN, SETTLES_IN, WAITING_PULLS},
     link::{API, Link},
     names::{Names, escape, unescape},
     settings::ConnectSettings,
@@ -33,6 +42,9 @@ use crate::{
 /// On an item: which run of the server took it. A killed server forgets what it handed out since its
 /// last write, and hands it out once more as if for the first time.
 const TAKEN_BY: &str = "Dagbok-Taken-By";
+/// On an item: what the server's clock showed when it was decided on, in nanoseconds. What is stored much
+/// later, or has no such word, may be a copy.
+const DECIDED: &str = "Dagbok-Decided";
 
 /// More subjects than a stream can have.
 const BEYOND_ALL: u64 = 1 << 40;
@@ -71,16 +83,22 @@ impl Queues for JetStreamQueues {
             None => format!("{}{family}", self.names.root()),
         };
         let stream = streams::queue_stream(&self.names, &family);
-        let ensured = streams::ensure(&self.link, &self.settings, stream.clone()).await;
-        ensured.map_err(|error| PortError::unavailable("queue", error))?;
         let shared = Shared {
             link: Arc::clone(&self.link),
+            settings: self.settings.clone(),
+            config: stream.clone(),
+            has_consumer: AtomicBool::new(false),
             consumer: rest.map_or_else(|| family.clone(), escape),
             stream: stream.name,
             base,
             lease: settings.lease.min(LONGEST_SPAN),
         };
-        shared.ensure_consumer().await?;
+        shared.ensure_stream().await?;
+        // Whoever only publishes has no use for the consumer, and no right to make it.
+        if self.settings.creates {
+            shared.ensure_consumer().await?;
+        }
+        clock::refresh(&shared.link, &shared.stream).await;
         Ok(Arc::new(JetStreamQueue(Arc::new(shared))))
     }
 }
@@ -91,6 +109,10 @@ struct JetStreamQueue(Arc<Shared>);
 
 struct Shared {
     link: Arc<Link>,
+    settings: ConnectSettings,
+    config: Config,
+    /// Whether the consumer was made here, or looked at.
+    has_consumer: AtomicBool,
     stream: String,
     consumer: String,
     /// What comes before an item's key.
@@ -105,7 +127,12 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    fn config(&self) -> pull::Config {
+    async fn ensure_stream(&self) -> PortResult<()> {
+        let ensured = streams::ensure(&self.link, &self.settings, self.config.clone()).await;
+        ensured.map_err(|error| PortError::unavailable("queue", error))
+    }
+
+    fn consumer_config(&self) -> pull::Config {
         pull::Config {
             durable_name: Some(self.consumer.clone()),
             name: Some(self.consumer.clone()),
@@ -126,19 +153,15 @@ impl Shared {
             let (queue, stream) = (&self.consumer, &self.stream);
             PortError::unavailable("queue", format!("`{queue}` of `{stream}`: {error}"))
         };
-        let asked = self.config().into_consumer_config();
+        let asked = self.consumer_config().into_consumer_config();
         let question = json!({ "stream_name": self.stream, "config": asked });
         let name =
             format!("CONSUMER.CREATE.{}.{}.{}", self.stream, self.consumer, asked.filter_subject);
         let made: Info = match self.link.api(&name, &question).await {
             Ok(made) => made,
-            // Who may only publish has no use for the consumer; who pulls is denied that as well.
-            Err(AskError::Denied(said)) => {
-                tracing::debug!(queue = self.consumer, said, "the queue's consumer is not ours");
-                return Ok(());
-            }
             Err(error) => return Err(failed(error)),
         };
+        self.has_consumer.store(true, Ordering::Relaxed);
         let got = &made.config;
         if got.ack_wait == asked.ack_wait
             && got.filter_subject == asked.filter_subject
@@ -149,6 +172,37 @@ impl Shared {
         }
         let why = format!("the server keeps another configuration than it was given: {got:?}");
         Err(PortError::Damaged { what: "queue", place: self.consumer.clone(), why })
+    }
+
+    /// Stores an item unless its subject has one; with `once`, unless one of its subject is remembered.
+    async fn publish(
+        &self,
+        key: &str,
+        payload: Bytes,
+        since: Instant,
+        once: bool,
+    ) -> PortResult<Published> {
+        check_payload("queue", key, payload.len())?;
+        let subject = format!("{}.{}", self.base, escape(key));
+        check_subject("queue", &subject)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+        if once {
+            headers.insert(NATS_MESSAGE_ID, subject.as_str());
+        }
+        let run = self.link.lone_server_run();
+        if let Some(decided) = self.link.clock.at(since, run.as_deref()) {
+            headers.insert(DECIDED, decided.to_string().as_str());
+        }
+        if let Some(run) = run {
+            headers.insert(TAKEN_BY, run.as_str());
+        }
+        match self.link.store(&subject, headers, payload).await {
+            Ok(stored) if stored.duplicate => Ok(Published::AlreadyThere),
+            Ok(_) => Ok(Published::New),
+            Err(error) if error.is(WRONG_LAST_SEQUENCE) => Ok(Published::AlreadyThere),
+            Err(error) => Err(error.port("queue")),
+        }
     }
 
     /// One pull. The server sends what there is; where there is nothing it waits, sends what comes
@@ -171,6 +225,19 @@ impl Shared {
         Ok(taken)
     }
 
+    /// Whether no other copy of an item can have been handed out: the server was there all the time since it
+    /// was stored, and it was stored soon after it was decided on. Of two copies in time the server has
+    /// dropped the second; one that was held up on its way, or was put there by hand, is late.
+    fn is_first(&self, headers: Option<&HeaderMap>, stored: i128) -> bool {
+        let Some(headers) = headers else { return false };
+        let same_run = match (headers.get(TAKEN_BY), self.link.lone_server_run()) {
+            (Some(then), Some(now)) => then.as_str() == now,
+            (None, Some(_)) => false,
+            (_, None) => true,
+        };
+        same_run && is_fresh(headers, stored)
+    }
+
     fn delivery(self: &Arc<Self>, message: Message) -> PortResult<Delivery> {
         let context = self.link.jetstream.clone();
         let message = jetstream::Message { message, context };
@@ -184,17 +251,13 @@ impl Shared {
         let key = key.ok_or_else(|| odd("the key can't be read"))?;
         let reply =
             message.reply.as_ref().ok_or_else(|| odd("the item came without an address"))?;
-        let taken_by = message.headers.as_ref().and_then(|headers| headers.get(TAKEN_BY));
-        let same_run = match (taken_by, self.link.lone_server_run()) {
-            (Some(then), Some(now)) => then.as_str() == now,
-            _ => true,
-        };
+        let stored = info.published.unix_timestamp_nanos();
+        let is_first = self.is_first(message.headers.as_ref(), stored);
         let counted = u32::try_from(info.delivered).unwrap_or(u32::MAX);
         Ok(Delivery {
             key,
             payload: message.payload.clone(),
-            // What lay there while the server started anew may have been handed out before.
-            delivered: if same_run { counted } else { counted.saturating_add(1) },
+            delivered: if is_first { counted } else { counted.saturating_add(1) },
             handle: Box::new(Lease {
                 queue: Arc::clone(self),
                 reply: reply.to_string(),
@@ -202,6 +265,13 @@ impl Shared {
             }),
         })
     }
+}
+
+/// Whether an item that was stored at `stored` was decided on just before, by the same clock.
+fn is_fresh(headers: &HeaderMap, stored: i128) -> bool {
+    let decided = headers.get(DECIDED).and_then(|decided| decided.as_str().parse::<i128>().ok());
+    let fresh = FRESH.as_nanos();
+    decided.is_some_and(|decided| stored.abs_diff(decided) <= fresh)
 }
 
 /// What JetStream takes for a pull that returns what there is, or else waits for the first.
@@ -230,28 +300,30 @@ fn sort(answer: Message, consumer: &str) -> Result<Option<Message>, AskError> {
 #[async_trait]
 impl Queue for JetStreamQueue {
     async fn publish(&self, key: &str, payload: Bytes) -> PortResult<Published> {
-        check_payload("queue", key, payload.len())?;
-        let subject = format!("{}.{}", self.0.base, escape(key));
-        check_subject("queue", &subject)?;
-        let mut headers = HeaderMap::new();
-        headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
-        if let Some(run) = self.0.link.lone_server_run() {
-            headers.insert(TAKEN_BY, run.as_str());
-        }
-        match self.0.link.store(&subject, headers, payload).await {
-            Ok(_) => Ok(Published::New),
-            Err(error) if error.is(WRONG_LAST_SEQUENCE) => Ok(Published::AlreadyThere),
-            Err(error) => Err(error.port("queue")),
-        }
+        self.0.publish(key, payload, Instant::now(), false).await
+    }
+
+    async fn publish_once(
+        &self,
+        key: &str,
+        payload: Bytes,
+        since: Instant,
+    ) -> PortResult<Published> {
+        clock::refresh(&self.0.link, &self.0.stream).await;
+        self.0.publish(key, payload, since, true).await
     }
 
     async fn pull(&self, max: usize, wait: Duration) -> PortResult<Vec<Delivery>> {
         if max == 0 {
             return Ok(Vec::new());
         }
+        if !self.0.has_consumer.load(Ordering::Relaxed) {
+            self.0.ensure_consumer().await?;
+        }
         let taken = match self.0.pull(max, wait).await {
-            // A server that lost the consumer has the stream still: make it again.
+            // The consumer is gone, and the stream may be: made again, where that is ours to do.
             Err(AskError::NobodyThere(_)) => {
+                self.0.ensure_stream().await?;
                 self.0.ensure_consumer().await?;
                 self.0.pull(max, wait).await
             }

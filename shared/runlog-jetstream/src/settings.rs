@@ -25,8 +25,12 @@ pub struct ConnectSettings {
     pub tls: Tls,
     /// Where streams that have to be made are kept.
     pub storage: Storage,
-    /// Copies of every stream, over as many servers: 1, 3 or 5.
-    pub replicas: usize,
+    /// Copies of every stream, over as many servers: 1, 3 or 5; `None` for 3 in a cluster and 1 on a server
+    /// that is alone.
+    pub replicas: Option<usize>,
+    /// Whether streams that are missing are made. For the scheduler; whoever else connects is told what is
+    /// missing, and makes nothing.
+    pub creates: bool,
     /// What the server shows as this connection's name.
     pub name: String,
     /// How long one question may take.
@@ -48,7 +52,7 @@ impl fmt::Debug for ConnectSettings {
 }
 
 impl ConnectSettings {
-    /// One server, no credentials, files, one copy.
+    /// One server, no credentials, files; makes what is missing.
     pub fn new(url: impl Into<String>, namespace: impl Into<String>) -> Self {
         Self {
             urls: vec![url.into()],
@@ -56,7 +60,8 @@ impl ConnectSettings {
             credentials: Credentials::None,
             tls: Tls::default(),
             storage: Storage::File,
-            replicas: 1,
+            replicas: None,
+            creates: true,
             name: "dagbok".to_owned(),
             timeout: TIMEOUT,
             monitor: None,
@@ -71,10 +76,9 @@ impl ConnectSettings {
                 self.namespace
             )));
         }
-        if ![1, 3, 5].contains(&self.replicas) {
+        if let Some(replicas) = self.replicas.filter(|replicas| ![1, 3, 5].contains(replicas)) {
             return Err(ConnectError::Settings(format!(
-                "{} replicas can't be had: JetStream keeps 1, 3 or 5",
-                self.replicas
+                "{replicas} replicas can't be had: JetStream keeps 1, 3 or 5"
             )));
         }
         self.addresses().map(drop)
@@ -239,7 +243,7 @@ mod tests {
         let url = "nats://127.0.0.1:4222";
         assert!(said(ConnectSettings::new(url, "a.b")).contains("`a.b`"));
         assert!(said(ConnectSettings::new("http://x", "a")).contains("`http://x`"));
-        let two = ConnectSettings { replicas: 2, ..ConnectSettings::new(url, "a") };
+        let two = ConnectSettings { replicas: Some(2), ..ConnectSettings::new(url, "a") };
         assert!(said(two).contains("2 replicas"));
         let none = ConnectSettings { urls: vec![], ..ConnectSettings::new(url, "a") };
         assert!(said(none).contains("no NATS address"));

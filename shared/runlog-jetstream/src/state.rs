@@ -112,7 +112,7 @@ impl JetStreamState {
         if let Some(expected) = expected {
             headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string().as_str());
         }
-        self.link.store(subject, headers, value).await
+        self.link.store(subject, headers, value).await.map(|stored| stored.seq)
     }
 
     /// Everything that a short-lived reader finds under the filter, the last word on each key.

@@ -11,31 +11,70 @@ use crate::{
     settings::{ConnectSettings, Storage},
 };
 
-/// Looks at every stream of the namespace, and makes those that are missing.
-pub(crate) async fn ensure_all(
+/// Copies of a stream in a cluster, where nobody asked for others.
+const COPIES: usize = 3;
+
+/// Whether JetStream is there for this user.
+pub(crate) async fn check_jetstream(
     link: &Link,
     settings: &ConnectSettings,
 ) -> Result<(), ConnectError> {
     // Without JetStream nobody answers; with it but without a right to it, an error comes back.
     match link.api::<serde_json::Value>("INFO", &json!({})).await {
-        Ok(_) => {}
+        Ok(_) => Ok(()),
         Err(error) if error.unreachable().is_some() => {
-            return Err(failed(settings, "JetStream", "looked at", &error));
+            Err(failed(settings, "JetStream", "looked at", &error))
         }
         Err(error @ (AskError::Said { .. } | AskError::NobodyThere(_) | AskError::Denied(_))) => {
-            return Err(ConnectError::NoJetStream { why: error.to_string() });
+            Err(ConnectError::NoJetStream { why: error.to_string() })
         }
-        Err(error) => return Err(failed(settings, "JetStream", "looked at", &error)),
+        Err(error) => Err(failed(settings, "JetStream", "looked at", &error)),
     }
+}
+
+/// Looks at every stream of the namespace; makes those that are missing where the settings say so. The log
+/// is made first, and only where nothing of the namespace is there: in the place of one that was lost
+/// another would begin, and all that was promised be forgotten.
+pub(crate) async fn ensure_all(
+    link: &Link,
+    settings: &ConnectSettings,
+) -> Result<(), ConnectError> {
     let names = Names::new(&settings.namespace);
-    let queues = ["inbox", "work"].map(|family| queue_stream(&names, family));
-    for config in [log(&names), blobs(&names), snapshots(&names), state(&names)] {
-        ensure(link, settings, config).await?;
+    let log = log(&names);
+    if !is_there(link, settings, &log.name).await? {
+        if !settings.creates {
+            return Err(ConnectError::NoNamespace { namespace: settings.namespace.clone() });
+        }
+        for other in others(&names) {
+            if is_there(link, settings, &other.name).await? {
+                return Err(ConnectError::LogGone { stream: log.name, other: other.name });
+            }
+        }
     }
-    for config in queues {
+    ensure(link, settings, log).await?;
+    for config in others(&names) {
         ensure(link, settings, config).await?;
     }
     Ok(())
+}
+
+/// Every stream of a namespace but the log: what can be made anew.
+pub(crate) fn others(names: &Names) -> [Config; 5] {
+    let [inbox, work] = ["inbox", "work"].map(|family| queue_stream(names, family));
+    [blobs(names), snapshots(names), state(names), inbox, work]
+}
+
+/// Whether a stream is there.
+async fn is_there(
+    link: &Link,
+    settings: &ConnectSettings,
+    name: &str,
+) -> Result<bool, ConnectError> {
+    match link.api::<serde_json::Value>(&format!("STREAM.INFO.{name}"), &json!({})).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.is(STREAM_NOT_FOUND) => Ok(false),
+        Err(error) => Err(failed(settings, name, "looked at", &error)),
+    }
 }
 
 /// Why a stream is not there: the server is not, or it can't have it.
@@ -55,23 +94,32 @@ fn failed(
     }
 }
 
-/// Makes one stream where the settings say, or compares the one that is there.
+/// Makes one stream where the settings say so, or compares the one that is there.
 pub(crate) async fn ensure(
     link: &Link,
     settings: &ConnectSettings,
     config: Config,
 ) -> Result<(), ConnectError> {
-    let asked = placed(config, settings);
+    let asked = placed(config, settings, link.is_clustered());
     let failed = |what, error| failed(settings, &asked.name, what, &error);
     let info = match link.api::<Info>(&format!("STREAM.INFO.{}", asked.name), &json!({})).await {
         Ok(info) => info,
+        Err(error) if error.is(STREAM_NOT_FOUND) && !settings.creates => {
+            let namespace = settings.namespace.clone();
+            return Err(ConnectError::Incomplete { namespace, stream: asked.name });
+        }
         Err(error) if error.is(STREAM_NOT_FOUND) => link
             .api::<Info>(&format!("STREAM.CREATE.{}", asked.name), &asked)
             .await
             .map_err(|error| failed("made", error))?,
         Err(error) => return Err(failed("looked at", error)),
     };
-    let differences = differences(&asked, &info.config);
+    let mut got = info.config;
+    if settings.replicas.is_none() {
+        // Nobody asked for a number: the one that is there will do.
+        got.num_replicas = asked.num_replicas;
+    }
+    let differences = differences(&asked, &got);
     if differences.is_empty() {
         return Ok(());
     }
@@ -141,12 +189,13 @@ fn state(names: &Names) -> Config {
 }
 
 /// Puts a stream where the settings say.
-pub(crate) fn placed(config: Config, settings: &ConnectSettings) -> Config {
+fn placed(config: Config, settings: &ConnectSettings, clustered: bool) -> Config {
     let storage = match settings.storage {
         Storage::File => StorageType::File,
         Storage::Memory => StorageType::Memory,
     };
-    Config { storage, num_replicas: settings.replicas, ..config }
+    let num_replicas = settings.replicas.unwrap_or(if clustered { COPIES } else { 1 });
+    Config { storage, num_replicas, ..config }
 }
 
 /// What of `got` breaks what `asked` stands on. More copies than asked for break nothing.

@@ -423,6 +423,54 @@ async fn after_a_kill_no_delivery_claims_to_be_the_first_and_renewing_says_the_t
     assert_eq!(taken, Published::New);
 }
 
+/// Of the copies of an item no more than one may be begun without a question, whoever sent them, whenever
+/// they arrive, and though the first is long acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_more_than_one_copy_of_an_item_is_surely_the_first() {
+    let server = NatsServer::start(versions::NEWEST, SyncInterval::Default);
+    let ((ports, _c), (others, _d)) = (on(&server, "a").await, on(&server, "a").await);
+    let queue = ports.queues.open("work.q", lease(30_000)).await.unwrap();
+    let other = others.queues.open("work.q", lease(30_000)).await.unwrap();
+    let take = async || queue.pull(1, Duration::from_millis(200)).await.unwrap().pop();
+    let decided = Instant::now();
+    let sent = async |by: &Arc<dyn dagbok_runlog::Queue>, since| {
+        by.publish_once("k", Bytes::from_static(b"x"), since).await.unwrap()
+    };
+    assert_eq!(sent(&queue, decided).await, Published::New);
+    let first = take().await.expect("it is there");
+    assert_eq!(first.delivered, 1);
+    first.handle.ack().await.unwrap();
+    assert_eq!(queue.depth().await.unwrap(), 0);
+    // Another leader's copy, and a late one of the first leader's.
+    assert_eq!(sent(&other, Instant::now()).await, Published::AlreadyThere);
+    assert_eq!(sent(&queue, decided).await, Published::AlreadyThere);
+    assert!(take().await.is_none(), "a copy within the window is dropped");
+
+    // One that was decided on long ago, by somebody who stood still since.
+    let long_ago = decided.checked_sub(Duration::from_secs(31)).unwrap();
+    queue.publish_once("old", Bytes::new(), long_ago).await.unwrap();
+    assert!(take().await.expect("it is there").delivered > 1, "nobody can tell");
+
+    // By hand: the payload alone, and all that there was of a message.
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let stream = async_nats::jetstream::new(client.clone());
+    queue.publish_once("hand", Bytes::from_static(b"h"), Instant::now()).await.unwrap();
+    let work = stream.get_stream("dagbok_a_work").await.unwrap();
+    let kept = work.get_last_raw_message_by_subject("dagbok.a.work.q.hand").await.unwrap();
+    take().await.expect("it is there").handle.ack().await.unwrap();
+    let by_hand = async |headers: Option<async_nats::HeaderMap>| {
+        let headers = headers.unwrap_or_default();
+        let sent = stream.publish_with_headers(kept.subject.clone(), headers, kept.payload.clone());
+        sent.await.unwrap().await.unwrap();
+    };
+    by_hand(None).await;
+    let copy = take().await.expect("it is there");
+    assert!(copy.delivered > 1, "a copy by hand may not be the first");
+    copy.handle.ack().await.unwrap();
+    by_hand(Some(kept.headers.clone())).await;
+    assert!(take().await.is_none(), "a whole copy is dropped");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keyed_state_survives_a_server_that_is_killed() {
     let mut server = NatsServer::start(versions::NEWEST, SyncInterval::Default);

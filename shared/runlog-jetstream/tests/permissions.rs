@@ -49,7 +49,9 @@ fn server() -> NatsServer {
 async fn as_user(server: &NatsServer, user: &str) -> Ports {
     let password = format!("secret of {}", user.to_uppercase());
     let credentials = Credentials::UserPassword { user: user.to_owned(), password };
-    let settings = ConnectSettings { credentials, ..ConnectSettings::new(server.url(), "default") };
+    let creates = user == "scheduler";
+    let settings =
+        ConnectSettings { credentials, creates, ..ConnectSettings::new(server.url(), "default") };
     connect(settings).await.unwrap_or_else(|error| panic!("{user}: {error}")).0
 }
 
@@ -89,6 +91,8 @@ async fn every_role_can_do_its_work_and_only_the_scheduler_writes_the_log() {
     let digest = processor.blobs.put(vec![1; 600_000].into()).await.unwrap();
     assert!(executor.blobs.get(&digest).await.unwrap().is_some());
     let _orders = executor.signals.subscribe("orders.e").await.unwrap();
+    processor.state.put("processor/file/a.py", Bytes::new(), None).await.unwrap();
+    assert_eq!(processor.state.list("processor/file/").await.unwrap().len(), 1);
     let command = processor.queues.open("inbox", LEASE).await.unwrap();
     command.publish("registered", Bytes::new()).await.unwrap();
 
@@ -102,6 +106,9 @@ async fn every_role_can_do_its_work_and_only_the_scheduler_writes_the_log() {
     let inbox = scheduler.queues.open("inbox", LEASE).await.unwrap();
     assert_eq!(inbox.pull(10, Duration::from_secs(5)).await.unwrap().len(), 3);
 
+    let log = server.log();
+    let violations: Vec<_> = log.lines().filter(|line| line.contains("Violation")).collect();
+    assert_eq!(violations, Vec::<&str>::new(), "nobody asks for what is not theirs");
     for other in [&executor, &processor, &ui, &alerting] {
         denied(&other.log.append(Seq(1), draft()).await.unwrap_err());
     }
@@ -109,6 +116,7 @@ async fn every_role_can_do_its_work_and_only_the_scheduler_writes_the_log() {
     denied(&executor.state.put("lease/scheduler", Bytes::new(), None).await);
     denied(&inbox_pull(&executor).await);
     denied(&inbox_pull(&ui).await);
+    denied(&processor.state.put("lease/scheduler", Bytes::new(), None).await);
     denied(&alerting.state.put("x", Bytes::new(), None).await);
     assert_eq!(scheduler.log.last().await.unwrap(), Seq(1));
 }

@@ -3,6 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use crate::PortResult;
 
@@ -36,6 +37,21 @@ pub trait Queue: Send + Sync + fmt::Debug {
     /// Stores `payload` under `key` unless an unacknowledged item has that key. Any text may be a key.
     async fn publish(&self, key: &str, payload: Bytes) -> PortResult<Published>;
 
+    /// As [`Queue::publish`], for an item that whoever takes it begins at once where it is surely the first
+    /// copy: the store remembers it beyond its acknowledgement, so that another copy of it, however it comes
+    /// about, is dropped for a while and after that counts as delivered before. No copy was sent before
+    /// `since`. Returns [`Published::AlreadyThere`] where another copy is remembered.
+    async fn publish_once(
+        &self,
+        key: &str,
+        payload: Bytes,
+        since: Instant,
+    ) -> PortResult<Published> {
+        // In one process there is no way on which a copy could linger.
+        let _ = since;
+        self.publish(key, payload).await
+    }
+
     /// Takes up to `max` items; waits up to `wait` for the first, then returns what there is.
     async fn pull(&self, max: usize, wait: Duration) -> PortResult<Vec<Delivery>>;
 
@@ -50,7 +66,8 @@ pub struct Delivery {
     pub key: String,
     /// What was published.
     pub payload: Bytes,
-    /// How often it has been delivered, this time included.
+    /// How often it has been delivered, this time included; more than one where another copy of it may have
+    /// been, or where nobody can tell.
     pub delivered: u32,
     /// To say what became of it.
     pub handle: Box<dyn DeliveryHandle>,

@@ -20,7 +20,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dagbok-inbox", &["events", "protocol", "runlog", "runtime"]),
     (
         "dagbok-scheduler",
-        &["events", "protocol", "domain", "runlog", "inbox", "runtime", "telemetry"],
+        &["events", "protocol", "domain", "runlog", "projection", "inbox", "runtime", "telemetry"],
     ),
     ("dagbok-executor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
     ("dagbok-processor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),

@@ -2,7 +2,7 @@
 use std::{
     fmt::Write as _,
     fs::{self, File},
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -111,6 +111,17 @@ impl NatsServer {
     /// Where its monitoring pages are: `http://127.0.0.1:<port>`.
     pub fn monitor_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.monitor)
+    }
+
+    /// How many streams there are, as its monitoring page tells.
+    pub fn streams(&self) -> u64 {
+        let mut page = TcpStream::connect(("127.0.0.1", self.monitor)).expect("it runs");
+        page.write_all(b"GET /jsz HTTP/1.0\r\n\r\n").expect("it listens");
+        let mut said = String::new();
+        page.read_to_string(&mut said).expect("it answers");
+        let count = said.split("\"streams\":").nth(1).expect("the page tells of streams");
+        let digits = |c: &char| c.is_ascii_digit();
+        count.trim_start().chars().take_while(digits).collect::<String>().parse().expect("a number")
     }
 
     /// The clients' port.

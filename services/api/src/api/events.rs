@@ -10,7 +10,8 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use dagbok_events::{DagId, Record, RunId, RunKey, Scope, decode, entry_json};
+use dagbok_events::{DagId, Record, RunId, RunKey, Scope, entry_json};
+use dagbok_projection::decode_or_nothing;
 use dagbok_runlog::{Entry, PortError, PortResult, ReadLimit, Seq};
 use futures::{Stream, StreamExt as _, stream, stream::BoxStream};
 use serde::Deserialize;
@@ -129,7 +130,7 @@ fn shown(
         };
         let mut lines = Vec::with_capacity(batch.len());
         for Entry { seq, payload, .. } in batch {
-            match decode(&payload) {
+            match decode_or_nothing(&payload) {
                 Ok(record) if filter.passes(&record) => {
                     lines.push(Line::Record(seq.0, entry_json(seq.0, &record)));
                 }

@@ -41,7 +41,7 @@ pub(crate) struct NatsArgs {
     /// This client's key, in PEM
     #[arg(long, value_name = "FILE", requires = "nats_cert")]
     pub(crate) nats_key: Option<PathBuf>,
-    /// Copies of every stream that has to be made: 1, 3 or 5 [default: 1]
+    /// Copies of every stream that the scheduler makes: 1, 3 or 5 [default: 3 in a cluster, else 1]
     #[arg(long, value_name = "N")]
     pub(crate) replicas: Option<usize>,
     /// Where /metrics and /health are served [default: nowhere]
@@ -107,6 +107,9 @@ pub(crate) struct UiArgs {
 pub(crate) struct Doctor {
     #[command(flatten)]
     pub(crate) nats: NatsArgs,
+    /// Has entries on the log that are no records passed over from now on, by a record for each
+    #[arg(long)]
+    pub(crate) repair: bool,
     /// The DAG folder, to be checked too
     #[arg(long, value_name = "DIR")]
     pub(crate) dags: Option<PathBuf>,

@@ -2,17 +2,17 @@
 use std::time::Duration;
 
 use dagbok_config::Nats;
-use dagbok_runlog_jetstream::{Connection, Durability};
+use dagbok_runlog_jetstream::{ConnectError, Connection, Durability};
 
-use super::{Finding, clock};
+use super::{Finding, clock, entries};
 use crate::wire;
 
 /// A broker slower than this bounds every hand-off.
 const SLOW: Duration = Duration::from_millis(10);
 
-/// Connects as a service does, which makes what is missing, and looks.
-pub(super) async fn check(nats: &Nats) -> Vec<Finding> {
-    let (ports, connection) = match wire::connect(nats, "doctor").await {
+/// Connects as a service does, and looks; nothing is made or changed but what `repair` asks for.
+pub(super) async fn check(nats: &Nats, repair: bool) -> Vec<Finding> {
+    let (connection, ports) = match wire::look(nats).await {
         Ok(connected) => connected,
         Err(failure) => return vec![Finding::failed("nats", &failure)],
     };
@@ -29,6 +29,13 @@ pub(super) async fn check(nats: &Nats) -> Vec<Finding> {
         )
     }];
     findings.push(latency(&connection).await);
+    let ports = match ports {
+        Ok(ports) => ports,
+        Err(error) => {
+            findings.push(missing(&error));
+            return findings;
+        }
+    };
     findings.push(clock::against(&connection).await);
     findings.push(durability(&connection, nats).await);
     findings.push(match ports.log.last().await {
@@ -39,7 +46,20 @@ pub(super) async fn check(nats: &Nats) -> Vec<Finding> {
             "check the stream with `nats stream info`",
         ),
     });
+    findings.extend(entries::check(&*ports.log, repair).await);
     findings
+}
+
+/// A namespace that is not there, or not as it must be.
+fn missing(error: &ConnectError) -> Finding {
+    let next = match error {
+        ConnectError::NoNamespace { namespace } => {
+            format!("start `dagbok scheduler --namespace {namespace}`, or correct the name")
+        }
+        ConnectError::Incomplete { .. } => "start a scheduler: it makes what is missing".to_owned(),
+        other => return Finding::failed("namespace", &wire::failure(other)),
+    };
+    Finding::error("namespace", error.to_string(), next)
 }
 
 async fn latency(connection: &Connection) -> Finding {

@@ -1,14 +1,49 @@
 //! The primitives on NATS JetStream.
+use std::time::Duration;
+
 use dagbok_config::Nats;
 use dagbok_runlog::Ports;
 use dagbok_runlog_jetstream::{ConnectError, ConnectSettings, Connection, Credentials, Tls};
+use tokio::time::Instant;
 
 use crate::{codes::Code, failure::Failure};
 
-/// Connects as `service`.
+/// The one service that makes streams.
+const CREATOR: &str = "scheduler";
+/// How often is looked whether the namespace is there.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How often is said that it is still waited for.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+
+/// Connects as `service`. Where the namespace is not there, or not whole, any but the scheduler waits until
+/// it is, and says so.
 pub(crate) async fn connect(nats: &Nats, service: &str) -> Result<(Ports, Connection), Failure> {
-    let settings = settings(nats, service)?;
-    dagbok_runlog_jetstream::connect(settings).await.map_err(|error| failure(&error))
+    let settings = ConnectSettings { creates: service == CREATOR, ..settings(nats, service)? };
+    let mut said: Option<Instant> = None;
+    loop {
+        let error = match dagbok_runlog_jetstream::connect(settings.clone()).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => error,
+        };
+        let awaited =
+            matches!(error, ConnectError::NoNamespace { .. } | ConnectError::Incomplete { .. });
+        if !awaited {
+            return Err(failure(&error));
+        }
+        if said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+            said = Some(Instant::now());
+            tracing::warn!("{error}; waiting for it");
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Connects to look, and makes nothing: the connection, and the ports where the namespace is there.
+pub(crate) async fn look(
+    nats: &Nats,
+) -> Result<(Connection, Result<Ports, ConnectError>), Failure> {
+    let settings = ConnectSettings { creates: false, ..settings(nats, "doctor")? };
+    dagbok_runlog_jetstream::look(settings).await.map_err(|error| failure(&error))
 }
 
 fn settings(nats: &Nats, service: &str) -> Result<ConnectSettings, Failure> {
@@ -55,7 +90,8 @@ fn wrong(why: &str) -> Failure {
     Failure::new(Code::Config, why)
 }
 
-fn failure(error: &ConnectError) -> Failure {
+/// What a person is told.
+pub(crate) fn failure(error: &ConnectError) -> Failure {
     let code = match error {
         ConnectError::Settings(_) => Code::Config,
         ConnectError::Unreachable { .. } => Code::BrokerUnreachable,
@@ -63,6 +99,9 @@ fn failure(error: &ConnectError) -> Failure {
         ConnectError::NoJetStream { .. }
         | ConnectError::PayloadLimit { .. }
         | ConnectError::WrongStream { .. }
+        | ConnectError::NoNamespace { .. }
+        | ConnectError::Incomplete { .. }
+        | ConnectError::LogGone { .. }
         | ConnectError::Stream { .. } => Code::BrokerMisconfigured,
     };
     Failure::from_error(code, error)

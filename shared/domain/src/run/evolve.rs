@@ -93,7 +93,8 @@ impl Run {
             | Fact::LimitsSet(_)
             | Fact::ExecutorJoined(_)
             | Fact::ExecutorLeft(_)
-            | Fact::ClockWentBack(_) => None,
+            | Fact::ClockWentBack(_)
+            | Fact::ForeignEntrySkipped(_) => None,
         };
         change.into_iter().collect()
     }

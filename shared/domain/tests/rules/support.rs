@@ -624,6 +624,7 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::ExecutorJoined(f) => format!("ExecutorJoined {}", f.slots),
         Fact::ExecutorLeft(f) => format!("ExecutorLeft {:?}", f.why),
         Fact::ClockWentBack(f) => format!("ClockWentBack from {} to {}", f.from, f.to),
+        Fact::ForeignEntrySkipped(f) => format!("ForeignEntrySkipped {}", f.seq),
     }
 }
 

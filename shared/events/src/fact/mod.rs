@@ -19,7 +19,7 @@ pub use run::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-pub use shared::{ClockWentBack, ExecutorJoined, ExecutorLeft, LeftWhy, LimitsSet, PoolSet};
+pub use shared::{ClockWentBack, ExecutorJoined, ExecutorLeft, ForeignEntrySkipped, LeftWhy, LimitsSet, PoolSet};
 pub use task::{RuledOut, TaskCleared, TaskExpanded, TaskQueued, TaskRuledOut};
 
 /// Something that happened. Which DAG, run or executor it happened to is said by the record's scope.
@@ -98,4 +98,6 @@ pub enum Fact {
     ExecutorLeft(ExecutorLeft),
     /// The scheduler's clock shows much less than it did: what it had put off until then is due earlier.
     ClockWentBack(ClockWentBack),
+    /// An entry of the log that is no record of ours is passed over by every fold; it stays where it is.
+    ForeignEntrySkipped(Box<ForeignEntrySkipped>),
 }

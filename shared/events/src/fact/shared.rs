@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{PoolName, QueueName, Timestamp};
+use crate::{Digest, PoolName, QueueName, Timestamp};
 
 /// See [`crate::Fact::PoolSet`]. Scope: the namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +20,19 @@ pub struct LimitsSet {
     pub parallelism: u32,
     /// Losses of one task in one run that are made up for; the next one fails it. With 0 the first does.
     pub max_losses: u16,
+}
+
+/// See [`crate::Fact::ForeignEntrySkipped`]. Scope: the namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ForeignEntrySkipped {
+    /// Where in the log it is.
+    pub seq: u64,
+    /// On which subject it was put.
+    pub subject: String,
+    /// The digest of its bytes: no other entry is meant.
+    pub digest: Digest,
+    /// How many bytes it has.
+    pub bytes: u64,
 }
 
 /// See [`crate::Fact::ExecutorJoined`]. Scope: the executor.

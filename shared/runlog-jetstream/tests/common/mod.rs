@@ -43,7 +43,7 @@ impl OnNats {
     fn settings(&self, namespace: String) -> ConnectSettings {
         ConnectSettings {
             urls: self.urls.clone(),
-            replicas: self.replicas,
+            replicas: Some(self.replicas),
             ..ConnectSettings::new("", namespace)
         }
     }

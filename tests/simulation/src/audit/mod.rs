@@ -429,5 +429,6 @@ const fn kind_of(fact: &Fact) -> &'static str {
         Fact::ExecutorJoined(_) => "ExecutorJoined",
         Fact::ExecutorLeft(_) => "ExecutorLeft",
         Fact::ClockWentBack(_) => "ClockWentBack",
+        Fact::ForeignEntrySkipped(_) => "ForeignEntrySkipped",
     }
 }

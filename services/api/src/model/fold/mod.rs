@@ -112,6 +112,8 @@ fn fold_fact(
         Fact::ExecutorLeft(fact) => shared::executor_left(rows, context, *fact)?,
         // Said by the log and by what falls due; no row tells of it.
         Fact::ClockWentBack(_) => {}
+        // About the log itself: no row tells of it.
+        Fact::ForeignEntrySkipped(_) => {}
     }
     Ok(())
 }

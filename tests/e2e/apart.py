@@ -1,0 +1,103 @@
+"""The services in processes of their own on a real broker, each as its own user, and what scenes do with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+from harness import BIN, NAMESPACE, Api, Cli, Nats, Process, free_port, password, wait_until
+from proxy import Proxy
+
+LEASE = 5
+
+
+class Apart:
+    """The services in processes of their own on a real broker."""
+
+    def __init__(self, folder: Path, schedulers: int = 1, executors: int = 1, proxied: bool = False) -> None:
+        """Prepares everything; `start` starts it. With `proxied` each service has a way of its own to the broker."""
+        self.folder = folder
+        self.dags = folder / "dags"
+        self.dags.mkdir(parents=True, exist_ok=True)
+        self.nats = Nats(folder, with_users=True)
+        self.api = Api(free_port())
+        self.cli = Cli(["--api", self.api.url])
+        self.effects = folder / "effects"
+        self.env = env = {
+            "WITNESS": str(folder / "witness"),
+            "EFFECTS": str(self.effects),
+            "DAGBOK__EXECUTOR__LEASE": f"{LEASE}s",
+        }
+        self.proxied, self.proxies = proxied, dict[str, Proxy]()
+        names = [f"scheduler-{n}" for n in range(schedulers)] + [f"executor-{n}" for n in range(executors)]
+        self.services = {name: self._service(name, env) for name in [*names, "processor", "ui"]}
+
+    def _service(self, name: str, env: dict[str, str]) -> Process:
+        kind = name.split("-", maxsplit=1)[0]
+        url = self.nats.url
+        if self.proxied:
+            self.proxies[name] = proxy = Proxy(free_port(), self.nats.port)
+            url = proxy.url
+        argv = [str(BIN), kind, "--nats", url, "--namespace", NAMESPACE, "--nats-user", kind]
+        argv += {
+            "scheduler": [],
+            "executor": ["--slots", "8", "--home", str(self.folder / name)],
+            "processor": ["--dags", str(self.dags), "--home", str(self.folder / name)],
+            "ui": ["--listen", f"127.0.0.1:{self.api.port}", "--home", str(self.folder / "ui")],
+        }[kind]
+        return Process(name, argv, self.folder, {**env, "DAGBOK__NATS__PASSWORD": password(kind)})
+
+    def start(self) -> Apart:
+        """Starts the broker and every service, and waits for the API."""
+        self.nats.start()
+        for proxy in self.proxies.values():
+            proxy.start()
+        for service in self.services.values():
+            service.start()
+        wait_until("the API's first answer", self.api.healthy)
+        return self
+
+    def of(self, kind: str) -> list[Process]:
+        """The services of one kind."""
+        return [it for name, it in self.services.items() if name.startswith(kind)]
+
+    def __enter__(self) -> Apart:
+        """Starts."""
+        return self.start()
+
+    def __exit__(self, failed: object, *_: object) -> None:
+        """Ends every process by its id. Nobody may have been denied anything: each has the rights it needs."""
+        for service in self.services.values():
+            service.kill()
+        for proxy in self.proxies.values():
+            proxy.stop()
+        self.nats.process.kill()
+        denied = self.nats.violations()
+        assert failed is not None or not denied, f"a service lacks a right: {denied[:5]}"
+
+
+def trigger(api: Api, dag_id: str, run_id: str, accepted: set[tuple[str, str]]) -> None:
+    """Triggers a run; notes it if it was accepted. No answer, or a refusal, is no promise."""
+    try:
+        answer = api.post(f"/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None})
+    except httpx.HTTPError:
+        return
+    if answer.status_code in (200, 202):  # 202: decided, and not shown yet
+        accepted.add((dag_id, run_id))
+
+
+def wait_all(api: Api, accepted: set[tuple[str, str]], patience: float) -> None:
+    """Waits until every run of the log is over, the accepted ones among them."""
+
+    def all_over() -> bool:
+        created: set[tuple[str, str]] = set()
+        ended: set[tuple[str, str]] = set()
+        for record in api.events():
+            for fact in record["facts"]:
+                if fact["type"] == "RunCreated":
+                    created.add((record["dag_id"], record["run_id"]))
+                if fact["type"] in ("RunSucceeded", "RunFailed", "RunTimedOut", "RunCancelled"):
+                    ended.add((record["dag_id"], record["run_id"]))
+        return created == ended and accepted <= created
+
+    wait_until("the end of every run", all_over, patience)

@@ -1,0 +1,139 @@
+"""Scenes about the way to the broker and what lies there: it lies, loses, is deleted, and is written to by others."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import dags
+from apart import Apart, trigger, wait_all
+from harness import NAMESPACE, Cli, check_effects, check_history, password, wait_until, write_dag
+from rogue import Rogue
+
+
+def network_lies(folder: Path, seed: int, seconds: float, quiet: float = 0.4) -> None:
+    """The way between any service and the broker holds, loses or delays what goes one way, and cuts: no try begins
+    twice, whatever was sent twice."""
+    rng = random.Random(seed)
+    print(f"seed {seed}")
+    accepted: set[tuple[str, str]] = set()
+    with Apart(folder, schedulers=2, executors=2, proxied=True) as apart:
+        write_dag(apart.dags, "watched.py", dags.watched("watched", width=12))
+        wait_until("the DAG", lambda: apart.api.get("/dags/watched"))
+        end, number = time.monotonic() + seconds, 0
+        while time.monotonic() < end:
+            trigger(apart.api, "watched", f"r{number}", accepted)
+            number += 1
+            # The schedulers' way most of all: they send each item once, and must know what became of it.
+            kind = rng.choice(["scheduler", "scheduler", "executor", ""])
+            victim = rng.choice([name for name in sorted(apart.proxies) if name.startswith(kind)])
+            print(victim, apart.proxies[victim].hurt(rng))
+            time.sleep(rng.uniform(0.0, quiet))
+        wait_all(apart.api, accepted, patience=120)
+        records = apart.api.events()
+        check_history(records, accepted)
+        starts = check_effects(apart.effects, records)
+        print(f"{len(accepted)} runs, {starts} starts, {sum(p.faults for p in apart.proxies.values())} faults")
+
+
+def streams_broken(folder: Path, seed: int) -> None:
+    """Streams, consumers and the lease are deleted, purged and filled with garbage while work is done: all heals."""
+    rng = random.Random(seed)
+    accepted: set[tuple[str, str]] = set()
+    with Apart(folder, schedulers=2, executors=2) as apart:
+        write_dag(apart.dags, "watched.py", dags.watched("watched", width=4, pause=0.05))
+        wait_until("the DAG", lambda: apart.api.get("/dags/watched"))
+        rogue = Rogue(apart.nats)
+        deeds: list[tuple[str, Callable[[], None]]] = [
+            *((f"delete {part}", partial(rogue.delete, part)) for part in ("inbox", "work", "state", "snapshots")),
+            *((f"purge {part}", partial(rogue.purge, part)) for part in ("inbox", "work", "state", "snapshots")),
+            ("delete the inbox's consumer", lambda: rogue.delete_consumer("inbox", "inbox")),
+            ("delete the queue's consumer", lambda: rogue.delete_consumer("work", "default")),
+            ("garbage in the lease", lambda: rogue.put_state("lease.scheduler", b"\x00\xffgarbage")),
+            ("garbage in a presence", lambda: rogue.put_state("presence.nobody", b"\xc1")),
+            ("garbage in the inbox", lambda: rogue.put(f"dagbok.{NAMESPACE}.inbox.rogue", b"\xc1")),
+            ("garbage in the queue", lambda: rogue.put(f"dagbok.{NAMESPACE}.work.default.rogue", b"\xc1")),
+        ]
+        rng.shuffle(deeds)
+        for number, (deed, do) in enumerate(deeds):
+            for again in range(2):
+                trigger(apart.api, "watched", f"r{number}-{again}", accepted)
+            time.sleep(rng.uniform(0.0, 0.4))
+            print(deed)
+            do()
+
+            def works(number: int = number) -> bool:
+                trigger(apart.api, "watched", f"after-{number}", accepted)
+                return ("watched", f"after-{number}") in accepted or (
+                    apart.api.state("watched", f"after-{number}") != ""
+                )
+
+            wait_until(f"an accepted trigger after {deed}", works, 30)
+            accepted.add(("watched", f"after-{number}"))
+        # What was on the work queue is offered again within two minutes.
+        wait_all(apart.api, accepted, patience=240)
+        records = apart.api.events()
+        check_history(records, accepted)
+        check_effects(apart.effects, records)
+        assert all(service.alive() for service in apart.services.values())
+
+
+def log_garbage(folder: Path) -> None:
+    """Garbage on the log stops who folds it, with a sentence; it is passed over once a record says so."""
+    with Apart(folder) as apart:
+        write_dag(apart.dags, "hello.py", dags.hello("hello"))
+        wait_until("the DAG", lambda: apart.api.get("/dags/hello"))
+        accepted: set[tuple[str, str]] = set()
+        trigger(apart.api, "hello", "before", accepted)
+        assert apart.api.wait_run("hello", "before") == "success"
+        rogue = Rogue(apart.nats)
+        for garbage in (b"\xc1 garbage", b"", b"\x28\xb5\x2f\xfd\x00"):
+            rogue.put_log(garbage)
+        scheduler = apart.services["scheduler-0"]
+        trigger(apart.api, "hello", "meanwhile", set())
+        wait_until("the scheduler's end", lambda: not scheduler.alive())
+        assert "dagbok doctor --repair" in scheduler.log.read_text()
+        doctor = Cli(
+            ["doctor", "--nats", apart.nats.url, "--namespace", NAMESPACE, "--nats-user", "scheduler", "--json"],
+            {"DAGBOK__NATS__PASSWORD": password("scheduler")},
+        )
+        found = json.loads(doctor.run().stdout)
+        entries = [it for it in found["findings"] if it["check"] == "log"]
+        assert [it["status"] for it in entries] == ["error"] * 3, found
+        assert "doctor --repair" in entries[0]["next"], entries
+        repaired = json.loads(doctor.run("--repair").stdout)
+        entries = [it for it in repaired["findings"] if it["check"] == "log"]
+        assert [it["status"] for it in entries] == ["ok"] * 3, repaired
+        scheduler.start()
+        accepted.add(("hello", "meanwhile"))
+        wait_until("the run's end", lambda: apart.api.state("hello", "meanwhile") == "success")
+        wait_all(apart.api, accepted, patience=60)
+        check_history(apart.api.events(), accepted)
+        # Whoever starts afresh passes over it too.
+        apart.services["ui"].stop()
+        shutil.rmtree(folder / "ui")
+        apart.services["ui"].start()
+        wait_until("the API", apart.api.healthy)
+        assert wait_until("the run", lambda: apart.api.state("hello", "meanwhile")) == "success"
+
+
+def log_deleted(folder: Path) -> None:
+    """A log that is deleted is never begun anew in the same namespace: who leads stops, and says what to do."""
+    with Apart(folder) as apart:
+        write_dag(apart.dags, "hello.py", dags.hello("hello"))
+        wait_until("the DAG", lambda: apart.api.get("/dags/hello"))
+        rogue = Rogue(apart.nats)
+        rogue.delete("log")
+        trigger(apart.api, "hello", "r1", set())
+        scheduler = apart.services["scheduler-0"]
+        wait_until("the scheduler's end", lambda: not scheduler.alive(), 90)
+        assert "restore the stream from a backup" in scheduler.log.read_text()
+        scheduler.start()
+        wait_until("the scheduler's end", lambda: not scheduler.alive())
+        assert "no new log is begun in its place" in scheduler.log.read_text()
+        assert rogue.api(f"STREAM.INFO.{rogue.stream('log')}")["error"]["err_code"] == 10059
