@@ -53,6 +53,7 @@ def streams_broken(folder: Path, seed: int) -> None:
             *((f"delete {part}", partial(rogue.delete, part)) for part in ("inbox", "work", "state", "snapshots")),
             *((f"purge {part}", partial(rogue.purge, part)) for part in ("inbox", "work", "state", "snapshots")),
             ("delete the inbox's consumer", lambda: rogue.delete_consumer("inbox", "inbox")),
+            ("delete the queue's consumer", lambda: rogue.delete_consumer("work", "default")),
             ("garbage in the lease", lambda: rogue.put_state("lease.scheduler", b"\x00\xffgarbage")),
             ("garbage in a presence", lambda: rogue.put_state("presence.nobody", b"\xc1")),
             ("garbage in the inbox", lambda: rogue.put(f"dagbok.{NAMESPACE}.inbox.rogue", b"\xc1")),

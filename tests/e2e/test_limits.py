@@ -9,7 +9,7 @@ TASKS_PER_DAG = 20_000
 CONF_BYTES = 500_000
 NOTE_BYTES = 4_096
 
-LONG_CHAIN = '''
+LONG_CHAIN = """
 from datetime import datetime
 from airflow import DAG
 from airflow.operators.empty import EmptyOperator
@@ -21,7 +21,7 @@ with DAG("{dag_id}", schedule=None, start_date=datetime(2024, 1, 1), is_paused_u
         if last is not None:
             last >> task
         last = task
-'''
+"""
 
 
 def test_the_longest_chain_that_is_promised_gets_in_and_one_task_more_is_refused(

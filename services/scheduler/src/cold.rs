@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use dagbok_domain::namespace::{ColdRun, Namespace};
 use dagbok_events::{Fact, MapIndex, Record, RunKey, Scope, TaskId, decode, subject_of};
+use dagbok_projection::decode_or_nothing;
 use dagbok_protocol::names;
 use dagbok_runlog::{Ports, ReadLimit, Seq};
 
@@ -32,7 +33,8 @@ async fn records_of(
 ) -> Result<Vec<(Seq, Record)>, SchedulerError> {
     let entries = ports.log.read_subject(&subject_of(scope), before).await?;
     let decoded = entries.into_iter().map(|entry| {
-        let record = decode(&entry.payload)
+        // All of this is folded: what is no record was passed over there too.
+        let record = decode_or_nothing(&entry.payload)
             .map_err(|source| SchedulerError::Record { seq: entry.seq, source })?;
         Ok((entry.seq, record))
     });

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use dagbok_events::{ExecutorId, QueueName, encode_any};
 use dagbok_protocol::{Answer, Order, WorkItem, names};
-use dagbok_runlog::{DeliveryHandle, PortError, Ports, Queue, QueueSettings};
+use dagbok_runlog::{DeliveryHandle, Once, PortError, Ports, Queue, QueueSettings};
 use dagbok_runtime::{Backoff, Shutdown};
 use futures::{StreamExt as _, stream};
 use tokio::{sync::mpsc, time::Instant};
@@ -162,13 +162,14 @@ impl Dispatcher {
             .for_each_concurrent(AT_ONCE, |item| async move {
                 let Some(queue) = this.queues.get(&item.queue) else { return };
                 let key = names::work_key(&item.key);
+                let once = Once { id: item.queued_seq, since };
                 let first = Bytes::from(encode_any(&item));
                 let again = Bytes::from(encode_any(&WorkItem { ask: true, ..item }));
                 let sent = AtomicBool::new(false);
                 this.insist("a work item", || async {
                     let before = sent.swap(true, Ordering::Relaxed);
                     let bytes = if before { again.clone() } else { first.clone() };
-                    queue.publish_once(&key, bytes, since).await.map(|_| ())
+                    queue.publish_once(&key, bytes, once).await.map(|_| ())
                 })
                 .await;
             })

@@ -193,7 +193,7 @@ pub struct Nats {
     /// This client's key, in PEM.
     pub key_file: Option<PathBuf>,
     /// Copies of every stream that has to be made: 1, 3 or 5; where not set, 3 in a cluster and 1 on one server.
-    #[schemars(extend("enum" = [1, 3, 5]))]
+    #[schemars(extend("enum" = [1, 3, 5, null]))]
     pub replicas: Option<usize>,
     /// The server's monitoring address (`http://127.0.0.1:8222`), from which `doctor` reads its
     /// durability.

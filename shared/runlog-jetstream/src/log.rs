@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     append::Writer,
-    error::{AskError, STREAM_NOT_FOUND},
+    error::{AskError, MESSAGE_NOT_FOUND, STREAM_NOT_FOUND},
     follow,
     limits::{LOOK_AGAIN, READ_AHEAD},
     link::Link,
@@ -112,6 +112,28 @@ impl JetStreamLog {
         Ok(Seq(last_seq))
     }
 
+    /// Whether the stream's leader has an entry of a subject from `from` to `until`; a replica may not yet.
+    async fn has_more(&self, from: Seq, filter: &str, until: Seq) -> PortResult<bool> {
+        #[derive(Deserialize)]
+        struct Next {
+            message: Place,
+        }
+        #[derive(Deserialize)]
+        struct Place {
+            seq: u64,
+        }
+        if !self.link.is_clustered() {
+            return Ok(false);
+        }
+        let question = json!({ "seq": from.0, "next_by_subj": filter });
+        let name = format!("STREAM.MSG.GET.{}", self.stream);
+        match self.link.api::<Next>(&name, &question).await {
+            Ok(next) => Ok(next.message.seq <= until.0),
+            Err(error) if error.is(MESSAGE_NOT_FOUND) => Ok(false),
+            Err(error) => Err(error.port("log")),
+        }
+    }
+
     /// Takes found messages over; whether the budget had room for all.
     fn take(&self, found: Vec<Stored>, taken: &mut Taken) -> PortResult<bool> {
         for stored in found {
@@ -198,6 +220,35 @@ impl RunLog for JetStreamLog {
             }
             sleep(LOOK_AGAIN).await;
         }
+    }
+
+    /// By the server's index of subjects: what it costs grows with what is found, not with the log.
+    async fn read_subject(&self, subject: &str, until: Seq) -> PortResult<Vec<Entry>> {
+        check_subject("log", subject)?;
+        let filter = format!("{}{subject}", self.root);
+        let (mut from, mut found) = (Seq(1), Vec::new());
+        let deadline = Instant::now() + self.link.timeout;
+        while from <= until {
+            let batch = read::matching(&self.link, &self.stream, from, &filter, usize::MAX).await;
+            let batch = batch.map_err(|error| error.port("log"))?;
+            let Some(last) = batch.last().map(|stored| stored.seq) else {
+                if !self.has_more(from, &filter, until).await? {
+                    break;
+                }
+                if Instant::now() >= deadline {
+                    let why = "the replicas are behind their leader";
+                    return Err(PortError::unavailable("log", why));
+                }
+                sleep(LOOK_AGAIN).await;
+                continue;
+            };
+            from = last.plus(1);
+            found.extend(batch.into_iter().filter(|stored| stored.seq <= until).map(|stored| {
+                let subject = self.subject_of(&stored.subject);
+                Entry { seq: stored.seq, subject, payload: stored.payload }
+            }));
+        }
+        Ok(found)
     }
 
     async fn last(&self) -> PortResult<Seq> {

@@ -22,7 +22,7 @@ use async_nats::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use dagbok_runlog::{
-    Delivery, DeliveryHandle, PortError, PortResult, Published, Queue, QueueSettings, Queues,
+    Delivery, DeliveryHandle, Once, PortError, PortResult, Published, Queue, QueueSettings, Queues,
     limits::{check_payload, check_subject},
 };
 use serde::Deserialize;
@@ -174,23 +174,23 @@ impl Shared {
         Err(PortError::Damaged { what: "queue", place: self.consumer.clone(), why })
     }
 
-    /// Stores an item unless its subject has one; with `once`, unless one of its subject is remembered.
+    /// Stores an item unless its subject has one; with `once`, unless a copy is remembered.
     async fn publish(
         &self,
         key: &str,
         payload: Bytes,
-        since: Instant,
-        once: bool,
+        once: Option<Once>,
     ) -> PortResult<Published> {
         check_payload("queue", key, payload.len())?;
         let subject = format!("{}.{}", self.base, escape(key));
         check_subject("queue", &subject)?;
         let mut headers = HeaderMap::new();
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
-        if once {
-            headers.insert(NATS_MESSAGE_ID, subject.as_str());
-        }
         let run = self.link.lone_server_run();
+        if let Some(Once { id, .. }) = once {
+            headers.insert(NATS_MESSAGE_ID, format!("{subject}#{id}").as_str());
+        }
+        let since = once.map_or_else(Instant::now, |once| once.since);
         if let Some(decided) = self.link.clock.at(since, run.as_deref()) {
             headers.insert(DECIDED, decided.to_string().as_str());
         }
@@ -203,6 +203,41 @@ impl Shared {
             Err(error) if error.is(WRONG_LAST_SEQUENCE) => Ok(Published::AlreadyThere),
             Err(error) => Err(error.port("queue")),
         }
+    }
+
+    /// Since when the consumer that is there now counts deliveries, by the server's clock, in nanoseconds. One
+    /// that was deleted and made again counts from 1, whatever was handed out before. `None` where nobody can
+    /// tell.
+    async fn counting_since(&self) -> Option<i128> {
+        let name = format!("CONSUMER.INFO.{}.{}", self.stream, self.consumer);
+        match self.link.api::<Info>(&name, &json!({})).await {
+            Ok(info) => Some(info.created.unix_timestamp_nanos()),
+            Err(error) => {
+                tracing::debug!(%error, "the queue's consumer can't be looked at; items count as copies");
+                None
+            }
+        }
+    }
+
+    /// What was taken, as deliveries. The consumer is looked at after they came, since another may have made it
+    /// again between two pulls; and only for items that are to be begun once, and would be now.
+    async fn deliveries(self: &Arc<Self>, taken: Vec<Message>) -> PortResult<Vec<Delivery>> {
+        let mut given = Vec::new();
+        for message in taken {
+            match unescape(message.subject.rsplit('.').next().unwrap_or_default()) {
+                Some(key) => given.push(self.delivery(key, message)?),
+                None => self.drop_foreign(&message).await,
+            }
+        }
+        if given.iter().any(|(delivery, once)| once.is_some() && delivery.delivered == 1) {
+            let since = self.counting_since().await;
+            for (delivery, once) in &mut given {
+                if once.is_some_and(|stored| since.is_none_or(|since| stored < since)) {
+                    delivery.delivered = delivery.delivered.saturating_add(1);
+                }
+            }
+        }
+        Ok(given.into_iter().map(|(delivery, _)| delivery).collect())
     }
 
     /// One pull. The server sends what there is; where there is nothing it waits, sends what comes
@@ -238,7 +273,22 @@ impl Shared {
         same_run && is_fresh(headers, stored)
     }
 
-    fn delivery(self: &Arc<Self>, message: Message) -> PortResult<Delivery> {
+    /// Removes an item whose key nobody here can have written: it would come again for ever.
+    async fn drop_foreign(&self, message: &Message) {
+        let (subject, bytes) = (&message.subject, message.payload.len());
+        tracing::warn!(%subject, bytes, "somebody else's item was on the queue: its key can't be read; removing it");
+        let Some(reply) = &message.reply else { return };
+        if let Err(error) = self.link.ask(reply, None, Bytes::from_static(b"+ACK")).await {
+            tracing::debug!(%error, "it will come again");
+        }
+    }
+
+    /// A message as a delivery; with when it was stored, in nanoseconds, where it is to be begun once.
+    fn delivery(
+        self: &Arc<Self>,
+        key: String,
+        message: Message,
+    ) -> PortResult<(Delivery, Option<i128>)> {
         let context = self.link.jetstream.clone();
         let message = jetstream::Message { message, context };
         let odd = |why: &str| PortError::Damaged {
@@ -247,14 +297,14 @@ impl Shared {
             why: why.to_owned(),
         };
         let info = message.info().map_err(|_| odd("the item came without its place"))?;
-        let key = message.subject.rsplit('.').next().and_then(unescape);
-        let key = key.ok_or_else(|| odd("the key can't be read"))?;
         let reply =
             message.reply.as_ref().ok_or_else(|| odd("the item came without an address"))?;
         let stored = info.published.unix_timestamp_nanos();
-        let is_first = self.is_first(message.headers.as_ref(), stored);
+        let headers = message.headers.as_ref();
+        let is_first = self.is_first(headers, stored);
+        let is_once = headers.is_some_and(|headers| headers.get(NATS_MESSAGE_ID).is_some());
         let counted = u32::try_from(info.delivered).unwrap_or(u32::MAX);
-        Ok(Delivery {
+        let delivery = Delivery {
             key,
             payload: message.payload.clone(),
             delivered: if is_first { counted } else { counted.saturating_add(1) },
@@ -263,7 +313,8 @@ impl Shared {
                 reply: reply.to_string(),
                 sequence: info.stream_sequence,
             }),
-        })
+        };
+        Ok((delivery, is_once.then_some(stored)))
     }
 }
 
@@ -300,17 +351,12 @@ fn sort(answer: Message, consumer: &str) -> Result<Option<Message>, AskError> {
 #[async_trait]
 impl Queue for JetStreamQueue {
     async fn publish(&self, key: &str, payload: Bytes) -> PortResult<Published> {
-        self.0.publish(key, payload, Instant::now(), false).await
+        self.0.publish(key, payload, None).await
     }
 
-    async fn publish_once(
-        &self,
-        key: &str,
-        payload: Bytes,
-        since: Instant,
-    ) -> PortResult<Published> {
+    async fn publish_once(&self, key: &str, payload: Bytes, once: Once) -> PortResult<Published> {
         clock::refresh(&self.0.link, &self.0.stream).await;
-        self.0.publish(key, payload, since, true).await
+        self.0.publish(key, payload, Some(once)).await
     }
 
     async fn pull(&self, max: usize, wait: Duration) -> PortResult<Vec<Delivery>> {
@@ -329,8 +375,7 @@ impl Queue for JetStreamQueue {
             }
             taken => taken,
         };
-        let taken = taken.map_err(|error| error.port("queue"))?;
-        taken.into_iter().map(|message| self.0.delivery(message)).collect()
+        self.0.deliveries(taken.map_err(|error| error.port("queue"))?).await
     }
 
     async fn depth(&self) -> PortResult<u64> {

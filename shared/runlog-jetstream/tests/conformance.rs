@@ -45,6 +45,7 @@ async fn three_together() {
     let fixture = OnNats::three(versions::NEWEST);
     log::who_is_behind_is_refused_and_told_what_is_last(&fixture).await;
     log::who_is_ahead_is_refused_and_told_what_is_last(&fixture).await;
+    log::a_subject_is_read_alone_in_order_and_up_to_a_place(&fixture).await;
     log::appends_need_not_wait_for_one_another(&fixture).await;
     log::a_gap_in_the_pipeline_voids_the_rest(&fixture).await;
     log::racing_writers_each_win_a_place_of_their_own(&fixture).await;

@@ -9,8 +9,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use bytes::Bytes;
 use common::on;
 use dagbok_runlog::{
-    AppendError, Draft, Entry, PortError, Ports, Published, QueueSettings, ReadLimit, RunLog, Seq,
-    StateError,
+    AppendError, Draft, Entry, Once, PortError, Ports, Published, QueueSettings, ReadLimit, RunLog,
+    Seq, StateError,
 };
 use dagbok_runlog_jetstream::{ConnectSettings, connect};
 use dagbok_test_support::{NatsServer, SyncInterval, versions};
@@ -423,6 +423,10 @@ async fn after_a_kill_no_delivery_claims_to_be_the_first_and_renewing_says_the_t
     assert_eq!(taken, Published::New);
 }
 
+fn now(id: u64) -> Once {
+    Once { id, since: Instant::now() }
+}
+
 /// Of the copies of an item no more than one may be begun without a question, whoever sent them, whenever
 /// they arrive, and though the first is long acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -434,7 +438,7 @@ async fn no_more_than_one_copy_of_an_item_is_surely_the_first() {
     let take = async || queue.pull(1, Duration::from_millis(200)).await.unwrap().pop();
     let decided = Instant::now();
     let sent = async |by: &Arc<dyn dagbok_runlog::Queue>, since| {
-        by.publish_once("k", Bytes::from_static(b"x"), since).await.unwrap()
+        by.publish_once("k", Bytes::from_static(b"x"), Once { id: 1, since }).await.unwrap()
     };
     assert_eq!(sent(&queue, decided).await, Published::New);
     let first = take().await.expect("it is there");
@@ -445,16 +449,21 @@ async fn no_more_than_one_copy_of_an_item_is_surely_the_first() {
     assert_eq!(sent(&other, Instant::now()).await, Published::AlreadyThere);
     assert_eq!(sent(&queue, decided).await, Published::AlreadyThere);
     assert!(take().await.is_none(), "a copy within the window is dropped");
+    // The same key for something else: a run was deleted, and its name is used anew.
+    let anew = queue.publish_once("k", Bytes::from_static(b"y"), now(2)).await.unwrap();
+    let taken = take().await.expect("it is there");
+    assert_eq!((anew, taken.delivered), (Published::New, 1));
+    taken.handle.ack().await.unwrap();
 
     // One that was decided on long ago, by somebody who stood still since.
     let long_ago = decided.checked_sub(Duration::from_secs(31)).unwrap();
-    queue.publish_once("old", Bytes::new(), long_ago).await.unwrap();
+    queue.publish_once("old", Bytes::new(), Once { id: 2, since: long_ago }).await.unwrap();
     assert!(take().await.expect("it is there").delivered > 1, "nobody can tell");
 
     // By hand: the payload alone, and all that there was of a message.
     let client = async_nats::connect(server.url()).await.unwrap();
     let stream = async_nats::jetstream::new(client.clone());
-    queue.publish_once("hand", Bytes::from_static(b"h"), Instant::now()).await.unwrap();
+    queue.publish_once("hand", Bytes::from_static(b"h"), now(3)).await.unwrap();
     let work = stream.get_stream("dagbok_a_work").await.unwrap();
     let kept = work.get_last_raw_message_by_subject("dagbok.a.work.q.hand").await.unwrap();
     take().await.expect("it is there").handle.ack().await.unwrap();
@@ -469,6 +478,34 @@ async fn no_more_than_one_copy_of_an_item_is_surely_the_first() {
     copy.handle.ack().await.unwrap();
     by_hand(Some(kept.headers.clone())).await;
     assert!(take().await.is_none(), "a whole copy is dropped");
+}
+
+/// A consumer that is made again counts deliveries from 1, whatever the one before had handed out, and whoever
+/// made it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_made_again_hands_out_nothing_as_if_for_the_first_time() {
+    let server = NatsServer::start(versions::NEWEST, SyncInterval::Default);
+    let ((ports, _c), (others, _d)) = (on(&server, "a").await, on(&server, "a").await);
+    let queue = ports.queues.open("work.q", lease(30_000)).await.unwrap();
+    let other = others.queues.open("work.q", lease(30_000)).await.unwrap();
+    let take = async |by: &Arc<dyn dagbok_runlog::Queue>| {
+        by.pull(1, Duration::from_millis(200)).await.unwrap().pop().expect("it is there")
+    };
+    for key in ["begun", "waits"] {
+        queue.publish_once(key, Bytes::from_static(b"x"), now(1)).await.unwrap();
+    }
+    let begun = take(&queue).await;
+    assert_eq!((begun.key.as_str(), begun.delivered), ("begun", 1));
+    let rogue = async_nats::jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    rogue.delete_consumer_from_stream("q", "dagbok_a_work").await.unwrap();
+    let (same, waited) = (take(&other).await, take(&queue).await);
+    assert_eq!((same.key.as_str(), waited.key.as_str()), ("begun", "waits"));
+    assert!(same.delivered > 1, "the one who made the consumer again: {same:?}");
+    assert!(waited.delivered > 1, "one who has not heard of it: {waited:?}");
+    same.handle.ack().await.unwrap();
+    waited.handle.ack().await.unwrap();
+    queue.publish_once("later", Bytes::new(), now(2)).await.unwrap();
+    assert_eq!(take(&queue).await.delivered, 1, "what was stored since is begun at once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use blobs::{Blobs, digest_of};
 pub use error::{AppendError, PortError, PortResult};
 pub use log::{Draft, Entry, ReadBudget, ReadLimit, RunLog, Seq};
-pub use queue::{Delivery, DeliveryHandle, Published, Queue, QueueSettings, Queues};
+pub use queue::{Delivery, DeliveryHandle, Once, Published, Queue, QueueSettings, Queues};
 pub use signals::{RequestError, Responder, Signal, Signals, subject_matches};
 pub use snapshots::Snapshots;
 pub use state::{Change, KeyedState, StateError, Versioned};

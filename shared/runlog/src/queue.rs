@@ -15,6 +15,16 @@ pub struct QueueSettings {
     pub lease: Duration,
 }
 
+/// What tells an item that is to be begun once from its copies and from others of its key.
+#[derive(Clone, Copy, Debug)]
+pub struct Once {
+    /// The same for all copies; another for an item that takes up a key again, where a run was deleted and its
+    /// name is used anew.
+    pub id: u64,
+    /// No copy was sent before.
+    pub since: Instant,
+}
+
 /// What became of a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
@@ -39,16 +49,11 @@ pub trait Queue: Send + Sync + fmt::Debug {
 
     /// As [`Queue::publish`], for an item that whoever takes it begins at once where it is surely the first
     /// copy: the store remembers it beyond its acknowledgement, so that another copy of it, however it comes
-    /// about, is dropped for a while and after that counts as delivered before. No copy was sent before
-    /// `since`. Returns [`Published::AlreadyThere`] where another copy is remembered.
-    async fn publish_once(
-        &self,
-        key: &str,
-        payload: Bytes,
-        since: Instant,
-    ) -> PortResult<Published> {
+    /// about, is dropped for a while and after that counts as delivered before. Returns
+    /// [`Published::AlreadyThere`] where another copy is remembered.
+    async fn publish_once(&self, key: &str, payload: Bytes, once: Once) -> PortResult<Published> {
         // In one process there is no way on which a copy could linger.
-        let _ = since;
+        let _ = once;
         self.publish(key, payload).await
     }
 

@@ -2,8 +2,9 @@
 //! they become known, until the run is over and its lines are all told.
 use std::collections::BTreeMap;
 
-use dagbok_events::{Fact, Leg, LogRef, Record, RunKey, Scope, TaskId, TryKey, TryNumber, decode};
+use dagbok_events::{Fact, Leg, LogRef, Record, RunKey, Scope, TaskId, TryKey, TryNumber};
 use dagbok_executor::LogLine;
+use dagbok_projection::decode_or_nothing;
 use dagbok_runlog::{Ports, Seq};
 use futures::StreamExt as _;
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -44,7 +45,7 @@ pub(crate) async fn watch(
                 let batch = batch.ok_or_else(|| Failure::new(Code::Bug, "the log's stream ended"))?;
                 let batch = batch.map_err(|error| Failure::from_error(Code::ServiceFailed, &error))?;
                 for entry in batch {
-                    let record = decode(&entry.payload).map_err(|error| Failure::from_error(Code::LogNewer, &error))?;
+                    let record = decode_or_nothing(&entry.payload).map_err(|error| Failure::from_error(Code::LogNewer, &error))?;
                     if record.scope == Scope::Run(run.clone()) {
                         for (at, change) in take(ports, run, &record, &mut view, &mut followers, &line_in).await {
                             // Lines of a try come before the word of its end.

@@ -19,7 +19,9 @@ pub use run::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-pub use shared::{ClockWentBack, ExecutorJoined, ExecutorLeft, ForeignEntrySkipped, LeftWhy, LimitsSet, PoolSet};
+pub use shared::{
+    ClockWentBack, ExecutorJoined, ExecutorLeft, ForeignEntrySkipped, LeftWhy, LimitsSet, PoolSet,
+};
 pub use task::{RuledOut, TaskCleared, TaskExpanded, TaskQueued, TaskRuledOut};
 
 /// Something that happened. Which DAG, run or executor it happened to is said by the record's scope.

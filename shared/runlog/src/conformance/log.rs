@@ -70,6 +70,31 @@ pub async fn an_append_returns_the_last_place_and_is_read_back(fixture: &impl Fi
     assert_eq!(log.read(Seq::ZERO, ReadLimit::default()).await.unwrap(), all);
 }
 
+/// What is on one subject, and nothing of subjects that begin alike, up to a place.
+pub async fn a_subject_is_read_alone_in_order_and_up_to_a_place(fixture: &impl Fixture) {
+    let log = fixture.ports().await.log;
+    assert_eq!(log.read_subject("log.a", Seq::ZERO).await.unwrap(), []);
+    let subjects = ["log.a", "log.b", "log.a.c", "log.a", "log.b", "log.a"];
+    for (at, subject) in (0..).zip(subjects) {
+        let drafts = vec![draft(subject, &at.to_string())];
+        log.append(Seq(at), drafts).await.unwrap();
+    }
+    for (subject, until, found) in [
+        ("log.a", 6, &["0", "3", "5"][..]),
+        ("log.a", 5, &["0", "3"]),
+        ("log.a", 4, &["0", "3"]),
+        ("log.a", 1, &["0"]),
+        ("log.a", 0, &[]),
+        ("log.b", 6, &["1", "4"]),
+        ("log.a.c", 6, &["2"]),
+        ("log", 6, &[]),
+    ] {
+        let entries = log.read_subject(subject, Seq(until)).await.unwrap();
+        assert_eq!(payloads(&entries), found, "{subject} until {until}");
+        assert!(entries.iter().all(|entry| entry.subject == subject), "{entries:?}");
+    }
+}
+
 /// Nothing to append is no question to the log, so it is no conflict either.
 pub async fn an_empty_append_returns_what_was_expected(fixture: &impl Fixture) {
     let log = fixture.ports().await.log;

@@ -103,6 +103,7 @@ macro_rules! conformance_tests {
         $crate::conformance_tests!(@area $fixture, log, [
             an_empty_log_has_nothing,
             an_append_returns_the_last_place_and_is_read_back,
+            a_subject_is_read_alone_in_order_and_up_to_a_place,
             an_empty_append_returns_what_was_expected,
             who_is_behind_is_refused_and_told_what_is_last,
             who_is_ahead_is_refused_and_told_what_is_last,
