@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import dags
+import httpx
 from apart import Apart, trigger, wait_all
 from harness import NAMESPACE, Cli, check_effects, check_history, password, wait_until, write_dag
 from rogue import Rogue
@@ -48,6 +49,9 @@ def streams_broken(folder: Path, seed: int) -> None:
     with Apart(folder, schedulers=2, executors=2) as apart:
         write_dag(apart.dags, "watched.py", dags.watched("watched", width=4, pause=0.05))
         wait_until("the DAG", lambda: apart.api.get("/dags/watched"))
+        # Who can't lead says so at once.
+        words = "another scheduler leads: standing by"
+        wait_until("a word of who waits", lambda: any(words in it.log.read_text() for it in apart.of("scheduler")), 3)
         rogue = Rogue(apart.nats)
         deeds: list[tuple[str, Callable[[], None]]] = [
             *((f"delete {part}", partial(rogue.delete, part)) for part in ("inbox", "work", "state", "snapshots")),
@@ -65,7 +69,13 @@ def streams_broken(folder: Path, seed: int) -> None:
                 trigger(apart.api, "watched", f"r{number}-{again}", accepted)
             time.sleep(rng.uniform(0.0, 0.4))
             print(deed)
-            do()
+
+            def done(do: Callable[[], None] = do) -> bool:
+                do()
+                return True
+
+            # What an earlier deed took away is back first.
+            wait_until(f"to {deed}", done, 30)
 
             def works(number: int = number) -> bool:
                 trigger(apart.api, "watched", f"after-{number}", accepted)
@@ -95,7 +105,9 @@ def log_garbage(folder: Path) -> None:
         for garbage in (b"\xc1 garbage", b"", b"\x28\xb5\x2f\xfd\x00"):
             rogue.put_log(garbage)
         scheduler = apart.services["scheduler-0"]
-        trigger(apart.api, "hello", "meanwhile", set())
+        # Who asks hears why nothing is decided; the scheduler meets it when it has something to write.
+        wait_until("the API's refusal", lambda: "doctor --repair" in httpx.get(f"{apart.api.url}/api/v2/dags").text)
+        write_dag(apart.dags, "other.py", dags.hello("other"))
         wait_until("the scheduler's end", lambda: not scheduler.alive())
         assert "dagbok doctor --repair" in scheduler.log.read_text()
         doctor = Cli(
@@ -110,7 +122,8 @@ def log_garbage(folder: Path) -> None:
         entries = [it for it in repaired["findings"] if it["check"] == "log"]
         assert [it["status"] for it in entries] == ["ok"] * 3, repaired
         scheduler.start()
-        accepted.add(("hello", "meanwhile"))
+        wait_until("the other DAG", lambda: apart.api.get("/dags/other"))
+        trigger(apart.api, "hello", "meanwhile", accepted)
         wait_until("the run's end", lambda: apart.api.state("hello", "meanwhile") == "success")
         wait_all(apart.api, accepted, patience=60)
         check_history(apart.api.events(), accepted)

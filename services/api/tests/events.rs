@@ -8,7 +8,10 @@ use axum::{
     http::{StatusCode, header},
     response::Response,
 };
-use dagbok_runlog::Draft;
+use dagbok_events::{
+    Actor, Digest, Fact, ForeignEntrySkipped, Record, Scope, Timestamp, encode, subject_of,
+};
+use dagbok_runlog::{Draft, digest_of};
 use futures::StreamExt as _;
 use serde_json::Value;
 use support::{
@@ -177,4 +180,38 @@ async fn a_log_that_cannot_be_read_breaks_the_stream() {
     let mut body = response.into_body().into_data_stream();
     assert!(body.next().await.unwrap().is_ok());
     assert!(body.next().await.unwrap().is_err(), "a part is not taken for the whole");
+}
+
+#[tokio::test]
+async fn what_a_record_has_passed_over_is_shown_without_facts() {
+    let world = told().await;
+    let after = world.story.last();
+    let payload = vec![0xc1];
+    let skip = ForeignEntrySkipped {
+        seq: after.0 + 1,
+        subject: "log.namespace".to_owned(),
+        digest: Digest::new(digest_of(&payload)).unwrap(),
+        bytes: 1,
+    };
+    let garbage = Draft { subject: skip.subject.clone(), payload: payload.into() };
+    let last = world.ports.log.append(after, vec![garbage]).await.unwrap();
+    let record = Record {
+        at: Timestamp(0),
+        clock: None,
+        scope: Scope::Namespace,
+        by: Actor::User("doctor".to_owned()),
+        reason: None,
+        cause: None,
+        trace: None,
+        facts: vec![Fact::ForeignEntrySkipped(Box::new(skip))],
+    };
+    let draft = Draft { subject: subject_of(&record.scope), payload: encode(&record).into() };
+    world.ports.log.append(last, vec![draft]).await.unwrap();
+    let response = world.get_with(&format!("{EVENTS}?from={}", last.0), &[]).await;
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    let lines: Vec<Value> =
+        body.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0]["facts"], serde_json::json!([]), "{lines:?}");
+    assert_eq!(lines[1]["facts"][0]["type"], "ForeignEntrySkipped", "{lines:?}");
 }

@@ -1,5 +1,5 @@
 //! The log as a stream: lines of JSON, or server-sent events that resume where they broke off.
-use std::{collections::VecDeque, convert::Infallible, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -11,8 +11,8 @@ use axum::{
     },
 };
 use dagbok_events::{DagId, Record, RunId, RunKey, Scope, entry_json};
-use dagbok_projection::decode_or_nothing;
-use dagbok_runlog::{Entry, PortError, PortResult, ReadLimit, Seq};
+use dagbok_projection::Skipped;
+use dagbok_runlog::{Entry, PortError, PortResult, ReadLimit, RunLog, Seq};
 use futures::{Stream, StreamExt as _, stream, stream::BoxStream};
 use serde::Deserialize;
 use serde_json::Value;
@@ -108,8 +108,9 @@ pub(crate) async fn events(
     let entries = entries(&state, &filter, Seq(after), follows).await?;
     let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let shutdown = state.shutdown.clone();
-    let lines =
-        shown(entries, filter).take(limit).take_until(async move { shutdown.started().await });
+    let lines = shown(state.ports.log.clone(), entries, filter)
+        .take(limit)
+        .take_until(async move { shutdown.started().await });
     Ok(if sse { as_events(lines, &state) } else { as_lines(lines, &state, follows) })
 }
 
@@ -120,25 +121,17 @@ enum Line {
 }
 
 fn shown(
+    log: Arc<dyn RunLog>,
     entries: BoxStream<'static, PortResult<Vec<Entry>>>,
     filter: Filter,
 ) -> impl Stream<Item = Line> {
-    let lines = entries.map(move |batch| {
-        let batch = match batch {
-            Ok(batch) => batch,
-            Err(error) => return stream::iter(vec![Line::Broken(error.to_string())]),
+    let begin = (entries, Skipped::default(), log, filter);
+    let lines = stream::unfold(begin, async |(mut entries, mut skipped, log, filter)| {
+        let lines = match entries.next().await? {
+            Ok(batch) => lines_of(batch, &mut skipped, &*log, &filter).await,
+            Err(error) => vec![Line::Broken(error.to_string())],
         };
-        let mut lines = Vec::with_capacity(batch.len());
-        for Entry { seq, payload, .. } in batch {
-            match decode_or_nothing(&payload) {
-                Ok(record) if filter.passes(&record) => {
-                    lines.push(Line::Record(seq.0, entry_json(seq.0, &record)));
-                }
-                Ok(_) => {}
-                Err(error) => lines.push(Line::Broken(format!("entry {seq} of the log: {error}"))),
-            }
-        }
-        stream::iter(lines)
+        Some((stream::iter(lines), (entries, skipped, log, filter)))
     });
     // Nothing comes after a break.
     lines.flatten().scan(false, |broken, line| {
@@ -146,6 +139,40 @@ fn shown(
         *broken = matches!(line, Line::Broken(_));
         futures::future::ready((!past).then_some(line))
     })
+}
+
+/// A batch as it is shown, up to what can't be read. What a record behind it has passed over is shown as a
+/// record without facts.
+async fn lines_of(
+    batch: Vec<Entry>,
+    skipped: &mut Skipped,
+    log: &dyn RunLog,
+    filter: &Filter,
+) -> Vec<Line> {
+    let mut lines = Vec::with_capacity(batch.len());
+    for Entry { seq, payload, .. } in batch {
+        let decoded = match skipped.decode(seq, &payload) {
+            Err(_) => match skipped.search(log, seq).await {
+                Ok(()) => skipped.decode(seq, &payload),
+                Err(error) => {
+                    lines.push(Line::Broken(error.to_string()));
+                    return lines;
+                }
+            },
+            decoded => decoded,
+        };
+        match decoded {
+            Ok(record) if filter.passes(&record) => {
+                lines.push(Line::Record(seq.0, entry_json(seq.0, &record)));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                lines.push(Line::Broken(format!("entry {seq} of the log: {error}")));
+                return lines;
+            }
+        }
+    }
+    lines
 }
 
 fn as_events(lines: impl Stream<Item = Line> + Send + 'static, state: &ApiState) -> Response {
