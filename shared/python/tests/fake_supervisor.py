@@ -191,7 +191,9 @@ class FakeSupervisor:
         kind = body["type"]
         if kind == "GetXCom":
             key = (body["dag_id"], body["run_id"], body["task_id"], body["key"])
-            return {"type": "XComResult", "key": body["key"], "value": self.xcoms.get(key)}, None
+            if key not in self.xcoms:
+                return None, {"type": "ErrorResponse", "error": "XCOM_NOT_FOUND", "detail": None}
+            return {"type": "XComResult", "key": body["key"], "value": self.xcoms[key]}, None
         if kind == "SetXCom":
             if self.refuse_xcom is not None:
                 return None, self.refuse_xcom
@@ -223,6 +225,9 @@ class FakeSupervisor:
         control = ControlSocket(ours)
         self.loaded.append(control)
         first = control.receive()
+        while first is not None and first["type"] == "Mask":
+            control.seen.append(first)
+            first = control.receive()
         assert first is not None
         return control, first
 

@@ -142,3 +142,34 @@ def test_add_agrees_with_pendulum(value: dt.datetime, months: int, days: int, ho
     theirs = pendulum.instance(value).in_timezone(zone)
     for units in ({"months": months}, {"days": days}, {"hours": hours}):
         assert ours.add(**units).timestamp() == theirs.add(**units).timestamp(), units
+
+
+def test_instants_of_the_context_and_of_pendulum_come_back_as_such() -> None:
+    import pendulum
+
+    at = dt.datetime(2024, 3, 5, 1, 2, 3, 4, tzinfo=dt.UTC)
+    for value in [
+        DateTime.instance(at), pendulum.instance(at), pendulum.datetime(2024, 3, 5, tz="Europe/Berlin"),
+        pendulum.date(2024, 1, 2), pendulum.time(1, 2, 3), pendulum.duration(days=-3, hours=4),
+        pendulum.duration(years=1, months=-2, seconds=5), at, at.date(),
+    ]:  # fmt: skip
+        found = from_json(json.loads(json.dumps(to_json({"at": [value]}))))["at"][0]
+        assert (type(found), found) == (type(value), value)
+    assert from_json(to_json(DateTime.instance(at))).add(days=1).to_date_string() == "2024-03-06"
+
+
+def test_times_that_would_not_come_back_are_refused_where_they_are_handed_on() -> None:
+    pd = pytest.importorskip("pandas")
+    np = pytest.importorskip("numpy")
+    rows = pd.DataFrame({"t": pd.to_datetime(["2024-01-01", None])}).to_dict("records")
+    with pytest.raises(XComNotSerializable, match=r"missing time at \[1\]\['t'\]"):
+        to_json(rows)
+    for value in (pd.Timestamp("2024-01-01") + pd.Timedelta(1, "ns"), pd.Timedelta(1, "ns")):
+        with pytest.raises(XComNotSerializable, match="nanoseconds"):
+            to_json(value)
+    day = np.datetime64("2024-01-01T00:00:00.000000000")
+    assert from_json(to_json(day)) == dt.datetime(2024, 1, 1)
+    assert from_json(to_json(np.array([day]))) == [dt.datetime(2024, 1, 1)]
+    for value in (day + np.timedelta64(1, "ns"), np.datetime64("NaT"), np.array(["NaT"], "datetime64[us]")):
+        with pytest.raises(XComNotSerializable, match="finer than microseconds"):
+            to_json(value)

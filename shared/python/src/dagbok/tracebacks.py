@@ -2,6 +2,8 @@
 
 The exception may be anybody's class: nothing that it defines is relied on, and nothing that it raises, were
 it `SystemExit`, comes out of here.
+
+Secrets are masked before anything is cut: half a secret would not be known for one.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import os
 import traceback
 from dataclasses import dataclass
 
+from dagbok.masking import mask
 from dagbok.text import cut_middle
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -34,8 +37,8 @@ def report(error: BaseException, folder: str | None = None) -> Report:
     file, line = place(error, folder)
     return Report(
         _name(type(error)),
-        shortened(safe_text(error)),
-        shortened(user_traceback(error), MAX_TRACEBACK),
+        shortened(mask(safe_text(error))),
+        shortened(mask(user_traceback(error)), MAX_TRACEBACK),
         file,
         line,
     )

@@ -321,12 +321,16 @@ class BaseOperator(Relations, metaclass=BaseOperatorMeta):
     def pre_execute(self, context: Any) -> None:
         """Run before `execute`."""
         if self._pre_execute_hook is not None:
-            self._pre_execute_hook(context)
+            from dagbok.runtime.driving import call
+
+            call(self._pre_execute_hook, context)
 
     def post_execute(self, context: Any, result: Any = None) -> None:
         """Run after `execute`."""
         if self._post_execute_hook is not None:
-            self._post_execute_hook(context, result)
+            from dagbok.runtime.driving import call
+
+            call(self._post_execute_hook, context, result)
 
     def on_kill(self) -> None:
         """End what the task started, when its try is told to end or runs out of time."""

@@ -39,8 +39,10 @@ class _PythonDecoratedOperator(DecoratedOperator):
 
     def execute(self, context: Any) -> Any:
         """Call the function."""
+        from dagbok.runtime.driving import call
+
         args, kwargs = self.call_arguments(context)
-        return self.python_callable(*args, **kwargs)
+        return call(self.python_callable, *args, **kwargs)
 
 
 class TaskFactory(Generic[P, R]):

@@ -18,6 +18,7 @@ _DEFAULTS = {
     ("core", "max_active_tasks_per_dag"): "16",
     ("core", "max_active_runs_per_dag"): "16",
     ("core", "unit_test_mode"): "False",
+    ("webserver", "base_url"): "http://127.0.0.1:8793",
     ("operators", "default_deferrable"): "False",
     ("operators", "default_owner"): "airflow",
     ("operators", "default_queue"): "default",

@@ -7,13 +7,15 @@ import os
 from typing import Any
 
 from dagbok.exceptions import AirflowException, AirflowNotFoundException, NotSupportedYet, SupervisorError
+from dagbok.masking import mask_secret
 
 PREFIX = "AIRFLOW_CONN_"
 _FIELDS = ("conn_type", "host", "schema", "login", "password", "port", "extra")
+_JSON_FIELDS = frozenset([*_FIELDS, "description", "uri"])
 
 
 class Connection:
-    """How to reach another system."""
+    """How to reach another system. Its password, and what its extra has under telling names, is masked."""
 
     def __init__(
         self,
@@ -28,14 +30,32 @@ class Connection:
         extra: str | dict[str, Any] | None = None,
         uri: str | None = None,
     ) -> None:
-        self.conn_id, self.conn_type, self.description = conn_id, conn_type, description
+        self.conn_id, self.description = conn_id, description
+        self.conn_type = conn_type if conn_type is None else _kind(conn_type)
         self.host, self.login, self.password, self.schema = host, login, password, schema
         self.port = None if port is None else int(port)
         self.extra = json.dumps(extra) if isinstance(extra, dict) else extra
         if uri:
+            if any(part is not None for part in (conn_type, host, login, password, schema, port, extra)):
+                raise AirflowException(
+                    f"connection `{conn_id}` is given by a URI and by single values too: give one of both"
+                )
             self._take_uri(uri)
+        self._mask()
+
+    def _mask(self) -> None:
+        mask_secret(self.password)
+        if self.extra:
+            try:
+                mask_secret(json.loads(self.extra), "")
+            except ValueError:
+                return  # whoever reads it is told that it is no JSON
 
     def _take_uri(self, uri: str) -> None:
+        """Take a URI apart as Airflow does: `type://login:password@host:port/schema?extra`.
+
+        The host may have a scheme of its own: `spark://k8s://10.0.0.1:443`.
+        """
         from urllib.parse import parse_qsl, unquote, urlsplit
 
         scheme, separator, rest = uri.partition("://")
@@ -43,13 +63,22 @@ class Connection:
             raise AirflowException(
                 f"the URI of connection `{self.conn_id}` has no `://`; write type://login:password@host:port/schema"
             )
+        # What is a secret here may stand elsewhere as it was written, quoted somehow.
+        authority = rest.partition("/")[0].rpartition("@")[0]
+        mask_secret(authority.partition(":")[2])
+        protocol = ""
+        if "://" in rest:
+            protocol, _, rest = rest.partition("://")
+            if "://" in rest or "@" in protocol or ":" in protocol:
+                raise AirflowException(
+                    f"the URI of connection `{self.conn_id}` has `://` in a place where it must be quoted"
+                    " (%3A%2F%2F)"
+                )
+        self.conn_type = _kind(scheme)
         # urlsplit treats only known schemes as having a host; any does here.
         parts = urlsplit(f"http://{rest}")
-        self.conn_type = scheme.replace("-", "_") if scheme != "postgresql" else "postgres"
-        host = unquote(parts.hostname or "")
-        if parts.path.startswith("/") and "://" in unquote(parts.netloc):
-            host = unquote(parts.netloc)
-        self.host = host
+        host = _host(parts)
+        self.host = f"{protocol}://{host}" if protocol and host else host
         self.login = unquote(parts.username) if parts.username is not None else None
         self.password = unquote(parts.password) if parts.password is not None else None
         self.schema = unquote(parts.path[1:])
@@ -86,12 +115,18 @@ class Connection:
         """Return it as a URI."""
         from urllib.parse import quote, urlencode
 
-        kind = (self.conn_type or "").replace("_", "-")
+        kind = (self.conn_type or "").lower().replace("_", "-")
+        host, protocol = self.host or "", ""
+        if "://" in host and not host.startswith(f"{self.conn_type}://"):
+            protocol, _, host = host.partition("://")
+            protocol += "://"
         who = "" if self.login is None else quote(self.login, safe="")
         if self.password is not None:
             who += ":" + quote(self.password, safe="")
-        where = quote(self.host or "", safe="") + (f":{self.port}" if self.port else "")
-        uri = f"{kind}://{who}{'@' if who else ''}{where}"
+        where = quote(host, safe="")
+        if self.port:
+            where += f"{'' if where or who else '@'}:{self.port}"
+        uri = f"{kind}://{protocol}{who}{'@' if who else ''}{where}"
         if self.schema or self.extra:
             uri += "/" + quote(self.schema or "", safe="")
         extra = self.extra_dejson
@@ -114,12 +149,22 @@ class Connection:
             raise AirflowException(
                 f"connection `{conn_id}` must be a JSON object, not {type(fields).__name__}"
             )
-        kept = {name: fields.get(name) for name in (*_FIELDS, "description")}
-        if kept["port"] is not None:
-            kept["port"] = int(kept["port"])
-        if kept["extra"] is not None and not isinstance(kept["extra"], str):
-            kept["extra"] = json.dumps(kept["extra"])
-        return cls(conn_id=conn_id, **kept)
+        unknown = sorted(set(fields) - _JSON_FIELDS)
+        if unknown:
+            raise AirflowException(
+                f"connection `{conn_id}` has {', '.join(map(repr, unknown))}, which no connection has; "
+                f"there are {', '.join(sorted(_JSON_FIELDS))}"
+            )
+        port, extra = fields.pop("port", None) or None, fields.pop("extra", None)
+        try:
+            port = None if port is None else int(port)
+        except (TypeError, ValueError):
+            raise AirflowException(
+                f"the port of connection `{conn_id}` must be a whole number, not {port!r}"
+            ) from None
+        if extra is not None and not isinstance(extra, str):
+            extra = json.dumps(extra)
+        return cls(conn_id=conn_id, port=port, extra=extra or None, **fields)
 
     @classmethod
     def get(cls, conn_id: str) -> Connection:
@@ -132,17 +177,40 @@ class Connection:
         return f"Connection(conn_id={self.conn_id!r}, conn_type={self.conn_type!r}, host={self.host!r})"
 
 
+def _kind(conn_type: str) -> str:
+    """Return the type as hooks know it."""
+    return "postgres" if conn_type == "postgresql" else conn_type.replace("-", "_")
+
+
+def _host(parts: Any) -> str:
+    """Return the host of split parts: a name in lower case, or a path in its place (a socket) as it is."""
+    from urllib.parse import unquote
+
+    host = unquote(parts.hostname or "")
+    if "/" in host:
+        host = unquote(parts.netloc.rpartition("@")[2].partition(":")[0])
+    return host
+
+
+def read(conn_id: str, text: str) -> Connection:
+    """Read a connection as the environment has it: a URI, or JSON."""
+    text = text.strip()
+    if not text.startswith("{"):
+        return Connection(conn_id=conn_id, uri=text)
+    try:
+        return Connection.from_json(text, conn_id)
+    except ValueError:
+        raise AirflowException(
+            f"the environment variable {PREFIX}{conn_id.upper()} is neither JSON nor a URI"
+        ) from None
+
+
 def get_connection(conn_id: str) -> Connection:
     """Return the connection of an id, or an error that says where it was looked for."""
     name = PREFIX + conn_id.upper()
     text = os.environ.get(name)
-    if text:
-        if text.lstrip().startswith("{"):
-            try:
-                return Connection.from_json(text, conn_id)
-            except ValueError:
-                raise AirflowException(f"the environment variable {name} is neither JSON nor a URI") from None
-        return Connection(conn_id=conn_id, uri=text)
+    if text and text.strip():
+        return read(conn_id, text)
     found = _ask_supervisor(conn_id)
     if found is None:
         raise AirflowNotFoundException(

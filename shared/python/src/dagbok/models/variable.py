@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from dagbok.exceptions import NotSupportedYet, SupervisorError
+from dagbok.masking import mask_secret
 
 _MISSING: Any = object()
 PREFIX = "AIRFLOW_VAR_"
@@ -30,7 +31,10 @@ class Variable:
             raise KeyError(
                 f"there is no variable `{key}`; set it, or the environment variable {PREFIX}{key.upper()}"
             )
-        return json.loads(value) if deserialize_json else value
+        found = json.loads(value) if deserialize_json else value
+        mask_secret(value, key)
+        mask_secret(found, key)
+        return found
 
     @staticmethod
     def set(key: str, value: Any, **kwargs: Any) -> None:

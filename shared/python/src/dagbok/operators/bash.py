@@ -11,6 +11,9 @@ from dagbok.authoring.decorated import DecoratedOperator
 from dagbok.authoring.operator import BaseOperator
 from dagbok.exceptions import AirflowException, AirflowSkipException
 
+# How long output may still come from elsewhere when bash itself has ended, in seconds.
+LAST_WORDS = 1.0
+
 
 class BashOperator(BaseOperator):
     """Runs a command or a script by bash. An exit code in `skip_on_exit_code` ends the try as skipped."""
@@ -65,10 +68,7 @@ class BashOperator(BaseOperator):
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                 )
-            last = ""
-            for raw in self._process.stdout:
-                last = raw.decode(self.output_encoding, errors="backslashreplace").rstrip()
-                self.log.info("%s", last)
+            last = self._log_output()
             code = self._process.wait()
         if code in self.skip_on_exit_code:
             raise AirflowSkipException(f"bash exited with {code}, which stands for skipped")
@@ -76,22 +76,33 @@ class BashOperator(BaseOperator):
             raise AirflowException(f"bash {_how_it_ended(code)}; its last line was: {last}")
         return self.output_processor(last)
 
+    def _log_output(self) -> str:
+        """Log what the command prints until it closes its output; return the last line."""
+        last = ""
+        for raw in self._process.stdout:
+            last = raw.decode(self.output_encoding, errors="backslashreplace").rstrip()
+            self.log.info("%s", last)
+        return last
+
     def on_kill(self) -> None:
-        """Tell the command's process group to end, and after a while make it."""
+        """Tell the command's process group to end, and log what it still says.
+
+        How long its clean-up may take is the executor's to set (`executor.kill_grace`): what is left then
+        is killed with the try's process.
+        """
         process = self._process
         if process is None or process.poll() is not None:
             return
-        import subprocess
+        import threading
 
-        for sign, seconds in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 1.0)):
-            try:
-                os.killpg(process.pid, sign)
-                process.wait(seconds)
-            except ProcessLookupError:
-                return
-            except subprocess.TimeoutExpired:
-                continue
+        rest = threading.Thread(target=self._log_output, daemon=True)
+        rest.start()
+        try:
+            os.killpg(process.pid, signal.SIGTERM)
+        except ProcessLookupError:
             return
+        process.wait()
+        rest.join(LAST_WORDS)
 
 
 def _how_it_ended(code: int) -> str:
@@ -116,7 +127,9 @@ class _BashDecoratedOperator(DecoratedOperator, BashOperator):
     def execute(self, context: Any) -> Any:
         """Call the function, render what it returns, and run that."""
         args, kwargs = self.call_arguments(context)
-        command = self.python_callable(*args, **kwargs)
+        from dagbok.runtime.driving import call
+
+        command = call(self.python_callable, *args, **kwargs)
         if not isinstance(command, str) or not command.strip():
             raise TypeError(
                 f"the function of task `{self.task_id}` must return a command as text, not {command!r}"

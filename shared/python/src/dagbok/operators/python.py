@@ -53,7 +53,9 @@ class PythonOperator(BaseOperator):
 
     def execute_callable(self) -> Any:
         """Call the function with what was determined."""
-        return self.python_callable(*self.op_args, **self.op_kwargs)
+        from dagbok.runtime.driving import call
+
+        return call(self.python_callable, *self.op_args, **self.op_kwargs)
 
 
 def get_current_context() -> Any:

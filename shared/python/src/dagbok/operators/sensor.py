@@ -88,9 +88,11 @@ class BaseSensorOperator(BaseOperator):
             time.sleep(self._pause(tries))
             tries += 1
 
-    def _poke_once(self, context: Any) -> bool | PokeReturnValue:
+    def _poke_once(self, context: Any) -> Any:
+        from dagbok.runtime.driving import call
+
         try:
-            return self.poke(context)
+            return call(self.poke, context)
         except (AirflowSkipException, AirflowSensorTimeout):
             raise
         except Exception:
@@ -132,7 +134,9 @@ class PythonSensor(BaseSensorOperator):
         """Call the function."""
         full = {**context, "templates_dict": self.templates_dict}
         keywords = context_arguments(self.python_callable, self.op_args, self.op_kwargs, full)
-        found = self.python_callable(*self.op_args, **keywords)
+        from dagbok.runtime.driving import call
+
+        found = call(self.python_callable, *self.op_args, **keywords)
         return found if isinstance(found, PokeReturnValue) else bool(found)
 
 
@@ -144,7 +148,9 @@ class _SensorDecoratedOperator(DecoratedOperator, BaseSensorOperator):
     def poke(self, context: Any) -> bool | PokeReturnValue:
         """Call the function."""
         args, kwargs = self.call_arguments(context)
-        found = self.python_callable(*args, **kwargs)
+        from dagbok.runtime.driving import call
+
+        found = call(self.python_callable, *args, **kwargs)
         return found if isinstance(found, PokeReturnValue) else bool(found)
 
     def execute(self, context: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from dagbok.exceptions import AirflowTaskTerminated
-from dagbok.runtime import logs, processes
+from dagbok.runtime import interrupts, logs, processes
 from dagbok.runtime.frames import FrameError, FrameStream
 from dagbok.runtime.runner import FindDag, run_try
 from dagbok.runtime.supervisor import Supervisor
@@ -29,7 +29,10 @@ def run_and_exit(
         set_environment(env)
         if cwd is not None:
             os.chdir(cwd)
-        run_try(Supervisor(FrameStream(fds[0])), find_dag)
+        interrupts.after_fork()
+        supervisor = Supervisor(FrameStream(fds[0]))
+        supervisor.share_with_forks()
+        run_try(supervisor, find_dag)
         code = 0
     except AirflowTaskTerminated:
         code = EXIT_TERMINATED
@@ -54,6 +57,7 @@ def _settle(fds: list[int], parent: int) -> None:
     os.close(out)
     os.close(err)
     logs.send_to(log)
+    logs.mask_streams()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
     reseed()
 

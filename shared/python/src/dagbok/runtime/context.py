@@ -1,8 +1,7 @@
 """The context: what a task's function gets as keywords and a template can name, in both eras.
 
-Absent, because the supervisor can't be asked for them yet: the `prev_…_success` dates, the events of
-assets, and 3.3's `task_state_store` and `partition_date`. Airflow's own keys, recorded, are in
-`tests/oracle`.
+Absent, because the supervisor can't be asked for them yet: the events of assets, and 3.3's
+`task_state_store` and `partition_date`. Airflow's own keys, recorded, are in `tests/oracle`.
 """
 
 from __future__ import annotations
@@ -45,6 +44,7 @@ def make_context(task: BaseOperator, ti: TaskInstance, run: DagRun) -> Context:
         "outlets": task.outlets,
         "macros": macros,
         "params": _params(task, run),
+        **_last_success(task, run),
         "run_id": run.run_id,
         "task": task,
         "task_instance": ti,
@@ -65,6 +65,20 @@ def make_context(task: BaseOperator, ti: TaskInstance, run: DagRun) -> Context:
         context["task_reschedule_count"] = ti.task_reschedule_count
         context["triggering_asset_events"] = {}
     return context
+
+
+def _last_success(task: BaseOperator, run: DagRun) -> Context:
+    """Return dates of the newest earlier run that succeeded; None each where none did."""
+    before = run.previous_success
+    names: Context = {
+        "prev_data_interval_start_success": before and before.data_interval_start,
+        "prev_data_interval_end_success": before and before.data_interval_end,
+        "prev_start_date_success": before and before.start_date,
+        "prev_end_date_success": before and before.end_date,
+    }
+    if task.dag.era == 2:
+        names["prev_execution_date_success"] = before and before.logical_date
+    return names
 
 
 def _params(task: BaseOperator, run: DagRun) -> dict[str, Any]:

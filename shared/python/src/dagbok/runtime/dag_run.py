@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -26,13 +27,18 @@ class DagRun:
     end_date: DateTime | None
     conf: dict[str, Any]
     partition_key: str | None = None
+    previous: DagRun | None
+    previous_success: DagRun | None
 
     def __init__(self, details: Mapping[str, Any]) -> None:
         self.__dict__.update(details)
         for name in _DATES:
             value = details.get(name)
             self.__dict__[name] = None if value is None else DateTime.instance(value)
-        self.conf = dict(details.get("conf") or {})
+        conf = details.get("conf_json")
+        self.conf = dict(json.loads(conf) if conf is not None else details.get("conf") or {})
+        self.previous = _other_run(details.get("previous"))
+        self.previous_success = _other_run(details.get("previous_success"))
 
     @property
     def execution_date(self) -> DateTime | None:
@@ -49,6 +55,17 @@ class DagRun:
         """Whether a backfill made it."""
         return self.run_type == "backfill"
 
+    def get_previous_dagrun(self, state: Any = None, session: Any = None) -> DagRun | None:
+        """Return the run before this one, or the last that succeeded; None where there is none."""
+        wanted = getattr(state, "value", state)
+        if wanted == "success":
+            return self.previous_success
+        if wanted is not None:
+            raise NotSupportedYet(
+                f"get_previous_dagrun(state={wanted!r}) is not supported yet; with success, or none, it is"
+            )
+        return self.previous
+
     @classmethod
     def find(cls, *args: Any, **kwargs: Any) -> NoReturn:
         """Refused: other runs can't be asked for from a task yet."""
@@ -64,3 +81,7 @@ class DagRun:
 
     def __repr__(self) -> str:
         return f"<DagRun {self.dag_id} {self.run_id}>"
+
+
+def _other_run(details: Mapping[str, Any] | None) -> DagRun | None:
+    return None if details is None else DagRun(details)

@@ -37,6 +37,11 @@ class FrameStream:
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
+    @property
+    def fd(self) -> int:
+        """Its descriptor."""
+        return self._fd
+
     def send(self, data: bytes) -> None:
         """Write encoded frames, all of them."""
         view = memoryview(data)

@@ -8,11 +8,12 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from dagbok.authoring.dag import DAG
 from dagbok.loading import load_file, put_last
+from dagbok.masking import masker
 from dagbok.operators.arguments import wishes_of
 from dagbok.runtime import logs, processes
 from dagbok.runtime.child import set_environment
@@ -23,6 +24,7 @@ from dagbok.tracebacks import report
 Json = dict[str, Any]
 LOAD_TIMEOUT = 300.0
 WARM_SECONDS = 0.3
+MASKS_BYTES = 32 * 1024  # in one message to the executor
 
 # What nearly every try uses. Jinja is not among it: see `preload_for`.
 _COMMON = (
@@ -32,6 +34,7 @@ _COMMON = (
     "random",
     "dagbok.models.configuration",
     "dagbok.operators.python",
+    "dagbok.runtime.driving",
     "dagbok.runtime.rendered",
 )
 
@@ -45,6 +48,38 @@ def preload() -> None:
     for name in _COMMON:
         importlib.import_module(name)
     logs.install()
+    learn_secrets(os.environ)
+
+
+def learn_secrets(environ: Mapping[str, str]) -> None:
+    """Learn what connections and variables in the environment hold, before anything prints it."""
+    from dagbok.models import connection, variable
+
+    for name, text in environ.items():
+        if name.startswith(variable.PREFIX):
+            masker.add(text, name.removeprefix(variable.PREFIX))
+        elif name.startswith(connection.PREFIX):
+            try:
+                connection.read(name.removeprefix(connection.PREFIX).lower(), text)
+            except Exception:  # whoever asks for it is told what is wrong with it
+                continue
+
+
+def tell_secrets(control: Control) -> None:
+    """Tell the executor what it must mask as well, in messages that the socket takes."""
+    part: list[str] = []
+    size = 0
+    for form in masker.forms:
+        length = len(form.encode("utf-8", "replace")) + 8
+        if length > MASKS_BYTES:
+            continue  # one of many lines, which are masked each
+        if size + length > MASKS_BYTES:
+            control.send({"type": "Mask", "forms": part})
+            part, size = [], 0
+        part.append(form.encode("utf-8", "replace").decode())
+        size += length
+    if part:
+        control.send({"type": "Mask", "forms": part})
 
 
 def ready(started: float, dags: list[str]) -> Json:
@@ -70,10 +105,13 @@ def load_and_serve(message: Message, zygote: Any) -> NoReturn:
     processes.die_with_parent()
     try:
         dags = _load(body)
+        learn_secrets(os.environ)  # again: the file may have set some
     except BaseException as error:
+        tell_secrets(control)
         control.send(_failed(error, str(body.get("bundle_path")), str(body.get("file"))))
         os._exit(0)
     processes.die_with_parent(0)
+    tell_secrets(control)
     control.send(ready(started, list(dags)))
     zygote(control, dags).serve()
     raise AssertionError("serve does not return")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import logging
 import os
 import sys
 
+from dagbok.masking import mask
 from dagbok.text import cut
 from dagbok.tracebacks import user_traceback
 
@@ -43,14 +45,14 @@ def describe(record: logging.LogRecord) -> dict[str, object]:
         "timestamp": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat().replace("+00:00", "Z"),
         "level": record.levelname.lower(),
         "logger": record.name,
-        "event": _cut(record.getMessage()),
+        "event": _cut(mask(record.getMessage())),
         "filename": record.filename,
         "lineno": record.lineno,
     }
     if record.exc_info and record.exc_info[1] is not None:
-        fields["exception"] = _cut(user_traceback(record.exc_info[1]))
+        fields["exception"] = _cut(mask(user_traceback(record.exc_info[1])))
     if record.stack_info:
-        fields["stack"] = _cut(record.stack_info)
+        fields["stack"] = _cut(mask(record.stack_info))
     return fields
 
 
@@ -88,3 +90,23 @@ def install() -> None:
 def send_to(fd: int) -> None:
     """Send records to this descriptor from now on."""
     _handler.fd = fd
+
+
+class MaskedText(io.TextIOWrapper):
+    """A standard stream that masks secrets. One that falls into two writes is the executor's to mask."""
+
+    def write(self, text: str) -> int:
+        """Write text without the secrets in it."""
+        return super().write(mask(text))
+
+
+def mask_streams() -> None:
+    """Put masking streams in the place of Python's own; what else stands there stays."""
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if type(stream) is io.TextIOWrapper:
+            stream.flush()
+            # With a buffer of its own: the other believes of the descriptor what was true before the fork.
+            buffer = open(fd, "wb", closefd=False)
+            how = {"encoding": stream.encoding, "errors": stream.errors}
+            setattr(sys, name, MaskedText(buffer, **how, line_buffering=stream.line_buffering))

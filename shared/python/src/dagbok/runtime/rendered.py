@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from dagbok.masking import mask
 from dagbok.text import cut
 
 MAX_TEXT = 4096
@@ -32,4 +33,4 @@ def presentable(value: Any, depth: int = 0) -> Any:
 
 
 def _cut(text: str) -> str:
-    return cut(text, MAX_TEXT)
+    return cut(mask(text.encode("utf-8", "replace").decode()), MAX_TEXT)

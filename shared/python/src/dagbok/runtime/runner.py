@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from dagbok.authoring.dag import DAG
 from dagbok.exceptions import AirflowException, AirflowTaskTerminated, AirflowTaskTimeout
-from dagbok.runtime import current, interrupts, results
+from dagbok.masking import masker
+from dagbok.runtime import current, driving, interrupts, results
 from dagbok.runtime.context import Context, environment, make_context
 from dagbok.runtime.dag_run import DagRun
 from dagbok.runtime.results import Outcome
@@ -32,6 +33,8 @@ def run_try(supervisor: Supervisor, find_dag: FindDag) -> None:
     folder = details.get("bundle_info", {}).get("path")
     should_retry = bool(details["ti_context"].get("should_retry"))
     current.set_supervisor(supervisor)
+    # Answered before anything can print it: the executor masks what goes past Python, too.
+    masker.tell = lambda forms: supervisor.ask({"type": "MaskSecret", "forms": forms})
     context: Context | None = None
     kind: str | None = "import_error"
     try:
@@ -76,9 +79,9 @@ def _run(details: Json, context: Context, supervisor: Supervisor) -> Outcome:
     if fields:
         supervisor.tell({"type": "SetRenderedFields", "rendered_fields": fields})
     call_each("on_execute_callback", task.on_execute_callback, context)
-    task.pre_execute(context)
+    driving.call(task.pre_execute, context)
     result = _execute(details, task, context)
-    task.post_execute(context, result)
+    driving.call(task.post_execute, context, result)
     _push(task, context, result)
     return Outcome("success")
 
@@ -87,14 +90,19 @@ def _execute(details: Json, task: BaseOperator, context: Context) -> Any:
     micros = details.get("execution_timeout_us")
     try:
         if micros is None:
-            return task.execute(context)
+            return driving.call(task.execute, context)
         interrupts.arm_timeout(micros / 1_000_000)
         try:
-            return task.execute(context)
+            return driving.call(task.execute, context)
         finally:
             interrupts.disarm_timeout()
     except (AirflowTaskTimeout, AirflowTaskTerminated):
-        task.on_kill()
+        interrupts.shut()
+        task.on_kill()  # it has until the executor's SIGKILL
+        raise
+    except SystemExit as end:
+        if task.dag.era == 2 and end.code in {None, 0}:
+            return None  # an end like any other, since Airflow 2.9; in Airflow 3 a failure
         raise
 
 
@@ -118,10 +126,11 @@ def _push(task: BaseOperator, context: Context, result: Any) -> None:
 
 
 def _rendered_fields(task: BaseOperator) -> Json:
+    from dagbok.masking import masked
     from dagbok.runtime.rendered import presentable
 
     fields = {name: getattr(task, name, None) for name in task.template_fields}
-    return {name: presentable(value) for name, value in fields.items() if value}
+    return {name: masked(presentable(value), name) for name, value in fields.items() if value}
 
 
 def call_each(name: str, callbacks: Any, context: Context) -> None:
@@ -130,7 +139,7 @@ def call_each(name: str, callbacks: Any, context: Context) -> None:
         return
     for callback in callbacks if isinstance(callbacks, list | tuple) else [callbacks]:
         try:
-            callback(context)
+            driving.call(callback, context)
         except Exception:
             results.log.exception("the %s failed", name)
 

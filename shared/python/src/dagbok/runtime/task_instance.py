@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagbok.authoring.xcom_arg import XCOM_RETURN_KEY
 from dagbok.datetimes import DateTime
-from dagbok.exceptions import AirflowException
+from dagbok.exceptions import AirflowException, NotSupportedYet
 from dagbok.runtime import xcom
 
 if TYPE_CHECKING:
@@ -78,6 +78,37 @@ class TaskInstance:
     def next_try_number(self) -> int:
         """The number of the try after this one."""
         return self.try_number + 1
+
+    @property
+    def log_url(self) -> str:
+        """Where this try's log is read: an address of the API."""
+        return f"{self._address()}/logs/{self.try_number}"
+
+    @property
+    def mark_success_url(self) -> str:
+        """The task instance's address in the API."""
+        return self._address()
+
+    def _address(self) -> str:
+        from urllib.parse import quote
+
+        from dagbok.models.configuration import conf
+
+        base = conf.get("api", "base_url", fallback=None) or conf.get("webserver", "base_url")
+        dag_id, run_id, task_id = (quote(part, safe="") for part in (self.dag_id, self.run_id, self.task_id))
+        path = f"api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        return f"{base.rstrip('/')}/{path}"
+
+    def get_previous_dagrun(self, state: Any = None, session: Any = None) -> DagRun | None:
+        """Return the run before this one; None where there is none."""
+        return self.dag_run.get_previous_dagrun(state)
+
+    def get_previous_ti(self, state: Any = None, session: Any = None) -> None:
+        """Return None on a first run; another run's task instances can't be asked for yet."""
+        if self.get_previous_dagrun() is not None:
+            raise NotSupportedYet(
+                "get_previous_ti is supported only where there is no earlier run; use the REST API"
+            )
 
     def get_template_context(self) -> Any:
         """Return the context."""

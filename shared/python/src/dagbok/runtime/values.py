@@ -60,17 +60,61 @@ def _other(value: Any, what: str, path: str, depth: int) -> Any:
         if name != "tuple":
             items.sort(key=repr)
         return _tag(f"builtins.{name}", items)
-    if isinstance(value, dt.datetime):
-        return _tag("datetime.datetime", [value.isoformat(), _zone(value)])
-    if isinstance(value, dt.date | dt.time):
-        return _tag(f"datetime.{'date' if isinstance(value, dt.date) else 'time'}", value.isoformat())
-    if isinstance(value, dt.timedelta):
-        return _tag("datetime.timedelta", value // dt.timedelta(microseconds=1))
+    if isinstance(value, dt.datetime | dt.date | dt.time | dt.timedelta):
+        return _moment(value, what, path)
     if isinstance(value, bytes | bytearray):
         import base64
 
         return _tag("builtins.bytes", base64.b64encode(value).decode())
     return _library(value, what, path, depth)
+
+
+def _is_itself(value: Any) -> bool:
+    other = value
+    return bool(value == other)
+
+
+def _moment(value: Any, what: str, path: str) -> Any:
+    """Dates, times and spans. Those of the context and of pendulum come back as that kind."""
+    if not _is_itself(value):  # pandas' NaT claims to be a datetime
+        raise XComNotSerializable(
+            f"{what} is {value}, a missing time{_at(path)}, which has no JSON form. Hand on None instead"
+        )
+    if getattr(value, "nanosecond", 0) or getattr(value, "nanoseconds", 0):
+        raise XComNotSerializable(
+            f"{what} has nanoseconds{_at(path)} ({value}), which a date here can't hold. "
+            "Round it to microseconds, or hand on text"
+        )
+    name = f"{type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, dt.timedelta):
+        # Read past what a subclass makes of them: pendulum's own leave months out.
+        days, seconds, micros = (
+            getattr(dt.timedelta, field).__get__(value) for field in ("days", "seconds", "microseconds")
+        )
+        whole = (days * 86_400 + seconds) * 1_000_000 + micros
+        if name == "pendulum.duration.Duration":
+            years, months = (getattr(value, field) for field in ("years", "months"))
+            return _tag(name, [years, months, whole - (years * 365 + months * 30) * 86_400_000_000])
+        return _tag("datetime.timedelta", whole)
+    if isinstance(value, dt.datetime):
+        kept = name if name in {"dagbok.datetimes.DateTime", "pendulum.datetime.DateTime"} else None
+        return _tag(kept or "datetime.datetime", [value.isoformat(), _zone(value)])
+    kind = "date" if isinstance(value, dt.date) else "time"
+    kept = name if name in {"pendulum.date.Date", "pendulum.time.Time"} else f"datetime.{kind}"
+    return _tag(kept, value.isoformat())
+
+
+def _numpy(value: Any, what: str, path: str, depth: int) -> Any:
+    """Scalars and arrays of numpy: they come back as plain numbers, dates and lists."""
+    if value.dtype.kind in "mM":
+        exact = value.astype(f"{value.dtype.kind}8[us]")
+        if not (exact == value).all():
+            raise XComNotSerializable(
+                f"{what} holds times of numpy{_at(path)} that are missing (NaT), or finer than microseconds. "
+                "Hand on None, rounded times or text instead"
+            )
+        value = exact
+    return _to(value.tolist(), what, path, depth + 1)
 
 
 def _library(value: Any, what: str, path: str, depth: int) -> Any:
@@ -87,8 +131,7 @@ def _library(value: Any, what: str, path: str, depth: int) -> Any:
     if isinstance(value, float) and not name.startswith("numpy."):
         return _to(float(value), what, path, depth)
     if name.startswith("numpy.") and hasattr(value, "tolist"):
-        # Scalars and arrays come back as plain numbers and lists.
-        return _to(value.tolist(), what, path, depth + 1)
+        return _numpy(value, what, path, depth)
     if isinstance(value, list):
         return _to(list(value), what, path, depth)
     if isinstance(value, BaseException):
@@ -131,6 +174,45 @@ def _read_datetime(data: Any) -> dt.datetime:
     return value
 
 
+def _read_instant(data: Any) -> Any:
+    from dagbok.datetimes import DateTime
+
+    return DateTime.instance(_read_datetime(data))
+
+
+def _read_pendulum(kind: str) -> Callable[[Any], Any]:
+    """Return a reader of a pendulum value; where pendulum is not installed, of the nearest kind that is."""
+
+    def read(data: Any) -> Any:
+        try:
+            import pendulum
+        except ImportError:
+            return _without_pendulum(kind, data)
+        if kind == "datetime":
+            return pendulum.instance(_read_datetime(data))
+        if kind == "duration":
+            years, months, micros = data
+            return pendulum.duration(years=years, months=months, microseconds=micros)
+        if kind == "date":
+            plain = dt.date.fromisoformat(data)
+            return pendulum.date(plain.year, plain.month, plain.day)
+        at = dt.time.fromisoformat(data)
+        return pendulum.Time(at.hour, at.minute, at.second, at.microsecond, at.tzinfo)
+
+    return read
+
+
+def _without_pendulum(kind: str, data: Any) -> Any:
+    if kind == "datetime":
+        return _read_instant(data)
+    if kind == "duration":
+        years, months, micros = data
+        if years or months:
+            raise XComNotSerializable("an XCom holds a duration of months; install pendulum to read it")
+        return dt.timedelta(microseconds=micros)
+    return (dt.date if kind == "date" else dt.time).fromisoformat(data)
+
+
 def _read_bytes(data: Any) -> bytes:
     import base64
 
@@ -154,6 +236,11 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "builtins.frozenset": lambda data: frozenset(from_json(data)),
     "builtins.bytes": _read_bytes,
     "datetime.datetime": _read_datetime,
+    "dagbok.datetimes.DateTime": _read_instant,
+    "pendulum.datetime.DateTime": _read_pendulum("datetime"),
+    "pendulum.date.Date": _read_pendulum("date"),
+    "pendulum.time.Time": _read_pendulum("time"),
+    "pendulum.duration.Duration": _read_pendulum("duration"),
     "datetime.date": dt.date.fromisoformat,
     "datetime.time": dt.time.fromisoformat,
     "datetime.timedelta": lambda data: dt.timedelta(microseconds=data),

@@ -18,7 +18,7 @@ def get_value(
     map_index: int | None = None,
     include_prior_dates: bool = False,
 ) -> tuple[Any, bool]:
-    """Return a value and whether there is one."""
+    """Return a value and whether one was pushed: None can be."""
     request = {
         "type": "GetXCom",
         "key": key,
@@ -34,8 +34,7 @@ def get_value(
         if error.code == "XCOM_NOT_FOUND":
             return None, False
         raise
-    value = answer.get("value")
-    return from_json(value), value is not None
+    return from_json(answer.get("value")), True
 
 
 def set_value(supervisor: Supervisor, key: str, value: Any, ti: Any) -> None:

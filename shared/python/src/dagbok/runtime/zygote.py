@@ -287,6 +287,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, interrupts.on_terminate)
     compat.activate()
     loader.preload()
+    loader.tell_secrets(control)
     control.send(loader.ready(started, []))
     Zygote(control).serve()
 

@@ -10,7 +10,16 @@ from typing import Any
 
 random = _random.random
 time = _time
-__all__ = ["datetime", "datetime_diff_for_humans", "ds_add", "ds_format", "random", "time", "timedelta"]
+__all__ = [
+    "datetime",
+    "datetime_diff_for_humans",
+    "ds_add",
+    "ds_format",
+    "ds_format_locale",
+    "random",
+    "time",
+    "timedelta",
+]
 
 
 def ds_add(ds: str, days: int) -> str:
@@ -22,6 +31,17 @@ def ds_add(ds: str, days: int) -> str:
 def ds_format(ds: str, input_format: str, output_format: str) -> str:
     """Return a date in another format."""
     return datetime.strptime(str(ds), input_format).strftime(output_format)
+
+
+def ds_format_locale(ds: str, input_format: str, output_format: str, locale: Any = None) -> str:
+    """Return a date in a locale's words, by a pattern of Unicode (`d MMM`); needs Babel."""
+    try:
+        from babel import Locale
+        from babel.dates import LC_TIME, format_datetime
+    except ImportError:
+        raise ImportError("macros.ds_format_locale needs the package Babel: pip install babel") from None
+    chosen = locale or LC_TIME or Locale("en_US")
+    return str(format_datetime(datetime.strptime(str(ds), input_format), format=output_format, locale=chosen))
 
 
 def datetime_diff_for_humans(dt: _datetime.datetime, since: _datetime.datetime | None = None) -> str:
