@@ -107,6 +107,6 @@ def mask_streams() -> None:
         if type(stream) is io.TextIOWrapper:
             stream.flush()
             # With a buffer of its own: the other believes of the descriptor what was true before the fork.
-            buffer = open(fd, "wb", closefd=False)
-            how = {"encoding": stream.encoding, "errors": stream.errors}
-            setattr(sys, name, MaskedText(buffer, **how, line_buffering=stream.line_buffering))
+            buffer = io.BufferedWriter(io.FileIO(fd, "wb", closefd=False))
+            masked = MaskedText(buffer, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
+            setattr(sys, name, masked)
