@@ -1,29 +1,30 @@
 //! Bundles: a DAG folder as it was, packed and named by its hash, unpacked once on this machine.
 //!
-//! The archive comes over the network and is not trusted: regular files with plain relative paths, and
-//! nothing else, up to a limit.
+//! A bundle is named by its content, so nothing may change it: it is unpacked for reading only, and since that
+//! does not keep root from writing, each use looks whether it is as it was unpacked. One that is not is put
+//! back in the same place at once, for whoever reads it then.
+mod seal;
+mod unpack;
+
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, Read, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Component, Path, PathBuf},
+    fs, io,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use dagbok_events::Digest;
-use dagbok_protocol::limits::BUNDLE_BYTES;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::OnceCell;
 
+use self::{
+    seal::{Seal, remove_tree},
+    unpack::{Unpack, unpack},
+};
 use crate::store::Store;
 
-/// Unpacked, a bundle is at most this large, in bytes.
-const UNPACKED_BYTES: u64 = 4 * BUNDLE_BYTES as u64;
-/// Files in one bundle.
-const FILES: usize = 200_000;
 /// What was left half unpacked this long ago is nobody's work any more.
 const HALF_KEPT: Duration = Duration::from_hours(1);
 /// Unpacked bundles kept; the one unused for longest goes first.
@@ -77,7 +78,18 @@ pub(crate) type BundleFolder = Arc<PathBuf>;
 struct Known {
     folder: Arc<OnceCell<BundleFolder>>,
     used: Instant,
+    looked: Arc<tokio::sync::Mutex<Looked>>,
 }
+
+/// When a bundle was last compared with its seal, and how long that took.
+#[derive(Debug, Default)]
+struct Looked {
+    at: Option<Instant>,
+    took: Duration,
+}
+
+/// Comparing may take this part of the time, so that a huge folder does not slow each try down.
+const LOOKING_PART: u32 = 50;
 
 impl Bundles {
     /// Bundles under `folder`, which is made. What an earlier boot of the machine unpacked is removed: a
@@ -92,7 +104,7 @@ impl Bundles {
             let half =
                 path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".half-"));
             if path.is_dir() && (!same_boot || (half && is_old(&path, HALF_KEPT))) {
-                fs::remove_dir_all(&path)?;
+                remove_tree(&path)?;
             }
         }
         fs::write(mark, boot)?;
@@ -103,12 +115,43 @@ impl Bundles {
     pub(crate) async fn folder(&self, digest: &Digest) -> Result<BundleFolder, BundleError> {
         let cell = {
             let mut known = self.known.lock();
-            let fresh = || Known { folder: Arc::default(), used: Instant::now() };
+            let fresh =
+                || Known { folder: Arc::default(), used: Instant::now(), looked: Arc::default() };
             let known = known.entry(digest.clone()).or_insert_with(fresh);
             known.used = Instant::now();
             Arc::clone(&known.folder)
         };
-        cell.get_or_try_init(|| self.fetch(digest)).await.cloned()
+        let folder = cell.get_or_try_init(|| self.fetch(digest)).await.cloned()?;
+        self.check(digest, &folder).await?;
+        Ok(folder)
+    }
+
+    /// Puts a bundle back that was changed since it was unpacked; says what was.
+    pub(crate) async fn check(
+        &self,
+        digest: &Digest,
+        folder: &BundleFolder,
+    ) -> Result<Option<String>, BundleError> {
+        let looked = self.known.lock().get(digest).map(|known| Arc::clone(&known.looked));
+        let Some(looked) = looked else { return Ok(None) };
+        let mut looked = looked.lock().await;
+        if looked.at.is_some_and(|at| at.elapsed() < looked.took * LOOKING_PART) {
+            return Ok(None);
+        }
+        let (begun, path) = (Instant::now(), Arc::clone(folder));
+        let work = move || {
+            Seal::read(&path).map_or_else(
+                || Some("what it was like is not known".to_owned()),
+                |seal| seal.broken(&path),
+            )
+        };
+        let damage = tokio::task::spawn_blocking(work).await.expect("looking does not panic");
+        if let Some(what) = &damage {
+            tracing::warn!(%digest, what, "a bundle was changed on this machine's disk and is unpacked again");
+            self.unpack_to(digest, folder).await?;
+        }
+        *looked = Looked { at: Some(Instant::now()), took: begun.elapsed() };
+        Ok(damage)
     }
 
     async fn fetch(&self, digest: &Digest) -> Result<BundleFolder, BundleError> {
@@ -117,19 +160,26 @@ impl Bundles {
             drop(touch(&folder));
             return Ok(Arc::new(folder));
         }
+        self.unpack_to(digest, &folder).await?;
+        Ok(Arc::new(folder))
+    }
+
+    /// Unpacks to where nothing is yet, or in the place of what is there.
+    async fn unpack_to(&self, digest: &Digest, folder: &Path) -> Result<(), BundleError> {
         let packed = self.store.get(digest.as_str()).await;
         let packed = packed.map_err(|why| BundleError::Fetch { digest: digest.clone(), why })?;
         let (digest, root, in_use) = (digest.clone(), self.folder.clone(), self.in_use());
+        let folder = folder.to_owned();
         let work = move || {
             let half = root.join(format!(".half-{}", dagbok_runtime::fresh_id()));
             let unpacked =
                 unpack(&packed, &half).and_then(|()| settle(&half, &folder).map_err(Unpack::Disk));
-            if unpacked.is_err() {
-                drop(fs::remove_dir_all(&half));
+            if half.exists() {
+                drop(remove_tree(&half));
             }
             trim(&root, &in_use);
             match unpacked {
-                Ok(()) => Ok(Arc::new(folder)),
+                Ok(()) => Ok(()),
                 Err(Unpack::Hostile(why)) => Err(BundleError::Hostile { digest, why }),
                 Err(Unpack::Disk(why)) => Err(BundleError::Disk { digest, folder, why }),
             }
@@ -148,111 +198,21 @@ impl Bundles {
     }
 }
 
-#[derive(Debug)]
-enum Unpack {
-    Hostile(String),
-    Disk(io::Error),
-}
-
-impl From<io::Error> for Unpack {
-    fn from(error: io::Error) -> Self {
-        Self::Disk(error)
-    }
-}
-
-/// Unpacks into `folder`, which must not exist.
-fn unpack(packed: &[u8], folder: &Path) -> Result<(), Unpack> {
-    let hostile = |why: String| Unpack::Hostile(why);
-    fs::create_dir(folder)?;
-    let unzipped = zstd::Decoder::new(packed).map_err(|error| hostile(error.to_string()))?;
-    // What is beyond the limit looks like a torn archive; the sum below says which it was.
-    let mut archive = tar::Archive::new(unzipped.take(UNPACKED_BYTES));
-    let mut room = UNPACKED_BYTES;
-    let entries = archive.entries().map_err(|error| hostile(error.to_string()))?;
-    for (n, entry) in entries.enumerate() {
-        let mut entry = entry.map_err(|error| hostile(error.to_string()))?;
-        if n >= FILES {
-            return Err(hostile(format!("it has more than {FILES} files")));
-        }
-        let path = entry.path().map_err(|error| hostile(error.to_string()))?.into_owned();
-        let kind = entry.header().entry_type();
-        let shown = path.display().to_string();
-        if kind.is_dir() {
-            fs::create_dir_all(
-                folder.join(plain(&path).ok_or_else(|| hostile(bad_path(&shown)))?),
-            )?;
-            continue;
-        }
-        if !kind.is_file() {
-            return Err(hostile(format!("`{shown}` is no regular file")));
-        }
-        let plain = plain(&path).filter(|path| !path.as_os_str().is_empty());
-        let target = folder.join(plain.ok_or_else(|| hostile(bad_path(&shown)))?);
-        room = room.checked_sub(entry.size()).ok_or_else(|| {
-            hostile(format!("unpacked it has more than {} MiB", UNPACKED_BYTES >> 20))
-        })?;
-        let runs = entry.header().mode().is_ok_and(|mode| mode & 0o111 != 0);
-        if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        let mode = if runs { 0o755 } else { 0o644 };
-        let mut file =
-            fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&target).map_err(
-                |error| {
-                    if error.kind() == io::ErrorKind::AlreadyExists {
-                        hostile(format!("`{shown}` is in it twice"))
-                    } else {
-                        Unpack::Disk(error)
-                    }
-                },
-            )?;
-        copy(&mut entry, &mut file, &shown)?;
-    }
-    Ok(())
-}
-
-fn copy(
-    entry: &mut tar::Entry<'_, impl Read>,
-    file: &mut fs::File,
-    shown: &str,
-) -> Result<(), Unpack> {
-    let mut buffer = vec![0; 64 << 10];
-    let mut left = entry.size();
-    while left > 0 {
-        let read = entry.read(&mut buffer).map_err(|error| Unpack::Hostile(error.to_string()))?;
-        if read == 0 {
-            return Err(Unpack::Hostile(format!("`{shown}` ends early")));
-        }
-        file.write_all(&buffer[..read])?;
-        left = left.saturating_sub(read as u64);
-    }
-    Ok(())
-}
-
-fn bad_path(shown: &str) -> String {
-    format!("`{shown}` leads out of it")
-}
-
-/// The path without `.`; `None` where it is absolute or goes up.
-fn plain(path: &Path) -> Option<PathBuf> {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(part) => plain.push(part),
-            Component::CurDir => {}
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
-        }
-    }
-    Some(plain)
-}
-
-/// Gives an unpacked folder its name.
+/// Gives an unpacked folder its name, and its seal. What stood there before is in `half` then.
 fn settle(half: &Path, folder: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let seal = Seal::of(half)?;
+    // A folder can only be renamed by who may write to it.
+    seal::let_write(half)?;
     match fs::rename(half, folder) {
-        // Another process was quicker; the content is the same by its name.
-        Err(_) if folder.is_dir() => fs::remove_dir_all(half),
-        other => other,
+        Err(_) if folder.is_dir() => {
+            seal::let_write(folder)?;
+            renameat_with(CWD, half, CWD, folder, RenameFlags::EXCHANGE)?;
+        }
+        other => other?,
     }
+    seal::forbid_writing(folder)?;
+    seal.write(folder)
 }
 
 /// Names this boot of the machine; empty where the kernel does not say.
@@ -282,7 +242,8 @@ fn trim(root: &Path, in_use: &[Digest]) {
     for (_, path) in found.into_iter().take(too_many) {
         let ours = in_use.iter().any(|digest| path.ends_with(digest.as_str()));
         if !ours && is_old(&path, KEPT_ANYHOW) {
-            drop(fs::remove_dir_all(path));
+            drop(remove_tree(&path));
+            drop(fs::remove_file(seal::path_of(&path)));
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) enum Kill {
     Fenced,
     /// The executor ends.
     Drained,
+    /// What its process says can't be understood any more, so that its end could not be told.
+    Garbled(String),
 }
 
 /// A word to whoever runs a try.

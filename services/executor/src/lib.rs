@@ -4,6 +4,7 @@
 //! business. What it must do by itself is to end its own tries when it can't renew its lease, so that no
 //! task ever runs twice at once.
 mod attempt;
+mod begun;
 mod bundle;
 mod error;
 mod fence;

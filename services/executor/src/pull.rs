@@ -74,7 +74,9 @@ async fn open(shared: &Shared, queue: &QueueName) -> Option<Arc<dyn Queue>> {
 async fn start(shared: &Arc<Shared>, tries: &TaskTracker, delivery: Delivery) {
     // Queues pulled at the same time may together bring more than there are slots.
     let Ok(slot) = Arc::clone(&shared.slots).try_acquire_owned() else {
-        if let Err(error) = delivery.handle.nak(NO_SLOT_DELAY).await {
+        if shared.settings.fencing {
+            tries.spawn(attempt::hand_back(Arc::clone(shared), delivery));
+        } else if let Err(error) = delivery.handle.nak(NO_SLOT_DELAY).await {
             tracing::warn!(key = delivery.key, %error, "an item without a slot comes back only after its lease");
         }
         return;

@@ -17,11 +17,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     ExecutorError, ExecutorSettings, Runner,
+    begun::{self, Begun},
     bundle::Bundles,
     fence::Fence,
     held::{Control, Holds, Kill},
     lease::Lease,
-    log::{LOGS, LogFolder, Logs, hand_in},
+    log::{LOGS, LogFolder, Logs, Masks, hand_in},
     oom::OomWatch,
     orders,
     pull::pull,
@@ -51,12 +52,14 @@ pub async fn run(
     let (logs, executor) = (settings.home.join(LOGS), settings.executor.clone());
     let made = tokio::task::spawn_blocking(move || LogFolder::make(logs, &executor)).await;
     let folder = Arc::new(made.expect("making a folder does not panic").map_err(home)?);
+    let begun = Begun::open(settings.home.join("begun"), &settings.executor).map_err(home)?;
     allow_many_files();
+    let masks = Masks::default();
     let started = match settings.runner {
         Runner::Null => None,
         Runner::Python => {
             let python = |why| ExecutorError::Python { python: settings.python.clone(), why };
-            Some(Pool::start(settings.clone()).await.map_err(python)?)
+            Some(Pool::start(settings.clone(), masks.clone()).await.map_err(python)?)
         }
     };
     let (end_pool, pool_ends) = oneshot::channel::<()>();
@@ -77,8 +80,9 @@ pub async fn run(
         reporter,
         holds: Holds::default(),
         bundles,
+        begun,
         pool,
-        logs: Logs::new(folder.own.clone(), clock),
+        logs: Logs::new(folder.own.clone(), clock, masks),
         oom: OomWatch::new(),
         fence: Mutex::new(Fence::new(settings.lease, since_boot())),
         slots: Arc::new(Semaphore::new(settings.slots as usize)),
@@ -87,7 +91,8 @@ pub async fn run(
         ports,
         shutdown,
     });
-    serve(shared, Arc::clone(&folder)).await;
+    serve(Arc::clone(&shared), Arc::clone(&folder)).await;
+    shared.begun.tidy();
     drop(end_pool);
     if let Some(supervised) = supervised {
         drop(supervised.await);
@@ -128,13 +133,18 @@ async fn serve(shared: Arc<Shared>, folder: Arc<LogFolder>) {
     beside.spawn(shared.reporter.clone().hear(Arc::clone(&shared.ports.signals)));
     beside.spawn(orders::obey(Arc::clone(&shared)));
     beside.spawn(orders::read_logs(Arc::clone(&shared)));
-    beside.spawn(hand_in(Arc::clone(&shared), folder));
     // The presence first: a try that is pulled must find this executor there.
     lease.put_presence(shared.settings.lease / 4).await;
     beside.spawn({
         let lease = Arc::clone(&lease);
         async move { tokio::join!(lease.renew(), lease.watch(), lease.join()).0 }
     });
+    // Before any work: what is offered again may be a try that they had begun.
+    tokio::select! {
+        () = begun::hand_in(&shared, &folder) => {}
+        () = shared.shutdown.started() => {}
+    }
+    beside.spawn(hand_in(Arc::clone(&shared), folder));
     let (tries, mut pulls) = (TaskTracker::new(), JoinSet::new());
     for queue in shared.settings.queues.clone() {
         pulls.spawn(pull(Arc::clone(&shared), queue, tries.clone()));

@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::{
-    ExecutorSettings, bundle::Bundles, fence::Fence, held::Holds, log::Logs, oom::OomWatch,
-    reports::Reporter, store::Store, zygote::Pool,
+    ExecutorSettings, begun::Begun, bundle::Bundles, fence::Fence, held::Holds, log::Logs,
+    oom::OomWatch, reports::Reporter, store::Store, zygote::Pool,
 };
 
 /// One executor's parts.
@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) bundles: Bundles,
     /// The Python processes; none with the null runner.
     pub(crate) pool: Option<Arc<Pool>>,
+    /// Marks of tries that begin before that is a fact.
+    pub(crate) begun: Begun,
     /// Logs of tries.
     pub(crate) logs: Logs,
     /// The kernel's kills for memory.

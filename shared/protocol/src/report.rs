@@ -37,6 +37,11 @@ pub enum ReportBody {
         pid: u32,
         /// Digests of what it saw, by name.
         inputs: std::collections::BTreeMap<String, String>,
+        /// Whether its item was delivered before, to an executor that neither ended the try nor handed it
+        /// back: it may have begun there. While nothing is known of that, the answer is a refusal, and
+        /// another try takes its place.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
     },
     /// It pushed a value while running.
     XCom(XComValue),

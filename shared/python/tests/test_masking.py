@@ -12,9 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import Bench, Folder
+from dagbok import masking
 from dagbok.masking import MASK, Masker, masked
 
 PASSWORD = "Sup3r'S\"cr€t!/x y"
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests' secrets, kept by this process, are not this one's."""
+    monkeypatch.setattr(masking, "mask", Masker().mask)
 
 
 def forms(secret: str) -> list[str]:

@@ -104,6 +104,7 @@ impl<S: FnMut(&Record)> Script<S> {
                 hostname: "bench".into(),
                 pid: 1,
                 inputs: std::collections::BTreeMap::new(),
+                again: false,
             };
             let value = Some(Payload::Inline("42".into()));
             let succeeded = ReportBody::Succeeded {

@@ -286,7 +286,7 @@ impl Executor {
 
     fn begin(&mut self, world: &mut World, item: &WorkItem, delivery: u64, first: bool) {
         let (hostname, inputs) = (format!("host{}", self.name), BTreeMap::new());
-        let body = ReportBody::Started { hostname, pid: 1, inputs };
+        let body = ReportBody::Started { hostname, pid: 1, inputs, again: false };
         let report = self.about(world, item.key.clone(), body);
         let by = Actor::Executor(self.id.clone());
         let command = world.command(by, CommandBody::Report(Box::new(report)), true);

@@ -33,6 +33,7 @@ impl Liar {
                 hostname: "nowhere".to_owned(),
                 pid: 0,
                 inputs: std::collections::BTreeMap::new(),
+                again: false,
             },
             1 => ReportBody::Succeeded { xcoms, usage, log: None },
             2 => ReportBody::Returned,

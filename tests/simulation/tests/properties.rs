@@ -361,6 +361,7 @@ fn body_of(word: Word) -> ReportBody {
             hostname: "host".to_owned(),
             pid: 1,
             inputs: std::collections::BTreeMap::new(),
+            again: false,
         },
         Word::Succeeded => ReportBody::Succeeded { xcoms, usage, log: None },
         Word::Failed => failed(FailureKind::Exception, Fault::User, true),

@@ -16,6 +16,7 @@ impl Running<'_> {
         early: Option<Early>,
         usage: Option<Usage>,
     ) -> End {
+        let verdict = self.masked(verdict);
         if let (Verdict::Failed(failure), None) = (&verdict, &said.error) {
             self.tell_failure(failure);
         }
@@ -33,6 +34,20 @@ impl Running<'_> {
             Verdict::Lost(why) => ReportBody::Lost { why, usage, log },
         };
         End::Report { body: Box::new(body), last_word }
+    }
+
+    /// The verdict without the secrets that the executor knows of.
+    fn masked(&self, verdict: Verdict) -> Verdict {
+        let masks = self.log.masks();
+        match verdict {
+            Verdict::Failed(mut failure) => {
+                failure.message = masks.text(failure.message);
+                failure.traceback = failure.traceback.map(|text| masks.text(text));
+                Verdict::Failed(failure)
+            }
+            Verdict::Skipped(message) => Verdict::Skipped(masks.text(message)),
+            Verdict::Succeeded | Verdict::Lost(_) => verdict,
+        }
     }
 
     /// A failure that the task's own process could not log, with its traceback.

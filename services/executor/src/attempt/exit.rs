@@ -30,6 +30,19 @@ pub(crate) struct Exit {
     pub(crate) timed_out: bool,
     /// Whether we sent SIGKILL.
     pub(crate) killed: bool,
+    /// Whose end was the process that forked it, where that went away before it could tell.
+    pub(crate) orphaned: Option<Orphaned>,
+}
+
+/// What is known of the end of the process that had forked a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Orphaned {
+    /// It had other tries too: who ended it can't be told.
+    WithOthers,
+    /// It had this one alone, as it has for a file's first try too.
+    Alone,
+    /// It had been started for this one.
+    Apart,
 }
 
 /// How patient to be.
@@ -74,6 +87,8 @@ pub(crate) struct Watch {
     pub(crate) log: Arc<LiveLog>,
     /// Its phases.
     pub(crate) phase: PhaseTeller,
+    /// Whether who forked it was started for it alone.
+    pub(crate) apart: bool,
     /// How patient to be.
     pub(crate) patience: Patience,
 }
@@ -91,6 +106,11 @@ impl Watch {
                         exit.exited = Some(exited);
                     } else {
                         self.kill_group();
+                        exit.orphaned = Some(match self.zygote.went_with() {
+                            _ if self.apart => Orphaned::Apart,
+                            0 | 1 => Orphaned::Alone,
+                            _ => Orphaned::WithOthers,
+                        });
                     }
                     break;
                 }
@@ -130,7 +150,7 @@ impl Watch {
             Control::Freeze => self.signal(Signal::SIGSTOP).await,
             Control::Thaw => self.signal(Signal::SIGCONT).await,
             Control::Kill(why) => {
-                let hard = matches!(why, Kill::Fenced | Kill::Refused(_));
+                let hard = matches!(why, Kill::Fenced | Kill::Refused(_) | Kill::Garbled(_));
                 self.log.system("warning", told(&why));
                 // An order counts most: nothing more is to be said of the try.
                 if exit.kill.is_none() || matches!(why, Kill::Order(_) | Kill::Refused(_)) {
@@ -215,6 +235,7 @@ fn told(why: &Kill) -> String {
                 .to_owned()
         }
         Kill::Drained => "ended because the executor is being stopped".to_owned(),
+        Kill::Garbled(why) => format!("ended because its result could not be told any more: {why}"),
     }
 }
 

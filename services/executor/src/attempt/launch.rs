@@ -18,7 +18,7 @@ use tokio::{net::UnixStream, sync::oneshot, time::timeout};
 use crate::{
     log::{LiveLog, Pump},
     shared::Shared,
-    zygote::{Exited, Launch, Place, PlaceError, Zygote},
+    zygote::{Base, Exited, Launch, Place, PlaceError, Zygote},
 };
 
 /// How long a fork may take; a zygote that needs longer is broken.
@@ -43,6 +43,8 @@ pub(crate) struct Launched {
     pub(crate) startup: Vec<u8>,
     /// Its output.
     pub(crate) pump: Pump,
+    /// The process that was started for it alone, where it is not to share one.
+    pub(crate) apart: Option<Base>,
 }
 
 /// Forks a process for `item`. With `startup` it may begin at once; without, it waits for that frame.
@@ -56,7 +58,11 @@ pub(crate) async fn launch(
     let pool = shared.pool.as_ref().expect("the Python runner has a pool");
     let mut why = String::new();
     for _ in 0..ATTEMPTS {
-        let place = pool.place(item.bundle.as_str(), folder, &item.file).await;
+        let place = if pool.must_be_apart(&item.file, &item.key) {
+            pool.place_apart().await
+        } else {
+            pool.place(item.bundle.as_str(), folder, &item.file).await
+        };
         let launched = match place {
             Ok(place) => fork(shared, item, folder, log, startup, place).await,
             Err(PlaceError::Start(why)) => Err(why),
@@ -81,7 +87,7 @@ async fn fork(
     startup: Option<&[u8]>,
     place: Place,
 ) -> Result<Launched, String> {
-    let Place { zygote, load_in_child } = place;
+    let Place { zygote, load_in_child, apart } = place;
     let run_key = format!("{}:{}", names::work_key(&item.key), shared.next_launch());
     let mut env = BTreeMap::new();
     if let Some(traceparent) = &item.traceparent {
@@ -111,7 +117,7 @@ async fn fork(
             ));
         }
     };
-    Ok(Launched { zygote, run_key, pid, exited: heard.exited, stream, startup: rest, pump })
+    Ok(Launched { zygote, run_key, pid, exited: heard.exited, stream, startup: rest, pump, apart })
 }
 
 /// The descriptors of a try: our ends, and those of its process.

@@ -16,4 +16,4 @@ mod xcom;
 #[cfg(test)]
 pub(crate) use phase::PhaseTeller;
 pub(crate) use phase::{Phase, PhaseReader};
-pub(crate) use settle::take;
+pub(crate) use settle::{hand_back, take};

@@ -9,8 +9,12 @@ use crate::shared::Shared;
 /// Reports the start, and what is to be reported as the end.
 pub(crate) async fn run(shared: &Shared, item: &WorkItem) -> End {
     let hostname = shared.settings.hostname.clone();
-    let started =
-        ReportBody::Started { hostname, pid: 0, inputs: std::collections::BTreeMap::new() };
+    let started = ReportBody::Started {
+        hostname,
+        pid: 0,
+        inputs: std::collections::BTreeMap::new(),
+        again: false,
+    };
     if let Err(error) = shared.reporter.report(&item.key, started).send().await {
         tracing::error!(key = %item.key, %error, "the start of a try can't be reported");
     }

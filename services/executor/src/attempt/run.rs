@@ -9,11 +9,10 @@ use std::{
 
 use dagbok_events::{Failure, FailureKind, Fault, LostWhy, Usage};
 use dagbok_protocol::{ReportBody, WorkItem};
-use serde_json::Value;
 use tokio::{io::BufReader, sync::mpsc};
 
 use super::{
-    exit::{Exit, Patience, Watch},
+    exit::{Exit, Orphaned, Patience, Watch},
     launch::{Launched, launch},
     phase::{Phase, PhaseTeller},
     said::Said,
@@ -72,7 +71,7 @@ impl Running<'_> {
                 () = self.shared.shutdown.started() => return self.hand_back(),
                 word = words.recv() => match word {
                     Some(Control::Kill(Kill::Order(_) | Kill::Refused(_))) => return End::Silent,
-                    Some(Control::Kill(Kill::Fenced | Kill::Drained)) | None => return self.hand_back(),
+                    Some(Control::Kill(Kill::Fenced | Kill::Drained | Kill::Garbled(_))) | None => return self.hand_back(),
                     Some(Control::Freeze | Control::Thaw) => {}
                 },
             }
@@ -93,8 +92,16 @@ impl Running<'_> {
             folder.map_err(|error| system(FailureKind::CouldNotStart, error.to_string()))?;
         let conf = startup::conf(item, &shared.store).await;
         let conf = conf.map_err(|why| system(FailureKind::CouldNotStart, why))?;
-        let startup = self.startup(conf, &folder);
+        let startup = self.startup(conf.as_deref(), &folder);
         let at_once = (!self.pulled.must_ask).then_some(startup.as_slice());
+        if at_once.is_some() {
+            // Its code may run before its start is a fact.
+            let marked = self.shared.begun.mark(&item.key);
+            let why = |error| {
+                format!("the start of the try can't be marked on this machine's disk: {error}")
+            };
+            marked.map_err(|error| system(FailureKind::CouldNotStart, why(error)))?;
+        }
         let mut launched = launch(shared, item, &folder, &self.log, at_once).await.map_err(
             |error| match error {
                 PlaceError::Load(error) => {
@@ -109,7 +116,7 @@ impl Running<'_> {
         Ok((folder, launched))
     }
 
-    fn startup(&self, conf: Option<Value>, folder: &Path) -> Vec<u8> {
+    fn startup(&self, conf: Option<&str>, folder: &Path) -> Vec<u8> {
         let settings = &self.shared.settings;
         let folder = folder.to_string_lossy();
         startup::frame(self.item, conf, &settings.hostname, &folder, self.shared.clock.now())
@@ -143,17 +150,18 @@ impl Running<'_> {
         if let Some(pool) = &self.shared.pool {
             inputs.insert("python".to_owned(), pool.python());
         }
-        ReportBody::Started { hostname: self.shared.settings.hostname.clone(), pid, inputs }
+        let (hostname, again) = (self.shared.settings.hostname.clone(), self.pulled.again);
+        ReportBody::Started { hostname, pid, inputs, again }
     }
 
     async fn supervise(
         &self,
-        folder: &Path,
+        folder: &BundleFolder,
         launched: Launched,
         words: mpsc::UnboundedReceiver<Control>,
     ) -> End {
         let Self { shared, item, .. } = self;
-        let Launched { zygote, run_key, pid, exited, stream, startup, pump } = launched;
+        let Launched { zygote, run_key, pid, exited, stream, startup, pump, apart } = launched;
         shared.holds.forked(self.held, pid);
         self.tell_start();
         let phase =
@@ -171,6 +179,7 @@ impl Running<'_> {
             words,
             log: Arc::clone(&log),
             phase: phase.clone(),
+            apart: apart.is_some(),
             patience,
         };
         let server = Server {
@@ -179,6 +188,7 @@ impl Running<'_> {
             startup,
             reporter: shared.reporter.clone(),
             xcoms: XComs::new(Arc::clone(&shared.ports.state), shared.store.clone()),
+            held: Arc::clone(self.held),
             log,
             phase: phase.clone(),
         };
@@ -194,12 +204,28 @@ impl Running<'_> {
             // None of the task's code has run: there is nothing to keep, and nobody to tell.
             return End::Silent;
         }
+        self.look_after(folder).await;
+        if let (Some(how), Some(pool)) = (exit.orphaned, &shared.pool) {
+            pool.orphaned(&item.file, &item.key, how == Orphaned::Apart);
+        }
+        drop(apart);
         let verdict = verdict::judge(&said, &exit, folder, || shared.oom.claim());
         if !sent.load(Ordering::Relaxed) && started.send().await.is_err() {
             tracing::error!(key = %item.key, "the start of a try can't be reported");
         }
         self.say(&verdict, &exit);
         self.conclude(verdict, said, early, usage(&exit)).await
+    }
+
+    /// Says in the log where the bundle was changed meanwhile: what writes past Python is not told otherwise.
+    async fn look_after(&self, folder: &BundleFolder) {
+        if let Ok(Some(what)) = self.shared.bundles.check(&self.item.bundle, folder).await {
+            let text = format!(
+                "while this try ran, {what} in the copy of the DAG folder that tries read; it is put back. \
+                 Nothing may write there: use a temporary folder, or a path outside the DAG folder"
+            );
+            self.log.system("error", text);
+        }
     }
 
     /// Reports the start, and hears whether the try is ours; until then a redelivery waits.
@@ -209,7 +235,10 @@ impl Running<'_> {
             let Ok(waiting) = started.send_asking().await else { return };
             sent.store(true, Ordering::Relaxed);
             match started.answer(waiting).await {
-                Ok(()) => phase.reach(Phase::Running),
+                Ok(()) => {
+                    self.shared.begun.unmark(&self.item.key);
+                    phase.reach(Phase::Running);
+                }
                 Err(refusal) => self.held.tell(Control::Kill(Kill::Refused(refusal.message))),
             }
         };
@@ -243,6 +272,11 @@ impl Running<'_> {
         match verdict {
             Verdict::Failed(failure) if failure.exception.is_none() => {
                 self.log.system("error", failure.message.clone());
+            }
+            Verdict::Lost(LostWhy::ParentDied) => {
+                let text = "the process that forked this try and others of its file was ended, by one of \
+                            them or from outside: they are run again, each apart from the others";
+                self.log.system("error", text);
             }
             // What was done to it was said when it was done.
             Verdict::Lost(LostWhy::NotHeld) => {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use tokio::{
     io::{AsyncWriteExt as _, BufReader},
     net::UnixStream,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -17,8 +17,15 @@ use super::{
     wire::{self, FrameError, Incoming},
     xcom::{Address, RETURN_VALUE, XComs},
 };
-use crate::{log::LiveLog, raised::Raised, reports::Reporter};
+use crate::{
+    held::{Control, Held, Kill},
+    log::LiveLog,
+    raised::Raised,
+    reports::Reporter,
+};
 
+/// How long a process may live whose frames have ended without a last word.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// How long after the process' end its frames may stay open in somebody else's hands.
 const EOF_GRACE: Duration = Duration::from_millis(250);
 
@@ -35,6 +42,8 @@ pub(crate) struct Server {
     pub(crate) reporter: Reporter,
     /// For values that are read.
     pub(crate) xcoms: XComs,
+    /// To end the try by, where its process can't be understood.
+    pub(crate) held: Arc<Held>,
     /// For what goes wrong.
     pub(crate) log: Arc<LiveLog>,
     /// Says when to begin, and is told of the last word.
@@ -69,6 +78,11 @@ struct SetXCom {
 }
 
 #[derive(Deserialize)]
+struct MaskSecret {
+    forms: Vec<String>,
+}
+
+#[derive(Deserialize)]
 struct TaskState {
     state: String,
 }
@@ -78,7 +92,8 @@ impl Server {
     pub(crate) async fn serve(mut self) -> Said {
         let mut said = Said::default();
         let mut phases = self.phase.reader();
-        let log = Arc::clone(&self.log);
+        let mut ends = self.phase.reader();
+        let held = Arc::clone(&self.held);
         let given_up = async {
             phases.reached(Phase::Exited).await;
             sleep(EOF_GRACE).await;
@@ -86,8 +101,17 @@ impl Server {
         tokio::select! {
             biased;
             served = self.work(&mut said) => {
-                if let Err(FrameError::Garbled(why)) = served {
-                    log.system("error", format!("the task's process sent what is no request, and is not listened to any more: {why}"));
+                let why = match served {
+                    Err(FrameError::Garbled(why)) => Some(why),
+                    Err(FrameError::Io(error)) => Some(error.to_string()),
+                    Ok(()) => said.ending.is_none().then(|| "it was closed".to_owned()),
+                };
+                // It would wait for ever for answers, or run on with nobody to tell. Where it is ending by
+                // itself, that is awaited.
+                if let Some(why) = why
+                    && timeout(LAST_WORD, ends.reached(Phase::Exited)).await.is_err()
+                {
+                    held.tell(Control::Kill(Kill::Garbled(why)));
                 }
             }
             () = given_up => {}
@@ -152,6 +176,10 @@ impl Server {
             )),
             // Where they will be kept is not decided; the task goes on without.
             "SetRenderedFields" => Ok(Value::Null),
+            "MaskSecret" => {
+                self.log.masks().add(fields::<MaskSecret>(body)?.forms);
+                Ok(Value::Null)
+            }
             "TaskError" => {
                 said.error = Some(fields::<Raised>(body)?);
                 Ok(Value::Null)
@@ -169,19 +197,22 @@ impl Server {
 
     async fn get_xcom(&mut self, asked: GetXCom) -> Answer {
         let GetXCom { key, dag_id, run_id, task_id, map_index, include_prior_dates } = asked;
-        let value = match Address::new(&dag_id, &run_id, &task_id, map_index) {
+        let found = match Address::new(&dag_id, &run_id, &task_id, map_index) {
             Some(from) => {
                 let own = from.is_own(&self.key);
                 self.xcoms.get(&from, &key, own).await.map_err(|why| ("GENERIC_ERROR", why))?
             }
-            None => Value::Null,
+            None => None,
         };
-        if value.is_null() && include_prior_dates {
-            let why = format!(
-                "the XCom `{key}` is not in this run, and include_prior_dates is not supported yet"
-            );
-            return Err(("GENERIC_ERROR", why));
-        }
+        let Some(value) = found else {
+            if include_prior_dates {
+                let why = format!(
+                    "the XCom `{key}` is not in this run, and include_prior_dates is not supported yet"
+                );
+                return Err(("GENERIC_ERROR", why));
+            }
+            return Err(("XCOM_NOT_FOUND", format!("task `{task_id}` pushed no XCom `{key}`")));
+        };
         Ok(json!({"type": "XComResult", "key": key, "value": value}))
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Pulled {
     pub(crate) at: Instant,
     /// Whether somebody else may have it as well: then the scheduler is asked first.
     pub(crate) must_ask: bool,
+    /// Whether it was somebody else's before, and may have begun there.
+    pub(crate) again: bool,
 }
 
 /// What is still to be done when a try is over.
@@ -52,6 +54,23 @@ impl End {
     }
 }
 
+/// Hands an item back for which there is no slot: by a report, since one that is delivered again would count
+/// as one that may have begun here.
+pub(crate) async fn hand_back(shared: Arc<Shared>, delivery: Delivery) {
+    let handed = match decode_any::<WorkItem>(&delivery.payload) {
+        Ok(item) => shared.reporter.report(&item.key, ReportBody::Returned).send().await.is_ok(),
+        Err(_) => false,
+    };
+    let done = if handed {
+        delivery.handle.ack().await
+    } else {
+        delivery.handle.nak(UNREADABLE_DELAY).await
+    };
+    if let Err(error) = done {
+        tracing::warn!(key = delivery.key, %error, "an item without a slot comes back only after its lease");
+    }
+}
+
 /// Runs what was delivered, to the very end.
 pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSemaphorePermit) {
     let item: WorkItem = match decode_any(&delivery.payload) {
@@ -69,8 +88,10 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
     };
     ExecutorStats::count(&shared.settings.stats.pulled);
     let stale = shared.settings.fencing && shared.fence.lock().is_stale(pulled_at);
-    let pulled =
-        Pulled { at: Instant::now(), must_ask: item.ask || delivery.delivered > 1 || stale };
+    let offered_again = item.ask || delivery.delivered > 1;
+    // Where the queue lives in this process, what it forgot with its last life is known by marks on the disk.
+    let again = offered_again && shared.settings.fencing;
+    let pulled = Pulled { at: Instant::now(), must_ask: offered_again || stale, again };
     let end = match shared.settings.runner {
         Runner::Null => null::run(&shared, &item).await,
         Runner::Python => {
@@ -88,6 +109,7 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
         }
     };
     settle(&shared, &held, end, slot).await;
+    shared.begun.unmark(&item.key);
     shared.holds.release(&item.key);
     shared.tell_slots();
 }

@@ -1,7 +1,8 @@
 //! The first frame of a try: what to run, and what its context says. Field for field as Airflow's.
+use bytes::Bytes;
 use dagbok_events::{Payload, RunType};
 use dagbok_protocol::WorkItem;
-use serde::Serialize;
+use serde::{Serialize, de::IgnoredAny};
 use serde_json::Value;
 
 use super::wire::{self, Stamp};
@@ -67,7 +68,9 @@ struct DagRun<'a> {
     end_date: Option<Stamp>,
     run_type: &'static str,
     state: &'static str,
-    conf: Option<Value>,
+    conf: Option<()>,
+    /// The conf's own text: parsed here, large numbers would be rounded.
+    conf_json: Option<&'a str>,
     triggering_user_name: Option<&'a str>,
     note: Option<&'a str>,
     clear_number: u32,
@@ -83,22 +86,22 @@ const fn run_type(kind: RunType) -> &'static str {
     }
 }
 
-/// The run's conf; an error where its blob is not there or is no JSON.
-pub(crate) async fn conf(item: &WorkItem, store: &Store) -> Result<Option<Value>, String> {
+/// The run's conf in JSON; an error where its blob is not there or is none.
+pub(crate) async fn conf(item: &WorkItem, store: &Store) -> Result<Option<String>, String> {
     let text = match &item.run.conf {
         None => return Ok(None),
-        Some(Payload::Inline(text)) => text.clone().into_bytes().into(),
+        Some(Payload::Inline(text)) => Bytes::from(text.clone()),
         Some(Payload::Blob { digest, .. }) => store.get(digest.as_str()).await?,
     };
-    serde_json::from_slice(&text)
-        .map(Some)
-        .map_err(|error| format!("the run's conf is no JSON: {error}"))
+    let no_json = |error: &dyn std::fmt::Display| format!("the run's conf is no JSON: {error}");
+    serde_json::from_slice::<IgnoredAny>(&text).map_err(|error| no_json(&error))?;
+    String::from_utf8(text.into()).map(Some).map_err(|error| no_json(&error))
 }
 
 /// The frame, encoded.
 pub(crate) fn frame(
     item: &WorkItem,
-    conf: Option<Value>,
+    conf: Option<&str>,
     hostname: &str,
     folder: &str,
     now: dagbok_events::Timestamp,
@@ -132,7 +135,8 @@ pub(crate) fn frame(
                 end_date: None,
                 run_type: run_type(run.run_type),
                 state: "running",
-                conf,
+                conf: None,
+                conf_json: conf,
                 triggering_user_name: run.triggered_by.as_deref(),
                 note: run.note.as_deref(),
                 clear_number: 0,

@@ -6,7 +6,7 @@ use dagbok_protocol::{limits::MESSAGE_BYTES, text};
 use nix::sys::signal::Signal;
 
 use super::{
-    exit::Exit,
+    exit::{Exit, Orphaned},
     said::{Ending, Said},
 };
 use crate::{held::Kill, raised::Raised, zygote::Exited};
@@ -42,14 +42,21 @@ pub(crate) fn judge(
         Some(Ending::Failed) if !terminated => return failed(failure_said(said, folder)),
         Some(Ending::Failed) | None => {}
     }
-    match exit.kill {
+    match &exit.kill {
         // It is over already by the log: what it used and wrote is kept with the report that is refused.
         Some(Kill::Order(_) | Kill::Refused(_)) => return Verdict::Lost(LostWhy::Ordered),
         Some(Kill::Drained) => return Verdict::Lost(LostWhy::Drained),
         Some(Kill::Fenced) => return Verdict::Lost(LostWhy::Fenced),
+        Some(Kill::Garbled(why)) => {
+            let message = format!(
+                "the task broke the connection of its process to Dagbok ({why}); code that closes or \
+                 writes to file descriptors which it did not open does that"
+            );
+            return failed(failure(FailureKind::Exit, Fault::User, message));
+        }
         None => {}
     }
-    let Some(exited) = &exit.exited else { return Verdict::Lost(LostWhy::NotHeld) };
+    let Some(exited) = &exit.exited else { return orphaned(exit.orphaned) };
     if exited.fenced {
         return Verdict::Lost(LostWhy::Fenced);
     }
@@ -74,6 +81,21 @@ pub(crate) fn judge(
         return failed(failure_said(said, folder));
     }
     failed(failure_seen(exited, exit.killed, oom))
+}
+
+/// A try whose end nobody saw, since the process that had forked it was gone before.
+fn orphaned(how: Option<Orphaned>) -> Verdict {
+    match how {
+        None | Some(Orphaned::Alone) => Verdict::Lost(LostWhy::NotHeld),
+        Some(Orphaned::WithOthers) => Verdict::Lost(LostWhy::ParentDied),
+        Some(Orphaned::Apart) => {
+            let message =
+                "the process that this try was forked from was ended while the try ran in it \
+                           alone: by its own code, it seems, which must not kill its parent process"
+                    .to_owned();
+            failed(failure(FailureKind::Signal, Fault::User, message))
+        }
+    }
 }
 
 fn failed(failure: Failure) -> Verdict {

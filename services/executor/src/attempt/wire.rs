@@ -1,6 +1,7 @@
 //! Frames: a 4-byte big-endian length and MessagePack, in the shape of Airflow's Task SDK.
-use std::fmt;
+use std::{fmt, time::Duration};
 
+use bytes::BufMut as _;
 use dagbok_events::Timestamp;
 use dagbok_protocol::limits::PAYLOAD_BYTES;
 use serde::{
@@ -10,12 +11,20 @@ use serde::{
 };
 use serde_bytes::{ByteBuf, Bytes};
 use serde_json::{Map, Number, Value};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    time::timeout,
+};
 
 /// The largest frame that is read whole, in bytes: the largest value, and what stands around it.
 pub(crate) const FRAME_BYTES: usize = PAYLOAD_BYTES + (64 << 10);
 /// Of a frame beyond that, this much is looked at to say what it was, in bytes.
 const PEEK_BYTES: usize = 4 << 10;
+
+/// By so many of its first bytes what is no request is told from one.
+const BEGIN: usize = 2;
+/// How long nothing may come in the middle of a frame. A try that is frozen for its lease is so for less.
+const STALL: Duration = Duration::from_mins(1);
 
 /// One request, or one that was too large.
 #[derive(Debug, PartialEq)]
@@ -45,54 +54,99 @@ pub(crate) enum FrameError {
     #[error("the frames broke: {0}")]
     Io(#[from] std::io::Error),
     /// What came is no request.
-    #[error("the task's process sent what is no request: {0}")]
+    #[error("{0}")]
     Garbled(String),
 }
 
-/// Reads one frame; `None` at the end of the stream, also where that comes in the middle of a frame.
+/// Reads one frame; `None` at the end of the stream, also where that comes in the middle of a frame. What
+/// begins like no request is an error at once, and so is a frame that does not go on.
 pub(crate) async fn read(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<Option<Incoming>, FrameError> {
-    let mut header = [0; 4];
-    if !fill(stream, &mut header).await? {
+    let mut header = Vec::with_capacity(4);
+    // The first byte may be long in coming.
+    if ended(stream.read_buf(&mut (&mut header).limit(4)).await)?
+        || !fill(stream, &mut header, 4).await?
+    {
         return Ok(None);
     }
-    let bytes = u32::from_be_bytes(header) as usize;
+    let bytes = u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize;
     let whole = bytes <= FRAME_BYTES;
     // Grows with what really comes: a length alone takes no memory.
     let mut frame = Vec::new();
     let room = if whole { bytes } else { PEEK_BYTES };
-    (&mut *stream).take(room as u64).read_to_end(&mut frame).await?;
-    if frame.len() < room {
+    if bytes < BEGIN || !fill(stream, &mut frame, BEGIN).await? {
+        return if bytes < BEGIN { Err(no_request(&header)) } else { Ok(None) };
+    }
+    if !begins_a_request(&frame) {
+        return Err(no_request(&[&header[..], &frame[..]].concat()));
+    }
+    if !fill(stream, &mut frame, room).await? {
         return Ok(None);
     }
     if whole {
         return decode(&frame).map(Some);
     }
-    let left = (bytes - room) as u64;
-    if tokio::io::copy(&mut stream.take(left), &mut tokio::io::sink()).await? < left {
+    if !pass_over(stream, bytes - room).await? {
         return Ok(None);
     }
     let (id, seen) = peek(&frame).ok_or_else(|| FrameError::Garbled(format!("{bytes} bytes")))?;
     Ok(Some(Incoming::TooLarge { id, bytes, seen }))
 }
 
+/// Reads on until `buffer` has `bytes`; false where the stream ends before.
 async fn fill(
     stream: &mut (impl AsyncRead + Unpin),
-    buffer: &mut [u8],
+    buffer: &mut Vec<u8>,
+    bytes: usize,
 ) -> Result<bool, FrameError> {
-    match stream.read_exact(buffer).await {
-        Ok(_) => Ok(true),
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset
-            ) =>
-        {
-            Ok(false)
+    while buffer.len() < bytes {
+        let room = bytes - buffer.len();
+        if ended(going_on(stream.read_buf(&mut (&mut *buffer).limit(room))).await?)? {
+            return Ok(false);
         }
+    }
+    Ok(true)
+}
+
+/// Reads on for so many bytes that nobody wants; false where the stream ends before.
+async fn pass_over(
+    stream: &mut (impl AsyncRead + Unpin),
+    mut bytes: usize,
+) -> Result<bool, FrameError> {
+    let mut unwanted = Vec::with_capacity(64 << 10);
+    while bytes > 0 {
+        unwanted.clear();
+        let room = bytes.min(64 << 10);
+        if ended(going_on(stream.read_buf(&mut (&mut unwanted).limit(room))).await?)? {
+            return Ok(false);
+        }
+        bytes -= unwanted.len();
+    }
+    Ok(true)
+}
+
+/// The read, if it brings something before the frame counts as broken off.
+async fn going_on<T>(read: impl Future<Output = T>) -> Result<T, FrameError> {
+    let broken = || format!("a frame broke off for {} s", STALL.as_secs());
+    timeout(STALL, read).await.map_err(|_| FrameError::Garbled(broken()))
+}
+
+fn ended(read: std::io::Result<usize>) -> Result<bool, FrameError> {
+    match read {
+        Ok(read) => Ok(read == 0),
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Ok(true),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether a body may go on as a request: a short list that begins with a whole number.
+fn begins_a_request(frame: &[u8]) -> bool {
+    matches!(frame, [0x92 | 0x93, 0x00..=0x7f | 0xcc..=0xd3 | 0xe0..=0xff, ..])
+}
+
+fn no_request(bytes: &[u8]) -> FrameError {
+    FrameError::Garbled(format!("it got bytes that begin no request: {}", bytes.escape_ascii()))
 }
 
 fn decode(frame: &[u8]) -> Result<Incoming, FrameError> {
@@ -325,6 +379,40 @@ mod tests {
         assert!(read(&mut [0_u8; 0].as_slice()).await.unwrap().is_none());
         let nan = encode(&(1, std::collections::BTreeMap::from([("x", f64::NAN)])));
         assert!(read(&mut nan.as_slice()).await.unwrap_err().to_string().contains("NaN"));
+    }
+
+    #[tokio::test]
+    async fn bytes_that_begin_no_request_are_an_error_at_once() {
+        // The writer stays open: nothing may wait for more.
+        for noise in [
+            &b"AAAAAA"[..],
+            b"\0\0\0\0",
+            b"\0\0\0\x01\x92",
+            b"\xff\xff\xff\xff\0\0",
+            b"\0\0\0\x09\x92\xc0",
+        ] {
+            let (mut ours, mut theirs) = tokio::io::duplex(64);
+            tokio::io::AsyncWriteExt::write_all(&mut theirs, noise).await.unwrap();
+            assert!(matches!(read(&mut ours).await, Err(FrameError::Garbled(_))), "{noise:?}");
+        }
+        // A stray byte shifts what follows.
+        let (mut ours, mut theirs) = tokio::io::duplex(64);
+        let shifted = [b"x", &encode(&(1, json!({"type": "T"})))[..]].concat();
+        tokio::io::AsyncWriteExt::write_all(&mut theirs, &shifted).await.unwrap();
+        assert!(matches!(read(&mut ours).await, Err(FrameError::Garbled(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frame_that_does_not_go_on_is_an_error_in_time() {
+        let whole = encode(&(1, json!({"type": "T", "text": "long enough"})));
+        for cut in [1, 3, 4, 5, 6, whole.len() - 1] {
+            let (mut ours, mut theirs) = tokio::io::duplex(64);
+            tokio::io::AsyncWriteExt::write_all(&mut theirs, &whole[..cut]).await.unwrap();
+            let got = timeout(STALL * 2, read(&mut ours)).await.expect("it gives up by itself");
+            assert!(matches!(got, Err(FrameError::Garbled(_))), "{cut}: {got:?}");
+        }
+        let (mut ours, _theirs) = tokio::io::duplex(64);
+        assert!(timeout(STALL * 9, read(&mut ours)).await.is_err(), "before a frame there is time");
     }
 
     #[tokio::test]

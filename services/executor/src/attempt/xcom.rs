@@ -88,10 +88,15 @@ impl XComs {
         self.own.insert(key, value);
     }
 
-    /// A value; JSON's null where there is none. Waits for as long as the broker is away.
-    pub(crate) async fn get(&self, from: &Address, key: &str, own: bool) -> Result<Value, String> {
+    /// A value, which can be JSON's null; `None` where there is none. Waits for as long as the broker is away.
+    pub(crate) async fn get(
+        &self,
+        from: &Address,
+        key: &str,
+        own: bool,
+    ) -> Result<Option<Value>, String> {
         if own && let Some(value) = self.own.get(key) {
-            return Ok(value.clone().unwrap_or_default());
+            return Ok(value.clone());
         }
         let place = names::xcom_key(&from.dag_id, &from.run_id, &from.task_id, from.map_index, key);
         let mut backoff = Backoff::default();
@@ -107,7 +112,7 @@ impl XComs {
             }
             backoff.pause().await;
         };
-        let Some(found) = found else { return Ok(Value::Null) };
+        let Some(found) = found else { return Ok(None) };
         let payload = serde_json::from_slice(&found.value);
         let text = match payload
             .map_err(|error| format!("the XCom `{key}` is stored wrongly: {error}"))?
@@ -116,6 +121,7 @@ impl XComs {
             Payload::Blob { digest, .. } => self.store.get(digest.as_str()).await?,
         };
         serde_json::from_slice(&text)
+            .map(Some)
             .map_err(|error| format!("the XCom `{key}` is no JSON: {error}"))
     }
 }

@@ -94,3 +94,52 @@ async fn what_is_torn_or_no_archive_is_refused() {
         assert!(matches!(folder.unwrap_err(), BundleError::Hostile { .. }));
     }
 }
+
+#[tokio::test]
+async fn a_bundle_that_was_changed_is_put_back() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = tar::EntryType::Regular;
+    let packed = pack(&[entry("a.py", file, b"x = 1\n"), entry("sub/b.py", file, b"y = 1\n")]);
+    let home = tempfile::tempdir().unwrap();
+    let ports = memory::ports();
+    let digest = Digest::new(ports.blobs.put(packed).await.unwrap()).unwrap();
+    let open =
+        || Bundles::open(home.path().join("bundles"), Store(Arc::clone(&ports.blobs))).unwrap();
+    let mut bundles = open();
+    let folder = bundles.folder(&digest).await.unwrap();
+    let mode = |path: &str| fs::metadata(folder.join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(""), mode("sub"), mode("a.py")), (0o555, 0o555, 0o444));
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 6] = [
+        ("`a.py` was changed", |folder| fs::write(writable(folder, "a.py"), b"x = 2\n").unwrap()),
+        ("`new.txt` was added", |folder| fs::write(folder.join("new.txt"), b"").unwrap()),
+        ("`a.py` was removed", |folder| fs::remove_file(folder.join("a.py")).unwrap()),
+        ("`sub` was removed", |folder| remove_tree(&folder.join("sub")).unwrap()),
+        ("it can't be read", |folder| remove_tree(folder).unwrap()),
+        ("`a.py` was changed", |folder| {
+            let path = writable(folder, "a.py");
+            let at = fs::metadata(&path).unwrap().modified().unwrap();
+            fs::write(&path, b"x = 3\n").unwrap();
+            fs::File::options().write(true).open(path).unwrap().set_modified(at).unwrap();
+        }),
+    ];
+    for (told, damage) in damages {
+        seal::let_write(&folder).unwrap();
+        damage(&folder);
+        let seen = Seal::read(&folder).unwrap().broken(&folder).unwrap();
+        assert!(seen.contains(told), "{seen}");
+        bundles = open(); // it looks at once
+        assert_eq!(*bundles.folder(&digest).await.unwrap(), *folder);
+        assert_eq!(fs::read(folder.join("a.py")).unwrap(), b"x = 1\n", "{told}");
+        assert!(folder.join("sub/b.py").exists() && !folder.join("new.txt").exists());
+        assert_eq!(folders(&home), 1, "what was changed is gone");
+    }
+}
+
+/// So that the test also runs for who is not root.
+fn writable(folder: &Path, file: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = folder.join(file);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    path
+}

@@ -93,6 +93,41 @@ pub(crate) async fn hand_in(shared: Arc<Shared>, folder: Arc<LogFolder>) {
     }
 }
 
+/// Those of `executors`, all of this home, that are surely dead. While what is returned is kept, nobody else
+/// speaks for them.
+pub(crate) async fn the_dead(
+    shared: &Shared,
+    folder: &LogFolder,
+    executors: Vec<ExecutorId>,
+) -> Vec<Dead> {
+    let (all, own) = (folder.all.clone(), folder.own.clone());
+    let look = move || {
+        for executor in &executors {
+            drop(fs::create_dir_all(all.join(executor.as_str())));
+        }
+        let mut found = find(&all, &own);
+        found.retain(|left| executors.contains(&left.executor));
+        found
+    };
+    let found = tokio::task::spawn_blocking(look).await.unwrap_or_default();
+    let mut dead = Vec::new();
+    for Left { executor, _lock, .. } in found {
+        if !may_live(shared, &executor).await {
+            dead.push(Dead { executor, _lock });
+        }
+    }
+    dead
+}
+
+/// An executor that is dead.
+#[derive(Debug)]
+pub(crate) struct Dead {
+    /// Which.
+    pub(crate) executor: ExecutorId,
+    /// Held, so that two that start at once don't both speak for it.
+    _lock: File,
+}
+
 /// Whether an executor has a presence, or may have one that can't be read now.
 async fn may_live(shared: &Shared, executor: &ExecutorId) -> bool {
     let presence = shared.ports.state.get(&names::presence_key(executor)).await;

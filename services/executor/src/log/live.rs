@@ -13,7 +13,7 @@ use dagbok_runtime::Clock;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{LogLine, LogSource};
+use super::{LogLine, LogSource, Masks};
 
 /// What the name of a log's file ends in before and after its try's end was reported.
 pub(super) const UNTOLD: &str = "jsonl";
@@ -35,6 +35,7 @@ pub(crate) struct LiveLog {
     key: Option<Vec<u8>>,
     clock: Clock,
     cap: usize,
+    masks: Masks,
     inner: Mutex<Inner>,
     grown: watch::Sender<Extent>,
 }
@@ -90,7 +91,18 @@ impl LiveLog {
     /// An empty log that will spill to `path` if it has to.
     pub(crate) fn new(path: PathBuf, clock: Clock) -> Self {
         let (grown, _) = watch::channel(Extent::default());
-        Self { path, key: None, clock, cap: TRY_LOG_BYTES, inner: Mutex::default(), grown }
+        let (masks, inner) = (Masks::default(), Mutex::default());
+        Self { path, key: None, clock, cap: TRY_LOG_BYTES, masks, inner, grown }
+    }
+
+    /// With these secrets masked in it.
+    pub(crate) fn with_masks(self, masks: Masks) -> Self {
+        Self { masks, ..self }
+    }
+
+    /// What is masked in it, and in whatever else is told of its try.
+    pub(crate) fn masks(&self) -> &Masks {
+        &self.masks
     }
 
     /// With a file beside it that has these bytes, as soon as it has one itself.
@@ -109,6 +121,7 @@ impl LiveLog {
     /// Writes a line of our own.
     pub(crate) fn system(&self, level: &str, message: impl Into<String>) {
         let mut inner = self.inner.lock();
+        let message = self.masks.text(message.into());
         let line = LogLine::system(self.clock.now(), level, message);
         if inner.cutting {
             inner.keep_for_the_end(line.t, LogSource::System, line.m.as_bytes(), 0);
@@ -132,10 +145,11 @@ impl LiveLog {
                 format!("{why}: of what follows only the last {kept} KiB are kept, and shown when the try is over"),
             ));
         }
+        let raw = if cut > 0 { self.masks.cut_line(raw) } else { self.masks.bytes(raw) };
         if inner.cutting {
-            inner.keep_for_the_end(at, source, raw, cut);
+            inner.keep_for_the_end(at, source, &raw, cut);
         } else {
-            inner.write(&LogLine::read(at, source, raw, cut));
+            inner.write(&LogLine::read(at, source, &raw, cut));
         }
     }
 

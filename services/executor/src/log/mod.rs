@@ -3,14 +3,16 @@
 mod leftovers;
 mod line;
 mod live;
+mod mask;
 mod pump;
 mod registry;
 mod split;
 mod stopped;
 
-pub(crate) use leftovers::{LogFolder, hand_in};
+pub(crate) use leftovers::{LogFolder, hand_in, the_dead};
 pub use line::{LogLine, LogSource};
 pub(crate) use live::LiveLog;
+pub(crate) use mask::Masks;
 pub(crate) use pump::{Early, Pump};
 pub(crate) use registry::Logs;
 pub(crate) use split::Splitter;

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    LiveLog,
+    LiveLog, Masks,
     live::{KEY, UNTOLD},
 };
 
@@ -36,6 +36,7 @@ pub(super) const MOST: usize = 512 << 10;
 pub(crate) struct Logs {
     home: PathBuf,
     clock: Clock,
+    masks: Masks,
     inner: Mutex<Inner>,
 }
 
@@ -55,16 +56,16 @@ struct Ended {
 }
 
 impl Logs {
-    /// Logs that spill to files under `home`.
-    pub(crate) fn new(home: PathBuf, clock: Clock) -> Self {
-        Self { home, clock, inner: Mutex::default() }
+    /// Logs that spill to files under `home`, with these secrets masked in each.
+    pub(crate) fn new(home: PathBuf, clock: Clock, masks: Masks) -> Self {
+        Self { home, clock, masks, inner: Mutex::default() }
     }
 
     /// A fresh log for a try.
     pub(crate) fn begin(&self, key: &TryKey) -> Arc<LiveLog> {
         let path = path_of(&self.home, key);
         let is_told = key_in(&self.home, &path).as_ref() == Some(key);
-        let log = LiveLog::new(path, self.clock.clone());
+        let log = LiveLog::new(path, self.clock.clone()).with_masks(self.masks.child());
         let log = Arc::new(if is_told { log } else { log.with_key(encode_any(key)) });
         self.inner.lock().logs.insert(key.clone(), Arc::clone(&log));
         log
@@ -220,7 +221,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_path_can_not_tell_stands_beside_the_log() {
         let home = tempfile::tempdir().unwrap();
-        let logs = Logs::new(home.path().to_owned(), Clock::system());
+        let logs = Logs::new(home.path().to_owned(), Clock::system(), Masks::default());
         for task in ["short".to_owned(), "日本".repeat(40)] {
             let key = TryKey {
                 dag_id: DagId::new("d").unwrap(),

@@ -15,7 +15,10 @@ use tokio::{
 };
 
 use super::{Zygote, message::Ready};
-use crate::{ExecutorSettings, log::Splitter};
+use crate::{
+    ExecutorSettings,
+    log::{Masks, Splitter},
+};
 
 /// How long a fresh Python may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
@@ -36,13 +39,13 @@ pub(crate) struct Base {
 }
 
 /// Starts one and waits until it is ready; the error is for people.
-pub(crate) async fn start(settings: &ExecutorSettings) -> Result<Base, String> {
+pub(crate) async fn start(settings: &ExecutorSettings, masks: &Masks) -> Result<Base, String> {
     let (zygote, first_word, theirs) =
-        Zygote::pair().map_err(|error| format!("no control socket could be made: {error}"))?;
+        Zygote::pair(masks).map_err(|error| format!("no control socket could be made: {error}"))?;
     let (output, child) =
         spawn(settings, theirs).map_err(|error| format!("it could not be run: {error}"))?;
     let words = Arc::new(Mutex::new(VecDeque::new()));
-    let listening = tokio::spawn(listen(output, Arc::clone(&words)));
+    let listening = tokio::spawn(listen(output, Arc::clone(&words), masks.clone()));
     let mut child = child;
     let problem = match timeout(START_TIMEOUT, first_word).await {
         Ok(Ok(Ok(ready))) => return Ok(Base { zygote: Arc::new(zygote), ready, child }),
@@ -96,7 +99,7 @@ fn spawn(settings: &ExecutorSettings, control: OwnedFd) -> io::Result<(pipe::Rec
 }
 
 /// Passes on what zygotes write themselves: prints at the import of DAG files, Python's own complaints.
-async fn listen(output: pipe::Receiver, words: Arc<Mutex<VecDeque<String>>>) {
+async fn listen(output: pipe::Receiver, words: Arc<Mutex<VecDeque<String>>>, masks: Masks) {
     let (mut splitter, mut buffer) = (Splitter::default(), vec![0; 8 << 10]);
     loop {
         if output.readable().await.is_err() {
@@ -105,7 +108,7 @@ async fn listen(output: pipe::Receiver, words: Arc<Mutex<VecDeque<String>>>) {
         match output.try_read(&mut buffer) {
             Ok(0) => return,
             Ok(n) => splitter.feed(&buffer[..n], |line, _| {
-                let text = text::cut(&String::from_utf8_lossy(line), WORDS_BYTES);
+                let text = text::cut(&String::from_utf8_lossy(&masks.bytes(line)), WORDS_BYTES);
                 tracing::info!(target: "dagbok_executor::zygote", "{text}");
                 let mut words = words.lock();
                 words.push_back(text);

@@ -7,7 +7,10 @@ use std::{
         fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
         unix::net::UnixDatagram as StdDatagram,
     },
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use nix::sys::socket::{
@@ -22,7 +25,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::message::{Exited, FromZygote, MESSAGE_BYTES, Ready, ToZygote};
-use crate::raised::Raised;
+use crate::{log::Masks, raised::Raised};
 
 /// The zygote is gone, and with it what would have been said.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +73,9 @@ struct Line {
     waiting: Mutex<Waiting>,
     pid: Mutex<Option<u32>>,
     gone: watch::Sender<bool>,
+    /// How many tries it had when it went.
+    went_with: AtomicUsize,
+    masks: Masks,
 }
 
 /// A zygote at the other end. Dropping it closes the socket, at which the zygote ends all that it runs.
@@ -83,8 +89,8 @@ pub(crate) struct Zygote {
 pub(crate) type FirstWord = oneshot::Receiver<Result<Ready, Raised>>;
 
 impl Zygote {
-    /// A fresh pair: ours, and the end to hand to the zygote.
-    pub(crate) fn pair() -> io::Result<(Self, FirstWord, OwnedFd)> {
+    /// A fresh pair: ours, and the end to hand to the zygote. The secrets that it tells of go to `masks`.
+    pub(crate) fn pair(masks: &Masks) -> io::Result<(Self, FirstWord, OwnedFd)> {
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         let ours = StdDatagram::from(ours);
@@ -94,6 +100,8 @@ impl Zygote {
             waiting: Mutex::default(),
             pid: Mutex::default(),
             gone: watch::channel(false).0,
+            went_with: AtomicUsize::new(0),
+            masks: masks.clone(),
         });
         let (say, first_word) = oneshot::channel();
         let stop = CancellationToken::new();
@@ -168,6 +176,11 @@ impl Zygote {
         drop(gone.wait_for(|gone| *gone).await);
     }
 
+    /// How many tries it had when it went away; 0 before.
+    pub(crate) fn went_with(&self) -> usize {
+        self.line.went_with.load(Ordering::Acquire)
+    }
+
     /// Its process, once it said so.
     pub(crate) fn pid(&self) -> Option<u32> {
         *self.line.pid.lock()
@@ -184,7 +197,7 @@ impl Zygote {
 /// Kills a zygote, and with it all that it runs.
 pub(crate) fn kill(pid: u32) {
     let Ok(raw) = i32::try_from(pid) else { return };
-    tracing::warn!(pid, "a zygote does not answer and is killed");
+    tracing::warn!(pid, "a zygote is killed");
     // Gone already is as good.
     let _ =
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(raw), nix::sys::signal::Signal::SIGKILL);
@@ -214,7 +227,11 @@ async fn read(
         match rmp_serde::from_slice::<FromZygote>(&buffer[..n]) {
             Ok(word) => hear(&line, &mut say, word),
             Err(error) => {
-                tracing::warn!(%error, bytes = n, "a zygote said what can't be understood");
+                // What it said may have been a try's end: nobody is to wait for that.
+                tracing::error!(%error, bytes = n, "a zygote said what can't be understood, and is ended");
+                let pid = *line.pid.lock();
+                pid.into_iter().for_each(kill);
+                break;
             }
         }
     }
@@ -223,6 +240,7 @@ async fn read(
         waiting.gone = true;
         std::mem::take(&mut waiting.tries)
     };
+    line.went_with.store(tries.len(), Ordering::Release);
     line.gone.send_replace(true);
     // Whoever waits hears of it by the senders' end.
     drop((tries, say));
@@ -230,6 +248,7 @@ async fn read(
 
 fn hear(line: &Line, say: &mut Option<oneshot::Sender<Result<Ready, Raised>>>, word: FromZygote) {
     match word {
+        FromZygote::Mask { forms } => line.masks.add(forms),
         FromZygote::Ready(ready) => {
             *line.pid.lock() = Some(ready.pid);
             if let Some(say) = say.take() {

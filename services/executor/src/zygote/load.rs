@@ -14,7 +14,7 @@ use super::{
     control::kill,
     message::{Ready, ToZygote},
 };
-use crate::raised::Raised;
+use crate::{log::Masks, raised::Raised};
 
 /// What a loading zygote may take to say that its time was up.
 const SLACK: Duration = Duration::from_secs(5);
@@ -25,10 +25,11 @@ pub(crate) async fn load(
     folder: &Path,
     file: &str,
     limit: Duration,
+    masks: &Masks,
 ) -> Result<(Zygote, Ready), PlaceError> {
     let broken = |why: &str| PlaceError::Start(why.to_owned());
     let bundle_path = folder.to_str().ok_or_else(|| broken("the bundle's path is not UTF-8"))?;
-    let (zygote, first_word, theirs) = Zygote::pair()
+    let (zygote, first_word, theirs) = Zygote::pair(masks)
         .map_err(|error| broken(&format!("no control socket could be made: {error}")))?;
     let (env, seconds) = (BTreeMap::new(), limit.as_secs_f64());
     let word = ToZygote::Load { bundle_path, file, env: &env, timeout: seconds };

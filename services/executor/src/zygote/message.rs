@@ -56,6 +56,11 @@ pub(crate) enum ToZygote<'a> {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type")]
 pub(crate) enum FromZygote {
+    /// Secrets that it knows, in every form: they are to be masked in whatever is kept.
+    Mask {
+        /// The texts.
+        forms: Vec<String>,
+    },
     /// It serves.
     Ready(Ready),
     /// The DAG file could not be loaded; it ends.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use dagbok_events::TryKey;
 use dagbok_runtime::Backoff;
 use parking_lot::Mutex;
 use tokio::{
@@ -15,11 +16,12 @@ use tokio::{
 
 use super::{
     Zygote,
+    apart::Apart,
     base::{self, Base},
     load::load,
     message::ToZygote,
 };
-use crate::{ExecutorSettings, ExecutorStats, raised::Raised, shared::since_boot};
+use crate::{ExecutorSettings, ExecutorStats, log::Masks, raised::Raised, shared::since_boot};
 
 /// How long a try waits for the base zygote to be there again.
 const BASE_WAIT: Duration = Duration::from_mins(1);
@@ -29,12 +31,14 @@ const TICK_WAIT: Duration = Duration::from_millis(100);
 const END_WAIT: Duration = Duration::from_secs(2);
 
 /// Where a try is to be forked.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Place {
     /// Who forks it.
     pub(crate) zygote: Arc<Zygote>,
     /// Whether the child must load the DAG file itself.
     pub(crate) load_in_child: bool,
+    /// The process that was started for this try alone; it goes when this is dropped.
+    pub(crate) apart: Option<Base>,
 }
 
 /// Why there is no place for a try.
@@ -65,24 +69,32 @@ struct Slot {
 #[derive(Debug)]
 pub(crate) struct Pool {
     settings: ExecutorSettings,
+    masks: Masks,
     base: watch::Sender<Option<Arc<Zygote>>>,
     python: Mutex<String>,
     files: Mutex<BTreeMap<FileKey, Arc<Slot>>>,
     all: Mutex<Vec<Weak<Zygote>>>,
+    /// Whose tries don't share a process.
+    apart: Apart,
     /// Until when tries may go on, as last told to all zygotes; since boot.
     good_until: Mutex<Option<Duration>>,
 }
 
 impl Pool {
     /// Starts the base zygote; fails where Python itself does.
-    pub(crate) async fn start(settings: ExecutorSettings) -> Result<(Arc<Self>, Base), String> {
-        let base = base::start(&settings).await?;
+    pub(crate) async fn start(
+        settings: ExecutorSettings,
+        masks: Masks,
+    ) -> Result<(Arc<Self>, Base), String> {
+        let base = base::start(&settings, &masks).await?;
         let pool = Arc::new(Self {
             settings,
+            masks,
             base: watch::channel(None).0,
             python: Mutex::default(),
             files: Mutex::default(),
             all: Mutex::default(),
+            apart: Apart::default(),
             good_until: Mutex::default(),
         });
         pool.install(&base).await;
@@ -142,7 +154,7 @@ impl Pool {
     async fn start_again(&self) -> Base {
         let mut backoff = Backoff::default();
         loop {
-            match base::start(&self.settings).await {
+            match base::start(&self.settings, &self.masks).await {
                 Ok(base) => return base,
                 Err(why) => {
                     if backoff.is_worth_telling() {
@@ -164,9 +176,30 @@ impl Pool {
         let slot = self.slot((digest.to_owned(), file.to_owned()));
         let loaded = slot.loaded.get_or_try_init(|| self.load(folder, file)).await?;
         match loaded {
-            Loaded::Own(zygote) => Ok(Place { zygote: Arc::clone(zygote), load_in_child: false }),
-            Loaded::InChild => Ok(Place { zygote: self.base().await?, load_in_child: true }),
+            Loaded::Own(zygote) => {
+                Ok(Place { zygote: Arc::clone(zygote), load_in_child: false, apart: None })
+            }
+            Loaded::InChild => {
+                Ok(Place { zygote: self.base().await?, load_in_child: true, apart: None })
+            }
         }
+    }
+
+    /// Whether this try must not share a process with others.
+    pub(crate) fn must_be_apart(&self, file: &str, key: &TryKey) -> bool {
+        self.apart.is_wanted(file, key)
+    }
+
+    /// A place that is this try's alone: a Python process of its own, whose child loads the file.
+    pub(crate) async fn place_apart(&self) -> Result<Place, PlaceError> {
+        let base = base::start(&self.settings, &self.masks).await.map_err(PlaceError::Start)?;
+        self.remember(&base.zygote).await;
+        Ok(Place { zygote: Arc::clone(&base.zygote), load_in_child: true, apart: Some(base) })
+    }
+
+    /// The process that had forked this try is gone. With `apart` it had been the try's alone.
+    pub(crate) fn orphaned(&self, file: &str, key: &TryKey, apart: bool) {
+        self.apart.orphaned(file, key, apart);
     }
 
     fn slot(&self, key: FileKey) -> Arc<Slot> {
@@ -200,7 +233,8 @@ impl Pool {
     async fn load(&self, folder: &Path, file: &str) -> Result<Loaded, PlaceError> {
         ExecutorStats::count(&self.settings.stats.loads);
         let base = self.base().await?;
-        let (zygote, ready) = load(&base, folder, file, self.settings.load_timeout).await?;
+        let (zygote, ready) =
+            load(&base, folder, file, self.settings.load_timeout, &self.masks).await?;
         tracing::debug!(file, seconds = ready.load_seconds, pid = ready.pid, "DAG file loaded");
         if ready.fork_safe {
             let zygote = Arc::new(zygote);

@@ -180,7 +180,11 @@ impl Player {
 
     pub(crate) async fn start(&self, key: &TryKey) -> Answer {
         let inputs = std::collections::BTreeMap::new();
-        self.report(key, ReportBody::Started { hostname: "here".into(), pid: 1, inputs }).await
+        self.report(
+            key,
+            ReportBody::Started { hostname: "here".into(), pid: 1, inputs, again: false },
+        )
+        .await
     }
 
     pub(crate) async fn succeed(&self, key: &TryKey, value: &str) -> Answer {

@@ -68,7 +68,11 @@ impl Run {
             }
             Fact::TryLost(f) => {
                 let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
-                self.fail(no, at, true, f.retry_at)
+                if retry::counts(f.why) {
+                    self.fail(no, at, true, f.retry_at)
+                } else {
+                    self.set_if(no, retry_or_failed(at, f.retry_at))
+                }
             }
             Fact::TryReturned(f) => self.hand_back(at, f),
             Fact::TryRescheduled(f) => self.reschedule(at, f),

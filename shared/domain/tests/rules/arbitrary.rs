@@ -261,6 +261,8 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
         LostWhy::Fenced,
         LostWhy::Drained,
         LostWhy::Ordered,
+        LostWhy::ParentDied,
+        LostWhy::MayHaveBegun,
     ];
     let lost = (tries(), option::of(holder()), select(losses), option::of(instant())).prop_map(
         |((task_id, map_index, try_number, leg), executor, why, retry_at)| {

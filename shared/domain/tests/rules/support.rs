@@ -545,7 +545,7 @@ pub(crate) fn report(by: &str, key: &str, at: Timestamp, body: ReportBody) -> Re
 
 pub(crate) fn started() -> ReportBody {
     let (hostname, inputs) = ("localhost".to_owned(), std::collections::BTreeMap::new());
-    ReportBody::Started { hostname, pid: 42, inputs }
+    ReportBody::Started { hostname, pid: 42, inputs, again: false }
 }
 
 pub(crate) fn succeeded(xcoms: Vec<XComValue>) -> ReportBody {

@@ -165,6 +165,12 @@ pub enum LostWhy {
     Drained,
     /// It ended the try by an order, or because its start was refused.
     Ordered,
+    /// The process that had forked the try and others was ended, it may be by another of them: nobody's
+    /// count of losses goes up.
+    ParentDied,
+    /// Its executor died, or went out of reach, before it said that the try began: it may have begun, so that
+    /// its number is used up. Nobody's count of losses goes up.
+    MayHaveBegun,
 }
 
 /// See [`crate::Fact::TryLost`]. Scope: the run. The system's fault: uses up none of the user's retries.

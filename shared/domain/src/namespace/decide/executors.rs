@@ -128,11 +128,23 @@ impl Namespace {
     ) -> Vec<Fact> {
         let Loss { token, executor, why, usage, log } = loss;
         let instance = run.instance(no);
-        let losses = instance.losses;
-        let retry_at = retry::after_loss(losses, self.limits.max_losses, at)
-            .filter(|_| run.has_another_try(no));
         let task_id = run.spec(no).task_id.clone();
         let map_index = instance.map_index;
+        let due = if retry::counts(why) {
+            retry::after_loss(instance.losses, self.limits.max_losses, at)
+        } else {
+            let counted = instance.failures.saturating_add(instance.losses);
+            let key = TryKey {
+                dag_id: run.key().dag_id.clone(),
+                run_id: run.key().run_id.clone(),
+                task_id: task_id.clone(),
+                map_index,
+                try_number: token.try_number,
+                leg: token.leg,
+            };
+            retry::after_uncounted(why, instance.tries.saturating_sub(counted), &key, at)
+        };
+        let retry_at = due.filter(|_| run.has_another_try(no));
         let mut facts = vec![Fact::TryLost(Box::new(TryLost {
             task_id,
             map_index,

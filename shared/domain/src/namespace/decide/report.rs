@@ -30,8 +30,30 @@ impl Namespace {
         if started && matches!(run.instance(no).state, TaskState::Running { .. }) {
             return unchanged();
         }
+        let queued = matches!(run.instance(no).state, TaskState::Queued { .. });
+        if queued && matches!(report.body, ReportBody::Started { again: true, .. }) {
+            return self.may_have_begun(run, no, at, command, report);
+        }
         let facts = self.accept(run, no, report, at);
         accepted(vec![answering(command, at, Scope::Run(key), facts)])
+    }
+
+    /// Uses up the number of a try that may have begun elsewhere: what it has done so far is nowhere known.
+    fn may_have_begun(
+        &self,
+        run: &Run,
+        no: InstanceNo,
+        at: Timestamp,
+        command: &Command,
+        report: &Report,
+    ) -> Decision {
+        let facts = self.lost_facts(run, no, Loss::said(report, LostWhy::MayHaveBegun), at);
+        let message =
+            format!("try {} may have begun elsewhere: another takes its place", report.key);
+        let mut decision = crate::namespace::refuse(RefusalCode::StaleReport, message);
+        let scope = Scope::Run(run.key().clone());
+        decision.records.push(answering(command, at, scope, facts));
+        decision
     }
 
     /// The run and task that the report is about, if the try is in flight and its sender may speak for it.
@@ -67,7 +89,7 @@ impl Namespace {
             xcoms.iter().map(|xcom| Fact::XComPushed(pushed(report, xcom))).collect()
         };
         match &report.body {
-            ReportBody::Started { hostname, pid, inputs } => {
+            ReportBody::Started { hostname, pid, inputs, .. } => {
                 vec![Fact::TryStarted(Box::new(TryStarted {
                     task_id,
                     map_index,
@@ -161,7 +183,13 @@ impl Namespace {
             }
             ReportBody::Lost { why, usage, log } => {
                 let (usage, log) = (*usage, log.clone());
-                self.lost_facts(run, no, Loss { usage, log, ..Loss::said(report, *why) }, at)
+                // Once its start is a fact, a mark that it may have begun says no more than that.
+                let running = matches!(run.instance(no).state, TaskState::Running { .. });
+                let why = match why {
+                    LostWhy::MayHaveBegun if running => LostWhy::ExecutorGone,
+                    why => *why,
+                };
+                self.lost_facts(run, no, Loss { usage, log, ..Loss::said(report, why) }, at)
             }
             // Never accepted: it decides nothing.
             ReportBody::Left { .. } => Vec::new(),

@@ -8,6 +8,8 @@ from typing import Any
 import msgpack
 
 MAX_FRAME = 2**32 - 1
+# An answer has at most a value of 64 MiB of JSON, which MessagePack may say in a few times as many bytes.
+MAX_ANSWER = 2**28
 _HEADER = 4
 
 
@@ -54,6 +56,8 @@ class FrameStream:
     def receive(self) -> Any:
         """Read one frame, waiting for it."""
         length = int.from_bytes(self._exactly(_HEADER), "big")
+        if not 0 < length <= MAX_ANSWER:
+            raise FrameError(f"a frame claims {length} bytes: the stream is broken")
         return decode(self._exactly(length))
 
     def _exactly(self, count: int) -> bytes:

@@ -15,7 +15,7 @@ from dagbok.authoring.dag import DAG
 from dagbok.loading import load_file, put_last
 from dagbok.masking import masker
 from dagbok.operators.arguments import wishes_of
-from dagbok.runtime import logs, processes
+from dagbok.runtime import guard, logs, processes
 from dagbok.runtime.child import set_environment
 from dagbok.runtime.control import Control, Message
 from dagbok.templating.render import has_template, precompile
@@ -120,6 +120,7 @@ def load_and_serve(message: Message, zygote: Any) -> NoReturn:
 def _load(body: Json) -> dict[str, DAG]:
     folder, file = body["bundle_path"], body["file"]
     set_environment(body.get("env") or {})
+    guard.install(folder)
     put_last(folder)
     limit = float(body.get("timeout") or LOAD_TIMEOUT)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from dagbok.exceptions import AirflowException, SupervisorError
@@ -80,6 +82,7 @@ class Supervisor:
         self._stream = stream
         self._next_id = 1
         self._turn = _Turn()
+        self._broken: Exception | None = None
 
     def share_with_forks(self) -> None:
         """Have processes that the task forks ask in turns with it. Once, in the try's own process."""
@@ -95,6 +98,17 @@ class Supervisor:
         # Numbers that neither the parent nor another child of it uses: an answer is known by them.
         self._next_id = os.getpid() << 32
 
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Say at once, where the stream is broken, what broke it: nothing on it can be trusted."""
+        if self._broken is not None:
+            raise FrameError(f"the connection to the supervisor is broken: {self._broken}")
+        try:
+            yield
+        except (FrameError, OSError) as error:
+            self._broken = error
+            raise
+
     def startup(self) -> Json:
         """Read the frame that comes unasked: what to run."""
         with held:
@@ -106,12 +120,12 @@ class Supervisor:
 
     def tell(self, body: Json) -> None:
         """Send a request whose answer nobody waits for; an error in it is dropped."""
-        with held, self._turn:
+        with held, self._turn, self._whole():
             self._send(body)
 
     def ask(self, body: Json) -> Any:
         """Send a request and return the body of its answer."""
-        with held, self._turn:
+        with held, self._turn, self._whole():
             wanted = self._send(body)
             while True:
                 interrupts.wait_readable(self._stream.fd)

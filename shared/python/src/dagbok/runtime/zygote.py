@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from dagbok import compat
 from dagbok.authoring.dag import DAG
 from dagbok.loading import drop_working_directory, load_file, put_last
-from dagbok.runtime import child, interrupts, loader, processes
+from dagbok.runtime import child, guard, interrupts, loader, processes
 from dagbok.runtime.control import Control, Message
 from dagbok.runtime.runner import DagMissing
 
@@ -92,6 +92,10 @@ class Zygote:
             self._run(message)
         elif kind == "Load":
             self._load(message)
+        elif kind == "Malformed":
+            # It may have been a try to fork or to kill: the executor starts anew with another zygote.
+            _complain(f"ends, since it was told what it can't understand: {body.get('why')}")
+            self._end()
         else:
             if kind == "Kill":
                 self._kill(body)
@@ -246,6 +250,7 @@ class Zygote:
 def _find_by_import(body: Json) -> Any:
     def find(dag_id: str) -> DAG:
         folder, file = body["bundle_path"], body["file"]
+        guard.install(folder)
         put_last(folder)
         dags = {dag.dag_id: dag for dag in load_file(folder, file).dags}
         if dag_id not in dags:
