@@ -255,3 +255,52 @@ def test_the_context_names_earlier_runs_and_addresses(bench: Bench) -> None:
     )
     assert bench.run("before").stdout == "None None None\n"
     assert bench.run("locale").of("SetXCom")[0]["value"] == "1 mars"
+
+
+def test_writing_beside_the_file_is_an_error_that_says_where_to_write(bench: Bench) -> None:
+    bench.load(
+        """
+        import pathlib, shutil
+        HERE = pathlib.Path(__file__).parent
+        HERE.joinpath("there").mkdir(exist_ok=True) if HERE.joinpath("there").exists() else None
+        WAYS = {
+            "write": lambda: HERE.joinpath("state.txt").write_text("1"),
+            "append": lambda: open(__file__, "a"),
+            "make": lambda: HERE.joinpath("new").mkdir(),
+            "remove": lambda: os.remove(__file__),
+            "move": lambda: os.rename(__file__, "/tmp/dagbok-never"),
+            "tree": lambda: shutil.rmtree(HERE),
+        }
+        with DAG("d", schedule=None):
+            for name, way in WAYS.items():
+                PythonOperator(task_id=name, python_callable=way)
+            PythonOperator(task_id="read", python_callable=lambda: len(pathlib.Path(__file__).read_text()) > 0)
+        """
+    )
+    for name in ("write", "append", "make", "remove", "move", "tree"):
+        error = bench.run(name).error
+        assert error["exception"] == "PermissionError", name
+        assert "temporary folder" in error["message"]
+    assert bench.run("read").state == "success"
+    assert sorted(path.name for path in bench.folder.path.iterdir()) == ["file.py"]
+
+
+def test_a_broken_connection_ends_the_try(bench: Bench) -> None:
+    bench.load(
+        """
+        import socket
+        def f(ti):
+            from dagbok.runtime import current
+            os.close(current.supervisor()._stream.fd)
+            for _ in range(2):
+                try:
+                    ti.xcom_pull(task_ids="x")
+                except Exception as error:
+                    print(type(error).__name__)
+        with DAG("d", schedule=None):
+            PythonOperator(task_id="t", python_callable=f)
+        """
+    )
+    result = bench.run("t")
+    assert result.terminal is None
+    assert result.exited["exit_code"] == 70
