@@ -3,6 +3,7 @@
 mod ends;
 mod faults;
 mod fencing;
+mod harm;
 mod left;
 mod life;
 mod rig;

@@ -132,3 +132,51 @@ fn a_try_is_over_only_where_the_log_says_so() {
     world.succeed("e1", second);
     assert!(over(&world, first) && over(&world, second) && !over(&world, "etl/never/last/1"));
 }
+
+fn lost(why: LostWhy) -> dagbok_protocol::ReportBody {
+    dagbok_protocol::ReportBody::Lost { why, usage: None, log: None }
+}
+
+#[test]
+fn a_loss_that_a_neighbour_caused_counts_against_nobody_and_has_a_bound() {
+    let mut world = wide(2);
+    world.set_limits(1_000, 0);
+    let mut waits = std::collections::BTreeSet::new();
+    for n in 1..=100 {
+        let key = format!("etl/r1/t000/{n}");
+        world.start("e1", &key);
+        let sent = world.report("e1", &key, lost(LostWhy::ParentDied));
+        let told = brief_all(&sent.records);
+        assert!(!told[0].ends_with("never"), "{told:?}");
+        waits.insert(told[0].clone());
+        world.pass(secs(2));
+    }
+    assert_eq!(waits.len(), 100);
+    world.start("e1", "etl/r1/t000/101");
+    let sent = world.report("e1", "etl/r1/t000/101", lost(LostWhy::ParentDied));
+    assert!(brief_all(&sent.records)[0].ends_with("never"), "no accident any more");
+    world.start("e1", "etl/r1/t001/1");
+    let sent = world.report("e1", "etl/r1/t001/1", lost(LostWhy::NotHeld));
+    assert!(brief_all(&sent.records)[0].ends_with("never"), "what counts does so at once");
+}
+
+#[test]
+fn a_start_that_was_offered_before_uses_its_number_up() {
+    let mut world = wide(1);
+    let again = |by: &mut World, who: &str, key: &str| {
+        let mut body = started();
+        let dagbok_protocol::ReportBody::Started { again, .. } = &mut body else { unreachable!() };
+        *again = true;
+        brief_all(&by.report(who, key, body).records)
+    };
+    let told = again(&mut world, "e2", "etl/r1/t000/1");
+    assert!(told[0].starts_with("TryLost t000 1 MayHaveBegun"), "{told:?}");
+    // Whoever had begun it is told to end it, and the next number is nobody's yet.
+    let late = brief_all(&world.report("e1", "etl/r1/t000/1", started()).records);
+    assert!(late[0].starts_with("ReportRefused"), "{late:?}");
+    world.settle();
+    world.start("e2", "etl/r1/t000/2").is(["TryStarted t000 2 by e2"]);
+    // One that is known to run is only refused.
+    let told = again(&mut world, "e1", "etl/r1/t000/2");
+    assert!(told[0].starts_with("ReportRefused"), "{told:?}");
+}
