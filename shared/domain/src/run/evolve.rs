@@ -71,7 +71,7 @@ impl Run {
                 if retry::counts(f.why) {
                     self.fail(no, at, true, f.retry_at)
                 } else {
-                    self.set_if(no, retry_or_failed(at, f.retry_at))
+                    no.map(|no| self.set(no, retry_or_failed(at, f.retry_at)))
                 }
             }
             Fact::TryReturned(f) => self.hand_back(at, f),
