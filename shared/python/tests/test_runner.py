@@ -107,8 +107,8 @@ def test_skip(task_body: Body) -> None:
     assert result.of("TaskError") == []
 
 
-@pytest.mark.parametrize("code", ["0", "3", "'words'", ""])
-def test_sys_exit_is_a_failure(task_body: Body, code: str) -> None:
+@pytest.mark.parametrize("code", ["3", "'words'"])
+def test_sys_exit_with_a_word_is_a_failure(task_body: Body, code: str) -> None:
     result = task_body(f"sys.exit({code})")
     assert result.state == "failed"
     assert result.error["exception"] == "SystemExit"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Bench, Folder
-from fake_supervisor import FakeSupervisor, Result, alive, gone
+from fake_supervisor import WAIT, FakeSupervisor, Result, alive, gone
 
 Body = Callable[..., Result]
 
@@ -174,16 +174,31 @@ def test_the_same_key_twice_and_too_few_descriptors_are_refused(bench: Bench) ->
     running.finish()
 
 
-def test_noise_on_the_control_socket_is_said_and_ignored(folder: Folder) -> None:
+def test_a_word_that_is_not_known_is_said_and_ignored(folder: Folder) -> None:
     folder.write("file.py", SLEEPER)
     fake = FakeSupervisor()
     control, _ = fake.load(folder.path, "file.py")
-    control.sock.send(b"\xc1\xc1")
     control.send({"type": "Nonsense"})
     assert fake.run(control, folder.path, "d", "quick").state == "success"
-    err = fake.close()
-    assert "not MessagePack" in err
-    assert "'Nonsense'" in err
+    assert "'Nonsense'" in fake.close()
+
+
+@pytest.mark.parametrize(
+    "noise", [b"\xc1\xc1", b"\x00", b"\xff" * 60_000, b"\x81\xa4type", b"\x93\x01\x02\x03"]
+)
+@pytest.mark.parametrize("state", ["base", "loaded", "busy"])
+def test_noise_on_the_control_socket_ends_the_zygote(folder: Folder, noise: bytes, state: str) -> None:
+    # It may have been a try to fork, or to kill: the executor, which sees it go, begins with another.
+    folder.write("file.py", SLEEPER)
+    fake = FakeSupervisor()
+    control = fake.base if state == "base" else fake.load(folder.path, "file.py")[0]
+    pid = fake.start(control, folder.path, "d", "t").pid if state == "busy" else None
+    control.sock.send(noise)
+    control.sock.settimeout(WAIT)
+    while (said := control.sock.recv(65536)) != b"":
+        assert said
+    assert pid is None or gone(pid)
+    assert "can't understand" in fake.close()
 
 
 DAEMON = """

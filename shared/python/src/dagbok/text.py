@@ -11,7 +11,7 @@ MARK = re.compile(r"… \((\d+) bytes cut\)")
 
 
 def cut(text: str, most: int) -> str:
-    """Return the start of a text in at most so many bytes of UTF-8, with words for what is missing after it."""
+    """Return the start of a text in at most so many bytes of UTF-8, with words for what is missing."""
     raw = encoded(text)
     if len(raw) <= most:
         return raw.decode()
@@ -20,7 +20,7 @@ def cut(text: str, most: int) -> str:
 
 
 def cut_middle(text: str, most: int) -> str:
-    """Return both ends of a text in at most so many bytes of UTF-8, with a line for what is missing between."""
+    """Return both ends of a text in at most so many bytes of UTF-8, a line for what is missing between."""
     raw = encoded(text)
     if len(raw) <= most:
         return raw.decode()
