@@ -35,7 +35,7 @@ def kills_parent():
     time.sleep(300)
 
 def writes():
-    subprocess.run(["sh", "-c", f"chmod -R u+w {pathlib.Path(__file__).parent}; echo x > {pathlib.Path(__file__).parent}/new.txt"])
+    subprocess.run(["sh", "-c", f"chmod u+w {pathlib.Path(__file__).parent}; echo x > {pathlib.Path(__file__).parent}/new.txt"])
 
 def leaks():
     secret = BaseHook.get_connection("db").password

@@ -142,7 +142,9 @@ impl Namespace {
                 try_number: token.try_number,
                 leg: token.leg,
             };
-            retry::after_uncounted(why, instance.tries.saturating_sub(counted), &key, at)
+            // This try is one of them.
+            let before = instance.tries.saturating_sub(counted).saturating_sub(1);
+            retry::after_uncounted(why, before, &key, at)
         };
         let retry_at = due.filter(|_| run.has_another_try(no));
         let mut facts = vec![Fact::TryLost(Box::new(TryLost {
