@@ -4,6 +4,6 @@ mod run_view;
 mod text;
 mod watch;
 
-pub(crate) use run_view::{Change, RunView};
+pub(crate) use run_view::{Change, RunView, TaskCopy};
 pub(crate) use text::{clock_part, log_line_text, record_text};
 pub(crate) use watch::{News, watch};

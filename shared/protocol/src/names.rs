@@ -90,13 +90,18 @@ pub fn xcom_key(
     map: MapIndex,
     key: &str,
 ) -> String {
-    format!(
-        "{}{}/{}/{}",
-        xcom_prefix(dag_id, run_id),
-        escape_token(task_id.as_str()),
-        map.0,
-        escape_token(key)
-    )
+    format!("{}{}/{}", xcom_task_prefix(dag_id, run_id, task_id), map.0, escape_token(key))
+}
+
+/// The prefix of every [`xcom_key`] of a task, whichever copy's.
+pub fn xcom_task_prefix(dag_id: &DagId, run_id: &RunId, task_id: &TaskId) -> String {
+    format!("{}{}/", xcom_prefix(dag_id, run_id), escape_token(task_id.as_str()))
+}
+
+/// Which copy's value lies at a place that begins with a task's prefix, where that is its `key`.
+pub fn map_index_of(place: &str, prefix: &str, key: &str) -> Option<MapIndex> {
+    let (map_index, name) = place.strip_prefix(prefix)?.split_once('/')?;
+    (name == escape_token(key)).then(|| map_index.parse().ok().map(MapIndex)).flatten()
 }
 
 /// The prefix of every [`xcom_key`] of a run.

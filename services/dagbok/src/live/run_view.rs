@@ -1,19 +1,42 @@
 //! One run as its facts tell it: a small fold, for the terminal and for the result at the end.
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use dagbok_events::{Fact, Failure, RuledOut, TaskId, Timestamp, TryNumber};
+use dagbok_events::{Fact, Failure, MapIndex, RuledOut, TaskId, Timestamp, TryNumber};
 use serde::Serialize;
 
 /// A run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunView {
-    pub(crate) tasks: BTreeMap<TaskId, TaskView>,
+    pub(crate) tasks: BTreeMap<TaskCopy, TaskView>,
     pub(crate) started: Option<Timestamp>,
     /// How it ended, and when; `None` while it has not.
     pub(crate) ended: Option<(&'static str, Timestamp)>,
 }
 
-/// A task of it.
+/// A task of it; of a mapped one, a copy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TaskCopy {
+    pub(crate) task_id: TaskId,
+    pub(crate) map_index: MapIndex,
+}
+
+impl TaskCopy {
+    /// That copy of the task.
+    pub(crate) fn of(task_id: &TaskId, map_index: MapIndex) -> Self {
+        Self { task_id: task_id.clone(), map_index }
+    }
+}
+
+impl fmt::Display for TaskCopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.map_index {
+            MapIndex::UNMAPPED => self.task_id.fmt(f),
+            MapIndex(number) => write!(f, "{}[{number}]", self.task_id),
+        }
+    }
+}
+
+/// How it stands with a task.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct TaskView {
     /// In Airflow's words; null before it is queued.
@@ -40,9 +63,9 @@ impl TaskView {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Change {
     /// A try began.
-    Began(TaskId, TryNumber),
+    Began(TaskCopy, TryNumber),
     /// A task is in another state, and how long its try took.
-    Task(TaskId, &'static str, Option<f64>, Option<String>),
+    Task(TaskCopy, &'static str, Option<f64>, Option<String>),
     /// The run is over.
     Over(&'static str),
     /// Nothing to tell.
@@ -68,7 +91,7 @@ impl RunView {
             // A run that waited for its turn began with its start.
             Fact::RunCreated(_) | Fact::RunStarted(_) => self.started = Some(at),
             Fact::TaskQueued(f) => {
-                let task = self.task(&f.task_id);
+                let task = self.task(&f.task_id, f.map_index);
                 *task = TaskView {
                     state: Some("queued"),
                     try_number: f.try_number.get(),
@@ -76,32 +99,51 @@ impl RunView {
                 };
             }
             Fact::TryStarted(f) => {
-                let task = self.task(&f.task_id);
+                let task = self.task(&f.task_id, f.map_index);
                 task.state = Some("running");
                 task.started = Some(f.started_at);
-                return Change::Began(f.task_id.clone(), f.try_number);
+                return Change::Began(TaskCopy::of(&f.task_id, f.map_index), f.try_number);
             }
-            Fact::TrySucceeded(f) => return self.end(&f.task_id, "success", f.ended_at, None),
-            Fact::TrySkipped(f) => return self.end(&f.task_id, "skipped", f.ended_at, None),
+            Fact::TrySucceeded(f) => {
+                return self.end(&f.task_id, f.map_index, "success", f.ended_at, None);
+            }
+            Fact::TrySkipped(f) => {
+                return self.end(&f.task_id, f.map_index, "skipped", f.ended_at, None);
+            }
             Fact::TryFailed(f) => {
                 let state = if f.retry_at.is_some() { "up_for_retry" } else { "failed" };
-                return self.end(&f.task_id, state, f.ended_at, Some(f.failure.clone()));
+                return self.end(
+                    &f.task_id,
+                    f.map_index,
+                    state,
+                    f.ended_at,
+                    Some(f.failure.clone()),
+                );
             }
             Fact::TryLost(f) => {
                 let state = if f.retry_at.is_some() { "up_for_retry" } else { "failed" };
-                return self.end(&f.task_id, state, at, None);
+                return self.end(&f.task_id, f.map_index, state, at, None);
             }
-            Fact::TryCancelled(f) => return self.end(&f.task_id, "failed", at, None),
-            Fact::TryRescheduled(f) => self.task(&f.task_id).state = Some("up_for_reschedule"),
-            Fact::TaskCleared(f) => *self.task(&f.task_id) = TaskView::default(),
-            Fact::TryReturned(f) => self.task(&f.task_id).state = Some("scheduled"),
+            Fact::TryCancelled(f) => return self.end(&f.task_id, f.map_index, "failed", at, None),
+            Fact::TryRescheduled(f) => {
+                return self.end(&f.task_id, f.map_index, "up_for_reschedule", f.ended_at, None);
+            }
+            Fact::TaskCleared(f) => {
+                for map_index in stretch(f.map_index, f.further) {
+                    *self.task(&f.task_id, map_index) = TaskView::default();
+                }
+            }
+            Fact::TryReturned(f) => self.task(&f.task_id, f.map_index).state = Some("scheduled"),
             Fact::TaskRuledOut(f) => {
                 let state = match f.why {
                     RuledOut::Skipped => "skipped",
                     RuledOut::UpstreamFailed => "upstream_failed",
                     RuledOut::Removed => "removed",
                 };
-                return self.end(&f.task_id, state, at, None);
+                for map_index in stretch(f.map_index, f.further) {
+                    self.end(&f.task_id, map_index, state, at, None);
+                }
+                return Change::Task(TaskCopy::of(&f.task_id, f.map_index), state, None, None);
             }
             Fact::RunSucceeded(_) => return self.over("success", at),
             Fact::RunFailed(_) | Fact::RunTimedOut(_) | Fact::RunCancelled(_) => {
@@ -112,27 +154,34 @@ impl RunView {
         Change::Quiet
     }
 
-    fn task(&mut self, id: &TaskId) -> &mut TaskView {
-        self.tasks.entry(id.clone()).or_default()
+    fn task(&mut self, id: &TaskId, map_index: MapIndex) -> &mut TaskView {
+        self.tasks.entry(TaskCopy::of(id, map_index)).or_default()
     }
 
     fn end(
         &mut self,
         id: &TaskId,
+        map_index: MapIndex,
         state: &'static str,
         at: Timestamp,
         failure: Option<Failure>,
     ) -> Change {
-        let task = self.task(id);
+        let task = self.task(id, map_index);
         task.state = Some(state);
         task.ended = Some(at);
         let message = failure.as_ref().map(|failure| failure.message.clone());
         task.failure = failure;
-        Change::Task(id.clone(), state, task.seconds(), message)
+        Change::Task(TaskCopy::of(id, map_index), state, task.seconds(), message)
     }
 
     fn over(&mut self, state: &'static str, at: Timestamp) -> Change {
         self.ended = Some((state, at));
         Change::Over(state)
     }
+}
+
+/// The copies of a fact that is about several: the first, and how many follow it.
+fn stretch(first: MapIndex, further: u32) -> impl Iterator<Item = MapIndex> {
+    let last = i64::from(first.0) + i64::from(further);
+    (i64::from(first.0)..=last).filter_map(|number| i32::try_from(number).ok().map(MapIndex))
 }

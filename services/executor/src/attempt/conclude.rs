@@ -31,6 +31,7 @@ impl Running<'_> {
                 let failure = self.shorten(*failure).await;
                 ReportBody::Failed { failure, xcoms, usage: known, log }
             }
+            Verdict::Rescheduled(due) => ReportBody::Rescheduled { due, xcoms, usage: known, log },
             Verdict::Lost(why) => ReportBody::Lost { why, usage, log },
         };
         End::Report { body: Box::new(body), last_word }
@@ -46,7 +47,7 @@ impl Running<'_> {
                 Verdict::Failed(failure)
             }
             Verdict::Skipped(message) => Verdict::Skipped(masks.text(message)),
-            Verdict::Succeeded | Verdict::Lost(_) => verdict,
+            Verdict::Succeeded | Verdict::Rescheduled(_) | Verdict::Lost(_) => verdict,
         }
     }
 

@@ -1,4 +1,5 @@
 //! What a task's process said of its end.
+use dagbok_events::Timestamp;
 use dagbok_protocol::XComValue;
 
 use crate::raised::Raised;
@@ -12,6 +13,8 @@ pub(crate) enum Ending {
     Failed,
     /// Its code said to skip.
     Skipped,
+    /// It is to go on later, no sooner than this.
+    Rescheduled(Timestamp),
 }
 
 /// All of it.

@@ -1,7 +1,7 @@
 //! Answers a try's requests over its frames, until its process closes them.
 use std::{sync::Arc, time::Duration};
 
-use dagbok_events::TryKey;
+use dagbok_events::{Timestamp, TryKey};
 use dagbok_protocol::{ReportBody, limits::PAYLOAD_BYTES};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
@@ -83,6 +83,22 @@ struct MaskSecret {
 }
 
 #[derive(Deserialize)]
+struct RescheduleTask {
+    reschedule_date: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct GetXComSequence {
+    key: String,
+    dag_id: String,
+    run_id: String,
+    task_id: String,
+    /// How many values of it to pass over.
+    #[serde(default)]
+    start: usize,
+}
+
+#[derive(Deserialize)]
 struct TaskState {
     state: String,
 }
@@ -152,6 +168,8 @@ impl Server {
         let kind = body.remove("type");
         match kind.as_ref().and_then(Value::as_str).unwrap_or_default() {
             "GetXCom" => self.get_xcom(fields(body)?).await,
+            "GetXComCount" => self.count_xcoms(fields(body)?).await,
+            "GetXComSequenceSlice" => self.get_xcoms(fields(body)?).await,
             "SetXCom" => {
                 let SetXCom { key, value, dag_id, run_id, task_id, map_index } = fields(body)?;
                 self.push(
@@ -186,6 +204,10 @@ impl Server {
             }
             "SucceedTask" => Ok(end(said, Ending::Succeeded)),
             "RetryTask" => Ok(end(said, Ending::Failed)),
+            "RescheduleTask" => {
+                let due = fields::<RescheduleTask>(body)?.reschedule_date;
+                Ok(end(said, Ending::Rescheduled(due)))
+            }
             "TaskState" => match fields::<TaskState>(body)?.state.as_str() {
                 "failed" => Ok(end(said, Ending::Failed)),
                 "skipped" | "removed" => Ok(end(said, Ending::Skipped)),
@@ -214,6 +236,24 @@ impl Server {
             return Err(("XCOM_NOT_FOUND", format!("task `{task_id}` pushed no XCom `{key}`")));
         };
         Ok(json!({"type": "XComResult", "key": key, "value": value}))
+    }
+
+    /// How many copies of a mapped task have handed on a value.
+    async fn count_xcoms(&mut self, asked: GetXComSequence) -> Answer {
+        let GetXComSequence { key, dag_id, run_id, task_id, .. } = asked;
+        let from = Address::new(&dag_id, &run_id, &task_id, None);
+        let counted = self.xcoms.count_copies(from, &key).await;
+        let len = counted.map_err(|why| ("GENERIC_ERROR", why))?;
+        Ok(json!({"type": "XComCountResponse", "len": len}))
+    }
+
+    /// Some of those values in order of the copies, as of the last count: as many as one answer should hold.
+    async fn get_xcoms(&mut self, asked: GetXComSequence) -> Answer {
+        let GetXComSequence { key, dag_id, run_id, task_id, start } = asked;
+        let from = Address::new(&dag_id, &run_id, &task_id, None);
+        let found = self.xcoms.some_copies(from, &key, start).await;
+        let values = found.map_err(|why| ("GENERIC_ERROR", why))?;
+        Ok(json!({"type": "XComSequenceSliceResult", "root": values}))
     }
 
     /// A value goes to the inbox before the task hears of it; the returned one goes with the last report.

@@ -50,6 +50,8 @@ struct TiContext<'a> {
     dag_run: DagRun<'a>,
     max_tries: u16,
     task_reschedule_count: u32,
+    /// When the try's first leg began, where this is a later one.
+    first_started_at: Option<Stamp>,
     variables: [(); 0],
     connections: [(); 0],
     should_retry: bool,
@@ -143,7 +145,8 @@ pub(crate) fn frame(
                 partition_key: None,
             },
             max_tries: item.max_tries,
-            task_reschedule_count: 0,
+            task_reschedule_count: key.leg.0,
+            first_started_at: item.first_started_at.map(Stamp),
             variables: [],
             connections: [],
             should_retry: item.will_retry,

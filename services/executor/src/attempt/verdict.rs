@@ -1,7 +1,7 @@
 //! What a try's end means: its own last word first, then what was done to it, then what the kernel says.
 use std::path::Path;
 
-use dagbok_events::{Failure, FailureKind, Fault, LostWhy};
+use dagbok_events::{Failure, FailureKind, Fault, LostWhy, Timestamp};
 use dagbok_protocol::{limits::MESSAGE_BYTES, text};
 use nix::sys::signal::Signal;
 
@@ -20,6 +20,8 @@ pub(crate) enum Verdict {
     Failed(Box<Failure>),
     /// Its code said to skip.
     Skipped(String),
+    /// It goes on later, no sooner than this.
+    Rescheduled(Timestamp),
     /// It is gone with no word, by no fault of its own.
     Lost(LostWhy),
 }
@@ -34,6 +36,7 @@ pub(crate) fn judge(
     let terminated = said.error.as_ref().is_some_and(|error| error.kind == "terminated");
     match said.ending {
         Some(Ending::Succeeded) => return Verdict::Succeeded,
+        Some(Ending::Rescheduled(due)) => return Verdict::Rescheduled(due),
         Some(Ending::Skipped) => {
             let message =
                 said.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();

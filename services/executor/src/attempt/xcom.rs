@@ -17,8 +17,11 @@ use crate::store::Store;
 /// The key of what a task returned.
 pub(crate) const RETURN_VALUE: &str = "return_value";
 
+/// Bytes of values that one answer brings, but for a value that is larger by itself.
+const ANSWER_BYTES: u64 = 4 << 20;
+
 /// Whose value is asked for. Ids that no task can have are no error: nothing has been pushed there.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
     dag_id: DagId,
     run_id: RunId,
@@ -55,12 +58,14 @@ pub(crate) struct XComs {
     state: Arc<dyn KeyedState>,
     store: Store,
     own: BTreeMap<String, Option<Value>>,
+    /// What a mapped task's copies had handed on when it was last counted, in order of the copies.
+    counted: Option<(Address, String, Vec<Payload>)>,
 }
 
 impl XComs {
     /// Nothing pushed yet.
     pub(crate) fn new(state: Arc<dyn KeyedState>, store: Store) -> Self {
-        Self { state, store, own: BTreeMap::new() }
+        Self { state, store, own: BTreeMap::new(), counted: None }
     }
 
     /// A value's form in a report: inline where small, beside the log where large; an error above the limit.
@@ -99,29 +104,89 @@ impl XComs {
             return Ok(value.clone());
         }
         let place = names::xcom_key(&from.dag_id, &from.run_id, &from.task_id, from.map_index, key);
-        let mut backoff = Backoff::default();
-        let found = loop {
-            match self.state.get(&place).await {
-                Ok(found) => break found,
-                Err(error @ PortError::Unavailable { .. }) => {
-                    if backoff.is_worth_telling() {
-                        tracing::warn!(%error, "an XCom can't be read; trying again");
-                    }
-                }
-                Err(error) => return Err(error.to_string()),
-            }
-            backoff.pause().await;
+        let Some(found) = read(async || self.state.get(&place).await).await? else {
+            return Ok(None);
         };
-        let Some(found) = found else { return Ok(None) };
-        let payload = serde_json::from_slice(&found.value);
-        let text = match payload
-            .map_err(|error| format!("the XCom `{key}` is stored wrongly: {error}"))?
-        {
+        self.unpack(key, payload(key, &found.value)?).await.map(Some)
+    }
+
+    async fn unpack(&self, key: &str, payload: Payload) -> Result<Value, String> {
+        let text = match payload {
             Payload::Inline(text) => Bytes::from(text),
             Payload::Blob { digest, .. } => self.store.get(digest.as_str()).await?,
         };
         serde_json::from_slice(&text)
-            .map(Some)
             .map_err(|error| format!("the XCom `{key}` is no JSON: {error}"))
     }
+
+    /// How many copies of a mapped task have handed on a value; they are what is read from then on.
+    pub(crate) async fn count_copies(
+        &mut self,
+        from: Option<Address>,
+        key: &str,
+    ) -> Result<usize, String> {
+        let Some(from) = from else { return Ok(0) };
+        let prefix = names::xcom_task_prefix(&from.dag_id, &from.run_id, &from.task_id);
+        let listed = read(async || self.state.list(&prefix).await).await?;
+        let mut found = Vec::new();
+        for (place, value) in listed {
+            let Some(map_index) = names::map_index_of(&place, &prefix, key) else { continue };
+            if !map_index.is_unmapped() {
+                found.push((map_index, payload(key, &value.value)?));
+            }
+        }
+        found.sort_by_key(|(map_index, _)| *map_index);
+        let payloads: Vec<Payload> = found.into_iter().map(|(_, payload)| payload).collect();
+        let count = payloads.len();
+        self.counted = Some((from, key.to_owned(), payloads));
+        Ok(count)
+    }
+
+    /// Their values from one on, until they are enough for an answer; none where there are no more.
+    pub(crate) async fn some_copies(
+        &mut self,
+        from: Option<Address>,
+        key: &str,
+        start: usize,
+    ) -> Result<Vec<Value>, String> {
+        let Some(from) = from else { return Ok(Vec::new()) };
+        if !self.counted.as_ref().is_some_and(|(of, named, _)| *of == from && named == key) {
+            self.count_copies(Some(from), key).await?;
+        }
+        let Some((_, _, counted)) = &self.counted else { return Ok(Vec::new()) };
+        let (mut values, mut bytes) = (Vec::new(), 0);
+        for payload in counted.iter().skip(start) {
+            bytes += match payload {
+                Payload::Inline(text) => text.len() as u64,
+                Payload::Blob { size, .. } => *size,
+            };
+            if !values.is_empty() && bytes > ANSWER_BYTES {
+                break;
+            }
+            values.push(self.unpack(key, payload.clone()).await?);
+        }
+        Ok(values)
+    }
+}
+
+/// Asks for as long as the broker is away.
+async fn read<T>(ask: impl AsyncFn() -> Result<T, PortError>) -> Result<T, String> {
+    let mut backoff = Backoff::default();
+    loop {
+        match ask().await {
+            Ok(found) => return Ok(found),
+            Err(error @ PortError::Unavailable { .. }) => {
+                if backoff.is_worth_telling() {
+                    tracing::warn!(%error, "an XCom can't be read; trying again");
+                }
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+        backoff.pause().await;
+    }
+}
+
+fn payload(key: &str, stored: &[u8]) -> Result<Payload, String> {
+    serde_json::from_slice(stored)
+        .map_err(|error| format!("the XCom `{key}` is stored wrongly: {error}"))
 }

@@ -1,12 +1,15 @@
 //! `dagbok dags test`: one run in the foreground, on a log that is thrown away or kept in a folder.
 //!
 //! With `--json` one object at the end: `dag_id`, `run_id`, `state`, `duration`, `log` (the folder, or
-//! null), `tasks`, an object of `state`, `try_number`, `start_date`, `end_date`, `failure` by task, `refused`
+//! null), `tasks`, an object of `state`, `try_number`, `start_date`, `end_date`, `failure` by task (`task[3]` is a
+//! copy of a mapped one), `refused`
 //! (what of the file can't be read: a list of `file`, `line`, `exception`, `message`) and `not_carried_out`.
 //!
 //! Where the run succeeds, and something of the file was refused, it ends with 7, unless `--dag` asked for
 //! that one DAG alone.
 mod stage;
+
+use std::collections::BTreeMap;
 
 use dagbok_events::{Actor, RunKey};
 use dagbok_executor::LogSource;
@@ -27,7 +30,7 @@ use crate::{
     context::{Context, Flags, push},
     exit::Exit,
     failure::{Failure, Outcome},
-    live::{Change, News, RunView, clock_part, watch},
+    live::{Change, News, RunView, TaskCopy, clock_part, watch},
     output::{Out, Table, program, quoted, seconds_text, state_style, styled},
     services,
 };
@@ -149,13 +152,14 @@ fn show(out: Out, news: News) {
     match news {
         News::Line(key, line) => {
             let at = line.t.to_string();
+            let task = TaskCopy::of(&key.task_id, key.map_index);
             // A task's own output has no level of its author's; a logger's is worth a word when it is not
             // the usual one.
             let logged = matches!(line.s, LogSource::Log | LogSource::System) && line.l != "info";
             let level = if logged { format!("{}: ", line.l) } else { String::new() };
-            out.line(&format!("{} {} | {level}{}", clock_part(&at), key.task_id, line.m));
+            out.line(&format!("{} {} | {level}{}", clock_part(&at), task, line.m));
             for text in line.exception.iter().flat_map(|text| text.lines()) {
-                out.line(&format!("{} {} | {text}", clock_part(&at), key.task_id));
+                out.line(&format!("{} {} | {text}", clock_part(&at), task));
             }
         }
         News::Change(at, change) => {
@@ -192,21 +196,27 @@ fn tell_end(context: &Context, args: &Test, dag: &LocalDag, run: &RunKey, view: 
     let state = view.ended.map_or("running", |(state, _)| state);
     let log = args.keep.as_deref();
     if out.is_json() {
+        let tasks: BTreeMap<String, _> =
+            view.tasks.iter().map(|(copy, task)| (copy.to_string(), task)).collect();
         out.document(&json!({
             "dag_id": run.dag_id,
             "run_id": run.run_id,
             "state": state,
             "duration": view.seconds(),
             "log": log,
-            "tasks": view.tasks,
+            "tasks": tasks,
             "refused": dag.refused(),
             "not_carried_out": dag.spec.not_carried_out,
         }));
         return;
     }
     let mut table = Table::new(&["task", "state", "try", "took"]);
-    let tasks = dag.spec.tasks.iter().map(|task| &task.task_id);
-    for (task, view) in tasks.filter_map(|id| view.tasks.get_key_value(id)) {
+    let places = dag.spec.tasks.iter().zip(0..).map(|(task, place)| (&task.task_id, place));
+    let places: BTreeMap<_, usize> = places.collect();
+    let mut tasks: Vec<_> = view.tasks.iter().collect();
+    // In the file's order, the copies of a task in their own.
+    tasks.sort_by_key(|(copy, _)| places.get(&copy.task_id));
+    for (task, view) in tasks {
         table.row(vec![
             task.to_string(),
             view.state.unwrap_or_default().to_owned(),
