@@ -326,22 +326,11 @@ def in_dag(body: str) -> str:
             "a -> b -> c -> a",
         ),
         ("a = EmptyOperator(task_id='a')\na >> a", 10, "a -> a"),
-        (
-            "PythonOperator.partial(task_id='m', python_callable=print).expand(op_args=[[1]])",
-            11,
-            "mapped tasks are not supported yet: task `m`",
-        ),
-        ("@task\ndef f(x): pass\nf.expand(x=[1, 2])", 13, "mapped tasks are not supported yet: task `f`"),
         ("@task.branch\ndef f(): pass\nf()", 13, "@task.branch is not supported yet: task `f`"),
         (
             "from airflow.operators.python import BranchPythonOperator\nBranchPythonOperator(task_id='b', python_callable=print)",
             12,
             "BranchPythonOperator is not supported yet: task `b`",
-        ),
-        (
-            "from airflow.sensors.python import PythonSensor\nPythonSensor(task_id='s', python_callable=print, mode='reschedule')",
-            12,
-            "reschedule mode are not supported yet: task `s`",
         ),
         (
             "EmptyOperator(task_id='t', depends_on_past=True)",

@@ -127,7 +127,6 @@ class Mapped:
         common = settings if into else {**self.given, **settings}
         task = base(**{name: value for name, value in common.items() if name in _settings_of(base)})
         task.mapped = self
-        task._refuse("mapped tasks are")
         for source in self.sources():
             task._refuse(f"mapping over what task `{source.operator.task_id}` returns is")
         task._depend_on_results([self.given, self.values()])

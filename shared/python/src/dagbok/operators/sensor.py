@@ -64,8 +64,6 @@ class BaseSensorOperator(BaseOperator):
         self.exponential_backoff = exponential_backoff
         self.max_wait = None if max_wait is None else _seconds(max_wait)
         self.deferrable = deferrable
-        if mode == "reschedule":
-            self._refuse("sensors in reschedule mode are")
         if deferrable:
             self._refuse("deferrable sensors are")
 
