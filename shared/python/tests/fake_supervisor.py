@@ -182,6 +182,7 @@ class FakeSupervisor:
         self.base_ready = self.base.until("Ready")
         self.loaded: list[ControlSocket] = []
         self.xcoms: dict[tuple[str, str, str, str], Any] = {}
+        self.copies: dict[tuple[str, str, str, str], list[Any]] = {}
         self.variables: dict[str, str] = {}
         self.connections: dict[str, dict[str, Any]] = {}
         self.refuse_xcom: dict[str, Any] | None = None
@@ -194,6 +195,13 @@ class FakeSupervisor:
             if key not in self.xcoms:
                 return None, {"type": "ErrorResponse", "error": "XCOM_NOT_FOUND", "detail": None}
             return {"type": "XComResult", "key": body["key"], "value": self.xcoms[key]}, None
+        if kind in {"GetXComCount", "GetXComSequenceSlice"}:
+            copies = self.copies.get((body["dag_id"], body["run_id"], body["task_id"], body["key"]), [])
+            if kind == "GetXComCount":
+                return {"type": "XComCountResponse", "len": len(copies)}, None
+            # Two at a time, so that several are asked for.
+            some = copies[body["start"] : body["start"] + 2]
+            return {"type": "XComSequenceSliceResult", "root": some}, None
         if kind == "SetXCom":
             if self.refuse_xcom is not None:
                 return None, self.refuse_xcom
@@ -245,6 +253,9 @@ class FakeSupervisor:
         conf: dict[str, Any] | None = None,
         should_retry: bool = False,
         try_number: int = 1,
+        map_index: int = -1,
+        leg: int = 0,
+        first_started_at: dt.datetime | None = None,
         timeout: float | None = None,
         env: dict[str, str] | None = None,
         cwd: str | None = None,
@@ -268,7 +279,7 @@ class FakeSupervisor:
             "clear_number": 0, "partition_key": None,
         }  # fmt: skip
         ti = {
-            "id": "0190", "dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": -1,
+            "id": "0190", "dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index,
             "try_number": try_number, "hostname": "here", "queue": "default", "pool": "default_pool",
         }  # fmt: skip
         details = {
@@ -276,7 +287,7 @@ class FakeSupervisor:
             "bundle_info": {"name": "dags", "version": None, "path": str(folder)},
             "start_date": NOW, "sentry_integration": "",
             "ti_context": {
-                "dag_run": dag_run, "max_tries": 2, "task_reschedule_count": 0, "variables": [],
+                "dag_run": dag_run, "max_tries": 2, "task_reschedule_count": leg, "first_started_at": first_started_at, "variables": [],
                 "connections": [], "should_retry": should_retry, "upstream_map_indexes": {},
             },
             "execution_timeout_us": None if timeout is None else round(timeout * 1e6),

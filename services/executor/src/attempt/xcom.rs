@@ -104,9 +104,14 @@ impl XComs {
             return Ok(value.clone());
         }
         let place = names::xcom_key(&from.dag_id, &from.run_id, &from.task_id, from.map_index, key);
-        let Some(found) = read(async || self.state.get(&place).await).await? else {
-            return Ok(None);
+        let mut patience = Patience::default();
+        let found = loop {
+            match self.state.get(&place).await {
+                Ok(found) => break found,
+                Err(error) => patience.wait(error).await?,
+            }
         };
+        let Some(found) = found else { return Ok(None) };
         self.unpack(key, payload(key, &found.value)?).await.map(Some)
     }
 
@@ -127,7 +132,13 @@ impl XComs {
     ) -> Result<usize, String> {
         let Some(from) = from else { return Ok(0) };
         let prefix = names::xcom_task_prefix(&from.dag_id, &from.run_id, &from.task_id);
-        let listed = read(async || self.state.list(&prefix).await).await?;
+        let mut patience = Patience::default();
+        let listed = loop {
+            match self.state.list(&prefix).await {
+                Ok(listed) => break listed,
+                Err(error) => patience.wait(error).await?,
+            }
+        };
         let mut found = Vec::new();
         for (place, value) in listed {
             let Some(map_index) = names::map_index_of(&place, &prefix, key) else { continue };
@@ -169,20 +180,20 @@ impl XComs {
     }
 }
 
-/// Asks for as long as the broker is away.
-async fn read<T>(ask: impl AsyncFn() -> Result<T, PortError>) -> Result<T, String> {
-    let mut backoff = Backoff::default();
-    loop {
-        match ask().await {
-            Ok(found) => return Ok(found),
-            Err(error @ PortError::Unavailable { .. }) => {
-                if backoff.is_worth_telling() {
-                    tracing::warn!(%error, "an XCom can't be read; trying again");
-                }
-            }
-            Err(error) => return Err(error.to_string()),
+/// Waits for as long as the broker is away.
+#[derive(Debug, Default)]
+struct Patience(Backoff);
+
+impl Patience {
+    async fn wait(&mut self, error: PortError) -> Result<(), String> {
+        if !matches!(error, PortError::Unavailable { .. }) {
+            return Err(error.to_string());
         }
-        backoff.pause().await;
+        if self.0.is_worth_telling() {
+            tracing::warn!(%error, "an XCom can't be read; trying again");
+        }
+        self.0.pause().await;
+        Ok(())
     }
 }
 

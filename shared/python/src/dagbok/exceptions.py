@@ -5,6 +5,8 @@ Deliberately absent: those of the ORM, the web server and the executors, which n
 
 from __future__ import annotations
 
+import datetime as dt
+
 
 class AirflowException(Exception):
     """Base of the errors that operators raise; the try fails and may be retried."""
@@ -39,11 +41,19 @@ class AirflowOptionalProviderFeatureException(AirflowException):
 
 
 class AirflowRescheduleException(AirflowException):
-    """Asks to be run again later; refused by today's runtime."""
+    """Ends a leg of the try, which goes on no sooner than that date, without using up a retry."""
 
-    def __init__(self, reschedule_date: object = None) -> None:
+    def __init__(self, reschedule_date: dt.datetime) -> None:
+        if not isinstance(reschedule_date, dt.datetime):
+            raise TypeError(f"a task is rescheduled to a datetime, not {type(reschedule_date).__name__}")
         super().__init__(f"reschedule at {reschedule_date}")
         self.reschedule_date = reschedule_date
+
+    def instant(self) -> dt.datetime:
+        """Return the date in UTC; one without a zone is taken for UTC."""
+        known = self.reschedule_date.tzinfo is not None
+        date = self.reschedule_date if known else self.reschedule_date.replace(tzinfo=dt.UTC)
+        return date.astimezone(dt.UTC)
 
 
 class AirflowTaskTimeout(BaseException):

@@ -63,27 +63,30 @@ class XComArg(DependencyMixin):
         )
 
     def map(self, f: Any) -> NoReturn:
-        """Refused: mapping comes in a later version."""
+        """Refused: values that are made from results come in a later version."""
         self._no_mapping("map")
 
     def zip(self, *others: Any, fillvalue: Any = None) -> NoReturn:
-        """Refused: mapping comes in a later version."""
+        """Refused: values that are made from results come in a later version."""
         self._no_mapping("zip")
 
     def concat(self, *others: Any) -> NoReturn:
-        """Refused: mapping comes in a later version."""
+        """Refused: values that are made from results come in a later version."""
         self._no_mapping("concat")
 
     def _no_mapping(self, what: str) -> NoReturn:
         from dagbok.exceptions import NotSupportedYet
 
         raise NotSupportedYet(
-            f"`.{what}()` on the result of task `{self.operator.task_id}`: mapped tasks are not supported yet"
+            f"`.{what}()` on what task `{self.operator.task_id}` returns is not supported yet; "
+            "do it inside a task"
         )
 
     def resolve(self, context: Mapping[str, Any]) -> Any:
         """Pull the value for the run of `context`; the return value must be there."""
         ti = context["ti"]
+        if self.operator.is_mapped and ti.task.dag.era == 3:
+            return ti.copies_of(self.operator.task_id, self.key)
         value = ti.xcom_pull(task_ids=self.operator.task_id, key=self.key, default=_ABSENT)
         if value is not _ABSENT:
             return value

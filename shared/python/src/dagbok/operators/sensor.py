@@ -1,15 +1,27 @@
-"""Sensors that poke: they keep their slot and look again every so often. Other modes are refused."""
+"""Sensors. In mode `poke` they keep their slot and look again every so often.
+
+In mode `reschedule` each look is a leg of its own of the try, and the slot is free between them. Deferrable
+sensors are refused.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dagbok.authoring.decorated import DecoratedOperator
 from dagbok.authoring.operator import BaseOperator
-from dagbok.exceptions import AirflowException, AirflowSensorTimeout, AirflowSkipException
+from dagbok.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+)
 from dagbok.operators.arguments import context_arguments
 
 WEEK = 7 * 24 * 3600.0
@@ -71,27 +83,70 @@ class BaseSensorOperator(BaseOperator):
         """Look once."""
         raise NotImplementedError(f"{type(self).__name__} defines no poke(context)")
 
+    @property
+    def reschedule(self) -> bool:
+        """Whether it gives its slot up between two looks."""
+        return self.mode == "reschedule"
+
     def execute(self, context: Any) -> Any:
-        """Poke until it is true."""
-        started, tries = time.monotonic(), 0
+        """Poke until it is true, or once where it is rescheduled."""
+        tries, waited = 0, self._stopwatch(context)
         while True:
             found = self._poke_once(context)
             if found:
                 return found.xcom_value if isinstance(found, PokeReturnValue) else None
-            if time.monotonic() - started > self.timeout:
+            if waited() > self.timeout:
                 message = f"sensor `{self.task_id}` waited longer than {self.timeout:g} s"
                 if self.soft_fail:
                     raise AirflowSkipException(message)
                 raise AirflowSensorTimeout(message)
+            if self.reschedule:
+                pause = self._pause_between_legs(context, waited())
+                raise AirflowRescheduleException(datetime.now(UTC) + timedelta(seconds=pause))
             time.sleep(self._pause(tries))
             tries += 1
+
+    def _stopwatch(self, context: Any) -> Callable[[], float]:
+        """Return what tells for how many seconds it has waited: where it is rescheduled, in all legs."""
+        began, started = _first_start(context), time.monotonic()
+
+        def waited() -> float:
+            if self.reschedule:
+                return (datetime.now(UTC) - began).total_seconds()
+            return time.monotonic() - started
+
+        return waited
+
+    def _pause_between_legs(self, context: Any, waited: float) -> float:
+        """Return the wait before the next leg, as Airflow reckons it."""
+        if not self.exponential_backoff:
+            return self.poke_interval
+        # How often it has looked is not kept: it follows from how long it has waited.
+        began, looked, reckoned = _first_start(context), 0, 0.0
+        while reckoned <= waited:
+            looked += 1
+            reckoned += self._backoff(began, looked)
+        pause = min(self.timeout - int(waited), self._backoff(began, looked))
+        return max(0.0, pause if self.max_wait is None else min(pause, self.max_wait))
+
+    def _backoff(self, began: datetime, looked: int) -> float:
+        """Return a wait that doubles with each look, with a part that differs from sensor to sensor."""
+        least = max(int(self.poke_interval * 2 ** min(looked - 2, 60)), 1)
+        name = f"{self.dag.dag_id}#{self.task_id}#{began}#{looked}"
+        number = int(hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest(), 16)
+        return float(min(least + number % least, timedelta.max.total_seconds() - 1))
 
     def _poke_once(self, context: Any) -> Any:
         from dagbok.runtime.driving import call
 
         try:
             return call(self.poke, context)
-        except (AirflowSkipException, AirflowSensorTimeout):
+        except (AirflowSensorTimeout, AirflowTaskTimeout, AirflowFailException) as error:
+            if self.soft_fail or self.never_fail:
+                asked = "soft_fail" if self.soft_fail else "never_fail"
+                raise AirflowSkipException(f"a poke failed, and {asked} says to skip: {error}") from error
+            raise
+        except (AirflowSkipException, AirflowRescheduleException):
             raise
         except Exception:
             if self.silent_fail:
@@ -104,6 +159,13 @@ class BaseSensorOperator(BaseOperator):
     def _pause(self, tries: int) -> float:
         pause = self.poke_interval * (2**tries if self.exponential_backoff else 1)
         return float(pause if self.max_wait is None else min(pause, self.max_wait))
+
+
+def _first_start(context: Any) -> datetime:
+    """Return when the try began: its first leg, where this is a later one."""
+    ti = context["ti"]
+    began: datetime = ti.get_first_reschedule_date(context) or ti.start_date
+    return began
 
 
 def _seconds(value: timedelta | float) -> float:

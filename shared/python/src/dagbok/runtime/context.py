@@ -113,9 +113,10 @@ def _dated(date: DateTime) -> Context:
 
 def _older_names(task: BaseOperator, run: DagRun) -> Context:
     """Names that Airflow 3 dropped and files of the older era expect."""
+    mapped = task.dag.get_task(task.task_id).mapped
     names: Context = {
         "conf": conf,
-        "expanded_ti_count": None,
+        "expanded_ti_count": mapped and mapped.length(),
         "test_mode": False,
         "triggering_dataset_events": {},
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 from dagbok.exceptions import (
     AirflowFailException,
+    AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTerminated,
@@ -22,7 +23,7 @@ log = logging.getLogger("airflow.task")
 
 @dataclass(frozen=True)
 class Outcome:
-    """A try's end: `state` is success, skipped, failed or up_for_retry."""
+    """A try's end: `state` is success, skipped, failed, up_for_retry or up_for_reschedule."""
 
     state: str
     error: BaseException | None = None
@@ -33,6 +34,8 @@ def outcome_of(error: BaseException, should_retry: bool, kind: str | None = None
     """Return what an exception makes of a try."""
     if isinstance(error, AirflowSkipException):
         return Outcome("skipped", error, "skip")
+    if isinstance(error, AirflowRescheduleException) and kind is None:
+        return Outcome("up_for_reschedule", error, "reschedule")
     if isinstance(error, AirflowFailException | AirflowSensorTimeout):
         return Outcome("failed", error, "fail_without_retry")
     if kind is None:
@@ -47,7 +50,7 @@ def outcome_of(error: BaseException, should_retry: bool, kind: str | None = None
 def tell(supervisor: Supervisor, outcome: Outcome, folder: str | None) -> None:
     """Tell the supervisor how the try ended, an error's details first."""
     now = dt.datetime.now(dt.UTC)
-    if outcome.error is not None and outcome.state != "skipped":
+    if outcome.error is not None and outcome.state not in {"skipped", "up_for_reschedule"}:
         _tell_error(supervisor, outcome, folder)
     if outcome.state == "success":
         body: dict[str, Any] = {
@@ -59,6 +62,8 @@ def tell(supervisor: Supervisor, outcome: Outcome, folder: str | None) -> None:
         }
     elif outcome.state == "up_for_retry":
         body = {"type": "RetryTask", "end_date": now, "rendered_map_index": None}
+    elif isinstance(outcome.error, AirflowRescheduleException):
+        body = {"type": "RescheduleTask", "reschedule_date": outcome.error.instant(), "end_date": now}
     else:
         body = {"type": "TaskState", "state": outcome.state, "end_date": now}
     supervisor.ask(body)
@@ -91,6 +96,9 @@ def write_to_log(outcome: Outcome) -> None:
         return
     if outcome.state == "skipped":
         log.info("Task skipped: %s", error)
+        return
+    if isinstance(error, AirflowRescheduleException):
+        log.info("Task goes on later, no sooner than %s", error.instant().isoformat())
         return
     exc_info = (type(error), error, error.__traceback__)
     log.error("Task failed with %s", type(error).__name__, exc_info=exc_info)

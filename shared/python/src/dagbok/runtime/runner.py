@@ -40,6 +40,7 @@ def run_try(supervisor: Supervisor, find_dag: FindDag) -> None:
     try:
         task = _find_task(details, find_dag)
         kind = None
+        task = task.unmap(details["ti"].get("map_index", -1))
         context = _prepare(details, task, supervisor)
         outcome = _run(details, context, supervisor)
     except BaseException as error:
@@ -47,7 +48,7 @@ def run_try(supervisor: Supervisor, find_dag: FindDag) -> None:
     interrupts.shut()
     results.write_to_log(outcome)
     results.tell(supervisor, outcome, folder)
-    if context is not None:
+    if context is not None and outcome.state != "up_for_reschedule":
         _call_back(context, outcome)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagbok.authoring.xcom_arg import XCOM_RETURN_KEY
 from dagbok.datetimes import DateTime
-from dagbok.exceptions import AirflowException, NotSupportedYet
+from dagbok.exceptions import NotSupportedYet
 from dagbok.runtime import xcom
+from dagbok.runtime.copies import LazyXComSequence
 
 if TYPE_CHECKING:
     from dagbok.authoring.operator import BaseOperator
@@ -45,6 +47,8 @@ class TaskInstance:
         self.pool: str = own.get("pool") or task.pool
         self.max_tries: int = ti_context.get("max_tries", 0)
         self.task_reschedule_count: int = ti_context.get("task_reschedule_count", 0)
+        first = ti_context.get("first_started_at")
+        self._first_started_at = None if first is None else DateTime.instance(first)
         self.start_date = DateTime.instance(details["start_date"])
         self.end_date: DateTime | None = None
         self.state = "running"
@@ -97,6 +101,8 @@ class TaskInstance:
         base = conf.get("api", "base_url", fallback=None) or conf.get("webserver", "base_url")
         dag_id, run_id, task_id = (quote(part, safe="") for part in (self.dag_id, self.run_id, self.task_id))
         path = f"api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        if self.map_index >= 0:
+            path += f"/{self.map_index}"
         return f"{base.rstrip('/')}/{path}"
 
     def get_previous_dagrun(self, state: Any = None, session: Any = None) -> DagRun | None:
@@ -134,27 +140,70 @@ class TaskInstance:
         default: Any = None,
         run_id: str | None = None,
     ) -> Any:
-        """Return what a task of this run pushed, a list for several; `default` where there is nothing."""
-        if map_indexes is not None and map_indexes != -1:
-            raise AirflowException("xcom_pull with map_indexes: mapped tasks are not supported yet")
+        """Return what a task of this run pushed, a list for several; `default` where there is nothing.
+
+        Of a mapped task that is a sequence of what its copies pushed, in order of their map indexes, or what
+        those of `map_indexes` did.
+        """
         target = (dag_id or self.dag_id, run_id or self.run_id)
 
-        def pull(task_id: str) -> tuple[Any, bool]:
+        def one(task_id: str, map_index: int) -> tuple[Any, bool]:
             return xcom.get_value(
-                self._supervisor, key, *target, task_id, include_prior_dates=include_prior_dates
+                self._supervisor, key, *target, task_id, map_index, include_prior_dates=include_prior_dates
             )
 
+        def pull(task_id: str) -> tuple[Any, bool]:
+            if self._is_mapped(task_id, dag_id):
+                values = xcom.get_copies(self._supervisor, key, *target, task_id)
+                return values, len(values) > 0
+            return one(task_id, -1)
+
+        if map_indexes is not None:
+            return self._pull_copies(one, task_ids, map_indexes, default)
         if task_ids is None:
-            return self._pull_nearest(pull, default)
+            own = partial(one, self.task_id, self.map_index)
+            return self._pull_nearest(pull, own, default)
         if isinstance(task_ids, str):
             value, found = pull(task_ids)
-            return value if found else default
-        return [value if found else default for value, found in map(pull, task_ids)]
+            if not found:
+                return default
+            return list(value) if self.task.dag.era == 3 and isinstance(value, LazyXComSequence) else value
+        return self._flat(task_ids, pull, default)
 
-    def _pull_nearest(self, pull: Any, default: Any) -> Any:
+    def copies_of(self, task_id: str, key: str = XCOM_RETURN_KEY) -> LazyXComSequence:
+        """Return what the copies of a mapped task of this run pushed, to be fetched when it is looked at."""
+        return xcom.get_copies(self._supervisor, key, self.dag_id, self.run_id, task_id)
+
+    def _is_mapped(self, task_id: str, dag_id: str | None) -> bool:
+        dag = self.task.dag
+        return dag_id in {None, dag.dag_id} and dag.has_task(task_id) and dag.get_task(task_id).is_mapped
+
+    def _pull_copies(self, one: Any, task_ids: Any, map_indexes: Any, default: Any) -> Any:
+        """Return what copies pushed that were asked for by number."""
+        names = [self.task_id] if task_ids is None else [task_ids] if isinstance(task_ids, str) else task_ids
+        single = isinstance(map_indexes, int)
+        numbers = [map_indexes] if single else list(map_indexes)
+        pulled = [one(name, number) for name in names for number in numbers]
+        if single and (task_ids is None or isinstance(task_ids, str)):
+            value, found = pulled[0]
+            return value if found else default
+        return [value if found else default for value, found in pulled]
+
+    @staticmethod
+    def _flat(task_ids: Iterable[str], pull: Any, default: Any) -> list[Any]:
+        """Return what several tasks pushed, the copies of mapped ones one after the other."""
+        values: list[Any] = []
+        for task_id in task_ids:
+            value, found = pull(task_id)
+            values += (
+                value if found and isinstance(value, LazyXComSequence) else [value if found else default]
+            )
+        return values
+
+    def _pull_nearest(self, pull: Any, own: Any, default: Any) -> Any:
         """Without a task named: this task's own in the newer era, in the older the nearest upstream's."""
         if self.task.dag.era == 3:
-            value, found = pull(self.task_id)
+            value, found = own()
             return value if found else default
         seen, layer = {self.task_id}, [self.task]
         while layer:
@@ -165,8 +214,13 @@ class TaskInstance:
                 if found:
                     return value
             layer = [self.task.dag.get_task(task_id) for task_id in above]
-        value, found = pull(self.task_id)
+        value, found = own()
         return value if found else default
 
+    def get_first_reschedule_date(self, context: Any = None) -> DateTime | None:
+        """Return when the try began that has been rescheduled since; None where it has not been."""
+        return self._first_started_at
+
     def __repr__(self) -> str:
-        return f"<TaskInstance: {self.dag_id}.{self.task_id} {self.run_id} [{self.state}]>"
+        copy = "" if self.map_index < 0 else f" map_index={self.map_index}"
+        return f"<TaskInstance: {self.dag_id}.{self.task_id} {self.run_id}{copy} [{self.state}]>"

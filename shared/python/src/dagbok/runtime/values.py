@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dagbok.exceptions import XComNotSerializable
+from dagbok.runtime.copies import LazyXComSequence
 
 CLASS, VERSION, DATA = "__classname__", "__version__", "__data__"
 MAX_DEPTH = 100
@@ -62,6 +63,8 @@ def _other(value: Any, what: str, path: str, depth: int) -> Any:
         return _tag(f"builtins.{name}", items)
     if isinstance(value, dt.datetime | dt.date | dt.time | dt.timedelta):
         return _moment(value, what, path)
+    if isinstance(value, LazyXComSequence):
+        return _to(list(value), what, path, depth)
     if isinstance(value, bytes | bytearray):
         import base64
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dagbok.exceptions import AirflowException, SupervisorError
+from dagbok.runtime.copies import LazyXComSequence
 from dagbok.runtime.supervisor import Supervisor
 from dagbok.runtime.values import from_json, to_json
 
@@ -35,6 +36,20 @@ def get_value(
             return None, False
         raise
     return from_json(answer.get("value")), True
+
+
+def get_copies(supervisor: Supervisor, key: str, dag_id: str, run_id: str, task_id: str) -> LazyXComSequence:
+    """Return the values of a mapped task's copies, to be fetched when they are looked at."""
+    of = {"key": key, "dag_id": dag_id, "run_id": run_id, "task_id": task_id}
+
+    def count() -> int:
+        return int(supervisor.ask({"type": "GetXComCount", **of})["len"])
+
+    def fetch(start: int) -> list[Any]:
+        answer = supervisor.ask({"type": "GetXComSequenceSlice", **of, "start": start})
+        return [from_json(value) for value in answer["root"]]
+
+    return LazyXComSequence(count, fetch)
 
 
 def set_value(supervisor: Supervisor, key: str, value: Any, ti: Any) -> None:
