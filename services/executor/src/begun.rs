@@ -7,15 +7,17 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use dagbok_events::{ExecutorId, LostWhy, TryKey, decode_any, encode_any};
-use dagbok_protocol::ReportBody;
-use tokio::time::timeout;
+use dagbok_protocol::{Refusal, ReportBody};
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     log::{LogFolder, the_dead},
+    reports::Unreportable,
     shared::Shared,
 };
 
@@ -45,9 +47,14 @@ impl Begun {
         fs::write(self.path(key), encode_any(key))
     }
 
-    /// Its start is a fact, or it is over.
+    /// Whether this try is marked.
+    pub(crate) fn is_marked(&self, key: &TryKey) -> bool {
+        self.path(key).exists()
+    }
+
+    /// Its start is a fact, or it is over by the log.
     pub(crate) fn unmark(&self, key: &TryKey) {
-        // Most of the time it is gone already.
+        // It may be gone already.
         drop(fs::remove_file(self.path(key)));
     }
 
@@ -72,6 +79,35 @@ impl Begun {
     pub(crate) fn tidy(&self) {
         drop(fs::remove_dir(&self.own));
     }
+}
+
+/// Sends a report about a try that is marked, and takes the mark away once the scheduler has answered, however
+/// long after the try's end: what is in the inbox alone may be lost with a process that has the inbox within.
+/// What is returned tells when the inbox has it, or that it never will; `then` hears the answer.
+pub(crate) fn report_marked(
+    shared: &Arc<Shared>,
+    key: TryKey,
+    body: ReportBody,
+    then: impl FnOnce(Result<(), Refusal>) + Send + 'static,
+) -> oneshot::Receiver<Result<(), Unreportable>> {
+    let (tell, told) = oneshot::channel();
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        let report = shared.reporter.report(&key, body);
+        let waiting = match report.send_asking().await {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                report.forget();
+                drop(tell.send(Err(error)));
+                return;
+            }
+        };
+        drop(tell.send(Ok(())));
+        let answer = report.answer(waiting).await;
+        shared.begun.unmark(&key);
+        then(answer);
+    });
+    told
 }
 
 /// A mark that a kill tore was not followed by a fork, and is none.

@@ -49,6 +49,11 @@ impl Held {
         Arc::clone(&self.handle.lock())
     }
 
+    /// Whether a process runs or ran for it.
+    pub(crate) fn was_forked(&self) -> bool {
+        self.pid.lock().is_some()
+    }
+
     /// Tells whoever runs it.
     pub(crate) fn tell(&self, word: Control) {
         // Nobody listens any more where it is over already.

@@ -1,15 +1,12 @@
 //! Runs one try as a process: prepared, forked, served, watched, judged.
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{path::Path, sync::Arc};
 
 use dagbok_events::{Failure, FailureKind, Fault, LostWhy, Usage};
 use dagbok_protocol::{ReportBody, WorkItem};
-use tokio::{io::BufReader, sync::mpsc};
+use tokio::{
+    io::BufReader,
+    sync::{mpsc, oneshot},
+};
 
 use super::{
     exit::{Exit, Orphaned, Patience, Watch},
@@ -23,11 +20,11 @@ use super::{
     xcom::XComs,
 };
 use crate::{
-    Stretch,
+    Stretch, begun,
     bundle::BundleFolder,
     held::{Control, Held, Kill},
     log::LiveLog,
-    reports::Pending,
+    reports::Unreportable,
     shared::Shared,
     zygote::PlaceError,
 };
@@ -192,13 +189,11 @@ impl Running<'_> {
             log,
             phase: phase.clone(),
         };
-        let started = shared.reporter.report(&item.key, self.started(pid));
-        let sent = AtomicBool::new(false);
-        let (exit, said, early, ()) = tokio::join!(
+        let started = self.announce(pid, &phase);
+        let (exit, said, early) = tokio::join!(
             watch.run(),
             server.serve(),
             pump.run(phase.reader(), shared.store.clone()),
-            self.announce(&started, &sent, &phase),
         );
         if self.pulled.must_ask && matches!(exit.kill, Some(Kill::Refused(_))) {
             // None of the task's code has run: there is nothing to keep, and nobody to tell.
@@ -210,7 +205,8 @@ impl Running<'_> {
         }
         drop(apart);
         let verdict = verdict::judge(&said, &exit, folder, || shared.oom.claim());
-        if !sent.load(Ordering::Relaxed) && started.send().await.is_err() {
+        // Before its end.
+        if started.await.is_ok_and(|sent| sent.is_err()) {
             tracing::error!(key = %item.key, "the start of a try can't be reported");
         }
         self.say(&verdict, &exit);
@@ -229,25 +225,18 @@ impl Running<'_> {
     }
 
     /// Reports the start, and hears whether the try is ours; until then a redelivery waits.
-    async fn announce(&self, started: &Pending<'_>, sent: &AtomicBool, phase: &PhaseTeller) {
-        let mut phases = phase.reader();
-        let asked = async {
-            let Ok(waiting) = started.send_asking().await else { return };
-            sent.store(true, Ordering::Relaxed);
-            match started.answer(waiting).await {
-                Ok(()) => {
-                    self.shared.begun.unmark(&self.item.key);
-                    phase.reach(Phase::Running);
-                }
-                Err(refusal) => self.held.tell(Control::Kill(Kill::Refused(refusal.message))),
+    fn announce(
+        &self,
+        pid: u32,
+        phase: &PhaseTeller,
+    ) -> oneshot::Receiver<Result<(), Unreportable>> {
+        let (held, phase) = (Arc::clone(self.held), phase.clone());
+        begun::report_marked(self.shared, self.item.key.clone(), self.started(pid), move |answer| {
+            match answer {
+                Ok(()) => phase.reach(Phase::Running),
+                Err(refusal) => held.tell(Control::Kill(Kill::Refused(refusal.message))),
             }
-        };
-        tokio::select! {
-            biased;
-            _ = phases.reached(Phase::Exited) => {}
-            () = asked => {}
-        }
-        started.forget();
+        })
     }
 
     fn tell_start(&self) {

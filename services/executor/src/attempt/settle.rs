@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{null, run::Running, verdict::failure};
 use crate::{
-    ExecutorStats, Runner, Stretch,
+    ExecutorStats, Runner, Stretch, begun,
     held::Held,
     shared::{Shared, since_boot},
 };
@@ -109,12 +109,11 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
         }
     };
     settle(&shared, &held, end, slot).await;
-    shared.begun.unmark(&item.key);
     shared.holds.release(&item.key);
     shared.tell_slots();
 }
 
-async fn settle(shared: &Shared, held: &Held, end: End, slot: OwnedSemaphorePermit) {
+async fn settle(shared: &Arc<Shared>, held: &Held, end: End, slot: OwnedSemaphorePermit) {
     match end {
         End::Nak => {
             drop(held.handle().nak(Duration::ZERO).await);
@@ -137,9 +136,16 @@ async fn settle(shared: &Shared, held: &Held, end: End, slot: OwnedSemaphorePerm
 }
 
 /// Until it is in the inbox. A report that the inbox won't ever take is replaced by one that says so.
-async fn report(shared: &Shared, held: &Held, body: ReportBody) {
+async fn report(shared: &Arc<Shared>, held: &Held, body: ReportBody) {
     let reporter = &shared.reporter;
-    let Err(error) = reporter.report(&held.key, body).send().await else { return };
+    // The mark of one that was forked goes with the answer to its start.
+    let sent = if held.was_forked() || !shared.begun.is_marked(&held.key) {
+        reporter.report(&held.key, body).send().await
+    } else {
+        let told = begun::report_marked(shared, held.key.clone(), body, drop);
+        told.await.expect("it is told before the answer is awaited")
+    };
+    let Err(error) = sent else { return };
     tracing::error!(key = %held.key, %error, "a terminal report breaks a limit");
     let failure = failure(FailureKind::Executor, Fault::System, error.to_string());
     let body = ReportBody::Failed { failure, xcoms: vec![], usage: Usage::default(), log: None };

@@ -1,5 +1,6 @@
 //! The executor against the real Python runtime, with the scheduler played by the test.
 #![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
+mod copies;
 mod ends;
 mod faults;
 mod fencing;
