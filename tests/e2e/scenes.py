@@ -275,11 +275,10 @@ def disk_full(folder: Path) -> None:
             trigger(it.api, "chain", "before", accepted)
             assert it.api.wait_run("chain", "before") == "success"
             filler = disk / "filler"
-            with filler.open("wb") as out:
+            with filler.open("wb", buffering=0) as out:
                 try:
                     while True:
                         out.write(b"\0" * 65536)
-                        out.flush()
                 except OSError:
                     pass
             for number in range(3):
