@@ -12,12 +12,14 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use common::{PATIENCE, Player, World, assert_each_try_ended_once, dag_id, runs_ended, spec};
-use dagbok_events::Actor;
+use dagbok_events::{
+    Actor, Digest, Fact, ForeignEntrySkipped, Record, RunId, RunKey, Scope, encode, subject_of,
+};
 use dagbok_inbox::Ask;
-use dagbok_protocol::{Answer, CommandBody, names};
+use dagbok_protocol::{Answer, ClearTasks, CommandBody, names};
 use dagbok_runlog::{
-    Delivery, DeliveryHandle, PortError, PortResult, Published, Queue, QueueSettings, Queues,
-    memory,
+    Delivery, DeliveryHandle, Draft, PortError, PortResult, Published, Queue, QueueSettings,
+    Queues, digest_of, memory,
 };
 use dagbok_scheduler::SchedulerSettings;
 
@@ -178,4 +180,44 @@ impl DeliveryHandle for Forgetful<Box<dyn DeliveryHandle>> {
     async fn nak(&self, delay: Duration) -> PortResult<()> {
         self.inner.nak(delay).await
     }
+}
+
+/// Somebody else's entry on a run's own subject, which is read when the run is taken up again.
+#[tokio::test(start_paused = true)]
+async fn a_run_is_taken_up_again_past_what_somebody_else_wrote_on_its_subject() {
+    let world = World::new(memory::ports()).await;
+    let (end, scheduler) = world.scheduler(world.ports.clone(), SchedulerSettings::default());
+    world.register(spec(&[&[]], 0)).await;
+    let lease = SchedulerSettings::default().executor_lease;
+    let player = tokio::spawn(Player::new(&world, "e1", lease).await.play());
+    world.trigger("r1").await;
+    world.until("the run's end", |facts| runs_ended(facts) == 1).await;
+    end.start();
+    scheduler.await.unwrap().unwrap();
+
+    let (dag_id, run_id) = (dag_id(), RunId::new("r1").unwrap());
+    let key = RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() };
+    let log = &world.ports.log;
+    let (subject, payload) = (subject_of(&Scope::Run(key)), Bytes::from_static(b"\xc1"));
+    let digest = Digest::new(digest_of(&payload)).unwrap();
+    let after = log.last().await.unwrap();
+    let skip = ForeignEntrySkipped { seq: after.0 + 1, subject: subject.clone(), digest, bytes: 1 };
+    let record = Record {
+        facts: vec![Fact::ForeignEntrySkipped(Box::new(skip))],
+        scope: Scope::Namespace,
+        ..world.records().await.pop().unwrap()
+    };
+    let drafts = vec![
+        Draft { subject, payload },
+        Draft { subject: subject_of(&Scope::Namespace), payload: encode(&record).into() },
+    ];
+    log.append(after, drafts).await.unwrap();
+
+    let (end, scheduler) = world.scheduler(world.ports.clone(), SchedulerSettings::default());
+    let clear = ClearTasks { dag_id, run_id, task_ids: vec![], only_failed: false, dry_run: false };
+    let answer = world.ask(CommandBody::ClearTasks(clear)).await;
+    assert!(matches!(answer, Answer::Accepted { .. }), "{answer:?}");
+    player.abort();
+    end.start();
+    scheduler.await.unwrap().unwrap();
 }
