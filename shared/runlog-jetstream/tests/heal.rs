@@ -94,14 +94,15 @@ async fn queues_heal_from_deletion_purge_and_garbage() {
         goes_round(&queue, &sender, "purged").await;
         rogue.publish(format!("dagbok.a.{name}.=ZZ"), "\u{1}".into()).await.unwrap().await.unwrap();
         rogue.publish(format!("dagbok.a.{name}.k"), "".into()).await.unwrap().await.unwrap();
-        let mut left = 2;
-        while left > 0 {
-            let taken = healed("garbage", || queue.pull(1, Duration::from_millis(300))).await;
-            for item in taken {
-                item.handle.ack().await.unwrap();
+        let removing = timeout(PATIENCE, async {
+            while healed("garbage", || queue.depth()).await > 0 {
+                let taken = healed("garbage", || queue.pull(1, Duration::from_millis(300))).await;
+                for item in taken {
+                    item.handle.ack().await.unwrap();
+                }
             }
-            left = healed("garbage", || queue.depth()).await;
-        }
+        });
+        removing.await.expect("garbage does not stay on the queue");
         goes_round(&queue, &sender, "after garbage").await;
     }
 }
