@@ -56,12 +56,12 @@ def test_no_number_is_used_for_two_executions(tmp_path: Path, dags: Path, slow_d
 
     with standalone(tmp_path, dags, env={"WITNESS": str(witness), **slow_disk}) as it:
         it.wait_dag("seen")
-        for kill in range(6):
+        for kill in range(8):
             before = len(lines())
             assert it.trigger("seen", f"r{kill}").status_code == 200
             accepted.add(("seen", f"r{kill}"))
             wait_until("a task's first line", lambda before=before: len(lines()) > before)
-            time.sleep(draw.random() * 0.2)
+            time.sleep(draw.random() * 0.45)
             it.process.kill()
             it.start()
         for _, run in sorted(accepted):
