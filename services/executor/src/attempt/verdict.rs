@@ -40,7 +40,7 @@ pub(crate) fn judge(
         Some(Ending::Skipped) => {
             let message =
                 said.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();
-            return Verdict::Skipped(cut(&message));
+            return Verdict::Skipped(cut(message));
         }
         Some(Ending::Failed) if !terminated => return failed(failure_said(said, folder)),
         Some(Ending::Failed) | None => {}
@@ -110,7 +110,7 @@ pub(crate) fn failure(kind: FailureKind, fault: Fault, message: String) -> Failu
     Failure {
         kind,
         fault,
-        message: cut(&message),
+        message: cut(message),
         exception: None,
         traceback: None,
         traceback_blob: None,
@@ -210,8 +210,8 @@ fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn cut(message: &str) -> String {
-    text::cut(message, MESSAGE_BYTES)
+fn cut(message: String) -> String {
+    if message.len() <= MESSAGE_BYTES { message } else { text::cut(&message, MESSAGE_BYTES) }
 }
 
 #[cfg(test)]

@@ -98,6 +98,7 @@ async fn what_is_torn_or_no_archive_is_refused() {
 #[tokio::test]
 async fn a_bundle_that_was_changed_is_put_back() {
     use std::os::unix::fs::PermissionsExt as _;
+    type Damage = fn(&Path);
     let file = tar::EntryType::Regular;
     let packed = pack(&[entry("a.py", file, b"x = 1\n"), entry("sub/b.py", file, b"y = 1\n")]);
     let home = tempfile::tempdir().unwrap();
@@ -109,7 +110,6 @@ async fn a_bundle_that_was_changed_is_put_back() {
     let folder = bundles.folder(&digest).await.unwrap();
     let mode = |path: &str| fs::metadata(folder.join(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(""), mode("sub"), mode("a.py")), (0o555, 0o555, 0o444));
-    type Damage = fn(&Path);
     let damages: [(&str, Damage); 6] = [
         ("`a.py` was changed", |folder| fs::write(writable(folder, "a.py"), b"x = 2\n").unwrap()),
         ("`new.txt` was added", |folder| fs::write(folder.join("new.txt"), b"").unwrap()),

@@ -111,9 +111,9 @@ pub(crate) async fn the_dead(
     };
     let found = tokio::task::spawn_blocking(look).await.unwrap_or_default();
     let mut dead = Vec::new();
-    for Left { executor, _lock, .. } in found {
+    for Left { executor, _lock: lock, .. } in found {
         if !may_live(shared, &executor).await {
-            dead.push(Dead { executor, _lock });
+            dead.push(Dead { executor, _lock: lock });
         }
     }
     dead
