@@ -129,7 +129,7 @@ fn fact(dice: &mut Dice) -> Fact {
         28 => Fact::TaskExpanded(TaskExpanded { task_id, length: u32::from(number) }),
         29 => Fact::TaskCleared(TaskCleared { task_id, map_index, further: u32::MAX }),
         30 => Fact::RunCleared(RunCleared {}),
-        31 => Fact::RunDeleted(RunDeleted { logical_date: None }),
+        31 => Fact::RunDeleted(RunDeleted { logical_date: None, tries: 0 }),
         25 => Fact::PoolSet(PoolSet { pool, slots: 4 }),
         _ => {
             let name = format!("key_{:02}", dice.below(12));

@@ -98,12 +98,15 @@ impl Namespace {
     /// of what the log says.
     pub fn revive(&mut self, cold: &ColdRun) -> Result<(), NotRevived> {
         let version = self.version_of(cold);
+        let dag = self.dags.get(&cold.key.dag_id);
+        let tries = dag.map_or(0, |dag| dag.deleted.tries(&cold.key.run_id));
         let mut run: Option<Run> = None;
         for (seq, record) in &cold.records {
             for fact in &record.facts {
                 if let Fact::RunCreated(f) = fact {
                     let meta = meta_of(record, f);
-                    run = Some(Run::new(cold.key.clone(), meta, Arc::clone(&version)));
+                    let new = Run::new(cold.key.clone(), meta, Arc::clone(&version));
+                    run = Some(new.numbered_from(tries));
                 } else if let Some(run) = &mut run {
                     run.evolve(*seq, record.decided_at(), fact);
                 }

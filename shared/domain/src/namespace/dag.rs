@@ -6,7 +6,11 @@ use std::{
 
 use dagbok_events::{DagVersion, Digest, Interval, RunExpected, Timestamp};
 
-use super::{RunNo, dates::Dates, past::Past};
+use super::{
+    RunNo,
+    dates::Dates,
+    past::{Deleted, Past},
+};
 use crate::graph::Version;
 
 /// A DAG that was ever registered.
@@ -37,6 +41,8 @@ pub struct Dag {
     pub(super) queued: BTreeSet<(Timestamp, RunNo)>,
     /// Runs that are over.
     pub(super) past: Past,
+    /// Runs that were deleted.
+    pub(super) deleted: Deleted,
     /// The logical dates of all runs there are.
     pub(super) dates: Dates,
 }
@@ -61,6 +67,7 @@ impl Dag {
             in_flight: 0,
             queued: BTreeSet::new(),
             past: Past::default(),
+            deleted: Deleted::default(),
             dates: Dates::default(),
         }
     }

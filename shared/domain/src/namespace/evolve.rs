@@ -6,7 +6,7 @@ use dagbok_events::{
 };
 use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 
-use super::{Dag, FileState, Namespace, RunNo, Seen, run_id::dated};
+use super::{Dag, FileState, Namespace, RunNo, Seen};
 use crate::{
     graph::Version,
     run::{Change, Ending, Handed, Phase, Run, RunMeta},
@@ -188,7 +188,7 @@ impl Namespace {
                 Fact::RunExpected(_) | Fact::RunMissed(_) => {
                     self.evolve_dag(&key.dag_id, record.decided_at(), fact);
                 }
-                Fact::RunCleared(_) => self.take_up(key),
+                Fact::RunCleared(_) => self.take_up(key, record.decided_at()),
                 Fact::RunDeleted(f) => self.delete_run(key, *f),
                 _ => {}
             }
@@ -231,7 +231,8 @@ impl Namespace {
         if let Some(date) = f.logical_date {
             dag.dates.insert(date);
         }
-        let run = Arc::new(Run::new(key.clone(), meta_of(record, f), version));
+        let run = Run::new(key.clone(), meta_of(record, f), version);
+        let run = Arc::new(run.numbered_from(dag.deleted.tries(&key.run_id)));
         self.enqueue(key, run);
         let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
         if !dag.has_room() {
@@ -240,11 +241,12 @@ impl Namespace {
     }
 
     /// A run that is over goes on.
-    fn take_up(&mut self, key: &RunKey) {
+    fn take_up(&mut self, key: &RunKey, at: Timestamp) {
         if self.numbers.contains_key(key) {
             return;
         }
-        let Some(run) = self.forget_revived(key) else { return };
+        let Some(mut run) = self.forget_revived(key) else { return };
+        Arc::make_mut(&mut run).is_due_by(at);
         let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
         dag.past.remove(&key.run_id);
         self.enqueue(key, run);
@@ -269,8 +271,8 @@ impl Namespace {
         }
         let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
         dag.past.remove(&key.run_id);
-        let date = f.logical_date.or_else(|| dated(&key.run_id).map(|(_, date)| date));
-        if let Some(date) = date {
+        dag.deleted.insert(&key.run_id, f.tries);
+        if let Some(date) = f.logical_date {
             dag.dates.remove(date);
         }
     }

@@ -61,6 +61,26 @@ impl Past {
     }
 }
 
+/// Ids of runs that were deleted, by the highest number that a try of theirs had.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Deleted(BTreeMap<u16, Past>);
+
+impl Deleted {
+    /// The highest number that a try of a run of this id had which was deleted; 0 where there was none.
+    pub(super) fn tries(&self, run_id: &RunId) -> u16 {
+        let with_it = self.0.iter().find(|(_, runs)| runs.ending(run_id).is_some());
+        with_it.map_or(0, |(tries, _)| *tries)
+    }
+
+    pub(super) fn insert(&mut self, run_id: &RunId, tries: u16) {
+        let tries = tries.max(self.tries(run_id));
+        self.0.values_mut().for_each(|runs| runs.remove(run_id));
+        if tries > 0 {
+            self.0.entry(tries).or_default().insert(run_id, Ending::Success);
+        }
+    }
+}
+
 /// FNV-1a over 128 bits: the same on every machine and in every build.
 fn hash(run_id: &RunId) -> u128 {
     let step = |sum: u128, byte: u8| {

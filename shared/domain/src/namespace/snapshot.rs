@@ -10,7 +10,9 @@ use dagbok_events::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    Dag, Executor, FileState, Limits, Namespace, Pool, RunNo, Seen, dates::Dates, past::Past,
+    Dag, Executor, FileState, Limits, Namespace, Pool, RunNo, Seen,
+    dates::Dates,
+    past::{Deleted, Past},
 };
 use crate::{
     graph::Version,
@@ -18,7 +20,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 4;
+pub const SNAPSHOT_VERSION: u32 = 5;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +101,7 @@ struct SavedDag {
     unpaused_at: Option<Timestamp>,
     full_until: Option<Timestamp>,
     past: Past,
+    deleted: Deleted,
     dates: Dates,
 }
 
@@ -304,6 +307,7 @@ impl Namespace {
         dag.unpaused_at = saved.unpaused_at;
         dag.full_until = saved.full_until;
         dag.past = saved.past;
+        dag.deleted = saved.deleted;
         dag.dates = saved.dates;
         if !dag.gone {
             self.by_file.entry(dag.file.clone()).or_default().insert(saved.dag_id.clone());
@@ -366,6 +370,7 @@ fn save_dag(dag: &Dag) -> SavedDag {
         unpaused_at: dag.unpaused_at,
         full_until: dag.full_until,
         past: dag.past.clone(),
+        deleted: dag.deleted.clone(),
         dates: dag.dates.clone(),
     }
 }

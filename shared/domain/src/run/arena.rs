@@ -33,8 +33,8 @@ pub struct Instance {
 }
 
 impl Instance {
-    fn new(node: Ix, map_index: MapIndex) -> Self {
-        let (tries, failures, losses) = (0, 0, 0);
+    fn new(node: Ix, map_index: MapIndex, tries: u16) -> Self {
+        let (failures, losses) = (0, 0);
         Self { node, map_index, state: TaskState::Waiting, tries, failures, losses, began: None }
     }
 }
@@ -54,6 +54,8 @@ struct Node {
 pub(super) struct Arena {
     nodes: Vec<Node>,
     instances: Vec<Instance>,
+    /// Tries of each copy that count as made: those of a deleted run of the same id.
+    tried_before: u16,
 }
 
 impl Arena {
@@ -63,8 +65,19 @@ impl Arena {
             let standing = judge(version.task(ix).trigger_rule, upstream);
             Node { first: ix, len: 1, expanded: false, upstream, standing }
         });
-        let instances = (0..version.node_count()).map(|ix| Instance::new(ix, MapIndex::UNMAPPED));
-        Self { nodes: nodes.collect(), instances: instances.collect() }
+        let instance = |ix| Instance::new(ix, MapIndex::UNMAPPED, 0);
+        let instances = (0..version.node_count()).map(instance);
+        Self { nodes: nodes.collect(), instances: instances.collect(), tried_before: 0 }
+    }
+
+    /// Copies that were not tried yet are as if this many tries of theirs had been.
+    pub(super) fn number_from(&mut self, tries: u16) {
+        self.tried_before = tries;
+        self.instances.iter_mut().for_each(|it| it.tries = it.tries.max(tries));
+    }
+
+    pub(super) const fn tried_before(&self) -> u16 {
+        self.tried_before
     }
 
     /// The instance with a number that this run gave out.
@@ -129,7 +142,8 @@ impl Arena {
     pub(super) fn expand(&mut self, node: Ix, length: u32) {
         let first = u32::try_from(self.instances.len()).expect("limits keep numbers below this");
         let maps = (0..length).map(|n| MapIndex(i32::try_from(n).unwrap_or(i32::MAX)));
-        self.instances.extend(maps.map(|map_index| Instance::new(node, map_index)));
+        let tries = self.tried_before;
+        self.instances.extend(maps.map(|map_index| Instance::new(node, map_index, tries)));
         let it = &mut self.nodes[node as usize];
         (it.first, it.len, it.expanded) = (first, length, true);
     }

@@ -28,25 +28,36 @@ impl Run {
         wave.run_out()
     }
 
-    /// Every fact forced by how things stand, where that was changed from outside: tasks that can't run.
+    /// Every fact forced by how things stand, where that was changed from outside: tasks that can't run, and
+    /// copies of those that had none, where the run goes on.
     pub(super) fn after_change(&self) -> Vec<Fact> {
         let mut wave = Wave::new(self);
         let stuck = (0..self.version.node_count())
             .filter(|node| matches!(self.arena.standing(*node), Standing::Never(_)));
         wave.touched.extend(stuck.map(|node| (node, self.arena.upstream(node))));
-        wave.run_out()
+        match self.phase {
+            Phase::Running { .. } => self.expansions(wave),
+            Phase::Queued | Phase::Over(_) => wave.run_out(),
+        }
     }
 
     /// The facts of a start: that, the copies of tasks that are mapped over what the file holds, and what
     /// follows where there is nothing to map over, or nothing at all.
     pub fn start_facts(&self) -> Vec<Fact> {
         let mut facts = vec![Fact::RunStarted(RunStarted {})];
-        let mut expansions = Vec::new();
-        let mut wave = Wave::new(self);
+        facts.extend(self.expansions(Wave::new(self)));
+        facts
+    }
+
+    /// The copies of tasks that wait and have none yet, with all that follows from `wave` and from those that
+    /// have nothing to map over.
+    fn expansions(&self, mut wave: Wave<'_>) -> Vec<Fact> {
+        let (mut facts, mut expansions) = (Vec::new(), Vec::new());
         for node in 0..self.version.node_count() {
             let Some(length) = literal_length(&self.version, node) else { continue };
             let waits = self.arena.get(self.arena.numbers(node).start).state == TaskState::Waiting;
-            if !waits || self.arena.is_expanded(node) {
+            let never = matches!(self.arena.standing(node), Standing::Never(_));
+            if !waits || never || self.arena.is_expanded(node) {
                 continue;
             }
             let task_id = self.version.task(node).task_id.clone();

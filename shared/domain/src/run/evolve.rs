@@ -121,6 +121,10 @@ impl Run {
                     let due = to.plus(due.since(since));
                     Some((no, TaskState::UpForRetry { since: to, due }))
                 }
+                TaskState::UpForReschedule { token, since, due } if since > to => {
+                    let due = to.plus(due.since(since));
+                    Some((no, TaskState::UpForReschedule { token, since: to, due }))
+                }
                 _ => None,
             })
             .collect();
@@ -253,6 +257,7 @@ impl Run {
             None => TaskState::UpForRetry { since: at, due: at },
             Some(leg) => TaskState::UpForReschedule {
                 token: Token { try_number: f.try_number, leg },
+                since: at,
                 due: at,
             },
         };
@@ -264,6 +269,7 @@ impl Run {
         let state = match f.leg.next() {
             Some(leg) => TaskState::UpForReschedule {
                 token: Token { try_number: f.try_number, leg },
+                since,
                 due: f.due,
             },
             None => TaskState::UpForRetry { since, due: f.due },

@@ -132,6 +132,17 @@ impl Run {
         &self.meta
     }
 
+    /// Its tries go on from this number, which one of a deleted run of the same id had.
+    pub(crate) fn numbered_from(mut self, tries: u16) -> Self {
+        self.arena.number_from(tries);
+        self
+    }
+
+    /// It may go on from now on, whatever a clock that was ahead said of it when it was made.
+    pub(crate) fn is_due_by(&mut self, now: Timestamp) {
+        self.meta.run_after = self.meta.run_after.min(now);
+    }
+
     /// The DAG as it runs it.
     pub const fn version(&self) -> &Arc<Version> {
         &self.version
@@ -230,7 +241,7 @@ impl Run {
                 next_try()
             }
             TaskState::UpForRetry { due, .. } if due <= now => next_try(),
-            TaskState::UpForReschedule { token, due } if due <= now => Some(token),
+            TaskState::UpForReschedule { token, due, .. } if due <= now => Some(token),
             TaskState::Waiting
             | TaskState::UpForRetry { .. }
             | TaskState::UpForReschedule { .. }

@@ -26,6 +26,7 @@ pub struct SavedRun {
     pub version: DagVersion,
     meta: RunMeta,
     phase: Phase,
+    tried_before: u16,
     /// Mapped tasks that have their copies, with how many, in the order in which they got them.
     expanded: Vec<(u32, u32)>,
     /// Every copy, in the DAG's order.
@@ -48,6 +49,7 @@ impl Run {
             version: self.version.number,
             meta: self.meta.clone(),
             phase: self.phase,
+            tried_before: self.arena.tried_before(),
             expanded: self.arena.expansions(),
             instances: self.instances().map(|(_, it)| instance(it)).collect(),
             xcoms: self.xcoms.clone(),
@@ -56,7 +58,8 @@ impl Run {
 
     /// The run that was saved; `None` where the version is not the one that it ran.
     pub fn restore(saved: SavedRun, version: Arc<Version>) -> Option<Self> {
-        let mut run = Self::new(saved.key, saved.meta, version);
+        let run = Self::new(saved.key, saved.meta, version);
+        let mut run = run.numbered_from(saved.tried_before);
         for (node, length) in saved.expanded {
             if node >= run.version.node_count() {
                 return None;

@@ -58,6 +58,8 @@ pub enum TaskState {
     UpForReschedule {
         /// Which execution comes next.
         token: Token,
+        /// When the leg before ended, by the clock of who decided it.
+        since: Timestamp,
         /// Not before this.
         due: Timestamp,
     },

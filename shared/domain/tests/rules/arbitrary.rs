@@ -204,7 +204,7 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
         Fact::RunTimedOut(RunTimedOut {}),
         Fact::RunCancelled(RunCancelled {}),
         Fact::RunCleared(RunCleared {}),
-        Fact::RunDeleted(RunDeleted { logical_date: None }),
+        Fact::RunDeleted(RunDeleted { logical_date: None, tries: 0 }),
         Fact::RunFailed(RunFailed { failed: vec![task_id("t0")] }),
     ];
     let ruled_out = vec![RuledOut::Skipped, RuledOut::UpstreamFailed, RuledOut::Removed];

@@ -1,9 +1,9 @@
 //! Clearing tasks of runs, over or not, and deleting runs.
 use dagbok_domain::{namespace::Outcome, run::Ending};
 use dagbok_events::TriggerRule;
-use dagbok_protocol::{ClearedTask, CommandBody, RefusalCode};
+use dagbok_protocol::{ClearedTask, CommandBody, RefusalCode, TriggerRun};
 
-use super::support::{DagExt as _, World, clearing, dag, run_key, secs, task_id};
+use super::support::{DagExt as _, World, ask, at, clearing, dag, run_key, secs, task_id, try_key};
 
 /// a → b → c, with a notice at the end; b failed.
 fn failed() -> World {
@@ -162,4 +162,57 @@ fn a_fold_from_the_start_goes_the_same_way() {
     world.namespace = dagbok_domain::namespace::Namespace::from_snapshot(&bytes).expect("ours");
     assert_eq!(world.state(), live);
     world.succeed("e1", "etl/r1/c/1").is(["TrySucceeded c 1", "RunSucceeded"]);
+}
+
+#[test]
+fn a_run_named_after_a_date_that_is_anothers_leaves_it_taken() {
+    let mut world = World::with([dag("etl").task("a", &[]).with(|dag| dag.era = 3)]);
+    world.trigger_as("etl", "manual__2024-01-01T00:00:00+00:00");
+    world.settle();
+    world.cancel("etl", "manual__2024-01-01T00:00:00+00:00");
+    let dated = |run_id: &str| TriggerRun {
+        run_id: Some(dagbok_events::RunId::new(run_id).expect("a run id")),
+        logical_date: Some(at("2024-01-01")),
+        ..ask("etl")
+    };
+    world.send(CommandBody::TriggerRun(dated("r1"))).run_id();
+    world.delete("etl", "manual__2024-01-01T00:00:00+00:00").is(["RunDeleted"]);
+    let twice = world.send(CommandBody::TriggerRun(dated("r2")));
+    twice.refused(RefusalCode::LogicalDateTaken, []);
+}
+
+#[test]
+fn a_run_made_by_a_clock_ahead_goes_on_at_once_by_the_clock_as_it_is() {
+    let mut world = World::with([dag("etl").task("a", &[])]);
+    let start = world.now;
+    world.pass(secs(3_600));
+    world.trigger_as("etl", "r1");
+    world.settle();
+    world.fail("e1", "etl/r1/a/1");
+    world.now = start;
+    world.settle();
+    world.clear("etl", "r1", true).is(["RunCleared", "TaskCleared a"]);
+    assert_eq!(world.settle(), ["RunStarted", "TaskQueued a 2"]);
+}
+
+#[test]
+fn tries_of_a_run_go_on_from_those_of_a_deleted_one_of_its_id() {
+    let mut world = failed();
+    world.clear("etl", "r1", true);
+    world.settle();
+    world.start("e1", "etl/r1/b/2");
+    world.cancel("etl", "r1");
+    world.delete("etl", "r1").is(["RunDeleted"]);
+    world.trigger_as("etl", "r1").run_id();
+    assert_eq!(world.settle(), ["TaskQueued a 3"]);
+    // Whoever still runs something of the run that is gone is not believed, and told to end.
+    world
+        .succeed("e1", "etl/r1/a/1")
+        .refused(RefusalCode::StaleReport, ["ReportRefused a 1 Succeeded: NotInFlight"]);
+    assert!(world.namespace.is_over(&try_key("etl/r1/b/2")));
+    world.fail("e2", "etl/r1/a/3");
+    assert_eq!(world.pass(secs(300)), ["TaskQueued a 4"], "with all of its retries");
+    world.fail("e2", "etl/r1/a/4");
+    world.clear("etl", "r1", true);
+    assert_eq!(world.settle(), ["TaskQueued a 5"]);
 }

@@ -81,3 +81,17 @@ fn thousands_of_looks_are_one_try() {
     }
     assert_eq!(world.offered(), ["etl/r1/s/1.5000"]);
 }
+
+#[test]
+fn a_leg_put_off_by_a_clock_ahead_waits_as_long_by_the_clock_as_it_is() {
+    let mut world = world();
+    let start = world.now;
+    world.pass(secs(3_600));
+    world.start("e1", "etl/r1/s/1");
+    world.reschedule("e1", "etl/r1/s/1", secs(60));
+    world.now = start;
+    world.settle();
+    assert_eq!(world.pass(secs(59)), [] as [&str; 0]);
+    assert_eq!(world.pass(secs(1)), ["TaskQueued s 1"]);
+    assert_eq!(world.offered(), ["etl/r1/s/1.1"]);
+}

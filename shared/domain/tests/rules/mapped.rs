@@ -1,8 +1,9 @@
 //! Mapped tasks: copies made when a run begins, and what follows from each.
 use dagbok_domain::run::{Ending, InstanceNo};
 use dagbok_events::{DagSpec, Expand, MapIndex, TriggerRule};
+use dagbok_protocol::{ClearTasks, CommandBody};
 
-use super::support::{DagExt as _, World, dag, run_key, secs, task_id};
+use super::support::{DagExt as _, World, clearing, dag, run_key, secs, task_id};
 
 fn mapped(dag: DagSpec, name: &str, upstream: &[&str], length: u32) -> DagSpec {
     dag.add(name, upstream, |task| {
@@ -131,4 +132,35 @@ fn a_hundred_thousand_copies_cost_the_same_each() {
     assert_eq!(run.find(&task_id("m"), MapIndex(99_999)), Some(InstanceNo::from(100_000_u32)));
     assert_eq!(run.find(&task_id("m"), MapIndex(100_000)), None);
     assert_eq!(run.find(&task_id("m"), MapIndex::UNMAPPED), None);
+}
+
+#[test]
+fn a_mapped_task_cleared_while_its_run_goes_on_gets_its_copies_then() {
+    let spec = mapped(mapped(dag("etl").task("goes_on", &[]), "none", &[], 0), "m", &["none"], 2);
+    let spec = spec.add("last", &["m"], |task| task.trigger_rule = TriggerRule::AllDone);
+    let mut world = World::with([spec]);
+    world.trigger_as("etl", "r1");
+    assert_eq!(world.settle(), ["TaskQueued goes_on 1", "TaskQueued last 1"]);
+    // Nothing to map over is nothing to run, however often it is cleared; what it ruled out is so again.
+    world.clear("etl", "r1", false).is([
+        "TaskCleared none",
+        "TaskCleared m",
+        "TaskExpanded none 0",
+        "TaskRuledOut none Skipped",
+        "TaskRuledOut m Skipped",
+    ]);
+    assert_eq!(world.settle(), [] as [&str; 0]);
+    world.read(&mapped(dag("more").task("a", &[]), "m", &[], 2));
+    world.pause("more");
+    world.trigger_as("more", "r1");
+    world.cancel("more", "r1");
+    world.unpause("more");
+    let clear = |name: &str| {
+        let task_ids = vec![task_id(name)];
+        CommandBody::ClearTasks(ClearTasks { task_ids, ..clearing("more", "r1", false) })
+    };
+    world.send(clear("a"));
+    assert_eq!(world.settle(), ["RunStarted", "TaskQueued a 1"]);
+    world.send(clear("m")).is(["TaskCleared m", "TaskExpanded m 2"]);
+    assert_eq!(world.settle(), ["TaskQueued m 1", "TaskQueued m 1"]);
 }

@@ -92,4 +92,16 @@ pub struct RunDeleted {
     /// Its logical date, free again for another run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logical_date: Option<Timestamp>,
+    /// The highest number that a try of it had. Where its id is used again, tries go on from there, so that
+    /// none is taken for one of the run that is gone.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tries: u16,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+const fn is_zero(n: &u16) -> bool {
+    *n == 0
 }

@@ -58,7 +58,8 @@ impl Namespace {
             Err(decision) => return decision,
         };
         let logical_date = run.meta().logical_date;
-        let facts = vec![Fact::RunDeleted(RunDeleted { logical_date })];
+        let tries = run.instances().map(|(_, instance)| instance.tries).max().unwrap_or(0);
+        let facts = vec![Fact::RunDeleted(RunDeleted { logical_date, tries })];
         accepted(vec![answering(command, at, Scope::Run(key), facts)])
     }
 
