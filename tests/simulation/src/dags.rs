@@ -1,6 +1,6 @@
 //! DAGs of all shapes and schedules, small enough that thousands of runs are quick.
 use dagbok_events::{
-    DagId, DagSpec, Digest, Micros, PoolName, QueueName, Schedule, SourceLocation, TaskId,
+    DagId, DagSpec, Digest, Expand, Micros, PoolName, QueueName, Schedule, SourceLocation, TaskId,
     TaskSpec, Timestamp, Timetable, TriggerRule,
 };
 use dagbok_protocol::{DagFile, RegisteredDag};
@@ -116,6 +116,10 @@ fn some_task(rng: &mut Prng, ix: usize) -> TaskSpec {
         if rng.chance(600) { TriggerRule::AllSuccess } else { RULES[rng.below(RULES.len())] };
     let (name, size) = POOLS[usize::from(rng.chance(300))];
     let backoff = rng.chance(300);
+    let expand = rng.chance(300).then(|| {
+        let length = u32::try_from(rng.below(6)).expect("small");
+        Expand::Literal { length }
+    });
     TaskSpec {
         task_id: TaskId::new(format!("t{ix}")).expect("a task id"),
         operator: "PythonOperator".to_owned(),
@@ -137,8 +141,8 @@ fn some_task(rng: &mut Prng, ix: usize) -> TaskSpec {
         priority_weight: i32::try_from(rng.below(3)).expect("small"),
         owner: String::new(),
         group: None,
-        is_mapped: false,
-        expand: None,
+        is_mapped: expand.is_some(),
+        expand,
         doc_md: None,
     }
 }

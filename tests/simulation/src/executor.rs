@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    Actor, ExecutorId, Failure, FailureKind, Fault, LogRef, LostWhy, Payload, QueueName, Timestamp,
-    TryKey, Usage,
+    Actor, ExecutorId, Failure, FailureKind, Fault, Leg, LogRef, LostWhy, Payload, QueueName,
+    Timestamp, TryKey, Usage,
 };
 use dagbok_protocol::{
     Answer, Command, CommandBody, HeldTry, Presence, Report, ReportBody, WorkItem, XComValue,
@@ -20,6 +20,8 @@ use crate::{
 struct Job {
     /// The work item's place on the queue.
     delivery: u64,
+    /// The record that offered the try.
+    queued_seq: u64,
     phase: Phase,
     /// The report of its beginning, until it is answered.
     beginning: Option<Command>,
@@ -179,9 +181,10 @@ impl Executor {
             0 => world.note("zombie goes on"),
             1 => self.jobs.clear(),
             _ => {
-                for (key, _) in std::mem::take(&mut self.jobs) {
+                for (key, job) in std::mem::take(&mut self.jobs) {
                     let why = LostWhy::Fenced;
-                    self.report(world, key, ReportBody::Lost { why, usage: None, log: None });
+                    let body = ReportBody::Lost { why, usage: None, log: None };
+                    self.report(world, key, job.queued_seq, body);
                 }
             }
         }
@@ -216,6 +219,7 @@ impl Executor {
         let keys: Vec<TryKey> = self.jobs.keys().cloned().collect();
         for key in keys {
             let Some(job) = self.jobs.get(&key) else { continue };
+            let queued_seq = job.queued_seq;
             match job.phase.clone() {
                 Phase::Asking { again_at } if again_at <= world.now => {
                     if let Some(asked) = &job.beginning {
@@ -225,20 +229,39 @@ impl Executor {
                     self.set(&key, Phase::Asking { again_at });
                 }
                 Phase::Running { until } if until <= world.now => {
-                    let body = ending(world);
-                    let command = self.report_command(world, key.clone(), body);
+                    let body = ending(world, world.now + self.skew, key.leg);
+                    if matches!(body, ReportBody::Rescheduled { .. }) {
+                        self.tell_beginning_late(world, &key);
+                    }
+                    let command = self.report_command(world, key.clone(), queued_seq, body);
                     self.set(&key, Phase::Ending(Box::new(command)));
                     self.tell_end(world, &key);
                 }
                 Phase::Running { .. } if world.rng.chance(50) => {
                     let value = Some(Payload::Inline("1".to_owned()));
                     let xcom = XComValue { key: "k".to_owned(), value };
-                    self.report(world, key, ReportBody::XCom(xcom));
+                    self.report(world, key, queued_seq, ReportBody::XCom(xcom));
                 }
                 Phase::Ending(_) => self.tell_end(world, &key),
                 Phase::Asking { .. } | Phase::Running { .. } => {}
             }
         }
+    }
+
+    /// The word of a leg's beginning is on its way while the leg ends.
+    fn tell_beginning_late(&self, world: &mut World, key: &TryKey) {
+        if !world.trouble(300) {
+            return;
+        }
+        let Some(job) = self.jobs.get(key) else { return };
+        let body = self.beginning(false);
+        let command = self.report_command(world, key.clone(), job.queued_seq, body);
+        world.send_late(&command, 2 * LEASE);
+    }
+
+    fn beginning(&self, again: bool) -> ReportBody {
+        let (hostname, inputs) = (format!("host{}", self.name), BTreeMap::new());
+        ReportBody::Started { hostname, pid: 1, inputs, again }
     }
 
     fn set(&mut self, key: &TryKey, phase: Phase) {
@@ -276,7 +299,8 @@ impl Executor {
             }
             if world.trouble(30) {
                 world.note("handed back");
-                self.report(world, key, ReportBody::Returned);
+                let queued_seq = delivery.message.queued_seq;
+                self.report(world, key, queued_seq, ReportBody::Returned);
                 world.work.ack(id);
                 continue;
             }
@@ -285,11 +309,12 @@ impl Executor {
     }
 
     fn begin(&mut self, world: &mut World, item: &WorkItem, delivery: u64, first: bool) {
-        let (hostname, inputs) = (format!("host{}", self.name), BTreeMap::new());
-        let body = ReportBody::Started { hostname, pid: 1, inputs, again: false };
-        let report = self.about(world, item.key.clone(), body);
+        // Who was handed the item before may have begun; not every executor knows to say so.
+        let again = !first && world.rng.chance(300);
+        let report = self.about(world, item.key.clone(), self.beginning(again));
         let by = Actor::Executor(self.id.clone());
         let command = world.command(by, CommandBody::Report(Box::new(report)), true);
+        world.audit.is_of_offer(&command.id, item.queued_seq);
         let phase = if first {
             Phase::Running { until: world.now + length(world) }
         } else {
@@ -301,7 +326,8 @@ impl Executor {
         } else {
             world.send(&command);
         }
-        let job = Job { delivery, phase, beginning: Some(command) };
+        let queued_seq = item.queued_seq;
+        let job = Job { delivery, queued_seq, phase, beginning: Some(command) };
         self.jobs.insert(item.key.clone(), job);
     }
 
@@ -318,14 +344,22 @@ impl Executor {
         Report { key, executor: self.id.clone(), at: Timestamp(world.now + self.skew), body }
     }
 
-    fn report_command(&self, world: &mut World, key: TryKey, body: ReportBody) -> Command {
+    fn report_command(
+        &self,
+        world: &mut World,
+        key: TryKey,
+        queued_seq: u64,
+        body: ReportBody,
+    ) -> Command {
         let report = self.about(world, key, body);
         let body = CommandBody::Report(Box::new(report));
-        world.command(Actor::Executor(self.id.clone()), body, false)
+        let command = world.command(Actor::Executor(self.id.clone()), body, false);
+        world.audit.is_of_offer(&command.id, queued_seq);
+        command
     }
 
-    fn report(&self, world: &mut World, key: TryKey, body: ReportBody) {
-        let command = self.report_command(world, key, body);
+    fn report(&self, world: &mut World, key: TryKey, queued_seq: u64, body: ReportBody) {
+        let command = self.report_command(world, key, queued_seq, body);
         world.send(&command);
     }
 
@@ -351,10 +385,21 @@ fn length(world: &mut World) -> i64 {
     }
 }
 
-/// How a try ends.
-fn ending(world: &mut World) -> ReportBody {
+/// How a leg of a try ends, by its executor's clock at `at`: with another leg to come more often where one was.
+fn ending(world: &mut World, at: i64, leg: Leg) -> ReportBody {
     let usage = Usage { max_rss_bytes: 1, user_us: 1, system_us: 1 };
     let log = Some(LogRef { digest: digest(1), size: 1, lines: 1, dropped: 0 });
+    if world.rng.chance(if leg.is_first() { 80 } else { 400 }) {
+        let wait = match world.rng.below(4) {
+            0 => world.rng.between(-60 * SECOND, -1),
+            1 => 0,
+            2 => world.rng.between(1, SECOND),
+            _ => world.rng.between(SECOND, 15 * SECOND),
+        };
+        world.note(if wait > SECOND { "rescheduled for later" } else { "rescheduled for now" });
+        let (due, xcoms) = (Timestamp(at + wait), Vec::new());
+        return ReportBody::Rescheduled { due, xcoms, usage, log };
+    }
     let value = Some(Payload::Inline("1".to_owned()));
     let xcoms = vec![XComValue { key: "return_value".to_owned(), value }];
     let (kind, fault, retryable) = match world.rng.below(21) {

@@ -1,10 +1,14 @@
 //! Somebody who reports tries that are not theirs, in their own name or another's.
 use dagbok_events::{
-    Actor, ExecutorId, LostWhy, MapIndex, RunId, TaskId, Timestamp, TryKey, TryNumber,
+    Actor, ExecutorId, Leg, LogRef, LostWhy, MapIndex, RunId, RunKey, TaskId, Timestamp, TryKey,
+    TryNumber,
 };
 use dagbok_protocol::{CommandBody, Report, ReportBody};
 
-use crate::world::{SECOND, World};
+use crate::{
+    dags::digest,
+    world::{SECOND, World},
+};
 
 /// The liar.
 #[derive(Debug)]
@@ -28,7 +32,7 @@ impl Liar {
             _ => own,
         };
         let (xcoms, usage) = (Vec::new(), dagbok_events::Usage::default());
-        let body = match world.rng.below(4) {
+        let body = match world.rng.below(6) {
             0 => ReportBody::Started {
                 hostname: "nowhere".to_owned(),
                 pid: 0,
@@ -37,7 +41,18 @@ impl Liar {
             },
             1 => ReportBody::Succeeded { xcoms, usage, log: None },
             2 => ReportBody::Returned,
-            _ => ReportBody::Lost { why: LostWhy::NotHeld, usage: None, log: None },
+            3 => {
+                let due = Timestamp(world.now);
+                ReportBody::Rescheduled { due, xcoms, usage, log: None }
+            }
+            4 => ReportBody::Left {
+                log: LogRef { digest: digest(1), size: 1, lines: 1, dropped: 0 },
+            },
+            _ => {
+                let whys = [LostWhy::NotHeld, LostWhy::ParentDied, LostWhy::MayHaveBegun];
+                let why = *world.rng.pick(&whys).expect("three");
+                ReportBody::Lost { why, usage: None, log: None }
+            }
         };
         let at = Timestamp(world.now);
         let by = Actor::Executor(executor.clone());
@@ -47,23 +62,41 @@ impl Liar {
     }
 }
 
-/// A try of a run there was, or of none.
+/// A try of a run there is, was, or never was: of any copy, any try and any leg; often the leg before one that
+/// is in flight.
 fn some_try(world: &mut World) -> Option<TryKey> {
+    if world.rng.chance(300) {
+        let all: Vec<TryKey> = world
+            .audit
+            .active()
+            .flat_map(|(key, run)| run.tries(key))
+            .map(|(key, _)| key)
+            .filter(|key| !key.leg.is_first())
+            .collect();
+        if let Some(key) = world.rng.pick(&all).cloned() {
+            return Some(TryKey { leg: Leg(key.leg.0 - 1), ..key });
+        }
+    }
     let runs: Vec<_> =
         world.audit.runs().map(|(key, run)| (key.clone(), run.tasks.len())).collect();
     let (mut run, tasks) = world.rng.pick(&runs)?.clone();
     if world.rng.chance(50) {
         run.run_id = RunId::new("never-was").expect("an id");
+    } else if world.rng.chance(100) {
+        let deleted: Vec<RunKey> = world.audit.deleted().cloned().collect();
+        run = world.rng.pick(&deleted).cloned().unwrap_or(run);
     }
     let task = world.rng.below(tasks + 1);
-    let map_index = if world.rng.chance(50) { MapIndex(0) } else { MapIndex::UNMAPPED };
+    let copy = i32::try_from(world.rng.below(7)).expect("small");
+    let map_index = if world.rng.chance(300) { MapIndex(copy) } else { MapIndex::UNMAPPED };
     let n = u16::try_from(1 + world.rng.below(3)).expect("small");
+    let leg = if world.rng.chance(300) { world.rng.below(4) } else { 0 };
     Some(TryKey {
         dag_id: run.dag_id,
         run_id: run.run_id,
         task_id: TaskId::new(format!("t{task}")).expect("an id"),
         map_index,
         try_number: TryNumber::new(n).expect("from one"),
-        leg: dagbok_events::Leg::FIRST,
+        leg: Leg(u32::try_from(leg).expect("small")),
     })
 }

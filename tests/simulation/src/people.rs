@@ -1,6 +1,6 @@
-//! People: trigger, pause, cancel, set limits, and ask again where nobody answers.
-use dagbok_events::{Actor, DagId, RunId, RunKey, Timestamp};
-use dagbok_protocol::{Answer, Command, CommandBody, TriggerRun};
+//! People: trigger, pause, cancel, clear, delete, set limits, and ask again where nobody answers.
+use dagbok_events::{Actor, DagId, RunId, RunKey, TaskId, Timestamp};
+use dagbok_protocol::{Answer, ClearTasks, Command, CommandBody, TriggerRun};
 
 use crate::{
     dags::{POOLS, dag_id, pool},
@@ -16,16 +16,19 @@ pub(crate) struct People {
     /// When somebody next wants something.
     pub(crate) wake: i64,
     dags: usize,
-    /// Triggers not answered yet, and when they are sent again.
+    /// What was asked for and not answered yet, and when they are sent again.
     asked: Vec<(i64, Command)>,
     /// Triggers that were accepted, with the run that was promised.
     pub(crate) promised: Vec<(Command, Option<RunId>)>,
     triggered: u64,
+    /// How often they still want something of runs that are over, once nothing goes wrong any more.
+    afterthoughts: u32,
 }
 
 impl People {
-    pub(crate) const fn new(now: i64, dags: usize) -> Self {
-        Self { wake: now, dags, asked: Vec::new(), promised: Vec::new(), triggered: 0 }
+    pub(crate) fn new(now: i64, dags: usize) -> Self {
+        let (asked, promised, triggered, afterthoughts) = (Vec::new(), Vec::new(), 0, 5);
+        Self { wake: now, dags, asked, promised, triggered, afterthoughts }
     }
 
     pub(crate) fn step(&mut self, world: &mut World) {
@@ -39,6 +42,13 @@ impl People {
         if !world.audit.has_limits(PARALLELISM, &POOLS) {
             make_room(world);
         }
+        if self.afterthoughts > 0 && world.rng.chance(200) {
+            self.afterthoughts -= 1;
+            match world.rng.below(3) {
+                0 => self.delete(world),
+                _ => self.clear(world),
+            }
+        }
         let paused: Vec<DagId> = world.audit.paused().cloned().collect();
         for dag_id in paused {
             say(world, CommandBody::UnpauseDag { dag_id });
@@ -48,13 +58,17 @@ impl People {
 
     /// Whether everybody had an answer.
     pub(crate) const fn is_content(&self) -> bool {
-        self.asked.is_empty()
+        self.asked.is_empty() && self.afterthoughts == 0
     }
 
     fn hear(&mut self, world: &mut World) {
         for (at, command) in std::mem::take(&mut self.asked) {
             match world.answer_to(&command.id) {
-                Some(Answer::Accepted { run_id, .. }) => self.promised.push((command, run_id)),
+                Some(Answer::Accepted { run_id, .. }) => {
+                    if matches!(command.body, CommandBody::TriggerRun(_)) {
+                        self.promised.push((command, run_id));
+                    }
+                }
                 Some(Answer::Unchanged | Answer::WouldClear { .. } | Answer::Refused(_)) => {}
                 None if at <= world.now => {
                     world.note("asked again");
@@ -68,7 +82,7 @@ impl People {
 
     fn want(&mut self, world: &mut World) {
         let dag_id = dag_id(world.rng.below(self.dags));
-        match world.rng.below(20) {
+        match world.rng.below(26) {
             0..=8 => self.trigger(world, dag_id),
             9 | 10 => {
                 let active: Vec<RunKey> =
@@ -89,28 +103,120 @@ impl People {
                 let max_losses = u16::try_from(world.rng.below(6)).expect("small");
                 say(world, CommandBody::SetLimits { parallelism, max_losses });
             }
+            17..=19 => self.clear(world),
+            22 => self.replace(world),
+            20 | 21 => self.delete(world),
             _ => {}
         }
     }
 
+    /// Clears tasks of a run: most often of one that is over.
+    fn clear(&mut self, world: &mut World) {
+        let over = world.rng.chance(700);
+        let Some(key) = some_run(world, over) else { return };
+        let tasks = world.audit.runs().find(|(it, _)| **it == key);
+        let tasks = tasks.map_or(0, |(_, run)| run.tasks.len());
+        let some = if world.rng.chance(400) { 1 + world.rng.below(2) } else { 0 };
+        // Now and then one that is not there.
+        let most = tasks + usize::from(world.rng.chance(50));
+        let task_id = |n: usize| TaskId::new(format!("t{n}")).expect("an id");
+        let task_ids = (0..some).map(|_| task_id(world.rng.below(most))).collect();
+        let ask = ClearTasks {
+            dag_id: key.dag_id,
+            run_id: key.run_id,
+            task_ids,
+            only_failed: world.rng.chance(400),
+            dry_run: world.rng.chance(200),
+        };
+        self.ask(world, CommandBody::ClearTasks(ask));
+    }
+
+    /// Deletes a run that is over, as a rule.
+    fn delete(&mut self, world: &mut World) {
+        let over = world.rng.chance(900);
+        if let Some(RunKey { dag_id, run_id }) = some_run(world, over) {
+            self.ask(world, CommandBody::DeleteRun { dag_id, run_id });
+        }
+    }
+
+    /// Begins a run anew under the same name: ends it, deletes it, and triggers it again.
+    fn replace(&mut self, world: &mut World) {
+        let active: Vec<RunKey> = world.audit.active().map(|(key, _)| key.clone()).collect();
+        let Some(RunKey { dag_id, run_id }) = world.rng.pick(&active).cloned() else { return };
+        let (dag, run) = (dag_id.clone(), run_id.clone());
+        say(world, CommandBody::CancelRun { dag_id: dag, run_id: run });
+        let (dag, run) = (dag_id.clone(), run_id.clone());
+        let deletion = CommandBody::DeleteRun { dag_id: dag, run_id: run };
+        let (logical_date, conf, note) = (None, None, None);
+        let ask = TriggerRun { dag_id, run_id: Some(run_id), logical_date, conf, note };
+        let mut at = world.now;
+        for body in [deletion, CommandBody::TriggerRun(ask)] {
+            at += world.rng.between(SECOND / 10, SECOND);
+            // Nobody waits for the answer: what is asked next is asked in any case.
+            let command = world.command(Actor::User("ada".to_owned()), body, true);
+            self.asked.push((at, command));
+        }
+    }
+
+    /// Asks, and will ask again until there is an answer.
+    fn ask(&mut self, world: &mut World, body: CommandBody) {
+        let command = world.command(Actor::User("ada".to_owned()), body, true);
+        world.send(&command);
+        self.asked.push((world.now + 3 * SECOND, command));
+    }
+
     fn trigger(&mut self, world: &mut World, dag_id: DagId) {
         self.triggered += 1;
-        let chosen = world.rng.chance(300);
-        let run_id = chosen.then(|| {
+        let mut run_id = world.rng.chance(300).then(|| {
             // Now and then the same id twice.
             let n = self.triggered - u64::from(world.rng.chance(100));
             RunId::new(format!("by-hand-{n}")).expect("an id")
         });
-        let dated = world.rng.chance(300);
-        let logical_date = dated
+        let mut logical_date = world
+            .rng
+            .chance(300)
             .then(|| Timestamp(world.now / SECOND * SECOND - world.rng.between(0, 9) * SECOND));
+        match world.rng.below(12) {
+            // In the place of a run that was deleted.
+            0 | 1 => {
+                let deleted = world.audit.deleted().filter(|key| key.dag_id == dag_id);
+                let deleted: Vec<RunId> = deleted.map(|key| key.run_id.clone()).collect();
+                run_id = world.rng.pick(&deleted).cloned().or(run_id);
+            }
+            2 => {
+                let freed: Vec<Timestamp> = world.audit.freed(&dag_id).collect();
+                logical_date = world.rng.pick(&freed).copied().or(logical_date);
+            }
+            // Of a date that another has, or that only one is named after.
+            3 => {
+                let dates: Vec<Timestamp> = world.audit.dates(&dag_id).collect();
+                logical_date = world.rng.pick(&dates).copied().or(logical_date);
+            }
+            // Named after the date of another run, and without one, as far as that goes.
+            4 => {
+                let dates: Vec<Timestamp> = world.audit.dates(&dag_id).collect();
+                if let Some(date) = world.rng.pick(&dates) {
+                    let date = date.to_string();
+                    let text = format!("manual__{}+00:00", date.trim_end_matches('Z'));
+                    (run_id, logical_date) = (Some(RunId::new(text).expect("an id")), None);
+                }
+            }
+            _ => {}
+        }
         let conf = world.rng.chance(100).then(|| "{}".to_owned());
         let ask = TriggerRun { dag_id, run_id, logical_date, conf, note: None };
-        let by = Actor::User("ada".to_owned());
-        let command = world.command(by, CommandBody::TriggerRun(ask), true);
-        world.send(&command);
-        self.asked.push((world.now + 3 * SECOND, command));
+        self.ask(world, CommandBody::TriggerRun(ask));
     }
+}
+
+/// A run that is over or one that is not; sometimes one that was deleted.
+fn some_run(world: &mut World, over: bool) -> Option<RunKey> {
+    let runs: Vec<RunKey> = match world.rng.below(20) {
+        0 => world.audit.deleted().cloned().collect(),
+        _ if over => world.audit.over().map(|(key, _)| key.clone()).collect(),
+        _ => world.audit.active().map(|(key, _)| key.clone()).collect(),
+    };
+    world.rng.pick(&runs).cloned()
 }
 
 fn say(world: &mut World, body: CommandBody) {

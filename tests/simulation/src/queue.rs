@@ -74,6 +74,13 @@ impl<T: Clone> Queue<T> {
         }
     }
 
+    /// Gives a message back: it can be had again at once.
+    pub(crate) fn hand_back(&mut self, id: u64, now: i64) {
+        if let Some(item) = self.items.get_mut(&id) {
+            item.at = now;
+        }
+    }
+
     /// Is done with a message, whoever has it now.
     pub(crate) fn ack(&mut self, id: u64) {
         self.items.remove(&id);

@@ -6,7 +6,10 @@ use dagbok_domain::namespace::{ColdRun, Namespace, Outcome};
 use dagbok_events::{ExecutorId, Fact, LostWhy, Record, Scope, Timestamp, TryKey};
 use dagbok_protocol::{Answer, Command, CommandBody, names};
 
-use crate::world::{LEASE, SECOND, World};
+use crate::{
+    audit::fold_all,
+    world::{LEASE, SECOND, World},
+};
 
 /// A scheduler process, in all its lives.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(crate) struct Scheduler {
 struct Batch {
     records: Vec<Record>,
     acks: Vec<u64>,
+    /// Commands to be decided once this batch is in the log.
+    later: Vec<u64>,
     answers: Vec<(String, Answer)>,
     offer: bool,
 }
@@ -94,6 +99,8 @@ impl Scheduler {
             let now = self.clock(world);
             if decide(world, &mut fold, now, &delivery.message, &mut batch) {
                 batch.acks.push(delivery.id);
+            } else {
+                batch.later.push(delivery.id);
             }
         }
         if world.now >= self.look_at {
@@ -121,14 +128,8 @@ impl Scheduler {
         let snapshot = if world.rng.chance(700) { world.snapshot.as_deref() } else { None };
         let from = snapshot.map(|bytes| Namespace::from_snapshot(bytes).expect("ours"));
         let mut fold = from.unwrap_or_default();
-        let done = usize::try_from(fold.last_seq()).expect("small");
-        for (seq, record) in (fold.last_seq() + 1..).zip(&world.audit.history()[done..]) {
-            if let Some(key) = fold.needs(record) {
-                let before = (1..seq).zip(world.audit.history());
-                let cold = ColdRun::pick(&key, before).expect("the log has it");
-                fold.revive(&cold).expect("it is over");
-            }
-            fold.evolve(seq, record);
+        if fold_all(&mut fold, world.audit.history(), world.log.len()) > 0 {
+            world.note("revived while loading");
         }
         (self.loaded_at, self.offered, self.look_at) = (world.now, false, world.now);
         self.silent.clear();
@@ -166,6 +167,7 @@ impl Scheduler {
             world.audit.agrees_with(fold).unwrap_or_else(|finding| panic!("{finding}"));
         }
         batch.acks.iter().for_each(|id| world.inbox.ack(*id));
+        batch.later.iter().for_each(|id| world.inbox.hand_back(*id, world.now));
         for (to, answer) in batch.answers {
             if !world.trouble(100) {
                 world.answers.insert(to, answer);
@@ -232,16 +234,20 @@ fn decide(
 ) -> bool {
     let mut decision = fold.decide(now, command);
     if let Outcome::Needs(key) = &decision.outcome {
-        let logged = usize::try_from(fold.last_seq()).expect("small") - batch.records.len();
-        let history = &world.audit.history()[..logged.min(world.audit.history().len())];
-        // A run that ended in this very batch is not over by the log yet: the command comes again.
-        let Ok(cold) = ColdRun::pick(key, (1..).zip(history)) else { return false };
-        if fold.revive(&cold).is_err() {
+        if !batch.records.is_empty() {
+            // What the log says of the run may be about to change: the command comes again.
+            world.note("decided later, for a run that is over");
             return false;
         }
+        let logged = usize::try_from(fold.last_seq()).expect("small");
+        // Who is behind the log reads no further than it has folded.
+        let before = (1..).zip(&world.audit.history()[..logged]);
+        let cold = ColdRun::pick(key, before).expect("the log has it");
+        fold.revive(&cold).expect("it is over");
         world.note("run revived");
         decision = fold.decide(now, command);
     }
+    check_answer(world, fold, batch, command, &decision.outcome);
     check_silence(world, fold, batch, command, &decision.outcome);
     batch.take(fold, decision.records);
     let seq = fold.last_seq();
@@ -257,6 +263,25 @@ fn decide(
         batch.answers.push((to.clone(), answer));
     }
     true
+}
+
+/// What is answered about clearing, deleting, and ids and dates that are taken must be so by the log.
+fn check_answer(
+    world: &mut World,
+    fold: &Namespace,
+    batch: &Batch,
+    command: &Command,
+    outcome: &Outcome,
+) {
+    let is_last = usize::try_from(fold.last_seq()).expect("small") == world.log.len();
+    if !is_last || !batch.records.is_empty() {
+        return;
+    }
+    if let Outcome::Refused(refusal) = outcome {
+        world.note(&format!("answered {:?}", refusal.code));
+    }
+    let right = world.audit.is_right_answer(command, outcome);
+    assert!(right, "{command:?} is answered {outcome:?}");
 }
 
 /// A report that leaves no record must be one that was decided before or says what is known.
@@ -284,7 +309,9 @@ fn check_silence(
         }
         Outcome::Accepted { .. } => assert_eq!(before, None, "{command:?} was decided before"),
         Outcome::Refused(_) => {
-            assert!(before.is_some() || world.audit.why_stale(report).is_some(), "{command:?}");
+            let stale = world.audit.why_stale(report).is_some();
+            let begun = world.audit.may_have_begun(report);
+            assert!(before.is_some() || stale || begun, "{command:?}");
         }
     }
 }
@@ -324,7 +351,11 @@ fn publish_work(world: &mut World, fold: &Namespace, records: &[Record], all: bo
             }
         }
     }
+    let is_last = usize::try_from(fold.last_seq()).expect("small") == world.log.len();
     for item in items {
+        if is_last {
+            world.audit.check_offer(&item).unwrap_or_else(|finding| panic!("{finding}"));
+        }
         let at = world.now + world.rng.between(100, 3_000);
         world.work.publish(&names::work_key(&item.key), item, at);
     }

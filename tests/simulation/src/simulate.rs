@@ -5,7 +5,7 @@ use dagbok_domain::namespace::Namespace;
 use dagbok_events::Timestamp;
 
 use crate::{
-    audit::{RunModel, TaskModel},
+    audit::{RunModel, TaskModel, fold_all},
     executor::Executor,
     liar::Liar,
     people::People,
@@ -118,7 +118,10 @@ fn is_idle(scheduler: &Scheduler, world: &World) -> bool {
 }
 
 fn left(world: &World) -> String {
-    let task = |task: &TaskModel| format!("{} {:?}", task.spec.task_id, task.stand);
+    let task = |task: &TaskModel| {
+        let stands: Vec<_> = task.copies.iter().map(|copy| &copy.stand).collect();
+        format!("{} {stands:?}", task.spec.task_id)
+    };
     let run = |run: &RunModel| run.tasks.iter().map(task).collect::<Vec<_>>().join(", ");
     let runs = world.audit.active().take(5);
     let runs: Vec<String> =
@@ -133,19 +136,12 @@ fn check_end(cast: &Cast, world: &World) {
         let made = world.audit.run_made_by(&command.id);
         assert_eq!(made, run_id.as_ref(), "an accepted trigger is lost: {command:?}");
     }
-    let mut whole = Namespace::new();
-    let half = world.log.len() / 2;
-    let mut snapshot = whole.to_snapshot();
-    for (seq, record) in (1..).zip(world.audit.history()) {
-        whole.evolve(seq, record);
-        if seq == half as u64 {
-            snapshot = whole.to_snapshot();
-        }
-    }
+    let (history, mut whole) = (world.audit.history(), Namespace::new());
+    fold_all(&mut whole, history, history.len() / 2);
+    let snapshot = whole.to_snapshot();
+    fold_all(&mut whole, history, history.len());
     let mut resumed = Namespace::from_snapshot(&snapshot).expect("ours");
-    for (seq, record) in (1..).zip(world.audit.history()).skip(half) {
-        resumed.evolve(seq, record);
-    }
+    fold_all(&mut resumed, history, history.len());
     let bytes = whole.to_snapshot();
     assert!(resumed.to_snapshot() == bytes, "a fold from a snapshot is another than the whole");
     for fold in cast.schedulers.iter().filter_map(Scheduler::fold) {
@@ -154,6 +150,7 @@ fn check_end(cast: &Cast, world: &World) {
         }
     }
     world.audit.agrees_with(&whole).unwrap_or_else(|finding| panic!("{finding}"));
+    world.audit.agrees_when_revived(&whole).unwrap_or_else(|finding| panic!("{finding}"));
     assert_eq!(whole.in_flight(), 0);
     let long_after = Timestamp(world.now + 100 * LEASE);
     assert_eq!(whole.plan(long_after), [], "at rest the rules call for nothing");

@@ -139,6 +139,12 @@ impl World {
         self.answers.remove(&format!("answers.{command}"))
     }
 
+    /// Sends a command that takes its time, up to `longest`.
+    pub(crate) fn send_late(&mut self, command: &Command, longest: i64) {
+        let at = self.now + self.rng.between(0, longest);
+        self.inbox.publish_again(command.id.as_str(), command.clone(), at);
+    }
+
     fn delay(&mut self) -> i64 {
         if self.trouble(50) { self.rng.between(0, 2 * LEASE) } else { self.rng.between(100, 5_000) }
     }

@@ -1,14 +1,16 @@
 //! Any DAGs, any commands, any reports, with nothing around the rules: found by proptest, and made small
 //! by it where something does not hold. Time goes by to what is due next and no other way.
-use dagbok_domain::namespace::Namespace;
+use dagbok_domain::namespace::{ColdRun, Namespace, Outcome};
 use dagbok_events::{
-    Actor, CommandId, DagSpec, ExecutorId, FailureKind, Fault, MapIndex, Micros, Record, RunKey,
-    Timestamp, TryKey, TryNumber, Usage, decode, encode,
+    Actor, CommandId, DagSpec, ExecutorId, FailureKind, Fault, Leg, MapIndex, Micros, Record,
+    RunKey, Timestamp, TryKey, TryNumber, Usage, decode, encode,
 };
-use dagbok_protocol::{Command, CommandBody, ImportError, Report, ReportBody, TriggerRun};
+use dagbok_protocol::{
+    ClearTasks, Command, CommandBody, ImportError, Report, ReportBody, TriggerRun,
+};
 use dagbok_simulation::{
     Prng,
-    audit::{Audit, Stage, Stand},
+    audit::{Audit, Stage, fold_all},
     dags::{POOLS, dag_id, file_name, file_of, pool, some_dag, unscheduled},
     failure,
 };
@@ -22,6 +24,9 @@ enum Act {
     Trigger(usize),
     TriggerDated(usize, i64),
     Cancel(Index),
+    /// Of any run: one task or all, all or what failed, or only the question.
+    Clear(Index, Option<Index>, bool, bool),
+    Delete(Index),
     Pause(usize),
     Unpause(usize),
     Change(usize, u64),
@@ -32,7 +37,7 @@ enum Act {
     /// About a try in flight, by who holds it or by one of two.
     Report(Index, Word, u8),
     /// About any try of any run, by anybody.
-    Lie(Index, Index, u16, Word, u8),
+    Lie(Index, Index, (u16, u32), Word, u8),
     Gone(u8),
     /// The same command once more.
     Again(Index),
@@ -51,6 +56,8 @@ enum Word {
     FailedForGood,
     NotOurFault,
     Skipped,
+    /// To go on in so many milliseconds.
+    Rescheduled(i64),
     Returned,
     Lost,
 }
@@ -66,6 +73,8 @@ fn word() -> impl Strategy<Value = Word> {
         Word::FailedForGood,
         Word::NotOurFault,
         Word::Skipped,
+        Word::Rescheduled(-5_000),
+        Word::Rescheduled(4_000),
         Word::Returned,
         Word::Lost,
     ])
@@ -77,6 +86,9 @@ fn act() -> impl Strategy<Value = Act> {
         6 => dag().prop_map(Act::Trigger),
         1 => (dag(), 0_i64..4).prop_map(|(dag, n)| Act::TriggerDated(dag, n)),
         1 => any::<Index>().prop_map(Act::Cancel),
+        3 => (any::<Index>(), any::<Option<Index>>(), any::<bool>(), prop::bool::weighted(0.2))
+            .prop_map(|(run, task, failed, dry)| Act::Clear(run, task, failed, dry)),
+        1 => any::<Index>().prop_map(Act::Delete),
         1 => dag().prop_map(Act::Pause),
         2 => dag().prop_map(Act::Unpause),
         2 => (dag(), any::<u64>()).prop_map(|(dag, seed)| Act::Change(dag, seed)),
@@ -85,7 +97,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..POOLS.len(), 0_u32..7).prop_map(|(pool, slots)| Act::SetPool(pool, slots)),
         1 => (0_u32..6, 0_u16..4).prop_map(|(most, losses)| Act::SetLimits(most, losses)),
         24 => (any::<Index>(), word(), 0_u8..2).prop_map(|(at, word, by)| Act::Report(at, word, by)),
-        4 => (any::<Index>(), any::<Index>(), 1_u16..4, word(), 0_u8..3)
+        4 => (any::<Index>(), any::<Index>(), (1_u16..4, 0_u32..3), word(), 0_u8..3)
             .prop_map(|(run, task, n, word, by)| Act::Lie(run, task, n, word, by)),
         1 => (0_u8..2).prop_map(Act::Gone),
         2 => any::<Index>().prop_map(Act::Again),
@@ -133,7 +145,14 @@ impl Desk {
     }
 
     fn deliver(&mut self, command: &Command) {
-        let decision = self.namespace.decide(self.now, command);
+        let mut decision = self.namespace.decide(self.now, command);
+        if let Outcome::Needs(key) = &decision.outcome {
+            let cold = ColdRun::pick(key, (1..).zip(&self.log)).expect("the log has it");
+            self.namespace.revive(&cold).expect("it is over");
+            decision = self.namespace.decide(self.now, command);
+        }
+        let right = self.audit.is_right_answer(command, &decision.outcome);
+        assert!(right, "{command:?} is answered {:?}", decision.outcome);
         for record in decision.records {
             self.append(record, Some(command));
         }
@@ -184,22 +203,12 @@ impl Desk {
 
     /// Every try in flight, with who holds it.
     fn in_flight(&self) -> Vec<(TryKey, Option<ExecutorId>)> {
-        let mut all = Vec::new();
-        for (key, run) in self.audit.active() {
-            for task in &run.tasks {
-                let (n, holder) = match &task.stand {
-                    Stand::Queued(n) => (*n, None),
-                    Stand::Running(n, holder) => (*n, Some(holder.clone())),
-                    Stand::Waiting | Stand::Again(..) | Stand::Done(_) => continue,
-                };
-                all.push((try_key(key, task.spec.task_id.clone(), n), holder));
-            }
-        }
-        all
+        self.audit.active().flat_map(|(key, run)| run.tries(key)).collect()
     }
 
     fn report(&mut self, key: TryKey, executor: ExecutorId, word: Word) {
-        let report = Report { key, executor: executor.clone(), at: self.now, body: body_of(word) };
+        let body = body_of(word, self.now);
+        let report = Report { key, executor: executor.clone(), at: self.now, body };
         self.send(Actor::Executor(executor), CommandBody::Report(Box::new(report)));
     }
 
@@ -215,6 +224,16 @@ impl Desk {
                 if !runs.is_empty() {
                     let RunKey { dag_id, run_id } = at.get(&runs).clone();
                     self.say(CommandBody::CancelRun { dag_id, run_id });
+                }
+            }
+            Act::Clear(run, task, only_failed, dry_run) => {
+                self.clear(run, task, only_failed, dry_run);
+            }
+            Act::Delete(run) => {
+                let runs: Vec<RunKey> = self.audit.runs().map(|(key, _)| key.clone()).collect();
+                if !runs.is_empty() {
+                    let RunKey { dag_id, run_id } = run.get(&runs).clone();
+                    self.say(CommandBody::DeleteRun { dag_id, run_id });
                 }
             }
             Act::Pause(n) => self.say(CommandBody::PauseDag { dag_id: dag_id(n) }),
@@ -257,6 +276,19 @@ impl Desk {
         self.settle();
     }
 
+    fn clear(&mut self, run: Index, task: Option<Index>, only_failed: bool, dry_run: bool) {
+        let runs: Vec<_> = self.audit.runs().filter(|(_, run)| !run.tasks.is_empty()).collect();
+        if runs.is_empty() {
+            return;
+        }
+        let (key, model) = run.get(&runs);
+        let task_id = |task: Index| task.get(&model.tasks).spec.task_id.clone();
+        let task_ids = task.map(task_id).into_iter().collect();
+        let (dag_id, run_id) = (key.dag_id.clone(), key.run_id.clone());
+        let ask = ClearTasks { dag_id, run_id, task_ids, only_failed, dry_run };
+        self.say(CommandBody::ClearTasks(ask));
+    }
+
     fn trigger(&mut self, n: usize, logical_date: Option<Timestamp>) {
         let (dag_id, run_id, conf, note) = (dag_id(n), None, None, None);
         self.say(CommandBody::TriggerRun(TriggerRun { dag_id, run_id, logical_date, conf, note }));
@@ -274,13 +306,23 @@ impl Desk {
         self.send(Actor::Processor, CommandBody::DagFileRead(Box::new(file)));
     }
 
-    fn lie(&mut self, run: Index, task: Index, n: u16, word: Word, by: u8) {
+    fn lie(&mut self, run: Index, task: Index, (n, leg): (u16, u32), word: Word, by: u8) {
         let runs: Vec<_> = self.audit.runs().filter(|(_, run)| !run.tasks.is_empty()).collect();
         if runs.is_empty() {
             return;
         }
         let (key, model) = run.get(&runs);
-        let key = try_key(key, task.get(&model.tasks).spec.task_id.clone(), n);
+        // Every third names a copy, whether the task has any or not.
+        let mapped = i32::try_from(task.index(7)).expect("small");
+        let map_index = if mapped > 4 { MapIndex(mapped - 5) } else { MapIndex::UNMAPPED };
+        let key = TryKey {
+            dag_id: key.dag_id.clone(),
+            run_id: key.run_id.clone(),
+            task_id: task.get(&model.tasks).spec.task_id.clone(),
+            map_index,
+            try_number: TryNumber::new(n).expect("from one"),
+            leg: Leg(leg),
+        };
         self.report(key, executor(by), word);
     }
 
@@ -314,14 +356,10 @@ impl Desk {
     /// The log folded again, whole and from a snapshot at `cut` on, gives the same state.
     fn check_replay(&self, cut: usize) {
         let mut whole = Namespace::new();
-        let mut resumed = Namespace::new();
-        for (seq, record) in (1..).zip(&self.log) {
-            whole.evolve(seq, record);
-            resumed.evolve(seq, record);
-            if seq == cut as u64 {
-                resumed = Namespace::from_snapshot(&resumed.to_snapshot()).expect("ours");
-            }
-        }
+        fold_all(&mut whole, &self.log, cut);
+        let mut resumed = Namespace::from_snapshot(&whole.to_snapshot()).expect("ours");
+        fold_all(&mut whole, &self.log, self.log.len());
+        fold_all(&mut resumed, &self.log, self.log.len());
         let bytes = self.namespace.to_snapshot();
         assert!(whole.to_snapshot() == bytes, "replayed it is another");
         assert!(resumed.to_snapshot() == bytes, "resumed at {cut} it is another");
@@ -337,18 +375,7 @@ fn executor(n: u8) -> ExecutorId {
     ExecutorId::new(format!("e{n}")).expect("an id")
 }
 
-fn try_key(run: &RunKey, task_id: dagbok_events::TaskId, n: u16) -> TryKey {
-    TryKey {
-        dag_id: run.dag_id.clone(),
-        run_id: run.run_id.clone(),
-        task_id,
-        map_index: MapIndex::UNMAPPED,
-        try_number: TryNumber::new(n).expect("from one"),
-        leg: dagbok_events::Leg::FIRST,
-    }
-}
-
-fn body_of(word: Word) -> ReportBody {
+fn body_of(word: Word, now: Timestamp) -> ReportBody {
     let (xcoms, usage) = (Vec::new(), Usage::default());
     let failed = |kind, fault, retryable| ReportBody::Failed {
         failure: failure(kind, fault, retryable),
@@ -368,6 +395,10 @@ fn body_of(word: Word) -> ReportBody {
         Word::FailedForGood => failed(FailureKind::Exception, Fault::User, false),
         Word::NotOurFault => failed(FailureKind::CouldNotStart, Fault::System, true),
         Word::Skipped => ReportBody::Skipped { message: String::new(), xcoms, usage, log: None },
+        Word::Rescheduled(millis) => {
+            let due = now.plus(Micros::from_millis(millis));
+            ReportBody::Rescheduled { due, xcoms, usage, log: None }
+        }
         Word::Returned => ReportBody::Returned,
         Word::Lost => {
             let why = dagbok_events::LostWhy::NotHeld;
@@ -395,6 +426,7 @@ proptest! {
         }
         desk.check_replay(cut.index(desk.log.len() + 1));
         desk.audit.agrees_with(&desk.namespace).map_err(TestCaseError::fail)?;
+        desk.audit.agrees_when_revived(&desk.namespace).map_err(TestCaseError::fail)?;
         desk.finish();
         desk.check_replay(cut.index(desk.log.len() + 1));
     }

@@ -1,17 +1,28 @@
 //! A second opinion on the log: every record is checked against what the records before it say, by rules
 //! written down once more, slowly and without an index.
+mod agreement;
+mod clearing;
+mod limits;
+mod names;
 mod promises;
+mod reports;
 mod run;
+mod target;
+mod task;
+mod tries;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dagbok_domain::{namespace::Namespace, run::Run};
+pub use agreement::fold_all;
 use dagbok_events::{
-    Actor, CommandId, DagId, DagSpec, ExecutorId, Fact, PoolName, Record, RefusedWhy, RunExpected,
-    RunId, RunKey, RunType, Scope, Timestamp,
+    Actor, CommandId, DagId, DagSpec, Fact, PoolName, Record, RunCreated, RunExpected, RunId,
+    RunKey, RunType, Scope, Timestamp,
 };
-use dagbok_protocol::{Command, CommandBody, Report, ReportBody, limits};
-pub use run::{RunModel, Stage, Stand, TaskModel};
+use dagbok_protocol::{Command, CommandBody, limits as sizes};
+use names::{brief, kind_of};
+use run::Told;
+pub use run::{RunModel, Stage};
+pub use task::{CopyModel, Execution, Stand, TaskModel};
 
 /// What is wrong with a record, in words.
 pub type Finding = Result<(), String>;
@@ -24,6 +35,8 @@ struct DagModel {
     paused: bool,
     gone: bool,
     dates: BTreeSet<Timestamp>,
+    /// Dates that a run had which is deleted.
+    freed: BTreeSet<Timestamp>,
     /// The promise that stands.
     expected: Option<RunExpected>,
 }
@@ -33,11 +46,20 @@ struct DagModel {
 pub struct Audit {
     dags: BTreeMap<DagId, DagModel>,
     runs: BTreeMap<RunKey, RunModel>,
+    /// Runs there were, and which are not there again.
+    deleted: BTreeSet<RunKey>,
+    /// The highest number of a try that a deleted run of this id had.
+    tried: BTreeMap<RunKey, u16>,
+    /// The runs that commands made, whatever became of them.
+    made: BTreeMap<CommandId, RunId>,
     pools: BTreeMap<PoolName, u32>,
     parallelism: u32,
+    max_losses: u16,
     last_at: Timestamp,
     /// Commands that may be answered by one record only, with its sequence.
     answered: BTreeMap<CommandId, u64>,
+    /// The records that offered the tries that reports are of, where that is known.
+    offers: BTreeMap<CommandId, u64>,
     /// All that was taken in, for whoever must find out.
     history: Vec<Record>,
     /// How often each kind of thing was seen: what never was seen was not tested.
@@ -57,10 +79,15 @@ impl Audit {
         Self {
             dags: BTreeMap::new(),
             runs: BTreeMap::new(),
-            pools: BTreeMap::from([(pool, limits::DEFAULT_POOL_SLOTS)]),
-            parallelism: limits::PARALLELISM,
+            deleted: BTreeSet::new(),
+            tried: BTreeMap::new(),
+            made: BTreeMap::new(),
+            pools: BTreeMap::from([(pool, sizes::DEFAULT_POOL_SLOTS)]),
+            parallelism: sizes::PARALLELISM,
+            max_losses: sizes::MAX_LOSSES,
             last_at: Timestamp(i64::MIN),
             answered: BTreeMap::new(),
+            offers: BTreeMap::new(),
             history: Vec::new(),
             seen: BTreeMap::new(),
         }
@@ -76,7 +103,27 @@ impl Audit {
         self.runs.iter().filter(|(_, run)| run.stage != Stage::Over)
     }
 
-    /// Every run there ever was.
+    /// Runs that are over.
+    pub fn over(&self) -> impl Iterator<Item = (&RunKey, &RunModel)> {
+        self.runs.iter().filter(|(_, run)| run.stage == Stage::Over)
+    }
+
+    /// Runs that were deleted.
+    pub fn deleted(&self) -> impl Iterator<Item = &RunKey> {
+        self.deleted.iter()
+    }
+
+    /// Logical dates of a DAG's runs.
+    pub fn dates(&self, dag_id: &DagId) -> impl Iterator<Item = Timestamp> {
+        self.dags.get(dag_id).into_iter().flat_map(|dag| dag.dates.iter().copied())
+    }
+
+    /// Logical dates of a DAG's runs that were deleted.
+    pub fn freed(&self, dag_id: &DagId) -> impl Iterator<Item = Timestamp> {
+        self.dags.get(dag_id).into_iter().flat_map(|dag| dag.freed.iter().copied())
+    }
+
+    /// Every run there is.
     pub fn runs(&self) -> impl Iterator<Item = (&RunKey, &RunModel)> {
         self.runs.iter()
     }
@@ -100,8 +147,7 @@ impl Audit {
 
     /// The run that a command made.
     pub fn run_made_by(&self, command: &CommandId) -> Option<&RunId> {
-        let made = |run: &&RunModel| run.made_by.as_ref() == Some(command);
-        self.runs.values().find(made).map(|run| &run.run_id)
+        self.made.get(command)
     }
 
     /// Takes the record at `seq` in; `command` is the one that it answers.
@@ -127,12 +173,16 @@ impl Audit {
             return Err("a decision without a fact".to_owned());
         }
         self.check_answer(seq, record, command)?;
+        self.check_clear(record, command)?;
         for fact in &record.facts {
             self.note(kind_of(fact));
             match &record.scope {
                 Scope::Namespace => self.shared(fact),
                 Scope::Dag(dag_id) => self.dag(dag_id, fact)?,
-                Scope::Run(key) => self.run(key, record, fact)?,
+                Scope::Run(key) if matches!(fact, Fact::RunDeleted(_)) => {
+                    self.delete(key, record, command)?;
+                }
+                Scope::Run(key) => self.run(seq, key, record, fact)?,
                 Scope::File(_) | Scope::Executor(_) => {}
             }
         }
@@ -154,46 +204,9 @@ impl Audit {
             return Err(format!("the command was decided by record {first} already"));
         }
         match &command.body {
-            CommandBody::Report(report) => self.check_report(record, report),
+            CommandBody::Report(report) => self.check_report(record, command, report),
             _ => Ok(()),
         }
-    }
-
-    /// A report is believed where it is about a try in flight and its sender's, and kept otherwise.
-    fn check_report(&mut self, record: &Record, report: &Report) -> Finding {
-        let refused = match &record.facts[..] {
-            [Fact::ReportRefused(fact)] => Some(fact.why),
-            _ => None,
-        };
-        if refused.is_none() && record.facts.iter().any(|f| matches!(f, Fact::ReportRefused(_))) {
-            return Err("a refused report has consequences".to_owned());
-        }
-        let should = self.why_stale(report);
-        if let Some(why) = should {
-            self.note(&format!("refused {why:?}"));
-        }
-        if refused == should {
-            Ok(())
-        } else {
-            Err(format!("a report of {} is refused as {refused:?}, not {should:?}", report.key))
-        }
-    }
-
-    /// Why a report that comes now is to be refused.
-    pub fn why_stale(&self, report: &Report) -> Option<RefusedWhy> {
-        let key = RunKey { dag_id: report.key.dag_id.clone(), run_id: report.key.run_id.clone() };
-        let Some(run) = self.runs.get(&key) else { return Some(RefusedWhy::NoSuchRun) };
-        if run.stage == Stage::Over {
-            return Some(RefusedWhy::RunOver);
-        }
-        run.why_stale(&report.key, &report.executor)
-    }
-
-    /// Whether a fresh report says nothing new.
-    pub fn is_known(&self, report: &Report) -> bool {
-        let key = RunKey { dag_id: report.key.dag_id.clone(), run_id: report.key.run_id.clone() };
-        let started = matches!(report.body, ReportBody::Started { .. });
-        started && self.runs.get(&key).is_some_and(|run| run.is_running(&report.key.task_id))
     }
 
     /// Notes that something worth testing came about.
@@ -209,7 +222,9 @@ impl Audit {
             Fact::PoolSet(f) => {
                 self.pools.insert(f.pool.clone(), f.slots);
             }
-            Fact::LimitsSet(f) => self.parallelism = f.parallelism,
+            Fact::LimitsSet(f) => {
+                (self.parallelism, self.max_losses) = (f.parallelism, f.max_losses);
+            }
             Fact::ClockWentBack(f) => {
                 self.runs.values_mut().for_each(|run| run.clock_back(f.to));
             }
@@ -225,6 +240,7 @@ impl Audit {
                 paused: f.paused.unwrap_or(false),
                 gone: false,
                 dates: BTreeSet::new(),
+                freed: BTreeSet::new(),
                 expected: None,
             });
             if f.version != dag.current + 1 {
@@ -247,32 +263,19 @@ impl Audit {
         Ok(())
     }
 
-    fn run(&mut self, key: &RunKey, record: &Record, fact: &Fact) -> Finding {
+    fn run(&mut self, seq: u64, key: &RunKey, record: &Record, fact: &Fact) -> Finding {
         if matches!(fact, Fact::ReportRefused(_)) {
             return Ok(());
         }
         if let Fact::RunExpected(f) = fact {
             self.promise(&key.dag_id, f);
         }
-        let Some(dag) = self.dags.get_mut(&key.dag_id) else {
+        if let Fact::RunCreated(f) = fact {
+            return self.create(key, record, f);
+        }
+        let Some(dag) = self.dags.get(&key.dag_id) else {
             return Err(format!("DAG {} is not known", key.dag_id));
         };
-        if let Fact::RunCreated(f) = fact {
-            if self.runs.contains_key(key) {
-                return Err("the run was there before".to_owned());
-            }
-            if f.logical_date.is_some_and(|date| !dag.dates.insert(date)) {
-                return Err("the logical date is taken".to_owned());
-            }
-            let scheduled = f.run_type == RunType::Scheduled;
-            if scheduled && (dag.paused || dag.gone || f.run_after > record.decided_at()) {
-                return Err("the schedule may not make it now".to_owned());
-            }
-            let made_by = record.cause.as_ref().map(|cause| cause.command.clone());
-            let spec = &dag.versions[&f.version];
-            self.runs.insert(key.clone(), RunModel::new(key.run_id.clone(), spec.clone(), made_by));
-            return Ok(());
-        }
         let Some(run) = self.runs.get_mut(key) else {
             return Err("there is no such run".to_owned());
         };
@@ -291,7 +294,38 @@ impl Audit {
         {
             return Err(format!("{sender} speaks for {holder}"));
         }
-        run.fold(record.decided_at(), fact)
+        let (at, max_losses) = (record.decided_at(), self.max_losses);
+        run.fold(Told { seq, at, max_losses }, fact)
+    }
+
+    fn create(&mut self, key: &RunKey, record: &Record, f: &RunCreated) -> Finding {
+        let Some(dag) = self.dags.get_mut(&key.dag_id) else {
+            return Err(format!("DAG {} is not known", key.dag_id));
+        };
+        if self.runs.contains_key(key) {
+            return Err("the run was there before".to_owned());
+        }
+        if f.logical_date.is_some_and(|date| !dag.dates.insert(date)) {
+            return Err("the logical date is taken".to_owned());
+        }
+        let scheduled = f.run_type == RunType::Scheduled;
+        if scheduled && (dag.paused || dag.gone || f.run_after > record.decided_at()) {
+            return Err("the schedule may not make it now".to_owned());
+        }
+        let freed = f.logical_date.is_some_and(|date| dag.freed.remove(&date));
+        let tries = self.tried.get(key).copied().unwrap_or(0);
+        let run = RunModel::new(key.run_id.clone(), dag.versions[&f.version].clone(), f, tries);
+        self.runs.insert(key.clone(), run);
+        if let Some(cause) = &record.cause {
+            self.made.insert(cause.command.clone(), key.run_id.clone());
+        }
+        if freed {
+            self.note("a deleted run's date taken again");
+        }
+        if self.deleted.remove(key) {
+            self.note("a deleted run's id taken again");
+        }
+        Ok(())
     }
 
     /// Nothing that is forced may be left for another record.
@@ -301,134 +335,5 @@ impl Audit {
             Some(run) => run.check_consequences(),
             None => Ok(()),
         }
-    }
-
-    fn check_limits(&self, record: &Record) -> Finding {
-        let Scope::Run(key) = &record.scope else { return Ok(()) };
-        let queues = |pool: &PoolName| {
-            let of_pool = |fact: &Fact| matches!(fact, Fact::TaskQueued(f) if f.pool == *pool);
-            record.facts.iter().any(of_pool)
-        };
-        let running = |run: &&RunModel| matches!(run.stage, Stage::Running(_));
-        if record.facts.iter().any(|fact| matches!(fact, Fact::RunStarted(_))) {
-            let of_dag = self.runs.range(first_of(&key.dag_id)..);
-            let of_dag = of_dag.take_while(|(it, _)| it.dag_id == key.dag_id).map(|(_, run)| run);
-            let count = of_dag.filter(running).count();
-            let dag = &self.dags[&key.dag_id];
-            let most = dag.versions[&dag.current].max_active_runs as usize;
-            if most > 0 && count > most {
-                return Err(format!("{count} runs are running, {most} may"));
-            }
-        }
-        if !record.facts.iter().any(|fact| matches!(fact, Fact::TaskQueued(_))) {
-            return Ok(());
-        }
-        for (pool, slots) in &self.pools {
-            let used: u64 = self.runs.values().map(|run| run.slots_used(pool)).sum();
-            if queues(pool) && used > u64::from(*slots) {
-                return Err(format!("pool {pool} has {slots} slots and {used} are used"));
-            }
-        }
-        let in_flight: usize = self.runs.values().map(RunModel::in_flight).sum();
-        if in_flight > self.parallelism as usize {
-            return Err(format!("{in_flight} tries are in flight, {} may", self.parallelism));
-        }
-        let of_dag = self.runs.iter().filter(|(it, _)| it.dag_id == key.dag_id);
-        let in_flight: usize = of_dag.map(|(_, run)| run.in_flight()).sum();
-        let dag = &self.dags[&key.dag_id];
-        let most = dag.versions[&dag.current].max_active_tasks as usize;
-        if in_flight > most {
-            return Err(format!("{in_flight} tries of the DAG are in flight, {most} may"));
-        }
-        Ok(())
-    }
-
-    /// Whether the fold of the log says what the audit says.
-    pub fn agrees_with(&self, namespace: &Namespace) -> Finding {
-        let active: BTreeSet<&RunKey> = self.active().map(|(key, _)| key).collect();
-        let folded: BTreeSet<&RunKey> = namespace.active_runs().map(Run::key).collect();
-        if active != folded {
-            return Err(format!("active are {active:?}, and folded {folded:?}"));
-        }
-        for run in namespace.active_runs() {
-            self.runs[run.key()]
-                .agrees_with(run)
-                .map_err(|finding| format!("{}: {finding}", run.key()))?;
-        }
-        let in_flight: usize = self.runs.values().map(RunModel::in_flight).sum();
-        if namespace.in_flight() as usize != in_flight {
-            return Err(format!(
-                "{in_flight} tries are in flight, folded {}",
-                namespace.in_flight()
-            ));
-        }
-        for pool in self.pools.keys() {
-            let used: u64 = self.runs.values().map(|run| run.slots_used(pool)).sum();
-            let folded = namespace.pool_use(pool.as_str()).map_or(0, |(used, _)| u64::from(used));
-            if used != folded {
-                return Err(format!("pool {pool} has {used} used, folded {folded}"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Who runs something, as far as the log knows.
-    pub fn holders(&self) -> BTreeSet<&ExecutorId> {
-        self.active().flat_map(|(_, run)| run.holders()).collect()
-    }
-}
-
-fn first_of(dag_id: &DagId) -> RunKey {
-    // No run id sorts before this one.
-    let run_id = RunId::new("+").expect("a run id");
-    RunKey { dag_id: dag_id.clone(), run_id }
-}
-
-/// A record on a line.
-fn brief(seq: u64, record: &Record) -> String {
-    let cause = record.cause.as_ref().map_or("", |cause| cause.command.as_str());
-    format!("{seq} {} {:?} {cause} {:?} {:?}\n", record.at, record.by, record.scope, record.facts)
-}
-
-/// A fact's name.
-const fn kind_of(fact: &Fact) -> &'static str {
-    match fact {
-        Fact::DagRegistered(_) => "DagRegistered",
-        Fact::BundlePublished(_) => "BundlePublished",
-        Fact::DagImportFailed(_) => "DagImportFailed",
-        Fact::DagImportRecovered(_) => "DagImportRecovered",
-        Fact::DagDisappeared(_) => "DagDisappeared",
-        Fact::DagPaused(_) => "DagPaused",
-        Fact::DagUnpaused(_) => "DagUnpaused",
-        Fact::RunExpected(_) => "RunExpected",
-        Fact::RunMissed(_) => "RunMissed",
-        Fact::RunCreated(_) => "RunCreated",
-        Fact::RunStarted(_) => "RunStarted",
-        Fact::RunSucceeded(_) => "RunSucceeded",
-        Fact::RunFailed(_) => "RunFailed",
-        Fact::RunTimedOut(_) => "RunTimedOut",
-        Fact::RunCancelled(_) => "RunCancelled",
-        Fact::RunCleared(_) => "RunCleared",
-        Fact::RunDeleted(_) => "RunDeleted",
-        Fact::TaskExpanded(_) => "TaskExpanded",
-        Fact::TaskCleared(_) => "TaskCleared",
-        Fact::TryRescheduled(_) => "TryRescheduled",
-        Fact::TaskQueued(_) => "TaskQueued",
-        Fact::TaskRuledOut(_) => "TaskRuledOut",
-        Fact::TryStarted(_) => "TryStarted",
-        Fact::TrySucceeded(_) => "TrySucceeded",
-        Fact::TryFailed(_) => "TryFailed",
-        Fact::TrySkipped(_) => "TrySkipped",
-        Fact::TryLost(_) => "TryLost",
-        Fact::TryCancelled(_) => "TryCancelled",
-        Fact::TryReturned(_) => "TryReturned",
-        Fact::XComPushed(_) => "XComPushed",
-        Fact::ReportRefused(_) => "ReportRefused",
-        Fact::PoolSet(_) => "PoolSet",
-        Fact::LimitsSet(_) => "LimitsSet",
-        Fact::ExecutorJoined(_) => "ExecutorJoined",
-        Fact::ExecutorLeft(_) => "ExecutorLeft",
-        Fact::ClockWentBack(_) => "ClockWentBack",
-        Fact::ForeignEntrySkipped(_) => "ForeignEntrySkipped",
     }
 }

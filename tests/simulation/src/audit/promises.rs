@@ -1,7 +1,7 @@
 //! The second opinion on schedules: what is promised when the clocks are right.
 use dagbok_events::{DagId, Fact, Micros, RunExpected, Timestamp, Timetable};
 
-use super::{Audit, DagModel, Finding, brief};
+use super::{Audit, DagModel, Finding, names::brief};
 
 /// What clocks may differ by before anybody minds, and what they are read apart.
 const SLACK: Micros = Micros::from_secs(15);
@@ -37,7 +37,7 @@ impl Audit {
     }
 }
 
-/// A date before the promised one that is still to come, which no run has.
+/// A date before the promised one that is still to come, and which no run has or had.
 fn sooner(dag: &DagModel, after: Timestamp) -> Option<Timestamp> {
     let spec = &dag.versions[&dag.current];
     if spec.catchup && spec.start_date.is_none() {
@@ -58,7 +58,8 @@ fn sooner(dag: &DagModel, after: Timestamp) -> Option<Timestamp> {
     let wait = due.since(date);
     let mut before = Timestamp(date.0 - every.0);
     while before.plus(wait) > after && spec.start_date.is_none_or(|start| before >= start) {
-        if !dag.dates.contains(&before) {
+        // What was made and is deleted is not owed again.
+        if !dag.dates.contains(&before) && !dag.freed.contains(&before) {
             return Some(before);
         }
         before = Timestamp(before.0 - every.0);

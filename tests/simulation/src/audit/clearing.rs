@@ -1,0 +1,234 @@
+//! The second opinion on clearing and deleting: what a command takes with it, and what is answered.
+use std::collections::BTreeSet;
+
+use dagbok_domain::{namespace::Outcome, run::Done};
+use dagbok_events::{Fact, MapIndex, Record, RuledOut, RunKey, Scope, TaskId};
+use dagbok_protocol::{ClearTasks, ClearedTask, Command, CommandBody, RefusalCode};
+
+use super::{
+    Audit, Finding,
+    run::{RunModel, Stage},
+    task::Stand,
+};
+
+/// Copies of tasks by name.
+type Copies = BTreeSet<(TaskId, MapIndex)>;
+
+impl RunModel {
+    /// What clearing takes: what was asked for and is done, and whatever was ruled out below something that is
+    /// taken, however far down.
+    pub(super) fn taken_by(&self, ask: &ClearTasks) -> Copies {
+        let mut taken = Copies::new();
+        for (task, copy) in self.copies() {
+            let Stand::Done(done) = copy.stand else { continue };
+            let named = ask.task_ids.is_empty() || ask.task_ids.contains(&task.spec.task_id);
+            let bad = matches!(done, Done::Failed | Done::RuledOut(RuledOut::UpstreamFailed));
+            if named && (bad || !ask.only_failed) {
+                taken.insert((task.spec.task_id.clone(), copy.map_index));
+            }
+        }
+        loop {
+            let before = taken.len();
+            for (task, copy) in self.copies() {
+                let of = |up: &u32| &self.tasks[*up as usize].spec.task_id;
+                let is_below =
+                    task.spec.upstream.iter().any(|up| taken.iter().any(|(id, _)| id == of(up)));
+                if is_below && matches!(copy.stand, Stand::Done(Done::RuledOut(_))) {
+                    taken.insert((task.spec.task_id.clone(), copy.map_index));
+                }
+            }
+            if taken.len() == before {
+                return taken;
+            }
+        }
+    }
+}
+
+impl Audit {
+    /// What is cleared is what was asked for, by the state before the record.
+    pub(super) fn check_clear(&mut self, record: &Record, command: Option<&Command>) -> Finding {
+        let ask = command.and_then(|command| match &command.body {
+            CommandBody::ClearTasks(ask) => Some(ask),
+            _ => None,
+        });
+        let about = |fact: &Fact| matches!(fact, Fact::RunCleared(_) | Fact::TaskCleared(_));
+        let Some(ask) = ask.filter(|_| record.cause.is_some()) else {
+            return if record.facts.iter().any(about) {
+                Err("something is cleared that nobody asked for".to_owned())
+            } else {
+                Ok(())
+            };
+        };
+        let key = key_of(ask);
+        if record.scope != Scope::Run(key.clone()) || ask.dry_run {
+            return Err(format!("not what was asked for: {ask:?}"));
+        }
+        let run = self.runs.get(&key).ok_or("there is no such run to clear")?;
+        let (mut cleared, mut goes_on) = (Copies::new(), false);
+        for fact in &record.facts {
+            match fact {
+                Fact::RunCleared(_) => goes_on = true,
+                Fact::TaskCleared(f) => {
+                    let task = run.tasks.iter().find(|task| task.spec.task_id == f.task_id);
+                    let task = task.ok_or_else(|| format!("there is no task {}", f.task_id))?;
+                    for map_index in task.stretch(f.map_index, f.further)? {
+                        if !cleared.insert((f.task_id.clone(), map_index)) {
+                            return Err(format!("{} {map_index:?} is cleared twice", f.task_id));
+                        }
+                    }
+                }
+                Fact::TaskRuledOut(_)
+                | Fact::TaskExpanded(_)
+                | Fact::RunSucceeded(_)
+                | Fact::RunFailed(_) => {}
+                other => return Err(format!("{other:?} does not follow from clearing")),
+            }
+        }
+        let taken = run.taken_by(ask);
+        if cleared != taken || taken.is_empty() {
+            return Err(format!("cleared are {cleared:?}, not {taken:?} by {ask:?}"));
+        }
+        let over = run.stage == Stage::Over;
+        if goes_on != over {
+            return Err("a run goes on that is over, and no other".to_owned());
+        }
+        let some_failed = ask.only_failed;
+        let is_mapped = |(_, map_index): &(TaskId, MapIndex)| !map_index.is_unmapped();
+        let mapped = taken.iter().any(is_mapped);
+        self.note(if over { "cleared after the end" } else { "cleared while running" });
+        self.note(match (some_failed, ask.task_ids.is_empty()) {
+            (true, _) => "cleared what failed",
+            (false, true) => "cleared all",
+            (false, false) => "cleared some tasks",
+        });
+        if mapped {
+            self.note("cleared copies");
+        }
+        if record.facts.iter().any(|fact| matches!(fact, Fact::TaskExpanded(_))) {
+            self.note("expanded by clearing");
+        }
+        Ok(())
+    }
+
+    /// A run that is over is gone: its id and its date are anybody's.
+    pub(super) fn delete(
+        &mut self,
+        key: &RunKey,
+        record: &Record,
+        command: Option<&Command>,
+    ) -> Finding {
+        let asked = command.is_some_and(|command| match &command.body {
+            CommandBody::DeleteRun { dag_id, run_id } => {
+                (dag_id, run_id) == (&key.dag_id, &key.run_id)
+            }
+            _ => false,
+        });
+        let [Fact::RunDeleted(f)] = &record.facts[..] else {
+            return Err("a deletion says nothing else".to_owned());
+        };
+        let run = self.runs.get(key).ok_or("there is no such run to delete")?;
+        if !asked || run.stage != Stage::Over || run.logical_date != f.logical_date {
+            return Err(format!("{key} may not be deleted so: asked {asked}, {:?}", run.stage));
+        }
+        let date = run.logical_date;
+        let tries = run.copies().map(|(_, copy)| copy.tries).max().unwrap_or(0);
+        if f.tries != tries {
+            return Err(format!("{key} had {tries} tries, not {}", f.tries));
+        }
+        self.tried.insert(key.clone(), tries);
+        self.runs.remove(key);
+        self.deleted.insert(key.clone());
+        if let Some(dag) = self.dags.get_mut(&key.dag_id)
+            && let Some(date) = date
+        {
+            dag.dates.remove(&date);
+            dag.freed.insert(date);
+        }
+        Ok(())
+    }
+
+    /// What is to be said to a command about runs that may be over, or about ids and dates that may be taken,
+    /// by the state as it is; true where it is none of these, or was decided before.
+    pub fn is_right_answer(&mut self, command: &Command, outcome: &Outcome) -> bool {
+        if self.answered.contains_key(&command.id) {
+            return true;
+        }
+        let refused = match outcome {
+            Outcome::Refused(refusal) => Some(refusal.code),
+            _ => None,
+        };
+        match &command.body {
+            CommandBody::ClearTasks(ask) => self.is_right_of_clear(ask, outcome, refused),
+            CommandBody::DeleteRun { dag_id, run_id } => {
+                let key = RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() };
+                let should = match self.runs.get(&key) {
+                    None if self.dags.contains_key(dag_id) => Some(RefusalCode::RunNotFound),
+                    None => Some(RefusalCode::DagNotFound),
+                    Some(run) => (run.stage != Stage::Over).then_some(RefusalCode::RunActive),
+                };
+                refused == should
+            }
+            CommandBody::TriggerRun(ask) => {
+                let taken = |date| self.dags[&ask.dag_id].dates.contains(date);
+                let key = ask.run_id.clone().map(|run_id| {
+                    let dag_id = ask.dag_id.clone();
+                    RunKey { dag_id, run_id }
+                });
+                match refused {
+                    Some(RefusalCode::LogicalDateTaken) => ask.logical_date.iter().any(taken),
+                    Some(RefusalCode::RunAlreadyExists) => {
+                        // Where nobody chose an id, it is made of the date.
+                        key.is_none_or(|key| self.runs.contains_key(&key))
+                    }
+                    _ => true,
+                }
+            }
+            _ => true,
+        }
+    }
+
+    fn is_right_of_clear(
+        &mut self,
+        ask: &ClearTasks,
+        outcome: &Outcome,
+        refused: Option<RefusalCode>,
+    ) -> bool {
+        let Some(run) = self.runs.get(&key_of(ask)) else {
+            let known = self.dags.contains_key(&ask.dag_id);
+            let why = if known { RefusalCode::RunNotFound } else { RefusalCode::DagNotFound };
+            return refused == Some(why);
+        };
+        if self.dags[&ask.dag_id].gone {
+            return refused == Some(RefusalCode::DagNotFound);
+        }
+        if ask.task_ids.iter().any(|task_id| run.place(task_id).is_none()) {
+            return refused == Some(RefusalCode::TaskNotFound);
+        }
+        let (taken, over) = (run.taken_by(ask), run.stage == Stage::Over);
+        match outcome {
+            Outcome::WouldClear { run_goes_on, tasks } => {
+                let right = ask.dry_run
+                    && *run_goes_on == (over && !taken.is_empty())
+                    && one_by_one(tasks) == taken;
+                self.note("asked what would be cleared");
+                right
+            }
+            Outcome::Unchanged => taken.is_empty() && !ask.dry_run,
+            Outcome::Accepted { .. } => !taken.is_empty() && !ask.dry_run,
+            Outcome::Seen { .. } | Outcome::Needs(_) | Outcome::Refused(_) => false,
+        }
+    }
+}
+
+/// Every copy that an answer names.
+fn one_by_one(tasks: &[ClearedTask]) -> Copies {
+    let copies = tasks.iter().flat_map(|it| {
+        let at = move |n| MapIndex(it.map_index.0.saturating_add_unsigned(n));
+        (0..=it.further).map(move |n| (it.task_id.clone(), at(n)))
+    });
+    copies.collect()
+}
+
+fn key_of(ask: &ClearTasks) -> RunKey {
+    RunKey { dag_id: ask.dag_id.clone(), run_id: ask.run_id.clone() }
+}

@@ -1,0 +1,55 @@
+//! The second opinion on limits: runs of a DAG, slots of pools, tries in flight.
+use dagbok_events::{DagId, Fact, PoolName, Record, RunId, RunKey, Scope};
+
+use super::{
+    Audit, Finding,
+    run::{RunModel, Stage},
+};
+
+impl Audit {
+    pub(super) fn check_limits(&self, record: &Record) -> Finding {
+        let Scope::Run(key) = &record.scope else { return Ok(()) };
+        let queues = |pool: &PoolName| {
+            let of_pool = |fact: &Fact| matches!(fact, Fact::TaskQueued(f) if f.pool == *pool);
+            record.facts.iter().any(of_pool)
+        };
+        let running = |run: &&RunModel| matches!(run.stage, Stage::Running(_));
+        if record.facts.iter().any(|fact| matches!(fact, Fact::RunStarted(_))) {
+            let of_dag = self.runs.range(first_of(&key.dag_id)..);
+            let of_dag = of_dag.take_while(|(it, _)| it.dag_id == key.dag_id).map(|(_, run)| run);
+            let count = of_dag.filter(running).count();
+            let dag = &self.dags[&key.dag_id];
+            let most = dag.versions[&dag.current].max_active_runs as usize;
+            if most > 0 && count > most {
+                return Err(format!("{count} runs are running, {most} may"));
+            }
+        }
+        if !record.facts.iter().any(|fact| matches!(fact, Fact::TaskQueued(_))) {
+            return Ok(());
+        }
+        for (pool, slots) in &self.pools {
+            let used: u64 = self.runs.values().map(|run| run.slots_used(pool)).sum();
+            if queues(pool) && used > u64::from(*slots) {
+                return Err(format!("pool {pool} has {slots} slots and {used} are used"));
+            }
+        }
+        let in_flight: usize = self.runs.values().map(RunModel::in_flight).sum();
+        if in_flight > self.parallelism as usize {
+            return Err(format!("{in_flight} tries are in flight, {} may", self.parallelism));
+        }
+        let of_dag = self.runs.iter().filter(|(it, _)| it.dag_id == key.dag_id);
+        let in_flight: usize = of_dag.map(|(_, run)| run.in_flight()).sum();
+        let dag = &self.dags[&key.dag_id];
+        let most = dag.versions[&dag.current].max_active_tasks as usize;
+        if in_flight > most {
+            return Err(format!("{in_flight} tries of the DAG are in flight, {most} may"));
+        }
+        Ok(())
+    }
+}
+
+fn first_of(dag_id: &DagId) -> RunKey {
+    // No run id sorts before this one.
+    let run_id = RunId::new("+").expect("a run id");
+    RunKey { dag_id: dag_id.clone(), run_id }
+}

@@ -1,0 +1,165 @@
+//! The second opinion on one task of a run: its copies, and where each of them stands.
+use std::collections::{BTreeMap, BTreeSet};
+
+use dagbok_domain::run::Done;
+use dagbok_events::{ExecutorId, Expand, MapIndex, TaskSpec, Timestamp};
+
+/// Which execution of a copy: the try's number and the leg's.
+pub type Execution = (u16, u32);
+
+/// Where a copy of a task stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stand {
+    /// Nothing was tried yet, or not since it was cleared.
+    Waiting,
+    /// A leg of a try was offered.
+    Queued(Execution),
+    /// It was begun.
+    Running(Execution, ExecutorId),
+    /// To be tried again: when the try before ended, and from when on.
+    Again(Timestamp, Timestamp),
+    /// To go on with this leg: when the one before ended, and from when on.
+    Later(Execution, Timestamp, Timestamp),
+    /// Over, unless somebody clears it.
+    Done(Done),
+}
+
+/// One copy of a task; the only one, where it is not mapped.
+#[derive(Clone, Debug)]
+pub struct CopyModel {
+    /// Which.
+    pub map_index: MapIndex,
+    /// Where it stands.
+    pub stand: Stand,
+    pub(super) tries: u16,
+    pub(super) failures: u16,
+    pub(super) losses: u16,
+    /// When the first leg of the try in hand began.
+    pub(super) began: Option<Timestamp>,
+    /// The record by which it was last offered.
+    pub(super) queued_seq: u64,
+    /// Every execution there ever was of it, whatever was cleared since.
+    pub(super) offered: BTreeSet<Execution>,
+    /// The values it handed on, and the records that have them.
+    pub(super) xcoms: BTreeMap<String, u64>,
+}
+
+/// One task.
+#[derive(Clone, Debug)]
+pub struct TaskModel {
+    /// What the DAG says of it.
+    pub spec: TaskSpec,
+    /// Its copies; one that stands for all, where it is mapped and not expanded.
+    pub copies: Vec<CopyModel>,
+    /// Over how many it was expanded since it last waited for that.
+    pub(super) expanded: Option<u32>,
+    /// What tries are numbered from.
+    tries: u16,
+}
+
+impl CopyModel {
+    const fn new(map_index: MapIndex, tries: u16) -> Self {
+        Self {
+            map_index,
+            stand: Stand::Waiting,
+            tries,
+            failures: 0,
+            losses: 0,
+            began: None,
+            queued_seq: 0,
+            offered: BTreeSet::new(),
+            xcoms: BTreeMap::new(),
+        }
+    }
+
+    /// The execution in flight.
+    pub fn in_flight(&self) -> Option<Execution> {
+        match &self.stand {
+            Stand::Queued(execution) | Stand::Running(execution, _) => Some(*execution),
+            Stand::Waiting | Stand::Again(..) | Stand::Later(..) | Stand::Done(_) => None,
+        }
+    }
+
+    /// Who runs it.
+    pub const fn holder(&self) -> Option<&ExecutorId> {
+        match &self.stand {
+            Stand::Running(_, holder) => Some(holder),
+            _ => None,
+        }
+    }
+
+    /// How it ended.
+    pub const fn done(&self) -> Option<Done> {
+        match self.stand {
+            Stand::Done(done) => Some(done),
+            _ => None,
+        }
+    }
+
+    /// As if nothing had been tried, but for the numbers that were used.
+    pub(super) fn forget(&mut self) {
+        self.stand = Stand::Waiting;
+        (self.failures, self.losses, self.began) = (0, 0, None);
+        self.xcoms.clear();
+    }
+}
+
+impl TaskModel {
+    /// A task that nothing was tried of; where its run's id was used before, numbers go on from `tries`.
+    pub(super) fn new(spec: TaskSpec, tries: u16) -> Self {
+        let copies = vec![CopyModel::new(MapIndex::UNMAPPED, tries)];
+        Self { spec, copies, expanded: None, tries }
+    }
+
+    /// Over how many the file says that it is mapped.
+    pub(super) fn length(&self) -> Option<u32> {
+        match self.spec.expand.as_ref()? {
+            Expand::Literal { length } => Some(*length),
+        }
+    }
+
+    /// Whether it has no copies yet and should have by the time that anything of it is offered.
+    pub(super) fn lacks_copies(&self) -> bool {
+        self.length().is_some() && self.expanded.is_none()
+    }
+
+    pub(super) fn find(&self, map_index: MapIndex) -> Option<&CopyModel> {
+        self.copies.iter().find(|copy| copy.map_index == map_index)
+    }
+
+    pub(super) fn find_mut(&mut self, map_index: MapIndex) -> Option<&mut CopyModel> {
+        self.copies.iter_mut().find(|copy| copy.map_index == map_index)
+    }
+
+    /// The copies that a fact names which says the same of `further` ones after the first.
+    pub(super) fn stretch(&self, first: MapIndex, further: u32) -> Result<Vec<MapIndex>, String> {
+        let indexes = (0..=further).map(|n| MapIndex(first.0.saturating_add_unsigned(n)));
+        let unknown = |it: &MapIndex| self.find(*it).is_none();
+        let all: Vec<MapIndex> = indexes.collect();
+        match all.iter().find(|it| unknown(it)) {
+            None => Ok(all),
+            Some(it) => Err(format!("{} has no copy {it:?}", self.spec.task_id)),
+        }
+    }
+
+    /// Gives it its copies.
+    pub(super) fn expand(&mut self, length: u32) -> Result<(), String> {
+        let name = &self.spec.task_id;
+        if self.length() != Some(length) {
+            return Err(format!("{name} is expanded over {length}, not {:?}", self.length()));
+        }
+        if let Some(before) = self.expanded {
+            return Err(format!("{name} was expanded over {before} already"));
+        }
+        if self.copies.iter().any(|copy| copy.stand != Stand::Waiting) {
+            return Err(format!("{name} is expanded and does not wait: {:?}", self.copies));
+        }
+        self.expanded = Some(length);
+        if length > 0 {
+            let indexes = (0..length).map(|n| MapIndex(i32::try_from(n).expect("short")));
+            let tries = self.tries;
+            self.copies = indexes.map(|it| CopyModel::new(it, tries)).collect();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! The second opinion on tries: which may be offered when, and what their ends make of them.
+use dagbok_domain::{run::Done, trigger_rule::Standing};
+use dagbok_events::{Fact, FailureKind, LostWhy, MapIndex, RuledOut, TaskId, Timestamp};
+
+use super::{
+    Finding,
+    run::{RunModel, Stage, Told},
+    target::target,
+    task::{CopyModel, Execution, Stand},
+};
+
+impl RunModel {
+    /// Takes a fact of a try in.
+    pub(super) fn fold_try(&mut self, told: Told, fact: &Fact) -> Finding {
+        let Some((task_id, map_index, execution)) = target(fact) else {
+            return Err(format!("{fact:?} is none of this run's facts now"));
+        };
+        if matches!(fact, Fact::TaskQueued(_)) {
+            return self.queue(told, task_id, map_index, execution);
+        }
+        let over = self.stage == Stage::Over;
+        let copy = self.named(task_id)?.find_mut(map_index);
+        let Some(copy) = copy else { return Err(format!("{task_id} has no copy {map_index:?}")) };
+        if copy.in_flight() != Some(execution) {
+            return Err(format!("{execution:?} of {task_id} is not in flight: {:?}", copy.stand));
+        }
+        match fact {
+            Fact::TryStarted(f) => {
+                if !matches!(copy.stand, Stand::Queued(_)) {
+                    return Err("a leg begins twice".to_owned());
+                }
+                copy.began.get_or_insert(f.started_at);
+                copy.stand = Stand::Running(execution, f.executor.clone());
+                return Ok(());
+            }
+            Fact::XComPushed(f) => {
+                match f.value {
+                    Some(_) => drop(copy.xcoms.insert(f.key.clone(), told.seq)),
+                    None => drop(copy.xcoms.remove(&f.key)),
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        if over != matches!(fact, Fact::TryCancelled(_)) {
+            return Err("a try ends as it can't with its run".to_owned());
+        }
+        self.end_try(told, task_id, map_index, fact)
+    }
+
+    fn queue(
+        &mut self,
+        told: Told,
+        task_id: &TaskId,
+        map_index: MapIndex,
+        execution: Execution,
+    ) -> Finding {
+        if !matches!(self.stage, Stage::Running(_)) {
+            return Err("the run is not running".to_owned());
+        }
+        let ix = self.place(task_id).ok_or_else(|| format!("there is no task {task_id}"))?;
+        let verdict = self.verdict(&self.tasks[ix]);
+        if self.tasks[ix].lacks_copies() || self.tasks[ix].expanded == Some(0) {
+            return Err(format!("{task_id} is offered and has no copies"));
+        }
+        let copy = self.tasks[ix].find_mut(map_index);
+        let Some(copy) = copy else { return Err(format!("{task_id} has no copy {map_index:?}")) };
+        let next = (copy.tries + 1, 0);
+        let (expected, due) = match &copy.stand {
+            Stand::Waiting if verdict != Standing::Ready => {
+                return Err(format!("{task_id} is queued while its rule says {verdict:?}"));
+            }
+            Stand::Waiting => (next, Timestamp(i64::MIN)),
+            Stand::Again(_, due) => (next, *due),
+            Stand::Later(leg, _, due) => (*leg, *due),
+            stand => return Err(format!("{task_id} is queued while {stand:?}")),
+        };
+        if told.at < due {
+            return Err(format!("{task_id} is queued again before {due}"));
+        }
+        if execution != expected {
+            return Err(format!("{execution:?} of {task_id} is queued, not {expected:?}"));
+        }
+        if !copy.offered.insert(execution) {
+            return Err(format!("{execution:?} of {task_id} was there before"));
+        }
+        if execution.1 == 0 {
+            copy.began = None;
+            copy.xcoms.clear();
+        }
+        copy.tries = execution.0;
+        (copy.queued_seq, copy.stand) = (told.seq, Stand::Queued(execution));
+        Ok(())
+    }
+
+    fn end_try(
+        &mut self,
+        told: Told,
+        task_id: &TaskId,
+        map_index: MapIndex,
+        fact: &Fact,
+    ) -> Finding {
+        let task = self.named(task_id)?;
+        let retries = task.spec.retries;
+        let copy = task.find_mut(map_index).expect("just found");
+        let (at, (n, leg)) = (told.at, copy.in_flight().expect("just seen"));
+        let again = |due: Option<Timestamp>| {
+            due.map_or(Stand::Done(Done::Failed), |due| Stand::Again(at, due))
+        };
+        copy.stand = match fact {
+            Fact::TrySucceeded(_) => Stand::Done(Done::Success),
+            Fact::TrySkipped(_) => Stand::Done(Done::RuledOut(RuledOut::Skipped)),
+            Fact::TryCancelled(_) => Stand::Done(Done::Failed),
+            Fact::TryRescheduled(f) => Stand::Later((n, leg + 1), at, f.due),
+            Fact::TryReturned(_) if leg == 0 => Stand::Again(at, at),
+            Fact::TryReturned(_) => Stand::Later((n, leg + 1), at, at),
+            Fact::TryLost(f) => {
+                if !matches!(f.why, LostWhy::ParentDied | LostWhy::MayHaveBegun) {
+                    lose(copy, told.max_losses, f.retry_at)?;
+                } else if f.retry_at.is_none() {
+                    return Err("a loss that counts against nobody is made up for".to_owned());
+                }
+                again(f.retry_at)
+            }
+            Fact::TryFailed(f) => {
+                let ours = [FailureKind::CouldNotStart, FailureKind::Executor];
+                if ours.contains(&f.failure.kind) {
+                    lose(copy, told.max_losses, f.retry_at)?;
+                } else {
+                    let left = copy.failures < retries && f.failure.retryable;
+                    if left != f.retry_at.is_some() {
+                        let failures = copy.failures;
+                        return Err(format!("after {failures} failures it says {:?}", f.retry_at));
+                    }
+                    copy.failures += 1;
+                }
+                again(f.retry_at)
+            }
+            other => return Err(format!("{other:?} is no end of a try")),
+        };
+        Ok(())
+    }
+}
+
+/// A try was lost by the system, which is made up for so many times.
+fn lose(copy: &mut CopyModel, max_losses: u16, retry_at: Option<Timestamp>) -> Finding {
+    if (copy.losses < max_losses) != retry_at.is_some() {
+        return Err(format!("after {} losses it says {retry_at:?}", copy.losses));
+    }
+    copy.losses += 1;
+    Ok(())
+}
