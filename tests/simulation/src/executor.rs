@@ -130,7 +130,7 @@ impl Executor {
                 && let Some(job) = self.jobs.remove(&key)
             {
                 world.note("killed by order");
-                world.work.ack(job.delivery);
+                self.say_ordered(world, key, &job);
             }
         }
         self.hear_answers(world);
@@ -209,9 +209,16 @@ impl Executor {
         for key in refused {
             world.note("told to end");
             if let Some(job) = self.jobs.remove(&key) {
-                world.work.ack(job.delivery);
+                self.say_ordered(world, key, &job);
             }
         }
+    }
+
+    /// It ended a try because it was told to: who told it may have been behind the log.
+    fn say_ordered(&self, world: &mut World, key: TryKey, job: &Job) {
+        let body = ReportBody::Lost { why: LostWhy::Ordered, usage: None, log: None };
+        self.report(world, key, job.queued_seq, body);
+        world.work.ack(job.delivery);
     }
 
     /// Moves every try on as far as it goes now.

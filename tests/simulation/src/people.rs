@@ -105,6 +105,7 @@ impl People {
             }
             17..=19 => self.clear(world),
             22 => self.replace(world),
+            23 => self.mislead(world, &dag_id),
             20 | 21 => self.delete(world),
             _ => {}
         }
@@ -142,19 +143,32 @@ impl People {
     /// Begins a run anew under the same name: ends it, deletes it, and triggers it again.
     fn replace(&mut self, world: &mut World) {
         let active: Vec<RunKey> = world.audit.active().map(|(key, _)| key.clone()).collect();
-        let Some(RunKey { dag_id, run_id }) = world.rng.pick(&active).cloned() else { return };
-        let (dag, run) = (dag_id.clone(), run_id.clone());
-        say(world, CommandBody::CancelRun { dag_id: dag, run_id: run });
-        let (dag, run) = (dag_id.clone(), run_id.clone());
-        let deletion = CommandBody::DeleteRun { dag_id: dag, run_id: run };
-        let (logical_date, conf, note) = (None, None, None);
-        let ask = TriggerRun { dag_id, run_id: Some(run_id), logical_date, conf, note };
+        let Some(key) = world.rng.pick(&active).cloned() else { return };
+        let run_id = Some(key.run_id.clone());
+        let ask = TriggerRun { run_id, ..trigger_of(&key.dag_id) };
+        self.one_by_one(world, vec![cancel(&key), delete(&key), CommandBody::TriggerRun(ask)]);
+    }
+
+    /// Names a run without a date after the date of another, is rid of it again, and asks for that date.
+    fn mislead(&mut self, world: &mut World, dag_id: &DagId) {
+        let dates: Vec<Timestamp> = world.audit.dates(dag_id).collect();
+        let Some(date) = world.rng.pick(&dates).copied() else { return };
+        let key = RunKey { dag_id: dag_id.clone(), run_id: named_after(date) };
+        let run_id = Some(key.run_id.clone());
+        let ask = TriggerRun { run_id, ..trigger_of(dag_id) };
+        let then = TriggerRun { logical_date: Some(date), ..trigger_of(dag_id) };
+        let begin = CommandBody::TriggerRun(ask);
+        let again = CommandBody::TriggerRun(then);
+        self.one_by_one(world, vec![begin, cancel(&key), delete(&key), again]);
+    }
+
+    /// Asks for one thing after the other; nobody waits for the answers.
+    fn one_by_one(&mut self, world: &mut World, bodies: Vec<CommandBody>) {
         let mut at = world.now;
-        for body in [deletion, CommandBody::TriggerRun(ask)] {
-            at += world.rng.between(SECOND / 10, SECOND);
-            // Nobody waits for the answer: what is asked next is asked in any case.
+        for body in bodies {
             let command = world.command(Actor::User("ada".to_owned()), body, true);
             self.asked.push((at, command));
+            at += world.rng.between(SECOND / 10, SECOND);
         }
     }
 
@@ -196,9 +210,7 @@ impl People {
             4 => {
                 let dates: Vec<Timestamp> = world.audit.dates(&dag_id).collect();
                 if let Some(date) = world.rng.pick(&dates) {
-                    let date = date.to_string();
-                    let text = format!("manual__{}+00:00", date.trim_end_matches('Z'));
-                    (run_id, logical_date) = (Some(RunId::new(text).expect("an id")), None);
+                    (run_id, logical_date) = (Some(named_after(*date)), None);
                 }
             }
             _ => {}
@@ -207,6 +219,25 @@ impl People {
         let ask = TriggerRun { dag_id, run_id, logical_date, conf, note: None };
         self.ask(world, CommandBody::TriggerRun(ask));
     }
+}
+
+fn trigger_of(dag_id: &DagId) -> TriggerRun {
+    let (run_id, logical_date, conf, note) = (None, None, None, None);
+    TriggerRun { dag_id: dag_id.clone(), run_id, logical_date, conf, note }
+}
+
+fn cancel(key: &RunKey) -> CommandBody {
+    CommandBody::CancelRun { dag_id: key.dag_id.clone(), run_id: key.run_id.clone() }
+}
+
+fn delete(key: &RunKey) -> CommandBody {
+    CommandBody::DeleteRun { dag_id: key.dag_id.clone(), run_id: key.run_id.clone() }
+}
+
+/// The id of a run that Airflow names after this date.
+fn named_after(date: Timestamp) -> RunId {
+    let date = date.to_string();
+    RunId::new(format!("manual__{}+00:00", date.trim_end_matches('Z'))).expect("an id")
 }
 
 /// A run that is over or one that is not; sometimes one that was deleted.
