@@ -106,6 +106,11 @@ class Process:
             self.kill()
             raise AssertionError(f"{self.name} did not end within {patience} s of SIGTERM; see {self.log}") from None
 
+    def ends(self, patience: float = 30.0) -> int:
+        """Waits until it ends by itself; returns its exit code."""
+        assert self.child is not None
+        return self.child.wait(patience)
+
     def alive(self) -> bool:
         """Whether it runs."""
         return self.child is not None and self.child.poll() is None

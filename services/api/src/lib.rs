@@ -36,6 +36,7 @@
 //! | `POST runs/{dag_id}/{dag_run_id}/clear` with [`shapes::RunClear`] | [`shapes::RunCleared`] |
 //! | `GET runs/{dag_id}/{dag_run_id}/refusedReports` | [`shapes::RefusedReportCollection`] |
 //! | `GET logs/{dag_id}/{dag_run_id}/{task_id}/{try_number}/follow?map_index&offset` | NDJSON of [`shapes::LogLine`] until the try is over |
+//! | `POST prune` with [`shapes::Prune`] | [`shapes::Pruned`] |
 //! | `GET executors` | [`shapes::ExecutorCollection`] |
 //!
 //! Every error is `{"detail": …}`: 404 unknown, 409 in conflict, 422 a request that breaks a rule, 503
@@ -43,6 +44,7 @@
 #[expect(unused_qualifications, reason = "utoipa writes parameter types with a path")]
 mod api;
 pub mod model;
+pub mod retention;
 mod serve;
 pub mod shapes;
 

@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -20,7 +20,7 @@ use dagbok_events::{
     TryCancelled, TryLost, Usage, decode_any, encode_any,
 };
 use dagbok_protocol::{TryLogQuery, TryLogSlice, names::log_subject};
-use dagbok_runlog::{Blobs, PortResult, Ports, memory};
+use dagbok_runlog::{BlobInfo, Blobs, PortResult, Ports, memory};
 use futures::StreamExt as _;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -121,6 +121,12 @@ impl Blobs for Counted {
     }
     async fn has(&self, digest: &str) -> PortResult<bool> {
         self.inner.has(digest).await
+    }
+    async fn list(&self, after: Option<&str>, most: usize) -> PortResult<Vec<BlobInfo>> {
+        self.inner.list(after, most).await
+    }
+    async fn delete(&self, digest: &str, put_since: SystemTime) -> PortResult<bool> {
+        self.inner.delete(digest, put_since).await
     }
 }
 

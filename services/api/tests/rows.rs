@@ -176,7 +176,14 @@ async fn rows_of_another_log_are_built_anew() {
     drop(model);
 
     let shorter = log_of(&records(2, 100)).await;
-    let model = folded(Some(&dir), &shorter).await;
+    let model = ReadModel::open(Some(&dir)).unwrap();
+    let refused = model.catch_up(shorter.clone()).await.expect_err("records are missing");
+    assert!(refused.to_string().contains("ends at 100"), "{refused}");
+    assert_eq!(model.store().checkpoint().unwrap().seq, Seq(300), "nothing is changed");
+    model.accept_shorter_log();
+    model.catch_up(shorter.clone()).await.unwrap();
+    let now = model.progress().now();
+    assert_eq!((now.applied, now.last, now.caught_up), (Seq(100), Seq(100), true));
     assert!(
         model.rebuilt_because().unwrap().contains("ends at 100"),
         "{:?}",

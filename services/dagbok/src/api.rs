@@ -40,7 +40,7 @@ impl Api {
     pub(crate) async fn of(context: &Context) -> Result<Self, Failure> {
         match context.home_to_read() {
             Some(home) => {
-                let local = local::Local::start(&home).await?;
+                let local = local::Local::start(&home, &context.config).await?;
                 Self::new(&local.url(), Some(local))
             }
             None => Self::new(&context.api(), None),

@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use dags::{DagsCommand, List as DagsList, Reschedule, Show, Test, Trigger};
 pub(crate) use runs::{
-    Cancel, Clear, Delete, Events, List as RunsList, Logs, Run, RunsCommand, TasksCommand, Wait,
+    Cancel, Clear, Delete, Events, List as RunsList, Logs, Prune, Run, RunsCommand, TasksCommand,
+    Wait,
 };
 pub(crate) use services::{
     Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,
@@ -76,6 +77,11 @@ pub(crate) enum Command {
     /// Tasks: their logs
     #[command(subcommand)]
     Tasks(TasksCommand),
+    /// Let runs go that are over and old, and say before how much that frees
+    #[command(
+        after_help = "With --json, the API's `Pruned`: `dry_run`, `runs`, `bytes`, `dags`, `more`"
+    )]
+    Prune(Prune),
     /// The log itself, record by record
     #[command(
         after_help = "With --json, one record a line: `seq`, `at`, `scope`, `dag_id`, `run_id`, `by`, `reason`, `cause`, `trace`, and `facts`, a list of objects with their name as `type`"

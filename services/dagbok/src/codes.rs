@@ -67,6 +67,8 @@ codes! {
     PortInUse = 35 => Setup,
     /// The address to listen on can't be had.
     CantListen = 36 => Setup,
+    /// The log has lost records that the installation knows of.
+    LogShorter = 37 => Log,
     /// No Python interpreter.
     NoPython = 40 => Setup,
     /// The interpreter does not have the `dagbok` package, or what it needs.

@@ -1,6 +1,8 @@
 //! What each command does; one module each.
+mod agree;
 mod dags;
 mod events;
+mod prune;
 mod runs;
 mod service;
 mod standalone;
@@ -43,6 +45,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Runs(RunsCommand::Clear(args)) => runs::clear(&plain()?, &args).await,
         Command::Runs(RunsCommand::Delete(args)) => runs::delete(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Logs(args)) => tasks::logs(&plain()?, &args).await,
+        Command::Prune(args) => prune::run(&plain()?, &args).await,
         Command::Events(args) => events::run(&plain()?, &args).await,
         Command::Doctor(args) => doctor::run(&global, &args).await,
         Command::Version => version::run(&plain()?).await,

@@ -153,6 +153,16 @@ pub(crate) fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// A size for eyes: `12 B`, `340 KiB`, `1.2 GiB`.
+pub(crate) fn bytes_text(bytes: u64) -> String {
+    match bytes {
+        0..1_024 => format!("{bytes} B"),
+        1_024..1_048_576 => format!("{} KiB", bytes >> 10),
+        1_048_576..1_073_741_824 => format!("{} MiB", bytes >> 20),
+        _ => format!("{}.{} GiB", bytes >> 30, (bytes >> 20) % 1_024 * 10 / 1_024),
+    }
+}
+
 /// A length of time for eyes: `0.8 s`, `2 m 05 s`, `1 h 02 m`.
 pub(crate) fn seconds_text(seconds: f64) -> String {
     #[expect(

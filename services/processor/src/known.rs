@@ -1,20 +1,23 @@
 //! Which files the scheduler was told of before this start, so that one that went while no processor
 //! ran is missed. Kept in the keyed state; where that began empty, as it does in one process, the log
-//! is read for it once.
+//! is read for it, from where the last start left off.
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use dagbok_events::{DagId, Fact, Scope, decode};
-use dagbok_runlog::{PortResult, Ports, ReadLimit, Seq};
+use dagbok_protocol::names::PROCESSOR_SNAPSHOT;
+use dagbok_runlog::{Compared, PortResult, Ports, Position, ReadLimit, Seq};
+use serde::{Deserialize, Serialize};
 
 const PREFIX: &str = "processor/file/";
 /// Stands once the log was read, or the folder was told of whole.
 const MARK: &str = "processor/known";
 
-/// The files that the scheduler holds something from.
-pub(crate) async fn load(ports: &Ports) -> PortResult<BTreeSet<String>> {
+/// The files that the scheduler holds something from. `resumes` says that the keyed state begins empty with
+/// each start, so that what was read of the log is kept in a snapshot.
+pub(crate) async fn load(ports: &Ports, resumes: bool) -> PortResult<BTreeSet<String>> {
     if ports.state.get(MARK).await?.is_none() {
-        let known = from_log(ports).await?;
+        let known = from_log(ports, resumes).await?;
         for file in &known {
             remember(ports, file).await?;
         }
@@ -34,38 +37,81 @@ pub(crate) async fn forget(ports: &Ports, file: &str) -> PortResult<()> {
     ports.state.delete(&format!("{PREFIX}{file}")).await
 }
 
-/// Folds the records about DAGs and files; those about runs, which are nearly all, are not even decoded.
-async fn from_log(ports: &Ports) -> PortResult<BTreeSet<String>> {
-    let mut dags: BTreeMap<DagId, String> = BTreeMap::new();
-    let mut broken = BTreeSet::new();
-    let mut after = Seq::ZERO;
+/// What the log says of DAGs and files, up to a place.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct OfLog {
+    /// The last entry that was read; `None` for none.
+    position: Option<Position>,
+    /// The file of each DAG that is there.
+    dags: BTreeMap<DagId, String>,
+    /// Files that can't be read.
+    broken: BTreeSet<String>,
+}
+
+/// Folds the records about DAGs and files; those about runs, which are nearly all, are not even decoded. A
+/// log that was trimmed, and has no archive here, is read from where it begins: what was said before is said
+/// again, which changes nothing.
+async fn from_log(ports: &Ports, resumes: bool) -> PortResult<BTreeSet<String>> {
+    let mut known = if resumes { resumed(ports).await? } else { OfLog::default() };
+    let base = ports.log.base().await?;
+    let begun = known.position.map_or(Seq(base.first.0 - 1), |position| position.seq);
+    let mut after = begun;
     loop {
         let entries = ports.log.read(after, ReadLimit::default()).await?;
         let Some(last) = entries.last() else { break };
         after = last.seq;
         for entry in entries.iter().filter(|entry| is_about_files(&entry.subject)) {
-            // A record of a newer version is for the scheduler to complain of.
-            let Ok(record) = decode(&entry.payload) else { continue };
-            for fact in record.facts {
-                match (&record.scope, fact) {
-                    (Scope::Dag(dag), Fact::DagRegistered(fact)) => {
-                        dags.insert(dag.clone(), fact.spec.source.file);
-                    }
-                    (Scope::Dag(dag), Fact::DagDisappeared(_)) => {
-                        dags.remove(dag);
-                    }
-                    (Scope::File(file), Fact::DagImportFailed(_)) => {
-                        broken.insert(file.clone());
-                    }
-                    (Scope::File(file), Fact::DagImportRecovered(_)) => {
-                        broken.remove(file);
-                    }
-                    _ => {}
+            known.fold(&entry.payload);
+        }
+    }
+    if resumes && after > begun {
+        known.position = Position::look(&*ports.log, after).await?;
+        keep(ports, &known).await;
+    }
+    Ok(known.dags.into_values().chain(known.broken).collect())
+}
+
+/// What was read before, where it stands on this log.
+async fn resumed(ports: &Ports) -> PortResult<OfLog> {
+    let Some(bytes) = ports.snapshots.get(PROCESSOR_SNAPSHOT).await? else {
+        return Ok(OfLog::default());
+    };
+    let Ok(known) = serde_json::from_slice::<OfLog>(&bytes) else { return Ok(OfLog::default()) };
+    let Some(position) = known.position else { return Ok(OfLog::default()) };
+    let same = position.compare(&*ports.log).await? == Compared::Same;
+    Ok(if same { known } else { OfLog::default() })
+}
+
+/// Losing it costs time only.
+async fn keep(ports: &Ports, known: &OfLog) {
+    let bytes = serde_json::to_vec(known).expect("names and digests are JSON");
+    if let Err(error) = ports.snapshots.put(PROCESSOR_SNAPSHOT, bytes.into()).await {
+        tracing::warn!(%error, "which files are known can't be kept: the log is read again at the next start");
+    }
+}
+
+impl OfLog {
+    /// Takes a record in; one of a newer version is for the scheduler to complain of.
+    fn fold(&mut self, payload: &[u8]) {
+        let Ok(record) = decode(payload) else { return };
+        for fact in record.facts {
+            match (&record.scope, fact) {
+                (Scope::Dag(dag), Fact::DagRegistered(fact)) => {
+                    self.dags.insert(dag.clone(), fact.spec.source.file);
                 }
+                (Scope::Dag(dag), Fact::DagDisappeared(_)) => {
+                    self.dags.remove(dag);
+                }
+                (Scope::File(file), Fact::DagImportFailed(_)) => {
+                    self.broken.insert(file.clone());
+                }
+                (Scope::File(file), Fact::DagImportRecovered(_)) => {
+                    self.broken.remove(file);
+                }
+                _ => {}
             }
         }
     }
-    Ok(dags.into_values().chain(broken).collect())
 }
 
 fn is_about_files(subject: &str) -> bool {
@@ -82,5 +128,68 @@ mod tests {
         assert!(is_about_files(&dagbok_events::subject_of(&dag)));
         assert!(is_about_files(&dagbok_events::subject_of(&Scope::File("lib/x.py".into()))));
         assert!(!is_about_files(&dagbok_events::subject_of(&Scope::Namespace)));
+    }
+
+    async fn tell(ports: &Ports, file: &str, fact: Fact) {
+        let last = ports.log.last().await.unwrap();
+        let scope = Scope::File(file.to_owned());
+        let record = dagbok_events::Record {
+            at: dagbok_events::Timestamp(i64::try_from(last.0).unwrap()),
+            clock: None,
+            scope,
+            by: dagbok_events::Actor::Scheduler,
+            reason: None,
+            cause: None,
+            trace: None,
+            facts: vec![fact],
+        };
+        let subject = dagbok_events::subject_of(&record.scope);
+        let payload = dagbok_events::encode(&record).into();
+        ports.log.append(last, vec![dagbok_runlog::Draft { subject, payload }]).await.unwrap();
+    }
+
+    fn broken() -> Fact {
+        Fact::DagImportFailed(Box::new(dagbok_events::DagImportFailed {
+            line: None,
+            exception: "E".to_owned(),
+            message: "no".to_owned(),
+            traceback: String::new(),
+            keeps: Vec::new(),
+        }))
+    }
+
+    /// A later start, whose keyed state is empty.
+    fn again(ports: &Ports) -> Ports {
+        Ports { state: dagbok_runlog::memory::ports().state, ..ports.clone() }
+    }
+
+    async fn files(ports: &Ports, resumes: bool) -> Vec<String> {
+        load(ports, resumes).await.unwrap().into_iter().collect()
+    }
+
+    #[tokio::test]
+    async fn a_later_start_reads_on_from_where_the_last_left_off() {
+        let ports = dagbok_runlog::memory::ports();
+        tell(&ports, "a.py", broken()).await;
+        tell(&ports, "b.py", broken()).await;
+        assert_eq!(files(&ports, true).await, ["a.py", "b.py"]);
+        tell(
+            &ports,
+            "a.py",
+            Fact::DagImportRecovered(dagbok_events::DagImportRecovered { removed: false }),
+        )
+        .await;
+        tell(&ports, "c.py", broken()).await;
+        // What was read before is not there to be read again.
+        let chain = dagbok_runlog::chain_at(&*ports.log, Seq(1)).await.unwrap();
+        ports.log.trim(Seq(2), chain).await.unwrap();
+        assert_eq!(files(&again(&ports), true).await, ["b.py", "c.py"]);
+        assert_eq!(files(&again(&ports), false).await, ["b.py", "c.py"], "from where it begins");
+
+        // A snapshot of another log is not believed.
+        let other = dagbok_runlog::memory::ports();
+        tell(&other, "z.py", broken()).await;
+        let mixed = Ports { snapshots: ports.snapshots.clone(), ..other };
+        assert_eq!(files(&mixed, true).await, ["z.py"]);
     }
 }

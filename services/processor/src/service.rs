@@ -49,7 +49,7 @@ pub async fn run(
     let mut watch = Watch::start(&folder, settings.rescan);
     let mut service = Service::open(ports, settings, clock, shutdown.clone()).await?;
     presence::show(Arc::clone(&service.ports.state), service.clock.clone(), &shutdown);
-    let loading = load_known(service.ports.clone());
+    let loading = load_known(service.ports.clone(), service.settings.state_ends_with_process);
     tokio::pin!(loading);
     let mut loaded = false;
     tracing::info!(folder = %folder.display(), parsers = service.settings.parsers, "the processor is up");
@@ -81,10 +81,10 @@ pub async fn run(
 }
 
 /// What was known before, as soon as the ports say.
-async fn load_known(ports: Ports) -> BTreeSet<String> {
+async fn load_known(ports: Ports, resumes: bool) -> BTreeSet<String> {
     let mut backoff = Backoff::new(PAUSE / 8, PAUSE);
     loop {
-        match known::load(&ports).await {
+        match known::load(&ports, resumes).await {
             Ok(known) => return known,
             Err(error) => {
                 tracing::warn!(%error, "which files were known before can't be read; trying again");

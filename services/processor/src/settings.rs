@@ -48,6 +48,8 @@ pub struct ProcessorSettings {
     pub ignore_syntax: IgnoreSyntax,
     /// How long the scheduler's answer is waited for before it is asked again, under the same id.
     pub answer_within: Duration,
+    /// The keyed state begins empty with each start. True where all services share one process.
+    pub state_ends_with_process: bool,
 }
 
 impl ProcessorSettings {
@@ -64,6 +66,7 @@ impl ProcessorSettings {
             parsers: cores.min(2),
             ignore_syntax: IgnoreSyntax::Glob,
             answer_within: Duration::from_secs(10),
+            state_ends_with_process: false,
         }
     }
 }

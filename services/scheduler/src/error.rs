@@ -12,6 +12,18 @@ pub enum SchedulerError {
     /// An append failed.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// The log has lost records that the snapshot knows of.
+    #[error(
+        "the log ends with entry {last}, and this installation has seen {known}: {missing} records are missing"
+    )]
+    LogShorter {
+        /// The log's last entry.
+        last: Seq,
+        /// The entry that the snapshot stands on.
+        known: Seq,
+        /// How many are known to be missing.
+        missing: u64,
+    },
     /// An entry of the log can't be read.
     #[error(
         "entry {seq} of the log is no record that this build can read; where somebody else put it there, \
@@ -32,6 +44,8 @@ impl SchedulerError {
         match self {
             Self::Port(PortError::Damaged { .. })
             | Self::Append(AppendError::Port(PortError::Damaged { .. }))
+            | Self::Port(PortError::Trimmed { .. })
+            | Self::LogShorter { .. }
             | Self::Record { .. } => true,
             Self::Port(PortError::Unavailable { .. } | PortError::Refused { .. })
             | Self::Append(_) => false,

@@ -11,10 +11,10 @@ use dagbok_telemetry::metrics;
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    SchedulerError, SchedulerSettings, cold,
+    SchedulerError, SchedulerSettings, archivist, cold,
     effects::{Dispatcher, Effects},
     inbox::{self, Received},
-    load::load,
+    load::{Loaded, load},
     offers::Offers,
     presence::{self, Look, Watch},
     snapshot,
@@ -80,12 +80,16 @@ impl Leader {
 
     /// Leads until the term ends.
     pub(crate) async fn lead(&self) -> Result<TermEnd, SchedulerError> {
-        let namespace = load(&self.ports).await?;
+        // Counted from the snapshot: many short lives would else never store one.
+        let Loaded { namespace, snapshot_at } =
+            load(&self.ports, self.settings.accept_shorter_log).await?;
         let mut commands = inbox::open(&self.ports, &self.term).await?;
         let mut looks = presence::start(&self.ports, self.settings.executor_lease, &self.term);
         let lease = self.settings.executor_lease;
         let out = Dispatcher::start(self.ports.clone(), lease, &self.term);
-        let snapshot_at = namespace.last_seq();
+        if let Some(archiving) = &self.settings.archiving {
+            archivist::start(&self.ports, archiving.clone(), self.clock.clone(), &self.term);
+        }
         let steady = Steady::new(self.clock.now(), namespace.last_clock());
         let (watch, later) = (Watch::default(), Vec::new());
         let mut desk = Desk { namespace, out, watch, snapshot_at, later, steady };

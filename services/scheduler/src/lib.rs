@@ -3,6 +3,7 @@
 //! One leads at a time for a namespace, by a lease; but the lease only keeps a stand-by from duelling.
 //! What keeps two from doing harm is the log, which takes an append only from who has seen its last
 //! entry. All rules live in `dagbok-domain`; this service is its hands.
+mod archivist;
 mod cold;
 mod effects;
 mod error;
@@ -17,11 +18,13 @@ mod snapshot;
 mod stage;
 mod steady;
 
+pub use archivist::{Archiving, archive_old};
 use dagbok_runlog::Ports;
 use dagbok_runtime::{Backoff, Clock, Shutdown};
 pub use error::SchedulerError;
-pub use load::load;
+pub use load::{Loaded, check_log, load};
 pub use settings::SchedulerSettings;
+pub use snapshot::store_now as store_snapshot;
 
 use crate::{
     leader::{Leader, TermEnd},

@@ -1,25 +1,26 @@
 //! From nothing to the fold of the whole log: the newest snapshot, then what came after it.
 use dagbok_domain::namespace::Namespace;
 use dagbok_projection::Skipped;
-use dagbok_runlog::{Ports, ReadLimit, Seq};
+use dagbok_runlog::{Compared, Ports, ReadLimit, Seq};
 
 use crate::{SchedulerError, cold, snapshot};
 
+/// A fold up to the log's end.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The fold.
+    pub namespace: Namespace,
+    /// The entry that its snapshot stood on; 0 where it had none.
+    pub snapshot_at: u64,
+}
+
 /// Folds the log up to its end.
-pub async fn load(ports: &Ports) -> Result<Namespace, SchedulerError> {
+///
+/// Where the snapshot knows of more than the log has, that is an error unless `accept_shorter_log`.
+pub async fn load(ports: &Ports, accept_shorter_log: bool) -> Result<Loaded, SchedulerError> {
     let started = std::time::Instant::now();
-    let mut namespace = match snapshot::newest(ports).await {
-        Some(namespace) => namespace,
-        None => Namespace::new(),
-    };
-    let last = ports.log.last().await?;
-    if last.0 < namespace.last_seq() {
-        let (has, at) = (last.0, namespace.last_seq());
-        tracing::warn!(
-            "the snapshot is at {at}, the log ends at {has}: folding the log from its start"
-        );
-        namespace = Namespace::new();
-    }
+    let found = snapshot::newest(ports, accept_shorter_log).await?;
+    let mut namespace = found.unwrap_or_else(Namespace::new);
     let from = namespace.last_seq();
     catch_up(ports, &mut namespace).await?;
     tracing::info!(
@@ -28,7 +29,19 @@ pub async fn load(ports: &Ports) -> Result<Namespace, SchedulerError> {
         took_ms = started.elapsed().as_millis(),
         "folded the log"
     );
-    Ok(namespace)
+    Ok(Loaded { namespace, snapshot_at: from })
+}
+
+/// Refuses a log that has lost records which the scheduler's snapshot knows of, before anything is built
+/// on it.
+pub async fn check_log(ports: &Ports) -> Result<(), SchedulerError> {
+    let Some(position) = snapshot::position(ports).await else { return Ok(()) };
+    match position.compare(&*ports.log).await? {
+        Compared::Shorter { last, missing } => {
+            Err(SchedulerError::LogShorter { last, known: position.seq, missing })
+        }
+        Compared::Same | Compared::Other { .. } | Compared::Trimmed { .. } => Ok(()),
+    }
 }
 
 /// Folds in what was appended since.

@@ -1,6 +1,8 @@
 //! What the scheduler can be told.
 use std::time::Duration;
 
+use crate::Archiving;
+
 /// Settings of one scheduler.
 #[derive(Clone, Debug)]
 pub struct SchedulerSettings {
@@ -16,6 +18,10 @@ pub struct SchedulerSettings {
     /// A try that waits on its queue for one to two times as long is offered again, in case its work item
     /// was lost.
     pub offer_again: Duration,
+    /// Where old records go, and when; without, the log keeps all of them.
+    pub archiving: Option<Archiving>,
+    /// Where the log ends before what the snapshot knows of: folds it afresh, rather than refusing to start.
+    pub accept_shorter_log: bool,
     /// Leads without asking for the lease: two then race for each append, which the log survives.
     /// For tests of just that.
     pub ignore_lease: bool,
@@ -29,6 +35,8 @@ impl Default for SchedulerSettings {
             snapshot_every: 20_000,
             executors_end_with_process: false,
             offer_again: Duration::from_mins(1),
+            archiving: None,
+            accept_shorter_log: false,
             ignore_lease: false,
         }
     }

@@ -127,11 +127,11 @@ async fn a_restart_begins_at_the_snapshot_and_ends_where_the_log_does() {
     shutdown.start();
     scheduler.await.unwrap().unwrap();
     let stored = world.ports.snapshots.get("scheduler").await.unwrap().expect("stored at the end");
-    let from_snapshot = dagbok_scheduler::load(&world.ports).await.unwrap();
+    let from_snapshot = dagbok_scheduler::load(&world.ports, false).await.unwrap().namespace;
     world.ports.snapshots.put("scheduler", "garbled".into()).await.unwrap();
-    let from_start = dagbok_scheduler::load(&world.ports).await.unwrap();
+    let from_start = dagbok_scheduler::load(&world.ports, false).await.unwrap().namespace;
     assert_eq!(from_snapshot.to_snapshot(), from_start.to_snapshot());
-    assert_eq!(from_snapshot.to_snapshot(), stored.to_vec());
+    assert!(String::from_utf8_lossy(&stored).contains("position"), "it says where it stands");
 
     // The same run again is refused by whoever leads next, which can only know it from the log.
     let (_end, _next) = world.scheduler(world.ports.clone(), SchedulerSettings::default());

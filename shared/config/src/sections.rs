@@ -23,6 +23,8 @@ pub struct Config {
     pub nats: Nats,
     /// The Python that DAG files and tasks run in.
     pub python: Python,
+    /// What is kept, and for how long.
+    pub retention: Retention,
     /// Log lines.
     pub log: Log,
     /// Figures for the outside.
@@ -231,6 +233,44 @@ pub struct Python {
     pub interpreter: Option<PathBuf>,
     /// A folder with the `dagbok` package, where the interpreter does not have it.
     pub path: Option<PathBuf>,
+}
+
+/// What is kept, and for how long. What is older goes; what goes is said by facts, and counted by
+/// `dagbok prune --dry-run`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// How long a run is kept after its end, with its task instances, XComs and logs; `0s` for ever.
+    pub runs: Period,
+    /// How many finished runs of a DAG are kept at most, whatever their age; all where not set.
+    #[schemars(range(min = 1))]
+    pub runs_per_dag: Option<u64>,
+    /// How long the records of the event log stay at hand before they go into the archive; `0s` for ever.
+    /// From the archive they are read as before, only slower.
+    pub log: Period,
+    /// The folder of the archive. Where not set, `archive` in the home of a standalone; and on NATS none, so that
+    /// the log keeps all its records: there it is to be a folder that the schedulers and the UI share.
+    pub archive: Option<PathBuf>,
+    /// Records of one file of the archive; until so many are old enough, they stay in the log.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub archive_records: usize,
+    /// How often is looked for what is to go; from `1s` on.
+    #[schemars(extend("minimum" = 1))]
+    pub every: Period,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        const DAY: u64 = 24 * 3_600;
+        Self {
+            runs: Period::secs(365 * DAY),
+            runs_per_dag: None,
+            log: Period::secs(30 * DAY),
+            archive: None,
+            archive_records: 16_384,
+            every: Period::secs(600),
+        }
+    }
 }
 
 /// How log lines look.

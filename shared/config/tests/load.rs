@@ -185,6 +185,7 @@ fn flags_and_variables_are_held_to_the_same_bounds() {
 fn nothing_is_negative_and_zero_is_allowed_where_it_means_something() {
     const ZERO_MEANS_AT_ONCE: [&str; 3] =
         ["executor.drain", "executor.kill_grace", "processor.debounce"];
+    const ZERO_MEANS_FOR_EVER: [&str; 2] = ["retention.runs", "retention.log"];
     let schema = schema();
     for (section, inside) in schema["properties"].as_object().unwrap() {
         for (name, value) in inside["properties"].as_object().unwrap() {
@@ -196,7 +197,8 @@ fn nothing_is_negative_and_zero_is_allowed_where_it_means_something() {
             let (_folder, below) = file(&format!("[{section}]\n{name} = -1\n"));
             assert!(refused(&below).contains(&format!("line 2: `{key}`")), "{key}");
             let (_folder, zero) = file(&format!("[{section}]\n{name} = 0\n"));
-            let allowed = ZERO_MEANS_AT_ONCE.contains(&key.as_str());
+            let allowed = ZERO_MEANS_AT_ONCE.contains(&key.as_str())
+                || ZERO_MEANS_FOR_EVER.contains(&key.as_str());
             assert_eq!(load(&zero).is_ok(), allowed, "{key} = 0");
         }
     }

@@ -1,28 +1,24 @@
 //! What a projection must offer, and how it is known to belong to the log that it is fed from.
 use dagbok_events::Record;
-use dagbok_runlog::{PortError, ReadLimit, RunLog, Seq, digest_of};
+use dagbok_runlog::{Compared, LogMark, PortError, Position, RunLog, Seq};
 use thiserror::Error;
 
 use crate::FollowError;
 
-/// The fingerprint of one entry's bytes: tells the log that was folded from one that took its place.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Mark(pub String);
-
-impl Mark {
-    /// The fingerprint of an entry with these bytes.
-    pub fn of(payload: &[u8]) -> Self {
-        Self(digest_of(payload))
-    }
-}
-
 /// Up to where a projection has come.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The last entry that was folded; [`Seq::ZERO`] for none.
     pub seq: Seq,
-    /// Its fingerprint, where it was kept.
-    pub mark: Option<Mark>,
+    /// Which entry of which log that is: tells the log that was folded from one that took its place.
+    /// `None` where nothing was folded, or it was not kept.
+    pub position: Option<Position>,
+}
+
+impl From<Position> for Checkpoint {
+    fn from(position: Position) -> Self {
+        Self { seq: position.seq, position: Some(position) }
+    }
 }
 
 /// An entry of the log, decoded.
@@ -30,10 +26,21 @@ pub struct Checkpoint {
 pub struct Decoded {
     /// Where it stands.
     pub seq: Seq,
-    /// Its bytes, for a fingerprint.
+    /// The log that it stands in.
+    pub log: LogMark,
+    /// What it is about, for its position.
+    pub subject: String,
+    /// Its bytes, for its position.
     pub payload: bytes::Bytes,
     /// What it says.
     pub record: Record,
+}
+
+impl Decoded {
+    /// Where it stands, as a checkpoint keeps it.
+    pub fn position(&self) -> Position {
+        Position::with(self.log, self.seq, &self.subject, &self.payload)
+    }
 }
 
 /// A fold of the log that keeps its own place.
@@ -63,20 +70,27 @@ impl ProjectionError {
     }
 }
 
-/// Checks that `log` still holds what was folded into a projection at `checkpoint`: it must reach as
-/// far, and have the same entry there.
+/// Checks that `log` still holds what was folded into a projection at `checkpoint`: it must be that log,
+/// reach as far, and have the same entry there.
 pub async fn check_log(log: &dyn RunLog, checkpoint: &Checkpoint) -> Result<(), FollowError> {
-    let last = log.last().await?;
-    let seq = checkpoint.seq;
-    if last < seq {
-        return Err(FollowError::LogShorter { last, checkpoint: seq });
-    }
-    let Some(mark) = checkpoint.mark.as_ref().filter(|_| seq > Seq::ZERO) else { return Ok(()) };
-    let one = ReadLimit { entries: 1, ..ReadLimit::default() };
-    let found = log.read(Seq(seq.0 - 1), one).await?;
-    match found.first() {
-        Some(entry) if entry.seq == seq && Mark::of(&entry.payload) == *mark => Ok(()),
-        _ => Err(FollowError::LogReplaced { at: seq }),
+    let Some(position) = checkpoint.position else {
+        let last = log.last().await?;
+        let is_shorter = last < checkpoint.seq;
+        return if is_shorter {
+            Err(FollowError::LogShorter { last, checkpoint: checkpoint.seq })
+        } else {
+            Ok(())
+        };
+    };
+    match position.compare(log).await? {
+        Compared::Same => Ok(()),
+        Compared::Other { at } => Err(FollowError::LogReplaced { at }),
+        Compared::Shorter { last, .. } => {
+            Err(FollowError::LogShorter { last, checkpoint: position.seq })
+        }
+        Compared::Trimmed { first } => {
+            Err(PortError::Trimmed { asked: position.seq, first }.into())
+        }
     }
 }
 

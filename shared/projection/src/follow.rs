@@ -6,7 +6,7 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use dagbok_events::DecodeError;
-use dagbok_runlog::{Entry, PortError, ReadLimit, RunLog, Seq};
+use dagbok_runlog::{Entry, LogMark, PortError, ReadLimit, RunLog, Seq};
 use dagbok_runtime::{Backoff, Shutdown};
 use futures::StreamExt as _;
 use thiserror::Error;
@@ -230,14 +230,15 @@ async fn read_all(
     pace: Pace,
 ) -> Result<(), FollowError> {
     let skipped = Skipped::default();
-    let mut reader = Reader { log, seen: checkpoint.seq, skipped, batches, progress, pace };
+    let seen = checkpoint.seq;
+    let mut reader = Reader { log, mark: None, seen, skipped, batches, progress, pace };
     let mut backoff = Backoff::new(pace.backoff, pace.max_backoff);
     loop {
         let from = reader.seen;
         let checked = if from == checkpoint.seq {
             check_log(log, &checkpoint).await
         } else {
-            check_log(log, &Checkpoint { seq: from, mark: None }).await
+            check_log(log, &Checkpoint { seq: from, position: None }).await
         };
         let error = match checked {
             Ok(()) => reader.session().await,
@@ -264,6 +265,8 @@ async fn read_all(
 /// Reads the log in order and hands on decoded batches.
 struct Reader<'a> {
     log: &'a dyn RunLog,
+    /// Which log it is, once it has an entry.
+    mark: Option<LogMark>,
     seen: Seq,
     skipped: Skipped,
     batches: &'a mpsc::Sender<Vec<Decoded>>,
@@ -311,11 +314,25 @@ impl Reader<'_> {
         }
     }
 
+    /// Which log it is; asked only once there is an entry.
+    async fn mark(&mut self) -> Result<LogMark, FollowError> {
+        if let Some(mark) = self.mark {
+            return Ok(mark);
+        }
+        let mark = self.log.mark().await?;
+        let mark =
+            mark.ok_or_else(|| PortError::unavailable("log", "it has entries and no mark"))?;
+        Ok(*self.mark.insert(mark))
+    }
+
     /// Decodes and hands on; of what can't be read, that which comes before.
     async fn hand_on(&mut self, mut entries: Vec<Entry>) -> Result<(), FollowError> {
-        let mut unreadable = None;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let (mark, mut unreadable) = (self.mark().await?, None);
         let decoded = loop {
-            match decode_apart(self.seen, &entries, &self.skipped).await {
+            match decode_apart(mark, self.seen, &entries, &self.skipped).await {
                 Err(FollowError::Decode { at, source }) => {
                     // Somebody else's, perhaps: a record behind it says so then.
                     self.skipped.search(self.log, at).await?;
@@ -342,6 +359,7 @@ impl Reader<'_> {
 
 /// Decodes, many entries on another thread.
 async fn decode_apart(
+    log: LogMark,
     seen: Seq,
     entries: &[Entry],
     skipped: &Skipped,
@@ -350,9 +368,9 @@ async fn decode_apart(
     const IN_PLACE: usize = 128;
     let (entries, skipped) = (entries.to_vec(), skipped.clone());
     if entries.len() <= IN_PLACE {
-        return decode_all(seen, entries, &skipped);
+        return decode_all(log, seen, entries, &skipped);
     }
-    let work = tokio::task::spawn_blocking(move || decode_all(seen, entries, &skipped));
+    let work = tokio::task::spawn_blocking(move || decode_all(log, seen, entries, &skipped));
     work.await.map_err(|error| FollowError::Panicked(error.to_string()))?
 }
 
@@ -363,6 +381,7 @@ const fn is_foreign(error: &FollowError) -> bool {
 }
 
 fn decode_all(
+    log: LogMark,
     seen: Seq,
     entries: Vec<Entry>,
     skipped: &Skipped,
@@ -370,7 +389,7 @@ fn decode_all(
     let mut expected = seen;
     entries
         .into_iter()
-        .map(|Entry { seq, payload, .. }| {
+        .map(|Entry { seq, subject, payload }| {
             expected = expected.plus(1);
             if seq != expected {
                 return Err(FollowError::Gap { expected, found: seq });
@@ -378,7 +397,7 @@ fn decode_all(
             let record = skipped
                 .decode(seq, &payload)
                 .map_err(|source| FollowError::Decode { at: seq, source })?;
-            Ok(Decoded { seq, payload, record })
+            Ok(Decoded { seq, log, subject, payload, record })
         })
         .collect()
 }

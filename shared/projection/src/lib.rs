@@ -9,7 +9,7 @@ mod follow;
 mod foreign;
 mod progress;
 
-pub use checkpoint::{Checkpoint, Decoded, Mark, Projection, ProjectionError, check_log};
+pub use checkpoint::{Checkpoint, Decoded, Projection, ProjectionError, check_log};
 pub use follow::{FollowError, Following, Pace, follow};
 pub use foreign::{Skipped, decode_or_nothing};
 pub use progress::{Progress, Standing};

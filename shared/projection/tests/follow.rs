@@ -12,11 +12,12 @@ use std::{
 use async_trait::async_trait;
 use dagbok_events::{Actor, Record, Scope, Timestamp, encode};
 use dagbok_projection::{
-    Checkpoint, Decoded, FollowError, Following, Mark, Pace, Progress, Projection, ProjectionError,
+    Checkpoint, Decoded, FollowError, Following, Pace, Progress, Projection, ProjectionError,
     follow,
 };
 use dagbok_runlog::{
-    AppendError, Draft, Entry, PortError, PortResult, ReadLimit, RunLog, Seq, memory::MemoryLog,
+    AppendError, Base, Chain, Draft, Entry, LogMark, PortError, PortResult, Position, ReadLimit,
+    RunLog, Seq, memory::MemoryLog,
 };
 use dagbok_runtime::Shutdown;
 use futures::{StreamExt as _, stream, stream::BoxStream};
@@ -127,15 +128,15 @@ async fn catches_up_then_follows_in_order() {
 #[tokio::test]
 async fn goes_on_from_its_checkpoint() {
     let log = log_of(9).await;
-    let mark = Some(Mark::of(&draft(6).payload));
-    let (tape, mut seen) = Tape::from(Checkpoint { seq: Seq(6), mark });
+    let there = Position::look(&*log, Seq(6)).await.unwrap().unwrap();
+    let (tape, mut seen) = Tape::from(there.into());
     let (_following, _shutdown) = start(log, tape);
     assert_eq!(all(&mut seen, 9).await, vec![7, 8, 9]);
 }
 
 #[tokio::test]
 async fn stops_at_a_log_that_lost_records() {
-    let (tape, _seen) = Tape::from(Checkpoint { seq: Seq(12), mark: None });
+    let (tape, _seen) = Tape::from(Checkpoint { seq: Seq(12), position: None });
     let (following, _shutdown) = start(log_of(9).await, tape);
     let progress = following.progress.clone();
     let error = ended(following).await;
@@ -148,11 +149,20 @@ async fn stops_at_a_log_that_lost_records() {
 
 #[tokio::test]
 async fn stops_at_another_log() {
-    let mark = Some(Mark::of(&draft(999).payload));
-    let (tape, _seen) = Tape::from(Checkpoint { seq: Seq(6), mark });
-    let (following, _shutdown) = start(log_of(9).await, tape);
-    let error = ended(following).await;
-    assert!(matches!(error, FollowError::LogReplaced { at: Seq(6) }), "{error}");
+    let log = log_of(9).await;
+    let there = Position::look(&*log, Seq(6)).await.unwrap().unwrap();
+    let other_entry = Position { entry: Chain::START, ..there };
+    let other_log = Position { log: LogMark(Chain::START), ..there };
+    let beyond = Position { seq: Seq(99), ..other_log };
+    for (there, at) in [(other_entry, 6), (other_log, 1), (beyond, 1)] {
+        let (tape, _seen) = Tape::from(there.into());
+        let (following, _shutdown) = start(log.clone(), tape);
+        let error = ended(following).await;
+        assert!(
+            matches!(error, FollowError::LogReplaced { at: found } if found == Seq(at)),
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -273,6 +283,15 @@ impl RunLog for Flaky {
         let broken =
             stream::once(async { Err(PortError::unavailable("log", "the connection broke")) });
         self.log.follow(after).take(2).chain(broken).boxed()
+    }
+    async fn base(&self) -> PortResult<Base> {
+        self.log.base().await
+    }
+    async fn mark(&self) -> PortResult<Option<LogMark>> {
+        self.log.mark().await
+    }
+    async fn trim(&self, below: Seq, chain: Chain) -> PortResult<Base> {
+        self.log.trim(below, chain).await
     }
     fn max_payload(&self) -> usize {
         self.log.max_payload()

@@ -12,6 +12,10 @@ pub const SCHEDULER_LEASE: &str = "lease/scheduler";
 
 /// The name of the scheduler's snapshot.
 pub const SCHEDULER_SNAPSHOT: &str = "scheduler";
+/// The name of the snapshot of what the processor has read of the log.
+pub const PROCESSOR_SNAPSHOT: &str = "processor";
+/// The name of a scheduler's snapshot that was found to be of another log, for people to look at.
+pub const SCHEDULER_SNAPSHOT_SET_ASIDE: &str = "scheduler-set-aside";
 
 /// The prefix of [`presence_key`].
 pub const PRESENCE_PREFIX: &str = "presence/";

@@ -2,14 +2,17 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use dagbok_events::Record;
 use dagbok_projection::{
-    Checkpoint, Decoded, FollowError, Mark, Pace, Progress, Projection, ProjectionError, check_log,
+    Checkpoint, Decoded, FollowError, Pace, Progress, Projection, ProjectionError, check_log,
     follow,
 };
 use dagbok_runlog::{RunLog, Seq};
@@ -54,6 +57,8 @@ struct Inner<F: Fold> {
     progress: Progress,
     rebuilt_because: ArcSwapOption<String>,
     dir: Option<PathBuf>,
+    /// Whether the rows may be built anew from a log that ends before they do.
+    accepts_shorter_log: AtomicBool,
 }
 
 impl<F: Fold> Clone for Kept<F> {
@@ -107,6 +112,7 @@ impl<F: Fold> Kept<F> {
             progress: Progress::at(applied),
             rebuilt_because: ArcSwapOption::from_pointee(opened.rebuilt_because),
             dir: dir.map(Path::to_owned),
+            accepts_shorter_log: AtomicBool::new(false),
         })))
     }
 
@@ -135,6 +141,9 @@ impl<F: Fold> Kept<F> {
     pub async fn catch_up(&self, log: Arc<dyn RunLog>) -> Result<Seq, KeptError> {
         let last = log.last().await.map_err(FollowError::from)?;
         let shutdown = Shutdown::new();
+        // Rows of another log may be further than this one is.
+        self.check_log(&*log).await?;
+        self.check(&*log, &shutdown).await;
         let model = self.clone();
         let stop = shutdown.clone();
         let following = tokio::spawn(async move { model.keep(log, &stop).await });
@@ -150,11 +159,30 @@ impl<F: Fold> Kept<F> {
         }
     }
 
+    /// From now on a log that ends before the rows do is taken as it is, and they are built anew.
+    pub fn accept_shorter_log(&self) {
+        self.0.accepts_shorter_log.store(true, Ordering::Relaxed);
+    }
+
+    /// Refuses a log that ends before the rows do: it has lost records, or a backup took its place.
+    pub async fn check_log(&self, log: &dyn RunLog) -> Result<(), FollowError> {
+        let Ok(checkpoint) = self.rows().checkpoint() else { return Ok(()) };
+        match check_log(log, &checkpoint).await {
+            Err(error @ FollowError::LogShorter { .. })
+                if !self.0.accepts_shorter_log.load(Ordering::Relaxed) =>
+            {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Keeps the rows up to date until `shutdown` starts. Rows that turn out damaged or of another
-    /// log are built anew; a log that gets shorter under a running fold ends this with an error.
+    /// log are built anew; a log that is shorter than they are, or gets so, ends this with an error.
     pub async fn keep(&self, log: Arc<dyn RunLog>, shutdown: &Shutdown) -> Result<(), KeptError> {
         /// Rebuilds in one life, after which something else must be wrong.
         const REBUILDS: usize = 3;
+        self.check_log(&*log).await?;
         self.check(&*log, shutdown).await;
         for left in (0..REBUILDS).rev() {
             let folder = Folder::<F>::new(self.store())?;
@@ -235,7 +263,8 @@ impl<F: Fold> Kept<F> {
         self.0.view.store(Arc::new(opened.store.into()));
         self.0.rebuilt_because.store(opened.rebuilt_because.map(Arc::new));
         self.progress().update(|standing| {
-            standing.applied = Seq::ZERO;
+            // What the old rows knew of says nothing of this log.
+            (standing.applied, standing.last) = (Seq::ZERO, Seq::ZERO);
             standing.caught_up = false;
             standing.failed = None;
         });
@@ -264,7 +293,7 @@ impl<F: Fold> Folder<F> {
         for Decoded { seq, record, .. } in entries {
             F::fold(&mut rows, seq.0, record)?;
         }
-        self.checkpoint = Checkpoint { seq: last.seq, mark: Some(Mark::of(&last.payload)) };
+        self.checkpoint = last.position().into();
         let changes = self.tables.take_changes(KEEP);
         store.write(&changes, &self.checkpoint)?;
         self.unflushed += entries.len();
@@ -282,7 +311,7 @@ impl<F: Fold> Folder<F> {
 
 impl<F: Fold> Projection for Folder<F> {
     fn checkpoint(&self) -> Checkpoint {
-        self.checkpoint.clone()
+        self.checkpoint
     }
 
     fn apply(&mut self, entries: &[Decoded]) -> Result<(), ProjectionError> {

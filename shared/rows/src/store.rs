@@ -10,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dagbok_projection::{Checkpoint, Mark};
-use dagbok_runlog::Seq;
+use dagbok_projection::Checkpoint;
+use dagbok_runlog::{Position, Seq};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -72,7 +72,9 @@ pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
 struct Meta {
     version: u32,
     seq: u64,
-    mark: Option<String>,
+    /// Rows of an earlier build have none.
+    #[serde(default)]
+    position: Option<Position>,
 }
 
 /// The rows. Cheap to clone.
@@ -148,14 +150,14 @@ impl Store {
         let meta = self.meta()?;
         Ok(meta.map_or_else(Checkpoint::default, |meta| Checkpoint {
             seq: Seq(meta.seq),
-            mark: meta.mark.map(Mark),
+            position: meta.position,
         }))
     }
 
     /// Writes rows and checkpoint at once, however many they are: no reader and no crash sees a part.
     pub fn write(&self, changes: &[KeyChange], checkpoint: &Checkpoint) -> Result<(), StoreError> {
-        let mark = checkpoint.mark.clone().map(|mark| mark.0);
-        let meta = Meta { version: self.version, seq: checkpoint.seq.0, mark };
+        let Checkpoint { seq, position } = *checkpoint;
+        let meta = Meta { version: self.version, seq: seq.0, position };
         let mut batch = sled::Batch::default();
         for (key, row) in changes {
             match row {
@@ -305,7 +307,7 @@ mod tests {
 
     #[test]
     fn rows_of_another_version_are_built_anew() {
-        let opened = reopened(&Meta { version: VERSION + 1, seq: 9, mark: None });
+        let opened = reopened(&Meta { version: VERSION + 1, seq: 9, position: None });
         assert!(opened.rebuilt_because.unwrap().contains("this build makes version"));
         assert_eq!(opened.store.checkpoint().unwrap(), Checkpoint::default());
         assert!(opened.store.db.is_empty());
@@ -313,7 +315,7 @@ mod tests {
 
     #[test]
     fn rows_of_this_version_are_kept() {
-        let opened = reopened(&Meta { version: VERSION, seq: 9, mark: None });
+        let opened = reopened(&Meta { version: VERSION, seq: 9, position: None });
         assert_eq!(opened.rebuilt_because, None);
         assert_eq!(opened.store.checkpoint().unwrap().seq, Seq(9));
         assert_eq!(opened.store.db.len(), 2);
@@ -336,7 +338,7 @@ mod tests {
                 });
                 let change = |n: usize| (format!("x{n:05}").into_bytes(), Some(vec![1; 40]));
                 let changes: Vec<KeyChange> = (0..count).map(change).collect();
-                let checkpoint = Checkpoint { seq: Seq(5), mark: None };
+                let checkpoint = Checkpoint { seq: Seq(5), position: None };
                 store.write(&changes, &checkpoint).unwrap();
                 stop.store(true, std::sync::atomic::Ordering::Relaxed);
                 assert_eq!(store.db.len(), count + 1);

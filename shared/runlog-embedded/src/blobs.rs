@@ -7,11 +7,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::SystemTime,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dagbok_runlog::{Blobs, PortError, PortResult, digest_of};
+use dagbok_runlog::{BlobInfo, Blobs, PortError, PortResult, digest_of};
+use parking_lot::Mutex;
 
 use crate::{
     Durability, OpenError,
@@ -26,6 +28,8 @@ pub struct FileBlobs {
     disk: Option<FileDisk>,
     /// Names what is not yet whole.
     drafts: Arc<AtomicU64>,
+    /// Whoever finds a blob there, or removes it, does so alone.
+    turn: Arc<Mutex<()>>,
 }
 
 impl FileBlobs {
@@ -40,12 +44,12 @@ impl FileBlobs {
             // It is never looked at, so one that stays only takes room.
             let _ = fs::remove_file(file.path());
         }
-        Ok(Self { dir: dir.into(), disk: Some(disk), drafts: Arc::default() })
+        Ok(Self { dir: dir.into(), disk: Some(disk), drafts: Arc::default(), turn: Arc::default() })
     }
 
     /// The blobs in `dir`, to be read.
     pub(crate) fn read_only(dir: &Path) -> Self {
-        Self { dir: dir.into(), disk: None, drafts: Arc::default() }
+        Self { dir: dir.into(), disk: None, drafts: Arc::default(), turn: Arc::default() }
     }
 
     /// Where the blob with this digest is; `None` for what is no digest.
@@ -69,7 +73,11 @@ impl FileBlobs {
     fn write(&self, disk: FileDisk, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let dir = path.parent().expect("a blob's path has a directory");
         // One that is there may be damaged, or its name not yet flushed.
-        if fs::read(path).is_ok_and(|there| there == bytes) {
+        let is_there = {
+            let _turn = self.turn.lock();
+            fs::read(path).is_ok_and(|there| there == bytes) && renew(path)
+        };
+        if is_there {
             return disk.flush_dir(dir);
         }
         disk.create_dirs(dir)?;
@@ -101,6 +109,64 @@ impl FileBlobs {
         }
         Ok(Some(bytes.into()))
     }
+
+    /// One folder of digests after another, so that a page never lists more than it must.
+    fn list_blocking(&self, after: Option<&str>, most: usize) -> PortResult<Vec<BlobInfo>> {
+        let most = most.max(1);
+        let mut page = Vec::new();
+        let from = after.and_then(|after| after.get(..2)).unwrap_or("");
+        for folder in names(&self.dir)?.iter().filter(|name| name.len() == 2 && &name[..] >= from) {
+            for rest in names(&self.dir.join(folder))? {
+                let digest = format!("{folder}{rest}");
+                if after.is_some_and(|after| digest.as_str() <= after) {
+                    continue;
+                }
+                // Deleted meanwhile, or no blob.
+                let Some(path) = self.path(&digest) else { continue };
+                let Ok(found) = fs::metadata(&path) else { continue };
+                let modified = found.modified().map_err(|e| unavailable("look at", &path, &e))?;
+                page.push(BlobInfo { digest, bytes: found.len(), modified });
+                if page.len() == most {
+                    return Ok(page);
+                }
+            }
+        }
+        Ok(page)
+    }
+
+    fn delete_blocking(&self, digest: &str, put_since: SystemTime) -> PortResult<bool> {
+        if self.disk.is_none() {
+            let why = "to be written: they were opened to be read".to_owned();
+            return Err(PortError::Refused { what: "blobs", why });
+        }
+        let Some(path) = self.path(digest) else { return Ok(false) };
+        let _turn = self.turn.lock();
+        let failed = |error| unavailable("remove", &path, &error);
+        match fs::metadata(&path).and_then(|found| found.modified()) {
+            Ok(modified) if modified >= put_since => Ok(false),
+            Ok(_) => fs::remove_file(&path).map(|()| true).map_err(failed),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+/// Makes a blob young again, so that it is not swept before it is named; whether that could be done.
+fn renew(path: &Path) -> bool {
+    File::open(path).and_then(|file| file.set_modified(SystemTime::now())).is_ok()
+}
+
+/// The names in a folder, sorted; none where it is not there.
+fn names(dir: &Path) -> PortResult<Vec<String>> {
+    let files = match fs::read_dir(dir) {
+        Ok(files) => files,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unavailable("list", dir, &error)),
+    };
+    let names = files.flatten().filter_map(|file| file.file_name().into_string().ok());
+    let mut names: Vec<String> = names.collect();
+    names.sort_unstable();
+    Ok(names)
 }
 
 fn unavailable(action: &str, path: &Path, error: &io::Error) -> PortError {
@@ -117,6 +183,16 @@ async fn blocking<T: Send + 'static>(
 
 #[async_trait]
 impl Blobs for FileBlobs {
+    async fn list(&self, after: Option<&str>, most: usize) -> PortResult<Vec<BlobInfo>> {
+        let (blobs, after) = (self.clone(), after.map(ToOwned::to_owned));
+        blocking(move || blobs.list_blocking(after.as_deref(), most)).await
+    }
+
+    async fn delete(&self, digest: &str, put_since: SystemTime) -> PortResult<bool> {
+        let (blobs, digest) = (self.clone(), digest.to_owned());
+        blocking(move || blobs.delete_blocking(&digest, put_since)).await
+    }
+
     async fn put(&self, bytes: Bytes) -> PortResult<String> {
         let blobs = self.clone();
         blocking(move || blobs.put_blocking(&bytes)).await

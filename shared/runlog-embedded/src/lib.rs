@@ -9,17 +9,19 @@
 //! That loses nothing: a command is answered only once its record is in the log, the work list is a
 //! fold of the log, and leases and presence of a process that is gone are best forgotten.
 //!
-//! Absent on purpose: compaction and deletion. The log is for ever; what is old is archived by
-//! others.
+//! The log is never compacted. Its oldest entries may be [trimmed](dagbok_runlog::RunLog::trim) by
+//! whoever keeps copies of them.
 //!
 //! ```text
 //! <home>/lock                          held by the one writer
 //! <home>/log/00000000000000000001.seg  entries from 1 on: a header, then frames
 //! <home>/log/00000000000000000001.idx  a sealed segment's places, so that it is not read at open
+//! <home>/log/base                      where it begins, once it was trimmed
 //! <home>/log/torn/                     what was cut off a torn tail, kept for people
 //! <home>/blobs/ab/cdef…                a blob
 //! <home>/snapshots/<name>              a fold, so that a restart is quick
 //! ```
+mod base;
 mod blobs;
 mod disk;
 mod frame;
@@ -32,6 +34,7 @@ mod recover;
 mod report;
 mod segment;
 mod snapshots;
+mod trim;
 mod view;
 mod writer;
 

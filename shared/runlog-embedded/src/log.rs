@@ -8,11 +8,11 @@ use std::{
 
 use async_trait::async_trait;
 use dagbok_runlog::{
-    AppendError, Draft, Entry, PortError, PortResult, ReadLimit, RunLog, Seq,
+    AppendError, Base, Chain, Draft, Entry, LogMark, PortError, PortResult, ReadLimit, RunLog, Seq,
     limits::{MAX_PAYLOAD, check_payload, check_subject},
 };
 use futures::stream::{self, BoxStream, StreamExt as _};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot, watch,
@@ -24,6 +24,7 @@ use crate::{
     frame::{self, Frame},
     lock::{self, Held},
     recover,
+    trim::Trimmer,
     view::{self, View},
     writer::{Request, Writer},
 };
@@ -36,6 +37,7 @@ const WAITING: usize = 4_096;
 pub struct EmbeddedLog {
     view: Arc<RwLock<View>>,
     durable: watch::Receiver<u64>,
+    trimmer: Arc<Trimmer>,
     /// `None` only while it is dropped.
     requests: Option<mpsc::Sender<Request>>,
     writer: Option<JoinHandle<()>>,
@@ -57,6 +59,8 @@ impl EmbeddedLog {
         let view = Arc::new(RwLock::new(found.view));
         let (requests, receiver) = mpsc::channel(WAITING);
         let bytes = options.segment_bytes;
+        let (to_trim, turn) = (Arc::clone(&disk), Mutex::default());
+        let trimmer = Arc::new(Trimmer { disk: to_trim, dir: dir.clone(), turn });
         let begun = || {
             let held = Held { file: lock.try_clone()?, path: lock::path(home) };
             Writer::new(disk, dir, bytes, Arc::clone(&view), durable_sender, held)
@@ -67,7 +71,7 @@ impl EmbeddedLog {
             .spawn(move || writer.run(receiver))
             .map_err(|source| OpenError::io("start a thread to write", dir, source))?;
         let (requests, writer) = (Some(requests), Some(spawned));
-        Ok((Self { view, durable, requests, writer, _lock: lock }, found.report))
+        Ok((Self { view, durable, trimmer, requests, writer, _lock: lock }, found.report))
     }
 }
 
@@ -119,6 +123,21 @@ impl RunLog for EmbeddedLog {
             }
         })
         .boxed()
+    }
+
+    async fn base(&self) -> PortResult<Base> {
+        Ok(self.view.read().base())
+    }
+
+    async fn mark(&self) -> PortResult<Option<LogMark>> {
+        view::mark(&self.view).await
+    }
+
+    async fn trim(&self, below: Seq, chain: Chain) -> PortResult<Base> {
+        let Some(mark) = self.mark().await? else { return Ok(Base::START) };
+        let (trimmer, view) = (Arc::clone(&self.trimmer), Arc::clone(&self.view));
+        let work = tokio::task::spawn_blocking(move || trimmer.trim(&view, mark, below, chain));
+        work.await.unwrap_or_else(|error| Err(PortError::unavailable("log", error)))
     }
 
     fn max_payload(&self) -> usize {

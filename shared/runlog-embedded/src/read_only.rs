@@ -3,14 +3,16 @@ use std::{fs::File, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dagbok_runlog::{
-    AppendError, Blobs, Draft, Entry, PortError, PortResult, ReadLimit, RunLog, Seq,
-    limits::MAX_PAYLOAD,
+    AppendError, Base, Blobs, Chain, Draft, Entry, LogMark, PortError, PortResult, ReadLimit,
+    RunLog, Seq, limits::MAX_PAYLOAD,
 };
 use futures::stream::{self, BoxStream, StreamExt as _};
 use parking_lot::RwLock;
 
 use crate::{
-    FileBlobs, OpenError, OpenReport, recover, segment,
+    FileBlobs, OpenError, OpenReport,
+    base::Trimmed,
+    recover, segment,
     view::{self, Segment, View},
 };
 
@@ -59,6 +61,11 @@ impl ReadOnlyLog {
 
     fn look_blocking(&self) -> PortResult<()> {
         let mut view = self.view.write();
+        let trimmed =
+            Trimmed::load(&self.dir).map_err(|error| PortError::unavailable("log", error))?;
+        if let Some(trimmed) = trimmed.filter(|trimmed| trimmed.base.first > view.base().first) {
+            view.trim(trimmed);
+        }
         loop {
             if let Some(segment) = view.segments.last_mut() {
                 extend(segment).map_err(|error| PortError::unavailable("log", error))?;
@@ -101,11 +108,12 @@ impl RunLog for ReadOnlyLog {
     }
 
     async fn read(&self, after: Seq, limit: ReadLimit) -> PortResult<Vec<Entry>> {
-        let entries = view::read(&self.view, after, limit).await?;
-        if !entries.is_empty() {
-            return Ok(entries);
+        match view::read(&self.view, after, limit).await {
+            Ok(entries) if !entries.is_empty() => return Ok(entries),
+            // The writer may have trimmed what was there when this looked last.
+            Ok(_) | Err(PortError::Unavailable { .. }) => self.look().await?,
+            Err(error) => return Err(error),
         }
-        self.look().await?;
         view::read(&self.view, after, limit).await
     }
 
@@ -129,6 +137,21 @@ impl RunLog for ReadOnlyLog {
             }
         })
         .boxed()
+    }
+
+    async fn base(&self) -> PortResult<Base> {
+        self.look().await?;
+        Ok(self.view.read().base())
+    }
+
+    async fn mark(&self) -> PortResult<Option<LogMark>> {
+        self.look().await?;
+        view::mark(&self.view).await
+    }
+
+    async fn trim(&self, _below: Seq, _chain: Chain) -> PortResult<Base> {
+        let why = "to be trimmed: it was opened to be read".to_owned();
+        Err(PortError::Refused { what: "log", why })
     }
 
     fn max_payload(&self) -> usize {

@@ -9,9 +9,11 @@ use dagbok_runlog::Seq;
 
 use crate::{
     OpenError, OpenReport, TornTail,
+    base::Trimmed,
     disk::Disk,
     index::{Index, Sealed},
     segment::{self, HEADER, RESTORE, damaged},
+    trim,
     view::{Segment, View},
 };
 
@@ -24,12 +26,21 @@ pub(crate) struct Found {
 
 /// Looks at every segment in `dir`, and changes nothing.
 pub(crate) fn look(dir: &Path) -> Result<Found, OpenError> {
-    let firsts = segment::list(dir).map_err(|source| OpenError::io("list", dir, source))?;
+    let trimmed = Trimmed::load(dir)?;
+    let mut firsts = segment::list(dir).map_err(|source| OpenError::io("list", dir, source))?;
     let mut found = Found::default();
+    if let Some(trimmed) = trimmed {
+        let below =
+            firsts.partition_point(|first| *first <= trimmed.base.first.0).saturating_sub(1);
+        found.report.trimmed.extend(firsts.drain(..below).map(|first| segment::path(dir, first)));
+        found.view.trimmed = Some(trimmed);
+        found.view.mark = Some(trimmed.mark);
+    }
     for (place, &first) in (1..).zip(&firsts) {
         let path = segment::path(dir, first);
         let due = found.view.last() + 1;
-        if first != due {
+        let is_base = place == 1 && trimmed.is_some() && first <= due;
+        if first != due && !is_base {
             let why = format!("the entries from {due} to {} are missing", first.wrapping_sub(1));
             let advice = "put the segment files that have them back from a backup".to_owned();
             return Err(damaged(&path, 0, why, advice));
@@ -40,6 +51,12 @@ pub(crate) fn look(dir: &Path) -> Result<Found, OpenError> {
         }
     }
     let segments = &found.view.segments;
+    if let Some(trimmed) = trimmed.filter(|trimmed| found.view.last() < trimmed.base.first.0) {
+        let file = firsts.last().map_or_else(|| dir.to_owned(), |first| segment::path(dir, *first));
+        let (first, last) = (trimmed.base.first, found.view.last());
+        let why = format!("the log begins with entry {first}, and its files end with {last}");
+        return Err(damaged(&file, 0, why, RESTORE.to_owned()));
+    }
     found.report.last = Seq(found.view.last());
     found.report.segments = segments.len();
     found.report.bytes = segments.iter().map(|segment| segment.end).sum();
@@ -135,6 +152,9 @@ fn damage_in_the_middle(
 ///
 /// None of it needs room on the disk, so that a full one does not keep the log from opening.
 pub(crate) fn repair(disk: &dyn Disk, dir: &Path, found: &mut Found) -> Result<(), OpenError> {
+    for trimmed in &found.report.trimmed {
+        trim::remove(trimmed);
+    }
     if let Some(unbegun) = &found.report.unbegun {
         fs::remove_file(unbegun).map_err(|source| OpenError::io("remove", unbegun, source))?;
     }

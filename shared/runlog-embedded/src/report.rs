@@ -21,6 +21,8 @@ pub struct OpenReport {
     pub torn: Option<TornTail>,
     /// The segment that a crash had left without a whole header, so without entries.
     pub unbegun: Option<PathBuf>,
+    /// Segments that a trim had no time to remove.
+    pub trimmed: Vec<PathBuf>,
     /// Sidecar indexes that were missing or damaged and were made anew from their segments.
     pub rebuilt: Vec<PathBuf>,
     /// How long it took.
@@ -29,7 +31,7 @@ pub struct OpenReport {
 
 impl fmt::Display for OpenReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { last, segments, bytes, torn, unbegun, rebuilt, took } = self;
+        let Self { last, segments, bytes, torn, unbegun, rebuilt, took, trimmed: _ } = self;
         write!(
             f,
             "log of {last} entries in {segments} segments, {bytes} bytes, opened in {took:.1?}"

@@ -7,10 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use dagbok_runlog::{Entry, PortError, PortResult, ReadBudget, ReadLimit, Seq};
+use dagbok_runlog::{Base, Entry, LogMark, PortError, PortResult, ReadBudget, ReadLimit, Seq};
 use parking_lot::RwLock;
 
 use crate::{
+    base::Trimmed,
     frame::{self, Frame},
     index::{Index, Sealed},
     reader::{FrameReader, Step},
@@ -47,6 +48,10 @@ impl Segment {
 pub(crate) struct View {
     /// In order and without a gap; the last is the one that grows.
     pub(crate) segments: Vec<Segment>,
+    /// Where it begins, if not with the first entry that ever was.
+    pub(crate) trimmed: Option<Trimmed>,
+    /// Which log it is, once that was looked up.
+    pub(crate) mark: Option<LogMark>,
     tail: Tail,
 }
 
@@ -64,7 +69,31 @@ struct Place {
 impl View {
     /// The last durable entry.
     pub(crate) fn last(&self) -> u64 {
-        self.segments.last().map_or(0, |segment| segment.last)
+        self.segments.last().map_or(self.base().first.0 - 1, |segment| segment.last)
+    }
+
+    /// Where the log begins.
+    pub(crate) fn base(&self) -> Base {
+        self.trimmed.map_or(Base::START, |trimmed| trimmed.base)
+    }
+
+    /// Refuses a read that would begin below the base.
+    pub(crate) fn check_base(&self, after: u64) -> PortResult<()> {
+        let Base { first, .. } = self.base();
+        let asked = Seq(after.saturating_add(1));
+        if asked < first { Err(PortError::Trimmed { asked, first }) } else { Ok(()) }
+    }
+
+    /// Lets the log begin at a later entry; returns the files that are not needed any more.
+    pub(crate) fn trim(&mut self, trimmed: Trimmed) -> Vec<Arc<Path>> {
+        let first = trimmed.base.first.0;
+        self.trimmed = Some(trimmed);
+        self.mark = Some(trimmed.mark);
+        self.tail.trim(first);
+        // The last segment stays whatever it holds: it is the one that is written on.
+        let count = self.segments.partition_point(|segment| segment.last < first);
+        let count = count.min(self.segments.len().saturating_sub(1));
+        self.segments.drain(..count).map(|segment| segment.path).collect()
     }
 
     /// Takes in entries that have become durable at the end of the last segment.
@@ -104,6 +133,14 @@ impl Tail {
         }
     }
 
+    /// Forgets the entries below `first`.
+    fn trim(&mut self, first: u64) {
+        while self.entries.front().is_some_and(|entry| entry.seq.0 < first) {
+            let Some(oldest) = self.entries.pop_front() else { break };
+            self.bytes -= weight(&oldest);
+        }
+    }
+
     /// The entries after `after`, where all that are wanted are here.
     fn read(&self, after: u64, limit: ReadLimit) -> Option<Vec<Entry>> {
         let oldest = self.entries.front()?.seq.0;
@@ -136,10 +173,22 @@ pub(crate) fn read_files(
 ) -> PortResult<Vec<Entry>> {
     let mut read = Reading { seen: after.0, entries: Vec::new(), budget: ReadBudget::new(limit) };
     loop {
-        let place = view.read().locate(read.seen.saturating_add(1));
+        let place = {
+            let view = view.read();
+            let trimmed = view.check_base(read.seen);
+            trimmed.map(|()| view.locate(read.seen.saturating_add(1)))
+        };
+        let place = match place {
+            Ok(place) => place,
+            // Trimmed under the read: what was read before stands.
+            Err(error) if read.entries.is_empty() => return Err(error),
+            Err(_) => return Ok(read.entries),
+        };
         let Some(place) = place else { return Ok(read.entries) };
         match read.read_on(&place) {
             Ok(true) => {}
+            // The file went by a trim, which the next look sees.
+            Err(_) if view.read().check_base(read.seen).is_err() => {}
             // What is whole comes first; the next read meets the damage, and says so.
             Err(error) if read.entries.is_empty() => return Err(error),
             Ok(false) | Err(_) => return Ok(read.entries),
@@ -203,10 +252,29 @@ pub(crate) async fn read(
     after: Seq,
     limit: ReadLimit,
 ) -> PortResult<Vec<Entry>> {
+    view.read().check_base(after.0)?;
     if let Some(entries) = read_memory(view, after, limit) {
         return Ok(entries);
     }
     let view = Arc::clone(view);
     let read = tokio::task::spawn_blocking(move || read_files(&view, after, limit));
     read.await.unwrap_or_else(|error| Err(PortError::unavailable("log", error)))
+}
+
+/// Which log it is, by its first entry, where that is not known yet.
+pub(crate) async fn mark(view: &Arc<RwLock<View>>) -> PortResult<Option<LogMark>> {
+    if let Some(mark) = view.read().mark {
+        return Ok(Some(mark));
+    }
+    let one = ReadLimit { entries: 1, ..ReadLimit::default() };
+    let found = match read(view, Seq::ZERO, one).await {
+        // It was trimmed meanwhile, so the mark is known.
+        Err(PortError::Trimmed { .. }) => return Ok(view.read().mark),
+        found => found?,
+    };
+    let mark = found.first().map(LogMark::of);
+    if mark.is_some() {
+        view.write().mark = mark;
+    }
+    Ok(mark)
 }

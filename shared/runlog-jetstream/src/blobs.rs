@@ -1,14 +1,20 @@
 //! Blobs on a stream: a head under the digest, and pieces beside it where the bytes are too many for
 //! one message. Nothing is ever overwritten, so two writers of the same bytes can't harm each other;
-//! the head is written last, so what has a head is whole.
-use std::{fmt, sync::Arc};
+//! the head is written last, so what has a head is whole. Who puts bytes that are there writes another
+//! head after the first, which says when.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use async_nats::HeaderMap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use dagbok_runlog::{Blobs, PortError, PortResult, digest_of};
+use dagbok_runlog::{BlobInfo, Blobs, PortError, PortResult, digest_of};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{error::AskError, limits::PIECE, link::Link, names::Names, pieces::Pieces, read};
 
@@ -38,6 +44,40 @@ impl JetStreamBlobs {
         Pieces { link: &self.link, what: "blobs", stream: &self.stream }
     }
 
+    /// Subjects of heads that match a digest or `*`, from the `offset`th on, with how many messages each has.
+    async fn subjects(&self, digest: &str, offset: usize) -> PortResult<BTreeMap<String, u64>> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: State,
+        }
+        #[derive(Deserialize)]
+        struct State {
+            #[serde(default)]
+            subjects: Option<BTreeMap<String, u64>>,
+        }
+        let filter = format!("{}{digest}", self.root);
+        let question = json!({ "subjects_filter": filter, "offset": offset });
+        let info: Result<Info, AskError> =
+            self.link.api(&format!("STREAM.INFO.{}", self.stream), &question).await;
+        let info = info.map_err(|error| error.port("blobs"))?;
+        Ok(info.state.subjects.unwrap_or_default())
+    }
+
+    /// All digests. The server tells so many at a time.
+    async fn digests(&self) -> PortResult<BTreeSet<String>> {
+        let mut digests = BTreeSet::new();
+        let mut offset = 0;
+        loop {
+            let subjects = self.subjects("*", offset).await?;
+            if subjects.is_empty() {
+                return Ok(digests);
+            }
+            offset += subjects.len();
+            let named = subjects.keys().filter_map(|subject| subject.strip_prefix(&self.root));
+            digests.extend(named.map(ToOwned::to_owned));
+        }
+    }
+
     fn damaged(&self, digest: &str, why: String) -> PortError {
         PortError::Damaged { what: "blobs", place: format!("{}:{digest}", self.stream), why }
     }
@@ -52,19 +92,22 @@ fn is_digest(digest: &str) -> bool {
 impl Blobs for JetStreamBlobs {
     async fn put(&self, bytes: Bytes) -> PortResult<String> {
         let digest = digest_of(&bytes);
-        if self.has(&digest).await? {
-            return Ok(digest);
-        }
         let head = format!("{}{digest}", self.root);
+        let is_there = self.has(&digest).await?;
         let mut headers = HeaderMap::new();
-        if bytes.len() <= PIECE {
-            headers.insert(PIECES, "0");
-            self.pieces().store_once(head, headers, bytes).await?;
-            return Ok(digest);
+        let (count, payload) = if bytes.len() <= PIECE {
+            (0, bytes)
+        } else {
+            self.pieces().store(&head, &bytes).await?;
+            (Pieces::count(&bytes), Bytes::new())
+        };
+        headers.insert(PIECES, count.to_string().as_str());
+        if is_there {
+            let again = self.link.store(&head, headers, payload).await;
+            again.map_err(|error| error.port("blobs"))?;
+        } else {
+            self.pieces().store_once(head, headers, payload).await?;
         }
-        self.pieces().store(&head, &bytes).await?;
-        headers.insert(PIECES, Pieces::count(&bytes).to_string().as_str());
-        self.pieces().store_once(head, headers, Bytes::new()).await?;
         Ok(digest)
     }
 
@@ -93,22 +136,46 @@ impl Blobs for JetStreamBlobs {
     }
 
     async fn has(&self, digest: &str) -> PortResult<bool> {
-        #[derive(Deserialize)]
-        struct Info {
-            state: State,
+        Ok(is_digest(digest) && !self.subjects(digest, 0).await?.is_empty())
+    }
+
+    async fn list(&self, after: Option<&str>, most: usize) -> PortResult<Vec<BlobInfo>> {
+        let mut page = Vec::new();
+        let digests = self.digests().await?;
+        for digest in digests.iter().filter(|it| after.is_none_or(|after| it.as_str() > after)) {
+            let subject = format!("{}{digest}", self.root);
+            let head = read::last_of(&self.link, &self.stream, &subject).await;
+            // Deleted meanwhile.
+            let Some(head) = head.map_err(|error| error.port("blobs"))? else { continue };
+            let pieces = head.header(PIECES).and_then(|count| count.parse::<u64>().ok());
+            let bytes = head.payload.len() as u64 + pieces.unwrap_or(0) * PIECE as u64;
+            page.push(BlobInfo { digest: digest.clone(), bytes, modified: head.stored_at });
+            if page.len() == most.max(1) {
+                break;
+            }
         }
-        #[derive(Deserialize)]
-        struct State {
-            #[serde(default)]
-            subjects: Option<std::collections::BTreeMap<String, u64>>,
-        }
+        Ok(page)
+    }
+
+    /// Between the look at the head and the purge a put of the same bytes may come, though only of bytes that
+    /// nobody has put for as long as the caller says.
+    async fn delete(&self, digest: &str, put_since: SystemTime) -> PortResult<bool> {
         if !is_digest(digest) {
             return Ok(false);
         }
-        let question = json!({ "subjects_filter": format!("{}{digest}", self.root) });
-        let info: Result<Info, AskError> =
-            self.link.api(&format!("STREAM.INFO.{}", self.stream), &question).await;
-        let info = info.map_err(|error| error.port("blobs"))?;
-        Ok(info.state.subjects.is_some_and(|subjects| !subjects.is_empty()))
+        let subject = format!("{}{digest}", self.root);
+        let head = read::last_of(&self.link, &self.stream, &subject).await;
+        let head = head.map_err(|error| error.port("blobs"))?;
+        if head.is_none_or(|head| head.stored_at >= put_since) {
+            return Ok(false);
+        }
+        // The head first: what has none is not there.
+        for filter in [subject.clone(), format!("{subject}.*")] {
+            let purge = format!("STREAM.PURGE.{}", self.stream);
+            let purged: Result<Value, AskError> =
+                self.link.api(&purge, &json!({ "filter": filter })).await;
+            purged.map_err(|error| error.port("blobs"))?;
+        }
+        Ok(true)
     }
 }

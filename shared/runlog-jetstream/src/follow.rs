@@ -52,6 +52,7 @@ async fn run(
     // A stream that was lost is found out here, and not by waiting for ever.
     log.last().await?;
     let mut due = Seq(after.0.saturating_add(1));
+    log.check_base(due)?;
     let mut reader = open_at(log, due).await.map_err(|error| error.port("log"))?;
     let outcome = loop {
         let chunk = tokio::select! {

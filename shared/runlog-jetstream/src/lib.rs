@@ -6,6 +6,7 @@
 //! what is missing, for the scheduler alone, compares what is there with what it needs, and refuses a
 //! server that is too old to keep the words of the ports. Nothing here knows what a payload means.
 mod append;
+mod base;
 mod blobs;
 mod clock;
 mod durability;

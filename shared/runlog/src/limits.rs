@@ -1,6 +1,6 @@
 //! Every limit of the primitives, in one place, and the checks that hold callers to them. All
 //! implementations use these, so that what one takes no other refuses.
-use crate::{PortError, PortResult};
+use crate::{Chain, PortError, PortResult, Seq};
 
 /// Bytes of one record, item, value or signal. A NATS message is at most 1 MiB, headers included. The protocol's
 /// `RECORD_BYTES` is this one: `dagbok-inbox`, which knows both, does not compile where they differ.
@@ -51,6 +51,22 @@ pub fn check_snapshot_name(name: &str) -> PortResult<()> {
     }
     let why = format!("the name `{name}`: it has 1 to 255 letters, digits, `_` or `-`");
     Err(PortError::Refused { what: "snapshots", why })
+}
+
+/// Refuses a trim that would leave no entry, or of whose entries the trimmer has other copies: `given` is
+/// the chain's value that it names, `found` the one that the log comes to.
+pub fn check_trim(below: Seq, last: Seq, given: Chain, found: Chain) -> PortResult<()> {
+    let why = if below > last {
+        format!("to be trimmed below {below}: it ends at {last}, and keeps its last entry")
+    } else if given != found {
+        format!(
+            "to be trimmed below {below}: the chain there is {found}, and the copies that were made \
+             come to {given}; nothing was removed: make them again"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(PortError::Refused { what: "log", why })
 }
 
 /// What is wrong with a subject, where something is.

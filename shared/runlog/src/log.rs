@@ -5,10 +5,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::{AppendError, PortResult};
+use serde::{Deserialize, Serialize};
+
+use crate::{AppendError, Chain, LogMark, PortResult};
 
 /// A place in the log. `Seq(0)` is before the first entry; numbers rise by one with no gap.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct Seq(pub u64);
 
 impl Seq {
@@ -47,6 +52,20 @@ pub struct Entry {
     pub subject: String,
     /// The record.
     pub payload: Bytes,
+}
+
+/// Where a log begins. What was before it was trimmed, and is held against the chain's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The first entry that is held; 1 for a log that was never trimmed, empty or not.
+    pub first: Seq,
+    /// The [chain](Chain)'s value at the entry before it.
+    pub chain: Chain,
+}
+
+impl Base {
+    /// The base of a log that was never trimmed.
+    pub const START: Self = Self { first: Seq(1), chain: Chain::START };
 }
 
 /// How much one read may bring.
@@ -104,15 +123,16 @@ pub trait RunLog: Send + Sync + fmt::Debug {
     /// what will be last need not wait for one answer before the next append.
     async fn append(&self, expected: Seq, drafts: Vec<Draft>) -> Result<Seq, AppendError>;
 
-    /// Entries after `after`, oldest first; empty at the end of the log. Never waits for new ones.
+    /// Entries after `after`, oldest first; empty at the end of the log. Never waits for new ones. Where
+    /// the one after `after` was trimmed, [`PortError::Trimmed`](crate::PortError::Trimmed).
     async fn read(&self, after: Seq, limit: ReadLimit) -> PortResult<Vec<Entry>>;
 
-    /// Every entry on a subject, from the first up to `until`, oldest first.
+    /// Every entry on a subject that the log holds, from the first up to `until`, oldest first.
     ///
     /// As it stands here it reads the whole log; an implementation that has an index, or whose server has,
     /// does better.
     async fn read_subject(&self, subject: &str, until: Seq) -> PortResult<Vec<Entry>> {
-        let (mut after, mut found) = (Seq::ZERO, Vec::new());
+        let (mut after, mut found) = (Seq(self.base().await?.first.0 - 1), Vec::new());
         loop {
             let entries = self.read(after, ReadLimit::default()).await?;
             let Some(last) = entries.last().map(|entry| entry.seq) else { return Ok(found) };
@@ -131,6 +151,20 @@ pub trait RunLog: Send + Sync + fmt::Debug {
     /// Entries after `after` in batches, for ever: what is there, then what comes. Entries are seen
     /// only once durable. An error ends the stream; follow again from what was seen.
     fn follow(&self, after: Seq) -> BoxStream<'static, PortResult<Vec<Entry>>>;
+
+    /// Where the log begins.
+    async fn base(&self) -> PortResult<Base>;
+
+    /// Which log it is; `None` while it has no entry. Trimming does not change it.
+    async fn mark(&self) -> PortResult<Option<LogMark>>;
+
+    /// Forgets all entries below `below`, and returns where the log then begins. `chain` is the chain's
+    /// value at the entry before `below`, as whoever keeps those entries elsewhere has it: another one
+    /// is refused, since the copies are then not of this log. The last entry is never forgotten: a
+    /// `below` beyond it is refused. One that is not beyond the base changes nothing.
+    ///
+    /// After a crash the log begins at the old base or at the new one.
+    async fn trim(&self, below: Seq, chain: Chain) -> PortResult<Base>;
 
     /// Largest payload of one draft, in bytes.
     fn max_payload(&self) -> usize;

@@ -6,8 +6,10 @@ mod history;
 mod jetstream;
 mod lists;
 mod replay;
+mod runs;
 mod script;
 mod shapes;
+mod year;
 
 use std::path::PathBuf;
 
@@ -69,6 +71,28 @@ enum What {
         #[arg(long, default_value_t = 100)]
         dags: u64,
     },
+    /// Write days of hourly DAGs into a home, with snapshots, an archive and runs that go, in virtual time.
+    YearFill {
+        /// The home.
+        home: PathBuf,
+        /// Hourly DAGs.
+        #[arg(long, default_value_t = 1_000)]
+        dags: u64,
+        /// Days.
+        #[arg(long, default_value_t = 365)]
+        days: u64,
+        /// Days that records stay in the log.
+        #[arg(long, default_value_t = 30)]
+        log_days: u64,
+        /// Days that runs stay.
+        #[arg(long, default_value_t = 365)]
+        run_days: u64,
+    },
+    /// Start on such a home, and ask the lists.
+    YearStart {
+        /// The home.
+        home: PathBuf,
+    },
     /// The scheduler over a real nats-server, with an executor that does nothing.
     Jetstream {
         /// The server.
@@ -90,6 +114,10 @@ async fn main() -> anyhow::Result<()> {
         What::Longest { tasks } => decide::longest(tasks),
         What::Fill { home, records, dags } => history::fill(&home, records, dags).await?,
         What::Replay { home } => replay::measure(&home).await?,
+        What::YearFill { home, dags, days, log_days, run_days } => {
+            year::fill(&home, (dags, days), (log_days, run_days)).await?
+        }
+        What::YearStart { home } => year::start(&home).await?,
         What::Lists { runs, dags } => lists::measure(&runs, dags).await?,
         What::Jetstream { nats, tasks, width } => jetstream::measure(&nats, tasks, width).await?,
     };

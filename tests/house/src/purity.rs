@@ -20,6 +20,12 @@ const CLOCK_READERS: &[(&str, &str)] = &[
         "services/executor/src/bundle.rs",
         "marks a folder as used, for whoever tidies up; decides nothing",
     ),
+    (
+        "shared/runlog-embedded/src/blobs.rs",
+        "stamps a file as the file system does when it is written; whoever sweeps decides",
+    ),
+    ("shared/runlog/src/memory/blobs.rs", "stamps a blob as a store's own clock does"),
+    ("shared/runlog/src/conformance/blobs.rs", "holds the stamps of stores against the time"),
 ];
 
 /// Words in the rules' sources that make them depend on more than their arguments.

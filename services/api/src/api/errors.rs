@@ -124,7 +124,7 @@ impl From<PortError> for ApiError {
     fn from(error: PortError) -> Self {
         match error {
             PortError::Unavailable { .. } => Self::Unavailable(error.to_string()),
-            PortError::Damaged { .. } => Self::bug(&error),
+            PortError::Damaged { .. } | PortError::Trimmed { .. } => Self::bug(&error),
             PortError::Refused { .. } => Self::TooLarge(error.to_string()),
         }
     }
@@ -135,9 +135,11 @@ impl From<AskError> for ApiError {
         match error {
             AskError::NotSent(source) => match source {
                 PortError::Refused { .. } => Self::TooLarge(source.to_string()),
-                PortError::Unavailable { .. } | PortError::Damaged { .. } => Self::Unavailable(
-                    format!("the command was not taken, and won't be done: {source}"),
-                ),
+                PortError::Unavailable { .. }
+                | PortError::Damaged { .. }
+                | PortError::Trimmed { .. } => Self::Unavailable(format!(
+                    "the command was not taken, and won't be done: {source}"
+                )),
             },
             AskError::Silent { ref id, within } => Self::Silent(json!({
                 "reason": "no_answer",

@@ -13,6 +13,7 @@ mod monitor;
 mod page;
 mod params;
 mod pools;
+mod prune;
 mod pulse;
 mod reschedule;
 mod root;
@@ -94,6 +95,7 @@ fn streamed() -> OpenApiRouter<ApiState> {
         .routes(routes!(runs::wait))
         .routes(routes!(logs::get))
         .routes(routes!(logs::follow))
+        .routes(routes!(prune::prune))
 }
 
 /// The whole API. Merge further routes (`/metrics`) with [`Router::merge`].

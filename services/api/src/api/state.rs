@@ -4,9 +4,13 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 use dagbok_inbox::Inbox;
 use dagbok_runlog::{PortError, Ports};
 use dagbok_runtime::{Clock, Shutdown};
+use tokio::sync::Notify;
 
 use super::{errors::ApiError, logs::KeptLogs, pulse::Pulse};
-use crate::model::{ReadModel, Store};
+use crate::{
+    model::{ReadModel, Store},
+    retention::{Keeper, Rules},
+};
 
 /// How long the API waits for others.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +59,10 @@ pub struct Parts {
     pub shutdown: Shutdown,
     /// How long to wait.
     pub patience: Patience,
+    /// What is kept where nobody says otherwise.
+    pub rules: Rules,
+    /// Told where runs went by hand.
+    pub went: Arc<Notify>,
 }
 
 impl Deref for ApiState {
@@ -72,6 +80,7 @@ impl ApiState {
         clock: Clock,
         shutdown: Shutdown,
         patience: Patience,
+        rules: Rules,
     ) -> Result<Self, PortError> {
         let inbox = Inbox::open(&ports, clock.clone()).await?;
         let pulse = Pulse::watch(Arc::clone(&ports.state), clock.clone(), &shutdown);
@@ -84,7 +93,20 @@ impl ApiState {
             clock,
             shutdown,
             patience,
+            rules,
+            went: Arc::default(),
         })))
+    }
+
+    /// Who lets runs go.
+    pub(crate) fn keeper(&self) -> Keeper {
+        Keeper {
+            model: self.model.clone(),
+            inbox: self.inbox.clone(),
+            blobs: Arc::clone(&self.ports.blobs),
+            clock: self.clock.clone(),
+            went: Arc::clone(&self.went),
+        }
     }
 
     /// Asks the rows on a blocking thread, once they hold all that the log held at the start.

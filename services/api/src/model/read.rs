@@ -100,6 +100,16 @@ impl Store {
         Ok(past.map(|row| row.0))
     }
 
+    /// Values that a run's tasks handed on, those that are no small ones.
+    pub fn xcoms_of_run(&self, run: &RunKey) -> Found<Vec<XComRow>> {
+        self.rows(&keys::within_run::<XComRow>(run))
+    }
+
+    /// The tries of a run that others have followed.
+    pub fn past_tries_of_run(&self, run: &RunKey) -> Found<Vec<PastTryRow>> {
+        self.rows(&keys::within_run::<PastTryRow>(run))
+    }
+
     /// What a task handed on, by name.
     pub fn xcoms(
         &self,

@@ -4,6 +4,7 @@ mod connections;
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use axum::{Router, middleware};
+use dagbok_projection::FollowError;
 use dagbok_runlog::{PortError, Ports};
 use dagbok_runtime::{Clock, Shutdown};
 use thiserror::Error;
@@ -12,6 +13,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use crate::{
     api::{ApiState, Names, Patience, guard, router},
     model::{ModelError, ReadModel},
+    retention::Retention,
 };
 
 /// Connections at once, unless set otherwise.
@@ -30,6 +32,10 @@ pub struct Settings {
     pub names: Names,
     /// Connections at once; one more closes that which has been silent for longest.
     pub connections: usize,
+    /// A log that ends before the read model does is taken as it is, and the model is built anew.
+    pub accept_shorter_log: bool,
+    /// What is kept, and who looks after it; without, all is.
+    pub retention: Option<Retention>,
 }
 
 impl Settings {
@@ -41,6 +47,8 @@ impl Settings {
             patience: Patience::default(),
             names: Names::default(),
             connections: CONNECTIONS,
+            accept_shorter_log: false,
+            retention: None,
         }
     }
 }
@@ -62,6 +70,9 @@ pub enum ServeError {
     /// A primitive is not there.
     #[error(transparent)]
     Port(#[from] PortError),
+    /// The log has lost records that the read model knows of.
+    #[error(transparent)]
+    Log(#[from] FollowError),
 }
 
 /// A service under way.
@@ -89,7 +100,8 @@ pub async fn serve(
     more: Router,
     shutdown: &Shutdown,
 ) -> Result<Served, ServeError> {
-    let Settings { listen, home, patience, names, connections } = settings;
+    let Settings { listen, home, patience, names, connections, accept_shorter_log, retention } =
+        settings;
     let listener =
         TcpListener::bind(listen).await.map_err(|source| ServeError::Listen { listen, source })?;
     let address = listener.local_addr().map_err(|source| ServeError::Listen { listen, source })?;
@@ -97,7 +109,16 @@ pub async fn serve(
     let opened = tokio::task::spawn_blocking(move || ReadModel::open(dir.as_deref())).await;
     let model = opened.map_err(|panic| PortError::unavailable("state", panic))??;
     let log = std::sync::Arc::clone(&ports.log);
-    let state = ApiState::new(ports, model.clone(), clock, shutdown.clone(), patience).await?;
+    if accept_shorter_log {
+        model.accept_shorter_log();
+    }
+    model.check_log(&*log).await?;
+    let rules = retention.map(|retention| retention.rules).unwrap_or_default();
+    let stop = shutdown.clone();
+    let state = ApiState::new(ports, model.clone(), clock, stop, patience, rules).await?;
+    if let Some(retention) = retention {
+        shutdown.spawn(state.keeper().run(retention, shutdown.clone()));
+    }
 
     let (kept, stop) = (model.clone(), shutdown.clone());
     shutdown.spawn(async move {

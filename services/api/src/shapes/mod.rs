@@ -17,8 +17,8 @@ pub use dag::{
 use dagbok_events::Timestamp;
 use dagbok_runlog::digest_of;
 pub use run::{
-    Cleared, RunCancel, RunClear, RunCleared, RunCollection, RunExtra, RunPatch, RunResponse,
-    RunWait, TriggerBody,
+    Cleared, Prune, Pruned, PrunedDag, RunCancel, RunClear, RunCleared, RunCollection, RunExtra,
+    RunPatch, RunResponse, RunWait, TriggerBody,
 };
 use serde::{Deserialize, Serialize};
 pub use shared::{

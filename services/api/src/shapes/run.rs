@@ -152,6 +152,54 @@ pub struct RunCancel {
     pub reason: Option<String>,
 }
 
+/// Lets runs go that are over: by the rules of the installation, or by those that are given here.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Prune {
+    /// Runs that ended longer ago than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older_than_seconds: Option<f64>,
+    /// Of each DAG all finished runs but so many, those that ended last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_runs: Option<u64>,
+    /// Only of this DAG.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dag_id: Option<String>,
+    /// Only say what would go.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What of a DAG goes, or would.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PrunedDag {
+    /// Which.
+    pub dag_id: String,
+    /// Runs.
+    pub runs: u64,
+    /// Bytes of logs, large values and conf that nothing else need name: what goes with the next sweep.
+    pub bytes: u64,
+    /// When the first of them ended.
+    pub first_end_date: Option<DateTime>,
+    /// When the last of them ended.
+    pub last_end_date: Option<DateTime>,
+}
+
+/// What went, or would.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Pruned {
+    /// Whether it was only asked.
+    pub dry_run: bool,
+    /// Runs that went, or would: one that was cleared meanwhile stays.
+    pub runs: u64,
+    /// Bytes, over all of `dags`.
+    pub bytes: u64,
+    /// By DAG.
+    pub dags: Vec<PrunedDag>,
+    /// Whether there are more than one request takes.
+    pub more: bool,
+}
+
 /// Asks for tasks of a run to run again, with what was ruled out downstream of them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -57,9 +57,16 @@ impl World {
         let shutdown = Shutdown::new();
         let model = ReadModel::open(None).unwrap();
         let clock = Clock::system();
-        let state = ApiState::new(ports.clone(), model.clone(), clock, shutdown.clone(), patience)
-            .await
-            .unwrap();
+        let state = ApiState::new(
+            ports.clone(),
+            model.clone(),
+            clock,
+            shutdown.clone(),
+            patience,
+            dagbok_api::retention::Rules::default(),
+        )
+        .await
+        .unwrap();
         let (kept, log, stop) = (model.clone(), Arc::clone(&ports.log), shutdown.clone());
         shutdown.spawn(async move { kept.keep(log, &stop).await.unwrap() });
         let story = Story::on(Arc::clone(&ports.log));

@@ -3,6 +3,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use axum::Router;
 use dagbok_api::{Settings, serve};
+use dagbok_config::Config;
 use dagbok_runtime::{Clock, Shutdown};
 
 use crate::{codes::Code, failure::Failure, wire};
@@ -16,8 +17,8 @@ pub(crate) struct Local {
 
 impl Local {
     /// Opens the log in `home` and folds it into rows that are thrown away.
-    pub(crate) async fn start(home: &Path) -> Result<Self, Failure> {
-        let ports = wire::read_only(home).await?;
+    pub(crate) async fn start(home: &Path, config: &Config) -> Result<Self, Failure> {
+        let ports = wire::read_only(home, config).await?;
         let shutdown = Shutdown::new();
         let signals = Arc::clone(&ports.signals);
         let (executor, ended) = (home.join(wire::EXECUTOR), shutdown.clone());

@@ -102,6 +102,26 @@ pub(crate) struct Delete {
     pub(crate) run: Run,
 }
 
+/// `dagbok prune`.
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// Only say what would go, and how much that frees
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Runs that ended longer ago than this, as `720h` [default: as the installation is set up]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) older_than: Option<Period>,
+    /// Of each DAG, all finished runs but so many
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_runs: Option<u64>,
+    /// Only of this DAG
+    #[arg(long, value_name = "DAG_ID")]
+    pub(crate) dag: Option<String>,
+}
+
 /// `dagbok tasks …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TasksCommand {

@@ -15,6 +15,9 @@ pub(crate) struct Standalone {
     /// Tries at once [default: twice the cores, at least 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) slots: Option<u32>,
+    /// Start on a log that has lost records (a restored backup), and give up what is missing
+    #[arg(long)]
+    pub(crate) accept_shorter_log: bool,
 }
 
 /// Where services that run apart meet.
@@ -61,6 +64,9 @@ pub(crate) struct SchedulerArgs {
     /// Lead without asking whether another does: for testing that two at once do no harm
     #[arg(long, hide = true)]
     pub(crate) ignore_lease: bool,
+    /// Start on a log that has lost records (a restored backup), and give up what is missing
+    #[arg(long)]
+    pub(crate) accept_shorter_log: bool,
 }
 
 /// An executor.
@@ -100,6 +106,9 @@ pub(crate) struct UiArgs {
     /// Where the API listens [default: 127.0.0.1:8793]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Start on a log that has lost records (a restored backup), and give up what is missing
+    #[arg(long)]
+    pub(crate) accept_shorter_log: bool,
 }
 
 /// What to check.

@@ -10,13 +10,14 @@ use std::{
 };
 
 use axum::Router;
+use dagbok_archive::{Archive, Whole};
 use dagbok_config::Config;
 use dagbok_runlog::Ports;
 use dagbok_runlog_jetstream::Connection;
 use dagbok_runtime::{Clock, Shutdown};
 use serde_json::json;
 
-use super::standalone::start_api;
+use super::standalone::{ApiParts, check_log, start_api};
 use crate::{
     cli::{ExecutorArgs, Global, NatsArgs, ProcessorArgs, SchedulerArgs, UiArgs},
     codes::Code,
@@ -97,7 +98,10 @@ where
     let patience =
         if service == "executor" { context.config.executor.drain.0 + PATIENCE } else { PATIENCE };
     let outcome = async {
-        let (ports, connection) = wire::connect(&context.config.nats, service).await?;
+        let (mut ports, connection) = wire::connect(&context.config.nats, service).await?;
+        if let Some(dir) = &context.config.retention.archive {
+            ports.log = Arc::new(Whole::new(ports.log, Archive::new(dir)));
+        }
         let crew = Crew::new(patience);
         let mut base = Base { context, ports, connection, clock: Clock::system(), crew };
         base.say_up(service);
@@ -119,6 +123,10 @@ pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome 
     run(global, &args.nats, flags, names, async |mut base: Base| {
         let mut settings = services::scheduler(base.config());
         settings.ignore_lease = args.ignore_lease;
+        settings.accept_shorter_log = args.accept_shorter_log;
+        let archive = base.config().retention.archive.as_deref().map(Archive::new);
+        settings.archiving = archive.and_then(|it| services::archiving(base.config(), it));
+        check_log(&base.ports, &settings).await?;
         let shutdown = base.crew.shutdown(Stage::Decides);
         tokio::spawn(services::follow_log(
             Arc::clone(&base.ports.log),
@@ -212,9 +220,20 @@ pub(crate) async fn ui(global: &Global, args: &UiArgs) -> Outcome {
     push(&mut flags, "--listen", "ui.listen", args.listen.map(|at| at.to_string()));
     run(global, &args.nats, flags, ("ui", "dagbok-ui"), async |mut base: Base| {
         let folder = base.folder("ui")?;
-        let ui = base.config().ui.clone();
-        let address =
-            start_api(&mut base.crew, &base.ports, &ui, Some(&folder), &base.clock).await?;
+        let config = base.config().clone();
+        let address = start_api(
+            &mut base.crew,
+            &base.ports,
+            // Blobs on NATS are another service's to delete.
+            ApiParts {
+                config: &config,
+                home: &folder,
+                accept_shorter_log: args.accept_shorter_log,
+                sweeps: false,
+            },
+            &base.clock,
+        )
+        .await?;
         let (out, api) = (base.context.out, format!("http://{address}"));
         if out.is_json() {
             out.json_line(&json!({ "api": api, "pid": std::process::id() }));

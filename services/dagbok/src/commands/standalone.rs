@@ -2,6 +2,8 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use axum::Router;
+use dagbok_config::Config;
+use dagbok_projection::FollowError;
 use dagbok_runtime::Clock;
 use serde_json::json;
 
@@ -25,29 +27,34 @@ pub(crate) async fn run(global: &Global, args: &Standalone) -> Outcome {
     push(&mut flags, "--slots", "executor.slots", args.slots.map(i64::from));
     let context = Context::new(global, flags)?;
     let telemetry = services::telemetry("dagbok", &context.config)?;
-    let outcome = serve(&context).await;
+    let outcome = serve(&context, args.accept_shorter_log).await;
     // The exporters block until what they hold is sent.
     let sent = tokio::task::spawn_blocking(move || telemetry.finish()).await;
     sent.map_err(|panic| Failure::new(Code::Bug, panic))?;
     outcome
 }
 
-async fn serve(context: &Context) -> Outcome {
+async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
     let config = &context.config;
     let home = context.home()?;
-    let (opened, python) = tokio::join!(wire::open(&home), Python::find(config));
+    let (opened, python) = tokio::join!(wire::open(&home, config), Python::find(config));
     let ((ports, report), python) = (opened?, python?);
     let mut scheduler = services::scheduler(config);
     scheduler.executors_end_with_process = true;
+    scheduler.accept_shorter_log = accept_shorter_log;
+    scheduler.archiving = services::archiving(config, wire::archive(&home, config));
+    check_log(&ports, &scheduler).await?;
     let mut executor = services::executor(config, &python, home.join(wire::EXECUTOR))?;
     // The queue is in this process: nobody else could be given the work.
     executor.fencing = false;
-    let processor = services::processor(config, &python, &home.join("cache"))?;
+    let mut processor = services::processor(config, &python, &home.join("cache"))?;
+    processor.state_ends_with_process = true;
     check_folder(&processor.folder)?;
 
     let clock = Clock::system();
     let mut crew = Crew::new(config.executor.drain.0 + AFTER_DRAIN);
-    let address = start_api(&mut crew, &ports, &config.ui, Some(&home), &clock).await?;
+    let api = ApiParts { config, home: &home, accept_shorter_log, sweeps: true };
+    let address = start_api(&mut crew, &ports, api, &clock).await?;
     let figures = crew.shutdown(Stage::Answers);
     tokio::spawn(services::follow_log(ports.log.clone(), figures.clone()));
     services::follow_executor(&executor.stats, executor.slots, &figures);
@@ -83,18 +90,49 @@ fn check_folder(folder: &Path) -> Result<(), Failure> {
     })
 }
 
+/// Refuses a log that has lost records which the scheduler knows of, before anything is built on it.
+pub(crate) async fn check_log(
+    ports: &dagbok_runlog::Ports,
+    settings: &dagbok_scheduler::SchedulerSettings,
+) -> Result<(), Failure> {
+    if settings.accept_shorter_log {
+        return Ok(());
+    }
+    dagbok_scheduler::check_log(ports).await.map_err(|error| match error {
+        dagbok_scheduler::SchedulerError::LogShorter { .. } => log_is_shorter(&error),
+        error => Failure::from_error(Code::ServiceFailed, &error),
+    })
+}
+
+fn log_is_shorter(error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::from_error(Code::LogShorter, error)
+        .next("put the log that has them back; or give them up and start with --accept-shorter-log")
+}
+
+/// What the API is started with.
+pub(crate) struct ApiParts<'a> {
+    pub(crate) config: &'a Config,
+    /// Where its read model lies.
+    pub(crate) home: &'a Path,
+    pub(crate) accept_shorter_log: bool,
+    /// Whether it may delete blobs that nothing names.
+    pub(crate) sweeps: bool,
+}
+
 /// Starts the API, with the figures beside it.
 pub(crate) async fn start_api(
     crew: &mut Crew,
     ports: &dagbok_runlog::Ports,
-    ui: &dagbok_config::Ui,
-    home: Option<&Path>,
+    ApiParts { config, home, accept_shorter_log, sweeps }: ApiParts<'_>,
     clock: &Clock,
 ) -> Result<SocketAddr, Failure> {
+    let ui = &config.ui;
     let mut settings = dagbok_api::Settings::new(ui.listen);
+    settings.accept_shorter_log = accept_shorter_log;
+    settings.retention = Some(services::retention(config, sweeps));
     settings.names = names(ui);
     settings.connections = services::connections();
-    settings.home = home.map(Path::to_owned);
+    settings.home = Some(home.to_owned());
     let more = services::with_metrics(Router::new());
     let shutdown = crew.shutdown(Stage::Answers);
     let served = dagbok_api::serve(ports.clone(), settings, clock.clone(), more, &shutdown).await;
@@ -122,7 +160,10 @@ fn api_failure(error: &dagbok_api::ServeError) -> Failure {
         }
         dagbok_api::ServeError::Listen { .. } => Code::CantListen,
         dagbok_api::ServeError::Model(_) => Code::HomeUnusable,
-        dagbok_api::ServeError::Port(_) => Code::ServiceFailed,
+        dagbok_api::ServeError::Log(error @ FollowError::LogShorter { .. }) => {
+            return log_is_shorter(error);
+        }
+        dagbok_api::ServeError::Log(_) | dagbok_api::ServeError::Port(_) => Code::ServiceFailed,
     };
     Failure::from_error(code, error)
 }

@@ -78,7 +78,7 @@ pub(super) async fn home(context: &Context) -> (Vec<Finding>, Option<Timestamp>)
     });
     let mut newest = None;
     if home.join("log").is_dir() {
-        let (finding, at) = log(&home).await;
+        let (finding, at) = log(&home, &context.config).await;
         findings.push(finding);
         newest = at;
     }
@@ -120,8 +120,8 @@ fn flush_time(folder: &Path) -> io::Result<Duration> {
 }
 
 /// The log, and when its last record was decided.
-async fn log(home: &Path) -> (Finding, Option<Timestamp>) {
-    let ports = match wire::read_only(home).await {
+async fn log(home: &Path, config: &Config) -> (Finding, Option<Timestamp>) {
+    let ports = match wire::read_only(home, config).await {
         Ok(ports) => ports,
         Err(failure) => return (Finding::failed("log", &failure), None),
     };

@@ -1,14 +1,34 @@
 //! Services' settings from the configuration.
 use std::path::{Path, PathBuf};
 
+use dagbok_api::retention::{Retention, Rules};
+use dagbok_archive::Archive;
 use dagbok_config::{Config, IgnoreSyntax};
 use dagbok_events::{ExecutorId, QueueName};
 use dagbok_executor::ExecutorSettings;
 use dagbok_processor::ProcessorSettings;
+use dagbok_runlog::ReadLimit;
 use dagbok_runtime::fresh_id;
-use dagbok_scheduler::SchedulerSettings;
+use dagbok_scheduler::{Archiving, SchedulerSettings};
 
 use crate::{codes::Code, failure::Failure, python::Python};
+
+/// What of the log goes into the archive, if anything does.
+pub(crate) fn archiving(config: &Config, archive: Archive) -> Option<Archiving> {
+    let retention = &config.retention;
+    let archiving = Archiving::new(archive, retention.log.0);
+    let batch = ReadLimit { entries: retention.archive_records, ..archiving.batch };
+    let every = retention.every.0;
+    (!retention.log.0.is_zero()).then_some(Archiving { every, batch, ..archiving })
+}
+
+/// What is kept of runs, and whether blobs that nothing names are deleted.
+pub(crate) fn retention(config: &Config, sweeps: bool) -> Retention {
+    let retention = &config.retention;
+    let runs = Some(retention.runs.0).filter(|age| !age.is_zero());
+    let rules = Rules { runs, runs_per_dag: retention.runs_per_dag };
+    Retention { rules, every: retention.every.0, sweeps }
+}
 
 /// The scheduler's.
 pub(crate) fn scheduler(config: &Config) -> SchedulerSettings {

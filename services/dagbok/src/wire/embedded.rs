@@ -1,6 +1,8 @@
 //! The embedded log in the installation's folder.
 use std::{path::Path, sync::Arc};
 
+use dagbok_archive::{Archive, Whole};
+use dagbok_config::Config;
 use dagbok_runlog::{
     Ports,
     memory::{MemoryQueues, MemorySignals, MemorySnapshots, MemoryState},
@@ -9,25 +11,34 @@ use dagbok_runlog_embedded::{OpenError, OpenReport, Options};
 
 use crate::{codes::Code, failure::Failure};
 
-/// Opens the log in `home` as its one writer.
-pub(crate) async fn open(home: &Path) -> Result<(Ports, OpenReport), Failure> {
-    let home = home.to_owned();
+/// Where the records of the log in `home` go that are not kept at hand.
+pub(crate) fn archive(home: &Path, config: &Config) -> Archive {
+    let dir = config.retention.archive.clone().unwrap_or_else(|| home.join("archive"));
+    Archive::new(&dir)
+}
+
+/// Opens the log in `home` as its one writer; what it was trimmed of is read from its archive.
+pub(crate) async fn open(home: &Path, config: &Config) -> Result<(Ports, OpenReport), Failure> {
+    let (archive, home) = (archive(home, config), home.to_owned());
     let opened = tokio::task::spawn_blocking(move || {
         let opened = dagbok_runlog_embedded::open(&home, Options::default())?;
         dagbok_processor::mark_home(&home);
         Ok(opened)
     });
-    opened.await.map_err(|panic| Failure::new(Code::Bug, panic))?.map_err(|error| failure(&error))
+    let opened = opened.await.map_err(|panic| Failure::new(Code::Bug, panic))?;
+    let (mut ports, report) = opened.map_err(|error| failure(&error))?;
+    ports.log = Arc::new(Whole::new(ports.log, archive));
+    Ok((ports, report))
 }
 
 /// Opens the log in `home` to be read, whoever writes it; what would write is refused or goes nowhere.
-pub(crate) async fn read_only(home: &Path) -> Result<Ports, Failure> {
-    let home = home.to_owned();
+pub(crate) async fn read_only(home: &Path, config: &Config) -> Result<Ports, Failure> {
+    let (archive, home) = (archive(home, config), home.to_owned());
     let opened = tokio::task::spawn_blocking(move || dagbok_runlog_embedded::open_read_only(&home));
     let opened = opened.await.map_err(|panic| Failure::new(Code::Bug, panic))?;
     let (read, _) = opened.map_err(|error| failure(&error))?;
     Ok(Ports {
-        log: read.log,
+        log: Arc::new(Whole::new(read.log, archive)),
         queues: Arc::new(MemoryQueues::default()),
         state: Arc::new(MemoryState::default()),
         blobs: read.blobs,

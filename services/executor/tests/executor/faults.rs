@@ -4,14 +4,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use dagbok_runlog::{
-    Blobs, Change, Delivery, DeliveryHandle, KeyedState, PortError, PortResult, Ports, Published,
-    Queue, QueueSettings, Queues, StateError, Versioned,
+    BlobInfo, Blobs, Change, Delivery, DeliveryHandle, KeyedState, PortError, PortResult, Ports,
+    Published, Queue, QueueSettings, Queues, StateError, Versioned,
 };
 use futures::stream::BoxStream;
 
@@ -153,5 +153,13 @@ impl Blobs for Faulty<dyn Blobs> {
     async fn has(&self, digest: &str) -> PortResult<bool> {
         self.1.check("blobs")?;
         self.0.has(digest).await
+    }
+    async fn list(&self, after: Option<&str>, most: usize) -> PortResult<Vec<BlobInfo>> {
+        self.1.check("blobs")?;
+        self.0.list(after, most).await
+    }
+    async fn delete(&self, digest: &str, put_since: SystemTime) -> PortResult<bool> {
+        self.1.check("blobs")?;
+        self.0.delete(digest, put_since).await
     }
 }

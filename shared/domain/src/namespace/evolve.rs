@@ -2,7 +2,8 @@
 use std::sync::Arc;
 
 use dagbok_events::{
-    DagId, DagRegistered, Fact, Record, RunCreated, RunDeleted, RunKey, RunType, Scope, Timestamp,
+    DagId, DagRegistered, Fact, LostWhy, Record, RunCreated, RunDeleted, RunKey, RunType, Scope,
+    Timestamp,
 };
 use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 
@@ -59,7 +60,12 @@ impl Namespace {
             (Scope::Run(key), Some(Fact::RunCreated(_))) => Some(key.run_id.clone()),
             _ => None,
         };
-        let refused = matches!(record.facts.first(), Some(Fact::ReportRefused(_)));
+        let refused = match record.facts.first() {
+            Some(Fact::ReportRefused(_)) => true,
+            // The beginning was refused, and the number used up: nobody may begin under it.
+            Some(Fact::TryLost(f)) => f.why == LostWhy::MayHaveBegun,
+            _ => false,
+        };
         let seen = Seen { seq, run_id, refused };
         if self.seen.insert(cause.command.clone(), seen).is_none() {
             self.seen_order.push_back(cause.command.clone());

@@ -160,6 +160,23 @@ fn a_loss_that_a_neighbour_caused_counts_against_nobody_and_has_a_bound() {
     assert!(brief_all(&sent.records)[0].ends_with("never"), "what counts does so at once");
 }
 
+/// The answer may get lost, and the same command come again: it must not be leave to begin then.
+#[test]
+fn a_start_that_used_its_number_up_is_refused_however_often_it_is_sent() {
+    let mut world = wide(1);
+    let mut body = started();
+    let dagbok_protocol::ReportBody::Started { again, .. } = &mut body else { unreachable!() };
+    *again = true;
+    let report = report("e2", "etl/r1/t000/1", world.now, body);
+    let command = world.command(dagbok_protocol::CommandBody::Report(Box::new(report)));
+    for time in 0..3 {
+        let sent = world.deliver(&command);
+        let is_refused = matches!(sent.outcome, dagbok_domain::namespace::Outcome::Refused(_));
+        assert!(is_refused, "time {time}: {:?}", sent.outcome);
+        assert_eq!(sent.records.len(), usize::from(time == 0));
+    }
+}
+
 #[test]
 fn a_start_that_was_offered_before_uses_its_number_up() {
     let mut world = wide(1);

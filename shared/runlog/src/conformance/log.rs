@@ -7,12 +7,12 @@ use super::{Fixture, draft, seeded::Seeded, soon};
 use crate::{AppendError, Draft, Entry, PortError, PortResult, ReadLimit, RunLog, Seq};
 
 /// Appends one text and returns its place.
-async fn add(log: &dyn RunLog, after: u64, payload: &str) -> u64 {
+pub(super) async fn add(log: &dyn RunLog, after: u64, payload: &str) -> u64 {
     log.append(Seq(after), vec![draft("log.case", payload)]).await.unwrap().0
 }
 
 /// Everything after `after`, read to the end.
-async fn rest(log: &dyn RunLog, after: u64) -> Vec<Entry> {
+pub(super) async fn rest(log: &dyn RunLog, after: u64) -> Vec<Entry> {
     let mut all = Vec::new();
     loop {
         let seen = all.last().map_or(Seq(after), |entry: &Entry| entry.seq);
@@ -25,7 +25,7 @@ async fn rest(log: &dyn RunLog, after: u64) -> Vec<Entry> {
 }
 
 /// The next `count` entries or more of a stream.
-async fn next_entries(
+pub(super) async fn next_entries(
     follow: &mut BoxStream<'static, PortResult<Vec<Entry>>>,
     count: usize,
 ) -> Vec<Entry> {
@@ -38,11 +38,11 @@ async fn next_entries(
     seen
 }
 
-fn payloads(entries: &[Entry]) -> Vec<String> {
+pub(super) fn payloads(entries: &[Entry]) -> Vec<String> {
     entries.iter().map(|entry| String::from_utf8_lossy(&entry.payload).into_owned()).collect()
 }
 
-fn seqs(entries: &[Entry]) -> Vec<u64> {
+pub(super) fn seqs(entries: &[Entry]) -> Vec<u64> {
     entries.iter().map(|entry| entry.seq.0).collect()
 }
 

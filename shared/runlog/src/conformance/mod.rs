@@ -12,6 +12,7 @@ pub mod seeded;
 pub mod signals;
 pub mod snapshots;
 pub mod state;
+pub mod trim;
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -124,6 +125,13 @@ macro_rules! conformance_tests {
             a_later_process_finds_the_log_and_goes_on,
             two_processes_share_one_order,
         ]);
+        $crate::conformance_tests!(@area $fixture, trim, [
+            a_log_is_known_by_its_first_entry,
+            a_trimmed_log_begins_where_it_was_told,
+            a_trim_without_true_copies_is_refused,
+            followers_of_a_trimmed_log_are_told_or_go_on,
+            a_later_process_finds_the_base,
+        ]);
         $crate::conformance_tests!(@area $fixture, queue, [
             items_come_in_order_with_what_was_published,
             any_text_is_a_key,
@@ -165,6 +173,9 @@ macro_rules! conformance_tests {
             the_same_bytes_twice_are_one_blob,
             many_at_once_do_not_disturb_one_another,
             a_later_process_finds_the_blobs,
+            lists_come_in_pages,
+            what_is_deleted_is_gone_until_it_is_put_again,
+            what_is_put_again_is_young_again,
         ]);
         $crate::conformance_tests!(@area $fixture, signals, [
             nobody_listening_is_no_error,
@@ -207,6 +218,7 @@ mod tests {
         let list = include_str!("mod.rs");
         let areas = [
             ("log", include_str!("log.rs")),
+            ("trim", include_str!("trim.rs")),
             ("queue", include_str!("queue.rs")),
             ("state", include_str!("state.rs")),
             ("blobs", include_str!("blobs.rs")),

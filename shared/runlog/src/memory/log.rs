@@ -7,8 +7,9 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::{
-    AppendError, Draft, Entry, PortResult, ReadBudget, ReadLimit, RunLog, Seq,
-    limits::{MAX_PAYLOAD, check_payload, check_subject},
+    AppendError, Base, Chain, Draft, Entry, LogMark, PortError, PortResult, ReadBudget, ReadLimit,
+    RunLog, Seq,
+    limits::{MAX_PAYLOAD, check_payload, check_subject, check_trim},
 };
 
 /// A log that is gone when its last handle is.
@@ -19,18 +20,51 @@ pub struct MemoryLog {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Entry `n` lies at index `n - 1`.
-    entries: RwLock<Vec<Entry>>,
+    held: RwLock<Held>,
     last: watch::Sender<u64>,
 }
 
-impl Shared {
-    fn read(&self, after: Seq, limit: ReadLimit) -> Vec<Entry> {
-        let entries = self.entries.read();
-        let from = usize::try_from(after.0).unwrap_or(usize::MAX).min(entries.len());
+/// What is held; entry `n` lies at index `n - base.first`.
+#[derive(Debug)]
+struct Held {
+    base: Base,
+    mark: Option<LogMark>,
+    entries: Vec<Entry>,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self { base: Base::START, mark: None, entries: Vec::new() }
+    }
+}
+
+impl Held {
+    fn last(&self) -> Seq {
+        Seq(self.base.first.0 - 1 + self.entries.len() as u64)
+    }
+
+    fn read(&self, after: Seq, limit: ReadLimit) -> PortResult<Vec<Entry>> {
+        let first = self.base.first;
+        let Some(from) = after.0.checked_sub(first.0 - 1) else {
+            return Err(PortError::Trimmed { asked: after.plus(1), first });
+        };
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(self.entries.len());
         let mut budget = ReadBudget::new(limit);
         let comes = |entry: &&Entry| budget.takes(entry.payload.len());
-        entries[from..].iter().take_while(comes).cloned().collect()
+        Ok(self.entries[from..].iter().take_while(comes).cloned().collect())
+    }
+
+    fn trim(&mut self, below: Seq, chain: Chain) -> PortResult<Base> {
+        let count = usize::try_from(below.0.saturating_sub(self.base.first.0)).unwrap_or(0);
+        if count == 0 {
+            return Ok(self.base);
+        }
+        let goes = &self.entries[..count.min(self.entries.len())];
+        let value = goes.iter().fold(self.base.chain, |chain, entry| chain.then(entry));
+        check_trim(below, self.last(), chain, value)?;
+        self.entries.drain(..count);
+        self.base = Base { first: below, chain };
+        Ok(self.base)
     }
 }
 
@@ -44,40 +78,60 @@ impl RunLog for MemoryLog {
         if drafts.is_empty() {
             return Ok(expected);
         }
-        let mut entries = self.shared.entries.write();
-        let actual = Seq(entries.len() as u64);
+        let mut held = self.shared.held.write();
+        let actual = held.last();
         if actual != expected {
             return Err(AppendError::Conflict { expected, actual: Some(actual) });
         }
         for draft in drafts {
-            let seq = Seq(entries.len() as u64 + 1);
-            entries.push(Entry { seq, subject: draft.subject, payload: draft.payload });
+            let seq = held.last().plus(1);
+            let entry = Entry { seq, subject: draft.subject, payload: draft.payload };
+            held.mark.get_or_insert_with(|| LogMark::of(&entry));
+            held.entries.push(entry);
         }
-        let last = entries.len() as u64;
+        let last = held.last();
         // Under the lock, so that followers never see the last place go back.
-        self.shared.last.send_replace(last);
-        Ok(Seq(last))
+        self.shared.last.send_replace(last.0);
+        Ok(last)
     }
 
     async fn read(&self, after: Seq, limit: ReadLimit) -> PortResult<Vec<Entry>> {
-        Ok(self.shared.read(after, limit))
+        self.shared.held.read().read(after, limit)
     }
 
     async fn last(&self) -> PortResult<Seq> {
-        Ok(Seq(self.shared.entries.read().len() as u64))
+        Ok(self.shared.held.read().last())
     }
 
     fn follow(&self, after: Seq) -> BoxStream<'static, PortResult<Vec<Entry>>> {
         let shared = Arc::clone(&self.shared);
         let last = shared.last.subscribe();
-        stream::unfold((shared, last, after), |(shared, mut last, after)| async move {
+        stream::unfold(Some((shared, last, after)), |following| async move {
+            let (shared, mut last, after) = following?;
             // The sender lives in `shared`, which this stream holds: waiting can't fail.
             last.wait_for(|last| *last > after.0).await.ok()?;
-            let entries = shared.read(after, ReadLimit::default());
-            let seen = entries.last()?.seq;
-            Some((Ok(entries), (shared, last, seen)))
+            let entries = shared.held.read().read(after, ReadLimit::default());
+            match entries {
+                Ok(entries) => {
+                    let seen = entries.last()?.seq;
+                    Some((Ok(entries), Some((shared, last, seen))))
+                }
+                Err(error) => Some((Err(error), None)),
+            }
         })
         .boxed()
+    }
+
+    async fn base(&self) -> PortResult<Base> {
+        Ok(self.shared.held.read().base)
+    }
+
+    async fn mark(&self) -> PortResult<Option<LogMark>> {
+        Ok(self.shared.held.read().mark)
+    }
+
+    async fn trim(&self, below: Seq, chain: Chain) -> PortResult<Base> {
+        self.shared.held.write().trim(below, chain)
     }
 
     fn max_payload(&self) -> usize {

@@ -1,17 +1,15 @@
 //! `dagbok runs clear` and `runs delete`; with `--json` the API's `RunCleared`, and `dag_id`, `run_id`.
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
-
 use dagbok_api::shapes::{Cleared, RunClear, RunCleared};
 use reqwest::Method;
 use serde_json::json;
 
+use crate::commands::agree::agreed;
 use crate::{
     api::{Api, Sent},
     cli::{Clear, Delete},
-    codes::Code,
     context::Context,
     exit::Exit,
-    failure::{Failure, Outcome},
+    failure::Outcome,
 };
 
 /// Shows what would run again, asks, and lets it.
@@ -42,7 +40,7 @@ pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
         }
         return Ok(Exit::Ok);
     }
-    if !args.yes && !agreed()? {
+    if !args.yes && !agreed("whether these shall run again", "Clear them?")? {
         return Ok(Exit::Refused);
     }
     let sent: Sent<RunCleared> = api.send(Method::POST, &path, &body(false)).await?;
@@ -52,20 +50,6 @@ pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
         _ => out.line(&format!("{named} is cleared")),
     }
     Ok(Exit::Ok)
-}
-
-/// Whether whoever sits at the terminal agrees; nobody there is a mistake of the command line.
-fn agreed() -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() {
-        let why = "nobody is there to ask whether these shall run again";
-        return Err(Failure::new(Code::Usage, why).next("add --yes, or look with --dry-run"));
-    }
-    let mut answer = String::new();
-    let asked =
-        write!(std::io::stderr(), "Clear them? [y/N] ").and_then(|()| std::io::stderr().flush());
-    let read = asked.and_then(|()| std::io::stdin().lock().read_line(&mut answer));
-    read.map_err(|error| Failure::from_error(Code::Usage, &error))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn name_of(task: &Cleared) -> String {

@@ -40,7 +40,7 @@ impl Stage {
         keep: Option<&Path>,
     ) -> Result<(Self, Crew), Failure> {
         let ports = match keep {
-            Some(home) => wire::open(home).await?.0,
+            Some(home) => wire::open(home, &context.config).await?.0,
             None => wire::throw_away(),
         };
         let scratch = tempfile::Builder::new().prefix("dagbok-test-").tempdir();

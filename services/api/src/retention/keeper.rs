@@ -1,0 +1,156 @@
+//! The rules of what is kept, carried out from time to time.
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use dagbok_events::{Actor, Timestamp};
+use dagbok_inbox::{Ask, AskError, Inbox};
+use dagbok_protocol::{Answer, CommandBody};
+use dagbok_runlog::Blobs;
+use dagbok_runtime::{Clock, Shutdown};
+use futures::{StreamExt as _, stream};
+use tokio::sync::Notify;
+
+use super::{Going, Plan, Rules, sweep};
+use crate::model::{ReadModel, StoreError};
+
+/// Runs that are looked up in one piece.
+const AT_ONCE: usize = 5_000;
+/// Commands that are on their way at once.
+const IN_FLIGHT: usize = 64;
+/// How long the scheduler may take to answer.
+const ANSWER: Duration = Duration::from_secs(30);
+/// Nobody puts a blob and takes longer than this to say what for, an executor without its broker included.
+const UNNAMED_FOR: Duration = Duration::from_hours(48);
+/// Blobs are swept at least so often, whether or not runs went.
+const SWEEP_EVERY: Duration = Duration::from_hours(24);
+
+/// How what is kept is looked after.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Which runs go.
+    pub rules: Rules,
+    /// How often is looked.
+    pub every: Duration,
+    /// Whether blobs that nothing names are deleted.
+    pub sweeps: bool,
+}
+
+/// Carries out the rules.
+#[derive(Clone, Debug)]
+pub struct Keeper {
+    pub(crate) model: ReadModel,
+    pub(crate) inbox: Inbox,
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) clock: Clock,
+    /// Told where runs went by hand.
+    pub(crate) went: Arc<Notify>,
+}
+
+impl Keeper {
+    /// Looks from time to time, until the shutdown starts.
+    pub async fn run(self, retention: Retention, shutdown: Shutdown) {
+        let mut swept_at = None::<Timestamp>;
+        loop {
+            let by_hand = tokio::select! {
+                () = shutdown.started() => return,
+                () = self.went.notified() => true,
+                () = tokio::time::sleep(retention.every) => false,
+            };
+            // Rows that are behind would name what is gone, and miss what is new.
+            if !self.model.progress().now().caught_up {
+                continue;
+            }
+            let gone = tokio::select! {
+                () = shutdown.started() => return,
+                gone = self.prune(retention.rules) => gone,
+            };
+            let gone = gone.unwrap_or_else(|error| {
+                tracing::error!(%error, "what is to go can't be told");
+                0
+            });
+            if gone > 0 {
+                tracing::info!(runs = gone, "runs went by the rules of what is kept");
+            }
+            let now = self.clock.now();
+            let is_due = swept_at.is_none_or(|at| now.since(at).to_std() >= SWEEP_EVERY);
+            if retention.sweeps && (by_hand || is_due || gone > 0) {
+                tokio::select! {
+                    () = shutdown.started() => return,
+                    () = self.sweep() => swept_at = Some(now),
+                }
+            }
+        }
+    }
+
+    async fn sweep(&self) {
+        let now = u64::try_from(self.clock.now().0).unwrap_or(0);
+        let put_since = (UNIX_EPOCH + Duration::from_micros(now)).checked_sub(UNNAMED_FOR);
+        let Some(put_since) = put_since else { return };
+        match sweep(&self.model.store(), &*self.blobs, put_since).await {
+            Ok(swept) if swept.deleted > 0 => tracing::info!(
+                deleted = swept.deleted,
+                of = swept.blobs,
+                bytes = swept.bytes,
+                "blobs that nothing names were deleted"
+            ),
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "blobs that nothing names can't be deleted"),
+        }
+    }
+
+    /// Lets all runs go that go by the rules, and returns how many went.
+    async fn prune(&self, rules: Rules) -> Result<u64, StoreError> {
+        let mut gone = 0;
+        loop {
+            let (store, now) = (self.model.store(), self.clock.now());
+            let made = tokio::task::spawn_blocking(move || {
+                Plan::make(&store, rules, (now, None, AT_ONCE))
+            });
+            let Ok(plan) = made.await else { return Ok(gone) };
+            let plan = plan?;
+            let found = plan.runs.len();
+            let went =
+                self.delete(plan.runs, &Actor::Scheduler, "by the rules of what is kept").await;
+            gone += went;
+            // Nothing went of them: who decides is away, or knows better. Later, then.
+            if found < AT_ONCE || went == 0 {
+                return Ok(gone);
+            }
+        }
+    }
+
+    /// Asks the scheduler to let runs go; returns how many went, once the rows say so too. One that is not
+    /// over any more stays.
+    pub(crate) async fn delete(&self, runs: Vec<Going>, by: &Actor, why: &str) -> u64 {
+        let asked = stream::iter(runs).map(|Going { run, .. }| {
+            let body =
+                CommandBody::DeleteRun { dag_id: run.dag_id.clone(), run_id: run.run_id.clone() };
+            let ask = Ask { by: by.clone(), reason: Some(why.to_owned()), trace: None, body };
+            async move { (run, self.inbox.ask(ask, ANSWER).await) }
+        });
+        let mut asked = asked.buffer_unordered(IN_FLIGHT);
+        let (mut gone, mut last, mut silent) = (0, 0, 0);
+        while let Some((run, answer)) = asked.next().await {
+            match answer {
+                Ok(Answer::Accepted { seq, .. }) => {
+                    gone += 1;
+                    last = last.max(seq);
+                }
+                Ok(Answer::Refused(refusal)) => tracing::info!(%run, ?refusal, "the run stays"),
+                Ok(_) => {}
+                Err(error @ (AskError::Silent { .. } | AskError::NotSent(_))) => {
+                    tracing::warn!(%run, %error, "the run stays for now");
+                    silent += 1;
+                    if silent == IN_FLIGHT {
+                        break;
+                    }
+                }
+                Err(error) => tracing::warn!(%run, %error, "whether the run went is not known"),
+            }
+        }
+        self.model.progress().wait_for(dagbok_runlog::Seq(last), ANSWER).await;
+        gone
+    }
+}

@@ -1,0 +1,149 @@
+//! Which runs go, by the rules.
+use std::{collections::BTreeMap, time::Duration};
+
+use dagbok_events::{DagId, LogRef, Payload, RunKey, Timestamp};
+
+use crate::model::{
+    Store, StoreError,
+    lists::{Range, RunAsk, RunBy, RunField, RunOrder, Scope},
+    rows::{Handed, RunRow, RunState, TryRow, XComRow},
+};
+
+/// How long runs are kept, and how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// A run goes this long after its end; `None` keeps all.
+    pub runs: Option<Duration>,
+    /// Of a DAG's finished runs so many stay, those that ended last; `None` keeps all.
+    pub runs_per_dag: Option<u64>,
+}
+
+/// A run that is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Going {
+    /// Which.
+    pub run: RunKey,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// What goes of one DAG.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GoingOfDag {
+    /// Runs.
+    pub runs: u64,
+    /// Bytes of logs, values and conf that are kept beside the log for them.
+    pub bytes: u64,
+    /// When the first and the last of them ended.
+    pub ended: Option<(Timestamp, Timestamp)>,
+}
+
+/// What is to go, the oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The runs, as many as were asked for.
+    pub runs: Vec<Going>,
+    /// All of them counted, and what they take.
+    pub dags: BTreeMap<DagId, GoingOfDag>,
+}
+
+impl Plan {
+    /// What goes by `rules` at `now`, of one DAG or of all; `most` runs at most.
+    pub fn make(
+        store: &Store,
+        rules: Rules,
+        (now, dag, most): (Timestamp, Option<&DagId>, usize),
+    ) -> Result<Self, StoreError> {
+        let mut plan = Self::default();
+        let scope = dag.map_or(Scope::All, |dag_id| Scope::Dags(vec![dag_id.clone()]));
+        if let Some(age) = rules.runs {
+            let micros = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+            let before = now.0.saturating_sub(micros);
+            plan.take(store, oldest(scope, Some(before), most))?;
+        }
+        if let Some(keep) = rules.runs_per_dag {
+            for row in store.dags()?.iter().filter(|row| dag.is_none_or(|dag| *dag == row.dag_id)) {
+                let over = row.totals.runs_by_state();
+                let over: u64 =
+                    over.iter().filter(|(state, _)| state.is_over()).map(|it| it.1).sum();
+                let gone = plan.dags.get(&row.dag_id).map_or(0, |going| going.runs);
+                // Those that go for their age are the oldest too.
+                let excess = usize::try_from(over.saturating_sub(keep)).unwrap_or(usize::MAX);
+                let room = most.saturating_sub(plan.runs.len());
+                let gone = usize::try_from(gone).unwrap_or(usize::MAX);
+                let ask = oldest(Scope::Dags(vec![row.dag_id.clone()]), None, excess);
+                let ask = RunAsk { skip: gone, take: excess.saturating_sub(gone).min(room), ..ask };
+                if ask.take > 0 {
+                    plan.take(store, ask)?;
+                }
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Runs, over all DAGs.
+    pub fn count(&self) -> u64 {
+        self.dags.values().map(|going| going.runs).sum()
+    }
+
+    fn take(&mut self, store: &Store, ask: RunAsk) -> Result<(), StoreError> {
+        for row in store.list_runs(&ask, None)?.page {
+            let going = self.dags.entry(row.dag_id.clone()).or_default();
+            going.runs += 1;
+            going.bytes += bytes_of(store, &row)?;
+            if let Some(at) = row.end_date {
+                let (first, last) = going.ended.unwrap_or((at, at));
+                going.ended = Some((first.min(at), last.max(at)));
+            }
+            self.runs.push(Going { run: row.key(), ended_at: row.end_date });
+        }
+        Ok(())
+    }
+}
+
+/// Finished runs, those that ended first before all.
+fn oldest(scope: Scope, before: Option<i64>, take: usize) -> RunAsk {
+    let range = |to| Range { field: RunField::EndDate, from: i64::MIN, to, nothing: false };
+    RunAsk {
+        states: vec![RunState::Success, RunState::Failed],
+        ranges: before.map(range).into_iter().collect(),
+        orders: vec![RunOrder { by: RunBy::Field(RunField::EndDate), down: false }],
+        take,
+        ..RunAsk::all(scope)
+    }
+}
+
+/// What is kept beside the log for a run, in bytes.
+fn bytes_of(store: &Store, run: &RunRow) -> Result<u64, StoreError> {
+    let key = run.key();
+    let input = store.run_input(&key)?.and_then(|input| input.conf);
+    let mut bytes = input.as_ref().map_or(0, size_of);
+    for task in store.tasks(&key)? {
+        bytes += task.attempt.iter().flat_map(logs_of).map(|log| log.size).sum::<u64>();
+        for handed in &task.xcoms {
+            bytes += match handed {
+                Handed::Small(XComRow { value, .. }) => size_of(value),
+                Handed::Apart(_) => 0,
+            };
+        }
+    }
+    for past in store.past_tries_of_run(&key)? {
+        bytes += logs_of(&past.0).map(|log| log.size).sum::<u64>();
+    }
+    for xcom in store.xcoms_of_run(&key)? {
+        bytes += size_of(&xcom.value);
+    }
+    Ok(bytes)
+}
+
+/// Every log that a try has.
+pub(super) fn logs_of(row: &TryRow) -> impl Iterator<Item = &LogRef> {
+    row.log.iter().chain(&row.left).chain(&row.legs)
+}
+
+fn size_of(payload: &Payload) -> u64 {
+    match payload {
+        Payload::Inline(_) => 0,
+        Payload::Blob { size, .. } => *size,
+    }
+}

@@ -1,0 +1,133 @@
+//! Blobs that no row names any more. Rows are marked in a [`Bloom`] set, then every blob that is not in it,
+//! and that nobody has put for a while, is deleted: a blob is put before the fact that names it is written.
+use std::{
+    collections::HashSet,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use dagbok_events::Payload;
+use dagbok_rows::{Row, key::table};
+use dagbok_runlog::{Blobs, PortError};
+use thiserror::Error;
+
+use super::{bloom::Bloom, plan::logs_of};
+use crate::model::{
+    Store, StoreError,
+    rows::{
+        BundleRow, DagRow, Handed, PastTryRow, RefusedRow, RunInputRow, RunRow, TaskRow, TryRow,
+        XComRow,
+    },
+};
+
+/// Blobs looked at in one piece.
+const PAGE: usize = 10_000;
+
+/// What a sweep came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Blobs that were there.
+    pub blobs: u64,
+    /// Those of them that went.
+    pub deleted: u64,
+    /// What they took, in bytes.
+    pub bytes: u64,
+}
+
+/// A sweep was broken off; what it has deleted is gone.
+#[derive(Debug, Error)]
+pub enum SweepError {
+    /// The rows can't be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The blobs can't be listed or deleted.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// A bug.
+    #[error("the rows could not be marked: {0}")]
+    Panicked(String),
+}
+
+/// Deletes the blobs that nothing in `store` names and that were put before `put_since`. `store` must hold
+/// all that the log held when this was called.
+pub async fn sweep(
+    store: &Store,
+    blobs: &dyn Blobs,
+    put_since: SystemTime,
+) -> Result<Swept, SweepError> {
+    let mut swept = Swept::default();
+    let mut after: Option<String> = None;
+    loop {
+        let page = blobs.list(after.as_deref(), PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.digest.clone());
+        swept.blobs += page.len() as u64;
+    }
+    if swept.blobs == 0 {
+        return Ok(swept);
+    }
+    let (rows, count) = (store.clone(), swept.blobs);
+    let salt = put_since.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
+    let marked = tokio::task::spawn_blocking(move || mark(&rows, Bloom::new(count, salt))).await;
+    let named = marked.map_err(|panic| SweepError::Panicked(panic.to_string()))??;
+    let mut after: Option<String> = None;
+    loop {
+        let page = blobs.list(after.as_deref(), PAGE).await?;
+        let Some(last) = page.last() else { return Ok(swept) };
+        after = Some(last.digest.clone());
+        for blob in page.iter().filter(|blob| blob.modified < put_since) {
+            if !named.may_have(&blob.digest) && blobs.delete(&blob.digest, put_since).await? {
+                swept.deleted += 1;
+                swept.bytes += blob.bytes;
+            }
+        }
+    }
+}
+
+/// Marks every digest in the rows. Tables whose rows move to another as tries come and go are read before
+/// that one, so that none is missed on its way.
+fn mark(store: &Store, mut named: Bloom) -> Result<Bloom, StoreError> {
+    let name = &mut named;
+    let mut bundles = HashSet::new();
+    each::<RunRow>(store, |run| {
+        bundles.insert(run.bundle);
+    })?;
+    each::<BundleRow>(store, |row| {
+        bundles.insert(row.bundle);
+    })?;
+    for dag in store.scan::<DagRow>(&table::<DagRow>()) {
+        let (_, dag) = dag?;
+        // The version that new runs get, whether or not one has it yet.
+        let current = store.version(&dag.dag_id, dag.version)?;
+        bundles.extend(current.map(|version| version.bundle));
+    }
+    bundles.iter().for_each(|bundle| name.add(bundle.as_str()));
+    each::<RunInputRow>(store, |row| row.conf.iter().for_each(|conf| payload(name, conf)))?;
+    each::<TaskRow>(store, |row| {
+        row.attempt.iter().for_each(|attempt| logs(name, attempt));
+        for handed in &row.xcoms {
+            if let Handed::Small(xcom) = handed {
+                payload(name, &xcom.value);
+            }
+        }
+    })?;
+    each::<PastTryRow>(store, |row| logs(name, &row.0))?;
+    each::<XComRow>(store, |row| payload(name, &row.value))?;
+    each::<RefusedRow>(store, |row| row.log.iter().for_each(|log| name.add(log.digest.as_str())))?;
+    Ok(named)
+}
+
+fn each<R: Row>(store: &Store, mut look: impl FnMut(R)) -> Result<(), StoreError> {
+    store.scan::<R>(&table::<R>()).try_for_each(|found| found.map(|(_, row)| look(row)))
+}
+
+fn payload(name: &mut Bloom, payload: &Payload) {
+    if let Payload::Blob { digest, .. } = payload {
+        name.add(digest.as_str());
+    }
+}
+
+fn logs(name: &mut Bloom, row: &TryRow) {
+    logs_of(row).for_each(|log| name.add(log.digest.as_str()));
+    // What a try saw is named by digests, some of which are blobs'.
+    row.inputs.values().for_each(|digest| name.add(digest));
+}

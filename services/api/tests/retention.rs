@@ -1,0 +1,176 @@
+//! What goes by the rules of what is kept, and which blobs nobody names any more.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use dagbok_api::retention::{Plan, Rules, sweep};
+use dagbok_events::{
+    Digest, Fact, LogRef, Micros, Payload, RunDeleted, RunFailed, RunStarted, RunSucceeded,
+    Timestamp, XComPushed,
+};
+use support::{
+    World,
+    story::{FIRST, Story, key, spec, task},
+};
+
+const HOUR: u64 = 3_600;
+
+/// The blobs' names of what a run leaves.
+struct Left {
+    log: String,
+    value: String,
+    conf: String,
+}
+
+async fn put(world: &World, text: String) -> String {
+    world.ports.blobs.put(Bytes::from(text)).await.unwrap()
+}
+
+fn blob(digest: &str, size: u64) -> Payload {
+    Payload::Blob { digest: Digest::new(digest.to_owned()).unwrap(), size }
+}
+
+/// A run of one task from its beginning to its end, with files.
+async fn run(world: &World, dag: &str, id: &str, ends: bool) -> Left {
+    let at = key(dag, id);
+    let left = Left {
+        log: put(world, format!("log {dag} {id}")).await,
+        value: put(world, format!("value {dag} {id}")).await,
+        conf: put(world, format!("conf {dag} {id}")).await,
+    };
+    let mut created = Story::creation(None);
+    if let Fact::RunCreated(fact) = &mut created {
+        fact.conf = Some(blob(&left.conf, 1_000));
+    }
+    world.story.in_run(&at, vec![created]).await;
+    world.story.in_run(&at, vec![Fact::RunStarted(RunStarted {})]).await;
+    world.story.queued(&at, "a", 1).await;
+    world.story.started(&at, "a", 1, "e1").await;
+    let mut pushed = Story::pushed("a", 1, "return_value", Some("1"));
+    if let Fact::XComPushed(XComPushed { value, .. }) = &mut pushed {
+        *value = Some(blob(&left.value, 100));
+    }
+    let digest = Digest::new(left.log.clone()).unwrap();
+    let log = LogRef { digest, size: 10, lines: 1, dropped: 0 };
+    world.story.in_run(&at, vec![pushed, Story::success("a", 1, Some(log))]).await;
+    if ends {
+        let over = if id.ends_with('f') {
+            Fact::RunFailed(RunFailed { failed: vec![task("a")] })
+        } else {
+            Fact::RunSucceeded(RunSucceeded {})
+        };
+        world.story.in_run(&at, vec![over]).await;
+    }
+    left
+}
+
+async fn world() -> World {
+    let world = World::new().await;
+    world.story.joined("e1").await;
+    for dag in ["one", "two"] {
+        world.story.registered(spec(dag, &["a"]), 1).await;
+    }
+    world
+}
+
+fn plan(world: &World, rules: Rules, now: Timestamp, most: usize) -> Plan {
+    Plan::make(&world.model.store(), rules, (now, None, most)).unwrap()
+}
+
+fn ids(plan: &Plan) -> Vec<&str> {
+    plan.runs.iter().map(|going| going.run.run_id.as_str()).collect()
+}
+
+#[tokio::test]
+async fn what_goes_is_the_oldest_that_is_over() {
+    let world = world().await;
+    for (dag, id, ends) in [
+        ("one", "r1", true),
+        ("two", "r2f", true),
+        ("one", "r3", false),
+        ("one", "r4", true),
+        ("one", "r5f", true),
+    ] {
+        run(&world, dag, id, ends).await;
+    }
+    world.settled().await;
+    let ended = |id: &str, dag: &str| {
+        world.model.store().run(&key(dag, id)).unwrap().unwrap().end_date.unwrap()
+    };
+    let age = |hours| Rules { runs: Some(Duration::from_secs(hours * HOUR)), runs_per_dag: None };
+    let after = |at: Timestamp| at.plus(Micros::from_secs(i64::try_from(HOUR).unwrap()));
+    let at = |at: Timestamp, rules| ids(&plan(&world, rules, at, 100)).join(" ");
+    assert_eq!(at(after(ended("r1", "one")).plus(Micros(-1)), age(1)), "");
+    assert_eq!(at(after(ended("r1", "one")), age(1)), "r1");
+    assert_eq!(at(after(ended("r4", "one")), age(1)), "r1 r2f r4");
+    let far = Timestamp(FIRST.0 + i64::from(u32::MAX) * 1_000_000);
+    assert_eq!(at(far, age(1)), "r1 r2f r4 r5f", "what runs stays, however long");
+    assert_eq!(at(far, Rules::default()), "", "no rule, nothing goes");
+    let count = |keep| Rules { runs: None, runs_per_dag: Some(keep) };
+    assert_eq!(at(far, count(1)), "r1 r4");
+    assert_eq!(at(far, count(2)), "r1");
+    assert_eq!(at(far, count(3)), "");
+    let both = Rules { runs_per_dag: Some(1), ..age(1) };
+    assert_eq!(at(after(ended("r1", "one")), both), "r1 r4", "each once");
+    assert_eq!(ids(&plan(&world, both, far, 2)), ["r1", "r2f"], "no more than were asked for");
+    let one = Plan::make(&world.model.store(), age(1), (far, Some(&key("two", "x").dag_id), 9));
+    assert_eq!(ids(&one.unwrap()), ["r2f"]);
+    let whole = plan(&world, age(1), far, 100);
+    assert_eq!(whole.count(), 4);
+    let one = &whole.dags[&key("one", "x").dag_id];
+    assert_eq!((one.runs, one.bytes), (3, 3 * 1_110));
+    assert_eq!(one.ended, Some((ended("r1", "one"), ended("r5f", "one"))));
+}
+
+#[tokio::test]
+async fn blobs_go_once_nobody_names_them() {
+    let world = world().await;
+    let gone = run(&world, "one", "r1", true).await;
+    let stays = run(&world, "two", "r2", true).await;
+    let shared = put(&world, "value one r1".to_owned()).await;
+    assert_eq!(shared, gone.value);
+    let stray = put(&world, "named by nobody".to_owned()).await;
+    let hour = Duration::from_hours(1);
+    let (hour_ago, later) = (SystemTime::now() - hour, SystemTime::now() + hour);
+    world.settled().await;
+    let there = |world: &World| {
+        let blobs = world.ports.blobs.clone();
+        async move {
+            let page = blobs.list(None, 1_000).await.unwrap();
+            page.into_iter().map(|info| info.digest).collect::<BTreeSet<_>>()
+        }
+    };
+    let all = there(&world).await;
+    let young = sweep(&world.model.store(), &*world.ports.blobs, hour_ago).await;
+    assert_eq!(young.unwrap().deleted, 0, "nothing was put long ago");
+    assert_eq!(there(&world).await, all);
+
+    let old = sweep(&world.model.store(), &*world.ports.blobs, later).await.unwrap();
+    assert_eq!((old.deleted, old.bytes), (1, 15));
+    assert_eq!(&all - &there(&world).await, BTreeSet::from([stray]));
+
+    // What another run names as well stays, though one of them goes.
+    let at = key("two", "r2");
+    let mut pushed = Story::pushed("a", 1, "also", Some("1"));
+    if let Fact::XComPushed(XComPushed { value, .. }) = &mut pushed {
+        *value = Some(blob(&gone.value, 100));
+    }
+    world.story.in_run(&at, vec![pushed]).await;
+    let deleted = Fact::RunDeleted(RunDeleted { logical_date: None, tries: 1 });
+    world.story.in_run(&key("one", "r1"), vec![deleted]).await;
+    world.settled().await;
+    sweep(&world.model.store(), &*world.ports.blobs, later).await.unwrap();
+    let left = there(&world).await;
+    for digest in [&stays.log, &stays.value, &stays.conf, &gone.value] {
+        assert!(left.contains(digest), "{digest} is named");
+    }
+    for digest in [&gone.log, &gone.conf] {
+        assert!(!left.contains(digest), "{digest} is named by nobody");
+    }
+}

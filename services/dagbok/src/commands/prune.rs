@@ -1,0 +1,90 @@
+//! `dagbok prune`: runs that go for their age or number; with `--json` the API's `Pruned`.
+use dagbok_api::shapes::{DateTime, Prune as Body, Pruned};
+use reqwest::Method;
+
+use super::agree::agreed;
+use crate::{
+    api::{Api, Sent},
+    cli::Prune,
+    context::Context,
+    exit::Exit,
+    failure::Outcome,
+    output::{Table, bytes_text},
+};
+
+/// Shows what would go, asks, and lets it.
+pub(crate) async fn run(context: &Context, args: &Prune) -> Outcome {
+    let api = Api::of(context).await?;
+    let out = context.out;
+    let body = |dry_run| Body {
+        older_than_seconds: args.older_than.map(|age| age.0.as_secs_f64()),
+        keep_runs: args.keep_runs,
+        dag_id: args.dag.clone(),
+        dry_run,
+    };
+    let path = ["dagbok", "prune"];
+    let preview: Sent<Pruned> = api.send(Method::POST, &path, &body(true)).await?;
+    let Sent::Done(preview) = preview else { return Ok(Exit::Unreachable) };
+    if !out.is_json() {
+        show(context, &preview);
+    }
+    if args.dry_run || preview.runs == 0 {
+        if out.is_json() {
+            out.document(&preview);
+        }
+        return Ok(Exit::Ok);
+    }
+    if !args.yes && !agreed("whether these shall go", "Let them go?")? {
+        return Ok(Exit::Refused);
+    }
+    let mut all: Option<Pruned> = None;
+    loop {
+        let sent: Sent<Pruned> = api.send(Method::POST, &path, &body(false)).await?;
+        let Sent::Done(done) = sent else { return Ok(Exit::Unreachable) };
+        let (more, went) = (done.more, done.runs);
+        match &mut all {
+            None => all = Some(done),
+            Some(all) => {
+                all.runs += done.runs;
+                all.bytes += done.bytes;
+                all.dags.extend(done.dags);
+                all.more = more;
+            }
+        }
+        if !more || went == 0 {
+            break;
+        }
+    }
+    if let Some(all) = all {
+        if out.is_json() {
+            out.document(&all);
+        } else {
+            out.line(&format!("{} runs went; their files go with the next sweep", all.runs));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn show(context: &Context, preview: &Pruned) {
+    let out = context.out;
+    if preview.runs == 0 {
+        out.line("there is nothing to let go");
+        return;
+    }
+    let mut table = Table::new(&["dag_id", "runs", "frees", "ended from", "to"]);
+    for dag in &preview.dags {
+        let date = |date: &Option<_>| {
+            date.as_ref().map_or_else(String::new, |at: &DateTime| at.0.to_string())
+        };
+        table.row(vec![
+            dag.dag_id.clone(),
+            dag.runs.to_string(),
+            bytes_text(dag.bytes),
+            date(&dag.first_end_date),
+            date(&dag.last_end_date),
+        ]);
+    }
+    out.table(&table, "");
+    let more = if preview.more { " or more" } else { "" };
+    out.line(&format!("{} runs{more}, {}", preview.runs, bytes_text(preview.bytes)));
+}

@@ -1,0 +1,74 @@
+//! What an archive can fail with.
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use dagbok_runlog::{PortError, Seq};
+use thiserror::Error;
+
+/// The archive can't be read or added to.
+#[derive(Debug, Error)]
+pub enum ArchiveError {
+    /// The file system refused.
+    #[error("can't {action} {}: {source}", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// A file is not what was written.
+    #[error("{} is damaged: {why}; put it back from a backup", .path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// A file that must be there is not.
+    #[error("the entries from {from} on are in no file of {}: put the archive's files back", .dir.display())]
+    Missing {
+        /// The archive.
+        dir: PathBuf,
+        /// The first entry that is missing.
+        from: Seq,
+    },
+    /// Entries that do not go on where the archive ends.
+    #[error("{} can't take these entries: {why}", .dir.display())]
+    NoFit {
+        /// The archive.
+        dir: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+impl ArchiveError {
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source }
+    }
+
+    pub(crate) fn damaged(path: &Path, why: impl Into<String>) -> Self {
+        Self::Damaged { path: path.to_owned(), why: why.into() }
+    }
+}
+
+impl From<ArchiveError> for PortError {
+    fn from(error: ArchiveError) -> Self {
+        match &error {
+            ArchiveError::Io { .. } => Self::unavailable("archive", error),
+            ArchiveError::Damaged { path, why } => {
+                let place = path.display().to_string();
+                let why = format!("{why}; put it back from a backup");
+                Self::Damaged { what: "archive", place, why }
+            }
+            ArchiveError::Missing { dir, .. } | ArchiveError::NoFit { dir, .. } => {
+                let place = dir.display().to_string();
+                Self::Damaged { what: "archive", place, why: error.to_string() }
+            }
+        }
+    }
+}

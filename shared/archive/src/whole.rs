@@ -1,0 +1,162 @@
+//! A log together with the archive of what it was trimmed of.
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dagbok_runlog::{
+    AppendError, Base, Chain, Draft, Entry, LogMark, PortError, PortResult, ReadLimit, RunLog, Seq,
+};
+use futures::stream::{self, BoxStream, StreamExt as _};
+
+use crate::{Archive, Span};
+
+/// A log whose entries can be read from the archive's first on. All else is the log's.
+#[derive(Clone, Debug)]
+pub struct Whole {
+    log: Arc<dyn RunLog>,
+    archive: Archive,
+}
+
+impl Whole {
+    /// `log`, with what was trimmed from it read from `archive`.
+    pub fn new(log: Arc<dyn RunLog>, archive: Archive) -> Self {
+        Self { log, archive }
+    }
+
+    /// Runs what blocks on the disk.
+    async fn archive<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Archive) -> PortResult<T> + Send + 'static,
+    ) -> PortResult<T> {
+        let archive = self.archive.clone();
+        let done = tokio::task::spawn_blocking(move || work(&archive)).await;
+        done.unwrap_or_else(|error| Err(PortError::unavailable("archive", error)))
+    }
+
+    /// The archive's entries after `after`, which the log says it does not have; never none.
+    async fn archived(&self, after: Seq, limit: ReadLimit, first: Seq) -> PortResult<Vec<Entry>> {
+        self.check_mark().await?;
+        let found = self.archive(move |archive| archive.read(after, limit)).await?;
+        if found.is_empty() {
+            Err(PortError::Trimmed { asked: after.plus(1), first })
+        } else {
+            Ok(found)
+        }
+    }
+
+    async fn span(&self) -> PortResult<Option<Span>> {
+        self.archive(|archive| Ok(archive.span()?)).await
+    }
+
+    /// Refuses an archive of another log.
+    async fn check_mark(&self) -> PortResult<()> {
+        let (mark, span) = (self.log.mark().await?, self.span().await?);
+        match (mark, span) {
+            (Some(mark), Some(span)) if span.mark != mark => Err(PortError::Damaged {
+                what: "archive",
+                place: self.archive.dir().display().to_string(),
+                why: format!(
+                    "it is of the log {}, and this log is {mark}: put its own back",
+                    span.mark
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl RunLog for Whole {
+    async fn append(&self, expected: Seq, drafts: Vec<Draft>) -> Result<Seq, AppendError> {
+        self.log.append(expected, drafts).await
+    }
+
+    async fn read(&self, after: Seq, limit: ReadLimit) -> PortResult<Vec<Entry>> {
+        match self.log.read(after, limit).await {
+            Err(PortError::Trimmed { first, .. }) => self.archived(after, limit, first).await,
+            read => read,
+        }
+    }
+
+    async fn read_subject(&self, subject: &str, until: Seq) -> PortResult<Vec<Entry>> {
+        let Base { first, .. } = self.log.base().await?;
+        if first == Seq(1) {
+            return self.log.read_subject(subject, until).await;
+        }
+        self.check_mark().await?;
+        let (wanted, below) = (subject.to_owned(), until.min(Seq(first.0 - 1)));
+        let mut found = self.archive(move |archive| archive.read_subject(&wanted, below)).await?;
+        // Trimmed further meanwhile: what the log lacks by now was archived before.
+        let held = self.log.read_subject(subject, until).await?;
+        let Base { first: now, .. } = self.log.base().await?;
+        if now > first {
+            let (wanted, below) = (subject.to_owned(), until.min(Seq(now.0 - 1)));
+            found = self.archive(move |archive| archive.read_subject(&wanted, below)).await?;
+        }
+        let last = found.last().map_or(Seq::ZERO, |entry| entry.seq);
+        found.extend(held.into_iter().filter(|entry| entry.seq > last));
+        Ok(found)
+    }
+
+    async fn last(&self) -> PortResult<Seq> {
+        self.log.last().await
+    }
+
+    fn follow(&self, after: Seq) -> BoxStream<'static, PortResult<Vec<Entry>>> {
+        enum At {
+            Unknown(Seq),
+            Log(BoxStream<'static, PortResult<Vec<Entry>>>),
+            Ended,
+        }
+        let whole = self.clone();
+        stream::unfold(At::Unknown(after), move |at| {
+            let whole = whole.clone();
+            async move {
+                let mut following = match at {
+                    At::Ended => return None,
+                    At::Log(following) => following,
+                    At::Unknown(after) => match whole.log.base().await {
+                        Ok(base) if after.plus(1) < base.first => {
+                            return Some(match whole.read(after, ReadLimit::default()).await {
+                                Ok(entries) => {
+                                    let seen = entries.last().map_or(after, |entry| entry.seq);
+                                    (Ok(entries), At::Unknown(seen))
+                                }
+                                Err(error) => (Err(error), At::Ended),
+                            });
+                        }
+                        Ok(_) => whole.log.follow(after),
+                        Err(error) => return Some((Err(error), At::Ended)),
+                    },
+                };
+                let next = following.next().await?;
+                Some((next, At::Log(following)))
+            }
+        })
+        .boxed()
+    }
+
+    /// Where the archive begins, if it reaches up to the log.
+    async fn base(&self) -> PortResult<Base> {
+        let base = self.log.base().await?;
+        match self.span().await? {
+            Some(Span { first, before, last, .. })
+                if first < base.first && last.plus(1) >= base.first =>
+            {
+                Ok(Base { first, chain: before })
+            }
+            _ => Ok(base),
+        }
+    }
+
+    async fn mark(&self) -> PortResult<Option<LogMark>> {
+        self.log.mark().await
+    }
+
+    async fn trim(&self, below: Seq, chain: Chain) -> PortResult<Base> {
+        self.log.trim(below, chain).await
+    }
+
+    fn max_payload(&self) -> usize {
+        self.log.max_payload()
+    }
+}

@@ -1,0 +1,173 @@
+//! What an archive keeps, proves and refuses, and that a log with its archive reads as it did before it was
+//! trimmed.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+use std::{fs, path::Path, sync::Arc};
+
+use dagbok_archive::{Archive, ArchiveError, Whole};
+use dagbok_runlog::{
+    Base, Chain, Compared, Draft, Entry, LogMark, PortError, Position, ReadLimit, RunLog, Seq,
+    chain_at, memory::MemoryLog,
+};
+use futures::StreamExt as _;
+use tempfile::TempDir;
+
+const ENTRIES: u64 = 500;
+
+fn subject(n: u64) -> String {
+    format!("log.run.etl.r{}", n % 7)
+}
+
+async fn log() -> Arc<MemoryLog> {
+    let log = MemoryLog::default();
+    let draft = |n: u64| Draft {
+        subject: subject(n),
+        payload: format!("{n} {}", "x".repeat(usize::try_from(n % 90).unwrap())).into(),
+    };
+    log.append(Seq::ZERO, (1..=ENTRIES).map(draft).collect()).await.unwrap();
+    Arc::new(log)
+}
+
+async fn rest(log: &dyn RunLog, after: u64) -> Vec<Entry> {
+    let mut all: Vec<Entry> = Vec::new();
+    loop {
+        let seen = all.last().map_or(Seq(after), |entry| entry.seq);
+        let limit = ReadLimit { entries: 37, ..ReadLimit::default() };
+        let more = log.read(seen, limit).await.unwrap();
+        if more.is_empty() {
+            return all;
+        }
+        all.extend(more);
+    }
+}
+
+/// Archives the entries up to `upto` in files of `each`.
+async fn archived(dir: &Path, log: &MemoryLog, upto: u64, each: usize) -> (Archive, Chain) {
+    let archive = Archive::new(dir);
+    let mark = log.mark().await.unwrap().unwrap();
+    let mut chain = Chain::START;
+    let entries = rest(log, 0).await;
+    for batch in entries[..usize::try_from(upto).unwrap()].chunks(each) {
+        chain = archive.add(mark, chain, batch).unwrap();
+    }
+    assert_eq!(chain, chain_at(log, Seq(upto)).await.unwrap());
+    (archive, chain)
+}
+
+#[tokio::test]
+async fn a_trimmed_log_with_its_archive_reads_as_the_whole_did() {
+    let (dir, log) = (TempDir::new().unwrap(), log().await);
+    let before = rest(&*log, 0).await;
+    let there = Position::look(&*log, Seq(33)).await.unwrap().unwrap();
+    let (archive, chain) = archived(dir.path(), &log, 320, 64).await;
+    log.trim(Seq(321), chain).await.unwrap();
+    let whole = Whole::new(log.clone(), archive.clone());
+    assert_eq!(whole.base().await.unwrap(), Base::START);
+    assert_eq!(there.compare(&whole).await.unwrap(), Compared::Same);
+    for after in [0, 1, 63, 64, 319, 320, 321, 499, 500] {
+        let expected = &before[usize::try_from(after).unwrap()..];
+        assert_eq!(rest(&whole, after).await, expected, "after {after}");
+        let mut follow = whole.follow(Seq(after));
+        let mut seen = Vec::new();
+        while seen.len() < expected.len() {
+            seen.extend(follow.next().await.unwrap().unwrap());
+        }
+        assert_eq!(seen, expected, "followed after {after}");
+    }
+    for until in [0, 100, 320, 400, 500] {
+        let expected: Vec<_> = before
+            .iter()
+            .filter(|entry| entry.subject == subject(3) && entry.seq <= Seq(until))
+            .cloned()
+            .collect();
+        assert_eq!(whole.read_subject(&subject(3), Seq(until)).await.unwrap(), expected);
+    }
+    let verified = archive.verify().unwrap().unwrap();
+    assert_eq!((verified.first, verified.last, verified.files), (Seq(1), Seq(320), 5));
+    assert_eq!(chain_at(&whole, Seq(500)).await.unwrap(), chain_at(&*log, Seq(500)).await.unwrap());
+}
+
+/// All entries that an archive of one file holds, read anew.
+fn rest_of(archive: &Archive) -> Result<Vec<Entry>, PortError> {
+    Archive::new(archive.dir()).read(Seq::ZERO, ReadLimit::default())
+}
+
+#[tokio::test]
+async fn what_was_changed_is_noticed() {
+    let (dir, log) = (TempDir::new().unwrap(), log().await);
+    let before = rest(&*log, 0).await[..100].to_vec();
+    let (archive, _) = archived(dir.path(), &log, 100, 100).await;
+    let file = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+    let bytes = fs::read(&file).unwrap();
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 0x20;
+        fs::write(&file, &changed).unwrap();
+        // A bit that unpacks to the same entries has changed nothing: the chain has proved them.
+        match archive.verify() {
+            Err(_) => assert!(rest_of(&archive).is_err(), "byte {at} of {}", bytes.len()),
+            Ok(_) => assert_eq!(rest_of(&archive).unwrap(), before, "byte {at}"),
+        }
+    }
+    for at in (0..bytes.len()).step_by(11) {
+        fs::write(&file, &bytes[..at]).unwrap();
+        assert!(archive.verify().is_err(), "{at} bytes");
+    }
+    fs::write(&file, &bytes).unwrap();
+    archive.verify().unwrap();
+}
+
+#[tokio::test]
+async fn entries_that_do_not_go_on_are_refused() {
+    let (dir, log) = (TempDir::new().unwrap(), log().await);
+    let (archive, chain) = archived(dir.path(), &log, 100, 50).await;
+    let entries = rest(&*log, 0).await;
+    let mark = log.mark().await.unwrap().unwrap();
+    let refused = |mark, chain, from: usize| {
+        let added = archive.add(mark, chain, &entries[from..from + 10]);
+        assert!(matches!(added, Err(ArchiveError::NoFit { .. })), "{added:?}");
+    };
+    refused(mark, chain, 101);
+    refused(mark, chain, 90);
+    refused(mark, Chain::START, 100);
+    refused(LogMark(Chain::START), chain, 100);
+    assert_eq!(archive.span().unwrap().unwrap().last, Seq(100));
+    archive.add(mark, chain, &entries[100..110]).unwrap();
+    archive.verify().unwrap();
+}
+
+#[tokio::test]
+async fn a_missing_file_and_another_logs_archive_are_named() {
+    let (dir, log) = (TempDir::new().unwrap(), log().await);
+    let (archive, chain) = archived(dir.path(), &log, 300, 100).await;
+    log.trim(Seq(301), chain).await.unwrap();
+    let whole = Whole::new(log.clone(), archive.clone());
+    let second = dir.path().join(format!("{:020}-{:020}.arc", 101, 200));
+    let aside = dir.path().join("aside");
+    fs::rename(&second, &aside).unwrap();
+    let error = archive.span().unwrap_err().to_string();
+    assert!(error.contains("from 101 on"), "{error}");
+    assert!(whole.read(Seq(150), ReadLimit::default()).await.is_err());
+    fs::rename(&aside, &second).unwrap();
+    assert_eq!(rest(&whole, 150).await.len(), 350);
+
+    let other = MemoryLog::default();
+    let draft = |n: u64| Draft { subject: "log.other".into(), payload: n.to_string().into() };
+    other.append(Seq::ZERO, (0..ENTRIES).map(draft).collect()).await.unwrap();
+    other.trim(Seq(301), chain_at(&other, Seq(300)).await.unwrap()).await.unwrap();
+    let mixed = Whole::new(Arc::new(other), archive);
+    let error = mixed.read(Seq(5), ReadLimit::default()).await.unwrap_err();
+    assert!(matches!(error, PortError::Damaged { what: "archive", .. }), "{error}");
+}
+
+/// Without its archive a trimmed log says so, and where it begins.
+#[tokio::test]
+async fn a_log_without_its_archive_says_what_is_not_there() {
+    let (dir, log) = (TempDir::new().unwrap(), log().await);
+    let chain = chain_at(&*log, Seq(300)).await.unwrap();
+    log.trim(Seq(301), chain).await.unwrap();
+    let whole = Whole::new(log, Archive::new(dir.path()));
+    let error = whole.read(Seq(9), ReadLimit::default()).await.unwrap_err();
+    assert!(matches!(error, PortError::Trimmed { asked: Seq(10), first: Seq(301) }), "{error}");
+    assert!(whole.follow(Seq(9)).next().await.unwrap().is_err());
+    assert_eq!(rest(&whole, 300).await.len(), 200);
+}

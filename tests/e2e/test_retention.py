@@ -1,0 +1,215 @@
+"""What is old goes: runs by their age or number, their files, and records into the archive; and a log that lost
+records is not built on."""
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from harness import Standalone, check_history, standalone, wait_until, write_dag
+
+DAG = """
+from datetime import datetime
+
+from airflow.decorators import dag, task
+
+
+@dag(schedule=None, start_date=datetime(2026, 1, 1), catchup=False)
+def talker():
+    @task
+    def talk(dag_run=None):
+        print("this is", dag_run.run_id)
+        return "x" * 100_000
+
+    talk()
+
+
+talker()
+"""
+
+DAY = 24 * 3600
+
+
+def kill(running: Standalone) -> None:
+    running.process.send(signal.SIGKILL)
+    running.process.kill()
+
+
+def run_all(running: Standalone, names: list[str]) -> None:
+    running.wait_dag("talker")
+    for name in names:
+        assert running.trigger("talker", name).status_code == 200
+    for name in names:
+        assert running.api.wait_run("talker", name) == "success"
+
+
+def runs(running: Standalone) -> list[str]:
+    return [it["dag_run_id"] for it in running.api.get("/dags/talker/dagRuns")["dag_runs"]]
+
+
+def blobs(running: Standalone) -> dict[str, Path]:
+    files = (running.home / "blobs").glob("??/*")
+    return {file.parent.name + file.name: file for file in files if file.parent.name != "new"}
+
+
+def test_old_records_go_into_the_archive_and_nothing_is_missed(tmp_path: Path, dags: Path) -> None:
+    env = {
+        "DAGBOK__RETENTION__LOG": "1s",
+        "DAGBOK__RETENTION__EVERY": "1s",
+        "DAGBOK__RETENTION__ARCHIVE_RECORDS": "20",
+        "DAGBOK__SCHEDULER__SNAPSHOT_EVERY": "10",
+    }
+    write_dag(dags, "talker.py", DAG)
+    names = [f"r{n}" for n in range(12)]
+    with standalone(tmp_path, dags, env=env) as running:
+        for name in names:
+            # Killed while records are archived, trimmed and followed.
+            run_all(running, [name])
+            kill(running)
+            running.start()
+        archive, log = running.home / "archive", running.home / "log"
+        run_all(running, ["last"])
+        wait_until("several files of the archive", lambda: len(list(archive.glob("*.arc"))) >= 2)
+        wait_until("a log that begins later", lambda: (log / "base").exists())
+        whole: list[dict[str, Any]] = running.api.events()
+        assert [it["seq"] for it in whole] == list(range(1, len(whole) + 1))
+        check_history(whole, {("talker", name) for name in names})
+
+        kill(running)
+        shutil.rmtree(running.home / "read-model")
+        shutil.rmtree(running.home / "snapshots")
+        running.start()
+        wait_until("the read model", lambda: len(runs(running)) == len(names) + 1)
+        assert running.api.events()[: len(whole)] == whole
+        # A run that is only in the archive is taken up again.
+        cleared = running.cli.run("runs", "clear", "talker", "r0", "--yes")
+        assert cleared.returncode == 0, cleared.stderr
+        assert running.api.wait_run("talker", "r0") == "success"
+        tries = running.api.get("/dags/talker/dagRuns/r0/taskInstances/talk/tries")["task_instances"]
+        assert [it["try_number"] for it in tries] == [1, 2]
+
+        # Without the archive it is said what is missing, and nothing starts.
+        assert running.process.stop() == 0
+        archive.rename(tmp_path / "aside")
+        shutil.rmtree(running.home / "snapshots")
+        assert running.process.start().ends() != 0
+        assert "read it from the archive" in running.process.log.read_text()
+        shutil.rmtree(archive, ignore_errors=True)
+        (tmp_path / "aside").rename(archive)
+        running.start()
+        assert running.api.state("talker", "r1") == "success"
+
+
+def test_old_runs_go_with_their_files_and_nothing_else_does(tmp_path: Path, dags: Path) -> None:
+    write_dag(dags, "talker.py", DAG)
+    with standalone(tmp_path, dags) as running:
+        run_all(running, ["r1", "r2"])
+        facts = [fact for it in running.api.events() for fact in it["facts"]]
+        bundle = next(fact["bundle"] for fact in facts if fact["type"] == "RunCreated")
+        assert running.process.stop() == 0
+        old = set(blobs(running))
+        assert bundle in old
+        assert len(old) >= 3, "a bundle, logs and a value"
+        for file in blobs(running).values():
+            os.utime(file, (time.time() - 3 * DAY,) * 2)
+        env = {"DAGBOK__RETENTION__RUNS": "2s", "DAGBOK__RETENTION__EVERY": "1s"}
+        running.process.env.update(env)
+        running.start()
+        wait_until("that both are gone", lambda: runs(running) == [])
+        wait_until("that their files are gone", lambda: not (old - {bundle}) & set(blobs(running)))
+        assert bundle in blobs(running), "new runs need it"
+        run_all(running, ["r1"])
+        records = running.api.events()
+        deleted = [it for it in records if any(fact["type"] == "RunDeleted" for fact in it["facts"])]
+        assert {it["reason"] for it in deleted} == {"by the rules of what is kept"}
+
+
+def test_what_would_go_is_shown_before_it_does(running: Standalone, dags: Path) -> None:
+    write_dag(dags, "talker.py", DAG)
+    run_all(running, ["r1", "r2", "r3"])
+    nothing = running.cli.json("prune", "--dry-run")
+    assert (nothing["runs"], nothing["dags"]) == (0, []), "a year is kept"
+    would = running.cli.json("prune", "--keep-runs", "1", "--dry-run")
+    assert (would["dry_run"], would["runs"]) == (True, 2)
+    assert would["bytes"] > 200_000, "each has a value of 100,000 bytes"
+    assert "2 runs" in running.cli.ok("prune", "--keep-runs", "1", "--dry-run")
+    assert sorted(runs(running)) == ["r1", "r2", "r3"]
+    assert running.cli.run("prune", "--keep-runs", "1").returncode == 2, "nobody is there to agree"
+    assert running.cli.run("prune", "--keep-runs", "1", "--dag", "other").returncode == 3
+    done = running.cli.json("prune", "--keep-runs", "1", "--yes")
+    assert (done["dry_run"], done["runs"]) == (False, 2)
+    assert runs(running) == ["r3"]
+    assert running.cli.json("prune", "--older-than", "0s", "--yes")["runs"] == 1
+    assert runs(running) == []
+
+
+def test_a_log_that_lost_records_is_not_built_on(running: Standalone, dags: Path, tmp_path: Path) -> None:
+    write_dag(dags, "talker.py", DAG)
+    run_all(running, ["r1"])
+    assert running.process.stop() == 0
+    backup = tmp_path / "backup"
+    shutil.copytree(running.home / "log", backup)
+    running.start()
+    run_all(running, ["r2"])
+    assert running.process.stop() == 0
+    shutil.move(running.home / "log", tmp_path / "newer")
+    shutil.copytree(backup, running.home / "log")
+
+    assert running.process.start().ends() == 9
+    said = running.process.log.read_text()
+    assert "DBK0037" in said
+    assert "records are missing" in said
+    assert "--accept-shorter-log" in said
+
+    # What was lost is put back: all is as it was.
+    shutil.move(running.home / "log", tmp_path / "older")
+    shutil.copytree(tmp_path / "newer", running.home / "log")
+    running.start()
+    assert sorted(runs(running)) == ["r1", "r2"]
+    assert running.process.stop() == 0
+
+    # Or given up, by a word.
+    shutil.rmtree(running.home / "log")
+    shutil.copytree(backup, running.home / "log")
+    running.process.argv.append("--accept-shorter-log")
+    running.start()
+    assert runs(running) == ["r1"]
+    assert running.trigger("talker", "r2").status_code == 200, "nobody knows of it any more"
+    assert running.api.wait_run("talker", "r2") == "success"
+    assert running.process.stop() == 0
+    running.process.argv.remove("--accept-shorter-log")
+    running.start()
+    assert sorted(runs(running)) == ["r1", "r2"]
+
+
+def test_an_empty_log_under_a_home_that_knows_of_records_is_refused(running: Standalone, dags: Path) -> None:
+    write_dag(dags, "talker.py", DAG)
+    run_all(running, ["r1"])
+    assert running.process.stop() == 0
+    shutil.rmtree(running.home / "log")
+    assert running.process.start().ends() == 9
+    shutil.rmtree(running.home / "snapshots")
+    assert running.process.start().ends() == 9, "the read model knows as well"
+
+
+def test_another_log_under_a_home_is_folded_afresh(running: Standalone, dags: Path, tmp_path: Path) -> None:
+    write_dag(dags, "talker.py", DAG)
+    run_all(running, ["a1", "a2"])
+    assert running.process.stop() == 0
+    shutil.copytree(running.home, tmp_path / "a")
+    shutil.rmtree(running.home)
+    running.start()
+    run_all(running, ["b1"])
+    assert running.process.stop() == 0
+    shutil.rmtree(tmp_path / "a" / "log")
+    shutil.copytree(running.home / "log", tmp_path / "a" / "log")
+    shutil.rmtree(running.home)
+    shutil.copytree(tmp_path / "a", running.home)
+    running.start()
+    wait_until("the read model of the other log", lambda: runs(running) == ["b1"])
+    assert running.trigger("talker", "a1").status_code == 200, "it was never there"
+    assert running.trigger("talker", "b1").status_code == 409, "it was"
+    assert running.api.wait_run("talker", "a1") == "success"
+    assert (running.home / "snapshots" / "scheduler-set-aside").exists()
