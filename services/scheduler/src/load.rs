@@ -19,6 +19,8 @@ pub struct Loaded {
 /// Where the snapshot knows of more than the log has, that is an error unless `accept_shorter_log`.
 pub async fn load(ports: &Ports, accept_shorter_log: bool) -> Result<Loaded, SchedulerError> {
     let started = std::time::Instant::now();
+    // A log that is gone is said to be, where a read of it would only find nobody.
+    ports.log.last().await?;
     let found = snapshot::newest(ports, accept_shorter_log).await?;
     let mut namespace = found.unwrap_or_else(Namespace::new);
     let from = namespace.last_seq();

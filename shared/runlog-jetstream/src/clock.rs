@@ -1,14 +1,18 @@
 //! The server's clock as this process knows it: what the server said last, and how long ago that was by the
 //! monotonic clock. By it a queue tells whether an item was stored soon after it was decided on; no machine's
 //! clock is compared with another's.
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use async_nats::datetime::parse_rfc3339;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::{error::AskError, limits::CLOCK_REFRESH, link::Link};
+use crate::{
+    error::AskError,
+    limits::{CLOCK_REFRESH, LOOK_AGAIN, RECONNECT_LONGEST},
+    link::Link,
+};
 
 /// What is known of the server's clock.
 #[derive(Debug, Default)]
@@ -58,8 +62,10 @@ impl ServerClock {
         }
     }
 
-    fn is_known(&self) -> bool {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    /// Whether the clock of the server's run that is there now is known.
+    fn is_known(&self, run: Option<&str>) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().is_some_and(|known| known.run.as_deref() == run)
     }
 
     /// Whether it is time to ask again; then whoever hears so asks.
@@ -74,9 +80,9 @@ impl ServerClock {
 }
 
 /// Asks the server for its time, of a stream's leader in a cluster, where what is known grows old; waits for
-/// the answer only where nothing is known yet.
+/// the answer only where nothing is known yet of the run of the server that is there now.
 pub(crate) async fn refresh(link: &Arc<Link>, stream: &str) {
-    let known = link.clock.is_known();
+    let known = link.clock.is_known(link.lone_server_run().as_deref());
     if known && !link.clock.is_due() {
         return;
     }
@@ -91,6 +97,25 @@ pub(crate) async fn refresh(link: &Arc<Link>, stream: &str) {
     } else {
         asking.await;
     }
+}
+
+/// Asks at once whenever another run of the server is there, so that what is decided from then on can be told
+/// from what was decided before. Ends with the connection's last user.
+pub(crate) fn keep(link: &Arc<Link>, stream: String) {
+    let link = Arc::downgrade(link);
+    tokio::spawn(async move {
+        loop {
+            let Some(link) = Weak::upgrade(&link) else { return };
+            let run = link.lone_server_run();
+            let is_news = link.is_connected() && !link.clock.is_known(run.as_deref());
+            if is_news && ask(&link, &stream).await.is_err() {
+                sleep(LOOK_AGAIN).await;
+                continue;
+            }
+            // Not for ever: the last user must be seen to go.
+            let _ = timeout(RECONNECT_LONGEST, link.status.changed()).await;
+        }
+    });
 }
 
 async fn ask(link: &Link, stream: &str) -> Result<(), AskError> {

@@ -66,6 +66,8 @@ pub async fn look(
         tracing::info!(namespace = settings.namespace, server = %version, "connected to NATS");
         if settings.creates {
             tend::start(&link, &settings);
+            // Who makes the streams also fills the work queues.
+            clock::keep(&link, names::Names::new(&settings.namespace).stream("log"));
         }
     }
     Ok((Connection::new(link, settings, version), ports))
