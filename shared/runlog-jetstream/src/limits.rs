@@ -36,6 +36,8 @@ pub const FRESH: Duration = Duration::from_secs(30);
 pub const CLOCK_REFRESH: Duration = Duration::from_secs(10);
 /// How often is looked whether every stream of the namespace is still there.
 pub const TEND_EVERY: Duration = Duration::from_secs(2);
+/// How long a server may take to remove the files of a stream that was deleted.
+pub const FILES_GO: Duration = Duration::from_millis(500);
 /// How often is said again what nothing but a person can mend.
 pub const SAY_AGAIN: Duration = Duration::from_secs(30);
 /// Room that a message's headers need beside the payload, in bytes.

@@ -128,7 +128,7 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     async fn ensure_stream(&self) -> PortResult<()> {
-        let ensured = streams::ensure(&self.link, &self.settings, self.config.clone()).await;
+        let ensured = streams::heal(&self.link, &self.settings, self.config.clone()).await;
         ensured.map_err(|error| PortError::unavailable("queue", error))
     }
 

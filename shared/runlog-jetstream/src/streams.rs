@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{
     error::{AskError, ConnectError, STREAM_NOT_FOUND},
-    limits::{DUPLICATE_WINDOW, MARKER_TTL},
+    limits::{DUPLICATE_WINDOW, FILES_GO, MARKER_TTL},
     link::Link,
     names::Names,
     settings::{ConnectSettings, Storage},
@@ -92,6 +92,19 @@ fn failed(
         },
         None => ConnectError::Stream { stream: stream.to_owned(), what, why: error.to_string() },
     }
+}
+
+/// As [`ensure`], of a stream that was there before. One that was just deleted is waited out: a server that
+/// still removes its files removes those of a new stream by the same name with them, which then breaks for good.
+pub(crate) async fn heal(
+    link: &Link,
+    settings: &ConnectSettings,
+    config: Config,
+) -> Result<(), ConnectError> {
+    if settings.creates && !is_there(link, settings, &config.name).await? {
+        tokio::time::sleep(FILES_GO).await;
+    }
+    ensure(link, settings, config).await
 }
 
 /// Makes one stream where the settings say so, or compares the one that is there.

@@ -67,7 +67,7 @@ async fn round(link: &Link, settings: &ConnectSettings, said: &mut Option<Instan
 
 async fn heal(link: &Link, settings: &ConnectSettings, config: Config) {
     let stream = config.name.clone();
-    match streams::ensure(link, settings, config).await {
+    match streams::heal(link, settings, config).await {
         Ok(()) => tracing::warn!(stream, "{}", lost(&stream)),
         Err(error) => tracing::warn!(%error, "a stream that was deleted can't be made again yet"),
     }
