@@ -59,21 +59,11 @@ pub async fn archive_old(
     now: Timestamp,
 ) -> Result<u64, PortError> {
     let log = &*ports.log;
+    let Some(mark) = log.mark().await? else { return Ok(0) };
     let archive = archiving.archive.clone();
-    let span = blocking(move || Ok(archive.span()?)).await?;
+    let span = blocking(move || Ok(archive.span_of(mark)?)).await?;
     let (mut seen, mut chain) =
         span.map_or((Seq::ZERO, Chain::START), |Span { last, after, .. }| (last, after));
-    let Some(mark) = log.mark().await? else { return Ok(0) };
-    if let Some(span) = span.filter(|span| span.mark != mark) {
-        return Err(PortError::Damaged {
-            what: "archive",
-            place: archiving.archive.dir().display().to_string(),
-            why: format!(
-                "it is of the log {}, and this log is {mark}: put its own back",
-                span.mark
-            ),
-        });
-    }
     if seen > Seq::ZERO {
         // A crash may have come between the two.
         log.trim(seen.plus(1), chain).await?;

@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dagbok_runlog::{PortError, Seq};
+use dagbok_runlog::{LogMark, PortError, Seq};
 use thiserror::Error;
 
 /// The archive can't be read or added to.
@@ -36,6 +36,16 @@ pub enum ArchiveError {
         /// The first entry that is missing.
         from: Seq,
     },
+    /// It holds another log's entries.
+    #[error("it is of the log {theirs}, and this log is {ours}: put its own back")]
+    OtherLog {
+        /// The archive.
+        dir: PathBuf,
+        /// The log that it is of.
+        theirs: LogMark,
+        /// The log that it was held against.
+        ours: LogMark,
+    },
     /// Entries that do not go on where the archive ends.
     #[error("{} can't take these entries: {why}", .dir.display())]
     NoFit {
@@ -65,7 +75,9 @@ impl From<ArchiveError> for PortError {
                 let why = format!("{why}; put it back from a backup");
                 Self::Damaged { what: "archive", place, why }
             }
-            ArchiveError::Missing { dir, .. } | ArchiveError::NoFit { dir, .. } => {
+            ArchiveError::Missing { dir, .. }
+            | ArchiveError::OtherLog { dir, .. }
+            | ArchiveError::NoFit { dir, .. } => {
                 let place = dir.display().to_string();
                 Self::Damaged { what: "archive", place, why: error.to_string() }
             }

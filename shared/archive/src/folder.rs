@@ -98,6 +98,16 @@ impl Archive {
         Ok(Some(Span { first, before, last, after, mark, files, bytes }))
     }
 
+    /// As [`Archive::span`]; refuses an archive of another log than `ours`.
+    pub fn span_of(&self, ours: LogMark) -> Result<Option<Span>, ArchiveError> {
+        match self.span()? {
+            Some(Span { mark: theirs, .. }) if theirs != ours => {
+                Err(ArchiveError::OtherLog { dir: self.dir.to_path_buf(), theirs, ours })
+            }
+            span => Ok(span),
+        }
+    }
+
     /// Adds entries of the log `mark`, which go on where the archive ends; `before` is the chain's value at
     /// the entry before them. Returns its value at their last once they are there for good and were read
     /// back. Adding the same again changes nothing.

@@ -1,5 +1,8 @@
 //! A log together with the archive of what it was trimmed of.
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use dagbok_runlog::{
@@ -14,12 +17,14 @@ use crate::{Archive, Span};
 pub struct Whole {
     log: Arc<dyn RunLog>,
     archive: Archive,
+    /// Whether the archive was found to be this log's.
+    checked: Arc<AtomicBool>,
 }
 
 impl Whole {
     /// `log`, with what was trimmed from it read from `archive`.
     pub fn new(log: Arc<dyn RunLog>, archive: Archive) -> Self {
-        Self { log, archive }
+        Self { log, archive, checked: Arc::default() }
     }
 
     /// Runs what blocks on the disk.
@@ -47,20 +52,16 @@ impl Whole {
         self.archive(|archive| Ok(archive.span()?)).await
     }
 
-    /// Refuses an archive of another log.
+    /// Refuses an archive of another log. Looked at once: it takes a look at every file.
     async fn check_mark(&self) -> PortResult<()> {
-        let (mark, span) = (self.log.mark().await?, self.span().await?);
-        match (mark, span) {
-            (Some(mark), Some(span)) if span.mark != mark => Err(PortError::Damaged {
-                what: "archive",
-                place: self.archive.dir().display().to_string(),
-                why: format!(
-                    "it is of the log {}, and this log is {mark}: put its own back",
-                    span.mark
-                ),
-            }),
-            _ => Ok(()),
+        if self.checked.load(Ordering::Relaxed) {
+            return Ok(());
         }
+        if let Some(mark) = self.log.mark().await? {
+            self.archive(move |archive| Ok(archive.span_of(mark)?)).await?;
+            self.checked.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::Router;
-use dagbok_archive::{Archive, Whole};
+use dagbok_archive::Archive;
 use dagbok_config::Config;
 use dagbok_runlog::Ports;
 use dagbok_runlog_jetstream::Connection;
@@ -98,10 +98,7 @@ where
     let patience =
         if service == "executor" { context.config.executor.drain.0 + PATIENCE } else { PATIENCE };
     let outcome = async {
-        let (mut ports, connection) = wire::connect(&context.config.nats, service).await?;
-        if let Some(dir) = &context.config.retention.archive {
-            ports.log = Arc::new(Whole::new(ports.log, Archive::new(dir)));
-        }
+        let (ports, connection) = wire::connect(&context.config, service).await?;
         let crew = Crew::new(patience);
         let mut base = Base { context, ports, connection, clock: Clock::system(), crew };
         base.say_up(service);

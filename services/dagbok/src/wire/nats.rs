@@ -1,7 +1,8 @@
 //! The primitives on NATS JetStream.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use dagbok_config::Nats;
+use dagbok_archive::{Archive, Whole};
+use dagbok_config::{Config, Nats};
 use dagbok_runlog::Ports;
 use dagbok_runlog_jetstream::{ConnectError, ConnectSettings, Connection, Credentials, Tls};
 use tokio::time::Instant;
@@ -16,8 +17,20 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Connects as `service`. Where the namespace is not there, or not whole, any but the scheduler waits until
-/// it is, and says so.
-pub(crate) async fn connect(nats: &Nats, service: &str) -> Result<(Ports, Connection), Failure> {
+/// it is, and says so. What the log was trimmed of is read from the archive, where one is configured.
+pub(crate) async fn connect(
+    config: &Config,
+    service: &str,
+) -> Result<(Ports, Connection), Failure> {
+    let (mut ports, connection) = whole(&config.nats, service).await?;
+    if let Some(dir) = &config.retention.archive {
+        ports.log = Arc::new(Whole::new(ports.log, Archive::new(dir)));
+    }
+    Ok((ports, connection))
+}
+
+/// Connects once the namespace is there, and whole.
+async fn whole(nats: &Nats, service: &str) -> Result<(Ports, Connection), Failure> {
     let settings = ConnectSettings { creates: service == CREATOR, ..settings(nats, service)? };
     let mut said: Option<Instant> = None;
     loop {
