@@ -1,14 +1,16 @@
 """What is old goes: runs by their age or number, their files, and records into the archive; and a log that lost
 records is not built on."""
 
+import json
 import os
+import random
 import shutil
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
-from harness import Standalone, check_history, standalone, wait_until, write_dag
+from harness import Cli, Standalone, check_history, standalone, wait_until, write_dag
 
 DAG = """
 from datetime import datetime
@@ -100,6 +102,122 @@ def test_old_records_go_into_the_archive_and_nothing_is_missed(tmp_path: Path, d
         (tmp_path / "aside").rename(archive)
         running.start()
         assert running.api.state("talker", "r1") == "success"
+
+
+class Signs:
+    """What is seen from outside of those that keep the log small, each told apart from before."""
+
+    def __init__(self, running: Standalone) -> None:
+        """Looks for the first time."""
+        self.running = running
+        self.before = self.look()
+
+    def look(self) -> dict[str, object]:
+        """The archive's files, the log's base, the snapshot, and how often runs went."""
+        home = self.running.home
+
+        def written(file: Path) -> tuple[int, int]:
+            found = file.stat() if file.exists() else None
+            return (found.st_ino, found.st_mtime_ns) if found else (0, 0)
+
+        return {
+            "archived": len(list((home / "archive").glob("*.arc"))),
+            "being archived": len(list((home / "archive").iterdir())) if (home / "archive").exists() else 0,
+            "trimmed": written(home / "log" / "base"),
+            "snapshot": written(home / "snapshots" / "scheduler"),
+            "pruned": self.running.process.log.read_text().count("runs went by the rules"),
+        }
+
+    def has_come(self, sign: str) -> bool:
+        """Whether this one is another than at first."""
+        assert self.running.process.alive(), self.running.process.log.read_text()[-2000:]
+        return self.look()[sign] != self.before[sign]
+
+
+def test_kills_while_runs_go_and_the_log_is_trimmed_lose_nothing(tmp_path: Path, dags: Path) -> None:
+    env = {
+        "DAGBOK__RETENTION__LOG": "1s",
+        "DAGBOK__RETENTION__EVERY": "1s",
+        "DAGBOK__RETENTION__RUNS": "2s",
+        "DAGBOK__RETENTION__ARCHIVE_RECORDS": "12",
+        "DAGBOK__SCHEDULER__SNAPSHOT_EVERY": "7",
+    }
+    write_dag(dags, "talker.py", DAG)
+    chance = random.Random(20261128)
+    signs = ["archived", "being archived", "trimmed", "snapshot", "pruned"] * 3
+    chance.shuffle(signs)
+    accepted: set[tuple[str, str]] = set()
+    seen: list[dict[str, Any]] = []
+    with standalone(tmp_path, dags, env=env) as running:
+        for number, sign in enumerate(signs):
+            running.wait_dag("talker")
+            look = Signs(running)
+            for run_id in [f"r{number}a", f"r{number}b"]:
+                answer = running.trigger("talker", run_id)
+                assert answer.status_code == 200, answer.text
+                accepted.add(("talker", run_id))
+            if number % 3 == 2:
+                # One that is over is taken up again, unless it went meanwhile.
+                _, run_id = chance.choice(sorted(accepted))
+                cleared = running.cli.run("runs", "clear", "talker", run_id, "--yes")
+                assert cleared.returncode in (0, 3, 4), cleared.stderr
+            wait_until(f"that it is {sign}", lambda look=look, sign=sign: look.has_come(sign))
+            if chance.random() < 0.5:
+                now = running.api.events()
+                assert now[: len(seen)] == seen, "what was read once reads otherwise"
+                seen = now
+            kill(running)
+            running.start()
+
+        def over() -> bool:
+            found = running.api.get("/dags/talker/dagRuns", limit=100)["dag_runs"]
+            return all(it["state"] in ("success", "failed") for it in found)
+
+        wait_until("the end of every run", over)
+        assert running.process.stop() == 0
+        reader = Cli(["--home", str(running.home)])
+        whole = reader.lines("events")
+        assert whole[: len(seen)] == seen
+        check_history(whole, accepted)
+        created, deleted = set(), set()
+        for record in whole:
+            kinds = {fact["type"] for fact in record["facts"]}
+            if "RunCreated" in kinds:
+                created.add(record["run_id"])
+            if "RunDeleted" in kinds:
+                deleted.add(record["run_id"])
+        assert len(deleted) >= 10, "runs went between the kills"
+        left = {it["dag_run_id"] for it in reader.json("runs", "list", "talker", "--limit", "100")["dag_runs"]}
+        assert left == created - deleted
+        proved = reader.json("archive", "verify")
+        assert (proved["ok"], proved["first"], proved["fault"]) == (True, 1, None)
+        assert proved["entries"] >= 100, "the archive has most of it"
+        assert proved["log_first"] <= proved["last"] + 1
+        check_faults_are_found(reader, running.home / "archive", proved)
+
+
+def check_faults_are_found(reader: Cli, archive: Path, proved: dict[str, Any]) -> None:
+    files = sorted(archive.glob("*.arc"))
+    middle = files[len(files) // 2]
+    whole = middle.read_bytes()
+    at = len(whole) - 30
+    middle.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    done = reader.run("archive", "verify", "--json")
+    assert done.returncode == 9
+    said = json.loads(done.stdout)
+    assert (said["ok"], said["fault"]["path"]) == (False, str(middle))
+    assert said["last"] + 1 == int(middle.name.split("-")[0]), "what stands before it is proved"
+    text = reader.run("archive", "verify")
+    assert text.returncode == 9
+    assert str(middle) in text.stdout
+    middle.unlink()
+    done = reader.run("archive", "verify", "--json")
+    assert done.returncode == 9
+    assert "put the archive's files back" in json.loads(done.stdout)["fault"]["message"]
+    middle.write_bytes(whole)
+    assert reader.json("archive", "verify") == proved
+    alone = reader.json("archive", "verify", "--dir", str(archive), "--alone")
+    assert (alone["ok"], alone["log_first"], alone["chain"]) == (True, None, proved["chain"])
 
 
 def test_old_runs_go_with_their_files_and_nothing_else_does(tmp_path: Path, dags: Path) -> None:

@@ -1,4 +1,5 @@
 //! The command line, as types. What each command does is in [`crate::commands`].
+mod archive;
 mod dags;
 mod runs;
 mod services;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use archive::{ArchiveCommand, Verify};
 pub(crate) use dags::{DagsCommand, List as DagsList, Reschedule, Show, Test, Trigger};
 pub(crate) use runs::{
     Cancel, Clear, Delete, Events, List as RunsList, Logs, Prune, Run, RunsCommand, TasksCommand,
@@ -82,6 +84,9 @@ pub(crate) enum Command {
         after_help = "With --json, the API's `Pruned`: `dry_run`, `runs`, `bytes`, `dags`, `more`"
     )]
     Prune(Prune),
+    /// The archive of old records: verify
+    #[command(subcommand)]
+    Archive(ArchiveCommand),
     /// The log itself, record by record
     #[command(
         after_help = "With --json, one record a line: `seq`, `at`, `scope`, `dag_id`, `run_id`, `by`, `reason`, `cause`, `trace`, and `facts`, a list of objects with their name as `type`"

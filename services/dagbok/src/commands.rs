@@ -1,5 +1,6 @@
 //! What each command does; one module each.
 mod agree;
+mod archive;
 mod dags;
 mod events;
 mod prune;
@@ -10,7 +11,7 @@ mod tasks;
 mod version;
 
 use crate::{
-    cli::{Cli, Command, DagsCommand, RunsCommand, TasksCommand},
+    cli::{ArchiveCommand, Cli, Command, DagsCommand, RunsCommand, TasksCommand},
     context::{Context, Flags},
     doctor,
     failure::Outcome,
@@ -46,6 +47,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Runs(RunsCommand::Delete(args)) => runs::delete(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Logs(args)) => tasks::logs(&plain()?, &args).await,
         Command::Prune(args) => prune::run(&plain()?, &args).await,
+        Command::Archive(ArchiveCommand::Verify(args)) => archive::verify(&global, &args).await,
         Command::Events(args) => events::run(&plain()?, &args).await,
         Command::Doctor(args) => doctor::run(&global, &args).await,
         Command::Version => version::run(&plain()?).await,

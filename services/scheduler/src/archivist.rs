@@ -68,7 +68,9 @@ pub async fn archive_old(
         // A crash may have come between the two.
         log.trim(seen.plus(1), chain).await?;
     }
-    let Some(snapshot) = snapshot::position(ports).await else { return Ok(0) };
+    // Of another log's snapshot nothing can be said.
+    let snapshot = snapshot::position(ports).await.filter(|position| position.log == mark);
+    let Some(snapshot) = snapshot else { return Ok(0) };
     let mut count = 0;
     loop {
         let entries = log.read(seen, archiving.batch).await?;

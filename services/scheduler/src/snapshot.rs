@@ -3,8 +3,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dagbok_domain::namespace::{Frozen, Namespace};
-use dagbok_protocol::names::{SCHEDULER_SNAPSHOT, SCHEDULER_SNAPSHOT_SET_ASIDE};
-use dagbok_runlog::{Compared, Ports, Position, RunLog, Seq};
+use dagbok_protocol::names::{
+    SCHEDULER_POSITION, SCHEDULER_SNAPSHOT, SCHEDULER_SNAPSHOT_SET_ASIDE,
+};
+use dagbok_runlog::{Compared, PortError, Ports, Position, RunLog, Seq};
 use serde::{Deserialize, Serialize};
 
 use crate::SchedulerError;
@@ -90,11 +92,24 @@ async fn set_aside(ports: &Ports, bytes: Bytes) {
     }
 }
 
-/// The entry that the newest snapshot stands on: what is below it is needed by no start. `None` where there
-/// is none that this build can read.
+/// The entry that the newest snapshot stands on, or one that an older one stood on: what is below it is needed
+/// by no start. `None` where there is none that this build can read.
+///
+/// It is kept by itself, since a snapshot may be of hundreds of megabytes.
 pub(crate) async fn position(ports: &Ports) -> Option<Position> {
+    let apart = ports.snapshots.get(SCHEDULER_POSITION).await.ok().flatten();
+    if let Some(position) = apart.and_then(|bytes| rmp_serde::from_slice(&bytes).ok()) {
+        return Some(position);
+    }
+    // A snapshot of before positions were kept.
     let bytes = ports.snapshots.get(SCHEDULER_SNAPSHOT).await.ok()??;
     Snapshot::read(&bytes).map(|snapshot| snapshot.position)
+}
+
+/// Stores the place of a snapshot that is stored: one that is older than the snapshot does no harm.
+async fn store_position(ports: &Ports, position: &Position) -> Result<(), PortError> {
+    let bytes = rmp_serde::to_vec_named(position).expect("a position has nothing that can't be");
+    ports.snapshots.put(SCHEDULER_POSITION, Bytes::from(bytes)).await
 }
 
 /// Stores a snapshot; a failure is said and costs nothing but time at the next start.
@@ -124,7 +139,10 @@ pub(crate) async fn store(ports: &Ports, frozen: Frozen) {
         }
     };
     let size = bytes.len();
-    let work = ports.snapshots.put(SCHEDULER_SNAPSHOT, Bytes::from(bytes));
+    let work = async {
+        ports.snapshots.put(SCHEDULER_SNAPSHOT, Bytes::from(bytes)).await?;
+        store_position(ports, &position).await
+    };
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(Ok(())) => tracing::debug!(seq, size, "snapshot stored"),
         Ok(Err(error)) => tracing::warn!(%error, "no snapshot stored"),

@@ -46,6 +46,14 @@ pub enum ArchiveError {
         /// The log that it was held against.
         ours: LogMark,
     },
+    /// The archive and the log have different entries.
+    #[error("{} and the log do not go together: {why}; put back the one that is a copy of another time", .dir.display())]
+    Apart {
+        /// The archive.
+        dir: PathBuf,
+        /// Where they differ.
+        why: String,
+    },
     /// Entries that do not go on where the archive ends.
     #[error("{} can't take these entries: {why}", .dir.display())]
     NoFit {
@@ -57,6 +65,17 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
+    /// The file that is at fault, or the archive's folder.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Io { path, .. } | Self::Damaged { path, .. } => path,
+            Self::Missing { dir, .. }
+            | Self::OtherLog { dir, .. }
+            | Self::Apart { dir, .. }
+            | Self::NoFit { dir, .. } => dir,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { action, path: path.to_owned(), source }
     }
@@ -77,6 +96,7 @@ impl From<ArchiveError> for PortError {
             }
             ArchiveError::Missing { dir, .. }
             | ArchiveError::OtherLog { dir, .. }
+            | ArchiveError::Apart { dir, .. }
             | ArchiveError::NoFit { dir, .. } => {
                 let place = dir.display().to_string();
                 Self::Damaged { what: "archive", place, why: error.to_string() }

@@ -41,7 +41,7 @@ pub struct Archive {
 }
 
 /// First and last entry of a file, by its name.
-type Named = (u64, u64);
+pub(crate) type Named = (u64, u64);
 
 impl Archive {
     /// The archive in `dir`, which is made when the first entries are added.
@@ -54,12 +54,12 @@ impl Archive {
         &self.dir
     }
 
-    fn path(&self, (first, last): Named) -> PathBuf {
+    pub(crate) fn path(&self, (first, last): Named) -> PathBuf {
         self.dir.join(format!("{first:020}-{last:020}.arc"))
     }
 
     /// The files by their names, in order.
-    fn files(&self) -> Result<Vec<Named>, ArchiveError> {
+    pub(crate) fn files(&self) -> Result<Vec<Named>, ArchiveError> {
         let found = match fs::read_dir(&self.dir) {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -191,24 +191,5 @@ impl Archive {
             }
         }
         Ok(found)
-    }
-
-    /// Reads every file, and holds each against the one before it. Returns what was proved.
-    pub fn verify(&self) -> Result<Option<Span>, ArchiveError> {
-        let Some(span) = self.span()? else { return Ok(None) };
-        let mut chain = span.before;
-        for file in self.files()? {
-            let path = self.path(file);
-            let (head, _) = file::read(&path)?;
-            if (head.first.0, head.last.0) != file || head.before != chain || head.mark != span.mark
-            {
-                return Err(ArchiveError::damaged(
-                    &path,
-                    "it does not go on from the file before it",
-                ));
-            }
-            chain = head.after;
-        }
-        Ok(Some(span))
     }
 }

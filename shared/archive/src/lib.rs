@@ -15,8 +15,10 @@
 mod error;
 mod file;
 mod folder;
+mod proof;
 mod whole;
 
 pub use error::ArchiveError;
 pub use folder::{Archive, Span};
+pub use proof::Proof;
 pub use whole::Whole;

@@ -171,3 +171,84 @@ async fn a_log_without_its_archive_says_what_is_not_there() {
     assert!(whole.follow(Seq(9)).next().await.unwrap().is_err());
     assert_eq!(rest(&whole, 300).await.len(), 200);
 }
+
+/// What was proved, and the fault in words where there is one.
+async fn proof(archive: &Archive, log: &dyn RunLog) -> (u64, Option<String>) {
+    let proof = archive.prove_against(log).await.unwrap();
+    let proved = proof.proved.map_or(0, |span| span.last.0);
+    (proved, proof.fault.map(|fault| fault.to_string()))
+}
+
+#[tokio::test]
+async fn the_first_fault_is_named_and_what_was_proved_before_it() {
+    let (dir, log) = (TempDir::new().unwrap(), log().await);
+    let (archive, chain) = archived(dir.path(), &log, 300, 100).await;
+    assert_eq!(proof(&archive, &*log).await, (300, None), "nothing was trimmed yet");
+    log.trim(Seq(201), chain_at(&*log, Seq(200)).await.unwrap()).await.unwrap();
+    assert_eq!(proof(&archive, &*log).await, (300, None), "both have some");
+    log.trim(Seq(301), chain).await.unwrap();
+    assert_eq!(proof(&archive, &*log).await, (300, None));
+
+    let file = |first: u64| dir.path().join(format!("{first:020}-{:020}.arc", first + 99));
+    let whole = fs::read(file(101)).unwrap();
+    let mut changed = whole.clone();
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    fs::write(file(101), changed).unwrap();
+    let found = archive.prove_against(&*log).await.unwrap();
+    assert_eq!(found.fault.unwrap().path(), file(101));
+    assert_eq!(found.proved.unwrap().last, Seq(100));
+    fs::write(file(101), whole).unwrap();
+
+    let aside = dir.path().join("aside");
+    for (first, proved, from) in [(1, 300, None), (101, 100, Some(101)), (201, 200, Some(201))] {
+        fs::rename(file(first), &aside).unwrap();
+        let (last, fault) = proof(&archive, &*log).await;
+        assert_eq!(last, proved);
+        let from = from.map(|from| format!("the entries from {from} on are in no file"));
+        assert_eq!(fault.is_some(), from.is_some(), "{fault:?}");
+        assert!(fault.unwrap_or_default().contains(&from.unwrap_or_default()));
+        fs::rename(&aside, file(first)).unwrap();
+    }
+    let empty = TempDir::new().unwrap();
+    let (last, fault) = proof(&Archive::new(empty.path()), &*log).await;
+    assert!(last == 0 && fault.unwrap().contains("from 1 on"));
+}
+
+#[tokio::test]
+async fn an_archive_that_is_not_the_logs_is_no_proof() {
+    let (dir, log) = (TempDir::new().unwrap(), log().await);
+    let (archive, _) = archived(dir.path(), &log, 300, 100).await;
+    // The same up to 250, and trimmed there: what is archived of the rest is another course of things.
+    let forked = MemoryLog::default();
+    let draft = |entry: Entry| Draft {
+        subject: entry.subject,
+        payload: if entry.seq == Seq(250) { "other".into() } else { entry.payload },
+    };
+    let drafts = rest(&*log, 0).await.into_iter().map(draft).collect();
+    forked.append(Seq::ZERO, drafts).await.unwrap();
+    for below in [2, 101, 200, 251, 301, 400] {
+        let chain = chain_at(&forked, Seq(below - 1)).await.unwrap();
+        forked.trim(Seq(below), chain).await.unwrap();
+        let (_, fault) = proof(&archive, &forked).await;
+        let word = if below == 400 { "from 301 on" } else { "do not go together" };
+        assert!(fault.as_ref().is_some_and(|fault| fault.contains(word)), "{below} {fault:?}");
+    }
+    let other = MemoryLog::default();
+    assert!(proof(&archive, &other).await.1.unwrap().contains("has no entry"));
+    let draft = Draft { subject: "log.other".into(), payload: "x".into() };
+    other.append(Seq::ZERO, vec![draft]).await.unwrap();
+    assert!(proof(&archive, &other).await.1.unwrap().contains("and this log is"));
+    let shorter = MemoryLog::default();
+    let drafts = rest(&*log, 0).await.into_iter().take(290);
+    let drafts = drafts.map(|it| Draft { subject: it.subject, payload: it.payload });
+    shorter.append(Seq::ZERO, drafts.collect()).await.unwrap();
+    assert!(proof(&archive, &shorter).await.1.unwrap().contains("ends at 300, and the log at 290"));
+    // A head that names another log than its first entry makes.
+    let lies = TempDir::new().unwrap();
+    let entries = rest(&*log, 0).await;
+    let mark = LogMark(Chain([7; 32]));
+    Archive::new(lies.path()).add(mark, Chain::START, &entries[..5]).unwrap();
+    let fault = Archive::new(lies.path()).verify().unwrap_err().to_string();
+    assert!(fault.contains("of another log than its first entry"), "{fault}");
+}

@@ -12,6 +12,8 @@ pub const SCHEDULER_LEASE: &str = "lease/scheduler";
 
 /// The name of the scheduler's snapshot.
 pub const SCHEDULER_SNAPSHOT: &str = "scheduler";
+/// The name of the place that the scheduler's snapshot stands at, by itself: the snapshot may be large.
+pub const SCHEDULER_POSITION: &str = "scheduler-position";
 /// The name of the snapshot of what the processor has read of the log.
 pub const PROCESSOR_SNAPSHOT: &str = "processor";
 /// The name of a scheduler's snapshot that was found to be of another log, for people to look at.

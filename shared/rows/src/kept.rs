@@ -142,11 +142,10 @@ impl<F: Fold> Kept<F> {
         let last = log.last().await.map_err(FollowError::from)?;
         let shutdown = Shutdown::new();
         // Rows of another log may be further than this one is.
-        self.check_log(&*log).await?;
-        self.check(&*log, &shutdown).await;
+        self.settle(&*log, &shutdown).await?;
         let model = self.clone();
         let stop = shutdown.clone();
-        let following = tokio::spawn(async move { model.keep(log, &stop).await });
+        let following = tokio::spawn(async move { model.keep_settled(log, &stop).await });
         while !self.progress().wait_for(last, Duration::from_secs(1)).await {
             if following.is_finished() {
                 break;
@@ -168,9 +167,7 @@ impl<F: Fold> Kept<F> {
     pub async fn check_log(&self, log: &dyn RunLog) -> Result<(), FollowError> {
         let Ok(checkpoint) = self.rows().checkpoint() else { return Ok(()) };
         match check_log(log, &checkpoint).await {
-            Err(error @ FollowError::LogShorter { .. })
-                if !self.0.accepts_shorter_log.load(Ordering::Relaxed) =>
-            {
+            Err(error @ FollowError::LogShorter { .. }) if !self.accepts_shorter_log() => {
                 Err(error)
             }
             _ => Ok(()),
@@ -180,10 +177,18 @@ impl<F: Fold> Kept<F> {
     /// Keeps the rows up to date until `shutdown` starts. Rows that turn out damaged or of another
     /// log are built anew; a log that is shorter than they are, or gets so, ends this with an error.
     pub async fn keep(&self, log: Arc<dyn RunLog>, shutdown: &Shutdown) -> Result<(), KeptError> {
+        self.settle(&*log, shutdown).await?;
+        self.keep_settled(log, shutdown).await
+    }
+
+    /// As [`Kept::keep`], of rows that are known to be this log's.
+    async fn keep_settled(
+        &self,
+        log: Arc<dyn RunLog>,
+        shutdown: &Shutdown,
+    ) -> Result<(), KeptError> {
         /// Rebuilds in one life, after which something else must be wrong.
         const REBUILDS: usize = 3;
-        self.check_log(&*log).await?;
-        self.check(&*log, shutdown).await;
         for left in (0..REBUILDS).rev() {
             let folder = Folder::<F>::new(self.store())?;
             let pace = Pace::default();
@@ -233,26 +238,34 @@ impl<F: Fold> Kept<F> {
         }
     }
 
-    /// Starts over where the rows were not made from this log; waits until the log answers.
-    async fn check(&self, log: &dyn RunLog, shutdown: &Shutdown) {
+    /// Holds the rows against the log, once it answers: starts over where they were not made from it, and
+    /// refuses one that ends before they do.
+    async fn settle(&self, log: &dyn RunLog, shutdown: &Shutdown) -> Result<(), FollowError> {
         loop {
-            let Ok(checkpoint) = self.rows().checkpoint() else { return };
+            let Ok(checkpoint) = self.rows().checkpoint() else { return Ok(()) };
             match check_log(log, &checkpoint).await {
+                Err(error @ FollowError::LogShorter { .. }) if !self.accepts_shorter_log() => {
+                    return Err(error);
+                }
                 Err(error @ (FollowError::LogShorter { .. } | FollowError::LogReplaced { .. })) => {
                     tracing::error!(%error, "{} was made from another log than this", F::NAME);
                     if let Err(error) = self.start_over(error.to_string()) {
                         tracing::error!(%error, "{} can't be built anew", F::NAME);
                     }
-                    return;
+                    return Ok(());
                 }
                 Err(error) => tracing::warn!(%error, "the log can't be read; trying again"),
-                Ok(()) => return,
+                Ok(()) => return Ok(()),
             }
             tokio::select! {
-                () = shutdown.started() => return,
+                () = shutdown.started() => return Ok(()),
                 () = tokio::time::sleep(Duration::from_millis(500)) => {}
             }
         }
+    }
+
+    fn accepts_shorter_log(&self) -> bool {
+        self.0.accepts_shorter_log.load(Ordering::Relaxed)
     }
 
     fn start_over(&self, because: String) -> Result<(), KeptError> {

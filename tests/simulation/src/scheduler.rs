@@ -2,14 +2,11 @@
 //! dies wherever that hurts most.
 use std::collections::BTreeMap;
 
-use dagbok_domain::namespace::{ColdRun, Namespace, Outcome};
+use dagbok_domain::namespace::{Namespace, Outcome};
 use dagbok_events::{ExecutorId, Fact, LostWhy, Record, Scope, Timestamp, TryKey};
 use dagbok_protocol::{Answer, Command, CommandBody, names};
 
-use crate::{
-    audit::fold_all,
-    world::{LEASE, SECOND, World},
-};
+use crate::world::{LEASE, SECOND, World};
 
 /// A scheduler process, in all its lives.
 #[derive(Debug)]
@@ -88,10 +85,17 @@ impl Scheduler {
             world.note(if off { "clock set" } else { "clock jumped" });
             self.skew = world.some_skew();
         }
-        let mut fold = match self.fold.take() {
-            Some(fold) => fold,
-            None => self.load(world),
+        let Some(mut fold) = self.fold.take().or_else(|| self.load(world)) else {
+            // An entry is in its way, until somebody says that it is to be passed over.
+            self.wake = world.now + SECOND;
+            return;
         };
+        if !world.chaos && fold.last_seq() != world.log.len() as u64 {
+            // In the end nobody decides anything that would show it.
+            world.note("behind in the end");
+            self.wake = world.now + SECOND / 10;
+            return;
+        }
         let mut batch = Batch::default();
         for _ in 0..world.rng.between(1, 8) {
             let World { inbox, rng, now, .. } = world;
@@ -123,18 +127,23 @@ impl Scheduler {
         }
     }
 
-    /// Folds the log, from a snapshot on where there is one that will do.
-    fn load(&mut self, world: &mut World) -> Namespace {
-        let snapshot = if world.rng.chance(700) { world.snapshot.as_deref() } else { None };
-        let from = snapshot.map(|bytes| Namespace::from_snapshot(bytes).expect("ours"));
-        let mut fold = from.unwrap_or_default();
-        if fold_all(&mut fold, world.audit.history(), world.log.len()) > 0 {
+    /// Folds the log, from a snapshot on where there is one that will do; `None` where an entry can't be read.
+    fn load(&mut self, world: &mut World) -> Option<Namespace> {
+        let from_snapshot = world.rng.chance(700);
+        let Some(loaded) = world.storage.load(from_snapshot) else {
+            world.note("stopped by a foreign entry");
+            return None;
+        };
+        if world.audit.goes_on_after(loaded.snapshot_at) {
             world.note("revived while loading");
+        }
+        if world.storage.base().first.0 > loaded.snapshot_at + 1 {
+            world.note("loaded from the archive on");
         }
         (self.loaded_at, self.offered, self.look_at) = (world.now, false, world.now);
         self.silent.clear();
         self.not_held.clear();
-        fold
+        Some(loaded.namespace)
     }
 
     /// Appends, and lets the effects go; false where the process dies or is behind.
@@ -175,7 +184,7 @@ impl Scheduler {
         }
         publish_work(world, fold, &batch.records, batch.offer);
         if world.rng.chance(15) {
-            world.snapshot = Some(fold.to_snapshot());
+            world.storage.store_snapshot(fold);
         }
         true
     }
@@ -239,10 +248,8 @@ fn decide(
             world.note("decided later, for a run that is over");
             return false;
         }
-        let logged = usize::try_from(fold.last_seq()).expect("small");
         // Who is behind the log reads no further than it has folded.
-        let before = (1..).zip(&world.audit.history()[..logged]);
-        let cold = ColdRun::pick(key, before).expect("the log has it");
+        let cold = world.storage.cold(key, fold.last_seq());
         fold.revive(&cold).expect("it is over");
         world.note("run revived");
         decision = fold.decide(now, command);

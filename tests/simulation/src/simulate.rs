@@ -7,6 +7,7 @@ use dagbok_events::Timestamp;
 use crate::{
     audit::{RunModel, TaskModel, fold_all},
     executor::Executor,
+    keeper::Keeper,
     liar::Liar,
     people::People,
     processor::Processor,
@@ -29,6 +30,7 @@ struct Cast {
     processor: Processor,
     people: People,
     liar: Liar,
+    keeper: Keeper,
 }
 
 /// Plays one seed. Panics where something does not hold.
@@ -41,6 +43,7 @@ pub fn simulate(seed: u64) -> Ended {
         schedulers: (0..=world.rng.below(2)).map(|_| Scheduler::new(&mut world)).collect(),
         executors: (0..=world.rng.below(3)).map(|n| Executor::new(&mut world, n)).collect(),
         liar: Liar { wake: world.now + SECOND },
+        keeper: Keeper::new(&mut world),
     };
     let calm_at = world.now + world.rng.between(10, 40) * SECOND;
     while world.now < calm_at {
@@ -68,8 +71,8 @@ pub fn simulate(seed: u64) -> Ended {
 impl Cast {
     /// Moves the clock to whoever is next, and lets them act.
     fn turn(&mut self, world: &mut World) {
-        let wakes = [self.processor.wake, self.people.wake, self.liar.wake].into_iter();
-        let wakes = wakes.chain(self.schedulers.iter().map(|it| it.wake));
+        let wakes = [self.processor.wake, self.people.wake, self.liar.wake, self.keeper.wake];
+        let wakes = wakes.into_iter().chain(self.schedulers.iter().map(|it| it.wake));
         let next = wakes.chain(self.executors.iter().map(|it| it.wake)).min().expect("some");
         world.now = world.now.max(next);
         let (commands, work) = (world.inbox.depth(), world.work.depth());
@@ -81,6 +84,9 @@ impl Cast {
         }
         if self.liar.wake <= world.now {
             self.liar.step(world);
+        }
+        if self.keeper.wake <= world.now {
+            self.keeper.step(world);
         }
         let now = world.now;
         for executor in self.executors.iter_mut().filter(|it| it.wake <= now) {
@@ -108,6 +114,7 @@ impl Cast {
         world.inbox.depth() == 0
             && self.people.is_content()
             && self.processor.is_content()
+            && self.keeper.is_content()
             && world.audit.active().next().is_none()
             && self.schedulers.iter().any(|it| is_idle(it, world))
     }
@@ -148,6 +155,14 @@ fn check_end(cast: &Cast, world: &World) {
         if fold.last_seq() == world.log.len() as u64 {
             assert!(fold.to_snapshot() == bytes, "a scheduler's fold is another than the log's");
         }
+    }
+    world.storage.holds(&world.log).unwrap_or_else(|finding| panic!("{finding}"));
+    for from_snapshot in [false, true] {
+        let loaded = world.storage.load(from_snapshot).expect("all of it can be read").namespace;
+        assert!(
+            loaded.to_snapshot() == bytes,
+            "archive, log and snapshot ({from_snapshot}) fold otherwise"
+        );
     }
     world.audit.agrees_with(&whole).unwrap_or_else(|finding| panic!("{finding}"));
     world.audit.agrees_when_revived(&whole).unwrap_or_else(|finding| panic!("{finding}"));

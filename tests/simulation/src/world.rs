@@ -1,10 +1,12 @@
 //! What the services meet in: the log, the queues, the keyed state, the signals; and the clock.
 use std::collections::BTreeMap;
 
-use dagbok_events::{Actor, CommandId, ExecutorId, Record, Timestamp, TryKey, decode, encode};
+use dagbok_events::{
+    Actor, CommandId, ExecutorId, Record, Timestamp, TryKey, decode, encode, subject_of,
+};
 use dagbok_protocol::{Answer, Command, CommandBody, Presence, WorkItem};
 
-use crate::{Prng, audit::Audit, queue::Queue};
+use crate::{Prng, audit::Audit, queue::Queue, storage::Storage};
 
 /// Microseconds in a second.
 pub(crate) const SECOND: i64 = 1_000_000;
@@ -29,8 +31,9 @@ pub struct World {
     pub pace: i64,
     /// Whether things still go wrong.
     pub chaos: bool,
-    /// The log, as it is stored.
+    /// The log, as it was appended to and acknowledged. What services read is in [`Storage`].
     pub log: Vec<Vec<u8>>,
+    pub(crate) storage: Storage,
     /// The second opinion on it.
     pub audit: Audit,
     pub(crate) inbox: Queue<Command>,
@@ -38,7 +41,6 @@ pub struct World {
     pub(crate) presence: BTreeMap<ExecutorId, (i64, Presence)>,
     pub(crate) orders: BTreeMap<ExecutorId, Vec<TryKey>>,
     pub(crate) answers: BTreeMap<String, Answer>,
-    pub(crate) snapshot: Option<Vec<u8>>,
     commands: BTreeMap<CommandId, Command>,
     next_command: u64,
 }
@@ -55,13 +57,13 @@ impl World {
             pace,
             chaos: true,
             log: Vec::new(),
+            storage: Storage::new(),
             audit: Audit::new(),
             inbox: Queue::new(LEASE),
             work: Queue::new(LEASE),
             presence: BTreeMap::new(),
             orders: BTreeMap::new(),
             answers: BTreeMap::new(),
-            snapshot: None,
             commands: BTreeMap::new(),
             next_command: 0,
         }
@@ -97,12 +99,21 @@ impl World {
             let bytes = encode(record);
             let stored = decode(&bytes).expect("what was encoded");
             assert_eq!(stored, *record, "a record comes back as it was stored");
+            self.storage.append(&subject_of(&record.scope), &bytes);
             self.log.push(bytes);
             let command = record.cause.as_ref().and_then(|cause| self.commands.get(&cause.command));
             let seq = self.log.len() as u64;
             self.audit.check(seq, &stored, command).unwrap_or_else(|finding| panic!("{finding}"));
         }
         Ok(())
+    }
+
+    /// Somebody else puts an entry on the log that is no record.
+    pub(crate) fn intrude(&mut self, payload: Vec<u8>) {
+        assert!(decode(&payload).is_err(), "rubbish is no record");
+        self.storage.append("log.rubbish", &payload);
+        self.log.push(payload);
+        self.audit.pass_over();
     }
 
     /// A command that nobody sent yet.

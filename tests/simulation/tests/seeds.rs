@@ -30,7 +30,7 @@ fn a_seed_gives_the_same_bytes_every_time() {
 }
 
 /// What a round must have met with, or it tested nothing.
-const WORTH_SEEING: [&str; 94] = [
+const WORTH_SEEING: [&str; 103] = [
     "DagRegistered",
     "BundlePublished",
     "DagImportFailed",
@@ -62,6 +62,15 @@ const WORTH_SEEING: [&str; 94] = [
     "ExecutorJoined",
     "ExecutorLeft",
     "ClockWentBack",
+    "ForeignEntrySkipped",
+    "rubbish put on the log",
+    "stopped by a foreign entry",
+    "run pruned",
+    "log trimmed",
+    "archivist died BeforeTrim",
+    "archivist died AfterTrim",
+    "loaded from the archive on",
+    "read from the archive",
     "clock jumped",
     "clock set",
     "refused NoSuchRun",

@@ -4,10 +4,10 @@ use std::{path::Path, sync::Arc};
 use dagbok_archive::{Archive, Whole};
 use dagbok_config::Config;
 use dagbok_runlog::{
-    Ports,
+    Ports, RunLog,
     memory::{MemoryQueues, MemorySignals, MemorySnapshots, MemoryState},
 };
-use dagbok_runlog_embedded::{OpenError, OpenReport, Options};
+use dagbok_runlog_embedded::{OpenError, OpenReport, Options, ReadOnly};
 
 use crate::{codes::Code, failure::Failure};
 
@@ -33,18 +33,27 @@ pub(crate) async fn open(home: &Path, config: &Config) -> Result<(Ports, OpenRep
 
 /// Opens the log in `home` to be read, whoever writes it; what would write is refused or goes nowhere.
 pub(crate) async fn read_only(home: &Path, config: &Config) -> Result<Ports, Failure> {
-    let (archive, home) = (archive(home, config), home.to_owned());
-    let opened = tokio::task::spawn_blocking(move || dagbok_runlog_embedded::open_read_only(&home));
-    let opened = opened.await.map_err(|panic| Failure::new(Code::Bug, panic))?;
-    let (read, _) = opened.map_err(|error| failure(&error))?;
+    let read = look_into(home).await?;
     Ok(Ports {
-        log: Arc::new(Whole::new(read.log, archive)),
+        log: Arc::new(Whole::new(read.log, archive(home, config))),
         queues: Arc::new(MemoryQueues::default()),
         state: Arc::new(MemoryState::default()),
         blobs: read.blobs,
         signals: Arc::new(MemorySignals::default()),
         snapshots: Arc::new(MemorySnapshots::default()),
     })
+}
+
+/// The log in `home` as it is, without what it was trimmed of, to be read, whoever writes it.
+pub(crate) async fn log_read_only(home: &Path) -> Result<Arc<dyn RunLog>, Failure> {
+    Ok(look_into(home).await?.log)
+}
+
+async fn look_into(home: &Path) -> Result<ReadOnly, Failure> {
+    let home = home.to_owned();
+    let opened = tokio::task::spawn_blocking(move || dagbok_runlog_embedded::open_read_only(&home));
+    let opened = opened.await.map_err(|panic| Failure::new(Code::Bug, panic))?;
+    Ok(opened.map_err(|error| failure(&error))?.0)
 }
 
 fn failure(error: &OpenError) -> Failure {

@@ -161,6 +161,27 @@ impl Audit {
         })
     }
 
+    /// Takes an entry in that is no record: it stands for nothing, and those behind it keep their places.
+    pub fn pass_over(&mut self) {
+        self.history.push(Record {
+            at: Timestamp(0),
+            clock: None,
+            scope: Scope::Namespace,
+            by: Actor::Scheduler,
+            reason: None,
+            cause: None,
+            trace: None,
+            facts: Vec::new(),
+        });
+    }
+
+    /// Whether a run that was over goes on by a record behind this one.
+    pub fn goes_on_after(&self, seq: u64) -> bool {
+        let rest = &self.history[usize::try_from(seq).expect("small")..];
+        let mut facts = rest.iter().flat_map(|record| &record.facts);
+        facts.any(|fact| matches!(fact, Fact::RunCleared(_)))
+    }
+
     fn check_record(&mut self, seq: u64, record: &Record, command: Option<&Command>) -> Finding {
         if record.at < self.last_at {
             return Err(format!("time goes back from {}", self.last_at));
