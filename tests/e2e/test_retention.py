@@ -263,6 +263,51 @@ def test_what_would_go_is_shown_before_it_does(running: Standalone, dags: Path) 
     assert runs(running) == []
 
 
+def test_what_nothing_has_any_more_is_forgotten(tmp_path: Path, dags: Path) -> None:
+    env = {f"DAGBOK__RETENTION__{what}": "1s" for what in ["DAGS", "VERSIONS", "EXECUTORS"]}
+    env["DAGBOK__RETENTION__EVERY"] = "1h"
+    file = write_dag(dags, "talker.py", DAG)
+
+    def count(running: Standalone, kind: str) -> int:
+        return sum(fact["type"] == kind for it in running.api.events() for fact in it["facts"])
+
+    with standalone(tmp_path, dags, env=env) as running:
+        run_all(running, ["r1"])
+        write_dag(dags, "talker.py", DAG.replace("catchup=False", "catchup=False, tags=['new']"))
+        wait_until("a second version", lambda: count(running, "DagRegistered") == 2)
+        assert running.process.stop() == 0
+        running.start()
+
+        def forgotten() -> dict[str, Any]:
+            found: dict[str, Any] = running.cli.json("prune", "--dry-run")["forgotten"]
+            return found
+
+        wait_until("an executor of before", lambda: forgotten()["executors"] == 1)
+        assert forgotten()["versions"] == 0, "a run has it"
+        running.cli.ok("runs", "delete", "talker", "r1")
+        wait_until("a version without a run", lambda: forgotten()["versions"] == 1)
+        assert "1 executors that left" in running.cli.ok("prune", "--dry-run")
+        assert count(running, "DagVersionsForgotten") == 0, "it was only asked"
+        running.cli.ok("prune", "--yes")
+        assert forgotten() == {"dags": [], "versions": 0, "executors": 0, "reports": 0}
+        assert running.api.get("/dags/talker/dagVersions")["total_entries"] == 1
+
+        file.unlink()
+        wait_until("a DAG that vanished", lambda: forgotten()["dags"] == ["talker"])
+        running.cli.ok("prune", "--yes")
+        assert forgotten()["dags"] == []
+        assert running.cli.run("dags", "show", "talker").returncode == 3
+        # It may come back, and uses no number twice.
+        write_dag(dags, "talker.py", DAG)
+        run_all(running, ["r1"])
+        records = running.api.events()
+        facts = [fact for it in records for fact in it["facts"]]
+        assert [it["version"] for it in facts if it["type"] == "DagRegistered"] == [1, 2, 3]
+        assert [it["try_number"] for it in facts if it["type"] == "TrySucceeded"] == [1, 2]
+        kinds = [it["type"] for it in facts if it["type"].endswith("Forgotten")]
+        assert sorted(kinds) == ["DagForgotten", "DagVersionsForgotten", "HistoryForgotten"]
+
+
 def test_a_log_that_lost_records_is_not_built_on(running: Standalone, dags: Path, tmp_path: Path) -> None:
     write_dag(dags, "talker.py", DAG)
     run_all(running, ["r1"])

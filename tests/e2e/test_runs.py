@@ -119,3 +119,23 @@ def test_a_broken_file_is_told_and_its_last_good_version_runs_on(running: Standa
     (dags / "hello.py").unlink()
     wait_until("the DAG's end", lambda: "DagDisappeared" in str(running.api.events()))
     assert running.trigger("hello", "r2").status_code == 404
+
+
+def test_why_a_task_waits_is_said(running: Standalone, dags: Path) -> None:
+    write_dag(dags, "chain.py", chain("chain", 2))
+    running.wait_dag("chain")
+    running.cli.ok("dags", "pause", "chain")
+    assert running.trigger("chain", "r1").status_code == 200
+    why = ("tasks", "why", "chain", "r1")
+    assert running.cli.json(*why, "step_0")["kind"] == "run_queued"
+    assert running.cli.json(*why, "step_1")["kind"] == "upstream"
+    assert "upstream tasks are not done" in running.cli.ok(*why, "step_1")
+    assert running.cli.run(*why, "nobody").returncode == 3
+    running.cli.ok("dags", "unpause", "chain")
+    assert running.api.wait_run("chain", "r1") == "success"
+    over = running.cli.run(*why, "step_0")
+    assert over.returncode == 4
+    assert "is over" in over.stderr
+    assert running.process.stop() == 0
+    stopped = Cli(["--home", str(running.home)]).run(*why, "step_0")
+    assert stopped.returncode not in (0, 5), "nobody is asked who could not answer"

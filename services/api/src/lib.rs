@@ -35,6 +35,7 @@
 //! | `POST runs/{dag_id}/{dag_run_id}/cancel` with [`shapes::RunCancel`] | [`shapes::RunResponse`] |
 //! | `POST runs/{dag_id}/{dag_run_id}/clear` with [`shapes::RunClear`] | [`shapes::RunCleared`] |
 //! | `GET runs/{dag_id}/{dag_run_id}/refusedReports` | [`shapes::RefusedReportCollection`] |
+//! | `GET runs/{dag_id}/{dag_run_id}/tasks/{task_id}/obstacle?map_index` | [`shapes::TaskObstacle`] |
 //! | `GET logs/{dag_id}/{dag_run_id}/{task_id}/{try_number}/follow?map_index&offset` | NDJSON of [`shapes::LogLine`] until the try is over |
 //! | `POST prune` with [`shapes::Prune`] | [`shapes::Pruned`] |
 //! | `GET executors` | [`shapes::ExecutorCollection`] |

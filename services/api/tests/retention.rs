@@ -9,14 +9,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use dagbok_api::retention::{Plan, Rules, sweep};
+use dagbok_api::retention::{Forgetting, OldVersions, Plan, Rules, sweep};
 use dagbok_events::{
-    Digest, Fact, LogRef, Micros, Payload, RunDeleted, RunFailed, RunStarted, RunSucceeded,
-    Timestamp, XComPushed,
+    DagDisappeared, DagForgotten, DagVersionsForgotten, Digest, ExecutorLeft, Fact, ForeignReport,
+    HistoryForgotten, LeftWhy, Leg, LogRef, MapIndex, Micros, Payload, RefusedWhy, ReportRefused,
+    RunDeleted, RunFailed, RunStarted, RunSucceeded, Scope, Timestamp, XComPushed,
 };
 use support::{
     World,
-    story::{FIRST, Story, key, spec, task},
+    story::{FIRST, Story, dag, executor, key, nth, spec, task},
 };
 
 const HOUR: u64 = 3_600;
@@ -103,7 +104,7 @@ async fn what_goes_is_the_oldest_that_is_over() {
     let ended = |id: &str, dag: &str| {
         world.model.store().run(&key(dag, id)).unwrap().unwrap().end_date.unwrap()
     };
-    let age = |hours| Rules { runs: Some(Duration::from_secs(hours * HOUR)), runs_per_dag: None };
+    let age = |hours| Rules { runs: Some(Duration::from_secs(hours * HOUR)), ..Rules::default() };
     let after = |at: Timestamp| at.plus(Micros::from_secs(i64::try_from(HOUR).unwrap()));
     let at = |at: Timestamp, rules| ids(&plan(&world, rules, at, 100)).join(" ");
     assert_eq!(at(after(ended("r1", "one")).plus(Micros(-1)), age(1)), "");
@@ -112,7 +113,7 @@ async fn what_goes_is_the_oldest_that_is_over() {
     let far = Timestamp(FIRST.0 + i64::from(u32::MAX) * 1_000_000);
     assert_eq!(at(far, age(1)), "r1 r2f r4 r5f", "what runs stays, however long");
     assert_eq!(at(far, Rules::default()), "", "no rule, nothing goes");
-    let count = |keep| Rules { runs: None, runs_per_dag: Some(keep) };
+    let count = |keep| Rules { runs_per_dag: Some(keep), ..Rules::default() };
     assert_eq!(at(far, count(1)), "r1 r4");
     assert_eq!(at(far, count(2)), "r1");
     assert_eq!(at(far, count(3)), "");
@@ -173,4 +174,73 @@ async fn blobs_go_once_nobody_names_them() {
     for digest in [&gone.log, &gone.conf] {
         assert!(!left.contains(digest), "{digest} is named by nobody");
     }
+}
+
+#[tokio::test]
+async fn what_nothing_has_any_more_is_forgotten() {
+    let world = world().await;
+    let one = key("one", "x").dag_id;
+    for number in 2..=4 {
+        run(&world, "one", &format!("r{number}"), true).await;
+        world.story.registered(spec("one", &["a", "b"]), number).await;
+    }
+    world
+        .story
+        .tell(
+            Scope::Executor(executor("e1")),
+            vec![Fact::ExecutorLeft(ExecutorLeft { why: LeftWhy::Drained })],
+        )
+        .await;
+    world.story.joined("e2").await;
+    let refused = Fact::ReportRefused(Box::new(ReportRefused {
+        task_id: task("a"),
+        map_index: MapIndex::UNMAPPED,
+        try_number: nth(1),
+        leg: Leg::default(),
+        report: ForeignReport::Succeeded,
+        executor: executor("e1"),
+        why: RefusedWhy::NotInFlight,
+        usage: None,
+        log: None,
+    }));
+    world.story.registered(spec("three", &["a"]), 1).await;
+    run(&world, "three", "r1", false).await;
+    world.story.in_run(&key("three", "r1"), vec![refused]).await;
+    let gone = Fact::DagDisappeared(DagDisappeared { file: "two.py".into(), file_gone: true });
+    world.story.tell(Scope::Dag(dag("two")), vec![gone]).await;
+    world.settled().await;
+    let far = Timestamp(FIRST.0 + i64::from(u32::MAX) * 1_000_000);
+    let year = Some(Duration::from_hours(24 * 365));
+    let rules =
+        Rules { dags: year, versions: year, executors: year, reports: year, ..Rules::default() };
+    let plan = |rules, now| Forgetting::plan(&world.model.store(), rules, (now, None)).unwrap();
+    let all = plan(rules, far);
+    assert_eq!(all.dags, [key("two", "x").dag_id]);
+    assert_eq!((all.executors, all.reports), (1, 1));
+    assert!(all.versions.is_empty(), "a run has the first");
+    assert_eq!(plan(Rules::default(), far), Forgetting::default(), "no rule, nothing goes");
+    assert_eq!(plan(rules, FIRST), Forgetting::default(), "all is young");
+    let deleted = |id: &str| {
+        let fact = Fact::RunDeleted(RunDeleted { logical_date: None, tries: 1 });
+        (key("one", id), fact)
+    };
+    for (run, fact) in [deleted("r2"), deleted("r3"), deleted("r4")] {
+        world.story.in_run(&run, vec![fact]).await;
+    }
+    world.settled().await;
+    let old = plan(rules, far).versions;
+    assert_eq!(old, [OldVersions { dag_id: one.clone(), below: 4, count: 3 }]);
+
+    let before =
+        HistoryForgotten { executors_left_before: Some(far), reports_refused_before: Some(far) };
+    world.story.tell(Scope::Namespace, vec![Fact::HistoryForgotten(before)]).await;
+    let below = DagVersionsForgotten { below: 4 };
+    world.story.tell(Scope::Dag(dag("one")), vec![Fact::DagVersionsForgotten(below)]).await;
+    world.story.tell(Scope::Dag(dag("two")), vec![Fact::DagForgotten(DagForgotten {})]).await;
+    world.settled().await;
+    assert_eq!(plan(rules, far), Forgetting::default(), "all of it went");
+    let store = world.model.store();
+    assert!(store.dag(&key("two", "x").dag_id).unwrap().is_none());
+    assert!(store.version(&one, 3).unwrap().is_none());
+    assert!(store.version(&one, 4).unwrap().is_some());
 }

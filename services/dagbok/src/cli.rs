@@ -12,7 +12,7 @@ pub(crate) use archive::{ArchiveCommand, Verify};
 pub(crate) use dags::{DagsCommand, List as DagsList, Reschedule, Show, Test, Trigger};
 pub(crate) use runs::{
     Cancel, Clear, Delete, Events, List as RunsList, Logs, Prune, Run, RunsCommand, TasksCommand,
-    Wait,
+    Wait, Why,
 };
 pub(crate) use services::{
     Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,
@@ -76,7 +76,7 @@ pub(crate) enum Command {
     /// Runs: list, show, wait, cancel
     #[command(subcommand)]
     Runs(RunsCommand),
-    /// Tasks: their logs
+    /// Tasks: their logs, and why they wait
     #[command(subcommand)]
     Tasks(TasksCommand),
     /// Let runs go that are over and old, and say before how much that frees

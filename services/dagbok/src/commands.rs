@@ -46,6 +46,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Runs(RunsCommand::Clear(args)) => runs::clear(&plain()?, &args).await,
         Command::Runs(RunsCommand::Delete(args)) => runs::delete(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Logs(args)) => tasks::logs(&plain()?, &args).await,
+        Command::Tasks(TasksCommand::Why(args)) => tasks::why(&plain()?, &args).await,
         Command::Prune(args) => prune::run(&plain()?, &args).await,
         Command::Archive(ArchiveCommand::Verify(args)) => archive::verify(&global, &args).await,
         Command::Events(args) => events::run(&plain()?, &args).await,

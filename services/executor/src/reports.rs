@@ -149,9 +149,10 @@ impl Pending<'_> {
         loop {
             if let Ok(Ok(answer)) = timeout(wait, &mut waiting.0).await {
                 return match answer {
-                    Answer::Accepted { .. } | Answer::Unchanged | Answer::WouldClear { .. } => {
-                        Ok(())
-                    }
+                    Answer::Accepted { .. }
+                    | Answer::Unchanged
+                    | Answer::WouldClear { .. }
+                    | Answer::Waits { .. } => Ok(()),
                     Answer::Refused(refusal) => Err(refusal),
                 };
             }

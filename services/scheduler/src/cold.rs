@@ -1,7 +1,12 @@
 //! What the fold keeps no more: runs that are over, and the values that tasks handed on. Both are read from
 //! the log.
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
-use dagbok_domain::namespace::{ColdRun, Namespace};
+use dagbok_domain::{
+    namespace::{ColdRun, Namespace},
+    run::Run,
+};
 use dagbok_events::{Fact, MapIndex, Record, RunKey, Scope, TaskId, decode, subject_of};
 use dagbok_projection::decode_or_nothing;
 use dagbok_protocol::names;
@@ -54,6 +59,25 @@ pub(crate) async fn values(
         found.extend(value.map(|value| (place, Some(value))));
     }
     Ok(found)
+}
+
+/// Places of values of runs that are not active any more: to be taken away.
+pub(crate) async fn values_left(
+    ports: &Ports,
+    namespace: &Namespace,
+) -> Result<Vec<(String, Option<Bytes>)>, SchedulerError> {
+    let active = namespace.active_runs().map(Run::key);
+    let active: BTreeSet<String> =
+        active.map(|key| names::xcom_prefix(&key.dag_id, &key.run_id)).collect();
+    let stored = ports.state.list(names::XCOM_PREFIX).await?;
+    let places = stored.into_iter().map(|(place, _)| place);
+    Ok(places.filter(|it| !active.contains(run_part(it))).map(|place| (place, None)).collect())
+}
+
+/// What a value's place begins with, up to its run: the third slash.
+fn run_part(place: &str) -> &str {
+    let end = place.match_indices('/').nth(2).map_or(place.len(), |(at, _)| at + 1);
+    &place[..end]
 }
 
 /// A value as the record that holds it has it: the last of that name there.

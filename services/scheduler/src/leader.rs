@@ -277,9 +277,11 @@ impl Leader {
         }
     }
 
-    /// Values that tasks handed on, for tasks to read: the keyed state may be new, or have missed some.
+    /// Values that tasks handed on, for tasks to read: the keyed state may be new, or have missed some. Those of
+    /// runs that are over go, where whoever was to take them away died before.
     async fn hand_out_values(&self, desk: &mut Desk) -> Result<(), SchedulerError> {
         let mut effects = Effects::default();
+        effects.values.extend(cold::values_left(&self.ports, &desk.namespace).await?);
         for run in desk.namespace.active_runs() {
             effects.values.extend(cold::values(&self.ports, &desk.namespace, run.key()).await?);
         }

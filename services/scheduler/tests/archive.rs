@@ -2,14 +2,19 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use common::{Player, World, runs_ended, spec};
 use dagbok_archive::{Archive, Whole};
 use dagbok_events::{Micros, Timestamp};
 use dagbok_protocol::Answer;
-use dagbok_runlog::{Base, Entry, ReadLimit, RunLog, Seq, chain_at, memory};
-use dagbok_scheduler::{Archiving, SchedulerSettings, archive_old, load};
+use dagbok_runlog::{Base, Entry, PortResult, ReadLimit, RunLog, Seq, Snapshots, chain_at, memory};
+use dagbok_scheduler::{Archiving, SchedulerSettings, archive_old, check_log, load};
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -116,4 +121,43 @@ async fn an_archive_of_another_log_is_refused() {
     let refused = archive_old(&world.ports, &archiving, now).await;
     assert!(refused.is_err(), "{refused:?}");
     assert_eq!(rest(&*log).await, before, "nothing went");
+}
+
+/// Snapshots that tell which of them were asked for.
+#[derive(Debug)]
+struct Watched {
+    inner: Arc<dyn Snapshots>,
+    asked: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Snapshots for Watched {
+    async fn put(&self, name: &str, bytes: Bytes) -> PortResult<()> {
+        self.inner.put(name, bytes).await
+    }
+
+    async fn get(&self, name: &str) -> PortResult<Option<Bytes>> {
+        self.asked.lock().unwrap().push(name.to_owned());
+        self.inner.get(name).await
+    }
+}
+
+/// A snapshot may be of hundreds of megabytes, and where it stands is asked for every ten minutes.
+#[tokio::test(start_paused = true)]
+async fn where_the_snapshot_stands_is_known_without_reading_it() {
+    let (mut world, dir) = (world().await, tempfile::tempdir().unwrap());
+    let inner = Arc::clone(&world.ports.snapshots);
+    let watched = Arc::new(Watched { inner, asked: Mutex::default() });
+    world.ports.snapshots = Arc::clone(&watched) as Arc<dyn Snapshots>;
+    let asked = || std::mem::take(&mut *watched.asked.lock().unwrap());
+    let batch = ReadLimit { entries: 16, ..ReadLimit::default() };
+    let archiving = Archiving { batch, ..Archiving::new(Archive::new(dir.path()), Duration::ZERO) };
+    let now = later(&world, Duration::from_hours(1));
+    assert!(archive_old(&world.ports, &archiving, now).await.unwrap() > 0);
+    check_log(&world.ports).await.unwrap();
+    assert_eq!(asked(), ["scheduler-position", "scheduler-position"]);
+    // Of before places were kept by themselves.
+    world.ports.snapshots.put("scheduler-position", "garbled".into()).await.unwrap();
+    check_log(&world.ports).await.unwrap();
+    assert_eq!(asked(), ["scheduler-position", "scheduler"]);
 }

@@ -8,6 +8,7 @@ use dagbok_events::{Fact, RunId};
 use dagbok_protocol::{Answer, CommandBody, names::SCHEDULER_LEASE};
 use dagbok_runlog::{Ports, memory};
 use dagbok_scheduler::SchedulerSettings;
+use futures::StreamExt as _;
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -177,4 +178,18 @@ async fn a_lease_lost_to_garbage_is_taken_again() {
     }
     end.start();
     scheduler.await.unwrap().unwrap();
+}
+
+/// Whoever was to take them away died before.
+#[tokio::test(start_paused = true)]
+async fn values_of_runs_that_are_over_go_when_the_next_one_leads() {
+    let world = World::new(memory::ports()).await;
+    let mut changes = world.ports.state.watch("xcom/").await.unwrap();
+    let place = "xcom/etl/r1/a/-1/return_value";
+    world.ports.state.put(place, "1".into(), None).await.unwrap();
+    changes.next().await.unwrap().unwrap();
+    let (_shutdown, _scheduler) =
+        world.scheduler(world.ports.clone(), SchedulerSettings::default());
+    changes.next().await.unwrap().unwrap();
+    assert!(world.ports.state.get(place).await.unwrap().is_none());
 }

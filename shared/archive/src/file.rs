@@ -25,6 +25,8 @@ const MAGIC: &[u8; 8] = b"dagbokar";
 const VERSION: u32 = 1;
 /// Bytes before the prints, without the checksum.
 const HEAD: usize = 8 + 4 + 4 + 8 + 8 + 32 * 3;
+/// What the name of a file ends with until it is whole.
+pub(crate) const UNFINISHED: &str = "new";
 /// How hard zstd tries: 3 is its own choice, and a file is written once.
 const LEVEL: i32 = 6;
 /// Subjects that a file may say it has, more than any batch has entries.
@@ -130,7 +132,7 @@ fn print(subject: &str) -> u32 {
 
 /// Writes a file, whole or not at all, and for good once this returns.
 pub(crate) fn write(path: &Path, head: &Head, entries: &[Entry]) -> Result<(), ArchiveError> {
-    let beside = path.with_extension("new");
+    let beside = path.with_extension(UNFINISHED);
     let written = (|| {
         let mut file = File::create(&beside)?;
         file.write_all(&head.encode())?;

@@ -138,6 +138,7 @@ impl Archive {
         }
         fs::create_dir_all(&self.dir)
             .map_err(|error| ArchiveError::io("make", &self.dir, error))?;
+        self.remove_unfinished();
         let path = self.path((head.first.0, head.last.0));
         file::write(&path, &head, entries)?;
         let (found, _) = file::read(&path)?;
@@ -145,6 +146,17 @@ impl Archive {
             return Err(ArchiveError::damaged(&path, "it reads otherwise than it was written"));
         }
         Ok(head.after)
+    }
+
+    /// Removes what a crash left of files that it was in the midst of. Where another process is just writing one,
+    /// that fails, and is tried again.
+    fn remove_unfinished(&self) {
+        let found = fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|file| file.path());
+        for path in found.filter(|path| path.extension().is_some_and(|it| it == file::UNFINISHED)) {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(%error, file = %path.display(), "an unfinished file can't be removed");
+            }
+        }
     }
 
     /// Entries after `after`, oldest first, from one file; empty where it holds none there.

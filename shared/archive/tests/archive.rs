@@ -252,3 +252,13 @@ async fn an_archive_that_is_not_the_logs_is_no_proof() {
     let fault = Archive::new(lies.path()).verify().unwrap_err().to_string();
     assert!(fault.contains("of another log than its first entry"), "{fault}");
 }
+
+#[tokio::test]
+async fn what_a_crash_left_unfinished_goes() {
+    let (dir, log) = (TempDir::new().unwrap(), log().await);
+    let half = dir.path().join(format!("{:020}-{:020}.new", 1, 77));
+    fs::write(&half, b"dagbokar, and then the lights went out").unwrap();
+    let (archive, _) = archived(dir.path(), &log, 100, 50).await;
+    assert!(!half.exists());
+    assert_eq!(archive.verify().unwrap().unwrap().files, 2);
+}

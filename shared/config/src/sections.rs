@@ -245,6 +245,17 @@ pub struct Retention {
     /// How many finished runs of a DAG are kept at most, whatever their age; all where not set.
     #[schemars(range(min = 1))]
     pub runs_per_dag: Option<u64>,
+    /// How long a DAG that no file defines any more is kept once it has no run left; `0s` for ever.
+    pub dags: Period,
+    /// How long a version of a DAG is kept that no run of it has, and new ones do not get; `0s` for ever.
+    pub versions: Period,
+    /// How long an executor is shown after it left; `0s` for ever.
+    pub executors: Period,
+    /// How long a report that was refused is shown, if its run is not gone before; `0s` for ever.
+    pub reports: Period,
+    /// How long logs, large values and code are kept that nothing names any more; at least as long as an executor
+    /// may be without its broker; `0s` for ever.
+    pub blobs: Period,
     /// How long the records of the event log stay at hand before they go into the archive; `0s` for ever.
     /// From the archive they are read as before, only slower.
     pub log: Period,
@@ -265,6 +276,11 @@ impl Default for Retention {
         Self {
             runs: Period::secs(365 * DAY),
             runs_per_dag: None,
+            dags: Period::secs(365 * DAY),
+            versions: Period::secs(365 * DAY),
+            executors: Period::secs(365 * DAY),
+            reports: Period::secs(365 * DAY),
+            blobs: Period::secs(2 * DAY),
             log: Period::secs(30 * DAY),
             archive: None,
             archive_records: 16_384,

@@ -3,6 +3,8 @@ use dagbok_events::{MapIndex, RunId, TaskId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Obstacle;
+
 /// What became of a command. `Accepted` is sent only once its record is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Answer {
@@ -22,6 +24,13 @@ pub enum Answer {
         run_goes_on: bool,
         /// The tasks, in the DAG's order.
         tasks: Vec<ClearedTask>,
+    },
+    /// What keeps a task from being queued; `None` where nothing does, and of one that does not wait. Nothing was
+    /// done.
+    Waits {
+        /// The first thing in its way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        obstacle: Option<Obstacle>,
     },
     /// The caller's picture is out of date, or the request breaks a rule. Nothing was done.
     Refused(Refusal),
@@ -68,6 +77,8 @@ pub enum RefusalCode {
     RunOver,
     /// The run is not over.
     RunActive,
+    /// The DAG is in its file, or has runs, or they have that version.
+    DagInUse,
     /// The run has no such task.
     TaskNotFound,
     /// A report about a try that is not in flight, or held by another.

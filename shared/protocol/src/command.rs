@@ -1,7 +1,7 @@
 //! Commands: what people, the processor and executors ask the scheduler to decide.
 use dagbok_events::{
-    Actor, CommandId, DagId, DagSpec, Digest, ExecutorId, PoolName, RunId, TaskId, Timestamp,
-    TraceContext,
+    Actor, CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, HistoryForgotten, MapIndex,
+    PoolName, RunId, TaskId, Timestamp, TraceContext,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,18 @@ pub enum CommandBody {
     },
     /// Let tasks that are done run again, and their run with them where it is over.
     ClearTasks(ClearTasks),
+    /// Say what keeps a task from being queued. Changes nothing.
+    WhyWaits {
+        /// Whose run's.
+        dag_id: DagId,
+        /// Whose.
+        run_id: RunId,
+        /// Which.
+        task_id: TaskId,
+        /// Which copy.
+        #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+        map_index: MapIndex,
+    },
     /// Let a run that is over be gone.
     DeleteRun {
         /// Whose.
@@ -51,6 +63,20 @@ pub enum CommandBody {
         /// Which.
         run_id: RunId,
     },
+    /// Forget a DAG that no file defines any more and that has no run left.
+    ForgetDag {
+        /// Which.
+        dag_id: DagId,
+    },
+    /// Forget versions of a DAG that none of its runs has any more.
+    ForgetVersions {
+        /// Of which DAG.
+        dag_id: DagId,
+        /// All versions before this one.
+        below: DagVersion,
+    },
+    /// Forget what nothing that goes on needs: executors that left, reports that were refused.
+    ForgetHistory(HistoryForgotten),
     /// No new runs.
     PauseDag {
         /// Which.

@@ -7,6 +7,7 @@ mod answer;
 mod command;
 pub mod limits;
 pub mod names;
+mod obstacle;
 mod presence;
 mod report;
 mod spec;
@@ -17,6 +18,7 @@ pub use answer::{Answer, ClearedTask, Refusal, RefusalCode};
 pub use command::{
     ClearTasks, Command, CommandBody, DagFile, ImportError, RegisteredDag, TriggerRun,
 };
+pub use obstacle::Obstacle;
 pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
 pub use report::{Report, ReportBody, XComValue};
 pub use spec::too_large;

@@ -19,6 +19,9 @@ pub const PROCESSOR_SNAPSHOT: &str = "processor";
 /// The name of a scheduler's snapshot that was found to be of another log, for people to look at.
 pub const SCHEDULER_SNAPSHOT_SET_ASIDE: &str = "scheduler-set-aside";
 
+/// The prefix of [`xcom_prefix`].
+pub const XCOM_PREFIX: &str = "xcom/";
+
 /// The prefix of [`presence_key`].
 pub const PRESENCE_PREFIX: &str = "presence/";
 
@@ -112,5 +115,5 @@ pub fn map_index_of(place: &str, prefix: &str, key: &str) -> Option<MapIndex> {
 
 /// The prefix of every [`xcom_key`] of a run.
 pub fn xcom_prefix(dag_id: &DagId, run_id: &RunId) -> String {
-    format!("xcom/{}/{}/", escape_token(dag_id.as_str()), escape_token(run_id.as_str()))
+    format!("{XCOM_PREFIX}{}/{}/", escape_token(dag_id.as_str()), escape_token(run_id.as_str()))
 }

@@ -1,7 +1,7 @@
 //! The users of `deploy/nats`: each can do its work, and nothing of what would let it harm the log.
 use std::{
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -103,6 +103,12 @@ async fn every_role_can_do_its_work_and_only_the_scheduler_writes_the_log() {
     ui.queues.open("inbox", LEASE).await.unwrap().publish("command", Bytes::new()).await.unwrap();
     assert_eq!(ui.state.list("presence/").await.unwrap().len(), 1);
     assert!(ui.snapshots.get("fold").await.unwrap().is_some());
+    let unnamed = processor.blobs.put(vec![2; 600_000].into()).await.unwrap();
+    let since = SystemTime::now() + Duration::from_hours(1);
+    assert_eq!(ui.blobs.list(None, 10).await.unwrap().len(), 2);
+    assert!(ui.blobs.delete(&unnamed, since).await.unwrap());
+    assert!(!ui.blobs.has(&unnamed).await.unwrap());
+    assert!(executor.blobs.get(&digest).await.unwrap().is_some(), "another stays");
     let inbox = scheduler.queues.open("inbox", LEASE).await.unwrap();
     assert_eq!(inbox.pull(10, Duration::from_secs(5)).await.unwrap().len(), 3);
 
@@ -118,6 +124,7 @@ async fn every_role_can_do_its_work_and_only_the_scheduler_writes_the_log() {
     denied(&inbox_pull(&ui).await);
     denied(&processor.state.put("lease/scheduler", Bytes::new(), None).await);
     denied(&alerting.state.put("x", Bytes::new(), None).await);
+    denied(&alerting.blobs.delete(&digest, since).await);
     assert_eq!(scheduler.log.last().await.unwrap(), Seq(1));
 }
 

@@ -88,7 +88,7 @@ pub(crate) async fn fill(
     let keep = std::time::Duration::from_hours(24 * log_days);
     let archiving = Archiving::new(Archive::new(&home.join("archive")), keep);
     let rules =
-        Rules { runs: Some(std::time::Duration::from_hours(24 * run_days)), runs_per_dag: None };
+        Rules { runs: Some(std::time::Duration::from_hours(24 * run_days)), ..Rules::default() };
     let (mut made, mut gone) = (0_u64, 0_u64);
     for day in 0..days {
         let midnight = BEGIN + i64::try_from(day)? * DAY;

@@ -26,7 +26,7 @@ facts! {
     RunCancelled, RunCleared, RunDeleted, TaskExpanded, TaskCleared, TaskQueued, TaskRuledOut, TryStarted,
     TrySucceeded, TryFailed, TrySkipped, TryLost, TryCancelled, TryReturned, TryRescheduled, XComPushed, ReportRefused, PoolSet, LimitsSet, ExecutorJoined, ExecutorLeft,
     ClockWentBack,
-    ForeignEntrySkipped,
+    ForeignEntrySkipped, DagForgotten, DagVersionsForgotten, HistoryForgotten,
 }
 
 /// Shapes that our encoder never writes: a field at its default is left out.

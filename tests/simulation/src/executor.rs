@@ -197,7 +197,12 @@ impl Executor {
             match world.answer_to(&asked.id) {
                 None => {}
                 Some(Answer::Refused(_)) => refused.push(key.clone()),
-                Some(Answer::Accepted { .. } | Answer::Unchanged | Answer::WouldClear { .. }) => {
+                Some(
+                    Answer::Accepted { .. }
+                    | Answer::Unchanged
+                    | Answer::WouldClear { .. }
+                    | Answer::Waits { .. },
+                ) => {
                     job.beginning = None;
                     if matches!(job.phase, Phase::Asking { .. }) {
                         world.note("redelivery may begin");

@@ -4,7 +4,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use dagbok_events::{
-    Actor, DagId, Digest, Fact, ForeignEntrySkipped, Record, RunKey, Scope, Timestamp,
+    Actor, DagId, Digest, Fact, ForeignEntrySkipped, HistoryForgotten, Record, RunKey, Scope,
+    Timestamp,
 };
 use dagbok_protocol::CommandBody;
 use dagbok_runlog::digest_of;
@@ -34,6 +35,35 @@ pub(crate) struct Keeper {
     foreign: Vec<ForeignEntrySkipped>,
 }
 
+/// Asks that things are forgotten: DAGs that vanished and have no run left, and now and then whatever there is.
+fn forget(world: &mut World) {
+    let all: Vec<DagId> = world.audit.dag_ids().cloned().collect();
+    let over = |it: &&DagId| world.audit.is_gone(it) && !world.audit.has_runs(it);
+    let mut bodies: Vec<CommandBody> =
+        all.iter().filter(over).map(|it| CommandBody::ForgetDag { dag_id: it.clone() }).collect();
+    let Some(dag_id) = world.rng.pick(&all).cloned() else { return };
+    let ago = |world: &mut World| {
+        let off = world.rng.between(-SECOND, 60 * SECOND);
+        world.rng.chance(700).then(|| Timestamp(world.now - off))
+    };
+    match world.rng.below(12) {
+        0 => bodies.push(CommandBody::ForgetDag { dag_id }),
+        1 | 2 => {
+            let below = u32::try_from(world.rng.below(5)).expect("small");
+            bodies.push(CommandBody::ForgetVersions { dag_id, below });
+        }
+        3 => bodies.push(CommandBody::ForgetHistory(HistoryForgotten {
+            executors_left_before: ago(world),
+            reports_refused_before: ago(world),
+        })),
+        _ => {}
+    }
+    for body in bodies {
+        let command = world.command(Actor::Scheduler, body, false);
+        world.send(&command);
+    }
+}
+
 impl Keeper {
     pub(crate) fn new(world: &mut World) -> Self {
         let batch = usize::try_from(world.rng.between(5, 60)).expect("small");
@@ -51,6 +81,7 @@ impl Keeper {
         self.wake = world.now + world.rng.between(SECOND / 2, 4 * SECOND);
         if world.chaos {
             self.prune(world);
+            forget(world);
         }
         self.archive(world);
         self.read_on(world);
@@ -76,11 +107,17 @@ impl Keeper {
         for (key, _) in world.audit.over() {
             over.entry(&key.dag_id).or_default().push(key);
         }
-        let excess = over.into_values().flat_map(|runs| {
-            let excess = runs.len().saturating_sub(self.keep_runs).min(AT_ONCE);
-            runs.into_iter().take(excess).cloned()
-        });
-        for RunKey { dag_id, run_id } in excess.collect::<Vec<_>>() {
+        let mut goes: Vec<RunKey> = Vec::new();
+        for (dag_id, runs) in over {
+            let (keep, most) = if world.audit.is_gone(dag_id) {
+                (0, usize::MAX)
+            } else {
+                (self.keep_runs, AT_ONCE)
+            };
+            let excess = runs.len().saturating_sub(keep).min(most);
+            goes.extend(runs.into_iter().take(excess).cloned());
+        }
+        for RunKey { dag_id, run_id } in goes {
             world.note("run pruned");
             let body = CommandBody::DeleteRun { dag_id, run_id };
             let mut command = world.command(Actor::Scheduler, body, false);

@@ -69,7 +69,12 @@ impl People {
                         self.promised.push((command, run_id));
                     }
                 }
-                Some(Answer::Unchanged | Answer::WouldClear { .. } | Answer::Refused(_)) => {}
+                Some(
+                    Answer::Unchanged
+                    | Answer::WouldClear { .. }
+                    | Answer::Waits { .. }
+                    | Answer::Refused(_),
+                ) => {}
                 None if at <= world.now => {
                     world.note("asked again");
                     world.send(&command);

@@ -262,6 +262,7 @@ fn decide(
         Outcome::Accepted { run_id } => Answer::Accepted { seq, run_id },
         Outcome::Seen { seq, run_id } => Answer::Accepted { seq, run_id },
         Outcome::Unchanged => Answer::Unchanged,
+        Outcome::Waits(obstacle) => Answer::Waits { obstacle },
         Outcome::WouldClear { run_goes_on, tasks } => Answer::WouldClear { run_goes_on, tasks },
         Outcome::Needs(key) => unreachable!("{key} was revived"),
         Outcome::Refused(refusal) => Answer::Refused(refusal),
@@ -310,7 +311,9 @@ fn check_silence(
             world.note("report seen before");
             assert_eq!(before, Some(*seq), "{command:?}");
         }
-        Outcome::WouldClear { .. } | Outcome::Needs(_) => unreachable!("{command:?} is a report"),
+        Outcome::WouldClear { .. } | Outcome::Waits(_) | Outcome::Needs(_) => {
+            unreachable!("{command:?} is a report")
+        }
         Outcome::Unchanged => {
             assert!(world.audit.is_known(report) && world.audit.why_stale(report).is_none());
         }

@@ -30,7 +30,7 @@ fn a_seed_gives_the_same_bytes_every_time() {
 }
 
 /// What a round must have met with, or it tested nothing.
-const WORTH_SEEING: [&str; 103] = [
+const WORTH_SEEING: [&str; 108] = [
     "DagRegistered",
     "BundlePublished",
     "DagImportFailed",
@@ -63,6 +63,11 @@ const WORTH_SEEING: [&str; 103] = [
     "ExecutorLeft",
     "ClockWentBack",
     "ForeignEntrySkipped",
+    "DagForgotten",
+    "DagVersionsForgotten",
+    "HistoryForgotten",
+    "a forgotten DAG is back",
+    "answered DagInUse",
     "rubbish put on the log",
     "stopped by a foreign entry",
     "run pruned",

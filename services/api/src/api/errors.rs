@@ -170,9 +170,10 @@ impl From<Refusal> for ApiError {
                     "message": message,
                 }))
             }
-            RefusalCode::RunOver | RefusalCode::RunActive | RefusalCode::StaleReport => {
-                Self::Conflict(Value::String(message))
-            }
+            RefusalCode::RunOver
+            | RefusalCode::RunActive
+            | RefusalCode::DagInUse
+            | RefusalCode::StaleReport => Self::Conflict(Value::String(message)),
             RefusalCode::Invalid => Self::invalid("value_error", &["body"], message),
         }
     }

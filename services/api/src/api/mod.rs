@@ -76,6 +76,7 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(tasks::tries_of_copy))
         .routes(routes!(tasks::one_try))
         .routes(routes!(tasks::copies))
+        .routes(routes!(tasks::waits::obstacle))
         .routes(routes!(xcoms::list))
         .routes(routes!(xcoms::get))
         .routes(routes!(import_errors::list))

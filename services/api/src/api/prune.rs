@@ -8,8 +8,9 @@ use super::{
     state::ApiState,
 };
 use crate::{
-    retention::{Plan, Rules},
-    shapes::{Detail, Prune, Pruned, PrunedDag},
+    model::Store,
+    retention::{Forgetting, Plan, Rules},
+    shapes::{Detail, Forgotten, Prune, Pruned, PrunedDag},
 };
 
 /// Runs that one request lets go.
@@ -32,7 +33,11 @@ pub(crate) async fn prune(
     let rules = rules_of(&body, state.rules)?;
     let most = if body.dry_run { COUNTED } else { AT_ONCE };
     let (now, of) = (state.clock.now(), dag.clone());
-    let plan = state.read(move |store| plan_of(store, rules, (now, of, most))).await?;
+    let read = state.read(move |store| {
+        let plan = plan_of(store, rules, (now, of.clone(), most))?;
+        Ok((plan, Forgetting::plan(store, rules, (now, of.as_ref()))?))
+    });
+    let (plan, forgetting) = read.await?;
     let counted = plan.dags.iter().map(|(dag_id, going)| PrunedDag {
         dag_id: dag_id.to_string(),
         runs: going.runs,
@@ -46,16 +51,23 @@ pub(crate) async fn prune(
         bytes: plan.dags.values().map(|going| going.bytes).sum(),
         dags: counted.collect(),
         more: plan.runs.len() == most,
+        forgotten: Forgotten {
+            dags: forgetting.dags.iter().map(ToString::to_string).collect(),
+            versions: forgetting.versions.iter().map(|old| old.count).sum(),
+            executors: forgetting.executors,
+            reports: forgetting.reports,
+        },
     };
     if !body.dry_run {
         pruned.runs = state.keeper().delete(plan.runs, &caller.by, "prune").await;
+        state.keeper().forget(forgetting, &caller.by, "prune").await;
         state.went.notify_one();
     }
     Ok(Json(pruned))
 }
 
 fn plan_of(
-    store: &crate::model::Store,
+    store: &Store,
     rules: Rules,
     (now, dag, most): (Timestamp, Option<DagId>, usize),
 ) -> Result<Plan, ApiError> {
@@ -75,5 +87,5 @@ fn rules_of(body: &Prune, ours: Rules) -> Result<Rules, ApiError> {
     let age = age.map_err(|error| {
         ApiError::invalid("value_error", &["body", "older_than_seconds"], error)
     })?;
-    Ok(Rules { runs: age, runs_per_dag: body.keep_runs })
+    Ok(Rules { runs: age, runs_per_dag: body.keep_runs, ..Rules::default() })
 }

@@ -102,6 +102,7 @@ impl ApiState {
     pub(crate) fn keeper(&self) -> Keeper {
         Keeper {
             model: self.model.clone(),
+            log: Arc::clone(&self.ports.log),
             inbox: self.inbox.clone(),
             blobs: Arc::clone(&self.ports.blobs),
             clock: self.clock.clone(),

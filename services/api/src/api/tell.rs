@@ -30,7 +30,7 @@ pub(crate) fn tell(
         let Caller { by, trace } = caller;
         let ask = Ask { by, reason, trace, body };
         match state.inbox.ask(ask, state.patience.answer).await? {
-            Answer::Unchanged => Ok(Told { run_id: None, cleared: None }),
+            Answer::Unchanged | Answer::Waits { .. } => Ok(Told { run_id: None, cleared: None }),
             Answer::WouldClear { run_goes_on, tasks } => {
                 Ok(Told { run_id: None, cleared: Some((run_goes_on, tasks)) })
             }

@@ -1,5 +1,7 @@
 //! Questions to the rows. All of them may read the disk, so they are asked on a blocking thread.
-use dagbok_events::{DagId, DagVersion, ExecutorId, MapIndex, RunKey, TaskId, TryNumber};
+use dagbok_events::{
+    DagId, DagVersion, ExecutorId, MapIndex, RunKey, TaskId, Timestamp, TryNumber,
+};
 
 use dagbok_rows::key::table;
 
@@ -28,6 +30,25 @@ impl Store {
     /// One meaning of a DAG.
     pub fn version(&self, dag_id: &DagId, version: DagVersion) -> Found<Option<VersionRow>> {
         self.get(&keys::version(dag_id, version))
+    }
+
+    /// The versions of a DAG before one, the oldest first, with when each was registered.
+    pub fn versions_below(
+        &self,
+        dag_id: &DagId,
+        below: DagVersion,
+    ) -> Found<Vec<(DagVersion, Timestamp)>> {
+        let (end, mut older) = (keys::version(dag_id, below), Vec::new());
+        for found in self.scan::<VersionRow>(&keys::within_dag::<VersionRow>(dag_id)) {
+            let (key, row) = found?;
+            if *key >= *end {
+                break;
+            }
+            // The number stands at the key's end.
+            let number = key.last_chunk().map_or(0, |number| DagVersion::from_be_bytes(*number));
+            older.push((number, row.created_at));
+        }
+        Ok(older)
     }
 
     /// Files that can't be read, by name.

@@ -7,12 +7,12 @@ use std::{
 use dagbok_events::{Actor, Timestamp};
 use dagbok_inbox::{Ask, AskError, Inbox};
 use dagbok_protocol::{Answer, CommandBody};
-use dagbok_runlog::Blobs;
+use dagbok_runlog::{Blobs, RunLog};
 use dagbok_runtime::{Clock, Shutdown};
 use futures::{StreamExt as _, stream};
 use tokio::sync::Notify;
 
-use super::{Going, Plan, Rules, sweep};
+use super::{Forgetting, Going, Plan, Rules, sweep};
 use crate::model::{ReadModel, StoreError};
 
 /// Runs that are looked up in one piece.
@@ -21,8 +21,6 @@ const AT_ONCE: usize = 5_000;
 const IN_FLIGHT: usize = 64;
 /// How long the scheduler may take to answer.
 const ANSWER: Duration = Duration::from_secs(30);
-/// Nobody puts a blob and takes longer than this to say what for, an executor without its broker included.
-const UNNAMED_FOR: Duration = Duration::from_hours(48);
 /// Blobs are swept at least so often, whether or not runs went.
 const SWEEP_EVERY: Duration = Duration::from_hours(24);
 
@@ -33,14 +31,16 @@ pub struct Retention {
     pub rules: Rules,
     /// How often is looked.
     pub every: Duration,
-    /// Whether blobs that nothing names are deleted.
-    pub sweeps: bool,
+    /// Blobs that nothing names are deleted so long after they were put; `None` keeps all. Nobody may put one
+    /// and take longer to say what for, an executor without its broker included.
+    pub blobs: Option<Duration>,
 }
 
 /// Carries out the rules.
 #[derive(Clone, Debug)]
 pub struct Keeper {
     pub(crate) model: ReadModel,
+    pub(crate) log: Arc<dyn RunLog>,
     pub(crate) inbox: Inbox,
     pub(crate) blobs: Arc<dyn Blobs>,
     pub(crate) clock: Clock,
@@ -73,21 +73,44 @@ impl Keeper {
             if gone > 0 {
                 tracing::info!(runs = gone, "runs went by the rules of what is kept");
             }
+            tokio::select! {
+                () = shutdown.started() => return,
+                () = self.forget_old(retention.rules) => {}
+            }
             let now = self.clock.now();
             let is_due = swept_at.is_none_or(|at| now.since(at).to_std() >= SWEEP_EVERY);
-            if retention.sweeps && (by_hand || is_due || gone > 0) {
+            if let Some(unnamed_for) = retention.blobs
+                && (by_hand || is_due || gone > 0)
+            {
                 tokio::select! {
                     () = shutdown.started() => return,
-                    () = self.sweep() => swept_at = Some(now),
+                    swept = self.sweep(unnamed_for) => {
+                        if swept {
+                            swept_at = Some(now);
+                        }
+                    }
                 }
             }
         }
     }
 
-    async fn sweep(&self) {
+    /// Whether the rows hold all that the log holds now. Once caught up they may have stopped since.
+    async fn rows_are_whole(&self) -> bool {
+        match self.log.last().await {
+            Ok(last) => self.model.progress().wait_for(last, ANSWER).await,
+            Err(_) => false,
+        }
+    }
+
+    /// Whether blobs were looked through; rows that are behind do not name what is new.
+    pub(crate) async fn sweep(&self, unnamed_for: Duration) -> bool {
         let now = u64::try_from(self.clock.now().0).unwrap_or(0);
-        let put_since = (UNIX_EPOCH + Duration::from_micros(now)).checked_sub(UNNAMED_FOR);
-        let Some(put_since) = put_since else { return };
+        let put_since = (UNIX_EPOCH + Duration::from_micros(now)).checked_sub(unnamed_for);
+        let Some(put_since) = put_since else { return false };
+        if !self.rows_are_whole().await {
+            tracing::warn!("the read model is behind the log: no blob is deleted until it is not");
+            return false;
+        }
         match sweep(&self.model.store(), &*self.blobs, put_since).await {
             Ok(swept) if swept.deleted > 0 => tracing::info!(
                 deleted = swept.deleted,
@@ -97,6 +120,44 @@ impl Keeper {
             ),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "blobs that nothing names can't be deleted"),
+        }
+        true
+    }
+
+    /// Has forgotten what the rules let go beside runs.
+    async fn forget_old(&self, rules: Rules) {
+        let (store, now) = (self.model.store(), self.clock.now());
+        let plan =
+            tokio::task::spawn_blocking(move || Forgetting::plan(&store, rules, (now, None)));
+        match plan.await {
+            Ok(Ok(plan)) => {
+                self.forget(plan, &Actor::Scheduler, "by the rules of what is kept").await;
+            }
+            Ok(Err(error)) => tracing::error!(%error, "what is to be forgotten can't be told"),
+            Err(panic) => tracing::error!(%panic, "what is to be forgotten can't be told"),
+        }
+    }
+
+    /// Asks the scheduler to forget, and waits until the rows have; what is in use again stays.
+    pub(crate) async fn forget(&self, plan: Forgetting, by: &Actor, why: &str) {
+        let Forgetting { executors, reports, .. } = plan;
+        let (dags, versions) = (plan.dags.len(), plan.versions.len());
+        let mut last = 0;
+        for body in plan.commands() {
+            let ask = Ask { by: by.clone(), reason: Some(why.to_owned()), trace: None, body };
+            match self.inbox.ask(ask, ANSWER).await {
+                Ok(Answer::Accepted { seq, .. }) => last = last.max(seq),
+                Ok(Answer::Refused(refusal)) => tracing::info!(?refusal, "it is not forgotten"),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "what is to be forgotten stays for now");
+                    break;
+                }
+            }
+        }
+        if last > 0 {
+            self.model.progress().wait_for(dagbok_runlog::Seq(last), ANSWER).await;
+            tracing::info!(dags, versions, executors, reports, "what is old was forgotten");
         }
     }
 
@@ -152,5 +213,31 @@ impl Keeper {
         }
         self.model.progress().wait_for(dagbok_runlog::Seq(last), ANSWER).await;
         gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dagbok_runlog::{Draft, Seq, memory};
+
+    use super::*;
+
+    /// What the log names and the rows have not seen would be deleted.
+    #[tokio::test(start_paused = true)]
+    async fn no_blob_is_deleted_by_rows_that_are_behind() {
+        let (ports, clock) = (memory::ports(), Clock::system());
+        let keeper = Keeper {
+            model: ReadModel::open(None).unwrap(),
+            log: Arc::clone(&ports.log),
+            inbox: Inbox::open(&ports, clock.clone()).await.unwrap(),
+            blobs: Arc::clone(&ports.blobs),
+            clock,
+            went: Arc::default(),
+        };
+        let digest = ports.blobs.put("a log".into()).await.unwrap();
+        let draft = Draft { subject: "log.case".to_owned(), payload: "unread".into() };
+        ports.log.append(Seq::ZERO, vec![draft]).await.unwrap();
+        assert!(!keeper.sweep(Duration::ZERO).await);
+        assert!(ports.blobs.has(&digest).await.unwrap());
     }
 }

@@ -1,12 +1,15 @@
 //! What is kept, and for how long. Runs that are over and too old, or too many, go by a fact each, as
-//! `dagbok runs delete` writes it; then blobs that no row names any more are swept away.
+//! `dagbok runs delete` writes it; then what nothing needs any more is forgotten, and blobs that no row names are
+//! swept away.
 //!
 //! It lives beside the read model, whose indexes say at once what is oldest and what is still named.
 mod bloom;
+mod forget;
 mod keeper;
 mod plan;
 mod sweep;
 
+pub use forget::{Forgetting, OldVersions};
 pub use keeper::{Keeper, Retention};
 pub use plan::{Going, GoingOfDag, Plan, Rules};
 pub use sweep::{Swept, sweep};

@@ -9,13 +9,21 @@ use crate::model::{
     rows::{Handed, RunRow, RunState, TryRow, XComRow},
 };
 
-/// How long runs are kept, and how many.
+/// How long things are kept, and how many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// A run goes this long after its end; `None` keeps all.
     pub runs: Option<Duration>,
     /// Of a DAG's finished runs so many stay, those that ended last; `None` keeps all.
     pub runs_per_dag: Option<u64>,
+    /// A DAG that no file defines and that has no run left goes this long after it vanished.
+    pub dags: Option<Duration>,
+    /// A version that no run has goes this long after it was registered.
+    pub versions: Option<Duration>,
+    /// An executor goes this long after it left.
+    pub executors: Option<Duration>,
+    /// A report that was refused goes after this long, whatever becomes of its run.
+    pub reports: Option<Duration>,
 }
 
 /// A run that is to go.

@@ -17,8 +17,8 @@ pub use dag::{
 use dagbok_events::Timestamp;
 use dagbok_runlog::digest_of;
 pub use run::{
-    Cleared, Prune, Pruned, PrunedDag, RunCancel, RunClear, RunCleared, RunCollection, RunExtra,
-    RunPatch, RunResponse, RunWait, TriggerBody,
+    Cleared, Forgotten, Prune, Pruned, PrunedDag, RunCancel, RunClear, RunCleared, RunCollection,
+    RunExtra, RunPatch, RunResponse, RunWait, TriggerBody,
 };
 use serde::{Deserialize, Serialize};
 pub use shared::{
@@ -29,8 +29,8 @@ pub use shared::{
     TriggererHealth, VersionInfo,
 };
 pub use task::{
-    LogLine, TaskInstance, TaskInstanceCollection, TaskInstanceExtra, TryCollection, TryFailure,
-    TryInstance, TryLog, TryLogs, TryUsage,
+    LogLine, TaskInstance, TaskInstanceCollection, TaskInstanceExtra, TaskObstacle, TryCollection,
+    TryFailure, TryInstance, TryLog, TryLogs, TryUsage,
 };
 use utoipa::{
     PartialSchema, ToSchema,

@@ -198,6 +198,30 @@ pub struct Pruned {
     pub dags: Vec<PrunedDag>,
     /// Whether there are more than one request takes.
     pub more: bool,
+    /// What is forgotten beside runs, by the installation's rules; nothing where others were given.
+    #[serde(default)]
+    pub forgotten: Forgotten,
+}
+
+/// What is forgotten beside runs, or would be. The log keeps its records of it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct Forgotten {
+    /// DAGs that no file defines any more, and that have no run left.
+    pub dags: Vec<String>,
+    /// Versions of DAGs that no run has.
+    pub versions: u64,
+    /// Executors that left.
+    pub executors: u64,
+    /// Reports that were refused.
+    pub reports: u64,
+}
+
+impl Forgotten {
+    /// Whether it is nothing.
+    pub fn is_nothing(&self) -> bool {
+        let Self { dags, versions, executors, reports } = self;
+        dags.is_empty() && versions + executors + reports == 0
+    }
 }
 
 /// Asks for tasks of a run to run again, with what was ruled out downstream of them.

@@ -130,6 +130,21 @@ pub(crate) enum TasksCommand {
         after_help = "With --json, one line of the log a line: `timestamp`, `event`, `level`, `source`, and what the logger added"
     )]
     Logs(Logs),
+    /// Say why a task waits
+    #[command(after_help = "With --json, the API's `TaskObstacle`: `kind`, `message`, `due`")]
+    Why(Why),
+}
+
+/// `dagbok tasks why`.
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// Which task
+    pub(crate) task_id: String,
+    /// Which copy of a mapped task
+    #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
+    pub(crate) map_index: i32,
 }
 
 /// `dagbok tasks logs`.

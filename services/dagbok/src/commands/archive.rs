@@ -41,7 +41,9 @@ pub(crate) async fn verify(global: &Global, args: &Verify) -> Outcome {
     if context.out.is_json() {
         context.out.document(&document(&archive, &proof, log_first));
     } else {
-        lines(&archive, &proof, log_first).iter().for_each(|line| context.out.line(line));
+        for line in lines(&archive, &proof, log_first) {
+            context.out.line(&line);
+        }
     }
     Ok(if proof.fault.is_none() { Exit::Ok } else { Exit::Log })
 }
@@ -106,7 +108,7 @@ fn lines(archive: &Archive, proof: &Proof, log_first: Option<u64>) -> Vec<String
             lines.push(format!("fault in {}: {fault}", fault.path().display()));
         }
         (None, Some(first)) => {
-            lines.push(format!("the log begins at {first}, and goes on from it"))
+            lines.push(format!("the log begins at {first}, and goes on from it"));
         }
         (None, None) => lines.push("it was held against no log".to_owned()),
     }

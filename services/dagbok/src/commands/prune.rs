@@ -1,5 +1,5 @@
 //! `dagbok prune`: runs that go for their age or number; with `--json` the API's `Pruned`.
-use dagbok_api::shapes::{DateTime, Prune as Body, Pruned};
+use dagbok_api::shapes::{DateTime, Forgotten, Prune as Body, Pruned};
 use reqwest::Method;
 
 use super::agree::agreed;
@@ -28,7 +28,7 @@ pub(crate) async fn run(context: &Context, args: &Prune) -> Outcome {
     if !out.is_json() {
         show(context, &preview);
     }
-    if args.dry_run || preview.runs == 0 {
+    if args.dry_run || (preview.runs == 0 && preview.forgotten.is_nothing()) {
         if out.is_json() {
             out.document(&preview);
         }
@@ -49,6 +49,10 @@ pub(crate) async fn run(context: &Context, args: &Prune) -> Outcome {
                 all.bytes += done.bytes;
                 all.dags.extend(done.dags);
                 all.more = more;
+                all.forgotten.dags.extend(done.forgotten.dags);
+                all.forgotten.versions += done.forgotten.versions;
+                all.forgotten.executors += done.forgotten.executors;
+                all.forgotten.reports += done.forgotten.reports;
             }
         }
         if !more || went == 0 {
@@ -67,8 +71,27 @@ pub(crate) async fn run(context: &Context, args: &Prune) -> Outcome {
 
 fn show(context: &Context, preview: &Pruned) {
     let out = context.out;
-    if preview.runs == 0 {
+    if preview.runs == 0 && preview.forgotten.is_nothing() {
         out.line("there is nothing to let go");
+        return;
+    }
+    let Forgotten { dags, versions, executors, reports } = &preview.forgotten;
+    if !dags.is_empty() {
+        out.line(&format!(
+            "forgotten: DAGs that vanished and have no run left: {}",
+            dags.join(", ")
+        ));
+    }
+    for (count, what) in [
+        (versions, "versions of DAGs that no run has"),
+        (executors, "executors that left"),
+        (reports, "reports that were refused"),
+    ] {
+        if *count > 0 {
+            out.line(&format!("forgotten: {count} {what}"));
+        }
+    }
+    if preview.runs == 0 {
         return;
     }
     let mut table = Table::new(&["dag_id", "runs", "frees", "ended from", "to"]);

@@ -226,7 +226,6 @@ pub(crate) async fn ui(global: &Global, args: &UiArgs) -> Outcome {
                 config: &config,
                 home: &folder,
                 accept_shorter_log: args.accept_shorter_log,
-                sweeps: false,
             },
             &base.clock,
         )

@@ -53,7 +53,7 @@ async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
 
     let clock = Clock::system();
     let mut crew = Crew::new(config.executor.drain.0 + AFTER_DRAIN);
-    let api = ApiParts { config, home: &home, accept_shorter_log, sweeps: true };
+    let api = ApiParts { config, home: &home, accept_shorter_log };
     let address = start_api(&mut crew, &ports, api, &clock).await?;
     let figures = crew.shutdown(Stage::Answers);
     tokio::spawn(services::follow_log(ports.log.clone(), figures.clone()));
@@ -115,21 +115,19 @@ pub(crate) struct ApiParts<'a> {
     /// Where its read model lies.
     pub(crate) home: &'a Path,
     pub(crate) accept_shorter_log: bool,
-    /// Whether it may delete blobs that nothing names.
-    pub(crate) sweeps: bool,
 }
 
 /// Starts the API, with the figures beside it.
 pub(crate) async fn start_api(
     crew: &mut Crew,
     ports: &dagbok_runlog::Ports,
-    ApiParts { config, home, accept_shorter_log, sweeps }: ApiParts<'_>,
+    ApiParts { config, home, accept_shorter_log }: ApiParts<'_>,
     clock: &Clock,
 ) -> Result<SocketAddr, Failure> {
     let ui = &config.ui;
     let mut settings = dagbok_api::Settings::new(ui.listen);
     settings.accept_shorter_log = accept_shorter_log;
-    settings.retention = Some(services::retention(config, sweeps));
+    settings.retention = Some(services::retention(config));
     settings.names = names(ui);
     settings.connections = services::connections();
     settings.home = Some(home.to_owned());

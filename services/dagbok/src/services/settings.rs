@@ -1,5 +1,8 @@
 //! Services' settings from the configuration.
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use dagbok_api::retention::{Retention, Rules};
 use dagbok_archive::Archive;
@@ -22,12 +25,19 @@ pub(crate) fn archiving(config: &Config, archive: Archive) -> Option<Archiving> 
     (!retention.log.0.is_zero()).then_some(Archiving { every, batch, ..archiving })
 }
 
-/// What is kept of runs, and whether blobs that nothing names are deleted.
-pub(crate) fn retention(config: &Config, sweeps: bool) -> Retention {
+/// What is kept, and for how long.
+pub(crate) fn retention(config: &Config) -> Retention {
     let retention = &config.retention;
-    let runs = Some(retention.runs.0).filter(|age| !age.is_zero());
-    let rules = Rules { runs, runs_per_dag: retention.runs_per_dag };
-    Retention { rules, every: retention.every.0, sweeps }
+    let age = |age: Duration| (!age.is_zero()).then_some(age);
+    let rules = Rules {
+        runs: age(retention.runs.0),
+        runs_per_dag: retention.runs_per_dag,
+        dags: age(retention.dags.0),
+        versions: age(retention.versions.0),
+        executors: age(retention.executors.0),
+        reports: age(retention.reports.0),
+    };
+    Retention { rules, every: retention.every.0, blobs: age(retention.blobs.0) }
 }
 
 /// The scheduler's.

@@ -86,7 +86,7 @@ fn log_answer(what: &str, told: &Told) -> bool {
         Told::Answered(Answer::Accepted { seq, .. }) => {
             tracing::info!(what, seq, "told the scheduler");
         }
-        Told::Answered(Answer::Unchanged | Answer::WouldClear { .. }) => {
+        Told::Answered(Answer::Unchanged | Answer::WouldClear { .. } | Answer::Waits { .. }) => {
             tracing::debug!(what, "the scheduler knew")
         }
         Told::Answered(Answer::Refused(refusal)) => {

@@ -38,6 +38,10 @@ impl Stretch {
 }
 
 impl Dates {
+    pub(super) fn is_empty(&self) -> bool {
+        self.stretches.is_empty()
+    }
+
     pub(super) fn contains(&self, at: Timestamp) -> bool {
         self.around(at.0).is_some_and(|(first, stretch)| stretch.place(first, at.0).is_some())
     }

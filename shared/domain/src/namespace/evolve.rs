@@ -7,7 +7,10 @@ use dagbok_events::{
 };
 use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 
-use super::{Dag, FileState, Namespace, RunNo, Seen};
+use super::{
+    Dag, FileState, Namespace, RunNo, Seen,
+    past::{Deleted, Forgotten},
+};
 use crate::{
     graph::Version,
     run::{Change, Ending, Handed, Phase, Run, RunMeta},
@@ -144,6 +147,9 @@ impl Namespace {
         } else if matches!(fact, Fact::DagDisappeared(_)) {
             self.leave_file(dag_id);
         }
+        if matches!(fact, Fact::DagForgotten(_)) {
+            self.forget_dag(dag_id);
+        }
         let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else { return };
         match fact {
             Fact::DagDisappeared(_) => dag.gone = true,
@@ -171,10 +177,28 @@ impl Namespace {
         }
     }
 
+    /// Forgets a DAG but for what its next life must not use again. One that has a run is not, whoever said so.
+    fn forget_dag(&mut self, dag_id: &DagId) {
+        if self.dags.get(dag_id).is_none_or(|dag| !dag.active.is_empty()) {
+            return;
+        }
+        self.leave_file(dag_id);
+        let Some(dag) = self.dags.remove(dag_id) else { return };
+        self.index.remove_dag(dag_id);
+        self.revived.retain(|run| run.key().dag_id != *dag_id);
+        if !self.by_file.contains_key(&dag.file) && !self.files.contains_key(&dag.file) {
+            self.told.remove(&dag.file);
+        }
+        let last = Forgotten { version: dag.current.number, tries: dag.deleted.most() };
+        self.forgotten.insert(dag_id.clone(), last);
+    }
+
     fn keep_version(&mut self, dag_id: &DagId, f: &DagRegistered) {
         let version = Arc::new(Version::new(f.version, f.spec_digest.clone(), f.spec.clone()));
         let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else {
-            let dag = Dag::new(version, f.bundle.clone(), f.paused.unwrap_or(false));
+            let mut dag = Dag::new(version, f.bundle.clone(), f.paused.unwrap_or(false));
+            let before = self.forgotten.remove(dag_id);
+            dag.deleted = Deleted::with_floor(before.map_or(0, |before| before.tries));
             self.dags.insert(dag_id.clone(), Arc::new(dag));
             return;
         };

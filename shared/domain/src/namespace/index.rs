@@ -55,6 +55,17 @@ impl Index {
         }
     }
 
+    /// Forgets a DAG that has no run.
+    pub(super) fn remove_dag(&mut self, dag_id: &DagId) {
+        let (promise, start) = self.marks.remove(dag_id).unwrap_or_default();
+        for (set, at) in [(&mut self.promises, promise), (&mut self.starts, start)] {
+            if let Some(at) = at {
+                set.remove(&(at, dag_id.clone()));
+            }
+        }
+        self.lanes.forget(dag_id);
+    }
+
     fn put_dag(&mut self, dag_id: &DagId, dag: &Dag) {
         let promise = dag.due().filter(|_| dag.has_room());
         let start = dag.queued.first().map(|(from, _)| *from).filter(|_| dag.may_start());

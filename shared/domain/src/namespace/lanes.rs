@@ -112,6 +112,11 @@ impl Lanes {
         }
     }
 
+    /// Forgets a DAG that has no lane.
+    pub(super) fn forget(&mut self, dag_id: &DagId) {
+        self.shut.remove(dag_id);
+    }
+
     /// The pools that open lanes are of.
     pub(super) fn pools(&self) -> impl Iterator<Item = &PoolName> {
         self.doors.keys()

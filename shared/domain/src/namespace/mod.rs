@@ -30,12 +30,13 @@ use dagbok_events::{
     Actor, Cause, CommandId, DagId, ExecutorId, Fact, Micros, PoolName, Record, RunId, RunKey,
     Scope, Timestamp, TraceContext,
 };
-use dagbok_protocol::{ClearedTask, Command, Refusal, RefusalCode, limits};
+use dagbok_protocol::{ClearedTask, Command, Obstacle, Refusal, RefusalCode, limits};
 pub use decide::spec_fault;
 use index::Index;
+use past::Forgotten;
 pub use plan::Proposal;
 pub use snapshot::{BadSnapshot, Frozen, Part, SNAPSHOT_VERSION};
-pub use views::{Obstacle, QueuedTry};
+pub use views::QueuedTry;
 
 use crate::run::{Ending, InstanceNo, Run};
 
@@ -75,6 +76,8 @@ pub enum Outcome {
         /// The tasks, in the DAG's order.
         tasks: Vec<ClearedTask>,
     },
+    /// Nothing was decided, as asked: this keeps the task from being queued, if anything does.
+    Waits(Option<Obstacle>),
     /// Nothing is decided yet: that run is over and forgotten. Once it is [revived](Namespace::revive), the
     /// command can be decided.
     Needs(RunKey),
@@ -133,6 +136,7 @@ pub struct Namespace {
     /// The command that last said something new of each file.
     told: BTreeMap<String, CommandId>,
     dags: BTreeMap<DagId, Arc<Dag>>,
+    forgotten: BTreeMap<DagId, Forgotten>,
     /// The DAGs that each file defines, gone ones left out.
     by_file: BTreeMap<String, BTreeSet<DagId>>,
     runs: BTreeMap<RunNo, Arc<Run>>,
@@ -171,6 +175,7 @@ impl Namespace {
             files: BTreeMap::new(),
             told: BTreeMap::new(),
             dags: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
             by_file: BTreeMap::new(),
             runs: BTreeMap::new(),
             numbers: BTreeMap::new(),

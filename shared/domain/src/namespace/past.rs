@@ -2,7 +2,7 @@
 //! and its date, as the schedule's are, costs next to nothing; one of another name a few bytes.
 use std::collections::BTreeMap;
 
-use dagbok_events::{RunId, RunType};
+use dagbok_events::{DagVersion, RunId, RunType};
 use serde::{Deserialize, Serialize};
 
 use super::{dates::Dates, run_id::dated};
@@ -24,6 +24,10 @@ struct Dated {
 }
 
 impl Past {
+    pub(super) fn is_empty(&self) -> bool {
+        self.named.is_empty() && self.dated.values().all(|runs| runs.all.is_empty())
+    }
+
     pub(super) fn ending(&self, run_id: &RunId) -> Option<Ending> {
         let Some((run_type, date)) = dated(run_id) else {
             return self.named.get(&hash(run_id)).copied();
@@ -63,20 +67,44 @@ impl Past {
 
 /// Ids of runs that were deleted, by the highest number that a try of theirs had.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Deleted(BTreeMap<u16, Past>);
+pub(super) struct Deleted {
+    by_tries: BTreeMap<u16, Past>,
+    /// What holds for every id: the DAG was forgotten, and is there again.
+    floor: u16,
+}
+
+/// What is remembered of a DAG that was forgotten: should it come back, its versions and the tries of its runs
+/// go on from there, so that no report of before is taken for one of theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Forgotten {
+    /// Its last version.
+    pub(super) version: DagVersion,
+    /// The highest number that a try of any of its runs had.
+    pub(super) tries: u16,
+}
 
 impl Deleted {
+    /// Of a DAG that was forgotten, and of whose runs no try had a higher number.
+    pub(super) fn with_floor(floor: u16) -> Self {
+        Self { floor, ..Self::default() }
+    }
+
     /// The highest number that a try of a run of this id had which was deleted; 0 where there was none.
     pub(super) fn tries(&self, run_id: &RunId) -> u16 {
-        let with_it = self.0.iter().find(|(_, runs)| runs.ending(run_id).is_some());
-        with_it.map_or(0, |(tries, _)| *tries)
+        let with_it = self.by_tries.iter().find(|(_, runs)| runs.ending(run_id).is_some());
+        with_it.map_or(0, |(tries, _)| *tries).max(self.floor)
+    }
+
+    /// The highest number that any had.
+    pub(super) fn most(&self) -> u16 {
+        self.by_tries.last_key_value().map_or(0, |(tries, _)| *tries).max(self.floor)
     }
 
     pub(super) fn insert(&mut self, run_id: &RunId, tries: u16) {
         let tries = tries.max(self.tries(run_id));
-        self.0.values_mut().for_each(|runs| runs.remove(run_id));
-        if tries > 0 {
-            self.0.entry(tries).or_default().insert(run_id, Ending::Success);
+        self.by_tries.values_mut().for_each(|runs| runs.remove(run_id));
+        if tries > self.floor {
+            self.by_tries.entry(tries).or_default().insert(run_id, Ending::Success);
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{
     Dag, Executor, FileState, Limits, Namespace, Pool, RunNo, Seen,
     dates::Dates,
-    past::{Deleted, Past},
+    past::{Deleted, Forgotten, Past},
 };
 use crate::{
     graph::Version,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 5;
+pub const SNAPSHOT_VERSION: u32 = 6;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +77,7 @@ struct SavedShared {
     told: BTreeMap<String, CommandId>,
     next_number: RunNo,
     executors: Vec<ExecutorId>,
+    forgotten: BTreeMap<DagId, Forgotten>,
     seen: Vec<(CommandId, Seen)>,
 }
 
@@ -206,6 +207,7 @@ impl Namespace {
             told: self.told.clone(),
             next_number: self.next_number,
             executors: self.executors.keys().cloned().collect(),
+            forgotten: self.forgotten.clone(),
             seen: seen.collect(),
         };
         Frozen { shared, dags: self.dags.clone(), runs: self.runs.clone() }
@@ -279,6 +281,7 @@ impl Namespace {
         it.files = saved.files;
         it.told = saved.told;
         it.next_number = saved.next_number;
+        it.forgotten = saved.forgotten;
         it.executors = saved.executors.into_iter().map(|id| (id, Executor::default())).collect();
         for (id, seen) in saved.seen {
             it.seen_order.push_back(id.clone());

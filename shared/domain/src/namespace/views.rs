@@ -1,10 +1,8 @@
 //! Questions that the scheduler asks of its state to carry decisions out. Read only.
 use std::sync::Arc;
 
-use dagbok_events::{
-    Actor, DagId, ExecutorId, MapIndex, PoolName, RunKey, TaskId, Timestamp, TryKey,
-};
-use dagbok_protocol::{RunContext, WorkItem};
+use dagbok_events::{Actor, DagId, ExecutorId, MapIndex, RunKey, TaskId, Timestamp, TryKey};
+use dagbok_protocol::{Obstacle, RunContext, WorkItem};
 
 use super::{Dag, Namespace, RunNo};
 use crate::{
@@ -17,41 +15,6 @@ use crate::{
 pub struct QueuedTry {
     run: RunNo,
     instance: InstanceNo,
-}
-
-/// What keeps a task from being queued: the first thing in its way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Obstacle {
-    /// Its run waits for its turn.
-    RunQueued,
-    /// Its upstreams are not done.
-    Upstream,
-    /// It is to go on later.
-    NotDue {
-        /// Then.
-        due: Timestamp,
-    },
-    /// The DAG is paused.
-    Paused,
-    /// As many tries of the DAG as may be are in flight.
-    MaxActiveTasks {
-        /// So many.
-        most: u32,
-    },
-    /// The pool has too few free slots.
-    Pool {
-        /// Which.
-        pool: PoolName,
-        /// What the task needs there.
-        needs: u32,
-        /// What is free there.
-        free: u32,
-    },
-    /// As many tries as may be are in flight in all.
-    Parallelism {
-        /// So many.
-        most: u32,
-    },
 }
 
 impl Namespace {

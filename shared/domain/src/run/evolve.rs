@@ -98,7 +98,10 @@ impl Run {
             | Fact::ExecutorJoined(_)
             | Fact::ExecutorLeft(_)
             | Fact::ClockWentBack(_)
-            | Fact::ForeignEntrySkipped(_) => None,
+            | Fact::ForeignEntrySkipped(_)
+            | Fact::DagForgotten(_)
+            | Fact::DagVersionsForgotten(_)
+            | Fact::HistoryForgotten(_) => None,
         };
         change.into_iter().collect()
     }

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    Actor, BundlePublished, Cause, ClockWentBack, CommandId, DagDisappeared, DagImportFailed,
-    DagImportRecovered, DagPaused, DagRegistered, DagSpec, DagUnpaused, ExecutorId, ExecutorJoined,
-    ExecutorLeft, Fact, Fault, ForeignReport, Interval, LeftWhy, Leg, LimitsSet, LogRef, LostWhy,
-    MapIndex, Micros, MissedWhy, Payload, PoolName, PoolSet, QueueName, Record, RefusedWhy,
-    ReportRefused, RuledOut, RunCancelled, RunCleared, RunCreated, RunDeleted, RunExpected,
-    RunFailed, RunMissed, RunStarted, RunSucceeded, RunTimedOut, RunType, Scope, TaskCleared,
-    TaskExpanded, TaskId, TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext,
-    TriggerRule, TryCancelled, TryFailed, TryLost, TryNumber, TryRescheduled, TryReturned,
-    TrySkipped, TryStarted, TrySucceeded, Usage, XComPushed,
+    Actor, BundlePublished, Cause, ClockWentBack, CommandId, DagDisappeared, DagForgotten,
+    DagImportFailed, DagImportRecovered, DagPaused, DagRegistered, DagSpec, DagUnpaused,
+    DagVersionsForgotten, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, Fault, ForeignReport,
+    Interval, LeftWhy, Leg, LimitsSet, LogRef, LostWhy, MapIndex, Micros, MissedWhy, Payload,
+    PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut, RunCancelled,
+    RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMissed, RunStarted,
+    RunSucceeded, RunTimedOut, RunType, Scope, TaskCleared, TaskExpanded, TaskId, TaskQueued,
+    TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerRule, TryCancelled,
+    TryFailed, TryLost, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted,
+    TrySucceeded, Usage, XComPushed,
 };
 use proptest::{option, prelude::*, sample::select, strategy::Union};
 
@@ -169,6 +170,10 @@ fn about_dags() -> Union<BoxedStrategy<Fact>> {
         expected.boxed(),
         failed.boxed(),
         disappeared.boxed(),
+        Just(Fact::DagForgotten(DagForgotten {})).boxed(),
+        (0..4_u32)
+            .prop_map(|below| Fact::DagVersionsForgotten(DagVersionsForgotten { below }))
+            .boxed(),
         Just(Fact::DagPaused(DagPaused {})).boxed(),
         Just(Fact::DagUnpaused(DagUnpaused {})).boxed(),
         any::<bool>()

@@ -625,6 +625,13 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::ExecutorLeft(f) => format!("ExecutorLeft {:?}", f.why),
         Fact::ClockWentBack(f) => format!("ClockWentBack from {} to {}", f.from, f.to),
         Fact::ForeignEntrySkipped(f) => format!("ForeignEntrySkipped {}", f.seq),
+        Fact::DagForgotten(_) => "DagForgotten".to_owned(),
+        Fact::DagVersionsForgotten(f) => format!("DagVersionsForgotten below {}", f.below),
+        Fact::HistoryForgotten(f) => format!(
+            "HistoryForgotten {} {}",
+            until(f.executors_left_before),
+            until(f.reports_refused_before)
+        ),
     }
 }
 

@@ -71,6 +71,17 @@ pub struct DagPaused {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DagUnpaused {}
 
+/// See [`crate::Fact::DagForgotten`]. Scope: the DAG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DagForgotten {}
+
+/// See [`crate::Fact::DagVersionsForgotten`]. Scope: the DAG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DagVersionsForgotten {
+    /// All versions before this one.
+    pub below: DagVersion,
+}
+
 /// See [`crate::Fact::RunExpected`]. Scope: the DAG, or the run before. Replaces the promise before it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunExpected {

@@ -10,8 +10,8 @@ pub use attempt::{
     TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
 };
 pub use dag::{
-    BundlePublished, DagDisappeared, DagImportFailed, DagImportRecovered, DagPaused, DagRegistered,
-    DagUnpaused, MissedWhy, RunExpected, RunMissed,
+    BundlePublished, DagDisappeared, DagForgotten, DagImportFailed, DagImportRecovered, DagPaused,
+    DagRegistered, DagUnpaused, DagVersionsForgotten, MissedWhy, RunExpected, RunMissed,
 };
 pub use run::{
     Payload, RunCancelled, RunCleared, RunCreated, RunDeleted, RunFailed, RunStarted, RunSucceeded,
@@ -20,7 +20,8 @@ pub use run::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use shared::{
-    ClockWentBack, ExecutorJoined, ExecutorLeft, ForeignEntrySkipped, LeftWhy, LimitsSet, PoolSet,
+    ClockWentBack, ExecutorJoined, ExecutorLeft, ForeignEntrySkipped, HistoryForgotten, LeftWhy,
+    LimitsSet, PoolSet,
 };
 pub use task::{RuledOut, TaskCleared, TaskExpanded, TaskQueued, TaskRuledOut};
 
@@ -102,4 +103,10 @@ pub enum Fact {
     ClockWentBack(ClockWentBack),
     /// An entry of the log that is no record of ours is passed over by every fold; it stays where it is.
     ForeignEntrySkipped(Box<ForeignEntrySkipped>),
+    /// A DAG that no file defines and that has no run left is forgotten, with all its versions.
+    DagForgotten(DagForgotten),
+    /// Old versions of a DAG that none of its runs has any more are forgotten.
+    DagVersionsForgotten(DagVersionsForgotten),
+    /// What nothing that goes on needs, and that is old, is forgotten: executors that left, reports refused.
+    HistoryForgotten(HistoryForgotten),
 }

@@ -35,6 +35,17 @@ pub struct ForeignEntrySkipped {
     pub bytes: u64,
 }
 
+/// See [`crate::Fact::HistoryForgotten`]. Scope: the namespace. The log keeps its records of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HistoryForgotten {
+    /// Executors that left before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executors_left_before: Option<Timestamp>,
+    /// Reports that were refused before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reports_refused_before: Option<Timestamp>,
+}
+
 /// See [`crate::Fact::ExecutorJoined`]. Scope: the executor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutorJoined {

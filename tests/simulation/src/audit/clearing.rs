@@ -183,7 +183,7 @@ impl Audit {
                     _ => true,
                 }
             }
-            _ => true,
+            body => self.is_right_of_forgetting(body, outcome),
         }
     }
 
@@ -215,7 +215,9 @@ impl Audit {
             }
             Outcome::Unchanged => taken.is_empty() && !ask.dry_run,
             Outcome::Accepted { .. } => !taken.is_empty() && !ask.dry_run,
-            Outcome::Seen { .. } | Outcome::Needs(_) | Outcome::Refused(_) => false,
+            Outcome::Seen { .. } | Outcome::Waits(_) | Outcome::Needs(_) | Outcome::Refused(_) => {
+                false
+            }
         }
     }
 }

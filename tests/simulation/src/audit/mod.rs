@@ -2,6 +2,7 @@
 //! written down once more, slowly and without an index.
 mod agreement;
 mod clearing;
+mod forgetting;
 mod limits;
 mod names;
 mod promises;
@@ -19,6 +20,7 @@ use dagbok_events::{
     RunKey, RunType, Scope, Timestamp,
 };
 use dagbok_protocol::{Command, CommandBody, limits as sizes};
+use forgetting::Floor;
 use names::{brief, kind_of};
 use run::Told;
 pub use run::{RunModel, Stage};
@@ -50,6 +52,8 @@ pub struct Audit {
     deleted: BTreeSet<RunKey>,
     /// The highest number of a try that a deleted run of this id had.
     tried: BTreeMap<RunKey, u16>,
+    /// DAGs that were forgotten.
+    floors: BTreeMap<DagId, Floor>,
     /// The runs that commands made, whatever became of them.
     made: BTreeMap<CommandId, RunId>,
     pools: BTreeMap<PoolName, u32>,
@@ -81,6 +85,7 @@ impl Audit {
             runs: BTreeMap::new(),
             deleted: BTreeSet::new(),
             tried: BTreeMap::new(),
+            floors: BTreeMap::new(),
             made: BTreeMap::new(),
             pools: BTreeMap::from([(pool, sizes::DEFAULT_POOL_SLOTS)]),
             parallelism: sizes::PARALLELISM,
@@ -198,7 +203,12 @@ impl Audit {
         for fact in &record.facts {
             self.note(kind_of(fact));
             match &record.scope {
-                Scope::Namespace => self.shared(fact),
+                Scope::Namespace => {
+                    if let Fact::HistoryForgotten(f) = fact {
+                        Self::forget_history(*f, record.decided_at())?;
+                    }
+                    self.shared(fact);
+                }
                 Scope::Dag(dag_id) => self.dag(dag_id, fact)?,
                 Scope::Run(key) if matches!(fact, Fact::RunDeleted(_)) => {
                     self.delete(key, record, command)?;
@@ -254,10 +264,19 @@ impl Audit {
     }
 
     fn dag(&mut self, dag_id: &DagId, fact: &Fact) -> Finding {
+        match fact {
+            Fact::DagForgotten(_) => return self.forget_dag(dag_id),
+            Fact::DagVersionsForgotten(f) => return self.forget_versions(dag_id, f.below),
+            _ => {}
+        }
         if let Fact::DagRegistered(f) = fact {
+            let floor = self.floors.get(dag_id).copied().unwrap_or_default();
+            if floor.version > 0 && !self.dags.contains_key(dag_id) {
+                self.note("a forgotten DAG is back");
+            }
             let dag = self.dags.entry(dag_id.clone()).or_insert_with(|| DagModel {
                 versions: BTreeMap::new(),
-                current: 0,
+                current: floor.version,
                 paused: f.paused.unwrap_or(false),
                 gone: false,
                 dates: BTreeSet::new(),
@@ -334,7 +353,8 @@ impl Audit {
             return Err("the schedule may not make it now".to_owned());
         }
         let freed = f.logical_date.is_some_and(|date| dag.freed.remove(&date));
-        let tries = self.tried.get(key).copied().unwrap_or(0);
+        let floor = self.floors.get(&key.dag_id).copied().unwrap_or_default();
+        let tries = self.tried.get(key).copied().unwrap_or(0).max(floor.tries);
         let run = RunModel::new(key.run_id.clone(), dag.versions[&f.version].clone(), f, tries);
         self.runs.insert(key.clone(), run);
         if let Some(cause) = &record.cause {

@@ -47,5 +47,8 @@ pub(super) const fn kind_of(fact: &Fact) -> &'static str {
         Fact::ExecutorLeft(_) => "ExecutorLeft",
         Fact::ClockWentBack(_) => "ClockWentBack",
         Fact::ForeignEntrySkipped(_) => "ForeignEntrySkipped",
+        Fact::DagForgotten(_) => "DagForgotten",
+        Fact::DagVersionsForgotten(_) => "DagVersionsForgotten",
+        Fact::HistoryForgotten(_) => "HistoryForgotten",
     }
 }

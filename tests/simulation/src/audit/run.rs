@@ -39,6 +39,8 @@ pub struct RunModel {
     /// Whether it ended well, where it is over.
     pub(super) succeeded: bool,
     pub(super) timeout: Option<dagbok_events::Micros>,
+    /// Which version of its DAG it runs.
+    pub(super) version: u32,
 }
 
 /// A run's record as far as its facts are concerned.
@@ -58,6 +60,7 @@ impl RunModel {
             stage: Stage::Queued,
             tasks: dag.tasks.into_iter().map(|spec| TaskModel::new(spec, tries)).collect(),
             logical_date: created.logical_date,
+            version: created.version,
             succeeded: false,
             timeout: dag.dagrun_timeout,
         }

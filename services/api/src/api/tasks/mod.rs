@@ -1,5 +1,6 @@
 //! Task instances and their tries.
 mod across;
+pub(crate) mod waits;
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! What facts about DAGs and their files change.
-use dagbok_events::{DagImportFailed, DagRegistered, RunExpected, RunMissed, Scope};
+use dagbok_events::{
+    DagImportFailed, DagRegistered, DagVersionsForgotten, RunExpected, RunMissed, Scope,
+};
 
 use super::Context;
 use crate::model::{
@@ -58,6 +60,33 @@ pub(super) fn change(
         && let Some(row) = rows.edit::<DagRow>(keys::dag(dag_id))?
     {
         change(row);
+    }
+    Ok(())
+}
+
+/// A DAG that is gone, with all its versions; one that has runs can't go, as by the rules.
+pub(super) fn forgotten(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(), StoreError> {
+    let Some(dag_id) = context.dag() else { return Ok(()) };
+    let Some(row) = rows.peek::<DagRow>(keys::dag(dag_id))? else { return Ok(()) };
+    if row.totals.runs.values().any(|count| *count > 0) {
+        return Ok(());
+    }
+    rows.remove_all::<VersionRow>(&keys::within_dag::<VersionRow>(dag_id))?;
+    rows.put::<DagRow>(keys::dag(dag_id), None);
+    Ok(())
+}
+
+pub(super) fn versions_forgotten(
+    rows: &mut Overlay<'_>,
+    context: &Context<'_>,
+    fact: DagVersionsForgotten,
+) -> Result<(), StoreError> {
+    let Some(dag_id) = context.dag() else { return Ok(()) };
+    let Some(row) = rows.peek::<DagRow>(keys::dag(dag_id))? else { return Ok(()) };
+    let first = keys::version(dag_id, fact.below.min(row.version));
+    let all = rows.keys_within::<VersionRow>(&keys::within_dag::<VersionRow>(dag_id))?;
+    for key in all.into_iter().filter(|key| *key < first) {
+        rows.put::<VersionRow>(key, None);
     }
     Ok(())
 }

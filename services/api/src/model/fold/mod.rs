@@ -112,6 +112,9 @@ fn fold_fact(
         Fact::ExecutorLeft(fact) => shared::executor_left(rows, context, *fact)?,
         // Said by the log and by what falls due; no row tells of it.
         Fact::ClockWentBack(_) => {}
+        Fact::DagForgotten(_) => dag::forgotten(rows, context)?,
+        Fact::DagVersionsForgotten(fact) => dag::versions_forgotten(rows, context, *fact)?,
+        Fact::HistoryForgotten(fact) => shared::history_forgotten(rows, *fact)?,
         // About the log itself: no row tells of it.
         Fact::ForeignEntrySkipped(_) => {}
     }

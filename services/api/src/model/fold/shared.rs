@@ -1,12 +1,17 @@
 //! What facts about pools, limits, bundles and executors change.
 use dagbok_events::{
-    BundlePublished, ExecutorId, ExecutorJoined, ExecutorLeft, LimitsSet, PoolSet, Scope,
+    BundlePublished, ExecutorId, ExecutorJoined, ExecutorLeft, HistoryForgotten, LimitsSet,
+    PoolSet, Scope, Timestamp,
 };
+use dagbok_rows::key::table;
 
 use super::Context;
 use crate::model::{
     Overlay, StoreError, keys,
-    rows::{BundleRow, ExecutorOrderRow, ExecutorRow, LimitsRow, PoolRow, TotalsRow},
+    rows::{
+        BundleRow, ExecutorOrderRow, ExecutorRow, LimitsRow, LoadRow, PoolRow, RefusedRow,
+        TotalsRow,
+    },
 };
 
 pub(super) fn pool_set(rows: &mut Overlay<'_>, fact: &PoolSet) -> Result<(), StoreError> {
@@ -89,4 +94,41 @@ pub(super) fn executor_left(
     row.left = Some(fact.why);
     let after = row.clone();
     place(rows, Some(&before), &after)
+}
+
+/// Executors that left and reports that were refused so long ago. Each costs a look at every one there is.
+pub(super) fn history_forgotten(
+    rows: &mut Overlay<'_>,
+    fact: HistoryForgotten,
+) -> Result<(), StoreError> {
+    let HistoryForgotten { executors_left_before, reports_refused_before } = fact;
+    if let Some(before) = executors_left_before {
+        forget_executors(rows, before)?;
+    }
+    if let Some(before) = reports_refused_before {
+        for key in rows.keys_within::<RefusedRow>(&table::<RefusedRow>())? {
+            if rows.peek::<RefusedRow>(key.clone())?.is_some_and(|row| row.at < before) {
+                rows.put::<RefusedRow>(key, None);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn forget_executors(rows: &mut Overlay<'_>, before: Timestamp) -> Result<(), StoreError> {
+    let mut gone = 0;
+    for key in rows.keys_within::<ExecutorRow>(&table::<ExecutorRow>())? {
+        let row = rows.peek::<ExecutorRow>(key.clone())?;
+        let left = |row: &&ExecutorRow| row.left_at.is_some_and(|left| left < before);
+        let Some(row) = row.filter(left).cloned() else { continue };
+        rows.put::<ExecutorOrderRow>(keys::executor_order(&row), None);
+        rows.put::<LoadRow>(keys::load(&row.executor), None);
+        rows.put::<ExecutorRow>(key, None);
+        gone += 1;
+    }
+    if gone > 0 {
+        let totals = rows.edit::<TotalsRow>(keys::totals())?.get_or_insert_default();
+        totals.executors_left = totals.executors_left.saturating_sub(gone);
+    }
+    Ok(())
 }

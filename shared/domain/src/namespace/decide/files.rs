@@ -92,7 +92,9 @@ impl Namespace {
         if same {
             return None;
         }
-        let number = known.map_or(1, |dag| dag.current.number.saturating_add(1));
+        let last = known.map(|dag| dag.current.number);
+        let last = last.or_else(|| Some(self.forgotten.get(&read.spec.dag_id)?.version));
+        let number = last.unwrap_or(0).saturating_add(1);
         let mut spec = read.spec.clone();
         spec.source.file.clone_from(&file.file);
         let version = Version::new(number, read.spec_digest.clone(), spec);

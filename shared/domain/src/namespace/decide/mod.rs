@@ -4,6 +4,7 @@ mod clock;
 mod dags;
 mod executors;
 mod files;
+mod forget;
 mod own;
 mod report;
 mod runs;
@@ -34,7 +35,15 @@ impl Namespace {
             CommandBody::TriggerRun(ask) => self.trigger(at, command, ask),
             CommandBody::CancelRun { dag_id, run_id } => self.cancel(at, command, dag_id, run_id),
             CommandBody::ClearTasks(ask) => self.clear_tasks(at, command, ask),
+            CommandBody::WhyWaits { dag_id, run_id, task_id, map_index } => {
+                self.why_waits(at, (dag_id, run_id), task_id, *map_index)
+            }
             CommandBody::DeleteRun { dag_id, run_id } => self.delete(at, command, dag_id, run_id),
+            CommandBody::ForgetDag { dag_id } => self.forget(at, command, dag_id),
+            CommandBody::ForgetVersions { dag_id, below } => {
+                self.forget_versions(at, command, dag_id, *below)
+            }
+            CommandBody::ForgetHistory(what) => Self::forget_history(at, command, *what),
             CommandBody::PauseDag { dag_id } => self.set_paused(at, command, dag_id, true),
             CommandBody::UnpauseDag { dag_id } => self.set_paused(at, command, dag_id, false),
             CommandBody::RenewPromises { dag_id } => {
@@ -65,7 +74,11 @@ impl Namespace {
             CommandBody::TriggerRun(_)
             | CommandBody::CancelRun { .. }
             | CommandBody::ClearTasks(_)
+            | CommandBody::WhyWaits { .. }
             | CommandBody::DeleteRun { .. }
+            | CommandBody::ForgetDag { .. }
+            | CommandBody::ForgetVersions { .. }
+            | CommandBody::ForgetHistory(_)
             | CommandBody::PauseDag { .. }
             | CommandBody::UnpauseDag { .. }
             | CommandBody::PublishBundle { .. }

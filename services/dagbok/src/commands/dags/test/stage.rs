@@ -89,7 +89,10 @@ impl Stage {
         });
         let told = tell_once(&self.ports, &dag.settings, parsed, &self.clock).await;
         match told.map_err(|error| Failure::from_error(Code::SchedulerSilent, &error))? {
-            Answer::Accepted { .. } | Answer::Unchanged | Answer::WouldClear { .. } => Ok(notes),
+            Answer::Accepted { .. }
+            | Answer::Unchanged
+            | Answer::WouldClear { .. }
+            | Answer::Waits { .. } => Ok(notes),
             Answer::Refused(refusal) => Err(Failure::from_error(Code::Refused, &refusal)),
         }
     }

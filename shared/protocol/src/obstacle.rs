@@ -1,0 +1,39 @@
+//! Why a task that waits is not queued.
+use dagbok_events::{PoolName, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What keeps a task from being queued: the first thing in its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Obstacle {
+    /// Its run waits for its turn.
+    RunQueued,
+    /// Its upstreams are not done.
+    Upstream,
+    /// It is to go on later.
+    NotDue {
+        /// Then.
+        due: Timestamp,
+    },
+    /// The DAG is paused.
+    Paused,
+    /// As many tries of the DAG as may be are in flight.
+    MaxActiveTasks {
+        /// So many.
+        most: u32,
+    },
+    /// The pool has too few free slots.
+    Pool {
+        /// Which.
+        pool: PoolName,
+        /// What the task needs there.
+        needs: u32,
+        /// What is free there.
+        free: u32,
+    },
+    /// As many tries as may be are in flight in all.
+    Parallelism {
+        /// So many.
+        most: u32,
+    },
+}
