@@ -1,6 +1,7 @@
 //! The folder of an archive: files that follow on one another without a gap.
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -119,6 +120,9 @@ impl Archive {
     ) -> Result<Chain, ArchiveError> {
         let Some(head) = Head::of(mark, before, entries) else { return Ok(before) };
         let no_fit = |why: String| Err(ArchiveError::NoFit { dir: self.dir.to_path_buf(), why });
+        fs::create_dir_all(&self.dir)
+            .map_err(|error| ArchiveError::io("make", &self.dir, error))?;
+        let _alone = self.lock()?;
         if let Some(span) = self.span()? {
             if span.mark != mark {
                 return no_fit(format!("it is of the log {}, they are of {mark}", span.mark));
@@ -136,8 +140,6 @@ impl Archive {
                 ));
             }
         }
-        fs::create_dir_all(&self.dir)
-            .map_err(|error| ArchiveError::io("make", &self.dir, error))?;
         self.remove_unfinished();
         let path = self.path((head.first.0, head.last.0));
         file::write(&path, &head, entries)?;
@@ -148,8 +150,21 @@ impl Archive {
         Ok(head.after)
     }
 
-    /// Removes what a crash left of files that it was in the midst of. Where another process is just writing one,
-    /// that fails, and is tried again.
+    /// Whoever adds is alone until this is dropped: two at once, of which one was deposed and has not noticed, could
+    /// write files that overlap. Where the file system has no locks, the lease must do.
+    fn lock(&self) -> Result<File, ArchiveError> {
+        let path = self.dir.join("lock");
+        let opened = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = opened.map_err(|error| ArchiveError::io("open", &path, error))?;
+        match file.lock() {
+            Err(error) if error.kind() != io::ErrorKind::Unsupported => {
+                Err(ArchiveError::io("lock", &path, error))
+            }
+            _ => Ok(file),
+        }
+    }
+
+    /// Removes what a crash left of files that it was in the midst of.
     fn remove_unfinished(&self) {
         let found = fs::read_dir(&self.dir).into_iter().flatten().flatten().map(|file| file.path());
         for path in found.filter(|path| path.extension().is_some_and(|it| it == file::UNFINISHED)) {

@@ -262,3 +262,23 @@ async fn what_a_crash_left_unfinished_goes() {
     assert!(!half.exists());
     assert_eq!(archive.verify().unwrap().unwrap().files, 2);
 }
+
+#[tokio::test]
+async fn of_two_that_add_at_once_one_is_refused() {
+    let log = log().await;
+    let (entries, mark) = (rest(&*log, 0).await, log.mark().await.unwrap().unwrap());
+    for round in 0..50 {
+        let dir = TempDir::new().unwrap();
+        let add = |count: usize| {
+            let added = Archive::new(dir.path()).add(mark, Chain::START, &entries[..count]);
+            assert!(matches!(added, Ok(_) | Err(ArchiveError::NoFit { .. })), "{added:?}");
+            added.is_ok()
+        };
+        let added = std::thread::scope(|scope| {
+            let threads = [50, 60].map(|count| scope.spawn(move || add(count)));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        assert_eq!(added.iter().filter(|added| **added).count(), 1, "round {round}");
+        assert_eq!(Archive::new(dir.path()).verify().unwrap().unwrap().files, 1);
+    }
+}

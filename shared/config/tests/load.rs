@@ -185,7 +185,15 @@ fn flags_and_variables_are_held_to_the_same_bounds() {
 fn nothing_is_negative_and_zero_is_allowed_where_it_means_something() {
     const ZERO_MEANS_AT_ONCE: [&str; 3] =
         ["executor.drain", "executor.kill_grace", "processor.debounce"];
-    const ZERO_MEANS_FOR_EVER: [&str; 2] = ["retention.runs", "retention.log"];
+    const ZERO_MEANS_FOR_EVER: [&str; 7] = [
+        "retention.runs",
+        "retention.dags",
+        "retention.versions",
+        "retention.executors",
+        "retention.reports",
+        "retention.blobs",
+        "retention.log",
+    ];
     let schema = schema();
     for (section, inside) in schema["properties"].as_object().unwrap() {
         for (name, value) in inside["properties"].as_object().unwrap() {
