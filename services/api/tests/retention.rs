@@ -241,6 +241,7 @@ async fn what_nothing_has_any_more_is_forgotten() {
     assert_eq!(plan(rules, far), Forgetting::default(), "all of it went");
     let store = world.model.store();
     assert!(store.dag(&key("two", "x").dag_id).unwrap().is_none());
+    assert_eq!(store.first_version(&one).unwrap(), Some(4));
     assert!(store.version(&one, 3).unwrap().is_none());
     assert!(store.version(&one, 4).unwrap().is_some());
 }

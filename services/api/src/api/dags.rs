@@ -234,7 +234,7 @@ pub(crate) struct VersionQuery {
     order_by: Vec<String>,
 }
 
-/// Every meaning that a DAG has had.
+/// Every meaning that a DAG has had, but for old ones that were forgotten.
 #[utoipa::path(get, path = "/api/v2/dags/{dag_id}/dagVersions", tag = "DAG",
     params(("dag_id" = String, Path), VersionQuery), responses(
     (status = 200, body = DagVersionCollection), (status = 404, body = Detail)
@@ -248,9 +248,8 @@ pub(crate) async fn versions(
     let page = Page::new(query.limit, query.offset);
     let found = state.read(move |store| {
         let dag = one(store, &raw)?;
-        // Numbers count from 1 without a gap.
-        let last = dag.row.version;
-        let mut numbers: Vec<_> = (1..=last).collect();
+        let (first, last) = (store.first_version(&dag.row.dag_id)?, dag.row.version);
+        let mut numbers: Vec<_> = (first.unwrap_or(last)..=last).collect();
         if orders.first().is_some_and(|order| order.down) {
             numbers.reverse();
         }

@@ -32,6 +32,12 @@ impl Store {
         self.get(&keys::version(dag_id, version))
     }
 
+    /// The oldest version of a DAG that is not forgotten; from there on there is no gap.
+    pub fn first_version(&self, dag_id: &DagId) -> Found<Option<DagVersion>> {
+        let first = self.keys(&keys::within_dag::<VersionRow>(dag_id)).next().transpose()?;
+        Ok(first.map(|key| version_in(&key)))
+    }
+
     /// The versions of a DAG before one, the oldest first, with when each was registered.
     pub fn versions_below(
         &self,
@@ -44,9 +50,7 @@ impl Store {
             if *key >= *end {
                 break;
             }
-            // The number stands at the key's end.
-            let number = key.last_chunk().map_or(0, |number| DagVersion::from_be_bytes(*number));
-            older.push((number, row.created_at));
+            older.push((version_in(&key), row.created_at));
         }
         Ok(older)
     }
@@ -241,4 +245,9 @@ impl Store {
     fn rows<R: serde::de::DeserializeOwned>(&self, prefix: &[u8]) -> Found<Vec<R>> {
         self.scan::<R>(prefix).map(|found| found.map(|(_, row)| row)).collect()
     }
+}
+
+/// The number at the end of a version's key.
+fn version_in(key: &[u8]) -> DagVersion {
+    key.last_chunk().map_or(0, |number| DagVersion::from_be_bytes(*number))
 }

@@ -627,11 +627,7 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::ForeignEntrySkipped(f) => format!("ForeignEntrySkipped {}", f.seq),
         Fact::DagForgotten(_) => "DagForgotten".to_owned(),
         Fact::DagVersionsForgotten(f) => format!("DagVersionsForgotten below {}", f.below),
-        Fact::HistoryForgotten(f) => format!(
-            "HistoryForgotten {} {}",
-            until(f.executors_left_before),
-            until(f.reports_refused_before)
-        ),
+        Fact::HistoryForgotten(_) => "HistoryForgotten".to_owned(),
     }
 }
 
