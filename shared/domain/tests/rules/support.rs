@@ -605,13 +605,8 @@ pub(crate) fn brief(fact: &Fact) -> String {
         }
         Fact::TrySkipped(f) => format!("TrySkipped {} {}", f.task_id, f.try_number),
         Fact::TryLost(f) => {
-            format!(
-                "TryLost {} {} {:?} retry {}",
-                f.task_id,
-                f.try_number,
-                f.why,
-                until(f.retry_at)
-            )
+            let (task, n, why) = (&f.task_id, f.try_number, &f.why);
+            format!("TryLost {task} {n} {why:?} retry {}", until(f.retry_at))
         }
         Fact::TryCancelled(f) => format!("TryCancelled {} {}", f.task_id, f.try_number),
         Fact::TryReturned(f) => format!("TryReturned {} {}", f.task_id, f.try_number),
