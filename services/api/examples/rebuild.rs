@@ -137,6 +137,7 @@ async fn one_run(teller: &mut Teller, run: RunKey, bundle: &Digest) -> anyhow::R
             ended_at,
             usage,
             log,
+            skips: vec![],
         };
         let next = if n + 1 < TASKS { queued(n + 1)? } else { Fact::RunSucceeded(RunSucceeded {}) };
         let facts = vec![Fact::XComPushed(pushed), Fact::TrySucceeded(Box::new(succeeded)), next];

@@ -3,7 +3,10 @@ use std::collections::BTreeMap;
 
 use dagbok_events::{DagSpec, DagVersion, Digest, TaskId, TaskSpec};
 
-use crate::timetable::{self, CompiledSchedule};
+use crate::{
+    scope::{self, Scopes},
+    timetable::{self, CompiledSchedule},
+};
 
 /// A task's place in its DAG.
 pub type Ix = u32;
@@ -21,6 +24,9 @@ pub struct Version {
     pub schedule: Option<CompiledSchedule>,
     by_name: BTreeMap<TaskId, Ix>,
     downstream: Vec<Vec<Ix>>,
+    /// Those whose ends say how a run ends.
+    leaves: Vec<bool>,
+    scopes: Scopes,
 }
 
 impl Version {
@@ -36,7 +42,9 @@ impl Version {
                 }
             }
         }
-        Self { number, digest, spec, schedule, by_name, downstream }
+        let leaves = scope::leaves(&spec.tasks, &downstream);
+        let scopes = Scopes::new(&spec.tasks, &downstream);
+        Self { number, digest, spec, schedule, by_name, downstream, leaves, scopes }
     }
 
     /// The task's place.
@@ -52,6 +60,37 @@ impl Version {
     /// Direct downstreams.
     pub fn downstream(&self, ix: Ix) -> &[Ix] {
         &self.downstream[ix as usize]
+    }
+
+    /// Whether its end says how a run ends: nothing comes after it but teardowns, and it is none itself.
+    pub fn is_leaf(&self, ix: Ix) -> bool {
+        self.leaves[ix as usize]
+    }
+
+    /// What a task waits for besides its direct upstreams: setups further above, of a teardown all between its
+    /// setups and itself.
+    pub fn scope(&self, ix: Ix) -> &[Ix] {
+        self.scopes.of(ix)
+    }
+
+    /// Those that have this task in their scope.
+    pub fn in_scope_of(&self, ix: Ix) -> &[Ix] {
+        self.scopes.with(ix)
+    }
+
+    /// The setups that a task needs, with their teardowns: what runs again with it.
+    pub fn setups_and_teardowns(&self, ix: Ix) -> Vec<Ix> {
+        self.scopes.around(ix, &self.spec.tasks, &self.downstream)
+    }
+
+    /// How many of a task's direct upstreams are setups.
+    pub fn setup_count(&self, ix: Ix) -> u32 {
+        let setups = self
+            .task(ix)
+            .upstream
+            .iter()
+            .filter(|up| self.spec.tasks.get(**up as usize).is_some_and(|task| task.is_setup));
+        u32::try_from(setups.count()).unwrap_or(u32::MAX)
     }
 
     /// How many direct upstreams there are, without those that lead nowhere.

@@ -6,5 +6,6 @@ pub mod graph;
 pub mod namespace;
 pub mod retry;
 pub mod run;
+mod scope;
 pub mod timetable;
 pub mod trigger_rule;

@@ -1,5 +1,5 @@
 //! What a trigger rule makes of a task's direct upstreams: a total function of a few counts.
-use dagbok_events::{RuledOut, TriggerRule};
+use dagbok_events::{RuledOut, TaskSpec, TriggerRule};
 
 use crate::run::Done;
 
@@ -18,6 +18,12 @@ pub struct Tally {
     pub skipped: u32,
     /// How many are no longer in the DAG.
     pub removed: u32,
+    /// How many of all are setups.
+    pub setups: u32,
+    /// How many setups succeeded.
+    pub setups_succeeded: u32,
+    /// How many setups were skipped.
+    pub setups_skipped: u32,
 }
 
 impl Tally {
@@ -29,6 +35,26 @@ impl Tally {
     /// Takes one upstream back that was counted as done.
     pub fn uncount(&mut self, done: Done) {
         *self.place(done) -= 1;
+    }
+
+    /// The same of setups.
+    pub fn count_setups(&mut self, done: Done, more: u32) {
+        self.count(done, more);
+        self.setup_place(done, |place| *place += more);
+    }
+
+    /// The same of one setup.
+    pub fn uncount_setup(&mut self, done: Done) {
+        self.uncount(done);
+        self.setup_place(done, |place| *place -= 1);
+    }
+
+    fn setup_place(&mut self, done: Done, change: impl FnOnce(&mut u32)) {
+        match done {
+            Done::Success => change(&mut self.setups_succeeded),
+            Done::RuledOut(RuledOut::Skipped) => change(&mut self.setups_skipped),
+            Done::Failed | Done::RuledOut(RuledOut::UpstreamFailed | RuledOut::Removed) => {}
+        }
     }
 
     fn place(&mut self, done: Done) -> &mut u32 {
@@ -57,6 +83,27 @@ pub enum Standing {
     Never(RuledOut),
 }
 
+/// Judges one task by its direct upstreams, and by its scope: a task waits for setups further above, which must
+/// succeed whatever its rule says; a teardown waits until all between its setups and itself is done.
+#[must_use]
+pub fn judge_in_scope(task: &TaskSpec, up: Tally, scope: Tally) -> Standing {
+    use RuledOut::{Skipped, UpstreamFailed};
+    let by_rule = judge(task.trigger_rule, up);
+    if up.total == 0 || scope.total == 0 || task.trigger_rule == TriggerRule::Always {
+        return by_rule;
+    }
+    let met = if task.is_teardown {
+        scope.done() == scope.total
+    } else if scope.failed + scope.upstream_failed > 0 {
+        return Standing::Never(UpstreamFailed);
+    } else if scope.skipped > 0 {
+        return Standing::Never(Skipped);
+    } else {
+        scope.success + scope.removed == scope.total
+    };
+    if by_rule == Standing::Ready && !met { Standing::Wait } else { by_rule }
+}
+
 /// Judges one task. With no upstream every rule is met.
 #[must_use]
 pub fn judge(rule: TriggerRule, up: Tally) -> Standing {
@@ -69,7 +116,9 @@ pub fn judge(rule: TriggerRule, up: Tally) -> Standing {
     let never = match rule {
         TriggerRule::AllSuccess => none_failed(broken, up.skipped > 0),
         TriggerRule::NoneFailed => none_failed(broken, false),
-        TriggerRule::NoneFailedMinOneSuccess => none_failed(broken, up.skipped == up.total),
+        // Where nothing failed and the rest was removed, nothing can succeed any more.
+        TriggerRule::NoneFailedMinOneSuccess => none_failed(broken, up.skipped == up.total)
+            .or((all_done && up.success == 0).then_some(UpstreamFailed)),
         TriggerRule::AllFailed => (up.success + up.skipped > 0).then_some(Skipped),
         TriggerRule::AllSkipped => (up.success + broken > 0).then_some(Skipped),
         TriggerRule::NoneSkipped => (up.skipped > 0).then_some(Skipped),
@@ -82,7 +131,10 @@ pub fn judge(rule: TriggerRule, up: Tally) -> Standing {
         TriggerRule::AllDoneMinOneSuccess => {
             (all_done && up.success == 0).then_some(UpstreamFailed)
         }
-        TriggerRule::AllDone | TriggerRule::AllDoneSetupSuccess | TriggerRule::Always => None,
+        TriggerRule::AllDoneSetupSuccess if !all_done || up.setups == 0 => None,
+        TriggerRule::AllDoneSetupSuccess if up.setups_skipped == up.setups => Some(Skipped),
+        TriggerRule::AllDoneSetupSuccess => (up.setups_succeeded == 0).then_some(UpstreamFailed),
+        TriggerRule::AllDone | TriggerRule::Always => None,
     };
     if let Some(why) = never {
         return Standing::Never(why);

@@ -75,6 +75,9 @@ pub struct DagSpec {
     /// Params without a default: a run's conf must give them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub required_params: Vec<String>,
+    /// Whether the first task that fails for good stops the others: `fail_fast`, or `fail_stop` of Airflow 2.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fail_fast: bool,
     /// Upstreams before downstreams, otherwise in the file's order.
     pub tasks: Vec<TaskSpec>,
     /// What the file asks for and nobody carries out, in the file's order.
@@ -180,7 +183,7 @@ pub enum TriggerRule {
     AllDone,
     /// Every direct upstream is done and at least one succeeded.
     AllDoneMinOneSuccess,
-    /// Every direct upstream is done, and every setup among them succeeded.
+    /// Every direct upstream is done, and a setup among them succeeded, where there is one.
     AllDoneSetupSuccess,
     /// Every direct upstream was skipped.
     AllSkipped,
@@ -295,6 +298,18 @@ pub struct TaskSpec {
     /// What a mapped task is expanded over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expand: Option<Expand>,
+    /// Whether tasks below it, up to its teardowns, need it to have succeeded whatever their trigger rules say.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub is_setup: bool,
+    /// Whether it cleans up after its setups: how it ends says nothing of its run.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub is_teardown: bool,
+    /// Whether a teardown's failure fails its run all the same.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_failure_fail_dagrun: bool,
+    /// Whether its tries are told the data interval of the run after theirs, as LatestOnlyOperator asks.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub wants_next_interval: bool,
     /// Markdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doc_md: Option<String>,

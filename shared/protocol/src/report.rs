@@ -1,5 +1,7 @@
 //! Reports: what an executor says of a try. The scheduler accepts them or keeps them as refused.
-use dagbok_events::{ExecutorId, Failure, LogRef, LostWhy, Payload, Timestamp, TryKey, Usage};
+use dagbok_events::{
+    ExecutorId, Failure, LogRef, LostWhy, Payload, TaskId, Timestamp, TryKey, Usage,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +55,9 @@ pub enum ReportBody {
         usage: Usage,
         /// What it wrote.
         log: Option<LogRef>,
+        /// Tasks that it decided against, as a branch does.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        skips: Vec<TaskId>,
     },
     /// It failed.
     Failed {

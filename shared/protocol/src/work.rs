@@ -32,6 +32,9 @@ pub struct WorkItem {
     /// The try fails after this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_timeout: Option<Micros>,
+    /// The data interval of the run that the schedule makes after this one, for a task that asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_interval: Option<Interval>,
     /// The run it belongs to.
     pub run: RunContext,
     /// Trace context of what caused the run.

@@ -256,6 +256,7 @@ class FakeSupervisor:
         map_index: int = -1,
         leg: int = 0,
         first_started_at: dt.datetime | None = None,
+        next_interval: tuple[dt.datetime, dt.datetime] | None = None,
         timeout: float | None = None,
         env: dict[str, str] | None = None,
         cwd: str | None = None,
@@ -287,7 +288,8 @@ class FakeSupervisor:
             "bundle_info": {"name": "dags", "version": None, "path": str(folder)},
             "start_date": NOW, "sentry_integration": "",
             "ti_context": {
-                "dag_run": dag_run, "max_tries": 2, "task_reschedule_count": leg, "first_started_at": first_started_at, "variables": [],
+                "dag_run": dag_run, "max_tries": 2, "task_reschedule_count": leg, "first_started_at": first_started_at,
+                "next_data_interval": next_interval, "variables": [],
                 "connections": [], "should_retry": should_retry, "upstream_map_indexes": {},
             },
             "execution_timeout_us": None if timeout is None else round(timeout * 1e6),

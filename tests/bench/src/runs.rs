@@ -93,6 +93,7 @@ pub(crate) fn run(n: u64, dags: u64, at: i64, ends: bool) -> anyhow::Result<Vec<
         ended_at,
         usage: Usage::default(),
         log: None,
+        skips: vec![],
     };
     let end = if n.is_multiple_of(500) {
         Fact::RunFailed(RunFailed { failed: vec![] })

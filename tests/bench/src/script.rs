@@ -111,6 +111,7 @@ impl<S: FnMut(&Record)> Script<S> {
                 xcoms: vec![XComValue { key: "return_value".into(), value }],
                 usage: Usage { max_rss_bytes: 30_000_000, user_us: 900, system_us: 400 },
                 log: None,
+                skips: vec![],
             };
             for body in [started, succeeded] {
                 let (key, executor, at) = (key.clone(), executor.clone(), self.now);

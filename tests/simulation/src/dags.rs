@@ -73,6 +73,7 @@ pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp, pace: i64) -> DagSpec 
         params: None,
         param_schemas: None,
         required_params: vec![],
+        fail_fast: false,
         tasks,
         not_carried_out: Vec::new(),
         source: SourceLocation { file: file_name(n), line: 1 },
@@ -143,6 +144,10 @@ fn some_task(rng: &mut Prng, ix: usize) -> TaskSpec {
         group: None,
         is_mapped: expand.is_some(),
         expand,
+        is_setup: false,
+        is_teardown: false,
+        on_failure_fail_dagrun: false,
+        wants_next_interval: false,
         doc_md: None,
     }
 }

@@ -1,10 +1,10 @@
 //! An executor process, in all its lives: takes work, runs it for a while, says how it went until
 //! somebody has heard. It crashes, freezes, forgets and says things twice.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{
     Actor, ExecutorId, Failure, FailureKind, Fault, Leg, LogRef, LostWhy, Payload, QueueName,
-    Timestamp, TryKey, Usage,
+    TaskId, Timestamp, TryKey, Usage,
 };
 use dagbok_protocol::{
     Answer, Command, CommandBody, HeldTry, Presence, Report, ReportBody, WorkItem, XComValue,
@@ -415,7 +415,10 @@ fn ending(world: &mut World, at: i64, leg: Leg) -> ReportBody {
     let value = Some(Payload::Inline("1".to_owned()));
     let xcoms = vec![XComValue { key: "return_value".to_owned(), value }];
     let (kind, fault, retryable) = match world.rng.below(21) {
-        0..=12 => return ReportBody::Succeeded { xcoms, usage, log },
+        0..=12 => {
+            let skips = some_skips(world);
+            return ReportBody::Succeeded { xcoms, usage, log, skips };
+        }
         13 => {
             let message = "not today".to_owned();
             return ReportBody::Skipped { message, xcoms: Vec::new(), usage, log };
@@ -428,6 +431,17 @@ fn ending(world: &mut World, at: i64, leg: Leg) -> ReportBody {
     };
     let failure = failure(kind, fault, retryable);
     ReportBody::Failed { failure, xcoms: Vec::new(), usage, log }
+}
+
+/// What a task decides against, now and then: some of the tasks that a DAG may have.
+fn some_skips(world: &mut World) -> Vec<TaskId> {
+    if !world.rng.chance(120) {
+        return Vec::new();
+    }
+    world.note("decided against tasks");
+    let names = (0..=world.rng.below(3)).map(|_| 1 + world.rng.below(7));
+    let names: BTreeSet<usize> = names.collect();
+    names.into_iter().map(|n| TaskId::new(format!("t{n}")).expect("a task id")).collect()
 }
 
 /// A failure with nothing but what the rules look at.

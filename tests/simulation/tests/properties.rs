@@ -52,6 +52,8 @@ enum Act {
 enum Word {
     Started,
     Succeeded,
+    /// And against the tasks whose bits are set.
+    Decided(u8),
     Failed,
     FailedForGood,
     NotOurFault,
@@ -69,6 +71,8 @@ fn word() -> impl Strategy<Value = Word> {
         Word::Started,
         Word::Succeeded,
         Word::Succeeded,
+        Word::Decided(0b0000_1110),
+        Word::Decided(0b1111_0101),
         Word::Failed,
         Word::FailedForGood,
         Word::NotOurFault,
@@ -390,7 +394,12 @@ fn body_of(word: Word, now: Timestamp) -> ReportBody {
             inputs: std::collections::BTreeMap::new(),
             again: false,
         },
-        Word::Succeeded => ReportBody::Succeeded { xcoms, usage, log: None },
+        Word::Succeeded => ReportBody::Succeeded { xcoms, usage, log: None, skips: vec![] },
+        Word::Decided(bits) => {
+            let against = (0..8).filter(|n| bits & (1 << n) != 0);
+            let name = |n| dagbok_events::TaskId::new(format!("t{n}")).expect("a task id");
+            ReportBody::Succeeded { xcoms, usage, log: None, skips: against.map(name).collect() }
+        }
         Word::Failed => failed(FailureKind::Exception, Fault::User, true),
         Word::FailedForGood => failed(FailureKind::Exception, Fault::User, false),
         Word::NotOurFault => failed(FailureKind::CouldNotStart, Fault::System, true),

@@ -30,7 +30,7 @@ fn a_seed_gives_the_same_bytes_every_time() {
 }
 
 /// What a round must have met with, or it tested nothing.
-const WORTH_SEEING: [&str; 108] = [
+const WORTH_SEEING: [&str; 109] = [
     "DagRegistered",
     "BundlePublished",
     "DagImportFailed",
@@ -134,6 +134,7 @@ const WORTH_SEEING: [&str; 108] = [
     "refused an earlier leg",
     "refused an unknown copy",
     "refused of a deleted run",
+    "decided against tasks",
     "rescheduled for later",
     "rescheduled for now",
     "revived while loading",

@@ -66,6 +66,10 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         group: None,
         is_mapped: false,
         expand: None,
+        is_setup: false,
+        is_teardown: false,
+        on_failure_fail_dagrun: false,
+        wants_next_interval: false,
         doc_md: None,
     });
     DagSpec {
@@ -91,6 +95,7 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         params: Some(r#"{"depth": 3}"#.to_owned()),
         param_schemas: Some(r#"{"depth": {"type": "integer", "maximum": 9}}"#.to_owned()),
         required_params: vec![],
+        fail_fast: false,
         tasks: tasks.collect(),
         not_carried_out: Vec::new(),
         source: SourceLocation { file: format!("{dag_id}.py"), line: 7 },
@@ -223,6 +228,7 @@ impl Story {
             ended_at: FIRST.plus(Micros::from_millis(102_500)),
             usage: Usage { max_rss_bytes: 1 << 20, user_us: 5, system_us: 6 },
             log,
+            skips: vec![],
         }))
     }
 

@@ -147,6 +147,7 @@ mod tests {
             ended_at: Timestamp(at),
             usage: Usage::default(),
             log: None,
+            skips: vec![],
         }))
     }
 

@@ -21,11 +21,11 @@ impl Running<'_> {
             self.tell_failure(failure);
         }
         self.log.finish();
-        let Said { xcoms, at: last_word, .. } = said;
+        let Said { xcoms, at: last_word, skips, .. } = said;
         let log = self.log_ref(early).await;
         let known = usage.unwrap_or_default();
         let body = match verdict {
-            Verdict::Succeeded => ReportBody::Succeeded { xcoms, usage: known, log },
+            Verdict::Succeeded => ReportBody::Succeeded { xcoms, usage: known, log, skips },
             Verdict::Skipped(message) => ReportBody::Skipped { message, xcoms, usage: known, log },
             Verdict::Failed(failure) => {
                 let failure = self.shorten(*failure).await;

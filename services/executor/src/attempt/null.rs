@@ -18,5 +18,10 @@ pub(crate) async fn run(shared: &Shared, item: &WorkItem) -> End {
     if let Err(error) = shared.reporter.report(&item.key, started).send().await {
         tracing::error!(key = %item.key, %error, "the start of a try can't be reported");
     }
-    End::report(ReportBody::Succeeded { xcoms: vec![], usage: Usage::default(), log: None })
+    End::report(ReportBody::Succeeded {
+        xcoms: vec![],
+        usage: Usage::default(),
+        log: None,
+        skips: vec![],
+    })
 }

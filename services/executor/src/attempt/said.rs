@@ -1,5 +1,5 @@
 //! What a task's process said of its end.
-use dagbok_events::Timestamp;
+use dagbok_events::{TaskId, Timestamp};
 use dagbok_protocol::XComValue;
 
 use crate::raised::Raised;
@@ -28,4 +28,6 @@ pub(crate) struct Said {
     pub(crate) error: Option<Raised>,
     /// Values that no report has carried yet.
     pub(crate) xcoms: Vec<XComValue>,
+    /// Tasks that it decided against.
+    pub(crate) skips: Vec<TaskId>,
 }

@@ -1,7 +1,7 @@
 //! Answers a try's requests over its frames, until its process closes them.
 use std::{sync::Arc, time::Duration};
 
-use dagbok_events::{Timestamp, TryKey};
+use dagbok_events::{TaskId, Timestamp, TryKey};
 use dagbok_protocol::{ReportBody, limits::PAYLOAD_BYTES};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
@@ -96,6 +96,12 @@ struct GetXComSequence {
     /// How many values of it to pass over.
     #[serde(default)]
     start: usize,
+}
+
+#[derive(Deserialize)]
+struct SkipDownstreamTasks {
+    /// Ids, or ids with a map index, which follows from who decides.
+    tasks: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -202,6 +208,7 @@ impl Server {
                 said.error = Some(fields::<Raised>(body)?);
                 Ok(Value::Null)
             }
+            "SkipDownstreamTasks" => skip(said, &fields::<SkipDownstreamTasks>(body)?.tasks),
             "SucceedTask" => Ok(end(said, Ending::Succeeded)),
             "RetryTask" => Ok(end(said, Ending::Failed)),
             "RescheduleTask" => {
@@ -287,6 +294,19 @@ impl Server {
 fn fields<T: DeserializeOwned>(body: Map<String, Value>) -> Result<T, (&'static str, String)> {
     serde_json::from_value(Value::Object(body))
         .map_err(|error| ("GENERIC_ERROR", format!("the request is not understood: {error}")))
+}
+
+/// Notes tasks that the try decided against: that counts once it has succeeded.
+fn skip(said: &mut Said, tasks: &[Value]) -> Answer {
+    for task in tasks {
+        let name = task.as_str().or_else(|| task.get(0)?.as_str());
+        let id = name.and_then(|name| TaskId::new(name).ok());
+        let id = id.ok_or_else(|| ("GENERIC_ERROR", format!("{task} is no task's id")))?;
+        if !said.skips.contains(&id) {
+            said.skips.push(id);
+        }
+    }
+    Ok(Value::Null)
 }
 
 /// The first word counts.

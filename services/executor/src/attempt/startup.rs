@@ -52,6 +52,8 @@ struct TiContext<'a> {
     task_reschedule_count: u32,
     /// When the try's first leg began, where this is a later one.
     first_started_at: Option<Stamp>,
+    /// Start and end of the data interval after the run's, where the task asks for it.
+    next_data_interval: Option<(Stamp, Stamp)>,
     variables: [(); 0],
     connections: [(); 0],
     should_retry: bool,
@@ -147,6 +149,7 @@ pub(crate) fn frame(
             max_tries: item.max_tries,
             task_reschedule_count: key.leg.0,
             first_started_at: item.first_started_at.map(Stamp),
+            next_data_interval: item.next_interval.map(|next| (Stamp(next.start), Stamp(next.end))),
             variables: [],
             connections: [],
             should_retry: item.will_retry,

@@ -247,6 +247,7 @@ pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
         max_tries: 0,
         will_retry: false,
         first_started_at: None,
+        next_interval: None,
         execution_timeout: None,
         run: RunContext {
             run_type: RunType::Manual,

@@ -59,6 +59,7 @@ pub(crate) fn spec(edges: &[&[u32]], retries: u16) -> DagSpec {
         params: None,
         param_schemas: None,
         required_params: vec![],
+        fail_fast: false,
         tasks: edges.iter().enumerate().map(task).collect(),
         not_carried_out: Vec::new(),
         source: SourceLocation { file: "pipeline.py".into(), line: 1 },
@@ -190,7 +191,11 @@ impl Player {
     pub(crate) async fn succeed(&self, key: &TryKey, value: &str) -> Answer {
         let value = Some(Payload::Inline(value.to_owned()));
         let xcoms = vec![XComValue { key: "return_value".into(), value }];
-        self.report(key, ReportBody::Succeeded { xcoms, usage: Usage::default(), log: None }).await
+        self.report(
+            key,
+            ReportBody::Succeeded { xcoms, usage: Usage::default(), log: None, skips: vec![] },
+        )
+        .await
     }
 
     /// Plays every try to success, for ever.

@@ -1,12 +1,15 @@
 //! Questions that the scheduler asks of its state to carry decisions out. Read only.
 use std::sync::Arc;
 
-use dagbok_events::{Actor, DagId, ExecutorId, MapIndex, RunKey, TaskId, Timestamp, TryKey};
+use dagbok_events::{
+    Actor, DagId, ExecutorId, Interval, MapIndex, RunKey, TaskId, Timestamp, TryKey,
+};
 use dagbok_protocol::{Obstacle, RunContext, WorkItem};
 
 use super::{Dag, Namespace, RunNo};
 use crate::{
     run::{InstanceNo, Phase, Run, TaskState},
+    timetable,
     trigger_rule::Standing,
 };
 
@@ -137,6 +140,7 @@ impl Namespace {
             will_retry: instance.failures < spec.retries,
             first_started_at: instance.began,
             execution_timeout: spec.execution_timeout,
+            next_interval: spec.wants_next_interval.then(|| next_interval(run)).flatten(),
             run: context_of(run),
             traceparent: meta.traceparent.clone(),
             ask: false,
@@ -231,6 +235,13 @@ fn try_key(run: &Run, no: InstanceNo, token: crate::run::Token) -> TryKey {
         try_number: token.try_number,
         leg: token.leg,
     }
+}
+
+/// The data interval that comes after a run's own by its DAG's schedule, whether or not a run is made for it.
+fn next_interval(run: &Run) -> Option<Interval> {
+    let limits = timetable::Limits { start_date: None, end_date: None, catchup: true };
+    let (own, schedule) = (run.meta().data_interval?, run.version().schedule.as_ref()?);
+    schedule.next(Some(own), &limits, own.end).map(|next| next.data_interval)
 }
 
 fn context_of(run: &Run) -> RunContext {

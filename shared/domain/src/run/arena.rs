@@ -7,7 +7,7 @@ use dagbok_events::{MapIndex, Timestamp};
 use super::TaskState;
 use crate::{
     graph::{Ix, Version},
-    trigger_rule::{Standing, Tally, judge},
+    trigger_rule::{Standing, Tally, judge_in_scope},
 };
 
 /// An instance's number in its run.
@@ -46,6 +46,8 @@ struct Node {
     len: u32,
     expanded: bool,
     upstream: Tally,
+    /// What is counted of its scope.
+    scope: Tally,
     standing: Standing,
 }
 
@@ -61,9 +63,12 @@ pub(super) struct Arena {
 impl Arena {
     pub(super) fn new(version: &Version) -> Self {
         let nodes = (0..version.node_count()).map(|ix| {
-            let upstream = Tally { total: version.upstream_count(ix), ..Tally::default() };
-            let standing = judge(version.task(ix).trigger_rule, upstream);
-            Node { first: ix, len: 1, expanded: false, upstream, standing }
+            let (total, setups) = (version.upstream_count(ix), version.setup_count(ix));
+            let upstream = Tally { total, setups, ..Tally::default() };
+            let total = u32::try_from(version.scope(ix).len()).unwrap_or(u32::MAX);
+            let scope = Tally { total, ..Tally::default() };
+            let standing = judge_in_scope(version.task(ix), upstream, scope);
+            Node { first: ix, len: 1, expanded: false, upstream, scope, standing }
         });
         let instance = |ix| Instance::new(ix, MapIndex::UNMAPPED, 0);
         let instances = (0..version.node_count()).map(instance);
@@ -121,20 +126,22 @@ impl Arena {
         self.nodes[node as usize].standing
     }
 
-    pub(super) fn upstream(&self, node: Ix) -> Tally {
-        self.nodes[node as usize].upstream
+    /// How its upstreams stand, and its scope.
+    pub(super) fn tallies(&self, node: Ix) -> (Tally, Tally) {
+        let it = &self.nodes[node as usize];
+        (it.upstream, it.scope)
     }
 
-    /// Changes how a task's upstreams stand; whether that changes what they let it do.
+    /// Changes how a task's upstreams stand, or its scope; whether that changes what they let it do.
     pub(super) fn recount(
         &mut self,
         version: &Version,
         node: Ix,
-        change: impl FnOnce(&mut Tally),
+        change: impl FnOnce(&mut Tally, &mut Tally),
     ) -> bool {
         let it = &mut self.nodes[node as usize];
-        change(&mut it.upstream);
-        let standing = judge(version.task(node).trigger_rule, it.upstream);
+        change(&mut it.upstream, &mut it.scope);
+        let standing = judge_in_scope(version.task(node), it.upstream, it.scope);
         std::mem::replace(&mut it.standing, standing) != standing
     }
 

@@ -22,15 +22,38 @@ pub struct Clearing<'a> {
 impl Run {
     /// The copies to clear, in the DAG's order.
     pub fn to_clear(&self, clearing: Clearing<'_>) -> Vec<ClearedTask> {
-        let named: BTreeSet<&TaskId> = clearing.task_ids.iter().collect();
-        let (mut cleared, mut below) = (Vec::new(), BTreeSet::<Ix>::new());
+        let mut named: BTreeSet<&TaskId> = clearing.task_ids.iter().collect();
+        // With a task its setups run again, and their teardowns, as in Airflow.
+        for node in clearing.task_ids.iter().filter_map(|id| self.version.find(id)) {
+            let around = self.version.setups_and_teardowns(node).into_iter();
+            named.extend(around.map(|ix| &self.version.task(ix).task_id));
+        }
+        let mut below = BTreeSet::new();
+        loop {
+            let known = below.len();
+            let cleared = self.to_clear_with(&named, clearing.only_failed, &mut below);
+            // What a task decided against need not come after it in the DAG's order.
+            if self.skips.is_empty() || below.len() == known {
+                return cleared;
+            }
+        }
+    }
+
+    /// The same where what was ruled out of `below` is to be cleared, too: takes in what is below the rest.
+    fn to_clear_with(
+        &self,
+        named: &BTreeSet<&TaskId>,
+        only_failed: bool,
+        below: &mut BTreeSet<Ix>,
+    ) -> Vec<ClearedTask> {
+        let mut cleared = Vec::new();
         for node in 0..self.version.node_count() {
             let task_id = &self.version.task(node).task_id;
             let asked = named.is_empty() || named.contains(task_id);
             let is_below = below.contains(&node);
             let pick = move |_, state: &TaskState| {
                 let done = state.done()?;
-                let by_name = asked && (!clearing.only_failed || done.fails_run());
+                let by_name = asked && (!only_failed || done.fails_run());
                 let judged_anew = is_below && matches!(done, Done::RuledOut(_));
                 let removed = done == Done::RuledOut(RuledOut::Removed);
                 ((by_name || judged_anew) && !removed).then_some(())
@@ -41,6 +64,11 @@ impl Run {
             }));
             if cleared.len() > before {
                 below.extend(self.version.downstream(node));
+            }
+            if !self.skips.is_empty() {
+                let copies = self.arena.numbers(node);
+                let cleared = copies.filter(|no| pick(*no, &self.arena.get(*no).state).is_some());
+                below.extend(cleared.filter_map(|no| self.skips.get(&no)).flatten());
             }
         }
         cleared

@@ -1,6 +1,9 @@
 //! What follows from tasks being done, from a start, or from an end: others that never will be, copies of
 //! mapped tasks, and the run's end.
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use dagbok_events::{
     Expand, Fact, MapIndex, RuledOut, RunFailed, RunStarted, RunSucceeded, TaskExpanded, TaskId,
@@ -11,7 +14,7 @@ use dagbok_protocol::limits::FAILED_NAMED;
 use super::{Done, InstanceNo, Phase, Run, TaskState};
 use crate::{
     graph::{Ix, Version},
-    trigger_rule::{Standing, Tally, judge},
+    trigger_rule::{Standing, Tally, judge_in_scope},
 };
 
 impl Run {
@@ -24,6 +27,19 @@ impl Run {
         let mut wave = Wave::new(self);
         for (no, done) in seeds {
             wave.seed(*no, *done);
+            if *done == Done::Failed && self.version.spec.fail_fast {
+                wave.stop_others(self.arena.get(*no).node);
+            }
+        }
+        wave.run_out()
+    }
+
+    /// The same of an instance that succeeded and decided against `skips`.
+    pub fn after_success(&self, no: InstanceNo, skips: &[TaskId]) -> Vec<Fact> {
+        let mut wave = Wave::new(self);
+        wave.seed(no, Done::Success);
+        for node in self.nodes_of(skips) {
+            wave.skip(node, self.skipped_copies(no, node));
         }
         wave.run_out()
     }
@@ -32,9 +48,12 @@ impl Run {
     /// copies of those that had none, where the run goes on.
     pub(super) fn after_change(&self) -> Vec<Fact> {
         let mut wave = Wave::new(self);
+        for copies in self.skipped_but_waiting() {
+            wave.skip(self.arena.get(copies.start).node, copies);
+        }
         let stuck = (0..self.version.node_count())
             .filter(|node| matches!(self.arena.standing(*node), Standing::Never(_)));
-        wave.touched.extend(stuck.map(|node| (node, self.arena.upstream(node))));
+        wave.touched.extend(stuck.map(|node| (node, self.arena.tallies(node))));
         match self.phase {
             Phase::Running { .. } => self.expansions(wave),
             Phase::Queued | Phase::Over(_) => wave.run_out(),
@@ -56,7 +75,8 @@ impl Run {
         for node in 0..self.version.node_count() {
             let Some(length) = literal_length(&self.version, node) else { continue };
             let waits = self.arena.get(self.arena.numbers(node).start).state == TaskState::Waiting;
-            let never = matches!(self.arena.standing(node), Standing::Never(_));
+            let first = self.arena.numbers(node).start;
+            let never = matches!(self.standing(first), Standing::Never(_));
             if !waits || never || self.arena.is_expanded(node) {
                 continue;
             }
@@ -128,7 +148,16 @@ impl Run {
         node: Ix,
         pick: impl Fn(InstanceNo, &TaskState) -> Option<T> + 'a,
     ) -> impl Iterator<Item = (MapIndex, u32, T)> + 'a {
-        let mut numbers = self.arena.numbers(node).peekable();
+        self.stretches_of(self.arena.numbers(node), pick)
+    }
+
+    /// The same of some of a task's copies.
+    fn stretches_of<'a, T: PartialEq + Copy + 'a>(
+        &'a self,
+        copies: Range<InstanceNo>,
+        pick: impl Fn(InstanceNo, &TaskState) -> Option<T> + 'a,
+    ) -> impl Iterator<Item = (MapIndex, u32, T)> + 'a {
+        let mut numbers = copies.peekable();
         std::iter::from_fn(move || {
             loop {
                 let no = numbers.next()?;
@@ -157,10 +186,12 @@ fn literal_length(version: &Version, node: Ix) -> Option<u32> {
 /// Tasks settled by one decision, and those downstream of them that are to be judged anew.
 struct Wave<'a> {
     run: &'a Run,
+    /// Tasks ruled out by the decision itself.
+    facts: Vec<Fact>,
     seeds: BTreeSet<InstanceNo>,
     settled: BTreeSet<Ix>,
     count: usize,
-    touched: BTreeMap<Ix, Tally>,
+    touched: BTreeMap<Ix, (Tally, Tally)>,
     failed_leaves: BTreeSet<Ix>,
 }
 
@@ -168,7 +199,7 @@ impl<'a> Wave<'a> {
     fn new(run: &'a Run) -> Self {
         let (seeds, settled) = (BTreeSet::new(), BTreeSet::new());
         let (touched, failed_leaves) = (BTreeMap::new(), BTreeSet::new());
-        Self { run, seeds, settled, count: 0, touched, failed_leaves }
+        Self { run, facts: Vec::new(), seeds, settled, count: 0, touched, failed_leaves }
     }
 
     /// One copy is done by its own doing.
@@ -178,17 +209,66 @@ impl<'a> Wave<'a> {
         }
     }
 
+    /// Where one task has failed for good and that is to stop the run: what runs fails, what waits is skipped.
+    /// Teardowns go on, and so do other copies of the same task, as in Airflow.
+    fn stop_others(&mut self, failed: Ix) {
+        let run = self.run;
+        for node in (0..run.version.node_count()).filter(|node| *node != failed) {
+            if run.version.task(node).is_teardown {
+                continue;
+            }
+            let copies = run.arena.numbers(node);
+            for no in copies.clone() {
+                if let Some(fact) = run.cancelled(no).filter(|_| !self.seeds.contains(&no)) {
+                    self.facts.push(fact);
+                    self.seed(no, Done::Failed);
+                }
+            }
+            self.skip(node, copies);
+        }
+    }
+
+    /// Copies of a task are skipped by a decision, whatever its trigger rule says: those that have not begun.
+    fn skip(&mut self, node: Ix, copies: Range<InstanceNo>) {
+        let run = self.run;
+        let begins = |no, state: &TaskState| {
+            let waits = *state == TaskState::Waiting || state.due().is_some();
+            (waits && !self.seeds.contains(&no)).then_some(())
+        };
+        let (task_id, why) = (&run.version.task(node).task_id, RuledOut::Skipped);
+        let mut count = 0;
+        for (map_index, further, ()) in run.stretches_of(copies.clone(), begins) {
+            let task_id = task_id.clone();
+            self.facts.push(Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why, further }));
+            count += further + 1;
+        }
+        self.seeds.extend(copies);
+        if count > 0 {
+            self.settle(node, Done::RuledOut(why), count);
+        }
+    }
+
     /// So many more copies of a task are done.
     fn settle(&mut self, node: Ix, done: Done, copies: u32) {
         self.settled.insert(node);
         self.count += copies as usize;
-        let below = self.run.version.downstream(node);
-        if below.is_empty() && done.fails_run() {
+        let version = &self.run.version;
+        if version.is_leaf(node) && done.fails_run() {
             self.failed_leaves.insert(node);
         }
-        for &down in below {
-            let tally = || self.run.arena.upstream(down);
-            self.touched.entry(down).or_insert_with(tally).count(done, copies);
+        let is_setup = version.task(node).is_setup;
+        for &down in version.downstream(node) {
+            let tallies = || self.run.arena.tallies(down);
+            let (upstream, _) = self.touched.entry(down).or_insert_with(tallies);
+            if is_setup {
+                upstream.count_setups(done, copies);
+            } else {
+                upstream.count(done, copies);
+            }
+        }
+        for &down in version.in_scope_of(node) {
+            let tallies = || self.run.arena.tallies(down);
+            self.touched.entry(down).or_insert_with(tallies).1.count(done, copies);
         }
     }
 
@@ -201,10 +281,10 @@ impl<'a> Wave<'a> {
     }
 
     fn run_out_but_for_the_end(&mut self) -> Vec<Fact> {
-        let mut all = Vec::new();
-        while let Some((node, tally)) = self.touched.pop_first() {
-            let rule = self.run.version.task(node).trigger_rule;
-            let Standing::Never(why) = judge(rule, tally) else { continue };
+        let mut all = std::mem::take(&mut self.facts);
+        while let Some((node, (upstream, scope))) = self.touched.pop_first() {
+            let task = self.run.version.task(node);
+            let Standing::Never(why) = judge_in_scope(task, upstream, scope) else { continue };
             let (facts, copies) = self.run.ruled_out(node, why, &self.seeds);
             if copies > 0 {
                 all.extend(facts);
@@ -223,7 +303,7 @@ impl<'a> Wave<'a> {
             return Some(Fact::RunSucceeded(RunSucceeded {}));
         }
         let before = self.run.instances().filter(|(_, instance)| {
-            self.run.version.downstream(instance.node).is_empty()
+            self.run.version.is_leaf(instance.node)
                 && instance.state.done().is_some_and(Done::fails_run)
         });
         let nodes: BTreeSet<Ix> =

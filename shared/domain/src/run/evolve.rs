@@ -56,6 +56,9 @@ impl Run {
             Fact::TryStarted(f) => self.start(f),
             Fact::TrySucceeded(f) => {
                 let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
+                if let Some(no) = no {
+                    self.keep_skips(no, &f.skips);
+                }
                 self.finish(no, Done::Success)
             }
             Fact::TrySkipped(f) => {

@@ -10,6 +10,7 @@ mod evolve;
 mod queue;
 mod saved;
 mod settle;
+mod skips;
 mod state;
 
 use std::{
@@ -20,8 +21,8 @@ use std::{
 pub use arena::{Instance, InstanceNo};
 pub use clear::Clearing;
 use dagbok_events::{
-    Digest, Interval, Leg, MapIndex, Payload, RunKey, RunType, TaskId, TaskSpec, Timestamp,
-    TryNumber,
+    Digest, Interval, Leg, MapIndex, Payload, RuledOut, RunKey, RunType, TaskId, TaskSpec,
+    Timestamp, TryNumber,
 };
 pub use evolve::{Change, Handed};
 pub use queue::{Line, LineQueue, Weight};
@@ -99,6 +100,8 @@ pub struct Run {
     failed_leaves: u32,
     /// By instance and name, the record that holds the value.
     xcoms: BTreeMap<InstanceNo, BTreeMap<String, u64>>,
+    /// By instance that succeeded, the tasks that it decided against, in order.
+    skips: BTreeMap<InstanceNo, Vec<Ix>>,
 }
 
 impl Run {
@@ -114,6 +117,7 @@ impl Run {
             open: version.len(),
             failed_leaves: 0,
             xcoms: BTreeMap::new(),
+            skips: BTreeMap::new(),
             version,
         };
         for node in 0..run.version.node_count() {
@@ -237,9 +241,7 @@ impl Run {
             Some(Token { try_number, leg: Leg::FIRST })
         };
         let token = match instance.state {
-            TaskState::Waiting if self.arena.standing(instance.node) == Standing::Ready => {
-                next_try()
-            }
+            TaskState::Waiting if self.standing(no) == Standing::Ready => next_try(),
             TaskState::UpForRetry { due, .. } if due <= now => next_try(),
             TaskState::UpForReschedule { token, due, .. } if due <= now => Some(token),
             TaskState::Waiting
@@ -254,6 +256,9 @@ impl Run {
 
     /// What the upstreams of an instance let it do.
     pub fn standing(&self, no: InstanceNo) -> Standing {
+        if self.is_skipped(no) {
+            return Standing::Never(RuledOut::Skipped);
+        }
         self.arena.standing(self.arena.get(no).node)
     }
 

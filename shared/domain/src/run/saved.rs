@@ -32,6 +32,8 @@ pub struct SavedRun {
     /// Every copy, in the DAG's order.
     instances: Vec<SavedInstance>,
     xcoms: BTreeMap<InstanceNo, BTreeMap<String, u64>>,
+    /// By instance that succeeded, the tasks that it decided against, in order.
+    skips: BTreeMap<InstanceNo, Vec<u32>>,
 }
 
 impl Run {
@@ -53,6 +55,7 @@ impl Run {
             expanded: self.arena.expansions(),
             instances: self.instances().map(|(_, it)| instance(it)).collect(),
             xcoms: self.xcoms.clone(),
+            skips: self.skips.clone(),
         }
     }
 
@@ -70,6 +73,7 @@ impl Run {
             return None;
         }
         let numbers: Vec<InstanceNo> = run.instances().map(|(no, _)| no).collect();
+        run.skips = saved.skips;
         for (no, it) in numbers.into_iter().zip(saved.instances) {
             let instance = run.arena.get_mut(no);
             (instance.tries, instance.failures) = (it.tries, it.failures);
@@ -77,6 +81,9 @@ impl Run {
             if it.state != TaskState::Waiting {
                 run.set(no, it.state);
             }
+        }
+        for no in run.skipped_but_waiting().into_iter().flatten() {
+            run.leave_ready(no);
         }
         (run.phase, run.xcoms) = (saved.phase, saved.xcoms);
         Some(run)

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use dagbok_events::TaskSpec;
 
 use super::{Change, Done, Handed, InstanceNo, Run, TaskState, queue::line_of};
-use crate::{graph::Ix, trigger_rule::Standing};
+use crate::{
+    graph::{Ix, Version},
+    trigger_rule::{Standing, Tally},
+};
 
 impl Run {
     /// Moves an instance and keeps every index in step.
@@ -23,7 +26,10 @@ impl Run {
         self.enter_line(no);
         match (last.done(), done) {
             (None, Some(done)) => self.settle(node, done),
-            (Some(done), None) => self.unsettle(node, done),
+            (Some(done), None) => {
+                self.unsettle(node, done);
+                self.forget_skips(no);
+            }
             (None, None) | (Some(_), Some(_)) => {}
         }
         let from = last.executor().cloned();
@@ -33,18 +39,26 @@ impl Run {
 
     fn settle(&mut self, node: Ix, done: Done) {
         self.open -= 1;
-        if self.version.downstream(node).is_empty() && done.fails_run() {
+        if self.version.is_leaf(node) && done.fails_run() {
             self.failed_leaves += 1;
         }
-        self.recount_below(node, |tally| tally.count(done, 1));
+        if self.version.task(node).is_setup {
+            self.recount_below(node, |tally| tally.count_setups(done, 1));
+        } else {
+            self.recount_below(node, |tally| tally.count(done, 1));
+        }
     }
 
     fn unsettle(&mut self, node: Ix, done: Done) {
         self.open += 1;
-        if self.version.downstream(node).is_empty() && done.fails_run() {
+        if self.version.is_leaf(node) && done.fails_run() {
             self.failed_leaves -= 1;
         }
-        self.recount_below(node, |tally| tally.uncount(done));
+        if self.version.task(node).is_setup {
+            self.recount_below(node, |tally| tally.uncount_setup(done));
+        } else {
+            self.recount_below(node, |tally| tally.uncount(done));
+        }
     }
 
     /// Gives a mapped task its copies.
@@ -57,24 +71,40 @@ impl Run {
         self.leave_line(placeholder);
         self.arena.expand(node, length);
         self.open += length as usize - 1;
-        self.recount_below(node, |tally| tally.total += length - 1);
+        let more_setups = if self.version.task(node).is_setup { length - 1 } else { 0 };
+        self.recount_below(node, |tally| {
+            tally.total += length - 1;
+            tally.setups += more_setups;
+        });
         self.index_node(node);
     }
 
-    /// Changes how the upstreams of everything directly below stand.
-    fn recount_below(&mut self, node: Ix, change: impl Fn(&mut crate::trigger_rule::Tally)) {
+    /// Changes how the upstreams of everything directly below stand, and the scopes that the task is in.
+    fn recount_below(&mut self, node: Ix, change: impl Fn(&mut Tally)) {
         let version = Arc::clone(&self.version);
         for &down in version.downstream(node) {
-            let before = self.arena.standing(down);
-            if !self.arena.recount(&version, down, &change) {
-                continue;
-            }
-            if before == Standing::Ready {
-                let numbers = self.arena.numbers(down);
-                numbers.for_each(|no| self.leave_ready(no));
-            }
-            self.index_node(down);
+            self.recount(&version, down, |upstream, _| change(upstream));
         }
+        for &down in version.in_scope_of(node) {
+            self.recount(&version, down, |_, scope| change(scope));
+        }
+    }
+
+    fn recount(
+        &mut self,
+        version: &Version,
+        node: Ix,
+        change: impl FnOnce(&mut Tally, &mut Tally),
+    ) {
+        let before = self.arena.standing(node);
+        if !self.arena.recount(version, node, change) {
+            return;
+        }
+        if before == Standing::Ready {
+            let numbers = self.arena.numbers(node);
+            numbers.for_each(|no| self.leave_ready(no));
+        }
+        self.index_node(node);
     }
 
     /// Puts those copies of a task that wait for nothing but room where they wait.
@@ -86,8 +116,7 @@ impl Run {
 
     fn enter_line(&mut self, no: InstanceNo) {
         let instance = self.arena.get(no);
-        let ready = instance.state == TaskState::Waiting
-            && self.arena.standing(instance.node) == Standing::Ready;
+        let ready = instance.state == TaskState::Waiting && self.standing(no) == Standing::Ready;
         let due = instance.state.due();
         if !ready && due.is_none() {
             return;
@@ -115,7 +144,7 @@ impl Run {
         }
     }
 
-    fn leave_ready(&mut self, no: InstanceNo) {
+    pub(super) fn leave_ready(&mut self, no: InstanceNo) {
         self.in_line(no, |queue, spec| queue.remove_ready(spec.priority_weight, no));
     }
 

@@ -72,6 +72,7 @@ fn trigger_rule() -> impl Strategy<Value = TriggerRule> {
         TriggerRule::AllSuccess,
         TriggerRule::AllFailed,
         TriggerRule::AllDone,
+        TriggerRule::AllDoneSetupSuccess,
         TriggerRule::OneSuccess,
         TriggerRule::OneFailed,
         TriggerRule::NoneSkipped,
@@ -83,12 +84,14 @@ fn task_spec() -> impl Strategy<Value = TaskSpec> {
     // Edges may lead nowhere, forward, or back to the task itself: history is never refused.
     let edges = prop::collection::vec(0_u32..6, 0..3);
     let numbers = (any::<u16>(), number(), any::<i32>(), number());
-    (task(), edges, trigger_rule(), numbers, micros(), pool()).prop_map(
-        |(task_id, upstream, rule, (retries, backoff, weight, slots), delay, pool)| {
+    (task(), edges, trigger_rule(), numbers, micros(), pool(), 0..8_u8).prop_map(
+        |(task_id, upstream, rule, (retries, backoff, weight, slots), delay, pool, kind)| {
             let mut task = plain_task(task_id.as_str(), upstream);
             (task.trigger_rule, task.retries, task.retry_delay) = (rule, retries, delay);
             (task.retry_backoff_milli, task.priority_weight) = (backoff, weight);
             (task.pool_slots, task.pool) = (slots, pool);
+            (task.is_setup, task.is_teardown) = (kind % 4 == 0, kind % 4 == 1);
+            (task.on_failure_fail_dagrun, task.wants_next_interval) = (kind == 5, kind == 2);
             task
         },
     )
@@ -116,7 +119,7 @@ fn spec() -> impl Strategy<Value = DagSpec> {
             (spec.tasks, spec.schedule.timetable) = (tasks, timetable);
             (spec.start_date, spec.end_date, spec.catchup) = (start, end, catchup);
             (spec.max_active_runs, spec.max_active_tasks) = (runs, in_flight);
-            spec.dagrun_timeout = timeout;
+            (spec.dagrun_timeout, spec.fail_fast) = (timeout, runs % 3 == 0);
             spec
         },
     )
@@ -337,8 +340,9 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
 fn ended_tries() -> impl Strategy<Value = Fact> {
     let usage = Usage { max_rss_bytes: u64::MAX, user_us: 1, system_us: 0 };
     let faults = vec![Fault::User, Fault::System, Fault::Data];
-    (tries(), instant(), select(faults), option::of(instant()), 0..3_u8).prop_map(
-        move |((task_id, map_index, try_number, leg), ended_at, fault, retry_at, kind)| {
+    let skips = prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(task(), 0..3)];
+    (tries(), instant(), select(faults), option::of(instant()), 0..3_u8, skips).prop_map(
+        move |((task_id, map_index, try_number, leg), ended_at, fault, retry_at, kind, skips)| {
             let log = Some(LogRef { digest: digest(1), size: 1, lines: 1, dropped: 0 });
             match kind {
                 0 => Fact::TrySucceeded(Box::new(TrySucceeded {
@@ -349,6 +353,7 @@ fn ended_tries() -> impl Strategy<Value = Fact> {
                     ended_at,
                     usage,
                     log,
+                    skips,
                 })),
                 1 => Fact::TrySkipped(Box::new(TrySkipped {
                     task_id,

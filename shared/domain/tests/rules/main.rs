@@ -2,6 +2,7 @@
 mod support;
 
 mod arbitrary;
+mod branching;
 mod cancel;
 mod clear;
 mod clock;
@@ -12,14 +13,17 @@ mod legs;
 mod limits;
 mod mapped;
 mod obstacles;
+mod outcomes_oracle;
 mod pause;
 mod proposals;
 mod reports;
 mod retries;
 mod schedule;
+mod setups;
 mod shapes;
 mod snapshot;
 mod totality;
 mod trigger;
+mod trigger_oracle;
 mod trigger_rules;
 mod versions;

@@ -22,7 +22,10 @@ fn every_claim() -> Vec<(ReportBody, &'static str)> {
     vec![
         (started(), "Started"),
         (ReportBody::XCom(xcom), "XCom"),
-        (ReportBody::Succeeded { xcoms: xcoms.clone(), usage, log: log.clone() }, "Succeeded"),
+        (
+            ReportBody::Succeeded { xcoms: xcoms.clone(), usage, log: log.clone(), skips: vec![] },
+            "Succeeded",
+        ),
         (ReportBody::Failed { failure, xcoms: xcoms.clone(), usage, log: log.clone() }, "Failed"),
         (ReportBody::Skipped { message, xcoms, usage, log: log.clone() }, "Skipped"),
         (ReportBody::Returned, "Returned"),

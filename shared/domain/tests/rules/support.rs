@@ -66,6 +66,7 @@ pub(crate) fn dag(name: &str) -> DagSpec {
         params: None,
         param_schemas: None,
         required_params: vec![],
+        fail_fast: false,
         tasks: Vec::new(),
         not_carried_out: Vec::new(),
         source: SourceLocation { file: format!("{name}.py"), line: 1 },
@@ -133,6 +134,10 @@ pub(crate) fn plain_task(name: &str, upstream: Vec<u32>) -> TaskSpec {
         group: None,
         is_mapped: false,
         expand: None,
+        is_setup: false,
+        is_teardown: false,
+        on_failure_fail_dagrun: false,
+        wants_next_interval: false,
         doc_md: None,
     }
 }
@@ -549,7 +554,7 @@ pub(crate) fn started() -> ReportBody {
 }
 
 pub(crate) fn succeeded(xcoms: Vec<XComValue>) -> ReportBody {
-    ReportBody::Succeeded { xcoms, usage: Usage::default(), log: None }
+    ReportBody::Succeeded { xcoms, usage: Usage::default(), log: None, skips: vec![] }
 }
 
 pub(crate) fn brief_all(records: &[Record]) -> Vec<String> {

@@ -1,6 +1,8 @@
 //! Triggering runs: by whom, of what, and when not.
 use dagbok_domain::namespace::Outcome;
-use dagbok_events::{Actor, Fact, Micros, Payload, RunId, RunType, Timetable, TraceContext};
+use dagbok_events::{
+    Actor, Fact, Micros, Payload, RunId, RunType, Timestamp, Timetable, TraceContext,
+};
 use dagbok_protocol::{CommandBody, RefusalCode, TriggerRun, limits};
 
 use super::support::*;
@@ -216,4 +218,13 @@ fn a_manual_run_takes_no_id_of_a_run_that_nobody_triggers() {
     }
     world.trigger_as("etl", "my_scheduled__x");
     assert!(world.is_active("etl", "my_scheduled__x"));
+}
+
+#[test]
+fn at_the_end_of_time_no_other_date_is_looked_for() {
+    let mut world = World::with([dag("etl").task("a", &[])]);
+    world.now = Timestamp(i64::MAX);
+    world.trigger("etl");
+    let sent = world.trigger("etl");
+    assert!(matches!(sent.outcome, Outcome::Refused(_)), "{:?}", sent.outcome);
 }

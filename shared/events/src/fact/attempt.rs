@@ -68,6 +68,10 @@ pub struct TrySucceeded {
     /// What it wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRef>,
+    /// Tasks that it decided against, as a branch does: they are skipped whatever their trigger rules say, and
+    /// those right below it stay so while it stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skips: Vec<TaskId>,
 }
 
 /// See [`crate::Fact::TryFailed`]. Scope: the run.

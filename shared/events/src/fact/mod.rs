@@ -81,7 +81,7 @@ pub enum Fact {
     TrySkipped(Box<TrySkipped>),
     /// A try's executor is gone, with no word of how it ended.
     TryLost(Box<TryLost>),
-    /// A try was ended because its run was.
+    /// A try was ended because its run was, or because another task's failure stops the rest.
     TryCancelled(TryCancelled),
     /// An executor handed a try back without starting it.
     TryReturned(TryReturned),

@@ -31,7 +31,7 @@ pub struct TaskQueued {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum RuledOut {
-    /// Its trigger rule can no longer be met, or its run ended first.
+    /// Its trigger rule can no longer be met, a task before it decided so, or its run ended first.
     Skipped,
     /// An upstream failed.
     UpstreamFailed,

@@ -56,6 +56,14 @@ class AirflowRescheduleException(AirflowException):
         return date.astimezone(dt.UTC)
 
 
+class DownstreamTasksSkipped(AirflowException):
+    """Ends the try as succeeded, and skips these tasks: ids, or pairs of an id and a map index."""
+
+    def __init__(self, *, tasks: object) -> None:
+        super().__init__()
+        self.tasks = tasks
+
+
 class AirflowTaskTimeout(BaseException):
     """The execution_timeout passed. No `Exception`, so that user code does not swallow it by accident."""
 

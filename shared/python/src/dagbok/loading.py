@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import CodeType, ModuleType
 from typing import Any
 
-from dagbok.authoring import session
+from dagbok.authoring import session, setups
 from dagbok.authoring.dag import DAG
 
 
@@ -70,6 +70,7 @@ def load_file(folder: str, file: str) -> Loaded:
     opened = session.LoadSession(path, era)
     sys.modules[name] = module
     session.begin(opened)
+    setups.forget()
     try:
         exec(code, module.__dict__)
         era = session.era()

@@ -32,7 +32,8 @@ impl RunModel {
             for (task, copy) in self.copies() {
                 let of = |up: &u32| &self.tasks[*up as usize].spec.task_id;
                 let is_below =
-                    task.spec.upstream.iter().any(|up| taken.iter().any(|(id, _)| id == of(up)));
+                    task.spec.upstream.iter().any(|up| taken.iter().any(|(id, _)| id == of(up)))
+                        || self.is_decided_by(&taken, &task.spec.task_id);
                 if is_below && matches!(copy.stand, Stand::Done(Done::RuledOut(_))) {
                     taken.insert((task.spec.task_id.clone(), copy.map_index));
                 }
@@ -41,6 +42,14 @@ impl RunModel {
                 return taken;
             }
         }
+    }
+}
+
+impl RunModel {
+    /// Whether one of these had decided against a task further down.
+    fn is_decided_by(&self, taken: &Copies, task_id: &TaskId) -> bool {
+        let mut deciders = taken.iter().filter_map(|(id, map_index)| self.copy(id, *map_index));
+        deciders.any(|copy| copy.skips.contains(task_id))
     }
 }
 

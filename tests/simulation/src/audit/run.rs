@@ -145,6 +145,22 @@ impl RunModel {
         judge(task.spec.trigger_rule, tally)
     }
 
+    /// Whether a task right before a copy decided against it: one that is not mapped, or its copy of that index.
+    pub(super) fn is_skipped(&self, task: &TaskModel, map_index: MapIndex) -> bool {
+        let own = |up: &u32| {
+            let above = &self.tasks[*up as usize];
+            above.find(MapIndex::UNMAPPED).or_else(|| above.find(map_index))
+        };
+        let deciders = task.spec.upstream.iter().filter_map(own);
+        let mut skips = deciders.flat_map(|copy| &copy.skips);
+        skips.any(|name| *name == task.spec.task_id)
+    }
+
+    /// Whether any task decided against this one, as a short circuit does of all that is below it.
+    fn is_decided_against(&self, task_id: &TaskId) -> bool {
+        self.copies().any(|(_, copy)| copy.skips.contains(task_id))
+    }
+
     fn is_leaf(&self, task: &TaskModel) -> bool {
         let named = |up: &u32| self.tasks[*up as usize].spec.task_id == task.spec.task_id;
         !self.tasks.iter().any(|other| other.spec.upstream.iter().any(named))
@@ -261,13 +277,14 @@ impl RunModel {
         let over = self.stage == Stage::Over;
         let ix = self.place(task_id).ok_or_else(|| format!("there is no task {task_id}"))?;
         let verdict = self.verdict(&self.tasks[ix]);
+        let decided = why == RuledOut::Skipped && self.is_decided_against(task_id);
         let task = &mut self.tasks[ix];
         let empty = task.expanded == Some(0) && why == RuledOut::Skipped;
         for map_index in task.stretch(first, further)? {
             let copy = task.find_mut(map_index).expect("just found");
             match &copy.stand {
-                Stand::Waiting if over || empty || verdict == Standing::Never(why) => {}
-                Stand::Again(..) | Stand::Later(..) if over => {}
+                Stand::Waiting if over || empty || decided || verdict == Standing::Never(why) => {}
+                Stand::Again(..) | Stand::Later(..) if over || decided => {}
                 stand => return Err(format!("{task_id} is ruled out as {why:?} while {stand:?}")),
             }
             copy.stand = Stand::Done(Done::RuledOut(why));
@@ -289,6 +306,9 @@ impl RunModel {
                     "{} {:?} can never run ({why:?})",
                     task.spec.task_id, copy.map_index
                 ));
+            }
+            if self.is_skipped(task, copy.map_index) {
+                return Err(format!("{} waits and was decided against", task.spec.task_id));
             }
             if matches!(self.stage, Stage::Running(_)) && task.expanded == Some(0) {
                 return Err(format!("{} has nothing to map over and waits", task.spec.task_id));

@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_domain::run::Done;
-use dagbok_events::{ExecutorId, Expand, MapIndex, TaskSpec, Timestamp};
+use dagbok_events::{ExecutorId, Expand, MapIndex, TaskId, TaskSpec, Timestamp};
 
 /// Which execution of a copy: the try's number and the leg's.
 pub type Execution = (u16, u32);
@@ -42,6 +42,8 @@ pub struct CopyModel {
     pub(super) offered: BTreeSet<Execution>,
     /// The values it handed on, and the records that have them.
     pub(super) xcoms: BTreeMap<String, u64>,
+    /// What it decided against when it succeeded.
+    pub(super) skips: Vec<TaskId>,
 }
 
 /// One task.
@@ -69,6 +71,7 @@ impl CopyModel {
             queued_seq: 0,
             offered: BTreeSet::new(),
             xcoms: BTreeMap::new(),
+            skips: Vec::new(),
         }
     }
 
@@ -101,6 +104,7 @@ impl CopyModel {
         self.stand = Stand::Waiting;
         (self.failures, self.losses, self.began) = (0, 0, None);
         self.xcoms.clear();
+        self.skips.clear();
     }
 }
 

@@ -60,6 +60,8 @@ impl RunModel {
         }
         let ix = self.place(task_id).ok_or_else(|| format!("there is no task {task_id}"))?;
         let verdict = self.verdict(&self.tasks[ix]);
+        // What had begun when that was decided goes on, with its retries.
+        let decided_against = self.is_skipped(&self.tasks[ix], map_index);
         if self.tasks[ix].lacks_copies() || self.tasks[ix].expanded == Some(0) {
             return Err(format!("{task_id} is offered and has no copies"));
         }
@@ -67,6 +69,9 @@ impl RunModel {
         let Some(copy) = copy else { return Err(format!("{task_id} has no copy {map_index:?}")) };
         let next = (copy.tries + 1, 0);
         let (expected, due) = match &copy.stand {
+            Stand::Waiting if decided_against => {
+                return Err(format!("{task_id} is queued and a task before it decided against it"));
+            }
             Stand::Waiting if verdict != Standing::Ready => {
                 return Err(format!("{task_id} is queued while its rule says {verdict:?}"));
             }
@@ -108,7 +113,10 @@ impl RunModel {
             due.map_or(Stand::Done(Done::Failed), |due| Stand::Again(at, due))
         };
         copy.stand = match fact {
-            Fact::TrySucceeded(_) => Stand::Done(Done::Success),
+            Fact::TrySucceeded(f) => {
+                copy.skips.clone_from(&f.skips);
+                Stand::Done(Done::Success)
+            }
             Fact::TrySkipped(_) => Stand::Done(Done::RuledOut(RuledOut::Skipped)),
             Fact::TryCancelled(_) => Stand::Done(Done::Failed),
             Fact::TryRescheduled(f) => Stand::Later((n, leg + 1), at, f.due),

@@ -136,7 +136,8 @@ pub(super) fn succeeded(
     context: &Context<'_>,
     fact: &TrySucceeded,
 ) -> Done {
-    let TrySucceeded { task_id, map_index, try_number, leg: _, ended_at, usage, log } = fact;
+    let TrySucceeded { task_id, map_index, try_number, leg: _, ended_at, usage, log, skips: _ } =
+        fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
         end(attempt, TaskState::Success, *ended_at, TryEnd::Succeeded);
         attempt.usage = Some(*usage);

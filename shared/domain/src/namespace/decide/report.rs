@@ -103,13 +103,23 @@ impl Namespace {
                 }))]
             }
             ReportBody::XCom(xcom) => pushed(std::slice::from_ref(xcom)),
-            ReportBody::Succeeded { xcoms, usage, log } => {
+            ReportBody::Succeeded { xcoms, usage, log, skips } => {
                 let (usage, log) = (*usage, log.clone());
-                let end =
-                    TrySucceeded { task_id, map_index, try_number, leg, ended_at, usage, log };
+                let skips = run.skippable(no, skips);
+                let then = run.after_success(no, &skips);
+                let end = TrySucceeded {
+                    task_id,
+                    map_index,
+                    try_number,
+                    leg,
+                    ended_at,
+                    usage,
+                    log,
+                    skips,
+                };
                 let mut facts = pushed(xcoms);
                 facts.push(Fact::TrySucceeded(Box::new(end)));
-                facts.extend(run.after_done(&[(no, Done::Success)]));
+                facts.extend(then);
                 facts
             }
             ReportBody::Skipped { message, xcoms, usage, log } => {

@@ -71,7 +71,9 @@ impl Namespace {
             let key = RunKey { dag_id: ask.dag_id.clone(), run_id };
             dag.dates.contains(*date) || (ask.run_id.is_none() && self.knows_run(&key))
         };
-        let mut dates = (0..).map(|n| at.plus(Micros(n)));
+        // At the ends of time every date is written the same.
+        let can_be_told = |date: &Timestamp| Timestamp::from(date.to_jiff()) == *date;
+        let mut dates = (0..).map(|n| at.plus(Micros(n))).take_while(can_be_told);
         dates.find(|date| !taken(date)).unwrap_or(at)
     }
 

@@ -103,8 +103,7 @@ class DAG:
         self.access_control, self.owner_links = access_control, owner_links or {}
         self.refusals: list[Refusal] = []
         self.ignored_arguments = ignored_of_dag(locals())
-        if fail_stop or fail_fast:
-            self.refuse("fail_fast is")
+        self.fail_fast = bool(fail_fast or fail_stop)
         if max_consecutive_failed_dag_runs:
             self.refuse("max_consecutive_failed_dag_runs is")
         session.note_made(self)
@@ -189,6 +188,11 @@ class DAG:
         """Tasks without a downstream."""
         return [task for task in self.tasks if not task.downstream_task_ids]
 
+    @property
+    def task_group_dict(self) -> dict[str, TaskGroup]:
+        """Its groups by id, at any depth."""
+        return {group.group_id: group for group in self.task_group.iter_groups() if group.group_id}
+
     def has_task(self, task_id: str) -> bool:
         """Whether there is a task of this id."""
         return task_id in self.task_dict
@@ -239,6 +243,7 @@ class DAG:
 
     concurrency = property(lambda self: self.max_active_tasks, doc="The older name of max_active_tasks.")
     display_name = property(lambda self: self.dag_display_name, doc="Its name for people.")
+    fail_stop = property(lambda self: self.fail_fast, doc="The older name of fail_fast.")
     is_subdag = False
     parent_dag = None
 

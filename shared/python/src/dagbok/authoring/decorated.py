@@ -140,3 +140,14 @@ class DecoratedOperator(BaseOperator):
 
         full = context if self.templates_dict is None else {**context, "templates_dict": self.templates_dict}
         return self.op_args, context_arguments(self.python_callable, self.op_args, self.op_kwargs, full)
+
+
+class _PythonDecoratedOperator(DecoratedOperator):
+    """A function run in the try's process."""
+
+    def execute(self, context: Any) -> Any:
+        """Call the function."""
+        from dagbok.runtime.driving import call
+
+        args, kwargs = self.call_arguments(context)
+        return call(self.python_callable, *args, **kwargs)

@@ -38,19 +38,14 @@ class DependencyMixin:
             connect(self, node)
 
     def as_setup(self) -> DependencyMixin:
-        """Refused: setup tasks come in a later version."""
-        self._refuse("setup and teardown tasks are")
-        return self
+        """Mark a task as a setup."""
+        raise NotImplementedError(f"{type(self).__name__} can't be a setup: only tasks can")
 
-    def as_teardown(self, *, setups: Any = None, on_failure_fail_dagrun: bool = False) -> DependencyMixin:
-        """Refused: teardown tasks come in a later version."""
-        self._refuse("setup and teardown tasks are")
-        return self
-
-    def _refuse(self, feature: str) -> None:
-        for leaf in self.leaves:
-            if leaf is not self:
-                leaf._refuse(feature)
+    def as_teardown(
+        self, *, setups: Any = None, on_failure_fail_dagrun: bool | None = None
+    ) -> DependencyMixin:
+        """Mark a task as a teardown."""
+        raise NotImplementedError(f"{type(self).__name__} can't be a teardown: only tasks can")
 
     def __rshift__(self, other: T) -> T:
         self.set_downstream(other)

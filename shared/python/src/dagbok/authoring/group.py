@@ -127,6 +127,13 @@ class TaskGroup(DependencyMixin):
             else:
                 yield child
 
+    def iter_groups(self) -> Iterator[TaskGroup]:
+        """Yield the groups inside, at any depth, outer ones first."""
+        for child in self.children.values():
+            if isinstance(child, TaskGroup):
+                yield child
+                yield from child.iter_groups()
+
     def has_task(self, task: BaseOperator) -> bool:
         """Whether a task is inside, at any depth."""
         return any(task is inner for inner in self.iter_tasks())
@@ -139,9 +146,11 @@ class TaskGroup(DependencyMixin):
 
     @property
     def leaves(self) -> Sequence[DependencyMixin]:
-        """Tasks inside that have no downstream inside."""
+        """Tasks inside that have no downstream inside; in place of a teardown, what comes before it."""
         inside = {task.task_id: task for task in self.iter_tasks()}
-        return [task for task in inside.values() if not task.downstream_task_ids & inside.keys()]
+        last = [task for task in inside.values() if not task.downstream_task_ids & inside.keys()]
+        found = {leaf.task_id: leaf for task in last for leaf in _before_teardowns(task, inside)}
+        return list(found.values())
 
     def get_roots(self) -> Iterator[DependencyMixin]:
         """Yield the tasks that an edge into the group goes to."""
@@ -164,6 +173,20 @@ class TaskGroup(DependencyMixin):
 
     def __repr__(self) -> str:
         return f"<TaskGroup: {self.group_id}>"
+
+
+def _before_teardowns(task: BaseOperator, inside: dict[str, BaseOperator]) -> Iterator[BaseOperator]:
+    """Yield a task, or where it is a teardown those before it that nothing else inside comes after."""
+    if not task.is_teardown:
+        yield task
+        return
+    for above in (inside[task_id] for task_id in sorted(task.upstream_task_ids & inside.keys())):
+        if above.is_teardown:
+            yield from _before_teardowns(above, inside)
+        elif not above.is_setup:
+            others = (above.downstream_task_ids & inside.keys()) - {task.task_id}
+            if all(inside[other].is_teardown for other in others):
+                yield above
 
 
 class _GroupFactory:

@@ -15,6 +15,7 @@ from dagbok.authoring.ids import check_key
 from dagbok.authoring.operator_args import as_timedelta, as_utc, refused_arguments, warned_arguments
 from dagbok.authoring.refusal import Refusal
 from dagbok.authoring.relations import Relations
+from dagbok.authoring.setups import Marks, note
 from dagbok.authoring.xcom_arg import XComArg, operators_in
 from dagbok.durations import plain
 from dagbok.exceptions import AirflowException
@@ -39,7 +40,7 @@ _AS_GIVEN = (
 )  # fmt: skip
 
 
-class BaseOperator(Relations, metaclass=BaseOperatorMeta):
+class BaseOperator(Marks, Relations, metaclass=BaseOperatorMeta):
     """One task. Subclasses define `execute(context)`; the `template_fields` are rendered before it."""
 
     template_fields: Sequence[str] = ()
@@ -51,6 +52,9 @@ class BaseOperator(Relations, metaclass=BaseOperatorMeta):
     shallow_copy_attrs: Sequence[str] = ()
     start_trigger_args: Any = None
     start_from_trigger: bool = False
+    inherits_from_skipmixin: bool = False
+    # Whether its tries are told the data interval of the run after theirs.
+    _wants_next_interval: ClassVar[bool] = False
 
     email: str | Iterable[str] | None
     email_on_retry: bool
@@ -157,6 +161,8 @@ class BaseOperator(Relations, metaclass=BaseOperatorMeta):
         self.ignored_arguments = warned_arguments(given)
         if self.task_group is not None:
             self.task_group.add(self)
+        if not session.is_apart():
+            note(self)
 
     def _take_place(self, task_id: str, dag: DAG | None, group: TaskGroup | None) -> None:
         """Get an id, and join the DAG."""
@@ -284,13 +290,6 @@ class BaseOperator(Relations, metaclass=BaseOperatorMeta):
         """The logger of its class."""
         name = self._logger_name or f"{type(self).__module__}.{type(self).__qualname__}"
         return logging.getLogger(f"airflow.task.operators.{name}")
-
-    @property
-    def is_setup(self) -> bool:
-        """Never: setup tasks are refused."""
-        return False
-
-    is_teardown = is_setup
 
     @property
     def is_mapped(self) -> bool:

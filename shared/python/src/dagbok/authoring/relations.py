@@ -84,6 +84,10 @@ class Relations(DependencyMixin):
         """Return the direct upstreams, or downstreams."""
         return self.upstream_list if upstream else self.downstream_list
 
+    def get_flat_relatives(self, upstream: bool = False) -> list[BaseOperator]:
+        """Return everything above, or below."""
+        return [self.dag.get_task(task_id) for task_id in sorted(self.get_flat_relative_ids(upstream))]
+
     def get_flat_relative_ids(self, upstream: bool = False) -> set[str]:
         """Ids of everything above, or below."""
         found: set[str] = set()

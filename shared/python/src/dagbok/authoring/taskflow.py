@@ -6,10 +6,15 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from dagbok.authoring import session
-from dagbok.authoring.decorated import DecoratedOperator, unique_task_id, with_context_defaults
+from dagbok.authoring.decorated import (
+    DecoratedOperator,
+    _PythonDecoratedOperator,
+    unique_task_id,
+    with_context_defaults,
+)
 from dagbok.authoring.mapping import Mapped, Partial
 from dagbok.authoring.operator import BaseOperator
 from dagbok.authoring.xcom_arg import XComArg
@@ -20,6 +25,24 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Marks(NamedTuple):
+    """Whether the tasks of a factory are setups or teardowns."""
+
+    is_setup: bool = False
+    is_teardown: bool = False
+    on_failure_fail_dagrun: bool = False
+
+    def put_on(self, operator: BaseOperator) -> None:
+        """Make a task what it is to be."""
+        if self.is_setup:
+            operator.as_setup()
+        if self.is_teardown:
+            operator.as_teardown(on_failure_fail_dagrun=self.on_failure_fail_dagrun)
+
+
+NO_MARKS = Marks()
 
 
 def returns_mapping(function: Callable[..., Any]) -> bool:
@@ -34,17 +57,6 @@ def returns_mapping(function: Callable[..., Any]) -> bool:
     return isinstance(kind, type) and issubclass(kind, Mapping)
 
 
-class _PythonDecoratedOperator(DecoratedOperator):
-    """A function run in the try's process."""
-
-    def execute(self, context: Any) -> Any:
-        """Call the function."""
-        from dagbok.runtime.driving import call
-
-        args, kwargs = self.call_arguments(context)
-        return call(self.python_callable, *args, **kwargs)
-
-
 class TaskFactory(Generic[P, R]):
     """What `@task` makes of a function; a call adds a task to the DAG and returns a reference."""
 
@@ -54,6 +66,7 @@ class TaskFactory(Generic[P, R]):
         operator_class: type[DecoratedOperator],
         settings: dict[str, Any],
         feature: str | None = None,
+        marks: Marks = NO_MARKS,
     ) -> None:
         if inspect.isclass(function):
             raise TypeError(f"@task goes on functions, not on the class {function.__name__}")
@@ -63,7 +76,7 @@ class TaskFactory(Generic[P, R]):
         self.operator_class = operator_class
         self.settings = settings
         self.feature = feature
-        self.is_teardown = self.is_setup = False
+        self.marks = marks
         functools.update_wrapper(self, function)
 
     def _operator_settings(self) -> dict[str, Any]:
@@ -86,11 +99,19 @@ class TaskFactory(Generic[P, R]):
         )
         if self.feature:
             operator._refuse(self.feature)
+        self.marks.put_on(operator)
         return XComArg(operator)
 
     def override(self, **settings: Any) -> TaskFactory[P, R]:
         """Return the same with other settings."""
-        return TaskFactory(self.function, self.operator_class, {**self.settings, **settings}, self.feature)
+        settings = {**self.settings, **settings}
+        return TaskFactory(self.function, self.operator_class, settings, self.feature, self.marks)
+
+    def marked(self, marks: Marks) -> TaskFactory[P, R]:
+        """Return the same, whose tasks are setups or teardowns."""
+        if marks.is_teardown and "trigger_rule" in self.settings:
+            raise ValueError("Trigger rule not configurable for teardown tasks.")
+        return TaskFactory(self.function, self.operator_class, self.settings, self.feature, marks)
 
     def partial(self, **kwargs: Any) -> Partial:
         """Start a mapped task with the arguments that are the same for all of its copies."""
@@ -121,6 +142,7 @@ class TaskFactory(Generic[P, R]):
         )
         if self.feature:
             operator._refuse(self.feature)
+        self.marks.put_on(operator)
         return XComArg(operator)
 
 
@@ -155,6 +177,18 @@ class TaskDecorators:
         from dagbok.operators.sensor import _SensorDecoratedOperator
 
         return self._decorate(_SensorDecoratedOperator, python_callable, kwargs)
+
+    def branch(self, python_callable: Any = None, **kwargs: Any) -> Any:
+        """Follow the tasks or groups whose ids a function returns."""
+        from dagbok.operators.branching import _BranchDecoratedOperator
+
+        return self._decorate(_BranchDecoratedOperator, python_callable, kwargs)
+
+    def short_circuit(self, python_callable: Any = None, **kwargs: Any) -> Any:
+        """Go on only where a function returns something true."""
+        from dagbok.operators.branching import _ShortCircuitDecoratedOperator
+
+        return self._decorate(_ShortCircuitDecoratedOperator, python_callable, kwargs)
 
     def __getattr__(self, kind: str) -> Any:
         if kind.startswith("_"):
@@ -196,16 +230,18 @@ task = TaskDecorators()
 
 
 def setup(function: Any) -> Any:
-    """Refused when the DAG is parsed: setup tasks come in a later version."""
-    return _marked(function)
+    """Turn a function into a factory of setup tasks."""
+    return _factory(function).marked(Marks(is_setup=True))
 
 
 def teardown(function: Any = None, *, on_failure_fail_dagrun: bool = False) -> Any:
-    """Refused when the DAG is parsed: teardown tasks come in a later version."""
-    return _marked if function is None else _marked(function)
+    """Turn a function into a factory of teardown tasks."""
+    marks = Marks(is_teardown=True, on_failure_fail_dagrun=on_failure_fail_dagrun)
+    if function is None:
+        return lambda wrapped: _factory(wrapped).marked(marks)
+    return _factory(function).marked(marks)
 
 
-def _marked(function: Any) -> Any:
-    factory = function if isinstance(function, TaskFactory) else task(function)
-    feature = "setup and teardown tasks are"
-    return TaskFactory(factory.function, factory.operator_class, factory.settings, feature)
+def _factory(function: Any) -> TaskFactory[Any, Any]:
+    made: TaskFactory[Any, Any] = function if isinstance(function, TaskFactory) else task(function)
+    return made

@@ -30,6 +30,22 @@ class XComArg(DependencyMixin):
         """Its operator."""
         return [self.operator]
 
+    def as_setup(self) -> XComArg:
+        """Mark its operator as a setup."""
+        self.operator.as_setup()
+        return self
+
+    def as_teardown(self, *, setups: Any = None, on_failure_fail_dagrun: bool | None = None) -> XComArg:
+        """Mark its operator as a teardown."""
+        self.operator.as_teardown(setups=setups, on_failure_fail_dagrun=on_failure_fail_dagrun)
+        return self
+
+    def __enter__(self) -> Any:
+        return self.operator.__enter__()
+
+    def __exit__(self, *exception: object) -> None:
+        self.operator.__exit__(*exception)
+
     def __getitem__(self, key: str) -> XComArg:
         """Return the value of another key of the same task."""
         if not isinstance(key, str):

@@ -129,6 +129,8 @@ def _settings(dag: DAG) -> Json:
     spec["catchup"] = bool(dag.catchup)
     spec["max_active_runs"] = _count("max_active_runs", dag.max_active_runs)
     spec["max_active_tasks"] = _count("max_active_tasks", dag.max_active_tasks)
+    if dag.fail_fast:
+        spec["fail_fast"] = True
     if dag.dagrun_timeout is not None:
         spec["dagrun_timeout"] = _micros(dag.dagrun_timeout)
     if dag.is_paused_upon_creation is not None:
@@ -229,6 +231,7 @@ def _task(task: BaseOperator, upstream: list[int], weight: int, dag_owner: str) 
     spec: Json = {"task_id": task.task_id, "operator": task.task_type}
     if upstream:
         spec["upstream"] = upstream
+    _check_rules(task)
     if task.trigger_rule != "all_success":
         spec["trigger_rule"] = task.trigger_rule.value
     if task.retries:
@@ -260,9 +263,31 @@ def _task(task: BaseOperator, upstream: list[int], weight: int, dag_owner: str) 
     if task.mapped is not None:
         spec["is_mapped"] = True
         spec["expand"] = {"Literal": {"length": task.mapped.length()}}
+    for name in ("is_setup", "is_teardown", "on_failure_fail_dagrun"):
+        if getattr(task, name):
+            spec[name] = True
+    if (task.mapped.operator_class if task.mapped else type(task))._wants_next_interval:
+        spec["wants_next_interval"] = True
     if task.doc_md:
         spec["doc_md"] = _text(task.doc_md)
     return spec
+
+
+def _check_rules(task: BaseOperator) -> None:
+    """Refuse trigger rules that setups and `fail_fast` don't go with, as Airflow does."""
+    if task.is_teardown or task.trigger_rule == "all_success":
+        return
+    if task.dag.fail_fast:
+        raise AirflowException(
+            f"its trigger rule is {task.trigger_rule.value}; in a DAG with fail_fast (fail_stop) "
+            "every task must have all_success"
+        )
+    setups = [above.task_id for above in task.upstream_list if above.is_setup]
+    if setups:
+        raise AirflowException(
+            f"Setup tasks must be followed with trigger rule ALL_SUCCESS: it comes right after `{setups[0]}` "
+            f"and has {task.trigger_rule.value}"
+        )
 
 
 def _text(value: object) -> str:

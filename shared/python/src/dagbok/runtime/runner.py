@@ -7,7 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dagbok.authoring.dag import DAG
-from dagbok.exceptions import AirflowException, AirflowTaskTerminated, AirflowTaskTimeout
+from dagbok.exceptions import (
+    AirflowException,
+    AirflowTaskTerminated,
+    AirflowTaskTimeout,
+    DownstreamTasksSkipped,
+)
 from dagbok.masking import masker
 from dagbok.runtime import current, driving, interrupts, results
 from dagbok.runtime.context import Context, environment, make_context
@@ -81,7 +86,11 @@ def _run(details: Json, context: Context, supervisor: Supervisor) -> Outcome:
         supervisor.tell({"type": "SetRenderedFields", "rendered_fields": fields})
     call_each("on_execute_callback", task.on_execute_callback, context)
     driving.call(task.pre_execute, context)
-    result = _execute(details, task, context)
+    try:
+        result = _execute(details, task, context)
+    except DownstreamTasksSkipped as decided:
+        context["ti"].skip_downstream(decided.tasks)
+        return Outcome("success")
     driving.call(task.post_execute, context, result)
     _push(task, context, result)
     return Outcome("success")

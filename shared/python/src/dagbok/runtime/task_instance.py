@@ -49,6 +49,8 @@ class TaskInstance:
         self.task_reschedule_count: int = ti_context.get("task_reschedule_count", 0)
         first = ti_context.get("first_started_at")
         self._first_started_at = None if first is None else DateTime.instance(first)
+        following = ti_context.get("next_data_interval")
+        self.next_data_interval = following and tuple(map(DateTime.instance, following))
         self.start_date = DateTime.instance(details["start_date"])
         self.end_date: DateTime | None = None
         self.state = "running"
@@ -169,6 +171,13 @@ class TaskInstance:
                 return default
             return list(value) if self.task.dag.era == 3 and isinstance(value, LazyXComSequence) else value
         return self._flat(task_ids, pull, default)
+
+    def skip_downstream(self, tasks: Any) -> None:
+        """Have tasks skipped once this try has succeeded: ids, or pairs of an id and a map index."""
+        named = (
+            [tasks] if isinstance(tasks, str) else [one if isinstance(one, str) else one[0] for one in tasks]
+        )
+        self._supervisor.ask({"type": "SkipDownstreamTasks", "tasks": named})
 
     def copies_of(self, task_id: str, key: str = XCOM_RETURN_KEY) -> LazyXComSequence:
         """Return what the copies of a mapped task of this run pushed, to be fetched when it is looked at."""

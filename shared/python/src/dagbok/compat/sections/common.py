@@ -47,7 +47,7 @@ _DECORATORS = {
 _EXCEPTION_NAMES = (
     "AirflowException AirflowNotFoundException AirflowConfigException AirflowSkipException "
     "AirflowFailException AirflowSensorTimeout AirflowOptionalProviderFeatureException "
-    "AirflowRescheduleException AirflowTaskTimeout AirflowTaskTerminated TaskDeferred "
+    "AirflowRescheduleException DownstreamTasksSkipped AirflowTaskTimeout AirflowTaskTerminated TaskDeferred "
     "AirflowDagCycleException AirflowDagDuplicatedIdException DuplicateTaskIdFound TaskAlreadyInTaskGroup "
     "TaskNotFound DagNotFound DagRunNotFound XComNotFound ParamValidationError AirflowTimetableInvalid "
     "RemovedInAirflow3Warning RemovedInAirflow4Warning AirflowProviderDeprecationWarning"
@@ -95,9 +95,17 @@ MODULES: dict[str, dict[str, str]] = {
     },
     "airflow.version": {"version": "dagbok.compat.version:AIRFLOW_VERSION"},
     "airflow.decorators": _DECORATORS,
+    "airflow.decorators.setup_teardown": {
+        "setup_task": "dagbok.authoring.taskflow:setup",
+        "teardown_task": "dagbok.authoring.taskflow:teardown",
+        "ContextWrapper": "dagbok.authoring.setups:ContextWrapper",
+        "context_wrapper": "dagbok.authoring.setups:context_wrapper",
+    },
+    "airflow.utils.setup_teardown": {"SetupTeardownContext": "dagbok.authoring.setups:SetupTeardownContext"},
     "airflow.decorators.task_group": {"task_group": "dagbok.authoring.group:task_group"},
     "airflow.exceptions": {name: f"{_EXCEPTIONS}:{name}" for name in _EXCEPTION_NAMES.split()},
     "airflow.models": {
+        "SkipMixin": "dagbok.operators.branching:SkipMixin",
         **_DAG,
         **_OPERATOR,
         **_PARAMS,

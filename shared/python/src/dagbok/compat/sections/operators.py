@@ -5,8 +5,8 @@ from __future__ import annotations
 _PYTHON = {
     "PythonOperator": "dagbok.operators.python:PythonOperator",
     "get_current_context": "dagbok.operators.python:get_current_context",
-    "BranchPythonOperator": "refused:BranchPythonOperator",
-    "ShortCircuitOperator": "refused:ShortCircuitOperator",
+    "BranchPythonOperator": "dagbok.operators.branching:BranchPythonOperator",
+    "ShortCircuitOperator": "dagbok.operators.branching:ShortCircuitOperator",
     "PythonVirtualenvOperator": "refused:PythonVirtualenvOperator",
     "ExternalPythonOperator": "refused:ExternalPythonOperator",
     "BranchExternalPythonOperator": "refused:BranchExternalPythonOperator",
@@ -17,14 +17,24 @@ _EMPTY = {
     "EmptyOperator": "dagbok.operators.empty:EmptyOperator",
     "DummyOperator": "dagbok.operators.empty:EmptyOperator",
 }
-_BRANCH = {"BaseBranchOperator": "refused:BaseBranchOperator", "BranchMixIn": "refused:BranchMixIn"}
+_BRANCH = {
+    "BaseBranchOperator": "dagbok.operators.branching:BaseBranchOperator",
+    "BranchMixIn": "dagbok.operators.branching:BranchMixIn",
+    "SkipMixin": "dagbok.operators.branching:SkipMixin",
+}
+_SKIP = {
+    name: f"dagbok.operators.branching:{name}"
+    for name in ("SkipMixin", "XCOM_SKIPMIXIN_KEY", "XCOM_SKIPMIXIN_SKIPPED", "XCOM_SKIPMIXIN_FOLLOWED")
+}
 _TRIGGER = {"TriggerDagRunOperator": "refused:TriggerDagRunOperator"}
-_LATEST = {"LatestOnlyOperator": "refused:LatestOnlyOperator"}
+_LATEST = {"LatestOnlyOperator": "dagbok.operators.branching:LatestOnlyOperator"}
 _WEEKDAY = {
-    "BranchDayOfWeekOperator": "refused:BranchDayOfWeekOperator",
+    "BranchDayOfWeekOperator": "dagbok.operators.branch_times:BranchDayOfWeekOperator",
+    "WeekDay": "dagbok.operators.branch_times:WeekDay",
     "DayOfWeekSensor": "refused:DayOfWeekSensor",
 }
-_DATETIME = {"BranchDateTimeOperator": "refused:BranchDateTimeOperator"}
+_DATETIME = {"BranchDateTimeOperator": "dagbok.operators.branch_times:BranchDateTimeOperator"}
+_WEEKDAYS = {"WeekDay": "dagbok.operators.branch_times:WeekDay"}
 _SENSOR_BASE = {
     "BaseSensorOperator": "dagbok.operators.sensor:BaseSensorOperator",
     "PokeReturnValue": "dagbok.operators.sensor:PokeReturnValue",
@@ -61,6 +71,8 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.operators.latest_only_operator": _LATEST,
     "airflow.operators.weekday": _WEEKDAY,
     "airflow.operators.datetime": _DATETIME,
+    "airflow.models.skipmixin": _SKIP,
+    "airflow.utils.weekday": _WEEKDAYS,
     "airflow.sensors": {},
     "airflow.sensors.base": _SENSOR_BASE,
     "airflow.sensors.base_sensor_operator": _SENSOR_BASE,
@@ -79,6 +91,8 @@ MODULES: dict[str, dict[str, str]] = {
     f"{_STANDARD}.operators.latest_only": _LATEST,
     f"{_STANDARD}.operators.weekday": _WEEKDAY,
     f"{_STANDARD}.operators.datetime": _DATETIME,
+    f"{_STANDARD}.utils.skipmixin": _SKIP,
+    f"{_STANDARD}.utils.weekday": _WEEKDAYS,
     f"{_STANDARD}.sensors.python": _PYTHON_SENSOR,
     f"{_STANDARD}.sensors.external_task": _EXTERNAL,
     f"{_STANDARD}.sensors.weekday": _WEEKDAY,

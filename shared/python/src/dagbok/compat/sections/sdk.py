@@ -13,6 +13,9 @@ _SDK = {
     "BaseOperator": "dagbok.authoring.operator:BaseOperator",
     "BaseOperatorLink": "dagbok.authoring.operator:BaseOperatorLink",
     "BaseSensorOperator": "dagbok.operators.sensor:BaseSensorOperator",
+    "BaseBranchOperator": "dagbok.operators.branching:BaseBranchOperator",
+    "BranchMixIn": "dagbok.operators.branching:BranchMixIn",
+    "SkipMixin": "dagbok.operators.branching:SkipMixin",
     "PokeReturnValue": "dagbok.operators.sensor:PokeReturnValue",
     "BaseHook": "dagbok.models.hook:BaseHook",
     "Connection": "dagbok.models.connection:Connection",
@@ -44,7 +47,7 @@ _SDK = {
 _EXCEPTIONS = (
     "AirflowException AirflowSkipException AirflowFailException AirflowSensorTimeout AirflowTaskTimeout "
     "AirflowTaskTerminated AirflowNotFoundException TaskDeferred XComNotFound ParamValidationError "
-    "AirflowRescheduleException"
+    "AirflowRescheduleException DownstreamTasksSkipped"
 )
 
 _TIMEZONE = (
@@ -65,6 +68,8 @@ MODULES: dict[str, dict[str, str]] = {
         name: _SDK[name] for name in ("BaseOperator", "chain", "chain_linear", "cross_downstream")
     },
     "airflow.sdk.bases.sensor": {name: _SDK[name] for name in ("BaseSensorOperator", "PokeReturnValue")},
+    "airflow.sdk.bases.branch": {name: _SDK[name] for name in ("BaseBranchOperator", "BranchMixIn")},
+    "airflow.sdk.bases.skipmixin": {"SkipMixin": _SDK["SkipMixin"]},
     "airflow.sdk.bases.hook": {"BaseHook": _SDK["BaseHook"]},
     "airflow.sdk.definitions": {},
     "airflow.sdk.definitions.dag": {name: _SDK[name] for name in ("DAG", "dag")},
