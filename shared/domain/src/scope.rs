@@ -54,7 +54,9 @@ impl Scopes {
         }
         let mut with = vec![Vec::new(); tasks.len()];
         for (ix, scope) in (0..).zip(&of) {
-            scope.iter().for_each(|member| with[*member as usize].push(ix));
+            for member in scope {
+                with[*member as usize].push(ix);
+            }
         }
         Self { of: of.into_iter().map(|scope| scope.into_iter().collect()).collect(), with }
     }

@@ -248,6 +248,10 @@ fn is_retry_delay_default(delay: &Micros) -> bool {
 
 /// One task of a DAG. Fields at Airflow's defaults are left out of the stored form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a word of its own in Airflow, and stored for ever"
+)]
 pub struct TaskSpec {
     /// Name, unique in the DAG.
     pub task_id: TaskId,
