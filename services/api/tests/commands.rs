@@ -346,7 +346,7 @@ async fn numbers_beyond_measure_break_nothing() {
     for path in [
         format!("{RUNS}?offset={most}&limit={most}"),
         format!("/api/v2/dagbok/events?from={most}&dag_id=chain&run_id=r1"),
-        format!("/api/v2/dagbok/runs/chain/r1/wait?timeout=1e19"),
+        "/api/v2/dagbok/runs/chain/r1/wait?timeout=1e19".to_string(),
     ] {
         let answer = world.get_with(&path, &[("last-event-id", &most.to_string())]).await;
         assert_eq!(answer.status(), StatusCode::OK, "{path}");

@@ -107,7 +107,7 @@ impl Api {
         if self.local.is_some() {
             return Err(read_only());
         }
-        let request = self.by_user(self.request(method, path).json(body).timeout(ANSWER));
+        let request = Self::by_user(self.request(method, path).json(body).timeout(ANSWER));
         let response = self.respond(request).await?;
         let status = response.status();
         let body = response.bytes().await.map_err(|error| self.lost(&error))?;
@@ -124,12 +124,12 @@ impl Api {
         if self.local.is_some() {
             return Err(read_only());
         }
-        self.respond(self.by_user(self.request(Method::DELETE, path).timeout(ANSWER))).await?;
+        self.respond(Self::by_user(self.request(Method::DELETE, path).timeout(ANSWER))).await?;
         Ok(())
     }
 
     /// Says who asks.
-    fn by_user(&self, request: RequestBuilder) -> RequestBuilder {
+    fn by_user(request: RequestBuilder) -> RequestBuilder {
         match user() {
             Some(user) => request.header(USER_HEADER, user),
             None => request,

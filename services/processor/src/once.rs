@@ -71,11 +71,11 @@ pub async fn find_once(
         files
     });
     let parsers = &Parsers::new(settings.python.clone());
-    let parses = files.await.into_iter().map(|(_, file)| async move {
+    let readings = files.await.into_iter().map(|(_, file)| async move {
         parse_by(parsers, &settings.folder, &file, settings.parse_timeout).await
     });
-    let mut parses = stream::iter(parses).buffered(settings.parsers.max(1));
-    while let Some(parsed) = parses.next().await {
+    let mut readings = stream::iter(readings).buffered(settings.parsers.max(1));
+    while let Some(parsed) = readings.next().await {
         if parsed.dags.iter().any(|dag| dag.spec.dag_id.as_str() == dag_id) {
             return Ok(Some(parsed));
         }

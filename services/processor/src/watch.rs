@@ -49,8 +49,14 @@ impl Watch {
         };
         let watcher = notify::recommended_watcher(handler);
         let watcher = watcher.inspect_err(|error| warn(folder, rescan, error)).ok();
-        let (watched, last) = (BTreeMap::new(), Arc::default());
-        let mut watch = Self { watcher, watched, last, wake, changes, waits_since: None };
+        let mut watch = Self {
+            watcher,
+            watched: BTreeMap::new(),
+            last: Arc::default(),
+            wake,
+            changes,
+            waits_since: None,
+        };
         if let Some(Err(error)) = watch.add(folder) {
             warn(folder, rescan, &error);
             watch.watcher = None;

@@ -42,9 +42,8 @@ impl SchedulerError {
     /// Whether no retry can mend it.
     pub const fn is_final(&self) -> bool {
         match self {
-            Self::Port(PortError::Damaged { .. })
+            Self::Port(PortError::Damaged { .. } | PortError::Trimmed { .. })
             | Self::Append(AppendError::Port(PortError::Damaged { .. }))
-            | Self::Port(PortError::Trimmed { .. })
             | Self::LogShorter { .. }
             | Self::Record { .. } => true,
             Self::Port(PortError::Unavailable { .. } | PortError::Refused { .. })

@@ -81,15 +81,16 @@ impl Lease {
             });
             return false;
         }
-        match holder {
-            Some(holder) => tracing::warn!(
+        if let Some(holder) = holder {
+            tracing::warn!(
                 holder,
                 "nobody has renewed the lease for {unchanged:.1?}, and it does not run out: replacing it"
-            ),
-            None => tracing::warn!(
+            );
+        } else {
+            tracing::warn!(
                 bytes = held.value.len(),
                 "the lease `{SCHEDULER_LEASE}` holds what no scheduler wrote: replacing it"
-            ),
+            );
         }
         let value = Bytes::from(self.holder.clone());
         let replaced =

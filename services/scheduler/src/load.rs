@@ -58,16 +58,14 @@ pub(crate) async fn catch_up(
             return Ok(());
         }
         for entry in entries {
-            let record = match skipped.decode(entry.seq, &entry.payload) {
-                Ok(record) => record,
+            let mut record = skipped.decode(entry.seq, &entry.payload);
+            if record.is_err() {
                 // Somebody else's, perhaps: a record behind it says so then.
-                Err(_) => {
-                    skipped.search(&*ports.log, entry.seq).await?;
-                    skipped
-                        .decode(entry.seq, &entry.payload)
-                        .map_err(|source| SchedulerError::Record { seq: entry.seq, source })?
-                }
-            };
+                skipped.search(&*ports.log, entry.seq).await?;
+                record = skipped.decode(entry.seq, &entry.payload);
+            }
+            let record =
+                record.map_err(|source| SchedulerError::Record { seq: entry.seq, source })?;
             if let Some(key) = namespace.needs(&record) {
                 cold::revive(ports, namespace, &key, Seq(entry.seq.0 - 1)).await?;
             }

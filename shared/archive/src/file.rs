@@ -48,7 +48,7 @@ impl Head {
     /// The head of a file of these entries.
     pub(crate) fn of(mark: LogMark, before: Chain, entries: &[Entry]) -> Option<Self> {
         let (first, last) = (entries.first()?.seq, entries.last()?.seq);
-        let after = entries.iter().fold(before, |chain, entry| chain.then(entry));
+        let after = entries.iter().fold(before, Chain::then);
         let prints: BTreeSet<u32> = entries.iter().map(|entry| print(&entry.subject)).collect();
         let prints = prints.into_iter().collect();
         Some(Self { first, last, before, after, mark, prints })

@@ -33,12 +33,15 @@ pub struct Span {
     pub bytes: u64,
 }
 
+/// The entries of a file, and the first one's place.
+type Held = (Seq, Arc<[Entry]>);
+
 /// A folder of archived entries. Cheap to clone. All functions block on the disk.
 #[derive(Clone, Debug)]
 pub struct Archive {
     dir: Arc<Path>,
     /// The file that was read last: whoever reads on reads it again.
-    last_read: Arc<Mutex<Option<(Seq, Arc<[Entry]>)>>>,
+    last_read: Arc<Mutex<Option<Held>>>,
 }
 
 /// First and last entry of a file, by its name.
@@ -177,10 +180,7 @@ impl Archive {
     /// Entries after `after`, oldest first, from one file; empty where it holds none there.
     pub fn read(&self, after: Seq, limit: ReadLimit) -> PortResult<Vec<Entry>> {
         let due = after.plus(1);
-        let entries = match self.held(due)? {
-            Some(entries) => entries,
-            None => return Ok(Vec::new()),
-        };
+        let Some(entries) = self.held(due)? else { return Ok(Vec::new()) };
         let mut budget = ReadBudget::new(limit);
         let wanted = entries.iter().filter(|entry| entry.seq >= due);
         Ok(wanted.take_while(|entry| budget.takes(entry.payload.len())).cloned().collect())

@@ -28,7 +28,9 @@ impl Skipped {
             let entries = log.read(self.read_to, ReadLimit::default()).await?;
             let Some(last) = entries.last() else { return Ok(()) };
             self.read_to = last.seq;
-            entries.iter().for_each(|entry| self.note(entry));
+            for entry in &entries {
+                self.note(entry);
+            }
         }
     }
 

@@ -61,7 +61,7 @@ impl Tape {
 
 impl Projection for Tape {
     fn checkpoint(&self) -> Checkpoint {
-        self.checkpoint.clone()
+        self.checkpoint
     }
     fn apply(&mut self, entries: &[Decoded]) -> Result<(), ProjectionError> {
         if entries.iter().any(|entry| Some(entry.seq.0) == self.fails_at) {
@@ -234,7 +234,7 @@ struct Panics(Checkpoint);
 
 impl Projection for Panics {
     fn checkpoint(&self) -> Checkpoint {
-        self.0.clone()
+        self.0
     }
     fn apply(&mut self, _: &[Decoded]) -> Result<(), ProjectionError> {
         panic!("sled broke");

@@ -54,7 +54,9 @@ impl Trimmer {
             )
         })?;
         let files = view.write().trim(trimmed);
-        files.iter().for_each(|file| remove(file));
+        for file in &files {
+            remove(file);
+        }
         Ok(trimmed.base)
     }
 }

@@ -145,7 +145,8 @@ async fn a_base_that_is_lost_or_damaged_opens_nothing() {
     let last = segments(home.path()).pop().unwrap();
     for file in files(home.path()) {
         let name = file.file_name().unwrap().to_str().unwrap().to_owned();
-        if name.ends_with(".seg") && !name.starts_with(&format!("{last:020}")) {
+        let is_segment = file.extension().is_some_and(|it| it == "seg");
+        if is_segment && !name.starts_with(&format!("{last:020}")) {
             fs::remove_file(file).unwrap();
         }
     }

@@ -149,7 +149,7 @@ impl Blobs for JetStreamBlobs {
             let Some(head) = head.map_err(|error| error.port("blobs"))? else { continue };
             let pieces = head.header(PIECES).and_then(|count| count.parse::<u64>().ok());
             let bytes = head.payload.len() as u64 + pieces.unwrap_or(0) * PIECE as u64;
-            page.push(BlobInfo { digest: digest.clone(), bytes, modified: head.stored_at });
+            page.push(BlobInfo { digest: digest.clone(), bytes, modified: head.kept_at });
             if page.len() == most.max(1) {
                 break;
             }
@@ -166,7 +166,7 @@ impl Blobs for JetStreamBlobs {
         let subject = format!("{}{digest}", self.root);
         let head = read::last_of(&self.link, &self.stream, &subject).await;
         let head = head.map_err(|error| error.port("blobs"))?;
-        if head.is_none_or(|head| head.stored_at >= put_since) {
+        if head.is_none_or(|head| head.kept_at >= put_since) {
             return Ok(false);
         }
         // The head first: what has none is not there.

@@ -32,7 +32,7 @@ pub(crate) struct Stored {
     pub(crate) subject: String,
     pub(crate) payload: Bytes,
     /// By the server's clock.
-    pub(crate) stored_at: SystemTime,
+    pub(crate) kept_at: SystemTime,
     headers: HeaderMap,
 }
 
@@ -49,9 +49,9 @@ impl Stored {
         let seq = text(NATS_SEQUENCE).and_then(|seq| seq.parse().ok()).ok_or_else(unreadable)?;
         let subject = text(NATS_SUBJECT).ok_or_else(unreadable)?;
         // Without its time it counts as new for ever, so that nothing goes for being old.
-        let stored_at = text(NATS_TIME_STAMP).and_then(|at| at.parse::<jiff::Timestamp>().ok());
-        let stored_at = SystemTime::from(stored_at.unwrap_or(jiff::Timestamp::MAX));
-        Ok(Self { seq: Seq(seq), subject, payload: message.payload, stored_at, headers })
+        let kept_at = text(NATS_TIME_STAMP).and_then(|at| at.parse::<jiff::Timestamp>().ok());
+        let kept_at = SystemTime::from(kept_at.unwrap_or(jiff::Timestamp::MAX));
+        Ok(Self { seq: Seq(seq), subject, payload: message.payload, kept_at, headers })
     }
 }
 

@@ -30,7 +30,7 @@ const HANDED_ON: &[&str] = &[
 
 /// The variables of this process that a Python of ours is not to inherit.
 pub fn foreign_python_variables() -> Vec<OsString> {
-    std::env::vars_os().map(|(name, _)| name).filter(|name| is_foreign(name)).collect()
+    std::env::vars_os().map(|(name, _)| name).filter(is_foreign).collect()
 }
 
 fn is_foreign(name: &OsString) -> bool {

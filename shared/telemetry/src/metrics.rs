@@ -78,19 +78,28 @@ pub(crate) fn flush() {
     }
 }
 
+/// The figures' provider, read by the registry and, where there is one, by who pushes them.
+fn provider(
+    push: Option<impl MetricReader>,
+    resource: Resource,
+) -> (prometheus::Registry, SdkMeterProvider) {
+    let registry = prometheus::Registry::new();
+    let pull = opentelemetry_prometheus::exporter()
+        .with_registry(registry.clone())
+        .scope_info_enabled(false)
+        .build()
+        .expect("a fresh registry takes its first collector");
+    let builder = SdkMeterProvider::builder().with_resource(resource).with_reader(pull);
+    let provider = match push {
+        Some(push) => builder.with_reader(push).build(),
+        None => builder.build(),
+    };
+    (registry, provider)
+}
+
 impl Metrics {
     fn new(push: Option<impl MetricReader>, resource: Resource) -> Self {
-        let registry = prometheus::Registry::new();
-        let pull = opentelemetry_prometheus::exporter()
-            .with_registry(registry.clone())
-            .scope_info_enabled(false)
-            .build()
-            .expect("a fresh registry takes its first collector");
-        let builder = SdkMeterProvider::builder().with_resource(resource).with_reader(pull);
-        let provider = match push {
-            Some(push) => builder.with_reader(push).build(),
-            None => builder.build(),
-        };
+        let (registry, provider) = provider(push, resource);
         let meter = provider.meter("dagbok");
         Self {
             tasks: gauge(&meter, "dagbok_tasks", "Tasks of unfinished runs by state"),

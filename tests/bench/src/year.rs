@@ -70,7 +70,7 @@ fn deletion(n: u64, now: Timestamp, run: RunKey) -> anyhow::Result<Command> {
 /// into the archive, and runs that ended more than `run_days` ago gone. The read model follows.
 pub(crate) async fn fill(
     home: &Path,
-    (dags, days): (u64, u64),
+    (dag_count, days): (u64, u64),
     (log_days, run_days): (u64, u64),
 ) -> anyhow::Result<Value> {
     let begin = Instant::now();
@@ -82,7 +82,7 @@ pub(crate) async fn fill(
     let namespace = Namespace::new();
     let mut writer =
         Writer { ports: ports.clone(), namespace, drafts: Vec::new(), last: Seq::ZERO };
-    for n in 0..dags {
+    for n in 0..dag_count {
         writer.tell(&runs::registered(n, BEGIN)?).await?;
     }
     let keep = std::time::Duration::from_hours(24 * log_days);
@@ -94,8 +94,8 @@ pub(crate) async fn fill(
         let midnight = BEGIN + i64::try_from(day)? * DAY;
         for hour in 0..24 {
             // A run ends within 100 s, and stamps don't go back.
-            for _ in 0..dags {
-                for record in runs::run(made, dags, midnight + hour * HOUR, true)? {
+            for _ in 0..dag_count {
+                for record in runs::run(made, dag_count, midnight + hour * HOUR, true)? {
                     writer.tell(&record).await?;
                 }
                 made += 1;
@@ -125,7 +125,7 @@ pub(crate) async fn fill(
     shutdown.start();
     keeping.await??;
     Ok(json!({
-        "dags": dags, "days": days, "runs": made, "runs_gone": gone, "records": writer.last.0,
+        "dag_count": dag_count, "days": days, "runs": made, "runs_gone": gone, "records": writer.last.0,
         "s": begin.elapsed().as_secs_f64(),
     }))
 }

@@ -61,7 +61,11 @@ fn is_loopback(host: &str) -> bool {
 
 /// Refuses what is foreign.
 pub(crate) async fn guard(State(names): State<Names>, request: Request, next: Next) -> Response {
-    match foreign(&names, request.uri().authority().map(|it| it.as_str()), request.headers()) {
+    match foreign(
+        &names,
+        request.uri().authority().map(axum::http::uri::Authority::as_str),
+        request.headers(),
+    ) {
         Some(why) => ApiError::Forbidden(why).into_response(),
         None => next.run(request).await,
     }

@@ -201,9 +201,8 @@ impl Store {
         let mut found = Vec::new();
         for number in 0..skip.saturating_add(take) {
             let next = match (there.peek().map(place), gone.peek()) {
-                (_, Some(Err(_))) => gone.next().transpose()?,
+                (_, Some(Err(_))) | (None, _) => gone.next().transpose()?,
                 (Some(here), Some(Ok(other))) if place(other) < here => gone.next().transpose()?,
-                (None, _) => gone.next().transpose()?,
                 (Some(_), _) => there.next(),
             };
             let Some(key) = next else { break };

@@ -67,7 +67,7 @@ impl Plan {
         if let Some(age) = rules.runs {
             let micros = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
             let before = now.0.saturating_sub(micros);
-            plan.take(store, oldest(scope, Some(before), most))?;
+            plan.take(store, &oldest(scope, Some(before), most))?;
         }
         if let Some(keep) = rules.runs_per_dag {
             for row in store.dags()?.iter().filter(|row| dag.is_none_or(|dag| *dag == row.dag_id)) {
@@ -82,7 +82,7 @@ impl Plan {
                 let ask = oldest(Scope::Dags(vec![row.dag_id.clone()]), None, excess);
                 let ask = RunAsk { skip: gone, take: excess.saturating_sub(gone).min(room), ..ask };
                 if ask.take > 0 {
-                    plan.take(store, ask)?;
+                    plan.take(store, &ask)?;
                 }
             }
         }
@@ -94,8 +94,8 @@ impl Plan {
         self.dags.values().map(|going| going.runs).sum()
     }
 
-    fn take(&mut self, store: &Store, ask: RunAsk) -> Result<(), StoreError> {
-        for row in store.list_runs(&ask, None)?.page {
+    fn take(&mut self, store: &Store, ask: &RunAsk) -> Result<(), StoreError> {
+        for row in store.list_runs(ask, None)?.page {
             let going = self.dags.entry(row.dag_id.clone()).or_default();
             going.runs += 1;
             going.bytes += bytes_of(store, &row)?;

@@ -100,7 +100,9 @@ fn mark(store: &Store, mut named: Bloom) -> Result<Bloom, StoreError> {
         let current = store.version(&dag.dag_id, dag.version)?;
         bundles.extend(current.map(|version| version.bundle));
     }
-    bundles.iter().for_each(|bundle| name.add(bundle.as_str()));
+    for bundle in &bundles {
+        name.add(bundle.as_str());
+    }
     each::<RunInputRow>(store, |row| row.conf.iter().for_each(|conf| payload(name, conf)))?;
     each::<TaskRow>(store, |row| {
         row.attempt.iter().for_each(|attempt| logs(name, attempt));

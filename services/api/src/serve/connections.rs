@@ -35,7 +35,7 @@ use tower::ServiceExt as _;
 /// How long a request's head may take, and how long a connection may stay without one.
 const HEAD: Duration = Duration::from_secs(30);
 /// How long nothing at all may pass: more than any answer that says nothing takes.
-const SILENCE: Duration = Duration::from_secs(120);
+const SILENCE: Duration = Duration::from_mins(2);
 /// The pause after a connection could not be taken, for want of a descriptor say.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long connections may take to end before they are cut.

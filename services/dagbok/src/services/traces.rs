@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use dagbok_events::{
-    Fact, Leg, MapIndex, Record, RunKey, Scope, TaskId, Timestamp, TryNumber, decode,
+    Fact, Leg, MapIndex, Record, RunKey, Scope, TaskId, Timestamp, TryNumber, TryStarted, decode,
 };
 use dagbok_runlog::{RunLog, Seq};
 use dagbok_runtime::Shutdown;
@@ -101,21 +101,7 @@ fn fold(runs: &mut Runs, key: &RunKey, record: &Record) {
                     runs.insert(key.clone(), Run { span, tries: BTreeMap::new() });
                 }
             }
-            Fact::TryStarted(f) => {
-                if let Some(run) = runs.get_mut(key) {
-                    let mut attributes = run_attributes(key);
-                    attributes.push(("dagbok.task_id", f.task_id.to_string()));
-                    attributes.push(("dagbok.try_number", f.try_number.to_string()));
-                    attributes.push(("dagbok.executor", f.executor.to_string()));
-                    attributes.push(("host.name", f.hostname.clone()));
-                    if let Some(span) =
-                        run.span.inside(f.task_id.to_string(), f.started_at, attributes)
-                    {
-                        run.tries
-                            .insert((f.task_id.clone(), f.map_index, (f.try_number, f.leg)), span);
-                    }
-                }
-            }
+            Fact::TryStarted(f) => began(runs, key, f),
             Fact::TrySucceeded(f) => {
                 end(runs, key, (&f.task_id, f.map_index, (f.try_number, f.leg)), f.ended_at, None);
             }
@@ -151,16 +137,30 @@ fn fold(runs: &mut Runs, key: &RunKey, record: &Record) {
             }
             Fact::RunSucceeded(_) => over(runs, key, record.decided_at(), None),
             Fact::RunFailed(_) => {
-                over(runs, key, record.decided_at(), Some("a task failed".to_owned()))
+                over(runs, key, record.decided_at(), Some("a task failed".to_owned()));
             }
             Fact::RunTimedOut(_) => {
-                over(runs, key, record.decided_at(), Some("it took too long".to_owned()))
+                over(runs, key, record.decided_at(), Some("it took too long".to_owned()));
             }
             Fact::RunCancelled(_) => {
                 over(runs, key, record.decided_at(), Some("it was cancelled".to_owned()));
             }
             _ => {}
         }
+    }
+}
+
+fn began(runs: &mut Runs, key: &RunKey, started: &TryStarted) {
+    let Some(run) = runs.get_mut(key) else { return };
+    let mut attributes = run_attributes(key);
+    attributes.push(("dagbok.task_id", started.task_id.to_string()));
+    attributes.push(("dagbok.try_number", started.try_number.to_string()));
+    attributes.push(("dagbok.executor", started.executor.to_string()));
+    attributes.push(("host.name", started.hostname.clone()));
+    let span = run.span.inside(started.task_id.to_string(), started.started_at, attributes);
+    if let Some(span) = span {
+        let execution = (started.try_number, started.leg);
+        run.tries.insert((started.task_id.clone(), started.map_index, execution), span);
     }
 }
 

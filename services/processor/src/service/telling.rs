@@ -87,7 +87,7 @@ fn log_answer(what: &str, told: &Told) -> bool {
             tracing::info!(what, seq, "told the scheduler");
         }
         Told::Answered(Answer::Unchanged | Answer::WouldClear { .. } | Answer::Waits { .. }) => {
-            tracing::debug!(what, "the scheduler knew")
+            tracing::debug!(what, "the scheduler knew");
         }
         Told::Answered(Answer::Refused(refusal)) => {
             tracing::warn!(what, %refusal, "the scheduler refused what was read");

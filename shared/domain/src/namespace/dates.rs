@@ -136,8 +136,8 @@ mod tests {
             let (mut rng, mut dates, mut plain) = (seed, Dates::default(), BTreeSet::new());
             for _ in 0..300 {
                 let at = i64::try_from(pseudo(&mut rng) % 60).unwrap() * 5
-                    + i64::from(pseudo(&mut rng) % 9 == 0);
-                if pseudo(&mut rng) % 4 == 0 {
+                    + i64::from(pseudo(&mut rng).is_multiple_of(9));
+                if pseudo(&mut rng).is_multiple_of(4) {
                     dates.remove(Timestamp(at));
                     plain.remove(&at);
                 } else {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dagbok_events::{DagId, PoolName, Timestamp};
 
 use super::RunNo;
-use crate::run::{Run, Weight};
+use crate::run::{Line, Run, Weight};
 
 /// Slots that each task of a lane needs.
 type Slots = u32;
@@ -18,6 +18,13 @@ pub(super) struct LaneKey {
     pub(super) dag_id: DagId,
     pub(super) pool: PoolName,
     pub(super) slots: Slots,
+}
+
+impl LaneKey {
+    /// The line of a run whose tasks wait here.
+    pub(super) fn line(&self) -> Line {
+        (self.pool.clone(), self.slots)
+    }
 }
 
 /// The runs that have work in a lane.
@@ -47,7 +54,7 @@ struct Share {
 /// All lanes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lanes {
-    lanes: BTreeMap<LaneKey, Lane>,
+    by_key: BTreeMap<LaneKey, Lane>,
     shares: BTreeMap<RunNo, Vec<Share>>,
     doors: BTreeMap<PoolName, Doors>,
     shut: BTreeSet<DagId>,
@@ -105,7 +112,7 @@ impl Lanes {
             slots: 0,
         };
         // Blanks come first of all that a name may hold.
-        let lanes = self.lanes.range(first..).take_while(|(key, _)| key.dag_id == *dag_id);
+        let lanes = self.by_key.range(first..).take_while(|(key, _)| key.dag_id == *dag_id);
         for (key, lane) in lanes {
             let doors = self.doors.entry(key.pool.clone()).or_default();
             if open { doors.open(key, lane) } else { doors.shut(key, lane) }
@@ -142,16 +149,16 @@ impl Lanes {
 
     /// A lane that [`Lanes::open`] named.
     pub(super) fn lane(&self, key: &LaneKey) -> Option<&Lane> {
-        self.lanes.get(key)
+        self.by_key.get(key)
     }
 
     fn change(&mut self, key: &LaneKey, change: impl FnOnce(&mut Lane)) {
-        let lane = self.lanes.entry(key.clone()).or_default();
+        let lane = self.by_key.entry(key.clone()).or_default();
         let doors = self.doors.entry(key.pool.clone()).or_default();
         doors.shut(key, lane);
         change(lane);
         if lane.ready.is_empty() && lane.later.is_empty() {
-            self.lanes.remove(key);
+            self.by_key.remove(key);
         } else if !self.shut.contains(&key.dag_id) {
             doors.open(key, lane);
         }

@@ -96,7 +96,9 @@ impl Namespace {
             for pool in self.index.lanes.pools() {
                 // Where nothing is free, or there is no such pool, what needs no slot can go.
                 let free = room.in_pool(pool);
-                self.index.lanes.open(pool, free, now).into_iter().for_each(|key| pick.open(key));
+                for key in &self.index.lanes.open(pool, free, now) {
+                    pick.open(key);
+                }
             }
         }
         let mut chosen: BTreeMap<RunNo, Vec<InstanceNo>> = BTreeMap::new();
@@ -142,11 +144,14 @@ impl Namespace {
 /// Tasks of one run and lane, most urgent first.
 type Stream<'a> = Box<dyn Iterator<Item = (Weight, InstanceNo)> + 'a>;
 
+/// A lane that was opened, and its runs that are yet to be looked at.
+type OpenLane<'a> = (LaneKey, btree_set::Iter<'a, (Weight, RunNo)>);
+
 /// The open lanes, merged: no more is looked at than is picked.
 struct Pick<'a> {
     namespace: &'a Namespace,
     now: Timestamp,
-    lanes: Vec<Option<(LaneKey, btree_set::Iter<'a, (Weight, RunNo)>)>>,
+    lanes: Vec<Option<OpenLane<'a>>>,
     streams: Vec<(usize, RunNo, Stream<'a>)>,
     /// Runs of a lane whose tasks are yet to be looked at, and tasks of a stream, which are marked.
     heap: BinaryHeap<Reverse<(Candidate, bool, usize)>>,
@@ -158,15 +163,14 @@ impl<'a> Pick<'a> {
         Self { namespace, now, lanes, streams, heap }
     }
 
-    fn open(&mut self, key: LaneKey) {
-        let Some(lane) = self.namespace.index.lanes.lane(&key) else { return };
+    fn open(&mut self, key: &LaneKey) {
+        let Some(lane) = self.namespace.index.lanes.lane(key) else { return };
         let at = self.lanes.len();
         let due = lane.later.range(..=(self.now, RunNo::MAX)).map(|(_, number)| *number);
         self.lanes.push(Some((key.clone(), lane.ready.iter())));
         for number in due {
             let Some(run) = self.namespace.runs.get(&number) else { continue };
-            let line = (key.pool.clone(), key.slots);
-            let Some(queue) = run.lines().get(&line) else { continue };
+            let Some(queue) = run.lines().get(&key.line()) else { continue };
             for stream in queue.due(self.now) {
                 self.add(at, number, Box::new(stream));
             }
@@ -211,8 +215,8 @@ impl<'a> Pick<'a> {
                 self.next_task(at);
                 return Some((number, no, lane));
             }
-            let line = (key.pool.clone(), key.slots);
-            let queue = self.namespace.runs.get(&number).and_then(|run| run.lines().get(&line));
+            let run = self.namespace.runs.get(&number);
+            let queue = run.and_then(|run| run.lines().get(&key.line()));
             if let Some(queue) = queue {
                 self.add(lane, number, Box::new(queue.ready()));
             }

@@ -262,7 +262,9 @@ impl Namespace {
             it.restore_run(place)?;
         }
         let names: Vec<DagId> = it.dags.keys().cloned().collect();
-        names.iter().for_each(|dag_id| it.index_dag(dag_id));
+        for dag_id in &names {
+            it.index_dag(dag_id);
+        }
         Ok(it)
     }
 

@@ -54,16 +54,16 @@ impl DeltaTicks {
     }
 
     /// The last tick by `now` of the row that begins at `from`; `from` where that is later.
-    pub(super) fn newest(&self, from: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn newest(&self, from: Timestamp, now: Timestamp) -> Timestamp {
         if let Some(every) = self.fixed() {
             let past = now.0.saturating_sub(from.0).max(0);
-            return Some(Timestamp(from.0 + past / every * every));
+            return Timestamp(from.0 + past / every * every);
         }
         let mut tick = from;
         while let Some(next) = self.next(tick).filter(|next| *next <= now) {
             tick = next;
         }
-        Some(tick)
+        tick
     }
 
     /// The last tick by `now` of the row that `from`, later than that, belongs to.

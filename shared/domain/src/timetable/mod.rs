@@ -155,12 +155,12 @@ impl CompiledSchedule {
         let earliest = limits.start_date.unwrap_or(Timestamp(i64::MIN));
         let interval = match (&self.0, last) {
             (Rule::DeltaTrigger(delta), Some(last)) if !limits.catchup => {
-                let at = delta.newest(last.end, now).filter(|tick| *tick > last.end);
+                let at = Some(delta.newest(last.end, now)).filter(|tick| *tick > last.end);
                 let at = at.or_else(|| delta.next(last.end))?.max(earliest);
                 Interval { start: at, end: at }
             }
             (Rule::DeltaInterval(delta), Some(last)) if !limits.catchup => {
-                let over = delta.newest(last.end, now)?;
+                let over = delta.newest(last.end, now);
                 let start = delta.prev(over).filter(|start| *start > last.end);
                 let start = start.unwrap_or(last.end).max(earliest);
                 Interval { start, end: delta.next(start)? }

@@ -263,31 +263,6 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
             }))
         },
     );
-    let losses = vec![
-        LostWhy::ExecutorGone,
-        LostWhy::NotHeld,
-        LostWhy::Fenced,
-        LostWhy::Drained,
-        LostWhy::Ordered,
-        LostWhy::ParentDied,
-        LostWhy::MayHaveBegun,
-    ];
-    let lost = (tries(), option::of(holder()), select(losses), option::of(instant())).prop_map(
-        |((task_id, map_index, try_number, leg), executor, why, retry_at)| {
-            let (usage, log) = (Some(Usage::default()), None);
-            Fact::TryLost(Box::new(TryLost {
-                task_id,
-                map_index,
-                try_number,
-                leg,
-                executor,
-                why,
-                retry_at,
-                usage,
-                log,
-            }))
-        },
-    );
     let cancelled = (tries(), option::of(holder())).prop_map(
         |((task_id, map_index, try_number, leg), executor)| {
             Fact::TryCancelled(TryCancelled { task_id, map_index, try_number, leg, executor })
@@ -297,21 +272,6 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
         (tries(), holder()).prop_map(|((task_id, map_index, try_number, leg), executor)| {
             Fact::TryReturned(TryReturned { task_id, map_index, try_number, leg, executor })
         });
-    let rescheduled = (tries(), instant(), instant()).prop_map(
-        |((task_id, map_index, try_number, leg), ended_at, due)| {
-            let (usage, log) = (Usage::default(), None);
-            Fact::TryRescheduled(Box::new(TryRescheduled {
-                task_id,
-                map_index,
-                try_number,
-                leg,
-                ended_at,
-                due,
-                usage,
-                log,
-            }))
-        },
-    );
     let cleared = (task(), map_index(), 0..4_u32).prop_map(|(task_id, map_index, further)| {
         Fact::TaskCleared(TaskCleared { task_id, map_index, further })
     });
@@ -326,15 +286,61 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
         (4, queued.boxed()),
         (3, started.boxed()),
         (3, ended_tries().boxed()),
-        (1, lost.boxed()),
+        (1, lost().boxed()),
         (1, cancelled.boxed()),
         (1, returned.boxed()),
-        (1, rescheduled.boxed()),
+        (1, rescheduled().boxed()),
         (1, cleared.boxed()),
         (1, expanded.boxed()),
         (1, xcom.boxed()),
         (1, refused().boxed()),
     ])
+}
+
+fn lost() -> impl Strategy<Value = Fact> {
+    let losses = vec![
+        LostWhy::ExecutorGone,
+        LostWhy::NotHeld,
+        LostWhy::Fenced,
+        LostWhy::Drained,
+        LostWhy::Ordered,
+        LostWhy::ParentDied,
+        LostWhy::MayHaveBegun,
+    ];
+    (tries(), option::of(holder()), select(losses), option::of(instant())).prop_map(
+        |((task_id, map_index, try_number, leg), executor, why, retry_at)| {
+            let (usage, log) = (Some(Usage::default()), None);
+            Fact::TryLost(Box::new(TryLost {
+                task_id,
+                map_index,
+                try_number,
+                leg,
+                executor,
+                why,
+                retry_at,
+                usage,
+                log,
+            }))
+        },
+    )
+}
+
+fn rescheduled() -> impl Strategy<Value = Fact> {
+    (tries(), instant(), instant()).prop_map(
+        |((task_id, map_index, try_number, leg), ended_at, due)| {
+            let (usage, log) = (Usage::default(), None);
+            Fact::TryRescheduled(Box::new(TryRescheduled {
+                task_id,
+                map_index,
+                try_number,
+                leg,
+                ended_at,
+                due,
+                usage,
+                log,
+            }))
+        },
+    )
 }
 
 fn ended_tries() -> impl Strategy<Value = Fact> {

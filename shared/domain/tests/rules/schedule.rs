@@ -316,7 +316,7 @@ fn too_many_to_count_are_named_by_their_ends() {
             .iter()
             .flat_map(|record| &record.facts)
             .filter_map(|fact| if let Fact::RunCreated(f) = fact { f.logical_date } else { None })
-            .last()
+            .next_back()
             .expect("the newest run is made");
         let missed = world.log[from..]
             .iter()

@@ -60,7 +60,7 @@ impl Held {
             return Ok(self.base);
         }
         let goes = &self.entries[..count.min(self.entries.len())];
-        let value = goes.iter().fold(self.base.chain, |chain, entry| chain.then(entry));
+        let value = goes.iter().fold(self.base.chain, Chain::then);
         check_trim(below, self.last(), chain, value)?;
         self.entries.drain(..count);
         self.base = Base { first: below, chain };

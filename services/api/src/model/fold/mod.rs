@@ -110,13 +110,11 @@ fn fold_fact(
         Fact::LimitsSet(fact) => shared::limits_set(rows, *fact),
         Fact::ExecutorJoined(fact) => shared::executor_joined(rows, context, fact)?,
         Fact::ExecutorLeft(fact) => shared::executor_left(rows, context, *fact)?,
-        // Said by the log and by what falls due; no row tells of it.
-        Fact::ClockWentBack(_) => {}
         Fact::DagForgotten(_) => dag::forgotten(rows, context)?,
         Fact::DagVersionsForgotten(fact) => dag::versions_forgotten(rows, context, *fact)?,
         Fact::HistoryForgotten(fact) => shared::history_forgotten(rows, *fact)?,
-        // About the log itself: no row tells of it.
-        Fact::ForeignEntrySkipped(_) => {}
+        // About the clock and the log themselves: no row tells of them.
+        Fact::ClockWentBack(_) | Fact::ForeignEntrySkipped(_) => {}
     }
     Ok(())
 }

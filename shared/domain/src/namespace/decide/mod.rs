@@ -1,4 +1,5 @@
 //! Decisions: one file for what each kind of command is about.
+mod accept;
 mod clear;
 mod clock;
 mod dags;
