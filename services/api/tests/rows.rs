@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use dagbok_api::model::{
     ReadModel, Store,
-    rows::{Handed, RunState, TaskState},
+    rows::{Handed, RunState, TaskInstanceState},
 };
 use dagbok_events::{Record, RunKey, encode, subject_of};
 use dagbok_runlog::{Draft, RunLog, Seq, memory::MemoryLog};
@@ -42,7 +42,7 @@ fn assert_counts(store: &Store, seed: u64) {
     let mut runs: BTreeMap<String, BTreeMap<RunState, u64>> = BTreeMap::new();
     for run in store.runs(None).unwrap() {
         let key = RunKey { dag_id: run.dag_id.clone(), run_id: run.run_id.clone() };
-        let mut counts: BTreeMap<TaskState, u32> = BTreeMap::new();
+        let mut counts: BTreeMap<TaskInstanceState, u32> = BTreeMap::new();
         for task in store.tasks(&key).unwrap() {
             *counts.entry(task.state).or_default() += 1;
             let found = store.xcoms(&key, &task.task_id, task.map_index).unwrap();
@@ -53,7 +53,7 @@ fn assert_counts(store: &Store, seed: u64) {
             let Some(attempt) = task.attempt.filter(|_| task.state.holds_slots()) else { continue };
             let held = slots.entry(attempt.pool.to_string()).or_default();
             let slots = u64::from(attempt.pool_slots);
-            if task.state == TaskState::Running {
+            if task.state == TaskInstanceState::Running {
                 held.1 += slots;
                 *running.entry(attempt.executor.unwrap().to_string()).or_default() += 1;
             } else {

@@ -5,7 +5,9 @@
 //!
 //! The marks outlive a kill, not the machine's loss of power: they are not synced, for each try would wait.
 use std::{
-    fs, io,
+    collections::BTreeSet,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -13,6 +15,8 @@ use std::{
 
 use dagbok_events::{ExecutorId, LostWhy, TryKey, decode_any, encode_any};
 use dagbok_protocol::{Refusal, ReportBody};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
@@ -24,13 +28,35 @@ use crate::{
 /// How long the scheduler may take to hear of one. Where none is there, nothing is offered to us either.
 const HEARD_WITHIN: Duration = Duration::from_secs(30);
 
-/// The marks of one executor, a file each.
+/// The marks of one executor: a file that only grows while tries are marked, and is emptied when none is.
 #[derive(Debug)]
 pub(crate) struct Begun {
     all: PathBuf,
     own: PathBuf,
     /// What an earlier life of the same name had marked.
     before: Vec<TryKey>,
+    marks: Mutex<Marks>,
+}
+
+/// The file's name, in a folder of each executor's own.
+const MARKS: &str = "marks";
+/// A file that is longer than this many bytes is written anew with the marks that stand.
+const LONG: u64 = 1 << 20;
+
+#[derive(Debug)]
+struct Marks {
+    file: fs::File,
+    bytes: u64,
+    standing: BTreeSet<TryKey>,
+}
+
+/// One line of the file, in MessagePack behind its length.
+#[derive(Serialize, Deserialize)]
+enum Word {
+    /// This try may begin.
+    Marked(TryKey),
+    /// Its start is a fact, or it is over by the log.
+    Unmarked(TryKey),
 }
 
 impl Begun {
@@ -39,27 +65,41 @@ impl Begun {
         let own = all.join(executor.as_str());
         fs::create_dir_all(&own)?;
         let before = marked_in(&own);
-        Ok(Self { all, own, before })
+        let marks = Mutex::new(Marks::write(&own, before.iter().cloned().collect())?);
+        Ok(Self { all, own, before, marks })
     }
 
-    /// This try may begin now. Blocks for the time that it takes to make a file in the page cache.
+    /// This try may begin now. Blocks for the time that it takes to write to the page cache.
     pub(crate) fn mark(&self, key: &TryKey) -> io::Result<()> {
-        fs::write(self.path(key), encode_any(key))
+        let mut marks = self.marks.lock();
+        if marks.bytes > LONG {
+            *marks = Marks::write(&self.own, std::mem::take(&mut marks.standing))?;
+        }
+        marks.say(&Word::Marked(key.clone()))?;
+        marks.standing.insert(key.clone());
+        Ok(())
     }
 
     /// Whether this try is marked.
     pub(crate) fn is_marked(&self, key: &TryKey) -> bool {
-        self.path(key).exists()
+        self.marks.lock().standing.contains(key)
     }
 
     /// Its start is a fact, or it is over by the log.
     pub(crate) fn unmark(&self, key: &TryKey) {
-        // It may be gone already.
-        drop(fs::remove_file(self.path(key)));
-    }
-
-    fn path(&self, key: &TryKey) -> PathBuf {
-        self.own.join(dagbok_runlog::digest_of(key.to_string().as_bytes()))
+        let mut marks = self.marks.lock();
+        if !marks.standing.remove(key) {
+            return;
+        }
+        let said = if marks.standing.is_empty() {
+            marks.empty()
+        } else {
+            marks.say(&Word::Unmarked(key.clone()))
+        };
+        if let Err(error) = said {
+            // It is told once more by whoever reads it, and refused.
+            tracing::warn!(%key, %error, "a mark stays on this machine's disk");
+        }
     }
 
     /// The other executors that have such a folder.
@@ -77,7 +117,40 @@ impl Begun {
 
     /// Removes the folder, where nothing is marked.
     pub(crate) fn tidy(&self) {
-        drop(fs::remove_dir(&self.own));
+        if self.marks.lock().standing.is_empty() {
+            drop(fs::remove_dir_all(&self.own));
+        }
+    }
+}
+
+impl Marks {
+    /// A file with these marks in the place of the one that is there.
+    fn write(folder: &Path, standing: BTreeSet<TryKey>) -> io::Result<Self> {
+        let half = folder.join(format!("{MARKS}.half"));
+        let file = fs::OpenOptions::new().create(true).append(true).open(&half)?;
+        file.set_len(0)?;
+        let mut marks = Self { file, bytes: 0, standing: BTreeSet::new() };
+        for key in &standing {
+            marks.say(&Word::Marked(key.clone()))?;
+        }
+        fs::rename(&half, folder.join(MARKS))?;
+        Ok(Self { standing, ..marks })
+    }
+
+    fn say(&mut self, word: &Word) -> io::Result<()> {
+        let word = encode_any(word);
+        let length = u32::try_from(word.len()).map_err(io::Error::other)?;
+        let line = [&length.to_le_bytes(), word.as_slice()].concat();
+        // In one write: a kill leaves all of it or nothing.
+        self.file.write_all(&line)?;
+        self.bytes += line.len() as u64;
+        Ok(())
+    }
+
+    fn empty(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.bytes = 0;
+        Ok(())
     }
 }
 
@@ -110,10 +183,21 @@ pub(crate) fn report_marked(
     told
 }
 
-/// A mark that a kill tore was not followed by a fork, and is none.
+/// The marks that stand in a folder. One that a kill tore was not followed by a fork, and is none.
 fn marked_in(folder: &Path) -> Vec<TryKey> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| decode_any(&fs::read(entry.path()).ok()?).ok()).collect()
+    let bytes = fs::read(folder.join(MARKS)).unwrap_or_default();
+    let (mut rest, mut standing) = (bytes.as_slice(), BTreeSet::new());
+    while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+        let length = u32::from_le_bytes(*length) as usize;
+        let Some((word, behind)) = behind.split_at_checked(length) else { break };
+        match decode_any(word) {
+            Ok(Word::Marked(key)) => standing.insert(key),
+            Ok(Word::Unmarked(key)) => standing.remove(&key),
+            Err(_) => break,
+        };
+        rest = behind;
+    }
+    standing.into_iter().collect()
 }
 
 /// Reports what dead executors of this home had begun, and waits until that is decided.
@@ -157,5 +241,56 @@ async fn tell(shared: &Shared, executor: &ExecutorId, key: &TryKey) -> bool {
             tracing::warn!(%key, "no scheduler heard that a killed executor may have begun this try");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(try_number: u16) -> TryKey {
+        serde_json::from_value(serde_json::json!({
+            "dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1, "try_number": try_number,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_is_marked_is_known_to_the_next_life_and_a_torn_mark_is_none() {
+        let all = tempfile::tempdir().unwrap();
+        let executor = ExecutorId::new("e").unwrap();
+        let open = || Begun::open(all.path().to_owned(), &executor).unwrap();
+        let file = all.path().join("e").join(MARKS);
+        let begun = open();
+        (1..=3).for_each(|n| begun.mark(&key(n)).unwrap());
+        begun.unmark(&key(2));
+        assert!(begun.is_marked(&key(1)) && !begun.is_marked(&key(2)));
+        let whole = fs::read(&file).unwrap();
+        assert_eq!(open().before, [key(1), key(3)]);
+        fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+        assert_eq!(open().before, [key(1), key(2), key(3)], "the word that took one back is torn");
+        let begun = open();
+        (1..=3).for_each(|n| begun.unmark(&key(n)));
+        assert_eq!(fs::metadata(&file).unwrap().len(), 0, "nothing is marked");
+        begun.mark(&key(4)).unwrap();
+        assert_eq!(open().before, [key(4)]);
+    }
+
+    #[test]
+    fn a_long_file_is_written_anew_with_what_stands() {
+        let all = tempfile::tempdir().unwrap();
+        let executor = ExecutorId::new("e").unwrap();
+        let begun = Begun::open(all.path().to_owned(), &executor).unwrap();
+        begun.mark(&key(1)).unwrap();
+        let file = all.path().join("e").join(MARKS);
+        let mut longest = 0;
+        for n in 2..20_000 {
+            begun.mark(&key(n)).unwrap();
+            begun.unmark(&key(n));
+            longest = longest.max(fs::metadata(&file).unwrap().len());
+        }
+        assert!(longest < LONG + 1_000 && longest > LONG / 2, "{longest}");
+        drop(begun);
+        assert_eq!(Begun::open(all.path().to_owned(), &executor).unwrap().before, [key(1)]);
     }
 }

@@ -90,6 +90,8 @@ struct Looked {
 
 /// Comparing may take this part of the time, so that a huge folder does not slow each try down.
 const LOOKING_PART: u32 = 50;
+/// What took no longer last time is done where it stands.
+const QUICK: Duration = Duration::from_millis(1);
 
 impl Bundles {
     /// Bundles under `folder`, which is made. What an earlier boot of the machine unpacked is removed: a
@@ -145,7 +147,12 @@ impl Bundles {
                 |seal| seal.broken(&path),
             )
         };
-        let damage = tokio::task::spawn_blocking(work).await.expect("looking does not panic");
+        // A small folder is compared sooner than another thread is woken.
+        let damage = if looked.at.is_some() && looked.took < QUICK {
+            work()
+        } else {
+            tokio::task::spawn_blocking(work).await.expect("looking does not panic")
+        };
         if let Some(what) = &damage {
             tracing::warn!(%digest, what, "a bundle was changed on this machine's disk and is unpacked again");
             self.unpack_to(digest, folder).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// What is to be done now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Advice {
     /// Nothing.
     Fine,
     /// Stop the tries where they are.
@@ -42,12 +42,12 @@ impl Fence {
 
     /// A renewal that was sent at `sent` went through, or the broker was known to be down for everybody
     /// then, so that nobody could be given the work.
-    pub(crate) fn good(&mut self, sent: Duration) -> Verdict {
+    pub(crate) fn good(&mut self, sent: Duration) -> Advice {
         let verdict = match self.acted {
-            Acted::Nothing | Acted::Frozen if self.gap(sent) >= self.kill_after() => Verdict::Kill,
-            Acted::Frozen => Verdict::Thaw,
+            Acted::Nothing | Acted::Frozen if self.gap(sent) >= self.kill_after() => Advice::Kill,
+            Acted::Frozen => Advice::Thaw,
             // What was started since a kill was asked for first.
-            Acted::Nothing | Acted::Killed => Verdict::Fine,
+            Acted::Nothing | Acted::Killed => Advice::Fine,
         };
         self.good_at = self.good_at.max(sent);
         self.acted = Acted::Nothing;
@@ -55,17 +55,17 @@ impl Fence {
     }
 
     /// Time went by.
-    pub(crate) fn look(&mut self, now: Duration) -> Verdict {
+    pub(crate) fn look(&mut self, now: Duration) -> Advice {
         if self.gap(now) >= self.kill_after() {
             if self.acted != Acted::Killed {
                 self.acted = Acted::Killed;
-                return Verdict::Kill;
+                return Advice::Kill;
             }
         } else if self.is_stale(now) && self.acted == Acted::Nothing {
             self.acted = Acted::Frozen;
-            return Verdict::Freeze;
+            return Advice::Freeze;
         }
-        Verdict::Fine
+        Advice::Fine
     }
 
     /// Whether so much time went by that a try must not be started without asking.
@@ -100,36 +100,36 @@ mod tests {
     #[test]
     fn a_short_silence_stops_and_goes_on() {
         let mut fence = Fence::new(LEASE, s(100));
-        assert_eq!(fence.look(s(119)), Verdict::Fine);
-        assert_eq!(fence.look(s(120)), Verdict::Freeze);
-        assert_eq!(fence.look(s(121)), Verdict::Fine, "only once");
-        assert_eq!(fence.good(s(124)), Verdict::Thaw);
-        assert_eq!(fence.good(s(125)), Verdict::Fine);
+        assert_eq!(fence.look(s(119)), Advice::Fine);
+        assert_eq!(fence.look(s(120)), Advice::Freeze);
+        assert_eq!(fence.look(s(121)), Advice::Fine, "only once");
+        assert_eq!(fence.good(s(124)), Advice::Thaw);
+        assert_eq!(fence.good(s(125)), Advice::Fine);
         assert_eq!(fence.left(s(126)), s(24));
     }
 
     #[test]
     fn a_long_silence_kills_even_if_nobody_looked_meanwhile() {
         let mut fence = Fence::new(LEASE, s(100));
-        assert_eq!(fence.look(s(125)), Verdict::Kill);
-        assert_eq!(fence.look(s(126)), Verdict::Fine, "only once");
-        assert_eq!(fence.good(s(127)), Verdict::Fine, "what was started since then was asked for");
+        assert_eq!(fence.look(s(125)), Advice::Kill);
+        assert_eq!(fence.look(s(126)), Advice::Fine, "only once");
+        assert_eq!(fence.good(s(127)), Advice::Fine, "what was started since then was asked for");
         let mut frozen = Fence::new(LEASE, s(100));
         assert_eq!(
             frozen.good(s(140)),
-            Verdict::Kill,
+            Advice::Kill,
             "a renewal after the freeze does not hide it"
         );
-        assert_eq!(frozen.good(s(141)), Verdict::Fine);
+        assert_eq!(frozen.good(s(141)), Advice::Fine);
         assert_eq!(frozen.left(s(141)), s(25));
     }
 
     #[test]
     fn the_order_of_late_news_does_not_matter() {
         let mut fence = Fence::new(LEASE, s(100));
-        assert_eq!(fence.good(s(110)), Verdict::Fine);
-        assert_eq!(fence.good(s(105)), Verdict::Fine);
-        assert_eq!(fence.look(s(129)), Verdict::Fine);
+        assert_eq!(fence.good(s(110)), Advice::Fine);
+        assert_eq!(fence.good(s(105)), Advice::Fine);
+        assert_eq!(fence.look(s(129)), Advice::Fine);
         assert!(fence.is_stale(s(130)));
     }
 }

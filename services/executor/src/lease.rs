@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     ExecutorStats,
-    fence::Verdict,
+    fence::Advice,
     held::{Control, Kill},
     shared::{Shared, since_boot},
 };
@@ -42,14 +42,14 @@ impl Lease {
 
     /// What this executor says of itself now.
     pub(crate) fn presence(&self) -> Presence {
-        let Shared { settings, clock, pool, holds, shutdown, .. } = &*self.shared;
+        let Shared { settings, clock, place, holds, shutdown, .. } = &*self.shared;
         Presence {
             executor: settings.executor.clone(),
             hostname: settings.hostname.clone(),
             slots: settings.slots,
             queues: settings.queues.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            python: pool.as_ref().map(|pool| pool.python()).unwrap_or_default(),
+            python: place.as_ref().map(|place| place.python()).unwrap_or_default(),
             draining: shutdown.is_started(),
             beat: self.beat.fetch_add(1, Ordering::Relaxed) + 1,
             lease_ms: u64::try_from(settings.lease.as_millis()).ok(),
@@ -147,33 +147,33 @@ impl Lease {
                 tidied = Instant::now();
                 self.shared.oom.look();
                 self.shared.logs.trim();
-                if let Some(pool) = &self.shared.pool {
-                    pool.trim();
+                if let Some(place) = &self.shared.place {
+                    place.trim();
                 }
             }
         }
     }
 
-    fn act(&self, verdict: Verdict) {
+    fn act(&self, verdict: Advice) {
         if !self.shared.settings.fencing {
             return;
         }
         let holds = &self.shared.holds;
         let held = holds.all().len();
         match verdict {
-            Verdict::Fine => {}
-            Verdict::Freeze => {
+            Advice::Fine => {}
+            Advice::Freeze => {
                 tracing::warn!(
                     held,
                     "the lease can't be renewed: tries are stopped where they are"
                 );
                 holds.tell_all(&Control::Freeze);
             }
-            Verdict::Thaw => {
+            Advice::Thaw => {
                 tracing::info!(held, "the lease is renewed: tries go on");
                 holds.tell_all(&Control::Thaw);
             }
-            Verdict::Kill => {
+            Advice::Kill => {
                 if held > 0 {
                     tracing::error!(held, "the lease was not renewed in time: tries are killed");
                 }
@@ -183,11 +183,11 @@ impl Lease {
         }
     }
 
-    /// Tells the zygotes how long their tries may go on if nothing more is heard of this executor.
+    /// Tells the place how long tries may go on there if nothing more is heard of this executor.
     async fn tick(&self) {
-        if let (true, Some(pool)) = (self.shared.settings.fencing, &self.shared.pool) {
+        if let (true, Some(place)) = (self.shared.settings.fencing, &self.shared.place) {
             let left = self.shared.fence.lock().left(since_boot());
-            pool.tick(left).await;
+            place.tick(left).await;
         }
     }
 

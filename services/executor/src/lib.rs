@@ -13,6 +13,8 @@ mod lease;
 mod log;
 mod oom;
 mod orders;
+mod phase;
+mod place;
 mod pull;
 mod raised;
 mod reports;
@@ -21,7 +23,6 @@ mod settings;
 mod shared;
 mod stats;
 mod store;
-mod zygote;
 
 pub use error::ExecutorError;
 pub use log::{LogLine, LogSource, answer_for_executors};

@@ -1,8 +1,5 @@
 //! The executor's life: start, work, drain.
-use std::{
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use dagbok_protocol::names;
 use dagbok_runlog::Ports;
@@ -25,11 +22,11 @@ use crate::{
     log::{LOGS, LogFolder, Logs, Masks, hand_in},
     oom::OomWatch,
     orders,
+    place::{Place, Pool},
     pull::pull,
     reports::Reporter,
     shared::{Shared, since_boot},
     store::Store,
-    zygote::Pool,
 };
 
 /// What the last reports may take once every process is gone.
@@ -63,10 +60,11 @@ pub async fn run(
         }
     };
     let (end_pool, pool_ends) = oneshot::channel::<()>();
-    let (pool, supervised) = match started {
+    let (place, supervised) = match started {
         Some((pool, base)) => {
             let ends = async move { drop(pool_ends.await) };
-            (Some(Arc::clone(&pool)), Some(tokio::spawn(pool.supervise(base, ends))))
+            let place = Arc::clone(&pool) as Arc<dyn Place>;
+            (Some(place), Some(tokio::spawn(pool.supervise(base, ends))))
         }
         None => (None, None),
     };
@@ -81,12 +79,11 @@ pub async fn run(
         holds: Holds::default(),
         bundles,
         begun,
-        pool,
+        place,
         logs: Logs::new(folder.own.clone(), clock, masks),
         oom: OomWatch::new(),
         fence: Mutex::new(Fence::new(settings.lease, since_boot())),
         slots: Arc::new(Semaphore::new(settings.slots as usize)),
-        launches: AtomicU64::new(0),
         settings,
         ports,
         shutdown,

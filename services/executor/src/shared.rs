@@ -1,9 +1,6 @@
 //! What all parts of one executor share.
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -14,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     ExecutorSettings, begun::Begun, bundle::Bundles, fence::Fence, held::Holds, log::Logs,
-    oom::OomWatch, reports::Reporter, store::Store, zygote::Pool,
+    oom::OomWatch, place::Place, reports::Reporter, store::Store,
 };
 
 /// One executor's parts.
@@ -34,8 +31,8 @@ pub(crate) struct Shared {
     pub(crate) holds: Holds,
     /// Unpacked DAG folders.
     pub(crate) bundles: Bundles,
-    /// The Python processes; none with the null runner.
-    pub(crate) pool: Option<Arc<Pool>>,
+    /// Where tries run; nowhere with the null runner.
+    pub(crate) place: Option<Arc<dyn Place>>,
     /// Marks of tries that begin before that is a fact.
     pub(crate) begun: Begun,
     /// Logs of tries.
@@ -48,16 +45,9 @@ pub(crate) struct Shared {
     pub(crate) slots: Arc<Semaphore>,
     /// Asked to end.
     pub(crate) shutdown: Shutdown,
-    /// Counts process starts, to name each.
-    pub(crate) launches: AtomicU64,
 }
 
 impl Shared {
-    /// A number that no other start of a process has.
-    pub(crate) fn next_launch(&self) -> u64 {
-        self.launches.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// Tells the outside how many slots are free, and how many tries in hand.
     pub(crate) fn tell_slots(&self) {
         let free = self.slots.available_permits() as u64;

@@ -31,7 +31,7 @@ pub struct ParsedFile {
 
 /// The parser's line, as `python -m dagbok.parsing` writes it.
 #[derive(Debug, Deserialize)]
-struct Line {
+struct ParsedLine {
     file: String,
     #[serde(default)]
     dags: Vec<serde_json::Value>,
@@ -112,7 +112,7 @@ impl ParsedFile {
     pub(crate) fn from_answer(file: &str, stdout: &[u8]) -> Result<Self, String> {
         let last = stdout.split(|byte| *byte == b'\n').rfind(|line| !line.trim_ascii().is_empty());
         let Some(last) = last else { return Err("it ended without an answer".to_owned()) };
-        let line: Line = serde_json::from_slice(last)
+        let line: ParsedLine = serde_json::from_slice(last)
             .map_err(|error| format!("its answer can't be read: {error}"))?;
         if line.file != file {
             return Err(format!("its answer is about `{}`", line.file));

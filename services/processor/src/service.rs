@@ -26,7 +26,7 @@ use tokio::{
 
 use crate::{
     ParsedFile, ProcessorError, ProcessorSettings, candidate::Kind, home::dag_folder, known,
-    parser::Parsers, presence, snapshot::Snapshot, tell::Teller, watch::Watch,
+    parser::Parsers, presence, snapshot::Snapshot, tell::Teller, watch::FolderWatch,
 };
 use agenda::Agenda;
 use bundle_state::Bundle;
@@ -46,7 +46,7 @@ pub async fn run(
         folder: settings.folder.clone(),
         why: error.to_string(),
     })?;
-    let mut watch = Watch::start(&folder, settings.rescan);
+    let mut watch = FolderWatch::start(&folder, settings.rescan);
     let mut service = Service::open(ports, settings, clock, shutdown.clone()).await?;
     presence::show(Arc::clone(&service.ports.state), service.clock.clone(), &shutdown);
     let loading = load_known(service.ports.clone(), service.settings.state_ends_with_process);

@@ -23,7 +23,7 @@ const MOST_FOLDERS: usize = 10_000;
 /// Watches the folders of one folder, each by itself: which those are is the walk's to say, since a watcher
 /// that goes into links by itself may find no end.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct FolderWatch {
     /// `None` where the system can't watch.
     watcher: Option<RecommendedWatcher>,
     /// What is watched, by the folder that stood there then.
@@ -36,7 +36,7 @@ pub(crate) struct Watch {
     waits_since: Option<Instant>,
 }
 
-impl Watch {
+impl FolderWatch {
     /// Begins to watch the folder itself.
     pub(crate) fn start(folder: &Path, rescan: Duration) -> Self {
         let (wake, changes) = mpsc::channel(1);

@@ -16,7 +16,7 @@ use crate::{
     inbox::{self, Received},
     load::{Loaded, load},
     offers::Offers,
-    presence::{self, Look, Watch},
+    presence::{self, Look, PresenceWatch},
     snapshot,
     stage::Stage,
     steady::Steady,
@@ -61,7 +61,7 @@ enum Wake {
 struct Desk {
     namespace: Namespace,
     out: mpsc::Sender<Effects>,
-    watch: Watch,
+    watch: PresenceWatch,
     snapshot_at: u64,
     /// Commands about runs that ended in the batch in which they came: the log has to say so first.
     later: Vec<Received>,
@@ -91,7 +91,7 @@ impl Leader {
             archivist::start(&self.ports, archiving.clone(), self.clock.clone(), &self.term);
         }
         let steady = Steady::new(self.clock.now(), namespace.last_clock());
-        let (watch, later) = (Watch::default(), Vec::new());
+        let (watch, later) = (PresenceWatch::default(), Vec::new());
         let mut desk = Desk { namespace, out, watch, snapshot_at, later, steady };
         self.hand_out_values(&mut desk).await?;
         if let Some(end) = self.forget_executors(&mut desk).await? {

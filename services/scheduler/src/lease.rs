@@ -16,7 +16,7 @@ const UNCHANGED: u32 = 3;
 
 /// This scheduler's claim to lead.
 #[derive(Debug)]
-pub(crate) struct Lease {
+pub(crate) struct Leadership {
     ports: Ports,
     ttl: Duration,
     holder: String,
@@ -24,7 +24,7 @@ pub(crate) struct Lease {
     ignore: bool,
 }
 
-impl Lease {
+impl Leadership {
     pub(crate) fn new(ports: Ports, settings: &SchedulerSettings) -> Self {
         let (ttl, ignore) = (settings.leader_lease, settings.ignore_lease);
         Self { ports, ttl, holder: fresh_id(), revision: 0, ignore }

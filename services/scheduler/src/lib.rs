@@ -28,7 +28,7 @@ pub use snapshot::store_now as store_snapshot;
 
 use crate::{
     leader::{Leader, TermEnd},
-    lease::Lease,
+    lease::Leadership,
 };
 
 /// Runs until the end is asked for: stands by, leads when the lease is free, stands by again when it
@@ -39,7 +39,7 @@ pub async fn run(
     clock: Clock,
     shutdown: Shutdown,
 ) -> Result<(), SchedulerError> {
-    let mut lease = Lease::new(ports.clone(), &settings);
+    let mut lease = Leadership::new(ports.clone(), &settings);
     let mut backoff = Backoff::default();
     while !shutdown.is_started() {
         tokio::select! {

@@ -71,7 +71,7 @@ pub(crate) fn start(ports: &Ports, lease: Duration, term: &Shutdown) -> mpsc::Re
 
 /// What is remembered between looks.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
+pub(crate) struct PresenceWatch {
     silent: BTreeMap<ExecutorId, Silence>,
     /// Tries that the log says an executor runs and its presence does not name.
     not_held: BTreeMap<TryKey, Duration>,
@@ -87,7 +87,7 @@ struct Silence {
     lasts: Duration,
 }
 
-impl Watch {
+impl PresenceWatch {
     /// Takes a look in; returns who of `known` has been silent for its lease: its own, or else `lease`.
     pub(crate) fn silent_for<'a>(
         &mut self,
@@ -170,7 +170,7 @@ mod tests {
     /// After how many looks of a second an executor that said this once is given up.
     fn looks(lease_ms: Option<u64>) -> usize {
         let known = [ExecutorId::new("e").expect("an id")];
-        let mut watch = Watch::default();
+        let mut watch = PresenceWatch::default();
         let mut look = |present: Vec<Presence>| {
             let look = Look { present, elapsed: Duration::from_secs(1) };
             !watch.silent_for(&look, known.iter(), Duration::from_secs(30)).is_empty()

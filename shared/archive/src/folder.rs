@@ -34,14 +34,14 @@ pub struct Span {
 }
 
 /// The entries of a file, and the first one's place.
-type Held = (Seq, Arc<[Entry]>);
+type LastRead = (Seq, Arc<[Entry]>);
 
 /// A folder of archived entries. Cheap to clone. All functions block on the disk.
 #[derive(Clone, Debug)]
 pub struct Archive {
     dir: Arc<Path>,
     /// The file that was read last: whoever reads on reads it again.
-    last_read: Arc<Mutex<Option<Held>>>,
+    last_read: Arc<Mutex<Option<LastRead>>>,
 }
 
 /// First and last entry of a file, by its name.

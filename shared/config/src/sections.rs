@@ -17,7 +17,7 @@ pub struct Config {
     pub executor: Executor,
     /// Who reads DAG files.
     pub processor: Processor,
-    /// The API.
+    /// The address and the manners of the API.
     pub ui: Ui,
     /// Where services that run apart meet.
     pub nats: Nats,
@@ -145,7 +145,7 @@ impl Default for Processor {
     }
 }
 
-/// The API.
+/// The address and the manners of the API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ui {

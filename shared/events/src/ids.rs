@@ -209,18 +209,18 @@ impl fmt::Display for Leg {
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub struct TryKey {
-    /// Whose DAG.
+    /// Id of the DAG, unique in the namespace.
     pub dag_id: DagId,
-    /// Which run of it.
+    /// Id of the run, unique within its DAG.
     pub run_id: RunId,
     /// Which task of that.
     pub task_id: TaskId,
     /// Which copy, where mapped.
     #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
     pub map_index: MapIndex,
-    /// Which try.
+    /// Number of the try, from 1; never used twice for one copy of a task in a run.
     pub try_number: TryNumber,
-    /// Which leg of it.
+    /// Part of the try, from 0: a try that is rescheduled goes on in its next leg.
     #[serde(default, skip_serializing_if = "Leg::is_first")]
     pub leg: Leg,
 }

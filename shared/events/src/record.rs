@@ -11,9 +11,9 @@ use crate::{CommandId, DagId, ExecutorId, Fact, RunId, Timestamp};
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub struct RunKey {
-    /// Whose.
+    /// Id of the DAG, unique in the namespace.
     pub dag_id: DagId,
-    /// Which.
+    /// Id of the run, unique within its DAG.
     pub run_id: RunId,
 }
 

@@ -39,7 +39,7 @@ pub struct DagSpec {
     /// From `default_args` and the tasks, joined by `, ` where they differ; empty where nobody said.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub owner: String,
-    /// Sorted.
+    /// Labels to find the DAG by, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// Which Airflow's rules the file expects: 2, or 3 for a file that imports `airflow.sdk`.
@@ -119,7 +119,7 @@ pub struct Schedule {
     /// As written in the file: `@daily`, `0 2 * * *`, `1 day, 0:00:00`; `None` for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// The rule.
+    /// When runs are made.
     pub timetable: Timetable,
     /// IANA name, or a fixed offset such as `+02:00`.
     pub timezone: String,
@@ -137,17 +137,17 @@ pub enum Timetable {
     Continuous,
     /// Cron expression, five or six fields in croniter's dialect, presets resolved.
     CronDataInterval {
-        /// The expression.
+        /// Cron expression, as in `0 5 * * 1-5`.
         expression: String,
     },
     /// Cron expression with empty intervals.
     CronTrigger {
-        /// The expression.
+        /// Cron expression, as in `0 5 * * 1-5`.
         expression: String,
     },
     /// Every so often, counted from the last run or the start date.
     DeltaDataInterval {
-        /// Fixed part.
+        /// What passes between two runs, in microseconds, besides months.
         every: Micros,
         /// Calendar months, where the delta is a `relativedelta`.
         #[serde(default, skip_serializing_if = "is_default")]
@@ -155,7 +155,7 @@ pub enum Timetable {
     },
     /// Every so often, with empty intervals.
     DeltaTrigger {
-        /// Fixed part.
+        /// What passes between two runs, in microseconds, besides months.
         every: Micros,
         /// Calendar months, where the delta is a `relativedelta`.
         #[serde(default, skip_serializing_if = "is_default")]

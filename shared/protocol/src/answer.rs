@@ -39,9 +39,9 @@ pub enum Answer {
 /// A task that is cleared, or would be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClearedTask {
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: TaskId,
-    /// Which copy.
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
     pub map_index: MapIndex,
     /// How many further copies, by the indexes after this one.

@@ -13,7 +13,7 @@ use crate::Report;
 pub struct Command {
     /// Chosen by the sender, unique for ever (a UUIDv7 or better).
     pub id: CommandId,
-    /// Who asks.
+    /// Who asks for it.
     pub by: Actor,
     /// When it was sent, by the sender's clock.
     pub sent_at: Timestamp,
@@ -37,40 +37,40 @@ pub enum CommandBody {
     TriggerRun(TriggerRun),
     /// End a run.
     CancelRun {
-        /// Whose.
+        /// Id of the DAG, unique in the namespace.
         dag_id: DagId,
-        /// Which.
+        /// Id of the run, unique within its DAG.
         run_id: RunId,
     },
     /// Let tasks that are done run again, and their run with them where it is over.
     ClearTasks(ClearTasks),
     /// Say what keeps a task from being queued. Changes nothing.
     WhyWaits {
-        /// Whose run's.
+        /// Id of the DAG, unique in the namespace.
         dag_id: DagId,
-        /// Whose.
+        /// Id of the run, unique within its DAG.
         run_id: RunId,
-        /// Which.
+        /// Id of the task, unique within its DAG.
         task_id: TaskId,
-        /// Which copy.
+        /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
         #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
         map_index: MapIndex,
     },
     /// Let a run that is over be gone.
     DeleteRun {
-        /// Whose.
+        /// Id of the DAG, unique in the namespace.
         dag_id: DagId,
-        /// Which.
+        /// Id of the run, unique within its DAG.
         run_id: RunId,
     },
     /// Forget a DAG that no file defines any more and that has no run left.
     ForgetDag {
-        /// Which.
+        /// Id of the DAG, unique in the namespace.
         dag_id: DagId,
     },
     /// Forget versions of a DAG that none of its runs has any more.
     ForgetVersions {
-        /// Of which DAG.
+        /// Id of the DAG, unique in the namespace.
         dag_id: DagId,
         /// All versions before this one.
         below: DagVersion,
@@ -79,12 +79,12 @@ pub enum CommandBody {
     ForgetHistory(HistoryForgotten),
     /// No new runs.
     PauseDag {
-        /// Which.
+        /// Id of the DAG, unique in the namespace.
         dag_id: DagId,
     },
     /// Runs again.
     UnpauseDag {
-        /// Which.
+        /// Id of the DAG, unique in the namespace.
         dag_id: DagId,
     },
     /// Make promises anew by the clock and the schedule as they are, where those that stand differ and are not
@@ -108,9 +108,9 @@ pub enum CommandBody {
     },
     /// Set a pool's size.
     SetPool {
-        /// Which.
+        /// Name of the pool.
         pool: PoolName,
-        /// How many slots.
+        /// How many slots it is to have.
         slots: u32,
     },
     /// Set the namespace's limits.
@@ -124,14 +124,14 @@ pub enum CommandBody {
     Report(Box<Report>),
     /// An executor came.
     ExecutorJoined {
-        /// Which.
+        /// Id of the executor that holds or held the try.
         executor: ExecutorId,
         /// The rest of what it says of itself.
         presence: Box<crate::Presence>,
     },
     /// An executor said goodbye; the tries it still held are handed back or lost.
     ExecutorLeft {
-        /// Which.
+        /// Id of the executor that holds or held the try.
         executor: ExecutorId,
     },
 }
@@ -139,7 +139,7 @@ pub enum CommandBody {
 /// Asks for a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TriggerRun {
-    /// Of which DAG.
+    /// Id of the DAG, unique in the namespace.
     pub dag_id: DagId,
     /// Its id; made from the date where nobody chose one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,9 +158,9 @@ pub struct TriggerRun {
 /// Asks for tasks of a run to run again. What was ruled out downstream of them is judged anew with them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClearTasks {
-    /// Whose.
+    /// Id of the DAG, unique in the namespace.
     pub dag_id: DagId,
-    /// Which run.
+    /// Id of the run, unique within its DAG.
     pub run_id: RunId,
     /// Which tasks, all of their copies; empty for every task of the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -180,7 +180,7 @@ pub struct DagFile {
     pub file: String,
     /// The folder as it was: a content-addressed bundle.
     pub bundle: Digest,
-    /// What it defines.
+    /// The DAGs that the file defines.
     pub dags: Vec<RegisteredDag>,
     /// What went wrong: where there is an error, DAGs that are not named stay in force.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -194,7 +194,7 @@ pub struct DagFile {
 pub struct RegisteredDag {
     /// Hash of the canonical form, without where it was read.
     pub spec_digest: Digest,
-    /// The DAG.
+    /// All that the file says of the DAG.
     pub spec: DagSpec,
 }
 
@@ -208,7 +208,7 @@ pub struct ImportError {
     pub exception: String,
     /// One line for people.
     pub message: String,
-    /// The traceback.
+    /// Python's traceback, cut to the published limit.
     #[serde(default)]
     pub traceback: String,
 }

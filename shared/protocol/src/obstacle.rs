@@ -24,7 +24,7 @@ pub enum Obstacle {
     },
     /// The pool has too few free slots.
     Pool {
-        /// Which.
+        /// Name of the pool.
         pool: PoolName,
         /// What the task needs there.
         needs: u32,

@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 /// What an executor keeps under [`crate::names::presence_key`], put anew about every quarter of a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Presence {
-    /// Who.
+    /// Id of the executor that holds or held the try.
     pub executor: ExecutorId,
-    /// Its machine.
+    /// Name of the machine that the try ran on.
     pub hostname: String,
     /// How many tries it can hold.
     pub slots: u32,
     /// Which queues it pulls from.
     pub queues: Vec<QueueName>,
-    /// Its build.
+    /// Version of the program that it runs.
     pub version: String,
     /// Its Python's version.
     #[serde(default)]
@@ -37,7 +37,7 @@ pub struct Presence {
 /// A try in an executor's hands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldTry {
-    /// Which.
+    /// The try: its DAG, run, task, copy, number and leg.
     pub key: TryKey,
     /// As which process; `None` before it is started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,7 @@ pub struct HeldTry {
 pub enum Order {
     /// End this try's processes and say no more of it: it is not in flight any more.
     Kill {
-        /// Which.
+        /// The try: its DAG, run, task, copy, number and leg.
         key: TryKey,
         /// Why, for its log.
         why: String,
@@ -60,7 +60,7 @@ pub enum Order {
 /// Asks the executor that holds a try for its log so far, on [`crate::names::log_subject`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TryLogQuery {
-    /// Which try.
+    /// The try: its DAG, run, task, copy, number and leg.
     pub key: TryKey,
     /// From which byte on.
     pub offset: u64,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// One report about one try.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
-    /// Which try.
+    /// The try: its DAG, run, task, copy, number and leg.
     pub key: TryKey,
     /// Who says so.
     pub executor: ExecutorId,
@@ -33,7 +33,7 @@ pub struct XComValue {
 pub enum ReportBody {
     /// Its process began. An answer is sent where asked for: a refusal means that the process must be killed.
     Started {
-        /// On which machine.
+        /// Name of the machine that the try ran on.
         hostname: String,
         /// As which process there.
         pid: u32,
@@ -51,9 +51,9 @@ pub enum ReportBody {
     Succeeded {
         /// Values pushed since the last report, the returned one among them.
         xcoms: Vec<XComValue>,
-        /// What it used.
+        /// Memory and CPU time that its process took.
         usage: Usage,
-        /// What it wrote.
+        /// Where the lines that it wrote are kept; none where nothing was kept.
         log: Option<LogRef>,
         /// Tasks that it decided against, as a branch does.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -65,9 +65,9 @@ pub enum ReportBody {
         failure: Failure,
         /// Values pushed since the last report.
         xcoms: Vec<XComValue>,
-        /// What it used.
+        /// Memory and CPU time that its process took.
         usage: Usage,
-        /// What it wrote.
+        /// Where the lines that it wrote are kept; none where nothing was kept.
         log: Option<LogRef>,
     },
     /// Its code said to skip.
@@ -76,9 +76,9 @@ pub enum ReportBody {
         message: String,
         /// Values pushed since the last report.
         xcoms: Vec<XComValue>,
-        /// What it used.
+        /// Memory and CPU time that its process took.
         usage: Usage,
-        /// What it wrote.
+        /// Where the lines that it wrote are kept; none where nothing was kept.
         log: Option<LogRef>,
     },
     /// It asked to go on later: its leg is over, the try is not.
@@ -88,9 +88,9 @@ pub enum ReportBody {
         /// Values pushed since the last report.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         xcoms: Vec<XComValue>,
-        /// What the leg used.
+        /// Memory and CPU time that its process took.
         usage: Usage,
-        /// What it wrote.
+        /// Where the lines that it wrote are kept; none where nothing was kept.
         log: Option<LogRef>,
     },
     /// It is handed back without having been started.
@@ -109,7 +109,7 @@ pub enum ReportBody {
     /// What an executor that was killed left of it on its disk. It says nothing of the try itself, and is
     /// kept whatever has become of that.
     Left {
-        /// What it wrote.
+        /// Where the lines that it wrote are kept; none where nothing was kept.
         log: LogRef,
     },
 }

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 /// One try to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WorkItem {
-    /// Which try.
+    /// The try: its DAG, run, task, copy, number and leg.
     pub key: TryKey,
     /// The sequence of the record that queued it.
     pub queued_seq: u64,
     /// When it was queued, by the scheduler's clock.
     pub queued_at: Timestamp,
-    /// The code.
+    /// Digest of the bundle that holds the DAG file.
     pub bundle: Digest,
     /// The file in the bundle that defines the DAG.
     pub file: String,

@@ -18,6 +18,7 @@ mod link;
 mod log;
 mod names;
 mod pieces;
+mod pull;
 mod queue;
 mod read;
 mod settings;

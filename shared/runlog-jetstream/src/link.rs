@@ -283,7 +283,7 @@ impl Answers<'_> {
 /// What JetStream answers: an error, or what was asked for.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Answer<T> {
+enum Reply<T> {
     Error { error: ApiError },
     Value(T),
 }
@@ -298,9 +298,9 @@ struct ApiError {
 
 /// Reads JetStream's answer, an error too.
 pub(crate) fn read_answer<T: DeserializeOwned>(answer: &Message) -> Result<T, AskError> {
-    match serde_json::from_slice::<Answer<T>>(&answer.payload) {
-        Ok(Answer::Value(value)) => Ok(value),
-        Ok(Answer::Error { error: ApiError { err_code, description } }) => {
+    match serde_json::from_slice::<Reply<T>>(&answer.payload) {
+        Ok(Reply::Value(value)) => Ok(value),
+        Ok(Reply::Error { error: ApiError { err_code, description } }) => {
             Err(AskError::Said { err_code, description })
         }
         Err(error) => Err(AskError::Other(format!("JetStream's answer can't be read: {error}"))),

@@ -11,11 +11,13 @@ use std::{
 };
 
 use async_nats::{
-    HeaderMap, Message, StatusCode,
+    HeaderMap, Message,
     header::{NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID},
     jetstream::{
         self,
-        consumer::{AckPolicy, DeliverPolicy, Info, IntoConsumerConfig as _, pull},
+        consumer::{
+            AckPolicy, DeliverPolicy, Info, IntoConsumerConfig as _, pull::Config as PullConfig,
+        },
         stream::Config,
     },
 };
@@ -33,8 +35,9 @@ use crate::{
     clock,
     error::{AskError, MESSAGE_NOT_FOUND, WRONG_LAST_SEQUENCE},
     limits::{FRESH, IN_FLIGHT_PER_QUEUE, LONGEST_SPAN, SETTLES_IN, WAITING_PULLS},
-    link::{API, Link},
+    link::Link,
     names::{Names, escape, unescape},
+    pull::{self, Taken},
     settings::ConnectSettings,
     streams,
 };
@@ -88,6 +91,7 @@ impl Queues for JetStreamQueues {
             settings: self.settings.clone(),
             config: stream.clone(),
             has_consumer: AtomicBool::new(false),
+            gives_once: AtomicBool::new(false),
             consumer: rest.map_or_else(|| family.clone(), escape),
             stream: stream.name,
             base,
@@ -113,6 +117,8 @@ struct Shared {
     config: Config,
     /// Whether the consumer was made here, or looked at.
     has_consumer: AtomicBool,
+    /// Whether an item came that is to be begun once.
+    gives_once: AtomicBool,
     stream: String,
     consumer: String,
     /// What comes before an item's key.
@@ -132,8 +138,8 @@ impl Shared {
         ensured.map_err(|error| PortError::unavailable("queue", error))
     }
 
-    fn consumer_config(&self) -> pull::Config {
-        pull::Config {
+    fn consumer_config(&self) -> PullConfig {
+        PullConfig {
             durable_name: Some(self.consumer.clone()),
             name: Some(self.consumer.clone()),
             deliver_policy: DeliverPolicy::All,
@@ -143,7 +149,7 @@ impl Shared {
             filter_subject: format!("{}.*", self.base),
             max_ack_pending: IN_FLIGHT_PER_QUEUE,
             max_waiting: WAITING_PULLS,
-            ..pull::Config::default()
+            ..PullConfig::default()
         }
     }
 
@@ -219,45 +225,41 @@ impl Shared {
         }
     }
 
-    /// What was taken, as deliveries. The consumer is looked at after they came, since another may have made it
-    /// again between two pulls; and only for items that are to be begun once, and would be now.
-    async fn deliveries(self: &Arc<Self>, taken: Vec<Message>) -> PortResult<Vec<Delivery>> {
+    /// One pull of this queue's consumer.
+    async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Taken>, AskError> {
+        let proving = self.gives_once.load(Ordering::Relaxed);
+        pull::pull(&self.link, (&self.stream, &self.consumer), max, wait, proving).await
+    }
+
+    /// What was taken, as deliveries. Where the pull does not prove that the consumer was there when an item
+    /// was stored, the consumer is looked at: after the item came, since another may have made it again
+    /// between two pulls; and only for items that are to be begun once, and would be now.
+    async fn deliveries(self: &Arc<Self>, taken: Vec<Taken>) -> PortResult<Vec<Delivery>> {
         let mut given = Vec::new();
-        for message in taken {
+        for Taken { message, served_since } in taken {
             match unescape(message.subject.rsplit('.').next().unwrap_or_default()) {
-                Some(key) => given.push(self.delivery(key, message)?),
+                Some(key) => {
+                    let (delivery, once) = self.delivery(key, message)?;
+                    let unproved = once.filter(|stored| {
+                        delivery.delivered == 1 && served_since.is_none_or(|since| *stored < since)
+                    });
+                    if once.is_some() {
+                        self.gives_once.store(true, Ordering::Relaxed);
+                    }
+                    given.push((delivery, unproved));
+                }
                 None => self.drop_foreign(&message).await,
             }
         }
-        if given.iter().any(|(delivery, once)| once.is_some() && delivery.delivered == 1) {
+        if given.iter().any(|(_, unproved)| unproved.is_some()) {
             let since = self.counting_since().await;
-            for (delivery, once) in &mut given {
-                if once.is_some_and(|stored| since.is_none_or(|since| stored < since)) {
+            for (delivery, unproved) in &mut given {
+                if unproved.is_some_and(|stored| since.is_none_or(|since| stored < since)) {
                     delivery.delivered = delivery.delivered.saturating_add(1);
                 }
             }
         }
         Ok(given.into_iter().map(|(delivery, _)| delivery).collect())
-    }
-
-    /// One pull. The server sends what there is; where there is nothing it waits, sends what comes
-    /// first, and ends the request with a word.
-    async fn pull(&self, max: usize, wait: Duration) -> Result<Vec<Message>, AskError> {
-        let wait = wait.min(LONGEST_SPAN);
-        let subject = format!("{API}CONSUMER.MSG.NEXT.{}.{}", self.stream, self.consumer);
-        let mut answers = self.link.ask_many(subject, pull_request(max, wait)).await?;
-        let mut taken = Vec::new();
-        while taken.len() < max {
-            let answer = answers.next(wait + self.link.timeout).await;
-            match answer.and_then(|answer| sort(answer, &self.consumer)) {
-                Ok(Some(item)) => taken.push(item),
-                Ok(None) => break,
-                // What has come is in our hands whatever became of the rest.
-                Err(_) if !taken.is_empty() => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(taken)
     }
 
     /// Whether no other copy of an item can have been handed out: the server was there all the time since it
@@ -308,7 +310,7 @@ impl Shared {
             key,
             payload: message.payload.clone(),
             delivered: if is_first { counted } else { counted.saturating_add(1) },
-            handle: Box::new(Lease {
+            handle: Box::new(ItemLease {
                 queue: Arc::clone(self),
                 reply: reply.to_string(),
                 sequence: info.stream_sequence,
@@ -323,29 +325,6 @@ fn is_fresh(headers: &HeaderMap, stored: i128) -> bool {
     let decided = headers.get(DECIDED).and_then(|decided| decided.as_str().parse::<i128>().ok());
     let fresh = FRESH.as_nanos();
     decided.is_some_and(|decided| stored.abs_diff(decided) <= fresh)
-}
-
-/// What JetStream takes for a pull that returns what there is, or else waits for the first.
-fn pull_request(max: usize, wait: Duration) -> Bytes {
-    let mut request = json!({ "batch": max, "no_wait": true });
-    let nanoseconds = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
-    if nanoseconds > 0 {
-        request["expires"] = Value::from(nanoseconds);
-    }
-    request.to_string().into()
-}
-
-/// Tells an item from the word that ends a pull.
-fn sort(answer: Message, consumer: &str) -> Result<Option<Message>, AskError> {
-    match answer.status {
-        None => Ok(Some(answer)),
-        Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => Ok(None),
-        Some(StatusCode::NO_RESPONDERS) => Err(AskError::NobodyThere(consumer.to_owned())),
-        Some(status) => {
-            let said = answer.description.unwrap_or_default();
-            Err(AskError::Other(format!("the server ends the pull: {status} {said}")))
-        }
-    }
 }
 
 #[async_trait]
@@ -396,20 +375,20 @@ impl Queue for JetStreamQueue {
 
 /// One delivery's address for words on it. Every word is answered by the server: an executor that
 /// believes its lease renewed must be right.
-struct Lease {
+struct ItemLease {
     queue: Arc<Shared>,
     reply: String,
     /// Where the item is in the stream.
     sequence: u64,
 }
 
-impl fmt::Debug for Lease {
+impl fmt::Debug for ItemLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Lease").field(&self.reply).finish()
+        f.debug_tuple("ItemLease").field(&self.reply).finish()
     }
 }
 
-impl Lease {
+impl ItemLease {
     async fn say(&self, word: Bytes) -> PortResult<()> {
         let said = self.queue.link.ask(&self.reply, None, word).await;
         said.map(drop).map_err(|error| error.port("queue"))
@@ -435,7 +414,7 @@ impl Lease {
 }
 
 #[async_trait]
-impl DeliveryHandle for Lease {
+impl DeliveryHandle for ItemLease {
     async fn ack(&self) -> PortResult<()> {
         self.say(Bytes::from_static(b"+ACK")).await?;
         if self.queue.link.is_clustered() {

@@ -94,25 +94,25 @@ fn signal(link: &Arc<Link>, root: &str, message: &Message) -> Signal {
     let subject = message.subject.strip_prefix(root).unwrap_or(&message.subject).to_owned();
     let responder = message.reply.as_ref().map(|reply| {
         let (link, reply) = (Arc::clone(link), reply.to_string());
-        Box::new(Answer { link, reply }) as Box<dyn Responder>
+        Box::new(Replier { link, reply }) as Box<dyn Responder>
     });
     Signal { subject, payload: message.payload.clone(), responder }
 }
 
 /// Where an answer goes.
-struct Answer {
+struct Replier {
     link: Arc<Link>,
     reply: String,
 }
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for Replier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Answer").field(&self.reply).finish()
+        f.debug_tuple("Replier").field(&self.reply).finish()
     }
 }
 
 #[async_trait]
-impl Responder for Answer {
+impl Responder for Replier {
     async fn respond(&self, payload: Bytes) -> PortResult<()> {
         check_payload("signals", "answer", payload.len())?;
         let told = self.link.tell(self.reply.clone(), None, payload).await;

@@ -14,7 +14,7 @@ use crate::{error::AskError, follow::Reader, names::prefix_filter, state::JetStr
 /// Keys that a watch remembers as gone at most: beyond, a key may be told gone twice.
 const GONE_REMEMBERED: usize = 4_096;
 
-struct Watch {
+struct StateWatch {
     state: JetStreamState,
     prefix: String,
     reader: Reader,
@@ -31,7 +31,7 @@ pub(crate) async fn watch(
 ) -> Result<BoxStream<'static, PortResult<Change>>, AskError> {
     let filter = format!("{}{}", state.root, prefix_filter(&prefix));
     let reader = Reader::open(&state.link, &state.stream, DeliverPolicy::New, filter).await?;
-    let mut watch = Watch { state, prefix, reader, due: 1, gone: BTreeSet::new() };
+    let mut watch = StateWatch { state, prefix, reader, due: 1, gone: BTreeSet::new() };
     // One place more than the backlog, for the error that ends it.
     let (changes, receiver) = mpsc::channel(WATCH_BACKLOG + 1);
     tokio::spawn(async move {
@@ -44,7 +44,7 @@ pub(crate) async fn watch(
     Ok(ReceiverStream::new(receiver).boxed())
 }
 
-impl Watch {
+impl StateWatch {
     /// Tells changes until nobody listens any more.
     async fn run(&mut self, changes: &mpsc::Sender<PortResult<Change>>) -> PortResult<()> {
         loop {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use dagbok_api::model::{
     Store,
-    rows::{TaskState, VERSION},
+    rows::{TaskInstanceState, VERSION},
 };
 use dagbok_domain::namespace::{DEFAULT_POOL, Namespace, SNAPSHOT_VERSION};
 use dagbok_events::{ExecutorId, Fact, Record, RunKey, Scope};
@@ -108,8 +108,10 @@ fn read_model(store: &Store) -> Result<Value> {
         let counted = std::mem::take(&mut dag.totals);
         let mut row = serde_json::to_value(&dag)?;
         row["runs"] = json!(counted.runs_by_state());
-        let tasks =
-            counted.tasks.iter().map(|(state, n)| (state.map_or("none", TaskState::word), n));
+        let tasks = counted
+            .tasks
+            .iter()
+            .map(|(state, n)| (state.map_or("none", TaskInstanceState::word), n));
         row["tasks"] = json!(tasks.collect::<BTreeMap<_, _>>());
         let mut versions = Vec::new();
         for number in 1..=dag.version {

@@ -68,3 +68,40 @@ fn what_only_grows_is_allowed() {
     grown["$defs"]["New"] = json!({ "type": "object" });
     assert_eq!(broken_promises(&old, &grown), Vec::<String>::new());
 }
+
+/// Texts of all fields of a document, with the way to each.
+fn descriptions(at: &str, value: &Value, found: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::String(text)) = map.get("description") {
+                found.push((at.to_owned(), text.clone()));
+            }
+            map.iter()
+                .for_each(|(name, value)| descriptions(&format!("{at}/{name}"), value, found));
+        }
+        Value::Array(values) => {
+            for value in values {
+                descriptions(at, value, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A question word, or an article and the field's own name: such a line helps nobody.
+fn says_nothing(text: &str) -> bool {
+    let words: Vec<&str> = text.trim_end_matches('.').split(' ').collect();
+    let first = ["Which", "Whose", "When", "Where", "Why", "Who", "How", "The", "Its", "Of"];
+    words.len() <= 2 && first.contains(&words[0]) || text.starts_with("How many.")
+}
+
+#[test]
+fn every_description_says_something() {
+    let mut found = Vec::new();
+    for (name, document) in documents() {
+        descriptions(name, &document, &mut found);
+    }
+    assert!(found.len() > 500, "the descriptions are found: {}", found.len());
+    found.retain(|(_, text)| says_nothing(text));
+    assert!(found.is_empty(), "descriptions that say nothing: {found:#?}");
+}

@@ -115,7 +115,7 @@ pub(crate) async fn events(
 }
 
 /// What is sent: a record, or the reason why there are no more.
-enum Line {
+enum EventLine {
     Record(u64, Value),
     Broken(String),
 }
@@ -124,19 +124,19 @@ fn shown(
     log: Arc<dyn RunLog>,
     entries: BoxStream<'static, PortResult<Vec<Entry>>>,
     filter: Filter,
-) -> impl Stream<Item = Line> {
+) -> impl Stream<Item = EventLine> {
     let begin = (entries, Skipped::default(), log, filter);
     let lines = stream::unfold(begin, async |(mut entries, mut skipped, log, filter)| {
         let lines = match entries.next().await? {
             Ok(batch) => lines_of(batch, &mut skipped, &*log, &filter).await,
-            Err(error) => vec![Line::Broken(error.to_string())],
+            Err(error) => vec![EventLine::Broken(error.to_string())],
         };
         Some((stream::iter(lines), (entries, skipped, log, filter)))
     });
     // Nothing comes after a break.
     lines.flatten().scan(false, |broken, line| {
         let past = *broken;
-        *broken = matches!(line, Line::Broken(_));
+        *broken = matches!(line, EventLine::Broken(_));
         futures::future::ready((!past).then_some(line))
     })
 }
@@ -148,14 +148,14 @@ async fn lines_of(
     skipped: &mut Skipped,
     log: &dyn RunLog,
     filter: &Filter,
-) -> Vec<Line> {
+) -> Vec<EventLine> {
     let mut lines = Vec::with_capacity(batch.len());
     for Entry { seq, payload, .. } in batch {
         let decoded = match skipped.decode(seq, &payload) {
             Err(_) => match skipped.search(log, seq).await {
                 Ok(()) => skipped.decode(seq, &payload),
                 Err(error) => {
-                    lines.push(Line::Broken(error.to_string()));
+                    lines.push(EventLine::Broken(error.to_string()));
                     return lines;
                 }
             },
@@ -163,11 +163,11 @@ async fn lines_of(
         };
         match decoded {
             Ok(record) if filter.passes(&record) => {
-                lines.push(Line::Record(seq.0, entry_json(seq.0, &record)));
+                lines.push(EventLine::Record(seq.0, entry_json(seq.0, &record)));
             }
             Ok(_) => {}
             Err(error) => {
-                lines.push(Line::Broken(format!("entry {seq} of the log: {error}")));
+                lines.push(EventLine::Broken(format!("entry {seq} of the log: {error}")));
                 return lines;
             }
         }
@@ -175,27 +175,27 @@ async fn lines_of(
     lines
 }
 
-fn as_events(lines: impl Stream<Item = Line> + Send + 'static, state: &ApiState) -> Response {
+fn as_events(lines: impl Stream<Item = EventLine> + Send + 'static, state: &ApiState) -> Response {
     let events = lines.map(|line| {
         Ok::<_, Infallible>(match line {
-            Line::Record(seq, value) => {
+            EventLine::Record(seq, value) => {
                 Event::default().id(seq.to_string()).event("record").data(value.to_string())
             }
-            Line::Broken(why) => Event::default().event("error").data(why),
+            EventLine::Broken(why) => Event::default().event("error").data(why),
         })
     });
     Sse::new(events).keep_alive(KeepAlive::new().interval(state.patience.heartbeat)).into_response()
 }
 
 fn as_lines(
-    lines: impl Stream<Item = Line> + Send + 'static,
+    lines: impl Stream<Item = EventLine> + Send + 'static,
     state: &ApiState,
     follows: bool,
 ) -> Response {
     let lines = lines.map(|line| match line {
-        Line::Record(_, value) => Ok(format!("{value}\n")),
+        EventLine::Record(_, value) => Ok(format!("{value}\n")),
         // The body ends without its end: a reader must not take a part for the whole.
-        Line::Broken(why) => Err(std::io::Error::other(why)),
+        EventLine::Broken(why) => Err(std::io::Error::other(why)),
     });
     let body = if follows {
         Body::from_stream(with_beats(lines, state.patience.heartbeat))

@@ -10,7 +10,7 @@ use super::DateTime;
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "Airflow has them")]
 pub struct DagResponse {
-    /// Its id.
+    /// Id of the DAG, unique in the namespace.
     pub dag_id: String,
     /// Its name for people.
     pub dag_display_name: String,
@@ -30,7 +30,7 @@ pub struct DagResponse {
     pub bundle_version: Option<String>,
     /// Its file within the DAG folder.
     pub relative_fileloc: Option<String>,
-    /// The same.
+    /// Path of the DAG's file in the DAG folder.
     pub fileloc: String,
     /// One line.
     pub description: Option<String>,
@@ -42,7 +42,7 @@ pub struct DagResponse {
     pub timetable_partitioned: bool,
     /// Whether the schedule repeats.
     pub timetable_periodic: bool,
-    /// Its tags.
+    /// Labels to find the DAG by.
     pub tags: Vec<DagTag>,
     /// Tries that may be in flight at once, over all its runs.
     pub max_active_tasks: u32,
@@ -64,7 +64,7 @@ pub struct DagResponse {
     pub next_dagrun_run_after: Option<DateTime>,
     /// Always null: all of them.
     pub allowed_run_types: Option<Vec<String>>,
-    /// Its owners.
+    /// Owners of its tasks, without repetition.
     pub owners: Vec<String>,
     /// Whether it has a schedule to fill up.
     pub is_backfillable: bool,
@@ -122,13 +122,13 @@ impl From<&dagbok_events::NotCarriedOut> for NotCarriedOut {
 /// A DAG's last run, in short.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LastRun {
-    /// Its id.
+    /// Id of the run, unique within its DAG.
     pub dag_run_id: String,
-    /// Its state.
+    /// State of the runs that are counted.
     pub state: String,
-    /// When it began.
+    /// No run stands for an earlier date than this.
     pub start_date: Option<DateTime>,
-    /// When it was over.
+    /// No run stands for a later date than this.
     pub end_date: Option<DateTime>,
 }
 
@@ -152,7 +152,7 @@ pub struct MissedRuns {
     pub first: DateTime,
     /// The last one's.
     pub last: DateTime,
-    /// How many.
+    /// How many runs are in that state.
     pub count: u32,
     /// Why: `paused`, `no_scheduler`, `schedule_changed`, `too_many_active`.
     pub why: String,
@@ -163,9 +163,9 @@ pub struct MissedRuns {
 /// A tag of a DAG.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DagTag {
-    /// The tag.
+    /// The label itself.
     pub name: String,
-    /// Whose.
+    /// Id of the DAG, unique in the namespace.
     pub dag_id: String,
     /// Its name for people.
     pub dag_display_name: String,
@@ -174,7 +174,7 @@ pub struct DagTag {
 /// A page of DAGs.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DagCollection {
-    /// The page.
+    /// The entries of this page.
     pub dags: Vec<DagResponse>,
     /// How many there are over all pages.
     pub total_entries: usize,
@@ -242,7 +242,7 @@ pub struct DagVersionInfo {
     pub id: String,
     /// Counts from 1.
     pub version_number: u32,
-    /// Whose.
+    /// Id of the DAG, unique in the namespace.
     pub dag_id: String,
     /// Always `dags`.
     pub bundle_name: Option<String>,
@@ -259,7 +259,7 @@ pub struct DagVersionInfo {
 /// A page of a DAG's versions.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DagVersionCollection {
-    /// The page.
+    /// The entries of this page.
     pub dag_versions: Vec<DagVersionInfo>,
     /// How many there are over all pages.
     pub total_entries: usize,
@@ -282,15 +282,15 @@ pub struct TimeDelta {
 /// A task of a DAG.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TaskInfo {
-    /// Its id.
+    /// Id of the task, unique within its DAG.
     pub task_id: Option<String>,
     /// Its name for people.
     pub task_display_name: Option<String>,
-    /// Its owner.
+    /// Who answers for the task, as its file says.
     pub owner: Option<String>,
-    /// The DAG's.
+    /// No run stands for an earlier date than this.
     pub start_date: Option<DateTime>,
-    /// The DAG's.
+    /// No run stands for a later date than this.
     pub end_date: Option<DateTime>,
     /// When upstream states let it run.
     pub trigger_rule: Option<String>,
@@ -304,7 +304,7 @@ pub struct TaskInfo {
     pub queue: Option<String>,
     /// Where its slots come from.
     pub pool: Option<String>,
-    /// How many.
+    /// How many of its pool's slots a try takes.
     pub pool_slots: Option<f64>,
     /// A try that takes longer fails.
     pub execution_timeout: Option<TimeDelta>,
@@ -355,6 +355,6 @@ pub struct TaskExtra {
 pub struct TaskCollection {
     /// All of them.
     pub tasks: Vec<TaskInfo>,
-    /// How many.
+    /// How many entries there are on all pages together.
     pub total_entries: usize,
 }

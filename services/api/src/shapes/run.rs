@@ -12,7 +12,7 @@ use super::{DagVersionInfo, DateTime, ListExtra};
 pub struct RunResponse {
     /// Its id, unique in the DAG.
     pub dag_run_id: String,
-    /// Whose.
+    /// Id of the DAG, unique in the namespace.
     pub dag_id: String,
     /// What it stands for.
     pub logical_date: Option<DateTime>,
@@ -62,7 +62,7 @@ pub struct RunResponse {
 /// What Dagbok says of a run beyond Airflow's words.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RunExtra {
-    /// Its tasks.
+    /// How many tasks the run has, copies of mapped ones counted.
     pub tasks: u32,
     /// Its tasks by state; those without one under `none`.
     pub counts: BTreeMap<String, u32>,
@@ -87,7 +87,7 @@ pub struct RunExtra {
 /// A page of runs.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RunCollection {
-    /// The page.
+    /// The entries of this page.
     pub dag_runs: Vec<RunResponse>,
     /// How many there are over all pages, or at least are where `dagbok.total_is_exact` is false.
     pub total_entries: usize,
@@ -173,7 +173,7 @@ pub struct Prune {
 /// What of a DAG goes, or would.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PrunedDag {
-    /// Which.
+    /// Id of the DAG, unique in the namespace.
     pub dag_id: String,
     /// Runs.
     pub runs: u64,
@@ -242,7 +242,7 @@ pub struct RunClear {
 /// A task that is cleared, or would be.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Cleared {
-    /// Its id.
+    /// Id of the task, unique within its DAG.
     pub task_id: String,
     /// Which copy of a mapped task; -1 for one that is not mapped.
     pub map_index: i32,

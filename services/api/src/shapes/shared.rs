@@ -33,7 +33,7 @@ impl Default for ListExtra {
 pub struct ImportErrorResponse {
     /// The sequence of the record that said so.
     pub import_error_id: u64,
-    /// When.
+    /// When the file was last read in vain.
     pub timestamp: DateTime,
     /// Which file, within the DAG folder.
     pub filename: String,
@@ -61,7 +61,7 @@ pub struct ImportErrorExtra {
 /// A page of import errors.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ImportErrorCollection {
-    /// The page.
+    /// The entries of this page.
     pub import_errors: Vec<ImportErrorResponse>,
     /// How many there are over all pages.
     pub total_entries: usize,
@@ -70,7 +70,7 @@ pub struct ImportErrorCollection {
 /// A pool.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PoolResponse {
-    /// Its name.
+    /// Name of the pool.
     pub name: String,
     /// How many slots it has.
     pub slots: i64,
@@ -97,7 +97,7 @@ pub struct PoolResponse {
 /// A page of pools.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct PoolCollection {
-    /// The page.
+    /// The entries of this page.
     pub pools: Vec<PoolResponse>,
     /// How many there are over all pages.
     pub total_entries: usize,
@@ -163,7 +163,7 @@ pub struct ProjectionHealth {
 /// A DAG whose next run was promised anew.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RescheduledDag {
-    /// Its id.
+    /// Id of the DAG, unique in the namespace.
     pub dag_id: String,
     /// When its next run by schedule is due; null where none is promised.
     pub next_dagrun_run_after: Option<String>,
@@ -192,20 +192,20 @@ pub struct HealthExtra {
     pub projection: ProjectionHealth,
     /// Executors whose presence is fresh; null where that can't be told.
     pub executors: Option<usize>,
-    /// The clock.
+    /// Whether the scheduler's clock can be trusted.
     pub clock: ClockHealth,
 }
 
 /// Whether all is well.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Health {
-    /// The log.
+    /// Whether the log can be read, in place of Airflow's database.
     pub metadatabase: StatusOnly,
-    /// The scheduler.
+    /// Whether a scheduler decides.
     pub scheduler: SchedulerHealth,
     /// There is none.
     pub triggerer: TriggererHealth,
-    /// The processor.
+    /// Whether a processor reads DAG files.
     pub dag_processor: ProcessorHealth,
     /// What Airflow has no word for.
     pub dagbok: HealthExtra,
@@ -227,7 +227,7 @@ pub struct ExecutorInfo {
     pub executor: String,
     /// `alive`, `draining`, `silent` (it has joined and its presence is not fresh) or `left`.
     pub status: String,
-    /// Its machine.
+    /// Name of the machine that it runs on.
     pub hostname: String,
     /// How many tries it can hold.
     pub slots: u32,
@@ -235,9 +235,9 @@ pub struct ExecutorInfo {
     pub running: u32,
     /// Which queues it pulls from.
     pub queues: Vec<String>,
-    /// Its build.
+    /// Version of the program that it runs.
     pub version: String,
-    /// Its Python.
+    /// Version of the Python that it runs tries with.
     pub python: String,
     /// When it came.
     pub joined_at: DateTime,
@@ -252,15 +252,15 @@ pub struct ExecutorInfo {
 /// A try in an executor's hands.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ExecutorTry {
-    /// Whose DAG.
+    /// Id of the DAG, unique in the namespace.
     pub dag_id: String,
-    /// Which run.
+    /// Id of the run, unique within its DAG.
     pub dag_run_id: String,
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: String,
-    /// Which copy.
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     pub map_index: i32,
-    /// Which try.
+    /// Number of the try, from 1; never used twice for one copy of a task in a run.
     pub try_number: u16,
     /// As which process; null before it is started.
     pub pid: Option<u32>,
@@ -269,7 +269,7 @@ pub struct ExecutorTry {
 /// A page of executors.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ExecutorCollection {
-    /// The page.
+    /// The entries of this page.
     pub executors: Vec<ExecutorInfo>,
     /// How many there are over all pages.
     pub total_entries: usize,
@@ -280,7 +280,7 @@ pub struct ExecutorCollection {
 pub struct RefusedReport {
     /// The sequence of the record that says so.
     pub seq: u64,
-    /// When.
+    /// When it was refused.
     pub timestamp: DateTime,
     /// The task that it named.
     pub task_id: String,
@@ -303,7 +303,7 @@ pub struct RefusedReport {
 /// A page of refused reports.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct RefusedReportCollection {
-    /// The page.
+    /// The entries of this page.
     pub refused_reports: Vec<RefusedReport>,
     /// How many there are over all pages.
     pub total_entries: usize,

@@ -11,17 +11,17 @@ use super::{DagVersionInfo, DateTime, ListExtra};
 pub struct TaskInstance {
     /// A UUID.
     pub id: String,
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: String,
-    /// Of which DAG.
+    /// Id of the DAG, unique in the namespace.
     pub dag_id: String,
-    /// Of which run.
+    /// Id of the run, unique within its DAG.
     pub dag_run_id: String,
     /// Which copy; −1 where the task is not mapped.
     pub map_index: i32,
     /// What the run stands for.
     pub logical_date: Option<DateTime>,
-    /// The run's.
+    /// When the run could begin at the earliest.
     pub run_after: DateTime,
     /// When its newest try began.
     pub start_date: Option<DateTime>,
@@ -36,7 +36,7 @@ pub struct TaskInstance {
     /// The number that the last try can have, less one, as in Airflow: the task's retries, and a try for
     /// each that used up none of them.
     pub max_tries: u16,
-    /// The task's id.
+    /// Name of the task for people; its id where it has none.
     pub task_display_name: String,
     /// The DAG's name for people.
     pub dag_display_name: String,
@@ -46,7 +46,7 @@ pub struct TaskInstance {
     pub unixname: Option<String>,
     /// Where its slots come from.
     pub pool: String,
-    /// How many.
+    /// How many of its pool's slots a try takes.
     pub pool_slots: u32,
     /// Which executors may pull it.
     pub queue: Option<String>,
@@ -54,15 +54,15 @@ pub struct TaskInstance {
     pub priority_weight: Option<i32>,
     /// The operator's class.
     pub operator: Option<String>,
-    /// The same.
+    /// Name of the operator's class for people.
     pub operator_name: Option<String>,
     /// When the try was offered.
     pub queued_when: Option<DateTime>,
-    /// The same.
+    /// When the try was decided on, which is when it was queued.
     pub scheduled_when: Option<DateTime>,
-    /// Its process.
+    /// Number of its process on the machine that ran it.
     pub pid: Option<u32>,
-    /// The executor's id.
+    /// Id of the executor that holds or held the try.
     pub executor: Option<String>,
     /// Always `{}`.
     pub executor_config: String,
@@ -94,9 +94,9 @@ pub struct TaskInstanceExtra {
     pub message: Option<String>,
     /// When the next try is due.
     pub retry_at: Option<DateTime>,
-    /// What it used.
+    /// Memory and CPU time that its process took.
     pub usage: Option<TryUsage>,
-    /// What it wrote.
+    /// Where the lines that it wrote are kept; none where nothing was kept.
     pub log: Option<TryLog>,
     /// Digests of what it saw, by name.
     pub inputs: BTreeMap<String, String>,
@@ -158,7 +158,7 @@ pub struct TryLog {
 /// A page of task instances.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TaskInstanceCollection {
-    /// The page.
+    /// The entries of this page.
     pub task_instances: Vec<TaskInstance>,
     /// How many there are over all pages, or at least are where `dagbok.total_is_exact` is false.
     pub total_entries: usize,
@@ -170,13 +170,13 @@ pub struct TaskInstanceCollection {
 /// One try of a task instance.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TryInstance {
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: String,
-    /// Of which DAG.
+    /// Id of the DAG, unique in the namespace.
     pub dag_id: String,
-    /// Of which run.
+    /// Id of the run, unique within its DAG.
     pub dag_run_id: String,
-    /// Which copy.
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     pub map_index: i32,
     /// When it began.
     pub start_date: Option<DateTime>,
@@ -186,11 +186,11 @@ pub struct TryInstance {
     pub duration: Option<f64>,
     /// The state that it is, or was left, in.
     pub state: Option<String>,
-    /// Which try.
+    /// Number of the try, from 1; never used twice for one copy of a task in a run.
     pub try_number: u16,
     /// The task's retries.
     pub max_tries: u16,
-    /// The task's id.
+    /// Name of the task for people; its id where it has none.
     pub task_display_name: String,
     /// The DAG's name for people.
     pub dag_display_name: String,
@@ -200,7 +200,7 @@ pub struct TryInstance {
     pub unixname: Option<String>,
     /// Where its slots come from.
     pub pool: String,
-    /// How many.
+    /// How many of its pool's slots a try takes.
     pub pool_slots: u32,
     /// Which executors may pull it.
     pub queue: Option<String>,
@@ -208,15 +208,15 @@ pub struct TryInstance {
     pub priority_weight: Option<i32>,
     /// The operator's class.
     pub operator: Option<String>,
-    /// The same.
+    /// Name of the operator's class for people.
     pub operator_name: Option<String>,
     /// When it was offered.
     pub queued_when: Option<DateTime>,
-    /// The same.
+    /// When the try was decided on, which is when it was queued.
     pub scheduled_when: Option<DateTime>,
-    /// Its process.
+    /// Number of its process on the machine that ran it.
     pub pid: Option<u32>,
-    /// The executor's id.
+    /// Id of the executor that holds or held the try.
     pub executor: Option<String>,
     /// Always `{}`.
     pub executor_config: String,
@@ -231,14 +231,14 @@ pub struct TryInstance {
 pub struct TryCollection {
     /// All of them.
     pub task_instances: Vec<TryInstance>,
-    /// How many.
+    /// How many entries there are on all pages together.
     pub total_entries: usize,
 }
 
 /// One line of a try's log. Further fields are those that the try's logger added.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LogLine {
-    /// When.
+    /// When the line was written, in RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<DateTime>)]
     pub timestamp: Option<String>,
@@ -250,7 +250,7 @@ pub struct LogLine {
     /// From where: `stdout`, `stderr`, `log`, `system`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The rest.
+    /// Whatever else the line carried, by name.
     #[serde(flatten)]
     #[schema(ignore)]
     pub more: serde_json::Map<String, serde_json::Value>,
@@ -259,7 +259,7 @@ pub struct LogLine {
 /// A stretch of a try's log.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TryLogs {
-    /// The lines.
+    /// The lines of this page, oldest first.
     pub content: Vec<LogLine>,
     /// Where to go on; null at the end of a try that is over.
     pub continuation_token: Option<String>,

@@ -8,7 +8,7 @@ use super::DateTime;
 /// A value, without itself.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct XComEntry {
-    /// Its name.
+    /// Name of the value; `return_value` for what the task returned.
     pub key: String,
     /// When it was handed on.
     pub timestamp: DateTime,
@@ -16,17 +16,17 @@ pub struct XComEntry {
     pub logical_date: Option<DateTime>,
     /// Which copy of the task.
     pub map_index: i32,
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: String,
-    /// Of which DAG.
+    /// Id of the DAG, unique in the namespace.
     pub dag_id: String,
-    /// Of which run.
+    /// Id of the run, unique within its DAG.
     pub run_id: String,
     /// The DAG's name for people.
     pub dag_display_name: String,
-    /// The task's id.
+    /// Name of the task for people; its id where it has none.
     pub task_display_name: String,
-    /// The run's.
+    /// When the run could begin at the earliest.
     pub run_after: DateTime,
 }
 
@@ -44,7 +44,7 @@ pub struct XComValue {
 /// A page of values.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct XComCollection {
-    /// The page.
+    /// The entries of this page.
     pub xcom_entries: Vec<XComEntry>,
     /// How many there are over all pages.
     pub total_entries: usize,

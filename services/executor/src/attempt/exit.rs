@@ -1,28 +1,28 @@
 //! Watches a try's process until it is gone, and ends it where it must end.
 use std::{sync::Arc, time::Duration};
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::Signal;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
-use super::phase::{Phase, PhaseTeller};
 use crate::{
     held::{Control, Kill},
     log::LiveLog,
-    zygote::{Exited, Zygote},
+    phase::{Phase, PhaseTeller},
+    place::{Exited, Orphaned, Process},
 };
 
-/// How long after SIGKILL the zygote may take to say that the process is gone.
+/// How long after SIGKILL the place may take to say that the process is gone.
 const KILL_WAIT: Duration = Duration::from_secs(10);
-/// How long a word to the zygote may take to go out.
-const SEND_WAIT: Duration = Duration::from_secs(1);
+/// How long it may take once it was given up.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// How a try's process ended, and what we did to it.
 #[derive(Debug, Default)]
 pub(crate) struct Exit {
-    /// What the kernel said; `None` where the zygote went away before it could tell.
+    /// What the kernel said; `None` where nobody could tell any more.
     pub(crate) exited: Option<Exited>,
     /// Why it was to end, where it was told to.
     pub(crate) kill: Option<Kill>,
@@ -30,19 +30,8 @@ pub(crate) struct Exit {
     pub(crate) timed_out: bool,
     /// Whether we sent SIGKILL.
     pub(crate) killed: bool,
-    /// Whose end was the process that forked it, where that went away before it could tell.
+    /// What is known of whoever should have told its end, where nobody did.
     pub(crate) orphaned: Option<Orphaned>,
-}
-
-/// What is known of the end of the process that had forked a try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Orphaned {
-    /// It had other tries too: who ended it can't be told.
-    WithOthers,
-    /// It had this one alone, as it has for a file's first try too.
-    Alone,
-    /// It had been started for this one.
-    Apart,
 }
 
 /// How patient to be.
@@ -57,7 +46,7 @@ pub(crate) struct Patience {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum Escalation {
     /// It may run.
     Run,
     /// It has said its last word and may end by itself.
@@ -66,19 +55,15 @@ enum Step {
     Terminated,
     /// SIGKILL was sent.
     Killed,
-    /// The zygote was killed as well.
+    /// Its place was told that it does not end.
     GivenUp,
 }
 
 /// A try's process under watch.
 #[derive(Debug)]
-pub(crate) struct Watch {
-    /// Who forked it.
-    pub(crate) zygote: Arc<Zygote>,
-    /// Its name there.
-    pub(crate) run_key: String,
-    /// Its process, leader of its group.
-    pub(crate) pid: u32,
+pub(crate) struct ProcessWatch {
+    /// What is watched.
+    pub(crate) process: Arc<dyn Process>,
     /// Tells its end.
     pub(crate) exited: oneshot::Receiver<Exited>,
     /// Tells what is wanted.
@@ -87,16 +72,14 @@ pub(crate) struct Watch {
     pub(crate) log: Arc<LiveLog>,
     /// Its phases.
     pub(crate) phase: PhaseTeller,
-    /// Whether who forked it was started for it alone.
-    pub(crate) apart: bool,
     /// How patient to be.
     pub(crate) patience: Patience,
 }
 
-impl Watch {
+impl ProcessWatch {
     /// Returns when the process is gone, for certain or for all we can do.
     pub(crate) async fn run(mut self) -> Exit {
-        let (mut exit, mut step, mut deadline) = (Exit::default(), Step::Run, None);
+        let (mut exit, mut step, mut deadline) = (Exit::default(), Escalation::Run, None);
         let mut phases = self.phase.reader();
         loop {
             tokio::select! {
@@ -105,12 +88,7 @@ impl Watch {
                     if let Ok(exited) = exited {
                         exit.exited = Some(exited);
                     } else {
-                        self.kill_group();
-                        exit.orphaned = Some(match self.zygote.went_with() {
-                            _ if self.apart => Orphaned::Apart,
-                            0 | 1 => Orphaned::Alone,
-                            _ => Orphaned::WithOthers,
-                        });
+                        exit.orphaned = Some(self.process.lost());
                     }
                     break;
                 }
@@ -120,16 +98,16 @@ impl Watch {
                     }
                 }
                 phase = phases.next() => match (phase, step) {
-                    (Phase::Running, Step::Run) => {
+                    (Phase::Running, Escalation::Run) => {
                         deadline = self.patience.timeout.and_then(|limit| Instant::now().checked_add(limit));
                     }
-                    (Phase::Said, Step::Run) => {
-                        (step, deadline) = (Step::End, Some(Instant::now() + self.patience.overtime));
+                    (Phase::Said, Escalation::Run) => {
+                        (step, deadline) = (Escalation::End, Some(Instant::now() + self.patience.overtime));
                     }
                     _ => {}
                 },
                 () = at(deadline) => {
-                    if step == Step::GivenUp {
+                    if step == Escalation::GivenUp {
                         break;
                     }
                     (step, deadline) = self.escalate(step, &mut exit).await;
@@ -144,11 +122,11 @@ impl Watch {
         &self,
         word: Control,
         exit: &mut Exit,
-        step: Step,
-    ) -> Option<(Step, Option<Instant>)> {
+        step: Escalation,
+    ) -> Option<(Escalation, Option<Instant>)> {
         match word {
-            Control::Freeze => self.signal(Signal::SIGSTOP).await,
-            Control::Thaw => self.signal(Signal::SIGCONT).await,
+            Control::Freeze => self.process.signal(Signal::SIGSTOP).await,
+            Control::Thaw => self.process.signal(Signal::SIGCONT).await,
             Control::Kill(why) => {
                 let hard = matches!(why, Kill::Fenced | Kill::Refused(_) | Kill::Garbled(_));
                 self.log.system("warning", told(&why));
@@ -156,10 +134,10 @@ impl Watch {
                 if exit.kill.is_none() || matches!(why, Kill::Order(_) | Kill::Refused(_)) {
                     exit.kill = Some(why);
                 }
-                if hard && step != Step::Killed && step != Step::GivenUp {
+                if hard && step != Escalation::Killed && step != Escalation::GivenUp {
                     return Some(self.kill(exit).await);
                 }
-                if matches!(step, Step::Run | Step::End) {
+                if matches!(step, Escalation::Run | Escalation::End) {
                     return Some(self.terminate().await);
                 }
             }
@@ -167,9 +145,9 @@ impl Watch {
         None
     }
 
-    async fn escalate(&self, step: Step, exit: &mut Exit) -> (Step, Option<Instant>) {
+    async fn escalate(&self, step: Escalation, exit: &mut Exit) -> (Escalation, Option<Instant>) {
         match step {
-            Step::Run => {
+            Escalation::Run => {
                 exit.timed_out = true;
                 self.log.system(
                     "error",
@@ -177,7 +155,7 @@ impl Watch {
                 );
                 self.terminate().await
             }
-            Step::End => {
+            Escalation::End => {
                 let seconds = self.patience.overtime.as_secs();
                 self.log.system(
                     "warning",
@@ -187,42 +165,28 @@ impl Watch {
                 );
                 self.terminate().await
             }
-            Step::Terminated => {
+            Escalation::Terminated => {
                 self.log.system("warning", "the process did not end by SIGTERM: sending SIGKILL");
                 self.kill(exit).await
             }
-            Step::Killed | Step::GivenUp => {
-                self.kill_group();
-                self.zygote.destroy();
-                (Step::GivenUp, Some(Instant::now() + SEND_WAIT))
+            Escalation::Killed | Escalation::GivenUp => {
+                self.process.give_up();
+                (Escalation::GivenUp, Some(Instant::now() + LAST_WAIT))
             }
         }
     }
 
-    async fn terminate(&self) -> (Step, Option<Instant>) {
-        self.signal(Signal::SIGTERM).await;
+    async fn terminate(&self) -> (Escalation, Option<Instant>) {
+        self.process.signal(Signal::SIGTERM).await;
         // Where it was stopped it could not hear that.
-        self.signal(Signal::SIGCONT).await;
-        (Step::Terminated, Some(Instant::now() + self.patience.grace))
+        self.process.signal(Signal::SIGCONT).await;
+        (Escalation::Terminated, Some(Instant::now() + self.patience.grace))
     }
 
-    async fn kill(&self, exit: &mut Exit) -> (Step, Option<Instant>) {
+    async fn kill(&self, exit: &mut Exit) -> (Escalation, Option<Instant>) {
         exit.killed = true;
-        self.signal(Signal::SIGKILL).await;
-        (Step::Killed, Some(Instant::now() + KILL_WAIT))
-    }
-
-    /// By the zygote, which knows whether the process is still there: a pid alone may be another's by now.
-    async fn signal(&self, signal: Signal) {
-        drop(timeout(SEND_WAIT, self.zygote.kill(&self.run_key, signal)).await);
-    }
-
-    /// By ourselves, where the zygote can't.
-    fn kill_group(&self) {
-        if let Ok(pid) = i32::try_from(self.pid) {
-            // Gone already is as good.
-            let _ = killpg(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        self.process.signal(Signal::SIGKILL).await;
+        (Escalation::Killed, Some(Instant::now() + KILL_WAIT))
     }
 }
 

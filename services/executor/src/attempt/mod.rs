@@ -1,9 +1,7 @@
 //! One try, from the work item to its terminal report.
 mod conclude;
 mod exit;
-mod launch;
 mod null;
-mod phase;
 mod run;
 mod said;
 mod serve;
@@ -13,7 +11,4 @@ mod verdict;
 mod wire;
 mod xcom;
 
-#[cfg(test)]
-pub(crate) use phase::PhaseTeller;
-pub(crate) use phase::{Phase, PhaseReader};
 pub(crate) use settle::{hand_back, take};

@@ -9,9 +9,7 @@ use tokio::{
 };
 
 use super::{
-    exit::{Exit, Orphaned, Patience, Watch},
-    launch::{Launched, launch},
-    phase::{Phase, PhaseTeller},
+    exit::{Exit, Patience, ProcessWatch},
     said::Said,
     serve::Server,
     settle::{End, Pulled},
@@ -24,9 +22,10 @@ use crate::{
     bundle::BundleFolder,
     held::{Control, Held, Kill},
     log::LiveLog,
+    phase::{Phase, PhaseTeller},
+    place::{Place, PlaceError, Start, Started},
     reports::Unreportable,
     shared::Shared,
-    zygote::PlaceError,
 };
 
 /// One try being run.
@@ -36,6 +35,8 @@ pub(crate) struct Running<'a> {
     pub(crate) held: &'a Arc<Held>,
     pub(crate) pulled: &'a Pulled,
     pub(crate) log: Arc<LiveLog>,
+    /// Where it runs.
+    pub(crate) place: &'a dyn Place,
 }
 
 /// Why there is no process.
@@ -55,7 +56,7 @@ impl Running<'_> {
             prepared = self.prepare() => prepared,
         };
         match prepared {
-            Ok((folder, launched)) => self.supervise(&folder, launched, words).await,
+            Ok((folder, started)) => self.supervise(&folder, started, words).await,
             Err(Unstarted::Called(end)) => end,
             Err(Unstarted::Failed(failure)) => self.unstarted(*failure).await,
         }
@@ -80,7 +81,7 @@ impl Running<'_> {
         if self.pulled.must_ask { End::Nak } else { End::report(ReportBody::Returned) }
     }
 
-    async fn prepare(&self) -> Result<(BundleFolder, Launched), Unstarted> {
+    async fn prepare(&self) -> Result<(BundleFolder, Started), Unstarted> {
         let Self { shared, item, .. } = self;
         let system =
             |kind, why: String| Unstarted::Failed(Box::new(failure(kind, Fault::System, why)));
@@ -99,18 +100,17 @@ impl Running<'_> {
             };
             marked.map_err(|error| system(FailureKind::CouldNotStart, why(error)))?;
         }
-        let mut launched = launch(shared, item, &folder, &self.log, at_once).await.map_err(
-            |error| match error {
-                PlaceError::Load(error) => {
-                    Unstarted::Failed(Box::new(failure_to_load(&error, &folder)))
-                }
-                PlaceError::Start(why) => system(FailureKind::CouldNotStart, why),
-            },
-        )?;
+        let start = Start { item, folder: &folder, log: &self.log, startup: at_once };
+        let mut process = self.place.start(start).await.map_err(|error| match error {
+            PlaceError::Load(error) => {
+                Unstarted::Failed(Box::new(failure_to_load(&error, &folder)))
+            }
+            PlaceError::Start(why) => system(FailureKind::CouldNotStart, why),
+        })?;
         if self.pulled.must_ask {
-            launched.startup = startup;
+            process.startup = startup;
         }
-        Ok((folder, launched))
+        Ok((folder, process))
     }
 
     fn startup(&self, conf: Option<&str>, folder: &Path) -> Vec<u8> {
@@ -144,9 +144,7 @@ impl Running<'_> {
     fn started(&self, pid: u32) -> ReportBody {
         let mut inputs = std::collections::BTreeMap::new();
         inputs.insert("bundle".to_owned(), self.item.bundle.to_string());
-        if let Some(pool) = &self.shared.pool {
-            inputs.insert("python".to_owned(), pool.python());
-        }
+        inputs.insert("python".to_owned(), self.place.python());
         let (hostname, again) = (self.shared.settings.hostname.clone(), self.pulled.again);
         ReportBody::Started { hostname, pid, inputs, again }
     }
@@ -154,11 +152,11 @@ impl Running<'_> {
     async fn supervise(
         &self,
         folder: &BundleFolder,
-        launched: Launched,
+        process: Started,
         words: mpsc::UnboundedReceiver<Control>,
     ) -> End {
         let Self { shared, item, .. } = self;
-        let Launched { zygote, run_key, pid, exited, stream, startup, pump, apart } = launched;
+        let Started { process, pid, stream, startup, pump, exited } = process;
         shared.holds.forked(self.held, pid);
         self.tell_start();
         let phase =
@@ -168,15 +166,12 @@ impl Running<'_> {
         let patience =
             Patience { timeout, grace: settings.kill_grace, overtime: settings.overtime };
         let log = Arc::clone(&self.log);
-        let watch = Watch {
-            zygote,
-            run_key,
-            pid,
+        let watch = ProcessWatch {
+            process: Arc::clone(&process),
             exited,
             words,
             log: Arc::clone(&log),
             phase: phase.clone(),
-            apart: apart.is_some(),
             patience,
         };
         let server = Server {
@@ -200,10 +195,10 @@ impl Running<'_> {
             return End::Silent;
         }
         self.look_after(folder).await;
-        if let (Some(how), Some(pool)) = (exit.orphaned, &shared.pool) {
-            pool.orphaned(&item.file, &item.key, how == Orphaned::Apart);
+        if let Some(how) = exit.orphaned {
+            self.place.orphaned(item, how);
         }
-        drop(apart);
+        drop(process);
         let verdict = verdict::judge(&said, &exit, folder, || shared.oom.claim());
         // Before its end.
         if started.await.is_ok_and(|sent| sent.is_err()) {
@@ -280,7 +275,7 @@ impl Running<'_> {
     }
 }
 
-/// What the kernel counted; `None` where the zygote went away before it could tell.
+/// What the kernel counted; `None` where nobody could tell any more.
 fn usage(exit: &Exit) -> Option<Usage> {
     exit.exited.as_ref().map(|exited| Usage {
         max_rss_bytes: exited.max_rss_bytes,

@@ -12,7 +12,6 @@ use tokio::{
 };
 
 use super::{
-    phase::{Phase, PhaseTeller},
     said::{Ending, Said},
     wire::{self, FrameError, Incoming},
     xcom::{Address, RETURN_VALUE, XComs},
@@ -20,6 +19,7 @@ use super::{
 use crate::{
     held::{Control, Held, Kill},
     log::LiveLog,
+    phase::{Phase, PhaseTeller},
     raised::Raised,
     reports::Reporter,
 };
@@ -51,7 +51,7 @@ pub(crate) struct Server {
 }
 
 /// An answer: a body, nothing, or an error with its code.
-type Answer = Result<Value, (&'static str, String)>;
+type Reply = Result<Value, (&'static str, String)>;
 
 #[derive(Deserialize)]
 struct GetXCom {
@@ -105,7 +105,7 @@ struct SkipDownstreamTasks {
 }
 
 #[derive(Deserialize)]
-struct TaskState {
+struct LastWord {
     state: String,
 }
 
@@ -170,7 +170,7 @@ impl Server {
         Ok(())
     }
 
-    async fn answer(&mut self, mut body: Map<String, Value>, said: &mut Said) -> Answer {
+    async fn answer(&mut self, mut body: Map<String, Value>, said: &mut Said) -> Reply {
         let kind = body.remove("type");
         match kind.as_ref().and_then(Value::as_str).unwrap_or_default() {
             "GetXCom" => self.get_xcom(fields(body)?).await,
@@ -215,7 +215,7 @@ impl Server {
                 let due = fields::<RescheduleTask>(body)?.reschedule_date;
                 Ok(end(said, Ending::Rescheduled(due)))
             }
-            "TaskState" => match fields::<TaskState>(body)?.state.as_str() {
+            "TaskState" => match fields::<LastWord>(body)?.state.as_str() {
                 "failed" => Ok(end(said, Ending::Failed)),
                 "skipped" | "removed" => Ok(end(said, Ending::Skipped)),
                 other => Err(("GENERIC_ERROR", format!("no try ends as `{other}`"))),
@@ -224,7 +224,7 @@ impl Server {
         }
     }
 
-    async fn get_xcom(&mut self, asked: GetXCom) -> Answer {
+    async fn get_xcom(&mut self, asked: GetXCom) -> Reply {
         let GetXCom { key, dag_id, run_id, task_id, map_index, include_prior_dates } = asked;
         let found = match Address::new(&dag_id, &run_id, &task_id, map_index) {
             Some(from) => {
@@ -246,7 +246,7 @@ impl Server {
     }
 
     /// How many copies of a mapped task have handed on a value.
-    async fn count_xcoms(&mut self, asked: GetXComSequence) -> Answer {
+    async fn count_xcoms(&mut self, asked: GetXComSequence) -> Reply {
         let GetXComSequence { key, dag_id, run_id, task_id, .. } = asked;
         let from = Address::new(&dag_id, &run_id, &task_id, None);
         let counted = self.xcoms.count_copies(from, &key).await;
@@ -255,7 +255,7 @@ impl Server {
     }
 
     /// Some of those values in order of the copies, as of the last count: as many as one answer should hold.
-    async fn get_xcoms(&mut self, asked: GetXComSequence) -> Answer {
+    async fn get_xcoms(&mut self, asked: GetXComSequence) -> Reply {
         let GetXComSequence { key, dag_id, run_id, task_id, start } = asked;
         let from = Address::new(&dag_id, &run_id, &task_id, None);
         let found = self.xcoms.some_copies(from, &key, start).await;
@@ -270,7 +270,7 @@ impl Server {
         value: Option<Value>,
         to: Option<Address>,
         said: &mut Said,
-    ) -> Answer {
+    ) -> Reply {
         let generic = |why: String| ("GENERIC_ERROR", why);
         if !to.is_some_and(|to| to.is_own(&self.key)) {
             return Err(generic(format!(
@@ -297,7 +297,7 @@ fn fields<T: DeserializeOwned>(body: Map<String, Value>) -> Result<T, (&'static 
 }
 
 /// Notes tasks that the try decided against: that counts once it has succeeded.
-fn skip(said: &mut Said, tasks: &[Value]) -> Answer {
+fn skip(said: &mut Said, tasks: &[Value]) -> Reply {
     for task in tasks {
         let name = task.as_str().or_else(|| task.get(0)?.as_str());
         let id = name.and_then(|name| TaskId::new(name).ok());

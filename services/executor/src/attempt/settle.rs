@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{null, run::Running, verdict::failure};
 use crate::{
-    ExecutorStats, Runner, Stretch, begun,
+    ExecutorStats, Stretch, begun,
     held::Held,
     shared::{Shared, since_boot},
 };
@@ -92,9 +92,9 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
     // Where the queue lives in this process, what it forgot with its last life is known by marks on the disk.
     let again = offered_again && shared.settings.fencing;
     let pulled = Pulled { at: Instant::now(), must_ask: offered_again || stale, again };
-    let end = match shared.settings.runner {
-        Runner::Null => null::run(&shared, &item).await,
-        Runner::Python => {
+    let end = match &shared.place {
+        None => null::run(&shared, &item).await,
+        Some(place) => {
             let log = shared.logs.begin(&item.key);
             let running = Running {
                 shared: &shared,
@@ -102,6 +102,7 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
                 held: &held,
                 pulled: &pulled,
                 log: Arc::clone(&log),
+                place: &**place,
             };
             let end = running.run(words).await;
             shared.logs.end(&item.key, &log);

@@ -6,10 +6,14 @@ use dagbok_protocol::{limits::MESSAGE_BYTES, text};
 use nix::sys::signal::Signal;
 
 use super::{
-    exit::{Exit, Orphaned},
+    exit::Exit,
     said::{Ending, Said},
 };
-use crate::{held::Kill, raised::Raised, zygote::Exited};
+use crate::{
+    held::Kill,
+    place::{Exited, Orphaned},
+    raised::Raised,
+};
 
 /// A try's end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{LiveLog, LogSource, split::Splitter};
 use crate::{
-    attempt::{Phase, PhaseReader},
+    phase::{Phase, PhaseReader},
     store::Store,
 };
 
@@ -187,7 +187,7 @@ mod tests {
     use nix::unistd::pipe;
 
     use super::*;
-    use crate::attempt::PhaseTeller;
+    use crate::phase::PhaseTeller;
 
     /// A pump of a try that has filled stdout to its brim with empty lines, which are many times as long in
     /// the log, and has closed its pipes.

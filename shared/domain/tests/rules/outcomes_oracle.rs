@@ -114,14 +114,14 @@ fn run(tasks: &[Value], backwards: bool) -> (String, Vec<String>) {
             Fact::TaskRuledOut(f) => (&f.task_id, Done::RuledOut(f.why)),
             _ => continue,
         };
-        let word = match done {
+        let state = match done {
             Done::Success => "success",
             Done::Failed => "failed",
             Done::RuledOut(RuledOut::Skipped) => "skipped",
             Done::RuledOut(RuledOut::UpstreamFailed) => "upstream_failed",
             Done::RuledOut(RuledOut::Removed) => "removed",
         };
-        ends.insert(task_id.as_str().to_owned(), word.to_owned());
+        ends.insert(task_id.as_str().to_owned(), state.to_owned());
     }
     let ended = match world.namespace.ending(&run_key("d", "r1")) {
         Some(Ending::Success) => "success",

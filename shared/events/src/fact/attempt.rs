@@ -10,19 +10,19 @@ use crate::{
 /// See [`crate::Fact::TryStarted`]. Scope: the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TryStarted {
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: TaskId,
-    /// Which copy.
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
     pub map_index: MapIndex,
-    /// Which try.
+    /// Number of the try, from 1; never used twice for one copy of a task in a run.
     pub try_number: TryNumber,
-    /// Which leg of it.
+    /// Part of the try, from 0: a try that is rescheduled goes on in its next leg.
     #[serde(default, skip_serializing_if = "Leg::is_first")]
     pub leg: Leg,
     /// Who runs it.
     pub executor: ExecutorId,
-    /// On which machine.
+    /// Name of the machine that the try ran on.
     pub hostname: String,
     /// As which process there.
     pub pid: u32,
@@ -36,7 +36,7 @@ pub struct TryStarted {
 /// Where a try's log lies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogRef {
-    /// Its address.
+    /// BLAKE3 digest of the lines, which is their address among the blobs.
     pub digest: Digest,
     /// Its length in bytes.
     pub size: u64,
@@ -50,22 +50,22 @@ pub struct LogRef {
 /// See [`crate::Fact::TrySucceeded`]. Scope: the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrySucceeded {
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: TaskId,
-    /// Which copy.
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
     pub map_index: MapIndex,
-    /// Which try.
+    /// Number of the try, from 1; never used twice for one copy of a task in a run.
     pub try_number: TryNumber,
-    /// Which leg of it.
+    /// Part of the try, from 0: a try that is rescheduled goes on in its next leg.
     #[serde(default, skip_serializing_if = "Leg::is_first")]
     pub leg: Leg,
     /// When, by the executor's clock.
     pub ended_at: Timestamp,
-    /// What it used.
+    /// Memory and CPU time that its process took.
     #[serde(default)]
     pub usage: Usage,
-    /// What it wrote.
+    /// Where the lines that it wrote are kept; none where nothing was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRef>,
     /// Tasks that it decided against, as a branch does: they are skipped whatever their trigger rules say, and
@@ -77,14 +77,14 @@ pub struct TrySucceeded {
 /// See [`crate::Fact::TryFailed`]. Scope: the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TryFailed {
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: TaskId,
-    /// Which copy.
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
     pub map_index: MapIndex,
-    /// Which try.
+    /// Number of the try, from 1; never used twice for one copy of a task in a run.
     pub try_number: TryNumber,
-    /// Which leg of it.
+    /// Part of the try, from 0: a try that is rescheduled goes on in its next leg.
     #[serde(default, skip_serializing_if = "Leg::is_first")]
     pub leg: Leg,
     /// When, by the executor's clock.
@@ -94,10 +94,10 @@ pub struct TryFailed {
     /// When the next try is due; `None` where this was the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
-    /// What it used.
+    /// Memory and CPU time that its process took.
     #[serde(default)]
     pub usage: Usage,
-    /// What it wrote.
+    /// Where the lines that it wrote are kept; none where nothing was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRef>,
 }
@@ -105,14 +105,14 @@ pub struct TryFailed {
 /// See [`crate::Fact::TrySkipped`]. Scope: the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrySkipped {
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: TaskId,
-    /// Which copy.
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
     pub map_index: MapIndex,
-    /// Which try.
+    /// Number of the try, from 1; never used twice for one copy of a task in a run.
     pub try_number: TryNumber,
-    /// Which leg of it.
+    /// Part of the try, from 0: a try that is rescheduled goes on in its next leg.
     #[serde(default, skip_serializing_if = "Leg::is_first")]
     pub leg: Leg,
     /// When, by the executor's clock.
@@ -120,10 +120,10 @@ pub struct TrySkipped {
     /// What the code said.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// What it used.
+    /// Memory and CPU time that its process took.
     #[serde(default)]
     pub usage: Usage,
-    /// What it wrote.
+    /// Where the lines that it wrote are kept; none where nothing was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRef>,
 }
@@ -131,12 +131,12 @@ pub struct TrySkipped {
 /// See [`crate::Fact::TryRescheduled`]. Scope: the run. The try goes on as another leg; no retry is used up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TryRescheduled {
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: TaskId,
-    /// Which copy.
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
     pub map_index: MapIndex,
-    /// Which try.
+    /// Number of the try, from 1; never used twice for one copy of a task in a run.
     pub try_number: TryNumber,
     /// The leg that is over.
     #[serde(default, skip_serializing_if = "Leg::is_first")]
@@ -145,10 +145,10 @@ pub struct TryRescheduled {
     pub ended_at: Timestamp,
     /// The next leg is queued no sooner than this.
     pub due: Timestamp,
-    /// What the leg used.
+    /// Memory and CPU time that its process took.
     #[serde(default)]
     pub usage: Usage,
-    /// What it wrote.
+    /// Where the lines that it wrote are kept; none where nothing was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRef>,
 }
@@ -180,14 +180,14 @@ pub enum LostWhy {
 /// See [`crate::Fact::TryLost`]. Scope: the run. The system's fault: uses up none of the user's retries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TryLost {
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: TaskId,
-    /// Which copy.
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
     pub map_index: MapIndex,
-    /// Which try.
+    /// Number of the try, from 1; never used twice for one copy of a task in a run.
     pub try_number: TryNumber,
-    /// Which leg of it.
+    /// Part of the try, from 0: a try that is rescheduled goes on in its next leg.
     #[serde(default, skip_serializing_if = "Leg::is_first")]
     pub leg: Leg,
     /// Who had it.
@@ -209,14 +209,14 @@ pub struct TryLost {
 /// See [`crate::Fact::TryCancelled`]. Scope: the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TryCancelled {
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: TaskId,
-    /// Which copy.
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
     pub map_index: MapIndex,
-    /// Which try.
+    /// Number of the try, from 1; never used twice for one copy of a task in a run.
     pub try_number: TryNumber,
-    /// Which leg of it.
+    /// Part of the try, from 0: a try that is rescheduled goes on in its next leg.
     #[serde(default, skip_serializing_if = "Leg::is_first")]
     pub leg: Leg,
     /// Who runs it, and is told to end it.
@@ -227,14 +227,14 @@ pub struct TryCancelled {
 /// See [`crate::Fact::TryReturned`]. Scope: the run. The task is queued again as another try.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TryReturned {
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: TaskId,
-    /// Which copy.
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
     pub map_index: MapIndex,
-    /// Which try.
+    /// Number of the try, from 1; never used twice for one copy of a task in a run.
     pub try_number: TryNumber,
-    /// Which leg of it.
+    /// Part of the try, from 0: a try that is rescheduled goes on in its next leg.
     #[serde(default, skip_serializing_if = "Leg::is_first")]
     pub leg: Leg,
     /// Who handed it back.
@@ -244,9 +244,9 @@ pub struct TryReturned {
 /// See [`crate::Fact::XComPushed`]. Scope: the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct XComPushed {
-    /// Whose value.
+    /// Id of the task, unique within its DAG.
     pub task_id: TaskId,
-    /// Which copy's.
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
     pub map_index: MapIndex,
     /// By which try.
@@ -320,7 +320,7 @@ pub struct ReportRefused {
     /// The leg of it that it named.
     #[serde(default, skip_serializing_if = "Leg::is_first")]
     pub leg: Leg,
-    /// What it claimed.
+    /// What was reported, and was not believed.
     pub report: ForeignReport,
     /// Who sent it.
     pub executor: ExecutorId,

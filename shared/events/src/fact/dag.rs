@@ -13,7 +13,7 @@ pub struct DagRegistered {
     pub spec_digest: Digest,
     /// The code as it was: the folder's content-addressed bundle.
     pub bundle: Digest,
-    /// The DAG.
+    /// All that the file says of the DAG.
     pub spec: DagSpec,
     /// Whether it is paused now, for a DAG seen for the first time.
     #[serde(default, skip_serializing_if = "Option::is_none")]

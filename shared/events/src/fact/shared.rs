@@ -7,9 +7,9 @@ use crate::{Digest, PoolName, QueueName, Timestamp};
 /// See [`crate::Fact::PoolSet`]. Scope: the namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PoolSet {
-    /// Which pool.
+    /// Name of the pool.
     pub pool: PoolName,
-    /// How many slots.
+    /// How many slots it has; tries wait while all are taken.
     pub slots: u32,
 }
 
@@ -49,15 +49,15 @@ pub struct HistoryForgotten {
 /// See [`crate::Fact::ExecutorJoined`]. Scope: the executor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutorJoined {
-    /// Its machine.
+    /// Name of the machine that the try ran on.
     pub hostname: String,
     /// How many tries it can hold.
     pub slots: u32,
     /// Which queues it pulls from.
     pub queues: Vec<QueueName>,
-    /// Its build.
+    /// Version of the program that it runs.
     pub version: String,
-    /// Its Python.
+    /// Version of the Python that it runs tries with.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub python: String,
 }
@@ -77,7 +77,7 @@ pub enum LeftWhy {
 /// See [`crate::Fact::ExecutorLeft`]. Scope: the executor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExecutorLeft {
-    /// How.
+    /// Whether it said goodbye or was found to be gone.
     pub why: LeftWhy,
 }
 

@@ -7,9 +7,9 @@ use crate::{Leg, MapIndex, PoolName, QueueName, TaskId, TryNumber};
 /// See [`crate::Fact::TaskQueued`]. Scope: the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskQueued {
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: TaskId,
-    /// Which copy.
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
     pub map_index: MapIndex,
     /// Which try; whoever reports must name it, which fences off zombies.
@@ -19,7 +19,7 @@ pub struct TaskQueued {
     pub leg: Leg,
     /// Whose slots it holds from now on.
     pub pool: PoolName,
-    /// How many.
+    /// How many of its pool's slots a try takes.
     pub pool_slots: u32,
     /// Which executors may pull it.
     pub queue: QueueName,
@@ -42,12 +42,12 @@ pub enum RuledOut {
 /// See [`crate::Fact::TaskRuledOut`]. Scope: the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskRuledOut {
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: TaskId,
-    /// Which copy.
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
     pub map_index: MapIndex,
-    /// Why.
+    /// Why the task does not run.
     pub why: RuledOut,
     /// How many further copies, by the indexes after this one, it says the same of.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -65,7 +65,7 @@ fn is_zero(n: &u32) -> bool {
 /// See [`crate::Fact::TaskExpanded`]. Scope: the run. The copies get the map indexes from 0 on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskExpanded {
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: TaskId,
     /// How many copies there are; 0 where there is nothing to map over, which skips the task.
     pub length: u32,
@@ -75,9 +75,9 @@ pub struct TaskExpanded {
 /// another try, with all of its retries again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskCleared {
-    /// Which task.
+    /// Id of the task, unique within its DAG.
     pub task_id: TaskId,
-    /// Which copy.
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
     pub map_index: MapIndex,
     /// How many further copies, by the indexes after this one, are cleared too.

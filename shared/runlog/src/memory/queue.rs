@@ -123,7 +123,7 @@ impl MemoryQueue {
         let mut taken = Vec::new();
         while taken.len() < max {
             let Some((id, it)) = items.take() else { break };
-            let handle = Lease { queue: Arc::clone(self), id, times: it.times };
+            let handle = ItemLease { queue: Arc::clone(self), id, times: it.times };
             let (key, payload, delivered) = (it.key, it.payload, it.times);
             taken.push(Delivery { key, payload, delivered, handle: Box::new(handle) });
         }
@@ -183,13 +183,13 @@ impl Queue for Handle {
 
 /// One delivery's word on its item.
 #[derive(Debug)]
-struct Lease {
+struct ItemLease {
     queue: Arc<MemoryQueue>,
     id: u64,
     times: u32,
 }
 
-impl Lease {
+impl ItemLease {
     /// Moves the end of the lease, or makes it a delay; a lease that has ended moves nothing.
     fn settle(&self, span: impl FnOnce(&Items) -> Duration, leased: bool) {
         {
@@ -206,7 +206,7 @@ impl Lease {
 }
 
 #[async_trait]
-impl DeliveryHandle for Lease {
+impl DeliveryHandle for ItemLease {
     async fn ack(&self) -> PortResult<()> {
         let mut items = self.queue.items.lock();
         items.reset(self.id, None, false);

@@ -55,7 +55,7 @@ impl Listener {
 
 impl MemorySignals {
     /// Says it to every listener that it concerns; returns how many there are.
-    fn say(&self, subject: &str, payload: &Bytes, answer: Option<&Answer>) -> usize {
+    fn say(&self, subject: &str, payload: &Bytes, answer: Option<&Replier>) -> usize {
         let listeners = self.listeners.lock();
         let concerned = listeners.iter().filter(|l| subject_matches(&l.pattern, subject));
         concerned
@@ -95,7 +95,7 @@ impl Signals for MemorySignals {
         check_payload("signals", subject, payload.len())?;
         let deadline = after(within);
         let (sender, answer) = oneshot::channel();
-        let heard = self.say(subject, &payload, Some(&Answer(Arc::new(Mutex::new(Some(sender))))));
+        let heard = self.say(subject, &payload, Some(&Replier(Arc::new(Mutex::new(Some(sender))))));
         let subject = subject.to_owned();
         if heard == 0 {
             return Err(RequestError::NoResponder { subject });
@@ -114,10 +114,10 @@ impl Signals for MemorySignals {
 
 /// Where the first answer goes; later ones are dropped.
 #[derive(Clone, Debug)]
-struct Answer(Arc<Mutex<Option<oneshot::Sender<Bytes>>>>);
+struct Replier(Arc<Mutex<Option<oneshot::Sender<Bytes>>>>);
 
 #[async_trait]
-impl Responder for Answer {
+impl Responder for Replier {
     async fn respond(&self, payload: Bytes) -> PortResult<()> {
         check_payload("signals", "answer", payload.len())?;
         if let Some(sender) = self.0.lock().take() {

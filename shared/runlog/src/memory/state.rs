@@ -166,7 +166,7 @@ impl KeyedState for MemoryState {
             table.watchers.retain(|watcher| !watcher.changes.is_closed());
             table.watchers.push(watcher);
         });
-        let watch = Watch { state: self.clone(), changes };
+        let watch = StateWatch { state: self.clone(), changes };
         Ok(stream::unfold(Some(watch), |watch| async move {
             let mut watch = watch?;
             match watch.next().await {
@@ -179,12 +179,12 @@ impl KeyedState for MemoryState {
 }
 
 /// A watcher's end of its channel.
-struct Watch {
+struct StateWatch {
     state: MemoryState,
     changes: mpsc::Receiver<Change>,
 }
 
-impl Watch {
+impl StateWatch {
     /// The next change; `None` once the watcher has fallen too far behind.
     async fn next(&mut self) -> Option<Change> {
         loop {

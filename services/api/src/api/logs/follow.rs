@@ -62,9 +62,9 @@ pub(crate) async fn follow(
     let chunks = stream::unfold(follower, |follower| async move {
         let mut follower = follower?;
         match follower.step().await {
-            Step::Text(text) => Some((Ok(text), Some(follower))),
-            Step::End => None,
-            Step::Broken => Some((Err(io::Error::other("the log can't be read on")), None)),
+            Following::Text(text) => Some((Ok(text), Some(follower))),
+            Following::End => None,
+            Following::Broken => Some((Err(io::Error::other("the log can't be read on")), None)),
         }
     });
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(chunks))
@@ -76,7 +76,7 @@ struct Follower {
     offset: u64,
 }
 
-enum Step {
+enum Following {
     Text(String),
     End,
     /// The body ends without its end: a reader must not take a part for the whole.
@@ -85,24 +85,26 @@ enum Step {
 
 impl Follower {
     /// The next lines, or a blank one after a while without.
-    async fn step(&mut self) -> Step {
+    async fn step(&mut self) -> Following {
         let shutdown = self.reader.state.shutdown.clone();
         let beat = tokio::time::Instant::now() + self.reader.state.patience.heartbeat;
         loop {
             let step = tokio::select! {
-                () = shutdown.started() => Some(Step::End),
+                () = shutdown.started() => Some(Following::End),
                 step = self.look() => step,
             };
             match step {
                 Some(step) => return step,
-                None if tokio::time::Instant::now() >= beat => return Step::Text("\n".to_owned()),
+                None if tokio::time::Instant::now() >= beat => {
+                    return Following::Text("\n".to_owned());
+                }
                 None => {}
             }
         }
     }
 
     /// Looks once; `None` where there is nothing new, a while later.
-    async fn look(&mut self) -> Option<Step> {
+    async fn look(&mut self) -> Option<Following> {
         let mut standing = self.reader.state.model.progress().subscribe();
         standing.mark_unchanged();
         let (row, found) = match self.reader.row().await {
@@ -116,9 +118,9 @@ impl Follower {
         match found {
             Ok(found) if found.next > self.offset => {
                 self.offset = found.next;
-                Some(Step::Text(ndjson(&found.text)))
+                Some(Following::Text(ndjson(&found.text)))
             }
-            Ok(found) if found.complete && row.end.is_some() => Some(Step::End),
+            Ok(found) if found.complete && row.end.is_some() => Some(Following::End),
             Ok(_) | Err(ApiError::Unavailable(_)) => {
                 // Queued, its executor has nothing to say, or its log can't be had now: look again when
                 // the log moves, or soon.
@@ -130,7 +132,7 @@ impl Follower {
     }
 }
 
-fn broken(error: &ApiError) -> Step {
+fn broken(error: &ApiError) -> Following {
     tracing::warn!(?error, "a try's log can't be followed on");
-    Step::Broken
+    Following::Broken
 }

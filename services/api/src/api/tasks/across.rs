@@ -16,7 +16,7 @@ use crate::{
     model::{
         Store, StoreError,
         lists::{RunAsk, RunBy, RunField, RunOrder, Scope, State, TASKS_IN_HAND},
-        rows::{RunRow, TaskState},
+        rows::{RunRow, TaskInstanceState},
     },
     shapes::{ListExtra, TaskInstanceCollection},
 };
@@ -64,8 +64,8 @@ pub(super) fn across(
 
 /// Which states are asked for; all where none is.
 fn states(query: &InstanceQuery) -> Vec<State> {
-    let all = TaskState::ALL.into_iter().map(Some).chain([None]);
-    let word = |state: &State| state.map_or("none", TaskState::word);
+    let all = TaskInstanceState::ALL.into_iter().map(Some).chain([None]);
+    let word = |state: &State| state.map_or("none", TaskInstanceState::word);
     let asked = |state: &State| {
         query.state.is_empty() || query.state.iter().any(|asked| asked == word(state))
     };

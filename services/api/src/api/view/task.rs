@@ -8,7 +8,7 @@ use super::{display_name, try_log, try_usage, version_info, when, word};
 use crate::{
     model::{
         Store, StoreError,
-        rows::{RunRow, TaskRow, TaskState, TryEnd, TryRow, VersionRow},
+        rows::{RunRow, TaskInstanceState, TaskRow, TryEnd, TryRow, VersionRow},
     },
     shapes::{TaskInstance, TaskInstanceExtra, TryFailure, TryInstance, seconds, uuid_of},
 };
@@ -64,7 +64,7 @@ impl InstanceView {
     }
 
     pub(crate) fn state(&self) -> Option<&'static str> {
-        let row = self.row.as_ref().filter(|row| row.state != TaskState::Cleared);
+        let row = self.row.as_ref().filter(|row| row.state != TaskInstanceState::Cleared);
         row.map(|row| row.state.word())
     }
 
@@ -189,12 +189,13 @@ impl InstanceView {
 
     /// The state of a try: one that failed waits for nothing once another has followed it, or the run is
     /// over.
-    fn state_of(&self, attempt: &TryRow) -> TaskState {
+    fn state_of(&self, attempt: &TryRow) -> TaskInstanceState {
         let newest = self.attempt().is_some_and(|newest| newest.number == attempt.number);
         let task = self.row.as_ref().map(|row| row.state);
-        let waits = newest && task == Some(TaskState::UpForRetry) && !self.run.state.is_over();
-        if attempt.state == TaskState::UpForRetry && !waits {
-            TaskState::Failed
+        let waits =
+            newest && task == Some(TaskInstanceState::UpForRetry) && !self.run.state.is_over();
+        if attempt.state == TaskInstanceState::UpForRetry && !waits {
+            TaskInstanceState::Failed
         } else {
             attempt.state
         }

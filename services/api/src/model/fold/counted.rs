@@ -5,7 +5,7 @@ use dagbok_protocol::limits::FAILED_NAMED;
 use super::{Context, task::Done};
 use crate::model::{
     Overlay, StoreError, keys,
-    rows::{LoadRow, PoolRow, RunRow, TaskRow, TaskState},
+    rows::{LoadRow, PoolRow, RunRow, TaskInstanceState, TaskRow},
 };
 
 /// The record's run, where it was made: facts about others are passed over.
@@ -31,7 +31,7 @@ pub(super) fn change(
     let mut row = place.take().unwrap_or_else(|| TaskRow {
         task_id: task_id.clone(),
         map_index,
-        state: TaskState::Scheduled,
+        state: TaskInstanceState::Scheduled,
         attempt: None,
         ruled_out_at: None,
         xcoms: Vec::new(),
@@ -45,9 +45,9 @@ pub(super) fn change(
         if before == after {
             return Ok(());
         }
-        before.count(rows, context, (task_id, map_index), Step::Out)?;
+        before.count(rows, context, (task_id, map_index), Move::Out)?;
     }
-    after.count(rows, context, (task_id, map_index), Step::In)
+    after.count(rows, context, (task_id, map_index), Move::In)
 }
 
 /// Forgets every task of a run, and takes it out of whatever counts it.
@@ -55,7 +55,7 @@ pub(super) fn forget_all(rows: &mut Overlay<'_>, context: &Context<'_>, run: &Ru
     for key in rows.keys_within::<TaskRow>(&keys::within_run::<TaskRow>(run))? {
         if let Some(row) = rows.edit::<TaskRow>(key)?.take() {
             let of = (&row.task_id, row.map_index);
-            Share::of(&row).count(rows, context, of, Step::Out)?;
+            Share::of(&row).count(rows, context, of, Move::Out)?;
         }
     }
     Ok(())
@@ -64,18 +64,18 @@ pub(super) fn forget_all(rows: &mut Overlay<'_>, context: &Context<'_>, run: &Ru
 /// What one task adds to the counts of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Share {
-    state: TaskState,
+    state: TaskInstanceState,
     pool: Option<(PoolName, u32)>,
     executor: Option<ExecutorId>,
 }
 
 #[derive(Clone, Copy)]
-enum Step {
+enum Move {
     In,
     Out,
 }
 
-impl Step {
+impl Move {
     fn apply32(self, count: &mut u32, by: u32) {
         *count = match self {
             Self::In => count.saturating_add(by),
@@ -97,7 +97,7 @@ impl Share {
             state: row.state,
             pool: attempt.map(|attempt| (attempt.pool.clone(), attempt.pool_slots)),
             executor: attempt
-                .filter(|_| row.state == TaskState::Running)
+                .filter(|_| row.state == TaskInstanceState::Running)
                 .and_then(|attempt| attempt.executor.clone()),
         }
     }
@@ -107,24 +107,27 @@ impl Share {
         rows: &mut Overlay<'_>,
         context: &Context<'_>,
         (task_id, map_index): (&TaskId, MapIndex),
-        step: Step,
+        step: Move,
     ) -> Done {
         if let Some(run) = context.run()
             && let Some(row) = rows.edit::<RunRow>(keys::run(run))?
         {
             step.apply32(row.counts.entry(self.state).or_default(), 1);
             row.counts.retain(|_, count| *count > 0);
-            if self.state == TaskState::Failed {
+            if self.state == TaskInstanceState::Failed {
                 row.failed.retain(|(id, map)| (id, *map) != (task_id, map_index));
-                if matches!(step, Step::In) && row.failed.len() < FAILED_NAMED {
+                if matches!(step, Move::In) && row.failed.len() < FAILED_NAMED {
                     row.failed.push((task_id.clone(), map_index));
                 }
             }
         }
         if let Some((pool, slots)) = &self.pool {
             let row = rows.edit::<PoolRow>(keys::pool(pool))?.get_or_insert_default();
-            let held =
-                if self.state == TaskState::Running { &mut row.running } else { &mut row.queued };
+            let held = if self.state == TaskInstanceState::Running {
+                &mut row.running
+            } else {
+                &mut row.queued
+            };
             step.apply64(held, u64::from(*slots));
         }
         if let Some(executor) = &self.executor {

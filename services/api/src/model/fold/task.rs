@@ -11,7 +11,7 @@ use super::{
 };
 use crate::model::{
     Overlay, StoreError, keys,
-    rows::{Handed, PastTryRow, RunRow, TaskRow, TaskState, TryEnd, TryRow, XComRow},
+    rows::{Handed, PastTryRow, RunRow, TaskInstanceState, TaskRow, TryEnd, TryRow, XComRow},
 };
 
 pub(super) type Done = Result<(), StoreError>;
@@ -27,7 +27,7 @@ pub(super) fn queued(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TaskQ
     let mut forgotten = Vec::new();
     let mut past = None;
     change(rows, context, task_id, *map_index, |row| {
-        row.state = TaskState::Queued;
+        row.state = TaskInstanceState::Queued;
         row.ruled_out_at = None;
         if let Some(attempt) = &mut row.attempt
             && attempt.number == *try_number
@@ -63,9 +63,9 @@ pub(super) fn ruled_out(
     for map_index in copies(rows, context, &fact.task_id, (fact.map_index, fact.further))? {
         change(rows, context, &fact.task_id, map_index, |row| {
             row.state = match fact.why {
-                RuledOut::Skipped => TaskState::Skipped,
-                RuledOut::UpstreamFailed => TaskState::UpstreamFailed,
-                RuledOut::Removed => TaskState::Removed,
+                RuledOut::Skipped => TaskInstanceState::Skipped,
+                RuledOut::UpstreamFailed => TaskInstanceState::UpstreamFailed,
+                RuledOut::Removed => TaskInstanceState::Removed,
             };
             row.ruled_out_at = Some(context.at);
         })?;
@@ -95,7 +95,7 @@ pub(super) fn cleared(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &Task
     for map_index in copies(rows, context, &fact.task_id, (fact.map_index, fact.further))? {
         let mut forgotten = Vec::new();
         change(rows, context, &fact.task_id, map_index, |row| {
-            row.state = TaskState::Cleared;
+            row.state = TaskInstanceState::Cleared;
             row.ruled_out_at = None;
             forgotten = std::mem::take(&mut row.xcoms);
         })?;
@@ -122,7 +122,7 @@ pub(super) fn started(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TryS
         inputs,
     } = fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
-        attempt.state = TaskState::Running;
+        attempt.state = TaskInstanceState::Running;
         attempt.executor = Some(executor.clone());
         attempt.hostname = Some(hostname.clone());
         attempt.pid = Some(*pid);
@@ -139,7 +139,7 @@ pub(super) fn succeeded(
     let TrySucceeded { task_id, map_index, try_number, leg: _, ended_at, usage, log, skips: _ } =
         fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
-        end(attempt, TaskState::Success, *ended_at, TryEnd::Succeeded);
+        end(attempt, TaskInstanceState::Success, *ended_at, TryEnd::Succeeded);
         attempt.usage = Some(*usage);
         attempt.log.clone_from(log);
     })
@@ -169,7 +169,7 @@ pub(super) fn failed(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TryFa
 pub(super) fn skipped(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TrySkipped) -> Done {
     let TrySkipped { task_id, map_index, try_number, leg: _, ended_at, message, usage, log } = fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
-        end(attempt, TaskState::Skipped, *ended_at, TryEnd::Skipped(message.clone()));
+        end(attempt, TaskInstanceState::Skipped, *ended_at, TryEnd::Skipped(message.clone()));
         attempt.usage = Some(*usage);
         attempt.log.clone_from(log);
     })
@@ -195,7 +195,7 @@ pub(super) fn cancelled(
     fact: &TryCancelled,
 ) -> Done {
     change_try(rows, context, &fact.task_id, fact.map_index, fact.try_number, |attempt| {
-        end(attempt, TaskState::Failed, context.at, TryEnd::Cancelled);
+        end(attempt, TaskInstanceState::Failed, context.at, TryEnd::Cancelled);
     })
 }
 
@@ -243,7 +243,7 @@ pub(super) fn rescheduled(
 ) -> Done {
     let TryRescheduled { task_id, map_index, try_number, leg, ended_at, due, usage, log } = fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
-        attempt.state = TaskState::UpForReschedule;
+        attempt.state = TaskInstanceState::UpForReschedule;
         attempt.leg = *leg;
         attempt.retry_at = Some(*due);
         attempt.ended_at = Some(*ended_at);
@@ -254,7 +254,7 @@ pub(super) fn rescheduled(
 
 /// The next leg of a try was offered.
 fn next_leg(attempt: &mut TryRow, leg: Leg, context: &Context<'_>) {
-    attempt.state = TaskState::Queued;
+    attempt.state = TaskInstanceState::Queued;
     attempt.leg = leg;
     (attempt.queued_at, attempt.queued_seq) = (context.at, context.seq);
     (attempt.ended_at, attempt.end, attempt.retry_at) = (None, None, None);
@@ -268,8 +268,11 @@ const LEGS_KEPT: usize = 32;
 
 pub(super) fn returned(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TryReturned) -> Done {
     change_try(rows, context, &fact.task_id, fact.map_index, fact.try_number, |attempt| {
-        let state =
-            if fact.leg.is_first() { TaskState::UpForRetry } else { TaskState::UpForReschedule };
+        let state = if fact.leg.is_first() {
+            TaskInstanceState::UpForRetry
+        } else {
+            TaskInstanceState::UpForReschedule
+        };
         end(attempt, state, context.at, TryEnd::Returned);
         attempt.executor = Some(fact.executor.clone());
         attempt.retry_at = Some(context.at);
@@ -320,14 +323,14 @@ fn is_small(value: &Payload) -> bool {
     }
 }
 
-const fn retry_or_failed(retry_at: Option<Timestamp>) -> TaskState {
+const fn retry_or_failed(retry_at: Option<Timestamp>) -> TaskInstanceState {
     match retry_at {
-        Some(_) => TaskState::UpForRetry,
-        None => TaskState::Failed,
+        Some(_) => TaskInstanceState::UpForRetry,
+        None => TaskInstanceState::Failed,
     }
 }
 
-fn end(attempt: &mut TryRow, state: TaskState, at: Timestamp, end: TryEnd) {
+fn end(attempt: &mut TryRow, state: TaskInstanceState, at: Timestamp, end: TryEnd) {
     attempt.state = state;
     attempt.ended_at = Some(at);
     attempt.end = Some(end);
@@ -338,7 +341,7 @@ fn fresh(number: TryNumber, context: &Context<'_>) -> TryRow {
     TryRow {
         number,
         spared: 0,
-        state: TaskState::Queued,
+        state: TaskInstanceState::Queued,
         pool: PoolName::new("default_pool").expect("a constant within the rules"),
         pool_slots: 1,
         queue: QueueName::new("default").expect("a constant within the rules"),

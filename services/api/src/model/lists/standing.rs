@@ -9,8 +9,8 @@ use super::{
     super::{
         Overlay, keys,
         rows::{
-            DagRow, RunHavingRow, RunIndexRow, RunOrderRow, RunRow, RunState, Tables, TaskState,
-            TotalsRow,
+            DagRow, RunHavingRow, RunIndexRow, RunOrderRow, RunRow, RunState, Tables,
+            TaskInstanceState, TotalsRow,
         },
     },
     field::{RunField, Value, part, place},
@@ -27,7 +27,7 @@ pub(in super::super) struct Standing {
     tasks: [u32; TASK_STATES],
 }
 
-const TASK_STATES: usize = TaskState::ALL.len() + 1;
+const TASK_STATES: usize = TaskInstanceState::ALL.len() + 1;
 
 impl Standing {
     /// Where `run` stands now.
@@ -152,7 +152,7 @@ impl TotalsRow {
         for (standing, add) in [(before, false), (after, true)] {
             let Some(standing) = standing else { continue };
             for (state, count) in (0_u8..).zip(standing.tasks).filter(|(_, count)| *count > 0) {
-                let state = TaskState::ALL.get(usize::from(state)).copied();
+                let state = TaskInstanceState::ALL.get(usize::from(state)).copied();
                 let (tasks, count) = (self.tasks.entry(state).or_default(), u64::from(count));
                 *tasks = if add { *tasks + count } else { tasks.saturating_sub(count) };
             }

@@ -6,16 +6,16 @@ use dagbok_rows::StoreError;
 use super::{
     super::{
         Store, keys,
-        rows::{DagRow, RunRow, TaskState},
+        rows::{DagRow, RunRow, TaskInstanceState},
     },
     merge::{Hit, Merge, Stream},
 };
 
 /// A task's state in counts and indexes; `None` for a task that has none yet.
-pub type State = Option<TaskState>;
+pub type State = Option<TaskInstanceState>;
 
 fn place(state: State) -> u8 {
-    let none = u8::try_from(TaskState::ALL.len()).unwrap_or(u8::MAX);
+    let none = u8::try_from(TaskInstanceState::ALL.len()).unwrap_or(u8::MAX);
     state.map_or(none, |state| state as u8)
 }
 

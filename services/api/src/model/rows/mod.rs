@@ -14,7 +14,7 @@ pub use run::{
     SeqsRow, Stretch, TotalsRow,
 };
 pub use shared::{BundleRow, ExecutorOrderRow, ExecutorRow, LimitsRow, LoadRow, PoolRow};
-pub use task::{Handed, PastTryRow, TaskRow, TaskState, TryEnd, TryRow, XComRow};
+pub use task::{Handed, PastTryRow, TaskInstanceState, TaskRow, TryEnd, TryRow, XComRow};
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.

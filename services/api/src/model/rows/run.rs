@@ -7,7 +7,7 @@ use dagbok_events::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::TaskState;
+use super::TaskInstanceState;
 
 /// Airflow's states of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -107,7 +107,7 @@ pub struct RunRow {
     pub expanded: BTreeMap<TaskId, u32>,
     /// Those of them that have a state, by state.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub counts: BTreeMap<TaskState, u32>,
+    pub counts: BTreeMap<TaskInstanceState, u32>,
     /// Reports about it that were refused.
     pub refused: u32,
     /// The sequence of the record that made it.
@@ -177,7 +177,7 @@ pub struct TotalsRow {
     pub runs: BTreeMap<(RunState, RunType), u64>,
     /// Tasks of those runs by state; `None` for those without one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tasks: BTreeMap<Option<TaskState>, u64>,
+    pub tasks: BTreeMap<Option<TaskInstanceState>, u64>,
     /// Executors that have left; over all DAGs only.
     #[serde(default)]
     pub executors_left: u64,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Airflow's states of a task instance; a task that has none yet has no row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum TaskState {
+pub enum TaskInstanceState {
     /// It may be queued, and is not.
     Scheduled,
     /// Offered to executors.
@@ -35,7 +35,7 @@ pub enum TaskState {
     Cleared,
 }
 
-impl TaskState {
+impl TaskInstanceState {
     /// All of them.
     pub const ALL: [Self; 11] = [
         Self::Scheduled,
@@ -82,7 +82,7 @@ pub struct TaskRow {
     /// Which copy.
     pub map_index: MapIndex,
     /// Its state.
-    pub state: TaskState,
+    pub state: TaskInstanceState,
     /// Its newest try; `None` where it was ruled out before one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<TryRow>,
@@ -122,7 +122,7 @@ pub struct TryRow {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub spared: u16,
     /// The state that it is, or was left, in.
-    pub state: TaskState,
+    pub state: TaskInstanceState,
     /// Whose slots it holds.
     pub pool: PoolName,
     /// How many.

@@ -1,6 +1,6 @@
 //! What follows from a report that is accepted: a try that starts, hands on a value or comes to an end.
 use dagbok_events::{
-    Fact, Failure, LogRef, LostWhy, Micros, RuledOut, Timestamp, TryFailed, TryRescheduled,
+    Fact, Failure, LogRef, LostWhy, Micros, RuledOut, TaskId, Timestamp, TryFailed, TryRescheduled,
     TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage, XComPushed,
 };
 use dagbok_protocol::{Report, ReportBody, XComValue};
@@ -32,8 +32,8 @@ impl Accepted<'_> {
         match &self.report.body {
             ReportBody::Started { .. } => self.started(),
             ReportBody::XCom(xcom) => vec![self.pushed(xcom)],
-            ReportBody::Succeeded { xcoms, usage, log } => {
-                self.succeeded(xcoms, *usage, log.as_ref())
+            ReportBody::Succeeded { xcoms, usage, log, skips } => {
+                self.succeeded(xcoms, *usage, log.as_ref(), skips)
             }
             ReportBody::Skipped { message, xcoms, usage, log } => {
                 self.skipped(message, xcoms, *usage, log.as_ref())
@@ -69,8 +69,16 @@ impl Accepted<'_> {
         }))]
     }
 
-    fn succeeded(&self, xcoms: &[XComValue], usage: Usage, log: Option<&LogRef>) -> Vec<Fact> {
+    fn succeeded(
+        &self,
+        xcoms: &[XComValue],
+        usage: Usage,
+        log: Option<&LogRef>,
+        skips: &[TaskId],
+    ) -> Vec<Fact> {
         let key = &self.report.key;
+        let skips = self.run.skippable(self.no, skips);
+        let then = self.run.after_success(self.no, &skips);
         let end = Fact::TrySucceeded(Box::new(TrySucceeded {
             task_id: key.task_id.clone(),
             map_index: key.map_index,
@@ -79,8 +87,11 @@ impl Accepted<'_> {
             ended_at: self.report.at,
             usage,
             log: log.cloned(),
+            skips,
         }));
-        self.ended(xcoms, end, Some(Done::Success))
+        let mut facts = self.ended(xcoms, end, None);
+        facts.extend(then);
+        facts
     }
 
     fn skipped(

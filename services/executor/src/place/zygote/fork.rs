@@ -1,4 +1,4 @@
-//! Makes a try's process: its descriptors, and the fork.
+//! Makes a try's process: its descriptors, and the fork; and what can be done to it then.
 use std::{
     collections::BTreeMap,
     io,
@@ -6,70 +6,99 @@ use std::{
         fd::{AsFd as _, OwnedFd},
         unix::net::UnixStream as StdStream,
     },
-    path::Path,
     sync::Arc,
     time::Duration,
 };
 
-use dagbok_protocol::{WorkItem, names};
-use nix::{fcntl::OFlag, unistd::pipe2};
-use tokio::{net::UnixStream, sync::oneshot, time::timeout};
+use async_trait::async_trait;
+use dagbok_protocol::names;
+use nix::{
+    fcntl::OFlag,
+    sys::signal::{Signal, killpg},
+    unistd::{Pid, pipe2},
+};
+use tokio::{net::UnixStream, time::timeout};
 
+use super::{
+    Zygote,
+    base::Base,
+    control::Launch,
+    pool::{Parent, Pool},
+};
 use crate::{
     log::{LiveLog, Pump},
-    shared::Shared,
-    zygote::{Base, Exited, Launch, Place, PlaceError, Zygote},
+    place::{Orphaned, PlaceError, Process, Start, Started},
 };
 
 /// How long a fork may take; a zygote that needs longer is broken.
 const FORK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often another zygote is tried where one went away before it had forked.
 const ATTEMPTS: usize = 3;
+/// How long a word to the zygote may take to go out.
+const SEND_WAIT: Duration = Duration::from_secs(1);
 
-/// A process that is there.
+/// A process that a zygote forked.
 #[derive(Debug)]
-pub(crate) struct Launched {
+struct Forked {
     /// Who forked it.
-    pub(crate) zygote: Arc<Zygote>,
+    zygote: Arc<Zygote>,
     /// Its name there.
-    pub(crate) run_key: String,
-    /// Its process.
-    pub(crate) pid: u32,
-    /// Tells its end.
-    pub(crate) exited: oneshot::Receiver<Exited>,
-    /// Its frames.
-    pub(crate) stream: UnixStream,
-    /// What is left of the first frame.
-    pub(crate) startup: Vec<u8>,
-    /// Its output.
-    pub(crate) pump: Pump,
-    /// The process that was started for it alone, where it is not to share one.
-    pub(crate) apart: Option<Base>,
+    run_key: String,
+    /// Its number; it leads its group.
+    pid: u32,
+    /// Who forked it, where that was started for it alone.
+    apart: Option<Base>,
 }
 
-/// Forks a process for `item`. With `startup` it may begin at once; without, it waits for that frame.
-pub(crate) async fn launch(
-    shared: &Shared,
-    item: &WorkItem,
-    folder: &Path,
-    log: &Arc<LiveLog>,
-    startup: Option<&[u8]>,
-) -> Result<Launched, PlaceError> {
-    let pool = shared.pool.as_ref().expect("the Python runner has a pool");
+#[async_trait]
+impl Process for Forked {
+    /// By the zygote, which knows whether the process is still there: a pid alone may be another's by now.
+    async fn signal(&self, signal: Signal) {
+        drop(timeout(SEND_WAIT, self.zygote.kill(&self.run_key, signal)).await);
+    }
+
+    fn lost(&self) -> Orphaned {
+        self.kill_group();
+        match self.zygote.went_with() {
+            _ if self.apart.is_some() => Orphaned::Apart,
+            0 | 1 => Orphaned::Alone,
+            _ => Orphaned::WithOthers,
+        }
+    }
+
+    fn give_up(&self) {
+        self.kill_group();
+        self.zygote.destroy();
+    }
+}
+
+impl Forked {
+    /// By ourselves, where the zygote can't.
+    fn kill_group(&self) {
+        if let Ok(pid) = i32::try_from(self.pid) {
+            // Gone already is as good.
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
+
+/// Forks a process for a try.
+pub(super) async fn fork(pool: &Pool, start: &Start<'_>) -> Result<Started, PlaceError> {
+    let item = start.item;
     let mut why = String::new();
     for _ in 0..ATTEMPTS {
-        let place = if pool.must_be_apart(&item.file, &item.key) {
-            pool.place_apart().await
+        let parent = if pool.must_be_apart(&item.file, &item.key) {
+            pool.parent_apart().await
         } else {
-            pool.place(item.bundle.as_str(), folder, &item.file).await
+            pool.parent(item.bundle.as_str(), start.folder, &item.file).await
         };
-        let launched = match place {
-            Ok(place) => fork(shared, item, folder, log, startup, place).await,
+        let started = match parent {
+            Ok(parent) => fork_by(parent, pool.next_launch(), start).await,
             Err(PlaceError::Start(why)) => Err(why),
             Err(error @ PlaceError::Load(_)) => return Err(error),
         };
-        match launched {
-            Ok(launched) => return Ok(launched),
+        match started {
+            Ok(started) => return Ok(started),
             Err(again) => {
                 tracing::warn!(key = %item.key, why = again, "a try's process was not forked");
                 why = again;
@@ -79,16 +108,10 @@ pub(crate) async fn launch(
     Err(PlaceError::Start(why))
 }
 
-async fn fork(
-    shared: &Shared,
-    item: &WorkItem,
-    folder: &Path,
-    log: &Arc<LiveLog>,
-    startup: Option<&[u8]>,
-    place: Place,
-) -> Result<Launched, String> {
-    let Place { zygote, load_in_child, apart } = place;
-    let run_key = format!("{}:{}", names::work_key(&item.key), shared.next_launch());
+async fn fork_by(parent: Parent, launch: u64, start: &Start<'_>) -> Result<Started, String> {
+    let Parent { zygote, load_in_child, apart } = parent;
+    let Start { item, folder, log, startup } = start;
+    let run_key = format!("{}:{launch}", names::work_key(&item.key));
     let mut env = BTreeMap::new();
     if let Some(traceparent) = &item.traceparent {
         env.insert("TRACEPARENT".to_owned(), traceparent.clone());
@@ -117,7 +140,8 @@ async fn fork(
             ));
         }
     };
-    Ok(Launched { zygote, run_key, pid, exited: heard.exited, stream, startup: rest, pump, apart })
+    let process = Arc::new(Forked { zygote, run_key, pid, apart });
+    Ok(Started { process, pid, stream, startup: rest, pump, exited: heard.exited })
 }
 
 /// The descriptors of a try: our ends, and those of its process.

@@ -10,11 +10,11 @@ use std::{
 use tokio::time::timeout;
 
 use super::{
-    PlaceError, Zygote,
+    Zygote,
     control::kill,
     message::{Ready, ToZygote},
 };
-use crate::{log::Masks, raised::Raised};
+use crate::{log::Masks, place::PlaceError, raised::Raised};
 
 /// What a loading zygote may take to say that its time was up.
 const SLACK: Duration = Duration::from_secs(5);

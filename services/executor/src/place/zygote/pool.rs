@@ -1,12 +1,18 @@
-//! All zygotes of an executor: the base, started again when it dies, and one for each DAG file in use.
+//! All zygotes of an executor, the place where its tries run: the base, started again when it dies, and one
+//! for each DAG file in use.
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+use async_trait::async_trait;
 use dagbok_events::TryKey;
+use dagbok_protocol::WorkItem;
 use dagbok_runtime::Backoff;
 use parking_lot::Mutex;
 use tokio::{
@@ -18,10 +24,16 @@ use super::{
     Zygote,
     apart::Apart,
     base::{self, Base},
+    fork::fork,
     load::load,
     message::ToZygote,
 };
-use crate::{ExecutorSettings, ExecutorStats, log::Masks, raised::Raised, shared::since_boot};
+use crate::{
+    ExecutorSettings, ExecutorStats,
+    log::Masks,
+    place::{Orphaned, Place, PlaceError, Start, Started},
+    shared::since_boot,
+};
 
 /// How long a try waits for the base zygote to be there again.
 const BASE_WAIT: Duration = Duration::from_mins(1);
@@ -30,24 +42,15 @@ const TICK_WAIT: Duration = Duration::from_millis(100);
 /// How long the base zygote may take to end by itself.
 const END_WAIT: Duration = Duration::from_secs(2);
 
-/// Where a try is to be forked.
+/// Who is to fork a try.
 #[derive(Debug)]
-pub(crate) struct Place {
-    /// Who forks it.
-    pub(crate) zygote: Arc<Zygote>,
+pub(super) struct Parent {
+    /// The process that does.
+    pub(super) zygote: Arc<Zygote>,
     /// Whether the child must load the DAG file itself.
-    pub(crate) load_in_child: bool,
+    pub(super) load_in_child: bool,
     /// The process that was started for this try alone; it goes when this is dropped.
-    pub(crate) apart: Option<Base>,
-}
-
-/// Why there is no place for a try.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum PlaceError {
-    /// The DAG file does not load: the user's fault.
-    Load(Raised),
-    /// No zygote could be had: ours.
-    Start(String),
+    pub(super) apart: Option<Base>,
 }
 
 type FileKey = (String, String);
@@ -78,6 +81,8 @@ pub(crate) struct Pool {
     apart: Apart,
     /// Until when tries may go on, as last told to all zygotes; since boot.
     good_until: Mutex<Option<Duration>>,
+    /// Counts process starts, to name each.
+    launches: AtomicU64,
 }
 
 impl Pool {
@@ -96,6 +101,7 @@ impl Pool {
             all: Mutex::default(),
             apart: Apart::default(),
             good_until: Mutex::default(),
+            launches: AtomicU64::new(0),
         });
         pool.install(&base).await;
         Ok((pool, base))
@@ -118,11 +124,6 @@ impl Pool {
         if let Some(until) = good_until {
             tick(zygote, until.saturating_sub(since_boot())).await;
         }
-    }
-
-    /// Python's version.
-    pub(crate) fn python(&self) -> String {
-        self.python.lock().clone()
     }
 
     /// Keeps a base zygote alive until `end` completes; then ends all of them.
@@ -166,40 +167,40 @@ impl Pool {
         }
     }
 
-    /// Where a try of this file is forked: by the file's own zygote, loaded now where it is not yet.
-    pub(crate) async fn place(
+    /// Who forks a try of this file: the file's own zygote, loaded now where it is not yet.
+    pub(super) async fn parent(
         &self,
         digest: &str,
         folder: &Path,
         file: &str,
-    ) -> Result<Place, PlaceError> {
+    ) -> Result<Parent, PlaceError> {
         let slot = self.slot((digest.to_owned(), file.to_owned()));
         let loaded = slot.loaded.get_or_try_init(|| self.load(folder, file)).await?;
         match loaded {
             Loaded::Own(zygote) => {
-                Ok(Place { zygote: Arc::clone(zygote), load_in_child: false, apart: None })
+                Ok(Parent { zygote: Arc::clone(zygote), load_in_child: false, apart: None })
             }
             Loaded::InChild => {
-                Ok(Place { zygote: self.base().await?, load_in_child: true, apart: None })
+                Ok(Parent { zygote: self.base().await?, load_in_child: true, apart: None })
             }
         }
     }
 
     /// Whether this try must not share a process with others.
-    pub(crate) fn must_be_apart(&self, file: &str, key: &TryKey) -> bool {
+    pub(super) fn must_be_apart(&self, file: &str, key: &TryKey) -> bool {
         self.apart.is_wanted(file, key)
     }
 
-    /// A place that is this try's alone: a Python process of its own, whose child loads the file.
-    pub(crate) async fn place_apart(&self) -> Result<Place, PlaceError> {
+    /// A Python process that is this try's alone, whose child loads the file.
+    pub(super) async fn parent_apart(&self) -> Result<Parent, PlaceError> {
         let base = base::start(&self.settings, &self.masks).await.map_err(PlaceError::Start)?;
         self.remember(&base.zygote).await;
-        Ok(Place { zygote: Arc::clone(&base.zygote), load_in_child: true, apart: Some(base) })
+        Ok(Parent { zygote: Arc::clone(&base.zygote), load_in_child: true, apart: Some(base) })
     }
 
-    /// The process that had forked this try is gone. With `apart` it had been the try's alone.
-    pub(crate) fn orphaned(&self, file: &str, key: &TryKey, apart: bool) {
-        self.apart.orphaned(file, key, apart);
+    /// A number that no other start of a process has.
+    pub(super) fn next_launch(&self) -> u64 {
+        self.launches.fetch_add(1, Ordering::Relaxed)
     }
 
     fn slot(&self, key: FileKey) -> Arc<Slot> {
@@ -245,9 +246,19 @@ impl Pool {
         tracing::info!(file, why, "this DAG file can't be forked safely: each try loads it anew");
         Ok(Loaded::InChild)
     }
+}
 
-    /// Tells all zygotes that the lease is fine for `fence_after` more.
-    pub(crate) async fn tick(&self, fence_after: Duration) {
+#[async_trait]
+impl Place for Pool {
+    async fn start(&self, start: Start<'_>) -> Result<Started, PlaceError> {
+        fork(self, &start).await
+    }
+
+    fn orphaned(&self, item: &WorkItem, how: Orphaned) {
+        self.apart.orphaned(&item.file, &item.key, how == Orphaned::Apart);
+    }
+
+    async fn tick(&self, fence_after: Duration) {
         *self.good_until.lock() = Some(since_boot() + fence_after);
         let all: Vec<Arc<Zygote>> = self.all.lock().iter().filter_map(Weak::upgrade).collect();
         for zygote in all {
@@ -255,10 +266,13 @@ impl Pool {
         }
     }
 
-    /// Lets go of DAG files that nobody used for long.
-    pub(crate) fn trim(&self) {
+    fn trim(&self) {
         let idle = self.settings.loaded_idle;
         self.files.lock().retain(|_, slot| !is_idle(slot) || slot.used.lock().elapsed() < idle);
+    }
+
+    fn python(&self) -> String {
+        self.python.lock().clone()
     }
 }
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::raised::Raised;
+use crate::{place::Exited, raised::Raised};
 
 /// The largest message, in bytes: what a datagram socket surely takes.
 pub(crate) const MESSAGE_BYTES: usize = 64 << 10;
@@ -83,7 +83,13 @@ pub(crate) enum FromZygote {
         message: String,
     },
     /// A try's process is gone, and what it left behind too.
-    Exited(Exited),
+    Exited {
+        /// Which try.
+        key: String,
+        /// How it ended.
+        #[serde(flatten)]
+        exited: Exited,
+    },
 }
 
 /// A zygote's introduction.
@@ -102,30 +108,4 @@ pub(crate) struct Ready {
     /// Python's version.
     #[serde(default)]
     pub(crate) python: String,
-}
-
-/// How a try's process ended, as the kernel told its parent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub(crate) struct Exited {
-    /// Which try.
-    pub(crate) key: String,
-    /// Its exit code, where it exited.
-    pub(crate) exit_code: Option<i32>,
-    /// The signal that ended it, where one did.
-    pub(crate) signal: Option<i32>,
-    /// Peak resident memory.
-    #[serde(default)]
-    pub(crate) max_rss_bytes: u64,
-    /// CPU time in user code.
-    #[serde(default)]
-    pub(crate) user_us: u64,
-    /// CPU time in the kernel.
-    #[serde(default)]
-    pub(crate) system_us: u64,
-    /// Whether the zygote killed it because the executor went silent.
-    #[serde(default)]
-    pub(crate) fenced: bool,
-    /// Processes that it left behind, and that were killed.
-    #[serde(default)]
-    pub(crate) leftovers: u32,
 }

@@ -24,8 +24,8 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::message::{Exited, FromZygote, MESSAGE_BYTES, Ready, ToZygote};
-use crate::{log::Masks, raised::Raised};
+use super::message::{FromZygote, MESSAGE_BYTES, Ready, ToZygote};
+use crate::{log::Masks, place::Exited, raised::Raised};
 
 /// The zygote is gone, and with it what would have been said.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +47,7 @@ pub(crate) struct Launch<'a> {
 
 /// What will be heard of a try.
 #[derive(Debug)]
-pub(crate) struct Launched {
+pub(crate) struct Heard {
     /// Its process, or why there is none.
     pub(crate) forked: oneshot::Receiver<Result<u32, String>>,
     /// Its end.
@@ -67,7 +67,7 @@ struct Waiting {
 }
 
 #[derive(Debug)]
-struct Line {
+struct ControlLine {
     /// A sequenced-packet socket: to tokio it looks like a datagram one, with an end.
     socket: UnixDatagram,
     waiting: Mutex<Waiting>,
@@ -81,7 +81,7 @@ struct Line {
 /// A zygote at the other end. Dropping it closes the socket, at which the zygote ends all that it runs.
 #[derive(Debug)]
 pub(crate) struct Zygote {
-    line: Arc<Line>,
+    line: Arc<ControlLine>,
     _reader: DropGuard,
 }
 
@@ -95,7 +95,7 @@ impl Zygote {
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
         let ours = StdDatagram::from(ours);
         ours.set_nonblocking(true)?;
-        let line = Arc::new(Line {
+        let line = Arc::new(ControlLine {
             socket: UnixDatagram::from_std(ours)?,
             waiting: Mutex::default(),
             pid: Mutex::default(),
@@ -110,7 +110,7 @@ impl Zygote {
     }
 
     /// Asks for a fork. What comes of it is heard from what is returned; [`Gone`] where nobody is there.
-    pub(crate) async fn launch(&self, launch: Launch<'_>) -> Result<Launched, Gone> {
+    pub(crate) async fn launch(&self, launch: Launch<'_>) -> Result<Heard, Gone> {
         let (forked_tx, forked) = oneshot::channel();
         let (exited_tx, exited) = oneshot::channel();
         {
@@ -128,7 +128,7 @@ impl Zygote {
             self.line.waiting.lock().tries.remove(launch.key);
             return Err(Gone);
         }
-        Ok(Launched { forked, exited })
+        Ok(Heard { forked, exited })
     }
 
     /// Sends a word with file descriptors.
@@ -204,7 +204,7 @@ pub(crate) fn kill(pid: u32) {
 }
 
 async fn read(
-    line: Arc<Line>,
+    line: Arc<ControlLine>,
     say: oneshot::Sender<Result<Ready, Raised>>,
     stop: CancellationToken,
 ) {
@@ -246,7 +246,11 @@ async fn read(
     drop((tries, say));
 }
 
-fn hear(line: &Line, say: &mut Option<oneshot::Sender<Result<Ready, Raised>>>, word: FromZygote) {
+fn hear(
+    line: &ControlLine,
+    say: &mut Option<oneshot::Sender<Result<Ready, Raised>>>,
+    word: FromZygote,
+) {
     match word {
         FromZygote::Mask { forms } => line.masks.add(forms),
         FromZygote::Ready(ready) => {
@@ -273,10 +277,8 @@ fn hear(line: &Line, say: &mut Option<oneshot::Sender<Result<Ready, Raised>>>, w
                 drop(forked.send(Err(message)));
             }
         }
-        FromZygote::Exited(exited) => {
-            if let Some(tell) =
-                line.waiting.lock().tries.remove(&exited.key).and_then(|one| one.exited)
-            {
+        FromZygote::Exited { key, exited } => {
+            if let Some(tell) = line.waiting.lock().tries.remove(&key).and_then(|one| one.exited) {
                 drop(tell.send(exited));
             }
         }

@@ -3,11 +3,10 @@
 mod apart;
 mod base;
 mod control;
+mod fork;
 mod load;
 mod message;
 mod pool;
 
-pub(crate) use base::Base;
-pub(crate) use control::{Launch, Zygote};
-pub(crate) use message::Exited;
-pub(crate) use pool::{Place, PlaceError, Pool};
+use control::Zygote;
+pub(crate) use pool::Pool;
