@@ -74,8 +74,8 @@ impl Run {
         let (mut facts, mut expansions) = (Vec::new(), Vec::new());
         for node in 0..self.version.node_count() {
             let Some(length) = literal_length(&self.version, node) else { continue };
-            let waits = self.arena.get(self.arena.numbers(node).start).state == TaskState::Waiting;
             let first = self.arena.numbers(node).start;
+            let waits = self.arena.get(first).state == TaskState::Waiting;
             let never = matches!(self.standing(first), Standing::Never(_));
             if !waits || never || self.arena.is_expanded(node) {
                 continue;

@@ -103,14 +103,20 @@ fn what_waits_for_a_retry_is_skipped_too() {
     assert_eq!(world.pass(secs(3_600)), [] as [&str; 0]);
 }
 
-#[test]
-fn a_skipped_task_that_is_cleared_is_skipped_again() {
+/// A run that took `a` and not `b`, and is over.
+fn decided_and_over() -> World {
     let mut world = begin(forked());
     decide(&mut world, "d/r1/branch/1", &["b"]);
     world.settle();
     world.succeed("e1", "d/r1/a/1");
     world.settle();
     world.succeed("e1", "d/r1/join/1");
+    world
+}
+
+#[test]
+fn a_skipped_task_that_is_cleared_is_skipped_again() {
+    let mut world = decided_and_over();
     clear(&mut world, &["b"]).is([
         "RunCleared",
         "TaskCleared b",
@@ -131,12 +137,7 @@ fn a_skipped_task_that_is_cleared_is_skipped_again() {
 
 #[test]
 fn a_branch_that_is_cleared_may_decide_otherwise() {
-    let mut world = begin(forked());
-    decide(&mut world, "d/r1/branch/1", &["b"]);
-    world.settle();
-    world.succeed("e1", "d/r1/a/1");
-    world.settle();
-    world.succeed("e1", "d/r1/join/1");
+    let mut world = decided_and_over();
     clear(&mut world, &["branch"]).is(["RunCleared", "TaskCleared branch", "TaskCleared b"]);
     assert_eq!(world.settle(), ["RunStarted", "TaskQueued branch 2"]);
     decide(&mut world, "d/r1/branch/2", &["a"]).is(["TrySucceeded branch 2"]);

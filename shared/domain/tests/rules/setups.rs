@@ -26,8 +26,8 @@ impl Kinds for DagSpec {
 fn scoped() -> DagSpec {
     dag("d")
         .setup("s", &[])
-        .task("work", &["s"])
-        .task("more", &["work"])
+        .task("job", &["s"])
+        .task("more", &["job"])
         .teardown("t", &["s", "more"])
 }
 
@@ -48,12 +48,12 @@ fn a_teardown_runs_whatever_the_work_did_and_says_nothing_of_the_run() {
     world.succeed("e1", "d/r1/s/1");
     world.settle();
     world
-        .fail("e1", "d/r1/work/1")
-        .is(["TryFailed work 1 retry never", "TaskRuledOut more UpstreamFailed"]);
+        .fail("e1", "d/r1/job/1")
+        .is(["TryFailed job 1 retry never", "TaskRuledOut more UpstreamFailed"]);
     assert_eq!(world.settle(), ["TaskQueued t 1"]);
     world.succeed("e1", "d/r1/t/1").is(["TrySucceeded t 1", "RunFailed more"]);
     let mut world = begin(scoped());
-    for task in ["s", "work", "more"] {
+    for task in ["s", "job", "more"] {
         world.succeed("e1", &format!("d/r1/{task}/1"));
         world.settle();
     }
@@ -62,9 +62,9 @@ fn a_teardown_runs_whatever_the_work_did_and_says_nothing_of_the_run() {
 
 #[test]
 fn a_teardown_may_fail_its_run_where_it_is_asked_to() {
-    let spec = dag("d").setup("s", &[]).task("work", &["s"]).teardown("t", &["s", "work"]);
+    let spec = dag("d").setup("s", &[]).task("job", &["s"]).teardown("t", &["s", "job"]);
     let mut world = begin(spec.with(|dag| dag.tasks[2].on_failure_fail_dagrun = true));
-    for task in ["s", "work"] {
+    for task in ["s", "job"] {
         world.succeed("e1", &format!("d/r1/{task}/1"));
         world.settle();
     }
@@ -76,7 +76,7 @@ fn after_a_failed_setup_neither_the_work_nor_the_teardown_runs() {
     let mut world = begin(scoped());
     world.fail("e1", "d/r1/s/1").is([
         "TryFailed s 1 retry never",
-        "TaskRuledOut work UpstreamFailed",
+        "TaskRuledOut job UpstreamFailed",
         "TaskRuledOut more UpstreamFailed",
         "TaskRuledOut t UpstreamFailed",
         "RunFailed more",
@@ -84,7 +84,7 @@ fn after_a_failed_setup_neither_the_work_nor_the_teardown_runs() {
     let mut world = begin(scoped());
     world.skip("e1", "d/r1/s/1").is([
         "TrySkipped s 1",
-        "TaskRuledOut work Skipped",
+        "TaskRuledOut job Skipped",
         "TaskRuledOut more Skipped",
         "TaskRuledOut t Skipped",
         "RunSucceeded",
@@ -93,12 +93,12 @@ fn after_a_failed_setup_neither_the_work_nor_the_teardown_runs() {
 
 #[test]
 fn one_setup_that_succeeded_is_enough_for_a_teardown_and_not_for_the_work() {
-    let spec = dag("d").setup("s1", &[]).setup("s2", &[]).task("work", &["s1", "s2"]);
-    let mut world = begin(spec.teardown("t", &["s1", "s2", "work"]));
+    let spec = dag("d").setup("s1", &[]).setup("s2", &[]).task("job", &["s1", "s2"]);
+    let mut world = begin(spec.teardown("t", &["s1", "s2", "job"]));
     world.fail("e1", "d/r1/s1/1");
     world.succeed("e1", "d/r1/s2/1");
     assert_eq!(world.settle(), ["TaskQueued t 1"]);
-    world.succeed("e1", "d/r1/t/1").is(["TrySucceeded t 1", "RunFailed work"]);
+    world.succeed("e1", "d/r1/t/1").is(["TrySucceeded t 1", "RunFailed job"]);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_teardown_waits_for_all_that_runs_between_its_setup_and_itself() {
 #[test]
 fn what_comes_after_a_teardown_is_a_leaf_as_any_other() {
     let mut world = begin(scoped().task("after", &["t"]));
-    for task in ["s", "work", "more"] {
+    for task in ["s", "job", "more"] {
         world.succeed("e1", &format!("d/r1/{task}/1"));
         world.settle();
     }
@@ -160,7 +160,7 @@ fn a_run_of_nothing_but_teardowns_ends_as_they_do() {
 #[test]
 fn with_a_task_its_setup_and_teardown_run_again() {
     let mut world = begin(scoped().task("outside", &["s"]));
-    for task in ["s", "work", "outside", "more", "t"] {
+    for task in ["s", "job", "outside", "more", "t"] {
         world.succeed("e1", &format!("d/r1/{task}/1"));
         world.settle();
     }
