@@ -9,13 +9,12 @@ use axum::{
     http::Request,
 };
 use dagbok_api::{ApiState, Patience, model::ReadModel, retention::Rules, router};
-use dagbok_events::{Record, encode, subject_of};
-use dagbok_runlog::{Draft, Ports, Seq, memory};
+use dagbok_runlog::memory;
 use dagbok_runtime::{Clock, Shutdown};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::runs;
+use crate::{appender::Appender, runs};
 
 const BEGIN: i64 = 1_700_000_000_000_000;
 /// Runs that are not over, whatever the history.
@@ -35,7 +34,7 @@ const LISTS: [&str; 14] = [
     "dags/~/dagRuns?run_type=manual&order_by=logical_date&limit=50",
     "dags/~/dagRuns?start_date_gte=2023-11-14T23:00:00Z&order_by=-run_after&limit=50",
     "dags/~/dagRuns?run_id_pattern=nothing_like_it&limit=50",
-    "dags/dag_7/dagRuns?state=failed&order_by=-logical_date&limit=50",
+    "dags/dag_0/dagRuns?state=failed&order_by=-logical_date&limit=50",
     "dags/~/dagRuns/~/taskInstances?state=running&limit=10",
     "dags/~/dagRuns/~/taskInstances?order_by=-start_date&limit=50",
     "dags?order_by=last_run_start_date&limit=50",
@@ -43,36 +42,20 @@ const LISTS: [&str; 14] = [
 
 /// A log that grows, and the API over it.
 struct World {
-    ports: Ports,
+    log: Appender,
     model: ReadModel,
     app: Router,
-    last: Seq,
-    drafts: Vec<Draft>,
     made: u64,
     dags: u64,
 }
 
 impl World {
-    async fn tell(&mut self, record: &Record) -> anyhow::Result<()> {
-        let subject = subject_of(&record.scope);
-        self.drafts.push(Draft { subject, payload: encode(record).into() });
-        if self.drafts.len() >= 4_096 { self.flush().await } else { Ok(()) }
-    }
-
-    async fn flush(&mut self) -> anyhow::Result<()> {
-        let drafts = std::mem::take(&mut self.drafts);
-        if !drafts.is_empty() {
-            self.last = self.ports.log.append(self.last, drafts).await?;
-        }
-        Ok(())
-    }
-
     /// One run of one task; it ends, but where it is left running.
     async fn run(&mut self, ends: bool) -> anyhow::Result<()> {
         let n = self.made;
         self.made += 1;
         for record in runs::run(n, self.dags, BEGIN + i64::try_from(n)? * 1_000_000, ends)? {
-            self.tell(&record).await?;
+            self.log.add(&record).await?;
         }
         Ok(())
     }
@@ -125,25 +108,25 @@ pub(crate) async fn measure(runs: &[u64], dags: u64) -> anyhow::Result<Value> {
     let (kept, log, stop) = (model.clone(), Arc::clone(&ports.log), shutdown.clone());
     let keeping = tokio::spawn(async move { kept.keep(log, &stop).await });
     let app = router(state);
-    let drafts = Vec::new();
-    let mut world = World { ports, model, app, last: Seq::ZERO, drafts, made: 0, dags };
+    let log = Appender::new(Arc::clone(&ports.log));
+    let mut world = World { log, model, app, made: 0, dags };
     for n in 0..dags {
-        world.tell(&runs::registered(n, BEGIN)?).await?;
+        world.log.add(&runs::registered(n, BEGIN)?).await?;
     }
     for _ in 0..ACTIVE {
         world.run(false).await?;
     }
     let mut all = serde_json::Map::new();
     for &wanted in runs {
-        let (begin, before) = (Instant::now(), world.last);
+        let (begin, before) = (Instant::now(), world.log.last());
         while world.made < wanted + ACTIVE {
             world.run(true).await?;
         }
-        world.flush().await?;
+        world.log.flush().await?;
         let minutes = std::time::Duration::from_mins(10);
-        ensure!(world.model.progress().wait_for(world.last, minutes).await, "rows in time");
+        ensure!(world.model.progress().wait_for(world.log.last(), minutes).await, "rows in time");
         let folded =
-            json!({ "records": world.last.0 - before.0, "s": begin.elapsed().as_secs_f64() });
+            json!({ "records": world.log.last().0 - before.0, "s": begin.elapsed().as_secs_f64() });
         let figures = json!({ "told_and_folded": folded, "lists": figures(&world.app).await? });
         all.insert(wanted.to_string(), figures);
     }

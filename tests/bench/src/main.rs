@@ -1,6 +1,7 @@
 //! Measures what can be measured without Python, one figure a command, printed as JSON on one line.
 //! `tests/bench/run.py` runs them all beside the ones that need the whole installation.
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+mod appender;
 mod decide;
 mod history;
 mod jetstream;

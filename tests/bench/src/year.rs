@@ -11,15 +11,15 @@ use dagbok_api::{
 };
 use dagbok_archive::{Archive, Whole};
 use dagbok_domain::namespace::Namespace;
-use dagbok_events::{Actor, CommandId, RunKey, Timestamp, encode, subject_of};
+use dagbok_events::{Actor, CommandId, RunKey, Timestamp};
 use dagbok_protocol::{Command, CommandBody};
-use dagbok_runlog::{Draft, Ports, Seq};
+use dagbok_runlog::Ports;
 use dagbok_runlog_embedded::{Durability, Options, open};
 use dagbok_runtime::{Clock, Shutdown};
 use dagbok_scheduler::{Archiving, archive_old, load, store_snapshot};
 use serde_json::{Value, json};
 
-use crate::{lists, runs};
+use crate::{appender::Appender, lists, runs};
 
 const BEGIN: i64 = 1_700_000_000_000_000;
 const HOUR: i64 = 3_600_000_000;
@@ -34,28 +34,15 @@ fn opened(home: &Path) -> anyhow::Result<Ports> {
 
 /// The scheduler's fold and the log that it writes.
 struct Writer {
-    ports: Ports,
     namespace: Namespace,
-    drafts: Vec<Draft>,
-    last: Seq,
+    log: Appender,
 }
 
 impl Writer {
     async fn tell(&mut self, record: &dagbok_events::Record) -> anyhow::Result<()> {
-        let seq = self.last.0 + self.drafts.len() as u64 + 1;
         ensure!(self.namespace.needs(record).is_none(), "no run is taken up again");
-        self.namespace.evolve(seq, record);
-        let payload = encode(record).into();
-        self.drafts.push(Draft { subject: subject_of(&record.scope), payload });
-        if self.drafts.len() >= 4_096 { self.flush().await } else { Ok(()) }
-    }
-
-    async fn flush(&mut self) -> anyhow::Result<()> {
-        let drafts = std::mem::take(&mut self.drafts);
-        if !drafts.is_empty() {
-            self.last = self.ports.log.append(self.last, drafts).await?;
-        }
-        Ok(())
+        self.namespace.evolve(self.log.next().0, record);
+        self.log.add(record).await
     }
 }
 
@@ -80,8 +67,7 @@ pub(crate) async fn fill(
     let (kept, log, stop) = (model.clone(), Arc::clone(&ports.log), shutdown.clone());
     let keeping = tokio::spawn(async move { kept.keep(log, &stop).await });
     let namespace = Namespace::new();
-    let mut writer =
-        Writer { ports: ports.clone(), namespace, drafts: Vec::new(), last: Seq::ZERO };
+    let mut writer = Writer { namespace, log: Appender::new(Arc::clone(&ports.log)) };
     for n in 0..dag_count {
         writer.tell(&runs::registered(n, BEGIN)?).await?;
     }
@@ -101,13 +87,13 @@ pub(crate) async fn fill(
                 made += 1;
             }
         }
-        writer.flush().await?;
+        writer.log.flush().await?;
         let now = Timestamp(midnight + DAY);
         store_snapshot(&ports, &writer.namespace).await;
         archive_old(&ports, &archiving, now).await?;
         if day >= run_days {
             let minutes = std::time::Duration::from_mins(30);
-            ensure!(model.progress().wait_for(writer.last, minutes).await, "rows in time");
+            ensure!(model.progress().wait_for(writer.log.last(), minutes).await, "rows in time");
             let plan = Plan::make(&model.store(), rules, (now, None, usize::MAX))?;
             for going in plan.runs {
                 let command = deletion(gone, now, going.run)?;
@@ -116,16 +102,16 @@ pub(crate) async fn fill(
                 }
                 gone += 1;
             }
-            writer.flush().await?;
+            writer.log.flush().await?;
         }
     }
     store_snapshot(&ports, &writer.namespace).await;
     let hours = std::time::Duration::from_hours(2);
-    ensure!(model.progress().wait_for(writer.last, hours).await, "rows in time");
+    ensure!(model.progress().wait_for(writer.log.last(), hours).await, "rows in time");
     shutdown.start();
     keeping.await??;
     Ok(json!({
-        "dag_count": dag_count, "days": days, "runs": made, "runs_gone": gone, "records": writer.last.0,
+        "dags": dag_count, "days": days, "runs": made, "runs_gone": gone, "records": writer.log.last().0,
         "s": begin.elapsed().as_secs_f64(),
     }))
 }
