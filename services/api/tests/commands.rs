@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use dagbok_events::{
-    Actor, DagPaused, Fact, RunCancelled, RunId, RunStarted, Scope, decode_any, encode_any,
+    Actor, DagPaused, Fact, PoolDeleted, PoolSet, RunCancelled, RunId, RunStarted, Scope,
+    decode_any, encode_any,
 };
-use dagbok_protocol::{Answer, Command, CommandBody, Refusal, RefusalCode, names::INBOX};
+use dagbok_protocol::{Answer, Command, CommandBody, PoolIs, Refusal, RefusalCode, names::INBOX};
 use dagbok_runlog::QueueSettings;
 use serde_json::{Value, json};
 use support::{
@@ -69,6 +70,27 @@ async fn decided(world: &World, command: &Command) -> Answer {
             (Scope::Dag(dag_id.clone()), vec![Fact::DagPaused(DagPaused {})], None)
         }
         CommandBody::UnpauseDag { .. } => return Answer::Unchanged,
+        CommandBody::SetPool(ask)
+            if ask.only == Some(PoolIs::Missing) && ask.pool.as_str() == "taken" =>
+        {
+            return refuse(RefusalCode::PoolAlreadyExists, "there is a pool `taken` already");
+        }
+        CommandBody::SetPool(ask) if ask.pool.as_str() == "nope" => {
+            return refuse(RefusalCode::PoolNotFound, "there is no pool `nope`");
+        }
+        CommandBody::SetPool(ask) => {
+            let set = PoolSet {
+                pool: ask.pool.clone(),
+                slots: ask.slots.unwrap_or(7),
+                description: ask.description.clone().filter(|text| !text.is_empty()),
+                include_deferred: ask.include_deferred.unwrap_or(false),
+            };
+            (Scope::Namespace, vec![Fact::PoolSet(set)], None)
+        }
+        CommandBody::DeletePool { pool } => {
+            let gone = PoolDeleted { pool: pool.clone() };
+            (Scope::Namespace, vec![Fact::PoolDeleted(gone)], None)
+        }
         other => panic!("not asked for here: {other:?}"),
     };
     let seq =
@@ -352,4 +374,104 @@ async fn numbers_beyond_measure_break_nothing() {
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
         support::text_of(answer).await;
     }
+}
+
+const POOLS: &str = "/api/v2/pools";
+
+#[tokio::test]
+async fn pools_are_made_changed_and_deleted_as_in_airflow() {
+    let world = scheduled().await;
+    let body =
+        json!({ "name": "gpu", "slots": 3, "description": "models", "include_deferred": true });
+    let (status, made) = world.body("POST", POOLS, &body).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    for (field, want) in [
+        ("name", json!("gpu")),
+        ("slots", json!(3)),
+        ("open_slots", json!(3)),
+        ("description", json!("models")),
+        ("include_deferred", json!(true)),
+        ("team_name", json!(null)),
+    ] {
+        assert_eq!(made[field], want, "{field}");
+    }
+    let path = format!("{POOLS}/gpu");
+    let (status, changed) =
+        world.body("PATCH", &path, &json!({ "pool": "gpu", "slots": -1 })).await;
+    assert_eq!(status, StatusCode::OK, "{changed}");
+    assert_eq!((&changed["slots"], &changed["open_slots"]), (&json!(-1), &json!(-1)));
+    let masked = format!("{path}?update_mask=description");
+    let (_, changed) =
+        world.body("PATCH", &masked, &json!({ "slots": 4, "description": null })).await;
+    assert_eq!(
+        (&changed["slots"], &changed["description"]),
+        (&json!(7), &json!(null)),
+        "as it was"
+    );
+    let (status, _) = sent(&world, "DELETE", &path, "").await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert_eq!(world.get(&path).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(world.ok(POOLS).await["total_entries"], 1);
+}
+
+#[tokio::test]
+async fn pools_that_break_a_rule_are_refused() {
+    let world = scheduled().await;
+    for (body, want) in [
+        (json!({ "name": "gpu", "slots": -2 }), "body.slots"),
+        (json!({ "name": "gpu", "slots": 4_294_967_295_u32 }), "body.slots"),
+        (json!({ "name": "a/b", "slots": 1 }), "body.name"),
+        (json!({ "name": "", "slots": 1 }), "body.name"),
+        (json!({ "name": "gpu", "slots": 1, "team_name": "x" }), "body.team_name"),
+        (json!({ "name": "gpu", "slots": 1, "pool_slots": 1 }), "body.pool_slots"),
+        (json!({ "name": "gpu" }), "body"),
+    ] {
+        let (status, answer) = world.body("POST", POOLS, &body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}: {answer}");
+        assert_eq!(places(&answer), [want], "{body}");
+    }
+    let taken = json!({ "name": "taken", "slots": 1 });
+    assert_eq!(world.body("POST", POOLS, &taken).await.0, StatusCode::CONFLICT);
+    for (method, path, body, want) in [
+        ("DELETE", "default_pool", "", StatusCode::BAD_REQUEST),
+        ("PATCH", "nope", r#"{"slots": 1}"#, StatusCode::NOT_FOUND),
+        ("PATCH", "gpu", r#"{"pool": "other", "slots": 1}"#, StatusCode::BAD_REQUEST),
+        ("PATCH", "gpu", r#"{"slots": -3}"#, StatusCode::UNPROCESSABLE_ENTITY),
+        ("PATCH", "default_pool", r#"{"description": "x"}"#, StatusCode::BAD_REQUEST),
+        ("PATCH", "gpu?update_mask=colour", r#"{"slots": 1}"#, StatusCode::BAD_REQUEST),
+    ] {
+        let (status, answer) = sent(&world, method, &format!("{POOLS}/{path}"), body).await;
+        assert_eq!(status, want, "{method} {path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn several_pools_are_seen_to_at_once() {
+    let world = scheduled().await;
+    let pools = json!([{ "name": "a", "slots": 1 }, { "name": "b", "slots": 2 }]);
+    let create = |on: &str| json!({ "actions": [{ "action": "create", "entities": pools, "action_on_existence": on }] });
+    let (status, done) = world.body("PATCH", POOLS, &create("fail")).await;
+    assert_eq!(status, StatusCode::OK, "{done}");
+    assert_eq!(done["create"], json!({ "success": ["a", "b"], "errors": [] }));
+    assert_eq!(done["delete"], json!(null));
+    let (_, done) = world.body("PATCH", POOLS, &create("fail")).await;
+    assert_eq!(done["create"]["errors"][0]["status_code"], 409, "{done}");
+    let (_, done) = world.body("PATCH", POOLS, &create("skip")).await;
+    assert_eq!(done["create"], json!({ "success": [], "errors": [] }));
+    let actions = json!({ "actions": [
+        { "action": "update", "entities": [{ "name": "a", "slots": 5 }], "update_mask": ["slots"] },
+        { "action": "update", "entities": [{ "name": "c", "slots": 5 }] },
+        { "action": "delete", "entities": ["b", "c", "default_pool"], "action_on_non_existence": "skip" },
+    ] });
+    let (_, done) = world.body("PATCH", POOLS, &actions).await;
+    assert_eq!(done["update"]["success"], json!(["a"]), "{done}");
+    assert_eq!(done["update"]["errors"][0]["status_code"], 404, "{done}");
+    assert_eq!(done["delete"]["success"], json!(["b"]), "{done}");
+    assert_eq!(done["delete"]["errors"][0]["status_code"], 400, "{done}");
+    assert_eq!(world.ok(&format!("{POOLS}/a")).await["slots"], 5);
+    let wrong =
+        json!({ "actions": [{ "action": "create", "entities": [{ "name": "d", "slots": -9 }] }] });
+    let (status, answer) = world.body("PATCH", POOLS, &wrong).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(places(&answer), ["body.actions.0.entities.0.slots"]);
 }

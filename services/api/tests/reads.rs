@@ -307,7 +307,18 @@ async fn pools_count_what_is_held() {
     world.story.queued(&run, "b", 1).await;
     world.story.started(&run, "a", 1, "exec-1").await;
     let pool = PoolName::new("gpu").unwrap();
-    world.story.tell(Scope::Namespace, vec![Fact::PoolSet(PoolSet { pool, slots: 2 })]).await;
+    world
+        .story
+        .tell(
+            Scope::Namespace,
+            vec![Fact::PoolSet(PoolSet {
+                pool,
+                slots: 2,
+                description: None,
+                include_deferred: false,
+            })],
+        )
+        .await;
     world.settled().await;
     let pools = world.ok("/api/v2/pools").await;
     assert_eq!(each(&pools, "pools", "name"), ["default_pool", "gpu"]);

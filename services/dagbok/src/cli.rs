@@ -1,6 +1,7 @@
 //! The command line, as types. What each command does is in [`crate::commands`].
 mod archive;
 mod dags;
+mod pools;
 mod runs;
 mod services;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use archive::{ArchiveCommand, Verify};
 pub(crate) use dags::{DagsCommand, List as DagsList, Reschedule, Show, Test, Trigger};
+pub(crate) use pools::{File as PoolFile, Pool, PoolsCommand, SetPool};
 pub(crate) use runs::{
     Cancel, Clear, Delete, Events, List as RunsList, Logs, Prune, Run, RunsCommand, TasksCommand,
     Wait, Why,
@@ -79,6 +81,9 @@ pub(crate) enum Command {
     /// Tasks: their logs, and why they wait
     #[command(subcommand)]
     Tasks(TasksCommand),
+    /// Pools of slots that tasks share: list, get, set, delete, import, export
+    #[command(subcommand)]
+    Pools(PoolsCommand),
     /// Let runs go that are over and old, and say before how much that frees
     #[command(
         after_help = "With --json, the API's `Pruned`: `dry_run`, `runs`, `bytes`, `dags`, `more`"

@@ -3,6 +3,7 @@ mod agree;
 mod archive;
 mod dags;
 mod events;
+mod pools;
 mod prune;
 mod runs;
 mod service;
@@ -11,7 +12,7 @@ mod tasks;
 mod version;
 
 use crate::{
-    cli::{ArchiveCommand, Cli, Command, DagsCommand, RunsCommand, TasksCommand},
+    cli::{ArchiveCommand, Cli, Command, DagsCommand, PoolsCommand, RunsCommand, TasksCommand},
     context::{Context, Flags},
     doctor,
     failure::Outcome,
@@ -47,6 +48,12 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Runs(RunsCommand::Delete(args)) => runs::delete(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Logs(args)) => tasks::logs(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Why(args)) => tasks::why(&plain()?, &args).await,
+        Command::Pools(PoolsCommand::List) => pools::list(&plain()?).await,
+        Command::Pools(PoolsCommand::Get(args)) => pools::get(&plain()?, &args).await,
+        Command::Pools(PoolsCommand::Set(args)) => pools::set(&plain()?, &args).await,
+        Command::Pools(PoolsCommand::Delete(args)) => pools::delete(&plain()?, &args).await,
+        Command::Pools(PoolsCommand::Import(args)) => pools::import(&plain()?, &args).await,
+        Command::Pools(PoolsCommand::Export(args)) => pools::export(&plain()?, &args).await,
         Command::Prune(args) => prune::run(&plain()?, &args).await,
         Command::Archive(ArchiveCommand::Verify(args)) => archive::verify(&global, &args).await,
         Command::Events(args) => events::run(&plain()?, &args).await,

@@ -221,6 +221,8 @@ const fn refusal_word(code: RefusalCode) -> &'static str {
         RefusalCode::RunActive => "run_active",
         RefusalCode::DagInUse => "dag_in_use",
         RefusalCode::TaskNotFound => "task_not_found",
+        RefusalCode::PoolNotFound => "pool_not_found",
+        RefusalCode::PoolAlreadyExists => "pool_already_exists",
         RefusalCode::StaleReport => "stale_report",
         RefusalCode::Invalid => "invalid",
     }

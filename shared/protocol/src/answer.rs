@@ -81,6 +81,10 @@ pub enum RefusalCode {
     DagInUse,
     /// The run has no such task.
     TaskNotFound,
+    /// No such pool.
+    PoolNotFound,
+    /// There is a pool of that name already.
+    PoolAlreadyExists,
     /// A report about a try that is not in flight, or held by another.
     StaleReport,
     /// The request breaks a rule: conf is no object, a date outside the DAG's, a limit.

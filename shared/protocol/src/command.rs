@@ -106,12 +106,12 @@ pub enum CommandBody {
         /// Its path in the folder.
         file: String,
     },
-    /// Set a pool's size.
-    SetPool {
+    /// Make a pool, or change what is said of it.
+    SetPool(PoolChange),
+    /// Let a pool be gone: tasks that want its slots wait until there is one again.
+    DeletePool {
         /// Name of the pool.
         pool: PoolName,
-        /// How many slots it is to have.
-        slots: u32,
     },
     /// Set the namespace's limits.
     SetLimits {
@@ -171,6 +171,43 @@ pub struct ClearTasks {
     /// Only say what would be cleared.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+}
+
+/// Asks for a pool to be so from now on. What is not said stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolChange {
+    /// Name of the pool.
+    pub pool: PoolName,
+    /// How many slots it is to have; 4,294,967,295 for no limit. A new pool needs this to be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u32>,
+    /// What it is for, in somebody's words; an empty text for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Whether tasks that are deferred take up its slots too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub include_deferred: Option<bool>,
+    /// Refused unless this is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<PoolIs>,
+}
+
+impl PoolChange {
+    /// Only another number of slots, whether or not there is such a pool.
+    pub const fn sized(pool: PoolName, slots: u32) -> Self {
+        let (description, include_deferred, only) = (None, None, None);
+        Self { pool, slots: Some(slots), description, include_deferred, only }
+    }
+}
+
+/// Whether there is a pool of that name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PoolIs {
+    /// There is none.
+    Missing,
+    /// There is one.
+    There,
 }
 
 /// What the processor read from one file.

@@ -16,7 +16,8 @@ mod work;
 
 pub use answer::{Answer, ClearedTask, Refusal, RefusalCode};
 pub use command::{
-    ClearTasks, Command, CommandBody, DagFile, ImportError, RegisteredDag, TriggerRun,
+    ClearTasks, Command, CommandBody, DagFile, ImportError, PoolChange, PoolIs, RegisteredDag,
+    TriggerRun,
 };
 pub use obstacle::Obstacle;
 pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};

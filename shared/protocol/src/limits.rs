@@ -28,6 +28,8 @@ pub const LOG_LINE_BYTES: usize = 64 << 10;
 pub const TASKS_PER_DAG: usize = 20_000;
 /// A note on a run, in bytes.
 pub const NOTE_BYTES: usize = 4 << 10;
+/// The description of a pool, in bytes.
+pub const DESCRIPTION_BYTES: usize = 4 << 10;
 /// Missed runs that one fact counts.
 pub const MISSED_COUNTED: u32 = 10_000;
 /// Failed tasks that one `RunFailed` names.

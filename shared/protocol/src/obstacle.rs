@@ -22,6 +22,20 @@ pub enum Obstacle {
         /// So many.
         most: u32,
     },
+    /// There is no such pool.
+    NoPool {
+        /// Name of the pool.
+        pool: PoolName,
+    },
+    /// The pool will never have as many slots free as the task needs.
+    PoolTooSmall {
+        /// Name of the pool.
+        pool: PoolName,
+        /// What the task needs there.
+        needs: u32,
+        /// How many slots the pool has.
+        slots: u32,
+    },
     /// The pool has too few free slots.
     Pool {
         /// Name of the pool.

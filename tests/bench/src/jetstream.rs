@@ -5,7 +5,7 @@ use anyhow::{Context as _, ensure};
 use dagbok_events::{Actor, ExecutorId, Fact, PoolName, RunId, decode};
 use dagbok_executor::{ExecutorSettings, Runner};
 use dagbok_inbox::{Ask, Inbox};
-use dagbok_protocol::{Answer, CommandBody, TriggerRun};
+use dagbok_protocol::{Answer, CommandBody, PoolChange, TriggerRun};
 use dagbok_runlog_jetstream::{ConnectSettings, connect};
 use dagbok_runtime::{Clock, Shutdown};
 use dagbok_scheduler::SchedulerSettings;
@@ -42,7 +42,7 @@ pub(crate) async fn measure(url: &str, tasks: usize, width: usize) -> anyhow::Re
     let ask = async |body| inbox.ask(Ask::new(Actor::User("bench".into()), body), PATIENCE).await;
     ask(CommandBody::SetLimits { parallelism: 4_096, max_losses: 10 }).await?;
     let pool = PoolName::new("default_pool")?;
-    ask(CommandBody::SetPool { pool, slots: 4_096 }).await?;
+    ask(CommandBody::SetPool(PoolChange::sized(pool, 4_096))).await?;
     let spec = Shape::Fan.dag("bench", width, u32::MAX);
     let dag_id = spec.dag_id.clone();
     let answer = ask(dag_file(spec)).await?;

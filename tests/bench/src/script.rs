@@ -5,7 +5,8 @@ use dagbok_events::{
     Scope, Timestamp, TryKey, Usage,
 };
 use dagbok_protocol::{
-    Command, CommandBody, DagFile, RegisteredDag, Report, ReportBody, TriggerRun, XComValue,
+    Command, CommandBody, DagFile, PoolChange, RegisteredDag, Report, ReportBody, TriggerRun,
+    XComValue,
 };
 
 /// A namespace with a virtual clock, and what to do with each record.
@@ -43,7 +44,7 @@ impl<S: FnMut(&Record)> Script<S> {
         };
         script.command(CommandBody::SetLimits { parallelism: 1_000_000, max_losses: 10 });
         let pool = dagbok_events::PoolName::new("default_pool").expect("a pool's name");
-        script.command(CommandBody::SetPool { pool, slots: 1_000_000 });
+        script.command(CommandBody::SetPool(PoolChange::sized(pool, 1_000_000)));
         script
     }
 

@@ -24,7 +24,7 @@ facts! {
     DagRegistered, BundlePublished, DagImportFailed, DagImportRecovered, DagDisappeared, DagPaused,
     DagUnpaused, RunExpected, RunMissed, RunCreated, RunStarted, RunSucceeded, RunFailed, RunTimedOut,
     RunCancelled, RunCleared, RunDeleted, TaskExpanded, TaskCleared, TaskQueued, TaskRuledOut, TryStarted,
-    TrySucceeded, TryFailed, TrySkipped, TryLost, TryCancelled, TryReturned, TryRescheduled, XComPushed, ReportRefused, PoolSet, LimitsSet, ExecutorJoined, ExecutorLeft,
+    TrySucceeded, TryFailed, TrySkipped, TryLost, TryCancelled, TryReturned, TryRescheduled, XComPushed, ReportRefused, PoolSet, PoolDeleted, LimitsSet, ExecutorJoined, ExecutorLeft,
     ClockWentBack,
     ForeignEntrySkipped, DagForgotten, DagVersionsForgotten, HistoryForgotten,
 }

@@ -1,6 +1,6 @@
 //! People: trigger, pause, cancel, clear, delete, set limits, and ask again where nobody answers.
-use dagbok_events::{Actor, DagId, RunId, RunKey, TaskId, Timestamp};
-use dagbok_protocol::{Answer, ClearTasks, Command, CommandBody, TriggerRun};
+use dagbok_events::{Actor, DagId, PoolSet, RunId, RunKey, TaskId, Timestamp};
+use dagbok_protocol::{Answer, ClearTasks, Command, CommandBody, PoolChange, TriggerRun};
 
 use crate::{
     dags::{POOLS, dag_id, pool},
@@ -100,8 +100,11 @@ impl People {
             12..=14 => say(world, CommandBody::UnpauseDag { dag_id }),
             15 => {
                 let (name, slots) = POOLS[world.rng.below(POOLS.len())];
-                let slots = u32::try_from(world.rng.below(slots as usize + 2)).expect("small");
-                say(world, CommandBody::SetPool { pool: pool(name), slots });
+                let slots = match world.rng.below(slots as usize + 3) {
+                    0 => PoolSet::UNLIMITED,
+                    n => u32::try_from(n - 1).expect("small"),
+                };
+                say(world, CommandBody::SetPool(PoolChange::sized(pool(name), slots)));
             }
             16 => {
                 let parallelism = u32::try_from(world.rng.below(8)).expect("small");
@@ -110,6 +113,10 @@ impl People {
             }
             17..=19 => self.clear(world),
             22 => self.replace(world),
+            24 => {
+                let (name, _) = POOLS[world.rng.below(POOLS.len())];
+                say(world, CommandBody::DeletePool { pool: pool(name) });
+            }
             23 => self.mislead(world, &dag_id),
             20 | 21 => self.delete(world),
             _ => {}
@@ -263,7 +270,7 @@ fn say(world: &mut World, body: CommandBody) {
 /// Takes every limit back to where all can run.
 fn make_room(world: &mut World) {
     for (name, slots) in POOLS {
-        say(world, CommandBody::SetPool { pool: pool(name), slots });
+        say(world, CommandBody::SetPool(PoolChange::sized(pool(name), slots)));
     }
     say(world, CommandBody::SetLimits { parallelism: PARALLELISM, max_losses: 10 });
 }

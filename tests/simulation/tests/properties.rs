@@ -6,7 +6,7 @@ use dagbok_events::{
     RunKey, Timestamp, TryKey, TryNumber, Usage, decode, encode,
 };
 use dagbok_protocol::{
-    ClearTasks, Command, CommandBody, ImportError, Report, ReportBody, TriggerRun,
+    ClearTasks, Command, CommandBody, ImportError, PoolChange, Report, ReportBody, TriggerRun,
 };
 use dagbok_simulation::{
     Prng,
@@ -252,7 +252,7 @@ impl Desk {
                 self.send(Actor::Processor, CommandBody::DagFileGone { file });
             }
             Act::SetPool(n, slots) => {
-                self.say(CommandBody::SetPool { pool: pool(POOLS[n].0), slots });
+                self.say(CommandBody::SetPool(PoolChange::sized(pool(POOLS[n].0), slots)));
             }
             Act::SetLimits(parallelism, max_losses) => {
                 self.say(CommandBody::SetLimits { parallelism, max_losses });
@@ -338,7 +338,7 @@ impl Desk {
             self.say(CommandBody::UnpauseDag { dag_id: dag_id(n) });
         }
         for (name, slots) in POOLS {
-            self.say(CommandBody::SetPool { pool: pool(name), slots });
+            self.say(CommandBody::SetPool(PoolChange::sized(pool(name), slots)));
         }
         self.say(CommandBody::SetLimits { parallelism: 8, max_losses: 3 });
         for _ in 0..10_000 {

@@ -30,7 +30,7 @@ fn a_seed_gives_the_same_bytes_every_time() {
 }
 
 /// What a round must have met with, or it tested nothing.
-const WORTH_SEEING: [&str; 109] = [
+const WORTH_SEEING: [&str; 110] = [
     "DagRegistered",
     "BundlePublished",
     "DagImportFailed",
@@ -58,6 +58,7 @@ const WORTH_SEEING: [&str; 109] = [
     "XComPushed",
     "ReportRefused",
     "PoolSet",
+    "PoolDeleted",
     "LimitsSet",
     "ExecutorJoined",
     "ExecutorLeft",

@@ -158,18 +158,19 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         let Refusal { code, message } = refusal;
         match code {
-            RefusalCode::DagNotFound | RefusalCode::RunNotFound | RefusalCode::TaskNotFound => {
-                Self::NotFound(message)
-            }
-            RefusalCode::RunAlreadyExists | RefusalCode::LogicalDateTaken => {
-                Self::Conflict(json!({
-                    "reason": "Unique constraint violation",
-                    "statement": "hidden",
-                    "orig_error": "hidden",
-                    "code": code,
-                    "message": message,
-                }))
-            }
+            RefusalCode::DagNotFound
+            | RefusalCode::RunNotFound
+            | RefusalCode::TaskNotFound
+            | RefusalCode::PoolNotFound => Self::NotFound(message),
+            RefusalCode::RunAlreadyExists
+            | RefusalCode::LogicalDateTaken
+            | RefusalCode::PoolAlreadyExists => Self::Conflict(json!({
+                "reason": "Unique constraint violation",
+                "statement": "hidden",
+                "orig_error": "hidden",
+                "code": code,
+                "message": message,
+            })),
             RefusalCode::RunOver
             | RefusalCode::RunActive
             | RefusalCode::DagInUse

@@ -4,6 +4,7 @@
 //! has and Dagbok does not use are there and null, as there. These types are read by the command
 //! line too.
 mod dag;
+mod pool;
 mod run;
 mod shared;
 mod task;
@@ -16,6 +17,10 @@ pub use dag::{
 };
 use dagbok_events::Timestamp;
 use dagbok_runlog::digest_of;
+pub use pool::{
+    BulkDone, BulkError, BulkResponse, OnExistence, OnNonExistence, PoolAction, PoolBody, PoolBulk,
+    PoolCollection, PoolPatch, PoolResponse,
+};
 pub use run::{
     Cleared, Forgotten, Prune, Pruned, PrunedDag, RunCancel, RunClear, RunCleared, RunCollection,
     RunExtra, RunPatch, RunResponse, RunWait, TriggerBody,
@@ -23,10 +28,9 @@ pub use run::{
 use serde::{Deserialize, Serialize};
 pub use shared::{
     ClockHealth, Detail, ExecutorCollection, ExecutorInfo, ExecutorTry, Health, HealthExtra,
-    ImportErrorCollection, ImportErrorExtra, ImportErrorResponse, ListExtra, PoolCollection,
-    PoolPatch, PoolResponse, ProcessorHealth, ProjectionHealth, RefusedReport,
-    RefusedReportCollection, Rescheduled, RescheduledDag, SchedulerHealth, StatusOnly,
-    TriggererHealth, VersionInfo,
+    ImportErrorCollection, ImportErrorExtra, ImportErrorResponse, ListExtra, ProcessorHealth,
+    ProjectionHealth, RefusedReport, RefusedReportCollection, Rescheduled, RescheduledDag,
+    SchedulerHealth, StatusOnly, TriggererHealth, VersionInfo,
 };
 pub use task::{
     LogLine, TaskInstance, TaskInstanceCollection, TaskInstanceExtra, TaskObstacle, TryCollection,

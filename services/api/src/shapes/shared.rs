@@ -1,4 +1,4 @@
-//! What is not about one DAG: health, version, pools, executors, import errors, refusals.
+//! What is not about one DAG: health, version, executors, import errors, refusals.
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -65,50 +65,6 @@ pub struct ImportErrorCollection {
     pub import_errors: Vec<ImportErrorResponse>,
     /// How many there are over all pages.
     pub total_entries: usize,
-}
-
-/// A pool.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct PoolResponse {
-    /// Name of the pool.
-    pub name: String,
-    /// How many slots it has.
-    pub slots: i64,
-    /// Always null.
-    pub description: Option<String>,
-    /// Always false.
-    pub include_deferred: bool,
-    /// Held by tries, queued or running.
-    pub occupied_slots: i64,
-    /// Held by tries that run.
-    pub running_slots: i64,
-    /// Held by tries that are queued.
-    pub queued_slots: i64,
-    /// Always 0.
-    pub scheduled_slots: i64,
-    /// Free.
-    pub open_slots: i64,
-    /// Always 0.
-    pub deferred_slots: i64,
-    /// Always null.
-    pub team_name: Option<String>,
-}
-
-/// A page of pools.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct PoolCollection {
-    /// The entries of this page.
-    pub pools: Vec<PoolResponse>,
-    /// How many there are over all pages.
-    pub total_entries: usize,
-}
-
-/// Asks for a change of a pool.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PoolPatch {
-    /// How many slots it is to have.
-    pub slots: u32,
 }
 
 /// Whether something works.

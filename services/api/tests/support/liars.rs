@@ -1,11 +1,11 @@
 //! Records at random: plausible ones, and ones that the rules would never make.
 use dagbok_events::{
     Actor, DagDisappeared, DagPaused, DagUnpaused, ExecutorJoined, ExecutorLeft, Fact,
-    ForeignReport, LeftWhy, Leg, LostWhy, MapIndex, Micros, MissedWhy, PoolName, PoolSet,
-    QueueName, Record, RefusedWhy, ReportRefused, RuledOut, RunCancelled, RunCleared, RunDeleted,
-    RunExpected, RunFailed, RunMissed, RunStarted, RunSucceeded, RunTimedOut, Scope, TaskCleared,
-    TaskExpanded, TaskQueued, TryCancelled, TryLost, TryRescheduled, TryReturned, TrySkipped,
-    TryStarted, Usage,
+    ForeignReport, LeftWhy, Leg, LostWhy, MapIndex, Micros, MissedWhy, PoolDeleted, PoolName,
+    PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut, RunCancelled, RunCleared,
+    RunDeleted, RunExpected, RunFailed, RunMissed, RunStarted, RunSucceeded, RunTimedOut, Scope,
+    TaskCleared, TaskExpanded, TaskQueued, TryCancelled, TryLost, TryRescheduled, TryReturned,
+    TrySkipped, TryStarted, Usage,
 };
 
 use super::story::{FIRST, Story, dag, digest, executor, key, nth, spec, task};
@@ -45,7 +45,7 @@ fn fact(dice: &mut Dice) -> Fact {
     let on = executor(dice.one(&EXECUTORS));
     let retry_at = (dice.below(2) == 0).then_some(FIRST);
     let pool = PoolName::new(dice.one(&["default_pool", "gpu"])).unwrap();
-    match dice.below(32) {
+    match dice.below(33) {
         0..=3 => Fact::TaskQueued(TaskQueued {
             task_id,
             map_index,
@@ -130,7 +130,8 @@ fn fact(dice: &mut Dice) -> Fact {
         29 => Fact::TaskCleared(TaskCleared { task_id, map_index, further: u32::MAX }),
         30 => Fact::RunCleared(RunCleared {}),
         31 => Fact::RunDeleted(RunDeleted { logical_date: None, tries: 0 }),
-        25 => Fact::PoolSet(PoolSet { pool, slots: 4 }),
+        25 => Fact::PoolSet(PoolSet { pool, slots: 4, description: None, include_deferred: false }),
+        32 => Fact::PoolDeleted(PoolDeleted { pool }),
         _ => {
             let name = format!("key_{:02}", dice.below(12));
             let large = format!("\"{}\"", "x".repeat(400));

@@ -83,7 +83,15 @@ impl Namespace {
     fn evolve_shared(&mut self, fact: &Fact) {
         match fact {
             Fact::PoolSet(f) => {
-                self.pools.entry(f.pool.clone()).or_default().slots = f.slots;
+                self.pools.entry(f.pool.clone()).or_default().set = Some(f.clone());
+            }
+            Fact::PoolDeleted(f) => {
+                if let Some(pool) = self.pools.get_mut(&f.pool) {
+                    pool.set = None;
+                    if pool.used == 0 {
+                        self.pools.remove(&f.pool);
+                    }
+                }
             }
             Fact::LimitsSet(f) => {
                 self.limits.parallelism = f.parallelism;
@@ -317,9 +325,13 @@ impl Namespace {
             dag.in_flight += 1;
         }
         if let Some(hold) = change.freed {
-            self.pools.entry(hold.pool).or_default().used -= u64::from(hold.slots);
             self.in_flight -= 1;
             dag.in_flight -= 1;
+            let pool = self.pools.entry(hold.pool.clone()).or_default();
+            pool.used -= u64::from(hold.slots);
+            if pool.used == 0 && pool.set.is_none() {
+                self.pools.remove(&hold.pool);
+            }
         }
         if let Some(due) = change.waited {
             self.index.retries.remove(&(due, number, change.no));

@@ -14,6 +14,7 @@ mod index;
 mod lanes;
 mod past;
 mod plan;
+mod pool;
 mod run_id;
 mod schedule;
 mod snapshot;
@@ -35,6 +36,8 @@ pub use decide::spec_fault;
 use index::Index;
 use past::Forgotten;
 pub use plan::Proposal;
+pub use pool::DEFAULT_POOL;
+use pool::Pool;
 pub use snapshot::{BadSnapshot, Frozen, Part, SNAPSHOT_VERSION};
 pub use views::QueuedTry;
 
@@ -90,13 +93,6 @@ pub enum Outcome {
 struct Limits {
     parallelism: u32,
     max_losses: u16,
-}
-
-/// A pool of slots.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Pool {
-    slots: u32,
-    used: u64,
 }
 
 /// What is remembered of a command that was decided.
@@ -156,20 +152,15 @@ impl Default for Namespace {
     }
 }
 
-/// The pool that tasks use unless they name another.
-pub const DEFAULT_POOL: &str = "default_pool";
-
 impl Namespace {
     /// Nothing has happened yet: one default pool, the default limits.
     pub fn new() -> Self {
-        let default_pool = PoolName::new(DEFAULT_POOL).expect("a constant within the rules");
-        let pool = Pool { slots: limits::DEFAULT_POOL_SLOTS, used: 0 };
         Self {
             last_seq: 0,
             last_at: Timestamp(i64::MIN),
             clock: Timestamp(i64::MIN),
             limits: Limits { parallelism: limits::PARALLELISM, max_losses: limits::MAX_LOSSES },
-            pools: BTreeMap::from([(default_pool, pool)]),
+            pools: BTreeMap::from([Pool::default_pool()]),
             in_flight: 0,
             bundle: None,
             files: BTreeMap::new(),

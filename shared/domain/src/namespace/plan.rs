@@ -34,7 +34,7 @@ pub enum Proposal {
 struct Room<'a> {
     namespace: &'a Namespace,
     tries: u32,
-    pools: BTreeMap<PoolName, u64>,
+    pools: BTreeMap<PoolName, Option<u64>>,
     dags: BTreeMap<DagId, u32>,
 }
 
@@ -94,8 +94,7 @@ impl Namespace {
         let mut pick = Pick::new(self, now);
         if room.tries > 0 {
             for pool in self.index.lanes.pools() {
-                // Where nothing is free, or there is no such pool, what needs no slot can go.
-                let free = room.in_pool(pool);
+                let Some(free) = room.in_pool(pool) else { continue };
                 for key in &self.index.lanes.open(pool, free, now) {
                     pick.open(key);
                 }
@@ -240,12 +239,12 @@ impl<'a> Room<'a> {
         left
     }
 
-    fn in_pool(&mut self, pool: &PoolName) -> u64 {
+    /// The slots that are free; `None` where there is no such pool.
+    fn in_pool(&mut self, pool: &PoolName) -> Option<u64> {
         if let Some(left) = self.pools.get(pool) {
             return *left;
         }
-        let free = |pool: &Pool| u64::from(pool.slots).saturating_sub(pool.used);
-        let left = self.namespace.pools.get(pool).map_or(0, free);
+        let left = self.namespace.pools.get(pool).and_then(Pool::free);
         self.pools.insert(pool.clone(), left);
         left
     }
@@ -257,12 +256,13 @@ impl<'a> Room<'a> {
         let slots = u64::from(spec.pool_slots);
         let dag_id = &run.key().dag_id;
         let (in_dag, in_pool) = (self.in_dag(dag_id), self.in_pool(&spec.pool));
-        if self.tries == 0 || in_dag == 0 || in_pool < slots {
+        let Some(left) = in_pool.and_then(|free| free.checked_sub(slots)) else { return false };
+        if self.tries == 0 || in_dag == 0 {
             return false;
         }
         self.tries -= 1;
         self.dags.insert(dag_id.clone(), in_dag - 1);
-        self.pools.insert(spec.pool.clone(), in_pool - slots);
+        self.pools.insert(spec.pool.clone(), Some(left));
         true
     }
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dagbok_events::{
-    CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, Interval, PoolName, RunExpected,
+    CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, Interval, PoolSet, RunExpected,
     Timestamp, decode_any, encode_any, escape_token,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 7;
+pub const SNAPSHOT_VERSION: u32 = 9;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +71,7 @@ struct SavedShared {
     clock: i64,
     parallelism: u32,
     max_losses: u16,
-    pools: Vec<(PoolName, u32)>,
+    pools: Vec<PoolSet>,
     bundle: Option<Digest>,
     files: BTreeMap<String, FileState>,
     told: BTreeMap<String, CommandId>,
@@ -201,7 +201,7 @@ impl Namespace {
             clock: self.clock.0,
             parallelism: self.limits.parallelism,
             max_losses: self.limits.max_losses,
-            pools: self.pools.iter().map(|(name, pool)| (name.clone(), pool.slots)).collect(),
+            pools: self.pools.values().filter_map(|pool| pool.set.clone()).collect(),
             bundle: self.bundle.clone(),
             files: self.files.clone(),
             told: self.told.clone(),
@@ -277,8 +277,11 @@ impl Namespace {
         it.last_at = Timestamp(saved.last_at);
         it.clock = Timestamp(saved.clock);
         it.limits = Limits { parallelism: saved.parallelism, max_losses: saved.max_losses };
-        it.pools =
-            saved.pools.into_iter().map(|(name, slots)| (name, Pool { slots, used: 0 })).collect();
+        it.pools = saved
+            .pools
+            .into_iter()
+            .map(|set| (set.pool.clone(), Pool { set: Some(set), used: 0 }))
+            .collect();
         it.bundle = saved.bundle;
         it.files = saved.files;
         it.told = saved.told;

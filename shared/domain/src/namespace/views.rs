@@ -6,7 +6,7 @@ use dagbok_events::{
 };
 use dagbok_protocol::{Obstacle, RunContext, WorkItem};
 
-use super::{Dag, Namespace, RunNo};
+use super::{Dag, Namespace, RunNo, pool::Pool};
 use crate::{
     run::{InstanceNo, Phase, Run, TaskState},
     timetable,
@@ -53,7 +53,9 @@ impl Namespace {
 
     /// Slots used and there, of a pool.
     pub fn pool_use(&self, pool: &str) -> Option<(u32, u32)> {
-        self.pools.get(pool).map(|pool| (u32::try_from(pool.used).unwrap_or(u32::MAX), pool.slots))
+        self.pools
+            .get(pool)
+            .map(|pool| (u32::try_from(pool.used).unwrap_or(u32::MAX), pool.slots()))
     }
 
     /// Executors that joined, or that a try names, and have not left.
@@ -205,10 +207,15 @@ impl Namespace {
     fn obstacle_of_room(&self, run: &Run, no: InstanceNo) -> Option<Obstacle> {
         let dag = self.dags.get(&run.key().dag_id)?;
         let spec = run.spec(no);
-        let pool = self.pools.get(&spec.pool);
-        let free = pool.map_or(0, |pool| u64::from(pool.slots).saturating_sub(pool.used));
+        let pool = self.pools.get(&spec.pool).filter(|pool| pool.set.is_some());
+        let free = pool.and_then(Pool::free).unwrap_or(0);
         let free = u32::try_from(free).unwrap_or(u32::MAX);
-        if dag.paused {
+        let slots = pool.map_or(0, Pool::slots);
+        if pool.is_none() {
+            Some(Obstacle::NoPool { pool: spec.pool.clone() })
+        } else if spec.pool_slots > slots {
+            Some(Obstacle::PoolTooSmall { pool: spec.pool.clone(), needs: spec.pool_slots, slots })
+        } else if dag.paused {
             Some(Obstacle::Paused)
         } else if dag.room() == 0 {
             Some(Obstacle::MaxActiveTasks { most: dag.current.spec.max_active_tasks })

@@ -97,6 +97,7 @@ impl Run {
             | Fact::RunDeleted(_)
             | Fact::ReportRefused(_)
             | Fact::PoolSet(_)
+            | Fact::PoolDeleted(_)
             | Fact::LimitsSet(_)
             | Fact::ExecutorJoined(_)
             | Fact::ExecutorLeft(_)

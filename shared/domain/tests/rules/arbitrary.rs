@@ -7,12 +7,12 @@ use dagbok_events::{
     DagImportFailed, DagImportRecovered, DagPaused, DagRegistered, DagSpec, DagUnpaused,
     DagVersionsForgotten, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, Fault, ForeignReport,
     Interval, LeftWhy, Leg, LimitsSet, LogRef, LostWhy, MapIndex, Micros, MissedWhy, Payload,
-    PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut, RunCancelled,
-    RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMissed, RunStarted,
-    RunSucceeded, RunTimedOut, RunType, Scope, TaskCleared, TaskExpanded, TaskId, TaskQueued,
-    TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerRule, TryCancelled,
-    TryFailed, TryLost, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted,
-    TrySucceeded, Usage, XComPushed,
+    PoolDeleted, PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut,
+    RunCancelled, RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMissed,
+    RunStarted, RunSucceeded, RunTimedOut, RunType, Scope, TaskCleared, TaskExpanded, TaskId,
+    TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerRule,
+    TryCancelled, TryFailed, TryLost, TryNumber, TryRescheduled, TryReturned, TrySkipped,
+    TryStarted, TrySucceeded, Usage, XComPushed,
 };
 use proptest::{option, prelude::*, sample::select, strategy::Union};
 
@@ -420,7 +420,13 @@ fn about_what_is_shared() -> Union<BoxedStrategy<Fact>> {
     });
     let left = select(vec![LeftWhy::Drained, LeftWhy::Gone]);
     Union::new([
-        (pool(), number()).prop_map(|(pool, slots)| Fact::PoolSet(PoolSet { pool, slots })).boxed(),
+        (pool(), number(), any::<bool>())
+            .prop_map(|(pool, slots, include_deferred)| {
+                let description = include_deferred.then(|| "for models".to_owned());
+                Fact::PoolSet(PoolSet { pool, slots, description, include_deferred })
+            })
+            .boxed(),
+        pool().prop_map(|pool| Fact::PoolDeleted(PoolDeleted { pool })).boxed(),
         (number(), any::<u16>())
             .prop_map(|(parallelism, max_losses)| {
                 Fact::LimitsSet(LimitsSet { parallelism, max_losses })

@@ -1,6 +1,6 @@
 //! Limits that span tasks and runs: how many at once, and who goes first.
-use dagbok_events::{DagSpec, PoolName};
-use dagbok_protocol::RefusalCode;
+use dagbok_events::{DagSpec, Fact, PoolName, PoolSet};
+use dagbok_protocol::{CommandBody, PoolChange, PoolIs, RefusalCode};
 
 use super::support::*;
 
@@ -68,11 +68,10 @@ fn a_pool_is_shared_by_slots() {
     let spec = dag("etl")
         .add("big", &[], in_pool("gpu", 3))
         .add("one", &[], in_pool("gpu", 1))
-        .add("two", &[], in_pool("gpu", 2))
-        .add("free", &[], in_pool("gpu", 0));
+        .add("two", &[], in_pool("gpu", 2));
     let mut world = World::with([spec]);
     world.trigger_as("etl", "r1");
-    assert_eq!(world.settle(), ["TaskQueued free 1"], "there is no such pool yet");
+    assert_eq!(world.settle(), [] as [&str; 0], "there is no such pool yet");
     world.set_pool("gpu", 4).is(["PoolSet gpu 4"]);
     world.set_pool("gpu", 4).unchanged();
     assert_eq!(world.settle(), ["TaskQueued big 1", "TaskQueued one 1"]);
@@ -82,6 +81,74 @@ fn a_pool_is_shared_by_slots() {
     world.succeed("e1", "etl/r1/big/1");
     assert_eq!(world.settle(), ["TaskQueued two 1"]);
     assert_eq!(world.namespace.pool_use("gpu"), Some((2, 4)));
+}
+
+#[test]
+fn a_pool_without_a_limit_holds_nothing_back() {
+    let wide = (0..40).fold(dag("etl").with(|dag| dag.max_active_tasks = 100), |dag, n| {
+        dag.add(&format!("t{n}"), &[], in_pool("gpu", 3))
+    });
+    let mut world = World::with([wide]);
+    world.set_pool("gpu", 10);
+    world.trigger_as("etl", "r1");
+    world.settle();
+    assert_eq!(world.namespace.in_flight(), 3);
+    world.set_pool("gpu", PoolSet::UNLIMITED);
+    world.settle();
+    assert_eq!(world.namespace.pool_use("gpu"), Some((120, PoolSet::UNLIMITED)));
+}
+
+#[test]
+fn a_pool_that_is_deleted_lets_go_on_what_runs_and_lets_nothing_in() {
+    let spec = dag("etl").add("a", &[], in_pool("gpu", 1)).add("b", &["a"], in_pool("gpu", 1));
+    let mut world = World::with([spec]);
+    world.set_pool("gpu", 1);
+    world.trigger_as("etl", "r1");
+    world.settle();
+    world.delete_pool("gpu").is(["PoolDeleted gpu"]);
+    world.delete_pool("gpu").refused(RefusalCode::PoolNotFound, []);
+    assert_eq!(world.namespace.pool_use("gpu"), Some((1, 0)), "a try holds a slot of it");
+    world.succeed("e1", "etl/r1/a/1").is(["TrySucceeded a 1"]);
+    assert_eq!(world.settle(), [] as [&str; 0]);
+    assert_eq!(world.namespace.pool_use("gpu"), None);
+    world.set_pool("gpu", 1).is(["PoolSet gpu 1"]);
+    assert_eq!(world.settle(), ["TaskQueued b 1"]);
+    let told = world.delete_pool("default_pool");
+    assert!(told.refused(RefusalCode::Invalid, []).contains("can't be deleted"));
+}
+
+#[test]
+fn a_pool_is_made_or_changed_as_is_asked() {
+    let mut world = World::new();
+    let change = |only, slots, description: Option<&str>| PoolChange {
+        description: description.map(str::to_owned),
+        slots,
+        only,
+        ..PoolChange::sized(PoolName::new("gpu").expect("a pool"), 0)
+    };
+    let ask = |world: &mut World, change| world.send(CommandBody::SetPool(change));
+    let (new, there) = (Some(PoolIs::Missing), Some(PoolIs::There));
+    ask(&mut world, change(there, Some(2), None)).refused(RefusalCode::PoolNotFound, []);
+    ask(&mut world, change(None, None, None)).refused(RefusalCode::Invalid, []);
+    ask(&mut world, change(new, Some(2), Some("models"))).is(["PoolSet gpu 2"]);
+    ask(&mut world, change(new, Some(2), None)).refused(RefusalCode::PoolAlreadyExists, []);
+    ask(&mut world, change(there, None, None)).unchanged();
+    ask(&mut world, change(there, Some(2), Some("models"))).unchanged();
+    let sent = ask(&mut world, change(there, None, Some("")));
+    let Fact::PoolSet(made) = &sent.records[0].facts[0] else { panic!("{sent:?}") };
+    assert_eq!((made.slots, &made.description), (2, &None));
+    let long = "x".repeat(4_097);
+    ask(&mut world, change(there, None, Some(&long))).refused(RefusalCode::Invalid, []);
+    let slash = PoolChange::sized(PoolName::new("a/b").expect("a name that a log may have"), 1);
+    let told = ask(&mut world, slash);
+    assert!(told.refused(RefusalCode::Invalid, []).contains("can't have a `/`"));
+}
+
+#[test]
+fn a_task_without_slots_is_no_task() {
+    let mut world = World::new();
+    world.read(&dag("etl").add("a", &[], in_pool("default_pool", 0)));
+    assert!(world.namespace.dag(&dag_id("etl")).is_none());
 }
 
 #[test]

@@ -46,11 +46,29 @@ fn each_obstacle_is_named_and_nothing_is_written() {
     world.set_pool("default_pool", 0);
     world.settle();
     let pool = dagbok_events::PoolName::new("default_pool").expect("a pool name");
-    let full = Obstacle::Pool { pool, needs: 1, free: 0 };
-    assert_eq!(why(&mut world, "etl", "r1", "a"), Some(full));
+    let small = Obstacle::PoolTooSmall { pool, needs: 1, slots: 0 };
+    assert_eq!(why(&mut world, "etl", "r1", "a"), Some(small));
     world.set_pool("default_pool", 4);
     assert_eq!(why(&mut world, "etl", "r1", "a"), None, "it goes next");
     assert_eq!(world.settle(), ["TaskQueued a 2"]);
+}
+
+#[test]
+fn a_pool_that_is_missing_or_too_small_is_named() {
+    let pool = dagbok_events::PoolName::new("gpu").expect("a pool name");
+    let spec = dag("etl").add("a", &[], |task| (task.pool, task.pool_slots) = (pool.clone(), 3));
+    let mut world = World::with([spec]);
+    world.trigger_as("etl", "r1");
+    world.settle();
+    let missing = Obstacle::NoPool { pool: pool.clone() };
+    assert_eq!(why(&mut world, "etl", "r1", "a"), Some(missing.clone()));
+    world.set_pool("gpu", 2);
+    let small = Obstacle::PoolTooSmall { pool, needs: 3, slots: 2 };
+    assert_eq!(why(&mut world, "etl", "r1", "a"), Some(small));
+    world.delete_pool("gpu");
+    assert_eq!(why(&mut world, "etl", "r1", "a"), Some(missing));
+    world.set_pool("gpu", 3);
+    assert_eq!(world.settle(), ["TaskQueued a 1"]);
 }
 
 #[test]

@@ -67,14 +67,14 @@ fn a_restart_from_a_snapshot_goes_on_as_if_nothing_had_been() {
 
 #[test]
 fn so_many_commands_are_remembered_and_the_oldest_forgotten() {
-    use dagbok_protocol::{CommandBody, limits::COMMANDS_REMEMBERED};
+    use dagbok_protocol::{CommandBody, PoolChange, limits::COMMANDS_REMEMBERED};
     let mut world = World::new();
     let pool = dagbok_events::PoolName::new("p").expect("a pool");
-    let first = world.command(CommandBody::SetPool { pool: pool.clone(), slots: 1 });
+    let first = world.command(CommandBody::SetPool(PoolChange::sized(pool.clone(), 1)));
     world.deliver(&first);
     for n in 0..COMMANDS_REMEMBERED {
         let slots = u32::try_from(n).expect("few") + 2;
-        let command = world.command(CommandBody::SetPool { pool: pool.clone(), slots });
+        let command = world.command(CommandBody::SetPool(PoolChange::sized(pool.clone(), slots)));
         let [record] = &world.namespace.decide(world.now, &command).records[..] else { panic!() };
         world.namespace.evolve(world.namespace.last_seq() + 1, record);
         if n + 2 == COMMANDS_REMEMBERED {

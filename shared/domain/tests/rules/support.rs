@@ -6,8 +6,8 @@ use dagbok_events::{
     TaskSpec, Timestamp, Timetable, TriggerRule, TryKey, TryNumber, Usage, decode, encode,
 };
 use dagbok_protocol::{
-    ClearTasks, Command, CommandBody, DagFile, ImportError, Presence, RefusalCode, RegisteredDag,
-    Report, ReportBody, TriggerRun, XComValue,
+    ClearTasks, Command, CommandBody, DagFile, ImportError, PoolChange, Presence, RefusalCode,
+    RegisteredDag, Report, ReportBody, TriggerRun, XComValue,
 };
 
 /// The instant that a text in RFC 3339 names; a date alone is its midnight in UTC.
@@ -346,7 +346,12 @@ impl World {
 
     pub(crate) fn set_pool(&mut self, pool: &str, slots: u32) -> Sent {
         let pool = PoolName::new(pool).expect("a pool");
-        self.send(CommandBody::SetPool { pool, slots })
+        self.send(CommandBody::SetPool(PoolChange::sized(pool, slots)))
+    }
+
+    pub(crate) fn delete_pool(&mut self, pool: &str) -> Sent {
+        let pool = PoolName::new(pool).expect("a pool");
+        self.send(CommandBody::DeletePool { pool })
     }
 
     pub(crate) fn set_limits(&mut self, parallelism: u32, max_losses: u16) -> Sent {
@@ -620,6 +625,7 @@ pub(crate) fn brief(fact: &Fact) -> String {
             format!("ReportRefused {} {} {:?}: {:?}", f.task_id, f.try_number, f.report, f.why)
         }
         Fact::PoolSet(f) => format!("PoolSet {} {}", f.pool, f.slots),
+        Fact::PoolDeleted(f) => format!("PoolDeleted {}", f.pool),
         Fact::LimitsSet(f) => format!("LimitsSet {} {}", f.parallelism, f.max_losses),
         Fact::ExecutorJoined(f) => format!("ExecutorJoined {}", f.slots),
         Fact::ExecutorLeft(f) => format!("ExecutorLeft {:?}", f.why),

@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use shared::{
     ClockWentBack, ExecutorJoined, ExecutorLeft, ForeignEntrySkipped, HistoryForgotten, LeftWhy,
-    LimitsSet, PoolSet,
+    LimitsSet, PoolDeleted, PoolSet,
 };
 pub use task::{RuledOut, TaskCleared, TaskExpanded, TaskQueued, TaskRuledOut};
 
@@ -93,6 +93,8 @@ pub enum Fact {
     ReportRefused(Box<ReportRefused>),
     /// A pool has this many slots from now on.
     PoolSet(PoolSet),
+    /// There is no such pool any more: tasks that want its slots wait until there is.
+    PoolDeleted(PoolDeleted),
     /// The namespace's limits from now on.
     LimitsSet(LimitsSet),
     /// An executor came.

@@ -9,8 +9,26 @@ use crate::{Digest, PoolName, QueueName, Timestamp};
 pub struct PoolSet {
     /// Name of the pool.
     pub pool: PoolName,
-    /// How many slots it has; tries wait while all are taken.
+    /// How many slots it has; tries wait while all are taken. 4,294,967,295 is no limit, which is -1 in Airflow.
     pub slots: u32,
+    /// What it is for, in somebody's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Whether tasks that are deferred take up its slots too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub include_deferred: bool,
+}
+
+impl PoolSet {
+    /// The number of slots that stands for no limit.
+    pub const UNLIMITED: u32 = u32::MAX;
+}
+
+/// See [`crate::Fact::PoolDeleted`]. Scope: the namespace. Tries that hold slots of it go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolDeleted {
+    /// Name of the pool.
+    pub pool: PoolName,
 }
 
 /// See [`crate::Fact::LimitsSet`]. Scope: the namespace.

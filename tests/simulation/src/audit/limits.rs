@@ -1,5 +1,5 @@
 //! The second opinion on limits: runs of a DAG, slots of pools, tries in flight.
-use dagbok_events::{DagId, Fact, PoolName, Record, RunId, RunKey, Scope};
+use dagbok_events::{DagId, Fact, PoolName, PoolSet, Record, RunId, RunKey, Scope};
 
 use super::{
     Audit, Finding,
@@ -27,9 +27,16 @@ impl Audit {
         if !record.facts.iter().any(|fact| matches!(fact, Fact::TaskQueued(_))) {
             return Ok(());
         }
+        let of_none = |fact: &Fact| match fact {
+            Fact::TaskQueued(f) if !self.pools.contains_key(&f.pool) => Some(f.pool.clone()),
+            _ => None,
+        };
+        if let Some(pool) = record.facts.iter().find_map(of_none) {
+            return Err(format!("a task was queued though there is no pool {pool}"));
+        }
         for (pool, slots) in &self.pools {
             let used: u64 = self.runs.values().map(|run| run.slots_used(pool)).sum();
-            if queues(pool) && used > u64::from(*slots) {
+            if queues(pool) && used > u64::from(*slots) && *slots != PoolSet::UNLIMITED {
                 return Err(format!("pool {pool} has {slots} slots and {used} are used"));
             }
         }

@@ -253,6 +253,9 @@ impl Audit {
             Fact::PoolSet(f) => {
                 self.pools.insert(f.pool.clone(), f.slots);
             }
+            Fact::PoolDeleted(f) => {
+                self.pools.remove(&f.pool);
+            }
             Fact::LimitsSet(f) => {
                 (self.parallelism, self.max_losses) = (f.parallelism, f.max_losses);
             }

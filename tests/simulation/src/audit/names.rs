@@ -42,6 +42,7 @@ pub(super) const fn kind_of(fact: &Fact) -> &'static str {
         Fact::XComPushed(_) => "XComPushed",
         Fact::ReportRefused(_) => "ReportRefused",
         Fact::PoolSet(_) => "PoolSet",
+        Fact::PoolDeleted(_) => "PoolDeleted",
         Fact::LimitsSet(_) => "LimitsSet",
         Fact::ExecutorJoined(_) => "ExecutorJoined",
         Fact::ExecutorLeft(_) => "ExecutorLeft",

@@ -72,6 +72,15 @@ fn shown(obstacle: Option<Obstacle>) -> TaskObstacle {
             let why = format!("{most} tries of its DAG run or are queued (max_active_tasks)");
             (Some("max_active_tasks"), why, None)
         }
+        Some(Obstacle::NoPool { pool }) => {
+            let why = format!("there is no pool {pool}; `dagbok pools set` makes one");
+            (Some("no_pool"), why, None)
+        }
+        Some(Obstacle::PoolTooSmall { pool, needs, slots }) => {
+            let why =
+                format!("it needs {needs} slots of the pool {pool}, which has {slots} in all");
+            (Some("pool_too_small"), why, None)
+        }
         Some(Obstacle::Pool { pool, needs, free }) => {
             let why = format!("it needs {needs} slots of the pool {pool}, and {free} are free");
             (Some("pool"), why, None)

@@ -107,6 +107,7 @@ fn fold_fact(
         Fact::XComPushed(fact) => task::xcom_pushed(rows, context, fact)?,
         Fact::ReportRefused(fact) => run::report_refused(rows, context, place, fact)?,
         Fact::PoolSet(fact) => shared::pool_set(rows, fact)?,
+        Fact::PoolDeleted(fact) => shared::pool_deleted(rows, fact)?,
         Fact::LimitsSet(fact) => shared::limits_set(rows, *fact),
         Fact::ExecutorJoined(fact) => shared::executor_joined(rows, context, fact)?,
         Fact::ExecutorLeft(fact) => shared::executor_left(rows, context, *fact)?,

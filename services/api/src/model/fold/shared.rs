@@ -1,7 +1,7 @@
 //! What facts about pools, limits, bundles and executors change.
 use dagbok_events::{
     BundlePublished, ExecutorId, ExecutorJoined, ExecutorLeft, HistoryForgotten, LimitsSet,
-    PoolSet, Scope, Timestamp,
+    PoolDeleted, PoolSet, Scope, Timestamp,
 };
 use dagbok_rows::key::table;
 
@@ -16,7 +16,22 @@ use crate::model::{
 
 pub(super) fn pool_set(rows: &mut Overlay<'_>, fact: &PoolSet) -> Result<(), StoreError> {
     let row = rows.edit::<PoolRow>(keys::pool(&fact.pool))?;
-    row.get_or_insert_default().slots = Some(fact.slots);
+    let row = row.get_or_insert_default();
+    row.slots = Some(fact.slots);
+    row.description.clone_from(&fact.description);
+    row.include_deferred = fact.include_deferred;
+    Ok(())
+}
+
+/// Tries that hold its slots go on: the row stays, with what they hold.
+pub(super) fn pool_deleted(rows: &mut Overlay<'_>, fact: &PoolDeleted) -> Result<(), StoreError> {
+    let row = rows.edit::<PoolRow>(keys::pool(&fact.pool))?;
+    match row {
+        Some(row) if row.queued + row.running > 0 => {
+            (row.slots, row.description, row.include_deferred) = (None, None, false);
+        }
+        row => *row = None,
+    }
     Ok(())
 }
 

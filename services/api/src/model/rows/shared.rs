@@ -42,9 +42,15 @@ pub struct LoadRow {
 /// A pool's slots.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PoolRow {
-    /// How many there are; `None` where nobody set them.
+    /// How many there are; `None` where nobody set them, or the pool was deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slots: Option<u32>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Whether tasks that are deferred take up its slots too.
+    #[serde(default)]
+    pub include_deferred: bool,
     /// Held by tries that are queued.
     pub queued: u64,
     /// Held by tries that run.

@@ -1,7 +1,5 @@
-//! Pausing DAGs, pools and limits.
-use dagbok_events::{
-    DagId, DagPaused, DagUnpaused, Fact, LimitsSet, MissedWhy, PoolName, PoolSet, Scope, Timestamp,
-};
+//! Pausing DAGs, and limits.
+use dagbok_events::{DagId, DagPaused, DagUnpaused, Fact, LimitsSet, MissedWhy, Scope, Timestamp};
 use dagbok_protocol::{Command, RefusalCode};
 
 use super::runs::no_dag;
@@ -34,20 +32,6 @@ impl Namespace {
             }
         }
         accepted(vec![answering(command, at, Scope::Dag(dag_id.clone()), facts)])
-    }
-
-    pub(super) fn set_pool(
-        &self,
-        at: Timestamp,
-        command: &Command,
-        pool: &PoolName,
-        slots: u32,
-    ) -> Decision {
-        if self.pools.get(pool).is_some_and(|pool| pool.slots == slots) {
-            return unchanged();
-        }
-        let facts = vec![Fact::PoolSet(PoolSet { pool: pool.clone(), slots })];
-        accepted(vec![answering(command, at, Scope::Namespace, facts)])
     }
 
     pub(super) fn set_limits(

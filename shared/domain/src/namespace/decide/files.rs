@@ -250,6 +250,10 @@ fn fault_of(spec: &DagSpec) -> Option<(&'static str, String)> {
             return Some(("AirflowDagCycleException", why));
         }
     }
+    if let Some(task) = spec.tasks.iter().find(|task| task.pool_slots == 0) {
+        let why = format!("task {} has pool_slots=0; a task takes at least one slot", task.task_id);
+        return Some(("ValueError", why));
+    }
     if spec.max_active_tasks == 0 && !spec.tasks.is_empty() {
         let why =
             "max_active_tasks is 0, so no task could ever run; set it to 1 or more".to_owned();

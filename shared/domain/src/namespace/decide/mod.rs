@@ -7,6 +7,7 @@ mod executors;
 mod files;
 mod forget;
 mod own;
+mod pools;
 mod report;
 mod runs;
 
@@ -53,7 +54,8 @@ impl Namespace {
             CommandBody::DagFileRead(file) => self.file_read(at, command, file),
             CommandBody::DagFileGone { file } => self.file_gone(at, command, file),
             CommandBody::PublishBundle { bundle } => self.publish_bundle(at, command, bundle),
-            CommandBody::SetPool { pool, slots } => self.set_pool(at, command, pool, *slots),
+            CommandBody::SetPool(ask) => self.set_pool(at, command, ask),
+            CommandBody::DeletePool { pool } => self.delete_pool(at, command, pool),
             CommandBody::SetLimits { parallelism, max_losses } => {
                 self.set_limits(at, command, *parallelism, *max_losses)
             }
@@ -83,7 +85,8 @@ impl Namespace {
             | CommandBody::PauseDag { .. }
             | CommandBody::UnpauseDag { .. }
             | CommandBody::PublishBundle { .. }
-            | CommandBody::SetPool { .. }
+            | CommandBody::SetPool(_)
+            | CommandBody::DeletePool { .. }
             | CommandBody::SetLimits { .. }
             | CommandBody::Report(_)
             | CommandBody::ExecutorJoined { .. } => false,

@@ -63,7 +63,7 @@ class BaseOperator(Marks, Relations, metaclass=BaseOperatorMeta):
     depends_on_past: bool
     wait_for_downstream: bool
     priority_weight: int
-    weight_rule: str
+    weight_rule: Any
     pool_slots: int
     sla: timedelta | None
     execution_timeout: timedelta | None
@@ -110,7 +110,7 @@ class BaseOperator(Marks, Relations, metaclass=BaseOperatorMeta):
         params: Mapping[str, Any] | None = None,
         default_args: dict[str, Any] | None = None,
         priority_weight: int = 1,
-        weight_rule: str = WeightRule.DOWNSTREAM,
+        weight_rule: Any = WeightRule.DOWNSTREAM,
         queue: str | None = DEFAULT_QUEUE,
         pool: str | None = None,
         pool_slots: int = 1,

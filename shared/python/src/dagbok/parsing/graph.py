@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import heapq
+import importlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from dagbok.authoring.dag import DAG
 from dagbok.authoring.operator import BaseOperator
+from dagbok.authoring.weights import BUILT_IN, PriorityWeightStrategy, Untried
 from dagbok.exceptions import AirflowDagCycleException, AirflowException
 
 T = TypeVar("T")
-MAX_WEIGHT = 2**31 - 1
+MAX_WEIGHT, MIN_WEIGHT = 2**31 - 1, -(2**31)
 WEIGHT_RULES = ("downstream", "upstream", "absolute")
 
 
@@ -75,10 +77,13 @@ def effective_weights(ordered: Sequence[BaseOperator]) -> list[int]:
         return sum(weight * (members & mask).bit_count() for weight, mask in masks.items())
 
     weights = []
-    for index, (own, rule) in enumerate(zip(own_weights, rules, strict=True)):
-        others = {"downstream": below, "upstream": above}.get(rule)
-        weight = own if others is None else own + total(others[index])
-        weights.append(max(-MAX_WEIGHT, min(MAX_WEIGHT, weight)))
+    for index, (task, own, rule) in enumerate(zip(ordered, own_weights, rules, strict=True)):
+        if isinstance(rule, PriorityWeightStrategy):
+            weight = _about(task, _asked(rule))
+        else:
+            others = {"downstream": below, "upstream": above}.get(rule)
+            weight = own if others is None else own + total(others[index])
+        weights.append(max(MIN_WEIGHT, min(MAX_WEIGHT, weight)))
     return weights
 
 
@@ -90,11 +95,46 @@ def _about(task: BaseOperator, look: Callable[[BaseOperator], T]) -> T:
         raise AboutTask(task) from error
 
 
-def _weight_rule(task: BaseOperator) -> str:
-    rule = str(getattr(task.weight_rule, "value", task.weight_rule))
-    if rule not in WEIGHT_RULES:
-        raise AirflowException(f"its weight_rule is {rule!r}; there are {', '.join(WEIGHT_RULES)}")
-    return rule
+def _weight_rule(task: BaseOperator) -> str | PriorityWeightStrategy:
+    """Return the name of a plain rule, or the object that is one."""
+    rule: object = task.weight_rule
+    if rule is None:
+        return "absolute"
+    if not isinstance(rule, PriorityWeightStrategy):
+        name = str(getattr(rule, "value", rule))
+        if name in WEIGHT_RULES:
+            return name
+        rule = _named_rule(name)
+    return BUILT_IN.get(type(rule), rule)
+
+
+def _named_rule(path: str) -> PriorityWeightStrategy:
+    """Make the rule whose class is called so, module first."""
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name) if module else None
+    except (ImportError, AttributeError):
+        found = None
+    if not isinstance(found, type) or not issubclass(found, PriorityWeightStrategy):
+        raise AirflowException(
+            f"its weight_rule is {path!r}; there are {', '.join(WEIGHT_RULES)}, "
+            "and classes of PriorityWeightStrategy by their full name"
+        )
+    return found()
+
+
+def _asked(rule: PriorityWeightStrategy) -> Callable[[BaseOperator], int]:
+    """Return what asks a rule of the file's own for a task's weight."""
+
+    def ask(task: BaseOperator) -> int:
+        weight = rule.get_weight(Untried(task))
+        if not isinstance(weight, int):
+            raise AirflowException(
+                f"its weight_rule {type(rule).__name__} must give a whole number, not {weight!r}"
+            )
+        return int(weight)
+
+    return ask
 
 
 def _own_weight(task: BaseOperator) -> int:

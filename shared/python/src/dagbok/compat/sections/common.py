@@ -150,6 +150,17 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.utils.timezone": {name: f"dagbok.timezone:{name}" for name in _TIMEZONE},
     "airflow.utils.trigger_rule": {"TriggerRule": "dagbok.authoring.enums:TriggerRule"},
     "airflow.utils.weight_rule": {"WeightRule": "dagbok.authoring.enums:WeightRule"},
+    "airflow.task": {},
+    "airflow.task.weight_rule": {"WeightRule": "dagbok.authoring.enums:WeightRule"},
+    "airflow.task.priority_strategy": {
+        name: f"dagbok.authoring.weights:{name}"
+        for name in (
+            "PriorityWeightStrategy",
+            "_AbsolutePriorityWeightStrategy",
+            "_DownstreamPriorityWeightStrategy",
+            "_UpstreamPriorityWeightStrategy",
+        )
+    },
     "airflow.utils.state": {
         name: f"dagbok.authoring.enums:{name}" for name in ("State", "TaskInstanceState", "DagRunState")
     },
