@@ -101,3 +101,41 @@ def test_a_task_without_slots_is_an_import_error(running: Standalone, dags: Path
         return next((error["stack_trace"] for error in errors), None)
 
     assert "pool_slots must be a whole number from 1 up, not 0" in wait_until("the refusal", refused)
+
+
+CAPPED = """
+import os, time
+from datetime import datetime
+from airflow.decorators import dag, task
+
+
+@dag(schedule=None, start_date=datetime(2024, 1, 1), catchup=False, is_paused_upon_creation=False)
+def capped():
+    @task(max_active_tis_per_dag=1)
+    def work():
+        while not os.path.exists(os.environ["WITNESS"]):
+            time.sleep(0.05)
+
+    work()
+
+
+capped()
+"""
+
+
+def test_a_task_keeps_to_its_own_limit_over_all_runs(running: Standalone, dags: Path, tmp_path: Path) -> None:
+    write_dag(dags, "capped.py", CAPPED)
+    running.wait_dag("capped")
+    for run in ("r1", "r2"):
+        assert running.trigger("capped", run).status_code == 200
+
+    def state(run: str) -> str | None:
+        (task,) = running.api.get(f"/dags/capped/dagRuns/{run}/taskInstances")["task_instances"]
+        return str(task["state"])
+
+    wait_until("the first", lambda: state("r1") == "running")
+    wait_until("the second's run", lambda: running.api.state("capped", "r2") == "running")
+    said = running.cli.ok("tasks", "why", "capped", "r2", "work").strip()
+    assert said == "1 tries of the task run or are queued (max_active_tis_per_dag)"
+    (tmp_path / "witness").touch()
+    assert [running.api.wait_run("capped", run) for run in ("r1", "r2")] == ["success", "success"]

@@ -1,9 +1,10 @@
 //! A DAG version made ready for the rules: its tasks with their edges both ways. Shared by its runs.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use dagbok_events::{DagSpec, DagVersion, Digest, TaskId, TaskSpec};
 
 use crate::{
+    run::{Line, LineNo},
     scope::{self, Scopes},
     timetable::{self, CompiledSchedule},
 };
@@ -27,6 +28,10 @@ pub struct Version {
     /// Those whose ends say how a run ends.
     leaves: Vec<bool>,
     scopes: Scopes,
+    /// Where tasks wait for room, each once.
+    lines: Vec<Line>,
+    /// The line of each task.
+    line_of: Vec<LineNo>,
 }
 
 impl Version {
@@ -44,7 +49,8 @@ impl Version {
         }
         let leaves = scope::leaves(&spec.tasks, &downstream);
         let scopes = Scopes::new(&spec.tasks, &downstream);
-        Self { number, digest, spec, schedule, by_name, downstream, leaves, scopes }
+        let (lines, line_of) = lines_of(&spec);
+        Self { number, digest, spec, schedule, by_name, downstream, leaves, scopes, lines, line_of }
     }
 
     /// The task's place.
@@ -65,6 +71,16 @@ impl Version {
     /// Whether its end says how a run ends: nothing comes after it but teardowns, and it is none itself.
     pub fn is_leaf(&self, ix: Ix) -> bool {
         self.leaves[ix as usize]
+    }
+
+    /// Where a task's copies wait for room.
+    pub fn line_of(&self, ix: Ix) -> LineNo {
+        self.line_of[ix as usize]
+    }
+
+    /// A line by its place.
+    pub fn line(&self, no: LineNo) -> &Line {
+        &self.lines[no as usize]
     }
 
     /// What a task waits for besides its direct upstreams: setups further above, of a teardown all between its
@@ -113,4 +129,19 @@ impl Version {
     pub fn is_empty(&self) -> bool {
         self.spec.tasks.is_empty()
     }
+}
+
+/// The lines of a DAG's tasks, each once, in the DAG's order; and the one of each task.
+fn lines_of(spec: &DagSpec) -> (Vec<Line>, Vec<LineNo>) {
+    let (mut lines, mut known) = (Vec::new(), BTreeMap::new());
+    let mut number = |line: Line| match known.entry(line.clone()) {
+        Entry::Occupied(found) => *found.get(),
+        Entry::Vacant(new) => {
+            let no = LineNo::try_from(lines.len()).expect("no more lines than tasks");
+            lines.push(line);
+            *new.insert(no)
+        }
+    };
+    let line_of = spec.tasks.iter().map(|task| number(Line::of(task))).collect();
+    (lines, line_of)
 }

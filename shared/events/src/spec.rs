@@ -290,6 +290,12 @@ pub struct TaskSpec {
     /// Higher goes first: the effective weight, after Airflow's weight rule.
     #[serde(default = "weight_one", skip_serializing_if = "is_weight_one")]
     pub priority_weight: i32,
+    /// Tries of it that may be in flight at once, over all runs of its DAG.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_active_tis_per_dag: Option<u32>,
+    /// Tries of it that may be in flight at once in one run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_active_tis_per_dagrun: Option<u32>,
     /// Its own owner, where it differs from the DAG's.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub owner: String,

@@ -22,6 +22,16 @@ pub enum Obstacle {
         /// So many.
         most: u32,
     },
+    /// As many tries of the task as may be are in flight, over all runs of its DAG.
+    MaxActiveTisPerDag {
+        /// So many.
+        most: u32,
+    },
+    /// As many tries of the task as may be are in flight in its run.
+    MaxActiveTisPerDagRun {
+        /// So many.
+        most: u32,
+    },
     /// There is no such pool.
     NoPool {
         /// Name of the pool.

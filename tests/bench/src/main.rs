@@ -10,6 +10,7 @@ mod replay;
 mod runs;
 mod script;
 mod shapes;
+mod waiting;
 mod year;
 
 use std::path::PathBuf;
@@ -46,6 +47,12 @@ enum What {
         /// Tasks of the run.
         #[arg(long, default_value_t = 10_000)]
         tasks: usize,
+    },
+    /// One decision while ever more tasks and runs wait, in memory.
+    Waiting {
+        /// Tasks that wait, from few to many; a tenth as many runs wait for their turn.
+        #[arg(long, value_delimiter = ',', default_values_t = [0, 10_000, 100_000])]
+        waiting: Vec<usize>,
     },
     /// Write a history of so many records into a home, as real runs would have left it.
     Fill {
@@ -113,6 +120,7 @@ async fn main() -> anyhow::Result<()> {
     let figures = match Args::parse().what {
         What::Decide { tasks, shape, at_once } => decide::measure(shape, tasks, at_once),
         What::Longest { tasks } => decide::longest(tasks),
+        What::Waiting { waiting } => waiting::measure(&waiting),
         What::Fill { home, records, dags } => history::fill(&home, records, dags).await?,
         What::Replay { home } => replay::measure(&home).await?,
         What::YearFill { home, dags, days, log_days, run_days } => {

@@ -148,8 +148,14 @@ fn some_task(rng: &mut Prng, ix: usize) -> TaskSpec {
         is_teardown: false,
         on_failure_fail_dagrun: false,
         wants_next_interval: false,
+        max_active_tis_per_dag: some_cap(rng),
+        max_active_tis_per_dagrun: some_cap(rng),
         doc_md: None,
     }
+}
+
+fn some_cap(rng: &mut Prng) -> Option<u32> {
+    rng.chance(150).then(|| 1 + u32::try_from(rng.below(2)).expect("small"))
 }
 
 /// A file that defines this DAG.

@@ -70,6 +70,8 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         is_teardown: false,
         on_failure_fail_dagrun: false,
         wants_next_interval: false,
+        max_active_tis_per_dag: None,
+        max_active_tis_per_dagrun: None,
         doc_md: None,
     });
     DagSpec {

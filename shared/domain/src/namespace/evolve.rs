@@ -1,5 +1,5 @@
 //! Folding records into the namespace. Total: history is never refused.
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
 use dagbok_events::{
     DagId, DagRegistered, Fact, LostWhy, Record, RunCreated, RunDeleted, RunKey, RunType, Scope,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     graph::Version,
-    run::{Change, Ending, Handed, Phase, Run, RunMeta},
+    run::{Change, Ending, Handed, InstanceNo, Phase, Run, RunMeta},
 };
 
 impl Namespace {
@@ -23,6 +23,7 @@ impl Namespace {
         self.last_at = self.last_at.max(record.at);
         self.clock = self.clock.max(record.decided_at());
         self.remember(seq, record);
+        self.ripen(record.decided_at());
         match &record.scope {
             Scope::Run(key) => self.evolve_run(seq, key, record),
             Scope::Dag(dag_id) => {
@@ -113,15 +114,20 @@ impl Namespace {
     /// What the clock as it was had put off is due by the clock as it is.
     fn clock_back(&mut self, to: Timestamp) {
         self.clock = to;
+        self.index.ripe_until = Some(to);
         let active: Vec<RunNo> = self.runs.keys().copied().collect();
         for number in active {
             let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { continue };
             let (key, before) = (run.key().clone(), run.meta().run_after);
             let changes = run.clock_back(to);
+            run.ripen_until(to);
             let after = run.meta().run_after;
-            self.index.put_run(number, run);
             for change in changes {
                 self.keep_count(number, &key.dag_id, change);
+            }
+            // Last, since what is due by now is ripe by then.
+            if let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) {
+                self.index.put_run(number, run, &mut self.turns);
             }
             if let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut)
                 && dag.queued.remove(&(before, number))
@@ -193,6 +199,7 @@ impl Namespace {
         self.leave_file(dag_id);
         let Some(dag) = self.dags.remove(dag_id) else { return };
         self.index.remove_dag(dag_id);
+        self.turns.forget(dag_id);
         self.revived.retain(|run| run.key().dag_id != *dag_id);
         if !self.by_file.contains_key(&dag.file) && !self.files.contains_key(&dag.file) {
             self.told.remove(&dag.file);
@@ -249,8 +256,8 @@ impl Namespace {
         match after {
             Phase::Over(ending) => self.let_go(number, key, ending, record.decided_at()),
             Phase::Queued | Phase::Running { .. } => {
-                if let Some(run) = self.runs.get(&number) {
-                    self.index.put_run(number, run);
+                if let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) {
+                    self.index.put_run(number, run, &mut self.turns);
                 }
             }
         }
@@ -318,6 +325,7 @@ impl Namespace {
     /// Slots, tries in flight, who holds which, and what waits for a time, as one fact of a run moved them. A
     /// move from queued to running takes and frees the same slots.
     fn keep_count(&mut self, number: RunNo, dag_id: &DagId, change: Change) {
+        self.keep_turn(number, dag_id, &change);
         let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else { return };
         if let Some(hold) = change.taken {
             self.pools.entry(hold.pool).or_default().used += u64::from(hold.slots);
@@ -338,6 +346,11 @@ impl Namespace {
         }
         if let Some(due) = change.waits {
             self.index.retries.insert((due, number, change.no));
+            if self.index.ripe_until.is_some_and(|until| due <= until)
+                && let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut)
+            {
+                run.ripen(change.no);
+            }
         }
         let Some(Handed { instance, from, to }) = change.handed else { return };
         if let Some(held) = from.and_then(|id| self.executors.get_mut(&id)) {
@@ -345,6 +358,40 @@ impl Namespace {
         }
         if let Some(id) = to {
             self.executors.entry(id).or_default().holds.insert((number, instance));
+        }
+    }
+
+    /// Whose turn is next, and how many tries of the task are in flight: by a try that takes slots, or gives
+    /// them back.
+    fn keep_turn(&mut self, number: RunNo, dag_id: &DagId, change: &Change) {
+        let (taken, freed) = (&change.taken, &change.freed);
+        if taken.is_some() == freed.is_some() {
+            return;
+        }
+        let Some(run) = self.runs.get(&number) else { return };
+        let task_id = &run.spec(change.no).task_id;
+        self.index.lanes.count(dag_id, task_id, taken.is_some(), &mut self.turns);
+        if let Some(hold) = taken {
+            self.turns.serve(&hold.pool, dag_id, hold.slots);
+            self.index.lanes.served(dag_id, &hold.pool, &mut self.turns);
+        }
+    }
+
+    /// What waited for a time that has come stands with what waits for nothing but room, so that no plan has to
+    /// look at all of it.
+    pub(super) fn ripen(&mut self, now: Timestamp) {
+        let from = match self.index.ripe_until {
+            Some(until) if until >= now => return,
+            Some(until) => Bound::Excluded((until, RunNo::MAX, InstanceNo::MAX)),
+            None => Bound::Unbounded,
+        };
+        self.index.ripe_until = Some(now);
+        let ripe = (from, Bound::Included((now, RunNo::MAX, InstanceNo::MAX)));
+        let ripe: Vec<_> = self.index.retries.range(ripe).map(|(_, run, no)| (*run, *no)).collect();
+        for (number, no) in ripe {
+            let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { continue };
+            run.ripen(no);
+            self.index.put_run(number, run, &mut self.turns);
         }
     }
 
@@ -362,9 +409,9 @@ impl Namespace {
 
     /// Forgets all of a run that is over but how it ended, and the DAG's versions that only it used.
     fn let_go(&mut self, number: RunNo, key: &RunKey, ending: Ending, at: Timestamp) {
-        self.index.remove_run(number);
         self.numbers.remove(key);
         let Some(run) = self.runs.remove(&number) else { return };
+        self.index.remove_run(number, &run, &mut self.turns);
         let version = run.version().number;
         let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
         if !dag.has_room() {

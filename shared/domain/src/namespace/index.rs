@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{DagId, Timestamp};
 
-use super::{Dag, Namespace, RunNo, lanes::Lanes};
+use super::{Dag, Namespace, RunNo, lanes::Lanes, turns::Turns};
 use crate::run::{InstanceNo, Phase, Run};
 
 /// The indexes.
@@ -22,12 +22,14 @@ pub(super) struct Index {
     /// What stands of a DAG in the two above.
     marks: BTreeMap<DagId, (Option<Timestamp>, Option<Timestamp>)>,
     timeout_of: BTreeMap<RunNo, Timestamp>,
+    /// Up to when what waited for a time stands with what waits for none.
+    pub(super) ripe_until: Option<Timestamp>,
     pub(super) lanes: Lanes,
 }
 
 impl Index {
     /// Takes in how a run stands now.
-    pub(super) fn put_run(&mut self, number: RunNo, run: &Run) {
+    pub(super) fn put_run(&mut self, number: RunNo, run: &mut Run, turns: &mut Turns) {
         let due = run.times_out_at();
         if self.timeout_of.get(&number).copied() != due {
             self.forget_timeout(number);
@@ -37,16 +39,16 @@ impl Index {
             }
         }
         if matches!(run.phase(), Phase::Running { .. }) {
-            self.lanes.put(number, run);
+            self.lanes.put(number, run, turns);
         } else {
-            self.lanes.remove(number);
+            self.lanes.remove(number, run, turns);
         }
     }
 
     /// Forgets a run.
-    pub(super) fn remove_run(&mut self, number: RunNo) {
+    pub(super) fn remove_run(&mut self, number: RunNo, run: &Run, turns: &mut Turns) {
         self.forget_timeout(number);
-        self.lanes.remove(number);
+        self.lanes.remove(number, run, turns);
     }
 
     fn forget_timeout(&mut self, number: RunNo) {
@@ -66,7 +68,7 @@ impl Index {
         self.lanes.forget(dag_id);
     }
 
-    fn put_dag(&mut self, dag_id: &DagId, dag: &Dag) {
+    fn put_dag(&mut self, dag_id: &DagId, dag: &Dag, turns: &mut Turns) {
         let promise = dag.due().filter(|_| dag.has_room());
         let start = dag.queued.first().map(|(from, _)| *from).filter(|_| dag.may_start());
         let marks = self.marks.entry(dag_id.clone()).or_default();
@@ -84,7 +86,7 @@ impl Index {
             }
             *old = new;
         }
-        self.lanes.set_open(dag_id, dag.room() > 0);
+        self.lanes.set_open(dag_id, dag.room() > 0, turns);
     }
 }
 
@@ -92,7 +94,7 @@ impl Namespace {
     /// Puts a DAG where its state belongs.
     pub(super) fn index_dag(&mut self, dag_id: &DagId) {
         if let Some(dag) = self.dags.get(dag_id) {
-            self.index.put_dag(dag_id, dag);
+            self.index.put_dag(dag_id, dag, &mut self.turns);
         }
     }
 }

@@ -1,122 +1,273 @@
-//! Lanes: where work that waits for nothing but room stands, one for each DAG, pool and number of slots.
+//! Lanes: where work that waits for nothing but room stands, one for each DAG, pool, number of slots and cap.
 //!
-//! A lane holds no task itself: it knows which runs have some, and how urgent the first of each is. Lanes of
-//! a DAG that has no room are shut, so that nobody looks into them: what waits costs nothing until it can go.
+//! A lane holds no task itself: it knows which runs have some, and how urgent the first of each is. The lanes
+//! of one DAG, pool and number of slots stand on a shelf, and of each pool the shelves that may go stand in the
+//! order in which they are to be served: by weight, and within a weight by [turn](super::turns). What a DAG
+//! without room has, or a task that is at its cap, stands in no order: what waits costs nothing until it can go.
 use std::collections::{BTreeMap, BTreeSet};
 
-use dagbok_events::{DagId, PoolName, Timestamp};
+use dagbok_events::{DagId, PoolName, TaskId, Timestamp};
 
-use super::RunNo;
-use crate::run::{Line, Run, Weight};
+use super::{RunNo, turns::Turns};
+use crate::run::{Line, LineNo, Run, Weight};
 
 /// Slots that each task of a lane needs.
-type Slots = u32;
+pub(super) type Slots = u32;
+/// The task of a lane that has a limit over all runs, with that limit.
+pub(super) type CapKey = Option<(TaskId, u32)>;
+/// The place of a line in a lane: the more urgent first, then the older run, then the DAG's order.
+pub(super) type Place = (Weight, RunNo, LineNo);
 
-/// What can only go together or not at all.
+/// Whose lanes stand together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct LaneKey {
+pub(super) struct ShelfKey {
     pub(super) dag_id: DagId,
     pub(super) pool: PoolName,
     pub(super) slots: Slots,
 }
 
-impl LaneKey {
-    /// The line of a run whose tasks wait here.
-    pub(super) fn line(&self) -> Line {
-        (self.pool.clone(), self.slots)
-    }
-}
-
-/// The runs that have work in a lane.
+/// The lines of runs that have work in a lane.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lane {
     /// By the weight of the most urgent task that is ready.
-    pub(super) ready: BTreeSet<(Weight, RunNo)>,
+    pub(super) ready: BTreeSet<Place>,
     /// By when the first task that waits for a time is due.
-    pub(super) later: BTreeSet<(Timestamp, RunNo)>,
+    pub(super) later: BTreeSet<(Timestamp, RunNo, LineNo)>,
+    /// Where it stands on its shelf.
+    stands: (Option<Place>, Option<Timestamp>),
 }
 
-/// The open lanes of a pool.
+/// The lanes of one DAG, pool and number of slots.
 #[derive(Clone, Debug, Default)]
-struct Doors {
-    ready: BTreeMap<Slots, BTreeSet<DagId>>,
-    later: BTreeMap<Slots, BTreeSet<(Timestamp, DagId)>>,
-}
-
-/// What a run has in one lane.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Share {
-    key: LaneKey,
-    head: Option<Weight>,
+pub(super) struct Shelf {
+    lanes: BTreeMap<CapKey, Lane>,
+    /// The first place of each lane that is not at its cap.
+    pub(super) open: BTreeSet<(Place, CapKey)>,
+    /// When the first of each is due.
+    pub(super) later: BTreeSet<(Timestamp, CapKey)>,
+    /// Where it stands in its pool's order.
+    stands: Option<(Weight, u64)>,
     due: Option<Timestamp>,
 }
+
+/// The shelves of one pool and number of slots that may go.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Order {
+    pub(super) ready: BTreeSet<(Weight, u64, DagId)>,
+    pub(super) later: BTreeSet<(Timestamp, DagId)>,
+}
+
+/// What a line of a run has to offer.
+type Share = (Option<Weight>, Option<Timestamp>);
 
 /// All lanes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lanes {
-    by_key: BTreeMap<LaneKey, Lane>,
-    shares: BTreeMap<RunNo, Vec<Share>>,
-    doors: BTreeMap<PoolName, Doors>,
+    shelves: BTreeMap<ShelfKey, Shelf>,
+    shares: BTreeMap<RunNo, BTreeMap<LineNo, Share>>,
+    pub(super) orders: BTreeMap<PoolName, BTreeMap<Slots, Order>>,
     shut: BTreeSet<DagId>,
+    /// Tries in flight of each task.
+    busy: BTreeMap<DagId, BTreeMap<TaskId, u32>>,
+    /// Where the lanes of tasks with a cap stand.
+    capped: BTreeMap<(DagId, TaskId), BTreeSet<(ShelfKey, u32)>>,
 }
 
 impl Lanes {
     /// Takes in what a running run has to offer now.
-    pub(super) fn put(&mut self, number: RunNo, run: &Run) {
-        let shares = run.lines().iter().map(|((pool, slots), queue)| Share {
-            key: LaneKey { dag_id: run.key().dag_id.clone(), pool: pool.clone(), slots: *slots },
-            head: queue.head(),
-            due: queue.first_due(),
-        });
-        let shares: Vec<Share> = shares.collect();
-        if self.shares.get(&number) == Some(&shares) {
-            return;
-        }
-        self.remove(number);
-        for share in &shares {
-            let (head, due) = (share.head, share.due);
-            self.change(&share.key, |lane| {
-                lane.ready.extend(head.map(|weight| (weight, number)));
-                lane.later.extend(due.map(|due| (due, number)));
-            });
-        }
-        if !shares.is_empty() {
-            self.shares.insert(number, shares);
+    pub(super) fn put(&mut self, number: RunNo, run: &mut Run, turns: &mut Turns) {
+        let known = self.shares.contains_key(&number);
+        let touched = run.take_touched();
+        if known {
+            for line in touched {
+                self.put_line(number, run, line, turns);
+            }
+        } else {
+            self.shares.insert(number, BTreeMap::new());
+            for line in run.line_numbers() {
+                self.put_line(number, run, line, turns);
+            }
         }
     }
 
+    fn put_line(&mut self, number: RunNo, run: &Run, line: LineNo, turns: &mut Turns) {
+        let share = run.offers(line);
+        let shares = self.shares.entry(number).or_default();
+        let before = shares.get(&line).copied().unwrap_or_default();
+        if before == share {
+            return;
+        }
+        if share == (None, None) {
+            shares.remove(&line);
+        } else {
+            shares.insert(line, share);
+        }
+        let dag_id = &run.key().dag_id;
+        let place = (number, line);
+        self.change(dag_id, run.version().line(line), (place, before, share), turns);
+    }
+
     /// Forgets a run that is over, or waits for its turn.
-    pub(super) fn remove(&mut self, number: RunNo) {
-        for share in self.shares.remove(&number).unwrap_or_default() {
-            self.change(&share.key, |lane| {
-                if let Some(weight) = share.head {
-                    lane.ready.remove(&(weight, number));
-                }
-                if let Some(due) = share.due {
-                    lane.later.remove(&(due, number));
-                }
-            });
+    pub(super) fn remove(&mut self, number: RunNo, run: &Run, turns: &mut Turns) {
+        for (line, share) in self.shares.remove(&number).unwrap_or_default() {
+            let of = run.version().line(line);
+            let moved = ((number, line), share, (None, None));
+            self.change(&run.key().dag_id, of, moved, turns);
+        }
+    }
+
+    fn change(
+        &mut self,
+        dag_id: &DagId,
+        line: &Line,
+        ((number, no), before, after): ((RunNo, LineNo), Share, Share),
+        turns: &mut Turns,
+    ) {
+        let Line { pool, slots, cap } = line;
+        let key = ShelfKey { dag_id: dag_id.clone(), pool: pool.clone(), slots: *slots };
+        let cap: CapKey = cap.as_ref().and_then(|cap| Some((cap.task_id.clone(), cap.per_dag?)));
+        let on = self.shelves.entry(key.clone()).or_default();
+        let found = on.lanes.entry(cap.clone()).or_default();
+        if let Some(weight) = before.0 {
+            found.ready.remove(&(weight, number, no));
+        }
+        if let Some(due) = before.1 {
+            found.later.remove(&(due, number, no));
+        }
+        found.ready.extend(after.0.map(|weight| (weight, number, no)));
+        found.later.extend(after.1.map(|due| (due, number, no)));
+        self.refresh(&key, &cap, turns);
+    }
+
+    /// Puts a lane where its shelf has it, and the shelf where its pool has it.
+    fn refresh(&mut self, key: &ShelfKey, cap: &CapKey, turns: &mut Turns) {
+        let room = self.cap_room(&key.dag_id, cap) > 0;
+        let Some(it) = self.shelves.get_mut(key) else { return };
+        let lane = it.lanes.get(cap);
+        let is_gone = lane.is_none_or(|lane| lane.ready.is_empty() && lane.later.is_empty());
+        let head = lane.and_then(|lane| lane.ready.first().copied()).filter(|_| room);
+        let due = lane.and_then(|lane| Some(lane.later.first()?.0)).filter(|_| room);
+        it.stand(cap, head, due);
+        if is_gone {
+            it.lanes.remove(cap);
+        }
+        if let Some((task_id, most)) = cap {
+            let at = (key.dag_id.clone(), task_id.clone());
+            let places = self.capped.entry(at.clone()).or_default();
+            if is_gone {
+                places.remove(&(key.clone(), *most));
+            } else {
+                places.insert((key.clone(), *most));
+            }
+            if places.is_empty() {
+                self.capped.remove(&at);
+            }
+        }
+        self.reposition(key, turns);
+    }
+
+    /// Puts a shelf where it belongs in its pool's order.
+    fn reposition(&mut self, key: &ShelfKey, turns: &mut Turns) {
+        let Some(it) = self.shelves.get_mut(key) else { return };
+        let is_shut = self.shut.contains(&key.dag_id);
+        let head = it.open.first().map(|((weight, _, _), _)| *weight).filter(|_| !is_shut);
+        let due = it.later.first().map(|(due, _)| *due).filter(|_| !is_shut);
+        let (stood, was_due) = (it.stands, it.due);
+        let is_new = head.is_some() && stood.is_none();
+        let stands = head.map(|weight| (weight, turns.of(&key.pool, &key.dag_id, is_new)));
+        (it.stands, it.due) = (stands, due);
+        if it.lanes.is_empty() {
+            self.shelves.remove(key);
+        }
+        if (stood, was_due) == (stands, due) {
+            return;
+        }
+        let pool = self.orders.entry(key.pool.clone()).or_default();
+        let order = pool.entry(key.slots).or_default();
+        if let Some((weight, turn)) = stood {
+            order.ready.remove(&(weight, turn, key.dag_id.clone()));
+        }
+        if let Some(due) = was_due {
+            order.later.remove(&(due, key.dag_id.clone()));
+        }
+        order.ready.extend(stands.map(|(weight, turn)| (weight, turn, key.dag_id.clone())));
+        order.later.extend(due.map(|due| (due, key.dag_id.clone())));
+        if order.ready.is_empty() && order.later.is_empty() {
+            pool.remove(&key.slots);
+            if pool.is_empty() {
+                self.orders.remove(&key.pool);
+            }
+        }
+    }
+
+    /// A try of a DAG took slots of a pool: its shelves there stand further back.
+    pub(super) fn served(&mut self, dag_id: &DagId, pool: &PoolName, turns: &mut Turns) {
+        for key in self.shelves_of(dag_id, Some(pool)) {
+            self.reposition(&key, turns);
         }
     }
 
     /// Opens or shuts the lanes of a DAG.
-    pub(super) fn set_open(&mut self, dag_id: &DagId, open: bool) {
+    pub(super) fn set_open(&mut self, dag_id: &DagId, open: bool, turns: &mut Turns) {
         let changed =
             if open { self.shut.remove(dag_id) } else { self.shut.insert(dag_id.clone()) };
-        if !changed {
+        if changed {
+            for key in self.shelves_of(dag_id, None) {
+                self.reposition(&key, turns);
+            }
+        }
+    }
+
+    /// The shelves of a DAG, of one pool or of all: as many as it has pools and numbers of slots.
+    fn shelves_of(&self, dag_id: &DagId, pool: Option<&PoolName>) -> Vec<ShelfKey> {
+        // Blanks come first of all that a name may hold.
+        let first = || PoolName::new(" ").expect("a constant within the rules");
+        let from = pool.cloned().unwrap_or_else(first);
+        let from = ShelfKey { dag_id: dag_id.clone(), pool: from, slots: 0 };
+        let of_dag = self.shelves.range(from..).map(|(key, _)| key);
+        let of_dag = of_dag.take_while(|key| key.dag_id == *dag_id);
+        of_dag.take_while(|key| pool.is_none_or(|pool| key.pool == *pool)).cloned().collect()
+    }
+
+    /// Counts one more try of a task in flight, or one less.
+    pub(super) fn count(
+        &mut self,
+        dag_id: &DagId,
+        task_id: &TaskId,
+        more: bool,
+        turns: &mut Turns,
+    ) {
+        if !self.busy.contains_key(dag_id) {
+            self.busy.insert(dag_id.clone(), BTreeMap::new());
+        }
+        let Some(busy) = self.busy.get_mut(dag_id) else { return };
+        let count = busy.entry(task_id.clone()).or_default();
+        *count = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
+        if *count == 0 {
+            busy.remove(task_id);
+            if busy.is_empty() {
+                self.busy.remove(dag_id);
+            }
+        }
+        if self.capped.is_empty() {
             return;
         }
-        let first = LaneKey {
-            dag_id: dag_id.clone(),
-            pool: PoolName::new(" ").expect("a constant within the rules"),
-            slots: 0,
-        };
-        // Blanks come first of all that a name may hold.
-        let lanes = self.by_key.range(first..).take_while(|(key, _)| key.dag_id == *dag_id);
-        for (key, lane) in lanes {
-            let doors = self.doors.entry(key.pool.clone()).or_default();
-            if open { doors.open(key, lane) } else { doors.shut(key, lane) }
+        let at = (dag_id.clone(), task_id.clone());
+        for (key, most) in self.capped.get(&at).cloned().unwrap_or_default() {
+            self.refresh(&key, &Some((task_id.clone(), most)), turns);
         }
+    }
+
+    /// Whether some run that waits has a limit for a task over all runs.
+    pub(super) fn is_capped(&self, dag_id: &DagId, task_id: &TaskId) -> bool {
+        !self.capped.is_empty() && self.capped.contains_key(&(dag_id.clone(), task_id.clone()))
+    }
+
+    /// How many more tries of a task its cap allows.
+    pub(super) fn cap_room(&self, dag_id: &DagId, cap: &CapKey) -> u32 {
+        let Some((task_id, most)) = cap else { return u32::MAX };
+        let busy = self.busy.get(dag_id).and_then(|busy| busy.get(task_id));
+        most.saturating_sub(busy.copied().unwrap_or(0))
     }
 
     /// Forgets a DAG that has no lane.
@@ -124,73 +275,41 @@ impl Lanes {
         self.shut.remove(dag_id);
     }
 
-    /// The pools that open lanes are of.
-    pub(super) fn pools(&self) -> impl Iterator<Item = &PoolName> {
-        self.doors.keys()
+    /// Whether a DAG has something in a pool that could go.
+    pub(super) fn has_work(&self, dag_id: &DagId, pool: &PoolName) -> bool {
+        let shelves = self.shelves_of(dag_id, Some(pool));
+        shelves.iter().any(|key| self.shelves.get(key).is_some_and(|it| it.stands.is_some()))
     }
 
-    /// The open lanes of a pool that need no more than `free` slots each and have something to offer.
-    pub(super) fn open(&self, pool: &PoolName, free: u64, now: Timestamp) -> BTreeSet<LaneKey> {
-        let Some(doors) = self.doors.get(pool) else { return BTreeSet::new() };
-        let most = u32::try_from(free).unwrap_or(u32::MAX);
-        let key = |slots: &Slots, dag_id: &DagId| LaneKey {
-            dag_id: dag_id.clone(),
-            pool: pool.clone(),
-            slots: *slots,
-        };
-        let ready = doors.ready.range(..=most);
-        let ready = ready.flat_map(|(slots, dags)| dags.iter().map(move |dag| key(slots, dag)));
-        let later = doors.later.range(..=most).flat_map(|(slots, dags)| {
-            let due = dags.iter().take_while(|(due, _)| *due <= now);
-            due.map(move |(_, dag)| key(slots, dag))
-        });
-        ready.chain(later).collect()
-    }
-
-    /// A lane that [`Lanes::open`] named.
-    pub(super) fn lane(&self, key: &LaneKey) -> Option<&Lane> {
-        self.by_key.get(key)
-    }
-
-    fn change(&mut self, key: &LaneKey, change: impl FnOnce(&mut Lane)) {
-        let lane = self.by_key.entry(key.clone()).or_default();
-        let doors = self.doors.entry(key.pool.clone()).or_default();
-        doors.shut(key, lane);
-        change(lane);
-        if lane.ready.is_empty() && lane.later.is_empty() {
-            self.by_key.remove(key);
-        } else if !self.shut.contains(&key.dag_id) {
-            doors.open(key, lane);
-        }
-        if doors.ready.is_empty() && doors.later.is_empty() {
-            self.doors.remove(&key.pool);
-        }
+    /// A shelf that stands in an order.
+    pub(super) fn shelf(&self, dag_id: &DagId, pool: &PoolName, slots: Slots) -> Option<&Shelf> {
+        let key = ShelfKey { dag_id: dag_id.clone(), pool: pool.clone(), slots };
+        self.shelves.get(&key)
     }
 }
 
-impl Doors {
-    fn open(&mut self, key: &LaneKey, lane: &Lane) {
-        if !lane.ready.is_empty() {
-            self.ready.entry(key.slots).or_default().insert(key.dag_id.clone());
+impl Shelf {
+    /// Where a lane stands on it.
+    fn stand(&mut self, cap: &CapKey, head: Option<Place>, due: Option<Timestamp>) {
+        // A lane stands once in each: it is found by what it held before.
+        let Some(lane) = self.lanes.get_mut(cap) else { return };
+        let (stood, was_due) = std::mem::replace(&mut lane.stands, (head, due));
+        if stood != head {
+            if let Some(place) = stood {
+                self.open.remove(&(place, cap.clone()));
+            }
+            self.open.extend(head.map(|place| (place, cap.clone())));
         }
-        if let Some((due, _)) = lane.later.first() {
-            self.later.entry(key.slots).or_default().insert((*due, key.dag_id.clone()));
+        if was_due != due {
+            if let Some(due) = was_due {
+                self.later.remove(&(due, cap.clone()));
+            }
+            self.later.extend(due.map(|due| (due, cap.clone())));
         }
     }
 
-    fn shut(&mut self, key: &LaneKey, lane: &Lane) {
-        if let Some(dags) = self.ready.get_mut(&key.slots) {
-            dags.remove(&key.dag_id);
-            if dags.is_empty() {
-                self.ready.remove(&key.slots);
-            }
-        }
-        let first = lane.later.first().map(|(due, _)| *due);
-        if let (Some(due), Some(dags)) = (first, self.later.get_mut(&key.slots)) {
-            dags.remove(&(due, key.dag_id.clone()));
-            if dags.is_empty() {
-                self.later.remove(&key.slots);
-            }
-        }
+    /// A lane of it.
+    pub(super) fn lane(&self, cap: &CapKey) -> Option<&Lane> {
+        self.lanes.get(cap)
     }
 }

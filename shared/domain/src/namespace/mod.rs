@@ -13,11 +13,14 @@ mod evolve;
 mod index;
 mod lanes;
 mod past;
+mod pick;
 mod plan;
 mod pool;
+mod room;
 mod run_id;
 mod schedule;
 mod snapshot;
+mod turns;
 mod views;
 
 use std::{
@@ -39,6 +42,7 @@ pub use plan::Proposal;
 pub use pool::DEFAULT_POOL;
 use pool::Pool;
 pub use snapshot::{BadSnapshot, Frozen, Part, SNAPSHOT_VERSION};
+use turns::Turns;
 pub use views::QueuedTry;
 
 use crate::run::{Ending, InstanceNo, Run};
@@ -126,6 +130,7 @@ pub struct Namespace {
     clock: Timestamp,
     limits: Limits,
     pools: BTreeMap<PoolName, Pool>,
+    turns: Turns,
     in_flight: u32,
     bundle: Option<dagbok_events::Digest>,
     files: BTreeMap<String, FileState>,
@@ -161,6 +166,7 @@ impl Namespace {
             clock: Timestamp(i64::MIN),
             limits: Limits { parallelism: limits::PARALLELISM, max_losses: limits::MAX_LOSSES },
             pools: BTreeMap::from([Pool::default_pool()]),
+            turns: Turns::default(),
             in_flight: 0,
             bundle: None,
             files: BTreeMap::new(),

@@ -13,6 +13,7 @@ use super::{
     Dag, Executor, FileState, Limits, Namespace, Pool, RunNo, Seen,
     dates::Dates,
     past::{Deleted, Forgotten, Past},
+    turns::Turns,
 };
 use crate::{
     graph::Version,
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 9;
+pub const SNAPSHOT_VERSION: u32 = 11;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,9 @@ struct SavedShared {
     parallelism: u32,
     max_losses: u16,
     pools: Vec<PoolSet>,
+    turns: Turns,
+    /// Up to when what waited for a time stood with what waited for none.
+    ripe_until: Option<Timestamp>,
     bundle: Option<Digest>,
     files: BTreeMap<String, FileState>,
     told: BTreeMap<String, CommandId>,
@@ -202,6 +206,8 @@ impl Namespace {
             parallelism: self.limits.parallelism,
             max_losses: self.limits.max_losses,
             pools: self.pools.values().filter_map(|pool| pool.set.clone()).collect(),
+            turns: self.saved_turns(),
+            ripe_until: self.index.ripe_until,
             bundle: self.bundle.clone(),
             files: self.files.clone(),
             told: self.told.clone(),
@@ -211,6 +217,11 @@ impl Namespace {
             seen: seen.collect(),
         };
         Frozen { shared, dags: self.dags.clone(), runs: self.runs.clone() }
+    }
+
+    /// The turns, without those that are as if they were not there.
+    fn saved_turns(&self) -> Turns {
+        self.turns.saved(|pool, dag_id| self.index.lanes.has_work(dag_id, pool))
     }
 
     /// The whole fold in one piece.
@@ -252,7 +263,9 @@ impl Namespace {
             }
         }
         let missing = || BadSnapshot::Unreadable("its part `shared` is missing".to_owned());
-        let mut it = Self::restore_shared(shared.ok_or_else(missing)?)?;
+        let shared = shared.ok_or_else(missing)?;
+        let ripe_until = shared.ripe_until;
+        let mut it = Self::restore_shared(shared)?;
         for saved in dags {
             let known = versions.remove(&saved.dag_id).unwrap_or_default();
             it.restore_dag(saved, &known)?;
@@ -265,6 +278,10 @@ impl Namespace {
         for dag_id in &names {
             it.index_dag(dag_id);
         }
+        if let Some(until) = ripe_until {
+            it.ripen(until);
+        }
+        it.turns.frozen = false;
         Ok(it)
     }
 
@@ -282,6 +299,8 @@ impl Namespace {
             .into_iter()
             .map(|set| (set.pool.clone(), Pool { set: Some(set), used: 0 }))
             .collect();
+        it.turns = saved.turns;
+        it.turns.frozen = true;
         it.bundle = saved.bundle;
         it.files = saved.files;
         it.told = saved.told;
@@ -331,7 +350,7 @@ impl Namespace {
         let dag = self.dags.get_mut(&key.dag_id).ok_or_else(|| odd("its DAG is missing"))?;
         let dag = Arc::make_mut(dag);
         let version = dag.version(saved.version).ok_or_else(|| odd("its version is missing"))?;
-        let run = Run::restore(saved, Arc::clone(version))
+        let mut run = Run::restore(saved, Arc::clone(version))
             .ok_or_else(|| odd("it has other tasks than its version"))?;
         dag.active.insert(number);
         dag.use_version(run.version());
@@ -346,6 +365,8 @@ impl Namespace {
             self.pools.entry(hold.pool.clone()).or_default().used += u64::from(hold.slots);
             self.in_flight += 1;
             dag.in_flight += 1;
+            let task_id = &run.spec(no).task_id;
+            self.index.lanes.count(&key.dag_id, task_id, true, &mut self.turns);
             if let Some(executor) = state.executor() {
                 self.executors.entry(executor.clone()).or_default().holds.insert((number, no));
             }
@@ -354,7 +375,7 @@ impl Namespace {
             let waits = instance.state.due().map(|due| (due, number, no));
             self.index.retries.extend(waits);
         }
-        self.index.put_run(number, &run);
+        self.index.put_run(number, &mut run, &mut self.turns);
         self.numbers.insert(key, number);
         self.runs.insert(number, Arc::new(run));
         Ok(())

@@ -204,6 +204,18 @@ impl Namespace {
         self.obstacle_of_room(run, no)
     }
 
+    fn obstacle_of_task(&self, run: &Run, no: InstanceNo) -> Option<Obstacle> {
+        let (line_no, line) = run.line_of(no);
+        let cap = line.cap.as_ref()?;
+        if let Some(most) = cap.per_run.filter(|_| run.room_of_line(line_no) == 0) {
+            return Some(Obstacle::MaxActiveTisPerDagRun { most });
+        }
+        let most = cap.per_dag?;
+        let key = Some((cap.task_id.clone(), most));
+        let is_full = self.index.lanes.cap_room(&run.key().dag_id, &key) == 0;
+        is_full.then_some(Obstacle::MaxActiveTisPerDag { most })
+    }
+
     fn obstacle_of_room(&self, run: &Run, no: InstanceNo) -> Option<Obstacle> {
         let dag = self.dags.get(&run.key().dag_id)?;
         let spec = run.spec(no);
@@ -219,6 +231,8 @@ impl Namespace {
             Some(Obstacle::Paused)
         } else if dag.room() == 0 {
             Some(Obstacle::MaxActiveTasks { most: dag.current.spec.max_active_tasks })
+        } else if let Some(obstacle) = self.obstacle_of_task(run, no) {
+            Some(obstacle)
         } else if free < spec.pool_slots {
             Some(Obstacle::Pool { pool: spec.pool.clone(), needs: spec.pool_slots, free })
         } else if self.in_flight >= self.limits.parallelism {

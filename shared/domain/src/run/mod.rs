@@ -25,7 +25,7 @@ use dagbok_events::{
     Timestamp, TryNumber,
 };
 pub use evolve::{Change, Handed};
-pub use queue::{Line, LineQueue, Weight};
+pub use queue::{Cap, Line, LineNo, LineQueue, Weight};
 pub use saved::SavedRun;
 use serde::{Deserialize, Serialize};
 pub use state::{Done, Hold, TaskState, Token};
@@ -92,7 +92,11 @@ pub struct Run {
     version: Arc<Version>,
     phase: Phase,
     arena: Arena,
-    lines: BTreeMap<Line, LineQueue>,
+    lines: BTreeMap<LineNo, LineQueue>,
+    /// Tries in flight of the lines whose task has a limit in each run.
+    busy: BTreeMap<LineNo, u32>,
+    /// Lines that changed since somebody last took note.
+    touched: BTreeSet<LineNo>,
     in_flight: BTreeSet<InstanceNo>,
     /// Instances that are not done.
     open: usize,
@@ -113,6 +117,8 @@ impl Run {
             phase: Phase::Queued,
             arena: Arena::new(&version),
             lines: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            touched: BTreeSet::new(),
             in_flight: BTreeSet::new(),
             open: version.len(),
             failed_leaves: 0,
@@ -214,10 +220,56 @@ impl Run {
         self.xcoms.get(&no).into_iter().flat_map(|values| values.keys().map(String::as_str))
     }
 
-    /// Instances that wait for room, or for a time and room: where the first of a line finds no room, none
-    /// behind it does.
-    pub const fn lines(&self) -> &BTreeMap<Line, LineQueue> {
-        &self.lines
+    /// The lines that instances wait in, for room or for a time and room.
+    pub fn line_numbers(&self) -> Vec<LineNo> {
+        self.lines.keys().copied().collect()
+    }
+
+    /// Where an instance waits.
+    pub fn line_of(&self, no: InstanceNo) -> (LineNo, &Line) {
+        let line = self.version.line_of(self.arena.get(no).node);
+        (line, self.version.line(line))
+    }
+
+    /// What waits in a line; where the first finds no room, none behind it does.
+    pub fn waiting_in(&self, line: LineNo) -> Option<&LineQueue> {
+        self.lines.get(&line)
+    }
+
+    /// How many more tries of a line the run may have in flight.
+    pub fn room_of_line(&self, line: LineNo) -> u32 {
+        let most = self.version.line(line).per_run().unwrap_or(u32::MAX);
+        most.saturating_sub(self.busy.get(&line).copied().unwrap_or(0))
+    }
+
+    /// The weight of the first that may go of a line, and when the first that waits for a time is due; neither
+    /// while as many are in flight as may be.
+    pub fn offers(&self, line: LineNo) -> (Option<Weight>, Option<Timestamp>) {
+        let queue = self.lines.get(&line).filter(|_| self.room_of_line(line) > 0);
+        queue.map_or((None, None), |queue| (queue.head(), queue.first_due()))
+    }
+
+    /// The lines that changed since this was last asked.
+    pub fn take_touched(&mut self) -> BTreeSet<LineNo> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// What waits for a time after this does so, and what was ripe already is so no longer.
+    pub fn ripen_until(&mut self, until: Timestamp) {
+        let due = |(no, it): (InstanceNo, &Instance)| it.state.due().map(|due| (no, due));
+        let waiting: Vec<_> = self.instances().filter_map(due).collect();
+        for (no, due) in waiting {
+            self.in_line(no, |queue, weight| {
+                queue.remove(weight, Some(due), no);
+                queue.add(weight, (due > until).then_some(due), no);
+            });
+        }
+    }
+
+    /// What waited for a time that has come waits for nothing but room.
+    pub fn ripen(&mut self, no: InstanceNo) {
+        let Some(due) = self.arena.get(no).state.due() else { return };
+        self.in_line(no, |queue, weight| queue.ripen(weight, due, no));
     }
 
     /// When `dagrun_timeout` ends it.

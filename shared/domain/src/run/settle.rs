@@ -2,9 +2,7 @@
 //! is open. Counts go both ways: a task that is cleared is taken out of them again.
 use std::sync::Arc;
 
-use dagbok_events::TaskSpec;
-
-use super::{Change, Done, Handed, InstanceNo, Run, TaskState, queue::line_of};
+use super::{Change, Done, Handed, InstanceNo, LineQueue, Run, TaskState};
 use crate::{
     graph::{Ix, Version},
     trigger_rule::{Standing, Tally},
@@ -18,11 +16,8 @@ impl Run {
         let (taken, to) = (next.hold().cloned(), next.executor().cloned());
         let (flies, done, due) = (next.in_flight().is_some(), next.done(), next.due());
         let last = std::mem::replace(&mut self.arena.get_mut(no).state, next);
-        if flies {
-            self.in_flight.insert(no);
-        } else {
-            self.in_flight.remove(&no);
-        }
+        let flew = if flies { !self.in_flight.insert(no) } else { self.in_flight.remove(&no) };
+        self.count_of_line(node, flew, flies);
         self.enter_line(no);
         match (last.done(), done) {
             (None, Some(done)) => self.settle(node, done),
@@ -121,41 +116,51 @@ impl Run {
         if !ready && due.is_none() {
             return;
         }
-        let spec = self.version.task(instance.node);
-        let (weight, line) = (spec.priority_weight, line_of(spec));
-        let queue = self.lines.entry(line).or_default();
-        match due {
-            Some(due) => queue.add_later(weight, due, no),
-            None => queue.add_ready(weight, no),
-        }
+        let line = self.version.line_of(instance.node);
+        let weight = self.version.task(instance.node).priority_weight;
+        self.lines.entry(line).or_default().add(weight, due, no);
+        self.touched.insert(line);
     }
 
     fn leave_line(&mut self, no: InstanceNo) {
-        let instance = self.arena.get(no);
-        match instance.state.due() {
-            Some(due) => {
-                let leave = |queue: &mut super::LineQueue, spec: &TaskSpec| {
-                    queue.remove_later(spec.priority_weight, due, no);
-                };
-                self.in_line(no, leave);
-            }
-            None if instance.state == TaskState::Waiting => self.leave_ready(no),
-            None => {}
+        let state = &self.arena.get(no).state;
+        let due = state.due();
+        if due.is_some() || *state == TaskState::Waiting {
+            self.in_line(no, |queue, weight| queue.remove(weight, due, no));
         }
     }
 
+    /// A copy that has not begun waits for something else than room. One that waited for a time goes on
+    /// whatever its upstreams do.
     pub(super) fn leave_ready(&mut self, no: InstanceNo) {
-        self.in_line(no, |queue, spec| queue.remove_ready(spec.priority_weight, no));
+        if self.arena.get(no).state != TaskState::Waiting {
+            return;
+        }
+        self.in_line(no, |queue, weight| queue.remove(weight, None, no));
     }
 
-    fn in_line(&mut self, no: InstanceNo, change: impl FnOnce(&mut super::LineQueue, &TaskSpec)) {
-        let version = Arc::clone(&self.version);
-        let spec = version.task(self.arena.get(no).node);
-        let line = line_of(spec);
+    pub(super) fn in_line(&mut self, no: InstanceNo, change: impl FnOnce(&mut LineQueue, i32)) {
+        let node = self.arena.get(no).node;
+        let line = self.version.line_of(node);
         let Some(queue) = self.lines.get_mut(&line) else { return };
-        change(queue, spec);
+        change(queue, self.version.task(node).priority_weight);
         if queue.is_empty() {
             self.lines.remove(&line);
         }
+        self.touched.insert(line);
+    }
+
+    /// Counts tries in flight of a task that has a limit in each run.
+    fn count_of_line(&mut self, node: Ix, flew: bool, flies: bool) {
+        let line = self.version.line_of(node);
+        if flew == flies || self.version.line(line).per_run().is_none() {
+            return;
+        }
+        let count = self.busy.entry(line).or_default();
+        *count = if flies { *count + 1 } else { count.saturating_sub(1) };
+        if *count == 0 {
+            self.busy.remove(&line);
+        }
+        self.touched.insert(line);
     }
 }

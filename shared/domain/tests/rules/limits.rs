@@ -204,9 +204,10 @@ fn parallelism_holds_over_all_dags() {
     world.trigger_as("a", "r1");
     world.trigger_as("b", "r1");
     world.settle();
-    assert_eq!(world.offered(), ["a/r1/t0/1", "a/r1/t1/1", "a/r1/t2/1", "b/r1/t0/1"]);
+    assert_eq!(world.offered(), ["a/r1/t0/1", "a/r1/t1/1", "b/r1/t0/1", "b/r1/t1/1"]);
     world.succeed("e1", "b/r1/t0/1");
-    assert_eq!(world.settle(), ["TaskQueued t1 1"]);
+    assert_eq!(world.settle(), ["TaskQueued t2 1"]);
+    assert_eq!(world.offered(), ["a/r1/t0/1", "a/r1/t1/1", "a/r1/t2/1", "b/r1/t1/1"], "a's turn");
     world.set_limits(0, 10).refused(RefusalCode::Invalid, []);
 }
 

@@ -7,6 +7,7 @@ mod cancel;
 mod clear;
 mod clock;
 mod executors;
+mod fairness;
 mod files;
 mod forget;
 mod legs;

@@ -1,5 +1,6 @@
 //! Tries that failed: whose fault it was, and when the next one is due.
 use dagbok_events::{DagSpec, Fault, TaskSpec};
+use dagbok_protocol::{ClearTasks, CommandBody};
 
 use super::support::*;
 
@@ -12,6 +13,31 @@ fn world(change: impl FnOnce(&mut TaskSpec)) -> World {
 
 fn retrying(retries: u16, delay: i64) -> impl FnOnce(&mut TaskSpec) {
     move |task| (task.retries, task.retry_delay) = (retries, secs(delay))
+}
+
+#[test]
+fn a_retry_that_is_due_goes_on_though_what_was_before_it_is_cleared() {
+    let spec = dag("etl").task("a", &[]).add("b", &["a"], |task| {
+        (task.retries, task.retry_delay) = (1, secs(5));
+    });
+    let mut world = World::with([spec]);
+    world.set_limits(1, 10);
+    world.trigger_as("etl", "r1");
+    world.settle();
+    world.succeed("e1", "etl/r1/a/1");
+    world.settle();
+    world.fail("e1", "etl/r1/b/1");
+    world.pause("etl");
+    world.pass(secs(60));
+    // By this record the retry is ripe; then its upstream waits again.
+    let only_a = ClearTasks { task_ids: vec![task_id("a")], ..clearing("etl", "r1", false) };
+    world.send(CommandBody::ClearTasks(only_a));
+    world.unpause("etl");
+    world.settle();
+    let key = world.offered().first().expect("one is offered").clone();
+    world.succeed("e1", &key);
+    world.settle();
+    assert_eq!(world.offered().len(), 1, "the other goes on");
 }
 
 #[test]

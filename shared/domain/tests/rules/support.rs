@@ -138,6 +138,8 @@ pub(crate) fn plain_task(name: &str, upstream: Vec<u32>) -> TaskSpec {
         is_teardown: false,
         on_failure_fail_dagrun: false,
         wants_next_interval: false,
+        max_active_tis_per_dag: None,
+        max_active_tis_per_dagrun: None,
         doc_md: None,
     }
 }

@@ -51,6 +51,29 @@ impl Audit {
         if in_flight > most {
             return Err(format!("{in_flight} tries of the DAG are in flight, {most} may"));
         }
+        self.check_caps(key, record)
+    }
+
+    /// The limits of single tasks, as each run's own version of the DAG has them.
+    fn check_caps(&self, key: &RunKey, record: &Record) -> Finding {
+        for fact in &record.facts {
+            let Fact::TaskQueued(f) = fact else { continue };
+            let of_dag = self.runs.iter().filter(|(it, _)| it.dag_id == key.dag_id);
+            let all: usize = of_dag.map(|(_, run)| run.in_flight_of(&f.task_id)).sum();
+            let run = &self.runs[key];
+            let Some(task) = run.tasks.iter().find(|task| task.spec.task_id == f.task_id) else {
+                continue;
+            };
+            let one = run.in_flight_of(&f.task_id);
+            let over =
+                |most: Option<u32>, count: usize| most.is_some_and(|most| count > most as usize);
+            if over(task.spec.max_active_tis_per_dag, all)
+                || over(task.spec.max_active_tis_per_dagrun, one)
+            {
+                let task_id = &f.task_id;
+                return Err(format!("{task_id} has {all} tries in flight, {one} in one run"));
+            }
+        }
         Ok(())
     }
 }

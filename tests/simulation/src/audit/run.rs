@@ -125,6 +125,11 @@ impl RunModel {
         self.copies().filter(|(_, copy)| copy.in_flight().is_some()).count()
     }
 
+    pub(super) fn in_flight_of(&self, task_id: &TaskId) -> usize {
+        let of_task = self.copies().filter(|(task, _)| task.spec.task_id == *task_id);
+        of_task.filter(|(_, copy)| copy.in_flight().is_some()).count()
+    }
+
     pub(super) fn slots_used(&self, pool: &PoolName) -> u64 {
         let used = self.copies().filter(|(_, copy)| copy.in_flight().is_some());
         let of_pool = used.filter(|(task, _)| task.spec.pool == *pool);

@@ -72,6 +72,17 @@ fn shown(obstacle: Option<Obstacle>) -> TaskObstacle {
             let why = format!("{most} tries of its DAG run or are queued (max_active_tasks)");
             (Some("max_active_tasks"), why, None)
         }
+        Some(Obstacle::MaxActiveTisPerDag { most }) => {
+            let why =
+                format!("{most} tries of the task run or are queued (max_active_tis_per_dag)");
+            (Some("max_active_tis_per_dag"), why, None)
+        }
+        Some(Obstacle::MaxActiveTisPerDagRun { most }) => {
+            let why = format!(
+                "{most} tries of it run or are queued in its run (max_active_tis_per_dagrun)"
+            );
+            (Some("max_active_tis_per_dagrun"), why, None)
+        }
         Some(Obstacle::NoPool { pool }) => {
             let why = format!("there is no pool {pool}; `dagbok pools set` makes one");
             (Some("no_pool"), why, None)

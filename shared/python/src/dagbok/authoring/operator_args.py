@@ -16,9 +16,6 @@ from dagbok.timezone import convert_to_utc, parse
 _REFUSED = {
     "depends_on_past": "depends_on_past=True is",
     "wait_for_downstream": "wait_for_downstream=True is",
-    "max_active_tis_per_dag": "max_active_tis_per_dag is",
-    "task_concurrency": "task_concurrency is",
-    "max_active_tis_per_dagrun": "max_active_tis_per_dagrun is",
     "run_as_user": "run_as_user is",
     "map_index_template": "map_index_template is",
 }

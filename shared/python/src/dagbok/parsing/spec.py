@@ -251,6 +251,9 @@ def _task(task: BaseOperator, upstream: list[int], weight: int, dag_owner: str) 
         spec["pool"] = _text(task.pool)
     if task.pool_slots != 1:
         spec["pool_slots"] = _count("pool_slots", task.pool_slots, least=1)
+    for name in ("max_active_tis_per_dag", "max_active_tis_per_dagrun"):
+        if (most := getattr(task, name)) is not None:
+            spec[name] = _count(name, most, least=1)
     if task.queue != DEFAULT_QUEUE:
         spec["queue"] = _text(task.queue)
     if weight != 1:
