@@ -126,6 +126,7 @@ async fn one_run(teller: &mut Teller, run: RunKey, bundle: &Digest) -> anyhow::R
             leg: dagbok_events::Leg::FIRST,
             key,
             value,
+            length: None,
         };
         let usage = Usage { max_rss_bytes: 1 << 25, user_us: 9_000, system_us: 2_000 };
         let (ended_at, log) = (teller.at, None);

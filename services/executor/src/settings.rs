@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use dagbok_events::{ExecutorId, QueueName};
+use dagbok_protocol::limits::MAX_MAP_LENGTH;
 
 use crate::ExecutorStats;
 
@@ -56,6 +57,8 @@ pub struct ExecutorSettings {
     pub timeout_grace: Duration,
     /// From a task's last word to SIGKILL, where its process does not end.
     pub overtime: Duration,
+    /// Elements that a task may return for others to be mapped over.
+    pub max_map_length: u32,
     /// How long the import of a DAG file may take.
     pub load_timeout: Duration,
     /// DAG files held loaded at once; the one unused for longest goes first.
@@ -86,6 +89,7 @@ impl ExecutorSettings {
             kill_grace: Duration::from_secs(5),
             timeout_grace: Duration::from_secs(3),
             overtime: Duration::from_secs(20),
+            max_map_length: MAX_MAP_LENGTH,
             load_timeout: Duration::from_mins(2),
             loaded_files: 32,
             loaded_idle: Duration::from_mins(10),

@@ -76,6 +76,10 @@ pub struct Executor {
     /// A loaded DAG file unused for this long is let go; from `1s` on.
     #[schemars(extend("minimum" = 1))]
     pub loaded_idle: Period,
+    /// Elements that a task may return for others to be mapped over: Airflow's `core.max_map_length`. With more
+    /// it fails. A mapped task has at most 100,000 copies.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_map_length: u32,
     /// Environment of every try, over the executor's own.
     pub env: BTreeMap<String, String>,
 }
@@ -91,6 +95,7 @@ impl Default for Executor {
             load_timeout: Period::secs(120),
             loaded_files: 32,
             loaded_idle: Period::secs(600),
+            max_map_length: 1024,
             env: BTreeMap::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! A DAG version made ready for the rules: its tasks with their edges both ways. Shared by its runs.
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use dagbok_events::{DagSpec, DagVersion, Digest, TaskId, TaskSpec};
+use dagbok_events::{DagSpec, DagVersion, Digest, Expand, Extent, TaskId, TaskSpec};
 
 use crate::{
     run::{Line, LineNo},
@@ -32,6 +32,10 @@ pub struct Version {
     lines: Vec<Line>,
     /// The line of each task.
     line_of: Vec<LineNo>,
+    /// Of each task the mapped group that it stands in, numbered from 1; empty where there is none.
+    groups: Vec<u32>,
+    /// By task, those whose number of copies follows from what it returns; empty where there is none.
+    mapped_over: BTreeMap<Ix, Vec<Ix>>,
 }
 
 impl Version {
@@ -50,7 +54,21 @@ impl Version {
         let leaves = scope::leaves(&spec.tasks, &downstream);
         let scopes = Scopes::new(&spec.tasks, &downstream);
         let (lines, line_of) = lines_of(&spec);
-        Self { number, digest, spec, schedule, by_name, downstream, leaves, scopes, lines, line_of }
+        let (groups, mapped_over) = (groups(&spec.tasks), mapped_over(&spec.tasks));
+        Self {
+            number,
+            digest,
+            spec,
+            schedule,
+            by_name,
+            downstream,
+            leaves,
+            scopes,
+            lines,
+            line_of,
+            groups,
+            mapped_over,
+        }
     }
 
     /// The task's place.
@@ -92,6 +110,40 @@ impl Version {
     /// Those that have this task in their scope.
     pub fn in_scope_of(&self, ix: Ix) -> &[Ix] {
         self.scopes.with(ix)
+    }
+
+    /// Whether any of its tasks stands in a mapped group.
+    pub const fn has_groups(&self) -> bool {
+        !self.groups.is_empty()
+    }
+
+    /// Whether two tasks stand in one mapped group, so that a copy of one goes with the copy of that index of the
+    /// other.
+    pub fn are_together(&self, one: Ix, other: Ix) -> bool {
+        let of = |ix: Ix| self.groups.get(ix as usize).copied().unwrap_or(0);
+        of(one) != 0 && of(one) == of(other)
+    }
+
+    /// Whether a task has others before it, or in its scope, whose copies go with its own.
+    pub fn goes_by_copy(&self, ix: Ix) -> bool {
+        let together = || self.together_before(ix).chain(self.together_in_scope(ix));
+        self.has_groups() && together().next().is_some()
+    }
+
+    /// Direct upstreams whose copies go with a task's own.
+    pub fn together_before(&self, ix: Ix) -> impl Iterator<Item = Ix> {
+        let known = self.task(ix).upstream.iter().copied().filter(|up| (*up as usize) < self.len());
+        known.filter(move |up| self.are_together(*up, ix))
+    }
+
+    /// The same of its scope.
+    pub fn together_in_scope(&self, ix: Ix) -> impl Iterator<Item = Ix> {
+        self.scope(ix).iter().copied().filter(move |member| self.are_together(*member, ix))
+    }
+
+    /// Tasks whose number of copies follows from what this one returns.
+    pub fn mapped_over(&self, ix: Ix) -> &[Ix] {
+        self.mapped_over.get(&ix).map_or(&[], Vec::as_slice)
     }
 
     /// The setups that a task needs, with their teardowns: what runs again with it.
@@ -144,4 +196,43 @@ fn lines_of(spec: &DagSpec) -> (Vec<Line>, Vec<LineNo>) {
     };
     let line_of = spec.tasks.iter().map(|task| number(Line::of(task))).collect();
     (lines, line_of)
+}
+
+fn groups(tasks: &[TaskSpec]) -> Vec<u32> {
+    let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
+    for group in tasks.iter().filter_map(|task| task.mapped_group.as_deref()) {
+        let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX).saturating_add(1);
+        numbers.entry(group).or_insert(next);
+    }
+    if numbers.is_empty() {
+        return Vec::new();
+    }
+    let number = |task: &TaskSpec| task.mapped_group.as_deref().map_or(0, |group| numbers[group]);
+    tasks.iter().map(number).collect()
+}
+
+fn mapped_over(tasks: &[TaskSpec]) -> BTreeMap<Ix, Vec<Ix>> {
+    let mut found: BTreeMap<Ix, Vec<Ix>> = BTreeMap::new();
+    for (ix, task) in (0..).zip(tasks) {
+        let Some(Expand::Product { of }) = &task.expand else { continue };
+        let mut sources = Vec::new();
+        sources_of(of, &mut sources);
+        sources.sort_unstable();
+        sources.dedup();
+        for source in sources {
+            found.entry(source).or_default().push(ix);
+        }
+    }
+    found
+}
+
+/// The tasks whose results extents are told by.
+pub(crate) fn sources_of(extents: &[Extent], found: &mut Vec<Ix>) {
+    for extent in extents {
+        match extent {
+            Extent::Fixed { .. } => {}
+            Extent::Of { task } => found.push(*task),
+            Extent::Zip { of, .. } | Extent::Concat { of } => sources_of(of, found),
+        }
+    }
 }

@@ -37,6 +37,36 @@ impl Tally {
         *self.place(done) -= 1;
     }
 
+    /// Takes in one more upstream, as far as it has come.
+    pub fn add(&mut self, is_setup: bool, done: Option<Done>) {
+        self.total += 1;
+        self.setups += u32::from(is_setup);
+        match done {
+            Some(done) if is_setup => self.count_setups(done, 1),
+            Some(done) => self.count(done, 1),
+            None => {}
+        }
+    }
+
+    /// Takes one upstream out that is not done.
+    pub fn take_out(&mut self, is_setup: bool) {
+        self.total -= 1;
+        self.setups -= u32::from(is_setup);
+    }
+
+    /// All that a judgement can depend on, whatever other upstreams there are: where this stays, so does it.
+    pub const fn face(self) -> [bool; 7] {
+        [
+            self.done() == self.total,
+            self.success > 0,
+            self.failed > 0,
+            self.failed + self.upstream_failed > 0,
+            self.skipped > 0,
+            self.skipped == self.total,
+            self.setups_succeeded > 0 || self.setups_skipped == self.setups,
+        ]
+    }
+
     /// The same of setups.
     pub fn count_setups(&mut self, done: Done, more: u32) {
         self.count(done, more);

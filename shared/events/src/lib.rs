@@ -25,8 +25,8 @@ pub use ids::{
 pub use json::entry_json;
 pub use record::{Actor, Cause, Record, RunKey, Scope, TraceContext};
 pub use spec::{
-    DagSpec, DagVersion, Expand, NotCarriedOut, Schedule, SourceLocation, TaskSpec, Timetable,
-    TriggerRule,
+    DagSpec, DagVersion, Expand, Extent, NotCarriedOut, Schedule, SourceLocation, TaskSpec,
+    Timetable, TriggerRule,
 };
 pub use subject::{BadSubject, escape_token, subject_of, unescape_token};
 pub use time::{Interval, Micros, Timestamp};

@@ -305,9 +305,13 @@ pub struct TaskSpec {
     /// Whether it is expanded over its inputs when the run gets there.
     #[serde(default, skip_serializing_if = "is_default")]
     pub is_mapped: bool,
-    /// What a mapped task is expanded over.
+    /// What a mapped task, or the mapped group that it stands in, is expanded over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expand: Option<Expand>,
+    /// The mapped group that it stands in: each of its copies goes with the copies of that index of the group's
+    /// other tasks. All of them have the same `expand`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapped_group: Option<String>,
     /// Whether tasks below it, up to its teardowns, need it to have succeeded whatever their trigger rules say.
     #[serde(default, skip_serializing_if = "is_default")]
     pub is_setup: bool,
@@ -333,5 +337,38 @@ pub enum Expand {
     Literal {
         /// How many copies they make: the product of the arguments' lengths.
         length: u32,
+    },
+    /// Values some of which other tasks return: how many copies there are is known once these are done.
+    Product {
+        /// How many elements each argument has; their product is the number of copies.
+        of: Vec<Extent>,
+    },
+}
+
+/// How many elements a value has that a task is mapped over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Extent {
+    /// As many as stand in the file.
+    Fixed {
+        /// How many elements the file holds.
+        length: u32,
+    },
+    /// As many as a task returned; of a mapped one, as many as its copies that returned something.
+    Of {
+        /// The task, as a place in [`DagSpec::tasks`].
+        task: u32,
+    },
+    /// As many as the shortest of several has.
+    Zip {
+        /// What is zipped, in order.
+        of: Vec<Extent>,
+        /// Rather as many as the longest has: the others are filled up.
+        #[serde(default, skip_serializing_if = "is_default")]
+        longest: bool,
+    },
+    /// As many as several have together.
+    Concat {
+        /// What is put together, in order.
+        of: Vec<Extent>,
     },
 }

@@ -26,6 +26,12 @@ pub const TRY_LOG_BYTES: usize = 64 << 20;
 pub const LOG_LINE_BYTES: usize = 64 << 10;
 /// Tasks in one DAG.
 pub const TASKS_PER_DAG: usize = 20_000;
+/// Copies of one mapped task in one run.
+pub const COPIES_PER_TASK: u32 = 100_000;
+/// Elements that a task may return for others to be mapped over, unless the executor is set otherwise.
+pub const MAX_MAP_LENGTH: u32 = 1_024;
+/// A copy's name for people: what is above is cut, in characters.
+pub const RENDERED_MAP_INDEX_CHARS: usize = 250;
 /// A note on a run, in bytes.
 pub const NOTE_BYTES: usize = 4 << 10;
 /// The description of a pool, in bytes.

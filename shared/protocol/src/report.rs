@@ -26,6 +26,9 @@ pub struct XComValue {
     /// JSON text; `None` deletes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Payload>,
+    /// How many elements it has, where other tasks are mapped over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<u32>,
 }
 
 /// What happened to a try.
@@ -47,6 +50,11 @@ pub enum ReportBody {
     },
     /// It pushed a value while running.
     XCom(XComValue),
+    /// It has a name for people, by its task's `map_index_template`.
+    Named {
+        /// What its `map_index_template` gave.
+        rendered_map_index: String,
+    },
     /// It succeeded.
     Succeeded {
         /// Values pushed since the last report, the returned one among them.

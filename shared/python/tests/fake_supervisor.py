@@ -200,7 +200,8 @@ class FakeSupervisor:
             if kind == "GetXComCount":
                 return {"type": "XComCountResponse", "len": len(copies)}, None
             # Two at a time, so that several are asked for.
-            some = copies[body["start"] : body["start"] + 2]
+            stop = body["start"] + 2 if body["stop"] is None else min(body["stop"], body["start"] + 2)
+            some = copies[body["start"] : stop]
             return {"type": "XComSequenceSliceResult", "root": some}, None
         if kind == "SetXCom":
             if self.refuse_xcom is not None:

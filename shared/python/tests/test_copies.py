@@ -61,7 +61,7 @@ def test_a_copy_of_another_operator(bench: Bench) -> None:
 def test_a_copy_that_the_file_does_not_have_any_more_says_so(bench: Bench) -> None:
     result = bench.load(MAPPED).run("f", map_index=3)
     assert result.state == "failed"
-    assert "there is no copy 3: the file has 3 elements now" in result.error["message"]
+    assert "there is no copy 3: there are 3 elements now" in result.error["message"]
 
 
 def test_a_copy_is_called_back_as_itself(bench: Bench) -> None:
@@ -88,6 +88,148 @@ def test_copies_are_pulled_all_or_by_number(bench: Bench) -> None:
     # The fake supervisor has one value for every copy that is asked for by number.
     assert result.stdout == "[1, 2, 3]|3|[3, 3]|[1, 2, 3, None]|none\n"
     assert [body["map_index"] for body in result.of("GetXCom")] == [1, 2, 0, -1]
+
+
+RESULTS = """
+@task
+def give(value=None):
+    return value
+
+@task
+def f(x, y=0):
+    print(x, y)
+    return 1
+
+@task_group
+def g(x, y=0):
+    first = f.override(task_id='first')(x, y)
+    f.override(task_id='second')(first, x)
+
+def odd(it):
+    if it % 2 == 0:
+        raise AirflowSkipException('even')
+    return it
+
+with DAG('d', schedule=None) as d:
+    a, b, c = (give.override(task_id=name)() for name in 'abc')
+    f.partial(y='{{ ds }}').expand(x=a)
+    f.override(task_id='kwargs').expand_kwargs(b)
+    f.override(task_id='changed').expand(x=a.map(odd))
+    f.override(task_id='zipped').expand(x=a.zip(b, fillvalue='-'), y=['l', 'm'])
+    f.override(task_id='joined').expand(x=a.concat(b))
+    f.override(task_id='chained').expand(x=f.override(task_id='inner').expand(x=a))
+    g.partial(y='{{ ds }}').expand(x=a)
+    f.override(task_id='named', map_index_template='{{ task.op_kwargs["x"] }}/{{ ti.map_index }}').expand(x=a)
+    f.override(task_id='misnamed', map_index_template='{{ nothing.at.all }}').expand(x=a)
+    give.override(task_id='free')()
+"""
+
+
+def over(bench: Bench, task_id: str, map_index: int, **values: Any) -> Any:
+    bench.load(RESULTS)
+    for name, value in values.items():
+        bench.supervisor.xcoms[("d", "manual__1", name.replace("__", "."), "return_value")] = value
+    return bench.run(task_id, map_index=map_index)
+
+
+@pytest.mark.parametrize(
+    ("task_id", "map_index", "values", "out"),
+    [
+        ("f", 1, {"a": [1, "{{ ds }}"]}, "{{ ds }} 2024-03-01"),
+        ("f", 1, {"a": {"k": 1, "l": 2}}, "('l', 2) 2024-03-01"),
+        ("kwargs", 0, {"b": [{"x": "{{ ds }}", "y": 3}]}, "{{ ds }} 3"),
+        ("changed", 2, {"a": [1, 2, 3]}, "3 0"),
+        ("zipped", 3, {"a": [1, 2], "b": [3]}, "(2, '-') m"),
+        ("joined", 2, {"a": [1, 2], "b": {"k": 3}}, "k 0"),
+        ("g.first", 1, {"a": ["v", "w"]}, "w 2024-03-01"),
+        ("g.second", 1, {"a": ["v", "w"], "g__first": "of the copy"}, "of the copy w"),
+    ],
+)
+def test_a_copy_finds_its_element_in_results(
+    bench: Bench, task_id: str, map_index: int, values: Any, out: str
+) -> None:
+    result = over(bench, task_id, map_index, **values)
+    assert result.state == "success", result.error
+    assert result.stdout == out + "\n"
+
+
+def test_a_copy_over_copies_fetches_its_own_value_alone(bench: Bench) -> None:
+    bench.load(RESULTS)
+    of_copies(bench, "inner", ["a", "b", "c", "d"])
+    result = bench.run("chained", map_index=2)
+    assert (result.state, result.stdout) == ("success", "c 0\n")
+    (asked,) = result.of("GetXComSequenceSlice")
+    assert (asked["start"], asked["stop"]) == (2, 3)
+
+
+def test_a_copy_of_a_group_asks_for_its_own_index(bench: Bench) -> None:
+    result = over(bench, "g.second", 1, a=["v", "w"], g__first=1)
+    asked = {(body["task_id"], body["map_index"]) for body in result.of("GetXCom")}
+    assert asked == {("g.first", 1), ("a", -1)}
+
+
+def test_a_function_that_skips_skips_its_copy(bench: Bench) -> None:
+    assert over(bench, "changed", 1, a=[1, 2, 3]).state == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("task_id", "map_index", "values", "words"),
+    [
+        ("kwargs", 1, {"b": [{"x": 1}, 2]}, "expand_kwargs() expects a list[dict], not list[int]"),
+        ("kwargs", 0, {"b": {"x": 1}}, "expand_kwargs() expects a list[dict], not dict"),
+        ("kwargs", 0, {"b": [{"w": 1}]}, "f() was called wrongly"),
+        ("kwargs", 0, {"b": [{"x": 1}], "a": 1}, ""),
+        ("changed", 0, {"a": 7}, "XCom map expects sequence or dict, not int"),
+        ("f", 0, {"a": None}, "can't map `x` over a value of type NoneType"),
+        ("f", 2, {"a": [1]}, "there is no copy 2: there are 1 elements now"),
+    ],
+)
+def test_elements_that_are_none_fail_the_copy(
+    bench: Bench, task_id: str, map_index: int, values: Any, words: str
+) -> None:
+    result = over(bench, task_id, map_index, **values)
+    assert result.state == ("failed" if words else "success")
+    if words:
+        assert words in result.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("7", "unmappable return type 'int'"),
+        ("'text'", "unmappable return type 'str'"),
+        ("{1, 2}", "unmappable return type 'set'"),
+        ("None", "did not push XCom for task mapping"),
+        ("list(range(1025))", "unmappable return value length: 1025 > 1024"),
+    ],
+)
+def test_a_task_that_others_are_mapped_over_must_return_elements(
+    bench: Bench, value: str, words: str
+) -> None:
+    body = RESULTS.replace("return value\n", f"return {value}\n")
+    result = bench.load(body).run("a")
+    assert result.state == "failed"
+    assert words in result.error["message"]
+    assert result.of("SetXCom") == []
+    # Nobody is mapped over this one, nor over what copies return.
+    assert bench.run("free").state == "success"
+
+
+def test_the_length_of_what_others_are_mapped_over_is_told(bench: Bench) -> None:
+    bench.load(RESULTS.replace("return value\n", "return {'k': 1, 'l': 2}\n"))
+    assert bench.run("a").of("SetXCom")[0]["mapped_length"] == 2
+    assert bench.run("free").of("SetXCom")[0]["mapped_length"] is None
+    bench.supervisor.xcoms[("d", "manual__1", "a", "return_value")] = [1]
+    assert bench.run("inner", map_index=0).of("SetXCom")[0]["mapped_length"] is None
+
+
+def test_a_copy_tells_its_name(bench: Bench) -> None:
+    result = over(bench, "named", 1, a=["v", "w"])
+    names = [body["rendered_map_index"] for body in result.of("SetRenderedMapIndex")]
+    assert (result.state, names) == ("success", ["w/1"])
+    wrong = over(bench, "misnamed", 0, a=["v"])
+    assert wrong.state == "failed"
+    assert "'nothing' is undefined" in wrong.error["message"]
 
 
 SENSORS = """

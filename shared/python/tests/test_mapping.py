@@ -1,4 +1,4 @@
-"""Mapped tasks over what stands in the file: what they make of a spec, of their copies, and what is refused."""
+"""Mapped tasks and groups: what they make of a spec, of their copies in the file, and what is refused."""
 
 from __future__ import annotations
 
@@ -103,32 +103,61 @@ for wrong in (-1, 6):
     )
 
 
-GOOD = "with DAG('other', schedule=None) as o:\n    EmptyOperator(task_id='t')\n"
+@pytest.mark.parametrize(
+    ("mapped", "extents"),
+    [
+        ("f.expand(x=s)", [{"Of": {"task": 0}}]),
+        ("f.expand(x=s, y=[1, 2])", [{"Of": {"task": 0}}, {"Fixed": {"length": 2}}]),
+        ("f.expand_kwargs(s)", [{"Of": {"task": 0}}]),
+        ("f.expand(x=s.map(str).map(len))", [{"Of": {"task": 0}}]),
+        ("f.expand(x=s.zip(t))", [{"Zip": {"of": [{"Of": {"task": 0}}, {"Of": {"task": 1}}]}}]),
+        (
+            "f.expand(x=s.zip(t.map(str), fillvalue=None))",
+            [{"Zip": {"of": [{"Of": {"task": 0}}, {"Of": {"task": 1}}], "longest": True}}],
+        ),
+        (
+            "f.expand(x=s.concat(t).concat(s))",
+            [{"Concat": {"of": [{"Of": {"task": 0}}, {"Of": {"task": 1}}, {"Of": {"task": 0}}]}}],
+        ),
+        ("BashOperator.partial(task_id='f').expand(bash_command=s)", [{"Of": {"task": 0}}]),
+    ],
+)
+def test_a_task_over_results_says_whose_length_counts(folder: Folder, mapped: str, extents: Any) -> None:
+    found = tasks(folder, f"s, t = f.override(task_id='s')(1), f.override(task_id='t')(2)\n{mapped}")
+    assert found["f"]["expand"] == {"Product": {"of": extents}}
+    places = {
+        place for one in str(extents).split("task") for place in (0, 1) if one.startswith(f"': {place}")
+    }
+    assert found["f"]["upstream"] == sorted(places)
+
+
+GROUP = """
+@task_group
+def g(x, y=2):
+    with TaskGroup('inner'):
+        one = f(x, y)
+    f.override(task_id='two')(one)
+"""
 
 
 @pytest.mark.parametrize(
-    ("mapped", "words"),
+    ("mapped", "expand"),
     [
-        ("f.expand(x=f.override(task_id='s')(1))", "mapping over what task `s` returns is not supported yet: task `f`"),
-        ("f.expand_kwargs(f.override(task_id='s')(1))", "mapping over what task `s` returns"),
-        ("f.expand_kwargs([f.override(task_id='s')(1)])", "mapping over what task `s` returns"),
-        ("BashOperator.partial(task_id='f').expand(bash_command=EmptyOperator(task_id='s').output)", "task `s` returns"),
-        ("f.partial(map_index_template='x')", ""),
+        ("g.expand(x=[1, 2], y=[3])", {"Literal": {"length": 2}}),
+        ("g.partial(y=3).expand(x=s)", {"Product": {"of": [{"Of": {"task": 0}}]}}),
+        ("g.expand_kwargs(s)", {"Product": {"of": [{"Of": {"task": 0}}]}}),
     ],
-)  # fmt: skip
-def test_what_is_known_only_when_the_dag_runs_is_refused_by_name_and_line(
-    folder: Folder, mapped: str, words: str
-) -> None:
-    (answer,) = folder.parse(
-        folder.write("file.py", f"{MAP}with DAG('d', schedule=None) as d:\n    {mapped}\n{GOOD}")
-    )
-    if not words:
-        assert answer["errors"] == []
-        return
-    assert [dag["dag_id"] for dag in answer["dags"]] == ["other"]
-    (error,) = answer["errors"]
-    assert words in error["message"]
-    assert error["line"] == 15
+)
+def test_tasks_of_a_mapped_group_are_expanded_together(folder: Folder, mapped: str, expand: Any) -> None:
+    body = f"{GROUP}\ns = f.override(task_id='s')(1)\n{mapped} >> EmptyOperator(task_id='last')"
+    found = tasks(folder, body)
+    inside = {name: task for name, task in found.items() if "mapped_group" in task}
+    assert {name: task["mapped_group"] for name, task in inside.items()} == {"g.inner.f": "g", "g.two": "g"}
+    assert all(task["expand"] == expand and "is_mapped" not in task for task in inside.values())
+    # An argument stands for what the group is mapped over, so that who uses it comes after that.
+    assert inside["g.inner.f"].get("upstream", []) == ([0] if "s)" in mapped else [])
+    assert inside["g.two"]["upstream"] == [list(found).index("g.inner.f")]
+    assert "expand" not in found["last"]
 
 
 @pytest.mark.parametrize(
@@ -141,6 +170,44 @@ def test_what_is_known_only_when_the_dag_runs_is_refused_by_name_and_line(
         ("f.expand_kwargs([1])", "in it is int"),
         ("f.expand_kwargs({'x': 1})", "takes a list of dicts, not dict"),
         ("BashOperator.partial(task_id='b').expand(nothing=[1])", "BashOperator does not take `nothing`"),
+        (
+            "f.expand(x=f.override(task_id='s')(1)['k'])",
+            "cannot map over XCom with custom key 'k' from task `s`",
+        ),
+        ("f.expand(x=range(100_001))", "mapped over 100001 elements; at most 100000 are taken"),
+        ("f.expand(x=f.override(task_id='s')(1).map(f))", "must be a plain function, not a @task"),
+        ("f.expand(x=f.override(task_id='s')(1).zip([1]))", "zip() takes what other tasks return, not list"),
+        (
+            "f.override(trigger_rule='always').expand(x=f.override(task_id='s')(1))",
+            "allowed with trigger rule 'always'",
+        ),
+        (
+            "task_group(lambda x: f.expand(x=[1])).override(group_id='g').expand(x=[1])",
+            "inside the mapped group `g`",
+        ),
+        ("task_group(lambda x: f(x)).override(group_id='g').expand(z=[1])", "is mapped wrongly"),
+        ("task_group(lambda x: f(x)).override(group_id='g').expand()", "at least one argument"),
+        (
+            "task_group(lambda x: f(x)).override(group_id='g').partial(x=1).expand(x=[1])",
+            "`x` can't be mapped and given",
+        ),
+        (
+            "task_group(lambda **x: f(1)).override(group_id='g').expand_kwargs([{}])",
+            "with * or ** is not supported",
+        ),
+        (
+            "task_group(lambda x: [f(y) for y in x]).override(group_id='g').expand(x=[1])",
+            "known only when the DAG runs",
+        ),
+        (
+            "task_group(lambda x: task_group(lambda y: f(y)).override(group_id='h').expand(y=x))"
+            ".override(group_id='g').expand(x=[1])",
+            "Nested Mapped TaskGroups are not yet supported",
+        ),
+        (
+            "task_group(lambda x: f.override(trigger_rule='always')(x)).override(group_id='g').expand(x=[1])",
+            "allowed with trigger rule 'always'",
+        ),
     ],
 )
 def test_a_mapping_that_is_none_is_an_error_of_its_line(folder: Folder, mapped: str, words: str) -> None:

@@ -109,7 +109,7 @@ impl<S: FnMut(&Record)> Script<S> {
             };
             let value = Some(Payload::Inline("42".into()));
             let succeeded = ReportBody::Succeeded {
-                xcoms: vec![XComValue { key: "return_value".into(), value }],
+                xcoms: vec![XComValue { key: "return_value".into(), value, length: None }],
                 usage: Usage { max_rss_bytes: 30_000_000, user_us: 900, system_us: 400 },
                 log: None,
                 skips: vec![],

@@ -24,7 +24,8 @@ facts! {
     DagRegistered, BundlePublished, DagImportFailed, DagImportRecovered, DagDisappeared, DagPaused,
     DagUnpaused, RunExpected, RunMissed, RunCreated, RunStarted, RunSucceeded, RunFailed, RunTimedOut,
     RunCancelled, RunCleared, RunDeleted, TaskExpanded, TaskCleared, TaskQueued, TaskRuledOut, TryStarted,
-    TrySucceeded, TryFailed, TrySkipped, TryLost, TryCancelled, TryReturned, TryRescheduled, XComPushed, ReportRefused, PoolSet, PoolDeleted, LimitsSet, ExecutorJoined, ExecutorLeft,
+    TrySucceeded, TryFailed, TrySkipped, TryLost, TryCancelled, TryReturned, TryRescheduled, XComPushed, TryNamed,
+    ReportRefused, PoolSet, PoolDeleted, LimitsSet, ExecutorJoined, ExecutorLeft,
     ClockWentBack,
     ForeignEntrySkipped, DagForgotten, DagVersionsForgotten, HistoryForgotten,
 }

@@ -1,7 +1,7 @@
 //! DAGs of all shapes and schedules, small enough that thousands of runs are quick.
 use dagbok_events::{
-    DagId, DagSpec, Digest, Expand, Micros, PoolName, QueueName, Schedule, SourceLocation, TaskId,
-    TaskSpec, Timestamp, Timetable, TriggerRule,
+    DagId, DagSpec, Digest, Expand, Extent, Micros, PoolName, QueueName, Schedule, SourceLocation,
+    TaskId, TaskSpec, Timestamp, Timetable, TriggerRule,
 };
 use dagbok_protocol::{DagFile, RegisteredDag};
 
@@ -49,7 +49,8 @@ pub fn pool(name: &str) -> PoolName {
 /// Some meaning of the `n`th DAG. A schedule begins about `now` and is `pace` times as slow as it could be.
 pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp, pace: i64) -> DagSpec {
     let count = if rng.chance(50) { 0 } else { 1 + rng.below(7) };
-    let tasks = (0..count).map(|ix| some_task(rng, ix)).collect();
+    let mut tasks: Vec<TaskSpec> = (0..count).map(|ix| some_task(rng, ix)).collect();
+    some_group(rng, &mut tasks);
     let timetable = some_timetable(rng, now, pace);
     let continuous = timetable == Timetable::Continuous;
     let start_date =
@@ -117,10 +118,7 @@ fn some_task(rng: &mut Prng, ix: usize) -> TaskSpec {
         if rng.chance(600) { TriggerRule::AllSuccess } else { RULES[rng.below(RULES.len())] };
     let (name, size) = POOLS[usize::from(rng.chance(300))];
     let backoff = rng.chance(300);
-    let expand = rng.chance(300).then(|| {
-        let length = u32::try_from(rng.below(6)).expect("small");
-        Expand::Literal { length }
-    });
+    let expand = rng.chance(300).then(|| some_expansion(rng, &upstream));
     TaskSpec {
         task_id: TaskId::new(format!("t{ix}")).expect("a task id"),
         operator: "PythonOperator".to_owned(),
@@ -147,6 +145,7 @@ fn some_task(rng: &mut Prng, ix: usize) -> TaskSpec {
         is_setup: false,
         is_teardown: false,
         on_failure_fail_dagrun: false,
+        mapped_group: None,
         wants_next_interval: false,
         max_active_tis_per_dag: some_cap(rng),
         max_active_tis_per_dagrun: some_cap(rng),
@@ -156,6 +155,46 @@ fn some_task(rng: &mut Prng, ix: usize) -> TaskSpec {
 
 fn some_cap(rng: &mut Prng) -> Option<u32> {
     rng.chance(150).then(|| 1 + u32::try_from(rng.below(2)).expect("small"))
+}
+
+/// What a task may be mapped over: what stands in the file, or what some of its upstreams return.
+fn some_expansion(rng: &mut Prng, upstream: &[u32]) -> Expand {
+    if upstream.is_empty() || rng.chance(400) {
+        let length = u32::try_from(rng.below(6)).expect("small");
+        return Expand::Literal { length };
+    }
+    let mut of: Vec<Extent> = (0..=rng.below(2))
+        .map(|_| Extent::Of { task: upstream[rng.below(upstream.len())] })
+        .collect();
+    match rng.below(6) {
+        0 => of = vec![Extent::Zip { of, longest: rng.chance(500) }],
+        1 => of = vec![Extent::Concat { of }],
+        2 => of.push(Extent::Fixed { length: u32::try_from(1 + rng.below(2)).expect("small") }),
+        _ => {}
+    }
+    Expand::Product { of }
+}
+
+/// Makes some tasks that follow each other a mapped group, over what stands in the file or one task returns.
+fn some_group(rng: &mut Prng, tasks: &mut [TaskSpec]) {
+    if tasks.len() < 3 || !rng.chance(300) {
+        return;
+    }
+    let first = 1 + rng.below(tasks.len() - 2);
+    let source = u32::try_from(rng.below(first)).expect("small");
+    let expand = some_expansion(rng, &[source]);
+    let over_a_result = matches!(expand, Expand::Product { .. });
+    let inside = u32::try_from(first).expect("small");
+    for task in &mut tasks[first..] {
+        task.is_mapped = false;
+        task.expand = Some(expand.clone());
+        task.mapped_group = Some("g".to_owned());
+        if over_a_result && !task.upstream.iter().any(|up| *up >= inside) {
+            task.upstream.push(source);
+            task.upstream.sort_unstable();
+            task.upstream.dedup();
+        }
+    }
 }
 
 /// A file that defines this DAG.

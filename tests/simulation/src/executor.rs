@@ -8,6 +8,7 @@ use dagbok_events::{
 };
 use dagbok_protocol::{
     Answer, Command, CommandBody, HeldTry, Presence, Report, ReportBody, WorkItem, XComValue,
+    limits::COPIES_PER_TASK,
 };
 
 use crate::{
@@ -251,7 +252,7 @@ impl Executor {
                 }
                 Phase::Running { .. } if world.rng.chance(50) => {
                     let value = Some(Payload::Inline("1".to_owned()));
-                    let xcom = XComValue { key: "k".to_owned(), value };
+                    let xcom = XComValue { key: "k".to_owned(), value, length: None };
                     self.report(world, key, queued_seq, ReportBody::XCom(xcom));
                 }
                 Phase::Ending(_) => self.tell_end(world, &key),
@@ -412,8 +413,15 @@ fn ending(world: &mut World, at: i64, leg: Leg) -> ReportBody {
         let (due, xcoms) = (Timestamp(at + wait), Vec::new());
         return ReportBody::Rescheduled { due, xcoms, usage, log };
     }
-    let value = Some(Payload::Inline("1".to_owned()));
-    let xcoms = vec![XComValue { key: "return_value".to_owned(), value }];
+    let returned = || Some(Payload::Inline("1".to_owned()));
+    let value = world.rng.chance(850).then(returned).flatten();
+    // As many as copies of a task may be mapped over it, now and then too many.
+    let length = match world.rng.below(40) {
+        0 => COPIES_PER_TASK + 1,
+        _ => u32::try_from(world.rng.below(6)).expect("small"),
+    };
+    let length = value.is_some().then_some(length).filter(|_| world.rng.chance(900));
+    let xcoms = vec![XComValue { key: "return_value".to_owned(), value, length }];
     let (kind, fault, retryable) = match world.rng.below(21) {
         0..=12 => {
             let skips = some_skips(world);

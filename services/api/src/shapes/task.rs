@@ -68,7 +68,7 @@ pub struct TaskInstance {
     pub executor_config: String,
     /// Always null.
     pub note: Option<String>,
-    /// Always null.
+    /// What people call this copy of a mapped task, by the task's `map_index_template`; null where it has none.
     pub rendered_map_index: Option<String>,
     /// Always empty.
     #[schema(value_type = Object)]

@@ -69,6 +69,7 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         is_setup: false,
         is_teardown: false,
         on_failure_fail_dagrun: false,
+        mapped_group: None,
         wants_next_interval: false,
         max_active_tis_per_dag: None,
         max_active_tis_per_dagrun: None,
@@ -268,6 +269,7 @@ impl Story {
             leg: dagbok_events::Leg::FIRST,
             key: name.to_owned(),
             value: value.map(|value| Payload::Inline(value.to_owned())),
+            length: None,
         })
     }
 

@@ -91,6 +91,7 @@ pub(crate) fn executor(
     settings.lease = config.executor.lease.0;
     settings.drain_timeout = config.executor.drain.0;
     settings.kill_grace = config.executor.kill_grace.0;
+    settings.max_map_length = config.executor.max_map_length;
     settings.load_timeout = config.executor.load_timeout.0;
     settings.loaded_files = config.executor.loaded_files;
     settings.loaded_idle = config.executor.loaded_idle.0;

@@ -116,7 +116,8 @@ impl Running<'_> {
     fn startup(&self, conf: Option<&str>, folder: &Path) -> Vec<u8> {
         let settings = &self.shared.settings;
         let folder = folder.to_string_lossy();
-        startup::frame(self.item, conf, &settings.hostname, &folder, self.shared.clock.now())
+        let here = (settings.hostname.as_str(), settings.max_map_length);
+        startup::frame(self.item, conf, here, &folder, self.shared.clock.now())
     }
 
     /// There will be no process. A redelivery asks even so whether the try is its own to fail.

@@ -75,6 +75,14 @@ struct SetXCom {
     task_id: String,
     #[serde(default)]
     map_index: Option<i32>,
+    /// How many copies of other tasks the value makes.
+    #[serde(default)]
+    mapped_length: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct SetRenderedMapIndex {
+    rendered_map_index: String,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +104,9 @@ struct GetXComSequence {
     /// How many values of it to pass over.
     #[serde(default)]
     start: usize,
+    /// The first that is not wanted any more.
+    #[serde(default)]
+    stop: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -177,14 +188,10 @@ impl Server {
             "GetXComCount" => self.count_xcoms(fields(body)?).await,
             "GetXComSequenceSlice" => self.get_xcoms(fields(body)?).await,
             "SetXCom" => {
-                let SetXCom { key, value, dag_id, run_id, task_id, map_index } = fields(body)?;
-                self.push(
-                    key,
-                    Some(value),
-                    Address::new(&dag_id, &run_id, &task_id, map_index),
-                    said,
-                )
-                .await
+                let SetXCom { key, value, dag_id, run_id, task_id, map_index, mapped_length } =
+                    fields(body)?;
+                let to = Address::new(&dag_id, &run_id, &task_id, map_index);
+                self.push(key, Some((value, mapped_length)), to, said).await
             }
             "DeleteXCom" => {
                 let SetXCom { key, dag_id, run_id, task_id, map_index, .. } = fields(body)?;
@@ -198,6 +205,14 @@ impl Server {
                 "CONNECTION_NOT_FOUND",
                 not_found("connection", "AIRFLOW_CONN_", body.get("conn_id")),
             )),
+            "SetRenderedMapIndex" => {
+                let SetRenderedMapIndex { rendered_map_index } = fields(body)?;
+                let rendered_map_index = self.log.masks().text(rendered_map_index);
+                let body = ReportBody::Named { rendered_map_index };
+                let sent = self.reporter.report(&self.key, body).send().await;
+                sent.map_err(|error| ("GENERIC_ERROR", error.to_string()))?;
+                Ok(Value::Null)
+            }
             // Where they will be kept is not decided; the task goes on without.
             "SetRenderedFields" => Ok(Value::Null),
             "MaskSecret" => {
@@ -256,9 +271,10 @@ impl Server {
 
     /// Some of those values in order of the copies, as of the last count: as many as one answer should hold.
     async fn get_xcoms(&mut self, asked: GetXComSequence) -> Reply {
-        let GetXComSequence { key, dag_id, run_id, task_id, start } = asked;
+        let GetXComSequence { key, dag_id, run_id, task_id, start, stop } = asked;
         let from = Address::new(&dag_id, &run_id, &task_id, None);
-        let found = self.xcoms.some_copies(from, &key, start).await;
+        let wanted = start..stop.unwrap_or(usize::MAX);
+        let found = self.xcoms.some_copies(from, &key, wanted).await;
         let values = found.map_err(|why| ("GENERIC_ERROR", why))?;
         Ok(json!({"type": "XComSequenceSliceResult", "root": values}))
     }
@@ -267,7 +283,7 @@ impl Server {
     async fn push(
         &mut self,
         key: String,
-        value: Option<Value>,
+        value: Option<(Value, Option<u32>)>,
         to: Option<Address>,
         said: &mut Said,
     ) -> Reply {
@@ -277,7 +293,8 @@ impl Server {
                 "the XCom `{key}` is another task's: a task can change only its own"
             )));
         }
-        let packed = self.xcoms.pack(&key, value.as_ref()).await.map_err(generic)?;
+        let (value, length) = value.map_or((None, None), |(value, length)| (Some(value), length));
+        let packed = self.xcoms.pack(&key, value.as_ref(), length).await.map_err(generic)?;
         said.xcoms.retain(|one| one.key != key);
         said.xcoms.push(packed.clone());
         if key != RETURN_VALUE {

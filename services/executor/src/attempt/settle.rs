@@ -186,6 +186,7 @@ fn count(stats: &ExecutorStats, body: &ReportBody) {
         | ReportBody::Rescheduled { .. }
         | ReportBody::Started { .. }
         | ReportBody::XCom(_)
+        | ReportBody::Named { .. }
         | ReportBody::Left { .. } => {}
     }
 }

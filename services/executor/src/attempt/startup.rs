@@ -23,6 +23,8 @@ struct StartupDetails<'a> {
     sentry_integration: &'static str,
     ti_context: TiContext<'a>,
     execution_timeout_us: Option<i64>,
+    /// How many elements it may return where other tasks are mapped over it.
+    max_map_length: u32,
 }
 
 #[derive(Serialize)]
@@ -106,7 +108,7 @@ pub(crate) async fn conf(item: &WorkItem, store: &Store) -> Result<Option<String
 pub(crate) fn frame(
     item: &WorkItem,
     conf: Option<&str>,
-    hostname: &str,
+    (hostname, max_map_length): (&str, u32),
     folder: &str,
     now: dagbok_events::Timestamp,
 ) -> Vec<u8> {
@@ -156,6 +158,7 @@ pub(crate) fn frame(
             upstream_map_indexes: serde_json::Map::new(),
         },
         execution_timeout_us: item.execution_timeout.map(|limit| limit.0),
+        max_map_length,
     };
     wire::encode(&(0, Body::StartupDetails(Box::new(details)), ()))
 }

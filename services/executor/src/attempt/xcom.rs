@@ -69,9 +69,14 @@ impl XComs {
     }
 
     /// A value's form in a report: inline where small, beside the log where large; an error above the limit.
-    pub(crate) async fn pack(&self, key: &str, value: Option<&Value>) -> Result<XComValue, String> {
+    pub(crate) async fn pack(
+        &self,
+        key: &str,
+        value: Option<&Value>,
+        length: Option<u32>,
+    ) -> Result<XComValue, String> {
         let key = key.to_owned();
-        let Some(value) = value else { return Ok(XComValue { key, value: None }) };
+        let Some(value) = value else { return Ok(XComValue { key, value: None, length: None }) };
         let text = value.to_string();
         let size = text.len();
         if size > PAYLOAD_BYTES {
@@ -80,12 +85,12 @@ impl XComs {
             ));
         }
         if size <= INLINE_PAYLOAD_BYTES {
-            return Ok(XComValue { key, value: Some(Payload::Inline(text)) });
+            return Ok(XComValue { key, value: Some(Payload::Inline(text)), length });
         }
         let digest = self.store.put(Bytes::from(text)).await;
         let digest = digest.map_err(|why| format!("the XCom `{key}` can't be stored: {why}"))?;
         let digest = Digest::new(digest).expect("a blob store answers with a digest");
-        Ok(XComValue { key, value: Some(Payload::Blob { digest, size: size as u64 }) })
+        Ok(XComValue { key, value: Some(Payload::Blob { digest, size: size as u64 }), length })
     }
 
     /// The try can read its own value from now on.
@@ -153,12 +158,12 @@ impl XComs {
         Ok(count)
     }
 
-    /// Their values from one on, until they are enough for an answer; none where there are no more.
+    /// Those of their values that are wanted, until they are enough for an answer; none where there are no more.
     pub(crate) async fn some_copies(
         &mut self,
         from: Option<Address>,
         key: &str,
-        start: usize,
+        wanted: std::ops::Range<usize>,
     ) -> Result<Vec<Value>, String> {
         let Some(from) = from else { return Ok(Vec::new()) };
         if !self.counted.as_ref().is_some_and(|(of, named, _)| *of == from && named == key) {
@@ -166,7 +171,8 @@ impl XComs {
         }
         let Some((_, _, counted)) = &self.counted else { return Ok(Vec::new()) };
         let (mut values, mut bytes) = (Vec::new(), 0);
-        for payload in counted.iter().skip(start) {
+        let most = wanted.end.saturating_sub(wanted.start);
+        for payload in counted.iter().skip(wanted.start).take(most) {
             bytes += match payload {
                 Payload::Inline(text) => text.len() as u64,
                 Payload::Blob { size, .. } => *size,

@@ -145,7 +145,10 @@ impl Rig {
             | ReportBody::Rescheduled { log, .. }
             | ReportBody::Lost { log, .. } => log.as_ref(),
             ReportBody::Left { log } => Some(log),
-            ReportBody::Started { .. } | ReportBody::XCom(_) | ReportBody::Returned => None,
+            ReportBody::Started { .. }
+            | ReportBody::XCom(_)
+            | ReportBody::Named { .. }
+            | ReportBody::Returned => None,
         };
         let log = log.unwrap_or_else(|| panic!("{end:?} has no log"));
         let bytes =
@@ -408,7 +411,7 @@ impl Inner {
             ReportBody::Succeeded { xcoms, .. } => xcoms.clone(),
             _ => vec![],
         };
-        for XComValue { key, value } in values {
+        for XComValue { key, value, length: _ } in values {
             let TryKey { dag_id, run_id, task_id, map_index, .. } = &report.key;
             let place = names::xcom_key(dag_id, run_id, task_id, *map_index, &key);
             match value {
@@ -423,7 +426,7 @@ impl Inner {
 }
 
 fn is_end(body: &ReportBody) -> bool {
-    !matches!(body, ReportBody::Started { .. } | ReportBody::XCom(_))
+    !matches!(body, ReportBody::Started { .. } | ReportBody::XCom(_) | ReportBody::Named { .. })
 }
 
 /// The failure of an end.

@@ -190,7 +190,7 @@ impl Player {
 
     pub(crate) async fn succeed(&self, key: &TryKey, value: &str) -> Answer {
         let value = Some(Payload::Inline(value.to_owned()));
-        let xcoms = vec![XComValue { key: "return_value".into(), value }];
+        let xcoms = vec![XComValue { key: "return_value".into(), value, length: None }];
         self.report(
             key,
             ReportBody::Succeeded { xcoms, usage: Usage::default(), log: None, skips: vec![] },

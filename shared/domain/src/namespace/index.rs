@@ -24,6 +24,8 @@ pub(super) struct Index {
     timeout_of: BTreeMap<RunNo, Timestamp>,
     /// Up to when what waited for a time stands with what waits for none.
     pub(super) ripe_until: Option<Timestamp>,
+    /// Running runs with mapped tasks that wait for nothing but their copies.
+    pub(super) expanding: BTreeSet<RunNo>,
     pub(super) lanes: Lanes,
 }
 
@@ -38,10 +40,16 @@ impl Index {
                 self.timeout_of.insert(number, due);
             }
         }
-        if matches!(run.phase(), Phase::Running { .. }) {
+        let running = matches!(run.phase(), Phase::Running { .. });
+        if running {
             self.lanes.put(number, run, turns);
         } else {
             self.lanes.remove(number, run, turns);
+        }
+        if running && run.has_to_expand() {
+            self.expanding.insert(number);
+        } else {
+            self.expanding.remove(&number);
         }
     }
 
@@ -49,6 +57,7 @@ impl Index {
     pub(super) fn remove_run(&mut self, number: RunNo, run: &Run, turns: &mut Turns) {
         self.forget_timeout(number);
         self.lanes.remove(number, run, turns);
+        self.expanding.remove(&number);
     }
 
     fn forget_timeout(&mut self, number: RunNo) {

@@ -25,6 +25,8 @@ pub enum Proposal {
     StartRun(RunNo),
     /// Fail a run that took too long.
     TimeOutRun(RunNo),
+    /// Give a run's mapped tasks their copies, where nothing else is left to wait for.
+    ExpandTasks(RunNo),
     /// Offer these tasks of a run to the executors.
     QueueTasks(RunNo, Vec<InstanceNo>),
 }
@@ -53,7 +55,14 @@ impl Namespace {
             let next = dag.queued.range(..=(now, RunNo::MAX)).take(room);
             proposals.extend(next.map(|(_, number)| Proposal::StartRun(*number)));
         }
-        self.plan_tasks(now, &mut proposals);
+        let in_time = |number: &&RunNo| !self.runs[*number].timed_out(now);
+        let expanding = self.index.expanding.iter().filter(in_time);
+        let before = proposals.len();
+        proposals.extend(expanding.map(|number| Proposal::ExpandTasks(*number)));
+        // Copies may get other numbers, or be gone: tasks are planned anew when that is done.
+        if proposals.len() == before {
+            self.plan_tasks(now, &mut proposals);
+        }
         proposals
     }
 

@@ -3,8 +3,9 @@
 //! Numbers are given out in the order of the log: one for each task when the run is made, and a stretch of
 //! new ones when a mapped task is expanded. They say nothing of a task's place in one version of its DAG.
 use dagbok_events::{MapIndex, Timestamp};
+use dagbok_protocol::limits::COPIES_PER_TASK;
 
-use super::TaskState;
+use super::{Done, TaskState};
 use crate::{
     graph::{Ix, Version},
     trigger_rule::{Standing, Tally, judge_in_scope},
@@ -45,6 +46,8 @@ struct Node {
     first: InstanceNo,
     len: u32,
     expanded: bool,
+    /// How many of its copies are not done.
+    open: u32,
     upstream: Tally,
     /// What is counted of its scope.
     scope: Tally,
@@ -68,7 +71,7 @@ impl Arena {
             let total = u32::try_from(version.scope(ix).len()).unwrap_or(u32::MAX);
             let scope = Tally { total, ..Tally::default() };
             let standing = judge_in_scope(version.task(ix), upstream, scope);
-            Node { first: ix, len: 1, expanded: false, upstream, scope, standing }
+            Node { first: ix, len: 1, expanded: false, open: 1, upstream, scope, standing }
         });
         let instance = |ix| Instance::new(ix, MapIndex::UNMAPPED, 0);
         let instances = (0..version.node_count()).map(instance);
@@ -121,9 +124,42 @@ impl Arena {
         self.nodes[node as usize].expanded
     }
 
-    /// What the upstreams let the task do.
+    /// How many of a task's copies are not done.
+    pub(super) fn open(&self, node: Ix) -> u32 {
+        self.nodes[node as usize].open
+    }
+
+    /// One more of a task's copies is done, or one is not any more.
+    pub(super) fn count_done(&mut self, node: Ix, done: bool) {
+        let open = &mut self.nodes[node as usize].open;
+        *open = if done { *open - 1 } else { *open + 1 };
+    }
+
+    /// What the upstreams let the task do, but for those whose copies go with its own.
     pub(super) fn standing(&self, node: Ix) -> Standing {
         self.nodes[node as usize].standing
+    }
+
+    /// What the upstreams let one copy do, where so many are counted as done, and single ones by `done_of`.
+    pub(super) fn standing_of(
+        &self,
+        version: &Version,
+        no: InstanceNo,
+        (mut upstream, mut scope): (Tally, Tally),
+        done_of: impl Fn(InstanceNo) -> Option<Done>,
+    ) -> Standing {
+        let Instance { node, map_index, .. } = *self.get(no);
+        let copy_of = |other: Ix| {
+            let copy = self.find(other, map_index).filter(|_| self.is_expanded(other))?;
+            Some((version.task(other).is_setup, done_of(copy)))
+        };
+        for (is_setup, done) in version.together_before(node).filter_map(copy_of) {
+            upstream.add(is_setup, done);
+        }
+        for (is_setup, done) in version.together_in_scope(node).filter_map(copy_of) {
+            scope.add(is_setup, done);
+        }
+        judge_in_scope(version.task(node), upstream, scope)
     }
 
     /// How its upstreams stand, and its scope.
@@ -132,7 +168,7 @@ impl Arena {
         (it.upstream, it.scope)
     }
 
-    /// Changes how a task's upstreams stand, or its scope; whether that changes what they let it do.
+    /// Changes how a task's upstreams stand, or its scope; whether that can change what they let it do.
     pub(super) fn recount(
         &mut self,
         version: &Version,
@@ -140,19 +176,43 @@ impl Arena {
         change: impl FnOnce(&mut Tally, &mut Tally),
     ) -> bool {
         let it = &mut self.nodes[node as usize];
+        let faces = |it: &Node| (it.upstream.face(), it.scope.face());
+        let before = (it.expanded && version.goes_by_copy(node)).then(|| faces(it));
         change(&mut it.upstream, &mut it.scope);
         let standing = judge_in_scope(version.task(node), it.upstream, it.scope);
-        std::mem::replace(&mut it.standing, standing) != standing
+        let changed = std::mem::replace(&mut it.standing, standing) != standing;
+        changed || before.is_some_and(|before| before != faces(it))
     }
 
-    /// Gives a task this many copies, at least one, in place of the one that stood for them.
-    pub(super) fn expand(&mut self, node: Ix, length: u32) {
+    /// Gives a task this many copies, at least one, in place of the one that stood for them, or of those that it
+    /// has: these come first, with new numbers. Where they had been.
+    pub(super) fn expand(&mut self, node: Ix, length: u32) -> std::ops::Range<InstanceNo> {
         let first = u32::try_from(self.instances.len()).expect("limits keep numbers below this");
-        let maps = (0..length).map(|n| MapIndex(i32::try_from(n).unwrap_or(i32::MAX)));
-        let tries = self.tried_before;
+        let (before, tries) = (self.numbers(node), self.tried_before);
+        let kept = if self.is_expanded(node) { before.len() } else { 0 };
+        self.instances.reserve(length as usize);
+        for no in before.clone().take(kept) {
+            let map_index = self.get(no).map_index;
+            let gone = Instance::new(node, map_index, tries);
+            let moved = std::mem::replace(self.get_mut(no), gone);
+            self.instances.push(moved);
+        }
+        let maps = (kept..length as usize).map(|n| MapIndex(i32::try_from(n).unwrap_or(i32::MAX)));
         self.instances.extend(maps.map(|map_index| Instance::new(node, map_index, tries)));
         let it = &mut self.nodes[node as usize];
+        it.open += length - it.len;
         (it.first, it.len, it.expanded) = (first, length, true);
+        before
+    }
+
+    /// Leaves numbers out up to this one: those of copies that got others since. False where that can't be.
+    pub(super) fn pass_over(&mut self, first: InstanceNo) -> bool {
+        let (known, first) = (self.instances.len(), first as usize);
+        let sound = first >= known && first - known <= 8 * COPIES_PER_TASK as usize;
+        if sound {
+            self.instances.resize_with(first, || Instance::new(0, MapIndex::UNMAPPED, 0));
+        }
+        sound
     }
 
     /// Every copy of every task, in the DAG's order.
@@ -161,15 +221,16 @@ impl Arena {
         numbers.map(|no| (no, self.get(no)))
     }
 
-    /// Mapped tasks that have their copies, with how many, in the order in which they got them.
-    pub(super) fn expansions(&self) -> Vec<(Ix, u32)> {
+    /// Mapped tasks that have their copies, with the first one's number and how many, in the order in which they
+    /// got them.
+    pub(super) fn expansions(&self) -> Vec<(Ix, InstanceNo, u32)> {
         let mut found: Vec<(InstanceNo, Ix, u32)> = (0..)
             .zip(&self.nodes)
             .filter(|(_, node)| node.expanded)
             .map(|(ix, node)| (node.first, ix, node.len))
             .collect();
         found.sort_unstable();
-        found.into_iter().map(|(_, ix, len)| (ix, len)).collect()
+        found.into_iter().map(|(first, ix, len)| (ix, first, len)).collect()
     }
 
     /// How many there are.

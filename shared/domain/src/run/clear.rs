@@ -59,7 +59,10 @@ impl Run {
                 ((by_name || judged_anew) && !removed).then_some(())
             };
             let before = cleared.len();
-            cleared.extend(self.stretches(node, pick).map(|(map_index, further, ())| {
+            let stretches = self.stretches(self.arena.numbers(node), pick);
+            cleared.extend(stretches.map(|(copies, ())| {
+                let map_index = self.arena.get(copies.start).map_index;
+                let further = copies.end - copies.start - 1;
                 ClearedTask { task_id: task_id.clone(), map_index, further }
             }));
             if cleared.len() > before {

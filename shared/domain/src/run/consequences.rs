@@ -5,15 +5,12 @@ use std::{
     ops::Range,
 };
 
-use dagbok_events::{
-    Expand, Fact, MapIndex, RuledOut, RunFailed, RunStarted, RunSucceeded, TaskExpanded, TaskId,
-    TaskRuledOut, TryCancelled,
-};
+use dagbok_events::{Fact, RuledOut, RunFailed, RunSucceeded, TaskId, TaskRuledOut, TryCancelled};
 use dagbok_protocol::limits::FAILED_NAMED;
 
 use super::{Done, InstanceNo, Phase, Run, TaskState};
 use crate::{
-    graph::{Ix, Version},
+    graph::Ix,
     trigger_rule::{Standing, Tally, judge_in_scope},
 };
 
@@ -53,50 +50,18 @@ impl Run {
         }
         let stuck = (0..self.version.node_count())
             .filter(|node| matches!(self.arena.standing(*node), Standing::Never(_)));
-        wave.touched.extend(stuck.map(|node| (node, self.arena.tallies(node))));
+        // What was skipped just now may count in them already.
+        for node in stuck {
+            wave.touch(node);
+        }
+        for node in (0..self.version.node_count()).filter(|node| self.goes_by_copy(*node)) {
+            wave.touch(node);
+            wave.copies.entry(node).or_default().extend(self.arena.numbers(node));
+        }
         match self.phase {
-            Phase::Running { .. } => self.expansions(wave),
+            Phase::Running { .. } => self.literal_expansions(wave),
             Phase::Queued | Phase::Over(_) => wave.run_out(),
         }
-    }
-
-    /// The facts of a start: that, the copies of tasks that are mapped over what the file holds, and what
-    /// follows where there is nothing to map over, or nothing at all.
-    pub fn start_facts(&self) -> Vec<Fact> {
-        let mut facts = vec![Fact::RunStarted(RunStarted {})];
-        facts.extend(self.expansions(Wave::new(self)));
-        facts
-    }
-
-    /// The copies of tasks that wait and have none yet, with all that follows from `wave` and from those that
-    /// have nothing to map over.
-    fn expansions(&self, mut wave: Wave<'_>) -> Vec<Fact> {
-        let (mut facts, mut expansions) = (Vec::new(), Vec::new());
-        for node in 0..self.version.node_count() {
-            let Some(length) = literal_length(&self.version, node) else { continue };
-            let first = self.arena.numbers(node).start;
-            let waits = self.arena.get(first).state == TaskState::Waiting;
-            let never = matches!(self.standing(first), Standing::Never(_));
-            if !waits || never || self.arena.is_expanded(node) {
-                continue;
-            }
-            let task_id = self.version.task(node).task_id.clone();
-            let expanded = Fact::TaskExpanded(TaskExpanded { task_id, length });
-            if length > 0 {
-                expansions.push((node, expanded));
-                continue;
-            }
-            let why = RuledOut::Skipped;
-            facts.push(expanded);
-            facts.extend(self.ruled_out(node, why, &wave.seeds).0);
-            wave.seed(self.arena.numbers(node).start, Done::RuledOut(why));
-        }
-        // What is ruled out is so before it would have copies.
-        facts.extend(wave.run_out_but_for_the_end());
-        let goes_on = expansions.into_iter().filter(|(node, _)| !wave.settled.contains(node));
-        facts.extend(goes_on.map(|(_, fact)| fact));
-        facts.extend(wave.end());
-        facts
     }
 
     /// Every fact forced by the run being ended from outside: its tries are cancelled, the rest skipped.
@@ -107,10 +72,8 @@ impl Run {
             let waits = |_, state: &TaskState| {
                 (*state == TaskState::Waiting || state.due().is_some()).then_some(())
             };
-            facts.extend(self.stretches(node, waits).map(|(map_index, further, ())| {
-                let (task_id, why) = (self.version.task(node).task_id.clone(), RuledOut::Skipped);
-                Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why, further })
-            }));
+            let stretches = self.stretches(self.arena.numbers(node), waits);
+            facts.extend(stretches.map(|(copies, ())| self.ruled_out(&copies, RuledOut::Skipped)));
         }
         facts
     }
@@ -127,86 +90,95 @@ impl Run {
         }))
     }
 
-    /// A task's copies that wait, ruled out but for `seeds`; and how many they are.
-    fn ruled_out(&self, node: Ix, why: RuledOut, seeds: &BTreeSet<InstanceNo>) -> (Vec<Fact>, u32) {
-        let task_id = &self.version.task(node).task_id;
-        let waiting = |no, state: &TaskState| {
-            (*state == TaskState::Waiting && !seeds.contains(&no)).then_some(())
-        };
-        let (mut facts, mut count) = (Vec::new(), 0);
-        for (map_index, further, ()) in self.stretches(node, waiting) {
-            let task_id = task_id.clone();
-            facts.push(Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why, further }));
-            count += further + 1;
-        }
-        (facts, count)
+    /// That these copies of one task, which follow each other, won't run.
+    fn ruled_out(&self, copies: &Range<InstanceNo>, why: RuledOut) -> Fact {
+        let first = self.arena.get(copies.start);
+        let task_id = self.version.task(first.node).task_id.clone();
+        let (map_index, further) = (first.map_index, copies.end - copies.start - 1);
+        Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why, further })
     }
 
-    /// A task's copies that `pick` says the same of, in stretches: the first map index, and how many follow.
+    /// Of a task's copies, in order, those that `pick` says the same of, in stretches.
     pub(super) fn stretches<'a, T: PartialEq + Copy + 'a>(
         &'a self,
-        node: Ix,
+        copies: impl Iterator<Item = InstanceNo> + 'a,
         pick: impl Fn(InstanceNo, &TaskState) -> Option<T> + 'a,
-    ) -> impl Iterator<Item = (MapIndex, u32, T)> + 'a {
-        self.stretches_of(self.arena.numbers(node), pick)
-    }
-
-    /// The same of some of a task's copies.
-    fn stretches_of<'a, T: PartialEq + Copy + 'a>(
-        &'a self,
-        copies: Range<InstanceNo>,
-        pick: impl Fn(InstanceNo, &TaskState) -> Option<T> + 'a,
-    ) -> impl Iterator<Item = (MapIndex, u32, T)> + 'a {
+    ) -> impl Iterator<Item = (Range<InstanceNo>, T)> + 'a {
         let mut numbers = copies.peekable();
         std::iter::from_fn(move || {
             loop {
-                let no = numbers.next()?;
-                let first = self.arena.get(no);
-                let Some(picked) = pick(no, &first.state) else { continue };
-                let mut further = 0;
-                while numbers
-                    .next_if(|no| pick(*no, &self.arena.get(*no).state) == Some(picked))
-                    .is_some()
-                {
-                    further += 1;
+                let first = numbers.next()?;
+                let Some(picked) = pick(first, &self.arena.get(first).state) else { continue };
+                let mut end = first + 1;
+                let goes_on = |no: &InstanceNo, end| {
+                    *no == end && pick(*no, &self.arena.get(*no).state) == Some(picked)
+                };
+                while numbers.next_if(|no| goes_on(no, end)).is_some() {
+                    end += 1;
                 }
-                return Some((first.map_index, further, picked));
+                return Some((first..end, picked));
             }
         })
     }
 }
 
-/// How many copies a task gets whose arguments stand in the file.
-fn literal_length(version: &Version, node: Ix) -> Option<u32> {
-    match version.task(node).expand.as_ref()? {
-        Expand::Literal { length } => Some(*length),
-    }
-}
+/// Stretches of a task's copies that won't run.
+type Stretches = Vec<(Range<InstanceNo>, RuledOut)>;
 
 /// Tasks settled by one decision, and those downstream of them that are to be judged anew.
-struct Wave<'a> {
+pub(super) struct Wave<'a> {
     run: &'a Run,
     /// Tasks ruled out by the decision itself.
     facts: Vec<Fact>,
     seeds: BTreeSet<InstanceNo>,
-    settled: BTreeSet<Ix>,
+    pub(super) settled: BTreeSet<Ix>,
     count: usize,
     touched: BTreeMap<Ix, (Tally, Tally)>,
+    /// Of tasks whose copies go with those of others: single ones to judge anew.
+    copies: BTreeMap<Ix, BTreeSet<InstanceNo>>,
+    /// Where there are mapped groups: how each of what is settled ends.
+    ended: BTreeMap<InstanceNo, Done>,
     failed_leaves: BTreeSet<Ix>,
 }
 
 impl<'a> Wave<'a> {
-    fn new(run: &'a Run) -> Self {
-        let (seeds, settled) = (BTreeSet::new(), BTreeSet::new());
-        let (touched, failed_leaves) = (BTreeMap::new(), BTreeSet::new());
-        Self { run, facts: Vec::new(), seeds, settled, count: 0, touched, failed_leaves }
+    pub(super) fn new(run: &'a Run) -> Self {
+        let (seeds, settled, failed_leaves) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let (touched, copies, ended) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let facts = Vec::new();
+        Self { run, facts, seeds, settled, count: 0, touched, copies, ended, failed_leaves }
     }
 
     /// One copy is done by its own doing.
     fn seed(&mut self, no: InstanceNo, done: Done) {
         if self.seeds.insert(no) {
-            self.settle(self.run.arena.get(no).node, done, 1);
+            self.settle(self.run.arena.get(no).node, done, std::slice::from_ref(&(no..no + 1)));
         }
+    }
+
+    /// These copies of a task won't run, where they wait, for a reason that no rule judges.
+    pub(super) fn rule_out(&mut self, node: Ix, copies: Range<InstanceNo>, why: RuledOut) {
+        let waits = |no, state: &TaskState| {
+            (*state == TaskState::Waiting && !self.seeds.contains(&no)).then_some(why)
+        };
+        let found: Vec<_> = self.run.stretches(copies.clone(), waits).collect();
+        self.seeds.extend(copies);
+        let facts = self.settled_as(node, found);
+        self.facts.extend(facts);
+    }
+
+    /// Facts of stretches of a task's copies that won't run; what is below them is to be judged.
+    fn settled_as(
+        &mut self,
+        node: Ix,
+        stretches: impl IntoIterator<Item = (Range<InstanceNo>, RuledOut)>,
+    ) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        for (copies, why) in stretches {
+            facts.push(self.run.ruled_out(&copies, why));
+            self.settle(node, Done::RuledOut(why), &[copies]);
+        }
+        facts
     }
 
     /// Where one task has failed for good and that is to stop the run: what runs fails, what waits is skipped.
@@ -235,66 +207,125 @@ impl<'a> Wave<'a> {
             let waits = *state == TaskState::Waiting || state.due().is_some();
             (waits && !self.seeds.contains(&no)).then_some(())
         };
-        let (task_id, why) = (&run.version.task(node).task_id, RuledOut::Skipped);
-        let mut count = 0;
-        for (map_index, further, ()) in run.stretches_of(copies.clone(), begins) {
-            let task_id = task_id.clone();
-            self.facts.push(Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why, further }));
-            count += further + 1;
-        }
+        let found: Vec<_> = run.stretches(copies.clone(), begins).collect();
         self.seeds.extend(copies);
-        if count > 0 {
-            self.settle(node, Done::RuledOut(why), count);
-        }
+        let skipped = found.into_iter().map(|(copies, ())| (copies, RuledOut::Skipped));
+        let facts = self.settled_as(node, skipped);
+        self.facts.extend(facts);
     }
 
-    /// So many more copies of a task are done.
-    fn settle(&mut self, node: Ix, done: Done, copies: u32) {
+    /// These copies of a task are done.
+    fn settle(&mut self, node: Ix, done: Done, copies: &[Range<InstanceNo>]) {
+        let count: u32 = copies.iter().map(|copies| copies.end - copies.start).sum();
         self.settled.insert(node);
-        self.count += copies as usize;
+        self.count += count as usize;
         let version = &self.run.version;
         if version.is_leaf(node) && done.fails_run() {
             self.failed_leaves.insert(node);
         }
+        if version.has_groups() {
+            self.ended.extend(copies.iter().flat_map(Clone::clone).map(|no| (no, done)));
+        }
+        let by_copy = |down| version.are_together(node, down) && self.run.arena.is_expanded(node);
         let is_setup = version.task(node).is_setup;
         for &down in version.downstream(node) {
-            let tallies = || self.run.arena.tallies(down);
-            let (upstream, _) = self.touched.entry(down).or_insert_with(tallies);
+            if by_copy(down) {
+                self.touch_copies(down, copies);
+                continue;
+            }
+            let (upstream, _) = self.touch(down);
             if is_setup {
-                upstream.count_setups(done, copies);
+                upstream.count_setups(done, count);
             } else {
-                upstream.count(done, copies);
+                upstream.count(done, count);
             }
         }
         for &down in version.in_scope_of(node) {
-            let tallies = || self.run.arena.tallies(down);
-            self.touched.entry(down).or_insert_with(tallies).1.count(done, copies);
+            if by_copy(down) {
+                self.touch_copies(down, copies);
+            } else {
+                self.touch(down).1.count(done, count);
+            }
         }
+    }
+
+    fn touch(&mut self, node: Ix) -> &mut (Tally, Tally) {
+        let tallies = || self.run.arena.tallies(node);
+        self.touched.entry(node).or_insert_with(tallies)
+    }
+
+    /// The copies of a task that go with these of another are to be judged anew.
+    fn touch_copies(&mut self, node: Ix, with: &[Range<InstanceNo>]) {
+        let arena = &self.run.arena;
+        if !arena.is_expanded(node) {
+            return;
+        }
+        let maps = with.iter().flat_map(Clone::clone).map(|no| arena.get(no).map_index);
+        let found: Vec<InstanceNo> = maps.filter_map(|map| arena.find(node, map)).collect();
+        self.copies.entry(node).or_default().extend(found);
+        self.touch(node);
     }
 
     /// Rules out, in the DAG's order, all that can never run any more; then says how the run ends, if it
     /// does.
-    fn run_out(mut self) -> Vec<Fact> {
+    pub(super) fn run_out(mut self) -> Vec<Fact> {
         let mut facts = self.run_out_but_for_the_end();
         facts.extend(self.end());
         facts
     }
 
-    fn run_out_but_for_the_end(&mut self) -> Vec<Fact> {
+    pub(super) fn run_out_but_for_the_end(&mut self) -> Vec<Fact> {
         let mut all = std::mem::take(&mut self.facts);
-        while let Some((node, (upstream, scope))) = self.touched.pop_first() {
-            let task = self.run.version.task(node);
-            let Standing::Never(why) = judge_in_scope(task, upstream, scope) else { continue };
-            let (facts, copies) = self.run.ruled_out(node, why, &self.seeds);
-            if copies > 0 {
-                all.extend(facts);
-                self.settle(node, Done::RuledOut(why), copies);
-            }
+        while let Some((node, tallies)) = self.touched.pop_first() {
+            let found = if self.run.goes_by_copy(node) {
+                self.never_by_copy(node, tallies)
+            } else {
+                self.never(node, tallies)
+            };
+            all.extend(self.settled_as(node, found));
         }
         all
     }
 
-    fn end(&self) -> Option<Fact> {
+    /// A task's copies that wait and can never run any more.
+    fn never(&self, node: Ix, (upstream, scope): (Tally, Tally)) -> Stretches {
+        let task = self.run.version.task(node);
+        let Standing::Never(why) = judge_in_scope(task, upstream, scope) else {
+            return Vec::new();
+        };
+        let waits = |no, state: &TaskState| {
+            (*state == TaskState::Waiting && !self.seeds.contains(&no)).then_some(why)
+        };
+        self.run.stretches(self.run.arena.numbers(node), waits).collect()
+    }
+
+    /// The same where each copy has others before it: all are looked at where what is before all of them
+    /// changed, else single ones.
+    fn never_by_copy(&mut self, node: Ix, tallies: (Tally, Tally)) -> Stretches {
+        let arena = &self.run.arena;
+        let copies = self.copies.remove(&node).unwrap_or_default();
+        let faces = |(upstream, scope): (Tally, Tally)| (upstream.face(), scope.face());
+        let done_of = |no: InstanceNo| {
+            let ended = self.ended.get(&no).copied();
+            ended.or_else(|| arena.get(no).state.done())
+        };
+        let never = |no, state: &TaskState| {
+            if *state != TaskState::Waiting || self.seeds.contains(&no) {
+                return None;
+            }
+            match arena.standing_of(&self.run.version, no, tallies, done_of) {
+                Standing::Never(why) => Some(why),
+                Standing::Wait | Standing::Ready => None,
+            }
+        };
+        if faces(tallies) == faces(arena.tallies(node)) {
+            self.run.stretches(copies.into_iter(), never).collect()
+        } else {
+            self.run.stretches(arena.numbers(node), never).collect()
+        }
+    }
+
+    pub(super) fn end(&self) -> Option<Fact> {
         let over = matches!(self.run.phase, Phase::Over(_));
         if self.count < self.run.open || over {
             return None;

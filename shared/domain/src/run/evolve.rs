@@ -5,7 +5,7 @@ use dagbok_events::{
     TryRescheduled, TryReturned, TryStarted, XComPushed,
 };
 
-use super::{Done, Ending, Hold, InstanceNo, Phase, Run, TaskState, Token};
+use super::{Done, Ending, Hold, InstanceNo, Phase, Run, TaskState, Token, expand::RETURN_VALUE};
 use crate::retry;
 
 /// What a fact changed for whoever keeps count over all runs.
@@ -47,7 +47,7 @@ impl Run {
                 self.end_as(Ending::Failed)
             }
             Fact::RunCleared(_) => self.go_on(),
-            Fact::TaskExpanded(f) => self.expand(&f.task_id, f.length),
+            Fact::TaskExpanded(f) => return self.expand(&f.task_id, f.length),
             Fact::TaskCleared(f) => return self.clear(&f.task_id, f.map_index, f.further),
             Fact::TaskQueued(f) => self.queue(seq, at, f),
             Fact::TaskRuledOut(f) => {
@@ -96,6 +96,7 @@ impl Run {
             | Fact::RunCreated(_)
             | Fact::RunDeleted(_)
             | Fact::ReportRefused(_)
+            | Fact::TryNamed(_)
             | Fact::PoolSet(_)
             | Fact::PoolDeleted(_)
             | Fact::LimitsSet(_)
@@ -171,11 +172,9 @@ impl Run {
         None
     }
 
-    fn expand(&mut self, task_id: &TaskId, length: u32) -> Option<Change> {
-        if let Some(node) = self.version.find(task_id) {
-            self.expand_node(node, length);
-        }
-        None
+    fn expand(&mut self, task_id: &TaskId, length: u32) -> Vec<Change> {
+        let node = self.version.find(task_id);
+        node.map(|node| self.expand_node(node, length)).unwrap_or_default()
     }
 
     /// The instances that a fact names which says the same of `further` copies.
@@ -199,7 +198,14 @@ impl Run {
         why: RuledOut,
     ) -> Vec<Change> {
         let numbers = self.range(task_id, map_index, further);
-        numbers.filter_map(|no| self.finish(Some(no), Done::RuledOut(why))).collect()
+        let finished = |no| self.finish(Some(no), Done::RuledOut(why));
+        let changes = numbers.filter_map(finished).collect();
+        if !self.to_expand.is_empty()
+            && let Some(node) = self.version.find(task_id)
+        {
+            self.look_at_length(node);
+        }
+        changes
     }
 
     fn clear(&mut self, task_id: &TaskId, map_index: MapIndex, further: u32) -> Vec<Change> {
@@ -208,9 +214,12 @@ impl Run {
             let instance = self.arena.get_mut(no);
             if instance.state.done().is_some() {
                 (instance.failures, instance.losses, instance.began) = (0, 0, None);
-                self.xcoms.remove(&no);
+                self.forget_values(no);
                 changes.push(self.set(no, TaskState::Waiting));
             }
+        }
+        if let Some(node) = self.version.find(task_id) {
+            self.look_at_length(node);
         }
         changes
     }
@@ -225,7 +234,7 @@ impl Run {
         instance.tries = instance.tries.max(f.try_number.get());
         if f.leg.is_first() {
             instance.began = None;
-            self.xcoms.remove(&no);
+            self.forget_values(no);
         }
         let token = Token { try_number: f.try_number, leg: f.leg };
         Some(self.set(no, TaskState::Queued { token, at, seq, hold }))
@@ -295,7 +304,18 @@ impl Run {
         if values.is_empty() {
             self.xcoms.remove(&no);
         }
+        if f.key == RETURN_VALUE {
+            match f.length.filter(|_| f.value.is_some()) {
+                Some(length) => self.lengths.insert(no, length),
+                None => self.lengths.remove(&no),
+            };
+        }
         None
+    }
+
+    fn forget_values(&mut self, no: InstanceNo) {
+        self.xcoms.remove(&no);
+        self.lengths.remove(&no);
     }
 
     /// The instance, if that execution of it is in flight.

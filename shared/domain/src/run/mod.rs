@@ -7,6 +7,7 @@ mod arena;
 mod clear;
 mod consequences;
 mod evolve;
+mod expand;
 mod queue;
 mod saved;
 mod settle;
@@ -104,6 +105,10 @@ pub struct Run {
     failed_leaves: u32,
     /// By instance and name, the record that holds the value.
     xcoms: BTreeMap<InstanceNo, BTreeMap<String, u64>>,
+    /// By instance, how many elements it returned, where others are mapped over it.
+    lengths: BTreeMap<InstanceNo, u32>,
+    /// Mapped tasks that wait for nothing but their copies, or for other ones than they have.
+    to_expand: BTreeSet<Ix>,
     /// By instance that succeeded, the tasks that it decided against, in order.
     skips: BTreeMap<InstanceNo, Vec<Ix>>,
 }
@@ -123,6 +128,8 @@ impl Run {
             open: version.len(),
             failed_leaves: 0,
             xcoms: BTreeMap::new(),
+            lengths: BTreeMap::new(),
+            to_expand: BTreeSet::new(),
             skips: BTreeMap::new(),
             version,
         };
@@ -293,7 +300,9 @@ impl Run {
             Some(Token { try_number, leg: Leg::FIRST })
         };
         let token = match instance.state {
-            TaskState::Waiting if self.standing(no) == Standing::Ready => next_try(),
+            TaskState::Waiting if self.standing(no) == Standing::Ready => {
+                if self.lacks_copies(instance.node) { None } else { next_try() }
+            }
             TaskState::UpForRetry { due, .. } if due <= now => next_try(),
             TaskState::UpForReschedule { token, due, .. } if due <= now => Some(token),
             TaskState::Waiting
@@ -311,7 +320,17 @@ impl Run {
         if self.is_skipped(no) {
             return Standing::Never(RuledOut::Skipped);
         }
-        self.arena.standing(self.arena.get(no).node)
+        let node = self.arena.get(no).node;
+        if !self.goes_by_copy(node) {
+            return self.arena.standing(node);
+        }
+        let done_of = |copy| self.arena.get(copy).state.done();
+        self.arena.standing_of(&self.version, no, self.arena.tallies(node), done_of)
+    }
+
+    /// Whether what a task waits for is another thing for each of its copies.
+    fn goes_by_copy(&self, node: Ix) -> bool {
+        self.version.goes_by_copy(node) && self.arena.is_expanded(node)
     }
 
     /// Whether the instance's tries can be counted further.

@@ -27,11 +27,14 @@ pub struct SavedRun {
     meta: RunMeta,
     phase: Phase,
     tried_before: u16,
-    /// Mapped tasks that have their copies, with how many, in the order in which they got them.
-    expanded: Vec<(u32, u32)>,
+    /// Mapped tasks that have their copies, with the first one's number and how many, in the order in which they
+    /// got them.
+    expanded: Vec<(u32, InstanceNo, u32)>,
     /// Every copy, in the DAG's order.
     instances: Vec<SavedInstance>,
     xcoms: BTreeMap<InstanceNo, BTreeMap<String, u64>>,
+    /// By instance, how many elements it returned, where others are mapped over it.
+    lengths: BTreeMap<InstanceNo, u32>,
     /// By instance that succeeded, the tasks that it decided against, in order.
     skips: BTreeMap<InstanceNo, Vec<u32>>,
 }
@@ -55,6 +58,7 @@ impl Run {
             expanded: self.arena.expansions(),
             instances: self.instances().map(|(_, it)| instance(it)).collect(),
             xcoms: self.xcoms.clone(),
+            lengths: self.lengths.clone(),
             skips: self.skips.clone(),
         }
     }
@@ -63,8 +67,8 @@ impl Run {
     pub fn restore(saved: SavedRun, version: Arc<Version>) -> Option<Self> {
         let run = Self::new(saved.key, saved.meta, version);
         let mut run = run.numbered_from(saved.tried_before);
-        for (node, length) in saved.expanded {
-            if node >= run.version.node_count() {
+        for (node, first, length) in saved.expanded {
+            if node >= run.version.node_count() || !run.arena.pass_over(first) {
                 return None;
             }
             run.expand_node(node, length);
@@ -85,7 +89,10 @@ impl Run {
         for no in run.skipped_but_waiting().into_iter().flatten() {
             run.leave_ready(no);
         }
-        (run.phase, run.xcoms) = (saved.phase, saved.xcoms);
+        (run.phase, run.xcoms, run.lengths) = (saved.phase, saved.xcoms, saved.lengths);
+        for node in 0..run.version.node_count() {
+            run.look_at_length(node);
+        }
         Some(run)
     }
 }

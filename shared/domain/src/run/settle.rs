@@ -2,6 +2,8 @@
 //! is open. Counts go both ways: a task that is cleared is taken out of them again.
 use std::sync::Arc;
 
+use dagbok_events::MapIndex;
+
 use super::{Change, Done, Handed, InstanceNo, LineQueue, Run, TaskState};
 use crate::{
     graph::{Ix, Version},
@@ -11,18 +13,17 @@ use crate::{
 impl Run {
     /// Moves an instance and keeps every index in step.
     pub(super) fn set(&mut self, no: InstanceNo, next: TaskState) -> Change {
-        let node = self.arena.get(no).node;
         self.leave_line(no);
         let (taken, to) = (next.hold().cloned(), next.executor().cloned());
         let (flies, done, due) = (next.in_flight().is_some(), next.done(), next.due());
         let last = std::mem::replace(&mut self.arena.get_mut(no).state, next);
         let flew = if flies { !self.in_flight.insert(no) } else { self.in_flight.remove(&no) };
-        self.count_of_line(node, flew, flies);
+        self.count_of_line(self.arena.get(no).node, flew, flies);
         self.enter_line(no);
         match (last.done(), done) {
-            (None, Some(done)) => self.settle(node, done),
+            (None, Some(done)) => self.settle(no, done),
             (Some(done), None) => {
-                self.unsettle(node, done);
+                self.unsettle(no, done);
                 self.forget_skips(no);
             }
             (None, None) | (Some(_), Some(_)) => {}
@@ -32,60 +33,68 @@ impl Run {
         Change { taken, freed: last.hold().cloned(), handed, waited: last.due(), waits: due, no }
     }
 
-    fn settle(&mut self, node: Ix, done: Done) {
+    fn settle(&mut self, no: InstanceNo, done: Done) {
+        let node = self.arena.get(no).node;
         self.open -= 1;
+        self.arena.count_done(node, true);
         if self.version.is_leaf(node) && done.fails_run() {
             self.failed_leaves += 1;
         }
         if self.version.task(node).is_setup {
-            self.recount_below(node, |tally| tally.count_setups(done, 1));
+            self.recount_below(no, |tally| tally.count_setups(done, 1));
         } else {
-            self.recount_below(node, |tally| tally.count(done, 1));
+            self.recount_below(no, |tally| tally.count(done, 1));
         }
+        self.look_at_lengths_over(node);
     }
 
-    fn unsettle(&mut self, node: Ix, done: Done) {
+    fn unsettle(&mut self, no: InstanceNo, done: Done) {
+        let node = self.arena.get(no).node;
         self.open += 1;
+        self.arena.count_done(node, false);
         if self.version.is_leaf(node) && done.fails_run() {
             self.failed_leaves -= 1;
         }
         if self.version.task(node).is_setup {
-            self.recount_below(node, |tally| tally.uncount_setup(done));
+            self.recount_below(no, |tally| tally.uncount_setup(done));
         } else {
-            self.recount_below(node, |tally| tally.uncount(done));
+            self.recount_below(no, |tally| tally.uncount(done));
         }
+        self.forget_lengths_over(node);
     }
 
-    /// Gives a mapped task its copies.
-    pub(super) fn expand_node(&mut self, node: Ix, length: u32) {
-        let placeholder = self.arena.numbers(node).start;
-        let waits = self.arena.get(placeholder).state == TaskState::Waiting;
-        if length == 0 || self.arena.is_expanded(node) || !waits {
-            return;
-        }
-        self.leave_line(placeholder);
-        self.arena.expand(node, length);
-        self.open += length as usize - 1;
-        let more_setups = if self.version.task(node).is_setup { length - 1 } else { 0 };
-        self.recount_below(node, |tally| {
-            tally.total += length - 1;
-            tally.setups += more_setups;
-        });
-        self.index_node(node);
-    }
-
-    /// Changes how the upstreams of everything directly below stand, and the scopes that the task is in.
-    fn recount_below(&mut self, node: Ix, change: impl Fn(&mut Tally)) {
+    /// Changes how the upstreams of everything directly below a copy stand, and the scopes that it is in. Where
+    /// it goes with a copy below, only that is judged anew.
+    fn recount_below(&mut self, no: InstanceNo, change: impl Fn(&mut Tally)) {
         let version = Arc::clone(&self.version);
+        let (node, map_index) = (self.arena.get(no).node, self.arena.get(no).map_index);
+        let by_copy = |down| version.are_together(node, down) && !map_index.is_unmapped();
         for &down in version.downstream(node) {
-            self.recount(&version, down, |upstream, _| change(upstream));
+            if by_copy(down) {
+                self.judge_copy(down, map_index);
+            } else {
+                self.recount(&version, down, |upstream, _| change(upstream));
+            }
         }
         for &down in version.in_scope_of(node) {
-            self.recount(&version, down, |_, scope| change(scope));
+            if by_copy(down) {
+                self.judge_copy(down, map_index);
+            } else {
+                self.recount(&version, down, |_, scope| change(scope));
+            }
         }
     }
 
-    fn recount(
+    /// Puts one copy where it waits by what is before it now.
+    fn judge_copy(&mut self, node: Ix, map_index: MapIndex) {
+        let Some(no) = self.arena.find(node, map_index) else { return };
+        if self.arena.get(no).state == TaskState::Waiting {
+            self.leave_ready(no);
+            self.enter_line(no);
+        }
+    }
+
+    pub(super) fn recount(
         &mut self,
         version: &Version,
         node: Ix,
@@ -95,7 +104,7 @@ impl Run {
         if !self.arena.recount(version, node, change) {
             return;
         }
-        if before == Standing::Ready {
+        if before == Standing::Ready || self.goes_by_copy(node) {
             let numbers = self.arena.numbers(node);
             numbers.for_each(|no| self.leave_ready(no));
         }
@@ -104,7 +113,7 @@ impl Run {
 
     /// Puts those copies of a task that wait for nothing but room where they wait.
     pub(super) fn index_node(&mut self, node: Ix) {
-        if self.arena.standing(node) == Standing::Ready {
+        if self.arena.standing(node) == Standing::Ready || self.goes_by_copy(node) {
             self.arena.numbers(node).for_each(|no| self.enter_line(no));
         }
     }
@@ -116,16 +125,22 @@ impl Run {
         if !ready && due.is_none() {
             return;
         }
+        if ready && self.lacks_copies(instance.node) {
+            self.to_expand.insert(instance.node);
+            return;
+        }
         let line = self.version.line_of(instance.node);
         let weight = self.version.task(instance.node).priority_weight;
         self.lines.entry(line).or_default().add(weight, due, no);
         self.touched.insert(line);
     }
 
-    fn leave_line(&mut self, no: InstanceNo) {
+    pub(super) fn leave_line(&mut self, no: InstanceNo) {
         let state = &self.arena.get(no).state;
         let due = state.due();
-        if due.is_some() || *state == TaskState::Waiting {
+        if due.is_none() && *state == TaskState::Waiting {
+            self.leave_ready(no);
+        } else if due.is_some() {
             self.in_line(no, |queue, weight| queue.remove(weight, due, no));
         }
     }
@@ -134,6 +149,11 @@ impl Run {
     /// whatever its upstreams do.
     pub(super) fn leave_ready(&mut self, no: InstanceNo) {
         if self.arena.get(no).state != TaskState::Waiting {
+            return;
+        }
+        let node = self.arena.get(no).node;
+        if self.lacks_copies(node) {
+            self.to_expand.remove(&node);
             return;
         }
         self.in_line(no, |queue, weight| queue.remove(weight, None, no));

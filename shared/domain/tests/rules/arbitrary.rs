@@ -11,7 +11,7 @@ use dagbok_events::{
     RunCancelled, RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMissed,
     RunStarted, RunSucceeded, RunTimedOut, RunType, Scope, TaskCleared, TaskExpanded, TaskId,
     TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerRule,
-    TryCancelled, TryFailed, TryLost, TryNumber, TryRescheduled, TryReturned, TrySkipped,
+    TryCancelled, TryFailed, TryLost, TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped,
     TryStarted, TrySucceeded, Usage, XComPushed,
 };
 use proptest::{option, prelude::*, sample::select, strategy::Union};
@@ -277,9 +277,15 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
     });
     let expanded = (task(), 0..5_u32)
         .prop_map(|(task_id, length)| Fact::TaskExpanded(TaskExpanded { task_id, length }));
-    let xcom = (tries(), "[a-z]{1,2}", option::of(payload())).prop_map(
-        |((task_id, map_index, try_number, leg), key, value)| {
-            Fact::XComPushed(XComPushed { task_id, map_index, try_number, leg, key, value })
+    let key = prop_oneof!["[a-z]{1,2}", Just("return_value".to_owned())];
+    let xcom = (tries(), key, option::of(payload()), option::of(0..5_u32)).prop_map(
+        |((task_id, map_index, try_number, leg), key, value, length)| {
+            Fact::XComPushed(XComPushed { task_id, map_index, try_number, leg, key, value, length })
+        },
+    );
+    let named = (tries(), "[a-z]{1,3}").prop_map(
+        |((task_id, map_index, try_number, leg), rendered_map_index)| {
+            Fact::TryNamed(TryNamed { task_id, map_index, try_number, leg, rendered_map_index })
         },
     );
     Union::new_weighted(vec![
@@ -293,6 +299,7 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
         (1, cleared.boxed()),
         (1, expanded.boxed()),
         (1, xcom.boxed()),
+        (1, named.boxed()),
         (1, refused().boxed()),
     ])
 }

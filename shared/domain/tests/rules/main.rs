@@ -13,6 +13,7 @@ mod forget;
 mod legs;
 mod limits;
 mod mapped;
+mod mapped_results;
 mod obstacles;
 mod outcomes_oracle;
 mod pause;

@@ -14,7 +14,11 @@ fn world() -> World {
 }
 
 fn every_claim() -> Vec<(ReportBody, &'static str)> {
-    let xcom = XComValue { key: "k".to_owned(), value: Some(Payload::Inline("1".to_owned())) };
+    let xcom = XComValue {
+        key: "k".to_owned(),
+        value: Some(Payload::Inline("1".to_owned())),
+        length: None,
+    };
     let (xcoms, usage, message) = (vec![xcom.clone()], Usage::default(), String::new());
     let left = LogRef { digest: digest(9), size: 1, lines: 1, dropped: 0 };
     let log = Some(left.clone());
@@ -57,7 +61,7 @@ fn a_try_is_started_and_succeeds() {
     world.start("e1", "etl/r1/a/1").is(["TryStarted a 1 by e1"]);
     assert_eq!(world.offered(), [] as [&str; 0]);
     assert_eq!(world.namespace.held_by(&executor("e1")), [try_key("etl/r1/a/1")]);
-    let value = XComValue { key: "return_value".to_owned(), value: None };
+    let value = XComValue { key: "return_value".to_owned(), value: None, length: None };
     let body = succeeded(vec![value]);
     world.report("e1", "etl/r1/a/1", body).is(["XComPushed a return_value", "TrySucceeded a 1"]);
     assert_eq!(world.namespace.held_by(&executor("e1")), []);

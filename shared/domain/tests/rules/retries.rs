@@ -173,6 +173,7 @@ fn a_retry_begins_with_no_values_of_the_try_before() {
     let value = |text: &str| XComValue {
         key: "k".to_owned(),
         value: Some(Payload::Inline(text.to_owned())),
+        length: None,
     };
     let values = |world: &World| -> Vec<String> {
         let run = run_key("etl", "r1");
@@ -195,7 +196,7 @@ fn a_retry_begins_with_no_values_of_the_try_before() {
     assert_eq!(values(&world), [r#"b k Inline("2")"#]);
     world.report("e1", "etl/r1/a/2", succeeded(vec![value("3")]));
     assert_eq!(values(&world), [r#"a k Inline("3")"#, r#"b k Inline("2")"#]);
-    let gone = XComValue { key: "k".to_owned(), value: None };
+    let gone = XComValue { key: "k".to_owned(), value: None, length: None };
     world.report("e1", "etl/r1/b/1", ReportBody::XCom(gone));
     assert_eq!(values(&world), [r#"a k Inline("3")"#]);
 }

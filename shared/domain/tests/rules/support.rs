@@ -137,6 +137,7 @@ pub(crate) fn plain_task(name: &str, upstream: Vec<u32>) -> TaskSpec {
         is_setup: false,
         is_teardown: false,
         on_failure_fail_dagrun: false,
+        mapped_group: None,
         wants_next_interval: false,
         max_active_tis_per_dag: None,
         max_active_tis_per_dagrun: None,
@@ -623,6 +624,7 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::TryCancelled(f) => format!("TryCancelled {} {}", f.task_id, f.try_number),
         Fact::TryReturned(f) => format!("TryReturned {} {}", f.task_id, f.try_number),
         Fact::XComPushed(f) => format!("XComPushed {} {}", f.task_id, f.key),
+        Fact::TryNamed(f) => format!("TryNamed {} {}", f.task_id, f.rendered_map_index),
         Fact::ReportRefused(f) => {
             format!("ReportRefused {} {} {:?}: {:?}", f.task_id, f.try_number, f.report, f.why)
         }

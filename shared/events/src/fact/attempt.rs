@@ -259,6 +259,26 @@ pub struct XComPushed {
     /// The value, as JSON text; `None` deletes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Payload>,
+    /// How many elements it has, where other tasks are mapped over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<u32>,
+}
+
+/// See [`crate::Fact::TryNamed`]. Scope: the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TryNamed {
+    /// Id of the task, unique within its DAG.
+    pub task_id: TaskId,
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// Number of the try that says so.
+    pub try_number: TryNumber,
+    /// Part of that try, from 0.
+    #[serde(default, skip_serializing_if = "Leg::is_first")]
+    pub leg: Leg,
+    /// What its `map_index_template` gave.
+    pub rendered_map_index: String,
 }
 
 /// Why a report was refused.
@@ -305,6 +325,8 @@ pub enum ForeignReport {
     Left,
     /// That it asked to go on later.
     Rescheduled,
+    /// That it has a name for people.
+    Named,
 }
 
 /// See [`crate::Fact::ReportRefused`]. Scope: the run that it named.

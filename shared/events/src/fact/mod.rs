@@ -7,7 +7,7 @@ mod task;
 
 pub use attempt::{
     ForeignReport, LogRef, LostWhy, RefusedWhy, ReportRefused, TryCancelled, TryFailed, TryLost,
-    TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
+    TryNamed, TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
 };
 pub use dag::{
     BundlePublished, DagDisappeared, DagForgotten, DagImportFailed, DagImportRecovered, DagPaused,
@@ -89,6 +89,8 @@ pub enum Fact {
     TryRescheduled(Box<TryRescheduled>),
     /// A task handed on a value.
     XComPushed(XComPushed),
+    /// A copy of a mapped task has a name for people.
+    TryNamed(TryNamed),
     /// A report was refused and is kept as evidence; it changed nothing.
     ReportRefused(Box<ReportRefused>),
     /// A pool has this many slots from now on.

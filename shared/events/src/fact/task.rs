@@ -62,7 +62,8 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
-/// See [`crate::Fact::TaskExpanded`]. Scope: the run. The copies get the map indexes from 0 on.
+/// See [`crate::Fact::TaskExpanded`]. Scope: the run. The copies get the map indexes from 0 on. Said again of a
+/// task that has copies, and is to run again with more, those are added.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskExpanded {
     /// Id of the task, unique within its DAG.

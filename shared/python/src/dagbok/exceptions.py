@@ -6,6 +6,7 @@ Deliberately absent: those of the ORM, the web server and the executors, which n
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sized
 
 
 class AirflowException(Exception):
@@ -110,6 +111,37 @@ class XComNotFound(AirflowException):
 
 class XComNotSerializable(AirflowException, TypeError):
     """An XCom's value, or a part of it, has no JSON form; the message names its type and place."""
+
+
+class XComForMappingNotPushed(AirflowException, TypeError):
+    """A task that others are mapped over returned nothing."""
+
+    def __str__(self) -> str:
+        return "did not push XCom for task mapping"
+
+
+class UnmappableXComTypePushed(AirflowException, TypeError):
+    """A task that others are mapped over returned what has no elements: neither a list nor a dict."""
+
+    def __init__(self, value: object, *values: object) -> None:
+        super().__init__(value, *values)
+
+    def __str__(self) -> str:
+        name = type(self.args[0]).__qualname__
+        for value in self.args[1:]:
+            name = f"{name}[{type(value).__qualname__}]"
+        return f"unmappable return type {name!r}"
+
+
+class UnmappableXComLengthPushed(AirflowException):
+    """A task that others are mapped over returned more elements than `executor.max_map_length`."""
+
+    def __init__(self, value: Sized, max_length: int) -> None:
+        super().__init__(value)
+        self.value, self.max_length = value, max_length
+
+    def __str__(self) -> str:
+        return f"unmappable return value length: {len(self.value)} > {self.max_length}"
 
 
 class ParamValidationError(AirflowException):

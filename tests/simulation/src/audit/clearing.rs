@@ -21,6 +21,9 @@ impl RunModel {
         let mut taken = Copies::new();
         for (task, copy) in self.copies() {
             let Stand::Done(done) = copy.stand else { continue };
+            if done == Done::RuledOut(RuledOut::Removed) {
+                continue;
+            }
             let named = ask.task_ids.is_empty() || ask.task_ids.contains(&task.spec.task_id);
             let bad = matches!(done, Done::Failed | Done::RuledOut(RuledOut::UpstreamFailed));
             if named && (bad || !ask.only_failed) {
@@ -34,7 +37,8 @@ impl RunModel {
                 let is_below =
                     task.spec.upstream.iter().any(|up| taken.iter().any(|(id, _)| id == of(up)))
                         || self.is_decided_by(&taken, &task.spec.task_id);
-                if is_below && matches!(copy.stand, Stand::Done(Done::RuledOut(_))) {
+                let removed = copy.stand == Stand::Done(Done::RuledOut(RuledOut::Removed));
+                if is_below && !removed && matches!(copy.stand, Stand::Done(Done::RuledOut(_))) {
                     taken.insert((task.spec.task_id.clone(), copy.map_index));
                 }
             }

@@ -40,6 +40,7 @@ pub(super) const fn kind_of(fact: &Fact) -> &'static str {
         Fact::TryCancelled(_) => "TryCancelled",
         Fact::TryReturned(_) => "TryReturned",
         Fact::XComPushed(_) => "XComPushed",
+        Fact::TryNamed(_) => "TryNamed",
         Fact::ReportRefused(_) => "ReportRefused",
         Fact::PoolSet(_) => "PoolSet",
         Fact::PoolDeleted(_) => "PoolDeleted",

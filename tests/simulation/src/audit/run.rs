@@ -4,9 +4,10 @@ use dagbok_domain::{
     trigger_rule::{Standing, Tally, judge},
 };
 use dagbok_events::{
-    DagSpec, ExecutorId, Fact, MapIndex, PoolName, RefusedWhy, RuledOut, RunCreated, RunId, RunKey,
-    TaskId, Timestamp, TryKey,
+    DagSpec, ExecutorId, Expand, Extent, Fact, MapIndex, PoolName, RefusedWhy, RuledOut,
+    RunCreated, RunId, RunKey, TaskId, Timestamp, TryKey,
 };
+use dagbok_protocol::limits::COPIES_PER_TASK;
 
 use super::{
     Finding,
@@ -136,11 +137,14 @@ impl RunModel {
         of_pool.map(|(task, _)| u64::from(task.spec.pool_slots)).sum()
     }
 
-    /// What a task's upstreams let it do: every copy of each counts.
-    pub(super) fn verdict(&self, task: &TaskModel) -> Standing {
+    /// What a task's upstreams let one copy of it do: every copy of each counts, but in a mapped group only the one
+    /// of the same index, once there are copies.
+    pub(super) fn verdict(&self, task: &TaskModel, map_index: MapIndex) -> Standing {
         let mut tally = Tally::default();
         for up in &task.spec.upstream {
-            for copy in &self.tasks[*up as usize].copies {
+            let up = &self.tasks[*up as usize];
+            let by_copy = up.is_together_with(task) && !up.lacks_copies();
+            for copy in up.copies.iter().filter(|copy| !by_copy || copy.map_index == map_index) {
                 tally.total += 1;
                 if let Stand::Done(done) = copy.stand {
                     tally.count(done, 1);
@@ -148,6 +152,65 @@ impl RunModel {
             }
         }
         judge(task.spec.trigger_rule, tally)
+    }
+
+    /// How many copies a mapped task is to have, where anybody can say.
+    fn length(&self, task: &TaskModel) -> Option<u64> {
+        match task.spec.expand.as_ref()? {
+            Expand::Literal { length } => Some(u64::from(*length)),
+            Expand::Product { of } => {
+                let lengths: Option<Vec<u64>> = of.iter().map(|it| self.extent(it)).collect();
+                Some(lengths?.into_iter().product())
+            }
+        }
+        .filter(|length| *length <= u64::from(COPIES_PER_TASK))
+    }
+
+    fn extent(&self, extent: &Extent) -> Option<u64> {
+        let all = |of: &[Extent]| of.iter().map(|it| self.extent(it)).collect::<Option<Vec<u64>>>();
+        match extent {
+            Extent::Fixed { length } => Some(u64::from(*length)),
+            Extent::Concat { of } => all(of).map(|lengths| lengths.into_iter().sum()),
+            Extent::Zip { of, longest: false } => all(of)?.into_iter().min(),
+            Extent::Zip { of, longest: true } => all(of)?.into_iter().max(),
+            Extent::Of { task } => {
+                let task = &self.tasks[*task as usize];
+                if task.spec.is_mapped {
+                    let over = task.copies.iter().all(|copy| copy.done().is_some());
+                    let gave = |copy: &&CopyModel| {
+                        !copy.map_index.is_unmapped() && copy.xcoms.contains_key("return_value")
+                    };
+                    over.then(|| task.copies.iter().filter(gave).count() as u64)
+                } else {
+                    task.find(MapIndex::UNMAPPED)?.length.map(u64::from)
+                }
+            }
+        }
+    }
+
+    /// A task gets its copies: as many as what it is mapped over says, once nothing else is left to wait for, or at
+    /// once where that stands in the file. One that is to run again may get more.
+    fn expand(&mut self, task_id: &TaskId, length: u32) -> Finding {
+        let ix = self.place(task_id).ok_or_else(|| format!("there is no task {task_id}"))?;
+        let task = &self.tasks[ix];
+        if self.length(task) != Some(u64::from(length)) {
+            return Err(format!(
+                "{task_id} is expanded over {length}, not {:?}",
+                self.length(task)
+            ));
+        }
+        let waits = task.copies.iter().any(|copy| copy.stand == Stand::Waiting);
+        let verdict = self.verdict(task, MapIndex::UNMAPPED);
+        let at_once = matches!(task.spec.expand, Some(Expand::Literal { .. })) && length > 0;
+        let grows = !task.lacks_copies() && length as usize > task.copies.len();
+        let begins = task.lacks_copies() && (at_once || verdict == Standing::Ready);
+        if !waits || !(grows || begins) {
+            return Err(format!(
+                "{task_id} is expanded over {length} and is {verdict:?}: {task:?}"
+            ));
+        }
+        self.tasks[ix].expand(length);
+        Ok(())
     }
 
     /// Whether a task right before a copy decided against it: one that is not mapped, or its copy of that index.
@@ -193,7 +256,7 @@ impl RunModel {
             Fact::RunCleared(_) => self.go_on(),
             Fact::TaskCleared(f) => self.clear(&f.task_id, f.map_index, f.further),
             Fact::TaskExpanded(f) if matches!(self.stage, Stage::Running(_)) => {
-                self.named(&f.task_id)?.expand(f.length)
+                self.expand(&f.task_id, f.length)
             }
             Fact::TaskRuledOut(f) => self.rule_out(&f.task_id, f.map_index, f.further, f.why),
             _ => self.fold_try(told, fact),
@@ -281,14 +344,23 @@ impl RunModel {
     ) -> Finding {
         let over = self.stage == Stage::Over;
         let ix = self.place(task_id).ok_or_else(|| format!("there is no task {task_id}"))?;
-        let verdict = self.verdict(&self.tasks[ix]);
         let decided = why == RuledOut::Skipped && self.is_decided_against(task_id);
-        let task = &mut self.tasks[ix];
-        let empty = task.expanded == Some(0) && why == RuledOut::Skipped;
-        for map_index in task.stretch(first, further)? {
-            let copy = task.find_mut(map_index).expect("just found");
+        let length = self.length(&self.tasks[ix]);
+        let empty = self.tasks[ix].expanded == Some(0) && why == RuledOut::Skipped;
+        for map_index in self.tasks[ix].stretch(first, further)? {
+            let verdict = self.verdict(&self.tasks[ix], map_index);
+            let unknown = length.is_none()
+                && map_index.is_unmapped()
+                && self.tasks[ix].spec.expand.is_some()
+                && why != RuledOut::Removed
+                && verdict == Standing::Ready;
+            let surplus = why == RuledOut::Removed
+                && u64::try_from(map_index.0).ok() >= length
+                && length.is_some();
+            let copy = self.tasks[ix].find_mut(map_index).expect("just found");
             match &copy.stand {
                 Stand::Waiting if over || empty || decided || verdict == Standing::Never(why) => {}
+                Stand::Waiting if unknown || surplus => {}
                 Stand::Again(..) | Stand::Later(..) if over || decided => {}
                 stand => return Err(format!("{task_id} is ruled out as {why:?} while {stand:?}")),
             }
@@ -306,7 +378,7 @@ impl RunModel {
             };
         }
         for (task, copy) in self.copies().filter(|(_, copy)| copy.stand == Stand::Waiting) {
-            if let Standing::Never(why) = self.verdict(task) {
+            if let Standing::Never(why) = self.verdict(task, copy.map_index) {
                 return Err(format!(
                     "{} {:?} can never run ({why:?})",
                     task.spec.task_id, copy.map_index
@@ -318,7 +390,7 @@ impl RunModel {
             if matches!(self.stage, Stage::Running(_)) && task.expanded == Some(0) {
                 return Err(format!("{} has nothing to map over and waits", task.spec.task_id));
             }
-            if matches!(self.stage, Stage::Running(_)) && task.lacks_copies() {
+            if matches!(self.stage, Stage::Running(_)) && task.should_have_copies() {
                 return Err(format!("{} should have its copies by now", task.spec.task_id));
             }
         }

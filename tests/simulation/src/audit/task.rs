@@ -42,6 +42,8 @@ pub struct CopyModel {
     pub(super) offered: BTreeSet<Execution>,
     /// The values it handed on, and the records that have them.
     pub(super) xcoms: BTreeMap<String, u64>,
+    /// How many elements it returned.
+    pub(super) length: Option<u32>,
     /// What it decided against when it succeeded.
     pub(super) skips: Vec<TaskId>,
 }
@@ -71,6 +73,7 @@ impl CopyModel {
             queued_seq: 0,
             offered: BTreeSet::new(),
             xcoms: BTreeMap::new(),
+            length: None,
             skips: Vec::new(),
         }
     }
@@ -99,11 +102,16 @@ impl CopyModel {
         }
     }
 
+    pub(super) fn forget_values(&mut self) {
+        self.xcoms.clear();
+        self.length = None;
+    }
+
     /// As if nothing had been tried, but for the numbers that were used.
     pub(super) fn forget(&mut self) {
         self.stand = Stand::Waiting;
         (self.failures, self.losses, self.began) = (0, 0, None);
-        self.xcoms.clear();
+        self.forget_values();
         self.skips.clear();
     }
 }
@@ -115,16 +123,21 @@ impl TaskModel {
         Self { spec, copies, expanded: None, tries }
     }
 
-    /// Over how many the file says that it is mapped.
-    pub(super) fn length(&self) -> Option<u32> {
-        match self.spec.expand.as_ref()? {
-            Expand::Literal { length } => Some(*length),
-        }
+    /// Whether it is mapped and has no copies.
+    pub(super) fn lacks_copies(&self) -> bool {
+        self.spec.expand.is_some() && self.copies[0].map_index.is_unmapped()
     }
 
-    /// Whether it has no copies yet and should have by the time that anything of it is offered.
-    pub(super) fn lacks_copies(&self) -> bool {
-        self.length().is_some() && self.expanded.is_none()
+    /// Whether it has no copies yet though it should from the run's start on.
+    pub(super) fn should_have_copies(&self) -> bool {
+        let in_file = matches!(self.spec.expand, Some(Expand::Literal { length }) if length > 0);
+        in_file && self.lacks_copies()
+    }
+
+    /// Whether each of its copies goes with one of another task's.
+    pub(super) fn is_together_with(&self, other: &Self) -> bool {
+        let group = self.spec.mapped_group.as_ref();
+        group.is_some() && group == other.spec.mapped_group.as_ref()
     }
 
     pub(super) fn find(&self, map_index: MapIndex) -> Option<&CopyModel> {
@@ -146,24 +159,16 @@ impl TaskModel {
         }
     }
 
-    /// Gives it its copies.
-    pub(super) fn expand(&mut self, length: u32) -> Result<(), String> {
-        let name = &self.spec.task_id;
-        if self.length() != Some(length) {
-            return Err(format!("{name} is expanded over {length}, not {:?}", self.length()));
-        }
-        if let Some(before) = self.expanded {
-            return Err(format!("{name} was expanded over {before} already"));
-        }
-        if self.copies.iter().any(|copy| copy.stand != Stand::Waiting) {
-            return Err(format!("{name} is expanded and does not wait: {:?}", self.copies));
-        }
+    /// Gives it its copies, or more of them.
+    pub(super) fn expand(&mut self, length: u32) {
         self.expanded = Some(length);
         if length > 0 {
-            let indexes = (0..length).map(|n| MapIndex(i32::try_from(n).expect("short")));
+            let has = if self.lacks_copies() { 0 } else { self.copies.len() };
+            self.copies.truncate(has);
+            let has = u32::try_from(has).expect("few");
+            let indexes = (has..length).map(|n| MapIndex(i32::try_from(n).expect("short")));
             let tries = self.tries;
-            self.copies = indexes.map(|it| CopyModel::new(it, tries)).collect();
+            self.copies.extend(indexes.map(|it| CopyModel::new(it, tries)));
         }
-        Ok(())
     }
 }

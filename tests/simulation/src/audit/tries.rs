@@ -33,10 +33,14 @@ impl RunModel {
                 copy.stand = Stand::Running(execution, f.executor.clone());
                 return Ok(());
             }
+            Fact::TryNamed(_) => return Ok(()),
             Fact::XComPushed(f) => {
                 match f.value {
                     Some(_) => drop(copy.xcoms.insert(f.key.clone(), told.seq)),
                     None => drop(copy.xcoms.remove(&f.key)),
+                }
+                if f.key == "return_value" {
+                    copy.length = f.length.filter(|_| f.value.is_some());
                 }
                 return Ok(());
             }
@@ -59,7 +63,7 @@ impl RunModel {
             return Err("the run is not running".to_owned());
         }
         let ix = self.place(task_id).ok_or_else(|| format!("there is no task {task_id}"))?;
-        let verdict = self.verdict(&self.tasks[ix]);
+        let verdict = self.verdict(&self.tasks[ix], map_index);
         // What had begun when that was decided goes on, with its retries.
         let decided_against = self.is_skipped(&self.tasks[ix], map_index);
         if self.tasks[ix].lacks_copies() || self.tasks[ix].expanded == Some(0) {
@@ -91,7 +95,7 @@ impl RunModel {
         }
         if execution.1 == 0 {
             copy.began = None;
-            copy.xcoms.clear();
+            copy.forget_values();
         }
         copy.tries = execution.0;
         (copy.queued_seq, copy.stand) = (told.seq, Stand::Queued(execution));

@@ -131,7 +131,7 @@ impl InstanceView {
             executor: one.executor,
             executor_config: one.executor_config,
             note: None,
-            rendered_map_index: None,
+            rendered_map_index: self.row.as_ref().and_then(|row| row.name.clone()),
             rendered_fields: Map::new(),
             trigger: None,
             triggerer_job: None,

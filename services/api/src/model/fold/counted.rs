@@ -34,6 +34,7 @@ pub(super) fn change(
         state: TaskInstanceState::Scheduled,
         attempt: None,
         ruled_out_at: None,
+        name: None,
         xcoms: Vec::new(),
         last_seq: context.seq,
     });

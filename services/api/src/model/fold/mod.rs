@@ -105,6 +105,7 @@ fn fold_fact(
         Fact::TryReturned(fact) => task::returned(rows, context, fact)?,
         Fact::TryRescheduled(fact) => task::rescheduled(rows, context, fact)?,
         Fact::XComPushed(fact) => task::xcom_pushed(rows, context, fact)?,
+        Fact::TryNamed(fact) => task::named(rows, context, fact)?,
         Fact::ReportRefused(fact) => run::report_refused(rows, context, place, fact)?,
         Fact::PoolSet(fact) => shared::pool_set(rows, fact)?,
         Fact::PoolDeleted(fact) => shared::pool_deleted(rows, fact)?,

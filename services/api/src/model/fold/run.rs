@@ -149,8 +149,9 @@ pub(super) fn expanded(
 ) -> Result<(), StoreError> {
     let Some(run) = context.run() else { return Ok(()) };
     let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
-    if fact.length > 0 && row.expanded.insert(fact.task_id.clone(), fact.length).is_none() {
-        row.tasks = row.tasks.saturating_add(fact.length - 1);
+    if fact.length > 0 {
+        let before = row.expanded.insert(fact.task_id.clone(), fact.length).unwrap_or(1);
+        row.tasks = row.tasks.saturating_add(fact.length.saturating_sub(before));
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 use dagbok_events::{
     ForeignReport, Leg, MapIndex, Payload, PoolName, QueueName, ReportRefused, RuledOut,
     TaskCleared, TaskId, TaskQueued, TaskRuledOut, Timestamp, TryCancelled, TryFailed, TryLost,
-    TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
+    TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded,
+    XComPushed,
 };
 
 use super::{
@@ -284,7 +285,7 @@ pub(super) fn xcom_pushed(
     context: &Context<'_>,
     fact: &XComPushed,
 ) -> Done {
-    let XComPushed { task_id, map_index, try_number, leg: _, key, value } = fact;
+    let XComPushed { task_id, map_index, try_number, leg: _, key, value, length: _ } = fact;
     let Some(run) = known_run(rows, context)? else { return Ok(()) };
     let instance = (run, task_id, *map_index);
     let Some(row) = rows.edit::<TaskRow>(keys::task(instance))? else { return Ok(()) };
@@ -309,6 +310,16 @@ pub(super) fn xcom_pushed(
         rows.put(keys::xcom(instance, key), apart);
     }
     Ok(())
+}
+
+/// What people call a copy, by the newest try that says so.
+pub(super) fn named(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TryNamed) -> Done {
+    change(rows, context, &fact.task_id, fact.map_index, |row| {
+        let newest = row.attempt.as_ref().map(|attempt| attempt.number);
+        if newest == Some(fact.try_number) {
+            row.name = Some(fact.rendered_map_index.clone());
+        }
+    })
 }
 
 /// Values that a task's row holds; further ones have rows of their own.

@@ -89,6 +89,9 @@ pub struct TaskRow {
     /// When it was ruled out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ruled_out_at: Option<Timestamp>,
+    /// What its newest try said that people call this copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// What it has handed on, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub xcoms: Vec<Handed>,

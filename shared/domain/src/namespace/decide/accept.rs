@@ -1,9 +1,9 @@
 //! What follows from a report that is accepted: a try that starts, hands on a value or comes to an end.
 use dagbok_events::{
-    Fact, Failure, LogRef, LostWhy, Micros, RuledOut, TaskId, Timestamp, TryFailed, TryRescheduled,
-    TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage, XComPushed,
+    Fact, Failure, LogRef, LostWhy, Micros, RuledOut, TaskId, Timestamp, TryFailed, TryNamed,
+    TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage, XComPushed,
 };
-use dagbok_protocol::{Report, ReportBody, XComValue};
+use dagbok_protocol::{Report, ReportBody, XComValue, limits::RENDERED_MAP_INDEX_CHARS};
 
 use super::executors::Loss;
 use crate::{
@@ -32,6 +32,7 @@ impl Accepted<'_> {
         match &self.report.body {
             ReportBody::Started { .. } => self.started(),
             ReportBody::XCom(xcom) => vec![self.pushed(xcom)],
+            ReportBody::Named { rendered_map_index } => vec![self.named(rendered_map_index)],
             ReportBody::Succeeded { xcoms, usage, log, skips } => {
                 self.succeeded(xcoms, *usage, log.as_ref(), skips)
             }
@@ -205,6 +206,18 @@ impl Accepted<'_> {
             leg: key.leg,
             key: xcom.key.clone(),
             value: xcom.value.clone(),
+            length: xcom.length,
+        })
+    }
+
+    fn named(&self, name: &str) -> Fact {
+        let key = &self.report.key;
+        Fact::TryNamed(TryNamed {
+            task_id: key.task_id.clone(),
+            map_index: key.map_index,
+            try_number: key.try_number,
+            leg: key.leg,
+            rendered_map_index: name.chars().take(RENDERED_MAP_INDEX_CHARS).collect(),
         })
     }
 

@@ -1,14 +1,16 @@
 //! What the processor read: DAGs registered, changed, gone, and files that can't be read.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{
     BundlePublished, DagDisappeared, DagId, DagImportFailed, DagImportRecovered, DagRegistered,
-    DagSpec, Digest, Fact, MissedWhy, Record, RunExpected, Scope, Timestamp,
+    DagSpec, Digest, Expand, Fact, MissedWhy, Record, RunExpected, Scope, TaskSpec, Timestamp,
 };
-use dagbok_protocol::{Command, DagFile, ImportError, RegisteredDag, limits, text, too_large};
+use dagbok_protocol::{
+    Command, DagFile, ImportError, RegisteredDag, limits, limits::COPIES_PER_TASK, text, too_large,
+};
 
 use crate::{
-    graph::Version,
+    graph::{Version, sources_of},
     namespace::{Dag, Decision, Namespace, accepted, answering, schedule, unchanged},
     timetable,
 };
@@ -254,6 +256,9 @@ fn fault_of(spec: &DagSpec) -> Option<(&'static str, String)> {
         let why = format!("task {} has pool_slots=0; a task takes at least one slot", task.task_id);
         return Some(("ValueError", why));
     }
+    if let Some(fault) = mapping_fault(spec) {
+        return Some(fault);
+    }
     if spec.max_active_tasks == 0 && !spec.tasks.is_empty() {
         let why =
             "max_active_tasks is 0, so no task could ever run; set it to 1 or more".to_owned();
@@ -261,6 +266,42 @@ fn fault_of(spec: &DagSpec) -> Option<(&'static str, String)> {
     }
     if let Err(error) = timetable::compile(&spec.schedule) {
         return Some(("BadSchedule", error.to_string()));
+    }
+    None
+}
+
+/// What is wrong with what tasks are mapped over.
+fn mapping_fault(spec: &DagSpec) -> Option<(&'static str, String)> {
+    let mut groups: BTreeMap<&str, &TaskSpec> = BTreeMap::new();
+    for (ix, task) in (0_u32..).zip(&spec.tasks) {
+        let task_id = &task.task_id;
+        match &task.expand {
+            Some(Expand::Literal { length }) if *length > COPIES_PER_TASK => {
+                let why = format!(
+                    "task {task_id} is mapped over {length} elements; at most {COPIES_PER_TASK} are taken: \
+                     let each copy work on several of them"
+                );
+                return Some(("LimitExceeded", why));
+            }
+            Some(Expand::Product { of }) => {
+                let mut sources = Vec::new();
+                sources_of(of, &mut sources);
+                if sources.is_empty() || sources.iter().any(|source| *source >= ix) {
+                    let why = format!(
+                        "task {task_id} is mapped over what does not come before it; take the edge out"
+                    );
+                    return Some(("AirflowDagCycleException", why));
+                }
+            }
+            Some(Expand::Literal { .. }) | None => {}
+        }
+        if let Some(group) = &task.mapped_group {
+            let first = *groups.entry(group).or_insert(task);
+            if task.expand.is_none() || first.expand != task.expand {
+                let why = format!("tasks of the mapped group {group} are mapped differently");
+                return Some(("AirflowException", why));
+            }
+        }
     }
     None
 }

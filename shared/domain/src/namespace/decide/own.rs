@@ -37,6 +37,11 @@ impl Namespace {
                 facts.extend(run.after_end());
                 Some(of_run(at, run, facts))
             }
+            Proposal::ExpandTasks(number) => {
+                let run = self.runs.get(number).filter(|run| !run.timed_out(at))?;
+                let running = matches!(run.phase(), Phase::Running { .. });
+                (running && run.has_to_expand()).then(|| of_run(at, run, run.expand_facts(at)))
+            }
             Proposal::QueueTasks(number, tasks) => self.queue(at, *number, tasks),
         }
     }

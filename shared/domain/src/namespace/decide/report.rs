@@ -115,6 +115,7 @@ fn claim_of(body: &ReportBody) -> (ForeignReport, Option<Usage>, Option<LogRef>)
     match body {
         ReportBody::Started { .. } => (ForeignReport::Started, None, None),
         ReportBody::XCom(_) => (ForeignReport::XCom, None, None),
+        ReportBody::Named { .. } => (ForeignReport::Named, None, None),
         ReportBody::Succeeded { usage, log, .. } => {
             (ForeignReport::Succeeded, Some(*usage), log.clone())
         }

@@ -221,6 +221,12 @@ class DAG:
 
     # Facts about it
 
+    @functools.cached_property
+    def mapped_over(self) -> frozenset[str]:
+        """Ids of the tasks whose results say how many copies others have, once the DAG is whole."""
+        expansions = {id(task.expansion): task.expansion for task in self.tasks if task.expansion is not None}
+        return frozenset(task_id for one in expansions.values() for task_id in one.source_ids())
+
     @property
     def owner(self) -> str:
         """The owners of its tasks, joined."""

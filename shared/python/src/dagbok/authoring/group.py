@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from dagbok.authoring import session
-from dagbok.authoring.edges import DependencyMixin
+from dagbok.authoring.edges import DependencyMixin, connect
 from dagbok.authoring.ids import check_key
+from dagbok.authoring.mapping import Dicts, Mapped, Product
 from dagbok.exceptions import DuplicateTaskIdFound, TaskAlreadyInTaskGroup
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ R = TypeVar("R")
 
 class TaskGroup(DependencyMixin):
     """A named part of a DAG; `with TaskGroup("load"):` puts the tasks made inside into it."""
+
+    # What it is expanded over, where it is a mapped group.
+    mapped: Mapped | None = None
 
     def __init__(
         self,
@@ -96,6 +100,13 @@ class TaskGroup(DependencyMixin):
             return None
         outer = self.parent_group.path if self.parent_group is not None else None
         return f"{outer}.{self.label}" if outer else self.label
+
+    @property
+    def mapped_group(self) -> TaskGroup | None:
+        """The innermost mapped group that it is in, or is."""
+        if self.mapped is not None:
+            return self
+        return self.parent_group.mapped_group if self.parent_group is not None else None
 
     def child_id(self, label: str) -> str:
         """Return the id that a task or group of this label has inside."""
@@ -189,11 +200,120 @@ def _before_teardowns(task: BaseOperator, inside: dict[str, BaseOperator]) -> It
                 yield above
 
 
+class MappedArgument:
+    """What a function of a mapped group gets for an argument: its element, once a copy runs."""
+
+    def __init__(self, mapped: Mapped, name: str) -> None:
+        self._mapped, self._name = mapped, name
+
+    def iter_references(self) -> Iterator[tuple[BaseOperator, str]]:
+        """Yield the operators whose results the group is mapped over."""
+        for source in self._mapped.sources():
+            yield from source.iter_references()
+
+    def resolve(self, context: Mapping[str, Any]) -> Any:
+        """Return the element of the copy that runs."""
+        ti = context["ti"]
+        if id(self._mapped) not in ti.group_arguments:
+            ti.group_arguments[id(self._mapped)] = self._mapped.element(ti.map_index, context)[0]
+        return ti.group_arguments[id(self._mapped)][self._name]
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError(
+            f"the argument `{self._name}` of a mapped task group is known only when the DAG runs, "
+            "so it can't be looped over here; loop over it inside a task"
+        )
+
+    def __repr__(self) -> str:
+        return f"MappedArgument({self._name})"
+
+
+class MappedTaskGroup(TaskGroup):
+    """A group whose tasks have a copy for each element of what it is mapped over."""
+
+    def __init__(self, mapped: Mapped, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mapped: Mapped = mapped
+        outer = self.parent_group.mapped_group if self.parent_group is not None else None
+        if outer is not None:
+            raise ValueError(
+                f"group `{self.group_id}` can't be mapped inside the mapped group `{outer.group_id}`: "
+                "Nested Mapped TaskGroups are not yet supported"
+            )
+
+    def __exit__(self, *exception: object) -> None:
+        super().__exit__(*exception)
+        for task in self.iter_tasks():
+            if task.trigger_rule == "always":
+                raise ValueError(
+                    f"task `{task.task_id}`: Task-generated mapping within a mapped task group is not "
+                    "allowed with trigger rule 'always'"
+                )
+        for source in self.mapped.sources():
+            for operator, _ in source.iter_references():
+                connect(operator, self)
+
+
+def _expanded(function: Any, settings: dict[str, Any], given: Mapping[str, Any], mapped: Any) -> Any:
+    """Fill a group with a copy of each task for each combination of elements."""
+    if not mapped:
+        raise TypeError("expand() needs at least one argument; a group that is not mapped is just called")
+    _check_names(function, mapped)
+    _refuse_twice(given, mapped)
+    for name, value in mapped.items():
+        if isinstance(value, MappedArgument):
+            raise ValueError(f"expand(): `{name}`: Nested Mapped TaskGroups are not yet supported")
+    return _filled(function, settings, given, Product({}, mapped), list(mapped))
+
+
+def _check_partial(function: Any, given: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+    """Refuse arguments that the function does not take, or that it has."""
+    _check_names(function, more)
+    twice = [f"`{name}`" for name in more if name in given]
+    if twice:
+        raise TypeError(f"{', '.join(twice)} can't be given in partial() twice")
+
+
+def _expanded_kwargs(function: Any, settings: dict[str, Any], given: Mapping[str, Any], kwargs: Any) -> Any:
+    """Fill a group with a copy of each task for each dict of arguments."""
+    parameters = inspect.signature(function).parameters
+    if any(it.kind in {it.VAR_POSITIONAL, it.VAR_KEYWORD} for it in parameters.values()):
+        raise TypeError("calling expand_kwargs() on task group function with * or ** is not supported")
+    mapped = Dicts({}, kwargs)
+    _check_names(function, mapped.names())
+    _refuse_twice(given, mapped.names())
+    return _filled(function, settings, given, mapped, [name for name in parameters if name not in given])
+
+
+def _filled(
+    function: Any, settings: dict[str, Any], given: Mapping[str, Any], mapped: Mapped, names: list[str]
+) -> Any:
+    arguments = {name: MappedArgument(mapped, name) for name in names}
+    with MappedTaskGroup(mapped, **settings) as group:
+        result = function(**given, **arguments)
+    return result if result is not None else group
+
+
+def _check_names(function: Any, names: Any) -> None:
+    try:
+        inspect.signature(function).bind_partial(**dict.fromkeys(names))
+    except TypeError as error:
+        raise TypeError(f"{function.__name__}() is mapped wrongly: {error}") from None
+
+
+def _refuse_twice(given: Mapping[str, Any], names: Any) -> None:
+    twice = [f"`{name}`" for name in names if name in given]
+    if twice:
+        raise TypeError(f"{', '.join(twice)} can't be mapped and given in partial() as well")
+
+
 class _GroupFactory:
     """A function that fills a group each time it is called."""
 
-    def __init__(self, function: Callable[..., Any], kwargs: dict[str, Any]) -> None:
-        self.function = function
+    def __init__(
+        self, function: Callable[..., Any], kwargs: dict[str, Any], given: dict[str, Any] | None = None
+    ) -> None:
+        self.function, self.given = function, given or {}
         self.kwargs = {"group_id": function.__name__, "add_suffix_on_collision": True, **kwargs}
         self.kwargs.setdefault("tooltip", inspect.getdoc(function) or "")
         functools.update_wrapper(self, function)
@@ -201,27 +321,25 @@ class _GroupFactory:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Fill a group; return what the function returned where that is tasks, else the group."""
         with TaskGroup(**self.kwargs) as group:
-            result = self.function(*args, **kwargs)
+            result = self.function(*args, **{**self.given, **kwargs})
         return result if isinstance(result, DependencyMixin | list | tuple | dict) else group
 
     def override(self, **kwargs: Any) -> _GroupFactory:
         """Return the same with other settings."""
-        return _GroupFactory(self.function, {**self.kwargs, **kwargs})
+        return _GroupFactory(self.function, {**self.kwargs, **kwargs}, self.given)
 
     def partial(self, **kwargs: Any) -> _GroupFactory:
-        """Return the same; mapping it is refused when the DAG is parsed."""
-        return self
+        """Return the same with arguments that are the same for all copies of a mapped group."""
+        _check_partial(self.function, self.given, kwargs)
+        return _GroupFactory(self.function, self.kwargs, {**self.given, **kwargs})
 
     def expand(self, **mapped: Any) -> Any:
-        """Refused when the DAG is parsed."""
-        from dagbok.authoring.mapping import refused_group
-        from dagbok.authoring.operator import BaseOperator
-
-        return refused_group(BaseOperator, self.kwargs["group_id"], mapped)
+        """Fill a mapped group: a copy for each element, or each combination of several."""
+        return _expanded(self.function, self.kwargs, self.given, mapped)
 
     def expand_kwargs(self, kwargs: Any) -> Any:
-        """Refused when the DAG is parsed."""
-        return self.expand(kwargs=kwargs)
+        """Fill a mapped group: a copy for each dict of arguments."""
+        return _expanded_kwargs(self.function, self.kwargs, self.given, kwargs)
 
 
 @overload

@@ -36,7 +36,8 @@ _AS_GIVEN = (
     "wait_for_downstream", "priority_weight", "weight_rule", "pool_slots", "sla", "execution_timeout",
     "on_execute_callback", "on_failure_callback", "on_success_callback", "on_retry_callback",
     "on_skipped_callback", "resources", "run_as_user", "max_active_tis_per_dagrun", "executor",
-    "do_xcom_push", "multiple_outputs", "doc", "doc_md", "doc_json", "doc_yaml", "doc_rst",
+    "do_xcom_push", "multiple_outputs", "map_index_template", "doc", "doc_md", "doc_json", "doc_yaml",
+    "doc_rst",
 )  # fmt: skip
 
 
@@ -78,6 +79,7 @@ class BaseOperator(Marks, Relations, metaclass=BaseOperatorMeta):
     executor: str | None
     do_xcom_push: bool
     multiple_outputs: bool
+    map_index_template: str | None
     doc: str | None
     doc_md: str | None
     doc_json: str | None
@@ -297,9 +299,9 @@ class BaseOperator(Marks, Relations, metaclass=BaseOperatorMeta):
         """Whether it stands for a copy for each of several elements."""
         return self.mapped is not None
 
-    def unmap(self, map_index: int) -> BaseOperator:
+    def unmap(self, map_index: int, context: Any = None) -> BaseOperator:
         """Return the operator of one copy of a mapped task; of another task, itself."""
-        return self if self.mapped is None else self.mapped.unmap(self, map_index)
+        return self if self.mapped is None else self.mapped.unmap(self, map_index, context)
 
     @classmethod
     def partial(cls, *, task_id: str, **kwargs: Any) -> Partial:

@@ -17,7 +17,6 @@ _REFUSED = {
     "depends_on_past": "depends_on_past=True is",
     "wait_for_downstream": "wait_for_downstream=True is",
     "run_as_user": "run_as_user is",
-    "map_index_template": "map_index_template is",
 }
 _WARNED = {
     "sla": "sla is not watched",

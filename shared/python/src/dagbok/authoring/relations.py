@@ -10,6 +10,8 @@ from dagbok.exceptions import AirflowException
 
 if TYPE_CHECKING:
     from dagbok.authoring.dag import DAG
+    from dagbok.authoring.group import TaskGroup
+    from dagbok.authoring.mapping import Mapped
     from dagbok.authoring.operator import BaseOperator
 
 
@@ -20,6 +22,8 @@ class Relations(DependencyMixin):
     owner: str
     upstream_task_ids: set[str]
     downstream_task_ids: set[str]
+    task_group: TaskGroup | None
+    mapped: Mapped | None
     _dag: DAG | None
 
     @property
@@ -75,6 +79,16 @@ class Relations(DependencyMixin):
     def downstream_list(self) -> list[BaseOperator]:
         """Direct downstreams."""
         return [self.dag.get_task(task_id) for task_id in sorted(self.downstream_task_ids)]
+
+    @property
+    def mapped_group(self) -> TaskGroup | None:
+        """The innermost mapped group that it is in."""
+        return self.task_group.mapped_group if self.task_group is not None else None
+
+    @property
+    def expansion(self) -> Mapped | None:
+        """What its copies come of: its own, or its mapped group's; None where it has none."""
+        return self.mapped or (self.mapped_group.mapped if self.mapped_group is not None else None)
 
     def get_direct_relative_ids(self, upstream: bool = False) -> set[str]:
         """Ids of the direct upstreams, or downstreams."""

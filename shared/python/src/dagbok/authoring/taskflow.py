@@ -60,6 +60,8 @@ def returns_mapping(function: Callable[..., Any]) -> bool:
 class TaskFactory(Generic[P, R]):
     """What `@task` makes of a function; a call adds a task to the DAG and returns a reference."""
 
+    makes_tasks = True
+
     def __init__(
         self,
         function: Callable[P, R],

@@ -10,6 +10,7 @@ from json import dumps, loads
 from typing import Any
 
 from dagbok.authoring.dag import DAG
+from dagbok.authoring.mapping import Mapped
 from dagbok.authoring.operator import DEFAULT_POOL, DEFAULT_QUEUE, DEFAULT_RETRY_DELAY, BaseOperator
 from dagbok.authoring.timetables import CRON_AND_DELTA, NullTimetable
 from dagbok.durations import plain
@@ -21,6 +22,8 @@ from dagbok.zones import zone_name
 
 Json = dict[str, Any]
 MAX_U32 = 2**32 - 1
+# What the rules take of one task in one run.
+MAX_COPIES = 100_000
 # Besides the first; a DAG made in a loop has thousands of a kind.
 REFUSALS_TOLD = 9
 
@@ -209,15 +212,15 @@ def _tasks(dag: DAG, ordered: list[BaseOperator]) -> list[Json]:
     place = {task.task_id: index for index, task in enumerate(ordered)}
     owner = _owner(dag)
     return [
-        _placed(task, sorted(place[above] for above in task.upstream_task_ids), weight, owner)
+        _placed(task, place, weight, owner)
         for task, weight in zip(ordered, effective_weights(ordered), strict=True)
     ]
 
 
-def _placed(task: BaseOperator, upstream: list[int], weight: int, dag_owner: str) -> Json:
+def _placed(task: BaseOperator, place: dict[str, int], weight: int, dag_owner: str) -> Json:
     """Return a task's spec; what can't be said of it has its own line."""
     try:
-        return _task(task, upstream, weight, dag_owner)
+        return _task(task, place, weight, dag_owner)
     except BaseException as error:
         raise _task_error(task, error) from error
 
@@ -227,10 +230,10 @@ def _task_error(task: BaseOperator, error: BaseException) -> SpecError:
     return SpecError(f"DAG `{name_of(task.dag)}`: {text}", *_place(*task._site))
 
 
-def _task(task: BaseOperator, upstream: list[int], weight: int, dag_owner: str) -> Json:
+def _task(task: BaseOperator, place: dict[str, int], weight: int, dag_owner: str) -> Json:
     spec: Json = {"task_id": task.task_id, "operator": task.task_type}
-    if upstream:
-        spec["upstream"] = upstream
+    if task.upstream_task_ids:
+        spec["upstream"] = sorted(place[above] for above in task.upstream_task_ids)
     _check_rules(task)
     if task.trigger_rule != "all_success":
         spec["trigger_rule"] = task.trigger_rule.value
@@ -265,7 +268,10 @@ def _task(task: BaseOperator, upstream: list[int], weight: int, dag_owner: str) 
         spec["group"] = group
     if task.mapped is not None:
         spec["is_mapped"] = True
-        spec["expand"] = {"Literal": {"length": task.mapped.length()}}
+    if task.expansion is not None:
+        spec["expand"] = _expand(task.expansion, place)
+    if task.mapped_group is not None:
+        spec["mapped_group"] = task.mapped_group.group_id
     for name in ("is_setup", "is_teardown", "on_failure_fail_dagrun"):
         if getattr(task, name):
             spec[name] = True
@@ -274,6 +280,17 @@ def _task(task: BaseOperator, upstream: list[int], weight: int, dag_owner: str) 
     if task.doc_md:
         spec["doc_md"] = _text(task.doc_md)
     return spec
+
+
+def _expand(mapped: Mapped, place: dict[str, int]) -> Json:
+    expand = mapped.spec(place)
+    length = expand.get("Literal", {}).get("length", 0)
+    if length > MAX_COPIES:
+        raise AirflowException(
+            f"it is mapped over {length} elements; at most {MAX_COPIES} are taken: "
+            "let each copy work on several of them"
+        )
+    return expand
 
 
 def _check_rules(task: BaseOperator) -> None:

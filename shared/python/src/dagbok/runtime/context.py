@@ -40,7 +40,7 @@ def make_context(task: BaseOperator, ti: TaskInstance, run: DagRun) -> Context:
         "dag": task.dag,
         "dag_run": run,
         "inlets": task.inlets,
-        "map_index_template": None,
+        "map_index_template": task.map_index_template,
         "outlets": task.outlets,
         "macros": macros,
         "params": _params(task, run),
@@ -113,10 +113,9 @@ def _dated(date: DateTime) -> Context:
 
 def _older_names(task: BaseOperator, run: DagRun) -> Context:
     """Names that Airflow 3 dropped and files of the older era expect."""
-    mapped = task.dag.get_task(task.task_id).mapped
     names: Context = {
         "conf": conf,
-        "expanded_ti_count": mapped and mapped.length(),
+        "expanded_ti_count": None,
         "test_mode": False,
         "triggering_dataset_events": {},
     }

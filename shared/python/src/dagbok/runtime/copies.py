@@ -12,11 +12,13 @@ class LazyXComSequence(Sequence[Any]):
     Like Airflow's it is no list: `list(…)` makes one of it.
     """
 
-    def __init__(self, count: Callable[[], int], fetch: Callable[[int], list[Any]]) -> None:
-        # How many there are; some of them, from one on.
+    def __init__(self, count: Callable[[], int], fetch: Callable[[int, int | None], list[Any]]) -> None:
+        # How many there are; some of them, from one on, and no more than so many.
         self._count, self._fetch = count, fetch
         self._length: int | None = None
         self._values: list[Any] = []
+        # Further ones, from one on: who looks at one value, as a copy does that is mapped over it, gets few.
+        self._from, self._some, self._most = 0, list[Any](), 1
 
     def __len__(self) -> int:
         if self._length is None:
@@ -27,7 +29,7 @@ class LazyXComSequence(Sequence[Any]):
         """Return the values there are, at least so many where there are as many."""
         most = min(most, len(self))
         while len(self._values) < most:
-            values = self._fetch(len(self._values))
+            values = self._fetch(len(self._values), None)
             if not values:
                 break
             self._values += values
@@ -43,7 +45,14 @@ class LazyXComSequence(Sequence[Any]):
         wanted = place + len(self) if place < 0 else place
         if not 0 <= wanted < len(self):
             raise IndexError(f"there is no value {place}: {len(self)} copies have handed one on")
-        return self._fetched(wanted + 1)[wanted]
+        if wanted < len(self._values):
+            return self._values[wanted]
+        if not 0 <= wanted - self._from < len(self._some):
+            self._from, self._some = wanted, self._fetch(wanted, self._most)
+            self._most *= 2
+        if not self._some:
+            raise IndexError(f"there is no value {place} any more")
+        return self._some[wanted - self._from]
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._fetched(len(self)))

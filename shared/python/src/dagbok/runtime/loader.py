@@ -144,6 +144,7 @@ def _load(body: Json) -> dict[str, DAG]:
 def _warm(dag: DAG) -> None:
     """Do once what every try would: read signatures, compile templates (up to a limit of time)."""
     deadline = time.perf_counter() + WARM_SECONDS
+    dag.mapped_over  # noqa: B018 (it is kept once it was asked for)
     for task in dag.tasks:
         if time.perf_counter() > deadline:
             return

@@ -17,6 +17,7 @@ from dagbok.masking import masker
 from dagbok.runtime import current, driving, interrupts, results
 from dagbok.runtime.context import Context, environment, make_context
 from dagbok.runtime.dag_run import DagRun
+from dagbok.runtime.mapped import become_copy, length_to_map, tell_name
 from dagbok.runtime.results import Outcome
 from dagbok.runtime.supervisor import Supervisor
 from dagbok.runtime.task_instance import TaskInstance
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 FindDag = Callable[[str], DAG]
+# Airflow's, where the executor says none.
+MAX_MAP_LENGTH = 1024
 
 
 class DagMissing(AirflowException):
@@ -45,8 +48,8 @@ def run_try(supervisor: Supervisor, find_dag: FindDag) -> None:
     try:
         task = _find_task(details, find_dag)
         kind = None
-        task = task.unmap(details["ti"].get("map_index", -1))
         context = _prepare(details, task, supervisor)
+        become_copy(context)
         outcome = _run(details, context, supervisor)
     except BaseException as error:
         outcome = results.outcome_of(error, should_retry, kind)
@@ -85,14 +88,19 @@ def _run(details: Json, context: Context, supervisor: Supervisor) -> Outcome:
     if fields:
         supervisor.tell({"type": "SetRenderedFields", "rendered_fields": fields})
     call_each("on_execute_callback", task.on_execute_callback, context)
+    tell_name(context, supervisor, strict=False)
     driving.call(task.pre_execute, context)
     try:
         result = _execute(details, task, context)
     except DownstreamTasksSkipped as decided:
         context["ti"].skip_downstream(decided.tasks)
         return Outcome("success")
+    except Exception:
+        tell_name(context, supervisor, strict=False)
+        raise
     driving.call(task.post_execute, context, result)
-    _push(task, context, result)
+    tell_name(context, supervisor, strict=True)
+    _push(task, context, result, details.get("max_map_length") or MAX_MAP_LENGTH)
     return Outcome("success")
 
 
@@ -116,7 +124,8 @@ def _execute(details: Json, task: BaseOperator, context: Context) -> Any:
         raise
 
 
-def _push(task: BaseOperator, context: Context, result: Any) -> None:
+def _push(task: BaseOperator, context: Context, result: Any, max_map_length: int) -> None:
+    mapped_length = length_to_map(task, result if task.do_xcom_push else None, max_map_length)
     if result is None or not task.do_xcom_push:
         return
     ti: TaskInstance = context["ti"]
@@ -132,7 +141,7 @@ def _push(task: BaseOperator, context: Context, result: Any) -> None:
                     f"with multiple outputs the keys of the returned dict must be text, not {key!r}"
                 )
             ti.xcom_push(key, value)
-    ti.xcom_push("return_value", result)
+    ti.push_result(result, mapped_length)
 
 
 def _rendered_fields(task: BaseOperator) -> Json:

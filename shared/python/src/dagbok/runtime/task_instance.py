@@ -56,6 +56,9 @@ class TaskInstance:
         self.state = "running"
         self.task = task
         self.dag_run = dag_run
+        self.rendered_map_index: str | None = None
+        # Of a copy in a mapped group, what it got of what that is mapped over.
+        self.group_arguments: dict[int, dict[str, Any]] = {}
         self._supervisor = supervisor
         self._context: Any = None
 
@@ -172,6 +175,10 @@ class TaskInstance:
             return list(value) if self.task.dag.era == 3 and isinstance(value, LazyXComSequence) else value
         return self._flat(task_ids, pull, default)
 
+    def push_result(self, value: Any, mapped_length: int | None) -> None:
+        """Push what the task returned, with how many copies of other tasks it makes."""
+        xcom.set_value(self._supervisor, XCOM_RETURN_KEY, value, self, mapped_length)
+
     def skip_downstream(self, tasks: Any) -> None:
         """Have tasks skipped once this try has succeeded: ids, or pairs of an id and a map index."""
         named = (
@@ -185,7 +192,8 @@ class TaskInstance:
 
     def _is_mapped(self, task_id: str, dag_id: str | None) -> bool:
         dag = self.task.dag
-        return dag_id in {None, dag.dag_id} and dag.has_task(task_id) and dag.get_task(task_id).is_mapped
+        known = dag_id in {None, dag.dag_id} and dag.has_task(task_id)
+        return known and dag.get_task(task_id).expansion is not None
 
     def _pull_copies(self, one: Any, task_ids: Any, map_indexes: Any, default: Any) -> Any:
         """Return what copies pushed that were asked for by number."""

@@ -45,15 +45,21 @@ def get_copies(supervisor: Supervisor, key: str, dag_id: str, run_id: str, task_
     def count() -> int:
         return int(supervisor.ask({"type": "GetXComCount", **of})["len"])
 
-    def fetch(start: int) -> list[Any]:
-        answer = supervisor.ask({"type": "GetXComSequenceSlice", **of, "start": start})
+    def fetch(start: int, most: int | None) -> list[Any]:
+        stop = None if most is None else start + most
+        answer = supervisor.ask({"type": "GetXComSequenceSlice", **of, "start": start, "stop": stop})
         return [from_json(value) for value in answer["root"]]
 
     return LazyXComSequence(count, fetch)
 
 
-def set_value(supervisor: Supervisor, key: str, value: Any, ti: Any) -> None:
-    """Push a value; one that has no JSON form, or is refused for its size, is an error that says so."""
+def set_value(
+    supervisor: Supervisor, key: str, value: Any, ti: Any, mapped_length: int | None = None
+) -> None:
+    """Push a value; one that has no JSON form, or is refused for its size, is an error that says so.
+
+    `mapped_length` is how many copies of other tasks it makes.
+    """
     if not isinstance(key, str) or not key:
         raise AirflowException(f"an XCom's key is text that is not empty, not {key!r}")
     request = {
@@ -64,6 +70,6 @@ def set_value(supervisor: Supervisor, key: str, value: Any, ti: Any) -> None:
         "run_id": ti.run_id,
         "task_id": ti.task_id,
         "map_index": ti.map_index,
-        "mapped_length": None,
+        "mapped_length": mapped_length,
     }
     supervisor.ask(request)

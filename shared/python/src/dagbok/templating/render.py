@@ -43,6 +43,8 @@ class Renderer:
         self._plain_marks = environment is None and not (dag is not None and dag.jinja_environment_kwargs)
         self._extensions = tuple(operator.template_ext or ())
         self._seen: set[int] = set()
+        # What copies of a mapped task got of other tasks: data, in which no template is looked for.
+        self._data = {id(value) for value in operator.__dict__.get("_as_they_are", ())}
 
     @property
     def environment(self) -> Any:
@@ -53,6 +55,8 @@ class Renderer:
 
     def render(self, value: Any) -> Any:
         """Return a value with every text inside it rendered."""
+        if self._data and id(value) in self._data:
+            return value
         if isinstance(value, str):
             return self._text(value)
         kind = type(value)
@@ -73,10 +77,12 @@ class Renderer:
         return value
 
     def _resolved(self, value: Any) -> Any:
+        from dagbok.authoring.group import MappedArgument
         from dagbok.authoring.params import DagParam
         from dagbok.authoring.xcom_arg import XComArg
 
-        return value.resolve(self._context) if isinstance(value, XComArg | DagParam) else value
+        known = isinstance(value, XComArg | DagParam | MappedArgument)
+        return value.resolve(self._context) if known else value
 
     def _nested(self, value: Any) -> None:
         fields = getattr(type(value), "template_fields", None)
