@@ -1,5 +1,5 @@
 //! A DAG version made ready for the rules: its tasks with their edges both ways. Shared by its runs.
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use dagbok_events::{DagSpec, DagVersion, Digest, Expand, Extent, TaskId, TaskSpec};
 
@@ -36,6 +36,10 @@ pub struct Version {
     groups: Vec<u32>,
     /// By task, those whose number of copies follows from what it returns; empty where there is none.
     mapped_over: BTreeMap<Ix, Vec<Ix>>,
+    /// The tasks that wait for the run before.
+    pub depends_on_past: Vec<Ix>,
+    /// The tasks that these look at there, in the order of their names.
+    pub asked: BTreeSet<TaskId>,
 }
 
 impl Version {
@@ -55,6 +59,12 @@ impl Version {
         let scopes = Scopes::new(&spec.tasks, &downstream);
         let (lines, line_of) = lines_of(&spec);
         let (groups, mapped_over) = (groups(&spec.tasks), mapped_over(&spec.tasks));
+        let depends_on_past: Vec<Ix> = (0..)
+            .zip(&spec.tasks)
+            .filter(|(_, task)| task.depends_on_past)
+            .map(|(ix, _)| ix)
+            .collect();
+        let asked = asked_of_past(&spec, &depends_on_past, &downstream);
         Self {
             number,
             digest,
@@ -68,6 +78,8 @@ impl Version {
             line_of,
             groups,
             mapped_over,
+            depends_on_past,
+            asked,
         }
     }
 
@@ -181,6 +193,14 @@ impl Version {
     pub fn is_empty(&self) -> bool {
         self.spec.tasks.is_empty()
     }
+}
+
+/// The tasks whose ends in the run before somebody waits for.
+fn asked_of_past(spec: &DagSpec, asking: &[Ix], downstream: &[Vec<Ix>]) -> BTreeSet<TaskId> {
+    let task_id = |ix: &Ix| spec.tasks[*ix as usize].task_id.clone();
+    let below = asking.iter().filter(|ix| spec.tasks[**ix as usize].wait_for_downstream);
+    let below = below.flat_map(|ix| &downstream[*ix as usize]);
+    asking.iter().chain(below).map(task_id).collect()
 }
 
 /// The lines of a DAG's tasks, each once, in the DAG's order; and the one of each task.

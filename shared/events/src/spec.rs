@@ -218,6 +218,16 @@ fn is_default_queue(queue: &QueueName) -> bool {
 fn one() -> u32 {
     1
 }
+const fn yes() -> bool {
+    true
+}
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+const fn is_yes(it: &bool) -> bool {
+    *it
+}
 fn weight_one() -> i32 {
     1
 }
@@ -296,6 +306,21 @@ pub struct TaskSpec {
     /// Tries of it that may be in flight at once in one run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_active_tis_per_dagrun: Option<u32>,
+    /// Whether it waits for itself in the run before to have succeeded or been skipped.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub depends_on_past: bool,
+    /// Whether it waits for what comes right after it there, too.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub wait_for_downstream: bool,
+    /// Whether it may go though the run before does not have it, where no run did.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub ignore_first_depends_on_past: bool,
+    /// Whether it is not skipped either before it may go by the run before.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub wait_for_past_depends_before_skipping: bool,
+    /// When it begins, where it depends on the past and that is not when the DAG does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_date: Option<Timestamp>,
     /// Its own owner, where it differs from the DAG's.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub owner: String,

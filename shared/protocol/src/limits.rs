@@ -36,6 +36,8 @@ pub const RENDERED_MAP_INDEX_CHARS: usize = 250;
 pub const NOTE_BYTES: usize = 4 << 10;
 /// The description of a pool, in bytes.
 pub const DESCRIPTION_BYTES: usize = 4 << 10;
+/// Runs of a DAG that are over and whose failed tasks are remembered, for those that depend on the past.
+pub const PAST_RUNS: usize = 1_000;
 /// Missed runs that one fact counts.
 pub const MISSED_COUNTED: u32 = 10_000;
 /// Failed tasks that one `RunFailed` names.

@@ -15,6 +15,12 @@ pub enum Obstacle {
         /// Then.
         due: Timestamp,
     },
+    /// In the run before, its own task has not succeeded, or what comes right after it (`depends_on_past`,
+    /// `wait_for_downstream`).
+    DependsOnPast {
+        /// What that run stands for.
+        logical_date: Timestamp,
+    },
     /// The DAG is paused.
     Paused,
     /// As many tries of the DAG as may be are in flight.

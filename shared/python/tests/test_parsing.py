@@ -333,9 +333,9 @@ def in_dag(body: str) -> str:
             "ExternalPythonOperator is not supported yet: task `b`",
         ),
         (
-            "EmptyOperator(task_id='t', depends_on_past=True)",
+            "EmptyOperator(task_id='t', map_index_template='x')",
             11,
-            "depends_on_past=True is not supported yet: task `t`",
+            "map_index_template is not supported yet: task `t`",
         ),
         ("EmptyOperator(task_id='t', run_as_user='x')", 11, "run_as_user is not supported yet"),
         ("EmptyOperator(task_id='t', weight_rule='odd')", 11, "'odd'"),
@@ -357,7 +357,7 @@ def test_all_that_a_dag_can_not_have_is_told_at_once(folder: Folder) -> None:
     message = folder.error(
         """
         with DAG('d', schedule=None):
-            EmptyOperator(task_id='first', depends_on_past=True)
+            EmptyOperator(task_id='first', run_as_user='x')
             for i in range(12):
                 EmptyOperator(task_id=f't{i}', run_as_user='x')
         """

@@ -149,6 +149,11 @@ fn some_task(rng: &mut Prng, ix: usize) -> TaskSpec {
         wants_next_interval: false,
         max_active_tis_per_dag: some_cap(rng),
         max_active_tis_per_dagrun: some_cap(rng),
+        depends_on_past: false,
+        wait_for_downstream: false,
+        ignore_first_depends_on_past: true,
+        wait_for_past_depends_before_skipping: false,
+        start_date: None,
         doc_md: None,
     }
 }

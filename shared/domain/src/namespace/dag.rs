@@ -4,12 +4,13 @@ use std::{
     sync::Arc,
 };
 
-use dagbok_events::{DagVersion, Digest, Interval, RunExpected, Timestamp};
+use dagbok_events::{DagVersion, Digest, Interval, RunExpected, TaskId, Timestamp};
 
 use super::{
     RunNo,
     dates::Dates,
     past::{Deleted, Past},
+    previous::Ended,
 };
 use crate::graph::Version;
 
@@ -45,6 +46,12 @@ pub struct Dag {
     pub(super) deleted: Deleted,
     /// The logical dates of all runs there are.
     pub(super) dates: Dates,
+    /// Runs that are not over, by their logical date.
+    pub(super) by_date: BTreeMap<Timestamp, RunNo>,
+    /// What is remembered of runs that are over, by their logical date.
+    pub(super) ended: BTreeMap<Timestamp, Ended>,
+    /// Since which version tasks that depend on the past are there, which were added later.
+    pub(super) since: BTreeMap<TaskId, DagVersion>,
 }
 
 impl Dag {
@@ -69,6 +76,9 @@ impl Dag {
             past: Past::default(),
             deleted: Deleted::default(),
             dates: Dates::default(),
+            by_date: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            since: BTreeMap::new(),
         }
     }
 

@@ -51,6 +51,15 @@ impl Dates {
         self.around(at.0).is_some()
     }
 
+    /// The last instant before `at`.
+    pub(super) fn before(&self, at: Timestamp) -> Option<Timestamp> {
+        let (first, stretch) = self.around(at.0.checked_sub(1)?)?;
+        let offset = (at.0 - 1).checked_sub(first).unwrap_or(i64::MAX);
+        let place = if stretch.step > 0 { offset / stretch.step } else { 0 };
+        let place = place.min(i64::from(stretch.count) - 1);
+        Some(Timestamp(first + place * stretch.step))
+    }
+
     pub(super) fn insert(&mut self, at: Timestamp) {
         let at = at.0;
         let Some((first, stretch)) = self.around(at) else {

@@ -1,5 +1,5 @@
 //! Folding records into the namespace. Total: history is never refused.
-use std::{ops::Bound, sync::Arc};
+use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
 use dagbok_events::{
     DagId, DagRegistered, Fact, LostWhy, Record, RunCreated, RunDeleted, RunKey, RunType, Scope,
@@ -12,7 +12,7 @@ use super::{
     past::{Deleted, Forgotten},
 };
 use crate::{
-    graph::Version,
+    graph::{Ix, Version},
     run::{Change, Ending, Handed, InstanceNo, Phase, Run, RunMeta},
 };
 
@@ -219,6 +219,7 @@ impl Namespace {
         };
         dag.file.clone_from(&version.spec.source.file);
         let old = std::mem::replace(&mut dag.current, version);
+        dag.note_added(Some(&old));
         if dag.uses.contains_key(&old.number) {
             dag.older.insert(old.number, old);
         }
@@ -249,6 +250,10 @@ impl Namespace {
         if matches!(after, Phase::Over(_)) {
             changes.extend(run.left_behind());
         }
+        let moved: BTreeSet<Ix> = changes.iter().map(|it| run.instance(it.no).node).collect();
+        let moved: Vec<Ix> = moved.into_iter().collect();
+        let past = run.meta().logical_date.map(|date| (Arc::clone(run.version()), date));
+        self.index.settles.remove(&number);
         for change in changes {
             self.keep_count(number, &key.dag_id, change);
         }
@@ -260,6 +265,12 @@ impl Namespace {
                     self.index.put_run(number, run, &mut self.turns);
                 }
             }
+        }
+        if before == Phase::Queued {
+            self.look_back(number);
+        }
+        if let Some((version, date)) = past {
+            self.look_back_at(&key.dag_id, (&version, date), &moved);
         }
         self.index_dag(&key.dag_id);
     }
@@ -305,8 +316,16 @@ impl Namespace {
         dag.active.insert(number);
         dag.use_version(run.version());
         dag.queued.insert((run.meta().run_after, number));
+        let date = run.meta().logical_date;
+        if let Some(date) = date {
+            dag.by_date.insert(date, number);
+            dag.ended.remove(&date);
+        }
         self.numbers.insert(key.clone(), number);
         self.runs.insert(number, run);
+        if let Some(date) = date {
+            self.look_back_after(&key.dag_id, date);
+        }
     }
 
     fn delete_run(&mut self, key: &RunKey, f: RunDeleted) {
@@ -319,6 +338,8 @@ impl Namespace {
         dag.deleted.insert(&key.run_id, f.tries);
         if let Some(date) = f.logical_date {
             dag.dates.remove(date);
+            dag.ended.remove(&date);
+            self.look_back_after(&key.dag_id, date);
         }
     }
 
@@ -418,6 +439,7 @@ impl Namespace {
             dag.full_until = Some(at);
         }
         dag.active.remove(&number);
+        dag.remember_end(&run);
         dag.past.insert(&key.run_id, ending);
         dag.release_version(version);
     }

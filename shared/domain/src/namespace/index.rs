@@ -22,6 +22,8 @@ pub(super) struct Index {
     /// What stands of a DAG in the two above.
     marks: BTreeMap<DagId, (Option<Timestamp>, Option<Timestamp>)>,
     timeout_of: BTreeMap<RunNo, Timestamp>,
+    /// Runs with a task that waited for the run before and is to be skipped now.
+    pub(super) settles: BTreeSet<RunNo>,
     /// Up to when what waited for a time stands with what waits for none.
     pub(super) ripe_until: Option<Timestamp>,
     /// Running runs with mapped tasks that wait for nothing but their copies.
@@ -56,6 +58,7 @@ impl Index {
     /// Forgets a run.
     pub(super) fn remove_run(&mut self, number: RunNo, run: &Run, turns: &mut Turns) {
         self.forget_timeout(number);
+        self.settles.remove(&number);
         self.lanes.remove(number, run, turns);
         self.expanding.remove(&number);
     }

@@ -16,6 +16,7 @@ mod past;
 mod pick;
 mod plan;
 mod pool;
+mod previous;
 mod room;
 mod run_id;
 mod schedule;

@@ -2,7 +2,7 @@
 //! and its date, as the schedule's are, costs next to nothing; one of another name a few bytes.
 use std::collections::BTreeMap;
 
-use dagbok_events::{DagVersion, RunId, RunType};
+use dagbok_events::{DagVersion, RunId, RunType, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{dates::Dates, run_id::dated};
@@ -35,6 +35,16 @@ impl Past {
         let runs = self.dated.get(&run_type)?;
         let failed = runs.failed.contains(date);
         runs.all.contains(date).then_some(if failed { Ending::Failed } else { Ending::Success })
+    }
+
+    /// The last date before this of the runs that are named by their dates, of the types that `counts` says.
+    pub(super) fn dated_before(
+        &self,
+        date: Timestamp,
+        counts: impl Fn(RunType) -> bool,
+    ) -> Option<Timestamp> {
+        let dated = self.dated.iter().filter(|(run_type, _)| counts(**run_type));
+        dated.filter_map(|(_, runs)| runs.all.before(date)).max()
     }
 
     pub(super) fn insert(&mut self, run_id: &RunId, ending: Ending) {

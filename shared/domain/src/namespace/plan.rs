@@ -27,6 +27,8 @@ pub enum Proposal {
     TimeOutRun(RunNo),
     /// Give a run's mapped tasks their copies, where nothing else is left to wait for.
     ExpandTasks(RunNo),
+    /// Skip tasks of a run that waited with that for the run before.
+    SettleRun(RunNo),
     /// Offer these tasks of a run to the executors.
     QueueTasks(RunNo, Vec<InstanceNo>),
 }
@@ -55,6 +57,7 @@ impl Namespace {
             let next = dag.queued.range(..=(now, RunNo::MAX)).take(room);
             proposals.extend(next.map(|(_, number)| Proposal::StartRun(*number)));
         }
+        proposals.extend(self.index.settles.iter().map(|number| Proposal::SettleRun(*number)));
         let in_time = |number: &&RunNo| !self.runs[*number].timed_out(now);
         let expanding = self.index.expanding.iter().filter(in_time);
         let before = proposals.len();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dagbok_events::{
     CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, Interval, PoolSet, RunExpected,
-    Timestamp, decode_any, encode_any, escape_token,
+    TaskId, Timestamp, decode_any, encode_any, escape_token,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -13,6 +13,7 @@ use super::{
     Dag, Executor, FileState, Limits, Namespace, Pool, RunNo, Seen,
     dates::Dates,
     past::{Deleted, Forgotten, Past},
+    previous::Ended,
     turns::Turns,
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 12;
+pub const SNAPSHOT_VERSION: u32 = 14;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +109,8 @@ struct SavedDag {
     past: Past,
     deleted: Deleted,
     dates: Dates,
+    ended: BTreeMap<Timestamp, Ended>,
+    since: BTreeMap<TaskId, DagVersion>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -278,6 +281,10 @@ impl Namespace {
         for dag_id in &names {
             it.index_dag(dag_id);
         }
+        let running: Vec<RunNo> = it.runs.keys().copied().collect();
+        for number in running {
+            it.look_back(number);
+        }
         if let Some(until) = ripe_until {
             it.ripen(until);
         }
@@ -336,6 +343,8 @@ impl Namespace {
         dag.past = saved.past;
         dag.deleted = saved.deleted;
         dag.dates = saved.dates;
+        dag.ended = saved.ended;
+        dag.since = saved.since;
         if !dag.gone {
             self.by_file.entry(dag.file.clone()).or_default().insert(saved.dag_id.clone());
         }
@@ -354,6 +363,9 @@ impl Namespace {
             .ok_or_else(|| odd("it has other tasks than its version"))?;
         dag.active.insert(number);
         dag.use_version(run.version());
+        if let Some(date) = run.meta().logical_date {
+            dag.by_date.insert(date, number);
+        }
         if run.phase() == Phase::Queued {
             dag.queued.insert((run.meta().run_after, number));
         } else {
@@ -401,5 +413,7 @@ fn save_dag(dag: &Dag) -> SavedDag {
         past: dag.past.clone(),
         deleted: dag.deleted.clone(),
         dates: dag.dates.clone(),
+        ended: dag.ended.clone(),
+        since: dag.since.clone(),
     }
 }

@@ -183,7 +183,7 @@ impl Namespace {
         let run = self.run(key)?;
         let no = run.find(task_id, map)?;
         match run.instance(no).state {
-            TaskState::Waiting if run.standing(no) != Standing::Ready => {
+            TaskState::Waiting if run.standing(no) == Standing::Wait => {
                 return Some(Obstacle::Upstream);
             }
             TaskState::UpForRetry { due, .. } | TaskState::UpForReschedule { due, .. }
@@ -200,6 +200,10 @@ impl Namespace {
         }
         if run.phase() == Phase::Queued {
             return Some(Obstacle::RunQueued);
+        }
+        if run.is_held(run.instance(no).node) {
+            let logical_date = self.waits_for_past(run, run.instance(no).node)?;
+            return Some(Obstacle::DependsOnPast { logical_date });
         }
         self.obstacle_of_room(run, no)
     }

@@ -2,7 +2,7 @@
 //!
 //! Numbers are given out in the order of the log: one for each task when the run is made, and a stretch of
 //! new ones when a mapped task is expanded. They say nothing of a task's place in one version of its DAG.
-use dagbok_events::{MapIndex, Timestamp};
+use dagbok_events::{MapIndex, RuledOut, Timestamp};
 use dagbok_protocol::limits::COPIES_PER_TASK;
 
 use super::{Done, TaskState};
@@ -52,6 +52,8 @@ struct Node {
     /// What is counted of its scope.
     scope: Tally,
     standing: Standing,
+    /// Copies that succeeded or were skipped.
+    good: u32,
 }
 
 /// All nodes and instances of a run.
@@ -71,7 +73,7 @@ impl Arena {
             let total = u32::try_from(version.scope(ix).len()).unwrap_or(u32::MAX);
             let scope = Tally { total, ..Tally::default() };
             let standing = judge_in_scope(version.task(ix), upstream, scope);
-            Node { first: ix, len: 1, expanded: false, open: 1, upstream, scope, standing }
+            Node { first: ix, len: 1, expanded: false, open: 1, good: 0, upstream, scope, standing }
         });
         let instance = |ix| Instance::new(ix, MapIndex::UNMAPPED, 0);
         let instances = (0..version.node_count()).map(instance);
@@ -133,6 +135,20 @@ impl Arena {
     pub(super) fn count_done(&mut self, node: Ix, done: bool) {
         let open = &mut self.nodes[node as usize].open;
         *open = if done { *open - 1 } else { *open + 1 };
+    }
+
+    /// Whether every copy succeeded or was skipped.
+    pub(super) fn is_good(&self, node: Ix) -> bool {
+        let it = &self.nodes[node as usize];
+        it.good == it.len
+    }
+
+    /// One copy is done, or is no longer.
+    pub(super) fn count_good(&mut self, node: Ix, done: Done, more: bool) {
+        if matches!(done, Done::Success | Done::RuledOut(RuledOut::Skipped)) {
+            let good = &mut self.nodes[node as usize].good;
+            *good = if more { *good + 1 } else { good.saturating_sub(1) };
+        }
     }
 
     /// What the upstreams let the task do, but for those whose copies go with its own.

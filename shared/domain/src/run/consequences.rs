@@ -43,7 +43,7 @@ impl Run {
 
     /// Every fact forced by how things stand, where that was changed from outside: tasks that can't run, and
     /// copies of those that had none, where the run goes on.
-    pub(super) fn after_change(&self) -> Vec<Fact> {
+    pub(crate) fn after_change(&self) -> Vec<Fact> {
         let mut wave = Wave::new(self);
         for copies in self.skipped_but_waiting() {
             wave.skip(self.arena.get(copies.start).node, copies);
@@ -293,6 +293,9 @@ impl<'a> Wave<'a> {
         let Standing::Never(why) = judge_in_scope(task, upstream, scope) else {
             return Vec::new();
         };
+        if self.run.skips_later(node, why) {
+            return Vec::new();
+        }
         let waits = |no, state: &TaskState| {
             (*state == TaskState::Waiting && !self.seeds.contains(&no)).then_some(why)
         };
@@ -314,6 +317,7 @@ impl<'a> Wave<'a> {
                 return None;
             }
             match arena.standing_of(&self.run.version, no, tallies, done_of) {
+                Standing::Never(why) if self.run.skips_later(node, why) => None,
                 Standing::Never(why) => Some(why),
                 Standing::Wait | Standing::Ready => None,
             }

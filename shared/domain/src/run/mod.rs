@@ -98,6 +98,8 @@ pub struct Run {
     busy: BTreeMap<LineNo, u32>,
     /// Lines that changed since somebody last took note.
     touched: BTreeSet<LineNo>,
+    /// Tasks that wait for the run before, as whoever knows that one said last.
+    held: BTreeSet<Ix>,
     in_flight: BTreeSet<InstanceNo>,
     /// Instances that are not done.
     open: usize,
@@ -124,6 +126,7 @@ impl Run {
             lines: BTreeMap::new(),
             busy: BTreeMap::new(),
             touched: BTreeSet::new(),
+            held: BTreeSet::new(),
             in_flight: BTreeSet::new(),
             open: version.len(),
             failed_leaves: 0,
@@ -295,6 +298,9 @@ impl Run {
     /// Whether this instance may be queued now, and as which execution.
     pub fn may_queue(&self, no: InstanceNo, now: Timestamp) -> Option<Token> {
         let instance = self.arena.get(no);
+        if self.held.contains(&instance.node) {
+            return None;
+        }
         let next_try = || {
             let try_number = TryNumber::new(instance.tries.checked_add(1)?)?;
             Some(Token { try_number, leg: Leg::FIRST })
@@ -313,6 +319,41 @@ impl Run {
             | TaskState::Done(_) => None,
         };
         token.filter(|_| matches!(self.phase, Phase::Running { .. }))
+    }
+
+    /// Whether every copy of a task succeeded or was skipped.
+    pub fn is_good(&self, node: Ix) -> bool {
+        self.arena.is_good(node)
+    }
+
+    /// Whether a task waits for the run before.
+    pub fn is_held(&self, node: Ix) -> bool {
+        self.held.contains(&node)
+    }
+
+    /// A task waits for the run before from now on, or does so no longer.
+    pub fn hold(&mut self, node: Ix, held: bool) {
+        let copies = self.arena.numbers(node);
+        if held {
+            copies.for_each(|no| self.leave_line(no));
+            self.held.insert(node);
+        } else {
+            self.held.remove(&node);
+            copies.for_each(|no| self.enter_line(no));
+        }
+    }
+
+    /// Whether a task that waits is to be skipped by its trigger rule.
+    pub fn must_skip(&self, node: Ix) -> bool {
+        self.arena.standing(node) == Standing::Never(RuledOut::Skipped)
+            && self.arena.numbers(node).any(|no| self.arena.get(no).state == TaskState::Waiting)
+    }
+
+    /// Whether a task that is to be skipped waits for the run before with that, too.
+    fn skips_later(&self, node: Ix, why: RuledOut) -> bool {
+        why == RuledOut::Skipped
+            && self.held.contains(&node)
+            && self.version.task(node).wait_for_past_depends_before_skipping
     }
 
     /// What the upstreams of an instance let it do.

@@ -37,6 +37,7 @@ impl Run {
         let node = self.arena.get(no).node;
         self.open -= 1;
         self.arena.count_done(node, true);
+        self.arena.count_good(node, done, true);
         if self.version.is_leaf(node) && done.fails_run() {
             self.failed_leaves += 1;
         }
@@ -52,6 +53,7 @@ impl Run {
         let node = self.arena.get(no).node;
         self.open += 1;
         self.arena.count_done(node, false);
+        self.arena.count_good(node, done, false);
         if self.version.is_leaf(node) && done.fails_run() {
             self.failed_leaves -= 1;
         }
@@ -118,11 +120,11 @@ impl Run {
         }
     }
 
-    fn enter_line(&mut self, no: InstanceNo) {
+    pub(super) fn enter_line(&mut self, no: InstanceNo) {
         let instance = self.arena.get(no);
         let ready = instance.state == TaskState::Waiting && self.standing(no) == Standing::Ready;
         let due = instance.state.due();
-        if !ready && due.is_none() {
+        if (!ready && due.is_none()) || self.held.contains(&instance.node) {
             return;
         }
         if ready && self.lacks_copies(instance.node) {

@@ -16,6 +16,7 @@ mod mapped;
 mod mapped_results;
 mod obstacles;
 mod outcomes_oracle;
+mod past;
 mod pause;
 mod proposals;
 mod reports;

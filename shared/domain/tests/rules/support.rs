@@ -141,6 +141,11 @@ pub(crate) fn plain_task(name: &str, upstream: Vec<u32>) -> TaskSpec {
         wants_next_interval: false,
         max_active_tis_per_dag: None,
         max_active_tis_per_dagrun: None,
+        depends_on_past: false,
+        wait_for_downstream: false,
+        ignore_first_depends_on_past: true,
+        wait_for_past_depends_before_skipping: false,
+        start_date: None,
         doc_md: None,
     }
 }

@@ -67,6 +67,12 @@ fn shown(obstacle: Option<Obstacle>) -> TaskObstacle {
         Some(Obstacle::NotDue { due }) => {
             (Some("not_due"), format!("it is to go on at {due}"), Some(DateTime(due)))
         }
+        Some(Obstacle::DependsOnPast { logical_date }) => {
+            let why = format!(
+                "in the run before, of {logical_date}, its task or one that it looks at has not succeeded (depends_on_past)"
+            );
+            (Some("depends_on_past"), why, None)
+        }
         Some(Obstacle::Paused) => (Some("paused"), "its DAG is paused".to_owned(), None),
         Some(Obstacle::MaxActiveTasks { most }) => {
             let why = format!("{most} tries of its DAG run or are queued (max_active_tasks)");

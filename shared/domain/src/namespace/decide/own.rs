@@ -42,6 +42,11 @@ impl Namespace {
                 let running = matches!(run.phase(), Phase::Running { .. });
                 (running && run.has_to_expand()).then(|| of_run(at, run, run.expand_facts(at)))
             }
+            Proposal::SettleRun(number) => {
+                let run = self.runs.get(number)?;
+                let facts = run.after_change();
+                (!facts.is_empty()).then(|| of_run(at, run, facts))
+            }
             Proposal::QueueTasks(number, tasks) => self.queue(at, *number, tasks),
         }
     }

@@ -208,6 +208,10 @@ class BaseOperator(Marks, Relations, metaclass=BaseOperatorMeta):
             self.execution_timeout = plain(self.execution_timeout)
         self._pre_execute_hook, self._post_execute_hook = given["pre_execute"], given["post_execute"]
         self.trigger_rule = self._checked_trigger_rule(given["trigger_rule"])
+        # Whoever waits for what comes after its past self waits for that itself, as in Airflow.
+        self.depends_on_past = bool(given["depends_on_past"] or given["wait_for_downstream"])
+        self.ignore_first_depends_on_past = bool(given["ignore_first_depends_on_past"])
+        self.wait_for_past_depends_before_skipping = bool(given["wait_for_past_depends_before_skipping"])
         most = given["max_active_tis_per_dag"]
         self.max_active_tis_per_dag: int | None = given["task_concurrency"] if most is None else most
         self.executor_config: dict[str, Any] = given["executor_config"] or {}

@@ -14,8 +14,6 @@ from dagbok.exceptions import AirflowException
 from dagbok.timezone import convert_to_utc, parse
 
 _REFUSED = {
-    "depends_on_past": "depends_on_past=True is",
-    "wait_for_downstream": "wait_for_downstream=True is",
     "run_as_user": "run_as_user is",
 }
 _WARNED = {

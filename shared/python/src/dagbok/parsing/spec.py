@@ -257,6 +257,7 @@ def _task(task: BaseOperator, place: dict[str, int], weight: int, dag_owner: str
     for name in ("max_active_tis_per_dag", "max_active_tis_per_dagrun"):
         if (most := getattr(task, name)) is not None:
             spec[name] = _count(name, most, least=1)
+    spec.update(_past(task))
     if task.queue != DEFAULT_QUEUE:
         spec["queue"] = _text(task.queue)
     if weight != 1:
@@ -291,6 +292,23 @@ def _expand(mapped: Mapped, place: dict[str, int]) -> Json:
             "let each copy work on several of them"
         )
     return expand
+
+
+def _past(task: BaseOperator) -> Json:
+    """Return what a task waits for of the run before."""
+    if not task.depends_on_past:
+        return {}
+    said: Json = {"depends_on_past": True}
+    if task.wait_for_downstream:
+        said["wait_for_downstream"] = True
+    if not task.ignore_first_depends_on_past:
+        said["ignore_first_depends_on_past"] = False
+    if task.wait_for_past_depends_before_skipping:
+        said["wait_for_past_depends_before_skipping"] = True
+    first = task.start_date or task.dag.start_date
+    if first is not None and first != _date_range(task.dag)[0]:
+        said["start_date"] = rfc3339(first)
+    return said
 
 
 def _check_rules(task: BaseOperator) -> None:

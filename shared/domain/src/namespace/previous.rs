@@ -1,0 +1,255 @@
+//! `depends_on_past`: what a run's tasks wait for of the run before it, as Airflow's `PrevDagrunDep` judges it.
+//!
+//! The run before is the one with the next earlier logical date, whatever made it; of a DAG that catches up the one
+//! that was not made by hand. Where it is not over its own state says. Of those that are over a DAG remembers which
+//! tasks did not succeed: of the newest all, of older ones those that somebody asks for, and none where all went
+//! well. So it costs what went wrong, up to [`PAST_RUNS`], and nothing that grows with history.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
+
+use dagbok_events::{DagId, DagVersion, RunType, TaskId, Timestamp};
+use dagbok_protocol::limits::PAST_RUNS;
+use serde::{Deserialize, Serialize};
+
+use super::{Dag, Namespace, RunNo};
+use crate::{
+    graph::{Ix, Version},
+    run::{Phase, Run},
+};
+
+/// What is remembered of a run that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ended {
+    /// The version that it ran.
+    version: DagVersion,
+    /// Its tasks that neither succeeded nor were skipped, in the order of their names.
+    bad: Vec<TaskId>,
+}
+
+/// The run before another.
+enum Previous<'a> {
+    Active(&'a Run),
+    Over(Timestamp, Option<&'a Ended>),
+}
+
+impl Previous<'_> {
+    fn date(&self) -> Option<Timestamp> {
+        match self {
+            Self::Active(run) => run.meta().logical_date,
+            Self::Over(date, _) => Some(*date),
+        }
+    }
+}
+
+impl Dag {
+    /// Remembers how a run ended.
+    pub(super) fn remember_end(&mut self, run: &Run) {
+        let Some(date) = run.meta().logical_date else { return };
+        self.by_date.remove(&date);
+        let version = run.version();
+        let bad = (0..version.node_count()).filter(|node| !run.is_good(*node));
+        let mut bad: Vec<TaskId> = bad.map(|node| version.task(node).task_id.clone()).collect();
+        bad.sort_unstable();
+        self.ended.insert(date, Ended { version: version.number, bad });
+        self.prune_ended();
+    }
+
+    /// Forgets what nobody asks for: of all but the newest, tasks that no other depends on, and runs without any.
+    fn prune_ended(&mut self) {
+        let newest = self.ended.keys().next_back().copied();
+        let asked = &self.current.asked;
+        self.ended.retain(|date, ended| {
+            let is_newest = Some(*date) == newest;
+            if !is_newest {
+                ended.bad.retain(|task_id| asked.contains(task_id));
+            }
+            is_newest || !ended.bad.is_empty()
+        });
+        while self.ended.len() > PAST_RUNS {
+            self.ended.pop_first();
+        }
+    }
+
+    /// Since which version each task that depends on the past is there, where it was added to the DAG later.
+    pub(super) fn note_added(&mut self, old: Option<&Version>) {
+        let version = Arc::clone(&self.current);
+        let Some(old) = old else { return };
+        let mut since = BTreeMap::new();
+        for node in &version.depends_on_past {
+            let task_id = &version.task(*node).task_id;
+            let known = self.since.get(task_id).copied();
+            let added = if old.find(task_id).is_some() { known } else { Some(version.number) };
+            since.extend(added.map(|number| (task_id.clone(), number)));
+        }
+        self.since = since;
+    }
+}
+
+impl Namespace {
+    /// The run before a date; `by_hand`: manual runs count.
+    fn previous<'a>(
+        &'a self,
+        dag: &'a Dag,
+        date: Timestamp,
+        by_hand: bool,
+    ) -> Option<Previous<'a>> {
+        let active = |number: &RunNo| self.runs.get(number).map(Arc::as_ref);
+        let over = |date| Previous::Over(date, dag.ended.get(&date));
+        if by_hand {
+            let before = dag.dates.before(date)?;
+            let run = dag.by_date.get(&before).and_then(active);
+            return Some(run.map_or_else(|| over(before), Previous::Active));
+        }
+        let not_by_hand = |run: &&Run| run.meta().run_type != RunType::Manual;
+        let runs = dag.by_date.range(..date).rev();
+        let run = runs.filter_map(|(_, number)| active(number)).find(not_by_hand);
+        let last = dag.past.dated_before(date, |run_type| run_type != RunType::Manual);
+        match (run, last) {
+            (Some(run), last) if run.meta().logical_date > last => Some(Previous::Active(run)),
+            (_, last) => last.map(over),
+        }
+    }
+
+    /// The logical date of the run that a task waits for; `None` where it waits for none.
+    pub(super) fn waits_for_past(&self, run: &Run, node: Ix) -> Option<Timestamp> {
+        let version = run.version();
+        let task = version.task(node);
+        if !task.depends_on_past {
+            return None;
+        }
+        let dag = self.dags.get(&run.key().dag_id)?;
+        let catchup = version.spec.catchup;
+        let previous = self.previous(dag, run.meta().logical_date?, !catchup)?;
+        let date = previous.date()?;
+        if catchup && task.start_date.or(version.spec.start_date).is_some_and(|start| date < start)
+        {
+            return None;
+        }
+        let met = match &previous {
+            Previous::Active(before) => match before.version().find(&task.task_id) {
+                None => self.is_first(dag, run, task),
+                Some(own) => {
+                    let below = version.downstream(node).iter().copied();
+                    let good = |ix: Ix| {
+                        let there = before.version().find(&version.task(ix).task_id);
+                        there.is_none_or(|ix| before.is_good(ix))
+                    };
+                    before.is_good(own)
+                        && (!task.wait_for_downstream || below.into_iter().all(good))
+                }
+            },
+            Previous::Over(_, ended) => {
+                let had = |ended: &Ended| {
+                    dag.since.get(&task.task_id).is_none_or(|since| ended.version >= *since)
+                };
+                let good = |ix: Ix| {
+                    let task_id = &version.task(ix).task_id;
+                    ended.is_none_or(|ended| ended.bad.binary_search(task_id).is_err())
+                };
+                if ended.is_some_and(|ended| !had(ended)) {
+                    self.is_first(dag, run, task)
+                } else {
+                    let mut below = version.downstream(node).iter();
+                    good(node) && (!task.wait_for_downstream || below.all(|ix| good(*ix)))
+                }
+            }
+        };
+        (!met).then_some(date)
+    }
+
+    /// Of a task that the run before does not have: whether it may go, being the first of its name.
+    fn is_first(&self, dag: &Dag, run: &Run, task: &dagbok_events::TaskSpec) -> bool {
+        let before = run.meta().logical_date.map(|date| dag.by_date.range(..date));
+        let mut earlier = before.into_iter().flatten().filter_map(|(_, no)| self.runs.get(no));
+        task.ignore_first_depends_on_past
+            && earlier.all(|run| run.version().find(&task.task_id).is_none())
+    }
+}
+
+impl Namespace {
+    /// Judges anew what a run's tasks wait for of the run before it: these tasks, or all.
+    fn judge_past(&mut self, number: RunNo, nodes: Option<&[Ix]>) {
+        let Some(run) = self.runs.get(&number) else { return };
+        if !matches!(run.phase(), Phase::Running { .. }) {
+            return;
+        }
+        let all = &run.version().depends_on_past;
+        let judged: Vec<(Ix, bool)> = nodes
+            .unwrap_or(all)
+            .iter()
+            .map(|node| (*node, self.waits_for_past(run, *node).is_some()))
+            .filter(|(node, held)| run.is_held(*node) != *held)
+            .collect();
+        if judged.is_empty() {
+            return;
+        }
+        let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { return };
+        let mut settles = false;
+        for (node, held) in judged {
+            run.hold(node, held);
+            settles |= !held && run.must_skip(node);
+        }
+        if settles {
+            self.index.settles.insert(number);
+        }
+        self.index.put_run(number, run, &mut self.turns);
+    }
+
+    /// A run may look back at another one from now on, or at one that changed as a whole.
+    pub(super) fn look_back(&mut self, number: RunNo) {
+        self.judge_past(number, None);
+    }
+
+    /// The runs that come right after a date look back at another one from now on.
+    pub(super) fn look_back_after(&mut self, dag_id: &DagId, date: Timestamp) {
+        for number in self.right_after(dag_id, date) {
+            self.judge_past(number, None);
+        }
+    }
+
+    /// These tasks of a run moved: what the runs right after it wait for of them is judged anew.
+    pub(super) fn look_back_at(
+        &mut self,
+        dag_id: &DagId,
+        (before, date): (&Version, Timestamp),
+        moved: &[Ix],
+    ) {
+        for number in self.right_after(dag_id, date) {
+            let Some(after) = self.runs.get(&number) else { continue };
+            let version = after.version();
+            if version.depends_on_past.is_empty() {
+                continue;
+            }
+            let mut nodes = BTreeSet::new();
+            for task_id in moved.iter().map(|node| &before.task(*node).task_id) {
+                let Some(own) = version.find(task_id) else { continue };
+                nodes.insert(own);
+                let above = version.task(own).upstream.iter().copied();
+                let looks =
+                    |up: &Ix| *up < version.node_count() && version.task(*up).wait_for_downstream;
+                nodes.extend(above.filter(looks));
+            }
+            let nodes: Vec<Ix> = nodes.into_iter().collect();
+            self.judge_past(number, Some(&nodes));
+        }
+    }
+
+    /// The runs that have one of this date before them: the next, and where manual runs do not count those too
+    /// that stand between it and the next that counts.
+    fn right_after(&self, dag_id: &DagId, date: Timestamp) -> Vec<RunNo> {
+        let Some(dag) = self.dags.get(dag_id) else { return Vec::new() };
+        let mut found = Vec::new();
+        let later = (Bound::Excluded(date), Bound::Unbounded);
+        for (_, number) in dag.by_date.range(later) {
+            let Some(run) = self.runs.get(number) else { continue };
+            found.push(*number);
+            if !run.version().spec.catchup || run.meta().run_type != RunType::Manual {
+                break;
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,173 @@
+//! What tasks wait for of the run before: `depends_on_past` and its kin.
+use dagbok_events::{DagSpec, MapIndex, RunId, TaskSpec, TriggerRule};
+use dagbok_protocol::{CommandBody, Obstacle, TriggerRun};
+
+use super::support::*;
+
+fn past(task: &mut TaskSpec) {
+    task.depends_on_past = true;
+}
+
+/// Days from 1 January 2024 on, as runs.
+fn trigger(world: &mut World, day: u32) {
+    let ask = TriggerRun {
+        run_id: Some(RunId::new(format!("d{day}")).expect("a run id")),
+        logical_date: Some(at(&format!("2024-01-{day:02}"))),
+        ..ask("etl")
+    };
+    world.now = world.now.plus(secs(1));
+    world.send(CommandBody::TriggerRun(ask));
+}
+
+fn world(spec: DagSpec, days: &[u32]) -> World {
+    let mut world = World::with([spec]);
+    world.now = at("2024-02-01");
+    for day in days {
+        trigger(&mut world, *day);
+    }
+    world.settle();
+    world
+}
+
+fn waits_for(world: &World, day: u32, task: &str) -> Option<Obstacle> {
+    let run = run_key("etl", &format!("d{day}"));
+    world.namespace.obstacle(world.now, &run, &task_id(task), MapIndex::UNMAPPED)
+}
+
+fn past_of(date: &str) -> Obstacle {
+    Obstacle::DependsOnPast { logical_date: at(date) }
+}
+
+#[test]
+fn a_task_waits_for_itself_in_the_run_before() {
+    let mut world = world(dag("etl").add("a", &[], past).task("b", &["a"]), &[1, 2, 3]);
+    assert_eq!(world.offered(), ["etl/d1/a/1"], "the first of all waits for none");
+    assert_eq!(waits_for(&world, 2, "a"), Some(past_of("2024-01-01")));
+    world.succeed("e1", "etl/d1/a/1");
+    assert_eq!(world.settle(), ["TaskQueued b 1", "TaskQueued a 1"]);
+    assert_eq!(waits_for(&world, 3, "a"), Some(past_of("2024-01-02")));
+    world.fail("e1", "etl/d2/a/1");
+    assert_eq!(world.settle(), [] as [&str; 0], "over and failed, it goes on holding the next");
+    assert!(!world.is_active("etl", "d2"));
+    assert_eq!(waits_for(&world, 3, "a"), Some(past_of("2024-01-02")));
+    world.clear("etl", "d2", false);
+    assert_eq!(world.settle(), ["RunStarted", "TaskQueued a 2"]);
+    world.succeed("e1", "etl/d2/a/2");
+    assert_eq!(world.settle(), ["TaskQueued a 1", "TaskQueued b 1"]);
+}
+
+#[test]
+fn a_run_that_is_over_is_remembered_over_a_restart() {
+    let mut world = world(dag("etl").add("a", &[], past), &[1]);
+    world.fail("e1", "etl/d1/a/1");
+    let bytes = world.namespace.to_snapshot();
+    world.namespace = dagbok_domain::namespace::Namespace::from_snapshot(&bytes).expect("ours");
+    assert_eq!(world.namespace.to_snapshot(), bytes);
+    trigger(&mut world, 2);
+    assert_eq!(world.settle(), [] as [&str; 0]);
+    assert_eq!(waits_for(&world, 2, "a"), Some(past_of("2024-01-01")));
+    let bytes = world.namespace.to_snapshot();
+    world.namespace = dagbok_domain::namespace::Namespace::from_snapshot(&bytes).expect("ours");
+    assert_eq!(world.settle(), [] as [&str; 0]);
+    world.delete("etl", "d1");
+    assert_eq!(world.settle(), ["TaskQueued a 1"], "there is no run before any more");
+}
+
+#[test]
+fn a_run_in_between_is_the_one_that_is_waited_for() {
+    let mut world = world(dag("etl").add("a", &[], past), &[1, 5]);
+    world.succeed("e1", "etl/d1/a/1");
+    world.settle();
+    assert_eq!(world.offered(), ["etl/d5/a/1"]);
+    trigger(&mut world, 9);
+    trigger(&mut world, 7);
+    world.settle();
+    assert_eq!(waits_for(&world, 9, "a"), Some(past_of("2024-01-07")));
+    assert_eq!(waits_for(&world, 7, "a"), Some(past_of("2024-01-05")));
+    world.succeed("e1", "etl/d5/a/1");
+    assert_eq!(world.settle(), ["TaskQueued a 1"]);
+    assert_eq!(world.offered(), ["etl/d7/a/1"]);
+    world.skip("e1", "etl/d7/a/1");
+    assert_eq!(world.settle(), ["TaskQueued a 1"], "skipped is as good");
+}
+
+#[test]
+fn what_comes_right_after_it_there_is_waited_for_too() {
+    let spec = dag("etl").add("a", &[], |task| {
+        (task.depends_on_past, task.wait_for_downstream) = (true, true);
+    });
+    let mut world = world(spec.task("b", &["a"]).task("c", &["b"]), &[1, 2]);
+    world.succeed("e1", "etl/d1/a/1");
+    world.settle();
+    assert_eq!(waits_for(&world, 2, "a"), Some(past_of("2024-01-01")));
+    world.succeed("e1", "etl/d1/b/1");
+    assert_eq!(world.settle(), ["TaskQueued c 1", "TaskQueued a 1"], "c is not right after it");
+}
+
+#[test]
+fn where_a_dag_catches_up_runs_by_hand_do_not_count() {
+    let spec = dag("etl").daily("2024-01-01").catchup().add("a", &[], past);
+    let mut world = World::with([spec]);
+    world.go_to("2024-01-02T00:00");
+    assert_eq!(world.offered(), ["etl/scheduled__2024-01-01T00:00:00+00:00/a/1"]);
+    let ask = TriggerRun {
+        run_id: Some(RunId::new("mine").expect("a run id")),
+        logical_date: Some(at("2024-01-01T12:00")),
+        ..ask("etl")
+    };
+    world.send(CommandBody::TriggerRun(ask));
+    world.go_to("2024-01-03T00:00");
+    assert_eq!(world.offered().len(), 1, "both wait for the first of the schedule");
+    world.succeed("e1", "etl/scheduled__2024-01-01T00:00:00+00:00/a/1");
+    world.settle();
+    let waiting = ["etl/mine/a/1", "etl/scheduled__2024-01-02T00:00:00+00:00/a/1"];
+    assert_eq!(world.offered(), waiting);
+}
+
+#[test]
+fn a_task_that_is_new_waits_for_nothing_unless_it_says_so() {
+    for (ignores, goes) in [(true, 2), (false, 1)] {
+        let mut world = world(dag("etl").add("a", &[], past), &[1]);
+        world.succeed("e1", "etl/d1/a/1");
+        world.read(&dag("etl").add("a", &[], past).add("new", &[], |task| {
+            (task.depends_on_past, task.ignore_first_depends_on_past) = (true, ignores);
+        }));
+        trigger(&mut world, 2);
+        world.settle();
+        assert_eq!(world.offered().len(), goes, "{ignores}");
+    }
+}
+
+#[test]
+fn a_task_may_wait_for_the_run_before_though_it_is_to_be_skipped() {
+    let spec = dag("etl").task("up", &[]).add("a", &["up"], |task| {
+        task.depends_on_past = true;
+        task.wait_for_past_depends_before_skipping = true;
+    });
+    let mut world = world(spec.task("b", &["a"]), &[1, 2]);
+    world.succeed("e1", "etl/d1/up/1");
+    world.settle();
+    world.skip("e1", "etl/d2/up/1").is(["TrySkipped up 1"]);
+    assert_eq!(world.settle(), [] as [&str; 0]);
+    assert_eq!(waits_for(&world, 2, "a"), Some(past_of("2024-01-01")));
+    world.succeed("e1", "etl/d1/a/1");
+    let facts = world.settle();
+    assert!(facts.contains(&"TaskRuledOut a Skipped".to_owned()), "{facts:?}");
+    assert!(!world.is_active("etl", "d2"), "with it the run ends");
+}
+
+#[test]
+fn every_copy_counts_and_a_task_that_runs_at_once_waits_too() {
+    let spec = dag("etl").add("a", &[], |task| {
+        past(task);
+        task.trigger_rule = TriggerRule::Always;
+        task.expand = Some(dagbok_events::Expand::Literal { length: 2 });
+        task.is_mapped = true;
+    });
+    let mut world = world(spec, &[1, 2]);
+    assert_eq!(world.offered().len(), 2);
+    world.succeed("e1", "etl/d1/a[0]/1");
+    assert_eq!(world.settle(), [] as [&str; 0]);
+    world.succeed("e1", "etl/d1/a[1]/1");
+    assert_eq!(world.settle(), ["TaskQueued a 1", "TaskQueued a 1"]);
+}
