@@ -7,7 +7,9 @@ use std::{cmp::Ordering, sync::Arc};
 
 use dagbok_api::model::{
     ReadModel, Store,
-    lists::{COUNTED, IN_HAND, LOOKED, Range, RunAsk, RunBy, RunField, RunOrder, Scope, Value},
+    lists::{
+        COUNTED, IN_HAND, Keep, LOOKED, Range, RunAsk, RunBy, RunField, RunOrder, Scope, Value,
+    },
     rows::{RunRow, RunState},
 };
 use dagbok_events::{
@@ -140,7 +142,7 @@ async fn lists_are_what_sorting_everything_gives() {
             let picky = dice.below(3) == 0;
             let whole =
                 if picky { naive(&store, &ask, keep) } else { naive(&store, &ask, |_| true) };
-            let found = store.list_runs(&ask, picky.then_some(&keep)).unwrap();
+            let found = store.list_runs(&ask, picky.then_some(Keep::rows(&keep))).unwrap();
             let want: Vec<_> = whole.iter().skip(ask.skip).take(ask.take).cloned().collect();
             let page: Vec<_> = found.page.iter().map(|run| run.key().to_string()).collect();
             assert_eq!(page, want, "seed {seed}: {ask:?}");
@@ -234,12 +236,13 @@ async fn large_lists_come_from_the_index_and_say_where_they_are_not_whole() {
     // What no index stands for is looked for up to a limit, and the answer says so.
     let first = RunId::new("run_00000").unwrap();
     let keep = |run: &RunRow| run.run_id == first;
-    let found =
-        store.list_runs(&RunAsk { take: 5, ..RunAsk::all(Scope::All) }, Some(&keep)).unwrap();
+    let found = store
+        .list_runs(&RunAsk { take: 5, ..RunAsk::all(Scope::All) }, Some(Keep::rows(&keep)))
+        .unwrap();
     assert!(found.page.len() <= 1 && all > LOOKED && COUNTED > LOOKED);
     let newest = RunOrder { by: RunBy::Field(RunField::Id), down: true };
     let ask = RunAsk { take: 5, orders: vec![newest], ..RunAsk::all(Scope::All) };
     let keep = |run: &RunRow| run.created_seq == 3;
-    let found = store.list_runs(&ask, Some(&keep)).unwrap();
+    let found = store.list_runs(&ask, Some(Keep::rows(&keep))).unwrap();
     assert!(!found.complete && !found.exact && found.page.is_empty(), "{found:?}");
 }

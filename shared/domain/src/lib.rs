@@ -2,7 +2,9 @@
 //!
 //! `decide` permits and says all that follows, `evolve` remembers, `plan` proposes; see
 //! [`namespace::Namespace`], the consistency boundary and the scheduler's whole state.
+pub mod backoff;
 pub mod graph;
+mod head;
 pub mod namespace;
 pub mod retry;
 pub mod run;

@@ -1,8 +1,8 @@
 //! When a task is tried again: the user's retries, and the system's own for tries that were lost.
-use dagbok_events::{Failure, FailureKind, LostWhy, Micros, TaskSpec, Timestamp, TryKey};
+use dagbok_events::{DagId, Failure, FailureKind, LostWhy, Micros, TaskSpec, Timestamp, TryKey};
 
-/// The longest wait that a backoff reaches where the task sets no limit of its own.
-const BACKOFF_CAP: Micros = Micros::from_secs(24 * 3600);
+use crate::backoff;
+
 /// The longest wait before a lost try is made up for.
 const LOSS_WAIT_CAP: Micros = Micros::from_secs(60);
 /// Losses of one task that count against nobody; more are no accident.
@@ -10,21 +10,34 @@ const UNCOUNTED: u16 = 100;
 /// Over this time the tries come back that a neighbour took along.
 const SPREAD: Micros = Micros::from_secs(2);
 
-/// When the next try is due after a failure, if there is one.
-///
-/// `failures` and `losses` count what happened before this one.
+/// What is known of an instance whose try just failed.
+#[derive(Clone, Copy, Debug)]
+pub struct Failed<'a> {
+    /// Its task.
+    pub spec: &'a TaskSpec,
+    /// Whose task that is.
+    pub dag_id: &'a DagId,
+    /// What its run stands for.
+    pub logical_date: Option<Timestamp>,
+    /// Failures before this one.
+    pub failures: u16,
+    /// Losses before it.
+    pub losses: u16,
+}
+
+/// When the next try is due after a failure at `at`, if there is one.
 pub fn after_failure(
-    spec: &TaskSpec,
+    it: Failed<'_>,
     failure: &Failure,
-    failures: u16,
-    losses: u16,
     max_losses: u16,
     at: Timestamp,
 ) -> Option<Timestamp> {
     if is_loss(failure) {
-        return after_loss(losses, max_losses, at);
+        return after_loss(it.losses, max_losses, at);
     }
-    (failure.retryable && failures < spec.retries).then(|| at.plus(delay(spec, failures)))
+    let number = u32::from(it.failures) + 1;
+    let wait = || backoff::wait(it.spec, it.dag_id, it.logical_date, number);
+    (failure.retryable && it.failures < it.spec.retries).then(|| at.plus(wait()))
 }
 
 /// Whether a failure is Dagbok's own, so that it counts as a loss. A signal from outside may be the
@@ -80,22 +93,4 @@ fn spread(key: &TryKey) -> Micros {
     }
     let range = SPREAD.0.unsigned_abs();
     Micros(i64::try_from((hash >> 16) % range).expect("less than a wait"))
-}
-
-/// The wait before the retry that follows failure number `failures + 1`.
-fn delay(spec: &TaskSpec, failures: u16) -> Micros {
-    if spec.retry_backoff_milli == 0 {
-        return spec.retry_delay;
-    }
-    let cap = spec.max_retry_delay.unwrap_or(BACKOFF_CAP).min(BACKOFF_CAP);
-    let factor = u128::from(spec.retry_backoff_milli);
-    let mut wait = u128::try_from(spec.retry_delay.0).unwrap_or(0);
-    let limit = u128::try_from(cap.0).unwrap_or(0);
-    for _ in 0..failures {
-        wait = wait * factor / 1_000;
-        if wait >= limit {
-            break;
-        }
-    }
-    Micros(i64::try_from(wait.min(limit)).unwrap_or(i64::MAX))
 }

@@ -280,6 +280,7 @@ pub struct TaskSpec {
     #[serde(default = "retry_delay_default", skip_serializing_if = "is_retry_delay_default")]
     pub retry_delay: Micros,
     /// Multiplies the wait for each further retry, in thousandths: 2000 doubles it; 0 keeps it the same.
+    /// A wait that grows is spread, too: up to as much again is added, by a hash of the try's name, as in Airflow.
     #[serde(default, skip_serializing_if = "is_default")]
     pub retry_backoff_milli: u32,
     /// The longest wait that a backoff may reach.

@@ -10,6 +10,7 @@ use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 use super::{
     Dag, FileState, Namespace, RunNo, Seen,
     past::{Deleted, Forgotten},
+    with_head,
 };
 use crate::{
     graph::{Ix, Version},
@@ -71,12 +72,12 @@ impl Namespace {
             _ => false,
         };
         let seen = Seen { seq, run_id, refused };
-        if self.seen.insert(cause.command.clone(), seen).is_none() {
+        if self.seen.insert(with_head(&cause.command), seen).is_none() {
             self.seen_order.push_back(cause.command.clone());
             if self.seen_order.len() > COMMANDS_REMEMBERED
                 && let Some(oldest) = self.seen_order.pop_front()
             {
-                self.seen.remove(&oldest);
+                self.seen.remove(&with_head(&oldest));
             }
         }
     }

@@ -46,7 +46,10 @@ pub use snapshot::{BadSnapshot, Frozen, Part, SNAPSHOT_VERSION};
 use turns::Turns;
 pub use views::QueuedTry;
 
-use crate::run::{Ending, InstanceNo, Run};
+use crate::{
+    head::head,
+    run::{Ending, InstanceNo, Run},
+};
 
 /// A run's place in the order of creation.
 pub type RunNo = u64;
@@ -148,7 +151,8 @@ pub struct Namespace {
     /// Runs that are over and were taken up again, newest last, for a command about them.
     revived: VecDeque<Arc<Run>>,
     index: Index,
-    seen: BTreeMap<CommandId, Seen>,
+    /// By their ids, with the heads of these.
+    seen: BTreeMap<(u128, CommandId), Seen>,
     seen_order: VecDeque<CommandId>,
 }
 
@@ -192,12 +196,16 @@ impl Namespace {
     }
 
     /// A record decided by the clock as it is, stamped: no stamp lies before the one of the record before.
-    fn stamp(&self, mut record: Record) -> Record {
+    fn stamped(&self, mut record: Record) -> Record {
+        self.stamp(&mut record);
+        record
+    }
+
+    fn stamp(&self, record: &mut Record) {
         if record.at < self.last_at {
             record.clock = Some(record.at);
             record.at = self.last_at;
         }
-        record
     }
 
     /// How far the last record's stamp lies ahead of the clock; zero where it does not.
@@ -215,9 +223,18 @@ impl Namespace {
         now.plus(Micros(limits::CLOCK_BACK_US)) < self.clock
     }
 
+    /// What is remembered of a command that was decided.
+    fn seen(&self, id: &CommandId) -> Option<&Seen> {
+        self.seen.get(&with_head(id))
+    }
+
     fn run(&self, key: &RunKey) -> Option<&Run> {
         self.runs.get(self.numbers.get(key)?).map(Arc::as_ref)
     }
+}
+
+fn with_head(id: &CommandId) -> (u128, CommandId) {
+    (head(id.as_str()), id.clone())
 }
 
 /// A record that answers a command.

@@ -15,6 +15,7 @@ use super::{
     past::{Deleted, Forgotten, Past},
     previous::Ended,
     turns::Turns,
+    with_head,
 };
 use crate::{
     graph::Version,
@@ -200,7 +201,7 @@ impl Namespace {
     /// The state as it is now, to be encoded in parts.
     pub fn freeze(&self) -> Frozen {
         let seen =
-            self.seen_order.iter().filter_map(|id| Some((id.clone(), self.seen.get(id)?.clone())));
+            self.seen_order.iter().filter_map(|id| Some((id.clone(), self.seen(id)?.clone())));
         let shared = SavedShared {
             version: SNAPSHOT_VERSION,
             last_seq: self.last_seq,
@@ -316,7 +317,7 @@ impl Namespace {
         it.executors = saved.executors.into_iter().map(|id| (id, Executor::default())).collect();
         for (id, seen) in saved.seen {
             it.seen_order.push_back(id.clone());
-            it.seen.insert(id, seen);
+            it.seen.insert(with_head(&id), seen);
         }
         Ok(it)
     }

@@ -1,5 +1,6 @@
 //! Tries that failed: whose fault it was, and when the next one is due.
-use dagbok_events::{DagSpec, Fault, TaskSpec};
+use dagbok_domain::backoff;
+use dagbok_events::{DagSpec, Fault, Micros, TaskSpec};
 use dagbok_protocol::{ClearTasks, CommandBody};
 
 use super::support::*;
@@ -67,17 +68,25 @@ fn code_that_says_that_no_retry_helps_gets_none() {
     world.fail_with("e1", "etl/r1/a/1", failure).is(["TryFailed a 1 retry never", "RunFailed a"]);
 }
 
+/// The wait that the task has after its failure `number`.
+fn backoff_of(world: &World, number: u32) -> Micros {
+    let run = world.namespace.active_runs().next().expect("one run");
+    backoff::wait(run.spec(0), &run.key().dag_id, run.meta().logical_date, number)
+}
+
 #[test]
-fn waits_grow_by_the_backoff_up_to_the_longest() {
+fn waits_grow_by_the_backoff_are_spread_and_end_at_the_longest() {
     let mut world = world(|task| {
         retrying(5, 10)(task);
         (task.retry_backoff_milli, task.max_retry_delay) = (2_000, Some(secs(60)));
     });
-    for (n, wait) in [(1, 10), (2, 20), (3, 40), (4, 60), (5, 60)] {
+    for (n, least) in [(1, 10), (2, 20), (3, 40), (4, 60), (5, 60)] {
+        let wait = backoff_of(&world, n);
+        assert!(secs(least) <= wait && wait < secs(2 * least) && wait <= secs(60), "{wait:?}");
+        let due = world.now.plus(wait);
         let sent = world.fail("e1", &format!("etl/r1/a/{n}"));
-        let due = world.now.plus(secs(wait));
         sent.is([format!("TryFailed a {n} retry {due}").as_str()]);
-        assert_eq!(world.pass(secs(wait)), [format!("TaskQueued a {}", n + 1)]);
+        assert_eq!(world.pass(wait), [format!("TaskQueued a {}", n + 1)]);
     }
     world.fail("e1", "etl/r1/a/6").is(["TryFailed a 6 retry never", "RunFailed a"]);
 }
@@ -88,8 +97,9 @@ fn a_backoff_without_a_longest_wait_stops_at_a_day() {
         retrying(40, 3_600)(task);
         task.retry_backoff_milli = u32::MAX;
     });
+    let first = backoff_of(&world, 1);
     world.fail("e1", "etl/r1/a/1");
-    world.pass(HOUR);
+    world.pass(first);
     let due = world.now.plus(DAY);
     world.fail("e1", "etl/r1/a/2").is([format!("TryFailed a 2 retry {due}").as_str()]);
 }

@@ -9,8 +9,8 @@ use super::super::{
 };
 use crate::model::{
     Store, StoreError,
-    lists::{Listed, Range, RunAsk, RunBy, RunField, RunOrder, Scope},
-    rows::{RunRow, RunState},
+    lists::{Keep, Listed, Range, RunAsk, RunBy, RunField, RunOrder, Scope},
+    rows::{RunOrderRow, RunRow, RunState},
 };
 
 /// Which runs are wanted.
@@ -148,19 +148,21 @@ impl Wish {
         };
         let RunQuery { dag_version, run_id_pattern, triggering_user_name_pattern: by, .. } =
             &self.query;
-        let keep = |run: &RunRow| {
+        let by_name = |names: &RunOrderRow| {
+            fits(run_id_pattern.as_deref(), names.run_id.as_str())
+                && fits(named, names.dag_id.as_str())
+        };
+        let by_row = |run: &RunRow| {
             let user = match &run.created_by {
                 Actor::User(name) | Actor::Token(name) => name.as_str(),
                 _ => "",
             };
             (dag_version.is_empty() || dag_version.contains(&run.version))
-                && fits(run_id_pattern.as_deref(), run.run_id.as_str())
-                && fits(named, run.dag_id.as_str())
                 && fits(by.as_deref(), user)
         };
         let all =
             dag_version.is_empty() && run_id_pattern.is_none() && named.is_none() && by.is_none();
-        store.list_runs(&ask, (!all).then_some(&keep))
+        store.list_runs(&ask, (!all).then_some(Keep { named: &by_name, row: &by_row }))
     }
 }
 

@@ -5,6 +5,7 @@
 //! parts of the index that may have what is wanted, and stops once the page is full; counts come from
 //! counters. What no index stands for (patterns, names, dates of another field than the order's) is
 //! looked for in at most [`LOOKED`] runs, and the answer says so.
+mod ask;
 mod field;
 mod merge;
 mod run;
@@ -12,8 +13,8 @@ mod standing;
 mod task;
 mod walk;
 
+pub use ask::{Keep, Listed, Range, RunAsk, RunBy, RunOrder, Scope};
 pub use field::{RunField, Value};
-pub use run::{Keep, Listed, Range, RunAsk, RunBy, RunOrder, Scope};
 pub(super) use standing::{Standing, moved};
 pub use task::State;
 
@@ -22,6 +23,8 @@ pub const IN_HAND: usize = 2_000;
 /// Task instances over many runs that are read and sorted in hand.
 pub const TASKS_IN_HAND: usize = 1_000;
 /// Runs that are looked at for what no index stands for.
-pub const LOOKED: usize = 4_000;
-/// Runs that are counted one by one where no counter has their number.
+pub const LOOKED: usize = 2_000;
+/// Runs that are counted one by one, beyond the page, where no counter has their number.
 pub const COUNTED: usize = 10_000;
+/// The same where each must be read to know whether it counts.
+pub const COUNTED_READ: usize = 500;

@@ -1,6 +1,4 @@
 //! Lists of runs.
-use std::cmp::Ordering;
-
 use dagbok_events::{DagId, RunKey, RunType};
 use dagbok_rows::{StoreError, key};
 
@@ -9,90 +7,12 @@ use super::{
         Store, keys,
         rows::{DagRow, RunOrderRow, RunRow, RunState, TotalsRow},
     },
-    COUNTED, IN_HAND, LOOKED,
+    COUNTED, COUNTED_READ, IN_HAND, LOOKED,
+    ask::{Keep, Listed, Range, RunAsk, RunBy, RunOrder, STATES, Scope, TYPES},
     field::{NOTHING, RunField, SOMETHING, Value, part},
     merge::{Hit, Merge, Stream},
     walk::Walk,
 };
-
-/// Which DAGs' runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Every DAG's.
-    All,
-    /// Those of these DAGs.
-    Dags(Vec<DagId>),
-}
-
-/// What runs can be ordered by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunBy {
-    /// Their DAG's id.
-    Dag,
-    /// Their state's word.
-    State,
-    /// Their type's word.
-    Type,
-    /// A field.
-    Field(RunField),
-}
-
-/// One wish for an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RunOrder {
-    /// By what.
-    pub by: RunBy,
-    /// From the highest down.
-    pub down: bool,
-}
-
-/// Values of a field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// Which field.
-    pub field: RunField,
-    /// The lowest.
-    pub from: i64,
-    /// The highest.
-    pub to: i64,
-    /// Whether runs with nothing in the field are within.
-    pub nothing: bool,
-}
-
-/// Which runs are wanted.
-#[derive(Clone, Debug)]
-pub struct RunAsk {
-    /// Whose.
-    pub scope: Scope,
-    /// In any of these states; in any where empty.
-    pub states: Vec<RunState>,
-    /// Of any of these types; of any where empty.
-    pub types: Vec<RunType>,
-    /// With what they have in a field within these.
-    pub ranges: Vec<Range>,
-    /// In which order; that of making where empty.
-    pub orders: Vec<RunOrder>,
-    /// Runs of the list before the page.
-    pub skip: usize,
-    /// Runs of the page.
-    pub take: usize,
-}
-
-/// A page, and how much it stands for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Listed<T> {
-    /// The page.
-    pub page: Vec<T>,
-    /// How long the list is, or as far as it was counted.
-    pub total: usize,
-    /// Whether `total` is the whole; it is at least that much where not.
-    pub exact: bool,
-    /// Whether the page has all that belongs on it: false where looking was broken off at [`LOOKED`].
-    pub complete: bool,
-}
-
-/// What a list leaves out for reasons that no index stands for.
-pub type Keep<'a> = Option<&'a dyn Fn(&RunRow) -> bool>;
 
 /// Runs that follow one another in a list whose first orders are by names.
 #[derive(Clone, Debug)]
@@ -102,90 +22,13 @@ struct Section {
     types: Vec<RunType>,
 }
 
-const TYPES: [RunType; 4] =
-    [RunType::AssetTriggered, RunType::Backfill, RunType::Manual, RunType::Scheduled];
-/// By their words.
-const STATES: [RunState; 4] =
-    [RunState::Failed, RunState::Queued, RunState::Running, RunState::Success];
-
-impl RunAsk {
-    /// Every run, in the order of making.
-    pub const fn all(scope: Scope) -> Self {
-        Self {
-            scope,
-            states: Vec::new(),
-            types: Vec::new(),
-            ranges: Vec::new(),
-            orders: Vec::new(),
-            skip: 0,
-            take: usize::MAX,
-        }
-    }
-
-    fn has_state(&self, state: RunState) -> bool {
-        self.states.is_empty() || self.states.contains(&state)
-    }
-
-    fn has_type(&self, of: RunType) -> bool {
-        self.types.is_empty() || self.types.contains(&of)
-    }
-
-    fn has_ranges(&self, run: &RunRow) -> bool {
-        self.ranges.iter().all(|range| match range.field.of(run) {
-            Value::Number(at) => range.from <= at && at <= range.to,
-            Value::Nothing => range.nothing,
-            Value::Text(_) => false,
-        })
-    }
-
-    /// The first orders that are by names, then the field's, then the rest.
-    fn split(&self) -> (&[RunOrder], (RunField, bool), &[RunOrder]) {
-        let names = self.orders.iter().take_while(|it| !matches!(it.by, RunBy::Field(_))).count();
-        let (names, rest) = self.orders.split_at(names);
-        let last_down = names.last().is_some_and(|order| order.down);
-        match rest {
-            [RunOrder { by: RunBy::Field(field), down }, rest @ ..] => {
-                (names, (*field, *down), rest)
-            }
-            _ => (names, (RunField::Id, last_down), rest),
-        }
-    }
-
-    /// What of two runs comes first; those that are equal by that come in the order of making.
-    pub(super) fn compare(&self, a: &RunRow, b: &RunRow) -> Ordering {
-        for order in &self.orders {
-            let found = compare_by(*order, a, b);
-            if found != Ordering::Equal {
-                return found;
-            }
-        }
-        let (_, (_, down), _) = self.split();
-        let order = a.created_seq.cmp(&b.created_seq);
-        if down { order.reverse() } else { order }
-    }
-}
-
-fn compare_by(RunOrder { by, down }: RunOrder, a: &RunRow, b: &RunRow) -> Ordering {
-    let turn = |order: Ordering| if down { order.reverse() } else { order };
-    match by {
-        RunBy::Dag => turn(a.dag_id.cmp(&b.dag_id)),
-        RunBy::State => turn(a.state.word().cmp(b.state.word())),
-        RunBy::Type => {
-            let place = |of: RunType| TYPES.iter().position(|it| *it == of);
-            turn(place(a.run_type).cmp(&place(b.run_type)))
-        }
-        RunBy::Field(field) => match (field.of(a), field.of(b)) {
-            (Value::Nothing, Value::Nothing) => Ordering::Equal,
-            (Value::Nothing, _) => Ordering::Greater,
-            (_, Value::Nothing) => Ordering::Less,
-            (a, b) => turn(a.cmp(&b)),
-        },
-    }
-}
-
 impl Store {
     /// The runs that are wanted, those left out that `keep` says no to.
-    pub fn list_runs(&self, ask: &RunAsk, keep: Keep<'_>) -> Result<Listed<RunRow>, StoreError> {
+    pub fn list_runs(
+        &self,
+        ask: &RunAsk,
+        keep: Option<Keep<'_>>,
+    ) -> Result<Listed<RunRow>, StoreError> {
         let total = self.count_runs(ask)?;
         let (_, (main, _), rest) = ask.split();
         let aside = ask.ranges.iter().any(|range| range.field != main);
@@ -206,17 +49,12 @@ impl Store {
     fn in_hand(
         &self,
         ask: &RunAsk,
-        keep: Keep<'_>,
+        keep: Option<Keep<'_>>,
         hits: Merge,
     ) -> Result<Listed<RunRow>, StoreError> {
         let mut found = Vec::new();
         for hit in hits {
-            if let Some(run) = self.run_at(hit?.seq)?
-                && ask.has_ranges(&run)
-                && keep.is_none_or(|keep| keep(&run))
-            {
-                found.push(run);
-            }
+            found.extend(self.wanted_at(hit?.seq, ask, keep)?);
         }
         found.sort_by(|a, b| ask.compare(a, b));
         let total = found.len();
@@ -228,7 +66,7 @@ impl Store {
     fn walk(
         &self,
         ask: &RunAsk,
-        keep: Keep<'_>,
+        keep: Option<Keep<'_>>,
         total: usize,
     ) -> Result<Listed<RunRow>, StoreError> {
         let (names, (main, down), rest) = ask.split();
@@ -241,18 +79,21 @@ impl Store {
             (false, false) => LOOKED.saturating_add(ask.skip),
             (false, true) => usize::MAX,
         };
+        // Runs that are looked at when the page is full, only to be counted: a read each, or a key.
+        let beyond = if picky { COUNTED_READ } else { COUNTED };
         let end = ask.skip.saturating_add(ask.take);
-        let mut walk = Walk { page: Vec::new(), passed: 0, looked: 0, group: Vec::new() };
+        let mut walk = Walk::new();
         let mut over = true;
         'all: for section in self.sections(ask, names)? {
             for hit in self.merged(&section, main, down, range)? {
                 let hit = hit?;
                 let full = walk.passed >= end;
-                if full && (counted || walk.looked >= COUNTED) || walk.looked >= most {
+                if full && (counted || walk.beyond >= beyond) || walk.looked >= most {
                     over = false;
                     break 'all;
                 }
                 walk.looked += 1;
+                walk.beyond += usize::from(full);
                 if !picky && rest.is_empty() && (walk.passed < ask.skip || full) {
                     walk.passed += 1;
                     continue;
@@ -260,8 +101,7 @@ impl Store {
                 if walk.group.first().is_some_and(|(value, _)| *value != hit.value) {
                     walk.flush(ask);
                 }
-                let Some(run) = self.run_at(hit.seq)? else { continue };
-                if ask.has_ranges(&run) && keep.is_none_or(|keep| keep(&run)) {
+                if let Some(run) = self.wanted_at(hit.seq, ask, keep)? {
                     walk.group.push((hit.value, run));
                 }
                 if rest.is_empty() {
@@ -426,10 +266,30 @@ impl Store {
 
     /// The run that the record at `seq` made.
     pub(super) fn run_at(&self, seq: u64) -> Result<Option<RunRow>, StoreError> {
-        let Some(RunOrderRow { dag_id, run_id }) = self.get(&keys::run_order(seq))? else {
-            return Ok(None);
-        };
+        self.named_run_at(seq, |_| true)
+    }
+
+    /// The same, read only if its names are wanted.
+    fn named_run_at(
+        &self,
+        seq: u64,
+        wanted: impl Fn(&RunOrderRow) -> bool,
+    ) -> Result<Option<RunRow>, StoreError> {
+        let names = self.get::<RunOrderRow>(&keys::run_order(seq))?.filter(wanted);
+        let Some(RunOrderRow { dag_id, run_id }) = names else { return Ok(None) };
         self.run(&RunKey { dag_id, run_id })
+    }
+
+    /// The run that the record at `seq` made, if it is one of those that are wanted.
+    fn wanted_at(
+        &self,
+        seq: u64,
+        ask: &RunAsk,
+        keep: Option<Keep<'_>>,
+    ) -> Result<Option<RunRow>, StoreError> {
+        let run = self.named_run_at(seq, |names| keep.is_none_or(|keep| (keep.named)(names)))?;
+        let wanted = |run: &RunRow| ask.has_ranges(run) && keep.is_none_or(|keep| (keep.row)(run));
+        Ok(run.filter(wanted))
     }
 
     /// What there is over all DAGs.

@@ -1,5 +1,5 @@
 //! A walk through a list of runs: what it passed, and what it keeps.
-use super::run::RunAsk;
+use super::ask::RunAsk;
 use crate::model::rows::RunRow;
 
 /// A walk under way.
@@ -8,11 +8,18 @@ pub(super) struct Walk {
     /// Runs of the list that were passed, those on the page with them.
     pub(super) passed: usize,
     pub(super) looked: usize,
+    /// How many of these came after the page was full.
+    pub(super) beyond: usize,
     /// Runs that are equal by the field, to be ordered among themselves.
     pub(super) group: Vec<(Vec<u8>, RunRow)>,
 }
 
 impl Walk {
+    pub(super) fn new() -> Self {
+        let (page, group) = (Vec::new(), Vec::new());
+        Self { page, passed: 0, looked: 0, beyond: 0, group }
+    }
+
     pub(super) fn flush(&mut self, ask: &RunAsk) {
         if self.group.len() > 1 {
             self.group.sort_by(|(_, a), (_, b)| ask.compare(a, b));

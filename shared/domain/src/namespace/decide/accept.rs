@@ -224,8 +224,9 @@ impl Accepted<'_> {
     fn retry_after(&self, failure: &Failure) -> Option<Timestamp> {
         let (spec, instance) = (self.run.spec(self.no), self.run.instance(self.no));
         let (failures, losses) = (instance.failures, instance.losses);
-        let most = self.namespace.limits.max_losses;
-        retry::after_failure(spec, failure, failures, losses, most, self.at)
+        let (dag_id, logical_date) = (&self.run.key().dag_id, self.run.meta().logical_date);
+        let failed = retry::Failed { spec, dag_id, logical_date, failures, losses };
+        retry::after_failure(failed, failure, self.namespace.limits.max_losses, self.at)
             .filter(|_| self.run.has_another_try(self.no))
     }
 }

@@ -78,7 +78,7 @@ impl Namespace {
             let scope = Scope::Executor(executor.clone());
             records.push(own(now, Actor::Scheduler, scope, None, facts));
         }
-        records.into_iter().map(|record| self.stamp(record)).collect()
+        records.into_iter().map(|record| self.stamped(record)).collect()
     }
 
     /// Declares one running try lost; `None` where it is not in flight any more.
@@ -91,7 +91,7 @@ impl Namespace {
         let facts =
             self.lost_facts(run, no, Loss::found(token, state.executor().cloned(), why), now);
         let scope = Scope::Run(run.key().clone());
-        Some(self.stamp(own(now, Actor::Scheduler, scope, None, facts)))
+        Some(self.stamped(own(now, Actor::Scheduler, scope, None, facts)))
     }
 
     fn lose_held(&self, at: Timestamp, executor: &ExecutorId, why: LostWhy) -> Vec<Record> {

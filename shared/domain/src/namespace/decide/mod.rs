@@ -22,13 +22,13 @@ impl Namespace {
     /// Permits a command, with all that follows, or refuses it. The same command twice is decided once.
     pub fn decide(&self, now: Timestamp, command: &Command) -> Decision {
         let mut decision = self.decide_by(now, command);
-        decision.records = decision.records.into_iter().map(|record| self.stamp(record)).collect();
+        decision.records.iter_mut().for_each(|record| self.stamp(record));
         decision
     }
 
     /// As [`Namespace::decide`], by the clock as it is: `at`.
     fn decide_by(&self, at: Timestamp, command: &Command) -> Decision {
-        if let Some(seen) = self.seen.get(&command.id)
+        if let Some(seen) = self.seen(&command.id)
             && !self.may_decide_again(command)
         {
             return again(seen);

@@ -16,7 +16,7 @@ use crate::{
 impl Namespace {
     /// Decides on a proposal; empty where it no longer holds.
     pub fn carry_out(&self, now: Timestamp, proposal: &Proposal) -> Option<Record> {
-        self.carry_out_by(now, proposal).map(|record| self.stamp(record))
+        self.carry_out_by(now, proposal).map(|record| self.stamped(record))
     }
 
     fn carry_out_by(&self, at: Timestamp, proposal: &Proposal) -> Option<Record> {

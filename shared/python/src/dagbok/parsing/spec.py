@@ -243,9 +243,11 @@ def _task(task: BaseOperator, place: dict[str, int], weight: int, dag_owner: str
         spec["retry_delay"] = _micros(task.retry_delay)
     backoff = task.retry_exponential_backoff
     if backoff:
-        spec["retry_backoff_milli"] = _count(
+        milli = _count(
             "retry_exponential_backoff in thousandths", 2000 if backoff is True else round(backoff * 1000)
         )
+        # Airflow 2 doubles, whatever number says so; in Airflow 3 the number is the multiplier.
+        spec["retry_backoff_milli"] = 2000 if task.dag.era == 2 else milli
     if task.max_retry_delay is not None:
         spec["max_retry_delay"] = _micros(task.max_retry_delay)
     if task.execution_timeout is not None:
