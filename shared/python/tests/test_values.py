@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -69,7 +70,7 @@ exact = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.binary()
     | st.text(st.characters(exclude_categories=["Cs"])) | st.dates() | st.times() | st.timedeltas() | st.uuids()
     | st.decimals(allow_nan=False) | st.datetimes() | st.datetimes(timezones=st.just(dt.UTC))
-    | st.datetimes(timezones=st.timezones(), min_value=dt.datetime(1950, 1, 1))
+    | st.datetimes(timezones=st.timezones(), min_value=dt.datetime(1950, 1, 1), allow_imaginary=False)
 )  # fmt: skip
 values = st.recursive(
     exact,
@@ -80,6 +81,13 @@ values = st.recursive(
     ),
     max_leaves=12,
 ) | st.sets(st.integers()) | st.frozensets(st.text(st.characters(exclude_categories=["Cs"])))  # fmt: skip
+
+
+def test_a_time_that_no_clock_showed_comes_back_as_the_instant_it_stands_for() -> None:
+    skipped = dt.datetime(2002, 3, 31, 2, 0, tzinfo=ZoneInfo("Asia/Barnaul"))
+    back = from_json(json.loads(json.dumps(to_json(skipped), allow_nan=False)))
+    assert back.timestamp() == skipped.timestamp()
+    assert (back.hour, back.tzinfo) == (3, skipped.tzinfo)
 
 
 @settings(deadline=None, max_examples=300)
