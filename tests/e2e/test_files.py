@@ -15,7 +15,7 @@ with DAG("good", schedule=None):
 """
 REFUSED = """
 with DAG("bad", schedule=None):
-    BashOperator(task_id="t", bash_command="x", depends_on_past=True)
+    BashOperator(task_id="t", bash_command="x", run_as_user="somebody")
 """
 CRON = """
 from datetime import datetime

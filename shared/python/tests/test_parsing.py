@@ -332,11 +332,6 @@ def in_dag(body: str) -> str:
             12,
             "ExternalPythonOperator is not supported yet: task `b`",
         ),
-        (
-            "EmptyOperator(task_id='t', map_index_template='x')",
-            11,
-            "map_index_template is not supported yet: task `t`",
-        ),
         ("EmptyOperator(task_id='t', run_as_user='x')", 11, "run_as_user is not supported yet"),
         ("EmptyOperator(task_id='t', weight_rule='odd')", 11, "'odd'"),
         ("d.max_active_runs = -1", 10, "max_active_runs"),

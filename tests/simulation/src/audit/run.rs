@@ -349,8 +349,8 @@ impl RunModel {
         let empty = self.tasks[ix].expanded == Some(0) && why == RuledOut::Skipped;
         for map_index in self.tasks[ix].stretch(first, further)? {
             let verdict = self.verdict(&self.tasks[ix], map_index);
+            // Nobody can say how many copies there are to be: those that it had before it was cleared go, too.
             let unknown = length.is_none()
-                && map_index.is_unmapped()
                 && self.tasks[ix].spec.expand.is_some()
                 && why != RuledOut::Removed
                 && verdict == Standing::Ready;
