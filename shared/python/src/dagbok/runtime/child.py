@@ -57,7 +57,6 @@ def _settle(fds: list[int], parent: int) -> None:
     os.close(out)
     os.close(err)
     logs.send_to(log)
-    logs.mask_streams()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
     reseed()
 

@@ -14,6 +14,9 @@ from typing import Any
 
 from dagbok.runtime import interrupts
 
+# Of what most calls return it is known without asking the abstract classes, which costs a fresh process.
+_PLAIN = (bool, int, float, str, bytes, list, tuple, dict)
+
 
 def call(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Call a function and return its result once all of it has run."""
@@ -22,6 +25,8 @@ def call(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
 
 def finish(function: Callable[..., Any], result: Any) -> Any:
     """Return a call's result, its body run to the end first where the call only began it."""
+    if result is None or isinstance(result, _PLAIN):
+        return result
     if isinstance(result, Coroutine):
         return finish(function, _awaited(result))
     if isinstance(result, AsyncGenerator):

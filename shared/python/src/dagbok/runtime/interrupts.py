@@ -6,19 +6,22 @@ thread is inside `held`; what other threads do with the stream holds nothing bac
 
 from __future__ import annotations
 
-import os
-import select
 import signal
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
+from typing import TYPE_CHECKING
 
 from dagbok.exceptions import AirflowTaskTerminated, AirflowTaskTimeout
+
+if TYPE_CHECKING:
+    import select
 
 _main = threading.main_thread().ident
 _depth = 0
 _waiting: BaseException | None = None
-_wake: int | None = None
+# Whether the main thread waits for the first byte of an answer: nothing is torn there.
+_between = False
 _listener: Callable[[BaseException], None] | None = None
 
 
@@ -29,36 +32,38 @@ def in_main_thread() -> bool:
 
 def after_fork() -> None:
     """Say that this process's only thread is its main one; whoever forked it may have been another."""
-    global _main, _wake
+    global _main
     _main = threading.get_ident()
-    if _wake is not None:
-        os.close(_wake)
-        _wake = None
 
 
 class _Held:
     """`with held:` holds signals back in the main thread; in others it does nothing."""
 
     def __enter__(self) -> None:
-        global _depth
         if in_main_thread():
-            _depth += 1
+            hold()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        global _depth
         if in_main_thread():
-            _depth -= 1
-            raise_waiting()
+            release()
 
 
 held = _Held()
 
 
-def raise_waiting() -> None:
-    """Raise what was held back, where nothing holds it any more."""
-    if _depth == 0:
+def hold() -> None:
+    """Hold signals back; for the main thread, which calls `release` after it."""
+    global _depth
+    _depth += 1
+
+
+def release() -> None:
+    """Take a `hold` back; where nothing else holds, raise what was held back."""
+    global _depth
+    _depth -= 1
+    if _depth == 0 and _waiting is not None:
         check()
 
 
@@ -70,20 +75,21 @@ def check() -> None:
         raise waiting
 
 
-def wait_readable(fd: int) -> None:
-    """Wait until there is something to read; a signal that is held back ends the wait of the main thread."""
-    global _wake
-    if not in_main_thread():
-        return
-    if _wake is None:
-        _wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    poll.register(_wake, select.POLLIN)
-    check()
-    while all(ready == _wake for ready, _ in poll.poll()):
-        os.eventfd_read(_wake)
+def wait_readable(poll: select.poll) -> None:
+    """Wait until there is something to read; a signal ends the main thread's wait if no one else holds it.
+
+    It is raised in here: whoever waits for the first byte of an answer has read nothing of it yet.
+    """
+    global _between
+    if _depth == 1:
         check()
+        _between = True
+        try:
+            poll.poll()
+        finally:
+            _between = False
+    else:
+        poll.poll()
 
 
 def listen(listener: Callable[[BaseException], None] | None) -> None:
@@ -96,13 +102,10 @@ def _interrupt(error: BaseException) -> None:
     global _waiting
     if _listener is not None:
         _listener(error)
-    if _depth:
-        if _waiting is None:
-            _waiting = error
-        if _wake is not None:
-            os.eventfd_write(_wake, 1)
-        return
-    raise error
+    if _depth == 0 or _between:
+        raise error
+    if _waiting is None:
+        _waiting = error
 
 
 def on_terminate(signum: int, frame: FrameType | None) -> None:

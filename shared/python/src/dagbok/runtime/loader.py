@@ -48,6 +48,7 @@ def preload() -> None:
     for name in _COMMON:
         importlib.import_module(name)
     logs.install()
+    logs.mask_streams()
     learn_secrets(os.environ)
 
 
@@ -136,6 +137,7 @@ def _load(body: Json) -> dict[str, DAG]:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
     sys.stdout.flush()
     logs.install()  # again: the file may have set up logging
+    logs.mask_streams()  # and its own streams
     for dag in dags.values():
         _warm(dag)
     return dags

@@ -101,12 +101,26 @@ class MaskedText(io.TextIOWrapper):
 
 
 def mask_streams() -> None:
-    """Put masking streams in the place of Python's own; what else stands there stays."""
+    """Put masking streams in the place of Python's own; what else stands there stays.
+
+    Done before the fork, since a fork that makes them copies a hundred pages. They are made over a pipe,
+    which a try's descriptors are: a stream keeps what it found of its descriptor when it was made.
+    """
     for name, fd in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
         if type(stream) is io.TextIOWrapper:
             stream.flush()
-            # With a buffer of its own: the other believes of the descriptor what was true before the fork.
-            buffer = io.BufferedWriter(io.FileIO(fd, "wb", closefd=False))
-            masked = MaskedText(buffer, stream.encoding, stream.errors, line_buffering=stream.line_buffering)
-            setattr(sys, name, masked)
+            setattr(sys, name, _over_a_pipe(stream, fd))
+
+
+def _over_a_pipe(like: io.TextIOWrapper, fd: int) -> MaskedText:
+    ends = os.pipe()
+    before = os.dup(fd)
+    try:
+        os.dup2(ends[1], fd)
+        buffer = io.BufferedWriter(io.FileIO(fd, "wb", closefd=False))
+        return MaskedText(buffer, like.encoding, like.errors, line_buffering=like.line_buffering)
+    finally:
+        os.dup2(before, fd)
+        for one in (before, *ends):
+            os.close(one)

@@ -50,10 +50,11 @@ def length_to_map(task: BaseOperator, value: Any, limit: int) -> int | None:
 
 def tell_name(context: Context, supervisor: Supervisor, *, strict: bool) -> None:
     """Tell what people call this copy, by its `map_index_template`; what is wrong with that fails the try."""
+    template = context["map_index_template"]
+    if template is None:
+        return
     with contextlib.nullcontext() if strict else contextlib.suppress(Exception):
-        ti, template = context["ti"], context["map_index_template"]
-        if template is None:
-            return
+        ti = context["ti"]
         name = ti.task.get_template_env().from_string(template).render(context)[:NAME_LENGTH]
         if name and name != ti.rendered_map_index:
             ti.rendered_map_index = name

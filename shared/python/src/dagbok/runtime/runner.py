@@ -13,11 +13,12 @@ from dagbok.exceptions import (
     AirflowTaskTimeout,
     DownstreamTasksSkipped,
 )
-from dagbok.masking import masker
+from dagbok.masking import masked, masker
 from dagbok.runtime import current, driving, interrupts, results
 from dagbok.runtime.context import Context, environment, make_context
 from dagbok.runtime.dag_run import DagRun
 from dagbok.runtime.mapped import become_copy, length_to_map, tell_name
+from dagbok.runtime.rendered import presentable
 from dagbok.runtime.results import Outcome
 from dagbok.runtime.supervisor import Supervisor
 from dagbok.runtime.task_instance import TaskInstance
@@ -75,7 +76,8 @@ def _prepare(details: Json, task: BaseOperator, supervisor: Supervisor) -> Conte
     ti = TaskInstance(details, task, run, supervisor)
     context = make_context(task, ti, run)
     ti._context = context
-    os.environ.update(environment(context))
+    for name, value in environment(context).items():
+        os.environ[name] = value
     current.set_context(context)
     return context
 
@@ -145,9 +147,6 @@ def _push(task: BaseOperator, context: Context, result: Any, max_map_length: int
 
 
 def _rendered_fields(task: BaseOperator) -> Json:
-    from dagbok.masking import masked
-    from dagbok.runtime.rendered import presentable
-
     fields = {name: getattr(task, name, None) for name in task.template_fields}
     return {name: masked(presentable(value), name) for name, value in fields.items() if value}
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 from dagbok.exceptions import AirflowException, SupervisorError
@@ -25,35 +25,60 @@ TURN = 0.05
 
 
 class _Turn:
-    """The right to use the socket: among this process's threads, and with processes forked from it."""
+    """The right to use the socket: among this process's threads, and with processes forked from it.
+
+    In the main thread signals are held back meanwhile.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._owner: int | None = None
         self._file: int | None = None
+        self._broken: BaseException | None = None
         self._forking: set[int] = set()
 
     def __enter__(self) -> None:
+        """Take the turn, with signals held back; says at once what broke the stream, where something did."""
         me = threading.get_ident()
         if self._owner == me:
             raise AirflowException(
                 "a signal handler asked the supervisor while the thread that it interrupted was asking; "
                 "do it outside the handler"
             )
-        if interrupts.in_main_thread():
-            while not self._lock.acquire(timeout=TURN):
-                interrupts.check()
-        else:
+        if not interrupts.in_main_thread():
             self._lock.acquire()
+        else:
+            interrupts.hold()
+            if not self._lock.acquire(blocking=False):
+                self._await_lock()
         self._owner = me
         if self._file is not None:
             fcntl.lockf(self._file, fcntl.LOCK_EX)
+        if self._broken is not None:
+            broken = FrameError(f"the connection to the supervisor is broken: {self._broken}")
+            self.__exit__(None, None, None)
+            raise broken
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the turn back. A stream that broke meanwhile is broken for all of them."""
+        if error is not None and isinstance(error, FrameError | OSError):
+            self._broken = error
         self._owner = None
         if self._file is not None:
             fcntl.lockf(self._file, fcntl.LOCK_UN)
         self._lock.release()
+        if interrupts.in_main_thread():
+            interrupts.release()
+
+    def _await_lock(self) -> None:
+        try:
+            while not self._lock.acquire(timeout=TURN):
+                interrupts.check()
+        except BaseException:
+            interrupts.release()
+            raise
 
     def before_fork(self) -> None:
         """Share the right with the process to come; no frame of another thread is under way meanwhile."""
@@ -82,7 +107,7 @@ class Supervisor:
         self._stream = stream
         self._next_id = 1
         self._turn = _Turn()
-        self._broken: Exception | None = None
+        self._poll: select.poll | None = None
 
     def share_with_forks(self) -> None:
         """Have processes that the task forks ask in turns with it. Once, in the try's own process."""
@@ -98,17 +123,6 @@ class Supervisor:
         # Numbers that neither the parent nor another child of it uses: an answer is known by them.
         self._next_id = os.getpid() << 32
 
-    @contextmanager
-    def _whole(self) -> Iterator[None]:
-        """Say at once, where the stream is broken, what broke it: nothing on it can be trusted."""
-        if self._broken is not None:
-            raise FrameError(f"the connection to the supervisor is broken: {self._broken}")
-        try:
-            yield
-        except (FrameError, OSError) as error:
-            self._broken = error
-            raise
-
     def startup(self) -> Json:
         """Read the frame that comes unasked: what to run."""
         with held:
@@ -120,15 +134,16 @@ class Supervisor:
 
     def tell(self, body: Json) -> None:
         """Send a request whose answer nobody waits for; an error in it is dropped."""
-        with held, self._turn, self._whole():
+        with self._turn:
             self._send(body)
 
     def ask(self, body: Json) -> Any:
         """Send a request and return the body of its answer."""
-        with held, self._turn, self._whole():
+        with self._turn:
             wanted = self._send(body)
             while True:
-                interrupts.wait_readable(self._stream.fd)
+                if interrupts.in_main_thread():
+                    interrupts.wait_readable(self._answers())
                 frame = self._stream.receive()
                 if not isinstance(frame, list) or len(frame) < 3:
                     raise FrameError(f"an answer is a list of id, body and error, not {frame!r:.200}")
@@ -139,6 +154,12 @@ class Supervisor:
         if error is not None:
             raise SupervisorError(str(error.get("error")), error.get("detail"))
         return answer
+
+    def _answers(self) -> select.poll:
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._stream.fd, select.POLLIN)
+        return self._poll
 
     def _send(self, body: Json) -> int:
         request_id = self._next_id

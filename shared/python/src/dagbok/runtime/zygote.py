@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from dagbok import compat
 from dagbok.authoring.dag import DAG
 from dagbok.loading import drop_working_directory, load_file, put_last
-from dagbok.runtime import child, guard, interrupts, loader, processes
+from dagbok.runtime import child, guard, interrupts, loader, processes, rehearsal
 from dagbok.runtime.control import Control, Message
 from dagbok.runtime.runner import DagMissing
 
@@ -292,6 +292,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, interrupts.on_terminate)
     compat.activate()
     loader.preload()
+    rehearsal.rehearse()
     loader.tell_secrets(control)
     control.send(loader.ready(started, []))
     Zygote(control).serve()
