@@ -119,6 +119,12 @@ impl Version {
         &self.lines[no as usize]
     }
 
+    /// Tasks with a limit over all runs of the DAG.
+    pub fn capped(&self) -> impl Iterator<Item = &TaskId> {
+        let caps = self.lines.iter().filter_map(|line| line.cap.as_ref());
+        caps.filter(|cap| cap.per_dag.is_some()).map(|cap| &cap.task_id)
+    }
+
     /// What a task waits for besides its direct upstreams: setups further above, of a teardown all between its
     /// setups and itself.
     pub fn scope(&self, ix: Ix) -> &[Ix] {

@@ -2,8 +2,8 @@
 use std::{collections::BTreeSet, ops::Bound, sync::Arc};
 
 use dagbok_events::{
-    DagId, DagRegistered, Fact, LostWhy, Record, RunCreated, RunDeleted, RunKey, RunType, Scope,
-    Timestamp,
+    DagId, DagRegistered, Fact, LostWhy, PoolName, Record, RunCreated, RunDeleted, RunKey, RunType,
+    Scope, Timestamp,
 };
 use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 
@@ -211,6 +211,7 @@ impl Namespace {
 
     fn keep_version(&mut self, dag_id: &DagId, f: &DagRegistered) {
         let version = Arc::new(Version::new(f.version, f.spec_digest.clone(), f.spec.clone()));
+        self.watch_caps(dag_id, &version);
         let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else {
             let mut dag = Dag::new(version, f.bundle.clone(), f.paused.unwrap_or(false));
             let before = self.forgotten.remove(dag_id);
@@ -251,13 +252,16 @@ impl Namespace {
         if matches!(after, Phase::Over(_)) {
             changes.extend(run.left_behind());
         }
-        let moved: BTreeSet<Ix> = changes.iter().map(|it| run.instance(it.no).node).collect();
-        let moved: Vec<Ix> = moved.into_iter().collect();
         let past = run.meta().logical_date.map(|date| (Arc::clone(run.version()), date));
+        let past = past.filter(|(_, date)| self.is_looked_back_at(&key.dag_id, *date));
+        let moved = past.as_ref().map(|_| self.nodes_of(number, &changes)).unwrap_or_default();
         self.index.settles.remove(&number);
+        let mut served: Vec<PoolName> = Vec::new();
         for change in changes {
+            served.extend(self.keep_turn(number, &key.dag_id, &change));
             self.keep_count(number, &key.dag_id, change);
         }
+        served.dedup();
         self.keep_phase(number, &key.dag_id, before, after);
         match after {
             Phase::Over(ending) => self.let_go(number, key, ending, record.decided_at()),
@@ -266,6 +270,9 @@ impl Namespace {
                     self.index.put_run(number, run, &mut self.turns);
                 }
             }
+        }
+        for pool in &served {
+            self.index.lanes.served(&key.dag_id, pool, &mut self.turns);
         }
         if before == Phase::Queued {
             self.look_back(number);
@@ -309,8 +316,26 @@ impl Namespace {
         self.enqueue(key, run);
     }
 
+    /// Counts the tries of tasks that have a limit over all runs: those in flight by a version that gives none
+    /// count as well.
+    fn watch_caps(&mut self, dag_id: &DagId, version: &Version) {
+        for task_id in version.capped() {
+            if self.index.lanes.is_watched(dag_id, task_id) {
+                continue;
+            }
+            let active = self.dags.get(dag_id).into_iter().flat_map(|dag| &dag.active);
+            let runs = active.filter_map(|number| self.runs.get(number));
+            let of_task = |run: &Arc<Run>| {
+                run.in_flight().filter(|no| run.spec(*no).task_id == *task_id).count()
+            };
+            let in_flight = u32::try_from(runs.map(of_task).sum::<usize>()).unwrap_or(u32::MAX);
+            self.index.lanes.watch(dag_id, task_id, in_flight);
+        }
+    }
+
     /// Takes in a run that waits for its turn.
     fn enqueue(&mut self, key: &RunKey, run: Arc<Run>) {
+        self.watch_caps(&key.dag_id, run.version());
         let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
         let number = self.next_number;
         self.next_number += 1;
@@ -347,7 +372,6 @@ impl Namespace {
     /// Slots, tries in flight, who holds which, and what waits for a time, as one fact of a run moved them. A
     /// move from queued to running takes and frees the same slots.
     fn keep_count(&mut self, number: RunNo, dag_id: &DagId, change: Change) {
-        self.keep_turn(number, dag_id, &change);
         let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else { return };
         if let Some(hold) = change.taken {
             self.pools.entry(hold.pool).or_default().used += u64::from(hold.slots);
@@ -384,19 +408,24 @@ impl Namespace {
     }
 
     /// Whose turn is next, and how many tries of the task are in flight: by a try that takes slots, or gives
-    /// them back.
-    fn keep_turn(&mut self, number: RunNo, dag_id: &DagId, change: &Change) {
+    /// them back. Returns the pool in which its DAG was served, whose order is to follow.
+    fn keep_turn(&mut self, number: RunNo, dag_id: &DagId, change: &Change) -> Option<PoolName> {
         let (taken, freed) = (&change.taken, &change.freed);
         if taken.is_some() == freed.is_some() {
-            return;
+            return None;
         }
-        let Some(run) = self.runs.get(&number) else { return };
-        let task_id = &run.spec(change.no).task_id;
+        let task_id = &self.runs.get(&number)?.spec(change.no).task_id;
         self.index.lanes.count(dag_id, task_id, taken.is_some(), &mut self.turns);
-        if let Some(hold) = taken {
-            self.turns.serve(&hold.pool, dag_id, hold.slots);
-            self.index.lanes.served(dag_id, &hold.pool, &mut self.turns);
-        }
+        let hold = taken.as_ref()?;
+        self.turns.serve(&hold.pool, dag_id, hold.slots);
+        Some(hold.pool.clone())
+    }
+
+    /// The tasks that changes were of.
+    fn nodes_of(&self, number: RunNo, changes: &[Change]) -> Vec<Ix> {
+        let Some(run) = self.runs.get(&number) else { return Vec::new() };
+        let nodes: BTreeSet<Ix> = changes.iter().map(|it| run.instance(it.no).node).collect();
+        nodes.into_iter().collect()
     }
 
     /// What waited for a time that has come stands with what waits for nothing but room, so that no plan has to

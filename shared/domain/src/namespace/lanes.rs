@@ -67,7 +67,7 @@ pub(super) struct Lanes {
     shares: BTreeMap<RunNo, BTreeMap<LineNo, Share>>,
     pub(super) orders: BTreeMap<PoolName, BTreeMap<Slots, Order>>,
     shut: BTreeSet<DagId>,
-    /// Tries in flight of each task.
+    /// Tries in flight of each task that some version of its DAG gives a limit over all runs.
     busy: BTreeMap<DagId, BTreeMap<TaskId, u32>>,
     /// Where the lanes of tasks with a cap stand.
     capped: BTreeMap<(DagId, TaskId), BTreeSet<(ShelfKey, u32)>>,
@@ -229,7 +229,17 @@ impl Lanes {
         of_dag.take_while(|key| pool.is_none_or(|pool| key.pool == *pool)).cloned().collect()
     }
 
-    /// Counts one more try of a task in flight, or one less.
+    /// Counts the tries of a task from now on, of which so many are in flight.
+    pub(super) fn watch(&mut self, dag_id: &DagId, task_id: &TaskId, in_flight: u32) {
+        self.busy.entry(dag_id.clone()).or_default().insert(task_id.clone(), in_flight);
+    }
+
+    /// Whether the tries of a task are counted.
+    pub(super) fn is_watched(&self, dag_id: &DagId, task_id: &TaskId) -> bool {
+        self.busy.get(dag_id).is_some_and(|busy| busy.contains_key(task_id))
+    }
+
+    /// Counts one more try of a task in flight, or one less, where that one is counted.
     pub(super) fn count(
         &mut self,
         dag_id: &DagId,
@@ -237,21 +247,12 @@ impl Lanes {
         more: bool,
         turns: &mut Turns,
     ) {
-        if !self.busy.contains_key(dag_id) {
-            self.busy.insert(dag_id.clone(), BTreeMap::new());
-        }
-        let Some(busy) = self.busy.get_mut(dag_id) else { return };
-        let count = busy.entry(task_id.clone()).or_default();
-        *count = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
-        if *count == 0 {
-            busy.remove(task_id);
-            if busy.is_empty() {
-                self.busy.remove(dag_id);
-            }
-        }
-        if self.capped.is_empty() {
+        if self.busy.is_empty() {
             return;
         }
+        let busy = self.busy.get_mut(dag_id).and_then(|busy| busy.get_mut(task_id));
+        let Some(count) = busy else { return };
+        *count = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
         let at = (dag_id.clone(), task_id.clone());
         for (key, most) in self.capped.get(&at).cloned().unwrap_or_default() {
             self.refresh(&key, &Some((task_id.clone(), most)), turns);
@@ -273,6 +274,7 @@ impl Lanes {
     /// Forgets a DAG that has no lane.
     pub(super) fn forget(&mut self, dag_id: &DagId) {
         self.shut.remove(dag_id);
+        self.busy.remove(dag_id);
     }
 
     /// Whether a DAG has something in a pool that could go.

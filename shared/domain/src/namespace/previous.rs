@@ -210,6 +210,13 @@ impl Namespace {
         }
     }
 
+    /// Whether a run right after that date has tasks that depend on the past.
+    pub(super) fn is_looked_back_at(&self, dag_id: &DagId, date: Timestamp) -> bool {
+        let after = self.right_after(dag_id, date);
+        let runs = after.iter().filter_map(|number| self.runs.get(number));
+        runs.into_iter().any(|run| !run.version().depends_on_past.is_empty())
+    }
+
     /// These tasks of a run moved: what the runs right after it wait for of them is judged anew.
     pub(super) fn look_back_at(
         &mut self,

@@ -349,6 +349,9 @@ impl Namespace {
         if !dag.gone {
             self.by_file.entry(dag.file.clone()).or_default().insert(saved.dag_id.clone());
         }
+        for version in dag.versions() {
+            version.capped().for_each(|it| self.index.lanes.watch(&saved.dag_id, it, 0));
+        }
         self.dags.insert(saved.dag_id, Arc::new(dag));
         Ok(())
     }
