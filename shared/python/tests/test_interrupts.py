@@ -118,3 +118,27 @@ def test_a_signal_handler_that_asks_amid_a_request_is_told_so() -> None:
     assert "outside the handler" in errors[0]
     ours.close()
     theirs.close()
+
+
+def test_nothing_interrupts_while_the_result_is_told() -> None:
+    ours, theirs = socket.socketpair()
+    supervisor = Supervisor(FrameStream(ours.fileno()))
+    interrupts.arm_timeout(0.05)
+    interrupts.shut()
+    signal.signal(signal.SIGTERM, interrupts.on_terminate)
+
+    def answer() -> None:
+        theirs.recv(1 << 16)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)  # the main thread is waiting for the answer by then
+        theirs.sendall(encode([1, {"value": "one"}, None]))
+
+    answering = threading.Thread(target=answer)
+    answering.start()
+    try:
+        assert supervisor.ask({"type": "SucceedTask"}) == {"value": "one"}
+    finally:
+        answering.join(10)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    ours.close()
+    theirs.close()

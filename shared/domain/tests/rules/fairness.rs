@@ -2,7 +2,10 @@
 //! idle that something waiting could have.
 use std::collections::BTreeMap;
 
-use dagbok_domain::run::{Phase, Run};
+use dagbok_domain::{
+    namespace::Namespace,
+    run::{Phase, Run},
+};
 use dagbok_events::{DagSpec, Expand, Fact, MapIndex, PoolName, PoolSet, Scope, TaskSpec};
 use dagbok_protocol::Obstacle;
 use proptest::prelude::*;
@@ -190,6 +193,23 @@ fn each_run_keeps_to_the_limit_of_its_own_version() {
     assert_eq!(world.settle(), ["RunStarted"]);
     world.succeed("e1", "etl/new2/t/1");
     assert_eq!(world.settle(), ["TaskQueued t 2"]);
+}
+
+#[test]
+fn tries_of_a_version_without_a_limit_count_against_one_that_has_it() {
+    let mut world = World::with([dag("etl").add("t", &[], |_| ())]);
+    world.trigger_as("etl", "old1");
+    world.trigger_as("etl", "old2");
+    world.settle();
+    let offered = world.offered().len();
+    world.read(&dag("etl").add("t", &[], |task| task.max_active_tis_per_dag = Some(2)));
+    world.trigger_as("etl", "new");
+    assert_eq!((offered, world.settle()), (2, vec!["RunStarted".to_owned()]));
+    // A snapshot knows of them as well.
+    let bytes = world.namespace.to_snapshot();
+    world.namespace = Namespace::from_snapshot(&bytes).expect("ours");
+    world.succeed("e1", "etl/old1/t/1");
+    assert_eq!(world.settle(), ["TaskQueued t 1"]);
 }
 
 /// A task that nothing keeps from being queued, though the rules call for nothing.
