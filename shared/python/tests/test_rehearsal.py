@@ -37,7 +37,7 @@ def test_a_try_sees_nothing_of_a_rehearsal(bench: Bench) -> None:
 def test_streams_of_a_try_are_masked_and_know_their_pipe(bench: Bench) -> None:
     bench.load(
         "def f():\n"
-        "    from airflow.utils.log.secrets_masker import mask_secret\n"
+        "    from dagbok.masking import mask_secret\n"
         "    mask_secret('hunter22!')\n"
         "    print('it is hunter22!', sys.stdout.seekable(), sys.stdout.buffer.seekable(), type(sys.stdout).__name__)\n"
         "with DAG('d', schedule=None) as d:\n    PythonOperator(task_id='t', python_callable=f)\n"
