@@ -64,10 +64,10 @@ async fn decided(world: &World, command: &Command) -> Answer {
         }
         CommandBody::CancelRun { dag_id, run_id } => {
             let run = key(dag_id.as_str(), run_id.as_str());
-            (Scope::Run(run), vec![Fact::RunCancelled(RunCancelled {})], None)
+            (Scope::Run(run), vec![Fact::RunCancelled(RunCancelled::default())], None)
         }
         CommandBody::PauseDag { dag_id } => {
-            (Scope::Dag(dag_id.clone()), vec![Fact::DagPaused(DagPaused {})], None)
+            (Scope::Dag(dag_id.clone()), vec![Fact::DagPaused(DagPaused::default())], None)
         }
         CommandBody::UnpauseDag { .. } => return Answer::Unchanged,
         CommandBody::SetPool(ask)

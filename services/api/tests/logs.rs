@@ -358,8 +358,9 @@ async fn a_cancelled_tries_log_comes_with_the_report_that_is_refused() {
         try_number: nth(1),
         leg: dagbok_events::Leg::FIRST,
         executor: Some(executor("exec-1")),
+        skipped: false,
     });
-    world.story.in_run(&run, vec![Fact::RunCancelled(RunCancelled {}), cancelled]).await;
+    world.story.in_run(&run, vec![Fact::RunCancelled(RunCancelled::default()), cancelled]).await;
     world.settled().await;
     let log = world.ok(&format!("{LOG}/1")).await;
     assert_eq!((&log["content"], &log["continuation_token"]), (&json!([]), &Value::Null));

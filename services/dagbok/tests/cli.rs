@@ -139,7 +139,8 @@ fn a_file_is_shown_in_the_promised_shape() {
     assert_eq!(
         shown.json(),
         json!({"dag_id": "good", "schedule": "@daily", "start_date": "2024-01-01T00:00:00Z", "catchup": false,
-            "max_active_runs": 16, "tags": ["a", "b"], "owner": "me",
+            "max_active_runs": 16, "max_consecutive_failed_dag_runs": 0, "paused": null,
+            "tags": ["a", "b"], "owner": "me",
             "tasks": [task("first", &["second"], "all_success"), task("second", &[], "all_done")],
             "not_carried_out": [], "refused": []})
     );

@@ -22,4 +22,10 @@ pub(crate) struct Raised {
     /// The line there.
     #[serde(default)]
     pub(crate) line: Option<u32>,
+    /// How long its task's retry policy has the next try wait, in microseconds.
+    #[serde(default)]
+    pub(crate) retry_delay_us: Option<i64>,
+    /// Why the policy decided so.
+    #[serde(default)]
+    pub(crate) retry_reason: Option<String>,
 }

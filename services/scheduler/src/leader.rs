@@ -1,7 +1,7 @@
 //! One term of leading: the loop that decides and appends.
 use std::{collections::BTreeSet, time::Duration};
 
-use dagbok_domain::namespace::{Namespace, Outcome, Proposal};
+use dagbok_domain::namespace::{Namespace, Outcome};
 use dagbok_events::{ExecutorId, LostWhy, TryKey};
 use dagbok_inbox::INBOX_LEASE;
 use dagbok_protocol::{Order, limits, names};
@@ -13,6 +13,7 @@ use tokio::{sync::mpsc, time::Instant};
 use crate::{
     SchedulerError, SchedulerSettings, archivist, cold,
     effects::{Dispatcher, Effects},
+    hold,
     inbox::{self, Received},
     load::{Loaded, load},
     offers::Offers,
@@ -66,6 +67,8 @@ struct Desk {
     /// Commands about runs that ended in the batch in which they came: the log has to say so first.
     later: Vec<Received>,
     steady: Steady,
+    /// Whether what was said before this term began was heard: what began meanwhile is known as begun.
+    heard: bool,
 }
 
 impl Leader {
@@ -92,9 +95,13 @@ impl Leader {
         }
         let steady = Steady::new(self.clock.now(), namespace.last_clock());
         let (watch, later) = (PresenceWatch::default(), Vec::new());
-        let mut desk = Desk { namespace, out, watch, snapshot_at, later, steady };
+        let heard = false;
+        let mut desk = Desk { namespace, out, watch, snapshot_at, later, steady, heard };
         self.hand_out_values(&mut desk).await?;
         if let Some(end) = self.forget_executors(&mut desk).await? {
+            return Ok(end);
+        }
+        if let Some(end) = self.hold(&mut desk).await? {
             return Ok(end);
         }
         self.say_clock(&desk.namespace);
@@ -124,6 +131,7 @@ impl Leader {
             }
             let due = offers.due(&desk.namespace, async || self.inbox_is_empty().await).await;
             stage.effects.work.extend(due);
+            desk.heard = offers.is_heard();
             self.plan(&mut desk, &mut stage);
             for key in std::mem::take(&mut stage.taken_up) {
                 let values = cold::values(&self.ports, &desk.namespace, &key).await?;
@@ -199,10 +207,11 @@ impl Leader {
         while !stage.is_full() {
             let now = self.clock.now();
             desk.steady.look(now);
-            let mut proposals = desk.namespace.plan(now);
-            if !desk.steady.may_time_out() {
-                proposals.retain(|it| !matches!(it, Proposal::TimeOutRun(_)));
-            }
+            let proposals = if desk.heard && desk.steady.may_time_out() {
+                desk.namespace.plan(now)
+            } else {
+                desk.namespace.plan_in_doubt(now)
+            };
             let mut done = 0;
             for proposal in &proposals {
                 if let Some(record) = desk.namespace.carry_out(now, proposal) {
@@ -289,6 +298,16 @@ impl Leader {
             tracing::debug!("the term ended at its start");
         }
         Ok(())
+    }
+
+    /// Makes limits and pools what the configuration asks for, where they are not.
+    async fn hold(&self, desk: &mut Desk) -> Result<Option<TermEnd>, SchedulerError> {
+        let Some(holds) = &self.settings.holds else { return Ok(None) };
+        let mut stage = Stage::default();
+        for record in hold::records(&desk.namespace, holds, self.clock.now()) {
+            stage.record(&mut desk.namespace, &record);
+        }
+        self.commit(desk, stage).await
     }
 
     /// Gives up the tries of executors that ended when this process did, where they all did.

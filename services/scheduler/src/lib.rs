@@ -7,6 +7,7 @@ mod archivist;
 mod cold;
 mod effects;
 mod error;
+mod hold;
 mod inbox;
 mod leader;
 mod lease;
@@ -23,7 +24,7 @@ use dagbok_runlog::Ports;
 use dagbok_runtime::{Backoff, Clock, Shutdown};
 pub use error::SchedulerError;
 pub use load::{Loaded, check_log, load};
-pub use settings::SchedulerSettings;
+pub use settings::{Holds, SchedulerSettings};
 pub use snapshot::store_now as store_snapshot;
 
 use crate::{

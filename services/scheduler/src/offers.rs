@@ -32,6 +32,11 @@ impl Offers {
         Self { first_by, again_at, every, waiting }
     }
 
+    /// Whether what lay in the inbox when the term began was decided, or can't be there any more.
+    pub(crate) const fn is_heard(&self) -> bool {
+        self.first_by.is_none()
+    }
+
     /// How long the loop may sleep at most.
     pub(crate) fn patience(&self) -> Duration {
         let left = self.again_at.saturating_duration_since(Instant::now());

@@ -1,7 +1,23 @@
 //! What the scheduler can be told.
 use std::time::Duration;
 
+use dagbok_events::Micros;
+use dagbok_protocol::PoolChange;
+
 use crate::Archiving;
+
+/// Limits and pools that the configuration asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holds {
+    /// Tries that may be in flight at once.
+    pub parallelism: u32,
+    /// Failed runs in a row after which a DAG is paused that does not say; 0 for never.
+    pub max_consecutive_failed_dag_runs: u32,
+    /// How long a try may be queued while somebody could begin it; 0 for ever.
+    pub task_queued_timeout: Micros,
+    /// Pools as they are to be; others are left alone.
+    pub pools: Vec<PoolChange>,
+}
 
 /// Settings of one scheduler.
 #[derive(Clone, Debug)]
@@ -18,6 +34,8 @@ pub struct SchedulerSettings {
     /// A try that waits on its queue for one to two times as long is offered again, in case its work item
     /// was lost.
     pub offer_again: Duration,
+    /// Limits and pools that are to be so whenever a term begins; without, they stay as the log has them.
+    pub holds: Option<Holds>,
     /// Where old records go, and when; without, the log keeps all of them.
     pub archiving: Option<Archiving>,
     /// Where the log ends before what the snapshot knows of: folds it afresh, rather than refusing to start.
@@ -35,6 +53,7 @@ impl Default for SchedulerSettings {
             snapshot_every: 20_000,
             executors_end_with_process: false,
             offer_again: Duration::from_mins(1),
+            holds: None,
             archiving: None,
             accept_shorter_log: false,
             ignore_lease: false,

@@ -88,7 +88,7 @@ impl Stage {
 
     /// Before the fold forgets them: values of a task tried again or cleared, and of a run that is over.
     fn forget_values(&mut self, namespace: &Namespace, key: &RunKey, record: &Record) {
-        if record.facts.iter().any(is_run_end) {
+        if record.facts.iter().any(Fact::ends_run) {
             let gone = namespace.xcoms(key).map(|(task_id, map, name, _)| {
                 (names::xcom_key(&key.dag_id, &key.run_id, task_id, map, name), None)
             });
@@ -175,13 +175,6 @@ fn try_key(
     }
 }
 
-const fn is_run_end(fact: &Fact) -> bool {
-    matches!(
-        fact,
-        Fact::RunSucceeded(_) | Fact::RunFailed(_) | Fact::RunTimedOut(_) | Fact::RunCancelled(_)
-    )
-}
-
 fn count(record: &Record) {
     let metrics = metrics();
     for fact in &record.facts {
@@ -203,9 +196,7 @@ fn count(record: &Record) {
                 );
             }
             Fact::RunSucceeded(_) => metrics.run_ended("success"),
-            Fact::RunFailed(_) | Fact::RunTimedOut(_) | Fact::RunCancelled(_) => {
-                metrics.run_ended("failed");
-            }
+            end if end.ends_run() => metrics.run_ended("failed"),
             _ => {}
         }
     }

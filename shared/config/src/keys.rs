@@ -1,5 +1,5 @@
 //! The keys that exist, read off the schema, so that there is no second list to keep.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::{Schema, generate::SchemaSettings};
 use serde_json::Value;
@@ -39,6 +39,16 @@ pub(crate) fn all() -> BTreeMap<String, Key> {
         }
     }
     keys
+}
+
+/// Sections that hold tables by names of the user's own.
+pub(crate) fn named() -> BTreeSet<String> {
+    let schema = schema().to_value();
+    let free = |inside: &Value| inside.get("additionalProperties").is_some_and(Value::is_object);
+    properties(&schema)
+        .filter(|(_, inside)| free(inside))
+        .map(|(section, _)| section.clone())
+        .collect()
 }
 
 /// The key most like `key`, where one is.

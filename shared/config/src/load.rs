@@ -1,6 +1,6 @@
 //! Lays the sources over one another, remembering where each value stands.
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -33,7 +33,8 @@ pub struct Sources {
 
 /// Reads the configuration.
 pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
-    let mut layers = Layers { keys: keys::all(), table: Table::new(), places: BTreeMap::new() };
+    let (keys, named) = (keys::all(), keys::named());
+    let mut layers = Layers { keys, named, table: Table::new(), places: BTreeMap::new() };
     match (&sources.file, &sources.optional_file) {
         (Some(path), _) => layers.file(path, true)?,
         (None, Some(path)) => layers.file(path, false)?,
@@ -52,6 +53,8 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
 
 struct Layers {
     keys: BTreeMap<String, Key>,
+    /// Sections whose keys are names of the user's own.
+    named: BTreeSet<String>,
     table: Table,
     places: BTreeMap<String, Place>,
 }
@@ -117,7 +120,8 @@ impl Layers {
     }
 
     fn set(&mut self, key: &str, value: Value, place: Place) -> Result<(), ConfigError> {
-        let Some((section, name)) = key.split_once('.').filter(|_| self.keys.contains_key(key))
+        let known = |section: &str| self.keys.contains_key(key) || self.named.contains(section);
+        let Some((section, name)) = key.split_once('.').filter(|(section, _)| known(section))
         else {
             return Err(self.unknown(key.to_owned(), place));
         };

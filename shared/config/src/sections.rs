@@ -13,6 +13,8 @@ use crate::{Period, Secret};
 pub struct Config {
     /// The one writer.
     pub scheduler: Scheduler,
+    /// Pools by name, as `[pools.NAME]`. Those that are not named here are left as they are.
+    pub pools: BTreeMap<String, Pool>,
     /// Who runs tries.
     pub executor: Executor,
     /// Who reads DAG files.
@@ -41,12 +43,44 @@ pub struct Scheduler {
     /// How many records may be between two snapshots of its fold.
     #[schemars(range(min = 1))]
     pub snapshot_every: u64,
+    /// Tries that may be in flight at once over all DAGs, queued ones included: Airflow's `core.parallelism`.
+    #[schemars(range(min = 1))]
+    pub parallelism: u32,
+    /// How long a try may be queued while an executor has a free slot for it, or none is there: then another takes
+    /// its place, and after the third in a row its task fails. `0s` for ever. Airflow's
+    /// `scheduler.task_queued_timeout`.
+    pub task_queued_timeout: Period,
+    /// A DAG that does not say is paused once so many of its newest runs have failed, all of them; 0 for never.
+    /// Airflow's `core.max_consecutive_failed_dag_runs_per_dag`.
+    #[schemars(range(max = 1_000))]
+    pub max_consecutive_failed_dag_runs_per_dag: u32,
 }
 
 impl Default for Scheduler {
     fn default() -> Self {
-        Self { lease: Period::secs(3), snapshot_every: 50_000 }
+        Self {
+            lease: Period::secs(3),
+            snapshot_every: 50_000,
+            parallelism: 1_024,
+            task_queued_timeout: Period::secs(600),
+            max_consecutive_failed_dag_runs_per_dag: 0,
+        }
     }
+}
+
+/// A pool that is to be as it stands here whenever a scheduler begins to lead, whatever was made of it since.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    /// How many slots it has; -1 for no limit.
+    #[schemars(range(min = -1))]
+    pub slots: i64,
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
+    /// Whether tasks that are deferred take up its slots too.
+    #[serde(default)]
+    pub include_deferred: bool,
 }
 
 /// Who runs tries.

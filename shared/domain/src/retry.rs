@@ -36,7 +36,8 @@ pub fn after_failure(
         return after_loss(it.losses, max_losses, at);
     }
     let number = u32::from(it.failures) + 1;
-    let wait = || backoff::wait(it.spec, it.dag_id, it.logical_date, number);
+    let by_spec = || backoff::wait(it.spec, it.dag_id, it.logical_date, number);
+    let wait = || failure.retry_delay.unwrap_or_else(by_spec);
     (failure.retryable && it.failures < it.spec.retries).then(|| at.plus(wait()))
 }
 
@@ -65,7 +66,7 @@ pub fn counts(why: LostWhy) -> bool {
         | LostWhy::Fenced
         | LostWhy::Drained
         | LostWhy::Ordered => true,
-        LostWhy::ParentDied | LostWhy::MayHaveBegun => false,
+        LostWhy::ParentDied | LostWhy::MayHaveBegun | LostWhy::QueuedTooLong => false,
     }
 }
 

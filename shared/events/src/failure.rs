@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Digest;
+use crate::{Digest, Micros};
 
 /// What a try used, as the kernel counted it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +48,12 @@ pub struct Failure {
     /// Whether another try could help; `AirflowFailException` says not.
     #[serde(default = "yes")]
     pub retryable: bool,
+    /// How long to wait before the next try, where the task's retry policy says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_delay: Option<Micros>,
+    /// Why the retry policy decided as it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_reason: Option<String>,
 }
 
 fn yes() -> bool {

@@ -78,6 +78,9 @@ pub struct DagSpec {
     /// Whether the first task that fails for good stops the others: `fail_fast`, or `fail_stop` of Airflow 2.
     #[serde(default, skip_serializing_if = "is_default")]
     pub fail_fast: bool,
+    /// The DAG is paused once so many of its newest runs have failed, all of them; with 0 the namespace's limit holds.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub max_consecutive_failed_dag_runs: u32,
     /// Upstreams before downstreams, otherwise in the file's order.
     pub tasks: Vec<TaskSpec>,
     /// What the file asks for and nobody carries out, in the file's order.

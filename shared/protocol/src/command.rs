@@ -1,7 +1,7 @@
 //! Commands: what people, the processor and executors ask the scheduler to decide.
 use dagbok_events::{
     Actor, CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, HistoryForgotten, MapIndex,
-    PoolName, RunId, TaskId, Timestamp, TraceContext,
+    Micros, PoolName, RunId, TaskId, Timestamp, TraceContext,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -119,6 +119,13 @@ pub enum CommandBody {
         parallelism: u32,
         /// Losses of one task in one run that are made up for; the next one fails it. With 0 the first does.
         max_losses: u16,
+        /// A DAG that does not say is paused once so many of its newest runs have failed, all of them; 0 never. As it
+        /// is where not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_consecutive_failed_dag_runs: Option<u32>,
+        /// How long a try may be queued while somebody could begin it; 0 for ever. As it is where not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        task_queued_timeout: Option<Micros>,
     },
     /// What an executor has to say of a try.
     Report(Box<Report>),

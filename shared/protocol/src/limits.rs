@@ -38,6 +38,11 @@ pub const NOTE_BYTES: usize = 4 << 10;
 pub const DESCRIPTION_BYTES: usize = 4 << 10;
 /// Runs of a DAG that are over and whose failed tasks are remembered, for those that depend on the past.
 pub const PAST_RUNS: usize = 1_000;
+/// The largest `max_consecutive_failed_dag_runs`: so many runs of a DAG are remembered for it.
+pub const CONSECUTIVE_FAILED_RUNS: u32 = 1_000;
+/// How often in a row a try that nobody begins is followed by another; the next one fails its task. Airflow's
+/// `num_stuck_in_queued_retries`.
+pub const QUEUED_TOO_LONG_RETRIES: u8 = 2;
 /// Missed runs that one fact counts.
 pub const MISSED_COUNTED: u32 = 10_000;
 /// Failed tasks that one `RunFailed` names.

@@ -35,6 +35,9 @@ pub struct WorkItem {
     /// The data interval of the run that the schedule makes after this one, for a task that asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_interval: Option<Interval>,
+    /// After so long on its queue the try may be given up, so that whoever takes it up by then asks before it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ask_after: Option<Micros>,
     /// The run it belongs to.
     pub run: RunContext,
     /// Trace context of what caused the run.

@@ -124,3 +124,13 @@ def test_a_dag_may_stop_at_its_first_failure(folder: Folder, name: str) -> None:
     assert folder.spec(head + ")")["fail_fast"] is True
     error = folder.error(head + ", trigger_rule='all_done')")
     assert "in a DAG with fail_fast (fail_stop) every task must have all_success" in error["message"]
+
+
+def test_a_dag_may_be_paused_after_so_many_failed_runs(folder: Folder) -> None:
+    head = "with DAG('d', schedule=None, max_consecutive_failed_dag_runs={}) as d:\n    EmptyOperator(task_id='a')"
+    assert folder.spec(head.format(3))["max_consecutive_failed_dag_runs"] == 3
+    for none in ("0", "None"):
+        assert "max_consecutive_failed_dag_runs" not in folder.spec(head.format(none))
+    for wrong in ("-1", "'3'", "True"):
+        error = folder.error(head.format(wrong))
+        assert "max_consecutive_failed_dag_runs must be an integer of 0 or more" in error["message"]

@@ -275,6 +275,16 @@ impl Shared {
         same_run && is_fresh(headers, stored)
     }
 
+    /// How long an item has been stored that was at `stored`, by the server's clock.
+    fn waited_since(&self, stored: i128) -> Duration {
+        let run = self.link.lone_server_run();
+        let Some(now) = self.link.clock.at(Instant::now(), run.as_deref()) else {
+            return Duration::MAX;
+        };
+        let nanos = u64::try_from(now.saturating_sub(stored).max(0)).unwrap_or(u64::MAX);
+        Duration::from_nanos(nanos)
+    }
+
     /// Removes an item whose key nobody here can have written: it would come again for ever.
     async fn drop_foreign(&self, message: &Message) {
         let (subject, bytes) = (&message.subject, message.payload.len());
@@ -310,6 +320,7 @@ impl Shared {
             key,
             payload: message.payload.clone(),
             delivered: if is_first { counted } else { counted.saturating_add(1) },
+            waited: self.waited_since(stored),
             handle: Box::new(ItemLease {
                 queue: Arc::clone(self),
                 reply: reply.to_string(),

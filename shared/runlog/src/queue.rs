@@ -74,6 +74,8 @@ pub struct Delivery {
     /// How often it has been delivered, this time included; more than one where another copy of it may have
     /// been, or where nobody can tell.
     pub delivered: u32,
+    /// How long it has been stored, by the store's own clock; more than it can be where nobody can tell.
+    pub waited: Duration,
     /// To say what became of it.
     pub handle: Box<dyn DeliveryHandle>,
 }

@@ -40,7 +40,13 @@ pub(crate) async fn measure(url: &str, tasks: usize, width: usize) -> anyhow::Re
 
     let inbox = Inbox::open(&ports, clock).await?;
     let ask = async |body| inbox.ask(Ask::new(Actor::User("bench".into()), body), PATIENCE).await;
-    ask(CommandBody::SetLimits { parallelism: 4_096, max_losses: 10 }).await?;
+    ask(CommandBody::SetLimits {
+        parallelism: 4_096,
+        max_losses: 10,
+        max_consecutive_failed_dag_runs: None,
+        task_queued_timeout: None,
+    })
+    .await?;
     let pool = PoolName::new("default_pool")?;
     ask(CommandBody::SetPool(PoolChange::sized(pool, 4_096))).await?;
     let spec = Shape::Fan.dag("bench", width, u32::MAX);

@@ -42,7 +42,12 @@ impl<S: FnMut(&Record)> Script<S> {
             commands: 0,
             sink,
         };
-        script.command(CommandBody::SetLimits { parallelism: 1_000_000, max_losses: 10 });
+        script.command(CommandBody::SetLimits {
+            parallelism: 1_000_000,
+            max_losses: 10,
+            max_consecutive_failed_dag_runs: None,
+            task_queued_timeout: None,
+        });
         let pool = dagbok_events::PoolName::new("default_pool").expect("a pool's name");
         script.command(CommandBody::SetPool(PoolChange::sized(pool, 1_000_000)));
         script

@@ -51,6 +51,7 @@ pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp, pace: i64) -> DagSpec 
     let count = if rng.chance(50) { 0 } else { 1 + rng.below(7) };
     let mut tasks: Vec<TaskSpec> = (0..count).map(|ix| some_task(rng, ix)).collect();
     some_group(rng, &mut tasks);
+    some_scope(rng, &mut tasks);
     let timetable = some_timetable(rng, now, pace);
     let continuous = timetable == Timetable::Continuous;
     let start_date =
@@ -74,7 +75,8 @@ pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp, pace: i64) -> DagSpec 
         params: None,
         param_schemas: None,
         required_params: vec![],
-        fail_fast: false,
+        fail_fast: rng.chance(150),
+        max_consecutive_failed_dag_runs: u32::try_from(rng.below(5)).expect("small"),
         tasks,
         not_carried_out: Vec::new(),
         source: SourceLocation { file: file_name(n), line: 1 },
@@ -199,6 +201,28 @@ fn some_group(rng: &mut Prng, tasks: &mut [TaskSpec]) {
             task.upstream.sort_unstable();
             task.upstream.dedup();
         }
+    }
+}
+
+/// Makes some task a setup, and some after it a teardown of it.
+fn some_scope(rng: &mut Prng, tasks: &mut [TaskSpec]) {
+    let grouped = tasks.iter().any(|task| task.mapped_group.is_some());
+    for _ in 0..rng.below(3) {
+        if tasks.len() < 2 || grouped || rng.chance(400) {
+            continue;
+        }
+        let setup = rng.below(tasks.len() - 1);
+        let teardown = setup + 1 + rng.below(tasks.len() - setup - 1);
+        if tasks[setup].is_teardown || tasks[teardown].is_setup {
+            continue;
+        }
+        tasks[setup].is_setup = true;
+        let last = &mut tasks[teardown];
+        (last.is_teardown, last.trigger_rule) = (true, TriggerRule::AllDoneSetupSuccess);
+        last.on_failure_fail_dagrun = rng.chance(300);
+        last.upstream.push(u32::try_from(setup).expect("small"));
+        last.upstream.sort_unstable();
+        last.upstream.dedup();
     }
 }
 

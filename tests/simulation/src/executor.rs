@@ -466,5 +466,7 @@ pub fn failure(kind: FailureKind, fault: Fault, retryable: bool) -> Failure {
         signal: None,
         exit_code: None,
         retryable,
+        retry_delay: None,
+        retry_reason: None,
     }
 }

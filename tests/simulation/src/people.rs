@@ -1,5 +1,5 @@
 //! People: trigger, pause, cancel, clear, delete, set limits, and ask again where nobody answers.
-use dagbok_events::{Actor, DagId, PoolSet, RunId, RunKey, TaskId, Timestamp};
+use dagbok_events::{Actor, DagId, Micros, PoolSet, RunId, RunKey, TaskId, Timestamp};
 use dagbok_protocol::{Answer, ClearTasks, Command, CommandBody, PoolChange, TriggerRun};
 
 use crate::{
@@ -109,7 +109,17 @@ impl People {
             16 => {
                 let parallelism = u32::try_from(world.rng.below(8)).expect("small");
                 let max_losses = u16::try_from(world.rng.below(6)).expect("small");
-                say(world, CommandBody::SetLimits { parallelism, max_losses });
+                let failed_runs = u32::try_from(world.rng.below(4)).expect("small");
+                let wait = world.rng.between(0, 60);
+                say(
+                    world,
+                    CommandBody::SetLimits {
+                        parallelism,
+                        max_losses,
+                        max_consecutive_failed_dag_runs: Some(failed_runs),
+                        task_queued_timeout: Some(Micros::from_secs(wait)),
+                    },
+                );
             }
             17..=19 => self.clear(world),
             22 => self.replace(world),
@@ -272,5 +282,13 @@ fn make_room(world: &mut World) {
     for (name, slots) in POOLS {
         say(world, CommandBody::SetPool(PoolChange::sized(pool(name), slots)));
     }
-    say(world, CommandBody::SetLimits { parallelism: PARALLELISM, max_losses: 10 });
+    say(
+        world,
+        CommandBody::SetLimits {
+            parallelism: PARALLELISM,
+            max_losses: 10,
+            max_consecutive_failed_dag_runs: None,
+            task_queued_timeout: None,
+        },
+    );
 }

@@ -255,7 +255,12 @@ impl Desk {
                 self.say(CommandBody::SetPool(PoolChange::sized(pool(POOLS[n].0), slots)));
             }
             Act::SetLimits(parallelism, max_losses) => {
-                self.say(CommandBody::SetLimits { parallelism, max_losses });
+                self.say(CommandBody::SetLimits {
+                    parallelism,
+                    max_losses,
+                    max_consecutive_failed_dag_runs: None,
+                    task_queued_timeout: None,
+                });
             }
             Act::Report(at, word, by) => {
                 let tries = self.in_flight();
@@ -340,7 +345,12 @@ impl Desk {
         for (name, slots) in POOLS {
             self.say(CommandBody::SetPool(PoolChange::sized(pool(name), slots)));
         }
-        self.say(CommandBody::SetLimits { parallelism: 8, max_losses: 3 });
+        self.say(CommandBody::SetLimits {
+            parallelism: 8,
+            max_losses: 3,
+            max_consecutive_failed_dag_runs: None,
+            task_queued_timeout: None,
+        });
         for _ in 0..10_000 {
             self.settle();
             let tries = self.in_flight();
@@ -349,7 +359,14 @@ impl Desk {
                 self.report(key.clone(), executor, Word::Succeeded);
             }
             if tries.is_empty() && !self.wait() {
-                break;
+                // Runs that failed may have paused their DAG.
+                let paused: Vec<_> = self.audit.paused().cloned().collect();
+                if paused.is_empty() {
+                    break;
+                }
+                for dag_id in paused {
+                    self.say(CommandBody::UnpauseDag { dag_id });
+                }
             }
         }
         let left: Vec<_> = self.audit.runs().filter(|(_, run)| run.stage != Stage::Over).collect();

@@ -48,7 +48,7 @@ pub struct DagResponse {
     pub max_active_tasks: u32,
     /// Runs that may be running at once.
     pub max_active_runs: Option<u32>,
-    /// Always 0: no limit.
+    /// It is paused once so many of its newest runs have failed, all of them; 0 for never.
     pub max_consecutive_failed_dag_runs: u32,
     /// Always false.
     pub has_task_concurrency_limits: bool,
@@ -91,6 +91,8 @@ pub struct DagExtra {
     pub expected: Option<ExpectedRun>,
     /// The promises that were broken last.
     pub missed: Option<MissedRuns>,
+    /// Since when it is paused, by whom and why; null where it is not, or was from the beginning.
+    pub paused: Option<PausedWhy>,
     /// What its file asks for and nobody carries out.
     pub not_carried_out: Vec<NotCarriedOut>,
 }
@@ -158,6 +160,20 @@ pub struct MissedRuns {
     pub why: String,
     /// When that was found.
     pub at: DateTime,
+}
+
+/// Why a DAG is paused.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PausedWhy {
+    /// Since when.
+    pub since: DateTime,
+    /// Who paused it: `scheduler` where its newest runs had failed.
+    pub by: String,
+    /// Why, in their words.
+    pub reason: Option<String>,
+    /// Its newest runs, which all failed, newest first: why the scheduler paused it
+    /// (`max_consecutive_failed_dag_runs`). Empty where somebody else did.
+    pub failed_runs: Vec<String>,
 }
 
 /// A tag of a DAG.

@@ -12,8 +12,8 @@ mod xcom;
 
 pub use dag::{
     DagCollection, DagDetails, DagExtra, DagPatch, DagResponse, DagTag, DagVersionCollection,
-    DagVersionInfo, ExpectedRun, LastRun, MissedRuns, NotCarriedOut, TaskCollection, TaskExtra,
-    TaskInfo, TimeDelta,
+    DagVersionInfo, ExpectedRun, LastRun, MissedRuns, NotCarriedOut, PausedWhy, TaskCollection,
+    TaskExtra, TaskInfo, TimeDelta,
 };
 use dagbok_events::Timestamp;
 use dagbok_runlog::digest_of;

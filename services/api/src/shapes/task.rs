@@ -129,6 +129,10 @@ pub struct TryFailure {
     pub exit_code: Option<i32>,
     /// Whether another try could help.
     pub retryable: bool,
+    /// How long the task's retry policy has the next try wait, in seconds; null where it says nothing.
+    pub retry_delay: Option<f64>,
+    /// Why the retry policy decided as it did.
+    pub retry_reason: Option<String>,
 }
 
 /// What a try used.

@@ -92,9 +92,14 @@ fn fact(dice: &mut Dice) -> Fact {
                 log: None,
             }))
         }
-        13 => {
-            Fact::TryCancelled(TryCancelled { task_id, map_index, try_number, leg, executor: None })
-        }
+        13 => Fact::TryCancelled(TryCancelled {
+            task_id,
+            map_index,
+            try_number,
+            leg,
+            executor: None,
+            skipped: number == 1,
+        }),
         14 => Fact::TryReturned(TryReturned { task_id, map_index, try_number, leg, executor: on }),
         15 => Story::ruled_out(id, RuledOut::UpstreamFailed),
         16 => Story::pushed(id, number, "return_value", Some("1")),
@@ -114,8 +119,8 @@ fn fact(dice: &mut Dice) -> Fact {
         20 => Fact::RunStarted(RunStarted {}),
         21 => Fact::RunSucceeded(RunSucceeded {}),
         22 => Fact::RunFailed(RunFailed { failed: vec![task_id] }),
-        23 => Fact::RunTimedOut(RunTimedOut {}),
-        24 => Fact::RunCancelled(RunCancelled {}),
+        23 => Fact::RunTimedOut(RunTimedOut { teardowns_left: number == 1 }),
+        24 => Fact::RunCancelled(RunCancelled { teardowns_left: number == 1 }),
         27 => Fact::TryRescheduled(Box::new(TryRescheduled {
             task_id,
             map_index,
@@ -142,7 +147,7 @@ fn fact(dice: &mut Dice) -> Fact {
 
 fn about_dag(dice: &mut Dice, dag_id: &str) -> Fact {
     match dice.below(6) {
-        0 => Fact::DagPaused(DagPaused {}),
+        0 => Fact::DagPaused(DagPaused::default()),
         1 => Fact::DagUnpaused(DagUnpaused {}),
         2 => Fact::DagDisappeared(DagDisappeared { file: format!("{dag_id}.py"), file_gone: true }),
         3 => Fact::RunMissed(RunMissed {

@@ -118,7 +118,7 @@ pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome 
     let lease = args.executor_lease.map(|lease| lease.to_string());
     push(&mut flags, "--executor-lease", "executor.lease", lease);
     run(global, &args.nats, flags, names, async |mut base: Base| {
-        let mut settings = services::scheduler(base.config());
+        let mut settings = services::scheduler(base.config())?;
         settings.ignore_lease = args.ignore_lease;
         settings.accept_shorter_log = args.accept_shorter_log;
         let archive = base.config().retention.archive.as_deref().map(Archive::new);

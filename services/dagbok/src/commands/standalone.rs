@@ -39,7 +39,7 @@ async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
     let home = context.home()?;
     let (opened, python) = tokio::join!(wire::open(&home, config), Python::find(config));
     let ((ports, report), python) = (opened?, python?);
-    let mut scheduler = services::scheduler(config);
+    let mut scheduler = services::scheduler(config)?;
     scheduler.executors_end_with_process = true;
     scheduler.accept_shorter_log = accept_shorter_log;
     scheduler.archiving = services::archiving(config, wire::archive(&home, config));

@@ -124,7 +124,10 @@ impl RunView {
                 let state = if f.retry_at.is_some() { "up_for_retry" } else { "failed" };
                 return self.end(&f.task_id, f.map_index, state, at, None);
             }
-            Fact::TryCancelled(f) => return self.end(&f.task_id, f.map_index, "failed", at, None),
+            Fact::TryCancelled(f) => {
+                let state = if f.skipped { "skipped" } else { "failed" };
+                return self.end(&f.task_id, f.map_index, state, at, None);
+            }
             Fact::TryRescheduled(f) => {
                 return self.end(&f.task_id, f.map_index, "up_for_reschedule", f.ended_at, None);
             }
@@ -146,9 +149,7 @@ impl RunView {
                 return Change::Task(TaskCopy::of(&f.task_id, f.map_index), state, None, None);
             }
             Fact::RunSucceeded(_) => return self.over("success", at),
-            Fact::RunFailed(_) | Fact::RunTimedOut(_) | Fact::RunCancelled(_) => {
-                return self.over("failed", at);
-            }
+            end if end.ends_run() => return self.over("failed", at),
             _ => {}
         }
         Change::Quiet

@@ -76,10 +76,7 @@ fn fold(runs: &mut Runs, key: &RunKey, facts: &[Fact]) {
                     metrics().hand_off(start.started_at.since(at).to_std());
                 }
             }
-            Fact::RunSucceeded(_)
-            | Fact::RunFailed(_)
-            | Fact::RunTimedOut(_)
-            | Fact::RunCancelled(_) => {
+            end if end.ends_run() => {
                 runs.remove(key);
             }
             _ => {}

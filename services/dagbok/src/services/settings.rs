@@ -7,12 +7,13 @@ use std::{
 use dagbok_api::retention::{Retention, Rules};
 use dagbok_archive::Archive;
 use dagbok_config::{Config, IgnoreSyntax};
-use dagbok_events::{ExecutorId, QueueName};
+use dagbok_events::{ExecutorId, Micros, PoolName, PoolSet, QueueName};
 use dagbok_executor::ExecutorSettings;
 use dagbok_processor::ProcessorSettings;
+use dagbok_protocol::PoolChange;
 use dagbok_runlog::ReadLimit;
 use dagbok_runtime::fresh_id;
-use dagbok_scheduler::{Archiving, SchedulerSettings};
+use dagbok_scheduler::{Archiving, Holds, SchedulerSettings};
 
 use crate::{codes::Code, failure::Failure, python::Python};
 
@@ -41,13 +42,50 @@ pub(crate) fn retention(config: &Config) -> Retention {
 }
 
 /// The scheduler's.
-pub(crate) fn scheduler(config: &Config) -> SchedulerSettings {
-    SchedulerSettings {
+pub(crate) fn scheduler(config: &Config) -> Result<SchedulerSettings, Failure> {
+    Ok(SchedulerSettings {
         executor_lease: config.executor.lease.0,
         leader_lease: config.scheduler.lease.0,
         snapshot_every: config.scheduler.snapshot_every,
+        holds: Some(Holds {
+            parallelism: config.scheduler.parallelism,
+            max_consecutive_failed_dag_runs: config
+                .scheduler
+                .max_consecutive_failed_dag_runs_per_dag,
+            task_queued_timeout: Micros(
+                i64::try_from(config.scheduler.task_queued_timeout.0.as_micros())
+                    .unwrap_or(i64::MAX),
+            ),
+            pools: pools(config)?,
+        }),
         ..SchedulerSettings::default()
-    }
+    })
+}
+
+/// The pools that the configuration names.
+fn pools(config: &Config) -> Result<Vec<PoolChange>, Failure> {
+    let one = |(name, it): (&String, &dagbok_config::Pool)| {
+        let bad = |why: String| {
+            Failure::new(Code::Config, format!("the pool {name:?}: {why}"))
+                .next(format!("mend `[pools.{name}]` in dagbok.toml"))
+        };
+        let pool = PoolName::new(name.as_str()).map_err(|error| bad(error.to_string()))?;
+        let slots = match it.slots {
+            -1 => Some(PoolSet::UNLIMITED),
+            slots => u32::try_from(slots).ok().filter(|slots| *slots != PoolSet::UNLIMITED),
+        };
+        let slots = slots.ok_or_else(|| {
+            bad(format!("slots is {}; it is -1 for no limit, or 0 to 4,294,967,294", it.slots))
+        })?;
+        Ok(PoolChange {
+            pool,
+            slots: Some(slots),
+            description: Some(it.description.clone()),
+            include_deferred: Some(it.include_deferred),
+            only: None,
+        })
+    };
+    config.pools.iter().map(one).collect()
 }
 
 /// The processor's; `home` keeps compiled modules.

@@ -139,10 +139,10 @@ fn fold(runs: &mut Runs, key: &RunKey, record: &Record) {
             Fact::RunFailed(_) => {
                 over(runs, key, record.decided_at(), Some("a task failed".to_owned()));
             }
-            Fact::RunTimedOut(_) => {
+            Fact::RunTimedOut(f) if !f.teardowns_left => {
                 over(runs, key, record.decided_at(), Some("it took too long".to_owned()));
             }
-            Fact::RunCancelled(_) => {
+            Fact::RunCancelled(f) if !f.teardowns_left => {
                 over(runs, key, record.decided_at(), Some("it was cancelled".to_owned()));
             }
             _ => {}

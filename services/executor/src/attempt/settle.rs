@@ -81,17 +81,19 @@ pub(crate) async fn take(shared: Arc<Shared>, delivery: Delivery, slot: OwnedSem
             return;
         }
     };
-    let pulled_at = since_boot();
+    let (pulled_at, delivered, waited) = (since_boot(), delivery.delivered, delivery.waited);
     let Some((held, words)) = shared.holds.take(&item.key, delivery.handle) else {
         tracing::debug!(key = %item.key, "delivered again while in hand");
         return;
     };
     ExecutorStats::count(&shared.settings.stats.pulled);
     let stale = shared.settings.fencing && shared.fence.lock().is_stale(pulled_at);
-    let offered_again = item.ask || delivery.delivered > 1;
+    let offered_again = item.ask || delivered > 1;
     // Where the queue lives in this process, what it forgot with its last life is known by marks on the disk.
     let again = offered_again && shared.settings.fencing;
-    let pulled = Pulled { at: Instant::now(), must_ask: offered_again || stale, again };
+    // What has waited for so long may be given up by now.
+    let late = item.ask_after.is_some_and(|after| waited >= after.to_std());
+    let pulled = Pulled { at: Instant::now(), must_ask: offered_again || stale || late, again };
     let end = match &shared.place {
         None => null::run(&shared, &item).await,
         Some(place) => {

@@ -1,7 +1,7 @@
 //! What a try's end means: its own last word first, then what was done to it, then what the kernel says.
 use std::path::Path;
 
-use dagbok_events::{Failure, FailureKind, Fault, LostWhy, Timestamp};
+use dagbok_events::{Failure, FailureKind, Fault, LostWhy, Micros, Timestamp};
 use dagbok_protocol::{limits::MESSAGE_BYTES, text};
 use nix::sys::signal::Signal;
 
@@ -14,6 +14,9 @@ use crate::{
     place::{Exited, Orphaned},
     raised::Raised,
 };
+
+/// Characters of a retry policy's reason, as Airflow keeps them.
+const REASON_CHARS: usize = 500;
 
 /// A try's end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +126,8 @@ pub(crate) fn failure(kind: FailureKind, fault: Fault, message: String) -> Failu
         signal: None,
         exit_code: None,
         retryable: true,
+        retry_delay: None,
+        retry_reason: None,
     }
 }
 
@@ -158,6 +163,11 @@ fn failure_said(said: &Said, folder: &Path) -> Failure {
         file: error.file.as_deref().map(|file| within(file, folder)),
         line: error.line,
         retryable: error.kind != "fail_without_retry",
+        retry_delay: error.retry_delay_us.map(|delay| Micros(delay.max(0))),
+        retry_reason: error
+            .retry_reason
+            .as_ref()
+            .map(|why| why.chars().take(REASON_CHARS).collect()),
         ..failure(kind, Fault::User, message)
     }
 }

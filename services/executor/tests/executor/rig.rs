@@ -233,6 +233,7 @@ pub(crate) async fn put_bundle(ports: &Ports, files: &[(&str, &str)]) -> Digest 
 /// A work item for a task of the DAG `d` in `dag.py`.
 pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
     WorkItem {
+        ask_after: None,
         key: TryKey {
             dag_id: "d".parse().unwrap(),
             run_id: RunId::new("run1").unwrap(),

@@ -60,6 +60,7 @@ pub(crate) fn spec(edges: &[&[u32]], retries: u16) -> DagSpec {
         param_schemas: None,
         required_params: vec![],
         fail_fast: false,
+        max_consecutive_failed_dag_runs: 0,
         tasks: edges.iter().enumerate().map(task).collect(),
         not_carried_out: Vec::new(),
         source: SourceLocation { file: "pipeline.py".into(), line: 1 },
@@ -239,18 +240,7 @@ pub(crate) fn task(number: usize) -> TaskId {
 }
 
 pub(crate) fn runs_ended(facts: &[Fact]) -> usize {
-    facts
-        .iter()
-        .filter(|fact| {
-            matches!(
-                fact,
-                Fact::RunSucceeded(_)
-                    | Fact::RunFailed(_)
-                    | Fact::RunTimedOut(_)
-                    | Fact::RunCancelled(_)
-            )
-        })
-        .count()
+    facts.iter().filter(|fact| fact.ends_run()).count()
 }
 
 /// Every try of the log was queued once, and ended by exactly one fact.

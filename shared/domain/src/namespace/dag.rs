@@ -8,6 +8,7 @@ use dagbok_events::{DagVersion, Digest, Interval, RunExpected, TaskId, Timestamp
 
 use super::{
     RunNo,
+    consecutive::Newest,
     dates::Dates,
     past::{Deleted, Past},
     previous::Ended,
@@ -50,6 +51,10 @@ pub struct Dag {
     pub(super) by_date: BTreeMap<Timestamp, RunNo>,
     /// What is remembered of runs that are over, by their logical date.
     pub(super) ended: BTreeMap<Timestamp, Ended>,
+    /// Its newest runs, where it is to be paused once they fail.
+    pub(super) newest: Newest,
+    /// Whether they have, and it is to be paused.
+    pub(super) pause_due: bool,
     /// Since which version tasks that depend on the past are there, which were added later.
     pub(super) since: BTreeMap<TaskId, DagVersion>,
 }
@@ -78,6 +83,8 @@ impl Dag {
             dates: Dates::default(),
             by_date: BTreeMap::new(),
             ended: BTreeMap::new(),
+            newest: Newest::default(),
+            pause_due: false,
             since: BTreeMap::new(),
         }
     }

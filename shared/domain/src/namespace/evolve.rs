@@ -1,5 +1,5 @@
 //! Folding records into the namespace. Total: history is never refused.
-use std::{collections::BTreeSet, ops::Bound, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use dagbok_events::{
     DagId, DagRegistered, Fact, LostWhy, PoolName, Record, RunCreated, RunDeleted, RunKey, RunType,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     graph::{Ix, Version},
-    run::{Change, Ending, Handed, InstanceNo, Phase, Run, RunMeta},
+    run::{Change, Ending, Handed, Phase, Run, RunMeta},
 };
 
 impl Namespace {
@@ -36,12 +36,8 @@ impl Namespace {
             Scope::Executor(id) => {
                 for fact in &record.facts {
                     match fact {
-                        Fact::ExecutorJoined(_) => {
-                            self.executors.entry(id.clone()).or_default();
-                        }
-                        Fact::ExecutorLeft(_) => {
-                            self.executors.remove(id);
-                        }
+                        Fact::ExecutorJoined(f) => self.join(id, f),
+                        Fact::ExecutorLeft(_) => self.leave(id),
                         _ => {}
                     }
                 }
@@ -96,8 +92,7 @@ impl Namespace {
                 }
             }
             Fact::LimitsSet(f) => {
-                self.limits.parallelism = f.parallelism;
-                self.limits.max_losses = f.max_losses;
+                self.limits = *f;
             }
             Fact::ClockWentBack(f) => self.clock_back(f.to),
             Fact::BundlePublished(f) => {
@@ -116,6 +111,7 @@ impl Namespace {
     fn clock_back(&mut self, to: Timestamp) {
         self.clock = to;
         self.index.ripe_until = Some(to);
+        self.queued.clock_back(to);
         let active: Vec<RunNo> = self.runs.keys().copied().collect();
         for number in active {
             let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { continue };
@@ -168,9 +164,9 @@ impl Namespace {
         let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else { return };
         match fact {
             Fact::DagDisappeared(_) => dag.gone = true,
-            Fact::DagPaused(_) => dag.paused = true,
+            Fact::DagPaused(_) => (dag.paused, dag.pause_due) = (true, false),
             Fact::DagUnpaused(_) => {
-                dag.paused = false;
+                (dag.paused, dag.pause_due) = (false, false);
                 dag.unpaused_at = Some(at);
             }
             Fact::RunExpected(f) => {
@@ -263,9 +259,14 @@ impl Namespace {
         }
         served.dedup();
         self.keep_phase(number, &key.dag_id, before, after);
+        if let Phase::Over(ending) = after {
+            let by_tasks = matches!(before, Phase::Running { .. })
+                && record.facts.iter().any(|fact| matches!(fact, Fact::RunFailed(_)));
+            self.note_ending(key, ending, by_tasks);
+        }
         match after {
             Phase::Over(ending) => self.let_go(number, key, ending, record.decided_at()),
-            Phase::Queued | Phase::Running { .. } => {
+            Phase::Queued | Phase::Running { .. } | Phase::Ending { .. } => {
                 if let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) {
                     self.index.put_run(number, run, &mut self.turns);
                 }
@@ -349,6 +350,7 @@ impl Namespace {
         }
         self.numbers.insert(key.clone(), number);
         self.runs.insert(number, run);
+        self.note_newest(number);
         if let Some(date) = date {
             self.look_back_after(&key.dag_id, date);
         }
@@ -360,6 +362,7 @@ impl Namespace {
             return;
         }
         let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
+        dag.newest.forget(&key.run_id);
         dag.past.remove(&key.run_id);
         dag.deleted.insert(&key.run_id, f.tries);
         if let Some(date) = f.logical_date {
@@ -372,6 +375,7 @@ impl Namespace {
     /// Slots, tries in flight, who holds which, and what waits for a time, as one fact of a run moved them. A
     /// move from queued to running takes and frees the same slots.
     fn keep_count(&mut self, number: RunNo, dag_id: &DagId, change: Change) {
+        self.queued.note(number, &change);
         let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else { return };
         if let Some(hold) = change.taken {
             self.pools.entry(hold.pool).or_default().used += u64::from(hold.slots);
@@ -399,11 +403,15 @@ impl Namespace {
             }
         }
         let Some(Handed { instance, from, to }) = change.handed else { return };
-        if let Some(held) = from.and_then(|id| self.executors.get_mut(&id)) {
-            held.holds.remove(&(number, instance));
+        if let Some(id) = from.filter(|id| self.executors.contains_key(id)) {
+            self.change_executor(&id, |held| {
+                held.holds.remove(&(number, instance));
+            });
         }
         if let Some(id) = to {
-            self.executors.entry(id).or_default().holds.insert((number, instance));
+            self.change_executor(&id, |held| {
+                held.holds.insert((number, instance));
+            });
         }
     }
 
@@ -428,27 +436,9 @@ impl Namespace {
         nodes.into_iter().collect()
     }
 
-    /// What waited for a time that has come stands with what waits for nothing but room, so that no plan has to
-    /// look at all of it.
-    pub(super) fn ripen(&mut self, now: Timestamp) {
-        let from = match self.index.ripe_until {
-            Some(until) if until >= now => return,
-            Some(until) => Bound::Excluded((until, RunNo::MAX, InstanceNo::MAX)),
-            None => Bound::Unbounded,
-        };
-        self.index.ripe_until = Some(now);
-        let ripe = (from, Bound::Included((now, RunNo::MAX, InstanceNo::MAX)));
-        let ripe: Vec<_> = self.index.retries.range(ripe).map(|(_, run, no)| (*run, *no)).collect();
-        for (number, no) in ripe {
-            let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { continue };
-            run.ripen(no);
-            self.index.put_run(number, run, &mut self.turns);
-        }
-    }
-
     fn keep_phase(&mut self, number: RunNo, dag_id: &DagId, before: Phase, after: Phase) {
         let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else { return };
-        let running = |phase| matches!(phase, Phase::Running { .. });
+        let running = Phase::is_under_way;
         match (running(before), running(after)) {
             (false, true) => dag.running += 1,
             (true, false) => dag.running -= 1,

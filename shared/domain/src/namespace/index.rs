@@ -1,12 +1,16 @@
 //! What the next decision starts from, so that it costs nothing that grows with what waits or is over: DAGs
 //! and runs by when they next need a look, and the lanes. Made of the rest of the state alone, and kept in
 //! step by `evolve`.
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
 
 use dagbok_events::{DagId, Timestamp};
 
 use super::{Dag, Namespace, RunNo, lanes::Lanes, turns::Turns};
-use crate::run::{InstanceNo, Phase, Run};
+use crate::run::{InstanceNo, Run};
 
 /// The indexes.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +19,8 @@ pub(super) struct Index {
     pub(super) timeouts: BTreeSet<(Timestamp, RunNo)>,
     /// Instances by when they may be queued again.
     pub(super) retries: BTreeSet<(Timestamp, RunNo, InstanceNo)>,
+    /// DAGs to be paused, since their newest runs have failed.
+    pub(super) failing: BTreeSet<DagId>,
     /// DAGs that may make the run that they promised, by when it is due.
     pub(super) promises: BTreeSet<(Timestamp, DagId)>,
     /// DAGs that may start a run, by the time from which their first may.
@@ -42,7 +48,7 @@ impl Index {
                 self.timeout_of.insert(number, due);
             }
         }
-        let running = matches!(run.phase(), Phase::Running { .. });
+        let running = run.phase().is_under_way();
         if running {
             self.lanes.put(number, run, turns);
         } else {
@@ -77,6 +83,7 @@ impl Index {
                 set.remove(&(at, dag_id.clone()));
             }
         }
+        self.failing.remove(dag_id);
         self.lanes.forget(dag_id);
     }
 
@@ -98,11 +105,34 @@ impl Index {
             }
             *old = new;
         }
+        if dag.pause_due {
+            self.failing.insert(dag_id.clone());
+        } else {
+            self.failing.remove(dag_id);
+        }
         self.lanes.set_open(dag_id, dag.room() > 0, turns);
     }
 }
 
 impl Namespace {
+    /// What waited for a time that has come stands with what waits for nothing but room, so that no plan has to
+    /// look at all of it.
+    pub(super) fn ripen(&mut self, now: Timestamp) {
+        let from = match self.index.ripe_until {
+            Some(until) if until >= now => return,
+            Some(until) => Bound::Excluded((until, RunNo::MAX, InstanceNo::MAX)),
+            None => Bound::Unbounded,
+        };
+        self.index.ripe_until = Some(now);
+        let ripe = (from, Bound::Included((now, RunNo::MAX, InstanceNo::MAX)));
+        let ripe: Vec<_> = self.index.retries.range(ripe).map(|(_, run, no)| (*run, *no)).collect();
+        for (number, no) in ripe {
+            let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { continue };
+            run.ripen(no);
+            self.index.put_run(number, run, &mut self.turns);
+        }
+    }
+
     /// Puts a DAG where its state belongs.
     pub(super) fn index_dag(&mut self, dag_id: &DagId) {
         if let Some(dag) = self.dags.get(dag_id) {

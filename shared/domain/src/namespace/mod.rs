@@ -6,6 +6,7 @@
 //! [`Namespace::evolve`] alone changes anything. Capacity is a fold of the log, never a counter that
 //! could leak.
 mod cold;
+mod consecutive;
 mod dag;
 mod dates;
 mod decide;
@@ -17,6 +18,7 @@ mod pick;
 mod plan;
 mod pool;
 mod previous;
+mod queued;
 mod room;
 mod run_id;
 mod schedule;
@@ -32,8 +34,8 @@ use std::{
 pub use cold::{ColdRun, NotRevived};
 pub use dag::Dag;
 use dagbok_events::{
-    Actor, Cause, CommandId, DagId, ExecutorId, Fact, Micros, PoolName, Record, RunId, RunKey,
-    Scope, Timestamp, TraceContext,
+    Actor, Cause, CommandId, DagId, ExecutorId, Fact, LimitsSet, Micros, PoolName, QueueName,
+    Record, RunId, RunKey, Scope, Timestamp, TraceContext,
 };
 use dagbok_protocol::{ClearedTask, Command, Obstacle, Refusal, RefusalCode, limits};
 pub use decide::spec_fault;
@@ -42,6 +44,7 @@ use past::Forgotten;
 pub use plan::Proposal;
 pub use pool::DEFAULT_POOL;
 use pool::Pool;
+use queued::Queued;
 pub use snapshot::{BadSnapshot, Frozen, Part, SNAPSHOT_VERSION};
 use turns::Turns;
 pub use views::QueuedTry;
@@ -96,13 +99,6 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
-/// Sizes that span runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Limits {
-    parallelism: u32,
-    max_losses: u16,
-}
-
 /// What is remembered of a command that was decided.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 struct Seen {
@@ -119,10 +115,14 @@ struct FileState {
     error: Option<(Option<u32>, String, String)>,
 }
 
-/// What is remembered of an executor that joined and has not left.
+/// What is remembered of an executor that joined, or that a try names, and has not left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Executor {
     holds: BTreeSet<(RunNo, InstanceNo)>,
+    /// How many tries it can hold; 0 of one that did not join.
+    slots: u32,
+    /// Which queues it pulls from.
+    queues: Vec<QueueName>,
 }
 
 /// Everything one scheduler decides over. See the module.
@@ -132,7 +132,7 @@ pub struct Namespace {
     last_at: Timestamp,
     /// The latest that the scheduler's clock showed, since it last went back.
     clock: Timestamp,
-    limits: Limits,
+    limits: LimitsSet,
     pools: BTreeMap<PoolName, Pool>,
     turns: Turns,
     in_flight: u32,
@@ -151,6 +151,8 @@ pub struct Namespace {
     /// Runs that are over and were taken up again, newest last, for a command about them.
     revived: VecDeque<Arc<Run>>,
     index: Index,
+    /// Queued tries, by queue, and since when somebody could have begun them.
+    queued: Queued,
     /// By their ids, with the heads of these.
     seen: BTreeMap<(u128, CommandId), Seen>,
     seen_order: VecDeque<CommandId>,
@@ -169,7 +171,12 @@ impl Namespace {
             last_seq: 0,
             last_at: Timestamp(i64::MIN),
             clock: Timestamp(i64::MIN),
-            limits: Limits { parallelism: limits::PARALLELISM, max_losses: limits::MAX_LOSSES },
+            limits: LimitsSet {
+                parallelism: limits::PARALLELISM,
+                max_losses: limits::MAX_LOSSES,
+                max_consecutive_failed_dag_runs: 0,
+                task_queued_timeout: LimitsSet::TASK_QUEUED_TIMEOUT,
+            },
             pools: BTreeMap::from([Pool::default_pool()]),
             turns: Turns::default(),
             in_flight: 0,
@@ -185,6 +192,7 @@ impl Namespace {
             executors: BTreeMap::new(),
             revived: VecDeque::new(),
             index: Index::default(),
+            queued: Queued::default(),
             seen: BTreeMap::new(),
             seen_order: VecDeque::new(),
         }

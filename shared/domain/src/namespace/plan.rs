@@ -7,7 +7,7 @@ use std::{
 use dagbok_events::{DagId, Timestamp};
 
 use super::{Namespace, RunNo, pick::Pick, room::Room};
-use crate::run::{InstanceNo, Phase};
+use crate::run::InstanceNo;
 
 /// Tasks that one record may queue: bounds its size.
 const QUEUED_PER_RECORD: usize = 256;
@@ -19,6 +19,10 @@ pub enum Proposal {
     RenewPromise(DagId),
     /// Record that the clock went back, which mends what else it had put off.
     ClockBack,
+    /// Pause a DAG whose newest runs have all failed.
+    PauseDag(DagId),
+    /// Give up tries of a run that nobody began in time, though somebody could have.
+    GiveUpQueued(RunNo, Vec<InstanceNo>),
     /// Make the run that the DAG's schedule promised.
     CreateScheduled(DagId),
     /// Let a queued run begin.
@@ -38,6 +42,16 @@ impl Namespace {
     ///
     /// Starting a run can make tasks ready, so plan again after carrying out until nothing is proposed.
     pub fn plan(&self, now: Timestamp) -> Vec<Proposal> {
+        self.plan_by(now, true)
+    }
+
+    /// The same but for what a clock that may be wrong must not bring about: nothing is ended because it takes or
+    /// waits for too long.
+    pub fn plan_in_doubt(&self, now: Timestamp) -> Vec<Proposal> {
+        self.plan_by(now, false)
+    }
+
+    fn plan_by(&self, now: Timestamp, times_out: bool) -> Vec<Proposal> {
         let mut proposals = Vec::new();
         if self.clock_went_back(now) {
             // The record comes last: where a scheduler dies before, the next one makes the rest anew.
@@ -47,8 +61,16 @@ impl Namespace {
             proposals.push(Proposal::ClockBack);
             return proposals;
         }
-        let timeouts = self.index.timeouts.range(..=(now, RunNo::MAX));
-        proposals.extend(timeouts.map(|(_, number)| Proposal::TimeOutRun(*number)));
+        proposals.extend(self.index.failing.iter().cloned().map(Proposal::PauseDag));
+        if times_out {
+            let timeouts = self.index.timeouts.range(..=(now, RunNo::MAX));
+            proposals.extend(timeouts.map(|(_, number)| Proposal::TimeOutRun(*number)));
+            proposals.extend(self.plan_to_give_up(now));
+        }
+        if !proposals.is_empty() {
+            // What these leave is planned when they are done.
+            return proposals;
+        }
         let due = self.index.promises.iter().take_while(|(due, _)| *due <= now);
         proposals.extend(due.map(|(_, dag_id)| Proposal::CreateScheduled(dag_id.clone())));
         for (_, dag_id) in self.index.starts.iter().take_while(|(from, _)| *from <= now) {
@@ -80,9 +102,10 @@ impl Namespace {
             // What is due and stands here is seen to before anybody asks again.
             dags.iter().map(|(due, _)| *due).find(|due| *due > now)
         };
+        let gives_up = self.queued.next_due(now, self.limits.task_queued_timeout);
         let promise = first_after(&self.index.promises);
         let start = first_after(&self.index.starts);
-        [timeout, retry, promise, start].into_iter().flatten().min()
+        [timeout, retry, gives_up, promise, start].into_iter().flatten().min()
     }
 
     pub(super) fn may_create(&self, dag_id: &DagId) -> bool {
@@ -121,7 +144,7 @@ impl Namespace {
         now: Timestamp,
     ) -> Vec<InstanceNo> {
         let Some(run) = self.runs.get(&number) else { return Vec::new() };
-        if !matches!(run.phase(), Phase::Running { .. }) {
+        if !run.phase().is_under_way() {
             return Vec::new();
         }
         let (mut room, mut taken) = (Room::new(self), BTreeSet::new());

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{Dag, Namespace, RunNo};
 use crate::{
     graph::{Ix, Version},
-    run::{Phase, Run},
+    run::Run,
 };
 
 /// What is remembered of a run that is over.
@@ -173,7 +173,7 @@ impl Namespace {
     /// Judges anew what a run's tasks wait for of the run before it: these tasks, or all.
     fn judge_past(&mut self, number: RunNo, nodes: Option<&[Ix]>) {
         let Some(run) = self.runs.get(&number) else { return };
-        if !matches!(run.phase(), Phase::Running { .. }) {
+        if !run.phase().is_under_way() {
             return;
         }
         let all = &run.version().depends_on_past;

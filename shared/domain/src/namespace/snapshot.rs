@@ -4,13 +4,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dagbok_events::{
-    CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, Interval, PoolSet, RunExpected,
-    TaskId, Timestamp, decode_any, encode_any, escape_token,
+    CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, Interval, LimitsSet, PoolSet,
+    QueueName, RunExpected, TaskId, Timestamp, decode_any, encode_any, escape_token,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    Dag, Executor, FileState, Limits, Namespace, Pool, RunNo, Seen,
+    Dag, Executor, FileState, Namespace, Pool, RunNo, Seen,
+    consecutive::Newest,
     dates::Dates,
     past::{Deleted, Forgotten, Past},
     previous::Ended,
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 14;
+pub const SNAPSHOT_VERSION: u32 = 15;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +73,7 @@ struct SavedShared {
     last_seq: u64,
     last_at: i64,
     clock: i64,
-    parallelism: u32,
-    max_losses: u16,
+    limits: LimitsSet,
     pools: Vec<PoolSet>,
     turns: Turns,
     /// Up to when what waited for a time stood with what waited for none.
@@ -82,7 +82,9 @@ struct SavedShared {
     files: BTreeMap<String, FileState>,
     told: BTreeMap<String, CommandId>,
     next_number: RunNo,
-    executors: Vec<ExecutorId>,
+    executors: Vec<(ExecutorId, u32, Vec<QueueName>)>,
+    /// Since when what is queued could have been begun, by queue.
+    queued_since: BTreeMap<QueueName, Timestamp>,
     forgotten: BTreeMap<DagId, Forgotten>,
     seen: Vec<(CommandId, Seen)>,
 }
@@ -112,6 +114,8 @@ struct SavedDag {
     dates: Dates,
     ended: BTreeMap<Timestamp, Ended>,
     since: BTreeMap<TaskId, DagVersion>,
+    newest: Newest,
+    pause_due: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -202,13 +206,14 @@ impl Namespace {
     pub fn freeze(&self) -> Frozen {
         let seen =
             self.seen_order.iter().filter_map(|id| Some((id.clone(), self.seen(id)?.clone())));
+        let executors = self.executors.iter();
+        let executors = executors.map(|(id, it)| (id.clone(), it.slots, it.queues.clone()));
         let shared = SavedShared {
             version: SNAPSHOT_VERSION,
             last_seq: self.last_seq,
             last_at: self.last_at.0,
             clock: self.clock.0,
-            parallelism: self.limits.parallelism,
-            max_losses: self.limits.max_losses,
+            limits: self.limits,
             pools: self.pools.values().filter_map(|pool| pool.set.clone()).collect(),
             turns: self.saved_turns(),
             ripe_until: self.index.ripe_until,
@@ -216,7 +221,8 @@ impl Namespace {
             files: self.files.clone(),
             told: self.told.clone(),
             next_number: self.next_number,
-            executors: self.executors.keys().cloned().collect(),
+            executors: executors.collect(),
+            queued_since: self.queued.saved(),
             forgotten: self.forgotten.clone(),
             seen: seen.collect(),
         };
@@ -268,7 +274,7 @@ impl Namespace {
         }
         let missing = || BadSnapshot::Unreadable("its part `shared` is missing".to_owned());
         let shared = shared.ok_or_else(missing)?;
-        let ripe_until = shared.ripe_until;
+        let (ripe_until, queued_since) = (shared.ripe_until, shared.queued_since.clone());
         let mut it = Self::restore_shared(shared)?;
         for saved in dags {
             let known = versions.remove(&saved.dag_id).unwrap_or_default();
@@ -282,6 +288,7 @@ impl Namespace {
         for dag_id in &names {
             it.index_dag(dag_id);
         }
+        it.restore_room(queued_since);
         let running: Vec<RunNo> = it.runs.keys().copied().collect();
         for number in running {
             it.look_back(number);
@@ -301,7 +308,7 @@ impl Namespace {
         it.last_seq = saved.last_seq;
         it.last_at = Timestamp(saved.last_at);
         it.clock = Timestamp(saved.clock);
-        it.limits = Limits { parallelism: saved.parallelism, max_losses: saved.max_losses };
+        it.limits = saved.limits;
         it.pools = saved
             .pools
             .into_iter()
@@ -314,7 +321,9 @@ impl Namespace {
         it.told = saved.told;
         it.next_number = saved.next_number;
         it.forgotten = saved.forgotten;
-        it.executors = saved.executors.into_iter().map(|id| (id, Executor::default())).collect();
+        let executors = saved.executors.into_iter();
+        let executor = |slots, queues| Executor { slots, queues, ..Executor::default() };
+        it.executors = executors.map(|(id, slots, queues)| (id, executor(slots, queues))).collect();
         for (id, seen) in saved.seen {
             it.seen_order.push_back(id.clone());
             it.seen.insert(with_head(&id), seen);
@@ -346,6 +355,7 @@ impl Namespace {
         dag.dates = saved.dates;
         dag.ended = saved.ended;
         dag.since = saved.since;
+        (dag.newest, dag.pause_due) = (saved.newest, saved.pause_due);
         if !dag.gone {
             self.by_file.entry(dag.file.clone()).or_default().insert(saved.dag_id.clone());
         }
@@ -378,6 +388,9 @@ impl Namespace {
         for no in run.in_flight() {
             let state = &run.instance(no).state;
             let Some(hold) = state.hold() else { continue };
+            if let Some((at, queue)) = state.queued_since() {
+                self.queued.restore(&queue, (at, number, no));
+            }
             self.pools.entry(hold.pool.clone()).or_default().used += u64::from(hold.slots);
             self.in_flight += 1;
             dag.in_flight += 1;
@@ -419,5 +432,7 @@ fn save_dag(dag: &Dag) -> SavedDag {
         dates: dag.dates.clone(),
         ended: dag.ended.clone(),
         since: dag.since.clone(),
+        newest: dag.newest.clone(),
+        pause_due: dag.pause_due,
     }
 }

@@ -2,7 +2,8 @@
 use std::sync::Arc;
 
 use dagbok_events::{
-    Actor, DagId, ExecutorId, Interval, MapIndex, RunKey, TaskId, Timestamp, TryKey,
+    Actor, DagId, ExecutorId, Interval, LimitsSet, MapIndex, Micros, RunKey, TaskId, Timestamp,
+    TryKey,
 };
 use dagbok_protocol::{Obstacle, RunContext, WorkItem};
 
@@ -44,6 +45,11 @@ impl Namespace {
     /// How a run ended, if it has.
     pub fn ending(&self, key: &RunKey) -> Option<crate::run::Ending> {
         self.past_ending(key)
+    }
+
+    /// The limits that hold now.
+    pub const fn limits(&self) -> LimitsSet {
+        self.limits
     }
 
     /// Tries in flight over all runs.
@@ -143,6 +149,10 @@ impl Namespace {
             first_started_at: instance.began,
             execution_timeout: spec.execution_timeout,
             next_interval: spec.wants_next_interval.then(|| next_interval(run)).flatten(),
+            ask_after: {
+                let timeout = self.limits.task_queued_timeout.0;
+                (timeout > 0).then_some(Micros(timeout / 2))
+            },
             run: context_of(run),
             traceparent: meta.traceparent.clone(),
             ask: false,
@@ -272,7 +282,7 @@ fn next_interval(run: &Run) -> Option<Interval> {
 fn context_of(run: &Run) -> RunContext {
     let meta = run.meta();
     let start_date = match run.phase() {
-        Phase::Running { since } => Some(since),
+        Phase::Running { since } | Phase::Ending { since } => Some(since),
         Phase::Queued | Phase::Over(_) => None,
     };
     RunContext {

@@ -29,14 +29,17 @@ pub struct Instance {
     pub failures: u16,
     /// Tries that the system lost since then.
     pub losses: u16,
+    /// Tries in a row that nobody began in time, since one was begun.
+    pub not_begun: u8,
     /// When the try's first leg began, by its executor's clock.
     pub began: Option<Timestamp>,
 }
 
 impl Instance {
     fn new(node: Ix, map_index: MapIndex, tries: u16) -> Self {
-        let (failures, losses) = (0, 0);
-        Self { node, map_index, state: TaskState::Waiting, tries, failures, losses, began: None }
+        let (failures, losses, not_begun, began) = (0, 0, 0, None);
+        let state = TaskState::Waiting;
+        Self { node, map_index, state, tries, failures, losses, not_begun, began }
     }
 }
 

@@ -14,6 +14,15 @@ use crate::{
     trigger_rule::{Standing, Tally, judge_in_scope},
 };
 
+/// Who or what ended a run from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    /// Somebody, or the failure of a task that is to stop the rest.
+    Somebody,
+    /// Its own `dagrun_timeout`.
+    Timeout,
+}
+
 impl Run {
     /// Every fact forced by these instances being done: tasks ruled out downstream of them, then the run's
     /// end.
@@ -58,27 +67,40 @@ impl Run {
             wave.touch(node);
             wave.copies.entry(node).or_default().extend(self.arena.numbers(node));
         }
-        match self.phase {
-            Phase::Running { .. } => self.literal_expansions(wave),
-            Phase::Queued | Phase::Over(_) => wave.run_out(),
-        }
+        if self.phase.is_under_way() { self.literal_expansions(wave) } else { wave.run_out() }
     }
 
-    /// Every fact forced by the run being ended from outside: its tries are cancelled, the rest skipped.
-    pub fn after_end(&self) -> Vec<Fact> {
-        let mut facts = Vec::new();
+    /// Every fact forced by the run being ended from outside: its tries are cancelled, the rest is skipped. Of one
+    /// that runs the teardowns go on, and whether any is left comes first.
+    ///
+    /// What ran has failed where somebody cancelled the run, and is skipped where it timed out, as in Airflow.
+    pub fn after_end(&self, by: EndedBy) -> (bool, Vec<Fact>) {
+        let teardowns_stay = matches!(self.phase, Phase::Running { .. });
+        let mut wave = Wave::new(self);
         for node in 0..self.version.node_count() {
-            facts.extend(self.arena.numbers(node).filter_map(|no| self.cancelled(no)));
-            let waits = |_, state: &TaskState| {
-                (*state == TaskState::Waiting || state.due().is_some()).then_some(())
-            };
-            let stretches = self.stretches(self.arena.numbers(node), waits);
-            facts.extend(stretches.map(|(copies, ())| self.ruled_out(&copies, RuledOut::Skipped)));
+            if !(teardowns_stay && self.version.task(node).is_teardown) {
+                wave.stop(node, by);
+            }
         }
-        facts
+        let facts = wave.run_out_but_for_the_end();
+        (wave.count < self.open, facts)
     }
 
-    fn cancelled(&self, no: InstanceNo) -> Option<Fact> {
+    /// What follows where a try ended and its task is to go on, but a task right before it decided against it
+    /// meanwhile: it is skipped, as Airflow's NotPreviouslySkippedDep has it.
+    pub fn after_going_on(&self, no: InstanceNo) -> Vec<Fact> {
+        if !self.is_skipped(no) {
+            return Vec::new();
+        }
+        let mut wave = Wave::new(self);
+        let copies = no..no + 1;
+        wave.seeds.insert(no);
+        let skipped = wave.settled_as(self.arena.get(no).node, [(copies, RuledOut::Skipped)]);
+        wave.facts.extend(skipped);
+        wave.run_out()
+    }
+
+    fn cancelled(&self, no: InstanceNo, skipped: bool) -> Option<Fact> {
         let instance = self.arena.get(no);
         let token = instance.state.in_flight()?;
         Some(Fact::TryCancelled(TryCancelled {
@@ -87,6 +109,7 @@ impl Run {
             try_number: token.try_number,
             leg: token.leg,
             executor: instance.state.executor().cloned(),
+            skipped,
         }))
     }
 
@@ -186,23 +209,40 @@ impl<'a> Wave<'a> {
     fn stop_others(&mut self, failed: Ix) {
         let run = self.run;
         for node in (0..run.version.node_count()).filter(|node| *node != failed) {
-            if run.version.task(node).is_teardown {
-                continue;
+            if !run.version.task(node).is_teardown {
+                self.stop(node, EndedBy::Somebody);
             }
-            let copies = run.arena.numbers(node);
-            for no in copies.clone() {
-                if let Some(fact) = run.cancelled(no).filter(|_| !self.seeds.contains(&no)) {
-                    self.facts.push(fact);
-                    self.seed(no, Done::Failed);
-                }
-            }
-            self.skip(node, copies);
+        }
+    }
+
+    /// All copies of a task are stopped: what runs is cancelled, what has not begun is skipped.
+    fn stop(&mut self, node: Ix, by: EndedBy) {
+        let copies = self.run.arena.numbers(node);
+        self.cancel(copies.clone(), |state| match state {
+            TaskState::Running { .. } => Some(by == EndedBy::Timeout),
+            TaskState::Queued { .. } => Some(true),
+            _ => None,
+        });
+        self.skip(node, copies);
+    }
+
+    /// Cancels tries of which `picks` says whether their tasks are skipped with them, or have failed.
+    fn cancel(&mut self, copies: Range<InstanceNo>, picks: impl Fn(&TaskState) -> Option<bool>) {
+        let run = self.run;
+        for no in copies {
+            let picked = picks(&run.arena.get(no).state).filter(|_| !self.seeds.contains(&no));
+            let Some(skipped) = picked else { continue };
+            self.facts.extend(run.cancelled(no, skipped));
+            let skips = Done::RuledOut(RuledOut::Skipped);
+            self.seed(no, if skipped { skips } else { Done::Failed });
         }
     }
 
     /// Copies of a task are skipped by a decision, whatever its trigger rule says: those that have not begun.
     fn skip(&mut self, node: Ix, copies: Range<InstanceNo>) {
         let run = self.run;
+        let queued = |state: &TaskState| matches!(state, TaskState::Queued { .. }).then_some(true);
+        self.cancel(copies.clone(), queued);
         let begins = |no, state: &TaskState| {
             let waits = *state == TaskState::Waiting || state.due().is_some();
             (waits && !self.seeds.contains(&no)).then_some(())
@@ -334,7 +374,8 @@ impl<'a> Wave<'a> {
         if self.count < self.run.open || over {
             return None;
         }
-        if self.run.failed_leaves == 0 && self.failed_leaves.is_empty() {
+        let goes_well = !matches!(self.run.phase, Phase::Ending { .. });
+        if goes_well && self.run.failed_leaves == 0 && self.failed_leaves.is_empty() {
             return Some(Fact::RunSucceeded(RunSucceeded {}));
         }
         let before = self.run.instances().filter(|(_, instance)| {

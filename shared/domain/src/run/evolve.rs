@@ -1,8 +1,8 @@
 //! Folding facts into a run. Total: history is never refused, and what names an unknown task is
 //! passed over.
 use dagbok_events::{
-    ExecutorId, Fact, Leg, MapIndex, Micros, RuledOut, TaskId, TaskQueued, Timestamp, TryNumber,
-    TryRescheduled, TryReturned, TryStarted, XComPushed,
+    ExecutorId, Fact, Leg, LostWhy, MapIndex, Micros, QueueName, RuledOut, TaskId, TaskQueued,
+    Timestamp, TryNumber, TryRescheduled, TryReturned, TryStarted, XComPushed,
 };
 
 use super::{Done, Ending, Hold, InstanceNo, Phase, Run, TaskState, Token, expand::RETURN_VALUE};
@@ -21,6 +21,10 @@ pub struct Change {
     pub waited: Option<Timestamp>,
     /// The time that it waits for from now on.
     pub waits: Option<Timestamp>,
+    /// Since when it is queued from now on, and where.
+    pub queued: Option<(Timestamp, QueueName)>,
+    /// Since when it was queued until now, and where.
+    pub was_queued: Option<(Timestamp, QueueName)>,
     /// Which instance moved.
     pub no: InstanceNo,
 }
@@ -43,10 +47,10 @@ impl Run {
         let change = match fact {
             Fact::RunStarted(_) => self.begin(at),
             Fact::RunSucceeded(_) => self.end_as(Ending::Success),
-            Fact::RunFailed(_) | Fact::RunTimedOut(_) | Fact::RunCancelled(_) => {
-                self.end_as(Ending::Failed)
-            }
-            Fact::RunCleared(_) => self.go_on(),
+            Fact::RunFailed(_) => self.end_as(Ending::Failed),
+            Fact::RunTimedOut(f) => self.end_by(at, f.teardowns_left),
+            Fact::RunCancelled(f) => self.end_by(at, f.teardowns_left),
+            Fact::RunCleared(_) => self.go_on(at),
             Fact::TaskExpanded(f) => return self.expand(&f.task_id, f.length),
             Fact::TaskCleared(f) => return self.clear(&f.task_id, f.map_index, f.further),
             Fact::TaskQueued(f) => self.queue(seq, at, f),
@@ -71,17 +75,14 @@ impl Run {
             }
             Fact::TryLost(f) => {
                 let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
-                if retry::counts(f.why) {
-                    self.fail(no, at, true, f.retry_at)
-                } else {
-                    no.map(|no| self.set(no, retry_or_failed(at, f.retry_at)))
-                }
+                self.lose(no, at, f.why, f.retry_at)
             }
             Fact::TryReturned(f) => self.hand_back(at, f),
             Fact::TryRescheduled(f) => self.reschedule(at, f),
             Fact::TryCancelled(f) => {
                 let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
-                self.finish(no, Done::Failed)
+                let skipped = Done::RuledOut(RuledOut::Skipped);
+                self.finish(no, if f.skipped { skipped } else { Done::Failed })
             }
             Fact::XComPushed(f) => self.keep_xcom(seq, f),
             Fact::DagRegistered(_)
@@ -119,7 +120,7 @@ impl Run {
             self.meta.run_after = self.meta.run_after.min(to.plus(wait));
             self.meta.created_at = to;
         }
-        if let Phase::Running { since } = &mut self.phase {
+        if let Phase::Running { since } | Phase::Ending { since } = &mut self.phase {
             *since = to.min(*since);
         }
         let wrong: Vec<(InstanceNo, TaskState)> = self
@@ -132,6 +133,9 @@ impl Run {
                 TaskState::UpForReschedule { token, since, due } if since > to => {
                     let due = to.plus(due.since(since));
                     Some((no, TaskState::UpForReschedule { token, since: to, due }))
+                }
+                TaskState::Queued { token, at, seq, ref hold } if at > to => {
+                    Some((no, TaskState::Queued { token, at: to, seq, hold: hold.clone() }))
                 }
                 _ => None,
             })
@@ -147,7 +151,17 @@ impl Run {
             let handed = from.is_some().then_some(Handed { instance: no, from, to: None });
             let (freed, waited) = (state.hold().cloned(), state.due());
             let left = freed.is_some() || waited.is_some();
-            left.then_some(Change { taken: None, freed, handed, waited, waits: None, no })
+            let was_queued = state.queued_since();
+            left.then_some(Change {
+                taken: None,
+                freed,
+                handed,
+                waited,
+                waits: None,
+                queued: None,
+                was_queued,
+                no,
+            })
         })
     }
 
@@ -165,9 +179,22 @@ impl Run {
         None
     }
 
-    fn go_on(&mut self) -> Option<Change> {
-        if matches!(self.phase, Phase::Over(_)) {
-            self.phase = Phase::Queued;
+    /// It was ended from outside: at once, or once its teardowns have run.
+    fn end_by(&mut self, at: Timestamp, teardowns_left: bool) -> Option<Change> {
+        match self.phase {
+            Phase::Running { since } if teardowns_left => self.phase = Phase::Ending { since },
+            Phase::Queued if teardowns_left => self.phase = Phase::Ending { since: at },
+            _ => return self.end_as(Ending::Failed),
+        }
+        None
+    }
+
+    /// It waits for its turn again where it was over; where only its teardowns were left, all of it goes on.
+    fn go_on(&mut self, at: Timestamp) -> Option<Change> {
+        match self.phase {
+            Phase::Over(_) => self.phase = Phase::Queued,
+            Phase::Ending { .. } => self.phase = Phase::Running { since: at },
+            Phase::Queued | Phase::Running { .. } => {}
         }
         None
     }
@@ -214,6 +241,7 @@ impl Run {
             let instance = self.arena.get_mut(no);
             if instance.state.done().is_some() {
                 (instance.failures, instance.losses, instance.began) = (0, 0, None);
+                instance.not_begun = 0;
                 self.forget_values(no);
                 changes.push(self.set(no, TaskState::Waiting));
             }
@@ -245,9 +273,29 @@ impl Run {
         let instance = self.arena.get_mut(no);
         let hold = instance.state.hold().cloned().expect("what is in flight takes up slots");
         instance.began.get_or_insert(f.started_at);
+        instance.not_begun = 0;
         let (token, executor) =
             (Token { try_number: f.try_number, leg: f.leg }, f.executor.clone());
         Some(self.set(no, TaskState::Running { token, executor, hold }))
+    }
+
+    /// Counts a try that was lost, where it counts.
+    fn lose(
+        &mut self,
+        no: Option<InstanceNo>,
+        at: Timestamp,
+        why: LostWhy,
+        retry_at: Option<Timestamp>,
+    ) -> Option<Change> {
+        if retry::counts(why) {
+            return self.fail(no, at, true, retry_at);
+        }
+        let no = no?;
+        if why == LostWhy::QueuedTooLong {
+            let count = &mut self.arena.get_mut(no).not_begun;
+            *count = count.saturating_add(1);
+        }
+        Some(self.set(no, retry_or_failed(at, retry_at)))
     }
 
     /// Counts a try that ended badly: as a loss, or against the user's retries.

@@ -238,7 +238,8 @@ impl Run {
             }
             let state = &self.arena.get(new).state;
             let (due, holder) = (state.due(), state.executor().cloned());
-            if due.is_none() && holder.is_none() {
+            let queued = state.queued_since();
+            if due.is_none() && holder.is_none() && queued.is_none() {
                 continue;
             }
             let still = Change {
@@ -247,6 +248,8 @@ impl Run {
                 handed: None,
                 waited: None,
                 waits: None,
+                queued: None,
+                was_queued: None,
                 no: old,
             };
             let gone = Handed { instance: old, from: holder.clone(), to: None };
@@ -254,11 +257,13 @@ impl Run {
             changes.push(Change {
                 handed: holder.is_some().then_some(gone),
                 waited: due,
+                was_queued: queued.clone(),
                 ..still.clone()
             });
             changes.push(Change {
                 handed: holder.is_some().then_some(come),
                 waits: due,
+                queued,
                 no: new,
                 ..still
             });

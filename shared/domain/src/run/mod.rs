@@ -21,6 +21,7 @@ use std::{
 
 pub use arena::{Instance, InstanceNo};
 pub use clear::Clearing;
+pub use consequences::EndedBy;
 use dagbok_events::{
     Digest, Interval, Leg, MapIndex, Payload, RuledOut, RunKey, RunType, TaskId, TaskSpec,
     Timestamp, TryNumber,
@@ -72,8 +73,20 @@ pub enum Phase {
         /// Since when.
         since: Timestamp,
     },
+    /// It was cancelled or timed out, and its teardowns are yet to run: no other task may go.
+    Ending {
+        /// Since when it ran.
+        since: Timestamp,
+    },
     /// Over, until somebody clears tasks of it.
     Over(Ending),
+}
+
+impl Phase {
+    /// Whether tasks of it may go, be it only teardowns.
+    pub const fn is_under_way(self) -> bool {
+        matches!(self, Self::Running { .. } | Self::Ending { .. })
+    }
 }
 
 /// How a run ended.
@@ -318,7 +331,7 @@ impl Run {
             | TaskState::Running { .. }
             | TaskState::Done(_) => None,
         };
-        token.filter(|_| matches!(self.phase, Phase::Running { .. }))
+        token.filter(|_| self.phase.is_under_way())
     }
 
     /// Whether every copy of a task succeeded or was skipped.

@@ -14,6 +14,7 @@ struct SavedInstance {
     tries: u16,
     failures: u16,
     losses: u16,
+    not_begun: u8,
     began: Option<Timestamp>,
 }
 
@@ -47,6 +48,7 @@ impl Run {
             tries: it.tries,
             failures: it.failures,
             losses: it.losses,
+            not_begun: it.not_begun,
             began: it.began,
         };
         SavedRun {
@@ -82,6 +84,7 @@ impl Run {
             let instance = run.arena.get_mut(no);
             (instance.tries, instance.failures) = (it.tries, it.failures);
             (instance.losses, instance.began) = (it.losses, it.began);
+            instance.not_begun = it.not_begun;
             if it.state != TaskState::Waiting {
                 run.set(no, it.state);
             }

@@ -16,6 +16,7 @@ impl Run {
         self.leave_line(no);
         let (taken, to) = (next.hold().cloned(), next.executor().cloned());
         let (flies, done, due) = (next.in_flight().is_some(), next.done(), next.due());
+        let queued = next.queued_since();
         let last = std::mem::replace(&mut self.arena.get_mut(no).state, next);
         let flew = if flies { !self.in_flight.insert(no) } else { self.in_flight.remove(&no) };
         self.count_of_line(self.arena.get(no).node, flew, flies);
@@ -30,7 +31,8 @@ impl Run {
         }
         let from = last.executor().cloned();
         let handed = (from != to).then_some(Handed { instance: no, from, to });
-        Change { taken, freed: last.hold().cloned(), handed, waited: last.due(), waits: due, no }
+        let (freed, waited, was_queued) = (last.hold().cloned(), last.due(), last.queued_since());
+        Change { taken, freed, handed, waited, waits: due, queued, was_queued, no }
     }
 
     fn settle(&mut self, no: InstanceNo, done: Done) {

@@ -128,6 +128,18 @@ impl TaskState {
         }
     }
 
+    /// Since when it is offered to the executors, on which queue, and nobody is known to have begun it.
+    pub fn queued_since(&self) -> Option<(Timestamp, QueueName)> {
+        match self {
+            Self::Queued { at, hold, .. } => Some((*at, hold.queue.clone())),
+            Self::Running { .. }
+            | Self::Waiting
+            | Self::UpForRetry { .. }
+            | Self::UpForReschedule { .. }
+            | Self::Done(_) => None,
+        }
+    }
+
     /// How it ended.
     pub const fn done(&self) -> Option<Done> {
         match self {

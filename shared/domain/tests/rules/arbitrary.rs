@@ -120,6 +120,7 @@ fn spec() -> impl Strategy<Value = DagSpec> {
             (spec.start_date, spec.end_date, spec.catchup) = (start, end, catchup);
             (spec.max_active_runs, spec.max_active_tasks) = (runs, in_flight);
             (spec.dagrun_timeout, spec.fail_fast) = (timeout, runs % 3 == 0);
+            spec.max_consecutive_failed_dag_runs = in_flight % 3;
             spec
         },
     )
@@ -177,7 +178,7 @@ fn about_dags() -> Union<BoxedStrategy<Fact>> {
         (0..4_u32)
             .prop_map(|below| Fact::DagVersionsForgotten(DagVersionsForgotten { below }))
             .boxed(),
-        Just(Fact::DagPaused(DagPaused {})).boxed(),
+        Just(Fact::DagPaused(DagPaused::default())).boxed(),
         Just(Fact::DagUnpaused(DagUnpaused {})).boxed(),
         any::<bool>()
             .prop_map(|removed| Fact::DagImportRecovered(DagImportRecovered { removed }))
@@ -209,8 +210,10 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
     let simple = vec![
         Fact::RunStarted(RunStarted {}),
         Fact::RunSucceeded(RunSucceeded {}),
-        Fact::RunTimedOut(RunTimedOut {}),
-        Fact::RunCancelled(RunCancelled {}),
+        Fact::RunTimedOut(RunTimedOut::default()),
+        Fact::RunTimedOut(RunTimedOut { teardowns_left: true }),
+        Fact::RunCancelled(RunCancelled::default()),
+        Fact::RunCancelled(RunCancelled { teardowns_left: true }),
         Fact::RunCleared(RunCleared {}),
         Fact::RunDeleted(RunDeleted { logical_date: None, tries: 0 }),
         Fact::RunFailed(RunFailed { failed: vec![task_id("t0")] }),
@@ -263,9 +266,10 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
             }))
         },
     );
-    let cancelled = (tries(), option::of(holder())).prop_map(
-        |((task_id, map_index, try_number, leg), executor)| {
-            Fact::TryCancelled(TryCancelled { task_id, map_index, try_number, leg, executor })
+    let cancelled = (tries(), option::of(holder()), any::<bool>()).prop_map(
+        |((task_id, map_index, try_number, leg), executor, skipped)| {
+            let it = TryCancelled { task_id, map_index, try_number, leg, executor, skipped };
+            Fact::TryCancelled(it)
         },
     );
     let returned =
@@ -313,6 +317,7 @@ fn lost() -> impl Strategy<Value = Fact> {
         LostWhy::Ordered,
         LostWhy::ParentDied,
         LostWhy::MayHaveBegun,
+        LostWhy::QueuedTooLong,
     ];
     (tries(), option::of(holder()), select(losses), option::of(instant())).prop_map(
         |((task_id, map_index, try_number, leg), executor, why, retry_at)| {
@@ -434,9 +439,15 @@ fn about_what_is_shared() -> Union<BoxedStrategy<Fact>> {
             })
             .boxed(),
         pool().prop_map(|pool| Fact::PoolDeleted(PoolDeleted { pool })).boxed(),
-        (number(), any::<u16>())
-            .prop_map(|(parallelism, max_losses)| {
-                Fact::LimitsSet(LimitsSet { parallelism, max_losses })
+        (number(), any::<u16>(), 0..3_u32, micros())
+            .prop_map(|(parallelism, max_losses, failed_runs, task_queued_timeout)| {
+                let max_consecutive_failed_dag_runs = failed_runs;
+                Fact::LimitsSet(LimitsSet {
+                    parallelism,
+                    max_losses,
+                    max_consecutive_failed_dag_runs,
+                    task_queued_timeout,
+                })
             })
             .boxed(),
         joined.boxed(),

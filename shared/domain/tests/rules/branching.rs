@@ -75,8 +75,15 @@ fn a_short_circuit_skips_what_any_trigger_rule_would_let_run() {
 fn what_begins_at_once_is_skipped_only_where_it_has_not_begun() {
     let spec = ruled(dag("d").task("check", &[]), "always", &["check"], TriggerRule::Always);
     let mut world = begin(spec.clone());
+    world.start("e1", "d/r1/always/1");
     decide(&mut world, "d/r1/check/1", &["always"]).is(["TrySucceeded check 1"]);
     world.succeed("e1", "d/r1/always/1").is(["TrySucceeded always 1", "RunSucceeded"]);
+    let mut world = begin(spec.clone());
+    decide(&mut world, "d/r1/check/1", &["always"]).is([
+        "TrySucceeded check 1",
+        "TryCancelled always 1 skipped",
+        "RunSucceeded",
+    ]);
     let mut world = World::with([spec]);
     world.set_limits(1, 3);
     world.trigger_as("d", "r1");
@@ -101,6 +108,31 @@ fn what_waits_for_a_retry_is_skipped_too() {
         "RunSucceeded",
     ]);
     assert_eq!(world.pass(secs(3_600)), [] as [&str; 0]);
+}
+
+#[test]
+fn what_had_begun_is_skipped_before_it_goes_on() {
+    let spec = dag("d").task("check", &[]).add("eager", &["check"], |task| {
+        (task.trigger_rule, task.retries) = (TriggerRule::Always, 1);
+    });
+    let decided = |task: &str| {
+        let mut world = begin(spec.clone());
+        world.start("e1", &format!("d/r1/{task}/1"));
+        decide(&mut world, "d/r1/check/1", &["eager"]).is(["TrySucceeded check 1"]);
+        world
+    };
+    let mut world = decided("eager");
+    let sent = world.fail("e1", "d/r1/eager/1");
+    let told = brief_all(&sent.records);
+    assert_eq!(told[1..], ["TaskRuledOut eager Skipped", "RunSucceeded"], "{told:?}");
+    let mut world = decided("eager");
+    let told = brief_all(&world.reschedule("e1", "d/r1/eager/1", secs(60)).records);
+    assert_eq!(told[1..], ["TaskRuledOut eager Skipped", "RunSucceeded"], "{told:?}");
+    let mut world = decided("eager");
+    let told = world.gone("e1");
+    assert_eq!(told[1..3], ["TaskRuledOut eager Skipped", "RunSucceeded"], "{told:?}");
+    let mut world = decided("eager");
+    world.succeed("e1", "d/r1/eager/1").is(["TrySucceeded eager 1", "RunSucceeded"]);
 }
 
 /// A run that took `a` and not `b`, and is over.

@@ -18,7 +18,12 @@ fn a_cancelled_run_ends_its_tries_and_skips_the_rest() {
     let mut world = world();
     world.start("e1", "etl/r1/a/1");
     let sent = world.cancel("etl", "r1");
-    sent.is(["RunCancelled", "TryCancelled a 1", "TryCancelled b 1", "TaskRuledOut c Skipped"]);
+    sent.is([
+        "RunCancelled",
+        "TryCancelled a 1",
+        "TryCancelled b 1 skipped",
+        "TaskRuledOut c Skipped",
+    ]);
     let key = run_key("etl", "r1");
     assert_eq!(world.namespace.ending(&key), Some(Ending::Failed));
     assert!(!world.is_active("etl", "r1"));
@@ -89,7 +94,12 @@ fn a_run_past_its_timeout_fails_with_all_that_was_left() {
     assert_eq!(world.namespace.next_due(world.now), Some(world.now.plus(secs(300))));
     assert_eq!(world.pass(secs(3_599)), ["TaskQueued a 2"]);
     assert_eq!(world.namespace.next_due(world.now), Some(world.now.plus(secs(1))));
-    let facts = ["RunTimedOut", "TryCancelled a 2", "TryCancelled b 1", "TaskRuledOut c Skipped"];
+    let facts = [
+        "RunTimedOut",
+        "TryCancelled a 2 skipped",
+        "TryCancelled b 1 skipped",
+        "TaskRuledOut c Skipped",
+    ];
     assert_eq!(world.pass(secs(1)), facts);
     let key = run_key("etl", "r1");
     assert_eq!(world.namespace.ending(&key), Some(Ending::Failed));

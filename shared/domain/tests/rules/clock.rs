@@ -30,6 +30,7 @@ fn what_was_put_off_by_a_clock_ahead_waits_as_long_by_the_clock_as_it_is() {
     let spec = dag("etl").add("a", &[], |task| (task.retries, task.retry_delay) = (3, secs(5)));
     let spec = spec.with(|dag| (dag.max_active_runs, dag.dagrun_timeout) = (1, Some(HOUR)));
     let mut world = World::with([spec.task("b", &[])]);
+    world.queued_for(secs(0));
     let start = world.now;
     world.pass(HOUR);
     world.trigger_as("etl", "r1");

@@ -85,6 +85,7 @@ fn thousands_of_looks_are_one_try() {
 #[test]
 fn a_leg_put_off_by_a_clock_ahead_waits_as_long_by_the_clock_as_it_is() {
     let mut world = world();
+    world.queued_for(secs(0));
     let start = world.now;
     world.pass(secs(3_600));
     world.start("e1", "etl/r1/s/1");

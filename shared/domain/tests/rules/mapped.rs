@@ -103,8 +103,8 @@ fn an_end_from_outside_takes_few_words() {
     world.settle();
     world.cancel("etl", "r1").is([
         "RunCancelled",
-        "TryCancelled m 1",
-        "TryCancelled m 1",
+        "TryCancelled m 1 skipped",
+        "TryCancelled m 1 skipped",
         "TaskRuledOut m[3..=99] Skipped",
         "TaskRuledOut z Skipped",
     ]);

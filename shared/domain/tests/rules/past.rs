@@ -108,6 +108,7 @@ fn what_comes_right_after_it_there_is_waited_for_too() {
 fn where_a_dag_catches_up_runs_by_hand_do_not_count() {
     let spec = dag("etl").daily("2024-01-01").catchup().add("a", &[], past);
     let mut world = World::with([spec]);
+    world.queued_for(secs(0));
     world.go_to("2024-01-02T00:00");
     assert_eq!(world.offered(), ["etl/scheduled__2024-01-01T00:00:00+00:00/a/1"]);
     let ask = TriggerRun {

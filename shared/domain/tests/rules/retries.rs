@@ -68,6 +68,21 @@ fn code_that_says_that_no_retry_helps_gets_none() {
     world.fail_with("e1", "etl/r1/a/1", failure).is(["TryFailed a 1 retry never", "RunFailed a"]);
 }
 
+#[test]
+fn a_retry_policy_may_have_the_next_try_wait_for_another_time_and_adds_no_retry() {
+    let mut world = world(retrying(1, 60));
+    let failure = dagbok_events::Failure {
+        retry_delay: Some(secs(7)),
+        retry_reason: Some("busy".to_owned()),
+        ..failure(Fault::User)
+    };
+    world
+        .fail_with("e1", "etl/r1/a/1", failure.clone())
+        .is(["TryFailed a 1 retry 2024-01-01T00:00:07Z"]);
+    assert_eq!(world.pass(secs(7)), ["TaskQueued a 2"]);
+    world.fail_with("e1", "etl/r1/a/2", failure).is(["TryFailed a 2 retry never", "RunFailed a"]);
+}
+
 /// The wait that the task has after its failure `number`.
 fn backoff_of(world: &World, number: u32) -> Micros {
     let run = world.namespace.active_runs().next().expect("one run");

@@ -49,6 +49,7 @@ fn a_promise_is_kept_when_due_and_the_next_is_made_with_it() {
 #[test]
 fn a_scheduler_that_was_away_keeps_its_promise_makes_the_newest_run_and_says_what_it_missed() {
     let mut world = World::with([daily()]);
+    world.queued_for(secs(0));
     let facts = world.go_to("2024-01-05T06:00");
     assert_eq!(
         facts[..4],
@@ -76,6 +77,7 @@ fn what_catches_up_makes_every_run_in_order_as_far_as_it_may() {
 #[test]
 fn runs_passed_over_while_too_many_were_active_are_missed_for_that() {
     let mut world = World::with([daily().with(|dag| dag.max_active_runs = 1)]);
+    world.queued_for(secs(0));
     world.go_to("2024-01-02");
     for day in ["2024-01-03", "2024-01-04", "2024-01-05"] {
         assert_eq!(world.go_to(day), [] as [&str; 0]);
@@ -92,6 +94,7 @@ fn runs_passed_over_while_too_many_were_active_are_missed_for_that() {
 #[test]
 fn a_run_made_by_hand_takes_the_schedules_place() {
     let mut world = World::with([daily()]);
+    world.queued_for(secs(0));
     let ask = TriggerRun { logical_date: Some(at("2024-01-01")), ..ask("etl") };
     world.send(CommandBody::TriggerRun(ask)).run_id();
     world.settle();
@@ -145,6 +148,7 @@ fn another_meaning_with_the_same_schedule_leaves_the_promise_alone() {
 #[test]
 fn a_dag_that_goes_away_takes_its_promise_back() {
     let mut world = World::with([daily().with(|dag| dag.max_active_runs = 1)]);
+    world.queued_for(secs(0));
     world.go_to("2024-01-02");
     world.go_to("2024-01-04");
     world.send(CommandBody::DagFileGone { file: "etl.py".to_owned() }).is([
@@ -163,6 +167,7 @@ fn a_dag_that_goes_away_takes_its_promise_back() {
 fn nothing_is_promised_past_the_end_date() {
     let spec = daily().with(|dag| dag.end_date = Some(at("2024-01-02")));
     let mut world = World::with([spec]);
+    world.queued_for(secs(0));
     world.go_to("2024-01-02");
     let facts = world.go_to("2024-01-03");
     assert_eq!(made(&facts), ["2024-01-02T00:00:00Z"]);
@@ -210,6 +215,7 @@ fn a_continuous_schedule_follows_its_runs() {
         let spec = dag("etl").timetable(Timetable::Continuous).task("a", &[]);
         let spec = spec.with(|dag| (dag.max_active_runs, dag.start_date) = (1, start));
         let mut world = World::with([spec]);
+        world.queued_for(secs(0));
         world.now = start.unwrap_or(world.now).max(world.now);
         world.settle();
         let mut last: Option<Interval> = None;

@@ -203,3 +203,150 @@ fn the_first_failure_for_good_stops_the_rest_but_for_teardowns() {
     assert_eq!(world.settle(), ["TaskQueued t 1"]);
     world.succeed("e1", "d/r1/t/1").is(["TrySucceeded t 1", "RunSucceeded"]);
 }
+
+#[test]
+fn what_had_not_begun_is_skipped_where_the_first_failure_stops_the_rest() {
+    let spec =
+        dag("d").task("bad", &[]).task("queued", &[]).add("again", &[], |task| task.retries = 1);
+    let mut world = begin(spec.with(|dag| dag.fail_fast = true));
+    world.fail("e1", "d/r1/again/1");
+    world.fail("e1", "d/r1/bad/1").is([
+        "TryFailed bad 1 retry never",
+        "TryCancelled queued 1 skipped",
+        "TaskRuledOut again Skipped",
+        "RunFailed bad",
+    ]);
+}
+
+#[test]
+fn a_cancelled_run_still_runs_the_teardowns_of_what_was_set_up() {
+    let mut world = begin(scoped());
+    world.succeed("e1", "d/r1/s/1");
+    world.settle();
+    world.start("e1", "d/r1/job/1");
+    world.cancel("d", "r1").is([
+        "RunCancelled teardowns",
+        "TryCancelled job 1",
+        "TaskRuledOut more Skipped",
+    ]);
+    assert_eq!(ending(&world), None, "it is ending");
+    assert_eq!(world.settle(), ["TaskQueued t 1"]);
+    world.succeed("e1", "d/r1/t/1").is(["TrySucceeded t 1", "RunFailed "]);
+    assert_eq!(ending(&world), Some(Ending::Failed));
+}
+
+#[test]
+fn a_cancelled_run_fails_though_no_leaf_of_it_did() {
+    let mut world = begin(scoped());
+    world.succeed("e1", "d/r1/s/1");
+    world.settle();
+    world.cancel("d", "r1").is([
+        "RunCancelled teardowns",
+        "TryCancelled job 1 skipped",
+        "TaskRuledOut more Skipped",
+    ]);
+    world.settle();
+    world.succeed("e1", "d/r1/t/1").is(["TrySucceeded t 1", "RunFailed "]);
+}
+
+#[test]
+fn where_nothing_was_set_up_a_cancelled_run_is_over_at_once() {
+    let mut world = begin(scoped());
+    world.cancel("d", "r1").is([
+        "RunCancelled",
+        "TryCancelled s 1 skipped",
+        "TaskRuledOut job Skipped",
+        "TaskRuledOut more Skipped",
+        "TaskRuledOut t Skipped",
+    ]);
+    assert_eq!(ending(&world), Some(Ending::Failed));
+    let mut world = begin(scoped());
+    world.start("e1", "d/r1/s/1");
+    world.cancel("d", "r1").is([
+        "RunCancelled",
+        "TryCancelled s 1",
+        "TaskRuledOut job Skipped",
+        "TaskRuledOut more Skipped",
+        "TaskRuledOut t UpstreamFailed",
+    ]);
+    let mut world = World::with([scoped()]);
+    world.pause("d");
+    world.trigger_as("d", "r1");
+    world.cancel("d", "r1");
+    assert_eq!(ending(&world), Some(Ending::Failed), "it had not begun");
+}
+
+#[test]
+fn a_teardown_that_runs_goes_on_and_one_that_failed_is_tried_again_though_the_run_was_cancelled() {
+    let spec = dag("d").setup("s", &[]).task("job", &["s"]).task("other", &[]);
+    let mut world = begin(spec.add("t", &["s", "job"], |task| {
+        (task.is_teardown, task.trigger_rule) = (true, TriggerRule::AllDoneSetupSuccess);
+        task.retries = 1;
+    }));
+    for task in ["s", "job"] {
+        world.succeed("e1", &format!("d/r1/{task}/1"));
+        world.settle();
+    }
+    world.start("e1", "d/r1/t/1");
+    world.cancel("d", "r1").is(["RunCancelled teardowns", "TryCancelled other 1 skipped"]);
+    world.fail("e1", "d/r1/t/1");
+    assert_eq!(world.pass(secs(300)), ["TaskQueued t 2"]);
+    world.succeed("e1", "d/r1/t/2").is(["TrySucceeded t 2", "RunFailed "]);
+}
+
+#[test]
+fn a_run_that_times_out_runs_its_teardowns_and_its_timeout_ends_them_not() {
+    let mut world = begin(scoped().with(|dag| dag.dagrun_timeout = Some(secs(60))));
+    world.succeed("e1", "d/r1/s/1");
+    world.settle();
+    world.start("e1", "d/r1/job/1");
+    assert_eq!(
+        world.pass(secs(60)),
+        [
+            "RunTimedOut teardowns",
+            "TryCancelled job 1 skipped",
+            "TaskRuledOut more Skipped",
+            "TaskQueued t 1"
+        ],
+        "what ran is skipped, as in Airflow"
+    );
+    world.start("e1", "d/r1/t/1");
+    assert_eq!(world.pass(secs(3_600)), [] as [&str; 0]);
+    world.succeed("e1", "d/r1/t/1").is(["TrySucceeded t 1", "RunFailed "]);
+    assert_eq!(ending(&world), Some(Ending::Failed));
+}
+
+#[test]
+fn cancelled_again_a_run_ends_its_teardowns_too() {
+    let mut world = begin(scoped());
+    world.succeed("e1", "d/r1/s/1");
+    world.settle();
+    world.cancel("d", "r1");
+    world.settle();
+    world.start("e1", "d/r1/t/1");
+    world.cancel("d", "r1").is(["RunCancelled", "TryCancelled t 1"]);
+    assert_eq!(ending(&world), Some(Ending::Failed));
+}
+
+#[test]
+fn a_run_that_only_has_its_teardowns_left_goes_on_where_it_is_cleared() {
+    let mut world = begin(scoped().with(|dag| dag.dagrun_timeout = Some(secs(60))));
+    world.succeed("e1", "d/r1/s/1");
+    world.settle();
+    world.pass(secs(30));
+    world.cancel("d", "r1");
+    world.pass(secs(40));
+    world.clear("d", "r1", false).is([
+        "RunCleared",
+        "TaskCleared s",
+        "TaskCleared job",
+        "TaskCleared more",
+    ]);
+    assert_eq!(world.settle(), ["TaskQueued s 2"]);
+    let bytes = world.namespace.to_snapshot();
+    assert_eq!(
+        dagbok_domain::namespace::Namespace::from_snapshot(&bytes).expect("its own").to_snapshot(),
+        bytes
+    );
+    assert_eq!(world.pass(secs(59)), [] as [&str; 0], "its time begins anew");
+}

@@ -1,9 +1,10 @@
 //! A namespace with its log and a clock that tests set; DAGs in a line; facts in a few words.
 use dagbok_domain::namespace::{ColdRun, Namespace, Outcome};
 use dagbok_events::{
-    Actor, CommandId, DagId, DagSpec, Digest, ExecutorId, Fact, Failure, FailureKind, Fault, Leg,
-    MapIndex, Micros, PoolName, QueueName, Record, RunId, RunKey, Schedule, SourceLocation, TaskId,
-    TaskSpec, Timestamp, Timetable, TriggerRule, TryKey, TryNumber, Usage, decode, encode,
+    Actor, CommandId, DagId, DagPaused, DagSpec, Digest, ExecutorId, Fact, Failure, FailureKind,
+    Fault, Leg, LimitsSet, MapIndex, Micros, PoolName, QueueName, Record, RunId, RunKey, Schedule,
+    SourceLocation, TaskId, TaskSpec, Timestamp, Timetable, TriggerRule, TryCancelled, TryKey,
+    TryNumber, Usage, decode, encode,
 };
 use dagbok_protocol::{
     ClearTasks, Command, CommandBody, DagFile, ImportError, PoolChange, Presence, RefusalCode,
@@ -67,6 +68,7 @@ pub(crate) fn dag(name: &str) -> DagSpec {
         param_schemas: None,
         required_params: vec![],
         fail_fast: false,
+        max_consecutive_failed_dag_runs: 0,
         tasks: Vec::new(),
         not_carried_out: Vec::new(),
         source: SourceLocation { file: format!("{name}.py"), line: 1 },
@@ -167,6 +169,8 @@ pub(crate) fn failure(fault: Fault) -> Failure {
         signal: None,
         exit_code: None,
         retryable: true,
+        retry_delay: None,
+        retry_reason: None,
     }
 }
 
@@ -223,6 +227,17 @@ impl World {
     /// Nothing yet, on 1 January 2024.
     pub(crate) fn new() -> Self {
         Self { namespace: Namespace::new(), now: at("2024-01-01"), log: Vec::new(), next_id: 0 }
+    }
+
+    /// As from now on tries may be queued for so long; 0 is for ever.
+    pub(crate) fn queued_for(&mut self, timeout: Micros) -> Sent {
+        let LimitsSet { parallelism, max_losses, .. } = self.namespace.limits();
+        self.send(CommandBody::SetLimits {
+            parallelism,
+            max_losses,
+            max_consecutive_failed_dag_runs: None,
+            task_queued_timeout: Some(timeout),
+        })
     }
 
     /// With these DAGs, unpaused.
@@ -363,7 +378,12 @@ impl World {
     }
 
     pub(crate) fn set_limits(&mut self, parallelism: u32, max_losses: u16) -> Sent {
-        self.send(CommandBody::SetLimits { parallelism, max_losses })
+        self.send(CommandBody::SetLimits {
+            parallelism,
+            max_losses,
+            max_consecutive_failed_dag_runs: None,
+            task_queued_timeout: None,
+        })
     }
 
     pub(crate) fn cancel(&mut self, dag: &str, run: &str) -> Sent {
@@ -583,7 +603,7 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::DagImportFailed(f) => format!("DagImportFailed {}: {}", f.exception, f.message),
         Fact::DagImportRecovered(f) => format!("DagImportRecovered removed={}", f.removed),
         Fact::DagDisappeared(f) => format!("DagDisappeared file_gone={}", f.file_gone),
-        Fact::DagPaused(_) => "DagPaused".to_owned(),
+        Fact::DagPaused(f) => brief_paused(f),
         Fact::DagUnpaused(_) => "DagUnpaused".to_owned(),
         Fact::RunExpected(f) => match f.logical_date {
             Some(date) => format!("RunExpected {date} due {}", until(f.due)),
@@ -599,8 +619,8 @@ pub(crate) fn brief(fact: &Fact) -> String {
             let names: Vec<&str> = f.failed.iter().map(TaskId::as_str).collect();
             format!("RunFailed {}", names.join(","))
         }
-        Fact::RunTimedOut(_) => "RunTimedOut".to_owned(),
-        Fact::RunCancelled(_) => "RunCancelled".to_owned(),
+        Fact::RunTimedOut(f) => with("RunTimedOut", "teardowns", f.teardowns_left),
+        Fact::RunCancelled(f) => with("RunCancelled", "teardowns", f.teardowns_left),
         Fact::RunCleared(_) => "RunCleared".to_owned(),
         Fact::RunDeleted(_) => "RunDeleted".to_owned(),
         Fact::TaskExpanded(f) => format!("TaskExpanded {} {}", f.task_id, f.length),
@@ -626,7 +646,7 @@ pub(crate) fn brief(fact: &Fact) -> String {
             let (task, n, why) = (&f.task_id, f.try_number, &f.why);
             format!("TryLost {task} {n} {why:?} retry {}", until(f.retry_at))
         }
-        Fact::TryCancelled(f) => format!("TryCancelled {} {}", f.task_id, f.try_number),
+        Fact::TryCancelled(f) => brief_cancelled(f),
         Fact::TryReturned(f) => format!("TryReturned {} {}", f.task_id, f.try_number),
         Fact::XComPushed(f) => format!("XComPushed {} {}", f.task_id, f.key),
         Fact::TryNamed(f) => format!("TryNamed {} {}", f.task_id, f.rendered_map_index),
@@ -655,4 +675,17 @@ fn copies(task_id: &TaskId, first: MapIndex, further: u32) -> String {
             format!("{task_id}[{}..={}]", first.0, i64::from(first.0) + i64::from(more))
         }
     }
+}
+
+fn with(name: &str, more: &str, said: bool) -> String {
+    if said { format!("{name} {more}") } else { name.to_owned() }
+}
+
+fn brief_paused(f: &DagPaused) -> String {
+    let runs = f.failed_runs.iter().map(|run| format!(" {run}"));
+    format!("DagPaused{}", runs.collect::<String>())
+}
+
+fn brief_cancelled(f: &TryCancelled) -> String {
+    with(&format!("TryCancelled {} {}", f.task_id, f.try_number), "skipped", f.skipped)
 }

@@ -201,7 +201,8 @@ fn a_dag_that_only_waits_for_triggers_promises_nothing() {
     let world = World::with([etl()]);
     assert!(world.namespace.dag(&dag_id("etl")).expect("known").expected().is_none());
     assert_eq!(world.namespace.next_due(world.now), None);
-    let once = World::with([etl().timetable(Timetable::Once)]);
+    let mut once = World::with([etl().timetable(Timetable::Once)]);
+    once.queued_for(secs(0));
     let runs: Vec<_> = once.namespace.active_runs().collect();
     assert_eq!(runs.len(), 1);
     assert_eq!(runs[0].meta().run_type, RunType::Scheduled);

@@ -175,6 +175,9 @@ pub enum LostWhy {
     /// Its executor died, or went out of reach, before it said that the try began: it may have begun, so that
     /// its number is used up. Nobody's count of losses goes up.
     MayHaveBegun,
+    /// Nobody began it for `task_queued_timeout`, though somebody could have. Nobody's count of losses goes up; but
+    /// a task whose tries end so one after the other fails.
+    QueuedTooLong,
 }
 
 /// See [`crate::Fact::TryLost`]. Scope: the run. The system's fault: uses up none of the user's retries.
@@ -222,6 +225,9 @@ pub struct TryCancelled {
     /// Who runs it, and is told to end it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor: Option<ExecutorId>,
+    /// Whether its task is skipped with it, and has not failed: the try had not begun, or its run timed out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub skipped: bool,
 }
 
 /// See [`crate::Fact::TryReturned`]. Scope: the run. The task is queued again as another try.

@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{DagId, DagSpec, DagVersion, Digest, Interval, Micros, Timestamp};
+use crate::{DagId, DagSpec, DagVersion, Digest, Interval, Micros, RunId, Timestamp};
 
 /// See [`crate::Fact::DagRegistered`]. Scope: the DAG.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -64,8 +64,13 @@ pub struct DagDisappeared {
 }
 
 /// See [`crate::Fact::DagPaused`]. Scope: the DAG.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct DagPaused {}
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DagPaused {
+    /// Its newest runs, which all failed, newest first: `max_consecutive_failed_dag_runs` of them, and so the DAG was
+    /// paused by the rules. Empty where somebody asked for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_runs: Vec<RunId>,
+}
 
 /// See [`crate::Fact::DagUnpaused`]. Scope: the DAG.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

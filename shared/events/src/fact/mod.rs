@@ -114,3 +114,17 @@ pub enum Fact {
     /// What nothing that goes on needs, and that is old, is forgotten: executors that left, reports refused.
     HistoryForgotten(HistoryForgotten),
 }
+
+impl Fact {
+    /// Whether a run is over with it. One that is cancelled or times out goes on for as long as teardowns of it are
+    /// left, and is over with the `RunFailed` after them.
+    pub const fn ends_run(&self) -> bool {
+        matches!(
+            self,
+            Self::RunSucceeded(_)
+                | Self::RunFailed(_)
+                | Self::RunTimedOut(RunTimedOut { teardowns_left: false })
+                | Self::RunCancelled(RunCancelled { teardowns_left: false })
+        )
+    }
+}

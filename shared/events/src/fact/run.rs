@@ -75,12 +75,20 @@ pub struct RunFailed {
 }
 
 /// See [`crate::Fact::RunTimedOut`]. Scope: the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct RunTimedOut {}
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunTimedOut {
+    /// Whether teardowns are yet to run: then the run is over with the `RunFailed` that follows the last of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub teardowns_left: bool,
+}
 
 /// See [`crate::Fact::RunCancelled`]. Scope: the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct RunCancelled {}
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunCancelled {
+    /// Whether teardowns are yet to run: then the run is over with the `RunFailed` that follows the last of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub teardowns_left: bool,
+}
 
 /// See [`crate::Fact::RunCleared`]. Scope: the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, PoolName, QueueName, Timestamp};
+use crate::{Digest, Micros, PoolName, QueueName, Timestamp};
 
 /// See [`crate::Fact::PoolSet`]. Scope: the namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +38,40 @@ pub struct LimitsSet {
     pub parallelism: u32,
     /// Losses of one task in one run that are made up for; the next one fails it. With 0 the first does.
     pub max_losses: u16,
+    /// A DAG that does not say is paused once so many of its newest runs have failed, all of them; 0 never.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub max_consecutive_failed_dag_runs: u32,
+    /// How long a try may be queued while somebody could begin it; 0 for ever.
+    #[serde(
+        default = "LimitsSet::queued_timeout",
+        skip_serializing_if = "LimitsSet::is_queued_timeout"
+    )]
+    pub task_queued_timeout: Micros,
+}
+
+impl LimitsSet {
+    /// What holds until somebody says otherwise.
+    pub const TASK_QUEUED_TIMEOUT: Micros = Micros::from_secs(600);
+
+    const fn queued_timeout() -> Micros {
+        Self::TASK_QUEUED_TIMEOUT
+    }
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde's skip_serializing_if passes a reference"
+    )]
+    fn is_queued_timeout(timeout: &Micros) -> bool {
+        *timeout == Self::TASK_QUEUED_TIMEOUT
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+const fn is_default(n: &u32) -> bool {
+    *n == 0
 }
 
 /// See [`crate::Fact::ForeignEntrySkipped`]. Scope: the namespace.

@@ -61,6 +61,7 @@ struct Items {
 struct Item {
     key: String,
     payload: Bytes,
+    stored: Instant,
     delivered: u32,
     /// When its lease or delay ends; `None` while it is ready.
     until: Option<Instant>,
@@ -101,7 +102,8 @@ impl Items {
         let item = self.by_id.get_mut(&id)?;
         item.delivered = item.delivered.saturating_add(1);
         let (key, payload) = (item.key.clone(), item.payload.clone());
-        Some((id, Delivered { key, payload, times: item.delivered }))
+        let waited = item.stored.elapsed();
+        Some((id, Delivered { key, payload, times: item.delivered, waited }))
     }
 
     /// Whether the delivery numbered `times` still holds its lease.
@@ -114,6 +116,7 @@ struct Delivered {
     key: String,
     payload: Bytes,
     times: u32,
+    waited: Duration,
 }
 
 impl MemoryQueue {
@@ -124,8 +127,8 @@ impl MemoryQueue {
         while taken.len() < max {
             let Some((id, it)) = items.take() else { break };
             let handle = ItemLease { queue: Arc::clone(self), id, times: it.times };
-            let (key, payload, delivered) = (it.key, it.payload, it.times);
-            taken.push(Delivery { key, payload, delivered, handle: Box::new(handle) });
+            let Delivered { key, payload, times: delivered, waited } = it;
+            taken.push(Delivery { key, payload, delivered, waited, handle: Box::new(handle) });
         }
         taken
     }
@@ -148,7 +151,8 @@ impl Queue for Handle {
             items.next_id += 1;
             let key = key.to_owned();
             items.by_key.insert(key.clone(), id);
-            let item = Item { key, payload, delivered: 0, until: None, leased: false };
+            let stored = Instant::now();
+            let item = Item { key, payload, stored, delivered: 0, until: None, leased: false };
             items.by_id.insert(id, item);
             items.ready.insert(id);
         }

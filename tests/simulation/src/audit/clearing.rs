@@ -19,12 +19,21 @@ impl RunModel {
     /// taken, however far down.
     pub(super) fn taken_by(&self, ask: &ClearTasks) -> Copies {
         let mut taken = Copies::new();
+        let around: BTreeSet<usize> = ask
+            .task_ids
+            .iter()
+            .filter_map(|task_id| self.place(task_id))
+            .flat_map(|ix| self.around(ix))
+            .collect();
         for (task, copy) in self.copies() {
             let Stand::Done(done) = copy.stand else { continue };
             if done == Done::RuledOut(RuledOut::Removed) {
                 continue;
             }
-            let named = ask.task_ids.is_empty() || ask.task_ids.contains(&task.spec.task_id);
+            let own = self.place(&task.spec.task_id).expect("its own task");
+            let named = ask.task_ids.is_empty()
+                || ask.task_ids.contains(&task.spec.task_id)
+                || around.contains(&own);
             let bad = matches!(done, Done::Failed | Done::RuledOut(RuledOut::UpstreamFailed));
             if named && (bad || !ask.only_failed) {
                 taken.insert((task.spec.task_id.clone(), copy.map_index));
@@ -101,7 +110,7 @@ impl Audit {
         if cleared != taken || taken.is_empty() {
             return Err(format!("cleared are {cleared:?}, not {taken:?} by {ask:?}"));
         }
-        let over = run.stage == Stage::Over;
+        let over = matches!(run.stage, Stage::Over | Stage::Ending);
         if goes_on != over {
             return Err("a run goes on that is over, and no other".to_owned());
         }
@@ -217,7 +226,8 @@ impl Audit {
         if ask.task_ids.iter().any(|task_id| run.place(task_id).is_none()) {
             return refused == Some(RefusalCode::TaskNotFound);
         }
-        let (taken, over) = (run.taken_by(ask), run.stage == Stage::Over);
+        let over = matches!(run.stage, Stage::Over | Stage::Ending);
+        let taken = run.taken_by(ask);
         match outcome {
             Outcome::WouldClear { run_goes_on, tasks } => {
                 let right = ask.dry_run

@@ -13,7 +13,7 @@ impl Audit {
             let of_pool = |fact: &Fact| matches!(fact, Fact::TaskQueued(f) if f.pool == *pool);
             record.facts.iter().any(of_pool)
         };
-        let running = |run: &&RunModel| matches!(run.stage, Stage::Running(_));
+        let running = |run: &&RunModel| matches!(run.stage, Stage::Running(_) | Stage::Ending);
         if record.facts.iter().any(|fact| matches!(fact, Fact::RunStarted(_))) {
             let of_dag = self.runs.range(first_of(&key.dag_id)..);
             let of_dag = of_dag.take_while(|(it, _)| it.dag_id == key.dag_id).map(|(_, run)| run);

@@ -8,6 +8,7 @@ mod names;
 mod promises;
 mod reports;
 mod run;
+mod scopes;
 mod target;
 mod task;
 mod tries;
@@ -16,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use agreement::fold_all;
 use dagbok_events::{
-    Actor, CommandId, DagId, DagSpec, Fact, PoolName, Record, RunCreated, RunExpected, RunId,
-    RunKey, RunType, Scope, Timestamp,
+    Actor, CommandId, DagId, DagSpec, Fact, LimitsSet, Micros, PoolName, Record, RunCreated,
+    RunExpected, RunId, RunKey, RunType, Scope, Timestamp,
 };
 use dagbok_protocol::{Command, CommandBody, limits as sizes};
 use forgetting::Floor;
@@ -58,6 +59,7 @@ pub struct Audit {
     made: BTreeMap<CommandId, RunId>,
     pools: BTreeMap<PoolName, u32>,
     parallelism: u32,
+    queued_timeout: Micros,
     max_losses: u16,
     last_at: Timestamp,
     /// Commands that may be answered by one record only, with its sequence.
@@ -89,6 +91,7 @@ impl Audit {
             made: BTreeMap::new(),
             pools: BTreeMap::from([(pool, sizes::DEFAULT_POOL_SLOTS)]),
             parallelism: sizes::PARALLELISM,
+            queued_timeout: LimitsSet::TASK_QUEUED_TIMEOUT,
             max_losses: sizes::MAX_LOSSES,
             last_at: Timestamp(i64::MIN),
             answered: BTreeMap::new(),
@@ -258,6 +261,7 @@ impl Audit {
             }
             Fact::LimitsSet(f) => {
                 (self.parallelism, self.max_losses) = (f.parallelism, f.max_losses);
+                self.queued_timeout = f.task_queued_timeout;
             }
             Fact::ClockWentBack(f) => {
                 self.runs.values_mut().for_each(|run| run.clock_back(f.to));
@@ -299,7 +303,20 @@ impl Audit {
         match fact {
             Fact::RunExpected(f) => self.promise(dag_id, f),
             Fact::DagDisappeared(_) => dag.gone = true,
-            Fact::DagPaused(_) => dag.paused = true,
+            Fact::DagPaused(f) => {
+                dag.paused = true;
+                let of_dag = |run_id: &RunId| {
+                    self.runs.iter().find(|(key, _)| key.dag_id == *dag_id && key.run_id == *run_id)
+                };
+                let failed = |run: &RunModel| run.stage == Stage::Over && !run.succeeded;
+                let named = f.failed_runs.iter().map(of_dag);
+                if !named.flatten().all(|(_, run)| failed(run)) {
+                    return Err(format!("it is paused for runs that have not failed: {f:?}"));
+                }
+                if !f.failed_runs.is_empty() {
+                    self.note("paused by failed runs");
+                }
+            }
             Fact::DagUnpaused(_) => dag.paused = false,
             _ => {}
         }
@@ -330,15 +347,17 @@ impl Audit {
             }
             _ => {}
         }
-        // Whose word a try's end rests on must be who runs it.
+        // Whose word a try's end rests on must be who runs it; others may be cancelled by what it says.
         if let Actor::Executor(sender) = &record.by
+            && !matches!(fact, Fact::TryCancelled(_))
             && let Some(holder) = run.holder_of(fact)
             && holder != sender
         {
             return Err(format!("{sender} speaks for {holder}"));
         }
         let (at, max_losses) = (record.decided_at(), self.max_losses);
-        run.fold(Told { seq, at, max_losses }, fact)
+        let queued_timeout = self.queued_timeout;
+        run.fold(Told { seq, at, max_losses, queued_timeout }, fact)
     }
 
     fn create(&mut self, key: &RunKey, record: &Record, f: &RunCreated) -> Finding {

@@ -1,7 +1,7 @@
 //! The second opinion on one run and its tasks.
 use dagbok_domain::{
     run::Done,
-    trigger_rule::{Standing, Tally, judge},
+    trigger_rule::{Standing, Tally, judge_in_scope},
 };
 use dagbok_events::{
     DagSpec, ExecutorId, Expand, Extent, Fact, MapIndex, PoolName, RefusedWhy, RuledOut,
@@ -22,6 +22,8 @@ pub enum Stage {
     Queued,
     /// Started at this time.
     Running(Timestamp),
+    /// Ended from outside: only its teardowns go on.
+    Ending,
     /// Over.
     Over,
 }
@@ -40,6 +42,10 @@ pub struct RunModel {
     /// Whether it ended well, where it is over.
     pub(super) succeeded: bool,
     pub(super) timeout: Option<dagbok_events::Micros>,
+    /// Whether its first failure for good stops the rest.
+    fail_fast: bool,
+    /// Whether it was its timeout that ended it.
+    timed_out: bool,
     /// Which version of its DAG it runs.
     pub(super) version: u32,
 }
@@ -52,6 +58,8 @@ pub(super) struct Told {
     pub(super) at: Timestamp,
     /// How many tries may be lost in a row.
     pub(super) max_losses: u16,
+    /// How long a try may be queued.
+    pub(super) queued_timeout: dagbok_events::Micros,
 }
 
 impl RunModel {
@@ -64,6 +72,8 @@ impl RunModel {
             version: created.version,
             succeeded: false,
             timeout: dag.dagrun_timeout,
+            fail_fast: dag.fail_fast,
+            timed_out: false,
         }
     }
 
@@ -145,13 +155,15 @@ impl RunModel {
             let up = &self.tasks[*up as usize];
             let by_copy = up.is_together_with(task) && !up.lacks_copies();
             for copy in up.copies.iter().filter(|copy| !by_copy || copy.map_index == map_index) {
-                tally.total += 1;
-                if let Stand::Done(done) = copy.stand {
-                    tally.count(done, 1);
-                }
+                let done = copy.done();
+                tally.add(up.spec.is_setup, done);
             }
         }
-        judge(task.spec.trigger_rule, tally)
+        let mut scope = Tally::default();
+        for member in self.scope_of(task) {
+            self.tasks[member].copies.iter().for_each(|copy| scope.add(false, copy.done()));
+        }
+        judge_in_scope(&task.spec, tally, scope)
     }
 
     /// How many copies a mapped task is to have, where anybody can say.
@@ -225,13 +237,8 @@ impl RunModel {
     }
 
     /// Whether any task decided against this one, as a short circuit does of all that is below it.
-    fn is_decided_against(&self, task_id: &TaskId) -> bool {
+    pub(super) fn is_decided_against(&self, task_id: &TaskId) -> bool {
         self.copies().any(|(_, copy)| copy.skips.contains(task_id))
-    }
-
-    fn is_leaf(&self, task: &TaskModel) -> bool {
-        let named = |up: &u32| self.tasks[*up as usize].spec.task_id == task.spec.task_id;
-        !self.tasks.iter().any(|other| other.spec.upstream.iter().any(named))
     }
 
     fn all_done(&self) -> bool {
@@ -245,17 +252,24 @@ impl RunModel {
             Fact::RunStarted(_) => self.begin(at),
             Fact::RunSucceeded(_) => self.end(true),
             Fact::RunFailed(_) => self.end(false),
-            Fact::RunTimedOut(_) => {
+            Fact::RunTimedOut(f) => {
                 let due = match (self.stage, self.timeout) {
                     (Stage::Running(since), Some(timeout)) => since.plus(timeout),
                     _ => return Err("there is no timeout to run out".to_owned()),
                 };
-                if at < due { Err("the timeout has not run out".to_owned()) } else { self.stop() }
+                if at < due {
+                    return Err("the timeout has not run out".to_owned());
+                }
+                self.timed_out = true;
+                self.end_by(f.teardowns_left)
             }
-            Fact::RunCancelled(_) => self.stop(),
-            Fact::RunCleared(_) => self.go_on(),
+            Fact::RunCancelled(f) => {
+                self.timed_out = false;
+                self.end_by(f.teardowns_left)
+            }
+            Fact::RunCleared(_) => self.go_on(at),
             Fact::TaskCleared(f) => self.clear(&f.task_id, f.map_index, f.further),
-            Fact::TaskExpanded(f) if matches!(self.stage, Stage::Running(_)) => {
+            Fact::TaskExpanded(f) if matches!(self.stage, Stage::Running(_) | Stage::Ending) => {
                 self.expand(&f.task_id, f.length)
             }
             Fact::TaskRuledOut(f) => self.rule_out(&f.task_id, f.map_index, f.further, f.why),
@@ -269,6 +283,7 @@ impl RunModel {
             *since = to.min(*since);
         }
         for copy in self.tasks.iter_mut().flat_map(|task| &mut task.copies) {
+            copy.queued_at = copy.queued_at.min(to);
             if let Stand::Again(since, due) | Stand::Later(_, since, due) = &mut copy.stand
                 && *since > to
             {
@@ -293,28 +308,62 @@ impl RunModel {
         Ok(())
     }
 
+    /// Ended from outside; `left`: it has teardowns that go on.
+    fn end_by(&mut self, left: bool) -> Finding {
+        match (self.stage, left) {
+            (Stage::Running(_), true) => self.stage = Stage::Ending,
+            (_, false) => return self.stop(),
+            (stage, true) => return Err(format!("teardowns are left of a run that is {stage:?}")),
+        }
+        Ok(())
+    }
+
     fn end(&mut self, success: bool) -> Finding {
+        let ending = self.stage == Stage::Ending;
         self.stop()?;
         self.succeeded = success;
         if !self.all_done() {
             return Err("it ends before its tasks".to_owned());
         }
+        if ending {
+            return if success { Err("it was ended, and ends well".to_owned()) } else { Ok(()) };
+        }
         let fails = |task: &TaskModel| {
             task.copies.iter().any(|copy| copy.done().is_some_and(Done::fails_run))
         };
-        let failed = self.tasks.iter().any(|task| self.is_leaf(task) && fails(task));
+        let failed = self.leaves().into_iter().any(|ix| fails(&self.tasks[ix]));
         if success == failed {
             return Err(format!("it ends with success={success}, and failed leaves: {failed}"));
         }
         Ok(())
     }
 
-    fn go_on(&mut self) -> Finding {
-        if self.stage != Stage::Over {
-            return Err("a run goes on that is not over".to_owned());
-        }
-        self.stage = Stage::Queued;
+    fn go_on(&mut self, at: Timestamp) -> Finding {
+        self.stage = match self.stage {
+            Stage::Over => Stage::Queued,
+            Stage::Ending => Stage::Running(at),
+            _ => return Err("a run goes on that is not over".to_owned()),
+        };
         Ok(())
+    }
+
+    /// Whether a task may be stopped by how its run stands, whatever its rule says: the run was ended, or another
+    /// task has failed for good where that stops the rest.
+    pub(super) fn is_stopped(&self, task: &TaskModel) -> bool {
+        let others = self.tasks.iter().filter(|it| it.spec.task_id != task.spec.task_id);
+        let mut copies = others.flat_map(|it| &it.copies);
+        let failed = self.fail_fast && copies.any(|copy| copy.done() == Some(Done::Failed));
+        match self.stage {
+            Stage::Over => true,
+            Stage::Ending => !task.spec.is_teardown,
+            Stage::Queued | Stage::Running(_) => failed && !task.spec.is_teardown,
+        }
+    }
+
+    /// Whether the task of a try that is cancelled is skipped with it, and has not failed.
+    pub(super) fn is_skipped_with_its_try(&self, copy: &CopyModel) -> bool {
+        let ended = matches!(self.stage, Stage::Over | Stage::Ending);
+        matches!(copy.stand, Stand::Queued(_)) || (ended && self.timed_out)
     }
 
     fn clear(&mut self, task_id: &TaskId, first: MapIndex, further: u32) -> Finding {
@@ -342,8 +391,8 @@ impl RunModel {
         further: u32,
         why: RuledOut,
     ) -> Finding {
-        let over = self.stage == Stage::Over;
         let ix = self.place(task_id).ok_or_else(|| format!("there is no task {task_id}"))?;
+        let stopped = why == RuledOut::Skipped && self.is_stopped(&self.tasks[ix]);
         let decided = why == RuledOut::Skipped && self.is_decided_against(task_id);
         let length = self.length(&self.tasks[ix]);
         let empty = self.tasks[ix].expanded == Some(0) && why == RuledOut::Skipped;
@@ -359,9 +408,10 @@ impl RunModel {
                 && length.is_some();
             let copy = self.tasks[ix].find_mut(map_index).expect("just found");
             match &copy.stand {
-                Stand::Waiting if over || empty || decided || verdict == Standing::Never(why) => {}
+                Stand::Waiting
+                    if stopped || empty || decided || verdict == Standing::Never(why) => {}
                 Stand::Waiting if unknown || surplus => {}
-                Stand::Again(..) | Stand::Later(..) if over || decided => {}
+                Stand::Again(..) | Stand::Later(..) if stopped || decided => {}
                 stand => return Err(format!("{task_id} is ruled out as {why:?} while {stand:?}")),
             }
             copy.stand = Stand::Done(Done::RuledOut(why));
@@ -387,6 +437,9 @@ impl RunModel {
             if self.is_skipped(task, copy.map_index) {
                 return Err(format!("{} waits and was decided against", task.spec.task_id));
             }
+            if self.stage == Stage::Ending && !task.spec.is_teardown {
+                return Err(format!("{} waits and its run was ended", task.spec.task_id));
+            }
             if matches!(self.stage, Stage::Running(_)) && task.expanded == Some(0) {
                 return Err(format!("{} has nothing to map over and waits", task.spec.task_id));
             }
@@ -394,7 +447,20 @@ impl RunModel {
                 return Err(format!("{} should have its copies by now", task.spec.task_id));
             }
         }
-        if matches!(self.stage, Stage::Running(_)) && self.all_done() {
+        let stopped = |(task, copy): &(&TaskModel, &CopyModel)| {
+            !task.spec.is_teardown && copy.done().is_none()
+        };
+        if self.stage == Stage::Ending && self.copies().any(|it| stopped(&it)) {
+            return Err("the run was ended, and more than its teardowns goes on".to_owned());
+        }
+        let again = |(task, copy): &(&TaskModel, &CopyModel)| {
+            let waits = matches!(copy.stand, Stand::Again(..) | Stand::Later(..));
+            waits && self.is_skipped(task, copy.map_index)
+        };
+        if let Some((task, _)) = self.copies().find(again) {
+            return Err(format!("{} is to go on and was decided against", task.spec.task_id));
+        }
+        if matches!(self.stage, Stage::Running(_) | Stage::Ending) && self.all_done() {
             return Err("every task is done and the run goes on".to_owned());
         }
         Ok(())

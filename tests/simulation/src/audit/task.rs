@@ -36,6 +36,10 @@ pub struct CopyModel {
     pub(super) losses: u16,
     /// When the first leg of the try in hand began.
     pub(super) began: Option<Timestamp>,
+    /// Tries in a row that nobody began in time.
+    pub(super) not_begun: u8,
+    /// When it was last offered.
+    pub(super) queued_at: Timestamp,
     /// The record by which it was last offered.
     pub(super) queued_seq: u64,
     /// Every execution there ever was of it, whatever was cleared since.
@@ -70,6 +74,8 @@ impl CopyModel {
             failures: 0,
             losses: 0,
             began: None,
+            not_begun: 0,
+            queued_at: Timestamp(0),
             queued_seq: 0,
             offered: BTreeSet::new(),
             xcoms: BTreeMap::new(),
@@ -111,6 +117,7 @@ impl CopyModel {
     pub(super) fn forget(&mut self) {
         self.stand = Stand::Waiting;
         (self.failures, self.losses, self.began) = (0, 0, None);
+        self.not_begun = 0;
         self.forget_values();
         self.skips.clear();
     }

@@ -29,6 +29,7 @@ impl RunModel {
                 if !matches!(copy.stand, Stand::Queued(_)) {
                     return Err("a leg begins twice".to_owned());
                 }
+                copy.not_begun = 0;
                 copy.began.get_or_insert(f.started_at);
                 copy.stand = Stand::Running(execution, f.executor.clone());
                 return Ok(());
@@ -46,10 +47,31 @@ impl RunModel {
             }
             _ => {}
         }
-        if over != matches!(fact, Fact::TryCancelled(_)) {
+        if let Fact::TryCancelled(f) = fact {
+            return self.cancel(task_id, map_index, f.skipped);
+        }
+        if over {
             return Err("a try ends as it can't with its run".to_owned());
         }
         self.end_try(told, task_id, map_index, fact)
+    }
+
+    /// A try is cancelled: with its run, by a failure that stops the rest, or since its task was decided against
+    /// before it had begun.
+    fn cancel(&mut self, task_id: &TaskId, map_index: MapIndex, skipped: bool) -> Finding {
+        let ix = self.place(task_id).ok_or_else(|| format!("there is no task {task_id}"))?;
+        let copy = self.tasks[ix].find(map_index).expect("just found");
+        let queued = matches!(copy.stand, Stand::Queued(_));
+        let decided = skipped && queued && self.is_decided_against(task_id);
+        if !decided && !self.is_stopped(&self.tasks[ix]) {
+            return Err(format!("a try of {task_id} is cancelled, and nothing stops it"));
+        }
+        if skipped != self.is_skipped_with_its_try(copy) {
+            return Err(format!("a try of {task_id} is cancelled, skipped {skipped}: {copy:?}"));
+        }
+        let done = if skipped { Done::RuledOut(RuledOut::Skipped) } else { Done::Failed };
+        self.tasks[ix].find_mut(map_index).expect("just found").stand = Stand::Done(done);
+        Ok(())
     }
 
     fn queue(
@@ -59,12 +81,13 @@ impl RunModel {
         map_index: MapIndex,
         execution: Execution,
     ) -> Finding {
-        if !matches!(self.stage, Stage::Running(_)) {
+        let ix = self.place(task_id).ok_or_else(|| format!("there is no task {task_id}"))?;
+        let teardown = self.tasks[ix].spec.is_teardown;
+        let ends = self.stage == Stage::Ending && teardown;
+        if !ends && !matches!(self.stage, Stage::Running(_)) {
             return Err("the run is not running".to_owned());
         }
-        let ix = self.place(task_id).ok_or_else(|| format!("there is no task {task_id}"))?;
         let verdict = self.verdict(&self.tasks[ix], map_index);
-        // What had begun when that was decided goes on, with its retries.
         let decided_against = self.is_skipped(&self.tasks[ix], map_index);
         if self.tasks[ix].lacks_copies() || self.tasks[ix].expanded == Some(0) {
             return Err(format!("{task_id} is offered and has no copies"));
@@ -73,7 +96,7 @@ impl RunModel {
         let Some(copy) = copy else { return Err(format!("{task_id} has no copy {map_index:?}")) };
         let next = (copy.tries + 1, 0);
         let (expected, due) = match &copy.stand {
-            Stand::Waiting if decided_against => {
+            Stand::Waiting | Stand::Again(..) | Stand::Later(..) if decided_against => {
                 return Err(format!("{task_id} is queued and a task before it decided against it"));
             }
             Stand::Waiting if verdict != Standing::Ready => {
@@ -99,6 +122,7 @@ impl RunModel {
         }
         copy.tries = execution.0;
         (copy.queued_seq, copy.stand) = (told.seq, Stand::Queued(execution));
+        copy.queued_at = told.at;
         Ok(())
     }
 
@@ -122,10 +146,18 @@ impl RunModel {
                 Stand::Done(Done::Success)
             }
             Fact::TrySkipped(_) => Stand::Done(Done::RuledOut(RuledOut::Skipped)),
-            Fact::TryCancelled(_) => Stand::Done(Done::Failed),
             Fact::TryRescheduled(f) => Stand::Later((n, leg + 1), at, f.due),
             Fact::TryReturned(_) if leg == 0 => Stand::Again(at, at),
             Fact::TryReturned(_) => Stand::Later((n, leg + 1), at, at),
+            Fact::TryLost(f) if f.why == LostWhy::QueuedTooLong => {
+                let too_early = at < copy.queued_at.plus(told.queued_timeout);
+                let waits = matches!(copy.stand, Stand::Queued(_)) && told.queued_timeout.0 > 0;
+                if !waits || too_early || (copy.not_begun < 2) != f.retry_at.is_some() {
+                    return Err(format!("it was not queued for too long: {copy:?} {f:?}"));
+                }
+                copy.not_begun += 1;
+                again(f.retry_at)
+            }
             Fact::TryLost(f) => {
                 if !matches!(f.why, LostWhy::ParentDied | LostWhy::MayHaveBegun) {
                     lose(copy, told.max_losses, f.retry_at)?;

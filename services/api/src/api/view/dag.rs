@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use dagbok_events::{DagSpec, Micros, TaskSpec, Timetable};
 use serde_json::json;
 
-use super::{BUNDLE, display_name, version_info, when, word};
+use super::{BUNDLE, display_name, run::actor_name, version_info, when, word};
 use crate::{
     model::{
         Store, StoreError,
@@ -12,7 +12,7 @@ use crate::{
     },
     shapes::{
         DEFAULT_OWNER, DagDetails, DagExtra, DagResponse, DagTag, ExpectedRun, LastRun, MissedRuns,
-        TaskExtra, TaskInfo, TimeDelta,
+        PausedWhy, TaskExtra, TaskInfo, TimeDelta,
     },
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct DagView {
     pub(crate) last_run: Option<RunRow>,
     pub(crate) has_import_error: bool,
     pub(crate) bundle: Option<String>,
+    /// What holds where the DAG says nothing.
+    pub(crate) max_consecutive_failed_dag_runs: u32,
 }
 
 impl DagView {
@@ -34,7 +36,16 @@ impl DagView {
         let last_run = store.newest_run(&row)?;
         let has_import_error = store.import_error(&row.file)?.is_some();
         let bundle = store.bundle()?.map(|row| row.bundle.to_string());
-        Ok(Some(Self { row, version, last_run, has_import_error, bundle }))
+        let max_consecutive_failed_dag_runs =
+            store.limits()?.map_or(0, |row| row.max_consecutive_failed_dag_runs);
+        Ok(Some(Self {
+            row,
+            version,
+            last_run,
+            has_import_error,
+            bundle,
+            max_consecutive_failed_dag_runs,
+        }))
     }
 
     pub(crate) fn response(&self) -> DagResponse {
@@ -67,7 +78,10 @@ impl DagView {
             tags: spec.tags.iter().map(tag).collect(),
             max_active_tasks: spec.max_active_tasks,
             max_active_runs: Some(spec.max_active_runs),
-            max_consecutive_failed_dag_runs: 0,
+            max_consecutive_failed_dag_runs: match spec.max_consecutive_failed_dag_runs {
+                0 => self.max_consecutive_failed_dag_runs,
+                most => most,
+            },
             has_task_concurrency_limits: false,
             has_import_errors: self.has_import_error,
             next_dagrun_logical_date: when(row.expected.as_ref().and_then(|run| run.logical_date)),
@@ -111,6 +125,12 @@ impl DagView {
                 count: missed.count,
                 why: word(&missed.why),
                 at: missed.at.into(),
+            }),
+            paused: row.pause.as_ref().map(|pause| PausedWhy {
+                since: pause.at.into(),
+                by: actor_name(&pause.by),
+                reason: pause.reason.clone(),
+                failed_runs: pause.failed_runs.iter().map(ToString::to_string).collect(),
             }),
             not_carried_out: version.spec.not_carried_out.iter().map(Into::into).collect(),
         }
@@ -246,8 +266,8 @@ fn task_info(
         start_date: when(spec.start_date),
         end_date: when(spec.end_date),
         trigger_rule: Some(word(&task.trigger_rule)),
-        depends_on_past: false,
-        wait_for_downstream: false,
+        depends_on_past: task.depends_on_past,
+        wait_for_downstream: task.wait_for_downstream,
         retries: Some(f64::from(task.retries)),
         queue: Some(task.queue.to_string()),
         pool: Some(task.pool.to_string()),

@@ -242,5 +242,7 @@ fn try_failure(failure: &Failure) -> TryFailure {
         signal: failure.signal,
         exit_code: failure.exit_code,
         retryable: failure.retryable,
+        retry_delay: failure.retry_delay.map(|delay| delay.to_std().as_secs_f64()),
+        retry_reason: failure.retry_reason.clone(),
     }
 }

@@ -1,12 +1,12 @@
 //! What facts about DAGs and their files change.
 use dagbok_events::{
-    DagImportFailed, DagRegistered, DagVersionsForgotten, RunExpected, RunMissed, Scope,
+    DagImportFailed, DagPaused, DagRegistered, DagVersionsForgotten, RunExpected, RunMissed, Scope,
 };
 
 use super::Context;
 use crate::model::{
     Overlay, StoreError, keys,
-    rows::{DagRow, ImportErrorRow, MissedRow, TotalsRow, VersionRow},
+    rows::{DagRow, ImportErrorRow, MissedRow, PauseRow, TotalsRow, VersionRow},
 };
 
 pub(super) fn registered(
@@ -33,6 +33,7 @@ pub(super) fn registered(
         owner: String::new(),
         tags: Vec::new(),
         paused: false,
+        pause: None,
         disappeared_at: None,
         expected: None,
         missed: None,
@@ -62,6 +63,25 @@ pub(super) fn change(
         change(row);
     }
     Ok(())
+}
+
+/// No new runs: because somebody said so, or because the newest failed.
+pub(super) fn paused(
+    rows: &mut Overlay<'_>,
+    context: &Context<'_>,
+    fact: &DagPaused,
+) -> Result<(), StoreError> {
+    let pause = PauseRow {
+        at: context.at,
+        by: context.by.clone(),
+        reason: context.reason.map(str::to_owned),
+        failed_runs: fact.failed_runs.clone(),
+    };
+    change(rows, context, |row| (row.paused, row.pause) = (true, Some(pause)))
+}
+
+pub(super) fn unpaused(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(), StoreError> {
+    change(rows, context, |row| (row.paused, row.pause) = (false, None))
 }
 
 /// A DAG that is gone, with all its versions; one that has runs can't go, as by the rules.

@@ -80,16 +80,20 @@ fn fold_fact(
         Fact::DagDisappeared(_) => {
             dag::change(rows, context, |row| row.disappeared_at = Some(context.at))?;
         }
-        Fact::DagPaused(_) => dag::change(rows, context, |row| row.paused = true)?,
-        Fact::DagUnpaused(_) => dag::change(rows, context, |row| row.paused = false)?,
+        Fact::DagPaused(fact) => dag::paused(rows, context, fact)?,
+        Fact::DagUnpaused(_) => dag::unpaused(rows, context)?,
         Fact::RunExpected(fact) => dag::expected(rows, context, fact)?,
         Fact::RunMissed(fact) => dag::missed(rows, context, fact)?,
         Fact::RunCreated(fact) => run::created(rows, context, fact)?,
         Fact::RunStarted(_) => run::started(rows, context)?,
         Fact::RunSucceeded(_) => run::ended(rows, context, run::Ending::SUCCEEDED)?,
         Fact::RunFailed(_) => run::ended(rows, context, run::Ending::FAILED)?,
-        Fact::RunTimedOut(_) => run::ended(rows, context, run::Ending::TIMED_OUT)?,
-        Fact::RunCancelled(_) => run::ended(rows, context, run::Ending::CANCELLED)?,
+        Fact::RunTimedOut(fact) => {
+            run::stopped(rows, context, run::Ending::TIMED_OUT, fact.teardowns_left)?;
+        }
+        Fact::RunCancelled(fact) => {
+            run::stopped(rows, context, run::Ending::CANCELLED, fact.teardowns_left)?;
+        }
         Fact::RunCleared(_) => run::cleared(rows, context)?,
         Fact::RunDeleted(_) => run::deleted(rows, context)?,
         Fact::TaskExpanded(fact) => run::expanded(rows, context, fact)?,

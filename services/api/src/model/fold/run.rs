@@ -96,6 +96,7 @@ impl Ending {
     pub(super) const CANCELLED: Self = Self { state: RunState::Failed, end: RunEnd::Cancelled };
 }
 
+/// It is over. One that was stopped before, and whose teardowns have run since, is over as it was stopped.
 pub(super) fn ended(
     rows: &mut Overlay<'_>,
     context: &Context<'_>,
@@ -105,7 +106,27 @@ pub(super) fn ended(
     let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
     row.state = ending.state;
     row.end_date = Some(context.at);
+    row.end.get_or_insert(ending.end);
+    Ok(())
+}
+
+/// It is ended from outside: at once, or once its teardowns have run.
+pub(super) fn stopped(
+    rows: &mut Overlay<'_>,
+    context: &Context<'_>,
+    ending: Ending,
+    teardowns_left: bool,
+) -> Result<(), StoreError> {
+    let Some(run) = context.run() else { return Ok(()) };
+    let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
     row.end = Some(ending.end);
+    if teardowns_left {
+        row.state = RunState::Running;
+        row.start_date.get_or_insert(context.at);
+    } else {
+        row.state = ending.state;
+        row.end_date = Some(context.at);
+    }
     if matches!(context.by, Actor::User(_) | Actor::Token(_)) {
         row.ended_by = Some(context.by.clone());
         row.end_reason = context.reason.map(str::to_owned);
@@ -113,13 +134,16 @@ pub(super) fn ended(
     Ok(())
 }
 
-/// A run that was over waits for its turn again.
+/// A run that was over waits for its turn again; one that only had its teardowns left goes on.
 pub(super) fn cleared(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(), StoreError> {
     let Some(run) = context.run() else { return Ok(()) };
     let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
-    row.state = RunState::Queued;
-    row.queued_at = context.at;
-    (row.start_date, row.end_date, row.end) = (None, None, None);
+    if row.state.is_over() {
+        row.state = RunState::Queued;
+        row.queued_at = context.at;
+        row.start_date = None;
+    }
+    (row.end_date, row.end) = (None, None);
     (row.ended_by, row.end_reason) = (None, None);
     Ok(())
 }

@@ -36,8 +36,14 @@ pub(super) fn pool_deleted(rows: &mut Overlay<'_>, fact: &PoolDeleted) -> Result
 }
 
 pub(super) fn limits_set(rows: &mut Overlay<'_>, fact: LimitsSet) {
-    let LimitsSet { parallelism, max_losses } = fact;
-    rows.put(keys::limits(), Some(LimitsRow { parallelism, max_losses }));
+    let LimitsSet {
+        parallelism,
+        max_losses,
+        max_consecutive_failed_dag_runs,
+        task_queued_timeout: _,
+    } = fact;
+    let row = LimitsRow { parallelism, max_losses, max_consecutive_failed_dag_runs };
+    rows.put(keys::limits(), Some(row));
 }
 
 pub(super) fn bundle_published(

@@ -196,7 +196,9 @@ pub(super) fn cancelled(
     fact: &TryCancelled,
 ) -> Done {
     change_try(rows, context, &fact.task_id, fact.map_index, fact.try_number, |attempt| {
-        end(attempt, TaskInstanceState::Failed, context.at, TryEnd::Cancelled);
+        let skipped = TaskInstanceState::Skipped;
+        let state = if fact.skipped { skipped } else { TaskInstanceState::Failed };
+        end(attempt, state, context.at, TryEnd::Cancelled);
     })
 }
 

@@ -1,5 +1,7 @@
 //! Rows about DAGs and their files.
-use dagbok_events::{DagId, DagSpec, DagVersion, Digest, MissedWhy, RunExpected, Timestamp};
+use dagbok_events::{
+    Actor, DagId, DagSpec, DagVersion, Digest, MissedWhy, RunExpected, RunId, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use super::TotalsRow;
@@ -25,6 +27,9 @@ pub struct DagRow {
     pub tags: Vec<String>,
     /// Whether no new runs are made.
     pub paused: bool,
+    /// Since when, by whom and why, where that was decided after it was registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseRow>,
     /// When it went out of its file, where it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disappeared_at: Option<Timestamp>,
@@ -37,6 +42,21 @@ pub struct DagRow {
     /// Its runs and their tasks, counted.
     #[serde(default)]
     pub totals: TotalsRow,
+}
+
+/// That a DAG was paused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PauseRow {
+    /// When.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: Actor,
+    /// Why, in their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The newest runs, which all failed, where that is why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_runs: Vec<RunId>,
 }
 
 /// Runs that were promised and did not happen.

@@ -8,7 +8,7 @@ mod run;
 mod shared;
 mod task;
 
-pub use dag::{DagRow, ImportErrorRow, MissedRow, VersionRow};
+pub use dag::{DagRow, ImportErrorRow, MissedRow, PauseRow, VersionRow};
 pub use run::{
     RefusedRow, RunEnd, RunHavingRow, RunIndexRow, RunInputRow, RunOrderRow, RunRow, RunState,
     SeqsRow, Stretch, TotalsRow,
@@ -18,7 +18,7 @@ pub use task::{Handed, PastTryRow, TaskInstanceState, TaskRow, TryEnd, TryRow, X
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 
 dagbok_rows::tables! {
     /// Every table of the read model.

@@ -64,6 +64,8 @@ pub struct LimitsRow {
     pub parallelism: u32,
     /// Losses after which a task fails.
     pub max_losses: u16,
+    /// Failed runs after which a DAG is paused that does not say; 0 for never.
+    pub max_consecutive_failed_dag_runs: u32,
 }
 
 /// The code that new runs get.

@@ -1,5 +1,5 @@
 //! `dagbok dags list`; with `--json` the API's `DAGCollectionResponse`.
-use dagbok_api::shapes::DagCollection;
+use dagbok_api::shapes::{DagCollection, DagResponse};
 
 use crate::{
     api::Api, cli::DagsList, context::Context, exit::Exit, failure::Outcome, output::Table,
@@ -33,7 +33,7 @@ pub(crate) async fn list(context: &Context, args: &DagsList) -> Outcome {
         table.row(vec![
             dag.dag_id.clone(),
             dag.timetable_summary.clone().unwrap_or_default(),
-            if dag.is_paused { "paused" } else { "" }.to_owned(),
+            paused_text(dag),
             last.map(|run| run.state.clone()).unwrap_or_default(),
             next.unwrap_or_default(),
             dag.owners.join(", "),
@@ -52,4 +52,14 @@ pub(crate) async fn list(context: &Context, args: &DagsList) -> Outcome {
             .note("what a DAG's file asks for and is not carried out: `dagbok dags show DAG_ID`");
     }
     Ok(Exit::Ok)
+}
+
+/// Whether it is paused, and that it was because its runs failed.
+fn paused_text(dag: &DagResponse) -> String {
+    let failed = dag.dagbok.paused.as_ref().map_or(0, |why| why.failed_runs.len());
+    match (dag.is_paused, failed) {
+        (false, _) => String::new(),
+        (true, 0) => "paused".to_owned(),
+        (true, runs) => format!("paused: {runs} failed runs"),
+    }
 }

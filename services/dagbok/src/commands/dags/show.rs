@@ -1,9 +1,9 @@
 //! `dagbok dags show FILE|DAG_ID`; with `--json` one object: `dag_id`, `schedule` (as written, or null),
-//! `start_date`, `catchup`, `max_active_runs`, `tags`, `owner`, and `tasks`, a list of `task_id`,
+//! `start_date`, `catchup`, `max_active_runs`, `max_consecutive_failed_dag_runs`, `paused`, `tags`, `owner`, and `tasks`, a list of `task_id`,
 //! `operator`, `downstream` (sorted), `trigger_rule`, `retries`, `is_mapped`, `group`; `not_carried_out`, a
 //! list of `what`, `task_id`, `more`, `line`; of a file also `refused`, a list of `file`, `line`, `exception`,
 //! `message`. It ends with 7 where something of a file was refused, unless `--dag` asked for one DAG alone.
-use dagbok_api::shapes::{DEFAULT_OWNER, DagDetails, NotCarriedOut, TaskCollection};
+use dagbok_api::shapes::{DEFAULT_OWNER, DagDetails, NotCarriedOut, PausedWhy, TaskCollection};
 use dagbok_events::{DagSpec, Timestamp};
 use serde::Serialize;
 
@@ -47,6 +47,8 @@ struct Shown {
     start_date: Option<Timestamp>,
     catchup: bool,
     max_active_runs: Option<u32>,
+    max_consecutive_failed_dag_runs: u32,
+    paused: Option<PausedWhy>,
     tags: Vec<String>,
     owner: String,
     tasks: Vec<ShownTask>,
@@ -85,12 +87,19 @@ impl Shown {
             start_date: spec.start_date,
             catchup: spec.catchup,
             max_active_runs: Some(spec.max_active_runs),
+            max_consecutive_failed_dag_runs: spec.max_consecutive_failed_dag_runs,
+            paused: None,
             tags: spec.tags.clone(),
             owner: owner_or_default(&spec.owner),
             tasks,
             not_carried_out: spec.not_carried_out.iter().map(Into::into).collect(),
             refused: Vec::new(),
         }
+    }
+
+    fn failed_runs(&self) -> Option<String> {
+        let most = self.max_consecutive_failed_dag_runs;
+        (most > 0).then(|| format!("paused after {most} in a row"))
     }
 
     fn print(&self, out: Out) {
@@ -100,6 +109,8 @@ impl Shown {
             ("start date", self.start_date.map(|at| at.to_string())),
             ("catchup", Some(self.catchup.to_string())),
             ("active runs", self.max_active_runs.map(|n| format!("at most {n}"))),
+            ("failed runs", self.failed_runs()),
+            ("paused", Some(self.paused.as_ref().map_or_else(|| "no".to_owned(), paused_text))),
             ("tags", Some(self.tags.join(", ")).filter(|tags| !tags.is_empty())),
             ("owner", Some(self.owner.clone()).filter(|owner| !owner.is_empty())),
         ] {
@@ -197,11 +208,18 @@ async fn of_api(context: &Context, dag_id: &str) -> Result<Shown, Failure> {
         start_date: details.start_date.map(|at| at.0),
         catchup: details.catchup,
         max_active_runs: details.dag.max_active_runs,
+        max_consecutive_failed_dag_runs: details.dag.max_consecutive_failed_dag_runs,
+        paused: details.dag.dagbok.paused.clone(),
         tags: details.dag.tags.into_iter().map(|tag| tag.name).collect(),
         owner: details.dag.owners.join(", "),
         not_carried_out: details.dag.dagbok.not_carried_out,
         refused: Vec::new(),
     })
+}
+
+fn paused_text(why: &PausedWhy) -> String {
+    let reason = why.reason.as_ref().map(|reason| format!(": {reason}"));
+    format!("by {} since {}{}", why.by, why.since.0, reason.unwrap_or_default())
 }
 
 fn owner_or_default(owner: &str) -> String {

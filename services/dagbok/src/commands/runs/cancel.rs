@@ -16,6 +16,10 @@ pub(crate) async fn cancel(context: &Context, args: &Cancel) -> Outcome {
     let sent: Sent<RunResponse> = Api::of(context).await?.send(Method::POST, &path, &body).await?;
     match sent {
         Sent::Done(run) if context.out.is_json() => context.out.document(&run),
+        Sent::Done(run) if run.state == "running" => context.out.line(&format!(
+            "{} {} is cancelled; its teardowns still run (cancel it again to end those, too)",
+            args.run.dag_id, args.run.run_id
+        )),
         Sent::Accepted(accepted) if context.out.is_json() => context.out.document(&accepted),
         _ => context.out.line(&format!("{} {} is cancelled", args.run.dag_id, args.run.run_id)),
     }

@@ -48,15 +48,16 @@ pub(crate) async fn show(context: &Context, args: &Run) -> Outcome {
 /// Why a run ended otherwise than well: who or what ended it, or which of its tasks failed.
 fn why(run: &RunResponse, tasks: &[TaskInstance]) -> Option<String> {
     let extra = &run.dagbok;
+    let left = if run.state == "running" { "; its teardowns still run" } else { "" };
     match extra.ended.as_deref()? {
         "timed_out" => {
             let limit = extra.dagrun_timeout.map(seconds_text).map(|limit| format!(" of {limit}"));
-            Some(format!("its dagrun_timeout{} has passed", limit.unwrap_or_default()))
+            Some(format!("its dagrun_timeout{} has passed{left}", limit.unwrap_or_default()))
         }
         "cancelled" => {
             let who = extra.ended_by.as_deref().map(|who| format!(" by {who}")).unwrap_or_default();
             let reason = extra.reason.as_deref().map(|reason| format!(": {reason}"));
-            Some(format!("cancelled{who}{}", reason.unwrap_or_default()))
+            Some(format!("cancelled{who}{}{left}", reason.unwrap_or_default()))
         }
         _ => failed_text(tasks).map(|failed| format!("failed: {failed}")),
     }

@@ -136,7 +136,9 @@ impl Accepted<'_> {
             usage,
             log: log.cloned(),
         }));
-        self.ended(xcoms, end, retry_at.is_none().then_some(Done::Failed))
+        let mut facts = self.ended(xcoms, end, retry_at.is_none().then_some(Done::Failed));
+        facts.extend(self.going_on(retry_at.is_some()));
+        facts
     }
 
     fn rescheduled(
@@ -159,7 +161,14 @@ impl Accepted<'_> {
             usage,
             log: log.cloned(),
         }));
-        self.ended(xcoms, end, None)
+        let mut facts = self.ended(xcoms, end, None);
+        facts.extend(self.going_on(true));
+        facts
+    }
+
+    /// Where its task is to go on: that it does not, if a task before it decided so meanwhile.
+    fn going_on(&self, goes_on: bool) -> Vec<Fact> {
+        if goes_on { self.run.after_going_on(self.no) } else { Vec::new() }
     }
 
     fn returned(&self) -> Vec<Fact> {
@@ -169,13 +178,15 @@ impl Accepted<'_> {
             return self.namespace.lost_facts(self.run, self.no, loss, self.at);
         }
         let key = &self.report.key;
-        vec![Fact::TryReturned(TryReturned {
+        let mut facts = vec![Fact::TryReturned(TryReturned {
             task_id: key.task_id.clone(),
             map_index: key.map_index,
             try_number: key.try_number,
             leg: key.leg,
             executor: self.report.executor.clone(),
-        })]
+        })];
+        facts.extend(self.going_on(true));
+        facts
     }
 
     fn lost(&self, why: LostWhy, usage: Option<Usage>, log: Option<&LogRef>) -> Vec<Fact> {
@@ -183,6 +194,8 @@ impl Accepted<'_> {
         let running = matches!(self.run.instance(self.no).state, TaskState::Running { .. });
         let why = match why {
             LostWhy::MayHaveBegun if running => LostWhy::ExecutorGone,
+            // Nobody but the scheduler can say so.
+            LostWhy::QueuedTooLong => LostWhy::NotHeld,
             why => why,
         };
         let loss = Loss { usage, log: log.cloned(), ..Loss::said(self.report, why) };

@@ -30,7 +30,7 @@ impl Namespace {
         let clearing = Clearing { task_ids: &ask.task_ids, only_failed: ask.only_failed };
         let tasks = run.to_clear(clearing);
         if ask.dry_run {
-            let over = matches!(run.phase(), Phase::Over(_));
+            let over = matches!(run.phase(), Phase::Over(_) | Phase::Ending { .. });
             let outcome = Outcome::WouldClear { run_goes_on: over && !tasks.is_empty(), tasks };
             return Decision { records: Vec::new(), outcome };
         }

@@ -1,11 +1,9 @@
 //! Pausing DAGs, and limits.
 use dagbok_events::{DagId, DagPaused, DagUnpaused, Fact, LimitsSet, MissedWhy, Scope, Timestamp};
-use dagbok_protocol::{Command, RefusalCode};
+use dagbok_protocol::{Command, RefusalCode, limits::CONSECUTIVE_FAILED_RUNS};
 
 use super::runs::no_dag;
-use crate::namespace::{
-    Decision, Limits, Namespace, accepted, answering, refuse, schedule, unchanged,
-};
+use crate::namespace::{Decision, Namespace, accepted, answering, refuse, schedule, unchanged};
 
 impl Namespace {
     pub(super) fn set_paused(
@@ -23,7 +21,7 @@ impl Namespace {
         }
         let mut facts = Vec::new();
         if pause {
-            facts.push(Fact::DagPaused(DagPaused {}));
+            facts.push(Fact::DagPaused(DagPaused::default()));
         } else {
             facts.push(Fact::DagUnpaused(DagUnpaused {}));
             // What is caught up goes on where it was; otherwise the time of the pause is passed over.
@@ -38,17 +36,23 @@ impl Namespace {
         &self,
         at: Timestamp,
         command: &Command,
-        parallelism: u32,
-        max_losses: u16,
+        limits: LimitsSet,
     ) -> Decision {
-        if parallelism == 0 {
+        if limits.parallelism == 0 {
             let why = "parallelism 0 would let nothing run; pause DAGs instead".to_owned();
             return refuse(RefusalCode::Invalid, why);
         }
-        if self.limits == (Limits { parallelism, max_losses }) {
+        let (most, asked) = (CONSECUTIVE_FAILED_RUNS, limits.max_consecutive_failed_dag_runs);
+        if asked > most {
+            let why = format!(
+                "max_consecutive_failed_dag_runs is {asked}; at most {most} runs are remembered"
+            );
+            return refuse(RefusalCode::Invalid, why);
+        }
+        if self.limits == limits {
             return unchanged();
         }
-        let facts = vec![Fact::LimitsSet(LimitsSet { parallelism, max_losses })];
+        let facts = vec![Fact::LimitsSet(limits)];
         accepted(vec![answering(command, at, Scope::Namespace, facts)])
     }
 }

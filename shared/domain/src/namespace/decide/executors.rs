@@ -5,7 +5,7 @@ use dagbok_events::{
     Actor, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, LeftWhy, LogRef, LostWhy, Record,
     RunKey, Scope, Timestamp, TryKey, TryLost, Usage,
 };
-use dagbok_protocol::{Command, Presence, Report};
+use dagbok_protocol::{Command, Presence, Report, limits::QUEUED_TOO_LONG_RETRIES};
 
 use crate::{
     namespace::{Decision, Namespace, RunNo, accepted, answering, own, unchanged},
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A try that is gone, with what is left of it.
-pub(super) struct Loss {
+pub(in crate::namespace) struct Loss {
     pub(super) token: Token,
     pub(super) executor: Option<ExecutorId>,
     pub(super) why: LostWhy,
@@ -24,7 +24,11 @@ pub(super) struct Loss {
 
 impl Loss {
     /// One that the scheduler found: nobody says what the try used and wrote.
-    fn found(token: Token, executor: Option<ExecutorId>, why: LostWhy) -> Self {
+    pub(in crate::namespace) fn found(
+        token: Token,
+        executor: Option<ExecutorId>,
+        why: LostWhy,
+    ) -> Self {
         Self { token, executor, why, usage: None, log: None }
     }
 
@@ -119,7 +123,7 @@ impl Namespace {
     }
 
     /// A lost try and all that follows from it.
-    pub(super) fn lost_facts(
+    pub(in crate::namespace) fn lost_facts(
         &self,
         run: &Run,
         no: InstanceNo,
@@ -130,7 +134,9 @@ impl Namespace {
         let instance = run.instance(no);
         let task_id = run.spec(no).task_id.clone();
         let map_index = instance.map_index;
-        let due = if retry::counts(why) {
+        let due = if why == LostWhy::QueuedTooLong {
+            (instance.not_begun < QUEUED_TOO_LONG_RETRIES).then_some(at)
+        } else if retry::counts(why) {
             retry::after_loss(instance.losses, self.limits.max_losses, at)
         } else {
             let counted = instance.failures.saturating_add(instance.losses);
@@ -158,9 +164,10 @@ impl Namespace {
             usage,
             log,
         }))];
-        if retry_at.is_none() {
-            facts.extend(run.after_done(&[(no, Done::Failed)]));
-        }
+        facts.extend(match retry_at {
+            Some(_) => run.after_going_on(no),
+            None => run.after_done(&[(no, Done::Failed)]),
+        });
         facts
     }
 }

@@ -6,7 +6,9 @@ use dagbok_events::{
     DagSpec, Digest, Expand, Fact, MissedWhy, Record, RunExpected, Scope, TaskSpec, Timestamp,
 };
 use dagbok_protocol::{
-    Command, DagFile, ImportError, RegisteredDag, limits, limits::COPIES_PER_TASK, text, too_large,
+    Command, DagFile, ImportError, RegisteredDag, limits,
+    limits::{CONSECUTIVE_FAILED_RUNS, COPIES_PER_TASK},
+    text, too_large,
 };
 
 use crate::{
@@ -262,6 +264,14 @@ fn fault_of(spec: &DagSpec) -> Option<(&'static str, String)> {
     if spec.max_active_tasks == 0 && !spec.tasks.is_empty() {
         let why =
             "max_active_tasks is 0, so no task could ever run; set it to 1 or more".to_owned();
+        return Some(("LimitExceeded", why));
+    }
+    if spec.max_consecutive_failed_dag_runs > CONSECUTIVE_FAILED_RUNS {
+        let most = CONSECUTIVE_FAILED_RUNS;
+        let why = format!(
+            "max_consecutive_failed_dag_runs is {}; at most {most} runs are remembered",
+            spec.max_consecutive_failed_dag_runs
+        );
         return Some(("LimitExceeded", why));
     }
     if let Err(error) = timetable::compile(&spec.schedule) {

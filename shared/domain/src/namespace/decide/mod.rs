@@ -11,9 +11,10 @@ mod pools;
 mod report;
 mod runs;
 
+pub(super) use executors::Loss;
 pub use files::spec_fault;
 
-use dagbok_events::Timestamp;
+use dagbok_events::{LimitsSet, Timestamp};
 use dagbok_protocol::{Command, CommandBody, RefusalCode};
 
 use super::{Decision, Namespace, Outcome, Seen, refuse};
@@ -56,8 +57,24 @@ impl Namespace {
             CommandBody::PublishBundle { bundle } => self.publish_bundle(at, command, bundle),
             CommandBody::SetPool(ask) => self.set_pool(at, command, ask),
             CommandBody::DeletePool { pool } => self.delete_pool(at, command, pool),
-            CommandBody::SetLimits { parallelism, max_losses } => {
-                self.set_limits(at, command, *parallelism, *max_losses)
+            CommandBody::SetLimits {
+                parallelism,
+                max_losses,
+                max_consecutive_failed_dag_runs,
+                task_queued_timeout,
+            } => {
+                let max_consecutive_failed_dag_runs = max_consecutive_failed_dag_runs
+                    .unwrap_or(self.limits.max_consecutive_failed_dag_runs);
+                let task_queued_timeout =
+                    task_queued_timeout.unwrap_or(self.limits.task_queued_timeout);
+                let (parallelism, max_losses) = (*parallelism, *max_losses);
+                let limits = LimitsSet {
+                    parallelism,
+                    max_losses,
+                    max_consecutive_failed_dag_runs,
+                    task_queued_timeout,
+                };
+                self.set_limits(at, command, limits)
             }
             CommandBody::Report(report) => self.report(at, command, report),
             CommandBody::ExecutorJoined { executor, presence } => {

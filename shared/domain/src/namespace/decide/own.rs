@@ -10,7 +10,7 @@ use crate::{
     namespace::{
         Dag, Namespace, Proposal, RunNo, evolve::meta_of, own, run_id::run_id_for, schedule,
     },
-    run::{InstanceNo, Phase, Run},
+    run::{EndedBy, InstanceNo, Phase, Run},
 };
 
 impl Namespace {
@@ -33,15 +33,18 @@ impl Namespace {
             }
             Proposal::TimeOutRun(number) => {
                 let run = self.runs.get(number).filter(|run| run.timed_out(at))?;
-                let mut facts = vec![Fact::RunTimedOut(RunTimedOut {})];
-                facts.extend(run.after_end());
+                let (teardowns_left, then) = run.after_end(EndedBy::Timeout);
+                let mut facts = vec![Fact::RunTimedOut(RunTimedOut { teardowns_left })];
+                facts.extend(then);
                 Some(of_run(at, run, facts))
             }
             Proposal::ExpandTasks(number) => {
                 let run = self.runs.get(number).filter(|run| !run.timed_out(at))?;
-                let running = matches!(run.phase(), Phase::Running { .. });
+                let running = run.phase().is_under_way();
                 (running && run.has_to_expand()).then(|| of_run(at, run, run.expand_facts(at)))
             }
+            Proposal::PauseDag(dag_id) => self.pause_after_failures(at, dag_id),
+            Proposal::GiveUpQueued(number, tries) => self.give_up_queued(at, *number, tries),
             Proposal::SettleRun(number) => {
                 let run = self.runs.get(number)?;
                 let facts = run.after_change();

@@ -6,8 +6,12 @@ use dagbok_events::{
 use dagbok_protocol::{Command, RefusalCode, TriggerRun, limits, names};
 
 use super::own::first_facts;
-use crate::namespace::{
-    Dag, Decision, Namespace, Outcome, accepted, answering, ending_word, refuse, run_id::run_id_for,
+use crate::{
+    namespace::{
+        Dag, Decision, Namespace, Outcome, accepted, answering, ending_word, refuse,
+        run_id::run_id_for,
+    },
+    run::EndedBy,
 };
 
 impl Namespace {
@@ -86,8 +90,9 @@ impl Namespace {
     ) -> Decision {
         let key = RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() };
         if let Some(run) = self.run(&key) {
-            let mut facts = vec![Fact::RunCancelled(RunCancelled {})];
-            facts.extend(run.after_end());
+            let (teardowns_left, then) = run.after_end(EndedBy::Somebody);
+            let mut facts = vec![Fact::RunCancelled(RunCancelled { teardowns_left })];
+            facts.extend(then);
             return accepted(vec![answering(command, at, Scope::Run(key), facts)]);
         }
         if let Some(ending) = self.past_ending(&key) {

@@ -50,7 +50,7 @@ class DAG:
         concurrency: int | None = None,
         max_active_tasks: int | None = None,
         max_active_runs: int | None = None,
-        max_consecutive_failed_dag_runs: int = 0,
+        max_consecutive_failed_dag_runs: int | None = None,
         dagrun_timeout: timedelta | None = None,
         sla_miss_callback: Any = None,
         default_view: str | None = None,
@@ -96,6 +96,7 @@ class DAG:
         self.max_active_tasks = _first(max_active_tasks, concurrency, DEFAULT_MAX_ACTIVE)
         self.max_active_runs = _first(max_active_runs, DEFAULT_MAX_ACTIVE)
         self.dagrun_timeout = dagrun_timeout
+        self.max_consecutive_failed_dag_runs = max_consecutive_failed_dag_runs or 0
         self._check_limits()
         self.on_success_callback, self.on_failure_callback = on_success_callback, on_failure_callback
         self.is_paused_upon_creation, self.auto_register = is_paused_upon_creation, auto_register
@@ -104,8 +105,6 @@ class DAG:
         self.refusals: list[Refusal] = []
         self.ignored_arguments = ignored_of_dag(locals())
         self.fail_fast = bool(fail_fast or fail_stop)
-        if max_consecutive_failed_dag_runs:
-            self.refuse("max_consecutive_failed_dag_runs is")
         session.note_made(self)
 
     def _take_dates(self, start_date: Any, end_date: Any) -> None:
@@ -134,6 +133,12 @@ class DAG:
         if limit is not None and self.max_active_runs > limit:
             raise AirflowException(
                 f"DAG `{self.dag_id}`: a schedule of {self.timetable.summary} needs max_active_runs={limit}"
+            )
+        failed = self.max_consecutive_failed_dag_runs
+        if isinstance(failed, bool) or not isinstance(failed, int) or failed < 0:
+            raise AirflowException(
+                f"DAG `{self.dag_id}`: max_consecutive_failed_dag_runs must be an integer of 0 or more, "
+                f"not {failed!r}"
             )
         timeout = self.dagrun_timeout
         if timeout is not None and not isinstance(timeout, timedelta):

@@ -37,7 +37,7 @@ _AS_GIVEN = (
     "on_execute_callback", "on_failure_callback", "on_success_callback", "on_retry_callback",
     "on_skipped_callback", "resources", "run_as_user", "max_active_tis_per_dagrun", "executor",
     "do_xcom_push", "multiple_outputs", "map_index_template", "doc", "doc_md", "doc_json", "doc_yaml",
-    "doc_rst",
+    "doc_rst", "retry_policy",
 )  # fmt: skip
 
 
@@ -102,6 +102,7 @@ class BaseOperator(Marks, Relations, metaclass=BaseOperatorMeta):
         retry_delay: timedelta | float = DEFAULT_RETRY_DELAY,
         retry_exponential_backoff: bool | float = False,
         max_retry_delay: timedelta | float | None = None,
+        retry_policy: Any = None,
         start_date: datetime | str | None = None,
         end_date: datetime | str | None = None,
         depends_on_past: bool = False,
@@ -194,8 +195,7 @@ class BaseOperator(Marks, Relations, metaclass=BaseOperatorMeta):
         self.max_retry_delay = (
             None if longest is None else as_timedelta("max_retry_delay", longest, self.task_id)
         )
-        self.start_date = as_utc("start_date", given["start_date"])
-        self.end_date = as_utc("end_date", given["end_date"])
+        self.start_date, self.end_date = (as_utc(name, given[name]) for name in ("start_date", "end_date"))
         self.task_params = {**self._default_params, **(given["params"] or {})}
         self.queue: str = given["queue"] or DEFAULT_QUEUE
         self.pool: str = given["pool"] or DEFAULT_POOL

@@ -134,6 +134,9 @@ def _settings(dag: DAG) -> Json:
     spec["max_active_tasks"] = _count("max_active_tasks", dag.max_active_tasks)
     if dag.fail_fast:
         spec["fail_fast"] = True
+    if dag.max_consecutive_failed_dag_runs:
+        name = "max_consecutive_failed_dag_runs"
+        spec[name] = _count(name, dag.max_consecutive_failed_dag_runs)
     if dag.dagrun_timeout is not None:
         spec["dagrun_timeout"] = _micros(dag.dagrun_timeout)
     if dag.is_paused_upon_creation is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from dagbok.exceptions import (
     AirflowFailException,
@@ -15,8 +15,13 @@ from dagbok.exceptions import (
     AirflowTaskTerminated,
     AirflowTaskTimeout,
 )
+from dagbok.runtime import driving
 from dagbok.runtime.supervisor import Supervisor
 from dagbok.tracebacks import report
+
+if TYPE_CHECKING:
+    from dagbok.authoring.operator import BaseOperator
+    from dagbok.runtime.context import Context
 
 log = logging.getLogger("airflow.task")
 
@@ -28,6 +33,9 @@ class Outcome:
     state: str
     error: BaseException | None = None
     kind: str = ""
+    # What a retry policy said of the next try.
+    retry_delay: dt.timedelta | None = None
+    retry_reason: str | None = None
 
 
 def outcome_of(error: BaseException, should_retry: bool, kind: str | None = None) -> Outcome:
@@ -45,6 +53,36 @@ def outcome_of(error: BaseException, should_retry: bool, kind: str | None = None
         elif isinstance(error, AirflowTaskTerminated):
             kind = "terminated"
     return Outcome("up_for_retry" if should_retry else "failed", error, kind)
+
+
+def by_policy(outcome: Outcome, task: BaseOperator, context: Context) -> Outcome:
+    """Return the outcome as the task's retry policy has it; what one raises is logged and changes nothing."""
+    error, policy = outcome.error, getattr(task, "retry_policy", None)
+    asked = outcome.kind not in {"skip", "reschedule", "fail_without_retry", "terminated"}
+    if policy is None or error is None or not asked:
+        return outcome
+    ti = context["ti"]
+    try:
+        decision = driving.call(
+            policy.evaluate,
+            exception=error,
+            try_number=ti.try_number,
+            max_tries=ti.max_tries,
+            context=context,
+        )
+        action = decision.action.value
+        delay, reason = decision.retry_delay, decision.reason
+        if reason:
+            log.info("Retry policy decision: %s: %s", action, reason)
+    except BaseException:
+        # Whatever its code raises: how the try ended is told all the same.
+        log.exception("Retry policy evaluation failed, falling back to default behaviour")
+        return outcome
+    if action == "fail":
+        return replace(outcome, state="failed", kind="fail_without_retry", retry_reason=reason)
+    if action == "retry":
+        return replace(outcome, retry_delay=delay, retry_reason=reason)
+    return outcome
 
 
 def tell(supervisor: Supervisor, outcome: Outcome, folder: str | None) -> None:
@@ -85,8 +123,19 @@ def _tell_error(supervisor: Supervisor, outcome: Outcome, folder: str | None) ->
             "traceback": seen.traceback,
             "file": seen.file,
             "line": seen.line,
+            **_retry(outcome),
         }
     )
+
+
+def _retry(outcome: Outcome) -> dict[str, Any]:
+    """Return what a retry policy said of the next try."""
+    told: dict[str, Any] = {}
+    if outcome.retry_delay is not None:
+        told["retry_delay_us"] = round(outcome.retry_delay / dt.timedelta(microseconds=1))
+    if outcome.retry_reason is not None:
+        told["retry_reason"] = str(outcome.retry_reason)
+    return told
 
 
 def write_to_log(outcome: Outcome) -> None:

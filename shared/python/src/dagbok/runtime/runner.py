@@ -54,6 +54,8 @@ def run_try(supervisor: Supervisor, find_dag: FindDag) -> None:
         outcome = _run(details, context, supervisor)
     except BaseException as error:
         outcome = results.outcome_of(error, should_retry, kind)
+        if context is not None:
+            outcome = results.by_policy(outcome, context["task"], context)
     interrupts.shut()
     results.write_to_log(outcome)
     results.tell(supervisor, outcome, folder)

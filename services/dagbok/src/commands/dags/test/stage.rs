@@ -45,7 +45,7 @@ impl Stage {
         };
         let scratch = tempfile::Builder::new().prefix("dagbok-test-").tempdir();
         let scratch = scratch.map_err(|error| Failure::from_error(Code::HomeUnusable, &error))?;
-        let mut scheduler = services::scheduler(&context.config);
+        let mut scheduler = services::scheduler(&context.config)?;
         scheduler.executors_end_with_process = true;
         let mut executor =
             services::executor(&context.config, &dag.python, scratch.path().to_owned())?;

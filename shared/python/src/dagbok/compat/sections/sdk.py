@@ -38,6 +38,11 @@ _SDK = {
     "WeightRule": "dagbok.authoring.enums:WeightRule",
     "TaskInstanceState": "dagbok.authoring.enums:TaskInstanceState",
     "DagRunState": "dagbok.authoring.enums:DagRunState",
+    "RetryPolicy": "dagbok.authoring.retry_policy:RetryPolicy",
+    "RetryRule": "dagbok.authoring.retry_policy:RetryRule",
+    "RetryAction": "dagbok.authoring.retry_policy:RetryAction",
+    "RetryDecision": "dagbok.authoring.retry_policy:RetryDecision",
+    "ExceptionRetryPolicy": "dagbok.authoring.retry_policy:ExceptionRetryPolicy",
     "CronDataIntervalTimetable": "dagbok.authoring.timetables:CronDataIntervalTimetable",
     "CronTriggerTimetable": "dagbok.authoring.timetables:CronTriggerTimetable",
     "DeltaDataIntervalTimetable": "dagbok.authoring.timetables:DeltaDataIntervalTimetable",
@@ -82,6 +87,10 @@ MODULES: dict[str, dict[str, str]] = {
         name: _SDK[name] for name in ("Asset", "AssetAlias", "AssetAll", "AssetAny")
     },
     "airflow.sdk.definitions.xcom_arg": {"XComArg": _SDK["XComArg"]},
+    "airflow.sdk.definitions.retry_policy": {
+        name: _SDK[name]
+        for name in ("RetryPolicy", "RetryRule", "RetryAction", "RetryDecision", "ExceptionRetryPolicy")
+    },
     "airflow.sdk.definitions.edges": {name: _SDK[name] for name in ("Label", "EdgeModifier")},
     "airflow.sdk.exceptions": {name: f"dagbok.exceptions:{name}" for name in _EXCEPTIONS.split()},
     "airflow.sdk.timezone": {name: f"dagbok.timezone:{name}" for name in _TIMEZONE},
