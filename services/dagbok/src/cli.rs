@@ -14,7 +14,7 @@ pub(crate) use dags::{DagsCommand, List as DagsList, Reschedule, Show, Test, Tri
 pub(crate) use pools::{File as PoolFile, Pool, PoolsCommand, SetPool};
 pub(crate) use runs::{
     Cancel, Clear, Delete, Events, List as RunsList, Logs, Prune, Run, RunsCommand, TasksCommand,
-    Wait, Why,
+    Wait, Why, Xcoms,
 };
 pub(crate) use services::{
     Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,
@@ -78,7 +78,7 @@ pub(crate) enum Command {
     /// Runs: list, show, wait, cancel
     #[command(subcommand)]
     Runs(RunsCommand),
-    /// Tasks: their logs, and why they wait
+    /// Tasks: their logs, why they wait, what they have handed on
     #[command(subcommand)]
     Tasks(TasksCommand),
     /// Pools of slots that tasks share: list, get, set, delete, import, export

@@ -10,6 +10,7 @@ mod service;
 mod standalone;
 mod tasks;
 mod version;
+mod xcoms;
 
 use crate::{
     cli::{ArchiveCommand, Cli, Command, DagsCommand, PoolsCommand, RunsCommand, TasksCommand},
@@ -48,6 +49,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Runs(RunsCommand::Delete(args)) => runs::delete(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Logs(args)) => tasks::logs(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Why(args)) => tasks::why(&plain()?, &args).await,
+        Command::Tasks(TasksCommand::Xcoms(args)) => xcoms::show(&plain()?, &args).await,
         Command::Pools(PoolsCommand::List) => pools::list(&plain()?).await,
         Command::Pools(PoolsCommand::Get(args)) => pools::get(&plain()?, &args).await,
         Command::Pools(PoolsCommand::Set(args)) => pools::set(&plain()?, &args).await,

@@ -6,6 +6,7 @@
 mod attempt;
 mod begun;
 mod bundle;
+mod elements;
 mod error;
 mod fence;
 mod held;

@@ -43,7 +43,7 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), ExecutorError> {
     check(&settings)?;
-    let store = Store(Arc::clone(&ports.blobs));
+    let store = Store::new(Arc::clone(&ports.blobs));
     let home = |source| ExecutorError::Home { path: settings.home.clone(), source };
     let bundles = Bundles::open(settings.home.join("bundles"), store.clone()).map_err(home)?;
     let (logs, executor) = (settings.home.join(LOGS), settings.executor.clone());

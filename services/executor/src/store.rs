@@ -5,17 +5,32 @@ use bytes::Bytes;
 use dagbok_runlog::{Blobs, PortError};
 use dagbok_runtime::Backoff;
 
-/// The blob store, for a try.
+use crate::elements::{Elements, Lists};
+
+/// The blob store, for a try; and what of it all tries of the executor look at.
 #[derive(Clone, Debug)]
-pub(crate) struct Store(pub(crate) Arc<dyn Blobs>);
+pub(crate) struct Store {
+    blobs: Arc<dyn Blobs>,
+    lists: Arc<Lists>,
+}
 
 impl Store {
+    /// Over these blobs.
+    pub(crate) fn new(blobs: Arc<dyn Blobs>) -> Self {
+        Self { blobs, lists: Arc::default() }
+    }
+
+    /// The elements of the list, tuple or dict with this digest.
+    pub(crate) async fn elements(&self, digest: &str) -> Result<Arc<Elements>, String> {
+        self.lists.get(self, digest).await
+    }
+
     /// Stores `bytes` and returns their digest, however long the store is away; an error where it won't
     /// ever take them.
     pub(crate) async fn put(&self, bytes: Bytes) -> Result<String, String> {
         let mut backoff = Backoff::default();
         loop {
-            match self.0.put(bytes.clone()).await {
+            match self.blobs.put(bytes.clone()).await {
                 Ok(digest) => return Ok(digest),
                 Err(error @ PortError::Unavailable { .. }) => {
                     if backoff.is_worth_telling() {
@@ -33,7 +48,7 @@ impl Store {
     pub(crate) async fn get(&self, digest: &str) -> Result<Bytes, String> {
         let mut backoff = Backoff::default();
         loop {
-            match self.0.get(digest).await {
+            match self.blobs.get(digest).await {
                 Ok(Some(bytes)) => return Ok(bytes),
                 Ok(None) => return Err(format!("the blob {digest} is not in the store")),
                 Err(error @ PortError::Unavailable { .. }) => {

@@ -1,6 +1,6 @@
 //! What the fold keeps no more: runs that are over, and the values that tasks handed on. Both are read from
 //! the log.
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use dagbok_domain::{
@@ -10,9 +10,13 @@ use dagbok_domain::{
 use dagbok_events::{Fact, MapIndex, Record, RunKey, Scope, TaskId, decode, subject_of};
 use dagbok_projection::decode_or_nothing;
 use dagbok_protocol::names;
-use dagbok_runlog::{Ports, ReadLimit, Seq};
+use dagbok_runlog::{Entry, Ports, ReadLimit, Seq};
 
-use crate::{SchedulerError, stage::value_text};
+use crate::{
+    SchedulerError,
+    effects::ValueChange,
+    stage::{returned_by, value_text},
+};
 
 /// Revives a run that is over, by its records up to `before`; whether it could be.
 pub(crate) async fn revive(
@@ -46,32 +50,58 @@ async fn records_of(
     decoded.collect()
 }
 
-/// The values that a run's tasks handed on, with the places where tasks look for them.
+/// The values that a run's tasks handed on, with the places where tasks look for them; and of mapped tasks that are
+/// done, which copies returned something.
 pub(crate) async fn values(
     ports: &Ports,
     namespace: &Namespace,
     key: &RunKey,
-) -> Result<Vec<(String, Option<Bytes>)>, SchedulerError> {
+) -> Result<Vec<(String, ValueChange)>, SchedulerError> {
+    let mut wanted: Vec<Wanted<'_>> = namespace.xcoms(key).collect();
+    wanted.sort_unstable_by_key(|(.., seq)| *seq);
     let mut found = Vec::new();
-    for (task_id, map, name, seq) in namespace.xcoms(key) {
-        let value = value(ports, (task_id, map, name), Seq(seq)).await?;
+    let mut entries: VecDeque<Entry> = VecDeque::new();
+    for (place, &(task_id, map, name, seq)) in wanted.iter().enumerate() {
+        while entries.front().is_some_and(|entry| entry.seq < Seq(seq)) {
+            entries.pop_front();
+        }
+        if entries.is_empty() {
+            // Records of a run that has many values mostly follow each other: they are read together.
+            let last = wanted[place..].iter().take(READ_AT_ONCE).map(|(.., other)| *other - seq);
+            let near = last.take_while(|away| *away < READ_AT_ONCE as u64).last().unwrap_or(0);
+            let most = usize::try_from(near).unwrap_or(0) + 1;
+            let limit = ReadLimit { entries: most, ..ReadLimit::default() };
+            entries = ports.log.read(Seq(seq - 1), limit).await?.into();
+        }
+        let Some(entry) = entries.front().filter(|entry| entry.seq == Seq(seq)) else { continue };
+        let value = value(entry, (task_id, map, name))?;
         let place = names::xcom_key(&key.dag_id, &key.run_id, task_id, map, name);
-        found.extend(value.map(|value| (place, Some(value))));
+        found.extend(value.map(|value| (place, ValueChange::Put(value))));
     }
+    let tasks = namespace.expanded_tasks(key);
+    let written = tasks.filter_map(|task_id| returned_by(namespace, key, task_id));
+    found.extend(written.map(|(place, text)| (place, ValueChange::Put(text))));
     Ok(found)
 }
+
+/// A value: whose, under which name, and the record that has it.
+type Wanted<'a> = (&'a TaskId, MapIndex, &'a str, u64);
+
+/// Records that are read at once, where more of them hold values.
+const READ_AT_ONCE: usize = 256;
 
 /// Places of values of runs that are not active any more: to be taken away.
 pub(crate) async fn values_left(
     ports: &Ports,
     namespace: &Namespace,
-) -> Result<Vec<(String, Option<Bytes>)>, SchedulerError> {
+) -> Result<Vec<(String, ValueChange)>, SchedulerError> {
     let active = namespace.active_runs().map(Run::key);
     let active: BTreeSet<String> =
         active.map(|key| names::xcom_prefix(&key.dag_id, &key.run_id)).collect();
     let stored = ports.state.list(names::XCOM_PREFIX).await?;
     let places = stored.into_iter().map(|(place, _)| place);
-    Ok(places.filter(|it| !active.contains(run_part(it))).map(|place| (place, None)).collect())
+    let left = places.filter(|it| !active.contains(run_part(it)));
+    Ok(left.map(|place| (place, ValueChange::RemoveInTime)).collect())
 }
 
 /// What a value's place begins with, up to its run: the third slash.
@@ -81,14 +111,10 @@ fn run_part(place: &str) -> &str {
 }
 
 /// A value as the record that holds it has it: the last of that name there.
-async fn value(
-    ports: &Ports,
+fn value(
+    entry: &Entry,
     (task_id, map, name): (&TaskId, MapIndex, &str),
-    seq: Seq,
 ) -> Result<Option<Bytes>, SchedulerError> {
-    let limit = ReadLimit { entries: 1, ..ReadLimit::default() };
-    let entries = ports.log.read(Seq(seq.0 - 1), limit).await?;
-    let Some(entry) = entries.first().filter(|entry| entry.seq == seq) else { return Ok(None) };
     let record = decode(&entry.payload)
         .map_err(|source| SchedulerError::Record { seq: entry.seq, source })?;
     Ok(record.facts.iter().rev().find_map(|fact| match fact {

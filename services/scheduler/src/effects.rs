@@ -1,6 +1,7 @@
 //! What goes out once a batch is durable: answers, values for tasks to read, work items, orders, and
 //! the inbox's acknowledgements. In that order, so that work never arrives before what it reads.
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +15,10 @@ use dagbok_protocol::{Answer, Order, WorkItem, names};
 use dagbok_runlog::{DeliveryHandle, Once, PortError, Ports, Queue, QueueSettings};
 use dagbok_runtime::{Backoff, Shutdown};
 use futures::{StreamExt as _, stream};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc::{self, error::TryRecvError},
+    time::Instant,
+};
 
 /// Requests to a port that are under way at once.
 const AT_ONCE: usize = 128;
@@ -24,12 +28,23 @@ const BATCHES: usize = 16;
 /// An answer, and the subject that it is waited for on.
 type Reply = (String, Answer);
 
+/// What becomes of a value that tasks read.
+#[derive(Clone, Debug)]
+pub(crate) enum ValueChange {
+    /// It is this.
+    Put(Bytes),
+    /// Nobody may find it any more.
+    Remove,
+    /// Nobody looks for it any more: it goes when there is nothing else to send.
+    RemoveInTime,
+}
+
 /// What one batch sends out.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     pub(crate) answers: Vec<Reply>,
-    /// Place and text; `None` removes it.
-    pub(crate) values: Vec<(String, Option<Bytes>)>,
+    /// By place, in the order of the log.
+    pub(crate) values: Vec<(String, ValueChange)>,
     pub(crate) work: Vec<WorkItem>,
     /// A moment before the records of the work were durable: nobody can have offered it before.
     pub(crate) since: Option<Instant>,
@@ -70,17 +85,32 @@ pub(crate) struct Dispatcher {
     ports: Ports,
     lease: Duration,
     term: Shutdown,
-    queues: std::collections::BTreeMap<QueueName, Arc<dyn Queue>>,
+    queues: BTreeMap<QueueName, Arc<dyn Queue>>,
+    /// Values of runs that are over, yet to be taken away.
+    gone: BTreeSet<String>,
 }
 
 impl Dispatcher {
     /// Starts; batches go in by the sender.
     pub(crate) fn start(ports: Ports, lease: Duration, term: &Shutdown) -> mpsc::Sender<Effects> {
         let (sender, mut batches) = mpsc::channel::<Effects>(BATCHES);
-        let mut dispatcher =
-            Self { ports, lease, term: term.clone(), queues: std::collections::BTreeMap::new() };
+        let (queues, gone) = (BTreeMap::new(), BTreeSet::new());
+        let mut dispatcher = Self { ports, lease, term: term.clone(), queues, gone };
         term.spawn(async move {
-            while let Some(batch) = batches.recv().await {
+            loop {
+                // A run of many copies leaves as many values: others' work goes out in between.
+                let batch = if dispatcher.gone.is_empty() {
+                    batches.recv().await
+                } else {
+                    match batches.try_recv() {
+                        Err(TryRecvError::Empty) => {
+                            dispatcher.take_away().await;
+                            continue;
+                        }
+                        received => received.ok(),
+                    }
+                };
+                let Some(batch) = batch else { return };
                 dispatcher.send(batch).await;
             }
         });
@@ -130,14 +160,29 @@ impl Dispatcher {
         }
     }
 
-    async fn put_values(&self, values: Vec<(String, Option<Bytes>)>) {
+    async fn put_values(&mut self, values: Vec<(String, ValueChange)>) {
         // Two changes of one place must keep their order; the last one wins.
-        let mut last = std::collections::BTreeMap::new();
-        for (place, text) in values {
-            last.insert(place, text);
+        let mut last = BTreeMap::new();
+        for (place, change) in values {
+            last.insert(place, change);
         }
+        let mut now = Vec::new();
+        for (place, change) in last {
+            self.gone.remove(&place);
+            match change {
+                ValueChange::Put(text) => now.push((place, Some(text))),
+                ValueChange::Remove => now.push((place, None)),
+                ValueChange::RemoveInTime => {
+                    self.gone.insert(place);
+                }
+            }
+        }
+        self.change(now).await;
+    }
+
+    async fn change(&self, values: Vec<(String, Option<Bytes>)>) {
         let state = &self.ports.state;
-        stream::iter(last)
+        stream::iter(values)
             .for_each_concurrent(AT_ONCE, |(place, text)| async move {
                 self.insist("a task's value", || async {
                     match &text {
@@ -148,6 +193,13 @@ impl Dispatcher {
                 .await;
             })
             .await;
+    }
+
+    /// Takes some values away that nobody looks for.
+    async fn take_away(&mut self) {
+        let some = std::iter::from_fn(|| self.gone.pop_first()).take(AT_ONCE);
+        let some = some.map(|place| (place, None)).collect();
+        self.change(some).await;
     }
 
     /// Whatever is sent a second time says so: the first may have arrived, been taken, run and be over.

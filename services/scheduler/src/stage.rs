@@ -1,16 +1,21 @@
 //! One batch in the making: records decided and folded in ahead of the append, and what is to be sent
 //! out once they are durable.
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use dagbok_domain::namespace::{Decision, Namespace, Outcome};
 use dagbok_events::{
     Fact, Leg, MapIndex, Payload, Record, RunKey, Scope, TaskId, TryKey, TryNumber, encode,
     subject_of,
 };
-use dagbok_protocol::{Answer, Order, Refusal, RefusalCode, names};
+use dagbok_protocol::{Answer, Order, Refusal, RefusalCode, ReturnedBy, names};
 use dagbok_runlog::Draft;
 use dagbok_telemetry::metrics;
 
-use crate::{effects::Effects, inbox::Received};
+use crate::{
+    effects::{Effects, ValueChange},
+    inbox::Received,
+};
 
 /// Records that one batch may hold.
 const RECORDS_AT_ONCE: usize = 512;
@@ -90,9 +95,10 @@ impl Stage {
     fn forget_values(&mut self, namespace: &Namespace, key: &RunKey, record: &Record) {
         if record.facts.iter().any(Fact::ends_run) {
             let gone = namespace.xcoms(key).map(|(task_id, map, name, _)| {
-                (names::xcom_key(&key.dag_id, &key.run_id, task_id, map, name), None)
+                names::xcom_key(&key.dag_id, &key.run_id, task_id, map, name)
             });
-            self.effects.values.extend(gone);
+            let gone = gone.chain(expanded_tasks(namespace, key));
+            self.effects.values.extend(gone.map(|place| (place, ValueChange::RemoveInTime)));
             return;
         }
         for fact in &record.facts {
@@ -100,20 +106,27 @@ impl Stage {
                 Fact::TaskQueued(f) if f.leg.is_first() && f.try_number.get() > 1 => {
                     (&f.task_id, f.map_index, 0)
                 }
-                Fact::TaskCleared(f) => (&f.task_id, f.map_index, f.further),
+                Fact::TaskCleared(f) => {
+                    if !f.map_index.is_unmapped() {
+                        let place = names::returned_by_key(&key.dag_id, &key.run_id, &f.task_id);
+                        self.effects.values.push((place, ValueChange::Remove));
+                    }
+                    (&f.task_id, f.map_index, f.further)
+                }
                 _ => continue,
             };
             for n in 0..=further {
                 let map = MapIndex(first.0.saturating_add_unsigned(n));
-                let gone = namespace.xcoms_of(key, task_id, map).map(|name| {
-                    (names::xcom_key(&key.dag_id, &key.run_id, task_id, map, name), None)
-                });
-                self.effects.values.extend(gone);
+                let gone = namespace
+                    .xcoms_of(key, task_id, map)
+                    .map(|name| names::xcom_key(&key.dag_id, &key.run_id, task_id, map, name));
+                self.effects.values.extend(gone.map(|place| (place, ValueChange::Remove)));
             }
         }
     }
 
     fn run_effects(&mut self, namespace: &Namespace, key: &RunKey, record: &Record) {
+        let is_over = record.facts.iter().any(is_run_end);
         for fact in &record.facts {
             match fact {
                 Fact::TaskQueued(f) => {
@@ -121,10 +134,12 @@ impl Stage {
                     self.effects.work.extend(item);
                 }
                 Fact::RunCleared(_) => self.taken_up.push(key.clone()),
-                Fact::XComPushed(f) => {
+                Fact::XComPushed(f) if !is_over => {
                     let place =
                         names::xcom_key(&key.dag_id, &key.run_id, &f.task_id, f.map_index, &f.key);
-                    self.effects.values.push((place, f.value.as_ref().map(value_text)));
+                    let text = f.value.as_ref().map(value_text);
+                    let change = text.map_or(ValueChange::Remove, ValueChange::Put);
+                    self.effects.values.push((place, change));
                 }
                 Fact::TryCancelled(f) => {
                     if let Some(executor) = &f.executor {
@@ -143,7 +158,45 @@ impl Stage {
                 _ => {}
             }
         }
+        let over: BTreeSet<&TaskId> = record.facts.iter().filter_map(task_over).collect();
+        let written = over.into_iter().filter_map(|task_id| returned_by(namespace, key, task_id));
+        self.effects.values.extend(written.map(|(place, text)| (place, ValueChange::Put(text))));
     }
+}
+
+/// Of which task a copy is over, as a fact says.
+fn task_over(fact: &Fact) -> Option<&TaskId> {
+    match fact {
+        Fact::TaskRuledOut(f) => Some(&f.task_id),
+        Fact::TrySucceeded(f) => Some(&f.task_id),
+        Fact::TrySkipped(f) => Some(&f.task_id),
+        Fact::TryFailed(f) => Some(&f.task_id),
+        Fact::TryLost(f) => Some(&f.task_id),
+        Fact::TryCancelled(f) => Some(&f.task_id),
+        _ => None,
+    }
+}
+
+/// Which copies of a mapped task returned something, once it is done: counted here once, so that who looks at them
+/// need not.
+pub(crate) fn returned_by(
+    namespace: &Namespace,
+    key: &RunKey,
+    task_id: &TaskId,
+) -> Option<(String, Bytes)> {
+    let found = ReturnedBy::of(namespace.returned_by(key, task_id)?);
+    let place = names::returned_by_key(&key.dag_id, &key.run_id, task_id);
+    let text = serde_json::to_vec(&found).expect("numbers and text");
+    Some((place, Bytes::from(text)))
+}
+
+/// Where that is written of each mapped task of a run.
+pub(crate) fn expanded_tasks<'a>(
+    namespace: &'a Namespace,
+    key: &'a RunKey,
+) -> impl Iterator<Item = String> + 'a {
+    let tasks = namespace.expanded_tasks(key);
+    tasks.map(|task_id| names::returned_by_key(&key.dag_id, &key.run_id, task_id))
 }
 
 /// What is said of a run whose history can't be had.

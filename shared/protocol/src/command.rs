@@ -169,15 +169,27 @@ pub struct ClearTasks {
     pub dag_id: DagId,
     /// Id of the run, unique within its DAG.
     pub run_id: RunId,
-    /// Which tasks, all of their copies; empty for every task of the run.
+    /// Which tasks, all of their copies; every task of the run where neither this nor `copies` names one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub task_ids: Vec<TaskId>,
+    /// Single copies of mapped tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<TaskCopy>,
     /// Only those that failed, or were ruled out by a failure.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_failed: bool,
     /// Only say what would be cleared.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+}
+
+/// One copy of a mapped task.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct TaskCopy {
+    /// Id of the task, unique within its DAG.
+    pub task_id: TaskId,
+    /// Which of its copies, from 0; -1 where the task is not mapped.
+    pub map_index: MapIndex,
 }
 
 /// Asks for a pool to be so from now on. What is not said stays as it is.

@@ -5,6 +5,7 @@
 //! upgrade, so they grow the same way: new variants and optional fields only.
 mod answer;
 mod command;
+mod copies;
 pub mod limits;
 pub mod names;
 mod obstacle;
@@ -17,8 +18,9 @@ mod work;
 pub use answer::{Answer, ClearedTask, Refusal, RefusalCode};
 pub use command::{
     ClearTasks, Command, CommandBody, DagFile, ImportError, PoolChange, PoolIs, RegisteredDag,
-    TriggerRun,
+    TaskCopy, TriggerRun,
 };
+pub use copies::ReturnedBy;
 pub use obstacle::Obstacle;
 pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
 pub use report::{Report, ReportBody, XComValue};

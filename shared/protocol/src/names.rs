@@ -113,6 +113,12 @@ pub fn map_index_of(place: &str, prefix: &str, key: &str) -> Option<MapIndex> {
     (name == escape_token(key)).then(|| map_index.parse().ok().map(MapIndex)).flatten()
 }
 
+/// Where it is read which copies of a mapped task that is done returned something: JSON of a
+/// [`crate::ReturnedBy`], written by the scheduler once the last of them is over. No [`xcom_key`] is like it.
+pub fn returned_by_key(dag_id: &DagId, run_id: &RunId, task_id: &TaskId) -> String {
+    format!("{}copies", xcom_task_prefix(dag_id, run_id, task_id))
+}
+
 /// The prefix of every [`xcom_key`] of a run.
 pub fn xcom_prefix(dag_id: &DagId, run_id: &RunId) -> String {
     format!("{XCOM_PREFIX}{}/{}/", escape_token(dag_id.as_str()), escape_token(run_id.as_str()))

@@ -195,6 +195,8 @@ class FakeSupervisor:
             if key not in self.xcoms:
                 return None, {"type": "ErrorResponse", "error": "XCOM_NOT_FOUND", "detail": None}
             return {"type": "XComResult", "key": body["key"], "value": self.xcoms[key]}, None
+        if kind == "GetXComElement":
+            return self._element(body)
         if kind in {"GetXComCount", "GetXComSequenceSlice"}:
             copies = self.copies.get((body["dag_id"], body["run_id"], body["task_id"], body["key"]), [])
             if kind == "GetXComCount":
@@ -222,6 +224,22 @@ class FakeSupervisor:
                 **self.connections[body["conn_id"]],
             }, None
         return None, None
+
+    def _element(self, body: dict[str, Any]) -> tuple[Any, Any]:
+        value = self.xcoms.get((body["dag_id"], body["run_id"], body["task_id"], body["key"]), self)
+        if value is self:
+            return None, {"type": "ErrorResponse", "error": "XCOM_NOT_FOUND", "detail": None}
+        kind, elements = "other", []
+        if isinstance(value, list):
+            kind, elements = "list", value
+        elif isinstance(value, dict) and "__classname__" not in value:
+            kind, elements = "dict", [list(pair) for pair in value.items()]
+        elif isinstance(value, dict) and value["__classname__"] == "builtins.tuple":
+            kind, elements = "tuple", value["__data__"]
+        there = body["place"] < len(elements)
+        answer = {"kind": kind, "len": len(elements), "is_there": there}
+        element = elements[body["place"]] if there else None
+        return {"type": "XComElementResult", **answer, "element": element}, None
 
     def load(
         self, folder: Path, file: str, env: dict[str, str] | None = None, **extra: Any

@@ -164,8 +164,33 @@ def test_a_copy_over_copies_fetches_its_own_value_alone(bench: Bench) -> None:
 
 def test_a_copy_of_a_group_asks_for_its_own_index(bench: Bench) -> None:
     result = over(bench, "g.second", 1, a=["v", "w"], g__first=1)
-    asked = {(body["task_id"], body["map_index"]) for body in result.of("GetXCom")}
-    assert asked == {("g.first", 1), ("a", -1)}
+    assert [(body["task_id"], body["map_index"]) for body in result.of("GetXCom")] == [("g.first", 1)]
+    assert {(body["task_id"], body["place"]) for body in result.of("GetXComElement")} == {("a", 1)}
+
+
+@pytest.mark.parametrize(
+    ("task_id", "map_index", "values", "places"),
+    [
+        ("f", 1, {"a": [1, 2, 3]}, {"a": [1]}),
+        ("f", 2, {"a": {"k": 1, "l": 2, "m": 3}}, {"a": [2]}),
+        ("f", 1, {"a": {"__classname__": "builtins.tuple", "__version__": 1, "__data__": [1, 2]}}, {"a": [1]}),
+        ("kwargs", 1, {"b": [{"x": 1}, {"x": 2}]}, {"b": [1]}),
+        ("changed", 2, {"a": [1, 2, 3]}, {"a": [2]}),
+        # The second of two times two, whose last argument changes fastest.
+        ("zipped", 2, {"a": [1, 2], "b": [3, 4]}, {"a": [2, 1], "b": [2, 1]}),
+        ("joined", 3, {"a": [1, 2], "b": [3, 4]}, {"a": [3], "b": [3, 1]}),
+    ],
+)
+def test_a_copy_fetches_its_element_alone(
+    bench: Bench, task_id: str, map_index: int, values: Any, places: Any
+) -> None:
+    result = over(bench, task_id, map_index, **values)
+    assert result.state == "success", result.error
+    assert result.of("GetXCom") == []
+    asked: dict[str, list[int]] = {}
+    for body in result.of("GetXComElement"):
+        asked.setdefault(body["task_id"], []).append(body["place"])
+    assert asked == places
 
 
 def test_a_function_that_skips_skips_its_copy(bench: Bench) -> None:

@@ -6,6 +6,7 @@ mod decide;
 mod history;
 mod jetstream;
 mod lists;
+mod mapped;
 mod replay;
 mod runs;
 mod script;
@@ -79,6 +80,12 @@ enum What {
         #[arg(long, default_value_t = 100)]
         dags: u64,
     },
+    /// Runs of ever more copies of one task: how long they take, what they take up, what others feel of it.
+    Mapped {
+        /// Copies, from few to many.
+        #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000, 100_000])]
+        copies: Vec<u32>,
+    },
     /// Write days of hourly DAGs into a home, with snapshots, an archive and runs that go, in virtual time.
     YearFill {
         /// The home.
@@ -128,6 +135,7 @@ async fn main() -> anyhow::Result<()> {
         }
         What::YearStart { home } => year::start(&home).await?,
         What::Lists { runs, dags } => lists::measure(&runs, dags).await?,
+        What::Mapped { copies } => mapped::measure(&copies).await?,
         What::Jetstream { nats, tasks, width } => jetstream::measure(&nats, tasks, width).await?,
     };
     println!("{figures}");

@@ -6,7 +6,8 @@
     /tmp/af3/bin/python record_mapping.py
 
 Writes ``mapping-2.json`` or ``mapping-3.json`` beside this file: by DAG the run's end, by task and map index the
-states, and what each copy received. The DAGs are run by ``dag.test()`` in a database of its own.
+states, and what each copy received. The DAGs are run by ``dag.test()`` in a database of its own; those with
+``max_active_tasks=1`` one task at a time, as a scheduler would, in the order of weight, DAG and map index.
 """
 
 from __future__ import annotations
@@ -51,6 +52,22 @@ def received(witness: pathlib.Path, dag_id: str) -> dict[str, Any]:
     return {f"{task}[{index}]": arguments for dag, task, index, arguments in lines if dag == dag_id}
 
 
+def one_at_a_time() -> None:
+    """Have ``dag.test()`` heed ``max_active_tasks=1``, which it does not by itself."""
+    from airflow.models.dagrun import DagRun
+
+    update_state = DagRun.update_state
+
+    def one(self: Any, *arguments: Any, **named: Any) -> Any:
+        tis, callback = update_state(self, *arguments, **named)
+        if self.dag is not None and self.dag.max_active_tasks == 1:
+            order = list(self.dag.task_ids)
+            tis = sorted(tis, key=lambda ti: (-ti.priority_weight, order.index(ti.task_id), ti.map_index))[:1]
+        return tis, callback
+
+    DagRun.update_state = one  # type: ignore[method-assign]
+
+
 def main() -> None:
     """Run everything."""
     home = pathlib.Path(tempfile.mkdtemp(prefix="mapping-"))
@@ -69,6 +86,7 @@ def main() -> None:
 
     logging.disable(logging.CRITICAL)
     initdb()
+    one_at_a_time()
     shapes = importlib.import_module("shapes")
     from airflow.models.dag import DAG
 

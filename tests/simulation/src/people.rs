@@ -1,6 +1,6 @@
 //! People: trigger, pause, cancel, clear, delete, set limits, and ask again where nobody answers.
-use dagbok_events::{Actor, DagId, Micros, PoolSet, RunId, RunKey, TaskId, Timestamp};
-use dagbok_protocol::{Answer, ClearTasks, Command, CommandBody, PoolChange, TriggerRun};
+use dagbok_events::{Actor, DagId, MapIndex, Micros, PoolSet, RunId, RunKey, TaskId, Timestamp};
+use dagbok_protocol::{Answer, ClearTasks, Command, CommandBody, PoolChange, TaskCopy, TriggerRun};
 
 use crate::{
     dags::{POOLS, dag_id, pool},
@@ -143,11 +143,20 @@ impl People {
         // Now and then one that is not there.
         let most = tasks + usize::from(world.rng.chance(50));
         let task_id = |n: usize| TaskId::new(format!("t{n}")).expect("an id");
+        let single = world.rng.chance(100);
+        let some = if single { 0 } else { some };
         let task_ids = (0..some).map(|_| task_id(world.rng.below(most))).collect();
+        let copy = |world: &mut World| {
+            let task_id = task_id(world.rng.below(most));
+            let map_index = i32::try_from(world.rng.below(4)).expect("few") - 1;
+            TaskCopy { task_id, map_index: MapIndex(map_index) }
+        };
+        let copies = if single && most > 0 { vec![copy(world)] } else { Vec::new() };
         let ask = ClearTasks {
             dag_id: key.dag_id,
             run_id: key.run_id,
             task_ids,
+            copies,
             only_failed: world.rng.chance(400),
             dry_run: world.rng.chance(200),
         };

@@ -1,6 +1,6 @@
 //! Values that tasks handed on.
 use axum::{Json, extract::State};
-use dagbok_events::{MapIndex, Payload};
+use dagbok_events::Payload;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use utoipa::IntoParams;
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     model::rows::XComRow,
-    shapes::{Detail, XComCollection, XComEntry, XComValue},
+    shapes::{Detail, ListExtra, XComCollection, XComEntry, XComValue},
 };
 
 fn entry(of: &InstanceView, row: &XComRow) -> XComEntry {
@@ -38,6 +38,9 @@ fn entry(of: &InstanceView, row: &XComRow) -> XComEntry {
         run_after: of.run.run_after.into(),
     }
 }
+
+/// Copies of a task whose values are looked at, beyond those that the page needs.
+const COPIES_LOOKED_AT: usize = 10_000;
 
 /// Which values are wanted.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -75,28 +78,39 @@ pub(crate) async fn list(
     let found = state.read(move |store| {
         let key = run_key(&dag, &run)?;
         let id = task_id(&task)?;
-        instance(store, &key, &task, None)?;
-        let copies = match query.map_index {
-            Some(map) => vec![MapIndex(map)],
-            None => store.copies(&key, &id)?.into_iter().map(|row| row.map_index).collect(),
-        };
-        let mut all = Vec::new();
-        for map in copies {
-            let Ok(one) = instance(store, &key, &task, Some(map)) else { continue };
-            all.extend(store.xcoms(&key, &id, map)?.iter().map(|row| entry(&one, row)));
-        }
+        let one = instance(store, &key, &task, None)?;
         let pattern = query.xcom_key_pattern.as_deref();
-        all.retain(|entry| {
-            query.xcom_key.as_ref().is_none_or(|name| *name == entry.key)
-                && pattern.is_none_or(|pattern| matches(pattern, &entry.key))
-        });
+        let wants = |name: &str| {
+            query.xcom_key.as_ref().is_none_or(|wanted| wanted == name)
+                && pattern.is_none_or(|pattern| matches(pattern, name))
+        };
+        // In the order in which the copies are read nothing is sorted, and no more of them is looked at.
+        let by_copy = orders.iter().all(|order| order.field == "map_index" && !order.down);
+        let (mut all, mut looked, mut complete) = (Vec::new(), 0, true);
+        for row in store.each_copy(&key, &id) {
+            let row = row?;
+            if query.map_index.is_some_and(|map| map != row.map_index.0) {
+                continue;
+            }
+            if looked >= COPIES_LOOKED_AT && (!by_copy || all.len() >= page.offset + page.limit) {
+                complete = false;
+                break;
+            }
+            looked += 1;
+            let map_index = row.map_index;
+            let one = InstanceView { map_index, ..one.clone() };
+            let found = store.handed_on((&key, &id, map_index), row.xcoms)?;
+            all.extend(found.iter().filter(|row| wants(&row.key)).map(|row| entry(&one, row)));
+        }
         sort(&mut all, &orders, |entry, field| match field {
             "map_index" => SortKey::Number(f64::from(entry.map_index)),
             "timestamp" => Some(entry.timestamp.0).into(),
             _ => entry.key.as_str().into(),
         });
         let (xcom_entries, total_entries) = page.cut(all);
-        Ok(XComCollection { xcom_entries, total_entries })
+        let is_whole = complete || by_copy;
+        let dagbok = ListExtra { total_is_exact: complete, complete: is_whole };
+        Ok(XComCollection { xcom_entries, total_entries, dagbok })
     });
     found.await.map(Json)
 }

@@ -8,7 +8,7 @@ use dagbok_rows::{Row, key::Parts as _};
 use super::rows::{
     BundleRow, DagRow, ExecutorOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, LoadRow,
     PastTryRow, PoolRow, RefusedRow, RunHavingRow, RunInputRow, RunOrderRow, RunRow, SeqsRow,
-    TaskRow, TotalsRow, VersionRow, XComRow,
+    StripRow, TaskRow, TotalsRow, VersionRow, XComRow,
 };
 
 /// A task of a run, one copy of it.
@@ -96,6 +96,11 @@ pub(crate) fn seqs(run: &RunKey, first: u64) -> Key {
 
 pub(crate) fn task(instance: Instance<'_>) -> Key {
     of_instance::<TaskRow>(instance)
+}
+
+/// The states of copies of a task, by which strip of them.
+pub(crate) fn strip(run: &RunKey, task_id: &TaskId, strip: u32) -> Key {
+    within_task::<StripRow>(run, task_id).number32(strip)
 }
 
 pub(crate) fn past_try(instance: Instance<'_>, number: TryNumber) -> Key {

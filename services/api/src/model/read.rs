@@ -9,8 +9,8 @@ use super::{
     Store, StoreError, keys,
     rows::{
         BundleRow, DagRow, ExecutorRow, Handed, ImportErrorRow, LimitsRow, LoadRow, PastTryRow,
-        PoolRow, RefusedRow, RunInputRow, RunRow, SeqsRow, Stretch, TaskRow, TryRow, VersionRow,
-        XComRow,
+        PoolRow, RefusedRow, RunInputRow, RunRow, STRIP, SeqsRow, Stretch, StripRow, TaskRow,
+        TryRow, VersionRow, XComRow,
     },
 };
 
@@ -81,6 +81,22 @@ impl Store {
         self.rows(&prefix)
     }
 
+    /// The same, one after the other.
+    pub fn each_task(&self, run: &RunKey) -> impl Iterator<Item = Found<TaskRow>> + use<> {
+        let found = self.scan::<TaskRow>(&keys::within_run::<TaskRow>(run));
+        found.map(|found| Ok(found?.1))
+    }
+
+    /// Those copies of one task, one after the other.
+    pub fn each_copy(
+        &self,
+        run: &RunKey,
+        task_id: &TaskId,
+    ) -> impl Iterator<Item = Found<TaskRow>> + use<> {
+        let found = self.scan::<TaskRow>(&keys::within_task::<TaskRow>(run, task_id));
+        found.map(|found| Ok(found?.1))
+    }
+
     /// The tasks of a run that have a state, by id.
     pub fn tasks(&self, run: &RunKey) -> Found<Vec<TaskRow>> {
         self.rows(&keys::within_run::<TaskRow>(run))
@@ -89,6 +105,24 @@ impl Store {
     /// The copies of one task of a run that have a state.
     pub fn copies(&self, run: &RunKey, task_id: &TaskId) -> Found<Vec<TaskRow>> {
         self.rows(&keys::within_task::<TaskRow>(run, task_id))
+    }
+
+    /// The states of a mapped task's copies, a [mark](TaskInstanceState::mark) for each as far as they have one.
+    pub fn marks(&self, run: &RunKey, task_id: &TaskId) -> Found<Vec<u8>> {
+        let (prefix, mut marks) = (keys::within_task::<StripRow>(run, task_id), Vec::new());
+        for found in self.scan::<StripRow>(&prefix) {
+            let (key, StripRow(strip)) = found?;
+            let number = key.last_chunk().map_or(0, |number| u32::from_be_bytes(*number));
+            marks.resize((number * STRIP) as usize, 0);
+            marks.extend(strip);
+        }
+        Ok(marks)
+    }
+
+    /// The first copy of a task of a run that has a state.
+    pub fn first_copy(&self, run: &RunKey, task_id: &TaskId) -> Found<Option<TaskRow>> {
+        let first = self.scan::<TaskRow>(&keys::within_task::<TaskRow>(run, task_id)).next();
+        Ok(first.transpose()?.map(|(_, row)| row))
     }
 
     /// One task of a run, if it has a state.
@@ -143,8 +177,15 @@ impl Store {
         map_index: MapIndex,
     ) -> Found<Vec<XComRow>> {
         let row = self.task(run, task_id, map_index)?;
-        let handed = row.map(|row| row.xcoms).unwrap_or_default();
-        let instance = (run, task_id, map_index);
+        self.handed_on((run, task_id, map_index), row.map(|row| row.xcoms).unwrap_or_default())
+    }
+
+    /// The same, as its row has it.
+    pub(crate) fn handed_on(
+        &self,
+        instance: keys::Instance<'_>,
+        handed: Vec<Handed>,
+    ) -> Found<Vec<XComRow>> {
         handed.into_iter().filter_map(|one| self.handed(instance, one).transpose()).collect()
     }
 

@@ -23,7 +23,7 @@ pub use pool::{
 };
 pub use run::{
     Cleared, Forgotten, Prune, Pruned, PrunedDag, RunCancel, RunClear, RunCleared, RunCollection,
-    RunExtra, RunPatch, RunResponse, RunWait, TriggerBody,
+    RunExtra, RunPatch, RunResponse, RunWait, TaskOrCopy, TriggerBody,
 };
 use serde::{Deserialize, Serialize};
 pub use shared::{

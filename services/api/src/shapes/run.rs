@@ -231,12 +231,22 @@ pub struct RunClear {
     /// Only tasks that failed, or were ruled out by a failure.
     #[serde(default)]
     pub only_failed: bool,
-    /// Only these tasks, with all of their copies; all where there is none.
+    /// Only these tasks: ids, with all of their copies, or pairs of an id and a map index; all where there is none.
     #[serde(default)]
-    pub task_ids: Vec<String>,
+    pub task_ids: Vec<TaskOrCopy>,
     /// Only say what would be cleared.
     #[serde(default)]
     pub dry_run: bool,
+}
+
+/// A task, or one copy of it, as Airflow names them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum TaskOrCopy {
+    /// A task's id.
+    Task(String),
+    /// A task's id, and which copy.
+    Copy(String, i32),
 }
 
 /// A task that is cleared, or would be.

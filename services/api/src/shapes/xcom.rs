@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::DateTime;
+use super::{DateTime, ListExtra};
 
 /// A value, without itself.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -46,6 +46,9 @@ pub struct XComValue {
 pub struct XComCollection {
     /// The entries of this page.
     pub xcom_entries: Vec<XComEntry>,
-    /// How many there are over all pages.
+    /// How many there are over all pages, or at least are where `dagbok.total_is_exact` is false.
     pub total_entries: usize,
+    /// What Airflow has no word for.
+    #[serde(default)]
+    pub dagbok: ListExtra,
 }

@@ -287,6 +287,7 @@ impl Story {
             map_index: MapIndex::UNMAPPED,
             why,
             further: 0,
+            message: None,
         })
     }
 

@@ -87,6 +87,9 @@ pub(crate) struct Clear {
     /// Only this task; may be given several times
     #[arg(long, value_name = "TASK_ID")]
     pub(crate) task: Vec<String>,
+    /// Only this copy of the task, which is mapped; may be given several times
+    #[arg(long, value_name = "N", requires = "task")]
+    pub(crate) map_index: Vec<u32>,
     /// Only show what would run again
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
@@ -133,6 +136,32 @@ pub(crate) enum TasksCommand {
     /// Say why a task waits
     #[command(after_help = "With --json, the API's `TaskObstacle`: `kind`, `message`, `due`")]
     Why(Why),
+    /// Show what a task has handed on: its names, or with --key one value
+    #[command(
+        after_help = "With --json, the API's `XComCollectionResponse`, or with --key its `XComResponse`"
+    )]
+    Xcoms(Xcoms),
+}
+
+/// `dagbok tasks xcoms`.
+#[derive(Debug, Args)]
+pub(crate) struct Xcoms {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// Which task
+    pub(crate) task_id: String,
+    /// Only of this copy of a mapped task [default: of all, and with --key of the task itself]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) map_index: Option<i32>,
+    /// The value of this name, as JSON
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key: Option<String>,
+    /// At most this many names
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
+    /// Leave out this many
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) offset: usize,
 }
 
 /// `dagbok tasks why`.

@@ -25,12 +25,12 @@ fn duration_of(run: &RunResponse) -> String {
     run.duration.map(seconds_text).unwrap_or_default()
 }
 
-/// A task's name, with which copy it is of a mapped one.
+/// A task's name, with which copy it is of a mapped one, and what people call that copy.
 fn task_name(task: &TaskInstance) -> String {
-    if task.map_index < 0 {
-        task.task_id.clone()
-    } else {
-        format!("{}[{}]", task.task_id, task.map_index)
+    match (task.map_index, &task.rendered_map_index) {
+        (..0, _) => task.task_id.clone(),
+        (copy, None) => format!("{}[{copy}]", task.task_id),
+        (copy, Some(name)) => format!("{}[{copy}] ({name})", task.task_id),
     }
 }
 

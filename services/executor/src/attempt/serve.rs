@@ -110,6 +110,18 @@ struct GetXComSequence {
 }
 
 #[derive(Deserialize)]
+struct GetXComElement {
+    key: String,
+    dag_id: String,
+    run_id: String,
+    task_id: String,
+    #[serde(default)]
+    map_index: Option<i32>,
+    /// Which element, from 0.
+    place: usize,
+}
+
+#[derive(Deserialize)]
 struct SkipDownstreamTasks {
     /// Ids, or ids with a map index, which follows from who decides.
     tasks: Vec<Value>,
@@ -185,6 +197,7 @@ impl Server {
         let kind = body.remove("type");
         match kind.as_ref().and_then(Value::as_str).unwrap_or_default() {
             "GetXCom" => self.get_xcom(fields(body)?).await,
+            "GetXComElement" => self.get_element(fields(body)?).await,
             "GetXComCount" => self.count_xcoms(fields(body)?).await,
             "GetXComSequenceSlice" => self.get_xcoms(fields(body)?).await,
             "SetXCom" => {
@@ -255,9 +268,26 @@ impl Server {
                 );
                 return Err(("GENERIC_ERROR", why));
             }
-            return Err(("XCOM_NOT_FOUND", format!("task `{task_id}` pushed no XCom `{key}`")));
+            return Err(nothing_pushed(&task_id, &key));
         };
         Ok(json!({"type": "XComResult", "key": key, "value": value}))
+    }
+
+    /// One element of a value: what the value is, how many it has, and that one where there is one.
+    async fn get_element(&mut self, asked: GetXComElement) -> Reply {
+        let GetXComElement { key, dag_id, run_id, task_id, map_index, place } = asked;
+        let found = match Address::new(&dag_id, &run_id, &task_id, map_index) {
+            Some(from) => self.xcoms.elements(&from, &key).await,
+            None => Ok(None),
+        };
+        let found = found.map_err(|why| ("GENERIC_ERROR", why))?;
+        let elements = found.ok_or_else(|| nothing_pushed(&task_id, &key))?;
+        let (kind, len) = (elements.kind.word(), elements.len());
+        let element = elements.get(place);
+        let (is_there, element) = (element.is_some(), element.unwrap_or_default());
+        Ok(json!({
+            "type": "XComElementResult", "kind": kind, "len": len, "is_there": is_there, "element": element,
+        }))
     }
 
     /// How many copies of a mapped task have handed on a value.
@@ -333,6 +363,10 @@ fn end(said: &mut Said, ending: Ending) -> Value {
         said.at = Some(std::time::Instant::now());
     }
     Value::Null
+}
+
+fn nothing_pushed(task_id: &str, key: &str) -> (&'static str, String) {
+    ("XCOM_NOT_FOUND", format!("task `{task_id}` pushed no XCom `{key}`"))
 }
 
 fn not_found(what: &str, prefix: &str, name: Option<&Value>) -> String {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use dagbok_events::{DagId, Digest, MapIndex, Payload, RunId, TaskId, TryKey};
 use dagbok_protocol::{
-    XComValue,
+    ReturnedBy, XComValue,
     limits::{INLINE_PAYLOAD_BYTES, PAYLOAD_BYTES},
     names,
 };
@@ -12,13 +12,16 @@ use dagbok_runlog::{KeyedState, PortError};
 use dagbok_runtime::Backoff;
 use serde_json::Value;
 
-use crate::store::Store;
+use crate::{elements::Elements, store::Store};
 
 /// The key of what a task returned.
 pub(crate) const RETURN_VALUE: &str = "return_value";
 
 /// Bytes of values that one answer brings, but for a value that is larger by itself.
 const ANSWER_BYTES: u64 = 4 << 20;
+
+/// Values of copies that are asked for one by one; for more all of them are listed.
+const FEW: usize = 16;
 
 /// Whose value is asked for. Ids that no task can have are no error: nothing has been pushed there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +61,16 @@ pub(crate) struct XComs {
     state: Arc<dyn KeyedState>,
     store: Store,
     own: BTreeMap<String, Option<Value>>,
-    /// What a mapped task's copies had handed on when it was last counted, in order of the copies.
-    counted: Option<(Address, String, Vec<Payload>)>,
+    /// A mapped task that was counted last, and its key: which copies returned something, where that is written,
+    /// else what they had handed on, in order of the copies.
+    counted: Option<(Address, String, Counted)>,
+}
+
+/// What is known of what a mapped task's copies handed on.
+#[derive(Debug)]
+enum Counted {
+    Written(ReturnedBy),
+    Listed(Vec<Payload>),
 }
 
 impl XComs {
@@ -108,16 +119,45 @@ impl XComs {
         if own && let Some(value) = self.own.get(key) {
             return Ok(value.clone());
         }
-        let place = names::xcom_key(&from.dag_id, &from.run_id, &from.task_id, from.map_index, key);
+        match self.stored(from, from.map_index, key).await? {
+            Some(payload) => self.unpack(key, payload).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A value's elements, where it has some; `None` where there is no such value.
+    pub(crate) async fn elements(
+        &self,
+        from: &Address,
+        key: &str,
+    ) -> Result<Option<Arc<Elements>>, String> {
+        let Some(payload) = self.stored(from, from.map_index, key).await? else { return Ok(None) };
+        let found = match payload {
+            Payload::Inline(text) => Elements::of(Bytes::from(text)).map(Arc::new),
+            Payload::Blob { digest, .. } => self.store.elements(digest.as_str()).await,
+        };
+        found.map(Some).map_err(|why| format!("the XCom `{key}` can't be read: {why}"))
+    }
+
+    async fn stored(
+        &self,
+        of: &Address,
+        map_index: MapIndex,
+        key: &str,
+    ) -> Result<Option<Payload>, String> {
+        let place = names::xcom_key(&of.dag_id, &of.run_id, &of.task_id, map_index, key);
+        let found = self.look_up(&place).await?;
+        found.map(|found| payload(key, &found)).transpose()
+    }
+
+    async fn look_up(&self, place: &str) -> Result<Option<Bytes>, String> {
         let mut patience = Patience::default();
-        let found = loop {
-            match self.state.get(&place).await {
-                Ok(found) => break found,
+        loop {
+            match self.state.get(place).await {
+                Ok(found) => return Ok(found.map(|found| found.value)),
                 Err(error) => patience.wait(error).await?,
             }
-        };
-        let Some(found) = found else { return Ok(None) };
-        self.unpack(key, payload(key, &found.value)?).await.map(Some)
+        }
     }
 
     async fn unpack(&self, key: &str, payload: Payload) -> Result<Value, String> {
@@ -136,6 +176,23 @@ impl XComs {
         key: &str,
     ) -> Result<usize, String> {
         let Some(from) = from else { return Ok(0) };
+        if key == RETURN_VALUE {
+            let place = names::returned_by_key(&from.dag_id, &from.run_id, &from.task_id);
+            let written = self.look_up(&place).await?;
+            let written = written.and_then(|text| serde_json::from_slice::<ReturnedBy>(&text).ok());
+            if let Some(written) = written {
+                let count = written.len();
+                self.counted = Some((from, key.to_owned(), Counted::Written(written)));
+                return Ok(count);
+            }
+        }
+        let listed = self.list_copies(&from, key).await?;
+        let count = listed.len();
+        self.counted = Some((from, key.to_owned(), Counted::Listed(listed)));
+        Ok(count)
+    }
+
+    async fn list_copies(&self, from: &Address, key: &str) -> Result<Vec<Payload>, String> {
         let prefix = names::xcom_task_prefix(&from.dag_id, &from.run_id, &from.task_id);
         let mut patience = Patience::default();
         let listed = loop {
@@ -152,10 +209,7 @@ impl XComs {
             }
         }
         found.sort_by_key(|(map_index, _)| *map_index);
-        let payloads: Vec<Payload> = found.into_iter().map(|(_, payload)| payload).collect();
-        let count = payloads.len();
-        self.counted = Some((from, key.to_owned(), payloads));
-        Ok(count)
+        Ok(found.into_iter().map(|(_, payload)| payload).collect())
     }
 
     /// Those of their values that are wanted, until they are enough for an answer; none where there are no more.
@@ -167,22 +221,54 @@ impl XComs {
     ) -> Result<Vec<Value>, String> {
         let Some(from) = from else { return Ok(Vec::new()) };
         if !self.counted.as_ref().is_some_and(|(of, named, _)| *of == from && named == key) {
-            self.count_copies(Some(from), key).await?;
+            self.count_copies(Some(from.clone()), key).await?;
         }
-        let Some((_, _, counted)) = &self.counted else { return Ok(Vec::new()) };
+        if let Some((_, _, Counted::Written(written))) = &self.counted {
+            let wanted = wanted.start..wanted.end.min(written.len());
+            if wanted.len() <= FEW {
+                let copies: Vec<MapIndex> = wanted.filter_map(|nth| written.nth(nth)).collect();
+                return self.values_of(&from, key, &copies).await;
+            }
+            let listed = self.list_copies(&from, key).await?;
+            self.counted = Some((from, key.to_owned(), Counted::Listed(listed)));
+        }
+        let Some((_, _, Counted::Listed(listed))) = &self.counted else { return Ok(Vec::new()) };
         let (mut values, mut bytes) = (Vec::new(), 0);
         let most = wanted.end.saturating_sub(wanted.start);
-        for payload in counted.iter().skip(wanted.start).take(most) {
-            bytes += match payload {
-                Payload::Inline(text) => text.len() as u64,
-                Payload::Blob { size, .. } => *size,
-            };
+        for payload in listed.iter().skip(wanted.start).take(most) {
+            bytes += size_of_payload(payload);
             if !values.is_empty() && bytes > ANSWER_BYTES {
                 break;
             }
             values.push(self.unpack(key, payload.clone()).await?);
         }
         Ok(values)
+    }
+
+    /// The values of these copies, until they are enough for an answer. What is gone since it was counted ends it.
+    async fn values_of(
+        &self,
+        from: &Address,
+        key: &str,
+        copies: &[MapIndex],
+    ) -> Result<Vec<Value>, String> {
+        let (mut values, mut bytes) = (Vec::new(), 0);
+        for map_index in copies {
+            let Some(payload) = self.stored(from, *map_index, key).await? else { break };
+            bytes += size_of_payload(&payload);
+            if !values.is_empty() && bytes > ANSWER_BYTES {
+                break;
+            }
+            values.push(self.unpack(key, payload).await?);
+        }
+        Ok(values)
+    }
+}
+
+const fn size_of_payload(payload: &Payload) -> u64 {
+    match payload {
+        Payload::Inline(text) => text.len() as u64,
+        Payload::Blob { size, .. } => *size,
     }
 }
 

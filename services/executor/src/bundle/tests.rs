@@ -39,7 +39,7 @@ async fn open_with(packed: Bytes) -> (tempfile::TempDir, Result<BundleFolder, Bu
     let ports = memory::ports();
     let digest = Digest::new(ports.blobs.put(packed).await.unwrap()).unwrap();
     let bundles =
-        Bundles::open(home.path().join("bundles"), Store(Arc::clone(&ports.blobs))).unwrap();
+        Bundles::open(home.path().join("bundles"), Store::new(Arc::clone(&ports.blobs))).unwrap();
     let folder = bundles.folder(&digest).await;
     (home, folder)
 }
@@ -54,7 +54,7 @@ async fn a_folder_is_unpacked_under_its_name() {
     assert!(folder.join("sub/b.py").exists());
     assert_eq!(folders(&home), 1, "nothing half done is left");
     let again =
-        || Bundles::open(home.path().join("bundles"), Store(memory::ports().blobs)).unwrap();
+        || Bundles::open(home.path().join("bundles"), Store::new(memory::ports().blobs)).unwrap();
     drop(again());
     assert_eq!(folders(&home), 1, "another life of the executor finds it");
     fs::write(home.path().join("bundles/.boot"), "an earlier one").unwrap();
@@ -104,8 +104,9 @@ async fn a_bundle_that_was_changed_is_put_back() {
     let home = tempfile::tempdir().unwrap();
     let ports = memory::ports();
     let digest = Digest::new(ports.blobs.put(packed).await.unwrap()).unwrap();
-    let open =
-        || Bundles::open(home.path().join("bundles"), Store(Arc::clone(&ports.blobs))).unwrap();
+    let open = || {
+        Bundles::open(home.path().join("bundles"), Store::new(Arc::clone(&ports.blobs))).unwrap()
+    };
     let mut bundles = open();
     let folder = bundles.folder(&digest).await.unwrap();
     let mode = |path: &str| fs::metadata(folder.join(path)).unwrap().permissions().mode() & 0o777;

@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn store() -> Store {
-        Store(memory::ports().blobs)
+        Store::new(memory::ports().blobs)
     }
 
     #[tokio::test]

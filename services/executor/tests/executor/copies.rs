@@ -1,6 +1,6 @@
 //! Copies of mapped tasks and legs of tries, with the real Python runtime.
 use dagbok_events::{Digest, Leg, MapIndex, Micros, Payload};
-use dagbok_protocol::{ReportBody, names};
+use dagbok_protocol::{ReportBody, ReturnedBy, names};
 use dagbok_runtime::Clock;
 
 use crate::rig::{Rig, failure};
@@ -104,4 +104,81 @@ async fn a_leg_ends_with_when_the_next_is_due() {
     item.first_started_at = Some(before.plus(Micros::from_secs(-100)));
     let end = rig.run_item(&item).await;
     assert!(!failure(&end).retryable, "{end:?}");
+}
+
+const LISTS: &str = r#"
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def d():
+    @task
+    def give():
+        return [1, 2]
+
+    @task
+    def f(x, ti=None):
+        return [x, ti.map_index]
+
+    @task
+    def g(x):
+        return x
+
+    g.expand(x=f.expand(x=give()))
+d()
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_beside_the_log_is_read_once_for_all_copies() {
+    let rig = Rig::new(LISTS).await;
+    let mut item = rig.item("f");
+    let text = serde_json::to_string(&(0..50_000).collect::<Vec<_>>()).unwrap();
+    let size = text.len() as u64;
+    let digest = rig.ports.blobs.put(text.into_bytes().into()).await.unwrap();
+    let stored = Payload::Blob { digest: Digest::new(digest.clone()).unwrap(), size };
+    let of = rig.item("give").key;
+    let place =
+        names::xcom_key(&of.dag_id, &of.run_id, &of.task_id, MapIndex::UNMAPPED, "return_value");
+    let bytes = serde_json::to_vec(&stored).unwrap();
+    rig.ports.state.put(&place, bytes.into(), None).await.unwrap();
+    for copy in [0, 49_999] {
+        item.key.map_index = MapIndex(copy);
+        let end = rig.run_item(&item).await;
+        let ReportBody::Succeeded { xcoms, .. } = &end else { panic!("{end:?}") };
+        assert_eq!(xcoms[0].value, Some(Payload::Inline(format!("[{copy},{copy}]"))));
+        // What one copy found the others need not look for.
+        let long_ago = std::time::SystemTime::now() + std::time::Duration::from_mins(1);
+        rig.ports.blobs.delete(&digest, long_ago).await.unwrap();
+    }
+    item.key.map_index = MapIndex(50_000);
+    let end = rig.run_item(&item).await;
+    assert!(failure(&end).message.contains("there is no copy 50000: there are 50000"), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_that_are_counted_already_are_not_listed() {
+    let rig = Rig::new(LISTS).await;
+    let of = rig.item("f").key;
+    let put = async |place: &str, bytes: Vec<u8>| {
+        rig.ports.state.put(place, bytes.into(), None).await.unwrap();
+    };
+    for copy in 0..6 {
+        let place =
+            names::xcom_key(&of.dag_id, &of.run_id, &of.task_id, MapIndex(copy), "return_value");
+        let value = Payload::Inline(format!("\"of {copy}\""));
+        put(&place, serde_json::to_vec(&value).unwrap()).await;
+    }
+    // Only what is counted is looked at: these, whatever else lies there.
+    let counted = ReturnedBy::of([1, 2, 5].map(MapIndex));
+    let place = names::returned_by_key(&of.dag_id, &of.run_id, &of.task_id);
+    put(&place, serde_json::to_vec(&counted).unwrap()).await;
+    let mut item = rig.item("g");
+    for (copy, from) in [(0, 1), (1, 2), (2, 5)] {
+        item.key.map_index = MapIndex(copy);
+        let end = rig.run_item(&item).await;
+        let ReportBody::Succeeded { xcoms, .. } = &end else { panic!("{end:?}") };
+        assert_eq!(xcoms[0].value, Some(Payload::Inline(format!("\"of {from}\""))));
+    }
+    item.key.map_index = MapIndex(3);
+    let end = rig.run_item(&item).await;
+    assert!(failure(&end).message.contains("there is no copy 3: there are 3"), "{end:?}");
 }

@@ -181,6 +181,20 @@ impl Namespace {
         found.into_iter().flat_map(|(run, no)| run.xcoms_of(no))
     }
 
+    /// Of a mapped task that is done, the copies that returned something, in order; `None` of any other.
+    pub fn returned_by<'a>(
+        &'a self,
+        key: &RunKey,
+        task_id: &TaskId,
+    ) -> Option<impl Iterator<Item = MapIndex> + 'a> {
+        self.run(key)?.returned_by(task_id)
+    }
+
+    /// The tasks of a run that have copies.
+    pub fn expanded_tasks<'a>(&'a self, key: &RunKey) -> impl Iterator<Item = &'a TaskId> {
+        self.run(key).into_iter().flat_map(Run::expanded_tasks)
+    }
+
     /// What keeps a task that waits from being queued at `now`; nothing where nothing does, and of a task
     /// that does not wait.
     pub fn obstacle(

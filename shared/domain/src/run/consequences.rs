@@ -118,7 +118,7 @@ impl Run {
         let first = self.arena.get(copies.start);
         let task_id = self.version.task(first.node).task_id.clone();
         let (map_index, further) = (first.map_index, copies.end - copies.start - 1);
-        Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why, further })
+        Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why, further, message: None })
     }
 
     /// Of a task's copies, in order, those that `pick` says the same of, in stretches.
@@ -190,6 +190,17 @@ impl<'a> Wave<'a> {
         self.facts.extend(facts);
     }
 
+    /// The same of a task that asks for too many copies, which `message` says.
+    pub(super) fn refuse(&mut self, node: Ix, copies: Range<InstanceNo>, message: &str) {
+        let before = self.facts.len();
+        self.rule_out(node, copies, RuledOut::UpstreamFailed);
+        for fact in &mut self.facts[before..] {
+            if let Fact::TaskRuledOut(fact) = fact {
+                fact.message = Some(message.to_owned());
+            }
+        }
+    }
+
     /// Facts of stretches of a task's copies that won't run; what is below them is to be judged.
     fn settled_as(
         &mut self,
@@ -209,7 +220,7 @@ impl<'a> Wave<'a> {
     fn stop_others(&mut self, failed: Ix) {
         let run = self.run;
         for node in (0..run.version.node_count()).filter(|node| *node != failed) {
-            if !run.version.task(node).is_teardown {
+            if !run.version.task(node).is_teardown && run.arena.open(node) > 0 {
                 self.stop(node, EndedBy::Somebody);
             }
         }
@@ -333,7 +344,8 @@ impl<'a> Wave<'a> {
         let Standing::Never(why) = judge_in_scope(task, upstream, scope) else {
             return Vec::new();
         };
-        if self.run.skips_later(node, why) {
+        // Each further upstream that ends judges it again, whatever of it there is left to rule out.
+        if self.run.skips_later(node, why) || self.run.arena.open(node) == 0 {
             return Vec::new();
         }
         let waits = |no, state: &TaskState| {
@@ -346,6 +358,9 @@ impl<'a> Wave<'a> {
     /// changed, else single ones.
     fn never_by_copy(&mut self, node: Ix, tallies: (Tally, Tally)) -> Stretches {
         let arena = &self.run.arena;
+        if arena.open(node) == 0 {
+            return Vec::new();
+        }
         let copies = self.copies.remove(&node).unwrap_or_default();
         let faces = |(upstream, scope): (Tally, Tally)| (upstream.face(), scope.face());
         let done_of = |no: InstanceNo| {

@@ -343,15 +343,8 @@ impl Run {
 
     fn keep_xcom(&mut self, seq: u64, f: &XComPushed) -> Option<Change> {
         let no = self.find(&f.task_id, f.map_index)?;
-        let values = self.xcoms.entry(no).or_default();
-        if f.value.is_some() {
-            values.insert(f.key.clone(), seq);
-        } else {
-            values.remove(&f.key);
-        }
-        if values.is_empty() {
-            self.xcoms.remove(&no);
-        }
+        let of = (self.arena.get(no).node, no);
+        self.xcoms.push(of, &f.key, f.value.is_some().then_some(seq));
         if f.key == RETURN_VALUE {
             match f.length.filter(|_| f.value.is_some()) {
                 Some(length) => self.lengths.insert(no, length),
@@ -362,7 +355,7 @@ impl Run {
     }
 
     fn forget_values(&mut self, no: InstanceNo) {
-        self.xcoms.remove(&no);
+        self.xcoms.forget(self.arena.get(no).node, no);
         self.lengths.remove(&no);
     }
 

@@ -84,9 +84,7 @@ impl Run {
         if !self.arena.is_expanded(node) {
             return Some(0);
         }
-        let values = self.xcoms.range(copies);
-        let returned = values.filter(|(_, values)| values.contains_key(RETURN_VALUE)).count();
-        u32::try_from(returned).ok()
+        Some(self.xcoms.returned(node))
     }
 
     /// The facts of a start: that, and the copies of tasks that are mapped over what the file holds.
@@ -135,8 +133,12 @@ impl Run {
         for node in nodes {
             let copies = self.arena.numbers(node);
             let has = u32::try_from(copies.len()).unwrap_or(u32::MAX);
-            let length = self.length(node).and_then(|length| u32::try_from(length).ok());
-            match length.filter(|length| *length <= COPIES_PER_TASK) {
+            let length = self.length(node);
+            if let Some(length) = length.filter(|length| *length > u64::from(COPIES_PER_TASK)) {
+                wave.refuse(node, copies, &self.too_many(node, length));
+                continue;
+            }
+            match length.and_then(|length| u32::try_from(length).ok()) {
                 Some(length) if !self.arena.is_expanded(node) => {
                     facts.push(self.expanded(node, length));
                     if length == 0 {
@@ -160,6 +162,26 @@ impl Run {
             facts.extend(then.after_change());
         }
         facts
+    }
+
+    /// What is said of a task that would have so many copies.
+    fn too_many(&self, node: Ix, length: u64) -> String {
+        let task = self.version.task(node);
+        let of = match &task.expand {
+            Some(Expand::Product { of }) => of.as_slice(),
+            Some(Expand::Literal { .. }) | None => &[],
+        };
+        let factors = of.iter().filter_map(|extent| self.extent(extent)).map(|it| it.to_string());
+        let factors: Vec<String> = factors.collect();
+        let product = match factors.len() {
+            0 | 1 => String::new(),
+            _ => format!(" ({})", factors.join(" × ")),
+        };
+        format!(
+            "the task `{}` would have {length} copies{product}, and the limit is {COPIES_PER_TASK} for each task of a \
+             run, which no setting changes: map it over fewer elements, or over lists of several",
+            task.task_id
+        )
     }
 
     /// What becomes of a task where nobody can say any more how many copies there are to be: as in Airflow it is
@@ -227,9 +249,7 @@ impl Run {
             if self.in_flight.remove(&old) {
                 self.in_flight.insert(new);
             }
-            if let Some(values) = self.xcoms.remove(&old) {
-                self.xcoms.insert(new, values);
-            }
+            self.xcoms.renumber(old, new);
             if let Some(length) = self.lengths.remove(&old) {
                 self.lengths.insert(new, length);
             }

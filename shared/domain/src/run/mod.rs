@@ -13,6 +13,7 @@ mod saved;
 mod settle;
 mod skips;
 mod state;
+mod values;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,6 +38,7 @@ use crate::{
     trigger_rule::Standing,
 };
 use arena::Arena;
+use values::Values;
 
 /// What a run was created with, unchanged for as long as it lives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,8 +120,8 @@ pub struct Run {
     open: usize,
     /// Leaves that ended in a way that fails the run.
     failed_leaves: u32,
-    /// By instance and name, the record that holds the value.
-    xcoms: BTreeMap<InstanceNo, BTreeMap<String, u64>>,
+    /// What copies handed on.
+    xcoms: Values,
     /// By instance, how many elements it returned, where others are mapped over it.
     lengths: BTreeMap<InstanceNo, u32>,
     /// Mapped tasks that wait for nothing but their copies, or for other ones than they have.
@@ -143,7 +145,7 @@ impl Run {
             in_flight: BTreeSet::new(),
             open: version.len(),
             failed_leaves: 0,
-            xcoms: BTreeMap::new(),
+            xcoms: Values::default(),
             lengths: BTreeMap::new(),
             to_expand: BTreeSet::new(),
             skips: BTreeMap::new(),
@@ -233,14 +235,31 @@ impl Run {
 
     /// The values handed on so far: whose, under which name, and the record that has them.
     pub fn xcoms(&self) -> impl Iterator<Item = (InstanceNo, &str, u64)> {
-        self.xcoms
-            .iter()
-            .flat_map(|(no, values)| values.iter().map(|(key, seq)| (*no, key.as_str(), *seq)))
+        self.xcoms.iter()
     }
 
     /// The names of the values that one instance handed on.
     pub fn xcoms_of(&self, no: InstanceNo) -> impl Iterator<Item = &str> {
-        self.xcoms.get(&no).into_iter().flat_map(|values| values.keys().map(String::as_str))
+        self.xcoms.names_of(no)
+    }
+
+    /// Of a mapped task that is done, the copies that returned something, in order; `None` of any other.
+    pub fn returned_by(&self, task_id: &TaskId) -> Option<impl Iterator<Item = MapIndex> + '_> {
+        let node = self.version.find(task_id)?;
+        let is_over = self.arena.is_expanded(node) && self.arena.open(node) == 0;
+        let copies = is_over.then(|| self.arena.numbers(node))?;
+        Some(self.xcoms.returned_by(copies).map(|no| self.arena.get(no).map_index))
+    }
+
+    /// How many copies a task has; nothing of one that has none.
+    pub fn copies_named(&self, node: Ix) -> Option<usize> {
+        self.arena.is_expanded(node).then(|| self.arena.numbers(node).len())
+    }
+
+    /// Tasks that have copies.
+    pub fn expanded_tasks(&self) -> impl Iterator<Item = &TaskId> {
+        let expanded = (0..self.version.node_count()).filter(|node| self.arena.is_expanded(*node));
+        expanded.map(|node| &self.version.task(node).task_id)
     }
 
     /// The lines that instances wait in, for room or for a time and room.

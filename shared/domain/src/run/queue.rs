@@ -1,5 +1,9 @@
 //! Instances of a run that wait for nothing but room, or only for a time and room.
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use dagbok_events::{PoolName, TaskId, TaskSpec, Timestamp};
 
@@ -53,10 +57,12 @@ impl Line {
     }
 }
 
-/// The instances of one line.
+/// The instances of one line. Those that are ready stand in stretches: a task's copies mostly have numbers that
+/// follow each other.
 #[derive(Clone, Debug, Default)]
 pub struct LineQueue {
-    ready: BTreeSet<(Weight, InstanceNo)>,
+    /// By weight and first number, the number after the last. No two of a weight overlap or touch.
+    ready: BTreeMap<(Weight, InstanceNo), InstanceNo>,
     later: BTreeSet<(Timestamp, Weight, InstanceNo)>,
 }
 
@@ -64,24 +70,75 @@ impl LineQueue {
     pub(super) fn add(&mut self, weight: i32, due: Option<Timestamp>, no: InstanceNo) {
         match due {
             // What is ripe stays so when it is put in its place again.
-            Some(_) if self.ready.contains(&(Reverse(weight), no)) => false,
-            Some(due) => self.later.insert((due, Reverse(weight), no)),
-            None => self.ready.insert((Reverse(weight), no)),
-        };
+            Some(_) if self.is_ready(weight, no) => {}
+            Some(due) => {
+                self.later.insert((due, Reverse(weight), no));
+            }
+            None => self.add_ready(weight, no..no + 1),
+        }
     }
 
     /// Takes out what waits, until `due` where it waits for a time: what is ripe stands with those that do not.
     pub(super) fn remove(&mut self, weight: i32, due: Option<Timestamp>, no: InstanceNo) {
         let later = due.is_some_and(|due| self.later.remove(&(due, Reverse(weight), no)));
         if !later {
-            self.ready.remove(&(Reverse(weight), no));
+            self.remove_ready(weight, no..no + 1);
         }
     }
 
     /// What waited until `due` waits for nothing but room from now on.
     pub(super) fn ripen(&mut self, weight: i32, due: Timestamp, no: InstanceNo) {
         if self.later.remove(&(due, Reverse(weight), no)) {
-            self.ready.insert((Reverse(weight), no));
+            self.add_ready(weight, no..no + 1);
+        }
+    }
+
+    /// The stretch that stands at or before a number.
+    fn before(&self, weight: i32, no: InstanceNo) -> Option<Range<InstanceNo>> {
+        let key = (Reverse(weight), no);
+        let ((of, first), end) = self.ready.range(..=key).next_back()?;
+        (*of == Reverse(weight)).then_some(*first..*end)
+    }
+
+    fn is_ready(&self, weight: i32, no: InstanceNo) -> bool {
+        self.before(weight, no).is_some_and(|stretch| stretch.contains(&no))
+    }
+
+    /// These wait for nothing but room.
+    pub(super) fn add_ready(&mut self, weight: i32, mut copies: Range<InstanceNo>) {
+        let of = Reverse(weight);
+        if let Some(last) = self.before(weight, copies.start).filter(|it| it.end >= copies.start) {
+            self.ready.remove(&(of, last.start));
+            copies = last.start..last.end.max(copies.end);
+        }
+        while let Some((&(_, first), &end)) =
+            self.ready.range((of, copies.start)..=(of, copies.end)).next()
+        {
+            self.ready.remove(&(of, first));
+            copies.end = copies.end.max(end);
+        }
+        self.ready.insert((of, copies.start), copies.end);
+    }
+
+    /// These wait for something else.
+    pub(super) fn remove_ready(&mut self, weight: i32, copies: Range<InstanceNo>) {
+        let of = Reverse(weight);
+        if let Some(first) = self.before(weight, copies.start).filter(|it| it.end > copies.start) {
+            self.ready.remove(&(of, first.start));
+            if first.start < copies.start {
+                self.ready.insert((of, first.start), copies.start);
+            }
+            if first.end > copies.end {
+                self.ready.insert((of, copies.end), first.end);
+            }
+        }
+        while let Some((&(_, first), &end)) =
+            self.ready.range((of, copies.start)..(of, copies.end)).next()
+        {
+            self.ready.remove(&(of, first));
+            if end > copies.end {
+                self.ready.insert((of, copies.end), end);
+            }
         }
     }
 
@@ -91,7 +148,7 @@ impl LineQueue {
 
     /// The weight of the most urgent one that is ready.
     pub fn head(&self) -> Option<Weight> {
-        self.ready.first().map(|(weight, _)| *weight)
+        self.ready.first_key_value().map(|((weight, _), _)| *weight)
     }
 
     /// When the first of those that wait for a time is due.
@@ -101,12 +158,57 @@ impl LineQueue {
 
     /// Those that are ready, most urgent first.
     pub fn ready(&self) -> impl Iterator<Item = (Weight, InstanceNo)> {
-        self.ready.iter().copied()
+        self.ready.iter().flat_map(|((weight, first), end)| (*first..*end).map(|no| (*weight, no)))
     }
 
     /// Those whose time has come, and that are not ripe yet.
     pub fn due(&self, now: Timestamp) -> impl Iterator<Item = (Weight, InstanceNo)> {
         let due = self.later.iter().take_while(move |(due, _, _)| *due <= now);
         due.map(|(_, weight, no)| (*weight, *no))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same by numbers alone.
+    fn assert_same(queue: &LineQueue, plain: &BTreeSet<(Weight, InstanceNo)>) {
+        assert_eq!(queue.ready().collect::<BTreeSet<_>>(), *plain);
+        let mut last = None;
+        for ((weight, first), end) in &queue.ready {
+            assert!(first < end, "an empty stretch");
+            assert!(last.is_none_or(|last| last < (*weight, *first)), "stretches touch");
+            last = Some((*weight, *end));
+        }
+        assert_eq!(queue.head(), plain.first().map(|(weight, _)| *weight));
+    }
+
+    #[test]
+    fn stretches_hold_what_single_numbers_would() {
+        let (mut queue, mut plain) = (LineQueue::default(), BTreeSet::new());
+        let mut state = 0x9e37_79b9_u32;
+        let mut roll = move |below: u32| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state % below
+        };
+        for _ in 0..20_000 {
+            let weight = i32::try_from(roll(2)).unwrap();
+            let first = roll(60);
+            let copies = first..first + 1 + roll(4) * roll(8);
+            let of = copies.clone().map(|no| (Reverse(weight), no));
+            if roll(2) == 0 {
+                queue.add_ready(weight, copies);
+                plain.extend(of);
+            } else {
+                queue.remove_ready(weight, copies);
+                of.for_each(|one| {
+                    plain.remove(&one);
+                });
+            }
+            assert_same(&queue, &plain);
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use dagbok_events::{DagVersion, RunKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{InstanceNo, Phase, Run, RunMeta, TaskState};
+use super::{InstanceNo, Phase, Run, RunMeta, TaskState, values::Values};
 use crate::graph::Version;
 
 /// One copy of a task as a snapshot keeps it.
@@ -33,7 +33,7 @@ pub struct SavedRun {
     expanded: Vec<(u32, InstanceNo, u32)>,
     /// Every copy, in the DAG's order.
     instances: Vec<SavedInstance>,
-    xcoms: BTreeMap<InstanceNo, BTreeMap<String, u64>>,
+    xcoms: Values,
     /// By instance, how many elements it returned, where others are mapped over it.
     lengths: BTreeMap<InstanceNo, u32>,
     /// By instance that succeeded, the tasks that it decided against, in order.

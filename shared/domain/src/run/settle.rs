@@ -109,16 +109,52 @@ impl Run {
             return;
         }
         if before == Standing::Ready || self.goes_by_copy(node) {
-            let numbers = self.arena.numbers(node);
-            numbers.for_each(|no| self.leave_ready(no));
+            self.leave_all(node);
         }
         self.index_node(node);
     }
 
+    /// Those copies of a task that have not begun wait for something else than room.
+    fn leave_all(&mut self, node: Ix) {
+        if self.lacks_copies(node) {
+            self.leave_ready(self.arena.numbers(node).start);
+            return;
+        }
+        let waits = |_, state: &TaskState| (*state == TaskState::Waiting).then_some(());
+        let stretches: Vec<_> = self.stretches(self.arena.numbers(node), waits).collect();
+        for (copies, ()) in stretches {
+            self.in_line(copies.start, |queue, weight| queue.remove_ready(weight, copies));
+        }
+    }
+
     /// Puts those copies of a task that wait for nothing but room where they wait.
     pub(super) fn index_node(&mut self, node: Ix) {
-        if self.arena.standing(node) == Standing::Ready || self.goes_by_copy(node) {
-            self.arena.numbers(node).for_each(|no| self.enter_line(no));
+        if self.arena.standing(node) != Standing::Ready && !self.goes_by_copy(node) {
+            return;
+        }
+        let copies = self.arena.numbers(node);
+        if self.held.contains(&node) {
+            return;
+        }
+        if self.lacks_copies(node) {
+            self.enter_line(copies.start);
+            return;
+        }
+        let ready = |no, state: &TaskState| {
+            let waits = *state == TaskState::Waiting;
+            (waits && self.standing(no) == Standing::Ready).then_some(())
+        };
+        let stretches: Vec<_> = self.stretches(copies.clone(), ready).collect();
+        let line = self.version.line_of(node);
+        let weight = self.version.task(node).priority_weight;
+        for (copies, ()) in stretches {
+            self.lines.entry(line).or_default().add_ready(weight, copies);
+            self.touched.insert(line);
+        }
+        for no in copies {
+            if self.arena.get(no).state.due().is_some() {
+                self.enter_line(no);
+            }
         }
     }
 

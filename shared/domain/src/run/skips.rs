@@ -74,7 +74,12 @@ impl Run {
     /// Forgets a decision, since who took it is to run again.
     pub(super) fn forget_skips(&mut self, decider: InstanceNo) {
         for node in self.skips.remove(&decider).unwrap_or_default() {
-            self.index_node(node);
+            if self.arena.get(decider).map_index.is_unmapped() {
+                self.index_node(node);
+            } else {
+                let copies = self.skipped_copies(decider, node);
+                copies.for_each(|no| self.enter_line(no));
+            }
         }
     }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use dagbok_events::{
     Actor, BundlePublished, Cause, ClockWentBack, CommandId, DagDisappeared, DagForgotten,
     DagImportFailed, DagImportRecovered, DagPaused, DagRegistered, DagSpec, DagUnpaused,
-    DagVersionsForgotten, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, Fault, ForeignReport,
-    Interval, LeftWhy, Leg, LimitsSet, LogRef, LostWhy, MapIndex, Micros, MissedWhy, Payload,
-    PoolDeleted, PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut,
-    RunCancelled, RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMissed,
+    DagVersionsForgotten, ExecutorId, ExecutorJoined, ExecutorLeft, Expand, Extent, Fact, Fault,
+    ForeignReport, Interval, LeftWhy, Leg, LimitsSet, LogRef, LostWhy, MapIndex, Micros, MissedWhy,
+    Payload, PoolDeleted, PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused,
+    RuledOut, RunCancelled, RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMissed,
     RunStarted, RunSucceeded, RunTimedOut, RunType, Scope, TaskCleared, TaskExpanded, TaskId,
     TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerRule,
     TryCancelled, TryFailed, TryLost, TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped,
@@ -36,7 +36,11 @@ fn task() -> impl Strategy<Value = TaskId> {
 }
 
 fn map_index() -> impl Strategy<Value = MapIndex> {
-    prop_oneof![9 => Just(MapIndex::UNMAPPED), 1 => any::<i32>().prop_map(MapIndex)]
+    prop_oneof![
+        6 => Just(MapIndex::UNMAPPED),
+        3 => (0_i32..4).prop_map(MapIndex),
+        1 => any::<i32>().prop_map(MapIndex),
+    ]
 }
 
 fn try_number() -> impl Strategy<Value = TryNumber> {
@@ -80,18 +84,52 @@ fn trigger_rule() -> impl Strategy<Value = TriggerRule> {
     ])
 }
 
+fn extent() -> impl Strategy<Value = Extent> {
+    let leaf = prop_oneof![
+        4 => (0_u32..6).prop_map(|task| Extent::Of { task }),
+        1 => number().prop_map(|length| Extent::Fixed { length }),
+    ];
+    leaf.prop_recursive(2, 6, 2, |inner| {
+        let of = prop::collection::vec(inner, 1..3);
+        (of, any::<bool>(), any::<bool>()).prop_map(|(of, zip, longest)| {
+            if zip { Extent::Zip { of, longest } } else { Extent::Concat { of } }
+        })
+    })
+}
+
+/// What tasks are mapped over: what stands in the file, or results, of tasks that may not be there.
+fn expand() -> impl Strategy<Value = Expand> {
+    prop_oneof![
+        (0_u32..4).prop_map(|length| Expand::Literal { length }),
+        prop::collection::vec(extent(), 0..3).prop_map(|of| Expand::Product { of }),
+    ]
+}
+
 fn task_spec() -> impl Strategy<Value = TaskSpec> {
     // Edges may lead nowhere, forward, or back to the task itself: history is never refused.
     let edges = prop::collection::vec(0_u32..6, 0..3);
     let numbers = (any::<u16>(), number(), any::<i32>(), number());
-    (task(), edges, trigger_rule(), numbers, micros(), pool(), 0..8_u8).prop_map(
-        |(task_id, upstream, rule, (retries, backoff, weight, slots), delay, pool, kind)| {
+    let mapped = (option::weighted(0.4, expand()), any::<bool>());
+    (task(), edges, trigger_rule(), numbers, micros(), pool(), 0..8_u8, mapped).prop_map(
+        |(
+            task_id,
+            upstream,
+            rule,
+            (retries, backoff, weight, slots),
+            delay,
+            pool,
+            kind,
+            mapped,
+        )| {
             let mut task = plain_task(task_id.as_str(), upstream);
             (task.trigger_rule, task.retries, task.retry_delay) = (rule, retries, delay);
             (task.retry_backoff_milli, task.priority_weight) = (backoff, weight);
             (task.pool_slots, task.pool) = (slots, pool);
             (task.is_setup, task.is_teardown) = (kind % 4 == 0, kind % 4 == 1);
             (task.on_failure_fail_dagrun, task.wants_next_interval) = (kind == 5, kind == 2);
+            let (expand, in_a_group) = mapped;
+            (task.is_mapped, task.expand) = (expand.is_some() && !in_a_group, expand);
+            task.mapped_group = in_a_group.then(|| "g".to_owned());
             task
         },
     )
@@ -221,7 +259,7 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
     let ruled_out = vec![RuledOut::Skipped, RuledOut::UpstreamFailed, RuledOut::Removed];
     let ruled_out = (task(), map_index(), select(ruled_out), 0..4_u32).prop_map(
         |(task_id, map_index, why, further)| {
-            Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why, further })
+            Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why, further, message: None })
         },
     );
     Union::new_weighted(vec![

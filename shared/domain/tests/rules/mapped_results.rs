@@ -1,8 +1,11 @@
 //! Tasks that are mapped over what others return: how many copies they get, when, and of mapped groups.
-use dagbok_domain::{namespace::Namespace, run::Ending};
+use dagbok_domain::{
+    namespace::{Namespace, Outcome},
+    run::Ending,
+};
 use dagbok_events::{DagSpec, Expand, Extent, MapIndex, Payload, TaskSpec, TriggerRule, Usage};
 use dagbok_protocol::{
-    ClearTasks, CommandBody, ReportBody, XComValue,
+    ClearTasks, CommandBody, RefusalCode, ReportBody, TaskCopy, XComValue,
     limits::{COPIES_PER_TASK, RENDERED_MAP_INDEX_CHARS},
 };
 
@@ -100,15 +103,96 @@ fn where_nobody_can_say_how_many_there_are_the_task_can_not_run() {
         over(vec![of(0)])(task);
         task.trigger_rule = TriggerRule::AllDone;
     });
-    // Airflow says the same of a product that is too large here as of one that is not known.
-    for length in [None, Some(COPIES_PER_TASK + 1)] {
-        let mut world = begun(spec.clone());
-        returns(&mut world, "etl/r1/a/1", length);
-        assert_eq!(world.settle(), ["TaskRuledOut m UpstreamFailed", "RunFailed m"]);
-    }
+    let mut world = begun(spec.clone());
+    returns(&mut world, "etl/r1/a/1", None);
+    assert_eq!(world.settle(), ["TaskRuledOut m UpstreamFailed", "RunFailed m"]);
     let mut world = begun(spec);
     world.skip("e1", "etl/r1/a/1");
     assert_eq!(world.settle(), ["TaskRuledOut m Skipped", "RunSucceeded"]);
+}
+
+#[test]
+fn what_would_have_too_many_copies_says_so() {
+    let spec = |of| dag("etl").task("a", &[]).task("b", &[]).add("m", &["a", "b"], over(of));
+    for (extents, said) in [
+        (vec![of(0), of(1), Extent::Fixed { length: 2 }], "120000 copies (300 × 200 × 2)"),
+        (vec![Extent::Concat { of: vec![of(0); 400] }], "120000 copies"),
+    ] {
+        let mut world = begun(spec(extents));
+        returns(&mut world, "etl/r1/a/1", Some(300));
+        returns(&mut world, "etl/r1/b/1", Some(200));
+        let message = format!(
+            "TaskRuledOut m UpstreamFailed: the task `m` would have {said}, and the limit is \
+             {COPIES_PER_TASK} for each task of a run, which no setting changes: map it over fewer elements, or over \
+             lists of several"
+        );
+        assert_eq!(world.settle(), [message, "RunFailed m".to_owned()]);
+    }
+}
+
+fn clear_copies(world: &mut World, copies: &[(&str, i32)]) -> Sent {
+    let copies = copies.iter().map(|(task, map_index)| TaskCopy {
+        task_id: task_id(task),
+        map_index: MapIndex(*map_index),
+    });
+    let copies = copies.collect();
+    world.send(CommandBody::ClearTasks(ClearTasks { copies, ..clearing("etl", "r1", false) }))
+}
+
+#[test]
+fn one_copy_is_cleared_by_itself() {
+    let spec = dag("etl").task("a", &[]).add("m", &["a"], over(vec![of(0)])).task("z", &["m"]);
+    let mut world = begun(spec);
+    returns(&mut world, "etl/r1/a/1", Some(3));
+    world.settle();
+    for (copy, ends_well) in [(0, true), (1, false), (2, true)] {
+        let key = format!("etl/r1/m[{copy}]/1");
+        if ends_well {
+            world.succeed("e1", &key)
+        } else {
+            world.fail("e1", &key)
+        };
+    }
+    clear_copies(&mut world, &[("m", 1)]).is(["RunCleared", "TaskCleared m[1]", "TaskCleared z"]);
+    assert_eq!(world.settle(), ["RunStarted", "TaskQueued m 2"]);
+    assert_eq!(world.offered(), ["etl/r1/m[1]/2"]);
+    restart(&mut world);
+    world.succeed("e1", "etl/r1/m[1]/2");
+    assert_eq!(world.settle(), ["TaskQueued z 1"]);
+    for (copy, said) in [
+        (("m", 3), "task m of run etl/r1 has no copy 3: they go from 0 to 2"),
+        (("m", -1), "task m of run etl/r1 has no copy -1: they go from 0 to 2"),
+        (("z", 0), "task z of run etl/r1 has no copies: name it without a map index"),
+        (("y", 0), "run etl/r1 has no task y"),
+    ] {
+        let refused = clear_copies(&mut world, &[copy]).outcome;
+        let Outcome::Refused(refusal) = refused else { panic!("{refused:?}") };
+        assert_eq!((refusal.code, refusal.message.as_str()), (RefusalCode::TaskNotFound, said));
+    }
+}
+
+#[test]
+fn in_a_group_what_is_below_a_copy_is_the_copy_of_its_index() {
+    let spec = dag("etl").task("a", &[]).add("g.x", &["a"], over(vec![of(0)]));
+    let mut spec = spec.add("g.y", &["g.x"], over(vec![of(0)]));
+    for task in &mut spec.tasks[1..] {
+        task.mapped_group = Some("g".to_owned());
+    }
+    let mut world = begun(spec);
+    returns(&mut world, "etl/r1/a/1", Some(3));
+    world.settle();
+    for copy in [0, 2] {
+        world.fail("e1", &format!("etl/r1/g.x[{copy}]/1"));
+    }
+    world.succeed("e1", "etl/r1/g.x[1]/1");
+    world.settle();
+    world.succeed("e1", "etl/r1/g.y[1]/1");
+    clear_copies(&mut world, &[("g.x", 2)]).is([
+        "RunCleared",
+        "TaskCleared g.x[2]",
+        "TaskCleared g.y[2]",
+    ]);
+    assert_eq!(world.settle(), ["RunStarted", "TaskQueued g.x 2"]);
 }
 
 #[test]

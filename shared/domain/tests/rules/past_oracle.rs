@@ -113,6 +113,7 @@ fn bring(task: &str, state: &str) -> Vec<Fact> {
             map_index,
             why,
             further: 0,
+            message: None,
         })]
     };
     let started_at = at("2024-01-01");

@@ -513,7 +513,7 @@ impl World {
 pub(crate) fn clearing(dag: &str, run: &str, only_failed: bool) -> ClearTasks {
     let run_id = RunId::new(run).expect("a run id");
     let (task_ids, dry_run) = (Vec::new(), false);
-    ClearTasks { dag_id: dag_id(dag), run_id, task_ids, only_failed, dry_run }
+    ClearTasks { dag_id: dag_id(dag), run_id, task_ids, copies: vec![], only_failed, dry_run }
 }
 
 pub(crate) fn ask(dag: &str) -> TriggerRun {
@@ -632,7 +632,9 @@ pub(crate) fn brief(fact: &Fact) -> String {
         }
         Fact::TaskQueued(f) => format!("TaskQueued {} {}", f.task_id, f.try_number),
         Fact::TaskRuledOut(f) => {
-            format!("TaskRuledOut {} {:?}", copies(&f.task_id, f.map_index, f.further), f.why)
+            let message = f.message.as_deref().map(|message| format!(": {message}"));
+            let copies = copies(&f.task_id, f.map_index, f.further);
+            format!("TaskRuledOut {copies} {:?}{}", f.why, message.unwrap_or_default())
         }
         Fact::TryStarted(f) => {
             format!("TryStarted {} {} by {}", f.task_id, f.try_number, f.executor)

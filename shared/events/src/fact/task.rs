@@ -52,6 +52,9 @@ pub struct TaskRuledOut {
     /// How many further copies, by the indexes after this one, it says the same of.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub further: u32,
+    /// For people, where `why` does not say all: what is wrong, and what to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }
 
 #[expect(

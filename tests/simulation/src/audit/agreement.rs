@@ -83,6 +83,7 @@ impl Audit {
                     dag_id: key.dag_id.clone(),
                     run_id: key.run_id.clone(),
                     task_ids: Vec::new(),
+                    copies: Vec::new(),
                     only_failed,
                     dry_run: true,
                 };

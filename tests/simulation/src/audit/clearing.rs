@@ -3,12 +3,12 @@ use std::collections::BTreeSet;
 
 use dagbok_domain::{namespace::Outcome, run::Done};
 use dagbok_events::{Fact, MapIndex, Record, RuledOut, RunKey, Scope, TaskId};
-use dagbok_protocol::{ClearTasks, ClearedTask, Command, CommandBody, RefusalCode};
+use dagbok_protocol::{ClearTasks, ClearedTask, Command, CommandBody, RefusalCode, TaskCopy};
 
 use super::{
     Audit, Finding,
     run::{RunModel, Stage},
-    task::Stand,
+    task::{Stand, TaskModel},
 };
 
 /// Copies of tasks by name.
@@ -31,9 +31,18 @@ impl RunModel {
                 continue;
             }
             let own = self.place(&task.spec.task_id).expect("its own task");
-            let named = ask.task_ids.is_empty()
+            // Of a copy what is around goes with it in its group, and is meant whole elsewhere.
+            let by_copy = |it: &TaskCopy| {
+                let Some(of) = self.place(&it.task_id) else { return false };
+                let named = &self.tasks[of];
+                let is_it = own == of || named.is_together_with(task);
+                let near = own == of || self.around(of).contains(&own);
+                near && (!is_it || it.map_index == copy.map_index)
+            };
+            let named = (ask.task_ids.is_empty() && ask.copies.is_empty())
                 || ask.task_ids.contains(&task.spec.task_id)
-                || around.contains(&own);
+                || around.contains(&own)
+                || ask.copies.iter().any(by_copy);
             let bad = matches!(done, Done::Failed | Done::RuledOut(RuledOut::UpstreamFailed));
             if named && (bad || !ask.only_failed) {
                 taken.insert((task.spec.task_id.clone(), copy.map_index));
@@ -42,10 +51,15 @@ impl RunModel {
         loop {
             let before = taken.len();
             for (task, copy) in self.copies() {
-                let of = |up: &u32| &self.tasks[*up as usize].spec.task_id;
-                let is_below =
-                    task.spec.upstream.iter().any(|up| taken.iter().any(|(id, _)| id == of(up)))
-                        || self.is_decided_by(&taken, &task.spec.task_id);
+                let is_taken = |up: &u32| {
+                    let up = &self.tasks[*up as usize];
+                    let by_copy = up.is_together_with(task) && !up.lacks_copies();
+                    taken.iter().any(|(id, map_index)| {
+                        *id == up.spec.task_id && (!by_copy || *map_index == copy.map_index)
+                    })
+                };
+                let is_below = task.spec.upstream.iter().any(is_taken)
+                    || self.is_decided_by(&taken, task, copy.map_index);
                 let removed = copy.stand == Stand::Done(Done::RuledOut(RuledOut::Removed));
                 if is_below && !removed && matches!(copy.stand, Stand::Done(Done::RuledOut(_))) {
                     taken.insert((task.spec.task_id.clone(), copy.map_index));
@@ -59,10 +73,17 @@ impl RunModel {
 }
 
 impl RunModel {
-    /// Whether one of these had decided against a task further down.
-    fn is_decided_by(&self, taken: &Copies, task_id: &TaskId) -> bool {
-        let mut deciders = taken.iter().filter_map(|(id, map_index)| self.copy(id, *map_index));
-        deciders.any(|copy| copy.skips.contains(task_id))
+    /// Whether one of these had decided against a copy of a task further down: a copy decides about the one of its
+    /// index right below it.
+    fn is_decided_by(&self, taken: &Copies, task: &TaskModel, map_index: MapIndex) -> bool {
+        taken.iter().any(|(id, of)| {
+            let is_above = |up: &u32| self.tasks[*up as usize].spec.task_id == *id;
+            let about =
+                of.is_unmapped() || (*of == map_index && task.spec.upstream.iter().any(is_above));
+            let decided =
+                self.copy(id, *of).is_some_and(|it| it.skips.contains(&task.spec.task_id));
+            about && decided
+        })
     }
 }
 
@@ -118,7 +139,10 @@ impl Audit {
         let is_mapped = |(_, map_index): &(TaskId, MapIndex)| !map_index.is_unmapped();
         let mapped = taken.iter().any(is_mapped);
         self.note(if over { "cleared after the end" } else { "cleared while running" });
-        self.note(match (some_failed, ask.task_ids.is_empty()) {
+        if !ask.copies.is_empty() {
+            self.note("cleared single copies");
+        }
+        self.note(match (some_failed, ask.task_ids.is_empty() && ask.copies.is_empty()) {
             (true, _) => "cleared what failed",
             (false, true) => "cleared all",
             (false, false) => "cleared some tasks",
@@ -224,6 +248,9 @@ impl Audit {
             return refused == Some(RefusalCode::DagNotFound);
         }
         if ask.task_ids.iter().any(|task_id| run.place(task_id).is_none()) {
+            return refused == Some(RefusalCode::TaskNotFound);
+        }
+        if ask.copies.iter().any(|it| run.copy(&it.task_id, it.map_index).is_none()) {
             return refused == Some(RefusalCode::TaskNotFound);
         }
         let over = matches!(run.stage, Stage::Over | Stage::Ending);

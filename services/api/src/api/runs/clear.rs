@@ -1,18 +1,18 @@
 //! Letting tasks of a run run again, and letting a run be gone.
 use axum::{Json, extract::State, http::StatusCode};
-use dagbok_events::{RunKey, TaskId};
-use dagbok_protocol::{ClearTasks, ClearedTask, CommandBody};
+use dagbok_events::RunKey;
+use dagbok_protocol::{ClearTasks, ClearedTask, CommandBody, TaskCopy};
 
 use super::{
     super::{
         errors::ApiError,
-        extract::{Caller, InBody, InPath, run_key, task_id},
+        extract::{Caller, InBody, InPath, map_index, run_key, task_id},
         state::ApiState,
         tell::tell,
     },
     one,
 };
-use crate::shapes::{Cleared, Detail, RunClear, RunCleared};
+use crate::shapes::{Cleared, Detail, RunClear, RunCleared, TaskOrCopy};
 
 /// Lets tasks of a run run again, or with `dry_run` says which.
 #[utoipa::path(post, path = "/api/v2/dagbok/runs/{dag_id}/{dag_run_id}/clear", tag = "Dagbok",
@@ -28,12 +28,21 @@ pub(crate) async fn clear(
     InBody(body): InBody<RunClear>,
 ) -> Result<Json<RunCleared>, ApiError> {
     let key = run_key(&dag, &run)?;
-    let task_ids: Result<Vec<TaskId>, ApiError> =
-        body.task_ids.iter().map(|raw| task_id(raw)).collect();
+    let (mut task_ids, mut copies) = (Vec::new(), Vec::new());
+    for named in &body.task_ids {
+        match named {
+            TaskOrCopy::Task(raw) => task_ids.push(task_id(raw)?),
+            TaskOrCopy::Copy(raw, index) => {
+                let map_index = map_index(Some(*index));
+                copies.push(TaskCopy { task_id: task_id(raw)?, map_index });
+            }
+        }
+    }
     let ask = ClearTasks {
         dag_id: key.dag_id.clone(),
         run_id: key.run_id.clone(),
-        task_ids: task_ids?,
+        task_ids,
+        copies,
         only_failed: body.only_failed,
         dry_run: true,
     };

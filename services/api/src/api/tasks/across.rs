@@ -1,5 +1,5 @@
 //! Task instances over many runs.
-use std::iter::from_fn;
+use std::{iter::from_fn, sync::Arc};
 
 use dagbok_events::DagId;
 
@@ -10,12 +10,14 @@ use super::{
         page::{Order, Page, orders, sort},
         view::InstanceView,
     },
-    InstanceQuery, ORDERS, collection, sort_key,
+    InstanceQuery, ORDERS, Window, collection, sort_key,
 };
 use crate::{
     model::{
         Store, StoreError,
-        lists::{RunAsk, RunBy, RunField, RunOrder, Scope, State, TASKS_IN_HAND},
+        lists::{
+            RunAsk, RunBy, RunField, RunOrder, Scope, State, TASKS_IN_HAND, TASKS_OF_RUN_IN_HAND,
+        },
         rows::{RunRow, TaskInstanceState},
     },
     shapes::{ListExtra, TaskInstanceCollection},
@@ -96,13 +98,20 @@ fn window(
             break;
         }
         if passed + here > page.offset {
-            let mut of_run = InstanceView::of_run(store, run)?;
-            of_run.retain(|one| query.wants(one));
-            if down {
-                of_run.reverse();
+            let (skip, take) = (page.offset.saturating_sub(passed), page.limit - found.len());
+            let run = Arc::new(run);
+            match Window::of(store, &run, query, &[])? {
+                Some(window) if down => found.extend(window.reversed().page(store, skip, take)?),
+                Some(window) => found.extend(window.page(store, skip, take)?),
+                None => {
+                    let (mut of_run, _) = InstanceView::of_run(store, run, TASKS_OF_RUN_IN_HAND)?;
+                    of_run.retain(|one| query.wants(one));
+                    if down {
+                        of_run.reverse();
+                    }
+                    found.extend(of_run.into_iter().skip(skip).take(take));
+                }
             }
-            let skip = page.offset.saturating_sub(passed);
-            found.extend(of_run.into_iter().skip(skip).take(page.limit - found.len()));
         }
         passed += here;
     }
@@ -126,7 +135,10 @@ fn picked(
         }
         looked += 1;
         if query.wants_run(&run) {
-            let of_run = InstanceView::of_run(store, run)?;
+            // The first run is looked at as by itself.
+            let most = if looked == 1 { TASKS_OF_RUN_IN_HAND } else { TASKS_IN_HAND };
+            let (of_run, whole) = InstanceView::of_run(store, Arc::new(run), most)?;
+            complete &= whole;
             looked += of_run.len();
             all.extend(of_run.into_iter().filter(|one| query.wants(one)));
         }

@@ -1,24 +1,30 @@
 //! Task instances and their tries.
 mod across;
 pub(crate) mod waits;
+mod window;
 
 use std::sync::Arc;
 
 use across::across;
 use axum::{Json, extract::State};
-use dagbok_events::{ExecutorId, MapIndex, RunKey};
+use dagbok_events::{ExecutorId, MapIndex, RunKey, TaskSpec};
 use serde::Deserialize;
 use utoipa::IntoParams;
+use window::Window;
 
 use super::{
     errors::ApiError,
     extract::{InPath, InQuery, map_index, no_task, no_try, run_key, task_id, try_number},
     page::{Page, SortKey, matches, orders, sort},
     state::ApiState,
-    view::InstanceView,
+    view::{InstanceView, copies_of},
 };
 use crate::{
-    model::{Store, rows::RunRow},
+    model::{
+        Store,
+        lists::TASKS_OF_RUN_IN_HAND,
+        rows::{RunRow, TaskInstanceState},
+    },
     shapes::{Detail, ListExtra, TaskInstance, TaskInstanceCollection, TryCollection, TryInstance},
 };
 
@@ -104,12 +110,24 @@ impl InstanceQuery {
             && fits(&self.dag_id_pattern, run.dag_id.as_str())
     }
 
-    fn wants(&self, one: &InstanceView) -> bool {
-        let spec = one.spec();
-        let attempt = one.attempt();
-        let executor =
-            attempt.and_then(|attempt| attempt.executor.as_ref()).map(ExecutorId::as_str);
-        let group = spec.and_then(|spec| spec.group.as_deref());
+    /// Whether only the DAG's spec, map indexes and states decide what is wanted.
+    fn needs_no_row(&self) -> bool {
+        self.pool.is_empty()
+            && self.queue.is_empty()
+            && self.executor.is_empty()
+            && self.try_number.is_empty()
+    }
+
+    fn wants_state(&self, state: Option<TaskInstanceState>) -> bool {
+        any::<str>(&self.state, Some(state.map_or("none", TaskInstanceState::word)))
+    }
+
+    fn wants_task(&self, task: &TaskSpec) -> bool {
+        self.wants_name(task.task_id.as_str(), task.group.as_deref())
+            && any::<str>(&self.operator, Some(&task.operator))
+    }
+
+    fn wants_name(&self, task_id: &str, group: Option<&str>) -> bool {
         let in_group = |wanted: &str| {
             group.is_some_and(|group| {
                 group
@@ -118,10 +136,18 @@ impl InstanceQuery {
             })
         };
         let pattern = self.task_display_name_pattern.as_deref();
-        any::<str>(&self.state, Some(one.state().unwrap_or("none")))
-            && self.task_id.as_deref().is_none_or(|wanted| wanted == one.task_id())
-            && pattern.is_none_or(|pattern| matches(pattern, one.task_id()))
+        self.task_id.as_deref().is_none_or(|wanted| wanted == task_id)
+            && pattern.is_none_or(|pattern| matches(pattern, task_id))
             && self.task_group_id.as_deref().is_none_or(in_group)
+    }
+
+    fn wants(&self, one: &InstanceView) -> bool {
+        let spec = one.spec();
+        let attempt = one.attempt();
+        let executor =
+            attempt.and_then(|attempt| attempt.executor.as_ref()).map(ExecutorId::as_str);
+        any::<str>(&self.state, Some(one.state().unwrap_or("none")))
+            && self.wants_name(one.task_id(), spec.and_then(|spec| spec.group.as_deref()))
             && any::<str>(&self.pool, Some(one.pool()))
             && any::<str>(&self.queue, one.queue())
             && any::<str>(&self.executor, executor)
@@ -164,14 +190,19 @@ fn find(
     let orders = orders(&query.order_by, ORDERS)?;
     let page = Page::new(query.limit, query.offset);
     let run = store.run(&run_key(dag, run)?)?.ok_or_else(|| ApiError::no_run(dag, run))?;
-    let mut all = Vec::new();
-    if query.wants_run(&run) {
-        all = InstanceView::of_run(store, run)?;
-        all.retain(|one| query.wants(one));
+    if !query.wants_run(&run) {
+        return Ok(collection(&[], 0, ListExtra::default()));
     }
+    let run = Arc::new(run);
+    if let Some(window) = Window::of(store, &run, query, &orders)? {
+        let found = window.page(store, page.offset, page.limit)?;
+        return Ok(collection(&found, window.total(), ListExtra::default()));
+    }
+    let (mut all, complete) = InstanceView::of_run(store, run, TASKS_OF_RUN_IN_HAND)?;
+    all.retain(|one| query.wants(one));
     sort(&mut all, &orders, sort_key);
     let (found, total_entries) = page.cut(all);
-    Ok(collection(&found, total_entries, ListExtra::default()))
+    Ok(collection(&found, total_entries, ListExtra { total_is_exact: complete, complete }))
 }
 
 fn collection(
@@ -236,13 +267,15 @@ pub(crate) fn instance(
         .run(key)?
         .ok_or_else(|| ApiError::no_run(key.dag_id.as_str(), key.run_id.as_str()))?;
     let version = store.version_shared(&run.dag_id, run.version)?;
+    let copies = copies_of(&run, &task_id);
     let row = match map {
         Some(map) => store.task(key, &task_id, map)?,
-        None => store.copies(key, &task_id)?.into_iter().next(),
+        None => store.first_copy(key, &task_id)?,
     };
+    let map_index = row.as_ref().map_or(map.unwrap_or(MapIndex(copies.start)), |row| row.map_index);
     let tasks = version.as_ref().map_or(&[][..], |version| &version.spec.tasks);
     let place = tasks.iter().position(|spec| spec.task_id == task_id);
-    let stateless = place.is_some() && map.unwrap_or_default() == MapIndex::UNMAPPED;
+    let stateless = place.is_some() && copies.contains(&map_index.0);
     if row.is_none() && !stateless {
         return Err(match map {
             Some(MapIndex(index)) if place.is_some() => {
@@ -251,7 +284,7 @@ pub(crate) fn instance(
             _ => no_task(task),
         });
     }
-    Ok(InstanceView { run: Arc::new(run), version, place, row })
+    Ok(InstanceView { run: Arc::new(run), version, place, map_index, row })
 }
 
 /// One task of a run.

@@ -7,7 +7,7 @@ pub(crate) use dag::{DagView, task_infos};
 use dagbok_events::{DagSpec, DagVersion, LogRef, Timestamp, Usage};
 pub(crate) use run::{inline_input, run_response};
 use serde_json::Value;
-pub(crate) use task::InstanceView;
+pub(crate) use task::{InstanceView, copies_of};
 
 use crate::{
     model::rows::VersionRow,

@@ -1,7 +1,7 @@
 //! Task instances and their tries.
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
-use dagbok_events::{Failure, MapIndex, RunKey, TaskSpec, Timestamp, TryNumber};
+use dagbok_events::{Failure, MapIndex, TaskId, TaskSpec, Timestamp, TryNumber};
 use serde_json::Map;
 
 use super::{display_name, try_log, try_usage, version_info, when, word};
@@ -20,34 +20,59 @@ pub(crate) struct InstanceView {
     pub(crate) version: Option<Arc<VersionRow>>,
     /// Its place in the meaning's tasks; `None` for one that is not there.
     pub(crate) place: Option<usize>,
+    /// Which copy; −1 of a task that has none.
+    pub(crate) map_index: MapIndex,
     /// `None` while it has no state.
     pub(crate) row: Option<TaskRow>,
 }
 
 impl InstanceView {
-    /// Every task of `run`, those without a state too, in the order of the DAG's meaning.
-    pub(crate) fn of_run(store: &Store, run: RunRow) -> Result<Vec<Self>, StoreError> {
+    /// Every task of `run`, those without a state too, in the order of the DAG's meaning; of more than `most` the
+    /// first ones, and false.
+    pub(crate) fn of_run(
+        store: &Store,
+        run: Arc<RunRow>,
+        most: usize,
+    ) -> Result<(Vec<Self>, bool), StoreError> {
         let version = store.version_shared(&run.dag_id, run.version)?;
-        let key = RunKey { dag_id: run.dag_id.clone(), run_id: run.run_id.clone() };
-        let mut rows: BTreeMap<String, Vec<TaskRow>> = BTreeMap::new();
-        for row in store.tasks(&key)? {
-            rows.entry(row.task_id.to_string()).or_default().push(row);
-        }
-        let run = Arc::new(run);
-        let view =
-            |place, row| Self { run: Arc::clone(&run), version: version.clone(), place, row };
-        let mut all = Vec::new();
+        let key = run.key();
         let tasks = version.as_ref().map_or(&[][..], |version| &version.spec.tasks);
-        for (place, task) in tasks.iter().enumerate() {
-            match rows.remove(task.task_id.as_str()) {
-                Some(copies) => {
-                    all.extend(copies.into_iter().map(|row| view(Some(place), Some(row))));
+        let view = |place, map_index, row| Self {
+            run: Arc::clone(&run),
+            version: version.clone(),
+            place,
+            map_index,
+            row,
+        };
+        let mut all = Vec::new();
+        if (run.tasks as usize) <= most {
+            let mut rows: BTreeMap<(String, MapIndex), TaskRow> = BTreeMap::new();
+            for row in store.tasks(&key)? {
+                rows.insert((row.task_id.to_string(), row.map_index), row);
+            }
+            for (place, task) in tasks.iter().enumerate() {
+                for map_index in copies_of(&run, &task.task_id).map(MapIndex) {
+                    let row = rows.remove(&(task.task_id.to_string(), map_index));
+                    all.push(view(Some(place), map_index, row));
                 }
-                None => all.push(view(Some(place), None)),
+            }
+            all.extend(rows.into_values().map(|row| view(None, row.map_index, Some(row))));
+            return Ok((all, true));
+        }
+        for (place, task) in tasks.iter().enumerate() {
+            let mut rows = store.each_copy(&key, &task.task_id).peekable();
+            for map_index in copies_of(&run, &task.task_id).map(MapIndex) {
+                if all.len() >= most {
+                    return Ok((all, false));
+                }
+                let is_it = |row: &Result<TaskRow, StoreError>| {
+                    row.as_ref().map_or(true, |row| row.map_index == map_index)
+                };
+                let row = rows.next_if(is_it).transpose()?;
+                all.push(view(Some(place), map_index, row));
             }
         }
-        all.extend(rows.into_values().flatten().map(|row| view(None, Some(row))));
-        Ok(all)
+        Ok((all, true))
     }
 
     pub(crate) fn spec(&self) -> Option<&TaskSpec> {
@@ -60,7 +85,7 @@ impl InstanceView {
     }
 
     pub(crate) fn map_index(&self) -> i32 {
-        self.row.as_ref().map_or(MapIndex::UNMAPPED, |row| row.map_index).0
+        self.map_index.0
     }
 
     pub(crate) fn state(&self) -> Option<&'static str> {
@@ -207,7 +232,11 @@ impl InstanceView {
             last_seq: self.row.as_ref().map(|row| row.last_seq),
             ..TaskInstanceExtra::default()
         };
-        let Some(attempt) = attempt else { return extra };
+        let ruled_out = self.row.as_ref().and_then(|row| row.message.clone());
+        let Some(attempt) = attempt else {
+            extra.message = ruled_out;
+            return extra;
+        };
         extra.retry_at = when(attempt.retry_at);
         extra.inputs.clone_from(&attempt.inputs);
         extra.log = attempt.kept_log().map(try_log);
@@ -225,9 +254,15 @@ impl InstanceView {
             Some(TryEnd::Returned) => (Some("returned"), None),
         };
         extra.ended = ended.map(str::to_owned);
-        extra.message = message.filter(|message| !message.is_empty());
+        extra.message = message.filter(|message| !message.is_empty()).or(ruled_out);
         extra
     }
+}
+
+/// The map indexes of a task's copies in a run; −1 alone where it has none.
+pub(crate) fn copies_of(run: &RunRow, task_id: &TaskId) -> Range<i32> {
+    let count = run.expanded.get(task_id).and_then(|count| i32::try_from(*count).ok());
+    count.map_or(-1..0, |count| 0..count)
 }
 
 fn try_failure(failure: &Failure) -> TryFailure {

@@ -5,7 +5,7 @@ use dagbok_protocol::limits::FAILED_NAMED;
 use super::{Context, task::Done};
 use crate::model::{
     Overlay, StoreError, keys,
-    rows::{LoadRow, PoolRow, RunRow, TaskInstanceState, TaskRow},
+    rows::{LoadRow, PoolRow, RunRow, STRIP, StripRow, TaskInstanceState, TaskRow},
 };
 
 /// The record's run, where it was made: facts about others are passed over.
@@ -34,6 +34,7 @@ pub(super) fn change(
         state: TaskInstanceState::Scheduled,
         attempt: None,
         ruled_out_at: None,
+        message: None,
         name: None,
         xcoms: Vec::new(),
         last_seq: context.seq,
@@ -42,6 +43,9 @@ pub(super) fn change(
     row.last_seq = context.seq;
     let after = Share::of(&row);
     *place = Some(row);
+    if before.as_ref().map(|before| before.state) != Some(after.state) {
+        mark(rows, run, (task_id, map_index), after.state)?;
+    }
     if let Some(before) = before {
         if before == after {
             return Ok(());
@@ -49,6 +53,39 @@ pub(super) fn change(
         before.count(rows, context, (task_id, map_index), Move::Out)?;
     }
     after.count(rows, context, (task_id, map_index), Move::In)
+}
+
+/// Notes the state of a mapped task's copy beside those of the others.
+fn mark(
+    rows: &mut Overlay<'_>,
+    run: &RunKey,
+    (task_id, map_index): (&TaskId, MapIndex),
+    state: TaskInstanceState,
+) -> Done {
+    let Ok(copy) = u32::try_from(map_index.0) else { return Ok(()) };
+    let strip = rows.edit::<StripRow>(keys::strip(run, task_id, copy / STRIP))?;
+    let StripRow(marks) = strip.get_or_insert_default();
+    let place = (copy % STRIP) as usize;
+    if marks.len() <= place {
+        marks.resize(place + 1, 0);
+    }
+    marks[place] = state.mark();
+    Ok(())
+}
+
+/// Forgets a task of a run, one copy of it, and takes it out of whatever counts it.
+pub(super) fn forget(
+    rows: &mut Overlay<'_>,
+    context: &Context<'_>,
+    (run, task_id, map_index): keys::Instance<'_>,
+) -> Done {
+    let key = keys::task((run, task_id, map_index));
+    if rows.peek::<TaskRow>(key.clone())?.is_none() {
+        return Ok(());
+    }
+    let gone = rows.edit::<TaskRow>(key)?.take();
+    let share = gone.as_ref().map(Share::of);
+    share.map_or(Ok(()), |share| share.count(rows, context, (task_id, map_index), Move::Out))
 }
 
 /// Forgets every task of a run, and takes it out of whatever counts it.
@@ -59,7 +96,7 @@ pub(super) fn forget_all(rows: &mut Overlay<'_>, context: &Context<'_>, run: &Ru
             Share::of(&row).count(rows, context, of, Move::Out)?;
         }
     }
-    Ok(())
+    rows.remove_all::<StripRow>(&keys::within_run::<StripRow>(run))
 }
 
 /// What one task adds to the counts of others.

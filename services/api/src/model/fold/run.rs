@@ -1,7 +1,7 @@
 //! What facts about runs change.
 use std::collections::BTreeMap;
 
-use dagbok_events::{Actor, ReportRefused, RunCreated, RunKey, TaskExpanded};
+use dagbok_events::{Actor, MapIndex, ReportRefused, RunCreated, RunKey, TaskExpanded};
 
 use super::{Context, counted, task};
 use crate::model::{
@@ -176,6 +176,8 @@ pub(super) fn expanded(
     if fact.length > 0 {
         let before = row.expanded.insert(fact.task_id.clone(), fact.length).unwrap_or(1);
         row.tasks = row.tasks.saturating_add(fact.length.saturating_sub(before));
+        // What stood for all copies was ruled out and cleared before there were any.
+        counted::forget(rows, context, (run, &fact.task_id, MapIndex::UNMAPPED))?;
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ pub(super) fn queued(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TaskQ
     let mut past = None;
     change(rows, context, task_id, *map_index, |row| {
         row.state = TaskInstanceState::Queued;
-        row.ruled_out_at = None;
+        (row.ruled_out_at, row.message) = (None, None);
         if let Some(attempt) = &mut row.attempt
             && attempt.number == *try_number
             && !leg.is_first()
@@ -69,6 +69,7 @@ pub(super) fn ruled_out(
                 RuledOut::Removed => TaskInstanceState::Removed,
             };
             row.ruled_out_at = Some(context.at);
+            row.message.clone_from(&fact.message);
         })?;
     }
     Ok(())
@@ -97,7 +98,7 @@ pub(super) fn cleared(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &Task
         let mut forgotten = Vec::new();
         change(rows, context, &fact.task_id, map_index, |row| {
             row.state = TaskInstanceState::Cleared;
-            row.ruled_out_at = None;
+            (row.ruled_out_at, row.message) = (None, None);
             forgotten = std::mem::take(&mut row.xcoms);
         })?;
         let Some(run) = known_run(rows, context)? else { return Ok(()) };

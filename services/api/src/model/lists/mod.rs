@@ -22,6 +22,8 @@ pub use task::State;
 pub const IN_HAND: usize = 2_000;
 /// Task instances over many runs that are read and sorted in hand.
 pub const TASKS_IN_HAND: usize = 1_000;
+/// Task instances of one run that are, where rows decide what is wanted or in which order.
+pub const TASKS_OF_RUN_IN_HAND: usize = 20_000;
 /// Runs that are looked at for what no index stands for.
 pub const LOOKED: usize = 2_000;
 /// Runs that are counted one by one, beyond the page, where no counter has their number.

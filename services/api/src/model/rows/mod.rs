@@ -14,11 +14,13 @@ pub use run::{
     SeqsRow, Stretch, TotalsRow,
 };
 pub use shared::{BundleRow, ExecutorOrderRow, ExecutorRow, LimitsRow, LoadRow, PoolRow};
-pub use task::{Handed, PastTryRow, TaskInstanceState, TaskRow, TryEnd, TryRow, XComRow};
+pub use task::{
+    Handed, PastTryRow, STRIP, StripRow, TaskInstanceState, TaskRow, TryEnd, TryRow, XComRow,
+};
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 
 dagbok_rows::tables! {
     /// Every table of the read model.
@@ -26,7 +28,7 @@ dagbok_rows::tables! {
         dags: DagRow = b'd', versions: VersionRow = b'v', import_errors: ImportErrorRow = b'e',
         runs: RunRow = b'r', inputs: RunInputRow = b'n', run_order: RunOrderRow = b'o',
         run_index: RunIndexRow = b'q', run_having: RunHavingRow = b'w', totals: TotalsRow = b'a',
-        seqs: SeqsRow = b'i', tasks: TaskRow = b't',
+        seqs: SeqsRow = b'i', tasks: TaskRow = b't', strips: StripRow = b's',
         past_tries: PastTryRow = b'y', xcoms: XComRow = b'x', refused: RefusedRow = b'f',
         executors: ExecutorRow = b'c', pools: PoolRow = b'l', limits: LimitsRow = b'g',
         bundles: BundleRow = b'b', loads: LoadRow = b'k', executor_order: ExecutorOrderRow = b'z',

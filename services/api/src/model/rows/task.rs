@@ -68,6 +68,11 @@ impl TaskInstanceState {
         }
     }
 
+    /// What a [`StripRow`] has for a copy in it: nothing is 0.
+    pub const fn mark(self) -> u8 {
+        self as u8 + 1
+    }
+
     /// Whether the task holds slots of its pool.
     pub const fn holds_slots(self) -> bool {
         matches!(self, Self::Queued | Self::Running)
@@ -89,6 +94,9 @@ pub struct TaskRow {
     /// When it was ruled out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ruled_out_at: Option<Timestamp>,
+    /// Why it was ruled out, where its state does not say all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// What its newest try said that people call this copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -98,6 +106,14 @@ pub struct TaskRow {
     /// The sequence of the last record about it.
     pub last_seq: u64,
 }
+
+/// Copies of a mapped task that one [`StripRow`] stands for.
+pub const STRIP: u32 = 1_024;
+
+/// The states of copies of a mapped task that follow each other, a [mark](TaskInstanceState::mark) for each; 0, or
+/// no more of it, for those that have none. So what is asked of a hundred thousand copies reads a hundred rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StripRow(pub Vec<u8>);
 
 /// How a try ended, beyond its state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

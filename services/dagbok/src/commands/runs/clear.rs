@@ -1,5 +1,5 @@
 //! `dagbok runs clear` and `runs delete`; with `--json` the API's `RunCleared`, and `dag_id`, `run_id`.
-use dagbok_api::shapes::{Cleared, RunClear, RunCleared};
+use dagbok_api::shapes::{Cleared, RunClear, RunCleared, TaskOrCopy};
 use reqwest::Method;
 use serde_json::json;
 
@@ -7,17 +7,19 @@ use crate::commands::agree::agreed;
 use crate::{
     api::{Api, Sent},
     cli::{Clear, Delete},
+    codes::Code,
     context::Context,
     exit::Exit,
-    failure::Outcome,
+    failure::{Failure, Outcome},
 };
 
 /// Shows what would run again, asks, and lets it.
 pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
     let api = Api::of(context).await?;
     let path = ["dagbok", "runs", &args.run.dag_id, &args.run.run_id, "clear"];
+    let task_ids = named(args)?;
     let body =
-        |dry_run| RunClear { only_failed: args.only_failed, task_ids: args.task.clone(), dry_run };
+        |dry_run| RunClear { only_failed: args.only_failed, task_ids: task_ids.clone(), dry_run };
     let out = context.out;
     let preview: Sent<RunCleared> = api.send(Method::POST, &path, &body(true)).await?;
     let Sent::Done(preview) = preview else { return Ok(Exit::Unreachable) };
@@ -50,6 +52,24 @@ pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
         _ => out.line(&format!("{named} is cleared")),
     }
     Ok(Exit::Ok)
+}
+
+/// The tasks and copies that the command names.
+fn named(args: &Clear) -> Result<Vec<TaskOrCopy>, Failure> {
+    if args.map_index.is_empty() {
+        return Ok(args.task.iter().cloned().map(TaskOrCopy::Task).collect());
+    }
+    let [task] = args.task.as_slice() else {
+        let what = "--map-index is of one task, and --task names several";
+        return Err(
+            Failure::new(Code::Refused, what).next("clear each task's copies by themselves")
+        );
+    };
+    let copy = |index: &u32| {
+        let index = i32::try_from(*index).unwrap_or(i32::MAX);
+        TaskOrCopy::Copy(task.clone(), index)
+    };
+    Ok(args.map_index.iter().map(copy).collect())
 }
 
 fn name_of(task: &Cleared) -> String {

@@ -1,6 +1,6 @@
 //! Clearing tasks, and deleting runs: commands about runs that may be over.
 use dagbok_events::{DagId, Fact, RunDeleted, RunId, RunKey, Scope, Timestamp};
-use dagbok_protocol::{ClearTasks, Command, RefusalCode};
+use dagbok_protocol::{ClearTasks, Command, RefusalCode, TaskCopy};
 
 use super::runs::no_dag;
 use crate::{
@@ -27,7 +27,12 @@ impl Namespace {
             let why = format!("run {key} has no task {unknown}");
             return refuse(RefusalCode::TaskNotFound, why);
         }
-        let clearing = Clearing { task_ids: &ask.task_ids, only_failed: ask.only_failed };
+        let is_unknown = |it: &&TaskCopy| run.find(&it.task_id, it.map_index).is_none();
+        if let Some(unknown) = ask.copies.iter().find(is_unknown) {
+            return refuse(RefusalCode::TaskNotFound, no_copy(run, unknown));
+        }
+        let (task_ids, copies) = (&ask.task_ids, &ask.copies);
+        let clearing = Clearing { task_ids, copies, only_failed: ask.only_failed };
         let tasks = run.to_clear(clearing);
         if ask.dry_run {
             let over = matches!(run.phase(), Phase::Over(_) | Phase::Ending { .. });
@@ -73,5 +78,24 @@ impl Namespace {
         }
         let needs = || Decision { records: Vec::new(), outcome: Outcome::Needs(key.clone()) };
         self.revived_run(key).ok_or_else(needs)
+    }
+}
+
+/// What is said of a copy that a run does not have.
+fn no_copy(run: &Run, wanted: &TaskCopy) -> String {
+    let TaskCopy { task_id, map_index } = wanted;
+    let key = run.key();
+    match run.version().find(task_id).map(|node| run.copies_named(node)) {
+        None => format!("run {key} has no task {task_id}"),
+        Some(None) => {
+            format!("task {task_id} of run {key} has no copies: name it without a map index")
+        }
+        Some(Some(count)) => {
+            let last = count - 1;
+            format!(
+                "task {task_id} of run {key} has no copy {}: they go from 0 to {last}",
+                map_index.0
+            )
+        }
     }
 }

@@ -11,6 +11,7 @@ import functools
 import inspect
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dagbok.authoring import session
@@ -195,7 +196,7 @@ class Product(Mapped):
 
     def _resolved(self, context: Any) -> dict[str, Any]:
         return {
-            name: value.resolve(context) if isinstance(value, XComArg) else value
+            name: value.elements(context) if isinstance(value, XComArg) else value
             for name, value in self.mapped.items()
         }
 
@@ -209,7 +210,7 @@ class Product(Mapped):
         found, rest = {}, map_index
         for name, value in reversed(values.items()):
             rest, place = divmod(rest, len(value))
-            found[name] = list(value.items())[place] if isinstance(value, Mapping) else value[place]
+            found[name] = _pair(value, place) if isinstance(value, Mapping) else value[place]
         as_they_are = [found[name] for name, value in self.mapped.items() if isinstance(value, XComArg)]
         return dict(reversed(found.items())), as_they_are
 
@@ -255,7 +256,7 @@ class Dicts(Mapped):
         """Return one copy's dict."""
         dicts = self.kwargs
         if isinstance(dicts, XComArg):
-            dicts = dicts.resolve(context)
+            dicts = dicts.elements(context)
             if not isinstance(dicts, Sequence):
                 raise ValueError(f"expand_kwargs() expects a list[dict], not {_kind(dicts)}")
         _check(map_index, len(dicts), context)
@@ -276,8 +277,15 @@ class Dicts(Mapped):
         return dict(found), [] if literal else list(found.values())
 
 
+def _pair(value: Mapping[Any, Any], place: int) -> Any:
+    """Return the pair of key and value at a place of a dict, which may lie elsewhere."""
+    one = getattr(value, "one", None)
+    return one(place) if one is not None else next(islice(value.items(), place, None))
+
+
 def _kind(value: Any) -> str:
-    return "None" if value is None else type(value).__name__
+    kind: str = getattr(value, "kind", type(value).__name__)
+    return "None" if value is None else kind
 
 
 def _extent(value: Any, place: Mapping[str, int]) -> Json:

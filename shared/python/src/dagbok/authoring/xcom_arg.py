@@ -69,6 +69,10 @@ class XComArg(DependencyMixin):
         """Return the value for the run of `context`."""
         raise NotImplementedError
 
+    def elements(self, context: Mapping[str, Any]) -> Any:
+        """Return the same for who needs few of its elements, as a copy does that is mapped over it."""
+        return self.resolve(context)
+
 
 class PlainXComArg(XComArg):
     """The value that `operator` will push under `key`."""
@@ -158,8 +162,7 @@ class PlainXComArg(XComArg):
     def resolve(self, context: Mapping[str, Any]) -> Any:
         """Pull the value for the run of `context`; the return value must be there."""
         ti = context["ti"]
-        theirs = self.operator.mapped_group
-        if theirs is not None and ti.task.mapped_group is theirs:
+        if self._is_of_this_copy(ti):
             value = ti.xcom_pull(
                 task_ids=self.operator.task_id,
                 key=self.key,
@@ -180,6 +183,20 @@ class PlainXComArg(XComArg):
             f"task `{self.operator.task_id}` pushed no XCom `{self.key}` in run `{ti.run_id}`; "
             "with multiple_outputs every key of the returned dict is one"
         )
+
+    def elements(self, context: Mapping[str, Any]) -> Any:
+        """Return the elements of what a task returned, to be fetched one by one."""
+        ti = context["ti"]
+        if not self.operator.is_mapped and self.key == XCOM_RETURN_KEY:
+            found = ti.elements_of(self.operator.task_id)
+            if found is not None:
+                return found
+        return self.resolve(context)
+
+    def _is_of_this_copy(self, ti: Any) -> bool:
+        """Whether the operator stands in the same mapped group, and what it pushed for this copy is meant."""
+        theirs = self.operator.mapped_group
+        return theirs is not None and ti.task.mapped_group is theirs
 
 
 class MapXComArg(XComArg):
@@ -209,6 +226,10 @@ class MapXComArg(XComArg):
         """Return the elements, to be changed when they are looked at."""
         return _Changed(_elements(self.arg.resolve(context), "map"), self.callables)
 
+    def elements(self, context: Mapping[str, Any]) -> Any:
+        """Return the elements, to be fetched and changed when they are looked at."""
+        return _Changed(_elements(self.arg.elements(context), "map"), self.callables)
+
     def __repr__(self) -> str:
         names = (f".map({getattr(one, '__name__', one)})" for one in self.callables)
         return f"{self.arg!r}{''.join(names)}"
@@ -233,6 +254,11 @@ class ZipXComArg(XComArg):
     def resolve(self, context: Mapping[str, Any]) -> Any:
         """Return the tuples, to be made when they are looked at."""
         values = [_elements(arg.resolve(context), "zip") for arg in self.args]
+        return _Zipped(values, self.fillvalue)
+
+    def elements(self, context: Mapping[str, Any]) -> Any:
+        """Return the tuples, of elements that are fetched when they are looked at."""
+        values = [_elements(arg.elements(context), "zip") for arg in self.args]
         return _Zipped(values, self.fillvalue)
 
     def __repr__(self) -> str:
@@ -264,6 +290,10 @@ class ConcatXComArg(XComArg):
         """Return the elements, to be found when they are looked at."""
         return _Joined([_elements(arg.resolve(context), "concat") for arg in self.args])
 
+    def elements(self, context: Mapping[str, Any]) -> Any:
+        """Return the elements, to be found and fetched when they are looked at."""
+        return _Joined([_elements(arg.elements(context), "concat") for arg in self.args])
+
     def __repr__(self) -> str:
         first, *rest = map(repr, self.args)
         return f"{first}.concat({', '.join(rest)})"
@@ -280,7 +310,7 @@ def _references(args: Sequence[Any], what: str) -> list[XComArg]:
 
 
 def _elements(value: Any, what: str) -> Any:
-    if not isinstance(value, Sequence | dict):
+    if not isinstance(value, Sequence | Mapping):
         raise ValueError(f"XCom {what} expects sequence or dict, not {type(value).__name__}")
     return value
 

@@ -1,8 +1,10 @@
-"""What the copies of a mapped task handed on, as one sequence that is fetched when it is looked at."""
+"""Values that are fetched when they are looked at: what the copies of a mapped task handed on, as one sequence,
+and what a task returned that others are mapped over, of which a copy needs one element.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 
@@ -55,7 +57,10 @@ class LazyXComSequence(Sequence[Any]):
         return self._some[wanted - self._from]
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._fetched(len(self)))
+        place = 0
+        while place < len(self._fetched(place + 1)):
+            yield self._values[place]
+            place += 1
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, str | bytes):
@@ -66,3 +71,58 @@ class LazyXComSequence(Sequence[Any]):
 
     def __repr__(self) -> str:
         return f"LazyXComSequence([{len(self)} items])"
+
+
+class Elements:
+    """A list, tuple or dict that lies elsewhere: its length, single elements of it, and the whole if need be."""
+
+    def __init__(self, kind: str, length: int, first: tuple[int, Any], fetch: Any, whole: Any) -> None:
+        # One element that came with the length, and where it stands; how to get others, and all.
+        self.kind, self._length, self._first = kind, length, first
+        self._fetch: Callable[[int], Any] = fetch
+        self._read: Callable[[], Any] = whole
+        self._all: Any = None
+
+    def whole(self) -> Any:
+        """Return the value itself."""
+        if self._all is None:
+            self._all = self._read()
+        return self._all
+
+    def one(self, place: int) -> Any:
+        """Return one element; of a dict the pair of key and value."""
+        if not 0 <= place < self._length:
+            raise IndexError(f"there is no element {place} of {self._length}")
+        return self._first[1] if place == self._first[0] else self._fetch(place)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __repr__(self) -> str:
+        return repr(self.whole())
+
+
+class ElementsOfList(Elements, Sequence[Any]):
+    """A list or tuple that lies elsewhere."""
+
+    @overload
+    def __getitem__(self, place: int) -> Any: ...
+    @overload
+    def __getitem__(self, place: slice) -> Any: ...
+    def __getitem__(self, place: int | slice) -> Any:
+        if isinstance(place, slice):
+            return self.whole()[place]
+        return self.one(place + len(self) if place < 0 else place)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.whole())
+
+
+class ElementsOfDict(Elements, Mapping[Any, Any]):
+    """A dict that lies elsewhere."""
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.whole()[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.whole())

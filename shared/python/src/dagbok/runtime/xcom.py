@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dagbok.exceptions import AirflowException, SupervisorError
-from dagbok.runtime.copies import LazyXComSequence
+from dagbok.runtime.copies import Elements, ElementsOfDict, ElementsOfList, LazyXComSequence
 from dagbok.runtime.supervisor import Supervisor
 from dagbok.runtime.values import from_json, to_json
 
@@ -51,6 +51,43 @@ def get_copies(supervisor: Supervisor, key: str, dag_id: str, run_id: str, task_
         return [from_json(value) for value in answer["root"]]
 
     return LazyXComSequence(count, fetch)
+
+
+def get_elements(
+    supervisor: Supervisor, key: str, dag_id: str, run_id: str, task_id: str, place: int
+) -> Elements | None:
+    """Return the elements of a list, tuple or dict that a task pushed, `place` at once and others when they are
+    looked at; None where it pushed something else, or nothing.
+    """
+    of = {"key": key, "dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": -1}
+
+    def ask(place: int) -> dict[str, Any]:
+        return supervisor.ask({"type": "GetXComElement", **of, "place": place})
+
+    def element(place: int, answer: dict[str, Any]) -> Any:
+        if not answer["is_there"]:
+            raise IndexError(f"there is no element {place} of what task `{task_id}` pushed")
+        found = answer["element"]
+        return (found[0], from_json(found[1])) if answer["kind"] == "dict" else from_json(found)
+
+    try:
+        answer = ask(place)
+    except SupervisorError as error:
+        if error.code == "XCOM_NOT_FOUND":
+            return None
+        raise
+    kind = answer["kind"]
+    if kind == "other":
+        return None
+    make = ElementsOfDict if kind == "dict" else ElementsOfList
+    first = (place, element(place, answer)) if answer["is_there"] else (-1, None)
+    return make(
+        kind,
+        answer["len"],
+        first,
+        lambda place: element(place, ask(place)),
+        lambda: get_value(supervisor, key, dag_id, run_id, task_id, -1)[0],
+    )
 
 
 def set_value(
