@@ -346,6 +346,14 @@ def rules() -> None:
             f"<= {goal:g} ms",
             ms <= goal,
         )
+    for figure in core("minutely"):
+        cores, lag = figure["cores"], figure["lag_max_ms"]
+        row(
+            f"{figure['dags']:,} DAGs with a minute schedule, all due at once, in memory",
+            f"{cores:.3f} cores; made in {lag:,.0f} ms",
+            "<= 1 core, 1,000 ms",
+            cores <= 1 and lag <= 1_000,
+        )
 
 
 def copies() -> None:

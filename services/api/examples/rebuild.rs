@@ -99,6 +99,8 @@ async fn one_run(teller: &mut Teller, run: RunKey, bundle: &Digest) -> anyhow::R
         bundle: bundle.clone(),
         conf: None,
         note: None,
+        asset_events: Vec::new(),
+        asset_events_left_out: 0,
     };
     let facts =
         vec![Fact::RunCreated(Box::new(created)), Fact::RunStarted(RunStarted {}), queued(0)?];

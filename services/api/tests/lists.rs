@@ -193,6 +193,8 @@ async fn many() -> ReadModel {
             bundle: digest("bundle"),
             conf: None,
             note: None,
+            asset_events: Vec::new(),
+            asset_events_left_out: 0,
         };
         let scope = dagbok_events::Scope::Run(run);
         tell(scope.clone(), vec![Fact::RunCreated(Box::new(created))]);

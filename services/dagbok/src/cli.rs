@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use archive::{ArchiveCommand, Verify};
-pub(crate) use dags::{DagsCommand, List as DagsList, Reschedule, Show, Test, Trigger};
+pub(crate) use dags::{
+    DagsCommand, List as DagsList, NextExecution, Reschedule, Show, Test, Trigger, Unpause,
+};
 pub(crate) use pools::{File as PoolFile, Pool, PoolsCommand, SetPool};
 pub(crate) use runs::{
     Cancel, Clear, Delete, Events, List as RunsList, Logs, Prune, Run, RunsCommand, TasksCommand,

@@ -32,11 +32,10 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Dags(DagsCommand::List(args)) => dags::list(&plain()?, &args).await,
         Command::Dags(DagsCommand::Show(args)) => dags::show(&plain()?, &args).await,
         Command::Dags(DagsCommand::Test(args)) => dags::test(&global, &args).await,
-        Command::Dags(DagsCommand::Pause(args)) => {
-            dags::set_paused(&plain()?, &args.dag_id, true).await
-        }
-        Command::Dags(DagsCommand::Unpause(args)) => {
-            dags::set_paused(&plain()?, &args.dag_id, false).await
+        Command::Dags(DagsCommand::Pause(args)) => dags::pause(&plain()?, &args.dag_id).await,
+        Command::Dags(DagsCommand::Unpause(args)) => dags::unpause(&plain()?, &args).await,
+        Command::Dags(DagsCommand::NextExecution(args)) => {
+            dags::next_execution(&plain()?, &args).await
         }
         Command::Dags(DagsCommand::Reschedule(args)) => dags::reschedule(&plain()?, &args).await,
         Command::Dags(DagsCommand::Errors) => dags::errors(&plain()?).await,

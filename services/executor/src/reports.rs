@@ -152,7 +152,8 @@ impl Pending<'_> {
                     Answer::Accepted { .. }
                     | Answer::Unchanged
                     | Answer::WouldClear { .. }
-                    | Answer::Waits { .. } => Ok(()),
+                    | Answer::Waits { .. }
+                    | Answer::WouldMake(_) => Ok(()),
                     Answer::Refused(refusal) => Err(refusal),
                 };
             }

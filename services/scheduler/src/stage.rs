@@ -64,6 +64,7 @@ impl Stage {
             Outcome::Unchanged => Answer::Unchanged,
             Outcome::Waits(obstacle) => Answer::Waits { obstacle },
             Outcome::WouldClear { run_goes_on, tasks } => Answer::WouldClear { run_goes_on, tasks },
+            Outcome::WouldMake(runs) => Answer::WouldMake(runs),
             Outcome::Needs(key) => Answer::Refused(no_history(&key)),
             Outcome::Refused(refusal) => Answer::Refused(refusal),
         };

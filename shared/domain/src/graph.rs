@@ -47,7 +47,7 @@ pub struct Version {
 impl Version {
     /// Indexes a spec. Edges that lead nowhere are left out: history is never refused.
     pub fn new(number: DagVersion, digest: Digest, spec: DagSpec) -> Self {
-        let schedule = timetable::compile(&spec.schedule).ok();
+        let schedule = timetable::compile(&spec.schedule).ok().map(|it| it.of_era(spec.era));
         let by_name = by_name(&spec.tasks);
         let mut downstream = vec![Vec::new(); spec.tasks.len()];
         for (ix, task) in (0..).zip(&spec.tasks) {

@@ -234,7 +234,9 @@ fn what_was_missed_is_named_without_its_neighbours() {
     assert_eq!(missed, Some(Missed { first: day(2), last: day(5), count: 4 }));
     assert_eq!(interval_cron("@daily", "UTC").missed_between(last, day(2), 100), None);
     let events = [3, 9, 5, 7].map(|n| Interval { start: day(n), end: day(n) });
-    let events = compile(&schedule(Timetable::Events { dates: events.to_vec() }, "UTC")).unwrap();
+    let events =
+        compile(&schedule(Timetable::Events { dates: events.to_vec(), restricted: false }, "UTC"))
+            .unwrap();
     let missed = events.missed_between(Interval { start: day(3), end: day(3) }, day(9), 100);
     assert_eq!(missed, Some(Missed { first: day(5), last: day(7), count: 2 }));
     let every =

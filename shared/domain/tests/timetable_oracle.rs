@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use dagbok_domain::timetable::{CompiledSchedule, Limits, compile};
-use dagbok_events::{Interval, Micros, Schedule, Timestamp, Timetable};
+use dagbok_events::{Interval, Micros, RunImmediately, Schedule, Span, Timestamp, Timetable};
 use serde_json::Value;
+
+#[path = "timetable_oracle/schedules.rs"]
+mod schedules;
 
 /// As the recorder writes it: seconds, with a fraction where there is one.
 fn instant(value: &Value) -> Timestamp {
@@ -22,6 +25,11 @@ fn interval(value: &Value) -> Interval {
     Interval { start: instant(&value[0]), end: instant(&value[1]) }
 }
 
+fn span(parts: &Value) -> Span {
+    let part = |at: usize| parts[at].as_i64().expect("a number");
+    Span { micros: Micros::from_secs(part(0)), months: i32::try_from(part(1)).expect("a few") }
+}
+
 fn schedule(case: &Value) -> Schedule {
     let rule = &case["rule"];
     let expression = || rule[1].as_str().expect("an expression").to_owned();
@@ -37,9 +45,25 @@ fn schedule(case: &Value) -> Schedule {
         "cron_trigger" => Timetable::CronTrigger { expression: expression() },
         "delta_interval" => Timetable::DeltaDataInterval { every: delta().0, months: delta().1 },
         "delta_trigger" => Timetable::DeltaTrigger { every: delta().0, months: delta().1 },
-        "events" => {
+        "triggers" => {
+            let crons = rule[1].as_array().expect("expressions").iter();
+            let run_immediately = match &rule[3] {
+                Value::Bool(true) => RunImmediately::Always,
+                Value::Number(secs) => {
+                    RunImmediately::Within(Micros::from_secs(secs.as_i64().unwrap()))
+                }
+                _ => RunImmediately::IfNear,
+            };
+            let expressions = crons.map(|cron| cron.as_str().unwrap().to_owned()).collect();
+            Timetable::CronTriggers { expressions, interval: span(&rule[2]), run_immediately }
+        }
+        "delta_triggers" => {
+            Timetable::DeltaTriggers { every: span(&rule[1]), interval: span(&rule[2]) }
+        }
+        kind @ ("events" | "events_only") => {
             let dates = rule[1].as_array().expect("dates").iter().map(instant);
-            Timetable::Events { dates: dates.map(|at| Interval { start: at, end: at }).collect() }
+            let dates = dates.map(|at| Interval { start: at, end: at }).collect();
+            Timetable::Events { dates, restricted: kind == "events_only" }
         }
         other => panic!("the recorder knows a rule that the test does not: {other}"),
     };
@@ -57,7 +81,10 @@ fn answer(value: &Value) -> Option<Interval> {
 
 /// What is planned for a case, in the recording's shape.
 fn replay(case: &Value) -> Vec<Option<Interval>> {
-    let rules = compiled(case);
+    replay_by(&compiled(case), case)
+}
+
+fn replay_by(rules: &CompiledSchedule, case: &Value) -> Vec<Option<Interval>> {
     let limits = Limits {
         start_date: case.get("start").map(instant),
         end_date: case.get("end").map(instant),

@@ -3,6 +3,7 @@
 //! Every type here is stored for ever, so it only ever grows: add a variant or an optional field,
 //! never rename, retype or remove one. There is no behaviour here beyond encoding; what follows
 //! from a fact is the business of `dagbok-domain`.
+mod asset;
 mod codec;
 mod fact;
 mod failure;
@@ -13,6 +14,7 @@ mod spec;
 mod subject;
 mod time;
 
+pub use asset::{AssetCondition, AssetEvent, AssetKey, AssetRef, AssetSource};
 pub use codec::{
     DecodeError, decode, decode_any, decode_packed, encode, encode_any, encode_packed,
 };
@@ -25,8 +27,8 @@ pub use ids::{
 pub use json::entry_json;
 pub use record::{Actor, Cause, Record, RunKey, Scope, TraceContext};
 pub use spec::{
-    DagSpec, DagVersion, Expand, Extent, NotCarriedOut, Schedule, SourceLocation, TaskSpec,
-    Timetable, TriggerRule,
+    DagSpec, DagVersion, Expand, Extent, NotCarriedOut, RunImmediately, Schedule, SourceLocation,
+    Span, TaskSpec, Timetable, TriggerRule,
 };
 pub use subject::{BadSubject, escape_token, subject_of, unescape_token};
 pub use time::{Interval, Micros, Timestamp};

@@ -2,7 +2,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{DagId, Interval, Micros, PoolName, QueueName, TaskId, Timestamp};
+use crate::{
+    AssetCondition, AssetRef, DagId, Interval, Micros, PoolName, QueueName, TaskId, Timestamp,
+};
 
 /// Numbers a DAG's meanings from one; a new one only when the canonical hash changed.
 pub type DagVersion = u32;
@@ -53,6 +55,9 @@ pub struct DagSpec {
     /// Last instant that a scheduled run may stand for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_date: Option<Timestamp>,
+    /// Which assets must be brought up to date for a run to be made, besides those by the timetable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asset_condition: Option<AssetCondition>,
     /// Whether runs that were missed are made up for.
     #[serde(default)]
     pub catchup: bool,
@@ -168,7 +173,53 @@ pub enum Timetable {
     Events {
         /// The instants, as intervals.
         dates: Vec<Interval>,
+        /// Whether a run that somebody triggers stands for the last of them that is past.
+        #[serde(default, skip_serializing_if = "is_default")]
+        restricted: bool,
     },
+    /// A run at every tick of any of several cron expressions, over the time before it.
+    CronTriggers {
+        /// Cron expressions; at least one.
+        expressions: Vec<String>,
+        /// How long the data interval is that ends at the tick.
+        #[serde(default, skip_serializing_if = "is_default")]
+        interval: Span,
+        /// Which tick is the first of a DAG without a start date.
+        #[serde(default, skip_serializing_if = "is_default")]
+        run_immediately: RunImmediately,
+    },
+    /// Every so often, each run over the time before it.
+    DeltaTriggers {
+        /// What passes between two runs.
+        every: Span,
+        /// How long the data interval is that ends with it.
+        interval: Span,
+    },
+}
+
+/// A length of time: calendar months, counted in UTC, and a fixed part.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub struct Span {
+    /// The fixed part, in microseconds.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub micros: Micros,
+    /// Calendar months.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub months: i32,
+}
+
+/// Which tick is the first of a DAG that has no start date and no run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RunImmediately {
+    /// The last one, where it is just past: by a tenth of the way to the next, or five minutes.
+    #[default]
+    IfNear,
+    /// The last one.
+    Always,
+    /// The last one, where it is past by no more than this.
+    Within(Micros),
 }
 
 /// Airflow's trigger rules.
@@ -353,6 +404,12 @@ pub struct TaskSpec {
     /// Whether its tries are told the data interval of the run after theirs, as LatestOnlyOperator asks.
     #[serde(default, skip_serializing_if = "is_default")]
     pub wants_next_interval: bool,
+    /// Assets that it says that it reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inlets: Vec<AssetRef>,
+    /// Assets that its success brings up to date.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outlets: Vec<AssetRef>,
     /// Markdown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doc_md: Option<String>,

@@ -1,5 +1,5 @@
 //! Answers: what became of a command.
-use dagbok_events::{MapIndex, RunId, TaskId};
+use dagbok_events::{MapIndex, RunId, TaskId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +32,26 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         obstacle: Option<Obstacle>,
     },
+    /// What runs a DAG would make, were it not paused any more. Nothing was done.
+    WouldMake(ComingRuns),
     /// The caller's picture is out of date, or the request breaks a rule. Nothing was done.
     Refused(Refusal),
+}
+
+/// What runs a DAG's schedule would make by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ComingRuns {
+    /// How many at once, since they are due, counted up to the published limit.
+    pub count: u32,
+    /// The first one's logical date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<Timestamp>,
+    /// The last one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Timestamp>,
+    /// When the one after those is due; none where the schedule has no further run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_due: Option<Timestamp>,
 }
 
 /// A task that is cleared, or would be.

@@ -1,7 +1,7 @@
 //! Commands: what people, the processor and executors ask the scheduler to decide.
 use dagbok_events::{
-    Actor, CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, HistoryForgotten, MapIndex,
-    Micros, PoolName, RunId, TaskId, Timestamp, TraceContext,
+    Actor, AssetKey, CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, HistoryForgotten,
+    MapIndex, Micros, PoolName, RunId, TaskId, Timestamp, TraceContext,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -87,6 +87,21 @@ pub enum CommandBody {
         /// Id of the DAG, unique in the namespace.
         dag_id: DagId,
     },
+    /// Say what runs a paused DAG would make, were it not paused any more. Changes nothing.
+    WouldUnpause {
+        /// Id of the DAG, unique in the namespace.
+        dag_id: DagId,
+    },
+    /// Say that an asset is up to date, as something outside of every DAG has it.
+    UpdateAsset(AssetUpdate),
+    /// Let a DAG wait again for assets of which events wait for the others that it needs.
+    DropQueuedAssets {
+        /// Id of the DAG, unique in the namespace.
+        dag_id: DagId,
+        /// Which assets; all of them where none is named.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        assets: Vec<AssetKey>,
+    },
     /// Make promises anew by the clock and the schedule as they are, where those that stand differ and are not
     /// due yet.
     RenewPromises {
@@ -141,6 +156,16 @@ pub enum CommandBody {
         /// Id of the executor that holds or held the try.
         executor: ExecutorId,
     },
+}
+
+/// Says that an asset is up to date.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AssetUpdate {
+    /// Which.
+    pub asset: AssetKey,
+    /// A JSON object in text that is said with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<String>,
 }
 
 /// Asks for a run.

@@ -3,6 +3,7 @@
 //!
 //! Unlike facts these are not kept for ever, but old and new services talk to each other during an
 //! upgrade, so they grow the same way: new variants and optional fields only.
+pub mod ahead;
 mod answer;
 mod command;
 mod copies;
@@ -15,14 +16,15 @@ mod spec;
 pub mod text;
 mod work;
 
-pub use answer::{Answer, ClearedTask, Refusal, RefusalCode};
+pub use ahead::Ahead;
+pub use answer::{Answer, ClearedTask, ComingRuns, Refusal, RefusalCode};
 pub use command::{
-    ClearTasks, Command, CommandBody, DagFile, ImportError, PoolChange, PoolIs, RegisteredDag,
-    TaskCopy, TriggerRun,
+    AssetUpdate, ClearTasks, Command, CommandBody, DagFile, ImportError, PoolChange, PoolIs,
+    RegisteredDag, TaskCopy, TriggerRun,
 };
 pub use copies::ReturnedBy;
 pub use obstacle::Obstacle;
 pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
-pub use report::{Report, ReportBody, XComValue};
+pub use report::{OutletEvent, Report, ReportBody, XComValue};
 pub use spec::too_large;
 pub use work::{RunContext, WorkItem};

@@ -32,6 +32,14 @@ pub const COPIES_PER_TASK: u32 = 100_000;
 pub const MAX_MAP_LENGTH: u32 = 1_024;
 /// A copy's name for people: what is above is cut, in characters.
 pub const RENDERED_MAP_INDEX_CHARS: usize = 250;
+/// Asset events that a run keeps of those that made it: the newest.
+pub const ASSET_EVENTS_PER_RUN: usize = 200;
+/// What they may take together, in bytes.
+pub const ASSET_EVENTS_BYTES: usize = RECORD_BYTES / 8;
+/// What a task, or whoever says that an asset is up to date, may say with it, in bytes of JSON.
+pub const ASSET_EXTRA_BYTES: usize = 8 << 10;
+/// Assets that one try may bring up to date.
+pub const ASSETS_PER_TRY: usize = 100;
 /// A note on a run, in bytes.
 pub const NOTE_BYTES: usize = 4 << 10;
 /// The description of a pool, in bytes.
@@ -62,6 +70,12 @@ pub const BUNDLE_BYTES: usize = 256 << 20;
 pub const CLOCK_BACK_US: i64 = 10 * 1_000_000;
 /// How much later than due a promised run may come before it counts as missing, in microseconds.
 pub const EXPECTED_GRACE_US: i64 = 300 * 1_000_000;
+/// How far ahead runs are promised, in microseconds: a day.
+pub const AHEAD_US: i64 = 86_400 * 1_000_000;
+/// Runs that are promised at least, however far ahead they are, the next one among them.
+pub const AHEAD_RUNS: u64 = 5;
+/// Runs that are promised at most, though a day has more: a run each minute.
+pub const AHEAD_MOST: u64 = 1_440;
 /// Files and folders of a DAG folder, with all that links in it lead to.
 pub const FOLDER_ENTRIES: usize = 200_000;
 /// Those below one folder right in it, or below one link: a larger one is passed over.

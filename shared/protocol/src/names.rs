@@ -27,7 +27,8 @@ pub const PRESENCE_PREFIX: &str = "presence/";
 
 /// What the ids of runs begin with that nobody triggers: the schedule's, a backfill's, an asset's. A run
 /// that somebody triggers may not take such an id, since theirs would then be taken.
-pub const RESERVED_RUN_IDS: [&str; 3] = ["scheduled__", "backfill__", "asset_triggered__"];
+pub const RESERVED_RUN_IDS: [&str; 4] =
+    ["scheduled__", "backfill__", "asset_triggered__", "dataset_triggered__"];
 
 /// Which of [`RESERVED_RUN_IDS`] a run id begins with.
 pub fn reserved_prefix(run_id: &str) -> Option<&'static str> {

@@ -1,6 +1,6 @@
 //! Reports: what an executor says of a try. The scheduler accepts them or keeps them as refused.
 use dagbok_events::{
-    ExecutorId, Failure, LogRef, LostWhy, Payload, TaskId, Timestamp, TryKey, Usage,
+    AssetRef, ExecutorId, Failure, LogRef, LostWhy, Payload, TaskId, Timestamp, TryKey, Usage,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,19 @@ pub struct XComValue {
     /// How many elements it has, where other tasks are mapped over it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<u32>,
+}
+
+/// An asset that a task brought up to date.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OutletEvent {
+    /// Which, or what refers to it.
+    pub asset: AssetRef,
+    /// A JSON object in text that the task said with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<String>,
+    /// The aliases by which it named the asset.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
 }
 
 /// What happened to a try.
@@ -66,6 +79,9 @@ pub enum ReportBody {
         /// Tasks that it decided against, as a branch does.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         skips: Vec<TaskId>,
+        /// Assets that it brought up to date.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        outlets: Vec<OutletEvent>,
     },
     /// It failed.
     Failed {

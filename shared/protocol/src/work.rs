@@ -1,6 +1,6 @@
 //! Work items: one try, with what an executor needs to run it and no more.
 use dagbok_events::{
-    Digest, Interval, Micros, Payload, PoolName, QueueName, RunType, Timestamp, TryKey,
+    AssetEvent, Digest, Interval, Micros, Payload, PoolName, QueueName, RunType, Timestamp, TryKey,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -74,4 +74,7 @@ pub struct RunContext {
     /// What they wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Events of assets that made it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asset_events: Vec<AssetEvent>,
 }

@@ -280,6 +280,7 @@ class FakeSupervisor:
         env: dict[str, str] | None = None,
         cwd: str | None = None,
         message: dict[str, Any] | None = None,
+        asset_events: list[dict[str, Any]] | None = None,
     ) -> RunningTry:
         self._number += 1
         key = f"{dag_id}/{task_id}/{self._number}"
@@ -296,7 +297,7 @@ class FakeSupervisor:
             "dag_id": dag_id, "run_id": run_id, "logical_date": logical_date, "data_interval_start": start,
             "data_interval_end": end, "run_after": NOW, "start_date": NOW, "end_date": None,
             "run_type": run_type, "state": "running", "conf": conf, "triggering_user_name": None, "note": None,
-            "clear_number": 0, "partition_key": None,
+            "clear_number": 0, "partition_key": None, "consumed_asset_events": asset_events or [],
         }  # fmt: skip
         ti = {
             "id": "0190", "dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index,

@@ -7,6 +7,7 @@ mod history;
 mod jetstream;
 mod lists;
 mod mapped;
+mod minutely;
 mod replay;
 mod runs;
 mod script;
@@ -54,6 +55,15 @@ enum What {
         /// Tasks that wait, from few to many; a tenth as many runs wait for their turn.
         #[arg(long, value_delimiter = ',', default_values_t = [0, 10_000, 100_000])]
         waiting: Vec<usize>,
+    },
+    /// DAGs with a minute schedule through virtual time, in memory.
+    Minutely {
+        /// How many, from few to many.
+        #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000, 10_000])]
+        dags: Vec<usize>,
+        /// Minutes.
+        #[arg(long, default_value_t = 90)]
+        minutes: i64,
     },
     /// Write a history of so many records into a home, as real runs would have left it.
     Fill {
@@ -128,6 +138,7 @@ async fn main() -> anyhow::Result<()> {
         What::Decide { tasks, shape, at_once } => decide::measure(shape, tasks, at_once),
         What::Longest { tasks } => decide::longest(tasks),
         What::Waiting { waiting } => waiting::measure(&waiting),
+        What::Minutely { dags, minutes } => minutely::measure(&dags, minutes)?,
         What::Fill { home, records, dags } => history::fill(&home, records, dags).await?,
         What::Replay { home } => replay::measure(&home).await?,
         What::YearFill { home, dags, days, log_days, run_days } => {

@@ -52,6 +52,8 @@ pub(crate) fn run(n: u64, dags: u64, at: i64, ends: bool) -> anyhow::Result<Vec<
         bundle: digest(),
         conf: None,
         note: None,
+        asset_events: Vec::new(),
+        asset_events_left_out: 0,
     };
     let queued = TaskQueued {
         task_id: task_id.clone(),

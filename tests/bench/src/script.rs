@@ -118,6 +118,7 @@ impl<S: FnMut(&Record)> Script<S> {
                 usage: Usage { max_rss_bytes: 30_000_000, user_us: 900, system_us: 400 },
                 log: None,
                 skips: vec![],
+                outlets: vec![],
             };
             for body in [started, succeeded] {
                 let (key, executor, at) = (key.clone(), executor.clone(), self.now);

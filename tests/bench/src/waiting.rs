@@ -90,6 +90,7 @@ fn succeeded(key: TryKey, at: dagbok_events::Timestamp) -> CommandBody {
         usage: Usage { max_rss_bytes: 30_000_000, user_us: 900, system_us: 400 },
         log: None,
         skips: vec![],
+        outlets: vec![],
     };
     let executor = dagbok_events::ExecutorId::new("bench").expect("within the rules");
     CommandBody::Report(Box::new(Report { key, executor, at, body }))

@@ -151,7 +151,7 @@ pub(crate) async fn start(home: &Path) -> anyhow::Result<Value> {
 }
 
 /// What this process holds in memory, in bytes.
-fn resident() -> anyhow::Result<u64> {
+pub(crate) fn resident() -> anyhow::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().next()).context("VmRSS")?;

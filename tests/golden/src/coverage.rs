@@ -27,7 +27,7 @@ facts! {
     TrySucceeded, TryFailed, TrySkipped, TryLost, TryCancelled, TryReturned, TryRescheduled, XComPushed, TryNamed,
     ReportRefused, PoolSet, PoolDeleted, LimitsSet, ExecutorJoined, ExecutorLeft,
     ClockWentBack,
-    ForeignEntrySkipped, DagForgotten, DagVersionsForgotten, HistoryForgotten,
+    ForeignEntrySkipped, DagForgotten, DagVersionsForgotten, HistoryForgotten, AssetUpdated, QueuedAssetsDropped,
 }
 
 /// Shapes that our encoder never writes: a field at its default is left out.

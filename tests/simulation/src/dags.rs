@@ -1,7 +1,7 @@
 //! DAGs of all shapes and schedules, small enough that thousands of runs are quick.
 use dagbok_events::{
-    DagId, DagSpec, Digest, Expand, Extent, Micros, PoolName, QueueName, Schedule, SourceLocation,
-    TaskId, TaskSpec, Timestamp, Timetable, TriggerRule,
+    AssetCondition, AssetRef, DagId, DagSpec, Digest, Expand, Extent, Micros, PoolName, QueueName,
+    Schedule, SourceLocation, TaskId, TaskSpec, Timestamp, Timetable, TriggerRule,
 };
 use dagbok_protocol::{DagFile, RegisteredDag};
 
@@ -67,6 +67,7 @@ pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp, pace: i64) -> DagSpec 
         schedule: Schedule { text: None, timetable, timezone: "UTC".to_owned() },
         start_date,
         end_date: rng.chance(200).then(|| now.plus(Micros::from_secs(30 * pace))),
+        asset_condition: rng.chance(250).then(|| some_condition(rng)),
         catchup: rng.chance(500),
         max_active_runs: if continuous { 1 } else { u32::try_from(rng.below(4)).expect("small") },
         max_active_tasks: u32::try_from(1 + rng.below(6)).expect("small"),
@@ -86,7 +87,20 @@ pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp, pace: i64) -> DagSpec 
 /// The same DAG without a schedule.
 pub fn unscheduled(mut dag: DagSpec) -> DagSpec {
     dag.schedule.timetable = Timetable::Manual;
+    dag.asset_condition = None;
     dag
+}
+
+/// One of a few assets, which several DAGs name.
+pub fn some_asset(rng: &mut Prng) -> AssetRef {
+    let name = format!("x{}", rng.below(4));
+    AssetRef::Asset { uri: format!("file:///{name}"), name, group: "asset".to_owned(), extra: None }
+}
+
+fn some_condition(rng: &mut Prng) -> AssetCondition {
+    let parts = 1 + rng.below(3);
+    let of = (0..parts).map(|_| AssetCondition::One { of: some_asset(rng) }).collect();
+    if rng.chance(500) { AssetCondition::All { of } } else { AssetCondition::Any { of } }
 }
 
 fn some_timetable(rng: &mut Prng, now: Timestamp, pace: i64) -> Timetable {
@@ -101,7 +115,7 @@ fn some_timetable(rng: &mut Prng, now: Timestamp, pace: i64) -> Timetable {
                 let at = now.plus(Micros(every.0 * n));
                 dagbok_events::Interval { start: at, end: at }
             };
-            Timetable::Events { dates: (-2..4).map(date).collect() }
+            Timetable::Events { dates: (-2..4).map(date).collect(), restricted: false }
         }
         5 if pace == 1 => Timetable::CronTrigger { expression: "*/5 * * * * *".to_owned() },
         5 => Timetable::CronTrigger { expression: "*/20 * * * *".to_owned() },
@@ -149,6 +163,8 @@ fn some_task(rng: &mut Prng, ix: usize) -> TaskSpec {
         on_failure_fail_dagrun: false,
         mapped_group: None,
         wants_next_interval: false,
+        inlets: Vec::new(),
+        outlets: if rng.chance(200) { vec![some_asset(rng)] } else { Vec::new() },
         max_active_tis_per_dag: some_cap(rng),
         max_active_tis_per_dagrun: some_cap(rng),
         depends_on_past: false,

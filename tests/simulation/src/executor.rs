@@ -7,12 +7,12 @@ use dagbok_events::{
     TaskId, Timestamp, TryKey, Usage,
 };
 use dagbok_protocol::{
-    Answer, Command, CommandBody, HeldTry, Presence, Report, ReportBody, WorkItem, XComValue,
-    limits::COPIES_PER_TASK,
+    Answer, Command, CommandBody, HeldTry, OutletEvent, Presence, Report, ReportBody, WorkItem,
+    XComValue, limits::COPIES_PER_TASK,
 };
 
 use crate::{
-    dags::digest,
+    dags::{digest, some_asset},
     world::{LEASE, SECOND, World},
 };
 
@@ -202,7 +202,8 @@ impl Executor {
                     Answer::Accepted { .. }
                     | Answer::Unchanged
                     | Answer::WouldClear { .. }
-                    | Answer::Waits { .. },
+                    | Answer::Waits { .. }
+                    | Answer::WouldMake(_),
                 ) => {
                     job.beginning = None;
                     if matches!(job.phase, Phase::Asking { .. }) {
@@ -425,7 +426,13 @@ fn ending(world: &mut World, at: i64, leg: Leg) -> ReportBody {
     let (kind, fault, retryable) = match world.rng.below(21) {
         0..=12 => {
             let skips = some_skips(world);
-            return ReportBody::Succeeded { xcoms, usage, log, skips };
+            let outlets = if world.rng.chance(300) {
+                let asset = some_asset(&mut world.rng);
+                vec![OutletEvent { asset, extra: None, aliases: vec![] }]
+            } else {
+                vec![]
+            };
+            return ReportBody::Succeeded { xcoms, usage, log, skips, outlets };
         }
         13 => {
             let message = "not today".to_owned();

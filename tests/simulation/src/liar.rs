@@ -39,7 +39,7 @@ impl Liar {
                 inputs: std::collections::BTreeMap::new(),
                 again: false,
             },
-            1 => ReportBody::Succeeded { xcoms, usage, log: None, skips: vec![] },
+            1 => ReportBody::Succeeded { xcoms, usage, log: None, skips: vec![], outlets: vec![] },
             2 => ReportBody::Returned,
             3 => {
                 let due = Timestamp(world.now);

@@ -1,9 +1,13 @@
 //! People: trigger, pause, cancel, clear, delete, set limits, and ask again where nobody answers.
-use dagbok_events::{Actor, DagId, MapIndex, Micros, PoolSet, RunId, RunKey, TaskId, Timestamp};
-use dagbok_protocol::{Answer, ClearTasks, Command, CommandBody, PoolChange, TaskCopy, TriggerRun};
+use dagbok_events::{
+    Actor, AssetKey, AssetRef, DagId, MapIndex, Micros, PoolSet, RunId, RunKey, TaskId, Timestamp,
+};
+use dagbok_protocol::{
+    Answer, AssetUpdate, ClearTasks, Command, CommandBody, PoolChange, TaskCopy, TriggerRun,
+};
 
 use crate::{
-    dags::{POOLS, dag_id, pool},
+    dags::{POOLS, dag_id, pool, some_asset},
     world::{SECOND, World},
 };
 
@@ -73,6 +77,7 @@ impl People {
                     Answer::Unchanged
                     | Answer::WouldClear { .. }
                     | Answer::Waits { .. }
+                    | Answer::WouldMake(_)
                     | Answer::Refused(_),
                 ) => {}
                 None if at <= world.now => {
@@ -128,6 +133,15 @@ impl People {
                 say(world, CommandBody::DeletePool { pool: pool(name) });
             }
             23 => self.mislead(world, &dag_id),
+            25 if world.rng.chance(500) => {
+                say(world, CommandBody::DropQueuedAssets { dag_id, assets: vec![] });
+            }
+            25 => {
+                if let AssetRef::Asset { name, uri, .. } = some_asset(&mut world.rng) {
+                    let asset = AssetKey { name, uri };
+                    say(world, CommandBody::UpdateAsset(AssetUpdate { asset, extra: None }));
+                }
+            }
             20 | 21 => self.delete(world),
             _ => {}
         }

@@ -264,6 +264,7 @@ fn decide(
         Outcome::Unchanged => Answer::Unchanged,
         Outcome::Waits(obstacle) => Answer::Waits { obstacle },
         Outcome::WouldClear { run_goes_on, tasks } => Answer::WouldClear { run_goes_on, tasks },
+        Outcome::WouldMake(runs) => Answer::WouldMake(runs),
         Outcome::Needs(key) => unreachable!("{key} was revived"),
         Outcome::Refused(refusal) => Answer::Refused(refusal),
     };
@@ -311,7 +312,10 @@ fn check_silence(
             world.note("report seen before");
             assert_eq!(before, Some(*seq), "{command:?}");
         }
-        Outcome::WouldClear { .. } | Outcome::Waits(_) | Outcome::Needs(_) => {
+        Outcome::WouldClear { .. }
+        | Outcome::Waits(_)
+        | Outcome::WouldMake(_)
+        | Outcome::Needs(_) => {
             unreachable!("{command:?} is a report")
         }
         Outcome::Unchanged => {

@@ -411,11 +411,19 @@ fn body_of(word: Word, now: Timestamp) -> ReportBody {
             inputs: std::collections::BTreeMap::new(),
             again: false,
         },
-        Word::Succeeded => ReportBody::Succeeded { xcoms, usage, log: None, skips: vec![] },
+        Word::Succeeded => {
+            ReportBody::Succeeded { xcoms, usage, log: None, skips: vec![], outlets: vec![] }
+        }
         Word::Decided(bits) => {
             let against = (0..8).filter(|n| bits & (1 << n) != 0);
             let name = |n| dagbok_events::TaskId::new(format!("t{n}")).expect("a task id");
-            ReportBody::Succeeded { xcoms, usage, log: None, skips: against.map(name).collect() }
+            ReportBody::Succeeded {
+                xcoms,
+                usage,
+                log: None,
+                skips: against.map(name).collect(),
+                outlets: vec![],
+            }
         }
         Word::Failed => failed(FailureKind::Exception, Fault::User, true),
         Word::FailedForGood => failed(FailureKind::Exception, Fault::User, false),

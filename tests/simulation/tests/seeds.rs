@@ -30,7 +30,11 @@ fn a_seed_gives_the_same_bytes_every_time() {
 }
 
 /// What a round must have met with, or it tested nothing.
-const WORTH_SEEING: [&str; 110] = [
+const WORTH_SEEING: [&str; 114] = [
+    "AssetUpdated",
+    "QueuedAssetsDropped",
+    "a run by assets",
+    "an asset updated for a paused DAG",
     "DagRegistered",
     "BundlePublished",
     "DagImportFailed",

@@ -25,6 +25,10 @@ use super::errors::{ApiError, Problem};
 pub(crate) const USER_HEADER: &str = "x-dagbok-user";
 /// The longest name that is believed, in bytes.
 const USER_BYTES: usize = 128;
+/// The header that is the same when a request is sent again.
+const KEY_HEADER: &str = "idempotency-key";
+/// The longest one, in bytes.
+const KEY_BYTES: usize = 255;
 /// How many parts of a place within a body are told.
 const PLACE_PARTS: usize = 4;
 /// What is told of each, and of what is wrong there, in bytes.
@@ -168,6 +172,8 @@ fn cut(sent: &str) -> String {
 pub(crate) struct Caller {
     pub(crate) by: Actor,
     pub(crate) trace: Option<TraceContext>,
+    /// What the same request bears when it is sent again, so that it is done once.
+    pub(crate) key: Option<String>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
@@ -186,7 +192,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
                     .map(str::to_owned),
             }
         });
-        Ok(Self { by, trace })
+        let key = idempotency_key(&parts.headers)?;
+        Ok(Self { by, trace, key })
     }
 }
 
@@ -197,6 +204,14 @@ fn user_named(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let rule = format!("a user's name is 1 to {USER_BYTES} visible ASCII characters");
     name.map(|name| Some(name.to_owned()))
         .ok_or_else(|| ApiError::invalid("value_error", &["header", USER_HEADER], rule))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get(KEY_HEADER) else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| (1..=KEY_BYTES).contains(&key.len()));
+    let rule = format!("a key is 1 to {KEY_BYTES} visible ASCII characters");
+    key.map(|key| Some(key.to_owned()))
+        .ok_or_else(|| ApiError::invalid("value_error", &["header", KEY_HEADER], rule))
 }
 
 /// `00-<32 hex>-<16 hex>-<2 hex>`, or a later version that begins so.

@@ -1,4 +1,5 @@
 //! The API's routes, and what all of them share: limits, time-outs, errors in one shape.
+mod assets;
 mod dags;
 mod document;
 mod errors;
@@ -13,6 +14,7 @@ mod monitor;
 mod page;
 mod params;
 mod pools;
+mod promises;
 mod prune;
 mod pulse;
 mod reschedule;
@@ -61,6 +63,13 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(dags::get, dags::patch))
         .routes(routes!(dags::details))
         .routes(routes!(reschedule::reschedule))
+        .routes(routes!(assets::list))
+        .routes(routes!(assets::get))
+        .routes(routes!(assets::events, assets::create_event))
+        .routes(routes!(assets::queued, assets::drop_queued))
+        .routes(routes!(assets::upstream))
+        .routes(routes!(promises::expected))
+        .routes(routes!(promises::unpause_preview))
         .routes(routes!(dags::versions))
         .routes(routes!(dags::tasks))
         .routes(routes!(dags::task))

@@ -1,10 +1,10 @@
 //! Commands to the scheduler, and the wait until what they did can be read.
 use std::future::Future;
 
-use dagbok_events::RunId;
+use dagbok_events::{Actor, CommandId, RunId, encode_any};
 use dagbok_inbox::Ask;
 use dagbok_protocol::{Answer, ClearedTask, CommandBody};
-use dagbok_runlog::Seq;
+use dagbok_runlog::{Seq, digest_of};
 use serde_json::json;
 
 use super::{errors::ApiError, extract::Caller, state::ApiState};
@@ -18,6 +18,12 @@ pub(crate) struct Told {
     pub(crate) cleared: Option<(bool, Vec<ClearedTask>)>,
 }
 
+/// The id of what somebody asks for under a key of their own: the same again is the same command, and done once.
+fn command_of(key: &str, by: &Actor, body: &CommandBody) -> CommandId {
+    let whole = encode_any(&(key, by, body));
+    CommandId::new(format!("key-{}", digest_of(&whole))).expect("68 letters and digits")
+}
+
 /// Sends a command and returns once its record can be read. It goes on when the caller goes away.
 pub(crate) fn tell(
     state: &ApiState,
@@ -27,10 +33,17 @@ pub(crate) fn tell(
 ) -> impl Future<Output = Result<Told, ApiError>> + Send + use<> {
     let state = state.clone();
     async move {
-        let Caller { by, trace } = caller;
+        let Caller { by, trace, key } = caller;
+        let id = key.map(|key| command_of(&key, &by, &body));
         let ask = Ask { by, reason, trace, body };
-        match state.inbox.ask(ask, state.patience.answer).await? {
-            Answer::Unchanged | Answer::Waits { .. } => Ok(Told { run_id: None, cleared: None }),
+        let answer = match id {
+            Some(id) => state.inbox.ask_as(id, ask, state.patience.answer).await?,
+            None => state.inbox.ask(ask, state.patience.answer).await?,
+        };
+        match answer {
+            Answer::Unchanged | Answer::Waits { .. } | Answer::WouldMake(_) => {
+                Ok(Told { run_id: None, cleared: None })
+            }
             Answer::WouldClear { run_goes_on, tasks } => {
                 Ok(Told { run_id: None, cleared: Some((run_goes_on, tasks)) })
             }

@@ -1,14 +1,17 @@
 //! Keys of rows: the table's byte, then the ids with a zero byte after each, which no id contains; then
 //! numbers, big-endian, so that the store's order is theirs.
-use dagbok_events::{DagId, DagVersion, ExecutorId, MapIndex, PoolName, RunKey, TaskId, TryNumber};
+use dagbok_events::{
+    AssetKey, DagId, DagVersion, ExecutorId, MapIndex, PoolName, RunKey, TaskId, TryNumber,
+};
 
 pub(crate) use dagbok_rows::{Key, key::table};
 use dagbok_rows::{Row, key::Parts as _};
 
 use super::rows::{
-    BundleRow, DagRow, ExecutorOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, LoadRow,
-    PastTryRow, PoolRow, RefusedRow, RunHavingRow, RunInputRow, RunOrderRow, RunRow, SeqsRow,
-    StripRow, TaskRow, TotalsRow, VersionRow, XComRow,
+    AssetCountRow, AssetEventRow, AssetIdRow, AssetRow, BundleRow, DagRow, ExecutorOrderRow,
+    ExecutorRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow,
+    RefusedRow, RunAssetsRow, RunHavingRow, RunInputRow, RunOrderRow, RunRow, SeqsRow, StripRow,
+    TaskRow, TotalsRow, VersionRow, XComRow,
 };
 
 /// A task of a run, one copy of it.
@@ -57,6 +60,36 @@ pub(crate) fn version(dag_id: &DagId, version: DagVersion) -> Key {
 
 pub(crate) fn import_error(file: &str) -> Key {
     table::<ImportErrorRow>().rest(file.as_bytes())
+}
+
+/// Of a text that may hold anything, without the byte that parts of keys end with.
+fn without_zero(text: &str) -> String {
+    text.replace('\0', " ")
+}
+
+pub(crate) fn asset(asset: &AssetKey) -> Key {
+    table::<AssetRow>().text(&without_zero(&asset.uri)).text(&without_zero(&asset.name))
+}
+
+pub(crate) fn asset_id(id: u32) -> Key {
+    table::<AssetIdRow>().number32(id)
+}
+
+pub(crate) fn asset_count() -> Key {
+    table::<AssetCountRow>()
+}
+
+pub(crate) fn asset_event(id: u64) -> Key {
+    table::<AssetEventRow>().number(id)
+}
+
+pub(crate) fn queued_asset(dag_id: &DagId, asset: &AssetKey) -> Key {
+    let key = within_dag::<QueuedAssetRow>(dag_id).text(&without_zero(&asset.uri));
+    key.text(&without_zero(&asset.name))
+}
+
+pub(crate) fn run_assets(run: &RunKey) -> Key {
+    of_run::<RunAssetsRow>(run)
 }
 
 pub(crate) fn run(run: &RunKey) -> Key {

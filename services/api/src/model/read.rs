@@ -1,6 +1,6 @@
 //! Questions to the rows. All of them may read the disk, so they are asked on a blocking thread.
 use dagbok_events::{
-    DagId, DagVersion, ExecutorId, MapIndex, RunKey, TaskId, Timestamp, TryNumber,
+    AssetKey, DagId, DagVersion, ExecutorId, MapIndex, RunKey, TaskId, Timestamp, TryNumber,
 };
 
 use dagbok_rows::key::table;
@@ -8,9 +8,10 @@ use dagbok_rows::key::table;
 use super::{
     Store, StoreError, keys,
     rows::{
-        BundleRow, DagRow, ExecutorRow, Handed, ImportErrorRow, LimitsRow, LoadRow, PastTryRow,
-        PoolRow, RefusedRow, RunInputRow, RunRow, STRIP, SeqsRow, Stretch, StripRow, TaskRow,
-        TryRow, VersionRow, XComRow,
+        AssetEventRow, AssetIdRow, AssetRow, BundleRow, DagRow, ExecutorRow, Handed,
+        ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow, RefusedRow,
+        RunAssetsRow, RunInputRow, RunRow, STRIP, SeqsRow, Stretch, StripRow, TaskRow, TryRow,
+        VersionRow, XComRow,
     },
 };
 
@@ -20,6 +21,42 @@ impl Store {
     /// A DAG.
     pub fn dag(&self, dag_id: &DagId) -> Found<Option<DagRow>> {
         self.get(&keys::dag(dag_id))
+    }
+
+    /// Every asset.
+    pub fn assets(&self) -> Found<Vec<AssetRow>> {
+        self.rows(&table::<AssetRow>())
+    }
+
+    /// An asset by its number.
+    pub fn asset(&self, id: u32) -> Found<Option<AssetRow>> {
+        let Some(known) = self.get::<AssetIdRow>(&keys::asset_id(id))? else { return Ok(None) };
+        self.get(&keys::asset(&known.asset))
+    }
+
+    /// An asset by what it is known by.
+    pub fn asset_row(&self, asset: &AssetKey) -> Found<Option<AssetRow>> {
+        self.get(&keys::asset(asset))
+    }
+
+    /// The events of all assets, oldest first.
+    pub fn asset_events(&self) -> Found<Vec<AssetEventRow>> {
+        self.rows(&table::<AssetEventRow>())
+    }
+
+    /// An event by its number.
+    pub fn asset_event(&self, id: u64) -> Found<Option<AssetEventRow>> {
+        self.get(&keys::asset_event(id))
+    }
+
+    /// The assets that wait for a DAG's next run by them.
+    pub fn queued_assets(&self, dag_id: &DagId) -> Found<Vec<QueuedAssetRow>> {
+        self.rows(&keys::within_dag::<QueuedAssetRow>(dag_id))
+    }
+
+    /// The events that made a run.
+    pub fn run_assets(&self, run: &RunKey) -> Found<Option<RunAssetsRow>> {
+        self.get(&keys::run_assets(run))
     }
 
     /// Every DAG, by id.

@@ -147,6 +147,46 @@ pub struct ExpectedRun {
     pub owner: String,
 }
 
+/// The runs that a DAG's schedule promises, as the log says: nothing is computed.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ExpectedRunCollection {
+    /// In order.
+    pub expected_runs: Vec<PromisedRun>,
+    /// How many are promised: a day ahead or the next five, whichever is more, but at most one for each minute of a
+    /// day, and somewhat beyond.
+    pub total_entries: usize,
+    /// Whether the DAG is paused, so that none is made.
+    pub is_paused: bool,
+}
+
+/// A run that a schedule promises.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PromisedRun {
+    /// What it will stand for.
+    pub logical_date: DateTime,
+    /// Where the data begins that it will cover.
+    pub data_interval_start: DateTime,
+    /// Where that ends.
+    pub data_interval_end: DateTime,
+    /// When it is due.
+    pub run_after: DateTime,
+}
+
+/// What a paused DAG would make, were it not paused any more.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct UnpausePreview {
+    /// Which.
+    pub dag_id: String,
+    /// How many runs at once, since they are due; at most 10,000 are counted.
+    pub runs: u32,
+    /// The first one's logical date.
+    pub first_logical_date: Option<DateTime>,
+    /// The last one's; null where there are too many to count.
+    pub last_logical_date: Option<DateTime>,
+    /// When the next one after those is due; null where there is none, or too many to count.
+    pub next_run_after: Option<DateTime>,
+}
+
 /// Runs that were promised and did not happen.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct MissedRuns {
@@ -156,7 +196,7 @@ pub struct MissedRuns {
     pub last: DateTime,
     /// How many runs are in that state.
     pub count: u32,
-    /// Why: `paused`, `no_scheduler`, `schedule_changed`, `too_many_active`.
+    /// Why: `paused`, `no_scheduler`, `schedule_changed`, `too_many_active`, `made_by_hand`.
     pub why: String,
     /// When that was found.
     pub at: DateTime,
@@ -206,7 +246,7 @@ pub struct DagDetails {
     pub catchup: bool,
     /// A run older than this fails: an ISO 8601 duration.
     pub dag_run_timeout: Option<String>,
-    /// Always null.
+    /// The assets that it is scheduled on, as Airflow writes it: `all` or `any` of `asset`, `alias`, `asset_ref`.
     pub asset_expression: Option<serde_json::Value>,
     /// Markdown.
     pub doc_md: Option<String>,

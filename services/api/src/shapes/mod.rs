@@ -3,6 +3,7 @@
 //! What Airflow has no word for stands under one key, `dagbok`, in each object. Fields that Airflow
 //! has and Dagbok does not use are there and null, as there. These types are read by the command
 //! line too.
+mod asset;
 mod dag;
 mod pool;
 mod run;
@@ -10,10 +11,14 @@ mod shared;
 mod task;
 mod xcom;
 
+pub use asset::{
+    AssetCollection, AssetDag, AssetEventCollection, AssetEventResponse, AssetResponse, AssetTask,
+    CreateAssetEvent, CreatedRun, LastAssetEvent, QueuedEvent, QueuedEventCollection,
+};
 pub use dag::{
     DagCollection, DagDetails, DagExtra, DagPatch, DagResponse, DagTag, DagVersionCollection,
-    DagVersionInfo, ExpectedRun, LastRun, MissedRuns, NotCarriedOut, PausedWhy, TaskCollection,
-    TaskExtra, TaskInfo, TimeDelta,
+    DagVersionInfo, ExpectedRun, ExpectedRunCollection, LastRun, MissedRuns, NotCarriedOut,
+    PausedWhy, PromisedRun, TaskCollection, TaskExtra, TaskInfo, TimeDelta, UnpausePreview,
 };
 use dagbok_events::Timestamp;
 use dagbok_runlog::digest_of;

@@ -1,11 +1,11 @@
 //! Records at random: plausible ones, and ones that the rules would never make.
 use dagbok_events::{
-    Actor, DagDisappeared, DagPaused, DagUnpaused, ExecutorJoined, ExecutorLeft, Fact,
-    ForeignReport, LeftWhy, Leg, LostWhy, MapIndex, Micros, MissedWhy, PoolDeleted, PoolName,
-    PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut, RunCancelled, RunCleared,
-    RunDeleted, RunExpected, RunFailed, RunMissed, RunStarted, RunSucceeded, RunTimedOut, Scope,
-    TaskCleared, TaskExpanded, TaskQueued, TryCancelled, TryLost, TryRescheduled, TryReturned,
-    TrySkipped, TryStarted, Usage,
+    Actor, DagDisappeared, DagPaused, DagUnpaused, ExecutorJoined, ExecutorLeft, ExpectedRuns,
+    Fact, ForeignReport, Interval, LeftWhy, Leg, LostWhy, MapIndex, Micros, MissedWhy, PoolDeleted,
+    PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut, RunCancelled,
+    RunCleared, RunDeleted, RunExpected, RunFailed, RunMissed, RunStarted, RunSucceeded,
+    RunTimedOut, Scope, TaskCleared, TaskExpanded, TaskQueued, TryCancelled, TryLost,
+    TryRescheduled, TryReturned, TrySkipped, TryStarted, Usage,
 };
 
 use super::story::{FIRST, Story, dag, digest, executor, key, nth, spec, task};
@@ -162,6 +162,12 @@ fn about_dag(dice: &mut Dice, dag_id: &str) -> Fact {
             due: Some(FIRST),
             grace: Micros::from_secs(1),
             owner: String::new(),
+            further: vec![ExpectedRuns {
+                first: Interval { start: FIRST, end: FIRST },
+                step: Micros(i64::try_from(dice.below(3)).unwrap() - 1),
+                count: u32::try_from(dice.below(4)).unwrap(),
+            }],
+            keeps: dice.below(2) == 0,
         }),
         _ => {
             let version = u32::try_from(dice.below(3)).unwrap() + 1;

@@ -71,6 +71,8 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         on_failure_fail_dagrun: false,
         mapped_group: None,
         wants_next_interval: false,
+        inlets: Vec::new(),
+        outlets: Vec::new(),
         max_active_tis_per_dag: None,
         max_active_tis_per_dagrun: None,
         depends_on_past: false,
@@ -95,6 +97,7 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         },
         start_date: Some(FIRST),
         end_date: None,
+        asset_condition: None,
         catchup: false,
         max_active_runs: 16,
         max_active_tasks: 16,
@@ -162,6 +165,8 @@ impl Story {
             due: Some(due),
             grace: Micros::from_secs(60),
             owner: "ada".to_owned(),
+            further: Vec::new(),
+            keeps: false,
         };
         self.tell(Scope::Dag(dag(dag_id)), vec![Fact::RunExpected(fact)]).await
     }
@@ -176,6 +181,8 @@ impl Story {
             bundle: digest("bundle"),
             conf: conf.map(|conf| Payload::Inline(conf.to_owned())),
             note: Some("by hand".to_owned()),
+            asset_events: Vec::new(),
+            asset_events_left_out: 0,
         }))
     }
 

@@ -25,9 +25,16 @@ pub(crate) enum DagsCommand {
     /// Make no new runs of a DAG
     #[command(after_help = "With --json: the API's DAGResponse")]
     Pause(Pause),
-    /// Make runs of a DAG again
-    #[command(after_help = "With --json: the API's DAGResponse")]
-    Unpause(Pause),
+    /// Make runs of a DAG again, and say which are made at once
+    #[command(
+        after_help = "With --json: the API's DAGResponse; with --dry-run `{dag_id, runs, first_logical_date, last_logical_date, next_run_after}`"
+    )]
+    Unpause(Unpause),
+    /// Say when a DAG's next runs are due, as its schedule promises them
+    #[command(
+        after_help = "With --json: the API's ExpectedRunCollection, `{expected_runs: […], total_entries, is_paused}`"
+    )]
+    NextExecution(NextExecution),
     /// Promise a DAG's next run anew, by the clock and the schedule as they are
     #[command(
         long_about = "Promise a DAG's next run anew, by the clock and the schedule as they are: mends what a clock that was wrong had promised. A promise that is due stays, and so do runs that were made",
@@ -69,11 +76,31 @@ pub(crate) struct Reschedule {
     pub(crate) all: bool,
 }
 
-/// `dagbok dags pause` and `unpause`.
+/// `dagbok dags pause`.
 #[derive(Debug, Args)]
 pub(crate) struct Pause {
     /// Which DAG
     pub(crate) dag_id: String,
+}
+
+/// `dagbok dags unpause`.
+#[derive(Debug, Args)]
+pub(crate) struct Unpause {
+    /// Which DAG
+    pub(crate) dag_id: String,
+    /// Only say which runs would be made at once
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// `dagbok dags next-execution`.
+#[derive(Debug, Args)]
+pub(crate) struct NextExecution {
+    /// Of which DAG
+    pub(crate) dag_id: String,
+    /// How many of its next runs
+    #[arg(short, long, value_name = "N", default_value_t = 1)]
+    pub(crate) num_executions: usize,
 }
 
 /// `dagbok dags show`.

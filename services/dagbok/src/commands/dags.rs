@@ -2,6 +2,7 @@
 mod errors;
 mod list;
 mod local;
+mod next;
 mod pause;
 mod reschedule;
 mod show;
@@ -10,7 +11,8 @@ mod trigger;
 
 pub(crate) use errors::errors;
 pub(crate) use list::list;
-pub(crate) use pause::set_paused;
+pub(crate) use next::next_execution;
+pub(crate) use pause::{pause, unpause};
 pub(crate) use reschedule::reschedule;
 pub(crate) use show::show;
 pub(crate) use test::test;

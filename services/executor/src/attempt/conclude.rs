@@ -21,11 +21,13 @@ impl Running<'_> {
             self.tell_failure(failure);
         }
         self.log.finish();
-        let Said { xcoms, at: last_word, skips, .. } = said;
+        let Said { xcoms, at: last_word, skips, outlets, .. } = said;
         let log = self.log_ref(early).await;
         let known = usage.unwrap_or_default();
         let body = match verdict {
-            Verdict::Succeeded => ReportBody::Succeeded { xcoms, usage: known, log, skips },
+            Verdict::Succeeded => {
+                ReportBody::Succeeded { xcoms, usage: known, log, skips, outlets }
+            }
             Verdict::Skipped(message) => ReportBody::Skipped { message, xcoms, usage: known, log },
             Verdict::Failed(failure) => {
                 let failure = self.shorten(*failure).await;

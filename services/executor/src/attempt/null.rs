@@ -23,5 +23,6 @@ pub(crate) async fn run(shared: &Shared, item: &WorkItem) -> End {
         usage: Usage::default(),
         log: None,
         skips: vec![],
+        outlets: vec![],
     })
 }

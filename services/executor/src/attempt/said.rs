@@ -1,6 +1,6 @@
 //! What a task's process said of its end.
 use dagbok_events::{TaskId, Timestamp};
-use dagbok_protocol::XComValue;
+use dagbok_protocol::{OutletEvent, XComValue};
 
 use crate::raised::Raised;
 
@@ -30,4 +30,6 @@ pub(crate) struct Said {
     pub(crate) xcoms: Vec<XComValue>,
     /// Tasks that it decided against.
     pub(crate) skips: Vec<TaskId>,
+    /// Assets that it brought up to date.
+    pub(crate) outlets: Vec<OutletEvent>,
 }

@@ -1,8 +1,8 @@
 //! Answers a try's requests over its frames, until its process closes them.
 use std::{sync::Arc, time::Duration};
 
-use dagbok_events::{TaskId, Timestamp, TryKey};
-use dagbok_protocol::{ReportBody, limits::PAYLOAD_BYTES};
+use dagbok_events::{AssetRef, TaskId, Timestamp, TryKey};
+use dagbok_protocol::{OutletEvent, ReportBody, limits::PAYLOAD_BYTES};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use tokio::{
@@ -128,6 +128,28 @@ struct SkipDownstreamTasks {
 }
 
 #[derive(Deserialize)]
+struct SucceedTask {
+    /// Events of assets.
+    #[serde(default)]
+    outlet_events: Vec<Outlet>,
+}
+
+/// An asset by its name and uri, or what refers to one.
+#[derive(Deserialize)]
+struct Outlet {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    uri: Option<String>,
+    #[serde(default, rename = "ref")]
+    refers: Option<AssetRef>,
+    #[serde(default)]
+    extra: Option<String>,
+    #[serde(default)]
+    aliases: Vec<String>,
+}
+
+#[derive(Deserialize)]
 struct LastWord {
     state: String,
 }
@@ -237,7 +259,11 @@ impl Server {
                 Ok(Value::Null)
             }
             "SkipDownstreamTasks" => skip(said, &fields::<SkipDownstreamTasks>(body)?.tasks),
-            "SucceedTask" => Ok(end(said, Ending::Succeeded)),
+            "SucceedTask" => {
+                let outlets = fields::<SucceedTask>(body)?.outlet_events;
+                said.outlets = outlets.into_iter().filter_map(outlet).collect();
+                Ok(end(said, Ending::Succeeded))
+            }
             "RetryTask" => Ok(end(said, Ending::Failed)),
             "RescheduleTask" => {
                 let due = fields::<RescheduleTask>(body)?.reschedule_date;
@@ -354,6 +380,15 @@ fn skip(said: &mut Said, tasks: &[Value]) -> Reply {
         }
     }
     Ok(Value::Null)
+}
+
+fn outlet(said: Outlet) -> Option<OutletEvent> {
+    let Outlet { name, uri, refers, extra, aliases } = said;
+    let named = || {
+        let (name, uri) = (name?, uri?);
+        Some(AssetRef::Asset { name, uri, group: "asset".to_owned(), extra: None })
+    };
+    Some(OutletEvent { asset: refers.or_else(named)?, extra, aliases })
 }
 
 /// The first word counts.

@@ -1,6 +1,6 @@
 //! The first frame of a try: what to run, and what its context says. Field for field as Airflow's.
 use bytes::Bytes;
-use dagbok_events::{Payload, RunType};
+use dagbok_events::{AssetEvent, Payload, RunType};
 use dagbok_protocol::WorkItem;
 use serde::{Serialize, de::IgnoredAny};
 use serde_json::Value;
@@ -81,6 +81,37 @@ struct DagRun<'a> {
     note: Option<&'a str>,
     clear_number: u32,
     partition_key: Option<&'a str>,
+    consumed_asset_events: Vec<ConsumedEvent<'a>>,
+}
+
+/// An event of an asset that made the run.
+#[derive(Serialize)]
+struct ConsumedEvent<'a> {
+    name: &'a str,
+    uri: &'a str,
+    timestamp: Stamp,
+    extra: Value,
+    aliases: &'a [String],
+    source_dag_id: Option<&'a str>,
+    source_run_id: Option<&'a str>,
+    source_task_id: Option<&'a str>,
+    source_map_index: i32,
+}
+
+fn consumed(event: &AssetEvent) -> ConsumedEvent<'_> {
+    let source = event.source.as_ref();
+    let extra = event.extra.as_ref().and_then(|extra| serde_json::from_str(extra).ok());
+    ConsumedEvent {
+        name: &event.asset.name,
+        uri: &event.asset.uri,
+        timestamp: Stamp(event.at),
+        extra: extra.unwrap_or(Value::Null),
+        aliases: &event.aliases,
+        source_dag_id: source.map(|source| source.dag_id.as_str()),
+        source_run_id: source.map(|source| source.run_id.as_str()),
+        source_task_id: source.map(|source| source.task_id.as_str()),
+        source_map_index: source.map_or(-1, |source| source.map_index.0),
+    }
 }
 
 const fn run_type(kind: RunType) -> &'static str {
@@ -147,6 +178,7 @@ pub(crate) fn frame(
                 note: run.note.as_deref(),
                 clear_number: 0,
                 partition_key: None,
+                consumed_asset_events: run.asset_events.iter().map(consumed).collect(),
             },
             max_tries: item.max_tries,
             task_reschedule_count: key.leg.0,

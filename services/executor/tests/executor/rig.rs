@@ -262,6 +262,7 @@ pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
             conf: None,
             triggered_by: None,
             note: None,
+            asset_events: Vec::new(),
         },
         traceparent: None,
         ask: false,

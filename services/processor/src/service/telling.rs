@@ -86,7 +86,12 @@ fn log_answer(what: &str, told: &Told) -> bool {
         Told::Answered(Answer::Accepted { seq, .. }) => {
             tracing::info!(what, seq, "told the scheduler");
         }
-        Told::Answered(Answer::Unchanged | Answer::WouldClear { .. } | Answer::Waits { .. }) => {
+        Told::Answered(
+            Answer::Unchanged
+            | Answer::WouldClear { .. }
+            | Answer::Waits { .. }
+            | Answer::WouldMake(_),
+        ) => {
             tracing::debug!(what, "the scheduler knew");
         }
         Told::Answered(Answer::Refused(refusal)) => {

@@ -51,6 +51,7 @@ pub(crate) fn spec(edges: &[&[u32]], retries: u16) -> DagSpec {
         schedule: Schedule { text: None, timetable: Timetable::Manual, timezone: "UTC".into() },
         start_date: None,
         end_date: None,
+        asset_condition: None,
         catchup: false,
         max_active_runs: 16,
         max_active_tasks: 16,
@@ -194,7 +195,13 @@ impl Player {
         let xcoms = vec![XComValue { key: "return_value".into(), value, length: None }];
         self.report(
             key,
-            ReportBody::Succeeded { xcoms, usage: Usage::default(), log: None, skips: vec![] },
+            ReportBody::Succeeded {
+                xcoms,
+                usage: Usage::default(),
+                log: None,
+                skips: vec![],
+                outlets: vec![],
+            },
         )
         .await
     }

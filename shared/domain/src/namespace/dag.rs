@@ -4,10 +4,12 @@ use std::{
     sync::Arc,
 };
 
-use dagbok_events::{DagVersion, Digest, Interval, RunExpected, TaskId, Timestamp};
+use dagbok_events::{AssetKey, DagVersion, Digest, Interval, RunExpected, TaskId, Timestamp};
+use dagbok_protocol::Ahead;
 
 use super::{
     RunNo,
+    assets::Waiting,
     consecutive::Newest,
     dates::Dates,
     past::{Deleted, Past},
@@ -29,6 +31,10 @@ pub struct Dag {
     pub(super) gone: bool,
     /// The promise that stands.
     pub(super) expected: Option<RunExpected>,
+    /// What is promised beyond that.
+    pub(super) ahead: Ahead,
+    /// What it waits with for its next run by assets.
+    pub(super) waiting: Waiting,
     /// The interval of the last automatic run.
     pub(super) last_interval: Option<Interval>,
     /// When it was last unpaused, to tell why a promised run did not happen.
@@ -71,6 +77,8 @@ impl Dag {
             paused,
             gone: false,
             expected: None,
+            ahead: Ahead::default(),
+            waiting: Waiting::default(),
             last_interval: None,
             unpaused_at: None,
             full_until: None,
@@ -109,6 +117,11 @@ impl Dag {
         self.expected.as_ref()
     }
 
+    /// The data intervals of the runs that it promises after that.
+    pub fn ahead(&self) -> impl Iterator<Item = Interval> + '_ {
+        self.ahead.intervals()
+    }
+
     /// Every version that is still in use.
     pub(super) fn versions(&self) -> impl Iterator<Item = &Arc<Version>> {
         std::iter::once(&self.current).chain(self.older.values())
@@ -122,6 +135,18 @@ impl Dag {
     /// When the promised run is due, where one is and may be made.
     pub(super) fn due(&self) -> Option<Timestamp> {
         if self.paused || self.gone { None } else { self.expected.as_ref().and_then(|run| run.due) }
+    }
+
+    /// Whether the assets that it waits for are all up to date, and a run may be made for that.
+    pub(super) fn is_ready_by_assets(&self) -> bool {
+        let enough = |condition| self.waiting.is_enough(condition);
+        let condition = self.current.spec.asset_condition.as_ref();
+        !self.paused && !self.gone && condition.is_some_and(enough) && self.has_room()
+    }
+
+    /// The assets that were brought up to date and wait for the others that it needs, each since when.
+    pub fn queued_assets(&self) -> impl Iterator<Item = (&AssetKey, Timestamp)> {
+        self.waiting.queued()
     }
 
     /// Whether another run may be made by schedule.

@@ -2,13 +2,14 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use dagbok_events::{
-    DagId, DagRegistered, Fact, LostWhy, PoolName, Record, RunCreated, RunDeleted, RunKey, RunType,
-    Scope, Timestamp,
+    DagId, DagRegistered, Fact, LostWhy, PoolName, Record, RunCreated, RunDeleted, RunExpected,
+    RunKey, RunType, Scope, Timestamp,
 };
 use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 
 use super::{
     Dag, FileState, Namespace, RunNo, Seen,
+    assets::Waiting,
     past::{Deleted, Forgotten},
     with_head,
 };
@@ -25,6 +26,9 @@ impl Namespace {
         self.clock = self.clock.max(record.decided_at());
         self.remember(seq, record);
         self.ripen(record.decided_at());
+        if record.facts.iter().any(|fact| matches!(fact, Fact::AssetUpdated(_))) {
+            self.evolve_assets(seq, record);
+        }
         match &record.scope {
             Scope::Run(key) => self.evolve_run(seq, key, record),
             Scope::Dag(dag_id) => {
@@ -107,34 +111,6 @@ impl Namespace {
         }
     }
 
-    /// What the clock as it was had put off is due by the clock as it is.
-    fn clock_back(&mut self, to: Timestamp) {
-        self.clock = to;
-        self.index.ripe_until = Some(to);
-        self.queued.clock_back(to);
-        let active: Vec<RunNo> = self.runs.keys().copied().collect();
-        for number in active {
-            let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { continue };
-            let (key, before) = (run.key().clone(), run.meta().run_after);
-            let changes = run.clock_back(to);
-            run.ripen_until(to);
-            let after = run.meta().run_after;
-            for change in changes {
-                self.keep_count(number, &key.dag_id, change);
-            }
-            // Last, since what is due by now is ripe by then.
-            if let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) {
-                self.index.put_run(number, run, &mut self.turns);
-            }
-            if let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut)
-                && dag.queued.remove(&(before, number))
-            {
-                dag.queued.insert((after, number));
-            }
-            self.index_dag(&key.dag_id);
-        }
-    }
-
     fn evolve_file(&mut self, file: &str, record: &Record) {
         for fact in &record.facts {
             match fact {
@@ -170,8 +146,11 @@ impl Namespace {
                 dag.unpaused_at = Some(at);
             }
             Fact::RunExpected(f) => {
-                dag.expected = f.logical_date.is_some().then(|| f.clone());
+                dag.ahead.take_in(f);
+                let alone = || RunExpected { further: Vec::new(), keeps: false, ..f.clone() };
+                dag.expected = f.logical_date.is_some().then(alone);
             }
+            Fact::QueuedAssetsDropped(f) => dag.waiting.drop(&f.assets),
             _ => {}
         }
         self.index_dag(dag_id);
@@ -292,6 +271,8 @@ impl Namespace {
         }
         if f.run_type == RunType::Scheduled {
             dag.last_interval = f.data_interval;
+        } else if f.run_type == RunType::AssetTriggered {
+            dag.waiting = Waiting::default();
         }
         if let Some(date) = f.logical_date {
             dag.dates.insert(date);
@@ -374,7 +355,7 @@ impl Namespace {
 
     /// Slots, tries in flight, who holds which, and what waits for a time, as one fact of a run moved them. A
     /// move from queued to running takes and frees the same slots.
-    fn keep_count(&mut self, number: RunNo, dag_id: &DagId, change: Change) {
+    pub(super) fn keep_count(&mut self, number: RunNo, dag_id: &DagId, change: Change) {
         self.queued.note(number, &change);
         let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else { return };
         if let Some(hold) = change.taken {
@@ -487,5 +468,6 @@ pub(super) fn meta_of(record: &Record, f: &RunCreated) -> RunMeta {
         triggered_by: super::views::person(&record.by),
         traceparent: record.trace.as_ref().map(|trace| trace.traceparent.clone()),
         created_at: record.decided_at(),
+        asset_events: f.asset_events.clone(),
     }
 }

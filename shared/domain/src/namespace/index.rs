@@ -25,7 +25,11 @@ pub(super) struct Index {
     pub(super) promises: BTreeSet<(Timestamp, DagId)>,
     /// DAGs that may start a run, by the time from which their first may.
     pub(super) starts: BTreeSet<(Timestamp, DagId)>,
-    /// What stands of a DAG in the two above.
+    /// DAGs that are scheduled on assets.
+    pub(super) by_assets: BTreeSet<DagId>,
+    /// Those of them that may make a run now.
+    pub(super) ready_by_assets: BTreeSet<DagId>,
+    /// What stands of a DAG in `promises` and `starts`.
     marks: BTreeMap<DagId, (Option<Timestamp>, Option<Timestamp>)>,
     timeout_of: BTreeMap<RunNo, Timestamp>,
     /// Runs with a task that waited for the run before and is to be skipped now.
@@ -84,7 +88,21 @@ impl Index {
             }
         }
         self.failing.remove(dag_id);
+        self.by_assets.remove(dag_id);
+        self.ready_by_assets.remove(dag_id);
         self.lanes.forget(dag_id);
+    }
+
+    fn put_assets(&mut self, dag_id: &DagId, dag: &Dag) {
+        let waits = !dag.gone && dag.current.spec.asset_condition.is_some();
+        let ready = waits && dag.is_ready_by_assets();
+        for (set, belongs) in [(&mut self.by_assets, waits), (&mut self.ready_by_assets, ready)] {
+            if !belongs {
+                set.remove(dag_id);
+            } else if !set.contains(dag_id) {
+                set.insert(dag_id.clone());
+            }
+        }
     }
 
     fn put_dag(&mut self, dag_id: &DagId, dag: &Dag, turns: &mut Turns) {
@@ -110,6 +128,7 @@ impl Index {
         } else {
             self.failing.remove(dag_id);
         }
+        self.put_assets(dag_id, dag);
         self.lanes.set_open(dag_id, dag.room() > 0, turns);
     }
 }

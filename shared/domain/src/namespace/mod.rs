@@ -5,12 +5,14 @@
 //! themselves and [`Namespace::carry_out`] decides on a proposal, checking it again;
 //! [`Namespace::evolve`] alone changes anything. Capacity is a fold of the log, never a counter that
 //! could leak.
+mod assets;
 mod cold;
 mod consecutive;
 mod dag;
 mod dates;
 mod decide;
 mod evolve;
+mod horizon;
 mod index;
 mod lanes;
 mod past;
@@ -25,6 +27,7 @@ mod schedule;
 mod snapshot;
 mod turns;
 mod views;
+mod went_back;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -37,7 +40,7 @@ use dagbok_events::{
     Actor, Cause, CommandId, DagId, ExecutorId, Fact, LimitsSet, Micros, PoolName, QueueName,
     Record, RunId, RunKey, Scope, Timestamp, TraceContext,
 };
-use dagbok_protocol::{ClearedTask, Command, Obstacle, Refusal, RefusalCode, limits};
+use dagbok_protocol::{ClearedTask, ComingRuns, Command, Obstacle, Refusal, RefusalCode, limits};
 pub use decide::spec_fault;
 use index::Index;
 use past::Forgotten;
@@ -92,6 +95,8 @@ pub enum Outcome {
     },
     /// Nothing was decided, as asked: this keeps the task from being queued, if anything does.
     Waits(Option<Obstacle>),
+    /// Nothing was decided, as asked: the DAG would make these runs.
+    WouldMake(ComingRuns),
     /// Nothing is decided yet: that run is over and forgotten. Once it is [revived](Namespace::revive), the
     /// command can be decided.
     Needs(RunKey),

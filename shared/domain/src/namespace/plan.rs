@@ -25,6 +25,8 @@ pub enum Proposal {
     GiveUpQueued(RunNo, Vec<InstanceNo>),
     /// Make the run that the DAG's schedule promised.
     CreateScheduled(DagId),
+    /// Make the run that a DAG's assets call for.
+    CreateByAssets(DagId),
     /// Let a queued run begin.
     StartRun(RunNo),
     /// Fail a run that took too long.
@@ -73,6 +75,8 @@ impl Namespace {
         }
         let due = self.index.promises.iter().take_while(|(due, _)| *due <= now);
         proposals.extend(due.map(|(_, dag_id)| Proposal::CreateScheduled(dag_id.clone())));
+        let ready = self.index.ready_by_assets.iter();
+        proposals.extend(ready.map(|dag_id| Proposal::CreateByAssets(dag_id.clone())));
         for (_, dag_id) in self.index.starts.iter().take_while(|(from, _)| *from <= now) {
             let Some(dag) = self.dags.get(dag_id) else { continue };
             let room = dag.max_active_runs().saturating_sub(dag.running) as usize;

@@ -20,6 +20,16 @@ pub(super) fn run_id_for(run_type: RunType, date: Timestamp) -> RunId {
     RunId::new(format!("{kind}__{text}+00:00")).expect("a date in ASCII is within the rules")
 }
 
+/// The id of a run by assets, as the era of its file has it.
+pub(super) fn run_id_by_assets(era: u8, date: Timestamp) -> RunId {
+    let by_assets = run_id_for(RunType::AssetTriggered, date);
+    if era >= 3 {
+        return by_assets;
+    }
+    let older = by_assets.as_str().replacen("asset_", "dataset_", 1);
+    RunId::new(older).expect("as long as the other, but for two letters")
+}
+
 /// The type and date that a run is named by, where it is named so.
 pub(super) fn dated(run_id: &RunId) -> Option<(RunType, Timestamp)> {
     let (kind, date) = run_id.as_str().split_once("__")?;

@@ -3,9 +3,12 @@
 use dagbok_events::{
     DagSpec, Fact, Interval, Micros, MissedWhy, RunExpected, RunMissed, Timestamp, Timetable,
 };
-use dagbok_protocol::limits::{CLOCK_BACK_US, EXPECTED_GRACE_US, MISSED_COUNTED};
+use dagbok_protocol::{
+    ComingRuns,
+    limits::{CLOCK_BACK_US, EXPECTED_GRACE_US, MISSED_COUNTED},
+};
 
-use super::Dag;
+use super::{Dag, horizon};
 use crate::{
     graph::Version,
     timetable::{Limits, Planned},
@@ -21,7 +24,7 @@ pub(super) fn next(version: &Version, last: Option<Interval>, now: Timestamp) ->
     version.schedule.as_ref()?.next_in_row(last, &limits, now)
 }
 
-fn limits_of(version: &Version, catchup: bool) -> Limits {
+pub(super) fn limits_of(version: &Version, catchup: bool) -> Limits {
     Limits { start_date: version.spec.start_date, end_date: version.spec.end_date, catchup }
 }
 
@@ -36,7 +39,7 @@ pub(super) fn to_make(dag: &Dag, at: Timestamp) -> Option<Planned> {
         // Asked again once the date has come, these would answer with another date.
         Timetable::Once | Timetable::Manual => None,
         _ if version.spec.catchup || why_missed(dag) != MissedWhy::TooManyActive => None,
-        Timetable::Events { dates } => newest_event(dates, version, at),
+        Timetable::Events { dates, .. } => newest_event(dates, version, at),
         _ => next(version, last_due(dag, version, at), at),
     };
     let newer = |run: &Planned| run.run_after <= at && run.logical_date >= standing.logical_date;
@@ -51,12 +54,13 @@ fn newest_event(dates: &[Interval], version: &Version, at: Timestamp) -> Option<
 }
 
 /// The run that follows one made at `at`, as the next promise.
-pub(super) fn after(version: &Version, made: &Planned, at: Timestamp) -> RunExpected {
+pub(super) fn after(dag: &Dag, made: &Planned, at: Timestamp) -> RunExpected {
+    let version = &dag.current;
     let mut planned = next(version, Some(made.data_interval), at);
     if let (Some(run), Timetable::Continuous) = (&mut planned, &version.spec.schedule.timetable) {
         run.run_after = run.run_after.max(at.plus(CONTINUOUS_PAUSE));
     }
-    promise(version, planned.as_ref())
+    promise(version, Some(dag), planned.as_ref(), at)
 }
 
 fn promised(standing: &RunExpected) -> Option<Planned> {
@@ -73,7 +77,7 @@ pub(super) fn renewed(dag: &Dag, version: &Version, at: Timestamp, why: MissedWh
     let planned = next(version, last_due(dag, version, at), at);
     let until = planned.as_ref().map(|run| run.logical_date);
     let missed = missed(dag, until, at, why);
-    let changed = changed_promise(version, dag.expected.as_ref(), last_due(dag, version, at), at);
+    let changed = changed_promise(version, Some(dag), last_due(dag, version, at), at);
     missed.into_iter().chain(changed).collect()
 }
 
@@ -109,9 +113,10 @@ pub(super) fn mended(dag: &Dag, now: Timestamp) -> Option<RunExpected> {
             planned = following.filter(|next| next.logical_date > run.logical_date);
         }
     }
-    let promise = promise(version, planned.as_ref());
-    let dates = |run: &RunExpected| (run.logical_date, run.due);
-    (standing.map_or((None, None), dates) != dates(&promise)).then_some(promise)
+    // Only where it differs: what comes after it is long to find.
+    let dates = planned.as_ref().map(|run| (run.logical_date, run.run_after));
+    let stands = standing.and_then(|run| Some((run.logical_date?, run.due?)));
+    (stands != dates).then(|| promise(version, Some(dag), planned.as_ref(), now))
 }
 
 /// Whether a promise lies before the one that stands.
@@ -129,31 +134,43 @@ pub(super) fn same_schedule(old: &DagSpec, new: &DagSpec) -> bool {
     old.schedule == new.schedule && dates(old) == dates(new)
 }
 
-/// The promise as a fact; `None` withdraws what was promised.
-pub(super) fn promise(version: &Version, planned: Option<&Planned>) -> RunExpected {
+/// The promise as a fact, with what comes after it; `None` withdraws what was promised.
+pub(super) fn promise(
+    version: &Version,
+    dag: Option<&Dag>,
+    planned: Option<&Planned>,
+    now: Timestamp,
+) -> RunExpected {
+    let (keeps, further) =
+        planned.map(|run| horizon::beyond(version, dag, run, now)).unwrap_or_default();
     RunExpected {
         logical_date: planned.map(|run| run.logical_date),
         data_interval: planned.map(|run| run.data_interval),
         due: planned.map(|run| run.run_after),
         grace: Micros(EXPECTED_GRACE_US),
         owner: version.spec.owner.clone(),
+        further,
+        keeps,
     }
 }
 
 /// The promise that should stand now, if it differs from the one that does.
 pub(super) fn changed_promise(
     version: &Version,
-    standing: Option<&RunExpected>,
+    dag: Option<&Dag>,
     last: Option<Interval>,
     now: Timestamp,
 ) -> Option<Fact> {
     let planned = next(version, last, now);
-    let promise = promise(version, planned.as_ref());
-    let same = match (standing, &planned) {
+    let promise = promise(version, dag, planned.as_ref(), now);
+    let ahead =
+        promise.further.is_empty() && (promise.keeps || dag.is_none_or(|dag| dag.ahead.is_empty()));
+    let same = match (dag.and_then(|dag| dag.expected.as_ref()), &planned) {
         (None, None) => true,
         (Some(old), Some(_)) => {
             (old.logical_date, old.due, &old.owner)
                 == (promise.logical_date, promise.due, &promise.owner)
+                && ahead
         }
         (None, Some(_)) | (Some(_), None) => false,
     };
@@ -168,9 +185,10 @@ pub(super) fn missed(
     why: MissedWhy,
 ) -> Option<Fact> {
     let standing = promised(dag.expected.as_ref()?)?;
-    // A run that is made for another date, before the next one would have been, is moved and not missed.
-    let moved = |until| following(dag, &standing, now).is_none_or(|next| next.logical_date > until);
-    if why != MissedWhy::ScheduleChanged && until.is_some_and(moved) {
+    // These have one run, or one at a time, which is moved and not missed.
+    let moves =
+        matches!(dag.current.spec.schedule.timetable, Timetable::Once | Timetable::Continuous);
+    if moves && why != MissedWhy::ScheduleChanged && until.is_some() {
         return None;
     }
     passed_over(dag, standing, until, now, why)
@@ -235,6 +253,40 @@ fn newest(dag: &Dag, from: &Planned, until: Option<Timestamp>, now: Timestamp) -
     };
     let between = schedule.missed_between(from.data_interval, bound, 1);
     between.map_or(from.logical_date, |missed| missed.last)
+}
+
+/// A promised run whose logical date somebody else's run has.
+pub(super) const fn made_by_hand(date: Timestamp) -> Fact {
+    Fact::RunMissed(RunMissed { first: date, last: date, count: 1, why: MissedWhy::MadeByHand })
+}
+
+/// What runs a paused DAG would make at `now`, were it not paused any more.
+pub(super) fn would_make(dag: &Dag, now: Timestamp) -> ComingRuns {
+    let version = &dag.current;
+    let goes_on = version.spec.catchup && dag.expected.is_some();
+    let standing = dag.expected.as_ref().filter(|_| goes_on).and_then(promised);
+    let Some(first) = standing.or_else(|| next(version, last_due(dag, version, now), now)) else {
+        return ComingRuns::default();
+    };
+    if first.run_after > now {
+        return ComingRuns { next_due: Some(first.run_after), ..ComingRuns::default() };
+    }
+    let is_due = |run: &Planned| run.run_after <= now;
+    let (mut last, mut count) = (first, 1);
+    while version.spec.catchup
+        && count < MISSED_COUNTED
+        && let Some(run) = following(dag, &last, now).filter(is_due)
+    {
+        (last, count) = (run, count + 1);
+    }
+    let whole = count < MISSED_COUNTED;
+    let after = following(dag, &last, now).filter(|_| whole).map(|run| run.run_after);
+    ComingRuns {
+        count,
+        first: Some(first.logical_date),
+        last: whole.then_some(last.logical_date),
+        next_due: after,
+    }
 }
 
 /// Why the promise that stands was not kept, as far as the log can tell.

@@ -7,10 +7,12 @@ use dagbok_events::{
     CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, Interval, LimitsSet, PoolSet,
     QueueName, RunExpected, TaskId, Timestamp, decode_any, encode_any, escape_token,
 };
+use dagbok_protocol::Ahead;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Dag, Executor, FileState, Namespace, Pool, RunNo, Seen,
+    assets::Waiting,
     consecutive::Newest,
     dates::Dates,
     past::{Deleted, Forgotten, Past},
@@ -24,7 +26,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 16;
+pub const SNAPSHOT_VERSION: u32 = 17;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +108,8 @@ struct SavedDag {
     paused: bool,
     gone: bool,
     expected: Option<RunExpected>,
+    ahead: Ahead,
+    waiting: Waiting,
     last_interval: Option<Interval>,
     unpaused_at: Option<Timestamp>,
     full_until: Option<Timestamp>,
@@ -347,6 +351,8 @@ impl Namespace {
         dag.file = saved.file;
         dag.gone = saved.gone;
         dag.expected = saved.expected;
+        dag.ahead = saved.ahead;
+        dag.waiting = saved.waiting;
         dag.last_interval = saved.last_interval;
         dag.unpaused_at = saved.unpaused_at;
         dag.full_until = saved.full_until;
@@ -424,6 +430,8 @@ fn save_dag(dag: &Dag) -> SavedDag {
         paused: dag.paused,
         gone: dag.gone,
         expected: dag.expected.clone(),
+        ahead: dag.ahead.clone(),
+        waiting: dag.waiting.clone(),
         last_interval: dag.last_interval,
         unpaused_at: dag.unpaused_at,
         full_until: dag.full_until,

@@ -308,6 +308,7 @@ fn context_of(run: &Run) -> RunContext {
         conf: meta.conf.clone(),
         triggered_by: meta.triggered_by.clone(),
         note: meta.note.clone(),
+        asset_events: meta.asset_events.clone(),
     }
 }
 

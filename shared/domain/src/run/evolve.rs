@@ -107,7 +107,9 @@ impl Run {
             | Fact::ForeignEntrySkipped(_)
             | Fact::DagForgotten(_)
             | Fact::DagVersionsForgotten(_)
-            | Fact::HistoryForgotten(_) => None,
+            | Fact::HistoryForgotten(_)
+            | Fact::AssetUpdated(_)
+            | Fact::QueuedAssetsDropped(_) => None,
         };
         change.into_iter().collect()
     }

@@ -24,8 +24,8 @@ pub use arena::{Instance, InstanceNo};
 pub use clear::Clearing;
 pub use consequences::EndedBy;
 use dagbok_events::{
-    Digest, Interval, Leg, MapIndex, Payload, RuledOut, RunKey, RunType, TaskId, TaskSpec,
-    Timestamp, TryNumber,
+    AssetEvent, Digest, Interval, Leg, MapIndex, Payload, RuledOut, RunKey, RunType, TaskId,
+    TaskSpec, Timestamp, TryNumber,
 };
 pub use evolve::{Change, Handed};
 pub use queue::{Cap, Line, LineNo, LineQueue, Weight};
@@ -63,6 +63,8 @@ pub struct RunMeta {
     pub traceparent: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Events of assets that made it.
+    pub asset_events: Vec<AssetEvent>,
 }
 
 /// How far a run has come.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use dagbok_events::{Micros, Timestamp};
+use dagbok_events::{Micros, RunImmediately, Timestamp};
 use jiff::civil::{DateTime, DateTimeRound, date};
 use jiff::{RoundMode, Unit};
 
@@ -40,6 +40,20 @@ impl CronTicks {
             zone: Zone::parse(zone)?,
             every_hour: read.hours().is_bare_any(),
         })
+    }
+
+    /// The last tick if it is just past, so that a DAG deployed a moment late still runs, or as a file has it;
+    /// otherwise the next one.
+    pub(super) fn first_run_by(&self, how: RunImmediately, now: Timestamp) -> Option<Timestamp> {
+        let (past, next) = (self.align_prev(now)?, self.align_next(now)?);
+        let grace = match how {
+            RunImmediately::Always => return Some(past),
+            RunImmediately::Within(grace) => grace,
+            RunImmediately::IfNear => {
+                Micros((next.since(past).0 / 10).max(Micros::from_secs(300).0))
+            }
+        };
+        Some(if now.since(past) <= grace { past } else { next })
     }
 
     /// Whether no date can ever match.
@@ -106,12 +120,8 @@ impl Ticks for CronTicks {
         if self.next(last)? == now { Some(last) } else { self.prev(last) }
     }
 
-    /// The last tick if it is just past (a tenth of the way to the next one, or five minutes), so that
-    /// a DAG deployed a moment late still runs; otherwise the next one.
     fn first_run(&self, now: Timestamp) -> Option<Timestamp> {
-        let (past, next) = (self.align_prev(now)?, self.align_next(now)?);
-        let grace = (next.since(past).0 / 10).max(Micros::from_secs(300).0);
-        Some(if now.since(past).0 <= grace { past } else { next })
+        self.first_run_by(RunImmediately::IfNear, now)
     }
 }
 

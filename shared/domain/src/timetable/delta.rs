@@ -1,6 +1,6 @@
 //! Every so often: a fixed length, calendar months, or both, counted in UTC.
-use dagbok_events::{Micros, Timestamp};
-use jiff::{SignedDuration, Span, tz::TimeZone};
+use dagbok_events::{Micros, Span, Timestamp};
+use jiff::{SignedDuration, tz::TimeZone};
 
 use super::Missed;
 use super::error::BadSchedule;
@@ -14,6 +14,8 @@ const DAY: i64 = 86_400_000_000;
 pub(super) struct DeltaTicks {
     every: i64,
     months: i32,
+    /// Whether it begins by a count of days, where it has months and does not catch up.
+    by_days: bool,
 }
 
 impl DeltaTicks {
@@ -26,7 +28,12 @@ impl DeltaTicks {
         if months < 0 || shortest.is_none_or(|shortest| shortest < least) {
             return Err(refused);
         }
-        Ok(Self { every: every.0, months })
+        Ok(Self { every: every.0, months, by_days: false })
+    }
+
+    /// Sets whether months count as 30 days, and years as 365, where the newest interval is looked for.
+    pub(super) const fn begin_by_days(&mut self, by_days: bool) {
+        self.by_days = by_days;
     }
 
     /// The length, where it is the same everywhere.
@@ -81,15 +88,20 @@ impl DeltaTicks {
     }
 
     fn moved(&self, from: Timestamp, sign: i32) -> Option<Timestamp> {
-        let micros = from.0.checked_add(self.every.checked_mul(i64::from(sign))?)?;
-        if self.months == 0 {
-            return Some(Timestamp(micros));
-        }
-        let months = Span::new().try_months(i64::from(self.months) * i64::from(sign)).ok()?;
-        let wall = TimeZone::UTC.to_datetime(from.to_jiff()).checked_add(months).ok()?;
-        let fixed = SignedDuration::from_micros(self.every.checked_mul(i64::from(sign))?);
-        TimeZone::UTC.to_timestamp(wall.checked_add(fixed).ok()?).ok().map(Timestamp::from)
+        moved(Span { micros: Micros(self.every), months: self.months }, from, sign)
     }
+}
+
+/// `from` and a length of time after it; before it where `sign` is -1. `None` past the end of time.
+pub(super) fn moved(span: Span, from: Timestamp, sign: i32) -> Option<Timestamp> {
+    let micros = span.micros.0.checked_mul(i64::from(sign))?;
+    if span.months == 0 {
+        return from.0.checked_add(micros).map(Timestamp);
+    }
+    let months = jiff::Span::new().try_months(i64::from(span.months) * i64::from(sign)).ok()?;
+    let wall = TimeZone::UTC.to_datetime(from.to_jiff()).checked_add(months).ok()?;
+    let wall = wall.checked_add(SignedDuration::from_micros(micros)).ok()?;
+    TimeZone::UTC.to_timestamp(wall).ok().map(Timestamp::from)
 }
 
 impl Ticks for DeltaTicks {
@@ -112,7 +124,10 @@ impl Ticks for DeltaTicks {
     /// One delta before the last multiple of it since 1970. Months have no common length and are
     /// counted from `anchor`, one by one, because the 31st becomes the 28th and stays it.
     fn latest_start(&self, anchor: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-        let boundary = if let Some(every) = self.fixed() {
+        let (years, months) = (i64::from(self.months / 12), i64::from(self.months % 12));
+        let by_days = (years * 365 + months * 30) * DAY + self.every;
+        let every = self.fixed().or_else(|| (self.by_days && by_days > 0).then_some(by_days));
+        let boundary = if let Some(every) = every {
             Timestamp(now.0.checked_sub(now.0.rem_euclid(every))?)
         } else {
             let mut boundary = anchor.unwrap_or(now);

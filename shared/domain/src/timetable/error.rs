@@ -26,6 +26,9 @@ pub enum BadSchedule {
         /// How many fields it has.
         found: usize,
     },
+    /// A row of cron expressions without any.
+    #[error("a timetable of cron expressions needs at least one")]
+    NoCron,
     /// A time zone that is neither in the tz database nor an offset.
     #[error(
         "time zone `{zone}` is not known: write an IANA name such as `Europe/Zurich`, `UTC`, \

@@ -27,20 +27,27 @@ mod delta;
 mod dialect;
 mod error;
 mod ticks;
+mod triggers;
 mod zone;
 
 use std::sync::Arc;
 
-use dagbok_events::{Interval, Schedule, Timestamp, Timetable};
+use dagbok_events::{Interval, RunImmediately, Schedule, Span, Timestamp, Timetable};
 
 use cron::CronTicks;
 use delta::DeltaTicks;
 pub use error::BadSchedule;
 use ticks::Ticks;
+use triggers::{Before, Triggers};
 
 /// A schedule made ready; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct CompiledSchedule(Rule);
+pub struct CompiledSchedule {
+    rule: Rule,
+    /// Whether a trigger without a start date is as in Airflow 2: nothing to catch up from, and otherwise the last
+    /// tick, however long ago that was.
+    older: bool,
+}
 
 #[derive(Clone, Debug)]
 enum Rule {
@@ -48,10 +55,10 @@ enum Rule {
     Once,
     Continuous,
     CronInterval(CronTicks),
-    CronTrigger(CronTicks),
+    CronTrigger(Triggers),
     DeltaInterval(DeltaTicks),
-    DeltaTrigger(DeltaTicks),
-    Events(Arc<[Interval]>),
+    DeltaTrigger(DeltaTicks, Before),
+    Events { dates: Arc<[Interval]>, restricted: bool },
 }
 
 /// What a DAG says about its scheduled runs.
@@ -97,7 +104,7 @@ pub struct Missed {
 /// Reads a schedule. An error says which field, zone or delta is wrong and what to write instead.
 pub fn compile(schedule: &Schedule) -> Result<CompiledSchedule, BadSchedule> {
     let zone = schedule.timezone.as_str();
-    Ok(CompiledSchedule(match &schedule.timetable {
+    let rule = match &schedule.timetable {
         Timetable::Manual => Rule::Manual,
         Timetable::Once => Rule::Once,
         Timetable::Continuous => Rule::Continuous,
@@ -105,24 +112,43 @@ pub fn compile(schedule: &Schedule) -> Result<CompiledSchedule, BadSchedule> {
             Rule::CronInterval(CronTicks::new(expression, zone)?)
         }
         Timetable::CronTrigger { expression } => {
-            Rule::CronTrigger(CronTicks::new(expression, zone)?)
+            let one = std::slice::from_ref(expression);
+            Rule::CronTrigger(Triggers::new(one, zone, Span::default(), RunImmediately::IfNear)?)
+        }
+        Timetable::CronTriggers { expressions, interval, run_immediately } => {
+            Rule::CronTrigger(Triggers::new(expressions, zone, *interval, *run_immediately)?)
         }
         Timetable::DeltaDataInterval { every, months } => {
             Rule::DeltaInterval(DeltaTicks::new(*every, *months)?)
         }
         Timetable::DeltaTrigger { every, months } => {
-            Rule::DeltaTrigger(DeltaTicks::new(*every, *months)?)
+            Rule::DeltaTrigger(DeltaTicks::new(*every, *months)?, Before::default())
         }
-        Timetable::Events { dates } => {
+        Timetable::DeltaTriggers { every, interval } => {
+            Rule::DeltaTrigger(DeltaTicks::new(every.micros, every.months)?, Before(*interval))
+        }
+        Timetable::Events { dates, restricted } => {
             let mut dates = dates.clone();
             dates.sort_unstable();
             dates.dedup();
-            Rule::Events(dates.into())
+            Rule::Events { dates: dates.into(), restricted: *restricted }
         }
-    }))
+    };
+    Ok(CompiledSchedule { rule, older: false })
 }
 
 impl CompiledSchedule {
+    /// As the era of the file has it. Airflow 2 begins a schedule of calendar months that does not catch up by
+    /// multiples of 30 days since 1970, and Airflow 3 by the months since the start date.
+    #[must_use]
+    pub fn of_era(mut self, era: u8) -> Self {
+        self.older = era < 3;
+        if let Rule::DeltaInterval(delta) = &mut self.rule {
+            delta.begin_by_days(era < 3);
+        }
+        self
+    }
+
     /// The next scheduled run after `last`, the data interval of the DAG's last scheduled run.
     ///
     /// `None`: nothing more (the end date, no schedule, a single run done). The answer may lie in the
@@ -131,15 +157,23 @@ impl CompiledSchedule {
     /// schedule is a list of events.
     #[must_use]
     pub fn next(&self, last: Option<Interval>, limits: &Limits, now: Timestamp) -> Option<Planned> {
-        match &self.0 {
+        match &self.rule {
             Rule::Manual => None,
             Rule::Once => once(last, limits, now),
             Rule::Continuous => continuous(last, limits, now),
             Rule::CronInterval(cron) => ticks::next_interval(cron, last, limits, now),
-            Rule::CronTrigger(cron) => ticks::next_trigger(cron, last, limits, now),
+            Rule::CronTrigger(crons) if self.older && is_first(last, limits) => {
+                first_of_older(crons, crons.before(), limits, now)
+            }
+            Rule::DeltaTrigger(delta, before) if self.older && is_first(last, limits) => {
+                first_of_older(delta, *before, limits, now)
+            }
+            Rule::CronTrigger(crons) => crons.next_run(last, limits, now),
             Rule::DeltaInterval(delta) => ticks::next_interval(delta, last, limits, now),
-            Rule::DeltaTrigger(delta) => ticks::next_trigger(delta, last, limits, now),
-            Rule::Events(dates) => next_event(dates, last, limits, now),
+            Rule::DeltaTrigger(delta, before) => {
+                Some(before.run_at(ticks::next_trigger(delta, last, limits, now)?))
+            }
+            Rule::Events { dates, .. } => next_event(dates, last, limits, now),
         }
     }
 
@@ -153,11 +187,11 @@ impl CompiledSchedule {
         now: Timestamp,
     ) -> Option<Planned> {
         let earliest = limits.start_date.unwrap_or(Timestamp(i64::MIN));
-        let interval = match (&self.0, last) {
-            (Rule::DeltaTrigger(delta), Some(last)) if !limits.catchup => {
+        let interval = match (&self.rule, last) {
+            (Rule::DeltaTrigger(delta, before), Some(last)) if !limits.catchup => {
                 let at = Some(delta.newest(last.end, now)).filter(|tick| *tick > last.end);
                 let at = at.or_else(|| delta.next(last.end))?.max(earliest);
-                Interval { start: at, end: at }
+                return (!ends_before(limits, at)).then(|| before.run_at(at));
             }
             (Rule::DeltaInterval(delta), Some(last)) if !limits.catchup => {
                 let over = delta.newest(last.end, now);
@@ -174,16 +208,22 @@ impl CompiledSchedule {
     /// schedule goes on when `last` lies ahead. `None`: from the start.
     #[must_use]
     pub fn before_due(&self, last: Interval, now: Timestamp) -> Option<Interval> {
-        match &self.0 {
+        match &self.rule {
             Rule::Manual | Rule::Once => Some(last),
             Rule::Continuous => {
                 Some(Interval { start: last.start.min(now), end: last.end.min(now) })
             }
             Rule::CronInterval(cron) => ticks::interval_before(cron, cron.align_prev(now)?),
-            Rule::CronTrigger(cron) => ticks::tick_before(cron, cron.align_prev(now)?),
+            Rule::CronTrigger(crons) => {
+                let tick = ticks::strictly_before(crons, crons.align_prev(now)?)?;
+                Some(crons.before().interval(tick))
+            }
             Rule::DeltaInterval(delta) => ticks::interval_before(delta, delta.back(last.end, now)?),
-            Rule::DeltaTrigger(delta) => ticks::tick_before(delta, delta.back(last.end, now)?),
-            Rule::Events(dates) => {
+            Rule::DeltaTrigger(delta, before) => {
+                let tick = ticks::strictly_before(delta, delta.back(last.end, now)?)?;
+                Some(before.interval(tick))
+            }
+            Rule::Events { dates, .. } => {
                 let due = dates.partition_point(|date| date.end <= now);
                 dates.get(due.checked_sub(2)?).copied()
             }
@@ -191,12 +231,19 @@ impl CompiledSchedule {
     }
 
     /// The data interval of a run that somebody triggers for `logical_date`: the last one that is over
-    /// by then where the schedule has intervals, otherwise an empty one.
+    /// by then where the schedule has intervals of its own, the last of the given instants where it is restricted
+    /// to these, otherwise the length before that triggers have.
     #[must_use]
     pub fn manual_interval(&self, logical_date: Timestamp) -> Interval {
-        match &self.0 {
+        match &self.rule {
             Rule::CronInterval(cron) => ticks::manual_interval(cron, logical_date),
             Rule::DeltaInterval(delta) => ticks::manual_interval(delta, logical_date),
+            Rule::CronTrigger(crons) => Some(crons.before().interval(logical_date)),
+            Rule::DeltaTrigger(_, before) => Some(before.interval(logical_date)),
+            Rule::Events { dates, restricted: true } => {
+                let past = dates.partition_point(|date| date.start <= logical_date);
+                dates.get(past.saturating_sub(1)).copied()
+            }
             _ => None,
         }
         .unwrap_or(Interval { start: logical_date, end: logical_date })
@@ -206,26 +253,24 @@ impl CompiledSchedule {
     /// included: what catching up would have made. `None` where there are none.
     #[must_use]
     pub fn missed_between(&self, after: Interval, until: Timestamp, max: u32) -> Option<Missed> {
-        match &self.0 {
+        match &self.rule {
             Rule::Manual | Rule::Once | Rule::Continuous => None,
-            Rule::CronInterval(cron) | Rule::CronTrigger(cron) => {
-                let first = match self.0 {
-                    Rule::CronInterval(_) => ticks::following_interval(cron, after)?,
-                    _ => cron.next(after.end)?,
-                };
-                ticks::missed(
-                    first,
-                    until,
-                    max,
-                    |at| cron.next(at),
-                    || ticks::strictly_before(cron, until),
-                )
+            Rule::CronInterval(cron) => {
+                ticks::missed(cron, ticks::following_interval(cron, after)?, until, max)
+            }
+            Rule::CronTrigger(crons) => {
+                let until = crons.before().end(until);
+                let missed = ticks::missed(crons, crons.next(after.end)?, until, max)?;
+                Some(crons.before().started(missed))
             }
             Rule::DeltaInterval(delta) => {
                 delta.missed(ticks::following_interval(delta, after)?, until, max)
             }
-            Rule::DeltaTrigger(delta) => delta.missed(delta.next(after.end)?, until, max),
-            Rule::Events(dates) => {
+            Rule::DeltaTrigger(delta, before) => {
+                let missed = delta.missed(delta.next(after.end)?, before.end(until), max)?;
+                Some(before.started(missed))
+            }
+            Rule::Events { dates, .. } => {
                 let from = dates.partition_point(|date| date.end <= after.end);
                 let missed =
                     &dates[from..dates.partition_point(|date| date.start < until).max(from)];
@@ -242,12 +287,29 @@ impl CompiledSchedule {
     /// Whether no scheduled run can ever come, although the schedule asks for them: worth a warning.
     #[must_use]
     pub fn is_never(&self) -> bool {
-        match &self.0 {
-            Rule::CronInterval(cron) | Rule::CronTrigger(cron) => cron.is_never(),
-            Rule::Events(dates) => dates.is_empty(),
+        match &self.rule {
+            Rule::CronInterval(cron) => cron.is_never(),
+            Rule::CronTrigger(crons) => crons.is_never(),
+            Rule::Events { dates, .. } => dates.is_empty(),
             _ => false,
         }
     }
+}
+
+/// Whether it is the first run of a DAG without a start date.
+fn is_first(last: Option<Interval>, limits: &Limits) -> bool {
+    last.is_none() && limits.start_date.is_none()
+}
+
+/// That run, as Airflow 2 plans it.
+fn first_of_older(
+    ticks: &impl Ticks,
+    before: Before,
+    limits: &Limits,
+    now: Timestamp,
+) -> Option<Planned> {
+    let at = ticks.align_prev(now).filter(|_| !limits.catchup)?;
+    (!ends_before(limits, at)).then(|| before.run_at(at))
 }
 
 fn ends_before(limits: &Limits, at: Timestamp) -> bool {

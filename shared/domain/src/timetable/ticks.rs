@@ -60,13 +60,13 @@ fn past(ticks: &impl Ticks, start: Timestamp, last: Timestamp) -> Option<Timesta
     following.take(STEPS).find(|at| *at > last)
 }
 
-/// The next run of the trigger rule.
+/// The next tick of the trigger rule.
 pub(super) fn next_trigger(
     ticks: &impl Ticks,
     last: Option<Interval>,
     limits: &Limits,
     now: Timestamp,
-) -> Option<Planned> {
+) -> Option<Timestamp> {
     let start = match limits.start_date {
         Some(start) => Some(ticks.align_next(start)?),
         None => None,
@@ -81,10 +81,7 @@ pub(super) fn next_trigger(
     } else {
         following.max(start).max(Some(ticks.align_prev(now)?))?
     };
-    if limits.end_date.is_some_and(|end| at > end) {
-        return None;
-    }
-    Some(Planned::over(Interval { start: at, end: at }))
+    limits.end_date.is_none_or(|end| at <= end).then_some(at)
 }
 
 /// The interval of a manual run under the data-interval rule: the last one that is over at `at`.
@@ -97,12 +94,6 @@ pub(super) fn manual_interval(ticks: &impl Ticks, at: Timestamp) -> Option<Inter
 pub(super) fn interval_before(ticks: &impl Ticks, end: Timestamp) -> Option<Interval> {
     let end = strictly_before(ticks, end)?;
     Some(Interval { start: strictly_before(ticks, end)?, end })
-}
-
-/// The empty interval at the tick before the one at `at`.
-pub(super) fn tick_before(ticks: &impl Ticks, at: Timestamp) -> Option<Interval> {
-    let tick = strictly_before(ticks, at)?;
-    Some(Interval { start: tick, end: tick })
 }
 
 /// The start of the interval after `last`, had every run been made.
@@ -123,19 +114,19 @@ pub(super) fn strictly_before(ticks: &impl Ticks, until: Timestamp) -> Option<Ti
 
 /// Ticks from `first` up to and without `until`: counted up to `max`; the last one asked for directly.
 pub(super) fn missed(
+    ticks: &impl Ticks,
     first: Timestamp,
     until: Timestamp,
     max: u32,
-    next: impl Fn(Timestamp) -> Option<Timestamp>,
-    last: impl Fn() -> Option<Timestamp>,
 ) -> Option<Missed> {
     if first >= until {
         return None;
     }
     let (mut at, mut count) = (first, 1.min(max));
     while count < max {
-        let Some(following) = next(at).filter(|following| *following < until) else { break };
+        let Some(following) = ticks.next(at).filter(|following| *following < until) else { break };
         (at, count) = (following, count + 1);
     }
-    Some(Missed { first, last: last().unwrap_or(at).max(at), count })
+    let last = strictly_before(ticks, until).unwrap_or(at).max(at);
+    Some(Missed { first, last, count })
 }

@@ -6,7 +6,7 @@
     /tmp/af2/bin/python record_timetables.py
 
 Airflow 3 comes first. It writes ``timetables-3.json`` beside this file, every answer, and
-``croniter.json``: what its cron library makes of a thousand expressions. Airflow 2 is asked the same
+``croniter.json``: what its cron library makes of 2,500 expressions. Airflow 2 is asked the same
 and writes ``timetables-2.json``: only what it answers otherwise. The questions are drawn from a fixed
 seed, so that a second recording differs only where Airflow does. Nothing is started: no scheduler, no
 database, only the timetable classes, with their clock replaced.
@@ -26,6 +26,7 @@ import os
 import pathlib
 import random
 import tempfile
+import types
 from typing import Any
 
 os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="timetables-"))
@@ -39,6 +40,7 @@ from dateutil.relativedelta import relativedelta
 
 HERE = pathlib.Path(__file__).parent
 SEED = 20_240_331
+NEWER = importlib.metadata.version("apache-airflow").startswith("3.")
 
 # ------------------------------------------------------------------ time
 
@@ -71,6 +73,8 @@ class Clock:
             module.utcnow = self  # type: ignore[attr-defined]
         for module in (simple, events):
             module.timezone.utcnow = self  # type: ignore[attr-defined]
+        if NEWER:
+            trigger.time = types.SimpleNamespace(time=lambda: self.now.timestamp())
 
 
 CLOCK = Clock()
@@ -95,11 +99,34 @@ def timetable(rule: list[Any], zone: str) -> Any:
         return trigger.DeltaTriggerTimetable(delta)
     if kind == "events":
         return events.EventsTimetable([instant(at) for at in arguments[0]])
+    if kind == "events_only":
+        return events.EventsTimetable([instant(at) for at in arguments[0]], restrict_to_events=True)
+    if kind == "triggers":
+        return triggers(*arguments, zone)
+    if kind == "delta_triggers":
+        return trigger.DeltaTriggerTimetable(length(*arguments[0]), interval=length(*arguments[1]))
     return {
         "manual": simple.NullTimetable,
         "once": simple.OnceTimetable,
         "continuous": simple.ContinuousTimetable,
     }[kind]()
+
+
+def length(every: int, months: int) -> dt.timedelta | relativedelta:
+    """Build a delta of seconds and months."""
+    return relativedelta(months=months, seconds=every) if months else dt.timedelta(seconds=every)
+
+
+def triggers(crons: list[str], before: list[int], immediately: bool | int | None, zone: str) -> Any:
+    """Build a trigger timetable of one cron expression or several; Airflow 2 has no `run_immediately`."""
+    place = pendulum.timezone(zone) if not zone.startswith(("+", "-")) else offset(zone)
+    said: dict[str, Any] = {"timezone": place, "interval": length(*before)}
+    if NEWER and immediately is not None:
+        at_once = immediately is True
+        said["run_immediately"] = True if at_once else dt.timedelta(seconds=immediately)
+    if len(crons) > 1:
+        return trigger.MultipleCronTriggerTimetable(*crons, **said)
+    return trigger.CronTriggerTimetable(crons[0], **said)
 
 
 def offset(zone: str) -> pendulum.FixedTimezone:
@@ -426,9 +453,9 @@ def ask_croniter(expression: str, draw: random.Random) -> dict[str, Any]:
 
 
 def expressions(draw: random.Random) -> list[dict[str, Any]]:
-    """Ask about the curated expressions, and a thousand drawn ones."""
+    """Ask about the curated expressions, and 2,500 drawn ones."""
     asked = [ask_croniter(text, draw) for line in CURATED.splitlines() for text in line.split("|")]
-    for _ in range(1000):
+    for _ in range(2500):
         fields = draw.choice([5] * 8 + [6, 7])
         asked.append(ask_croniter(" ".join(drawn_field(draw, place) for place in range(fields)), draw))
     return asked

@@ -143,7 +143,8 @@ fn timetable() -> impl Strategy<Value = Timetable> {
         select(vec!["* * * * *", "nonsense"])
             .prop_map(|text| Timetable::CronDataInterval { expression: text.to_owned() }),
         micros().prop_map(|every| Timetable::DeltaTrigger { every, months: 0 }),
-        prop::collection::vec(interval(), 0..3).prop_map(|dates| Timetable::Events { dates }),
+        prop::collection::vec(interval(), 0..3)
+            .prop_map(|dates| Timetable::Events { dates, restricted: false }),
     ]
 }
 
@@ -190,7 +191,16 @@ fn about_dags() -> Union<BoxedStrategy<Fact>> {
     let expected = (option::of(instant()), option::of(interval()), option::of(instant()), micros())
         .prop_map(|(logical_date, data_interval, due, grace)| {
             let owner = String::new();
-            Fact::RunExpected(RunExpected { logical_date, data_interval, due, grace, owner })
+            let (further, keeps) = (Vec::new(), due.is_some());
+            Fact::RunExpected(RunExpected {
+                logical_date,
+                data_interval,
+                due,
+                grace,
+                owner,
+                further,
+                keeps,
+            })
         });
     let failed = option::of(any::<u32>()).prop_map(|line| {
         let (exception, message, traceback) = ("E".to_owned(), "m".to_owned(), String::new());
@@ -242,6 +252,8 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
                 bundle: digest(1),
                 conf,
                 note: None,
+                asset_events: Vec::new(),
+                asset_events_left_out: 0,
             }))
         },
     );
@@ -558,6 +570,8 @@ pub(crate) fn history() -> impl Strategy<Value = Vec<Record>> {
             bundle: digest(1),
             conf: None,
             note: None,
+            asset_events: Vec::new(),
+            asset_events_left_out: 0,
         };
         let plain = |scope, facts| Record {
             at: Timestamp(0),

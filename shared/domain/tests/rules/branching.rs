@@ -11,7 +11,11 @@ fn decide(world: &mut World, key: &str, against: &[&str]) -> Sent {
     world.start("e1", key);
     let skips: Vec<TaskId> = against.iter().map(|name| task_id(name)).collect();
     let (xcoms, usage) = (Vec::new(), Usage::default());
-    world.report("e1", key, ReportBody::Succeeded { xcoms, usage, log: None, skips })
+    world.report(
+        "e1",
+        key,
+        ReportBody::Succeeded { xcoms, usage, log: None, skips, outlets: vec![] },
+    )
 }
 
 fn ruled(spec: DagSpec, name: &str, upstream: &[&str], rule: TriggerRule) -> DagSpec {

@@ -72,7 +72,7 @@ fn timetables() -> Vec<Timetable> {
         Timetable::DeltaDataInterval { every: secs(1_700), months: 0 },
         Timetable::DeltaTrigger { every: secs(1_700), months: 0 },
         Timetable::DeltaTrigger { every: DAY, months: 0 },
-        Timetable::Events { dates },
+        Timetable::Events { dates, restricted: false },
     ]
 }
 

@@ -2,6 +2,7 @@
 mod support;
 
 mod arbitrary;
+mod assets;
 mod branching;
 mod cancel;
 mod clear;
@@ -20,6 +21,7 @@ mod outcomes_oracle;
 mod past;
 mod past_oracle;
 mod pause;
+mod promises;
 mod proposals;
 mod queued;
 mod reports;

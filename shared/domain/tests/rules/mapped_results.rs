@@ -35,7 +35,11 @@ fn returns(world: &mut World, key: &str, length: Option<u32>) -> Sent {
     let value = Some(Payload::Inline("[]".to_owned()));
     let xcoms = vec![XComValue { key: "return_value".to_owned(), value, length }];
     let usage = Usage::default();
-    world.report("e1", key, ReportBody::Succeeded { xcoms, usage, log: None, skips: vec![] })
+    world.report(
+        "e1",
+        key,
+        ReportBody::Succeeded { xcoms, usage, log: None, skips: vec![], outlets: vec![] },
+    )
 }
 
 /// The same from a snapshot.

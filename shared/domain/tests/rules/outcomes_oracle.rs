@@ -76,7 +76,13 @@ fn report(world: &mut World, tasks: &[Value], key: &str, place: usize) {
         Some("skip") => world.skip("e1", key),
         _ => {
             let (skips, usage) = (decided(tasks, place), Usage::default());
-            let body = ReportBody::Succeeded { xcoms: Vec::new(), usage, log: None, skips };
+            let body = ReportBody::Succeeded {
+                xcoms: Vec::new(),
+                usage,
+                log: None,
+                skips,
+                outlets: vec![],
+            };
             world.report("e1", key, body)
         }
     };

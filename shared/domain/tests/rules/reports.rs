@@ -27,7 +27,13 @@ fn every_claim() -> Vec<(ReportBody, &'static str)> {
         (started(), "Started"),
         (ReportBody::XCom(xcom), "XCom"),
         (
-            ReportBody::Succeeded { xcoms: xcoms.clone(), usage, log: log.clone(), skips: vec![] },
+            ReportBody::Succeeded {
+                xcoms: xcoms.clone(),
+                usage,
+                log: log.clone(),
+                skips: vec![],
+                outlets: vec![],
+            },
             "Succeeded",
         ),
         (ReportBody::Failed { failure, xcoms: xcoms.clone(), usage, log: log.clone() }, "Failed"),

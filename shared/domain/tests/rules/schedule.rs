@@ -100,7 +100,10 @@ fn a_run_made_by_hand_takes_the_schedules_place() {
     world.settle();
     assert_eq!(
         world.go_to("2024-01-02"),
-        ["RunExpected 2024-01-02T00:00:00Z due 2024-01-03T00:00:00Z"]
+        [
+            "RunMissed 1 from 2024-01-01T00:00:00Z to 2024-01-01T00:00:00Z: MadeByHand",
+            "RunExpected 2024-01-02T00:00:00Z due 2024-01-03T00:00:00Z",
+        ]
     );
     assert_eq!(made(&world.go_to("2024-01-03")), ["2024-01-02T00:00:00Z"]);
 }
@@ -250,7 +253,7 @@ fn events_are_made_on_their_dates_and_those_gone_by_are_missed() {
     let moment = |text: &str| Interval { start: at(text), end: at(text) };
     let dates = ["2024-01-05", "2024-01-02", "2024-01-03", "2024-01-08"].map(moment).to_vec();
     for catchup in [false, true] {
-        let timetable = Timetable::Events { dates: dates.clone() };
+        let timetable = Timetable::Events { dates: dates.clone(), restricted: false };
         let spec = dag("etl").timetable(timetable).with(|dag| dag.catchup = catchup);
         let mut world = World::with([spec.with(|dag| dag.start_date = Some(at("2023-01-01")))]);
         assert_eq!(made(&world.go_to("2024-01-02")), ["2024-01-02T00:00:00Z"]);

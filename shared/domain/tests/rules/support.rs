@@ -59,6 +59,7 @@ pub(crate) fn dag(name: &str) -> DagSpec {
         schedule: Schedule { text: None, timetable: Timetable::Manual, timezone: "UTC".to_owned() },
         start_date: None,
         end_date: None,
+        asset_condition: None,
         catchup: false,
         max_active_runs: 16,
         max_active_tasks: 16,
@@ -141,6 +142,8 @@ pub(crate) fn plain_task(name: &str, upstream: Vec<u32>) -> TaskSpec {
         on_failure_fail_dagrun: false,
         mapped_group: None,
         wants_next_interval: false,
+        inlets: Vec::new(),
+        outlets: Vec::new(),
         max_active_tis_per_dag: None,
         max_active_tis_per_dagrun: None,
         depends_on_past: false,
@@ -587,7 +590,13 @@ pub(crate) fn started() -> ReportBody {
 }
 
 pub(crate) fn succeeded(xcoms: Vec<XComValue>) -> ReportBody {
-    ReportBody::Succeeded { xcoms, usage: Usage::default(), log: None, skips: vec![] }
+    ReportBody::Succeeded {
+        xcoms,
+        usage: Usage::default(),
+        log: None,
+        skips: vec![],
+        outlets: vec![],
+    }
 }
 
 pub(crate) fn brief_all(records: &[Record]) -> Vec<String> {
@@ -665,6 +674,13 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::DagForgotten(_) => "DagForgotten".to_owned(),
         Fact::DagVersionsForgotten(f) => format!("DagVersionsForgotten below {}", f.below),
         Fact::HistoryForgotten(_) => "HistoryForgotten".to_owned(),
+        Fact::AssetUpdated(f) => {
+            let names =
+                |dags: &[DagId]| dags.iter().map(DagId::as_str).collect::<Vec<_>>().join(",");
+            let (queued, kept) = (names(&f.queued_for), names(&f.kept_for));
+            format!("AssetUpdated {} for {queued}; kept for {kept}", f.asset.uri)
+        }
+        Fact::QueuedAssetsDropped(f) => format!("QueuedAssetsDropped {}", f.assets.len()),
     }
 }
 

@@ -105,6 +105,44 @@ pub struct RunExpected {
     /// Who is to be told; empty where the DAG names nobody.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub owner: String,
+    /// Runs promised beyond this one, in order: after those that still stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<ExpectedRuns>,
+    /// Whether what was promised before still stands, as far as it comes after this run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps: bool,
+}
+
+/// Promised runs at even distances. The logical date of each is where its data interval starts, and it is due
+/// where that ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExpectedRuns {
+    /// The first one's data interval.
+    pub first: Interval,
+    /// From one to the next, in microseconds.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub step: Micros,
+    /// How many they are.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub count: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+const fn is_one(n: &u32) -> bool {
+    *n == 1
+}
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+const fn is_none(step: &Micros) -> bool {
+    step.0 == 0
 }
 
 /// See [`crate::Fact::RunMissed`]. Scope: the DAG.
@@ -134,4 +172,6 @@ pub enum MissedWhy {
     ScheduleChanged,
     /// `max_active_runs` were running until the next was due, and the DAG does not catch up.
     TooManyActive,
+    /// Somebody made a run of that logical date.
+    MadeByHand,
 }

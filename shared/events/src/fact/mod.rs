@@ -1,17 +1,20 @@
 //! The facts, one file for what each is about. Past tense, noun first; only ever added to.
+mod asset;
 mod attempt;
 mod dag;
 mod run;
 mod shared;
 mod task;
 
+pub use asset::{AssetUpdated, QueuedAssetsDropped};
 pub use attempt::{
     ForeignReport, LogRef, LostWhy, RefusedWhy, ReportRefused, TryCancelled, TryFailed, TryLost,
     TryNamed, TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
 };
 pub use dag::{
     BundlePublished, DagDisappeared, DagForgotten, DagImportFailed, DagImportRecovered, DagPaused,
-    DagRegistered, DagUnpaused, DagVersionsForgotten, MissedWhy, RunExpected, RunMissed,
+    DagRegistered, DagUnpaused, DagVersionsForgotten, ExpectedRuns, MissedWhy, RunExpected,
+    RunMissed,
 };
 pub use run::{
     Payload, RunCancelled, RunCleared, RunCreated, RunDeleted, RunFailed, RunStarted, RunSucceeded,
@@ -111,6 +114,10 @@ pub enum Fact {
     DagForgotten(DagForgotten),
     /// Old versions of a DAG that none of its runs has any more are forgotten.
     DagVersionsForgotten(DagVersionsForgotten),
+    /// An asset was brought up to date.
+    AssetUpdated(Box<AssetUpdated>),
+    /// A DAG waits again for assets that had been brought up to date.
+    QueuedAssetsDropped(QueuedAssetsDropped),
     /// What nothing that goes on needs, and that is old, is forgotten: executors that left, reports refused.
     HistoryForgotten(HistoryForgotten),
 }

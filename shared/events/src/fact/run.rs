@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{DagVersion, Digest, Interval, TaskId, Timestamp};
+use crate::{AssetEvent, DagVersion, Digest, Interval, TaskId, Timestamp};
 
 /// How a run came about.
 #[derive(
@@ -57,6 +57,12 @@ pub struct RunCreated {
     /// What whoever triggered it wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Events of assets that made it, oldest first: the newest, up to the published limits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asset_events: Vec<AssetEvent>,
+    /// How many more there were.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub asset_events_left_out: u32,
 }
 
 /// See [`crate::Fact::RunStarted`]. Scope: the run.
@@ -104,6 +110,14 @@ pub struct RunDeleted {
     /// none is taken for one of the run that is gone.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tries: u16,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+const fn is_none(n: &u32) -> bool {
+    *n == 0
 }
 
 #[expect(

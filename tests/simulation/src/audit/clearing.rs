@@ -265,9 +265,11 @@ impl Audit {
             }
             Outcome::Unchanged => taken.is_empty() && !ask.dry_run,
             Outcome::Accepted { .. } => !taken.is_empty() && !ask.dry_run,
-            Outcome::Seen { .. } | Outcome::Waits(_) | Outcome::Needs(_) | Outcome::Refused(_) => {
-                false
-            }
+            Outcome::Seen { .. }
+            | Outcome::Waits(_)
+            | Outcome::WouldMake(_)
+            | Outcome::Needs(_)
+            | Outcome::Refused(_) => false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A second opinion on the log: every record is checked against what the records before it say, by rules
 //! written down once more, slowly and without an index.
 mod agreement;
+mod assets;
 mod clearing;
 mod forgetting;
 mod limits;
@@ -17,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use agreement::fold_all;
 use dagbok_events::{
-    Actor, CommandId, DagId, DagSpec, Fact, LimitsSet, Micros, PoolName, Record, RunCreated,
-    RunExpected, RunId, RunKey, RunType, Scope, Timestamp,
+    Actor, AssetKey, CommandId, DagId, DagSpec, Fact, LimitsSet, Micros, PoolName, Record,
+    RunCreated, RunExpected, RunId, RunKey, RunType, Scope, Timestamp,
 };
 use dagbok_protocol::{Command, CommandBody, limits as sizes};
 use forgetting::Floor;
@@ -42,6 +43,8 @@ struct DagModel {
     freed: BTreeSet<Timestamp>,
     /// The promise that stands.
     expected: Option<RunExpected>,
+    /// Assets that were brought up to date since its last run by assets.
+    fresh: BTreeSet<AssetKey>,
 }
 
 /// The second opinion.
@@ -205,6 +208,10 @@ impl Audit {
         self.check_clear(record, command)?;
         for fact in &record.facts {
             self.note(kind_of(fact));
+            if let Fact::AssetUpdated(f) = fact {
+                self.asset_updated(f)?;
+                continue;
+            }
             match &record.scope {
                 Scope::Namespace => {
                     if let Fact::HistoryForgotten(f) = fact {
@@ -289,6 +296,7 @@ impl Audit {
                 dates: BTreeSet::new(),
                 freed: BTreeSet::new(),
                 expected: None,
+                fresh: BTreeSet::new(),
             });
             if f.version != dag.current + 1 {
                 return Err(format!("version {} follows {}", f.version, dag.current));
@@ -302,6 +310,9 @@ impl Audit {
         };
         match fact {
             Fact::RunExpected(f) => self.promise(dag_id, f),
+            Fact::QueuedAssetsDropped(f) => {
+                dag.fresh.retain(|asset| !f.assets.is_empty() && !f.assets.contains(asset));
+            }
             Fact::DagDisappeared(_) => dag.gone = true,
             Fact::DagPaused(f) => {
                 dag.paused = true;
@@ -373,6 +384,10 @@ impl Audit {
         let scheduled = f.run_type == RunType::Scheduled;
         if scheduled && (dag.paused || dag.gone || f.run_after > record.decided_at()) {
             return Err("the schedule may not make it now".to_owned());
+        }
+        if f.run_type == RunType::AssetTriggered {
+            dag.may_run_by_assets()?;
+            self.seen.entry("a run by assets".to_owned()).and_modify(|n| *n += 1).or_insert(1);
         }
         let freed = f.logical_date.is_some_and(|date| dag.freed.remove(&date));
         let floor = self.floors.get(&key.dag_id).copied().unwrap_or_default();

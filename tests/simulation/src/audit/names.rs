@@ -52,5 +52,7 @@ pub(super) const fn kind_of(fact: &Fact) -> &'static str {
         Fact::DagForgotten(_) => "DagForgotten",
         Fact::DagVersionsForgotten(_) => "DagVersionsForgotten",
         Fact::HistoryForgotten(_) => "HistoryForgotten",
+        Fact::AssetUpdated(_) => "AssetUpdated",
+        Fact::QueuedAssetsDropped(_) => "QueuedAssetsDropped",
     }
 }

@@ -46,7 +46,7 @@ pub(crate) async fn obstacle(
     let map_index = map_index(Some(query.map_index));
     let (dag_id, run_id) = (run.dag_id, run.run_id);
     let body = CommandBody::WhyWaits { dag_id, run_id, task_id, map_index };
-    let Caller { by, trace } = caller;
+    let Caller { by, trace, .. } = caller;
     let ask = Ask { by, reason: None, trace, body };
     match state.inbox.ask(ask, state.patience.answer).await? {
         Answer::Waits { obstacle } => Ok(Json(shown(obstacle))),

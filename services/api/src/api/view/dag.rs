@@ -1,7 +1,7 @@
 //! DAGs and their tasks.
 use std::{collections::BTreeMap, sync::Arc};
 
-use dagbok_events::{DagSpec, Micros, TaskSpec, Timetable};
+use dagbok_events::{AssetCondition, AssetRef, DagSpec, Micros, Span, TaskSpec, Timetable};
 use serde_json::json;
 
 use super::{BUNDLE, display_name, run::actor_name, version_info, when, word};
@@ -144,7 +144,7 @@ impl DagView {
             dag: self.response(),
             catchup: spec.catchup,
             dag_run_timeout: spec.dagrun_timeout.map(iso_duration),
-            asset_expression: None,
+            asset_expression: spec.asset_condition.as_ref().map(expression),
             doc_md: spec.doc_md.clone(),
             start_date: when(spec.start_date),
             end_date: when(spec.end_date),
@@ -185,12 +185,65 @@ const fn is_periodic(timetable: &Timetable) -> bool {
         Timetable::Continuous
         | Timetable::CronDataInterval { .. }
         | Timetable::CronTrigger { .. }
+        | Timetable::CronTriggers { .. }
         | Timetable::DeltaDataInterval { .. }
-        | Timetable::DeltaTrigger { .. } => true,
+        | Timetable::DeltaTrigger { .. }
+        | Timetable::DeltaTriggers { .. } => true,
     }
 }
 
 fn describe(spec: &DagSpec) -> String {
+    let by_time = by_time(spec);
+    match (&spec.asset_condition, &spec.schedule.timetable) {
+        (None, _) => by_time,
+        (Some(condition), Timetable::Manual) => format!("once {} up to date", assets(condition)),
+        (Some(condition), _) => format!("{by_time}, or once {} up to date", assets(condition)),
+    }
+}
+
+/// Assets as a sentence has them.
+fn assets(condition: &AssetCondition) -> String {
+    match condition {
+        AssetCondition::One { of } => format!("{} is", name_of(of)),
+        AssetCondition::All { of } => format!("{} are", joined(of, " and ")),
+        AssetCondition::Any { of } => format!("{} is", joined(of, " or ")),
+    }
+}
+
+fn joined(parts: &[AssetCondition], word: &str) -> String {
+    let part = |part: &AssetCondition| match part {
+        AssetCondition::One { of } => name_of(of).to_owned(),
+        AssetCondition::All { of } => format!("({})", joined(of, " and ")),
+        AssetCondition::Any { of } => format!("({})", joined(of, " or ")),
+    };
+    parts.iter().map(part).collect::<Vec<_>>().join(word)
+}
+
+/// As Airflow writes it.
+fn expression(condition: &AssetCondition) -> serde_json::Value {
+    let parts = |of: &[AssetCondition]| of.iter().map(expression).collect::<Vec<_>>();
+    match condition {
+        AssetCondition::All { of } => json!({ "all": parts(of) }),
+        AssetCondition::Any { of } => json!({ "any": parts(of) }),
+        AssetCondition::One { of } => match of {
+            AssetRef::Asset { name, uri, group, .. } => {
+                json!({ "asset": { "uri": uri, "name": name, "group": group } })
+            }
+            AssetRef::Alias { name } => json!({ "alias": { "name": name, "group": "asset" } }),
+            AssetRef::Name { name } => json!({ "asset_ref": { "name": name } }),
+            AssetRef::Uri { uri } => json!({ "asset_ref": { "uri": uri } }),
+        },
+    }
+}
+
+fn name_of(asset: &AssetRef) -> &str {
+    match asset {
+        AssetRef::Asset { name, .. } | AssetRef::Alias { name } | AssetRef::Name { name } => name,
+        AssetRef::Uri { uri } => uri,
+    }
+}
+
+fn by_time(spec: &DagSpec) -> String {
     let zone = &spec.schedule.timezone;
     let every = |every: &Micros, months: &i32| match months {
         0 => format!("every {}", iso_duration(*every)),
@@ -208,7 +261,25 @@ fn describe(spec: &DagSpec) -> String {
             format!("{}, each run for the interval before it", every(length, months))
         }
         Timetable::DeltaTrigger { every: length, months } => every(length, months),
-        Timetable::Events { dates } => format!("at {} given instants", dates.len()),
+        Timetable::CronTriggers { expressions, interval, .. } => {
+            let crons: Vec<_> = expressions.iter().map(|cron| format!("`{cron}`")).collect();
+            format!("cron {} in {zone}{}", crons.join(" or "), over(*interval))
+        }
+        Timetable::DeltaTriggers { every: length, interval } => {
+            format!("{}{}", every(&length.micros, &length.months), over(*interval))
+        }
+        Timetable::Events { dates, .. } => format!("at {} given instants", dates.len()),
+    }
+}
+
+/// The time that each run of a trigger stands for.
+fn over(interval: Span) -> String {
+    match (interval.months, interval.micros) {
+        (0, Micros(0)) => String::new(),
+        (0, length) => format!(", each run for the {} before it", iso_duration(length)),
+        (months, length) => {
+            format!(", each run for the {months} months and {} before it", iso_duration(length))
+        }
     }
 }
 

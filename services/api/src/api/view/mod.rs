@@ -25,7 +25,7 @@ pub(crate) fn word<T: serde::Serialize>(value: &T) -> String {
     }
 }
 
-fn when(at: Option<Timestamp>) -> Option<DateTime> {
+pub(crate) fn when(at: Option<Timestamp>) -> Option<DateTime> {
     at.map(DateTime)
 }
 

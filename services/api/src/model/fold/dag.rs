@@ -3,6 +3,8 @@ use dagbok_events::{
     DagImportFailed, DagPaused, DagRegistered, DagVersionsForgotten, RunExpected, RunMissed, Scope,
 };
 
+use dagbok_protocol::Ahead;
+
 use super::Context;
 use crate::model::{
     Overlay, StoreError, keys,
@@ -36,6 +38,7 @@ pub(super) fn registered(
         pause: None,
         disappeared_at: None,
         expected: None,
+        ahead: Ahead::default(),
         missed: None,
         totals: TotalsRow::default(),
     });
@@ -116,8 +119,12 @@ pub(super) fn expected(
     context: &Context<'_>,
     fact: &RunExpected,
 ) -> Result<(), StoreError> {
-    let promise = fact.logical_date.is_some().then(|| fact.clone());
-    change(rows, context, |row| row.expected = promise)
+    let alone = || RunExpected { further: Vec::new(), keeps: false, ..fact.clone() };
+    let promise = fact.logical_date.is_some().then(alone);
+    change(rows, context, |row| {
+        row.ahead.take_in(fact);
+        row.expected = promise;
+    })
 }
 
 pub(super) fn missed(

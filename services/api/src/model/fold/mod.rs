@@ -1,6 +1,7 @@
 //! The fold: what each record changes in the rows. Deterministic and total: the same records give the
 //! same rows however they are batched, and history is never refused: a fact about what is unknown is
 //! passed over, or kept with what it says itself.
+mod asset;
 mod counted;
 mod dag;
 mod run;
@@ -48,7 +49,12 @@ pub(crate) fn fold(rows: &mut Overlay<'_>, seq: u64, record: &Record) -> Result<
     let Record { at: _, clock: _, scope, by, reason, cause: _, trace: _, facts } = record;
     let context = Context { seq, at: record.decided_at(), by, reason: reason.as_deref(), scope };
     let before = standing(rows, scope)?;
+    let mut updates = 0;
     for (place, fact) in facts.iter().enumerate() {
+        if let Fact::AssetUpdated(fact) = fact {
+            asset::updated(rows, &context, updates, fact)?;
+            updates += 1;
+        }
         fold_fact(rows, &context, u32::try_from(place).unwrap_or(u32::MAX), fact)?;
     }
     if let Scope::Run(run) = scope {
@@ -73,11 +79,17 @@ fn fold_fact(
     fact: &Fact,
 ) -> Result<(), StoreError> {
     match fact {
-        Fact::DagRegistered(fact) => dag::registered(rows, context, fact)?,
+        Fact::DagRegistered(fact) => {
+            asset::registered(rows, context, &fact.spec)?;
+            dag::registered(rows, context, fact)?;
+        }
         Fact::BundlePublished(fact) => shared::bundle_published(rows, context, fact),
         Fact::DagImportFailed(fact) => dag::import_failed(rows, context, fact),
         Fact::DagImportRecovered(_) => dag::import_recovered(rows, context),
         Fact::DagDisappeared(_) => {
+            if let Some(dag_id) = context.dag() {
+                asset::left(rows, dag_id)?;
+            }
             dag::change(rows, context, |row| row.disappeared_at = Some(context.at))?;
         }
         Fact::DagPaused(fact) => dag::paused(rows, context, fact)?,
@@ -119,6 +131,9 @@ fn fold_fact(
         Fact::DagForgotten(_) => dag::forgotten(rows, context)?,
         Fact::DagVersionsForgotten(fact) => dag::versions_forgotten(rows, context, *fact)?,
         Fact::HistoryForgotten(fact) => shared::history_forgotten(rows, *fact)?,
+        Fact::QueuedAssetsDropped(fact) => asset::dropped(rows, context, fact)?,
+        // Folded with its place among those of its record.
+        Fact::AssetUpdated(_) => {}
         // About the clock and the log themselves: no row tells of them.
         Fact::ClockWentBack(_) | Fact::ForeignEntrySkipped(_) => {}
     }

@@ -1,14 +1,14 @@
 //! What facts about runs change.
 use std::collections::BTreeMap;
 
-use dagbok_events::{Actor, MapIndex, ReportRefused, RunCreated, RunKey, TaskExpanded};
+use dagbok_events::{Actor, MapIndex, ReportRefused, RunCreated, RunKey, RunType, TaskExpanded};
 
 use super::{Context, counted, task};
 use crate::model::{
     Overlay, StoreError, keys,
     rows::{
-        DagRow, PastTryRow, RefusedRow, RunEnd, RunInputRow, RunRow, RunState, SeqsRow, Stretch,
-        VersionRow, XComRow,
+        DagRow, PastTryRow, RefusedRow, RunAssetsRow, RunEnd, RunInputRow, RunRow, RunState,
+        SeqsRow, Stretch, VersionRow, XComRow,
     },
 };
 
@@ -36,6 +36,8 @@ pub(super) fn created(
         bundle,
         conf,
         note,
+        asset_events: _,
+        asset_events_left_out: _,
     } = fact;
     let spec = rows.peek::<VersionRow>(keys::version(&run.dag_id, *version))?;
     let tasks = spec.map_or(0, |row| u32::try_from(row.spec.tasks.len()).unwrap_or(u32::MAX));
@@ -70,6 +72,9 @@ pub(super) fn created(
     if conf.is_some() || note.is_some() {
         let input = RunInputRow { conf: conf.clone(), note: note.clone() };
         rows.put(keys::run_input(run), Some(input));
+    }
+    if *run_type == RunType::AssetTriggered {
+        super::asset::consumed(rows, run, fact)?;
     }
     Ok(())
 }
@@ -162,6 +167,7 @@ pub(super) fn deleted(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(
     rows.remove_all::<RefusedRow>(&keys::within_run::<RefusedRow>(run))?;
     rows.put::<RunRow>(keys::run(run), None);
     rows.put::<RunInputRow>(keys::run_input(run), None);
+    rows.put::<RunAssetsRow>(keys::run_assets(run), None);
     Ok(())
 }
 

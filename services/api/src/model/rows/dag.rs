@@ -2,6 +2,7 @@
 use dagbok_events::{
     Actor, DagId, DagSpec, DagVersion, Digest, MissedWhy, RunExpected, RunId, Timestamp,
 };
+use dagbok_protocol::Ahead;
 use serde::{Deserialize, Serialize};
 
 use super::TotalsRow;
@@ -36,6 +37,9 @@ pub struct DagRow {
     /// The run that the schedule promises next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<RunExpected>,
+    /// The runs that it promises after that.
+    #[serde(default)]
+    pub ahead: Ahead,
     /// The promises that were broken last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missed: Option<MissedRow>,

@@ -3,11 +3,13 @@
 //! A row is what one question needs. Rows are rebuilt from the log whenever [`VERSION`] rises, so they
 //! may change freely; they are stored as MessagePack with
 //! named fields, those without a value left out.
+mod asset;
 mod dag;
 mod run;
 mod shared;
 mod task;
 
+pub use asset::{AssetCountRow, AssetEventRow, AssetIdRow, AssetRow, QueuedAssetRow, RunAssetsRow};
 pub use dag::{DagRow, ImportErrorRow, MissedRow, PauseRow, VersionRow};
 pub use run::{
     RefusedRow, RunEnd, RunHavingRow, RunIndexRow, RunInputRow, RunOrderRow, RunRow, RunState,
@@ -20,7 +22,7 @@ pub use task::{
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.
-pub const VERSION: u32 = 10;
+pub const VERSION: u32 = 11;
 
 dagbok_rows::tables! {
     /// Every table of the read model.
@@ -32,5 +34,8 @@ dagbok_rows::tables! {
         past_tries: PastTryRow = b'y', xcoms: XComRow = b'x', refused: RefusedRow = b'f',
         executors: ExecutorRow = b'c', pools: PoolRow = b'l', limits: LimitsRow = b'g',
         bundles: BundleRow = b'b', loads: LoadRow = b'k', executor_order: ExecutorOrderRow = b'z',
+        assets: AssetRow = b'A', asset_ids: AssetIdRow = b'I', asset_count: AssetCountRow = b'N',
+        asset_events: AssetEventRow = b'E', queued_assets: QueuedAssetRow = b'Q',
+        run_assets: RunAssetsRow = b'R',
     }
 }

@@ -3,7 +3,9 @@ use dagbok_events::{
     Fact, Failure, LogRef, LostWhy, Micros, RuledOut, TaskId, Timestamp, TryFailed, TryNamed,
     TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage, XComPushed,
 };
-use dagbok_protocol::{Report, ReportBody, XComValue, limits::RENDERED_MAP_INDEX_CHARS};
+use dagbok_protocol::{
+    OutletEvent, Report, ReportBody, XComValue, limits::RENDERED_MAP_INDEX_CHARS,
+};
 
 use super::executors::Loss;
 use crate::{
@@ -33,8 +35,8 @@ impl Accepted<'_> {
             ReportBody::Started { .. } => self.started(),
             ReportBody::XCom(xcom) => vec![self.pushed(xcom)],
             ReportBody::Named { rendered_map_index } => vec![self.named(rendered_map_index)],
-            ReportBody::Succeeded { xcoms, usage, log, skips } => {
-                self.succeeded(xcoms, *usage, log.as_ref(), skips)
+            ReportBody::Succeeded { xcoms, usage, log, skips, outlets } => {
+                self.succeeded(xcoms, *usage, log.as_ref(), (skips, outlets))
             }
             ReportBody::Skipped { message, xcoms, usage, log } => {
                 self.skipped(message, xcoms, *usage, log.as_ref())
@@ -75,7 +77,7 @@ impl Accepted<'_> {
         xcoms: &[XComValue],
         usage: Usage,
         log: Option<&LogRef>,
-        skips: &[TaskId],
+        (skips, outlets): (&[TaskId], &[OutletEvent]),
     ) -> Vec<Fact> {
         let key = &self.report.key;
         let skips = self.run.skippable(self.no, skips);
@@ -91,6 +93,8 @@ impl Accepted<'_> {
             skips,
         }));
         let mut facts = self.ended(xcoms, end, None);
+        let task = (&key.task_id, key.map_index);
+        facts.extend(self.namespace.outlet_facts(task, outlets));
         facts.extend(then);
         facts
     }

@@ -3,7 +3,9 @@ use dagbok_events::{DagId, DagPaused, DagUnpaused, Fact, LimitsSet, MissedWhy, S
 use dagbok_protocol::{Command, RefusalCode, limits::CONSECUTIVE_FAILED_RUNS};
 
 use super::runs::no_dag;
-use crate::namespace::{Decision, Namespace, accepted, answering, refuse, schedule, unchanged};
+use crate::namespace::{
+    Decision, Limits, Namespace, Outcome, accepted, answering, refuse, schedule, unchanged,
+};
 
 impl Namespace {
     pub(super) fn set_paused(
@@ -30,6 +32,15 @@ impl Namespace {
             }
         }
         accepted(vec![answering(command, at, Scope::Dag(dag_id.clone()), facts)])
+    }
+
+    /// What runs a DAG would make, were it not paused any more.
+    pub(super) fn would_unpause(&self, at: Timestamp, dag_id: &DagId) -> Decision {
+        let Some(dag) = self.dags.get(dag_id).filter(|dag| !dag.gone) else {
+            return no_dag(dag_id);
+        };
+        let outcome = Outcome::WouldMake(schedule::would_make(dag, at));
+        Decision { records: Vec::new(), outcome }
     }
 
     pub(super) fn set_limits(

@@ -3,7 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{
     BundlePublished, DagDisappeared, DagId, DagImportFailed, DagImportRecovered, DagRegistered,
-    DagSpec, Digest, Expand, Fact, MissedWhy, Record, RunExpected, Scope, TaskSpec, Timestamp,
+    DagSpec, Digest, Expand, Fact, MissedWhy, NotCarriedOut, Record, RunExpected, Scope, TaskSpec,
+    Timestamp,
 };
 use dagbok_protocol::{
     Command, DagFile, ImportError, RegisteredDag, limits,
@@ -101,6 +102,14 @@ impl Namespace {
         let number = last.unwrap_or(0).saturating_add(1);
         let mut spec = read.spec.clone();
         spec.source.file.clone_from(&file.file);
+        if let Some(way) = self.asset_cycle(&spec) {
+            let what = format!(
+                "its assets come back to it, so that its runs may follow each other for ever: {}",
+                way.join(" -> ")
+            );
+            let line = spec.source.line;
+            spec.not_carried_out.push(NotCarriedOut { what, line, ..NotCarriedOut::default() });
+        }
         let version = Version::new(number, read.spec_digest.clone(), spec);
         let (paused, promises) = match known {
             None => {
@@ -168,6 +177,8 @@ impl Namespace {
                     due: None,
                     grace: dagbok_events::Micros(0),
                     owner: dag.current.spec.owner.clone(),
+                    further: Vec::new(),
+                    keeps: false,
                 }));
             }
             answering(command, at, Scope::Dag(dag_id.clone()), facts)
@@ -212,7 +223,8 @@ fn promises(dag: &Dag, version: &Version, at: Timestamp) -> Vec<Fact> {
         Some(standing) if schedule::same_schedule(&dag.current.spec, &version.spec) => {
             let owner = version.spec.owner.clone();
             let changed = standing.owner != owner;
-            let promise = || Fact::RunExpected(RunExpected { owner, ..standing.clone() });
+            let promise =
+                || Fact::RunExpected(RunExpected { owner, keeps: true, ..standing.clone() });
             changed.then(promise).into_iter().collect()
         }
         _ => schedule::renewed(dag, version, at, why_changed(dag)),
@@ -274,10 +286,17 @@ fn fault_of(spec: &DagSpec) -> Option<(&'static str, String)> {
         );
         return Some(("LimitExceeded", why));
     }
-    if let Err(error) = timetable::compile(&spec.schedule) {
-        return Some(("BadSchedule", error.to_string()));
+    match timetable::compile(&spec.schedule) {
+        Err(error) => Some(("BadSchedule", error.to_string())),
+        Ok(schedule) if schedule.is_never() => {
+            let text = spec.schedule.text.as_deref().unwrap_or("it");
+            let why = format!(
+                "its schedule never makes a run: no date matches `{text}`; correct it, or write schedule=None"
+            );
+            Some(("BadSchedule", why))
+        }
+        Ok(_) => None,
     }
-    None
 }
 
 /// What is wrong with what tasks are mapped over.

@@ -1,5 +1,6 @@
 //! Decisions: one file for what each kind of command is about.
 mod accept;
+mod assets;
 mod clear;
 mod clock;
 mod dags;
@@ -49,6 +50,11 @@ impl Namespace {
             CommandBody::ForgetHistory(what) => Self::forget_history(at, command, *what),
             CommandBody::PauseDag { dag_id } => self.set_paused(at, command, dag_id, true),
             CommandBody::UnpauseDag { dag_id } => self.set_paused(at, command, dag_id, false),
+            CommandBody::UpdateAsset(ask) => self.update_asset(at, command, ask),
+            CommandBody::DropQueuedAssets { dag_id, assets } => {
+                self.drop_queued_assets(at, command, dag_id, assets)
+            }
+            CommandBody::WouldUnpause { dag_id } => self.would_unpause(at, dag_id),
             CommandBody::RenewPromises { dag_id } => {
                 self.renew_promises(at, command, dag_id.as_ref())
             }
@@ -95,6 +101,9 @@ impl Namespace {
             | CommandBody::CancelRun { .. }
             | CommandBody::ClearTasks(_)
             | CommandBody::WhyWaits { .. }
+            | CommandBody::WouldUnpause { .. }
+            | CommandBody::UpdateAsset(_)
+            | CommandBody::DropQueuedAssets { .. }
             | CommandBody::DeleteRun { .. }
             | CommandBody::ForgetDag { .. }
             | CommandBody::ForgetVersions { .. }

@@ -24,6 +24,7 @@ impl Namespace {
             Proposal::RenewPromise(dag_id) => self.renewed_promise(at, dag_id),
             Proposal::ClockBack => self.clock_back_record(at),
             Proposal::CreateScheduled(dag_id) => self.create_scheduled(at, dag_id),
+            Proposal::CreateByAssets(dag_id) => self.create_by_assets(at, dag_id),
             Proposal::StartRun(number) => {
                 let run = self.runs.get(number)?;
                 let dag = self.dags.get(&run.key().dag_id)?;
@@ -83,7 +84,7 @@ impl Namespace {
         let planned = schedule::to_make(dag, at)?;
         let until = Some(planned.logical_date);
         let missed = schedule::missed(dag, until, at, schedule::why_missed(dag));
-        let next = schedule::after(version, &planned, at);
+        let next = schedule::after(dag, &planned, at);
         let missed = missed.or_else(|| schedule::skipped(dag, &planned, &next, at));
         let promise = Fact::RunExpected(next);
         let logical_date = match version.spec.schedule.timetable {
@@ -92,9 +93,12 @@ impl Namespace {
         };
         let run_id = run_id_for(RunType::Scheduled, logical_date);
         let key = RunKey { dag_id: dag_id.clone(), run_id };
-        if self.knows_run(&key) || dag.dates.contains(logical_date) {
+        let made = self.knows_run(&key);
+        if made || dag.dates.contains(logical_date) {
             // Somebody made the run of that date by hand.
-            let facts = missed.into_iter().chain([promise]).collect();
+            let taken = || schedule::made_by_hand(logical_date);
+            let taken = (!made).then(taken);
+            let facts = missed.into_iter().chain(taken).chain([promise]).collect();
             return Some(own(at, Actor::Scheduler, Scope::Dag(dag_id.clone()), None, facts));
         }
         let created = RunCreated {
@@ -106,6 +110,8 @@ impl Namespace {
             bundle: dag.bundle.clone(),
             conf: None,
             note: None,
+            asset_events: Vec::new(),
+            asset_events_left_out: 0,
         };
         let start = if dag.may_start() { first_facts(&key, at, dag, &created) } else { Vec::new() };
         let created = Fact::RunCreated(Box::new(created));

@@ -57,6 +57,8 @@ impl Namespace {
             bundle: dag.bundle.clone(),
             conf: ask.conf.clone().map(Payload::Inline),
             note: ask.note.clone(),
+            asset_events: Vec::new(),
+            asset_events_left_out: 0,
         };
         // A new run must not overtake an older one that waits for its turn.
         let starts = dag.may_start() && dag.queued.is_empty();

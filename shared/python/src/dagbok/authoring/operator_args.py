@@ -21,8 +21,6 @@ _WARNED = {
     "executor_config": "executor_config is ignored",
     "executor": "executor is ignored: a task's queue says where it runs",
     "resources": "resources are ignored",
-    "inlets": "inlets are ignored",
-    "outlets": "outlets are ignored: asset events come in a later version",
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from dagbok.durations import calendar_months, without_months
+from dagbok.durations import calendar_months, plain, without_months
 from dagbok.exceptions import AirflowTimetableInvalid, NotSupportedYet
 from dagbok.timezone import coerce_datetime, rfc3339
 from dagbok.zones import parse_timezone, zone_name
@@ -73,15 +73,16 @@ class ContinuousTimetable(Timetable):
 
 def check_cron(expression: str) -> str:
     """Return the expression with presets resolved, or say that it is none."""
-    resolved = CRON_PRESETS.get(expression.strip(), expression.strip())
+    text = expression.strip()
+    resolved = CRON_PRESETS.get(text) or CRON_PRESETS.get(text.lower(), text)
     if resolved.startswith("@"):
         known = ", ".join([*CRON_PRESETS, "@once", "@continuous"])
         raise AirflowTimetableInvalid(f"{expression!r} is no preset; there are {known}")
     fields = resolved.split()
-    if len(fields) not in {5, 6}:
+    if len(fields) not in {5, 6, 7}:
         raise AirflowTimetableInvalid(
             f"{expression!r} is no cron expression: it has {len(fields)} fields instead of 5 "
-            "(minute hour day month weekday) or 6 (with seconds last)"
+            "(minute hour day month weekday), 6 (with seconds last) or 7 (and years)"
         )
     return " ".join(fields)
 
@@ -112,29 +113,72 @@ class CronDataIntervalTimetable(_Cron):
     _kind = "CronDataInterval"
 
 
-class CronTriggerTimetable(_Cron):
-    """Cron with empty intervals."""
+def _immediately(value: Any) -> Any:
+    """Return the form of `run_immediately`, which `False` and `None` leave to the rule of a tenth."""
+    if isinstance(value, timedelta):
+        return {"Within": plain(value) // timedelta(microseconds=1)}
+    return "Always" if value is True else None
 
-    _kind = "CronTrigger"
+
+class _Triggers(Timetable):
+    """Cron expressions with data intervals of their own length."""
+
+    def __init__(self, crons: tuple[str, ...], timezone: Any, interval: Any, run_immediately: Any) -> None:
+        if not crons:
+            raise ValueError("cron expression required")
+        for cron in crons:
+            if not isinstance(cron, str):
+                raise AirflowTimetableInvalid(
+                    f"a cron expression is text, not {type(cron).__name__}: {cron!r}"
+                )
+        self._texts = crons
+        self.expressions = [check_cron(cron) for cron in crons]
+        self.timezone_name = None if timezone is None else zone_name(parse_timezone(timezone))
+        self.interval, self._immediately = span(interval), _immediately(run_immediately)
+
+    @property
+    def summary(self) -> str | None:
+        """The expressions as they were written."""
+        return ", ".join(self._texts)
+
+    def spec(self) -> Any:
+        """Return the form of the DAG spec."""
+        if len(self.expressions) == 1 and not self.interval and self._immediately is None:
+            return {"CronTrigger": {"expression": self.expressions[0]}}
+        form: dict[str, Any] = {"expressions": self.expressions}
+        if self.interval:
+            form["interval"] = self.interval
+        if self._immediately is not None:
+            form["run_immediately"] = self._immediately
+        return {"CronTriggers": form}
+
+
+class CronTriggerTimetable(_Triggers):
+    """Cron; a run is made at each tick, by default with an empty interval."""
 
     def __init__(
         self,
         cron: str,
+        timezone: Any = None,
         *,
+        interval: Any = timedelta(0),
+        run_immediately: bool | timedelta = False,
+    ) -> None:
+        super().__init__((cron,), timezone, interval, run_immediately)
+        self.expression = self.expressions[0]
+
+
+class MultipleCronTriggerTimetable(_Triggers):
+    """Several cron expressions; a run is made at each tick of any of them."""
+
+    def __init__(
+        self,
+        *crons: str,
         timezone: Any = None,
         interval: Any = timedelta(0),
         run_immediately: bool | timedelta = False,
     ) -> None:
-        super().__init__(cron, timezone)
-        self._unsupported = (
-            "interval" if interval != timedelta(0) else "run_immediately" if run_immediately else None
-        )
-
-    def spec(self) -> Any:
-        """Return the form of the DAG spec."""
-        if self._unsupported:
-            raise NotSupportedYet(f"CronTriggerTimetable with {self._unsupported} is not supported yet")
-        return super().spec()
+        super().__init__(crons, timezone, interval, run_immediately)
 
 
 class _Delta(Timetable):
@@ -164,37 +208,56 @@ class DeltaDataIntervalTimetable(_Delta):
 
 
 class DeltaTriggerTimetable(_Delta):
-    """Every so often, with empty intervals."""
+    """Every so often, by default with empty intervals."""
 
     _kind = "DeltaTrigger"
 
     def __init__(self, delta: Any, *, interval: Any = timedelta(0)) -> None:
         super().__init__(delta)
-        self._has_interval = interval != timedelta(0)
+        self.interval = span(interval)
 
     def spec(self) -> Any:
         """Return the form of the DAG spec."""
-        if self._has_interval:
-            raise NotSupportedYet("DeltaTriggerTimetable with interval is not supported yet")
-        return super().spec()
+        if not self.interval:
+            return super().spec()
+        return {"DeltaTriggers": {"every": _span(self.every, self.months), "interval": self.interval}}
 
 
-def split_delta(delta: Any) -> tuple[timedelta, int]:
-    """Split a timedelta or relativedelta into its fixed part and its calendar months."""
+def _span(every: timedelta, months: int) -> dict[str, int]:
+    form = {"micros": every // timedelta(microseconds=1), "months": months}
+    return {name: value for name, value in form.items() if value}
+
+
+def span(interval: Any) -> dict[str, int]:
+    """Return the form of a data interval's length; nothing where it has none."""
+    if not (isinstance(interval, timedelta) or is_relativedelta(interval)):
+        raise AirflowTimetableInvalid(
+            f"interval is a timedelta or relativedelta, not {type(interval).__name__}: {interval!r}"
+        )
+    return _span(*parts_of(interval))
+
+
+def parts_of(delta: Any) -> tuple[timedelta, int]:
+    """Return the fixed part and the calendar months of a timedelta or relativedelta."""
     if isinstance(delta, timedelta):
-        every, months = without_months(delta), calendar_months(delta)
-        if months < 0 or every < timedelta(0) or (months == 0 and not every):
-            raise AirflowTimetableInvalid(f"a schedule's timedelta must be longer than zero, not {delta}")
-        return every, months
+        return without_months(delta), calendar_months(delta)
     absolute = ("year", "month", "day", "hour", "minute", "second", "microsecond", "weekday", "leapdays")
     said = [name for name in absolute if getattr(delta, name, None)]
     if said:
         raise NotSupportedYet(f"a relativedelta that sets {', '.join(said)} is not supported yet")
-    months = int(delta.years) * 12 + int(delta.months)
     names = ("days", "hours", "minutes", "seconds", "microseconds")
     every = timedelta(**{name: getattr(delta, name) for name in names})
-    if months < 0 or every < timedelta(0) or (months == 0 and not every):
-        raise AirflowTimetableInvalid(f"a schedule's relativedelta must be longer than zero, not {delta!r}")
+    return every, int(delta.years) * 12 + int(delta.months)
+
+
+def split_delta(delta: Any) -> tuple[timedelta, int]:
+    """As `parts_of`, of what passes between two runs: it must move time forward."""
+    every, months = parts_of(delta)
+    # As the rules have it: a month has 28 days at least, and moves time on by a day at least.
+    shortest = timedelta(days=28) * months + every
+    if months < 0 or shortest < (timedelta(days=1) if months else timedelta.resolution):
+        kind = "timedelta" if isinstance(delta, timedelta) else "relativedelta"
+        raise AirflowTimetableInvalid(f"a schedule's {kind} must be longer than zero, not {delta!r}")
     return every, months
 
 
@@ -210,7 +273,7 @@ class EventsTimetable(Timetable):
     ) -> None:
         aware = {coerce_datetime(date) for date in event_dates}
         self.event_dates = sorted(date for date in aware if date is not None)
-        self.description = description
+        self.description, self.restrict_to_events = description, bool(restrict_to_events)
         if not self.event_dates:
             raise AirflowTimetableInvalid("EventsTimetable needs at least one date")
 
@@ -222,22 +285,14 @@ class EventsTimetable(Timetable):
     def spec(self) -> Any:
         """Return the form of the DAG spec."""
         dates = [{"start": rfc3339(date), "end": rfc3339(date)} for date in self.event_dates]
-        return {"Events": {"dates": dates}}
+        form: dict[str, Any] = {"dates": dates}
+        if self.restrict_to_events:
+            form["restricted"] = True
+        return {"Events": form}
 
 
 # Their runs are counted from the start date.
-CRON_AND_DELTA = (_Cron, _Delta)
-
-
-class RefusedSchedule(Timetable):
-    """A schedule that can't be kept today; it says so when the DAG is parsed."""
-
-    def __init__(self, feature: str) -> None:
-        self.feature = feature
-
-    def spec(self) -> Any:
-        """Refuse."""
-        raise NotSupportedYet(f"{self.feature} not supported yet")
+CRON_AND_DELTA = (_Cron, _Triggers, _Delta)
 
 
 def is_relativedelta(value: Any) -> bool:
@@ -259,12 +314,12 @@ def resolve_schedule(schedule: Any, era: int) -> Timetable:
         return CronDataIntervalTimetable(schedule) if era == 2 else CronTriggerTimetable(schedule)
     if isinstance(schedule, timedelta) or is_relativedelta(schedule):
         return DeltaDataIntervalTimetable(schedule) if era == 2 else DeltaTriggerTimetable(schedule)
-    if getattr(schedule, "_is_asset", False) or (
-        isinstance(schedule, list | tuple | set)
-        and all(getattr(item, "_is_asset", False) for item in schedule)
-    ):
-        return RefusedSchedule("schedules on assets or datasets are")
+    from dagbok.authoring import assets
+
+    if assets.is_assets(schedule):
+        return assets.AssetTriggeredTimetable(schedule)
     raise AirflowTimetableInvalid(
-        f"a schedule is None, a cron expression, a preset, a timedelta or a timetable, "
+        f"a schedule is None, a cron expression, a preset, a timedelta, a timetable, "
+        f"an asset or a list of assets, "
         f"not {type(schedule).__name__}: {schedule!r}"
     )

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from json import dumps, loads
 from typing import Any
 
+from dagbok.authoring.assets import AssetTriggeredTimetable, assets_in
 from dagbok.authoring.dag import DAG
 from dagbok.authoring.mapping import Mapped
 from dagbok.authoring.operator import DEFAULT_POOL, DEFAULT_QUEUE, DEFAULT_RETRY_DELAY, BaseOperator
@@ -125,10 +126,18 @@ def _settings(dag: DAG) -> Json:
             "it has a schedule and catchup, and start_date is missing, from which runs are made up for; "
             "give it one, or catchup=False"
         )
+    timed = schedule["timetable"] != "Manual"
+    if timed and first is not None and last is not None and last < first:
+        raise AirflowException(
+            f"its end_date, {rfc3339(last)}, lies before its start_date, {rfc3339(first)}: its schedule "
+            "would never make a run; change one of them, or take the schedule out"
+        )
     if first is not None:
         spec["start_date"] = rfc3339(first)
     if last is not None:
         spec["end_date"] = rfc3339(last)
+    if isinstance(dag.timetable, AssetTriggeredTimetable):
+        spec["asset_condition"] = dag.timetable.assets_spec()
     spec["catchup"] = bool(dag.catchup)
     spec["max_active_runs"] = _count("max_active_runs", dag.max_active_runs)
     spec["max_active_tasks"] = _count("max_active_tasks", dag.max_active_tasks)
@@ -281,6 +290,9 @@ def _task(task: BaseOperator, place: dict[str, int], weight: int, dag_owner: str
     for name in ("is_setup", "is_teardown", "on_failure_fail_dagrun"):
         if getattr(task, name):
             spec[name] = True
+    for name in ("inlets", "outlets"):
+        if found := assets_in(getattr(task, name)):
+            spec[name] = [one.spec() for one in found]
     if (task.mapped.operator_class if task.mapped else type(task))._wants_next_interval:
         spec["wants_next_interval"] = True
     if task.doc_md:

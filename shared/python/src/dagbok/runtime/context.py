@@ -1,7 +1,7 @@
 """The context: what a task's function gets as keywords and a template can name, in both eras.
 
-Absent, because the supervisor can't be asked for them yet: the events of assets, and 3.3's
-`task_state_store` and `partition_date`. Airflow's own keys, recorded, are in `tests/oracle`.
+Absent, because the supervisor can't be asked for them yet: 3.3's `task_state_store` and `partition_date`.
+Airflow's own keys, recorded, are in `tests/oracle`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from dagbok.authoring.assets import assets_in
 from dagbok.authoring.params import ParamsDict
 from dagbok.authoring.timetables import DeltaDataIntervalTimetable
 from dagbok.models.configuration import conf
 from dagbok.models.connection import ConnectionAccessor
 from dagbok.models.variable import VariableAccessor
+from dagbok.runtime.asset_events import InletEvents, OutletEvents, TriggeringEvents
 from dagbok.templating import macros
 
 if TYPE_CHECKING:
@@ -40,8 +42,10 @@ def make_context(task: BaseOperator, ti: TaskInstance, run: DagRun) -> Context:
         "dag": task.dag,
         "dag_run": run,
         "inlets": task.inlets,
+        "inlet_events": InletEvents(),
         "map_index_template": task.map_index_template,
         "outlets": task.outlets,
+        "outlet_events": OutletEvents(assets_in(task.outlets)),
         "macros": macros,
         "params": _params(task, run),
         **_last_success(task, run),
@@ -63,7 +67,7 @@ def make_context(task: BaseOperator, ti: TaskInstance, run: DagRun) -> Context:
     else:
         context["partition_key"] = run.partition_key
         context["task_reschedule_count"] = ti.task_reschedule_count
-        context["triggering_asset_events"] = {}
+        context["triggering_asset_events"] = TriggeringEvents(run.consumed_asset_events, older=False)
     return context
 
 
@@ -117,7 +121,7 @@ def _older_names(task: BaseOperator, run: DagRun) -> Context:
         "conf": conf,
         "expanded_ti_count": None,
         "test_mode": False,
-        "triggering_dataset_events": {},
+        "triggering_dataset_events": TriggeringEvents(run.consumed_asset_events, older=True),
     }
     date = run.logical_date
     if date is None:

@@ -37,6 +37,11 @@ def supervisor() -> Supervisor:
     return _supervisor
 
 
+def context_or_none() -> Any:
+    """Return the context of the task that is running, or None where none is."""
+    return _context
+
+
 def current_context() -> Any:
     """Return the context of the task that is running, or say that there is none."""
     if _context is None:

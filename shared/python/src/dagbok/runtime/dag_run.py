@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from dagbok.datetimes import DateTime
 from dagbok.exceptions import NotSupportedYet
+from dagbok.runtime.asset_events import AssetEvent
 
 _DATES = ("logical_date", "data_interval_start", "data_interval_end", "run_after", "start_date", "end_date")
 
@@ -26,6 +27,7 @@ class DagRun:
     start_date: DateTime | None
     end_date: DateTime | None
     conf: dict[str, Any]
+    consumed_asset_events: list[AssetEvent]
     partition_key: str | None = None
     previous: DagRun | None
     previous_success: DagRun | None
@@ -37,6 +39,9 @@ class DagRun:
             self.__dict__[name] = None if value is None else DateTime.instance(value)
         conf = details.get("conf_json")
         self.conf = dict(json.loads(conf) if conf is not None else details.get("conf") or {})
+        self.consumed_asset_events = [
+            AssetEvent(event) for event in details.get("consumed_asset_events") or ()
+        ]
         self.previous = _other_run(details.get("previous"))
         self.previous_success = _other_run(details.get("previous_success"))
 

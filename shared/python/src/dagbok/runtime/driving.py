@@ -1,8 +1,8 @@
 """Calls what a DAG author wrote, whatever kind of function it is, and sees its body through.
 
 An async function is awaited. A generator function is run to its end, and what it *returns* is the result,
-as in Airflow; what it yields is nobody's. What can't be seen through is refused: a task whose body never
-ran must not succeed.
+as in Airflow; of what it yields only metadata of its outlets counts. What can't be seen through is
+refused: a task whose body never ran must not succeed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any
 
-from dagbok.runtime import interrupts
+from dagbok.runtime import current, interrupts
 
 # Of what most calls return it is known without asking the abstract classes, which costs a fresh process.
 _PLAIN = (bool, int, float, str, bytes, list, tuple, dict)
@@ -48,9 +48,11 @@ def finish(function: Callable[..., Any], result: Any) -> Any:
 def _returned(generator: Generator[Any, Any, Any]) -> Any:
     while True:
         try:
-            next(generator)
+            yielded = next(generator)
         except StopIteration as end:
             return end.value
+        if (context := current.context_or_none()) is not None:
+            context["outlet_events"].take(yielded)
 
 
 def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:

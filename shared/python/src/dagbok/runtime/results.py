@@ -36,6 +36,7 @@ class Outcome:
     # What a retry policy said of the next try.
     retry_delay: dt.timedelta | None = None
     retry_reason: str | None = None
+    outlets: tuple[dict[str, Any], ...] = ()
 
 
 def outcome_of(error: BaseException, should_retry: bool, kind: str | None = None) -> Outcome:
@@ -95,7 +96,7 @@ def tell(supervisor: Supervisor, outcome: Outcome, folder: str | None) -> None:
             "type": "SucceedTask",
             "end_date": now,
             "task_outlets": [],
-            "outlet_events": [],
+            "outlet_events": list(outcome.outlets),
             "rendered_map_index": None,
         }
     elif outcome.state == "up_for_retry":

@@ -15,6 +15,7 @@ from dagbok.exceptions import (
 )
 from dagbok.masking import masked, masker
 from dagbok.runtime import current, driving, interrupts, results
+from dagbok.runtime.asset_events import told
 from dagbok.runtime.context import Context, environment, make_context
 from dagbok.runtime.dag_run import DagRun
 from dagbok.runtime.mapped import become_copy, length_to_map, tell_name
@@ -98,14 +99,14 @@ def _run(details: Json, context: Context, supervisor: Supervisor) -> Outcome:
         result = _execute(details, task, context)
     except DownstreamTasksSkipped as decided:
         context["ti"].skip_downstream(decided.tasks)
-        return Outcome("success")
+        return Outcome("success", outlets=tuple(told(task, context["outlet_events"])))
     except Exception:
         tell_name(context, supervisor, strict=False)
         raise
     driving.call(task.post_execute, context, result)
     tell_name(context, supervisor, strict=True)
     _push(task, context, result, details.get("max_map_length") or MAX_MAP_LENGTH)
-    return Outcome("success")
+    return Outcome("success", outlets=tuple(told(task, context["outlet_events"])))
 
 
 def _execute(details: Json, task: BaseOperator, context: Context) -> Any:

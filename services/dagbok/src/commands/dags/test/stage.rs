@@ -86,13 +86,15 @@ impl Stage {
             spec.is_paused_upon_creation = Some(false);
             // No instant lies before this, so that the schedule, which the run's dates follow, makes none.
             spec.end_date = Some(Timestamp(0));
+            spec.asset_condition = None;
         });
         let told = tell_once(&self.ports, &dag.settings, parsed, &self.clock).await;
         match told.map_err(|error| Failure::from_error(Code::SchedulerSilent, &error))? {
             Answer::Accepted { .. }
             | Answer::Unchanged
             | Answer::WouldClear { .. }
-            | Answer::Waits { .. } => Ok(notes),
+            | Answer::Waits { .. }
+            | Answer::WouldMake(_) => Ok(notes),
             Answer::Refused(refusal) => Err(Failure::from_error(Code::Refused, &refusal)),
         }
     }

@@ -30,6 +30,8 @@ _HOOK = {"BaseHook": "dagbok.models.hook:BaseHook"}
 _ASSETS = {
     "Dataset": "dagbok.authoring.assets:Dataset",
     "DatasetAlias": "dagbok.authoring.assets:AssetAlias",
+    "Metadata": "dagbok.authoring.assets:Metadata",
+    "Model": "dagbok.authoring.assets:Model",
     "DatasetAll": "dagbok.authoring.assets:AssetAll",
     "DatasetAny": "dagbok.authoring.assets:AssetAny",
     "Asset": "dagbok.authoring.assets:Asset",
@@ -80,6 +82,7 @@ _TIMETABLES = {
     },
     "airflow.timetables.trigger": {
         "CronTriggerTimetable": "CronTriggerTimetable",
+        "MultipleCronTriggerTimetable": "MultipleCronTriggerTimetable",
         "DeltaTriggerTimetable": "DeltaTriggerTimetable",
     },
     "airflow.timetables.events": {"EventsTimetable": "EventsTimetable"},
@@ -88,7 +91,7 @@ _TIMETABLES = {
 MODULES: dict[str, dict[str, str]] = {
     "airflow": {
         **_DAG,
-        **_ASSETS,
+        **{name: target for name, target in _ASSETS.items() if name not in ("Metadata", "Model")},
         "XComArg": "dagbok.authoring.xcom_arg:XComArg",
         "__version__": "dagbok.compat.version:AIRFLOW_VERSION",
         "AirflowException": f"{_EXCEPTIONS}:AirflowException",
@@ -128,7 +131,11 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.models.xcom": _XCOM,
     "airflow.models.xcom_arg": _XCOM_ARG,
     "airflow.datasets": _ASSETS,
+    "airflow.datasets.metadata": {"Metadata": "dagbok.authoring.assets:Metadata"},
     "airflow.assets": _ASSETS,
+    "airflow.assets.metadata": {"Metadata": "dagbok.authoring.assets:Metadata"},
+    "airflow.timetables.datasets": {"DatasetOrTimeSchedule": "dagbok.authoring.assets:AssetOrTimeSchedule"},
+    "airflow.timetables.assets": {"AssetOrTimeSchedule": "dagbok.authoring.assets:AssetOrTimeSchedule"},
     "airflow.hooks": {},
     "airflow.hooks.base": _HOOK,
     "airflow.hooks.base_hook": _HOOK,

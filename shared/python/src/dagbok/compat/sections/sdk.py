@@ -34,6 +34,8 @@ _SDK = {
     "AssetAlias": "dagbok.authoring.assets:AssetAlias",
     "AssetAll": "dagbok.authoring.assets:AssetAll",
     "AssetAny": "dagbok.authoring.assets:AssetAny",
+    "AssetOrTimeSchedule": "dagbok.authoring.assets:AssetOrTimeSchedule",
+    "Metadata": "dagbok.authoring.assets:Metadata",
     "TriggerRule": "dagbok.authoring.enums:TriggerRule",
     "WeightRule": "dagbok.authoring.enums:WeightRule",
     "TaskInstanceState": "dagbok.authoring.enums:TaskInstanceState",
@@ -45,6 +47,7 @@ _SDK = {
     "ExceptionRetryPolicy": "dagbok.authoring.retry_policy:ExceptionRetryPolicy",
     "CronDataIntervalTimetable": "dagbok.authoring.timetables:CronDataIntervalTimetable",
     "CronTriggerTimetable": "dagbok.authoring.timetables:CronTriggerTimetable",
+    "MultipleCronTriggerTimetable": "dagbok.authoring.timetables:MultipleCronTriggerTimetable",
     "DeltaDataIntervalTimetable": "dagbok.authoring.timetables:DeltaDataIntervalTimetable",
     "DeltaTriggerTimetable": "dagbok.authoring.timetables:DeltaTriggerTimetable",
     "EventsTimetable": "dagbok.authoring.timetables:EventsTimetable",
@@ -84,8 +87,10 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sdk.definitions.variable": {"Variable": _SDK["Variable"]},
     "airflow.sdk.definitions.connection": {"Connection": _SDK["Connection"]},
     "airflow.sdk.definitions.asset": {
-        name: _SDK[name] for name in ("Asset", "AssetAlias", "AssetAll", "AssetAny")
+        name: f"dagbok.authoring.assets:{name}"
+        for name in ("Asset", "AssetAlias", "AssetAll", "AssetAny", "Dataset", "Model")
     },
+    "airflow.sdk.definitions.asset.metadata": {"Metadata": _SDK["Metadata"]},
     "airflow.sdk.definitions.xcom_arg": {"XComArg": _SDK["XComArg"]},
     "airflow.sdk.definitions.retry_policy": {
         name: _SDK[name]

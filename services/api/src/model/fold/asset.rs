@@ -1,0 +1,206 @@
+//! What facts about assets change, and what DAGs and runs say of them.
+use std::collections::BTreeSet;
+
+use dagbok_events::{
+    AssetCondition, AssetKey, AssetRef, AssetSource, AssetUpdated, DagId, DagSpec,
+    QueuedAssetsDropped, RunCreated, RunKey, TaskId, Timestamp,
+};
+
+use super::Context;
+use crate::model::{
+    Overlay, StoreError, keys,
+    rows::{
+        AssetCountRow, AssetEventRow, AssetIdRow, AssetRow, DagRow, QueuedAssetRow, RunAssetsRow,
+        RunRow, VersionRow,
+    },
+};
+
+/// Events of one record are told apart by so many bits of their numbers.
+const PLACE_BITS: u32 = 7;
+
+/// The number of an event.
+fn event_id(seq: u64, nth: u32) -> u64 {
+    (seq << PLACE_BITS) | u64::from(nth)
+}
+
+/// What a DAG does with an asset.
+enum Does {
+    Waits,
+    Brings(TaskId),
+    Reads(TaskId),
+}
+
+fn leaves(condition: &AssetCondition) -> Vec<&AssetRef> {
+    match condition {
+        AssetCondition::One { of } => vec![of],
+        AssetCondition::All { of } | AssetCondition::Any { of } => {
+            of.iter().flat_map(leaves).collect()
+        }
+    }
+}
+
+/// The assets that a DAG names, and what it does with each.
+fn named(spec: &DagSpec) -> Vec<(&AssetRef, Does)> {
+    let waits = spec.asset_condition.iter().flat_map(leaves).map(|asset| (asset, Does::Waits));
+    let tasks = spec.tasks.iter().flat_map(|task| {
+        let brings = task.outlets.iter().map(|it| (it, Does::Brings(task.task_id.clone())));
+        brings.chain(task.inlets.iter().map(|it| (it, Does::Reads(task.task_id.clone()))))
+    });
+    waits.chain(tasks).collect()
+}
+
+/// The row of an asset, made where there is none.
+fn row<'a>(
+    rows: &'a mut Overlay<'_>,
+    asset: &AssetKey,
+    at: Timestamp,
+) -> Result<&'a mut Option<AssetRow>, StoreError> {
+    if rows.peek::<AssetRow>(keys::asset(asset))?.is_none() {
+        let count = rows.edit::<AssetCountRow>(keys::asset_count())?.get_or_insert_default();
+        count.assets += 1;
+        let id = count.assets;
+        rows.put(keys::asset_id(id), Some(AssetIdRow { asset: asset.clone() }));
+        let new = AssetRow {
+            asset: asset.clone(),
+            id,
+            group: "asset".to_owned(),
+            extra: None,
+            created_at: at,
+            updated_at: at,
+            scheduled: BTreeSet::new(),
+            producing: BTreeSet::new(),
+            consuming: BTreeSet::new(),
+            last_event: None,
+        };
+        rows.put(keys::asset(asset), Some(new));
+    }
+    rows.edit::<AssetRow>(keys::asset(asset))
+}
+
+/// Notes what a DAG does with its assets, and forgets what it did by the version before.
+pub(super) fn registered(
+    rows: &mut Overlay<'_>,
+    context: &Context<'_>,
+    spec: &DagSpec,
+) -> Result<(), StoreError> {
+    left(rows, &spec.dag_id)?;
+    for (asset, does) in named(spec) {
+        let AssetRef::Asset { name, uri, group, extra } = asset else { continue };
+        let key = AssetKey { name: name.clone(), uri: uri.clone() };
+        let Some(row) = row(rows, &key, context.at)? else { continue };
+        row.group.clone_from(group);
+        row.extra.clone_from(extra);
+        row.updated_at = context.at;
+        let dag_id = spec.dag_id.clone();
+        match does {
+            Does::Waits => row.scheduled.insert(dag_id),
+            Does::Brings(task_id) => row.producing.insert((dag_id, task_id)),
+            Does::Reads(task_id) => row.consuming.insert((dag_id, task_id)),
+        };
+    }
+    Ok(())
+}
+
+/// Forgets what a DAG does with assets, as its version of now has it.
+pub(super) fn left(rows: &mut Overlay<'_>, dag_id: &DagId) -> Result<(), StoreError> {
+    let Some(version) = rows.peek::<DagRow>(keys::dag(dag_id))?.map(|row| row.version) else {
+        return Ok(());
+    };
+    let Some(old) = rows.peek::<VersionRow>(keys::version(dag_id, version))? else {
+        return Ok(());
+    };
+    let assets: Vec<AssetKey> = named(&old.spec)
+        .into_iter()
+        .filter_map(|(asset, _)| match asset {
+            AssetRef::Asset { name, uri, .. } => {
+                Some(AssetKey { name: name.clone(), uri: uri.clone() })
+            }
+            AssetRef::Alias { .. } | AssetRef::Name { .. } | AssetRef::Uri { .. } => None,
+        })
+        .collect();
+    for asset in assets {
+        if let Some(row) = rows.edit::<AssetRow>(keys::asset(&asset))? {
+            row.scheduled.remove(dag_id);
+            row.producing.retain(|(other, _)| other != dag_id);
+            row.consuming.retain(|(other, _)| other != dag_id);
+        }
+    }
+    Ok(())
+}
+
+/// An event, by its place among those of its record.
+pub(super) fn updated(
+    rows: &mut Overlay<'_>,
+    context: &Context<'_>,
+    nth: u32,
+    fact: &AssetUpdated,
+) -> Result<(), StoreError> {
+    let AssetUpdated { asset, task_id, map_index, extra, aliases, queued_for, kept_for: _ } = fact;
+    let id = event_id(context.seq, nth);
+    let source = match (context.run(), task_id) {
+        (Some(run), Some(task_id)) => {
+            let interval = rows.peek::<RunRow>(keys::run(run))?.and_then(|row| row.data_interval);
+            Some(AssetSource {
+                dag_id: run.dag_id.clone(),
+                run_id: run.run_id.clone(),
+                task_id: task_id.clone(),
+                map_index: *map_index,
+                data_interval: interval,
+            })
+        }
+        _ => None,
+    };
+    if let Some(row) = row(rows, asset, context.at)? {
+        row.last_event = Some((id, context.at));
+    }
+    let event = AssetEventRow {
+        id,
+        asset: asset.clone(),
+        at: context.at,
+        extra: extra.clone(),
+        aliases: aliases.clone(),
+        source,
+        runs: Vec::new(),
+    };
+    rows.put(keys::asset_event(id), Some(event));
+    for dag_id in queued_for {
+        let queued = rows.edit::<QueuedAssetRow>(keys::queued_asset(dag_id, asset))?;
+        queued.get_or_insert_with(|| QueuedAssetRow { asset: asset.clone(), since: context.at });
+    }
+    Ok(())
+}
+
+/// The run that assets made: their events know it, and none waits any more.
+pub(super) fn consumed(
+    rows: &mut Overlay<'_>,
+    run: &RunKey,
+    fact: &RunCreated,
+) -> Result<(), StoreError> {
+    rows.remove_all::<QueuedAssetRow>(&keys::within_dag::<QueuedAssetRow>(&run.dag_id))?;
+    let events = fact.asset_events.iter().map(|event| event_id(event.seq, event.nth));
+    let events: BTreeSet<u64> = events.collect();
+    for id in &events {
+        if let Some(event) = rows.edit::<AssetEventRow>(keys::asset_event(*id))? {
+            event.runs.push(run.clone());
+        }
+    }
+    let events = events.into_iter().collect();
+    let row = RunAssetsRow { events, left_out: fact.asset_events_left_out };
+    rows.put(keys::run_assets(run), Some(row));
+    Ok(())
+}
+
+pub(super) fn dropped(
+    rows: &mut Overlay<'_>,
+    context: &Context<'_>,
+    fact: &QueuedAssetsDropped,
+) -> Result<(), StoreError> {
+    let Some(dag_id) = context.dag() else { return Ok(()) };
+    if fact.assets.is_empty() {
+        return rows.remove_all::<QueuedAssetRow>(&keys::within_dag::<QueuedAssetRow>(dag_id));
+    }
+    for asset in &fact.assets {
+        rows.put::<QueuedAssetRow>(keys::queued_asset(dag_id, asset), None);
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! Rows about assets, their events, and what waits for a DAG's next run by them.
+use std::collections::BTreeSet;
+
+use dagbok_events::{AssetKey, AssetSource, DagId, RunKey, TaskId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// An asset that some DAG names, or that was brought up to date.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AssetRow {
+    /// Which.
+    pub asset: AssetKey,
+    /// Its number, in the order of being named first.
+    pub id: u32,
+    /// What kind it is.
+    pub group: String,
+    /// A JSON object in text that goes with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<String>,
+    /// When it was named first.
+    pub created_at: Timestamp,
+    /// When a file last named it.
+    pub updated_at: Timestamp,
+    /// DAGs that are scheduled on it.
+    pub scheduled: BTreeSet<DagId>,
+    /// Tasks that bring it up to date.
+    pub producing: BTreeSet<(DagId, TaskId)>,
+    /// Tasks that say that they read it.
+    pub consuming: BTreeSet<(DagId, TaskId)>,
+    /// Its last event: number and time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_event: Option<(u64, Timestamp)>,
+}
+
+/// The asset of a number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AssetIdRow {
+    /// Which.
+    pub asset: AssetKey,
+}
+
+/// How many numbers of assets were given out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AssetCountRow {
+    /// So many.
+    pub assets: u32,
+}
+
+/// An asset that was brought up to date.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AssetEventRow {
+    /// Its number: the record's sequence, and which of its events.
+    pub id: u64,
+    /// Which asset.
+    pub asset: AssetKey,
+    /// When.
+    pub at: Timestamp,
+    /// A JSON object in text that was said with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<String>,
+    /// The aliases by which the task named the asset.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// The task that did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<AssetSource>,
+    /// The runs that it made, with others.
+    #[serde(default)]
+    pub runs: Vec<RunKey>,
+}
+
+/// An asset that is up to date, and waits for the others that a DAG needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueuedAssetRow {
+    /// Which asset.
+    pub asset: AssetKey,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The events that made a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunAssetsRow {
+    /// Their numbers, oldest first.
+    pub events: Vec<u64>,
+    /// How many more there were.
+    #[serde(default)]
+    pub left_out: u32,
+}

@@ -1,0 +1,120 @@
+//! Assets brought up to date by tasks and by others, and the runs that this makes.
+use dagbok_events::{
+    Actor, AssetKey, AssetUpdated, DagId, Fact, MapIndex, Micros, QueuedAssetsDropped, Record,
+    RunCreated, RunKey, RunType, Scope, TaskId, Timestamp,
+};
+use dagbok_protocol::{
+    AssetUpdate, Command, OutletEvent, RefusalCode,
+    limits::{ASSET_EXTRA_BYTES, ASSETS_PER_TRY},
+};
+
+use super::{own::first_facts, runs::no_dag};
+use crate::namespace::{
+    Decision, Namespace, accepted, answering, own, refuse, run_id::run_id_by_assets, unchanged,
+};
+
+impl Namespace {
+    /// What a task's success says of assets.
+    pub(super) fn outlet_facts(
+        &self,
+        (task_id, map_index): (&TaskId, MapIndex),
+        outlets: &[OutletEvent],
+    ) -> Vec<Fact> {
+        let event = |outlet: &OutletEvent| {
+            Some(self.asset_updated(AssetUpdated {
+                asset: self.asset_of(&outlet.asset)?,
+                task_id: Some(task_id.clone()),
+                map_index,
+                extra: outlet.extra.clone().filter(|extra| extra.len() <= ASSET_EXTRA_BYTES),
+                aliases: outlet.aliases.clone(),
+                queued_for: Vec::new(),
+                kept_for: Vec::new(),
+            }))
+        };
+        outlets.iter().take(ASSETS_PER_TRY).filter_map(event).collect()
+    }
+
+    /// Somebody outside says that an asset is up to date.
+    pub(super) fn update_asset(
+        &self,
+        at: Timestamp,
+        command: &Command,
+        ask: &AssetUpdate,
+    ) -> Decision {
+        if let Some(extra) = &ask.extra {
+            if extra.len() > ASSET_EXTRA_BYTES {
+                let why = format!(
+                    "the extra has {} bytes of JSON, at most {ASSET_EXTRA_BYTES} are taken",
+                    extra.len()
+                );
+                return refuse(RefusalCode::Invalid, why);
+            }
+            let read = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(extra);
+            if read.is_err() {
+                return refuse(RefusalCode::Invalid, "the extra must be a JSON object".to_owned());
+            }
+        }
+        let fact = self.asset_updated(AssetUpdated {
+            asset: ask.asset.clone(),
+            task_id: None,
+            map_index: MapIndex::UNMAPPED,
+            extra: ask.extra.clone(),
+            aliases: Vec::new(),
+            queued_for: Vec::new(),
+            kept_for: Vec::new(),
+        });
+        accepted(vec![answering(command, at, Scope::Namespace, vec![fact])])
+    }
+
+    /// Lets a DAG wait for assets again.
+    pub(super) fn drop_queued_assets(
+        &self,
+        at: Timestamp,
+        command: &Command,
+        dag_id: &DagId,
+        assets: &[AssetKey],
+    ) -> Decision {
+        let Some(dag) = self.dags.get(dag_id) else { return no_dag(dag_id) };
+        let meant = |asset: &AssetKey| assets.is_empty() || assets.contains(asset);
+        if !dag.queued_assets().any(|(asset, _)| meant(asset)) {
+            return unchanged();
+        }
+        let fact = QueuedAssetsDropped { assets: assets.to_vec() };
+        let facts = vec![Fact::QueuedAssetsDropped(fact)];
+        accepted(vec![answering(command, at, Scope::Dag(dag_id.clone()), facts)])
+    }
+
+    /// Makes the run that a DAG's assets call for.
+    pub(super) fn create_by_assets(&self, at: Timestamp, dag_id: &DagId) -> Option<Record> {
+        let dag = self.dags.get(dag_id).filter(|dag| dag.is_ready_by_assets())?;
+        let run = dag.waiting.run()?;
+        let (version, older) = (&dag.current, dag.current.spec.era < 3);
+        // Its id and its date must be its own: two may be called for in one microsecond.
+        let key_at = |date: Timestamp| RunKey {
+            dag_id: dag_id.clone(),
+            run_id: run_id_by_assets(version.spec.era, date),
+        };
+        let is_free = |date: &Timestamp| {
+            !self.knows_run(&key_at(*date)) && !(older && dag.dates.contains(*date))
+        };
+        let date = (0..1_000_000).map(|n| run.at.plus(Micros(n))).find(is_free)?;
+        let key = key_at(date);
+        let created = RunCreated {
+            run_type: RunType::AssetTriggered,
+            // Files of the older era read `ds` and its kin in every run, so such a run has a date.
+            logical_date: older.then_some(date),
+            data_interval: older.then_some(run.data_interval),
+            run_after: run.at.min(at),
+            version: version.number,
+            bundle: dag.bundle.clone(),
+            conf: None,
+            note: None,
+            asset_events: run.events,
+            asset_events_left_out: run.left_out,
+        };
+        let starts = dag.may_start() && dag.queued.is_empty();
+        let start = if starts { first_facts(&key, at, dag, &created) } else { Vec::new() };
+        let facts = [Fact::RunCreated(Box::new(created))].into_iter().chain(start).collect();
+        Some(own(at, Actor::Schedule, Scope::Run(key), None, facts))
+    }
+}

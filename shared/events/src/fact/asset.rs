@@ -1,0 +1,38 @@
+//! Facts about assets.
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{AssetKey, DagId, MapIndex, TaskId};
+
+/// See [`crate::Fact::AssetUpdated`]. Scope: the run whose task did it, or the namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AssetUpdated {
+    /// Which asset.
+    pub asset: AssetKey,
+    /// The task that did it; `None` where somebody outside said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<TaskId>,
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// A JSON object in text that was said with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<String>,
+    /// The aliases by which the task named the asset.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
+    /// DAGs that wait for it: their next run consumes it, and may come by it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queued_for: Vec<DagId>,
+    /// DAGs that would, and are paused: their next run consumes it, and does not come by it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_for: Vec<DagId>,
+}
+
+/// See [`crate::Fact::QueuedAssetsDropped`]. Scope: the DAG.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct QueuedAssetsDropped {
+    /// Which assets; all of them where none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assets: Vec<AssetKey>,
+}

@@ -1,0 +1,147 @@
+"""Schedules from the file to the log: promises that are read, what unpausing makes, and runs that assets make."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+from harness import Standalone, wait_until, write_dag
+
+EVERY_MINUTE = """
+from datetime import datetime
+from airflow import DAG
+from airflow.operators.empty import EmptyOperator
+from airflow.timetables.trigger import CronTriggerTimetable, MultipleCronTriggerTimetable
+
+with DAG("minutely", schedule="* * * * *", start_date=datetime(2024, 1, 1), catchup=False):
+    EmptyOperator(task_id="t")
+with DAG("several", start_date=datetime(2024, 1, 1), catchup=False, is_paused_upon_creation=True,
+         schedule=MultipleCronTriggerTimetable("0 3 * * *", "30 4 1 * *", timezone="Europe/Zurich")):
+    EmptyOperator(task_id="t")
+with DAG("caught_up", schedule="@daily", start_date=datetime(2024, 1, 1), end_date=datetime(2024, 1, 5), catchup=True,
+         is_paused_upon_creation=True):
+    EmptyOperator(task_id="t")
+"""
+
+ASSETS = """
+from airflow.sdk import DAG, Asset, Metadata, task
+
+left, right = Asset("left", "file:///left"), Asset("right", "file:///right")
+
+with DAG("makes", schedule=None):
+    @task(outlets=[left])
+    def make():
+        yield Metadata(left, {"rows": 3})
+    make()
+
+with DAG("takes", schedule=left & right):
+    @task
+    def take(*, triggering_asset_events):
+        return {asset.name: [e.extra for e in events] for asset, events in triggering_asset_events.items()}
+    take()
+"""
+
+BAD = """
+from datetime import datetime
+from airflow import DAG
+from airflow.operators.empty import EmptyOperator
+
+def made(name, **how):
+    with DAG(name, **how):
+        EmptyOperator(task_id="t")
+
+made("never", schedule="0 0 30 2 *", start_date=datetime(2024, 1, 1))
+made("backwards", schedule="@daily", start_date=datetime(2024, 1, 2), end_date=datetime(2024, 1, 1))
+made("typo", schedule="60 * * * *", start_date=datetime(2024, 1, 1))
+made("good", schedule=None)
+"""
+
+
+def test_what_comes_next_is_read_from_promises(running: Standalone, dags: Path) -> None:
+    write_dag(dags, "minutely.py", EVERY_MINUTE)
+    running.wait_dag("minutely")
+    found = running.api.get("/dagbok/dags/minutely/expectedRuns", limit=5)
+    assert found["total_entries"] >= 1_440
+    due = [datetime.fromisoformat(run["run_after"]) for run in found["expected_runs"]]
+    assert [later - sooner for sooner, later in pairwise(due)] == [timedelta(minutes=1)] * 4
+    said = running.cli.ok("dags", "next-execution", "minutely", "-n", "3").split("\n")
+    assert len([line for line in said if line.startswith("20")]) == 3, said
+    # Paused, and promised all the same.
+    several = running.cli.json("dags", "next-execution", "several", "-n", "2")
+    assert several["is_paused"]
+    first = datetime.fromisoformat(several["expected_runs"][0]["run_after"]).astimezone(UTC)
+    assert first.minute in {0, 30}
+
+
+def test_unpausing_says_what_it_makes_and_makes_that(running: Standalone, dags: Path) -> None:
+    write_dag(dags, "minutely.py", EVERY_MINUTE)
+    running.wait_dag("caught_up")
+    preview = running.cli.json("dags", "unpause", "caught_up", "--dry-run")
+    assert (preview["runs"], preview["first_logical_date"]) == (5, "2024-01-01T00:00:00Z")
+    assert running.api.get("/dags/caught_up")["is_paused"]
+    said = running.cli.ok("dags", "unpause", "caught_up")
+    assert "5 runs, from 2024-01-01T00:00:00Z to 2024-01-05T00:00:00Z" in said
+    runs = wait_until(
+        "the runs",
+        lambda: (found := running.api.get("/dags/caught_up/dagRuns"))["total_entries"] == 5 and found,
+    )
+    assert runs["total_entries"] == 5
+
+
+def test_assets_make_runs_that_know_what_made_them(running: Standalone, dags: Path) -> None:
+    write_dag(dags, "assets.py", ASSETS)
+    running.wait_dag("takes")
+    assets = {asset["name"]: asset for asset in running.api.get("/assets")["assets"]}
+    assert assets["left"]["producing_tasks"] == [{"dag_id": "makes", "task_id": "make"}]
+    assert assets["right"]["scheduled_dags"] == [{"dag_id": "takes"}]
+    running.trigger("makes", "r1")
+    assert running.api.wait_run("makes", "r1") == "success"
+    (queued,) = running.api.get("/dags/takes/assets/queuedEvents")["queued_events"]
+    assert queued["asset_id"] == assets["left"]["id"]
+    assert running.api.get("/dags/takes/dagRuns")["total_entries"] == 0
+    answer = running.api.post("/assets/events", {"asset_id": assets["right"]["id"], "extra": {"by": "hand"}})
+    assert answer.status_code == 200, answer.text
+    (run,) = wait_until("a run", lambda: running.api.get("/dags/takes/dagRuns")["dag_runs"])
+    assert run["run_type"] == "asset_triggered"
+    assert run["dag_run_id"].startswith("asset_triggered__")
+    assert running.api.wait_run("takes", run["dag_run_id"]) == "success"
+    path = f"/dags/takes/dagRuns/{run['dag_run_id']}"
+    value = running.api.get(f"{path}/taskInstances/take/xcomEntries/return_value")["value"]
+    told = {"left": [{"rows": 3}], "right": [{"by": "hand"}]}
+    assert value == told or json.loads(value) == told
+    events = running.api.get(f"{path}/upstreamAssetEvents")["asset_events"]
+    assert [event["name"] for event in events] == ["left", "right"]
+    assert events[0]["source_run_id"] == "r1"
+    assert [made["run_id"] for made in events[0]["created_dagruns"]] == [run["dag_run_id"]]
+    assert running.api.get("/dags/takes/assets/queuedEvents")["total_entries"] == 0
+
+
+def test_schedules_that_can_make_no_run_are_refused(running: Standalone, dags: Path) -> None:
+    write_dag(dags, "bad.py", BAD)
+    running.wait_dag("good")
+
+    def refused() -> str | None:
+        errors = running.api.get("/importErrors")["import_errors"]
+        return next((error["stack_trace"] for error in errors if "bad.py" in error["filename"]), None)
+
+    said = wait_until("the refusal", refused)
+    assert "no date matches `0 0 30 2 *`" in said
+    assert "lies before its start_date" in said
+    assert "minute field `60`" in said
+
+
+def test_a_trigger_that_is_sent_again_makes_one_run(running: Standalone, dags: Path) -> None:
+    write_dag(dags, "assets.py", ASSETS)
+    running.wait_dag("makes")
+
+    def ask(key: str, note: str) -> str:
+        url = f"{running.api.url}/api/v2/dags/makes/dagRuns"
+        answer = httpx.post(url, json={"logical_date": None, "note": note}, headers={"Idempotency-Key": key})
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["dag_run_id"])
+
+    first = ask("k1", "a")
+    assert ask("k1", "a") == first
+    assert len({first, ask("k2", "a"), ask("k1", "b")}) == 3
+    assert running.api.get("/dags/makes/dagRuns")["total_entries"] == 3
