@@ -127,7 +127,7 @@ impl Stage {
     }
 
     fn run_effects(&mut self, namespace: &Namespace, key: &RunKey, record: &Record) {
-        let is_over = record.facts.iter().any(is_run_end);
+        let is_over = record.facts.iter().any(Fact::ends_run);
         for fact in &record.facts {
             match fact {
                 Fact::TaskQueued(f) => {

@@ -97,6 +97,8 @@ fn begin(world: &mut World, kind: &str, date: &str) -> String {
         bundle: digest(1),
         conf: None,
         note: None,
+        asset_events: Vec::new(),
+        asset_events_left_out: 0,
     };
     let facts = vec![Fact::RunCreated(Box::new(created)), Fact::RunStarted(RunStarted {})];
     append(world, &run, facts);

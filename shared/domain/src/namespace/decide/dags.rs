@@ -4,7 +4,7 @@ use dagbok_protocol::{Command, RefusalCode, limits::CONSECUTIVE_FAILED_RUNS};
 
 use super::runs::no_dag;
 use crate::namespace::{
-    Decision, Limits, Namespace, Outcome, accepted, answering, refuse, schedule, unchanged,
+    Decision, Namespace, Outcome, accepted, answering, refuse, schedule, unchanged,
 };
 
 impl Namespace {
