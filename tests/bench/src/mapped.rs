@@ -90,6 +90,7 @@ impl Desk {
     async fn succeed(&self, key: TryKey, length: Option<u32>) -> anyhow::Result<()> {
         let value = Some(Payload::Inline("1".into()));
         let body = ReportBody::Succeeded {
+            outlets: Vec::new(),
             xcoms: vec![XComValue { key: "return_value".into(), value, length }],
             usage: Usage::default(),
             log: None,
