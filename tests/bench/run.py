@@ -79,7 +79,10 @@ def quiet(number):
     return number
 
 
-@dag(dag_id="looped", schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False, max_active_tasks=64)
+@dag(
+    dag_id="looped", schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False,
+    max_active_tasks=64,
+)
 def looped():
     first = numbers()
     last = quiet.override(task_id="last")(0)
@@ -87,7 +90,10 @@ def looped():
         first >> quiet.override(task_id=f"middle_{number:04}")(number) >> last
 
 
-@dag(dag_id="mapped", schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False, max_active_tasks=64)
+@dag(
+    dag_id="mapped", schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False,
+    max_active_tasks=64,
+)
 def mapped():
     quiet.override(task_id="middle").expand(number=numbers()) >> quiet.override(task_id="last")(0)
 

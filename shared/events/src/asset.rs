@@ -20,9 +20,9 @@ pub struct AssetKey {
 pub enum AssetRef {
     /// The asset itself.
     Asset {
-        /// Its name.
+        /// What people call the asset.
         name: String,
-        /// Its uri.
+        /// Where the asset lies, as a URI.
         uri: String,
         /// What kind it is: `asset`, `dataset`, `model`, or a word of the file's own.
         #[serde(default = "asset_group", skip_serializing_if = "is_asset_group")]
@@ -33,17 +33,17 @@ pub enum AssetRef {
     },
     /// A name that tasks give to assets when they run.
     Alias {
-        /// The name.
+        /// The name of the alias.
         name: String,
     },
     /// Whatever asset has this name.
     Name {
-        /// The name.
+        /// The name by which the asset is found.
         name: String,
     },
     /// Whatever asset has this uri.
     Uri {
-        /// The uri.
+        /// The URI by which the asset is found.
         uri: String,
     },
 }
@@ -60,17 +60,17 @@ fn is_asset_group(group: &str) -> bool {
 pub enum AssetCondition {
     /// This one.
     One {
-        /// Which.
+        /// The asset or alias that must have been brought up to date.
         of: AssetRef,
     },
     /// All of these.
     All {
-        /// The parts.
+        /// The conditions that must all hold.
         of: Vec<AssetCondition>,
     },
     /// Any of these.
     Any {
-        /// The parts.
+        /// The conditions of which one must hold.
         of: Vec<AssetCondition>,
     },
 }
@@ -100,9 +100,9 @@ pub struct AssetEvent {
     /// Which of the record's events it is, from 0.
     #[serde(default, skip_serializing_if = "is_first")]
     pub nth: u32,
-    /// Which asset.
+    /// The asset that was brought up to date.
     pub asset: AssetKey,
-    /// When.
+    /// When the asset was brought up to date, by the record that says so.
     pub at: Timestamp,
     /// A JSON object in text that was said with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -161,7 +161,7 @@ pub enum CommandBody {
 /// Says that an asset is up to date.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AssetUpdate {
-    /// Which.
+    /// The asset that is up to date.
     pub asset: AssetKey,
     /// A JSON object in text that is said with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -173,7 +173,12 @@ def test_a_copy_of_a_group_asks_for_its_own_index(bench: Bench) -> None:
     [
         ("f", 1, {"a": [1, 2, 3]}, {"a": [1]}),
         ("f", 2, {"a": {"k": 1, "l": 2, "m": 3}}, {"a": [2]}),
-        ("f", 1, {"a": {"__classname__": "builtins.tuple", "__version__": 1, "__data__": [1, 2]}}, {"a": [1]}),
+        (
+            "f",
+            1,
+            {"a": {"__classname__": "builtins.tuple", "__version__": 1, "__data__": [1, 2]}},
+            {"a": [1]},
+        ),
         ("kwargs", 1, {"b": [{"x": 1}, {"x": 2}]}, {"b": [1]}),
         ("changed", 2, {"a": [1, 2, 3]}, {"a": [2]}),
         # The second of two times two, whose last argument changes fastest.

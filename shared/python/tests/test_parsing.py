@@ -364,7 +364,6 @@ def test_all_that_a_dag_can_not_have_is_told_at_once(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("schedule", "words"),
     [
-        ("[__import__('airflow').Dataset('x')]", "assets or datasets"),
         ("__import__('airflow.timetables.base').timetables.base.Timetable()", "not supported yet"),
     ],
 )

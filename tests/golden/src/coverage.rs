@@ -31,7 +31,7 @@ facts! {
 }
 
 /// Shapes that our encoder never writes: a field at its default is left out.
-const NEVER_WRITTEN: &[&str] = &["TriggerRule::all_success"];
+const NEVER_WRITTEN: &[&str] = &["TriggerRule::all_success", "RunImmediately::IfNear"];
 
 /// The shapes that records had.
 #[derive(Clone, Debug, Default)]

@@ -75,7 +75,12 @@ impl Namespace {
         }
         let due = self.index.promises.iter().take_while(|(due, _)| *due <= now);
         proposals.extend(due.map(|(_, dag_id)| Proposal::CreateScheduled(dag_id.clone())));
-        let ready = self.index.ready_by_assets.iter();
+        // One that makes a run by time now may have no room for another after it: the next plan sees.
+        let by_time = |dag_id: &&DagId| {
+            let due = self.dags.get(*dag_id).and_then(|dag| dag.due());
+            due.is_some_and(|due| due <= now)
+        };
+        let ready = self.index.ready_by_assets.iter().filter(|dag_id| !by_time(dag_id));
         proposals.extend(ready.map(|dag_id| Proposal::CreateByAssets(dag_id.clone())));
         for (_, dag_id) in self.index.starts.iter().take_while(|(from, _)| *from <= now) {
             let Some(dag) = self.dags.get(dag_id) else { continue };

@@ -7,7 +7,7 @@ use crate::{AssetKey, DagId, MapIndex, TaskId};
 /// See [`crate::Fact::AssetUpdated`]. Scope: the run whose task did it, or the namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AssetUpdated {
-    /// Which asset.
+    /// The asset that was brought up to date.
     pub asset: AssetKey,
     /// The task that did it; `None` where somebody outside said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]

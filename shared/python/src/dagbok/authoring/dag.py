@@ -15,7 +15,8 @@ from dagbok.authoring.ids import check_key
 from dagbok.authoring.operator_args import as_utc, ignored_of_dag
 from dagbok.authoring.params import DagParam, ParamsDict
 from dagbok.authoring.refusal import Refusal
-from dagbok.authoring.timetables import Timetable, resolve_schedule
+from dagbok.authoring.schedules import resolve_schedule
+from dagbok.authoring.timetables import Timetable
 from dagbok.durations import plain
 from dagbok.exceptions import AirflowException, DuplicateTaskIdFound, TaskNotFound
 from dagbok.timezone import parse, utc

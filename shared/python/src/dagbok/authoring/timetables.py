@@ -298,28 +298,3 @@ CRON_AND_DELTA = (_Cron, _Triggers, _Delta)
 def is_relativedelta(value: Any) -> bool:
     """Whether a value is dateutil's relativedelta, without importing it."""
     return any(kind.__name__ == "relativedelta" for kind in type(value).__mro__)
-
-
-def resolve_schedule(schedule: Any, era: int) -> Timetable:
-    """Return the timetable of whatever a file gave as its schedule."""
-    if schedule is None:
-        return NullTimetable()
-    if isinstance(schedule, Timetable):
-        return schedule
-    if isinstance(schedule, str):
-        if schedule == "@once":
-            return OnceTimetable()
-        if schedule == "@continuous":
-            return ContinuousTimetable()
-        return CronDataIntervalTimetable(schedule) if era == 2 else CronTriggerTimetable(schedule)
-    if isinstance(schedule, timedelta) or is_relativedelta(schedule):
-        return DeltaDataIntervalTimetable(schedule) if era == 2 else DeltaTriggerTimetable(schedule)
-    from dagbok.authoring import assets
-
-    if assets.is_assets(schedule):
-        return assets.AssetTriggeredTimetable(schedule)
-    raise AirflowTimetableInvalid(
-        f"a schedule is None, a cron expression, a preset, a timedelta, a timetable, "
-        f"an asset or a list of assets, "
-        f"not {type(schedule).__name__}: {schedule!r}"
-    )

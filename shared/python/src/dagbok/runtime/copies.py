@@ -1,5 +1,7 @@
-"""Values that are fetched when they are looked at: what the copies of a mapped task handed on, as one sequence,
-and what a task returned that others are mapped over, of which a copy needs one element.
+"""Values that are fetched when they are looked at.
+
+What the copies of a mapped task handed on, as one sequence, and what a task returned that others are mapped
+over, of which a copy needs one element.
 """
 
 from __future__ import annotations
@@ -74,7 +76,7 @@ class LazyXComSequence(Sequence[Any]):
 
 
 class Elements:
-    """A list, tuple or dict that lies elsewhere: its length, single elements of it, and the whole if need be."""
+    """A list, tuple or dict that lies elsewhere: its length, single elements, and the whole if need be."""
 
     def __init__(self, kind: str, length: int, first: tuple[int, Any], fetch: Any, whole: Any) -> None:
         # One element that came with the length, and where it stands; how to get others, and all.

@@ -191,13 +191,12 @@ class TaskInstance:
         return xcom.get_copies(self._supervisor, key, self.dag_id, self.run_id, task_id)
 
     def elements_of(self, task_id: str) -> Any:
-        """Return the elements of what a task of this run returned, each to be fetched when it is looked at; None
-        where that has no elements.
+        """Return the elements of what a task of this run returned, each fetched when it is looked at.
+
+        None where that has no elements.
         """
         place = max(self.map_index, 0)
-        return xcom.get_elements(
-            self._supervisor, XCOM_RETURN_KEY, self.dag_id, self.run_id, task_id, place
-        )
+        return xcom.get_elements(self._supervisor, XCOM_RETURN_KEY, self.dag_id, self.run_id, task_id, place)
 
     def _is_mapped(self, task_id: str, dag_id: str | None) -> bool:
         dag = self.task.dag

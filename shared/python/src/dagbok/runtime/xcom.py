@@ -56,13 +56,16 @@ def get_copies(supervisor: Supervisor, key: str, dag_id: str, run_id: str, task_
 def get_elements(
     supervisor: Supervisor, key: str, dag_id: str, run_id: str, task_id: str, place: int
 ) -> Elements | None:
-    """Return the elements of a list, tuple or dict that a task pushed, `place` at once and others when they are
-    looked at; None where it pushed something else, or nothing.
+    """Return the elements of a list, tuple or dict that a task pushed.
+
+    `place` is fetched at once and others when they are looked at. None where it pushed something else, or
+    nothing.
     """
     of = {"key": key, "dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": -1}
 
     def ask(place: int) -> dict[str, Any]:
-        return supervisor.ask({"type": "GetXComElement", **of, "place": place})
+        answer: dict[str, Any] = supervisor.ask({"type": "GetXComElement", **of, "place": place})
+        return answer
 
     def element(place: int, answer: dict[str, Any]) -> Any:
         if not answer["is_there"]:
