@@ -219,7 +219,8 @@ fn a_schedule_may_go_by_time_too() {
     let mut world = World::with([spec]);
     update(&mut world, "a");
     assert_eq!(world.settle()[0], "RunCreated AssetTriggered never");
-    assert_eq!(world.go_to("2024-01-01T01:00")[0], "RunCreated Scheduled 2024-01-01T01:00:00Z");
+    let made = "RunCreated Scheduled 2024-01-01T01:00:00Z".to_owned();
+    assert!(world.go_to("2024-01-01T01:00").contains(&made));
 }
 
 #[test]
