@@ -7,7 +7,7 @@ use super::DateTime;
 /// Assets, by their uris.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AssetCollection {
-    /// The page.
+    /// The assets of this page.
     pub assets: Vec<AssetResponse>,
     /// How many there are in all.
     pub total_entries: usize,
@@ -16,9 +16,9 @@ pub struct AssetCollection {
 /// An asset.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AssetResponse {
-    /// Its number.
+    /// The number that the API knows the asset by.
     pub id: u32,
-    /// Its name.
+    /// What people call the asset.
     pub name: String,
     /// Where the data is.
     pub uri: String,
@@ -48,7 +48,7 @@ pub struct AssetResponse {
 /// A DAG that is scheduled on an asset.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AssetDag {
-    /// Which.
+    /// The DAG that is scheduled on the asset.
     pub dag_id: String,
 }
 
@@ -57,23 +57,23 @@ pub struct AssetDag {
 pub struct AssetTask {
     /// Of which DAG.
     pub dag_id: String,
-    /// Which.
+    /// The task that brings the asset up to date.
     pub task_id: String,
 }
 
 /// The last event of an asset.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct LastAssetEvent {
-    /// Its number.
+    /// The number of the newest event.
     pub id: u64,
-    /// When.
+    /// When the asset was brought up to date.
     pub timestamp: DateTime,
 }
 
 /// Events of assets, oldest first.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AssetEventCollection {
-    /// The page.
+    /// The events of this page, as asked for.
     pub asset_events: Vec<AssetEventResponse>,
     /// How many there are in all.
     pub total_entries: usize,
@@ -82,7 +82,7 @@ pub struct AssetEventCollection {
 /// An asset was brought up to date.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct AssetEventResponse {
-    /// Its number.
+    /// The number of the event.
     pub id: u64,
     /// The asset's number.
     pub asset_id: u32,
@@ -97,9 +97,9 @@ pub struct AssetEventResponse {
     pub extra: serde_json::Value,
     /// The task that did it; null where somebody outside said so.
     pub source_task_id: Option<String>,
-    /// Its DAG.
+    /// The DAG of the task that brought the asset up to date.
     pub source_dag_id: Option<String>,
-    /// Its run.
+    /// The run of the task that brought the asset up to date.
     pub source_run_id: Option<String>,
     /// Which copy of it; -1 where it is not mapped.
     pub source_map_index: i32,
@@ -107,14 +107,14 @@ pub struct AssetEventResponse {
     pub source_aliases: Vec<String>,
     /// The runs that it made, with others.
     pub created_dagruns: Vec<CreatedRun>,
-    /// When.
+    /// When the asset was brought up to date.
     pub timestamp: DateTime,
 }
 
 /// A run that events of assets made.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CreatedRun {
-    /// Which.
+    /// The run that the event made, or helped to make.
     pub run_id: String,
     /// Of which DAG.
     pub dag_id: String,
@@ -124,7 +124,7 @@ pub struct CreatedRun {
     pub start_date: Option<DateTime>,
     /// When it was over.
     pub end_date: Option<DateTime>,
-    /// Its state.
+    /// How the run stands.
     pub state: String,
     /// Where the data begins that it covers.
     pub data_interval_start: Option<DateTime>,
@@ -149,7 +149,7 @@ pub struct CreateAssetEvent {
 pub struct QueuedEventCollection {
     /// All of them.
     pub queued_events: Vec<QueuedEvent>,
-    /// How many.
+    /// How many events are queued.
     pub total_entries: usize,
 }
 
