@@ -145,7 +145,8 @@ def test_limits_and_pools_of_the_configuration_hold_at_every_start(tmp_path: Pat
         assert it.trigger("elsewhere", "r1").status_code == 200
         assert it.api.wait_run("elsewhere", "r1") == "failed"
         told = shown(it, "elsewhere", "r1", "a")
-        assert (told["try_number"], told["dagbok"]["ended"], told["dagbok"]["message"]) == (3, "lost", "queued_too_long")
+        ended = told["dagbok"]["ended"], told["dagbok"]["message"]
+        assert (told["try_number"], *ended) == (3, "lost", "queued_too_long")
         it.wait_dag("free")
         assert it.trigger("free", "r1").status_code == 200
         assert it.api.wait_run("free", "r1") == "failed"
