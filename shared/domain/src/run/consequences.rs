@@ -162,14 +162,18 @@ pub(super) struct Wave<'a> {
     /// Where there are mapped groups: how each of what is settled ends.
     ended: BTreeMap<InstanceNo, Done>,
     failed_leaves: BTreeSet<Ix>,
+    /// Tasks whose copies were ruled out by their rule: judged once more, which only a history that no file
+    /// could make asks for, they have nothing left.
+    judged: BTreeSet<Ix>,
 }
 
 impl<'a> Wave<'a> {
     pub(super) fn new(run: &'a Run) -> Self {
         let (seeds, settled, failed_leaves) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let (touched, copies, ended) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let facts = Vec::new();
-        Self { run, facts, seeds, settled, count: 0, touched, copies, ended, failed_leaves }
+        let (facts, judged) = (Vec::new(), BTreeSet::new());
+        let count = 0;
+        Self { run, facts, seeds, settled, count, touched, copies, ended, failed_leaves, judged }
     }
 
     /// One copy is done by its own doing.
@@ -322,6 +326,9 @@ impl<'a> Wave<'a> {
             } else {
                 self.never(node, tallies)
             };
+            if !found.is_empty() {
+                self.judged.insert(node);
+            }
             all.extend(self.settled_as(node, found));
         }
         all
@@ -333,7 +340,7 @@ impl<'a> Wave<'a> {
         let Standing::Never(why) = judge_in_scope(task, upstream, scope) else {
             return Vec::new();
         };
-        if self.run.skips_later(node, why) {
+        if self.run.skips_later(node, why) || self.judged.contains(&node) {
             return Vec::new();
         }
         let waits = |no, state: &TaskState| {
@@ -353,7 +360,8 @@ impl<'a> Wave<'a> {
             ended.or_else(|| arena.get(no).state.done())
         };
         let never = |no, state: &TaskState| {
-            if *state != TaskState::Waiting || self.seeds.contains(&no) {
+            let settled = self.seeds.contains(&no) || self.ended.contains_key(&no);
+            if *state != TaskState::Waiting || settled {
                 return None;
             }
             match arena.standing_of(&self.run.version, no, tallies, done_of) {
