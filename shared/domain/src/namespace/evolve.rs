@@ -227,9 +227,9 @@ impl Namespace {
         if matches!(after, Phase::Over(_)) {
             changes.extend(run.left_behind());
         }
-        let past = run.meta().logical_date.map(|date| (Arc::clone(run.version()), date));
-        let past = past.filter(|(_, date)| self.is_looked_back_at(&key.dag_id, *date));
-        let moved = past.as_ref().map(|_| self.nodes_of(number, &changes)).unwrap_or_default();
+        let (version, date) = (Arc::clone(run.version()), run.meta().logical_date);
+        let lookers = date.map_or_else(Vec::new, |date| self.looking_back_at(&key.dag_id, date));
+        let moved = if lookers.is_empty() { Vec::new() } else { self.nodes_of(number, &changes) };
         self.index.settles.remove(&number);
         let mut served: Vec<PoolName> = Vec::new();
         for change in changes {
@@ -257,9 +257,7 @@ impl Namespace {
         if before == Phase::Queued {
             self.look_back(number);
         }
-        if let Some((version, date)) = past {
-            self.look_back_at(&key.dag_id, (&version, date), &moved);
-        }
+        self.look_back_at(&version, &moved, &lookers);
         self.index_dag(&key.dag_id);
     }
 
@@ -293,6 +291,8 @@ impl Namespace {
         }
         let Some(mut run) = self.forget_revived(key) else { return };
         Arc::make_mut(&mut run).is_due_by(at);
+        // Its version may be one that no other run uses any more.
+        self.watch_caps(&key.dag_id, run.version());
         let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
         dag.past.remove(&key.run_id);
         self.enqueue(key, run);
@@ -317,7 +317,6 @@ impl Namespace {
 
     /// Takes in a run that waits for its turn.
     fn enqueue(&mut self, key: &RunKey, run: Arc<Run>) {
-        self.watch_caps(&key.dag_id, run.version());
         let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
         let number = self.next_number;
         self.next_number += 1;

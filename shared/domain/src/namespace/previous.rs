@@ -210,26 +210,18 @@ impl Namespace {
         }
     }
 
-    /// Whether a run right after that date has tasks that depend on the past.
-    pub(super) fn is_looked_back_at(&self, dag_id: &DagId, date: Timestamp) -> bool {
-        let after = self.right_after(dag_id, date);
-        let runs = after.iter().filter_map(|number| self.runs.get(number));
-        runs.into_iter().any(|run| !run.version().depends_on_past.is_empty())
+    /// The runs right after a date that have tasks which depend on the past.
+    pub(super) fn looking_back_at(&self, dag_id: &DagId, date: Timestamp) -> Vec<RunNo> {
+        let mut after = self.right_after(dag_id, date);
+        after.retain(|number| !self.runs[number].version().depends_on_past.is_empty());
+        after
     }
 
-    /// These tasks of a run moved: what the runs right after it wait for of them is judged anew.
-    pub(super) fn look_back_at(
-        &mut self,
-        dag_id: &DagId,
-        (before, date): (&Version, Timestamp),
-        moved: &[Ix],
-    ) {
-        for number in self.right_after(dag_id, date) {
+    /// These tasks of a run moved: what the runs that look back at it wait for of them is judged anew.
+    pub(super) fn look_back_at(&mut self, before: &Version, moved: &[Ix], lookers: &[RunNo]) {
+        for &number in lookers {
             let Some(after) = self.runs.get(&number) else { continue };
             let version = after.version();
-            if version.depends_on_past.is_empty() {
-                continue;
-            }
             let mut nodes = BTreeSet::new();
             for task_id in moved.iter().map(|node| &before.task(*node).task_id) {
                 let Some(own) = version.find(task_id) else { continue };

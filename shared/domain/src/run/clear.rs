@@ -130,8 +130,8 @@ impl Run {
         }
     }
 
-    /// Every fact of clearing these: the run goes on where it was over or only had its teardowns left, and what still can't run is ruled out
-    /// again.
+    /// Every fact of clearing these: the run goes on where it was over or only had its teardowns left, and what
+    /// still can't run is ruled out again.
     pub fn clear_facts(&self, at: Timestamp, cleared: Vec<ClearedTask>) -> Vec<Fact> {
         let over = matches!(self.phase, Phase::Over(_) | Phase::Ending { .. });
         let mut facts: Vec<Fact> =

@@ -159,6 +159,27 @@ fn lively() -> World {
 }
 
 #[test]
+fn tasks_that_wait_for_each_other_are_ruled_out_once() {
+    let spec = dag("d").task("c", &[]).task("a", &["c"]).task("b", &["a"]);
+    let mut world = World::with([spec]);
+    world.trigger_as("d", "r1");
+    world.settle();
+    // No file is registered with such an edge; a log may have one all the same.
+    for record in &mut world.log {
+        for fact in &mut record.facts {
+            if let Fact::DagRegistered(f) = fact {
+                f.spec.tasks[1].upstream.push(2);
+            }
+        }
+    }
+    world.namespace = fold(&world.log);
+    world.fail("e1", "d/r1/c/1");
+    let facts = &world.log.last().expect("the failure").facts;
+    let ruled_out = facts.iter().filter(|fact| matches!(fact, Fact::TaskRuledOut(_))).count();
+    assert_eq!((ruled_out, world.is_active("d", "r1")), (2, false));
+}
+
+#[test]
 fn a_log_out_of_order_twice_over_or_with_holes_is_folded_all_the_same() {
     let log = lively().log;
     assert!(log.len() > 20);
