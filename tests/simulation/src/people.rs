@@ -7,6 +7,7 @@ use dagbok_protocol::{
 };
 
 use crate::{
+    audit::{RunModel, Stage},
     dags::{POOLS, dag_id, pool, some_asset},
     world::{SECOND, World},
 };
@@ -189,9 +190,35 @@ impl People {
     fn replace(&mut self, world: &mut World) {
         let active: Vec<RunKey> = world.audit.active().map(|(key, _)| key.clone()).collect();
         let Some(key) = world.rng.pick(&active).cloned() else { return };
+        if world.rng.chance(300) {
+            return self.revive(world);
+        }
         let run_id = Some(key.run_id.clone());
         let ask = TriggerRun { run_id, ..trigger_of(&key.dag_id) };
         self.one_by_one(world, vec![cancel(&key), delete(&key), CommandBody::TriggerRun(ask)]);
+    }
+
+    /// Ends a run before it starts, and clears first a task of it and then the others, which never had copies.
+    fn revive(&mut self, world: &mut World) {
+        let waits = |run: &RunModel| run.stage == Stage::Queued && run.tasks.len() > 1;
+        let queued = world.audit.active().filter(|(_, run)| waits(run));
+        let queued: Vec<(RunKey, usize)> =
+            queued.map(|(key, run)| (key.clone(), run.tasks.len())).collect();
+        let Some((key, tasks)) = world.rng.pick(&queued).cloned() else { return };
+        let first = world.rng.below(tasks);
+        let clear = |tasks: Vec<usize>| {
+            let id = |n: usize| TaskId::new(format!("t{n}")).expect("an id");
+            CommandBody::ClearTasks(ClearTasks {
+                dag_id: key.dag_id.clone(),
+                run_id: key.run_id.clone(),
+                task_ids: tasks.into_iter().map(id).collect(),
+                copies: Vec::new(),
+                only_failed: false,
+                dry_run: false,
+            })
+        };
+        let others = (0..tasks).filter(|n| *n != first).collect();
+        self.one_by_one(world, vec![cancel(&key), clear(vec![first]), clear(others)]);
     }
 
     /// Names a run without a date after the date of another, is rid of it again, and asks for that date.

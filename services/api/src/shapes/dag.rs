@@ -175,7 +175,7 @@ pub struct PromisedRun {
 /// What a paused DAG would make, were it not paused any more.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UnpausePreview {
-    /// Which.
+    /// The DAG that would be unpaused.
     pub dag_id: String,
     /// How many runs at once, since they are due; at most 10,000 are counted.
     pub runs: u32,
