@@ -125,6 +125,8 @@ def test_a_file_that_imports_the_sdk_means_the_newer_era(folder: Folder) -> None
     new, old, bare = folder.parse("new.py", "old.py", "bare.py")
     assert new["dags"][0]["schedule"]["timetable"] == {"CronTrigger": {"expression": "0 0 * * *"}}
     assert new["dags"][0]["catchup"] is False
+    assert new["dags"][0]["era"] == bare["dags"][0]["era"] == 3
+    assert "era" not in old["dags"][0]  # the default of who reads it
     assert old["dags"][0]["schedule"]["timetable"] == {"CronDataInterval": {"expression": "0 0 * * *"}}
     assert old["dags"][0]["catchup"] is True
     assert bare["dags"][0]["schedule"]["timetable"] == "Manual"

@@ -300,6 +300,15 @@ def test_a_manual_run_without_a_logical_date_has_no_dates(task_body: Body) -> No
     assert result.stdout == "[]\nmanual__1 None\n"
 
 
+def test_a_template_that_needs_a_date_says_that_the_run_has_none(bench: Bench) -> None:
+    bench.load(
+        "with DAG('d', schedule=None) as d:\n    BashOperator(task_id='t', bash_command='echo {{ ds }}')\n"
+    )
+    failed = bench.run("t", logical_date=None)
+    assert failed.error["exception"] == "jinja2.exceptions.UndefinedError"
+    assert "'ds' is undefined: the run has no logical date" in failed.error["message"]
+
+
 def test_the_older_eras_names(bench: Bench) -> None:
     bench.load(
         """

@@ -1,7 +1,8 @@
 //! What the OpenAPI document says of every operation alike, so that no handler has to.
 use utoipa::openapi::{
-    Content, OpenApi, Ref, RefOr, Response,
+    Content, OpenApi, Ref, RefOr, Response, Schema, Type,
     path::{Operation, Parameter, ParameterIn},
+    schema::SchemaType,
 };
 
 /// Adds the answers that come before or around a handler: of what reads queries and bodies, and of the
@@ -47,7 +48,11 @@ fn complete_one(operation: &mut Operation) {
         .filter(|it| it.parameter_in == ParameterIn::Query)
         .collect();
     let ordered = queries.iter().any(|it| it.name == "order_by");
-    let asks = !queries.is_empty();
+    // A number in the path may be none, which is a shape as in a query.
+    let numbered = operation.parameters.iter().flatten().any(|it| {
+        matches!(it, RefOr::T(it) if it.parameter_in == ParameterIn::Path && !is_text(it))
+    });
+    let asks = numbered || !queries.is_empty();
     let takes_json = operation.request_body.is_some();
     let answers = [
         ("400", ordered, "`order_by` names nothing to order by"),
@@ -73,6 +78,12 @@ fn complete_one(operation: &mut Operation) {
             meaning(status).clone_into(&mut response.description);
         }
     }
+}
+
+/// Whether any text will do for a parameter.
+fn is_text(parameter: &Parameter) -> bool {
+    let text = SchemaType::Type(Type::String);
+    matches!(&parameter.schema, Some(RefOr::T(Schema::Object(it))) if it.schema_type == text)
 }
 
 /// What a status says where the handler has nothing to add; OpenAPI wants a text with each.

@@ -128,10 +128,13 @@ async fn trigger(
 ) -> Result<RunKey, Failure> {
     let inbox = Inbox::open(ports, clock.clone()).await;
     let inbox = inbox.map_err(|error| Failure::from_error(Code::ServiceFailed, &error))?;
+    // A run of a file of the newer era has a date only where somebody names one, and Airflow's `dags test` does.
+    let has_begun = |now: &_| dag.spec.start_date.is_none_or(|start| start <= *now);
+    let now = (dag.spec.era >= 3).then(|| clock.now()).filter(has_begun);
     let ask = TriggerRun {
         dag_id: dag.spec.dag_id.clone(),
         run_id: None,
-        logical_date: args.logical_date,
+        logical_date: args.logical_date.or(now),
         conf: args.conf.clone(),
         note: None,
     };

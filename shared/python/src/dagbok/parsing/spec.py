@@ -138,6 +138,8 @@ def _settings(dag: DAG) -> Json:
         spec["end_date"] = rfc3339(last)
     if isinstance(dag.timetable, AssetTriggeredTimetable):
         spec["asset_condition"] = dag.timetable.assets_spec()
+    if dag.era != 2:
+        spec["era"] = dag.era
     spec["catchup"] = bool(dag.catchup)
     spec["max_active_runs"] = _count("max_active_runs", dag.max_active_runs)
     spec["max_active_tasks"] = _count("max_active_tasks", dag.max_active_tasks)

@@ -8,9 +8,28 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.nativetypes import NativeEnvironment
 from jinja2.sandbox import SandboxedEnvironment, is_internal_attribute
+from jinja2.utils import missing
 
 if TYPE_CHECKING:
     from dagbok.authoring.dag import DAG
+
+
+# What a run without a logical date does not have, as in Airflow 3.
+_DATED = {"ds", "ds_nodash", "ts", "ts_nodash", "ts_nodash_with_tz", "logical_date"}
+_DATED |= {"data_interval_start", "data_interval_end"}
+
+
+class _Missing(StrictUndefined):
+    """A name that a template uses and its context does not have."""
+
+    __slots__ = ()
+
+    @property
+    def _undefined_message(self) -> str:
+        said = super()._undefined_message
+        if self._undefined_name not in _DATED or self._undefined_obj is not missing:
+            return said
+        return f"{said}: the run has no logical date; name one when you trigger it (--logical-date)"
 
 
 class _Relaxed(SandboxedEnvironment):
@@ -52,7 +71,7 @@ FILTERS: dict[str, Any] = {
 def make_environment(dag: DAG | None) -> Any:
     """Return the environment of a DAG; without one, the default."""
     options: dict[str, Any] = {
-        "undefined": (dag.template_undefined if dag is not None else None) or StrictUndefined,
+        "undefined": (dag.template_undefined if dag is not None else None) or _Missing,
         "extensions": ["jinja2.ext.do"],
         "cache_size": 0,
     }
