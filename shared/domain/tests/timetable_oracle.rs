@@ -50,11 +50,11 @@ fn schedule(case: &Value) -> Schedule {
             let run_immediately = match &rule[3] {
                 Value::Bool(true) => RunImmediately::Always,
                 Value::Number(secs) => {
-                    RunImmediately::Within(Micros::from_secs(secs.as_i64().unwrap()))
+                    RunImmediately::Within(Micros::from_secs(secs.as_i64().expect("seconds")))
                 }
                 _ => RunImmediately::IfNear,
             };
-            let expressions = crons.map(|cron| cron.as_str().unwrap().to_owned()).collect();
+            let expressions = crons.map(|cron| cron.as_str().expect("a text").to_owned()).collect();
             Timetable::CronTriggers { expressions, interval: span(&rule[2]), run_immediately }
         }
         "delta_triggers" => {

@@ -300,7 +300,7 @@ async fn of(copies: u32) -> anyhow::Result<Value> {
         Ok(ended) => ended??,
         Err(_) => ending.await??,
     };
-    let took = (ended - begin - there).as_secs_f64();
+    let took = (ended - (begin + there)).as_secs_f64();
     tokio::time::sleep(AFTER).await;
     stop.store(true, Ordering::Relaxed);
     let watched = watching.await??;

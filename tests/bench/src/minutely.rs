@@ -32,6 +32,7 @@ pub(crate) fn measure(dags: &[usize], minutes: i64) -> anyhow::Result<Value> {
     dags.iter().map(|dags| of(*dags, minutes)).collect()
 }
 
+#[expect(clippy::cast_precision_loss, reason = "rates for people")]
 fn of(dags: usize, minutes: i64) -> anyhow::Result<Value> {
     let counted = std::cell::RefCell::new(Counted::default());
     let mut script = Script::new(|record: &Record| {

@@ -49,9 +49,9 @@ fn complete_one(operation: &mut Operation) {
         .collect();
     let ordered = queries.iter().any(|it| it.name == "order_by");
     // A number in the path may be none, which is a shape as in a query.
-    let numbered = operation.parameters.iter().flatten().any(|it| {
-        matches!(it, RefOr::T(it) if it.parameter_in == ParameterIn::Path && !is_text(it))
-    });
+    let numbered = operation.parameters.iter().flatten().any(
+        |it| matches!(it, RefOr::T(it) if it.parameter_in == ParameterIn::Path && !is_text(it)),
+    );
     let asks = numbered || !queries.is_empty();
     let takes_json = operation.request_body.is_some();
     let answers = [

@@ -106,7 +106,7 @@ async fn a_leg_ends_with_when_the_next_is_due() {
     assert!(!failure(&end).retryable, "{end:?}");
 }
 
-const LISTS: &str = r#"
+const LISTS: &str = r"
 from airflow.sdk import dag, task
 
 @dag(schedule=None)
@@ -125,7 +125,7 @@ def d():
 
     g.expand(x=f.expand(x=give()))
 d()
-"#;
+";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_beside_the_log_is_read_once_for_all_copies() {

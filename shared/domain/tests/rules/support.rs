@@ -1,10 +1,10 @@
 //! A namespace with its log and a clock that tests set; DAGs in a line; facts in a few words.
 use dagbok_domain::namespace::{ColdRun, Namespace, Outcome};
 use dagbok_events::{
-    Actor, CommandId, DagId, DagPaused, DagSpec, Digest, ExecutorId, Fact, Failure, FailureKind,
-    Fault, Leg, LimitsSet, MapIndex, Micros, PoolName, QueueName, Record, RunId, RunKey, Schedule,
-    SourceLocation, TaskId, TaskSpec, Timestamp, Timetable, TriggerRule, TryCancelled, TryKey,
-    TryNumber, Usage, decode, encode,
+    Actor, AssetUpdated, CommandId, DagId, DagPaused, DagSpec, Digest, ExecutorId, Fact, Failure,
+    FailureKind, Fault, Leg, LimitsSet, MapIndex, Micros, PoolName, QueueName, Record, RunExpected,
+    RunId, RunKey, Schedule, SourceLocation, TaskId, TaskSpec, Timestamp, Timetable, TriggerRule,
+    TryCancelled, TryKey, TryNumber, Usage, decode, encode,
 };
 use dagbok_protocol::{
     ClearTasks, Command, CommandBody, DagFile, ImportError, PoolChange, Presence, RefusalCode,
@@ -605,7 +605,6 @@ pub(crate) fn brief_all(records: &[Record]) -> Vec<String> {
 
 /// A fact in a few words.
 pub(crate) fn brief(fact: &Fact) -> String {
-    let until = |at: Option<Timestamp>| at.map_or("never".to_owned(), |at| at.to_string());
     match fact {
         Fact::DagRegistered(f) => format!("DagRegistered {} v{}", f.spec.dag_id, f.version),
         Fact::BundlePublished(_) => "BundlePublished".to_owned(),
@@ -614,10 +613,7 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::DagDisappeared(f) => format!("DagDisappeared file_gone={}", f.file_gone),
         Fact::DagPaused(f) => brief_paused(f),
         Fact::DagUnpaused(_) => "DagUnpaused".to_owned(),
-        Fact::RunExpected(f) => match f.logical_date {
-            Some(date) => format!("RunExpected {date} due {}", until(f.due)),
-            None => "RunExpected none".to_owned(),
-        },
+        Fact::RunExpected(f) => brief_expected(f),
         Fact::RunMissed(f) => {
             format!("RunMissed {} from {} to {}: {:?}", f.count, f.first, f.last, f.why)
         }
@@ -674,14 +670,26 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::DagForgotten(_) => "DagForgotten".to_owned(),
         Fact::DagVersionsForgotten(f) => format!("DagVersionsForgotten below {}", f.below),
         Fact::HistoryForgotten(_) => "HistoryForgotten".to_owned(),
-        Fact::AssetUpdated(f) => {
-            let names =
-                |dags: &[DagId]| dags.iter().map(DagId::as_str).collect::<Vec<_>>().join(",");
-            let (queued, kept) = (names(&f.queued_for), names(&f.kept_for));
-            format!("AssetUpdated {} for {queued}; kept for {kept}", f.asset.uri)
-        }
+        Fact::AssetUpdated(f) => brief_updated(f),
         Fact::QueuedAssetsDropped(f) => format!("QueuedAssetsDropped {}", f.assets.len()),
     }
+}
+
+fn until(at: Option<Timestamp>) -> String {
+    at.map_or("never".to_owned(), |at| at.to_string())
+}
+
+fn brief_expected(fact: &RunExpected) -> String {
+    match fact.logical_date {
+        Some(date) => format!("RunExpected {date} due {}", until(fact.due)),
+        None => "RunExpected none".to_owned(),
+    }
+}
+
+fn brief_updated(fact: &AssetUpdated) -> String {
+    let names = |dags: &[DagId]| dags.iter().map(DagId::as_str).collect::<Vec<_>>().join(",");
+    let (queued, kept) = (names(&fact.queued_for), names(&fact.kept_for));
+    format!("AssetUpdated {} for {queued}; kept for {kept}", fact.asset.uri)
 }
 
 /// A task, and which of its copies.

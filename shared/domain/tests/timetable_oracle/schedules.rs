@@ -52,6 +52,7 @@ fn judged(era: u8, asked: &[Value]) {
         }
     }
     let asked = asked.len();
+    #[expect(clippy::print_stdout, reason = "disagreements are listed with their reasons")]
     for (reason, count) in &known {
         println!("Airflow {era}: {count} of {asked}: {reason}");
     }

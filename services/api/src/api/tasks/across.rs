@@ -104,7 +104,7 @@ fn window(
                 Some(window) if down => found.extend(window.reversed().page(store, skip, take)?),
                 Some(window) => found.extend(window.page(store, skip, take)?),
                 None => {
-                    let (mut of_run, _) = InstanceView::of_run(store, run, TASKS_OF_RUN_IN_HAND)?;
+                    let (mut of_run, _) = InstanceView::of_run(store, &run, TASKS_OF_RUN_IN_HAND)?;
                     of_run.retain(|one| query.wants(one));
                     if down {
                         of_run.reverse();
@@ -137,7 +137,7 @@ fn picked(
         if query.wants_run(&run) {
             // The first run is looked at as by itself.
             let most = if looked == 1 { TASKS_OF_RUN_IN_HAND } else { TASKS_IN_HAND };
-            let (of_run, whole) = InstanceView::of_run(store, Arc::new(run), most)?;
+            let (of_run, whole) = InstanceView::of_run(store, &Arc::new(run), most)?;
             complete &= whole;
             looked += of_run.len();
             all.extend(of_run.into_iter().filter(|one| query.wants(one)));

@@ -198,7 +198,7 @@ fn find(
         let found = window.page(store, page.offset, page.limit)?;
         return Ok(collection(&found, window.total(), ListExtra::default()));
     }
-    let (mut all, complete) = InstanceView::of_run(store, run, TASKS_OF_RUN_IN_HAND)?;
+    let (mut all, complete) = InstanceView::of_run(store, &run, TASKS_OF_RUN_IN_HAND)?;
     all.retain(|one| query.wants(one));
     sort(&mut all, &orders, sort_key);
     let (found, total_entries) = page.cut(all);

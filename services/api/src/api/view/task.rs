@@ -31,14 +31,14 @@ impl InstanceView {
     /// first ones, and false.
     pub(crate) fn of_run(
         store: &Store,
-        run: Arc<RunRow>,
+        run: &Arc<RunRow>,
         most: usize,
     ) -> Result<(Vec<Self>, bool), StoreError> {
         let version = store.version_shared(&run.dag_id, run.version)?;
         let key = run.key();
         let tasks = version.as_ref().map_or(&[][..], |version| &version.spec.tasks);
         let view = |place, map_index, row| Self {
-            run: Arc::clone(&run),
+            run: Arc::clone(run),
             version: version.clone(),
             place,
             map_index,
@@ -51,7 +51,7 @@ impl InstanceView {
                 rows.insert((row.task_id.to_string(), row.map_index), row);
             }
             for (place, task) in tasks.iter().enumerate() {
-                for map_index in copies_of(&run, &task.task_id).map(MapIndex) {
+                for map_index in copies_of(run, &task.task_id).map(MapIndex) {
                     let row = rows.remove(&(task.task_id.to_string(), map_index));
                     all.push(view(Some(place), map_index, row));
                 }
@@ -61,7 +61,7 @@ impl InstanceView {
         }
         for (place, task) in tasks.iter().enumerate() {
             let mut rows = store.each_copy(&key, &task.task_id).peekable();
-            for map_index in copies_of(&run, &task.task_id).map(MapIndex) {
+            for map_index in copies_of(run, &task.task_id).map(MapIndex) {
                 if all.len() >= most {
                     return Ok((all, false));
                 }

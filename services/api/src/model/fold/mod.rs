@@ -132,10 +132,9 @@ fn fold_fact(
         Fact::DagVersionsForgotten(fact) => dag::versions_forgotten(rows, context, *fact)?,
         Fact::HistoryForgotten(fact) => shared::history_forgotten(rows, *fact)?,
         Fact::QueuedAssetsDropped(fact) => asset::dropped(rows, context, fact)?,
-        // Folded with its place among those of its record.
-        Fact::AssetUpdated(_) => {}
-        // About the clock and the log themselves: no row tells of them.
-        Fact::ClockWentBack(_) | Fact::ForeignEntrySkipped(_) => {}
+        // The first is folded with its place among those of its record; of the clock and the log themselves no row
+        // tells.
+        Fact::AssetUpdated(_) | Fact::ClockWentBack(_) | Fact::ForeignEntrySkipped(_) => {}
     }
     Ok(())
 }

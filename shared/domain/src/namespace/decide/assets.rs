@@ -95,7 +95,8 @@ impl Namespace {
             run_id: run_id_by_assets(version.spec.era, date),
         };
         let is_free = |date: &Timestamp| {
-            !self.knows_run(&key_at(*date)) && !(older && dag.dates.contains(*date))
+            let taken = older && dag.dates.contains(*date);
+            !taken && !self.knows_run(&key_at(*date))
         };
         let date = (0..1_000_000).map(|n| run.at.plus(Micros(n))).find(is_free)?;
         let key = key_at(date);
