@@ -65,6 +65,51 @@ impl Whole {
     }
 }
 
+/// Where somebody who follows is.
+enum At {
+    /// After this entry, wherever the next one lies.
+    Unknown(Seq),
+    /// After this entry, on the log.
+    Log(Seq, BoxStream<'static, PortResult<Vec<Entry>>>),
+    Ended,
+}
+
+impl Whole {
+    /// What comes next, and where that leads.
+    async fn next(&self, at: At) -> Option<(PortResult<Vec<Entry>>, At)> {
+        let (seen, mut following) = match at {
+            At::Ended => return None,
+            At::Log(seen, following) => (seen, following),
+            At::Unknown(seen) => match self.log.base().await {
+                Ok(base) if seen.plus(1) < base.first => {
+                    return Some(self.from_archive(seen).await);
+                }
+                Ok(_) => (seen, self.log.follow(seen)),
+                Err(error) => return Some((Err(error), At::Ended)),
+            },
+        };
+        match following.next().await? {
+            Ok(entries) => {
+                let seen = entries.last().map_or(seen, |entry| entry.seq);
+                Some((Ok(entries), At::Log(seen, following)))
+            }
+            // Trimmed under who follows slowly; what the log let go stands in the archive.
+            Err(PortError::Trimmed { .. }) => Some(self.from_archive(seen).await),
+            Err(error) => Some((Err(error), At::Log(seen, following))),
+        }
+    }
+
+    async fn from_archive(&self, after: Seq) -> (PortResult<Vec<Entry>>, At) {
+        match self.read(after, ReadLimit::default()).await {
+            Ok(entries) => {
+                let seen = entries.last().map_or(after, |entry| entry.seq);
+                (Ok(entries), At::Unknown(seen))
+            }
+            Err(error) => (Err(error), At::Ended),
+        }
+    }
+}
+
 #[async_trait]
 impl RunLog for Whole {
     async fn append(&self, expected: Seq, drafts: Vec<Draft>) -> Result<Seq, AppendError> {
@@ -103,35 +148,10 @@ impl RunLog for Whole {
     }
 
     fn follow(&self, after: Seq) -> BoxStream<'static, PortResult<Vec<Entry>>> {
-        enum At {
-            Unknown(Seq),
-            Log(BoxStream<'static, PortResult<Vec<Entry>>>),
-            Ended,
-        }
-        let whole = self.clone();
-        stream::unfold(At::Unknown(after), move |at| {
-            let whole = whole.clone();
-            async move {
-                let mut following = match at {
-                    At::Ended => return None,
-                    At::Log(following) => following,
-                    At::Unknown(after) => match whole.log.base().await {
-                        Ok(base) if after.plus(1) < base.first => {
-                            return Some(match whole.read(after, ReadLimit::default()).await {
-                                Ok(entries) => {
-                                    let seen = entries.last().map_or(after, |entry| entry.seq);
-                                    (Ok(entries), At::Unknown(seen))
-                                }
-                                Err(error) => (Err(error), At::Ended),
-                            });
-                        }
-                        Ok(_) => whole.log.follow(after),
-                        Err(error) => return Some((Err(error), At::Ended)),
-                    },
-                };
-                let next = following.next().await?;
-                Some((next, At::Log(following)))
-            }
+        let at = At::Unknown(after);
+        stream::unfold((self.clone(), at), |(whole, at)| async move {
+            let (read, at) = whole.next(at).await?;
+            Some((read, (whole, at)))
         })
         .boxed()
     }

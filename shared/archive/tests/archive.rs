@@ -86,6 +86,27 @@ async fn a_trimmed_log_with_its_archive_reads_as_the_whole_did() {
     assert_eq!(chain_at(&whole, Seq(500)).await.unwrap(), chain_at(&*log, Seq(500)).await.unwrap());
 }
 
+#[tokio::test]
+async fn who_follows_slowly_reads_on_in_the_archive() {
+    let (dir, log) = (TempDir::new().unwrap(), MemoryLog::default());
+    let drafts = |range: std::ops::Range<u64>| -> Vec<Draft> {
+        range.map(|n| Draft { subject: subject(n), payload: format!("{n}").into() }).collect()
+    };
+    log.append(Seq::ZERO, drafts(0..100)).await.unwrap();
+    let (archive, log) = (Archive::new(dir.path()), Arc::new(log));
+    let mut follow = Whole::new(log.clone(), archive).follow(Seq::ZERO);
+    let mut seen = follow.next().await.unwrap().unwrap();
+    assert_eq!(seen.len(), 100, "it is on the log, and reads no further for now");
+    log.append(Seq(100), drafts(100..500)).await.unwrap();
+    let before = rest(&*log, 0).await;
+    let (_, chain) = archived(dir.path(), &log, 320, 64).await;
+    log.trim(Seq(321), chain).await.unwrap();
+    while seen.len() < before.len() {
+        seen.extend(follow.next().await.unwrap().unwrap());
+    }
+    assert_eq!(seen, before);
+}
+
 /// All entries that an archive of one file holds, read anew.
 fn rest_of(archive: &Archive) -> Result<Vec<Entry>, PortError> {
     Archive::new(archive.dir()).read(Seq::ZERO, ReadLimit::default())

@@ -8,8 +8,9 @@
 Writes ``outcomes-2.json`` or ``outcomes-3.json`` beside this file. The DAGs are drawn from a fixed seed; each is
 run by ``dag.test()`` in a database of its own. A task is ``[upstreams, trigger rule, kind, does]``: kind is
 ``""``, ``setup``, ``teardown`` or ``teardown!`` (on_failure_fail_dagrun), and it does ``ok``, ``fail``, ``skip``,
-``[follow, …]`` (a branch), ``cut`` or ``cut near`` (a short circuit, all that is below or what is right below).
-Then come the run's end and each task's.
+``[follow, …]`` (a branch), ``cut`` or ``cut near`` (a short circuit, all that is below or what is right below);
+``again 2`` fails twice and then succeeds, ``fail 1`` has one retry, and fails. Then come the run's end, each task's,
+and how many tries each had.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(pathlib.Path(HOME) / "dags")
 os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "CRITICAL"
 HERE = pathlib.Path(__file__).parent
 ERA = int(importlib.metadata.version("apache-airflow").split(".")[0])
-SEED, DAGS = 20_261_128, 50
+SEED, DAGS = 20_261_128, 500
 RULES = ["all_done", "none_failed", "none_failed_min_one_success", "one_success", "one_failed", "all_failed",
          "all_skipped", "none_skipped", "one_done"]  # fmt: skip
 
@@ -67,7 +68,9 @@ def drawn(rng: random.Random) -> list[Task]:
         )
         rule = rng.choice(RULES) if upstream and rng.random() < 0.35 else "all_success"
         does = rng.choice(
-            ["ok"] * 6 + ["fail", "fail", "skip", "branch", "branch", "cut", "cut near"]
+            ["ok"] * 6
+            + ["fail", "fail", "fail 1", "again 1", "again 2", "skip"]
+            + ["branch", "branch", "cut", "cut near"]
         )
         tasks.append([upstream, rule, "", does])
     if scoped and len(tasks) > 3:
@@ -107,6 +110,12 @@ def ok() -> int:
     return 1
 
 
+def again(times: int, **context: Any) -> None:
+    """Fail in the first tries."""
+    if context["ti"].try_number <= times:
+        fail()
+
+
 def built(name: str, tasks: list[Task]) -> Any:
     """Build the DAG."""
     with DAG(
@@ -127,9 +136,12 @@ def built(name: str, tasks: list[Task]) -> Any:
                     **how,
                 )
             else:
-                task = PythonOperator(
-                    python_callable={"ok": ok, "fail": fail, "skip": skip}[does], **how
-                )
+                word, _, times = does.partition(" ")
+                how |= {"retries": int(times or 0), "retry_delay": dt.timedelta(0)}
+                if word == "again":
+                    how["op_args"] = [int(times)]
+                does_it = {"ok": ok, "fail": fail, "skip": skip, "again": again}
+                task = PythonOperator(python_callable=does_it[word], **how)
             made.append(task)
             if kind == "setup":
                 task.as_setup()
@@ -150,16 +162,18 @@ def main() -> None:
     sys.path.insert(0, str(folder))
     logging.disable(logging.CRITICAL)
     initdb()
+    importlib.invalidate_caches()
     drawn_dags = importlib.import_module("drawn")
     answers = []
     for number, tasks in enumerate(drawn_dags.CASES):
         run = getattr(drawn_dags, f"d{number}").test()
-        states = {
-            one.task_id: str(getattr(one.state, "value", one.state))
-            for one in run.get_task_instances()
-        }
-        ends = [states[f"t{place}"] for place in range(len(tasks))]
-        answers.append([tasks, str(getattr(run.state, "value", run.state)), ends])
+        states, tries = {}, {}
+        for one in run.get_task_instances():
+            states[one.task_id] = str(getattr(one.state, "value", one.state))
+            tries[one.task_id] = one.try_number
+        ids = [f"t{place}" for place in range(len(tasks))]
+        ends = str(getattr(run.state, "value", run.state))
+        answers.append([tasks, ends, [states[it] for it in ids], [tries[it] for it in ids]])
     lines = ",\n".join(json.dumps(answer, separators=(",", ":")) for answer in answers)
     (HERE / f"outcomes-{ERA}.json").write_text(f"[\n{lines}\n]\n")
 

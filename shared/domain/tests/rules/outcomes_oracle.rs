@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dagbok_domain::run::{Done, Ending};
-use dagbok_events::{DagSpec, Fact, RuledOut, TaskId, TriggerRule, Usage};
+use dagbok_events::{DagSpec, Fact, Micros, RuledOut, TaskId, TriggerRule, Usage};
 use dagbok_protocol::ReportBody;
 use serde_json::Value;
 
@@ -29,13 +29,26 @@ fn spec_of(tasks: &[Value]) -> DagSpec {
         let upstream: Vec<&str> = upstream.iter().map(String::as_str).collect();
         let rule: TriggerRule = serde_json::from_value(task[1].clone()).expect("a trigger rule");
         let kind = task[2].as_str().expect("a kind");
+        let retries = word_and_times(&task[3]).1;
         spec.add(&name(place), &upstream, |task| {
             task.trigger_rule = rule;
             task.is_setup = kind == "setup";
             task.is_teardown = kind.starts_with("teardown");
             task.on_failure_fail_dagrun = kind.ends_with('!');
+            task.retries = retries;
+            task.retry_delay = Micros(0);
         })
     })
+}
+
+/// What a task does, and how many times before it does something else.
+fn word_and_times(does: &Value) -> (&str, u16) {
+    let (word, times) = does.as_str().unwrap_or_default().split_once(' ').unwrap_or_default();
+    match (does.as_str(), times.parse()) {
+        (_, Ok(times)) => (word, times),
+        (Some(word), Err(_)) => (word, 0),
+        (None, Err(_)) => ("branch", 0),
+    }
 }
 
 /// What is right below a task, or all that is, but for teardowns below a short circuit.
@@ -68,12 +81,13 @@ fn decided(tasks: &[Value], place: usize) -> Vec<TaskId> {
     against.into_iter().map(|it| task_id(&name(it))).collect()
 }
 
-fn report(world: &mut World, tasks: &[Value], key: &str, place: usize) {
+fn report(world: &mut World, tasks: &[Value], key: &str, place: usize, number: u16) {
     world.start("e1", key);
-    match tasks[place][3].as_str() {
-        Some("ok") => world.succeed("e1", key),
-        Some("fail") => world.fail("e1", key),
-        Some("skip") => world.skip("e1", key),
+    match word_and_times(&tasks[place][3]) {
+        ("again", times) if number <= times => world.fail("e1", key),
+        ("ok" | "again", _) => world.succeed("e1", key),
+        ("fail", _) => world.fail("e1", key),
+        ("skip", _) => world.skip("e1", key),
         _ => {
             let (skips, usage) = (decided(tasks, place), Usage::default());
             let body = ReportBody::Succeeded {
@@ -88,9 +102,13 @@ fn report(world: &mut World, tasks: &[Value], key: &str, place: usize) {
     };
 }
 
+/// How a run and each of its tasks end, and how many tries each has.
+type Told = (String, Vec<String>, Vec<u16>);
+
 /// How the run and each of its tasks end, where what runs at once ends in the DAG's order, or the other way.
-fn run(tasks: &[Value], backwards: bool) -> (String, Vec<String>) {
+fn run(tasks: &[Value], backwards: bool) -> Told {
     let mut world = World::with([spec_of(tasks)]);
+    let mut tries = vec![0; tasks.len()];
     world.trigger_as("d", "r1");
     loop {
         world.settle();
@@ -103,8 +121,12 @@ fn run(tasks: &[Value], backwards: bool) -> (String, Vec<String>) {
             offered.reverse();
         }
         for key in offered {
-            let place = key.trim_start_matches("d/r1/t").trim_end_matches("/1");
-            report(&mut world, tasks, &key, place.parse().expect("a place"));
+            let (place, number) =
+                key.trim_start_matches("d/r1/t").split_once('/').expect("a place and a try");
+            let (place, number) =
+                (place.parse().expect("a place"), number.parse().expect("a number"));
+            tries[place] = number;
+            report(&mut world, tasks, &key, place, number);
         }
     }
     let mut ends = BTreeMap::new();
@@ -132,30 +154,41 @@ fn run(tasks: &[Value], backwards: bool) -> (String, Vec<String>) {
         None => "goes on",
     };
     let of = |place| ends.get(&name(place)).cloned().unwrap_or_else(|| "nothing".to_owned());
-    (ended.to_owned(), (0..tasks.len()).map(of).collect())
+    (ended.to_owned(), (0..tasks.len()).map(of).collect(), tries)
 }
+
+/// Cases that end otherwise here, and why; at most one in a hundred.
+const OTHERWISE: [(usize, &str); 2] = [
+    (54, "Airflow's short circuit skips what was ruled out before; here what is done is done"),
+    (
+        177,
+        "a task skipped at once: dag.test() ran what was ready before it saw that, and saw a failure first",
+    ),
+];
 
 #[test]
 fn runs_end_as_airflow_ends_them() {
     for (era, text) in RECORDED {
         let cases: Vec<Value> = serde_json::from_str(text).expect("what was recorded");
-        assert_eq!(cases.len(), 50);
-        let (mut compared, mut otherwise) = (0, Vec::new());
+        assert!(cases.len() >= if era == 2 { 500 } else { 200 });
+        let (mut compared, mut otherwise, mut known) = (0, Vec::new(), 0);
         for (n, case) in cases.iter().enumerate() {
             let tasks = case[0].as_array().expect("tasks");
-            let said: (String, Vec<String>) =
-                serde_json::from_value(Value::Array(vec![case[1].clone(), case[2].clone()]))
-                    .expect("how it ended");
+            let told = Value::Array(vec![case[1].clone(), case[2].clone(), case[3].clone()]);
+            let said: Told = serde_json::from_value(told).expect("how it ended");
             // What ends at the same time is seen by Airflow's scheduler at once, and here one by one: where that
             // makes a difference there is nothing to compare, here or between two runs of Airflow.
             let ours = run(tasks, false);
             if ours == said || ours != run(tasks, true) {
-                compared += u32::from(ours == said);
+                compared += usize::from(ours == said);
+            } else if OTHERWISE.iter().any(|(other, _)| *other == n) {
+                known += 1;
             } else {
                 otherwise.push(format!("case {n}: {case}\nhere {ours:?}"));
             }
         }
         assert!(otherwise.is_empty(), "Airflow {era}:\n{}", otherwise.join("\n"));
-        assert!(compared >= 45, "only {compared} end as Airflow {era} has it");
+        assert!(known * 100 <= cases.len(), "{known} end otherwise than in Airflow {era}");
+        assert!(compared * 100 >= cases.len() * 97, "only {compared} end as Airflow {era} has it");
     }
 }

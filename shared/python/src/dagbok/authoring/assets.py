@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -48,6 +47,8 @@ def _checked(kind: str, what: str, value: Any) -> str:
 
 def sanitized(uri: str) -> str:
     """Return a uri in the form that Airflow compares: without password, fragment and slash at the end."""
+    import urllib.parse  # memory that every task would have to be forked with, where few files name assets
+
     parsed = urllib.parse.urlsplit(uri)
     scheme = parsed.scheme.lower()
     if not scheme or scheme.startswith("x-"):
