@@ -171,9 +171,9 @@ class Api:
         assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
         return answer.json()
 
-    def post(self, path: str, body: Any) -> httpx.Response:
+    def post(self, path: str, body: Any, headers: dict[str, str] | None = None) -> httpx.Response:
         """POSTs JSON under /api/v2."""
-        return httpx.post(f"{self.url}/api/v2{path}", json=body, timeout=30.0, verify=NO_TLS)
+        return httpx.post(f"{self.url}/api/v2{path}", json=body, headers=headers, timeout=30.0, verify=NO_TLS)
 
     def patch(self, path: str, body: Any) -> httpx.Response:
         """PATCHes JSON under /api/v2."""

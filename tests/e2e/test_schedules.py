@@ -117,6 +117,26 @@ def test_assets_make_runs_that_know_what_made_them(running: Standalone, dags: Pa
     assert running.api.get("/dags/takes/assets/queuedEvents")["total_entries"] == 0
 
 
+def test_a_repeated_event_is_answered_with_itself(running: Standalone, dags: Path) -> None:
+    write_dag(dags, "assets.py", ASSETS)
+    running.wait_dag("takes")
+    (left,) = [asset for asset in running.api.get("/assets")["assets"] if asset["name"] == "left"]
+
+    def tell(key: str, n: int) -> dict[str, object]:
+        answer = running.api.post(
+            "/assets/events", {"asset_id": left["id"], "extra": {"n": n}}, headers={"Idempotency-Key": key}
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    first, second = tell("k1", 1), tell("k2", 2)
+    assert (first["extra"], second["extra"]) == ({"n": 1}, {"n": 2})
+    assert tell("k1", 1) == first
+    assert running.api.get("/assets/events")["total_entries"] == 2
+    write_dag(dags, "assets.py", ASSETS.replace("left & right", "right"))
+    wait_until("another condition", lambda: not running.api.get("/dags/takes/assets/queuedEvents")["queued_events"])
+
+
 def test_schedules_that_can_make_no_run_are_refused(running: Standalone, dags: Path) -> None:
     write_dag(dags, "bad.py", BAD)
     running.wait_dag("good")

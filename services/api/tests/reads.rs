@@ -155,7 +155,7 @@ async fn a_try_that_was_lost_uses_up_none_that_are_allowed() {
     let numbers = |task: &Value| (task["try_number"].as_u64(), task["max_tries"].as_u64());
     let (status, none) = world.get(&format!("{path}/7")).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    assert_eq!(none["detail"], "the task `a` has no copy 7 in this run");
+    assert_eq!(none["detail"], "the task `a` has no copy 7 in this run: it has none");
     // One retry, and one for each of the two that were lost.
     assert_eq!(numbers(&world.ok(path).await), (Some(3), Some(3)));
     assert_eq!(numbers(&world.ok(&format!("{path}/tries/1")).await), (Some(1), Some(1)));

@@ -35,7 +35,7 @@ pub(crate) enum ValueChange {
     Put(Bytes),
     /// Nobody may find it any more.
     Remove,
-    /// Nobody looks for it any more: it goes when there is nothing else to send.
+    /// Nobody looks for it any more: it goes bit by bit, and before work of a run of the same name goes out.
     RemoveInTime,
 }
 
@@ -112,6 +112,8 @@ impl Dispatcher {
                 };
                 let Some(batch) = batch else { return };
                 dispatcher.send(batch).await;
+                // Where there is always something to send they must go too.
+                dispatcher.take_away().await;
             }
         });
         sender
@@ -132,6 +134,7 @@ impl Dispatcher {
             })
             .await;
         self.put_values(batch.values).await;
+        self.make_way(&batch.work).await;
         self.offer(batch.work, batch.since.unwrap_or_else(Instant::now)).await;
         for (executor, order) in batch.orders {
             self.order(&executor, &order).await;
@@ -193,6 +196,26 @@ impl Dispatcher {
                 .await;
             })
             .await;
+    }
+
+    /// Takes the values away that a run of the same name left and work of the new one could find.
+    async fn make_way(&mut self, work: &[WorkItem]) {
+        if self.gone.is_empty() {
+            return;
+        }
+        let runs: BTreeSet<String> = work
+            .iter()
+            .map(|item| names::xcom_prefix(&item.key.dag_id, &item.key.run_id))
+            .collect();
+        let of = |run: &String| {
+            let all = self.gone.range::<String, _>(run..);
+            all.take_while(|place| place.starts_with(run.as_str())).cloned().collect::<Vec<_>>()
+        };
+        let left: Vec<String> = runs.iter().flat_map(of).collect();
+        for place in &left {
+            self.gone.remove(place);
+        }
+        self.change(left.into_iter().map(|place| (place, None)).collect()).await;
     }
 
     /// Takes some values away that nobody looks for.

@@ -113,6 +113,22 @@ def test_events_timetable(folder: Folder) -> None:
 SDK = "from airflow.sdk import DAG\nwith DAG('d', schedule='@daily') as d: pass\n"
 
 
+def test_never_is_as_late_as_the_log_can_write(folder: Folder) -> None:
+    folder.write(
+        "never.py",
+        "from datetime import timedelta\n"
+        "with DAG('d', schedule='@daily', start_date=datetime(2024, 1, 1), end_date=datetime.max,\n"
+        "         dagrun_timeout=timedelta.max):\n"
+        "    EmptyOperator(task_id='t', execution_timeout=timedelta.max)\n",
+    )
+    folder.write("delta.py", "from datetime import timedelta\nDAG('d', schedule=timedelta.max)\n")
+    never, delta = folder.parse("never.py", "delta.py")
+    (dag,) = never["dags"]
+    assert dag["end_date"] == "9999-12-30T00:00:00Z"
+    assert dag["dagrun_timeout"] == dag["tasks"][0]["execution_timeout"] == 365_000 * 86_400_000_000
+    assert "at most 365000 days" in str(delta)
+
+
 def test_a_file_that_imports_the_sdk_means_the_newer_era(folder: Folder) -> None:
     folder.write("new.py", SDK, header=False)
     folder.write("helper.py", "import airflow.sdk\n", header=False)

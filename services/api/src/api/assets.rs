@@ -17,7 +17,7 @@ use super::{
 use crate::{
     model::{
         Store,
-        rows::{AssetEventRow, AssetRow},
+        rows::{AssetEventRow, AssetRow, event_id},
     },
     shapes::{
         AssetCollection, AssetDag, AssetEventCollection, AssetEventResponse, AssetResponse,
@@ -236,11 +236,10 @@ pub(crate) async fn create_event(
     let asset = state.read(move |store| store.asset(id)?.ok_or_else(|| no_asset(id))).await?.asset;
     let extra = ask.extra.filter(|extra| !extra.is_empty()).map(|it| Value::Object(it).to_string());
     let body = CommandBody::UpdateAsset(AssetUpdate { asset, extra });
-    tell(&state, caller, None, body).await?;
+    // By its own record: others may tell of the same asset at the same time, or have since.
+    let seq = tell(&state, caller, None, body).await?.seq.ok_or_else(|| no_asset(id))?;
     let found = state.read(move |store| {
-        let row = store.asset(id)?.ok_or_else(|| no_asset(id))?;
-        let last = row.last_event.map(|(event, _)| event).ok_or_else(|| no_asset(id))?;
-        event(store, store.asset_event(last)?.ok_or_else(|| no_asset(id))?)
+        event(store, store.asset_event(event_id(seq, 0))?.ok_or_else(|| no_asset(id))?)
     });
     found.await.map(Json)
 }

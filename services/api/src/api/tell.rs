@@ -12,6 +12,8 @@ use super::{errors::ApiError, extract::Caller, state::ApiState};
 /// What a command came to.
 #[derive(Debug)]
 pub(crate) struct Told {
+    /// The record that did it, where one did.
+    pub(crate) seq: Option<u64>,
     /// The run that was made, where one was.
     pub(crate) run_id: Option<RunId>,
     /// What would be cleared, where that was asked: whether the run would go on, and its tasks.
@@ -42,15 +44,15 @@ pub(crate) fn tell(
         };
         match answer {
             Answer::Unchanged | Answer::Waits { .. } | Answer::WouldMake(_) => {
-                Ok(Told { run_id: None, cleared: None })
+                Ok(Told { seq: None, run_id: None, cleared: None })
             }
             Answer::WouldClear { run_goes_on, tasks } => {
-                Ok(Told { run_id: None, cleared: Some((run_goes_on, tasks)) })
+                Ok(Told { seq: None, run_id: None, cleared: Some((run_goes_on, tasks)) })
             }
             Answer::Refused(refusal) => Err(refusal.into()),
             Answer::Accepted { seq, run_id } => {
                 if state.model.progress().wait_for(Seq(seq), state.patience.model).await {
-                    return Ok(Told { run_id, cleared: None });
+                    return Ok(Told { seq: Some(seq), run_id, cleared: None });
                 }
                 Err(ApiError::Accepted(json!({
                     "reason": "accepted",

@@ -241,7 +241,7 @@ pub struct RunClear {
 
 /// A task, or one copy of it, as Airflow names them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a task id, or [task id, map index]")]
 pub enum TaskOrCopy {
     /// A task's id.
     Task(String),

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use dagbok_events::{
-    AssetCondition, AssetEvent, AssetKey, AssetRef, AssetSource, AssetUpdated, DagSpec, Fact,
-    Interval, Record, Scope, Timestamp,
+    AssetCondition, AssetEvent, AssetKey, AssetRef, AssetSource, AssetUpdated, Fact, Interval,
+    Record, Scope, Timestamp,
 };
 use dagbok_protocol::limits::{ASSET_EVENTS_BYTES, ASSET_EVENTS_PER_RUN};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,8 @@ struct Queued {
 /// What a DAG waits with for its next run by assets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Waiting {
-    /// In the order of their first events; as many as its condition names.
+    /// In the order of their first events; as many as its condition names, and of those that aliases brought as
+    /// many as there are places left of [`ASSET_EVENTS_PER_RUN`].
     queued: Vec<Queued>,
     /// What its next run will consume, oldest first.
     events: VecDeque<AssetEvent>,
@@ -54,6 +55,11 @@ impl Waiting {
                 self.queued.len() - 1
             });
             self.queued[place].aliases.extend(event.aliases.iter().cloned());
+            if self.queued.len() > ASSET_EVENTS_PER_RUN
+                && let Some(oldest) = self.queued.iter().position(|it| !it.aliases.is_empty())
+            {
+                self.queued.remove(oldest);
+            }
         }
         self.events.push_back(event.clone());
         let size = |event: &AssetEvent| event.extra.as_ref().map_or(0, String::len) + 512;
@@ -100,6 +106,20 @@ impl Waiting {
         self.queued.retain(|it| !assets.is_empty() && !assets.contains(&it.asset));
     }
 
+    /// Keeps what a new condition names; what aliases brought waits for their next events.
+    pub(super) fn keep_named(&mut self, condition: Option<&AssetCondition>) {
+        let meant: Vec<&AssetRef> = condition.into_iter().flat_map(named).collect();
+        let stays = |asset: &AssetKey| meant.iter().any(|it| is_meant(it, asset, []));
+        self.queued.retain(|it| stays(&it.asset));
+        self.events.retain(|it| stays(&it.asset));
+        for queued in &mut self.queued {
+            queued.aliases.clear();
+        }
+        if self.events.is_empty() {
+            self.left_out = 0;
+        }
+    }
+
     /// The assets that wait, and since when.
     pub(super) fn queued(&self) -> impl Iterator<Item = (&AssetKey, Timestamp)> {
         self.queued.iter().map(|queued| (&queued.asset, queued.since))
@@ -133,13 +153,8 @@ pub(super) fn named(condition: &AssetCondition) -> Vec<&AssetRef> {
 impl Namespace {
     /// The event of an asset as a fact, with the DAGs that it is for.
     pub(super) fn asset_updated(&self, mut event: AssetUpdated) -> Fact {
-        for dag_id in &self.index.by_assets {
+        for dag_id in self.index.assets.waiting_for(&event.asset, &event.aliases) {
             let Some(dag) = self.dags.get(dag_id) else { continue };
-            let Some(condition) = &dag.current.spec.asset_condition else { continue };
-            let meant = named(condition);
-            if !meant.into_iter().any(|it| is_meant(it, &event.asset, &event.aliases)) {
-                continue;
-            }
             let told = if dag.paused { &mut event.kept_for } else { &mut event.queued_for };
             told.push(dag_id.clone());
         }
@@ -157,14 +172,9 @@ impl Namespace {
             AssetRef::Name { name } => (Some(name), None),
             AssetRef::Uri { uri } => (None, Some(uri)),
         };
-        let mut known = self.dags.values().flat_map(|dag| assets_of(&dag.current.spec));
-        let found = known.find(|asset| {
-            name.is_none_or(|name| *name == asset.name) && uri.is_none_or(|uri| *uri == asset.uri)
-        });
-        found.or_else(|| {
-            let text = name.or(uri)?.clone();
-            Some(AssetKey { name: text.clone(), uri: text })
-        })
+        let text = name.or(uri)?;
+        let known = self.index.assets.first(name.map(String::as_str), uri.map(String::as_str));
+        Some(known.cloned().unwrap_or_else(|| AssetKey { name: text.clone(), uri: text.clone() }))
     }
 
     /// Folds in the events of a record, for the DAGs that they name.
@@ -201,62 +211,5 @@ impl Namespace {
                 }
             }
         }
-    }
-
-    /// A way through assets on which a DAG of this meaning comes back to itself, if there is one: DAGs and assets
-    /// in turn.
-    pub(super) fn asset_cycle(&self, spec: &DagSpec) -> Option<Vec<String>> {
-        let (mut seen, mut ways) = (BTreeSet::new(), VecDeque::from([vec![(spec, None)]]));
-        while let Some(way) = ways.pop_front() {
-            let (last, _) = way[way.len() - 1];
-            for asset in outlets_of(last) {
-                let others = self.dags.iter().filter(|(id, dag)| **id != spec.dag_id && !dag.gone);
-                let others = others.map(|(_, dag)| &dag.current.spec);
-                for next in std::iter::once(spec).chain(others) {
-                    let mut waits = next.asset_condition.iter().flat_map(named);
-                    if !waits.any(|it| is_meant(it, &asset, [])) {
-                        continue;
-                    }
-                    let mut on = way.clone();
-                    on.push((next, Some(asset.uri.clone())));
-                    if next.dag_id == spec.dag_id {
-                        return Some(told(&on));
-                    }
-                    if seen.insert(next.dag_id.clone()) {
-                        ways.push_back(on);
-                    }
-                }
-            }
-        }
-        None
-    }
-}
-
-fn told(way: &[(&DagSpec, Option<String>)]) -> Vec<String> {
-    let part = |(spec, asset): &(&DagSpec, Option<String>)| {
-        asset.iter().cloned().chain([spec.dag_id.to_string()]).collect::<Vec<_>>()
-    };
-    way.iter().flat_map(part).collect()
-}
-
-/// The assets that a DAG's tasks bring up to date, as far as the file says.
-fn outlets_of(spec: &DagSpec) -> BTreeSet<AssetKey> {
-    let outlets = spec.tasks.iter().flat_map(|task| &task.outlets);
-    outlets.filter_map(key_of).collect()
-}
-
-/// The assets that a DAG names.
-fn assets_of(spec: &DagSpec) -> Vec<AssetKey> {
-    let waits = spec.asset_condition.iter().flat_map(named);
-    let tasks = spec.tasks.iter().flat_map(|task| task.outlets.iter().chain(&task.inlets));
-    waits.chain(tasks).filter_map(key_of).collect()
-}
-
-fn key_of(asset: &AssetRef) -> Option<AssetKey> {
-    match asset {
-        AssetRef::Asset { name, uri, .. } => {
-            Some(AssetKey { name: name.clone(), uri: uri.clone() })
-        }
-        AssetRef::Alias { .. } | AssetRef::Name { .. } | AssetRef::Uri { .. } => None,
     }
 }

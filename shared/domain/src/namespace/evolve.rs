@@ -197,6 +197,10 @@ impl Namespace {
         dag.file.clone_from(&version.spec.source.file);
         let old = std::mem::replace(&mut dag.current, version);
         dag.note_added(Some(&old));
+        let condition = &dag.current.spec.asset_condition;
+        if *condition != old.spec.asset_condition {
+            dag.waiting.keep_named(condition.as_ref());
+        }
         if dag.uses.contains_key(&old.number) {
             dag.older.insert(old.number, old);
         }

@@ -9,7 +9,7 @@ use std::{
 
 use dagbok_events::{DagId, Timestamp};
 
-use super::{Dag, Namespace, RunNo, lanes::Lanes, turns::Turns};
+use super::{Dag, Namespace, RunNo, asset_index::AssetIndex, lanes::Lanes, turns::Turns};
 use crate::run::{InstanceNo, Run};
 
 /// The indexes.
@@ -25,9 +25,9 @@ pub(super) struct Index {
     pub(super) promises: BTreeSet<(Timestamp, DagId)>,
     /// DAGs that may start a run, by the time from which their first may.
     pub(super) starts: BTreeSet<(Timestamp, DagId)>,
-    /// DAGs that are scheduled on assets.
-    pub(super) by_assets: BTreeSet<DagId>,
-    /// Those of them that may make a run now.
+    /// What DAGs name, by the assets.
+    pub(super) assets: AssetIndex,
+    /// DAGs that are scheduled on assets and may make a run now.
     pub(super) ready_by_assets: BTreeSet<DagId>,
     /// What stands of a DAG in `promises` and `starts`.
     marks: BTreeMap<DagId, (Option<Timestamp>, Option<Timestamp>)>,
@@ -88,20 +88,22 @@ impl Index {
             }
         }
         self.failing.remove(dag_id);
-        self.by_assets.remove(dag_id);
+        self.assets.remove(dag_id);
         self.ready_by_assets.remove(dag_id);
         self.lanes.forget(dag_id);
     }
 
     fn put_assets(&mut self, dag_id: &DagId, dag: &Dag) {
-        let waits = !dag.gone && dag.current.spec.asset_condition.is_some();
-        let ready = waits && dag.is_ready_by_assets();
-        for (set, belongs) in [(&mut self.by_assets, waits), (&mut self.ready_by_assets, ready)] {
-            if !belongs {
-                set.remove(dag_id);
-            } else if !set.contains(dag_id) {
-                set.insert(dag_id.clone());
-            }
+        if dag.gone {
+            self.assets.remove(dag_id);
+        } else {
+            self.assets.put(dag_id, &dag.current);
+        }
+        let ready = !dag.gone && dag.is_ready_by_assets();
+        if !ready {
+            self.ready_by_assets.remove(dag_id);
+        } else if !self.ready_by_assets.contains(dag_id) {
+            self.ready_by_assets.insert(dag_id.clone());
         }
     }
 

@@ -5,6 +5,7 @@
 //! themselves and [`Namespace::carry_out`] decides on a proposal, checking it again;
 //! [`Namespace::evolve`] alone changes anything. Capacity is a fold of the log, never a counter that
 //! could leak.
+mod asset_index;
 mod assets;
 mod cold;
 mod consecutive;

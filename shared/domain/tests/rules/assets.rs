@@ -243,6 +243,52 @@ fn a_way_through_assets_that_comes_back_is_said() {
 }
 
 #[test]
+fn a_new_condition_keeps_what_it_names_of_what_came_before() {
+    let mut world = World::with([waiting("taker", all(&["a", "b"]))]);
+    update(&mut world, "a");
+    let queued = |world: &World| -> Vec<String> {
+        let dag = world.namespace.dag(&dag_id("taker")).expect("known");
+        dag.queued_assets().map(|(asset, _)| asset.name.clone()).collect()
+    };
+    world.read(&waiting("taker", all(&["a", "c"])));
+    assert_eq!(queued(&world), ["a"]);
+    world.read(&waiting("taker", all(&["c", "d"])));
+    assert_eq!(queued(&world), [] as [&str; 0]);
+    update(&mut world, "c");
+    update(&mut world, "d");
+    world.settle();
+    assert_eq!(names(runs(&world)[0]), ["c", "d"]);
+    world.read(&waiting("taker", all(&["a", "b"])));
+    update(&mut world, "b");
+    world.settle();
+    assert_eq!(
+        runs(&world).len(),
+        1,
+        "what came before the run, and under another condition, is gone"
+    );
+}
+
+#[test]
+fn an_alias_brings_no_more_than_there_are_places() {
+    let alias = AssetRef::Alias { name: "any".to_owned() };
+    let both = AssetCondition::All { of: vec![one(alias), one(asset("b"))] };
+    let maker = dag("maker").task("make", &[]);
+    let mut world = World::with([waiting("taker", both), maker]);
+    for n in 0..ASSET_EVENTS_PER_RUN + 5 {
+        let run = format!("r{n}");
+        world.trigger_as("maker", &run);
+        world.settle();
+        let brought = OutletEvent { aliases: vec!["any".to_owned()], ..outlet(&format!("u{n}")) };
+        succeed_with(&mut world, &format!("maker/{run}/make/1"), vec![brought]);
+    }
+    let dag = world.namespace.dag(&dag_id("taker")).expect("known");
+    assert_eq!(dag.queued_assets().count(), ASSET_EVENTS_PER_RUN);
+    update(&mut world, "b");
+    world.settle();
+    assert_eq!(runs(&world).len(), 1);
+}
+
+#[test]
 fn too_many_events_are_counted_and_too_large_ones_refused() {
     let mut world = World::with([waiting("taker", all(&["a", "b"]))]);
     for _ in 0..ASSET_EVENTS_PER_RUN + 5 {

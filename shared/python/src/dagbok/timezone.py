@@ -91,7 +91,12 @@ def from_timestamp(timestamp: float, tz: Any = None) -> DateTime:
     return DateTime.instance(dt.datetime.fromtimestamp(timestamp, parse_timezone(tz) if tz else dt.UTC))
 
 
+# The last day that every time zone has a date for.
+LAST = dt.datetime(9999, 12, 30, tzinfo=dt.UTC)
+
+
 def rfc3339(value: dt.datetime) -> str:
     """Return an aware instant in UTC as the log writes it, with a `Z`."""
-    text = value.astimezone(dt.UTC).isoformat()
+    # Said for `never`, and later than the log can write it.
+    text = (value.astimezone(dt.UTC) if value < LAST else LAST).isoformat()
     return text.removesuffix("+00:00") + "Z"

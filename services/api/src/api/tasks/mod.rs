@@ -279,7 +279,12 @@ pub(crate) fn instance(
     if row.is_none() && !stateless {
         return Err(match map {
             Some(MapIndex(index)) if place.is_some() => {
-                ApiError::NotFound(format!("the task `{task}` has no copy {index} in this run"))
+                let there = match copies.end - 1 {
+                    last if copies.start >= 0 && last >= 0 => format!("they go from 0 to {last}"),
+                    _ => "it has none".to_owned(),
+                };
+                let why = format!("the task `{task}` has no copy {index} in this run: {there}");
+                ApiError::NotFound(why)
             }
             _ => no_task(task),
         });

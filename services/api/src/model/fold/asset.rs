@@ -11,17 +11,9 @@ use crate::model::{
     Overlay, StoreError, keys,
     rows::{
         AssetCountRow, AssetEventRow, AssetIdRow, AssetRow, DagRow, QueuedAssetRow, RunAssetsRow,
-        RunRow, VersionRow,
+        RunRow, VersionRow, event_id,
     },
 };
-
-/// Events of one record are told apart by so many bits of their numbers.
-const PLACE_BITS: u32 = 7;
-
-/// The number of an event.
-fn event_id(seq: u64, nth: u32) -> u64 {
-    (seq << PLACE_BITS) | u64::from(nth)
-}
 
 /// What a DAG does with an asset.
 enum Does {
@@ -83,6 +75,7 @@ pub(super) fn registered(
     context: &Context<'_>,
     spec: &DagSpec,
 ) -> Result<(), StoreError> {
+    keep_named(rows, spec)?;
     left(rows, &spec.dag_id)?;
     for (asset, does) in named(spec) {
         let AssetRef::Asset { name, uri, group, extra } = asset else { continue };
@@ -97,6 +90,35 @@ pub(super) fn registered(
             Does::Brings(task_id) => row.producing.insert((dag_id, task_id)),
             Does::Reads(task_id) => row.consuming.insert((dag_id, task_id)),
         };
+    }
+    Ok(())
+}
+
+/// Of what a DAG waited with a new condition keeps what it names, as the scheduler has it.
+fn keep_named(rows: &mut Overlay<'_>, spec: &DagSpec) -> Result<(), StoreError> {
+    let Some(version) = rows.peek::<DagRow>(keys::dag(&spec.dag_id))?.map(|row| row.version) else {
+        return Ok(());
+    };
+    let old = rows.peek::<VersionRow>(keys::version(&spec.dag_id, version))?;
+    if old.is_none_or(|old| old.spec.asset_condition == spec.asset_condition) {
+        return Ok(());
+    }
+    let meant: Vec<&AssetRef> = spec.asset_condition.iter().flat_map(leaves).collect();
+    let stays = |asset: &AssetKey| {
+        meant.iter().any(|it| match it {
+            AssetRef::Asset { name, uri, .. } => (name, uri) == (&asset.name, &asset.uri),
+            AssetRef::Name { name } => *name == asset.name,
+            AssetRef::Uri { uri } => *uri == asset.uri,
+            AssetRef::Alias { .. } => false,
+        })
+    };
+    for key in
+        rows.keys_within::<QueuedAssetRow>(&keys::within_dag::<QueuedAssetRow>(&spec.dag_id))?
+    {
+        let row = rows.peek::<QueuedAssetRow>(key.clone())?;
+        if row.is_some_and(|row| !stays(&row.asset)) {
+            rows.put::<QueuedAssetRow>(key, None);
+        }
     }
     Ok(())
 }

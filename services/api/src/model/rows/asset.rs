@@ -4,6 +4,14 @@ use std::collections::BTreeSet;
 use dagbok_events::{AssetKey, AssetSource, DagId, RunKey, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+/// Events of one record are told apart by so many bits of their numbers.
+const PLACE_BITS: u32 = 7;
+
+/// The number of the `nth` event of the record `seq`.
+pub(crate) fn event_id(seq: u64, nth: u32) -> u64 {
+    (seq << PLACE_BITS) | u64::from(nth)
+}
+
 /// An asset that some DAG names, or that was brought up to date.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AssetRow {

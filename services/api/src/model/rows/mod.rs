@@ -9,6 +9,7 @@ mod run;
 mod shared;
 mod task;
 
+pub(crate) use asset::event_id;
 pub use asset::{AssetCountRow, AssetEventRow, AssetIdRow, AssetRow, QueuedAssetRow, RunAssetsRow};
 pub use dag::{DagRow, ImportErrorRow, MissedRow, PauseRow, VersionRow};
 pub use run::{
@@ -22,7 +23,7 @@ pub use task::{
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.
-pub const VERSION: u32 = 11;
+pub const VERSION: u32 = 12;
 
 dagbok_rows::tables! {
     /// Every table of the read model.

@@ -102,7 +102,7 @@ impl Namespace {
         let number = last.unwrap_or(0).saturating_add(1);
         let mut spec = read.spec.clone();
         spec.source.file.clone_from(&file.file);
-        if let Some(way) = self.asset_cycle(&spec) {
+        if let Some(way) = self.index.assets.cycle(&spec) {
             let what = format!(
                 "its assets come back to it, so that its runs may follow each other for ever: {}",
                 way.join(" -> ")

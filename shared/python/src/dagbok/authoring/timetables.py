@@ -33,7 +33,8 @@ class Timetable:
         """Return the form of the DAG spec."""
         raise NotSupportedYet(
             f"the timetable {type(self).__name__} is not supported yet; "
-            "cron, preset and timedelta schedules and EventsTimetable are"
+            "Airflow's own are: cron (one or several), presets, timedelta and relativedelta, by interval or by "
+            "trigger, EventsTimetable, assets, and assets or time"
         )
 
     @property
@@ -223,6 +224,10 @@ class DeltaTriggerTimetable(_Delta):
         return {"DeltaTriggers": {"every": _span(self.every, self.months), "interval": self.interval}}
 
 
+# Longer than any schedule, and no more than the log can count.
+LONGEST = timedelta(days=365_000)
+
+
 def _span(every: timedelta, months: int) -> dict[str, int]:
     form = {"micros": every // timedelta(microseconds=1), "months": months}
     return {name: value for name, value in form.items() if value}
@@ -258,6 +263,8 @@ def split_delta(delta: Any) -> tuple[timedelta, int]:
     if months < 0 or shortest < (timedelta(days=1) if months else timedelta.resolution):
         kind = "timedelta" if isinstance(delta, timedelta) else "relativedelta"
         raise AirflowTimetableInvalid(f"a schedule's {kind} must be longer than zero, not {delta!r}")
+    if shortest > LONGEST:
+        raise AirflowTimetableInvalid(f"a schedule's delta is at most {LONGEST.days} days, not {delta!r}")
     return every, months
 
 

@@ -352,12 +352,16 @@ def _text(value: object) -> str:
     return str(value).encode("utf-8", "replace").decode()
 
 
+LONGEST_DELAY = timedelta(days=365_000)
+
+
 def _micros(value: timedelta) -> int:
     if not isinstance(value, timedelta):
         raise AirflowException(
             f"a delay or timeout must be a timedelta, not {type(value).__name__}: {value!r}"
         )
-    return plain(value) // timedelta(microseconds=1)
+    # `timedelta.max` is said for `never`, and more than the log can count.
+    return min(plain(value), LONGEST_DELAY) // timedelta(microseconds=1)
 
 
 def _count(name: str, value: Any, least: int = 0) -> int:
