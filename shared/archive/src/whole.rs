@@ -82,7 +82,7 @@ impl Whole {
             At::Log(seen, following) => (seen, following),
             At::Unknown(seen) => match self.log.base().await {
                 Ok(base) if seen.plus(1) < base.first => {
-                    return Some(self.from_archive(seen).await);
+                    return Some(self.read_archived(seen).await);
                 }
                 Ok(_) => (seen, self.log.follow(seen)),
                 Err(error) => return Some((Err(error), At::Ended)),
@@ -94,12 +94,12 @@ impl Whole {
                 Some((Ok(entries), At::Log(seen, following)))
             }
             // Trimmed under who follows slowly; what the log let go stands in the archive.
-            Err(PortError::Trimmed { .. }) => Some(self.from_archive(seen).await),
+            Err(PortError::Trimmed { .. }) => Some(self.read_archived(seen).await),
             Err(error) => Some((Err(error), At::Log(seen, following))),
         }
     }
 
-    async fn from_archive(&self, after: Seq) -> (PortResult<Vec<Entry>>, At) {
+    async fn read_archived(&self, after: Seq) -> (PortResult<Vec<Entry>>, At) {
         match self.read(after, ReadLimit::default()).await {
             Ok(entries) => {
                 let seen = entries.last().map_or(after, |entry| entry.seq);

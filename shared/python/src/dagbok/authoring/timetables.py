@@ -33,8 +33,8 @@ class Timetable:
         """Return the form of the DAG spec."""
         raise NotSupportedYet(
             f"the timetable {type(self).__name__} is not supported yet; "
-            "Airflow's own are: cron (one or several), presets, timedelta and relativedelta, by interval or by "
-            "trigger, EventsTimetable, assets, and assets or time"
+            "Airflow's own are: cron (one or several), presets, timedelta and relativedelta, by interval "
+            "or by trigger, EventsTimetable, assets, and assets or time"
         )
 
     @property
