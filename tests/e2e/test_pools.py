@@ -34,7 +34,8 @@ made()
 
 def why(running: Standalone, dag_id: str) -> str:
     """What keeps the task, as people are told."""
-    return running.cli.ok("tasks", "why", dag_id, "r1", "work").strip()
+    (reason,) = running.cli.json("tasks", "why", dag_id, "r1", "work")["is"]["reasons"]
+    return str(reason["message"])
 
 
 @pytest.mark.parametrize(("era", "text"), [("old", OLD), ("new", NEW)])
@@ -46,7 +47,8 @@ def test_a_task_waits_for_its_pool_and_says_so(running: Standalone, dags: Path, 
     assert why(running, era) == "there is no pool gpu; `dagbok pools set` makes one"
     running.cli.ok("pools", "set", "gpu", "2", "for models")
     assert why(running, era) == "it needs 3 slots of the pool gpu, which has 2 in all"
-    assert running.cli.json("tasks", "why", era, "r1", "work")["kind"] == "pool_too_small"
+    (reason,) = running.cli.json("why", era, "r1", "work")["is"]["reasons"]
+    assert reason["kind"] == "pool_too_small"
     shown = running.cli.json("pools", "set", "gpu", "-1")
     assert (shown["slots"], shown["open_slots"], shown["description"]) == (-1, -1, None)
     assert running.api.wait_run(era, "r1") == "success"
@@ -135,7 +137,7 @@ def test_a_task_keeps_to_its_own_limit_over_all_runs(running: Standalone, dags: 
 
     wait_until("the first", lambda: state("r1") == "running")
     wait_until("the second's run", lambda: running.api.state("capped", "r2") == "running")
-    said = running.cli.ok("tasks", "why", "capped", "r2", "work").strip()
-    assert said == "1 tries of the task run or are queued (max_active_tis_per_dag)"
+    said = running.cli.ok("why", "capped", "r2", "work")
+    assert "1 tries of the task run or are queued (max_active_tis_per_dag), held by work of capped/r1" in said
     (tmp_path / "witness").touch()
     assert [running.api.wait_run("capped", run) for run in ("r1", "r2")] == ["success", "success"]

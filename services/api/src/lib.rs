@@ -35,7 +35,8 @@
 //! | `POST runs/{dag_id}/{dag_run_id}/cancel` with [`shapes::RunCancel`] | [`shapes::RunResponse`] |
 //! | `POST runs/{dag_id}/{dag_run_id}/clear` with [`shapes::RunClear`] | [`shapes::RunCleared`] |
 //! | `GET runs/{dag_id}/{dag_run_id}/refusedReports` | [`shapes::RefusedReportCollection`] |
-//! | `GET runs/{dag_id}/{dag_run_id}/tasks/{task_id}/obstacle?map_index` | [`shapes::TaskObstacle`] |
+//! | `GET dags/{dag_id}/why?at`, `runs/{dag_id}/{dag_run_id}/why?at` | [`shapes::WhyAnswer`] |
+//! | `GET runs/{dag_id}/{dag_run_id}/tasks/{task_id}/why?map_index&at` | [`shapes::WhyAnswer`] |
 //! | `GET logs/{dag_id}/{dag_run_id}/{task_id}/{try_number}/follow?map_index&offset` | NDJSON of [`shapes::LogLine`] until the try is over |
 //! | `POST prune` with [`shapes::Prune`] | [`shapes::Pruned`] |
 //! | `GET executors` | [`shapes::ExecutorCollection`] |
@@ -49,5 +50,5 @@ pub mod retention;
 mod serve;
 pub mod shapes;
 
-pub use api::{ApiState, Names, Parts, Patience, openapi, router};
+pub use api::{ApiState, Names, Parts, Past, PastError, Patience, openapi, router};
 pub use serve::{ServeError, Served, Settings, model_dir, serve};

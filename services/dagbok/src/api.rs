@@ -69,11 +69,6 @@ impl Api {
         self.local.is_some()
     }
 
-    /// Refuses a stopped installation, where a question needs who decides.
-    pub(crate) fn check_running(&self) -> Result<(), Failure> {
-        if self.local.is_some() { Err(read_only()) } else { Ok(()) }
-    }
-
     /// A request to `path`, whose parts may have any characters.
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();

@@ -16,7 +16,7 @@ pub(crate) use dags::{
 pub(crate) use pools::{File as PoolFile, Pool, PoolsCommand, SetPool};
 pub(crate) use runs::{
     Cancel, Clear, Delete, Events, List as RunsList, Logs, Prune, Run, RunsCommand, TasksCommand,
-    Wait, Why, Xcoms,
+    Wait, Why, WhyOf, WhyTask, Xcoms,
 };
 pub(crate) use services::{
     Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,
@@ -83,6 +83,11 @@ pub(crate) enum Command {
     /// Tasks: their logs, why they wait, what they have handed on
     #[command(subcommand)]
     Tasks(TasksCommand),
+    /// Say why a DAG, a run or a task waits: all that is in its way, who has it, since when, and what comes before it
+    #[command(
+        after_help = "With --json, the API's `WhyAnswer`: `message`, `is` with `state` and `reasons`, `place`, `expected`, `roots`"
+    )]
+    Why(Why),
     /// Pools of slots that tasks share: list, get, set, delete, import, export
     #[command(subcommand)]
     Pools(PoolsCommand),

@@ -10,6 +10,7 @@ mod service;
 mod standalone;
 mod tasks;
 mod version;
+mod why;
 mod xcoms;
 
 use crate::{
@@ -47,7 +48,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Runs(RunsCommand::Clear(args)) => runs::clear(&plain()?, &args).await,
         Command::Runs(RunsCommand::Delete(args)) => runs::delete(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Logs(args)) => tasks::logs(&plain()?, &args).await,
-        Command::Tasks(TasksCommand::Why(args)) => tasks::why(&plain()?, &args).await,
+        Command::Tasks(TasksCommand::Why(args)) => why::task(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Xcoms(args)) => xcoms::show(&plain()?, &args).await,
         Command::Pools(PoolsCommand::List) => pools::list(&plain()?).await,
         Command::Pools(PoolsCommand::Get(args)) => pools::get(&plain()?, &args).await,
@@ -55,6 +56,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Pools(PoolsCommand::Delete(args)) => pools::delete(&plain()?, &args).await,
         Command::Pools(PoolsCommand::Import(args)) => pools::import(&plain()?, &args).await,
         Command::Pools(PoolsCommand::Export(args)) => pools::export(&plain()?, &args).await,
+        Command::Why(args) => why::why(&plain()?, &args).await,
         Command::Prune(args) => prune::run(&plain()?, &args).await,
         Command::Archive(ArchiveCommand::Verify(args)) => archive::verify(&global, &args).await,
         Command::Events(args) => events::run(&plain()?, &args).await,

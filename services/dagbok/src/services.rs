@@ -2,6 +2,7 @@
 mod crew;
 mod figures;
 mod http;
+mod past;
 mod settings;
 mod traces;
 
@@ -28,4 +29,13 @@ pub(crate) fn telemetry(service: &'static str, config: &Config) -> Result<Teleme
     let settings = LogSettings { filter: config.log.filter.clone(), format };
     dagbok_telemetry::init(service, &settings)
         .map_err(|error| Failure::from_error(Code::Config, &error))
+}
+
+/// Who answers the API's questions about the past.
+pub(crate) fn past(
+    ports: &dagbok_runlog::Ports,
+    clock: &dagbok_runtime::Clock,
+) -> std::sync::Arc<dyn dagbok_api::Past> {
+    let past = dagbok_scheduler::Past::new(ports.clone(), clock.clone());
+    std::sync::Arc::new(past::FoldedLog(past))
 }

@@ -13,6 +13,7 @@ mod leader;
 mod lease;
 mod load;
 mod offers;
+mod past;
 mod presence;
 mod settings;
 mod snapshot;
@@ -24,6 +25,7 @@ use dagbok_runlog::Ports;
 use dagbok_runtime::{Backoff, Clock, Shutdown};
 pub use error::SchedulerError;
 pub use load::{Loaded, check_log, load};
+pub use past::Past;
 pub use settings::{Holds, SchedulerSettings};
 pub use snapshot::store_now as store_snapshot;
 

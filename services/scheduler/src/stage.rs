@@ -62,7 +62,7 @@ impl Stage {
             Outcome::Accepted { run_id } => Answer::Accepted { seq, run_id },
             Outcome::Seen { seq, run_id } => Answer::Accepted { seq, run_id },
             Outcome::Unchanged => Answer::Unchanged,
-            Outcome::Waits(obstacle) => Answer::Waits { obstacle },
+            Outcome::Waits(why) => Answer::Waits(why),
             Outcome::WouldClear { run_goes_on, tasks } => Answer::WouldClear { run_goes_on, tasks },
             Outcome::WouldMake(runs) => Answer::WouldMake(runs),
             Outcome::Needs(key) => Answer::Refused(no_history(&key)),

@@ -3,7 +3,7 @@ use dagbok_events::{MapIndex, RunId, TaskId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Obstacle;
+use crate::Why;
 
 /// What became of a command. `Accepted` is sent only once its record is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,13 +25,8 @@ pub enum Answer {
         /// The tasks, in the DAG's order.
         tasks: Vec<ClearedTask>,
     },
-    /// What keeps a task from being queued; `None` where nothing does, and of one that does not wait. Nothing was
-    /// done.
-    Waits {
-        /// The first thing in its way.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        obstacle: Option<Obstacle>,
-    },
+    /// All that keeps what was asked about from going on. Nothing was done.
+    Waits(Box<Why>),
     /// What runs a DAG would make, were it not paused any more. Nothing was done.
     WouldMake(ComingRuns),
     /// The caller's picture is out of date, or the request breaks a rule. Nothing was done.

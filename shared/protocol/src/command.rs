@@ -6,7 +6,7 @@ use dagbok_events::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Report;
+use crate::{Report, WhyAsk};
 
 /// A message to the inbox. Sending it twice with the same id does it once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,18 +44,8 @@ pub enum CommandBody {
     },
     /// Let tasks that are done run again, and their run with them where it is over.
     ClearTasks(ClearTasks),
-    /// Say what keeps a task from being queued. Changes nothing.
-    WhyWaits {
-        /// Id of the DAG, unique in the namespace.
-        dag_id: DagId,
-        /// Id of the run, unique within its DAG.
-        run_id: RunId,
-        /// Id of the task, unique within its DAG.
-        task_id: TaskId,
-        /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
-        #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
-        map_index: MapIndex,
-    },
+    /// Say all that keeps a task, a run, or a DAG's next run from going on. Changes nothing.
+    WhyWaits(WhyAsk),
     /// Let a run that is over be gone.
     DeleteRun {
         /// Id of the DAG, unique in the namespace.

@@ -9,11 +9,11 @@ mod command;
 mod copies;
 pub mod limits;
 pub mod names;
-mod obstacle;
 mod presence;
 mod report;
 mod spec;
 pub mod text;
+mod why;
 mod work;
 
 pub use ahead::Ahead;
@@ -23,8 +23,8 @@ pub use command::{
     RegisteredDag, TaskCopy, TriggerRun,
 };
 pub use copies::ReturnedBy;
-pub use obstacle::Obstacle;
 pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
 pub use report::{OutletEvent, Report, ReportBody, XComValue};
 pub use spec::too_large;
+pub use why::{Blocker, Holder, Holders, Piece, Place, Reason, Stands, WaitingLine, Why, WhyAsk};
 pub use work::{RunContext, WorkItem};

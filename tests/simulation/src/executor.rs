@@ -202,7 +202,7 @@ impl Executor {
                     Answer::Accepted { .. }
                     | Answer::Unchanged
                     | Answer::WouldClear { .. }
-                    | Answer::Waits { .. }
+                    | Answer::Waits(_)
                     | Answer::WouldMake(_),
                 ) => {
                     job.beginning = None;

@@ -77,7 +77,7 @@ impl People {
                 Some(
                     Answer::Unchanged
                     | Answer::WouldClear { .. }
-                    | Answer::Waits { .. }
+                    | Answer::Waits(_)
                     | Answer::WouldMake(_)
                     | Answer::Refused(_),
                 ) => {}

@@ -175,6 +175,11 @@ impl Scheduler {
         if world.rng.chance(20) && fold.last_seq() == world.log.len() as u64 {
             world.audit.agrees_with(fold).unwrap_or_else(|finding| panic!("{finding}"));
         }
+        // At rest the rules call for nothing, so that whatever waits has a reason.
+        if fold.last_seq().is_multiple_of(4) && fold.last_seq() == world.log.len() as u64 {
+            let explained = world.audit.explains(fold, self.clock(world));
+            explained.unwrap_or_else(|finding| panic!("{finding}"));
+        }
         batch.acks.iter().for_each(|id| world.inbox.ack(*id));
         batch.later.iter().for_each(|id| world.inbox.hand_back(*id, world.now));
         for (to, answer) in batch.answers {
@@ -262,7 +267,7 @@ fn decide(
         Outcome::Accepted { run_id } => Answer::Accepted { seq, run_id },
         Outcome::Seen { seq, run_id } => Answer::Accepted { seq, run_id },
         Outcome::Unchanged => Answer::Unchanged,
-        Outcome::Waits(obstacle) => Answer::Waits { obstacle },
+        Outcome::Waits(why) => Answer::Waits(why),
         Outcome::WouldClear { run_goes_on, tasks } => Answer::WouldClear { run_goes_on, tasks },
         Outcome::WouldMake(runs) => Answer::WouldMake(runs),
         Outcome::Needs(key) => unreachable!("{key} was revived"),

@@ -24,6 +24,7 @@ mod state;
 mod tasks;
 mod tell;
 mod view;
+mod why;
 mod xcoms;
 
 use std::any::Any;
@@ -42,6 +43,7 @@ pub use state::{ApiState, Parts, Patience};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
+pub use why::{Past, PastError};
 
 /// The largest body of a request: what one record can hold, in bytes.
 pub(crate) const BODY_BYTES: usize = dagbok_protocol::limits::RECORD_BYTES;
@@ -85,7 +87,9 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(tasks::tries_of_copy))
         .routes(routes!(tasks::one_try))
         .routes(routes!(tasks::copies))
-        .routes(routes!(tasks::waits::obstacle))
+        .routes(routes!(why::dag))
+        .routes(routes!(why::run))
+        .routes(routes!(why::task))
         .routes(routes!(xcoms::list))
         .routes(routes!(xcoms::get))
         .routes(routes!(import_errors::list))

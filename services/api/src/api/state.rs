@@ -1,12 +1,16 @@
 //! What every handler is handed.
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{
+    ops::Deref,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use dagbok_inbox::Inbox;
 use dagbok_runlog::{PortError, Ports};
 use dagbok_runtime::{Clock, Shutdown};
 use tokio::sync::Notify;
 
-use super::{errors::ApiError, logs::KeptLogs, pulse::Pulse};
+use super::{errors::ApiError, logs::KeptLogs, pulse::Pulse, why::Past};
 use crate::{
     model::{ReadModel, Store},
     retention::{Keeper, Rules},
@@ -63,6 +67,8 @@ pub struct Parts {
     pub rules: Rules,
     /// Told where runs went by hand.
     pub went: Arc<Notify>,
+    /// Who answers about the past, where somebody does.
+    pub past: OnceLock<Arc<dyn Past>>,
 }
 
 impl Deref for ApiState {
@@ -95,6 +101,7 @@ impl ApiState {
             patience,
             rules,
             went: Arc::default(),
+            past: OnceLock::new(),
         })))
     }
 

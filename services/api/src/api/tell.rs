@@ -43,7 +43,7 @@ pub(crate) fn tell(
             None => state.inbox.ask(ask, state.patience.answer).await?,
         };
         match answer {
-            Answer::Unchanged | Answer::Waits { .. } | Answer::WouldMake(_) => {
+            Answer::Unchanged | Answer::Waits(_) | Answer::WouldMake(_) => {
                 Ok(Told { seq: None, run_id: None, cleared: None })
             }
             Answer::WouldClear { run_goes_on, tasks } => {

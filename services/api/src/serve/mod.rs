@@ -1,7 +1,7 @@
 //! The service: the read model kept up to date, and the API on a socket.
 mod connections;
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::{Router, middleware};
 use dagbok_projection::FollowError;
@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
-    api::{ApiState, Names, Patience, guard, router},
+    api::{ApiState, Names, Past, Patience, guard, router},
     model::{ModelError, ReadModel},
     retention::Retention,
 };
@@ -36,6 +36,8 @@ pub struct Settings {
     pub accept_shorter_log: bool,
     /// What is kept, and who looks after it; without, all is.
     pub retention: Option<Retention>,
+    /// Who answers about the past; without, nobody does.
+    pub past: Option<Arc<dyn Past>>,
 }
 
 impl Settings {
@@ -49,6 +51,7 @@ impl Settings {
             connections: CONNECTIONS,
             accept_shorter_log: false,
             retention: None,
+            past: None,
         }
     }
 }
@@ -100,15 +103,23 @@ pub async fn serve(
     more: Router,
     shutdown: &Shutdown,
 ) -> Result<Served, ServeError> {
-    let Settings { listen, home, patience, names, connections, accept_shorter_log, retention } =
-        settings;
+    let Settings {
+        listen,
+        home,
+        patience,
+        names,
+        connections,
+        accept_shorter_log,
+        retention,
+        past,
+    } = settings;
     let listener =
         TcpListener::bind(listen).await.map_err(|source| ServeError::Listen { listen, source })?;
     let address = listener.local_addr().map_err(|source| ServeError::Listen { listen, source })?;
     let dir = home.as_deref().map(model_dir);
     let opened = tokio::task::spawn_blocking(move || ReadModel::open(dir.as_deref())).await;
     let model = opened.map_err(|panic| PortError::unavailable("state", panic))??;
-    let log = std::sync::Arc::clone(&ports.log);
+    let log = Arc::clone(&ports.log);
     if accept_shorter_log {
         model.accept_shorter_log();
     }
@@ -116,6 +127,9 @@ pub async fn serve(
     let rules = retention.map(|retention| retention.rules).unwrap_or_default();
     let stop = shutdown.clone();
     let state = ApiState::new(ports, model.clone(), clock, stop, patience, rules).await?;
+    if let Some(past) = past {
+        state.past.set(past).expect("a new state has none");
+    }
     if let Some(retention) = retention {
         shutdown.spawn(state.keeper().run(retention, shutdown.clone()));
     }

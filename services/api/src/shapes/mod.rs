@@ -9,6 +9,7 @@ mod pool;
 mod run;
 mod shared;
 mod task;
+mod why;
 mod xcom;
 
 pub use asset::{
@@ -38,13 +39,14 @@ pub use shared::{
     SchedulerHealth, StatusOnly, TriggererHealth, VersionInfo,
 };
 pub use task::{
-    LogLine, TaskInstance, TaskInstanceCollection, TaskInstanceExtra, TaskObstacle, TryCollection,
-    TryFailure, TryInstance, TryLog, TryLogs, TryUsage,
+    LogLine, TaskInstance, TaskInstanceCollection, TaskInstanceExtra, TryCollection, TryFailure,
+    TryInstance, TryLog, TryLogs, TryUsage,
 };
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, schema::Type},
 };
+pub use why::{WhyAnswer, WhyExpected, WhyHolder, WhyPiece, WhyPlace, WhyReason, WhyTask};
 pub use xcom::{XComCollection, XComEntry, XComValue};
 
 /// Airflow's default owner: it stands for nobody named, as it does there.

@@ -268,16 +268,3 @@ pub struct TryLogs {
     /// Where to go on; null at the end of a try that is over.
     pub continuation_token: Option<String>,
 }
-
-/// What keeps a task from being queued.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct TaskObstacle {
-    /// `run_queued`, `upstream`, `not_due`, `depends_on_past`, `paused`, `max_active_tasks`, `max_active_tis_per_dag`,
-    /// `max_active_tis_per_dagrun`, `no_pool`, `pool_too_small`, `pool` or
-    /// `parallelism`: the first thing in its way; null where nothing is, and of a task that does not wait.
-    pub kind: Option<String>,
-    /// For people.
-    pub message: String,
-    /// When it goes on, where it waits for that.
-    pub due: Option<DateTime>,
-}

@@ -33,6 +33,9 @@ impl Local {
         // A long log takes its time to fold, and nobody else waits.
         settings.patience.model = std::time::Duration::from_mins(5);
         settings.patience.request = std::time::Duration::from_mins(5);
+        // Nobody decides: the log itself is asked.
+        settings.patience.answer = std::time::Duration::from_millis(100);
+        settings.past = Some(crate::services::past(&ports, &Clock::system()));
         let served = serve(ports, settings, Clock::system(), Router::new(), &shutdown).await;
         let served = served.map_err(|error| Failure::from_error(Code::HomeUnusable, &error))?;
         Ok(Self { address: served.address, shutdown })

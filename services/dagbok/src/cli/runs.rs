@@ -133,9 +133,9 @@ pub(crate) enum TasksCommand {
         after_help = "With --json, one line of the log a line: `timestamp`, `event`, `level`, `source`, and what the logger added"
     )]
     Logs(Logs),
-    /// Say why a task waits
-    #[command(after_help = "With --json, the API's `TaskObstacle`: `kind`, `message`, `due`")]
-    Why(Why),
+    /// Say why a task waits: the same as `dagbok why DAG RUN TASK`
+    #[command(after_help = "With --json, the API's `WhyAnswer`")]
+    Why(WhyTask),
     /// Show what a task has handed on: its names, or with --key one value
     #[command(
         after_help = "With --json, the API's `XComCollectionResponse`, or with --key its `XComResponse`"
@@ -164,16 +164,39 @@ pub(crate) struct Xcoms {
     pub(crate) offset: usize,
 }
 
-/// `dagbok tasks why`.
+/// `dagbok why`.
 #[derive(Debug, Args)]
 pub(crate) struct Why {
+    /// Of which DAG
+    pub(crate) dag_id: String,
+    /// Which run [default: the one that the DAG makes next]
+    pub(crate) run_id: Option<String>,
+    /// Which task [default: the run as a whole]
+    pub(crate) task_id: Option<String>,
+    #[command(flatten)]
+    pub(crate) of: WhyOf,
+}
+
+/// `dagbok tasks why`.
+#[derive(Debug, Args)]
+pub(crate) struct WhyTask {
     #[command(flatten)]
     pub(crate) run: Run,
     /// Which task
     pub(crate) task_id: String,
+    #[command(flatten)]
+    pub(crate) of: WhyOf,
+}
+
+/// Of which copy, and when.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct WhyOf {
     /// Which copy of a mapped task
     #[arg(long, value_name = "N", default_value_t = -1, allow_negative_numbers = true)]
     pub(crate) map_index: i32,
+    /// As of this instant, as `2026-11-28T05:30:00Z` [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
 }
 
 /// `dagbok tasks logs`.

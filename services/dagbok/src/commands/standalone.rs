@@ -131,6 +131,7 @@ pub(crate) async fn start_api(
     settings.names = names(ui);
     settings.connections = services::connections();
     settings.home = Some(home.to_owned());
+    settings.past = Some(services::past(ports, clock));
     let more = services::with_metrics(Router::new());
     let shutdown = crew.shutdown(Stage::Answers);
     let served = dagbok_api::serve(ports.clone(), settings, clock.clone(), more, &shutdown).await;

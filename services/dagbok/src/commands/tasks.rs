@@ -1,10 +1,10 @@
 //! `dagbok tasks logs`; with `--json` one line of the log a line: `timestamp`, `event`, `level`,
 //! `source`, and what the logger added.
-use dagbok_api::shapes::{LogLine, TaskInstance, TaskObstacle, TryInstance};
+use dagbok_api::shapes::{LogLine, TaskInstance, TryInstance};
 
 use crate::{
     api::{Api, Lines},
-    cli::{Logs, Why},
+    cli::Logs,
     codes::Code,
     context::Context,
     exit::Exit,
@@ -12,22 +12,6 @@ use crate::{
     live::log_line_text,
     output::{program, quoted},
 };
-
-/// `dagbok tasks why`: asks who decides.
-pub(crate) async fn why(context: &Context, args: &Why) -> Outcome {
-    let api = Api::of(context).await?;
-    api.check_running()?;
-    let (dag, run) = (args.run.dag_id.as_str(), args.run.run_id.as_str());
-    let path = ["dagbok", "runs", dag, run, "tasks", args.task_id.as_str(), "obstacle"];
-    let query = [("map_index", args.map_index.to_string())];
-    let found: TaskObstacle = api.get(&path, &query).await?;
-    if context.out.is_json() {
-        context.out.document(&found);
-    } else {
-        context.out.line(&found.message);
-    }
-    Ok(Exit::Ok)
-}
 
 pub(crate) async fn logs(context: &Context, args: &Logs) -> Outcome {
     let api = Api::of(context).await?;

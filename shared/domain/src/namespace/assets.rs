@@ -86,6 +86,17 @@ impl Waiting {
         }
     }
 
+    /// What a condition names and that has not come; of several that one is enough of, all.
+    pub(super) fn missing<'a>(&self, condition: &'a AssetCondition) -> Vec<&'a AssetRef> {
+        match condition {
+            _ if self.meets(condition) => Vec::new(),
+            AssetCondition::One { of } => vec![of],
+            AssetCondition::All { of } | AssetCondition::Any { of } => {
+                of.iter().flat_map(|part| self.missing(part)).collect()
+            }
+        }
+    }
+
     /// What a run made now would begin with.
     pub(super) fn run(&self) -> Option<ByAssets> {
         let at = self.queued.iter().map(|queued| queued.since).max()?;

@@ -277,6 +277,19 @@ impl Lanes {
         self.busy.remove(dag_id);
     }
 
+    /// The lines of a DAG's runs that have something ready, of one pool and number of slots or of all.
+    pub(super) fn lines_of(
+        &self,
+        dag_id: &DagId,
+        of: Option<(&PoolName, Slots)>,
+    ) -> impl Iterator<Item = (RunNo, LineNo)> + '_ {
+        let keys = self.shelves_of(dag_id, of.map(|(pool, _)| pool)).into_iter();
+        let slots = of.map(|(_, slots)| slots);
+        let keys = keys.filter(move |key| slots.is_none_or(|slots| key.slots == slots));
+        let lanes = keys.filter_map(|key| self.shelves.get(&key)).flat_map(|it| it.lanes.values());
+        lanes.flat_map(|lane| lane.ready.iter().map(|(_, number, line)| (*number, *line)))
+    }
+
     /// Whether a DAG has something in a pool that could go.
     pub(super) fn has_work(&self, dag_id: &DagId, pool: &PoolName) -> bool {
         let shelves = self.shelves_of(dag_id, Some(pool));

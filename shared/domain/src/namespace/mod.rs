@@ -29,6 +29,7 @@ mod snapshot;
 mod turns;
 mod views;
 mod went_back;
+mod why;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -41,7 +42,7 @@ use dagbok_events::{
     Actor, Cause, CommandId, DagId, ExecutorId, Fact, LimitsSet, Micros, PoolName, QueueName,
     Record, RunId, RunKey, Scope, Timestamp, TraceContext,
 };
-use dagbok_protocol::{ClearedTask, ComingRuns, Command, Obstacle, Refusal, RefusalCode, limits};
+use dagbok_protocol::{ClearedTask, ComingRuns, Command, Refusal, RefusalCode, Why, limits};
 pub use decide::spec_fault;
 use index::Index;
 use past::Forgotten;
@@ -94,8 +95,8 @@ pub enum Outcome {
         /// The tasks, in the DAG's order.
         tasks: Vec<ClearedTask>,
     },
-    /// Nothing was decided, as asked: this keeps the task from being queued, if anything does.
-    Waits(Option<Obstacle>),
+    /// Nothing was decided, as asked: all this keeps what was asked about from going on.
+    Waits(Box<Why>),
     /// Nothing was decided, as asked: the DAG would make these runs.
     WouldMake(ComingRuns),
     /// Nothing is decided yet: that run is over and forgotten. Once it is [revived](Namespace::revive), the
@@ -207,6 +208,11 @@ impl Namespace {
     /// The sequence of the last record folded in.
     pub const fn last_seq(&self) -> u64 {
         self.last_seq
+    }
+
+    /// The stamp of the last record folded in.
+    pub const fn last_stamp(&self) -> Timestamp {
+        self.last_at
     }
 
     /// A record decided by the clock as it is, stamped: no stamp lies before the one of the record before.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use dagbok_events::{DagId, DagVersion, RunType, TaskId, Timestamp};
-use dagbok_protocol::limits::PAST_RUNS;
+use dagbok_protocol::{Reason, limits::PAST_RUNS};
 use serde::{Deserialize, Serialize};
 
 use super::{Dag, Namespace, RunNo};
@@ -158,6 +158,33 @@ impl Namespace {
             }
         };
         (!met).then_some(date)
+    }
+
+    /// What a task that waits for the run before waits for there.
+    pub(super) fn reason_of_past(&self, run: &Run, node: Ix) -> Option<Reason> {
+        let logical_date = self.waits_for_past(run, node)?;
+        let version = run.version();
+        let dag = self.dags.get(&run.key().dag_id)?;
+        let previous = self.previous(dag, run.meta().logical_date?, !version.spec.catchup)?;
+        let looks_on = version.task(node).wait_for_downstream;
+        let below = version.downstream(node).iter().filter(|_| looks_on);
+        let looked_at = std::iter::once(&node).chain(below).map(|ix| &version.task(*ix).task_id);
+        let (run_id, tasks): (_, Vec<TaskId>) = match &previous {
+            Previous::Active(before) => {
+                let bad = |task_id: &&TaskId| {
+                    before.version().find(task_id).is_some_and(|ix| !before.is_good(ix))
+                };
+                (Some(before.key().run_id.clone()), looked_at.filter(bad).cloned().collect())
+            }
+            Previous::Over(_, ended) => {
+                let bad = |task_id: &&TaskId| {
+                    ended.is_some_and(|ended| ended.bad.binary_search(task_id).is_ok())
+                };
+                (None, looked_at.filter(bad).cloned().collect())
+            }
+        };
+        let tasks = tasks.into_iter().take(10).collect();
+        Some(Reason::DependsOnPast { logical_date, run_id, tasks })
     }
 
     /// Of a task that the run before does not have: whether it may go, being the first of its name.

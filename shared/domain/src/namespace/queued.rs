@@ -88,6 +88,25 @@ impl Queued {
         queues.filter_map(|queue| queue.next_due(now, timeout)).min()
     }
 
+    /// How many executors pull from a queue, and how many of them have a free slot.
+    pub(super) fn executors_of(&self, queue: &QueueName) -> (u32, u32) {
+        self.queues.get(queue).map_or((0, 0), |it| (it.executors, it.with_room))
+    }
+
+    /// The tries that were queued on a queue before one.
+    pub(super) fn before(
+        &self,
+        queue: &QueueName,
+        place: (Timestamp, RunNo, InstanceNo),
+    ) -> impl Iterator<Item = &(Timestamp, RunNo, InstanceNo)> {
+        self.queues.get(queue).into_iter().flat_map(move |it| it.tries.range(..place))
+    }
+
+    /// Every try that is queued.
+    pub(super) fn tries(&self) -> impl Iterator<Item = (RunNo, InstanceNo)> + '_ {
+        self.queues.values().flat_map(|it| it.tries.iter().map(|(_, number, no)| (*number, *no)))
+    }
+
     fn change(&mut self, queue: &QueueName, change: impl FnOnce(&mut Waiting)) {
         let waiting = self.queues.entry(queue.clone()).or_default();
         change(waiting);

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use dagbok_events::{DagId, PoolName, TaskId};
 
-use super::{Namespace, RunNo, pool::Pool};
+use super::{Dag, Namespace, RunNo, pool::Pool};
 use crate::run::{Cap, InstanceNo, LineNo};
 
 /// What has no room for a task.
@@ -30,6 +30,8 @@ pub(super) struct Room<'a> {
     /// Tries taken of each task; versions of a DAG may differ in how many may be.
     tasks: BTreeMap<(&'a DagId, &'a TaskId), u32>,
     runs: BTreeMap<(RunNo, LineNo), u32>,
+    /// What each DAG has, whatever its limit is.
+    boundless: bool,
 }
 
 impl<'a> Room<'a> {
@@ -37,7 +39,15 @@ impl<'a> Room<'a> {
         let tries = namespace.limits.parallelism.saturating_sub(namespace.in_flight);
         let (pools, dags) = (BTreeMap::new(), BTreeMap::new());
         let (tasks, runs) = (BTreeMap::new(), BTreeMap::new());
-        Self { namespace, tries, pools, dags, tasks, runs }
+        Self { namespace, tries, pools, dags, tasks, runs, boundless: false }
+    }
+
+    /// As if there were room for all in one pool, but for limits of single tasks, and none in any other: who would
+    /// go before whom.
+    pub(super) fn boundless_in(namespace: &'a Namespace, pool: &PoolName) -> Self {
+        let pools = namespace.index.lanes.orders.keys();
+        let pools = pools.map(|it| (it, (it == pool).then_some(u64::MAX))).collect();
+        Self { tries: u32::MAX, pools, boundless: true, ..Self::new(namespace) }
     }
 
     /// Whether no task at all has room.
@@ -47,8 +57,9 @@ impl<'a> Room<'a> {
 
     /// The tries that a DAG may have more.
     pub(super) fn in_dag(&mut self, dag_id: &'a DagId) -> u32 {
-        let namespace = self.namespace;
-        let left = || namespace.dags.get(dag_id).map_or(0, |dag| dag.room());
+        let (namespace, boundless) = (self.namespace, self.boundless);
+        let room = |dag: &Dag| if boundless { u32::MAX } else { dag.room() };
+        let left = || namespace.dags.get(dag_id).map_or(0, |dag| room(dag));
         *self.dags.entry(dag_id).or_insert_with(left)
     }
 

@@ -2,16 +2,14 @@
 use std::sync::Arc;
 
 use dagbok_events::{
-    Actor, DagId, ExecutorId, Interval, LimitsSet, MapIndex, Micros, RunKey, TaskId, Timestamp,
-    TryKey,
+    Actor, DagId, ExecutorId, Interval, LimitsSet, MapIndex, Micros, RunKey, TaskId, TryKey,
 };
-use dagbok_protocol::{Obstacle, RunContext, WorkItem};
+use dagbok_protocol::{RunContext, WorkItem};
 
-use super::{Dag, Namespace, RunNo, pool::Pool};
+use super::{Dag, Namespace, RunNo};
 use crate::{
     run::{InstanceNo, Phase, Run, TaskState},
     timetable,
-    trigger_rule::Standing,
 };
 
 /// A try offered to the executors and not known to have begun.
@@ -193,81 +191,6 @@ impl Namespace {
     /// The tasks of a run that have copies.
     pub fn expanded_tasks<'a>(&'a self, key: &RunKey) -> impl Iterator<Item = &'a TaskId> {
         self.run(key).into_iter().flat_map(Run::expanded_tasks)
-    }
-
-    /// What keeps a task that waits from being queued at `now`; nothing where nothing does, and of a task
-    /// that does not wait.
-    pub fn obstacle(
-        &self,
-        now: Timestamp,
-        key: &RunKey,
-        task_id: &TaskId,
-        map: MapIndex,
-    ) -> Option<Obstacle> {
-        let run = self.run(key)?;
-        let no = run.find(task_id, map)?;
-        match run.instance(no).state {
-            TaskState::Waiting if run.standing(no) == Standing::Wait => {
-                return Some(Obstacle::Upstream);
-            }
-            TaskState::UpForRetry { due, .. } | TaskState::UpForReschedule { due, .. }
-                if due > now =>
-            {
-                return Some(Obstacle::NotDue { due });
-            }
-            TaskState::Waiting
-            | TaskState::UpForRetry { .. }
-            | TaskState::UpForReschedule { .. } => {}
-            TaskState::Queued { .. } | TaskState::Running { .. } | TaskState::Done(_) => {
-                return None;
-            }
-        }
-        if run.phase() == Phase::Queued {
-            return Some(Obstacle::RunQueued);
-        }
-        if run.is_held(run.instance(no).node) {
-            let logical_date = self.waits_for_past(run, run.instance(no).node)?;
-            return Some(Obstacle::DependsOnPast { logical_date });
-        }
-        self.obstacle_of_room(run, no)
-    }
-
-    fn obstacle_of_task(&self, run: &Run, no: InstanceNo) -> Option<Obstacle> {
-        let (line_no, line) = run.line_of(no);
-        let cap = line.cap.as_ref()?;
-        if let Some(most) = cap.per_run.filter(|_| run.room_of_line(line_no) == 0) {
-            return Some(Obstacle::MaxActiveTisPerDagRun { most });
-        }
-        let most = cap.per_dag?;
-        let key = Some((cap.task_id.clone(), most));
-        let is_full = self.index.lanes.cap_room(&run.key().dag_id, &key) == 0;
-        is_full.then_some(Obstacle::MaxActiveTisPerDag { most })
-    }
-
-    fn obstacle_of_room(&self, run: &Run, no: InstanceNo) -> Option<Obstacle> {
-        let dag = self.dags.get(&run.key().dag_id)?;
-        let spec = run.spec(no);
-        let pool = self.pools.get(&spec.pool).filter(|pool| pool.set.is_some());
-        let free = pool.and_then(Pool::free).unwrap_or(0);
-        let free = u32::try_from(free).unwrap_or(u32::MAX);
-        let slots = pool.map_or(0, Pool::slots);
-        if pool.is_none() {
-            Some(Obstacle::NoPool { pool: spec.pool.clone() })
-        } else if spec.pool_slots > slots {
-            Some(Obstacle::PoolTooSmall { pool: spec.pool.clone(), needs: spec.pool_slots, slots })
-        } else if dag.paused {
-            Some(Obstacle::Paused)
-        } else if dag.room() == 0 {
-            Some(Obstacle::MaxActiveTasks { most: dag.current.spec.max_active_tasks })
-        } else if let Some(obstacle) = self.obstacle_of_task(run, no) {
-            Some(obstacle)
-        } else if free < spec.pool_slots {
-            Some(Obstacle::Pool { pool: spec.pool.clone(), needs: spec.pool_slots, free })
-        } else if self.in_flight >= self.limits.parallelism {
-            Some(Obstacle::Parallelism { most: self.limits.parallelism })
-        } else {
-            None
-        }
     }
 }
 

@@ -33,7 +33,7 @@ impl Run {
         self.sources(node).into_iter().any(|source| self.arena.open(source) > 0)
     }
 
-    fn sources(&self, node: Ix) -> Vec<Ix> {
+    pub(super) fn sources(&self, node: Ix) -> Vec<Ix> {
         let mut sources = Vec::new();
         if let Some(Expand::Product { of }) = &self.version.task(node).expand {
             sources_of(of, &mut sources);

@@ -14,6 +14,7 @@ mod settle;
 mod skips;
 mod state;
 mod values;
+mod why;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,6 +40,7 @@ use crate::{
 };
 use arena::Arena;
 use values::Values;
+pub(crate) use why::Seen;
 
 /// What a run was created with, unchanged for as long as it lives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

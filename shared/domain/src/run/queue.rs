@@ -156,6 +156,19 @@ impl LineQueue {
         self.later.first().map(|(due, _, _)| *due)
     }
 
+    /// The first of those that wait for a time.
+    pub fn first_later(&self) -> Option<InstanceNo> {
+        self.later.first().map(|(_, _, no)| *no)
+    }
+
+    /// How many are ready and stand before one of this weight and number.
+    pub fn ready_before(&self, weight: Weight, no: InstanceNo) -> u32 {
+        let before = self.ready.range(..(weight, no));
+        before
+            .map(|((of, first), end)| if *of == weight { (*end).min(no) } else { *end } - first)
+            .sum()
+    }
+
     /// Those that are ready, most urgent first.
     pub fn ready(&self) -> impl Iterator<Item = (Weight, InstanceNo)> {
         self.ready.iter().flat_map(|((weight, first), end)| (*first..*end).map(|no| (*weight, no)))

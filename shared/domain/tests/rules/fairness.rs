@@ -7,7 +7,7 @@ use dagbok_domain::{
     run::{Phase, Run},
 };
 use dagbok_events::{DagSpec, Expand, Fact, MapIndex, PoolName, PoolSet, Scope, TaskSpec};
-use dagbok_protocol::Obstacle;
+use dagbok_protocol::Reason;
 use proptest::prelude::*;
 
 use super::support::*;
@@ -162,13 +162,17 @@ fn a_tasks_own_limits_hold_over_all_runs_and_in_each() {
     world.succeed("e1", "etl/r0/over_all/1");
     world.succeed("e1", "etl/r3/in_each[0]/1");
     assert_eq!(world.settle(), ["TaskQueued in_each 1", "TaskQueued over_all 1"]);
-    let why = |world: &World, task: &str, map| {
-        world.namespace.obstacle(world.now, &run_key("etl", "r4"), &task_id(task), map)
+    let why = |world: &World, task, map| world.why("etl", Some("r4"), Some(task), map).is.reasons;
+    let reasons = why(&world, "over_all", MapIndex::UNMAPPED);
+    let [Reason::MaxActiveTisPerDag { most: 3, holders }] = &reasons[..] else {
+        panic!("{reasons:?}")
     };
-    let most = Some(Obstacle::MaxActiveTisPerDag { most: 3 });
-    assert_eq!(why(&world, "over_all", MapIndex::UNMAPPED), most);
-    let most = Some(Obstacle::MaxActiveTisPerDagRun { most: 2 });
-    assert_eq!(why(&world, "in_each", MapIndex(4)), most);
+    assert_eq!((holders.named.len(), holders.more), (3, 0));
+    let reasons = why(&world, "in_each", MapIndex(4));
+    let [Reason::MaxActiveTisPerDagRun { most: 2, holders }] = &reasons[..] else {
+        panic!("{reasons:?}")
+    };
+    assert!(holders.named.iter().all(|it| it.run_id.as_str() == "r4"), "{holders:?}");
 }
 
 #[test]
@@ -219,8 +223,11 @@ fn idle(world: &World) -> Option<String> {
         namespace.active_runs().filter(|run| matches!(run.phase(), Phase::Running { .. }));
     let mut waiting = waiting.flat_map(|run| run.instances().map(move |(no, it)| (run, no, it)));
     let found = waiting.find(|(run, no, it)| {
-        let why = || namespace.obstacle(world.now, run.key(), &run.spec(*no).task_id, it.map_index);
-        run.may_queue(*no, world.now).is_some() && why().is_none()
+        let key = run.key();
+        let task = run.spec(*no).task_id.as_str();
+        let (dag, run_id) = (key.dag_id.as_str(), Some(key.run_id.as_str()));
+        let why = || world.why(dag, run_id, Some(task), it.map_index).is.reasons;
+        run.may_queue(*no, world.now).is_some() && why() == [Reason::Next]
     });
     found.map(|(run, no, _)| format!("{} {}", run.key(), run.spec(no).task_id))
 }

@@ -1,6 +1,6 @@
 //! What tasks wait for of the run before: `depends_on_past` and its kin.
-use dagbok_events::{DagSpec, MapIndex, RunId, TaskSpec, TriggerRule};
-use dagbok_protocol::{CommandBody, Obstacle, TriggerRun};
+use dagbok_events::{DagSpec, MapIndex, RunId, TaskSpec, Timestamp, TriggerRule};
+use dagbok_protocol::{CommandBody, Reason, TriggerRun};
 
 use super::support::*;
 
@@ -29,13 +29,16 @@ fn world(spec: DagSpec, days: &[u32]) -> World {
     world
 }
 
-fn waits_for(world: &World, day: u32, task: &str) -> Option<Obstacle> {
-    let run = run_key("etl", &format!("d{day}"));
-    world.namespace.obstacle(world.now, &run, &task_id(task), MapIndex::UNMAPPED)
+fn waits_for(world: &World, day: u32, task: &str) -> Option<Timestamp> {
+    let why = world.why("etl", Some(&format!("d{day}")), Some(task), MapIndex::UNMAPPED);
+    why.is.reasons.into_iter().find_map(|reason| match reason {
+        Reason::DependsOnPast { logical_date, .. } => Some(logical_date),
+        _ => None,
+    })
 }
 
-fn past_of(date: &str) -> Obstacle {
-    Obstacle::DependsOnPast { logical_date: at(date) }
+fn past_of(date: &str) -> Timestamp {
+    at(date)
 }
 
 #[test]

@@ -8,7 +8,7 @@ use dagbok_events::{
 };
 use dagbok_protocol::{
     ClearTasks, Command, CommandBody, DagFile, ImportError, PoolChange, Presence, RefusalCode,
-    RegisteredDag, Report, ReportBody, TriggerRun, XComValue,
+    RegisteredDag, Report, ReportBody, TriggerRun, Why, WhyAsk, XComValue,
 };
 
 /// The instant that a text in RFC 3339 names; a date alone is its midnight in UTC.
@@ -472,6 +472,22 @@ impl World {
     }
 
     // What there is to see.
+
+    /// What is answered to who asks why something waits.
+    pub(crate) fn why(
+        &self,
+        dag: &str,
+        run: Option<&str>,
+        task: Option<&str>,
+        map_index: MapIndex,
+    ) -> Why {
+        let run_id = run.map(|run| run_key(dag, run).run_id);
+        let ask = WhyAsk { dag_id: dag_id(dag), run_id, task_id: task.map(task_id), map_index };
+        match self.namespace.why(self.now, &ask).outcome {
+            Outcome::Waits(why) => *why,
+            other => panic!("{other:?}"),
+        }
+    }
 
     /// Tries offered to executors, by weight and age: `dag/run/task/try`.
     pub(crate) fn offered(&self) -> Vec<String> {

@@ -13,6 +13,7 @@ mod scopes;
 mod target;
 mod task;
 mod tries;
+mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,5 @@
 //! Task instances and their tries.
 mod across;
-pub(crate) mod waits;
 mod window;
 
 use std::sync::Arc;

@@ -14,6 +14,7 @@ mod runs;
 
 pub(super) use executors::Loss;
 pub use files::spec_fault;
+pub(super) use runs::no_dag;
 
 use dagbok_events::{LimitsSet, Timestamp};
 use dagbok_protocol::{Command, CommandBody, RefusalCode};
@@ -39,9 +40,7 @@ impl Namespace {
             CommandBody::TriggerRun(ask) => self.trigger(at, command, ask),
             CommandBody::CancelRun { dag_id, run_id } => self.cancel(at, command, dag_id, run_id),
             CommandBody::ClearTasks(ask) => self.clear_tasks(at, command, ask),
-            CommandBody::WhyWaits { dag_id, run_id, task_id, map_index } => {
-                self.why_waits(at, (dag_id, run_id), task_id, *map_index)
-            }
+            CommandBody::WhyWaits(ask) => self.why(at, ask),
             CommandBody::DeleteRun { dag_id, run_id } => self.delete(at, command, dag_id, run_id),
             CommandBody::ForgetDag { dag_id } => self.forget(at, command, dag_id),
             CommandBody::ForgetVersions { dag_id, below } => {
@@ -100,7 +99,7 @@ impl Namespace {
             CommandBody::TriggerRun(_)
             | CommandBody::CancelRun { .. }
             | CommandBody::ClearTasks(_)
-            | CommandBody::WhyWaits { .. }
+            | CommandBody::WhyWaits(_)
             | CommandBody::WouldUnpause { .. }
             | CommandBody::UpdateAsset(_)
             | CommandBody::DropQueuedAssets { .. }

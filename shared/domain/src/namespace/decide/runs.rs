@@ -1,7 +1,7 @@
 //! Triggering and cancelling runs.
 use dagbok_events::{
-    DagId, Fact, MapIndex, Micros, Payload, RunCancelled, RunCreated, RunId, RunKey, RunType,
-    Scope, TaskId, Timestamp,
+    DagId, Fact, Micros, Payload, RunCancelled, RunCreated, RunId, RunKey, RunType, Scope,
+    Timestamp,
 };
 use dagbok_protocol::{Command, RefusalCode, TriggerRun, limits, names};
 
@@ -104,30 +104,8 @@ impl Namespace {
         self.no_run(&key)
     }
 
-    /// What keeps a task from being queued.
-    pub(super) fn why_waits(
-        &self,
-        at: Timestamp,
-        (dag_id, run_id): (&DagId, &RunId),
-        task_id: &TaskId,
-        map_index: MapIndex,
-    ) -> Decision {
-        let key = RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() };
-        let Some(run) = self.run(&key) else {
-            let Some(ending) = self.past_ending(&key) else { return self.no_run(&key) };
-            let why = format!("run {key} is over: {}", ending_word(ending));
-            return refuse(RefusalCode::RunOver, why);
-        };
-        if run.find(task_id, map_index).is_none() {
-            let why = format!("run {key} has no task {task_id}, or not that copy of it");
-            return refuse(RefusalCode::TaskNotFound, why);
-        }
-        let outcome = Outcome::Waits(self.obstacle(at, &key, task_id, map_index));
-        Decision { records: Vec::new(), outcome }
-    }
-
     /// There is no such run; or not even its DAG.
-    pub(super) fn no_run(&self, key: &RunKey) -> Decision {
+    pub(in crate::namespace) fn no_run(&self, key: &RunKey) -> Decision {
         let RunKey { dag_id, run_id } = key;
         if self.dags.contains_key(dag_id) {
             refuse(RefusalCode::RunNotFound, format!("the DAG {dag_id} has no run {run_id}"))
@@ -137,7 +115,7 @@ impl Namespace {
     }
 }
 
-pub(super) fn no_dag(dag_id: &DagId) -> Decision {
+pub(in crate::namespace) fn no_dag(dag_id: &DagId) -> Decision {
     let why = format!(
         "there is no DAG {dag_id}; `dagbok dags list` names those there are, `dagbok dags errors` the files that can't be read"
     );

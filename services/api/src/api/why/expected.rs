@@ -1,0 +1,148 @@
+//! When something is expected to go on: at the time that is set, or by how long tries of those that are in its way
+//! took before.
+//!
+//! Drawn, not averaged: each draw gives every holder one of the lengths that tries of its task had, longer than it has
+//! run already, and lets who stands before take what gets free first. The spread is that of the draws. The draws are
+//! the same each time.
+use std::{cmp::Reverse, collections::BinaryHeap};
+
+use dagbok_events::{DagId, MapIndex, Micros, TaskId, Timestamp};
+
+use crate::{
+    api::errors::ApiError,
+    model::{
+        Store,
+        lists::{RunAsk, RunBy, RunField, RunOrder, Scope},
+        rows::{RunState, TaskInstanceState},
+    },
+    shapes::{DateTime, WhyAnswer, WhyExpected, WhyHolder, WhyReason},
+};
+
+/// Runs of a DAG that are looked at.
+const RUNS: usize = 20;
+const DRAWS: usize = 200;
+/// With more before it than these nothing is foretold.
+const MOST_BEFORE: u32 = 200;
+
+/// When what was asked about is expected to go on; `None` where nothing tells, and where several things keep it.
+pub(super) fn of(store: &Store, told: &WhyAnswer) -> Result<Option<WhyExpected>, ApiError> {
+    let [reason] = &told.is.reasons[..] else { return Ok(None) };
+    if let Some(DateTime(until)) = reason.until {
+        return Ok(Some(WhyExpected { p50: until.into(), p90: until.into(), of: 0 }));
+    }
+    let in_line = matches!(
+        reason.kind.as_str(),
+        "pool"
+            | "parallelism"
+            | "max_active_tasks"
+            | "max_active_tis_per_dag"
+            | "max_active_tis_per_dagrun"
+    );
+    let before = told.place.as_ref().map_or(0, |place| place.before);
+    if !in_line || reason.more > 0 || reason.holders.is_empty() || before > MOST_BEFORE {
+        return Ok(None);
+    }
+    let now = told.at.0;
+    let Some(holders) = holders_of(store, reason, now)? else { return Ok(None) };
+    let of = holders.iter().map(|(lengths, _)| lengths.len()).sum::<usize>();
+    let mut draws = draws(&holders, before);
+    draws.sort_unstable();
+    let at = |tenths: usize| DateTime(now.plus(Micros(draws[DRAWS * tenths / 10])));
+    let of = u32::try_from(of).unwrap_or(u32::MAX);
+    Ok(Some(WhyExpected { p50: at(5), p90: at(9), of }))
+}
+
+/// Of each holder how long tries of its task took, and how long it has run; `None` where one has no history.
+fn holders_of(
+    store: &Store,
+    reason: &WhyReason,
+    now: Timestamp,
+) -> Result<Option<Vec<(Vec<i64>, i64)>>, ApiError> {
+    let mut found = Vec::new();
+    for holder in &reason.holders {
+        let lengths = lengths_of(store, holder)?;
+        if lengths.is_empty() {
+            return Ok(None);
+        }
+        let ran = holder.since.map_or(0, |DateTime(since)| now.since(since).0.max(0));
+        found.push((lengths, ran));
+    }
+    Ok(Some(found))
+}
+
+/// How long tries of a task took that succeeded, in the newest runs of its DAG that are over.
+fn lengths_of(store: &Store, holder: &WhyHolder) -> Result<Vec<i64>, ApiError> {
+    let (Ok(dag_id), Ok(task_id)) =
+        (DagId::new(holder.dag_id.as_str()), TaskId::new(holder.task_id.as_str()))
+    else {
+        return Ok(Vec::new());
+    };
+    let ask = RunAsk {
+        states: vec![RunState::Success, RunState::Failed],
+        orders: vec![RunOrder { by: RunBy::Field(RunField::Id), down: true }],
+        take: RUNS,
+        ..RunAsk::all(Scope::Dags(vec![dag_id]))
+    };
+    let mut lengths = Vec::new();
+    for run in store.list_runs(&ask, None)?.page {
+        let row = store.task(&run.key(), &task_id, MapIndex(holder.map_index))?;
+        let row = row.filter(|row| row.state == TaskInstanceState::Success);
+        let attempt = row.and_then(|row| row.attempt);
+        let length = attempt.and_then(|it| Some(it.ended_at?.since(it.started_at?).0.max(0)));
+        lengths.extend(length);
+    }
+    Ok(lengths)
+}
+
+/// How long it takes until the one behind `before` others gets what is held, in each draw.
+fn draws(holders: &[(Vec<i64>, i64)], before: u32) -> Vec<i64> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut pick = |of: &[i64]| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let place = usize::try_from(state % (of.len() as u64)).unwrap_or(0);
+        of[place]
+    };
+    let longer: Vec<Vec<i64>> = holders
+        .iter()
+        .map(|(lengths, ran)| {
+            let longer = lengths.iter().filter(|length| *length > ran).map(|length| length - ran);
+            let longer: Vec<i64> = longer.collect();
+            // Longer than ever before: as long again as it has run, for want of better.
+            if longer.is_empty() { vec![*ran] } else { longer }
+        })
+        .collect();
+    let all: Vec<i64> = holders.iter().flat_map(|(lengths, _)| lengths.iter().copied()).collect();
+    let mut one = || {
+        let mut ends: BinaryHeap<Reverse<i64>> =
+            longer.iter().map(|lengths| Reverse(pick(lengths))).collect();
+        for _ in 0..before {
+            let Some(Reverse(free)) = ends.pop() else { break };
+            ends.push(Reverse(free + pick(&all)));
+        }
+        ends.peek().map_or(0, |Reverse(free)| *free)
+    };
+    (0..DRAWS).map(|_| one()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spread(holders: &[(Vec<i64>, i64)], before: u32) -> (i64, i64) {
+        let mut found = draws(holders, before);
+        found.sort_unstable();
+        (found[DRAWS / 2], found[DRAWS * 9 / 10])
+    }
+
+    #[test]
+    fn who_stands_further_back_is_expected_later() {
+        assert_eq!(spread(&[(vec![10], 4)], 0), (6, 6), "what is left of it");
+        assert_eq!(spread(&[(vec![10], 4)], 2), (26, 26), "and two more after it");
+        assert_eq!(spread(&[(vec![10], 4), (vec![10], 9)], 1), (6, 6), "two slots, two at once");
+        let (p50, p90) = spread(&[(vec![10, 10, 10, 10, 100], 0)], 0);
+        assert!(p50 == 10 && p90 == 100, "{p50} {p90}");
+        assert_eq!(spread(&[(vec![10], 30)], 0), (30, 30), "longer than it ever took");
+    }
+}

@@ -1,0 +1,116 @@
+//! `dagbok why`: all that keeps a DAG's next run, a run, or a task; with `--json` the API's `WhyAnswer`.
+use dagbok_api::shapes::{WhyAnswer, WhyHolder, WhyPiece, WhyReason};
+
+use crate::{
+    api::Api,
+    cli::{Why, WhyOf, WhyTask},
+    context::Context,
+    exit::Exit,
+    failure::Outcome,
+    output::Out,
+};
+
+pub(crate) async fn why(context: &Context, args: &Why) -> Outcome {
+    let mut path = vec!["dagbok"];
+    match (&args.run_id, &args.task_id) {
+        (None, _) => path.extend(["dags", &args.dag_id]),
+        (Some(run_id), None) => path.extend(["runs", &args.dag_id, run_id]),
+        (Some(run_id), Some(task_id)) => {
+            path.extend(["runs", &args.dag_id, run_id, "tasks", task_id]);
+        }
+    }
+    path.push("why");
+    ask(context, &path, &args.of, args.task_id.is_some()).await
+}
+
+/// `dagbok tasks why`.
+pub(crate) async fn task(context: &Context, args: &WhyTask) -> Outcome {
+    let (dag, run) = (args.run.dag_id.as_str(), args.run.run_id.as_str());
+    let path = ["dagbok", "runs", dag, run, "tasks", args.task_id.as_str(), "why"];
+    ask(context, &path, &args.of, true).await
+}
+
+async fn ask(context: &Context, path: &[&str], of: &WhyOf, is_task: bool) -> Outcome {
+    let api = Api::of(context).await?;
+    let mut query = Vec::new();
+    if is_task {
+        query.push(("map_index", of.map_index.to_string()));
+    }
+    query.extend(of.at.as_ref().map(|at| ("at", at.clone())));
+    let found: WhyAnswer = api.get(path, &query).await?;
+    if context.out.is_json() {
+        context.out.document(&found);
+    } else {
+        tell(context.out, &found, of.at.is_some());
+    }
+    Ok(Exit::Ok)
+}
+
+/// One sentence, then what it rests on.
+fn tell(out: Out, found: &WhyAnswer, is_past: bool) {
+    out.line(&found.message);
+    if is_past {
+        let seq = found.seq.map(|seq| format!(", by the log up to record {seq}"));
+        out.line(&format!("  as of {}{}", found.at.0, seq.unwrap_or_default()));
+    } else if found.by == "log" {
+        out.line("  no scheduler answers: this is what the log says");
+    }
+    if let Some(since) = found.is.since {
+        out.line(&format!("  {} since {}", found.is.state, since.0));
+    }
+    for reason in &found.is.reasons {
+        tell_reason(out, reason, "  ");
+    }
+    if let Some(expected) = &found.expected {
+        let (p50, p90) = (expected.p50.0, expected.p90.0);
+        out.line(&match expected.of {
+            0 => format!("  expected at {p50}"),
+            of => format!("  expected by {p50} (half of the cases), {p90} (nine of ten), from {of} earlier tries"),
+        });
+    }
+    if !found.roots.is_empty() {
+        out.line(if found.is.task_id.is_some() { "  behind that:" } else { "  of it:" });
+    }
+    for root in &found.roots {
+        tell_root(out, root);
+    }
+    if found.more_roots > 0 {
+        out.line(&format!("    … and {} more", found.more_roots));
+    }
+}
+
+fn tell_reason(out: Out, reason: &WhyReason, indent: &str) {
+    out.line(&format!("{indent}- {}", reason.message));
+    for holder in &reason.holders {
+        out.line(&format!("{indent}    {}", holder_text(holder)));
+    }
+    if reason.more > 0 && !reason.holders.is_empty() {
+        out.line(&format!("{indent}    … and {} more", reason.more));
+    }
+}
+
+fn copy_text(task_id: &str, map_index: i32) -> String {
+    if map_index < 0 { task_id.to_owned() } else { format!("{task_id}[{map_index}]") }
+}
+
+fn holder_text(holder: &WhyHolder) -> String {
+    let task = copy_text(&holder.task_id, holder.map_index);
+    let since = holder.since.map(|since| format!(" since {}", since.0)).unwrap_or_default();
+    let on = match &holder.executor {
+        Some(executor) => format!("runs on {executor}{since}"),
+        None => "is queued".to_owned(),
+    };
+    let slots =
+        if holder.slots == 1 { "1 slot".to_owned() } else { format!("{} slots", holder.slots) };
+    let nth = holder.try_number;
+    format!("{} {} {task} (try {nth}, {slots}) {on}", holder.dag_id, holder.dag_run_id)
+}
+
+fn tell_root(out: Out, root: &WhyPiece) {
+    let name = copy_text(root.task_id.as_deref().unwrap_or_default(), root.map_index);
+    let on = root.executor.as_ref().map(|it| format!(" on {it}")).unwrap_or_default();
+    out.line(&format!("    {name}: {}{on}", root.state));
+    for reason in &root.reasons {
+        tell_reason(out, reason, "      ");
+    }
+}

@@ -1,0 +1,63 @@
+//! Why a DAG has no run now, and when the next one comes.
+use dagbok_events::{AssetCondition, AssetRef, RunId, Timestamp, Timetable};
+use dagbok_protocol::{Piece, Reason, Stands};
+
+use super::{NAMED, Namespace, piece};
+use crate::namespace::Dag;
+
+impl Namespace {
+    /// A DAG, with what keeps its next run from being made.
+    pub(super) fn why_no_run(&self, dag: &Dag, now: Timestamp) -> Piece {
+        let mut reasons = Vec::new();
+        if dag.gone {
+            let reasons = vec![Reason::Gone];
+            return Piece { reasons, ..piece(Stands::Scheduled) };
+        }
+        if dag.paused {
+            reasons.push(Reason::Paused);
+        }
+        let spec = &dag.current.spec;
+        let expected = dag.expected.as_ref();
+        let promised = expected.and_then(|run| Some((run.logical_date?, run.due?)));
+        match promised {
+            Some((logical_date, due)) if due > now => {
+                reasons.push(Reason::NextRun { logical_date, due });
+            }
+            Some(_) => {}
+            None if spec.asset_condition.is_some() => {}
+            None if spec.schedule.timetable == Timetable::Manual => {
+                reasons.push(Reason::NoSchedule);
+            }
+            // A DAG that was never unpaused has no promise yet.
+            None if dag.paused => {}
+            None => reasons.push(Reason::NoFurtherRun),
+        }
+        if let Some(condition) = &spec.asset_condition {
+            reasons.extend(reason_of_assets(dag, condition));
+        }
+        if !dag.has_room() {
+            let runs = dag.active.iter().filter_map(|number| self.runs.get(number));
+            let runs: Vec<RunId> = runs.take(NAMED).map(|run| run.key().run_id.clone()).collect();
+            let more = dag.active.len().saturating_sub(runs.len());
+            let more = u32::try_from(more).unwrap_or(u32::MAX);
+            let most = dag.max_active_runs();
+            reasons.push(Reason::MaxActiveRuns { most, runs, more, before: 0 });
+        }
+        if reasons.is_empty() {
+            reasons.push(Reason::Next);
+        }
+        Piece { reasons, ..piece(Stands::Scheduled) }
+    }
+}
+
+/// The assets that a DAG still waits for, unless it waits for none.
+fn reason_of_assets(dag: &Dag, condition: &AssetCondition) -> Option<Reason> {
+    if dag.waiting.is_enough(condition) {
+        return None;
+    }
+    let mut missing: Vec<AssetRef> = dag.waiting.missing(condition).into_iter().cloned().collect();
+    let more = u32::try_from(missing.len().saturating_sub(NAMED)).unwrap_or(u32::MAX);
+    missing.truncate(NAMED);
+    let there = u32::try_from(dag.waiting.queued().count()).unwrap_or(u32::MAX);
+    Some(Reason::Assets { missing, more, there })
+}

@@ -1,0 +1,137 @@
+//! What has no room for a task, and who takes it up.
+use dagbok_events::{QueueName, Timestamp};
+use dagbok_protocol::{Holder, Holders, Reason};
+
+use super::{COUNTED, LOOKED, NAMED, Namespace, RunNo};
+use crate::{
+    namespace::pool::Pool,
+    run::{Hold, InstanceNo, Run, TaskState},
+};
+
+impl Namespace {
+    /// Every limit that has no room for a task which is ready.
+    pub(super) fn reasons_of_room(&self, run: &Run, no: InstanceNo) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        let key = run.key();
+        let Some(dag) = self.dags.get(&key.dag_id) else { return reasons };
+        let spec = run.spec(no);
+        if dag.room() == 0 {
+            let most = dag.current.spec.max_active_tasks;
+            let holders = self.holders(|other, _, _| other.key().dag_id == key.dag_id);
+            reasons.push(Reason::MaxActiveTasks { most, holders });
+        }
+        reasons.extend(self.reasons_of_cap(run, no));
+        let pool = self.pools.get(&spec.pool).filter(|pool| pool.set.is_some());
+        let (name, needs) = (spec.pool.clone(), spec.pool_slots);
+        let free = pool.and_then(Pool::free).unwrap_or(0);
+        match pool.map(Pool::slots) {
+            None => reasons.push(Reason::NoPool { pool: name }),
+            Some(slots) if needs > slots => {
+                reasons.push(Reason::PoolTooSmall { pool: name, needs, slots });
+            }
+            Some(slots) if free < u64::from(needs) => {
+                let free = u32::try_from(free).unwrap_or(u32::MAX);
+                let holders = self.holders(|_, _, hold| hold.pool == name);
+                reasons.push(Reason::Pool { pool: name.clone(), needs, free, slots, holders });
+            }
+            Some(_) => {}
+        }
+        let most = self.limits.parallelism;
+        if self.in_flight >= most {
+            let holders = self.holders(|_, _, _| true);
+            reasons.push(Reason::Parallelism { most, holders });
+        }
+        reasons
+    }
+
+    /// The limits of the task itself.
+    fn reasons_of_cap(&self, run: &Run, no: InstanceNo) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        let (line_no, line) = run.line_of(no);
+        let Some(cap) = &line.cap else { return reasons };
+        let key = run.key();
+        let is_it = |other: &Run, of: InstanceNo| other.spec(of).task_id == cap.task_id;
+        if let Some(most) = cap.per_run.filter(|_| run.room_of_line(line_no) == 0) {
+            let holders = self.holders(|other, of, _| other.key() == key && is_it(other, of));
+            reasons.push(Reason::MaxActiveTisPerDagRun { most, holders });
+        }
+        let per_dag = cap.per_dag.filter(|most| {
+            let lane = Some((cap.task_id.clone(), *most));
+            self.index.lanes.cap_room(&key.dag_id, &lane) == 0
+        });
+        if let Some(most) = per_dag {
+            let holders =
+                self.holders(|other, of, _| other.key().dag_id == key.dag_id && is_it(other, of));
+            reasons.push(Reason::MaxActiveTisPerDag { most, holders });
+        }
+        reasons
+    }
+
+    /// What keeps a try that is offered.
+    pub(super) fn reason_of_offer(
+        &self,
+        queue: &QueueName,
+        place: (Timestamp, RunNo, InstanceNo),
+    ) -> Reason {
+        let (executors, with_room) = self.queued.executors_of(queue);
+        let queue = queue.clone();
+        if executors == 0 {
+            let others = self.executors.values().filter(|executor| executor.slots > 0).count();
+            return Reason::NoExecutor { queue, others: u32::try_from(others).unwrap_or(u32::MAX) };
+        }
+        if with_room > 0 {
+            return Reason::Offered { queue, executors };
+        }
+        let before = self.queued.before(&queue, place).take(COUNTED as usize).count();
+        let pulls = |run: &Run, no: InstanceNo| {
+            let executor = run.instance(no).state.executor();
+            let executor = executor.and_then(|executor| self.executors.get(executor));
+            executor.is_some_and(|executor| executor.queues.contains(&queue))
+        };
+        let holders = self.holders(|run, no, _| pulls(run, no));
+        let before = u32::try_from(before).unwrap_or(u32::MAX);
+        Reason::ExecutorsFull { queue, executors, before, holders }
+    }
+
+    /// The tries in flight that `takes` says of, the oldest runs' by name.
+    fn holders(&self, takes: impl Fn(&Run, InstanceNo, &Hold) -> bool) -> Holders {
+        let held = self.executors.values().flat_map(|executor| executor.holds.iter().copied());
+        let offered = self.queued.tries();
+        let mut found: Vec<(RunNo, InstanceNo)> = held
+            .chain(offered)
+            .take(LOOKED)
+            .filter(|(number, no)| {
+                let run = self.runs.get(number);
+                let taken = |run: &Run| {
+                    let hold = run.instance(*no).state.hold();
+                    hold.is_some_and(|hold| takes(run, *no, hold))
+                };
+                run.is_some_and(|run| taken(run))
+            })
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        let more = u32::try_from(found.len().saturating_sub(NAMED)).unwrap_or(u32::MAX);
+        let named = found.into_iter().take(NAMED);
+        Holders { named: named.filter_map(|(number, no)| self.holder(number, no)).collect(), more }
+    }
+
+    fn holder(&self, number: RunNo, no: InstanceNo) -> Option<Holder> {
+        let run = self.runs.get(&number)?;
+        let instance = run.instance(no);
+        let (TaskState::Queued { token, hold, .. } | TaskState::Running { token, hold, .. }) =
+            &instance.state
+        else {
+            return None;
+        };
+        Some(Holder {
+            dag_id: run.key().dag_id.clone(),
+            run_id: run.key().run_id.clone(),
+            task_id: run.spec(no).task_id.clone(),
+            map_index: instance.map_index,
+            try_number: token.try_number,
+            slots: hold.slots,
+            executor: instance.state.executor().cloned(),
+        })
+    }
+}
