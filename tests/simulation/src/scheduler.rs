@@ -176,7 +176,7 @@ impl Scheduler {
             world.audit.agrees_with(fold).unwrap_or_else(|finding| panic!("{finding}"));
         }
         // At rest the rules call for nothing, so that whatever waits has a reason.
-        if fold.last_seq().is_multiple_of(4) && fold.last_seq() == world.log.len() as u64 {
+        if fold.last_seq().is_multiple_of(32) && fold.last_seq() == world.log.len() as u64 {
             let explained = world.audit.explains(fold, self.clock(world));
             explained.unwrap_or_else(|finding| panic!("{finding}"));
         }

@@ -30,7 +30,14 @@ fn a_seed_gives_the_same_bytes_every_time() {
 }
 
 /// What a round must have met with, or it tested nothing.
-const WORTH_SEEING: [&str; 114] = [
+const WORTH_SEEING: [&str; 121] = [
+    "waited: ExecutorsFull",
+    "waited: Lengths",
+    "waited: MaxActiveRuns",
+    "waited: NoExecutor",
+    "waited: Pool",
+    "waited: Retry",
+    "waited: Upstream",
     "AssetUpdated",
     "QueuedAssetsDropped",
     "a run by assets",

@@ -108,7 +108,8 @@ impl Audit {
         if copy.stand == Stand::Waiting && waits != why.is.reasons.iter().any(upstream) {
             return Err("what is before it is said to be otherwise".to_owned());
         }
-        if waits && matches!(run.stage, Stage::Running(_)) && why.roots.is_empty() {
+        let waiting = waits && copy.stand == Stand::Waiting;
+        if waiting && matches!(run.stage, Stage::Running(_)) && why.roots.is_empty() {
             return Err("nothing stands behind its wait".to_owned());
         }
         for reason in &why.is.reasons {
