@@ -92,13 +92,13 @@ impl Run {
     pub(crate) fn decided_by(&self, no: InstanceNo) -> Option<&TaskId> {
         let Self { skips, arena, .. } = self;
         let own = arena.get(no);
-        let decides = |decider: InstanceNo| {
-            let by = arena.get(decider).map_index;
+        let goes_with = |other: InstanceNo| {
+            let by = arena.get(other).map_index;
             by == MapIndex::UNMAPPED || by == own.map_index
         };
-        let mut deciders = skips.iter().filter(|(_, nodes)| nodes.binary_search(&own.node).is_ok());
-        let (decider, _) = deciders.find(|(decider, _)| decides(**decider))?;
-        Some(&self.version.task(arena.get(*decider).node).task_id)
+        let mut against = skips.iter().filter(|(_, nodes)| nodes.binary_search(&own.node).is_ok());
+        let (by, _) = against.find(|(by, _)| goes_with(**by))?;
+        Some(&self.version.task(arena.get(*by).node).task_id)
     }
 
     /// Copies at the head of what goes on in the run: those in flight, then the first of each line, by weight

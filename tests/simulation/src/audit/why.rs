@@ -35,7 +35,9 @@ impl Audit {
                 kinds.extend(why.is.reasons.iter().map(kind));
             }
         }
-        kinds.into_iter().for_each(|kind| self.note(&kind));
+        for kind in kinds {
+            self.note(&kind);
+        }
         Ok(())
     }
 

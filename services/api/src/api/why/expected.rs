@@ -52,12 +52,15 @@ pub(super) fn of(store: &Store, told: &WhyAnswer) -> Result<Option<WhyExpected>,
     Ok(Some(WhyExpected { p50: at(5), p90: at(9), of }))
 }
 
+/// How long tries of a holder's task took, and how long it has run; in microseconds.
+type Held = (Vec<i64>, i64);
+
 /// Of each holder how long tries of its task took, and how long it has run; `None` where one has no history.
 fn holders_of(
     store: &Store,
     reason: &WhyReason,
     now: Timestamp,
-) -> Result<Option<Vec<(Vec<i64>, i64)>>, ApiError> {
+) -> Result<Option<Vec<Held>>, ApiError> {
     let mut found = Vec::new();
     for holder in &reason.holders {
         let lengths = lengths_of(store, holder)?;

@@ -120,10 +120,10 @@ fn sentence(ask: &WhyAsk, is: &Piece, shown: &WhyPiece) -> String {
             format!("{name} is {}: its tasks say what they wait for", is.stands.word())
         }
         Stands::Success | Stands::Failed => format!("{name} {}", quoted_state(is.stands.word())),
-        Stands::Skipped | Stands::UpstreamFailed | Stands::Removed => {
-            format!("{name} {}{first}", quoted_state(is.stands.word()))
-        }
-        Stands::Waiting
+        Stands::Skipped
+        | Stands::UpstreamFailed
+        | Stands::Removed
+        | Stands::Waiting
         | Stands::Queued
         | Stands::Running
         | Stands::Ending
@@ -255,7 +255,7 @@ fn held_by(holders: &Holders) -> String {
     }
 }
 
-fn full(kind: &str, most: u32, what: String, holders: &Holders) -> WhyReason {
+fn full(kind: &str, most: u32, what: &str, holders: &Holders) -> WhyReason {
     WhyReason {
         most: Some(most),
         holders: holders.named.iter().map(holder).collect(),
@@ -417,26 +417,26 @@ fn of_room(it: &Reason) -> WhyReason {
                 format!("it needs {needs} slots of the pool {pool}, and {free} of {slots} are free")
             };
             let name = Some(pool.to_string());
-            WhyReason { name, ..full("pool", *slots, what, holders) }
+            WhyReason { name, ..full("pool", *slots, &what, holders) }
         }
         Reason::Parallelism { most, holders } => {
             let what = format!("{most} tries run or are queued in all (parallelism)");
-            full("parallelism", *most, what, holders)
+            full("parallelism", *most, &what, holders)
         }
         Reason::MaxActiveTasks { most, holders } => {
             let what = format!("{most} tries of its DAG run or are queued (max_active_tasks)");
-            full("max_active_tasks", *most, what, holders)
+            full("max_active_tasks", *most, &what, holders)
         }
         Reason::MaxActiveTisPerDag { most, holders } => {
             let what =
                 format!("{most} tries of the task run or are queued (max_active_tis_per_dag)");
-            full("max_active_tis_per_dag", *most, what, holders)
+            full("max_active_tis_per_dag", *most, &what, holders)
         }
         Reason::MaxActiveTisPerDagRun { most, holders } => {
             let what = format!(
                 "{most} tries of it run or are queued in its run (max_active_tis_per_dagrun)"
             );
-            full("max_active_tis_per_dagrun", *most, what, holders)
+            full("max_active_tis_per_dagrun", *most, &what, holders)
         }
         _ => unreachable!("only asked of what has no room"),
     }
@@ -462,7 +462,7 @@ fn of_offer(it: &Reason) -> WhyReason {
             let what = format!(
                 "all {executors} executors that pull from the queue {queue} are full{line}"
             );
-            let it = full("executors_full", *executors, what, holders);
+            let it = full("executors_full", *executors, &what, holders);
             WhyReason { name: Some(queue.to_string()), most: None, ..it }
         }
         Reason::Offered { queue, executors } => {

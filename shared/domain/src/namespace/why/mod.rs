@@ -72,7 +72,7 @@ impl Namespace {
             )
         };
         if why.is.reasons.iter().any(waits_for_others) && run.phase().is_under_way() {
-            let roots = self.roots(run, no);
+            let roots = Self::roots(run, no);
             (why.roots, why.more_roots) = self.pieces(number, run, roots.into_iter(), now);
         }
         why.place = self.place(number, run, no, now);

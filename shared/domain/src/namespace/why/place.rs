@@ -21,8 +21,8 @@ impl Namespace {
         let dag = self.dags.get(&run.key().dag_id)?;
         let (line_no, line) = run.line_of(no);
         let is_capped = line.cap.as_ref().is_some_and(|cap| {
-            let lane = cap.per_dag.map(|most| (cap.task_id.clone(), most));
-            self.index.lanes.cap_room(&run.key().dag_id, &lane) == 0
+            let limit = cap.per_dag.map(|most| (cap.task_id.clone(), most));
+            self.index.lanes.cap_room(&run.key().dag_id, &limit) == 0
         });
         if is_capped || run.room_of_line(line_no) == 0 {
             let pool = Some((&line.pool, line.slots));

@@ -56,8 +56,8 @@ impl Namespace {
             reasons.push(Reason::MaxActiveTisPerDagRun { most, holders });
         }
         let per_dag = cap.per_dag.filter(|most| {
-            let lane = Some((cap.task_id.clone(), *most));
-            self.index.lanes.cap_room(&key.dag_id, &lane) == 0
+            let limit = Some((cap.task_id.clone(), *most));
+            self.index.lanes.cap_room(&key.dag_id, &limit) == 0
         });
         if let Some(most) = per_dag {
             let holders =
@@ -95,18 +95,18 @@ impl Namespace {
 
     /// The tries in flight that `takes` says of, the oldest runs' by name.
     fn holders(&self, takes: impl Fn(&Run, InstanceNo, &Hold) -> bool) -> Holders {
-        let held = self.executors.values().flat_map(|executor| executor.holds.iter().copied());
+        let begun = self.executors.values().flat_map(|executor| executor.holds.iter().copied());
         let offered = self.queued.tries();
-        let mut found: Vec<(RunNo, InstanceNo)> = held
+        let mut found: Vec<(RunNo, InstanceNo)> = begun
             .chain(offered)
             .take(LOOKED)
             .filter(|(number, no)| {
                 let run = self.runs.get(number);
-                let taken = |run: &Run| {
+                let is_one = |run: &Run| {
                     let hold = run.instance(*no).state.hold();
                     hold.is_some_and(|hold| takes(run, *no, hold))
                 };
-                run.is_some_and(|run| taken(run))
+                run.is_some_and(|run| is_one(run))
             })
             .collect();
         found.sort_unstable();

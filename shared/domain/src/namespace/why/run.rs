@@ -96,7 +96,7 @@ impl Namespace {
 
     /// What stands at the root of a copy's wait for others: of all that is before it and not done, those copies
     /// that wait for none of the run themselves.
-    pub(super) fn roots(&self, run: &Run, no: InstanceNo) -> Vec<InstanceNo> {
+    pub(super) fn roots(run: &Run, no: InstanceNo) -> Vec<InstanceNo> {
         let (mut found, mut known) = (Vec::new(), BTreeSet::from([no]));
         let mut waiting = vec![no];
         while let Some(at) = waiting.pop() {
