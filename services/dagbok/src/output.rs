@@ -19,6 +19,11 @@ pub(crate) fn program() -> String {
     called.map_or_else(|| "dagbok".to_owned(), |called| quoted(&called))
 }
 
+/// The name of a copy of a task; the task's where it is not mapped.
+pub(crate) fn copy_name(task_id: &str, map_index: i32) -> String {
+    if map_index < 0 { task_id.to_owned() } else { format!("{task_id}[{map_index}]") }
+}
+
 /// A word as a shell takes it.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);

@@ -1,7 +1,7 @@
 //! The fold as it was: why something waited then, by the same rules that decide now.
 //!
 //! Nothing is kept for it but the log. What was folded for an answer stays for the next one, so that a question about
-//! about the same time costs what lies between.
+//! the same time costs what lies between.
 use std::sync::Arc;
 
 use dagbok_domain::namespace::{Namespace, Outcome};

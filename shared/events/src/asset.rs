@@ -48,6 +48,42 @@ pub enum AssetRef {
     },
 }
 
+impl AssetRef {
+    /// What the asset is known by, where all of that is said.
+    pub fn key(&self) -> Option<AssetKey> {
+        match self {
+            Self::Asset { name, uri, .. } => {
+                Some(AssetKey { name: name.clone(), uri: uri.clone() })
+            }
+            Self::Alias { .. } | Self::Name { .. } | Self::Uri { .. } => None,
+        }
+    }
+
+    /// Whether this means an asset, under these aliases too.
+    pub fn means<'a>(
+        &self,
+        asset: &AssetKey,
+        aliases: impl IntoIterator<Item = &'a String>,
+    ) -> bool {
+        match self {
+            Self::Asset { name, uri, .. } => (name, uri) == (&asset.name, &asset.uri),
+            Self::Name { name } => *name == asset.name,
+            Self::Uri { uri } => *uri == asset.uri,
+            Self::Alias { name } => aliases.into_iter().any(|alias| alias == name),
+        }
+    }
+}
+
+impl AssetCondition {
+    /// Every asset, or what stands for one, that it names.
+    pub fn named(&self) -> Vec<&AssetRef> {
+        match self {
+            Self::One { of } => vec![of],
+            Self::All { of } | Self::Any { of } => of.iter().flat_map(Self::named).collect(),
+        }
+    }
+}
+
 fn asset_group() -> String {
     "asset".to_owned()
 }

@@ -13,7 +13,10 @@ pub(crate) use wait::wait;
 
 use dagbok_api::shapes::{RunResponse, TaskInstance};
 
-use crate::{exit::Exit, output::seconds_text};
+use crate::{
+    exit::Exit,
+    output::{copy_name, seconds_text},
+};
 
 /// How a process ends that waited for this run.
 fn exit_of(run: &RunResponse) -> Exit {
@@ -27,10 +30,10 @@ fn duration_of(run: &RunResponse) -> String {
 
 /// A task's name, with which copy it is of a mapped one, and what people call that copy.
 fn task_name(task: &TaskInstance) -> String {
-    match (task.map_index, &task.rendered_map_index) {
-        (..0, _) => task.task_id.clone(),
-        (copy, None) => format!("{}[{copy}]", task.task_id),
-        (copy, Some(name)) => format!("{}[{copy}] ({name})", task.task_id),
+    let copy = copy_name(&task.task_id, task.map_index);
+    match &task.rendered_map_index {
+        Some(name) if task.map_index >= 0 => format!("{copy} ({name})"),
+        _ => copy,
     }
 }
 

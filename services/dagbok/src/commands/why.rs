@@ -7,7 +7,7 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::Outcome,
-    output::Out,
+    output::{Out, copy_name},
 };
 
 pub(crate) async fn why(context: &Context, args: &Why) -> Outcome {
@@ -89,12 +89,8 @@ fn tell_reason(out: Out, reason: &WhyReason, indent: &str) {
     }
 }
 
-fn copy_text(task_id: &str, map_index: i32) -> String {
-    if map_index < 0 { task_id.to_owned() } else { format!("{task_id}[{map_index}]") }
-}
-
 fn holder_text(holder: &WhyHolder) -> String {
-    let task = copy_text(&holder.task_id, holder.map_index);
+    let task = copy_name(&holder.task_id, holder.map_index);
     let since = holder.since.map(|since| format!(" since {}", since.0)).unwrap_or_default();
     let on = match &holder.executor {
         Some(executor) => format!("runs on {executor}{since}"),
@@ -107,7 +103,7 @@ fn holder_text(holder: &WhyHolder) -> String {
 }
 
 fn tell_root(out: Out, root: &WhyPiece) {
-    let name = copy_text(root.task_id.as_deref().unwrap_or_default(), root.map_index);
+    let name = copy_name(root.task_id.as_deref().unwrap_or_default(), root.map_index);
     let on = root.executor.as_ref().map(|it| format!(" on {it}")).unwrap_or_default();
     out.line(&format!("    {name}: {}{on}", root.state));
     for reason in &root.reasons {

@@ -1,7 +1,14 @@
 //! `dagbok tasks xcoms`; with `--json` the API's `XComCollectionResponse`, or with `--key` its `XComResponse`.
 use dagbok_api::shapes::{XComCollection, XComEntry, XComValue};
 
-use crate::{api::Api, cli::Xcoms, context::Context, exit::Exit, failure::Outcome, output::Table};
+use crate::{
+    api::Api,
+    cli::Xcoms,
+    context::Context,
+    exit::Exit,
+    failure::Outcome,
+    output::{Table, copy_name},
+};
 
 /// Shows which values a task has handed on, or one of them.
 pub(crate) async fn show(context: &Context, args: &Xcoms) -> Outcome {
@@ -40,8 +47,5 @@ pub(crate) async fn show(context: &Context, args: &Xcoms) -> Outcome {
 }
 
 fn name_of(entry: &XComEntry) -> String {
-    match entry.map_index {
-        ..0 => entry.task_id.clone(),
-        copy => format!("{}[{copy}]", entry.task_id),
-    }
+    copy_name(&entry.task_id, entry.map_index)
 }

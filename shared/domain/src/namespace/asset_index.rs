@@ -4,9 +4,8 @@ use std::{
     sync::Arc,
 };
 
-use dagbok_events::{AssetKey, AssetRef, DagId, DagSpec};
+use dagbok_events::{AssetCondition, AssetKey, AssetRef, DagId, DagSpec};
 
-use super::assets::named;
 use crate::graph::Version;
 
 /// DAGs that are looked at for a way on which one comes back to itself. A longer one is not warned of.
@@ -32,6 +31,12 @@ impl Meant {
             AssetRef::Alias { name } => Self::Alias(name.clone()),
         }
     }
+
+    /// Everything but an alias that an asset is meant by.
+    fn as_any_of(asset: &AssetKey) -> [Self; 3] {
+        let AssetKey { name, uri } = asset;
+        [Self::Asset(asset.clone()), Self::Name(name.clone()), Self::Uri(uri.clone())]
+    }
 }
 
 /// What a DAG's meaning says of assets.
@@ -44,11 +49,12 @@ struct Named {
 
 impl Named {
     fn by(spec: &DagSpec) -> Self {
-        let waits = spec.asset_condition.iter().flat_map(named);
+        let waits = spec.asset_condition.iter().flat_map(AssetCondition::named);
         let outlets = spec.tasks.iter().flat_map(|task| &task.outlets);
         let inlets = spec.tasks.iter().flat_map(|task| &task.inlets);
-        let known = waits.clone().chain(outlets.clone()).chain(inlets).filter_map(key_of).collect();
-        let brings = outlets.filter_map(key_of).collect();
+        let known =
+            waits.clone().chain(outlets.clone()).chain(inlets).filter_map(AssetRef::key).collect();
+        let brings = outlets.filter_map(AssetRef::key).collect();
         Self { waits: waits.map(Meant::of).collect(), brings, known }
     }
 }
@@ -103,13 +109,13 @@ impl AssetIndex {
 
     /// The DAGs that wait for an asset, under these aliases too; in the order of their ids.
     pub(super) fn waiting_for(&self, asset: &AssetKey, aliases: &[String]) -> BTreeSet<&DagId> {
-        let own = [
-            Meant::Asset(asset.clone()),
-            Meant::Name(asset.name.clone()),
-            Meant::Uri(asset.uri.clone()),
-        ];
         let aliases = aliases.iter().map(|alias| Meant::Alias(alias.clone()));
-        own.into_iter().chain(aliases).filter_map(|it| self.waits.get(&it)).flatten().collect()
+        Meant::as_any_of(asset)
+            .into_iter()
+            .chain(aliases)
+            .filter_map(|it| self.waits.get(&it))
+            .flatten()
+            .collect()
     }
 
     /// The first asset of this name, or of this uri, that a DAG names.
@@ -132,12 +138,7 @@ impl AssetIndex {
             let here = if from == 0 { &own } else { &self.of.get(&steps[from].0)?.1 };
             for asset in &here.brings {
                 // What the DAG waits for now, and not what its version of before did.
-                let comes_back = [
-                    Meant::Asset(asset.clone()),
-                    Meant::Name(asset.name.clone()),
-                    Meant::Uri(asset.uri.clone()),
-                ];
-                if comes_back.iter().any(|meant| own.waits.contains(meant)) {
+                if Meant::as_any_of(asset).iter().any(|meant| own.waits.contains(meant)) {
                     return Some(told(&steps, from, asset, &spec.dag_id));
                 }
                 for dag_id in self.waiting_for(asset, &[]) {
@@ -182,13 +183,4 @@ fn told(
     }
     way.reverse();
     way
-}
-
-fn key_of(asset: &AssetRef) -> Option<AssetKey> {
-    match asset {
-        AssetRef::Asset { name, uri, .. } => {
-            Some(AssetKey { name: name.clone(), uri: uri.clone() })
-        }
-        AssetRef::Alias { .. } | AssetRef::Name { .. } | AssetRef::Uri { .. } => None,
-    }
 }

@@ -79,7 +79,7 @@ impl Waiting {
     fn meets(&self, condition: &AssetCondition) -> bool {
         match condition {
             AssetCondition::One { of } => {
-                self.queued.iter().any(|it| is_meant(of, &it.asset, &it.aliases))
+                self.queued.iter().any(|it| of.means(&it.asset, &it.aliases))
             }
             AssetCondition::All { of } => of.iter().all(|part| self.meets(part)),
             AssetCondition::Any { of } => of.iter().any(|part| self.meets(part)),
@@ -119,8 +119,8 @@ impl Waiting {
 
     /// Keeps what a new condition names; what aliases brought waits for their next events.
     pub(super) fn keep_named(&mut self, condition: Option<&AssetCondition>) {
-        let meant: Vec<&AssetRef> = condition.into_iter().flat_map(named).collect();
-        let stays = |asset: &AssetKey| meant.iter().any(|it| is_meant(it, asset, []));
+        let meant: Vec<&AssetRef> = condition.into_iter().flat_map(AssetCondition::named).collect();
+        let stays = |asset: &AssetKey| meant.iter().any(|it| it.means(asset, []));
         self.queued.retain(|it| stays(&it.asset));
         self.events.retain(|it| stays(&it.asset));
         for queued in &mut self.queued {
@@ -134,30 +134,6 @@ impl Waiting {
     /// The assets that wait, and since when.
     pub(super) fn queued(&self) -> impl Iterator<Item = (&AssetKey, Timestamp)> {
         self.queued.iter().map(|queued| (&queued.asset, queued.since))
-    }
-}
-
-/// Whether an asset, under these aliases, is the one that is meant.
-fn is_meant<'a>(
-    meant: &AssetRef,
-    asset: &AssetKey,
-    aliases: impl IntoIterator<Item = &'a String>,
-) -> bool {
-    match meant {
-        AssetRef::Asset { name, uri, .. } => (name, uri) == (&asset.name, &asset.uri),
-        AssetRef::Name { name } => *name == asset.name,
-        AssetRef::Uri { uri } => *uri == asset.uri,
-        AssetRef::Alias { name } => aliases.into_iter().any(|alias| alias == name),
-    }
-}
-
-/// Every asset, or what stands for one, that a condition names.
-pub(super) fn named(condition: &AssetCondition) -> Vec<&AssetRef> {
-    match condition {
-        AssetCondition::One { of } => vec![of],
-        AssetCondition::All { of } | AssetCondition::Any { of } => {
-            of.iter().flat_map(named).collect()
-        }
     }
 }
 
@@ -176,10 +152,7 @@ impl Namespace {
     /// names so, and otherwise one of that name and uri.
     pub(super) fn asset_of(&self, outlet: &AssetRef) -> Option<AssetKey> {
         let (name, uri) = match outlet {
-            AssetRef::Asset { name, uri, .. } => {
-                return Some(AssetKey { name: name.clone(), uri: uri.clone() });
-            }
-            AssetRef::Alias { .. } => return None,
+            AssetRef::Asset { .. } | AssetRef::Alias { .. } => return outlet.key(),
             AssetRef::Name { name } => (Some(name), None),
             AssetRef::Uri { uri } => (None, Some(uri)),
         };

@@ -23,7 +23,8 @@ import tempfile
 from types import SimpleNamespace
 from typing import Any
 
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="backoffs-"))
+if "AIRFLOW_HOME" not in os.environ:  # each process of its own imports this too
+    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="backoffs-")
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 

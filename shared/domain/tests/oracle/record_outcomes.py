@@ -28,7 +28,9 @@ import sys
 import tempfile
 from typing import Any
 
-HOME = os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="outcomes-"))
+if "AIRFLOW_HOME" not in os.environ:  # each process of its own imports this too
+    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="outcomes-")
+HOME = os.environ["AIRFLOW_HOME"]
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(pathlib.Path(HOME) / "dags")
 os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "CRITICAL"
@@ -173,7 +175,9 @@ def main() -> None:
             tries[one.task_id] = one.try_number
         ids = [f"t{place}" for place in range(len(tasks))]
         ends = str(getattr(run.state, "value", run.state))
-        answers.append([tasks, ends, [states[it] for it in ids], [tries[it] for it in ids]])
+        answers.append(
+            [tasks, ends, [states[it] for it in ids], [tries[it] for it in ids]]
+        )
     lines = ",\n".join(json.dumps(answer, separators=(",", ":")) for answer in answers)
     (HERE / f"outcomes-{ERA}.json").write_text(f"[\n{lines}\n]\n")
 

@@ -23,7 +23,8 @@ import tempfile
 from datetime import UTC, datetime
 from typing import Any
 
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="past-"))
+if "AIRFLOW_HOME" not in os.environ:  # each process of its own imports this too
+    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="past-")
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "CRITICAL"
 HERE = pathlib.Path(__file__).parent

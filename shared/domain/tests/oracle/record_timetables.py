@@ -29,7 +29,8 @@ import tempfile
 import types
 from typing import Any
 
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="timetables-"))
+if "AIRFLOW_HOME" not in os.environ:  # each process of its own imports this too
+    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="timetables-")
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 
 import pendulum

@@ -27,7 +27,8 @@ import tempfile
 from collections import defaultdict
 from typing import Any
 
-os.environ.setdefault("AIRFLOW_HOME", tempfile.mkdtemp(prefix="trigger-rules-"))
+if "AIRFLOW_HOME" not in os.environ:  # each process of its own imports this too
+    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="trigger-rules-")
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 

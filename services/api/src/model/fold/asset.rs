@@ -22,18 +22,13 @@ enum Does {
     Reads(TaskId),
 }
 
-fn leaves(condition: &AssetCondition) -> Vec<&AssetRef> {
-    match condition {
-        AssetCondition::One { of } => vec![of],
-        AssetCondition::All { of } | AssetCondition::Any { of } => {
-            of.iter().flat_map(leaves).collect()
-        }
-    }
-}
-
 /// The assets that a DAG names, and what it does with each.
 fn named(spec: &DagSpec) -> Vec<(&AssetRef, Does)> {
-    let waits = spec.asset_condition.iter().flat_map(leaves).map(|asset| (asset, Does::Waits));
+    let waits = spec
+        .asset_condition
+        .iter()
+        .flat_map(AssetCondition::named)
+        .map(|asset| (asset, Does::Waits));
     let tasks = spec.tasks.iter().flat_map(|task| {
         let brings = task.outlets.iter().map(|it| (it, Does::Brings(task.task_id.clone())));
         brings.chain(task.inlets.iter().map(|it| (it, Does::Reads(task.task_id.clone()))))
@@ -103,15 +98,9 @@ fn keep_named(rows: &mut Overlay<'_>, spec: &DagSpec) -> Result<(), StoreError> 
     if old.is_none_or(|old| old.spec.asset_condition == spec.asset_condition) {
         return Ok(());
     }
-    let meant: Vec<&AssetRef> = spec.asset_condition.iter().flat_map(leaves).collect();
-    let stays = |asset: &AssetKey| {
-        meant.iter().any(|it| match it {
-            AssetRef::Asset { name, uri, .. } => (name, uri) == (&asset.name, &asset.uri),
-            AssetRef::Name { name } => *name == asset.name,
-            AssetRef::Uri { uri } => *uri == asset.uri,
-            AssetRef::Alias { .. } => false,
-        })
-    };
+    let meant: Vec<&AssetRef> =
+        spec.asset_condition.iter().flat_map(AssetCondition::named).collect();
+    let stays = |asset: &AssetKey| meant.iter().any(|it| it.means(asset, []));
     for key in
         rows.keys_within::<QueuedAssetRow>(&keys::within_dag::<QueuedAssetRow>(&spec.dag_id))?
     {
@@ -131,15 +120,8 @@ pub(super) fn left(rows: &mut Overlay<'_>, dag_id: &DagId) -> Result<(), StoreEr
     let Some(old) = rows.peek::<VersionRow>(keys::version(dag_id, version))? else {
         return Ok(());
     };
-    let assets: Vec<AssetKey> = named(&old.spec)
-        .into_iter()
-        .filter_map(|(asset, _)| match asset {
-            AssetRef::Asset { name, uri, .. } => {
-                Some(AssetKey { name: name.clone(), uri: uri.clone() })
-            }
-            AssetRef::Alias { .. } | AssetRef::Name { .. } | AssetRef::Uri { .. } => None,
-        })
-        .collect();
+    let named = named(&old.spec);
+    let assets: Vec<AssetKey> = named.iter().filter_map(|(asset, _)| asset.key()).collect();
     for asset in assets {
         if let Some(row) = rows.edit::<AssetRow>(keys::asset(&asset))? {
             row.scheduled.remove(dag_id);

@@ -20,10 +20,7 @@ impl Namespace {
         run.may_queue(no, now).filter(|_| !run.timed_out(now))?;
         let dag = self.dags.get(&run.key().dag_id)?;
         let (line_no, line) = run.line_of(no);
-        let is_capped = line.cap.as_ref().is_some_and(|cap| {
-            let limit = cap.per_dag.map(|most| (cap.task_id.clone(), most));
-            self.index.lanes.cap_room(&run.key().dag_id, &limit) == 0
-        });
+        let is_capped = line.cap.as_ref().is_some_and(|cap| self.is_full(&run.key().dag_id, cap));
         if is_capped || run.room_of_line(line_no) == 0 {
             let pool = Some((&line.pool, line.slots));
             return Some(self.place_within(run, (number, no), pool, WaitingLine::Task));

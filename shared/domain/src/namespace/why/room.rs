@@ -1,11 +1,11 @@
 //! What has no room for a task, and who takes it up.
-use dagbok_events::{QueueName, Timestamp};
+use dagbok_events::{DagId, QueueName, Timestamp};
 use dagbok_protocol::{Holder, Holders, Reason};
 
 use super::{COUNTED, LOOKED, NAMED, Namespace, RunNo};
 use crate::{
     namespace::pool::Pool,
-    run::{Hold, InstanceNo, Run, TaskState},
+    run::{Cap, Hold, InstanceNo, Run, TaskState},
 };
 
 impl Namespace {
@@ -55,16 +55,18 @@ impl Namespace {
             let holders = self.holders(|other, of, _| other.key() == key && is_it(other, of));
             reasons.push(Reason::MaxActiveTisPerDagRun { most, holders });
         }
-        let per_dag = cap.per_dag.filter(|most| {
-            let limit = Some((cap.task_id.clone(), *most));
-            self.index.lanes.cap_room(&key.dag_id, &limit) == 0
-        });
-        if let Some(most) = per_dag {
+        if let Some(most) = cap.per_dag.filter(|_| self.is_full(&key.dag_id, cap)) {
             let holders =
                 self.holders(|other, of, _| other.key().dag_id == key.dag_id && is_it(other, of));
             reasons.push(Reason::MaxActiveTisPerDag { most, holders });
         }
         reasons
+    }
+
+    /// Whether as many tries of a task are in flight as may be over all runs of its DAG.
+    pub(super) fn is_full(&self, dag_id: &DagId, cap: &Cap) -> bool {
+        let limit = cap.per_dag.map(|most| (cap.task_id.clone(), most));
+        self.index.lanes.cap_room(dag_id, &limit) == 0
     }
 
     /// What keeps a try that is offered.
