@@ -339,6 +339,9 @@ def check_history(records: list[dict[str, Any]], accepted: set[tuple[str, str]])
             kind = fact["type"]
             created[run] += kind == "RunCreated"
             ended[run] += (kind in RUN_ENDS) - (kind == "RunCleared")
+            # A mark ends what is not over; what is over it calls otherwise.
+            if kind == "RunMarked" and not fact.get("teardowns_left"):
+                ended[run] += fact["was"] in ("queued", "running")
             task = (*run, fact.get("task_id"), fact.get("map_index", -1))
             attempt = (*task, fact.get("try_number"), fact.get("leg", 0))
             if kind == "TaskCleared":
@@ -352,6 +355,9 @@ def check_history(records: list[dict[str, Any]], accepted: set[tuple[str, str]])
                 finished[attempt] += 1
             if kind == "TrySucceeded":
                 succeeded.add(task)
+            if kind == "TaskMarked" and fact["state"] == "success":
+                first = fact.get("map_index", -1)
+                succeeded |= {(*run, fact["task_id"], first + n) for n in range(fact.get("further", 0) + 1)}
     lost = accepted - set(created)
     assert not lost, f"accepted triggers were lost: {lost}"
     assert all(n == 1 for n in created.values()), "a run was created twice"

@@ -34,6 +34,8 @@
 //! | `GET runs/{dag_id}/{dag_run_id}/wait?timeout` | [`shapes::RunWait`] |
 //! | `POST runs/{dag_id}/{dag_run_id}/cancel` with [`shapes::RunCancel`] | [`shapes::RunResponse`] |
 //! | `POST runs/{dag_id}/{dag_run_id}/clear` with [`shapes::RunClear`] | [`shapes::RunCleared`] |
+//! | `POST runs/{dag_id}/{dag_run_id}/mark` with [`shapes::RunMarkBody`] | [`shapes::RunResponse`] |
+//! | `GET runs/{dag_id}/{dag_run_id}/changes` | [`shapes::RunChangeCollection`] |
 //! | `GET runs/{dag_id}/{dag_run_id}/refusedReports` | [`shapes::RefusedReportCollection`] |
 //! | `GET dags/{dag_id}/why?at`, `runs/{dag_id}/{dag_run_id}/why?at` | [`shapes::WhyAnswer`] |
 //! | `GET runs/{dag_id}/{dag_run_id}/tasks/{task_id}/why?map_index&at` | [`shapes::WhyAnswer`] |

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use dagbok_events::{
-    Actor, DagPaused, Fact, PoolDeleted, PoolSet, RunCancelled, RunId, RunStarted, Scope,
-    decode_any, encode_any,
+    Actor, DagPaused, Fact, PoolDeleted, PoolSet, RunCancelled, RunId, RunMarked, RunNoted,
+    RunStarted, RunWas, Scope, decode_any, encode_any,
 };
 use dagbok_protocol::{Answer, Command, CommandBody, PoolIs, Refusal, RefusalCode, names::INBOX};
 use dagbok_runlog::QueueSettings;
@@ -65,6 +65,20 @@ async fn decided(world: &World, command: &Command) -> Answer {
         CommandBody::CancelRun { dag_id, run_id } => {
             let run = key(dag_id.as_str(), run_id.as_str());
             (Scope::Run(run), vec![Fact::RunCancelled(RunCancelled::default())], None)
+        }
+        CommandBody::MarkRun { run_id, .. } if run_id.as_str() == "over" => {
+            return refuse(RefusalCode::RunNotFound, "there is no run `over`");
+        }
+        CommandBody::MarkRun { dag_id, run_id, state } => {
+            let run = key(dag_id.as_str(), run_id.as_str());
+            let (state, was, teardowns_left) = (*state, RunWas::Failed, false);
+            let marked = RunMarked { state, was, teardowns_left };
+            (Scope::Run(run), vec![Fact::RunMarked(marked)], None)
+        }
+        CommandBody::NoteRun { dag_id, run_id, note } => {
+            let run = key(dag_id.as_str(), run_id.as_str());
+            let noted = RunNoted { note: note.clone(), was: None };
+            (Scope::Run(run), vec![Fact::RunNoted(noted)], None)
         }
         CommandBody::PauseDag { dag_id } => {
             (Scope::Dag(dag_id.clone()), vec![Fact::DagPaused(DagPaused::default())], None)
@@ -162,9 +176,11 @@ async fn refusals_have_airflows_statuses() {
     assert_eq!(answer["detail"]["message"], "the run `taken` exists");
     let (status, answer) = world.body("POST", "/api/v2/dags/nope/dagRuns", &trigger_of("x")).await;
     assert_eq!((status, &answer["detail"]), (StatusCode::NOT_FOUND, &json!("no such DAG")));
+    let (status, _) = world.body("POST", "/api/v2/dagbok/runs/chain/over/cancel", &json!({})).await;
+    assert_eq!(status, StatusCode::CONFLICT);
     let (status, _) =
         world.body("PATCH", &format!("{RUNS}/over"), &json!({ "state": "failed" })).await;
-    assert_eq!(status, StatusCode::CONFLICT);
+    assert_eq!(status, StatusCode::NOT_FOUND);
     let (status, _) = world.body("POST", "/api/v2/dags/bad%20id/dagRuns", &trigger_of("x")).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 }
@@ -190,10 +206,22 @@ async fn a_run_is_ended_with_a_reason() {
     let (status, run) =
         world.body("PATCH", &format!("{RUNS}/r2"), &json!({ "state": "failed" })).await;
     assert_eq!((status, run["state"].as_str()), (StatusCode::OK, Some("failed")));
+    assert_eq!(run["dagbok"]["ended"], "cancelled", "what is not over is cancelled");
+    let body = json!({ "state": "success", "note": "it was well" });
+    let (status, run) = world.body("PATCH", &format!("{RUNS}/r2"), &body).await;
+    assert_eq!((status, run["state"].as_str()), (StatusCode::OK, Some("success")), "{run}");
+    assert_eq!(
+        (run["note"].as_str(), &run["dagbok"]["ended"]),
+        (Some("it was well"), &json!("marked"))
+    );
+    let (_, run) = world.body("PATCH", &format!("{RUNS}/r2"), &json!({ "note": null })).await;
+    assert_eq!((&run["note"], run["state"].as_str()), (&Value::Null, Some("success")));
+    let mark = json!({ "state": "failed", "reason": "it was not" });
+    let (status, run) = world.body("POST", "/api/v2/dagbok/runs/chain/r2/mark", &mark).await;
+    assert_eq!((status, run["state"].as_str()), (StatusCode::OK, Some("failed")), "{run}");
+    assert_eq!(run["dagbok"]["reason"], "it was not");
     for (body, want) in [
-        (json!({ "state": "success" }), StatusCode::BAD_REQUEST),
         (json!({ "state": "sideways" }), StatusCode::UNPROCESSABLE_ENTITY),
-        (json!({ "note": "later" }), StatusCode::BAD_REQUEST),
         (json!({ "stat": "failed" }), StatusCode::UNPROCESSABLE_ENTITY),
     ] {
         assert_eq!(world.body("PATCH", &format!("{RUNS}/r2"), &body).await.0, want, "{body}");

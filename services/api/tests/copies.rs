@@ -34,7 +34,8 @@ async fn told() -> World {
     let run = key("wide", "r1");
     world.story.created(&run).await;
     // What stood for all copies was ruled out once, and cleared.
-    let clear = TaskCleared { task_id: task("m"), map_index: MapIndex::UNMAPPED, further: 0 };
+    let clear =
+        TaskCleared { task_id: task("m"), map_index: MapIndex::UNMAPPED, further: 0, was: vec![] };
     let before = vec![Story::ruled_out("m", RuledOut::Skipped), Fact::TaskCleared(clear)];
     world.story.in_run(&run, before).await;
     let expanded = TaskExpanded { task_id: task("m"), length: COPIES };

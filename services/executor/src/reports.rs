@@ -152,6 +152,7 @@ impl Pending<'_> {
                     Answer::Accepted { .. }
                     | Answer::Unchanged
                     | Answer::WouldClear { .. }
+                    | Answer::WouldMark { .. }
                     | Answer::Waits(_)
                     | Answer::WouldMake(_) => Ok(()),
                     Answer::Refused(refusal) => Err(refusal),

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use dagbok_domain::namespace::{Decision, Namespace, Outcome};
 use dagbok_events::{
-    Fact, Leg, MapIndex, Payload, Record, RunKey, Scope, TaskId, TryKey, TryNumber, encode,
-    subject_of,
+    Fact, Leg, MapIndex, Payload, Record, RunKey, RunMark, RunMarked, Scope, TaskId, TryKey,
+    TryNumber, encode, subject_of,
 };
 use dagbok_protocol::{Answer, Order, Refusal, RefusalCode, ReturnedBy, names};
 use dagbok_runlog::Draft;
@@ -64,6 +64,9 @@ impl Stage {
             Outcome::Unchanged => Answer::Unchanged,
             Outcome::Waits(why) => Answer::Waits(why),
             Outcome::WouldClear { run_goes_on, tasks } => Answer::WouldClear { run_goes_on, tasks },
+            Outcome::WouldMark { run_goes_on, tasks, cleared } => {
+                Answer::WouldMark { run_goes_on, tasks, cleared }
+            }
             Outcome::WouldMake(runs) => Answer::WouldMake(runs),
             Outcome::Needs(key) => Answer::Refused(no_history(&key)),
             Outcome::Refused(refusal) => Answer::Refused(refusal),
@@ -134,7 +137,7 @@ impl Stage {
                     let item = namespace.work_item_of(key, &f.task_id, f.map_index);
                     self.effects.work.extend(item);
                 }
-                Fact::RunCleared(_) => self.taken_up.push(key.clone()),
+                Fact::RunCleared(_) if !is_over => self.taken_up.push(key.clone()),
                 Fact::XComPushed(f) if !is_over => {
                     let place =
                         names::xcom_key(&key.dag_id, &key.run_id, &f.task_id, f.map_index, &f.key);
@@ -145,7 +148,7 @@ impl Stage {
                 Fact::TryCancelled(f) => {
                     if let Some(executor) = &f.executor {
                         let key = try_key(key, &f.task_id, f.map_index, (f.try_number, f.leg));
-                        let why = "the run was ended".to_owned();
+                        let why = "the run was ended, or the task cleared or marked".to_owned();
                         self.effects.orders.push((executor.clone(), Order::Kill { key, why }));
                     }
                 }
@@ -174,6 +177,7 @@ fn task_over(fact: &Fact) -> Option<&TaskId> {
         Fact::TryFailed(f) => Some(&f.task_id),
         Fact::TryLost(f) => Some(&f.task_id),
         Fact::TryCancelled(f) => Some(&f.task_id),
+        Fact::TaskMarked(f) => Some(&f.task_id),
         _ => None,
     }
 }
@@ -249,7 +253,12 @@ fn count(record: &Record) {
                      are made anew. Runs that it made too early stay"
                 );
             }
-            Fact::RunSucceeded(_) => metrics.run_ended("success"),
+            Fact::RunSucceeded(_)
+            | Fact::RunMarked(RunMarked {
+                state: RunMark::Success, teardowns_left: false, ..
+            }) => {
+                metrics.run_ended("success");
+            }
             end if end.ends_run() => metrics.run_ended("failed"),
             _ => {}
         }
@@ -266,6 +275,7 @@ const fn refusal_word(code: RefusalCode) -> &'static str {
         RefusalCode::RunActive => "run_active",
         RefusalCode::DagInUse => "dag_in_use",
         RefusalCode::TaskNotFound => "task_not_found",
+        RefusalCode::TaskRunning => "task_running",
         RefusalCode::PoolNotFound => "pool_not_found",
         RefusalCode::PoolAlreadyExists => "pool_already_exists",
         RefusalCode::StaleReport => "stale_report",

@@ -214,14 +214,7 @@ async fn a_run_is_taken_up_again_past_what_somebody_else_wrote_on_its_subject() 
     log.append(after, drafts).await.unwrap();
 
     let (end, scheduler) = world.scheduler(world.ports.clone(), SchedulerSettings::default());
-    let clear = ClearTasks {
-        dag_id,
-        run_id,
-        task_ids: vec![],
-        copies: vec![],
-        only_failed: false,
-        dry_run: false,
-    };
+    let clear = ClearTasks::of(dag_id, run_id);
     let answer = world.ask(CommandBody::ClearTasks(clear)).await;
     assert!(matches!(answer, Answer::Accepted { .. }), "{answer:?}");
     player.abort();

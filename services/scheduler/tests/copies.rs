@@ -54,9 +54,7 @@ async fn copies_are_counted_once_the_last_is_over_and_anew_where_one_is_cleared(
     // One that runs again is not counted, and counts again once it is over.
     let copies = vec![TaskCopy { task_id: task(1), map_index: MapIndex(1) }];
     let (dag_id, run_id) = (dag_id(), RunId::new("r1").unwrap());
-    let (task_ids, only_failed, dry_run) = (vec![], false, false);
-    let clear =
-        ClearTasks { dag_id: dag_id.clone(), run_id, task_ids, copies, only_failed, dry_run };
+    let clear = ClearTasks { copies, ..ClearTasks::of(dag_id.clone(), run_id) };
     world.ask(CommandBody::ClearTasks(clear)).await;
     written(&world, |found| found.is_none()).await;
     let mut gather = None;

@@ -104,6 +104,17 @@ impl Version {
         &self.downstream[ix as usize]
     }
 
+    /// All that comes before these, but for what is among them and before none.
+    pub fn all_before(&self, nodes: &BTreeSet<Ix>) -> BTreeSet<Ix> {
+        let known = |up: &Ix| (*up as usize) < self.len();
+        reach(nodes, |ix| self.task(ix).upstream.iter().copied().filter(known).collect())
+    }
+
+    /// All that comes after these, but for what is among them and after none.
+    pub fn all_after(&self, nodes: &BTreeSet<Ix>) -> BTreeSet<Ix> {
+        reach(nodes, |ix| self.downstream(ix).to_vec())
+    }
+
     /// Whether its end says how a run ends: nothing comes after it but teardowns, and it is none itself.
     pub fn is_leaf(&self, ix: Ix) -> bool {
         self.leaves[ix as usize]
@@ -279,4 +290,14 @@ fn by_name(tasks: &[TaskSpec]) -> Vec<(u128, Ix)> {
     });
     all.dedup_by(|later, first| name(later.1) == name(first.1));
     all
+}
+
+/// What is reached from these, step by step.
+fn reach(from: &BTreeSet<Ix>, next: impl Fn(Ix) -> Vec<Ix>) -> BTreeSet<Ix> {
+    let mut found = BTreeSet::new();
+    let mut open: Vec<Ix> = from.iter().copied().collect();
+    while let Some(ix) = open.pop() {
+        open.extend(next(ix).into_iter().filter(|ix| found.insert(*ix)));
+    }
+    found
 }

@@ -1,5 +1,5 @@
 //! Answers: what became of a command.
-use dagbok_events::{MapIndex, RunId, TaskId, Timestamp};
+use dagbok_events::{MapIndex, RunId, TaskId, TasksWere, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,15 @@ pub enum Answer {
         run_goes_on: bool,
         /// The tasks, in the DAG's order.
         tasks: Vec<ClearedTask>,
+    },
+    /// What a command that only asks would mark. Nothing was done.
+    WouldMark {
+        /// Whether the run is over, and would be judged anew.
+        run_goes_on: bool,
+        /// What would be marked, in the DAG's order.
+        tasks: Vec<ClearedTask>,
+        /// What would be judged anew with it, and run again where it may.
+        cleared: Vec<ClearedTask>,
     },
     /// All that keeps what was asked about from going on. Nothing was done.
     Waits(Box<Why>),
@@ -60,6 +69,9 @@ pub struct ClearedTask {
     /// How many further copies, by the indexes after this one.
     #[serde(default)]
     pub further: u32,
+    /// How they stand, in order: so many copies each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was: Vec<TasksWere>,
 }
 
 /// Why a command was refused.
@@ -94,6 +106,8 @@ pub enum RefusalCode {
     DagInUse,
     /// The run has no such task.
     TaskNotFound,
+    /// A try of a task is in flight.
+    TaskRunning,
     /// No such pool.
     PoolNotFound,
     /// There is a pool of that name already.

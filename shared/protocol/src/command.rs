@@ -1,7 +1,7 @@
 //! Commands: what people, the processor and executors ask the scheduler to decide.
 use dagbok_events::{
     Actor, AssetKey, CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, HistoryForgotten,
-    MapIndex, Micros, PoolName, RunId, TaskId, Timestamp, TraceContext,
+    MapIndex, Micros, PoolName, RunId, RunMark, TaskId, TaskMark, Timestamp, TraceContext,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,27 @@ pub enum CommandBody {
     },
     /// Let tasks that are done run again, and their run with them where it is over.
     ClearTasks(ClearTasks),
+    /// Say how tasks ended, whatever became of them.
+    MarkTasks(MarkTasks),
+    /// Say how a run ended, whatever became of it.
+    MarkRun {
+        /// Id of the DAG, unique in the namespace.
+        dag_id: DagId,
+        /// Id of the run, unique within its DAG.
+        run_id: RunId,
+        /// As what it is to stand.
+        state: RunMark,
+    },
+    /// Write another note on a run, or take it away.
+    NoteRun {
+        /// Id of the DAG, unique in the namespace.
+        dag_id: DagId,
+        /// Id of the run, unique within its DAG.
+        run_id: RunId,
+        /// The note from now on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
     /// Say all that keeps a task, a run, or a DAG's next run from going on. Changes nothing.
     WhyWaits(WhyAsk),
     /// Let a run that is over be gone.
@@ -179,6 +200,7 @@ pub struct TriggerRun {
 
 /// Asks for tasks of a run to run again. What was ruled out downstream of them is judged anew with them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an argument of its own in Airflow")]
 pub struct ClearTasks {
     /// Id of the DAG, unique in the namespace.
     pub dag_id: DagId,
@@ -193,7 +215,87 @@ pub struct ClearTasks {
     /// Only those that failed, or were ruled out by a failure.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_failed: bool,
+    /// Only those of which a try is in flight.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_running: bool,
+    /// All that is upstream of them, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub upstream: bool,
+    /// All that is downstream of them, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub downstream: bool,
+    /// What becomes of those of which a try is in flight, or to follow.
+    #[serde(default, skip_serializing_if = "OnRunning::is_default")]
+    pub running: OnRunning,
     /// Only say what would be cleared.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+}
+
+impl ClearTasks {
+    /// Asks for all tasks of a run that are done to run again.
+    pub const fn of(dag_id: DagId, run_id: RunId) -> Self {
+        Self {
+            dag_id,
+            run_id,
+            task_ids: Vec::new(),
+            copies: Vec::new(),
+            only_failed: false,
+            only_running: false,
+            upstream: false,
+            downstream: false,
+            running: OnRunning::Leave,
+            dry_run: false,
+        }
+    }
+}
+
+/// What clearing makes of tasks that are not done, and have begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRunning {
+    /// They are passed over.
+    #[default]
+    Leave,
+    /// Where a try is in flight, nothing is cleared.
+    Refuse,
+    /// Their tries are ended, and they begin anew.
+    Restart,
+}
+
+impl OnRunning {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde's skip_serializing_if passes a reference"
+    )]
+    const fn is_default(&self) -> bool {
+        matches!(self, Self::Leave)
+    }
+}
+
+/// Asks for tasks of a run to stand as if they had ended so. What failed or was ruled out downstream of them is judged
+/// anew, and runs again where it may.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MarkTasks {
+    /// Id of the DAG, unique in the namespace.
+    pub dag_id: DagId,
+    /// Id of the run, unique within its DAG.
+    pub run_id: RunId,
+    /// Which tasks, all of their copies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub task_ids: Vec<TaskId>,
+    /// Single copies of mapped tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<TaskCopy>,
+    /// As what they are to stand.
+    pub state: TaskMark,
+    /// All that is upstream of them, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub upstream: bool,
+    /// All that is downstream of them, too, but for teardowns.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub downstream: bool,
+    /// Only say what would be marked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
 }

@@ -19,8 +19,8 @@ mod work;
 pub use ahead::Ahead;
 pub use answer::{Answer, ClearedTask, ComingRuns, Refusal, RefusalCode};
 pub use command::{
-    AssetUpdate, ClearTasks, Command, CommandBody, DagFile, ImportError, PoolChange, PoolIs,
-    RegisteredDag, TaskCopy, TriggerRun,
+    AssetUpdate, ClearTasks, Command, CommandBody, DagFile, ImportError, MarkTasks, OnRunning,
+    PoolChange, PoolIs, RegisteredDag, TaskCopy, TriggerRun,
 };
 pub use copies::ReturnedBy;
 pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};

@@ -28,6 +28,7 @@ facts! {
     ReportRefused, PoolSet, PoolDeleted, LimitsSet, ExecutorJoined, ExecutorLeft,
     ClockWentBack,
     ForeignEntrySkipped, DagForgotten, DagVersionsForgotten, HistoryForgotten, AssetUpdated, QueuedAssetsDropped,
+    TaskMarked, RunMarked, RunNoted,
 }
 
 /// Shapes that our encoder never writes: a field at its default is left out.

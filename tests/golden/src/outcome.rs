@@ -133,6 +133,7 @@ fn read_model(store: &Store) -> Result<Value> {
         let mut row = serde_json::to_value(&run)?;
         row["seqs"] = json!(store.seqs(&run)?);
         row["refused"] = json!(store.refused(&key)?);
+        row["changes"] = json!(store.changes(&key)?);
         row["tasks"] = Value::Array(tasks);
         runs.insert(key.to_string(), row);
     }

@@ -202,6 +202,7 @@ impl Executor {
                     Answer::Accepted { .. }
                     | Answer::Unchanged
                     | Answer::WouldClear { .. }
+                    | Answer::WouldMark { .. }
                     | Answer::Waits(_)
                     | Answer::WouldMake(_),
                 ) => {

@@ -1,9 +1,11 @@
 //! People: trigger, pause, cancel, clear, delete, set limits, and ask again where nobody answers.
 use dagbok_events::{
-    Actor, AssetKey, AssetRef, DagId, MapIndex, Micros, PoolSet, RunId, RunKey, TaskId, Timestamp,
+    Actor, AssetKey, AssetRef, DagId, MapIndex, Micros, PoolSet, RunId, RunKey, RunMark, TaskId,
+    TaskMark, Timestamp,
 };
 use dagbok_protocol::{
-    Answer, AssetUpdate, ClearTasks, Command, CommandBody, PoolChange, TaskCopy, TriggerRun,
+    Answer, AssetUpdate, ClearTasks, Command, CommandBody, MarkTasks, OnRunning, PoolChange,
+    TaskCopy, TriggerRun,
 };
 
 use crate::{
@@ -77,6 +79,7 @@ impl People {
                 Some(
                     Answer::Unchanged
                     | Answer::WouldClear { .. }
+                    | Answer::WouldMark { .. }
                     | Answer::Waits(_)
                     | Answer::WouldMake(_)
                     | Answer::Refused(_),
@@ -127,6 +130,7 @@ impl People {
                     },
                 );
             }
+            17 if world.rng.chance(700) => self.mark(world),
             17..=19 => self.clear(world),
             22 => self.replace(world),
             24 => {
@@ -168,14 +172,64 @@ impl People {
         };
         let copies = if single && most > 0 { vec![copy(world)] } else { Vec::new() };
         let ask = ClearTasks {
-            dag_id: key.dag_id,
-            run_id: key.run_id,
             task_ids,
             copies,
             only_failed: world.rng.chance(400),
+            only_running: world.rng.chance(50),
+            upstream: world.rng.chance(150),
+            downstream: world.rng.chance(250),
+            running: match world.rng.below(3) {
+                0 => OnRunning::Leave,
+                1 => OnRunning::Refuse,
+                _ => OnRunning::Restart,
+            },
             dry_run: world.rng.chance(200),
+            ..ClearTasks::of(key.dag_id, key.run_id)
         };
         self.ask(world, CommandBody::ClearTasks(ask));
+    }
+
+    /// Says how tasks ended, or a run, or writes another note on it.
+    fn mark(&mut self, world: &mut World) {
+        let over = world.rng.chance(500);
+        let Some(key) = some_run(world, over) else { return };
+        let (dag_id, run_id) = (key.dag_id.clone(), key.run_id.clone());
+        match world.rng.below(10) {
+            0 => {
+                let note = world.rng.chance(700).then(|| "seen".to_owned());
+                return self.ask(world, CommandBody::NoteRun { dag_id, run_id, note });
+            }
+            1 | 2 => {
+                let well = world.rng.chance(500);
+                let state = if well { RunMark::Success } else { RunMark::Failed };
+                return self.ask(world, CommandBody::MarkRun { dag_id, run_id, state });
+            }
+            _ => {}
+        }
+        let tasks = world.audit.runs().find(|(it, _)| **it == key);
+        let tasks = tasks.map_or(0, |(_, run)| run.tasks.len());
+        if tasks == 0 {
+            return;
+        }
+        let task_id = TaskId::new(format!("t{}", world.rng.below(tasks))).expect("an id");
+        let single = world.rng.chance(150);
+        let map_index = MapIndex(i32::try_from(world.rng.below(4)).expect("few") - 1);
+        let copy = TaskCopy { task_id: task_id.clone(), map_index };
+        let ask = MarkTasks {
+            dag_id,
+            run_id,
+            task_ids: if single { Vec::new() } else { vec![task_id] },
+            copies: if single { vec![copy] } else { Vec::new() },
+            state: match world.rng.below(3) {
+                0 => TaskMark::Success,
+                1 => TaskMark::Failed,
+                _ => TaskMark::Skipped,
+            },
+            upstream: world.rng.chance(150),
+            downstream: world.rng.chance(250),
+            dry_run: world.rng.chance(150),
+        };
+        self.ask(world, CommandBody::MarkTasks(ask));
     }
 
     /// Deletes a run that is over, as a rule.
@@ -209,12 +263,8 @@ impl People {
         let clear = |tasks: Vec<usize>| {
             let id = |n: usize| TaskId::new(format!("t{n}")).expect("an id");
             CommandBody::ClearTasks(ClearTasks {
-                dag_id: key.dag_id.clone(),
-                run_id: key.run_id.clone(),
                 task_ids: tasks.into_iter().map(id).collect(),
-                copies: Vec::new(),
-                only_failed: false,
-                dry_run: false,
+                ..ClearTasks::of(key.dag_id.clone(), key.run_id.clone())
             })
         };
         let others = (0..tasks).filter(|n| *n != first).collect();

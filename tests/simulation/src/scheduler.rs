@@ -269,6 +269,9 @@ fn decide(
         Outcome::Unchanged => Answer::Unchanged,
         Outcome::Waits(why) => Answer::Waits(why),
         Outcome::WouldClear { run_goes_on, tasks } => Answer::WouldClear { run_goes_on, tasks },
+        Outcome::WouldMark { run_goes_on, tasks, cleared } => {
+            Answer::WouldMark { run_goes_on, tasks, cleared }
+        }
         Outcome::WouldMake(runs) => Answer::WouldMake(runs),
         Outcome::Needs(key) => unreachable!("{key} was revived"),
         Outcome::Refused(refusal) => Answer::Refused(refusal),
@@ -318,6 +321,7 @@ fn check_silence(
             assert_eq!(before, Some(*seq), "{command:?}");
         }
         Outcome::WouldClear { .. }
+        | Outcome::WouldMark { .. }
         | Outcome::Waits(_)
         | Outcome::WouldMake(_)
         | Outcome::Needs(_) => {

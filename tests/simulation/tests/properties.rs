@@ -294,7 +294,7 @@ impl Desk {
         let task_id = |task: Index| task.get(&model.tasks).spec.task_id.clone();
         let task_ids = task.map(task_id).into_iter().collect();
         let (dag_id, run_id) = (key.dag_id.clone(), key.run_id.clone());
-        let ask = ClearTasks { dag_id, run_id, task_ids, copies: vec![], only_failed, dry_run };
+        let ask = ClearTasks { task_ids, only_failed, dry_run, ..ClearTasks::of(dag_id, run_id) };
         self.say(CommandBody::ClearTasks(ask));
     }
 

@@ -173,6 +173,7 @@ impl From<Refusal> for ApiError {
             })),
             RefusalCode::RunOver
             | RefusalCode::RunActive
+            | RefusalCode::TaskRunning
             | RefusalCode::DagInUse
             | RefusalCode::StaleReport => Self::Conflict(Value::String(message)),
             RefusalCode::Invalid => Self::invalid("value_error", &["body"], message),

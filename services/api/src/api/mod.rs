@@ -7,6 +7,7 @@ mod events;
 mod executors;
 mod extract;
 mod guard;
+mod history;
 mod import_errors;
 mod json;
 mod logs;
@@ -78,11 +79,17 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(runs::list, runs::trigger))
         .routes(routes!(runs::get, runs::patch, runs::delete))
         .routes(routes!(runs::cancel))
+        .routes(routes!(runs::mark))
         .routes(routes!(runs::clear))
         .routes(routes!(runs::refused_reports))
+        .routes(routes!(history::changes))
+        .routes(routes!(history::clear_task_instances))
+        .routes(routes!(history::clear_run))
+        .routes(routes!(history::patch_task_dry_run))
+        .routes(routes!(history::patch_copy_dry_run))
         .routes(routes!(tasks::list))
-        .routes(routes!(tasks::get))
-        .routes(routes!(tasks::get_copy))
+        .routes(routes!(tasks::get, history::patch_task))
+        .routes(routes!(tasks::get_copy, history::patch_copy))
         .routes(routes!(tasks::tries))
         .routes(routes!(tasks::tries_of_copy))
         .routes(routes!(tasks::one_try))

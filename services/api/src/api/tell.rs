@@ -16,7 +16,7 @@ pub(crate) struct Told {
     pub(crate) seq: Option<u64>,
     /// The run that was made, where one was.
     pub(crate) run_id: Option<RunId>,
-    /// What would be cleared, where that was asked: whether the run would go on, and its tasks.
+    /// What would be cleared or marked, where that was asked: whether the run would go on, and its tasks.
     pub(crate) cleared: Option<(bool, Vec<ClearedTask>)>,
 }
 
@@ -46,7 +46,8 @@ pub(crate) fn tell(
             Answer::Unchanged | Answer::Waits(_) | Answer::WouldMake(_) => {
                 Ok(Told { seq: None, run_id: None, cleared: None })
             }
-            Answer::WouldClear { run_goes_on, tasks } => {
+            Answer::WouldClear { run_goes_on, tasks }
+            | Answer::WouldMark { run_goes_on, tasks, cleared: _ } => {
                 Ok(Told { seq: None, run_id: None, cleared: Some((run_goes_on, tasks)) })
             }
             Answer::Refused(refusal) => Err(refusal.into()),

@@ -10,8 +10,8 @@ use dagbok_rows::{Row, key::Parts as _};
 use super::rows::{
     AssetCountRow, AssetEventRow, AssetIdRow, AssetRow, BundleRow, DagRow, ExecutorOrderRow,
     ExecutorRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow,
-    RefusedRow, RunAssetsRow, RunHavingRow, RunInputRow, RunOrderRow, RunRow, SeqsRow, StripRow,
-    TaskRow, TotalsRow, VersionRow, XComRow,
+    RefusedRow, RunAssetsRow, RunChangeRow, RunHavingRow, RunInputRow, RunOrderRow, RunRow,
+    SeqsRow, StripRow, TaskRow, TotalsRow, VersionRow, XComRow,
 };
 
 /// A task of a run, one copy of it.
@@ -146,6 +146,10 @@ pub(crate) fn xcom(instance: Instance<'_>, name: &str) -> Key {
 
 pub(crate) fn refused(run: &RunKey, seq: u64, place: u32) -> Key {
     of_run::<RefusedRow>(run).number(seq).number32(place)
+}
+
+pub(crate) fn run_change(run: &RunKey, seq: u64) -> Key {
+    of_run::<RunChangeRow>(run).number(seq)
 }
 
 pub(crate) fn executor(id: &ExecutorId) -> Key {

@@ -10,8 +10,8 @@ use super::{
     rows::{
         AssetEventRow, AssetIdRow, AssetRow, BundleRow, DagRow, ExecutorRow, Handed,
         ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow, RefusedRow,
-        RunAssetsRow, RunInputRow, RunRow, STRIP, SeqsRow, Stretch, StripRow, TaskRow, TryRow,
-        VersionRow, XComRow,
+        RunAssetsRow, RunChangeRow, RunInputRow, RunRow, STRIP, SeqsRow, Stretch, StripRow,
+        TaskRow, TryRow, VersionRow, XComRow,
     },
 };
 
@@ -249,6 +249,11 @@ impl Store {
     /// Reports about a run that were refused, oldest first.
     pub fn refused(&self, run: &RunKey) -> Found<Vec<RefusedRow>> {
         self.rows(&keys::within_run::<RefusedRow>(run))
+    }
+
+    /// What people changed of a run's history, oldest first.
+    pub fn changes(&self, run: &RunKey) -> Found<Vec<RunChangeRow>> {
+        self.rows(&keys::within_run::<RunChangeRow>(run))
     }
 
     /// Where in the log a run's records are, in order.

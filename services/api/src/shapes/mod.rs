@@ -5,6 +5,7 @@
 //! line too.
 mod asset;
 mod dag;
+mod history;
 mod pool;
 mod run;
 mod shared;
@@ -23,13 +24,17 @@ pub use dag::{
 };
 use dagbok_events::Timestamp;
 use dagbok_runlog::digest_of;
+pub use history::{
+    ClearTaskInstances, Cleared, OtherCleared, RunChange, RunChangeCollection, RunClear,
+    RunClearBody, RunCleared, RunMarkBody, TaskChange, TaskInstancePatch, TaskOrCopy, TaskWasCount,
+};
 pub use pool::{
     BulkDone, BulkError, BulkResponse, OnExistence, OnNonExistence, PoolAction, PoolBody, PoolBulk,
     PoolCollection, PoolPatch, PoolResponse,
 };
 pub use run::{
-    Cleared, Forgotten, Prune, Pruned, PrunedDag, RunCancel, RunClear, RunCleared, RunCollection,
-    RunExtra, RunPatch, RunResponse, RunWait, TaskOrCopy, TriggerBody,
+    Forgotten, Prune, Pruned, PrunedDag, RunCancel, RunCollection, RunExtra, RunPatch, RunResponse,
+    RunWait, TriggerBody,
 };
 use serde::{Deserialize, Serialize};
 pub use shared::{

@@ -66,7 +66,7 @@ pub struct RunExtra {
     pub tasks: u32,
     /// Its tasks by state; those without one under `none`.
     pub counts: BTreeMap<String, u32>,
-    /// How it ended: `tasks`, `timed_out`, `cancelled`.
+    /// How it ended: `tasks`, `timed_out`, `cancelled`, `marked`.
     pub ended: Option<String>,
     /// Who ended it, where somebody did.
     pub ended_by: Option<String>,
@@ -135,12 +135,19 @@ pub struct TriggerBody {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RunPatch {
-    /// `failed` ends it; the others are not supported yet.
+    /// `success`, `failed`, which ends it where it is not over, or `queued`, which lets all of it run again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
-    /// Not supported yet on a run that exists: must be null.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
+    /// Its note from now on; null for none.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub note: Option<Option<String>>,
+}
+
+/// A field that is there, be it null.
+#[expect(clippy::option_option, reason = "a field may be missing, null, or said")]
+fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(from).map(Some)
 }
 
 /// Ends a run, and says why.
@@ -222,55 +229,6 @@ impl Forgotten {
         let Self { dags, versions, executors, reports } = self;
         dags.is_empty() && versions + executors + reports == 0
     }
-}
-
-/// Asks for tasks of a run to run again, with what was ruled out downstream of them.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RunClear {
-    /// Only tasks that failed, or were ruled out by a failure.
-    #[serde(default)]
-    pub only_failed: bool,
-    /// Only these tasks: ids, with all of their copies, or pairs of an id and a map index; all where there is none.
-    #[serde(default)]
-    pub task_ids: Vec<TaskOrCopy>,
-    /// Only say what would be cleared.
-    #[serde(default)]
-    pub dry_run: bool,
-}
-
-/// A task, or one copy of it, as Airflow names them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "expected a task id, or [task id, map index]")]
-pub enum TaskOrCopy {
-    /// A task's id.
-    Task(String),
-    /// A task's id, and which copy.
-    Copy(String, i32),
-}
-
-/// A task that is cleared, or would be.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Cleared {
-    /// Id of the task, unique within its DAG.
-    pub task_id: String,
-    /// Which copy of a mapped task; -1 for one that is not mapped.
-    pub map_index: i32,
-    /// How many further copies, by the indexes after this one.
-    pub further: u32,
-}
-
-/// What is cleared, or would be.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RunCleared {
-    /// Whether nothing was done.
-    pub dry_run: bool,
-    /// Whether the run was over, and is queued again by this.
-    pub run_goes_on: bool,
-    /// The tasks, in the DAG's order.
-    pub tasks: Vec<Cleared>,
-    /// The run as it is now.
-    pub dag_run: RunResponse,
 }
 
 /// What became of waiting for a run.

@@ -3,9 +3,10 @@ use dagbok_events::{
     Actor, DagDisappeared, DagPaused, DagUnpaused, ExecutorJoined, ExecutorLeft, ExpectedRuns,
     Fact, ForeignReport, Interval, LeftWhy, Leg, LostWhy, MapIndex, Micros, MissedWhy, PoolDeleted,
     PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut, RunCancelled,
-    RunCleared, RunDeleted, RunExpected, RunFailed, RunMissed, RunStarted, RunSucceeded,
-    RunTimedOut, Scope, TaskCleared, TaskExpanded, TaskQueued, TryCancelled, TryLost,
-    TryRescheduled, TryReturned, TrySkipped, TryStarted, Usage,
+    RunCleared, RunDeleted, RunExpected, RunFailed, RunMark, RunMarked, RunMissed, RunNoted,
+    RunStarted, RunSucceeded, RunTimedOut, RunWas, Scope, TaskCleared, TaskExpanded, TaskMark,
+    TaskMarked, TaskQueued, TryCancelled, TryLost, TryRescheduled, TryReturned, TrySkipped,
+    TryStarted, Usage,
 };
 
 use super::story::{FIRST, Story, dag, digest, executor, key, nth, spec, task};
@@ -45,7 +46,7 @@ fn fact(dice: &mut Dice) -> Fact {
     let on = executor(dice.one(&EXECUTORS));
     let retry_at = (dice.below(2) == 0).then_some(FIRST);
     let pool = PoolName::new(dice.one(&["default_pool", "gpu"])).unwrap();
-    match dice.below(33) {
+    match dice.below(36) {
         0..=3 => Fact::TaskQueued(TaskQueued {
             task_id,
             map_index,
@@ -120,7 +121,7 @@ fn fact(dice: &mut Dice) -> Fact {
         21 => Fact::RunSucceeded(RunSucceeded {}),
         22 => Fact::RunFailed(RunFailed { failed: vec![task_id] }),
         23 => Fact::RunTimedOut(RunTimedOut { teardowns_left: number == 1 }),
-        24 => Fact::RunCancelled(RunCancelled { teardowns_left: number == 1 }),
+        24 => Fact::RunCancelled(RunCancelled { teardowns_left: number == 1, was: None }),
         27 => Fact::TryRescheduled(Box::new(TryRescheduled {
             task_id,
             map_index,
@@ -132,8 +133,24 @@ fn fact(dice: &mut Dice) -> Fact {
             log: None,
         })),
         28 => Fact::TaskExpanded(TaskExpanded { task_id, length: u32::from(number) }),
-        29 => Fact::TaskCleared(TaskCleared { task_id, map_index, further: u32::MAX }),
-        30 => Fact::RunCleared(RunCleared {}),
+        29 => Fact::TaskCleared(TaskCleared { task_id, map_index, further: u32::MAX, was: vec![] }),
+        30 => Fact::RunCleared(RunCleared::default()),
+        33 => Fact::TaskMarked(TaskMarked {
+            task_id,
+            map_index,
+            further: u32::from(number) - 1,
+            state: if number == 1 { TaskMark::Failed } else { TaskMark::Success },
+            was: vec![],
+        }),
+        34 => Fact::RunMarked(RunMarked {
+            state: if number == 1 { RunMark::Failed } else { RunMark::Success },
+            was: RunWas::Running,
+            teardowns_left: number == 3,
+        }),
+        35 => Fact::RunNoted(RunNoted {
+            note: (number > 1).then(|| format!("note {number}")),
+            was: None,
+        }),
         31 => Fact::RunDeleted(RunDeleted { logical_date: None, tries: 0 }),
         25 => Fact::PoolSet(PoolSet { pool, slots: 4, description: None, include_deferred: false }),
         32 => Fact::PoolDeleted(PoolDeleted { pool }),

@@ -12,7 +12,7 @@ pub(crate) enum RunsCommand {
     List(List),
     /// Show one run and its tasks
     #[command(
-        after_help = "With --json: `run`, the API's DAGRunResponse, and `tasks`, a list of its TaskInstanceResponse"
+        after_help = "With --json: `run`, the API's DAGRunResponse, `tasks`, a list of its TaskInstanceResponse, and `changes`, who changed its history, why, and what was before"
     )]
     Show(Run),
     /// Wait until a run is over, and end as it did
@@ -26,6 +26,12 @@ pub(crate) enum RunsCommand {
         after_help = "With --json: `dry_run`, `run_goes_on`, `tasks`, a list of `task_id`, `map_index`, `further`, and `dag_run`, the API's DAGRunResponse"
     )]
     Clear(Clear),
+    /// Say how a run ended: success or failed
+    #[command(after_help = "With --json: the API's DAGRunResponse")]
+    Mark(MarkRun),
+    /// Write a note on a run, or take it away
+    #[command(after_help = "With --json: the API's DAGRunResponse")]
+    Note(Note),
     /// Let a run that is over be gone
     #[command(after_help = "With --json: `dag_id`, `run_id`")]
     Delete(Delete),
@@ -78,6 +84,7 @@ pub(crate) struct Cancel {
 
 /// `dagbok runs clear`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct Clear {
     #[command(flatten)]
     pub(crate) run: Run,
@@ -90,12 +97,89 @@ pub(crate) struct Clear {
     /// Only this copy of the task, which is mapped; may be given several times
     #[arg(long, value_name = "N", requires = "task")]
     pub(crate) map_index: Vec<u32>,
+    /// Only tasks that run now, or are queued; needs --kill
+    #[arg(long, requires = "kill", conflicts_with = "only_failed")]
+    pub(crate) only_running: bool,
+    /// All that is upstream of them, too
+    #[arg(long)]
+    pub(crate) upstream: bool,
+    /// All that is downstream of them, too
+    #[arg(long)]
+    pub(crate) downstream: bool,
+    /// The same in all runs of later logical dates
+    #[arg(long)]
+    pub(crate) future: bool,
+    /// The same in all runs of earlier logical dates
+    #[arg(long)]
+    pub(crate) past: bool,
+    /// End the tries of tasks that run, and begin them anew
+    #[arg(long)]
+    pub(crate) kill: bool,
+    /// Why; it is kept in the log
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
     /// Only show what would run again
     #[arg(long, short = 'n')]
     pub(crate) dry_run: bool,
     /// Don't ask
     #[arg(long, short)]
     pub(crate) yes: bool,
+}
+
+/// `dagbok runs mark`.
+#[derive(Debug, Args)]
+pub(crate) struct MarkRun {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// As what it is to stand
+    #[arg(value_parser = ["success", "failed"])]
+    pub(crate) state: String,
+    /// Why; it is kept in the log
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+/// `dagbok runs note`.
+#[derive(Debug, Args)]
+pub(crate) struct Note {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// The note from now on; none takes it away
+    pub(crate) text: Option<String>,
+}
+
+/// `dagbok tasks mark`.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+pub(crate) struct MarkTask {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// Which task
+    pub(crate) task_id: String,
+    /// As what it is to stand
+    #[arg(value_parser = ["success", "failed", "skipped"])]
+    pub(crate) state: String,
+    /// Only this copy of the task, which is mapped
+    #[arg(long, value_name = "N")]
+    pub(crate) map_index: Option<u32>,
+    /// All that is upstream of it, too
+    #[arg(long)]
+    pub(crate) upstream: bool,
+    /// All that is downstream of it, too, but for teardowns
+    #[arg(long)]
+    pub(crate) downstream: bool,
+    /// The same in all runs of later logical dates
+    #[arg(long)]
+    pub(crate) future: bool,
+    /// The same in all runs of earlier logical dates
+    #[arg(long)]
+    pub(crate) past: bool,
+    /// Why; it is kept in the log
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Only show what would be marked
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
 }
 
 /// `dagbok runs delete`.
@@ -133,6 +217,9 @@ pub(crate) enum TasksCommand {
         after_help = "With --json, one line of the log a line: `timestamp`, `event`, `level`, `source`, and what the logger added"
     )]
     Logs(Logs),
+    /// Say how a task ended: success, failed or skipped
+    #[command(after_help = "With --json: the API's TaskInstanceCollectionResponse")]
+    Mark(MarkTask),
     /// Say why a task waits: the same as `dagbok why DAG RUN TASK`
     #[command(after_help = "With --json, the API's `WhyAnswer`")]
     Why(WhyTask),

@@ -2,12 +2,14 @@
 mod cancel;
 mod clear;
 mod list;
+mod mark;
 mod show;
 mod wait;
 
 pub(crate) use cancel::cancel;
 pub(crate) use clear::{clear, delete};
 pub(crate) use list::list;
+pub(crate) use mark::{mark, mark_task, note};
 pub(crate) use show::show;
 pub(crate) use wait::wait;
 

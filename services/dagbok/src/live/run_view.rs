@@ -1,7 +1,9 @@
 //! One run as its facts tell it: a small fold, for the terminal and for the result at the end.
 use std::{collections::BTreeMap, fmt};
 
-use dagbok_events::{Fact, Failure, MapIndex, RuledOut, TaskId, Timestamp, TryNumber};
+use dagbok_events::{
+    Fact, Failure, MapIndex, RuledOut, RunMark, RunMarked, TaskId, TaskMark, Timestamp, TryNumber,
+};
 use serde::Serialize;
 
 /// A run.
@@ -138,17 +140,19 @@ impl RunView {
             }
             Fact::TryReturned(f) => self.task(&f.task_id, f.map_index).state = Some("scheduled"),
             Fact::TaskRuledOut(f) => {
-                let state = match f.why {
-                    RuledOut::Skipped => "skipped",
-                    RuledOut::UpstreamFailed => "upstream_failed",
-                    RuledOut::Removed => "removed",
-                };
-                for map_index in stretch(f.map_index, f.further) {
-                    self.end(&f.task_id, map_index, state, at, None);
-                }
-                return Change::Task(TaskCopy::of(&f.task_id, f.map_index), state, None, None);
+                let of = (&f.task_id, f.map_index, f.further);
+                return self.end_all(of, ruled_out_word(f.why), at);
             }
-            Fact::RunSucceeded(_) => return self.over("success", at),
+            Fact::TaskMarked(f) => {
+                let of = (&f.task_id, f.map_index, f.further);
+                return self.end_all(of, marked_word(f.state), at);
+            }
+            Fact::RunSucceeded(_)
+            | Fact::RunMarked(RunMarked {
+                state: RunMark::Success, teardowns_left: false, ..
+            }) => {
+                return self.over("success", at);
+            }
             end if end.ends_run() => return self.over("failed", at),
             _ => {}
         }
@@ -157,6 +161,19 @@ impl RunView {
 
     fn task(&mut self, id: &TaskId, map_index: MapIndex) -> &mut TaskView {
         self.tasks.entry(TaskCopy::of(id, map_index)).or_default()
+    }
+
+    /// Copies that end without a try.
+    fn end_all(
+        &mut self,
+        (id, first, further): (&TaskId, MapIndex, u32),
+        state: &'static str,
+        at: Timestamp,
+    ) -> Change {
+        for map_index in stretch(first, further) {
+            self.end(id, map_index, state, at, None);
+        }
+        Change::Task(TaskCopy::of(id, first), state, None, None)
     }
 
     fn end(
@@ -185,4 +202,20 @@ impl RunView {
 fn stretch(first: MapIndex, further: u32) -> impl Iterator<Item = MapIndex> {
     let last = i64::from(first.0) + i64::from(further);
     (i64::from(first.0)..=last).filter_map(|number| i32::try_from(number).ok().map(MapIndex))
+}
+
+const fn ruled_out_word(why: RuledOut) -> &'static str {
+    match why {
+        RuledOut::Skipped => "skipped",
+        RuledOut::UpstreamFailed => "upstream_failed",
+        RuledOut::Removed => "removed",
+    }
+}
+
+const fn marked_word(state: TaskMark) -> &'static str {
+    match state {
+        TaskMark::Success => "success",
+        TaskMark::Failed => "failed",
+        TaskMark::Skipped => "skipped",
+    }
 }

@@ -4,7 +4,8 @@
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
 use dagbok_events::{
-    Fact, Leg, MapIndex, Record, RunKey, Scope, TaskId, Timestamp, TryNumber, TryStarted, decode,
+    Fact, Leg, MapIndex, Record, RunKey, RunMark, Scope, TaskId, Timestamp, TryNumber, TryStarted,
+    decode,
 };
 use dagbok_runlog::{RunLog, Seq};
 use dagbok_runtime::Shutdown;
@@ -144,6 +145,11 @@ fn fold(runs: &mut Runs, key: &RunKey, record: &Record) {
             }
             Fact::RunCancelled(f) if !f.teardowns_left => {
                 over(runs, key, record.decided_at(), Some("it was cancelled".to_owned()));
+            }
+            Fact::RunMarked(f) if !f.teardowns_left => {
+                let failed = f.state == RunMark::Failed;
+                let why = failed.then(|| "it was marked as failed".to_owned());
+                over(runs, key, record.decided_at(), why);
             }
             _ => {}
         }

@@ -87,7 +87,11 @@ fn log_answer(what: &str, told: &Told) -> bool {
             tracing::info!(what, seq, "told the scheduler");
         }
         Told::Answered(
-            Answer::Unchanged | Answer::WouldClear { .. } | Answer::Waits(_) | Answer::WouldMake(_),
+            Answer::Unchanged
+            | Answer::WouldClear { .. }
+            | Answer::WouldMark { .. }
+            | Answer::Waits(_)
+            | Answer::WouldMake(_),
         ) => {
             tracing::debug!(what, "the scheduler knew");
         }

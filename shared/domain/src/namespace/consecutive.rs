@@ -42,6 +42,13 @@ impl Newest {
         self.runs.values_mut().find(|(known, _)| known == run_id)
     }
 
+    /// Somebody says how a run ended that is over.
+    pub(super) fn mark(&mut self, run_id: &RunId, ending: Ending) {
+        if let Some((_, known)) = self.find(run_id) {
+            *known = Some(ending);
+        }
+    }
+
     /// Forgets a run that is gone.
     pub(super) fn forget(&mut self, run_id: &RunId) {
         self.runs.retain(|_, (known, _)| known != run_id);

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     graph::{Ix, Version},
-    run::{Change, Ending, Handed, Phase, Run, RunMeta},
+    run::{Change, Ending, Handed, Phase, Run, RunMeta, ending_of},
 };
 
 impl Namespace {
@@ -220,7 +220,10 @@ impl Namespace {
                 _ => {}
             }
         }
-        let Some(&number) = self.numbers.get(key) else { return };
+        let Some(&number) = self.numbers.get(key) else {
+            self.change_past(key, record);
+            return;
+        };
         let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { return };
         let before = run.phase();
         let mut changes: Vec<Change> = Vec::new();
@@ -337,6 +340,25 @@ impl Namespace {
         self.note_newest(number);
         if let Some(date) = date {
             self.look_back_after(&key.dag_id, date);
+        }
+    }
+
+    /// Somebody changed what is said of a run that is over.
+    fn change_past(&mut self, key: &RunKey, record: &Record) {
+        for fact in &record.facts {
+            match fact {
+                Fact::RunMarked(f) if self.past_ending(key).is_some() => {
+                    self.forget_revived(key);
+                    let ending = ending_of(f.state);
+                    let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else {
+                        return;
+                    };
+                    dag.past.insert(&key.run_id, ending);
+                    dag.newest.mark(&key.run_id, ending);
+                }
+                Fact::RunNoted(_) => drop(self.forget_revived(key)),
+                _ => {}
+            }
         }
     }
 

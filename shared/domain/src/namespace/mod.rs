@@ -95,6 +95,15 @@ pub enum Outcome {
         /// The tasks, in the DAG's order.
         tasks: Vec<ClearedTask>,
     },
+    /// Nothing was decided, as asked: these tasks would be marked.
+    WouldMark {
+        /// Whether the run is over, and would be judged anew.
+        run_goes_on: bool,
+        /// What would be marked, in the DAG's order.
+        tasks: Vec<ClearedTask>,
+        /// What would be judged anew with it.
+        cleared: Vec<ClearedTask>,
+    },
     /// Nothing was decided, as asked: all this keeps what was asked about from going on.
     Waits(Box<Why>),
     /// Nothing was decided, as asked: the DAG would make these runs.

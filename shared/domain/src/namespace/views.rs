@@ -219,7 +219,7 @@ fn next_interval(run: &Run) -> Option<Interval> {
 fn context_of(run: &Run) -> RunContext {
     let meta = run.meta();
     let start_date = match run.phase() {
-        Phase::Running { since } | Phase::Ending { since } => Some(since),
+        Phase::Running { since } | Phase::Ending { since, .. } => Some(since),
         Phase::Queued | Phase::Over(_) => None,
     };
     RunContext {

@@ -5,10 +5,12 @@ use std::{
     ops::Range,
 };
 
-use dagbok_events::{Fact, RuledOut, RunFailed, RunSucceeded, TaskId, TaskRuledOut, TryCancelled};
-use dagbok_protocol::limits::FAILED_NAMED;
+use dagbok_events::{
+    Fact, RuledOut, RunFailed, RunSucceeded, TaskId, TaskMark, TaskRuledOut, TryCancelled,
+};
+use dagbok_protocol::{ClearedTask, limits::FAILED_NAMED};
 
-use super::{Done, InstanceNo, Phase, Run, TaskState};
+use super::{Done, Ending, InstanceNo, Phase, Run, TaskState, mark::marked_fact};
 use crate::{
     graph::Ix,
     trigger_rule::{Standing, Tally, judge_in_scope},
@@ -19,6 +21,8 @@ use crate::{
 pub enum EndedBy {
     /// Somebody, or the failure of a task that is to stop the rest.
     Somebody,
+    /// Somebody who says that it ended well.
+    WellBySomebody,
     /// Its own `dagrun_timeout`.
     Timeout,
 }
@@ -100,7 +104,7 @@ impl Run {
         wave.run_out()
     }
 
-    fn cancelled(&self, no: InstanceNo, skipped: bool) -> Option<Fact> {
+    pub(super) fn cancelled(&self, no: InstanceNo, skipped: bool) -> Option<Fact> {
         let instance = self.arena.get(no);
         let token = instance.state.in_flight()?;
         Some(Fact::TryCancelled(TryCancelled {
@@ -233,12 +237,32 @@ impl<'a> Wave<'a> {
     /// All copies of a task are stopped: what runs is cancelled, what has not begun is skipped.
     fn stop(&mut self, node: Ix, by: EndedBy) {
         let copies = self.run.arena.numbers(node);
+        if by == EndedBy::WellBySomebody {
+            self.end_well(copies.clone());
+        }
         self.cancel(copies.clone(), |state| match state {
             TaskState::Running { .. } => Some(by == EndedBy::Timeout),
             TaskState::Queued { .. } => Some(true),
             _ => None,
         });
         self.skip(node, copies);
+    }
+
+    /// What runs of these copies is ended, and stands as one that succeeded.
+    fn end_well(&mut self, copies: Range<InstanceNo>) {
+        let run = self.run;
+        let runs = |no: &InstanceNo| {
+            let state = &run.arena.get(*no).state;
+            matches!(state, TaskState::Running { .. } | TaskState::UpForReschedule { .. })
+        };
+        for no in copies.filter(runs) {
+            self.facts.extend(run.cancelled(no, false));
+            let task_id = run.spec(no).task_id.clone();
+            let (map_index, was) = (run.arena.get(no).map_index, run.how_stood(no..no + 1));
+            let copy = ClearedTask { task_id, map_index, further: 0, was };
+            self.facts.push(marked_fact(copy, TaskMark::Success));
+            self.seed(no, Done::Success);
+        }
     }
 
     /// Cancels tries of which `picks` says whether their tasks are skipped with them, or have failed.
@@ -400,8 +424,11 @@ impl<'a> Wave<'a> {
         if self.count < self.run.open || over {
             return None;
         }
-        let goes_well = !matches!(self.run.phase, Phase::Ending { .. });
-        if goes_well && self.run.failed_leaves == 0 && self.failed_leaves.is_empty() {
+        let goes_well = match self.run.phase {
+            Phase::Ending { to, .. } => to == Ending::Success,
+            _ => self.run.failed_leaves == 0 && self.failed_leaves.is_empty(),
+        };
+        if goes_well {
             return Some(Fact::RunSucceeded(RunSucceeded {}));
         }
         let before = self.run.instances().filter(|(_, instance)| {

@@ -1,11 +1,14 @@
 //! Folding facts into a run. Total: history is never refused, and what names an unknown task is
 //! passed over.
 use dagbok_events::{
-    ExecutorId, Fact, Leg, LostWhy, MapIndex, Micros, QueueName, RuledOut, TaskId, TaskQueued,
-    Timestamp, TryNumber, TryRescheduled, TryReturned, TryStarted, XComPushed,
+    ExecutorId, Fact, Leg, LostWhy, MapIndex, Micros, QueueName, RuledOut, RunMarked, RunNoted,
+    TaskId, TaskQueued, Timestamp, TryNumber, TryRescheduled, TryReturned, TryStarted,
+    TrySucceeded, XComPushed,
 };
 
-use super::{Done, Ending, Hold, InstanceNo, Phase, Run, TaskState, Token, expand::RETURN_VALUE};
+use super::{
+    Done, Ending, Hold, InstanceNo, Phase, Run, TaskState, Token, ending_of, expand::RETURN_VALUE,
+};
 use crate::retry;
 
 /// What a fact changed for whoever keeps count over all runs.
@@ -48,23 +51,20 @@ impl Run {
             Fact::RunStarted(_) => self.begin(at),
             Fact::RunSucceeded(_) => self.end_as(Ending::Success),
             Fact::RunFailed(_) => self.end_as(Ending::Failed),
-            Fact::RunTimedOut(f) => self.end_by(at, f.teardowns_left),
-            Fact::RunCancelled(f) => self.end_by(at, f.teardowns_left),
+            Fact::RunTimedOut(f) => self.end_by(at, f.teardowns_left, Ending::Failed),
+            Fact::RunCancelled(f) => self.end_by(at, f.teardowns_left, Ending::Failed),
             Fact::RunCleared(_) => self.go_on(at),
             Fact::TaskExpanded(f) => return self.expand(&f.task_id, f.length),
             Fact::TaskCleared(f) => return self.clear(&f.task_id, f.map_index, f.further),
+            Fact::TaskMarked(f) => return self.mark(f),
+            Fact::RunMarked(f) => self.mark_end(at, *f),
+            Fact::RunNoted(f) => self.note(f),
             Fact::TaskQueued(f) => self.queue(seq, at, f),
             Fact::TaskRuledOut(f) => {
                 return self.rule_out(&f.task_id, f.map_index, f.further, f.why);
             }
             Fact::TryStarted(f) => self.start(f),
-            Fact::TrySucceeded(f) => {
-                let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
-                if let Some(no) = no {
-                    self.keep_skips(no, &f.skips);
-                }
-                self.finish(no, Done::Success)
-            }
+            Fact::TrySucceeded(f) => self.succeed(f),
             Fact::TrySkipped(f) => {
                 let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
                 self.finish(no, Done::RuledOut(RuledOut::Skipped))
@@ -122,7 +122,7 @@ impl Run {
             self.meta.run_after = self.meta.run_after.min(to.plus(wait));
             self.meta.created_at = to;
         }
-        if let Phase::Running { since } | Phase::Ending { since } = &mut self.phase {
+        if let Phase::Running { since } | Phase::Ending { since, .. } = &mut self.phase {
             *since = to.min(*since);
         }
         let wrong: Vec<(InstanceNo, TaskState)> = self
@@ -182,13 +182,35 @@ impl Run {
     }
 
     /// It was ended from outside: at once, or once its teardowns have run.
-    fn end_by(&mut self, at: Timestamp, teardowns_left: bool) -> Option<Change> {
+    fn end_by(&mut self, at: Timestamp, teardowns_left: bool, to: Ending) -> Option<Change> {
         match self.phase {
-            Phase::Running { since } if teardowns_left => self.phase = Phase::Ending { since },
-            Phase::Queued if teardowns_left => self.phase = Phase::Ending { since: at },
-            _ => return self.end_as(Ending::Failed),
+            Phase::Running { since } if teardowns_left => self.phase = Phase::Ending { since, to },
+            Phase::Queued if teardowns_left => self.phase = Phase::Ending { since: at, to },
+            _ => return self.end_as(to),
         }
         None
+    }
+
+    /// Somebody says how it ended, be it over or not.
+    fn mark_end(&mut self, at: Timestamp, f: RunMarked) -> Option<Change> {
+        let ending = ending_of(f.state);
+        if let Phase::Over(before) = &mut self.phase {
+            *before = ending;
+        }
+        self.end_by(at, f.teardowns_left, ending)
+    }
+
+    fn note(&mut self, f: &RunNoted) -> Option<Change> {
+        self.meta.note.clone_from(&f.note);
+        None
+    }
+
+    fn succeed(&mut self, f: &TrySucceeded) -> Option<Change> {
+        let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
+        if let Some(no) = no {
+            self.keep_skips(no, &f.skips);
+        }
+        self.finish(no, Done::Success)
     }
 
     /// It waits for its turn again where it was over; where only its teardowns were left, all of it goes on.
@@ -207,7 +229,7 @@ impl Run {
     }
 
     /// The instances that a fact names which says the same of `further` copies.
-    fn range(
+    pub(super) fn range(
         &self,
         task_id: &TaskId,
         map_index: MapIndex,
@@ -241,7 +263,7 @@ impl Run {
         let mut changes = Vec::new();
         for no in self.range(task_id, map_index, further) {
             let instance = self.arena.get_mut(no);
-            if instance.state.done().is_some() {
+            if instance.state.done().is_some() || instance.state.due().is_some() {
                 (instance.failures, instance.losses, instance.began) = (0, 0, None);
                 instance.not_begun = 0;
                 self.forget_values(no);

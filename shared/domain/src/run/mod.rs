@@ -8,6 +8,7 @@ mod clear;
 mod consequences;
 mod evolve;
 mod expand;
+mod mark;
 mod queue;
 mod saved;
 mod settle;
@@ -29,6 +30,8 @@ use dagbok_events::{
     TaskSpec, Timestamp, TryNumber,
 };
 pub use evolve::{Change, Handed};
+pub(crate) use mark::ending_of;
+pub use mark::{Marked, Marking};
 pub use queue::{Cap, Line, LineNo, LineQueue, Weight};
 pub use saved::SavedRun;
 use serde::{Deserialize, Serialize};
@@ -83,6 +86,8 @@ pub enum Phase {
     Ending {
         /// Since when it ran.
         since: Timestamp,
+        /// How it is over then.
+        to: Ending,
     },
     /// Over, until somebody clears tasks of it.
     Over(Ending),

@@ -27,6 +27,11 @@ impl Run {
                 self.unsettle(no, done);
                 self.forget_skips(no);
             }
+            (Some(before), Some(done)) if before != done => {
+                self.unsettle(no, before);
+                self.forget_skips(no);
+                self.settle(no, done);
+            }
             (None, None) | (Some(_), Some(_)) => {}
         }
         let from = last.executor().cloned();

@@ -8,11 +8,12 @@ use dagbok_events::{
     DagVersionsForgotten, ExecutorId, ExecutorJoined, ExecutorLeft, Expand, Extent, Fact, Fault,
     ForeignReport, Interval, LeftWhy, Leg, LimitsSet, LogRef, LostWhy, MapIndex, Micros, MissedWhy,
     Payload, PoolDeleted, PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused,
-    RuledOut, RunCancelled, RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMissed,
-    RunStarted, RunSucceeded, RunTimedOut, RunType, Scope, TaskCleared, TaskExpanded, TaskId,
-    TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerRule,
-    TryCancelled, TryFailed, TryLost, TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped,
-    TryStarted, TrySucceeded, Usage, XComPushed,
+    RuledOut, RunCancelled, RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMark,
+    RunMarked, RunMissed, RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunWas, Scope,
+    TaskCleared, TaskExpanded, TaskId, TaskMark, TaskMarked, TaskQueued, TaskRuledOut, TaskSpec,
+    Timestamp, Timetable, TraceContext, TriggerRule, TryCancelled, TryFailed, TryLost, TryNamed,
+    TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage,
+    XComPushed,
 };
 use proptest::{option, prelude::*, sample::select, strategy::Union};
 
@@ -237,6 +238,10 @@ fn about_dags() -> Union<BoxedStrategy<Fact>> {
     ])
 }
 
+fn run_marked(state: RunMark, teardowns_left: bool) -> Fact {
+    Fact::RunMarked(RunMarked { state, was: RunWas::Running, teardowns_left })
+}
+
 fn about_runs() -> Union<BoxedStrategy<Fact>> {
     let types =
         vec![RunType::Manual, RunType::Scheduled, RunType::Backfill, RunType::AssetTriggered];
@@ -263,9 +268,13 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
         Fact::RunTimedOut(RunTimedOut::default()),
         Fact::RunTimedOut(RunTimedOut { teardowns_left: true }),
         Fact::RunCancelled(RunCancelled::default()),
-        Fact::RunCancelled(RunCancelled { teardowns_left: true }),
-        Fact::RunCleared(RunCleared {}),
+        Fact::RunCancelled(RunCancelled { teardowns_left: true, was: None }),
+        Fact::RunCleared(RunCleared::default()),
         Fact::RunDeleted(RunDeleted { logical_date: None, tries: 0 }),
+        run_marked(RunMark::Success, false),
+        run_marked(RunMark::Success, true),
+        run_marked(RunMark::Failed, false),
+        Fact::RunNoted(RunNoted { note: Some("seen".to_owned()), was: None }),
         Fact::RunFailed(RunFailed { failed: vec![task_id("t0")] }),
     ];
     let ruled_out = vec![RuledOut::Skipped, RuledOut::UpstreamFailed, RuledOut::Removed];
@@ -327,7 +336,7 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
             Fact::TryReturned(TryReturned { task_id, map_index, try_number, leg, executor })
         });
     let cleared = (task(), map_index(), 0..4_u32).prop_map(|(task_id, map_index, further)| {
-        Fact::TaskCleared(TaskCleared { task_id, map_index, further })
+        Fact::TaskCleared(TaskCleared { task_id, map_index, further, was: vec![] })
     });
     let expanded = (task(), 0..5_u32)
         .prop_map(|(task_id, length)| Fact::TaskExpanded(TaskExpanded { task_id, length }));
@@ -351,11 +360,19 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
         (1, returned.boxed()),
         (1, rescheduled().boxed()),
         (1, cleared.boxed()),
+        (1, marked().boxed()),
         (1, expanded.boxed()),
         (1, xcom.boxed()),
         (1, named.boxed()),
         (1, refused().boxed()),
     ])
+}
+
+fn marked() -> impl Strategy<Value = Fact> {
+    let marks = select(vec![TaskMark::Success, TaskMark::Failed, TaskMark::Skipped]);
+    (task(), map_index(), 0..4_u32, marks).prop_map(|(task_id, map_index, further, state)| {
+        Fact::TaskMarked(TaskMarked { task_id, map_index, further, state, was: vec![] })
+    })
 }
 
 fn lost() -> impl Strategy<Value = Fact> {

@@ -1,6 +1,6 @@
 //! Clearing tasks of runs, over or not, and deleting runs.
 use dagbok_domain::{namespace::Outcome, run::Ending};
-use dagbok_events::TriggerRule;
+use dagbok_events::{TaskWas, TasksWere, TriggerRule};
 use dagbok_protocol::{ClearedTask, CommandBody, RefusalCode, TriggerRun};
 
 use super::support::{DagExt as _, World, ask, at, clearing, dag, run_key, secs, task_id, try_key};
@@ -40,12 +40,13 @@ fn what_would_be_cleared_is_told_and_nothing_done() {
     let mut world = failed();
     let ask = dagbok_protocol::ClearTasks { dry_run: true, ..clearing("etl", "r1", true) };
     let sent = world.send(CommandBody::ClearTasks(ask));
-    let task = |name| ClearedTask {
+    let task = |name, state| ClearedTask {
         task_id: task_id(name),
         map_index: dagbok_events::MapIndex::UNMAPPED,
         further: 0,
+        was: vec![TasksWere { state, count: 1 }],
     };
-    let tasks = vec![task("b"), task("c")];
+    let tasks = vec![task("b", TaskWas::Failed), task("c", TaskWas::UpstreamFailed)];
     assert_eq!(sent.outcome, Outcome::WouldClear { run_goes_on: true, tasks });
     assert!(sent.records.is_empty());
 }

@@ -16,6 +16,7 @@ mod legs;
 mod limits;
 mod mapped;
 mod mapped_results;
+mod mark;
 mod outcomes_oracle;
 mod past;
 mod past_oracle;

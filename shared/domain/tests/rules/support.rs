@@ -3,8 +3,8 @@ use dagbok_domain::namespace::{ColdRun, Namespace, Outcome};
 use dagbok_events::{
     Actor, AssetUpdated, CommandId, DagId, DagPaused, DagSpec, Digest, ExecutorId, Fact, Failure,
     FailureKind, Fault, Leg, LimitsSet, MapIndex, Micros, PoolName, QueueName, Record, RunExpected,
-    RunId, RunKey, Schedule, SourceLocation, TaskId, TaskSpec, Timestamp, Timetable, TriggerRule,
-    TryCancelled, TryKey, TryNumber, Usage, decode, encode,
+    RunFailed, RunId, RunKey, Schedule, SourceLocation, TaskCleared, TaskId, TaskMarked, TaskSpec,
+    Timestamp, Timetable, TriggerRule, TryCancelled, TryKey, TryNumber, Usage, decode, encode,
 };
 use dagbok_protocol::{
     ClearTasks, Command, CommandBody, DagFile, ImportError, PoolChange, Presence, RefusalCode,
@@ -531,8 +531,7 @@ impl World {
 /// Asks for tasks of a run to run again.
 pub(crate) fn clearing(dag: &str, run: &str, only_failed: bool) -> ClearTasks {
     let run_id = RunId::new(run).expect("a run id");
-    let (task_ids, dry_run) = (Vec::new(), false);
-    ClearTasks { dag_id: dag_id(dag), run_id, task_ids, copies: vec![], only_failed, dry_run }
+    ClearTasks { only_failed, ..ClearTasks::of(dag_id(dag), run_id) }
 }
 
 pub(crate) fn ask(dag: &str) -> TriggerRun {
@@ -636,18 +635,18 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::RunCreated(f) => format!("RunCreated {:?} {}", f.run_type, until(f.logical_date)),
         Fact::RunStarted(_) => "RunStarted".to_owned(),
         Fact::RunSucceeded(_) => "RunSucceeded".to_owned(),
-        Fact::RunFailed(f) => {
-            let names: Vec<&str> = f.failed.iter().map(TaskId::as_str).collect();
-            format!("RunFailed {}", names.join(","))
-        }
+        Fact::RunFailed(f) => brief_failed(f),
         Fact::RunTimedOut(f) => with("RunTimedOut", "teardowns", f.teardowns_left),
         Fact::RunCancelled(f) => with("RunCancelled", "teardowns", f.teardowns_left),
         Fact::RunCleared(_) => "RunCleared".to_owned(),
         Fact::RunDeleted(_) => "RunDeleted".to_owned(),
         Fact::TaskExpanded(f) => format!("TaskExpanded {} {}", f.task_id, f.length),
-        Fact::TaskCleared(f) => {
-            format!("TaskCleared {}", copies(&f.task_id, f.map_index, f.further))
+        Fact::TaskCleared(f) => brief_cleared(f),
+        Fact::TaskMarked(f) => brief_marked(f),
+        Fact::RunMarked(f) => {
+            with(&format!("RunMarked {}", word(f.state)), "teardowns", f.teardowns_left)
         }
+        Fact::RunNoted(f) => format!("RunNoted {}", f.note.as_deref().unwrap_or("-")),
         Fact::TryRescheduled(f) => {
             format!("TryRescheduled {} {}.{} {}", f.task_id, f.try_number, f.leg, f.due)
         }
@@ -730,4 +729,21 @@ fn brief_paused(f: &DagPaused) -> String {
 
 fn brief_cancelled(f: &TryCancelled) -> String {
     with(&format!("TryCancelled {} {}", f.task_id, f.try_number), "skipped", f.skipped)
+}
+
+fn brief_failed(f: &RunFailed) -> String {
+    let names: Vec<&str> = f.failed.iter().map(TaskId::as_str).collect();
+    format!("RunFailed {}", names.join(","))
+}
+
+fn brief_cleared(f: &TaskCleared) -> String {
+    format!("TaskCleared {}", copies(&f.task_id, f.map_index, f.further))
+}
+
+fn brief_marked(f: &TaskMarked) -> String {
+    format!("TaskMarked {} {}", copies(&f.task_id, f.map_index, f.further), word(f.state))
+}
+
+fn word(state: impl std::fmt::Debug) -> String {
+    format!("{state:?}").to_lowercase()
 }

@@ -17,8 +17,8 @@ pub use dag::{
     RunMissed,
 };
 pub use run::{
-    Payload, RunCancelled, RunCleared, RunCreated, RunDeleted, RunFailed, RunStarted, RunSucceeded,
-    RunTimedOut, RunType,
+    Payload, RunCancelled, RunCleared, RunCreated, RunDeleted, RunFailed, RunMark, RunMarked,
+    RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunWas,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,10 @@ pub use shared::{
     ClockWentBack, ExecutorJoined, ExecutorLeft, ForeignEntrySkipped, HistoryForgotten, LeftWhy,
     LimitsSet, PoolDeleted, PoolSet,
 };
-pub use task::{RuledOut, TaskCleared, TaskExpanded, TaskQueued, TaskRuledOut};
+pub use task::{
+    RuledOut, TaskCleared, TaskExpanded, TaskMark, TaskMarked, TaskQueued, TaskRuledOut, TaskWas,
+    TasksWere,
+};
 
 /// Something that happened. Which DAG, run or executor it happened to is said by the record's scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -118,6 +121,12 @@ pub enum Fact {
     AssetUpdated(Box<AssetUpdated>),
     /// A DAG waits again for assets that had been brought up to date.
     QueuedAssetsDropped(QueuedAssetsDropped),
+    /// Somebody says how a task ended, whatever became of it.
+    TaskMarked(TaskMarked),
+    /// Somebody says how a run ended, whatever became of it.
+    RunMarked(RunMarked),
+    /// A run has another note for people, or none any more.
+    RunNoted(RunNoted),
     /// What nothing that goes on needs, and that is old, is forgotten: executors that left, reports refused.
     HistoryForgotten(HistoryForgotten),
 }
@@ -131,7 +140,8 @@ impl Fact {
             Self::RunSucceeded(_)
                 | Self::RunFailed(_)
                 | Self::RunTimedOut(RunTimedOut { teardowns_left: false })
-                | Self::RunCancelled(RunCancelled { teardowns_left: false })
+                | Self::RunCancelled(RunCancelled { teardowns_left: false, .. })
+                | Self::RunMarked(RunMarked { teardowns_left: false, .. })
         )
     }
 }

@@ -94,11 +94,69 @@ pub struct RunCancelled {
     /// Whether teardowns are yet to run: then the run is over with the `RunFailed` that follows the last of them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub teardowns_left: bool,
+    /// How it stood before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<RunWas>,
+}
+
+/// How a run stood before somebody changed its history.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum RunWas {
+    /// It waited for its turn.
+    Queued,
+    /// Its tasks ran, be it only teardowns.
+    Running,
+    /// It was over and had succeeded.
+    Success,
+    /// It was over and had failed.
+    Failed,
 }
 
 /// See [`crate::Fact::RunCleared`]. Scope: the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunCleared {
+    /// How it stood before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<RunWas>,
+}
+
+/// How somebody says that a run ended.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum RunMark {
+    /// Well.
+    Success,
+    /// Badly.
+    Failed,
+}
+
+/// See [`crate::Fact::RunMarked`]. Scope: the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct RunCleared {}
+pub struct RunMarked {
+    /// As what it stands from now on.
+    pub state: RunMark,
+    /// How it stood before.
+    pub was: RunWas,
+    /// Whether teardowns are yet to run: then the run is over once the last of them is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub teardowns_left: bool,
+}
+
+/// See [`crate::Fact::RunNoted`]. Scope: the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunNoted {
+    /// The note from now on; none where it was taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The note before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+}
 
 /// See [`crate::Fact::RunDeleted`]. Scope: the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

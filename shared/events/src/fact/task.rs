@@ -87,4 +87,90 @@ pub struct TaskCleared {
     /// How many further copies, by the indexes after this one, are cleared too.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub further: u32,
+    /// How they stood before, in order: so many copies each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was: Vec<TasksWere>,
+}
+
+/// How copies of a task stood before somebody changed their history: Airflow's states.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskWas {
+    /// Airflow's `None`: it waited.
+    None,
+    /// A try was offered to the executors.
+    Queued,
+    /// A try ran.
+    Running,
+    /// It waited for its next try.
+    UpForRetry,
+    /// It waited to go on with its try.
+    UpForReschedule,
+    /// It had succeeded.
+    Success,
+    /// It had failed.
+    Failed,
+    /// It was skipped.
+    Skipped,
+    /// It was ruled out by a failure before it.
+    UpstreamFailed,
+    /// It was no longer in the DAG.
+    Removed,
+}
+
+/// Copies that follow each other and stood the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TasksWere {
+    /// Airflow's state of each of them.
+    pub state: TaskWas,
+    /// How many of them.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub count: u32,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+const fn is_one(n: &u32) -> bool {
+    *n == 1
+}
+
+/// As what somebody marks a task.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskMark {
+    /// As one that succeeded.
+    Success,
+    /// As one that failed.
+    Failed,
+    /// As one that was skipped.
+    Skipped,
+}
+
+/// See [`crate::Fact::TaskMarked`]. Scope: the run. A try of it that was in flight was cancelled by the fact before.
+/// Values that it handed on stay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskMarked {
+    /// Id of the task, unique within its DAG.
+    pub task_id: TaskId,
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// How many further copies, by the indexes after this one, are marked too.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub further: u32,
+    /// As what it stands from now on.
+    pub state: TaskMark,
+    /// How they stood before, in order: so many copies each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was: Vec<TasksWere>,
 }

@@ -80,12 +80,9 @@ impl Audit {
             namespace.revive(&cold).map_err(|error| error.to_string())?;
             for only_failed in [false, true] {
                 let ask = ClearTasks {
-                    dag_id: key.dag_id.clone(),
-                    run_id: key.run_id.clone(),
-                    task_ids: Vec::new(),
-                    copies: Vec::new(),
                     only_failed,
                     dry_run: true,
+                    ..ClearTasks::of(key.dag_id.clone(), key.run_id.clone())
                 };
                 let taken = run.taken_by(&ask).len();
                 let outcome = namespace.decide(self.last_at, &asking(ask, self.last_at)).outcome;

@@ -3,7 +3,9 @@ use std::collections::BTreeSet;
 
 use dagbok_domain::{namespace::Outcome, run::Done};
 use dagbok_events::{Fact, MapIndex, Record, RuledOut, RunKey, Scope, TaskId};
-use dagbok_protocol::{ClearTasks, ClearedTask, Command, CommandBody, RefusalCode, TaskCopy};
+use dagbok_protocol::{
+    ClearTasks, ClearedTask, Command, CommandBody, OnRunning, RefusalCode, TaskCopy,
+};
 
 use super::{
     Audit, Finding,
@@ -12,7 +14,7 @@ use super::{
 };
 
 /// Copies of tasks by name.
-type Copies = BTreeSet<(TaskId, MapIndex)>;
+pub(super) type Copies = BTreeSet<(TaskId, MapIndex)>;
 
 impl RunModel {
     /// What clearing takes: what was asked for and is done, and whatever was ruled out below something that is
@@ -25,9 +27,9 @@ impl RunModel {
             .filter_map(|task_id| self.place(task_id))
             .flat_map(|ix| self.around(ix))
             .collect();
+        let relatives = self.relatives_of(ask);
         for (task, copy) in self.copies() {
-            let Stand::Done(done) = copy.stand else { continue };
-            if done == Done::RuledOut(RuledOut::Removed) {
+            if copy.stand == Stand::Done(Done::RuledOut(RuledOut::Removed)) {
                 continue;
             }
             let own = self.place(&task.spec.task_id).expect("its own task");
@@ -42,9 +44,18 @@ impl RunModel {
             let named = (ask.task_ids.is_empty() && ask.copies.is_empty())
                 || ask.task_ids.contains(&task.spec.task_id)
                 || around.contains(&own)
+                || relatives.contains(&own)
                 || ask.copies.iter().any(by_copy);
-            let bad = matches!(done, Done::Failed | Done::RuledOut(RuledOut::UpstreamFailed));
-            if named && (bad || !ask.only_failed) {
+            let bad =
+                |done| matches!(done, Done::Failed | Done::RuledOut(RuledOut::UpstreamFailed));
+            let meant = match copy.stand {
+                Stand::Done(done) => !ask.only_running && (bad(done) || !ask.only_failed),
+                _ if ask.running == OnRunning::Leave || ask.only_failed => false,
+                Stand::Waiting => false,
+                Stand::Again(..) | Stand::Later(..) => !ask.only_running,
+                Stand::Queued(..) | Stand::Running(..) => true,
+            };
+            if named && meant {
                 taken.insert((task.spec.task_id.clone(), copy.map_index));
             }
         }
@@ -73,6 +84,34 @@ impl RunModel {
 }
 
 impl RunModel {
+    /// What comes before or after what is asked for, where that is asked for too.
+    fn relatives_of(&self, ask: &ClearTasks) -> BTreeSet<usize> {
+        let ids = ask.task_ids.iter().chain(ask.copies.iter().map(|it| &it.task_id));
+        let named: BTreeSet<usize> = ids.filter_map(|task_id| self.place(task_id)).collect();
+        self.relatives(&named, ask.upstream, ask.downstream)
+    }
+
+    /// What comes before or after these tasks.
+    pub(super) fn relatives(
+        &self,
+        of: &BTreeSet<usize>,
+        upstream: bool,
+        downstream: bool,
+    ) -> BTreeSet<usize> {
+        let mut found = BTreeSet::new();
+        let ups = |ix: usize| self.tasks[ix].spec.upstream.iter().map(|up| *up as usize);
+        let (mut above, mut below) = (of.clone(), of.clone());
+        for _ in 0..self.tasks.len() {
+            above.extend(above.clone().into_iter().flat_map(ups).collect::<Vec<_>>());
+            let after = (0..self.tasks.len()).filter(|ix| ups(*ix).any(|up| below.contains(&up)));
+            let after: Vec<usize> = after.collect();
+            below.extend(after);
+        }
+        found.extend(above.difference(of).filter(|_| upstream));
+        found.extend(below.difference(of).filter(|_| downstream));
+        found
+    }
+
     /// Whether one of these had decided against a copy of a task further down: a copy decides about the one of its
     /// index right below it.
     fn is_decided_by(&self, taken: &Copies, task: &TaskModel, map_index: MapIndex) -> bool {
@@ -94,6 +133,9 @@ impl Audit {
             CommandBody::ClearTasks(ask) => Some(ask),
             _ => None,
         });
+        if let Some(CommandBody::MarkTasks(ask)) = command.map(|command| &command.body) {
+            return self.check_mark(record, ask);
+        }
         let about = |fact: &Fact| matches!(fact, Fact::RunCleared(_) | Fact::TaskCleared(_));
         let Some(ask) = ask.filter(|_| record.cause.is_some()) else {
             return if record.facts.iter().any(about) {
@@ -120,6 +162,7 @@ impl Audit {
                         }
                     }
                 }
+                Fact::TryCancelled(_) if ask.running == OnRunning::Restart => {}
                 Fact::TaskRuledOut(_)
                 | Fact::TaskExpanded(_)
                 | Fact::RunSucceeded(_)
@@ -255,6 +298,13 @@ impl Audit {
         }
         let over = matches!(run.stage, Stage::Over | Stage::Ending);
         let taken = run.taken_by(ask);
+        let flies = |(task_id, map_index): &(TaskId, MapIndex)| {
+            run.copy(task_id, *map_index).is_some_and(|copy| copy.in_flight().is_some())
+        };
+        if ask.running == OnRunning::Refuse && !ask.dry_run && taken.iter().any(flies) {
+            self.note("clearing refused what runs");
+            return refused == Some(RefusalCode::TaskRunning);
+        }
         match outcome {
             Outcome::WouldClear { run_goes_on, tasks } => {
                 let right = ask.dry_run
@@ -267,6 +317,7 @@ impl Audit {
             Outcome::Accepted { .. } => !taken.is_empty() && !ask.dry_run,
             Outcome::Seen { .. }
             | Outcome::Waits(_)
+            | Outcome::WouldMark { .. }
             | Outcome::WouldMake(_)
             | Outcome::Needs(_)
             | Outcome::Refused(_) => false,

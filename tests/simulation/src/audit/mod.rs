@@ -5,6 +5,7 @@ mod assets;
 mod clearing;
 mod forgetting;
 mod limits;
+mod marking;
 mod names;
 mod promises;
 mod reports;
@@ -22,7 +23,7 @@ use dagbok_events::{
     Actor, AssetKey, CommandId, DagId, DagSpec, Fact, LimitsSet, Micros, PoolName, Record,
     RunCreated, RunExpected, RunId, RunKey, RunType, Scope, Timestamp,
 };
-use dagbok_protocol::{Command, CommandBody, limits as sizes};
+use dagbok_protocol::{Command, CommandBody, OnRunning, limits as sizes};
 use forgetting::Floor;
 use names::{brief, kind_of};
 use run::Told;
@@ -207,6 +208,15 @@ impl Audit {
         }
         self.check_answer(seq, record, command)?;
         self.check_clear(record, command)?;
+        if let Scope::Run(key) = &record.scope
+            && let Some(run) = self.runs.get_mut(key)
+        {
+            run.by_hand = command.is_some_and(|command| match &command.body {
+                CommandBody::MarkTasks(_) => true,
+                CommandBody::ClearTasks(ask) => ask.running != OnRunning::Leave,
+                _ => false,
+            });
+        }
         for fact in &record.facts {
             self.note(kind_of(fact));
             if let Fact::AssetUpdated(f) = fact {

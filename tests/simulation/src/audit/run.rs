@@ -30,6 +30,7 @@ pub enum Stage {
 
 /// One run.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something that was said of it")]
 pub struct RunModel {
     /// Its id.
     pub run_id: RunId,
@@ -45,7 +46,11 @@ pub struct RunModel {
     /// Whether its first failure for good stops the rest.
     fail_fast: bool,
     /// Whether it was its timeout that ended it.
-    timed_out: bool,
+    pub(super) timed_out: bool,
+    /// Whether it ends well once its teardowns have run, as somebody said.
+    pub(super) ends_well: bool,
+    /// Whether somebody changes what its tasks are just now.
+    pub(super) by_hand: bool,
     /// Which version of its DAG it runs.
     pub(super) version: u32,
 }
@@ -74,6 +79,8 @@ impl RunModel {
             timeout: dag.dagrun_timeout,
             fail_fast: dag.fail_fast,
             timed_out: false,
+            ends_well: false,
+            by_hand: false,
         }
     }
 
@@ -260,14 +267,17 @@ impl RunModel {
                 if at < due {
                     return Err("the timeout has not run out".to_owned());
                 }
-                self.timed_out = true;
+                (self.timed_out, self.ends_well) = (true, false);
                 self.end_by(f.teardowns_left)
             }
             Fact::RunCancelled(f) => {
-                self.timed_out = false;
+                (self.timed_out, self.ends_well) = (false, false);
                 self.end_by(f.teardowns_left)
             }
             Fact::RunCleared(_) => self.go_on(at),
+            Fact::TaskMarked(f) => self.mark(&f.task_id, f.map_index, f.further, f.state),
+            Fact::RunMarked(f) => self.mark_run(f.state, f.teardowns_left),
+            Fact::RunNoted(_) => Ok(()),
             Fact::TaskCleared(f) => self.clear(&f.task_id, f.map_index, f.further),
             Fact::TaskExpanded(f) if matches!(self.stage, Stage::Running(_) | Stage::Ending) => {
                 self.expand(&f.task_id, f.length)
@@ -309,7 +319,7 @@ impl RunModel {
     }
 
     /// Ended from outside; `left`: it has teardowns that go on.
-    fn end_by(&mut self, left: bool) -> Finding {
+    pub(super) fn end_by(&mut self, left: bool) -> Finding {
         match (self.stage, left) {
             (Stage::Running(_), true) => self.stage = Stage::Ending,
             (_, false) => return self.stop(),
@@ -326,7 +336,8 @@ impl RunModel {
             return Err("it ends before its tasks".to_owned());
         }
         if ending {
-            return if success { Err("it was ended, and ends well".to_owned()) } else { Ok(()) };
+            let right = success == self.ends_well;
+            return if right { Ok(()) } else { Err("it was ended, and ends otherwise".to_owned()) };
         }
         let fails = |task: &TaskModel| {
             task.copies.iter().any(|copy| copy.done().is_some_and(Done::fails_run))
@@ -370,10 +381,12 @@ impl RunModel {
         if self.stage == Stage::Over {
             return Err(format!("{task_id} is cleared, and its run is over"));
         }
+        let by_hand = self.by_hand;
         let task = self.named(task_id)?;
         for map_index in task.stretch(first, further)? {
             let copy = task.find_mut(map_index).expect("just found");
-            if copy.done().is_none() {
+            let waits = by_hand && matches!(copy.stand, Stand::Again(..) | Stand::Later(..));
+            if copy.done().is_none() && !waits {
                 return Err(format!("{task_id} is cleared while {:?}", copy.stand));
             }
             copy.forget();

@@ -62,6 +62,11 @@ impl RunModel {
         let ix = self.place(task_id).ok_or_else(|| format!("there is no task {task_id}"))?;
         let copy = self.tasks[ix].find(map_index).expect("just found");
         let queued = matches!(copy.stand, Stand::Queued(_));
+        if self.by_hand && !skipped {
+            self.tasks[ix].find_mut(map_index).expect("just found").stand =
+                Stand::Done(Done::Failed);
+            return Ok(());
+        }
         let decided = skipped && queued && self.is_decided_against(task_id);
         if !decided && !self.is_stopped(&self.tasks[ix]) {
             return Err(format!("a try of {task_id} is cancelled, and nothing stops it"));

@@ -1,12 +1,15 @@
 //! Making runs and ending them.
 use axum::{Json, extract::State};
-use dagbok_events::{DagId, RunId, RunKey};
-use dagbok_protocol::{CommandBody, TriggerRun, limits::NOTE_BYTES, names::reserved_prefix};
+use dagbok_events::{DagId, RunId, RunKey, RunMark};
+use dagbok_protocol::{
+    ClearTasks, CommandBody, OnRunning, TriggerRun, limits::NOTE_BYTES, names::reserved_prefix,
+};
 
 use super::{
     super::{
         errors::{ApiError, Problem},
         extract::{Caller, InBody, InPath, dag_id, instant, run_key},
+        history::reason_of,
         json::compact,
         params,
         state::ApiState,
@@ -14,7 +17,7 @@ use super::{
     },
     one,
 };
-use crate::shapes::{Detail, RunCancel, RunPatch, RunResponse, TriggerBody};
+use crate::shapes::{Detail, RunCancel, RunMarkBody, RunPatch, RunResponse, TriggerBody};
 
 /// Makes a run.
 #[utoipa::path(post, path = "/api/v2/dags/{dag_id}/dagRuns", tag = "DagRun", params(("dag_id" = String, Path)),
@@ -88,7 +91,7 @@ fn trigger_of(dag_id: DagId, body: TriggerBody) -> Result<TriggerRun, ApiError> 
     Ok(TriggerRun { dag_id, run_id, logical_date, conf, note: body.note })
 }
 
-/// Changes a run: the state `failed` ends it.
+/// Changes a run: its note, and as what it stands. `failed` ends it, `queued` lets all of it run again.
 #[utoipa::path(patch, path = "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}", tag = "DagRun",
     params(("dag_id" = String, Path), ("dag_run_id" = String, Path)), request_body = RunPatch,
     responses((status = 200, body = RunResponse), (status = 202, body = Detail), (status = 400, body = Detail),
@@ -102,23 +105,75 @@ pub(crate) async fn patch(
     InBody(patch): InBody<RunPatch>,
 ) -> Result<Json<RunResponse>, ApiError> {
     let key = run_key(&dag, &run)?;
-    if patch.note.is_some() {
-        return Err(ApiError::BadRequest(
-            "a run's note can be given when it is triggered; changing it is not supported yet"
-                .to_owned(),
-        ));
-    }
-    match patch.state.as_deref() {
-        Some("failed") => end(&state, key, caller, None).await.map(Json),
-        Some(other @ ("queued" | "success")) => Err(ApiError::BadRequest(format!(
-            "a run can't be set to `{other}` yet; `failed` ends it"
-        ))),
+    let RunKey { dag_id, run_id } = key.clone();
+    let mark = match patch.state.as_deref() {
+        None | Some("queued") => None,
+        Some("success") => Some(RunMark::Success),
+        Some("failed") => Some(RunMark::Failed),
         Some(other) => {
-            let msg = format!("`{other}` is no state that a run can be set to; `failed` is");
-            Err(ApiError::invalid("enum", &["body", "state"], msg))
+            let msg = format!(
+                "`{other}` is no state that a run can be set to: `success`, `failed` and `queued` are"
+            );
+            return Err(ApiError::invalid("enum", &["body", "state"], msg));
         }
-        None => one(&state, key).await.map(Json),
+    };
+    if let Some(note) = patch.note {
+        let note = reason_of(note, "note")?;
+        let (dag_id, run_id) = (dag_id.clone(), run_id.clone());
+        tell(&state, caller.clone(), None, CommandBody::NoteRun { dag_id, run_id, note }).await?;
     }
+    if patch.state.as_deref() == Some("queued") {
+        let ask = ClearTasks { running: OnRunning::Restart, ..ClearTasks::of(dag_id, run_id) };
+        tell(&state, caller, None, CommandBody::ClearTasks(ask)).await?;
+    } else if let Some(mark) = mark {
+        set(&state, &key, caller, (mark, None)).await?;
+    }
+    one(&state, key).await.map(Json)
+}
+
+/// Sets a run's state. One that is not over is cancelled where it is to have failed.
+async fn set(
+    state: &ApiState,
+    key: &RunKey,
+    caller: Caller,
+    (mark, reason): (RunMark, Option<String>),
+) -> Result<(), ApiError> {
+    let of = key.clone();
+    let run = state.read(move |store| Ok(store.run(&of)?)).await?;
+    let active = run.is_some_and(|run| !run.state.is_over());
+    let RunKey { dag_id, run_id } = key.clone();
+    let body = match mark {
+        RunMark::Failed if active => CommandBody::CancelRun { dag_id, run_id },
+        state => CommandBody::MarkRun { dag_id, run_id, state },
+    };
+    tell(state, caller, reason, body).await.map(drop)
+}
+
+/// Says how a run ended, with a reason.
+#[utoipa::path(post, path = "/api/v2/dagbok/runs/{dag_id}/{dag_run_id}/mark", tag = "Dagbok",
+    params(("dag_id" = String, Path), ("dag_run_id" = String, Path)), request_body = RunMarkBody,
+    responses((status = 200, body = RunResponse), (status = 202, body = Detail), (status = 404, body = Detail),
+    (status = 409, body = Detail), (status = 422, body = Detail), (status = 503, body = Detail),
+    (status = 504, body = Detail)
+))]
+pub(crate) async fn mark(
+    State(state): State<ApiState>,
+    InPath((dag, run)): InPath<(String, String)>,
+    caller: Caller,
+    InBody(body): InBody<RunMarkBody>,
+) -> Result<Json<RunResponse>, ApiError> {
+    let key = run_key(&dag, &run)?;
+    let mark = match body.state.as_str() {
+        "success" => RunMark::Success,
+        "failed" => RunMark::Failed,
+        other => {
+            let msg = format!("`{other}` is neither `success` nor `failed`");
+            return Err(ApiError::invalid("enum", &["body", "state"], msg));
+        }
+    };
+    let reason = reason_of(body.reason, "reason")?;
+    set(&state, &key, caller, (mark, reason)).await?;
+    one(&state, key).await.map(Json)
 }
 
 async fn end(

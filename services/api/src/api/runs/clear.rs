@@ -1,18 +1,20 @@
 //! Letting tasks of a run run again, and letting a run be gone.
 use axum::{Json, extract::State, http::StatusCode};
 use dagbok_events::RunKey;
-use dagbok_protocol::{ClearTasks, ClearedTask, CommandBody, TaskCopy};
+use dagbok_protocol::{ClearTasks, ClearedTask, CommandBody, OnRunning};
 
 use super::{
     super::{
         errors::ApiError,
-        extract::{Caller, InBody, InPath, map_index, run_key, task_id},
+        extract::{Caller, InBody, InPath, run_key},
+        history::{around, clear_each, named, reason_of, would_clear},
         state::ApiState,
         tell::tell,
+        view::word,
     },
     one,
 };
-use crate::shapes::{Cleared, Detail, RunClear, RunCleared, TaskOrCopy};
+use crate::shapes::{Cleared, Detail, OtherCleared, RunClear, RunCleared, TaskWasCount};
 
 /// Lets tasks of a run run again, or with `dry_run` says which.
 #[utoipa::path(post, path = "/api/v2/dagbok/runs/{dag_id}/{dag_run_id}/clear", tag = "Dagbok",
@@ -28,39 +30,42 @@ pub(crate) async fn clear(
     InBody(body): InBody<RunClear>,
 ) -> Result<Json<RunCleared>, ApiError> {
     let key = run_key(&dag, &run)?;
-    let (mut task_ids, mut copies) = (Vec::new(), Vec::new());
-    for named in &body.task_ids {
-        match named {
-            TaskOrCopy::Task(raw) => task_ids.push(task_id(raw)?),
-            TaskOrCopy::Copy(raw, index) => {
-                let map_index = map_index(Some(*index));
-                copies.push(TaskCopy { task_id: task_id(raw)?, map_index });
-            }
-        }
-    }
+    let (task_ids, copies) = named(&body.task_ids)?;
+    let reason = reason_of(body.reason, "reason")?;
     let ask = ClearTasks {
-        dag_id: key.dag_id.clone(),
-        run_id: key.run_id.clone(),
         task_ids,
         copies,
         only_failed: body.only_failed,
-        dry_run: true,
+        only_running: body.only_running,
+        upstream: body.include_upstream,
+        downstream: body.include_downstream,
+        running: if body.kill { OnRunning::Restart } else { OnRunning::Refuse },
+        ..ClearTasks::of(key.dag_id.clone(), key.run_id.clone())
     };
-    let preview = CommandBody::ClearTasks(ask.clone());
-    let told = tell(&state, caller.clone(), None, preview).await?;
-    let (run_goes_on, tasks) = told.cleared.unwrap_or_default();
-    if !body.dry_run && !tasks.is_empty() {
-        let act = CommandBody::ClearTasks(ClearTasks { dry_run: false, ..ask });
-        tell(&state, caller, None, act).await?;
+    let keys = around(&state, &key, (body.include_past, body.include_future)).await?;
+    let found = would_clear(&state, &caller, keys, &ask).await?;
+    if !body.dry_run {
+        clear_each(&state, &caller, &found, &ask, reason.as_ref()).await?;
     }
-    let dag_run = one(&state, key).await?;
-    let tasks = tasks.into_iter().map(cleared).collect();
-    Ok(Json(RunCleared { dry_run: body.dry_run, run_goes_on, tasks, dag_run }))
+    let dag_run = one(&state, key.clone()).await?;
+    let (mut run_goes_on, mut tasks, mut others) = (false, Vec::new(), Vec::new());
+    for it in found {
+        let of_run = it.tasks.into_iter().map(cleared).collect();
+        if it.key == key {
+            (run_goes_on, tasks) = (it.goes_on, of_run);
+        } else {
+            let dag_run_id = it.key.run_id.to_string();
+            others.push(OtherCleared { dag_run_id, run_goes_on: it.goes_on, tasks: of_run });
+        }
+    }
+    others.retain(|it: &OtherCleared| !it.tasks.is_empty());
+    Ok(Json(RunCleared { dry_run: body.dry_run, run_goes_on, tasks, others, dag_run }))
 }
 
 fn cleared(task: ClearedTask) -> Cleared {
-    let ClearedTask { task_id, map_index, further } = task;
-    Cleared { task_id: task_id.to_string(), map_index: map_index.0, further }
+    let ClearedTask { task_id, map_index, further, was } = task;
+    let was = was.iter().map(|it| TaskWasCount { state: word(&it.state), count: it.count });
+    Cleared { task_id: task_id.to_string(), map_index: map_index.0, further, was: was.collect() }
 }
 
 /// Lets a run that is over be gone, with its tasks.

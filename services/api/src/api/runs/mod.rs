@@ -5,11 +5,14 @@ mod wait;
 mod wish;
 
 use axum::{Json, extract::State};
-pub(crate) use change::{__path_cancel, __path_patch, __path_trigger, cancel, patch, trigger};
+pub(crate) use change::{
+    __path_cancel, __path_mark, __path_patch, __path_trigger, cancel, mark, patch, trigger,
+};
 pub(crate) use clear::{__path_clear, __path_delete, clear, delete};
 use dagbok_events::{Digest, Payload, RunKey};
 use serde_json::value::RawValue;
 pub(crate) use wait::{__path_wait, __path_wait_lines, wait, wait_lines};
+pub(super) use wish::dated_runs;
 use wish::{RunQuery, Wish};
 
 use super::{
@@ -63,7 +66,7 @@ fn shown(store: &Store, run: &RunRow) -> Result<RunResponse, ApiError> {
 }
 
 /// A run alone, with its conf wherever that lies.
-async fn one(state: &ApiState, key: RunKey) -> Result<RunResponse, ApiError> {
+pub(super) async fn one(state: &ApiState, key: RunKey) -> Result<RunResponse, ApiError> {
     let read = state.read(move |store| {
         let run = store.run(&key)?;
         let run = run.ok_or_else(|| ApiError::no_run(key.dag_id.as_str(), key.run_id.as_str()))?;

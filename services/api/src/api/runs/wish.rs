@@ -1,5 +1,5 @@
 //! Which runs a list is to have, and in which order.
-use dagbok_events::{Actor, DagId, RunType, Timestamp};
+use dagbok_events::{Actor, DagId, RunKey, RunType, Timestamp};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -185,4 +185,33 @@ fn order(wish: &Order) -> RunOrder {
         _ => RunBy::Field(RunField::Id),
     };
     RunOrder { by, down: wish.down }
+}
+
+/// The runs of a DAG with a logical date between these, earliest first, up to `most`; and how many there are.
+pub(in crate::api) fn dated_runs(
+    store: &Store,
+    dag_id: &DagId,
+    (from, to): (Option<Timestamp>, Option<Timestamp>),
+    now: Timestamp,
+    most: usize,
+) -> Result<(Vec<RunKey>, usize), ApiError> {
+    let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
+    let query = RunQuery {
+        logical_date_gte: text(Some(from.unwrap_or(Timestamp(-62_135_596_800_000_000)))),
+        logical_date_lte: text(to),
+        order_by: vec!["logical_date".to_owned()],
+        ..RunQuery::default()
+    };
+    let wish = Wish::new(query, now)?;
+    let (mut found, mut total) = (Vec::new(), 0);
+    while found.len() < most {
+        let page = Page::new(Some(most - found.len()), Some(found.len()));
+        let listed = wish.list(store, Some(dag_id.clone()), page)?;
+        total = listed.total;
+        if listed.page.is_empty() {
+            break;
+        }
+        found.extend(listed.page.iter().map(RunRow::key));
+    }
+    Ok((found, total))
 }

@@ -5,7 +5,7 @@ mod task;
 
 pub(crate) use dag::{DagView, task_infos};
 use dagbok_events::{DagSpec, DagVersion, LogRef, Timestamp, Usage};
-pub(crate) use run::{inline_input, run_response};
+pub(crate) use run::{actor_name, inline_input, run_response};
 use serde_json::Value;
 pub(crate) use task::{InstanceView, copies_of};
 

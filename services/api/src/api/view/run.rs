@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// An actor's name for people, as events have it.
-pub(super) fn actor_name(actor: &Actor) -> String {
+pub(crate) fn actor_name(actor: &Actor) -> String {
     match actor {
         Actor::User(name) | Actor::Token(name) => name.clone(),
         Actor::Executor(id) => id.to_string(),

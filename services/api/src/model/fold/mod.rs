@@ -2,6 +2,7 @@
 //! same rows however they are batched, and history is never refused: a fact about what is unknown is
 //! passed over, or kept with what it says itself.
 mod asset;
+mod change;
 mod counted;
 mod dag;
 mod run;
@@ -23,6 +24,8 @@ pub(crate) struct Context<'a> {
     pub(crate) by: &'a Actor,
     pub(crate) reason: Option<&'a str>,
     pub(crate) scope: &'a Scope,
+    /// Whether a run is over with the record.
+    pub(crate) ends_run: bool,
 }
 
 impl<'a> Context<'a> {
@@ -47,7 +50,9 @@ impl<'a> Context<'a> {
 /// Folds one record into the rows.
 pub(crate) fn fold(rows: &mut Overlay<'_>, seq: u64, record: &Record) -> Result<(), StoreError> {
     let Record { at: _, clock: _, scope, by, reason, cause: _, trace: _, facts } = record;
-    let context = Context { seq, at: record.decided_at(), by, reason: reason.as_deref(), scope };
+    let (at, reason) = (record.decided_at(), reason.as_deref());
+    let ends_run = facts.iter().any(Fact::ends_run);
+    let context = Context { seq, at, by, reason, scope, ends_run };
     let before = standing(rows, scope)?;
     let mut updates = 0;
     for (place, fact) in facts.iter().enumerate() {
@@ -58,6 +63,7 @@ pub(crate) fn fold(rows: &mut Overlay<'_>, seq: u64, record: &Record) -> Result<
         fold_fact(rows, &context, u32::try_from(place).unwrap_or(u32::MAX), fact)?;
     }
     if let Scope::Run(run) = scope {
+        change::note(rows, run, &context, facts)?;
         run::note_seq(rows, run, &context)?;
         let after = standing(rows, scope)?;
         moved(rows, run, before.as_ref(), after.as_ref())?;
@@ -110,6 +116,9 @@ fn fold_fact(
         Fact::RunDeleted(_) => run::deleted(rows, context)?,
         Fact::TaskExpanded(fact) => run::expanded(rows, context, fact)?,
         Fact::TaskCleared(fact) => task::cleared(rows, context, fact)?,
+        Fact::TaskMarked(fact) => task::marked(rows, context, fact)?,
+        Fact::RunMarked(fact) => run::marked(rows, context, *fact)?,
+        Fact::RunNoted(fact) => run::noted(rows, context, fact)?,
         Fact::TaskQueued(fact) => task::queued(rows, context, fact)?,
         Fact::TaskRuledOut(fact) => task::ruled_out(rows, context, fact)?,
         Fact::TryStarted(fact) => task::started(rows, context, fact)?,

@@ -1,14 +1,17 @@
 //! What facts about runs change.
 use std::collections::BTreeMap;
 
-use dagbok_events::{Actor, MapIndex, ReportRefused, RunCreated, RunKey, RunType, TaskExpanded};
+use dagbok_events::{
+    Actor, MapIndex, ReportRefused, RunCreated, RunKey, RunMark, RunMarked, RunNoted, RunType,
+    TaskExpanded,
+};
 
 use super::{Context, counted, task};
 use crate::model::{
     Overlay, StoreError, keys,
     rows::{
-        DagRow, PastTryRow, RefusedRow, RunAssetsRow, RunEnd, RunInputRow, RunRow, RunState,
-        SeqsRow, Stretch, VersionRow, XComRow,
+        DagRow, PastTryRow, RefusedRow, RunAssetsRow, RunChangeRow, RunEnd, RunInputRow, RunRow,
+        RunState, SeqsRow, Stretch, VersionRow, XComRow,
     },
 };
 
@@ -139,6 +142,44 @@ pub(super) fn stopped(
     Ok(())
 }
 
+/// Somebody says how it ended: one that is over stays so since when it was.
+pub(super) fn marked(
+    rows: &mut Overlay<'_>,
+    context: &Context<'_>,
+    fact: RunMarked,
+) -> Result<(), StoreError> {
+    let Some(run) = context.run() else { return Ok(()) };
+    let state = match fact.state {
+        RunMark::Success => RunState::Success,
+        RunMark::Failed => RunState::Failed,
+    };
+    let ended = rows.peek::<RunRow>(keys::run(run))?.filter(|row| row.state.is_over());
+    let end_date = ended.and_then(|row| row.end_date);
+    stopped(rows, context, Ending { state, end: RunEnd::Marked }, fact.teardowns_left)?;
+    if let (Some(row), Some(end_date)) = (rows.edit::<RunRow>(keys::run(run))?, end_date) {
+        row.end_date = Some(end_date);
+    }
+    Ok(())
+}
+
+/// It has another note.
+pub(super) fn noted(
+    rows: &mut Overlay<'_>,
+    context: &Context<'_>,
+    fact: &RunNoted,
+) -> Result<(), StoreError> {
+    let Some(run) = context.run() else { return Ok(()) };
+    if rows.peek::<RunRow>(keys::run(run))?.is_none() {
+        return Ok(());
+    }
+    let input = rows.peek::<RunInputRow>(keys::run_input(run))?;
+    let conf = input.and_then(|input| input.conf.clone());
+    let row = RunInputRow { conf, note: fact.note.clone() };
+    let some = row.conf.is_some() || row.note.is_some();
+    rows.put(keys::run_input(run), some.then_some(row));
+    Ok(())
+}
+
 /// A run that was over waits for its turn again; one that only had its teardowns left goes on.
 pub(super) fn cleared(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(), StoreError> {
     let Some(run) = context.run() else { return Ok(()) };
@@ -146,7 +187,10 @@ pub(super) fn cleared(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(
     if row.state.is_over() {
         row.state = RunState::Queued;
         row.queued_at = context.at;
-        row.start_date = None;
+        // One that is over anew with the same record took what it had taken.
+        if !context.ends_run {
+            row.start_date = None;
+        }
     }
     (row.end_date, row.end) = (None, None);
     (row.ended_by, row.end_reason) = (None, None);
@@ -164,6 +208,7 @@ pub(super) fn deleted(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(
     rows.remove_all::<PastTryRow>(&keys::within_run::<PastTryRow>(run))?;
     rows.remove_all::<XComRow>(&keys::within_run::<XComRow>(run))?;
     rows.remove_all::<SeqsRow>(&keys::within_run::<SeqsRow>(run))?;
+    rows.remove_all::<RunChangeRow>(&keys::within_run::<RunChangeRow>(run))?;
     rows.remove_all::<RefusedRow>(&keys::within_run::<RefusedRow>(run))?;
     rows.put::<RunRow>(keys::run(run), None);
     rows.put::<RunInputRow>(keys::run_input(run), None);

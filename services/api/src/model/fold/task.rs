@@ -1,9 +1,9 @@
 //! What facts about tasks and tries change: the task's row and its tries.
 use dagbok_events::{
-    ForeignReport, Leg, MapIndex, Payload, PoolName, QueueName, ReportRefused, RuledOut,
-    TaskCleared, TaskId, TaskQueued, TaskRuledOut, Timestamp, TryCancelled, TryFailed, TryLost,
-    TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded,
-    XComPushed,
+    Actor, ForeignReport, Leg, MapIndex, Payload, PoolName, QueueName, ReportRefused, RuledOut,
+    TaskCleared, TaskId, TaskMark, TaskMarked, TaskQueued, TaskRuledOut, Timestamp, TryCancelled,
+    TryFailed, TryLost, TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted,
+    TrySucceeded, XComPushed,
 };
 
 use super::{
@@ -109,6 +109,31 @@ pub(super) fn cleared(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &Task
         }
     }
     Ok(())
+}
+
+/// A task that stands as somebody says: its tries stay as they ended.
+pub(super) fn marked(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TaskMarked) -> Done {
+    for map_index in copies(rows, context, &fact.task_id, (fact.map_index, fact.further))? {
+        change(rows, context, &fact.task_id, map_index, |row| {
+            row.state = match fact.state {
+                TaskMark::Success => TaskInstanceState::Success,
+                TaskMark::Failed => TaskInstanceState::Failed,
+                TaskMark::Skipped => TaskInstanceState::Skipped,
+            };
+            row.ruled_out_at = row.attempt.is_none().then_some(context.at);
+            row.message = Some(marked_by(context, row.state.word()));
+        })?;
+    }
+    Ok(())
+}
+
+fn marked_by(context: &Context<'_>, state: &str) -> String {
+    let by = match context.by {
+        Actor::User(name) | Actor::Token(name) => format!(" by {name}"),
+        _ => String::new(),
+    };
+    let why = context.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("marked as {state}{by}{why}")
 }
 
 pub(super) fn started(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TryStarted) -> Done {

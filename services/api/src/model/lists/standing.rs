@@ -105,13 +105,16 @@ pub(in super::super) fn moved(
     if tasks_differ {
         change_keys::<RunHavingRow>(rows, both(Standing::having));
     }
-    match (before, after) {
-        (None, Some(new)) => {
-            let order = RunOrderRow { dag_id: dag_id.clone(), run_id: run.run_id.clone() };
-            rows.add(keys::run_order(new.seq), order);
+    // One that is deleted and made anew by the same record has another place.
+    let (left, taken) = (before.map(|it| it.seq), after.map(|it| it.seq));
+    if left != taken {
+        if let Some(seq) = left {
+            rows.put::<RunOrderRow>(keys::run_order(seq), None);
         }
-        (Some(old), None) => rows.put::<RunOrderRow>(keys::run_order(old.seq), None),
-        _ => {}
+        if let Some(seq) = taken {
+            let order = RunOrderRow { dag_id: dag_id.clone(), run_id: run.run_id.clone() };
+            rows.add(keys::run_order(seq), order);
+        }
     }
     let of = |standing: Option<&Standing>| standing.map(|it| (it.state, it.run_type));
     if of(before) == of(after) && !tasks_differ {

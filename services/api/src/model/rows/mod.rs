@@ -13,8 +13,8 @@ pub(crate) use asset::event_id;
 pub use asset::{AssetCountRow, AssetEventRow, AssetIdRow, AssetRow, QueuedAssetRow, RunAssetsRow};
 pub use dag::{DagRow, ImportErrorRow, MissedRow, PauseRow, VersionRow};
 pub use run::{
-    RefusedRow, RunEnd, RunHavingRow, RunIndexRow, RunInputRow, RunOrderRow, RunRow, RunState,
-    SeqsRow, Stretch, TotalsRow,
+    RefusedRow, RunChangeRow, RunEnd, RunHavingRow, RunIndexRow, RunInputRow, RunOrderRow, RunRow,
+    RunState, SeqsRow, Stretch, TaskChangeRow, TotalsRow,
 };
 pub use shared::{BundleRow, ExecutorOrderRow, ExecutorRow, LimitsRow, LoadRow, PoolRow};
 pub use task::{
@@ -23,7 +23,7 @@ pub use task::{
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.
-pub const VERSION: u32 = 12;
+pub const VERSION: u32 = 13;
 
 dagbok_rows::tables! {
     /// Every table of the read model.
@@ -37,6 +37,6 @@ dagbok_rows::tables! {
         bundles: BundleRow = b'b', loads: LoadRow = b'k', executor_order: ExecutorOrderRow = b'z',
         assets: AssetRow = b'A', asset_ids: AssetIdRow = b'I', asset_count: AssetCountRow = b'N',
         asset_events: AssetEventRow = b'E', queued_assets: QueuedAssetRow = b'Q',
-        run_assets: RunAssetsRow = b'R',
+        run_assets: RunAssetsRow = b'R', run_changes: RunChangeRow = b'H',
     }
 }

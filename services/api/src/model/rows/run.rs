@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use dagbok_events::{
     Actor, DagId, DagVersion, Digest, ExecutorId, ForeignReport, Interval, LogRef, MapIndex,
-    Payload, RefusedWhy, RunId, RunKey, RunType, TaskId, Timestamp, TryNumber, Usage,
+    Payload, RefusedWhy, RunId, RunKey, RunType, TaskId, TasksWere, Timestamp, TryNumber, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,8 @@ pub enum RunEnd {
     TimedOut,
     /// Somebody ended it.
     Cancelled,
+    /// Somebody says so.
+    Marked,
 }
 
 /// A run.
@@ -219,4 +221,50 @@ pub struct RefusedRow {
     /// The log that came with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRef>,
+}
+
+/// What somebody changed of a task's history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskChangeRow {
+    /// Of which task.
+    pub task_id: TaskId,
+    /// The first copy.
+    pub map_index: MapIndex,
+    /// How many further ones.
+    pub further: u32,
+    /// `cleared`, or as what it was marked.
+    pub change: String,
+    /// How they stood before, in order.
+    pub was: Vec<TasksWere>,
+}
+
+/// What somebody changed of a run's history, in one record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunChangeRow {
+    /// The record that says so.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: Actor,
+    /// Why, in their words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What became of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// How the run stood before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+    /// Its note from then on, where that was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Its note before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note_was: Option<String>,
+    /// The tasks, the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<TaskChangeRow>,
+    /// How many more entries there were.
+    pub more: u32,
 }

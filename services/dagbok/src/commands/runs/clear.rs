@@ -18,13 +18,23 @@ pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
     let api = Api::of(context).await?;
     let path = ["dagbok", "runs", &args.run.dag_id, &args.run.run_id, "clear"];
     let task_ids = named(args)?;
-    let body =
-        |dry_run| RunClear { only_failed: args.only_failed, task_ids: task_ids.clone(), dry_run };
+    let body = |dry_run| RunClear {
+        only_failed: args.only_failed,
+        only_running: args.only_running,
+        task_ids: task_ids.clone(),
+        include_upstream: args.upstream,
+        include_downstream: args.downstream,
+        include_future: args.future,
+        include_past: args.past,
+        kill: args.kill,
+        reason: args.reason.clone(),
+        dry_run,
+    };
     let out = context.out;
     let preview: Sent<RunCleared> = api.send(Method::POST, &path, &body(true)).await?;
     let Sent::Done(preview) = preview else { return Ok(Exit::Unreachable) };
     let named = format!("{} {}", args.run.dag_id, args.run.run_id);
-    if preview.tasks.is_empty() {
+    if preview.tasks.is_empty() && preview.others.is_empty() {
         if out.is_json() {
             out.document(&preview);
         } else {
@@ -35,6 +45,10 @@ pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
     if !out.is_json() {
         out.line(&format!("{named}: these run again"));
         preview.tasks.iter().for_each(|task| out.line(&format!("  {}", name_of(task))));
+        for other in &preview.others {
+            out.line(&format!("{} {}", args.run.dag_id, other.dag_run_id));
+            other.tasks.iter().for_each(|task| out.line(&format!("  {}", name_of(task))));
+        }
     }
     if args.dry_run {
         if out.is_json() {
@@ -73,6 +87,12 @@ fn named(args: &Clear) -> Result<Vec<TaskOrCopy>, Failure> {
 }
 
 fn name_of(task: &Cleared) -> String {
+    let runs = task.was.iter().any(|it| it.state == "running" || it.state == "queued");
+    let name = copies_of(task);
+    if runs { format!("{name} (is ended first: it runs, or is queued)") } else { name }
+}
+
+fn copies_of(task: &Cleared) -> String {
     match (task.map_index, task.further) {
         (-1, _) => task.task_id.clone(),
         (first, 0) => format!("{}[{first}]", task.task_id),

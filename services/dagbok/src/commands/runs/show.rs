@@ -1,6 +1,8 @@
-//! `dagbok runs show`; with `--json` one object: `run`, the API's `DAGRunResponse`, and `tasks`, a list
-//! of its `TaskInstanceResponse`.
-use dagbok_api::shapes::{RunResponse, TaskInstance, TaskInstanceCollection};
+//! `dagbok runs show`; with `--json` one object: `run`, the API's `DAGRunResponse`, `tasks`, a list
+//! of its `TaskInstanceResponse`, and `changes`, the API's `RunChange`s.
+use dagbok_api::shapes::{
+    RunChange, RunChangeCollection, RunResponse, TaskInstance, TaskInstanceCollection, TaskWasCount,
+};
 use serde_json::json;
 
 use super::{duration_of, failed_text, task_name};
@@ -20,9 +22,11 @@ pub(crate) async fn show(context: &Context, args: &Run) -> Outcome {
     let api = Api::of(context).await?;
     let run: RunResponse = api.get(&["dags", &args.dag_id, "dagRuns", &args.run_id], &[]).await?;
     let tasks = tasks_of(&api, &args.dag_id, &args.run_id).await?;
+    let path = ["dagbok", "runs", &args.dag_id, &args.run_id, "changes"];
+    let changes: RunChangeCollection = api.get(&path, &[]).await?;
     let out = context.out;
     if out.is_json() {
-        out.document(&json!({ "run": run, "tasks": tasks }));
+        out.document(&json!({ "run": run, "tasks": tasks, "changes": changes.changes }));
         return Ok(Exit::Ok);
     }
     let state = styled(state_style(&run.state), &run.state);
@@ -40,9 +44,38 @@ pub(crate) async fn show(context: &Context, args: &Run) -> Outcome {
             out.line(&format!("  {name:<13} {text}"));
         }
     }
+    for change in &changes.changes {
+        out.line(&format!("  {:<13} {}", "changed", changed(change)));
+    }
     out.line("");
     out.table(&task_table(&tasks, &run), "No tasks.");
     Ok(Exit::Ok)
+}
+
+/// What somebody changed of a run's history: when, who, what was before, and why.
+fn changed(change: &RunChange) -> String {
+    let was = |was: &[TaskWasCount]| {
+        let states: Vec<&str> = was.iter().map(|it| it.state.as_str()).collect();
+        states.join(", ")
+    };
+    let mut parts = Vec::new();
+    if let Some(run) = &change.run {
+        let before = change.was.as_ref().map(|was| format!(" (was {was})")).unwrap_or_default();
+        parts.push(format!("run {run}{before}"));
+    }
+    if change.note.is_some() || change.note_was.is_some() {
+        let before = change.note_was.as_deref().unwrap_or("none");
+        parts.push(format!("note {:?} (was {before:?})", change.note.as_deref().unwrap_or("none")));
+    }
+    for task in change.tasks.iter().take(5) {
+        parts.push(format!("{} {} (was {})", task.task_id, task.change, was(&task.was)));
+    }
+    let more = change.tasks.len().saturating_sub(5) + change.more as usize;
+    if more > 0 {
+        parts.push(format!("and {more} more"));
+    }
+    let why = change.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{} by {}, {}{why}", change.timestamp.0, change.by, parts.join(", "))
 }
 
 /// Why a run ended otherwise than well: who or what ended it, or which of its tasks failed.
@@ -54,10 +87,10 @@ fn why(run: &RunResponse, tasks: &[TaskInstance]) -> Option<String> {
             let limit = extra.dagrun_timeout.map(seconds_text).map(|limit| format!(" of {limit}"));
             Some(format!("its dagrun_timeout{} has passed{left}", limit.unwrap_or_default()))
         }
-        "cancelled" => {
+        how @ ("cancelled" | "marked") => {
             let who = extra.ended_by.as_deref().map(|who| format!(" by {who}")).unwrap_or_default();
             let reason = extra.reason.as_deref().map(|reason| format!(": {reason}"));
-            Some(format!("cancelled{who}{}{left}", reason.unwrap_or_default()))
+            Some(format!("{how}{who}{}{left}", reason.unwrap_or_default()))
         }
         _ => failed_text(tasks).map(|failed| format!("failed: {failed}")),
     }

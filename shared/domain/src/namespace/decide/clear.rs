@@ -1,6 +1,6 @@
 //! Clearing tasks, and deleting runs: commands about runs that may be over.
-use dagbok_events::{DagId, Fact, RunDeleted, RunId, RunKey, Scope, Timestamp};
-use dagbok_protocol::{ClearTasks, Command, RefusalCode, TaskCopy};
+use dagbok_events::{DagId, Fact, RunDeleted, RunId, RunKey, Scope, TaskId, Timestamp};
+use dagbok_protocol::{ClearTasks, Command, OnRunning, RefusalCode, TaskCopy};
 
 use super::runs::no_dag;
 use crate::{
@@ -23,17 +23,31 @@ impl Namespace {
         if self.dags.get(&key.dag_id).is_none_or(|dag| dag.gone) {
             return no_dag(&key.dag_id);
         }
-        if let Some(unknown) = ask.task_ids.iter().find(|it| run.version().find(it).is_none()) {
-            let why = format!("run {key} has no task {unknown}");
+        if let Some(why) = unknown_of(run, &ask.task_ids, &ask.copies) {
             return refuse(RefusalCode::TaskNotFound, why);
         }
-        let is_unknown = |it: &&TaskCopy| run.find(&it.task_id, it.map_index).is_none();
-        if let Some(unknown) = ask.copies.iter().find(is_unknown) {
-            return refuse(RefusalCode::TaskNotFound, no_copy(run, unknown));
+        let tasks = run.to_clear(Clearing {
+            task_ids: &ask.task_ids,
+            copies: &ask.copies,
+            only_failed: ask.only_failed,
+            only_running: ask.only_running,
+            upstream: ask.upstream,
+            downstream: ask.downstream,
+            running: ask.running,
+        });
+        if ask.running == OnRunning::Refuse
+            && !ask.dry_run
+            && let running = run.in_flight_of(&tasks)
+            && !running.is_empty()
+        {
+            let named = running[..running.len().min(10)].join(", ");
+            let why = format!(
+                "{} of the tasks to clear in run {key} run now, or are queued ({named}): wait for them, or ask for \
+                 them to be ended and begun anew (`--kill`)",
+                running.len()
+            );
+            return refuse(RefusalCode::TaskRunning, why);
         }
-        let (task_ids, copies) = (&ask.task_ids, &ask.copies);
-        let clearing = Clearing { task_ids, copies, only_failed: ask.only_failed };
-        let tasks = run.to_clear(clearing);
         if ask.dry_run {
             let over = matches!(run.phase(), Phase::Over(_) | Phase::Ending { .. });
             let outcome = Outcome::WouldClear { run_goes_on: over && !tasks.is_empty(), tasks };
@@ -69,7 +83,7 @@ impl Namespace {
     }
 
     /// A run, over or not; else the decision that there is none, or that it must be revived first.
-    fn any_run(&self, key: &RunKey) -> Result<&Run, Decision> {
+    pub(super) fn any_run(&self, key: &RunKey) -> Result<&Run, Decision> {
         if let Some(run) = self.run(key) {
             return Ok(run);
         }
@@ -79,6 +93,15 @@ impl Namespace {
         let needs = || Decision { records: Vec::new(), outcome: Outcome::Needs(key.clone()) };
         self.revived_run(key).ok_or_else(needs)
     }
+}
+
+/// What of these a run does not have, in words.
+pub(super) fn unknown_of(run: &Run, task_ids: &[TaskId], copies: &[TaskCopy]) -> Option<String> {
+    if let Some(unknown) = task_ids.iter().find(|it| run.version().find(it).is_none()) {
+        return Some(format!("run {} has no task {unknown}", run.key()));
+    }
+    let is_unknown = |it: &&TaskCopy| run.find(&it.task_id, it.map_index).is_none();
+    copies.iter().find(is_unknown).map(|unknown| no_copy(run, unknown))
 }
 
 /// What is said of a copy that a run does not have.

@@ -7,6 +7,7 @@ mod dags;
 mod executors;
 mod files;
 mod forget;
+mod mark;
 mod own;
 mod pools;
 mod report;
@@ -40,6 +41,13 @@ impl Namespace {
             CommandBody::TriggerRun(ask) => self.trigger(at, command, ask),
             CommandBody::CancelRun { dag_id, run_id } => self.cancel(at, command, dag_id, run_id),
             CommandBody::ClearTasks(ask) => self.clear_tasks(at, command, ask),
+            CommandBody::MarkTasks(ask) => self.mark_tasks(at, command, ask),
+            CommandBody::MarkRun { dag_id, run_id, state } => {
+                self.mark_run(at, command, (dag_id, run_id), *state)
+            }
+            CommandBody::NoteRun { dag_id, run_id, note } => {
+                self.note_run(at, command, (dag_id, run_id), note.as_deref())
+            }
             CommandBody::WhyWaits(ask) => self.why(at, ask),
             CommandBody::DeleteRun { dag_id, run_id } => self.delete(at, command, dag_id, run_id),
             CommandBody::ForgetDag { dag_id } => self.forget(at, command, dag_id),
@@ -99,6 +107,9 @@ impl Namespace {
             CommandBody::TriggerRun(_)
             | CommandBody::CancelRun { .. }
             | CommandBody::ClearTasks(_)
+            | CommandBody::MarkTasks(_)
+            | CommandBody::MarkRun { .. }
+            | CommandBody::NoteRun { .. }
             | CommandBody::WhyWaits(_)
             | CommandBody::WouldUnpause { .. }
             | CommandBody::UpdateAsset(_)

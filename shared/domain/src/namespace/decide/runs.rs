@@ -93,7 +93,8 @@ impl Namespace {
         let key = RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() };
         if let Some(run) = self.run(&key) {
             let (teardowns_left, then) = run.after_end(EndedBy::Somebody);
-            let mut facts = vec![Fact::RunCancelled(RunCancelled { teardowns_left })];
+            let was = Some(run.phase().was());
+            let mut facts = vec![Fact::RunCancelled(RunCancelled { teardowns_left, was })];
             facts.extend(then);
             return accepted(vec![answering(command, at, Scope::Run(key), facts)]);
         }

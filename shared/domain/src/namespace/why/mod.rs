@@ -99,7 +99,7 @@ impl Namespace {
         let (stands, since) = match run.phase() {
             Phase::Queued => (Stands::Queued, Some(run.meta().created_at)),
             Phase::Running { since } => (Stands::Running, Some(since)),
-            Phase::Ending { since } => (Stands::Ending, Some(since)),
+            Phase::Ending { since, .. } => (Stands::Ending, Some(since)),
             Phase::Over(Ending::Success) => (Stands::Success, None),
             Phase::Over(Ending::Failed) => (Stands::Failed, None),
         };

@@ -93,6 +93,7 @@ impl Stage {
             Answer::Accepted { .. }
             | Answer::Unchanged
             | Answer::WouldClear { .. }
+            | Answer::WouldMark { .. }
             | Answer::Waits(_)
             | Answer::WouldMake(_) => Ok(notes),
             Answer::Refused(refusal) => Err(Failure::from_error(Code::Refused, &refusal)),

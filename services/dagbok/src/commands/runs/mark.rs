@@ -1,0 +1,87 @@
+//! `dagbok runs mark`, `runs note` and `tasks mark`; with `--json` the API's documents.
+use dagbok_api::shapes::{
+    RunMarkBody, RunPatch, RunResponse, TaskInstanceCollection, TaskInstancePatch,
+};
+use reqwest::Method;
+
+use super::task_name;
+use crate::{
+    api::{Api, Sent},
+    cli::{MarkRun, MarkTask, Note},
+    context::Context,
+    exit::Exit,
+    failure::Outcome,
+};
+
+/// Says how a run ended.
+pub(crate) async fn mark(context: &Context, args: &MarkRun) -> Outcome {
+    let path = ["dagbok", "runs", &args.run.dag_id, &args.run.run_id, "mark"];
+    let body = RunMarkBody { state: args.state.clone(), reason: args.reason.clone() };
+    let sent: Sent<RunResponse> = Api::of(context).await?.send(Method::POST, &path, &body).await?;
+    let named = format!("{} {}", args.run.dag_id, args.run.run_id);
+    match sent {
+        Sent::Done(run) if context.out.is_json() => context.out.document(&run),
+        Sent::Done(run) if run.state == "running" => {
+            context
+                .out
+                .line(&format!("{named} is to end as {}; its teardowns still run", args.state));
+        }
+        Sent::Accepted(accepted) if context.out.is_json() => context.out.document(&accepted),
+        _ => context.out.line(&format!("{named} is marked as {}", args.state)),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Writes a note on a run, or takes it away.
+pub(crate) async fn note(context: &Context, args: &Note) -> Outcome {
+    let path = ["dags", &args.run.dag_id, "dagRuns", &args.run.run_id];
+    let body = RunPatch { state: None, note: Some(args.text.clone()) };
+    let sent: Sent<RunResponse> = Api::of(context).await?.send(Method::PATCH, &path, &body).await?;
+    let done = if args.text.is_some() { "is noted" } else { "has no note any more" };
+    match sent {
+        Sent::Done(run) if context.out.is_json() => context.out.document(&run),
+        Sent::Accepted(accepted) if context.out.is_json() => context.out.document(&accepted),
+        _ => context.out.line(&format!("{} {} {done}", args.run.dag_id, args.run.run_id)),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Says how a task ended.
+pub(crate) async fn mark_task(context: &Context, args: &MarkTask) -> Outcome {
+    let index = args.map_index.map(|index| index.to_string());
+    let mut path = vec!["dags", &args.run.dag_id, "dagRuns", &args.run.run_id, "taskInstances"];
+    path.push(&args.task_id);
+    path.extend(index.as_deref());
+    path.extend(args.dry_run.then_some("dry_run"));
+    let body = TaskInstancePatch {
+        new_state: args.state.clone(),
+        note: args.reason.clone(),
+        include_upstream: args.upstream,
+        include_downstream: args.downstream,
+        include_future: args.future,
+        include_past: args.past,
+    };
+    let api = Api::of(context).await?;
+    let sent: Sent<TaskInstanceCollection> = api.send(Method::PATCH, &path, &body).await?;
+    let out = context.out;
+    match sent {
+        Sent::Done(done) if out.is_json() => out.document(&done),
+        Sent::Accepted(accepted) if out.is_json() => out.document(&accepted),
+        Sent::Accepted(_) => out.line(&format!("marked as {}", args.state)),
+        Sent::Done(done) if done.task_instances.is_empty() => {
+            out.line(&format!("{}: it stands as {} already", args.task_id, args.state));
+        }
+        Sent::Done(done) => {
+            let would = if args.dry_run { "would be marked" } else { "marked" };
+            out.line(&format!("{would} as {}:", args.state));
+            for task in &done.task_instances {
+                out.line(&format!("  {} {}", task.dag_run_id, task_name(task)));
+            }
+            let more = done.total_entries - done.task_instances.len();
+            if more > 0 {
+                out.line(&format!("  and {more} more"));
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}
