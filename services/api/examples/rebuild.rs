@@ -101,6 +101,7 @@ async fn one_run(teller: &mut Teller, run: RunKey, bundle: &Digest) -> anyhow::R
         note: None,
         asset_events: Vec::new(),
         asset_events_left_out: 0,
+        backfill_id: None,
     };
     let facts =
         vec![Fact::RunCreated(Box::new(created)), Fact::RunStarted(RunStarted {}), queued(0)?];

@@ -195,6 +195,7 @@ async fn many() -> ReadModel {
             note: None,
             asset_events: Vec::new(),
             asset_events_left_out: 0,
+            backfill_id: None,
         };
         let scope = dagbok_events::Scope::Run(run);
         tell(scope.clone(), vec![Fact::RunCreated(Box::new(created))]);

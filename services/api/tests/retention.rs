@@ -231,8 +231,11 @@ async fn what_nothing_has_any_more_is_forgotten() {
     let old = plan(rules, far).versions;
     assert_eq!(old, [OldVersions { dag_id: one.clone(), below: 4, count: 3 }]);
 
-    let before =
-        HistoryForgotten { executors_left_before: Some(far), reports_refused_before: Some(far) };
+    let before = HistoryForgotten {
+        executors_left_before: Some(far),
+        reports_refused_before: Some(far),
+        backfills_over_before: Some(far),
+    };
     world.story.tell(Scope::Namespace, vec![Fact::HistoryForgotten(before)]).await;
     let below = DagVersionsForgotten { below: 4 };
     world.story.tell(Scope::Dag(dag("one")), vec![Fact::DagVersionsForgotten(below)]).await;

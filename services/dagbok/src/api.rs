@@ -99,10 +99,23 @@ impl Api {
         path: &[&str],
         body: &impl Serialize,
     ) -> Result<Sent<T>, Failure> {
+        self.ask(self.request(method, path).json(body)).await
+    }
+
+    /// Asks for a change that needs no document, and takes the answer as [`Api::send`] does.
+    pub(crate) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<Sent<T>, Failure> {
+        self.ask(self.request(Method::PUT, path).query(query)).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Sent<T>, Failure> {
         if self.local.is_some() {
             return Err(read_only());
         }
-        let request = Self::by_user(self.request(method, path).json(body).timeout(ANSWER));
+        let request = Self::by_user(request.timeout(ANSWER));
         let response = self.respond(request).await?;
         let status = response.status();
         let body = response.bytes().await.map_err(|error| self.lost(&error))?;

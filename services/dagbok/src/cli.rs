@@ -1,5 +1,6 @@
 //! The command line, as types. What each command does is in [`crate::commands`].
 mod archive;
+mod backfill;
 mod dags;
 mod pools;
 mod runs;
@@ -10,6 +11,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use archive::{ArchiveCommand, Verify};
+pub(crate) use backfill::{
+    BackfillCommand, ChangeBackfill, CreateBackfill, ListBackfills, Reprocess,
+};
 pub(crate) use dags::{
     DagsCommand, List as DagsList, NextExecution, Reschedule, Show, Test, Trigger, Unpause,
 };
@@ -88,6 +92,9 @@ pub(crate) enum Command {
         after_help = "With --json, the API's `WhyAnswer`: `message`, `is` with `state` and `reasons`, `place`, `expected`, `roots`"
     )]
     Why(Why),
+    /// Backfills: create, list, show, pause, resume, cancel
+    #[command(subcommand)]
+    Backfill(BackfillCommand),
     /// Pools of slots that tasks share: list, get, set, delete, import, export
     #[command(subcommand)]
     Pools(PoolsCommand),

@@ -1,6 +1,7 @@
 //! What each command does; one module each.
 mod agree;
 mod archive;
+mod backfill;
 mod dags;
 mod events;
 mod pools;
@@ -53,6 +54,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Tasks(TasksCommand::Logs(args)) => tasks::logs(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Why(args)) => why::task(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Xcoms(args)) => xcoms::show(&plain()?, &args).await,
+        Command::Backfill(command) => backfill::run(&plain()?, &command).await,
         Command::Pools(PoolsCommand::List) => pools::list(&plain()?).await,
         Command::Pools(PoolsCommand::Get(args)) => pools::get(&plain()?, &args).await,
         Command::Pools(PoolsCommand::Set(args)) => pools::set(&plain()?, &args).await,

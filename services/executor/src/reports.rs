@@ -154,7 +154,8 @@ impl Pending<'_> {
                     | Answer::WouldClear { .. }
                     | Answer::WouldMark { .. }
                     | Answer::Waits(_)
-                    | Answer::WouldMake(_) => Ok(()),
+                    | Answer::WouldMake(_)
+                    | Answer::WouldBackfill(_) => Ok(()),
                     Answer::Refused(refusal) => Err(refusal),
                 };
             }

@@ -1,8 +1,8 @@
 //! One term of leading: the loop that decides and appends.
 use std::{collections::BTreeSet, time::Duration};
 
-use dagbok_domain::namespace::{Namespace, Outcome};
-use dagbok_events::{ExecutorId, LostWhy, TryKey};
+use dagbok_domain::namespace::{Namespace, Outcome, Proposal};
+use dagbok_events::{ExecutorId, LostWhy, Record, RunKey, TryKey};
 use dagbok_inbox::INBOX_LEASE;
 use dagbok_protocol::{Order, limits, names};
 use dagbok_runlog::{AppendError, Ports, Seq};
@@ -67,6 +67,8 @@ struct Desk {
     /// Commands about runs that ended in the batch in which they came: the log has to say so first.
     later: Vec<Received>,
     steady: Steady,
+    /// A backfill waits for a run that is over, and of which this batch says something: plan again once it is in the log.
+    again: bool,
     /// Whether what was said before this term began was heard: what began meanwhile is known as begun.
     heard: bool,
 }
@@ -96,7 +98,8 @@ impl Leader {
         let steady = Steady::new(self.clock.now(), namespace.last_clock());
         let (watch, later) = (PresenceWatch::default(), Vec::new());
         let heard = false;
-        let mut desk = Desk { namespace, out, watch, snapshot_at, later, steady, heard };
+        let again = false;
+        let mut desk = Desk { namespace, out, watch, snapshot_at, later, steady, again, heard };
         self.hand_out_values(&mut desk).await?;
         if let Some(end) = self.forget_executors(&mut desk).await? {
             return Ok(end);
@@ -109,7 +112,9 @@ impl Leader {
         let mut batch = Vec::with_capacity(COMMANDS_AT_ONCE);
         loop {
             batch.append(&mut desk.later);
-            let wake = if batch.is_empty() {
+            let wake = if std::mem::take(&mut desk.again) && batch.is_empty() {
+                Wake::Time
+            } else if batch.is_empty() {
                 self.next(&desk, offers.patience(), &mut commands, &mut batch, &mut looks).await
             } else {
                 Wake::Commands
@@ -132,7 +137,7 @@ impl Leader {
             let due = offers.due(&desk.namespace, async || self.inbox_is_empty().await).await;
             stage.effects.work.extend(due);
             desk.heard = offers.is_heard();
-            self.plan(&mut desk, &mut stage);
+            self.plan(&mut desk, &mut stage).await?;
             for key in std::mem::take(&mut stage.taken_up) {
                 let values = cold::values(&self.ports, &desk.namespace, &key).await?;
                 stage.effects.values.extend(values);
@@ -203,7 +208,7 @@ impl Leader {
     }
 
     /// Carries out what the rules call for, until they call for nothing more.
-    fn plan(&self, desk: &mut Desk, stage: &mut Stage) {
+    async fn plan(&self, desk: &mut Desk, stage: &mut Stage) -> Result<(), SchedulerError> {
         while !stage.is_full() {
             let now = self.clock.now();
             desk.steady.look(now);
@@ -214,15 +219,41 @@ impl Leader {
             };
             let mut done = 0;
             for proposal in &proposals {
-                if let Some(record) = desk.namespace.carry_out(now, proposal) {
+                let record = match desk.namespace.needs_to(proposal) {
+                    Some(key) => self.carry_out_about(desk, stage, proposal, &key).await?,
+                    None => desk.namespace.carry_out(now, proposal),
+                };
+                if let Some(record) = record {
                     stage.record(&mut desk.namespace, &record);
                     done += 1;
                 }
             }
             if done == 0 {
-                return;
+                return Ok(());
             }
         }
+        Ok(())
+    }
+
+    /// The same of a proposal that is about a run which is over.
+    async fn carry_out_about(
+        &self,
+        desk: &mut Desk,
+        stage: &Stage,
+        proposal: &Proposal,
+        key: &RunKey,
+    ) -> Result<Option<Record>, SchedulerError> {
+        if stage.is_about(key) {
+            desk.again = true;
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        let logged = Seq(desk.namespace.last_seq() - stage.drafts.len() as u64);
+        Ok(if cold::revive(&self.ports, &mut desk.namespace, key, logged).await? {
+            desk.namespace.carry_out(now, proposal)
+        } else {
+            desk.namespace.skip_in_backfill(now, &key.dag_id)
+        })
     }
 
     /// Appends the batch and lets its effects go. The fold is ahead of the log until this returns.

@@ -37,6 +37,12 @@ impl Stage {
         self.drafts.len() >= RECORDS_AT_ONCE || self.bytes >= BYTES_AT_ONCE
     }
 
+    /// Whether it has a record about this run, which the log does not have yet.
+    pub(crate) fn is_about(&self, key: &RunKey) -> bool {
+        let subject = subject_of(&Scope::Run(key.clone()));
+        self.drafts.iter().any(|draft| draft.subject == subject)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.drafts.is_empty() && self.effects.is_empty()
     }
@@ -68,6 +74,7 @@ impl Stage {
                 Answer::WouldMark { run_goes_on, tasks, cleared }
             }
             Outcome::WouldMake(runs) => Answer::WouldMake(runs),
+            Outcome::WouldBackfill(plan) => Answer::WouldBackfill(plan),
             Outcome::Needs(key) => Answer::Refused(no_history(&key)),
             Outcome::Refused(refusal) => Answer::Refused(refusal),
         };
@@ -276,6 +283,9 @@ const fn refusal_word(code: RefusalCode) -> &'static str {
         RefusalCode::DagInUse => "dag_in_use",
         RefusalCode::TaskNotFound => "task_not_found",
         RefusalCode::TaskRunning => "task_running",
+        RefusalCode::BackfillNotFound => "backfill_not_found",
+        RefusalCode::BackfillOver => "backfill_over",
+        RefusalCode::BackfillActive => "backfill_active",
         RefusalCode::PoolNotFound => "pool_not_found",
         RefusalCode::PoolAlreadyExists => "pool_already_exists",
         RefusalCode::StaleReport => "stale_report",

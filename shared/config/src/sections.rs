@@ -292,6 +292,8 @@ pub struct Retention {
     pub executors: Period,
     /// How long a report that was refused is shown, if its run is not gone before; `0s` for ever.
     pub reports: Period,
+    /// How long a backfill is shown after it was over; `0s` for ever. Its runs go as all others.
+    pub backfills: Period,
     /// How long logs, large values and code are kept that nothing names any more; at least as long as an executor
     /// may be without its broker; `0s` for ever.
     pub blobs: Period,
@@ -319,6 +321,7 @@ impl Default for Retention {
             versions: Period::secs(365 * DAY),
             executors: Period::secs(365 * DAY),
             reports: Period::secs(365 * DAY),
+            backfills: Period::secs(365 * DAY),
             blobs: Period::secs(2 * DAY),
             log: Period::secs(30 * DAY),
             archive: None,

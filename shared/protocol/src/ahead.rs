@@ -78,13 +78,13 @@ pub fn stretches(runs: impl IntoIterator<Item = Interval>) -> Vec<ExpectedRuns> 
 }
 
 /// The run at a place of a stretch.
-fn at(runs: &ExpectedRuns, place: u32) -> Interval {
+pub(crate) fn at(runs: &ExpectedRuns, place: u32) -> Interval {
     let ahead = Micros(runs.step.0.saturating_mul(i64::from(place)));
     Interval { start: runs.first.start.plus(ahead), end: runs.first.end.plus(ahead) }
 }
 
 /// How many runs of a stretch have a logical date up to `date`.
-fn through(runs: &ExpectedRuns, date: Timestamp) -> u32 {
+pub(crate) fn through(runs: &ExpectedRuns, date: Timestamp) -> u32 {
     let ahead = date.since(runs.first.start).0;
     if date < runs.first.start {
         0

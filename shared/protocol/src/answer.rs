@@ -3,7 +3,7 @@ use dagbok_events::{MapIndex, RunId, TaskId, TasksWere, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Why;
+use crate::{BackfillPlan, Why};
 
 /// What became of a command. `Accepted` is sent only once its record is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -38,6 +38,8 @@ pub enum Answer {
     Waits(Box<Why>),
     /// What runs a DAG would make, were it not paused any more. Nothing was done.
     WouldMake(ComingRuns),
+    /// What a backfill would do, were it made. Nothing was done.
+    WouldBackfill(BackfillPlan),
     /// The caller's picture is out of date, or the request breaks a rule. Nothing was done.
     Refused(Refusal),
 }
@@ -108,6 +110,12 @@ pub enum RefusalCode {
     TaskNotFound,
     /// A try of a task is in flight.
     TaskRunning,
+    /// No such backfill.
+    BackfillNotFound,
+    /// The backfill is over.
+    BackfillOver,
+    /// The DAG has a backfill that is not over.
+    BackfillActive,
     /// No such pool.
     PoolNotFound,
     /// There is a pool of that name already.

@@ -1,12 +1,13 @@
 //! Commands: what people, the processor and executors ask the scheduler to decide.
 use dagbok_events::{
-    Actor, AssetKey, CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, HistoryForgotten,
-    MapIndex, Micros, PoolName, RunId, RunMark, TaskId, TaskMark, Timestamp, TraceContext,
+    Actor, AssetKey, BackfillId, CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId,
+    HistoryForgotten, MapIndex, Micros, PoolName, RunId, RunMark, TaskId, TaskMark, Timestamp,
+    TraceContext,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Report, WhyAsk};
+use crate::{CreateBackfill, Report, WhyAsk};
 
 /// A message to the inbox. Sending it twice with the same id does it once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -64,6 +65,23 @@ pub enum CommandBody {
         /// The note from now on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
+    },
+    /// Make runs of many dates of a DAG's past, or say which those would be.
+    CreateBackfill(Box<CreateBackfill>),
+    /// Make no runs of a backfill and start none.
+    PauseBackfill {
+        /// Which backfill.
+        backfill_id: BackfillId,
+    },
+    /// Let a backfill go on.
+    UnpauseBackfill {
+        /// Which backfill.
+        backfill_id: BackfillId,
+    },
+    /// Let a backfill be over: runs of it that have not begun are ended, those that have go on.
+    CancelBackfill {
+        /// Which backfill.
+        backfill_id: BackfillId,
     },
     /// Say all that keeps a task, a run, or a DAG's next run from going on. Changes nothing.
     WhyWaits(WhyAsk),

@@ -5,6 +5,7 @@
 //! upgrade, so they grow the same way: new variants and optional fields only.
 pub mod ahead;
 mod answer;
+mod backfill;
 mod command;
 mod copies;
 pub mod limits;
@@ -18,6 +19,7 @@ mod work;
 
 pub use ahead::Ahead;
 pub use answer::{Answer, ClearedTask, ComingRuns, Refusal, RefusalCode};
+pub use backfill::{BackfillDates, BackfillDoes, BackfillPlan, BackfillRuns, CreateBackfill};
 pub use command::{
     AssetUpdate, ClearTasks, Command, CommandBody, DagFile, ImportError, MarkTasks, OnRunning,
     PoolChange, PoolIs, RegisteredDag, TaskCopy, TriggerRun,

@@ -76,6 +76,8 @@ pub const AHEAD_US: i64 = 86_400 * 1_000_000;
 pub const AHEAD_RUNS: u64 = 5;
 /// Runs that are promised at most, though a day has more: a run each minute.
 pub const AHEAD_MOST: u64 = 1_440;
+/// Runs of one backfill.
+pub const BACKFILL_RUNS: u32 = 10_000;
 /// Files and folders of a DAG folder, with all that links in it lead to.
 pub const FOLDER_ENTRIES: usize = 200_000;
 /// Those below one folder right in it, or below one link: a larger one is passed over.

@@ -1,7 +1,7 @@
 //! Why something waits: all that is in its way, by name.
 use dagbok_events::{
-    AssetRef, DagId, ExecutorId, MapIndex, PoolName, QueueName, RuledOut, RunId, TaskId, Timestamp,
-    TriggerRule, TryNumber,
+    AssetRef, BackfillId, DagId, ExecutorId, MapIndex, PoolName, QueueName, RuledOut, RunId,
+    TaskId, Timestamp, TriggerRule, TryNumber,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -138,6 +138,24 @@ pub enum Reason {
     RunQueued,
     /// As many runs of the DAG as may be are running.
     MaxActiveRuns {
+        /// So many.
+        most: u32,
+        /// Those, up to ten.
+        runs: Vec<RunId>,
+        /// How many more.
+        more: u32,
+        /// How many queued runs come before it, up to a thousand.
+        before: u32,
+    },
+    /// Its backfill is paused.
+    BackfillPaused {
+        /// Which backfill.
+        backfill_id: BackfillId,
+    },
+    /// As many runs of its backfill as may be are running.
+    BackfillMaxActiveRuns {
+        /// Which backfill.
+        backfill_id: BackfillId,
         /// So many.
         most: u32,
         /// Those, up to ten.

@@ -29,6 +29,8 @@ facts! {
     ClockWentBack,
     ForeignEntrySkipped, DagForgotten, DagVersionsForgotten, HistoryForgotten, AssetUpdated, QueuedAssetsDropped,
     TaskMarked, RunMarked, RunNoted,
+    BackfillCreated, BackfillPaused, BackfillUnpaused, BackfillCancelled, BackfillCompleted, BackfillSkipped,
+    RunBackfilled,
 }
 
 /// Shapes that our encoder never writes: a field at its default is left out.

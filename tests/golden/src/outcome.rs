@@ -137,7 +137,11 @@ fn read_model(store: &Store) -> Result<Value> {
         row["tasks"] = Value::Array(tasks);
         runs.insert(key.to_string(), row);
     }
-    Ok(json!({
+    let mut backfills = Map::new();
+    for id in store.backfill_ids(None)? {
+        backfills.insert(id.to_string(), serde_json::to_value(store.backfill(id)?)?);
+    }
+    let mut outcome = json!({
         "dags": dags,
         "runs": runs,
         "import_errors": store.import_errors()?,
@@ -146,7 +150,11 @@ fn read_model(store: &Store) -> Result<Value> {
         "limits": store.limits()?,
         "bundle": store.bundle()?,
         "rows": { "version": VERSION, "sha256": store.fingerprint()? },
-    }))
+    });
+    if !backfills.is_empty() {
+        outcome["backfills"] = Value::Object(backfills);
+    }
+    Ok(outcome)
 }
 
 /// A task's state as the files have it: the token of what is in flight stood there as the try's number.

@@ -204,7 +204,8 @@ impl Executor {
                     | Answer::WouldClear { .. }
                     | Answer::WouldMark { .. }
                     | Answer::Waits(_)
-                    | Answer::WouldMake(_),
+                    | Answer::WouldMake(_)
+                    | Answer::WouldBackfill(_),
                 ) => {
                     job.beginning = None;
                     if matches!(job.phase, Phase::Asking { .. }) {

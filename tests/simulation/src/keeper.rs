@@ -55,6 +55,7 @@ fn forget(world: &mut World) {
         3 => bodies.push(CommandBody::ForgetHistory(HistoryForgotten {
             executors_left_before: ago(world),
             reports_refused_before: ago(world),
+            backfills_over_before: ago(world),
         })),
         _ => {}
     }

@@ -1,11 +1,11 @@
 //! People: trigger, pause, cancel, clear, delete, set limits, and ask again where nobody answers.
 use dagbok_events::{
-    Actor, AssetKey, AssetRef, DagId, MapIndex, Micros, PoolSet, RunId, RunKey, RunMark, TaskId,
-    TaskMark, Timestamp,
+    Actor, AssetKey, AssetRef, BackfillId, DagId, MapIndex, Micros, PoolSet, ReprocessBehavior,
+    RunId, RunKey, RunMark, TaskId, TaskMark, Timestamp,
 };
 use dagbok_protocol::{
-    Answer, AssetUpdate, ClearTasks, Command, CommandBody, MarkTasks, OnRunning, PoolChange,
-    TaskCopy, TriggerRun,
+    Answer, AssetUpdate, ClearTasks, Command, CommandBody, CreateBackfill, MarkTasks, OnRunning,
+    PoolChange, TaskCopy, TriggerRun,
 };
 
 use crate::{
@@ -60,6 +60,10 @@ impl People {
         for dag_id in paused {
             say(world, CommandBody::UnpauseDag { dag_id });
         }
+        let paused: Vec<u64> = world.audit.paused_backfills().collect();
+        for id in paused {
+            say(world, CommandBody::UnpauseBackfill { backfill_id: BackfillId(id) });
+        }
         self.wake = world.now + SECOND;
     }
 
@@ -82,6 +86,7 @@ impl People {
                     | Answer::WouldMark { .. }
                     | Answer::Waits(_)
                     | Answer::WouldMake(_)
+                    | Answer::WouldBackfill(_)
                     | Answer::Refused(_),
                 ) => {}
                 None if at <= world.now => {
@@ -96,7 +101,7 @@ impl People {
 
     fn want(&mut self, world: &mut World) {
         let dag_id = dag_id(world.rng.below(self.dags));
-        match world.rng.below(26) {
+        match world.rng.below(29) {
             0..=8 => self.trigger(world, dag_id),
             9 | 10 => {
                 let active: Vec<RunKey> =
@@ -147,6 +152,7 @@ impl People {
                     say(world, CommandBody::UpdateAsset(AssetUpdate { asset, extra: None }));
                 }
             }
+            26..=28 => self.backfill(world, dag_id),
             20 | 21 => self.delete(world),
             _ => {}
         }
@@ -340,6 +346,40 @@ impl People {
         let conf = world.rng.chance(100).then(|| "{}".to_owned());
         let ask = TriggerRun { dag_id, run_id, logical_date, conf, note: None };
         self.ask(world, CommandBody::TriggerRun(ask));
+    }
+}
+
+impl People {
+    /// Makes a backfill, stops one, lets it go on, or ends it.
+    fn backfill(&mut self, world: &mut World, dag_id: DagId) {
+        let going: Vec<u64> = world.audit.backfills().map(|(id, _)| id).collect();
+        let last = world.rng.pick(&going).copied();
+        // Now and then one that there is not, or that is over.
+        let some = last.filter(|_| world.rng.chance(900));
+        let backfill_id = BackfillId(some.unwrap_or_else(|| world.rng.below(4) as u64));
+        match world.rng.below(8) {
+            0 => return self.ask(world, CommandBody::PauseBackfill { backfill_id }),
+            1 | 2 => return self.ask(world, CommandBody::UnpauseBackfill { backfill_id }),
+            3 => return self.ask(world, CommandBody::CancelBackfill { backfill_id }),
+            _ => {}
+        }
+        let from_date = Timestamp(world.now - world.rng.between(0, 120) * SECOND);
+        let to_date = from_date.plus(Micros::from_secs(world.rng.between(-1, 90)));
+        let ask = CreateBackfill {
+            dag_id,
+            from_date,
+            to_date,
+            run_backwards: world.rng.chance(300),
+            reprocess_behavior: match world.rng.below(3) {
+                0 => ReprocessBehavior::None,
+                1 => ReprocessBehavior::Failed,
+                _ => ReprocessBehavior::Completed,
+            },
+            max_active_runs: u32::try_from(1 + world.rng.below(3)).expect("small"),
+            conf: world.rng.chance(200).then(|| "{}".to_owned()),
+            dry_run: world.rng.chance(150),
+        };
+        self.ask(world, CommandBody::CreateBackfill(Box::new(ask)));
     }
 }
 

@@ -2,8 +2,8 @@
 //! dies wherever that hurts most.
 use std::collections::BTreeMap;
 
-use dagbok_domain::namespace::{Namespace, Outcome};
-use dagbok_events::{ExecutorId, Fact, LostWhy, Record, Scope, Timestamp, TryKey};
+use dagbok_domain::namespace::{Namespace, Outcome, Proposal};
+use dagbok_events::{ExecutorId, Fact, LostWhy, Record, RunKey, Scope, Timestamp, TryKey};
 use dagbok_protocol::{Answer, Command, CommandBody, names};
 
 use crate::world::{LEASE, SECOND, World};
@@ -115,14 +115,16 @@ impl Scheduler {
         {
             (self.offered, batch.offer) = (true, true);
         }
-        plan(&mut fold, self.clock(world), &mut batch);
+        let waits = plan(world, &mut fold, self.clock(world), &mut batch);
         if self.commit(world, &fold, batch) {
             let now = self.clock(world);
             let due = fold.next_due(now).map_or(10 * SECOND, |due| due.since(now).0);
             assert!(due > 0, "what is due next lies ahead");
             let command = world.inbox.next_at().unwrap_or(i64::MAX).max(world.now + 100);
             let look = self.look_at.max(world.now + 100);
-            self.wake = (world.now + due).min(command).min(look);
+            // What a run that is over is needed for is planned again once the log has what was said of it.
+            let again = if waits { world.now + 100 } else { i64::MAX };
+            self.wake = (world.now + due).min(command).min(look).min(again);
             self.fold = Some(fold);
         }
     }
@@ -273,6 +275,7 @@ fn decide(
             Answer::WouldMark { run_goes_on, tasks, cleared }
         }
         Outcome::WouldMake(runs) => Answer::WouldMake(runs),
+        Outcome::WouldBackfill(plan) => Answer::WouldBackfill(plan),
         Outcome::Needs(key) => unreachable!("{key} was revived"),
         Outcome::Refused(refusal) => Answer::Refused(refusal),
     };
@@ -324,6 +327,7 @@ fn check_silence(
         | Outcome::WouldMark { .. }
         | Outcome::Waits(_)
         | Outcome::WouldMake(_)
+        | Outcome::WouldBackfill(_)
         | Outcome::Needs(_) => {
             unreachable!("{command:?} is a report")
         }
@@ -340,24 +344,41 @@ fn check_silence(
 }
 
 /// Carries out what the rules call for until they call for nothing; they call for what they permit.
-fn plan(fold: &mut Namespace, now: Timestamp, batch: &mut Batch) {
-    for round in 0.. {
+/// Whether something waits until this batch is in the log.
+fn plan(world: &mut World, fold: &mut Namespace, now: Timestamp, batch: &mut Batch) -> bool {
+    for round in 0..=1_000 {
         let proposals = fold.plan(now);
         assert!(
             round < 1_000,
             "the rules call for more and more: {proposals:?} at {now} after {:?}",
             &batch.records[batch.records.len().saturating_sub(3)..]
         );
-        if proposals.is_empty() {
-            return;
+        let about = |key: &RunKey, batch: &Batch| {
+            batch.records.iter().any(|record| record.scope == Scope::Run(key.clone()))
+        };
+        let waits = |fold: &Namespace, proposal: &Proposal, batch: &Batch| {
+            fold.needs_to(proposal).is_some_and(|key| about(&key, batch))
+        };
+        if proposals.iter().all(|proposal| waits(fold, proposal, batch)) {
+            return !proposals.is_empty();
         }
         for proposal in &proposals {
+            if let Some(key) = fold.needs_to(proposal) {
+                if about(&key, batch) {
+                    continue;
+                }
+                let logged = fold.last_seq() - batch.records.len() as u64;
+                let cold = world.storage.cold(&key, logged);
+                fold.revive(&cold).expect("it is over");
+                world.note("run revived for a backfill");
+            }
             let record = fold.carry_out(now, proposal);
             let record =
                 record.unwrap_or_else(|| panic!("called for and not permitted: {proposal:?}"));
             batch.take(fold, vec![record]);
         }
     }
+    unreachable!("it ends when nothing is called for")
 }
 
 /// Offers the tries that were just queued, or all that are, to the executors.

@@ -116,6 +116,7 @@ impl Cast {
             && self.processor.is_content()
             && self.keeper.is_content()
             && world.audit.active().next().is_none()
+            && world.audit.backfills_that_go_on() == 0
             && self.schedulers.iter().any(|it| is_idle(it, world))
     }
 }

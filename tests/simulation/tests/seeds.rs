@@ -30,7 +30,16 @@ fn a_seed_gives_the_same_bytes_every_time() {
 }
 
 /// What a round must have met with, or it tested nothing.
-const WORTH_SEEING: [&str; 121] = [
+const WORTH_SEEING: [&str; 130] = [
+    "a backfill passed dates over",
+    "a backfill runs backwards",
+    "a backfill was cancelled",
+    "a backfill was completed",
+    "a run by a backfill",
+    "a run that runs again by a backfill",
+    "run revived for a backfill",
+    "waited: BackfillMaxActiveRuns",
+    "waited: BackfillPaused",
     "waited: ExecutorsFull",
     "waited: Lengths",
     "waited: MaxActiveRuns",

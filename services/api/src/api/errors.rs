@@ -161,6 +161,7 @@ impl From<Refusal> for ApiError {
             RefusalCode::DagNotFound
             | RefusalCode::RunNotFound
             | RefusalCode::TaskNotFound
+            | RefusalCode::BackfillNotFound
             | RefusalCode::PoolNotFound => Self::NotFound(message),
             RefusalCode::RunAlreadyExists
             | RefusalCode::LogicalDateTaken
@@ -174,6 +175,8 @@ impl From<Refusal> for ApiError {
             RefusalCode::RunOver
             | RefusalCode::RunActive
             | RefusalCode::TaskRunning
+            | RefusalCode::BackfillOver
+            | RefusalCode::BackfillActive
             | RefusalCode::DagInUse
             | RefusalCode::StaleReport => Self::Conflict(Value::String(message)),
             RefusalCode::Invalid => Self::invalid("value_error", &["body"], message),

@@ -1,5 +1,6 @@
 //! The API's routes, and what all of them share: limits, time-outs, errors in one shape.
 mod assets;
+mod backfills;
 mod dags;
 mod document;
 mod errors;
@@ -71,6 +72,12 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(assets::events, assets::create_event))
         .routes(routes!(assets::queued, assets::drop_queued))
         .routes(routes!(assets::upstream))
+        .routes(routes!(backfills::list, backfills::create))
+        .routes(routes!(backfills::dry_run))
+        .routes(routes!(backfills::get))
+        .routes(routes!(backfills::pause))
+        .routes(routes!(backfills::unpause))
+        .routes(routes!(backfills::cancel))
         .routes(routes!(promises::expected))
         .routes(routes!(promises::unpause_preview))
         .routes(routes!(dags::versions))

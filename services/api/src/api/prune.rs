@@ -56,6 +56,7 @@ pub(crate) async fn prune(
             versions: forgetting.versions.iter().map(|old| old.count).sum(),
             executors: forgetting.executors,
             reports: forgetting.reports,
+            backfills: forgetting.backfills,
         },
     };
     if !body.dry_run {

@@ -43,9 +43,10 @@ pub(crate) fn tell(
             None => state.inbox.ask(ask, state.patience.answer).await?,
         };
         match answer {
-            Answer::Unchanged | Answer::Waits(_) | Answer::WouldMake(_) => {
-                Ok(Told { seq: None, run_id: None, cleared: None })
-            }
+            Answer::Unchanged
+            | Answer::Waits(_)
+            | Answer::WouldMake(_)
+            | Answer::WouldBackfill(_) => Ok(Told { seq: None, run_id: None, cleared: None }),
             Answer::WouldClear { run_goes_on, tasks }
             | Answer::WouldMark { run_goes_on, tasks, cleared: _ } => {
                 Ok(Told { seq: None, run_id: None, cleared: Some((run_goes_on, tasks)) })

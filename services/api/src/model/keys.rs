@@ -1,17 +1,18 @@
 //! Keys of rows: the table's byte, then the ids with a zero byte after each, which no id contains; then
 //! numbers, big-endian, so that the store's order is theirs.
 use dagbok_events::{
-    AssetKey, DagId, DagVersion, ExecutorId, MapIndex, PoolName, RunKey, TaskId, TryNumber,
+    AssetKey, BackfillId, DagId, DagVersion, ExecutorId, MapIndex, PoolName, RunKey, TaskId,
+    TryNumber,
 };
 
 pub(crate) use dagbok_rows::{Key, key::table};
 use dagbok_rows::{Row, key::Parts as _};
 
 use super::rows::{
-    AssetCountRow, AssetEventRow, AssetIdRow, AssetRow, BundleRow, DagRow, ExecutorOrderRow,
-    ExecutorRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow,
-    RefusedRow, RunAssetsRow, RunChangeRow, RunHavingRow, RunInputRow, RunOrderRow, RunRow,
-    SeqsRow, StripRow, TaskRow, TotalsRow, VersionRow, XComRow,
+    AssetCountRow, AssetEventRow, AssetIdRow, AssetRow, BackfillOfDagRow, BackfillRow, BundleRow,
+    DagRow, ExecutorOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow,
+    QueuedAssetRow, RefusedRow, RunAssetsRow, RunChangeRow, RunHavingRow, RunInputRow, RunOrderRow,
+    RunRow, SeqsRow, StripRow, TaskRow, TotalsRow, VersionRow, XComRow,
 };
 
 /// A task of a run, one copy of it.
@@ -90,6 +91,14 @@ pub(crate) fn queued_asset(dag_id: &DagId, asset: &AssetKey) -> Key {
 
 pub(crate) fn run_assets(run: &RunKey) -> Key {
     of_run::<RunAssetsRow>(run)
+}
+
+pub(crate) fn backfill(id: BackfillId) -> Key {
+    table::<BackfillRow>().number(id.0)
+}
+
+pub(crate) fn backfill_of_dag(dag_id: &DagId, id: BackfillId) -> Key {
+    within_dag::<BackfillOfDagRow>(dag_id).number(id.0)
 }
 
 pub(crate) fn run(run: &RunKey) -> Key {

@@ -1,6 +1,7 @@
 //! Questions to the rows. All of them may read the disk, so they are asked on a blocking thread.
 use dagbok_events::{
-    AssetKey, DagId, DagVersion, ExecutorId, MapIndex, RunKey, TaskId, Timestamp, TryNumber,
+    AssetKey, BackfillId, DagId, DagVersion, ExecutorId, MapIndex, RunKey, TaskId, Timestamp,
+    TryNumber,
 };
 
 use dagbok_rows::key::table;
@@ -8,10 +9,10 @@ use dagbok_rows::key::table;
 use super::{
     Store, StoreError, keys,
     rows::{
-        AssetEventRow, AssetIdRow, AssetRow, BundleRow, DagRow, ExecutorRow, Handed,
-        ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow, RefusedRow,
-        RunAssetsRow, RunChangeRow, RunInputRow, RunRow, STRIP, SeqsRow, Stretch, StripRow,
-        TaskRow, TryRow, VersionRow, XComRow,
+        AssetEventRow, AssetIdRow, AssetRow, BackfillOfDagRow, BackfillRow, BundleRow, DagRow,
+        ExecutorRow, Handed, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow,
+        QueuedAssetRow, RefusedRow, RunAssetsRow, RunChangeRow, RunInputRow, RunRow, STRIP,
+        SeqsRow, Stretch, StripRow, TaskRow, TryRow, VersionRow, XComRow,
     },
 };
 
@@ -57,6 +58,20 @@ impl Store {
     /// The events that made a run.
     pub fn run_assets(&self, run: &RunKey) -> Found<Option<RunAssetsRow>> {
         self.get(&keys::run_assets(run))
+    }
+
+    /// A backfill.
+    pub fn backfill(&self, id: BackfillId) -> Found<Option<BackfillRow>> {
+        self.get(&keys::backfill(id))
+    }
+
+    /// The backfills of one DAG or of all, in the order of making.
+    pub fn backfill_ids(&self, dag_id: Option<&DagId>) -> Found<Vec<BackfillId>> {
+        let prefix = dag_id.map_or_else(table::<BackfillRow>, keys::within_dag::<BackfillOfDagRow>);
+        let number = |key: dagbok_rows::RowKey| {
+            BackfillId(key.last_chunk().map_or(0, |number| u64::from_be_bytes(*number)))
+        };
+        self.keys(&prefix).map(|key| Ok(number(key?))).collect()
     }
 
     /// Every DAG, by id.

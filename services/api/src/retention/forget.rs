@@ -1,5 +1,5 @@
 //! What is forgotten beside runs, by the rules: DAGs that vanished, versions that no run has, executors that left,
-//! reports that were refused. What the scheduler's state says is a fact each time; the log keeps its records.
+//! reports that were refused, backfills that are over. What the scheduler's state says is a fact each time; the log keeps its records.
 use std::time::Duration;
 
 use dagbok_events::{DagId, DagVersion, HistoryForgotten, Timestamp};
@@ -10,7 +10,7 @@ use super::Rules;
 use crate::model::{
     Store, StoreError,
     lists::{RunAsk, RunBy, RunField, RunOrder, Scope},
-    rows::{DagRow, ExecutorRow, RefusedRow},
+    rows::{BackfillRow, DagRow, ExecutorRow, RefusedRow},
 };
 
 /// Versions of a DAG that are to go.
@@ -35,12 +35,14 @@ pub struct Forgetting {
     pub executors: u64,
     /// Reports that were refused.
     pub reports: u64,
-    /// Before when those two were.
+    /// Backfills that were over.
+    pub backfills: u64,
+    /// Before when those were.
     before: HistoryForgotten,
 }
 
 impl Forgetting {
-    /// What goes by `rules` at `now`, of one DAG or of all; executors and reports are nobody's.
+    /// What goes by `rules` at `now`, of one DAG or of all; executors, reports and backfills go for all.
     pub fn plan(
         store: &Store,
         rules: Rules,
@@ -74,6 +76,13 @@ impl Forgetting {
             }
             plan.before.reports_refused_before = (plan.reports > 0).then_some(before);
         }
+        if let Some(before) = since(rules.backfills) {
+            for row in store.scan::<BackfillRow>(&table::<BackfillRow>()) {
+                let is_old = row?.1.end.is_some_and(|end| end.at < before);
+                plan.backfills += u64::from(is_old);
+            }
+            plan.before.backfills_over_before = (plan.backfills > 0).then_some(before);
+        }
         Ok(plan)
     }
 
@@ -84,7 +93,7 @@ impl Forgetting {
             .versions
             .into_iter()
             .map(|OldVersions { dag_id, below, .. }| CommandBody::ForgetVersions { dag_id, below });
-        let history = self.executors + self.reports > 0;
+        let history = self.executors + self.reports + self.backfills > 0;
         let history = history.then_some(CommandBody::ForgetHistory(self.before));
         dags.chain(versions).chain(history).collect()
     }

@@ -140,7 +140,7 @@ impl Keeper {
 
     /// Asks the scheduler to forget, and waits until the rows have; what is in use again stays.
     pub(crate) async fn forget(&self, plan: Forgetting, by: &Actor, why: &str) {
-        let Forgetting { executors, reports, .. } = plan;
+        let Forgetting { executors, reports, backfills, .. } = plan;
         let (dags, versions) = (plan.dags.len(), plan.versions.len());
         let mut last = 0;
         for body in plan.commands() {
@@ -157,7 +157,14 @@ impl Keeper {
         }
         if last > 0 {
             self.model.progress().wait_for(dagbok_runlog::Seq(last), ANSWER).await;
-            tracing::info!(dags, versions, executors, reports, "what is old was forgotten");
+            tracing::info!(
+                dags,
+                versions,
+                executors,
+                reports,
+                backfills,
+                "what is old was forgotten"
+            );
         }
     }
 

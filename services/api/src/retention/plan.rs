@@ -24,6 +24,8 @@ pub struct Rules {
     pub executors: Option<Duration>,
     /// A report that was refused goes after this long, whatever becomes of its run.
     pub reports: Option<Duration>,
+    /// A backfill goes this long after it was over.
+    pub backfills: Option<Duration>,
 }
 
 /// A run that is to go.

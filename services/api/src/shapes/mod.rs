@@ -4,6 +4,7 @@
 //! has and Dagbok does not use are there and null, as there. These types are read by the command
 //! line too.
 mod asset;
+mod backfill;
 mod dag;
 mod history;
 mod pool;
@@ -16,6 +17,10 @@ mod xcom;
 pub use asset::{
     AssetCollection, AssetDag, AssetEventCollection, AssetEventResponse, AssetResponse, AssetTask,
     CreateAssetEvent, CreatedRun, LastAssetEvent, QueuedEvent, QueuedEventCollection,
+};
+pub use backfill::{
+    BackfillBody, BackfillCollection, BackfillExtra, BackfillResponse, DryRunBackfill,
+    DryRunBackfillCollection, DryRunDate, DryRunExtra, ReprocessBehavior,
 };
 pub use dag::{
     DagCollection, DagDetails, DagExtra, DagPatch, DagResponse, DagTag, DagVersionCollection,

@@ -78,6 +78,9 @@ pub struct RunExtra {
     pub failed_tasks: Vec<String>,
     /// Reports about it that were refused.
     pub refused_reports: u32,
+    /// Id of the backfill that it belongs to.
+    #[serde(default)]
+    pub backfill_id: Option<u64>,
     /// The sequence of the record that made it.
     pub created_seq: u64,
     /// The sequence of the last record about it.
@@ -221,13 +224,16 @@ pub struct Forgotten {
     pub executors: u64,
     /// Reports that were refused.
     pub reports: u64,
+    /// Backfills that were over.
+    #[serde(default)]
+    pub backfills: u64,
 }
 
 impl Forgotten {
     /// Whether it is nothing.
     pub fn is_nothing(&self) -> bool {
-        let Self { dags, versions, executors, reports } = self;
-        dags.is_empty() && versions + executors + reports == 0
+        let Self { dags, versions, executors, reports, backfills } = self;
+        dags.is_empty() && versions + executors + reports + backfills == 0
     }
 }
 

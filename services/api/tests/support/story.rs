@@ -183,6 +183,7 @@ impl Story {
             note: Some("by hand".to_owned()),
             asset_events: Vec::new(),
             asset_events_left_out: 0,
+            backfill_id: None,
         }))
     }
 

@@ -33,7 +33,7 @@ fn way_there<'a>(traceback: &'a str, exception: &str, message: &str) -> &'a str 
 
 /// The JSON object that `--conf` must be, as it was written: its numbers may be too long for any number of
 /// ours.
-fn conf_object(text: &str) -> Result<Box<RawValue>, Failure> {
+pub(super) fn conf_object(text: &str) -> Result<Box<RawValue>, Failure> {
     let why = match serde_json::from_str::<Box<RawValue>>(text) {
         Ok(conf) if conf.get().starts_with('{') => return Ok(conf),
         Ok(_) => "it is JSON, and no object".to_owned(),

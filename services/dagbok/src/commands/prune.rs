@@ -53,6 +53,7 @@ pub(crate) async fn run(context: &Context, args: &Prune) -> Outcome {
                 all.forgotten.versions += done.forgotten.versions;
                 all.forgotten.executors += done.forgotten.executors;
                 all.forgotten.reports += done.forgotten.reports;
+                all.forgotten.backfills += done.forgotten.backfills;
             }
         }
         if !more || went == 0 {
@@ -75,7 +76,7 @@ fn show(context: &Context, preview: &Pruned) {
         out.line("there is nothing to let go");
         return;
     }
-    let Forgotten { dags, versions, executors, reports } = &preview.forgotten;
+    let Forgotten { dags, versions, executors, reports, backfills } = &preview.forgotten;
     if !dags.is_empty() {
         out.line(&format!(
             "forgotten: DAGs that vanished and have no run left: {}",
@@ -86,6 +87,7 @@ fn show(context: &Context, preview: &Pruned) {
         (versions, "versions of DAGs that no run has"),
         (executors, "executors that left"),
         (reports, "reports that were refused"),
+        (backfills, "backfills that are over"),
     ] {
         if *count > 0 {
             out.line(&format!("forgotten: {count} {what}"));

@@ -37,6 +37,7 @@ pub(crate) fn retention(config: &Config) -> Retention {
         versions: age(retention.versions.0),
         executors: age(retention.executors.0),
         reports: age(retention.reports.0),
+        backfills: age(retention.backfills.0),
     };
     Retention { rules, every: retention.every.0, blobs: age(retention.blobs.0) }
 }

@@ -91,7 +91,8 @@ fn log_answer(what: &str, told: &Told) -> bool {
             | Answer::WouldClear { .. }
             | Answer::WouldMark { .. }
             | Answer::Waits(_)
-            | Answer::WouldMake(_),
+            | Answer::WouldMake(_)
+            | Answer::WouldBackfill(_),
         ) => {
             tracing::debug!(what, "the scheduler knew");
         }

@@ -4,12 +4,15 @@ use std::{
     sync::Arc,
 };
 
-use dagbok_events::{AssetKey, DagVersion, Digest, Interval, RunExpected, TaskId, Timestamp};
+use dagbok_events::{
+    AssetKey, DagVersion, Digest, Interval, RunExpected, RunId, TaskId, Timestamp,
+};
 use dagbok_protocol::Ahead;
 
 use super::{
     RunNo,
     assets::Waiting,
+    backfill::Backfill,
     consecutive::Newest,
     dates::Dates,
     past::{Deleted, Past},
@@ -41,18 +44,28 @@ pub struct Dag {
     pub(super) unpaused_at: Option<Timestamp>,
     /// When it last had as many runs as it may have.
     pub(super) full_until: Option<Timestamp>,
+    /// Runs that are not over.
     pub(super) active: BTreeSet<RunNo>,
+    /// Those of them that belong to a backfill, and do not count for the DAG's own limit.
+    pub(super) apart: u32,
+    /// Runs under way that belong to none.
     pub(super) running: u32,
     /// Tries in flight over all runs.
     pub(super) in_flight: u32,
-    /// Runs that wait for their turn, in the order in which it comes.
+    /// Runs of no backfill that wait for their turn, in the order in which it comes.
     pub(super) queued: BTreeSet<(Timestamp, RunNo)>,
+    /// The backfill that is not over.
+    pub(super) backfill: Option<Backfill>,
+    /// Queued runs of a backfill that is over: they are to be ended.
+    pub(super) left: BTreeSet<RunNo>,
     /// Runs that are over.
     pub(super) past: Past,
     /// Runs that were deleted.
     pub(super) deleted: Deleted,
     /// The logical dates of all runs there are.
     pub(super) dates: Dates,
+    /// Runs that are over and whose ids do not tell their logical dates, by these.
+    pub(super) named_dates: BTreeMap<Timestamp, RunId>,
     /// Runs that are not over, by their logical date.
     pub(super) by_date: BTreeMap<Timestamp, RunNo>,
     /// What is remembered of runs that are over, by their logical date.
@@ -83,12 +96,16 @@ impl Dag {
             unpaused_at: None,
             full_until: None,
             active: BTreeSet::new(),
+            apart: 0,
             running: 0,
             in_flight: 0,
             queued: BTreeSet::new(),
+            backfill: None,
+            left: BTreeSet::new(),
             past: Past::default(),
             deleted: Deleted::default(),
             dates: Dates::default(),
+            named_dates: BTreeMap::new(),
             by_date: BTreeMap::new(),
             ended: BTreeMap::new(),
             newest: Newest::default(),
@@ -151,7 +168,8 @@ impl Dag {
 
     /// Whether another run may be made by schedule.
     pub(super) fn has_room(&self) -> bool {
-        u32::try_from(self.active.len()).unwrap_or(u32::MAX) < self.max_active_runs()
+        let active = u32::try_from(self.active.len()).unwrap_or(u32::MAX);
+        active.saturating_sub(self.apart) < self.max_active_runs()
     }
 
     /// A run that is not over uses this version.
@@ -178,7 +196,7 @@ impl Dag {
         most.saturating_sub(self.in_flight)
     }
 
-    /// Whether another run may start.
+    /// Whether another run of no backfill may start.
     pub(super) fn may_start(&self) -> bool {
         !self.paused && self.running < self.max_active_runs()
     }

@@ -8,8 +8,9 @@ use dagbok_events::{
 use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 
 use super::{
-    Dag, FileState, Namespace, RunNo, Seen,
+    Dag, Namespace, RunNo, Seen,
     assets::Waiting,
+    backfill::Part,
     past::{Deleted, Forgotten},
     with_head,
 };
@@ -32,6 +33,7 @@ impl Namespace {
         match &record.scope {
             Scope::Run(key) => self.evolve_run(seq, key, record),
             Scope::Dag(dag_id) => {
+                self.evolve_backfills(dag_id, record);
                 for fact in &record.facts {
                     self.evolve_dag(dag_id, record.decided_at(), fact);
                 }
@@ -78,50 +80,6 @@ impl Namespace {
                 && let Some(oldest) = self.seen_order.pop_front()
             {
                 self.seen.remove(&with_head(&oldest));
-            }
-        }
-    }
-
-    fn evolve_shared(&mut self, fact: &Fact) {
-        match fact {
-            Fact::PoolSet(f) => {
-                self.pools.entry(f.pool.clone()).or_default().set = Some(f.clone());
-            }
-            Fact::PoolDeleted(f) => {
-                if let Some(pool) = self.pools.get_mut(&f.pool) {
-                    pool.set = None;
-                    if pool.used == 0 {
-                        self.pools.remove(&f.pool);
-                    }
-                }
-            }
-            Fact::LimitsSet(f) => {
-                self.limits = *f;
-            }
-            Fact::ClockWentBack(f) => self.clock_back(f.to),
-            Fact::BundlePublished(f) => {
-                self.bundle = Some(f.bundle.clone());
-                for dag in self.dags.values_mut().map(Arc::make_mut).filter(|dag| !dag.gone) {
-                    if self.files.get(&dag.file).is_none_or(|file| file.error.is_none()) {
-                        dag.bundle = f.bundle.clone();
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn evolve_file(&mut self, file: &str, record: &Record) {
-        for fact in &record.facts {
-            match fact {
-                Fact::DagImportFailed(f) => {
-                    let error = Some((f.line, f.exception.clone(), f.message.clone()));
-                    self.files.insert(file.to_owned(), FileState { error });
-                }
-                Fact::DagImportRecovered(_) => {
-                    self.files.remove(file);
-                }
-                _ => {}
             }
         }
     }
@@ -176,6 +134,7 @@ impl Namespace {
         let Some(dag) = self.dags.remove(dag_id) else { return };
         self.index.remove_dag(dag_id);
         self.turns.forget(dag_id);
+        self.backfills.retain(|_, of| of != dag_id);
         self.revived.retain(|run| run.key().dag_id != *dag_id);
         if !self.by_file.contains_key(&dag.file) && !self.files.contains_key(&dag.file) {
             self.told.remove(&dag.file);
@@ -215,7 +174,7 @@ impl Namespace {
                 Fact::RunExpected(_) | Fact::RunMissed(_) => {
                     self.evolve_dag(&key.dag_id, record.decided_at(), fact);
                 }
-                Fact::RunCleared(_) => self.take_up(key, record.decided_at()),
+                Fact::RunCleared(_) => self.take_up(key, record),
                 Fact::RunDeleted(f) => self.delete_run(key, *f),
                 _ => {}
             }
@@ -225,12 +184,12 @@ impl Namespace {
             return;
         };
         let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { return };
-        let before = run.phase();
+        let (before, part) = (run.phase(), run.part());
         let mut changes: Vec<Change> = Vec::new();
         for fact in &record.facts {
             changes.extend(run.evolve(seq, record.decided_at(), fact));
         }
-        let after = run.phase();
+        let (after, part_after) = (run.phase(), run.part());
         if matches!(after, Phase::Over(_)) {
             changes.extend(run.left_behind());
         }
@@ -244,7 +203,9 @@ impl Namespace {
             self.keep_count(number, &key.dag_id, change);
         }
         served.dedup();
-        self.keep_phase(number, &key.dag_id, before, after);
+        self.keep_part(number, &key.dag_id, part, part_after);
+        self.keep_backfill_place(key, record);
+        self.keep_phase(number, &key.dag_id, (before, part), (after, part_after));
         if let Phase::Over(ending) = after {
             let by_tasks = matches!(before, Phase::Running { .. })
                 && record.facts.iter().any(|fact| matches!(fact, Fact::RunFailed(_)));
@@ -292,12 +253,13 @@ impl Namespace {
     }
 
     /// A run that is over goes on.
-    fn take_up(&mut self, key: &RunKey, at: Timestamp) {
+    fn take_up(&mut self, key: &RunKey, record: &Record) {
         if self.numbers.contains_key(key) {
             return;
         }
         let Some(mut run) = self.forget_revived(key) else { return };
-        Arc::make_mut(&mut run).is_due_by(at);
+        self.join_or_leave_backfill(Arc::make_mut(&mut run), record);
+        Arc::make_mut(&mut run).is_due_by(record.decided_at());
         // Its version may be one that no other run uses any more.
         self.watch_caps(&key.dag_id, run.version());
         let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
@@ -329,12 +291,17 @@ impl Namespace {
         self.next_number += 1;
         dag.active.insert(number);
         dag.use_version(run.version());
-        dag.queued.insert((run.meta().run_after, number));
+        let part = run.part();
+        if part.is_none() {
+            dag.queued.insert((run.meta().run_after, number));
+        }
         let date = run.meta().logical_date;
         if let Some(date) = date {
             dag.by_date.insert(date, number);
             dag.ended.remove(&date);
+            dag.named_dates.remove(&date);
         }
+        self.keep_part(number, &key.dag_id, None, part);
         self.numbers.insert(key.clone(), number);
         self.runs.insert(number, run);
         self.note_newest(number);
@@ -374,6 +341,7 @@ impl Namespace {
         if let Some(date) = f.logical_date {
             dag.dates.remove(date);
             dag.ended.remove(&date);
+            dag.named_dates.remove(&date);
             self.look_back_after(&key.dag_id, date);
         }
     }
@@ -442,15 +410,21 @@ impl Namespace {
         nodes.into_iter().collect()
     }
 
-    fn keep_phase(&mut self, number: RunNo, dag_id: &DagId, before: Phase, after: Phase) {
+    fn keep_phase(
+        &mut self,
+        number: RunNo,
+        dag_id: &DagId,
+        before: (Phase, Option<Part>),
+        after: (Phase, Option<Part>),
+    ) {
         let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else { return };
-        let running = Phase::is_under_way;
+        let running = |(phase, part): (Phase, Option<Part>)| phase.is_under_way() && part.is_none();
         match (running(before), running(after)) {
             (false, true) => dag.running += 1,
             (true, false) => dag.running -= 1,
             (false, false) | (true, true) => {}
         }
-        let Some(run) = self.runs.get(&number).filter(|_| after != Phase::Queued) else { return };
+        let Some(run) = self.runs.get(&number).filter(|_| after.0 != Phase::Queued) else { return };
         dag.queued.remove(&(run.meta().run_after, number));
     }
 
@@ -466,6 +440,7 @@ impl Namespace {
         }
         dag.active.remove(&number);
         dag.remember_end(&run);
+        dag.remember_date(&run);
         dag.past.insert(&key.run_id, ending);
         dag.release_version(version);
     }
@@ -494,5 +469,6 @@ pub(super) fn meta_of(record: &Record, f: &RunCreated) -> RunMeta {
         traceparent: record.trace.as_ref().map(|trace| trace.traceparent.clone()),
         created_at: record.decided_at(),
         asset_events: f.asset_events.clone(),
+        backfill_id: f.backfill_id,
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Index {
     pub(super) assets: AssetIndex,
     /// DAGs that are scheduled on assets and may make a run now.
     pub(super) ready_by_assets: BTreeSet<DagId>,
+    /// DAGs whose backfill has a step to take, and those with runs that one left behind.
+    pub(super) backfills: BTreeSet<DagId>,
     /// What stands of a DAG in `promises` and `starts`.
     marks: BTreeMap<DagId, (Option<Timestamp>, Option<Timestamp>)>,
     timeout_of: BTreeMap<RunNo, Timestamp>,
@@ -90,6 +92,7 @@ impl Index {
         self.failing.remove(dag_id);
         self.assets.remove(dag_id);
         self.ready_by_assets.remove(dag_id);
+        self.backfills.remove(dag_id);
         self.lanes.forget(dag_id);
     }
 
@@ -129,6 +132,11 @@ impl Index {
             self.failing.insert(dag_id.clone());
         } else {
             self.failing.remove(dag_id);
+        }
+        if !dag.has_backfill_step() {
+            self.backfills.remove(dag_id);
+        } else if !self.backfills.contains(dag_id) {
+            self.backfills.insert(dag_id.clone());
         }
         self.put_assets(dag_id, dag);
         self.lanes.set_open(dag_id, dag.room() > 0, turns);

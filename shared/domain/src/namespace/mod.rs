@@ -7,12 +7,14 @@
 //! could leak.
 mod asset_index;
 mod assets;
+mod backfill;
 mod cold;
 mod consecutive;
 mod dag;
 mod dates;
 mod decide;
 mod evolve;
+mod evolve_shared;
 mod horizon;
 mod index;
 mod lanes;
@@ -36,13 +38,16 @@ use std::{
     sync::Arc,
 };
 
+pub use backfill::Backfill;
 pub use cold::{ColdRun, NotRevived};
 pub use dag::Dag;
 use dagbok_events::{
-    Actor, Cause, CommandId, DagId, ExecutorId, Fact, LimitsSet, Micros, PoolName, QueueName,
-    Record, RunId, RunKey, Scope, Timestamp, TraceContext,
+    Actor, BackfillId, Cause, CommandId, DagId, ExecutorId, Fact, LimitsSet, Micros, PoolName,
+    QueueName, Record, RunId, RunKey, Scope, Timestamp, TraceContext,
 };
-use dagbok_protocol::{ClearedTask, ComingRuns, Command, Refusal, RefusalCode, Why, limits};
+use dagbok_protocol::{
+    BackfillPlan, ClearedTask, ComingRuns, Command, Refusal, RefusalCode, Why, limits,
+};
 pub use decide::spec_fault;
 use index::Index;
 use past::Forgotten;
@@ -108,6 +113,8 @@ pub enum Outcome {
     Waits(Box<Why>),
     /// Nothing was decided, as asked: the DAG would make these runs.
     WouldMake(ComingRuns),
+    /// Nothing was decided, as asked: a backfill would do this.
+    WouldBackfill(BackfillPlan),
     /// Nothing is decided yet: that run is over and forgotten. Once it is [revived](Namespace::revive), the
     /// command can be decided.
     Needs(RunKey),
@@ -163,6 +170,10 @@ pub struct Namespace {
     runs: BTreeMap<RunNo, Arc<Run>>,
     numbers: BTreeMap<RunKey, RunNo>,
     next_number: RunNo,
+    /// Backfills that are not over, each with its DAG.
+    backfills: BTreeMap<BackfillId, DagId>,
+    /// The one that was made last.
+    last_backfill: BackfillId,
     executors: BTreeMap<ExecutorId, Executor>,
     /// Runs that are over and were taken up again, newest last, for a command about them.
     revived: VecDeque<Arc<Run>>,
@@ -205,6 +216,8 @@ impl Namespace {
             runs: BTreeMap::new(),
             numbers: BTreeMap::new(),
             next_number: 0,
+            backfills: BTreeMap::new(),
+            last_backfill: BackfillId(0),
             executors: BTreeMap::new(),
             revived: VecDeque::new(),
             index: Index::default(),

@@ -27,6 +27,10 @@ pub enum Proposal {
     CreateScheduled(DagId),
     /// Make the run that a DAG's assets call for.
     CreateByAssets(DagId),
+    /// Take the next step of a DAG's backfill: a run is made or runs again, dates are passed over, or it is over.
+    StepBackfill(DagId),
+    /// End a run that waits for its turn and whose backfill is over.
+    EndLeftRun(RunNo),
     /// Let a queued run begin.
     StartRun(RunNo),
     /// Fail a run that took too long.
@@ -88,6 +92,7 @@ impl Namespace {
             let next = dag.queued.range(..=(now, RunNo::MAX)).take(room);
             proposals.extend(next.map(|(_, number)| Proposal::StartRun(*number)));
         }
+        proposals.extend(self.index.backfills.iter().flat_map(|it| self.plan_backfill(it)));
         proposals.extend(self.index.settles.iter().map(|number| Proposal::SettleRun(*number)));
         let in_time = |number: &&RunNo| !self.runs[*number].timed_out(now);
         let expanding = self.index.expanding.iter().filter(in_time);

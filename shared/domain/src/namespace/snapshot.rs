@@ -4,8 +4,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dagbok_events::{
-    CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, Interval, LimitsSet, PoolSet,
-    QueueName, RunExpected, TaskId, Timestamp, decode_any, encode_any, escape_token,
+    BackfillId, CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, Interval, LimitsSet,
+    PoolSet, QueueName, RunExpected, RunId, TaskId, Timestamp, decode_any, encode_any,
+    escape_token,
 };
 use dagbok_protocol::Ahead;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{
     Dag, Executor, FileState, Namespace, Pool, RunNo, Seen,
     assets::Waiting,
+    backfill::{Backfill, SavedBackfill},
     consecutive::Newest,
     dates::Dates,
     past::{Deleted, Forgotten, Past},
@@ -26,7 +28,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 19;
+pub const SNAPSHOT_VERSION: u32 = 20;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +86,8 @@ struct SavedShared {
     files: BTreeMap<String, FileState>,
     told: BTreeMap<String, CommandId>,
     next_number: RunNo,
+    backfills: BTreeMap<BackfillId, DagId>,
+    last_backfill: BackfillId,
     executors: Vec<(ExecutorId, u32, Vec<QueueName>)>,
     /// Since when what is queued could have been begun, by queue.
     queued_since: BTreeMap<QueueName, Timestamp>,
@@ -116,6 +120,8 @@ struct SavedDag {
     past: Past,
     deleted: Deleted,
     dates: Dates,
+    named_dates: BTreeMap<Timestamp, RunId>,
+    backfill: Option<SavedBackfill>,
     ended: BTreeMap<Timestamp, Ended>,
     since: BTreeMap<TaskId, DagVersion>,
     newest: Newest,
@@ -225,6 +231,8 @@ impl Namespace {
             files: self.files.clone(),
             told: self.told.clone(),
             next_number: self.next_number,
+            backfills: self.backfills.clone(),
+            last_backfill: self.last_backfill,
             executors: executors.collect(),
             queued_since: self.queued.saved(),
             forgotten: self.forgotten.clone(),
@@ -324,6 +332,7 @@ impl Namespace {
         it.files = saved.files;
         it.told = saved.told;
         it.next_number = saved.next_number;
+        (it.backfills, it.last_backfill) = (saved.backfills, saved.last_backfill);
         it.forgotten = saved.forgotten;
         let executors = saved.executors.into_iter();
         let executor = |slots, queues| Executor { slots, queues, ..Executor::default() };
@@ -359,6 +368,8 @@ impl Namespace {
         dag.past = saved.past;
         dag.deleted = saved.deleted;
         dag.dates = saved.dates;
+        dag.named_dates = saved.named_dates;
+        dag.backfill = saved.backfill.map(Backfill::restore);
         dag.ended = saved.ended;
         dag.since = saved.since;
         (dag.newest, dag.pause_due) = (saved.newest, saved.pause_due);
@@ -386,11 +397,13 @@ impl Namespace {
         if let Some(date) = run.meta().logical_date {
             dag.by_date.insert(date, number);
         }
-        if run.phase() == Phase::Queued {
+        let part = run.part();
+        if run.phase() == Phase::Queued && part.is_none() {
             dag.queued.insert((run.meta().run_after, number));
-        } else {
+        } else if part.is_none() {
             dag.running += 1;
         }
+        dag.keep_part(number, None, part);
         for no in run.in_flight() {
             let state = &run.instance(no).state;
             let Some(hold) = state.hold() else { continue };
@@ -438,6 +451,8 @@ fn save_dag(dag: &Dag) -> SavedDag {
         past: dag.past.clone(),
         deleted: dag.deleted.clone(),
         dates: dag.dates.clone(),
+        named_dates: dag.named_dates.clone(),
+        backfill: dag.backfill.as_ref().map(Backfill::save),
         ended: dag.ended.clone(),
         since: dag.since.clone(),
         newest: dag.newest.clone(),

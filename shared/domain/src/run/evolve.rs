@@ -54,6 +54,10 @@ impl Run {
             Fact::RunTimedOut(f) => self.end_by(at, f.teardowns_left, Ending::Failed),
             Fact::RunCancelled(f) => self.end_by(at, f.teardowns_left, Ending::Failed),
             Fact::RunCleared(_) => self.go_on(at),
+            Fact::RunBackfilled(f) => {
+                self.join_backfill(f);
+                None
+            }
             Fact::TaskExpanded(f) => return self.expand(&f.task_id, f.length),
             Fact::TaskCleared(f) => return self.clear(&f.task_id, f.map_index, f.further),
             Fact::TaskMarked(f) => return self.mark(f),
@@ -64,26 +68,13 @@ impl Run {
                 return self.rule_out(&f.task_id, f.map_index, f.further, f.why);
             }
             Fact::TryStarted(f) => self.start(f),
-            Fact::TrySucceeded(f) => self.succeed(f),
-            Fact::TrySkipped(f) => {
-                let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
-                self.finish(no, Done::RuledOut(RuledOut::Skipped))
-            }
-            Fact::TryFailed(f) => {
-                let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
-                self.fail(no, at, retry::is_loss(&f.failure), f.retry_at)
-            }
-            Fact::TryLost(f) => {
-                let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
-                self.lose(no, at, f.why, f.retry_at)
-            }
+            Fact::TrySucceeded(_)
+            | Fact::TrySkipped(_)
+            | Fact::TryFailed(_)
+            | Fact::TryLost(_)
+            | Fact::TryCancelled(_) => self.end_try(at, fact),
             Fact::TryReturned(f) => self.hand_back(at, f),
             Fact::TryRescheduled(f) => self.reschedule(at, f),
-            Fact::TryCancelled(f) => {
-                let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
-                let skipped = Done::RuledOut(RuledOut::Skipped);
-                self.finish(no, if f.skipped { skipped } else { Done::Failed })
-            }
             Fact::XComPushed(f) => self.keep_xcom(seq, f),
             Fact::DagRegistered(_)
             | Fact::BundlePublished(_)
@@ -109,9 +100,40 @@ impl Run {
             | Fact::DagVersionsForgotten(_)
             | Fact::HistoryForgotten(_)
             | Fact::AssetUpdated(_)
-            | Fact::QueuedAssetsDropped(_) => None,
+            | Fact::QueuedAssetsDropped(_)
+            | Fact::BackfillCreated(_)
+            | Fact::BackfillPaused(_)
+            | Fact::BackfillUnpaused(_)
+            | Fact::BackfillCancelled(_)
+            | Fact::BackfillCompleted(_)
+            | Fact::BackfillSkipped(_) => None,
         };
         change.into_iter().collect()
+    }
+
+    /// A try is over.
+    fn end_try(&mut self, at: Timestamp, fact: &Fact) -> Option<Change> {
+        match fact {
+            Fact::TrySucceeded(f) => self.succeed(f),
+            Fact::TrySkipped(f) => {
+                let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
+                self.finish(no, Done::RuledOut(RuledOut::Skipped))
+            }
+            Fact::TryFailed(f) => {
+                let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
+                self.fail(no, at, retry::is_loss(&f.failure), f.retry_at)
+            }
+            Fact::TryLost(f) => {
+                let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
+                self.lose(no, at, f.why, f.retry_at)
+            }
+            Fact::TryCancelled(f) => {
+                let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
+                let skipped = Done::RuledOut(RuledOut::Skipped);
+                self.finish(no, if f.skipped { skipped } else { Done::Failed })
+            }
+            _ => None,
+        }
     }
 
     /// The clock was ahead when what it now calls later than `to` was written: that began at `to`, and waits as

@@ -26,8 +26,8 @@ pub use arena::{Instance, InstanceNo};
 pub use clear::Clearing;
 pub use consequences::EndedBy;
 use dagbok_events::{
-    AssetEvent, Digest, Interval, Leg, MapIndex, Payload, RuledOut, RunKey, RunType, TaskId,
-    TaskSpec, Timestamp, TryNumber,
+    AssetEvent, BackfillId, Digest, Interval, Leg, MapIndex, Payload, RuledOut, RunBackfilled,
+    RunKey, RunType, TaskId, TaskSpec, Timestamp, TryNumber,
 };
 pub use evolve::{Change, Handed};
 pub(crate) use mark::ending_of;
@@ -45,7 +45,7 @@ use arena::Arena;
 use values::Values;
 pub(crate) use why::Seen;
 
-/// What a run was created with, unchanged for as long as it lives.
+/// What a run was created with, unchanged for as long as it lives, but for a backfill that takes it up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunMeta {
     /// How it came about.
@@ -70,6 +70,8 @@ pub struct RunMeta {
     pub created_at: Timestamp,
     /// Events of assets that made it.
     pub asset_events: Vec<AssetEvent>,
+    /// The backfill that it belongs to.
+    pub backfill_id: Option<BackfillId>,
 }
 
 /// How far a run has come.
@@ -185,6 +187,19 @@ impl Run {
     /// It may go on from now on, whatever a clock that was ahead said of it when it was made.
     pub(crate) fn is_due_by(&mut self, now: Timestamp) {
         self.meta.run_after = self.meta.run_after.min(now);
+    }
+
+    /// It belongs to a backfill from now on, as in Airflow in its type too, and finds the conf of that.
+    pub(crate) fn join_backfill(&mut self, fact: &RunBackfilled) {
+        (self.meta.backfill_id, self.meta.run_type) = (Some(fact.backfill_id), RunType::Backfill);
+        if fact.conf.is_some() {
+            self.meta.conf.clone_from(&fact.conf);
+        }
+    }
+
+    /// It belongs to no backfill any more.
+    pub(crate) fn leave_backfill(&mut self) {
+        self.meta.backfill_id = None;
     }
 
     /// The DAG as it runs it.

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    Actor, BundlePublished, Cause, ClockWentBack, CommandId, DagDisappeared, DagForgotten,
-    DagImportFailed, DagImportRecovered, DagPaused, DagRegistered, DagSpec, DagUnpaused,
-    DagVersionsForgotten, ExecutorId, ExecutorJoined, ExecutorLeft, Expand, Extent, Fact, Fault,
-    ForeignReport, Interval, LeftWhy, Leg, LimitsSet, LogRef, LostWhy, MapIndex, Micros, MissedWhy,
-    Payload, PoolDeleted, PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused,
-    RuledOut, RunCancelled, RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMark,
-    RunMarked, RunMissed, RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunWas, Scope,
+    Actor, BackfillCancelled, BackfillCompleted, BackfillCreated, BackfillId, BackfillPaused,
+    BackfillSkipped, BackfillUnpaused, BundlePublished, Cause, ClockWentBack, CommandId,
+    DagDisappeared, DagForgotten, DagImportFailed, DagImportRecovered, DagPaused, DagRegistered,
+    DagSpec, DagUnpaused, DagVersionsForgotten, ExecutorId, ExecutorJoined, ExecutorLeft, Expand,
+    ExpectedRuns, Extent, Fact, Fault, ForeignReport, Interval, LeftWhy, Leg, LimitsSet, LogRef,
+    LostWhy, MapIndex, Micros, MissedWhy, Payload, PoolDeleted, PoolName, PoolSet, QueueName,
+    Record, RefusedWhy, ReportRefused, ReprocessBehavior, RuledOut, RunBackfilled, RunCancelled,
+    RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMark, RunMarked, RunMissed,
+    RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunWas, Scope, SkippedWhy,
     TaskCleared, TaskExpanded, TaskId, TaskMark, TaskMarked, TaskQueued, TaskRuledOut, TaskSpec,
     Timestamp, Timetable, TraceContext, TriggerRule, TryCancelled, TryFailed, TryLost, TryNamed,
     TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage,
@@ -246,8 +248,9 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
     let types =
         vec![RunType::Manual, RunType::Scheduled, RunType::Backfill, RunType::AssetTriggered];
     let dates = (option::of(instant()), option::of(interval()), instant());
-    let created = (select(types), dates, 1_u32..4, option::of(payload())).prop_map(
-        |(run_type, (logical_date, data_interval, run_after), version, conf)| {
+    let backfill = option::weighted(0.3, backfill_id());
+    let created = (select(types), dates, 1_u32..4, option::of(payload()), backfill).prop_map(
+        |(run_type, (logical_date, data_interval, run_after), version, conf, backfill_id)| {
             Fact::RunCreated(Box::new(RunCreated {
                 run_type,
                 logical_date,
@@ -259,6 +262,7 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
                 note: None,
                 asset_events: Vec::new(),
                 asset_events_left_out: 0,
+                backfill_id,
             }))
         },
     );
@@ -283,12 +287,63 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
             Fact::TaskRuledOut(TaskRuledOut { task_id, map_index, why, further, message: None })
         },
     );
+    let backfilled = (backfill_id(), option::of(payload()))
+        .prop_map(|(backfill_id, conf)| Fact::RunBackfilled(RunBackfilled { backfill_id, conf }));
     Union::new_weighted(vec![
         (3, created.boxed()),
         (1, Just(Fact::RunStarted(RunStarted {})).boxed()),
         (1, select(simple).boxed()),
         (1, ruled_out.boxed()),
+        (1, backfilled.boxed()),
     ])
+}
+
+fn backfill_id() -> impl Strategy<Value = BackfillId> {
+    prop_oneof![8 => 1_u64..4, 1 => Just(0), 1 => Just(u64::MAX)].prop_map(BackfillId)
+}
+
+fn about_backfills() -> Union<BoxedStrategy<Fact>> {
+    let runs = (interval(), micros(), number()).prop_map(|(first, step, count)| ExpectedRuns {
+        first,
+        step,
+        count,
+    });
+    let words = (
+        any::<bool>(),
+        select(vec![
+            ReprocessBehavior::None,
+            ReprocessBehavior::Failed,
+            ReprocessBehavior::Completed,
+        ]),
+    );
+    let dates = (instant(), instant(), prop::collection::vec(runs, 0..3));
+    let created = (backfill_id(), dates, words, number(), option::of(payload())).prop_map(
+        |(backfill_id, (from_date, to_date, runs), words, max_active_runs, conf)| {
+            Fact::BackfillCreated(Box::new(BackfillCreated {
+                backfill_id,
+                from_date,
+                to_date,
+                runs,
+                run_backwards: words.0,
+                reprocess_behavior: words.1,
+                max_active_runs,
+                conf,
+            }))
+        },
+    );
+    let skipped = (backfill_id(), instant(), instant(), number()).prop_map(
+        |(backfill_id, first, last, count)| {
+            let why = SkippedWhy::AlreadyExists;
+            Fact::BackfillSkipped(BackfillSkipped { backfill_id, first, last, count, why })
+        },
+    );
+    let moved = (backfill_id(), 0..4_u8).prop_map(|(backfill_id, n)| match n {
+        0 => Fact::BackfillPaused(BackfillPaused { backfill_id }),
+        1 => Fact::BackfillUnpaused(BackfillUnpaused { backfill_id }),
+        2 => Fact::BackfillCancelled(BackfillCancelled { backfill_id }),
+        _ => Fact::BackfillCompleted(BackfillCompleted { backfill_id }),
+    });
+    Union::new_weighted(vec![(3, created.boxed()), (1, skipped.boxed()), (2, moved.boxed())])
 }
 
 fn tries() -> impl Strategy<Value = (TaskId, MapIndex, TryNumber, Leg)> {
@@ -530,6 +585,7 @@ pub(crate) fn fact() -> impl Strategy<Value = Fact> {
     prop_oneof![
         2 => about_dags(),
         3 => about_runs(),
+        1 => about_backfills(),
         6 => about_tries(),
         1 => about_what_is_shared(),
     ]
@@ -589,6 +645,7 @@ pub(crate) fn history() -> impl Strategy<Value = Vec<Record>> {
             note: None,
             asset_events: Vec::new(),
             asset_events_left_out: 0,
+            backfill_id: None,
         };
         let plain = |scope, facts| Record {
             at: Timestamp(0),

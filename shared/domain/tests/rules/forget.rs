@@ -96,6 +96,7 @@ fn what_is_yet_to_come_is_not_forgotten() {
         CommandBody::ForgetHistory(HistoryForgotten {
             executors_left_before: at(executors),
             reports_refused_before: at(reports),
+            backfills_over_before: None,
         })
     };
     world.send(history(Some(1), None)).refused(RefusalCode::Invalid, []);

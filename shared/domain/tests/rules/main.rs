@@ -3,6 +3,7 @@ mod support;
 
 mod arbitrary;
 mod assets;
+mod backfill;
 mod branching;
 mod cancel;
 mod clear;

@@ -316,6 +316,9 @@ impl World {
                 return brief_all(&self.log[from..]);
             }
             for proposal in &proposals {
+                if let Some(key) = self.namespace.needs_to(proposal) {
+                    self.revive(&key);
+                }
                 let record = self.namespace.carry_out(self.now, proposal);
                 let record = record.unwrap_or_else(|| panic!("proposed and refused: {proposal:?}"));
                 self.append(&record);
@@ -687,6 +690,16 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::HistoryForgotten(_) => "HistoryForgotten".to_owned(),
         Fact::AssetUpdated(f) => brief_updated(f),
         Fact::QueuedAssetsDropped(f) => format!("QueuedAssetsDropped {}", f.assets.len()),
+        Fact::BackfillCreated(f) => {
+            let count: u32 = f.runs.iter().map(|it| it.count).sum();
+            format!("BackfillCreated {}: {count}", f.backfill_id)
+        }
+        Fact::BackfillPaused(f) => format!("BackfillPaused {}", f.backfill_id),
+        Fact::BackfillUnpaused(f) => format!("BackfillUnpaused {}", f.backfill_id),
+        Fact::BackfillCancelled(f) => format!("BackfillCancelled {}", f.backfill_id),
+        Fact::BackfillCompleted(f) => format!("BackfillCompleted {}", f.backfill_id),
+        Fact::BackfillSkipped(f) => format!("BackfillSkipped {} {:?}", f.count, f.why),
+        Fact::RunBackfilled(f) => format!("RunBackfilled {}", f.backfill_id),
     }
 }
 

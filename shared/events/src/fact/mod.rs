@@ -1,6 +1,7 @@
 //! The facts, one file for what each is about. Past tense, noun first; only ever added to.
 mod asset;
 mod attempt;
+mod backfill;
 mod dag;
 mod run;
 mod shared;
@@ -10,6 +11,10 @@ pub use asset::{AssetUpdated, QueuedAssetsDropped};
 pub use attempt::{
     ForeignReport, LogRef, LostWhy, RefusedWhy, ReportRefused, TryCancelled, TryFailed, TryLost,
     TryNamed, TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, XComPushed,
+};
+pub use backfill::{
+    BackfillCancelled, BackfillCompleted, BackfillCreated, BackfillPaused, BackfillSkipped,
+    BackfillUnpaused, ReprocessBehavior, RunBackfilled, SkippedWhy,
 };
 pub use dag::{
     BundlePublished, DagDisappeared, DagForgotten, DagImportFailed, DagImportRecovered, DagPaused,
@@ -127,6 +132,20 @@ pub enum Fact {
     RunMarked(RunMarked),
     /// A run has another note for people, or none any more.
     RunNoted(RunNoted),
+    /// Somebody asked for runs of many dates of a DAG's past.
+    BackfillCreated(Box<BackfillCreated>),
+    /// A backfill makes no runs, and starts none.
+    BackfillPaused(BackfillPaused),
+    /// A backfill goes on.
+    BackfillUnpaused(BackfillUnpaused),
+    /// A backfill is over before its end: runs of it that have not begun are ended, those that have go on.
+    BackfillCancelled(BackfillCancelled),
+    /// A backfill is over: all its dates were seen to, and none of its runs goes on.
+    BackfillCompleted(BackfillCompleted),
+    /// Dates of a backfill are passed over.
+    BackfillSkipped(BackfillSkipped),
+    /// A run that was over runs again for a backfill, and is one of its runs from now on.
+    RunBackfilled(RunBackfilled),
     /// What nothing that goes on needs, and that is old, is forgotten: executors that left, reports refused.
     HistoryForgotten(HistoryForgotten),
 }

@@ -2,7 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AssetEvent, DagVersion, Digest, Interval, TaskId, Timestamp};
+use crate::{AssetEvent, BackfillId, DagVersion, Digest, Interval, TaskId, Timestamp};
 
 /// How a run came about.
 #[derive(
@@ -63,6 +63,9 @@ pub struct RunCreated {
     /// How many more there were.
     #[serde(default, skip_serializing_if = "is_none")]
     pub asset_events_left_out: u32,
+    /// The backfill that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill_id: Option<BackfillId>,
 }
 
 /// See [`crate::Fact::RunStarted`]. Scope: the run.

@@ -96,6 +96,9 @@ pub struct HistoryForgotten {
     /// Reports that were refused before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reports_refused_before: Option<Timestamp>,
+    /// Backfills that were over before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfills_over_before: Option<Timestamp>,
 }
 
 /// See [`crate::Fact::ExecutorJoined`]. Scope: the executor.

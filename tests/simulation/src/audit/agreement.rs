@@ -53,6 +53,8 @@ impl Audit {
         if let Some(key) = self.deleted.iter().find(|key| namespace.ending(key).is_some()) {
             return Err(format!("{key} was deleted, and is folded as over"));
         }
+        self.agrees_on_backfills(namespace)?;
+        self.dates_are_seen_to_once()?;
         let in_flight: usize = self.runs.values().map(RunModel::in_flight).sum();
         if namespace.in_flight() as usize != in_flight {
             return Err(format!(

@@ -129,15 +129,14 @@ impl RunModel {
 impl Audit {
     /// What is cleared is what was asked for, by the state before the record.
     pub(super) fn check_clear(&mut self, record: &Record, command: Option<&Command>) -> Finding {
-        let ask = command.and_then(|command| match &command.body {
-            CommandBody::ClearTasks(ask) => Some(ask),
-            _ => None,
-        });
+        let by_backfill = Self::cleared_by_backfill(record);
+        let asked = command.and_then(asked_to_clear);
         if let Some(CommandBody::MarkTasks(ask)) = command.map(|command| &command.body) {
             return self.check_mark(record, ask);
         }
         let about = |fact: &Fact| matches!(fact, Fact::RunCleared(_) | Fact::TaskCleared(_));
-        let Some(ask) = ask.filter(|_| record.cause.is_some()) else {
+        let asked = asked.filter(|_| record.cause.is_some());
+        let Some(ask) = by_backfill.as_ref().or(asked) else {
             return if record.facts.iter().any(about) {
                 Err("something is cleared that nobody asked for".to_owned())
             } else {
@@ -163,6 +162,7 @@ impl Audit {
                     }
                 }
                 Fact::TryCancelled(_) if ask.running == OnRunning::Restart => {}
+                Fact::RunBackfilled(_) if by_backfill.is_some() => {}
                 Fact::TaskRuledOut(_)
                 | Fact::TaskExpanded(_)
                 | Fact::RunSucceeded(_)
@@ -171,7 +171,7 @@ impl Audit {
             }
         }
         let taken = run.taken_by(ask);
-        if cleared != taken || taken.is_empty() {
+        if cleared != taken || (taken.is_empty() && by_backfill.is_none()) {
             return Err(format!("cleared are {cleared:?}, not {taken:?} by {ask:?}"));
         }
         let over = matches!(run.stage, Stage::Over | Stage::Ending);
@@ -272,6 +272,10 @@ impl Audit {
                     _ => true,
                 }
             }
+            CommandBody::CreateBackfill(_)
+            | CommandBody::PauseBackfill { .. }
+            | CommandBody::UnpauseBackfill { .. }
+            | CommandBody::CancelBackfill { .. } => self.is_right_of_backfill(command, outcome),
             body => self.is_right_of_forgetting(body, outcome),
         }
     }
@@ -319,6 +323,7 @@ impl Audit {
             | Outcome::Waits(_)
             | Outcome::WouldMark { .. }
             | Outcome::WouldMake(_)
+            | Outcome::WouldBackfill(_)
             | Outcome::Needs(_)
             | Outcome::Refused(_) => false,
         }
@@ -332,6 +337,13 @@ fn one_by_one(tasks: &[ClearedTask]) -> Copies {
         (0..=it.further).map(move |n| (it.task_id.clone(), at(n)))
     });
     copies.collect()
+}
+
+fn asked_to_clear(command: &Command) -> Option<&ClearTasks> {
+    match &command.body {
+        CommandBody::ClearTasks(ask) => Some(ask),
+        _ => None,
+    }
 }
 
 fn key_of(ask: &ClearTasks) -> RunKey {

@@ -58,8 +58,9 @@ impl Audit {
     }
 
     pub(super) fn forget_history(what: HistoryForgotten, at: Timestamp) -> Finding {
-        let times = [what.executors_left_before, what.reports_refused_before];
-        if times.iter().flatten().any(|time| *time > at) || times == [None, None] {
+        let times =
+            [what.executors_left_before, what.reports_refused_before, what.backfills_over_before];
+        if times.iter().flatten().any(|time| *time > at) || times == [None; 3] {
             return Err(format!("{what:?} at {at}"));
         }
         Ok(())

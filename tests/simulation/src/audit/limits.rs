@@ -17,12 +17,15 @@ impl Audit {
         if record.facts.iter().any(|fact| matches!(fact, Fact::RunStarted(_))) {
             let of_dag = self.runs.range(first_of(&key.dag_id)..);
             let of_dag = of_dag.take_while(|(it, _)| it.dag_id == key.dag_id).map(|(_, run)| run);
-            let count = of_dag.filter(running).count();
+            let own = |run: &&RunModel| run.backfill.is_none();
+            let count = of_dag.filter(running).filter(own).count();
             let dag = &self.dags[&key.dag_id];
             let most = dag.versions[&dag.current].max_active_runs as usize;
-            if most > 0 && count > most {
+            let begins = self.runs.get(key).is_some_and(|run| own(&run));
+            if begins && most > 0 && count > most {
                 return Err(format!("{count} runs are running, {most} may"));
             }
+            self.check_backfill_limit(key)?;
         }
         if !record.facts.iter().any(|fact| matches!(fact, Fact::TaskQueued(_))) {
             return Ok(());

@@ -2,6 +2,7 @@
 //! written down once more, slowly and without an index.
 mod agreement;
 mod assets;
+mod backfills;
 mod clearing;
 mod forgetting;
 mod limits;
@@ -19,6 +20,7 @@ mod why;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use agreement::fold_all;
+use backfills::BackfillModel;
 use dagbok_events::{
     Actor, AssetKey, CommandId, DagId, DagSpec, Fact, LimitsSet, Micros, PoolName, Record,
     RunCreated, RunExpected, RunId, RunKey, RunType, Scope, Timestamp,
@@ -62,6 +64,8 @@ pub struct Audit {
     floors: BTreeMap<DagId, Floor>,
     /// The runs that commands made, whatever became of them.
     made: BTreeMap<CommandId, RunId>,
+    /// Every backfill there was.
+    backfills: BTreeMap<u64, BackfillModel>,
     pools: BTreeMap<PoolName, u32>,
     parallelism: u32,
     queued_timeout: Micros,
@@ -94,6 +98,7 @@ impl Audit {
             tried: BTreeMap::new(),
             floors: BTreeMap::new(),
             made: BTreeMap::new(),
+            backfills: BTreeMap::new(),
             pools: BTreeMap::from([(pool, sizes::DEFAULT_POOL_SLOTS)]),
             parallelism: sizes::PARALLELISM,
             queued_timeout: LimitsSet::TASK_QUEUED_TIMEOUT,
@@ -221,6 +226,9 @@ impl Audit {
             self.note(kind_of(fact));
             if let Fact::AssetUpdated(f) = fact {
                 self.asset_updated(f)?;
+                continue;
+            }
+            if self.backfill(record, fact)? {
                 continue;
             }
             match &record.scope {
@@ -353,7 +361,13 @@ impl Audit {
             self.promise(&key.dag_id, f);
         }
         if let Fact::RunCreated(f) = fact {
+            self.backfill_makes(key, f)?;
             return self.create(key, record, f);
+        }
+        match fact {
+            Fact::RunBackfilled(f) => return self.backfill_takes(key, f),
+            Fact::RunCleared(_) => self.leave_backfill(key),
+            _ => {}
         }
         let Some(dag) = self.dags.get(&key.dag_id) else {
             return Err(format!("DAG {} is not known", key.dag_id));

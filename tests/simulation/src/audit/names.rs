@@ -57,5 +57,12 @@ pub(super) const fn kind_of(fact: &Fact) -> &'static str {
         Fact::HistoryForgotten(_) => "HistoryForgotten",
         Fact::AssetUpdated(_) => "AssetUpdated",
         Fact::QueuedAssetsDropped(_) => "QueuedAssetsDropped",
+        Fact::BackfillCreated(_) => "BackfillCreated",
+        Fact::BackfillPaused(_) => "BackfillPaused",
+        Fact::BackfillUnpaused(_) => "BackfillUnpaused",
+        Fact::BackfillCancelled(_) => "BackfillCancelled",
+        Fact::BackfillCompleted(_) => "BackfillCompleted",
+        Fact::BackfillSkipped(_) => "BackfillSkipped",
+        Fact::RunBackfilled(_) => "RunBackfilled",
     }
 }

@@ -53,6 +53,8 @@ pub struct RunModel {
     pub(super) by_hand: bool,
     /// Which version of its DAG it runs.
     pub(super) version: u32,
+    /// The backfill that it belongs to.
+    pub(super) backfill: Option<u64>,
 }
 
 /// A run's record as far as its facts are concerned.
@@ -75,6 +77,7 @@ impl RunModel {
             tasks: dag.tasks.into_iter().map(|spec| TaskModel::new(spec, tries)).collect(),
             logical_date: created.logical_date,
             version: created.version,
+            backfill: created.backfill_id.map(|id| id.0),
             succeeded: false,
             timeout: dag.dagrun_timeout,
             fail_fast: dag.fail_fast,

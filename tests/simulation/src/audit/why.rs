@@ -21,6 +21,7 @@ struct Asked<'a> {
 impl Audit {
     /// Whether a fold that has carried out all that the rules call for at `now` explains every wait that there is.
     pub fn explains(&mut self, fold: &Namespace, now: Timestamp) -> Finding {
+        self.nothing_is_left_of_backfills()?;
         let mut kinds = Vec::new();
         for (key, run) in self.active() {
             let why = ask(fold, now, (key, None))?;
@@ -67,12 +68,26 @@ impl Audit {
     ) -> Finding {
         let is_so = match reason {
             Reason::Paused => self.dags[&key.dag_id].paused,
+            Reason::BackfillPaused { backfill_id } => {
+                run.backfill == Some(backfill_id.0)
+                    && self.backfill_stands(backfill_id.0).is_some_and(|(.., paused)| paused)
+            }
+            Reason::BackfillMaxActiveRuns { backfill_id, most, runs, more, before } => {
+                let stands = self.backfill_stands(backfill_id.0);
+                run.backfill == Some(backfill_id.0)
+                    && stands.is_some_and(|(running, may, _)| {
+                        running == runs.len() + *more as usize
+                            && may == *most as usize
+                            && running + *before as usize >= may
+                    })
+            }
             Reason::NotDue { due } => *due > now && run.stage == Stage::Queued,
             Reason::MaxActiveRuns { most, runs, more, before } => {
                 let under_way =
                     |run: &RunModel| matches!(run.stage, Stage::Running(_) | Stage::Ending);
                 let of_dag = self.runs().filter(|(it, _)| it.dag_id == key.dag_id);
-                let active = of_dag.filter(|(_, run)| under_way(run)).count();
+                let own = |run: &RunModel| under_way(run) && run.backfill.is_none();
+                let active = of_dag.filter(|(_, run)| own(run)).count();
                 let named = runs.iter().all(|run_id| {
                     let key = RunKey { dag_id: key.dag_id.clone(), run_id: run_id.clone() };
                     self.runs.get(&key).is_some_and(under_way)

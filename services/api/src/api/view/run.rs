@@ -22,6 +22,9 @@ pub(crate) fn actor_name(actor: &Actor) -> String {
 }
 
 const fn triggered_by(run: &RunRow) -> &'static str {
+    if run.backfill_id.is_some() {
+        return "backfill";
+    }
     match (run.run_type, &run.created_by) {
         (RunType::Backfill, _) => "backfill",
         (RunType::AssetTriggered, _) => "asset",
@@ -87,6 +90,7 @@ fn run_extra(run: &RunRow, version: Option<&VersionRow>) -> RunExtra {
             .map(|limit| limit.to_std().as_secs_f64()),
         failed_tasks: failed_tasks(run),
         refused_reports: run.refused,
+        backfill_id: run.backfill_id.map(|id| id.0),
         created_seq: run.created_seq,
         last_seq: run.last_seq,
     }

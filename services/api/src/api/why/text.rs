@@ -277,6 +277,8 @@ pub(super) fn reason(it: &Reason) -> WhyReason {
         Reason::Paused => new("paused", "its DAG is paused".to_owned()),
         Reason::RunQueued => new("run_queued", "its run waits for its turn".to_owned()),
         Reason::MaxActiveRuns { .. }
+        | Reason::BackfillPaused { .. }
+        | Reason::BackfillMaxActiveRuns { .. }
         | Reason::NotDue { .. }
         | Reason::TimedOut { .. }
         | Reason::Gone
@@ -344,17 +346,19 @@ pub(super) fn reason(it: &Reason) -> WhyReason {
 fn of_run(it: &Reason) -> WhyReason {
     match it {
         Reason::MaxActiveRuns { most, runs, more, before } => {
-            let runs: Vec<String> = runs.iter().map(ToString::to_string).collect();
-            let names = joined(&runs, *more);
-            let line = match before {
-                0 => String::new(),
-                1 => "; 1 queued run comes before it".to_owned(),
-                before => format!("; {before} queued runs come before it"),
-            };
-            let message = format!(
-                "{most} runs of its DAG may be active (max_active_runs), and these are: {names}{line}"
+            let what = format!("{most} runs of its DAG may be active (max_active_runs)");
+            of_runs(("max_active_runs", what), *most, (runs, *more), *before)
+        }
+        Reason::BackfillPaused { backfill_id } => {
+            let message = format!("its backfill {backfill_id} is paused");
+            WhyReason { name: Some(backfill_id.to_string()), ..new("backfill_paused", message) }
+        }
+        Reason::BackfillMaxActiveRuns { backfill_id, most, runs, more, before } => {
+            let what = format!(
+                "{most} runs of its backfill {backfill_id} may be active (its max_active_runs)"
             );
-            WhyReason { most: Some(*most), runs, more: *more, ..new("max_active_runs", message) }
+            let it = of_runs(("backfill_max_active_runs", what), *most, (runs, *more), *before);
+            WhyReason { name: Some(backfill_id.to_string()), ..it }
         }
         Reason::NotDue { due } => WhyReason {
             until: Some((*due).into()),
@@ -387,6 +391,23 @@ fn of_run(it: &Reason) -> WhyReason {
         }
         _ => unreachable!("only asked of what keeps runs"),
     }
+}
+
+/// A limit of runs that is reached, with those that have it.
+fn of_runs(
+    (kind, what): (&str, String),
+    most: u32,
+    (runs, more): (&[dagbok_events::RunId], u32),
+    before: u32,
+) -> WhyReason {
+    let runs: Vec<String> = runs.iter().map(ToString::to_string).collect();
+    let line = match before {
+        0 => String::new(),
+        1 => "; 1 queued run comes before it".to_owned(),
+        before => format!("; {before} queued runs come before it"),
+    };
+    let message = format!("{what}, and these are: {}{line}", joined(&runs, more));
+    WhyReason { most: Some(most), runs, more, ..new(kind, message) }
 }
 
 fn asset_name(asset: &AssetRef) -> String {

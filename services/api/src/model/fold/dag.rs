@@ -95,6 +95,7 @@ pub(super) fn forgotten(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result
         return Ok(());
     }
     rows.remove_all::<VersionRow>(&keys::within_dag::<VersionRow>(dag_id))?;
+    super::backfill::forgotten_with(rows, dag_id)?;
     rows.put::<DagRow>(keys::dag(dag_id), None);
     Ok(())
 }

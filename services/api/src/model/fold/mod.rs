@@ -2,6 +2,7 @@
 //! same rows however they are batched, and history is never refused: a fact about what is unknown is
 //! passed over, or kept with what it says itself.
 mod asset;
+mod backfill;
 mod change;
 mod counted;
 mod dag;
@@ -54,6 +55,7 @@ pub(crate) fn fold(rows: &mut Overlay<'_>, seq: u64, record: &Record) -> Result<
     let ends_run = facts.iter().any(Fact::ends_run);
     let context = Context { seq, at, by, reason, scope, ends_run };
     let before = standing(rows, scope)?;
+    let part = backfill::part(rows, scope)?;
     let mut updates = 0;
     for (place, fact) in facts.iter().enumerate() {
         if let Fact::AssetUpdated(fact) = fact {
@@ -67,6 +69,7 @@ pub(crate) fn fold(rows: &mut Overlay<'_>, seq: u64, record: &Record) -> Result<
         run::note_seq(rows, run, &context)?;
         let after = standing(rows, scope)?;
         moved(rows, run, before.as_ref(), after.as_ref())?;
+        backfill::moved(rows, &context, part)?;
     }
     Ok(())
 }
@@ -113,6 +116,13 @@ fn fold_fact(
             run::stopped(rows, context, run::Ending::CANCELLED, fact.teardowns_left)?;
         }
         Fact::RunCleared(_) => run::cleared(rows, context)?,
+        Fact::RunBackfilled(_)
+        | Fact::BackfillCreated(_)
+        | Fact::BackfillPaused(_)
+        | Fact::BackfillUnpaused(_)
+        | Fact::BackfillSkipped(_)
+        | Fact::BackfillCancelled(_)
+        | Fact::BackfillCompleted(_) => backfill::about(rows, context, fact)?,
         Fact::RunDeleted(_) => run::deleted(rows, context)?,
         Fact::TaskExpanded(fact) => run::expanded(rows, context, fact)?,
         Fact::TaskCleared(fact) => task::cleared(rows, context, fact)?,

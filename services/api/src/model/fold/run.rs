@@ -41,6 +41,7 @@ pub(super) fn created(
         note,
         asset_events: _,
         asset_events_left_out: _,
+        backfill_id,
     } = fact;
     let spec = rows.peek::<VersionRow>(keys::version(&run.dag_id, *version))?;
     let tasks = spec.map_or(0, |row| u32::try_from(row.spec.tasks.len()).unwrap_or(u32::MAX));
@@ -65,6 +66,7 @@ pub(super) fn created(
         tasks,
         expanded: BTreeMap::new(),
         counts: BTreeMap::new(),
+        backfill_id: *backfill_id,
         refused: 0,
         created_seq: context.seq,
         last_seq: context.seq,
@@ -79,7 +81,7 @@ pub(super) fn created(
     if *run_type == RunType::AssetTriggered {
         super::asset::consumed(rows, run, fact)?;
     }
-    Ok(())
+    super::backfill::made(rows, context, fact)
 }
 
 pub(super) fn started(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(), StoreError> {
@@ -182,6 +184,7 @@ pub(super) fn noted(
 
 /// A run that was over waits for its turn again; one that only had its teardowns left goes on.
 pub(super) fn cleared(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(), StoreError> {
+    super::backfill::left(rows, context)?;
     let Some(run) = context.run() else { return Ok(()) };
     let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
     if row.state.is_over() {

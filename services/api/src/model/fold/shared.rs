@@ -117,12 +117,16 @@ pub(super) fn executor_left(
     place(rows, Some(&before), &after)
 }
 
-/// Executors that left and reports that were refused so long ago. Each costs a look at every one there is.
+/// Executors that left, reports that were refused and backfills that were over so long ago. Each costs a look at every one there is.
 pub(super) fn history_forgotten(
     rows: &mut Overlay<'_>,
     fact: HistoryForgotten,
 ) -> Result<(), StoreError> {
-    let HistoryForgotten { executors_left_before, reports_refused_before } = fact;
+    let HistoryForgotten { executors_left_before, reports_refused_before, backfills_over_before } =
+        fact;
+    if let Some(before) = backfills_over_before {
+        super::backfill::forgotten_before(rows, before)?;
+    }
     if let Some(before) = executors_left_before {
         forget_executors(rows, before)?;
     }

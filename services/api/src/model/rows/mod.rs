@@ -4,6 +4,7 @@
 //! may change freely; they are stored as MessagePack with
 //! named fields, those without a value left out.
 mod asset;
+mod backfill;
 mod dag;
 mod run;
 mod shared;
@@ -11,6 +12,7 @@ mod task;
 
 pub(crate) use asset::event_id;
 pub use asset::{AssetCountRow, AssetEventRow, AssetIdRow, AssetRow, QueuedAssetRow, RunAssetsRow};
+pub use backfill::{BackfillEnd, BackfillOfDagRow, BackfillPauseRow, BackfillRow};
 pub use dag::{DagRow, ImportErrorRow, MissedRow, PauseRow, VersionRow};
 pub use run::{
     RefusedRow, RunChangeRow, RunEnd, RunHavingRow, RunIndexRow, RunInputRow, RunOrderRow, RunRow,
@@ -23,7 +25,7 @@ pub use task::{
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.
-pub const VERSION: u32 = 13;
+pub const VERSION: u32 = 14;
 
 dagbok_rows::tables! {
     /// Every table of the read model.
@@ -38,5 +40,6 @@ dagbok_rows::tables! {
         assets: AssetRow = b'A', asset_ids: AssetIdRow = b'I', asset_count: AssetCountRow = b'N',
         asset_events: AssetEventRow = b'E', queued_assets: QueuedAssetRow = b'Q',
         run_assets: RunAssetsRow = b'R', run_changes: RunChangeRow = b'H',
+        backfills: BackfillRow = b'B', backfills_of_dag: BackfillOfDagRow = b'D',
     }
 }

@@ -2,8 +2,9 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    Actor, DagId, DagVersion, Digest, ExecutorId, ForeignReport, Interval, LogRef, MapIndex,
-    Payload, RefusedWhy, RunId, RunKey, RunType, TaskId, TasksWere, Timestamp, TryNumber, Usage,
+    Actor, BackfillId, DagId, DagVersion, Digest, ExecutorId, ForeignReport, Interval, LogRef,
+    MapIndex, Payload, RefusedWhy, RunId, RunKey, RunType, TaskId, TasksWere, Timestamp, TryNumber,
+    Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +111,9 @@ pub struct RunRow {
     /// Those of them that have a state, by state.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<TaskInstanceState, u32>,
+    /// The backfill that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill_id: Option<BackfillId>,
     /// Reports about it that were refused.
     pub refused: u32,
     /// The sequence of the record that made it.

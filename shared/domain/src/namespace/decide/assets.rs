@@ -112,6 +112,7 @@ impl Namespace {
             note: None,
             asset_events: run.events,
             asset_events_left_out: run.left_out,
+            backfill_id: None,
         };
         let starts = dag.may_start() && dag.queued.is_empty();
         let start = if starts { first_facts(&key, at, dag, &created) } else { Vec::new() };

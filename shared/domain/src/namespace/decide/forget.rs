@@ -1,11 +1,12 @@
 //! Forgetting what nothing needs any more, for whoever looks after what is kept.
 use dagbok_events::{
-    DagForgotten, DagId, DagVersion, DagVersionsForgotten, Fact, HistoryForgotten, Scope, Timestamp,
+    BackfillCancelled, DagForgotten, DagId, DagVersion, DagVersionsForgotten, Fact,
+    HistoryForgotten, Scope, Timestamp,
 };
 use dagbok_protocol::{Command, RefusalCode};
 
 use super::runs::no_dag;
-use crate::namespace::{Decision, Namespace, accepted, answering, refuse, unchanged};
+use crate::namespace::{Backfill, Decision, Namespace, accepted, answering, refuse, unchanged};
 
 impl Namespace {
     /// A DAG that no file defines, once the last of its runs went.
@@ -19,7 +20,10 @@ impl Namespace {
             let why = format!("the DAG {dag_id} has runs; they go first");
             return refuse(RefusalCode::DagInUse, why);
         }
-        let facts = vec![Fact::DagForgotten(DagForgotten {})];
+        let backfill = dag.backfill.as_ref().map(Backfill::backfill_id);
+        let backfill = backfill.map(|backfill_id| BackfillCancelled { backfill_id });
+        let mut facts: Vec<Fact> = backfill.map(Fact::BackfillCancelled).into_iter().collect();
+        facts.push(Fact::DagForgotten(DagForgotten {}));
         accepted(vec![answering(command, at, Scope::Dag(dag_id.clone()), facts)])
     }
 
@@ -44,19 +48,23 @@ impl Namespace {
         accepted(vec![answering(command, at, Scope::Dag(dag_id.clone()), facts)])
     }
 
-    /// Executors that left and reports that were refused before some time.
+    /// Executors that left, reports that were refused and backfills that were over before some time.
     pub(super) fn forget_history(
         at: Timestamp,
         command: &Command,
         what: HistoryForgotten,
     ) -> Decision {
-        let HistoryForgotten { executors_left_before, reports_refused_before } = what;
-        let times = [executors_left_before, reports_refused_before];
+        let HistoryForgotten {
+            executors_left_before,
+            reports_refused_before,
+            backfills_over_before,
+        } = what;
+        let times = [executors_left_before, reports_refused_before, backfills_over_before];
         if let Some(time) = times.into_iter().flatten().find(|time| *time > at) {
             let why = format!("{time} lies ahead: what is yet to come can't be forgotten");
             return refuse(RefusalCode::Invalid, why);
         }
-        if times == [None, None] {
+        if times == [None; 3] {
             return unchanged();
         }
         let facts = vec![Fact::HistoryForgotten(what)];

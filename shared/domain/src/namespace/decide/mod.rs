@@ -1,6 +1,7 @@
 //! Decisions: one file for what each kind of command is about.
 mod accept;
 mod assets;
+mod backfill;
 mod clear;
 mod clock;
 mod dags;
@@ -47,6 +48,12 @@ impl Namespace {
             }
             CommandBody::NoteRun { dag_id, run_id, note } => {
                 self.note_run(at, command, (dag_id, run_id), note.as_deref())
+            }
+            CommandBody::CreateBackfill(ask) => self.create_backfill(at, command, ask),
+            CommandBody::PauseBackfill { backfill_id }
+            | CommandBody::UnpauseBackfill { backfill_id }
+            | CommandBody::CancelBackfill { backfill_id } => {
+                self.change_backfill_as_asked(at, command, *backfill_id)
             }
             CommandBody::WhyWaits(ask) => self.why(at, ask),
             CommandBody::DeleteRun { dag_id, run_id } => self.delete(at, command, dag_id, run_id),
@@ -110,6 +117,10 @@ impl Namespace {
             | CommandBody::MarkTasks(_)
             | CommandBody::MarkRun { .. }
             | CommandBody::NoteRun { .. }
+            | CommandBody::CreateBackfill(_)
+            | CommandBody::PauseBackfill { .. }
+            | CommandBody::UnpauseBackfill { .. }
+            | CommandBody::CancelBackfill { .. }
             | CommandBody::WhyWaits(_)
             | CommandBody::WouldUnpause { .. }
             | CommandBody::UpdateAsset(_)

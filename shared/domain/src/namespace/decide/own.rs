@@ -25,11 +25,16 @@ impl Namespace {
             Proposal::ClockBack => self.clock_back_record(at),
             Proposal::CreateScheduled(dag_id) => self.create_scheduled(at, dag_id),
             Proposal::CreateByAssets(dag_id) => self.create_by_assets(at, dag_id),
+            Proposal::StepBackfill(dag_id) => self.step_backfill(at, dag_id),
+            Proposal::EndLeftRun(number) => self.end_left_run(at, *number),
             Proposal::StartRun(number) => {
                 let run = self.runs.get(number)?;
                 let dag = self.dags.get(&run.key().dag_id)?;
-                let may =
-                    run.phase() == Phase::Queued && dag.may_start() && run.meta().run_after <= at;
+                let may = match run.meta().backfill_id {
+                    Some(_) => dag.may_start_backfilled(*number),
+                    None => dag.may_start() && run.meta().run_after <= at,
+                };
+                let may = may && run.phase() == Phase::Queued;
                 may.then(|| of_run(at, run, run.start_facts()))
             }
             Proposal::TimeOutRun(number) => {
@@ -112,6 +117,7 @@ impl Namespace {
             note: None,
             asset_events: Vec::new(),
             asset_events_left_out: 0,
+            backfill_id: None,
         };
         let start = if dag.may_start() { first_facts(&key, at, dag, &created) } else { Vec::new() };
         let created = Fact::RunCreated(Box::new(created));
@@ -126,7 +132,7 @@ pub(super) fn first_facts(key: &RunKey, at: Timestamp, dag: &Dag, f: &RunCreated
     Run::new(key.clone(), meta_of(&record, f), Arc::clone(&dag.current)).start_facts()
 }
 
-fn of_run(at: Timestamp, run: &Run, facts: Vec<Fact>) -> Record {
+pub(super) fn of_run(at: Timestamp, run: &Run, facts: Vec<Fact>) -> Record {
     let trace = run
         .meta()
         .traceparent

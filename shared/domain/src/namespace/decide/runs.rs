@@ -59,6 +59,7 @@ impl Namespace {
             note: ask.note.clone(),
             asset_events: Vec::new(),
             asset_events_left_out: 0,
+            backfill_id: None,
         };
         // A new run must not overtake an older one that waits for its turn.
         let starts = dag.may_start() && dag.queued.is_empty();
@@ -123,6 +124,23 @@ pub(in crate::namespace) fn no_dag(dag_id: &DagId) -> Decision {
     refuse(RefusalCode::DagNotFound, why)
 }
 
+/// Whether this may be a run's conf.
+pub(super) fn check_conf(conf: &str) -> Result<(), String> {
+    if conf.len() > limits::CONF_BYTES {
+        let most = limits::CONF_BYTES;
+        return Err(format!(
+            "the conf has {} bytes of JSON, at most {most} are taken: put the data where the task can read \
+             it, and its place in the conf",
+            conf.len()
+        ));
+    }
+    match serde_json::from_str::<serde_json::Value>(conf) {
+        Ok(serde_json::Value::Object(_)) => Ok(()),
+        Ok(_) => Err("the conf must be a JSON object".to_owned()),
+        Err(error) => Err(format!("the conf is not JSON: {error}")),
+    }
+}
+
 fn check(ask: &TriggerRun) -> Result<(), String> {
     let run_id = ask.run_id.as_ref().map_or("", RunId::as_str);
     if let Some(prefix) = names::reserved_prefix(run_id) {
@@ -139,18 +157,5 @@ fn check(ask: &TriggerRun) -> Result<(), String> {
             limits::NOTE_BYTES
         ));
     }
-    let Some(conf) = &ask.conf else { return Ok(()) };
-    if conf.len() > limits::CONF_BYTES {
-        let most = limits::CONF_BYTES;
-        return Err(format!(
-            "the conf has {} bytes of JSON, at most {most} are taken: put the data where the task can read \
-             it, and its place in the conf",
-            conf.len()
-        ));
-    }
-    match serde_json::from_str::<serde_json::Value>(conf) {
-        Ok(serde_json::Value::Object(_)) => Ok(()),
-        Ok(_) => Err("the conf must be a JSON object".to_owned()),
-        Err(error) => Err(format!("the conf is not JSON: {error}")),
-    }
+    ask.conf.as_deref().map_or(Ok(()), check_conf)
 }

@@ -37,9 +37,11 @@ impl Namespace {
         }
         if !dag.has_room() {
             let runs = dag.active.iter().filter_map(|number| self.runs.get(number));
-            let runs: Vec<RunId> = runs.take(NAMED).map(|run| run.key().run_id.clone()).collect();
-            let more = dag.active.len().saturating_sub(runs.len());
-            let more = u32::try_from(more).unwrap_or(u32::MAX);
+            let own = runs.filter(|run| run.meta().backfill_id.is_none());
+            let runs: Vec<RunId> = own.take(NAMED).map(|run| run.key().run_id.clone()).collect();
+            let active = u32::try_from(dag.active.len()).unwrap_or(u32::MAX);
+            let named = u32::try_from(runs.len()).unwrap_or(u32::MAX);
+            let more = active.saturating_sub(dag.apart).saturating_sub(named);
             let most = dag.max_active_runs();
             reasons.push(Reason::MaxActiveRuns { most, runs, more, before: 0 });
         }

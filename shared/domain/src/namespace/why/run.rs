@@ -27,6 +27,13 @@ impl Namespace {
         if run.phase() != Phase::Queued {
             return reasons;
         }
+        if run.meta().backfill_id.is_some() {
+            reasons.extend(self.reasons_of_backfill(number, dag));
+            if reasons.is_empty() {
+                reasons.push(Reason::Next);
+            }
+            return reasons;
+        }
         let run_after = run.meta().run_after;
         if run_after > now {
             reasons.push(Reason::NotDue { due: run_after });
@@ -36,7 +43,8 @@ impl Namespace {
         let before = u32::try_from(before).unwrap_or(u32::MAX);
         if dag.running.saturating_add(before) >= most {
             let running = dag.active.iter().filter_map(|number| self.runs.get(number));
-            let running = running.filter(|run| run.phase().is_under_way());
+            let own = |run: &&std::sync::Arc<Run>| run.meta().backfill_id.is_none();
+            let running = running.filter(|run| run.phase().is_under_way()).filter(own);
             let runs: Vec<RunId> =
                 running.take(NAMED).map(|run| run.key().run_id.clone()).collect();
             let more = dag.running.saturating_sub(u32::try_from(runs.len()).unwrap_or(0));

@@ -95,7 +95,8 @@ impl Stage {
             | Answer::WouldClear { .. }
             | Answer::WouldMark { .. }
             | Answer::Waits(_)
-            | Answer::WouldMake(_) => Ok(notes),
+            | Answer::WouldMake(_)
+            | Answer::WouldBackfill(_) => Ok(notes),
             Answer::Refused(refusal) => Err(Failure::from_error(Code::Refused, &refusal)),
         }
     }

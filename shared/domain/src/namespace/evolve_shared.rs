@@ -1,0 +1,54 @@
+//! Folding what is said of the namespace itself and of files of the folder.
+use std::sync::Arc;
+
+use dagbok_events::{Fact, Record};
+
+use super::{FileState, Namespace};
+
+impl Namespace {
+    /// A fact about the namespace itself.
+    pub(super) fn evolve_shared(&mut self, fact: &Fact) {
+        match fact {
+            Fact::PoolSet(f) => {
+                self.pools.entry(f.pool.clone()).or_default().set = Some(f.clone());
+            }
+            Fact::PoolDeleted(f) => {
+                if let Some(pool) = self.pools.get_mut(&f.pool) {
+                    pool.set = None;
+                    if pool.used == 0 {
+                        self.pools.remove(&f.pool);
+                    }
+                }
+            }
+            Fact::LimitsSet(f) => {
+                self.limits = *f;
+            }
+            Fact::ClockWentBack(f) => self.clock_back(f.to),
+            Fact::BundlePublished(f) => {
+                self.bundle = Some(f.bundle.clone());
+                for dag in self.dags.values_mut().map(Arc::make_mut).filter(|dag| !dag.gone) {
+                    if self.files.get(&dag.file).is_none_or(|file| file.error.is_none()) {
+                        dag.bundle = f.bundle.clone();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A record about a DAG file.
+    pub(super) fn evolve_file(&mut self, file: &str, record: &Record) {
+        for fact in &record.facts {
+            match fact {
+                Fact::DagImportFailed(f) => {
+                    let error = Some((f.line, f.exception.clone(), f.message.clone()));
+                    self.files.insert(file.to_owned(), FileState { error });
+                }
+                Fact::DagImportRecovered(_) => {
+                    self.files.remove(file);
+                }
+                _ => {}
+            }
+        }
+    }
+}
