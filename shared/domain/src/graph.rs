@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use dagbok_events::{DagSpec, DagVersion, Digest, Expand, Extent, TaskId, TaskSpec};
 
 use crate::{
-    head::head,
+    names::Names,
     run::{Line, LineNo},
     scope::{self, Scopes},
     timetable::{self, CompiledSchedule},
@@ -24,8 +24,7 @@ pub struct Version {
     pub spec: DagSpec,
     /// Its schedule, compiled; `None` where history holds one that can't be, which then never fires.
     pub schedule: Option<CompiledSchedule>,
-    /// By name, with its head.
-    by_name: Vec<(u128, Ix)>,
+    names: Names,
     downstream: Vec<Vec<Ix>>,
     /// Those whose ends say how a run ends.
     leaves: Vec<bool>,
@@ -48,7 +47,7 @@ impl Version {
     /// Indexes a spec. Edges that lead nowhere are left out: history is never refused.
     pub fn new(number: DagVersion, digest: Digest, spec: DagSpec) -> Self {
         let schedule = timetable::compile(&spec.schedule).ok().map(|it| it.of_era(spec.era));
-        let by_name = by_name(&spec.tasks);
+        let names = Names::of(&spec.tasks);
         let mut downstream = vec![Vec::new(); spec.tasks.len()];
         for (ix, task) in (0..).zip(&spec.tasks) {
             for up in &task.upstream {
@@ -72,7 +71,7 @@ impl Version {
             digest,
             spec,
             schedule,
-            by_name,
+            names,
             downstream,
             leaves,
             scopes,
@@ -87,11 +86,7 @@ impl Version {
 
     /// The task's place.
     pub fn find(&self, task_id: &TaskId) -> Option<Ix> {
-        let wanted = head(task_id.as_str());
-        let found = self.by_name.binary_search_by(|(head, ix)| {
-            head.cmp(&wanted).then_with(|| self.task(*ix).task_id.cmp(task_id))
-        });
-        found.ok().map(|at| self.by_name[at].1)
+        self.names.find(&self.spec.tasks, task_id)
     }
 
     /// The task at a place that [`Version::find`] gave.
@@ -278,18 +273,6 @@ pub(crate) fn sources_of(extents: &[Extent], found: &mut Vec<Ix>) {
             Extent::Zip { of, .. } | Extent::Concat { of } => sources_of(of, found),
         }
     }
-}
-
-/// The tasks' places in the order of their names; where history has a name twice, the last one's.
-fn by_name(tasks: &[TaskSpec]) -> Vec<(u128, Ix)> {
-    let mut all: Vec<(u128, Ix)> =
-        (0..).zip(tasks).map(|(ix, task)| (head(task.task_id.as_str()), ix)).collect();
-    let name = |ix: Ix| &tasks[ix as usize].task_id;
-    all.sort_unstable_by(|(a, one), (b, other)| {
-        a.cmp(b).then_with(|| name(*one).cmp(name(*other))).then_with(|| other.cmp(one))
-    });
-    all.dedup_by(|later, first| name(later.1) == name(first.1));
-    all
 }
 
 /// What is reached from these, step by step.

@@ -5,6 +5,7 @@
 pub mod backoff;
 pub mod graph;
 mod head;
+mod names;
 pub mod namespace;
 pub mod retry;
 pub mod run;

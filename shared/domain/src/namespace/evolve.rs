@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     graph::{Ix, Version},
-    run::{Change, Ending, Handed, Phase, Run, RunMeta, ending_of},
+    run::{Change, Ending, Handed, Hold, Phase, Run, RunMeta, ending_of},
 };
 
 impl Namespace {
@@ -185,9 +185,9 @@ impl Namespace {
         };
         let Some(run) = self.runs.get_mut(&number).map(Arc::make_mut) else { return };
         let (before, part) = (run.phase(), run.part());
-        let mut changes: Vec<Change> = Vec::new();
+        let mut changes: Vec<Change> = Vec::with_capacity(record.facts.len());
         for fact in &record.facts {
-            changes.extend(run.evolve(seq, record.decided_at(), fact));
+            run.evolve_into(&mut changes, seq, record.decided_at(), fact);
         }
         let (after, part_after) = (run.phase(), run.part());
         if matches!(after, Phase::Over(_)) {
@@ -350,20 +350,8 @@ impl Namespace {
     /// move from queued to running takes and frees the same slots.
     pub(super) fn keep_count(&mut self, number: RunNo, dag_id: &DagId, change: Change) {
         self.queued.note(number, &change);
-        let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else { return };
-        if let Some(hold) = change.taken {
-            self.pools.entry(hold.pool).or_default().used += u64::from(hold.slots);
-            self.in_flight += 1;
-            dag.in_flight += 1;
-        }
-        if let Some(hold) = change.freed {
-            self.in_flight -= 1;
-            dag.in_flight -= 1;
-            let pool = self.pools.entry(hold.pool.clone()).or_default();
-            pool.used -= u64::from(hold.slots);
-            if pool.used == 0 && pool.set.is_none() {
-                self.pools.remove(&hold.pool);
-            }
+        if change.taken != change.freed {
+            self.keep_slots(dag_id, change.taken, change.freed);
         }
         if let Some(due) = change.waited {
             self.index.retries.remove(&(due, number, change.no));
@@ -386,6 +374,23 @@ impl Namespace {
             self.change_executor(&id, |held| {
                 held.holds.insert((number, instance));
             });
+        }
+    }
+
+    fn keep_slots(&mut self, dag_id: &DagId, taken: Option<Hold>, freed: Option<Hold>) {
+        let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else { return };
+        if let Some(hold) = taken {
+            self.pools.entry(hold.pool).or_default().used += u64::from(hold.slots);
+            self.in_flight += 1;
+            dag.in_flight += 1;
+        }
+        let Some(hold) = freed else { return };
+        self.in_flight -= 1;
+        dag.in_flight -= 1;
+        let Some(pool) = self.pools.get_mut(&hold.pool) else { return };
+        pool.used -= u64::from(hold.slots);
+        if pool.used == 0 && pool.set.is_none() {
+            self.pools.remove(&hold.pool);
         }
     }
 

@@ -108,7 +108,11 @@ impl Queued {
     }
 
     fn change(&mut self, queue: &QueueName, change: impl FnOnce(&mut Waiting)) {
-        let waiting = self.queues.entry(queue.clone()).or_default();
+        // Mostly it is there: no name is copied for it.
+        if !self.queues.contains_key(queue) {
+            self.queues.insert(queue.clone(), Waiting::default());
+        }
+        let waiting = self.queues.get_mut(queue).expect("it was put in where it lacked");
         change(waiting);
         if waiting.executors == 0 && waiting.tries.is_empty() {
             self.queues.remove(queue);

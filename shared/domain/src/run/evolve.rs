@@ -45,8 +45,21 @@ pub struct Handed {
 
 impl Run {
     /// Folds one fact of the record `seq`, decided `at`.
-    #[deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
     pub fn evolve(&mut self, seq: u64, at: Timestamp, fact: &Fact) -> Vec<Change> {
+        let mut changes = Vec::new();
+        self.evolve_into(&mut changes, seq, at, fact);
+        changes
+    }
+
+    /// The same, with what it changed added to `changes`.
+    #[deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
+    pub fn evolve_into(
+        &mut self,
+        changes: &mut Vec<Change>,
+        seq: u64,
+        at: Timestamp,
+        fact: &Fact,
+    ) {
         let change = match fact {
             Fact::RunStarted(_) => self.begin(at),
             Fact::RunSucceeded(_) => self.end_as(Ending::Success),
@@ -58,14 +71,16 @@ impl Run {
                 self.join_backfill(f);
                 None
             }
-            Fact::TaskExpanded(f) => return self.expand(&f.task_id, f.length),
-            Fact::TaskCleared(f) => return self.clear(&f.task_id, f.map_index, f.further),
-            Fact::TaskMarked(f) => return self.mark(f),
+            Fact::TaskExpanded(f) => return changes.extend(self.expand(&f.task_id, f.length)),
+            Fact::TaskCleared(f) => {
+                return changes.extend(self.clear(&f.task_id, f.map_index, f.further));
+            }
+            Fact::TaskMarked(f) => return changes.extend(self.mark(f)),
             Fact::RunMarked(f) => self.mark_end(at, *f),
             Fact::RunNoted(f) => self.note(f),
             Fact::TaskQueued(f) => self.queue(seq, at, f),
             Fact::TaskRuledOut(f) => {
-                return self.rule_out(&f.task_id, f.map_index, f.further, f.why);
+                return changes.extend(self.rule_out(&f.task_id, f.map_index, f.further, f.why));
             }
             Fact::TryStarted(f) => self.start(f),
             Fact::TrySucceeded(_)
@@ -108,7 +123,7 @@ impl Run {
             | Fact::BackfillCompleted(_)
             | Fact::BackfillSkipped(_) => None,
         };
-        change.into_iter().collect()
+        changes.extend(change);
     }
 
     /// A try is over.
