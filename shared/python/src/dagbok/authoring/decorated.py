@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from dagbok.authoring import session
 from dagbok.authoring.operator import BaseOperator
+from dagbok.operators.arguments import context_arguments
+from dagbok.runtime.driving import call
 
 if TYPE_CHECKING:
     from dagbok.authoring.dag import DAG
@@ -136,8 +138,6 @@ class DecoratedOperator(BaseOperator):
 
     def call_arguments(self, context: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments of this run: the call's, with the context's where the function asks for it."""
-        from dagbok.operators.arguments import context_arguments
-
         full = context if self.templates_dict is None else {**context, "templates_dict": self.templates_dict}
         return self.op_args, context_arguments(self.python_callable, self.op_args, self.op_kwargs, full)
 
@@ -147,7 +147,5 @@ class _PythonDecoratedOperator(DecoratedOperator):
 
     def execute(self, context: Any) -> Any:
         """Call the function."""
-        from dagbok.runtime.driving import call
-
         args, kwargs = self.call_arguments(context)
         return call(self.python_callable, *args, **kwargs)

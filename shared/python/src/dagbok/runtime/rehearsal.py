@@ -14,8 +14,8 @@ import socket
 from typing import Any
 
 from dagbok.authoring.dag import DAG
+from dagbok.authoring.taskflow import task
 from dagbok.masking import masker
-from dagbok.operators.python import PythonOperator
 from dagbok.runtime import current, interrupts
 from dagbok.runtime.frames import FrameStream, encode
 from dagbok.runtime.runner import run_try
@@ -32,7 +32,8 @@ def rehearse() -> None:
     """Run a try of nothing, a few times over, and leave nothing of it but what Python learned."""
     before = dict(os.environ)
     with DAG("rehearsal", schedule=None, start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC)) as dag:
-        PythonOperator(task_id="task", python_callable=_nothing, op_args=[0])
+        nothing = task(_nothing)
+        nothing.override(task_id="task")(0, nothing.override(task_id="before")(0))
     try:
         for _ in range(TIMES):
             _once(dag)
@@ -45,7 +46,7 @@ def rehearse() -> None:
         os.environ.update(before)
 
 
-def _nothing(number: int) -> int:
+def _nothing(number: int, before: int | None = None) -> int:
     return number
 
 
@@ -53,7 +54,8 @@ def _once(dag: DAG) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         frames = [encode([0, _details(), None])]
-        frames += [encode([number, None, None]) for number in range(1, ANSWERS)]
+        # To the one that asks for a value; others don't look at what they are answered.
+        frames += [encode([number, {"value": 0}, None]) for number in range(1, ANSWERS)]
         ours.sendall(b"".join(frames))
         supervisor = Supervisor(FrameStream(theirs.fileno()))
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +31,16 @@ def precompile(dag: DAG, source: str) -> None:
         known[source] = (environment or dag.get_template_env()).from_string(source)
     except Exception:
         return
+
+
+@cache
+def _references() -> tuple[type[Any], ...]:
+    """Return what stands for a value of the run. Kept, since a forked try pays for each import statement."""
+    from dagbok.authoring.group import MappedArgument
+    from dagbok.authoring.params import DagParam
+    from dagbok.authoring.xcom_arg import XComArg
+
+    return XComArg, DagParam, MappedArgument
 
 
 class Renderer:
@@ -77,12 +88,7 @@ class Renderer:
         return value
 
     def _resolved(self, value: Any) -> Any:
-        from dagbok.authoring.group import MappedArgument
-        from dagbok.authoring.params import DagParam
-        from dagbok.authoring.xcom_arg import XComArg
-
-        known = isinstance(value, XComArg | DagParam | MappedArgument)
-        return value.resolve(self._context) if known else value
+        return value.resolve(self._context) if isinstance(value, _references()) else value
 
     def _nested(self, value: Any) -> None:
         fields = getattr(type(value), "template_fields", None)
