@@ -21,17 +21,21 @@ struct Held<R> {
 
 /// The rows in hand of one table. A hash map is in order: what it yields is sorted before use.
 #[derive(Debug)]
-pub struct Table<R>(HashMap<Key, Held<R>>);
+pub struct Table<R> {
+    rows: HashMap<Key, Held<R>>,
+    /// The keys of those that have changed, each once: a batch costs nothing for rows that it did not touch.
+    changed: Vec<Key>,
+}
 
 impl<R> Default for Table<R> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self { rows: HashMap::new(), changed: Vec::new() }
     }
 }
 
 impl<R: Row> Table<R> {
     fn held(&mut self, store: &Store, key: Key) -> Result<&mut Held<R>, StoreError> {
-        match self.0.entry(key) {
+        match self.rows.entry(key) {
             Entry::Occupied(held) => Ok(held.into_mut()),
             Entry::Vacant(place) => {
                 let row = store.get::<R>(place.key())?;
@@ -41,16 +45,55 @@ impl<R: Row> Table<R> {
         }
     }
 
-    /// Moves what has changed into `into`; keeps up to `keep` rows in hand.
-    pub fn take_changes(&mut self, keep: usize, into: &mut Vec<KeyChange>) {
-        for (key, held) in &mut self.0 {
-            if take(&mut held.changed) && (held.stored || held.row.is_some()) {
-                into.push((key.clone(), held.row.as_ref().map(pack)));
-                held.stored = held.row.is_some();
+    /// The same, to change.
+    fn touched(&mut self, store: &Store, key: Key) -> Result<&mut Held<R>, StoreError> {
+        match self.rows.entry(key) {
+            Entry::Occupied(held) => {
+                if !held.get().changed {
+                    self.changed.push(held.key().clone());
+                }
+                let held = held.into_mut();
+                held.changed = true;
+                Ok(held)
+            }
+            Entry::Vacant(place) => {
+                let row = store.get::<R>(place.key())?;
+                self.changed.push(place.key().clone());
+                let stored = row.is_some();
+                Ok(place.insert(Held { row, changed: true, stored }))
             }
         }
-        if self.0.len() > keep {
-            self.0.clear();
+    }
+
+    /// Sets a row; `stored`: whether the store may have the key, where it is not in hand.
+    fn set(&mut self, key: Key, row: Option<R>, stored: bool) {
+        match self.rows.entry(key) {
+            Entry::Occupied(held) => {
+                if !held.get().changed {
+                    self.changed.push(held.key().clone());
+                }
+                let held = held.into_mut();
+                (held.row, held.changed) = (row, true);
+            }
+            Entry::Vacant(place) => {
+                self.changed.push(place.key().clone());
+                place.insert(Held { row, changed: true, stored });
+            }
+        }
+    }
+
+    /// Moves what has changed into `into`; keeps up to `keep` rows in hand.
+    pub fn take_changes(&mut self, keep: usize, into: &mut Vec<KeyChange>) {
+        for key in take(&mut self.changed) {
+            let Some(held) = self.rows.get_mut(&key) else { continue };
+            held.changed = false;
+            if held.stored || held.row.is_some() {
+                held.stored = held.row.is_some();
+                into.push((key, held.row.as_ref().map(pack)));
+            }
+        }
+        if self.rows.len() > keep {
+            self.rows.clear();
         }
     }
 }
@@ -120,9 +163,7 @@ impl<'a, T: TableSet> Overlay<'a, T> {
     where
         T: Has<R>,
     {
-        let held = self.tables.table().held(self.store, key)?;
-        held.changed = true;
-        Ok(&mut held.row)
+        Ok(&mut self.tables.table().touched(self.store, key)?.row)
     }
 
     /// Sets the row under `key`, whatever it was.
@@ -130,15 +171,7 @@ impl<'a, T: TableSet> Overlay<'a, T> {
     where
         T: Has<R>,
     {
-        match self.tables.table().0.entry(key) {
-            Entry::Occupied(held) => {
-                let held = held.into_mut();
-                (held.row, held.changed) = (row, true);
-            }
-            Entry::Vacant(place) => {
-                place.insert(Held { row, changed: true, stored: true });
-            }
-        }
+        self.tables.table().set(key, row, true);
     }
 
     /// Adds a row under a key that the store is known not to have. Where it goes again before it is
@@ -147,15 +180,7 @@ impl<'a, T: TableSet> Overlay<'a, T> {
     where
         T: Has<R>,
     {
-        match self.tables.table().0.entry(key) {
-            Entry::Occupied(held) => {
-                let held = held.into_mut();
-                (held.row, held.changed) = (Some(row), true);
-            }
-            Entry::Vacant(place) => {
-                place.insert(Held { row: Some(row), changed: true, stored: false });
-            }
-        }
+        self.tables.table().set(key, Some(row), false);
     }
 
     /// The keys that begin with `prefix`, sorted, on disk and in hand. Costs as much as they are, and as are
@@ -167,7 +192,7 @@ impl<'a, T: TableSet> Overlay<'a, T> {
         let stored = self.store.keys(prefix).map(|key| Ok(key?.to_vec()));
         let mut found = stored.collect::<Result<Vec<Key>, StoreError>>()?;
         let held: &mut Table<R> = self.tables.table();
-        found.extend(held.0.keys().filter(|key| key.starts_with(prefix)).cloned());
+        found.extend(held.rows.keys().filter(|key| key.starts_with(prefix)).cloned());
         found.sort_unstable();
         found.dedup();
         Ok(found)
