@@ -62,6 +62,13 @@ test: $(VENV)/.tests-installed $(NATS)/.installed ## Sets up everything that the
 chaos: $(VENV)/.tests-installed $(NATS)/.installed build ## The long round of faults: kills, freezes, a full disk, for MINUTES (30)
 	DAGBOK_BIN=$(CURDIR)/target/release/dagbok $(VENV)/bin/python tests/e2e/chaos.py --minutes $${MINUTES:-30} --seed $${SEED:-0}
 
+$(TOOLS)/cargo/bin/cargo-mutants:
+	$(CARGO) install --quiet --locked --root $(TOOLS)/cargo cargo-mutants@27.1.0
+
+.PHONY: mutants
+mutants: $(TOOLS)/cargo/bin/cargo-mutants ## Breaks the rules one way at a time: what does no test see? Hours; MUTANTS="--shard 0/100" takes a part
+	PATH=$(TOOLS)/cargo/bin:$$PATH $(CARGO) mutants --package dagbok-domain --output target $(MUTANTS)
+
 .PHONY: bench
 bench: $(VENV)/.tests-installed $(NATS)/.installed build ## The figures of the README, measured here
 	$(CARGO) build --release --locked -p dagbok-bench
