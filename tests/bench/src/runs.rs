@@ -37,15 +37,20 @@ pub(crate) fn registered(n: u64, at: i64) -> anyhow::Result<Record> {
 /// The `n`th run, of one of so many DAGs, made at `at`: one record up to its task's start, and one for its end
 /// up to 100 s later, where it is to end.
 pub(crate) fn run(n: u64, dags: u64, at: i64, ends: bool) -> anyhow::Result<Vec<Record>> {
+    let run_type = if n.is_multiple_of(1_000) { RunType::Manual } else { RunType::Scheduled };
+    let logical_date = Timestamp(at - 3_600_000_000);
+    let named = if run_type == RunType::Manual { "manual" } else { "scheduled" };
+    // As the scheduler names them: of those it remembers next to nothing once they are over.
+    let date = logical_date.to_string().replace('Z', "+00:00");
     let key = RunKey {
         dag_id: DagId::new(format!("dag_{}", n % dags))?,
-        run_id: RunId::new(format!("scheduled__{n:09}"))?,
+        run_id: RunId::new(format!("{named}__{date}"))?,
     };
     let (task_id, map_index, try_number) =
         (TaskId::new("task_00000")?, MapIndex::UNMAPPED, TryNumber::FIRST);
     let created = RunCreated {
-        run_type: if n.is_multiple_of(1_000) { RunType::Manual } else { RunType::Scheduled },
-        logical_date: Some(Timestamp(at - 3_600_000_000)),
+        run_type,
+        logical_date: Some(logical_date),
         data_interval: None,
         run_after: Timestamp(at),
         version: 1,
