@@ -53,13 +53,7 @@ impl Run {
 
     /// The same, with what it changed added to `changes`.
     #[deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
-    pub fn evolve_into(
-        &mut self,
-        changes: &mut Vec<Change>,
-        seq: u64,
-        at: Timestamp,
-        fact: &Fact,
-    ) {
+    pub fn evolve_into(&mut self, changes: &mut Vec<Change>, seq: u64, at: Timestamp, fact: &Fact) {
         let change = match fact {
             Fact::RunStarted(_) => self.begin(at),
             Fact::RunSucceeded(_) => self.end_as(Ending::Success),
