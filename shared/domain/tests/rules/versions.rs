@@ -74,3 +74,16 @@ fn runs_of_a_dag_that_is_gone_go_on_to_their_end() {
     assert_eq!(world.settle(), ["TaskQueued b 1"]);
     world.succeed("e1", "etl/r1/b/1").is(["TrySucceeded b 1", "RunSucceeded"]);
 }
+
+#[test]
+fn a_run_that_is_taken_up_again_goes_by_its_own_dag_and_version() {
+    let own = dag("etl").task("a", &[]);
+    // The same version number in another DAG, registered later and before the run.
+    let mut world = World::with([own, dag("other").task("elsewhere", &[])]);
+    world.trigger_as("etl", "r1");
+    world.settle();
+    world.fail("e1", "etl/r1/a/1");
+    world.read(&dag("etl").task("later", &[])).is(["DagRegistered etl v2"]);
+    world.clear("etl", "r1", true).is(["RunCleared", "TaskCleared a"]);
+    assert_eq!(world.settle(), ["RunStarted", "TaskQueued a 2"]);
+}
