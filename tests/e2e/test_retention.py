@@ -291,7 +291,7 @@ def test_what_nothing_has_any_more_is_forgotten(tmp_path: Path, dags: Path) -> N
         assert "1 executors that left" in running.cli.ok("prune", "--dry-run")
         assert count(running, "DagVersionsForgotten") == 0, "it was only asked"
         running.cli.ok("prune", "--yes")
-        assert forgotten() == {"dags": [], "versions": 0, "executors": 0, "reports": 0}
+        assert forgotten() == {"dags": [], "versions": 0, "executors": 0, "reports": 0, "backfills": 0}
         assert running.api.get("/dags/talker/dagVersions")["total_entries"] == 1
 
         file.unlink()

@@ -191,7 +191,7 @@ async fn one_that_is_over_goes_by_its_age_and_all_with_their_dag() {
     about_dag(&world, None, Fact::BackfillCancelled(BackfillCancelled { backfill_id })).await;
     begin(&world, 2, false).await;
     world.settled().await;
-    let rules = Rules { backfills: Some(Duration::from_secs(60)), ..Rules::default() };
+    let rules = Rules { backfills: Some(Duration::from_mins(1)), ..Rules::default() };
     let plan = |now: Timestamp| Forgetting::plan(&world.model.store(), rules, (now, None)).unwrap();
     assert_eq!(plan(FIRST.plus(Micros::from_secs(30))).backfills, 0);
     assert_eq!(plan(FIRST.plus(Micros::from_secs(600))).backfills, 1, "one goes on");

@@ -70,17 +70,17 @@ pub enum CommandBody {
     CreateBackfill(Box<CreateBackfill>),
     /// Make no runs of a backfill and start none.
     PauseBackfill {
-        /// Which backfill.
+        /// Id of the backfill.
         backfill_id: BackfillId,
     },
     /// Let a backfill go on.
     UnpauseBackfill {
-        /// Which backfill.
+        /// Id of the backfill.
         backfill_id: BackfillId,
     },
     /// Let a backfill be over: runs of it that have not begun are ended, those that have go on.
     CancelBackfill {
-        /// Which backfill.
+        /// Id of the backfill.
         backfill_id: BackfillId,
     },
     /// Say all that keeps a task, a run, or a DAG's next run from going on. Changes nothing.

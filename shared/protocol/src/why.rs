@@ -149,12 +149,12 @@ pub enum Reason {
     },
     /// Its backfill is paused.
     BackfillPaused {
-        /// Which backfill.
+        /// Id of the backfill.
         backfill_id: BackfillId,
     },
     /// As many runs of its backfill as may be are running.
     BackfillMaxActiveRuns {
-        /// Which backfill.
+        /// Id of the backfill.
         backfill_id: BackfillId,
         /// So many.
         most: u32,

@@ -146,7 +146,7 @@ pub struct BackfillCollection {
 /// A date that a backfill would see to.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DryRunBackfill {
-    /// The date.
+    /// The logical date of its run.
     pub logical_date: Option<DateTime>,
     /// Always null.
     pub partition_key: Option<String>,
@@ -185,7 +185,7 @@ pub struct DryRunExtra {
 /// What would become of a date.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DryRunDate {
-    /// The date.
+    /// The logical date of its run.
     pub logical_date: DateTime,
     /// Where its data begins.
     pub data_interval_start: DateTime,

@@ -231,6 +231,10 @@ fn it_takes_no_room_of_its_dags_own_runs() {
     begin(&mut world, wish("2023-12-01", "2023-12-09"));
     world.settle();
     assert_eq!(active(&world).len(), 2);
+    let made = world.go_to("2024-01-02");
+    let own = "RunCreated Scheduled 2024-01-01T00:00:00Z".to_owned();
+    assert!(made.contains(&own), "its schedule has its room: {made:?}");
+    world.cancel("etl", "scheduled__2024-01-01T00:00:00+00:00");
     let run = world.trigger("etl").run_id();
     assert!(world.settle().contains(&"TaskQueued t 1".to_owned()), "{run} begins beside them");
     let next = world.trigger("etl").run_id();

@@ -43,28 +43,28 @@ pub struct BackfillCreated {
 /// See [`crate::Fact::BackfillPaused`]. Scope: the DAG.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BackfillPaused {
-    /// Which backfill.
+    /// Id of the backfill.
     pub backfill_id: BackfillId,
 }
 
 /// See [`crate::Fact::BackfillUnpaused`]. Scope: the DAG.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BackfillUnpaused {
-    /// Which backfill.
+    /// Id of the backfill.
     pub backfill_id: BackfillId,
 }
 
 /// See [`crate::Fact::BackfillCancelled`]. Scope: the DAG.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BackfillCancelled {
-    /// Which backfill.
+    /// Id of the backfill.
     pub backfill_id: BackfillId,
 }
 
 /// See [`crate::Fact::BackfillCompleted`]. Scope: the DAG.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BackfillCompleted {
-    /// Which backfill.
+    /// Id of the backfill.
     pub backfill_id: BackfillId,
 }
 
@@ -85,7 +85,7 @@ pub enum SkippedWhy {
 /// See [`crate::Fact::BackfillSkipped`]. Scope: the DAG.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BackfillSkipped {
-    /// Which backfill.
+    /// Id of the backfill.
     pub backfill_id: BackfillId,
     /// The first logical date that is passed over, in the backfill's order.
     pub first: Timestamp,
@@ -93,14 +93,14 @@ pub struct BackfillSkipped {
     pub last: Timestamp,
     /// How many they are.
     pub count: u32,
-    /// Why.
+    /// What kept them from getting a run, or their run from running again.
     pub why: SkippedWhy,
 }
 
 /// See [`crate::Fact::RunBackfilled`]. Scope: the run. What clears it stands in the same record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunBackfilled {
-    /// Which backfill.
+    /// Id of the backfill.
     pub backfill_id: BackfillId,
     /// What the run finds as conf from now on, where the backfill has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

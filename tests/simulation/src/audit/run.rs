@@ -176,8 +176,13 @@ impl RunModel {
         judge_in_scope(&task.spec, tally, scope)
     }
 
-    /// How many copies a mapped task is to have, where anybody can say.
+    /// How many copies a mapped task is to have, where anybody can say and they are not too many.
     fn length(&self, task: &TaskModel) -> Option<u64> {
+        self.wanted(task).filter(|length| *length <= u64::from(COPIES_PER_TASK))
+    }
+
+    /// How many copies it would have.
+    fn wanted(&self, task: &TaskModel) -> Option<u64> {
         match task.spec.expand.as_ref()? {
             Expand::Literal { length } => Some(u64::from(*length)),
             Expand::Product { of } => {
@@ -185,7 +190,6 @@ impl RunModel {
                 Some(lengths?.into_iter().product())
             }
         }
-        .filter(|length| *length <= u64::from(COPIES_PER_TASK))
     }
 
     fn extent(&self, extent: &Extent) -> Option<u64> {
@@ -419,6 +423,11 @@ impl RunModel {
                 && self.tasks[ix].spec.expand.is_some()
                 && why != RuledOut::Removed
                 && verdict == Standing::Ready;
+            // Tasks that would have too many go for that, all in one record, whatever it made of those before them.
+            let too_many = length.is_none()
+                && self.wanted(&self.tasks[ix]).is_some()
+                && why == RuledOut::UpstreamFailed
+                && verdict != Standing::Wait;
             let surplus = why == RuledOut::Removed
                 && u64::try_from(map_index.0).ok() >= length
                 && length.is_some();
@@ -426,9 +435,12 @@ impl RunModel {
             match &copy.stand {
                 Stand::Waiting
                     if stopped || empty || decided || verdict == Standing::Never(why) => {}
-                Stand::Waiting if unknown || surplus => {}
+                Stand::Waiting if unknown || surplus || too_many => {}
                 Stand::Again(..) | Stand::Later(..) if stopped || decided => {}
-                stand => return Err(format!("{task_id} is ruled out as {why:?} while {stand:?}")),
+                stand => {
+                    let what = format!("{stand:?} and {verdict:?}");
+                    return Err(format!("{task_id} is ruled out as {why:?} while {what}"));
+                }
             }
             copy.stand = Stand::Done(Done::RuledOut(why));
         }
