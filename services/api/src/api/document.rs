@@ -11,6 +11,7 @@ pub(crate) fn complete(document: &mut OpenApi) {
     for (path, item) in &mut document.paths.paths {
         let all = [
             ("get", &mut item.get),
+            ("put", &mut item.put),
             ("post", &mut item.post),
             ("patch", &mut item.patch),
             ("delete", &mut item.delete),
