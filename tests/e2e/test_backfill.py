@@ -115,7 +115,7 @@ def test_killed_in_the_middle_it_goes_on_and_each_date_is_noted_once(
     running.wait_dag("hourly")
     number = create(running, "--run-backwards")
     for killed_at in (2, 5):
-        wait_until("some dates are noted", lambda: len(dates(witness)) >= killed_at or None)
+        wait_until("some dates are noted", lambda killed_at=killed_at: len(dates(witness)) >= killed_at or None)
         running.process.send(signal.SIGKILL)
         running.process.kill()
         running.start()
@@ -161,11 +161,20 @@ def test_only_what_failed_runs_again(running: Standalone, dags: Path, tmp_path: 
     running.wait_dag("hourly")
     completed(running, create(running, "--conf", '{"broken": true}', last="2024-03-01T02:00:00Z"))
     told = running.cli.json(
-        "backfill", "create", "hourly", "--from-date", "2024-03-01", "--to-date", "2024-03-01T04:00:00Z", "--dry-run",
-        "--reprocess-behavior", "failed",
+        "backfill",
+        "create",
+        "hourly",
+        "--from-date",
+        "2024-03-01",
+        "--to-date",
+        "2024-03-01T04:00:00Z",
+        "--dry-run",
+        "--reprocess-behavior",
+        "failed",
     )
     assert (told["dagbok"]["rerun"], told["dagbok"]["create"]) == (3, 2)
-    again = completed(running, create(running, "--reprocess-behavior", "failed", "--conf", "{}", last="2024-03-01T04:00:00Z"))
+    wish = ("--reprocess-behavior", "failed", "--conf", "{}")
+    again = completed(running, create(running, *wish, last="2024-03-01T04:00:00Z"))
     assert (again["done"], again["failed"], again["skipped"]) == (5, 0, {})
     assert Counter(dates(witness)) == Counter(hours(0, 4) + hours(0, 2))
 

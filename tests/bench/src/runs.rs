@@ -34,18 +34,21 @@ pub(crate) fn registered(n: u64, at: i64) -> anyhow::Result<Record> {
     Ok(record(at, scope, vec![Fact::DagRegistered(Box::new(fact))]))
 }
 
+/// As the scheduler names its runs: of those it remembers next to nothing once they are over.
+fn named(n: u64, dags: u64, logical_date: Timestamp) -> anyhow::Result<(RunType, RunKey)> {
+    let by_hand = n.is_multiple_of(1_000);
+    let (run_type, kind) =
+        if by_hand { (RunType::Manual, "manual") } else { (RunType::Scheduled, "scheduled") };
+    let date = logical_date.to_string().replace('Z', "+00:00");
+    let dag_id = DagId::new(format!("dag_{}", n % dags))?;
+    Ok((run_type, RunKey { dag_id, run_id: RunId::new(format!("{kind}__{date}"))? }))
+}
+
 /// The `n`th run, of one of so many DAGs, made at `at`: one record up to its task's start, and one for its end
 /// up to 100 s later, where it is to end.
 pub(crate) fn run(n: u64, dags: u64, at: i64, ends: bool) -> anyhow::Result<Vec<Record>> {
-    let run_type = if n.is_multiple_of(1_000) { RunType::Manual } else { RunType::Scheduled };
     let logical_date = Timestamp(at - 3_600_000_000);
-    let named = if run_type == RunType::Manual { "manual" } else { "scheduled" };
-    // As the scheduler names them: of those it remembers next to nothing once they are over.
-    let date = logical_date.to_string().replace('Z', "+00:00");
-    let key = RunKey {
-        dag_id: DagId::new(format!("dag_{}", n % dags))?,
-        run_id: RunId::new(format!("{named}__{date}"))?,
-    };
+    let (run_type, key) = named(n, dags, logical_date)?;
     let (task_id, map_index, try_number) =
         (TaskId::new("task_00000")?, MapIndex::UNMAPPED, TryNumber::FIRST);
     let created = RunCreated {
