@@ -146,6 +146,7 @@ fn the_newest_comes_first_where_that_is_asked_for() {
 
 #[test]
 fn a_dates_run_is_passed_over_or_runs_again_by_how_it_ended() {
+    use BackfillDoes::{Create, Rerun, SkipExisting, SkipInFlight};
     let existing = |reprocess_behavior| {
         let mut world = world();
         begin(&mut world, wish("2023-12-01", "2023-12-02"));
@@ -170,7 +171,6 @@ fn a_dates_run_is_passed_over_or_runs_again_by_how_it_ended() {
         begin(&mut world, wish);
         (told, world.settle())
     };
-    use BackfillDoes::{Create, Rerun, SkipExisting, SkipInFlight};
     let made = ["RunCreated Backfill 2023-12-04T00:00:00Z", "RunStarted", "TaskQueued t 1"];
     let again = ["RunCleared", "TaskCleared t"];
     let (told, facts) = existing(ReprocessBehavior::None);
@@ -436,7 +436,7 @@ fn an_hour_that_is_not_over_and_dates_of_the_other_kinds() {
 }
 
 /// What somebody does, or lets happen.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Deed {
     End(usize, bool),
     Cancel(usize),

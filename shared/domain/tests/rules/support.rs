@@ -659,18 +659,13 @@ pub(crate) fn brief(fact: &Fact) -> String {
             let copies = copies(&f.task_id, f.map_index, f.further);
             format!("TaskRuledOut {copies} {:?}{}", f.why, message.unwrap_or_default())
         }
-        Fact::TryStarted(f) => {
-            format!("TryStarted {} {} by {}", f.task_id, f.try_number, f.executor)
-        }
+        Fact::TryStarted(f) => brief_started(f),
         Fact::TrySucceeded(f) => format!("TrySucceeded {} {}", f.task_id, f.try_number),
         Fact::TryFailed(f) => {
             format!("TryFailed {} {} retry {}", f.task_id, f.try_number, until(f.retry_at))
         }
         Fact::TrySkipped(f) => format!("TrySkipped {} {}", f.task_id, f.try_number),
-        Fact::TryLost(f) => {
-            let (task, n, why) = (&f.task_id, f.try_number, &f.why);
-            format!("TryLost {task} {n} {why:?} retry {}", until(f.retry_at))
-        }
+        Fact::TryLost(f) => brief_lost(f),
         Fact::TryCancelled(f) => brief_cancelled(f),
         Fact::TryReturned(f) => format!("TryReturned {} {}", f.task_id, f.try_number),
         Fact::XComPushed(f) => format!("XComPushed {} {}", f.task_id, f.key),
@@ -690,6 +685,18 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::HistoryForgotten(_) => "HistoryForgotten".to_owned(),
         Fact::AssetUpdated(f) => brief_updated(f),
         Fact::QueuedAssetsDropped(f) => format!("QueuedAssetsDropped {}", f.assets.len()),
+        Fact::BackfillCreated(_)
+        | Fact::BackfillPaused(_)
+        | Fact::BackfillUnpaused(_)
+        | Fact::BackfillCancelled(_)
+        | Fact::BackfillCompleted(_)
+        | Fact::BackfillSkipped(_)
+        | Fact::RunBackfilled(_) => brief_backfill(fact),
+    }
+}
+
+fn brief_backfill(fact: &Fact) -> String {
+    match fact {
         Fact::BackfillCreated(f) => {
             let count: u32 = f.runs.iter().map(|it| it.count).sum();
             format!("BackfillCreated {}: {count}", f.backfill_id)
@@ -700,11 +707,21 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::BackfillCompleted(f) => format!("BackfillCompleted {}", f.backfill_id),
         Fact::BackfillSkipped(f) => format!("BackfillSkipped {} {:?}", f.count, f.why),
         Fact::RunBackfilled(f) => format!("RunBackfilled {}", f.backfill_id),
+        other => unreachable!("no fact of a backfill: {other:?}"),
     }
 }
 
 fn until(at: Option<Timestamp>) -> String {
     at.map_or("never".to_owned(), |at| at.to_string())
+}
+
+fn brief_started(f: &dagbok_events::TryStarted) -> String {
+    format!("TryStarted {} {} by {}", f.task_id, f.try_number, f.executor)
+}
+
+fn brief_lost(f: &dagbok_events::TryLost) -> String {
+    let (task, n, why) = (&f.task_id, f.try_number, &f.why);
+    format!("TryLost {task} {n} {why:?} retry {}", until(f.retry_at))
 }
 
 fn brief_expected(fact: &RunExpected) -> String {
