@@ -51,6 +51,7 @@ pub mod model;
 pub mod retention;
 mod serve;
 pub mod shapes;
+mod word;
 
 pub use api::{ApiState, Names, Parts, Past, PastError, Patience, openapi, router};
 pub use serve::{ServeError, Served, Settings, model_dir, serve};

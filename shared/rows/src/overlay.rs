@@ -2,6 +2,7 @@
 //! together. A row that changes many times in a batch is written once.
 use std::{
     collections::{HashMap, hash_map::Entry},
+    convert::Infallible,
     fmt,
     mem::take,
 };
@@ -45,8 +46,13 @@ impl<R: Row> Table<R> {
         }
     }
 
-    /// The same, to change.
-    fn touched(&mut self, store: &Store, key: Key) -> Result<&mut Held<R>, StoreError> {
+    /// The row in hand, noted as changed; `read` says of one that is not yet what it is, and whether the store may
+    /// have it.
+    fn changed<E>(
+        &mut self,
+        key: Key,
+        read: impl FnOnce(&Key) -> Result<(Option<R>, bool), E>,
+    ) -> Result<&mut Held<R>, E> {
         match self.rows.entry(key) {
             Entry::Occupied(held) => {
                 if !held.get().changed {
@@ -57,9 +63,8 @@ impl<R: Row> Table<R> {
                 Ok(held)
             }
             Entry::Vacant(place) => {
-                let row = store.get::<R>(place.key())?;
+                let (row, stored) = read(place.key())?;
                 self.changed.push(place.key().clone());
-                let stored = row.is_some();
                 Ok(place.insert(Held { row, changed: true, stored }))
             }
         }
@@ -67,19 +72,8 @@ impl<R: Row> Table<R> {
 
     /// Sets a row; `stored`: whether the store may have the key, where it is not in hand.
     fn set(&mut self, key: Key, row: Option<R>, stored: bool) {
-        match self.rows.entry(key) {
-            Entry::Occupied(held) => {
-                if !held.get().changed {
-                    self.changed.push(held.key().clone());
-                }
-                let held = held.into_mut();
-                (held.row, held.changed) = (row, true);
-            }
-            Entry::Vacant(place) => {
-                self.changed.push(place.key().clone());
-                place.insert(Held { row, changed: true, stored });
-            }
-        }
+        let Ok(held) = self.changed::<Infallible>(key, |_| Ok((None, stored)));
+        held.row = row;
     }
 
     /// Moves what has changed into `into`; keeps up to `keep` rows in hand.
@@ -163,7 +157,12 @@ impl<'a, T: TableSet> Overlay<'a, T> {
     where
         T: Has<R>,
     {
-        Ok(&mut self.tables.table().touched(self.store, key)?.row)
+        let read = |key: &Key| {
+            let row = self.store.get::<R>(key)?;
+            let stored = row.is_some();
+            Ok::<_, StoreError>((row, stored))
+        };
+        Ok(&mut self.tables.table().changed(key, read)?.row)
     }
 
     /// Sets the row under `key`, whatever it was.

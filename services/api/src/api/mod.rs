@@ -3,6 +3,7 @@ mod assets;
 mod backfills;
 mod dags;
 mod document;
+mod drawn;
 mod errors;
 mod events;
 mod executors;

@@ -82,6 +82,17 @@ pub(crate) struct Cancel {
     pub(crate) reason: Option<String>,
 }
 
+/// Other runs in which the same is done.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct OtherRuns {
+    /// The same in all runs of later logical dates
+    #[arg(long)]
+    pub(crate) future: bool,
+    /// The same in all runs of earlier logical dates
+    #[arg(long)]
+    pub(crate) past: bool,
+}
+
 /// `dagbok runs clear`.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
@@ -106,12 +117,8 @@ pub(crate) struct Clear {
     /// All that is downstream of them, too
     #[arg(long)]
     pub(crate) downstream: bool,
-    /// The same in all runs of later logical dates
-    #[arg(long)]
-    pub(crate) future: bool,
-    /// The same in all runs of earlier logical dates
-    #[arg(long)]
-    pub(crate) past: bool,
+    #[command(flatten)]
+    pub(crate) others: OtherRuns,
     /// End the tries of tasks that run, and begin them anew
     #[arg(long)]
     pub(crate) kill: bool,
@@ -150,7 +157,6 @@ pub(crate) struct Note {
 
 /// `dagbok tasks mark`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct MarkTask {
     #[command(flatten)]
     pub(crate) run: Run,
@@ -168,12 +174,8 @@ pub(crate) struct MarkTask {
     /// All that is downstream of it, too, but for teardowns
     #[arg(long)]
     pub(crate) downstream: bool,
-    /// The same in all runs of later logical dates
-    #[arg(long)]
-    pub(crate) future: bool,
-    /// The same in all runs of earlier logical dates
-    #[arg(long)]
-    pub(crate) past: bool,
+    #[command(flatten)]
+    pub(crate) others: OtherRuns,
     /// Why; it is kept in the log
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,

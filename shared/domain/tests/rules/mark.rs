@@ -182,9 +182,9 @@ fn a_run_marked_as_success_ends_what_runs_as_that_and_skips_the_rest() {
 
 #[test]
 fn a_run_marked_as_success_tears_down_first() {
-    let spec = dag("etl").add("up", &[], |task| task.is_setup = true).task("work", &["up"]).add(
+    let spec = dag("etl").add("up", &[], |task| task.is_setup = true).task("job", &["up"]).add(
         "down",
-        &["up", "work"],
+        &["up", "job"],
         |task| {
             task.is_teardown = true;
             task.trigger_rule = TriggerRule::AllDoneSetupSuccess;
@@ -195,11 +195,11 @@ fn a_run_marked_as_success_tears_down_first() {
     world.settle();
     world.succeed("e1", "etl/r1/up/1");
     world.settle();
-    world.start("e1", "etl/r1/work/1");
+    world.start("e1", "etl/r1/job/1");
     mark_run(&mut world, RunMark::Success).is([
         "RunMarked success teardowns",
-        "TryCancelled work 1",
-        "TaskMarked work success",
+        "TryCancelled job 1",
+        "TaskMarked job success",
     ]);
     let frozen = world.namespace.to_snapshot();
     world.namespace = dagbok_domain::namespace::Namespace::from_snapshot(&frozen).unwrap();

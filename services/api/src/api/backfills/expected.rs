@@ -1,25 +1,23 @@
 //! When a backfill is expected to be over, by how long runs of its DAG took.
 //!
-//! Drawn, not averaged, as a task's wait is: each draw gives every run one of the lengths that there were, and the
-//! runs the room that the backfill lets them have. The spread is that of the draws. Dates that will be passed over
-//! count as runs, so it is said too late rather than too early.
+//! Each draw gives every run one of the lengths that there were, and the runs the room that the backfill lets them
+//! have. Dates that will be passed over count as runs, so it is said too late rather than too early.
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use dagbok_events::{Micros, RunType, Timestamp};
+use dagbok_events::{RunType, Timestamp};
 
 use crate::{
-    api::errors::ApiError,
+    api::{drawn, errors::ApiError},
     model::{
         Store,
         lists::{RunAsk, RunBy, RunField, RunOrder, Scope},
         rows::{BackfillRow, RunRow, RunState},
     },
-    shapes::{DateTime, WhyExpected},
+    shapes::WhyExpected,
 };
 
 /// Runs that are looked at for how long they took.
 const LENGTHS: usize = 50;
-const DRAWS: usize = 200;
 /// Runs that are drawn one by one; of more the time grows with their number.
 const DRAWN: u32 = 500;
 
@@ -52,11 +50,8 @@ pub(super) fn of(
     let ran = |run: &RunRow| run.start_date.map_or(0, |since| now.since(since).0.max(0));
     let ran: Vec<i64> = under_way.iter().filter(|run| own(run)).map(ran).collect();
     let waiting = row.total.saturating_sub(row.seen_to()) + row.count(RunState::Queued);
-    let mut draws = draws(&lengths, &ran, waiting, most);
-    draws.sort_unstable();
-    let at = |tenths: usize| DateTime(now.plus(Micros(draws[DRAWS * tenths / 10])));
-    let of = u32::try_from(lengths.len()).unwrap_or(u32::MAX);
-    Ok(Some(WhyExpected { p50: at(5), p90: at(9), of }))
+    let draws = draws(&lengths, &ran, waiting, most);
+    Ok(Some(drawn::expected(&draws, now, lengths.len())))
 }
 
 /// The newest runs of its DAG that are so.
@@ -81,36 +76,22 @@ fn length(run: &RunRow) -> Option<i64> {
 
 /// How long it takes until the last run ends, in each draw; in microseconds.
 fn draws(lengths: &[i64], ran: &[i64], waiting: u32, most: usize) -> Vec<i64> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut pick = |of: &[i64]| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        of[usize::try_from(state % (of.len() as u64)).unwrap_or(0)]
-    };
-    let longer = |ran: &i64| {
-        let longer: Vec<i64> =
-            lengths.iter().filter(|length| *length > ran).map(|length| length - ran).collect();
-        // Longer than ever before: as long again as it has run, for want of better.
-        if longer.is_empty() { vec![*ran] } else { longer }
-    };
-    let under_way: Vec<Vec<i64>> = ran.iter().map(longer).collect();
-    let drawn = waiting.min(DRAWN);
-    let mut one = || {
+    let under_way: Vec<Vec<i64>> = ran.iter().map(|ran| drawn::still(lengths, *ran)).collect();
+    let singly = waiting.min(DRAWN);
+    drawn::draws(|dice| {
         let mut ends: BinaryHeap<Reverse<i64>> =
-            under_way.iter().map(|lengths| Reverse(pick(lengths))).collect();
-        ends.extend((ends.len()..most.min(drawn as usize + ran.len())).map(|_| Reverse(0)));
+            under_way.iter().map(|lengths| Reverse(dice.pick(lengths))).collect();
+        ends.extend((ends.len()..most.min(singly as usize + ran.len())).map(|_| Reverse(0)));
         let mut last = ends.iter().map(|Reverse(end)| *end).max().unwrap_or(0);
-        for _ in 0..drawn {
+        for _ in 0..singly {
             let Some(Reverse(free)) = ends.pop() else { break };
-            let end = free.saturating_add(pick(lengths));
+            let end = free.saturating_add(dice.pick(lengths));
             last = last.max(end);
             ends.push(Reverse(end));
         }
-        let whole = i128::from(last) * i128::from(waiting.max(1)) / i128::from(drawn.max(1));
+        let whole = i128::from(last) * i128::from(waiting.max(1)) / i128::from(singly.max(1));
         i64::try_from(whole).unwrap_or(i64::MAX)
-    };
-    (0..DRAWS).map(|_| one()).collect()
+    })
 }
 
 #[cfg(test)]
@@ -118,9 +99,8 @@ mod tests {
     use super::*;
 
     fn spread(lengths: &[i64], ran: &[i64], waiting: u32, most: usize) -> (i64, i64) {
-        let mut found = draws(lengths, ran, waiting, most);
-        found.sort_unstable();
-        (found[DRAWS / 2], found[DRAWS * 9 / 10])
+        let found = draws(lengths, ran, waiting, most);
+        (drawn::tenths(&found, 5), drawn::tenths(&found, 9))
     }
 
     #[test]

@@ -12,30 +12,20 @@ use super::{
         state::ApiState,
         tell::tell,
     },
-    OfRun, around, dated, named, reason_of, shown,
+    OfRun, around, dated, named, reason_of, shown, would_change,
 };
 use crate::shapes::{ClearTaskInstances, Detail, RunClearBody, TaskInstanceCollection};
 
-/// What clearing would take of each of these runs; of those that have no such task nothing, but for the only one.
+/// What clearing would take of each of these runs.
 pub(in crate::api) async fn would_clear(
     state: &ApiState,
     caller: &Caller,
     keys: Vec<RunKey>,
     ask: &ClearTasks,
 ) -> Result<Vec<OfRun>, ApiError> {
-    let (mut found, alone) = (Vec::new(), keys.len() == 1);
-    for key in keys {
-        let body = CommandBody::ClearTasks(ClearTasks { dry_run: true, ..of_run(ask, &key) });
-        match tell(state, caller.clone(), None, body).await {
-            Ok(told) => {
-                let (goes_on, tasks) = told.cleared.unwrap_or_default();
-                found.push(OfRun { key, goes_on, tasks });
-            }
-            Err(ApiError::NotFound(_)) if !alone => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(found)
+    let body =
+        |key: &RunKey| CommandBody::ClearTasks(ClearTasks { dry_run: true, ..of_run(ask, key) });
+    would_change(state, caller, keys, body).await
 }
 
 fn of_run(ask: &ClearTasks, key: &RunKey) -> ClearTasks {
@@ -141,15 +131,16 @@ fn check(body: &ClearTaskInstances) -> Result<(), ApiError> {
         let msg = "what is cleared runs again, and its run goes on with it: leave it out, or true";
         return Err(wrong("reset_dag_runs", msg));
     }
-    if body.run_on_latest_version == Some(true) {
-        let msg = "a run keeps its version of the DAG: leave it out, or false, and trigger a new run for the latest";
-        return Err(ApiError::invalid(
-            "not_supported",
-            &["body", "run_on_latest_version"],
-            msg.to_owned(),
-        ));
+    same_version(body.run_on_latest_version)
+}
+
+/// Whether a run is to keep its version, as it does.
+fn same_version(run_on_latest_version: Option<bool>) -> Result<(), ApiError> {
+    if run_on_latest_version != Some(true) {
+        return Ok(());
     }
-    Ok(())
+    let msg = "a run keeps its version of the DAG: leave it out, or false, and trigger a new run for the latest";
+    Err(ApiError::invalid("not_supported", &["body", "run_on_latest_version"], msg.to_owned()))
 }
 
 /// Lets a whole run run again, or what failed of it; with `dry_run`, which is so where not said, tells which tasks.
@@ -166,12 +157,7 @@ pub(crate) async fn clear_run(
     InBody(body): InBody<RunClearBody>,
 ) -> Result<Json<Value>, ApiError> {
     let key = run_key(&dag, &run)?;
-    let as_tasks = ClearTaskInstances {
-        only_failed: body.only_failed,
-        run_on_latest_version: body.run_on_latest_version,
-        ..ClearTaskInstances::default()
-    };
-    check(&as_tasks)?;
+    same_version(body.run_on_latest_version)?;
     let ask = ClearTasks {
         only_failed: body.only_failed,
         running: OnRunning::Restart,

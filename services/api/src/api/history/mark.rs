@@ -10,7 +10,7 @@ use super::{
         state::ApiState,
         tell::tell,
     },
-    OfRun, around, reason_of, shown,
+    around, reason_of, shown, would_change,
 };
 use crate::shapes::{Detail, TaskInstanceCollection, TaskInstancePatch};
 
@@ -34,7 +34,6 @@ async fn mark(
     let copy = map.map(|map| TaskCopy { task_id: of.clone(), map_index: map_index(Some(map)) });
     let reason = reason_of(patch.note.clone(), "note")?;
     let keys = around(state, &key, (patch.include_past, patch.include_future)).await?;
-    let (mut found, alone) = (Vec::new(), keys.len() == 1);
     let ask = |key: &RunKey, dry_run| {
         CommandBody::MarkTasks(MarkTasks {
             dag_id: key.dag_id.clone(),
@@ -47,16 +46,7 @@ async fn mark(
             dry_run,
         })
     };
-    for key in keys {
-        match tell(state, caller.clone(), None, ask(&key, true)).await {
-            Ok(told) => {
-                let (goes_on, tasks) = told.cleared.unwrap_or_default();
-                found.push(OfRun { key, goes_on, tasks });
-            }
-            Err(ApiError::NotFound(_)) if !alone => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let found = would_change(state, &caller, keys, |key| ask(key, true)).await?;
     if !dry_run {
         for it in found.iter().filter(|it| !it.tasks.is_empty()) {
             tell(state, caller.clone(), reason.clone(), ask(&it.key, false)).await?;

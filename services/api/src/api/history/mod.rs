@@ -10,7 +10,7 @@ pub(crate) use clear::{
 };
 pub(super) use clear::{clear_each, would_clear};
 use dagbok_events::{DagId, MapIndex, RunKey, TaskId, Timestamp};
-use dagbok_protocol::{ClearedTask, TaskCopy, limits::NOTE_BYTES};
+use dagbok_protocol::{ClearedTask, CommandBody, TaskCopy, limits::NOTE_BYTES};
 pub(crate) use mark::{
     __path_patch_copy, __path_patch_copy_dry_run, __path_patch_task, __path_patch_task_dry_run,
     patch_copy, patch_copy_dry_run, patch_task, patch_task_dry_run,
@@ -18,10 +18,11 @@ pub(crate) use mark::{
 
 use super::{
     errors::ApiError,
-    extract::{map_index, task_id},
+    extract::{Caller, map_index, task_id},
     runs::dated_runs,
     state::ApiState,
     tasks::instance,
+    tell::tell,
 };
 use crate::{
     model::Store,
@@ -39,6 +40,28 @@ pub(super) struct OfRun {
     pub(super) key: RunKey,
     pub(super) goes_on: bool,
     pub(super) tasks: Vec<ClearedTask>,
+}
+
+/// What a command, asked of each of these runs as a dry run, would change; of one that has no such task nothing, but
+/// for the only one.
+async fn would_change(
+    state: &ApiState,
+    caller: &Caller,
+    keys: Vec<RunKey>,
+    ask: impl Fn(&RunKey) -> CommandBody,
+) -> Result<Vec<OfRun>, ApiError> {
+    let (mut found, alone) = (Vec::new(), keys.len() == 1);
+    for key in keys {
+        match tell(state, caller.clone(), None, ask(&key)).await {
+            Ok(told) => {
+                let (goes_on, tasks) = told.cleared.unwrap_or_default();
+                found.push(OfRun { key, goes_on, tasks });
+            }
+            Err(ApiError::NotFound(_)) if !alone => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
 /// The tasks and copies that are named.

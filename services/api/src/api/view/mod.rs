@@ -6,9 +6,9 @@ mod task;
 pub(crate) use dag::{DagView, task_infos};
 use dagbok_events::{DagSpec, DagVersion, LogRef, Timestamp, Usage};
 pub(crate) use run::{actor_name, inline_input, run_response};
-use serde_json::Value;
 pub(crate) use task::{InstanceView, copies_of};
 
+pub(crate) use crate::word::word;
 use crate::{
     model::rows::VersionRow,
     shapes::{DagVersionInfo, DateTime, TryLog, TryUsage, uuid_of},
@@ -16,14 +16,6 @@ use crate::{
 
 /// The name under which the one DAG folder goes where Airflow has many.
 pub(crate) const BUNDLE: &str = "dags";
-
-/// A small enum's name in the API, as serde has it.
-pub(crate) fn word<T: serde::Serialize>(value: &T) -> String {
-    match serde_json::to_value(value) {
-        Ok(Value::String(word)) => word,
-        other => unreachable!("only enums without fields are put into words: {other:?}"),
-    }
-}
 
 pub(crate) fn when(at: Option<Timestamp>) -> Option<DateTime> {
     at.map(DateTime)

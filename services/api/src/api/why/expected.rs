@@ -1,15 +1,14 @@
 //! When something is expected to go on: at the time that is set, or by how long tries of those that are in its way
 //! took before.
 //!
-//! Drawn, not averaged: each draw gives every holder one of the lengths that tries of its task had, longer than it has
-//! run already, and lets who stands before take what gets free first. The spread is that of the draws. The draws are
-//! the same each time.
+//! Each draw gives every holder one of the lengths that tries of its task had, longer than it has run already, and
+//! lets who stands before take what gets free first.
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use dagbok_events::{DagId, MapIndex, Micros, TaskId, Timestamp};
+use dagbok_events::{DagId, MapIndex, TaskId, Timestamp};
 
 use crate::{
-    api::errors::ApiError,
+    api::{drawn, errors::ApiError},
     model::{
         Store,
         lists::{RunAsk, RunBy, RunField, RunOrder, Scope},
@@ -20,7 +19,6 @@ use crate::{
 
 /// Runs of a DAG that are looked at.
 const RUNS: usize = 20;
-const DRAWS: usize = 200;
 /// With more before it than these nothing is foretold.
 const MOST_BEFORE: u32 = 200;
 
@@ -45,11 +43,7 @@ pub(super) fn of(store: &Store, told: &WhyAnswer) -> Result<Option<WhyExpected>,
     let now = told.at.0;
     let Some(holders) = holders_of(store, reason, now)? else { return Ok(None) };
     let of = holders.iter().map(|(lengths, _)| lengths.len()).sum::<usize>();
-    let mut draws = draws(&holders, before);
-    draws.sort_unstable();
-    let at = |tenths: usize| DateTime(now.plus(Micros(draws[DRAWS * tenths / 10])));
-    let of = u32::try_from(of).unwrap_or(u32::MAX);
-    Ok(Some(WhyExpected { p50: at(5), p90: at(9), of }))
+    Ok(Some(drawn::expected(&draws(&holders, before), now, of)))
 }
 
 /// How long tries of a holder's task took, and how long it has run; in microseconds.
@@ -99,34 +93,18 @@ fn lengths_of(store: &Store, holder: &WhyHolder) -> Result<Vec<i64>, ApiError> {
 
 /// How long it takes until the one behind `before` others gets what is held, in each draw.
 fn draws(holders: &[(Vec<i64>, i64)], before: u32) -> Vec<i64> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut pick = |of: &[i64]| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let place = usize::try_from(state % (of.len() as u64)).unwrap_or(0);
-        of[place]
-    };
-    let longer: Vec<Vec<i64>> = holders
-        .iter()
-        .map(|(lengths, ran)| {
-            let longer = lengths.iter().filter(|length| *length > ran).map(|length| length - ran);
-            let longer: Vec<i64> = longer.collect();
-            // Longer than ever before: as long again as it has run, for want of better.
-            if longer.is_empty() { vec![*ran] } else { longer }
-        })
-        .collect();
+    let longer: Vec<Vec<i64>> =
+        holders.iter().map(|(lengths, ran)| drawn::still(lengths, *ran)).collect();
     let all: Vec<i64> = holders.iter().flat_map(|(lengths, _)| lengths.iter().copied()).collect();
-    let mut one = || {
+    drawn::draws(|dice| {
         let mut ends: BinaryHeap<Reverse<i64>> =
-            longer.iter().map(|lengths| Reverse(pick(lengths))).collect();
+            longer.iter().map(|lengths| Reverse(dice.pick(lengths))).collect();
         for _ in 0..before {
             let Some(Reverse(free)) = ends.pop() else { break };
-            ends.push(Reverse(free + pick(&all)));
+            ends.push(Reverse(free + dice.pick(&all)));
         }
         ends.peek().map_or(0, |Reverse(free)| *free)
-    };
-    (0..DRAWS).map(|_| one()).collect()
+    })
 }
 
 #[cfg(test)]
@@ -134,9 +112,8 @@ mod tests {
     use super::*;
 
     fn spread(holders: &[(Vec<i64>, i64)], before: u32) -> (i64, i64) {
-        let mut found = draws(holders, before);
-        found.sort_unstable();
-        (found[DRAWS / 2], found[DRAWS * 9 / 10])
+        let found = draws(holders, before);
+        (drawn::tenths(&found, 5), drawn::tenths(&found, 9))
     }
 
     #[test]

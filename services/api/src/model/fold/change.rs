@@ -1,17 +1,14 @@
 //! What people changed of a run's history: a row for each record that did, with who, why, and what was before.
-use dagbok_events::{Fact, RunKey, TaskMark};
+use dagbok_events::{Fact, RunKey};
 
 use super::Context;
-use crate::model::{
-    Overlay, StoreError, keys,
-    rows::{RunChangeRow, RunRow, TaskChangeRow},
+use crate::{
+    model::{
+        Overlay, StoreError, keys,
+        rows::{RunChangeRow, RunRow, TaskChangeRow},
+    },
+    word::word,
 };
-
-/// A small enum's name, as serde has it.
-fn word<T: serde::Serialize>(value: &T) -> String {
-    let name = serde_json::to_value(value).ok();
-    name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
-}
 
 /// Entries about tasks that one row holds.
 const TASKS: usize = 100;
@@ -78,7 +75,7 @@ pub(super) fn note(
                 task_id: f.task_id.clone(),
                 map_index: f.map_index,
                 further: f.further,
-                change: word::<TaskMark>(&f.state),
+                change: word(&f.state),
                 was: f.was.clone(),
             },
             _ => continue,

@@ -58,8 +58,8 @@ pub(crate) async fn mark_task(context: &Context, args: &MarkTask) -> Outcome {
         note: args.reason.clone(),
         include_upstream: args.upstream,
         include_downstream: args.downstream,
-        include_future: args.future,
-        include_past: args.past,
+        include_future: args.others.future,
+        include_past: args.others.past,
     };
     let api = Api::of(context).await?;
     let sent: Sent<TaskInstanceCollection> = api.send(Method::PATCH, &path, &body).await?;

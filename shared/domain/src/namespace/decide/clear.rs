@@ -16,13 +16,10 @@ impl Namespace {
         ask: &ClearTasks,
     ) -> Decision {
         let key = RunKey { dag_id: ask.dag_id.clone(), run_id: ask.run_id.clone() };
-        let run = match self.any_run(&key) {
+        let run = match self.run_to_change(&key) {
             Ok(run) => run,
             Err(decision) => return decision,
         };
-        if self.dags.get(&key.dag_id).is_none_or(|dag| dag.gone) {
-            return no_dag(&key.dag_id);
-        }
         if let Some(why) = unknown_of(run, &ask.task_ids, &ask.copies) {
             return refuse(RefusalCode::TaskNotFound, why);
         }
@@ -80,6 +77,13 @@ impl Namespace {
         let tries = run.instances().map(|(_, instance)| instance.tries).max().unwrap_or(0);
         let facts = vec![Fact::RunDeleted(RunDeleted { logical_date, tries })];
         accepted(vec![answering(command, at, Scope::Run(key), facts)])
+    }
+
+    /// The same of a DAG that is there.
+    pub(super) fn run_to_change(&self, key: &RunKey) -> Result<&Run, Decision> {
+        let run = self.any_run(key)?;
+        let gone = self.dags.get(&key.dag_id).is_none_or(|dag| dag.gone);
+        if gone { Err(no_dag(&key.dag_id)) } else { Ok(run) }
     }
 
     /// A run, over or not; else the decision that there is none, or that it must be revived first.

@@ -2,7 +2,7 @@
 use dagbok_events::{DagId, Fact, RunId, RunKey, RunMark, RunMarked, RunNoted, Scope, Timestamp};
 use dagbok_protocol::{Command, MarkTasks, RefusalCode, limits::NOTE_BYTES};
 
-use super::{clear::unknown_of, runs::no_dag};
+use super::clear::unknown_of;
 use crate::{
     namespace::{Decision, Namespace, Outcome, accepted, answering, refuse, unchanged},
     run::{Marking, Phase, ending_of},
@@ -11,13 +11,10 @@ use crate::{
 impl Namespace {
     pub(super) fn mark_tasks(&self, at: Timestamp, command: &Command, ask: &MarkTasks) -> Decision {
         let key = RunKey { dag_id: ask.dag_id.clone(), run_id: ask.run_id.clone() };
-        let run = match self.any_run(&key) {
+        let run = match self.run_to_change(&key) {
             Ok(run) => run,
             Err(decision) => return decision,
         };
-        if self.dags.get(&key.dag_id).is_none_or(|dag| dag.gone) {
-            return no_dag(&key.dag_id);
-        }
         if ask.task_ids.is_empty() && ask.copies.is_empty() {
             let why = "no task is named: say which tasks are to be marked".to_owned();
             return refuse(RefusalCode::Invalid, why);

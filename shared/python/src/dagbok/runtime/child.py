@@ -58,7 +58,7 @@ def _settle(fds: list[int], parent: int) -> None:
     os.close(out)
     os.close(err)
     logs.send_to(log)
-    # Past the wrapper, which makes members of an enum of what was blocked: thirty pages of a fresh process.
+    # Past the wrapper, which makes members of an enum of what was blocked: a dozen pages of a fresh process.
     _signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
     reseed()
 
