@@ -51,6 +51,7 @@ fn main() -> ExitCode {
                 let _ = tokio::signal::unix::signal(SignalKind::child());
                 commands::run(cli).await
             });
+            dagbok_telemetry::end_lines();
             // What still blocks, such as a name that is being looked up, must not keep the process.
             runtime.shutdown_background();
             outcome

@@ -3,7 +3,11 @@
 //!
 //! Reading and decoding run ahead of applying by a bounded number of batches. Applying may block, so
 //! it has a thread of its own.
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use dagbok_events::DecodeError;
 use dagbok_runlog::{Entry, LogMark, PortError, ReadLimit, RunLog, Seq};
@@ -81,6 +85,9 @@ pub struct Pace {
     pub max_backoff: Duration,
     /// No entry for this long, and the projection may rest.
     pub rest_after: Duration,
+    /// Entries that come closer together than this are gathered for as long: rows that many of them change are
+    /// then made once. What comes alone waits for nothing.
+    pub gather: Duration,
 }
 
 impl Default for Pace {
@@ -90,6 +97,7 @@ impl Default for Pace {
             backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(5),
             rest_after: Duration::from_secs(5),
+            gather: Duration::from_millis(5),
         }
     }
 }
@@ -300,18 +308,28 @@ impl Reader<'_> {
     }
 
     async fn follow_on(&mut self) -> FollowError {
-        let mut entries = self.log.follow(self.seen);
-        loop {
-            match entries.next().await {
-                Some(Ok(batch)) => {
-                    if let Err(error) = self.hand_on(batch).await {
-                        return error;
-                    }
+        /// Batches of the log that are handed on as one: each may be megabytes where applying fell behind.
+        const TOGETHER: usize = 4;
+        let mut entries = self.log.follow(self.seen).ready_chunks(TOGETHER);
+        let mut before: Option<Instant> = None;
+        while let Some(ready) = entries.next().await {
+            let (mut together, mut failed) = (Vec::new(), None);
+            for batch in ready {
+                match batch {
+                    Ok(batch) if together.is_empty() => together = batch,
+                    Ok(batch) => together.extend(batch),
+                    Err(error) => failed = Some(error.into()),
                 }
-                Some(Err(error)) => return error.into(),
-                None => return PortError::unavailable("log", "the follow ended").into(),
+            }
+            if let Some(error) = self.hand_on(together).await.err().or(failed) {
+                return error;
+            }
+            let now = Instant::now();
+            if before.replace(now).is_some_and(|before| now - before < self.pace.gather * 2) {
+                tokio::time::sleep(self.pace.gather).await;
             }
         }
+        PortError::unavailable("log", "the follow ended").into()
     }
 
     /// Which log it is; asked only once there is an entry.

@@ -87,6 +87,7 @@ fn quick() -> Pace {
         backoff: Duration::from_millis(1),
         max_backoff: Duration::from_millis(5),
         rest_after: Duration::from_millis(20),
+        gather: Duration::from_millis(2),
     }
 }
 

@@ -8,7 +8,7 @@ mod metrics;
 mod otlp;
 mod trace;
 
-pub use logging::{LogFormat, LogSettings};
+pub use logging::{LogFormat, LogSettings, end_lines};
 pub use metrics::{Metrics, metrics};
 pub use trace::{Attribute, Recorded, adopt, trace_context, traces_are_exported};
 

@@ -1,11 +1,16 @@
 //! Log lines on stderr: for eyes on a terminal, one JSON object a line otherwise.
-use std::io::IsTerminal as _;
+use std::{
+    io::IsTerminal as _,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use tracing::Subscriber;
-use tracing_subscriber::{EnvFilter, Layer, registry::LookupSpan};
+use tracing_subscriber::{EnvFilter, Layer, fmt::writer::MakeWriterExt as _, registry::LookupSpan};
 
 use crate::TelemetryError;
 
+/// Whether the process has said its last word.
+static ENDED: AtomicBool = AtomicBool::new(false);
 /// Replaces the configured filter for one start.
 const FILTER_VARIABLE: &str = "DAGBOK_LOG";
 
@@ -36,6 +41,12 @@ impl Default for LogSettings {
     }
 }
 
+/// Writes no line from here on: what a command says of its end is then the last line on stderr, whatever threads
+/// that it leaves behind meet with.
+pub fn end_lines() {
+    ENDED.store(true, Ordering::SeqCst);
+}
+
 /// The layer that writes lines.
 pub(crate) fn layer<S>(
     settings: &LogSettings,
@@ -53,7 +64,8 @@ where
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let stderr = std::io::stderr.with_filter(|_| !ENDED.load(Ordering::SeqCst));
+    let lines = tracing_subscriber::fmt::layer().with_writer(stderr);
     Ok(if json {
         lines.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed()
     } else {
