@@ -1,4 +1,6 @@
 //! Where each task of a DAG version is, by its name.
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use dagbok_events::{TaskId, TaskSpec};
 
 use crate::graph::Ix;
@@ -10,13 +12,16 @@ use crate::graph::Ix;
 pub(crate) struct Names {
     /// A place and one, or nothing; at least every other is empty.
     slots: Vec<Ix>,
+    /// What was found last, which is asked for again: by the decision about a report, by each of its facts. It is
+    /// a hint alone, so that any order of threads does.
+    last: AtomicU32,
 }
 
 impl Names {
     /// Of all tasks; where history has a name twice, of the last one.
     pub(crate) fn of(tasks: &[TaskSpec]) -> Self {
         let size = (2 * tasks.len()).next_power_of_two();
-        let mut names = Self { slots: vec![0; size] };
+        let mut names = Self { slots: vec![0; size], last: AtomicU32::new(Ix::MAX) };
         for (ix, task) in (0..).zip(tasks) {
             let at = names.slot(tasks, &task.task_id);
             names.slots[at] = ix + 1;
@@ -26,7 +31,13 @@ impl Names {
 
     /// The place of a task among those that the table was made of.
     pub(crate) fn find(&self, tasks: &[TaskSpec], task_id: &TaskId) -> Option<Ix> {
-        self.slots[self.slot(tasks, task_id)].checked_sub(1)
+        let last = self.last.load(Ordering::Relaxed);
+        if tasks.get(last as usize).is_some_and(|task| task.task_id == *task_id) {
+            return Some(last);
+        }
+        let found = self.slots[self.slot(tasks, task_id)].checked_sub(1)?;
+        self.last.store(found, Ordering::Relaxed);
+        Some(found)
     }
 
     /// The slot that has the name, or that would have it.

@@ -231,6 +231,8 @@ pub(crate) const SUBJECT_IN_FLIGHT: u64 = 10_164;
 pub(crate) const ID_IN_FLIGHT: u64 = 10_158;
 /// JetStream: no message there.
 pub(crate) const MESSAGE_NOT_FOUND: u64 = 10_037;
+/// JetStream: a consumer could not be written to the server's disk.
+pub(crate) const CONSUMER_NOT_STORED: u64 = 10_012;
 /// JetStream, in a cluster: there is no leader to ask.
 const NO_LEADER: u64 = 10_008;
 /// JetStream: no such stream.

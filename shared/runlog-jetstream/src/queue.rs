@@ -33,7 +33,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     clock,
-    error::{AskError, MESSAGE_NOT_FOUND, WRONG_LAST_SEQUENCE},
+    error::{AskError, CONSUMER_NOT_STORED, MESSAGE_NOT_FOUND, WRONG_LAST_SEQUENCE},
     limits::{FRESH, IN_FLIGHT_PER_QUEUE, LONGEST_SPAN, SETTLES_IN, WAITING_PULLS},
     link::Link,
     names::{Names, escape, unescape},
@@ -155,18 +155,21 @@ impl Shared {
 
     /// Makes the consumer, or gives the one that is there this lease; checks what comes back.
     async fn ensure_consumer(&self) -> PortResult<()> {
-        let failed = |error: AskError| {
-            let (queue, stream) = (&self.consumer, &self.stream);
-            PortError::unavailable("queue", format!("`{queue}` of `{stream}`: {error}"))
-        };
         let asked = self.consumer_config().into_consumer_config();
         let question = json!({ "stream_name": self.stream, "config": asked });
         let name =
             format!("CONSUMER.CREATE.{}.{}.{}", self.stream, self.consumer, asked.filter_subject);
-        let made: Info = match self.link.api(&name, &question).await {
-            Ok(made) => made,
-            Err(error) => return Err(failed(error)),
+        let made: Result<Info, AskError> = match self.link.api(&name, &question).await {
+            Err(error) if error.is(CONSUMER_NOT_STORED) => {
+                self.delete_broken_consumer(&error).await;
+                self.link.api(&name, &question).await
+            }
+            answered => answered,
         };
+        let made = made.map_err(|error| {
+            let (queue, stream) = (&self.consumer, &self.stream);
+            PortError::unavailable("queue", format!("`{queue}` of `{stream}`: {error}"))
+        })?;
         self.has_consumer.store(true, Ordering::Relaxed);
         let got = &made.config;
         if got.ack_wait == asked.ack_wait
@@ -178,6 +181,16 @@ impl Shared {
         }
         let why = format!("the server keeps another configuration than it was given: {got:?}");
         Err(PortError::Damaged { what: "queue", place: self.consumer.clone(), why })
+    }
+
+    /// A server removes the files of a consumer that was deleted a moment after it answers, and with them those of
+    /// one that was made in its place by then. It serves on, and can never be changed again, as each new leader
+    /// does; so it is made anew, and what it handed out comes once more.
+    async fn delete_broken_consumer(&self, why: &AskError) {
+        let name = format!("CONSUMER.DELETE.{}.{}", self.stream, self.consumer);
+        let deleted = self.link.api::<Value>(&name, &json!({})).await;
+        let (stream, consumer) = (&self.stream, &self.consumer);
+        tracing::warn!(%stream, %consumer, %why, ?deleted, "the server has lost the files of a consumer: it is made anew");
     }
 
     /// Stores an item unless its subject has one; with `once`, unless a copy is remembered.

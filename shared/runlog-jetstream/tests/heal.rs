@@ -90,6 +90,12 @@ async fn queues_heal_from_deletion_purge_and_garbage() {
         deleting.unwrap();
         assert!(waiting.is_empty(), "there was nothing");
         goes_round(&queue, &sender, "consumer deleted in a pull").await;
+        // As a server leaves it whose removal of a deleted consumer's files was slow.
+        let files = server.store().join(format!("jetstream/$G/streams/{stream}/obs/{consumer}"));
+        std::fs::remove_dir_all(files).unwrap();
+        let (another, _e) = on(&server, "a").await;
+        healed("a consumer without files", || another.queues.open(name, LEASE)).await;
+        goes_round(&queue, &sender, "consumer without files").await;
         rogue.get_stream(stream).await.unwrap().purge().await.unwrap();
         goes_round(&queue, &sender, "purged").await;
         rogue.publish(format!("dagbok.a.{name}.=ZZ"), "\u{1}".into()).await.unwrap().await.unwrap();

@@ -174,10 +174,15 @@ impl NatsServer {
         self.signal(Signal::SIGCONT);
     }
 
+    /// Where it stores.
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
     /// Deletes everything that a stopped server has stored.
     pub fn wipe(&self) {
         assert!(self.child.is_none(), "stop the server before its store is deleted");
-        fs::remove_dir_all(self.folder.path().join("store")).expect("the store is ours");
+        fs::remove_dir_all(self.store()).expect("the store is ours");
     }
 
     /// What it has logged.

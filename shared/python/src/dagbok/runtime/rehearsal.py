@@ -33,10 +33,13 @@ def rehearse() -> None:
     before = dict(os.environ)
     with DAG("rehearsal", schedule=None, start_date=dt.datetime(2024, 1, 1, tzinfo=dt.UTC)) as dag:
         nothing = task(_nothing)
-        nothing.override(task_id="task")(0, nothing.override(task_id="before")(0))
+        before_it = nothing.override(task_id="before")(0)
+        nothing.override(task_id="task")(0, before_it)
+        nothing.override(task_id="copy").expand(number=before_it)
     try:
         for _ in range(TIMES):
-            _once(dag)
+            _once(dag, "task", -1)
+            _once(dag, "copy", 0)
     finally:
         masker.tell = None
         current.set_supervisor(None)
@@ -50,12 +53,13 @@ def _nothing(number: int, before: int | None = None) -> int:
     return number
 
 
-def _once(dag: DAG) -> None:
+def _once(dag: DAG, task_id: str, map_index: int) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        frames = [encode([0, _details(), None])]
-        # To the one that asks for a value; others don't look at what they are answered.
-        frames += [encode([number, {"value": 0}, None]) for number in range(1, ANSWERS)]
+        frames = [encode([0, _details(task_id, map_index), None])]
+        # To those that ask for a value, or for an element of a list; others don't look at what they are answered.
+        answer = {"value": 0, "is_there": True, "kind": "list", "len": 1, "element": 0}
+        frames += [encode([number, answer, None]) for number in range(1, ANSWERS)]
         ours.sendall(b"".join(frames))
         supervisor = Supervisor(FrameStream(theirs.fileno()))
         try:
@@ -64,11 +68,12 @@ def _once(dag: DAG) -> None:
             interrupts.reopen()
 
 
-def _details() -> Json:
+def _details(task_id: str, map_index: int) -> Json:
     """Return what the executor says first to a try."""
     at = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
     dates = ("logical_date", "data_interval_start", "data_interval_end", "run_after", "start_date")
     names = {"dag_id": "rehearsal", "run_id": "manual__1"}
+    own = {**names, "task_id": task_id, "map_index": map_index}
     run = {
         **names,
         **dict.fromkeys(dates, at),
@@ -79,7 +84,7 @@ def _details() -> Json:
     }
     return {
         "type": "StartupDetails",
-        "ti": {"id": "0", **names, "task_id": "task", "map_index": -1, "try_number": 1, "hostname": "here"},
+        "ti": {"id": "0", **own, "try_number": 1, "hostname": "here"},
         "dag_rel_path": "rehearsal.py",
         "bundle_info": {"name": "dags", "version": None, "path": None},
         "start_date": at,
