@@ -13,6 +13,7 @@ from typing import Any
 
 from dagbok.exceptions import XComNotSerializable
 from dagbok.runtime.copies import LazyXComSequence
+from dagbok.runtime.later import Later, resolved
 
 CLASS, VERSION, DATA = "__classname__", "__version__", "__data__"
 MAX_DEPTH = 100
@@ -55,6 +56,8 @@ def _mapping(value: Mapping[Any, Any], what: str, path: str, depth: int) -> Any:
 
 
 def _other(value: Any, what: str, path: str, depth: int) -> Any:
+    if type(value) is Later:
+        return _to(resolved(value), what, path, depth)
     if isinstance(value, tuple | set | frozenset):
         name = "set" if isinstance(value, set) else "frozenset" if isinstance(value, frozenset) else "tuple"
         items = [_to(item, what, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
