@@ -7,10 +7,10 @@ _PYTHON = {
     "get_current_context": "dagbok.operators.python:get_current_context",
     "BranchPythonOperator": "dagbok.operators.branching:BranchPythonOperator",
     "ShortCircuitOperator": "dagbok.operators.branching:ShortCircuitOperator",
-    "PythonVirtualenvOperator": "refused:PythonVirtualenvOperator",
-    "ExternalPythonOperator": "refused:ExternalPythonOperator",
-    "BranchExternalPythonOperator": "refused:BranchExternalPythonOperator",
-    "BranchPythonVirtualenvOperator": "refused:BranchPythonVirtualenvOperator",
+    "PythonVirtualenvOperator": "dagbok.operators.virtualenv:PythonVirtualenvOperator",
+    "ExternalPythonOperator": "dagbok.operators.virtualenv:ExternalPythonOperator",
+    "BranchExternalPythonOperator": "dagbok.operators.virtualenv:BranchExternalPythonOperator",
+    "BranchPythonVirtualenvOperator": "dagbok.operators.virtualenv:BranchPythonVirtualenvOperator",
 }
 _BASH = {"BashOperator": "dagbok.operators.bash:BashOperator"}
 _EMPTY = {
