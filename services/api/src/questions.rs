@@ -181,3 +181,22 @@ fn failed(status: u16, detail: &str) -> ApiReply {
     let body = serde_json::json!({ "detail": detail }).to_string();
     ApiReply { status, body: Payload::Inline(body) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_may_read_and_trigger_and_clear_and_no_more() {
+        let run = "/api/v2/dags/d/dagRuns/r";
+        for open in ["/api/v2/dags/d/dagRuns", &format!("{run}/clear")] {
+            assert!(is_open(&Method::POST, open), "{open}");
+        }
+        assert!(is_open(&Method::GET, run));
+        let mark = "/api/v2/dagbok/runs/d/r/mark";
+        for shut in [mark, "/api/v2/pools", "/api/v2/dagbok/prune", "/elsewhere/dagRuns"] {
+            assert!(!is_open(&Method::POST, shut), "{shut}");
+        }
+        assert!(!is_open(&Method::DELETE, run));
+    }
+}

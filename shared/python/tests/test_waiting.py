@@ -75,3 +75,22 @@ def test_a_command_that_fails_otherwise_than_told_ends_the_wait(bench: Bench) ->
     result = bench.run("t", should_retry=True)
     assert result.state == "failed"
     assert result.error["message"] == "Command exited with return code 4"
+
+
+def test_waits_between_looks_grow_as_airflows_do(bench: Bench) -> None:
+    bench.load(
+        "from airflow.sensors.python import PythonSensor\n"
+        "def growing(**context):\n"
+        "    sensor = context['task']\n"
+        "    print([round(sensor._pause(context, looked, 0)) for looked in (1, 2, 3, 8)])\n"
+        "    return True\n"
+        "with DAG('d', schedule=None):\n"
+        "    how = {'python_callable': growing, 'poke_interval': 8}\n"
+        "    PythonSensor(task_id='same', **how)\n"
+        "    PythonSensor(task_id='growing', exponential_backoff=True, max_wait=100, **how)\n"
+    )
+    assert bench.run("same").stdout == "[8, 8, 8, 8]\n"
+    first, second, third, last = eval(bench.run("growing").stdout)
+    # From as much as the power of two says to twice that, apart for each sensor, up to max_wait.
+    assert 4 <= first < 8 <= second < 16 <= third < 32
+    assert last == 100

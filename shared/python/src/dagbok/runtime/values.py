@@ -68,10 +68,11 @@ def _other(value: Any, what: str, path: str, depth: int) -> Any:
         return _moment(value, what, path)
     if isinstance(value, LazyXComSequence):
         return _to(list(value), what, path, depth)
-    if isinstance(value, bytes | bytearray):
-        import base64
-
-        return _tag("builtins.bytes", base64.b64encode(value).decode())
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise XComNotSerializable(
+            f"{what} is {type(value).__name__}{_at(path)}, which has no JSON form, as in Airflow. Hand on "
+            "text (.decode(), or base64), or write it to a file and hand on its path"
+        )
     return _library(value, what, path, depth)
 
 
@@ -220,6 +221,7 @@ def _without_pendulum(kind: str, data: Any) -> Any:
 
 
 def _read_bytes(data: Any) -> bytes:
+    """Read what an earlier version pushed; none is pushed any more."""
     import base64
 
     return base64.b64decode(data)
