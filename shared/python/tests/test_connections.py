@@ -9,6 +9,7 @@ import pytest
 
 from dagbok.exceptions import AirflowException, NotSupportedYet
 from dagbok.models.connection import Connection, get_connection, read
+from dagbok.models.hook import BaseHook
 from dagbok.models.variable import Variable
 
 FORMS: list[tuple[str, dict[str, Any]]] = [
@@ -117,3 +118,43 @@ def test_what_a_variable_holds_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -
 def test_an_extra_is_read_in_its_depth() -> None:
     extra = {"a": '{"b": 1}', "c": "text"}
     assert Connection(extra=extra).get_extra_dejson(nested=True) == {"a": {"b": 1}, "c": "text"}
+
+
+HOOKS = """
+class Hook:
+    conn_name_attr = "my_conn_id"
+    def __init__(self, my_conn_id, more=None):
+        self.conn_id, self.more = my_conn_id, more
+    def test_connection(self):
+        return True, f"it works: {self.conn_id}"
+
+class Silent:
+    conn_name_attr = "conn_id"
+    def __init__(self, conn_id):
+        pass
+
+def info():
+    names = {"mine": "hooks_of_mine.Hook", "silent": "hooks_of_mine.Silent"}
+    return {"connection-types": [{"connection-type": k, "hook-class-name": v} for k, v in names.items()]}
+"""
+
+
+def test_a_hook_is_found_by_the_type_that_a_provider_declares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.joinpath("hooks_of_mine.py").write_text(HOOKS)
+    declared = tmp_path / "mine-1.0.dist-info"
+    declared.mkdir()
+    declared.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    declared.joinpath("entry_points.txt").write_text(
+        "[apache_airflow_provider]\nprovider_info=hooks_of_mine:info\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("AIRFLOW_CONN_A", "mine://h")
+    hook = BaseHook.get_hook("a", {"more": 1})
+    assert (hook.conn_id, hook.more) == ("a", 1)
+    assert Connection("a", "mine").test_connection() == (True, "it works: a")
+    for kind, said in ("silent", "Silent doesn't implement"), ("other", 'Unknown hook type "other"'):
+        worked, why = Connection("a", kind).test_connection()
+        assert not worked
+        assert said in why

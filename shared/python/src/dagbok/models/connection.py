@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from dagbok.exceptions import AirflowException, AirflowNotFoundException, NotSupportedYet, SupervisorError
+from dagbok.exceptions import AirflowException, AirflowNotFoundException, SupervisorError
 from dagbok.masking import mask_secret
 from dagbok.models.secrets import CONNECTIONS, FOLDER
 
@@ -143,11 +143,17 @@ class Connection:
             uri += "?" + urlencode(extra if flat else {"__extra__": json.dumps(extra)})
         return uri
 
-    def get_hook(self, **kwargs: Any) -> Any:
-        """Refused: hooks are not looked up by connection type yet."""
-        raise NotSupportedYet(
-            f"get_hook of connection `{self.conn_id}` is not supported yet; make the hook itself"
-        )
+    def get_hook(self, *, hook_params: dict[str, Any] | None = None) -> Any:
+        """Return a hook for it, by its type."""
+        from dagbok.models.hooks import hook_of
+
+        return hook_of(self, hook_params)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Try it by its hook; return whether it works, and what was said."""
+        from dagbok.models.hooks import tested
+
+        return tested(self)
 
     @classmethod
     def from_json(cls, text: str, conn_id: str | None = None) -> Connection:
