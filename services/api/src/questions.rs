@@ -90,9 +90,8 @@ async fn reply_to(state: &ApiState, app: Router, question: ApiQuestion) -> ApiRe
         Asked::Rest { target, body, key } => rest(app, by, &target, body, key).await,
         Asked::XCom { dag_id, run_id, task_id, map_index, key, prior } => {
             let run = RunKey { dag_id, run_id };
-            let found = state.read(move |store| {
-                Ok(handed_on(store, &run, &task_id, map_index, &key, prior)?)
-            });
+            let found = state
+                .read(move |store| Ok(handed_on(store, &run, &task_id, map_index, &key, prior)?));
             match found.await {
                 Ok(Some(body)) => ApiReply { status: 200, body },
                 Ok(None) => failed(404, "nothing of that name was handed on"),
@@ -105,7 +104,8 @@ async fn reply_to(state: &ApiState, app: Router, question: ApiQuestion) -> ApiRe
 /// Whether tasks may ask for it: all that is only read, and runs that they trigger or clear.
 fn is_open(method: &Method, path: &str) -> bool {
     let end = path.rsplit('/').next();
-    method == Method::GET || path.starts_with("/api/v2/") && matches!(end, Some("dagRuns" | "clear"))
+    method == Method::GET
+        || path.starts_with("/api/v2/") && matches!(end, Some("dagRuns" | "clear"))
 }
 
 async fn rest(

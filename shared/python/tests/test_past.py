@@ -213,3 +213,23 @@ def test_a_run_of_another_dag_is_triggered_and_waited_for(bench: Bench) -> None:
     answers["TriggerDagRun"] = "DAGRUN_ALREADY_EXISTS"
     assert bench.run("again").state == "skipped"
     assert "can't be triggered" in bench.run("trigger").error["message"]
+
+
+def test_values_of_other_runs_are_asked_for_as_those_of_the_own(bench: Bench) -> None:
+    body = """
+from airflow.models import XCom
+from airflow.models.taskinstancekey import TaskInstanceKey
+print(XCom.get_one(task_id="a", include_prior_dates=True), XCom.get_one(task_id="a", dag_id="o", run_id="r", key="k"))
+print(XCom.get_value(ti_key=TaskInstanceKey("o", "a", "r", map_index=2), key="k"))
+print(ti.xcom_pull(task_ids="a", dag_id="o", run_id="r", key="k"), ti.xcom_pull("a", include_prior_dates=True))
+"""
+    printed, asked_for = asked(bench, body, {"GetXCom": {"value": 1}})
+    assert printed == "1 1\n1\n1 1\n"
+    of = ("dag_id", "run_id", "task_id", "key", "map_index", "include_prior_dates")
+    assert [tuple(one[name] for name in of) for one in asked_for] == [
+        ("d", "manual__1", "a", "return_value", None, True),
+        ("o", "r", "a", "k", None, False),
+        ("o", "r", "a", "k", 2, False),
+        ("o", "r", "a", "k", -1, False),
+        ("d", "manual__1", "a", "return_value", -1, True),
+    ]

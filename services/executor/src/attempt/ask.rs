@@ -72,7 +72,9 @@ impl ApiClient {
                     // It is behind, or being started.
                     Ok(reply) if reply.status == 503 => detail_of(&self.read(reply.body).await?),
                     Ok(reply) => return self.taken(reply).await,
-                    Err(error) => return Err((500, format!("the API's answer can't be read: {error}"))),
+                    Err(error) => {
+                        return Err((500, format!("the API's answer can't be read: {error}")));
+                    }
                 },
                 Err(RequestError::NoResponder { .. }) => {
                     "nobody serves the API (`dagbok standalone`, `dagbok ui`)".to_owned()

@@ -85,9 +85,7 @@ async fn about(api: &ApiClient, asked: &str, runs: Runs) -> Result<Value, Unansw
             let state = one_run(api, &runs).await?["state"].clone();
             Ok(json!({"type": "DagRunStateResult", "state": state}))
         }
-        "GetDRCount" => {
-            Ok(json!({"type": "DRCount", "count": count_runs(api, &runs).await?}))
-        }
+        "GetDRCount" => Ok(json!({"type": "DRCount", "count": count_runs(api, &runs).await?})),
         "GetPreviousDagRun" => {
             let found = previous(api, &runs).await?.map(run_of);
             Ok(json!({"type": "PreviousDagRunResult", "dag_run": found}))
@@ -434,7 +432,12 @@ async fn trigger(api: &mut ApiClient, asked: Trigger) -> Result<Value, Unanswere
     });
     let made = api.post(runs_path(&dag_id), &body).await;
     let run_id = match (made, run_id) {
-        (Ok(run), _) => run["dag_run_id"].as_str().unwrap_or_default().to_owned(),
+        // Where the rows are behind, the run itself is not shown yet.
+        (Ok(_), Some(run_id)) => run_id,
+        (Ok(run), None) => {
+            let shown = run["dag_run_id"].as_str().or(run["detail"]["dag_run_id"].as_str());
+            shown.unwrap_or_default().to_owned()
+        }
         (Err((409, _)), Some(run_id)) if reset_dag_run => {
             let path = format!("{}/clear", run_path(&dag_id, &run_id));
             api.post(path, &json!({"dry_run": false})).await?;
