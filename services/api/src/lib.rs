@@ -48,10 +48,11 @@
 #[expect(unused_qualifications, reason = "utoipa writes parameter types with a path")]
 mod api;
 pub mod model;
+mod questions;
 pub mod retention;
 mod serve;
 pub mod shapes;
 mod word;
 
 pub use api::{ApiState, Names, Parts, Past, PastError, Patience, openapi, router};
-pub use serve::{ServeError, Served, Settings, model_dir, serve};
+pub use serve::{ServeError, Served, Settings, answer_tasks, model_dir, serve};

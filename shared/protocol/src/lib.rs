@@ -11,6 +11,7 @@ mod copies;
 pub mod limits;
 pub mod names;
 mod presence;
+mod question;
 mod report;
 mod spec;
 pub mod text;
@@ -26,6 +27,7 @@ pub use command::{
 };
 pub use copies::ReturnedBy;
 pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
+pub use question::{ApiQuestion, ApiReply, Asked};
 pub use report::{OutletEvent, Report, ReportBody, XComValue};
 pub use spec::too_large;
 pub use why::{Blocker, Holder, Holders, Piece, Place, Reason, Stands, WaitingLine, Why, WhyAsk};

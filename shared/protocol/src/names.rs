@@ -76,6 +76,9 @@ pub fn every_log_subject() -> String {
     "logs.*".to_owned()
 }
 
+/// Where whoever serves the API is asked for tasks: [`crate::ApiQuestion`].
+pub const QUESTIONS: &str = "questions";
+
 /// Where a fresh signal subject for one answer lies; `unique` is the command's id.
 pub fn answer_subject(unique: &str) -> String {
     format!("answers.{}", escape_token(unique))

@@ -185,11 +185,23 @@ class FakeSupervisor:
         self.copies: dict[tuple[str, str, str, str], list[Any]] = {}
         self.variables: dict[str, str] = {}
         self.connections: dict[str, dict[str, Any]] = {}
+        # What is answered to a kind of request: a body, a code of an error, or what makes one of a request.
+        self.answers: dict[str, Any] = {
+            "GetPrevSuccessfulDagRun": {},
+            "GetPreviousDagRun": {"dag_run": None},
+            "GetPreviousTI": {"task_instance": None},
+        }
         self.refuse_xcom: dict[str, Any] | None = None
         self._number = 0
 
     def answer(self, body: dict[str, Any]) -> tuple[Any, Any]:
         kind = body["type"]
+        if kind in self.answers:
+            answer = self.answers[kind]
+            answer = answer(body) if callable(answer) else answer
+            if isinstance(answer, str):
+                return None, {"type": "ErrorResponse", "error": answer, "detail": None}
+            return answer, None
         if kind == "GetXCom":
             key = (body["dag_id"], body["run_id"], body["task_id"], body["key"])
             if key not in self.xcoms:

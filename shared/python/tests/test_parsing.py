@@ -346,9 +346,9 @@ def in_dag(body: str) -> str:
         ("a = EmptyOperator(task_id='a')\na >> a", 10, "a -> a"),
         ("@task.kubernetes\ndef f(): pass\nf()", 13, "@task.kubernetes is not supported yet: task `f`"),
         (
-            "from airflow.operators.python import ExternalPythonOperator\nExternalPythonOperator(task_id='b', python_callable=print)",
+            "from airflow.sensors.date_time import DateTimeSensorAsync\nDateTimeSensorAsync(task_id='b', target_time='x')",
             12,
-            "ExternalPythonOperator is not supported yet: task `b`",
+            "DateTimeSensorAsync is not supported yet: task `b`",
         ),
         ("EmptyOperator(task_id='t', run_as_user='x')", 11, "run_as_user is not supported yet"),
         ("EmptyOperator(task_id='t', weight_rule='odd')", 11, "'odd'"),

@@ -183,7 +183,7 @@ def test_xcoms_between_tasks_round_trip(bench: Bench) -> None:
     bench.load(
         """
         from datetime import timezone, date
-        VALUE = {"t": (1, 2), "s": {1, 2}, "d": datetime(2024, 1, 1, tzinfo=timezone.utc), "b": b"x", "day": date(2024, 1, 2)}
+        VALUE = {"t": (1, 2), "s": {1, 2}, "d": datetime(2024, 1, 1, tzinfo=timezone.utc), "day": date(2024, 1, 2)}
         def push(ti):
             ti.xcom_push(key="k", value=VALUE)
         def pull(ti):
@@ -473,3 +473,18 @@ def test_input_ends_at_once_instead_of_eating_the_frames(task_body: Body) -> Non
 def test_a_warning_goes_to_the_log(task_body: Body) -> None:
     result = task_body("import warnings; warnings.warn('careful')")
     assert "careful" in result.logs[0]["event"]
+
+
+def test_a_script_is_run_from_a_file_and_a_command_may_be_long(bench: Bench) -> None:
+    bench.folder.path.joinpath("named.sh").write_text(
+        'echo "$(basename "$0") {{ ds }} $AIRFLOW_CTX_TASK_ID"\n'
+    )
+    bench.load(
+        """
+        with DAG("d", schedule=None):
+            BashOperator(task_id="script", bash_command="named.sh", env={"A": "1"})
+            BashOperator(task_id="long", bash_command=": {{ 'x' * 200000 }}; echo done")
+        """
+    )
+    values = {name: bench.run(name).of("SetXCom")[0]["value"] for name in ("script", "long")}
+    assert values == {"script": "script.sh 2024-03-01 script", "long": "done"}

@@ -67,7 +67,7 @@ def test_noise_is_a_frame_error_or_a_message(noise: bytes) -> None:
 
 
 exact = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.binary()
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
     | st.text(st.characters(exclude_categories=["Cs"])) | st.dates() | st.times() | st.timedeltas() | st.uuids()
     | st.decimals(allow_nan=False) | st.datetimes() | st.datetimes(timezones=st.just(dt.UTC))
     | st.datetimes(timezones=st.timezones(), min_value=dt.datetime(1950, 1, 1), allow_imaginary=False)
@@ -115,11 +115,16 @@ def test_what_has_no_form_is_named_with_its_place() -> None:
         ({"__classname__": 1}, "reserved"),
         (ValueError("x"), "raise it instead"),
         (lambda: None, "function"),
+        ({"a": b"x"}, r"bytes at \['a'\], which has no JSON form, as in Airflow"),
     ]:
         with pytest.raises(XComNotSerializable, match=words):
             to_json(value, "the XCom `k`")
     with pytest.raises(XComNotSerializable, match="os.system"):
         from_json({"__classname__": "os.system", "__data__": "true"})
+
+
+def test_bytes_that_an_earlier_version_pushed_are_read() -> None:
+    assert from_json({"__classname__": "builtins.bytes", "__version__": 1, "__data__": "eA=="}) == b"x"
 
 
 def test_numbers_beyond_64_bits_and_not_finite() -> None:

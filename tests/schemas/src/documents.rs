@@ -1,6 +1,8 @@
 //! Every document of `schemas/`.
 use dagbok_events::{DagSpec, Record};
-use dagbok_protocol::{Answer, Command, Order, Presence, TryLogQuery, TryLogSlice, WorkItem};
+use dagbok_protocol::{
+    Answer, ApiQuestion, ApiReply, Command, Order, Presence, TryLogQuery, TryLogSlice, WorkItem,
+};
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::{Value, json};
 
@@ -72,6 +74,8 @@ fn executor_protocol() -> Value {
     );
     add("TryLogQuery", schema::<TryLogQuery>("TryLogQuery", "Asks for a running try's log."));
     add("TryLogSlice", schema::<TryLogSlice>("TryLogSlice", "A slice of it."));
+    add("ApiQuestion", schema::<ApiQuestion>("ApiQuestion", "What a task asks about other runs."));
+    add("ApiReply", schema::<ApiReply>("ApiReply", "The API's answer to that."));
     add("LogLine", schema::<dagbok_executor::LogLine>("LogLine", "One line of a try's log."));
     let mut document = json!({
         "asyncapi": "3.0.0",
@@ -89,6 +93,7 @@ fn executor_protocol() -> Value {
             "answers": channel("signals.answers.{id}", "What became of a command.", "Answer"),
             "orders": channel("signals.orders.{executor}", "Orders to one executor.", "Order"),
             "logs": channel("signals.logs.{executor}", "Requests for a running try's log.", "TryLogQuery"),
+            "questions": channel("signals.questions", "Requests to whoever serves the API, for a task that asks.", "ApiQuestion"),
             "presence": channel("state.presence/{executor}", "A key of the keyed state, put every quarter of a lease.", "Presence")
         },
         "operations": {
@@ -97,6 +102,7 @@ fn executor_protocol() -> Value {
             "hearAnswer": operation("receive", "answers"),
             "hearOrder": operation("receive", "orders"),
             "serveLog": operation("receive", "logs"),
+            "ask": operation("send", "questions"),
             "keepPresence": operation("send", "presence")
         }
     });
@@ -109,6 +115,8 @@ fn executor_protocol() -> Value {
         "Presence",
         "TryLogQuery",
         "TryLogSlice",
+        "ApiQuestion",
+        "ApiReply",
     ]
     .iter()
     .map(|name| {

@@ -176,13 +176,20 @@ pub(crate) struct Caller {
     pub(crate) key: Option<String>,
 }
 
+/// Who asks, where that is known otherwise than by HTTP: an extension of the request.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker(pub(crate) Actor);
+
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
         let local = peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
         let name = if local { user_named(&parts.headers)? } else { None };
-        let by = Actor::User(name.unwrap_or_else(|| "anonymous".to_owned()));
+        let by = match parts.extensions.get::<Asker>() {
+            Some(Asker(actor)) => actor.clone(),
+            None => Actor::User(name.unwrap_or_else(|| "anonymous".to_owned())),
+        };
         let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let trace = text("traceparent").filter(|parent| is_traceparent(parent)).map(|parent| {
             TraceContext {

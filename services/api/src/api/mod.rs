@@ -40,6 +40,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use errors::ApiError;
+pub(crate) use extract::Asker;
 pub use guard::Names;
 pub(crate) use guard::guard;
 pub use state::{ApiState, Parts, Patience};

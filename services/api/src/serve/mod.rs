@@ -5,15 +5,18 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::{Router, middleware};
 use dagbok_projection::FollowError;
-use dagbok_runlog::{PortError, Ports};
+use dagbok_protocol::names;
+use dagbok_runlog::{PortError, Ports, RunLog};
 use dagbok_runtime::{Clock, Shutdown};
+use futures::{StreamExt as _, stream};
 use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     api::{ApiState, Names, Past, Patience, guard, router},
     model::{ModelError, ReadModel},
-    retention::Retention,
+    questions,
+    retention::{Retention, Rules},
 };
 
 /// Connections at once, unless set otherwise.
@@ -134,15 +137,44 @@ pub async fn serve(
         shutdown.spawn(state.keeper().run(retention, shutdown.clone()));
     }
 
+    keep_on(&model, log, shutdown);
+    shutdown.spawn(questions::answer(state.clone(), None, shutdown.clone()));
+    let app = router(state).merge(more).layer(middleware::from_fn_with_state(names, guard));
+    let ended = shutdown.clone();
+    let task = shutdown.spawn(connections::take(listener, app, connections, ended));
+    tracing::info!(%address, "the API listens");
+    Ok(Served { address, model, task })
+}
+
+/// Keeps the rows up to date until `shutdown` starts.
+fn keep_on(model: &ReadModel, log: Arc<dyn RunLog>, shutdown: &Shutdown) {
     let (kept, stop) = (model.clone(), shutdown.clone());
     shutdown.spawn(async move {
         if let Err(error) = kept.keep_on(log, &stop).await {
             tracing::error!(%error, "the read model is out of date from here on");
         }
     });
-    let app = router(state).merge(more).layer(middleware::from_fn_with_state(names, guard));
-    let ended = shutdown.clone();
-    let task = shutdown.spawn(connections::take(listener, app, connections, ended));
-    tracing::info!(%address, "the API listens");
-    Ok(Served { address, model, task })
+}
+
+/// Answers tasks alone, with no API on a socket: from rows that are made when the first one asks, and thrown away.
+pub async fn answer_tasks(
+    ports: Ports,
+    clock: Clock,
+    shutdown: Shutdown,
+) -> Result<(), ServeError> {
+    let mut asked = ports.signals.subscribe(names::QUESTIONS).await?;
+    let first = tokio::select! {
+        first = asked.next() => first,
+        () = shutdown.started() => return Ok(()),
+    };
+    let opened = tokio::task::spawn_blocking(|| ReadModel::open(None)).await;
+    let model = opened.map_err(|panic| PortError::unavailable("state", panic))??;
+    let (log, patience) = (Arc::clone(&ports.log), Patience::default());
+    let stop = shutdown.clone();
+    let state =
+        ApiState::new(ports, model.clone(), clock, stop, patience, Rules::default()).await?;
+    keep_on(&model, log, &shutdown);
+    let heard = stream::iter(first).chain(asked).boxed();
+    questions::answer(state, Some(heard), shutdown).await;
+    Ok(())
 }

@@ -1,7 +1,9 @@
 //! One try, from the work item to its terminal report.
+mod ask;
 mod conclude;
 mod exit;
 mod null;
+mod past;
 mod run;
 mod said;
 mod serve;

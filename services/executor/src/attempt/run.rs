@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::{
+    ask::ApiClient,
     exit::{Exit, Patience, ProcessWatch},
     said::Said,
     serve::Server,
@@ -181,6 +182,14 @@ impl Running<'_> {
             startup,
             reporter: shared.reporter.clone(),
             xcoms: XComs::new(Arc::clone(&shared.ports.state), shared.store.clone()),
+            api: ApiClient::new(
+                Arc::clone(&shared.ports.signals),
+                shared.store.clone(),
+                item.queued_seq,
+                item.key.clone(),
+            ),
+            date: item.run.logical_date,
+            first_started_at: item.first_started_at,
             held: Arc::clone(self.held),
             log,
             phase: phase.clone(),

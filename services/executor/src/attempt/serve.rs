@@ -12,6 +12,8 @@ use tokio::{
 };
 
 use super::{
+    ask::ApiClient,
+    past,
     said::{Ending, Said},
     wire::{self, FrameError, Incoming},
     xcom::{Address, RETURN_VALUE, XComs},
@@ -42,6 +44,12 @@ pub(crate) struct Server {
     pub(crate) reporter: Reporter,
     /// For values that are read.
     pub(crate) xcoms: XComs,
+    /// For what is asked about other runs.
+    pub(crate) api: ApiClient,
+    /// The run's logical date.
+    pub(crate) date: Option<Timestamp>,
+    /// When the try's first leg began, where this is a later one.
+    pub(crate) first_started_at: Option<Timestamp>,
     /// To end the try by, where its process can't be understood.
     pub(crate) held: Arc<Held>,
     /// For what goes wrong.
@@ -274,7 +282,14 @@ impl Server {
                 "skipped" | "removed" => Ok(end(said, Ending::Skipped)),
                 other => Err(("GENERIC_ERROR", format!("no try ends as `{other}`"))),
             },
-            other => Err(("GENERIC_ERROR", format!("`{other}` is not supported yet"))),
+            "GetTaskRescheduleStartDate" => {
+                let start = self.first_started_at.map(|at| at.to_string());
+                Ok(json!({"type": "TaskRescheduleStartDate", "start_date": start}))
+            }
+            other => match past::answer(&mut self.api, &self.key, self.date, other, &body).await {
+                Some(answer) => answer,
+                None => Err(("GENERIC_ERROR", format!("`{other}` is not supported yet"))),
+            },
         }
     }
 
@@ -283,19 +298,21 @@ impl Server {
         let found = match Address::new(&dag_id, &run_id, &task_id, map_index) {
             Some(from) => {
                 let own = from.is_own(&self.key);
-                self.xcoms.get(&from, &key, own).await.map_err(|why| ("GENERIC_ERROR", why))?
+                let found = self.xcoms.get(&from, &key, own).await;
+                let found = found.map_err(|why| ("GENERIC_ERROR", why))?;
+                // What is kept at hand is of runs that are not over.
+                let elsewhere = include_prior_dates || !from.is_of_run(&self.key);
+                if found.is_none() && elsewhere {
+                    let asked = from.asked(key.clone(), include_prior_dates);
+                    let found = self.api.xcom(asked).await;
+                    found.map_err(|(_, why)| ("GENERIC_ERROR", why))?
+                } else {
+                    found
+                }
             }
             None => None,
         };
-        let Some(value) = found else {
-            if include_prior_dates {
-                let why = format!(
-                    "the XCom `{key}` is not in this run, and include_prior_dates is not supported yet"
-                );
-                return Err(("GENERIC_ERROR", why));
-            }
-            return Err(nothing_pushed(&task_id, &key));
-        };
+        let Some(value) = found else { return Err(nothing_pushed(&task_id, &key)) };
         Ok(json!({"type": "XComResult", "key": key, "value": value}))
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use dagbok_events::{DagId, Digest, MapIndex, Payload, RunId, TaskId, TryKey};
 use dagbok_protocol::{
-    ReturnedBy, XComValue,
+    Asked, ReturnedBy, XComValue,
     limits::{INLINE_PAYLOAD_BYTES, PAYLOAD_BYTES},
     names,
 };
@@ -46,6 +46,17 @@ impl Address {
             task_id: TaskId::new(task_id).ok()?,
             map_index: map_index.map_or(MapIndex::UNMAPPED, MapIndex),
         })
+    }
+
+    /// Whether that is in the run of this try.
+    pub(crate) fn is_of_run(&self, key: &TryKey) -> bool {
+        (&self.dag_id, &self.run_id) == (&key.dag_id, &key.run_id)
+    }
+
+    /// What the API is asked for it.
+    pub(crate) fn asked(&self, key: String, prior: bool) -> Asked {
+        let Self { dag_id, run_id, task_id, map_index } = self.clone();
+        Asked::XCom { dag_id, run_id, task_id, map_index, key, prior }
     }
 
     /// Whether that is the task of this try.

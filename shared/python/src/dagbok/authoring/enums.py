@@ -95,6 +95,8 @@ class State:
     )
     failed_states = frozenset({FAILED, UPSTREAM_FAILED})
     success_states = frozenset({SUCCESS, SKIPPED})
+    task_states = (NONE, *TaskInstanceState)
+    dag_states = (QUEUED, SUCCESS, RUNNING, FAILED)
 
 
 class DagRunType(StrEnum):

@@ -196,6 +196,16 @@ class TaskDecorators:
         if kind.startswith("_"):
             raise AttributeError(kind)
 
+        if kind in {"virtualenv", "external_python", "branch_virtualenv", "branch_external_python"}:
+
+            def elsewhere(python_callable: Any = None, **kwargs: Any) -> Any:
+                """Run a function by another Python."""
+                from dagbok.operators.virtualenv import DECORATED
+
+                return self._decorate(DECORATED[kind], python_callable, kwargs)
+
+            return elsewhere
+
         def refused(python_callable: Any = None, **kwargs: Any) -> Any:
             """Refused when the DAG is parsed."""
             return self._decorate(_RefusedDecoratedOperator, python_callable, kwargs, f"@task.{kind} is")

@@ -1,15 +1,14 @@
-"""Connections: from the environment first, as URI or JSON, then from the supervisor of the running task."""
+"""Connections: given as URI or JSON in the environment or a folder, else asked of the task's supervisor."""
 
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
-from dagbok.exceptions import AirflowException, AirflowNotFoundException, NotSupportedYet, SupervisorError
+from dagbok.exceptions import AirflowException, AirflowNotFoundException, SupervisorError
 from dagbok.masking import mask_secret
+from dagbok.models.secrets import CONNECTIONS, FOLDER
 
-PREFIX = "AIRFLOW_CONN_"
 _FIELDS = ("conn_type", "host", "schema", "login", "password", "port", "extra")
 _JSON_FIELDS = frozenset([*_FIELDS, "description", "uri"])
 
@@ -104,8 +103,17 @@ class Connection:
         return loaded if isinstance(loaded, dict) else {}
 
     def get_extra_dejson(self, nested: bool = False) -> dict[str, Any]:
-        """Return `extra` as a dict."""
-        return self.extra_dejson
+        """Return `extra` as a dict; `nested` reads texts in it that are JSON, too."""
+        extra = self.extra_dejson
+        if not nested:
+            return extra
+        for name, value in extra.items():
+            if isinstance(value, str):
+                try:
+                    extra[name] = json.loads(value)
+                except ValueError:
+                    continue
+        return extra
 
     def get_password(self) -> str | None:
         """Return the password."""
@@ -135,11 +143,17 @@ class Connection:
             uri += "?" + urlencode(extra if flat else {"__extra__": json.dumps(extra)})
         return uri
 
-    def get_hook(self, **kwargs: Any) -> Any:
-        """Refused: hooks are not looked up by connection type yet."""
-        raise NotSupportedYet(
-            f"get_hook of connection `{self.conn_id}` is not supported yet; make the hook itself"
-        )
+    def get_hook(self, *, hook_params: dict[str, Any] | None = None) -> Any:
+        """Return a hook for it, by its type."""
+        from dagbok.models.hooks import hook_of
+
+        return hook_of(self, hook_params)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Try it by its hook; return whether it works, and what was said."""
+        from dagbok.models.hooks import tested
+
+        return tested(self)
 
     @classmethod
     def from_json(cls, text: str, conn_id: str | None = None) -> Connection:
@@ -193,7 +207,7 @@ def _host(parts: Any) -> str:
 
 
 def read(conn_id: str, text: str) -> Connection:
-    """Read a connection as the environment has it: a URI, or JSON."""
+    """Read a connection as it is given: a URI, or JSON."""
     text = text.strip()
     if not text.startswith("{"):
         return Connection(conn_id=conn_id, uri=text)
@@ -201,20 +215,22 @@ def read(conn_id: str, text: str) -> Connection:
         return Connection.from_json(text, conn_id)
     except ValueError:
         raise AirflowException(
-            f"the environment variable {PREFIX}{conn_id.upper()} is neither JSON nor a URI"
+            f"what is given for connection `{conn_id}` ({CONNECTIONS.name(conn_id)}) is neither JSON "
+            "nor a URI"
         ) from None
 
 
 def get_connection(conn_id: str) -> Connection:
     """Return the connection of an id, or an error that says where it was looked for."""
-    name = PREFIX + conn_id.upper()
-    text = os.environ.get(name)
+    text = CONNECTIONS.find(conn_id)
     if text and text.strip():
         return read(conn_id, text)
     found = _ask_supervisor(conn_id)
     if found is None:
         raise AirflowNotFoundException(
-            f"The conn_id `{conn_id}` isn't defined: set it, or the environment variable {name}"
+            f"The conn_id `{conn_id}` isn't defined: set the environment variable "
+            f"{CONNECTIONS.name(conn_id)} for the executor, or a file connections/{conn_id} in the folder "
+            f"that {FOLDER} names"
         )
     return found
 

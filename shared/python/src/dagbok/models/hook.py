@@ -36,6 +36,11 @@ class BaseHook(LoggingMixin):
         """Return the connection of an id."""
         return get_connection(conn_id)
 
+    @classmethod
+    def get_hook(cls, conn_id: str, hook_params: dict[str, Any] | None = None) -> Any:
+        """Return a hook for a connection, by its type."""
+        return get_connection(conn_id).get_hook(hook_params=hook_params)
+
     def get_conn(self) -> Any:
         """Connect."""
         raise NotImplementedError(f"{type(self).__name__} defines no get_conn()")

@@ -1,16 +1,19 @@
-"""Variables: from the environment first, then from the supervisor of the running task."""
+"""Variables: from the environment and the folder of secrets, then from the supervisor of the running task."""
 
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 from dagbok.exceptions import NotSupportedYet, SupervisorError
 from dagbok.masking import mask_secret
+from dagbok.models.secrets import FOLDER, VARIABLES
 
 _MISSING: Any = object()
-PREFIX = "AIRFLOW_VAR_"
+_WHY_NOT = (
+    "from a task is not supported yet: it would have to be kept, and variables come from the environment and "
+    "from files; hand values on as XComs, which xcom_pull(include_prior_dates=True) reads in later runs"
+)
 
 
 class Variable:
@@ -22,29 +25,36 @@ class Variable:
     ) -> Any:
         """Return a variable's value; without a default, one that is not there is a KeyError."""
         fallback = default if default is not _MISSING else default_var
-        value = os.environ.get(PREFIX + key.upper())
+        value = VARIABLES.find(key)
         if value is None:
             value = _ask_supervisor(key)
         if value is None:
             if fallback is not _MISSING:
                 return fallback
             raise KeyError(
-                f"there is no variable `{key}`; set it, or the environment variable {PREFIX}{key.upper()}"
+                f"there is no variable `{key}`: set the environment variable {VARIABLES.name(key)} for the "
+                f"executor, or a file variables/{key} in the folder that {FOLDER} names"
             )
-        found = json.loads(value) if deserialize_json else value
         mask_secret(value, key)
+        if not deserialize_json:
+            return value
+        try:
+            found = json.loads(value)
+        except ValueError as error:
+            # Without the text itself: it may be a secret.
+            raise ValueError(f"the variable `{key}` is no JSON: {type(error).__name__}") from None
         mask_secret(found, key)
         return found
 
     @staticmethod
     def set(key: str, value: Any, **kwargs: Any) -> None:
         """Refused: tasks don't change variables yet."""
-        raise NotSupportedYet(f"setting the variable `{key}` from a task is not supported yet")
+        raise NotSupportedYet(f"setting the variable `{key}` {_WHY_NOT}")
 
     @staticmethod
     def delete(key: str, **kwargs: Any) -> None:
         """Refused: tasks don't change variables yet."""
-        raise NotSupportedYet(f"deleting the variable `{key}` from a task is not supported yet")
+        raise NotSupportedYet(f"deleting the variable `{key}` {_WHY_NOT}")
 
     @classmethod
     def setdefault(cls, key: str, default: Any, deserialize_json: bool = False, **kwargs: Any) -> Any:
@@ -85,8 +95,6 @@ class VariableAccessor:
         return Variable.get(key, deserialize_json=self._deserialize)
 
     def get(self, key: str, default: Any = _MISSING, default_var: Any = _MISSING) -> Any:
-        """Return a variable's value, with a default."""
+        """Return a variable's value; without a default, one that is not there is a KeyError."""
         chosen = default if default is not _MISSING else default_var
-        if chosen is _MISSING:
-            chosen = None
         return Variable.get(key, default=chosen, deserialize_json=self._deserialize)

@@ -19,16 +19,32 @@ class XCom:
         *,
         key: str = XCOM_RETURN_KEY,
         task_id: str,
-        dag_id: str,
-        run_id: str,
+        dag_id: str | None = None,
+        run_id: str | None = None,
         map_index: int | None = None,
+        include_prior_dates: bool = False,
+        session: Any = None,
     ) -> Any:
-        """Return one value of any run, None where there is none."""
-        from dagbok.runtime.current import supervisor
+        """Return one value, None where there is none; of the running task's DAG and run by default."""
+        from dagbok.runtime.current import current_context, supervisor
         from dagbok.runtime.xcom import get_value
 
-        value, _ = get_value(supervisor(), key, dag_id, run_id, task_id, map_index)
-        return value
+        if dag_id is None or run_id is None:
+            ti = current_context()["ti"]
+            dag_id, run_id = dag_id or ti.dag_id, run_id or ti.run_id
+        found = get_value(supervisor(), key, dag_id, run_id, task_id, map_index, include_prior_dates)
+        return found[0]
+
+    @classmethod
+    def get_value(cls, *, ti_key: Any, key: str = XCOM_RETURN_KEY, session: Any = None) -> Any:
+        """Return one value of a task instance, which is given by its key."""
+        return cls.get_one(
+            key=key,
+            task_id=ti_key.task_id,
+            dag_id=ti_key.dag_id,
+            run_id=ti_key.run_id,
+            map_index=ti_key.map_index,
+        )
 
     @classmethod
     def get_many(cls, **kwargs: Any) -> Any:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
+from dagbok.runtime.later import Later, resolved
+
 
 class Wishes(NamedTuple):
     """What a function's signature asks for."""
@@ -60,6 +62,14 @@ def context_arguments(
                 "the context fills in; give it by name, or call it something else"
             )
     if asked.everything:
-        return {**context, **kwargs}
+        full = {**context, **kwargs}
+        return {**full, **_looked_at(function, full)}
     wanted = asked.by_name.difference(taken)
-    return {**{name: context[name] for name in wanted if name in context}, **kwargs}
+    return {**{name: resolved(context[name]) for name in wanted if name in context}, **kwargs}
+
+
+def _looked_at(function: Callable[..., Any], context: dict[str, Any]) -> dict[str, Any]:
+    """Return what a function names of the values that are asked for only when somebody looks at them."""
+    code = getattr(function, "__code__", None)
+    names = [name for name in code.co_consts if type(name) is str] if code is not None else []
+    return {name: resolved(context[name]) for name in names if type(context.get(name)) is Later}

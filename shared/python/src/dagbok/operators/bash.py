@@ -13,6 +13,8 @@ from dagbok.exceptions import AirflowException, AirflowSkipException
 
 # How long output may still come from elsewhere when bash itself has ended, in seconds.
 LAST_WORDS = 1.0
+# Linux takes 128 KiB in one argument, in bytes.
+LONGEST = 100_000
 
 
 class BashOperator(BaseOperator):
@@ -41,6 +43,7 @@ class BashOperator(BaseOperator):
         self.output_encoding, self.output_processor = output_encoding, output_processor
         skips = skip_on_exit_code if skip_exit_code is None else skip_exit_code
         self.skip_on_exit_code = [skips] if isinstance(skips, int) else list(skips or [])
+        self._is_script = isinstance(bash_command, str) and bash_command.endswith(tuple(self.template_ext))
         self._process: Any = None
 
     def execute(self, context: Any) -> Any:
@@ -49,18 +52,18 @@ class BashOperator(BaseOperator):
         import subprocess
         import tempfile
 
+        from dagbok.runtime.context import environment
         from dagbok.runtime.interrupts import held
 
         bash = shutil.which("bash") or "bash"
         if self.cwd is not None and not os.path.isdir(self.cwd):
             raise AirflowException(f"the cwd of task `{self.task_id}` is no folder: {self.cwd}")
         env = {**os.environ, **(self.env or {})} if self.append_env or self.env is None else dict(self.env)
-        for name in ("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID"):
-            env.setdefault(name, os.environ.get(name, ""))
+        env.update(environment(context))
         with tempfile.TemporaryDirectory(prefix="dagbok-bash-") as scratch:
             with held:  # told to end between the start and the assignment, on_kill would miss it
                 self._process = subprocess.Popen(
-                    [bash, "-c", self.bash_command],
+                    [bash, *self._arguments(scratch)],
                     cwd=self.cwd or scratch,
                     env=env,
                     stdin=subprocess.DEVNULL,
@@ -75,6 +78,15 @@ class BashOperator(BaseOperator):
         if code != 0:
             raise AirflowException(f"bash {_how_it_ended(code)}; its last line was: {last}")
         return self.output_processor(last)
+
+    def _arguments(self, scratch: str) -> list[str]:
+        """Return what bash is told: the command, or a file of it where it came from one or is long."""
+        if not self._is_script and len(self.bash_command.encode()) <= LONGEST:
+            return ["-c", self.bash_command]
+        path = os.path.join(scratch, f"{self.task_id}.sh".replace(os.sep, "_"))
+        with open(path, "w", encoding="utf-8") as script:
+            script.write(self.bash_command)
+        return [path]
 
     def _log_output(self) -> str:
         """Log what the command prints until it closes its output; return the last line."""

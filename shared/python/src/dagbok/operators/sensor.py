@@ -90,7 +90,7 @@ class BaseSensorOperator(BaseOperator):
 
     def execute(self, context: Any) -> Any:
         """Poke until it is true, or once where it is rescheduled."""
-        tries, waited = 0, self._stopwatch(context)
+        looked, waited = 1, self._stopwatch(context)
         while True:
             found = self._poke_once(context)
             if found:
@@ -103,8 +103,8 @@ class BaseSensorOperator(BaseOperator):
             if self.reschedule:
                 pause = self._pause_between_legs(context, waited())
                 raise AirflowRescheduleException(datetime.now(UTC) + timedelta(seconds=pause))
-            time.sleep(self._pause(tries))
-            tries += 1
+            time.sleep(self._pause(context, looked, waited()))
+            looked += 1
 
     def _stopwatch(self, context: Any) -> Callable[[], float]:
         """Return what tells for how many seconds it has waited: where it is rescheduled, in all legs."""
@@ -126,7 +126,16 @@ class BaseSensorOperator(BaseOperator):
         while reckoned <= waited:
             looked += 1
             reckoned += self._backoff(began, looked)
-        pause = min(self.timeout - int(waited), self._backoff(began, looked))
+        return self._within(self._backoff(began, looked), waited)
+
+    def _pause(self, context: Any, looked: int, waited: float) -> float:
+        """Return the wait before the next look without giving the slot up."""
+        if not self.exponential_backoff:
+            return self.poke_interval
+        return self._within(self._backoff(_first_start(context), looked), waited)
+
+    def _within(self, pause: float, waited: float) -> float:
+        pause = min(self.timeout - int(waited), pause)
         return max(0.0, pause if self.max_wait is None else min(pause, self.max_wait))
 
     def _backoff(self, began: datetime, looked: int) -> float:
@@ -155,10 +164,6 @@ class BaseSensorOperator(BaseOperator):
             if self.never_fail:
                 raise AirflowSkipException("a poke failed, and never_fail says to skip") from None
             raise
-
-    def _pause(self, tries: int) -> float:
-        pause = self.poke_interval * (2**tries if self.exponential_backoff else 1)
-        return float(pause if self.max_wait is None else min(pause, self.max_wait))
 
 
 def _first_start(context: Any) -> datetime:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from dagbok.authoring.assets import assets_in
 from dagbok.authoring.params import ParamsDict
@@ -17,6 +17,7 @@ from dagbok.models.configuration import conf
 from dagbok.models.connection import ConnectionAccessor
 from dagbok.models.variable import VariableAccessor
 from dagbok.runtime.asset_events import InletEvents, OutletEvents, TriggeringEvents
+from dagbok.runtime.later import Context, Later
 from dagbok.templating import macros
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from dagbok.runtime.dag_run import DagRun
     from dagbok.runtime.task_instance import TaskInstance
 
-Context: TypeAlias = dict[str, Any]
 _DAY = dt.timedelta(days=1)
+__all__ = ["Context", "environment", "make_context"]
 
 
 class _Variables:
@@ -38,7 +39,7 @@ class _Variables:
 
 def make_context(task: BaseOperator, ti: TaskInstance, run: DagRun) -> Context:
     """Return the context of a try. Names that have no value in this run are absent."""
-    context: Context = {
+    context = Context({
         "dag": task.dag,
         "dag_run": run,
         "inlets": task.inlets,
@@ -48,7 +49,7 @@ def make_context(task: BaseOperator, ti: TaskInstance, run: DagRun) -> Context:
         "outlet_events": OutletEvents(assets_in(task.outlets)),
         "macros": macros,
         "params": _params(task, run),
-        **_last_success(task, run),
+        **_last_success(task),
         "run_id": run.run_id,
         "task": task,
         "task_instance": ti,
@@ -56,7 +57,7 @@ def make_context(task: BaseOperator, ti: TaskInstance, run: DagRun) -> Context:
         "task_instance_key_str": f"{task.dag_id}__{task.task_id}__{_date_key(run)}",
         "var": _Variables,
         "conn": ConnectionAccessor(),
-    }
+    })  # fmt: skip
     if run.logical_date is not None:
         context.update(_dated(run.logical_date))
     if run.data_interval_start is not None:
@@ -71,17 +72,28 @@ def make_context(task: BaseOperator, ti: TaskInstance, run: DagRun) -> Context:
     return context
 
 
-def _last_success(task: BaseOperator, run: DagRun) -> Context:
+def _last_success(task: BaseOperator) -> dict[str, Later]:
     """Return dates of the newest earlier run that succeeded; None each where none did."""
-    before = run.previous_success
-    names: Context = {
-        "prev_data_interval_start_success": before and before.data_interval_start,
-        "prev_data_interval_end_success": before and before.data_interval_end,
-        "prev_start_date_success": before and before.start_date,
-        "prev_end_date_success": before and before.end_date,
+    answers: list[dict[str, Any]] = []
+
+    def date(name: str) -> Later:
+        def look() -> Any:
+            from dagbok.runtime.past import ask, instant
+
+            if not answers:
+                answers.append(ask("GetPrevSuccessfulDagRun"))
+            return instant(answers[0].get(name))
+
+        return Later(look)
+
+    names = {
+        "prev_data_interval_start_success": date("data_interval_start"),
+        "prev_data_interval_end_success": date("data_interval_end"),
+        "prev_start_date_success": date("start_date"),
+        "prev_end_date_success": date("end_date"),
     }
     if task.dag.era == 2:
-        names["prev_execution_date_success"] = before and before.logical_date
+        names["prev_execution_date_success"] = date("logical_date")
     return names
 
 
@@ -100,7 +112,7 @@ def _day(date: dt.datetime) -> str:
     return date.isoformat()[:10]
 
 
-def _dated(date: DateTime) -> Context:
+def _dated(date: DateTime) -> dict[str, Any]:
     # No strftime here: it costs a fresh process dozens of page faults.
     ds, ts = _day(date), date.isoformat()
     bare = ts.replace("-", "").replace(":", "")
@@ -115,9 +127,9 @@ def _dated(date: DateTime) -> Context:
     }
 
 
-def _older_names(task: BaseOperator, run: DagRun) -> Context:
+def _older_names(task: BaseOperator, run: DagRun) -> dict[str, Any]:
     """Names that Airflow 3 dropped and files of the older era expect."""
-    names: Context = {
+    names: dict[str, Any] = {
         "conf": conf,
         "expanded_ti_count": None,
         "test_mode": False,

@@ -54,14 +54,17 @@ def preload() -> None:
 
 def learn_secrets(environ: Mapping[str, str]) -> None:
     """Learn what connections and variables in the environment hold, before anything prints it."""
-    from dagbok.models import connection, variable
+    from dagbok.models import connection
+    from dagbok.models.secrets import CONNECTIONS, VARIABLES
 
     for name, text in environ.items():
-        if name.startswith(variable.PREFIX):
-            masker.add(text, name.removeprefix(variable.PREFIX))
-        elif name.startswith(connection.PREFIX):
+        key = VARIABLES.key_of(name)
+        if key is not None:
+            masker.add(text, key)
+        key = CONNECTIONS.key_of(name)
+        if key is not None:
             try:
-                connection.read(name.removeprefix(connection.PREFIX).lower(), text)
+                connection.read(key.lower(), text)
             except Exception:  # whoever asks for it is told what is wrong with it
                 continue
 

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dagbok.authoring.xcom_arg import XCOM_RETURN_KEY
 from dagbok.datetimes import DateTime
-from dagbok.exceptions import NotSupportedYet
 from dagbok.runtime import xcom
 from dagbok.runtime.copies import LazyXComSequence
 
 if TYPE_CHECKING:
     from dagbok.authoring.operator import BaseOperator
     from dagbok.runtime.dag_run import DagRun
+    from dagbok.runtime.past import OtherTaskInstance
     from dagbok.runtime.supervisor import Supervisor
+
+
+def _past(name: str) -> Callable[..., Any]:
+    """Return what asks about other runs; few tasks do, so it is imported when one does."""
+
+    def asking(*args: Any, **kwargs: Any) -> Any:
+        from dagbok.runtime import past
+
+        return getattr(past, name)(*args, **kwargs)
+
+    asking.__name__, asking.__doc__ = name, f"See `dagbok.runtime.past.{name}`."
+    return asking
 
 
 class TaskInstanceKey(NamedTuple):
@@ -111,15 +123,49 @@ class TaskInstance:
         return f"{base.rstrip('/')}/{path}"
 
     def get_previous_dagrun(self, state: Any = None, session: Any = None) -> DagRun | None:
-        """Return the run before this one; None where there is none."""
+        """Return the run before this one, in a state where one is named; None where there is none."""
         return self.dag_run.get_previous_dagrun(state)
 
-    def get_previous_ti(self, state: Any = None, session: Any = None) -> None:
-        """Return None on a first run; another run's task instances can't be asked for yet."""
-        if self.get_previous_dagrun() is not None:
-            raise NotSupportedYet(
-                "get_previous_ti is supported only where there is no earlier run; use the REST API"
-            )
+    def get_previous_ti(
+        self,
+        state: Any = None,
+        session: Any = None,
+        *,
+        logical_date: Any = None,
+        map_index: int | None = None,
+    ) -> OtherTaskInstance | None:
+        """Return this task of the newest earlier run, in a state where one is named."""
+        from dagbok.runtime.past import previous_task
+
+        date = self.logical_date if logical_date is None else logical_date
+        copy = self.map_index if map_index is None else map_index
+        return previous_task(self.dag_id, self.task_id, date, copy, state)
+
+    previous_ti = property(get_previous_ti, doc="This task of the newest earlier run.")
+    previous_ti_success = property(
+        lambda self: self.get_previous_ti("success"), doc="The last time that it succeeded."
+    )
+
+    def get_previous_execution_date(self, state: Any = None, session: Any = None) -> DateTime | None:
+        """Return the logical date of the run before this one."""
+        before = self.get_previous_dagrun(state)
+        return None if before is None else before.logical_date
+
+    get_previous_logical_date = get_previous_execution_date
+
+    def get_previous_start_date(self, state: Any = None, session: Any = None) -> DateTime | None:
+        """Return when the run before this one began."""
+        before = self.get_previous_dagrun(state)
+        return None if before is None else before.start_date
+
+    get_ti_count = staticmethod(_past("count_tasks"))
+    get_task_states = staticmethod(_past("task_states"))
+    get_dr_count = staticmethod(_past("count_runs"))
+    get_dagrun_state = staticmethod(_past("run_state"))
+
+    def current_state(self, session: Any = None) -> str:
+        """Return its state."""
+        return self.state
 
     def get_template_context(self) -> Any:
         """Return the context."""

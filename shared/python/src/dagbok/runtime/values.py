@@ -13,6 +13,7 @@ from typing import Any
 
 from dagbok.exceptions import XComNotSerializable
 from dagbok.runtime.copies import LazyXComSequence
+from dagbok.runtime.later import Later, resolved
 
 CLASS, VERSION, DATA = "__classname__", "__version__", "__data__"
 MAX_DEPTH = 100
@@ -55,6 +56,8 @@ def _mapping(value: Mapping[Any, Any], what: str, path: str, depth: int) -> Any:
 
 
 def _other(value: Any, what: str, path: str, depth: int) -> Any:
+    if type(value) is Later:
+        return _to(resolved(value), what, path, depth)
     if isinstance(value, tuple | set | frozenset):
         name = "set" if isinstance(value, set) else "frozenset" if isinstance(value, frozenset) else "tuple"
         items = [_to(item, what, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
@@ -65,10 +68,11 @@ def _other(value: Any, what: str, path: str, depth: int) -> Any:
         return _moment(value, what, path)
     if isinstance(value, LazyXComSequence):
         return _to(list(value), what, path, depth)
-    if isinstance(value, bytes | bytearray):
-        import base64
-
-        return _tag("builtins.bytes", base64.b64encode(value).decode())
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise XComNotSerializable(
+            f"{what} is {type(value).__name__}{_at(path)}, which has no JSON form, as in Airflow. Hand on "
+            "text (.decode(), or base64), or write it to a file and hand on its path"
+        )
     return _library(value, what, path, depth)
 
 
@@ -217,6 +221,7 @@ def _without_pendulum(kind: str, data: Any) -> Any:
 
 
 def _read_bytes(data: Any) -> bytes:
+    """Read what an earlier version pushed; none is pushed any more."""
     import base64
 
     return base64.b64decode(data)

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.nativetypes import NativeEnvironment
+from jinja2.runtime import Context as JinjaContext
 from jinja2.sandbox import SandboxedEnvironment, is_internal_attribute
 from jinja2.utils import missing
+
+from dagbok.runtime.later import resolved
 
 if TYPE_CHECKING:
     from dagbok.authoring.dag import DAG
@@ -32,8 +35,23 @@ class _Missing(StrictUndefined):
         return f"{said}: the run has no logical date; name one when you trigger it (--logical-date)"
 
 
+class _Names(JinjaContext):
+    """The names of a template; what is asked for only when it is looked at is asked for here."""
+
+    def resolve_or_missing(self, key: str) -> Any:
+        return resolved(super().resolve_or_missing(key))
+
+
+class _Native(NativeEnvironment):
+    """Renders to values instead of text."""
+
+    context_class = _Names
+
+
 class _Relaxed(SandboxedEnvironment):
     """A sandbox that keeps Python's internals away, and nothing else."""
+
+    context_class = _Names
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         return not is_internal_attribute(obj, attr)
@@ -80,7 +98,7 @@ def make_environment(dag: DAG | None) -> Any:
         options["loader"] = FileSystemLoader([dag.folder, *dag.template_searchpath])
         options.update(dag.jinja_environment_kwargs or {})
         native = dag.render_template_as_native_obj
-    environment: Any = NativeEnvironment(**options) if native else _Relaxed(**options)
+    environment: Any = _Native(**options) if native else _Relaxed(**options)
     environment.filters.update(FILTERS)
     if dag is not None:
         environment.globals.update(dag.user_defined_macros or {})

@@ -62,6 +62,9 @@ impl Stage {
         let taking = crew.shutdown(Order::Takes);
         let service = dagbok_executor::run(ports.clone(), executor, clock.clone(), taking);
         crew.add(Order::Takes, "executor", service);
+        let answering = crew.shutdown(Order::Answers);
+        let service = dagbok_api::answer_tasks(ports.clone(), clock.clone(), answering);
+        crew.add(Order::Answers, "answers to tasks", service);
         Ok((Self { ports, clock, _scratch: scratch }, crew))
     }
 

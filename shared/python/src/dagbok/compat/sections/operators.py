@@ -7,10 +7,10 @@ _PYTHON = {
     "get_current_context": "dagbok.operators.python:get_current_context",
     "BranchPythonOperator": "dagbok.operators.branching:BranchPythonOperator",
     "ShortCircuitOperator": "dagbok.operators.branching:ShortCircuitOperator",
-    "PythonVirtualenvOperator": "refused:PythonVirtualenvOperator",
-    "ExternalPythonOperator": "refused:ExternalPythonOperator",
-    "BranchExternalPythonOperator": "refused:BranchExternalPythonOperator",
-    "BranchPythonVirtualenvOperator": "refused:BranchPythonVirtualenvOperator",
+    "PythonVirtualenvOperator": "dagbok.operators.virtualenv:PythonVirtualenvOperator",
+    "ExternalPythonOperator": "dagbok.operators.virtualenv:ExternalPythonOperator",
+    "BranchExternalPythonOperator": "dagbok.operators.virtualenv:BranchExternalPythonOperator",
+    "BranchPythonVirtualenvOperator": "dagbok.operators.virtualenv:BranchPythonVirtualenvOperator",
 }
 _BASH = {"BashOperator": "dagbok.operators.bash:BashOperator"}
 _EMPTY = {
@@ -26,12 +26,12 @@ _SKIP = {
     name: f"dagbok.operators.branching:{name}"
     for name in ("SkipMixin", "XCOM_SKIPMIXIN_KEY", "XCOM_SKIPMIXIN_SKIPPED", "XCOM_SKIPMIXIN_FOLLOWED")
 }
-_TRIGGER = {"TriggerDagRunOperator": "refused:TriggerDagRunOperator"}
+_TRIGGER = {"TriggerDagRunOperator": "dagbok.operators.other_dags:TriggerDagRunOperator"}
 _LATEST = {"LatestOnlyOperator": "dagbok.operators.branching:LatestOnlyOperator"}
 _WEEKDAY = {
     "BranchDayOfWeekOperator": "dagbok.operators.branch_times:BranchDayOfWeekOperator",
     "WeekDay": "dagbok.operators.branch_times:WeekDay",
-    "DayOfWeekSensor": "refused:DayOfWeekSensor",
+    "DayOfWeekSensor": "dagbok.operators.waiting:DayOfWeekSensor",
 }
 _DATETIME = {"BranchDateTimeOperator": "dagbok.operators.branch_times:BranchDateTimeOperator"}
 _WEEKDAYS = {"WeekDay": "dagbok.operators.branch_times:WeekDay"}
@@ -41,16 +41,24 @@ _SENSOR_BASE = {
 }
 _PYTHON_SENSOR = {"PythonSensor": "dagbok.operators.sensor:PythonSensor"}
 _EXTERNAL = {
-    "ExternalTaskSensor": "refused:ExternalTaskSensor",
-    "ExternalTaskMarker": "refused:ExternalTaskMarker",
+    "ExternalTaskSensor": "dagbok.operators.other_dags:ExternalTaskSensor",
+    "ExternalTaskMarker": "dagbok.operators.other_dags:ExternalTaskMarker",
 }
-_REFUSED_SENSORS = {
-    "date_time": ("DateTimeSensor", "DateTimeSensorAsync"),
-    "time_delta": ("TimeDeltaSensor", "TimeDeltaSensorAsync"),
-    "time": ("TimeSensor", "TimeSensorAsync"),
-    "filesystem": ("FileSensor",),
-    "bash": ("BashSensor",),
-}
+_WAITING = "dagbok.operators.waiting"
+_SENSORS = {
+    "date_time": {"DateTimeSensor": f"{_WAITING}:DateTimeSensor",
+                  "DateTimeSensorAsync": "refused:DateTimeSensorAsync"},
+    "time_delta": {"TimeDeltaSensor": f"{_WAITING}:TimeDeltaSensor",
+                   "TimeDeltaSensorAsync": "refused:TimeDeltaSensorAsync"},
+    "time": {"TimeSensor": f"{_WAITING}:TimeSensor", "TimeSensorAsync": "refused:TimeSensorAsync"},
+    "time_sensor": {"TimeSensor": f"{_WAITING}:TimeSensor"},
+    "date_time_sensor": {"DateTimeSensor": f"{_WAITING}:DateTimeSensor"},
+    "time_delta_sensor": {"TimeDeltaSensor": f"{_WAITING}:TimeDeltaSensor"},
+    "filesystem": {"FileSensor": f"{_WAITING}:FileSensor"},
+    "bash": {"BashSensor": f"{_WAITING}:BashSensor"},
+}  # fmt: skip
+_FS_HOOK = {"FSHook": f"{_WAITING}:FSHook"}
+_S3_KEY = {"S3KeySensor": "dagbok.operators.s3:S3KeySensor"}
 
 _STANDARD = "airflow.providers.standard"
 
@@ -80,7 +88,13 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sensors.external_task": _EXTERNAL,
     "airflow.sensors.external_task_sensor": _EXTERNAL,
     "airflow.sensors.weekday": _WEEKDAY,
-    "airflow.sensors.s3_key_sensor": {"S3KeySensor": "refused:S3KeySensor"},
+    "airflow.sensors.s3_key_sensor": _S3_KEY,
+    "airflow.contrib.sensors.file_sensor": {"FileSensor": f"{_WAITING}:FileSensor"},
+    "airflow.contrib.sensors.weekday_sensor": _WEEKDAY,
+    "airflow.contrib.sensors.bash_sensor": {"BashSensor": f"{_WAITING}:BashSensor"},
+    "airflow.contrib.sensors.python_sensor": _PYTHON_SENSOR,
+    "airflow.hooks.filesystem": _FS_HOOK,
+    f"{_STANDARD}.hooks.filesystem": _FS_HOOK,
     "airflow.providers": {},
     _STANDARD: {},
     f"{_STANDARD}.operators.python": _PYTHON,
@@ -97,8 +111,8 @@ MODULES: dict[str, dict[str, str]] = {
     f"{_STANDARD}.sensors.external_task": _EXTERNAL,
     f"{_STANDARD}.sensors.weekday": _WEEKDAY,
     **{
-        f"{package}.{module}": {name: f"refused:{name}" for name in names}
+        f"{package}.{module}": names
         for package in ("airflow.sensors", f"{_STANDARD}.sensors")
-        for module, names in _REFUSED_SENSORS.items()
+        for module, names in _SENSORS.items()
     },
 }

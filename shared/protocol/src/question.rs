@@ -1,0 +1,56 @@
+//! What tasks ask about other runs: executors ask whoever serves the API, over signals.
+use dagbok_events::{DagId, MapIndex, Payload, RunId, TaskId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A question on [`crate::names::QUESTIONS`]. An executor may know the broker alone, so it does not ask over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ApiQuestion {
+    /// The log's sequence that the rows must hold before they answer: what led to the try that asks.
+    pub seen: u64,
+    /// Who asks: the DAG and the task, for the log.
+    pub by: String,
+    /// What is asked.
+    pub asked: Asked,
+}
+
+/// What a task can ask the API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Asked {
+    /// One request of the API's REST interface, answered as over HTTP.
+    Rest {
+        /// The path, and the query where there is one, each part percent-escaped.
+        target: String,
+        /// The body of a POST, as JSON text; without one it is a GET.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body: Option<String>,
+        /// The same when the question is asked again, so that what it asks for is done once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// A value that a task has handed on in this run, whether it is over or not.
+    XCom {
+        /// Id of the DAG, unique in the namespace.
+        dag_id: DagId,
+        /// Id of the run, unique within its DAG.
+        run_id: RunId,
+        /// Id of the task, unique within its DAG.
+        task_id: TaskId,
+        /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
+        map_index: MapIndex,
+        /// The value's name.
+        key: String,
+        /// Where it has none: that of the newest run before it which has one, by logical dates.
+        #[serde(default)]
+        prior: bool,
+    },
+}
+
+/// The answer to an [`ApiQuestion`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ApiReply {
+    /// As of HTTP.
+    pub status: u16,
+    /// JSON text; a value that was handed on lies beside the log where it is large.
+    pub body: Payload,
+}

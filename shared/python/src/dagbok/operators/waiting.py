@@ -1,0 +1,205 @@
+"""Sensors that need nothing but a clock, the disk or a command."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from dagbok.exceptions import AirflowFailException, AirflowNotFoundException
+from dagbok.models.hook import BaseHook
+from dagbok.operators.branch_times import WeekDay
+from dagbok.operators.sensor import BaseSensorOperator
+from dagbok.timezone import coerce_datetime, parse, utcnow
+
+
+class DateTimeSensor(BaseSensorOperator):
+    """Waits until an instant: a datetime, or text, which may be a template."""
+
+    template_fields: Sequence[str] = ("target_time",)
+
+    def __init__(self, *, target_time: str | dt.datetime, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if isinstance(target_time, dt.datetime):
+            self.target_time = target_time.isoformat()
+        elif isinstance(target_time, str):
+            self.target_time = target_time
+        else:
+            raise TypeError(
+                f"Expected str or datetime.datetime type for target_time. Got {type(target_time)}"
+            )
+
+    def poke(self, context: Any) -> bool:
+        """Compare the clock with it; text without an offset is UTC."""
+        self.log.info("Checking if the time (%s) has come", self.target_time)
+        return bool(utcnow() > parse(self.target_time))
+
+
+class TimeSensor(BaseSensorOperator):
+    """Waits until a time of the day on which the task begins, in the DAG's zone."""
+
+    def __init__(self, *, target_time: dt.time, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.target_time = target_time
+
+    def poke(self, context: Any) -> bool:
+        """Compare the clock with that time of the day of the try's first start."""
+        ti, zone = context["ti"], self.dag.timezone
+        began = ti.get_first_reschedule_date(context) or ti.start_date
+        at = dt.datetime.combine(began.astimezone(zone).date(), self.target_time)
+        target = coerce_datetime(at, zone)
+        self.log.info("Checking if the time (%s) has come", target)
+        return target is not None and bool(utcnow() > target)
+
+
+class TimeDeltaSensor(BaseSensorOperator):
+    """Waits until so long after the end of the run's data interval; a number or text is minutes."""
+
+    template_fields: Sequence[str] = ("delta",)
+
+    def __init__(self, *, delta: dt.timedelta | int | str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.delta = delta
+
+    def poke(self, context: Any) -> bool:
+        """Compare the clock with it; a run without a data interval counts from when it could begin."""
+        delta = self.delta if isinstance(self.delta, dt.timedelta) else dt.timedelta(minutes=int(self.delta))
+        target = (context.get("data_interval_end") or context["dag_run"].run_after) + delta
+        self.log.info("Checking if the time (%s) has come", target)
+        return bool(utcnow() > target)
+
+
+class DayOfWeekSensor(BaseSensorOperator):
+    """Waits for a day of the week, in UTC; or asks the run's date for it."""
+
+    def __init__(
+        self,
+        *,
+        week_day: str | Iterable[str] | WeekDay | Iterable[WeekDay],
+        use_task_logical_date: bool = False,
+        use_task_execution_day: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.week_day = week_day
+        self.use_task_logical_date = use_task_logical_date or use_task_execution_day
+        self._week_day_num = WeekDay.validate_week_day(week_day)
+
+    def poke(self, context: Any) -> bool:
+        """Compare the day."""
+        day = utcnow()
+        self.log.info(
+            "Poking until weekday is in %s, Today is %s", self.week_day, WeekDay(day.isoweekday()).name
+        )
+        if self.use_task_logical_date:
+            day = context.get("logical_date") or context["dag_run"].run_after
+        return day.isoweekday() in self._week_day_num
+
+
+class FSHook(BaseHook):
+    """A folder, by a connection whose extra names its `path`; without that connection, the whole disk."""
+
+    def __init__(self, fs_conn_id: str = "fs_default", **kwargs: Any) -> None:
+        super().__init__()
+        self.basepath = "/"
+        try:
+            self.basepath = self.get_connection(fs_conn_id).extra_dejson.get("path", "")
+        except AirflowNotFoundException:
+            # Airflow makes this one connection by itself, with the root as its path.
+            if fs_conn_id != "fs_default":
+                raise
+        self.conn = self.basepath
+
+    def get_conn(self) -> None:
+        """Connect to nothing."""
+
+    def get_path(self) -> str:
+        """Return the folder."""
+        return self.basepath
+
+
+class FileSensor(BaseSensorOperator):
+    """Waits for a file, or a folder with a file in it; wildcards as of glob."""
+
+    template_fields: Sequence[str] = ("filepath",)
+    ui_color = "#91818a"
+
+    def __init__(
+        self, *, filepath: Any, fs_conn_id: str = "fs_default", recursive: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filepath, self.fs_conn_id, self.recursive = filepath, fs_conn_id, recursive
+
+    @property
+    def path(self) -> str:
+        """The whole path that is looked for."""
+        return os.path.join(FSHook(self.fs_conn_id).get_path(), self.filepath)
+
+    def poke(self, context: Any) -> bool:
+        """Look."""
+        from glob import glob
+
+        full = self.path
+        self.log.info("Poking for file %s", full)
+        for path in glob(full, recursive=self.recursive):
+            if os.path.isfile(path):
+                self.log.info("Found File %s", path)
+                return True
+            if any(files for _, _, files in os.walk(path)):
+                return True
+        return False
+
+
+class BashSensor(BaseSensorOperator):
+    """Waits for a command to exit with 0; with a `retry_exit_code`, any other code but that fails it."""
+
+    template_fields: Sequence[str] = ("bash_command", "env")
+    template_ext = (".sh", ".bash")
+
+    def __init__(
+        self,
+        *,
+        bash_command: Any,
+        env: dict[str, str] | None = None,
+        output_encoding: str = "utf-8",
+        retry_exit_code: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.bash_command, self.env, self.output_encoding = bash_command, env, output_encoding
+        self.retry_exit_code = retry_exit_code
+        self._process: Any = None
+
+    def poke(self, context: Any) -> bool:
+        """Run the command in a folder that is gone afterwards, its output to the log."""
+        import subprocess
+        import tempfile
+
+        from dagbok.runtime.interrupts import held
+
+        with tempfile.TemporaryDirectory(prefix="dagbok-bash-") as scratch:
+            with held:
+                self._process = subprocess.Popen(
+                    ["bash", "-c", self.bash_command],
+                    cwd=scratch,
+                    env=self.env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            for line in self._process.stdout:
+                self.log.info("%s", line.decode(self.output_encoding, errors="backslashreplace").strip())
+            code = self._process.wait()
+        self.log.info("Command exited with return code %s", code)
+        if code != 0 and self.retry_exit_code is not None and code != self.retry_exit_code:
+            raise AirflowFailException(f"Command exited with return code {code}")
+        return bool(code == 0)
+
+    def on_kill(self) -> None:
+        """Tell the command's process group to end."""
+        import signal
+
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGTERM)
