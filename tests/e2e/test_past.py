@@ -62,7 +62,8 @@ with DAG("waits", schedule=None, start_date=datetime(2024, 1, 1)):
     how = {"poke_interval": 0.2, "mode": "reschedule", "timeout": 60, "external_dag_id": "before"}
     ExternalTaskSensor(task_id="run", **how)
     ExternalTaskSensor(task_id="task", external_task_id="b", check_existence=True, **how)
-    ExternalTaskSensor(task_id="failed", external_task_id="b", failed_states=["success"], **how)
+    ExternalTaskSensor(task_id="failed", external_task_id="b", failed_states=["success"], allowed_states=["failed"],
+                       **how)
 
 with DAG("triggers", schedule=None, start_date=datetime(2024, 1, 1)):
     one = TriggerDagRunOperator(task_id="one", trigger_dag_id="before", trigger_run_id="made", conf={"ok": True},
