@@ -87,10 +87,10 @@ def test_the_sensors_wait_for_a_key_and_a_run_and_the_result_is_uploaded(
     s3.put_object(Bucket="ml-data-lake", Key="raw/2024-03-01/data.parquet", Body=b"rows")
     assert supervisor.run(control, folder, dag, "wait_for_raw_data").state == "success"
     for state, words in ("running", "RescheduleTask"), ("success", "SucceedTask"):
-        run = {"dag_id": "feature_engineering_pipeline", "run_id": "r", "state": state}
+        run = {"dag_id": "feature_engineering_pipeline", "run_id": "r", "run_type": "manual", "state": state}
         supervisor.answers["FindDagRuns"] = {"dag_runs": [run]}
         result = supervisor.run(control, folder, dag, "wait_for_feature_pipeline", first_started_at=began)
-        assert len(result.of(words)) == 1
+        assert len(result.of(words)) == 1, result.of("TaskError")
         (asked,) = result.of("FindDagRuns")
         assert asked["logical_dates"] == [NOW]
     result = supervisor.run(control, folder, dag, "upload_to_s3")

@@ -75,7 +75,8 @@ class DagRun:
         """Return the run of the next earlier logical date, in a state where one is named."""
         from dagbok.runtime.past import previous_run
 
-        return previous_run(self.dag_id, self.logical_date, state)
+        found = previous_run(self.dag_id, self.logical_date, state)
+        return None if found is None else DagRun(found)
 
     def get_previous_scheduled_dagrun(self, session: Any = None) -> DagRun | None:
         """Return the last run before it that the schedule made."""
@@ -85,7 +86,7 @@ class DagRun:
             return None
         until = self.logical_date - dt.timedelta(microseconds=1)
         found = find_runs(self.dag_id, None, None, None, "scheduled", (None, until))
-        return found[-1] if found else None
+        return DagRun(found[-1]) if found else None
 
     @classmethod
     def find(
@@ -113,7 +114,7 @@ class DagRun:
         found = find_runs(dag_id, run_id, date, state, run_type, between)
         return [
             run
-            for run in found
+            for run in map(cls, found)
             if external_trigger in {None, run.external_trigger} and not (no_backfills and run.is_backfill)
         ]
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dagbok.datetimes import DateTime
 from dagbok.exceptions import DagRunNotFound, SupervisorError
 from dagbok.runtime.current import supervisor
-
-if TYPE_CHECKING:
-    from dagbok.runtime.dag_run import DagRun
 
 Json = dict[str, Any]
 _TASK_DATES = ("logical_date", "start_date", "end_date")
@@ -59,13 +56,6 @@ def _words(value: Any) -> list[str | None] | None:
     return None if several is None else [word(one) for one in several]
 
 
-def run_of(details: Mapping[str, Any] | None) -> DagRun | None:
-    """Return the run that an answer describes, if it does one."""
-    from dagbok.runtime.dag_run import DagRun
-
-    return None if details is None else DagRun(details)
-
-
 def find_runs(
     dag_id: str | Iterable[str] | None,
     run_id: str | Iterable[str] | None,
@@ -73,10 +63,10 @@ def find_runs(
     state: Any,
     run_type: Any,
     between: tuple[dt.datetime | None, dt.datetime | None],
-) -> list[DagRun]:
-    """Return the runs that all of this holds for, by their logical dates."""
+) -> list[Json]:
+    """Return what is said of the runs that all of this holds for, by their logical dates."""
     first, last = between
-    found: list[DagRun] = []
+    found: list[Json] = []
     for name in _several(dag_id) or ["~"]:
         answer = ask(
             "FindDagRuns",
@@ -87,16 +77,18 @@ def find_runs(
             run_type=word(run_type),
             **{"from": None if first is None else aware(first), "to": None if last is None else aware(last)},
         )
-        found += [run for run in map(run_of, answer["dag_runs"]) if run is not None]
+        found += answer["dag_runs"]
     return found
 
 
-def previous_run(dag_id: str, date: dt.datetime | None, state: Any) -> DagRun | None:
-    """Return the run of the next earlier logical date, in a state where one is named."""
+def previous_run(dag_id: str, date: dt.datetime | None, state: Any) -> Json | None:
+    """Return what is said of the run of the next earlier logical date, in a state where one is named."""
     if date is None:
         return None
-    answer = ask("GetPreviousDagRun", dag_id=dag_id, logical_date=aware(date), state=word(state))
-    return run_of(answer["dag_run"])
+    found: Json | None = ask("GetPreviousDagRun", dag_id=dag_id, logical_date=aware(date), state=word(state))[
+        "dag_run"
+    ]
+    return found
 
 
 def run_state(dag_id: str, run_id: str) -> str:
