@@ -125,7 +125,7 @@ class DateTime(dt.datetime):
             import pendulum
         except ImportError:
             raise AttributeError(
-                f"`{name}` is pendulum's; install pendulum to have it on the instants of the context"
+                f"`{name}` is pendulum's; `pip install pendulum` gives it to the instants of the context"
             ) from None
         return getattr(pendulum.instance(self), name)
 

@@ -67,11 +67,12 @@ def write(path: Path, known: dict[str, set[str]]) -> None:
 
 def names_of(module: types.ModuleType) -> set[str]:
     names = set()
-    lazy = (getattr(module, "__all__", ()), getattr(module, "__lazy_imports", ()))
+    lazy = (getattr(module, "__all__", ()), getattr(module, "__lazy_imports", ()), module.__annotations__)
     for name in {*dir(module), *(name for found in lazy for name in found or ())} - DULL:
         value = module.__dict__.get(name)
         home = getattr(value, "__module__", None)
-        foreign = isinstance(home, str) and not home.startswith("airflow")
+        declared = name in module.__annotations__
+        foreign = isinstance(home, str) and not home.startswith("airflow") and not declared
         if not (name.startswith("_") or isinstance(value, types.ModuleType) or foreign):
             names.add(name)
     return names

@@ -108,7 +108,9 @@ MODULES: dict[str, dict[str, str]] = {
         "SqlSensor": "airflow.providers.common.sql.sensors.sql:SqlSensor",
         "HttpSensor": "airflow.providers.http.sensors.http:HttpSensor",
     },
-    "airflow.models.dag": {"ScheduleInterval": f"{_KINDS}:ScheduleInterval"},
+    "airflow.models.dag": {
+        name: f"{_KINDS}:ScheduleInterval" for name in ("ScheduleInterval", "DagStateChangeCallback")
+    },
     "airflow.models.xcom": {"LazyXComAccess": "dagbok.runtime.copies:LazyXComSequence"},
     "airflow.operators.email": _EMAIL,
     "airflow.operators.email_operator": _EMAIL,
