@@ -70,6 +70,6 @@ def advice_for(error: BaseException) -> str:
     if top in sys.modules and top != "google":
         return ""  # the package is there, and has no such part
     return (
-        f"; `{sys.executable} -m pip install {package_of(name)}` installs it where tasks run, if it is a package; "
-        "a module of your own must lie in the DAG folder"
+        f"; `{sys.executable} -m pip install {package_of(name)}` installs it where tasks run, if it is a "
+        "package; a module of your own must lie in the DAG folder"
     )

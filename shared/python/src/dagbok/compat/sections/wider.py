@@ -109,7 +109,8 @@ MODULES: dict[str, dict[str, str]] = {
         "HttpSensor": "airflow.providers.http.sensors.http:HttpSensor",
     },
     "airflow.models.dag": {
-        name: f"{_KINDS}:ScheduleInterval" for name in ("ScheduleInterval", "DagStateChangeCallback")
+        "ScheduleInterval": f"{_KINDS}:ScheduleInterval",
+        "DagStateChangeCallback": f"{_KINDS}:ScheduleInterval",
     },
     "airflow.models.xcom": {"LazyXComAccess": "dagbok.runtime.copies:LazyXComSequence"},
     "airflow.operators.email": _EMAIL,
