@@ -486,3 +486,40 @@ def test_a_provider_brings_its_kind_of_task(folder: Folder, tmp_path: Path) -> N
         """
     )
     assert [task["operator"] for task in spec["tasks"]] == ["_Mine", "_PythonDecoratedOperator"]
+
+
+def test_a_function_is_an_asset_and_a_dag(folder: Folder) -> None:
+    text = """
+        from airflow.sdk import Asset, asset
+        @asset(schedule="@daily", uri="s3://bucket/raw")
+        def raw(): return 1
+        @asset(schedule=raw, name="shown", tags=["t"])
+        def made(self, context, raw, size=3): return 2
+        @asset.multi(schedule=None, outlets=[Asset("a"), Asset("b")])
+        def both(): return 3
+    """
+    (answer,) = folder.parse(folder.write("file.py", text))
+    assert answer["errors"] == []
+    dags = {dag["dag_id"]: dag for dag in answer["dags"]}
+    assert {name: [task["task_id"] for task in dag["tasks"]] for name, dag in dags.items()} == {
+        "raw": ["raw"],
+        "shown": ["made"],
+        "both": ["both"],
+    }
+    (task,) = dags["shown"]["tasks"]
+    assert "s3://bucket/raw" in json.dumps(task["inlets"])
+    assert "shown" in json.dumps(task["outlets"])
+    assert "s3://bucket/raw" in json.dumps(dags["shown"]["asset_condition"])
+    assert len(dags["both"]["tasks"][0]["outlets"]) == 2
+
+
+def test_a_schemas_keys_need_not_be_texts(folder: Folder) -> None:
+    spec = folder.spec(
+        """
+        from airflow.models.param import Param
+        choice = Param(2, type=["integer", "null"], enum=[1, 2, None], values_display={1: "one", None: "none"})
+        with DAG("d", schedule=None, params={"n": choice}):
+            EmptyOperator(task_id="t").params = {"m": 1}
+        """
+    )
+    assert json.loads(spec["param_schemas"])["n"]["values_display"] == {"1": "one", "null": "none"}

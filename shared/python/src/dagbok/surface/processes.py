@@ -20,6 +20,7 @@ __all__ = [
     "getuser",
     "is_terminal_support_colors",
     "is_tty",
+    "is_venv_installed",
     "md5",
     "patch_environ",
     "timeout",
@@ -61,6 +62,14 @@ def execute_in_subprocess_with_kwargs(cmd: list[str], **kwargs: Any) -> None:
             log.info("%s", line.decode(errors="replace").rstrip())
     if process.returncode != 0:
         raise subprocess.CalledProcessError(process.returncode, cmd)
+
+
+def is_venv_installed() -> bool:
+    """Whether an environment for a task of its own can be made."""
+    import importlib.util
+    import shutil
+
+    return shutil.which("virtualenv") is not None or importlib.util.find_spec("venv") is not None
 
 
 def getuser() -> str:

@@ -113,6 +113,7 @@ MODULES: dict[str, dict[str, str]] = {
         "DagStateChangeCallback": f"{_KINDS}:ScheduleInterval",
     },
     "airflow.models.xcom": {"LazyXComAccess": "dagbok.runtime.copies:LazyXComSequence"},
+    "airflow.operators.python": {"is_venv_installed": f"{_SURFACE}.processes:is_venv_installed"},
     "airflow.operators.email": _EMAIL,
     "airflow.operators.email_operator": _EMAIL,
     "airflow.operators.subdag": {"SubDagOperator": "refused:SubDagOperator"},
@@ -194,6 +195,7 @@ MODULES: dict[str, dict[str, str]] = {
 _SDK: dict[str, dict[str, str]] = {
     "airflow.sdk": {
         **_PATH,
+        "asset": f"{_SURFACE}.asset_decorator:asset",
         "ResumableJobMixin": f"{_SURFACE}.jobs:ResumableJobMixin",
         "BaseNotifier": f"{_SURFACE}.notifiers:BaseNotifier",
         "BaseXCom": "dagbok.models.xcom:XCom",
@@ -233,6 +235,7 @@ _SDK: dict[str, dict[str, str]] = {
     "airflow.sdk.definitions._internal.abstractoperator": {
         "AbstractOperator": "dagbok.authoring.operator:BaseOperator"
     },
+    "airflow.sdk.definitions.asset.decorators": {"asset": f"{_SURFACE}.asset_decorator:asset"},
     "airflow.sdk.definitions.context": {"*": _CONTEXTS},
     "airflow.sdk.definitions.mappedoperator": _MAPPED,
     "airflow.sdk.definitions.operator_resources": {},
