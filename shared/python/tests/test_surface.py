@@ -523,3 +523,32 @@ def test_a_schemas_keys_need_not_be_texts(folder: Folder) -> None:
         """
     )
     assert json.loads(spec["param_schemas"])["n"]["values_display"] == {"1": "one", "null": "none"}
+
+
+def test_the_contexts_instants_pass_for_pendulums_once_that_is_imported() -> None:
+    code = """
+import copy, datetime as dt, json, pickle, sys
+from dagbok.datetimes import DateTime
+start, end = DateTime(2024, 3, 1, 2, tzinfo=dt.UTC), DateTime(2024, 3, 2, tzinfo=dt.UTC)
+said = [(end - start).in_hours(), (end - start).total_seconds(), (end - dt.timedelta(1)).isoformat()]
+assert start.__class__ is DateTime and "pendulum" not in sys.modules
+import pendulum
+said += [isinstance(start, pendulum.DateTime), isinstance(start, DateTime), type(copy.copy(start)) is DateTime]
+said += [pickle.loads(pickle.dumps(start)) == start, start.end_of("month").to_date_string(), start.diff(end).in_hours()]
+said += [(end - start).in_words(), pendulum.instance(start).isoformat(), pendulum.interval(start, end).in_hours()]
+print(json.dumps(said))
+"""
+    assert clean(code) == [
+        22,
+        79200.0,
+        "2024-03-01T00:00:00+00:00",
+        True,
+        True,
+        True,
+        True,
+        "2024-03-31",
+        22,
+        "22 hours",
+        "2024-03-01T02:00:00+00:00",
+        22,
+    ]

@@ -213,16 +213,16 @@ class TaskDecorators:
     def __getattr__(self, kind: str) -> Any:
         if kind.startswith("_"):
             raise AttributeError(kind)
-        from dagbok.surface.providers import decorator_of
-
-        provided = None if kind in _OURS_TO_COME else decorator_of(kind)
-        if provided is not None:
-            return provided if self._dag is None else functools.partial(provided, dag=self._dag)
 
         def refused(python_callable: Any = None, **kwargs: Any) -> Any:
             """Refused when the DAG is parsed."""
             return self._decorate(_RefusedDecoratedOperator, python_callable, kwargs, f"@task.{kind} is")
 
+        from dagbok.surface.providers import decorator_of
+
+        provided = None if kind in _OURS_TO_COME else decorator_of(kind)
+        if provided is not None:
+            return provided if self._dag is None else functools.partial(provided, dag=self._dag)
         return refused
 
     def _decorate(

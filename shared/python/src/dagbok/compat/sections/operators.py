@@ -80,6 +80,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sensors.external_task": _EXTERNAL,
     "airflow.sensors.external_task_sensor": _EXTERNAL,
     "airflow.sensors.weekday": _WEEKDAY,
+    "airflow.sensors.s3_key_sensor": {"S3KeySensor": "refused:S3KeySensor"},
     "airflow.providers": {},
     _STANDARD: {},
     f"{_STANDARD}.operators.python": _PYTHON,

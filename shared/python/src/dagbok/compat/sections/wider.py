@@ -50,7 +50,7 @@ _SUBPROCESS = {
 }
 _FILES = {"FSHook": f"{_SURFACE}.hooks:FSHook"}
 _PATH = {"ObjectStoragePath": f"{_SURFACE}.object_storage:ObjectStoragePath"}
-_WEEKDAY = {"DayOfWeekSensor": "refused:DayOfWeekSensor"}
+_WEEKDAY = {"DayOfWeekSensor": "airflow.sensors.weekday:DayOfWeekSensor"}
 
 MODULES: dict[str, dict[str, str]] = {
     "airflow": {"macros": "dagbok.templating.macros", "conf": "dagbok.models.configuration:conf"},
@@ -101,9 +101,9 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.notifications.basenotifier": {"*": f"{_SURFACE}.notifiers"},
     "airflow.operators.sensors": {
         "BaseSensorOperator": "dagbok.operators.sensor:BaseSensorOperator",
-        "ExternalTaskSensor": "refused:ExternalTaskSensor",
-        "TimeDeltaSensor": "refused:TimeDeltaSensor",
-        "TimeSensor": "refused:TimeSensor",
+        "ExternalTaskSensor": "airflow.sensors.external_task:ExternalTaskSensor",
+        "TimeDeltaSensor": "airflow.sensors.time_delta:TimeDeltaSensor",
+        "TimeSensor": "airflow.sensors.time:TimeSensor",
         "S3KeySensor": "airflow.providers.amazon.aws.sensors.s3:S3KeySensor",
         "SqlSensor": "airflow.providers.common.sql.sensors.sql:SqlSensor",
         "HttpSensor": "airflow.providers.http.sensors.http:HttpSensor",
@@ -124,14 +124,18 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.secrets": {"*": f"{_SURFACE}.secrets"},
     "airflow.secrets.base_secrets": {"*": f"{_SURFACE}.secrets"},
     "airflow.secrets.environment_variables": {"*": f"{_SURFACE}.secrets"},
-    "airflow.sensors.time_sensor": {name: f"refused:{name}" for name in ("TimeSensor", "TimeSensorAsync")},
-    "airflow.sensors.date_time_sensor": {"DateTimeSensor": "refused:DateTimeSensor"},
-    "airflow.sensors.time_delta_sensor": {"TimeDeltaSensor": "refused:TimeDeltaSensor"},
+    "airflow.sensors.time_sensor": {
+        name: f"airflow.sensors.time:{name}" for name in ("TimeSensor", "TimeSensorAsync")
+    },
+    "airflow.sensors.date_time_sensor": {"DateTimeSensor": "airflow.sensors.date_time:DateTimeSensor"},
+    "airflow.sensors.time_delta_sensor": {"TimeDeltaSensor": "airflow.sensors.time_delta:TimeDeltaSensor"},
     "airflow.sensors.day_of_week_sensor": _WEEKDAY,
     "airflow.contrib.sensors.weekday_sensor": _WEEKDAY,
-    "airflow.contrib.sensors.file_sensor": {"FileSensor": "refused:FileSensor"},
+    "airflow.contrib.sensors.file_sensor": {"FileSensor": "airflow.sensors.filesystem:FileSensor"},
     "airflow.contrib.sensors.python_sensor": {"PythonSensor": "dagbok.operators.sensor:PythonSensor"},
-    "airflow.contrib.operators.dagrun_operator": {"TriggerDagRunOperator": "refused:TriggerDagRunOperator"},
+    "airflow.contrib.operators.dagrun_operator": {
+        "TriggerDagRunOperator": "airflow.operators.trigger_dagrun:TriggerDagRunOperator"
+    },
     "airflow.contrib.operators.branch_python_operator": {
         "BranchPythonOperator": "dagbok.operators.branching:BranchPythonOperator"
     },
