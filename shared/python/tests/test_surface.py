@@ -552,3 +552,26 @@ print(json.dumps(said))
         "2024-03-01T02:00:00+00:00",
         22,
     ]
+
+
+def test_all_of_a_module_can_be_imported_at_once() -> None:
+    code = """
+import json
+from dagbok.compat import activate
+activate()
+from dagbok.compat.sections.wider import MODULES as wider
+from dagbok.compat.table import MODULES
+failed, names = [], 0
+for module in sorted({*MODULES, *wider} - {"airflow.typing_compat"}):
+    space = {}
+    try:
+        exec(f"from {module} import *", space)
+    except Exception as error:
+        failed.append(f"{module}: {type(error).__name__}: {error}")
+    names += len(space)
+print(json.dumps([failed, names]))
+"""
+    failed, names = clean(code)
+    # Those that lead to a provider, which is not installed, say so.
+    assert [text for text in failed if "its provider is not installed" not in text] == []
+    assert names > 900

@@ -103,7 +103,8 @@ def public_names(module: str) -> list[str]:
     names = {name for name in table if not name.startswith("_") and name != "*"}
     if "*" in table:
         names.update(getattr(importlib.import_module(table["*"]), "__all__", ()))
-    return sorted(names | set(recorded.moved().get(module, ()) if module in recorded.moved() else ()))
+    # What moved to a provider counts where that is all there is: a table of ours needs no provider.
+    return sorted(names or set(recorded.moved().get(module, ())))
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any, TypedDict, TypeVar
 
@@ -17,6 +18,7 @@ __all__ = [
     "SET_DURING_EXECUTION",
     "XCOM_RETURN_KEY",
     "ArgNotSet",
+    "AssetAccessControl",
     "AssetScope",
     "CallbackState",
     "DagRunTriggeredByType",
@@ -127,6 +129,15 @@ class AssetScope(Enum):
     """Whose state an asset keeps."""
 
     ASSET = "asset"
+
+
+@dataclass(frozen=True)
+class AssetAccessControl:
+    """Which teams an asset's events come from and go to; accepted, and not carried out."""
+
+    producer_teams: Any = ()
+    consumer_teams: Any = ()
+    allow_global: bool = True
 
 
 class Singleton(type):

@@ -49,6 +49,18 @@ _SUBPROCESS = {
     name: f"{_SURFACE}.hooks:{name}" for name in ("SubprocessHook", "SubprocessResult", "working_directory")
 }
 _FILES = {"FSHook": f"{_SURFACE}.hooks:FSHook"}
+_TIMEZONE = {
+    name: f"dagbok.timezone:{name}"
+    for name in (
+        "utc",
+        "utcnow",
+        "parse",
+        "make_aware",
+        "coerce_datetime",
+        "convert_to_utc",
+        "parse_timezone",
+    )
+}
 _PATH = {"ObjectStoragePath": f"{_SURFACE}.object_storage:ObjectStoragePath"}
 _WEEKDAY = {"DayOfWeekSensor": "airflow.sensors.weekday:DayOfWeekSensor"}
 
@@ -200,6 +212,7 @@ _SDK: dict[str, dict[str, str]] = {
     "airflow.sdk": {
         **_PATH,
         "asset": f"{_SURFACE}.asset_decorator:asset",
+        "AssetAccessControl": f"{_KINDS}:AssetAccessControl",
         "ResumableJobMixin": f"{_SURFACE}.jobs:ResumableJobMixin",
         "BaseNotifier": f"{_SURFACE}.notifiers:BaseNotifier",
         "BaseXCom": "dagbok.models.xcom:XCom",
@@ -239,6 +252,7 @@ _SDK: dict[str, dict[str, str]] = {
     "airflow.sdk.definitions._internal.abstractoperator": {
         "AbstractOperator": "dagbok.authoring.operator:BaseOperator"
     },
+    "airflow.sdk.definitions.asset.access_control": {"AssetAccessControl": f"{_KINDS}:AssetAccessControl"},
     "airflow.sdk.definitions.asset.decorators": {"asset": f"{_SURFACE}.asset_decorator:asset"},
     "airflow.sdk.definitions.context": {"*": _CONTEXTS},
     "airflow.sdk.definitions.mappedoperator": _MAPPED,
@@ -267,11 +281,16 @@ _SDK: dict[str, dict[str, str]] = {
     "airflow.sdk.state": {name: f"{_KINDS}:{name}" for name in ("TaskScope", "AssetScope")},
     "airflow.sdk.types": {"TaskInstanceKey": "dagbok.runtime.task_instance:TaskInstanceKey"},
     "airflow.sdk.yaml": {"*": f"{_SURFACE}.yaml"},
+    "airflow._shared": {},
+    "airflow._shared.module_loading": {"*": f"{_SURFACE}.modules"},
+    "airflow._shared.secrets_masker": _MASKING,
+    "airflow._shared.timezones": {},
+    "airflow._shared.timezones.timezone": _TIMEZONE,
     "airflow.sdk._shared": {},
     "airflow.sdk._shared.listeners": {"hookimpl": f"{_LINEAGE}:hookimpl"},
     "airflow.sdk._shared.module_loading": {"*": f"{_SURFACE}.modules"},
     "airflow.sdk._shared.secrets_masker": _MASKING,
     "airflow.sdk._shared.timezones": {},
-    "airflow.sdk._shared.timezones.timezone": {"*": "dagbok.timezone"},
+    "airflow.sdk._shared.timezones.timezone": _TIMEZONE,
 }
 MODULES.update(_SDK)
