@@ -16,6 +16,14 @@ from dagbok.compat.table import MODULES
 _MISSING: Any = object()
 
 
+def prepare() -> None:
+    """Read all tables now, for a process that many others are forked from."""
+    from dagbok.compat import recorded
+
+    for read in (recorded.known, recorded.moved, _wider, _parents, _removed_modules, _by_name):
+        read()
+
+
 def has_module(fullname: str) -> bool:
     """Whether there is such a module in either era, or here; providers' own are not known."""
     if fullname in MODULES:
