@@ -5,6 +5,11 @@ where the names of Airflow 1 went.
 
     /tmp/airflow/bin/python tests/oracle/record_names.py
 
+Of older versions, which no Python of today runs, it reads the wheels, for the names that were dropped since:
+
+    pip download --no-deps apache-airflow==1.10.15 apache-airflow==2.2.5
+    python3.11 tests/oracle/record_names.py apache_airflow-*.whl
+
 It writes `names.txt` and `moved.txt` under `src/dagbok/compat/recorded`: a module at the start of a line, its
 names indented below. Only names are taken, of parts that DAG files and plugins import; what the server keeps
 for itself is known by its package alone (`compat/absent.py`).
@@ -21,6 +26,7 @@ import tempfile
 import textwrap
 import types
 import warnings
+import zipfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -35,6 +41,8 @@ SERVERS = tuple(
         "testing", "ti_deps", "traces", "ui", "www",
     )
 )  # fmt: skip
+NO_MODULES = ("airflow.alembic", "airflow.bin", "airflow.config_templates", "airflow.contrib.example_dags",
+              "airflow.upgrade", "airflow.www_rbac", "airflow.www2", "airflow.contrib.auth")  # fmt: skip
 DULL = {"TYPE_CHECKING", "add_deprecated_classes", "annotations", "warnings"}
 
 
@@ -112,7 +120,50 @@ def moved_in(path: Path, module: str) -> dict[str, dict[str, str]]:
     return found
 
 
+def names_in(source: str) -> set[str]:
+    """What a file defines, or takes from another of Airflow's, at its top."""
+    names: set[str] = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("airflow"):
+            names |= {alias.asname or alias.name for alias in node.names if alias.name != "*"}
+    return {name for name in names if not name.startswith("_")} - DULL
+
+
+def record_wheel(path: str) -> None:
+    known, moved = read(RECORDED / "names.txt"), read(RECORDED / "moved.txt")
+    with zipfile.ZipFile(path) as wheel:
+        for file in wheel.namelist():
+            module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+            inner = module.split(".")[1:]
+            of_server = any(
+                module == name or module.startswith(f"{name}.") for name in (*SERVERS, *NO_MODULES)
+            )
+            if (
+                not file.endswith(".py")
+                or (inner and of_server)
+                or any(part.startswith("_") for part in inner)
+            ):
+                continue
+            if module.split(".")[0] == "airflow":
+                with contextlib.suppress(SyntaxError):
+                    elsewhere = {entry.partition("=")[0] for entry in moved.get(module, ())}
+                    found = names_in(wheel.read(file).decode()) - elsewhere
+                    if found:
+                        known.setdefault(module, set()).update(found)
+    write(RECORDED / "names.txt", known)
+    print(path, len(known), "modules,", sum(map(len, known.values())), "names")
+
+
 def main() -> None:
+    for path in sys.argv[1:]:
+        record_wheel(path)
+    if sys.argv[1:]:
+        return
     warnings.simplefilter("ignore")
     sys.dont_write_bytecode = True
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-names-")

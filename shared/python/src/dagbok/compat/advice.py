@@ -11,6 +11,7 @@ _PREFIXES: tuple[tuple[str, str], ...] = (
     ("airflow.api", f"the server's parts do not exist here; {_API}"),
     ("airflow.auth", f"the web server's parts do not exist here; {_API}"),
     ("airflow.security", f"the web server's parts do not exist here; {_API}"),
+    ("airflow.contrib", "its class was dropped; look for its like in a provider's package"),
     ("airflow.cli", "Airflow's command line does not exist here; see `dagbok --help`"),
     ("airflow.utils.cli", "Airflow's command line does not exist here; see `dagbok --help`"),
     ("airflow.listeners", "listeners are not supported; follow `dagbok events --follow` instead"),

@@ -138,7 +138,10 @@ def _parents() -> frozenset[str]:
     from dagbok.compat import recorded
 
     return frozenset(
-        above for source in (recorded.moved(), _wider()) for module in source for above in _and_above(module)
+        above
+        for source in (recorded.known(), recorded.moved(), _wider())
+        for module in source
+        for above in _and_above(module)
     )
 
 
