@@ -536,10 +536,10 @@ def test_what_is_not_carried_out_is_told_with_its_line(folder: Folder) -> None:
     [
         ("from airflow.models import NoSuchThing", "airflow.models.NoSuchThing"),
         ("import airflow.no_such_module", "airflow.no_such_module"),
-        ("from airflow.settings import Session", "REST API"),
-        ("from airflow.utils.session import provide_session", "database session"),
+        ("from airflow.settings import NoSuchThing", "REST API"),
         ("from airflow.providers.amazon.aws.hooks.s3 import S3Hook", "apache-airflow-providers-amazon"),
-        ("from airflow.operators.subdag import SubDagOperator", "TaskGroup"),
+        ("import airflow.providers.microsoft.azure.hooks.wasb", "apache-airflow-providers-microsoft-azure"),
+        ("from airflow.hooks.S3_hook import S3Hook", "apache-airflow-providers-amazon"),
     ],
 )
 def test_an_airflow_name_without_an_answer_says_what_to_use(folder: Folder, line: str, words: str) -> None:

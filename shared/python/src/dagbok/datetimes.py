@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
-from typing import Any, Self
+import sys
+from typing import Any, Self, overload
 
 _UNITS = ("years", "months", "weeks", "days", "hours", "minutes", "seconds", "microseconds")
 _STARTS: dict[str, dict[str, int]] = {
@@ -120,17 +121,82 @@ class DateTime(dt.datetime):
             raise AttributeError(name)
         return self._pendulum(name)
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """What `isinstance` is told besides the type: pendulum's own class, once that is imported."""
+        return getattr(sys.modules.get("pendulum"), "DateTime", type(self))
+
     def _pendulum(self, name: str) -> Any:
         try:
             import pendulum
         except ImportError:
             raise AttributeError(
-                f"`{name}` is pendulum's; install pendulum to have it on the instants of the context"
+                f"`{name}` is pendulum's; `pip install pendulum` gives it to the instants of the context"
             ) from None
-        return getattr(pendulum.instance(self), name)
+        # By way of a plain datetime: ours passes for one of pendulum's, which it would leave as it is.
+        return getattr(pendulum.instance(plain_datetime(self)), name)
 
     def __add__(self, other: dt.timedelta) -> Self:
         result = super().__add__(other)
         return result if result is NotImplemented else self.instance(result)
 
     __radd__ = __add__
+
+    @overload  # type: ignore[override]
+    def __sub__(self, other: dt.timedelta) -> Self: ...
+    @overload
+    def __sub__(self, other: dt.datetime) -> Length: ...
+    def __sub__(self, other: Any) -> Any:
+        result = super().__sub__(other)
+        if isinstance(result, dt.datetime):
+            return self.instance(result)
+        return result if result is NotImplemented else Length.of(result)
+
+
+class Length(dt.timedelta):
+    """The time between two instants; whatever pendulum's has beyond a timedelta is asked of pendulum."""
+
+    @classmethod
+    def of(cls, value: dt.timedelta) -> Self:
+        """Make one from any timedelta."""
+        return cls(days=value.days, seconds=value.seconds, microseconds=value.microseconds)
+
+    def in_seconds(self) -> int:
+        """Return whole seconds."""
+        return int(self.total_seconds())
+
+    def in_minutes(self) -> int:
+        """Return whole minutes."""
+        return int(self.total_seconds() / 60)
+
+    def in_hours(self) -> int:
+        """Return whole hours."""
+        return int(self.total_seconds() / 3600)
+
+    def in_days(self) -> int:
+        """Return whole days."""
+        return int(self.total_seconds() / 86400)
+
+    def in_weeks(self) -> int:
+        """Return whole weeks."""
+        return int(self.total_seconds() / 604800)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            import pendulum
+        except ImportError:
+            raise AttributeError(
+                f"`{name}` is pendulum's; `pip install pendulum` gives it to lengths of time"
+            ) from None
+        whole = pendulum.duration(days=self.days, seconds=self.seconds, microseconds=self.microseconds)
+        return getattr(whole, name)
+
+
+def plain_datetime(value: dt.datetime) -> dt.datetime:
+    """Return the same instant as a datetime of the standard library."""
+    return dt.datetime(
+        value.year, value.month, value.day, value.hour, value.minute, value.second,
+        value.microsecond, value.tzinfo, fold=value.fold,
+    )  # fmt: skip

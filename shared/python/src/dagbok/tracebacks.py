@@ -12,6 +12,7 @@ import os
 import traceback
 from dataclasses import dataclass
 
+from dagbok.installing import advice_for
 from dagbok.masking import mask
 from dagbok.text import cut_middle
 
@@ -37,7 +38,7 @@ def report(error: BaseException, folder: str | None = None) -> Report:
     file, line = place(error, folder)
     return Report(
         _name(type(error)),
-        shortened(mask(safe_text(error))),
+        shortened(mask(safe_text(error) + advice_for(error))),
         shortened(mask(user_traceback(error)), MAX_TRACEBACK),
         file,
         line,

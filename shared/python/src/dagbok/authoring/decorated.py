@@ -136,6 +136,14 @@ class DecoratedOperator(BaseOperator):
             name = getattr(python_callable, "__name__", "the function")
             raise TypeError(f"task `{self.task_id}`: {name}() was called wrongly: {error}") from None
 
+    def get_python_source(self) -> str:
+        """Return the function's source without its decorator, for whoever runs it in another Python."""
+        import textwrap
+
+        from dagbok.surface.sources import without_decorators
+
+        return without_decorators(textwrap.dedent(inspect.getsource(self.python_callable)))
+
     def call_arguments(self, context: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Return the arguments of this run: the call's, with the context's where the function asks for it."""
         full = context if self.templates_dict is None else {**context, "templates_dict": self.templates_dict}

@@ -286,13 +286,6 @@ class BaseOperator(Marks, Relations, metaclass=BaseOperatorMeta):
         return str(getattr(kind, "custom_operator_name", kind.__name__))
 
     @property
-    def params(self) -> Any:
-        """The DAG's params with its own over them."""
-        from dagbok.authoring.params import ParamsDict
-
-        return ParamsDict(self._dag.params if self._dag is not None else None).overlaid(self.task_params)
-
-    @property
     def log(self) -> logging.Logger:
         """The logger of its class."""
         name = self._logger_name or f"{type(self).__module__}.{type(self).__qualname__}"
@@ -378,9 +371,7 @@ class BaseOperator(Marks, Relations, metaclass=BaseOperatorMeta):
         """Refused: deferrable operators come in a later version."""
         from dagbok.exceptions import NotSupportedYet
 
-        raise NotSupportedYet(
-            f"task `{self.task_id}` defers itself: deferrable operators are not supported yet"
-        )
+        raise NotSupportedYet(f"task `{self.task_id}` defers itself: deferring is not supported yet")
 
     def __repr__(self) -> str:
         return f"<Task({self.task_type}): {self.task_id}>"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dagbok.authoring.edges import DependencyMixin
 from dagbok.exceptions import AirflowException
@@ -24,7 +24,19 @@ class Relations(DependencyMixin):
     downstream_task_ids: set[str]
     task_group: TaskGroup | None
     mapped: Mapped | None
+    task_params: dict[str, Any]
     _dag: DAG | None
+
+    @property
+    def params(self) -> Any:
+        """The DAG's params with its own over them."""
+        from dagbok.authoring.params import ParamsDict
+
+        return ParamsDict(None if self._dag is None else self._dag.params).overlaid(self.task_params)
+
+    @params.setter
+    def params(self, given: Any) -> None:
+        self.task_params = dict(given.items() if given else ())
 
     @property
     def dag_or_none(self) -> DAG | None:

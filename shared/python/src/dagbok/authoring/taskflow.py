@@ -148,6 +148,12 @@ class TaskFactory(Generic[P, R]):
         return XComArg(operator)
 
 
+# Kinds of Airflow's own provider, which stays out where it is installed.
+_OURS_TO_COME = {
+    "virtualenv", "external_python", "branch_virtualenv", "branch_external_python", "stub", "llm",
+}  # fmt: skip
+
+
 class TaskDecorators:
     """`@task`, and `@task.<kind>` for the kinds that ship."""
 
@@ -192,6 +198,18 @@ class TaskDecorators:
 
         return self._decorate(_ShortCircuitDecoratedOperator, python_callable, kwargs)
 
+    def run_if(self, condition: Callable[[Any], Any], skip_message: str | None = None) -> Any:
+        """Run a task only where a function says something true of its context."""
+        from dagbok.surface.conditions import run_if
+
+        return run_if(condition, skip_message)
+
+    def skip_if(self, condition: Callable[[Any], Any], skip_message: str | None = None) -> Any:
+        """Skip a task where a function says something true of its context."""
+        from dagbok.surface.conditions import skip_if
+
+        return skip_if(condition, skip_message)
+
     def __getattr__(self, kind: str) -> Any:
         if kind.startswith("_"):
             raise AttributeError(kind)
@@ -210,6 +228,11 @@ class TaskDecorators:
             """Refused when the DAG is parsed."""
             return self._decorate(_RefusedDecoratedOperator, python_callable, kwargs, f"@task.{kind} is")
 
+        from dagbok.surface.providers import decorator_of
+
+        provided = None if kind in _OURS_TO_COME else decorator_of(kind)
+        if provided is not None:
+            return provided if self._dag is None else functools.partial(provided, dag=self._dag)
         return refused
 
     def _decorate(

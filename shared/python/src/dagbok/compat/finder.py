@@ -14,7 +14,10 @@ from types import ModuleType
 from typing import Any
 
 from dagbok.compat.advice import advice
+from dagbok.compat.lookup import find, has_module, public_names
 from dagbok.compat.table import MODULES
+
+Spec = importlib.machinery.ModuleSpec
 
 
 class AirflowFinder:
@@ -22,21 +25,28 @@ class AirflowFinder:
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    ) -> Spec | None:
         """Return one of our modules, None for an installed provider's, or say what is missing."""
         if fullname != "airflow" and not fullname.startswith("airflow."):
             return None
-        if fullname in MODULES:
-            loader: Any = _Loader()
-            spec = importlib.machinery.ModuleSpec(fullname, loader, is_package=True)
-            spec.submodule_search_locations = _installed_parts(fullname)
-            return spec
-        if fullname.startswith("airflow.providers"):
+        # An empty entry is only the way to others: the installed package has more to say.
+        if MODULES.get(fullname) or fullname == "airflow.providers":
+            return _ours(fullname)
+        if fullname.startswith("airflow.providers."):
             found = importlib.machinery.PathFinder.find_spec(fullname, path)
             if found is not None:
-                return found
+                return _with_removed(found)
+        if has_module(fullname):
+            return _ours(fullname)
         # No `name`: with one, `from airflow.x import y` would swallow this and say less.
         raise ModuleNotFoundError(advice(fullname))
+
+
+def _ours(fullname: str) -> Spec:
+    loader: Any = _Loader()
+    spec = importlib.machinery.ModuleSpec(fullname, loader, is_package=True)
+    spec.submodule_search_locations = _installed_parts(fullname)
+    return spec
 
 
 def _installed_parts(fullname: str) -> list[str]:
@@ -48,7 +58,7 @@ def _installed_parts(fullname: str) -> list[str]:
 
 
 class _Loader:
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+    def create_module(self, spec: Spec) -> ModuleType:
         return _AirflowModule(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -59,32 +69,55 @@ class _AirflowModule(ModuleType):
     """A module whose names come from the table on first use, so that an import loads only what it names."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            if name == "__all__":
-                return [public for public in MODULES[self.__name__] if not public.startswith("_")]
+        if name == "__all__":
+            return public_names(self.__name__)
+        if name.startswith("__") and name != "__version__":
             raise AttributeError(name)
-        target = MODULES[self.__name__].get(name)
-        if target is not None:
-            value = resolve(target)
-        elif f"{self.__name__}.{name}" in MODULES:
-            value = importlib.import_module(f"{self.__name__}.{name}")
-        else:
-            raise AttributeError(advice(f"{self.__name__}.{name}"))
+        value = find(self.__name__, name)
         setattr(self, name, value)
         return value
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *MODULES[self.__name__]})
+        return sorted({*super().__dir__(), *public_names(self.__name__)})
 
 
-def resolve(target: str) -> Any:
-    """Return what an entry of the table names: `module:attribute`, or `refused:Operator`."""
-    module, _, attribute = target.partition(":")
-    if module == "refused":
-        from dagbok.compat.refused import refused_operator
+def _with_removed(spec: Spec) -> Spec:
+    """Let an installed module answer also for the classes that its package dropped."""
+    from dagbok.compat.removed import MODULES as REMOVED
 
-        return refused_operator(attribute)
-    value: Any = importlib.import_module(module)
-    for part in attribute.split(".") if attribute else ():
-        value = getattr(value, part)
-    return value
+    if spec.name in REMOVED and spec.loader is not None:
+        loader: Any = _Completing(spec.loader)
+        spec.loader = loader
+    return spec
+
+
+class _Completing:
+    """Loads a module as its own loader does, and has it ask us for what it does not define."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: Spec) -> ModuleType | None:
+        created: ModuleType | None = self._loader.create_module(spec)
+        return created
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        own = module.__dict__.get("__getattr__")
+
+        def __getattr__(name: str) -> Any:
+            if own is not None:
+                try:
+                    return own(name)
+                except AttributeError:
+                    pass
+            if name.startswith("__"):
+                raise AttributeError(name)
+            from dagbok.compat.removed import removed
+
+            return removed(module.__name__, name)
+
+        module.__dict__["__getattr__"] = __getattr__

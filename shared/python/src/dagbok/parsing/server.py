@@ -31,6 +31,7 @@ from json import dumps, loads
 from typing import IO, NoReturn
 
 from dagbok import compat
+from dagbok.compat.lookup import prepare
 from dagbok.loading import drop_working_directory, put_last
 from dagbok.parsing.parse import Json, empty_answer, parse_file
 from dagbok.parsing.tracking import LISTED, READ, SOUGHT
@@ -73,6 +74,7 @@ def run() -> int:
     children = processes.Children()
     for name in _COMMON:
         importlib.import_module(name)
+    prepare()
     gc.collect()
     gc.freeze()
     asked = _asked(requests) if options.serve else ((options.folder, file) for file in options.file)

@@ -156,7 +156,8 @@ def _settings(dag: DAG) -> Json:
         spec["params"] = _params(dag)
         schemas = {name: param.schema for name, param in dag.params.items() if param.schema}
         if schemas:
-            spec["param_schemas"] = dumps(schemas, sort_keys=True, default=str)
+            # Twice, since keys that are no texts (None beside numbers) can't be sorted before they are.
+            spec["param_schemas"] = dumps(loads(dumps(schemas, default=str)), sort_keys=True)
         missing = sorted(name for name, param in dag.params.items() if not param.has_value)
         if missing:
             spec["required_params"] = missing
@@ -217,7 +218,7 @@ def _params(dag: DAG) -> str:
         except ParamValidationError as error:
             raise ParamValidationError(f"the default of param `{name}`: {error}") from error
     try:
-        return dumps(values, sort_keys=True, allow_nan=False)
+        return dumps(loads(dumps(values, allow_nan=False)), sort_keys=True)
     except (TypeError, ValueError) as error:
         raise AirflowException(f"a param's default has no JSON form: {error}") from None
 
