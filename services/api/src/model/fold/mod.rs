@@ -9,6 +9,7 @@ mod dag;
 mod run;
 mod shared;
 mod task;
+mod version;
 
 use super::{
     Overlay, StoreError, keys,
@@ -124,11 +125,13 @@ fn fold_fact(
         | Fact::BackfillCancelled(_)
         | Fact::BackfillCompleted(_) => backfill::about(rows, context, fact)?,
         Fact::RunDeleted(_) => run::deleted(rows, context)?,
+        Fact::RunVersionChanged(fact) => version::changed(rows, context, fact)?,
         Fact::TaskExpanded(fact) => run::expanded(rows, context, fact)?,
         Fact::TaskCleared(fact) => task::cleared(rows, context, fact)?,
         Fact::TaskMarked(fact) => task::marked(rows, context, fact)?,
         Fact::RunMarked(fact) => run::marked(rows, context, *fact)?,
         Fact::RunNoted(fact) => run::noted(rows, context, fact)?,
+        Fact::TaskNoted(fact) => task::noted(rows, context, fact)?,
         Fact::TaskQueued(fact) => task::queued(rows, context, fact)?,
         Fact::TaskRuledOut(fact) => task::ruled_out(rows, context, fact)?,
         Fact::TryStarted(fact) => task::started(rows, context, fact)?,

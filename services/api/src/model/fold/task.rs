@@ -1,9 +1,9 @@
 //! What facts about tasks and tries change: the task's row and its tries.
 use dagbok_events::{
     Actor, ForeignReport, Leg, MapIndex, Payload, PoolName, QueueName, ReportRefused, RuledOut,
-    TaskCleared, TaskId, TaskMark, TaskMarked, TaskQueued, TaskRuledOut, Timestamp, TryCancelled,
-    TryFailed, TryLost, TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted,
-    TrySucceeded, XComPushed,
+    TaskCleared, TaskId, TaskMark, TaskMarked, TaskNoted, TaskQueued, TaskRuledOut, Timestamp,
+    TryCancelled, TryFailed, TryLost, TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped,
+    TryStarted, TrySucceeded, XComPushed,
 };
 
 use super::{
@@ -125,6 +125,18 @@ pub(super) fn marked(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TaskM
         })?;
     }
     Ok(())
+}
+
+/// A task has another note; one that has not begun has a row from then on, without a state.
+pub(super) fn noted(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TaskNoted) -> Done {
+    let Some(run) = known_run(rows, context)? else { return Ok(()) };
+    let known = rows.peek::<TaskRow>(keys::task((run, &fact.task_id, fact.map_index)))?.is_some();
+    change(rows, context, &fact.task_id, fact.map_index, |row| {
+        if !known {
+            row.state = TaskInstanceState::Cleared;
+        }
+        row.note.clone_from(&fact.note);
+    })
 }
 
 fn marked_by(context: &Context<'_>, state: &str) -> String {
