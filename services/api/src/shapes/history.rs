@@ -149,9 +149,12 @@ pub struct TaskInstancePatch {
     /// `success`, `failed` or `skipped`; nothing where only the note is to be another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_state: Option<String>,
-    /// A note on it, also kept as the reason of a new state; an empty text takes it away.
+    /// A note on it, which is also why it has a new state where no reason says so; an empty text takes it away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Why it has a new state, for people. Airflow has no such field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// All that is upstream of it, too.
     #[serde(default)]
     pub include_upstream: bool,
@@ -190,10 +193,10 @@ pub struct TaskChange {
     /// How they stood before, in order.
     pub was: Vec<TaskWasCount>,
     /// Its note from then on, where that was changed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// Its note before.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note_was: Option<String>,
 }
 

@@ -295,12 +295,13 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
     );
     let backfilled = (backfill_id(), option::of(payload()))
         .prop_map(|(backfill_id, conf)| Fact::RunBackfilled(RunBackfilled { backfill_id, conf }));
-    let moved =
-        (1_u32..4, any::<u64>(), collection::vec(task(), 0..3)).prop_map(|(version, n, added)| {
+    let moved = (1_u32..4, any::<u64>(), prop::collection::vec(task(), 0..3)).prop_map(
+        |(version, n, added)| {
             let (bundle, bundle_was, removed) = (digest(n), digest(1), Vec::new());
             let fact = RunVersionChanged { version, bundle, was: 1, bundle_was, added, removed };
             Fact::RunVersionChanged(Box::new(fact))
-        });
+        },
+    );
     Union::new_weighted(vec![
         (1, moved.boxed()),
         (3, created.boxed()),

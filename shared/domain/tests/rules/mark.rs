@@ -230,6 +230,7 @@ fn a_run_that_goes_on_is_marked_failed_as_it_is_cancelled() {
         "RunCancelled",
         "TryCancelled a 1",
         "TaskRuledOut b Skipped",
+        "TaskRuledOut c Skipped",
     ]);
     // Whoever says so of one that is over meanwhile is not refused.
     mark_run(&mut world, RunMark::Failed).unchanged();

@@ -3,9 +3,9 @@ use dagbok_domain::namespace::{ColdRun, Namespace, Outcome};
 use dagbok_events::{
     Actor, AssetUpdated, CommandId, DagId, DagPaused, DagSpec, Digest, ExecutorId, Fact, Failure,
     FailureKind, Fault, Leg, LimitsSet, MapIndex, Micros, PoolName, QueueName, Record, RunExpected,
-    RunFailed, RunId, RunKey, RunVersionChanged, Schedule, SourceLocation, TaskCleared, TaskGone,
-    TaskId, TaskMarked, TaskSpec, Timestamp, Timetable, TriggerRule, TryCancelled, TryKey,
-    TryNumber, Usage, decode, encode,
+    RunFailed, RunId, RunKey, Schedule, SourceLocation, TaskCleared, TaskGone, TaskId, TaskMarked,
+    TaskSpec, Timestamp, Timetable, TriggerRule, TryCancelled, TryKey, TryNumber, Usage, decode,
+    encode,
 };
 use dagbok_protocol::{
     ClearTasks, Command, CommandBody, DagFile, ImportError, PoolChange, Presence, RefusalCode,
@@ -650,12 +650,7 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::RunMarked(f) => {
             with(&format!("RunMarked {}", word(f.state)), "teardowns", f.teardowns_left)
         }
-        Fact::RunNoted(f) => format!("RunNoted {}", f.note.as_deref().unwrap_or("-")),
-        Fact::TaskNoted(f) => {
-            let copy = copies(&f.task_id, f.map_index, 0);
-            format!("TaskNoted {copy} {}", f.note.as_deref().unwrap_or("-"))
-        }
-        Fact::RunVersionChanged(f) => brief_version(f),
+        Fact::RunVersionChanged(_) | Fact::TaskNoted(_) | Fact::RunNoted(_) => brief_said(fact),
         Fact::TryRescheduled(f) => {
             format!("TryRescheduled {} {}.{} {}", f.task_id, f.try_number, f.leg, f.due)
         }
@@ -776,11 +771,22 @@ fn brief_cleared(f: &TaskCleared) -> String {
     format!("TaskCleared {}", copies(&f.task_id, f.map_index, f.further))
 }
 
-fn brief_version(f: &RunVersionChanged) -> String {
-    let added = f.added.iter().map(|task_id| format!(" +{task_id}"));
-    let gone = |it: &TaskGone| format!(" -{}", copies(&it.task_id, it.map_index, it.further));
-    let tasks: String = added.chain(f.removed.iter().map(gone)).collect();
-    format!("RunVersionChanged v{}{tasks}", f.version)
+/// Of a run, what somebody noted, or which version it goes on with.
+fn brief_said(fact: &Fact) -> String {
+    match fact {
+        Fact::RunNoted(f) => format!("RunNoted {}", f.note.as_deref().unwrap_or("-")),
+        Fact::TaskNoted(f) => {
+            let copy = copies(&f.task_id, f.map_index, 0);
+            format!("TaskNoted {copy} {}", f.note.as_deref().unwrap_or("-"))
+        }
+        Fact::RunVersionChanged(f) => {
+            let added = f.added.iter().map(|task_id| format!(" +{task_id}"));
+            let gone = |it: &TaskGone| copies(&it.task_id, it.map_index, it.further);
+            let removed = f.removed.iter().map(|it| format!(" -{}", gone(it)));
+            format!("RunVersionChanged v{}{}", f.version, added.chain(removed).collect::<String>())
+        }
+        other => unreachable!("{other:?}"),
+    }
 }
 
 fn brief_marked(f: &TaskMarked) -> String {

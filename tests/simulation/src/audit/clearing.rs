@@ -160,29 +160,7 @@ impl Audit {
         let moved = self.moved_by(record, run)?;
         self.is_moved_as_asked(run, ask, moved.is_some())?;
         let then = moved.as_ref().map_or(run, |to| &to.run);
-        let (mut cleared, mut goes_on) = (Copies::new(), false);
-        for fact in &record.facts {
-            match fact {
-                Fact::RunCleared(_) => goes_on = true,
-                Fact::RunVersionChanged(_) => {}
-                Fact::TaskCleared(f) => {
-                    let task = then.tasks.iter().find(|task| task.spec.task_id == f.task_id);
-                    let task = task.ok_or_else(|| format!("there is no task {}", f.task_id))?;
-                    for map_index in task.stretch(f.map_index, f.further)? {
-                        if !cleared.insert((f.task_id.clone(), map_index)) {
-                            return Err(format!("{} {map_index:?} is cleared twice", f.task_id));
-                        }
-                    }
-                }
-                Fact::TryCancelled(_) if ask.running == OnRunning::Restart => {}
-                Fact::RunBackfilled(_) if by_backfill.is_some() => {}
-                Fact::TaskRuledOut(_)
-                | Fact::TaskExpanded(_)
-                | Fact::RunSucceeded(_)
-                | Fact::RunFailed(_) => {}
-                other => return Err(format!("{other:?} does not follow from clearing")),
-            }
-        }
+        let (cleared, goes_on) = cleared_by(record, then, ask, by_backfill.is_some())?;
         let taken = moved.as_ref().map_or_else(|| run.taken_by(ask), |to| to.taken_by(ask));
         let adds = moved.as_ref().is_some_and(Move::adds);
         if cleared != taken || (taken.is_empty() && !adds && by_backfill.is_none()) {
@@ -376,6 +354,39 @@ impl Audit {
             | Outcome::Refused(_) => false,
         }
     }
+}
+
+/// What a record clears of a run, and whether that goes on by it; nothing else is in it than what follows.
+fn cleared_by(
+    record: &Record,
+    run: &RunModel,
+    ask: &ClearTasks,
+    by_backfill: bool,
+) -> Result<(Copies, bool), String> {
+    let (mut cleared, mut goes_on) = (Copies::new(), false);
+    for fact in &record.facts {
+        match fact {
+            Fact::RunCleared(_) => goes_on = true,
+            Fact::RunVersionChanged(_) => {}
+            Fact::TaskCleared(f) => {
+                let task = run.tasks.iter().find(|task| task.spec.task_id == f.task_id);
+                let task = task.ok_or_else(|| format!("there is no task {}", f.task_id))?;
+                for map_index in task.stretch(f.map_index, f.further)? {
+                    if !cleared.insert((f.task_id.clone(), map_index)) {
+                        return Err(format!("{} {map_index:?} is cleared twice", f.task_id));
+                    }
+                }
+            }
+            Fact::TryCancelled(_) if ask.running == OnRunning::Restart => {}
+            Fact::RunBackfilled(_) if by_backfill => {}
+            Fact::TaskRuledOut(_)
+            | Fact::TaskExpanded(_)
+            | Fact::RunSucceeded(_)
+            | Fact::RunFailed(_) => {}
+            other => return Err(format!("{other:?} does not follow from clearing")),
+        }
+    }
+    Ok((cleared, goes_on))
 }
 
 /// Every copy that an answer names.

@@ -41,13 +41,14 @@ async fn mark(
         return Err(ApiError::invalid("missing", &["body", "new_state"], msg));
     }
     let of = task_id(&task)?;
-    let reason = reason_of(patch.note.clone(), "note")?;
+    let note = reason_of(patch.note.clone(), "note")?;
+    let reason = reason_of(patch.reason.clone(), "reason")?.or_else(|| note.clone());
     let noted = NoteTask {
         dag_id: key.dag_id.clone(),
         run_id: key.run_id.clone(),
         task_id: of.clone(),
         map_index: map.map(|map| map_index(Some(map))),
-        note: reason.clone(),
+        note,
     };
     let copy = map.map(|map| TaskCopy { task_id: of.clone(), map_index: map_index(Some(map)) });
     let ask = |key: &RunKey, state, dry_run| {

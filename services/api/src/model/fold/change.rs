@@ -19,20 +19,7 @@ pub(super) fn note(
     context: &Context<'_>,
     facts: &[Fact],
 ) -> Result<(), StoreError> {
-    let changes = |fact: &Fact| {
-        matches!(
-            fact,
-            Fact::RunCleared(_)
-                | Fact::TaskCleared(_)
-                | Fact::TaskMarked(_)
-                | Fact::RunMarked(_)
-                | Fact::RunNoted(_)
-                | Fact::RunCancelled(_)
-                | Fact::RunVersionChanged(_)
-                | Fact::TaskNoted(_)
-        )
-    };
-    if !facts.iter().any(changes) || rows.peek::<RunRow>(keys::run(run))?.is_none() {
+    if !facts.iter().any(is_by_hand) || rows.peek::<RunRow>(keys::run(run))?.is_none() {
         return Ok(());
     }
     let mut row = RunChangeRow {
@@ -127,4 +114,18 @@ fn task(task_id: &TaskId, map_index: MapIndex, change: &str) -> TaskChangeRow {
         note: None,
         note_was: None,
     }
+}
+
+const fn is_by_hand(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::RunCleared(_)
+            | Fact::TaskCleared(_)
+            | Fact::TaskMarked(_)
+            | Fact::RunMarked(_)
+            | Fact::RunNoted(_)
+            | Fact::RunCancelled(_)
+            | Fact::RunVersionChanged(_)
+            | Fact::TaskNoted(_)
+    )
 }

@@ -60,7 +60,7 @@ pub(super) fn changed(
         for map_index in maps {
             change(rows, context, &it.task_id, map_index, |row| {
                 row.state = TaskInstanceState::Removed;
-                row.message = Some(format!("removed: version {} does not have it", fact.version));
+                row.message = Some(format!("version {} of the DAG does not have it", fact.version));
             })?;
         }
     }

@@ -74,7 +74,8 @@ pub(crate) async fn mark_task(context: &Context, args: &MarkTask) -> Outcome {
     path.extend(args.dry_run.then_some("dry_run"));
     let body = TaskInstancePatch {
         new_state: Some(args.state.clone()),
-        note: args.reason.clone(),
+        note: None,
+        reason: args.reason.clone(),
         include_upstream: args.upstream,
         include_downstream: args.downstream,
         include_future: args.others.future,
