@@ -290,7 +290,8 @@ def test_a_backfill_reruns_with_the_latest_version(changing: Changing) -> None:
     before = changing.told()
     changing.write("second", *SECOND, schedule="'@hourly'")
     backfill("--reprocess-behavior", "completed")
-    again = changing.told() - before
+    # The schedule's own run of now is not meant.
+    again = Counter({line: n for line, n in (changing.told() - before).items() if line.startswith("backfill__")})
     assert sum(again.values()) == 8
     assert {line.split(maxsplit=1)[1] for line in again} == {f"{task} second" for task in ("a", "new", "b", "d")}
     runs = changing.api.get("/dags/changing/dagRuns", run_type="backfill")["dag_runs"]

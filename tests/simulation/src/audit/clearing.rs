@@ -304,12 +304,13 @@ impl Audit {
         // Whether only the code is newer is not known here: then the lists are empty.
         let moved =
             ask.on_latest_version.then(|| run.moved_to(dag.current, &dag.versions[&dag.current]));
-        if ask.on_latest_version
-            && run.stage != Stage::Over
-            && refused == Some(RefusalCode::RunActive)
-        {
-            self.note("a run that goes on keeps its version");
-            return true;
+        if ask.on_latest_version && run.stage != Stage::Over {
+            let active = refused == Some(RefusalCode::RunActive);
+            let newer = dag.current != run.version;
+            if active || newer {
+                self.note("a run that goes on keeps its version");
+                return active;
+            }
         }
         let then = moved.as_ref().map_or(run, |to| &to.run);
         if ask.task_ids.iter().any(|task_id| then.place(task_id).is_none()) {
