@@ -159,7 +159,7 @@ def test_a_cleared_run_goes_on_with_the_file_as_it_is_now(changing: Changing) ->
     assert "removed" in why.stdout + why.stderr
     # All of it is kept, and folded anew, by whoever starts next.
     states = changing.states("r1")
-    changing.running.stop()
+    changing.running.process.stop()
     changing.running.start()
     assert changing.states("r1") == states
     changing.write("third", *FIRST)
@@ -239,7 +239,7 @@ def test_what_there_is_nothing_to_go_on_with_is_refused(changing: Changing) -> N
     body = {"dry_run": False, "run_on_latest_version": True}
     path = "/dags/changing/dagRuns/r1/clear"
     # A file that is broken keeps the version that it had.
-    write_dag(changing.dags, "changing.py", "def broken(:\n")
+    write_dag(changing.dags, "changing.py", "from airflow.sdk import dag\ndef broken(:\n")
     wait_until("the error", lambda: changing.api.get("/importErrors")["total_entries"] == 1 or None)
     assert changing.api.post(path, body).status_code == 200
     changing.ends("r1", "failed")
