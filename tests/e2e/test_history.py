@@ -195,9 +195,10 @@ def test_what_waits_can_be_skipped_by_airflows_path(chain: History) -> None:
     chain.ends("r1", "success")
     assert chain.states("r1") == {"a": "success", "b": "skipped", "c": "skipped", "d": "success"}
     assert {task: chain.told()[f"r1 {task}"] for task in "abcd"} == {"a": 1, "b": 0, "c": 0, "d": 1}
-    [change] = chain.changes("r1")
+    change, noted = chain.changes("r1")
     assert (change["reason"], change["run"]) == ("not this time", None)
     assert tasks_of(change) == {"b": ("skipped", [("none", 1)]), "c": ("skipped", [("none", 1)])}
+    assert [(it["task_id"], it["change"], it["note"]) for it in noted["tasks"]] == [("b", "noted", "not this time")]
     # What is over is marked all the same: the run is judged anew by it.
     answer = chain.api.patch("/dags/chain/dagRuns/r1/taskInstances/d", {"new_state": "failed"})
     assert answer.status_code == 200, answer.text
@@ -343,6 +344,44 @@ def test_a_note_is_written_changed_and_taken_away(chain: History) -> None:
     assert said == [("looks odd", None), ("is right", "looks odd"), (None, "is right")]
     assert chain.api.state("chain", "r1") == "success"
     assert chain.api.patch("/dags/chain/dagRuns/r1", {"note": "x" * 100_000}).status_code == 422
+
+
+def test_a_note_on_a_task_is_written_changed_and_taken_away(chain: History) -> None:
+    chain.holds("b")
+    chain.trigger("r1")
+    chain.is_running("r1", "b")
+    path = "/dags/chain/dagRuns/r1/taskInstances"
+
+    def note(task: str) -> str | None:
+        found: str | None = chain.api.get(f"{path}/{task}")["note"]
+        return found
+
+    # On what has not begun, on what runs, and on what is over: nothing else needs to change with it.
+    chain.cli.ok("tasks", "note", "chain", "r1", "c", "mind the gap")
+    patched = chain.api.patch(f"{path}/b", {"note": "takes long"})
+    assert patched.status_code == 200, patched.text
+    assert [(it["task_id"], it["state"], it["note"]) for it in patched.json()["task_instances"]] == [
+        ("b", "running", "takes long")
+    ]
+    assert (note("b"), note("c"), chain.states("r1")["c"]) == ("takes long", "mind the gap", None)
+    chain.holds("b", False)
+    chain.ends("r1", "success")
+    assert (note("b"), note("c")) == ("takes long", "mind the gap"), "notes stay with what the task does"
+    assert chain.api.patch(f"{path}/a", {"note": "well"}).status_code == 200
+    chain.cli.ok("tasks", "note", "chain", "r1", "b")
+    assert (note("a"), note("b")) == ("well", None)
+    said = [(it["task_id"], it["note"], it["note_was"]) for change in chain.changes("r1") for it in change["tasks"]]
+    assert said == [
+        ("c", "mind the gap", None),
+        ("b", "takes long", None),
+        ("a", "well", None),
+        ("b", None, "takes long"),
+    ]
+    assert chain.told()["r1 b"] == 1, "a note runs nothing"
+    for body, status in [({}, 422), ({"note": "x" * 100_000}, 422)]:
+        assert chain.api.patch(f"{path}/a", body).status_code == status
+    assert chain.api.patch(f"{path}/nope", {"note": "x"}).status_code == 404
+    check_history(chain.api.events(), {("chain", "r1")})
 
 
 def test_a_copy_is_marked_and_the_rest_goes_by_it(running: Standalone, dags: Path, tmp_path: Path) -> None:

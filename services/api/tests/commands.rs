@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use dagbok_events::{
-    Actor, DagPaused, Fact, PoolDeleted, PoolSet, RunCancelled, RunId, RunMarked, RunNoted,
-    RunStarted, RunWas, Scope, decode_any, encode_any,
+    Actor, DagPaused, Fact, PoolDeleted, PoolSet, RunCancelled, RunId, RunMark, RunMarked,
+    RunNoted, RunStarted, RunWas, Scope, decode_any, encode_any,
 };
 use dagbok_protocol::{Answer, Command, CommandBody, PoolIs, Refusal, RefusalCode, names::INBOX};
 use dagbok_runlog::QueueSettings;
@@ -62,12 +62,14 @@ async fn decided(world: &World, command: &Command) -> Answer {
         CommandBody::CancelRun { run_id, .. } if run_id.as_str() == "over" => {
             return refuse(RefusalCode::RunOver, "the run is over");
         }
-        CommandBody::CancelRun { dag_id, run_id } => {
-            let run = key(dag_id.as_str(), run_id.as_str());
-            (Scope::Run(run), vec![Fact::RunCancelled(RunCancelled::default())], None)
-        }
         CommandBody::MarkRun { run_id, .. } if run_id.as_str() == "over" => {
             return refuse(RefusalCode::RunNotFound, "there is no run `over`");
+        }
+        // As the rules have it of a run that goes on.
+        CommandBody::CancelRun { dag_id, run_id }
+        | CommandBody::MarkRun { dag_id, run_id, state: RunMark::Failed } => {
+            let run = key(dag_id.as_str(), run_id.as_str());
+            (Scope::Run(run), vec![Fact::RunCancelled(RunCancelled::default())], None)
         }
         CommandBody::MarkRun { dag_id, run_id, state } => {
             let run = key(dag_id.as_str(), run_id.as_str());

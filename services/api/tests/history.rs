@@ -6,13 +6,13 @@ mod support;
 use axum::http::StatusCode;
 use dagbok_events::{
     Actor, Fact, MapIndex, RuledOut, RunCancelled, RunCleared, RunDeleted, RunFailed, RunMark,
-    RunMarked, RunNoted, RunSucceeded, RunWas, Scope, TaskCleared, TaskMark, TaskMarked, TaskWas,
-    TasksWere,
+    RunMarked, RunNoted, RunSucceeded, RunVersionChanged, RunWas, Scope, TaskCleared, TaskExpanded,
+    TaskGone, TaskMark, TaskMarked, TaskNoted, TaskWas, TasksWere,
 };
 use serde_json::{Value, json};
 use support::{
     World,
-    story::{Story, key, spec, task},
+    story::{Story, digest, key, spec, task},
 };
 
 const RUN: &str = "/api/v2/dags/chain/dagRuns/r1";
@@ -168,4 +168,156 @@ async fn changes_go_with_their_run() {
     world.story.created(&key("chain", "r1")).await;
     world.settled().await;
     assert_eq!(changes(&world).await, Vec::<Value>::new());
+}
+
+/// That a run goes on with another version.
+fn version(to: u32, added: &[&str], removed: &[(&str, i32, u32)]) -> Vec<Fact> {
+    let gone = |(id, first, further): &(&str, i32, u32)| TaskGone {
+        task_id: task(id),
+        map_index: MapIndex(*first),
+        further: *further,
+        was: were(TaskWas::Success, further + 1),
+    };
+    let fact = RunVersionChanged {
+        version: to,
+        bundle: digest(&format!("code {to}")),
+        was: to - 1,
+        bundle_was: digest("code"),
+        added: added.iter().map(|id| task(id)).collect(),
+        removed: removed.iter().map(gone).collect(),
+    };
+    let cleared = Fact::RunCleared(RunCleared { was: Some(RunWas::Failed) });
+    vec![Fact::RunVersionChanged(Box::new(fact)), cleared]
+}
+
+async fn over(world: &World) {
+    by_ada(world, None, vec![Fact::RunFailed(RunFailed { failed: vec![] })]).await;
+}
+
+/// The tasks of the run as lists have them: which, in which state, of which version.
+async fn instances(world: &World, query: &str) -> Vec<(String, i64, Value, u64)> {
+    let found = world.ok(&format!("{RUN}/taskInstances{query}")).await;
+    let all = found["task_instances"].as_array().unwrap().clone();
+    assert_eq!(found["total_entries"], all.len(), "{found}");
+    let one = |it: &Value| {
+        let version = it["dag_version"]["version_number"].as_u64().unwrap();
+        let task_id = it["task_id"].as_str().unwrap().to_owned();
+        (task_id, it["map_index"].as_i64().unwrap(), it["state"].clone(), version)
+    };
+    all.iter().map(one).collect()
+}
+
+fn row(id: &str, map_index: i64, state: Value, version: u64) -> (String, i64, Value, u64) {
+    (id.to_owned(), map_index, state, version)
+}
+
+#[tokio::test]
+async fn a_run_that_goes_on_with_another_version_shows_what_is_gone_last() {
+    let world = failed().await;
+    world.story.registered(spec("chain", &["a", "x"]), 2).await;
+    let mut facts = version(2, &["x"], &[("b", -1, 0)]);
+    facts.push(cleared("a", TaskWas::Failed));
+    by_ada(&world, Some("mended"), facts).await;
+    let (none, gone) = (Value::Null, json!("removed"));
+    let all = vec![
+        row("a", -1, none.clone(), 2),
+        row("x", -1, none.clone(), 2),
+        row("b", -1, gone.clone(), 1),
+    ];
+    assert_eq!(instances(&world, "").await, all);
+    assert_eq!(instances(&world, "?state=removed").await, all[2..]);
+    assert_eq!(
+        instances(&world, "?order_by=task_id").await,
+        [&all[..1], &all[2..], &all[1..2]].concat()
+    );
+    let run = world.ok(RUN).await;
+    assert_eq!(run["dagbok"]["tasks"], 3);
+    assert_eq!(run["dagbok"]["counts"], json!({ "none": 2, "removed": 1 }));
+    assert_eq!(run["bundle_version"], digest("code 2").to_string());
+    assert_eq!(run["dag_versions"][0]["version_number"], 2);
+    let of_b = world.ok(&format!("{RUN}/taskInstances/b")).await;
+    assert_eq!(of_b["operator"], "PythonOperator", "as the last version had it that had it");
+    let tries = world.ok(&format!("{RUN}/taskInstances/a/tries")).await;
+    assert_eq!(tries["task_instances"][0]["dag_version"]["version_number"], 1);
+    let [change] = &changes(&world).await[..] else { panic!("one change") };
+    assert_eq!((&change["version_was"], &change["version"]), (&json!(1), &json!(2)));
+    let said = change["tasks"].as_array().unwrap().iter();
+    let said: Vec<_> = said.map(|it| json!([it["task_id"], it["change"]])).collect();
+    assert_eq!(said, [json!(["b", "removed"]), json!(["x", "added"]), json!(["a", "cleared"])]);
+    // What is there again waits as one that was cleared, with the tries that it had.
+    over(&world).await;
+    world.story.registered(spec("chain", &["a", "b"]), 3).await;
+    by_ada(&world, None, version(3, &["b"], &[("x", -1, 0)])).await;
+    let all = [row("a", -1, none.clone(), 3), row("b", -1, none, 3), row("x", -1, gone, 2)];
+    assert_eq!(instances(&world, "").await, all);
+    assert_eq!(world.ok(RUN).await["dagbok"]["tasks"], 3);
+}
+
+#[tokio::test]
+async fn copies_that_are_gone_stay_until_there_are_others_of_their_index() {
+    let world = failed().await;
+    let mapped = |mapped: bool| {
+        let mut spec = spec("chain", &["a", "b"]);
+        spec.tasks[1].expand = mapped.then_some(dagbok_events::Expand::Literal { length: 3 });
+        spec
+    };
+    world.story.registered(mapped(true), 2).await;
+    by_ada(&world, None, version(2, &["b"], &[("b", -1, 0)])).await;
+    let expanded = |length| Fact::TaskExpanded(TaskExpanded { task_id: task("b"), length });
+    assert_eq!(
+        world.ok(RUN).await["dagbok"]["tasks"],
+        2,
+        "what waits has the place of what is gone"
+    );
+    let ruled_out = |map: i32, further| {
+        let Fact::TaskRuledOut(fact) = Story::ruled_out("b", RuledOut::Skipped) else { panic!() };
+        let map_index = MapIndex(map);
+        Fact::TaskRuledOut(dagbok_events::TaskRuledOut { map_index, further, ..fact })
+    };
+    by_ada(&world, None, vec![expanded(3), ruled_out(0, 2)]).await;
+    let (gone, skipped) = (json!("removed"), json!("skipped"));
+    let copy = |at: i64, state: &Value, version| row("b", at, state.clone(), version);
+    let a = row("a", -1, json!("failed"), 2);
+    let all =
+        [a, copy(0, &skipped, 2), copy(1, &skipped, 2), copy(2, &skipped, 2), copy(-1, &gone, 1)];
+    assert_eq!(instances(&world, "").await, all);
+    assert_eq!(world.ok(RUN).await["dagbok"]["counts"]["removed"], 1);
+    over(&world).await;
+    world.story.registered(mapped(false), 3).await;
+    by_ada(&world, None, version(3, &["b"], &[("b", 0, 2)])).await;
+    let a = row("a", -1, json!("failed"), 3);
+    let all =
+        [a, copy(-1, &Value::Null, 3), copy(0, &gone, 2), copy(1, &gone, 2), copy(2, &gone, 2)];
+    assert_eq!(instances(&world, "").await, all);
+    over(&world).await;
+    world.story.registered(mapped(true), 4).await;
+    let mut facts = version(4, &["b"], &[("b", -1, 0)]);
+    facts.push(expanded(2));
+    by_ada(&world, None, facts).await;
+    let a = row("a", -1, json!("failed"), 4);
+    let none = Value::Null;
+    let all = [a, copy(0, &none, 4), copy(1, &none, 4), copy(2, &gone, 2), copy(-1, &gone, 3)];
+    assert_eq!(instances(&world, "").await, all);
+    let run = world.ok(RUN).await;
+    assert_eq!(run["dagbok"]["counts"], json!({ "failed": 1, "none": 2, "removed": 2 }));
+    assert_eq!(run["dagbok"]["tasks"], 5);
+}
+
+#[tokio::test]
+async fn notes_on_tasks_stay_with_them_and_are_told() {
+    let world = failed().await;
+    let noted = |id: &str, note: Option<&str>, was: Option<&str>| {
+        let (note, was) = (note.map(str::to_owned), was.map(str::to_owned));
+        let map_index = MapIndex::UNMAPPED;
+        Fact::TaskNoted(TaskNoted { task_id: task(id), map_index, note, was })
+    };
+    by_ada(&world, None, vec![noted("a", Some("odd"), None)]).await;
+    let of_a = world.ok(&format!("{RUN}/taskInstances/a")).await;
+    assert_eq!((&of_a["note"], &of_a["state"]), (&json!("odd"), &json!("failed")));
+    by_ada(&world, None, vec![noted("a", None, Some("odd"))]).await;
+    let of_a = world.ok(&format!("{RUN}/taskInstances/a")).await;
+    assert_eq!((&of_a["note"], &of_a["try_number"]), (&Value::Null, &json!(1)));
+    let last = changes(&world).await.pop().unwrap();
+    let said = &last["tasks"][0];
+    assert_eq!((&said["change"], &said["note_was"]), (&json!("noted"), &json!("odd")));
 }

@@ -19,8 +19,8 @@ pub(crate) use dags::{
 };
 pub(crate) use pools::{File as PoolFile, Pool, PoolsCommand, SetPool};
 pub(crate) use runs::{
-    Cancel, Clear, Delete, Events, List as RunsList, Logs, MarkRun, MarkTask, Note, Prune, Run,
-    RunsCommand, TasksCommand, Wait, Why, WhyOf, WhyTask, Xcoms,
+    Cancel, Clear, Delete, Events, List as RunsList, Logs, MarkRun, MarkTask, Note, NoteTask,
+    Prune, Run, RunsCommand, TasksCommand, Wait, Why, WhyOf, WhyTask, Xcoms,
 };
 pub(crate) use services::{
     Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,

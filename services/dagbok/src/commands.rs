@@ -51,6 +51,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Tasks(TasksCommand::Mark(args)) => runs::mark_task(&plain()?, &args).await,
         Command::Runs(RunsCommand::Clear(args)) => runs::clear(&plain()?, &args).await,
         Command::Runs(RunsCommand::Delete(args)) => runs::delete(&plain()?, &args).await,
+        Command::Tasks(TasksCommand::Note(args)) => runs::note_task(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Logs(args)) => tasks::logs(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Why(args)) => why::task(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Xcoms(args)) => xcoms::show(&plain()?, &args).await,

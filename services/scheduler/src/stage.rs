@@ -69,7 +69,9 @@ impl Stage {
             Outcome::Seen { seq, run_id } => Answer::Accepted { seq, run_id },
             Outcome::Unchanged => Answer::Unchanged,
             Outcome::Waits(why) => Answer::Waits(why),
-            Outcome::WouldClear { run_goes_on, tasks } => Answer::WouldClear { run_goes_on, tasks },
+            Outcome::WouldClear { run_goes_on, tasks, version } => {
+                Answer::WouldClear { run_goes_on, tasks, version }
+            }
             Outcome::WouldMark { run_goes_on, tasks, cleared } => {
                 Answer::WouldMark { run_goes_on, tasks, cleared }
             }

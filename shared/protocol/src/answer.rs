@@ -1,5 +1,5 @@
 //! Answers: what became of a command.
-use dagbok_events::{MapIndex, RunId, TaskId, TasksWere, Timestamp};
+use dagbok_events::{DagVersion, Digest, MapIndex, RunId, TaskId, TasksWere, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,9 @@ pub enum Answer {
         run_goes_on: bool,
         /// The tasks, in the DAG's order.
         tasks: Vec<ClearedTask>,
+        /// The version that the run would go on with, where that is another.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<Box<VersionChange>>,
     },
     /// What a command that only asks would mark. Nothing was done.
     WouldMark {
@@ -74,6 +77,23 @@ pub struct ClearedTask {
     /// How they stand, in order: so many copies each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub was: Vec<TasksWere>,
+}
+
+/// What another version of its DAG makes of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VersionChange {
+    /// The version that it runs.
+    pub from: DagVersion,
+    /// The version that it would go on with.
+    pub to: DagVersion,
+    /// The code that it would go on with.
+    pub bundle: Digest,
+    /// What would be added, and run, in the DAG's order: tasks, and further copies of mapped ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<ClearedTask>,
+    /// What would be `removed`, in the order of the DAG as it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<ClearedTask>,
 }
 
 /// Why a command was refused.

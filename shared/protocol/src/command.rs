@@ -66,6 +66,8 @@ pub enum CommandBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
+    /// Write another note on a task of a run, or take it away.
+    NoteTask(NoteTask),
     /// Make runs of many dates of a DAG's past, or say which those would be.
     CreateBackfill(Box<CreateBackfill>),
     /// Make no runs of a backfill and start none.
@@ -245,6 +247,10 @@ pub struct ClearTasks {
     /// What becomes of those of which a try is in flight, or to follow.
     #[serde(default, skip_serializing_if = "OnRunning::is_default")]
     pub running: OnRunning,
+    /// Whether the run, which must be over, goes on with the newest version of its DAG: names of tasks are those of
+    /// that one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub on_latest_version: bool,
     /// Only say what would be cleared.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
@@ -263,6 +269,7 @@ impl ClearTasks {
             upstream: false,
             downstream: false,
             running: OnRunning::Leave,
+            on_latest_version: false,
             dry_run: false,
         }
     }
@@ -316,6 +323,23 @@ pub struct MarkTasks {
     /// Only say what would be marked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+}
+
+/// Asks for a task of a run to have another note.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NoteTask {
+    /// Id of the DAG, unique in the namespace.
+    pub dag_id: DagId,
+    /// Id of the run, unique within its DAG.
+    pub run_id: RunId,
+    /// Id of the task, unique within its DAG.
+    pub task_id: TaskId,
+    /// Which of its copies; all of them where not said, up to the published limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_index: Option<MapIndex>,
+    /// The note from now on; none takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// One copy of a mapped task.

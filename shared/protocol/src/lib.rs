@@ -19,11 +19,11 @@ mod why;
 mod work;
 
 pub use ahead::Ahead;
-pub use answer::{Answer, ClearedTask, ComingRuns, Refusal, RefusalCode};
+pub use answer::{Answer, ClearedTask, ComingRuns, Refusal, RefusalCode, VersionChange};
 pub use backfill::{BackfillDates, BackfillDoes, BackfillPlan, BackfillRuns, CreateBackfill};
 pub use command::{
-    AssetUpdate, ClearTasks, Command, CommandBody, DagFile, ImportError, MarkTasks, OnRunning,
-    PoolChange, PoolIs, RegisteredDag, TaskCopy, TriggerRun,
+    AssetUpdate, ClearTasks, Command, CommandBody, DagFile, ImportError, MarkTasks, NoteTask,
+    OnRunning, PoolChange, PoolIs, RegisteredDag, TaskCopy, TriggerRun,
 };
 pub use copies::ReturnedBy;
 pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};

@@ -76,6 +76,8 @@ pub const AHEAD_US: i64 = 86_400 * 1_000_000;
 pub const AHEAD_RUNS: u64 = 5;
 /// Runs that are promised at most, though a day has more: a run each minute.
 pub const AHEAD_MOST: u64 = 1_440;
+/// Copies of a task that one command notes.
+pub const NOTED_AT_ONCE: usize = 1_000;
 /// Runs of one backfill.
 pub const BACKFILL_RUNS: u32 = 10_000;
 /// Files and folders of a DAG folder, with all that links in it lead to.

@@ -4,8 +4,8 @@ use dagbok_events::{
     RunId, RunKey, RunMark, TaskId, TaskMark, Timestamp,
 };
 use dagbok_protocol::{
-    Answer, AssetUpdate, ClearTasks, Command, CommandBody, CreateBackfill, MarkTasks, OnRunning,
-    PoolChange, TaskCopy, TriggerRun,
+    Answer, AssetUpdate, ClearTasks, Command, CommandBody, CreateBackfill, MarkTasks, NoteTask,
+    OnRunning, PoolChange, TaskCopy, TriggerRun,
 };
 
 use crate::{
@@ -190,6 +190,7 @@ impl People {
                 _ => OnRunning::Restart,
             },
             dry_run: world.rng.chance(200),
+            on_latest_version: world.rng.chance(400),
             ..ClearTasks::of(key.dag_id, key.run_id)
         };
         self.ask(world, CommandBody::ClearTasks(ask));
@@ -218,6 +219,12 @@ impl People {
             return;
         }
         let task_id = TaskId::new(format!("t{}", world.rng.below(tasks))).expect("an id");
+        if world.rng.chance(100) {
+            let note = world.rng.chance(700).then(|| "seen".to_owned());
+            let map_index = None;
+            let ask = NoteTask { dag_id, run_id, task_id, map_index, note };
+            return self.ask(world, CommandBody::NoteTask(ask));
+        }
         let single = world.rng.chance(150);
         let map_index = MapIndex(i32::try_from(world.rng.below(4)).expect("few") - 1);
         let copy = TaskCopy { task_id: task_id.clone(), map_index };

@@ -24,8 +24,8 @@ enum Act {
     Trigger(usize),
     TriggerDated(usize, i64),
     Cancel(Index),
-    /// Of any run: one task or all, all or what failed, or only the question.
-    Clear(Index, Option<Index>, bool, bool),
+    /// Of any run: one task or all, all or what failed, or only the question; by its own version or the newest.
+    Clear(Index, Option<Index>, (bool, bool), bool),
     Delete(Index),
     Pause(usize),
     Unpause(usize),
@@ -90,8 +90,8 @@ fn act() -> impl Strategy<Value = Act> {
         6 => dag().prop_map(Act::Trigger),
         1 => (dag(), 0_i64..4).prop_map(|(dag, n)| Act::TriggerDated(dag, n)),
         1 => any::<Index>().prop_map(Act::Cancel),
-        3 => (any::<Index>(), any::<Option<Index>>(), any::<bool>(), prop::bool::weighted(0.2))
-            .prop_map(|(run, task, failed, dry)| Act::Clear(run, task, failed, dry)),
+        3 => (any::<Index>(), any::<Option<Index>>(), (any::<bool>(), prop::bool::weighted(0.2)), prop::bool::weighted(0.4))
+            .prop_map(|(run, task, how, latest)| Act::Clear(run, task, how, latest)),
         1 => any::<Index>().prop_map(Act::Delete),
         1 => dag().prop_map(Act::Pause),
         2 => dag().prop_map(Act::Unpause),
@@ -230,8 +230,8 @@ impl Desk {
                     self.say(CommandBody::CancelRun { dag_id, run_id });
                 }
             }
-            Act::Clear(run, task, only_failed, dry_run) => {
-                self.clear(run, task, only_failed, dry_run);
+            Act::Clear(run, task, how, latest) => {
+                self.clear(run, task, how, latest);
             }
             Act::Delete(run) => {
                 let runs: Vec<RunKey> = self.audit.runs().map(|(key, _)| key.clone()).collect();
@@ -285,7 +285,7 @@ impl Desk {
         self.settle();
     }
 
-    fn clear(&mut self, run: Index, task: Option<Index>, only_failed: bool, dry_run: bool) {
+    fn clear(&mut self, run: Index, task: Option<Index>, how: (bool, bool), latest: bool) {
         let runs: Vec<_> = self.audit.runs().filter(|(_, run)| !run.tasks.is_empty()).collect();
         if runs.is_empty() {
             return;
@@ -294,7 +294,14 @@ impl Desk {
         let task_id = |task: Index| task.get(&model.tasks).spec.task_id.clone();
         let task_ids = task.map(task_id).into_iter().collect();
         let (dag_id, run_id) = (key.dag_id.clone(), key.run_id.clone());
-        let ask = ClearTasks { task_ids, only_failed, dry_run, ..ClearTasks::of(dag_id, run_id) };
+        let (only_failed, dry_run) = how;
+        let ask = ClearTasks {
+            task_ids,
+            only_failed,
+            dry_run,
+            on_latest_version: latest,
+            ..ClearTasks::of(dag_id, run_id)
+        };
         self.say(CommandBody::ClearTasks(ask));
     }
 

@@ -30,7 +30,15 @@ fn a_seed_gives_the_same_bytes_every_time() {
 }
 
 /// What a round must have met with, or it tested nothing.
-const WORTH_SEEING: [&str; 130] = [
+const WORTH_SEEING: [&str; 138] = [
+    "RunVersionChanged",
+    "TaskNoted",
+    "a run that goes on keeps its version",
+    "a version adds copies",
+    "a version adds tasks",
+    "a version removes copies",
+    "a version removes tasks",
+    "newer code taken",
     "a backfill passed dates over",
     "a backfill runs backwards",
     "a backfill was cancelled",

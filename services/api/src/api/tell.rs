@@ -3,7 +3,7 @@ use std::future::Future;
 
 use dagbok_events::{Actor, CommandId, RunId, encode_any};
 use dagbok_inbox::Ask;
-use dagbok_protocol::{Answer, ClearedTask, CommandBody};
+use dagbok_protocol::{Answer, ClearedTask, CommandBody, VersionChange};
 use dagbok_runlog::{Seq, digest_of};
 use serde_json::json;
 
@@ -16,8 +16,19 @@ pub(crate) struct Told {
     pub(crate) seq: Option<u64>,
     /// The run that was made, where one was.
     pub(crate) run_id: Option<RunId>,
-    /// What would be cleared or marked, where that was asked: whether the run would go on, and its tasks.
-    pub(crate) cleared: Option<(bool, Vec<ClearedTask>)>,
+    /// What would be cleared or marked, where that was asked.
+    pub(crate) cleared: Option<WouldChange>,
+}
+
+/// What a command would change of a run.
+#[derive(Debug, Default)]
+pub(crate) struct WouldChange {
+    /// Whether the run would go on.
+    pub(crate) goes_on: bool,
+    /// Which tasks of it.
+    pub(crate) tasks: Vec<ClearedTask>,
+    /// The version that it would go on with, where that is another.
+    pub(crate) version: Option<Box<VersionChange>>,
 }
 
 /// The id of what somebody asks for under a key of their own: the same again is the same command, and done once.
@@ -47,9 +58,13 @@ pub(crate) fn tell(
             | Answer::Waits(_)
             | Answer::WouldMake(_)
             | Answer::WouldBackfill(_) => Ok(Told { seq: None, run_id: None, cleared: None }),
-            Answer::WouldClear { run_goes_on, tasks }
-            | Answer::WouldMark { run_goes_on, tasks, cleared: _ } => {
-                Ok(Told { seq: None, run_id: None, cleared: Some((run_goes_on, tasks)) })
+            Answer::WouldClear { run_goes_on: goes_on, tasks, version } => {
+                let cleared = Some(WouldChange { goes_on, tasks, version });
+                Ok(Told { seq: None, run_id: None, cleared })
+            }
+            Answer::WouldMark { run_goes_on: goes_on, tasks, cleared: _ } => {
+                let cleared = Some(WouldChange { goes_on, tasks, version: None });
+                Ok(Told { seq: None, run_id: None, cleared })
             }
             Answer::Refused(refusal) => Err(refusal.into()),
             Answer::Accepted { seq, run_id } => {

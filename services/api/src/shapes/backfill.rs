@@ -45,7 +45,7 @@ pub struct BackfillBody {
     /// How many of its runs may be under way at once; they do not count for the DAG's own limit.
     #[serde(default = "ten")]
     pub max_active_runs: u32,
-    /// Runs that are made run the DAG as it is then; those that run again keep their version, so `true` is refused.
+    /// All its runs run the DAG as it is then, those that run again too, so `false` is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_on_latest_version: Option<bool>,
     /// Why, for people. Airflow has no such field.

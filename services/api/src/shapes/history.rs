@@ -41,6 +41,10 @@ pub struct RunClear {
     /// The same of all runs of earlier logical dates.
     #[serde(default)]
     pub include_past: bool,
+    /// Let the run, which must be over, go on with the newest version of its DAG: tasks that it adds run too, those that
+    /// it no longer has are `removed`.
+    #[serde(default)]
+    pub run_on_latest_version: bool,
     /// End the tries of those that run; else nothing is cleared while one does.
     #[serde(default)]
     pub kill: bool,
@@ -83,7 +87,8 @@ pub struct ClearTaskInstances {
     pub include_future: bool,
     /// The same of all runs of earlier logical dates.
     pub include_past: bool,
-    /// Not supported yet: must not be true.
+    /// Let the runs, which must be over, go on with the newest version of their DAG: tasks that it adds run too, those
+    /// that it no longer has are `removed`. Otherwise, and where not said, they keep their own.
     pub run_on_latest_version: Option<bool>,
     /// Clear nothing while one of them runs; else its try is ended, and it begins anew.
     pub prevent_running_task: bool,
@@ -123,7 +128,8 @@ pub struct RunClearBody {
     /// Only tasks that failed, or were ruled out by a failure.
     #[serde(default)]
     pub only_failed: bool,
-    /// Not supported yet: must not be true.
+    /// Let the run, which must be over, go on with the newest version of its DAG: tasks that it adds run too, those that
+    /// it no longer has are `removed`. Otherwise, and where not said, it keeps its own.
     #[serde(default)]
     pub run_on_latest_version: Option<bool>,
     /// Why; kept as the reason.
@@ -135,16 +141,20 @@ const fn yes() -> bool {
     true
 }
 
-/// Says how a task ended.
+/// Says how a task ended, or notes something of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "Airflow has them")]
 pub struct TaskInstancePatch {
-    /// `success`, `failed` or `skipped`.
-    pub new_state: String,
-    /// Why; kept as the reason.
+    /// `success`, `failed` or `skipped`; nothing where only the note is to be another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_state: Option<String>,
+    /// A note on it, which is also why it has a new state where no reason says so; an empty text takes it away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Why it has a new state, for people. Airflow has no such field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// All that is upstream of it, too.
     #[serde(default)]
     pub include_upstream: bool,
@@ -177,10 +187,17 @@ pub struct TaskChange {
     pub map_index: i32,
     /// How many further copies, by the indexes after this one.
     pub further: u32,
-    /// `cleared`, or as what it was marked: `success`, `failed`, `skipped`.
+    /// `cleared`, `noted`; `added` or `removed` by another version; or as what it was marked: `success`, `failed`,
+    /// `skipped`.
     pub change: String,
     /// How they stood before, in order.
     pub was: Vec<TaskWasCount>,
+    /// Its note from then on, where that was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Its note before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note_was: Option<String>,
 }
 
 /// What somebody changed of a run's history, in one decision.
@@ -198,6 +215,12 @@ pub struct RunChange {
     pub run: Option<String>,
     /// How the run stood before.
     pub was: Option<String>,
+    /// The version of its DAG that it went on with, where that was another.
+    #[serde(default)]
+    pub version: Option<u32>,
+    /// The version before.
+    #[serde(default)]
+    pub version_was: Option<u32>,
     /// Its note from then on, where that was changed.
     pub note: Option<String>,
     /// Its note before.
@@ -226,6 +249,24 @@ pub struct OtherCleared {
     pub run_goes_on: bool,
     /// The tasks, in the DAG's order.
     pub tasks: Vec<Cleared>,
+    /// The version that it goes on with, or would, where that is another.
+    #[serde(default)]
+    pub version: Option<RunVersionChange>,
+}
+
+/// What another version of its DAG makes of a run.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RunVersionChange {
+    /// The version before.
+    pub from: u32,
+    /// The version after.
+    pub to: u32,
+    /// The code after.
+    pub bundle_version: String,
+    /// What comes anew, and runs, in the DAG's order: tasks, and further copies of mapped ones.
+    pub added: Vec<Cleared>,
+    /// What is `removed`, in the order of the DAG as it was.
+    pub removed: Vec<Cleared>,
 }
 
 /// A task, or one copy of it, as Airflow names them.
@@ -261,6 +302,9 @@ pub struct RunCleared {
     pub run_goes_on: bool,
     /// The tasks, in the DAG's order.
     pub tasks: Vec<Cleared>,
+    /// The version that the run goes on with, or would, where that is another.
+    #[serde(default)]
+    pub version: Option<RunVersionChange>,
     /// Those of other runs, by their logical dates.
     #[serde(default)]
     pub others: Vec<OtherCleared>,

@@ -31,7 +31,8 @@ use dagbok_events::Timestamp;
 use dagbok_runlog::digest_of;
 pub use history::{
     ClearTaskInstances, Cleared, OtherCleared, RunChange, RunChangeCollection, RunClear,
-    RunClearBody, RunCleared, RunMarkBody, TaskChange, TaskInstancePatch, TaskOrCopy, TaskWasCount,
+    RunClearBody, RunCleared, RunMarkBody, RunVersionChange, TaskChange, TaskInstancePatch,
+    TaskOrCopy, TaskWasCount,
 };
 pub use pool::{
     BulkDone, BulkError, BulkResponse, OnExistence, OnNonExistence, PoolAction, PoolBody, PoolBulk,

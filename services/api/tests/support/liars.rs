@@ -4,9 +4,9 @@ use dagbok_events::{
     Fact, ForeignReport, Interval, LeftWhy, Leg, LostWhy, MapIndex, Micros, MissedWhy, PoolDeleted,
     PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut, RunCancelled,
     RunCleared, RunDeleted, RunExpected, RunFailed, RunMark, RunMarked, RunMissed, RunNoted,
-    RunStarted, RunSucceeded, RunTimedOut, RunWas, Scope, TaskCleared, TaskExpanded, TaskMark,
-    TaskMarked, TaskQueued, TryCancelled, TryLost, TryRescheduled, TryReturned, TrySkipped,
-    TryStarted, Usage,
+    RunStarted, RunSucceeded, RunTimedOut, RunVersionChanged, RunWas, Scope, TaskCleared,
+    TaskExpanded, TaskGone, TaskMark, TaskMarked, TaskNoted, TaskQueued, TryCancelled, TryLost,
+    TryRescheduled, TryReturned, TrySkipped, TryStarted, Usage,
 };
 
 use super::story::{FIRST, Story, dag, digest, executor, key, nth, spec, task};
@@ -46,7 +46,7 @@ fn fact(dice: &mut Dice) -> Fact {
     let on = executor(dice.one(&EXECUTORS));
     let retry_at = (dice.below(2) == 0).then_some(FIRST);
     let pool = PoolName::new(dice.one(&["default_pool", "gpu"])).unwrap();
-    match dice.below(36) {
+    match dice.below(38) {
         0..=3 => Fact::TaskQueued(TaskQueued {
             task_id,
             map_index,
@@ -151,6 +151,20 @@ fn fact(dice: &mut Dice) -> Fact {
             note: (number > 1).then(|| format!("note {number}")),
             was: None,
         }),
+        36 => Fact::TaskNoted(TaskNoted {
+            task_id,
+            map_index,
+            note: (number > 1).then(|| format!("note {number}")),
+            was: None,
+        }),
+        37 => Fact::RunVersionChanged(Box::new(RunVersionChanged {
+            version: u32::from(number),
+            bundle: digest("c"),
+            was: 1,
+            bundle_was: digest("b"),
+            added: if number == 1 { vec![task_id.clone()] } else { Vec::new() },
+            removed: vec![TaskGone { task_id, map_index, further: u32::MAX, was: vec![] }],
+        })),
         31 => Fact::RunDeleted(RunDeleted { logical_date: None, tries: 0 }),
         25 => Fact::PoolSet(PoolSet { pool, slots: 4, description: None, include_deferred: false }),
         32 => Fact::PoolDeleted(PoolDeleted { pool }),

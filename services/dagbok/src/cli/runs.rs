@@ -23,7 +23,7 @@ pub(crate) enum RunsCommand {
     Cancel(Cancel),
     /// Let tasks of a run run again: shows which, asks, and does it
     #[command(
-        after_help = "With --json: `dry_run`, `run_goes_on`, `tasks`, a list of `task_id`, `map_index`, `further`, and `dag_run`, the API's DAGRunResponse"
+        after_help = "With --json: `dry_run`, `run_goes_on`, `tasks`, a list of `task_id`, `map_index`, `further`, `version` with what --latest changes, and `dag_run`, the API's DAGRunResponse"
     )]
     Clear(Clear),
     /// Say how a run ended: success or failed
@@ -119,6 +119,9 @@ pub(crate) struct Clear {
     pub(crate) downstream: bool,
     #[command(flatten)]
     pub(crate) others: OtherRuns,
+    /// Go on with the newest version of the DAG: tasks that it adds run too, those that it no longer has are removed
+    #[arg(long, conflicts_with = "only_running")]
+    pub(crate) latest: bool,
     /// End the tries of tasks that run, and begin them anew
     #[arg(long)]
     pub(crate) kill: bool,
@@ -153,6 +156,20 @@ pub(crate) struct Note {
     pub(crate) run: Run,
     /// The note from now on; none takes it away
     pub(crate) text: Option<String>,
+}
+
+/// `dagbok tasks note`.
+#[derive(Debug, Args)]
+pub(crate) struct NoteTask {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// Which task
+    pub(crate) task_id: String,
+    /// The note from now on; none takes it away
+    pub(crate) text: Option<String>,
+    /// Only on this copy of the task, which is mapped
+    #[arg(long, value_name = "N")]
+    pub(crate) map_index: Option<u32>,
 }
 
 /// `dagbok tasks mark`.
@@ -222,6 +239,9 @@ pub(crate) enum TasksCommand {
     /// Say how a task ended: success, failed or skipped
     #[command(after_help = "With --json: the API's TaskInstanceCollectionResponse")]
     Mark(MarkTask),
+    /// Write a note on a task of a run, or take it away
+    #[command(after_help = "With --json: the API's TaskInstanceCollectionResponse")]
+    Note(NoteTask),
     /// Say why a task waits: the same as `dagbok why DAG RUN TASK`
     #[command(after_help = "With --json, the API's `WhyAnswer`")]
     Why(WhyTask),

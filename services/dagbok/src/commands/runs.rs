@@ -9,7 +9,7 @@ mod wait;
 pub(crate) use cancel::cancel;
 pub(crate) use clear::{clear, delete};
 pub(crate) use list::list;
-pub(crate) use mark::{mark, mark_task, note};
+pub(crate) use mark::{mark, mark_task, note, note_task};
 pub(crate) use show::show;
 pub(crate) use wait::wait;
 

@@ -2,7 +2,7 @@
 //! about one, it says so, and whoever folds reads the run's own records from the log and revives it.
 use std::sync::Arc;
 
-use dagbok_events::{DagRegistered, Fact, Record, RunKey, Scope};
+use dagbok_events::{DagRegistered, DagVersion, Fact, Record, RunKey, Scope};
 
 use super::{Namespace, evolve::meta_of};
 use crate::{
@@ -18,8 +18,8 @@ const REVIVED_AT_ONCE: usize = 16;
 pub struct ColdRun {
     /// Which run.
     pub key: RunKey,
-    /// The version of its DAG that it ran.
-    pub version: DagRegistered,
+    /// The versions of its DAG that it ran, in the order in which it did.
+    pub versions: Vec<DagRegistered>,
     /// Its records since it was last created, with their sequences, in order.
     pub records: Vec<(u64, Record)>,
 }
@@ -68,20 +68,23 @@ impl ColdRun {
                 _ => {}
             }
         }
-        let (created_seq, version) = own
-            .iter()
-            .find_map(|(seq, record)| {
-                record.facts.iter().find_map(|fact| match fact {
-                    Fact::RunCreated(f) => Some((*seq, f.version)),
-                    _ => None,
-                })
+        let named = own.iter().flat_map(|(seq, record)| {
+            record.facts.iter().filter_map(|fact| match fact {
+                Fact::RunCreated(f) => Some((*seq, f.version)),
+                Fact::RunVersionChanged(f) => Some((*seq, f.version)),
+                _ => None,
             })
-            .ok_or_else(|| NotRevived::NoCreation(key.clone()))?;
-        let registered = versions
-            .into_iter()
-            .rfind(|(seq, f)| *seq < created_seq && f.version == version)
-            .ok_or_else(|| NotRevived::NoVersion { key: key.clone(), version })?;
-        Ok(Self { key: key.clone(), version: registered.1.as_ref().clone(), records: own })
+        });
+        let registered = |(at, version): (u64, DagVersion)| {
+            let found = versions.iter().rfind(|(seq, f)| *seq < at && f.version == version);
+            let found = found.map(|(_, f)| f.as_ref().clone());
+            found.ok_or_else(|| NotRevived::NoVersion { key: key.clone(), version })
+        };
+        let versions: Vec<DagRegistered> = named.map(registered).collect::<Result<_, _>>()?;
+        if versions.is_empty() {
+            return Err(NotRevived::NoCreation(key.clone()));
+        }
+        Ok(Self { key: key.clone(), versions, records: own })
     }
 }
 
@@ -97,7 +100,6 @@ impl Namespace {
     /// Takes up a run that is over, so that a command or a record about it can be seen to. Changes nothing
     /// of what the log says.
     pub fn revive(&mut self, cold: &ColdRun) -> Result<(), NotRevived> {
-        let version = self.version_of(cold);
         let dag = self.dags.get(&cold.key.dag_id);
         let tries = dag.map_or(0, |dag| dag.deleted.tries(&cold.key.run_id));
         let mut run: Option<Run> = None;
@@ -105,8 +107,15 @@ impl Namespace {
             for fact in &record.facts {
                 if let Fact::RunCreated(f) = fact {
                     let meta = meta_of(record, f);
-                    let new = Run::new(cold.key.clone(), meta, Arc::clone(&version));
-                    run = Some(new.numbered_from(tries));
+                    let version = self.version_of(cold, f.version);
+                    let version = version.ok_or_else(|| no_version(cold, f.version))?;
+                    run = Some(Run::new(cold.key.clone(), meta, version).numbered_from(tries));
+                } else if let (Fact::RunVersionChanged(f), Some(run)) = (fact, &mut run) {
+                    let version = self.version_of(cold, f.version);
+                    let version = version.ok_or_else(|| no_version(cold, f.version))?;
+                    if matches!(run.phase(), Phase::Over(_)) {
+                        run.change_version(&version, f);
+                    }
                 } else if let Some(run) = &mut run {
                     run.evolve(*seq, record.decided_at(), fact);
                 }
@@ -124,13 +133,13 @@ impl Namespace {
         Ok(())
     }
 
-    fn version_of(&self, cold: &ColdRun) -> Arc<Version> {
-        let f = &cold.version;
-        let known = self.dags.get(&cold.key.dag_id).and_then(|dag| dag.version(f.version));
-        match known.filter(|version| version.digest == f.spec_digest) {
+    fn version_of(&self, cold: &ColdRun, number: DagVersion) -> Option<Arc<Version>> {
+        let f = cold.versions.iter().find(|f| f.version == number)?;
+        let known = self.dags.get(&cold.key.dag_id).and_then(|dag| dag.version(number));
+        Some(match known.filter(|version| version.digest == f.spec_digest) {
             Some(version) => Arc::clone(version),
             None => Arc::new(Version::new(f.version, f.spec_digest.clone(), f.spec.clone())),
-        }
+        })
     }
 
     pub(super) fn revived_run(&self, key: &RunKey) -> Option<&Run> {
@@ -141,4 +150,8 @@ impl Namespace {
         let at = self.revived.iter().position(|run| run.key() == key)?;
         self.revived.remove(at)
     }
+}
+
+fn no_version(cold: &ColdRun, version: DagVersion) -> NotRevived {
+    NotRevived::NoVersion { key: cold.key.clone(), version }
 }

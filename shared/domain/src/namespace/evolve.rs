@@ -259,12 +259,24 @@ impl Namespace {
         }
         let Some(mut run) = self.forget_revived(key) else { return };
         self.join_or_leave_backfill(Arc::make_mut(&mut run), record);
+        self.move_to_version(Arc::make_mut(&mut run), record);
         Arc::make_mut(&mut run).is_due_by(record.decided_at());
         // Its version may be one that no other run uses any more.
         self.watch_caps(&key.dag_id, run.version());
         let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
         dag.past.remove(&key.run_id);
         self.enqueue(key, run);
+    }
+
+    /// A run that goes on does so with the version of its DAG that the record names.
+    fn move_to_version(&self, run: &mut Run, record: &Record) {
+        for fact in &record.facts {
+            let Fact::RunVersionChanged(f) = fact else { continue };
+            let dag = self.dags.get(&run.key().dag_id);
+            if let Some(version) = dag.and_then(|dag| dag.version(f.version)).cloned() {
+                run.change_version(&version, f);
+            }
+        }
     }
 
     /// Counts the tries of tasks that have a limit over all runs: those in flight by a version that gives none
@@ -323,7 +335,7 @@ impl Namespace {
                     dag.past.insert(&key.run_id, ending);
                     dag.newest.mark(&key.run_id, ending);
                 }
-                Fact::RunNoted(_) => drop(self.forget_revived(key)),
+                Fact::RunNoted(_) | Fact::TaskNoted(_) => drop(self.forget_revived(key)),
                 _ => {}
             }
         }

@@ -46,7 +46,8 @@ use dagbok_events::{
     QueueName, Record, RunId, RunKey, Scope, Timestamp, TraceContext,
 };
 use dagbok_protocol::{
-    BackfillPlan, ClearedTask, ComingRuns, Command, Refusal, RefusalCode, Why, limits,
+    BackfillPlan, ClearedTask, ComingRuns, Command, Refusal, RefusalCode, VersionChange, Why,
+    limits,
 };
 pub use decide::spec_fault;
 use index::Index;
@@ -99,6 +100,8 @@ pub enum Outcome {
         run_goes_on: bool,
         /// The tasks, in the DAG's order.
         tasks: Vec<ClearedTask>,
+        /// The version that the run would go on with, where that is another.
+        version: Option<Box<VersionChange>>,
     },
     /// Nothing was decided, as asked: these tasks would be marked.
     WouldMark {

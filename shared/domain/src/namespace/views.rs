@@ -81,7 +81,9 @@ impl Namespace {
     pub fn is_over(&self, key: &TryKey) -> bool {
         let run_key = run_of(key);
         let Some(run) = self.run(&run_key) else { return self.past_ending(&run_key).is_some() };
-        let Some(no) = run.find(&key.task_id, key.map_index) else { return false };
+        let Some(no) = run.find(&key.task_id, key.map_index) else {
+            return run.was_tried(&key.task_id, key.try_number.get());
+        };
         let instance = run.instance(no);
         let named = (key.try_number, key.leg);
         match &instance.state {

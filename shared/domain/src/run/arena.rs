@@ -2,6 +2,8 @@
 //!
 //! Numbers are given out in the order of the log: one for each task when the run is made, and a stretch of
 //! new ones when a mapped task is expanded. They say nothing of a task's place in one version of its DAG.
+use std::collections::BTreeMap;
+
 use dagbok_events::{MapIndex, RuledOut, Timestamp};
 use dagbok_protocol::limits::COPIES_PER_TASK;
 
@@ -66,6 +68,8 @@ pub(super) struct Arena {
     instances: Vec<Instance>,
     /// Tries of each copy that count as made: those of a deleted run of the same id.
     tried_before: u16,
+    /// The same of single tasks: those of copies that they had in an earlier version.
+    tried_of: BTreeMap<Ix, u16>,
 }
 
 impl Arena {
@@ -80,13 +84,23 @@ impl Arena {
         });
         let instance = |ix| Instance::new(ix, MapIndex::UNMAPPED, 0);
         let instances = (0..version.node_count()).map(instance);
-        Self { nodes: nodes.collect(), instances: instances.collect(), tried_before: 0 }
+        let (nodes, instances) = (nodes.collect(), instances.collect());
+        Self { nodes, instances, tried_before: 0, tried_of: BTreeMap::new() }
     }
 
     /// Copies that were not tried yet are as if this many tries of theirs had been.
     pub(super) fn number_from(&mut self, tries: u16) {
         self.tried_before = tries;
         self.instances.iter_mut().for_each(|it| it.tries = it.tries.max(tries));
+    }
+
+    /// The same of one task's copies.
+    pub(super) fn number_task_from(&mut self, node: Ix, tries: u16) {
+        self.tried_of.insert(node, tries);
+        for no in self.numbers(node) {
+            let instance = self.get_mut(no);
+            instance.tries = instance.tries.max(tries);
+        }
     }
 
     pub(super) const fn tried_before(&self) -> u16 {
@@ -207,7 +221,8 @@ impl Arena {
     /// has: these come first, with new numbers. Where they had been.
     pub(super) fn expand(&mut self, node: Ix, length: u32) -> std::ops::Range<InstanceNo> {
         let first = u32::try_from(self.instances.len()).expect("limits keep numbers below this");
-        let (before, tries) = (self.numbers(node), self.tried_before);
+        let tries = self.tried_before.max(self.tried_of.get(&node).copied().unwrap_or(0));
+        let before = self.numbers(node);
         let kept = if self.is_expanded(node) { before.len() } else { 0 };
         self.instances.reserve(length as usize);
         for no in before.clone().take(kept) {

@@ -52,12 +52,17 @@ impl Picked {
 impl Run {
     /// The copies to clear, in the DAG's order.
     pub fn to_clear(&self, clearing: Clearing<'_>) -> Vec<ClearedTask> {
+        self.to_clear_below(clearing, Picked::default())
+    }
+
+    /// The same, and whatever was ruled out of what is picked, or below that.
+    pub(super) fn to_clear_below(&self, clearing: Clearing<'_>, below: Picked) -> Vec<ClearedTask> {
         let named = self.named(clearing);
         let takes = |node, no: InstanceNo, state: &TaskState| {
             let asked = named.as_ref().is_none_or(|it| it.has(node, self.arena.get(no).map_index));
             asked && is_meant(clearing, state)
         };
-        self.to_clear_by(takes, Picked::default())
+        self.to_clear_by(takes, below)
     }
 
     /// The copies that `takes` says, and whatever was ruled out `below` or below them: nothing of what it says is not

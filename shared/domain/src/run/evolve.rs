@@ -2,7 +2,7 @@
 //! passed over.
 use dagbok_events::{
     ExecutorId, Fact, Leg, LostWhy, MapIndex, Micros, QueueName, RuledOut, RunMarked, RunNoted,
-    TaskId, TaskQueued, Timestamp, TryNumber, TryRescheduled, TryReturned, TryStarted,
+    TaskId, TaskNoted, TaskQueued, Timestamp, TryNumber, TryRescheduled, TryReturned, TryStarted,
     TrySucceeded, XComPushed,
 };
 
@@ -72,6 +72,7 @@ impl Run {
             Fact::TaskMarked(f) => return changes.extend(self.mark(f)),
             Fact::RunMarked(f) => self.mark_end(at, *f),
             Fact::RunNoted(f) => self.note(f),
+            Fact::TaskNoted(f) => self.note_task(f),
             Fact::TaskQueued(f) => self.queue(seq, at, f),
             Fact::TaskRuledOut(f) => {
                 return changes.extend(self.rule_out(&f.task_id, f.map_index, f.further, f.why));
@@ -95,6 +96,8 @@ impl Run {
             | Fact::RunExpected(_)
             | Fact::RunMissed(_)
             | Fact::RunCreated(_)
+            // Whoever has the version folds this in, before the run goes on.
+            | Fact::RunVersionChanged(_)
             | Fact::RunDeleted(_)
             | Fact::ReportRefused(_)
             | Fact::TryNamed(_)
@@ -236,6 +239,15 @@ impl Run {
         None
     }
 
+    fn note_task(&mut self, f: &TaskNoted) -> Option<Change> {
+        let of = (f.task_id.clone(), f.map_index);
+        match &f.note {
+            Some(note) => self.notes.insert(of, note.clone()),
+            None => self.notes.remove(&of),
+        };
+        None
+    }
+
     fn succeed(&mut self, f: &TrySucceeded) -> Option<Change> {
         let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg);
         if let Some(no) = no {
@@ -280,8 +292,13 @@ impl Run {
         why: RuledOut,
     ) -> Vec<Change> {
         let numbers = self.range(task_id, map_index, further);
-        let finished = |no| self.finish(Some(no), Done::RuledOut(why));
-        let changes = numbers.filter_map(finished).collect();
+        let changes = if why == RuledOut::Removed {
+            // What is no longer in the DAG may have run before.
+            numbers.map(|no| self.set(no, TaskState::Done(Done::RuledOut(why)))).collect()
+        } else {
+            let finished = |no| self.finish(Some(no), Done::RuledOut(why));
+            numbers.filter_map(finished).collect()
+        };
         if !self.to_expand.is_empty()
             && let Some(node) = self.version.find(task_id)
         {

@@ -15,6 +15,7 @@ mod settle;
 mod skips;
 mod state;
 mod values;
+mod version;
 mod why;
 
 use std::{
@@ -36,6 +37,7 @@ pub use queue::{Cap, Line, LineNo, LineQueue, Weight};
 pub use saved::SavedRun;
 use serde::{Deserialize, Serialize};
 pub use state::{Done, Hold, TaskState, Token};
+pub use version::Moved;
 
 use crate::{
     graph::{Ix, Version},
@@ -45,7 +47,8 @@ use arena::Arena;
 use values::Values;
 pub(crate) use why::Seen;
 
-/// What a run was created with, unchanged for as long as it lives, but for a backfill that takes it up.
+/// What a run was created with, unchanged for as long as it lives, but for a backfill that takes it up, and for
+/// another version of its DAG that it goes on with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunMeta {
     /// How it came about.
@@ -139,6 +142,10 @@ pub struct Run {
     to_expand: BTreeSet<Ix>,
     /// By instance that succeeded, the tasks that it decided against, in order.
     skips: BTreeMap<InstanceNo, Vec<Ix>>,
+    /// Of tasks that were in the run, and were taken out or had copies of another kind: how many tries were made.
+    tried: BTreeMap<TaskId, u16>,
+    /// What people noted of copies of its tasks.
+    notes: BTreeMap<(TaskId, MapIndex), String>,
 }
 
 impl Run {
@@ -160,6 +167,8 @@ impl Run {
             lengths: BTreeMap::new(),
             to_expand: BTreeSet::new(),
             skips: BTreeMap::new(),
+            tried: BTreeMap::new(),
+            notes: BTreeMap::new(),
             version,
         };
         for node in 0..run.version.node_count() {
@@ -180,7 +189,7 @@ impl Run {
 
     /// Its tries go on from this number, which one of a deleted run of the same id had.
     pub(crate) fn numbered_from(mut self, tries: u16) -> Self {
-        self.arena.number_from(tries);
+        self.number_from(tries);
         self
     }
 
@@ -200,6 +209,11 @@ impl Run {
     /// It belongs to no backfill any more.
     pub(crate) fn leave_backfill(&mut self) {
         self.meta.backfill_id = None;
+    }
+
+    /// What people noted of a copy of a task.
+    pub fn note_of(&self, task_id: &TaskId, map_index: MapIndex) -> Option<&str> {
+        self.notes.get(&(task_id.clone(), map_index)).map(String::as_str)
     }
 
     /// The DAG as it runs it.

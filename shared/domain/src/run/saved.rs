@@ -1,7 +1,7 @@
 //! A run as a snapshot keeps it: what was folded, without the indexes.
 use std::{collections::BTreeMap, sync::Arc};
 
-use dagbok_events::{DagVersion, RunKey, Timestamp};
+use dagbok_events::{DagVersion, MapIndex, RunKey, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{InstanceNo, Phase, Run, RunMeta, TaskState, values::Values};
@@ -38,6 +38,10 @@ pub struct SavedRun {
     lengths: BTreeMap<InstanceNo, u32>,
     /// By instance that succeeded, the tasks that it decided against, in order.
     skips: BTreeMap<InstanceNo, Vec<u32>>,
+    /// Of tasks that were in the run, and were taken out or had copies of another kind: how many tries were made.
+    tried: BTreeMap<TaskId, u16>,
+    /// What people noted of copies of its tasks.
+    notes: Vec<(TaskId, MapIndex, String)>,
 }
 
 impl Run {
@@ -62,12 +66,16 @@ impl Run {
             xcoms: self.xcoms.clone(),
             lengths: self.lengths.clone(),
             skips: self.skips.clone(),
+            tried: self.tried.clone(),
+            notes: self.notes.iter().map(|((id, at), it)| (id.clone(), *at, it.clone())).collect(),
         }
     }
 
     /// The run that was saved; `None` where the version is not the one that it ran.
     pub fn restore(saved: SavedRun, version: Arc<Version>) -> Option<Self> {
-        let run = Self::new(saved.key, saved.meta, version);
+        let mut run = Self::new(saved.key, saved.meta, version);
+        run.tried = saved.tried;
+        run.notes = saved.notes.into_iter().map(|(id, at, note)| ((id, at), note)).collect();
         let mut run = run.numbered_from(saved.tried_before);
         for (node, first, length) in saved.expanded {
             if node >= run.version.node_count() || !run.arena.pass_over(first) {

@@ -75,6 +75,12 @@ impl Values {
         self.keys_of(no).map(|(_, name)| self.names[name as usize].as_str())
     }
 
+    /// The same, each with the record that has it.
+    pub(super) fn of(&self, no: InstanceNo) -> impl Iterator<Item = (&str, u64)> {
+        let kept = self.kept.range((no, 0)..=(no, NameNo::MAX));
+        kept.map(|((_, name), seq)| (self.names[*name as usize].as_str(), *seq))
+    }
+
     /// Whose, under which name, and in which record.
     pub(super) fn iter(&self) -> impl Iterator<Item = (InstanceNo, &str, u64)> {
         self.kept.iter().map(|((no, name), seq)| (*no, self.names[*name as usize].as_str(), *seq))

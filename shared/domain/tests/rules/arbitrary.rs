@@ -11,11 +11,11 @@ use dagbok_events::{
     LostWhy, MapIndex, Micros, MissedWhy, Payload, PoolDeleted, PoolName, PoolSet, QueueName,
     Record, RefusedWhy, ReportRefused, ReprocessBehavior, RuledOut, RunBackfilled, RunCancelled,
     RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMark, RunMarked, RunMissed,
-    RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunWas, Scope, SkippedWhy,
-    TaskCleared, TaskExpanded, TaskId, TaskMark, TaskMarked, TaskQueued, TaskRuledOut, TaskSpec,
-    Timestamp, Timetable, TraceContext, TriggerRule, TryCancelled, TryFailed, TryLost, TryNamed,
-    TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage,
-    XComPushed,
+    RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunVersionChanged, RunWas, Scope,
+    SkippedWhy, TaskCleared, TaskExpanded, TaskId, TaskMark, TaskMarked, TaskNoted, TaskQueued,
+    TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerRule, TryCancelled,
+    TryFailed, TryLost, TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted,
+    TrySucceeded, Usage, XComPushed,
 };
 use proptest::{option, prelude::*, sample::select, strategy::Union};
 
@@ -279,6 +279,12 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
         run_marked(RunMark::Success, true),
         run_marked(RunMark::Failed, false),
         Fact::RunNoted(RunNoted { note: Some("seen".to_owned()), was: None }),
+        Fact::TaskNoted(TaskNoted {
+            task_id: task_id("t0"),
+            map_index: MapIndex::UNMAPPED,
+            note: Some("seen".to_owned()),
+            was: None,
+        }),
         Fact::RunFailed(RunFailed { failed: vec![task_id("t0")] }),
     ];
     let ruled_out = vec![RuledOut::Skipped, RuledOut::UpstreamFailed, RuledOut::Removed];
@@ -289,7 +295,15 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
     );
     let backfilled = (backfill_id(), option::of(payload()))
         .prop_map(|(backfill_id, conf)| Fact::RunBackfilled(RunBackfilled { backfill_id, conf }));
+    let moved = (1_u32..4, any::<u64>(), prop::collection::vec(task(), 0..3)).prop_map(
+        |(version, n, added)| {
+            let (bundle, bundle_was, removed) = (digest(n), digest(1), Vec::new());
+            let fact = RunVersionChanged { version, bundle, was: 1, bundle_was, added, removed };
+            Fact::RunVersionChanged(Box::new(fact))
+        },
+    );
     Union::new_weighted(vec![
+        (1, moved.boxed()),
         (3, created.boxed()),
         (1, Just(Fact::RunStarted(RunStarted {})).boxed()),
         (1, select(simple).boxed()),

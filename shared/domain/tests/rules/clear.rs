@@ -47,7 +47,7 @@ fn what_would_be_cleared_is_told_and_nothing_done() {
         was: vec![TasksWere { state, count: 1 }],
     };
     let tasks = vec![task("b", TaskWas::Failed), task("c", TaskWas::UpstreamFailed)];
-    assert_eq!(sent.outcome, Outcome::WouldClear { run_goes_on: true, tasks });
+    assert_eq!(sent.outcome, Outcome::WouldClear { run_goes_on: true, tasks, version: None });
     assert!(sent.records.is_empty());
 }
 

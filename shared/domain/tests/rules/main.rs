@@ -13,6 +13,7 @@ mod executors;
 mod fairness;
 mod files;
 mod forget;
+mod latest;
 mod legs;
 mod limits;
 mod mapped;

@@ -224,6 +224,20 @@ fn a_run_that_is_over_stands_as_somebody_says() {
 }
 
 #[test]
+fn a_run_that_goes_on_is_marked_failed_as_it_is_cancelled() {
+    let mut world = running();
+    mark_run(&mut world, RunMark::Failed).is([
+        "RunCancelled",
+        "TryCancelled a 1",
+        "TaskRuledOut b Skipped",
+        "TaskRuledOut c Skipped",
+    ]);
+    // Whoever says so of one that is over meanwhile is not refused.
+    mark_run(&mut world, RunMark::Failed).unchanged();
+    assert_eq!(ending(&world), Some(Ending::Failed));
+}
+
+#[test]
 fn what_runs_is_not_cleared_unless_that_is_asked_for() {
     let mut world = running();
     let ask = |running| ClearTasks { running, ..clearing("etl", "r1", false) };

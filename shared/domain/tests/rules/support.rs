@@ -3,8 +3,9 @@ use dagbok_domain::namespace::{ColdRun, Namespace, Outcome};
 use dagbok_events::{
     Actor, AssetUpdated, CommandId, DagId, DagPaused, DagSpec, Digest, ExecutorId, Fact, Failure,
     FailureKind, Fault, Leg, LimitsSet, MapIndex, Micros, PoolName, QueueName, Record, RunExpected,
-    RunFailed, RunId, RunKey, Schedule, SourceLocation, TaskCleared, TaskId, TaskMarked, TaskSpec,
-    Timestamp, Timetable, TriggerRule, TryCancelled, TryKey, TryNumber, Usage, decode, encode,
+    RunFailed, RunId, RunKey, Schedule, SourceLocation, TaskCleared, TaskGone, TaskId, TaskMarked,
+    TaskSpec, Timestamp, Timetable, TriggerRule, TryCancelled, TryKey, TryNumber, Usage, decode,
+    encode,
 };
 use dagbok_protocol::{
     ClearTasks, Command, CommandBody, DagFile, ImportError, PoolChange, Presence, RefusalCode,
@@ -649,7 +650,7 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::RunMarked(f) => {
             with(&format!("RunMarked {}", word(f.state)), "teardowns", f.teardowns_left)
         }
-        Fact::RunNoted(f) => format!("RunNoted {}", f.note.as_deref().unwrap_or("-")),
+        Fact::RunVersionChanged(_) | Fact::TaskNoted(_) | Fact::RunNoted(_) => brief_said(fact),
         Fact::TryRescheduled(f) => {
             format!("TryRescheduled {} {}.{} {}", f.task_id, f.try_number, f.leg, f.due)
         }
@@ -768,6 +769,24 @@ fn brief_failed(f: &RunFailed) -> String {
 
 fn brief_cleared(f: &TaskCleared) -> String {
     format!("TaskCleared {}", copies(&f.task_id, f.map_index, f.further))
+}
+
+/// Of a run, what somebody noted, or which version it goes on with.
+fn brief_said(fact: &Fact) -> String {
+    match fact {
+        Fact::RunNoted(f) => format!("RunNoted {}", f.note.as_deref().unwrap_or("-")),
+        Fact::TaskNoted(f) => {
+            let copy = copies(&f.task_id, f.map_index, 0);
+            format!("TaskNoted {copy} {}", f.note.as_deref().unwrap_or("-"))
+        }
+        Fact::RunVersionChanged(f) => {
+            let added = f.added.iter().map(|task_id| format!(" +{task_id}"));
+            let gone = |it: &TaskGone| copies(&it.task_id, it.map_index, it.further);
+            let removed = f.removed.iter().map(|it| format!(" -{}", gone(it)));
+            format!("RunVersionChanged v{}{}", f.version, added.chain(removed).collect::<String>())
+        }
+        other => unreachable!("{other:?}"),
+    }
 }
 
 fn brief_marked(f: &TaskMarked) -> String {

@@ -23,7 +23,7 @@ pub use dag::{
 };
 pub use run::{
     Payload, RunCancelled, RunCleared, RunCreated, RunDeleted, RunFailed, RunMark, RunMarked,
-    RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunWas,
+    RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunVersionChanged, RunWas, TaskGone,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,8 +32,8 @@ pub use shared::{
     LimitsSet, PoolDeleted, PoolSet,
 };
 pub use task::{
-    RuledOut, TaskCleared, TaskExpanded, TaskMark, TaskMarked, TaskQueued, TaskRuledOut, TaskWas,
-    TasksWere,
+    RuledOut, TaskCleared, TaskExpanded, TaskMark, TaskMarked, TaskNoted, TaskQueued, TaskRuledOut,
+    TaskWas, TasksWere,
 };
 
 /// Something that happened. Which DAG, run or executor it happened to is said by the record's scope.
@@ -146,6 +146,10 @@ pub enum Fact {
     BackfillSkipped(BackfillSkipped),
     /// A run that was over runs again for a backfill, and is one of its runs from now on.
     RunBackfilled(RunBackfilled),
+    /// A run that is over goes on with another version of its DAG: the same record lets it go on.
+    RunVersionChanged(Box<RunVersionChanged>),
+    /// A task has another note for people, or none any more.
+    TaskNoted(TaskNoted),
     /// What nothing that goes on needs, and that is old, is forgotten: executors that left, reports refused.
     HistoryForgotten(HistoryForgotten),
 }

@@ -2,7 +2,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AssetEvent, BackfillId, DagVersion, Digest, Interval, TaskId, Timestamp};
+use crate::{
+    AssetEvent, BackfillId, DagVersion, Digest, Interval, MapIndex, TaskId, TasksWere, Timestamp,
+};
 
 /// How a run came about.
 #[derive(
@@ -124,6 +126,43 @@ pub struct RunCleared {
     /// How it stood before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was: Option<RunWas>,
+}
+
+/// See [`crate::Fact::RunVersionChanged`]. Scope: the run, which is over. What stands of tasks that both versions have
+/// stays; where only the code differs, the lists are empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunVersionChanged {
+    /// Which meaning of the DAG it runs from now on.
+    pub version: DagVersion,
+    /// Which code it runs from now on.
+    pub bundle: Digest,
+    /// Which meaning it ran before.
+    pub was: DagVersion,
+    /// Which code it ran before.
+    pub bundle_was: Digest,
+    /// Tasks that come anew, in the DAG's order: the version before had none of that name, or it was mapped and is
+    /// not, or the other way round. Their tries go on from those that a task of that name had.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<TaskId>,
+    /// Tasks that are no longer there, in the order of the DAG as it was, each with all of its copies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<TaskGone>,
+}
+
+/// Copies of a task that are no longer in their run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskGone {
+    /// Id of the task, unique within its DAG.
+    pub task_id: TaskId,
+    /// The first of its copies; -1 where it has none.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// How many further copies, by the indexes after this one.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub further: u32,
+    /// How they stood before, in order: so many copies each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was: Vec<TasksWere>,
 }
 
 /// How somebody says that a run ended.

@@ -174,3 +174,19 @@ pub struct TaskMarked {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub was: Vec<TasksWere>,
 }
+
+/// See [`crate::Fact::TaskNoted`]. Scope: the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskNoted {
+    /// Id of the task, unique within its DAG.
+    pub task_id: TaskId,
+    /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// The note from now on; none where it was taken away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The note before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+}

@@ -80,13 +80,19 @@ impl Audit {
             let cold = ColdRun::pick(key, (1..).zip(&self.history));
             let cold = cold.map_err(|error| error.to_string())?;
             namespace.revive(&cold).map_err(|error| error.to_string())?;
-            for only_failed in [false, true] {
+            let dag = &self.dags[&key.dag_id];
+            for (only_failed, latest) in [(false, false), (true, false), (true, true)] {
                 let ask = ClearTasks {
                     only_failed,
+                    on_latest_version: latest,
                     dry_run: true,
                     ..ClearTasks::of(key.dag_id.clone(), key.run_id.clone())
                 };
-                let taken = run.taken_by(&ask).len();
+                let taken = if latest {
+                    run.moved_to(dag.current, &dag.versions[&dag.current]).taken_by(&ask).len()
+                } else {
+                    run.taken_by(&ask).len()
+                };
                 let outcome = namespace.decide(self.last_at, &asking(ask, self.last_at)).outcome;
                 let told = match &outcome {
                     Outcome::WouldClear { tasks, .. } => {

@@ -217,7 +217,8 @@ impl Audit {
     pub(super) fn cleared_by_backfill(record: &Record) -> Option<ClearTasks> {
         let Scope::Run(RunKey { dag_id, run_id }) = &record.scope else { return None };
         let taken = record.facts.iter().any(|fact| matches!(fact, Fact::RunBackfilled(_)));
-        taken.then(|| ClearTasks::of(dag_id.clone(), run_id.clone()))
+        let all = ClearTasks::of(dag_id.clone(), run_id.clone());
+        taken.then_some(ClearTasks { on_latest_version: true, ..all })
     }
 
     fn active_of(&self, id: u64) -> impl Iterator<Item = &RunModel> {

@@ -9,6 +9,7 @@ use dagbok_protocol::{
 
 use super::{
     Audit, Finding,
+    latest::Move,
     run::{RunModel, Stage},
     task::{Stand, TaskModel},
 };
@@ -20,6 +21,11 @@ impl RunModel {
     /// What clearing takes: what was asked for and is done, and whatever was ruled out below something that is
     /// taken, however far down.
     pub(super) fn taken_by(&self, ask: &ClearTasks) -> Copies {
+        self.taken_with(ask, &BTreeSet::new())
+    }
+
+    /// The same, and what was ruled out below tasks that are new.
+    pub(super) fn taken_with(&self, ask: &ClearTasks, new: &BTreeSet<&TaskId>) -> Copies {
         let mut taken = Copies::new();
         let around: BTreeSet<usize> = ask
             .task_ids
@@ -65,6 +71,9 @@ impl RunModel {
                 let is_taken = |up: &u32| {
                     let up = &self.tasks[*up as usize];
                     let by_copy = up.is_together_with(task) && !up.lacks_copies();
+                    if new.contains(&up.spec.task_id) {
+                        return true;
+                    }
                     taken.iter().any(|(id, map_index)| {
                         *id == up.spec.task_id && (!by_copy || *map_index == copy.map_index)
                     })
@@ -148,30 +157,13 @@ impl Audit {
             return Err(format!("not what was asked for: {ask:?}"));
         }
         let run = self.runs.get(&key).ok_or("there is no such run to clear")?;
-        let (mut cleared, mut goes_on) = (Copies::new(), false);
-        for fact in &record.facts {
-            match fact {
-                Fact::RunCleared(_) => goes_on = true,
-                Fact::TaskCleared(f) => {
-                    let task = run.tasks.iter().find(|task| task.spec.task_id == f.task_id);
-                    let task = task.ok_or_else(|| format!("there is no task {}", f.task_id))?;
-                    for map_index in task.stretch(f.map_index, f.further)? {
-                        if !cleared.insert((f.task_id.clone(), map_index)) {
-                            return Err(format!("{} {map_index:?} is cleared twice", f.task_id));
-                        }
-                    }
-                }
-                Fact::TryCancelled(_) if ask.running == OnRunning::Restart => {}
-                Fact::RunBackfilled(_) if by_backfill.is_some() => {}
-                Fact::TaskRuledOut(_)
-                | Fact::TaskExpanded(_)
-                | Fact::RunSucceeded(_)
-                | Fact::RunFailed(_) => {}
-                other => return Err(format!("{other:?} does not follow from clearing")),
-            }
-        }
-        let taken = run.taken_by(ask);
-        if cleared != taken || (taken.is_empty() && by_backfill.is_none()) {
+        let moved = self.moved_by(record, run)?;
+        self.is_moved_as_asked(run, ask, moved.is_some())?;
+        let then = moved.as_ref().map_or(run, |to| &to.run);
+        let (cleared, goes_on) = cleared_by(record, then, ask, by_backfill.is_some())?;
+        let taken = moved.as_ref().map_or_else(|| run.taken_by(ask), |to| to.taken_by(ask));
+        let adds = moved.as_ref().is_some_and(Move::adds);
+        if cleared != taken || (taken.is_empty() && !adds && by_backfill.is_none()) {
             return Err(format!("cleared are {cleared:?}, not {taken:?} by {ask:?}"));
         }
         let over = matches!(run.stage, Stage::Over | Stage::Ending);
@@ -199,6 +191,19 @@ impl Audit {
         Ok(())
     }
 
+    /// A run has another version where that was asked for, and its DAG has a newer one.
+    fn is_moved_as_asked(&self, run: &RunModel, ask: &ClearTasks, moves: bool) -> Finding {
+        let current = self.dags.get(&ask.dag_id).map(|dag| dag.current);
+        let newer = current.is_some_and(|current| current != run.version);
+        match (ask.on_latest_version, moves) {
+            (false, true) => {
+                Err("it goes on with another version, which nobody asked for".to_owned())
+            }
+            (true, false) if newer => Err(format!("it keeps version {}", run.version)),
+            (false, false) | (true, _) => Ok(()),
+        }
+    }
+
     /// A run that is over is gone: its id and its date are anybody's.
     pub(super) fn delete(
         &mut self,
@@ -220,7 +225,8 @@ impl Audit {
             return Err(format!("{key} may not be deleted so: asked {asked}, {:?}", run.stage));
         }
         let date = run.logical_date;
-        let tries = run.copies().map(|(_, copy)| copy.tries).max().unwrap_or(0);
+        let tries = run.copies().map(|(_, copy)| copy.tries);
+        let tries = tries.chain(run.gone.values().copied()).max().unwrap_or(0);
         if f.tries != tries {
             return Err(format!("{key} had {tries} tries, not {}", f.tries));
         }
@@ -294,31 +300,52 @@ impl Audit {
         if self.dags[&ask.dag_id].gone {
             return refused == Some(RefusalCode::DagNotFound);
         }
-        if ask.task_ids.iter().any(|task_id| run.place(task_id).is_none()) {
+        let dag = &self.dags[&ask.dag_id];
+        // Whether only the code is newer is not known here: then the lists are empty.
+        let moved =
+            ask.on_latest_version.then(|| run.moved_to(dag.current, &dag.versions[&dag.current]));
+        if ask.on_latest_version && run.stage != Stage::Over {
+            let active = refused == Some(RefusalCode::RunActive);
+            let newer = dag.current != run.version;
+            if active || newer {
+                self.note("a run that goes on keeps its version");
+                return active;
+            }
+        }
+        let then = moved.as_ref().map_or(run, |to| &to.run);
+        if ask.task_ids.iter().any(|task_id| then.place(task_id).is_none()) {
             return refused == Some(RefusalCode::TaskNotFound);
         }
-        if ask.copies.iter().any(|it| run.copy(&it.task_id, it.map_index).is_none()) {
+        if ask.copies.iter().any(|it| then.copy(&it.task_id, it.map_index).is_none()) {
             return refused == Some(RefusalCode::TaskNotFound);
         }
         let over = matches!(run.stage, Stage::Over | Stage::Ending);
-        let taken = run.taken_by(ask);
+        let taken = moved.as_ref().map_or_else(|| run.taken_by(ask), |to| to.taken_by(ask));
+        let changes = !taken.is_empty() || moved.as_ref().is_some_and(Move::adds);
         let flies = |(task_id, map_index): &(TaskId, MapIndex)| {
-            run.copy(task_id, *map_index).is_some_and(|copy| copy.in_flight().is_some())
+            then.copy(task_id, *map_index).is_some_and(|copy| copy.in_flight().is_some())
         };
         if ask.running == OnRunning::Refuse && !ask.dry_run && taken.iter().any(flies) {
             self.note("clearing refused what runs");
             return refused == Some(RefusalCode::TaskRunning);
         }
         match outcome {
-            Outcome::WouldClear { run_goes_on, tasks } => {
+            Outcome::WouldClear { run_goes_on, tasks, version } => {
+                let told = match (version, &moved) {
+                    (Some(told), Some(to)) => to.is_told_as(run.version, told),
+                    (Some(_), None) => false,
+                    (None, Some(to)) => to.run.version == run.version,
+                    (None, None) => true,
+                };
                 let right = ask.dry_run
-                    && *run_goes_on == (over && !taken.is_empty())
+                    && told
+                    && *run_goes_on == (over && changes)
                     && one_by_one(tasks) == taken;
                 self.note("asked what would be cleared");
                 right
             }
-            Outcome::Unchanged => taken.is_empty() && !ask.dry_run,
-            Outcome::Accepted { .. } => !taken.is_empty() && !ask.dry_run,
+            Outcome::Unchanged => !changes && !ask.dry_run,
+            Outcome::Accepted { .. } => changes && !ask.dry_run,
             Outcome::Seen { .. }
             | Outcome::Waits(_)
             | Outcome::WouldMark { .. }
@@ -330,8 +357,41 @@ impl Audit {
     }
 }
 
+/// What a record clears of a run, and whether that goes on by it; nothing else is in it than what follows.
+fn cleared_by(
+    record: &Record,
+    run: &RunModel,
+    ask: &ClearTasks,
+    by_backfill: bool,
+) -> Result<(Copies, bool), String> {
+    let (mut cleared, mut goes_on) = (Copies::new(), false);
+    for fact in &record.facts {
+        match fact {
+            Fact::RunCleared(_) => goes_on = true,
+            Fact::RunVersionChanged(_) => {}
+            Fact::TaskCleared(f) => {
+                let task = run.tasks.iter().find(|task| task.spec.task_id == f.task_id);
+                let task = task.ok_or_else(|| format!("there is no task {}", f.task_id))?;
+                for map_index in task.stretch(f.map_index, f.further)? {
+                    if !cleared.insert((f.task_id.clone(), map_index)) {
+                        return Err(format!("{} {map_index:?} is cleared twice", f.task_id));
+                    }
+                }
+            }
+            Fact::TryCancelled(_) if ask.running == OnRunning::Restart => {}
+            Fact::RunBackfilled(_) if by_backfill => {}
+            Fact::TaskRuledOut(_)
+            | Fact::TaskExpanded(_)
+            | Fact::RunSucceeded(_)
+            | Fact::RunFailed(_) => {}
+            other => return Err(format!("{other:?} does not follow from clearing")),
+        }
+    }
+    Ok((cleared, goes_on))
+}
+
 /// Every copy that an answer names.
-fn one_by_one(tasks: &[ClearedTask]) -> Copies {
+pub(super) fn one_by_one(tasks: &[ClearedTask]) -> Copies {
     let copies = tasks.iter().flat_map(|it| {
         let at = move |n| MapIndex(it.map_index.0.saturating_add_unsigned(n));
         (0..=it.further).map(move |n| (it.task_id.clone(), at(n)))

@@ -5,7 +5,9 @@ mod assets;
 mod backfills;
 mod clearing;
 mod forgetting;
+mod latest;
 mod limits;
+mod mapping;
 mod marking;
 mod names;
 mod promises;
@@ -216,6 +218,7 @@ impl Audit {
         if let Scope::Run(key) = &record.scope
             && let Some(run) = self.runs.get_mut(key)
         {
+            run.moves = record.facts.iter().any(|fact| matches!(fact, Fact::RunVersionChanged(_)));
             run.by_hand = command.is_some_and(|command| match &command.body {
                 CommandBody::MarkTasks(_) => true,
                 CommandBody::ClearTasks(ask) => ask.running != OnRunning::Leave,
@@ -366,6 +369,7 @@ impl Audit {
         }
         match fact {
             Fact::RunBackfilled(f) => return self.backfill_takes(key, f),
+            Fact::RunVersionChanged(f) => return self.change_version(key, f),
             Fact::RunCleared(_) => self.leave_backfill(key),
             _ => {}
         }

@@ -32,6 +32,8 @@ pub(super) const fn kind_of(fact: &Fact) -> &'static str {
         Fact::TaskMarked(_) => "TaskMarked",
         Fact::RunMarked(_) => "RunMarked",
         Fact::RunNoted(_) => "RunNoted",
+        Fact::RunVersionChanged(_) => "RunVersionChanged",
+        Fact::TaskNoted(_) => "TaskNoted",
         Fact::TryRescheduled(_) => "TryRescheduled",
         Fact::TaskQueued(_) => "TaskQueued",
         Fact::TaskRuledOut(_) => "TaskRuledOut",

@@ -1,13 +1,14 @@
 //! The second opinion on one run and its tasks.
+use std::collections::BTreeMap;
+
 use dagbok_domain::{
     run::Done,
     trigger_rule::{Standing, Tally, judge_in_scope},
 };
 use dagbok_events::{
-    DagSpec, ExecutorId, Expand, Extent, Fact, MapIndex, PoolName, RefusedWhy, RuledOut,
-    RunCreated, RunId, RunKey, TaskId, Timestamp, TryKey,
+    DagSpec, ExecutorId, Fact, MapIndex, PoolName, RefusedWhy, RuledOut, RunCreated, RunId, RunKey,
+    TaskId, Timestamp, TryKey,
 };
-use dagbok_protocol::limits::COPIES_PER_TASK;
 
 use super::{
     Finding,
@@ -44,7 +45,7 @@ pub struct RunModel {
     pub(super) succeeded: bool,
     pub(super) timeout: Option<dagbok_events::Micros>,
     /// Whether its first failure for good stops the rest.
-    fail_fast: bool,
+    pub(super) fail_fast: bool,
     /// Whether it was its timeout that ended it.
     pub(super) timed_out: bool,
     /// Whether it ends well once its teardowns have run, as somebody said.
@@ -55,6 +56,12 @@ pub struct RunModel {
     pub(super) version: u32,
     /// The backfill that it belongs to.
     pub(super) backfill: Option<u64>,
+    /// What its tries are numbered from.
+    pub(super) tries_before: u16,
+    /// Tasks that it had by another version, with the highest number of a try of theirs.
+    pub(super) gone: BTreeMap<TaskId, u16>,
+    /// Whether the record in hand gives it another version.
+    pub(super) moves: bool,
 }
 
 /// A run's record as far as its facts are concerned.
@@ -84,6 +91,9 @@ impl RunModel {
             timed_out: false,
             ends_well: false,
             by_hand: false,
+            tries_before: tries,
+            gone: BTreeMap::new(),
+            moves: false,
         }
     }
 
@@ -176,69 +186,6 @@ impl RunModel {
         judge_in_scope(&task.spec, tally, scope)
     }
 
-    /// How many copies a mapped task is to have, where anybody can say and they are not too many.
-    fn length(&self, task: &TaskModel) -> Option<u64> {
-        self.wanted(task).filter(|length| *length <= u64::from(COPIES_PER_TASK))
-    }
-
-    /// How many copies it would have.
-    fn wanted(&self, task: &TaskModel) -> Option<u64> {
-        match task.spec.expand.as_ref()? {
-            Expand::Literal { length } => Some(u64::from(*length)),
-            Expand::Product { of } => {
-                let lengths: Option<Vec<u64>> = of.iter().map(|it| self.extent(it)).collect();
-                Some(lengths?.into_iter().product())
-            }
-        }
-    }
-
-    fn extent(&self, extent: &Extent) -> Option<u64> {
-        let all = |of: &[Extent]| of.iter().map(|it| self.extent(it)).collect::<Option<Vec<u64>>>();
-        match extent {
-            Extent::Fixed { length } => Some(u64::from(*length)),
-            Extent::Concat { of } => all(of).map(|lengths| lengths.into_iter().sum()),
-            Extent::Zip { of, longest: false } => all(of)?.into_iter().min(),
-            Extent::Zip { of, longest: true } => all(of)?.into_iter().max(),
-            Extent::Of { task } => {
-                let task = &self.tasks[*task as usize];
-                if task.spec.is_mapped {
-                    let over = task.copies.iter().all(|copy| copy.done().is_some());
-                    let gave = |copy: &&CopyModel| {
-                        !copy.map_index.is_unmapped() && copy.xcoms.contains_key("return_value")
-                    };
-                    over.then(|| task.copies.iter().filter(gave).count() as u64)
-                } else {
-                    task.find(MapIndex::UNMAPPED)?.length.map(u64::from)
-                }
-            }
-        }
-    }
-
-    /// A task gets its copies: as many as what it is mapped over says, once nothing else is left to wait for, or at
-    /// once where that stands in the file. One that is to run again may get more.
-    fn expand(&mut self, task_id: &TaskId, length: u32) -> Finding {
-        let ix = self.place(task_id).ok_or_else(|| format!("there is no task {task_id}"))?;
-        let task = &self.tasks[ix];
-        if self.length(task) != Some(u64::from(length)) {
-            return Err(format!(
-                "{task_id} is expanded over {length}, not {:?}",
-                self.length(task)
-            ));
-        }
-        let waits = task.copies.iter().any(|copy| copy.stand == Stand::Waiting);
-        let verdict = self.verdict(task, MapIndex::UNMAPPED);
-        let at_once = matches!(task.spec.expand, Some(Expand::Literal { .. })) && length > 0;
-        let grows = !task.lacks_copies() && length as usize > task.copies.len();
-        let begins = task.lacks_copies() && (at_once || verdict == Standing::Ready);
-        if !waits || !(grows || begins) {
-            return Err(format!(
-                "{task_id} is expanded over {length} and is {verdict:?}: {task:?}"
-            ));
-        }
-        self.tasks[ix].expand(length);
-        Ok(())
-    }
-
     /// Whether a task right before a copy decided against it: one that is not mapped, or its copy of that index.
     pub(super) fn is_skipped(&self, task: &TaskModel, map_index: MapIndex) -> bool {
         let own = |up: &u32| {
@@ -285,6 +232,10 @@ impl RunModel {
             Fact::TaskMarked(f) => self.mark(&f.task_id, f.map_index, f.further, f.state),
             Fact::RunMarked(f) => self.mark_run(f.state, f.teardowns_left),
             Fact::RunNoted(_) => Ok(()),
+            Fact::TaskNoted(f) => self.named(&f.task_id)?.stretch(f.map_index, 0).map(drop),
+            // What stands in the file was taken in with the version.
+            Fact::TaskExpanded(_) if self.moves && self.stage == Stage::Over => Ok(()),
+            Fact::TaskRuledOut(_) if self.moves && self.stage == Stage::Over => Ok(()),
             Fact::TaskCleared(f) => self.clear(&f.task_id, f.map_index, f.further),
             Fact::TaskExpanded(f) if matches!(self.stage, Stage::Running(_) | Stage::Ending) => {
                 self.expand(&f.task_id, f.length)

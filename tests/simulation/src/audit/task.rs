@@ -62,7 +62,7 @@ pub struct TaskModel {
     /// Over how many it was expanded since it last waited for that.
     pub(super) expanded: Option<u32>,
     /// What tries are numbered from.
-    tries: u16,
+    pub(super) tries: u16,
 }
 
 impl CopyModel {

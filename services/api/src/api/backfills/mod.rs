@@ -233,8 +233,8 @@ fn wish_of(body: &BackfillBody, dry_run: bool) -> Result<CreateBackfill, ApiErro
         read.map_err(|error| wrong(field, "datetime_from_date_parsing", error)).ok()
     };
     let dates = (date("from_date", &body.from_date), date("to_date", &body.to_date));
-    if body.run_on_latest_version == Some(true) {
-        let msg = "a run that runs again keeps its version of the DAG: leave it out, or false";
+    if body.run_on_latest_version == Some(false) {
+        let msg = "all runs of a backfill run the DAG as it is then: leave it out, or true";
         wrong("run_on_latest_version", "not_supported", msg.to_owned());
     }
     if body.reason.as_ref().is_some_and(|reason| reason.len() > NOTE_BYTES) {

@@ -37,6 +37,8 @@ pub(crate) async fn changes(
             reason: row.reason,
             run: row.run,
             was: row.was,
+            version: row.version.map(|(to, _)| to),
+            version_was: row.version.map(|(_, from)| from),
             note: row.note,
             note_was: row.note_was,
             tasks: row.tasks.into_iter().map(task_change).collect(),
@@ -54,5 +56,7 @@ fn task_change(row: TaskChangeRow) -> TaskChange {
         further: row.further,
         change: row.change,
         was: was.map(|it| TaskWasCount { state: word(&it.state), count: it.count }).collect(),
+        note: row.note,
+        note_was: row.note_was,
     }
 }

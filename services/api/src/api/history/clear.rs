@@ -1,7 +1,7 @@
 //! Letting tasks run again: of one run, of those of some dates, or a whole run.
 use axum::{Json, extract::State};
 use dagbok_events::{DagId, RunKey, TaskWas, TasksWere};
-use dagbok_protocol::{ClearTasks, CommandBody, OnRunning};
+use dagbok_protocol::{ClearTasks, CommandBody, OnRunning, VersionChange};
 use serde_json::Value;
 
 use super::{
@@ -25,7 +25,27 @@ pub(in crate::api) async fn would_clear(
 ) -> Result<Vec<OfRun>, ApiError> {
     let body =
         |key: &RunKey| CommandBody::ClearTasks(ClearTasks { dry_run: true, ..of_run(ask, key) });
-    would_change(state, caller, keys, body).await
+    let found = would_change(state, caller, keys, body).await?;
+    for version in found.iter().filter_map(|of| of.version.as_deref()) {
+        has_code(state, &ask.dag_id, version).await?;
+    }
+    Ok(found)
+}
+
+/// Whether the code is there that a run is to go on with: tries of it would fail one by one.
+async fn has_code(
+    state: &ApiState,
+    dag_id: &DagId,
+    version: &VersionChange,
+) -> Result<(), ApiError> {
+    if state.ports.blobs.has(version.bundle.as_str()).await? {
+        return Ok(());
+    }
+    Err(ApiError::Conflict(Value::String(format!(
+        "the code of version {} of the DAG {dag_id} is gone ({}), so there is nothing to go on with: change its file, or \
+         let the processor read it again, and clear the run then",
+        version.to, version.bundle
+    ))))
 }
 
 fn of_run(ask: &ClearTasks, key: &RunKey) -> ClearTasks {
@@ -52,7 +72,7 @@ pub(in crate::api) async fn clear_each(
             named.join(", ")
         ))));
     }
-    for it in found.iter().filter(|it| !it.tasks.is_empty()) {
+    for it in found.iter().filter(|it| it.is_changed()) {
         let body = CommandBody::ClearTasks(ClearTasks { dry_run: false, ..of_run(ask, &it.key) });
         tell(state, caller.clone(), reason.cloned(), body).await?;
     }
@@ -96,6 +116,7 @@ pub(crate) async fn clear_task_instances(
         upstream: body.include_upstream,
         downstream: body.include_downstream,
         running,
+        on_latest_version: body.run_on_latest_version == Some(true),
         ..ClearTasks::of(of, first.run_id.clone())
     };
     let reason = reason_of(body.note, "note")?;
@@ -131,16 +152,7 @@ fn check(body: &ClearTaskInstances) -> Result<(), ApiError> {
         let msg = "what is cleared runs again, and its run goes on with it: leave it out, or true";
         return Err(wrong("reset_dag_runs", msg));
     }
-    same_version(body.run_on_latest_version)
-}
-
-/// Whether a run is to keep its version, as it does.
-fn same_version(run_on_latest_version: Option<bool>) -> Result<(), ApiError> {
-    if run_on_latest_version != Some(true) {
-        return Ok(());
-    }
-    let msg = "a run keeps its version of the DAG: leave it out, or false, and trigger a new run for the latest";
-    Err(ApiError::invalid("not_supported", &["body", "run_on_latest_version"], msg.to_owned()))
+    Ok(())
 }
 
 /// Lets a whole run run again, or what failed of it; with `dry_run`, which is so where not said, tells which tasks.
@@ -157,10 +169,10 @@ pub(crate) async fn clear_run(
     InBody(body): InBody<RunClearBody>,
 ) -> Result<Json<Value>, ApiError> {
     let key = run_key(&dag, &run)?;
-    same_version(body.run_on_latest_version)?;
     let ask = ClearTasks {
         only_failed: body.only_failed,
         running: OnRunning::Restart,
+        on_latest_version: body.run_on_latest_version == Some(true),
         ..ClearTasks::of(key.dag_id.clone(), key.run_id.clone())
     };
     let reason = reason_of(body.note, "note")?;

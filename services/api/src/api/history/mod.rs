@@ -4,13 +4,15 @@ mod changes;
 mod clear;
 mod mark;
 
+use std::sync::Arc;
+
 pub(crate) use changes::{__path_changes, changes};
 pub(crate) use clear::{
     __path_clear_run, __path_clear_task_instances, clear_run, clear_task_instances,
 };
 pub(super) use clear::{clear_each, would_clear};
 use dagbok_events::{DagId, MapIndex, RunKey, TaskId, Timestamp};
-use dagbok_protocol::{ClearedTask, CommandBody, TaskCopy, limits::NOTE_BYTES};
+use dagbok_protocol::{ClearedTask, CommandBody, TaskCopy, VersionChange, limits::NOTE_BYTES};
 pub(crate) use mark::{
     __path_patch_copy, __path_patch_copy_dry_run, __path_patch_task, __path_patch_task_dry_run,
     patch_copy, patch_copy_dry_run, patch_task, patch_task_dry_run,
@@ -21,11 +23,14 @@ use super::{
     extract::{Caller, map_index, task_id},
     runs::dated_runs,
     state::ApiState,
-    tasks::instance,
-    tell::tell,
+    tell::{WouldChange, tell},
+    view::InstanceView,
 };
 use crate::{
-    model::Store,
+    model::{
+        Store,
+        rows::{RunRow, TaskInstanceState, TaskRow},
+    },
     shapes::{ListExtra, TaskInstanceCollection, TaskOrCopy},
 };
 
@@ -40,6 +45,16 @@ pub(super) struct OfRun {
     pub(super) key: RunKey,
     pub(super) goes_on: bool,
     pub(super) tasks: Vec<ClearedTask>,
+    /// The version that the run goes on with, where that is another.
+    pub(super) version: Option<Box<VersionChange>>,
+}
+
+impl OfRun {
+    /// Whether anything of the run is changed, or runs.
+    pub(super) fn is_changed(&self) -> bool {
+        let adds = |version: &VersionChange| !version.added.is_empty();
+        !self.tasks.is_empty() || self.version.as_deref().is_some_and(adds)
+    }
 }
 
 /// What a command, asked of each of these runs as a dry run, would change; of one that has no such task nothing, but
@@ -54,8 +69,8 @@ async fn would_change(
     for key in keys {
         match tell(state, caller.clone(), None, ask(&key)).await {
             Ok(told) => {
-                let (goes_on, tasks) = told.cleared.unwrap_or_default();
-                found.push(OfRun { key, goes_on, tasks });
+                let WouldChange { goes_on, tasks, version } = told.cleared.unwrap_or_default();
+                found.push(OfRun { key, goes_on, tasks, version });
             }
             Err(ApiError::NotFound(_)) if !alone => {}
             Err(error) => return Err(error),
@@ -135,14 +150,29 @@ async fn shown(state: &ApiState, found: Vec<OfRun>) -> Result<TaskInstanceCollec
 fn collection(store: &Store, found: &[OfRun]) -> Result<TaskInstanceCollection, ApiError> {
     let (mut task_instances, mut total_entries) = (Vec::new(), 0);
     for it in found {
-        for task in &it.tasks {
+        let Some(run) = store.run(&it.key)? else { continue };
+        // Before it is done a run is shown as it would be.
+        let (run, added) = match it.version.as_deref() {
+            Some(to) => {
+                let (version, bundle) = (to.to, to.bundle.clone());
+                (RunRow { version, bundle, ..run }, to.added.as_slice())
+            }
+            None => (run, &[][..]),
+        };
+        let run = Arc::new(run);
+        let added = added.iter().map(|task| (task, true));
+        for (task, is_new) in it.tasks.iter().map(|task| (task, false)).chain(added) {
             total_entries += task.further as usize + 1;
             for n in 0..=task.further {
                 if task_instances.len() == SHOWN {
                     break;
                 }
                 let map = MapIndex(task.map_index.0.saturating_add_unsigned(n));
-                let one = instance(store, &it.key, task.task_id.as_str(), Some(map))?;
+                let row = store.task(&it.key, &task.task_id, map)?.map(|row| TaskRow {
+                    state: if is_new { TaskInstanceState::Cleared } else { row.state },
+                    ..row
+                });
+                let one = InstanceView::of(store, &run, &task.task_id, map, row)?;
                 task_instances.push(one.response());
             }
         }

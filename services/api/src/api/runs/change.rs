@@ -131,21 +131,15 @@ pub(crate) async fn patch(
     one(&state, key).await.map(Json)
 }
 
-/// Sets a run's state. One that is not over is cancelled where it is to have failed.
+/// Sets a run's state: one that is not over is cancelled by the rules where it is to have failed.
 async fn set(
     state: &ApiState,
     key: &RunKey,
     caller: Caller,
-    (mark, reason): (RunMark, Option<String>),
+    (state_of, reason): (RunMark, Option<String>),
 ) -> Result<(), ApiError> {
-    let of = key.clone();
-    let run = state.read(move |store| Ok(store.run(&of)?)).await?;
-    let active = run.is_some_and(|run| !run.state.is_over());
     let RunKey { dag_id, run_id } = key.clone();
-    let body = match mark {
-        RunMark::Failed if active => CommandBody::CancelRun { dag_id, run_id },
-        state => CommandBody::MarkRun { dag_id, run_id, state },
-    };
+    let body = CommandBody::MarkRun { dag_id, run_id, state: state_of };
     tell(state, caller, reason, body).await.map(drop)
 }
 

@@ -1,7 +1,7 @@
 //! Letting tasks of a run run again, and letting a run be gone.
 use axum::{Json, extract::State, http::StatusCode};
 use dagbok_events::RunKey;
-use dagbok_protocol::{ClearTasks, ClearedTask, CommandBody, OnRunning};
+use dagbok_protocol::{ClearTasks, ClearedTask, CommandBody, OnRunning, VersionChange};
 
 use super::{
     super::{
@@ -14,7 +14,9 @@ use super::{
     },
     one,
 };
-use crate::shapes::{Cleared, Detail, OtherCleared, RunClear, RunCleared, TaskWasCount};
+use crate::shapes::{
+    Cleared, Detail, OtherCleared, RunClear, RunCleared, RunVersionChange, TaskWasCount,
+};
 
 /// Lets tasks of a run run again, or with `dry_run` says which.
 #[utoipa::path(post, path = "/api/v2/dagbok/runs/{dag_id}/{dag_run_id}/clear", tag = "Dagbok",
@@ -39,6 +41,7 @@ pub(crate) async fn clear(
         only_running: body.only_running,
         upstream: body.include_upstream,
         downstream: body.include_downstream,
+        on_latest_version: body.run_on_latest_version,
         running: if body.kill { OnRunning::Restart } else { OnRunning::Refuse },
         ..ClearTasks::of(key.dag_id.clone(), key.run_id.clone())
     };
@@ -48,18 +51,30 @@ pub(crate) async fn clear(
         clear_each(&state, &caller, &found, &ask, reason.as_ref()).await?;
     }
     let dag_run = one(&state, key.clone()).await?;
-    let (mut run_goes_on, mut tasks, mut others) = (false, Vec::new(), Vec::new());
+    let (mut run_goes_on, mut tasks, mut version) = (false, Vec::new(), None);
+    let mut others = Vec::new();
     for it in found {
+        let is_changed = it.is_changed();
         let of_run = it.tasks.into_iter().map(cleared).collect();
+        let to = it.version.map(|to| version_change(*to));
         if it.key == key {
-            (run_goes_on, tasks) = (it.goes_on, of_run);
-        } else {
-            let dag_run_id = it.key.run_id.to_string();
-            others.push(OtherCleared { dag_run_id, run_goes_on: it.goes_on, tasks: of_run });
+            (run_goes_on, tasks, version) = (it.goes_on, of_run, to);
+        } else if is_changed {
+            let (dag_run_id, run_goes_on) = (it.key.run_id.to_string(), it.goes_on);
+            others.push(OtherCleared { dag_run_id, run_goes_on, tasks: of_run, version: to });
         }
     }
-    others.retain(|it: &OtherCleared| !it.tasks.is_empty());
-    Ok(Json(RunCleared { dry_run: body.dry_run, run_goes_on, tasks, others, dag_run }))
+    Ok(Json(RunCleared { dry_run: body.dry_run, run_goes_on, tasks, version, others, dag_run }))
+}
+
+fn version_change(change: VersionChange) -> RunVersionChange {
+    RunVersionChange {
+        from: change.from,
+        to: change.to,
+        bundle_version: change.bundle.to_string(),
+        added: change.added.into_iter().map(cleared).collect(),
+        removed: change.removed.into_iter().map(cleared).collect(),
+    }
 }
 
 fn cleared(task: ClearedTask) -> Cleared {

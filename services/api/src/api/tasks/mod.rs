@@ -265,19 +265,18 @@ pub(crate) fn instance(
     let run = store
         .run(key)?
         .ok_or_else(|| ApiError::no_run(key.dag_id.as_str(), key.run_id.as_str()))?;
-    let version = store.version_shared(&run.dag_id, run.version)?;
+    let run = Arc::new(run);
     let copies = copies_of(&run, &task_id);
     let row = match map {
         Some(map) => store.task(key, &task_id, map)?,
         None => store.first_copy(key, &task_id)?,
     };
     let map_index = row.as_ref().map_or(map.unwrap_or(MapIndex(copies.start)), |row| row.map_index);
-    let tasks = version.as_ref().map_or(&[][..], |version| &version.spec.tasks);
-    let place = tasks.iter().position(|spec| spec.task_id == task_id);
-    let stateless = place.is_some() && copies.contains(&map_index.0);
-    if row.is_none() && !stateless {
+    let one = InstanceView::of(store, &run, &task_id, map_index, row)?;
+    let stateless = one.place.is_some() && copies.contains(&map_index.0);
+    if one.row.is_none() && !stateless {
         return Err(match map {
-            Some(MapIndex(index)) if place.is_some() => {
+            Some(MapIndex(index)) if one.place.is_some() => {
                 let there = match copies.end - 1 {
                     last if copies.start >= 0 && last >= 0 => format!("they go from 0 to {last}"),
                     _ => "it has none".to_owned(),
@@ -288,7 +287,7 @@ pub(crate) fn instance(
             _ => no_task(task),
         });
     }
-    Ok(InstanceView { run: Arc::new(run), version, place, map_index, row })
+    Ok(one)
 }
 
 /// One task of a run.
@@ -329,7 +328,8 @@ fn tries_of(
 ) -> Result<TryCollection, ApiError> {
     let one = instance(store, key, task, Some(map))?;
     let rows = store.tries(key, &task_id(task)?, map)?;
-    let task_instances: Vec<_> = rows.iter().map(|row| one.one_try(Some(row))).collect();
+    let then = |row| one.try_then(store, row);
+    let task_instances: Vec<_> = rows.iter().map(then).collect::<Result<_, _>>()?;
     Ok(TryCollection { total_entries: task_instances.len(), task_instances })
 }
 
@@ -390,7 +390,7 @@ pub(crate) async fn one_try(
         let one = instance(store, &key, &task, Some(map))?;
         let found = store.one_try(&key, &task_id(&task)?, map, try_number(number, &task)?)?;
         let found = found.ok_or_else(|| no_try(&task, number))?;
-        Ok(one.one_try(Some(&found)))
+        Ok(one.try_then(store, &found)?)
     });
     found.await.map(Json)
 }

@@ -17,9 +17,18 @@ use crate::model::{
     rows::{RunRow, TaskInstanceState, VersionRow},
 };
 
+/// Of which task.
+#[derive(Clone, Copy)]
+enum Of {
+    /// The one at this place of the DAG's meaning.
+    Place(usize),
+    /// The one at this place of those that are gone from the run.
+    Gone(usize),
+}
+
 /// What of one task is wanted, in the order of the list.
 struct Segment {
-    place: usize,
+    of: Of,
     copies: Vec<Range<i32>>,
     down: bool,
 }
@@ -68,10 +77,39 @@ impl Window {
         for place in wanted {
             let copies = it.copies(store, place, query)?;
             if !copies.is_empty() {
-                it.segments.push(Segment { place, copies, down });
+                it.segments.push(Segment { of: Of::Place(place), copies, down });
             }
         }
+        let gone = it.gone(store, query)?;
+        // Where an order is asked for they would stand between the others.
+        if !gone.is_empty() && !orders.is_empty() {
+            return Ok(None);
+        }
+        it.segments.extend(gone);
         Ok(Some(it))
+    }
+
+    /// What is wanted of tasks that are gone from the run: they come last, and are all `removed`.
+    fn gone(&self, store: &Store, query: &InstanceQuery) -> Result<Vec<Segment>, StoreError> {
+        let mut found = Vec::new();
+        for (at, gone) in self.run.gone.iter().enumerate() {
+            let first = MapIndex(gone.first);
+            let one = InstanceView::of(store, &self.run, &gone.task_id, first, None)?;
+            let by_name =
+                || query.operator.is_empty() && query.wants_name(gone.task_id.as_str(), None);
+            let wanted = one.spec().map_or_else(by_name, |task| query.wants_task(task));
+            let removed =
+                query.state.is_empty() || query.wants_state(Some(TaskInstanceState::Removed));
+            if !wanted || !removed || self.run.is_hidden(gone) {
+                continue;
+            }
+            let all = gone.first..gone.first.saturating_add_unsigned(gone.count);
+            let copies = if query.map_index.is_empty() { vec![all] } else { named(query, &all) };
+            if !copies.is_empty() {
+                found.push(Segment { of: Of::Gone(at), copies, down: false });
+            }
+        }
+        Ok(found)
     }
 
     /// From the other end.
@@ -96,11 +134,7 @@ impl Window {
             return Ok(vec![all]);
         }
         if query.state.is_empty() {
-            let mut named = query.map_index.clone();
-            named.sort_unstable();
-            named.dedup();
-            let there = named.into_iter().filter(|at| all.contains(at));
-            return Ok(there.map(|at| at..at + 1).collect());
+            return Ok(named(query, &all));
         }
         if all.start < 0 {
             let row = store.task(&key, task_id, MapIndex::UNMAPPED)?;
@@ -150,18 +184,35 @@ impl Window {
                     return Ok(found);
                 }
                 let Some(map_index) = segment.nth(nth) else { break };
-                let task_id = &self.version.spec.tasks[segment.place].task_id;
-                found.push(InstanceView {
-                    run: Arc::clone(&self.run),
-                    version: Some(Arc::clone(&self.version)),
-                    place: Some(segment.place),
-                    map_index,
-                    row: store.task(&key, task_id, map_index)?,
+                let task_id = match segment.of {
+                    Of::Place(place) => &self.version.spec.tasks[place].task_id,
+                    Of::Gone(at) => &self.run.gone[at].task_id,
+                };
+                let row = store.task(&key, task_id, map_index)?;
+                found.push(match segment.of {
+                    Of::Place(place) => InstanceView {
+                        run: Arc::clone(&self.run),
+                        version: Some(Arc::clone(&self.version)),
+                        number: self.run.version,
+                        place: Some(place),
+                        map_index,
+                        row,
+                    },
+                    Of::Gone(_) => InstanceView::of(store, &self.run, task_id, map_index, row)?,
                 });
             }
         }
         Ok(found)
     }
+}
+
+/// Of these map indexes, those that are asked for by name.
+fn named(query: &InstanceQuery, all: &Range<i32>) -> Vec<Range<i32>> {
+    let mut named = query.map_index.clone();
+    named.sort_unstable();
+    named.dedup();
+    let there = named.into_iter().filter(|at| all.contains(at));
+    there.map(|at| at..at + 1).collect()
 }
 
 /// These tasks in the order that is asked for, and whether their copies come from the highest down; nothing where

@@ -77,7 +77,7 @@ fn run_extra(run: &RunRow, version: Option<&VersionRow>) -> RunExtra {
         run.counts.iter().map(|(state, count)| (state.word().to_owned(), *count)).collect();
     let stateless = run.stateless();
     if stateless > 0 {
-        counts.insert("none".to_owned(), stateless);
+        *counts.entry("none".to_owned()).or_default() += stateless;
     }
     RunExtra {
         tasks: run.tasks,

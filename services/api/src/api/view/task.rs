@@ -1,7 +1,7 @@
 //! Task instances and their tries.
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
-use dagbok_events::{Failure, MapIndex, TaskId, TaskSpec, Timestamp, TryNumber};
+use dagbok_events::{DagVersion, Failure, MapIndex, TaskId, TaskSpec, Timestamp, TryNumber};
 use serde_json::Map;
 
 use super::{display_name, try_log, try_usage, version_info, when, word};
@@ -18,6 +18,8 @@ use crate::{
 pub(crate) struct InstanceView {
     pub(crate) run: Arc<RunRow>,
     pub(crate) version: Option<Arc<VersionRow>>,
+    /// Which that is: the run's, or of a task that is gone from it the last that had it.
+    pub(crate) number: DagVersion,
     /// Its place in the meaning's tasks; `None` for one that is not there.
     pub(crate) place: Option<usize>,
     /// Which copy; −1 of a task that has none.
@@ -27,6 +29,49 @@ pub(crate) struct InstanceView {
 }
 
 impl InstanceView {
+    /// A task of a run, with the row that it has.
+    pub(crate) fn of(
+        store: &Store,
+        run: &Arc<RunRow>,
+        task_id: &TaskId,
+        map_index: MapIndex,
+        row: Option<TaskRow>,
+    ) -> Result<Self, StoreError> {
+        let gone = run.gone.iter().rfind(|gone| gone.is_of(task_id, map_index.0));
+        let number = gone.filter(|gone| !run.is_hidden(gone)).map_or(run.version, |it| it.version);
+        Self { run: Arc::clone(run), version: None, number, place: None, map_index, row }
+            .as_in(store, number, task_id)
+    }
+
+    /// The same as another version has it.
+    fn as_in(
+        self,
+        store: &Store,
+        number: DagVersion,
+        task_id: &TaskId,
+    ) -> Result<Self, StoreError> {
+        let version = store.version_shared(&self.run.dag_id, number)?;
+        let tasks = version.as_ref().map_or(&[][..], |version| &version.spec.tasks);
+        let place = tasks.iter().position(|spec| spec.task_id == *task_id);
+        Ok(Self { version, number, place, ..self })
+    }
+
+    /// One try of it, as the version has it by which it ran.
+    pub(crate) fn try_then(
+        &self,
+        store: &Store,
+        attempt: &TryRow,
+    ) -> Result<TryInstance, StoreError> {
+        let (number, task_id) = (self.run.version_at(attempt.queued_seq), self.row.as_ref());
+        match task_id.map(|row| &row.task_id).filter(|_| number != self.number) {
+            Some(task_id) => {
+                let then = self.clone().as_in(store, number, task_id)?;
+                Ok(then.one_try(Some(attempt)))
+            }
+            None => Ok(self.one_try(Some(attempt))),
+        }
+    }
+
     /// Every task of `run`, those without a state too, in the order of the DAG's meaning; of more than `most` the
     /// first ones, and false.
     pub(crate) fn of_run(
@@ -40,6 +85,7 @@ impl InstanceView {
         let view = |place, map_index, row| Self {
             run: Arc::clone(run),
             version: version.clone(),
+            number: run.version,
             place,
             map_index,
             row,
@@ -56,7 +102,10 @@ impl InstanceView {
                     all.push(view(Some(place), map_index, row));
                 }
             }
-            all.extend(rows.into_values().map(|row| view(None, row.map_index, Some(row))));
+            for row in rows.into_values() {
+                let (task_id, map_index) = (row.task_id.clone(), row.map_index);
+                all.push(Self::of(store, run, &task_id, map_index, Some(row))?);
+            }
             return Ok((all, true));
         }
         for (place, task) in tasks.iter().enumerate() {
@@ -155,7 +204,7 @@ impl InstanceView {
             pid: one.pid,
             executor: one.executor,
             executor_config: one.executor_config,
-            note: None,
+            note: self.row.as_ref().and_then(|row| row.note.clone()),
             rendered_map_index: self.row.as_ref().and_then(|row| row.name.clone()),
             rendered_fields: Map::new(),
             trigger: None,
@@ -207,7 +256,7 @@ impl InstanceView {
                 .and_then(|attempt| attempt.executor.as_ref())
                 .map(ToString::to_string),
             executor_config: "{}".to_owned(),
-            dag_version: version.map(|row| version_info(run.version, row)),
+            dag_version: version.map(|row| version_info(self.number, row)),
             dagbok: self.extra(attempt),
         }
     }

@@ -79,8 +79,16 @@ fn of_task(store: &Store, run: &RunRow, ask: &WhyAsk) -> Result<WhyPiece, ApiErr
     Ok(is)
 }
 
-/// Why a task did not run.
+/// Why a task did not run, or will not any more.
 fn never(store: &Store, run: &RunRow, row: &TaskRow) -> Result<Option<WhyReason>, ApiError> {
+    if row.state == TaskInstanceState::Removed {
+        let reason = |message: &String| WhyReason {
+            kind: "never".to_owned(),
+            message: message.clone(),
+            ..WhyReason::default()
+        };
+        return Ok(row.message.as_ref().map(reason));
+    }
     let caused: fn(TaskInstanceState) -> bool = match row.state {
         TaskInstanceState::UpstreamFailed => {
             |state| matches!(state, TaskInstanceState::Failed | TaskInstanceState::UpstreamFailed)

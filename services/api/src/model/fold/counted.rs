@@ -36,6 +36,7 @@ pub(super) fn change(
         ruled_out_at: None,
         message: None,
         name: None,
+        note: None,
         xcoms: Vec::new(),
         last_seq: context.seq,
     });

@@ -9,6 +9,7 @@ mod dag;
 mod run;
 mod shared;
 mod task;
+mod version;
 
 use super::{
     Overlay, StoreError, keys,
@@ -124,9 +125,11 @@ fn fold_fact(
         | Fact::BackfillCancelled(_)
         | Fact::BackfillCompleted(_) => backfill::about(rows, context, fact)?,
         Fact::RunDeleted(_) => run::deleted(rows, context)?,
+        Fact::RunVersionChanged(fact) => version::changed(rows, context, fact)?,
         Fact::TaskExpanded(fact) => run::expanded(rows, context, fact)?,
-        Fact::TaskCleared(fact) => task::cleared(rows, context, fact)?,
-        Fact::TaskMarked(fact) => task::marked(rows, context, fact)?,
+        Fact::TaskCleared(_) | Fact::TaskMarked(_) | Fact::TaskNoted(_) => {
+            task::by_hand(rows, context, fact)?;
+        }
         Fact::RunMarked(fact) => run::marked(rows, context, *fact)?,
         Fact::RunNoted(fact) => run::noted(rows, context, fact)?,
         Fact::TaskQueued(fact) => task::queued(rows, context, fact)?,
@@ -151,8 +154,7 @@ fn fold_fact(
         Fact::DagVersionsForgotten(fact) => dag::versions_forgotten(rows, context, *fact)?,
         Fact::HistoryForgotten(fact) => shared::history_forgotten(rows, *fact)?,
         Fact::QueuedAssetsDropped(fact) => asset::dropped(rows, context, fact)?,
-        // The first is folded with its place among those of its record; of the clock and the log themselves no row
-        // tells.
+        // Assets' updates are folded by their place in the record; of the clock and the log no row tells.
         Fact::AssetUpdated(_) | Fact::ClockWentBack(_) | Fact::ForeignEntrySkipped(_) => {}
     }
     Ok(())

@@ -6,7 +6,7 @@ use dagbok_events::{
     TaskExpanded,
 };
 
-use super::{Context, counted, task};
+use super::{Context, counted, task, version};
 use crate::model::{
     Overlay, StoreError, keys,
     rows::{
@@ -55,6 +55,8 @@ pub(super) fn created(
         run_after: *run_after,
         version: *version,
         bundle: bundle.clone(),
+        earlier: Vec::new(),
+        gone: Vec::new(),
         created_by: context.by.clone(),
         queued_at: context.at,
         start_date: None,
@@ -227,13 +229,22 @@ pub(super) fn expanded(
 ) -> Result<(), StoreError> {
     let Some(run) = context.run() else { return Ok(()) };
     let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
-    if fact.length > 0 {
-        let before = row.expanded.insert(fact.task_id.clone(), fact.length).unwrap_or(1);
-        row.tasks = row.tasks.saturating_add(fact.length.saturating_sub(before));
-        // What stood for all copies was ruled out and cleared before there were any.
-        counted::forget(rows, context, (run, &fact.task_id, MapIndex::UNMAPPED))?;
+    if fact.length == 0 {
+        return Ok(());
     }
-    Ok(())
+    let others = row.tasks.saturating_sub(row.gone_count());
+    let before = row.expanded.insert(fact.task_id.clone(), fact.length).unwrap_or(1);
+    let others = others.saturating_add(fact.length.saturating_sub(before));
+    // What stood for all copies was ruled out and cleared before there were any; what is gone stays.
+    let is_gone = row.gone.iter().any(|it| it.is_of(&fact.task_id, -1));
+    version::expanded(rows, context, fact)?;
+    if let Some(row) = rows.edit::<RunRow>(keys::run(run))? {
+        row.tasks = others.saturating_add(row.gone_count());
+    }
+    if is_gone {
+        return Ok(());
+    }
+    counted::forget(rows, context, (run, &fact.task_id, MapIndex::UNMAPPED))
 }
 
 pub(super) fn report_refused(

@@ -1,9 +1,9 @@
 //! What facts about tasks and tries change: the task's row and its tries.
 use dagbok_events::{
-    Actor, ForeignReport, Leg, MapIndex, Payload, PoolName, QueueName, ReportRefused, RuledOut,
-    TaskCleared, TaskId, TaskMark, TaskMarked, TaskQueued, TaskRuledOut, Timestamp, TryCancelled,
-    TryFailed, TryLost, TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted,
-    TrySucceeded, XComPushed,
+    Actor, Fact, ForeignReport, Leg, MapIndex, Payload, PoolName, QueueName, ReportRefused,
+    RuledOut, TaskCleared, TaskId, TaskMark, TaskMarked, TaskNoted, TaskQueued, TaskRuledOut,
+    Timestamp, TryCancelled, TryFailed, TryLost, TryNamed, TryNumber, TryRescheduled, TryReturned,
+    TrySkipped, TryStarted, TrySucceeded, XComPushed,
 };
 
 use super::{
@@ -92,8 +92,18 @@ fn copies(
     Ok((0..=further.min(most)).map(move |n| MapIndex(first.0.saturating_add_unsigned(n))))
 }
 
+/// What somebody says of tasks, or lets run again.
+pub(super) fn by_hand(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &Fact) -> Done {
+    match fact {
+        Fact::TaskCleared(fact) => cleared(rows, context, fact),
+        Fact::TaskMarked(fact) => marked(rows, context, fact),
+        Fact::TaskNoted(fact) => noted(rows, context, fact),
+        _ => Ok(()),
+    }
+}
+
 /// A task that is to run again keeps the try that it had until the next one is offered.
-pub(super) fn cleared(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TaskCleared) -> Done {
+fn cleared(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TaskCleared) -> Done {
     for map_index in copies(rows, context, &fact.task_id, (fact.map_index, fact.further))? {
         let mut forgotten = Vec::new();
         change(rows, context, &fact.task_id, map_index, |row| {
@@ -112,7 +122,7 @@ pub(super) fn cleared(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &Task
 }
 
 /// A task that stands as somebody says: its tries stay as they ended.
-pub(super) fn marked(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TaskMarked) -> Done {
+fn marked(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TaskMarked) -> Done {
     for map_index in copies(rows, context, &fact.task_id, (fact.map_index, fact.further))? {
         change(rows, context, &fact.task_id, map_index, |row| {
             row.state = match fact.state {
@@ -125,6 +135,18 @@ pub(super) fn marked(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TaskM
         })?;
     }
     Ok(())
+}
+
+/// A task has another note; one that has not begun has a row from then on, without a state.
+fn noted(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TaskNoted) -> Done {
+    let Some(run) = known_run(rows, context)? else { return Ok(()) };
+    let known = rows.peek::<TaskRow>(keys::task((run, &fact.task_id, fact.map_index)))?.is_some();
+    change(rows, context, &fact.task_id, fact.map_index, |row| {
+        if !known {
+            row.state = TaskInstanceState::Cleared;
+        }
+        row.note.clone_from(&fact.note);
+    })
 }
 
 fn marked_by(context: &Context<'_>, state: &str) -> String {

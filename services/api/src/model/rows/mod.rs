@@ -15,8 +15,8 @@ pub use asset::{AssetCountRow, AssetEventRow, AssetIdRow, AssetRow, QueuedAssetR
 pub use backfill::{BackfillEnd, BackfillOfDagRow, BackfillPauseRow, BackfillRow};
 pub use dag::{DagRow, ImportErrorRow, MissedRow, PauseRow, VersionRow};
 pub use run::{
-    RefusedRow, RunChangeRow, RunEnd, RunHavingRow, RunIndexRow, RunInputRow, RunOrderRow, RunRow,
-    RunState, SeqsRow, Stretch, TaskChangeRow, TotalsRow,
+    EarlierVersion, GoneRow, RefusedRow, RunChangeRow, RunEnd, RunHavingRow, RunIndexRow,
+    RunInputRow, RunOrderRow, RunRow, RunState, SeqsRow, Stretch, TaskChangeRow, TotalsRow,
 };
 pub use shared::{BundleRow, ExecutorOrderRow, ExecutorRow, LimitsRow, LoadRow, PoolRow};
 pub use task::{
@@ -25,7 +25,7 @@ pub use task::{
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.
-pub const VERSION: u32 = 14;
+pub const VERSION: u32 = 15;
 
 dagbok_rows::tables! {
     /// Every table of the read model.

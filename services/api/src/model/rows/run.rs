@@ -81,6 +81,12 @@ pub struct RunRow {
     pub version: DagVersion,
     /// Which code.
     pub bundle: Digest,
+    /// Which it ran before that, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierVersion>,
+    /// Copies of tasks that are not in that version, and were in an earlier one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<GoneRow>,
     /// Who made it.
     pub created_by: Actor,
     /// When it was made.
@@ -133,9 +139,60 @@ impl RunRow {
         RunKey { dag_id: self.dag_id.clone(), run_id: self.run_id.clone() }
     }
 
+    /// The version by which a try ran that was offered by the record `seq`.
+    pub fn version_at(&self, seq: u64) -> DagVersion {
+        let earlier = self.earlier.iter().find(|it| seq < it.until);
+        earlier.map_or(self.version, |it| it.version)
+    }
+
+    /// How many copies of tasks are gone, and stand for themselves: one that is replaced by copies with indexes is shown
+    /// in their place until they are there.
+    pub(crate) fn gone_count(&self) -> u32 {
+        let shown = self.gone.iter().filter(|it| !self.is_hidden(it));
+        shown.map(|it| it.count).sum()
+    }
+
+    /// Whether something else has the place of what is gone.
+    pub(crate) fn is_hidden(&self, gone: &GoneRow) -> bool {
+        gone.replaced && gone.first < 0 && !self.expanded.contains_key(&gone.task_id)
+    }
+
     /// Its tasks that have no state yet.
     pub fn stateless(&self) -> u32 {
         self.tasks.saturating_sub(self.counts.values().sum())
+    }
+}
+
+/// A version that a run had before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EarlierVersion {
+    /// Which.
+    pub version: DagVersion,
+    /// The record by which it went on with another.
+    pub until: u64,
+}
+
+/// Copies of a task that are no longer in their run: their rows stay, as `removed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GoneRow {
+    /// Of which task.
+    pub task_id: TaskId,
+    /// The last version that had it.
+    pub version: DagVersion,
+    /// The first map index; -1 of one without.
+    pub first: i32,
+    /// How many there are.
+    pub count: u32,
+    /// Whether the run's version has a task of that name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaced: bool,
+}
+
+impl GoneRow {
+    /// Whether this copy is among them.
+    pub fn is_of(&self, task_id: &TaskId, map_index: i32) -> bool {
+        let past = self.first.saturating_add_unsigned(self.count);
+        self.task_id == *task_id && (self.first..past).contains(&map_index)
     }
 }
 
@@ -236,10 +293,16 @@ pub struct TaskChangeRow {
     pub map_index: MapIndex,
     /// How many further ones.
     pub further: u32,
-    /// `cleared`, or as what it was marked.
+    /// `cleared`, `noted`, `added`, `removed`, or as what it was marked.
     pub change: String,
     /// How they stood before, in order.
     pub was: Vec<TasksWere>,
+    /// Its note from then on, where that was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Its note before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note_was: Option<String>,
 }
 
 /// What somebody changed of a run's history, in one record.
@@ -260,6 +323,9 @@ pub struct RunChangeRow {
     /// How the run stood before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was: Option<String>,
+    /// The version that it goes on with, and the one before, where it has another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<(DagVersion, DagVersion)>,
     /// Its note from then on, where that was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,

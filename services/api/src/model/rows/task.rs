@@ -100,6 +100,9 @@ pub struct TaskRow {
     /// What its newest try said that people call this copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What somebody noted of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// What it has handed on, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub xcoms: Vec<Handed>,

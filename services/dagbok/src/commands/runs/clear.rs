@@ -1,5 +1,5 @@
 //! `dagbok runs clear` and `runs delete`; with `--json` the API's `RunCleared`, and `dag_id`, `run_id`.
-use dagbok_api::shapes::{Cleared, RunClear, RunCleared, TaskOrCopy};
+use dagbok_api::shapes::{Cleared, RunClear, RunCleared, RunVersionChange, TaskOrCopy};
 use reqwest::Method;
 use serde_json::json;
 
@@ -26,6 +26,7 @@ pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
         include_downstream: args.downstream,
         include_future: args.others.future,
         include_past: args.others.past,
+        run_on_latest_version: args.latest,
         kill: args.kill,
         reason: args.reason.clone(),
         dry_run,
@@ -34,7 +35,8 @@ pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
     let preview: Sent<RunCleared> = api.send(Method::POST, &path, &body(true)).await?;
     let Sent::Done(preview) = preview else { return Ok(Exit::Unreachable) };
     let named = format!("{} {}", args.run.dag_id, args.run.run_id);
-    if preview.tasks.is_empty() && preview.others.is_empty() {
+    let adds = preview.version.as_ref().is_some_and(|version| !version.added.is_empty());
+    if preview.tasks.is_empty() && !adds && preview.others.is_empty() {
         if out.is_json() {
             out.document(&preview);
         } else {
@@ -44,10 +46,10 @@ pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
     }
     if !out.is_json() {
         out.line(&format!("{named}: these run again"));
-        preview.tasks.iter().for_each(|task| out.line(&format!("  {}", name_of(task))));
+        tell(context, &preview.tasks, preview.version.as_ref());
         for other in &preview.others {
             out.line(&format!("{} {}", args.run.dag_id, other.dag_run_id));
-            other.tasks.iter().for_each(|task| out.line(&format!("  {}", name_of(task))));
+            tell(context, &other.tasks, other.version.as_ref());
         }
     }
     if args.dry_run {
@@ -66,6 +68,24 @@ pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
         _ => out.line(&format!("{named} is cleared")),
     }
     Ok(Exit::Ok)
+}
+
+/// What runs again of a run, and what another version makes of it.
+fn tell(context: &Context, tasks: &[Cleared], version: Option<&RunVersionChange>) {
+    let out = context.out;
+    if let Some(RunVersionChange { from, to, .. }) = version {
+        let line = match from == to {
+            true => format!("  on version {to}, with its newest code"),
+            false => format!("  on version {to} of the DAG, until now on {from}"),
+        };
+        out.line(&line);
+    }
+    tasks.iter().for_each(|task| out.line(&format!("  {}", name_of(task))));
+    let Some(version) = version else { return };
+    version.added.iter().for_each(|task| out.line(&format!("  {} (is added)", copies_of(task))));
+    for task in &version.removed {
+        out.line(&format!("  {} (is removed, and does not run)", copies_of(task)));
+    }
 }
 
 /// The tasks and copies that the command names.

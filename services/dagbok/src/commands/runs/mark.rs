@@ -1,4 +1,4 @@
-//! `dagbok runs mark`, `runs note` and `tasks mark`; with `--json` the API's documents.
+//! `dagbok runs mark`, `runs note`, `tasks mark` and `tasks note`; with `--json` the API's documents.
 use dagbok_api::shapes::{
     RunMarkBody, RunPatch, RunResponse, TaskInstanceCollection, TaskInstancePatch,
 };
@@ -7,7 +7,7 @@ use reqwest::Method;
 use super::task_name;
 use crate::{
     api::{Api, Sent},
-    cli::{MarkRun, MarkTask, Note},
+    cli::{MarkRun, MarkTask, Note, NoteTask},
     context::Context,
     exit::Exit,
     failure::Outcome,
@@ -46,6 +46,25 @@ pub(crate) async fn note(context: &Context, args: &Note) -> Outcome {
     Ok(Exit::Ok)
 }
 
+/// Writes a note on a task, or takes it away.
+pub(crate) async fn note_task(context: &Context, args: &NoteTask) -> Outcome {
+    let index = args.map_index.map(|index| index.to_string());
+    let mut path = vec!["dags", &args.run.dag_id, "dagRuns", &args.run.run_id, "taskInstances"];
+    path.push(&args.task_id);
+    path.extend(index.as_deref());
+    let note = Some(args.text.clone().unwrap_or_default());
+    let body = TaskInstancePatch { note, ..TaskInstancePatch::default() };
+    let api = Api::of(context).await?;
+    let sent: Sent<TaskInstanceCollection> = api.send(Method::PATCH, &path, &body).await?;
+    let done = if args.text.is_some() { "is noted" } else { "has no note any more" };
+    match sent {
+        Sent::Done(found) if context.out.is_json() => context.out.document(&found),
+        Sent::Accepted(accepted) if context.out.is_json() => context.out.document(&accepted),
+        _ => context.out.line(&format!("{} {done}", args.task_id)),
+    }
+    Ok(Exit::Ok)
+}
+
 /// Says how a task ended.
 pub(crate) async fn mark_task(context: &Context, args: &MarkTask) -> Outcome {
     let index = args.map_index.map(|index| index.to_string());
@@ -54,8 +73,9 @@ pub(crate) async fn mark_task(context: &Context, args: &MarkTask) -> Outcome {
     path.extend(index.as_deref());
     path.extend(args.dry_run.then_some("dry_run"));
     let body = TaskInstancePatch {
-        new_state: args.state.clone(),
-        note: args.reason.clone(),
+        new_state: Some(args.state.clone()),
+        note: None,
+        reason: args.reason.clone(),
         include_upstream: args.upstream,
         include_downstream: args.downstream,
         include_future: args.others.future,

@@ -63,12 +63,28 @@ fn changed(change: &RunChange) -> String {
         let before = change.was.as_ref().map(|was| format!(" (was {was})")).unwrap_or_default();
         parts.push(format!("run {run}{before}"));
     }
+    if let (Some(version), Some(was)) = (change.version, change.version_was) {
+        parts.push(if version == was {
+            format!("newest code of version {version}")
+        } else {
+            format!("version {version} (was {was})")
+        });
+    }
     if change.note.is_some() || change.note_was.is_some() {
         let before = change.note_was.as_deref().unwrap_or("none");
         parts.push(format!("note {:?} (was {before:?})", change.note.as_deref().unwrap_or("none")));
     }
     for task in change.tasks.iter().take(5) {
-        parts.push(format!("{} {} (was {})", task.task_id, task.change, was(&task.was)));
+        parts.push(match task.change.as_str() {
+            "added" => format!("{} added", task.task_id),
+            "noted" => {
+                let note =
+                    |note: &Option<String>| note.clone().unwrap_or_else(|| "none".to_owned());
+                let (now, before) = (note(&task.note), note(&task.note_was));
+                format!("{} noted {now:?} (was {before:?})", task.task_id)
+            }
+            _ => format!("{} {} (was {})", task.task_id, task.change, was(&task.was)),
+        });
     }
     let more = change.tasks.len().saturating_sub(5) + change.more as usize;
     if more > 0 {

@@ -236,6 +236,9 @@ impl Namespace {
             }
             Meets::Rerun(key) => {
                 let run = self.revived_run(&key)?;
+                // As in Airflow it runs the DAG as it is now, like those that are made.
+                let moved = self.on_latest(at, run);
+                let run = moved.as_ref().map_or(run, |moved| &moved.run);
                 let all = Clearing {
                     task_ids: &[],
                     copies: &[],
@@ -247,8 +250,10 @@ impl Namespace {
                 };
                 let conf = backfill.conf().cloned();
                 let joins = Fact::RunBackfilled(RunBackfilled { backfill_id, conf });
-                let cleared = run.clear_facts(at, run.to_clear(all));
-                let facts = [joins].into_iter().chain(cleared).collect();
+                let to_clear = moved.as_ref().map(|moved| moved.to_clear(all));
+                let cleared = run.clear_facts(at, to_clear.unwrap_or_else(|| run.to_clear(all)));
+                let version = moved.map(|moved| moved.facts).into_iter().flatten();
+                let facts = [joins].into_iter().chain(version).chain(cleared).collect();
                 Some(own(at, by, Scope::Run(key), None, facts))
             }
             Meets::Skip(why) => {

@@ -1,6 +1,11 @@
-//! Marking tasks and runs, and notes on runs: commands about runs that may be over.
-use dagbok_events::{DagId, Fact, RunId, RunKey, RunMark, RunMarked, RunNoted, Scope, Timestamp};
-use dagbok_protocol::{Command, MarkTasks, RefusalCode, limits::NOTE_BYTES};
+//! Marking tasks and runs, and notes on both: commands about runs that may be over.
+use dagbok_events::{
+    DagId, Fact, MapIndex, RunId, RunKey, RunMark, RunMarked, RunNoted, Scope, TaskNoted, Timestamp,
+};
+use dagbok_protocol::{
+    Command, MarkTasks, NoteTask, RefusalCode, TaskCopy,
+    limits::{NOTE_BYTES, NOTED_AT_ONCE},
+};
 
 use super::clear::unknown_of;
 use crate::{
@@ -52,6 +57,10 @@ impl Namespace {
     ) -> Decision {
         let key = RunKey { dag_id: dag_id.clone(), run_id: run_id.clone() };
         if let Some(run) = self.run(&key) {
+            // That it is to have failed is what cancelling says: two ways of ending a run would differ some day.
+            if state == RunMark::Failed {
+                return self.cancel(at, command, dag_id, run_id);
+            }
             let facts = run.end_facts(state);
             return accepted(vec![answering(command, at, Scope::Run(key), facts)]);
         }
@@ -76,8 +85,7 @@ impl Namespace {
             Ok(run) => run,
             Err(decision) => return decision,
         };
-        if let Some(bytes) = note.map(str::len).filter(|bytes| *bytes > NOTE_BYTES) {
-            let why = format!("the note has {bytes} bytes, at most {NOTE_BYTES} are kept");
+        if let Some(why) = too_long(note) {
             return refuse(RefusalCode::Invalid, why);
         }
         let was = run.meta().note.clone();
@@ -87,4 +95,47 @@ impl Namespace {
         let facts = vec![Fact::RunNoted(RunNoted { note: note.map(str::to_owned), was })];
         accepted(vec![answering(command, at, Scope::Run(key), facts)])
     }
+
+    pub(super) fn note_task(&self, at: Timestamp, command: &Command, ask: &NoteTask) -> Decision {
+        let key = RunKey { dag_id: ask.dag_id.clone(), run_id: ask.run_id.clone() };
+        let run = match self.any_run(&key) {
+            Ok(run) => run,
+            Err(decision) => return decision,
+        };
+        let (task_id, note) = (&ask.task_id, ask.note.as_ref());
+        if let Some(why) = too_long(note.map(String::as_str)) {
+            return refuse(RefusalCode::Invalid, why);
+        }
+        let copy = |map_index| TaskCopy { task_id: task_id.clone(), map_index };
+        let named: Vec<TaskCopy> = ask.map_index.map(copy).into_iter().collect();
+        if let Some(why) = unknown_of(run, std::slice::from_ref(task_id), &named) {
+            return refuse(RefusalCode::TaskNotFound, why);
+        }
+        let copies = run.version().find(task_id).map_or(0..0, |node| run.copies(node));
+        if named.is_empty() && copies.len() > NOTED_AT_ONCE {
+            let why = format!(
+                "task {task_id} of run {key} has {} copies, and one request notes at most {NOTED_AT_ONCE}: name one by \
+                 its map index",
+                copies.len()
+            );
+            return refuse(RefusalCode::Invalid, why);
+        }
+        let meant = |at: &MapIndex| ask.map_index.is_none_or(|wanted| wanted == *at);
+        let maps = copies.map(|no| run.instance(no).map_index).filter(meant);
+        let noted = maps.filter_map(|map_index| {
+            let was = run.note_of(task_id, map_index).map(str::to_owned);
+            let (task_id, note) = (task_id.clone(), note.cloned());
+            (was != note).then(|| Fact::TaskNoted(TaskNoted { task_id, map_index, note, was }))
+        });
+        let facts: Vec<Fact> = noted.collect();
+        if facts.is_empty() {
+            return unchanged();
+        }
+        accepted(vec![answering(command, at, Scope::Run(key), facts)])
+    }
+}
+
+fn too_long(note: Option<&str>) -> Option<String> {
+    let bytes = note.map(str::len).filter(|bytes| *bytes > NOTE_BYTES)?;
+    Some(format!("the note has {bytes} bytes, at most {NOTE_BYTES} are kept"))
 }

@@ -14,6 +14,7 @@ mod pools;
 mod report;
 mod runs;
 
+pub(super) use clear::no_task;
 pub(super) use executors::Loss;
 pub use files::spec_fault;
 pub(super) use runs::no_dag;
@@ -49,6 +50,7 @@ impl Namespace {
             CommandBody::NoteRun { dag_id, run_id, note } => {
                 self.note_run(at, command, (dag_id, run_id), note.as_deref())
             }
+            CommandBody::NoteTask(ask) => self.note_task(at, command, ask),
             CommandBody::CreateBackfill(ask) => self.create_backfill(at, command, ask),
             CommandBody::PauseBackfill { backfill_id }
             | CommandBody::UnpauseBackfill { backfill_id }
@@ -117,6 +119,7 @@ impl Namespace {
             | CommandBody::MarkTasks(_)
             | CommandBody::MarkRun { .. }
             | CommandBody::NoteRun { .. }
+            | CommandBody::NoteTask(_)
             | CommandBody::CreateBackfill(_)
             | CommandBody::PauseBackfill { .. }
             | CommandBody::UnpauseBackfill { .. }

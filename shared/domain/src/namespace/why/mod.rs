@@ -11,7 +11,11 @@ mod run;
 use dagbok_events::{RunKey, Timestamp};
 use dagbok_protocol::{Piece, Reason, RefusalCode, Stands, Why, WhyAsk};
 
-use super::{Decision, Namespace, Outcome, RunNo, decide::no_dag, refuse};
+use super::{
+    Decision, Namespace, Outcome, RunNo,
+    decide::{no_dag, no_task},
+    refuse,
+};
 use crate::run::{Ending, InstanceNo, Phase, Run, TaskState};
 
 /// How many are named of each kind.
@@ -164,7 +168,7 @@ fn no_copy(run: &Run, ask: &WhyAsk) -> String {
     let task = ask.task_id.as_ref().map_or("", |task_id| task_id.as_str());
     let node = ask.task_id.as_ref().and_then(|task_id| run.version().find(task_id));
     match node.map(|node| run.copies_named(node)) {
-        None => format!("run {key} has no task {task}"),
+        None => ask.task_id.as_ref().map_or_else(String::new, |task_id| no_task(run, task_id)),
         Some(None) => {
             format!("task {task} of run {key} has no copies: name it without a map index")
         }
