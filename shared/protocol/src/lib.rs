@@ -18,7 +18,7 @@ mod why;
 mod work;
 
 pub use ahead::Ahead;
-pub use answer::{Answer, ClearedTask, ComingRuns, Refusal, RefusalCode};
+pub use answer::{Answer, ClearedTask, ComingRuns, LastScheduled, Refusal, RefusalCode};
 pub use backfill::{BackfillDates, BackfillDoes, BackfillPlan, BackfillRuns, CreateBackfill};
 pub use command::{
     AssetUpdate, ClearTasks, Command, CommandBody, DagFile, ImportError, MarkTasks, OnRunning,

@@ -276,6 +276,7 @@ fn decide(
         }
         Outcome::WouldMake(runs) => Answer::WouldMake(runs),
         Outcome::WouldBackfill(plan) => Answer::WouldBackfill(plan),
+        Outcome::LastScheduled(runs) => Answer::LastScheduled(runs),
         Outcome::Needs(key) => unreachable!("{key} was revived"),
         Outcome::Refused(refusal) => Answer::Refused(refusal),
     };
@@ -328,6 +329,7 @@ fn check_silence(
         | Outcome::Waits(_)
         | Outcome::WouldMake(_)
         | Outcome::WouldBackfill(_)
+        | Outcome::LastScheduled(_)
         | Outcome::Needs(_) => {
             unreachable!("{command:?} is a report")
         }

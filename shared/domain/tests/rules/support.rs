@@ -552,8 +552,11 @@ pub(crate) fn file_of(dag: &DagSpec) -> DagFile {
 
 /// A file that defines these DAGs, in bundle 1.
 pub(crate) fn file(name: &str, dags: &[&DagSpec]) -> DagFile {
-    let registered =
-        |spec: &&DagSpec| RegisteredDag { spec_digest: meaning(spec), spec: (*spec).clone() };
+    let registered = |spec: &&DagSpec| RegisteredDag {
+        spec_digest: meaning(spec),
+        spec: (*spec).clone(),
+        foretold: None,
+    };
     DagFile {
         file: name.to_owned(),
         bundle: digest(1),
@@ -685,6 +688,10 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::HistoryForgotten(_) => "HistoryForgotten".to_owned(),
         Fact::AssetUpdated(f) => brief_updated(f),
         Fact::QueuedAssetsDropped(f) => format!("QueuedAssetsDropped {}", f.assets.len()),
+        Fact::ScheduleForetold(f) => {
+            let count: u32 = f.runs.iter().map(|runs| runs.count).sum();
+            format!("ScheduleForetold {count}")
+        }
         Fact::BackfillCreated(_)
         | Fact::BackfillPaused(_)
         | Fact::BackfillUnpaused(_)

@@ -188,7 +188,8 @@ const fn is_periodic(timetable: &Timetable) -> bool {
         | Timetable::CronTriggers { .. }
         | Timetable::DeltaDataInterval { .. }
         | Timetable::DeltaTrigger { .. }
-        | Timetable::DeltaTriggers { .. } => true,
+        | Timetable::DeltaTriggers { .. }
+        | Timetable::Python { .. } => true,
     }
 }
 
@@ -269,6 +270,8 @@ fn by_time(spec: &DagSpec) -> String {
             format!("{}{}", every(&length.micros, &length.months), over(*interval))
         }
         Timetable::Events { dates, .. } => format!("at {} given instants", dates.len()),
+        Timetable::Python { description, .. } if !description.is_empty() => description.clone(),
+        Timetable::Python { class, .. } => format!("when {class} says"),
     }
 }
 

@@ -96,6 +96,7 @@ impl Stage {
             | Answer::WouldMark { .. }
             | Answer::Waits(_)
             | Answer::WouldMake(_)
+            | Answer::LastScheduled(_)
             | Answer::WouldBackfill(_) => Ok(notes),
             Answer::Refused(refusal) => Err(Failure::from_error(Code::Refused, &refusal)),
         }
