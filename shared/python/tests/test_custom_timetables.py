@@ -9,7 +9,7 @@ import pytest
 
 from conftest import Folder
 
-WORKDAYS = '''
+WORKDAYS = """
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, Timetable
 from datetime import timezone
 
@@ -45,7 +45,7 @@ class Workdays(Timetable):
         if restriction.latest is not None and start > restriction.latest:
             return None
         return DagRunInfo.interval(start=start, end=start + timedelta(days=1))
-'''
+"""
 
 
 def ask(folder: Folder, text: str, last: dict[str, Any], **how: Any) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def test_who_is_not_asked_for_says_nothing(folder: Folder) -> None:
     assert ask(folder, text, {"plain": None, "gone": None})["foretold"] == {}
 
 
-OTHERS = '''
+OTHERS = """
 class Raises(Workdays):
     def next_dagrun_info(self, *, last_automated_data_interval, restriction):
         raise KeyError("no such day")
@@ -131,7 +131,7 @@ class Stands(Workdays):
 class Naive(Workdays):
     def next_dagrun_info(self, *, last_automated_data_interval, restriction):
         return DagRunInfo.exact(datetime(2024, 3, 1))
-'''
+"""
 
 
 def test_one_that_fails_is_its_dags_error_with_its_line_and_the_others_stand(folder: Folder) -> None:
@@ -154,14 +154,18 @@ def test_one_that_fails_is_its_dags_error_with_its_line_and_the_others_stand(fol
 
 
 def test_runs_at_even_distances_are_one_stretch_and_may_be_due_later(folder: Folder) -> None:
-    text = WORKDAYS + '''
+    text = (
+        WORKDAYS
+        + """
 class Late(Workdays):
     def next_dagrun_info(self, *, last_automated_data_interval, restriction):
         last = last_automated_data_interval
         start = last.end if last else restriction.earliest
         end = start + timedelta(hours=6)
         return DagRunInfo(run_after=end + timedelta(hours=1), data_interval=DataInterval(start, end))
-''' + dag("d", "Late()", "catchup=True")
+"""
+        + dag("d", "Late()", "catchup=True")
+    )
     now = datetime.now(UTC).replace(microsecond=0)
     last = [(now - timedelta(hours=6)).isoformat(), now.isoformat()]
     (runs,) = ask(folder, text, {"d": last})["foretold"]["d"]["runs"]
@@ -171,14 +175,20 @@ class Late(Workdays):
 
 
 def test_a_run_by_hand_stands_for_what_the_timetable_infers(folder: Folder) -> None:
-    text = WORKDAYS + '''
+    text = (
+        WORKDAYS
+        + """
 class Before(Workdays):
     def infer_manual_data_interval(self, *, run_after):
         return DataInterval(run_after - timedelta(hours=2), run_after)
 
 class Silent(Timetable):
     next_dagrun_info = Workdays.next_dagrun_info
-''' + dag("days", "Workdays()") + dag("before", "Before()") + dag("silent", "Silent()")
+"""
+        + dag("days", "Workdays()")
+        + dag("before", "Before()")
+        + dag("silent", "Silent()")
+    )
     answer = ask(folder, text, dict.fromkeys(("days", "before", "silent")))
     foretold = answer["foretold"]
     assert answer["errors"] == []
@@ -191,14 +201,18 @@ class Silent(Timetable):
 
 
 def test_one_that_builds_on_airflows_own_is_refused(folder: Folder) -> None:
-    text = WORKDAYS + '''
+    text = (
+        WORKDAYS
+        + """
 from airflow.timetables.interval import CronDataIntervalTimetable
 class Mine(CronDataIntervalTimetable):
     def next_dagrun_info(self, *, last_automated_data_interval, restriction):
         return super().next_dagrun_info(
             last_automated_data_interval=last_automated_data_interval, restriction=restriction
         )
-''' + dag("d", "Mine('@daily')")
+"""
+        + dag("d", "Mine('@daily')")
+    )
     (error,) = ask(folder, text, {"d": None})["errors"]
     assert "computed by the scheduler" in error["message"]
 

@@ -233,25 +233,6 @@ fn a_schedule_may_go_by_time_too() {
 }
 
 #[test]
-fn a_way_through_assets_that_comes_back_is_said() {
-    let maker = |name: &str, from: &str, to: &str| {
-        let spec = waiting(name, one(asset(from)));
-        spec.add("make", &[], |task| task.outlets = vec![asset(to)])
-    };
-    let mut world = World::with([maker("first", "a", "b")]);
-    world.read(&maker("second", "b", "a"));
-    let told = |world: &World, name: &str| {
-        let dag = world.namespace.dag(&dag_id(name)).expect("known");
-        dag.current().spec.not_carried_out.first().map(|it| it.what.clone())
-    };
-    assert_eq!(told(&world, "first"), None);
-    let said = told(&world, "second").expect("a cycle");
-    assert!(said.ends_with("second -> s3://a -> first -> s3://b -> second"), "{said}");
-    world.read(&maker("self", "c", "c"));
-    assert!(told(&world, "self").is_some());
-}
-
-#[test]
 fn a_new_condition_keeps_what_it_names_of_what_came_before() {
     let mut world = World::with([waiting("taker", all(&["a", "b"]))]);
     update(&mut world, "a");

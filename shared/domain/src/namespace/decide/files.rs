@@ -3,8 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{
     BundlePublished, DagDisappeared, DagId, DagImportFailed, DagImportRecovered, DagRegistered,
-    DagSpec, Digest, Expand, Fact, MissedWhy, NotCarriedOut, Record, RunExpected, Scope, TaskSpec,
-    Timestamp,
+    DagSpec, Digest, Expand, Fact, MissedWhy, Record, RunExpected, Scope, TaskSpec, Timestamp,
 };
 use dagbok_protocol::{
     Command, DagFile, ImportError, RegisteredDag, limits,
@@ -102,14 +101,6 @@ impl Namespace {
         let number = last.unwrap_or(0).saturating_add(1);
         let mut spec = read.spec.clone();
         spec.source.file.clone_from(&file.file);
-        if let Some(way) = self.index.assets.cycle(&spec) {
-            let what = format!(
-                "its assets come back to it, so that its runs may follow each other for ever: {}",
-                way.join(" -> ")
-            );
-            let line = spec.source.line;
-            spec.not_carried_out.push(NotCarriedOut { what, line, ..NotCarriedOut::default() });
-        }
         let mut version = Version::new(number, read.spec_digest.clone(), spec);
         if let Some(foretold) = foretold_of(known.map(|dag| &*dag.current), &version, read) {
             version.foretell(&foretold);

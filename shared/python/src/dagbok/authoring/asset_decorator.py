@@ -11,7 +11,8 @@ from dagbok.authoring.dag import DAG
 from dagbok.authoring.taskflow import TaskFactory
 from dagbok.operators.python import PythonOperator
 
-# What the function is given under these names; every other argument without a default is an asset that it reads.
+# What the function is given under these names; every other argument without a default is an asset that it
+# reads.
 _GIVEN = ("self", "context", "outlet_events")
 _OF_DAG = (
     "schedule",
@@ -57,14 +58,16 @@ _known: dict[str, Asset] = {}
 
 
 def known(name: str) -> Asset:
-    """Return the asset of a name, as this file makes it; one that other files make is known by its name alone."""
+    """Return the asset of a name, as this file makes it; others go by their names."""
     return _known.get(name) or Asset(name)
 
 
 class AssetDefinition(Asset):
     """The asset that a function brings up to date."""
 
-    def __init__(self, function: Callable[..., Any], settings: Mapping[str, Any], of_dag: Mapping[str, Any]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], settings: Mapping[str, Any], of_dag: Mapping[str, Any]
+    ) -> None:
         name = settings.get("name") or _name(function)
         uri = settings.get("uri")
         how = {key: settings[key] for key in ("group", "extra", "watchers") if key in settings}
@@ -77,7 +80,9 @@ class AssetDefinition(Asset):
 class MultiAssetDefinition(AssetAll):
     """The assets that one function brings up to date."""
 
-    def __init__(self, function: Callable[..., Any], outlets: list[BaseAsset], of_dag: Mapping[str, Any]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], outlets: list[BaseAsset], of_dag: Mapping[str, Any]
+    ) -> None:
         super().__init__(*outlets)
         self.name, self.function = _name(function), function
         _known.update({one.name: one for one in outlets if isinstance(one, Asset)})

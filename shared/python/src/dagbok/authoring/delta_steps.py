@@ -29,9 +29,7 @@ def validate(delta: Any) -> None:
         raise AirflowTimetableInvalid(f"schedule interval must be positive, not {delta!r}")
 
 
-def next_interval(
-    delta: Any, last: DataInterval | None, restriction: TimeRestriction
-) -> DagRunInfo | None:
+def next_interval(delta: Any, last: DataInterval | None, restriction: TimeRestriction) -> DagRunInfo | None:
     """Return the run over the delta after the last one's interval."""
     earliest = restriction.earliest
     if not restriction.catchup:
@@ -51,16 +49,11 @@ def next_interval(
     return DagRunInfo.interval(start, start + delta)
 
 
-def next_trigger(
-    delta: Any, last: DataInterval | None, restriction: TimeRestriction
-) -> datetime | None:
+def next_trigger(delta: Any, last: DataInterval | None, restriction: TimeRestriction) -> datetime | None:
     """Return the instant of the run after the last one."""
     now = datetime.now(UTC)
     if restriction.catchup:
-        if last is not None:
-            at = last.end + delta
-        else:
-            at = restriction.earliest or now
+        at = restriction.earliest or now if last is None else last.end + delta
     else:
         after = now if restriction.earliest is None else restriction.earliest
         at = max(now, after if last is None else last.end + delta, after)

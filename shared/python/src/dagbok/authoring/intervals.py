@@ -19,7 +19,7 @@ class DataInterval(NamedTuple):
 
 
 class TimeRestriction(NamedTuple):
-    """Between which logical dates, both included, runs may be, and whether those that are past are made up for."""
+    """Between which logical dates, both included, runs may be, and whether past ones are made up for."""
 
     earliest: datetime | None
     latest: datetime | None

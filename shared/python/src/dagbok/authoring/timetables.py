@@ -28,7 +28,7 @@ CRON_PRESETS = {
 
 
 class Timetable:
-    """When runs are made. Our own are computed by the scheduler; a file's own class is asked ahead of time."""
+    """When runs are made. Our own are computed by the scheduler; a file's own is asked ahead of time."""
 
     active_runs_limit: int | None = None
     timezone_name: str | None = None
@@ -72,8 +72,8 @@ class Timetable:
     ) -> DagRunInfo | None:
         """Return the run after the last scheduled one; None where there is none for now."""
         raise NotImplementedError(
-            f"{type(self).__name__} has no next_dagrun_info that can be called here: the runs of Airflow's own "
-            "timetables are computed by the scheduler"
+            f"{type(self).__name__} has no next_dagrun_info that can be called here: the runs of Airflow's "
+            "own timetables are computed by the scheduler"
         )
 
     def next_dagrun_info_v2(
@@ -108,7 +108,7 @@ def python_form(timetable: Timetable) -> Any:
 
 
 def form_of(timetable: Timetable) -> Any:
-    """Return the form of the DAG spec: of a class of the file's own that says when runs are made, as it is asked."""
+    """Return the form of the DAG spec; a class of the file's own that says when runs are made is asked."""
     for kind in type(timetable).__mro__:
         if kind.__dict__.keys() & {"spec", "next_dagrun_info", "next_dagrun_info_v2"}:
             ours = kind.__module__.partition(".")[0] == "dagbok"

@@ -1,7 +1,7 @@
 """Asks timetables of a file's own when their next runs come: each in a process of its own, and not for long.
 
-A timetable is somebody's code: it may raise, hang, end its process or answer with anything. What it answers is
-kept by whoever asks, so it is asked for a day ahead, or for a few runs, whichever is more.
+A timetable is somebody's code: it may raise, hang, end its process or answer with anything. What it answers
+is kept by whoever asks, so it is asked for a day ahead, or for a few runs, whichever is more.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class TimetableTimeout(BaseException):
 def foretell(dags: list[DAG], last: dict[str, Any], folder: str) -> tuple[Json, list[Json]]:
     """Return what the DAGs' timetables answer, by DAG, and the errors of those that don't.
 
-    `last` has the data interval of each DAG's last scheduled run, or None where there was none: a DAG that is not
-    in it is not asked.
+    `last` has the data interval of each DAG's last scheduled run, or None where there was none: a DAG that
+    is not in it is not asked.
     """
     asked = [(dag, of) for dag in dags if name_of(dag) in last and (of := timetable_of(dag))]
     answers, errors = {}, []
@@ -144,7 +144,7 @@ def _answer(dag: DAG, timetable: Timetable, last: Any, folder: str) -> Json:
     document: Json = {}
     try:
         earliest, latest = date_range(dag)
-        asked = _Restriction(*map(_optional, (earliest, latest)), bool(dag.catchup))
+        asked = _Restriction(_optional(earliest), _optional(latest), bool(dag.catchup))
         runs = list(_runs(timetable, after, asked))
         document["runs"] = _stretches(runs)
         if after is not None:
@@ -156,7 +156,8 @@ def _answer(dag: DAG, timetable: Timetable, last: Any, folder: str) -> Json:
     except BaseException as error:
         signal.setitimer(signal.ITIMER_REAL, 0)
         seen = report(error, folder)
-        said = f"its timetable {type(timetable).__name__} can't say when runs come: {seen.message or seen.exception}"
+        why = seen.message or seen.exception
+        said = f"its timetable {type(timetable).__name__} can't say when runs come: {why}"
         document["error"] = {
             "file": seen.file,
             "line": seen.line,
@@ -177,7 +178,7 @@ class _Restriction(TimeRestriction):
         return super().__new__(cls, earliest, latest, catchup)
 
     @property
-    def catchup(self) -> bool:  # type: ignore[override]
+    def catchup(self) -> bool:
         type(self).looked_at = True
         return bool(tuple.__getitem__(self, 2))
 

@@ -1,7 +1,7 @@
 """Finds out what runs stand for that somebody triggers: a timetable answers by the instant, and is sampled.
 
-Most answer at the same distances from every instant, or with one interval for a while, as for a day. The first is
-said so; of the second the instants are found at which the answer changes, to the second.
+Most answer at the same distances from every instant, or with one interval for a while, as for a day. The
+first is said so; of the second the instants are found at which the answer changes, to the second.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ def of(timetable: Timetable, instant: Callable[[datetime], datetime]) -> Json | 
         first = ask(now)
     except NotImplementedError:
         return None
-    odd = [now - timedelta(hours=7, minutes=23, seconds=11), now + timedelta(hours=5, seconds=17), now - BEHIND]
+    odd = [
+        now - timedelta(hours=7, minutes=23, seconds=11),
+        now + timedelta(hours=5, seconds=17),
+        now - BEHIND,
+    ]
     if all(_around(at, ask(at)) == _around(now, first) for at in odd):
         start, end = _around(now, first)
         return {"Around": {"start": start // _MICRO, "end": end // _MICRO}}

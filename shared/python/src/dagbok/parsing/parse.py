@@ -37,13 +37,11 @@ def empty_answer(file: str) -> Json:
     return {"file": file, "dags": [], "errors": [], **depends, "warnings": []}
 
 
-def parse_file(
-    folder: str, file: str, tell: Tell | None = None, last: dict[str, Any] | None = None
-) -> Json:
+def parse_file(folder: str, file: str, tell: Tell | None = None, last: dict[str, Any] | None = None) -> Json:
     """Import a file and describe what it gave. Never raises for what the file does.
 
-    `last` has the data intervals of the last scheduled runs, by DAG: the timetables of those in it that are of the
-    file's own are asked for the runs that follow.
+    `last` has the data intervals of the last scheduled runs, by DAG: the timetables of those in it that are
+    of the file's own are asked for the runs that follow.
     """
     tracker = Tracker(folder, file, tell)
     answer = empty_answer(file)

@@ -1,9 +1,9 @@
 """The process that reads DAG files: it stays warm, and forks for each.
 
 `python -P -m dagbok.parsing --serve` reads requests from standard input, a JSON object a line:
-`{"folder": DIR, "file": REL}`, where timetables are to be asked with `"last"`: by DAG the data interval of its last
-scheduled run, `[START, END]` or null. To each it answers with one JSON document, a line too. With `--folder DIR
---file REL [--file REL …]` it answers for these and ends.
+`{"folder": DIR, "file": REL}`; where timetables are to be asked with `"last"`, by DAG the data interval of
+its last scheduled run, `[START, END]` or null. To each it answers with one JSON document, a line too. With
+`--folder DIR --file REL [--file REL …]` it answers for these and ends.
 
 Before a file's answer come notes of what it depends on, a line each as soon as it is known: `{"read": FILE}`,
 `{"listed": FOLDER}` and `{"sought": PLACE}`, relative to the DAG folder. The answer holds them all again;
