@@ -93,3 +93,44 @@ fn reach(answer: &ScheduleForetold, now: Timestamp) -> Duration {
     }
     Duration::from_micros(u64::try_from(ahead).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use dagbok_events::ForetoldRuns;
+
+    use super::*;
+
+    const HOUR: i64 = 3_600_000_000;
+
+    fn answer(hours: &[(i64, u32)]) -> ScheduleForetold {
+        let runs = hours.iter().map(|(from, count)| ForetoldRuns {
+            first: Interval { start: Timestamp(from * HOUR), end: Timestamp((from + 1) * HOUR) },
+            run_after: None,
+            step: Micros(HOUR),
+            count: *count,
+        });
+        ScheduleForetold { after: None, runs: runs.collect(), heedless: false, manual: None }
+    }
+
+    #[test]
+    fn it_is_asked_again_before_what_was_foretold_is_used_up() {
+        let hours = |n: u64| Duration::from_hours(n);
+        for (answer, reaches) in [
+            (answer(&[(0, 30)]), hours(30)),
+            (answer(&[(0, 1), (99, 1)]), hours(100)),
+            // There are none after these: what ends is asked as rarely as may be.
+            (answer(&[(0, 3)]), Duration::MAX),
+            (answer(&[]), Duration::MAX),
+            // So many that they do not reach far: while it catches up.
+            (answer(&[(-1_000, 999)]), Duration::ZERO),
+        ] {
+            assert_eq!(reach(&answer, Timestamp(0)), reaches, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn files_are_asked_again_at_different_times_and_those_without_such_timetables_never() {
+        let file = |name: &str| ParsedFile { file: name.to_owned(), ..ParsedFile::default() };
+        assert_eq!(again_in(&file("a.py"), Timestamp(0)), None);
+    }
+}

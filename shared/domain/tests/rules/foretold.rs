@@ -131,6 +131,23 @@ fn a_run_may_wait_longer_than_for_the_end_of_its_data() {
     assert_eq!(made(&world), [day("2024-03-01"), day("2024-03-02")]);
 }
 
+#[test]
+fn a_run_may_be_due_before_its_data_is_over() {
+    let mut world = World::new();
+    world.go_to("2024-03-01");
+    let early = ForetoldRuns { run_after: Some(at("2024-03-01")), ..days("2024-03-01", 5) };
+    world.read_file(&file_with(&spec(), answer(None, vec![early])));
+    world.settle();
+    finish(&mut world);
+    assert_eq!(made(&world), [day("2024-03-01")]);
+    let early = ForetoldRuns { run_after: Some(at("2024-03-02")), ..days("2024-03-02", 5) };
+    world.go_to("2024-03-01T06:00");
+    world.read_file(&file_with(&spec(), answer(Some("2024-03-01"), vec![early])));
+    assert_eq!(coming(&world.namespace), [at("2024-03-02")]);
+    world.go_to("2024-03-02");
+    assert_eq!(made(&world), [day("2024-03-01"), day("2024-03-02")]);
+}
+
 /// The scheduler is away for three days; what follows of it, by what the DAG and its timetable say.
 fn after_three_days(catchup: bool, heedless: bool) -> (Vec<Interval>, Vec<(u32, MissedWhy)>) {
     let mut world = World::new();

@@ -96,7 +96,8 @@ impl DagView {
             next_dagrun_run_after: when(row.expected.as_ref().and_then(|run| run.due)),
             allowed_run_types: None,
             owners: owners(&spec.owner),
-            is_backfillable: is_periodic(&spec.schedule.timetable),
+            is_backfillable: is_periodic(&spec.schedule.timetable)
+                && !matches!(spec.schedule.timetable, Timetable::Python { .. }),
             file_token: row.file.clone(),
             dagbok: self.extra(),
             dag_id: id,

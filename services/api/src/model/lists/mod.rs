@@ -15,7 +15,7 @@ mod task;
 mod walk;
 
 pub use ask::{Keep, Listed, Range, RunAsk, RunBy, RunOrder, Scope};
-pub use event::{EventAsk, EventsOf};
+pub use event::{EventAsk, EventsOf, KeepEvent};
 pub use field::{RunField, Value};
 pub(super) use standing::{Standing, moved};
 pub use task::State;
