@@ -220,7 +220,7 @@ def test_a_timetable_of_the_files_own_is_followed_and_a_bad_one_keeps_nothing_up
     ends = [datetime.fromisoformat(run["data_interval_end"]) for run in (first, second)]
     assert ends[1] - ends[0] == timedelta(seconds=4)
     assert second["data_interval_start"] == first["data_interval_end"]
-    assert first["run_id"].startswith("scheduled__")
+    assert first["dag_run_id"].startswith("scheduled__")
     expected = running.api.get("/dagbok/dags/seconds/expectedRuns", limit=5)["expected_runs"]
     due = [datetime.fromisoformat(run["run_after"]) for run in expected]
     assert [later - sooner for sooner, later in pairwise(due)] == [timedelta(seconds=4)] * 4
