@@ -167,7 +167,7 @@ pub struct Changes {
 struct Seen<'a> {
     ask: &'a WhyAsk,
     found: Changes,
-    /// Records about others are looked at no closer to each other than this.
+    /// Records about others are looked at no closer to each other than this, once many were.
     apart: Micros,
     last: Timestamp,
     asked: u64,
@@ -195,7 +195,8 @@ impl<'a> Seen<'a> {
             Scope::Namespace => true,
             Scope::File(_) | Scope::Executor(_) => false,
         };
-        if !own && record.at.since(self.last) < self.apart {
+        let many = self.asked >= ASKED / 4;
+        if !own && many && record.at.since(self.last) < self.apart {
             self.found.whole = false;
             return;
         }
