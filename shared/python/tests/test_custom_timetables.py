@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -240,3 +242,43 @@ def test_a_relativedelta_that_sets_fields_is_stepped(folder: Folder, era: str) -
 def test_one_that_can_not_be_scheduled_is_manual(folder: Folder) -> None:
     text = WORKDAYS + "class Never(Workdays):\n    can_be_scheduled = False\n\n" + dag("d", "Never()")
     assert folder.spec(text)["schedule"]["timetable"] == "Manual"
+
+
+NOW = datetime(2024, 5, 20, 7, 3, 11, tzinfo=UTC)
+
+
+class _Clock(datetime):
+    """Stands at NOW."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return NOW
+
+
+@pytest.mark.parametrize("era", [2, 3])
+def test_steps_of_a_relativedelta_that_sets_fields_are_airflows(
+    era: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dateutil import relativedelta
+
+    from dagbok.authoring import delta_steps, session
+    from dagbok.authoring.intervals import TimeRestriction
+    from dagbok.authoring.timetables import DeltaDataIntervalTimetable, DeltaTriggerTimetable
+
+    monkeypatch.setattr(delta_steps, "datetime", _Clock)
+    monkeypatch.setattr(session, "era", lambda: era)
+    told = json.loads((Path(__file__).parent / "oracle" / f"set_fields-{era}.json").read_text())
+    for said, kind, begins, catchup, runs in told:
+        delta = eval(said, vars(relativedelta))
+        timetable = (DeltaDataIntervalTimetable if kind == "interval" else DeltaTriggerTimetable)(delta)
+        start = datetime.fromisoformat(begins) if begins else None
+        asked = TimeRestriction(start, datetime(2027, 1, 1, tzinfo=UTC), catchup)
+        last, found = None, []
+        for _ in range(5):
+            info = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=asked)
+            if info is None:
+                break
+            last = info.data_interval
+            found.append([end.isoformat() for end in (last.start, last.end, info.run_after)])
+        assert found == runs, (said, kind, begins, catchup)
+    assert len(told) == (32 if era == 2 else 64)

@@ -58,7 +58,7 @@ impl Store {
             _ => None,
         };
         let mut exact = true;
-        for id in self.event_ids(ask)? {
+        for id in self.event_ids(ask) {
             let id = id?;
             if passed >= skip && page.len() < take {
                 page.extend(self.get::<AssetEventRow>(&keys::asset_event(id))?);
@@ -80,7 +80,7 @@ impl Store {
         keep: Option<KeepEvent<'_>>,
     ) -> Result<Listed<AssetEventRow>, StoreError> {
         let (mut page, mut whole) = (Vec::new(), true);
-        for (looked, id) in self.event_ids(ask)?.enumerate() {
+        for (looked, id) in self.event_ids(ask).enumerate() {
             if looked == LOOKED {
                 whole = false;
                 break;
@@ -92,10 +92,7 @@ impl Store {
     }
 
     /// The numbers of the events that are asked for, in the order that is.
-    fn event_ids(
-        &self,
-        ask: &EventAsk,
-    ) -> Result<Box<dyn Iterator<Item = Result<u64, StoreError>>>, StoreError> {
+    fn event_ids(&self, ask: &EventAsk) -> Box<dyn Iterator<Item = Result<u64, StoreError>>> {
         let prefix = match &ask.of {
             EventsOf::All => keys::events_of_all(),
             EventsOf::Asset(id) => keys::events_of_asset(*id),
@@ -108,6 +105,6 @@ impl Store {
             Ok(key?.last_chunk().map_or(0, |number| u64::from_be_bytes(*number)))
         };
         let found = self.keys_between(&from, Some(&to));
-        Ok(if ask.down { Box::new(found.rev().map(number)) } else { Box::new(found.map(number)) })
+        if ask.down { Box::new(found.rev().map(number)) } else { Box::new(found.map(number)) }
     }
 }
