@@ -64,7 +64,8 @@ def _around(at: datetime, interval: tuple[datetime, datetime]) -> tuple[timedelt
 
 
 def _steps(ask: Ask, now: datetime) -> list[Json]:
-    at = now - BEHIND
+    # From a midnight on, so that who is asked twice in a day answers the same.
+    at = (now - BEHIND).replace(hour=0, minute=0, second=0)
     answer = ask(at)
     found = [(at, answer)]
     while at < now + AHEAD:
