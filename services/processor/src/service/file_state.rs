@@ -292,6 +292,20 @@ mod tests {
         assert_eq!(state.retry_at(), Some(Instant::now() + 2 * MINUTE));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_file_whose_timetables_are_asked_is_read_again_though_nothing_changed() {
+        let (mut state, job) = (FileState::default(), tokio::spawn(async {}));
+        state.begin(Why::Changed, None, job.id(), Shutdown::new());
+        state.end(job.id()).unwrap();
+        state.take(Why::Changed, Inputs::default(), &ParsedFile::default(), Some(MINUTE));
+        assert_eq!(state.retry_at(), Some(Instant::now() + MINUTE));
+        assert!(!state.has_failed());
+        // What fails then is tried again as anything that fails for the first time.
+        tokio::time::advance(MINUTE).await;
+        assert_eq!(pause_after(&mut state, Why::Retry, &failed(true)), Some(MINUTE));
+        assert_eq!(pause_after(&mut state, Why::Retry, &failed(true)), Some(2 * MINUTE));
+    }
+
     #[tokio::test]
     async fn what_can_not_heal_is_never_tried_again() {
         let mut state = FileState::default();
