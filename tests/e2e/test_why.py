@@ -94,7 +94,7 @@ def test_why_now_and_why_then(running: Standalone, dags: Path, tmp_path: Path) -
     said = running.cli.ok("why", "etl", "r1", "train", "--history").splitlines()
     assert len(said) >= len(told)
     assert "the pool gpu is full" in said[told.index(("waiting", "pool"))]
-    assert running.cli.run("why", "etl", "--history").returncode == 4
+    assert running.cli.run("why", "etl", "--history").returncode == 2
     gone = running.cli.run("why", "etl", "r1", "train", "--at", "2020-01-01T00:00:00Z")
     assert gone.returncode == 3, gone.stderr
     assert "as of 2020" in gone.stderr
