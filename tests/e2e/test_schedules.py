@@ -42,6 +42,45 @@ with DAG("takes", schedule=left & right):
     take()
 """
 
+OWN = '''
+import time
+from datetime import datetime, timedelta, timezone
+from airflow import DAG
+from airflow.operators.empty import EmptyOperator
+from airflow.operators.python import PythonOperator
+from airflow.timetables.base import DagRunInfo, DataInterval, Timetable
+
+
+class Seconds(Timetable):
+    """Every four seconds, from now on."""
+
+    def infer_manual_data_interval(self, *, run_after):
+        return DataInterval(run_after - timedelta(hours=1), run_after)
+
+    def next_dagrun_info(self, *, last_automated_data_interval, restriction):
+        if last_automated_data_interval is None:
+            start = max(restriction.earliest, datetime.now(timezone.utc).replace(microsecond=0))
+        else:
+            start = last_automated_data_interval.end
+        return DagRunInfo.interval(start, start + timedelta(seconds=4))
+
+
+class Raises(Seconds):
+    def next_dagrun_info(self, *, last_automated_data_interval, restriction):
+        raise RuntimeError("the calendar is away")
+
+
+class Hangs(Seconds):
+    def next_dagrun_info(self, *, last_automated_data_interval, restriction):
+        while True:
+            time.sleep(0.05)
+
+
+for kind in (Seconds, Raises, Hangs):
+    with DAG(kind.__name__.lower(), schedule=kind(), start_date=datetime(2024, 1, 1), catchup=False):
+        PythonOperator(task_id="t", python_callable=lambda data_interval_start: str(data_interval_start))
+'''
+
 BAD = """
 from datetime import datetime
 from airflow import DAG
@@ -165,3 +204,35 @@ def test_a_trigger_that_is_sent_again_makes_one_run(running: Standalone, dags: P
     assert ask("k1", "a") == first
     assert len({first, ask("k2", "a"), ask("k1", "b")}) == 3
     assert running.api.get("/dags/makes/dagRuns")["total_entries"] == 3
+
+
+def test_a_timetable_of_the_files_own_is_followed_and_a_bad_one_keeps_nothing_up(
+    running: Standalone, dags: Path
+) -> None:
+    file = write_dag(dags, "own.py", OWN)
+    running.wait_dag("seconds")
+
+    def runs() -> list[dict] | None:
+        found = running.api.get("/dags/seconds/dagRuns", order_by="id", state="success")["dag_runs"]
+        return found if len(found) >= 2 else None
+
+    first, second = wait_until("two runs by its timetable", runs)[:2]
+    ends = [datetime.fromisoformat(run["data_interval_end"]) for run in (first, second)]
+    assert ends[1] - ends[0] == timedelta(seconds=4)
+    assert second["data_interval_start"] == first["data_interval_end"]
+    assert first["dag_run_id"].startswith("scheduled__")
+    expected = running.api.get("/dagbok/dags/seconds/expectedRuns", limit=5)["expected_runs"]
+    due = [datetime.fromisoformat(run["run_after"]) for run in expected]
+    assert [later - sooner for sooner, later in pairwise(due)] == [timedelta(seconds=4)] * 4
+
+    errors = running.api.get("/importErrors")["import_errors"]
+    (told,) = [error["stack_trace"] for error in errors if error["filename"].endswith("own.py")]
+    for part in ("the calendar is away", "`hangs`", "longer than 5 s"):
+        assert part in told
+    line = file.read_text().split("\n").index('        raise RuntimeError("the calendar is away")') + 1
+    assert f"line {line}" in told, told
+
+    by_hand = running.trigger("seconds", "by-hand", logical_date="2024-05-05T12:00:00Z").json()
+    assert by_hand["data_interval_start"] == "2024-05-05T11:00:00Z"
+    detail = running.api.get("/dags/seconds")
+    assert detail["timetable_summary"] == "Seconds"

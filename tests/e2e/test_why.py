@@ -82,6 +82,19 @@ def test_why_now_and_why_then(running: Standalone, dags: Path, tmp_path: Path) -
     said = running.cli.ok("why", "etl", "r1", "train", *at)
     assert said.splitlines()[0] == first, "as it was said then"
     assert "as of" in said
+    history = running.cli.json("why", "etl", "r1", "train", "--history")
+    told = [
+        (change["is"]["state"], *(reason["kind"] for reason in change["is"]["reasons"]))
+        for change in history["changes"]
+    ]
+    waits = [one for one in told if one in {("waiting", "pool"), ("waiting", "paused")}]
+    assert waits == [("waiting", "pool"), ("waiting", "paused"), ("waiting", "pool")], told
+    assert ("running",) in told[told.index(("waiting", "paused")) :], told
+    assert history["complete"], history
+    said = running.cli.ok("why", "etl", "r1", "train", "--history").splitlines()
+    assert len(said) >= len(told)
+    assert "the pool gpu is full" in said[told.index(("waiting", "pool"))]
+    assert running.cli.run("why", "etl", "--history").returncode == 2
     gone = running.cli.run("why", "etl", "r1", "train", "--at", "2020-01-01T00:00:00Z")
     assert gone.returncode == 3, gone.stderr
     assert "as of 2020" in gone.stderr

@@ -39,6 +39,7 @@
 //! | `GET runs/{dag_id}/{dag_run_id}/refusedReports` | [`shapes::RefusedReportCollection`] |
 //! | `GET dags/{dag_id}/why?at`, `runs/{dag_id}/{dag_run_id}/why?at` | [`shapes::WhyAnswer`] |
 //! | `GET runs/{dag_id}/{dag_run_id}/tasks/{task_id}/why?map_index&at` | [`shapes::WhyAnswer`] |
+//! | `GET runs/{dag_id}/{dag_run_id}/whyChanges`, `…/tasks/{task_id}/whyChanges?map_index` | [`shapes::WhyChanges`] |
 //! | `GET logs/{dag_id}/{dag_run_id}/{task_id}/{try_number}/follow?map_index&offset` | NDJSON of [`shapes::LogLine`] until the try is over |
 //! | `POST prune` with [`shapes::Prune`] | [`shapes::Pruned`] |
 //! | `GET executors` | [`shapes::ExecutorCollection`] |

@@ -155,6 +155,7 @@ impl Pending<'_> {
                     | Answer::WouldMark { .. }
                     | Answer::Waits(_)
                     | Answer::WouldMake(_)
+                    | Answer::LastScheduled(_)
                     | Answer::WouldBackfill(_) => Ok(()),
                     Answer::Refused(refusal) => Err(refusal),
                 };

@@ -1,5 +1,7 @@
 //! What the parser says of a file, in the words of the protocol.
-use dagbok_events::{DagSpec, Digest, encode_any};
+use std::collections::BTreeMap;
+
+use dagbok_events::{DagId, DagSpec, Digest, ScheduleForetold, Timetable, encode_any};
 use dagbok_protocol::{
     ImportError, RegisteredDag,
     limits::{INLINE_TRACEBACK_BYTES, MESSAGE_BYTES},
@@ -45,6 +47,8 @@ struct ParsedLine {
     sought: Vec<String>,
     #[serde(default)]
     warnings: Vec<String>,
+    #[serde(default)]
+    foretold: BTreeMap<DagId, Box<ScheduleForetold>>,
 }
 
 /// A line before it, about what the import depends on.
@@ -127,13 +131,26 @@ impl ParsedFile {
             warnings: line.warnings,
             ..Self::default()
         };
+        let mut foretold = line.foretold;
         for dag in line.dags {
             match registered(file, dag) {
-                Ok(dag) => parsed.dags.push(dag),
+                Ok(mut dag) => {
+                    dag.foretold = foretold.remove(&dag.spec.dag_id);
+                    parsed.dags.push(dag);
+                }
                 Err(error) => parsed.errors.push(cut(error)),
             }
         }
         Ok(parsed)
+    }
+}
+
+impl ParsedFile {
+    /// The DAGs whose timetables are written in Python.
+    pub(crate) fn to_foretell(&self) -> impl Iterator<Item = &DagId> {
+        let python =
+            |dag: &&RegisteredDag| matches!(dag.spec.schedule.timetable, Timetable::Python { .. });
+        self.dags.iter().filter(python).map(|dag| &dag.spec.dag_id)
     }
 }
 
@@ -169,7 +186,7 @@ fn registered(file: &str, dag: serde_json::Value) -> Result<RegisteredDag, Impor
     if let Some(why) = too_large(&spec) {
         return Err(refused("DagTooLarge", format!("DAG `{name}`: {why}")));
     }
-    Ok(RegisteredDag { spec_digest: spec_digest(&spec), spec })
+    Ok(RegisteredDag { spec_digest: spec_digest(&spec), spec, foretold: None })
 }
 
 /// The hash of a DAG's meaning: of its canonical form, without where in the file it stands.

@@ -8,6 +8,7 @@ mod bundle;
 mod candidate;
 mod child;
 mod folder;
+mod foretell;
 mod home;
 mod ignored;
 mod known;

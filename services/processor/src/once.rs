@@ -10,8 +10,8 @@ use futures::{StreamExt as _, stream};
 use thiserror::Error;
 
 use crate::{
-    ParsedFile, ProcessorSettings, Python, bundle::pack, candidate::Kind, parser::Parsers,
-    service::blocking, snapshot::Snapshot,
+    ParsedFile, ProcessorSettings, Python, bundle::pack, candidate::Kind, foretell::Last,
+    parser::Parsers, service::blocking, snapshot::Snapshot,
 };
 
 /// Why a file could not be read and told of.
@@ -45,8 +45,14 @@ pub async fn parse_once(
 }
 
 async fn parse_by(parsers: &Parsers, folder: &Path, file: &str, within: Duration) -> ParsedFile {
-    let parsed = parsers.parse(folder, file, within, &Shutdown::new()).await;
-    parsed.expect("nobody gives it up")
+    let parse = async |last: &Last| {
+        let parsed = parsers.parse(folder, file, last, within, &Shutdown::new()).await;
+        parsed.expect("nobody gives it up")
+    };
+    let parsed = parse(&Last::new()).await;
+    // As if there had been no run yet.
+    let last: Last = parsed.to_foretell().map(|dag_id| (dag_id.clone(), None)).collect();
+    if last.is_empty() { parsed } else { parse(&last).await }
 }
 
 /// Finds the file of `folder` that defines `dag_id`, parsing one file after another until it is found;

@@ -16,6 +16,7 @@ use tokio::{process::Command, time::Instant};
 use crate::{
     ParsedFile, Python,
     child::{Answerer, End, Outcome},
+    foretell::Last,
 };
 
 /// A process that is asked nothing for so long is ended: its memory is others', and the next one sees what was
@@ -23,6 +24,8 @@ use crate::{
 const IDLE: Duration = Duration::from_mins(1);
 /// Files that one process reads, at most, so that whatever grows in it starts anew.
 const FILES: u32 = 1_000;
+/// What the timetables of a file may take on top of its import, though eight of them hang, and eight more.
+const TIMETABLES: Duration = Duration::from_secs(20);
 /// How the line begins that holds a file's answer; notes begin otherwise.
 const ANSWER: &[u8] = b"{\"file\"";
 
@@ -48,16 +51,20 @@ impl Parsers {
         Self { python: Arc::new(python), waiting: Arc::default() }
     }
 
-    /// Parses `file` of `folder`; `None` where it is given up before.
+    /// Parses `file` of `folder`, and asks the timetables of the DAGs in `last`; `None` where it is given up before.
     pub(crate) async fn parse(
         &self,
         folder: &Path,
         file: &str,
+        last: &Last,
         within: Duration,
         given_up: &Shutdown,
     ) -> Option<ParsedFile> {
         let started = Instant::now();
-        let (parsed, outcome) = match self.ask(folder, file, within, given_up).await {
+        let request = json!({ "folder": folder, "file": file, "last": last });
+        // Timetables that hang are stopped one by one: the rest of their file is not to fall with them.
+        let within = if last.is_empty() { within } else { within + TIMETABLES };
+        let (parsed, outcome) = match self.ask(&request, within, given_up).await {
             Ok(None) => return None,
             Ok(Some(outcome)) => {
                 if outcome.held_open {
@@ -83,12 +90,11 @@ impl Parsers {
 
     async fn ask(
         &self,
-        folder: &Path,
-        file: &str,
+        request: &serde_json::Value,
         within: Duration,
         given_up: &Shutdown,
     ) -> io::Result<Option<Outcome>> {
-        let mut request = json!({ "folder": folder, "file": file }).to_string().into_bytes();
+        let mut request = request.to_string().into_bytes();
         request.push(b'\n');
         let mut one = match self.take() {
             Some(one) => one,

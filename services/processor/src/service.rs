@@ -106,7 +106,7 @@ struct Service {
     ports: Ports,
     settings: ProcessorSettings,
     clock: Clock,
-    teller: Teller,
+    teller: Arc<Teller>,
     shutdown: Shutdown,
     snapshot: Arc<Snapshot>,
     bundle: Bundle,
@@ -132,7 +132,7 @@ impl Service {
         let parsers = Parsers::new(settings.python.clone());
         Ok(Self {
             known: BTreeSet::new(),
-            teller: Teller::new(inbox, shutdown.clone(), settings.answer_within),
+            teller: Arc::new(Teller::new(inbox, shutdown.clone(), settings.answer_within)),
             ports,
             settings,
             clock,

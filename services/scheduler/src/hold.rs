@@ -14,7 +14,7 @@ const REASON: &str = "the configuration has it so";
 pub(crate) fn records(namespace: &Namespace, holds: &Holds, now: Timestamp) -> Vec<Record> {
     let limits = CommandBody::SetLimits {
         parallelism: holds.parallelism,
-        max_losses: namespace.limits().max_losses,
+        max_losses: holds.max_losses,
         max_consecutive_failed_dag_runs: Some(holds.max_consecutive_failed_dag_runs),
         task_queued_timeout: Some(holds.task_queued_timeout),
     };

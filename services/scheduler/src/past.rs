@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use dagbok_domain::namespace::{Namespace, Outcome};
-use dagbok_events::Timestamp;
+use dagbok_events::{Micros, Record, Scope, Timestamp};
 use dagbok_projection::Skipped;
 use dagbok_protocol::{Refusal, Why, WhyAsk};
 use dagbok_runlog::{Ports, ReadLimit, Seq};
@@ -16,6 +16,10 @@ use crate::{SchedulerError, cold, snapshot};
 
 /// Folds that are kept at once.
 const KEPT: usize = 8;
+/// Times that it is asked what keeps something, for the changes of that; as often again for records about it.
+const ASKED: u64 = 1_000;
+/// Changes that are told of at most.
+const CHANGES: usize = 100;
 /// Records between two folds that are kept on the way to an answer.
 const KEEP_EVERY: u64 = 100_000;
 
@@ -44,12 +48,7 @@ impl Past {
         // One at a time: the next one finds what this one folded.
         let mut kept = self.kept.lock().await;
         let until = at.unwrap_or(Timestamp(i64::MAX));
-        let newest = snapshot::newest(&self.ports, true).await?.map(Arc::new);
-        let starts = kept.iter().chain(newest.iter()).filter(|it| it.last_stamp() <= until);
-        let start = starts.max_by_key(|it| it.last_seq()).cloned();
-        let mut fold = start.map_or_else(Namespace::new, |it| it.as_ref().clone());
-        self.fold_until(&mut fold, until, &mut kept).await?;
-        let fold = Arc::new(fold);
+        let fold = Arc::new(self.as_of(until, &mut kept).await?);
         keep(&mut kept, &fold);
         let decided = fold.why(at.unwrap_or_else(|| self.clock.now()), ask);
         Ok(match decided.outcome {
@@ -57,6 +56,67 @@ impl Past {
             Outcome::Refused(refusal) => Err(refusal),
             other => unreachable!("a question is answered or refused: {other:?}"),
         })
+    }
+
+    /// How what keeps something changed from `since` to `until`, each time as it was first seen: asked after every
+    /// record about it, and of others as often as [`ASKED`] allows over that time.
+    pub async fn changes(
+        &self,
+        (since, until): (Timestamp, Timestamp),
+        ask: &WhyAsk,
+    ) -> Result<Changes, SchedulerError> {
+        let mut kept = self.kept.lock().await;
+        let before = Timestamp(since.0.saturating_sub(1));
+        let mut fold = self.as_of(before, &mut kept).await?;
+        keep(&mut kept, &Arc::new(fold.clone()));
+        let mut seen = Seen::new(ask, since, until);
+        let mut skipped = Skipped::default();
+        loop {
+            let entries = self.ports.log.read(Seq(fold.last_seq()), ReadLimit::default()).await?;
+            if entries.is_empty() {
+                return Ok(seen.found);
+            }
+            for entry in entries {
+                let record = self.record_of(&mut skipped, entry.seq, &entry.payload).await?;
+                if record.at > until || seen.is_done() {
+                    return Ok(seen.found);
+                }
+                if let Some(key) = fold.needs(&record) {
+                    cold::revive(&self.ports, &mut fold, &key, Seq(entry.seq.0 - 1)).await?;
+                }
+                fold.evolve(entry.seq.0, &record);
+                seen.look(&fold, &record);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The fold of what was recorded up to `until`.
+    async fn as_of(
+        &self,
+        until: Timestamp,
+        kept: &mut Vec<Arc<Namespace>>,
+    ) -> Result<Namespace, SchedulerError> {
+        let newest = snapshot::newest(&self.ports, true).await?.map(Arc::new);
+        let starts = kept.iter().chain(newest.iter()).filter(|it| it.last_stamp() <= until);
+        let start = starts.max_by_key(|it| it.last_seq()).cloned();
+        let mut fold = start.map_or_else(Namespace::new, |it| it.as_ref().clone());
+        self.fold_until(&mut fold, until, kept).await?;
+        Ok(fold)
+    }
+
+    async fn record_of(
+        &self,
+        skipped: &mut Skipped,
+        seq: Seq,
+        payload: &[u8],
+    ) -> Result<Record, SchedulerError> {
+        let mut record = skipped.decode(seq, payload);
+        if record.is_err() {
+            skipped.search(&*self.ports.log, seq).await?;
+            record = skipped.decode(seq, payload);
+        }
+        record.map_err(|source| SchedulerError::Record { seq, source })
     }
 
     /// Folds in what was recorded up to `until`.
@@ -75,13 +135,7 @@ impl Past {
                 return Ok(());
             }
             for entry in entries {
-                let mut record = skipped.decode(entry.seq, &entry.payload);
-                if record.is_err() {
-                    skipped.search(&**log, entry.seq).await?;
-                    record = skipped.decode(entry.seq, &entry.payload);
-                }
-                let record =
-                    record.map_err(|source| SchedulerError::Record { seq: entry.seq, source })?;
+                let record = self.record_of(&mut skipped, entry.seq, &entry.payload).await?;
                 if record.at > until {
                     return Ok(());
                 }
@@ -96,6 +150,68 @@ impl Past {
             }
             // Others that run here must not wait for a long log.
             tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// How what keeps something changed.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// Each time it did, in order, with all that kept it from then on.
+    pub changes: Vec<Why>,
+    /// Whether all records were looked at after which it may have changed.
+    pub whole: bool,
+}
+
+/// What was seen so far.
+struct Seen<'a> {
+    ask: &'a WhyAsk,
+    found: Changes,
+    /// Records about others are looked at no closer to each other than this, once many were.
+    apart: Micros,
+    last: Timestamp,
+    asked: u64,
+    over: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn new(ask: &'a WhyAsk, since: Timestamp, until: Timestamp) -> Self {
+        let span = until.since(since).0.max(0) / i64::try_from(ASKED).unwrap_or(i64::MAX);
+        let found = Changes { changes: Vec::new(), whole: true };
+        let apart = Micros(span);
+        Self { ask, found, apart, last: since, asked: 0, over: false }
+    }
+
+    fn is_done(&self) -> bool {
+        self.over || self.found.changes.len() == CHANGES || self.asked == 2 * ASKED
+    }
+
+    fn look(&mut self, fold: &Namespace, record: &Record) {
+        let own = match &record.scope {
+            Scope::Run(key) => {
+                key.dag_id == self.ask.dag_id && Some(&key.run_id) == self.ask.run_id.as_ref()
+            }
+            Scope::Dag(dag_id) => *dag_id == self.ask.dag_id,
+            Scope::Namespace => true,
+            Scope::File(_) | Scope::Executor(_) => false,
+        };
+        let many = self.asked >= ASKED / 4;
+        if !own && many && record.at.since(self.last) < self.apart {
+            self.found.whole = false;
+            return;
+        }
+        (self.last, self.asked) = (record.at, self.asked + 1);
+        let Outcome::Waits(why) = fold.why(record.at, self.ask).outcome else { return };
+        let kind = |why: &Why| {
+            let reasons = why.is.reasons.iter().map(std::mem::discriminant);
+            (why.is.stands, reasons.collect::<Vec<_>>())
+        };
+        self.over = why.is.stands.is_over();
+        if self.found.changes.last().is_none_or(|last| kind(last) != kind(&why)) {
+            self.found.changes.push(*why);
+        }
+        if self.is_done() && !self.over {
+            self.found.whole = false;
         }
     }
 }

@@ -11,6 +11,8 @@ use crate::Archiving;
 pub struct Holds {
     /// Tries that may be in flight at once.
     pub parallelism: u32,
+    /// Losses of one task in one run that are made up for.
+    pub max_losses: u16,
     /// Failed runs in a row after which a DAG is paused that does not say; 0 for never.
     pub max_consecutive_failed_dag_runs: u32,
     /// How long a try may be queued while somebody could begin it; 0 for ever.

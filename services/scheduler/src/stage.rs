@@ -77,6 +77,7 @@ impl Stage {
             }
             Outcome::WouldMake(runs) => Answer::WouldMake(runs),
             Outcome::WouldBackfill(plan) => Answer::WouldBackfill(plan),
+            Outcome::LastScheduled(runs) => Answer::LastScheduled(runs),
             Outcome::Needs(key) => Answer::Refused(no_history(&key)),
             Outcome::Refused(refusal) => Answer::Refused(refusal),
         };

@@ -50,6 +50,9 @@ pub struct Scheduler {
     /// its place, and after the third in a row its task fails. `0s` for ever. Airflow's
     /// `scheduler.task_queued_timeout`.
     pub task_queued_timeout: Period,
+    /// Tries of one task in one run that may be lost by the system's fault and are made up for, beside the task's own
+    /// retries; the next loss fails it, and with 0 the first does. Losses that a neighbour brought about don't count.
+    pub max_losses: u16,
     /// A DAG that does not say is paused once so many of its newest runs have failed, all of them; 0 for never.
     /// Airflow's `core.max_consecutive_failed_dag_runs_per_dag`.
     #[schemars(range(max = 1_000))]
@@ -63,6 +66,7 @@ impl Default for Scheduler {
             snapshot_every: 50_000,
             parallelism: 1_024,
             task_queued_timeout: Period::secs(600),
+            max_losses: 10,
             max_consecutive_failed_dag_runs_per_dag: 0,
         }
     }

@@ -7,14 +7,14 @@ use crate::{
     names::Names,
     run::{Line, LineNo},
     scope::{self, Scopes},
-    timetable::{self, CompiledSchedule},
+    timetable::{self, CompiledSchedule, Foretold},
 };
 
 /// A task's place in its DAG.
 pub type Ix = u32;
 
 /// One version of a DAG.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Version {
     /// Its number.
     pub number: DagVersion,
@@ -82,6 +82,19 @@ impl Version {
             depends_on_past,
             asked,
         }
+    }
+
+    /// Goes by what its timetable answered, where that is written in Python; the same of every version with that
+    /// schedule.
+    pub fn foretell(&mut self, foretold: &Foretold) {
+        if let Some(schedule) = &mut self.schedule {
+            schedule.foretell(foretold);
+        }
+    }
+
+    /// What its timetable answered, where it is written in Python.
+    pub fn foretold(&self) -> Option<&Foretold> {
+        self.schedule.as_ref()?.foretold()
     }
 
     /// The task's place.

@@ -6,7 +6,7 @@ use dagbok_events::TaskSpec;
 use crate::graph::Ix;
 
 /// What each task waits for besides its direct upstreams. Empty where a DAG has no setups.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Scopes {
     of: Vec<Vec<Ix>>,
     with: Vec<Vec<Ix>>,

@@ -195,6 +195,17 @@ pub enum Timetable {
         /// How long the data interval is that ends with it.
         interval: Span,
     },
+    /// A timetable written in Python. Its runs are those of the newest [`crate::ScheduleForetold`].
+    Python {
+        /// Module and name of its class.
+        class: String,
+        /// What it says of itself by `serialize`, as JSON in text; empty where it says nothing.
+        #[serde(default, skip_serializing_if = "is_default")]
+        arguments: String,
+        /// Its `description`, for people.
+        #[serde(default, skip_serializing_if = "is_default")]
+        description: String,
+    },
 }
 
 /// A length of time: calendar months, counted in UTC, and a fixed part.

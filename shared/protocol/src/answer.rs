@@ -1,5 +1,5 @@
 //! Answers: what became of a command.
-use dagbok_events::{DagVersion, Digest, MapIndex, RunId, TaskId, TasksWere, Timestamp};
+use dagbok_events::{DagId, DagVersion, Digest, Interval, MapIndex, RunId, TaskId, TasksWere, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,8 +43,20 @@ pub enum Answer {
     WouldMake(ComingRuns),
     /// What a backfill would do, were it made. Nothing was done.
     WouldBackfill(BackfillPlan),
+    /// Over which data intervals the last scheduled runs went. Nothing was done.
+    LastScheduled(Vec<LastScheduled>),
     /// The caller's picture is out of date, or the request breaks a rule. Nothing was done.
     Refused(Refusal),
+}
+
+/// The last run that a DAG's schedule made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LastScheduled {
+    /// Id of the DAG, unique in the namespace.
+    pub dag_id: DagId,
+    /// What the run works on; `None` where there was none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_interval: Option<Interval>,
 }
 
 /// What runs a DAG's schedule would make by itself.

@@ -1,8 +1,8 @@
 //! Commands: what people, the processor and executors ask the scheduler to decide.
 use dagbok_events::{
     Actor, AssetKey, BackfillId, CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId,
-    HistoryForgotten, MapIndex, Micros, PoolName, RunId, RunMark, TaskId, TaskMark, Timestamp,
-    TraceContext,
+    HistoryForgotten, MapIndex, Micros, PoolName, RunId, RunMark, ScheduleForetold, TaskId,
+    TaskMark, Timestamp, TraceContext,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -139,6 +139,12 @@ pub enum CommandBody {
         /// Of which DAG; of every one where none is named.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dag_id: Option<DagId>,
+    },
+    /// Say over which data interval the last scheduled run of each of these DAGs went, of those that there are.
+    /// Changes nothing.
+    LastScheduled {
+        /// Ids of the DAGs.
+        dag_ids: Vec<DagId>,
     },
     /// What a file holds now, all of it: registers, re-registers, and lets disappear what is not named.
     DagFileRead(Box<DagFile>),
@@ -411,6 +417,9 @@ pub struct RegisteredDag {
     pub spec_digest: Digest,
     /// All that the file says of the DAG.
     pub spec: DagSpec,
+    /// What its timetable answered, where that is written in Python.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foretold: Option<Box<ScheduleForetold>>,
 }
 
 /// Why a file, or a DAG in it, could not be read.

@@ -345,14 +345,19 @@ class FakeSupervisor:
         return err.decode()
 
 
-def parse(folder: Path, *files: str, env: dict[str, str] | None = None) -> list[dict[str, Any]]:
+def parse(
+    folder: Path, *files: str, env: dict[str, str] | None = None, last: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """Run the parser as the processor does; return its answers."""
-    return [line for line in parser_lines(folder, *files, env=env) if "dags" in line]
+    return [line for line in parser_lines(folder, *files, env=env, last=last) if "dags" in line]
 
 
-def parser_lines(folder: Path, *files: str, env: dict[str, str] | None = None) -> list[dict[str, Any]]:
+def parser_lines(
+    folder: Path, *files: str, env: dict[str, str] | None = None, last: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """Run the parser as the processor does; return all that it says, notes among it."""
     arguments = [part for file in files for part in ("--file", file)]
+    arguments += ["--last", json.dumps(last or {})]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "dagbok.parsing", "--folder", str(folder), *arguments],
         capture_output=True,

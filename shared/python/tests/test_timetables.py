@@ -111,7 +111,7 @@ def test_events_are_sorted_and_may_bind_manual_runs(folder: Folder) -> None:
         ("timedelta(0)", "must be longer than zero"),
         ("relativedelta(days=-1)", "must be longer than zero"),
         ("relativedelta(months=1, days=-40)", "must be longer than zero"),
-        ("relativedelta(day=1)", "sets day"),
+        ("relativedelta(day=1)", "must be positive"),
         ("MultipleCronTriggerTimetable(timezone='UTC')", "cron expression required"),
         (
             "CronTriggerTimetable('0 1 * * *', timezone='Europe/Zurig')",

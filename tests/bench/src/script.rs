@@ -28,7 +28,7 @@ pub(crate) fn dag_file(spec: DagSpec) -> CommandBody {
     CommandBody::DagFileRead(Box::new(DagFile {
         file: spec.source.file.clone(),
         bundle: digest(),
-        dags: vec![RegisteredDag { spec_digest, spec }],
+        dags: vec![RegisteredDag { spec_digest, spec, foretold: None }],
         errors: vec![],
         paused_at_creation: false,
     }))

@@ -30,7 +30,7 @@ facts! {
     ForeignEntrySkipped, DagForgotten, DagVersionsForgotten, HistoryForgotten, AssetUpdated, QueuedAssetsDropped,
     TaskMarked, RunMarked, RunNoted,
     BackfillCreated, BackfillPaused, BackfillUnpaused, BackfillCancelled, BackfillCompleted, BackfillSkipped,
-    RunBackfilled, RunVersionChanged, TaskNoted,
+    RunBackfilled, RunVersionChanged, TaskNoted, ScheduleForetold,
 }
 
 /// Shapes that our encoder never writes: a field at its default is left out.

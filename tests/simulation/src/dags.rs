@@ -244,7 +244,7 @@ fn some_scope(rng: &mut Prng, tasks: &mut [TaskSpec]) {
 
 /// A file that defines this DAG.
 pub fn file_of(dag: &DagSpec, bundle: u64) -> DagFile {
-    let registered = RegisteredDag { spec_digest: meaning(dag), spec: dag.clone() };
+    let registered = RegisteredDag { spec_digest: meaning(dag), spec: dag.clone(), foretold: None };
     DagFile {
         file: dag.source.file.clone(),
         bundle: digest(bundle),

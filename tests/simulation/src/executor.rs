@@ -205,6 +205,7 @@ impl Executor {
                     | Answer::WouldMark { .. }
                     | Answer::Waits(_)
                     | Answer::WouldMake(_)
+                    | Answer::LastScheduled(_)
                     | Answer::WouldBackfill(_),
                 ) => {
                     job.beginning = None;

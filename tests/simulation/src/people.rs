@@ -86,6 +86,7 @@ impl People {
                     | Answer::WouldMark { .. }
                     | Answer::Waits(_)
                     | Answer::WouldMake(_)
+                    | Answer::LastScheduled(_)
                     | Answer::WouldBackfill(_)
                     | Answer::Refused(_),
                 ) => {}

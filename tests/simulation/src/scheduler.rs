@@ -278,6 +278,7 @@ fn decide(
         }
         Outcome::WouldMake(runs) => Answer::WouldMake(runs),
         Outcome::WouldBackfill(plan) => Answer::WouldBackfill(plan),
+        Outcome::LastScheduled(runs) => Answer::LastScheduled(runs),
         Outcome::Needs(key) => unreachable!("{key} was revived"),
         Outcome::Refused(refusal) => Answer::Refused(refusal),
     };
@@ -330,6 +331,7 @@ fn check_silence(
         | Outcome::Waits(_)
         | Outcome::WouldMake(_)
         | Outcome::WouldBackfill(_)
+        | Outcome::LastScheduled(_)
         | Outcome::Needs(_) => {
             unreachable!("{command:?} is a report")
         }

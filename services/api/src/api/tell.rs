@@ -57,6 +57,7 @@ pub(crate) fn tell(
             Answer::Unchanged
             | Answer::Waits(_)
             | Answer::WouldMake(_)
+            | Answer::LastScheduled(_)
             | Answer::WouldBackfill(_) => Ok(Told { seq: None, run_id: None, cleared: None }),
             Answer::WouldClear { run_goes_on: goes_on, tasks, version } => {
                 let cleared = Some(WouldChange { goes_on, tasks, version });

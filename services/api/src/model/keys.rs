@@ -9,10 +9,11 @@ pub(crate) use dagbok_rows::{Key, key::table};
 use dagbok_rows::{Row, key::Parts as _};
 
 use super::rows::{
-    AssetCountRow, AssetEventRow, AssetIdRow, AssetRow, BackfillOfDagRow, BackfillRow, BundleRow,
-    DagRow, ExecutorOrderRow, ExecutorRow, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow,
-    QueuedAssetRow, RefusedRow, RunAssetsRow, RunChangeRow, RunHavingRow, RunInputRow, RunOrderRow,
-    RunRow, SeqsRow, StripRow, TaskRow, TotalsRow, VersionRow, XComRow,
+    AssetAliasRow, AssetCountRow, AssetEventOfRow, AssetEventRow, AssetIdRow, AssetRow,
+    BackfillOfDagRow, BackfillRow, BundleRow, DagRow, ExecutorOrderRow, ExecutorRow,
+    ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow, QueuedForRow,
+    RefusedRow, RunAssetsRow, RunChangeRow, RunHavingRow, RunInputRow, RunOrderRow, RunRow,
+    SeqsRow, StripRow, TaskRow, TotalsRow, VersionRow, XComRow,
 };
 
 /// A task of a run, one copy of it.
@@ -82,6 +83,35 @@ pub(crate) fn asset_count() -> Key {
 
 pub(crate) fn asset_event(id: u64) -> Key {
     table::<AssetEventRow>().number(id)
+}
+
+/// The events of all assets; in the order of time, as in those of one.
+pub(crate) fn events_of_all() -> Key {
+    table::<AssetEventOfRow>().byte(2)
+}
+
+/// The events of an asset by its number.
+pub(crate) fn events_of_asset(id: u32) -> Key {
+    table::<AssetEventOfRow>().byte(0).number32(id)
+}
+
+/// The events that a DAG's tasks made.
+pub(crate) fn events_of_dag(dag_id: &DagId) -> Key {
+    table::<AssetEventOfRow>().byte(1).text(dag_id.as_str())
+}
+
+pub(crate) fn asset_alias(name: &str) -> Key {
+    table::<AssetAliasRow>().rest(name.as_bytes())
+}
+
+/// The DAGs that an asset waits in.
+pub(crate) fn within_queued_for(asset: &AssetKey) -> Key {
+    let key = table::<QueuedForRow>().text(&without_zero(&asset.uri));
+    key.text(&without_zero(&asset.name))
+}
+
+pub(crate) fn queued_for(asset: &AssetKey, dag_id: &DagId) -> Key {
+    within_queued_for(asset).rest(dag_id.as_str().as_bytes())
 }
 
 pub(crate) fn queued_asset(dag_id: &DagId, asset: &AssetKey) -> Key {

@@ -9,10 +9,10 @@ use dagbok_rows::key::table;
 use super::{
     Store, StoreError, keys,
     rows::{
-        AssetEventRow, AssetIdRow, AssetRow, BackfillOfDagRow, BackfillRow, BundleRow, DagRow,
-        ExecutorRow, Handed, ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow,
-        QueuedAssetRow, RefusedRow, RunAssetsRow, RunChangeRow, RunInputRow, RunRow, STRIP,
-        SeqsRow, Stretch, StripRow, TaskRow, TryRow, VersionRow, XComRow,
+        AssetAliasRow, AssetEventRow, AssetIdRow, AssetRow, BackfillOfDagRow, BackfillRow,
+        BundleRow, DagRow, ExecutorRow, Handed, ImportErrorRow, LimitsRow, LoadRow, PastTryRow,
+        PoolRow, QueuedAssetRow, RefusedRow, RunAssetsRow, RunChangeRow, RunInputRow, RunRow,
+        STRIP, SeqsRow, Stretch, StripRow, TaskRow, TryRow, VersionRow, XComRow,
     },
 };
 
@@ -40,9 +40,9 @@ impl Store {
         self.get(&keys::asset(asset))
     }
 
-    /// The events of all assets, oldest first.
-    pub fn asset_events(&self) -> Found<Vec<AssetEventRow>> {
-        self.rows(&table::<AssetEventRow>())
+    /// Every alias, by name.
+    pub fn asset_aliases(&self) -> Found<Vec<AssetAliasRow>> {
+        self.rows(&table::<AssetAliasRow>())
     }
 
     /// An event by its number.
@@ -53,6 +53,24 @@ impl Store {
     /// The assets that wait for a DAG's next run by them.
     pub fn queued_assets(&self, dag_id: &DagId) -> Found<Vec<QueuedAssetRow>> {
         self.rows(&keys::within_dag::<QueuedAssetRow>(dag_id))
+    }
+
+    /// An asset that waits for a DAG's next run, if it does.
+    pub fn queued_asset(&self, dag_id: &DagId, asset: &AssetKey) -> Found<Option<QueuedAssetRow>> {
+        self.get(&keys::queued_asset(dag_id, asset))
+    }
+
+    /// The DAGs that an asset waits in.
+    pub fn queued_with(&self, asset: &AssetKey) -> Found<Vec<(DagId, QueuedAssetRow)>> {
+        let (prefix, mut found) = (keys::within_queued_for(asset), Vec::new());
+        for key in self.keys(&prefix) {
+            let name = String::from_utf8_lossy(&key?[prefix.len()..]).into_owned();
+            let Ok(dag_id) = DagId::new(name) else { continue };
+            if let Some(row) = self.queued_asset(&dag_id, asset)? {
+                found.push((dag_id, row));
+            }
+        }
+        Ok(found)
     }
 
     /// The events that made a run.

@@ -2,7 +2,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::DateTime;
+use super::{DateTime, ListExtra};
 
 /// Assets, by their uris.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -37,7 +37,7 @@ pub struct AssetResponse {
     pub producing_tasks: Vec<AssetTask>,
     /// Tasks that say that they read it.
     pub consuming_tasks: Vec<AssetTask>,
-    /// Always empty.
+    /// Aliases by which tasks named it.
     pub aliases: Vec<String>,
     /// Always empty: there are no watchers.
     pub watchers: Vec<String>,
@@ -75,8 +75,30 @@ pub struct LastAssetEvent {
 pub struct AssetEventCollection {
     /// The events of this page, as asked for.
     pub asset_events: Vec<AssetEventResponse>,
-    /// How many there are in all.
+    /// How many there are over all pages, or at least are where `dagbok.total_is_exact` is false.
     pub total_entries: usize,
+    /// How exact this is.
+    pub dagbok: ListExtra,
+}
+
+/// Aliases, by their names.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AssetAliasCollection {
+    /// The aliases of this page.
+    pub asset_aliases: Vec<AssetAlias>,
+    /// How many aliases there are over all pages.
+    pub total_entries: usize,
+}
+
+/// A name that tasks give to assets when they run.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AssetAlias {
+    /// The number that the API knows the alias by.
+    pub id: u32,
+    /// What tasks and DAGs call it.
+    pub name: String,
+    /// What kind it is: always `asset`.
+    pub group: String,
 }
 
 /// An asset was brought up to date.

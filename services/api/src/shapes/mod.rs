@@ -15,8 +15,9 @@ mod why;
 mod xcom;
 
 pub use asset::{
-    AssetCollection, AssetDag, AssetEventCollection, AssetEventResponse, AssetResponse, AssetTask,
-    CreateAssetEvent, CreatedRun, LastAssetEvent, QueuedEvent, QueuedEventCollection,
+    AssetAlias, AssetAliasCollection, AssetCollection, AssetDag, AssetEventCollection,
+    AssetEventResponse, AssetResponse, AssetTask, CreateAssetEvent, CreatedRun, LastAssetEvent,
+    QueuedEvent, QueuedEventCollection,
 };
 pub use backfill::{
     BackfillBody, BackfillCollection, BackfillExtra, BackfillResponse, DryRunBackfill,
@@ -57,7 +58,10 @@ use utoipa::{
     PartialSchema, ToSchema,
     openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, schema::Type},
 };
-pub use why::{WhyAnswer, WhyExpected, WhyHolder, WhyPiece, WhyPlace, WhyReason, WhyTask};
+pub use why::{
+    WhyAnswer, WhyChange, WhyChanges, WhyExpected, WhyHolder, WhyPiece, WhyPlace, WhyReason,
+    WhyTask,
+};
 pub use xcom::{XComCollection, XComEntry, XComValue};
 
 /// Airflow's default owner: it stands for nobody named, as it does there.

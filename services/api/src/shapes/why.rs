@@ -33,6 +33,35 @@ pub struct WhyAnswer {
     pub more_roots: u32,
 }
 
+/// How what kept something changed over its wait.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct WhyChanges {
+    /// Id of the DAG, unique in the namespace.
+    pub dag_id: String,
+    /// Id of the run, unique within its DAG.
+    pub dag_run_id: String,
+    /// Id of the task; null where the run was asked about.
+    pub task_id: Option<String>,
+    /// Each time that other reasons kept it, or that it stood differently; the first is how it began.
+    pub changes: Vec<WhyChange>,
+    /// Whether those are all: false of a long wait, of which only some instants were looked at, and where there are
+    /// more than 100.
+    pub complete: bool,
+}
+
+/// What kept something from an instant on.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct WhyChange {
+    /// From when on.
+    pub at: DateTime,
+    /// The record of the log with which it came to be so.
+    pub seq: u64,
+    /// In one sentence, for people.
+    pub message: String,
+    /// What was asked about, with its reasons.
+    pub is: WhyPiece,
+}
+
 /// A DAG, a run or a copy of a task, with all that keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct WhyPiece {

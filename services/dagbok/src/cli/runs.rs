@@ -306,6 +306,9 @@ pub(crate) struct WhyOf {
     /// As of this instant, as `2026-11-28T05:30:00Z` [default: now]
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<String>,
+    /// How that changed over the run's time: of a run or a task
+    #[arg(long, conflicts_with = "at")]
+    pub(crate) history: bool,
 }
 
 /// `dagbok tasks logs`.

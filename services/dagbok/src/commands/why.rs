@@ -1,12 +1,14 @@
-//! `dagbok why`: all that keeps a DAG's next run, a run, or a task; with `--json` the API's `WhyAnswer`.
-use dagbok_api::shapes::{WhyAnswer, WhyHolder, WhyPiece, WhyReason};
+//! `dagbok why`: all that keeps a DAG's next run, a run, or a task; with `--json` the API's `WhyAnswer`, with
+//! `--history` its `WhyChanges`.
+use dagbok_api::shapes::{WhyAnswer, WhyChanges, WhyHolder, WhyPiece, WhyReason};
 
 use crate::{
     api::Api,
     cli::{Why, WhyOf, WhyTask},
+    codes::Code,
     context::Context,
     exit::Exit,
-    failure::Outcome,
+    failure::{Failure, Outcome},
     output::{Out, copy_name},
 };
 
@@ -19,14 +21,17 @@ pub(crate) async fn why(context: &Context, args: &Why) -> Outcome {
             path.extend(["runs", &args.dag_id, run_id, "tasks", task_id]);
         }
     }
-    path.push("why");
+    if args.of.history && args.run_id.is_none() {
+        return Err(Failure::new(Code::Usage, "--history is of a run, or of a task of it")
+            .next("name the run: `dagbok runs list DAG` shows them"));
+    }
     ask(context, &path, &args.of, args.task_id.is_some()).await
 }
 
 /// `dagbok tasks why`.
 pub(crate) async fn task(context: &Context, args: &WhyTask) -> Outcome {
     let (dag, run) = (args.run.dag_id.as_str(), args.run.run_id.as_str());
-    let path = ["dagbok", "runs", dag, run, "tasks", args.task_id.as_str(), "why"];
+    let path = ["dagbok", "runs", dag, run, "tasks", args.task_id.as_str()];
     ask(context, &path, &args.of, true).await
 }
 
@@ -37,13 +42,36 @@ async fn ask(context: &Context, path: &[&str], of: &WhyOf, is_task: bool) -> Out
         query.push(("map_index", of.map_index.to_string()));
     }
     query.extend(of.at.as_ref().map(|at| ("at", at.clone())));
-    let found: WhyAnswer = api.get(path, &query).await?;
+    let path_to = |last| [path, &[last]].concat();
+    if of.history {
+        let found: WhyChanges = api.get(&path_to("whyChanges"), &query).await?;
+        if context.out.is_json() {
+            context.out.document(&found);
+        } else {
+            tell_changes(context.out, &found);
+        }
+        return Ok(Exit::Ok);
+    }
+    let found: WhyAnswer = api.get(&path_to("why"), &query).await?;
     if context.out.is_json() {
         context.out.document(&found);
     } else {
         tell(context.out, &found, of.at.is_some());
     }
     Ok(Exit::Ok)
+}
+
+/// Each change in a line.
+fn tell_changes(out: Out, found: &WhyChanges) {
+    for change in &found.changes {
+        out.line(&format!("{}  {}", change.at.0, change.message));
+        for reason in change.is.reasons.iter().skip(1) {
+            out.line(&format!("    - {}", reason.message));
+        }
+    }
+    if !found.complete {
+        out.line("there may be more: not every record of that time was looked at");
+    }
 }
 
 /// One sentence, then what it rests on.

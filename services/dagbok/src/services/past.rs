@@ -16,4 +16,14 @@ impl Past for FoldedLog {
             .map_err(|error| PastError::Unavailable(error.to_string()))?
             .map_err(PastError::Refused)
     }
+
+    async fn changes(
+        &self,
+        between: (Timestamp, Timestamp),
+        ask: &WhyAsk,
+    ) -> Result<(Vec<Why>, bool), PastError> {
+        let found = self.0.changes(between, ask).await;
+        let found = found.map_err(|error| PastError::Unavailable(error.to_string()))?;
+        Ok((found.changes, found.whole))
+    }
 }

@@ -50,6 +50,7 @@ pub(crate) fn scheduler(config: &Config) -> Result<SchedulerSettings, Failure> {
         snapshot_every: config.scheduler.snapshot_every,
         holds: Some(Holds {
             parallelism: config.scheduler.parallelism,
+            max_losses: config.scheduler.max_losses,
             max_consecutive_failed_dag_runs: config
                 .scheduler
                 .max_consecutive_failed_dag_runs_per_dag,

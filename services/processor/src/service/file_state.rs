@@ -33,7 +33,7 @@ static READINGS: Pace = Pace {
 pub(super) enum Why {
     /// It is new, or something that it depends on changed.
     Changed,
-    /// It failed, and may have healed meanwhile.
+    /// It failed, and may have healed meanwhile; or its timetables are to be asked for what comes next.
     Retry,
 }
 
@@ -45,6 +45,8 @@ pub(super) struct FileState {
     last: Option<Last>,
     /// Its DAGs at its last reading that was none of an error.
     dag_ids: BTreeSet<DagId>,
+    /// Those of them whose timetables are written in Python.
+    to_foretell: BTreeSet<DagId>,
     /// Readings of the same text in a row.
     haste: Option<(Option<Hash>, Haste)>,
 }
@@ -162,25 +164,41 @@ impl FileState {
         &self.dag_ids
     }
 
+    /// Those of them whose timetables are asked when they make their next runs.
+    pub(super) fn to_foretell(&self) -> &BTreeSet<DagId> {
+        &self.to_foretell
+    }
+
     /// Has it read and told of again.
     pub(super) fn forget(&mut self) {
         self.last = None;
     }
 
-    /// Takes a reading over; whether it says anything new.
-    pub(super) fn take(&mut self, why: Why, inputs: Inputs, parsed: &ParsedFile) -> bool {
+    /// Takes a reading over, which is to be done again after `again`; whether it says anything new.
+    pub(super) fn take(
+        &mut self,
+        why: Why,
+        inputs: Inputs,
+        parsed: &ParsedFile,
+        again: Option<Duration>,
+    ) -> bool {
         let told = hash_bytes(&encode_any(&(inputs.files(), &parsed.dags, &parsed.errors)));
         let before = self.last.take();
         let news = before.as_ref().is_none_or(|last| last.told != told);
         let failed = !parsed.errors.is_empty();
-        let retry = (failed && parsed.may_heal).then(|| {
-            let tried = before.and_then(|last| last.retry).filter(|_| why == Why::Retry);
-            let pause = tried.map_or(FIRST_PAUSE, |tried| (tried.pause * 2).min(LONGEST_PAUSE));
-            Retry { at: Instant::now() + pause, pause }
-        });
+        let pause = if failed && parsed.may_heal {
+            let tried = before.filter(|last| why == Why::Retry && last.failed);
+            let tried = tried.and_then(|last| last.retry);
+            Some(tried.map_or(FIRST_PAUSE, |tried| (tried.pause * 2).min(LONGEST_PAUSE)))
+        } else {
+            again
+        };
+        let retry = pause.map(|pause| Retry { at: Instant::now() + pause, pause });
         if !failed {
             self.dag_ids.clear();
+            self.to_foretell.clear();
         }
+        self.to_foretell.extend(parsed.to_foretell().cloned());
         self.dag_ids.extend(parsed.dags.iter().map(|dag| dag.spec.dag_id.clone()));
         self.last = Some(Last { inputs, outdated: false, told, failed, retry });
         news
@@ -242,7 +260,7 @@ mod tests {
         assert_eq!(state.retry_at(), None, "it is being read");
         let why = state.end(job.id()).unwrap();
         let before = Instant::now();
-        state.take(why, Inputs::default(), parsed);
+        state.take(why, Inputs::default(), parsed, None);
         state.retry_at().map(|at| Duration::from_secs(at.duration_since(before).as_secs()))
     }
 
@@ -272,6 +290,20 @@ mod tests {
             assert_eq!((state.put_off(), given_up.is_started()), (put_off, put_off), "{why:?}");
         }
         assert_eq!(state.retry_at(), Some(Instant::now() + 2 * MINUTE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_whose_timetables_are_asked_is_read_again_though_nothing_changed() {
+        let (mut state, job) = (FileState::default(), tokio::spawn(async {}));
+        state.begin(Why::Changed, None, job.id(), Shutdown::new());
+        state.end(job.id()).unwrap();
+        state.take(Why::Changed, Inputs::default(), &ParsedFile::default(), Some(MINUTE));
+        assert_eq!(state.retry_at(), Some(Instant::now() + MINUTE));
+        assert!(!state.has_failed());
+        // What fails then is tried again as anything that fails for the first time.
+        tokio::time::advance(MINUTE).await;
+        assert_eq!(pause_after(&mut state, Why::Retry, &failed(true)), Some(MINUTE));
+        assert_eq!(pause_after(&mut state, Why::Retry, &failed(true)), Some(2 * MINUTE));
     }
 
     #[tokio::test]

@@ -13,7 +13,11 @@ use super::{
     file_state::{FileState, Why},
     inputs::Inputs,
 };
-use crate::{ParsedFile, candidate::Kind};
+use crate::{
+    ParsedFile,
+    candidate::Kind,
+    foretell::{self, Reading},
+};
 
 /// How long the end of processes that are given up is waited for.
 const LAST_LOOK: Duration = Duration::from_secs(5);
@@ -84,11 +88,14 @@ impl Service {
         let is_zip = snapshot.files.get(&file).is_some_and(|facts| facts.kind == Kind::ZipPackage);
         let give_up = Shutdown::new();
         let told = give_up.clone();
+        let (teller, known) = (Arc::clone(&self.teller), self.files.get(&file));
+        let known = known.map(|state| state.to_foretell().clone()).unwrap_or_default();
         let job = self.jobs.spawn(async move {
             let parsed = if is_zip {
                 Some(refuse_zip(&file))
             } else {
-                parsers.parse(&folder, &file, within, &told).await
+                let reading = Reading { parsers, teller, folder, within, told };
+                reading.read(&file, known).await
             };
             Done { file, snapshot, parsed }
         });
@@ -150,7 +157,8 @@ impl Service {
             parsed = ParsedFile::failed(&file, "BundleTooLarge", message, String::new());
         }
         let had = state.dag_ids().clone();
-        let news = state.take(why, inputs, &parsed);
+        let again = foretell::again_in(&parsed, self.clock.now());
+        let news = state.take(why, inputs, &parsed, again);
         state.look_at(&file, &self.snapshot);
         self.agenda.note(&file, state, &self.snapshot, Instant::now());
         let lost: BTreeSet<_> = had.difference(state.dag_ids()).cloned().collect();

@@ -92,6 +92,7 @@ fn log_answer(what: &str, told: &Told) -> bool {
             | Answer::WouldMark { .. }
             | Answer::Waits(_)
             | Answer::WouldMake(_)
+            | Answer::LastScheduled(_)
             | Answer::WouldBackfill(_),
         ) => {
             tracing::debug!(what, "the scheduler knew");

@@ -99,7 +99,7 @@ impl World {
         let file = DagFile {
             file: spec.source.file.clone(),
             bundle: digest('b'),
-            dags: vec![RegisteredDag { spec_digest: digest('a'), spec }],
+            dags: vec![RegisteredDag { spec_digest: digest('a'), spec, foretold: None }],
             errors: vec![],
             paused_at_creation: false,
         };

@@ -1,15 +1,12 @@
 //! Which DAGs name which assets, so that neither an event nor a file that changed asks all of them.
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use dagbok_events::{AssetCondition, AssetKey, AssetRef, DagId, DagSpec};
 
 use crate::graph::Version;
-
-/// DAGs that are looked at for a way on which one comes back to itself. A longer one is not warned of.
-const LOOKED_AT: usize = 256;
 
 /// What a condition may mean an asset by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +40,6 @@ impl Meant {
 #[derive(Clone, Debug, Default)]
 struct Named {
     waits: BTreeSet<Meant>,
-    brings: BTreeSet<AssetKey>,
     known: BTreeSet<AssetKey>,
 }
 
@@ -52,10 +48,8 @@ impl Named {
         let waits = spec.asset_condition.iter().flat_map(AssetCondition::named);
         let outlets = spec.tasks.iter().flat_map(|task| &task.outlets);
         let inlets = spec.tasks.iter().flat_map(|task| &task.inlets);
-        let known =
-            waits.clone().chain(outlets.clone()).chain(inlets).filter_map(AssetRef::key).collect();
-        let brings = outlets.filter_map(AssetRef::key).collect();
-        Self { waits: waits.map(Meant::of).collect(), brings, known }
+        let known = waits.clone().chain(outlets).chain(inlets).filter_map(AssetRef::key).collect();
+        Self { waits: waits.map(Meant::of).collect(), known }
     }
 }
 
@@ -124,33 +118,6 @@ impl AssetIndex {
         let by_uri = uri.and_then(|uri| self.uris.get(uri));
         Some(by_name.or(by_uri)?.first_key_value()?.0)
     }
-
-    /// A way through assets on which a DAG of this meaning comes back to itself, if there is a short one: DAGs and
-    /// assets in turn.
-    pub(super) fn cycle(&self, spec: &DagSpec) -> Option<Vec<String>> {
-        let own = Named::by(spec);
-        if own.waits.is_empty() || own.brings.is_empty() {
-            return None;
-        }
-        let mut steps: Vec<(DagId, Option<(usize, AssetKey)>)> = vec![(spec.dag_id.clone(), None)];
-        let (mut seen, mut next) = (BTreeSet::new(), VecDeque::from([0]));
-        while let Some(from) = next.pop_front() {
-            let here = if from == 0 { &own } else { &self.of.get(&steps[from].0)?.1 };
-            for asset in &here.brings {
-                // What the DAG waits for now, and not what its version of before did.
-                if Meant::as_any_of(asset).iter().any(|meant| own.waits.contains(meant)) {
-                    return Some(told(&steps, from, asset, &spec.dag_id));
-                }
-                for dag_id in self.waiting_for(asset, &[]) {
-                    if *dag_id != spec.dag_id && steps.len() < LOOKED_AT && seen.insert(dag_id) {
-                        next.push_back(steps.len());
-                        steps.push((dag_id.clone(), Some((from, asset.clone()))));
-                    }
-                }
-            }
-        }
-        None
-    }
 }
 
 fn forget(map: &mut BTreeMap<String, BTreeMap<AssetKey, usize>>, text: &str, asset: &AssetKey) {
@@ -164,23 +131,4 @@ fn forget(map: &mut BTreeMap<String, BTreeMap<AssetKey, usize>>, text: &str, ass
     if counts.is_empty() {
         map.remove(text);
     }
-}
-
-/// The way to a step, and by an asset from there to the DAG that it began with.
-fn told(
-    steps: &[(DagId, Option<(usize, AssetKey)>)],
-    mut at: usize,
-    asset: &AssetKey,
-    begin: &DagId,
-) -> Vec<String> {
-    let mut way = vec![begin.to_string(), asset.uri.clone()];
-    loop {
-        let (dag_id, from) = &steps[at];
-        way.push(dag_id.to_string());
-        let Some((before, asset)) = from else { break };
-        way.push(asset.uri.clone());
-        at = *before;
-    }
-    way.reverse();
-    way
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use dagbok_events::{
     AssetCondition, AssetEvent, AssetKey, AssetRef, AssetSource, AssetUpdated, Fact, Interval,
-    Record, Scope, Timestamp,
+    Record, RunCreated, Scope, Timestamp,
 };
 use dagbok_protocol::limits::{ASSET_EVENTS_BYTES, ASSET_EVENTS_PER_RUN};
 use serde::{Deserialize, Serialize};
@@ -97,19 +97,33 @@ impl Waiting {
         }
     }
 
-    /// What a run made now would begin with.
+    /// What a run made now would begin with: as in Airflow the events up to the one that completed what it waits for.
+    /// Where it waited for room since, what came then is the next run's.
     pub(super) fn run(&self) -> Option<ByAssets> {
         let at = self.queued.iter().map(|queued| queued.since).max()?;
+        let taken = || self.events.iter().filter(|event| event.at <= at);
         let span = |event: &AssetEvent| {
             let known = event.source.as_ref().and_then(|source| source.data_interval);
             known.unwrap_or(Interval { start: event.at, end: event.at })
         };
         let data_interval = Interval {
-            start: self.events.iter().map(|event| span(event).start).min().unwrap_or(at),
-            end: self.events.iter().map(|event| span(event).end).max().unwrap_or(at),
+            start: taken().map(|event| span(event).start).min().unwrap_or(at),
+            end: taken().map(|event| span(event).end).max().unwrap_or(at),
         };
-        let events = self.events.iter().cloned().collect();
+        let events = taken().cloned().collect();
         Some(ByAssets { at, data_interval, events, left_out: self.left_out })
+    }
+
+    /// A run took what was there up to its date, and what it names; nothing waits for it any more.
+    pub(super) fn consume(&mut self, run: &RunCreated) {
+        let named: BTreeSet<(u64, u32)> =
+            run.asset_events.iter().map(|event| (event.seq, event.nth)).collect();
+        let left = |event: &AssetEvent| {
+            event.at > run.run_after && !named.contains(&(event.seq, event.nth))
+        };
+        self.queued.clear();
+        self.events.retain(left);
+        self.left_out = 0;
     }
 
     /// Lets assets wait again for their next event; all of them where none is named.

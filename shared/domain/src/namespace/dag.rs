@@ -5,7 +5,7 @@ use std::{
 };
 
 use dagbok_events::{
-    AssetKey, DagVersion, Digest, Interval, RunExpected, RunId, TaskId, Timestamp,
+    AssetKey, DagVersion, Digest, Interval, RunExpected, RunId, ScheduleForetold, TaskId, Timestamp,
 };
 use dagbok_protocol::Ahead;
 
@@ -17,6 +17,7 @@ use super::{
     dates::Dates,
     past::{Deleted, Past},
     previous::Ended,
+    schedule,
 };
 use crate::graph::Version;
 
@@ -137,6 +138,22 @@ impl Dag {
     /// The data intervals of the runs that it promises after that.
     pub fn ahead(&self) -> impl Iterator<Item = Interval> + '_ {
         self.ahead.intervals()
+    }
+
+    /// Its timetable, written in Python, answered.
+    pub(super) fn foretell(&mut self, answer: &ScheduleForetold) {
+        if let Some(foretold) = self.current.foretold().map(|old| old.renewed(answer)) {
+            Arc::make_mut(&mut self.current).foretell(&foretold);
+        }
+    }
+
+    /// What a timetable answered stands for as long as the schedule is the same.
+    pub(super) fn keep_foretold(&mut self, old: &Version) {
+        if let Some(foretold) = old.foretold()
+            && schedule::same_schedule(&old.spec, &self.current.spec)
+        {
+            Arc::make_mut(&mut self.current).foretell(foretold);
+        }
     }
 
     /// Every version that is still in use.

@@ -9,7 +9,6 @@ use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 
 use super::{
     Dag, Namespace, RunNo, Seen,
-    assets::Waiting,
     backfill::Part,
     past::{Deleted, Forgotten},
     with_head,
@@ -109,6 +108,7 @@ impl Namespace {
                 dag.expected = f.logical_date.is_some().then(alone);
             }
             Fact::QueuedAssetsDropped(f) => dag.waiting.drop(&f.assets),
+            Fact::ScheduleForetold(f) => dag.foretell(f),
             _ => {}
         }
         self.index_dag(dag_id);
@@ -155,6 +155,7 @@ impl Namespace {
         };
         dag.file.clone_from(&version.spec.source.file);
         let old = std::mem::replace(&mut dag.current, version);
+        dag.keep_foretold(&old);
         dag.note_added(Some(&old));
         let condition = &dag.current.spec.asset_condition;
         if *condition != old.spec.asset_condition {
@@ -238,7 +239,7 @@ impl Namespace {
         if f.run_type == RunType::Scheduled {
             dag.last_interval = f.data_interval;
         } else if f.run_type == RunType::AssetTriggered {
-            dag.waiting = Waiting::default();
+            dag.waiting.consume(f);
         }
         if let Some(date) = f.logical_date {
             dag.dates.insert(date);

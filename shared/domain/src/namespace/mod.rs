@@ -46,7 +46,7 @@ use dagbok_events::{
     QueueName, Record, RunId, RunKey, Scope, Timestamp, TraceContext,
 };
 use dagbok_protocol::{
-    BackfillPlan, ClearedTask, ComingRuns, Command, Refusal, RefusalCode, VersionChange, Why,
+    BackfillPlan, ClearedTask, ComingRuns, Command, LastScheduled, Refusal, RefusalCode, VersionChange, Why,
     limits,
 };
 pub use decide::spec_fault;
@@ -118,6 +118,8 @@ pub enum Outcome {
     WouldMake(ComingRuns),
     /// Nothing was decided, as asked: a backfill would do this.
     WouldBackfill(BackfillPlan),
+    /// Nothing was decided, as asked: over these data intervals the last scheduled runs went.
+    LastScheduled(Vec<LastScheduled>),
     /// Nothing is decided yet: that run is over and forgotten. Once it is [revived](Namespace::revive), the
     /// command can be decided.
     Needs(RunKey),

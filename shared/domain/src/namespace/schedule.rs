@@ -85,7 +85,8 @@ pub(super) fn renewed(dag: &Dag, version: &Version, at: Timestamp, why: MissedWh
 /// that are not: they stay, and the schedule goes on before them.
 fn last_due(dag: &Dag, version: &Version, now: Timestamp) -> Option<Interval> {
     let last = dag.last_interval?;
-    if last.end <= now.plus(Micros(CLOCK_BACK_US)) {
+    // What a timetable written in Python makes may be due before its data is over.
+    if last.end <= now.plus(Micros(CLOCK_BACK_US)) || version.foretold().is_some() {
         return Some(last);
     }
     let (spec, schedule) = (&version.spec, version.schedule.as_ref()?);

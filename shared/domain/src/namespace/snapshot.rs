@@ -25,6 +25,7 @@ use super::{
 use crate::{
     graph::Version,
     run::{Phase, Run, SavedRun},
+    timetable::Foretold,
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
@@ -115,6 +116,7 @@ struct SavedDag {
     ahead: Ahead,
     waiting: Waiting,
     last_interval: Option<Interval>,
+    foretold: Option<Foretold>,
     unpaused_at: Option<Timestamp>,
     full_until: Option<Timestamp>,
     past: Past,
@@ -363,6 +365,9 @@ impl Namespace {
         dag.ahead = saved.ahead;
         dag.waiting = saved.waiting;
         dag.last_interval = saved.last_interval;
+        if let Some(foretold) = &saved.foretold {
+            Arc::make_mut(&mut dag.current).foretell(foretold);
+        }
         dag.unpaused_at = saved.unpaused_at;
         dag.full_until = saved.full_until;
         dag.past = saved.past;
@@ -446,6 +451,7 @@ fn save_dag(dag: &Dag) -> SavedDag {
         ahead: dag.ahead.clone(),
         waiting: dag.waiting.clone(),
         last_interval: dag.last_interval,
+        foretold: dag.current.foretold().cloned(),
         unpaused_at: dag.unpaused_at,
         full_until: dag.full_until,
         past: dag.past.clone(),

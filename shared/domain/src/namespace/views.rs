@@ -8,6 +8,7 @@ use dagbok_protocol::{RunContext, WorkItem};
 
 use super::{Dag, Namespace, RunNo};
 use crate::{
+    graph::Version,
     run::{InstanceNo, Phase, Run, TaskState},
     timetable,
 };
@@ -127,6 +128,16 @@ impl Namespace {
         self.work_item(QueuedTry { run: number, instance })
     }
 
+    /// The version by which the run after another is found: where its timetable is written in Python, that which has
+    /// the newest answer.
+    fn newest_answer<'a>(&'a self, run: &'a Run) -> &'a Version {
+        let own: &Version = run.version();
+        let current = self.dags.get(&run.key().dag_id).map(|dag| &*dag.current);
+        current
+            .filter(|current| own.foretold().is_some() && current.foretold().is_some())
+            .unwrap_or(own)
+    }
+
     /// The work item of a try that is offered; `None` once it is not any more.
     pub fn work_item(&self, queued: QueuedTry) -> Option<WorkItem> {
         let run = self.runs.get(&queued.run)?;
@@ -148,7 +159,10 @@ impl Namespace {
             will_retry: instance.failures < spec.retries,
             first_started_at: instance.began,
             execution_timeout: spec.execution_timeout,
-            next_interval: spec.wants_next_interval.then(|| next_interval(run)).flatten(),
+            next_interval: spec
+                .wants_next_interval
+                .then(|| next_interval(self.newest_answer(run), run))
+                .flatten(),
             ask_after: {
                 let timeout = self.limits.task_queued_timeout.0;
                 (timeout > 0).then_some(Micros(timeout / 2))
@@ -212,9 +226,9 @@ fn try_key(run: &Run, no: InstanceNo, token: crate::run::Token) -> TryKey {
 }
 
 /// The data interval that comes after a run's own by its DAG's schedule, whether or not a run is made for it.
-fn next_interval(run: &Run) -> Option<Interval> {
+fn next_interval(version: &Version, run: &Run) -> Option<Interval> {
     let limits = timetable::Limits { start_date: None, end_date: None, catchup: true };
-    let (own, schedule) = (run.meta().data_interval?, run.version().schedule.as_ref()?);
+    let (own, schedule) = (run.meta().data_interval?, version.schedule.as_ref()?);
     schedule.next(Some(own), &limits, own.end).map(|next| next.data_interval)
 }
 

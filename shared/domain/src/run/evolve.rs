@@ -113,6 +113,7 @@ impl Run {
             | Fact::HistoryForgotten(_)
             | Fact::AssetUpdated(_)
             | Fact::QueuedAssetsDropped(_)
+            | Fact::ScheduleForetold(_)
             | Fact::BackfillCreated(_)
             | Fact::BackfillPaused(_)
             | Fact::BackfillUnpaused(_)

@@ -21,11 +21,13 @@
 //! - An expression that no date matches (30 February) is accepted, as Airflow accepts it, and has no runs.
 //!
 //! Absent on purpose: `max_active_runs`, pausing, and whether a run is already there. Asset schedules
-//! and timetables written in Python are not ticks of a clock, and live elsewhere.
+//! are not ticks of a clock, and live elsewhere; timetables written in Python are run elsewhere, and what they answered
+//! is [`Foretold`].
 mod cron;
 mod delta;
 mod dialect;
 mod error;
+mod foretold;
 mod ticks;
 mod triggers;
 mod zone;
@@ -37,6 +39,7 @@ use dagbok_events::{Interval, RunImmediately, Schedule, Span, Timestamp, Timetab
 use cron::CronTicks;
 use delta::DeltaTicks;
 pub use error::BadSchedule;
+pub use foretold::Foretold;
 use ticks::Ticks;
 use triggers::{Before, Triggers};
 
@@ -58,7 +61,12 @@ enum Rule {
     CronTrigger(Triggers),
     DeltaInterval(DeltaTicks),
     DeltaTrigger(DeltaTicks, Before),
-    Events { dates: Arc<[Interval]>, restricted: bool },
+    Events {
+        dates: Arc<[Interval]>,
+        restricted: bool,
+    },
+    /// What a timetable written in Python answered.
+    Foretold(Foretold),
 }
 
 /// What a DAG says about its scheduled runs.
@@ -133,6 +141,7 @@ pub fn compile(schedule: &Schedule) -> Result<CompiledSchedule, BadSchedule> {
             dates.dedup();
             Rule::Events { dates: dates.into(), restricted: *restricted }
         }
+        Timetable::Python { .. } => Rule::Foretold(Foretold::default()),
     };
     Ok(CompiledSchedule { rule, older: false })
 }
@@ -174,6 +183,7 @@ impl CompiledSchedule {
                 Some(before.run_at(ticks::next_trigger(delta, last, limits, now)?))
             }
             Rule::Events { dates, .. } => next_event(dates, last, limits, now),
+            Rule::Foretold(foretold) => foretold.next(last, limits, now),
         }
     }
 
@@ -227,6 +237,7 @@ impl CompiledSchedule {
                 let due = dates.partition_point(|date| date.end <= now);
                 dates.get(due.checked_sub(2)?).copied()
             }
+            Rule::Foretold(foretold) => foretold.before_due(now).or(Some(last)),
         }
     }
 
@@ -244,6 +255,7 @@ impl CompiledSchedule {
                 let past = dates.partition_point(|date| date.start <= logical_date);
                 dates.get(past.saturating_sub(1)).copied()
             }
+            Rule::Foretold(foretold) => foretold.manual_interval(logical_date),
             _ => None,
         }
         .unwrap_or(Interval { start: logical_date, end: logical_date })
@@ -281,7 +293,20 @@ impl CompiledSchedule {
                     count: u32::try_from(missed.len()).unwrap_or(max).min(max),
                 })
             }
+            Rule::Foretold(foretold) => foretold.missed_between(after, until, max),
         }
+    }
+
+    /// Goes by what a timetable written in Python answered.
+    pub(crate) fn foretell(&mut self, new: &Foretold) {
+        if let Rule::Foretold(foretold) = &mut self.rule {
+            foretold.clone_from(new);
+        }
+    }
+
+    /// What a timetable written in Python answered.
+    pub(crate) const fn foretold(&self) -> Option<&Foretold> {
+        if let Rule::Foretold(foretold) = &self.rule { Some(foretold) } else { None }
     }
 
     /// Whether no scheduled run can ever come, although the schedule asks for them: worth a warning.

@@ -12,6 +12,7 @@ mod consecutive;
 mod executors;
 mod fairness;
 mod files;
+mod foretold;
 mod forget;
 mod latest;
 mod legs;

@@ -553,8 +553,11 @@ pub(crate) fn file_of(dag: &DagSpec) -> DagFile {
 
 /// A file that defines these DAGs, in bundle 1.
 pub(crate) fn file(name: &str, dags: &[&DagSpec]) -> DagFile {
-    let registered =
-        |spec: &&DagSpec| RegisteredDag { spec_digest: meaning(spec), spec: (*spec).clone() };
+    let registered = |spec: &&DagSpec| RegisteredDag {
+        spec_digest: meaning(spec),
+        spec: (*spec).clone(),
+        foretold: None,
+    };
     DagFile {
         file: name.to_owned(),
         bundle: digest(1),
@@ -655,11 +658,7 @@ pub(crate) fn brief(fact: &Fact) -> String {
             format!("TryRescheduled {} {}.{} {}", f.task_id, f.try_number, f.leg, f.due)
         }
         Fact::TaskQueued(f) => format!("TaskQueued {} {}", f.task_id, f.try_number),
-        Fact::TaskRuledOut(f) => {
-            let message = f.message.as_deref().map(|message| format!(": {message}"));
-            let copies = copies(&f.task_id, f.map_index, f.further);
-            format!("TaskRuledOut {copies} {:?}{}", f.why, message.unwrap_or_default())
-        }
+        Fact::TaskRuledOut(f) => brief_ruled_out(f),
         Fact::TryStarted(f) => brief_started(f),
         Fact::TrySucceeded(f) => format!("TrySucceeded {} {}", f.task_id, f.try_number),
         Fact::TryFailed(f) => {
@@ -686,6 +685,7 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::HistoryForgotten(_) => "HistoryForgotten".to_owned(),
         Fact::AssetUpdated(f) => brief_updated(f),
         Fact::QueuedAssetsDropped(f) => format!("QueuedAssetsDropped {}", f.assets.len()),
+        Fact::ScheduleForetold(f) => brief_foretold(f),
         Fact::BackfillCreated(_)
         | Fact::BackfillPaused(_)
         | Fact::BackfillUnpaused(_)
@@ -694,6 +694,17 @@ pub(crate) fn brief(fact: &Fact) -> String {
         | Fact::BackfillSkipped(_)
         | Fact::RunBackfilled(_) => brief_backfill(fact),
     }
+}
+
+fn brief_ruled_out(f: &dagbok_events::TaskRuledOut) -> String {
+    let message = f.message.as_deref().map(|message| format!(": {message}"));
+    let copies = copies(&f.task_id, f.map_index, f.further);
+    format!("TaskRuledOut {copies} {:?}{}", f.why, message.unwrap_or_default())
+}
+
+fn brief_foretold(f: &dagbok_events::ScheduleForetold) -> String {
+    let count: u32 = f.runs.iter().map(|runs| runs.count).sum();
+    format!("ScheduleForetold {count}")
 }
 
 fn brief_backfill(fact: &Fact) -> String {

@@ -3,6 +3,7 @@ mod asset;
 mod attempt;
 mod backfill;
 mod dag;
+mod foretold;
 mod run;
 mod shared;
 mod task;
@@ -21,6 +22,7 @@ pub use dag::{
     DagRegistered, DagUnpaused, DagVersionsForgotten, ExpectedRuns, MissedWhy, RunExpected,
     RunMissed,
 };
+pub use foretold::{ForetoldManual, ForetoldRuns, ManualStep, ScheduleForetold};
 pub use run::{
     Payload, RunCancelled, RunCleared, RunCreated, RunDeleted, RunFailed, RunMark, RunMarked,
     RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunVersionChanged, RunWas, TaskGone,
@@ -152,6 +154,8 @@ pub enum Fact {
     TaskNoted(TaskNoted),
     /// What nothing that goes on needs, and that is old, is forgotten: executors that left, reports refused.
     HistoryForgotten(HistoryForgotten),
+    /// A DAG's timetable is written in Python, and answered when its next runs come.
+    ScheduleForetold(Box<ScheduleForetold>),
 }
 
 impl Fact {

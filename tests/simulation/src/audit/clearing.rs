@@ -351,6 +351,7 @@ impl Audit {
             | Outcome::WouldMark { .. }
             | Outcome::WouldMake(_)
             | Outcome::WouldBackfill(_)
+            | Outcome::LastScheduled(_)
             | Outcome::Needs(_)
             | Outcome::Refused(_) => false,
         }

@@ -59,6 +59,7 @@ pub(super) const fn kind_of(fact: &Fact) -> &'static str {
         Fact::HistoryForgotten(_) => "HistoryForgotten",
         Fact::AssetUpdated(_) => "AssetUpdated",
         Fact::QueuedAssetsDropped(_) => "QueuedAssetsDropped",
+        Fact::ScheduleForetold(_) => "ScheduleForetold",
         Fact::BackfillCreated(_) => "BackfillCreated",
         Fact::BackfillPaused(_) => "BackfillPaused",
         Fact::BackfillUnpaused(_) => "BackfillUnpaused",

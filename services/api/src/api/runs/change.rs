@@ -32,7 +32,16 @@ pub(crate) async fn trigger(
     caller: Caller,
     InBody(body): InBody<TriggerBody>,
 ) -> Result<Json<RunResponse>, ApiError> {
-    let dag_id = dag_id(&raw)?;
+    trigger_dag(&state, dag_id(&raw)?, caller, body).await.map(Json)
+}
+
+/// Makes a run of a DAG, as a body asks.
+pub(in crate::api) async fn trigger_dag(
+    state: &ApiState,
+    dag_id: DagId,
+    caller: Caller,
+    body: TriggerBody,
+) -> Result<RunResponse, ApiError> {
     let asked = trigger_of(dag_id.clone(), body)?;
     let (of, conf) = (dag_id.clone(), asked.conf.clone());
     let checked = state.read(move |store| {
@@ -41,10 +50,10 @@ pub(crate) async fn trigger(
         Ok(version.map_or(Ok(()), |version| params::check(&version.spec, conf.as_deref())))
     });
     checked.await?.map_err(ApiError::BadRequest)?;
-    let told = tell(&state, caller, None, CommandBody::TriggerRun(asked)).await?;
+    let told = tell(state, caller, None, CommandBody::TriggerRun(asked)).await?;
     let run_id =
         told.run_id.ok_or_else(|| ApiError::bug(&"a trigger was accepted without a run"))?;
-    one(&state, RunKey { dag_id, run_id }).await.map(Json)
+    one(state, RunKey { dag_id, run_id }).await
 }
 
 fn trigger_of(dag_id: DagId, body: TriggerBody) -> Result<TriggerRun, ApiError> {

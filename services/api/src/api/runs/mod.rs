@@ -5,6 +5,7 @@ mod wait;
 mod wish;
 
 use axum::{Json, extract::State};
+pub(super) use change::trigger_dag;
 pub(crate) use change::{
     __path_cancel, __path_mark, __path_patch, __path_trigger, cancel, mark, patch, trigger,
 };

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use dagbok_events::{AssetCondition, AssetRef, DagSpec, Micros, Span, TaskSpec, Timetable};
 use serde_json::json;
 
+use super::super::assets::way_back;
 use super::{BUNDLE, display_name, run::actor_name, version_info, when, word};
 use crate::{
     model::{
@@ -12,7 +13,7 @@ use crate::{
     },
     shapes::{
         DEFAULT_OWNER, DagDetails, DagExtra, DagResponse, DagTag, ExpectedRun, LastRun, MissedRuns,
-        PausedWhy, TaskExtra, TaskInfo, TimeDelta,
+        NotCarriedOut, PausedWhy, TaskExtra, TaskInfo, TimeDelta,
     },
 };
 
@@ -23,6 +24,8 @@ pub(crate) struct DagView {
     pub(crate) last_run: Option<RunRow>,
     pub(crate) has_import_error: bool,
     pub(crate) bundle: Option<String>,
+    /// The way through assets by which its runs may follow each other for ever.
+    pub(crate) way_back: Option<Vec<String>>,
     /// What holds where the DAG says nothing.
     pub(crate) max_consecutive_failed_dag_runs: u32,
 }
@@ -35,6 +38,8 @@ impl DagView {
         };
         let last_run = store.newest_run(&row)?;
         let has_import_error = store.import_error(&row.file)?.is_some();
+        let gone = row.disappeared_at.is_some();
+        let way_back = if gone { None } else { way_back(store, &version.spec)? };
         let bundle = store.bundle()?.map(|row| row.bundle.to_string());
         let max_consecutive_failed_dag_runs =
             store.limits()?.map_or(0, |row| row.max_consecutive_failed_dag_runs);
@@ -44,6 +49,7 @@ impl DagView {
             last_run,
             has_import_error,
             bundle,
+            way_back,
             max_consecutive_failed_dag_runs,
         }))
     }
@@ -90,7 +96,8 @@ impl DagView {
             next_dagrun_run_after: when(row.expected.as_ref().and_then(|run| run.due)),
             allowed_run_types: None,
             owners: owners(&spec.owner),
-            is_backfillable: is_periodic(&spec.schedule.timetable),
+            is_backfillable: is_periodic(&spec.schedule.timetable)
+                && !matches!(spec.schedule.timetable, Timetable::Python { .. }),
             file_token: row.file.clone(),
             dagbok: self.extra(),
             dag_id: id,
@@ -132,8 +139,20 @@ impl DagView {
                 reason: pause.reason.clone(),
                 failed_runs: pause.failed_runs.iter().map(ToString::to_string).collect(),
             }),
-            not_carried_out: version.spec.not_carried_out.iter().map(Into::into).collect(),
+            not_carried_out: {
+                let told = version.spec.not_carried_out.iter().map(Into::into);
+                told.chain(self.told_of_way_back()).collect()
+            },
         }
+    }
+
+    fn told_of_way_back(&self) -> Option<NotCarriedOut> {
+        let way = self.way_back.as_ref()?.join(" -> ");
+        let what = format!(
+            "its assets come back to it, so that its runs may follow each other for ever: {way}"
+        );
+        let line = self.version.spec.source.line;
+        Some(NotCarriedOut { what, task_id: None, more: 0, line })
     }
 
     pub(crate) fn details(&self) -> DagDetails {
@@ -188,7 +207,8 @@ const fn is_periodic(timetable: &Timetable) -> bool {
         | Timetable::CronTriggers { .. }
         | Timetable::DeltaDataInterval { .. }
         | Timetable::DeltaTrigger { .. }
-        | Timetable::DeltaTriggers { .. } => true,
+        | Timetable::DeltaTriggers { .. }
+        | Timetable::Python { .. } => true,
     }
 }
 
@@ -269,6 +289,8 @@ fn by_time(spec: &DagSpec) -> String {
             format!("{}{}", every(&length.micros, &length.months), over(*interval))
         }
         Timetable::Events { dates, .. } => format!("at {} given instants", dates.len()),
+        Timetable::Python { description, .. } if !description.is_empty() => description.clone(),
+        Timetable::Python { class, .. } => format!("when {class} says"),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Why something waits: asked of who decides; of the past, of the log as far as it went then; of runs that are
 //! over, of the rows.
+mod changes;
 mod expected;
 mod over;
 mod past;
 mod text;
 
 use axum::{Json, extract::State};
+pub(crate) use changes::{__path_run_changes, __path_task_changes, run_changes, task_changes};
 use dagbok_events::{DagId, RunKey, TaskId, Timestamp};
 use dagbok_inbox::Ask;
 use dagbok_protocol::{Answer, CommandBody, Why, WhyAsk};

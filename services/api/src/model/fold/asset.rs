@@ -6,12 +6,15 @@ use dagbok_events::{
     QueuedAssetsDropped, RunCreated, RunKey, TaskId, Timestamp,
 };
 
+use dagbok_protocol::limits::ASSET_EVENTS_PER_RUN;
+use dagbok_rows::key::Parts as _;
+
 use super::Context;
 use crate::model::{
     Overlay, StoreError, keys,
     rows::{
-        AssetCountRow, AssetEventRow, AssetIdRow, AssetRow, DagRow, QueuedAssetRow, RunAssetsRow,
-        RunRow, VersionRow, event_id,
+        AssetAliasRow, AssetCountRow, AssetEventOfRow, AssetEventRow, AssetIdRow, AssetRow, DagRow,
+        QueuedAssetRow, QueuedForRow, RunAssetsRow, RunRow, VersionRow, event_id,
     },
 };
 
@@ -57,11 +60,24 @@ fn row<'a>(
             scheduled: BTreeSet::new(),
             producing: BTreeSet::new(),
             consuming: BTreeSet::new(),
+            aliases: BTreeSet::new(),
             last_event: None,
         };
         rows.put(keys::asset(asset), Some(new));
     }
     rows.edit::<AssetRow>(keys::asset(asset))
+}
+
+/// The row of an alias, made where there is none.
+fn alias(rows: &mut Overlay<'_>, name: &str) -> Result<(), StoreError> {
+    if rows.peek::<AssetAliasRow>(keys::asset_alias(name))?.is_some() {
+        return Ok(());
+    }
+    let count = rows.edit::<AssetCountRow>(keys::asset_count())?.get_or_insert_default();
+    count.aliases += 1;
+    let row = AssetAliasRow { name: name.to_owned(), id: count.aliases };
+    rows.put(keys::asset_alias(name), Some(row));
+    Ok(())
 }
 
 /// Notes what a DAG does with its assets, and forgets what it did by the version before.
@@ -73,6 +89,9 @@ pub(super) fn registered(
     keep_named(rows, spec)?;
     left(rows, &spec.dag_id)?;
     for (asset, does) in named(spec) {
+        if let AssetRef::Alias { name } = asset {
+            alias(rows, name)?;
+        }
         let AssetRef::Asset { name, uri, group, extra } = asset else { continue };
         let key = AssetKey { name: name.clone(), uri: uri.clone() };
         let Some(row) = row(rows, &key, context.at)? else { continue };
@@ -105,8 +124,12 @@ fn keep_named(rows: &mut Overlay<'_>, spec: &DagSpec) -> Result<(), StoreError> 
         rows.keys_within::<QueuedAssetRow>(&keys::within_dag::<QueuedAssetRow>(&spec.dag_id))?
     {
         let row = rows.peek::<QueuedAssetRow>(key.clone())?;
-        if row.is_some_and(|row| !stays(&row.asset)) {
-            rows.put::<QueuedAssetRow>(key, None);
+        let Some(mut row) = row.cloned() else { continue };
+        if !stays(&row.asset) {
+            unqueue(rows, &spec.dag_id, &row.asset);
+        } else if row.by_alias {
+            row.by_alias = false;
+            rows.put(key, Some(row));
         }
     }
     Ok(())
@@ -154,8 +177,22 @@ pub(super) fn updated(
         }
         _ => None,
     };
+    let mut number = 0;
     if let Some(row) = row(rows, asset, context.at)? {
+        number = row.id;
         row.last_event = Some((id, context.at));
+        let left = ASSET_EVENTS_PER_RUN.saturating_sub(row.aliases.len());
+        row.aliases.extend(aliases.iter().take(left).cloned());
+    }
+    for name in aliases {
+        alias(rows, name)?;
+    }
+    let count = rows.edit::<AssetCountRow>(keys::asset_count())?.get_or_insert_default();
+    count.events += 1;
+    let of_dag = source.as_ref().map(|source| keys::events_of_dag(&source.dag_id));
+    let of = [keys::events_of_all(), keys::events_of_asset(number)].into_iter().chain(of_dag);
+    for prefix in of {
+        rows.put(prefix.signed(context.at.0).number(id), Some(AssetEventOfRow {}));
     }
     let event = AssetEventRow {
         id,
@@ -168,8 +205,52 @@ pub(super) fn updated(
     };
     rows.put(keys::asset_event(id), Some(event));
     for dag_id in queued_for {
-        let queued = rows.edit::<QueuedAssetRow>(keys::queued_asset(dag_id, asset))?;
-        queued.get_or_insert_with(|| QueuedAssetRow { asset: asset.clone(), since: context.at });
+        queue(rows, dag_id, asset, (id, context.at), !aliases.is_empty())?;
+    }
+    Ok(())
+}
+
+/// An asset waits in a DAG. As the scheduler has it, no more wait than a run takes events: the oldest that came by an
+/// alias goes.
+fn queue(
+    rows: &mut Overlay<'_>,
+    dag_id: &DagId,
+    asset: &AssetKey,
+    (event, since): (u64, Timestamp),
+    by_alias: bool,
+) -> Result<(), StoreError> {
+    let queued = rows.edit::<QueuedAssetRow>(keys::queued_asset(dag_id, asset))?;
+    if let Some(row) = queued {
+        row.by_alias |= by_alias;
+        return Ok(());
+    }
+    *queued = Some(QueuedAssetRow { asset: asset.clone(), since, event, by_alias });
+    rows.put(keys::queued_for(asset, dag_id), Some(QueuedForRow {}));
+    let mut waiting: Vec<QueuedAssetRow> = Vec::new();
+    for key in rows.keys_within::<QueuedAssetRow>(&keys::within_dag::<QueuedAssetRow>(dag_id))? {
+        waiting.extend(rows.peek::<QueuedAssetRow>(key)?.cloned());
+    }
+    if waiting.len() > ASSET_EVENTS_PER_RUN {
+        let oldest = waiting.iter().filter(|row| row.by_alias).min_by_key(|row| row.event);
+        if let Some(oldest) = oldest {
+            unqueue(rows, dag_id, &oldest.asset);
+        }
+    }
+    Ok(())
+}
+
+/// An asset waits in a DAG no more.
+fn unqueue(rows: &mut Overlay<'_>, dag_id: &DagId, asset: &AssetKey) {
+    rows.put::<QueuedAssetRow>(keys::queued_asset(dag_id, asset), None);
+    rows.put::<QueuedForRow>(keys::queued_for(asset, dag_id), None);
+}
+
+/// None waits in a DAG any more.
+fn unqueue_all(rows: &mut Overlay<'_>, dag_id: &DagId) -> Result<(), StoreError> {
+    for key in rows.keys_within::<QueuedAssetRow>(&keys::within_dag::<QueuedAssetRow>(dag_id))? {
+        if let Some(asset) = rows.peek::<QueuedAssetRow>(key)?.map(|row| row.asset.clone()) {
+            unqueue(rows, dag_id, &asset);
+        }
     }
     Ok(())
 }
@@ -180,7 +261,7 @@ pub(super) fn consumed(
     run: &RunKey,
     fact: &RunCreated,
 ) -> Result<(), StoreError> {
-    rows.remove_all::<QueuedAssetRow>(&keys::within_dag::<QueuedAssetRow>(&run.dag_id))?;
+    unqueue_all(rows, &run.dag_id)?;
     let events = fact.asset_events.iter().map(|event| event_id(event.seq, event.nth));
     let events: BTreeSet<u64> = events.collect();
     for id in &events {
@@ -201,10 +282,10 @@ pub(super) fn dropped(
 ) -> Result<(), StoreError> {
     let Some(dag_id) = context.dag() else { return Ok(()) };
     if fact.assets.is_empty() {
-        return rows.remove_all::<QueuedAssetRow>(&keys::within_dag::<QueuedAssetRow>(dag_id));
+        return unqueue_all(rows, dag_id);
     }
     for asset in &fact.assets {
-        rows.put::<QueuedAssetRow>(keys::queued_asset(dag_id, asset), None);
+        unqueue(rows, dag_id, asset);
     }
     Ok(())
 }

@@ -154,8 +154,12 @@ fn fold_fact(
         Fact::DagVersionsForgotten(fact) => dag::versions_forgotten(rows, context, *fact)?,
         Fact::HistoryForgotten(fact) => shared::history_forgotten(rows, *fact)?,
         Fact::QueuedAssetsDropped(fact) => asset::dropped(rows, context, fact)?,
-        // Assets' updates are folded by their place in the record; of the clock and the log no row tells.
-        Fact::AssetUpdated(_) | Fact::ClockWentBack(_) | Fact::ForeignEntrySkipped(_) => {}
+        // The first is folded with its place among those of its record; of the others no row tells: what a timetable
+        // answers is promised by a fact of its own.
+        Fact::AssetUpdated(_)
+        | Fact::ScheduleForetold(_)
+        | Fact::ClockWentBack(_)
+        | Fact::ForeignEntrySkipped(_) => {}
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! counters. What no index stands for (patterns, names, dates of another field than the order's) is
 //! looked for in at most [`LOOKED`] runs, and the answer says so.
 mod ask;
+mod event;
 mod field;
 mod merge;
 mod run;
@@ -14,6 +15,7 @@ mod task;
 mod walk;
 
 pub use ask::{Keep, Listed, Range, RunAsk, RunBy, RunOrder, Scope};
+pub use event::{EventAsk, EventsOf, KeepEvent};
 pub use field::{RunField, Value};
 pub(super) use standing::{Standing, moved};
 pub use task::State;

@@ -34,10 +34,37 @@ pub struct AssetRow {
     pub producing: BTreeSet<(DagId, TaskId)>,
     /// Tasks that say that they read it.
     pub consuming: BTreeSet<(DagId, TaskId)>,
+    /// Aliases by which tasks named it; at most so many as a run takes events.
+    #[serde(default)]
+    pub aliases: BTreeSet<String>,
     /// Its last event: number and time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_event: Option<(u64, Timestamp)>,
 }
+
+impl AssetRow {
+    /// Whether a DAG names it now.
+    pub fn is_named(&self) -> bool {
+        !(self.scheduled.is_empty() && self.producing.is_empty() && self.consuming.is_empty())
+    }
+}
+
+/// A name that tasks give to assets when they run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AssetAliasRow {
+    /// The name.
+    pub name: String,
+    /// Its number, in the order of being named first.
+    pub id: u32,
+}
+
+/// An event of an asset, or of a DAG's tasks; all is in its key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AssetEventOfRow {}
+
+/// A DAG that an asset waits in; its id is at the end of the key.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct QueuedForRow {}
 
 /// The asset of a number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,11 +73,17 @@ pub struct AssetIdRow {
     pub asset: AssetKey,
 }
 
-/// How many numbers of assets were given out.
+/// How many numbers of assets and aliases were given out, and how many events there are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AssetCountRow {
     /// So many.
     pub assets: u32,
+    /// Numbers of aliases.
+    #[serde(default)]
+    pub aliases: u32,
+    /// Events that there were.
+    #[serde(default)]
+    pub events: u64,
 }
 
 /// An asset that was brought up to date.
@@ -83,6 +116,12 @@ pub struct QueuedAssetRow {
     pub asset: AssetKey,
     /// Since when.
     pub since: Timestamp,
+    /// The number of the event that it waits with.
+    #[serde(default)]
+    pub event: u64,
+    /// Whether it came by an alias: the oldest of these go where there are too many.
+    #[serde(default)]
+    pub by_alias: bool,
 }
 
 /// The events that made a run.

@@ -11,7 +11,10 @@ mod shared;
 mod task;
 
 pub(crate) use asset::event_id;
-pub use asset::{AssetCountRow, AssetEventRow, AssetIdRow, AssetRow, QueuedAssetRow, RunAssetsRow};
+pub use asset::{
+    AssetAliasRow, AssetCountRow, AssetEventOfRow, AssetEventRow, AssetIdRow, AssetRow,
+    QueuedAssetRow, QueuedForRow, RunAssetsRow,
+};
 pub use backfill::{BackfillEnd, BackfillOfDagRow, BackfillPauseRow, BackfillRow};
 pub use dag::{DagRow, ImportErrorRow, MissedRow, PauseRow, VersionRow};
 pub use run::{
@@ -40,6 +43,8 @@ dagbok_rows::tables! {
         assets: AssetRow = b'A', asset_ids: AssetIdRow = b'I', asset_count: AssetCountRow = b'N',
         asset_events: AssetEventRow = b'E', queued_assets: QueuedAssetRow = b'Q',
         run_assets: RunAssetsRow = b'R', run_changes: RunChangeRow = b'H',
+        asset_aliases: AssetAliasRow = b'L', events_of: AssetEventOfRow = b'F',
+        queued_for: QueuedForRow = b'W',
         backfills: BackfillRow = b'B', backfills_of_dag: BackfillOfDagRow = b'D',
     }
 }

@@ -341,6 +341,9 @@ fn check(version: &Version, ask: &CreateBackfill, now: Timestamp) -> Result<(), 
         Timetable::Manual => Some("has no schedule"),
         Timetable::Once => Some("runs once"),
         Timetable::Continuous => Some("runs continuously"),
+        Timetable::Python { .. } => Some(
+            "has a timetable written in Python, which is asked for what comes and not for what is past",
+        ),
         _ => None,
     };
     if let Some(kind) = kind {

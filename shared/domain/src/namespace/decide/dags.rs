@@ -1,6 +1,6 @@
 //! Pausing DAGs, and limits.
 use dagbok_events::{DagId, DagPaused, DagUnpaused, Fact, LimitsSet, MissedWhy, Scope, Timestamp};
-use dagbok_protocol::{Command, RefusalCode, limits::CONSECUTIVE_FAILED_RUNS};
+use dagbok_protocol::{Command, LastScheduled, RefusalCode, limits::CONSECUTIVE_FAILED_RUNS};
 
 use super::runs::no_dag;
 use crate::namespace::{
@@ -40,6 +40,16 @@ impl Namespace {
             return no_dag(dag_id);
         };
         let outcome = Outcome::WouldMake(schedule::would_make(dag, at));
+        Decision { records: Vec::new(), outcome }
+    }
+
+    /// Over which data intervals the last scheduled runs of these DAGs went: what a timetable is asked after.
+    pub(super) fn last_scheduled(&self, dag_ids: &[DagId]) -> Decision {
+        let last = |dag_id: &DagId| {
+            let data_interval = self.dags.get(dag_id)?.last_interval;
+            Some(LastScheduled { dag_id: dag_id.clone(), data_interval })
+        };
+        let outcome = Outcome::LastScheduled(dag_ids.iter().filter_map(last).collect());
         Decision { records: Vec::new(), outcome }
     }
 

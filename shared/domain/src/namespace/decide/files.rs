@@ -3,8 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{
     BundlePublished, DagDisappeared, DagId, DagImportFailed, DagImportRecovered, DagRegistered,
-    DagSpec, Digest, Expand, Fact, MissedWhy, NotCarriedOut, Record, RunExpected, Scope, TaskSpec,
-    Timestamp,
+    DagSpec, Digest, Expand, Fact, MissedWhy, Record, RunExpected, Scope, TaskSpec, Timestamp,
 };
 use dagbok_protocol::{
     Command, DagFile, ImportError, RegisteredDag, limits,
@@ -15,7 +14,7 @@ use dagbok_protocol::{
 use crate::{
     graph::{Version, sources_of},
     namespace::{Dag, Decision, Namespace, accepted, answering, schedule, unchanged},
-    timetable,
+    timetable::{self, Foretold},
 };
 
 /// Airflow's name for a DAG id that is there already.
@@ -91,32 +90,30 @@ impl Namespace {
         read: &RegisteredDag,
     ) -> Option<Record> {
         let known = self.dags.get(&read.spec.dag_id);
-        let same = known.is_some_and(|dag| {
+        let same = known.filter(|dag| {
             !dag.gone && dag.current.digest == read.spec_digest && dag.file == file.file
         });
-        if same {
-            return None;
+        if let Some(dag) = same {
+            return foretell(at, command, dag, read);
         }
         let last = known.map(|dag| dag.current.number);
         let last = last.or_else(|| Some(self.forgotten.get(&read.spec.dag_id)?.version));
         let number = last.unwrap_or(0).saturating_add(1);
         let mut spec = read.spec.clone();
         spec.source.file.clone_from(&file.file);
-        if let Some(way) = self.index.assets.cycle(&spec) {
-            let what = format!(
-                "its assets come back to it, so that its runs may follow each other for ever: {}",
-                way.join(" -> ")
-            );
-            let line = spec.source.line;
-            spec.not_carried_out.push(NotCarriedOut { what, line, ..NotCarriedOut::default() });
+        let mut version = Version::new(number, read.spec_digest.clone(), spec);
+        if let Some(foretold) = foretold_of(known.map(|dag| &*dag.current), &version, read) {
+            version.foretell(&foretold);
         }
-        let version = Version::new(number, read.spec_digest.clone(), spec);
         let (paused, promises) = match known {
             None => {
                 let paused =
                     version.spec.is_paused_upon_creation.unwrap_or(file.paused_at_creation);
                 let promise = schedule::changed_promise(&version, None, None, at);
                 (Some(paused), promise.into_iter().collect())
+            }
+            Some(dag) if read.foretold.is_some() => {
+                (None, foretold_promises(dag, &version, at, why_changed(dag)))
             }
             Some(dag) => (None, promises(dag, &version, at)),
         };
@@ -127,6 +124,7 @@ impl Namespace {
             spec: version.spec,
             paused,
         }))];
+        facts.extend(answered(read));
         facts.extend(promises);
         Some(answering(command, at, Scope::Dag(read.spec.dag_id.clone()), facts))
     }
@@ -215,6 +213,45 @@ impl Namespace {
         };
         Some(answering(command, at, Scope::File(file.to_owned()), vec![fact]))
     }
+}
+
+/// What a DAG's timetable answered, where nothing else of the DAG is new.
+fn foretell(at: Timestamp, command: &Command, dag: &Dag, read: &RegisteredDag) -> Option<Record> {
+    let foretold = foretold_of(Some(&dag.current), &dag.current, read)?;
+    if read.foretold.is_none() || dag.current.foretold() == Some(&foretold) {
+        return None;
+    }
+    let mut version = Version::clone(&dag.current);
+    version.foretell(&foretold);
+    let promises = foretold_promises(dag, &version, at, schedule::why_missed(dag));
+    let facts = answered(read).into_iter().chain(promises).collect();
+    Some(answering(command, at, Scope::Dag(read.spec.dag_id.clone()), facts))
+}
+
+fn answered(read: &RegisteredDag) -> Option<Fact> {
+    read.foretold.clone().map(Fact::ScheduleForetold)
+}
+
+/// What a version goes by whose timetable is written in Python: what it answered now, and before.
+fn foretold_of(
+    before: Option<&Version>,
+    version: &Version,
+    read: &RegisteredDag,
+) -> Option<Foretold> {
+    version.foretold()?;
+    let same = before.filter(|old| schedule::same_schedule(&old.spec, &version.spec));
+    let old = same.and_then(Version::foretold).cloned().unwrap_or_default();
+    Some(read.foretold.as_ref().map_or_else(|| old.clone(), |answer| old.renewed(answer)))
+}
+
+/// What follows from what a timetable answered. A paused DAG's promise stands: its timetable may answer by the time
+/// at which it is asked, and would move the promise on each time.
+fn foretold_promises(dag: &Dag, version: &Version, at: Timestamp, why: MissedWhy) -> Vec<Fact> {
+    let same = schedule::same_schedule(&dag.current.spec, &version.spec);
+    if dag.paused && dag.expected.is_some() && same {
+        return promises(dag, version, at);
+    }
+    schedule::renewed(dag, version, at, why)
 }
 
 /// What becomes of the promise when a DAG is registered anew: it stands where the schedule is the same.

@@ -71,6 +71,7 @@ impl Namespace {
                 self.drop_queued_assets(at, command, dag_id, assets)
             }
             CommandBody::WouldUnpause { dag_id } => self.would_unpause(at, dag_id),
+            CommandBody::LastScheduled { dag_ids } => self.last_scheduled(dag_ids),
             CommandBody::RenewPromises { dag_id } => {
                 self.renew_promises(at, command, dag_id.as_ref())
             }
@@ -126,6 +127,7 @@ impl Namespace {
             | CommandBody::CancelBackfill { .. }
             | CommandBody::WhyWaits(_)
             | CommandBody::WouldUnpause { .. }
+            | CommandBody::LastScheduled { .. }
             | CommandBody::UpdateAsset(_)
             | CommandBody::DropQueuedAssets { .. }
             | CommandBody::DeleteRun { .. }

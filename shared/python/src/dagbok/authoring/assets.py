@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from json import dumps
 from typing import Any
 
-from dagbok.authoring.timetables import Timetable
+from dagbok.authoring.timetables import Timetable, form_of
 from dagbok.exceptions import AirflowTimetableInvalid, NotSupportedYet
 
 # Airflow's own column for names and uris.
@@ -245,7 +245,7 @@ class AssetOrTimeSchedule(AssetTriggeredTimetable):
 
     def spec(self) -> Any:
         """Return the form of the DAG spec."""
-        return self.timetable.spec()
+        return form_of(self.timetable)
 
 
 def condition_of(assets: Any) -> BaseAsset:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from dagbok.authoring import delta_steps
+from dagbok.authoring.intervals import DagRunInfo, DataInterval, TimeRestriction
 from dagbok.durations import calendar_months, plain, without_months
-from dagbok.exceptions import AirflowTimetableInvalid, NotSupportedYet
+from dagbok.exceptions import AirflowTimetableInvalid
 from dagbok.timezone import coerce_datetime, rfc3339
 from dagbok.zones import parse_timezone, zone_name
 
@@ -24,27 +28,100 @@ CRON_PRESETS = {
 
 
 class Timetable:
-    """When runs are made."""
+    """When runs are made. Our own are computed by the scheduler; a file's own is asked ahead of time."""
 
     active_runs_limit: int | None = None
     timezone_name: str | None = None
+    description: str | None = ""
+    periodic: bool = True
+    can_be_scheduled: bool = True
+    run_ordering: Sequence[str] = ("data_interval_end", "logical_date")
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> Timetable:
+        """Return the timetable that `serialize` wrote."""
+        return cls()
+
+    def serialize(self) -> dict[str, Any]:
+        """Return what tells one timetable of a class from another, in values of JSON."""
+        return {}
+
+    def validate(self) -> None:
+        """Raise `AirflowTimetableInvalid` where it can't be followed."""
 
     def spec(self) -> Any:
         """Return the form of the DAG spec."""
-        raise NotSupportedYet(
-            f"the timetable {type(self).__name__} is not supported yet; "
-            "Airflow's own are: cron (one or several), presets, timedelta and relativedelta, by interval "
-            "or by trigger, EventsTimetable, assets, and assets or time"
-        )
+        return python_form(self)
 
     @property
     def summary(self) -> str | None:
         """What people read in the place of the schedule."""
-        return None
+        return type(self).__name__
+
+    @property
+    def type_name(self) -> str:
+        """Module and name of its class."""
+        return f"{type(self).__module__}.{type(self).__name__}"
+
+    def infer_manual_data_interval(self, *, run_after: datetime) -> DataInterval:
+        """Return what a run stands for that somebody triggers at an instant."""
+        raise NotImplementedError(f"{type(self).__name__} has no infer_manual_data_interval")
+
+    def next_dagrun_info(
+        self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
+    ) -> DagRunInfo | None:
+        """Return the run after the last scheduled one; None where there is none for now."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no next_dagrun_info that can be called here: the runs of Airflow's "
+            "own timetables are computed by the scheduler"
+        )
+
+    def next_dagrun_info_v2(
+        self, *, last_dagrun_info: DagRunInfo | None, restriction: TimeRestriction
+    ) -> DagRunInfo | None:
+        """As `next_dagrun_info`, of all that is known of the last run."""
+        last = last_dagrun_info.data_interval if last_dagrun_info else None
+        return self.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
+
+
+# Longer texts are told apart by their hash.
+LONGEST_ARGUMENTS = 4096
+
+
+def python_form(timetable: Timetable) -> Any:
+    """Return the form of the DAG spec of a timetable that is asked for its runs."""
+    if not timetable.can_be_scheduled:
+        return "Manual"
+    timetable.validate()
+    kind = type(timetable)
+    # The module of a DAG file has a name of its path on this machine.
+    own = kind.__module__.startswith("dagbok_dag_")
+    form: dict[str, Any] = {"class": kind.__qualname__ if own else f"{kind.__module__}.{kind.__qualname__}"}
+    if said := timetable.serialize():
+        text = json.dumps(said, sort_keys=True, default=repr)
+        if len(text) > LONGEST_ARGUMENTS:
+            text = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+        form["arguments"] = text
+    if timetable.description:
+        form["description"] = str(timetable.description)
+    return {"Python": form}
+
+
+def form_of(timetable: Timetable) -> Any:
+    """Return the form of the DAG spec; a class of the file's own that says when runs are made is asked."""
+    for kind in type(timetable).__mro__:
+        if kind.__dict__.keys() & {"spec", "next_dagrun_info", "next_dagrun_info_v2"}:
+            ours = kind.__module__.partition(".")[0] == "dagbok"
+            return timetable.spec() if ours else python_form(timetable)
+    return timetable.spec()
 
 
 class NullTimetable(Timetable):
     """Only by trigger."""
+
+    summary = None
+    can_be_scheduled = False
+    periodic = False
 
     def spec(self) -> Any:
         """Return the form of the DAG spec."""
@@ -54,6 +131,7 @@ class NullTimetable(Timetable):
 class OnceTimetable(Timetable):
     """One run."""
 
+    periodic = False
     summary = "@once"
 
     def spec(self) -> Any:
@@ -187,7 +265,19 @@ class _Delta(Timetable):
 
     def __init__(self, delta: Any) -> None:
         self.delta = delta
-        self.every, self.months = split_delta(delta)
+        self.interval_said: Any = timedelta(0)
+        # What sets a field, as the day of a month, is no length: it is asked date by date.
+        self.by_steps = is_relativedelta(delta) and bool(set_fields(delta))
+        self.every, self.months = (timedelta(0), 0) if self.by_steps else split_delta(delta)
+
+    def validate(self) -> None:
+        """Raise where it does not move time forward."""
+        if self.by_steps:
+            delta_steps.validate(self.delta)
+
+    def serialize(self) -> dict[str, Any]:
+        """Return the delta as Python writes it."""
+        return {"delta": repr(self.delta), "interval": repr(self.interval_said)} if self.by_steps else {}
 
     @property
     def summary(self) -> str | None:
@@ -196,6 +286,8 @@ class _Delta(Timetable):
 
     def spec(self) -> Any:
         """Return the form of the DAG spec."""
+        if self.by_steps:
+            return python_form(self)
         form: dict[str, int] = {"every": self.every // timedelta(microseconds=1)}
         if self.months:
             form["months"] = self.months
@@ -207,6 +299,16 @@ class DeltaDataIntervalTimetable(_Delta):
 
     _kind = "DeltaDataInterval"
 
+    def next_dagrun_info(
+        self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
+    ) -> DagRunInfo | None:
+        """Return the run after the last scheduled one."""
+        return delta_steps.next_interval(self.delta, last_automated_data_interval, restriction)
+
+    def infer_manual_data_interval(self, *, run_after: datetime) -> DataInterval:
+        """Return the time of one delta before an instant."""
+        return DataInterval(run_after - self.delta, run_after)
+
 
 class DeltaTriggerTimetable(_Delta):
     """Every so often, by default with empty intervals."""
@@ -215,11 +317,24 @@ class DeltaTriggerTimetable(_Delta):
 
     def __init__(self, delta: Any, *, interval: Any = timedelta(0)) -> None:
         super().__init__(delta)
-        self.interval = span(interval)
+        self.interval_said = interval
+        self.by_steps = self.by_steps or (is_relativedelta(interval) and bool(set_fields(interval)))
+        self.interval = {} if self.by_steps else span(interval)
+
+    def next_dagrun_info(
+        self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
+    ) -> DagRunInfo | None:
+        """Return the run after the last scheduled one."""
+        at = delta_steps.next_trigger(self.delta, last_automated_data_interval, restriction)
+        return None if at is None else DagRunInfo.interval(at - self.interval_said, at)
+
+    def infer_manual_data_interval(self, *, run_after: datetime) -> DataInterval:
+        """Return the time of the interval before an instant."""
+        return DataInterval(run_after - self.interval_said, run_after)
 
     def spec(self) -> Any:
         """Return the form of the DAG spec."""
-        if not self.interval:
+        if self.by_steps or not self.interval:
             return super().spec()
         return {"DeltaTriggers": {"every": _span(self.every, self.months), "interval": self.interval}}
 
@@ -246,13 +361,20 @@ def parts_of(delta: Any) -> tuple[timedelta, int]:
     """Return the fixed part and the calendar months of a timedelta or relativedelta."""
     if isinstance(delta, timedelta):
         return without_months(delta), calendar_months(delta)
-    absolute = ("year", "month", "day", "hour", "minute", "second", "microsecond", "weekday", "leapdays")
-    said = [name for name in absolute if getattr(delta, name, None)]
-    if said:
-        raise NotSupportedYet(f"a relativedelta that sets {', '.join(said)} is not supported yet")
+    if said := set_fields(delta):
+        raise AirflowTimetableInvalid(f"an interval is a length, and {delta!r} sets {', '.join(said)}")
     names = ("days", "hours", "minutes", "seconds", "microseconds")
     every = timedelta(**{name: getattr(delta, name) for name in names})
     return every, int(delta.years) * 12 + int(delta.months)
+
+
+def set_fields(delta: Any) -> list[str]:
+    """Return what a relativedelta sets to a value, instead of moving it."""
+    absolute = ("year", "month", "day", "hour", "minute", "second", "microsecond", "weekday")
+    return [
+        *(name for name in absolute if getattr(delta, name, None) is not None),
+        *(["leapdays"] if delta.leapdays else []),
+    ]
 
 
 def split_delta(delta: Any) -> tuple[timedelta, int]:

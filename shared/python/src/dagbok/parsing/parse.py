@@ -37,8 +37,12 @@ def empty_answer(file: str) -> Json:
     return {"file": file, "dags": [], "errors": [], **depends, "warnings": []}
 
 
-def parse_file(folder: str, file: str, tell: Tell | None = None) -> Json:
-    """Import a file and describe what it gave. Never raises for what the file does."""
+def parse_file(folder: str, file: str, tell: Tell | None = None, last: dict[str, Any] | None = None) -> Json:
+    """Import a file and describe what it gave. Never raises for what the file does.
+
+    `last` has the data intervals of the last scheduled runs, by DAG: the timetables of those in it that are
+    of the file's own are asked for the runs that follow.
+    """
     tracker = Tracker(folder, file, tell)
     answer = empty_answer(file)
     try:
@@ -46,7 +50,12 @@ def parse_file(folder: str, file: str, tell: Tell | None = None) -> Json:
     except BaseException as error:
         answer["errors"].append(import_error(error, folder, file))
     else:
-        _describe(loaded, folder, file, answer)
+        described = _describe(loaded, folder, file, answer)
+        if last:
+            from dagbok.parsing.foretelling import foretell
+
+            answer["foretold"], errors = foretell(described, last, folder)
+            answer["errors"] += errors
     answer["imports"] = tracker.files()
     answer["listed"] = tracker.folders()
     answer["sought"] = tracker.places()
@@ -88,7 +97,9 @@ def _may_heal(error: BaseException, folder: str) -> bool:
     return not issubclass(type(error), LASTING)
 
 
-def _describe(loaded: Loaded, folder: str, file: str, answer: Json) -> None:
+def _describe(loaded: Loaded, folder: str, file: str, answer: Json) -> list[DAG]:
+    """Put the DAGs and the errors into the answer; return the DAGs."""
+    described = []
     by_id: dict[str, list[DAG]] = {}
     for dag in loaded.dags:
         by_id.setdefault(name_of(dag), []).append(dag)
@@ -98,6 +109,7 @@ def _describe(loaded: Loaded, folder: str, file: str, answer: Json) -> None:
             continue
         try:
             answer["dags"].append(dag_spec(dags[0], folder, file))
+            described.append(dags[0])
         except SpecError as error:
             answer["errors"].append(_spec_error(error, folder, file))
             continue
@@ -113,6 +125,7 @@ def _describe(loaded: Loaded, folder: str, file: str, answer: Json) -> None:
                 "may_heal": False,
             }
         )
+    return described
 
 
 def _duplicate(dag_id: str, dags: list[DAG], file: str) -> Json:

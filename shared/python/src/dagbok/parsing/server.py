@@ -1,8 +1,9 @@
 """The process that reads DAG files: it stays warm, and forks for each.
 
 `python -P -m dagbok.parsing --serve` reads requests from standard input, a JSON object a line:
-`{"folder": DIR, "file": REL}`. To each it answers with one JSON document, a line too. With `--folder DIR
---file REL [--file REL …]` it answers for these and ends.
+`{"folder": DIR, "file": REL}`; where timetables are to be asked with `"last"`, by DAG the data interval of
+its last scheduled run, `[START, END]` or null. To each it answers with one JSON document, a line too. With
+`--folder DIR --file REL [--file REL …]` it answers for these and ends.
 
 Before a file's answer come notes of what it depends on, a line each as soon as it is known: `{"read": FILE}`,
 `{"listed": FOLDER}` and `{"sought": PLACE}`, relative to the DAG folder. The answer holds them all again;
@@ -28,7 +29,7 @@ from collections.abc import Iterator
 
 # By name: a file may put something of its own in the place of the module's functions.
 from json import dumps, loads
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 from dagbok import compat
 from dagbok.compat.lookup import prepare
@@ -39,6 +40,8 @@ from dagbok.runtime import processes
 
 # A pipe takes this much at once, so that notes of several threads stay whole.
 ATOMIC = select.PIPE_BUF
+# A folder, a file of it, and of which DAGs the timetables are asked, after which runs.
+Asked = tuple[str, str, dict[str, Any]]
 NOTED_AS = {READ: "imports", LISTED: "listed", SOUGHT: "sought"}
 
 # What nearly every file imports, and nobody's but ours: a file's own packages are imported for it alone.
@@ -61,6 +64,7 @@ def run() -> int:
     parser.add_argument("--serve", action="store_true", help="read requests from standard input")
     parser.add_argument("--folder", help="the DAG folder; last on the import path")
     parser.add_argument("--file", action="append", help="a file, relative to the folder")
+    parser.add_argument("--last", default="{}", help="as in a request, for the files named; a JSON object")
     options = parser.parse_args()
     if options.serve == bool(options.file) or bool(options.file) != bool(options.folder):
         parser.error("give --serve, or --folder and --file")
@@ -77,10 +81,13 @@ def run() -> int:
     prepare()
     gc.collect()
     gc.freeze()
-    asked = _asked(requests) if options.serve else ((options.folder, file) for file in options.file)
-    for folder, file in asked:
+    last = loads(options.last)
+    asked = _asked(requests) if options.serve else ((options.folder, file, last) for file in options.file)
+    for folder, file, last in asked:
         document = _parse_apart(
-            os.path.abspath(folder), file.replace(os.sep, "/"), answers, requests if options.serve else -1
+            (os.path.abspath(folder), file.replace(os.sep, "/"), last),
+            answers,
+            requests if options.serve else -1,
         )
         processes.sweep(children, ())  # what the import left running
         if document is None:
@@ -105,14 +112,14 @@ def _own_signals() -> None:
         signal.signal(sign, signal.SIG_DFL)
 
 
-def _asked(requests: int) -> Iterator[tuple[str, str]]:
+def _asked(requests: int) -> Iterator[Asked]:
     with os.fdopen(requests, "rb", closefd=False) as lines:
         for line in lines:
             request = loads(line)
-            yield str(request["folder"]), str(request["file"])
+            yield str(request["folder"]), str(request["file"]), dict(request.get("last") or {})
 
 
-def _parse_apart(folder: str, file: str, answers: int, asker: int) -> Json | None:
+def _parse_apart(asked: Asked, answers: int, asker: int) -> Json | None:
     """Return what came of a file; None where whoever asked (a descriptor, or -1) is gone before that."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -121,9 +128,9 @@ def _parse_apart(folder: str, file: str, answers: int, asker: int) -> Json | Non
         os.close(answers)
         if asker >= 0:
             os.close(asker)
-        _answer_and_exit(folder, file, _Voice(writer))
+        _answer_and_exit(asked, _Voice(writer))
     os.close(writer)
-    noted = empty_answer(file)
+    noted = empty_answer(asked[1])
     with os.fdopen(reader, "rb") as pipe:
         relayed = _Relay(pipe, answers, asker, noted).run()
     if relayed is None:
@@ -134,14 +141,14 @@ def _parse_apart(folder: str, file: str, answers: int, asker: int) -> Json | Non
     return relayed or _died(noted, os.waitstatus_to_exitcode(status))
 
 
-def _answer_and_exit(folder: str, file: str, voice: _Voice) -> NoReturn:
+def _answer_and_exit(asked: Asked, voice: _Voice) -> NoReturn:
     """Parse in the forked process, say what came of it, and end, whatever the file did to this process."""
-    code = 1
+    (folder, file, last), code = asked, 1
     try:
         # What was installed since this process started is to be found.
         importlib.invalidate_caches()
         put_last(folder)
-        voice.say(_line(parse_file(folder, file, voice.note)))
+        voice.say(_line(parse_file(folder, file, voice.note, last)))
         code = 0
         sys.stdout.flush()
         sys.stderr.flush()

@@ -13,7 +13,7 @@ from dagbok.authoring.assets import AssetTriggeredTimetable, assets_in
 from dagbok.authoring.dag import DAG
 from dagbok.authoring.mapping import Mapped
 from dagbok.authoring.operator import DEFAULT_POOL, DEFAULT_QUEUE, DEFAULT_RETRY_DELAY, BaseOperator
-from dagbok.authoring.timetables import CRON_AND_DELTA, NullTimetable
+from dagbok.authoring.timetables import CRON_AND_DELTA, NullTimetable, form_of
 from dagbok.durations import plain
 from dagbok.exceptions import AirflowException, ParamValidationError
 from dagbok.parsing.graph import AboutTask, effective_weights, topological
@@ -106,7 +106,7 @@ def _source(dag: DAG, folder: str, file: str) -> Json:
 
 def _settings(dag: DAG) -> Json:
     zone = dag.timetable.timezone_name or zone_name(dag.timezone)
-    schedule: Json = {"timetable": dag.timetable.spec(), "timezone": zone}
+    schedule: Json = {"timetable": form_of(dag.timetable), "timezone": zone}
     if dag.timetable.summary is not None:
         schedule["text"] = _text(dag.timetable.summary)
     spec: Json = {"dag_id": dag.dag_id}
@@ -120,7 +120,7 @@ def _settings(dag: DAG) -> Json:
     if dag.tags:
         spec["tags"] = sorted(map(_text, dag.tags))
     spec["schedule"] = schedule
-    first, last = _date_range(dag)
+    first, last = date_range(dag)
     if first is None and dag.catchup and dag.tasks and isinstance(dag.timetable, CRON_AND_DELTA):
         raise AirflowException(
             "it has a schedule and catchup, and start_date is missing, from which runs are made up for; "
@@ -164,7 +164,7 @@ def _settings(dag: DAG) -> Json:
     return spec
 
 
-def _date_range(dag: DAG) -> tuple[datetime | None, datetime | None]:
+def date_range(dag: DAG) -> tuple[datetime | None, datetime | None]:
     """Return the earliest start of the DAG and its tasks, and the latest end where every task has one."""
     starts = [date for date in (dag.start_date, *(task.start_date for task in dag.tasks)) if date]
     ends = [task.end_date for task in dag.tasks if task.end_date]
@@ -326,7 +326,7 @@ def _past(task: BaseOperator) -> Json:
     if task.wait_for_past_depends_before_skipping:
         said["wait_for_past_depends_before_skipping"] = True
     first = task.start_date or task.dag.start_date
-    if first is not None and first != _date_range(task.dag)[0]:
+    if first is not None and first != date_range(task.dag)[0]:
         said["start_date"] = rfc3339(first)
     return said
 

@@ -99,6 +99,7 @@ impl Stage {
             | Answer::WouldMark { .. }
             | Answer::Waits(_)
             | Answer::WouldMake(_)
+            | Answer::LastScheduled(_)
             | Answer::WouldBackfill(_) => Ok(notes),
             Answer::Refused(refusal) => Err(Failure::from_error(Code::Refused, &refusal)),
         }

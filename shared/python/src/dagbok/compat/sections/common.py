@@ -70,7 +70,12 @@ _TIMEZONE = (
     "from_timestamp",
 )
 _TIMETABLES = {
-    "airflow.timetables.base": {"Timetable": "Timetable"},
+    "airflow.timetables.base": {
+        "Timetable": "Timetable",
+        "DataInterval": "DataInterval",
+        "DagRunInfo": "DagRunInfo",
+        "TimeRestriction": "TimeRestriction",
+    },
     "airflow.timetables.simple": {
         "NullTimetable": "NullTimetable",
         "OnceTimetable": "OnceTimetable",

@@ -31,6 +31,7 @@ _SDK = {
     "cross_downstream": "dagbok.authoring.edges:cross_downstream",
     "get_current_context": "dagbok.operators.python:get_current_context",
     "Asset": "dagbok.authoring.assets:Asset",
+    "asset": "dagbok.authoring.asset_decorator:asset",
     "AssetAlias": "dagbok.authoring.assets:AssetAlias",
     "AssetAll": "dagbok.authoring.assets:AssetAll",
     "AssetAny": "dagbok.authoring.assets:AssetAny",

@@ -1,0 +1,283 @@
+"""Asks timetables of a file's own when their next runs come: each in a process of its own, and not for long.
+
+A timetable is somebody's code: it may raise, hang, end its process or answer with anything. What it answers
+is kept by whoever asks, so it is asked for a day ahead, or for a few runs, whichever is more.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from json import dumps, loads
+from typing import Any, NoReturn
+
+from dagbok.authoring.dag import DAG
+from dagbok.authoring.intervals import DagRunInfo, DataInterval, TimeRestriction
+from dagbok.authoring.timetables import Timetable
+from dagbok.exceptions import AirflowTimetableInvalid
+from dagbok.parsing import manual_intervals
+from dagbok.parsing.manual_intervals import plain_utc
+from dagbok.parsing.spec import date_range, name_of, place_of
+from dagbok.timezone import rfc3339
+from dagbok.tracebacks import report
+
+Json = dict[str, Any]
+# How far ahead, and how many at least and at most.
+AHEAD, RUNS, MOST = timedelta(days=1), 5, 1440
+# Stretches of runs at even distances, at most: what is kept of an answer has a bound.
+STRETCHES = 300
+# How long one timetable may take, in seconds; after a little more its process is killed.
+WITHIN, GRACE = 5.0, 2.0
+# Timetables that are asked at once.
+AT_ONCE = 8
+_MICRO = timedelta(microseconds=1)
+
+
+class TimetableTimeout(BaseException):
+    """A timetable takes too long; nothing of the file's catches it by mistake."""
+
+
+def foretell(dags: list[DAG], last: dict[str, Any], folder: str) -> tuple[Json, list[Json]]:
+    """Return what the DAGs' timetables answer, by DAG, and the errors of those that don't.
+
+    `last` has the data interval of each DAG's last scheduled run, or None where there was none: a DAG that
+    is not in it is not asked.
+    """
+    asked = [(dag, of) for dag in dags if name_of(dag) in last and (of := timetable_of(dag))]
+    answers, errors = {}, []
+    for first in range(0, len(asked), AT_ONCE):
+        for dag, said in _ask_apart(asked[first : first + AT_ONCE], last, folder):
+            if "runs" in said:
+                answers[name_of(dag)] = {name: said[name] for name in said.keys() - {"error"}}
+            if error := said.get("error"):
+                errors.append(_with_place(error, dag, folder))
+    return answers, errors
+
+
+def timetable_of(dag: DAG) -> Timetable | None:
+    """Return the timetable that is to be asked for a DAG's runs, where it has such a one."""
+    from dagbok.authoring.assets import AssetOrTimeSchedule
+    from dagbok.authoring.timetables import form_of
+
+    timetable = dag.timetable
+    if isinstance(timetable, AssetOrTimeSchedule):
+        timetable = timetable.timetable
+    form = form_of(timetable)
+    return timetable if isinstance(form, dict) and "Python" in form else None
+
+
+def _with_place(error: Json, dag: DAG, folder: str) -> Json:
+    file, line = place_of(dag)
+    if error.get("file") is None:
+        error["file"] = os.path.relpath(file, folder) if file.startswith(folder) else None
+        error["line"] = line or None
+    error["message"] = f"DAG `{name_of(dag)}`: {error['message']}"
+    return error
+
+
+def _ask_apart(
+    asked: list[tuple[DAG, Timetable]], last: dict[str, Any], folder: str
+) -> Iterator[tuple[DAG, Json]]:
+    """Ask several timetables, each in a forked process, and wait for them all."""
+    pipes: dict[int, tuple[DAG, int, bytearray]] = {}
+    for dag, timetable in asked:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            _answer_and_exit(dag, timetable, last[name_of(dag)], folder, writer)
+        os.close(writer)
+        pipes[reader] = (dag, child, bytearray())
+    until = time.monotonic() + WITHIN + GRACE
+    open_pipes = set(pipes)
+    while open_pipes and (left := until - time.monotonic()) > 0:
+        ready, _, _ = select.select(list(open_pipes), [], [], left)
+        for reader in ready:
+            chunk = os.read(reader, 1 << 16)
+            pipes[reader][2].extend(chunk)
+            if not chunk:
+                open_pipes.discard(reader)
+    for reader, (dag, child, said) in pipes.items():
+        os.close(reader)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        yield dag, _document(bytes(said), in_time=reader not in open_pipes)
+
+
+def _document(said: bytes, in_time: bool) -> Json:
+    if in_time and said:
+        return dict(loads(said))
+    how = "ended its process" if in_time else f"took longer than {WITHIN:.0f} s"
+    message = f"its timetable {how} when it was asked for the next run"
+    kind = "TimetableDied" if in_time else "Timeout"
+    return {"error": {**_error(kind, message), "may_heal": True}}
+
+
+def _error(kind: str, message: str) -> Json:
+    return {"file": None, "line": None, "exception": kind, "message": message, "traceback": ""}
+
+
+def _answer_and_exit(dag: DAG, timetable: Timetable, last: Any, folder: str, pipe: int) -> NoReturn:
+    try:
+        signal.signal(signal.SIGALRM, _too_long)
+        # Again and again: whoever catches the first may go on.
+        signal.setitimer(signal.ITIMER_REAL, WITHIN, 0.2)
+        document = _answer(dag, timetable, last, folder)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        data = dumps(document).encode("utf-8", "replace")
+        while data:
+            data = data[os.write(pipe, data) :]
+    finally:
+        os._exit(0)
+
+
+def _too_long(signum: int, frame: Any) -> NoReturn:
+    raise TimetableTimeout(f"it took longer than {WITHIN:.0f} s to say when the next runs come")
+
+
+def _answer(dag: DAG, timetable: Timetable, last: Any, folder: str) -> Json:
+    after = None if last is None else DataInterval(*(_instant(datetime.fromisoformat(at)) for at in last))
+    document: Json = {}
+    try:
+        earliest, latest = date_range(dag)
+        asked = _Restriction(_optional(earliest), _optional(latest), bool(dag.catchup))
+        runs = list(_runs(timetable, after, asked))
+        document["runs"] = _stretches(runs)
+        if after is not None:
+            document["after"] = {"start": rfc3339(after.start), "end": rfc3339(after.end)}
+        if not asked.looked_at:
+            document["heedless"] = True
+        if manual := manual_intervals.of(timetable, _instant):
+            document["manual"] = manual
+    except BaseException as error:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        seen = report(error, folder)
+        why = seen.message or seen.exception
+        said = f"its timetable {type(timetable).__name__} can't say when runs come: {why}"
+        document["error"] = {
+            "file": seen.file,
+            "line": seen.line,
+            "exception": seen.exception,
+            "message": said,
+            "traceback": seen.traceback,
+            "may_heal": True,
+        }
+    return document
+
+
+class _Restriction(TimeRestriction):
+    """Notes whether somebody looked at whether to catch up."""
+
+    looked_at = False
+
+    def __new__(cls, earliest: Any, latest: Any, catchup: bool) -> _Restriction:
+        return super().__new__(cls, earliest, latest, catchup)
+
+    @property
+    def catchup(self) -> bool:
+        type(self).looked_at = True
+        return bool(tuple.__getitem__(self, 2))
+
+    def __iter__(self) -> Iterator[Any]:
+        type(self).looked_at = True
+        return tuple.__iter__(self)
+
+    def __getitem__(self, place: Any) -> Any:
+        type(self).looked_at = True
+        return tuple.__getitem__(self, place)
+
+
+def _runs(
+    timetable: Timetable, after: DataInterval | None, restriction: _Restriction
+) -> Iterator[tuple[datetime, datetime, datetime]]:
+    """Ask for run after run: start and end of the data interval, and when it is due."""
+    last = None if after is None else DagRunInfo(run_after=after.end, data_interval=after)
+    until = datetime.now(UTC) + AHEAD
+    count = 0
+    while count < MOST:
+        info = timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=restriction)
+        if info is None:
+            return
+        start, end, run_after = _checked(info)
+        if last is not None and last.data_interval is not None and start <= last.data_interval.start:
+            raise AirflowTimetableInvalid(
+                f"asked for the run after the one of {last.data_interval.start}, it answered with that of "
+                f"{start}, which does not come later: it must move on from last_automated_data_interval"
+            )
+        yield start, end, run_after
+        if last is None:
+            # Many look at it for the first run alone; all that follow it are made then.
+            type(restriction).looked_at = False
+        count += 1
+        if count >= RUNS and run_after > until:
+            return
+        last = DagRunInfo(_instant(run_after), DataInterval(_instant(start), _instant(end)))
+
+
+def _checked(info: Any) -> tuple[datetime, datetime, datetime]:
+    """Return an answer's instants in UTC."""
+    interval = getattr(info, "data_interval", None)
+    given = {
+        "data_interval.start": getattr(interval, "start", None),
+        "data_interval.end": getattr(interval, "end", None),
+        "run_after": getattr(info, "run_after", None),
+    }
+    for name, value in given.items():
+        if not isinstance(value, datetime) or value.utcoffset() is None:
+            raise AirflowTimetableInvalid(
+                f"next_dagrun_info answers with a DagRunInfo whose {name} is a datetime with a time zone, "
+                f"not {value!r}"
+            )
+    start, end, run_after = (plain_utc(value) for value in given.values() if isinstance(value, datetime))
+    if end < start:
+        raise AirflowTimetableInvalid(f"the data interval ends at {end}, before it starts, at {start}")
+    return start, end, run_after
+
+
+def _stretches(runs: list[tuple[datetime, datetime, datetime]]) -> list[Json]:
+    """Return runs as stretches at even distances."""
+    found: list[tuple[tuple[datetime, datetime, datetime], timedelta, int]] = []
+    before = None
+    for run in runs:
+        if before is not None:
+            first, step, count = found[-1]
+            moved = {now - then for now, then in zip(run, before, strict=True)}
+            if len(moved) == 1 and (count == 1 or moved == {step}):
+                found[-1] = (first, moved.pop(), count + 1)
+                before = run
+                continue
+        if len(found) == STRETCHES:
+            break
+        found.append((run, timedelta(0), 1))
+        before = run
+    return [_stretch(*stretch) for stretch in found]
+
+
+def _stretch(run: tuple[datetime, datetime, datetime], step: timedelta, count: int) -> Json:
+    start, end, run_after = run
+    form: Json = {"first": {"start": rfc3339(start), "end": rfc3339(end)}}
+    if run_after != end:
+        form["run_after"] = rfc3339(run_after)
+    if count > 1:
+        form["step"], form["count"] = step // _MICRO, count
+    return form
+
+
+def _optional(value: datetime | None) -> datetime | None:
+    return None if value is None else _instant(value)
+
+
+def _instant(value: datetime) -> datetime:
+    """Return an instant in UTC as timetables expect it: pendulum's, where that is installed."""
+    value = value.astimezone(UTC)
+    try:
+        import pendulum
+    except ImportError:
+        from dagbok.datetimes import DateTime
+
+        return DateTime.instance(value)
+    return pendulum.instance(value).in_timezone("UTC")
