@@ -17,7 +17,7 @@ pub use load::{FILE_NAME, PREFIX, Sources, load};
 pub use period::Period;
 pub use secret::Secret;
 pub use sections::{
-    Config, Executor, IgnoreSyntax, Log, LogFormat, Nats, Pool, Processor, Python, Scheduler,
+    Alerting, Config, Executor, IgnoreSyntax, Log, LogFormat, Nats, Pool, Processor, Python, Scheduler,
     Telemetry, Ui,
 };
 

@@ -1,4 +1,5 @@
 //! The API's routes, and what all of them share: limits, time-outs, errors in one shape.
+mod alerts;
 mod assets;
 mod backfills;
 mod dags;
@@ -112,6 +113,14 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(pools::list, pools::post, pools::bulk))
         .routes(routes!(pools::get, pools::patch, pools::delete))
         .routes(routes!(executors::list))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::test))
+        .routes(routes!(alerts::get))
+        .routes(routes!(alerts::acknowledge))
+        .routes(routes!(alerts::resolve))
+        .routes(routes!(alerts::told))
+        .routes(routes!(alerts::silences, alerts::silence))
+        .routes(routes!(alerts::unsilence))
         .routes(routes!(monitor::health))
         .routes(routes!(monitor::version))
 }
