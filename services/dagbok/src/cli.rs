@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use alerts::{
-    AlertsCommand, Change as ChangeAlert, Check as CheckAlerting, List as AlertsList, Silence as SilenceAlerts,
-    Test as TestReceiver, Trace as TraceAlerts,
+    AlertsCommand, Change as ChangeAlert, Check as CheckAlerting, List as AlertsList,
+    Silence as SilenceAlerts, Test as TestReceiver, Trace as TraceAlerts,
 };
 pub(crate) use archive::{ArchiveCommand, Verify};
 pub(crate) use backfill::{

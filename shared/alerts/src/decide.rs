@@ -146,7 +146,8 @@ pub fn decide(
         AskBody::Silence { matchers, until } => silence(book, now, ask, matchers, *until)?,
         AskBody::Unsilence { silence } => {
             let found = book.silences.get(silence);
-            let found = found.ok_or_else(|| Refusal::NotFound(format!("there is no silence {silence}")))?;
+            let found =
+                found.ok_or_else(|| Refusal::NotFound(format!("there is no silence {silence}")))?;
             if found.until <= now {
                 return Err(Refusal::Conflict(format!("silence {silence} is over already")));
             }
@@ -176,7 +177,9 @@ fn silence(
         return Err(Refusal::Invalid("a silence needs a reason".to_owned()));
     }
     if matchers.is_empty() {
-        return Err(Refusal::Invalid("a silence needs a matcher, such as `dag=\"etl\"`".to_owned()));
+        return Err(Refusal::Invalid(
+            "a silence needs a matcher, such as `dag=\"etl\"`".to_owned(),
+        ));
     }
     for text in matchers {
         text.parse::<Matcher>().map_err(|error| Refusal::Invalid(error.to_string()))?;
@@ -239,56 +242,35 @@ fn test(
     Ok((id, vec![AlertFact::AlertOpened(Box::new(opened))]))
 }
 
+/// What came of one attempt of a delivery.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
+    /// Number of the alert.
+    pub id: u64,
+    /// Which delivery.
+    pub message: &'a str,
+    /// Which attempt of it.
+    pub attempt: u32,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// What the provider said.
+    pub answered: &'a Answered,
+}
+
 /// Records what came of an attempt, and has the fallback told where it is called for. `None` where the book knows
 /// no such attempt.
-#[expect(clippy::too_many_arguments, reason = "the state, the time, and the four parts of an outcome")]
 pub fn outcome(
     book: &Book,
     policy: &Policy,
     now: Timestamp,
     seen: u64,
-    id: u64,
-    message: &str,
-    attempt: u32,
-    took_ms: u64,
-    answered: &Answered,
+    came: &Outcome<'_>,
 ) -> Option<AlertRecord> {
-    let alert = book.alert(id)?;
-    let delivery = alert.deliveries.get(message)?;
-    let message = message.to_owned();
-    let mut fallback = false;
-    let fact = match answered {
-        Answered::Accepted { status, provider_id } => {
-            let (status, provider_id) = (*status, provider_id.clone());
-            AlertFact::NotificationAccepted(NotificationAccepted {
-                id, message, attempt, status, provider_id, took_ms,
-            })
-        }
-        Answered::Failed { status, why, retry_after } => {
-            fallback = attempt >= limits::FALLBACK_AFTER;
-            let retry_at = now.plus(wait_before(&message, attempt, *retry_after));
-            let (status, why) = (*status, why.clone());
-            if retry_at.since(delivery.first_at) > limits::GIVE_UP {
-                let why = format!("given up after {attempt} attempts: {why}");
-                AlertFact::NotificationRejected(NotificationRejected {
-                    id, message, attempt, status, why, took_ms,
-                })
-            } else {
-                AlertFact::NotificationFailed(NotificationFailed {
-                    id, message, attempt, status, why, retry_at, took_ms,
-                })
-            }
-        }
-        Answered::Rejected { status, why } => {
-            fallback = true;
-            let (status, why) = (*status, why.clone());
-            AlertFact::NotificationRejected(NotificationRejected {
-                id, message, attempt, status, why, took_ms,
-            })
-        }
-    };
+    let alert = book.alert(came.id)?;
+    let delivery = alert.deliveries.get(came.message)?;
+    let (fact, fails) = fact_of(came, delivery.first_at, now);
     let mut facts = vec![fact];
-    let wanted = fallback && delivery.purpose == Purpose::Trigger && alert.only.is_none();
+    let wanted = fails && delivery.purpose == Purpose::Trigger && alert.only.is_none();
     let rules = policy.receivers.get(&delivery.receiver);
     let to = rules.filter(|_| wanted).and_then(|rules| rules.fallback.as_deref());
     if let Some(to) = to.filter(|to| policy.receivers.contains_key(*to)) {
@@ -301,4 +283,39 @@ pub fn outcome(
     }
     let by = By::Receiver(delivery.receiver.clone());
     Some(AlertRecord { at: now, by, reason: None, seen, facts })
+}
+
+/// An outcome as a fact, and whether somebody else is to be told in that receiver's place.
+fn fact_of(came: &Outcome<'_>, first_at: Timestamp, now: Timestamp) -> (AlertFact, bool) {
+    let Outcome { id, attempt, took_ms, .. } = *came;
+    let message = came.message.to_owned();
+    let rejected = |message, status, why| {
+        AlertFact::NotificationRejected(NotificationRejected {
+            id,
+            message,
+            attempt,
+            status,
+            why,
+            took_ms,
+        })
+    };
+    match came.answered {
+        Answered::Accepted { status, provider_id } => {
+            let (status, provider_id) = (*status, provider_id.clone());
+            let taken = NotificationAccepted { id, message, attempt, status, provider_id, took_ms };
+            (AlertFact::NotificationAccepted(taken), false)
+        }
+        Answered::Failed { status, why, retry_after } => {
+            let retry_at = now.plus(wait_before(&message, attempt, *retry_after));
+            if retry_at.since(first_at) > limits::GIVE_UP {
+                let why = format!("given up after {attempt} attempts: {why}");
+                return (rejected(message, *status, why), true);
+            }
+            let (status, why) = (*status, why.clone());
+            let failed =
+                NotificationFailed { id, message, attempt, status, why, retry_at, took_ms };
+            (AlertFact::NotificationFailed(failed), attempt >= limits::FALLBACK_AFTER)
+        }
+        Answered::Rejected { status, why } => (rejected(message, *status, why.clone()), true),
+    }
 }

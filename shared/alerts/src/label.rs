@@ -106,8 +106,9 @@ mod tests {
 
     #[test]
     fn matchers_are_alertmanagers() {
-        let labels: Labels =
-            [("owner", "ml-core"), ("severity", "critical")].map(|(a, b)| (a.into(), b.into())).into();
+        let labels: Labels = [("owner", "ml-core"), ("severity", "critical")]
+            .map(|(a, b)| (a.into(), b.into()))
+            .into();
         for (text, holds) in [
             ("owner=\"ml-core\"", true),
             ("owner = ml-core", true),

@@ -18,7 +18,7 @@ mod watch;
 
 pub use backoff::wait_before;
 pub use book::{Alert, AlertState, Attempt, Book, Delivery, DeliveryState, Silence};
-pub use decide::{Answered, Ask, AskBody, Decided, Refusal, Reply, decide, outcome};
+pub use decide::{Answered, Ask, AskBody, Decided, Outcome, Refusal, Reply, decide, outcome};
 pub use fact::{
     AlertAcknowledged, AlertEscalated, AlertFact, AlertOpened, AlertRecord, AlertRecurred,
     AlertResolved, AlertSilenced, AlertUnsilenced, AlertingBegan, By, ConfigurationRefused,

@@ -229,7 +229,12 @@ mod tests {
 
     #[test]
     fn the_narrowest_route_takes_it_and_the_platform_what_no_other_takes() {
-        let ml = route("ml", &["owner=ml"], false, vec![route("pager", &["severity=critical"], false, vec![])]);
+        let ml = route(
+            "ml",
+            &["owner=ml"],
+            false,
+            vec![route("pager", &["severity=critical"], false, vec![])],
+        );
         let audit = route("audit", &["severity=~\"critical|warning\""], true, vec![]);
         let root = route("platform", &[], false, vec![audit, ml]);
         let policy = Policy { root: Some(root), ..Policy::default() };
@@ -247,11 +252,20 @@ mod tests {
 
     #[test]
     fn what_names_nobody_is_refused() {
-        let known = |fallback: &str| ReceiverRules { fallback: Some(fallback.to_owned()), ..ReceiverRules::default() };
+        let known = |fallback: &str| ReceiverRules {
+            fallback: Some(fallback.to_owned()),
+            ..ReceiverRules::default()
+        };
         let mut policy = Policy { root: Some(route("a", &[], false, vec![])), ..Policy::default() };
         assert!(matches!(policy.check(), Err(PolicyError::NoReceiver { .. })));
         policy.receivers.insert("a".to_owned(), known("b"));
-        assert!(policy.check().unwrap_err().to_string().contains("the fallback of `a` names the receiver `b`"));
+        assert!(
+            policy
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("the fallback of `a` names the receiver `b`")
+        );
         policy.receivers.insert("b".to_owned(), known("a"));
         assert!(matches!(policy.check(), Err(PolicyError::Circle { .. })));
         policy.receivers.insert("b".to_owned(), ReceiverRules::default());

@@ -147,7 +147,9 @@ const fn resolved_text(why: ResolvedWhy) -> &'static str {
 fn link_of(alert: &Alert, base: &str) -> Option<String> {
     let base = base.trim_end_matches('/');
     match (&alert.scope, alert.runs.last()) {
-        (_, Some(run)) => Some(format!("{base}/dags/{}/runs/{}", run.dag_id, encoded(run.run_id.as_str()))),
+        (_, Some(run)) => {
+            Some(format!("{base}/dags/{}/runs/{}", run.dag_id, encoded(run.run_id.as_str())))
+        }
         (AlertScope::Dag(dag_id), None) => Some(format!("{base}/dags/{dag_id}")),
         (AlertScope::File(_) | AlertScope::Receiver(_) | AlertScope::Namespace, None) => None,
     }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_alerts::{
     AlertFact, AlertRecord, AlertScope, AlertState, AlertingBegan, Answered, Ask, AskBody, Book,
-    By, Chain, Policy, Purpose, ReceiverRules, Route, Rule, Watch, decide, next_due, outcome, plan,
+    By, Chain, Outcome, Policy, Purpose, ReceiverRules, Route, Rule, Watch, decide, next_due,
+    outcome, plan,
 };
 use dagbok_events::{
     DagId, Digest, Fact, Interval, Micros, Record, RunCreated, RunExpected, RunFailed, RunId,
@@ -168,9 +169,8 @@ impl World {
             self.taken.insert(message.clone());
         }
         let seen = self.watch.last_seq();
-        let record = outcome(
-            &self.book, &self.policy, self.now, seen, id, &message, attempt, 5, &answered,
-        );
+        let record =
+            outcome(&self.book, &self.policy, self.now, seen, id, &message, attempt, 5, &answered);
         self.sending.remove(&message);
         if let Some(record) = record {
             self.append(record);
@@ -211,7 +211,8 @@ impl World {
                     Scope::Run(key(*dag, *run)),
                     Fact::RunFailed(RunFailed { failed: vec![] }),
                 );
-                let stands = self.watch.conditions(self.now).iter().any(|it| it.causes.contains(&seq));
+                let stands =
+                    self.watch.conditions(self.now).iter().any(|it| it.causes.contains(&seq));
                 self.failures.extend(stands.then_some(seq));
             }
             Step::Succeed(dag, run) => {
@@ -289,7 +290,9 @@ impl World {
                 self.settle();
             }
             let due = next_due(&self.watch, &self.book, &self.policy, self.now);
-            let Some(due) = due.filter(|due| due.since(self.now) < Micros(HOUR.0 * 2)) else { return };
+            let Some(due) = due.filter(|due| due.since(self.now) < Micros(HOUR.0 * 2)) else {
+                return;
+            };
             self.now = self.now.max(due);
         }
     }
@@ -377,7 +380,10 @@ fn a_run_that_is_missing_is_seen_by_time_alone() {
     assert_eq!(world.book.open().count(), 0, "its grace is not over");
     world.take(&Step::Wait(161));
     let alert = world.book.open().next().unwrap().clone();
-    assert_eq!((alert.rule, alert.labels["cause"].as_str()), (Rule::RunMissing, "scheduler_silent"));
+    assert_eq!(
+        (alert.rule, alert.labels["cause"].as_str()),
+        (Rule::RunMissing, "scheduler_silent")
+    );
     assert_eq!(alert.causes, [1]);
     assert_eq!(alert.since, world.run_log[0].at.plus(Micros::from_secs(60)));
     // It comes late: the alert is over.

@@ -8,7 +8,9 @@ use url::Url;
 
 use super::{
     ConfigError, Loaded, Mail, MailTls, Receiver,
-    file::{ChainSection, EmailSection, File, ReceiverSection, RouteSection, SecretRef, WebhookSection},
+    file::{
+        ChainSection, EmailSection, File, ReceiverSection, RouteSection, SecretRef, WebhookSection,
+    },
     place::line_of,
 };
 
@@ -28,14 +30,21 @@ type Checked<T> = Result<T, ConfigError>;
 impl Source<'_> {
     fn wrong(&self, at: &[&str], what: impl std::fmt::Display) -> ConfigError {
         let line = line_of(self.text, at);
-        ConfigError { file: self.path.to_owned(), line, what: format!("`{}`: {what}", at.join(".")) }
+        ConfigError {
+            file: self.path.to_owned(),
+            line,
+            what: format!("`{}`: {what}", at.join(".")),
+        }
     }
 
     /// Reads a secret from where it is kept.
     fn secret(&self, at: &[&str], from: &SecretRef) -> Checked<Secret> {
         let text = match (&from.env, &from.file) {
             (Some(name), None) => std::env::var(name).map_err(|_| {
-                self.wrong(at, format!("the environment variable `{name}` is not set, or is no text"))
+                self.wrong(
+                    at,
+                    format!("the environment variable `{name}` is not set, or is no text"),
+                )
             })?,
             (None, Some(file)) => {
                 let folder = self.path.parent().unwrap_or(Path::new("."));
@@ -45,7 +54,8 @@ impl Source<'_> {
                 })?
             }
             _ => {
-                let what = "a secret is `{ env = \"NAME\" }` or `{ file = \"PATH\" }`, one of the two";
+                let what =
+                    "a secret is `{ env = \"NAME\" }` or `{ file = \"PATH\" }`, one of the two";
                 return Err(self.wrong(at, what));
             }
         };
@@ -113,7 +123,8 @@ fn only_receiver(source: &Source<'_>, file: &File) -> Checked<Option<Route>> {
             routes: Vec::new(),
         })),
         (Some(_), Some(_)) => {
-            let what = "there are several, so `[route]` has to say which is told: `receiver = \"NAME\"`";
+            let what =
+                "there are several, so `[route]` has to say which is told: `receiver = \"NAME\"`";
             Err(source.wrong(&["receivers"], what))
         }
     }
@@ -302,7 +313,9 @@ fn mail(source: &Source<'_>, name: &str, email: &EmailSection) -> Checked<Mail> 
     };
     let (host, port) = match email.smarthost.rsplit_once(':') {
         Some((host, port)) => {
-            let port = port.parse().map_err(|_| source.wrong(&at("smarthost"), "as `mail.example.org:587`"))?;
+            let port = port
+                .parse()
+                .map_err(|_| source.wrong(&at("smarthost"), "as `mail.example.org:587`"))?;
             (host, port)
         }
         None => (email.smarthost.as_str(), usual),
@@ -320,10 +333,15 @@ fn mail(source: &Source<'_>, name: &str, email: &EmailSection) -> Checked<Mail> 
             Some((user.clone(), source.secret(&at("password"), password)?))
         }
         (None, None) => None,
-        _ => return Err(source.wrong(&["receivers", name, "email"], "`username` and `password` go together")),
+        _ => {
+            return Err(source
+                .wrong(&["receivers", name, "email"], "`username` and `password` go together"));
+        }
     };
     if login.is_some() && email.tls == MailTls::None {
-        return Err(source.wrong(&at("tls"), "a password is not sent in clear: `starttls` or `tls`"));
+        return Err(
+            source.wrong(&at("tls"), "a password is not sent in clear: `starttls` or `tls`")
+        );
     }
     Ok(Mail {
         host: host.to_owned(),
@@ -355,8 +373,9 @@ fn unused(file: &File) -> Vec<String> {
     }
     named.extend(file.receivers.values().filter_map(|it| it.fallback.as_deref()));
     let lonely = file.receivers.keys().filter(|name| !named.contains(name.as_str()));
-    let mut found: Vec<String> =
-        lonely.map(|name| format!("nothing names the receiver `{name}`: it is never told")).collect();
+    let mut found: Vec<String> = lonely
+        .map(|name| format!("nothing names the receiver `{name}`: it is never told"))
+        .collect();
     let idle = file.chains.keys().filter(|name| !chains.contains(name.as_str()));
     found.extend(idle.map(|name| format!("nothing names the chain `{name}`")));
     found

@@ -8,7 +8,8 @@ use super::{ConfigError, file::File};
 
 /// Reads the file's text as what it is to be.
 pub(super) fn read(path: &Path, text: &str) -> Result<File, ConfigError> {
-    let wrong = |line: Option<usize>, what: String| ConfigError { file: path.to_owned(), line, what };
+    let wrong =
+        |line: Option<usize>, what: String| ConfigError { file: path.to_owned(), line, what };
     let deserializer = toml::Deserializer::parse(text).map_err(|error| {
         wrong(error.span().map(|span| line_at(text, span.start)), error.message().to_owned())
     })?;
@@ -27,7 +28,11 @@ pub(super) fn read(path: &Path, text: &str) -> Result<File, ConfigError> {
             .collect();
         let span = error.span().map(|span| line_at(text, span.start));
         let line = span.or_else(|| line_of(text, &parts));
-        let what = if at == "." { error.message().to_owned() } else { format!("`{at}`: {}", error.message()) };
+        let what = if at == "." {
+            error.message().to_owned()
+        } else {
+            format!("`{at}`: {}", error.message())
+        };
         wrong(line, what)
     })
 }
@@ -42,8 +47,7 @@ pub(super) fn line_of<S: AsRef<str>>(text: &str, path: &[S]) -> Option<usize> {
     let root = DeTable::parse(text).ok()?;
     let mut found = None;
     let (first, rest) = path.split_first()?;
-    let (key, value) =
-        root.get_ref().iter().find(|(key, _)| key.get_ref() == first.as_ref())?;
+    let (key, value) = root.get_ref().iter().find(|(key, _)| key.get_ref() == first.as_ref())?;
     found = Some(key.span().start).or(found);
     let mut value = value;
     for part in rest {

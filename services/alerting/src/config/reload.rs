@@ -57,7 +57,8 @@ impl Reloader {
             let first = self.stamp.replace(None).is_none();
             return if first { none() } else { Looked::Same };
         };
-        let stamp = std::fs::metadata(&path).ok().and_then(|it| Some((it.modified().ok()?, it.len())));
+        let stamp =
+            std::fs::metadata(&path).ok().and_then(|it| Some((it.modified().ok()?, it.len())));
         if self.stamp == Some(stamp) {
             return Looked::Same;
         }

@@ -10,7 +10,12 @@ use super::http;
 /// What nobody ends is over there after this, unless it is told again.
 const ENDS_AFTER: Micros = Micros::from_secs(86_400);
 
-pub(super) async fn send(client: &Client, url: &Secret, message: &Message, at: Timestamp) -> Answered {
+pub(super) async fn send(
+    client: &Client,
+    url: &Secret,
+    message: &Message,
+    at: Timestamp,
+) -> Answered {
     let address = format!("{}/api/v2/alerts", url.reveal().trim_end_matches('/'));
     let mut labels = message.labels.clone();
     let rule = labels.get("rule").cloned().unwrap_or_default();

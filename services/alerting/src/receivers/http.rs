@@ -63,7 +63,9 @@ async fn start_of(mut response: Response) -> String {
     let mut bytes = Vec::new();
     while bytes.len() < READ {
         match response.chunk().await {
-            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk[..chunk.len().min(READ - bytes.len())]),
+            Ok(Some(chunk)) => {
+                bytes.extend_from_slice(&chunk[..chunk.len().min(READ - bytes.len())])
+            }
             Ok(None) | Err(_) => break,
         }
     }

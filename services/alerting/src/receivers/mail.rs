@@ -79,7 +79,8 @@ fn transport(mail: &Mail) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> 
 /// One letter; all about one alert stand in one thread.
 fn letter(mail: &Mail, name: &str, message: &Message) -> Result<lettre::Message, String> {
     let wrong = |error: &dyn std::fmt::Display| format!("no mail can be made of it: {error}");
-    let from: Mailbox = mail.from.parse().map_err(|error: lettre::address::AddressError| wrong(&error))?;
+    let from: Mailbox =
+        mail.from.parse().map_err(|error: lettre::address::AddressError| wrong(&error))?;
     let to: Result<Mailboxes, _> = mail.to.iter().map(|to| to.parse::<Mailbox>()).collect();
     let to = to.map_err(|error| wrong(&error))?;
     let domain = domain(&from.email);

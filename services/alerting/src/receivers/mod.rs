@@ -42,7 +42,12 @@ impl Senders {
     }
 
     /// Tells a receiver; `name` is the delivery's, the same for each attempt.
-    pub(crate) async fn send(&self, receiver: &Receiver, name: &str, message: &Message) -> Answered {
+    pub(crate) async fn send(
+        &self,
+        receiver: &Receiver,
+        name: &str,
+        message: &Message,
+    ) -> Answered {
         match receiver {
             Receiver::Webhook { url, secret } => {
                 let key = secret.as_ref();

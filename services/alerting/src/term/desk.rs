@@ -136,8 +136,8 @@ impl Desk {
 
     /// Decides all that is called for at `now`.
     pub(crate) fn settle(&mut self, now: Timestamp) {
-        let is_quiet = self.planned == Some(self.watch.changes())
-            && self.due.is_none_or(|due| due > now);
+        let is_quiet =
+            self.planned == Some(self.watch.changes()) && self.due.is_none_or(|due| due > now);
         if is_quiet {
             return;
         }

@@ -29,6 +29,8 @@ use crate::{
 
 /// The loop looks at the clock at least this often, in case somebody set it.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// And not more often than this for time's sake.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(5);
 /// How long deliveries under way are waited for at an orderly end.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -103,7 +105,8 @@ impl Term {
             }
             let now = self.clock.now();
             let due = desk.next_due(now).filter(|_| is_ready);
-            let sleep = due.map_or(LONGEST_SLEEP, |due| due.since(now).to_std()).min(LONGEST_SLEEP);
+            let sleep = due.map_or(LONGEST_SLEEP, |due| due.since(now).to_std());
+            let sleep = sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
             let wake = tokio::select! {
                 biased;
                 () = self.end.started() => Wake::Asked,
@@ -173,9 +176,9 @@ impl Term {
         desk.sending.remove(&came.message);
         let seen = desk.watch.last_seq();
         let Outcome { id, message, attempt, took_ms, answered } = came;
-        let record = outcome(
-            &desk.book, &desk.policy, now, seen, *id, message, *attempt, *took_ms, answered,
-        );
+        let (id, attempt, took_ms) = (*id, *attempt, *took_ms);
+        let came = dagbok_alerts::Outcome { id, message, attempt, took_ms, answered };
+        let record = outcome(&desk.book, &desk.policy, now, seen, &came);
         if let Some(record) = record {
             desk.stage(record);
         }
@@ -190,7 +193,9 @@ impl Term {
                 Ok(None)
             }
             Err(AppendError::Conflict { .. }) => {
-                desk.refuse_all(&Refusal::Conflict("another alerting service leads; ask again".to_owned()));
+                desk.refuse_all(&Refusal::Conflict(
+                    "another alerting service leads; ask again".to_owned(),
+                ));
                 Ok(Some(TermEnd::Outdated))
             }
             Err(error) => Err(AlertingError::Append(error)),

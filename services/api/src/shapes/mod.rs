@@ -16,8 +16,8 @@ mod why;
 mod xcom;
 
 pub use alert::{
-    AlertAttempt, AlertChange, AlertCollection, AlertDetail, AlertNotification, AlertResponse, AlertRun,
-    AlertTest, SilenceBody, SilenceCollection, SilenceResponse,
+    AlertAttempt, AlertChange, AlertCollection, AlertDetail, AlertNotification, AlertResponse,
+    AlertRun, AlertTest, SilenceBody, SilenceCollection, SilenceResponse,
 };
 pub use asset::{
     AssetCollection, AssetDag, AssetEventCollection, AssetEventResponse, AssetResponse, AssetTask,

@@ -8,7 +8,9 @@ use dagbok_config::Period;
 #[derive(Debug, Subcommand)]
 pub(crate) enum AlertsCommand {
     /// List alerts, the newest first, and whether somebody was told
-    #[command(after_help = "With --json: the API's AlertCollection, `{alerts: […], total_entries}`")]
+    #[command(
+        after_help = "With --json: the API's AlertCollection, `{alerts: […], total_entries}`"
+    )]
     List(List),
     /// Show one alert, and who was told of it, when, and what the provider answered
     #[command(after_help = "With --json: the API's AlertResponse")]
@@ -26,7 +28,9 @@ pub(crate) enum AlertsCommand {
     #[command(after_help = "With --json: `{silence_id}`")]
     Unsilence(Alert),
     /// List silences
-    #[command(after_help = "With --json: the API's SilenceCollection, `{silences: […], total_entries}`")]
+    #[command(
+        after_help = "With --json: the API's SilenceCollection, `{silences: […], total_entries}`"
+    )]
     Silences,
     /// Tell a receiver something by the real way, marked as a test, and show its answer
     #[command(after_help = "With --json: the API's AlertResponse, once the provider answered")]

@@ -121,7 +121,9 @@ async fn silence(context: &Context, args: &SilenceAlerts) -> Outcome {
         context.out.document(&made);
     } else {
         let (id, until) = (made.silence_id, made.until.0);
-        context.out.line(&format!("silence {id} holds until {until}: {}", made.matchers.join(", ")));
+        context
+            .out
+            .line(&format!("silence {id} holds until {until}: {}", made.matchers.join(", ")));
     }
     Ok(Exit::Ok)
 }
@@ -166,7 +168,8 @@ async fn test(context: &Context, args: &TestReceiver) -> Outcome {
     if accepted {
         return Ok(Exit::Ok);
     }
-    let why = alert.notifications.iter().flat_map(|it| &it.attempts).filter_map(|it| it.why.clone());
+    let why =
+        alert.notifications.iter().flat_map(|it| &it.attempts).filter_map(|it| it.why.clone());
     let why = why.last().unwrap_or_else(|| "it has not answered".to_owned());
     let failure = Failure::new(Code::Refused, format!("{} did not take it: {why}", args.receiver));
     Err(failure.next("mend the receiver in alerting.toml, and test it again"))

@@ -74,29 +74,50 @@ impl Book {
                     silence.until = silence.until.min(at);
                 }
             }
+            AlertFact::NotificationAttempted(_)
+            | AlertFact::NotificationAccepted(_)
+            | AlertFact::NotificationFailed(_)
+            | AlertFact::NotificationRejected(_) => self.notified(seq, at, fact),
+        }
+    }
+
+    /// Takes in who is told, and what came of it.
+    fn notified(&mut self, seq: u64, at: Timestamp, fact: &AlertFact) {
+        match fact {
             AlertFact::NotificationAttempted(it) => self.attempted(at, it),
             AlertFact::NotificationAccepted(it) => {
-                let (status, took_ms) = (it.status, it.took_ms);
-                let (state, why) = (DeliveryState::Accepted, None);
-                let (message, attempt) = (&it.message, it.attempt);
-                self.came(at, seq, &Came { id: it.id, message, attempt, status, why, took_ms, state });
-                let delivery = self.delivery(it.id, message);
-                if let Some(delivery) = delivery {
+                let (message, attempt, status) = (&*it.message, it.attempt, it.status);
+                let (state, why, took_ms) = (DeliveryState::Accepted, None, it.took_ms);
+                let came = Came { id: it.id, message, attempt, status, why, took_ms, state };
+                self.came(at, seq, &came);
+                if let Some(delivery) = self.delivery(it.id, &it.message) {
                     delivery.provider_id.clone_from(&it.provider_id);
                 }
             }
             AlertFact::NotificationFailed(it) => {
-                let (status, took_ms) = (it.status, it.took_ms);
-                let (state, why) = (DeliveryState::Waiting { until: it.retry_at }, Some(&*it.why));
-                let (message, attempt) = (&it.message, it.attempt);
-                self.came(at, seq, &Came { id: it.id, message, attempt, status, why, took_ms, state });
+                let (message, attempt, status) = (&*it.message, it.attempt, it.status);
+                let (why, took_ms) = (Some(&*it.why), it.took_ms);
+                let state = DeliveryState::Waiting { until: it.retry_at };
+                let came = Came { id: it.id, message, attempt, status, why, took_ms, state };
+                self.came(at, seq, &came);
             }
             AlertFact::NotificationRejected(it) => {
-                let (status, took_ms) = (it.status, it.took_ms);
-                let (state, why) = (DeliveryState::Rejected, Some(&*it.why));
-                let (message, attempt) = (&it.message, it.attempt);
-                self.came(at, seq, &Came { id: it.id, message, attempt, status, why, took_ms, state });
+                let (message, attempt, status) = (&*it.message, it.attempt, it.status);
+                let (why, took_ms) = (Some(&*it.why), it.took_ms);
+                let state = DeliveryState::Rejected;
+                let came = Came { id: it.id, message, attempt, status, why, took_ms, state };
+                self.came(at, seq, &came);
             }
+            AlertFact::AlertingBegan(_)
+            | AlertFact::ConfigurationTaken(_)
+            | AlertFact::ConfigurationRefused(_)
+            | AlertFact::AlertOpened(_)
+            | AlertFact::AlertRecurred(_)
+            | AlertFact::AlertAcknowledged(_)
+            | AlertFact::AlertEscalated(_)
+            | AlertFact::AlertResolved(_)
+            | AlertFact::AlertSilenced(_)
+            | AlertFact::AlertUnsilenced(_) => {}
         }
     }
 

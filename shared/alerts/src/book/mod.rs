@@ -170,9 +170,8 @@ impl Alert {
 
     /// Receivers that took word of it, and are to be told of its end.
     pub fn told(&self) -> BTreeSet<&str> {
-        let accepted = |it: &&Delivery| {
-            it.purpose == Purpose::Trigger && it.state == DeliveryState::Accepted
-        };
+        let accepted =
+            |it: &&Delivery| it.purpose == Purpose::Trigger && it.state == DeliveryState::Accepted;
         self.deliveries.values().filter(accepted).map(|it| it.receiver.as_str()).collect()
     }
 
@@ -331,7 +330,8 @@ impl Book {
                 AlertScope::Namespace,
                 Severity::Warning,
                 refused.at,
-                "the alerting configuration can't be read; the last good one is in force".to_owned(),
+                "the alerting configuration can't be read; the last good one is in force"
+                    .to_owned(),
                 vec![("error".to_owned(), refused.why.clone())],
             )
         }));

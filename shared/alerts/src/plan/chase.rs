@@ -4,8 +4,7 @@ use dagbok_events::{Micros, Timestamp};
 use super::notices;
 use crate::{
     Alert, AlertEscalated, AlertFact, Book, Chain, DeliveryState, EscalatedWhy, Policy, Purpose,
-    Routed, Rule,
-    book::Chase,
+    Routed, Rule, book::Chase,
 };
 
 /// Where a chain reached nobody at all, it is begun again after this.
@@ -20,33 +19,35 @@ struct Next {
 }
 
 /// What an alert's chain calls for at `now`.
-pub(super) fn facts(
-    book: &Book,
-    policy: &Policy,
-    alert: &Alert,
-    now: Timestamp,
-) -> Vec<AlertFact> {
+pub(super) fn facts(book: &Book, policy: &Policy, alert: &Alert, now: Timestamp) -> Vec<AlertFact> {
     let Some((routed, next)) = next(book, policy, alert, now) else { return Vec::new() };
     if next.at > now {
         return Vec::new();
     }
     let (turn, step) = (next.turn, next.step);
+    let receivers = routed.chain.steps.get(step as usize).map(|step| step.receivers.as_slice());
+    let is_there = |receiver: &&String| policy.receivers.contains_key(*receiver);
+    let receivers: Vec<&String> = receivers.unwrap_or_default().iter().filter(is_there).collect();
+    // That nobody is there is recorded too: the step has been begun, and is not begun for ever.
+    let nobody = receivers.is_empty().then_some(EscalatedWhy::NobodyReached);
     let mut facts = Vec::new();
-    if let Some(why) = next.why {
+    if let Some(why) = next.why.or(nobody) {
         facts.push(AlertFact::AlertEscalated(AlertEscalated { id: alert.id, turn, step, why }));
     }
-    let receivers = routed.chain.steps.get(step as usize).map(|step| step.receivers.as_slice());
-    for receiver in receivers.unwrap_or_default() {
-        if policy.receivers.contains_key(receiver) {
-            let place = notices::Place { turn, step, route: &routed.route, instead_of: None };
-            facts.push(notices::first(policy, alert, Purpose::Trigger, receiver, &place));
-        }
+    for receiver in receivers {
+        let place = notices::Place { turn, step, route: &routed.route, instead_of: None };
+        facts.push(notices::first(policy, alert, Purpose::Trigger, receiver, &place));
     }
     facts
 }
 
 /// When an alert's chain calls for something next.
-pub(super) fn due(book: &Book, policy: &Policy, alert: &Alert, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn due(
+    book: &Book,
+    policy: &Policy,
+    alert: &Alert,
+    now: Timestamp,
+) -> Option<Timestamp> {
     next(book, policy, alert, now).map(|(_, next)| next.at)
 }
 

@@ -56,9 +56,7 @@ pub fn plan(
 pub fn next_due(watch: &Watch, book: &Book, policy: &Policy, now: Timestamp) -> Option<Timestamp> {
     let looked_at: BTreeSet<u64> = book.open.union(&book.unsettled).copied().collect();
     let alerts = looked_at.iter().filter_map(|id| book.alert(*id));
-    let dues = alerts.flat_map(|alert| {
-        [chase::due(book, policy, alert, now), notices::due(alert)]
-    });
+    let dues = alerts.flat_map(|alert| [chase::due(book, policy, alert, now), notices::due(alert)]);
     let silences = book.silences.values().map(|it| Some(it.until).filter(|until| *until > now));
     dues.chain(silences).chain([watch.next_due(now)]).flatten().min()
 }
@@ -85,7 +83,11 @@ fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact>
         None => {
             let began = book.began.as_ref().map_or(Timestamp(0), |(at, _)| *at);
             let is_history = condition.since.plus(limits::LOOK_BACK) < began;
-            if is_history { Vec::new() } else { vec![open(book, condition, generation + 1, opened)] }
+            if is_history {
+                Vec::new()
+            } else {
+                vec![open(book, condition, generation + 1, opened)]
+            }
         }
     }
 }
@@ -127,8 +129,7 @@ pub(crate) fn resolved(alert: &Alert, why: ResolvedWhy, by_seq: Option<u64>) -> 
 /// Whether what an open alert is about is so no more.
 fn over(watch: &Watch, alert: &Alert, conditions: &[Condition]) -> Vec<AlertFact> {
     if alert.rule == Rule::Test {
-        let is_done = alert.chase.is_some() && !alert.deliveries.is_empty();
-        let is_done = is_done && notices::all_said(alert);
+        let is_done = alert.chase.is_some() && notices::all_said(alert);
         return if is_done { vec![resolved(alert, ResolvedWhy::Tested, None)] } else { Vec::new() };
     }
     let stands = |it: &Condition| it.rule == alert.rule && it.scope == alert.scope;

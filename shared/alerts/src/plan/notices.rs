@@ -51,7 +51,12 @@ pub(super) fn all_said(alert: &Alert) -> bool {
 }
 
 /// Whether an alert has had a message of that purpose to a receiver.
-pub(crate) fn has(alert: &Alert, purpose: Purpose, receiver: &str, place: Option<(u32, u32)>) -> bool {
+pub(crate) fn has(
+    alert: &Alert,
+    purpose: Purpose,
+    receiver: &str,
+    place: Option<(u32, u32)>,
+) -> bool {
     alert.deliveries.values().any(|it| {
         it.purpose == purpose
             && it.receiver == receiver
@@ -84,8 +89,7 @@ pub(super) fn facts(
     };
     for receiver in alert.told() {
         let Some(rules) = policy.receivers.get(receiver) else { continue };
-        let wants =
-            if purpose == Purpose::Resolve { rules.resolves } else { rules.acknowledges };
+        let wants = if purpose == Purpose::Resolve { rules.resolves } else { rules.acknowledges };
         if wants && !has(alert, purpose, receiver, None) {
             let told = alert.deliveries.values().rev().find(|it| it.receiver == receiver);
             let route = told.map_or("platform", |it| it.route.as_str());

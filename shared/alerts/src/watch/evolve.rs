@@ -7,6 +7,73 @@ use dagbok_events::{
 use super::{Condition, Dag, Promise, Watch, dag_labels};
 use crate::{AlertScope, Labels, Rule, Severity, text::cut};
 
+/// What a fact is about, as far as it is of interest here.
+enum About {
+    Dag,
+    Run,
+    File,
+    Executor,
+    Nothing,
+}
+
+/// Every fact is named, so that a new one has to say what it means here.
+const fn about(fact: &Fact) -> About {
+    match fact {
+        Fact::DagRegistered(_)
+        | Fact::DagDisappeared(_)
+        | Fact::DagPaused(_)
+        | Fact::DagUnpaused(_)
+        | Fact::RunExpected(_)
+        | Fact::RunMissed(_)
+        | Fact::DagForgotten(_) => About::Dag,
+        Fact::DagImportFailed(_) | Fact::DagImportRecovered(_) => About::File,
+        Fact::RunCreated(_)
+        | Fact::RunSucceeded(_)
+        | Fact::RunFailed(_)
+        | Fact::RunTimedOut(_)
+        | Fact::RunCancelled(_)
+        | Fact::RunCleared(_)
+        | Fact::RunDeleted(_)
+        | Fact::RunMarked(_)
+        | Fact::TaskQueued(_)
+        | Fact::TryStarted(_)
+        | Fact::TrySucceeded(_)
+        | Fact::TryFailed(_)
+        | Fact::TrySkipped(_)
+        | Fact::TryLost(_)
+        | Fact::TryCancelled(_)
+        | Fact::TryRescheduled(_)
+        | Fact::TryReturned(_) => About::Run,
+        Fact::ExecutorJoined(_) | Fact::ExecutorLeft(_) => About::Executor,
+        Fact::BundlePublished(_)
+        | Fact::RunStarted(_)
+        | Fact::TaskExpanded(_)
+        | Fact::TaskCleared(_)
+        | Fact::TaskRuledOut(_)
+        | Fact::TaskMarked(_)
+        | Fact::XComPushed(_)
+        | Fact::TryNamed(_)
+        | Fact::ReportRefused(_)
+        | Fact::PoolSet(_)
+        | Fact::PoolDeleted(_)
+        | Fact::LimitsSet(_)
+        | Fact::ClockWentBack(_)
+        | Fact::ForeignEntrySkipped(_)
+        | Fact::DagVersionsForgotten(_)
+        | Fact::AssetUpdated(_)
+        | Fact::QueuedAssetsDropped(_)
+        | Fact::RunNoted(_)
+        | Fact::BackfillCreated(_)
+        | Fact::BackfillPaused(_)
+        | Fact::BackfillUnpaused(_)
+        | Fact::BackfillCancelled(_)
+        | Fact::BackfillCompleted(_)
+        | Fact::BackfillSkipped(_)
+        | Fact::RunBackfilled(_)
+        | Fact::HistoryForgotten(_) => About::Nothing,
+    }
+}
+
 impl Watch {
     /// Takes a record in. History is never refused.
     pub fn evolve(&mut self, seq: u64, record: &Record) {
@@ -17,30 +84,29 @@ impl Watch {
         }
     }
 
+    /// Hands a fact to whom it is about.
     fn take(&mut self, seq: u64, at: Timestamp, scope: &Scope, fact: &Fact) {
-        match scope {
-            Scope::Run(run) => self.of_run(seq, at, run, fact),
-            Scope::Dag(_) | Scope::File(_) | Scope::Executor(_) | Scope::Namespace => {}
-        }
-        let dag_id = match scope {
-            Scope::Dag(dag_id) => Some(dag_id),
-            Scope::Run(run) => Some(&run.dag_id),
-            Scope::Namespace | Scope::File(_) | Scope::Executor(_) => None,
+        let (dag_id, run) = match scope {
+            Scope::Dag(dag_id) => (Some(dag_id), None),
+            Scope::Run(run) => (Some(&run.dag_id), Some(run)),
+            Scope::Namespace | Scope::File(_) | Scope::Executor(_) => (None, None),
         };
-        if let Some(dag_id) = dag_id {
-            self.of_dag(seq, at, dag_id, fact);
+        match (about(fact), dag_id, run, scope) {
+            (About::Dag, Some(dag_id), ..) => self.of_dag(seq, at, dag_id, fact),
+            (About::Run, _, Some(run), _) => self.of_run(seq, at, run, fact),
+            (About::File, _, _, Scope::File(path)) => self.of_file(seq, at, path, fact),
+            (About::Executor, ..) => self.of_executor(scope, fact),
+            _ => {}
         }
-        if let Scope::File(path) = scope {
-            self.of_file(seq, at, path, fact);
-        }
-        if let Scope::Executor(id) = scope {
-            match fact {
-                Fact::ExecutorJoined(joined) => {
-                    self.executors.insert(id.clone(), joined.queues.iter().cloned().collect());
-                }
-                Fact::ExecutorLeft(_) => drop(self.executors.remove(id)),
-                _ => {}
+    }
+
+    fn of_executor(&mut self, scope: &Scope, fact: &Fact) {
+        let Scope::Executor(id) = scope else { return };
+        match fact {
+            Fact::ExecutorJoined(joined) => {
+                self.executors.insert(id.clone(), joined.queues.iter().cloned().collect());
             }
+            _ => drop(self.executors.remove(id)),
         }
     }
 

@@ -62,7 +62,8 @@ pub(crate) async fn list(
     }
     let page = Page::new(query.limit, query.offset);
     let dag = query.dag_id.as_deref();
-    let of = |alert: &Alert| dag.is_none_or(|dag| alert.labels.get("dag").is_some_and(|it| it == dag));
+    let of =
+        |alert: &Alert| dag.is_none_or(|dag| alert.labels.get("dag").is_some_and(|it| it == dag));
     page_of(&state, page, |alert| is_in(alert, &query.state) && of(alert)).await.map(Json)
 }
 
@@ -117,9 +118,9 @@ async fn known(state: &ApiState) -> Result<&Alerts, ApiError> {
 
 async fn one(state: &ApiState, id: u64) -> Result<AlertResponse, ApiError> {
     let now = state.clock.now();
-    let found = known(state).await?.read(|book: &Book| {
-        book.alert(id).map(|alert| view::shown(book, alert, now))
-    });
+    let found = known(state)
+        .await?
+        .read(|book: &Book| book.alert(id).map(|alert| view::shown(book, alert, now)));
     found.ok_or_else(|| ApiError::NotFound(format!("there is no alert {id} at hand")))
 }
 
@@ -152,7 +153,9 @@ async fn ask(
         Reply::Refused(refusal) => Err(match refusal {
             dagbok_alerts::Refusal::NotFound(why) => ApiError::NotFound(why),
             dagbok_alerts::Refusal::Conflict(why) => ApiError::Conflict(serde_json::json!(why)),
-            dagbok_alerts::Refusal::Invalid(why) => ApiError::invalid("value_error", &["body"], why),
+            dagbok_alerts::Refusal::Invalid(why) => {
+                ApiError::invalid("value_error", &["body"], why)
+            }
         }),
     }
 }

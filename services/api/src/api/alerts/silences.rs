@@ -53,7 +53,8 @@ pub(crate) async fn silence(
     let until = instant(&body.until)
         .map_err(|why| ApiError::invalid("datetime_parsing", &["body", "until"], why))?;
     let matchers = body.matchers;
-    let number = ask(&state, caller, Some(body.reason), AskBody::Silence { matchers, until }).await?;
+    let number =
+        ask(&state, caller, Some(body.reason), AskBody::Silence { matchers, until }).await?;
     let now = state.clock.now();
     let found = known(&state).await?.read(|book| {
         let mut all = book.silences();

@@ -31,10 +31,8 @@ pub(super) fn shown(book: &Book, alert: &Alert, now: Timestamp) -> AlertResponse
         dag_id: run.dag_id.to_string(),
         dag_run_id: run.run_id.to_string(),
     };
-    let detail = |(name, value): &(String, String)| AlertDetail {
-        name: name.clone(),
-        value: value.clone(),
-    };
+    let detail =
+        |(name, value): &(String, String)| AlertDetail { name: name.clone(), value: value.clone() };
     let mut told: Vec<(&String, &Delivery)> = alert.deliveries.iter().collect();
     told.sort_by_key(|(_, delivery)| delivery.first_at);
     AlertResponse {

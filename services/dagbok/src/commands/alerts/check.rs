@@ -86,7 +86,8 @@ fn reach(loaded: &Loaded, namespace: &str, dag: &DagResponse) -> Reach {
         labels.insert("tags".to_owned(), tags.join(","));
     }
     let routed = loaded.policy.route(&labels);
-    let receivers = routed.iter().flat_map(|it| &it.chain.steps).flat_map(|it| it.receivers.clone());
+    let receivers =
+        routed.iter().flat_map(|it| &it.chain.steps).flat_map(|it| it.receivers.clone());
     Reach {
         dag_id: dag.dag_id.clone(),
         owner: labels.get("owner").cloned(),

@@ -7,7 +7,8 @@ use crate::{context::Context, output::Table};
 
 /// Alerts as a table.
 pub(super) fn table(alerts: &[AlertResponse]) -> Table {
-    let mut table = Table::new(&["alert", "state", "severity", "owner", "since", "told", "summary"]);
+    let mut table =
+        Table::new(&["alert", "state", "severity", "owner", "since", "told", "summary"]);
     for alert in alerts {
         let label = |name: &str| alert.labels.get(name).cloned().unwrap_or_default();
         let state = match alert.silenced_by {
@@ -73,7 +74,8 @@ pub(super) fn one(context: &Context, alert: &AlertResponse) {
 }
 
 fn ledger(context: &Context, it: &AlertNotification) {
-    let instead = it.instead_of.as_deref().map(|of| format!(" instead of {of}")).unwrap_or_default();
+    let instead =
+        it.instead_of.as_deref().map(|of| format!(" instead of {of}")).unwrap_or_default();
     context.out.line(&format!(
         "  {} to {}{instead} by route {}: {}",
         it.purpose, it.receiver, it.route, it.state
