@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apart import Apart
 from dags import hello
 from harness import Cli, Standalone, wait_until, write_dag
 from receivers import SECRET, Answer, Got, Hook, hook, mailbox
@@ -424,3 +425,46 @@ def two_posts(hub: Hook) -> list[Any] | None:
     """What Alertmanager got, once that is two."""
     found = [got.body for got in hub.got if got.path == "/api/v2/alerts"]
     return found if len(found) == 2 else None
+
+
+def test_everything_is_killed_and_alerting_alone_comes_back_and_pages(tmp_path: Path) -> None:
+    with hook() as pager:
+        pager.open.clear()
+        plain = f'[receivers.pager.webhook]\nurl = "{pager.url}"\n'
+        config(tmp_path, plain)
+        it = Apart(tmp_path, alerting=2)
+        write_dag(it.dags, "training.py", FAILING)
+        with it:
+            wait_until("the DAG", lambda: it.api.get("/dags/training"))
+            body = {"dag_run_id": "night_1", "logical_date": None}
+            assert it.api.post("/dags/training/dagRuns", body).status_code == 200
+            wait_until("the first attempt", lambda: pager.got)
+            for service in it.services.values():
+                service.kill()
+            pager.open.set()
+            # No scheduler, no executor, no processor, no API.
+            it.services["alerting-0"].start()
+            wait_until("the page", lambda: len(pager.of("firing")) == 2)
+            assert len({got.id for got in pager.got}) == 1
+            it.services["ui"].start()
+            (told,) = wait_until("the proof", lambda: told_of_run(it))
+            assert told["notifications"][0]["state"] == "accepted"
+            assert [one["ended_at"] is None for one in told["notifications"][0]["attempts"]] == [True, False]
+            # Another takes over from one that is killed, and acknowledging needs no scheduler.
+            it.services["alerting-0"].kill()
+            it.services["alerting-1"].start()
+            shown = wait_until("the new leader's answer", lambda: acknowledged(it, told["alert_id"]), 15.0)
+            assert shown["state"] == "acknowledged"
+            assert len(pager.got) == 2
+
+
+def told_of_run(it: Apart) -> list[dict[str, Any]] | None:
+    """Alerts about the run, once a provider took word of one."""
+    found: list[dict[str, Any]] = it.api.get("/dagbok/runs/training/night_1/told")["alerts"]
+    return found if any(one["state"] == "accepted" for alert in found for one in alert["notifications"]) else None
+
+
+def acknowledged(it: Apart, alert_id: int) -> dict[str, Any] | None:
+    """Acknowledges an alert; the alert, where somebody answered."""
+    answer = it.api.post(f"/dagbok/alerts/{alert_id}/acknowledge", {})
+    return dict(answer.json()) if answer.status_code == 200 else None
