@@ -4,7 +4,7 @@ use dagbok_events::Timestamp;
 use super::{Alert, AlertState, Attempt, Book, Chase, Delivery, DeliveryState, Refused, Silence};
 use crate::{
     AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertSilenced, By, NotificationAttempted,
-    Purpose, limits,
+    Purpose, limits, plan::has,
 };
 
 /// What came of an attempt.
@@ -259,12 +259,11 @@ impl Book {
     /// planned when it ends.
     fn settle(&mut self, id: u64) {
         let settled = self.alerts.get(&id).is_none_or(Alert::is_settled);
-        let ended_now = self.alerts.get(&id).is_some_and(|alert| {
-            !alert.is_open()
-                && !alert.deliveries.values().any(|it| it.purpose == Purpose::Resolve)
-                && !alert.told().is_empty()
+        let untold = self.alerts.get(&id).is_some_and(|alert| {
+            let knows = |receiver: &str| has(alert, Purpose::Resolve, receiver, None);
+            !alert.is_open() && alert.told().into_iter().any(|receiver| !knows(receiver))
         });
-        if settled && !ended_now {
+        if settled && !untold {
             self.unsettled.remove(&id);
         } else {
             self.unsettled.insert(id);
