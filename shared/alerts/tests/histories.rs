@@ -169,8 +169,8 @@ impl World {
             self.taken.insert(message.clone());
         }
         let seen = self.watch.last_seq();
-        let record =
-            outcome(&self.book, &self.policy, self.now, seen, id, &message, attempt, 5, &answered);
+        let came = Outcome { id, message: &message, attempt, took_ms: 5, answered: &answered };
+        let record = outcome(&self.book, &self.policy, self.now, seen, &came);
         self.sending.remove(&message);
         if let Some(record) = record {
             self.append(record);

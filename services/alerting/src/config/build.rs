@@ -275,11 +275,14 @@ fn receiver(source: &Source<'_>, name: &str, section: &ReceiverSection) -> Check
         return hook(source, name, webhook);
     }
     if let Some(slack) = &section.slack {
-        return Ok(Receiver::Slack { url: source.secret(&at("slack"), &slack.url)? });
+        return Ok(Receiver::Slack {
+            url: source.secret(&["receivers", name, "slack", "url"], &slack.url)?,
+        });
     }
     if let Some(pagerduty) = &section.pagerduty {
         let url = source.url(&["receivers", name, "pagerduty", "url"], &pagerduty.url)?;
-        let routing_key = source.secret(&at("pagerduty"), &pagerduty.routing_key)?;
+        let routing_key = source
+            .secret(&["receivers", name, "pagerduty", "routing_key"], &pagerduty.routing_key)?;
         return Ok(Receiver::PagerDuty { url, routing_key });
     }
     if let Some(alertmanager) = &section.alertmanager {
