@@ -1,5 +1,8 @@
 //! From what the file says to what is put in force.
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use dagbok_alerts::{Chain, Matcher, Policy, ReceiverRules, Route, Step};
 use dagbok_config::{Period, Secret};
@@ -75,7 +78,7 @@ impl Source<'_> {
     }
 }
 
-pub(super) fn loaded(path: &Path, text: &str, file: File) -> Checked<Loaded> {
+pub(super) fn loaded(path: &Path, text: &str, file: &File) -> Checked<Loaded> {
     let source = Source { path, text };
     let (mut rules, mut receivers) = (BTreeMap::new(), BTreeMap::new());
     for (name, section) in &file.receivers {
@@ -88,11 +91,11 @@ pub(super) fn loaded(path: &Path, text: &str, file: File) -> Checked<Loaded> {
     }
     let mut chains = BTreeMap::new();
     for (name, section) in &file.chains {
-        chains.insert(name.clone(), chain(&source, name, section, &file)?);
+        chains.insert(name.clone(), chain(&source, name, section, file)?);
     }
     let root = match &file.route {
-        Some(section) => Some(root(&source, &file, &chains, section)?),
-        None => only_receiver(&source, &file)?,
+        Some(section) => Some(root(&source, file, &chains, section)?),
+        None => only_receiver(&source, file)?,
     };
     if let Some(url) = &file.external_url {
         source.url(&["external_url"], url)?;
@@ -104,7 +107,7 @@ pub(super) fn loaded(path: &Path, text: &str, file: File) -> Checked<Loaded> {
         }
         _ => source.wrong(&["receivers"], &error),
     })?;
-    let warnings = unused(&file);
+    let warnings = unused(file);
     Ok(Loaded { policy, receivers, warnings })
 }
 
@@ -358,30 +361,35 @@ fn mail(source: &Source<'_>, name: &str, email: &EmailSection) -> Checked<Mail> 
 
 /// Receivers and chains that nothing names.
 fn unused(file: &File) -> Vec<String> {
-    let mut named = std::collections::BTreeSet::new();
-    let mut chains = std::collections::BTreeSet::new();
-    fn walk<'a>(
-        route: &'a RouteSection,
-        named: &mut std::collections::BTreeSet<&'a str>,
-        chains: &mut std::collections::BTreeSet<&'a str>,
-    ) {
-        named.extend(route.receiver.as_deref());
-        chains.extend(route.chain.as_deref());
-        route.routes.iter().for_each(|inside| walk(inside, named, chains));
-    }
     let Some(root) = &file.route else { return Vec::new() };
-    walk(root, &mut named, &mut chains);
-    for (_, chain) in file.chains.iter().filter(|(name, _)| chains.contains(name.as_str())) {
-        named.extend(chain.steps.iter().flat_map(|step| &step.receivers).map(String::as_str));
+    let mut named = Named::default();
+    named.add(root);
+    for (_, chain) in file.chains.iter().filter(|(name, _)| named.chains.contains(name.as_str())) {
+        let told = chain.steps.iter().flat_map(|step| &step.receivers);
+        named.receivers.extend(told.map(String::as_str));
     }
-    named.extend(file.receivers.values().filter_map(|it| it.fallback.as_deref()));
-    let lonely = file.receivers.keys().filter(|name| !named.contains(name.as_str()));
-    let mut found: Vec<String> = lonely
+    named.receivers.extend(file.receivers.values().filter_map(|it| it.fallback.as_deref()));
+    let lonely = file.receivers.keys().filter(|name| !named.receivers.contains(name.as_str()));
+    let idle = file.chains.keys().filter(|name| !named.chains.contains(name.as_str()));
+    lonely
         .map(|name| format!("nothing names the receiver `{name}`: it is never told"))
-        .collect();
-    let idle = file.chains.keys().filter(|name| !chains.contains(name.as_str()));
-    found.extend(idle.map(|name| format!("nothing names the chain `{name}`")));
-    found
+        .chain(idle.map(|name| format!("nothing names the chain `{name}`")))
+        .collect()
+}
+
+/// What routes name.
+#[derive(Default)]
+struct Named<'a> {
+    receivers: BTreeSet<&'a str>,
+    chains: BTreeSet<&'a str>,
+}
+
+impl<'a> Named<'a> {
+    fn add(&mut self, route: &'a RouteSection) {
+        self.receivers.extend(route.receiver.as_deref());
+        self.chains.extend(route.chain.as_deref());
+        route.routes.iter().for_each(|inside| self.add(inside));
+    }
 }
 
 fn micros(period: Period) -> Micros {

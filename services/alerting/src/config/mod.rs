@@ -102,7 +102,7 @@ pub fn schema() -> serde_json::Value {
 /// Reads a configuration's text. `path` is for messages, and where relative paths of secrets begin.
 pub fn load(path: &std::path::Path, text: &str) -> Result<Loaded, ConfigError> {
     let file = place::read(path, text)?;
-    build::loaded(path, text, file)
+    build::loaded(path, text, &file)
 }
 
 /// SHA-256 of a configuration's text, in hexadecimal.

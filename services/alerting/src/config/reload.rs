@@ -14,7 +14,7 @@ pub(crate) enum Looked {
         /// Of its text.
         digest: String,
         /// Who is told of what.
-        policy: Policy,
+        policy: Box<Policy>,
         /// How each is told.
         receivers: BTreeMap<String, Receiver>,
     },
@@ -72,7 +72,11 @@ impl Reloader {
                     self.is_in_force = true;
                     let digest = digest(&text);
                     self.good = Some(text);
-                    Looked::Good { digest, policy: loaded.policy, receivers: loaded.receivers }
+                    Looked::Good {
+                        digest,
+                        policy: Box::new(loaded.policy),
+                        receivers: loaded.receivers,
+                    }
                 }
                 Err(error) => Looked::Bad { digest: digest(&text), why: error.to_string() },
             },
@@ -98,5 +102,5 @@ impl Reloader {
 
 /// No configuration: nobody is told.
 fn none() -> Looked {
-    Looked::Good { digest: digest(""), policy: Policy::default(), receivers: BTreeMap::new() }
+    Looked::Good { digest: digest(""), policy: Box::default(), receivers: BTreeMap::new() }
 }

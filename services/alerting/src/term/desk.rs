@@ -91,7 +91,7 @@ impl Desk {
             Looked::Same => {}
             Looked::Good { digest, policy, receivers } => {
                 let names = receivers.keys().cloned().collect();
-                self.policy = policy;
+                self.policy = *policy;
                 self.post.take(receivers);
                 self.planned = None;
                 self.is_new_configuration = true;
@@ -210,7 +210,7 @@ impl Desk {
     }
 
     /// When time alone calls for something.
-    pub(crate) fn next_due(&self, _now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
         self.due
     }
 }

@@ -104,7 +104,7 @@ impl Term {
                 fold::store_configuration(&self.parts, text).await;
             }
             let now = self.clock.now();
-            let due = desk.next_due(now).filter(|_| is_ready);
+            let due = desk.next_due().filter(|_| is_ready);
             let sleep = due.map_or(LONGEST_SLEEP, |due| due.since(now).to_std());
             let sleep = sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
             let wake = tokio::select! {

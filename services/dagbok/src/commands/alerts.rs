@@ -107,7 +107,9 @@ async fn change(context: &Context, args: &ChangeAlert, what: &str) -> Outcome {
 async fn silence(context: &Context, args: &SilenceAlerts) -> Outcome {
     let period = jiff::SignedDuration::try_from(args.period.0)
         .map_err(|error| Failure::new(Code::Usage, error))?;
-    let until = jiff::Timestamp::from(dagbok_runtime::Clock::system().now().to_jiff())
+    let until = dagbok_runtime::Clock::system()
+        .now()
+        .to_jiff()
         .checked_add(period)
         .map_err(|error| Failure::new(Code::Usage, error))?;
     let body = SilenceBody {

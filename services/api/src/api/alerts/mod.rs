@@ -1,7 +1,7 @@
 //! Alerts and who was told of them, from the alert log; what is asked of them goes to the alerting service, which
 //! need not know the scheduler.
-mod change;
-mod silences;
+pub(crate) mod change;
+pub(crate) mod silences;
 mod view;
 
 use axum::{Json, extract::State};
@@ -10,9 +10,6 @@ use dagbok_events::{Actor, RunKey, decode_any, encode_any};
 use dagbok_runlog::{RequestError, Seq};
 use serde::Deserialize;
 use utoipa::IntoParams;
-
-pub(crate) use change::*;
-pub(crate) use silences::*;
 
 use super::{
     errors::ApiError,

@@ -1,5 +1,5 @@
 //! `dagbok alerts check`: whether the configuration holds, and whom each DAG's failures reach.
-use std::path::PathBuf;
+use std::path::Path;
 
 use dagbok_alerting::{Loaded, load};
 use dagbok_alerts::Labels;
@@ -60,7 +60,7 @@ pub(super) async fn run(context: &Context, args: &CheckAlerting) -> Outcome {
     Err(Failure::new(Code::Refused, what).next("name a receiver in alerting.toml"))
 }
 
-fn read(file: &PathBuf) -> Result<Loaded, Failure> {
+fn read(file: &Path) -> Result<Loaded, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Failure::new(Code::Config, format!("`{}` can't be read: {error}", file.display()))
             .next("write one: the README says how, in \"Being told\"")
@@ -96,7 +96,7 @@ fn reach(loaded: &Loaded, namespace: &str, dag: &DagResponse) -> Reach {
     }
 }
 
-fn say(context: &Context, file: &PathBuf, loaded: &Loaded, reaches: Option<&[Reach]>) {
+fn say(context: &Context, file: &Path, loaded: &Loaded, reaches: Option<&[Reach]>) {
     let names: Vec<&str> = loaded.policy.receivers.keys().map(String::as_str).collect();
     let out = context.out;
     if out.is_json() {
