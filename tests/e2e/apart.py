@@ -14,8 +14,13 @@ LEASE = 5
 class Apart:
     """The services in processes of their own on a real broker."""
 
-    def __init__(self, folder: Path, schedulers: int = 1, executors: int = 1, proxied: bool = False) -> None:
-        """Prepares everything; `start` starts it. With `proxied` each service has a way of its own to the broker."""
+    def __init__(
+        self, folder: Path, schedulers: int = 1, executors: int = 1, alerting: int = 0, proxied: bool = False
+    ) -> None:
+        """Prepares everything; `start` starts it. With `proxied` each service has a way of its own to the broker.
+
+        Alerting reads `alerting.toml` in the folder.
+        """
         self.folder = folder
         self.dags = folder / "dags"
         self.dags.mkdir(parents=True, exist_ok=True)
@@ -30,6 +35,7 @@ class Apart:
         }
         self.proxied, self.proxies = proxied, dict[str, Proxy]()
         names = [f"scheduler-{n}" for n in range(schedulers)] + [f"executor-{n}" for n in range(executors)]
+        names += [f"alerting-{n}" for n in range(alerting)]
         self.services = {name: self._service(name, env) for name in [*names, "processor", "ui"]}
 
     def _service(self, name: str, env: dict[str, str]) -> Process:
@@ -43,6 +49,7 @@ class Apart:
             "scheduler": [],
             "executor": ["--slots", "8", "--home", str(self.folder / name)],
             "processor": ["--dags", str(self.dags), "--home", str(self.folder / name)],
+            "alerting": ["--alerting-config", str(self.folder / "alerting.toml"), "--home", str(self.folder / name)],
             "ui": ["--listen", f"127.0.0.1:{self.api.port}", "--home", str(self.folder / "ui")],
         }[kind]
         return Process(name, argv, self.folder, {**env, "DAGBOK__NATS__PASSWORD": password(kind)})

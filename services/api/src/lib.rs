@@ -43,9 +43,15 @@
 //! | `GET logs/{dag_id}/{dag_run_id}/{task_id}/{try_number}/follow?map_index&offset` | NDJSON of [`shapes::LogLine`] until the try is over |
 //! | `POST prune` with [`shapes::Prune`] | [`shapes::Pruned`] |
 //! | `GET executors` | [`shapes::ExecutorCollection`] |
+//! | `GET alerts?state&dag_id&limit&offset` | [`shapes::AlertCollection`] |
+//! | `GET alerts/{alert_id}`, `POST …/acknowledge`, `POST …/resolve` with [`shapes::AlertChange`] | [`shapes::AlertResponse`] |
+//! | `POST alerts/test` with [`shapes::AlertTest`] | [`shapes::AlertResponse`] |
+//! | `GET silences`, `POST` with [`shapes::SilenceBody`], `DELETE silences/{silence_id}` | [`shapes::SilenceCollection`], [`shapes::SilenceResponse`]; 204 |
+//! | `GET runs/{dag_id}/{dag_run_id}/told` | [`shapes::AlertCollection`] |
 //!
 //! Every error is `{"detail": …}`: 404 unknown, 409 in conflict, 422 a request that breaks a rule, 503
 //! the log can't be reached, 504 no scheduler answered (the command is kept, and named).
+mod alerts;
 #[expect(unused_qualifications, reason = "utoipa writes parameter types with a path")]
 mod api;
 pub mod model;
@@ -55,5 +61,6 @@ mod serve;
 pub mod shapes;
 mod word;
 
+pub use alerts::Alerts;
 pub use api::{ApiState, Names, Parts, Past, PastError, Patience, openapi, router};
 pub use serve::{ServeError, Served, Settings, answer_tasks, model_dir, serve};

@@ -1,4 +1,5 @@
 //! The command line, as types. What each command does is in [`crate::commands`].
+mod alerts;
 mod archive;
 mod backfill;
 mod dags;
@@ -10,6 +11,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use alerts::{
+    AlertsCommand, Change as ChangeAlert, Check as CheckAlerting, List as AlertsList,
+    Silence as SilenceAlerts, Test as TestReceiver, Trace as TraceAlerts,
+};
 pub(crate) use archive::{ArchiveCommand, Verify};
 pub(crate) use backfill::{
     BackfillCommand, ChangeBackfill, CreateBackfill, ListBackfills, Reprocess,
@@ -23,7 +28,7 @@ pub(crate) use runs::{
     Prune, Run, RunsCommand, TasksCommand, Wait, Why, WhyOf, WhyTask, Xcoms,
 };
 pub(crate) use services::{
-    Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,
+    AlertingArgs, Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,
 };
 
 use crate::exit::Exit;
@@ -78,6 +83,8 @@ pub(crate) enum Command {
     Processor(ProcessorArgs),
     /// Run the API, on NATS
     Ui(UiArgs),
+    /// Run alerting, on NATS: it tells people of what goes wrong, whoever else is down
+    Alerting(AlertingArgs),
     /// DAGs: list, show, test, trigger, pause
     #[command(subcommand)]
     Dags(DagsCommand),
@@ -98,6 +105,9 @@ pub(crate) enum Command {
     /// Pools of slots that tasks share: list, get, set, delete, import, export
     #[command(subcommand)]
     Pools(PoolsCommand),
+    /// Alerts: list, show, ack, resolve, silence, test, check, trace
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
     /// Let runs go that are over and old, and say before how much that frees
     #[command(
         after_help = "With --json, the API's `Pruned`: `dry_run`, `runs`, `bytes`, `dags`, `more`"

@@ -1,5 +1,6 @@
 //! What each command does; one module each.
 mod agree;
+mod alerts;
 mod archive;
 mod backfill;
 mod dags;
@@ -31,6 +32,8 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Executor(args) => service::executor(&global, &args).await,
         Command::Processor(args) => service::processor(&global, &args).await,
         Command::Ui(args) => service::ui(&global, &args).await,
+        Command::Alerting(args) => service::alerting(&global, &args).await,
+        Command::Alerts(command) => alerts::run(&plain()?, &command).await,
         Command::Dags(DagsCommand::List(args)) => dags::list(&plain()?, &args).await,
         Command::Dags(DagsCommand::Show(args)) => dags::show(&plain()?, &args).await,
         Command::Dags(DagsCommand::Test(args)) => dags::test(&global, &args).await,

@@ -4,7 +4,9 @@ mod nats;
 
 use dagbok_runlog::Ports;
 
-pub(crate) use embedded::{archive, log_read_only, open, read_only};
+pub(crate) use embedded::{
+    alert_log, alert_log_read_only, archive, log_read_only, open, read_only,
+};
 pub(crate) use nats::{connect, failure, look};
 
 /// The folder in an installation's home that its executor works in.

@@ -17,8 +17,8 @@ pub use load::{FILE_NAME, PREFIX, Sources, load};
 pub use period::Period;
 pub use secret::Secret;
 pub use sections::{
-    Config, Executor, IgnoreSyntax, Log, LogFormat, Nats, Pool, Processor, Python, Scheduler,
-    Telemetry, Ui,
+    Alerting, Config, Executor, IgnoreSyntax, Log, LogFormat, Nats, Pool, Processor, Python,
+    Scheduler, Telemetry, Ui,
 };
 
 /// The JSON schema of `dagbok.toml`.

@@ -21,6 +21,8 @@ pub struct Config {
     pub processor: Processor,
     /// The address and the manners of the API.
     pub ui: Ui,
+    /// Who is told of what goes wrong.
+    pub alerting: Alerting,
     /// Where services that run apart meet.
     pub nats: Nats,
     /// The Python that DAG files and tasks run in.
@@ -31,6 +33,24 @@ pub struct Config {
     pub log: Log,
     /// Figures for the outside.
     pub telemetry: Telemetry,
+}
+
+/// Who is told of what goes wrong. Receivers and routes stand in a file of their own, which is taken anew whenever
+/// it changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alerting {
+    /// Receivers, chains and routes; where not said, `alerting.toml` in the installation's folder, if it is there.
+    pub config: Option<PathBuf>,
+    /// How long an alerting service may be silent before its stand-by takes over; from `1s` on.
+    #[schemars(extend("minimum" = 1))]
+    pub lease: Period,
+}
+
+impl Default for Alerting {
+    fn default() -> Self {
+        Self { config: None, lease: Period::secs(5) }
+    }
 }
 
 /// The one writer.

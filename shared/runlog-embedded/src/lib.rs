@@ -20,6 +20,7 @@
 //! <home>/log/torn/                     what was cut off a torn tail, kept for people
 //! <home>/blobs/ab/cdef…                a blob
 //! <home>/snapshots/<name>              a fold, so that a restart is quick
+//! <home>/alerts/…                      a log alone, as of alerting: `lock` and `log` as above
 //! ```
 mod base;
 mod blobs;
@@ -44,7 +45,7 @@ mod tests;
 use std::{path::Path, sync::Arc, time::Instant};
 
 use dagbok_runlog::{
-    Ports,
+    Ports, RunLog,
     memory::{MemoryQueues, MemorySignals, MemoryState},
 };
 
@@ -85,6 +86,33 @@ pub fn open(home: &Path, options: Options) -> Result<(Ports, OpenReport), OpenEr
     open_on(disk, home, options)
 }
 
+/// Opens a log alone in the folder `dir`, or begins one there, as its only writer: for a log beside the
+/// installation's own, in a folder below it. Blocks on the disk.
+pub fn open_log(dir: &Path, options: Options) -> Result<(Arc<dyn RunLog>, OpenReport), OpenError> {
+    let disk = Arc::new(disk::FileDisk { durability: options.durability });
+    let (log, report) = log_on(disk, dir, options)?;
+    Ok((Arc::new(log), report))
+}
+
+/// Opens the log in `home` and says what was found.
+fn log_on(
+    disk: Arc<dyn disk::Disk>,
+    home: &Path,
+    options: Options,
+) -> Result<(EmbeddedLog, OpenReport), OpenError> {
+    let log_dir = home.join("log");
+    disk.create_dirs(&log_dir).map_err(|source| OpenError::io("make", &log_dir, source))?;
+    let lock = lock::take(home)?;
+    let (log, report) = EmbeddedLog::open(lock, disk, home, options)?;
+    if let Some(torn) = &report.torn {
+        tracing::warn!(file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes, "{torn}");
+    }
+    if let Some(unbegun) = &report.unbegun {
+        tracing::warn!(file = %unbegun.display(), "a segment had no whole header and was removed");
+    }
+    Ok((log, report))
+}
+
 /// Opens on a disk that a test may have a hand in.
 fn open_on(
     disk: Arc<dyn disk::Disk>,
@@ -92,18 +120,9 @@ fn open_on(
     options: Options,
 ) -> Result<(Ports, OpenReport), OpenError> {
     let start = Instant::now();
-    let log_dir = home.join("log");
-    disk.create_dirs(&log_dir).map_err(|source| OpenError::io("make", &log_dir, source))?;
-    let lock = lock::take(home)?;
-    let (log, mut report) = EmbeddedLog::open(lock, disk, home, options)?;
+    let (log, mut report) = log_on(disk, home, options)?;
     let blobs = FileBlobs::open(&home.join("blobs"), options.durability)?;
     report.took = start.elapsed();
-    if let Some(torn) = &report.torn {
-        tracing::warn!(file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes, "{torn}");
-    }
-    if let Some(unbegun) = &report.unbegun {
-        tracing::warn!(file = %unbegun.display(), "a segment had no whole header and was removed");
-    }
     tracing::debug!("{report}");
     let ports = Ports {
         log: Arc::new(log),

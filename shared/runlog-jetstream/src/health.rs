@@ -2,7 +2,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::ServerAddr;
-use dagbok_runlog::PortResult;
+use dagbok_runlog::{PortResult, RunLog};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::{
@@ -13,11 +13,13 @@ use tokio::{
 
 use crate::{
     durability::{self, Durability},
-    error::LinkFailure,
+    error::{ConnectError, LinkFailure},
     limits::CONNECT_TIMEOUT,
     link::Link,
+    log::JetStreamLog,
     names::Names,
     settings::ConnectSettings,
+    streams,
     version::ServerVersion,
 };
 
@@ -114,6 +116,17 @@ impl Connection {
         !addresses.is_empty()
             && failures.len() == addresses.len()
             && failures.iter().all(|(_, failure)| *failure == LinkFailure::Refused)
+    }
+
+    /// The log of alerting. Where it is not there and `creates` is set it is made, whoever else makes streams.
+    /// Without, it may be made later: until then what is asked of it fails.
+    pub async fn alert_log(&self, creates: bool) -> Result<Arc<dyn RunLog>, ConnectError> {
+        let names = Names::new(&self.settings.namespace);
+        if creates {
+            let settings = ConnectSettings { creates, ..(*self.settings).clone() };
+            streams::ensure(&self.link, &settings, streams::alerts(&names)).await?;
+        }
+        Ok(Arc::new(JetStreamLog::of(Arc::clone(&self.link), &names, "alerts")))
     }
 
     /// How safe an acknowledged record is from a power cut.

@@ -60,7 +60,12 @@ impl fmt::Debug for JetStreamLog {
 
 impl JetStreamLog {
     pub(crate) fn new(link: Arc<Link>, names: &Names) -> Self {
-        let (stream, root) = (names.stream("log"), names.root());
+        Self::of(link, names, "log")
+    }
+
+    /// A log on the namespace's stream `part`.
+    pub(crate) fn of(link: Arc<Link>, names: &Names, part: &str) -> Self {
+        let (stream, root) = (names.stream(part), names.root());
         let writer = Arc::new(Writer::new(Arc::clone(&link), stream.clone(), root.clone()));
         Self { link, stream, root, writer, identity: Arc::default() }
     }

@@ -169,6 +169,14 @@ fn log(names: &Names) -> Config {
     }
 }
 
+/// The log of alerting, which it alone writes, and makes: it must not wait for a scheduler.
+pub(crate) fn alerts(names: &Names) -> Config {
+    Config {
+        deny_delete: true,
+        ..unlimited(names.stream("alerts"), vec![format!("{}alerts.>", names.root())])
+    }
+}
+
 /// A stream of queues: an item is removed once it is acknowledged.
 pub(crate) fn queue_stream(names: &Names, family: &str) -> Config {
     Config {

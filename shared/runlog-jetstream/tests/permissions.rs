@@ -6,7 +6,7 @@ use std::{
 
 use bytes::Bytes;
 use dagbok_runlog::{Draft, Ports, Published, QueueSettings, ReadLimit, Seq};
-use dagbok_runlog_jetstream::{ConnectSettings, Credentials, connect};
+use dagbok_runlog_jetstream::{ConnectSettings, Connection, Credentials, connect};
 use dagbok_test_support::{NatsOptions, NatsServer, check_config, versions};
 use futures::StreamExt as _;
 
@@ -47,12 +47,16 @@ fn server() -> NatsServer {
 }
 
 async fn as_user(server: &NatsServer, user: &str) -> Ports {
+    connected(server, user).await.0
+}
+
+async fn connected(server: &NatsServer, user: &str) -> (Ports, Connection) {
     let password = format!("secret of {}", user.to_uppercase());
     let credentials = Credentials::UserPassword { user: user.to_owned(), password };
     let creates = user == "scheduler";
     let settings =
         ConnectSettings { credentials, creates, ..ConnectSettings::new(server.url(), "default") };
-    connect(settings).await.unwrap_or_else(|error| panic!("{user}: {error}")).0
+    connect(settings).await.unwrap_or_else(|error| panic!("{user}: {error}"))
 }
 
 fn draft() -> Vec<Draft> {
@@ -126,6 +130,41 @@ async fn every_role_can_do_its_work_and_only_the_scheduler_writes_the_log() {
     denied(&alerting.state.put("x", Bytes::new(), None).await);
     denied(&alerting.blobs.delete(&digest, since).await);
     assert_eq!(scheduler.log.last().await.unwrap(), Seq(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alerting_alone_makes_and_writes_the_log_of_alerts() {
+    let server = server();
+    let (scheduler, of_scheduler) = connected(&server, "scheduler").await;
+    let (alerting, of_alerting) = connected(&server, "alerting").await;
+    let (_, of_ui) = connected(&server, "ui").await;
+    scheduler.log.append(Seq(0), draft()).await.unwrap();
+    let unmade = of_ui.alert_log(false).await.unwrap();
+    unmade.last().await.unwrap_err();
+    let log = of_alerting.alert_log(true).await.unwrap();
+    let fact = || {
+        let payload = Bytes::from_static(b"x");
+        vec![Draft { subject: "alerts.alert.1".to_owned(), payload }]
+    };
+    assert_eq!(log.append(Seq(0), fact()).await.unwrap(), Seq(1));
+    let again = of_alerting.alert_log(true).await.unwrap();
+    assert_eq!(again.read(Seq(0), ReadLimit::default()).await.unwrap().len(), 1);
+    let read = of_ui.alert_log(false).await.unwrap();
+    assert_eq!(read.follow(Seq(0)).next().await.unwrap().unwrap().len(), 1);
+    let lease = alerting.state.create("lease/alerting", Bytes::new(), None).await.unwrap();
+    alerting.state.update("lease/alerting", Bytes::new(), lease, None).await.unwrap();
+    alerting.snapshots.put("alerting", Bytes::from_static(b"f")).await.unwrap();
+    alerting.snapshots.put("alerting", Bytes::from_static(b"g")).await.unwrap();
+    assert!(alerting.snapshots.get("alerting").await.unwrap().is_some());
+    let log_of_server = server.log();
+    let violations: Vec<_> =
+        log_of_server.lines().filter(|line| line.contains("Violation")).collect();
+    assert_eq!(violations, Vec::<&str>::new(), "nobody asks for what is not theirs");
+    for other in [&of_scheduler, &of_ui] {
+        let theirs = other.alert_log(false).await.unwrap();
+        denied(&theirs.append(Seq(1), fact()).await.unwrap_err());
+    }
+    denied(&alerting.snapshots.put("scheduler", Bytes::new()).await);
 }
 
 /// What others report is not to be taken from the inbox.

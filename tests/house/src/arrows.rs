@@ -13,6 +13,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dagbok-runlog-embedded", &["runlog"]),
     ("dagbok-runlog-jetstream", &["runlog"]),
     ("dagbok-config", &[]),
+    ("dagbok-alerts", &["events", "protocol"]),
     ("dagbok-runtime", &["events"]),
     ("dagbok-telemetry", &["events"]),
     ("dagbok-projection", &["events", "runlog", "runtime"]),
@@ -37,7 +38,21 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dagbok-processor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
     (
         "dagbok-api",
-        &["events", "protocol", "runlog", "projection", "rows", "inbox", "runtime", "telemetry"],
+        &[
+            "events",
+            "protocol",
+            "alerts",
+            "runlog",
+            "projection",
+            "rows",
+            "inbox",
+            "runtime",
+            "telemetry",
+        ],
+    ),
+    (
+        "dagbok-alerting",
+        &["events", "alerts", "config", "runlog", "projection", "runtime", "telemetry"],
     ),
 ];
 
@@ -53,6 +68,7 @@ const ONLY_NAMED_BY: &[(&str, &[&str])] = &[
     ("anyhow", &["dagbok"]),
     ("croner", &["dagbok-domain"]),
     ("uuid", &["dagbok-runtime"]),
+    ("lettre", &["dagbok-alerting"]),
 ];
 
 /// Crates that the rules must not stand on: no runtime, no I/O, no chance.
@@ -82,7 +98,7 @@ const NOT_UNDER_THE_RULES: &[&str] = &[
 ];
 
 /// The crates that are pure.
-pub const PURE: &[&str] = &["dagbok-events", "dagbok-protocol", "dagbok-domain"];
+pub const PURE: &[&str] = &["dagbok-events", "dagbok-protocol", "dagbok-domain", "dagbok-alerts"];
 
 /// A crate of ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

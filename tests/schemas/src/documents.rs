@@ -22,6 +22,8 @@ pub fn documents() -> Vec<(&'static str, Value)> {
         ("executor-protocol.json", executor_protocol()),
         ("openapi.json", openapi()),
         ("configuration.json", configuration()),
+        ("alert-events.json", alert_events()),
+        ("alerting.json", alerting()),
     ]
 }
 
@@ -47,6 +49,21 @@ fn configuration() -> Value {
         "Dagbok configuration",
         "dagbok.toml, and DAGBOK__SECTION__KEY in the environment.",
     )
+}
+
+fn alert_events() -> Value {
+    schema::<dagbok_alerts::AlertRecord>(
+        "Dagbok alert record",
+        "One entry of the alert log. Stored as a record of the run log is. Variants and optional fields are added; \
+         nothing is renamed, retyped or removed.",
+    )
+}
+
+fn alerting() -> Value {
+    let mut value = dagbok_alerting::schema();
+    value["title"] = json!("Dagbok alerting");
+    value["description"] = json!("alerting.toml: who is told of what goes wrong.");
+    value
 }
 
 /// An AsyncAPI 3 document of all that an executor says and hears.

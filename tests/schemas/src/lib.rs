@@ -26,7 +26,7 @@ pub fn text_of(document: &Value) -> String {
 pub fn write() -> Result<()> {
     for (name, document) in documents() {
         let path = folder().join(name);
-        if name == "events.json" && path.exists() {
+        if matches!(name, "events.json" | "alert-events.json") && path.exists() {
             let old = fs::read_to_string(&path)
                 .with_context(|| format!("can't read {}", path.display()))?;
             let broken = broken_promises(&serde_json::from_str(&old)?, &document);

@@ -1,4 +1,5 @@
 //! The API's routes, and what all of them share: limits, time-outs, errors in one shape.
+mod alerts;
 mod assets;
 mod backfills;
 mod dags;
@@ -120,6 +121,14 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(pools::list, pools::post, pools::bulk))
         .routes(routes!(pools::get, pools::patch, pools::delete))
         .routes(routes!(executors::list))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::change::test))
+        .routes(routes!(alerts::get))
+        .routes(routes!(alerts::change::acknowledge))
+        .routes(routes!(alerts::change::resolve))
+        .routes(routes!(alerts::told))
+        .routes(routes!(alerts::silences::silences, alerts::silences::silence))
+        .routes(routes!(alerts::silences::unsilence))
         .routes(routes!(monitor::health))
         .routes(routes!(monitor::version))
 }

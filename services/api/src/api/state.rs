@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::{errors::ApiError, logs::KeptLogs, pulse::Pulse, why::Past};
 use crate::{
+    alerts::Alerts,
     model::{ReadModel, Store},
     retention::{Keeper, Rules},
 };
@@ -69,6 +70,8 @@ pub struct Parts {
     pub went: Arc<Notify>,
     /// Who answers about the past, where somebody does.
     pub past: OnceLock<Arc<dyn Past>>,
+    /// Alerts, where there is a log of them.
+    pub alerts: OnceLock<Alerts>,
 }
 
 impl Deref for ApiState {
@@ -102,6 +105,7 @@ impl ApiState {
             rules,
             went: Arc::default(),
             past: OnceLock::new(),
+            alerts: OnceLock::new(),
         })))
     }
 

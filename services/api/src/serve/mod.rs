@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
+    alerts::Alerts,
     api::{ApiState, Names, Past, Patience, guard, router},
     model::{ModelError, ReadModel},
     questions,
@@ -41,6 +42,8 @@ pub struct Settings {
     pub retention: Option<Retention>,
     /// Who answers about the past; without, nobody does.
     pub past: Option<Arc<dyn Past>>,
+    /// The log of alerts; without, there are none.
+    pub alerts: Option<Arc<dyn RunLog>>,
 }
 
 impl Settings {
@@ -55,6 +58,7 @@ impl Settings {
             accept_shorter_log: false,
             retention: None,
             past: None,
+            alerts: None,
         }
     }
 }
@@ -115,6 +119,7 @@ pub async fn serve(
         accept_shorter_log,
         retention,
         past,
+        alerts,
     } = settings;
     let listener =
         TcpListener::bind(listen).await.map_err(|source| ServeError::Listen { listen, source })?;
@@ -132,6 +137,10 @@ pub async fn serve(
     let state = ApiState::new(ports, model.clone(), clock, stop, patience, rules).await?;
     if let Some(past) = past {
         state.past.set(past).expect("a new state has none");
+    }
+    if let Some(log) = alerts {
+        let alerts = Alerts::follow(log, shutdown);
+        state.alerts.set(alerts).expect("a new state has none");
     }
     if let Some(retention) = retention {
         shutdown.spawn(state.keeper().run(retention, shutdown.clone()));

@@ -3,6 +3,7 @@
 //! What Airflow has no word for stands under one key, `dagbok`, in each object. Fields that Airflow
 //! has and Dagbok does not use are there and null, as there. These types are read by the command
 //! line too.
+mod alert;
 mod asset;
 mod backfill;
 mod dag;
@@ -14,6 +15,10 @@ mod task;
 mod why;
 mod xcom;
 
+pub use alert::{
+    AlertAttempt, AlertChange, AlertCollection, AlertDetail, AlertNotification, AlertResponse,
+    AlertRun, AlertTest, SilenceBody, SilenceCollection, SilenceResponse,
+};
 pub use asset::{
     AssetAlias, AssetAliasCollection, AssetCollection, AssetDag, AssetEventCollection,
     AssetEventResponse, AssetResponse, AssetTask, CreateAssetEvent, CreatedRun, LastAssetEvent,

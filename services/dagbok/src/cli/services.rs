@@ -18,6 +18,9 @@ pub(crate) struct Standalone {
     /// Start on a log that has lost records (a restored backup), and give up what is missing
     #[arg(long)]
     pub(crate) accept_shorter_log: bool,
+    /// Who is told of what goes wrong [default: alerting.toml in the installation's folder, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) alerting_config: Option<PathBuf>,
 }
 
 /// Where services that run apart meet.
@@ -109,6 +112,16 @@ pub(crate) struct UiArgs {
     /// Start on a log that has lost records (a restored backup), and give up what is missing
     #[arg(long)]
     pub(crate) accept_shorter_log: bool,
+}
+
+/// Alerting.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AlertingArgs {
+    #[command(flatten)]
+    pub(crate) nats: NatsArgs,
+    /// Receivers, chains and routes [default: alerting.toml in the installation's folder, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) alerting_config: Option<PathBuf>,
 }
 
 /// What to check.

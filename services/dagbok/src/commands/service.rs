@@ -1,4 +1,4 @@
-//! `dagbok scheduler|executor|processor|ui`: one service, on NATS.
+//! `dagbok scheduler|executor|processor|ui|alerting`: one service, on NATS.
 use std::{
     future::Future,
     path::PathBuf,
@@ -12,14 +12,14 @@ use std::{
 use axum::Router;
 use dagbok_archive::Archive;
 use dagbok_config::Config;
-use dagbok_runlog::Ports;
+use dagbok_runlog::{Ports, RunLog};
 use dagbok_runlog_jetstream::Connection;
 use dagbok_runtime::{Clock, Shutdown};
 use serde_json::json;
 
-use super::standalone::{ApiParts, check_log, start_api};
+use super::standalone::{ApiParts, check_log, start_alerting, start_api};
 use crate::{
-    cli::{ExecutorArgs, Global, NatsArgs, ProcessorArgs, SchedulerArgs, UiArgs},
+    cli::{AlertingArgs, ExecutorArgs, Global, NatsArgs, ProcessorArgs, SchedulerArgs, UiArgs},
     codes::Code,
     context::{Context, Flags, nats_flags, path_text, push},
     failure::{Failure, Outcome},
@@ -70,6 +70,12 @@ impl Base {
         let shutdown = self.crew.shutdown(Stage::Answers);
         self.crew.add(Stage::Answers, "metrics", services::serve(listener, router, shutdown));
         Ok(())
+    }
+
+    /// The log of alerts; made, where it is to be and is not there.
+    async fn alert_log(&self, creates: bool) -> Result<Arc<dyn RunLog>, Failure> {
+        let log = self.connection.alert_log(creates).await;
+        log.map_err(|error| wire::failure(&error))
     }
 
     fn say_up(&self, service: &str) {
@@ -218,6 +224,7 @@ pub(crate) async fn ui(global: &Global, args: &UiArgs) -> Outcome {
     run(global, &args.nats, flags, ("ui", "dagbok-ui"), async |mut base: Base| {
         let folder = base.folder("ui")?;
         let config = base.config().clone();
+        let alerts = Some(base.alert_log(false).await?);
         let address = start_api(
             &mut base.crew,
             &base.ports,
@@ -226,6 +233,7 @@ pub(crate) async fn ui(global: &Global, args: &UiArgs) -> Outcome {
                 config: &config,
                 home: &folder,
                 accept_shorter_log: args.accept_shorter_log,
+                alerts,
             },
             &base.clock,
         )
@@ -236,6 +244,20 @@ pub(crate) async fn ui(global: &Global, args: &UiArgs) -> Outcome {
         } else {
             out.line(&format!("API {api}"));
         }
+        Ok(base.crew)
+    })
+    .await
+}
+
+/// `dagbok alerting`.
+pub(crate) async fn alerting(global: &Global, args: &AlertingArgs) -> Outcome {
+    let mut flags = Flags::new();
+    let file = path_text(args.alerting_config.as_ref())?;
+    push(&mut flags, "--alerting-config", "alerting.config", file);
+    run(global, &args.nats, flags, ("alerting", "dagbok-alerting"), async |mut base: Base| {
+        let settings = services::alerting(base.config(), &base.context.home()?);
+        let log = base.alert_log(true).await?;
+        start_alerting(&mut base.crew, &base.ports, log, settings, &base.clock);
         Ok(base.crew)
     })
     .await

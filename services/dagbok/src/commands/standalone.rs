@@ -1,9 +1,10 @@
 //! `dagbok standalone`: all services in one process, on the embedded log.
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use axum::Router;
 use dagbok_config::Config;
 use dagbok_projection::FollowError;
+use dagbok_runlog::RunLog;
 use dagbok_runtime::Clock;
 use serde_json::json;
 
@@ -25,6 +26,8 @@ pub(crate) async fn run(global: &Global, args: &Standalone) -> Outcome {
     push(&mut flags, "--dags", "processor.dags", path_text(args.dags.as_ref())?);
     push(&mut flags, "--listen", "ui.listen", args.listen.map(|at| at.to_string()));
     push(&mut flags, "--slots", "executor.slots", args.slots.map(i64::from));
+    let alerting = path_text(args.alerting_config.as_ref())?;
+    push(&mut flags, "--alerting-config", "alerting.config", alerting);
     let context = Context::new(global, flags)?;
     let telemetry = services::telemetry("dagbok", &context.config)?;
     let outcome = serve(&context, args.accept_shorter_log).await;
@@ -51,9 +54,11 @@ async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
     processor.state_ends_with_process = true;
     check_folder(&processor.folder)?;
 
+    let alert_log = wire::alert_log(&home).await?;
     let clock = Clock::system();
     let mut crew = Crew::new(config.executor.drain.0 + AFTER_DRAIN);
-    let api = ApiParts { config, home: &home, accept_shorter_log };
+    let alerts = Some(Arc::clone(&alert_log));
+    let api = ApiParts { config, home: &home, accept_shorter_log, alerts };
     let address = start_api(&mut crew, &ports, api, &clock).await?;
     let figures = crew.shutdown(Stage::Answers);
     tokio::spawn(services::follow_log(ports.log.clone(), figures.clone()));
@@ -66,6 +71,8 @@ async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
         "scheduler",
         dagbok_scheduler::run(ports.clone(), scheduler, clock.clone(), deciding),
     );
+    let alerting = services::alerting(config, &home);
+    start_alerting(&mut crew, &ports, alert_log, alerting, &clock);
     let taking = crew.shutdown(Stage::Takes);
     crew.add(
         Stage::Takes,
@@ -78,6 +85,26 @@ async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
     tracing::info!(%report, "the log is open");
     say_where(context, address, &home, &folder);
     crew.run().await
+}
+
+/// Starts alerting, which stands on the two logs and the small primitives.
+pub(crate) fn start_alerting(
+    crew: &mut Crew,
+    ports: &dagbok_runlog::Ports,
+    alert_log: Arc<dyn RunLog>,
+    settings: dagbok_alerting::Settings,
+    clock: &Clock,
+) {
+    let parts = dagbok_alerting::Parts {
+        run_log: Arc::clone(&ports.log),
+        alert_log,
+        state: Arc::clone(&ports.state),
+        signals: Arc::clone(&ports.signals),
+        snapshots: Arc::clone(&ports.snapshots),
+    };
+    let shutdown = crew.shutdown(Stage::Tells);
+    let service = dagbok_alerting::run(parts, settings, clock.clone(), shutdown);
+    crew.add(Stage::Tells, "alerting", service);
 }
 
 fn check_folder(folder: &Path) -> Result<(), Failure> {
@@ -115,13 +142,15 @@ pub(crate) struct ApiParts<'a> {
     /// Where its read model lies.
     pub(crate) home: &'a Path,
     pub(crate) accept_shorter_log: bool,
+    /// The log of alerts.
+    pub(crate) alerts: Option<Arc<dyn RunLog>>,
 }
 
 /// Starts the API, with the figures beside it.
 pub(crate) async fn start_api(
     crew: &mut Crew,
     ports: &dagbok_runlog::Ports,
-    ApiParts { config, home, accept_shorter_log }: ApiParts<'_>,
+    ApiParts { config, home, accept_shorter_log, alerts }: ApiParts<'_>,
     clock: &Clock,
 ) -> Result<SocketAddr, Failure> {
     let ui = &config.ui;
@@ -132,6 +161,7 @@ pub(crate) async fn start_api(
     settings.connections = services::connections();
     settings.home = Some(home.to_owned());
     settings.past = Some(services::past(ports, clock));
+    settings.alerts = alerts;
     let more = services::with_metrics(Router::new());
     let shutdown = crew.shutdown(Stage::Answers);
     let served = dagbok_api::serve(ports.clone(), settings, clock.clone(), more, &shutdown).await;

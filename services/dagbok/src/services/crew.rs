@@ -17,12 +17,14 @@ pub(crate) enum Stage {
     Takes,
     /// Decides: the scheduler.
     Decides,
+    /// Tells: alerting, which hears of what the others' end brings.
+    Tells,
     /// Answers: the API and the metrics, so that the end can be watched.
     Answers,
 }
 
 impl Stage {
-    const ALL: [Self; 3] = [Self::Takes, Self::Decides, Self::Answers];
+    const ALL: [Self; 4] = [Self::Takes, Self::Decides, Self::Tells, Self::Answers];
 }
 
 type Ended = (&'static str, Result<(), Failure>);
@@ -30,7 +32,7 @@ type Ended = (&'static str, Result<(), Failure>);
 /// The services of this process.
 #[derive(Debug)]
 pub(crate) struct Crew {
-    stages: [(Shutdown, JoinSet<Ended>); 3],
+    stages: [(Shutdown, JoinSet<Ended>); 4],
     patience: Duration,
 }
 
@@ -112,10 +114,11 @@ impl Crew {
 
     /// The first service that ends by itself.
     pub(crate) async fn first_end(&mut self) -> Failure {
-        let [takes, decides, answers] = &mut self.stages;
+        let [takes, decides, tells, answers] = &mut self.stages;
         let ended = tokio::select! {
             Some(ended) = takes.1.join_next() => ended,
             Some(ended) = decides.1.join_next() => ended,
+            Some(ended) = tells.1.join_next() => ended,
             Some(ended) = answers.1.join_next() => ended,
             else => return std::future::pending().await,
         };

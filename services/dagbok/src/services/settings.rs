@@ -138,6 +138,19 @@ pub(crate) fn executor(
     Ok(settings)
 }
 
+/// Alerting's; `home` is where its configuration lies where none is named.
+pub(crate) fn alerting(config: &Config, home: &Path) -> dagbok_alerting::Settings {
+    let file = alerting_file(config, home);
+    let mut settings = dagbok_alerting::Settings::new(config.nats.namespace.as_str(), Some(file));
+    settings.lease = config.alerting.lease.0;
+    settings
+}
+
+/// Where receivers and routes stand.
+pub(crate) fn alerting_file(config: &Config, home: &Path) -> PathBuf {
+    config.alerting.config.clone().unwrap_or_else(|| home.join("alerting.toml"))
+}
+
 /// Connections that the API may hold at once: a quarter of this process' descriptors, so that tries, logs
 /// and the broker have theirs.
 pub(crate) fn connections() -> usize {

@@ -1,5 +1,8 @@
 //! The embedded log in the installation's folder.
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use dagbok_archive::{Archive, Whole};
 use dagbok_config::Config;
@@ -29,6 +32,26 @@ pub(crate) async fn open(home: &Path, config: &Config) -> Result<(Ports, OpenRep
     let (mut ports, report) = opened.map_err(|error| failure(&error))?;
     ports.log = Arc::new(Whole::new(ports.log, archive));
     Ok((ports, report))
+}
+
+/// Where the log of alerts lies.
+fn alerts(home: &Path) -> PathBuf {
+    home.join("alerts")
+}
+
+/// Opens the log of alerts in `home` as its one writer.
+pub(crate) async fn alert_log(home: &Path) -> Result<Arc<dyn RunLog>, Failure> {
+    let dir = alerts(home);
+    let opened = tokio::task::spawn_blocking(move || {
+        dagbok_runlog_embedded::open_log(&dir, Options::default())
+    });
+    let opened = opened.await.map_err(|panic| Failure::new(Code::Bug, panic))?;
+    Ok(opened.map_err(|error| failure(&error))?.0)
+}
+
+/// The log of alerts in `home`, to be read; `None` where there is none.
+pub(crate) async fn alert_log_read_only(home: &Path) -> Option<Arc<dyn RunLog>> {
+    look_into(&alerts(home)).await.ok().map(|read| read.log)
 }
 
 /// Opens the log in `home` to be read, whoever writes it; what would write is refused or goes nowhere.

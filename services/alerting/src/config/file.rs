@@ -1,0 +1,211 @@
+//! Every key of `alerting.toml`. The comments are the reference: they become the schema's descriptions.
+use std::{collections::BTreeMap, path::PathBuf};
+
+use dagbok_config::Period;
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::Deserialize;
+
+/// The schema of the whole file.
+pub(super) fn schema() -> serde_json::Value {
+    let generator = SchemaSettings::draft2020_12().into_generator();
+    generator.into_root_schema_for::<File>().to_value()
+}
+
+/// The whole of `alerting.toml`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct File {
+    /// What links in messages begin with: the address by which people reach the UI or the API.
+    pub(super) external_url: Option<String>,
+    /// Who can be told, by name, as `[receivers.NAME]`.
+    pub(super) receivers: BTreeMap<String, ReceiverSection>,
+    /// Chains of steps by name, as `[chains.NAME]`: who is told next where nobody acknowledges.
+    pub(super) chains: BTreeMap<String, ChainSection>,
+    /// The root of the routes: the platform's, to which goes whatever no other takes. With one receiver and no
+    /// route, that receiver is told of everything.
+    pub(super) route: Option<RouteSection>,
+}
+
+/// A receiver. Exactly one of `webhook`, `slack`, `email`, `pagerduty` and `alertmanager` says how it is told.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReceiverSection {
+    /// The receiver that is told in its place where it rejects a message, or fails five times.
+    #[serde(default)]
+    pub(super) fallback: Option<String>,
+    /// Whether it is told that an alert is over.
+    #[serde(default = "yes")]
+    pub(super) send_resolved: bool,
+    /// A web address of your own.
+    #[serde(default)]
+    pub(super) webhook: Option<WebhookSection>,
+    /// A Slack channel.
+    #[serde(default)]
+    pub(super) slack: Option<SlackSection>,
+    /// Mailboxes.
+    #[serde(default)]
+    pub(super) email: Option<EmailSection>,
+    /// A PagerDuty service.
+    #[serde(default)]
+    pub(super) pagerduty: Option<PagerDutySection>,
+    /// A Prometheus Alertmanager.
+    #[serde(default)]
+    pub(super) alertmanager: Option<AlertmanagerSection>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A secret by where it is kept: never written here itself. One of the two.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SecretRef {
+    /// The name of an environment variable that holds it.
+    #[serde(default)]
+    pub(super) env: Option<String>,
+    /// A file that holds it; blanks at its ends do not count. A relative path begins where this file lies.
+    #[serde(default)]
+    pub(super) file: Option<PathBuf>,
+}
+
+/// A POST of JSON, signed as Standard Webhooks has it where a secret is named.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WebhookSection {
+    /// The address, `https://…` or `http://…`.
+    #[serde(default)]
+    pub(super) url: Option<String>,
+    /// The address, where it is a secret itself.
+    #[serde(default)]
+    pub(super) url_from: Option<SecretRef>,
+    /// What `webhook-signature` is made with: `whsec_` and Base64, or any text.
+    #[serde(default)]
+    pub(super) secret: Option<SecretRef>,
+}
+
+/// An incoming webhook of Slack.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SlackSection {
+    /// Its address, which lets anybody write: a secret.
+    pub(super) url: SecretRef,
+}
+
+/// Events v2 of PagerDuty.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PagerDutySection {
+    /// The service's integration key.
+    pub(super) routing_key: SecretRef,
+    /// The address of the events API.
+    #[serde(default = "pagerduty")]
+    pub(super) url: String,
+}
+
+fn pagerduty() -> String {
+    "https://events.pagerduty.com/v2/enqueue".to_owned()
+}
+
+/// The API v2 of a Prometheus Alertmanager.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AlertmanagerSection {
+    /// The address that it is reached by, without `/api/v2/alerts`.
+    pub(super) url: String,
+}
+
+/// Mail by SMTP, as text.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EmailSection {
+    /// The server, as `mail.example.org:587`; the port is 587 with `starttls`, 465 with `tls`, 25 with `none`
+    /// where not said.
+    pub(super) smarthost: String,
+    /// How the connection is kept from others' eyes.
+    #[serde(default)]
+    pub(super) tls: MailTls,
+    /// Who it is from, as `dagbok@example.org`.
+    pub(super) from: String,
+    /// Who it is to.
+    #[schemars(length(min = 1))]
+    pub(super) to: Vec<String>,
+    /// Who logs in.
+    #[serde(default)]
+    pub(super) username: Option<String>,
+    /// With what.
+    #[serde(default)]
+    pub(super) password: Option<SecretRef>,
+}
+
+/// How a mail server's connection is kept from others' eyes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MailTls {
+    /// It begins in clear and must change to TLS.
+    #[default]
+    Starttls,
+    /// TLS from the first byte.
+    Tls,
+    /// Not at all: for a server on this machine.
+    None,
+}
+
+/// Who is told, step by step, until somebody acknowledges.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChainSection {
+    /// The steps, in order.
+    #[schemars(length(min = 1))]
+    pub(super) steps: Vec<StepSection>,
+    /// How often the chain begins again after its last step.
+    #[serde(default)]
+    #[schemars(range(max = 100))]
+    pub(super) repeat: u32,
+}
+
+/// A step of a chain.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StepSection {
+    /// Who is told, all at once.
+    #[schemars(length(min = 1))]
+    pub(super) receivers: Vec<String>,
+    /// How long an acknowledgement is waited for before the next step. A step that reaches nobody is not waited for.
+    #[serde(default = "five_minutes")]
+    pub(super) wait: Period,
+}
+
+const fn five_minutes() -> Period {
+    Period::secs(300)
+}
+
+/// A route, in Alertmanager's words.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RouteSection {
+    /// Its name in what is recorded; its matchers where not said.
+    #[serde(default)]
+    pub(super) name: Option<String>,
+    /// Which alerts, as `owner="ml"`, with `=`, `!=`, `=~`, `!~`: all of them match. The root takes everything.
+    #[serde(default)]
+    pub(super) matchers: Vec<String>,
+    /// Who is told; the route's above where not said.
+    #[serde(default)]
+    pub(super) receiver: Option<String>,
+    /// The chain that is told, in place of a receiver.
+    #[serde(default)]
+    pub(super) chain: Option<String>,
+    /// Whether the routes after this one are looked at too.
+    #[serde(default, rename = "continue")]
+    pub(super) goes_on: bool,
+    /// How long what happens again waits until that is told; 5 minutes where nobody says.
+    #[serde(default)]
+    pub(super) group_interval: Option<Period>,
+    /// When an alert that nobody acknowledges is told again; 4 hours where nobody says.
+    #[serde(default)]
+    pub(super) repeat_interval: Option<Period>,
+    /// Narrower ones; the first that matches takes it.
+    #[serde(default)]
+    pub(super) routes: Vec<RouteSection>,
+}

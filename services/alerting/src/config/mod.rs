@@ -1,0 +1,115 @@
+//! `alerting.toml`: read, checked, and held against what is allowed, with the line of what is wrong.
+mod build;
+mod file;
+mod place;
+mod reload;
+
+use std::{collections::BTreeMap, fmt, path::PathBuf};
+
+use dagbok_alerts::Policy;
+use dagbok_config::Secret;
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+pub(crate) use file::MailTls;
+pub(crate) use reload::{Looked, Reloader};
+
+/// What is wrong with a configuration, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub struct ConfigError {
+    /// Which file.
+    pub file: PathBuf,
+    /// Where in it, from 1; `None` where it is about the whole.
+    pub line: Option<usize>,
+    /// What is wrong, and what is allowed.
+    pub what: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, what } = self;
+        match line {
+            Some(line) => write!(f, "`{}`, line {line}: {what}", file.display()),
+            None => write!(f, "`{}`: {what}", file.display()),
+        }
+    }
+}
+
+/// A configuration that can be put in force.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// Who is told of what.
+    pub policy: Policy,
+    /// How each is told.
+    pub(crate) receivers: BTreeMap<String, Receiver>,
+    /// What holds and is not as it should be, for people.
+    pub warnings: Vec<String>,
+}
+
+/// How somebody is told. Secrets are in here, and in nothing that is shown or recorded.
+#[derive(Clone, Debug)]
+pub(crate) enum Receiver {
+    /// A web address of the user's own.
+    Webhook {
+        /// The address.
+        url: Secret,
+        /// What signatures are made with.
+        secret: Option<Secret>,
+    },
+    /// A Slack channel, by its incoming webhook.
+    Slack {
+        /// The address, which is the secret.
+        url: Secret,
+    },
+    /// A PagerDuty service, by Events v2.
+    PagerDuty {
+        /// The address of the events API.
+        url: Secret,
+        /// The service's integration key.
+        routing_key: Secret,
+    },
+    /// A Prometheus Alertmanager, by its API v2.
+    Alertmanager {
+        /// The address of its API.
+        url: Secret,
+    },
+    /// Mailboxes.
+    Email(Box<Mail>),
+}
+
+/// How mail is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Mail {
+    /// The server.
+    pub(crate) host: String,
+    /// Its port.
+    pub(crate) port: u16,
+    /// How the connection is kept from others' eyes.
+    pub(crate) tls: MailTls,
+    /// Who it is from.
+    pub(crate) from: String,
+    /// Who it is to.
+    pub(crate) to: Vec<String>,
+    /// Who logs in, and with what.
+    pub(crate) login: Option<(String, Secret)>,
+}
+
+/// The JSON schema of `alerting.toml`.
+pub fn schema() -> serde_json::Value {
+    file::schema()
+}
+
+/// Reads a configuration's text. `path` is for messages, and where relative paths of secrets begin.
+pub fn load(path: &std::path::Path, text: &str) -> Result<Loaded, ConfigError> {
+    let file = place::read(path, text)?;
+    build::loaded(path, text, &file)
+}
+
+/// SHA-256 of a configuration's text, in hexadecimal.
+pub(crate) fn digest(text: &str) -> String {
+    use fmt::Write as _;
+    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
+        text
+    })
+}

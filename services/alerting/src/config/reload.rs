@@ -1,0 +1,106 @@
+//! The configuration's file, looked at again and again.
+use std::{collections::BTreeMap, io, path::PathBuf, time::SystemTime};
+
+use dagbok_alerts::Policy;
+
+use super::{Receiver, digest, load};
+
+/// What a look brought.
+pub(crate) enum Looked {
+    /// Nothing new.
+    Same,
+    /// A configuration to be put in force.
+    Good {
+        /// Of its text.
+        digest: String,
+        /// Who is told of what.
+        policy: Box<Policy>,
+        /// How each is told.
+        receivers: BTreeMap<String, Receiver>,
+    },
+    /// One that can't be.
+    Bad {
+        /// Of its text.
+        digest: String,
+        /// File, line, and what is allowed.
+        why: String,
+    },
+}
+
+/// What a file was like when it was read.
+type Stamp = Option<(SystemTime, u64)>;
+
+/// Looks at one file.
+#[derive(Debug)]
+pub(crate) struct Reloader {
+    path: Option<PathBuf>,
+    stamp: Option<Stamp>,
+    /// The text that was put in force last, in this life or the one before.
+    good: Option<String>,
+    is_in_force: bool,
+}
+
+impl Reloader {
+    /// `good` is the text that was in force before this process began.
+    pub(crate) fn new(path: Option<PathBuf>, good: Option<String>) -> Self {
+        Self { path, stamp: None, good, is_in_force: false }
+    }
+
+    /// The text in force, where one is.
+    pub(crate) fn good(&self) -> Option<&str> {
+        self.good.as_deref()
+    }
+
+    /// Looks whether the file changed since the last look.
+    pub(crate) fn look(&mut self) -> Looked {
+        let Some(path) = self.path.clone() else {
+            let first = self.stamp.replace(None).is_none();
+            return if first { none() } else { Looked::Same };
+        };
+        let stamp =
+            std::fs::metadata(&path).ok().and_then(|it| Some((it.modified().ok()?, it.len())));
+        if self.stamp == Some(stamp) {
+            return Looked::Same;
+        }
+        self.stamp = Some(stamp);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => match load(&path, &text) {
+                Ok(loaded) => {
+                    for warning in &loaded.warnings {
+                        tracing::warn!("{}: {warning}", path.display());
+                    }
+                    self.is_in_force = true;
+                    let digest = digest(&text);
+                    self.good = Some(text);
+                    Looked::Good {
+                        digest,
+                        policy: Box::new(loaded.policy),
+                        receivers: loaded.receivers,
+                    }
+                }
+                Err(error) => Looked::Bad { digest: digest(&text), why: error.to_string() },
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.good.is_none() => none(),
+            Err(error) => {
+                let why = format!("`{}` can't be read: {error}", path.display());
+                Looked::Bad { digest: digest(""), why }
+            }
+        }
+    }
+
+    /// What was in force before this process began, where the file can't be read now.
+    pub(crate) fn last_good(&mut self) -> Option<(Policy, BTreeMap<String, Receiver>)> {
+        if self.is_in_force {
+            return None;
+        }
+        let (path, text) = (self.path.as_ref()?, self.good.as_ref()?);
+        let loaded = load(path, text).ok()?;
+        self.is_in_force = true;
+        Some((loaded.policy, loaded.receivers))
+    }
+}
+
+/// No configuration: nobody is told.
+fn none() -> Looked {
+    Looked::Good { digest: digest(""), policy: Box::default(), receivers: BTreeMap::new() }
+}

@@ -1,0 +1,107 @@
+//! Mailboxes, by SMTP.
+use std::time::Duration;
+
+use dagbok_alerts::{Answered, Message, Purpose};
+use lettre::{
+    AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor,
+    address::Address,
+    message::{Mailbox, Mailboxes, header::ContentType},
+    transport::smtp::authentication::Credentials,
+};
+
+use super::token;
+use crate::config::{Mail, MailTls};
+
+/// How long the server may take for one answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Whether mail can be sent to or from `address`.
+pub(crate) fn is_mailbox(address: &str) -> bool {
+    address.parse::<Mailbox>().is_ok()
+}
+
+pub(super) async fn send(mail: &Mail, name: &str, message: &Message) -> Answered {
+    let built = transport(mail).and_then(|transport| Ok((transport, letter(mail, name, message)?)));
+    let (transport, letter) = match built {
+        Ok(built) => built,
+        Err(why) => return Answered::Rejected { status: None, why },
+    };
+    match transport.send(letter).await {
+        Ok(answer) => {
+            let said: String = answer.message().collect::<Vec<_>>().join(" ");
+            let provider_id = Some(said).filter(|said| !said.is_empty());
+            Answered::Accepted { status: Some(u16::from(answer.code())), provider_id }
+        }
+        Err(error) => {
+            let status = error.status().map(u16::from);
+            let why = text_of(&error);
+            if error.is_permanent() {
+                Answered::Rejected { status, why }
+            } else {
+                Answered::Failed { status, why, retry_after: None }
+            }
+        }
+    }
+}
+
+fn text_of(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let inner = error.to_string();
+        if !text.contains(&inner) {
+            text = format!("{text}: {inner}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn transport(mail: &Mail) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
+    type Smtp = AsyncSmtpTransport<Tokio1Executor>;
+    let wrong = |error: lettre::transport::smtp::Error| text_of(&error);
+    let builder = match mail.tls {
+        MailTls::Starttls => Smtp::starttls_relay(&mail.host).map_err(wrong)?,
+        MailTls::Tls => Smtp::relay(&mail.host).map_err(wrong)?,
+        MailTls::None => Smtp::builder_dangerous(&mail.host),
+    };
+    let builder = builder.port(mail.port).timeout(Some(PATIENCE));
+    let login = mail.login.as_ref();
+    let builder = match login {
+        Some((user, password)) => {
+            builder.credentials(Credentials::new(user.clone(), password.reveal().to_owned()))
+        }
+        None => builder,
+    };
+    Ok(builder.build())
+}
+
+/// One letter; all about one alert stand in one thread.
+fn letter(mail: &Mail, name: &str, message: &Message) -> Result<lettre::Message, String> {
+    let wrong = |error: &dyn std::fmt::Display| format!("no mail can be made of it: {error}");
+    let from: Mailbox =
+        mail.from.parse().map_err(|error: lettre::address::AddressError| wrong(&error))?;
+    let to: Result<Mailboxes, _> = mail.to.iter().map(|to| to.parse::<Mailbox>()).collect();
+    let to = to.map_err(|error| wrong(&error))?;
+    let domain = domain(&from.email);
+    let thread = format!("<{}@{domain}>", message.dedup_key);
+    let id = if message.purpose == Purpose::Trigger {
+        format!("<{}.{}@{domain}>", message.dedup_key, token(name))
+    } else {
+        format!("<{}@{domain}>", token(name))
+    };
+    lettre::Message::builder()
+        .from(from)
+        .mailbox(lettre::message::header::To::from(to))
+        .subject(message.title.as_str())
+        .message_id(Some(id))
+        .in_reply_to(thread.clone())
+        .references(thread)
+        .header(ContentType::TEXT_PLAIN)
+        .body(message.text.clone())
+        .map_err(|error| wrong(&error))
+}
+
+fn domain(address: &Address) -> String {
+    address.domain().to_owned()
+}

@@ -1,0 +1,28 @@
+//! A Slack channel, by its incoming webhook.
+use dagbok_alerts::{Answered, Message};
+use dagbok_config::Secret;
+use reqwest::Client;
+use serde_json::json;
+
+use super::http;
+
+/// What one block may hold, in characters.
+const BLOCK: usize = 2_900;
+
+pub(super) async fn send(client: &Client, url: &Secret, message: &Message) -> Answered {
+    let text: String = escaped(&message.text).chars().take(BLOCK).collect();
+    let (title, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    let body = json!({
+        "text": escaped(&message.title),
+        "blocks": [{
+            "type": "section",
+            "text": { "type": "mrkdwn", "text": format!("*{title}*\n{}", rest.trim_start()) },
+        }],
+    });
+    http::send(client.post(url.reveal()).json(&body), |_| None).await
+}
+
+/// The three characters that Slack takes for its own.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,96 @@
+//! The service: stands by until nobody else leads, then leads.
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use dagbok_runlog::{KeyedState, RunLog, Signals, Snapshots};
+use dagbok_runtime::{Backoff, Clock, Shutdown};
+
+use crate::{
+    AlertingError,
+    term::{Lease, Term, TermEnd},
+};
+
+/// What alerting stands on.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// What happened to runs, to read.
+    pub run_log: Arc<dyn RunLog>,
+    /// What alerting did, to write.
+    pub alert_log: Arc<dyn RunLog>,
+    /// The lease.
+    pub state: Arc<dyn KeyedState>,
+    /// Questions.
+    pub signals: Arc<dyn Signals>,
+    /// The fold of the run log, so that a start is quick.
+    pub snapshots: Arc<dyn Snapshots>,
+}
+
+/// How alerting is set up.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The namespace.
+    pub namespace: String,
+    /// `alerting.toml`; without one nobody is told, and alerts are opened all the same.
+    pub config: Option<PathBuf>,
+    /// How long a dead leader keeps the stand-by waiting.
+    pub lease: Duration,
+    /// How often the configuration is looked at for changes.
+    pub look: Duration,
+    /// Run-log records between two snapshots of the fold.
+    pub snapshot_every: u64,
+}
+
+impl Settings {
+    /// As it is unless set otherwise.
+    pub fn new(namespace: impl Into<String>, config: Option<PathBuf>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            config,
+            lease: Duration::from_secs(5),
+            look: Duration::from_secs(1),
+            snapshot_every: 50_000,
+        }
+    }
+}
+
+/// Runs until the end is asked for. Whatever fails is tried again: nobody else would tell.
+pub async fn run(
+    parts: Parts,
+    settings: Settings,
+    clock: Clock,
+    shutdown: Shutdown,
+) -> Result<(), AlertingError> {
+    let mut lease = Lease::new(Arc::clone(&parts.state), settings.lease);
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    while !shutdown.is_started() {
+        tokio::select! {
+            () = shutdown.started() => break,
+            () = lease.acquire() => {}
+        }
+        tracing::info!(holder = lease.holder(), "alerting leads");
+        let end = shutdown.child();
+        let term = Term::new(parts.clone(), settings.clone(), clock.clone(), end.clone());
+        let ended = tokio::select! {
+            ended = term.lead() => ended,
+            () = lease.keep() => Ok(TermEnd::LeaseLost),
+        };
+        end.start();
+        match ended {
+            Ok(TermEnd::Asked) => {
+                lease.release().await;
+                break;
+            }
+            Ok(TermEnd::LeaseLost) => tracing::warn!("alerting's lease was lost: standing by"),
+            Ok(TermEnd::Outdated) => {
+                tracing::warn!("somebody else wrote to the alert log: folding it again");
+                backoff.reset();
+            }
+            Err(error) => {
+                tracing::error!(%error, "alerting can't go on; trying again");
+                if !backoff.pause_unless(&shutdown).await {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! The state of a term: both folds, what is decided and not durable yet, and what is to be sent once it is.
+use std::collections::BTreeSet;
+
+use dagbok_alerts::{
+    AlertFact, AlertRecord, AlertingBegan, Book, By, ConfigurationRefused, ConfigurationTaken,
+    Message, Policy, Refusal, Reply, Watch, next_due, plan, render, subject_of,
+};
+use dagbok_events::{Timestamp, encode_packed};
+use dagbok_projection::Decoded;
+use dagbok_runlog::{Draft, Responder, Seq};
+
+use crate::{
+    Settings,
+    config::{Looked, Reloader},
+    term::{answer, post::Post},
+};
+
+/// Records longer than this are compressed, in bytes.
+const COMPRESS_ABOVE: usize = 32 << 10;
+/// Rounds of planning in one go: a rule that never comes to rest must not keep the loop.
+const ROUNDS: usize = 64;
+
+/// A message that goes out once its attempt is durable.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    pub(crate) receiver: String,
+    pub(crate) name: String,
+    pub(crate) attempt: u32,
+    pub(crate) message: Message,
+}
+
+pub(crate) struct Desk {
+    pub(crate) book: Book,
+    pub(crate) watch: Watch,
+    pub(crate) policy: Policy,
+    /// Deliveries that this process has under way.
+    pub(crate) sending: BTreeSet<String>,
+    pub(crate) snapshot_at: u64,
+    namespace: String,
+    reloader: Reloader,
+    post: Post,
+    staged: Vec<AlertRecord>,
+    out: Vec<Sending>,
+    answers: Vec<(Box<dyn Responder>, Reply)>,
+    /// The changes of the watch up to which was planned, and whether anything else came since.
+    planned: Option<u64>,
+    due: Option<Timestamp>,
+    /// A configuration came into force that is not kept yet.
+    is_new_configuration: bool,
+}
+
+impl Desk {
+    pub(crate) fn new(
+        book: Book,
+        watch: Watch,
+        reloader: Reloader,
+        post: Post,
+        settings: &Settings,
+    ) -> Self {
+        let snapshot_at = watch.last_seq();
+        Self {
+            book,
+            watch,
+            policy: Policy::default(),
+            sending: BTreeSet::new(),
+            snapshot_at,
+            namespace: settings.namespace.clone(),
+            reloader,
+            post,
+            staged: Vec::new(),
+            out: Vec::new(),
+            answers: Vec::new(),
+            planned: None,
+            due: None,
+            is_new_configuration: false,
+        }
+    }
+
+    /// Notes that alerting is here, and takes the configuration.
+    pub(crate) fn begin(&mut self, now: Timestamp) {
+        if !self.book.has_begun() {
+            let namespace = self.namespace.clone();
+            self.note(now, AlertFact::AlertingBegan(AlertingBegan { namespace }));
+        }
+        self.look_at_configuration(now);
+    }
+
+    /// Takes a configuration that changed; one that can't be read leaves the last good one in force.
+    pub(crate) fn look_at_configuration(&mut self, now: Timestamp) {
+        match self.reloader.look() {
+            Looked::Same => {}
+            Looked::Good { digest, policy, receivers } => {
+                let names = receivers.keys().cloned().collect();
+                self.policy = *policy;
+                self.post.take(receivers);
+                self.planned = None;
+                self.is_new_configuration = true;
+                if self.book.configuration() != Some(&digest) || self.book.refused().is_some() {
+                    let taken = ConfigurationTaken { digest, receivers: names };
+                    self.note(now, AlertFact::ConfigurationTaken(taken));
+                    tracing::info!("the alerting configuration is in force");
+                }
+            }
+            Looked::Bad { digest, why } => {
+                tracing::error!(%why, "the alerting configuration can't be read; the last good one stays");
+                if let Some((policy, receivers)) = self.reloader.last_good() {
+                    self.policy = policy;
+                    self.post.take(receivers);
+                    self.planned = None;
+                }
+                if self.book.refused() != Some((&digest, &why)) {
+                    let refused = ConfigurationRefused { digest, why };
+                    self.note(now, AlertFact::ConfigurationRefused(refused));
+                }
+            }
+        }
+    }
+
+    /// The configuration in force, once after each change.
+    pub(crate) fn new_configuration(&mut self) -> Option<String> {
+        let is_new = std::mem::take(&mut self.is_new_configuration);
+        self.reloader.good().filter(|_| is_new).map(str::to_owned)
+    }
+
+    fn note(&mut self, at: Timestamp, fact: AlertFact) {
+        let seen = self.watch.last_seq();
+        let facts = vec![fact];
+        self.stage(AlertRecord { at, by: By::Rules, reason: None, seen, facts });
+    }
+
+    pub(crate) fn take_in(&mut self, entries: &[Decoded]) {
+        for entry in entries {
+            self.watch.evolve(entry.seq.0, &entry.record);
+        }
+    }
+
+    /// Decides all that is called for at `now`.
+    pub(crate) fn settle(&mut self, now: Timestamp) {
+        let is_quiet =
+            self.planned == Some(self.watch.changes()) && self.due.is_none_or(|due| due > now);
+        if is_quiet {
+            return;
+        }
+        for _ in 0..ROUNDS {
+            let records = plan(&self.watch, &self.book, &self.policy, now, &self.sending);
+            if records.is_empty() {
+                break;
+            }
+            for record in records {
+                self.stage(record);
+            }
+        }
+        self.planned = Some(self.watch.changes());
+        self.due = next_due(&self.watch, &self.book, &self.policy, now);
+    }
+
+    /// Takes a decision in, ahead of the log; returns where it will stand.
+    pub(crate) fn stage(&mut self, record: AlertRecord) -> u64 {
+        let seq = self.book.last_seq() + 1;
+        self.book.evolve(seq, &record);
+        self.planned = None;
+        for fact in &record.facts {
+            let AlertFact::NotificationAttempted(it) = fact else { continue };
+            let Some(alert) = self.book.alert(it.id) else { continue };
+            self.sending.insert(it.message.clone());
+            self.out.push(Sending {
+                receiver: it.receiver.clone(),
+                name: it.message.clone(),
+                attempt: it.attempt,
+                message: render(alert, it.purpose, &it.route, &self.policy),
+            });
+        }
+        self.staged.push(record);
+        seq
+    }
+
+    pub(crate) fn answer_later(&mut self, responder: Box<dyn Responder>, reply: Reply) {
+        self.answers.push((responder, reply));
+    }
+
+    /// What is to be appended, and after which entry; `None` where nothing was decided.
+    pub(crate) fn drafts(&mut self) -> Option<(Seq, Vec<Draft>)> {
+        if self.staged.is_empty() {
+            return None;
+        }
+        let staged = std::mem::take(&mut self.staged);
+        let expected = Seq(self.book.last_seq() - staged.len() as u64);
+        let draft = |record: &AlertRecord| Draft {
+            subject: subject_of(record),
+            payload: encode_packed(record, COMPRESS_ABOVE).into(),
+        };
+        Some((expected, staged.iter().map(draft).collect()))
+    }
+
+    /// It is durable: sends and answers.
+    pub(crate) fn release(&mut self) {
+        for sending in self.out.drain(..) {
+            self.post.send(sending);
+        }
+        for (responder, reply) in self.answers.drain(..) {
+            answer(responder, reply);
+        }
+    }
+
+    /// It is not, and never will be.
+    pub(crate) fn refuse_all(&mut self, refusal: &Refusal) {
+        for (responder, _) in self.answers.drain(..) {
+            answer(responder, Reply::Refused(refusal.clone()));
+        }
+    }
+
+    /// When time alone calls for something.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        self.due
+    }
+}

@@ -1,0 +1,88 @@
+//! Both folds at the start of a term, and the snapshot of one of them.
+use dagbok_alerts::{AlertRecord, Book, Watch};
+use dagbok_events::decode_packed;
+use dagbok_runlog::{Compared, PortError, Position, ReadLimit, RunLog, Seq};
+use serde::{Deserialize, Serialize};
+
+use crate::Parts;
+
+/// The name of the snapshot.
+const SNAPSHOT: &str = "alerting";
+/// The name under which the configuration that was in force last is kept: it names secrets, and holds none.
+const CONFIGURATION: &str = "alerting-configuration";
+/// Raise it with any change of the fold: it is then made anew.
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Snapshot {
+    version: u32,
+    position: Position,
+    #[serde(with = "serde_bytes")]
+    watch: Vec<u8>,
+}
+
+/// The alert log, whole. What can't be read is passed over and said: telling people goes on.
+pub(crate) async fn book(log: &dyn RunLog) -> Result<Book, PortError> {
+    let mut book = Book::default();
+    let mut after = Seq(log.base().await?.first.0 - 1);
+    loop {
+        let entries = log.read(after, ReadLimit::default()).await?;
+        let Some(last) = entries.last() else { return Ok(book) };
+        after = last.seq;
+        for entry in &entries {
+            match decode_packed::<AlertRecord>(&entry.payload) {
+                Ok(record) => book.evolve(entry.seq.0, &record),
+                Err(error) => {
+                    tracing::error!(%error, seq = %entry.seq, "an entry of the alert log can't be read");
+                    book.pass_over(entry.seq.0);
+                }
+            }
+        }
+    }
+}
+
+/// What was folded of the run log before, where it is of this log; nothing otherwise.
+pub(crate) async fn watch(parts: &Parts) -> Result<Watch, PortError> {
+    let bytes = match parts.snapshots.get(SNAPSHOT).await {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(Watch::default()),
+        Err(error) => {
+            tracing::warn!(%error, "the snapshot can't be had: folding the run log from its start");
+            return Ok(Watch::default());
+        }
+    };
+    let read = rmp_serde::from_slice::<Snapshot>(&bytes).ok();
+    let Some(snapshot) = read.filter(|it| it.version == VERSION) else {
+        return Ok(Watch::default());
+    };
+    if snapshot.position.compare(&*parts.run_log).await? != Compared::Same {
+        tracing::warn!("the snapshot is of another run log: folding this one from its start");
+        return Ok(Watch::default());
+    }
+    Ok(rmp_serde::from_slice(&snapshot.watch).unwrap_or_default())
+}
+
+/// Stores the fold; a failure costs only time at the next start.
+pub(crate) async fn store(parts: &Parts, watch: &Watch) {
+    let seq = Seq(watch.last_seq());
+    let Ok(Some(position)) = Position::look(&*parts.run_log, seq).await else { return };
+    let Ok(watch) = rmp_serde::to_vec_named(watch) else { return };
+    let snapshot = Snapshot { version: VERSION, position, watch };
+    let Ok(bytes) = rmp_serde::to_vec_named(&snapshot) else { return };
+    if let Err(error) = parts.snapshots.put(SNAPSHOT, bytes.into()).await {
+        tracing::warn!(%error, "no snapshot of alerting is stored");
+    }
+}
+
+/// The configuration that was in force last, where one was.
+pub(crate) async fn last_configuration(parts: &Parts) -> Option<String> {
+    let bytes = parts.snapshots.get(CONFIGURATION).await.ok()??;
+    String::from_utf8(bytes.to_vec()).ok()
+}
+
+/// Keeps the configuration that is in force, for a start at which its file can't be read.
+pub(crate) async fn store_configuration(parts: &Parts, text: String) {
+    if let Err(error) = parts.snapshots.put(CONFIGURATION, text.into()).await {
+        tracing::warn!(%error, "the configuration in force can't be kept");
+    }
+}

@@ -1,0 +1,241 @@
+//! One term of leading: the loop that folds, decides, appends, and only then sends.
+mod desk;
+mod feed;
+mod fold;
+mod lease;
+mod post;
+
+use std::{sync::Arc, time::Duration};
+
+use dagbok_alerts::{ASK, Ask, Refusal, Reply, decide, outcome};
+use dagbok_events::{Timestamp, decode_any, encode_any};
+use dagbok_runlog::{AppendError, Responder};
+use dagbok_runtime::{Clock, Shutdown};
+use futures::StreamExt as _;
+use tokio::sync::mpsc;
+
+pub(crate) use lease::Lease;
+
+use crate::{
+    AlertingError, Parts, Settings,
+    config::Reloader,
+    receivers::Senders,
+    term::{
+        desk::Desk,
+        feed::Feed,
+        post::{Outcome, Post},
+    },
+};
+
+/// The loop looks at the clock at least this often, in case somebody set it.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+/// And not more often than this for time's sake.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(5);
+/// How long deliveries under way are waited for at an orderly end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Why a term ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TermEnd {
+    /// The service is to end.
+    Asked,
+    /// Somebody else may lead.
+    LeaseLost,
+    /// Somebody else wrote: the fold is behind.
+    Outdated,
+}
+
+/// One term.
+#[derive(Debug)]
+pub(crate) struct Term {
+    parts: Parts,
+    settings: Settings,
+    clock: Clock,
+    end: Shutdown,
+}
+
+/// A question, with the way to answer it.
+type Question = (Ask, Box<dyn Responder>);
+
+/// What woke the loop.
+enum Wake {
+    Asked,
+    Entries(Vec<dagbok_projection::Decoded>),
+    FeedEnded,
+    Question(Question),
+    Outcome(Outcome),
+    Look,
+    Time,
+}
+
+impl Term {
+    pub(crate) fn new(parts: Parts, settings: Settings, clock: Clock, end: Shutdown) -> Self {
+        Self { parts, settings, clock, end }
+    }
+
+    /// Leads until the term ends.
+    pub(crate) async fn lead(&self) -> Result<TermEnd, AlertingError> {
+        let book = fold::book(&*self.parts.alert_log).await?;
+        let start = fold::watch(&self.parts).await?;
+        let known = self.parts.run_log.last().await?;
+        let mut feed = Feed::start(&self.parts, &start, &self.end);
+        let mut questions = self.listen().await?;
+        let good = fold::last_configuration(&self.parts).await;
+        let reloader = Reloader::new(self.settings.config.clone(), good);
+        let senders = Senders::new(self.clock.clone()).map_err(AlertingError::Http)?;
+        let (post, mut outcomes) = Post::new(Arc::new(senders));
+        let mut desk = Desk::new(book, start, reloader, post, &self.settings);
+        desk.begin(self.now(&desk));
+        if let Some(end) = self.commit(&mut desk).await? {
+            return Ok(end);
+        }
+        let mut look = tokio::time::interval(self.settings.look);
+        loop {
+            // What is wrong is known only once the whole log is.
+            let is_ready = desk.watch.last_seq() >= known.0;
+            if is_ready {
+                desk.settle(self.now(&desk));
+            }
+            if let Some(end) = self.commit(&mut desk).await? {
+                return Ok(end);
+            }
+            self.snapshot(&mut desk).await;
+            if let Some(text) = desk.new_configuration() {
+                fold::store_configuration(&self.parts, text).await;
+            }
+            let now = self.clock.now();
+            let due = desk.next_due().filter(|_| is_ready);
+            let sleep = due.map_or(LONGEST_SLEEP, |due| due.since(now).to_std());
+            let sleep = sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
+            let wake = tokio::select! {
+                biased;
+                () = self.end.started() => Wake::Asked,
+                Some(outcome) = outcomes.recv() => Wake::Outcome(outcome),
+                Some(question) = questions.recv() => Wake::Question(question),
+                entries = feed.next() => entries.map_or(Wake::FeedEnded, Wake::Entries),
+                _ = look.tick() => Wake::Look,
+                () = tokio::time::sleep(sleep) => Wake::Time,
+            };
+            match wake {
+                Wake::Asked => return self.finish(desk, outcomes).await,
+                Wake::Entries(entries) => desk.take_in(&entries),
+                Wake::FeedEnded => return Err(AlertingError::Follow(feed.why().await)),
+                Wake::Question(question) => self.decide(&mut desk, question),
+                Wake::Outcome(came) => self.record(&mut desk, &came),
+                Wake::Look => desk.look_at_configuration(self.now(&desk)),
+                Wake::Time => {}
+            }
+        }
+    }
+
+    /// The time of the next record: never earlier than the one before.
+    fn now(&self, desk: &Desk) -> Timestamp {
+        self.clock.now().max(desk.book.last_at())
+    }
+
+    /// Has questions handed on, so that the loop takes them in its turn.
+    async fn listen(&self) -> Result<mpsc::Receiver<Question>, AlertingError> {
+        let mut signals = self.parts.signals.subscribe(ASK).await?;
+        let (out, questions) = mpsc::channel(64);
+        let end = self.end.clone();
+        self.end.spawn(async move {
+            loop {
+                let signal = tokio::select! {
+                    () = end.started() => return,
+                    signal = signals.next() => signal,
+                };
+                let Some(signal) = signal else { return };
+                let Some(responder) = signal.responder else { continue };
+                match decode_any::<Ask>(&signal.payload) {
+                    Ok(ask) => {
+                        if out.send((ask, responder)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => tracing::warn!(%error, "a question can't be read"),
+                }
+            }
+        });
+        Ok(questions)
+    }
+
+    fn decide(&self, desk: &mut Desk, (ask, responder): Question) {
+        let now = self.now(desk);
+        let seen = desk.watch.last_seq();
+        match decide(&desk.book, &desk.policy, now, seen, &ask) {
+            Ok(decided) => {
+                let seq = desk.stage(decided.record);
+                desk.answer_later(responder, Reply::Done { id: decided.id, seq });
+            }
+            Err(refusal) => answer(responder, Reply::Refused(refusal)),
+        }
+    }
+
+    fn record(&self, desk: &mut Desk, came: &Outcome) {
+        let now = self.now(desk);
+        desk.sending.remove(&came.message);
+        let seen = desk.watch.last_seq();
+        let Outcome { id, message, attempt, took_ms, answered } = came;
+        let (id, attempt, took_ms) = (*id, *attempt, *took_ms);
+        let came = dagbok_alerts::Outcome { id, message, attempt, took_ms, answered };
+        let record = outcome(&desk.book, &desk.policy, now, seen, &came);
+        if let Some(record) = record {
+            desk.stage(record);
+        }
+    }
+
+    /// Makes durable what was decided; only then it is sent and answered.
+    async fn commit(&self, desk: &mut Desk) -> Result<Option<TermEnd>, AlertingError> {
+        let Some((expected, drafts)) = desk.drafts() else { return Ok(None) };
+        match self.parts.alert_log.append(expected, drafts).await {
+            Ok(_) => {
+                desk.release();
+                Ok(None)
+            }
+            Err(AppendError::Conflict { .. }) => {
+                desk.refuse_all(&Refusal::Conflict(
+                    "another alerting service leads; ask again".to_owned(),
+                ));
+                Ok(Some(TermEnd::Outdated))
+            }
+            Err(error) => Err(AlertingError::Append(error)),
+        }
+    }
+
+    async fn snapshot(&self, desk: &mut Desk) {
+        let seq = desk.watch.last_seq();
+        if seq.saturating_sub(desk.snapshot_at) >= self.settings.snapshot_every {
+            desk.snapshot_at = seq;
+            fold::store(&self.parts, &desk.watch).await;
+        }
+    }
+
+    /// Waits for what is under way, so that an orderly end sends nothing twice.
+    async fn finish(
+        &self,
+        mut desk: Desk,
+        mut outcomes: mpsc::Receiver<Outcome>,
+    ) -> Result<TermEnd, AlertingError> {
+        let until = tokio::time::Instant::now() + LAST_WORDS;
+        while !desk.sending.is_empty() {
+            match tokio::time::timeout_at(until, outcomes.recv()).await {
+                Ok(Some(came)) => self.record(&mut desk, &came),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        if let Some(end) = self.commit(&mut desk).await? {
+            return Ok(end);
+        }
+        fold::store(&self.parts, &desk.watch).await;
+        Ok(TermEnd::Asked)
+    }
+}
+
+/// Answers; whoever asked may be gone.
+fn answer(responder: Box<dyn Responder>, reply: Reply) {
+    tokio::spawn(async move {
+        if let Err(error) = responder.respond(encode_any(&reply).into()).await {
+            tracing::debug!(%error, "nobody was there to be answered");
+        }
+    });
+}

@@ -1,0 +1,138 @@
+//! `dagbok alerts check`: whether the configuration holds, and whom each DAG's failures reach.
+use std::path::Path;
+
+use dagbok_alerting::{Loaded, load};
+use dagbok_alerts::Labels;
+use dagbok_api::shapes::{DEFAULT_OWNER, DagCollection, DagResponse};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    api::Api,
+    cli::CheckAlerting,
+    codes::Code,
+    context::Context,
+    exit::Exit,
+    failure::{Failure, Outcome},
+    output::Table,
+    services,
+};
+
+/// DAGs that one answer has at most.
+const PAGE: usize = 1_000;
+
+/// Where a failure of a DAG goes.
+#[derive(Debug, Serialize)]
+struct Reach {
+    dag_id: String,
+    owner: Option<String>,
+    route: Option<String>,
+    receivers: Vec<String>,
+}
+
+pub(super) async fn run(context: &Context, args: &CheckAlerting) -> Outcome {
+    let file = match &args.file {
+        Some(file) => file.clone(),
+        None => services::alerting_file(&context.config, &context.home()?),
+    };
+    let loaded = read(&file)?;
+    let dags = match dags(context).await {
+        Ok(dags) => Some(dags),
+        Err(failure) => {
+            context.out.note(&format!("DAGs are not checked: {failure}"));
+            None
+        }
+    };
+    let namespace = &context.config.nats.namespace;
+    let reaches: Option<Vec<Reach>> =
+        dags.map(|dags| dags.iter().map(|dag| reach(&loaded, namespace, dag)).collect());
+    say(context, &file, &loaded, reaches.as_deref());
+    let lost: Vec<&str> = reaches
+        .iter()
+        .flatten()
+        .filter(|it| it.receivers.is_empty())
+        .map(|it| it.dag_id.as_str())
+        .collect();
+    if lost.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    let what = format!("nobody is told of what goes wrong with {}", lost.join(", "));
+    Err(Failure::new(Code::Refused, what).next("name a receiver in alerting.toml"))
+}
+
+fn read(file: &Path) -> Result<Loaded, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::new(Code::Config, format!("`{}` can't be read: {error}", file.display()))
+            .next("write one: the README says how, in \"Being told\"")
+    })?;
+    load(file, &text).map_err(|error| {
+        Failure::from_error(Code::Config, &error).next("`schemas/alerting.json` lists every key")
+    })
+}
+
+fn reach(loaded: &Loaded, namespace: &str, dag: &DagResponse) -> Reach {
+    let mut labels = Labels::from([
+        ("dag".to_owned(), dag.dag_id.clone()),
+        ("rule".to_owned(), "run_failed".to_owned()),
+        ("severity".to_owned(), "critical".to_owned()),
+        ("namespace".to_owned(), namespace.to_owned()),
+    ]);
+    let owner = dag.owners.iter().find(|owner| !owner.is_empty() && *owner != DEFAULT_OWNER);
+    if owner.is_some() {
+        labels.insert("owner".to_owned(), dag.owners.join(", "));
+    }
+    if !dag.tags.is_empty() {
+        let tags: Vec<&str> = dag.tags.iter().map(|tag| tag.name.as_str()).collect();
+        labels.insert("tags".to_owned(), tags.join(","));
+    }
+    let routed = loaded.policy.route(&labels);
+    let receivers =
+        routed.iter().flat_map(|it| &it.chain.steps).flat_map(|it| it.receivers.clone());
+    Reach {
+        dag_id: dag.dag_id.clone(),
+        owner: labels.get("owner").cloned(),
+        receivers: receivers.collect(),
+        route: routed.map(|it| it.route),
+    }
+}
+
+fn say(context: &Context, file: &Path, loaded: &Loaded, reaches: Option<&[Reach]>) {
+    let names: Vec<&str> = loaded.policy.receivers.keys().map(String::as_str).collect();
+    let out = context.out;
+    if out.is_json() {
+        out.document(&json!({
+            "file": file, "receivers": names, "warnings": loaded.warnings, "dags": reaches,
+        }));
+        return;
+    }
+    out.line(&format!("{} holds; receivers: {}", file.display(), names.join(", ")));
+    for warning in &loaded.warnings {
+        out.line(&format!("warning: {warning}"));
+    }
+    let Some(reaches) = reaches else { return };
+    let mut table = Table::new(&["dag", "owner", "route", "told"]);
+    for reach in reaches {
+        table.row(vec![
+            reach.dag_id.clone(),
+            reach.owner.clone().unwrap_or_else(|| "nobody named".to_owned()),
+            reach.route.clone().unwrap_or_default(),
+            reach.receivers.join(", "),
+        ]);
+    }
+    out.table(&table, "No DAGs.");
+}
+
+async fn dags(context: &Context) -> Result<Vec<DagResponse>, Failure> {
+    let api = Api::of(context).await?;
+    let mut found: Vec<DagResponse> = Vec::new();
+    loop {
+        let query = [("limit", PAGE.to_string()), ("offset", found.len().to_string())];
+        let page: DagCollection = api.get(&["dags"], &query).await?;
+        let total = page.total_entries;
+        let is_last = page.dags.is_empty();
+        found.extend(page.dags);
+        if is_last || found.len() >= total {
+            return Ok(found);
+        }
+    }
+}

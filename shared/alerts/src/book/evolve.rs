@@ -1,0 +1,283 @@
+//! The fold itself: total, one arm for each fact.
+use dagbok_events::Timestamp;
+
+use super::{Alert, AlertState, Attempt, Book, Chase, Delivery, DeliveryState, Refused, Silence};
+use crate::{
+    AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertSilenced, By, NotificationAttempted,
+    Purpose, limits, plan::has,
+};
+
+/// What came of an attempt.
+struct Came<'a> {
+    id: u64,
+    message: &'a str,
+    attempt: u32,
+    status: Option<u16>,
+    why: Option<&'a str>,
+    took_ms: u64,
+    state: DeliveryState,
+}
+
+impl Book {
+    /// Takes a record in. History is never refused.
+    pub fn evolve(&mut self, seq: u64, record: &AlertRecord) {
+        self.last_seq = seq;
+        self.last_at = self.last_at.max(record.at);
+        for fact in &record.facts {
+            self.take(seq, record, fact);
+        }
+        self.forget_old();
+    }
+
+    fn take(&mut self, seq: u64, record: &AlertRecord, fact: &AlertFact) {
+        let at = record.at;
+        match fact {
+            AlertFact::AlertingBegan(it) => {
+                self.began.get_or_insert_with(|| (at, it.namespace.clone()));
+            }
+            AlertFact::ConfigurationTaken(it) => {
+                self.configuration = Some(it.digest.clone());
+                self.refused = None;
+                self.failing.retain(|name, _| it.receivers.contains(name));
+            }
+            AlertFact::ConfigurationRefused(it) => {
+                let (digest, why) = (it.digest.clone(), it.why.clone());
+                self.refused = Some(Refused { digest, why, at });
+            }
+            AlertFact::AlertOpened(it) => self.opened(at, it),
+            AlertFact::AlertRecurred(it) => self.recurred(at, it),
+            AlertFact::AlertAcknowledged(it) => {
+                if let Some(alert) = self.alerts.get_mut(&it.id).filter(|alert| alert.is_open()) {
+                    let (by, note) = (record.by.clone(), record.reason.clone());
+                    alert.state = AlertState::Acknowledged { by, at, note };
+                    alert.is_news = false;
+                }
+            }
+            AlertFact::AlertEscalated(it) => {
+                if let Some(alert) = self.alerts.get_mut(&it.id) {
+                    alert.chase = Some(Chase { turn: it.turn, step: it.step, at });
+                    alert.is_news = false;
+                }
+            }
+            AlertFact::AlertResolved(it) => {
+                if let Some(alert) = self.alerts.get_mut(&it.id) {
+                    let (by, note) = (record.by.clone(), record.reason.clone());
+                    alert.state = AlertState::Resolved { why: it.why, by, at, note };
+                    alert.resolved_by = it.by_seq;
+                    self.open.remove(&it.id);
+                    self.settle(it.id);
+                }
+            }
+            AlertFact::AlertSilenced(it) => self.silence(record, it),
+            AlertFact::AlertUnsilenced(it) => {
+                if let Some(silence) = self.silences.get_mut(&it.silence) {
+                    silence.until = silence.until.min(at);
+                }
+            }
+            AlertFact::NotificationAttempted(_)
+            | AlertFact::NotificationAccepted(_)
+            | AlertFact::NotificationFailed(_)
+            | AlertFact::NotificationRejected(_) => self.notified(seq, at, fact),
+        }
+    }
+
+    /// Takes in who is told, and what came of it.
+    fn notified(&mut self, seq: u64, at: Timestamp, fact: &AlertFact) {
+        match fact {
+            AlertFact::NotificationAttempted(it) => self.attempted(at, it),
+            AlertFact::NotificationAccepted(it) => {
+                let (message, attempt, status) = (&*it.message, it.attempt, it.status);
+                let (state, why, took_ms) = (DeliveryState::Accepted, None, it.took_ms);
+                let came = Came { id: it.id, message, attempt, status, why, took_ms, state };
+                self.came(at, seq, &came);
+                if let Some(delivery) = self.delivery(it.id, &it.message) {
+                    delivery.provider_id.clone_from(&it.provider_id);
+                }
+            }
+            AlertFact::NotificationFailed(it) => {
+                let (message, attempt, status) = (&*it.message, it.attempt, it.status);
+                let (why, took_ms) = (Some(&*it.why), it.took_ms);
+                let state = DeliveryState::Waiting { until: it.retry_at };
+                let came = Came { id: it.id, message, attempt, status, why, took_ms, state };
+                self.came(at, seq, &came);
+            }
+            AlertFact::NotificationRejected(it) => {
+                let (message, attempt, status) = (&*it.message, it.attempt, it.status);
+                let (why, took_ms) = (Some(&*it.why), it.took_ms);
+                let state = DeliveryState::Rejected;
+                let came = Came { id: it.id, message, attempt, status, why, took_ms, state };
+                self.came(at, seq, &came);
+            }
+            AlertFact::AlertingBegan(_)
+            | AlertFact::ConfigurationTaken(_)
+            | AlertFact::ConfigurationRefused(_)
+            | AlertFact::AlertOpened(_)
+            | AlertFact::AlertRecurred(_)
+            | AlertFact::AlertAcknowledged(_)
+            | AlertFact::AlertEscalated(_)
+            | AlertFact::AlertResolved(_)
+            | AlertFact::AlertSilenced(_)
+            | AlertFact::AlertUnsilenced(_) => {}
+        }
+    }
+
+    fn opened(&mut self, at: Timestamp, it: &AlertOpened) {
+        let key = (it.rule, it.scope.clone());
+        let last_cause = it.causes.last().copied().unwrap_or(0);
+        self.opened = self.opened.max(it.id);
+        self.newest.insert(key.clone(), it.id);
+        self.generations.insert(key, (it.generation, last_cause));
+        self.open.insert(it.id);
+        self.unsettled.insert(it.id);
+        let alert = Alert {
+            id: it.id,
+            rule: it.rule,
+            scope: it.scope.clone(),
+            generation: it.generation,
+            dedup_key: it.dedup_key.clone(),
+            labels: it.labels.clone(),
+            summary: it.summary.clone(),
+            details: it.details.clone(),
+            causes: it.causes.clone(),
+            last_cause,
+            count: 1,
+            runs: it.run.iter().cloned().collect(),
+            since: it.since,
+            opened_at: at,
+            last_at: at,
+            state: AlertState::Firing,
+            chase: None,
+            is_news: false,
+            only: it.only.clone(),
+            resolved_by: None,
+            deliveries: std::collections::BTreeMap::new(),
+        };
+        self.alerts.insert(it.id, alert);
+    }
+
+    fn recurred(&mut self, at: Timestamp, it: &AlertRecurred) {
+        let Some(alert) = self.alerts.get_mut(&it.id) else { return };
+        alert.summary.clone_from(&it.summary);
+        alert.details.clone_from(&it.details);
+        alert.causes.extend(&it.causes);
+        while alert.causes.len() > limits::CAUSES {
+            alert.causes.remove(1);
+        }
+        alert.last_cause = alert.last_cause.max(it.causes.last().copied().unwrap_or(0));
+        alert.count = alert.count.saturating_add(1);
+        alert.last_at = at;
+        alert.is_news = true;
+        alert.runs.extend(it.run.iter().cloned());
+        if alert.runs.len() > limits::CAUSES {
+            alert.runs.remove(0);
+        }
+        let covered = self.generations.entry((alert.rule, alert.scope.clone())).or_default();
+        covered.1 = covered.1.max(alert.last_cause);
+    }
+
+    fn silence(&mut self, record: &AlertRecord, it: &AlertSilenced) {
+        // One whose matchers a newer version wrote and this one can't read silences nothing.
+        let matchers: Result<Vec<_>, _> = it.matchers.iter().map(|text| text.parse()).collect();
+        self.silenced = self.silenced.max(it.silence);
+        let Ok(matchers) = matchers else { return };
+        let (by, reason) = (record.by.clone(), record.reason.clone().unwrap_or_default());
+        let (until, since) = (it.until, record.at);
+        self.silences.insert(it.silence, Silence { matchers, until, by, reason, since });
+    }
+
+    fn attempted(&mut self, at: Timestamp, it: &NotificationAttempted) {
+        let Some(alert) = self.alerts.get_mut(&it.id) else { return };
+        if alert.chase.is_none() && it.purpose == Purpose::Trigger {
+            alert.chase = Some(Chase { turn: it.turn, step: it.step, at });
+            alert.is_news = false;
+        }
+        let delivery = alert.deliveries.entry(it.message.clone()).or_insert_with(|| Delivery {
+            purpose: it.purpose,
+            receiver: it.receiver.clone(),
+            route: it.route.clone(),
+            turn: it.turn,
+            step: it.step,
+            instead_of: it.instead_of.clone(),
+            text_digest: String::new(),
+            state: DeliveryState::Sending,
+            count: 0,
+            first_at: at,
+            provider_id: None,
+            attempts: Vec::new(),
+        });
+        delivery.text_digest.clone_from(&it.text_digest);
+        delivery.state = DeliveryState::Sending;
+        delivery.count = delivery.count.max(it.attempt);
+        if delivery.attempts.len() >= limits::ATTEMPTS {
+            delivery.attempts.remove(0);
+        }
+        delivery.attempts.push(Attempt {
+            number: it.attempt,
+            at,
+            ended_at: None,
+            status: None,
+            why: None,
+            took_ms: None,
+        });
+        self.unsettled.insert(it.id);
+    }
+
+    fn delivery(&mut self, id: u64, message: &str) -> Option<&mut Delivery> {
+        self.alerts.get_mut(&id)?.deliveries.get_mut(message)
+    }
+
+    fn came(&mut self, at: Timestamp, seq: u64, came: &Came<'_>) {
+        let Some(delivery) = self.delivery(came.id, came.message) else { return };
+        let attempt = delivery.attempts.iter_mut().find(|it| it.number == came.attempt);
+        if let Some(attempt) = attempt {
+            attempt.ended_at = Some(at);
+            attempt.status = came.status;
+            attempt.why = came.why.map(str::to_owned);
+            attempt.took_ms = Some(came.took_ms);
+        }
+        // A late word of an earlier attempt counts where it is a good one.
+        if came.attempt == delivery.count || came.state == DeliveryState::Accepted {
+            delivery.state = came.state;
+        }
+        let (receiver, count) = (delivery.receiver.clone(), delivery.count);
+        match (came.state, came.why) {
+            (DeliveryState::Accepted, _) => drop(self.failing.remove(&receiver)),
+            (DeliveryState::Rejected, Some(why)) => self.fails(receiver, at, seq, why),
+            (_, Some(why)) if count >= limits::FALLBACK_AFTER => {
+                self.fails(receiver, at, seq, why);
+            }
+            _ => {}
+        }
+        self.settle(came.id);
+    }
+
+    fn fails(&mut self, receiver: String, at: Timestamp, seq: u64, why: &str) {
+        self.failing.entry(receiver).or_insert_with(|| (at, seq, why.to_owned()));
+    }
+
+    /// What is over, and about which all was said, is looked at no more. Whether its end is still to be told is
+    /// planned when it ends.
+    fn settle(&mut self, id: u64) {
+        let settled = self.alerts.get(&id).is_none_or(Alert::is_settled);
+        let untold = self.alerts.get(&id).is_some_and(|alert| {
+            let knows = |receiver: &str| has(alert, Purpose::Resolve, receiver, None);
+            !alert.is_open() && alert.told().into_iter().any(|receiver| !knows(receiver))
+        });
+        if settled && !untold {
+            self.unsettled.remove(&id);
+        } else {
+            self.unsettled.insert(id);
+        }
+    }
+}
+
+impl By {
+    /// For people.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Rules => "rules".to_owned(),
+            Self::User(name) => format!("user:{name}"),
+            Self::Receiver(name) => format!("receiver:{name}"),
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! Which alerts there are and who was told, as a fold of the alert log.
+mod evolve;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dagbok_events::{RunKey, Timestamp};
+
+use crate::{
+    AlertScope, By, Condition, Labels, Matcher, Purpose, ResolvedWhy, Rule, Severity, limits,
+    matches_all,
+};
+
+/// How an alert stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlertState {
+    /// Nobody has it in hand.
+    Firing,
+    /// Somebody has.
+    Acknowledged {
+        /// Who.
+        by: By,
+        /// Since when.
+        at: Timestamp,
+        /// In whose words.
+        note: Option<String>,
+    },
+    /// It is over.
+    Resolved {
+        /// Why.
+        why: ResolvedWhy,
+        /// Who said so.
+        by: By,
+        /// Since when.
+        at: Timestamp,
+        /// In whose words.
+        note: Option<String>,
+    },
+}
+
+/// Where a chain stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chase {
+    /// How often the chain was begun, from zero.
+    pub turn: u32,
+    /// Place in it, from zero.
+    pub step: u32,
+    /// When that step was begun.
+    pub at: Timestamp,
+}
+
+/// One attempt of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Counts from one.
+    pub number: u32,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// When its outcome was recorded; `None` while none is.
+    pub ended_at: Option<Timestamp>,
+    /// The provider's status.
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub why: Option<String>,
+    /// How long the provider took, in milliseconds.
+    pub took_ms: Option<u64>,
+}
+
+/// How a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryState {
+    /// An attempt is under way, or was when whoever made it died.
+    Sending,
+    /// It is tried again then.
+    Waiting {
+        /// When.
+        until: Timestamp,
+    },
+    /// The provider took it.
+    Accepted,
+    /// It is given up.
+    Rejected,
+}
+
+/// One message to one receiver, with all attempts at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// What is said.
+    pub purpose: Purpose,
+    /// To whom.
+    pub receiver: String,
+    /// By which route.
+    pub route: String,
+    /// How often the chain had been begun before.
+    pub turn: u32,
+    /// Place in the chain.
+    pub step: u32,
+    /// In whose place.
+    pub instead_of: Option<String>,
+    /// SHA-256 of what was sent last.
+    pub text_digest: String,
+    /// How it stands.
+    pub state: DeliveryState,
+    /// How often it was attempted.
+    pub count: u32,
+    /// When it was first attempted.
+    pub first_at: Timestamp,
+    /// What the provider calls it.
+    pub provider_id: Option<String>,
+    /// The attempts, oldest first: the newest of them.
+    pub attempts: Vec<Attempt>,
+}
+
+/// An alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// Its number.
+    pub id: u64,
+    /// By which rule.
+    pub rule: Rule,
+    /// Whose trouble it is.
+    pub scope: AlertScope,
+    /// Which incident of that.
+    pub generation: u32,
+    /// What providers know it by.
+    pub dedup_key: String,
+    /// What routes and silences match.
+    pub labels: Labels,
+    /// One line for people.
+    pub summary: String,
+    /// What else is known.
+    pub details: Vec<(String, String)>,
+    /// The sequences that justify it: the first and the newest.
+    pub causes: Vec<u64>,
+    /// The newest of them.
+    pub last_cause: u64,
+    /// How often it happened.
+    pub count: u32,
+    /// Runs that it is or was about, newest last.
+    pub runs: Vec<RunKey>,
+    /// When it went wrong.
+    pub since: Timestamp,
+    /// When the alert was opened.
+    pub opened_at: Timestamp,
+    /// When it last happened.
+    pub last_at: Timestamp,
+    /// How it stands.
+    pub state: AlertState,
+    /// Where its chain stands; `None` before anybody was told.
+    pub chase: Option<Chase>,
+    /// It happened once more since somebody was told.
+    pub is_news: bool,
+    /// The one receiver of a test.
+    pub only: Option<String>,
+    /// By which sequence it is so no more.
+    pub resolved_by: Option<u64>,
+    /// All that was sent about it, by the delivery's name.
+    pub deliveries: BTreeMap<String, Delivery>,
+}
+
+impl Alert {
+    /// Whether it is not over.
+    pub const fn is_open(&self) -> bool {
+        !matches!(self.state, AlertState::Resolved { .. })
+    }
+
+    /// Whether nobody has it in hand and it is not over.
+    pub const fn is_firing(&self) -> bool {
+        matches!(self.state, AlertState::Firing)
+    }
+
+    /// Receivers that took word of it, and are to be told of its end.
+    pub fn told(&self) -> BTreeSet<&str> {
+        let accepted =
+            |it: &&Delivery| it.purpose == Purpose::Trigger && it.state == DeliveryState::Accepted;
+        self.deliveries.values().filter(accepted).map(|it| it.receiver.as_str()).collect()
+    }
+
+    /// Whether anything about it may still have to be sent.
+    fn is_settled(&self) -> bool {
+        let done = |state| matches!(state, DeliveryState::Accepted | DeliveryState::Rejected);
+        !self.is_open() && self.deliveries.values().all(|it| done(it.state))
+    }
+}
+
+/// What is not told for a time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Silence {
+    /// Which alerts.
+    pub matchers: Vec<Matcher>,
+    /// Until when.
+    pub until: Timestamp,
+    /// By whom.
+    pub by: By,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// A configuration, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) digest: String,
+    pub(crate) why: String,
+    pub(crate) at: Timestamp,
+}
+
+/// Alerts that are over and may still have to be told of, before old ones of them are let go.
+const SPARE: usize = 64;
+
+/// The fold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Book {
+    pub(crate) last_seq: u64,
+    pub(crate) last_at: Timestamp,
+    pub(crate) began: Option<(Timestamp, String)>,
+    pub(crate) alerts: BTreeMap<u64, Alert>,
+    pub(crate) opened: u64,
+    /// The newest alert of each rule and scope.
+    pub(crate) newest: BTreeMap<(Rule, AlertScope), u64>,
+    /// How many incidents each rule and scope had, and up to which cause they are covered.
+    pub(crate) generations: BTreeMap<(Rule, AlertScope), (u32, u64)>,
+    pub(crate) open: BTreeSet<u64>,
+    /// Alerts about which something may have to be sent.
+    pub(crate) unsettled: BTreeSet<u64>,
+    pub(crate) silences: BTreeMap<u64, Silence>,
+    pub(crate) silenced: u64,
+    pub(crate) configuration: Option<String>,
+    pub(crate) refused: Option<Refused>,
+    /// Receivers that don't take what they are sent: since when, by which sequence, and what they said.
+    pub(crate) failing: BTreeMap<String, (Timestamp, u64, String)>,
+}
+
+impl Book {
+    /// The last sequence of the alert log that was folded.
+    pub const fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// Passes an entry over that can't be read: what it says is not known.
+    pub fn pass_over(&mut self, seq: u64) {
+        self.last_seq = seq;
+    }
+
+    /// The time of the last record.
+    pub const fn last_at(&self) -> Timestamp {
+        self.last_at
+    }
+
+    /// Whether alerting has begun here.
+    pub const fn has_begun(&self) -> bool {
+        self.began.is_some()
+    }
+
+    /// The namespace, once alerting has begun.
+    pub fn namespace(&self) -> &str {
+        self.began.as_ref().map_or("", |(_, namespace)| namespace)
+    }
+
+    /// The digest of the configuration in force, where one was taken.
+    pub fn configuration(&self) -> Option<&str> {
+        self.configuration.as_deref()
+    }
+
+    /// The configuration that was refused last, where it was not mended since: its digest and why.
+    pub fn refused(&self) -> Option<(&str, &str)> {
+        self.refused.as_ref().map(|it| (it.digest.as_str(), it.why.as_str()))
+    }
+
+    /// An alert by its number.
+    pub fn alert(&self, id: u64) -> Option<&Alert> {
+        self.alerts.get(&id)
+    }
+
+    /// All alerts at hand, newest first.
+    pub fn alerts(&self) -> impl DoubleEndedIterator<Item = &Alert> {
+        self.alerts.values().rev()
+    }
+
+    /// Alerts that are not over, oldest first.
+    pub fn open(&self) -> impl Iterator<Item = &Alert> {
+        self.open.iter().filter_map(|id| self.alerts.get(id))
+    }
+
+    /// Silences by their numbers.
+    pub fn silences(&self) -> impl Iterator<Item = (u64, &Silence)> {
+        self.silences.iter().map(|(number, silence)| (*number, silence))
+    }
+
+    /// The first silence that keeps these labels from being told at `now`.
+    pub fn silenced_by(&self, labels: &Labels, now: Timestamp) -> Option<u64> {
+        let holds =
+            |it: &&Silence| it.since <= now && now < it.until && matches_all(&it.matchers, labels);
+        self.silences.iter().find(|(_, it)| holds(it)).map(|(number, _)| *number)
+    }
+
+    /// What is wrong with alerting itself.
+    pub(crate) fn conditions(&self) -> Vec<Condition> {
+        let own = |rule, scope, severity, since, summary: String, details| Condition {
+            rule,
+            scope,
+            severity,
+            fault: Some(dagbok_events::Fault::System),
+            since,
+            causes: Vec::new(),
+            run: None,
+            labels: Labels::new(),
+            summary,
+            details,
+        };
+        let mut found: Vec<Condition> = self
+            .failing
+            .iter()
+            .map(|(receiver, (since, _, why))| {
+                let mut condition = own(
+                    Rule::ReceiverFailing,
+                    AlertScope::Receiver(receiver.clone()),
+                    Severity::Critical,
+                    *since,
+                    format!("the receiver {receiver} does not take what it is sent: {why}"),
+                    vec![("answer".to_owned(), why.clone())],
+                );
+                condition.labels.insert("receiver".to_owned(), receiver.clone());
+                condition
+            })
+            .collect();
+        found.extend(self.refused.iter().map(|refused| {
+            own(
+                Rule::ConfigurationRefused,
+                AlertScope::Namespace,
+                Severity::Warning,
+                refused.at,
+                "the alerting configuration can't be read; the last good one is in force"
+                    .to_owned(),
+                vec![("error".to_owned(), refused.why.clone())],
+            )
+        }));
+        found
+    }
+
+    /// Lets the oldest alerts go that are over, beyond what is kept at hand.
+    pub(crate) fn forget_old(&mut self) {
+        if self.unsettled.len() > self.open.len() + SPARE {
+            let (alerts, last_at) = (&self.alerts, self.last_at);
+            self.unsettled.retain(|id| {
+                alerts.get(id).is_some_and(|alert| match &alert.state {
+                    AlertState::Resolved { at, .. } => last_at.since(*at) < limits::GIVE_UP,
+                    AlertState::Firing | AlertState::Acknowledged { .. } => true,
+                })
+            });
+        }
+        while self.alerts.len() > limits::KEPT {
+            let old = self.alerts.iter().find(|(id, _)| !self.unsettled.contains(id));
+            let Some(id) = old.map(|(id, _)| *id) else { return };
+            self.alerts.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! What people and providers say, and what follows from it.
+use dagbok_events::{Micros, Timestamp};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    Alert, AlertAcknowledged, AlertFact, AlertOpened, AlertRecord, AlertScope, AlertSilenced,
+    AlertUnsilenced, Book, By, Matcher, NotificationAccepted, NotificationFailed,
+    NotificationRejected, Policy, Purpose, ResolvedWhy, Rule, Severity, dedup_key, limits,
+    plan::{Place, first, has, resolved},
+    wait_before,
+};
+
+/// What somebody asks of alerting.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// Who.
+    pub by: By,
+    /// Why, in their words.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// What.
+    pub body: AskBody,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AskBody {
+    /// Somebody takes it in hand.
+    Acknowledge {
+        /// Number of the alert.
+        id: u64,
+    },
+    /// It is over.
+    Resolve {
+        /// Number of the alert.
+        id: u64,
+    },
+    /// Some alerts are not to be told for a time.
+    Silence {
+        /// Which.
+        matchers: Vec<String>,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A silence is to end.
+    Unsilence {
+        /// Its number.
+        silence: u64,
+    },
+    /// A receiver is to be told something by the real way.
+    Test {
+        /// Its name.
+        receiver: String,
+    },
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// It was done.
+    Done {
+        /// Number of the alert or the silence.
+        id: u64,
+        /// The alert log's sequence that says so.
+        seq: u64,
+    },
+    /// A rule forbids it.
+    Refused(Refusal),
+}
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+pub enum Refusal {
+    /// There is no such alert, silence or receiver.
+    #[error("{0}")]
+    NotFound(String),
+    /// It is as it was asked to be, or can't be any more.
+    #[error("{0}")]
+    Conflict(String),
+    /// What was asked breaks a rule.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// What was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// To be recorded.
+    pub record: AlertRecord,
+    /// The number to answer with.
+    pub id: u64,
+}
+
+/// What came of an attempt, in the sender's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// The provider took it.
+    Accepted {
+        /// Its status.
+        status: Option<u16>,
+        /// What it calls it.
+        provider_id: Option<String>,
+    },
+    /// It did not, and asking again may help.
+    Failed {
+        /// Its status.
+        status: Option<u16>,
+        /// What went wrong.
+        why: String,
+        /// How long it wants to be left alone.
+        retry_after: Option<Micros>,
+    },
+    /// It will not.
+    Rejected {
+        /// Its status.
+        status: Option<u16>,
+        /// What went wrong.
+        why: String,
+    },
+}
+
+/// Decides what somebody asks. `seen` is the run log's last sequence that is known.
+pub fn decide(
+    book: &Book,
+    policy: &Policy,
+    now: Timestamp,
+    seen: u64,
+    ask: &Ask,
+) -> Result<Decided, Refusal> {
+    if ask.reason.as_ref().is_some_and(|reason| reason.len() > limits::NOTE_BYTES) {
+        let why = format!("a note may have up to {} bytes", limits::NOTE_BYTES);
+        return Err(Refusal::Invalid(why));
+    }
+    let (id, facts) = match &ask.body {
+        AskBody::Acknowledge { id } => {
+            let alert = open_alert(book, *id)?;
+            if !alert.is_firing() {
+                return Err(Refusal::Conflict(format!("alert {id} is acknowledged already")));
+            }
+            (*id, vec![AlertFact::AlertAcknowledged(AlertAcknowledged { id: *id })])
+        }
+        AskBody::Resolve { id } => {
+            (*id, vec![resolved(open_alert(book, *id)?, ResolvedWhy::ByHand, None)])
+        }
+        AskBody::Silence { matchers, until } => silence(book, now, ask, matchers, *until)?,
+        AskBody::Unsilence { silence } => {
+            let found = book.silences.get(silence);
+            let found =
+                found.ok_or_else(|| Refusal::NotFound(format!("there is no silence {silence}")))?;
+            if found.until <= now {
+                return Err(Refusal::Conflict(format!("silence {silence} is over already")));
+            }
+            (*silence, vec![AlertFact::AlertUnsilenced(AlertUnsilenced { silence: *silence })])
+        }
+        AskBody::Test { receiver } => test(book, policy, now, receiver)?,
+    };
+    let (by, reason) = (ask.by.clone(), ask.reason.clone());
+    Ok(Decided { record: AlertRecord { at: now, by, reason, seen, facts }, id })
+}
+
+fn open_alert(book: &Book, id: u64) -> Result<&Alert, Refusal> {
+    let found = book.alert(id);
+    let found = found.ok_or_else(|| Refusal::NotFound(format!("there is no alert {id}")))?;
+    let over = || Refusal::Conflict(format!("alert {id} is over already"));
+    if found.is_open() { Ok(found) } else { Err(over()) }
+}
+
+fn silence(
+    book: &Book,
+    now: Timestamp,
+    ask: &Ask,
+    matchers: &[String],
+    until: Timestamp,
+) -> Result<(u64, Vec<AlertFact>), Refusal> {
+    if ask.reason.as_ref().is_none_or(|reason| reason.trim().is_empty()) {
+        return Err(Refusal::Invalid("a silence needs a reason".to_owned()));
+    }
+    if matchers.is_empty() {
+        return Err(Refusal::Invalid(
+            "a silence needs a matcher, such as `dag=\"etl\"`".to_owned(),
+        ));
+    }
+    for text in matchers {
+        text.parse::<Matcher>().map_err(|error| Refusal::Invalid(error.to_string()))?;
+    }
+    if until <= now {
+        return Err(Refusal::Invalid("a silence ends in the future".to_owned()));
+    }
+    if until.since(now) > limits::LONGEST_SILENCE {
+        let days = limits::LONGEST_SILENCE.0 / 86_400_000_000;
+        return Err(Refusal::Invalid(format!("a silence lasts {days} days at most")));
+    }
+    let silence = book.silenced + 1;
+    let matchers = matchers.to_vec();
+    Ok((silence, vec![AlertFact::AlertSilenced(AlertSilenced { silence, matchers, until })]))
+}
+
+fn test(
+    book: &Book,
+    policy: &Policy,
+    now: Timestamp,
+    receiver: &str,
+) -> Result<(u64, Vec<AlertFact>), Refusal> {
+    if !policy.receivers.contains_key(receiver) {
+        let known: Vec<&str> = policy.receivers.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        return Err(Refusal::NotFound(format!(
+            "no receiver is called `{receiver}`; there are: {known}"
+        )));
+    }
+    let scope = AlertScope::Receiver(receiver.to_owned());
+    let key = (Rule::Test, scope.clone());
+    let newest = book.newest.get(&key).and_then(|id| book.alert(*id));
+    if let Some(open) = newest.filter(|alert| alert.is_open()) {
+        let id = open.id;
+        return Err(Refusal::Conflict(format!("a test of `{receiver}` is under way: alert {id}")));
+    }
+    let generation = book.generations.get(&key).map_or(0, |(n, _)| *n) + 1;
+    let namespace = book.namespace();
+    let labels = [
+        ("rule", Rule::Test.word()),
+        ("severity", Severity::Info.word()),
+        ("namespace", namespace),
+        ("receiver", receiver),
+    ];
+    let id = book.opened + 1;
+    let opened = AlertOpened {
+        id,
+        rule: Rule::Test,
+        dedup_key: dedup_key(namespace, Rule::Test, &scope, generation),
+        scope,
+        generation,
+        labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        summary: format!("this is a test of the receiver {receiver}; nothing is wrong"),
+        details: Vec::new(),
+        causes: Vec::new(),
+        since: now,
+        run: None,
+        only: Some(receiver.to_owned()),
+    };
+    Ok((id, vec![AlertFact::AlertOpened(Box::new(opened))]))
+}
+
+/// What came of one attempt of a delivery.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
+    /// Number of the alert.
+    pub id: u64,
+    /// Which delivery.
+    pub message: &'a str,
+    /// Which attempt of it.
+    pub attempt: u32,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// What the provider said.
+    pub answered: &'a Answered,
+}
+
+/// Records what came of an attempt, and has the fallback told where it is called for. `None` where the book knows
+/// no such attempt.
+pub fn outcome(
+    book: &Book,
+    policy: &Policy,
+    now: Timestamp,
+    seen: u64,
+    came: &Outcome<'_>,
+) -> Option<AlertRecord> {
+    let alert = book.alert(came.id)?;
+    let delivery = alert.deliveries.get(came.message)?;
+    let (fact, fails) = fact_of(came, delivery.first_at, now);
+    let mut facts = vec![fact];
+    let wanted = fails && delivery.purpose == Purpose::Trigger && alert.only.is_none();
+    let rules = policy.receivers.get(&delivery.receiver);
+    let to = rules.filter(|_| wanted).and_then(|rules| rules.fallback.as_deref());
+    if let Some(to) = to.filter(|to| policy.receivers.contains_key(*to)) {
+        let (turn, step) = (delivery.turn, delivery.step);
+        if !has(alert, Purpose::Trigger, to, Some((turn, step))) {
+            let instead_of = Some(delivery.receiver.as_str());
+            let place = Place { turn, step, route: &delivery.route, instead_of };
+            facts.push(first(policy, alert, Purpose::Trigger, to, &place));
+        }
+    }
+    let by = By::Receiver(delivery.receiver.clone());
+    Some(AlertRecord { at: now, by, reason: None, seen, facts })
+}
+
+/// An outcome as a fact, and whether somebody else is to be told in that receiver's place.
+fn fact_of(came: &Outcome<'_>, first_at: Timestamp, now: Timestamp) -> (AlertFact, bool) {
+    let Outcome { id, attempt, took_ms, .. } = *came;
+    let message = came.message.to_owned();
+    let rejected = |message, status, why| {
+        AlertFact::NotificationRejected(NotificationRejected {
+            id,
+            message,
+            attempt,
+            status,
+            why,
+            took_ms,
+        })
+    };
+    match came.answered {
+        Answered::Accepted { status, provider_id } => {
+            let (status, provider_id) = (*status, provider_id.clone());
+            let taken = NotificationAccepted { id, message, attempt, status, provider_id, took_ms };
+            (AlertFact::NotificationAccepted(taken), false)
+        }
+        Answered::Failed { status, why, retry_after } => {
+            let retry_at = now.plus(wait_before(&message, attempt, *retry_after));
+            if retry_at.since(first_at) > limits::GIVE_UP {
+                let why = format!("given up after {attempt} attempts: {why}");
+                return (rejected(message, *status, why), true);
+            }
+            let (status, why) = (*status, why.clone());
+            let failed =
+                NotificationFailed { id, message, attempt, status, why, retry_at, took_ms };
+            (AlertFact::NotificationFailed(failed), attempt >= limits::FALLBACK_AFTER)
+        }
+        Answered::Rejected { status, why } => (rejected(message, *status, why.clone()), true),
+    }
+}

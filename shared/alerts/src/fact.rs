@@ -1,0 +1,363 @@
+//! The facts of the alert log: what was found wrong, who was told, and what they answered. Only ever added to.
+use dagbok_events::{RunKey, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{AlertScope, Labels, Rule};
+
+/// Who decided, or asked for it.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// The rules of alerting.
+    Rules,
+    /// A person, by name.
+    User(String),
+    /// A receiver, by its name.
+    Receiver(String),
+}
+
+/// One decision of alerting: the unit of append.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertRecord {
+    /// When it was decided, by the alerter's clock; never earlier than the record before it.
+    pub at: Timestamp,
+    /// Who decided or asked.
+    pub by: By,
+    /// Why, in the words of whoever asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The run log's last sequence that was known then.
+    pub seen: u64,
+    /// The fact, then whatever followed from it.
+    pub facts: Vec<AlertFact>,
+}
+
+/// Something that happened to an alert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AlertFact {
+    /// Alerting began in this namespace.
+    AlertingBegan(AlertingBegan),
+    /// A configuration is in force from now on.
+    ConfigurationTaken(ConfigurationTaken),
+    /// A configuration can't be read; the last good one stays in force.
+    ConfigurationRefused(ConfigurationRefused),
+    /// Something is wrong, and was not before.
+    AlertOpened(Box<AlertOpened>),
+    /// It went wrong once more while its alert is open.
+    AlertRecurred(Box<AlertRecurred>),
+    /// Somebody has it in hand.
+    AlertAcknowledged(AlertAcknowledged),
+    /// Nobody took it in time: the next ones are told.
+    AlertEscalated(AlertEscalated),
+    /// It is over.
+    AlertResolved(AlertResolved),
+    /// What these matchers match is not told for a time.
+    AlertSilenced(AlertSilenced),
+    /// A silence is over before its time.
+    AlertUnsilenced(AlertUnsilenced),
+    /// Somebody is about to be told: durable before anything is sent.
+    NotificationAttempted(Box<NotificationAttempted>),
+    /// A receiver's provider took it. That is no word of anybody having read it.
+    NotificationAccepted(NotificationAccepted),
+    /// A provider did not take it, and is asked again.
+    NotificationFailed(NotificationFailed),
+    /// A provider will not take it, or was asked for too long: it is given up.
+    NotificationRejected(NotificationRejected),
+}
+
+/// See [`AlertFact::AlertingBegan`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertingBegan {
+    /// The namespace.
+    pub namespace: String,
+}
+
+/// See [`AlertFact::ConfigurationTaken`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConfigurationTaken {
+    /// SHA-256 of the file's text, in hexadecimal; of no text where there is no file.
+    pub digest: String,
+    /// Receivers by name.
+    pub receivers: Vec<String>,
+}
+
+/// See [`AlertFact::ConfigurationRefused`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ConfigurationRefused {
+    /// SHA-256 of the file's text, in hexadecimal.
+    pub digest: String,
+    /// File, line and what is allowed.
+    pub why: String,
+}
+
+/// See [`AlertFact::AlertOpened`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertOpened {
+    /// Its number, from one, in the order of opening.
+    pub id: u64,
+    /// What was found wrong.
+    pub rule: Rule,
+    /// Whose trouble it is.
+    pub scope: AlertScope,
+    /// Counts the incidents of that rule and scope, from one.
+    pub generation: u32,
+    /// What providers know it by.
+    pub dedup_key: String,
+    /// What routes and silences match.
+    pub labels: Labels,
+    /// One line for people.
+    pub summary: String,
+    /// What else is known, by name, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<(String, String)>,
+    /// The run log's sequences that justify it, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<u64>,
+    /// When it went wrong.
+    pub since: Timestamp,
+    /// The run that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunKey>,
+    /// Of a test: the one receiver that is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<String>,
+}
+
+/// See [`AlertFact::AlertRecurred`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertRecurred {
+    /// Number of the alert.
+    pub id: u64,
+    /// One line for people, in place of the one before.
+    pub summary: String,
+    /// What else is known now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<(String, String)>,
+    /// The run log's sequences that came in addition, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<u64>,
+    /// The run that it is about now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunKey>,
+}
+
+/// See [`AlertFact::AlertAcknowledged`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertAcknowledged {
+    /// Number of the alert.
+    pub id: u64,
+}
+
+/// Why the next ones are told.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum EscalatedWhy {
+    /// It went wrong once more.
+    Recurred,
+    /// Nobody acknowledged it in time.
+    NotAcknowledged,
+    /// Nobody of the step before could be reached.
+    NobodyReached,
+    /// It is still so, and nobody has it in hand.
+    StillFiring,
+}
+
+/// See [`AlertFact::AlertEscalated`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertEscalated {
+    /// Number of the alert.
+    pub id: u64,
+    /// How often its chain was begun since it opened, from zero.
+    pub turn: u32,
+    /// Place in the chain, from zero.
+    pub step: u32,
+    /// Why.
+    pub why: EscalatedWhy,
+}
+
+/// Why an alert is over.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ResolvedWhy {
+    /// What was wrong is so no more.
+    Recovered,
+    /// Somebody says so.
+    ByHand,
+    /// It went wrong once more after it was acknowledged: another alert takes its place.
+    Superseded,
+    /// The test came to its end.
+    Tested,
+}
+
+/// See [`AlertFact::AlertResolved`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertResolved {
+    /// Number of the alert.
+    pub id: u64,
+    /// Why it is over.
+    pub why: ResolvedWhy,
+    /// The run log's sequence by which it is so no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_seq: Option<u64>,
+}
+
+/// See [`AlertFact::AlertSilenced`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertSilenced {
+    /// Number of the silence, from one.
+    pub silence: u64,
+    /// Which alerts: all of them match, in Alertmanager's words, as `dag="etl"`.
+    pub matchers: Vec<String>,
+    /// When it ends by itself.
+    pub until: Timestamp,
+}
+
+/// See [`AlertFact::AlertUnsilenced`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertUnsilenced {
+    /// Number of the silence.
+    pub silence: u64,
+}
+
+/// What is said.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// That something is wrong.
+    Trigger,
+    /// That somebody has it in hand.
+    Acknowledge,
+    /// That it is over.
+    Resolve,
+}
+
+impl Purpose {
+    /// As it stands in facts.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Trigger => "trigger",
+            Self::Acknowledge => "acknowledge",
+            Self::Resolve => "resolve",
+        }
+    }
+}
+
+/// See [`AlertFact::NotificationAttempted`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotificationAttempted {
+    /// Number of the alert.
+    pub id: u64,
+    /// Which delivery: the same for each of its attempts.
+    pub message: String,
+    /// What is said.
+    pub purpose: Purpose,
+    /// Who is told, by the receiver's name.
+    pub receiver: String,
+    /// By which route: `platform` where none matched.
+    pub route: String,
+    /// How often its chain was begun since it opened, from zero.
+    pub turn: u32,
+    /// Place in the chain, from zero.
+    pub step: u32,
+    /// Counts the attempts of this delivery, from one.
+    pub attempt: u32,
+    /// In whose place this receiver is told, where that one failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<String>,
+    /// SHA-256 of the text that is sent, in hexadecimal.
+    pub text_digest: String,
+}
+
+/// See [`AlertFact::NotificationAccepted`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotificationAccepted {
+    /// Number of the alert.
+    pub id: u64,
+    /// Which delivery.
+    pub message: String,
+    /// Which attempt of it.
+    pub attempt: u32,
+    /// The provider's status, where it has numbers: HTTP's, SMTP's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// What the provider calls it, where it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_id: Option<String>,
+    /// How long the provider took, in milliseconds.
+    pub took_ms: u64,
+}
+
+/// See [`AlertFact::NotificationFailed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotificationFailed {
+    /// Number of the alert.
+    pub id: u64,
+    /// Which delivery.
+    pub message: String,
+    /// Which attempt of it.
+    pub attempt: u32,
+    /// The provider's status, where it gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub why: String,
+    /// When it is tried again.
+    pub retry_at: Timestamp,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+}
+
+/// See [`AlertFact::NotificationRejected`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotificationRejected {
+    /// Number of the alert.
+    pub id: u64,
+    /// Which delivery.
+    pub message: String,
+    /// Which attempt of it.
+    pub attempt: u32,
+    /// The provider's status, where it gave one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub why: String,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+}
+
+/// The subject of a record on the alert log, without the namespace.
+pub fn subject_of(record: &AlertRecord) -> String {
+    let first = record.facts.first();
+    match first {
+        Some(AlertFact::AlertOpened(it)) => alert(it.id),
+        Some(AlertFact::AlertRecurred(it)) => alert(it.id),
+        Some(AlertFact::AlertAcknowledged(it)) => alert(it.id),
+        Some(AlertFact::AlertEscalated(it)) => alert(it.id),
+        Some(AlertFact::AlertResolved(it)) => alert(it.id),
+        Some(AlertFact::NotificationAttempted(it)) => alert(it.id),
+        Some(AlertFact::NotificationAccepted(it)) => alert(it.id),
+        Some(AlertFact::NotificationFailed(it)) => alert(it.id),
+        Some(AlertFact::NotificationRejected(it)) => alert(it.id),
+        Some(AlertFact::AlertSilenced(it)) => format!("alerts.silence.{}", it.silence),
+        Some(AlertFact::AlertUnsilenced(it)) => format!("alerts.silence.{}", it.silence),
+        Some(
+            AlertFact::AlertingBegan(_)
+            | AlertFact::ConfigurationTaken(_)
+            | AlertFact::ConfigurationRefused(_),
+        )
+        | None => "alerts.namespace".to_owned(),
+    }
+}
+
+fn alert(id: u64) -> String {
+    format!("alerts.alert.{id}")
+}

@@ -1,0 +1,130 @@
+//! What an alert is about, and the key by which everybody knows it.
+use std::fmt;
+
+use dagbok_events::DagId;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// What was found wrong.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// A run failed for good.
+    RunFailed,
+    /// A promised run is not there, its grace included, by the alerter's own clock.
+    RunMissing,
+    /// Promised runs did not happen and won't, as the scheduler says.
+    RunMissed,
+    /// A DAG file can't be read.
+    ImportError,
+    /// A DAG is in no file any more.
+    DagVanished,
+    /// Tries are queued and nobody begins them.
+    StuckQueued,
+    /// A receiver does not take what it is sent.
+    ReceiverFailing,
+    /// The alerting configuration can't be read; the last good one is in force.
+    ConfigurationRefused,
+    /// Somebody tests a receiver.
+    Test,
+}
+
+impl Rule {
+    /// As it stands in facts and labels.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::RunFailed => "run_failed",
+            Self::RunMissing => "run_missing",
+            Self::RunMissed => "run_missed",
+            Self::ImportError => "import_error",
+            Self::DagVanished => "dag_vanished",
+            Self::StuckQueued => "stuck_queued",
+            Self::ReceiverFailing => "receiver_failing",
+            Self::ConfigurationRefused => "configuration_refused",
+            Self::Test => "test",
+        }
+    }
+
+    /// Whether a further cause of an open alert is told again.
+    pub const fn recurs(self) -> bool {
+        matches!(self, Self::RunFailed | Self::RunMissed)
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// Whose trouble it is.
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertScope {
+    /// A DAG's.
+    Dag(DagId),
+    /// A DAG file's, by its path in the folder.
+    File(String),
+    /// A receiver's, by its name.
+    Receiver(String),
+    /// The namespace's.
+    Namespace,
+}
+
+impl fmt::Display for AlertScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dag(dag_id) => write!(f, "dag:{dag_id}"),
+            Self::File(path) => write!(f, "file:{path}"),
+            Self::Receiver(name) => write!(f, "receiver:{name}"),
+            Self::Namespace => f.write_str("namespace"),
+        }
+    }
+}
+
+/// How bad it is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// To be known.
+    Info,
+    /// To be looked at by day.
+    Warning,
+    /// Somebody is to be woken.
+    Critical,
+}
+
+impl Severity {
+    /// As it stands in facts and labels.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// What providers know an incident by: the same for every attempt, restart and replica, another for each
+/// generation, which begins only when the one before is over.
+pub fn dedup_key(namespace: &str, rule: Rule, scope: &AlertScope, generation: u32) -> String {
+    let text = format!("{namespace}\0{rule}\0{scope}\0{generation}");
+    format!("dagbok-{}", hex(&Sha256::digest(text.as_bytes())[..16]))
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
+    }
+    text
+}

@@ -1,0 +1,31 @@
+//! Every limit of alerting, in one place.
+use dagbok_events::Micros;
+
+/// Causes that one alert names: the first and the newest.
+pub const CAUSES: usize = 16;
+/// Alerts that are over and kept at hand; older ones are in the log.
+pub const KEPT: usize = 10_000;
+/// Attempts of one delivery that are kept at hand: the newest.
+pub const ATTEMPTS: usize = 100;
+/// One detail of a message, in bytes; what is above is cut.
+pub const DETAIL_BYTES: usize = 1_000;
+/// Conditions that are older than this when alerting first begins open no alert.
+pub const LOOK_BACK: Micros = Micros::from_secs(86_400);
+/// The first wait after a delivery failed; it doubles.
+pub const FIRST_WAIT: Micros = Micros::from_secs(1);
+/// The longest wait between two attempts of a delivery, unless the receiver asks for more.
+pub const LONGEST_WAIT: Micros = Micros::from_secs(300);
+/// The longest `Retry-After` that is honoured.
+pub const LONGEST_RETRY_AFTER: Micros = Micros::from_secs(3_600);
+/// After so many failures of one delivery the fallback is told too.
+pub const FALLBACK_AFTER: u32 = 5;
+/// A delivery that was not accepted for so long is given up.
+pub const GIVE_UP: Micros = Micros::from_secs(86_400);
+/// The longest silence.
+pub const LONGEST_SILENCE: Micros = Micros::from_secs(90 * 86_400);
+/// A note, a reason, in bytes.
+pub const NOTE_BYTES: usize = 4 << 10;
+/// A try that nobody begins for so long counts as stuck.
+pub const STUCK_QUEUED: Micros = Micros::from_secs(600);
+/// Tries that one condition names.
+pub const NAMED: usize = 10;

@@ -1,0 +1,120 @@
+//! Who is told when: the steps of a chain, until somebody has it in hand.
+use dagbok_events::{Micros, Timestamp};
+
+use super::notices;
+use crate::{
+    Alert, AlertEscalated, AlertFact, Book, Chain, DeliveryState, EscalatedWhy, Policy, Purpose,
+    Routed, Rule, book::Chase,
+};
+
+/// Where a chain reached nobody at all, it is begun again after this.
+const NOBODY_WAIT: Micros = Micros::from_secs(60);
+
+/// What comes next, when, and why.
+struct Next {
+    at: Timestamp,
+    turn: u32,
+    step: u32,
+    why: Option<EscalatedWhy>,
+}
+
+/// What an alert's chain calls for at `now`.
+pub(super) fn facts(book: &Book, policy: &Policy, alert: &Alert, now: Timestamp) -> Vec<AlertFact> {
+    let Some((routed, next)) = next(book, policy, alert, now) else { return Vec::new() };
+    if next.at > now {
+        return Vec::new();
+    }
+    let (turn, step) = (next.turn, next.step);
+    let receivers = routed.chain.steps.get(step as usize).map(|step| step.receivers.as_slice());
+    let is_there = |receiver: &&String| policy.receivers.contains_key(*receiver);
+    let receivers: Vec<&String> = receivers.unwrap_or_default().iter().filter(is_there).collect();
+    // That nobody is there is recorded too: the step has been begun, and is not begun for ever.
+    let nobody = receivers.is_empty().then_some(EscalatedWhy::NobodyReached);
+    let mut facts = Vec::new();
+    if let Some(why) = next.why.or(nobody) {
+        facts.push(AlertFact::AlertEscalated(AlertEscalated { id: alert.id, turn, step, why }));
+    }
+    for receiver in receivers {
+        let place = notices::Place { turn, step, route: &routed.route, instead_of: None };
+        facts.push(notices::first(policy, alert, Purpose::Trigger, receiver, &place));
+    }
+    facts
+}
+
+/// When an alert's chain calls for something next.
+pub(super) fn due(
+    book: &Book,
+    policy: &Policy,
+    alert: &Alert,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    next(book, policy, alert, now).map(|(_, next)| next.at)
+}
+
+fn next(book: &Book, policy: &Policy, alert: &Alert, now: Timestamp) -> Option<(Routed, Next)> {
+    if !alert.is_firing() || book.silenced_by(&alert.labels, now).is_some() {
+        return None;
+    }
+    let routed = route_of(policy, alert)?;
+    let next = match alert.chase {
+        None => Next { at: alert.opened_at, turn: 0, step: 0, why: None },
+        Some(_) if alert.rule == Rule::Test => return None,
+        Some(chase) => following(&routed, alert, chase),
+    };
+    Some((routed, next))
+}
+
+/// The route of an alert: a test's is its one receiver; what is wrong with a receiver goes by another's fallback
+/// as anything does.
+fn route_of(policy: &Policy, alert: &Alert) -> Option<Routed> {
+    match &alert.only {
+        Some(receiver) => Some(Routed {
+            route: "test".to_owned(),
+            chain: Chain::of(receiver, NOBODY_WAIT),
+            group_interval: NOBODY_WAIT,
+            repeat_interval: NOBODY_WAIT,
+        }),
+        None => policy.route(&alert.labels),
+    }
+}
+
+fn following(routed: &Routed, alert: &Alert, chase: Chase) -> Next {
+    let chain = &routed.chain;
+    let cycle = chain.repeat.saturating_add(1);
+    if alert.is_news {
+        let turn = (chase.turn / cycle).saturating_add(1).saturating_mul(cycle);
+        let at = chase.at.plus(routed.group_interval);
+        return Next { at, turn, step: 0, why: Some(EscalatedWhy::Recurred) };
+    }
+    let nobody = reached_nobody(alert, chase);
+    let step = chase.step as usize;
+    let wait = chain.steps.get(step).map_or(NOBODY_WAIT, |step| step.wait);
+    if step + 1 < chain.steps.len() {
+        let (at, why) = if nobody {
+            (chase.at, EscalatedWhy::NobodyReached)
+        } else {
+            (chase.at.plus(wait), EscalatedWhy::NotAcknowledged)
+        };
+        return Next { at, turn: chase.turn, step: chase.step.saturating_add(1), why: Some(why) };
+    }
+    let (wait, why) = if nobody {
+        (Micros(wait.0.max(NOBODY_WAIT.0)), EscalatedWhy::NobodyReached)
+    } else if chase.turn % cycle < chain.repeat {
+        (wait, EscalatedWhy::NotAcknowledged)
+    } else {
+        (routed.repeat_interval, EscalatedWhy::StillFiring)
+    };
+    // Never at once: a chain of no time would be told for ever.
+    let wait = Micros(wait.0.max(Micros::from_secs(1).0));
+    Next { at: chase.at.plus(wait), turn: chase.turn.saturating_add(1), step: 0, why: Some(why) }
+}
+
+/// Whether every message of the step in hand was given up, fallbacks included, or none was sent.
+fn reached_nobody(alert: &Alert, chase: Chase) -> bool {
+    alert
+        .deliveries
+        .values()
+        .filter(|it| it.purpose == Purpose::Trigger)
+        .filter(|it| it.turn == chase.turn && it.step == chase.step)
+        .all(|it| it.state == DeliveryState::Rejected)
+}

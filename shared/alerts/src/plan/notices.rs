@@ -1,0 +1,137 @@
+//! Messages: begun, tried again, and the words that follow an alert's acknowledgement and end.
+use std::collections::BTreeSet;
+
+use dagbok_events::Timestamp;
+
+use crate::{
+    Alert, AlertFact, AlertState, Delivery, DeliveryState, NotificationAttempted,
+    NotificationRejected, Policy, Purpose, render,
+};
+
+/// Where in a chain a message belongs.
+pub(crate) struct Place<'a> {
+    pub(crate) turn: u32,
+    pub(crate) step: u32,
+    pub(crate) route: &'a str,
+    pub(crate) instead_of: Option<&'a str>,
+}
+
+/// The name of a delivery: the same from the same history, so that a provider knows a second copy.
+fn name(alert: &Alert, purpose: Purpose, receiver: &str, turn: u32, step: u32) -> String {
+    format!("{}/{}/{turn}.{step}/{receiver}", alert.dedup_key, purpose.word())
+}
+
+/// The first attempt of a message.
+pub(crate) fn first(
+    policy: &Policy,
+    alert: &Alert,
+    purpose: Purpose,
+    receiver: &str,
+    place: &Place<'_>,
+) -> AlertFact {
+    let Place { turn, step, route, instead_of } = *place;
+    AlertFact::NotificationAttempted(Box::new(NotificationAttempted {
+        id: alert.id,
+        message: name(alert, purpose, receiver, turn, step),
+        purpose,
+        receiver: receiver.to_owned(),
+        route: route.to_owned(),
+        turn,
+        step,
+        attempt: 1,
+        instead_of: instead_of.map(str::to_owned),
+        text_digest: render(alert, purpose, route, policy).digest(),
+    }))
+}
+
+/// Whether nothing of an alert is on its way any more.
+pub(super) fn all_said(alert: &Alert) -> bool {
+    let done = |state| matches!(state, DeliveryState::Accepted | DeliveryState::Rejected);
+    alert.deliveries.values().all(|it| done(it.state))
+}
+
+/// Whether an alert has had a message of that purpose to a receiver.
+pub(crate) fn has(
+    alert: &Alert,
+    purpose: Purpose,
+    receiver: &str,
+    place: Option<(u32, u32)>,
+) -> bool {
+    alert.deliveries.values().any(|it| {
+        it.purpose == purpose
+            && it.receiver == receiver
+            && place.is_none_or(|place| place == (it.turn, it.step))
+    })
+}
+
+/// What is called for besides the chain: what failed and is due again, and words of an alert's change.
+pub(super) fn facts(
+    policy: &Policy,
+    alert: &Alert,
+    now: Timestamp,
+    sending: &BTreeSet<String>,
+) -> Vec<AlertFact> {
+    let mut facts = Vec::new();
+    for (message, delivery) in &alert.deliveries {
+        let is_due = match delivery.state {
+            DeliveryState::Sending => !sending.contains(message),
+            DeliveryState::Waiting { until } => until <= now,
+            DeliveryState::Accepted | DeliveryState::Rejected => false,
+        };
+        if is_due {
+            facts.push(again(policy, alert, message, delivery));
+        }
+    }
+    let purpose = match alert.state {
+        AlertState::Firing => return facts,
+        AlertState::Acknowledged { .. } => Purpose::Acknowledge,
+        AlertState::Resolved { .. } => Purpose::Resolve,
+    };
+    for receiver in alert.told() {
+        let Some(rules) = policy.receivers.get(receiver) else { continue };
+        let wants = if purpose == Purpose::Resolve { rules.resolves } else { rules.acknowledges };
+        if wants && !has(alert, purpose, receiver, None) {
+            let told = alert.deliveries.values().rev().find(|it| it.receiver == receiver);
+            let route = told.map_or("platform", |it| it.route.as_str());
+            let place = Place { turn: 0, step: 0, route, instead_of: None };
+            facts.push(first(policy, alert, purpose, receiver, &place));
+        }
+    }
+    facts
+}
+
+/// One more attempt of a message; a receiver that is not there any more gets none.
+fn again(policy: &Policy, alert: &Alert, message: &str, delivery: &Delivery) -> AlertFact {
+    let attempt = delivery.count.saturating_add(1);
+    if !policy.receivers.contains_key(&delivery.receiver) {
+        return AlertFact::NotificationRejected(NotificationRejected {
+            id: alert.id,
+            message: message.to_owned(),
+            attempt: delivery.count,
+            status: None,
+            why: "the receiver is not in the configuration any more".to_owned(),
+            took_ms: 0,
+        });
+    }
+    AlertFact::NotificationAttempted(Box::new(NotificationAttempted {
+        id: alert.id,
+        message: message.to_owned(),
+        purpose: delivery.purpose,
+        receiver: delivery.receiver.clone(),
+        route: delivery.route.clone(),
+        turn: delivery.turn,
+        step: delivery.step,
+        attempt,
+        instead_of: delivery.instead_of.clone(),
+        text_digest: render(alert, delivery.purpose, &delivery.route, policy).digest(),
+    }))
+}
+
+/// When a message of an alert is due again.
+pub(super) fn due(alert: &Alert) -> Option<Timestamp> {
+    let until = alert.deliveries.values().filter_map(|it| match it.state {
+        DeliveryState::Waiting { until } => Some(until),
+        DeliveryState::Sending | DeliveryState::Accepted | DeliveryState::Rejected => None,
+    });
+    until.min()
+}

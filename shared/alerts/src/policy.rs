@@ -1,0 +1,274 @@
+//! Who is told of what: routes by matchers, chains of steps, receivers by name. Without secrets and addresses:
+//! those are for whoever sends.
+use std::collections::{BTreeMap, BTreeSet};
+
+use dagbok_events::Micros;
+use thiserror::Error;
+
+use crate::{Labels, Matcher, matches_all};
+
+/// What the rules know of a receiver.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReceiverRules {
+    /// Who is told in its place where it fails.
+    pub fallback: Option<String>,
+    /// Whether it is told of an alert's end.
+    pub resolves: bool,
+    /// Whether it is told that somebody has an alert in hand.
+    pub acknowledges: bool,
+}
+
+/// One step of a chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Who is told.
+    pub receivers: Vec<String>,
+    /// How long an acknowledgement is waited for before the next step.
+    pub wait: Micros,
+}
+
+/// Who is told, in order, until somebody acknowledges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// The steps; at least one.
+    pub steps: Vec<Step>,
+    /// How often it begins again after its last step.
+    pub repeat: u32,
+}
+
+impl Chain {
+    /// A chain of one receiver.
+    pub fn of(receiver: &str, wait: Micros) -> Self {
+        Self { steps: vec![Step { receivers: vec![receiver.to_owned()], wait }], repeat: 0 }
+    }
+}
+
+/// A node of the tree of routes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// For people: `platform` of the root.
+    pub name: String,
+    /// Which alerts; all of them match.
+    pub matchers: Vec<Matcher>,
+    /// Who is told; where a child says nothing, its parent's.
+    pub chain: Chain,
+    /// Whether the routes after it are looked at too.
+    pub goes_on: bool,
+    /// How long further causes of an alert wait until they are told.
+    pub group_interval: Micros,
+    /// When an alert that nobody acknowledges is told again.
+    pub repeat_interval: Micros,
+    /// Narrower ones, in order.
+    pub routes: Vec<Route>,
+}
+
+/// Where an alert goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Routed {
+    /// By which routes, for people.
+    pub route: String,
+    /// Who is told.
+    pub chain: Chain,
+    /// See [`Route::group_interval`].
+    pub group_interval: Micros,
+    /// See [`Route::repeat_interval`].
+    pub repeat_interval: Micros,
+}
+
+/// The whole. The default tells nobody.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Policy {
+    /// Receivers by name.
+    pub receivers: BTreeMap<String, ReceiverRules>,
+    /// The root of the tree: the platform's route, to which goes what no other takes.
+    pub root: Option<Route>,
+    /// What links in messages begin with.
+    pub external_url: Option<String>,
+}
+
+/// A policy that could tell nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PolicyError {
+    /// A name that no receiver has.
+    #[error("{place} names the receiver `{name}`, which is not there; there are: {known}")]
+    NoReceiver {
+        /// What names it.
+        place: String,
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// Fallbacks that lead back to where they began.
+    #[error("the fallbacks of the receiver `{name}` lead back to it")]
+    Circle {
+        /// Which.
+        name: String,
+    },
+    /// A chain or a step without anybody.
+    #[error("{place} has nobody to tell")]
+    Nobody {
+        /// Which.
+        place: String,
+    },
+}
+
+impl Policy {
+    /// Refuses one that names what is not there.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        for (name, rules) in &self.receivers {
+            let mut seen = BTreeSet::from([name]);
+            let mut next = rules.fallback.as_ref();
+            while let Some(fallback) = next {
+                self.known(&format!("the fallback of `{name}`"), fallback)?;
+                if !seen.insert(fallback) {
+                    return Err(PolicyError::Circle { name: name.clone() });
+                }
+                next = self.receivers.get(fallback).and_then(|it| it.fallback.as_ref());
+            }
+        }
+        self.root.iter().try_for_each(|root| self.check_route(root))
+    }
+
+    fn check_route(&self, route: &Route) -> Result<(), PolicyError> {
+        let place = || format!("the route `{}`", route.name);
+        if route.chain.steps.is_empty() {
+            return Err(PolicyError::Nobody { place: place() });
+        }
+        for step in &route.chain.steps {
+            if step.receivers.is_empty() {
+                return Err(PolicyError::Nobody { place: format!("a step of {}", place()) });
+            }
+            step.receivers.iter().try_for_each(|name| self.known(&place(), name))?;
+        }
+        route.routes.iter().try_for_each(|route| self.check_route(route))
+    }
+
+    fn known(&self, place: &str, name: &str) -> Result<(), PolicyError> {
+        if self.receivers.contains_key(name) {
+            return Ok(());
+        }
+        let known: Vec<&str> = self.receivers.keys().map(String::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        Err(PolicyError::NoReceiver { place: place.to_owned(), name: name.to_owned(), known })
+    }
+
+    /// Where an alert with these labels goes: the narrowest route that matches, or several where one says so;
+    /// `None` where there is nobody at all.
+    pub fn route(&self, labels: &Labels) -> Option<Routed> {
+        let root = self.root.as_ref()?;
+        let mut found = Vec::new();
+        narrowest(root, labels, &mut found);
+        let mut routes = found.into_iter();
+        let first = routes.next()?;
+        let mut routed = Routed {
+            route: first.name.clone(),
+            chain: first.chain.clone(),
+            group_interval: first.group_interval,
+            repeat_interval: first.repeat_interval,
+        };
+        for other in routes {
+            routed.route = format!("{}, {}", routed.route, other.name);
+            routed.group_interval = routed.group_interval.min(other.group_interval);
+            routed.repeat_interval = routed.repeat_interval.min(other.repeat_interval);
+            join(&mut routed.chain, &other.chain);
+        }
+        Some(routed)
+    }
+}
+
+/// Adds the routes below `route`, or itself where none of them matches.
+fn narrowest<'a>(route: &'a Route, labels: &Labels, found: &mut Vec<&'a Route>) {
+    let before = found.len();
+    for child in &route.routes {
+        if matches_all(&child.matchers, labels) {
+            narrowest(child, labels, found);
+            if !child.goes_on {
+                break;
+            }
+        }
+    }
+    if found.len() == before {
+        found.push(route);
+    }
+}
+
+/// Two chains at once: step by step.
+fn join(chain: &mut Chain, other: &Chain) {
+    chain.repeat = chain.repeat.max(other.repeat);
+    for (place, step) in other.steps.iter().enumerate() {
+        match chain.steps.get_mut(place) {
+            Some(mine) => {
+                mine.wait = mine.wait.min(step.wait);
+                for name in &step.receivers {
+                    if !mine.receivers.contains(name) {
+                        mine.receivers.push(name.clone());
+                    }
+                }
+            }
+            None => chain.steps.push(step.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(name: &str, matchers: &[&str], goes_on: bool, routes: Vec<Route>) -> Route {
+        Route {
+            name: name.to_owned(),
+            matchers: matchers.iter().map(|text| text.parse().unwrap()).collect(),
+            chain: Chain::of(name, Micros::from_secs(60)),
+            goes_on,
+            group_interval: Micros::from_secs(300),
+            repeat_interval: Micros::from_secs(14_400),
+            routes,
+        }
+    }
+
+    #[test]
+    fn the_narrowest_route_takes_it_and_the_platform_what_no_other_takes() {
+        let ml = route(
+            "ml",
+            &["owner=ml"],
+            false,
+            vec![route("pager", &["severity=critical"], false, vec![])],
+        );
+        let audit = route("audit", &["severity=~\"critical|warning\""], true, vec![]);
+        let root = route("platform", &[], false, vec![audit, ml]);
+        let policy = Policy { root: Some(root), ..Policy::default() };
+        let goes = |owner: &str, severity: &str| {
+            let labels = [("owner", owner), ("severity", severity)];
+            policy.route(&labels.map(|(a, b)| (a.to_owned(), b.to_owned())).into()).unwrap()
+        };
+        assert_eq!(goes("ml", "critical").route, "audit, pager");
+        assert_eq!(goes("ml", "critical").chain.steps[0].receivers, ["audit", "pager"]);
+        assert_eq!(goes("ml", "info").route, "ml");
+        assert_eq!(goes("web", "warning").route, "audit");
+        assert_eq!(goes("web", "info").route, "platform");
+        assert_eq!(Policy::default().route(&Labels::new()), None);
+    }
+
+    #[test]
+    fn what_names_nobody_is_refused() {
+        let known = |fallback: &str| ReceiverRules {
+            fallback: Some(fallback.to_owned()),
+            ..ReceiverRules::default()
+        };
+        let mut policy = Policy { root: Some(route("a", &[], false, vec![])), ..Policy::default() };
+        assert!(matches!(policy.check(), Err(PolicyError::NoReceiver { .. })));
+        policy.receivers.insert("a".to_owned(), known("b"));
+        assert!(
+            policy
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("the fallback of `a` names the receiver `b`")
+        );
+        policy.receivers.insert("b".to_owned(), known("a"));
+        assert!(matches!(policy.check(), Err(PolicyError::Circle { .. })));
+        policy.receivers.insert("b".to_owned(), ReceiverRules::default());
+        assert_eq!(policy.check(), Ok(()));
+    }
+}

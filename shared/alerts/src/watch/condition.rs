@@ -1,0 +1,161 @@
+//! Something that is wrong, and what only time makes wrong.
+use std::collections::BTreeMap;
+
+use dagbok_events::{DagId, Fault, RunKey, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Copy, Queued, Watch, dag_labels};
+use crate::{AlertScope, Labels, Rule, Severity, limits};
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Condition {
+    /// By which rule.
+    pub rule: Rule,
+    /// Whose trouble it is.
+    pub scope: AlertScope,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Whose fault, where that is known.
+    pub fault: Option<Fault>,
+    /// Since when.
+    pub since: Timestamp,
+    /// The sequences that justify it, in order.
+    pub causes: Vec<u64>,
+    /// The run that it is about.
+    pub run: Option<RunKey>,
+    /// What else routes may match.
+    pub labels: Labels,
+    /// One line for people.
+    pub summary: String,
+    /// What else is known.
+    pub details: Vec<(String, String)>,
+}
+
+impl Condition {
+    /// The newest of its causes.
+    pub fn last_cause(&self) -> u64 {
+        self.causes.last().copied().unwrap_or(0)
+    }
+
+    /// All labels of an alert about it.
+    pub fn all_labels(&self, namespace: &str) -> Labels {
+        let mut labels = self.labels.clone();
+        let mut add = |name: &str, value: &str| labels.insert(name.to_owned(), value.to_owned());
+        add("rule", self.rule.word());
+        add("severity", self.severity.word());
+        add("namespace", namespace);
+        if let Some(fault) = self.fault {
+            add("fault", fault_word(fault));
+        }
+        labels
+    }
+}
+
+pub(super) const fn fault_word(fault: Fault) -> &'static str {
+    match fault {
+        Fault::User => "user",
+        Fault::System => "system",
+        Fault::Data => "data",
+    }
+}
+
+impl Watch {
+    /// A promised run that is not there though its time and grace are past.
+    pub(super) fn missing(&self, dag_id: &DagId) -> Option<Condition> {
+        let dag = self.dags.get(dag_id)?;
+        let promise = dag.promise?;
+        let import_error = (Rule::ImportError, AlertScope::File(dag.file.clone()));
+        let (cause, severity, fault, causes) = if let Some(seq) = dag.paused {
+            ("paused", Severity::Warning, Some(Fault::User), vec![promise.seq, seq])
+        } else if let Some(error) = self.raised.get(&import_error) {
+            let causes = vec![promise.seq, error.last_cause()];
+            ("import_error", Severity::Critical, Some(Fault::User), causes)
+        } else if self.last_at < promise.due {
+            ("scheduler_silent", Severity::Critical, Some(Fault::System), vec![promise.seq])
+        } else if dag.active >= dag.max_active_runs.max(1) {
+            ("too_many_active", Severity::Critical, Some(Fault::User), vec![promise.seq])
+        } else {
+            ("late", Severity::Critical, Some(Fault::System), vec![promise.seq])
+        };
+        let mut causes = causes;
+        causes.sort_unstable();
+        let mut labels = dag_labels(dag_id, dag);
+        labels.insert("cause".to_owned(), cause.to_owned());
+        let why = match cause {
+            "paused" => "the DAG is paused",
+            "import_error" => "its file can't be read",
+            "scheduler_silent" => "no scheduler has written anything since",
+            "too_many_active" => "max_active_runs of it are running",
+            _ => "the scheduler has not made it",
+        };
+        Some(Condition {
+            rule: Rule::RunMissing,
+            scope: AlertScope::Dag(dag_id.clone()),
+            severity,
+            fault,
+            since: promise.due,
+            causes,
+            run: None,
+            labels,
+            summary: format!(
+                "{dag_id}: the run for {} was due at {} and is not there: {why}",
+                promise.logical_date, promise.due
+            ),
+            details: vec![
+                ("logical date".to_owned(), promise.logical_date.to_string()),
+                ("due".to_owned(), promise.due.to_string()),
+                ("cause".to_owned(), cause.to_owned()),
+            ],
+        })
+    }
+
+    /// Tries that nobody has begun for too long, by DAG.
+    pub(super) fn stuck(&self, now: Timestamp) -> Vec<Condition> {
+        let mut by_dag: BTreeMap<&DagId, Vec<(&Copy, &Queued)>> = BTreeMap::new();
+        for (_, copy) in self.waiting.iter().take_while(|(at, _)| *at <= now) {
+            if let Some(queued) = self.queued.get(copy) {
+                by_dag.entry(&copy.0.dag_id).or_default().push((copy, queued));
+            }
+        }
+        by_dag.into_iter().filter_map(|(dag_id, stuck)| self.stuck_of(dag_id, &stuck)).collect()
+    }
+
+    fn stuck_of(&self, dag_id: &DagId, stuck: &[(&Copy, &Queued)]) -> Option<Condition> {
+        let (oldest, first) = stuck.first()?;
+        let mut labels = self.dags.get(dag_id).map_or_else(
+            || Labels::from([("dag".to_owned(), dag_id.to_string())]),
+            |dag| dag_labels(dag_id, dag),
+        );
+        let pulled = self.executors.values().any(|queues| queues.contains(&first.queue));
+        let (cause, why) = if pulled {
+            ("queued_too_long", "executors that pull from it have not begun them".to_owned())
+        } else {
+            ("no_executor", format!("no executor pulls from the queue `{}`", first.queue))
+        };
+        labels.insert("cause".to_owned(), cause.to_owned());
+        let named = stuck.iter().take(limits::NAMED);
+        let named: Vec<String> =
+            named.map(|((run, task, _), _)| format!("{task} of {}", run.run_id)).collect();
+        Some(Condition {
+            rule: Rule::StuckQueued,
+            scope: AlertScope::Dag(dag_id.clone()),
+            severity: Severity::Critical,
+            fault: Some(Fault::System),
+            since: first.at,
+            causes: vec![first.seq],
+            run: Some(oldest.0.clone()),
+            labels,
+            summary: format!(
+                "{dag_id}: {} tasks are queued for more than {} minutes: {why}",
+                stuck.len(),
+                limits::STUCK_QUEUED.0 / 60_000_000
+            ),
+            details: vec![
+                ("tasks".to_owned(), named.join(", ")),
+                ("queue".to_owned(), first.queue.to_string()),
+                ("cause".to_owned(), cause.to_owned()),
+            ],
+        })
+    }
+}

@@ -1,0 +1,298 @@
+//! The fold itself: total, one arm for each fact.
+use dagbok_events::{
+    DagDisappeared, DagId, DagImportFailed, DagPaused, DagRegistered, Fact, Fault, MissedWhy,
+    Record, RunExpected, RunMissed, Scope, Timestamp,
+};
+
+use super::{Condition, Dag, Promise, Watch, dag_labels};
+use crate::{AlertScope, Labels, Rule, Severity, text::cut};
+
+/// What a fact is about, as far as it is of interest here.
+enum About {
+    Dag,
+    Run,
+    File,
+    Executor,
+    Nothing,
+}
+
+/// Every fact is named, so that a new one has to say what it means here.
+const fn about(fact: &Fact) -> About {
+    match fact {
+        Fact::DagRegistered(_)
+        | Fact::DagDisappeared(_)
+        | Fact::DagPaused(_)
+        | Fact::DagUnpaused(_)
+        | Fact::RunExpected(_)
+        | Fact::RunMissed(_)
+        | Fact::DagForgotten(_) => About::Dag,
+        Fact::DagImportFailed(_) | Fact::DagImportRecovered(_) => About::File,
+        Fact::RunCreated(_)
+        | Fact::RunSucceeded(_)
+        | Fact::RunFailed(_)
+        | Fact::RunTimedOut(_)
+        | Fact::RunCancelled(_)
+        | Fact::RunCleared(_)
+        | Fact::RunDeleted(_)
+        | Fact::RunMarked(_)
+        | Fact::TaskQueued(_)
+        | Fact::TryStarted(_)
+        | Fact::TrySucceeded(_)
+        | Fact::TryFailed(_)
+        | Fact::TrySkipped(_)
+        | Fact::TryLost(_)
+        | Fact::TryCancelled(_)
+        | Fact::TryRescheduled(_)
+        | Fact::TryReturned(_) => About::Run,
+        Fact::ExecutorJoined(_) | Fact::ExecutorLeft(_) => About::Executor,
+        Fact::BundlePublished(_)
+        | Fact::RunStarted(_)
+        | Fact::TaskExpanded(_)
+        | Fact::TaskCleared(_)
+        | Fact::TaskRuledOut(_)
+        | Fact::TaskMarked(_)
+        | Fact::XComPushed(_)
+        | Fact::TryNamed(_)
+        | Fact::ReportRefused(_)
+        | Fact::PoolSet(_)
+        | Fact::PoolDeleted(_)
+        | Fact::LimitsSet(_)
+        | Fact::ClockWentBack(_)
+        | Fact::ForeignEntrySkipped(_)
+        | Fact::DagVersionsForgotten(_)
+        | Fact::AssetUpdated(_)
+        | Fact::QueuedAssetsDropped(_)
+        | Fact::RunNoted(_)
+        | Fact::BackfillCreated(_)
+        | Fact::BackfillPaused(_)
+        | Fact::BackfillUnpaused(_)
+        | Fact::BackfillCancelled(_)
+        | Fact::BackfillCompleted(_)
+        | Fact::BackfillSkipped(_)
+        | Fact::RunBackfilled(_)
+        | Fact::HistoryForgotten(_) => About::Nothing,
+    }
+}
+
+impl Watch {
+    /// Takes a record in. History is never refused.
+    pub fn evolve(&mut self, seq: u64, record: &Record) {
+        self.last_seq = seq;
+        self.last_at = self.last_at.max(record.at);
+        for fact in &record.facts {
+            self.take(seq, record.at, &record.scope, fact);
+        }
+    }
+
+    /// Hands a fact to whom it is about.
+    fn take(&mut self, seq: u64, at: Timestamp, scope: &Scope, fact: &Fact) {
+        let (dag_id, run) = match scope {
+            Scope::Dag(dag_id) => (Some(dag_id), None),
+            Scope::Run(run) => (Some(&run.dag_id), Some(run)),
+            Scope::Namespace | Scope::File(_) | Scope::Executor(_) => (None, None),
+        };
+        match (about(fact), dag_id, run, scope) {
+            (About::Dag, Some(dag_id), ..) => self.of_dag(seq, at, dag_id, fact),
+            (About::Run, _, Some(run), _) => self.of_run(seq, at, run, fact),
+            (About::File, _, _, Scope::File(path)) => self.of_file(seq, at, path, fact),
+            (About::Executor, ..) => self.of_executor(scope, fact),
+            _ => {}
+        }
+    }
+
+    fn of_executor(&mut self, scope: &Scope, fact: &Fact) {
+        let Scope::Executor(id) = scope else { return };
+        match fact {
+            Fact::ExecutorJoined(joined) => {
+                self.executors.insert(id.clone(), joined.queues.iter().cloned().collect());
+            }
+            _ => drop(self.executors.remove(id)),
+        }
+    }
+
+    fn of_dag(&mut self, seq: u64, at: Timestamp, dag_id: &DagId, fact: &Fact) {
+        match fact {
+            Fact::DagRegistered(registered) => self.registered(seq, dag_id, registered),
+            Fact::DagDisappeared(gone) => self.disappeared(seq, at, dag_id, gone),
+            Fact::DagPaused(DagPaused { .. }) => self.dag(dag_id).paused = Some(seq),
+            Fact::DagUnpaused(_) => self.dag(dag_id).paused = None,
+            Fact::RunExpected(promise) => self.expected(seq, dag_id, promise),
+            Fact::RunMissed(missed) => self.missed(seq, at, dag_id, missed),
+            Fact::DagForgotten(_) => {
+                for rule in [Rule::RunFailed, Rule::RunMissed, Rule::DagVanished] {
+                    self.clear(seq, rule, AlertScope::Dag(dag_id.clone()));
+                }
+                self.promise(dag_id, None);
+                self.dags.remove(dag_id);
+            }
+            _ => {}
+        }
+    }
+
+    fn of_file(&mut self, seq: u64, at: Timestamp, path: &str, fact: &Fact) {
+        match fact {
+            Fact::DagImportFailed(failed) => self.import_failed(seq, at, path, failed),
+            Fact::DagImportRecovered(_) => {
+                self.clear(seq, Rule::ImportError, AlertScope::File(path.to_owned()));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn dag(&mut self, dag_id: &DagId) -> &mut Dag {
+        self.dags.entry(dag_id.clone()).or_default()
+    }
+
+    pub(super) fn raise(&mut self, condition: Condition) {
+        self.changes += 1;
+        let key = (condition.rule, condition.scope.clone());
+        self.cleared.remove(&key);
+        self.raised.insert(key, condition);
+    }
+
+    pub(super) fn clear(&mut self, seq: u64, rule: Rule, scope: AlertScope) {
+        let key = (rule, scope);
+        if self.raised.remove(&key).is_some() {
+            self.changes += 1;
+            self.cleared.insert(key, seq);
+        }
+    }
+
+    fn registered(&mut self, seq: u64, dag_id: &DagId, registered: &DagRegistered) {
+        let spec = &registered.spec;
+        let dag = self.dag(dag_id);
+        dag.owner.clone_from(&spec.owner);
+        dag.tags.clone_from(&spec.tags);
+        dag.file.clone_from(&spec.source.file);
+        dag.max_active_runs = spec.max_active_runs;
+        dag.is_gone = false;
+        if let Some(paused) = registered.paused {
+            dag.paused = paused.then_some(seq);
+        }
+        self.clear(seq, Rule::DagVanished, AlertScope::Dag(dag_id.clone()));
+    }
+
+    fn disappeared(&mut self, seq: u64, at: Timestamp, dag_id: &DagId, gone: &DagDisappeared) {
+        let dag = self.dag(dag_id);
+        dag.is_gone = true;
+        let labels = dag_labels(dag_id, dag);
+        let where_from = if gone.file_gone { "with its file" } else { "from its file" };
+        self.raise(Condition {
+            rule: Rule::DagVanished,
+            scope: AlertScope::Dag(dag_id.clone()),
+            severity: Severity::Warning,
+            fault: Some(Fault::User),
+            since: at,
+            causes: vec![seq],
+            run: None,
+            labels,
+            summary: format!("{dag_id}: the DAG is gone {where_from} {}", gone.file),
+            details: vec![("file".to_owned(), gone.file.clone())],
+        });
+    }
+
+    fn import_failed(&mut self, seq: u64, at: Timestamp, path: &str, failed: &DagImportFailed) {
+        let owners: Vec<&str> = failed
+            .keeps
+            .iter()
+            .filter_map(|dag_id| self.dags.get(dag_id))
+            .map(|dag| dag.owner.as_str())
+            .filter(|owner| !owner.is_empty() && *owner != super::NOBODY)
+            .collect();
+        let mut labels = Labels::from([("file".to_owned(), path.to_owned())]);
+        if let Some(owner) = owners.first().filter(|owner| owners.iter().all(|it| it == *owner)) {
+            labels.insert("owner".to_owned(), (*owner).to_owned());
+        }
+        if let [only] = failed.keeps.as_slice() {
+            labels.insert("dag".to_owned(), only.to_string());
+        }
+        let line = failed.line.map(|line| format!(", line {line}")).unwrap_or_default();
+        let keeps: Vec<String> = failed.keeps.iter().map(ToString::to_string).collect();
+        let mut details = vec![
+            ("file".to_owned(), format!("{path}{line}")),
+            ("error".to_owned(), cut(&format!("{}: {}", failed.exception, failed.message))),
+        ];
+        if !keeps.is_empty() {
+            details.push(("DAGs that stay as they were".to_owned(), cut(&keeps.join(", "))));
+        }
+        self.raise(Condition {
+            rule: Rule::ImportError,
+            scope: AlertScope::File(path.to_owned()),
+            severity: Severity::Critical,
+            fault: Some(Fault::User),
+            since: at,
+            causes: vec![seq],
+            run: None,
+            labels,
+            summary: cut(&format!("{path}{line}: the DAG file can't be read: {}", failed.message)),
+            details,
+        });
+    }
+
+    fn expected(&mut self, seq: u64, dag_id: &DagId, promise: &RunExpected) {
+        let standing = promise.logical_date.zip(promise.due).map(|(logical_date, due)| Promise {
+            seq,
+            logical_date,
+            due,
+            broken_at: due.plus(promise.grace),
+        });
+        self.promise(dag_id, standing);
+    }
+
+    /// Has another promise stand in place of the one before, or none.
+    pub(super) fn promise(&mut self, dag_id: &DagId, standing: Option<Promise>) {
+        let before = match self.dags.get_mut(dag_id) {
+            Some(dag) => std::mem::replace(&mut dag.promise, standing),
+            None if standing.is_none() => return,
+            None => std::mem::replace(&mut self.dag(dag_id).promise, standing),
+        };
+        if let Some(before) = before {
+            self.promises.remove(&(before.broken_at, dag_id.clone()));
+        }
+        if let Some(standing) = standing {
+            self.promises.insert((standing.broken_at, dag_id.clone()));
+        }
+        self.changes += 1;
+    }
+
+    fn missed(&mut self, seq: u64, at: Timestamp, dag_id: &DagId, missed: &RunMissed) {
+        let dag = self.dag(dag_id);
+        if dag.promise.is_some_and(|promise| promise.logical_date <= missed.last) {
+            self.promise(dag_id, None);
+        }
+        let (severity, fault, cause, why) = match missed.why {
+            // A run is there.
+            MissedWhy::MadeByHand => return,
+            MissedWhy::Paused => (Severity::Info, Fault::User, "paused", "the DAG was paused"),
+            MissedWhy::ScheduleChanged => {
+                let why = "the schedule was changed, or the DAG went away";
+                (Severity::Info, Fault::User, "schedule_changed", why)
+            }
+            MissedWhy::NoScheduler => {
+                (Severity::Critical, Fault::System, "no_scheduler", "no scheduler was running")
+            }
+            MissedWhy::TooManyActive => {
+                let why = "max_active_runs were running until the next was due";
+                (Severity::Warning, Fault::User, "too_many_active", why)
+            }
+        };
+        let mut labels = dag_labels(dag_id, self.dag(dag_id));
+        labels.insert("cause".to_owned(), cause.to_owned());
+        self.raise(Condition {
+            rule: Rule::RunMissed,
+            scope: AlertScope::Dag(dag_id.clone()),
+            severity,
+            fault: Some(fault),
+            since: at,
+            causes: vec![seq],
+            run: None,
+            labels,
+            summary: format!("{dag_id}: {} promised runs did not happen: {why}", missed.count),
+            details: vec![
+                ("first logical date".to_owned(), missed.first.to_string()),
+                ("last logical date".to_owned(), missed.last.to_string()),
+                ("cause".to_owned(), cause.to_owned()),
+            ],
+        });
+    }
+}

@@ -1,0 +1,292 @@
+//! The fold of what happens to runs and their tries.
+use dagbok_events::{
+    Fact, FailureKind, Fault, MapIndex, RunCreated, RunKey, RunMark, RunType, TaskId, TaskQueued,
+    Timestamp, TryFailed, TryLost,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Condition, Copy, Failed, Queued, Run, Watch, dag_labels};
+use crate::{AlertScope, Rule, Severity, limits, text::cut};
+
+/// The first task of a run that failed for good.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct TaskFailure {
+    seq: u64,
+    task_id: TaskId,
+    map_index: MapIndex,
+    try_number: u16,
+    kind: Option<FailureKind>,
+    fault: Fault,
+    message: String,
+    exception: Option<String>,
+    peak_bytes: u64,
+}
+
+impl Watch {
+    pub(super) fn of_run(&mut self, seq: u64, at: Timestamp, run: &RunKey, fact: &Fact) {
+        match fact {
+            Fact::RunCreated(created) => self.created(seq, run, created),
+            Fact::RunCleared(_) => {
+                if !self.runs.contains_key(run) {
+                    // Nobody knows any more where it came into being.
+                    self.runs.insert(run.clone(), Run::default());
+                    self.dag(&run.dag_id).active += 1;
+                }
+            }
+            Fact::RunSucceeded(_) => self.succeeded(seq, run),
+            Fact::RunFailed(_) => self.failed(seq, at, run, "failed"),
+            Fact::RunTimedOut(timed_out) if !timed_out.teardowns_left => {
+                self.failed(seq, at, run, "took longer than dagrun_timeout");
+            }
+            Fact::RunCancelled(cancelled) => {
+                if let Some(run) = self.runs.get_mut(run) {
+                    run.is_ended_by_hand = true;
+                }
+                if !cancelled.teardowns_left {
+                    self.end(run);
+                }
+            }
+            Fact::RunMarked(marked) => {
+                if let Some(run) = self.runs.get_mut(run) {
+                    run.is_ended_by_hand = true;
+                }
+                if marked.state == RunMark::Success {
+                    self.succeeded(seq, run);
+                } else if !marked.teardowns_left {
+                    self.end(run);
+                }
+            }
+            Fact::RunDeleted(_) => {
+                self.end(run);
+                self.made_up(seq, run, None);
+            }
+            _ => self.of_try(seq, at, run, fact),
+        }
+    }
+
+    fn of_try(&mut self, seq: u64, at: Timestamp, run: &RunKey, fact: &Fact) {
+        match fact {
+            Fact::TaskQueued(queued) => self.task_queued(seq, at, run, queued),
+            Fact::TryStarted(it) => self.unqueue(run, &it.task_id, it.map_index),
+            Fact::TrySucceeded(it) => self.unqueue(run, &it.task_id, it.map_index),
+            Fact::TrySkipped(it) => self.unqueue(run, &it.task_id, it.map_index),
+            Fact::TryCancelled(it) => self.unqueue(run, &it.task_id, it.map_index),
+            Fact::TryRescheduled(it) => self.unqueue(run, &it.task_id, it.map_index),
+            Fact::TryReturned(it) => self.unqueue(run, &it.task_id, it.map_index),
+            Fact::TryFailed(it) => {
+                self.unqueue(run, &it.task_id, it.map_index);
+                self.try_failed(seq, run, it);
+            }
+            Fact::TryLost(it) => {
+                self.unqueue(run, &it.task_id, it.map_index);
+                self.try_lost(seq, run, it);
+            }
+            _ => {}
+        }
+    }
+
+    fn created(&mut self, seq: u64, run: &RunKey, created: &RunCreated) {
+        let by_hand = matches!(created.run_type, RunType::Manual | RunType::Backfill);
+        let logical_date = created.logical_date;
+        let made = Run { created: seq, by_hand, logical_date, ..Run::default() };
+        self.runs.insert(run.clone(), made);
+        let dag = self.dag(&run.dag_id);
+        dag.active += 1;
+        let kept =
+            dag.promise.is_some_and(|promise| Some(promise.logical_date) == created.logical_date);
+        if kept {
+            self.promise(&run.dag_id, None);
+        }
+    }
+
+    /// A run is over: nothing of it waits any more.
+    fn end(&mut self, run: &RunKey) -> Option<Run> {
+        let ended = self.runs.remove(run)?;
+        let dag = self.dag(&run.dag_id);
+        dag.active = dag.active.saturating_sub(1);
+        let copies = self.queued.range((run.clone(), lowest_task(), MapIndex(i32::MIN))..);
+        let of_run: Vec<Copy> =
+            copies.map(|(copy, _)| copy).take_while(|copy| copy.0 == *run).cloned().collect();
+        for (run, task_id, map_index) in of_run {
+            self.unqueue(&run, &task_id, map_index);
+        }
+        Some(ended)
+    }
+
+    fn succeeded(&mut self, seq: u64, run: &RunKey) {
+        let created = self.end(run).map(|ended| ended.created);
+        self.made_up(seq, run, created);
+    }
+
+    /// A success of a run, or its being gone: what of its DAG was wrong may be so no more.
+    fn made_up(&mut self, seq: u64, run: &RunKey, created: Option<u64>) {
+        let scope = AlertScope::Dag(run.dag_id.clone());
+        let Some(dag) = self.dags.get_mut(&run.dag_id) else { return };
+        let makes_up = dag.failed.as_ref().is_some_and(|failed| {
+            failed.run_id == run.run_id || created.is_some_and(|at| at > failed.created)
+        });
+        if makes_up {
+            dag.failed = None;
+            self.clear(seq, Rule::RunFailed, scope.clone());
+        }
+        let missed = self.raised.get(&(Rule::RunMissed, scope.clone()));
+        let since = missed.map(Condition::last_cause);
+        if created.zip(since).is_some_and(|(created, since)| created > since) {
+            self.clear(seq, Rule::RunMissed, scope);
+        }
+    }
+
+    fn failed(&mut self, seq: u64, at: Timestamp, run: &RunKey, how: &str) {
+        let Some(ended) = self.end(run).filter(|ended| !ended.is_ended_by_hand) else { return };
+        let dag = self.dag(&run.dag_id);
+        let failed = Failed { run_id: run.run_id.clone(), created: ended.created };
+        dag.failed = Some(failed);
+        let labels = dag_labels(&run.dag_id, dag);
+        let condition = run_failed(seq, at, run, &ended, how, labels);
+        self.raise(condition);
+    }
+
+    fn try_failed(&mut self, seq: u64, run: &RunKey, it: &TryFailed) {
+        if it.retry_at.is_some() {
+            return;
+        }
+        let failure = &it.failure;
+        self.note_failure(
+            run,
+            TaskFailure {
+                seq,
+                task_id: it.task_id.clone(),
+                map_index: it.map_index,
+                try_number: it.try_number.get(),
+                kind: Some(failure.kind),
+                fault: failure.fault,
+                message: cut(&failure.message),
+                exception: failure.exception.clone(),
+                peak_bytes: it.usage.max_rss_bytes,
+            },
+        );
+    }
+
+    fn try_lost(&mut self, seq: u64, run: &RunKey, it: &TryLost) {
+        if it.retry_at.is_some() {
+            return;
+        }
+        self.note_failure(
+            run,
+            TaskFailure {
+                seq,
+                task_id: it.task_id.clone(),
+                map_index: it.map_index,
+                try_number: it.try_number.get(),
+                kind: None,
+                fault: Fault::System,
+                message: "its executor is gone, or nobody began it".to_owned(),
+                exception: None,
+                peak_bytes: it.usage.map_or(0, |usage| usage.max_rss_bytes),
+            },
+        );
+    }
+
+    fn note_failure(&mut self, run: &RunKey, failure: TaskFailure) {
+        if let Some(run) = self.runs.get_mut(run) {
+            run.failure.get_or_insert(failure);
+        }
+    }
+
+    fn task_queued(&mut self, seq: u64, at: Timestamp, run: &RunKey, it: &TaskQueued) {
+        self.unqueue(run, &it.task_id, it.map_index);
+        let copy = (run.clone(), it.task_id.clone(), it.map_index);
+        self.waiting.insert((at.plus(limits::STUCK_QUEUED), copy.clone()));
+        self.queued.insert(copy, Queued { seq, at, queue: it.queue.clone() });
+        // A cleared run's first failure is history once it runs again.
+        let failure = self.runs.get_mut(run).and_then(|run| run.failure.as_mut());
+        if failure.is_some_and(|it_failed| it_failed.task_id == it.task_id)
+            && let Some(run) = self.runs.get_mut(run)
+        {
+            run.failure = None;
+        }
+    }
+
+    fn unqueue(&mut self, run: &RunKey, task_id: &TaskId, map_index: MapIndex) {
+        let copy = (run.clone(), task_id.clone(), map_index);
+        if let Some(queued) = self.queued.remove(&copy) {
+            let stuck_at = queued.at.plus(limits::STUCK_QUEUED);
+            self.waiting.remove(&(stuck_at, copy));
+            // Only what may have counted as stuck is news.
+            self.changes += u64::from(stuck_at <= self.last_at);
+        }
+    }
+}
+
+/// No task's id comes before it.
+fn lowest_task() -> TaskId {
+    TaskId::new("-").expect("a hyphen is an id")
+}
+
+fn run_failed(
+    seq: u64,
+    at: Timestamp,
+    run: &RunKey,
+    ended: &Run,
+    how: &str,
+    mut labels: crate::Labels,
+) -> Condition {
+    let mut details = vec![("run".to_owned(), run.run_id.to_string())];
+    if let Some(date) = ended.logical_date {
+        details.push(("logical date".to_owned(), date.to_string()));
+    }
+    let mut summary = format!("{}: run {} {how}", run.dag_id, run.run_id);
+    let mut causes = vec![seq];
+    let mut fault = None;
+    if let Some(failure) = &ended.failure {
+        let kind = failure.kind.map_or("lost", kind_word);
+        summary = format!("{summary} at task {} ({kind}): {}", failure.task_id, failure.message);
+        labels.insert("task".to_owned(), failure.task_id.to_string());
+        labels.insert("kind".to_owned(), kind.to_owned());
+        fault = Some(failure.fault);
+        causes.push(failure.seq);
+        let copy = if failure.map_index.is_unmapped() {
+            failure.task_id.to_string()
+        } else {
+            format!("{}[{}]", failure.task_id, failure.map_index.0)
+        };
+        details.push(("task".to_owned(), format!("{copy}, try {}", failure.try_number)));
+        details.push(("failure".to_owned(), kind.to_owned()));
+        let error = match &failure.exception {
+            Some(exception) => format!("{exception}: {}", failure.message),
+            None => failure.message.clone(),
+        };
+        details.push(("error".to_owned(), cut(&error)));
+        if failure.peak_bytes > 0 {
+            let megabytes = failure.peak_bytes >> 20;
+            details.push(("peak memory".to_owned(), format!("{megabytes} MiB")));
+        }
+    }
+    causes.sort_unstable();
+    causes.dedup();
+    Condition {
+        rule: Rule::RunFailed,
+        scope: AlertScope::Dag(run.dag_id.clone()),
+        severity: if ended.by_hand { Severity::Warning } else { Severity::Critical },
+        fault,
+        since: at,
+        causes,
+        run: Some(run.clone()),
+        labels,
+        summary: cut(&summary),
+        details,
+    }
+}
+
+const fn kind_word(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Exception => "exception",
+        FailureKind::Timeout => "timeout",
+        FailureKind::OutOfMemory => "out_of_memory",
+        FailureKind::Signal => "signal",
+        FailureKind::Exit => "exit",
+        FailureKind::ImportError => "import_error",
+        FailureKind::CouldNotStart => "could_not_start",
+        FailureKind::Executor => "executor",
+    }
+}
