@@ -1,5 +1,7 @@
 //! Answers: what became of a command.
-use dagbok_events::{DagId, DagVersion, Digest, Interval, MapIndex, RunId, TaskId, TasksWere, Timestamp};
+use dagbok_events::{
+    DagId, DagVersion, Digest, Interval, MapIndex, RunId, TaskId, TasksWere, Timestamp,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -19,7 +19,9 @@ mod why;
 mod work;
 
 pub use ahead::Ahead;
-pub use answer::{Answer, ClearedTask, ComingRuns, LastScheduled, Refusal, RefusalCode, VersionChange};
+pub use answer::{
+    Answer, ClearedTask, ComingRuns, LastScheduled, Refusal, RefusalCode, VersionChange,
+};
 pub use backfill::{BackfillDates, BackfillDoes, BackfillPlan, BackfillRuns, CreateBackfill};
 pub use command::{
     AssetUpdate, ClearTasks, Command, CommandBody, DagFile, ImportError, MarkTasks, NoteTask,

@@ -46,8 +46,8 @@ use dagbok_events::{
     QueueName, Record, RunId, RunKey, Scope, Timestamp, TraceContext,
 };
 use dagbok_protocol::{
-    BackfillPlan, ClearedTask, ComingRuns, Command, LastScheduled, Refusal, RefusalCode, VersionChange, Why,
-    limits,
+    BackfillPlan, ClearedTask, ComingRuns, Command, LastScheduled, Refusal, RefusalCode,
+    VersionChange, Why, limits,
 };
 pub use decide::spec_fault;
 use index::Index;
