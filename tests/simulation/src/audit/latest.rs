@@ -97,6 +97,11 @@ impl Move {
                 }
             });
         }
+        // What was decided against a task that is gone is gone with it.
+        let known = |name: &TaskId| dag.tasks.iter().any(|spec| spec.task_id == *name);
+        for copy in tasks.iter_mut().flat_map(|task: &mut TaskModel| &mut task.copies) {
+            copy.skips.retain(known);
+        }
         self.run.tasks = tasks;
     }
 
@@ -114,6 +119,7 @@ impl Move {
                 self.restored.insert((task_id.clone(), copy.map_index));
             } else if !there && copy.stand != REMOVED {
                 copy.stand = REMOVED;
+                copy.skips.clear();
                 self.lost.insert((task_id.clone(), copy.map_index));
             }
         }
