@@ -382,7 +382,7 @@ def test_all_that_a_dag_can_not_have_is_told_at_once(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("schedule", "words"),
     [
-        ("__import__('airflow.timetables.base').timetables.base.Timetable()", "not supported yet"),
+        ("__import__('airflow.timetables.base').timetables.base.Timetable()", "no next_dagrun_info"),
     ],
 )
 def test_schedules_that_can_not_be_kept(folder: Folder, schedule: str, words: str) -> None:

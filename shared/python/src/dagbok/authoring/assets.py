@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from json import dumps
 from typing import Any
 
-from dagbok.authoring.timetables import Timetable, form_of
+from dagbok.authoring.timetable_base import Timetable, form_of
 from dagbok.exceptions import AirflowTimetableInvalid, NotSupportedYet
 
 # Airflow's own column for names and uris.

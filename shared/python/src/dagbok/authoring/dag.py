@@ -16,7 +16,7 @@ from dagbok.authoring.operator_args import as_utc, ignored_of_dag
 from dagbok.authoring.params import DagParam, ParamsDict
 from dagbok.authoring.refusal import Refusal
 from dagbok.authoring.schedules import resolve_schedule
-from dagbok.authoring.timetables import Timetable
+from dagbok.authoring.timetable_base import Timetable
 from dagbok.durations import plain
 from dagbok.exceptions import AirflowException, DuplicateTaskIdFound, TaskNotFound
 from dagbok.timezone import parse, utc

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from dagbok.authoring.assets import AssetTriggeredTimetable, is_assets
+from dagbok.authoring.timetable_base import Timetable
 from dagbok.authoring.timetables import (
     ContinuousTimetable,
     CronDataIntervalTimetable,
@@ -14,7 +15,6 @@ from dagbok.authoring.timetables import (
     DeltaTriggerTimetable,
     NullTimetable,
     OnceTimetable,
-    Timetable,
     is_relativedelta,
 )
 from dagbok.exceptions import AirflowTimetableInvalid

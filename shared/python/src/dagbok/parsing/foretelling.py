@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from dagbok.authoring.dag import DAG
 from dagbok.authoring.intervals import DagRunInfo, DataInterval, TimeRestriction
-from dagbok.authoring.timetables import Timetable
+from dagbok.authoring.timetable_base import Timetable, form_of
 from dagbok.exceptions import AirflowTimetableInvalid
 from dagbok.parsing import manual_intervals
 from dagbok.parsing.manual_intervals import plain_utc
@@ -61,7 +61,6 @@ def foretell(dags: list[DAG], last: dict[str, Any], folder: str) -> tuple[Json, 
 def timetable_of(dag: DAG) -> Timetable | None:
     """Return the timetable that is to be asked for a DAG's runs, where it has such a one."""
     from dagbok.authoring.assets import AssetOrTimeSchedule
-    from dagbok.authoring.timetables import form_of
 
     timetable = dag.timetable
     if isinstance(timetable, AssetOrTimeSchedule):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dagbok.authoring.timetables import Timetable
+from dagbok.authoring.timetable_base import Timetable
 from dagbok.exceptions import AirflowTimetableInvalid
 from dagbok.timezone import rfc3339
 

@@ -13,7 +13,8 @@ from dagbok.authoring.assets import AssetTriggeredTimetable, assets_in
 from dagbok.authoring.dag import DAG
 from dagbok.authoring.mapping import Mapped
 from dagbok.authoring.operator import DEFAULT_POOL, DEFAULT_QUEUE, DEFAULT_RETRY_DELAY, BaseOperator
-from dagbok.authoring.timetables import CRON_AND_DELTA, NullTimetable, form_of
+from dagbok.authoring.timetable_base import form_of
+from dagbok.authoring.timetables import CRON_AND_DELTA, NullTimetable
 from dagbok.durations import plain
 from dagbok.exceptions import AirflowException, ParamValidationError
 from dagbok.parsing.graph import AboutTask, effective_weights, topological
