@@ -71,7 +71,7 @@ pub enum AlertFact {
 /// See [`AlertFact::AlertingBegan`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertingBegan {
-    /// The namespace.
+    /// Name of the namespace, which is part of every alert's key.
     pub namespace: String,
 }
 
@@ -176,7 +176,7 @@ pub struct AlertEscalated {
     pub turn: u32,
     /// Place in the chain, from zero.
     pub step: u32,
-    /// Why.
+    /// Why the next ones are told.
     pub why: EscalatedWhy,
 }
 
@@ -282,7 +282,7 @@ pub struct NotificationAttempted {
 pub struct NotificationAccepted {
     /// Number of the alert.
     pub id: u64,
-    /// Which delivery.
+    /// Name of the delivery, the same for each of its attempts.
     pub message: String,
     /// Which attempt of it.
     pub attempt: u32,
@@ -301,7 +301,7 @@ pub struct NotificationAccepted {
 pub struct NotificationFailed {
     /// Number of the alert.
     pub id: u64,
-    /// Which delivery.
+    /// Name of the delivery, the same for each of its attempts.
     pub message: String,
     /// Which attempt of it.
     pub attempt: u32,
@@ -321,7 +321,7 @@ pub struct NotificationFailed {
 pub struct NotificationRejected {
     /// Number of the alert.
     pub id: u64,
-    /// Which delivery.
+    /// Name of the delivery, the same for each of its attempts.
     pub message: String,
     /// Which attempt of it.
     pub attempt: u32,

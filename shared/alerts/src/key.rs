@@ -72,7 +72,7 @@ pub enum AlertScope {
     File(String),
     /// A receiver's, by its name.
     Receiver(String),
-    /// The namespace's.
+    /// The whole namespace's, of which alerting itself is a part.
     Namespace,
 }
 

@@ -142,7 +142,7 @@ pub struct AlertChange {
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AlertTest {
-    /// Its name.
+    /// The receiver's name in `alerting.toml`.
     pub receiver: String,
 }
 
@@ -161,7 +161,7 @@ pub struct SilenceResponse {
     pub active: bool,
     /// Who asked for it.
     pub by: String,
-    /// Why.
+    /// Why, in the words of whoever asked for it.
     pub reason: String,
 }
 
@@ -182,6 +182,6 @@ pub struct SilenceBody {
     pub matchers: Vec<String>,
     /// When it ends by itself: an instant with an offset, at most 90 days ahead.
     pub until: String,
-    /// Why.
+    /// Why, for others to read; never empty.
     pub reason: String,
 }
