@@ -70,6 +70,9 @@ const fn about(fact: &Fact) -> About {
         | Fact::BackfillCompleted(_)
         | Fact::BackfillSkipped(_)
         | Fact::RunBackfilled(_)
+        | Fact::RunVersionChanged(_)
+        | Fact::TaskNoted(_)
+        | Fact::ScheduleForetold(_)
         | Fact::HistoryForgotten(_) => About::Nothing,
     }
 }

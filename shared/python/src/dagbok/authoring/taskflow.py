@@ -149,9 +149,7 @@ class TaskFactory(Generic[P, R]):
 
 
 # Kinds of Airflow's own provider, which stays out where it is installed.
-_OURS_TO_COME = {
-    "virtualenv", "external_python", "branch_virtualenv", "branch_external_python", "stub", "llm",
-}  # fmt: skip
+_LEFT_OUT = {"stub", "llm"}
 
 
 class TaskDecorators:
@@ -230,7 +228,7 @@ class TaskDecorators:
 
         from dagbok.surface.providers import decorator_of
 
-        provided = None if kind in _OURS_TO_COME else decorator_of(kind)
+        provided = None if kind in _LEFT_OUT else decorator_of(kind)
         if provided is not None:
             return provided if self._dag is None else functools.partial(provided, dag=self._dag)
         return refused

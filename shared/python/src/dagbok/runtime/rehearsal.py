@@ -57,7 +57,7 @@ def _once(dag: DAG, task_id: str, map_index: int) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         frames = [encode([0, _details(task_id, map_index), None])]
-        # To those that ask for a value, or for an element of a list; others don't look at what they are answered.
+        # To who asks for a value, or for an element of a list; others don't look at what they are answered.
         answer = {"value": 0, "is_there": True, "kind": "list", "len": 1, "element": 0}
         frames += [encode([number, answer, None]) for number in range(1, ANSWERS)]
         ours.sendall(b"".join(frames))

@@ -32,9 +32,6 @@ _ARGUMENTS = {
     name: f"{_KINDS}:{name}" for name in ("ArgNotSet", "NOTSET", "is_arg_set", "SET_DURING_EXECUTION")
 }
 _CONDITIONS = {"*": f"{_SURFACE}.conditions"}
-_TIMETABLES = {
-    name: f"{_SURFACE}.timetables:{name}" for name in ("DagRunInfo", "DataInterval", "TimeRestriction")
-}
 _PROVIDERS_OF_TYPES = {
     "BaseHook": "dagbok.models.hook:BaseHook",
     "DiscoverableHook": f"{_SURFACE}.hooks:DiscoverableHook",
@@ -158,7 +155,6 @@ MODULES: dict[str, dict[str, str]] = {
     },
     "airflow.stats": {"*": _LINEAGE},
     "airflow.task.trigger_rule": {"TriggerRule": "dagbok.authoring.enums:TriggerRule"},
-    "airflow.timetables.base": _TIMETABLES,
     "airflow.triggers.base": {"*": f"{_SURFACE}.triggers"},
     "airflow.typing_compat": {"*": "typing"},
     "airflow.utils.compression": {"uncompress_file": f"{_SURFACE}.processes:uncompress_file"},
@@ -211,7 +207,6 @@ MODULES: dict[str, dict[str, str]] = {
 _SDK: dict[str, dict[str, str]] = {
     "airflow.sdk": {
         **_PATH,
-        "asset": f"{_SURFACE}.asset_decorator:asset",
         "AssetAccessControl": f"{_KINDS}:AssetAccessControl",
         "ResumableJobMixin": f"{_SURFACE}.jobs:ResumableJobMixin",
         "BaseNotifier": f"{_SURFACE}.notifiers:BaseNotifier",
@@ -253,7 +248,7 @@ _SDK: dict[str, dict[str, str]] = {
         "AbstractOperator": "dagbok.authoring.operator:BaseOperator"
     },
     "airflow.sdk.definitions.asset.access_control": {"AssetAccessControl": f"{_KINDS}:AssetAccessControl"},
-    "airflow.sdk.definitions.asset.decorators": {"asset": f"{_SURFACE}.asset_decorator:asset"},
+    "airflow.sdk.definitions.asset.decorators": {"asset": "dagbok.authoring.asset_decorator:asset"},
     "airflow.sdk.definitions.context": {"*": _CONTEXTS},
     "airflow.sdk.definitions.mappedoperator": _MAPPED,
     "airflow.sdk.definitions.operator_resources": {},
