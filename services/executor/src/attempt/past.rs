@@ -67,7 +67,7 @@ pub(super) async fn answer(
                 state: Some("success".to_owned()),
                 ..Runs::default()
             };
-            return Some(previous_success(api, &asked).await.map_err(told));
+            return Some(previous_success(api, asked).await.map_err(told));
         }
         "GetDagRun" | "GetDagRunState" | "GetDRCount" | "GetPreviousDagRun" | "GetPreviousTI"
         | "GetTICount" | "GetTaskStates" | "GetDag" | "GetDagTasks" | "FindDagRuns"
@@ -75,31 +75,31 @@ pub(super) async fn answer(
         _ => return None,
     };
     let api = &*api;
-    Some(of(body, async |runs: Runs| about(api, asked, &runs).await).await)
+    Some(of(body, async |runs: Runs| about(api, asked, runs).await).await)
 }
 
-async fn about(api: &ApiClient, asked: &str, runs: &Runs) -> Result<Value, Unanswered> {
+async fn about(api: &ApiClient, asked: &str, runs: Runs) -> Result<Value, Unanswered> {
     match asked {
-        "GetDagRun" => one_run(api, runs).await.map(|run| typed("DagRunResult", run)),
+        "GetDagRun" => one_run(api, &runs).await.map(|run| typed("DagRunResult", run)),
         "GetDagRunState" => {
-            let state = one_run(api, runs).await?["state"].clone();
+            let state = one_run(api, &runs).await?["state"].clone();
             Ok(json!({"type": "DagRunStateResult", "state": state}))
         }
-        "GetDRCount" => Ok(json!({"type": "DRCount", "count": count_runs(api, runs).await?})),
+        "GetDRCount" => Ok(json!({"type": "DRCount", "count": count_runs(api, &runs).await?})),
         "GetPreviousDagRun" => {
-            let found = previous(api, runs).await?.as_ref().map(run_of);
+            let found = previous(api, &runs).await?.map(run_of);
             Ok(json!({"type": "PreviousDagRunResult", "dag_run": found}))
         }
         "GetPreviousTI" => {
-            let found = previous_task(api, runs).await?;
+            let found = previous_task(api, &runs).await?;
             Ok(json!({"type": "PreviousTIResult", "task_instance": found}))
         }
         "GetTICount" => {
-            let count = tasks(api, runs).await?.len();
+            let count = tasks(api, &runs).await?.len();
             Ok(json!({"type": "TICount", "count": count}))
         }
         "GetTaskStates" => {
-            let states = states_of(&tasks(api, runs).await?);
+            let states = states_of(&tasks(api, &runs).await?);
             Ok(json!({"type": "TaskStatesResult", "task_states": states}))
         }
         "GetDag" => {
@@ -114,11 +114,11 @@ async fn about(api: &ApiClient, asked: &str, runs: &Runs) -> Result<Value, Unans
             Ok(json!({"type": "DagTasksResult", "task_ids": ids}))
         }
         "FindDagRuns" => {
-            let found: Vec<_> = find(api, runs).await?.iter().map(run_of).collect();
+            let found: Vec<_> = find(api, &runs).await?.into_iter().map(run_of).collect();
             Ok(json!({"type": "DagRunsResult", "dag_runs": found}))
         }
         _ => {
-            let found: Vec<_> = tasks(api, runs).await?.iter().map(task_of).collect();
+            let found: Vec<_> = tasks(api, &runs).await?.iter().map(task_of).collect();
             Ok(json!({"type": "TaskInstancesResult", "task_instances": found}))
         }
     }
@@ -229,7 +229,7 @@ impl Runs {
 
 async fn one_run(api: &ApiClient, runs: &Runs) -> Result<Value, Unanswered> {
     let run_id = runs.run_id.as_deref().unwrap_or_default();
-    api.get(run_path(&runs.dag_id, run_id)).await.map(|run| run_of(&run))
+    api.get(run_path(&runs.dag_id, run_id)).await.map(run_of)
 }
 
 /// All entries of a list, in pages. A DAG that is not there has none.
@@ -291,8 +291,8 @@ async fn previous(api: &ApiClient, runs: &Runs) -> Result<Option<Value>, Unanswe
     Ok(found.and_then(|mut page| page["dag_runs"].get_mut(0).map(Value::take)))
 }
 
-async fn previous_success(api: &ApiClient, runs: &Runs) -> Result<Value, Unanswered> {
-    let found = previous(api, runs).await?.unwrap_or_default();
+async fn previous_success(api: &ApiClient, runs: Runs) -> Result<Value, Unanswered> {
+    let found = previous(api, &runs).await?.unwrap_or_default();
     let mut result = json!({"type": "PrevSuccessfulDagRunResult"});
     // The logical date is what the older era's context has, too.
     for name in
@@ -379,7 +379,7 @@ fn states_of(tasks: &[Value]) -> Value {
 }
 
 /// A run in the words of the frames.
-fn run_of(run: &Value) -> Value {
+fn run_of(run: Value) -> Value {
     let mut said = json!({
         "run_id": run["dag_run_id"], "clear_number": 0, "consumed_asset_events": [],
         "conf_json": run["conf"].is_object().then(|| run["conf"].to_string()),
