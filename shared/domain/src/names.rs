@@ -1,6 +1,4 @@
 //! Where each task of a DAG version is, by its name.
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use dagbok_events::{TaskId, TaskSpec};
 
 use crate::graph::Ix;
@@ -8,20 +6,17 @@ use crate::graph::Ix;
 /// A table of the tasks' places by a hash of their names, open to one side: each fact of a run asks it more than
 /// once. The hash is no secret, so names can be chosen that collide; the table is then as slow as a list, and a DAG
 /// has at most some thousands of tasks.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Names {
     /// A place and one, or nothing; at least every other is empty.
     slots: Vec<Ix>,
-    /// What was found last, which is asked for again: by the decision about a report, by each of its facts. It is
-    /// a hint alone, so that any order of threads does.
-    last: AtomicU32,
 }
 
 impl Names {
     /// Of all tasks; where history has a name twice, of the last one.
     pub(crate) fn of(tasks: &[TaskSpec]) -> Self {
         let size = (2 * tasks.len()).next_power_of_two();
-        let mut names = Self { slots: vec![0; size], last: AtomicU32::new(Ix::MAX) };
+        let mut names = Self { slots: vec![0; size] };
         for (ix, task) in (0..).zip(tasks) {
             let at = names.slot(tasks, &task.task_id);
             names.slots[at] = ix + 1;
@@ -31,13 +26,7 @@ impl Names {
 
     /// The place of a task among those that the table was made of.
     pub(crate) fn find(&self, tasks: &[TaskSpec], task_id: &TaskId) -> Option<Ix> {
-        let last = self.last.load(Ordering::Relaxed);
-        if tasks.get(last as usize).is_some_and(|task| task.task_id == *task_id) {
-            return Some(last);
-        }
-        let found = self.slots[self.slot(tasks, task_id)].checked_sub(1)?;
-        self.last.store(found, Ordering::Relaxed);
-        Some(found)
+        self.slots[self.slot(tasks, task_id)].checked_sub(1)
     }
 
     /// The slot that has the name, or that would have it.
