@@ -6,7 +6,7 @@ use crate::graph::Ix;
 /// A table of the tasks' places by a hash of their names, open to one side: each fact of a run asks it more than
 /// once. The hash is no secret, so names can be chosen that collide; the table is then as slow as a list, and a DAG
 /// has at most some thousands of tasks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Names {
     /// A place and one, or nothing; at least every other is empty.
     slots: Vec<Ix>,
