@@ -85,13 +85,13 @@ impl FromStr for Matcher {
             let whole = regex::RegexBuilder::new(&format!("^(?:{value})$"));
             whole.clone().size_limit(1 << 20).build().map_err(|error| bad(&error.to_string()))
         };
-        let test = match operator {
+        let holds = match operator {
             "=~" => Test::Like(pattern()?),
             "!~" => Test::NotLike(pattern()?),
             "!=" => Test::IsNot(value),
             _ => Test::Is(value),
         };
-        Ok(Self { name: name.to_owned(), test, text: text.to_owned() })
+        Ok(Self { name: name.to_owned(), test: holds, text: text.to_owned() })
     }
 }
 

@@ -159,15 +159,15 @@ impl Policy {
         let root = self.root.as_ref()?;
         let mut found = Vec::new();
         narrowest(root, labels, &mut found);
-        let mut routes = found.into_iter();
-        let first = routes.next()?;
+        let mut found = found.into_iter();
+        let first = found.next()?;
         let mut routed = Routed {
             route: first.name.clone(),
             chain: first.chain.clone(),
             group_interval: first.group_interval,
             repeat_interval: first.repeat_interval,
         };
-        for other in routes {
+        for other in found {
             routed.route = format!("{}, {}", routed.route, other.name);
             routed.group_interval = routed.group_interval.min(other.group_interval);
             routed.repeat_interval = routed.repeat_interval.min(other.repeat_interval);

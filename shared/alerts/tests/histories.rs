@@ -110,13 +110,13 @@ impl World {
         };
         let began = AlertFact::AlertingBegan(AlertingBegan { namespace: "default".to_owned() });
         let (at, facts) = (world.now, vec![began]);
-        world.append(AlertRecord { at, by: By::Rules, reason: None, seen: 0, facts });
+        world.append(&AlertRecord { at, by: By::Rules, reason: None, seen: 0, facts });
         world
     }
 
-    fn append(&mut self, record: AlertRecord) {
+    fn append(&mut self, record: &AlertRecord) {
         self.alert_log.push(record.clone());
-        self.book.evolve(self.alert_log.len() as u64, &record);
+        self.book.evolve(self.alert_log.len() as u64, record);
         for fact in &record.facts {
             if let AlertFact::NotificationAttempted(it) = fact {
                 self.sending.insert(it.message.clone());
@@ -149,7 +149,9 @@ impl World {
             if records.is_empty() {
                 return;
             }
-            records.into_iter().for_each(|record| self.append(record));
+            for record in &records {
+                self.append(record);
+            }
         }
         panic!("the rules never come to rest");
     }
@@ -173,7 +175,7 @@ impl World {
         let record = outcome(&self.book, &self.policy, self.now, seen, &came);
         self.sending.remove(&message);
         if let Some(record) = record {
-            self.append(record);
+            self.append(&record);
         }
     }
 
@@ -196,7 +198,7 @@ impl World {
         let ask = Ask { by, reason, body };
         let seen = self.watch.last_seq();
         if let Ok(decided) = decide(&self.book, &self.policy, self.now, seen, &ask) {
-            self.append(decided.record);
+            self.append(&decided.record);
         }
     }
 
@@ -316,7 +318,9 @@ fn created(at: Timestamp) -> RunCreated {
 
 fn lived(steps: &[Step]) -> World {
     let mut world = World::new();
-    steps.iter().for_each(|step| world.take(step));
+    for step in steps {
+        world.take(step);
+    }
     world
 }
 

@@ -64,7 +64,7 @@ async fn start_of(mut response: Response) -> String {
     while bytes.len() < READ {
         match response.chunk().await {
             Ok(Some(chunk)) => {
-                bytes.extend_from_slice(&chunk[..chunk.len().min(READ - bytes.len())])
+                bytes.extend_from_slice(&chunk[..chunk.len().min(READ - bytes.len())]);
             }
             Ok(None) | Err(_) => break,
         }

@@ -170,9 +170,9 @@ async fn test(context: &Context, args: &TestReceiver) -> Outcome {
     if accepted {
         return Ok(Exit::Ok);
     }
-    let why =
+    let mut why =
         alert.notifications.iter().flat_map(|it| &it.attempts).filter_map(|it| it.why.clone());
-    let why = why.last().unwrap_or_else(|| "it has not answered".to_owned());
+    let why = why.next_back().unwrap_or_else(|| "it has not answered".to_owned());
     let failure = Failure::new(Code::Refused, format!("{} did not take it: {why}", args.receiver));
     Err(failure.next("mend the receiver in alerting.toml, and test it again"))
 }

@@ -95,7 +95,7 @@ pub(crate) fn start_alerting(
     settings: dagbok_alerting::Settings,
     clock: &Clock,
 ) {
-    let parts = dagbok_alerting::Parts {
+    let stands_on = dagbok_alerting::Parts {
         run_log: Arc::clone(&ports.log),
         alert_log,
         state: Arc::clone(&ports.state),
@@ -103,7 +103,7 @@ pub(crate) fn start_alerting(
         snapshots: Arc::clone(&ports.snapshots),
     };
     let shutdown = crew.shutdown(Stage::Tells);
-    let service = dagbok_alerting::run(parts, settings, clock.clone(), shutdown);
+    let service = dagbok_alerting::run(stands_on, settings, clock.clone(), shutdown);
     crew.add(Stage::Tells, "alerting", service);
 }
 
