@@ -366,8 +366,8 @@ impl People {
         let some = last.filter(|_| world.rng.chance(900));
         let backfill_id = BackfillId(some.unwrap_or_else(|| world.rng.below(4) as u64));
         match world.rng.below(8) {
-            0 => return self.ask(world, CommandBody::PauseBackfill { backfill_id }),
-            1 | 2 => return self.ask(world, CommandBody::UnpauseBackfill { backfill_id }),
+            0 | 1 => return self.ask(world, CommandBody::PauseBackfill { backfill_id }),
+            2 => return self.ask(world, CommandBody::UnpauseBackfill { backfill_id }),
             3 => return self.ask(world, CommandBody::CancelBackfill { backfill_id }),
             _ => {}
         }

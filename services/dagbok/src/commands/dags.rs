@@ -22,13 +22,19 @@ use serde_json::value::RawValue;
 
 use crate::{codes::Code, failure::Failure};
 
-/// A traceback without the exception at its end, which is said before it.
+/// A traceback without the exception at its end, which is said before it; what is said may go on with advice.
 fn way_there<'a>(traceback: &'a str, exception: &str, message: &str) -> &'a str {
     let traceback = traceback.trim_end();
-    let end = format!("{exception}: {}", message.trim_end());
-    let way = traceback.strip_suffix(end.as_str()).or_else(|| traceback.strip_suffix(exception));
     // Of `a.b.Error: no` a part would stay behind.
-    way.filter(|way| way.is_empty() || way.ends_with('\n')).unwrap_or(traceback).trim_end()
+    let begins_a_line = |at: usize| at == 0 || traceback[..at].ends_with('\n');
+    let begin = format!("{exception}: ");
+    let said = |at: usize| message.starts_with(&traceback[at + begin.len()..]);
+    let ends = traceback.match_indices(begin.as_str()).map(|(at, _)| at);
+    let end = ends.into_iter().find(|at| begins_a_line(*at) && said(*at)).or_else(|| {
+        let bare = traceback.strip_suffix(exception)?;
+        begins_a_line(bare.len()).then_some(bare.len())
+    });
+    traceback[..end.unwrap_or(traceback.len())].trim_end()
 }
 
 /// The JSON object that `--conf` must be, as it was written: its numbers may be too long for any number of
@@ -52,6 +58,7 @@ mod tests {
         let way = "Traceback (most recent call last):\n  File \"a.py\", line 2";
         let traceback = format!("{way}\nValueError: no\nway\n");
         assert_eq!(way_there(&traceback, "ValueError", "no\nway"), way);
+        assert_eq!(way_there(&traceback, "ValueError", "no\nway; do this"), way);
         assert_eq!(way_there(&format!("{way}\nValueError\n"), "ValueError", ""), way);
         assert_eq!(way_there("ValueError: no", "ValueError", "no"), "");
         assert_eq!(way_there("", "ValueError", "no"), "");
