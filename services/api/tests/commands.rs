@@ -73,8 +73,7 @@ async fn decided(world: &World, command: &Command) -> Answer {
         }
         CommandBody::MarkRun { dag_id, run_id, state } => {
             let run = key(dag_id.as_str(), run_id.as_str());
-            let (state, was, teardowns_left) = (*state, RunWas::Failed, false);
-            let marked = RunMarked { state, was, teardowns_left };
+            let marked = RunMarked { state: *state, was: RunWas::Failed, teardowns_left: false };
             (Scope::Run(run), vec![Fact::RunMarked(marked)], None)
         }
         CommandBody::NoteRun { dag_id, run_id, note } => {

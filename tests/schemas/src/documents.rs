@@ -68,32 +68,7 @@ fn alerting() -> Value {
 
 /// An AsyncAPI 3 document of all that an executor says and hears.
 fn executor_protocol() -> Value {
-    let mut schemas = serde_json::Map::new();
-    let mut add = |name: &str, mut root: Value| {
-        // Definitions are shared by all messages: lifted out, once each.
-        if let Some(Value::Object(defs)) =
-            root.as_object_mut().and_then(|root| root.remove("$defs"))
-        {
-            schemas.extend(defs);
-        }
-        if let Some(root) = root.as_object_mut() {
-            root.remove("$schema");
-        }
-        schemas.insert(name.to_owned(), root);
-    };
-    add("WorkItem", schema::<WorkItem>("WorkItem", "One try to run."));
-    add("Command", schema::<Command>("Command", "To the scheduler's inbox; reports are commands."));
-    add("Answer", schema::<Answer>("Answer", "What became of a command."));
-    add("Order", schema::<Order>("Order", "To one executor."));
-    add(
-        "Presence",
-        schema::<Presence>("Presence", "That an executor is there, and what it holds."),
-    );
-    add("TryLogQuery", schema::<TryLogQuery>("TryLogQuery", "Asks for a running try's log."));
-    add("TryLogSlice", schema::<TryLogSlice>("TryLogSlice", "A slice of it."));
-    add("ApiQuestion", schema::<ApiQuestion>("ApiQuestion", "What a task asks about other runs."));
-    add("ApiReply", schema::<ApiReply>("ApiReply", "The API's answer to that."));
-    add("LogLine", schema::<dagbok_executor::LogLine>("LogLine", "One line of a try's log."));
+    let mut schemas = executor_schemas();
     let mut document = json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -124,27 +99,59 @@ fn executor_protocol() -> Value {
         }
     });
     rewrite_refs(&mut schemas);
-    let messages: serde_json::Map<String, Value> = [
-        "WorkItem",
-        "Command",
-        "Answer",
-        "Order",
-        "Presence",
-        "TryLogQuery",
-        "TryLogSlice",
-        "ApiQuestion",
-        "ApiReply",
-    ]
-    .iter()
-    .map(|name| {
-        (
-            (*name).to_owned(),
-            json!({ "name": name, "payload": { "$ref": format!("#/components/schemas/{name}") } }),
-        )
-    })
-    .collect();
+    let messages: serde_json::Map<String, Value> = MESSAGES
+        .iter()
+        .map(|name| {
+            let payload = json!({ "$ref": format!("#/components/schemas/{name}") });
+            ((*name).to_owned(), json!({ "name": name, "payload": payload }))
+        })
+        .collect();
     document["components"] = json!({ "schemas": schemas, "messages": messages });
     document
+}
+
+/// What stands on the wire by itself.
+const MESSAGES: [&str; 9] = [
+    "WorkItem",
+    "Command",
+    "Answer",
+    "Order",
+    "Presence",
+    "TryLogQuery",
+    "TryLogSlice",
+    "ApiQuestion",
+    "ApiReply",
+];
+
+/// The schemas of the messages, of a log's lines, and of all that they are made of.
+fn executor_schemas() -> serde_json::Map<String, Value> {
+    let mut schemas = serde_json::Map::new();
+    let mut add = |name: &str, mut root: Value| {
+        // Definitions are shared by all messages: lifted out, once each.
+        if let Some(Value::Object(defs)) =
+            root.as_object_mut().and_then(|root| root.remove("$defs"))
+        {
+            schemas.extend(defs);
+        }
+        if let Some(root) = root.as_object_mut() {
+            root.remove("$schema");
+        }
+        schemas.insert(name.to_owned(), root);
+    };
+    add("WorkItem", schema::<WorkItem>("WorkItem", "One try to run."));
+    add("Command", schema::<Command>("Command", "To the scheduler's inbox; reports are commands."));
+    add("Answer", schema::<Answer>("Answer", "What became of a command."));
+    add("Order", schema::<Order>("Order", "To one executor."));
+    add(
+        "Presence",
+        schema::<Presence>("Presence", "That an executor is there, and what it holds."),
+    );
+    add("TryLogQuery", schema::<TryLogQuery>("TryLogQuery", "Asks for a running try's log."));
+    add("TryLogSlice", schema::<TryLogSlice>("TryLogSlice", "A slice of it."));
+    add("ApiQuestion", schema::<ApiQuestion>("ApiQuestion", "What a task asks about other runs."));
+    add("ApiReply", schema::<ApiReply>("ApiReply", "The API's answer to that."));
+    add("LogLine", schema::<dagbok_executor::LogLine>("LogLine", "One line of a try's log."));
+    schemas
 }
 
 fn channel(address: &str, description: &str, message: &str) -> Value {

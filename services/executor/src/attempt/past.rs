@@ -87,7 +87,7 @@ async fn about(api: &ApiClient, asked: &str, runs: Runs) -> Result<Value, Unansw
         }
         "GetDRCount" => Ok(json!({"type": "DRCount", "count": count_runs(api, &runs).await?})),
         "GetPreviousDagRun" => {
-            let found = previous(api, &runs).await?.map(run_of);
+            let found = previous(api, &runs).await?.as_ref().map(run_of);
             Ok(json!({"type": "PreviousDagRunResult", "dag_run": found}))
         }
         "GetPreviousTI" => {
@@ -114,7 +114,7 @@ async fn about(api: &ApiClient, asked: &str, runs: Runs) -> Result<Value, Unansw
             Ok(json!({"type": "DagTasksResult", "task_ids": ids}))
         }
         "FindDagRuns" => {
-            let found: Vec<_> = find(api, &runs).await?.into_iter().map(run_of).collect();
+            let found: Vec<_> = find(api, &runs).await?.iter().map(run_of).collect();
             Ok(json!({"type": "DagRunsResult", "dag_runs": found}))
         }
         _ => {
@@ -229,7 +229,7 @@ impl Runs {
 
 async fn one_run(api: &ApiClient, runs: &Runs) -> Result<Value, Unanswered> {
     let run_id = runs.run_id.as_deref().unwrap_or_default();
-    api.get(run_path(&runs.dag_id, run_id)).await.map(run_of)
+    api.get(run_path(&runs.dag_id, run_id)).await.map(|run| run_of(&run))
 }
 
 /// All entries of a list, in pages. A DAG that is not there has none.
@@ -379,7 +379,7 @@ fn states_of(tasks: &[Value]) -> Value {
 }
 
 /// A run in the words of the frames.
-fn run_of(run: Value) -> Value {
+fn run_of(run: &Value) -> Value {
     let mut said = json!({
         "run_id": run["dag_run_id"], "clear_number": 0, "consumed_asset_events": [],
         "conf_json": run["conf"].is_object().then(|| run["conf"].to_string()),

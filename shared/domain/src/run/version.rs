@@ -181,13 +181,12 @@ impl Run {
         for node in 0..old.version.node_count() {
             let task_id = &old.version.task(node).task_id;
             let new = version.find(task_id).filter(|new| old.fits(node, version, *new));
-            match new.filter(|_| !added.contains(task_id)) {
-                Some(new) => kept.push((node, new)),
-                None => {
-                    let tries = old.arena.numbers(node).map(|no| old.arena.get(no).tries).max();
-                    let tried = self.tried.entry(task_id.clone()).or_default();
-                    *tried = (*tried).max(tries.unwrap_or(0));
-                }
+            if let Some(new) = new.filter(|_| !added.contains(task_id)) {
+                kept.push((node, new));
+            } else {
+                let had = old.arena.numbers(node).map(|no| old.arena.get(no).tries).max();
+                let most = self.tried.entry(task_id.clone()).or_default();
+                *most = (*most).max(had.unwrap_or(0));
             }
         }
         self.number_from(old.arena.tried_before());

@@ -369,7 +369,6 @@ fn cleared_by(
     for fact in &record.facts {
         match fact {
             Fact::RunCleared(_) => goes_on = true,
-            Fact::RunVersionChanged(_) => {}
             Fact::TaskCleared(f) => {
                 let task = run.tasks.iter().find(|task| task.spec.task_id == f.task_id);
                 let task = task.ok_or_else(|| format!("there is no task {}", f.task_id))?;
@@ -383,6 +382,7 @@ fn cleared_by(
             Fact::RunBackfilled(_) if by_backfill => {}
             Fact::TaskRuledOut(_)
             | Fact::TaskExpanded(_)
+            | Fact::RunVersionChanged(_)
             | Fact::RunSucceeded(_)
             | Fact::RunFailed(_) => {}
             other => return Err(format!("{other:?} does not follow from clearing")),

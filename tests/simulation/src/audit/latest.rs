@@ -85,16 +85,12 @@ impl Move {
         for spec in &dag.tasks {
             let tries = self.run.gone.get(&spec.task_id).copied().unwrap_or(0);
             let fresh = TaskModel::new(spec.clone(), tries.max(old.tries_before));
-            tasks.push(match kept(spec) {
-                Some(task) => TaskModel {
-                    copies: task.copies.clone(),
-                    expanded: task.expanded.filter(|_| spec.expand.is_some()),
-                    ..fresh
-                },
-                None => {
-                    self.added.insert(spec.task_id.clone());
-                    fresh
-                }
+            tasks.push(if let Some(task) = kept(spec) {
+                let expanded = task.expanded.filter(|_| spec.expand.is_some());
+                TaskModel { copies: task.copies.clone(), expanded, ..fresh }
+            } else {
+                self.added.insert(spec.task_id.clone());
+                fresh
             });
         }
         // What was decided against a task that is gone is gone with it.

@@ -231,11 +231,14 @@ impl RunModel {
             Fact::RunCleared(_) => self.go_on(at),
             Fact::TaskMarked(f) => self.mark(&f.task_id, f.map_index, f.further, f.state),
             Fact::RunMarked(f) => self.mark_run(f.state, f.teardowns_left),
-            Fact::RunNoted(_) => Ok(()),
             Fact::TaskNoted(f) => self.named(&f.task_id)?.stretch(f.map_index, 0).map(drop),
             // What stands in the file was taken in with the version.
-            Fact::TaskExpanded(_) if self.moves && self.stage == Stage::Over => Ok(()),
-            Fact::TaskRuledOut(_) if self.moves && self.stage == Stage::Over => Ok(()),
+            Fact::TaskExpanded(_) | Fact::TaskRuledOut(_)
+                if self.moves && self.stage == Stage::Over =>
+            {
+                Ok(())
+            }
+            Fact::RunNoted(_) => Ok(()),
             Fact::TaskCleared(f) => self.clear(&f.task_id, f.map_index, f.further),
             Fact::TaskExpanded(f) if matches!(self.stage, Stage::Running(_) | Stage::Ending) => {
                 self.expand(&f.task_id, f.length)

@@ -40,11 +40,11 @@ impl InstanceView {
         let gone = run.gone.iter().rfind(|gone| gone.is_of(task_id, map_index.0));
         let number = gone.filter(|gone| !run.is_hidden(gone)).map_or(run.version, |it| it.version);
         Self { run: Arc::clone(run), version: None, number, place: None, map_index, row }
-            .as_in(store, number, task_id)
+            .in_version(store, number, task_id)
     }
 
     /// The same as another version has it.
-    fn as_in(
+    fn in_version(
         self,
         store: &Store,
         number: DagVersion,
@@ -65,7 +65,7 @@ impl InstanceView {
         let (number, task_id) = (self.run.version_at(attempt.queued_seq), self.row.as_ref());
         match task_id.map(|row| &row.task_id).filter(|_| number != self.number) {
             Some(task_id) => {
-                let then = self.clone().as_in(store, number, task_id)?;
+                let then = self.clone().in_version(store, number, task_id)?;
                 Ok(then.one_try(Some(attempt)))
             }
             None => Ok(self.one_try(Some(attempt))),

@@ -5,7 +5,7 @@ use dagbok_events::{
 
 use dagbok_protocol::Ahead;
 
-use super::Context;
+use super::{Context, asset};
 use crate::model::{
     Overlay, StoreError, keys,
     rows::{DagRow, ImportErrorRow, MissedRow, PauseRow, TotalsRow, VersionRow},
@@ -55,7 +55,7 @@ pub(super) fn registered(
 }
 
 /// Changes the row of the record's DAG, where there is one.
-pub(super) fn change(
+fn change(
     rows: &mut Overlay<'_>,
     context: &Context<'_>,
     change: impl FnOnce(&mut DagRow),
@@ -66,6 +66,14 @@ pub(super) fn change(
         change(row);
     }
     Ok(())
+}
+
+/// Its file has it no more: nothing waits for assets in its name either.
+pub(super) fn disappeared(rows: &mut Overlay<'_>, context: &Context<'_>) -> Result<(), StoreError> {
+    if let Some(dag_id) = context.dag() {
+        asset::left(rows, dag_id)?;
+    }
+    change(rows, context, |row| row.disappeared_at = Some(context.at))
 }
 
 /// No new runs: because somebody said so, or because the newest failed.

@@ -96,12 +96,7 @@ fn fold_fact(
         Fact::BundlePublished(fact) => shared::bundle_published(rows, context, fact),
         Fact::DagImportFailed(fact) => dag::import_failed(rows, context, fact),
         Fact::DagImportRecovered(_) => dag::import_recovered(rows, context),
-        Fact::DagDisappeared(_) => {
-            if let Some(dag_id) = context.dag() {
-                asset::left(rows, dag_id)?;
-            }
-            dag::change(rows, context, |row| row.disappeared_at = Some(context.at))?;
-        }
+        Fact::DagDisappeared(_) => dag::disappeared(rows, context)?,
         Fact::DagPaused(fact) => dag::paused(rows, context, fact)?,
         Fact::DagUnpaused(_) => dag::unpaused(rows, context)?,
         Fact::RunExpected(fact) => dag::expected(rows, context, fact)?,

@@ -74,13 +74,16 @@ pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
 fn tell(context: &Context, tasks: &[Cleared], version: Option<&RunVersionChange>) {
     let out = context.out;
     if let Some(RunVersionChange { from, to, .. }) = version {
-        let line = match from == to {
-            true => format!("  on version {to}, with its newest code"),
-            false => format!("  on version {to} of the DAG, until now on {from}"),
+        let line = if from == to {
+            format!("  on version {to}, with its newest code")
+        } else {
+            format!("  on version {to} of the DAG, until now on {from}")
         };
         out.line(&line);
     }
-    tasks.iter().for_each(|task| out.line(&format!("  {}", name_of(task))));
+    for task in tasks {
+        out.line(&format!("  {}", name_of(task)));
+    }
     let Some(version) = version else { return };
     version.added.iter().for_each(|task| out.line(&format!("  {} (is added)", copies_of(task))));
     for task in &version.removed {

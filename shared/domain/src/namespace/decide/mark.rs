@@ -125,7 +125,8 @@ impl Namespace {
         let noted = maps.filter_map(|map_index| {
             let was = run.note_of(task_id, map_index).map(str::to_owned);
             let (task_id, note) = (task_id.clone(), note.cloned());
-            (was != note).then(|| Fact::TaskNoted(TaskNoted { task_id, map_index, note, was }))
+            let is_new = was != note;
+            is_new.then_some(Fact::TaskNoted(TaskNoted { task_id, map_index, note, was }))
         });
         let facts: Vec<Fact> = noted.collect();
         if facts.is_empty() {

@@ -83,19 +83,16 @@ impl Namespace {
             CommandBody::SetLimits {
                 parallelism,
                 max_losses,
-                max_consecutive_failed_dag_runs,
-                task_queued_timeout,
+                max_consecutive_failed_dag_runs: failed,
+                task_queued_timeout: queued,
             } => {
-                let max_consecutive_failed_dag_runs = max_consecutive_failed_dag_runs
-                    .unwrap_or(self.limits.max_consecutive_failed_dag_runs);
-                let task_queued_timeout =
-                    task_queued_timeout.unwrap_or(self.limits.task_queued_timeout);
-                let (parallelism, max_losses) = (*parallelism, *max_losses);
+                let now = &self.limits;
                 let limits = LimitsSet {
-                    parallelism,
-                    max_losses,
-                    max_consecutive_failed_dag_runs,
-                    task_queued_timeout,
+                    parallelism: *parallelism,
+                    max_losses: *max_losses,
+                    max_consecutive_failed_dag_runs: failed
+                        .unwrap_or(now.max_consecutive_failed_dag_runs),
+                    task_queued_timeout: queued.unwrap_or(now.task_queued_timeout),
                 };
                 self.set_limits(at, command, limits)
             }
