@@ -313,6 +313,14 @@ def test_a_silence_holds_what_is_told_and_not_what_is_known(start: Start) -> Non
         assert alert["notifications"] == []
         it.cli.ok("alerts", "unsilence", str(made["silence_id"]))
         wait_until("the page", lambda: pager.of("firing"))
+        # A test is about the way, and goes it.
+        it.cli.ok("alerts", "silence", 'severity=~"info|warning"', "--for", "1h", "--reason", "quiet")
+        assert it.cli.json("alerts", "test", "pager")["notifications"][0]["state"] == "accepted"
+        for all_of_them in ('team=""', 'dag!="x"'):
+            much = it.cli.run("alerts", "silence", all_of_them, "--for", "1h", "--reason", "x")
+            assert "asks for a value" in much.stderr
+        many = [f'dag="{n}"' for n in range(17)]
+        assert "16 matchers at most" in it.cli.run("alerts", "silence", *many, "--for", "1h", "--reason", "x").stderr
         refused = it.cli.run("alerts", "silence", "dag", "--for", "1h", "--reason", "x")
         assert refused.returncode == 4 or refused.returncode == 2, refused.stderr
         assert "is no matcher" in refused.stderr
@@ -360,6 +368,31 @@ def test_check_says_whom_each_dag_reaches_and_where_a_file_is_wrong(start: Start
         lost = Cli(["--api", it.api.url], env).run("alerts", "check", str(tmp_path / "none.toml"))
         assert lost.returncode == 4
         assert "nobody is told" in lost.stderr
+
+
+def test_a_secret_in_the_wrong_place_is_not_shown_and_what_comes_late_is_taken(start: Start, tmp_path: Path) -> None:
+    late = tmp_path / "late-secret"
+    with hook() as pager:
+        text = webhook("pager", pager.url).replace('{ env = "HOOK_SECRET" }', f'{{ file = "{late}" }}')
+        it = start(text)
+        # A secret that is mounted after the start.
+        wait_until("what is missing", lambda: of_rule(it, "configuration_refused"))
+        late.write_text(SECRET)
+        wait_until("the configuration", lambda: it.cli.run("alerts", "test", "pager").returncode == 0)
+        # A secret itself, where its place should be named.
+        written = "R0SECRETKEY0123456789"
+        config(tmp_path, text.replace(f'{{ file = "{late}" }}', f'"{written}"'))
+        refused = wait_until("the refusal", lambda: of_rule(it, "configuration_refused")[:1])
+        wait_until("why", lambda: "never written here" in str(alerts(it)))
+        shown = it.cli.run("alerts", "check", str(tmp_path / "alerting.toml"))
+        everywhere = f"{refused}{alerts(it)}{shown.stdout}{shown.stderr}{it.process.log.read_text()}"
+        assert "never written here" in everywhere
+        assert written not in everywhere
+        # An editor that empties the file before it writes: what was in force stays so.
+        config(tmp_path, "")
+        wait_until("why", lambda: "is empty" in str(alerts(it)))
+        fail(it, "night_1")
+        wait_until("the page", lambda: [page for page in pager.of("firing") if "training" in str(page.body)])
 
 
 def test_secrets_are_nowhere(start: Start, tmp_path: Path) -> None:

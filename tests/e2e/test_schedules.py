@@ -236,3 +236,15 @@ def test_a_timetable_of_the_files_own_is_followed_and_a_bad_one_keeps_nothing_up
     assert by_hand["data_interval_start"] == "2024-05-05T11:00:00Z"
     detail = running.api.get("/dags/seconds")
     assert detail["timetable_summary"] == "Seconds"
+
+    # Asked again after its last run, it goes on from there.
+    file.write_text(file.read_text().replace("seconds=4", "seconds=3"))
+
+    def is_faster() -> bool:
+        expected = running.api.get("/dagbok/dags/seconds/expectedRuns", limit=3)["expected_runs"]
+        due = [datetime.fromisoformat(run["run_after"]) for run in expected]
+        return len(due) == 3 and all(y - x == timedelta(seconds=3) for x, y in pairwise(due))
+
+    wait_until("what the changed timetable foretells", is_faster)
+    errors = running.api.get("/importErrors")["import_errors"]
+    assert not [error for error in errors if "DAG `seconds`" in error["stack_trace"]], errors

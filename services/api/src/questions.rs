@@ -87,7 +87,12 @@ async fn reply_to(state: &ApiState, app: Router, question: ApiQuestion) -> ApiRe
         return failed(503, "the read model is behind the task that asks; ask again shortly");
     }
     match asked {
-        Asked::Rest { target, body, key } => rest(app, by, &target, body, key).await,
+        Asked::Rest { target, body, key } => {
+            // What streams has no end of its own, and would keep its place for ever.
+            let answered = rest(app, by, &target, body, key);
+            let answered = tokio::time::timeout(state.patience.request, answered).await;
+            answered.unwrap_or_else(|_| failed(504, "the answer took too long"))
+        }
         Asked::XCom { dag_id, run_id, task_id, map_index, key, prior } => {
             let run = RunKey { dag_id, run_id };
             let found = state

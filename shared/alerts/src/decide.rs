@@ -5,8 +5,9 @@ use thiserror::Error;
 
 use crate::{
     Alert, AlertAcknowledged, AlertFact, AlertOpened, AlertRecord, AlertScope, AlertSilenced,
-    AlertUnsilenced, Book, By, Matcher, NotificationAccepted, NotificationFailed,
+    AlertUnsilenced, Book, By, Labels, Matcher, NotificationAccepted, NotificationFailed,
     NotificationRejected, Policy, Purpose, ResolvedWhy, Rule, Severity, dedup_key, limits,
+    matches_all,
     plan::{Place, first, has, resolved},
     wait_before,
 };
@@ -181,8 +182,20 @@ fn silence(
             "a silence needs a matcher, such as `dag=\"etl\"`".to_owned(),
         ));
     }
-    for text in matchers {
-        text.parse::<Matcher>().map_err(|error| Refusal::Invalid(error.to_string()))?;
+    if matchers.len() > limits::MATCHERS {
+        let why = format!("a silence has {} matchers at most", limits::MATCHERS);
+        return Err(Refusal::Invalid(why));
+    }
+    let read: Result<Vec<Matcher>, _> = matchers.iter().map(|text| text.parse()).collect();
+    let read = read.map_err(|error| Refusal::Invalid(error.to_string()))?;
+    // As Alertmanager has it: such a one would silence all that has no such label.
+    if matches_all(&read, &Labels::new()) {
+        let why = "a silence needs a matcher that asks for a value, such as `dag=\"etl\"`";
+        return Err(Refusal::Invalid(why.to_owned()));
+    }
+    if book.silences.values().filter(|it| it.until > now).count() >= limits::SILENCES {
+        let why = format!("{} silences hold already: end some", limits::SILENCES);
+        return Err(Refusal::Conflict(why));
     }
     if until <= now {
         return Err(Refusal::Invalid("a silence ends in the future".to_owned()));

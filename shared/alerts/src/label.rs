@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use regex::Regex;
 use thiserror::Error;
 
+use crate::limits;
+
 /// Names and what they say: `dag`, `owner`, `severity` and so on.
 pub type Labels = BTreeMap<String, String>;
 
@@ -64,6 +66,10 @@ impl FromStr for Matcher {
 
     fn from_str(text: &str) -> Result<Self, BadMatcher> {
         let bad = |why: &str| BadMatcher { text: text.to_owned(), why: why.to_owned() };
+        if text.len() > limits::MATCHER_BYTES {
+            let why = format!("it is longer than {} bytes", limits::MATCHER_BYTES);
+            return Err(BadMatcher { text: text.chars().take(40).collect(), why });
+        }
         let at = text.find(['=', '!']).ok_or_else(|| bad("it has no `=`, `!=`, `=~` or `!~`"))?;
         let name = text[..at].trim();
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -83,7 +89,11 @@ impl FromStr for Matcher {
         };
         let pattern = || {
             let whole = regex::RegexBuilder::new(&format!("^(?:{value})$"));
-            whole.clone().size_limit(1 << 20).build().map_err(|error| bad(&error.to_string()))
+            whole
+                .clone()
+                .size_limit(limits::EXPRESSION_BYTES)
+                .build()
+                .map_err(|error| bad(&error.to_string()))
         };
         let holds = match operator {
             "=~" => Test::Like(pattern()?),

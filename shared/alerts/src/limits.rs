@@ -25,7 +25,15 @@ pub const GIVE_UP: Micros = Micros::from_secs(86_400);
 pub const LONGEST_SILENCE: Micros = Micros::from_secs(90 * 86_400);
 /// A note, a reason, in bytes.
 pub const NOTE_BYTES: usize = 4 << 10;
-/// A try that nobody begins for so long counts as stuck.
-pub const STUCK_QUEUED: Micros = Micros::from_secs(600);
+/// A try that nobody begins for so long counts as stuck: before the scheduler makes it anew, after ten minutes.
+pub const STUCK_QUEUED: Micros = Micros::from_secs(300);
+/// Matchers of one silence.
+pub const MATCHERS: usize = 16;
+/// One matcher, in bytes.
+pub const MATCHER_BYTES: usize = 1 << 10;
+/// What one matcher's expression may take once it is read, in bytes.
+pub const EXPRESSION_BYTES: usize = 64 << 10;
+/// Silences that hold at once, and beyond which those that are over are let go.
+pub const SILENCES: usize = 1_000;
 /// Tries that one condition names.
 pub const NAMED: usize = 10;

@@ -82,7 +82,8 @@ def test_it_is_described_by_its_class_and_what_it_says_of_itself(folder: Folder)
 
 
 def test_it_is_asked_run_after_run_for_a_day_and_five_runs(folder: Folder) -> None:
-    last = {"d": ["2024-03-06T00:00:00Z", "2024-03-07T00:00:00Z"]}
+    # As the processor says it: an interval of the events' schema.
+    last = {"d": {"start": "2024-03-06T00:00:00Z", "end": "2024-03-07T00:00:00Z"}}
     text = WORKDAYS + dag("d", "Workdays()", "catchup=True, end_date=datetime(2024, 3, 13)")
     answer = ask(folder, text, last)
     assert answer["errors"] == []
@@ -169,7 +170,7 @@ class Late(Workdays):
         + dag("d", "Late()", "catchup=True")
     )
     now = datetime.now(UTC).replace(microsecond=0)
-    last = [(now - timedelta(hours=6)).isoformat(), now.isoformat()]
+    last = {"start": (now - timedelta(hours=6)).isoformat(), "end": now.isoformat()}
     (runs,) = ask(folder, text, {"d": last})["foretold"]["d"]["runs"]
     assert datetime.fromisoformat(runs["first"]["start"]) == now
     assert datetime.fromisoformat(runs["run_after"]) == now + timedelta(hours=7)

@@ -276,6 +276,11 @@ def test_a_stand_in_can_be_named_inherited_from_and_asked_for_what_it_may_have(f
         try: ask("d")
         except Exception as error: assert "tasks have no database session" in str(error)
         else: raise AssertionError
+        from airflow.sdk.api.client import ServerResponseError
+        try:
+            try: raise KeyError("the task's own")
+            except ServerResponseError: raise AssertionError
+        except KeyError: pass
         with DAG("d", schedule=None): pass
         """
     )

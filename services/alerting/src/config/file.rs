@@ -3,7 +3,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use dagbok_config::Period;
 use schemars::{JsonSchema, generate::SchemaSettings};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, IgnoredAny},
+};
 
 /// The schema of the whole file.
 pub(super) fn schema() -> serde_json::Value {
@@ -58,7 +61,7 @@ fn yes() -> bool {
 }
 
 /// A secret by where it is kept: never written here itself. One of the two.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SecretRef {
     /// The name of an environment variable that holds it.
@@ -67,6 +70,31 @@ pub(super) struct SecretRef {
     /// A file that holds it; blanks at its ends do not count. A relative path begins where this file lies.
     #[serde(default)]
     pub(super) file: Option<PathBuf>,
+}
+
+/// Errors of serde's name the value that they did not expect: where somebody wrote the secret itself, that would be
+/// shown, logged and kept.
+impl<'de> Deserialize<'de> for SecretRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Named {
+            env: Option<String>,
+            file: Option<PathBuf>,
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Given {
+            Named(Named),
+            Other(IgnoredAny),
+        }
+        match Given::deserialize(deserializer)? {
+            Given::Named(Named { env, file }) => Ok(Self { env, file }),
+            Given::Other(_) => Err(D::Error::custom(
+                "a secret is never written here: name where it is, `{ env = \"NAME\" }` or `{ file = \"path\" }`",
+            )),
+        }
+    }
 }
 
 /// A POST of JSON, signed as Standard Webhooks has it where a secret is named.

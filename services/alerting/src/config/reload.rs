@@ -1,5 +1,10 @@
 //! The configuration's file, looked at again and again.
-use std::{collections::BTreeMap, io, path::PathBuf, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use dagbok_alerts::Policy;
 
@@ -63,8 +68,25 @@ impl Reloader {
             return Looked::Same;
         }
         self.stamp = Some(stamp);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => match load(&path, &text) {
+        let looked = self.read(&path);
+        if matches!(looked, Looked::Bad { .. }) {
+            // What was missing may come without a change of this file: a secret that is mounted later.
+            self.stamp = None;
+        }
+        looked
+    }
+
+    fn read(&mut self, path: &Path) -> Looked {
+        match std::fs::read_to_string(path) {
+            // An editor that empties the file before it writes, a disk that is full.
+            Ok(text) if text.trim().is_empty() && self.good.is_some() => {
+                let why = format!(
+                    "`{}` is empty: remove its receivers one by one, or stop alerting",
+                    path.display()
+                );
+                Looked::Bad { digest: digest(&text), why }
+            }
+            Ok(text) => match load(path, &text) {
                 Ok(loaded) => {
                     for warning in &loaded.warnings {
                         tracing::warn!("{}: {warning}", path.display());

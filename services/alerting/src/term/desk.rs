@@ -102,13 +102,13 @@ impl Desk {
                 }
             }
             Looked::Bad { digest, why } => {
-                tracing::error!(%why, "the alerting configuration can't be read; the last good one stays");
                 if let Some((policy, receivers)) = self.reloader.last_good() {
                     self.policy = policy;
                     self.post.take(receivers);
                     self.planned = None;
                 }
                 if self.book.refused() != Some((&digest, &why)) {
+                    tracing::error!(%why, "the alerting configuration can't be read; the last good one stays");
                     let refused = ConfigurationRefused { digest, why };
                     self.note(now, AlertFact::ConfigurationRefused(refused));
                 }
@@ -132,6 +132,9 @@ impl Desk {
         for entry in entries {
             self.watch.evolve(entry.seq.0, &entry.record);
         }
+        // A task that was queued is no change yet, and may be one later.
+        let soonest = self.watch.next_due(self.watch.last_at());
+        self.due = [self.due, soonest].into_iter().flatten().min();
     }
 
     /// Decides all that is called for at `now`.

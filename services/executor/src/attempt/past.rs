@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::ask::{ApiClient, Unanswered};
 
-/// The API's largest page.
-const PAGE: usize = 1_000;
+/// Entries that are asked for at once; fewer where they are large.
+const PAGE: usize = 250;
 /// Runs or tasks that one question may be about.
 const MOST: usize = 10_000;
 
@@ -234,12 +234,21 @@ async fn one_run(api: &ApiClient, runs: &Runs) -> Result<Value, Unanswered> {
 
 /// All entries of a list, in pages. A DAG that is not there has none.
 async fn entries(api: &ApiClient, path: &str, name: &str) -> Result<Vec<Value>, Unanswered> {
-    let mut all = Vec::new();
+    let (mut all, mut limit) = (Vec::new(), PAGE);
     loop {
-        let target = format!("{path}&limit={PAGE}&offset={}", all.len());
-        let Some(mut page) = api.find(target).await? else { return Ok(all) };
+        let target = format!("{path}&limit={limit}&offset={}", all.len());
+        let mut page = match api.find(target).await {
+            Ok(Some(page)) => page,
+            Ok(None) => return Ok(all),
+            // An answer is a record large at most, and entries have confs and notes.
+            Err((413, _)) if limit > 1 => {
+                limit /= 2;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let Value::Array(found) = page[name].take() else { return Ok(all) };
-        let last = found.len() < PAGE;
+        let last = found.len() < limit;
         all.extend(found);
         if all.len() > MOST {
             return Err((413, format!("more than {MOST} {name} are asked for at once")));

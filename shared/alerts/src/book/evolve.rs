@@ -182,6 +182,9 @@ impl Book {
         let Ok(matchers) = matchers else { return };
         let (by, reason) = (record.by.clone(), record.reason.clone().unwrap_or_default());
         let (until, since) = (it.until, record.at);
+        if self.silences.len() >= limits::SILENCES {
+            self.silences.retain(|_, silence| silence.until > since);
+        }
         self.silences.insert(it.silence, Silence { matchers, until, by, reason, since });
     }
 

@@ -10,7 +10,7 @@ use dagbok_events::Timestamp;
 
 use crate::{
     Alert, AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertResolved, Book, By, Condition,
-    Policy, ResolvedWhy, Rule, Watch, dedup_key, limits,
+    Policy, ResolvedWhy, Rule, Severity, Watch, dedup_key, limits,
 };
 
 /// What is to be recorded at `now`; the first facts of an empty answer are in force already. `sending` names the
@@ -38,18 +38,34 @@ pub fn plan(
     let mut opened = book.opened;
     let mut conditions = watch.conditions(now);
     conditions.extend(book.conditions());
+    let mut changed = Vec::new();
     for condition in &conditions {
-        add(about(book, condition, &mut opened));
+        let facts = about(book, condition, &mut opened);
+        changed.extend(facts.iter().filter_map(changes));
+        add(facts);
     }
     for alert in book.open() {
-        add(over(watch, alert, &conditions));
+        let facts = over(watch, alert, &conditions);
+        changed.extend(facts.iter().filter_map(changes));
+        add(facts);
     }
-    let looked_at: BTreeSet<u64> = book.open.union(&book.unsettled).copied().collect();
-    for alert in looked_at.iter().filter_map(|id| book.alert(*id)) {
+    // What has changed in this round is looked at in the next: nobody is told of what is over by now.
+    let changed: BTreeSet<u64> = changed.into_iter().collect();
+    let looked_at = book.open.union(&book.unsettled).filter(|id| !changed.contains(id));
+    for alert in looked_at.filter_map(|id| book.alert(*id)) {
         add(chase::facts(book, policy, alert, now));
         add(notices::facts(policy, alert, now, sending));
     }
     records
+}
+
+/// The alert that a fact changes.
+fn changes(fact: &AlertFact) -> Option<u64> {
+    match fact {
+        AlertFact::AlertRecurred(it) => Some(it.id),
+        AlertFact::AlertResolved(it) => Some(it.id),
+        _ => None,
+    }
 }
 
 /// When to ask again though nothing was recorded.
@@ -69,10 +85,10 @@ fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact>
     let is_new = condition.last_cause() > covered;
     match newest.filter(|alert| alert.is_open()) {
         Some(alert) if is_new && condition.rule.recurs() => {
-            if alert.is_firing() {
+            if alert.is_firing() && !is_worse(alert, condition) {
                 vec![recurred(alert, condition)]
             } else {
-                // Whoever has it in hand has the one that was before.
+                // Whoever has it in hand has the one that was before; and one that got worse goes by other routes.
                 let over = resolved(alert, ResolvedWhy::Superseded, Some(condition.last_cause()));
                 vec![over, open(book, condition, generation + 1, opened)]
             }
@@ -90,6 +106,12 @@ fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact>
             }
         }
     }
+}
+
+fn is_worse(alert: &Alert, condition: &Condition) -> bool {
+    let was = alert.labels.get("severity").map(String::as_str);
+    let known = [Severity::Info, Severity::Warning, Severity::Critical];
+    known.into_iter().find(|it| Some(it.word()) == was).is_some_and(|was| was < condition.severity)
 }
 
 fn open(book: &Book, condition: &Condition, generation: u32, opened: &mut u64) -> AlertFact {

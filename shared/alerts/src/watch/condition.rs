@@ -128,10 +128,13 @@ impl Watch {
             |dag| dag_labels(dag_id, dag),
         );
         let pulled = self.executors.values().any(|queues| queues.contains(&first.queue));
-        let (cause, why) = if pulled {
-            ("queued_too_long", "executors that pull from it have not begun them".to_owned())
+        // Executors that have no room are no trouble by themselves.
+        let (severity, cause, why) = if pulled {
+            let why = "executors that pull from it have not begun them".to_owned();
+            (Severity::Info, "queued_too_long", why)
         } else {
-            ("no_executor", format!("no executor pulls from the queue `{}`", first.queue))
+            let why = format!("no executor pulls from the queue `{}`", first.queue);
+            (Severity::Critical, "no_executor", why)
         };
         labels.insert("cause".to_owned(), cause.to_owned());
         let named = stuck.iter().take(limits::NAMED);
@@ -140,7 +143,7 @@ impl Watch {
         Some(Condition {
             rule: Rule::StuckQueued,
             scope: AlertScope::Dag(dag_id.clone()),
-            severity: Severity::Critical,
+            severity,
             fault: Some(Fault::System),
             since: first.at,
             causes: vec![first.seq],

@@ -113,6 +113,11 @@ impl Watch {
         found
     }
 
+    /// The time of the last record that was folded.
+    pub const fn last_at(&self) -> Timestamp {
+        self.last_at
+    }
+
     /// When time alone makes something wrong next, after `now`.
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let later = |at: Timestamp| (at > now).then_some(at);

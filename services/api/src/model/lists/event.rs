@@ -99,7 +99,10 @@ impl Store {
             EventsOf::Dag(dag_id) => keys::events_of_dag(dag_id),
         };
         let (from, to) = ask.between.unwrap_or((i64::MIN, i64::MAX));
-        let to = prefix.clone().signed(to.max(from)).number(u64::MAX);
+        if to < from {
+            return Box::new(std::iter::empty());
+        }
+        let to = prefix.clone().signed(to).number(u64::MAX);
         let from = prefix.signed(from);
         let number = |key: Result<dagbok_rows::RowKey, StoreError>| {
             Ok(key?.last_chunk().map_or(0, |number| u64::from_be_bytes(*number)))

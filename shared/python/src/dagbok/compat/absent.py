@@ -81,4 +81,6 @@ def absent(path: str) -> AbsentMeta:
     """Return the stand-in for what Airflow calls `path`, the module first."""
     module, _, name = path.rpartition(".")
     said = f"Stands for {path}, which can't be used here."
-    return AbsentMeta(name, (), {"__module__": module, "__doc__": said, "_path": path})
+    # Named in an `except`, it must be one: the error that came would be lost otherwise.
+    bases = (Exception,) if name.endswith(("Error", "Exception", "Warning")) else ()
+    return AbsentMeta(name, bases, {"__module__": module, "__doc__": said, "_path": path})

@@ -98,7 +98,8 @@ def _ask_apart(
         for reader in ready:
             chunk = os.read(reader, 1 << 16)
             pipes[reader][2].extend(chunk)
-            if not chunk:
+            # Not by the pipe's end alone: a process that the timetable left behind holds it open.
+            if not chunk or chunk.endswith(b"\n"):
                 open_pipes.discard(reader)
     for reader, (dag, child, said) in pipes.items():
         os.close(reader)
@@ -108,7 +109,7 @@ def _ask_apart(
 
 
 def _document(said: bytes, in_time: bool) -> Json:
-    if in_time and said:
+    if in_time and said.endswith(b"\n"):
         return dict(loads(said))
     how = "ended its process" if in_time else f"took longer than {WITHIN:.0f} s"
     message = f"its timetable {how} when it was asked for the next run"
@@ -127,7 +128,7 @@ def _answer_and_exit(dag: DAG, timetable: Timetable, last: Any, folder: str, pip
         signal.setitimer(signal.ITIMER_REAL, WITHIN, 0.2)
         document = _answer(dag, timetable, last, folder)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        data = dumps(document).encode("utf-8", "replace")
+        data = dumps(document).encode("utf-8", "replace") + b"\n"
         while data:
             data = data[os.write(pipe, data) :]
     finally:
@@ -139,9 +140,9 @@ def _too_long(signum: int, frame: Any) -> NoReturn:
 
 
 def _answer(dag: DAG, timetable: Timetable, last: Any, folder: str) -> Json:
-    after = None if last is None else DataInterval(*(_instant(datetime.fromisoformat(at)) for at in last))
     document: Json = {}
     try:
+        after = None if last is None else DataInterval(*(_said(last[at]) for at in ("start", "end")))
         earliest, latest = date_range(dag)
         asked = _Restriction(_optional(earliest), _optional(latest), bool(dag.catchup))
         runs = list(_runs(timetable, after, asked))
@@ -166,6 +167,10 @@ def _answer(dag: DAG, timetable: Timetable, last: Any, folder: str) -> Json:
             "may_heal": True,
         }
     return document
+
+
+def _said(at: str) -> datetime:
+    return _instant(datetime.fromisoformat(at))
 
 
 class _Restriction(TimeRestriction):
