@@ -390,7 +390,7 @@ def test_a_secret_in_the_wrong_place_is_not_shown_and_what_comes_late_is_taken(s
         assert written not in everywhere
         # An editor that empties the file before it writes: what was in force stays so.
         config(tmp_path, "")
-        wait_until("why", lambda: "is empty" in str(alerts(it)))
+        wait_until("why", lambda: "is empty" in it.process.log.read_text())
         fail(it, "night_1")
         wait_until("the page", lambda: [page for page in pager.of("firing") if "training" in str(page.body)])
 

@@ -10,4 +10,4 @@ pub use backoff::Backoff;
 pub use children::foreign_python_variables;
 pub use clock::Clock;
 pub use ids::{fresh_command_id, fresh_id};
-pub use shutdown::{Shutdown, stop_signals};
+pub use shutdown::{Shutdown, StopSignals, stop_signals};

@@ -54,12 +54,32 @@ impl Shutdown {
     }
 }
 
+/// Hears SIGTERM and SIGINT, from when it is made on: until then they end the process on the spot.
+#[derive(Debug)]
+pub struct StopSignals {
+    term: unix::Signal,
+    int: unix::Signal,
+}
+
+impl StopSignals {
+    /// Begins to hear them.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            term: unix::signal(unix::SignalKind::terminate())?,
+            int: unix::signal(unix::SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next of them.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+        }
+    }
+}
+
 /// Completes at the first SIGTERM or SIGINT.
 pub async fn stop_signals() -> std::io::Result<&'static str> {
-    let mut term = unix::signal(unix::SignalKind::terminate())?;
-    let mut int = unix::signal(unix::SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = term.recv() => "SIGTERM",
-        _ = int.recv() => "SIGINT",
-    })
+    Ok(StopSignals::listen()?.next().await)
 }

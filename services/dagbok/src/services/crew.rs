@@ -1,7 +1,7 @@
 //! Services of one process, and the order in which they end: who takes work first, who answers last.
 use std::{future::Future, time::Duration};
 
-use dagbok_runtime::{Shutdown, stop_signals};
+use dagbok_runtime::{Shutdown, StopSignals};
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
@@ -34,12 +34,15 @@ type Ended = (&'static str, Result<(), Failure>);
 pub(crate) struct Crew {
     stages: [(Shutdown, JoinSet<Ended>); 4],
     patience: Duration,
+    /// Heard from before the first service runs: whoever saw one answer may ask them all to end.
+    signals: Option<std::io::Result<StopSignals>>,
 }
 
 impl Crew {
     /// Nobody yet. Each stage is given `patience` to end.
     pub(crate) fn new(patience: Duration) -> Self {
-        Self { stages: Stage::ALL.map(|_| (Shutdown::new(), JoinSet::new())), patience }
+        let stages = Stage::ALL.map(|_| (Shutdown::new(), JoinSet::new()));
+        Self { stages, patience, signals: Some(StopSignals::listen()) }
     }
 
     /// What asks a stage's services to end.
@@ -67,20 +70,20 @@ impl Crew {
     /// Runs until SIGTERM, SIGINT or a service's end, then ends all in order. A second signal ends
     /// them at once.
     pub(crate) async fn run(mut self) -> Outcome {
+        let signals = self.signals.take().unwrap_or_else(StopSignals::listen);
+        let mut signals =
+            signals.map_err(|error| Failure::from_error(Code::ServiceFailed, &error))?;
         let failed = tokio::select! {
-            signal = stop_signals() => match signal {
-                Ok(signal) => {
-                    tracing::info!(signal, "ending in order; a second signal ends at once");
-                    None
-                }
-                Err(error) => Some(Failure::from_error(Code::ServiceFailed, &error)),
-            },
+            signal = signals.next() => {
+                tracing::info!(signal, "ending in order; a second signal ends at once");
+                None
+            }
             failed = self.first_end() => Some(failed),
         };
         let orderly = tokio::select! {
             orderly = self.end() => orderly,
-            signal = stop_signals() => {
-                tracing::warn!(?signal, "ending at once");
+            signal = signals.next() => {
+                tracing::warn!(signal, "ending at once");
                 false
             }
         };
