@@ -49,7 +49,7 @@ fn main() -> ExitCode {
                 // Where whoever started this ignores SIGCHLD nobody hears how a child ended; a handler, which
                 // stands from here on, ends that, and children get the default back.
                 let _ = tokio::signal::unix::signal(SignalKind::child());
-                commands::run(cli).await
+                Box::pin(commands::run(cli)).await
             });
             dagbok_telemetry::end_lines();
             // What still blocks, such as a name that is being looked up, must not keep the process.
