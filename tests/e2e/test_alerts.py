@@ -250,6 +250,18 @@ def test_nobody_acknowledges_so_the_next_step_is_told(start: Start) -> None:
         assert steps == [("a", 0), ("b", 1)]
 
 
+def test_who_fails_more_often_than_a_step_waits_reaches_the_next_all_the_same(start: Start) -> None:
+    steps = '[chains.c]\nsteps = [{ receivers = ["a"], wait = "2s" }, { receivers = ["b"] }]\n'
+    chain = f'{steps}[route]\nchain = "c"\ngroup_interval = "1s"\n'
+    with hook() as one, hook() as two:
+        it = start(webhook("a", one.url) + webhook("b", two.url) + chain)
+        for night in range(200):
+            fail(it, f"night_{night}")
+            if two.of("firing"):
+                break
+        assert two.of("firing"), "the second step never heard of it"
+
+
 def test_mail_says_it_and_a_broken_configuration_leaves_the_last_good_one(start: Start, tmp_path: Path) -> None:
     with mailbox() as box:
         text = f"""

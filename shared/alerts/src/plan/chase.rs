@@ -83,7 +83,10 @@ fn route_of(policy: &Policy, alert: &Alert) -> Option<Routed> {
 fn following(routed: &Routed, alert: &Alert, chase: Chase) -> Next {
     let chain = &routed.chain;
     let cycle = chain.repeat.saturating_add(1);
-    if alert.is_news {
+    // Where further steps wait, they are told of it when their time comes: a DAG that fails more often than a step
+    // waits would begin its chain anew for ever, and nobody further on would hear of it.
+    let is_last = chase.step as usize + 1 >= chain.steps.len();
+    if alert.is_news && is_last {
         let turn = (chase.turn / cycle).saturating_add(1).saturating_mul(cycle);
         let at = chase.at.plus(routed.group_interval);
         return Next { at, turn, step: 0, why: Some(EscalatedWhy::Recurred) };
