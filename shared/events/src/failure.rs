@@ -84,6 +84,22 @@ pub enum FailureKind {
     Executor,
 }
 
+impl FailureKind {
+    /// As it stands in facts and labels.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Exception => "exception",
+            Self::Timeout => "timeout",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Signal => "signal",
+            Self::Exit => "exit",
+            Self::ImportError => "import_error",
+            Self::CouldNotStart => "could_not_start",
+            Self::Executor => "executor",
+        }
+    }
+}
+
 /// Whose a failure is.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,

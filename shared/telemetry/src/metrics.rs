@@ -184,7 +184,7 @@ impl Metrics {
     /// A try failed.
     pub fn task_failed(&self, kind: FailureKind, fault: Fault) {
         let labels =
-            [KeyValue::new("kind", kind_label(kind)), KeyValue::new("fault", fault_label(fault))];
+            [KeyValue::new("kind", kind.word()), KeyValue::new("fault", fault_label(fault))];
         self.task_failures.add(1, &labels);
     }
 
@@ -268,19 +268,6 @@ fn counter(meter: &Meter, name: &'static str, what: &'static str) -> Counter<u64
 
 fn seconds(meter: &Meter, name: &'static str, what: &'static str) -> Histogram<f64> {
     meter.f64_histogram(name).with_description(what).with_boundaries(SECONDS.to_vec()).build()
-}
-
-const fn kind_label(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Exception => "exception",
-        FailureKind::Timeout => "timeout",
-        FailureKind::OutOfMemory => "out_of_memory",
-        FailureKind::Signal => "signal",
-        FailureKind::Exit => "exit",
-        FailureKind::ImportError => "import_error",
-        FailureKind::CouldNotStart => "could_not_start",
-        FailureKind::Executor => "executor",
-    }
 }
 
 const fn fault_label(fault: Fault) -> &'static str {

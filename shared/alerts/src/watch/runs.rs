@@ -239,7 +239,7 @@ fn run_failed(
     let mut causes = vec![seq];
     let mut fault = None;
     if let Some(failure) = &ended.failure {
-        let kind = failure.kind.map_or("lost", kind_word);
+        let kind = failure.kind.map_or("lost", FailureKind::word);
         summary = format!("{summary} at task {} ({kind}): {}", failure.task_id, failure.message);
         labels.insert("task".to_owned(), failure.task_id.to_string());
         labels.insert("kind".to_owned(), kind.to_owned());
@@ -275,18 +275,5 @@ fn run_failed(
         labels,
         summary: cut(&summary),
         details,
-    }
-}
-
-const fn kind_word(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Exception => "exception",
-        FailureKind::Timeout => "timeout",
-        FailureKind::OutOfMemory => "out_of_memory",
-        FailureKind::Signal => "signal",
-        FailureKind::Exit => "exit",
-        FailureKind::ImportError => "import_error",
-        FailureKind::CouldNotStart => "could_not_start",
-        FailureKind::Executor => "executor",
     }
 }

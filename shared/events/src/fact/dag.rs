@@ -127,21 +127,21 @@ pub struct ExpectedRuns {
     pub count: u32,
 }
 
-const fn one() -> u32 {
+pub(super) const fn one() -> u32 {
     1
 }
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde's skip_serializing_if passes a reference"
 )]
-const fn is_one(n: &u32) -> bool {
+pub(super) const fn is_one(n: &u32) -> bool {
     *n == 1
 }
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde's skip_serializing_if passes a reference"
 )]
-const fn is_none(step: &Micros) -> bool {
+pub(super) const fn is_none(step: &Micros) -> bool {
     step.0 == 0
 }
 

@@ -2,6 +2,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::dag::{is_none, is_one, one};
 use crate::{Interval, Micros, Timestamp};
 
 /// See [`crate::Fact::ScheduleForetold`]. Scope: the DAG.
@@ -58,22 +59,4 @@ pub struct ManualStep {
     pub from: Timestamp,
     /// The data interval.
     pub interval: Interval,
-}
-
-const fn one() -> u32 {
-    1
-}
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if passes a reference"
-)]
-const fn is_one(n: &u32) -> bool {
-    *n == 1
-}
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if passes a reference"
-)]
-const fn is_none(step: &Micros) -> bool {
-    step.0 == 0
 }

@@ -25,9 +25,7 @@ pub(crate) async fn acknowledge(
     caller: Caller,
     InBody(body): InBody<AlertChange>,
 ) -> Result<Json<AlertResponse>, ApiError> {
-    let note = reason_of(body.note, "note")?;
-    let id = ask(&state, caller, note, AskBody::Acknowledge { id }).await?;
-    one(&state, id).await.map(Json)
+    change(&state, caller, body, AskBody::Acknowledge { id }).await
 }
 
 /// Says that an alert is over; another is opened only by what happens after.
@@ -42,9 +40,18 @@ pub(crate) async fn resolve(
     caller: Caller,
     InBody(body): InBody<AlertChange>,
 ) -> Result<Json<AlertResponse>, ApiError> {
+    change(&state, caller, body, AskBody::Resolve { id }).await
+}
+
+async fn change(
+    state: &ApiState,
+    caller: Caller,
+    body: AlertChange,
+    what: AskBody,
+) -> Result<Json<AlertResponse>, ApiError> {
     let note = reason_of(body.note, "note")?;
-    let id = ask(&state, caller, note, AskBody::Resolve { id }).await?;
-    one(&state, id).await.map(Json)
+    let id = ask(state, caller, note, what).await?;
+    one(state, id).await.map(Json)
 }
 
 /// Has a receiver told by the real way, marked as a test: an alert of its own, in which the answer is to be seen.

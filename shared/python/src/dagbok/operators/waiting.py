@@ -100,14 +100,19 @@ class DayOfWeekSensor(BaseSensorOperator):
 class FSHook(BaseHook):
     """A folder, by a connection whose extra names its `path`; without that connection, the whole disk."""
 
-    def __init__(self, fs_conn_id: str = "fs_default", **kwargs: Any) -> None:
+    conn_name_attr = "fs_conn_id"
+    default_conn_name = "fs_default"
+    conn_type = "fs"
+    hook_name = "File (path)"
+
+    def __init__(self, fs_conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__()
         self.basepath = "/"
         try:
             self.basepath = self.get_connection(fs_conn_id).extra_dejson.get("path", "")
         except AirflowNotFoundException:
             # Airflow makes this one connection by itself, with the root as its path.
-            if fs_conn_id != "fs_default":
+            if fs_conn_id != self.default_conn_name:
                 raise
         self.conn = self.basepath
 
@@ -117,6 +122,13 @@ class FSHook(BaseHook):
     def get_path(self) -> str:
         """Return the folder."""
         return self.basepath
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Say whether the folder is there."""
+        if not self.basepath:
+            return False, "no path is given"
+        found = os.path.exists(self.basepath)
+        return found, f"the path {self.basepath} {'exists' if found else 'does not exist'}"
 
 
 class FileSensor(BaseSensorOperator):

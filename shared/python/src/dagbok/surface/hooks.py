@@ -1,4 +1,4 @@
-"""The hooks that Airflow 2 shipped itself: a folder that a connection names, and a command."""
+"""What hooks are found by, and the hook for commands that Airflow 2 shipped itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from dagbok.models.hook import BaseHook
 
-__all__ = ["DiscoverableHook", "FSHook", "SubprocessHook", "SubprocessResult", "working_directory"]
+__all__ = ["DiscoverableHook", "SubprocessHook", "SubprocessResult", "working_directory"]
 
 
 class DiscoverableHook:
@@ -22,34 +22,6 @@ class DiscoverableHook:
     default_conn_name: str
     conn_type: str
     hook_name: str
-
-
-class FSHook(BaseHook):
-    """A folder: the `path` in the extra of a connection, or a base that is given."""
-
-    conn_name_attr = "fs_conn_id"
-    default_conn_name = "fs_default"
-    conn_type = "fs"
-    hook_name = "File (path)"
-
-    def __init__(self, fs_conn_id: str = default_conn_name, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.basepath = str(self.get_connection(fs_conn_id).extra_dejson.get("path") or "")
-        self.conn = self.basepath
-
-    def get_conn(self) -> None:
-        """Connect to nothing."""
-
-    def get_path(self) -> str:
-        """Return the folder."""
-        return self.basepath
-
-    def test_connection(self) -> tuple[bool, str]:
-        """Say whether the folder is there."""
-        if not self.basepath:
-            return False, "no path is given"
-        found = os.path.exists(self.basepath)
-        return found, f"the path {self.basepath} {'exists' if found else 'does not exist'}"
 
 
 class SubprocessResult(NamedTuple):

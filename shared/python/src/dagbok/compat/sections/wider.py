@@ -45,7 +45,7 @@ _EMAIL = {"EmailOperator": "dagbok.operators.email:EmailOperator"}
 _SUBPROCESS = {
     name: f"{_SURFACE}.hooks:{name}" for name in ("SubprocessHook", "SubprocessResult", "working_directory")
 }
-_FILES = {"FSHook": f"{_SURFACE}.hooks:FSHook"}
+_FILES = {"FSHook": "dagbok.operators.waiting:FSHook"}
 _TIMEZONE = {
     name: f"dagbok.timezone:{name}"
     for name in (
