@@ -46,7 +46,10 @@ pub(crate) async fn ensure_all(
             return Err(ConnectError::NoNamespace { namespace: settings.namespace.clone() });
         }
         for other in others(&names) {
-            if is_there(link, settings, &other.name).await? {
+            // Another scheduler that starts with this one may have made both since the log was looked for.
+            if is_there(link, settings, &other.name).await?
+                && !is_there(link, settings, &log.name).await?
+            {
                 return Err(ConnectError::LogGone { stream: log.name, other: other.name });
             }
         }

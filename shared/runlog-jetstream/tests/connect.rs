@@ -305,3 +305,19 @@ async fn snapshots_are_replaced_whole_and_leave_nothing_behind() {
     let stream = jetstream.get_stream("dagbok_a_snapshots").await.unwrap();
     assert_eq!(stream.cached_info().state.messages, 4, "two heads and a piece for each");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn schedulers_that_start_at_once_make_the_namespace_together() {
+    let server = NatsServer::start(versions::NEWEST, SyncInterval::Default);
+    for round in 0..20 {
+        let starting: Vec<_> = (0..6)
+            .map(|_| {
+                let settings = ConnectSettings::new(server.url(), format!("together{round}"));
+                tokio::spawn(connect(settings))
+            })
+            .collect();
+        for one in starting {
+            one.await.unwrap().map(drop).expect("one of them took the others' streams for remains");
+        }
+    }
+}
