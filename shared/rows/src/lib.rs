@@ -6,10 +6,15 @@
 //! the whole ([`Kept`]): opened, caught up, followed, and built anew where it is missing, damaged, made by
 //! other rules or from another log.
 //!
-//! The store is sled, which nobody outside of this crate needs to know. Rows may be lost at any time: the
-//! log is the truth. There is deliberately nothing in here about what any row means.
+//! Rows are written to sled, and settle in fjall, which nobody outside of this crate needs to know. They may be lost at
+//! any time: the log is the truth. There is deliberately nothing in here about what any row means.
+mod cold;
+mod hot;
 mod kept;
 pub mod key;
+mod levels;
+mod merge;
+mod open;
 mod overlay;
 mod store;
 

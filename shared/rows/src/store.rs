@@ -1,30 +1,43 @@
-//! The rows on disk: one sled tree, which may be lost at any time and is then built again.
-//!
-//! sled has its own ways, so all of them are met here: it is opened on a thread of its own that may
-//! panic, its cache is bounded, it is flushed when we say so, and what can't be opened is moved aside.
+//! The rows on disk, which may be lost at any time and are then built again: what is written goes to a generation
+//! of rows, and a generation that has grown moves to the cold ones. Readers see one store.
 use std::{
     fs, io,
     ops::Bound,
     path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use dagbok_projection::Checkpoint;
 use dagbok_runlog::{Position, Seq};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use crate::Key;
+use crate::{
+    Key,
+    cold::Cold,
+    hot::{Hot, OpenFailure},
+    key,
+    levels::{Levels, Mover},
+    merge::Bytes,
+    open::{self, Claim, Failure},
+};
 
-/// Memory that sled may use for pages, in bytes.
-const CACHE_BYTES: u64 = 24 << 20;
 /// The key of the row that says how far the others are.
-const META: &[u8] = b"m";
+pub(crate) const META: &[u8] = b"m";
+/// What a generation's files take when the next one begins, in bytes. sled holds some 2 % of it in memory.
+const GROWN: u64 = 128 << 20;
+/// Rows written after which that is looked at.
+const LOOK_AFTER: usize = 4_096;
 
 /// A key as the store has it.
-pub type RowKey = sled::IVec;
+pub type RowKey = Bytes;
 
 /// A change of one key: its new bytes, or `None` where it is gone.
 pub type KeyChange = (Key, Option<Vec<u8>>);
@@ -32,9 +45,15 @@ pub type KeyChange = (Key, Option<Vec<u8>>);
 /// The rows could not be read or written.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The store failed.
+    /// A generation failed.
     #[error("the rows' store failed")]
     Sled(#[from] sled::Error),
+    /// The cold rows failed.
+    #[error("the store of the cold rows failed")]
+    Fjall(#[from] fjall::Error),
+    /// The system refused.
+    #[error("the rows' store was refused something by the system")]
+    System(#[from] io::Error),
     /// A row is not what was written.
     #[error("a row can't be read: {0}")]
     Unreadable(String),
@@ -69,25 +88,35 @@ pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
 
 /// How far the rows are, and by which rules they were made.
 #[derive(Debug, Serialize, Deserialize)]
-struct Meta {
-    version: u32,
-    seq: u64,
-    /// Rows of an earlier build have none.
-    #[serde(default)]
-    position: Option<Position>,
+pub(crate) struct Meta {
+    pub(crate) version: u32,
+    pub(crate) seq: u64,
+    pub(crate) position: Option<Position>,
+    /// The generation that says so.
+    pub(crate) generation: u64,
+    /// Where the rows below it end.
+    pub(crate) base: u64,
 }
 
 /// The rows. Cheap to clone.
 #[derive(Clone)]
-pub struct Store {
-    db: sled::Db,
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    /// Dropped first: it ends the move of rows.
+    mover: Mutex<Option<Mover>>,
+    levels: Arc<ArcSwap<Levels>>,
     /// Of the rules that make the rows.
     version: u32,
+    /// Rows written since the generation's size was looked at.
+    written: AtomicUsize,
+    /// None of a store that is gone when it is closed.
+    claim: Option<Claim>,
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("Store").field("version", &self.0.version).finish_non_exhaustive()
     }
 }
 
@@ -103,24 +132,26 @@ pub struct Opened {
 impl Store {
     /// One that is gone when the last clone is dropped.
     pub fn temporary(version: u32) -> Result<Self, StoreError> {
-        Ok(Self { db: settings().temporary(true).open()?, version })
+        let levels = Levels { hot: Arc::new(Hot::temporary()?), settling: None, cold: None };
+        Self::new(levels, version, None)
+    }
+
+    fn new(levels: Levels, version: u32, claim: Option<Claim>) -> Result<Self, StoreError> {
+        let settles = levels.settling.is_some();
+        let levels = Arc::new(ArcSwap::from_pointee(levels));
+        let mover = if settles { Some(Mover::start(&levels)?) } else { None };
+        let (mover, written) = (Mutex::new(mover), AtomicUsize::new(LOOK_AFTER));
+        Ok(Self(Arc::new(Inner { mover, levels, version, written, claim })))
     }
 
     /// Opens the store in the folder `dir`, for rows that are made by rules of `version`. One that is
     /// damaged or was made by other rules is moved aside, and an empty one takes its place.
     pub fn open(dir: &Path, version: u32) -> Result<Opened, OpenError> {
-        let because = match try_open(dir, version) {
-            Ok(store) => match store.meta() {
-                Ok(Some(Meta { version: found, .. })) if found != version => format!(
-                    "its rows are of version {found}, and this build makes version {version}"
-                ),
-                Ok(Some(_) | None) => return Ok(Opened { store, rebuilt_because: None }),
-                Err(error) => format!("it is damaged: {error}"),
-            },
-            Err(Failure::Fatal(error)) => return Err(error),
-            Err(Failure::Damaged(why)) => format!("it is damaged: {why}"),
-        };
-        Self::start_over(dir, version, because)
+        match try_open(dir, version) {
+            Ok(store) => Ok(Opened { store, rebuilt_because: None }),
+            Err(Failure::Fatal(error)) => Err(error),
+            Err(Failure::Useless(because)) => Self::start_over(dir, version, because),
+        }
     }
 
     /// Moves the folder `dir` aside, keeping one such, and opens an empty store in its place.
@@ -137,17 +168,13 @@ impl Store {
         match try_open(dir, version) {
             Ok(store) => Ok(Opened { store, rebuilt_because: Some(because) }),
             Err(Failure::Fatal(error)) => Err(error),
-            Err(Failure::Damaged(why)) => Err(disk(io::Error::other(why))),
+            Err(Failure::Useless(why)) => Err(disk(io::Error::other(why))),
         }
-    }
-
-    fn meta(&self) -> Result<Option<Meta>, StoreError> {
-        self.db.get(META)?.map(|bytes| unpack(&bytes)).transpose()
     }
 
     /// Up to where the rows are.
     pub fn checkpoint(&self) -> Result<Checkpoint, StoreError> {
-        let meta = self.meta()?;
+        let meta: Option<Meta> = self.get(META)?;
         Ok(meta.map_or_else(Checkpoint::default, |meta| Checkpoint {
             seq: Seq(meta.seq),
             position: meta.position,
@@ -155,31 +182,70 @@ impl Store {
     }
 
     /// Writes rows and checkpoint at once, however many they are: no reader and no crash sees a part.
+    /// One thread writes at a time.
     pub fn write(&self, changes: &[KeyChange], checkpoint: &Checkpoint) -> Result<(), StoreError> {
+        let levels = self.0.levels.load();
         let Checkpoint { seq, position } = *checkpoint;
-        let meta = Meta { version: self.version, seq: seq.0, position };
-        let mut batch = sled::Batch::default();
-        for (key, row) in changes {
-            match row {
-                Some(bytes) => batch.insert(key.as_slice(), bytes.as_slice()),
-                None => batch.remove(key.as_slice()),
+        let (version, generation, base) = (self.0.version, levels.hot.number, levels.hot.base);
+        let meta = Meta { version, seq: seq.0, position, generation, base };
+        levels.hot.write(changes, pack(&meta), levels.has_older())?;
+        if self.0.written.fetch_add(changes.len(), Ordering::Relaxed) >= LOOK_AFTER {
+            self.0.written.store(0, Ordering::Relaxed);
+            if levels.hot.size()? >= GROWN {
+                self.begin_generation()?;
             }
         }
-        batch.insert(META, pack(&meta));
-        self.db.apply_batch(batch)?;
-        collect(changes.len());
         Ok(())
+    }
+
+    /// Begins a generation, and moves the rows of the one before; not while others still move.
+    fn begin_generation(&self) -> Result<(), StoreError> {
+        let Some(Claim { root, .. }) = &self.0.claim else { return Ok(()) };
+        let now = self.0.levels.load_full();
+        // One to which nothing was written says nothing, not even its number.
+        if now.settling.is_some() || now.hot.get(META)?.is_none() {
+            return Ok(());
+        }
+        now.hot.flush()?;
+        let (number, base) = (now.hot.number + 1, self.checkpoint()?.seq.0);
+        let hot = Hot::open(&open::generation(root, number), number, base);
+        let hot = Arc::new(hot.map_err(|failure| match failure {
+            OpenFailure::InUse => StoreError::Unreadable("a generation is in use".to_owned()),
+            OpenFailure::Disk(error) => StoreError::System(error),
+            OpenFailure::Damaged(why) => StoreError::Unreadable(why),
+        })?);
+        let cold = match &now.cold {
+            Some(cold) => cold.clone(),
+            None => Cold::open(&open::cold(root))?,
+        };
+        let settling = Some(Arc::clone(&now.hot));
+        self.0.levels.store(Arc::new(Levels { hot, settling, cold: Some(cold) }));
+        let mover = Mover::start(&self.0.levels)?;
+        // The one before is over: it left nothing that settles.
+        drop(self.mover().replace(mover));
+        Ok(())
+    }
+
+    /// Moves all rows to the cold ones now, and waits for it; of a store that has a folder. While nobody writes.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        self.begin_generation()?;
+        let mover = self.mover().take();
+        mover.map(Mover::finish);
+        Ok(())
+    }
+
+    fn mover(&self) -> std::sync::MutexGuard<'_, Option<Mover>> {
+        self.0.mover.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands the rows to the operating system. They may be lost with the power, and are then rebuilt.
     pub fn flush(&self) -> Result<(), StoreError> {
-        self.db.flush()?;
-        Ok(())
+        self.0.levels.load().hot.flush()
     }
 
     /// The row under `key`.
     pub fn get<R: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
-        self.db.get(key)?.map(|bytes| unpack(&bytes)).transpose()
+        self.0.levels.load().get(key)?.map(|bytes| unpack(&bytes)).transpose()
     }
 
     /// Every row whose key begins with `prefix`, in the order of the keys; the key comes along.
@@ -187,7 +253,7 @@ impl Store {
         &self,
         prefix: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<(RowKey, R), StoreError>> + use<R> {
-        self.db.scan_prefix(prefix).map(|found| {
+        self.between(prefix, key::after(prefix).as_deref()).map(|found| {
             let (key, bytes) = found?;
             Ok((key, unpack(&bytes)?))
         })
@@ -198,7 +264,7 @@ impl Store {
         &self,
         prefix: &[u8],
     ) -> impl DoubleEndedIterator<Item = Result<RowKey, StoreError>> + use<> {
-        self.db.scan_prefix(prefix).keys().map(|found| Ok(found?))
+        self.keys_between(prefix, key::after(prefix).as_deref())
     }
 
     /// Every key from `from` on that is below `to`, in their order.
@@ -207,53 +273,61 @@ impl Store {
         from: &[u8],
         to: Option<&[u8]>,
     ) -> impl DoubleEndedIterator<Item = Result<RowKey, StoreError>> + use<> {
-        let to = to.map_or(Bound::Unbounded, Bound::Excluded);
-        let range = self.db.range::<&[u8], _>((Bound::Included(from), to));
-        range.keys().map(|found| Ok(found?))
+        self.between(from, to).map(|found| Ok(found?.0))
     }
 
-    /// A hash over all rows: two stores with the same one hold the same.
+    fn between(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+    ) -> impl DoubleEndedIterator<Item = Result<(RowKey, Bytes), StoreError>> + use<> {
+        // A range that ends before it begins is empty, and no store is asked for it.
+        let to = match to {
+            Some(to) if to < from => Bound::Excluded(from),
+            Some(to) => Bound::Excluded(to),
+            None => Bound::Unbounded,
+        };
+        let found = self.0.levels.load().range((Bound::Included(from), to));
+        found.filter_map(|pair| match pair {
+            Ok(pair) => pair.value.map(|value| Ok((pair.key, value))),
+            Err(error) => Some(Err(error)),
+        })
+    }
+
+    /// A hash over all rows, and how far they are: two stores with the same one hold the same.
     pub fn fingerprint(&self) -> Result<String, StoreError> {
         let mut hash = Sha256::new();
-        for found in self.db.iter() {
+        let mut add = |part: &[u8]| {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part);
+        };
+        let Checkpoint { seq, position } = self.checkpoint()?;
+        add(&pack(&(seq.0, position)));
+        for found in self.between(&[], None) {
             let (key, bytes) = found?;
-            for part in [&key, &bytes] {
-                hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-                hash.update(part);
+            if key[..] != *META {
+                add(&key);
+                add(&bytes);
             }
         }
         Ok(hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
     }
 }
 
-/// Frees what a write of so many rows replaced. sled leaves that to whoever looks at a store next, a few hundred
-/// pieces for every hundred looks, so that a store which is only written to keeps all that it ever replaced.
-fn collect(rows: usize) {
-    // Each time frees up to 512 pieces, and a row leaves two or three; nothing goes before its epoch is two back.
-    for _ in 0..rows / 128 + 3 {
-        crossbeam_epoch::pin().flush();
-    }
-}
-
-enum Failure {
-    Fatal(OpenError),
-    Damaged(String),
-}
-
-fn settings() -> sled::Config {
-    sled::Config::new()
-        .cache_capacity(CACHE_BYTES)
-        .flush_every_ms(None)
-        .mode(sled::Mode::HighThroughput)
-}
-
-/// Opens a store, and waits a while for whoever has it: sled lets go of a closed one a little late, and
-/// so does a process that is ending.
+/// Opens a store, and waits a while for whoever has it: a closed one is let go of a little late, and so it is by a
+/// process that is ending.
 fn try_open(dir: &Path, version: u32) -> Result<Store, Failure> {
     const PATIENCE: Duration = Duration::from_secs(2);
     let begin = Instant::now();
     loop {
-        match try_open_once(dir, version) {
+        let opened = open::open(dir, version).and_then(|(claim, levels)| {
+            let disk = |error| {
+                let (path, source) = (dir.to_owned(), io::Error::other(error));
+                Failure::Fatal(OpenError::Disk { path, source })
+            };
+            Store::new(levels, version, Some(claim)).map_err(disk)
+        });
+        match opened {
             Err(Failure::Fatal(OpenError::InUse(_))) if begin.elapsed() < PATIENCE => {
                 thread::sleep(Duration::from_millis(20));
             }
@@ -262,101 +336,5 @@ fn try_open(dir: &Path, version: u32) -> Result<Store, Failure> {
     }
 }
 
-/// Opens sled on a thread of its own: a damaged store may panic there.
-fn try_open_once(dir: &Path, version: u32) -> Result<Store, Failure> {
-    let path = dir.to_owned();
-    let opening = thread::Builder::new()
-        .name("open-rows".to_owned())
-        .spawn(move || {
-            let db = settings().path(path).open()?;
-            // Reading once shows damage that opening alone does not.
-            db.get(META)?;
-            Ok::<_, sled::Error>(db)
-        })
-        .map_err(|source| Failure::Fatal(OpenError::Disk { path: dir.to_owned(), source }))?;
-    match opening.join() {
-        Ok(Ok(db)) => Ok(Store { db, version }),
-        Ok(Err(sled::Error::Io(error))) => Err(failure_of(dir, error)),
-        Ok(Err(error)) => Err(Failure::Damaged(error.to_string())),
-        Err(_) => Err(Failure::Damaged("sled panicked while opening it".to_owned())),
-    }
-}
-
-/// Tells a disk that refuses from a store that is damaged.
-fn failure_of(dir: &Path, error: io::Error) -> Failure {
-    use io::ErrorKind as Kind;
-    let path = dir.to_owned();
-    if error.kind() == Kind::WouldBlock || error.to_string().contains("could not acquire lock") {
-        return Failure::Fatal(OpenError::InUse(path));
-    }
-    match error.kind() {
-        Kind::PermissionDenied
-        | Kind::StorageFull
-        | Kind::ReadOnlyFilesystem
-        | Kind::QuotaExceeded => Failure::Fatal(OpenError::Disk { path, source: error }),
-        _ => Failure::Damaged(error.to_string()),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const VERSION: u32 = 7;
-
-    fn reopened(meta: &Meta) -> Opened {
-        let home = tempfile::tempdir().unwrap();
-        let dir = home.path().join("rows");
-        let store = Store::open(&dir, VERSION).unwrap().store;
-        store.db.insert(META, pack(meta)).unwrap();
-        store.db.insert(b"dx", b"a row").unwrap();
-        store.flush().unwrap();
-        drop(store);
-        Store::open(&dir, VERSION).unwrap()
-    }
-
-    #[test]
-    fn rows_of_another_version_are_built_anew() {
-        let opened = reopened(&Meta { version: VERSION + 1, seq: 9, position: None });
-        assert!(opened.rebuilt_because.unwrap().contains("this build makes version"));
-        assert_eq!(opened.store.checkpoint().unwrap(), Checkpoint::default());
-        assert!(opened.store.db.is_empty());
-    }
-
-    #[test]
-    fn rows_of_this_version_are_kept() {
-        let opened = reopened(&Meta { version: VERSION, seq: 9, position: None });
-        assert_eq!(opened.rebuilt_because, None);
-        assert_eq!(opened.store.checkpoint().unwrap().seq, Seq(9));
-        assert_eq!(opened.store.db.len(), 2);
-    }
-
-    #[test]
-    fn however_many_rows_come_whole_with_their_checkpoint() {
-        let store = Store::temporary(VERSION).unwrap();
-        for count in [0_usize, 1, 300, 60_000] {
-            store.db.clear().unwrap();
-            let (watching, stop) = (store.clone(), std::sync::atomic::AtomicBool::new(false));
-            thread::scope(|scope| {
-                let seen = scope.spawn(|| {
-                    let last_key = format!("x{:05}", count.saturating_sub(1));
-                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                        let first = watching.db.contains_key(b"x00000").unwrap();
-                        let last = watching.db.contains_key(&last_key).unwrap();
-                        assert!(last || !first, "a reader saw a part of {count}");
-                    }
-                });
-                let change = |n: usize| (format!("x{n:05}").into_bytes(), Some(vec![1; 40]));
-                let changes: Vec<KeyChange> = (0..count).map(change).collect();
-                let checkpoint = Checkpoint { seq: Seq(5), position: None };
-                store.write(&changes, &checkpoint).unwrap();
-                stop.store(true, std::sync::atomic::Ordering::Relaxed);
-                assert_eq!(store.db.len(), count + 1);
-                assert_eq!(store.checkpoint().unwrap(), checkpoint);
-                if count > 0 {
-                    seen.join().unwrap();
-                }
-            });
-        }
-    }
-}
+mod tests;
