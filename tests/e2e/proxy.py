@@ -135,9 +135,14 @@ class Proxy:
             self.connections.discard(connection)
 
     def hurt(self, rng: random.Random) -> str:
-        """Begins one fault on every connection that is there; says which. Returns at once."""
+        """Begins one fault, drawn, on every connection that is there; says which. Returns at once."""
         way, fault = rng.choice(list(Way)), rng.choice(list(Fault))
         seconds = rng.uniform(0.05, 1.5)
+        self.suffer(way, fault, seconds)
+        return f"{way.value}: {fault.value} for {seconds:.2f} s"
+
+    def suffer(self, way: Way, fault: Fault, seconds: float) -> None:
+        """Begins this fault on every connection that is there. Returns at once."""
 
         async def begin() -> None:
             for connection in list(self.connections):
@@ -147,7 +152,6 @@ class Proxy:
 
         asyncio.run_coroutine_threadsafe(begin(), self._loop).result(10)
         self.faults += 1
-        return f"{way.value}: {fault.value} for {seconds:.2f} s"
 
     @property
     def _running(self) -> set[asyncio.Future[None]]:

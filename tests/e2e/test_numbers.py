@@ -12,7 +12,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from harness import check_history, standalone, wait_until
+from apart import Apart, trigger, wait_all
+from harness import check_history, standalone, wait_until, write_dag
+from proxy import Fault, Way
 
 WITNESS = """
 import os, time
@@ -35,6 +37,18 @@ def seen():
         one.override(task_id=f"one{n}")(n)
 seen()
 """
+
+
+def judge(lines: list[str], records: list[dict], accepted: set[tuple[str, str]]) -> None:
+    """Each execution had a number of its own, each task ended once at least, and the moment was met."""
+    said = Counter(lines)
+    twice = {line: n for line, n in said.items() if n > 1}
+    assert not twice, f"numbers used for two executions: {twice}"
+    ended = {re.sub(r" \d+$", "", line.removeprefix("end ")) for line in said if line.startswith("end ")}
+    assert len(ended) == 6 * len(accepted)
+    check_history(records, accepted)
+    lost = [fact["why"] for record in records for fact in record["facts"] if fact["type"] == "TryLost"]
+    assert "may_have_begun" in lost, f"the moment was never met: {lost}"
 
 
 @pytest.fixture
@@ -66,14 +80,31 @@ def test_no_number_is_used_for_two_executions(tmp_path: Path, dags: Path, slow_d
             it.start()
         for _, run in sorted(accepted):
             assert it.api.wait_run("seen", run) == "success"
-        said = Counter(lines())
-        twice = {line: n for line, n in said.items() if n > 1}
-        assert not twice, f"numbers used for two executions: {twice}"
-        ended = {re.sub(r" \d+$", "", line.removeprefix("end ")) for line in said if line.startswith("end ")}
-        assert len(ended) == 6 * len(accepted)
-        records = it.api.events()
-        check_history(records, accepted)
-        lost = [fact["why"] for record in records for fact in record["facts"] if fact["type"] == "TryLost"]
-        assert "may_have_begun" in lost, f"the moment was never met: {lost}"
+        judge(lines(), it.api.events(), accepted)
         marks = it.home / "executor" / "begun"
         wait_until("no mark", lambda: marks.is_dir() and not any(mark.stat().st_size for mark in marks.glob("*/*")))
+
+
+def test_nor_where_the_word_of_a_start_never_left_the_executor(tmp_path: Path) -> None:
+    """On NATS the moment lasts as long as the executor's words are on their way: here they are held, and it is killed."""
+    draw, accepted = random.Random(2), set[tuple[str, str]]()
+    with Apart(tmp_path, proxied=True) as apart:
+        write_dag(apart.dags, "seen.py", WITNESS)
+        wait_until("the DAG", lambda: apart.api.get("/dags/seen"))
+        witness = Path(apart.env["WITNESS"])
+
+        def lines() -> list[str]:
+            return witness.read_text().splitlines() if witness.exists() else []
+
+        (executor,) = apart.of("executor")
+        for kill in range(5):
+            before = len(lines())
+            # What it asked for before still comes to it.
+            apart.proxies["executor-0"].suffer(Way.WORDS, Fault.DELAY, 3)
+            trigger(apart.api, "seen", f"r{kill}", accepted)
+            wait_until("a task's first line", lambda before=before: len(lines()) > before)
+            time.sleep(draw.random() * 0.3)
+            executor.kill()
+            executor.start()
+        wait_all(apart.api, accepted, patience=60)
+        judge(lines(), apart.api.events(), accepted)
