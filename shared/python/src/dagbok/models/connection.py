@@ -7,7 +7,8 @@ from typing import Any
 
 from dagbok.exceptions import AirflowException, AirflowNotFoundException, SupervisorError
 from dagbok.masking import mask_secret
-from dagbok.models.secrets import CONNECTIONS, FOLDER
+from dagbok.models import backends
+from dagbok.models.secrets import CONNECTIONS
 
 _FIELDS = ("conn_type", "host", "schema", "login", "password", "port", "extra")
 _JSON_FIELDS = frozenset([*_FIELDS, "description", "uri"])
@@ -222,20 +223,30 @@ def read(conn_id: str, text: str) -> Connection:
 
 def get_connection(conn_id: str) -> Connection:
     """Return the connection of an id, or an error that says where it was looked for."""
-    text = CONNECTIONS.find(conn_id)
-    if text and text.strip():
-        return read(conn_id, text)
-    found = _ask_supervisor(conn_id)
+    looks = {
+        "environment_variable": lambda: _read_found(conn_id, CONNECTIONS.in_environment(conn_id)),
+        "folder": lambda: _read_found(conn_id, CONNECTIONS.in_folder(conn_id)),
+        "custom": lambda: _of_backend(conn_id),
+        "metastore": lambda: of_log(conn_id),
+    }
+    found: Connection | None = backends.first(looks)
     if found is None:
-        raise AirflowNotFoundException(
-            f"The conn_id `{conn_id}` isn't defined: set the environment variable "
-            f"{CONNECTIONS.name(conn_id)} for the executor, or a file connections/{conn_id} in the folder "
-            f"that {FOLDER} names"
-        )
+        places = ", or ".join(backends.places("CONN", conn_id))
+        raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined: set it by {places}")
     return found
 
 
-def _ask_supervisor(conn_id: str) -> Connection | None:
+def _read_found(conn_id: str, text: str | None) -> Connection | None:
+    return read(conn_id, text) if text and text.strip() else None
+
+
+def _of_backend(conn_id: str) -> Any:
+    backend = backends.backend()
+    return None if backend is None else backend.get_connection(conn_id=conn_id)
+
+
+def of_log(conn_id: str) -> Connection | None:
+    """Return a connection that is on the log."""
     from dagbok.runtime.current import supervisor_or_none
 
     supervisor = supervisor_or_none()
@@ -247,7 +258,7 @@ def _ask_supervisor(conn_id: str) -> Connection | None:
         if error.code == "CONNECTION_NOT_FOUND":
             return None
         raise
-    return Connection(conn_id=conn_id, **{name: answer.get(name) for name in _FIELDS})
+    return Connection(conn_id=conn_id, **{name: answer.get(name) for name in (*_FIELDS, "description")})
 
 
 class ConnectionAccessor:
