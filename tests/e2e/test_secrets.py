@@ -130,7 +130,9 @@ def use(it: Standalone | Apart) -> None:
     assert "connection: there me ***" in logs["prints"]
     assert "*** *** there" in logs["renders"]
     assert "it is ******" in logs["fails"], logs["fails"]
-    states = {one["task_id"]: one["state"] for one in it.api.get("/dags/uses/dagRuns/r/taskInstances")["task_instances"]}
+    states = {
+        one["task_id"]: one["state"] for one in it.api.get("/dags/uses/dagRuns/r/taskInstances")["task_instances"]
+    }
     assert states == {"sets": "success", "prints": "success", "renders": "success", "fails": "failed"}
     seen = json.dumps([it.api.events(), it.api.get("/variables"), it.api.get("/connections"), logs])
     assert SECRET not in seen

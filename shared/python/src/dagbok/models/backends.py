@@ -1,7 +1,8 @@
 """In which order variables and connections are looked for, and Airflow's secrets backends among those places.
 
-`[secrets] backends_order` names the places: `environment_variable`, `folder` (see `dagbok.models.secrets`), `custom`
-(the backend of `[secrets] backend`, or of `[workers] secrets_backend`) and `metastore` (the log, by way of the API).
+`[secrets] backends_order` names the places: `environment_variable`, `folder` (`dagbok.models.secrets`),
+`custom` (the backend of `[secrets] backend`, or of `[workers] secrets_backend`) and `metastore` (the log, by
+way of the API).
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ _made: tuple[Any, Any] = (None, None)
 
 
 def order() -> tuple[str, ...]:
-    """Return the places in order. One that is not named is not looked at, but for the folder, after the environment."""
+    """Return the places in order.
+
+    One that is not named is not looked at, but for the folder, which comes with the environment.
+    """
     text = os.environ.get(_ORDER_VARIABLE)
     if not text:
         return ORDER
@@ -100,9 +104,9 @@ def _read(text: str) -> Any:
 
 
 def first(looks: dict[str, Callable[[], Any]]) -> Any:
-    """Return what the first of the places has, by its look; None where no place has any.
+    """Return what the first place has, each by its look; None where no place has any.
 
-    A backend that fails is passed over with a warning, as in Airflow: what comes after it may have the answer.
+    A backend that fails is passed over with a warning, as in Airflow: what comes after may have the answer.
     """
     for place in order():
         try:
@@ -111,7 +115,9 @@ def first(looks: dict[str, Callable[[], Any]]) -> Any:
             if place != "custom" or isinstance(error, AirflowConfigException):
                 raise
             logging.getLogger(__name__).warning(
-                "the secrets backend %s failed: %s; looking further", type(backend()).__name__, error
+                "the secrets backend %s failed: %s; looking further",
+                type(backend()).__name__,
+                error,
             )
             continue
         if found is not None:
@@ -121,9 +127,12 @@ def first(looks: dict[str, Callable[[], Any]]) -> Any:
 
 def places(kind: str, key: str) -> Iterator[str]:
     """Yield where a variable or a connection can be set, for people; `kind` is VAR or CONN."""
+    from dagbok.runtime.current import supervisor_or_none
+
     words = {"VAR": ("variables", "dagbok variables set"), "CONN": ("connections", "dagbok connections add")}
     part, command = words[kind]
-    if "metastore" in order():
+    # While a DAG's file is read nobody is there to ask for what is on the log.
+    if "metastore" in order() and supervisor_or_none() is not None:
         yield f"`{command} {key}`"
     yield f"the environment variable AIRFLOW_{kind}_{key.upper()} for the executor"
     yield f"a file {part}/{key} in the folder that DAGBOK_SECRETS_FOLDER names"

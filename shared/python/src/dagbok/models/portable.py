@@ -1,7 +1,7 @@
-"""What `dagbok connections` and `dagbok variables` have the tasks' Python do: read and write files, try a connection.
+"""What the command line has the tasks' Python do with variables and connections: files, and trying one.
 
-`python -m dagbok.models.portable WHAT [ARGUMENT…]`. Values go in by standard input and out by standard output, which are
-pipes to the command line; none stands in an argument, which other users of the machine can see.
+`python -m dagbok.models.portable WHAT [ARGUMENT…]`. Values go in by standard input and out by standard
+output, which are pipes to the command line; none stands in an argument, which other users of the machine can see.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _line(connection: Connection, serialization: str) -> str:
 
 def _yaml(fields: Json) -> str:
     try:
-        import yaml  # type: ignore[import-untyped]
+        import yaml
     except ImportError:
         raise AirflowException("YAML needs PyYAML in the tasks' Python: pip install pyyaml") from None
     return str(yaml.safe_dump(fields, sort_keys=False, allow_unicode=True))

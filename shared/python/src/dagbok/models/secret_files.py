@@ -1,5 +1,4 @@
-"""Files of variables and connections, as Airflow's `connections export` and `variables export` write them: JSON, YAML
-or `.env`."""
+"""Files of variables and connections, as Airflow's `export` commands write them: JSON, YAML or `.env`."""
 
 from __future__ import annotations
 
@@ -49,7 +48,7 @@ def _json(path: str, text: str) -> dict[str, Any]:
 
 def _yaml(path: str, text: str) -> dict[str, Any]:
     try:
-        import yaml  # type: ignore[import-untyped]
+        import yaml
     except ImportError:
         raise AirflowException(
             f"`{path}` is YAML, which needs PyYAML in the tasks' Python: pip install pyyaml"

@@ -145,13 +145,14 @@ def _ask(request: dict[str, Any], what: str, key: str) -> Any:
     if supervisor is None:
         raise AirflowException(
             f"the variable `{key}` can't be {what if what == 'set' else 'deleted'} while the DAG's file is "
-            f"read, since that happens again and again; do it in a task, or by `dagbok variables {what} {key}`"
+            f"read, which happens again and again; do it in a task, or by `dagbok variables {what} {key}`"
         )
     return supervisor.ask(request)
 
 
 def _warn_of_shadow(key: str) -> None:
-    for place, found in (("environment", VARIABLES.in_environment), ("folder of secrets", VARIABLES.in_folder)):
+    looks = (("environment", VARIABLES.in_environment), ("folder of secrets", VARIABLES.in_folder))
+    for place, found in looks:
         if found(key) is not None:
             logging.getLogger(__name__).warning(
                 "the variable %s is given by the %s too, which goes before the log: tasks get that value, "

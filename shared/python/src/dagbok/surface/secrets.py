@@ -68,13 +68,13 @@ class EnvironmentVariablesBackend(BaseSecretsBackend):
 class MetastoreBackend(BaseSecretsBackend):
     """Looks up what is on the log, for the task that runs."""
 
-    def get_connection(self, conn_id: str, session: Any = None, team_name: str | None = None) -> Any:
+    def get_connection(self, conn_id: str, team_name: str | None = None, session: Any = None) -> Any:
         """Return a connection; None where there is none."""
         from dagbok.models.connection import of_log
 
         return of_log(conn_id)
 
-    def get_variable(self, key: str, session: Any = None, team_name: str | None = None) -> str | None:
+    def get_variable(self, key: str, team_name: str | None = None, session: Any = None) -> str | None:
         """Return a variable; None where there is none."""
         from dagbok.models.variable import of_log
 
