@@ -24,6 +24,8 @@
 //! | `GET {t}/{task_id}/xcomEntries`, `…/xcomEntries/{xcom_key}` | [`shapes::XComCollection`], [`shapes::XComValue`] |
 //! | `GET importErrors`, `importErrors/{import_error_id}` | [`shapes::ImportErrorCollection`] |
 //! | `GET pools`, `pools/{pool_name}`, `PATCH` with [`shapes::PoolPatch`] | [`shapes::PoolCollection`], [`shapes::PoolResponse`] |
+//! | `GET variables`, `variables/{variable_key}`, `POST`, `PATCH`, `DELETE` with [`shapes::VariableBody`] | [`shapes::VariableCollection`], [`shapes::VariableResponse`] |
+//! | `GET connections`, `connections/{connection_id}`, `POST`, `PATCH`, `DELETE` with [`shapes::ConnectionBody`] | [`shapes::ConnectionCollection`], [`shapes::ConnectionResponse`] |
 //! | `GET monitor/health`, `version` | [`shapes::Health`], [`shapes::VersionInfo`] |
 //!
 //! Ours, under `/api/v2/dagbok`:
@@ -42,6 +44,8 @@
 //! | `GET runs/{dag_id}/{dag_run_id}/whyChanges`, `…/tasks/{task_id}/whyChanges?map_index` | [`shapes::WhyChanges`] |
 //! | `GET logs/{dag_id}/{dag_run_id}/{task_id}/{try_number}/follow?map_index&offset` | NDJSON of [`shapes::LogLine`] until the try is over |
 //! | `POST prune` with [`shapes::Prune`] | [`shapes::Pruned`] |
+//! | `GET secrets` | [`shapes::SealedEntries`]: what the log has of variables and connections, encrypted |
+//! | `POST secrets/rotate` with [`shapes::RotateSecrets`] | [`shapes::RotatedSecrets`] |
 //! | `GET executors` | [`shapes::ExecutorCollection`] |
 //! | `GET alerts?state&dag_id&limit&offset` | [`shapes::AlertCollection`] |
 //! | `GET alerts/{alert_id}`, `POST …/acknowledge`, `POST …/resolve` with [`shapes::AlertChange`] | [`shapes::AlertResponse`] |

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use crate::{
-    api::{ApiState, Asker, router},
+    api::{ApiState, Asker, router, secrets::tasks as secrets},
     model::{
         Store, StoreError,
         lists::{Range, RunAsk, RunBy, RunField, RunOrder, Scope},
@@ -93,6 +93,8 @@ async fn reply_to(state: &ApiState, app: Router, question: ApiQuestion) -> ApiRe
             let answered = tokio::time::timeout(state.patience.request, answered).await;
             answered.unwrap_or_else(|_| failed(504, "the answer took too long"))
         }
+        Asked::SecretsKey { make } => sealed(secrets::public_key(state, make).await),
+        Asked::Secret(question) => sealed(secrets::answer(state, by, &question).await),
         Asked::XCom { dag_id, run_id, task_id, map_index, key, prior } => {
             let run = RunKey { dag_id, run_id };
             let found = state
@@ -110,6 +112,7 @@ async fn reply_to(state: &ApiState, app: Router, question: ApiQuestion) -> ApiRe
 fn is_open(method: &Method, path: &str) -> bool {
     let end = path.rsplit('/').next();
     method == Method::GET
+        && !["/api/v2/variables", "/api/v2/connections"].iter().any(|part| path.starts_with(part))
         || path.starts_with("/api/v2/") && matches!(end, Some("dagRuns" | "clear"))
 }
 
@@ -182,6 +185,11 @@ fn handed_on(
     Ok(None)
 }
 
+/// An answer about variables and connections.
+fn sealed((status, body): (u16, serde_json::Value)) -> ApiReply {
+    ApiReply { status, body: Payload::Inline(body.to_string()) }
+}
+
 fn failed(status: u16, detail: &str) -> ApiReply {
     let body = serde_json::json!({ "detail": detail }).to_string();
     ApiReply { status, body: Payload::Inline(body) }
@@ -199,6 +207,9 @@ mod tests {
         }
         assert!(is_open(&Method::GET, run));
         let mark = "/api/v2/dagbok/runs/d/r/mark";
+        for shut in ["/api/v2/variables/a", "/api/v2/connections"] {
+            assert!(!is_open(&Method::GET, shut), "{shut}");
+        }
         for shut in [mark, "/api/v2/pools", "/api/v2/dagbok/prune", "/elsewhere/dagRuns"] {
             assert!(!is_open(&Method::POST, shut), "{shut}");
         }

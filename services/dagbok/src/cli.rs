@@ -5,6 +5,7 @@ mod backfill;
 mod dags;
 mod pools;
 mod runs;
+mod secrets;
 mod services;
 
 use std::path::PathBuf;
@@ -26,6 +27,11 @@ pub(crate) use pools::{File as PoolFile, Pool, PoolsCommand, SetPool};
 pub(crate) use runs::{
     Cancel, Clear, Delete, Events, List as RunsList, Logs, MarkRun, MarkTask, Note, NoteTask,
     Prune, Run, RunsCommand, TasksCommand, Wait, Why, WhyOf, WhyTask, Xcoms,
+};
+pub(crate) use secrets::{
+    AddConnection, Connection, ConnectionsCommand, ExportConnections, ExportVariables, FileFormat,
+    GetConnection, GetVariable, ImportConnections, ImportVariables, OnExisting, SecretsCommand,
+    Serialization, SetVariable, Variable, VariablesCommand,
 };
 pub(crate) use services::{
     AlertingArgs, Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,
@@ -105,6 +111,15 @@ pub(crate) enum Command {
     /// Pools of slots that tasks share: list, get, set, delete, import, export
     #[command(subcommand)]
     Pools(PoolsCommand),
+    /// Connections to other systems: add, list, get, delete, import, export, test
+    #[command(subcommand)]
+    Connections(ConnectionsCommand),
+    /// Variables: set, list, get, delete, import, export
+    #[command(subcommand)]
+    Variables(VariablesCommand),
+    /// The master key of variables and connections: rotate
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
     /// Alerts: list, show, ack, resolve, silence, test, check, trace
     #[command(subcommand)]
     Alerts(AlertsCommand),

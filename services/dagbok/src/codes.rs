@@ -69,6 +69,8 @@ codes! {
     CantListen = 36 => Setup,
     /// The log has lost records that the installation knows of.
     LogShorter = 37 => Log,
+    /// The master key of variables and connections is missing, or another one.
+    SecretsKey = 38 => Setup,
     /// No Python interpreter.
     NoPython = 40 => Setup,
     /// The interpreter does not have the `dagbok` package, or what it needs.

@@ -3,14 +3,17 @@ mod agree;
 mod alerts;
 mod archive;
 mod backfill;
+mod connections;
 mod dags;
 mod events;
 mod pools;
 mod prune;
 mod runs;
+mod secrets;
 mod service;
 mod standalone;
 mod tasks;
+mod variables;
 mod version;
 mod why;
 mod xcoms;
@@ -65,6 +68,9 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Pools(PoolsCommand::Delete(args)) => pools::delete(&plain()?, &args).await,
         Command::Pools(PoolsCommand::Import(args)) => pools::import(&plain()?, &args).await,
         Command::Pools(PoolsCommand::Export(args)) => pools::export(&plain()?, &args).await,
+        Command::Connections(command) => connections::run(&plain()?, &command).await,
+        Command::Variables(command) => variables::run(&plain()?, &command).await,
+        Command::Secrets(command) => secrets::run(&plain()?, &command).await,
         Command::Why(args) => why::why(&plain()?, &args).await,
         Command::Prune(args) => prune::run(&plain()?, &args).await,
         Command::Archive(ArchiveCommand::Verify(args)) => archive::verify(&global, &args).await,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     /// Done; where a run was waited for, it succeeded.
     Ok = 0,
-    /// The run that was waited for failed or was cancelled.
+    /// The run that was waited for failed or was cancelled, or the connection that was tried does not work.
     RunFailed = 1,
     /// The command line or the configuration is wrong. Nothing was done.
     Usage = 2,

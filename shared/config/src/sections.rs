@@ -27,12 +27,23 @@ pub struct Config {
     pub nats: Nats,
     /// The Python that DAG files and tasks run in.
     pub python: Python,
+    /// How variables and connections are kept.
+    pub secrets: Secrets,
     /// What is kept, and for how long.
     pub retention: Retention,
     /// Log lines.
     pub log: Log,
     /// Figures for the outside.
     pub telemetry: Telemetry,
+}
+
+/// How variables and connections are kept: encrypted, by a key that lies outside of every log.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Secrets {
+    /// The file of the master key, which whoever serves the API reads: 32 bytes in Base64; further lines have older keys.
+    /// Where not said, `secrets.key` in the installation's folder, which is made when it is needed first.
+    pub key_file: Option<PathBuf>,
 }
 
 /// Who is told of what goes wrong. Receivers and routes stand in a file of their own, which is taken anew whenever

@@ -91,6 +91,11 @@ RunId, "run id", 1..=250, |c| c.is_ascii_alphanumeric() || "_.~:+-".contains(c),
 "1 to 250 of `A-Z a-z 0-9 _ . ~ : + -`, and neither `.`, `..` nor `~`" }
 name_id! { /// A pool of slots that tasks share.
 PoolName, "pool name", 1..=256, |c| !c.is_control(), "1 to 256 bytes without control characters" }
+name_id! { /// A variable's key, unique in a namespace.
+VariableKey, "variable key", 1..=250, |c| !c.is_control(), "1 to 250 bytes without control characters" }
+name_id! { /// A connection's id, unique in a namespace.
+ConnId, "connection id", 1..=250, |c| c.is_alphanumeric() || "_#!()-.:/\\".contains(c),
+"1 to 250 bytes of letters, digits and `_ # ! ( ) - . : / \\`" }
 name_id! { /// A queue that executors pull from.
 QueueName, "queue name", 1..=256, key_char, "1 to 256 bytes of letters, digits, `_`, `.` and `-`" }
 name_id! { /// One life of one executor process: a restart is another id.

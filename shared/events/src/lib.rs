@@ -21,8 +21,8 @@ pub use codec::{
 pub use fact::*;
 pub use failure::{Failure, FailureKind, Fault, Usage};
 pub use ids::{
-    BackfillId, BadId, CommandId, DagId, Digest, ExecutorId, Leg, MapIndex, PoolName, QueueName,
-    RunId, TaskId, TryKey, TryNumber,
+    BackfillId, BadId, CommandId, ConnId, DagId, Digest, ExecutorId, Leg, MapIndex, PoolName,
+    QueueName, RunId, TaskId, TryKey, TryNumber, VariableKey,
 };
 pub use json::entry_json;
 pub use record::{Actor, Cause, Record, RunKey, Scope, TraceContext};

@@ -154,6 +154,12 @@ pub enum RefusalCode {
     PoolNotFound,
     /// There is a pool of that name already.
     PoolAlreadyExists,
+    /// No such variable or connection.
+    SecretNotFound,
+    /// There is a variable or a connection of that name already.
+    SecretAlreadyExists,
+    /// The variable or the connection has been changed meanwhile.
+    SecretChanged,
     /// A report about a try that is not in flight, or held by another.
     StaleReport,
     /// The request breaks a rule: conf is no object, a date outside the DAG's, a limit.

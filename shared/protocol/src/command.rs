@@ -7,7 +7,7 @@ use dagbok_events::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CreateBackfill, Report, WhyAsk};
+use crate::{CreateBackfill, Report, SecretChange, WhyAsk};
 
 /// A message to the inbox. Sending it twice with the same id does it once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -165,6 +165,8 @@ pub enum CommandBody {
         /// Name of the pool.
         pool: PoolName,
     },
+    /// Set or delete a variable or a connection.
+    ChangeSecret(Box<SecretChange>),
     /// Set the namespace's limits.
     SetLimits {
         /// Tries in flight at once, over all DAGs.

@@ -44,6 +44,10 @@ pub const ASSETS_PER_TRY: usize = 100;
 pub const NOTE_BYTES: usize = 4 << 10;
 /// The description of a pool, in bytes.
 pub const DESCRIPTION_BYTES: usize = 4 << 10;
+/// What a variable or a connection holds, in bytes of JSON.
+pub const SECRET_BYTES: usize = RECORD_BYTES / 4;
+/// Keys of values that one fact wraps anew.
+pub const REWRAPPED_AT_ONCE: usize = 2_000;
 /// Runs of a DAG that are over and whose failed tasks are remembered, for those that depend on the past.
 pub const PAST_RUNS: usize = 1_000;
 /// The largest `max_consecutive_failed_dag_runs`: so many runs of a DAG are remembered for it.

@@ -3,6 +3,8 @@ use dagbok_events::{DagId, MapIndex, Payload, RunId, TaskId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::SealedQuestion;
+
 /// A question on [`crate::names::QUESTIONS`]. An executor may know the broker alone, so it does not ask over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ApiQuestion {
@@ -44,6 +46,14 @@ pub enum Asked {
         #[serde(default)]
         prior: bool,
     },
+    /// The public half of the key that questions about variables and connections are sealed for.
+    SecretsKey {
+        /// Whether one is to be made where there is none yet, since something is to be set.
+        #[serde(default)]
+        make: bool,
+    },
+    /// Something about variables and connections. The answer is sealed for whoever asks.
+    Secret(SealedQuestion),
 }
 
 /// The answer to an [`ApiQuestion`].

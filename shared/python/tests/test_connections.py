@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dagbok.exceptions import AirflowException, NotSupportedYet
+from dagbok.exceptions import AirflowException
 from dagbok.models.connection import Connection, get_connection, read
 from dagbok.models.hook import BaseHook
 from dagbok.models.variable import Variable
@@ -111,8 +111,6 @@ def test_what_a_variable_holds_is_in_no_error(monkeypatch: pytest.MonkeyPatch) -
         Variable.get("broken", deserialize_json=True)
     assert "hunter2" not in str(raised.value)
     assert Variable.get("nothing", default_var=None) is None
-    with pytest.raises(NotSupportedYet, match="kept"):
-        Variable.set("a", 1)
 
 
 def test_an_extra_is_read_in_its_depth() -> None:

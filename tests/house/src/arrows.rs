@@ -14,6 +14,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dagbok-runlog-jetstream", &["runlog"]),
     ("dagbok-config", &[]),
     ("dagbok-alerts", &["events", "protocol"]),
+    ("dagbok-secrets", &["events", "protocol"]),
     ("dagbok-runtime", &["events"]),
     ("dagbok-telemetry", &["events"]),
     ("dagbok-projection", &["events", "runlog", "runtime"]),
@@ -34,7 +35,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("dagbok-executor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
+    (
+        "dagbok-executor",
+        &["events", "protocol", "secrets", "runlog", "inbox", "runtime", "telemetry"],
+    ),
     ("dagbok-processor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
     (
         "dagbok-api",
@@ -42,6 +46,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "events",
             "protocol",
             "alerts",
+            "secrets",
             "runlog",
             "projection",
             "rows",

@@ -80,7 +80,8 @@ impl ApiError {
         Self::NotFound(format!("the DAG `{dag_id}` has no run `{run_id}`"))
     }
 
-    fn parts(self) -> (StatusCode, Value) {
+    /// The status, and what is said.
+    pub(crate) fn parts(self) -> (StatusCode, Value) {
         match self {
             Self::BadRequest(text) => (StatusCode::BAD_REQUEST, Value::String(text)),
             Self::Forbidden(text) => (StatusCode::FORBIDDEN, Value::String(text)),
@@ -162,9 +163,11 @@ impl From<Refusal> for ApiError {
             | RefusalCode::RunNotFound
             | RefusalCode::TaskNotFound
             | RefusalCode::BackfillNotFound
+            | RefusalCode::SecretNotFound
             | RefusalCode::PoolNotFound => Self::NotFound(message),
             RefusalCode::RunAlreadyExists
             | RefusalCode::LogicalDateTaken
+            | RefusalCode::SecretAlreadyExists
             | RefusalCode::PoolAlreadyExists => Self::Conflict(json!({
                 "reason": "Unique constraint violation",
                 "statement": "hidden",
@@ -172,7 +175,8 @@ impl From<Refusal> for ApiError {
                 "code": code,
                 "message": message,
             })),
-            RefusalCode::RunOver
+            RefusalCode::SecretChanged
+            | RefusalCode::RunOver
             | RefusalCode::RunActive
             | RefusalCode::TaskRunning
             | RefusalCode::BackfillOver

@@ -24,6 +24,7 @@ mod pulse;
 mod reschedule;
 mod root;
 mod runs;
+pub(crate) mod secrets;
 mod state;
 mod tasks;
 mod tell;
@@ -120,6 +121,28 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(import_errors::get))
         .routes(routes!(pools::list, pools::post, pools::bulk))
         .routes(routes!(pools::get, pools::patch, pools::delete))
+        .routes(routes!(
+            secrets::variables::list,
+            secrets::variables::post,
+            secrets::variables::bulk
+        ))
+        .routes(routes!(
+            secrets::variables::get,
+            secrets::variables::patch,
+            secrets::variables::delete
+        ))
+        .routes(routes!(
+            secrets::connections::list,
+            secrets::connections::post,
+            secrets::connections::bulk
+        ))
+        .routes(routes!(
+            secrets::connections::get,
+            secrets::connections::patch,
+            secrets::connections::delete
+        ))
+        .routes(routes!(secrets::entries))
+        .routes(routes!(secrets::rotate))
         .routes(routes!(executors::list))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::change::test))

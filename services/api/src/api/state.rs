@@ -8,6 +8,7 @@ use std::{
 use dagbok_inbox::Inbox;
 use dagbok_runlog::{PortError, Ports};
 use dagbok_runtime::{Clock, Shutdown};
+use dagbok_secrets::KeyFile;
 use tokio::sync::Notify;
 
 use super::{errors::ApiError, logs::KeptLogs, pulse::Pulse, why::Past};
@@ -72,6 +73,8 @@ pub struct Parts {
     pub past: OnceLock<Arc<dyn Past>>,
     /// Alerts, where there is a log of them.
     pub alerts: OnceLock<Alerts>,
+    /// Where the master key of variables and connections lies.
+    pub secrets: OnceLock<KeyFile>,
 }
 
 impl Deref for ApiState {
@@ -106,6 +109,7 @@ impl ApiState {
             went: Arc::default(),
             past: OnceLock::new(),
             alerts: OnceLock::new(),
+            secrets: OnceLock::new(),
         })))
     }
 

@@ -1,8 +1,8 @@
 //! Keys of rows: the table's byte, then the ids with a zero byte after each, which no id contains; then
 //! numbers, big-endian, so that the store's order is theirs.
 use dagbok_events::{
-    AssetKey, BackfillId, DagId, DagVersion, ExecutorId, MapIndex, PoolName, RunKey, TaskId,
-    TryNumber,
+    AssetKey, BackfillId, ConnId, DagId, DagVersion, ExecutorId, MapIndex, PoolName, RunKey,
+    TaskId, TryNumber, VariableKey,
 };
 
 pub(crate) use dagbok_rows::{Key, key::table};
@@ -10,10 +10,10 @@ use dagbok_rows::{Row, key::Parts as _};
 
 use super::rows::{
     AssetAliasRow, AssetCountRow, AssetEventOfRow, AssetEventRow, AssetIdRow, AssetRow,
-    BackfillOfDagRow, BackfillRow, BundleRow, DagRow, ExecutorOrderRow, ExecutorRow,
+    BackfillOfDagRow, BackfillRow, BundleRow, ConnectionRow, DagRow, ExecutorOrderRow, ExecutorRow,
     ImportErrorRow, LimitsRow, LoadRow, PastTryRow, PoolRow, QueuedAssetRow, QueuedForRow,
     RefusedRow, RunAssetsRow, RunChangeRow, RunHavingRow, RunInputRow, RunOrderRow, RunRow,
-    SeqsRow, StripRow, TaskRow, TotalsRow, VersionRow, XComRow,
+    SeqsRow, StripRow, TaskRow, TotalsRow, VariableRow, VersionRow, XComRow,
 };
 
 /// A task of a run, one copy of it.
@@ -212,6 +212,14 @@ pub(crate) fn load(id: &ExecutorId) -> Key {
 
 pub(crate) fn pool(pool: &PoolName) -> Key {
     table::<PoolRow>().rest(pool.as_str().as_bytes())
+}
+
+pub(crate) fn variable(key: &VariableKey) -> Key {
+    table::<VariableRow>().rest(key.as_str().as_bytes())
+}
+
+pub(crate) fn connection(conn_id: &ConnId) -> Key {
+    table::<ConnectionRow>().rest(conn_id.as_str().as_bytes())
 }
 
 pub(crate) fn limits() -> Key {

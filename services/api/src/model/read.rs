@@ -1,7 +1,7 @@
 //! Questions to the rows. All of them may read the disk, so they are asked on a blocking thread.
 use dagbok_events::{
-    AssetKey, BackfillId, DagId, DagVersion, ExecutorId, MapIndex, RunKey, TaskId, Timestamp,
-    TryNumber,
+    AssetKey, BackfillId, ConnId, DagId, DagVersion, ExecutorId, MapIndex, RunKey, TaskId,
+    Timestamp, TryNumber, VariableKey,
 };
 
 use dagbok_rows::key::table;
@@ -10,9 +10,10 @@ use super::{
     Store, StoreError, keys,
     rows::{
         AssetAliasRow, AssetEventRow, AssetIdRow, AssetRow, BackfillOfDagRow, BackfillRow,
-        BundleRow, DagRow, ExecutorRow, Handed, ImportErrorRow, LimitsRow, LoadRow, PastTryRow,
-        PoolRow, QueuedAssetRow, RefusedRow, RunAssetsRow, RunChangeRow, RunInputRow, RunRow,
-        STRIP, SeqsRow, Stretch, StripRow, TaskRow, TryRow, VersionRow, XComRow,
+        BundleRow, ConnectionRow, DagRow, ExecutorRow, Handed, ImportErrorRow, LimitsRow, LoadRow,
+        PastTryRow, PoolRow, QueuedAssetRow, RefusedRow, RunAssetsRow, RunChangeRow, RunInputRow,
+        RunRow, STRIP, SeqsRow, Stretch, StripRow, TaskRow, TryRow, VariableRow, VersionRow,
+        XComRow,
     },
 };
 
@@ -345,6 +346,26 @@ impl Store {
                 Ok((String::from_utf8_lossy(&key[1..]).into_owned(), row))
             })
             .collect()
+    }
+
+    /// Every variable, by its key.
+    pub fn variables(&self) -> Found<Vec<VariableRow>> {
+        self.scan::<VariableRow>(&table::<VariableRow>()).map(|found| Ok(found?.1)).collect()
+    }
+
+    /// A variable.
+    pub fn variable(&self, key: &VariableKey) -> Found<Option<VariableRow>> {
+        self.get(&keys::variable(key))
+    }
+
+    /// Every connection, by its id.
+    pub fn connections(&self) -> Found<Vec<ConnectionRow>> {
+        self.scan::<ConnectionRow>(&table::<ConnectionRow>()).map(|found| Ok(found?.1)).collect()
+    }
+
+    /// A connection.
+    pub fn connection(&self, conn_id: &ConnId) -> Found<Option<ConnectionRow>> {
+        self.get(&keys::connection(conn_id))
     }
 
     /// The namespace's limits, where somebody set them.

@@ -8,6 +8,7 @@ use dagbok_projection::FollowError;
 use dagbok_protocol::names;
 use dagbok_runlog::{PortError, Ports, RunLog};
 use dagbok_runtime::{Clock, Shutdown};
+use dagbok_secrets::KeyFile;
 use futures::{StreamExt as _, stream};
 use thiserror::Error;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -44,6 +45,8 @@ pub struct Settings {
     pub past: Option<Arc<dyn Past>>,
     /// The log of alerts; without, there are none.
     pub alerts: Option<Arc<dyn RunLog>>,
+    /// Where the master key of variables and connections lies; without, there are none.
+    pub secrets: Option<KeyFile>,
 }
 
 impl Settings {
@@ -59,6 +62,7 @@ impl Settings {
             retention: None,
             past: None,
             alerts: None,
+            secrets: None,
         }
     }
 }
@@ -120,6 +124,7 @@ pub async fn serve(
         retention,
         past,
         alerts,
+        secrets,
     } = settings;
     let listener =
         TcpListener::bind(listen).await.map_err(|source| ServeError::Listen { listen, source })?;
@@ -141,6 +146,9 @@ pub async fn serve(
     if let Some(log) = alerts {
         let alerts = Alerts::follow(log, shutdown);
         state.alerts.set(alerts).expect("a new state has none");
+    }
+    if let Some(secrets) = secrets {
+        state.secrets.set(secrets).expect("a new state has none");
     }
     if let Some(retention) = retention {
         shutdown.spawn(state.keeper().run(retention, shutdown.clone()));
@@ -169,6 +177,7 @@ fn keep_on(model: &ReadModel, log: Arc<dyn RunLog>, shutdown: &Shutdown) {
 pub async fn answer_tasks(
     ports: Ports,
     clock: Clock,
+    secrets: KeyFile,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
     let mut asked = ports.signals.subscribe(names::QUESTIONS).await?;
@@ -182,6 +191,7 @@ pub async fn answer_tasks(
     let stop = shutdown.clone();
     let state =
         ApiState::new(ports, model.clone(), clock, stop, patience, Rules::default()).await?;
+    state.secrets.set(secrets).expect("a new state has none");
     keep_on(&model, log, &shutdown);
     let heard = stream::iter(first).chain(asked).boxed();
     questions::answer(state, Some(heard), shutdown).await;

@@ -10,6 +10,7 @@ mod dag;
 mod history;
 mod pool;
 mod run;
+mod secret;
 mod shared;
 mod task;
 mod why;
@@ -47,6 +48,12 @@ pub use pool::{
 pub use run::{
     Forgotten, Prune, Pruned, PrunedDag, RunCancel, RunCollection, RunExtra, RunPatch, RunResponse,
     RunWait, TriggerBody,
+};
+pub use secret::{
+    ConnectionAction, ConnectionBody, ConnectionBulk, ConnectionCollection, ConnectionPatch,
+    ConnectionResponse, RotateSecrets, RotatedSecrets, SealedEntries, SealedEntry, SecretExtra,
+    VariableAction, VariableBody, VariableBulk, VariableCollection, VariablePatch,
+    VariableResponse,
 };
 use serde::{Deserialize, Serialize};
 pub use shared::{

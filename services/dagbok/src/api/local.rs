@@ -36,6 +36,7 @@ impl Local {
         // Nobody decides: the log itself is asked.
         settings.patience.answer = std::time::Duration::from_millis(100);
         settings.past = Some(crate::services::past(&ports, &Clock::system()));
+        settings.secrets = Some(crate::services::key_file(config, home));
         settings.alerts = wire::alert_log_read_only(home).await;
         let served = serve(ports, settings, Clock::system(), Router::new(), &shutdown).await;
         let served = served.map_err(|error| Failure::from_error(Code::HomeUnusable, &error))?;

@@ -222,7 +222,7 @@ pub(crate) async fn ui(global: &Global, args: &UiArgs) -> Outcome {
     let mut flags = Flags::new();
     push(&mut flags, "--listen", "ui.listen", args.listen.map(|at| at.to_string()));
     run(global, &args.nats, flags, ("ui", "dagbok-ui"), async |mut base: Base| {
-        let folder = base.folder("ui")?;
+        let (keys, folder) = (base.home()?, base.folder("ui")?);
         let config = base.config().clone();
         let alerts = Some(base.alert_log(false).await?);
         let address = start_api(
@@ -232,6 +232,7 @@ pub(crate) async fn ui(global: &Global, args: &UiArgs) -> Outcome {
             ApiParts {
                 config: &config,
                 home: &folder,
+                keys: &keys,
                 accept_shorter_log: args.accept_shorter_log,
                 alerts,
             },

@@ -58,7 +58,7 @@ async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
     let clock = Clock::system();
     let mut crew = Crew::new(config.executor.drain.0 + AFTER_DRAIN);
     let alerts = Some(Arc::clone(&alert_log));
-    let api = ApiParts { config, home: &home, accept_shorter_log, alerts };
+    let api = ApiParts { config, home: &home, keys: &home, accept_shorter_log, alerts };
     let address = start_api(&mut crew, &ports, api, &clock).await?;
     let figures = crew.shutdown(Stage::Answers);
     tokio::spawn(services::follow_log(ports.log.clone(), figures.clone()));
@@ -141,6 +141,8 @@ pub(crate) struct ApiParts<'a> {
     pub(crate) config: &'a Config,
     /// Where its read model lies.
     pub(crate) home: &'a Path,
+    /// The installation's folder, where the master key of variables and connections lies.
+    pub(crate) keys: &'a Path,
     pub(crate) accept_shorter_log: bool,
     /// The log of alerts.
     pub(crate) alerts: Option<Arc<dyn RunLog>>,
@@ -150,7 +152,7 @@ pub(crate) struct ApiParts<'a> {
 pub(crate) async fn start_api(
     crew: &mut Crew,
     ports: &dagbok_runlog::Ports,
-    ApiParts { config, home, accept_shorter_log, alerts }: ApiParts<'_>,
+    ApiParts { config, home, keys, accept_shorter_log, alerts }: ApiParts<'_>,
     clock: &Clock,
 ) -> Result<SocketAddr, Failure> {
     let ui = &config.ui;
@@ -162,6 +164,7 @@ pub(crate) async fn start_api(
     settings.home = Some(home.to_owned());
     settings.past = Some(services::past(ports, clock));
     settings.alerts = alerts;
+    settings.secrets = Some(services::key_file(config, keys));
     let more = services::with_metrics(Router::new());
     let shutdown = crew.shutdown(Stage::Answers);
     let served = dagbok_api::serve(ports.clone(), settings, clock.clone(), more, &shutdown).await;

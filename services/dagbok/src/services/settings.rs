@@ -14,6 +14,7 @@ use dagbok_protocol::PoolChange;
 use dagbok_runlog::ReadLimit;
 use dagbok_runtime::fresh_id;
 use dagbok_scheduler::{Archiving, Holds, SchedulerSettings};
+use dagbok_secrets::KeyFile;
 
 use crate::{codes::Code, failure::Failure, python::Python};
 
@@ -24,6 +25,14 @@ pub(crate) fn archiving(config: &Config, archive: Archive) -> Option<Archiving> 
     let batch = ReadLimit { entries: retention.archive_records, ..archiving.batch };
     let every = retention.every.0;
     (!retention.log.0.is_zero()).then_some(Archiving { every, batch, ..archiving })
+}
+
+/// Where the master key of variables and connections lies.
+pub(crate) fn key_file(config: &Config, home: &Path) -> KeyFile {
+    match &config.secrets.key_file {
+        Some(file) => KeyFile::named(file.clone()),
+        None => KeyFile::own(home.join("secrets.key")),
+    }
 }
 
 /// What is kept, and for how long.

@@ -5,6 +5,7 @@ use dagbok_events::{Payload, TryKey, decode_any, encode_any};
 use dagbok_protocol::{ApiQuestion, ApiReply, Asked, names};
 use dagbok_runlog::{RequestError, Signals};
 use dagbok_runtime::Backoff;
+use dagbok_secrets::wire::PublicKey;
 use serde_json::Value;
 
 use crate::store::Store;
@@ -26,12 +27,14 @@ pub(crate) struct ApiClient {
     key: TryKey,
     /// Requests that did something, so that each has a key of its own.
     posted: u32,
+    /// What questions about variables and connections are sealed for, once that was asked.
+    pub(super) secrets_key: Option<PublicKey>,
 }
 
 impl ApiClient {
     /// For a try that the record `seen` queued.
     pub(crate) fn new(signals: Arc<dyn Signals>, store: Store, seen: u64, key: TryKey) -> Self {
-        Self { signals, store, seen, key, posted: 0 }
+        Self { signals, store, seen, key, posted: 0, secrets_key: None }
     }
 
     /// The JSON at a path of the API.
@@ -56,6 +59,16 @@ impl ApiClient {
 
     /// A value that a task handed on, as JSON; nothing where there is none.
     pub(super) async fn xcom(&self, asked: Asked) -> Result<Option<Value>, Unanswered> {
+        none_of(self.ask(asked).await)
+    }
+
+    /// About variables and connections.
+    pub(super) async fn secret(&self, asked: Asked) -> Result<Value, Unanswered> {
+        self.ask(asked).await
+    }
+
+    /// As [`ApiClient::secret`], with nothing where there is no such thing.
+    pub(super) async fn find_secret(&self, asked: Asked) -> Result<Option<Value>, Unanswered> {
         none_of(self.ask(asked).await)
     }
 
@@ -89,7 +102,7 @@ impl ApiClient {
             }
             backoff.pause().await;
         };
-        Err((503, format!("what the task asks about other runs is answered by the API, and {why}")))
+        Err((503, format!("what the task asks is answered by the API, and {why}")))
     }
 
     async fn taken(&self, reply: ApiReply) -> Result<Value, Unanswered> {

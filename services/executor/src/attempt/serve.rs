@@ -15,6 +15,7 @@ use super::{
     ask::ApiClient,
     past,
     said::{Ending, Said},
+    secrets,
     wire::{self, FrameError, Incoming},
     xcom::{Address, RETURN_VALUE, XComs},
 };
@@ -241,13 +242,6 @@ impl Server {
                 self.push(key, None, Address::new(&dag_id, &run_id, &task_id, map_index), said)
                     .await
             }
-            "GetVariable" => {
-                Err(("VARIABLE_NOT_FOUND", not_found("variable", "AIRFLOW_VAR_", body.get("key"))))
-            }
-            "GetConnection" => Err((
-                "CONNECTION_NOT_FOUND",
-                not_found("connection", "AIRFLOW_CONN_", body.get("conn_id")),
-            )),
             "SetRenderedMapIndex" => {
                 let SetRenderedMapIndex { rendered_map_index } = fields(body)?;
                 let rendered_map_index = self.log.masks().text(rendered_map_index);
@@ -286,10 +280,15 @@ impl Server {
                 let start = self.first_started_at.map(|at| at.to_string());
                 Ok(json!({"type": "TaskRescheduleStartDate", "start_date": start}))
             }
-            other => match past::answer(&mut self.api, &self.key, self.date, other, &body).await {
-                Some(answer) => answer,
-                None => Err(("GENERIC_ERROR", format!("`{other}` is not supported yet"))),
-            },
+            other => {
+                if let Some(answer) = secrets::answer(&mut self.api, other, &body).await {
+                    return answer;
+                }
+                match past::answer(&mut self.api, &self.key, self.date, other, &body).await {
+                    Some(answer) => answer,
+                    None => Err(("GENERIC_ERROR", format!("`{other}` is not supported yet"))),
+                }
+            }
         }
     }
 
@@ -419,12 +418,6 @@ fn end(said: &mut Said, ending: Ending) -> Value {
 
 fn nothing_pushed(task_id: &str, key: &str) -> (&'static str, String) {
     ("XCOM_NOT_FOUND", format!("task `{task_id}` pushed no XCom `{key}`"))
-}
-
-fn not_found(what: &str, prefix: &str, name: Option<&Value>) -> String {
-    let name = name.and_then(Value::as_str).unwrap_or_default();
-    let variable = format!("{prefix}{}", name.to_uppercase());
-    format!("there is no {what} `{name}`: set the environment variable {variable} for the executor")
 }
 
 fn too_large(bytes: usize, seen: &Map<String, Value>) -> String {

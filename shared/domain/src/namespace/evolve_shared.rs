@@ -23,6 +23,18 @@ impl Namespace {
             Fact::LimitsSet(f) => {
                 self.limits = *f;
             }
+            Fact::VariableSet(f) => {
+                self.variables.insert(f.key.clone(), f.sealed.id.clone());
+            }
+            Fact::VariableDeleted(f) => {
+                self.variables.remove(&f.key);
+            }
+            Fact::ConnectionSet(f) => {
+                self.connections.insert(f.conn_id.clone(), f.sealed.id.clone());
+            }
+            Fact::ConnectionDeleted(f) => {
+                self.connections.remove(&f.conn_id);
+            }
             Fact::ClockWentBack(f) => self.clock_back(f.to),
             Fact::BundlePublished(f) => {
                 self.bundle = Some(f.bundle.clone());

@@ -42,8 +42,8 @@ pub use backfill::Backfill;
 pub use cold::{ColdRun, NotRevived};
 pub use dag::Dag;
 use dagbok_events::{
-    Actor, BackfillId, Cause, CommandId, DagId, ExecutorId, Fact, LimitsSet, Micros, PoolName,
-    QueueName, Record, RunId, RunKey, Scope, Timestamp, TraceContext,
+    Actor, BackfillId, Cause, CommandId, ConnId, DagId, ExecutorId, Fact, LimitsSet, Micros,
+    PoolName, QueueName, Record, RunId, RunKey, Scope, Timestamp, TraceContext, VariableKey,
 };
 use dagbok_protocol::{
     BackfillPlan, ClearedTask, ComingRuns, Command, LastScheduled, Refusal, RefusalCode,
@@ -162,6 +162,10 @@ pub struct Namespace {
     clock: Timestamp,
     limits: LimitsSet,
     pools: BTreeMap<PoolName, Pool>,
+    /// The variables that there are, each with the id of its value.
+    variables: BTreeMap<VariableKey, String>,
+    /// The connections, likewise.
+    connections: BTreeMap<ConnId, String>,
     turns: Turns,
     in_flight: u32,
     bundle: Option<dagbok_events::Digest>,
@@ -210,6 +214,8 @@ impl Namespace {
                 task_queued_timeout: LimitsSet::TASK_QUEUED_TIMEOUT,
             },
             pools: BTreeMap::from([Pool::default_pool()]),
+            variables: BTreeMap::new(),
+            connections: BTreeMap::new(),
             turns: Turns::default(),
             in_flight: 0,
             bundle: None,

@@ -4,9 +4,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dagbok_events::{
-    BackfillId, CommandId, DagId, DagSpec, DagVersion, Digest, ExecutorId, Interval, LimitsSet,
-    PoolSet, QueueName, RunExpected, RunId, TaskId, Timestamp, decode_any, encode_any,
-    escape_token,
+    BackfillId, CommandId, ConnId, DagId, DagSpec, DagVersion, Digest, ExecutorId, Interval,
+    LimitsSet, PoolSet, QueueName, RunExpected, RunId, TaskId, Timestamp, VariableKey, decode_any,
+    encode_any, escape_token,
 };
 use dagbok_protocol::Ahead;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 21;
+pub const SNAPSHOT_VERSION: u32 = 22;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +80,8 @@ struct SavedShared {
     clock: i64,
     limits: LimitsSet,
     pools: Vec<PoolSet>,
+    variables: BTreeMap<VariableKey, String>,
+    connections: BTreeMap<ConnId, String>,
     turns: Turns,
     /// Up to when what waited for a time stood with what waited for none.
     ripe_until: Option<Timestamp>,
@@ -227,6 +229,8 @@ impl Namespace {
             clock: self.clock.0,
             limits: self.limits,
             pools: self.pools.values().filter_map(|pool| pool.set.clone()).collect(),
+            variables: self.variables.clone(),
+            connections: self.connections.clone(),
             turns: self.saved_turns(),
             ripe_until: self.index.ripe_until,
             bundle: self.bundle.clone(),
@@ -328,6 +332,7 @@ impl Namespace {
             .into_iter()
             .map(|set| (set.pool.clone(), Pool { set: Some(set), used: 0 }))
             .collect();
+        (it.variables, it.connections) = (saved.variables, saved.connections);
         it.turns = saved.turns;
         it.turns.frozen = true;
         it.bundle = saved.bundle;

@@ -12,10 +12,10 @@ use dagbok_events::{
     Record, RefusedWhy, ReportRefused, ReprocessBehavior, RuledOut, RunBackfilled, RunCancelled,
     RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMark, RunMarked, RunMissed,
     RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunVersionChanged, RunWas, Scope,
-    SkippedWhy, TaskCleared, TaskExpanded, TaskId, TaskMark, TaskMarked, TaskNoted, TaskQueued,
+    Sealed, SkippedWhy, TaskCleared, TaskExpanded, TaskId, TaskMark, TaskMarked, TaskNoted, TaskQueued,
     TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerRule, TryCancelled,
     TryFailed, TryLost, TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted,
-    TrySucceeded, Usage, XComPushed,
+    TrySucceeded, Usage, VariableDeleted, VariableKey, VariableSet, XComPushed,
 };
 use proptest::{option, prelude::*, sample::select, strategy::Union};
 
@@ -53,6 +53,16 @@ fn try_number() -> impl Strategy<Value = TryNumber> {
 
 fn holder() -> impl Strategy<Value = ExecutorId> {
     select(vec!["e0", "e1"]).prop_map(executor)
+}
+
+fn secret_name() -> impl Strategy<Value = String> {
+    select(vec!["region".to_owned(), "token".to_owned()])
+}
+
+fn variable_set(name: &str, id: u32) -> Fact {
+    let (key, text) = (VariableKey::new(name).expect("a key"), || "c2VhbGVk".to_owned());
+    let sealed = Sealed { id: id.to_string(), master: "m".to_owned(), key: text(), value: text() };
+    Fact::VariableSet(Box::new(VariableSet { key, description: None, sealed }))
 }
 
 fn pool() -> impl Strategy<Value = PoolName> {
@@ -572,6 +582,13 @@ fn about_what_is_shared() -> Union<BoxedStrategy<Fact>> {
             .prop_map(|(pool, slots, include_deferred)| {
                 let description = include_deferred.then(|| "for models".to_owned());
                 Fact::PoolSet(PoolSet { pool, slots, description, include_deferred })
+            })
+            .boxed(),
+        (secret_name(), number()).prop_map(|(name, id)| variable_set(&name, id)).boxed(),
+        secret_name()
+            .prop_map(|name| {
+                let key = VariableKey::new(name).expect("a key");
+                Fact::VariableDeleted(VariableDeleted { key })
             })
             .boxed(),
         pool().prop_map(|pool| Fact::PoolDeleted(PoolDeleted { pool })).boxed(),

@@ -30,6 +30,7 @@ mod queued;
 mod reports;
 mod retries;
 mod schedule;
+mod secrets;
 mod setups;
 mod shapes;
 mod snapshot;

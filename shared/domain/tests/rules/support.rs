@@ -675,6 +675,11 @@ pub(crate) fn brief(fact: &Fact) -> String {
         }
         Fact::PoolSet(f) => format!("PoolSet {} {}", f.pool, f.slots),
         Fact::PoolDeleted(f) => format!("PoolDeleted {}", f.pool),
+        Fact::VariableSet(f) => format!("VariableSet {} {}", f.key, f.sealed.id),
+        Fact::VariableDeleted(f) => format!("VariableDeleted {}", f.key),
+        Fact::ConnectionSet(f) => format!("ConnectionSet {} {}", f.conn_id, f.sealed.id),
+        Fact::ConnectionDeleted(f) => format!("ConnectionDeleted {}", f.conn_id),
+        Fact::SecretsRewrapped(f) => format!("SecretsRewrapped {} {}", f.master, f.keys.len()),
         Fact::LimitsSet(f) => format!("LimitsSet {} {}", f.parallelism, f.max_losses),
         Fact::ExecutorJoined(f) => format!("ExecutorJoined {}", f.slots),
         Fact::ExecutorLeft(f) => format!("ExecutorLeft {:?}", f.why),

@@ -5,6 +5,7 @@ mod backfill;
 mod dag;
 mod foretold;
 mod run;
+mod secret;
 mod shared;
 mod task;
 
@@ -28,6 +29,10 @@ pub use run::{
     RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunVersionChanged, RunWas, TaskGone,
 };
 use schemars::JsonSchema;
+pub use secret::{
+    ConnectionDeleted, ConnectionSet, Rewrapped, Sealed, SecretsRewrapped, VariableDeleted,
+    VariableSet,
+};
 use serde::{Deserialize, Serialize};
 pub use shared::{
     ClockWentBack, ExecutorJoined, ExecutorLeft, ForeignEntrySkipped, HistoryForgotten, LeftWhy,
@@ -156,6 +161,16 @@ pub enum Fact {
     HistoryForgotten(HistoryForgotten),
     /// A DAG's timetable is written in Python, and answered when its next runs come.
     ScheduleForetold(Box<ScheduleForetold>),
+    /// A variable has another value.
+    VariableSet(Box<VariableSet>),
+    /// There is no such variable any more.
+    VariableDeleted(VariableDeleted),
+    /// A connection is another one.
+    ConnectionSet(Box<ConnectionSet>),
+    /// There is no such connection any more.
+    ConnectionDeleted(ConnectionDeleted),
+    /// Another master key wraps the keys of values that hold: whoever destroys the one before destroys all others.
+    SecretsRewrapped(SecretsRewrapped),
 }
 
 impl Fact {

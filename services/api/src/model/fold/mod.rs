@@ -7,6 +7,7 @@ mod change;
 mod counted;
 mod dag;
 mod run;
+mod secret;
 mod shared;
 mod task;
 mod version;
@@ -142,6 +143,11 @@ fn fold_fact(
         Fact::ReportRefused(fact) => run::report_refused(rows, context, place, fact)?,
         Fact::PoolSet(fact) => shared::pool_set(rows, fact)?,
         Fact::PoolDeleted(fact) => shared::pool_deleted(rows, fact)?,
+        Fact::VariableSet(_)
+        | Fact::VariableDeleted(_)
+        | Fact::ConnectionSet(_)
+        | Fact::ConnectionDeleted(_)
+        | Fact::SecretsRewrapped(_) => secret::about(rows, context, fact)?,
         Fact::LimitsSet(fact) => shared::limits_set(rows, *fact),
         Fact::ExecutorJoined(fact) => shared::executor_joined(rows, context, fact)?,
         Fact::ExecutorLeft(fact) => shared::executor_left(rows, context, *fact)?,

@@ -7,6 +7,7 @@ mod asset;
 mod backfill;
 mod dag;
 mod run;
+mod secret;
 mod shared;
 mod task;
 
@@ -21,6 +22,7 @@ pub use run::{
     EarlierVersion, GoneRow, RefusedRow, RunChangeRow, RunEnd, RunHavingRow, RunIndexRow,
     RunInputRow, RunOrderRow, RunRow, RunState, SeqsRow, Stretch, TaskChangeRow, TotalsRow,
 };
+pub use secret::{ConnectionRow, VariableRow};
 pub use shared::{BundleRow, ExecutorOrderRow, ExecutorRow, LimitsRow, LoadRow, PoolRow};
 pub use task::{
     Handed, PastTryRow, STRIP, StripRow, TaskInstanceState, TaskRow, TryEnd, TryRow, XComRow,
@@ -28,7 +30,7 @@ pub use task::{
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.
-pub const VERSION: u32 = 15;
+pub const VERSION: u32 = 16;
 
 dagbok_rows::tables! {
     /// Every table of the read model.
@@ -45,6 +47,7 @@ dagbok_rows::tables! {
         run_assets: RunAssetsRow = b'R', run_changes: RunChangeRow = b'H',
         asset_aliases: AssetAliasRow = b'L', events_of: AssetEventOfRow = b'F',
         queued_for: QueuedForRow = b'W',
+        variables: VariableRow = b'V', connections: ConnectionRow = b'C',
         backfills: BackfillRow = b'B', backfills_of_dag: BackfillOfDagRow = b'D',
     }
 }

@@ -13,6 +13,7 @@ mod own;
 mod pools;
 mod report;
 mod runs;
+mod secrets;
 
 pub(super) use clear::no_task;
 pub(super) use executors::Loss;
@@ -80,6 +81,7 @@ impl Namespace {
             CommandBody::PublishBundle { bundle } => self.publish_bundle(at, command, bundle),
             CommandBody::SetPool(ask) => self.set_pool(at, command, ask),
             CommandBody::DeletePool { pool } => self.delete_pool(at, command, pool),
+            CommandBody::ChangeSecret(ask) => self.change_secret(at, command, ask),
             CommandBody::SetLimits {
                 parallelism,
                 max_losses,
@@ -136,6 +138,7 @@ impl Namespace {
             | CommandBody::PublishBundle { .. }
             | CommandBody::SetPool(_)
             | CommandBody::DeletePool { .. }
+            | CommandBody::ChangeSecret(_)
             | CommandBody::SetLimits { .. }
             | CommandBody::Report(_)
             | CommandBody::ExecutorJoined { .. } => false,

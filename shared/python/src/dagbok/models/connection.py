@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 from dagbok.exceptions import AirflowException, AirflowNotFoundException, SupervisorError
 from dagbok.masking import mask_secret
-from dagbok.models.secrets import CONNECTIONS, FOLDER
+from dagbok.models import backends
+from dagbok.models.secrets import CONNECTIONS
 
 _FIELDS = ("conn_type", "host", "schema", "login", "password", "port", "extra")
 _JSON_FIELDS = frozenset([*_FIELDS, "description", "uri"])
@@ -73,7 +75,7 @@ class Connection:
                     f"the URI of connection `{self.conn_id}` has `://` in a place where it must be quoted"
                     " (%3A%2F%2F)"
                 )
-        self.conn_type = _kind(scheme)
+        self.conn_type = _kind(scheme.lower())
         # urlsplit treats only known schemes as having a host; any does here.
         parts = urlsplit(f"http://{rest}")
         host = _host(parts)
@@ -93,14 +95,16 @@ class Connection:
 
     @property
     def extra_dejson(self) -> dict[str, Any]:
-        """`extra` as a dict; empty where there is none."""
+        """`extra` as what its JSON says, a dict nearly always; empty where there is none or it is no JSON."""
         if not self.extra:
             return {}
         try:
-            loaded = json.loads(self.extra)
+            loaded: dict[str, Any] = json.loads(self.extra)
         except ValueError:
-            raise AirflowException(f"the extra of connection `{self.conn_id}` is not JSON") from None
-        return loaded if isinstance(loaded, dict) else {}
+            # As in Airflow, which goes on too. Without the text: it may be a secret.
+            logging.getLogger(__name__).error("the extra of connection %s is not JSON", self.conn_id)
+            return {}
+        return loaded
 
     def get_extra_dejson(self, nested: bool = False) -> dict[str, Any]:
         """Return `extra` as a dict; `nested` reads texts in it that are JSON, too."""
@@ -134,13 +138,15 @@ class Connection:
         where = quote(host, safe="")
         if self.port:
             where += f"{'' if where or who else '@'}:{self.port}"
-        uri = f"{kind}://{protocol}{who}{'@' if who else ''}{where}"
+        uri = f"{kind and f'{kind}:'}//{protocol}{who}{'@' if who else ''}{where}"
         if self.schema or self.extra:
             uri += "/" + quote(self.schema or "", safe="")
-        extra = self.extra_dejson
-        if extra:
-            flat = all(isinstance(value, str) for value in extra.values())
-            uri += "?" + urlencode(extra if flat else {"__extra__": json.dumps(extra)})
+        if self.extra:
+            extra = self.extra_dejson
+            flat = (
+                isinstance(extra, dict) and extra and all(isinstance(value, str) for value in extra.values())
+            )
+            uri += "?" + urlencode(extra if flat else {"__extra__": self.extra})
         return uri
 
     def get_hook(self, *, hook_params: dict[str, Any] | None = None) -> Any:
@@ -176,7 +182,7 @@ class Connection:
             raise AirflowException(
                 f"the port of connection `{conn_id}` must be a whole number, not {port!r}"
             ) from None
-        if extra is not None and not isinstance(extra, str):
+        if extra and not isinstance(extra, str):
             extra = json.dumps(extra)
         return cls(conn_id=conn_id, port=port, extra=extra or None, **fields)
 
@@ -222,20 +228,30 @@ def read(conn_id: str, text: str) -> Connection:
 
 def get_connection(conn_id: str) -> Connection:
     """Return the connection of an id, or an error that says where it was looked for."""
-    text = CONNECTIONS.find(conn_id)
-    if text and text.strip():
-        return read(conn_id, text)
-    found = _ask_supervisor(conn_id)
+    looks = {
+        "environment_variable": lambda: _read_found(conn_id, CONNECTIONS.in_environment(conn_id)),
+        "folder": lambda: _read_found(conn_id, CONNECTIONS.in_folder(conn_id)),
+        "custom": lambda: _of_backend(conn_id),
+        "metastore": lambda: of_log(conn_id),
+    }
+    found: Connection | None = backends.first(looks)
     if found is None:
-        raise AirflowNotFoundException(
-            f"The conn_id `{conn_id}` isn't defined: set the environment variable "
-            f"{CONNECTIONS.name(conn_id)} for the executor, or a file connections/{conn_id} in the folder "
-            f"that {FOLDER} names"
-        )
+        places = ", or ".join(backends.places("CONN", conn_id))
+        raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined: set it by {places}")
     return found
 
 
-def _ask_supervisor(conn_id: str) -> Connection | None:
+def _read_found(conn_id: str, text: str | None) -> Connection | None:
+    return read(conn_id, text) if text and text.strip() else None
+
+
+def _of_backend(conn_id: str) -> Any:
+    backend = backends.backend()
+    return None if backend is None else backend.get_connection(conn_id=conn_id)
+
+
+def of_log(conn_id: str) -> Connection | None:
+    """Return a connection that is on the log."""
     from dagbok.runtime.current import supervisor_or_none
 
     supervisor = supervisor_or_none()
@@ -247,7 +263,7 @@ def _ask_supervisor(conn_id: str) -> Connection | None:
         if error.code == "CONNECTION_NOT_FOUND":
             return None
         raise
-    return Connection(conn_id=conn_id, **{name: answer.get(name) for name in _FIELDS})
+    return Connection(conn_id=conn_id, **{name: answer.get(name) for name in (*_FIELDS, "description")})
 
 
 class ConnectionAccessor:

@@ -28,17 +28,25 @@ class Kind:
         found = (name.removeprefix(prefix) for prefix in self.prefixes if name.startswith(prefix))
         return next(found, None)
 
+    def _names(self, key: str) -> list[str]:
+        return [prefix + key.upper() for prefix in self.prefixes]
+
     def find(self, key: str) -> str | None:
-        """Return the text that is given for a key, or None."""
-        names = [prefix + key.upper() for prefix in self.prefixes]
-        for name in names:
-            text = os.environ.get(name)
-            if text is not None:
-                return text
+        """Return the text that the environment or the folder has for a key, or None."""
+        text = self.in_environment(key)
+        return self.in_folder(key) if text is None else text
+
+    def in_environment(self, key: str) -> str | None:
+        """Return the text that the environment has for a key, or None."""
+        found = (os.environ.get(name) for name in self._names(key))
+        return next((text for text in found if text is not None), None)
+
+    def in_folder(self, key: str) -> str | None:
+        """Return the text that the folder has for a key, or None."""
         folder = os.environ.get(FOLDER)
         if not folder:
             return None
-        for name in (*names, os.path.join(self.part, key)):
+        for name in (*self._names(key), os.path.join(self.part, key)):
             if "/" not in key and not key.startswith(".") and "\0" not in key:
                 text = _text_of(os.path.join(folder, name))
                 if text is not None:

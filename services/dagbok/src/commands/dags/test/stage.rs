@@ -63,7 +63,8 @@ impl Stage {
         let service = dagbok_executor::run(ports.clone(), executor, clock.clone(), taking);
         crew.add(Order::Takes, "executor", service);
         let answering = crew.shutdown(Order::Answers);
-        let service = dagbok_api::answer_tasks(ports.clone(), clock.clone(), answering);
+        let keys = services::key_file(&context.config, keep.unwrap_or(scratch.path()));
+        let service = dagbok_api::answer_tasks(ports.clone(), clock.clone(), keys, answering);
         crew.add(Order::Answers, "answers to tasks", service);
         Ok((Self { ports, clock, _scratch: scratch }, crew))
     }

@@ -133,6 +133,12 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.secrets": {"*": f"{_SURFACE}.secrets"},
     "airflow.secrets.base_secrets": {"*": f"{_SURFACE}.secrets"},
     "airflow.secrets.environment_variables": {"*": f"{_SURFACE}.secrets"},
+    "airflow.secrets.metastore": {"MetastoreBackend": f"{_SURFACE}.secrets:MetastoreBackend"},
+    "airflow.secrets.local_filesystem": {
+        "LocalFilesystemBackend": f"{_SURFACE}.secrets:LocalFilesystemBackend",
+        "load_connections_dict": "dagbok.models.secret_files:load_connections_dict",
+        "load_variables": "dagbok.models.secret_files:load_variables",
+    },
     "airflow.sensors.time_sensor": {
         name: f"airflow.sensors.time:{name}" for name in ("TimeSensor", "TimeSensorAsync")
     },

@@ -1,0 +1,121 @@
+//! What is shown of a value.
+use serde_json::Value;
+
+/// What stands in a secret's place.
+pub(super) const MASK: &str = "***";
+/// How deep is looked for telling names, as in Airflow.
+const DEPTH: usize = 5;
+/// What a telling name has in it; the list of `shared/python/src/dagbok/masking.py`, which is Airflow's.
+const TELLING: &[&str] = &[
+    "access_token",
+    "api_key",
+    "apikey",
+    "authorization",
+    "keyfile_dict",
+    "passphrase",
+    "passwd",
+    "password",
+    "private_key",
+    "secret",
+    "service_account",
+    "token",
+];
+
+fn is_telling(name: &str) -> bool {
+    let name = name.trim().to_lowercase();
+    TELLING.iter().any(|part| name.contains(part))
+}
+
+/// A variable's value as it may be seen, and whether some of it is masked.
+pub(super) fn variable(key: &str, value: &str) -> (String, bool) {
+    if is_telling(key) {
+        return (MASK.to_owned(), true);
+    }
+    if let Ok(mut read) = serde_json::from_str::<Value>(value)
+        && within(&mut read, 0)
+    {
+        return (read.to_string(), true);
+    }
+    (value.to_owned(), false)
+}
+
+/// Masks what stands under telling names; whether there was any.
+fn within(value: &mut Value, depth: usize) -> bool {
+    let mut any = false;
+    match value {
+        _ if depth > DEPTH => {}
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                if is_telling(name) && !field.is_null() {
+                    *field = MASK.into();
+                    any = true;
+                } else {
+                    any |= within(field, depth + 1);
+                }
+            }
+        }
+        Value::Array(all) => {
+            for one in all {
+                any |= within(one, depth + 1);
+            }
+        }
+        _ => {}
+    }
+    any
+}
+
+/// A connection's extra with nothing but its names.
+pub(super) fn extra(text: &str) -> String {
+    match serde_json::from_str::<Value>(text) {
+        Ok(Value::Object(mut fields)) => {
+            for (_, field) in &mut fields {
+                *field = MASK.into();
+            }
+            Value::Object(fields).to_string()
+        }
+        _ => MASK.to_owned(),
+    }
+}
+
+/// An extra that was read masked and is sent back: what is masked in it stays as it was.
+pub(super) fn unmasked(sent: &str, before: Option<&str>) -> String {
+    let fields = |text: &str| match serde_json::from_str::<Value>(text) {
+        Ok(Value::Object(fields)) => Some(fields),
+        _ => None,
+    };
+    let (Some(mut new), Some(old)) = (fields(sent), before.and_then(fields)) else {
+        return if sent == MASK { before.unwrap_or_default() } else { sent }.to_owned();
+    };
+    let mut any = false;
+    for (name, field) in &mut new {
+        if let (Some(MASK), Some(was)) = (field.as_str(), old.get(name)) {
+            field.clone_from(was);
+            any = true;
+        }
+    }
+    if any { Value::Object(new).to_string() } else { sent.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_telling_name_hides_its_value_wherever_it_stands() {
+        assert_eq!(variable("API_TOKEN", "x"), (MASK.to_owned(), true));
+        assert_eq!(variable("shape", "{not json"), ("{not json".to_owned(), false));
+        assert_eq!(variable("shape", r#"{"a": 1}"#), (r#"{"a": 1}"#.to_owned(), false));
+        let (shown, masked) = variable("db", r#"{"hosts": [{"password": {"of": 1}, "port": 2}]}"#);
+        assert_eq!((shown.as_str(), masked), (r#"{"hosts":[{"password":"***","port":2}]}"#, true));
+    }
+
+    #[test]
+    fn an_extra_keeps_what_is_sent_back_masked() {
+        let before = r#"{"key":"k","region":"eu"}"#;
+        assert_eq!(extra(before), r#"{"key":"***","region":"***"}"#);
+        let sent = r#"{"key":"***","region":"us"}"#;
+        assert_eq!(unmasked(sent, Some(before)), r#"{"key":"k","region":"us"}"#);
+        assert_eq!(unmasked(r#"{"new": "***"}"#, Some(before)), r#"{"new": "***"}"#);
+        assert_eq!(unmasked(MASK, Some("no json")), "no json");
+    }
+}

@@ -1,0 +1,293 @@
+"""Variables and connections: set in every way, used by tasks, and in clear nowhere."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import zstandard
+from apart import Apart
+from harness import BIN, Standalone, standalone, write_dag
+
+# Values that stand in no other file; each way in has its own.
+SECRET = "zebra-9Kq"
+WAYS = ("cli", "api", "bulk", "file", "task", "conn", "uri", "json", "patched", "gone")
+
+USES = f"""
+from airflow.sdk import DAG, Variable, task
+from airflow.hooks.base import BaseHook
+from airflow.providers.standard.operators.bash import BashOperator
+
+with DAG("uses", schedule=None) as dag:
+    @task
+    def sets():
+        Variable.set("task_token", "{SECRET}-" + "task", description="by a task")
+        Variable.set("shape", {{"rows": 3}}, serialize_json=True)
+        print("mine:", Variable.get("task_token"))
+
+    @task
+    def prints():
+        for way in ("cli", "api", "bulk", "file", "task", "patched"):
+            value = Variable.get(way + "_token")
+            assert value == "{SECRET}-" + way, way
+            print("value:", way, value)
+        for way in ("conn", "uri", "json"):
+            found = BaseHook.get_connection("of_" + way)
+            assert found.password == "{SECRET}-" + way, way
+            print("connection:", found.host, found.login, found.password, found.get_uri(), found.extra_dejson)
+        assert Variable.get("shape", deserialize_json=True) == {{"rows": 3}}
+        Variable.update("shape", "flat")
+        assert Variable.get("shape") == "flat"
+        assert (Variable.delete("shape"), Variable.delete("shape")) == (1, 0)
+        assert Variable.get("shape", default=None) is None
+
+    @task(retries=0)
+    def fails():
+        raise ValueError("it is " + Variable.get("cli_token") + BaseHook.get_connection("of_conn").password)
+
+    renders = BashOperator(
+        task_id="renders",
+        bash_command="echo {{{{ var.value.api_token }}}} {{{{ conn.of_uri.password }}}} {{{{ conn.of_uri.host }}}}",
+        env={{"HELD": "{{{{ var.value.task_token }}}}"}},
+        append_env=True,
+        do_xcom_push=False,
+    )
+    sets() >> prints() >> renders >> fails()
+"""
+
+
+def set_all(it: Standalone | Apart, folder: Path) -> None:
+    """Sets each by its way in."""
+    cli, api = it.cli, it.api
+    cli.ok("variables", "set", "cli_token", f"{SECRET}-cli", "--description", "by hand")
+    body = {"key": "api_token", "value": f"{SECRET}-api"}
+    assert api.post("/variables", body).status_code == 201
+    assert api.post("/variables", body).status_code == 409
+    entity = {"key": "bulk_token", "value": f"{SECRET}-bulk"}
+    bulk = api.patch("/variables", {"actions": [{"action": "create", "entities": [entity]}]})
+    assert bulk.json()["create"]["success"] == ["bulk_token"]
+    assert api.post("/variables", {"key": "patched_token", "value": f"{SECRET}-gone"}).status_code == 201
+    changed = api.patch("/variables/patched_token", {"value": f"{SECRET}-patched"})
+    assert (changed.status_code, changed.json()["value"]) == (200, "***")
+    file = folder / "variables.json"
+    file.write_text(json.dumps({"file_token": {"value": f"{SECRET}-file", "description": "of a file"}}))
+    cli.ok("variables", "import", str(file))
+    file.unlink()
+    connection = {"connection_id": "of_conn", "conn_type": "http", "host": "there", "password": f"{SECRET}-conn"}
+    connection["extra"] = json.dumps({"api_key": f"{SECRET}-gone"})
+    assert api.post("/connections", connection).status_code == 201
+    cli.ok("connections", "add", "of_uri", "--conn-uri", f"http://me:{SECRET}-uri@there:81/x?token={SECRET}-gone")
+    as_json = json.dumps({"conn_type": "http", "host": "there", "password": f"{SECRET}-json"})
+    cli.ok("connections", "add", "of_json", "--conn-json", as_json)
+    cli.ok("variables", "set", "gone_token", f"{SECRET}-gone")
+    cli.ok("variables", "delete", "gone_token")
+
+
+def texts(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """Every file below a folder, what is compressed in it unpacked as well."""
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            data = path.read_bytes()
+            yield path, data
+            for magic, unpack in ((b"\x28\xb5\x2f\xfd", unpack_zstd), (b"\x1f\x8b", gzip.decompress)):
+                for found in re.finditer(re.escape(magic), data):
+                    try:
+                        yield path, unpack(data[found.start() :])
+                    except (OSError, EOFError, ValueError):
+                        continue
+
+
+def unpack_zstd(data: bytes) -> bytes:
+    """The first frame of what begins like one."""
+    try:
+        return bytes(zstandard.ZstdDecompressor().decompressobj().decompress(data))
+    except zstandard.ZstdError as error:
+        raise ValueError from error
+
+
+def assert_nowhere(folder: Path) -> int:
+    """No file has a value in clear but the DAG file, which says how one begins; returns how many files were read."""
+    forms = [f"{SECRET}-{way}".encode() for way in WAYS]
+    files = 0
+    for path, data in texts(folder):
+        files += 1
+        held = [form for form in forms if form in data]
+        assert not held, f"{path} has {held}"
+    return files
+
+
+def use(it: Standalone | Apart) -> None:
+    """Runs the DAG and looks at what people see of it."""
+    assert it.api.post("/dags/uses/dagRuns", {"dag_run_id": "r", "logical_date": None}).status_code == 200
+    assert it.api.wait_run("uses", "r", 120.0) == "failed"
+    logs = {task: it.cli.ok("tasks", "logs", "uses", "r", task) for task in ("sets", "prints", "renders", "fails")}
+    assert "mine: ***" in logs["sets"], logs
+    assert "value: cli ***" in logs["prints"], logs
+    assert "connection: there me ***" in logs["prints"]
+    assert "*** *** there" in logs["renders"]
+    assert "it is ******" in logs["fails"], logs["fails"]
+    states = {
+        one["task_id"]: one["state"] for one in it.api.get("/dags/uses/dagRuns/r/taskInstances")["task_instances"]
+    }
+    assert states == {"sets": "success", "prints": "success", "renders": "success", "fails": "failed"}
+    seen = json.dumps([it.api.events(), it.api.get("/variables"), it.api.get("/connections"), logs])
+    assert SECRET not in seen
+    by = [record["by"] for record in it.api.events() for fact in record["facts"] if fact.get("key") == "task_token"]
+    assert by == ["token:task uses.sets"]
+
+
+def test_a_secret_is_in_clear_nowhere_below_the_home(tmp_path: Path, dags: Path) -> None:
+    write_dag(dags, "uses.py", USES)
+    # Records that are old go into the archive at once.
+    env = {"DAGBOK__RETENTION__LOG": "1s", "DAGBOK__RETENTION__ARCHIVE_RECORDS": "4", "DAGBOK__RETENTION__EVERY": "1s"}
+    with standalone(tmp_path, dags, env=env) as it:
+        set_all(it, tmp_path)
+        it.wait_dag("uses")
+        use(it)
+        opened = {**it.cli.env, "DAGBOK_HOME": str(it.home)}
+        it.cli.env = opened
+        # A stop writes snapshots, rows and what is left of the log.
+        assert it.process.stop() == 0
+        files = assert_nowhere(it.home) + assert_nowhere(tmp_path)
+        assert files > 20
+        # What holds is there after it, and by a fold from the first record on.
+        it.start()
+        listed = it.api.get("/variables")["variables"]
+        assert [(one["key"], one["value"]) for one in listed] == [
+            (f"{way}_token", "***") for way in ("api", "bulk", "cli", "file", "patched", "task")
+        ]
+        assert it.cli.ok("variables", "get", "task_token", "--show-secret").strip() == f"{SECRET}-task"
+        assert it.cli.ok("variables", "get", "task_token").strip() == "***"
+        shown = it.cli.json("connections", "get", "of_uri", "--show-secret")
+        assert (shown["password"], json.loads(shown["extra"])) == (f"{SECRET}-uri", {"token": f"{SECRET}-gone"})
+
+
+LAST = """
+from airflow.models import Variable
+from airflow import DAG
+from airflow.operators.python import PythonOperator
+import datetime
+
+def step():
+    number = int(Variable.get("count", default_var="0"))
+    Variable.set("count", number + 1)
+    print("count", number + 1)
+
+with DAG("counts", start_date=datetime.datetime(2024, 1, 1), schedule_interval=None, max_active_runs=1) as dag:
+    PythonOperator(task_id="one", python_callable=step) >> PythonOperator(task_id="two", python_callable=step)
+"""
+
+
+def test_what_a_task_sets_outlives_a_kill_and_is_destroyed_with_its_key(tmp_path: Path, dags: Path) -> None:
+    write_dag(dags, "counts.py", LAST)
+    with standalone(tmp_path, dags, env={"DAGBOK_HOME": str(tmp_path / "home")}) as it:
+        it.wait_dag("counts")
+        for number in range(2):
+            it.trigger("counts", f"r{number}")
+            assert it.api.wait_run("counts", f"r{number}") == "success"
+        it.process.kill()
+        it.start()
+        assert it.api.get("/variables/count")["value"] == "4"
+        it.cli.env = {"DAGBOK_HOME": str(it.home)}
+        before = (it.home / "secrets.key").read_text()
+        rotated = it.cli.json("secrets", "rotate")
+        assert (rotated["rewrapped"], rotated["old_keys_destroyed"]) == (1, True)
+        assert it.api.get("/variables/count")["value"] == "4"
+        after = (it.home / "secrets.key").read_text()
+        assert set(before.splitlines()) & set(after.splitlines()) == {
+            line for line in before.splitlines() if line.startswith("#")
+        }
+        it.trigger("counts", "r2")
+        assert it.api.wait_run("counts", "r2") == "success"
+
+        # With another key, and with none, what is there can't be read, and nothing new is put beside it.
+        for text in (before, None):
+            (it.home / "secrets.key").unlink()
+            if text is not None:
+                (it.home / "secrets.key").write_text(text)
+            assert it.api.get("/variables")["variables"][0]["value"] is None
+            refused = it.api.patch("/variables/count", {"value": "1"})
+            assert (refused.status_code, "master key" in refused.text or "key file" in refused.text) == (409, True)
+            refused = it.api.post("/variables", {"key": "other", "value": "1"})
+            assert (refused.status_code, "forget-lost" in refused.text) == (409, True)
+            failed = it.cli.run("variables", "get", "count")
+            assert (failed.returncode, "key" in failed.stderr) == (4, True)
+        it.trigger("counts", "r3")
+        assert it.api.wait_run("counts", "r3") == "failed"
+        log = it.cli.ok("tasks", "logs", "counts", "r3", "one")
+        assert "there is no key file" in log, log
+        assert it.cli.run("secrets", "rotate").returncode == 4
+        forgotten = it.cli.json("secrets", "rotate", "--forget-lost")
+        assert forgotten["forgotten"] == ["variable `count`"]
+        it.trigger("counts", "r4")
+        assert it.api.wait_run("counts", "r4") == "success"
+        assert it.api.get("/variables/count")["value"] == "2"
+
+
+def test_airflows_files_come_in_and_go_out_as_they_were(running: Standalone, tmp_path: Path) -> None:
+    cli = running.cli
+    cli.env = {"DAGBOK_HOME": str(running.home)}
+    variables = {"a": "text", "b": {"of": [1, 2]}, "c": {"value": 5, "description": "a number"}}
+    file = tmp_path / "variables.json"
+    file.write_text(json.dumps(variables))
+    assert sorted(cli.json("variables", "import", str(file))["variables"]) == ["a", "b", "c"]
+    assert json.loads(cli.ok("variables", "export", "-")) == variables
+    assert cli.ok("variables", "get", "missing", "--default", "so").strip() == "so"
+    assert cli.json("variables", "import", str(file), "-a", "skip")["skipped"] == ["a", "b", "c"]
+    assert cli.run("variables", "import", str(file), "-a", "fail").returncode == 4
+
+    env = tmp_path / "connections.env"
+    env.write_text("# comment\nmy_db=postgres://u:p%40ss@h:5432/db?sslmode=require\nAIRFLOW_CONN_OTHER=http://h\n")
+    assert cli.json("connections", "import", str(env)) == {"connections": ["my_db", "other"], "skipped": []}
+    assert cli.json("connections", "import", str(env))["skipped"] == ["my_db", "other"]
+    exported = json.loads(cli.ok("connections", "export", "-"))
+    assert exported["my_db"] == {
+        "conn_type": "postgres",
+        "description": None,
+        "host": "h",
+        "login": "u",
+        "password": "p@ss",
+        "schema": "db",
+        "port": 5432,
+        "extra": '{"sslmode": "require"}',
+    }
+    line = "my_db=postgres://u:p%40ss@h:5432/db?sslmode=require"
+    assert line in cli.ok("connections", "export", "-", "--file-format", "env")
+    target = tmp_path / "out.json"
+    cli.ok("connections", "export", str(target))
+    assert target.stat().st_mode & 0o777 == 0o600
+    cli.ok("connections", "delete", "my_db")
+    assert cli.run("connections", "get", "my_db").returncode == 3
+    cli.ok("connections", "import", str(target))
+    assert json.loads(cli.ok("connections", "export", "-")) == exported
+    tried = cli.run("connections", "test", "other", "--json")
+    assert tried.returncode == 1
+    assert "Unknown hook type" in json.loads(tried.stdout)["message"]
+    added = subprocess.run(
+        [str(BIN), *cli.args, "connections", "add", "piped", "--conn-uri", "-"],
+        input="http://me:from-a-pipe@h\n",
+        text=True,
+        check=False,
+        env={**cli.env, "DAGBOK_PYTHON": __import__("os").environ.get("DAGBOK_PYTHON", "")},
+        capture_output=True,
+    )
+    assert added.returncode == 0, added.stderr
+    assert cli.json("connections", "get", "piped")["password"] == "***"
+
+
+def test_on_a_broker_nobody_but_the_api_has_a_key_and_no_store_a_value(tmp_path: Path) -> None:
+    it = Apart(tmp_path)
+    write_dag(it.dags, "uses.py", USES)
+    with it:
+        set_all(it, tmp_path)
+        wait = Standalone.wait_dag
+        wait(it, "uses")  # type: ignore[arg-type]
+        use(it)
+        assert [path.parent.name for path in tmp_path.rglob("secrets.key")] == ["ui"]
+        for service in it.services.values():
+            service.stop()
+        assert_nowhere(tmp_path)
