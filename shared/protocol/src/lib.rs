@@ -29,7 +29,7 @@ pub use command::{
 };
 pub use copies::ReturnedBy;
 pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
-pub use question::{ApiQuestion, ApiReply, Asked};
+pub use question::{ApiQuestion, ApiReply, Asked, DatesAnswer, DatesQuestion};
 pub use report::{OutletEvent, Report, ReportBody, XComValue};
 pub use spec::too_large;
 pub use why::{Blocker, Holder, Holders, Piece, Place, Reason, Stands, WaitingLine, Why, WhyAsk};
