@@ -352,6 +352,16 @@ def rules() -> None:
             f"<= {goal:g} ms",
             ms <= goal,
         )
+    sizes = core("sizes")
+    each = {figure["tasks"]: figure["us_per_task"] for figure in sizes}
+    shown = "; ".join(f"{tasks:,}: {us:.2f} us" for tasks, us in each.items())
+    # It grows with none of them; the machine's caches give it some room.
+    row("each task of a fan of so many, in memory", shown, "10,000 <= 2 x 1,000", each[10_000] <= 2 * each[1_000])
+    figure = core("day")
+    for name, what in (("rules", "the rules alone"), ("scheduler", "the scheduler on the embedded log")):
+        share = figure[name]["share_of_a_core"] * 100
+        shown = f"{share:.2f} % of a core, {figure[name]['us_per_try']:.0f} us a try"
+        row(f"{figure['tries_a_day']:,} tries a day: {what}", shown, "<= 10 %", share <= 10)
     for figure in core("minutely"):
         cores, lag = figure["cores"], figure["lag_max_ms"]
         row(

@@ -185,14 +185,19 @@ def test_airflows_paths_take_the_latest_version(changing: Changing) -> None:
     clear: dict[str, Any] = {"dag_run_id": "r1", "run_on_latest_version": True}
     would = changing.api.post("/dags/changing/clearTaskInstances", clear).json()
     named = [(it["task_id"], it["state"], it["dag_version"]["version_number"]) for it in would["task_instances"]]
-    assert named == [("b", "failed", 2), ("new", None, 2), ("d", None, 2)]
+    # What is gone is named as the version has it that had it.
+    assert named == [("b", "failed", 2), ("new", None, 2), ("d", None, 2), ("c", "removed", 1)]
     before = changing.told()
     done = changing.api.post("/dags/changing/clearTaskInstances", {**clear, "dry_run": False})
     assert done.status_code == 200, done.text
+    assert [it["task_id"] for it in done.json()["task_instances"]] == ["b", "new", "d", "c"]
     changing.ends("r1", "success")
     assert changing.told() - before == {f"r1 {task} second": 1 for task in ("new", "b", "d")}
     before = changing.told()
-    body = {"dry_run": False, "run_on_latest_version": True}
+    body = {"dry_run": True, "run_on_latest_version": True}
+    would = changing.api.post("/dags/changing/dagRuns/r2/clear", body).json()["task_instances"]
+    assert [it["task_id"] for it in would if it["state"] == "removed"] == ["c"], would
+    body["dry_run"] = False
     assert changing.api.post("/dags/changing/dagRuns/r2/clear", body).status_code == 200
     changing.ends("r2", "success")
     assert changing.told() - before == {f"r2 {task} second": 1 for task in ("a", "new", "b", "d")}

@@ -140,6 +140,42 @@ def test_other_dags_are_waited_for_and_triggered(tmp_path: Path, dags: Path) -> 
         assert made["triggering_user_name"] == "task triggers.one"
 
 
+WIDE = """
+from datetime import datetime
+from airflow.decorators import dag, task
+
+@dag(schedule=None, start_date=datetime(2024, 1, 1))
+def wide():
+    @task.short_circuit
+    def look(ti=None, run_id=None):
+        names = ["look", "last", "nobody"]
+        states = ti.get_task_states("wide", task_ids=names, run_ids=[run_id])
+        ti.xcom_push("seen", [states, ti.get_ti_count("wide", task_ids=names, run_ids=[run_id])])
+
+    @task
+    def part(n):
+        return n
+
+    @task
+    def last():
+        return 1
+
+    look() >> part.expand(n=list(range(10_001))) >> last()
+
+wide()
+"""
+
+
+def test_a_few_tasks_are_asked_for_beside_very_many(tmp_path: Path, dags: Path) -> None:
+    # One question may be about ten thousand tasks.
+    write_dag(dags, "wide.py", WIDE)
+    with standalone(tmp_path, dags) as running:
+        running.wait_dag("wide")
+        assert run(running, "wide", "w", "2024-01-01", {}) == "success"
+        seen = running.api.get("/dags/wide/dagRuns/w/taskInstances/look/xcomEntries/seen")["value"]
+        assert seen == [{"w": {"look": "running", "last": None}}, 2]
+
+
 def test_an_executor_that_knows_the_broker_alone_is_answered(tmp_path: Path) -> None:
     with Apart(tmp_path) as apart:
         write_dag(apart.dags, "looks.py", ALONE)

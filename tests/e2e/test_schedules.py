@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import httpx
-from harness import Standalone, wait_until, write_dag
+from harness import Standalone, standalone, wait_until, write_dag
 
 EVERY_MINUTE = """
 from datetime import datetime
@@ -25,7 +25,7 @@ with DAG("caught_up", schedule="@daily", start_date=datetime(2024, 1, 1), end_da
 """
 
 ASSETS = """
-from airflow.sdk import DAG, Asset, Metadata, task
+from airflow.sdk import DAG, Asset, AssetAlias, Metadata, task
 
 left, right = Asset("left", "file:///left"), Asset("right", "file:///right")
 
@@ -40,6 +40,15 @@ with DAG("takes", schedule=left & right):
     def take(*, triggering_asset_events):
         return {asset.name: [e.extra for e in events] for asset, events in triggering_asset_events.items()}
     take()
+
+with DAG("reads", schedule=None):
+    @task(inlets=[left, Asset.ref(name="right"), AssetAlias("nobody"), Asset("unknown")])
+    def read(*, inlet_events):
+        of_left, of_alias = inlet_events[left], inlet_events[AssetAlias("nobody")]
+        newest = inlet_events[right][-1]
+        told = [[e.extra for e in of_left], of_left[0].source_dag_id, newest.extra, list(of_alias)]
+        return [*told, len(inlet_events[3])]
+    read()
 """
 
 OWN = '''
@@ -80,6 +89,29 @@ for kind in (Seconds, Raises, Hangs):
     with DAG(kind.__name__.lower(), schedule=kind(), start_date=datetime(2024, 1, 1), catchup=False):
         PythonOperator(task_id="t", python_callable=lambda data_interval_start: str(data_interval_start))
 '''
+
+WORKDAYS = """
+import os
+from datetime import datetime, timedelta
+from airflow import DAG
+from airflow.operators.python import PythonOperator
+from airflow.timetables.base import DagRunInfo, Timetable
+
+
+class Workdays(Timetable):
+    def next_dagrun_info(self, *, last_automated_data_interval, restriction):
+        if os.path.exists(os.environ["WITNESS"]):
+            raise RuntimeError("the calendar is away")
+        last = last_automated_data_interval
+        start = restriction.earliest if last is None else last.end
+        while start.weekday() > 4:
+            start += timedelta(days=1)
+        return DagRunInfo.interval(start, start + timedelta(days=1))
+
+
+with DAG("workdays", schedule=Workdays(), start_date=datetime(2024, 3, 1), is_paused_upon_creation=True):
+    PythonOperator(task_id="t", python_callable=lambda data_interval_start: str(data_interval_start))
+"""
 
 BAD = """
 from datetime import datetime
@@ -149,6 +181,11 @@ def test_assets_make_runs_that_know_what_made_them(running: Standalone, dags: Pa
     value = running.api.get(f"{path}/taskInstances/take/xcomEntries/return_value")["value"]
     told = {"left": [{"rows": 3}], "right": [{"by": "hand"}]}
     assert value == told or json.loads(value) == told
+    # A task reads what happened to its inlets, whoever made its run.
+    running.trigger("reads", "r1")
+    assert running.api.wait_run("reads", "r1") == "success"
+    read = running.api.get("/dags/reads/dagRuns/r1/taskInstances/read/xcomEntries/return_value")["value"]
+    assert read == [[{"rows": 3}], "makes", {"by": "hand"}, [], 0]
     events = running.api.get(f"{path}/upstreamAssetEvents")["asset_events"]
     assert [event["name"] for event in events] == ["left", "right"]
     assert events[0]["source_run_id"] == "r1"
@@ -248,3 +285,27 @@ def test_a_timetable_of_the_files_own_is_followed_and_a_bad_one_keeps_nothing_up
     wait_until("what the changed timetable foretells", is_faster)
     errors = running.api.get("/importErrors")["import_errors"]
     assert not [error for error in errors if "DAG `seconds`" in error["stack_trace"]], errors
+
+
+def test_a_backfill_asks_a_timetable_of_the_files_own_for_its_dates(tmp_path: Path, dags: Path) -> None:
+    write_dag(dags, "workdays.py", WORKDAYS)
+    witness = tmp_path / "witness"
+    with standalone(tmp_path, dags, env={"WITNESS": str(witness)}) as running:
+        running.wait_dag("workdays")
+        span = ("workdays", "--from-date", "2024-01-05", "--to-date", "2024-01-10")
+        plan = running.cli.json("backfill", "create", *span, "--dry-run")
+        days = [f"2024-01-{day:02}" for day in (5, 8, 9, 10)]
+        assert [it["logical_date"][:10] for it in plan["backfills"]] == days
+        witness.touch()
+        refused = running.cli.run("backfill", "create", *span)
+        assert refused.returncode != 0
+        assert "the calendar is away" in refused.stderr
+        witness.unlink()
+        running.cli.ok("dags", "unpause", "workdays")
+        made = running.cli.json("backfill", "create", *span)
+        wait_until("its end", lambda: running.api.get(f"/backfills/{made['id']}")["completed_at"])
+        runs = running.api.get("/dags/workdays/dagRuns", run_type="backfill", order_by="logical_date")["dag_runs"]
+        assert [(run["logical_date"][:10], run["state"]) for run in runs] == [(day, "success") for day in days]
+        asked = {"dag_id": "workdays", "from_date": "1924-01-01T00:00:00Z", "to_date": "2024-01-01T00:00:00Z"}
+        many = running.api.post("/backfills/dry_run", asked)
+        assert (many.status_code, "10000" in many.text) == (422, True), many.text

@@ -111,3 +111,34 @@ def test_why_now_and_why_then(running: Standalone, dags: Path, tmp_path: Path) -
     lonely = stopped.ok("why", "other", "r1", "lonely")
     assert "no executor pulls from the queue nowhere" in lonely
     assert "no scheduler answers" in lonely
+
+
+STEPS = """
+from datetime import datetime
+from airflow import DAG
+from airflow.operators.bash import BashOperator
+
+with DAG("steps", schedule_interval=None, start_date=datetime(2024, 1, 1)):
+    tasks = [BashOperator(task_id=name, bash_command="sleep 2") for name in ("a", "b", "c")]
+    tasks[0] >> tasks[1] >> tasks[2]
+"""
+
+
+def test_what_waits_for_others_has_an_expected_time_by_what_they_took(running: Standalone, dags: Path) -> None:
+    write_dag(dags, "steps.py", STEPS)
+    running.wait_dag("steps")
+
+    def expected(run_id: str) -> Any:
+        return running.cli.json("why", "steps", run_id, "c")["expected"]
+
+    assert running.trigger("steps", "r1").status_code == 200
+    wait_until("the first task", lambda: running.cli.json("why", "steps", "r1", "a")["is"]["state"] == "running")
+    assert expected("r1") is None, "nothing tells"
+    assert running.api.wait_run("steps", "r1") == "success"
+    assert running.trigger("steps", "r2").status_code == 200
+    wait_until("the first task", lambda: running.cli.json("why", "steps", "r2", "a")["is"]["state"] == "running")
+    told = running.cli.json("why", "steps", "r2", "c")
+    ahead = datetime.fromisoformat(told["expected"]["p50"]) - datetime.fromisoformat(told["at"])
+    # What is left of the first, and the second whole.
+    assert 1.9 < ahead.total_seconds() < 5, told
+    assert told["expected"]["of"] == 2

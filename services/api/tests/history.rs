@@ -5,9 +5,9 @@ mod support;
 
 use axum::http::StatusCode;
 use dagbok_events::{
-    Actor, Fact, MapIndex, RuledOut, RunCancelled, RunCleared, RunDeleted, RunFailed, RunMark,
-    RunMarked, RunNoted, RunSucceeded, RunVersionChanged, RunWas, Scope, TaskCleared, TaskExpanded,
-    TaskGone, TaskMark, TaskMarked, TaskNoted, TaskWas, TasksWere,
+    Actor, Expand, Fact, MapIndex, RuledOut, RunCancelled, RunCleared, RunDeleted, RunFailed,
+    RunMark, RunMarked, RunNoted, RunSucceeded, RunVersionChanged, RunWas, Scope, TaskCleared,
+    TaskExpanded, TaskGone, TaskMark, TaskMarked, TaskNoted, TaskWas, TasksWere,
 };
 use serde_json::{Value, json};
 use support::{
@@ -258,7 +258,7 @@ async fn copies_that_are_gone_stay_until_there_are_others_of_their_index() {
     let world = failed().await;
     let mapped = |mapped: bool| {
         let mut spec = spec("chain", &["a", "b"]);
-        spec.tasks[1].expand = mapped.then_some(dagbok_events::Expand::Literal { length: 3 });
+        spec.tasks[1].expand = mapped.then_some(Expand::Literal { length: 3 });
         spec
     };
     world.story.registered(mapped(true), 2).await;
@@ -296,11 +296,81 @@ async fn copies_that_are_gone_stay_until_there_are_others_of_their_index() {
     by_ada(&world, None, facts).await;
     let a = row("a", -1, json!("failed"), 4);
     let none = Value::Null;
-    let all = [a, copy(0, &none, 4), copy(1, &none, 4), copy(2, &gone, 2), copy(-1, &gone, 3)];
+    let all = [a, copy(0, &none, 4), copy(1, &none, 4), copy(-1, &gone, 3), copy(2, &gone, 2)];
     assert_eq!(instances(&world, "").await, all);
     let run = world.ok(RUN).await;
     assert_eq!(run["dagbok"]["counts"], json!({ "failed": 1, "none": 2, "removed": 2 }));
     assert_eq!(run["dagbok"]["tasks"], 5);
+}
+
+#[tokio::test]
+async fn after_several_versions_what_is_gone_stands_in_order_and_what_is_back_is_not_removed() {
+    let world = failed().await;
+    let with_b = |expand: Option<Expand>, to| {
+        let mut spec = spec("chain", &["a", "b"]);
+        spec.tasks[1].expand = expand;
+        world.story.registered(spec, to)
+    };
+    let mapped = || Some(Expand::Product { of: vec![] });
+    let without = |to| world.story.registered(spec("chain", &["a"]), to);
+    let then = |to, added: &[&str], removed: &[(&str, i32, u32)], more: Vec<Fact>| {
+        by_ada(&world, None, [version(to, added, removed), more].concat())
+    };
+    let expanded = |length| vec![Fact::TaskExpanded(TaskExpanded { task_id: task("b"), length })];
+    let (gone, none) = (json!("removed"), Value::Null);
+    let b = |at: i64, state: &Value, version| row("b", at, state.clone(), version);
+    let a = |version| row("a", -1, json!("failed"), version);
+
+    // While it waits for copies it has the place of the one without an index that is gone, and is not removed.
+    with_b(mapped(), 2).await;
+    then(2, &["b"], &[("b", -1, 0)], vec![]).await;
+    assert_eq!(instances(&world, "").await, [a(2), b(-1, &none, 2)]);
+    by_ada(&world, None, vec![Story::ruled_out("b", RuledOut::UpstreamFailed)]).await;
+    by_ada(&world, None, vec![cleared("b", TaskWas::UpstreamFailed)]).await;
+    by_ada(&world, None, expanded(3)).await;
+    let all = [a(2), b(0, &none, 2), b(1, &none, 2), b(2, &none, 2), b(-1, &gone, 1)];
+    assert_eq!(instances(&world, "").await, all);
+    let single = world.ok(&format!("{RUN}/taskInstances/b/-1")).await;
+    assert_eq!(single["dagbok"]["message"], "version 2 of the DAG does not have it");
+    // It goes with three copies, is back with two, and goes with those: in order of their indexes.
+    over(&world).await;
+    without(3).await;
+    then(3, &[], &[("b", 0, 2)], vec![]).await;
+    over(&world).await;
+    with_b(mapped(), 4).await;
+    then(4, &["b"], &[], expanded(2)).await;
+    over(&world).await;
+    without(5).await;
+    then(5, &[], &[("b", 0, 1)], vec![]).await;
+    let all = [a(5), b(-1, &gone, 1), b(0, &gone, 4), b(1, &gone, 4), b(2, &gone, 2)];
+    assert_eq!(instances(&world, "").await, all);
+    assert_eq!(instances(&world, "?order_by=map_index").await[1..], all[1..]);
+    // All of them are back, whichever version had them.
+    over(&world).await;
+    with_b(mapped(), 6).await;
+    then(6, &["b"], &[], expanded(3)).await;
+    let all = [a(6), b(0, &none, 6), b(1, &none, 6), b(2, &none, 6), b(-1, &gone, 1)];
+    assert_eq!(instances(&world, "").await, all);
+    // A fact that names fewer copies takes none back, as by the rules.
+    by_ada(&world, None, expanded(1)).await;
+    assert_eq!(instances(&world, "").await, all);
+    assert_eq!(world.ok(RUN).await["dagbok"]["tasks"], 5);
+}
+
+#[tokio::test]
+async fn what_waited_for_copies_in_the_place_of_what_is_gone_keeps_its_end() {
+    let world = failed().await;
+    let mut mapped = spec("chain", &["a", "b"]);
+    mapped.tasks[1].expand = Some(Expand::Product { of: vec![] });
+    world.story.registered(mapped, 2).await;
+    by_ada(&world, None, version(2, &["b"], &[("b", -1, 0)])).await;
+    by_ada(&world, None, vec![Story::ruled_out("b", RuledOut::Skipped)]).await;
+    over(&world).await;
+    // Without copies it is the same task for the rules.
+    world.story.registered(spec("chain", &["a", "b"]), 3).await;
+    by_ada(&world, None, version(3, &[], &[])).await;
+    let all = [row("a", -1, json!("failed"), 3), row("b", -1, json!("skipped"), 3)];
+    assert_eq!(instances(&world, "").await, all);
 }
 
 #[tokio::test]

@@ -38,15 +38,31 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Reads a file, and asks its timetables; once more, where it has such that are not among those `known`. `None`
-    /// where it is given up before.
-    pub(crate) async fn read(&self, file: &str, known: BTreeSet<DagId>) -> Option<ParsedFile> {
+    /// Reads a file, and asks its timetables; once more, where it has such that are not among those `known`. It is not
+    /// read where the runs of `unused` are still the last ones. `None` where it is given up before.
+    pub(crate) async fn read(
+        &self,
+        file: &str,
+        known: BTreeSet<DagId>,
+        unused: Option<Last>,
+    ) -> Option<Read> {
+        if let Some(unused) = unused {
+            let dag_ids: BTreeSet<DagId> = unused.keys().cloned().collect();
+            let last = tokio::select! {
+                last = self.last_of(file, &dag_ids) => last?,
+                () = self.told.started() => return None,
+            };
+            if last == unused {
+                return Some(Read::Unused);
+            }
+        }
         let parsed = self.read_after(file, &known).await?;
         let found: BTreeSet<DagId> = parsed.to_foretell().cloned().collect();
         if found.is_subset(&known) {
-            return Some(parsed);
+            return Some(Read::Parsed(Box::new(parsed)));
         }
-        self.read_after(file, &found).await
+        let parsed = self.read_after(file, &found).await?;
+        Some(Read::Parsed(Box::new(parsed)))
     }
 
     async fn read_after(&self, file: &str, dag_ids: &BTreeSet<DagId>) -> Option<ParsedFile> {
@@ -71,14 +87,45 @@ impl Reading {
     }
 }
 
+/// How a reading ended.
+pub(crate) enum Read {
+    /// What the file says.
+    Parsed(Box<ParsedFile>),
+    /// Nothing of what its timetables answered before was used up, so that it was not read.
+    Unused,
+}
+
+/// When the timetables of a file are to be asked again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Again {
+    /// After so long.
+    pub(crate) look: Duration,
+    /// Not before so long, while these runs are the last ones: a schedule that catches up, and is paused, or waits for
+    /// its turn, would answer as before.
+    pub(crate) unless: Option<(Duration, Last)>,
+}
+
 /// After what time the timetables of a file are to be asked again, where it has such.
-pub(crate) fn again_in(parsed: &ParsedFile, now: Timestamp) -> Option<Duration> {
-    let answers = parsed.dags.iter().filter_map(|dag| dag.foretold.as_deref());
-    let soonest = answers.map(|answer| reach(answer, now)).min()?;
+pub(crate) fn again_in(parsed: &ParsedFile, now: Timestamp) -> Option<Again> {
+    let answers = parsed.dags.iter().filter_map(|dag| Some((dag, dag.foretold.as_deref()?)));
+    let (mut look, mut read, mut unused) = (None, Duration::MAX, Last::new());
+    for (dag, answer) in answers {
+        let reach = reach(answer, now);
+        look = Some(look.map_or(reach, |soonest: Duration| soonest.min(reach)));
+        if reach < 2 * EARLIEST {
+            unused.insert(dag.spec.dag_id.clone(), answer.after);
+        } else {
+            read = read.min(reach);
+        }
+    }
     // Files that were read at once are not all read at once again.
     let bytes = parsed.file.bytes();
     let spread = bytes.fold(0_u32, |mix, byte| mix.wrapping_mul(31).wrapping_add(byte.into()));
-    Some((soonest / 2).clamp(EARLIEST, LATEST).mul_f64(1.0 - f64::from(spread % 256) / 1024.0))
+    let after = |reach: Duration| {
+        (reach / 2).clamp(EARLIEST, LATEST).mul_f64(1.0 - f64::from(spread % 256) / 1024.0)
+    };
+    let unless = (!unused.is_empty()).then(|| (after(read), unused));
+    look.map(|look| Again { look: after(look), unless })
 }
 
 /// How far ahead an answer goes; for ever, where there is nothing after it.
@@ -97,6 +144,7 @@ fn reach(answer: &ScheduleForetold, now: Timestamp) -> Duration {
 #[cfg(test)]
 mod tests {
     use dagbok_events::ForetoldRuns;
+    use dagbok_protocol::RegisteredDag;
 
     use super::*;
 
@@ -110,6 +158,16 @@ mod tests {
             count: *count,
         });
         ScheduleForetold { after: None, runs: runs.collect(), heedless: false, manual: None }
+    }
+
+    fn dag(dag_id: &str, answer: ScheduleForetold) -> RegisteredDag {
+        let spec = serde_json::json!({
+            "dag_id": dag_id, "schedule": { "timetable": "Manual", "timezone": "UTC" }, "max_active_runs": 1,
+            "max_active_tasks": 1, "tasks": [], "source": { "file": "a.py" }
+        });
+        let spec = serde_json::from_value(spec).unwrap();
+        let spec_digest = dagbok_events::Digest::new("0".repeat(64)).unwrap();
+        RegisteredDag { spec_digest, spec, foretold: Some(Box::new(answer)) }
     }
 
     #[test]
@@ -132,5 +190,34 @@ mod tests {
     fn files_are_asked_again_at_different_times_and_those_without_such_timetables_never() {
         let file = |name: &str| ParsedFile { file: name.to_owned(), ..ParsedFile::default() };
         assert_eq!(again_in(&file("a.py"), Timestamp(0)), None);
+        let foretold = |name: &str| {
+            let dags = vec![dag("one", answer(&[(0, 30)]))];
+            again_in(&ParsedFile { dags, ..file(name) }, Timestamp(0)).unwrap()
+        };
+        let (one, other) = (foretold("a.py"), foretold("b.py"));
+        assert_ne!(one.look, other.look);
+        assert_eq!((one.unless, other.unless), (None, None));
+    }
+
+    #[test]
+    fn a_schedule_that_catches_up_is_not_asked_again_before_it_moved() {
+        let back =
+            |after: Option<Interval>| ScheduleForetold { after, ..answer(&[(-9_000, 1_440)]) };
+        let last = Interval { start: Timestamp(-9_001 * HOUR), end: Timestamp(-9_000 * HOUR) };
+        let again = |dags| {
+            let parsed = ParsedFile { file: "a.py".to_owned(), dags, ..ParsedFile::default() };
+            again_in(&parsed, Timestamp(0)).unwrap()
+        };
+        let alone = again(vec![dag("old", back(Some(last)))]);
+        assert!(alone.look <= EARLIEST);
+        let (read, unused) = alone.unless.unwrap();
+        assert!(read > LATEST / 2, "{read:?}");
+        assert_eq!(unused, Last::from([(DagId::new("old").unwrap(), Some(last))]));
+        // Beside another it is read when that one is to be.
+        let (of_both, other) = (
+            again(vec![dag("old", back(None)), dag("new", answer(&[(0, 10)]))]),
+            again(vec![dag("new", answer(&[(0, 10)]))]),
+        );
+        assert_eq!(of_both.unless.unwrap().0, other.look);
     }
 }

@@ -7,6 +7,7 @@ mod answer;
 mod bundle;
 mod candidate;
 mod child;
+mod dates;
 mod folder;
 mod foretell;
 mod home;

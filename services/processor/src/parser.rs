@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use dagbok_protocol::DatesQuestion;
 use dagbok_runtime::{Shutdown, foreign_python_variables};
 use dagbok_telemetry::metrics;
 use serde_json::json;
@@ -24,8 +25,9 @@ use crate::{
 const IDLE: Duration = Duration::from_mins(1);
 /// Files that one process reads, at most, so that whatever grows in it starts anew.
 const FILES: u32 = 1_000;
-/// What the timetables of a file may take on top of its import, though eight of them hang, and eight more.
-const TIMETABLES: Duration = Duration::from_secs(20);
+/// What the timetables of a file may take on top of its import: none begins after twenty seconds, and each that hangs is
+/// killed after seven.
+const TIMETABLES: Duration = Duration::from_secs(30);
 /// How the line begins that holds a file's answer; notes begin otherwise.
 const ANSWER: &[u8] = b"{\"file\"";
 
@@ -60,11 +62,36 @@ impl Parsers {
         within: Duration,
         given_up: &Shutdown,
     ) -> Option<ParsedFile> {
-        let started = Instant::now();
-        let request = json!({ "folder": folder, "file": file, "last": last });
         // Timetables that hang are stopped one by one: the rest of their file is not to fall with them.
         let within = if last.is_empty() { within } else { within + TIMETABLES };
-        let (parsed, outcome) = match self.ask(&request, within, given_up).await {
+        let request = json!({ "folder": folder, "file": file, "last": last });
+        self.parse_as(file, &request, within, given_up).await
+    }
+
+    /// Parses a file, and asks the timetable of one of its DAGs for the runs between two dates.
+    pub(crate) async fn parse_between(
+        &self,
+        folder: &Path,
+        asked: &DatesQuestion,
+        within: Duration,
+        given_up: &Shutdown,
+    ) -> Option<ParsedFile> {
+        let DatesQuestion { dag_id, file, from, to } = asked;
+        let mut last = serde_json::Map::new();
+        last.insert(dag_id.to_string(), json!({ "from": from, "to": to }));
+        let request = json!({ "folder": folder, "file": file, "last": last });
+        self.parse_as(file, &request, within + TIMETABLES, given_up).await
+    }
+
+    async fn parse_as(
+        &self,
+        file: &str,
+        request: &serde_json::Value,
+        within: Duration,
+        given_up: &Shutdown,
+    ) -> Option<ParsedFile> {
+        let started = Instant::now();
+        let (parsed, outcome) = match self.ask(request, within, given_up).await {
             Ok(None) => return None,
             Ok(Some(outcome)) => {
                 if outcome.held_open {

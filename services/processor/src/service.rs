@@ -25,8 +25,9 @@ use tokio::{
 };
 
 use crate::{
-    ParsedFile, ProcessorError, ProcessorSettings, candidate::Kind, home::dag_folder, known,
-    parser::Parsers, presence, snapshot::Snapshot, tell::Teller, watch::FolderWatch,
+    ProcessorError, ProcessorSettings, candidate::Kind, dates::Dates, foretell::Read,
+    home::dag_folder, known, parser::Parsers, presence, snapshot::Snapshot, tell::Teller,
+    watch::FolderWatch,
 };
 use agenda::Agenda;
 use bundle_state::Bundle;
@@ -48,6 +49,9 @@ pub async fn run(
     })?;
     let mut watch = FolderWatch::start(&folder, settings.rescan);
     let mut service = Service::open(ports, settings, clock, shutdown.clone()).await?;
+    let (parsers, signals) = (service.parsers.clone(), Arc::clone(&service.ports.signals));
+    let within = service.settings.parse_timeout;
+    Dates { parsers, folder: folder.clone(), within }.serve(signals, &shutdown);
     presence::show(Arc::clone(&service.ports.state), service.clock.clone(), &shutdown);
     let loading = load_known(service.ports.clone(), service.settings.state_ends_with_process);
     tokio::pin!(loading);
@@ -99,7 +103,7 @@ struct Done {
     file: String,
     snapshot: Arc<Snapshot>,
     /// `None` where it was given up.
-    parsed: Option<ParsedFile>,
+    parsed: Option<Read>,
 }
 
 struct Service {

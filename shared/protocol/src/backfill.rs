@@ -26,6 +26,10 @@ pub struct CreateBackfill {
     /// A JSON object in text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conf: Option<String>,
+    /// Of a DAG whose timetable is written in Python the runs of that time that are due, in the order of their
+    /// logical dates, as its timetable answered; nothing of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<Vec<ExpectedRuns>>,
     /// Only say what it would do.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,

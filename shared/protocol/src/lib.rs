@@ -30,7 +30,7 @@ pub use command::{
 };
 pub use copies::ReturnedBy;
 pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
-pub use question::{ApiQuestion, ApiReply, Asked};
+pub use question::{ApiQuestion, ApiReply, Asked, DatesAnswer, DatesQuestion};
 pub use report::{OutletEvent, Report, ReportBody, XComValue};
 pub use secret::{SealedQuestion, SecretAsk, SecretChange, SecretIs};
 pub use spec::too_large;

@@ -79,6 +79,10 @@ pub fn every_log_subject() -> String {
 /// Where whoever serves the API is asked for tasks: [`crate::ApiQuestion`].
 pub const QUESTIONS: &str = "questions";
 
+/// Where whoever reads DAG files is asked when a timetable that is written in Python has runs:
+/// [`crate::DatesQuestion`].
+pub const DATES: &str = "dates";
+
 /// Where a fresh signal subject for one answer lies; `unique` is the command's id.
 pub fn answer_subject(unique: &str) -> String {
     format!("answers.{}", escape_token(unique))

@@ -1,5 +1,6 @@
-//! What tasks ask about other runs: executors ask whoever serves the API, over signals.
-use dagbok_events::{DagId, MapIndex, Payload, RunId, TaskId};
+//! What is asked over signals, and changes nothing: what tasks ask about other runs, and when timetables that are
+//! written in Python had runs.
+use dagbok_events::{DagId, ExpectedRuns, MapIndex, Payload, RunId, TaskId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -63,4 +64,27 @@ pub struct ApiReply {
     pub status: u16,
     /// JSON text; a value that was handed on lies beside the log where it is large.
     pub body: Payload,
+}
+
+/// A question on [`crate::names::DATES`]: when a timetable that is written in Python has runs. Whoever reads the DAG's
+/// file asks it; others don't answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatesQuestion {
+    /// Id of the DAG, unique in the namespace.
+    pub dag_id: DagId,
+    /// Its file, within the DAG folder.
+    pub file: String,
+    /// The first logical date that is wanted.
+    pub from: Timestamp,
+    /// The last one.
+    pub to: Timestamp,
+}
+
+/// The answer to a [`DatesQuestion`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DatesAnswer {
+    /// Those of its runs that are due, in the order of their logical dates.
+    Runs(Vec<ExpectedRuns>),
+    /// It can't say; why, for people.
+    Failed(String),
 }

@@ -133,13 +133,20 @@ def reads(*, triggering_asset_events):
     by_alias = triggering_asset_events[any_one]
     assert [e.asset for e in by_alias] == [b]
     return [len(triggering_asset_events), found[0].extra["rows"], found[0].source_run_id, found[0].timestamp.isoformat()]
-def asks(*, inlet_events): inlet_events[a]
+def asks(*, inlet_events):
+    found = inlet_events[a]
+    newest = found[-1]
+    few = inlet_events[0].after(datetime(2024, 3, 1)).before("2024-03-02T00:00:00+00:00").ascending(False).limit(2)
+    by_name, by_alias = inlet_events[Asset.ref(name="b")], inlet_events[any_one]
+    told = [newest.extra["n"], newest.source_run_id, newest.timestamp.isoformat(), newest.source_aliases[0].name]
+    return told + [len(found), [event.extra["n"] for event in few], list(by_name), len(by_alias), len(inlet_events)]
+def asks_others(*, inlet_events): inlet_events[Asset("other")]
 
 with DAG("d", schedule=None) as d:
     for f in (plain, says, yields, bad, fails):
         PythonOperator(task_id=f.__name__, python_callable=f, outlets=[a, any_one])
-    for f in (reads, asks):
-        PythonOperator(task_id=f.__name__, python_callable=f)
+    for f in (reads, asks, asks_others):
+        PythonOperator(task_id=f.__name__, python_callable=f, inlets=[a, b, any_one])
 """
 
 
@@ -173,7 +180,47 @@ def test_a_run_sees_the_events_that_made_it(bench: Bench) -> None:
     ]
     result = bench.run("reads", asset_events=events)
     assert result.of("SetXCom")[-1]["value"] == [3, 3, "r1", "2024-03-01T00:00:00+00:00"]
-    assert "inlet_events is not supported yet" in bench.run("asks").of("TaskError")[0]["message"]
+
+
+def test_a_task_sees_what_happened_to_its_inlets(bench: Bench) -> None:
+    def event(n: int) -> dict[str, Any]:
+        at = f"2024-03-01T0{n}:00:00Z"
+        source = {
+            "source_dag_id": "m",
+            "source_run_id": f"r{n}",
+            "source_task_id": "t",
+            "source_map_index": -1,
+        }
+        return {
+            "name": "a",
+            "uri": "s3://a/b",
+            "timestamp": at,
+            "extra": {"n": n},
+            "source_aliases": ["any"],
+            **source,
+        }
+
+    asked: list[dict[str, Any]] = []
+
+    def answer(frame: dict[str, Any]) -> dict[str, Any]:
+        asked.append(frame)
+        events = [event(n) for n in range(4)] if frame.get("name") != "b" else []
+        events = events if frame.get("ascending", True) else events[::-1]
+        return {"type": "AssetEventsResult", "asset_events": events[: frame.get("limit")]}
+
+    bench.load(NEWER + TASKS, env={"DAGBOK_SCHEDULE_ERA": "3"})
+    bench.supervisor.answers.update(GetAssetEventByAsset=answer, GetAssetEventByAssetAlias=answer)
+    result = bench.run("asks")
+    newest = [3, "r3", "2024-03-01T03:00:00+00:00", "any"]
+    assert result.of("SetXCom")[-1]["value"] == [*newest, 4, [3, 2], [], 4, 3]
+    # Of the last one only that is asked for.
+    assert asked[0] == {
+        "type": "GetAssetEventByAsset", "name": "a", "uri": "s3://a/b", "ascending": False, "limit": 1,
+    }  # fmt: skip
+    assert asked[2]["after"] == dt.datetime(2024, 3, 1, tzinfo=dt.UTC)
+    assert asked[2]["before"] == dt.datetime(2024, 3, 2, tzinfo=dt.UTC)
+    assert {it["type"]: it.get("alias_name") for it in asked}["GetAssetEventByAssetAlias"] == "any"
+    assert bench.run("asks_others").of("TaskError")[0]["exception"] == "KeyError"
 
 
 def test_the_older_era_finds_them_by_uri(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,51 @@ def test_one_that_fails_is_its_dags_error_with_its_line_and_the_others_stand(fol
         assert why in errors[kind]["message"]
         assert lines[errors[kind]["line"] - 1].startswith(f"with DAG('{kind}'"), errors[kind]
     assert all(error["may_heal"] for error in answer["errors"])
+
+
+def test_many_that_hang_leave_the_file_to_those_that_do_not(folder: Folder) -> None:
+    hanging = [f"hangs_{n}" for n in range(60)]
+    text = WORKDAYS + OTHERS + "".join(dag(name, "Hangs()") for name in hanging) + dag("good", "Workdays()")
+    began = time.monotonic()
+    answer = ask(folder, text, dict.fromkeys([*hanging, "good"]))
+    # What the processor waits beside the import.
+    assert time.monotonic() - began < 30
+    assert list(answer["foretold"]) == ["good"]
+    assert [error["message"].split("`")[1] for error in answer["errors"]] == hanging
+    assert all(error["may_heal"] for error in answer["errors"])
+
+
+def test_it_is_asked_for_the_runs_between_two_dates(folder: Folder) -> None:
+    text = WORKDAYS + OTHERS + dag("d", "Workdays()") + dag("raises", "Raises()") + dag("stands", "Stands()")
+    between = {"from": "2024-03-01T00:00:00Z", "to": "2024-03-12T00:00:00Z"}
+    answer = ask(folder, text, dict.fromkeys(["d", "raises", "stands"], between))
+    days = [f"2024-03-{day:02}" for day in (1, 4, 5, 6, 7, 8, 11, 12)]
+    assert dates(answer["foretold"]["d"]) == days
+    assert {error["message"].split("`")[1] for error in answer["errors"]} == {"raises", "stands"}
+    # What is not due is no part of it, however much of it there is before.
+    long = {"from": "2010-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
+    found = dates(ask(folder, text, {"d": long})["foretold"]["d"])
+    today = datetime.now(UTC).date()
+    assert found[0] == "2010-01-01"
+    assert (today - timedelta(days=5)).isoformat() <= found[-1] < today.isoformat()
+    assert len(found) > 4_000
+
+
+def test_those_that_find_no_time_are_told_of(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dagbok.authoring.dag import DAG
+    from dagbok.authoring.timetable_base import Timetable
+    from dagbok.parsing import foretelling
+
+    class Own(Timetable):
+        def next_dagrun_info(self, **asked: Any) -> None:
+            return None
+
+    monkeypatch.setattr(foretelling, "ALTOGETHER", 0.0)
+    made = DAG("d", schedule=Own(), start_date=datetime(2024, 3, 1))
+    answers, (error,) = foretelling.foretell([made], {"d": None}, str(folder.path))
+    assert answers == {}
+    assert error["message"].startswith("DAG `d`: its timetable was not asked")
+    assert error["may_heal"]
 
 
 def test_runs_at_even_distances_are_one_stretch_and_may_be_due_later(folder: Folder) -> None:

@@ -30,6 +30,16 @@ pub(crate) fn measure(shape: Shape, tasks: usize, at_once: u32) -> Value {
     json!({ "tasks": tasks, "ms": took[took.len() / 2] * 1e3, "best_ms": took[0] * 1e3 })
 }
 
+/// What each task costs in runs of ever more of them.
+#[expect(clippy::cast_precision_loss, reason = "costs for people")]
+pub(crate) fn sizes(shape: Shape, tasks: &[usize]) -> Value {
+    let of = |tasks: &usize| {
+        let ms = measure(shape, *tasks, u32::MAX)["ms"].as_f64().unwrap_or(0.0);
+        json!({ "tasks": tasks, "ms": (ms * 100.0).round() / 100.0, "us_per_task": (ms * 1e5 / *tasks as f64).round() / 100.0 })
+    };
+    tasks.iter().map(of).collect()
+}
+
 /// Times what the loop does in one go: a snapshot of a run of many tasks and reading it back, the run's
 /// cancellation, and four weeks of minutes that nobody made a run of.
 pub(crate) fn longest(tasks: usize) -> Value {

@@ -2,6 +2,7 @@
 //! `tests/bench/run.py` runs them all beside the ones that need the whole installation.
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 mod appender;
+mod day;
 mod decide;
 mod history;
 mod jetstream;
@@ -55,6 +56,24 @@ enum What {
         /// Tasks that wait, from few to many; a tenth as many runs wait for their turn.
         #[arg(long, value_delimiter = ',', default_values_t = [0, 10_000, 100_000])]
         waiting: Vec<usize>,
+    },
+    /// A day's tries: by the rules alone, and at a day's pace on the embedded log.
+    Day {
+        /// Tries of a day.
+        #[arg(long, default_value_t = 1_000_000)]
+        tries: usize,
+        /// How long the scheduler is watched.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// One run of ever more tasks, in memory: what each task costs.
+    Sizes {
+        /// Tasks of the run, from few to many.
+        #[arg(long, value_delimiter = ',', default_values_t = [100, 1_000, 10_000, 50_000])]
+        tasks: Vec<usize>,
+        /// How they hang together.
+        #[arg(long, value_enum, default_value_t = Shape::Fan)]
+        shape: Shape,
     },
     /// DAGs with a minute schedule through virtual time, in memory.
     Minutely {
@@ -136,6 +155,8 @@ enum What {
 async fn main() -> anyhow::Result<()> {
     let figures = match Args::parse().what {
         What::Decide { tasks, shape, at_once } => decide::measure(shape, tasks, at_once),
+        What::Sizes { tasks, shape } => decide::sizes(shape, &tasks),
+        What::Day { tries, seconds } => day::measure(tries, seconds).await?,
         What::Longest { tasks } => decide::longest(tasks),
         What::Waiting { waiting } => waiting::measure(&waiting),
         What::Minutely { dags, minutes } => minutely::measure(&dags, minutes)?,

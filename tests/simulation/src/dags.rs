@@ -1,7 +1,8 @@
 //! DAGs of all shapes and schedules, small enough that thousands of runs are quick.
 use dagbok_events::{
-    AssetCondition, AssetRef, DagId, DagSpec, Digest, Expand, Extent, Micros, PoolName, QueueName,
-    Schedule, SourceLocation, TaskId, TaskSpec, Timestamp, Timetable, TriggerRule,
+    AssetCondition, AssetRef, DagId, DagSpec, Digest, Expand, Extent, ForetoldManual, ForetoldRuns,
+    Interval, Micros, PoolName, QueueName, Schedule, ScheduleForetold, SourceLocation, TaskId,
+    TaskSpec, Timestamp, Timetable, TriggerRule,
 };
 use dagbok_protocol::{DagFile, RegisteredDag};
 
@@ -113,12 +114,16 @@ fn some_timetable(rng: &mut Prng, now: Timestamp, pace: i64) -> Timetable {
         4 => {
             let date = |n: i64| {
                 let at = now.plus(Micros(every.0 * n));
-                dagbok_events::Interval { start: at, end: at }
+                Interval { start: at, end: at }
             };
             Timetable::Events { dates: (-2..4).map(date).collect(), restricted: false }
         }
         5 if pace == 1 => Timetable::CronTrigger { expression: "*/5 * * * * *".to_owned() },
         5 => Timetable::CronTrigger { expression: "*/20 * * * *".to_owned() },
+        6 => {
+            let (class, arguments, description) = ("Own".to_owned(), String::new(), String::new());
+            Timetable::Python { class, arguments, description }
+        }
         _ => Timetable::Manual,
     }
 }
@@ -239,6 +244,32 @@ fn some_scope(rng: &mut Prng, tasks: &mut [TaskSpec]) {
         last.upstream.push(u32::try_from(setup).expect("small"));
         last.upstream.sort_unstable();
         last.upstream.dedup();
+    }
+}
+
+/// What a timetable that is written in Python may answer about `now`: runs at even distances, and gaps between those.
+pub fn some_answer(rng: &mut Prng, now: Timestamp, pace: i64) -> ScheduleForetold {
+    let step = Micros::from_millis(rng.between(3_000, 15_000) * pace);
+    let mut from = now.plus(Micros(-step.0 * rng.between(0, 4)));
+    let after =
+        rng.chance(500).then_some(Interval { start: from.plus(Micros(-step.0)), end: from });
+    let mut runs = Vec::new();
+    for _ in 0..rng.below(4) {
+        let first = Interval { start: from, end: from.plus(step) };
+        let late = rng.chance(300);
+        let run_after =
+            late.then(|| first.end.plus(Micros::from_millis(rng.between(0, 5_000) * pace)));
+        let count = u32::try_from(1 + rng.below(4)).expect("small");
+        runs.push(ForetoldRuns { first, run_after, step, count });
+        let gap = Micros::from_millis(rng.between(0, 9_000) * pace);
+        from = from.plus(Micros(step.0 * i64::from(count))).plus(gap);
+    }
+    let around = ForetoldManual::Around { start: Micros(-step.0), end: Micros(0) };
+    ScheduleForetold {
+        after,
+        runs,
+        heedless: rng.chance(300),
+        manual: rng.chance(500).then_some(around),
     }
 }
 

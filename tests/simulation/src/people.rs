@@ -1,7 +1,7 @@
 //! People: trigger, pause, cancel, clear, delete, set limits, and ask again where nobody answers.
 use dagbok_events::{
-    Actor, AssetKey, AssetRef, BackfillId, DagId, MapIndex, Micros, PoolSet, ReprocessBehavior,
-    RunId, RunKey, RunMark, TaskId, TaskMark, Timestamp,
+    Actor, AssetKey, AssetRef, BackfillId, DagId, ExpectedRuns, Interval, MapIndex, Micros,
+    PoolSet, ReprocessBehavior, RunId, RunKey, RunMark, TaskId, TaskMark, Timestamp,
 };
 use dagbok_protocol::{
     Answer, AssetUpdate, ClearTasks, Command, CommandBody, CreateBackfill, MarkTasks, NoteTask,
@@ -11,6 +11,7 @@ use dagbok_protocol::{
 use crate::{
     audit::{RunModel, Stage},
     dags::{POOLS, dag_id, pool, some_asset},
+    prng::Prng,
     world::{SECOND, World},
 };
 
@@ -385,10 +386,19 @@ impl People {
             },
             max_active_runs: u32::try_from(1 + world.rng.below(3)).expect("small"),
             conf: world.rng.chance(200).then(|| "{}".to_owned()),
+            runs: world.rng.chance(500).then(|| some_dates(&mut world.rng, from_date)),
             dry_run: world.rng.chance(150),
         };
         self.ask(world, CommandBody::CreateBackfill(Box::new(ask)));
     }
+}
+
+/// What a timetable that is written in Python answers, or somebody in its name.
+fn some_dates(rng: &mut Prng, from: Timestamp) -> Vec<ExpectedRuns> {
+    let step = Micros::from_secs(rng.between(1, 20));
+    let first = Interval { start: from.plus(Micros(-step.0)), end: from };
+    let count = u32::try_from(rng.below(6)).expect("small");
+    vec![ExpectedRuns { first, step, count }]
 }
 
 fn trigger_of(dag_id: &DagId) -> TriggerRun {

@@ -2,11 +2,11 @@
 //! thing after the other, each until it is answered.
 use std::collections::VecDeque;
 
-use dagbok_events::{Actor, DagSpec, Timestamp};
+use dagbok_events::{Actor, DagSpec, Timestamp, Timetable};
 use dagbok_protocol::{Command, CommandBody, DagFile, ImportError};
 
 use crate::{
-    dags::{digest, file_name, file_of, some_dag, unscheduled},
+    dags::{digest, file_name, file_of, some_answer, some_dag, unscheduled},
     world::{SECOND, World},
 };
 
@@ -67,7 +67,7 @@ impl Processor {
             }
             2 => self.tell(world, CommandBody::DagFileGone { file: file_name(n) }),
             3 => {
-                let mut broken = self.file(n);
+                let mut broken = self.file(world, n);
                 broken.dags.clear();
                 broken.errors.push(ImportError {
                     line: Some(1),
@@ -79,7 +79,7 @@ impl Processor {
             }
             4 => {
                 // The same DAG in another file, which is refused it.
-                let mut copy = self.file(n);
+                let mut copy = self.file(world, n);
                 "copy.py".clone_into(&mut copy.file);
                 self.tell(world, CommandBody::DagFileRead(Box::new(copy)));
             }
@@ -96,12 +96,20 @@ impl Processor {
         }
     }
 
-    fn file(&self, n: usize) -> DagFile {
-        file_of(&self.files[n], self.bundle)
+    fn file(&self, world: &mut World, n: usize) -> DagFile {
+        let mut file = file_of(&self.files[n], self.bundle);
+        for dag in &mut file.dags {
+            if matches!(dag.spec.schedule.timetable, Timetable::Python { .. }) {
+                let answer = some_answer(&mut world.rng, Timestamp(world.now), world.pace);
+                // It may fail to answer, too.
+                dag.foretold = world.rng.chance(900).then(|| Box::new(answer));
+            }
+        }
+        file
     }
 
     fn tell_of(&mut self, world: &mut World, n: usize) {
-        let file = self.file(n);
+        let file = self.file(world, n);
         self.tell(world, CommandBody::DagFileRead(Box::new(file)));
     }
 

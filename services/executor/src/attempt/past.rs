@@ -1,5 +1,7 @@
 //! What a task asks about runs and tasks of any DAG, in the words of Airflow's task runner, asked of the API.
-use std::fmt::Write as _;
+mod assets;
+
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use dagbok_events::{Timestamp, TryKey};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -11,6 +13,8 @@ use super::ask::{ApiClient, Unanswered};
 const PAGE: usize = 250;
 /// Runs or tasks that one question may be about.
 const MOST: usize = 10_000;
+/// Tasks of a run that are asked for one by one.
+const BY_NAME: usize = 20;
 
 /// An answer: a body, or an error with its code.
 type Reply = Result<Value, (&'static str, String)>;
@@ -60,6 +64,10 @@ pub(super) async fn answer(
 ) -> Option<Reply> {
     let asked = match kind {
         "TriggerDagRun" => return Some(of(body, async |asked| trigger(api, asked).await).await),
+        "GetAssetEventByAsset" | "GetAssetEventByAssetAlias" => {
+            let api = &*api;
+            return Some(of(body, async |asked| assets::events(api, &asked).await).await);
+        }
         "GetPrevSuccessfulDagRun" => {
             let asked = Runs {
                 dag_id: key.dag_id.to_string(),
@@ -234,9 +242,20 @@ async fn one_run(api: &ApiClient, runs: &Runs) -> Result<Value, Unanswered> {
 
 /// All entries of a list, in pages. A DAG that is not there has none.
 async fn entries(api: &ApiClient, path: &str, name: &str) -> Result<Vec<Value>, Unanswered> {
+    entries_up_to(api, path, name, MOST + 1).await
+}
+
+/// The first entries of a list, in pages.
+async fn entries_up_to(
+    api: &ApiClient,
+    path: &str,
+    name: &str,
+    most: usize,
+) -> Result<Vec<Value>, Unanswered> {
     let (mut all, mut limit) = (Vec::new(), PAGE);
-    loop {
-        let target = format!("{path}&limit={limit}&offset={}", all.len());
+    while all.len() < most {
+        let asked = limit.min(most - all.len());
+        let target = format!("{path}&limit={asked}&offset={}", all.len());
         let mut page = match api.find(target).await {
             Ok(Some(page)) => page,
             Ok(None) => return Ok(all),
@@ -248,15 +267,16 @@ async fn entries(api: &ApiClient, path: &str, name: &str) -> Result<Vec<Value>, 
             Err(error) => return Err(error),
         };
         let Value::Array(found) = page[name].take() else { return Ok(all) };
-        let last = found.len() < limit;
+        let last = found.len() < asked;
         all.extend(found);
         if all.len() > MOST {
             return Err((413, format!("more than {MOST} {name} are asked for at once")));
         }
         if last {
-            return Ok(all);
+            break;
         }
     }
+    Ok(all)
 }
 
 /// The runs that are wanted, by their logical dates.
@@ -360,15 +380,22 @@ async fn tasks(api: &ApiClient, runs: &Runs) -> Result<Vec<Value>, Unanswered> {
         }
         None => vec!["~".to_owned()],
     };
-    let wanted: Vec<&str> =
+    let wanted: BTreeSet<&str> =
         runs.task_id.iter().chain(runs.task_ids.iter().flatten()).map(String::as_str).collect();
+    // A few are asked for by name: their run may have very many others.
+    let by_name: Vec<String> = match wanted.len() {
+        1..=BY_NAME => wanted.iter().map(|id| format!("&task_id={}", part(id))).collect(),
+        _ => vec![String::new()],
+    };
     let mut all = Vec::new();
     for id in ids {
         let path = format!("{}/{id}/taskInstances{query}", runs_path(&runs.dag_id));
-        let found = entries(api, &path, "task_instances").await?;
-        all.extend(found.into_iter().filter(|task| {
-            wanted.is_empty() || task["task_id"].as_str().is_some_and(|id| wanted.contains(&id))
-        }));
+        for name in &by_name {
+            let found = entries(api, &format!("{path}{name}"), "task_instances").await?;
+            all.extend(found.into_iter().filter(|task| {
+                wanted.is_empty() || task["task_id"].as_str().is_some_and(|id| wanted.contains(id))
+            }));
+        }
     }
     Ok(all)
 }

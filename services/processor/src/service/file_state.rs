@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     ParsedFile,
+    foretell::{Again, Last},
     snapshot::{Hash, Snapshot, hash_bytes},
 };
 
@@ -42,7 +43,7 @@ pub(super) enum Why {
 pub(super) struct FileState {
     /// The job that reads it, while one does.
     job: Option<Job>,
-    last: Option<Last>,
+    last: Option<LastReading>,
     /// Its DAGs at its last reading that was none of an error.
     dag_ids: BTreeSet<DagId>,
     /// Those of them whose timetables are written in Python.
@@ -64,7 +65,7 @@ struct Job {
 
 /// Its last reading.
 #[derive(Debug)]
-struct Last {
+struct LastReading {
     inputs: Inputs,
     /// Whether the folder's inputs are others by now.
     outdated: bool,
@@ -78,6 +79,8 @@ struct Last {
 struct Retry {
     at: Instant,
     pause: Duration,
+    /// Until when it need not be read where these are still the last runs.
+    unless: Option<(Instant, Last)>,
 }
 
 impl FileState {
@@ -103,9 +106,7 @@ impl FileState {
     pub(super) fn put_off(&mut self) -> bool {
         let Some(job) = self.job.take_if(|job| job.why == Why::Retry) else { return false };
         job.give_up.start();
-        if let Some(retry) = self.last.as_mut().and_then(|last| last.retry.as_mut()) {
-            retry.at = Instant::now() + retry.pause;
-        }
+        self.look_later();
         true
     }
 
@@ -127,6 +128,20 @@ impl FileState {
     pub(super) fn retry_at(&self) -> Option<Instant> {
         let last = self.last.as_ref().filter(|_| self.job.is_none())?;
         last.retry.as_ref().map(|retry| retry.at)
+    }
+
+    /// The last runs, where it is not to be read as long as they are: its timetables would answer as they did.
+    pub(super) fn unused(&self, why: Why, now: Instant) -> Option<Last> {
+        let retry = self.last.as_ref().filter(|_| why == Why::Retry)?.retry.as_ref()?;
+        let (until, last) = retry.unless.as_ref()?;
+        (now < *until).then(|| last.clone())
+    }
+
+    /// Its timetables need not be asked yet: after the same pause it is looked at again.
+    pub(super) fn look_later(&mut self) {
+        if let Some(retry) = self.last.as_mut().and_then(|last| last.retry.as_mut()) {
+            retry.at = Instant::now() + retry.pause;
+        }
     }
 
     /// Until when this text, which was read again and again, is left alone.
@@ -180,7 +195,7 @@ impl FileState {
         why: Why,
         inputs: Inputs,
         parsed: &ParsedFile,
-        again: Option<Duration>,
+        again: Option<Again>,
     ) -> bool {
         let told = hash_bytes(&encode_any(&(inputs.files(), &parsed.dags, &parsed.errors)));
         let before = self.last.take();
@@ -191,16 +206,19 @@ impl FileState {
             let tried = tried.and_then(|last| last.retry);
             Some(tried.map_or(FIRST_PAUSE, |tried| (tried.pause * 2).min(LONGEST_PAUSE)))
         } else {
-            again
+            again.as_ref().map(|again| again.look)
         };
-        let retry = pause.map(|pause| Retry { at: Instant::now() + pause, pause });
+        let now = Instant::now();
+        let unless = again.filter(|_| !failed).and_then(|again| again.unless);
+        let unless = unless.map(|(read, last)| (now + read, last));
+        let retry = pause.map(|pause| Retry { at: now + pause, pause, unless });
         if !failed {
             self.dag_ids.clear();
             self.to_foretell.clear();
         }
         self.to_foretell.extend(parsed.to_foretell().cloned());
         self.dag_ids.extend(parsed.dags.iter().map(|dag| dag.spec.dag_id.clone()));
-        self.last = Some(Last { inputs, outdated: false, told, failed, retry });
+        self.last = Some(LastReading { inputs, outdated: false, told, failed, retry });
         news
     }
 }
@@ -297,13 +315,39 @@ mod tests {
         let (mut state, job) = (FileState::default(), tokio::spawn(async {}));
         state.begin(Why::Changed, None, job.id(), Shutdown::new());
         state.end(job.id()).unwrap();
-        state.take(Why::Changed, Inputs::default(), &ParsedFile::default(), Some(MINUTE));
+        let again = Again { look: MINUTE, unless: None };
+        state.take(Why::Changed, Inputs::default(), &ParsedFile::default(), Some(again));
         assert_eq!(state.retry_at(), Some(Instant::now() + MINUTE));
         assert!(!state.has_failed());
+        assert_eq!(state.unused(Why::Retry, Instant::now()), None);
         // What fails then is tried again as anything that fails for the first time.
         tokio::time::advance(MINUTE).await;
         assert_eq!(pause_after(&mut state, Why::Retry, &failed(true)), Some(MINUTE));
         assert_eq!(pause_after(&mut state, Why::Retry, &failed(true)), Some(2 * MINUTE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_whose_schedule_catches_up_is_not_read_again_before_a_run_was_made() {
+        let (mut state, job) = (FileState::default(), tokio::spawn(async {}));
+        state.begin(Why::Changed, None, job.id(), Shutdown::new());
+        state.end(job.id()).unwrap();
+        let last = Last::from([(DagId::new("old").unwrap(), None)]);
+        let again = Again { look: MINUTE, unless: Some((3 * MINUTE, last.clone())) };
+        state.take(Why::Changed, Inputs::default(), &ParsedFile::default(), Some(again));
+        for minute in 1..3 {
+            tokio::time::advance(MINUTE).await;
+            let now = Instant::now();
+            assert!(state.retry_at().is_some_and(|at| at <= now), "minute {minute}");
+            assert_eq!(state.unused(Why::Retry, now), Some(last.clone()));
+            assert_eq!(state.unused(Why::Changed, now), None, "what changed is read");
+            state.look_later();
+        }
+        tokio::time::advance(MINUTE).await;
+        assert_eq!(
+            state.unused(Why::Retry, Instant::now()),
+            None,
+            "now and then it is read all the same"
+        );
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     ParsedFile,
     candidate::Kind,
-    foretell::{self, Reading},
+    foretell::{self, Read, Reading},
 };
 
 /// How long the end of processes that are given up is waited for.
@@ -89,13 +89,14 @@ impl Service {
         let give_up = Shutdown::new();
         let told = give_up.clone();
         let (teller, known) = (Arc::clone(&self.teller), self.files.get(&file));
+        let unused = known.and_then(|state| state.unused(why, Instant::now()));
         let known = known.map(|state| state.to_foretell().clone()).unwrap_or_default();
         let job = self.jobs.spawn(async move {
             let parsed = if is_zip {
-                Some(refuse_zip(&file))
+                Some(Read::Parsed(Box::new(refuse_zip(&file))))
             } else {
                 let reading = Reading { parsers, teller, folder, within, told };
-                reading.read(&file, known).await
+                reading.read(&file, known, unused).await
             };
             Done { file, snapshot, parsed }
         });
@@ -106,9 +107,14 @@ impl Service {
     /// Takes a finished parse over, and tells of it where it says something new.
     pub(super) async fn settle(&mut self, job: Id, done: Done) {
         let Done { file, snapshot, parsed } = done;
-        let Some(mut parsed) = parsed else { return };
+        let Some(read) = parsed else { return };
         let Some(state) = self.files.get_mut(&file) else { return };
         let Some(why) = state.end(job) else { return };
+        let Read::Parsed(mut parsed) = read else {
+            state.look_later();
+            self.note(&file);
+            return;
+        };
         self.agenda.note(&file, state, &self.snapshot, Instant::now());
         let inputs = Inputs::of(&parsed, &snapshot);
         let until = state.rests_until(self.snapshot.hash_of(&file));
@@ -154,7 +160,7 @@ impl Service {
         }
         if let Some(why) = self.bundle.trouble() {
             let message = why.to_owned();
-            parsed = ParsedFile::failed(&file, "BundleTooLarge", message, String::new());
+            *parsed = ParsedFile::failed(&file, "BundleTooLarge", message, String::new());
         }
         let had = state.dag_ids().clone();
         let again = foretell::again_in(&parsed, self.clock.now());
@@ -164,7 +170,7 @@ impl Service {
         let lost: BTreeSet<_> = had.difference(state.dag_ids()).cloned().collect();
         self.count_errors();
         if news {
-            self.tell_read(parsed).await;
+            self.tell_read(*parsed).await;
         }
         self.read_again_for(&lost);
     }

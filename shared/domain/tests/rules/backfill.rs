@@ -21,6 +21,7 @@ fn wish(from: &str, to: &str) -> CreateBackfill {
         reprocess_behavior: ReprocessBehavior::None,
         max_active_runs: 2,
         conf: None,
+        runs: None,
         dry_run: false,
     }
 }

@@ -1,8 +1,8 @@
 //! Timetables written in Python: what they answered is a fact, and the rules go by that alone.
 use dagbok_domain::namespace::{Namespace, Outcome};
 use dagbok_events::{
-    DagSpec, Fact, ForetoldManual, ForetoldRuns, Interval, ManualStep, Micros, MissedWhy,
-    ReprocessBehavior, RunType, ScheduleForetold, Timestamp, Timetable,
+    DagSpec, ExpectedRuns, Fact, ForetoldManual, ForetoldRuns, Interval, ManualStep, Micros,
+    MissedWhy, ReprocessBehavior, RunType, ScheduleForetold, Timestamp, Timetable,
 };
 use dagbok_protocol::{
     CommandBody, CreateBackfill, DagFile, LastScheduled, RefusalCode, TriggerRun,
@@ -218,20 +218,61 @@ fn a_run_by_hand_stands_for_what_the_timetable_infers() {
 }
 
 #[test]
-fn it_can_not_be_asked_for_a_backfill() {
+fn a_backfill_has_the_runs_that_the_timetable_answered() {
     let mut world = World::new();
     world.go_to("2024-03-04");
     world.read_file(&file_with(&spec(), answer(None, vec![days("2024-03-01", 9)])));
-    let ask = CreateBackfill {
+    let mut ask = CreateBackfill {
         dag_id: dag_id("etl"),
-        from_date: at("2024-03-01"),
-        to_date: at("2024-03-03"),
+        from_date: at("2024-02-01"),
+        to_date: at("2024-02-10"),
         run_backwards: false,
         reprocess_behavior: ReprocessBehavior::None,
         max_active_runs: 2,
         conf: None,
+        runs: None,
+        dry_run: false,
+    };
+    let mut send = |ask: &CreateBackfill| {
+        let sent = world.send(CommandBody::CreateBackfill(Box::new(ask.clone())));
+        sent.records
+            .first()
+            .and_then(|record| match record.facts.first() {
+                Some(Fact::BackfillCreated(f)) => Some(f.runs.clone()),
+                _ => None,
+            })
+            .ok_or_else(|| sent.refused(RefusalCode::Invalid, []).to_owned())
+    };
+    assert!(send(&ask).unwrap_err().contains("was not asked"));
+    let of = |from: &str, count| ExpectedRuns { first: day(from), step: DAY, count };
+    ask.runs = Some(vec![]);
+    assert!(send(&ask).unwrap_err().contains("no run that is due"));
+    ask.runs = Some(vec![of("2024-01-01", 9_000), of("2024-02-01", 1_001)]);
+    assert!(send(&ask).unwrap_err().contains("about 10001 runs"));
+    // Whoever answers: what was not asked for, what is yet to come and what is said twice is not made.
+    ask.to_date = at("2024-03-08");
+    ask.runs = Some(vec![of("2024-01-30", 4), of("2024-02-02", 2), of("2024-03-02", 5)]);
+    let runs = send(&ask).unwrap();
+    assert_eq!(runs, [of("2024-02-01", 3), of("2024-03-02", 2)]);
+}
+
+#[test]
+fn a_backfill_of_another_schedule_has_its_own_dates() {
+    let mut world = World::with([dag("etl").daily("2024-02-01").task("t", &[])]);
+    world.go_to("2024-03-04");
+    let runs = Some(vec![ExpectedRuns { first: day("2024-02-09"), step: DAY, count: 1 }]);
+    let ask = CreateBackfill {
+        dag_id: dag_id("etl"),
+        from_date: at("2024-02-01"),
+        to_date: at("2024-02-03"),
+        run_backwards: false,
+        reprocess_behavior: ReprocessBehavior::Completed,
+        max_active_runs: 2,
+        conf: None,
+        runs,
         dry_run: false,
     };
     let sent = world.send(CommandBody::CreateBackfill(Box::new(ask)));
-    assert!(sent.refused(RefusalCode::Invalid, []).contains("written in Python"));
+    let Some(Fact::BackfillCreated(f)) = sent.records[0].facts.first() else { panic!() };
+    assert_eq!(f.runs, [ExpectedRuns { first: day("2024-02-01"), step: DAY, count: 3 }]);
 }

@@ -1,9 +1,10 @@
 //! Backfills: asked for, looked at, stopped, let go on and cancelled.
+mod answered;
 mod expected;
 mod view;
 
 use axum::{Json, extract::State};
-use dagbok_events::{BackfillId, DagId};
+use dagbok_events::{BackfillId, DagId, Timetable};
 use dagbok_inbox::Ask;
 use dagbok_protocol::{
     Answer, BackfillDoes, BackfillPlan, BackfillRuns, CommandBody, CreateBackfill,
@@ -211,15 +212,19 @@ async fn wish(
     body: &BackfillBody,
     dry_run: bool,
 ) -> Result<CreateBackfill, ApiError> {
-    let asked = wish_of(body, dry_run)?;
-    let (of, conf) = (asked.dag_id.clone(), asked.conf.clone());
-    if conf.is_some() {
-        let checked = state.read(move |store| {
-            let Some(dag) = store.dag(&of)? else { return Ok(Ok(())) };
-            let version = store.version_shared(&of, dag.version)?;
-            Ok(version.map_or(Ok(()), |version| params::check(&version.spec, conf.as_deref())))
-        });
-        checked.await?.map_err(ApiError::BadRequest)?;
+    let mut asked = wish_of(body, dry_run)?;
+    let of = asked.dag_id.clone();
+    let version = state.read(move |store| {
+        let Some(dag) = store.dag(&of)? else { return Ok(None) };
+        Ok(store.version_shared(&of, dag.version)?)
+    });
+    // Of a DAG that nobody knows the rules say so.
+    let Some(version) = version.await? else { return Ok(asked) };
+    if asked.conf.is_some() {
+        params::check(&version.spec, asked.conf.as_deref()).map_err(ApiError::BadRequest)?;
+    }
+    if matches!(version.spec.schedule.timetable, Timetable::Python { .. }) {
+        asked.runs = Some(answered::runs(state, &version.spec.source.file, &asked).await?);
     }
     Ok(asked)
 }
@@ -258,6 +263,7 @@ fn wish_of(body: &BackfillBody, dry_run: bool) -> Result<CreateBackfill, ApiErro
         },
         max_active_runs: body.max_active_runs,
         conf,
+        runs: None,
         dry_run,
     })
 }

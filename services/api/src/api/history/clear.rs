@@ -80,6 +80,7 @@ pub(in crate::api) async fn clear_each(
 }
 
 /// Lets tasks run again, of one run or of those of some dates; with `dry_run`, which is so where not said, tells which.
+/// With `run_on_latest_version` what that version does not have is among them, as `removed`.
 #[utoipa::path(post, path = "/api/v2/dags/{dag_id}/clearTaskInstances", tag = "Task Instance",
     params(("dag_id" = String, Path)), request_body = ClearTaskInstances,
     responses((status = 200, body = TaskInstanceCollection), (status = 202, body = Detail), (status = 400, body = Detail),
@@ -156,6 +157,7 @@ fn check(body: &ClearTaskInstances) -> Result<(), ApiError> {
 }
 
 /// Lets a whole run run again, or what failed of it; with `dry_run`, which is so where not said, tells which tasks.
+/// With `run_on_latest_version` what that version does not have is among them, as `removed`.
 #[utoipa::path(post, path = "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear", tag = "DagRun",
     params(("dag_id" = String, Path), ("dag_run_id" = String, Path)), request_body = RunClearBody,
     responses((status = 200, description = "the run, or with `dry_run` a TaskInstanceCollection"),

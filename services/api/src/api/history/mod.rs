@@ -151,28 +151,30 @@ fn collection(store: &Store, found: &[OfRun]) -> Result<TaskInstanceCollection, 
     let (mut task_instances, mut total_entries) = (Vec::new(), 0);
     for it in found {
         let Some(run) = store.run(&it.key)? else { continue };
+        let was = Arc::new(run.clone());
         // Before it is done a run is shown as it would be.
-        let (run, added) = match it.version.as_deref() {
+        let (run, added, removed) = match it.version.as_deref() {
             Some(to) => {
                 let (version, bundle) = (to.to, to.bundle.clone());
-                (RunRow { version, bundle, ..run }, to.added.as_slice())
+                let run = Arc::new(RunRow { version, bundle, ..run });
+                (run, to.added.as_slice(), to.removed.as_slice())
             }
-            None => (run, &[][..]),
+            None => (Arc::clone(&was), &[][..], &[][..]),
         };
-        let run = Arc::new(run);
-        let added = added.iter().map(|task| (task, true));
-        for (task, is_new) in it.tasks.iter().map(|task| (task, false)).chain(added) {
+        let cleared = it.tasks.iter().map(|task| (task, &run, None));
+        let added = added.iter().map(|task| (task, &run, Some(TaskInstanceState::Cleared)));
+        // What that version does not have is shown as the last one has it that does.
+        let removed = removed.iter().map(|task| (task, &was, Some(TaskInstanceState::Removed)));
+        for (task, run, state) in cleared.chain(added).chain(removed) {
             total_entries += task.further as usize + 1;
             for n in 0..=task.further {
                 if task_instances.len() == SHOWN {
                     break;
                 }
                 let map = MapIndex(task.map_index.0.saturating_add_unsigned(n));
-                let row = store.task(&it.key, &task.task_id, map)?.map(|row| TaskRow {
-                    state: if is_new { TaskInstanceState::Cleared } else { row.state },
-                    ..row
-                });
-                let one = InstanceView::of(store, &run, &task.task_id, map, row)?;
+                let row = store.task(&it.key, &task.task_id, map)?;
+                let row = row.map(|row| TaskRow { state: state.unwrap_or(row.state), ..row });
+                let one = InstanceView::of(store, run, &task.task_id, map, row)?;
                 task_instances.push(one.response());
             }
         }

@@ -14,7 +14,7 @@ use crate::{
         lists::{RunAsk, RunBy, RunField, RunOrder, Scope},
         rows::{RunState, TaskInstanceState},
     },
-    shapes::{DateTime, WhyAnswer, WhyExpected, WhyHolder, WhyReason},
+    shapes::{DateTime, WhyAnswer, WhyExpected, WhyReason},
 };
 
 /// Runs of a DAG that are looked at.
@@ -57,7 +57,12 @@ fn holders_of(
 ) -> Result<Option<Vec<Held>>, ApiError> {
     let mut found = Vec::new();
     for holder in &reason.holders {
-        let lengths = lengths_of(store, holder)?;
+        let (Ok(dag_id), Ok(task_id)) =
+            (DagId::new(holder.dag_id.as_str()), TaskId::new(holder.task_id.as_str()))
+        else {
+            return Ok(None);
+        };
+        let lengths = lengths_of(store, &dag_id, &task_id, MapIndex(holder.map_index))?;
         if lengths.is_empty() {
             return Ok(None);
         }
@@ -68,21 +73,21 @@ fn holders_of(
 }
 
 /// How long tries of a task took that succeeded, in the newest runs of its DAG that are over.
-fn lengths_of(store: &Store, holder: &WhyHolder) -> Result<Vec<i64>, ApiError> {
-    let (Ok(dag_id), Ok(task_id)) =
-        (DagId::new(holder.dag_id.as_str()), TaskId::new(holder.task_id.as_str()))
-    else {
-        return Ok(Vec::new());
-    };
+pub(super) fn lengths_of(
+    store: &Store,
+    dag_id: &DagId,
+    task_id: &TaskId,
+    map_index: MapIndex,
+) -> Result<Vec<i64>, ApiError> {
     let ask = RunAsk {
         states: vec![RunState::Success, RunState::Failed],
         orders: vec![RunOrder { by: RunBy::Field(RunField::Id), down: true }],
         take: RUNS,
-        ..RunAsk::all(Scope::Dags(vec![dag_id]))
+        ..RunAsk::all(Scope::Dags(vec![dag_id.clone()]))
     };
     let mut lengths = Vec::new();
     for run in store.list_runs(&ask, None)?.page {
-        let row = store.task(&run.key(), &task_id, MapIndex(holder.map_index))?;
+        let row = store.task(&run.key(), task_id, map_index)?;
         let row = row.filter(|row| row.state == TaskInstanceState::Success);
         let attempt = row.and_then(|row| row.attempt);
         let length = attempt.and_then(|it| Some(it.ended_at?.since(it.started_at?).0.max(0)));

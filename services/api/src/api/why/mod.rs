@@ -5,6 +5,7 @@ mod expected;
 mod over;
 mod past;
 mod text;
+mod upstream;
 
 use axum::{Json, extract::State};
 pub(crate) use changes::{__path_run_changes, __path_task_changes, run_changes, task_changes};
@@ -133,6 +134,10 @@ async fn answer(
     let told = state.read(move |store| {
         let mut told = text::with_rows(store, &ask.dag_id, told, at)?;
         told.expected = expected::of(store, &told)?;
+        // The rows are of now.
+        if told.expected.is_none() && at.is_none() {
+            told.expected = upstream::of(store, &ask, &told)?;
+        }
         Ok(told)
     });
     told.await.map(Json)

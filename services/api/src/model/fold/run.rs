@@ -229,7 +229,9 @@ pub(super) fn expanded(
 ) -> Result<(), StoreError> {
     let Some(run) = context.run() else { return Ok(()) };
     let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
-    if fact.length == 0 {
+    // Copies are never taken back by it, as by the rules: those that are too many are ruled out.
+    let has = row.expanded.get(&fact.task_id).copied().unwrap_or(0);
+    if fact.length <= has {
         return Ok(());
     }
     let others = row.tasks.saturating_sub(row.gone_count());

@@ -1,5 +1,5 @@
 //! A run that goes on with another version of its DAG: which of its tasks are gone, and which of those are back.
-use dagbok_events::{MapIndex, RunVersionChanged, TaskExpanded, TaskId};
+use dagbok_events::{DagVersion, MapIndex, RunVersionChanged, TaskExpanded, TaskId};
 
 use super::{
     Context,
@@ -39,10 +39,13 @@ pub(super) fn changed(
         let count = it.further.saturating_add(1).min(copies);
         let (task_id, first) = (it.task_id.clone(), it.map_index.0);
         let is_gone = GoneRow { task_id, version: before, first, count, replaced: false };
-        row.gone.retain(|other| !other.is_of(&is_gone.task_id, first));
+        row.gone =
+            std::mem::take(&mut row.gone).into_iter().flat_map(|it| it.without(&is_gone)).collect();
         row.gone.push(is_gone.clone());
         gone.push(is_gone);
     }
+    // As lists have them, whatever the order in which they went.
+    row.gone.sort_by(|one, other| one.place().cmp(&other.place()));
     let (mut back, mut count) = (Vec::new(), 0_u32);
     for (task_id, is_mapped) in &tasks {
         count = count.saturating_add(row.expanded.get(task_id).copied().unwrap_or(1));
@@ -55,13 +58,13 @@ pub(super) fn changed(
         it.replaced = tasks.iter().any(|(task_id, _)| *task_id == it.task_id);
     }
     row.tasks = count.saturating_add(row.gone_count());
+    // What waits for its copies has the place of one without an index that is gone.
+    let hidden = row.gone.iter().filter(|it| row.is_hidden(it));
+    back.extend(hidden.map(|it| it.task_id.clone()));
     for it in gone {
         let maps = (0..it.count).map(|n| MapIndex(it.first.saturating_add_unsigned(n)));
         for map_index in maps {
-            change(rows, context, &it.task_id, map_index, |row| {
-                row.state = TaskInstanceState::Removed;
-                row.message = Some(format!("version {} of the DAG does not have it", fact.version));
-            })?;
+            go(rows, context, (&it.task_id, map_index), fact.version)?;
         }
     }
     back.iter().try_for_each(|task_id| come_back(rows, context, task_id, MapIndex::UNMAPPED))
@@ -76,18 +79,34 @@ pub(super) fn expanded(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &Tas
     }
     let Some(row) = rows.edit::<RunRow>(keys::run(run))?.as_mut() else { return Ok(()) };
     let copies = i32::try_from(fact.length).unwrap_or(i32::MAX);
-    let mut back = 0..0;
+    let mut back = Vec::new();
     for it in row.gone.iter_mut().filter(|it| it.task_id == fact.task_id && it.first >= 0) {
         let end = it.first.saturating_add_unsigned(it.count);
-        back = it.first.min(copies)..end.min(copies);
+        back.extend(it.first.min(copies)..end.min(copies));
         it.first = it.first.max(copies);
         it.count = u32::try_from(end - it.first).unwrap_or(0);
     }
     row.gone.retain(|it| it.count > 0);
-    for map_index in back.map(MapIndex) {
+    let single = row.gone.iter().find(|it| it.is_of(&fact.task_id, -1)).map(|it| it.version);
+    let lacks = single.map(|version| row.version_after(version));
+    for map_index in back.into_iter().map(MapIndex) {
         come_back(rows, context, &fact.task_id, map_index)?;
     }
-    Ok(())
+    // Its row was that of all copies until there were any.
+    lacks.map_or(Ok(()), |lacks| go(rows, context, (&fact.task_id, MapIndex::UNMAPPED), lacks))
+}
+
+/// A copy is gone, since a version does not have it.
+fn go(
+    rows: &mut Overlay<'_>,
+    context: &Context<'_>,
+    (task_id, map_index): (&TaskId, MapIndex),
+    version: DagVersion,
+) -> Done {
+    change(rows, context, task_id, map_index, |row| {
+        row.state = TaskInstanceState::Removed;
+        row.message = Some(format!("version {version} of the DAG does not have it"));
+    })
 }
 
 fn come_back(
@@ -97,7 +116,10 @@ fn come_back(
     map_index: MapIndex,
 ) -> Done {
     change(rows, context, task_id, map_index, |row| {
-        row.state = TaskInstanceState::Cleared;
-        (row.ruled_out_at, row.message) = (None, None);
+        // What stood in its place meanwhile may have an end of its own, and stays.
+        if row.state == TaskInstanceState::Removed {
+            row.state = TaskInstanceState::Cleared;
+            (row.ruled_out_at, row.message) = (None, None);
+        }
     })
 }

@@ -145,6 +145,12 @@ impl RunRow {
         earlier.map_or(self.version, |it| it.version)
     }
 
+    /// The version that it went on with after this one.
+    pub(crate) fn version_after(&self, version: DagVersion) -> DagVersion {
+        let later = self.earlier.iter().rev().take_while(|it| it.version != version);
+        later.last().map_or(self.version, |it| it.version)
+    }
+
     /// How many copies of tasks are gone, and stand for themselves: one that is replaced by copies with indexes is shown
     /// in their place until they are there.
     pub(crate) fn gone_count(&self) -> u32 {
@@ -193,6 +199,27 @@ impl GoneRow {
     pub fn is_of(&self, task_id: &TaskId, map_index: i32) -> bool {
         let past = self.first.saturating_add_unsigned(self.count);
         self.task_id == *task_id && (self.first..past).contains(&map_index)
+    }
+
+    /// Where it stands among others: by task, then by map index.
+    pub(crate) fn place(&self) -> (&str, i32) {
+        (self.task_id.as_str(), self.first)
+    }
+
+    /// What is left of it beside others: the copies before those, and after.
+    pub(crate) fn without(self, others: &Self) -> impl Iterator<Item = Self> + use<> {
+        let end = |it: &Self| it.first.saturating_add_unsigned(it.count);
+        let (from, to) = if self.task_id == others.task_id {
+            (others.first.clamp(self.first, end(&self)), end(others).clamp(self.first, end(&self)))
+        } else {
+            (end(&self), end(&self))
+        };
+        let parts = [self.first..from, to..end(&self)];
+        parts.into_iter().filter(|part| !part.is_empty()).map(move |part| Self {
+            first: part.start,
+            count: u32::try_from(part.end - part.start).unwrap_or(0),
+            ..self.clone()
+        })
     }
 }
 

@@ -51,6 +51,14 @@ impl TaskInstanceState {
         Self::Cleared,
     ];
 
+    /// Whether nothing more happens to it by itself.
+    pub const fn is_over(self) -> bool {
+        matches!(
+            self,
+            Self::Success | Self::Failed | Self::Skipped | Self::UpstreamFailed | Self::Removed
+        )
+    }
+
     /// Airflow's word.
     pub const fn word(self) -> &'static str {
         match self {

@@ -8,8 +8,8 @@ use dagbok_events::{
     Timetable,
 };
 use dagbok_protocol::{
-    BackfillDates, BackfillDoes, BackfillPlan, Command, CommandBody, CreateBackfill, OnRunning,
-    RefusalCode,
+    BackfillDates, BackfillDoes, BackfillPlan, BackfillRuns, Command, CommandBody, CreateBackfill,
+    OnRunning, RefusalCode,
     ahead::stretches,
     limits::{BACKFILL_RUNS, CONF_BYTES},
 };
@@ -341,9 +341,9 @@ fn check(version: &Version, ask: &CreateBackfill, now: Timestamp) -> Result<(), 
         Timetable::Manual => Some("has no schedule"),
         Timetable::Once => Some("runs once"),
         Timetable::Continuous => Some("runs continuously"),
-        Timetable::Python { .. } => Some(
-            "has a timetable written in Python, which is asked for what comes and not for what is past",
-        ),
+        Timetable::Python { .. } if ask.runs.is_none() => {
+            Some("has a timetable written in Python, which was not asked for the runs of that time")
+        }
         _ => None,
     };
     if let Some(kind) = kind {
@@ -394,6 +394,9 @@ fn dates(
     now: Timestamp,
 ) -> Result<Vec<Interval>, u64> {
     let Some(schedule) = &version.schedule else { return Ok(Vec::new()) };
+    if matches!(version.spec.schedule.timetable, Timetable::Python { .. }) {
+        return answered(ask, now);
+    }
     let (start_date, end_date) = (Some(ask.from_date), Some(ask.to_date));
     let limits = Limits { start_date, end_date, catchup: true };
     let (mut found, mut last): (Vec<Interval>, Option<Interval>) = (Vec::new(), None);
@@ -411,6 +414,24 @@ fn dates(
         }
         found.push(run.data_interval);
     }
+    Ok(found)
+}
+
+/// The same of a timetable that is written in Python, as it answered.
+fn answered(ask: &CreateBackfill, now: Timestamp) -> Result<Vec<Interval>, u64> {
+    let runs = BackfillRuns::new(ask.runs.as_deref().unwrap_or_default());
+    if runs.count() > BACKFILL_RUNS {
+        return Err(u64::from(runs.count()));
+    }
+    let wanted = (0..runs.count()).filter_map(|place| runs.get(place));
+    let wanted = wanted.filter(|run| {
+        (ask.from_date..=ask.to_date).contains(&run.start)
+            && run.start < now
+            && run.start <= run.end
+    });
+    let mut found: Vec<Interval> = wanted.collect();
+    found.sort_by_key(|run| run.start);
+    found.dedup_by_key(|run| run.start);
     Ok(found)
 }
 

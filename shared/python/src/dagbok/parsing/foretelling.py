@@ -10,7 +10,8 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from json import dumps, loads
 from typing import Any, NoReturn
@@ -30,10 +31,17 @@ Json = dict[str, Any]
 AHEAD, RUNS, MOST = timedelta(days=1), 5, 1440
 # Stretches of runs at even distances, at most: what is kept of an answer has a bound.
 STRETCHES = 300
+# Runs that are found between two dates: one more than a backfill may have.
+BETWEEN = 10_001
 # How long one timetable may take, in seconds; after a little more its process is killed.
 WITHIN, GRACE = 5.0, 2.0
-# Timetables that are asked at once.
-AT_ONCE = 8
+# And where it is asked for the runs between two dates, which may be many.
+WITHIN_BETWEEN = 15.0
+# Timetables that are asked at once; one that has not answered after so many seconds lets another begin, and
+# so many go on at most.
+AT_ONCE, SOON, AT_MOST = 8, 0.5, 128
+# After so many seconds none of a file begins any more, so that its other DAGs are heard of.
+ALTOGETHER = 20.0
 _MICRO = timedelta(microseconds=1)
 
 
@@ -45,16 +53,18 @@ def foretell(dags: list[DAG], last: dict[str, Any], folder: str) -> tuple[Json, 
     """Return what the DAGs' timetables answer, by DAG, and the errors of those that don't.
 
     `last` has the data interval of each DAG's last scheduled run, or None where there was none: a DAG that
-    is not in it is not asked.
+    is not in it is not asked. With `{"from": …, "to": …}` in its place a DAG is asked for the runs of those
+    logical dates that are due.
     """
     asked = [(dag, of) for dag in dags if name_of(dag) in last and (of := timetable_of(dag))]
     answers, errors = {}, []
-    for first in range(0, len(asked), AT_ONCE):
-        for dag, said in _ask_apart(asked[first : first + AT_ONCE], last, folder):
-            if "runs" in said:
-                answers[name_of(dag)] = {name: said[name] for name in said.keys() - {"error"}}
-            if error := said.get("error"):
-                errors.append(_with_place(error, dag, folder))
+    found = dict(_ask_apart(asked, last, folder))
+    for dag, _ in asked:
+        said = found[name_of(dag)]
+        if "runs" in said:
+            answers[name_of(dag)] = {name: said[name] for name in said.keys() - {"error"}}
+        if error := said.get("error"):
+            errors.append(_with_place(error, dag, folder))
     return answers, errors
 
 
@@ -78,42 +88,79 @@ def _with_place(error: Json, dag: DAG, folder: str) -> Json:
     return error
 
 
+class _Asked:
+    """A process that answers for one timetable."""
+
+    def __init__(self, dag: DAG, timetable: Timetable, last: Any, folder: str) -> None:
+        self.name, self.said, self.began = name_of(dag), bytearray(), time.monotonic()
+        self.until = self.began + _within(last) + GRACE
+        self.pipe, writer = os.pipe()
+        self.child = os.fork()
+        if self.child == 0:
+            os.close(self.pipe)
+            _answer_and_exit(dag, timetable, last, folder, writer)
+        os.close(writer)
+
+    def hears(self) -> bool:
+        """Take what it says; return whether that is all."""
+        chunk = os.read(self.pipe, 1 << 16)
+        self.said.extend(chunk)
+        # Not by the pipe's end alone: a process that the timetable left behind holds it open.
+        return not chunk or chunk.endswith(b"\n")
+
+    def end(self, in_time: bool) -> tuple[str, Json]:
+        """End the process, and return the DAG's id and what was said."""
+        os.close(self.pipe)
+        os.kill(self.child, signal.SIGKILL)
+        os.waitpid(self.child, 0)
+        return self.name, _document(
+            bytes(self.said), self.until - self.began - GRACE if not in_time else None
+        )
+
+
+def _within(last: Any) -> float:
+    return WITHIN_BETWEEN if last is not None and "from" in last else WITHIN
+
+
 def _ask_apart(
     asked: list[tuple[DAG, Timetable]], last: dict[str, Any], folder: str
-) -> Iterator[tuple[DAG, Json]]:
-    """Ask several timetables, each in a forked process, and wait for them all."""
-    pipes: dict[int, tuple[DAG, int, bytearray]] = {}
-    for dag, timetable in asked:
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(reader)
-            _answer_and_exit(dag, timetable, last[name_of(dag)], folder, writer)
-        os.close(writer)
-        pipes[reader] = (dag, child, bytearray())
-    until = time.monotonic() + WITHIN + GRACE
-    open_pipes = set(pipes)
-    while open_pipes and (left := until - time.monotonic()) > 0:
-        ready, _, _ = select.select(list(open_pipes), [], [], left)
-        for reader in ready:
-            chunk = os.read(reader, 1 << 16)
-            pipes[reader][2].extend(chunk)
-            # Not by the pipe's end alone: a process that the timetable left behind holds it open.
-            if not chunk or chunk.endswith(b"\n"):
-                open_pipes.discard(reader)
-    for reader, (dag, child, said) in pipes.items():
-        os.close(reader)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        yield dag, _document(bytes(said), in_time=reader not in open_pipes)
+) -> Iterator[tuple[str, Json]]:
+    """Ask timetables, each in a forked process; others are asked while some hang."""
+    waiting, begun = deque(asked), dict[int, _Asked]()
+    until = time.monotonic() + ALTOGETHER
+    while True:
+        now = time.monotonic()
+        soon = sum(now < it.began + SOON for it in begun.values())
+        while waiting and soon < AT_ONCE and len(begun) < AT_MOST and now < until:
+            dag, timetable = waiting.popleft()
+            one = _Asked(dag, timetable, last[name_of(dag)], folder)
+            begun[one.pipe] = one
+            soon += 1
+        if not begun:
+            break
+        ends = [it.until for it in begun.values()]
+        ends += [it.began + SOON for it in begun.values() if waiting and now < it.began + SOON]
+        ready, _, _ = select.select(list(begun), [], [], max(0.0, min(ends) - now))
+        for pipe in [pipe for pipe in ready if begun[pipe].hears()]:
+            yield begun.pop(pipe).end(in_time=True)
+        now = time.monotonic()
+        for pipe in [pipe for pipe, it in begun.items() if it.until <= now]:
+            yield begun.pop(pipe).end(in_time=False)
+    for dag, _ in waiting:
+        message = (
+            f"its timetable was not asked for the next run: others of its file took {ALTOGETHER:.0f} s "
+            "together; mend those, or move it to a file of its own"
+        )
+        yield name_of(dag), {"error": {**_error("Timeout", message), "may_heal": True}}
 
 
-def _document(said: bytes, in_time: bool) -> Json:
-    if in_time and said.endswith(b"\n"):
+def _document(said: bytes, waited: float | None) -> Json:
+    """Return what a process said; `waited` has how long it had, where it took longer."""
+    if waited is None and said.endswith(b"\n"):
         return dict(loads(said))
-    how = "ended its process" if in_time else f"took longer than {WITHIN:.0f} s"
+    how = "ended its process" if waited is None else f"took longer than {waited:.0f} s"
     message = f"its timetable {how} when it was asked for the next run"
-    kind = "TimetableDied" if in_time else "Timeout"
+    kind = "TimetableDied" if waited is None else "Timeout"
     return {"error": {**_error(kind, message), "may_heal": True}}
 
 
@@ -123,9 +170,9 @@ def _error(kind: str, message: str) -> Json:
 
 def _answer_and_exit(dag: DAG, timetable: Timetable, last: Any, folder: str, pipe: int) -> NoReturn:
     try:
-        signal.signal(signal.SIGALRM, _too_long)
+        signal.signal(signal.SIGALRM, _too_long_for(_within(last)))
         # Again and again: whoever catches the first may go on.
-        signal.setitimer(signal.ITIMER_REAL, WITHIN, 0.2)
+        signal.setitimer(signal.ITIMER_REAL, _within(last), 0.2)
         document = _answer(dag, timetable, last, folder)
         signal.setitimer(signal.ITIMER_REAL, 0)
         data = dumps(document).encode("utf-8", "replace") + b"\n"
@@ -135,13 +182,20 @@ def _answer_and_exit(dag: DAG, timetable: Timetable, last: Any, folder: str, pip
         os._exit(0)
 
 
-def _too_long(signum: int, frame: Any) -> NoReturn:
-    raise TimetableTimeout(f"it took longer than {WITHIN:.0f} s to say when the next runs come")
+def _too_long_for(seconds: float) -> Callable[[int, Any], NoReturn]:
+    def too_long(signum: int, frame: Any) -> NoReturn:
+        raise TimetableTimeout(f"it took longer than {seconds:.0f} s to say when runs come")
+
+    return too_long
 
 
 def _answer(dag: DAG, timetable: Timetable, last: Any, folder: str) -> Json:
     document: Json = {}
     try:
+        if last is not None and "from" in last:
+            return {
+                "runs": _stretches(list(_between(timetable, _said(last["from"]), _said(last["to"]))), BETWEEN)
+            }
         after = None if last is None else DataInterval(*(_said(last[at]) for at in ("start", "end")))
         earliest, latest = date_range(dag)
         asked = _Restriction(_optional(earliest), _optional(latest), bool(dag.catchup))
@@ -207,11 +261,7 @@ def _runs(
         if info is None:
             return
         start, end, run_after = _checked(info)
-        if last is not None and last.data_interval is not None and start <= last.data_interval.start:
-            raise AirflowTimetableInvalid(
-                f"asked for the run after the one of {last.data_interval.start}, it answered with that of "
-                f"{start}, which does not come later: it must move on from last_automated_data_interval"
-            )
+        _moves_on(start, last)
         yield start, end, run_after
         if last is None:
             # Many look at it for the first run alone; all that follow it are made then.
@@ -220,6 +270,31 @@ def _runs(
         if count >= RUNS and run_after > until:
             return
         last = DagRunInfo(_instant(run_after), DataInterval(_instant(start), _instant(end)))
+
+
+def _between(
+    timetable: Timetable, first: datetime, end: datetime
+) -> Iterator[tuple[datetime, datetime, datetime]]:
+    """Ask for the runs of these logical dates that are due, as Airflow does for a backfill."""
+    asked, last, now = TimeRestriction(first, end, True), None, datetime.now(UTC)
+    for _ in range(BETWEEN):
+        info = timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=asked)
+        if info is None:
+            return
+        start, until, run_after = _checked(info)
+        if start > end or run_after >= now:
+            return
+        _moves_on(start, last)
+        yield start, until, run_after
+        last = DagRunInfo(_instant(run_after), DataInterval(_instant(start), _instant(until)))
+
+
+def _moves_on(start: datetime, last: DagRunInfo | None) -> None:
+    if last is not None and last.data_interval is not None and start <= last.data_interval.start:
+        raise AirflowTimetableInvalid(
+            f"asked for the run after the one of {last.data_interval.start}, it answered with that of "
+            f"{start}, which does not come later: it must move on from last_automated_data_interval"
+        )
 
 
 def _checked(info: Any) -> tuple[datetime, datetime, datetime]:
@@ -242,8 +317,8 @@ def _checked(info: Any) -> tuple[datetime, datetime, datetime]:
     return start, end, run_after
 
 
-def _stretches(runs: list[tuple[datetime, datetime, datetime]]) -> list[Json]:
-    """Return runs as stretches at even distances."""
+def _stretches(runs: list[tuple[datetime, datetime, datetime]], most: int = STRETCHES) -> list[Json]:
+    """Return runs as stretches at even distances, `most` of those."""
     found: list[tuple[tuple[datetime, datetime, datetime], timedelta, int]] = []
     before = None
     for run in runs:
@@ -254,7 +329,7 @@ def _stretches(runs: list[tuple[datetime, datetime, datetime]]) -> list[Json]:
                 found[-1] = (first, moved.pop(), count + 1)
                 before = run
                 continue
-        if len(found) == STRETCHES:
+        if len(found) == most:
             break
         found.append((run, timedelta(0), 1))
         before = run

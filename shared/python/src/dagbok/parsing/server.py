@@ -2,8 +2,8 @@
 
 `python -P -m dagbok.parsing --serve` reads requests from standard input, a JSON object a line:
 `{"folder": DIR, "file": REL}`; where timetables are to be asked with `"last"`, by DAG the data interval of
-its last scheduled run, `{"start": …, "end": …}` or null. To each it answers with one JSON document, a line
-too. With
+its last scheduled run, `{"start": …, "end": …}` or null; with `{"from": …, "to": …}` for the runs of those
+dates. To each it answers with one JSON document, a line too. With
 `--folder DIR --file REL [--file REL …]` it answers for these and ends.
 
 Before a file's answer come notes of what it depends on, a line each as soon as it is known: `{"read": FILE}`,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from dagbok.authoring.assets import Asset, AssetAlias, AssetRef, BaseAsset, Metadata, assets_in
 from dagbok.datetimes import DateTime
-from dagbok.exceptions import AirflowException, NotSupportedYet
+from dagbok.exceptions import AirflowException
 
 if TYPE_CHECKING:
     from dagbok.authoring.operator import BaseOperator
@@ -133,19 +134,115 @@ class OutletEvents(Mapping[Any, OutletEvent]):
             self[yielded.asset].extra.update(yielded.extra)
 
 
-class InletEvents(Mapping[Any, Any]):
-    """`inlet_events`: refused when it is asked, since a task can't read the events of others yet."""
+class InletEvents(Mapping[Any, "EventsOf"]):
+    """`inlet_events`: of each of the task's inlets what happened to it, looked up when it is asked for."""
 
-    def __getitem__(self, key: Any) -> NoReturn:
-        raise NotSupportedYet(
-            "inlet_events is not supported yet; the REST API has the events, /api/v2/assets/events"
-        )
+    def __init__(self, inlets: list[BaseAsset]) -> None:
+        self._inlets = inlets
+
+    def __getitem__(self, key: Any) -> EventsOf:
+        if isinstance(key, int):
+            return EventsOf(self._inlets[key])
+        if isinstance(key, str):
+            key = Asset(key)
+        for inlet in self._inlets:
+            if _means(inlet, key):
+                return EventsOf(inlet)
+        raise KeyError(key)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(())
+        return iter(self._inlets)
 
     def __len__(self) -> int:
-        return 0
+        return len(self._inlets)
+
+
+def _means(inlet: BaseAsset, key: Any) -> bool:
+    """Return whether an inlet is what is asked for; each may be a reference by name or uri."""
+    if isinstance(inlet, AssetAlias) or isinstance(key, AssetAlias):
+        return isinstance(inlet, AssetAlias) and isinstance(key, AssetAlias) and inlet.name == key.name
+    if not isinstance(key, Asset | AssetRef):
+        raise TypeError(f"Key should be either an asset or an asset alias, not {type(key)}")
+    if isinstance(inlet, Asset):
+        return _is(inlet, key) if isinstance(key, AssetRef) else inlet.uri == key.uri
+    return isinstance(inlet, AssetRef) and (_is(key, inlet) if isinstance(key, Asset) else inlet == key)
+
+
+class EventsOf(Sequence[AssetEvent]):
+    """The events of one asset, or of those that an alias stood for; the oldest first, unless told otherwise.
+
+    Nothing is asked before it is looked at; of the last ones only those are.
+    """
+
+    def __init__(self, of: BaseAsset) -> None:
+        self._of = of
+        self._asked: Json = {}
+        self._found: list[AssetEvent] | None = None
+
+    def _with(self, **asked: Any) -> EventsOf:
+        self._asked, self._found = {**self._asked, **asked}, None
+        return self
+
+    def after(self, after: Any) -> EventsOf:
+        """Take those from this time on."""
+        return self._with(after=_time(after))
+
+    def before(self, before: Any) -> EventsOf:
+        """Take those until this time."""
+        return self._with(before=_time(before))
+
+    def ascending(self, ascending: bool = True) -> EventsOf:
+        """Let the oldest come first, or the newest."""
+        return self._with(ascending=ascending)
+
+    def limit(self, limit: int) -> EventsOf:
+        """Take so many at most."""
+        return self._with(limit=limit)
+
+    def _ask(self, **how: Any) -> list[AssetEvent]:
+        from dagbok.runtime.past import ask
+
+        kind, which = "GetAssetEventByAsset", dict[str, Any]()
+        if isinstance(self._of, AssetAlias):
+            kind, which = "GetAssetEventByAssetAlias", {"alias_name": self._of.name}
+        elif isinstance(self._of, Asset):
+            which = {"name": self._of.name, "uri": self._of.uri}
+        elif isinstance(self._of, AssetRef):
+            which = {"name": self._of.name or None, "uri": self._of.uri or None}
+        found = ask(kind, **which, **{**self._asked, **how})["asset_events"]
+        return [AssetEvent(_details(event)) for event in found]
+
+    def _all(self) -> list[AssetEvent]:
+        if self._found is None:
+            self._found = self._ask()
+        return self._found
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, int) and at < 0 and self._found is None and "limit" not in self._asked:
+            last = self._ask(ascending=not self._asked.get("ascending", True), limit=-at)
+            return last[-at - 1]
+        return self._all()[at]
+
+    def __iter__(self) -> Iterator[AssetEvent]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def __repr__(self) -> str:
+        return f"<events of {self._of!r}>"
+
+
+def _time(value: Any) -> Any:
+    from dagbok.runtime.past import aware
+
+    return aware(dt.datetime.fromisoformat(value) if isinstance(value, str) else value)
+
+
+def _details(event: Json) -> Json:
+    """Return an event of the API in the words in which a run is told of those that made it."""
+    said = dt.datetime.fromisoformat(event["timestamp"])
+    return {**event, "timestamp": said, "aliases": event.get("source_aliases")}
 
 
 def told(task: BaseOperator, events: OutletEvents | None) -> list[Json]:
