@@ -28,7 +28,7 @@ pub(crate) use runs::{
     Prune, Run, RunsCommand, TasksCommand, Wait, Why, WhyOf, WhyTask, Xcoms,
 };
 pub(crate) use services::{
-    AlertingArgs, Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,
+    AlertingArgs, Doctor, ExecutorArgs, TriggererArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,
 };
 
 use crate::exit::Exit;
@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Scheduler(SchedulerArgs),
     /// Run an executor, on NATS
     Executor(ExecutorArgs),
+    /// Run a triggerer, on NATS: it runs what deferred tasks wait for
+    Triggerer(TriggererArgs),
     /// Run the processor of DAG files, on NATS
     Processor(ProcessorArgs),
     /// Run the API, on NATS

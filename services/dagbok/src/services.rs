@@ -10,7 +10,7 @@ pub(crate) use crew::{Crew, Stage};
 pub(crate) use figures::{follow_executor, follow_log, follow_model};
 pub(crate) use http::{bind, serve, with_health, with_metrics};
 pub(crate) use settings::{
-    alerting, alerting_file, archiving, connections, executor, processor, queues, retention,
+    alerting, alerting_file, archiving, connections, executor, processor, queues, retention, triggerer,
     scheduler,
 };
 pub(crate) use traces::export_runs;

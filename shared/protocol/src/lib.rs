@@ -30,7 +30,7 @@ pub use command::{
 pub use copies::ReturnedBy;
 pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
 pub use question::{ApiQuestion, ApiReply, Asked};
-pub use report::{OutletEvent, Report, ReportBody, XComValue};
+pub use report::{OutletEvent, Report, ReportBody, TriggerEnd, XComValue};
 pub use spec::too_large;
 pub use why::{Blocker, Holder, Holders, Piece, Place, Reason, Stands, WaitingLine, Why, WhyAsk};
-pub use work::{RunContext, WorkItem};
+pub use work::{Resume, ResumedBy, RunContext, WorkItem};

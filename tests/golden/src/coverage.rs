@@ -31,6 +31,7 @@ facts! {
     TaskMarked, RunMarked, RunNoted,
     BackfillCreated, BackfillPaused, BackfillUnpaused, BackfillCancelled, BackfillCompleted, BackfillSkipped,
     RunBackfilled, RunVersionChanged, TaskNoted, ScheduleForetold,
+    TryDeferred, TriggerFired, TriggerFailed,
 }
 
 /// Shapes that our encoder never writes: a field at its default is left out.

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 21;
+pub const SNAPSHOT_VERSION: u32 = 22;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -326,7 +326,7 @@ impl Namespace {
         it.pools = saved
             .pools
             .into_iter()
-            .map(|set| (set.pool.clone(), Pool { set: Some(set), used: 0 }))
+            .map(|set| (set.pool.clone(), Pool { set: Some(set), used: 0, deferred: 0 }))
             .collect();
         it.turns = saved.turns;
         it.turns.frozen = true;
@@ -427,6 +427,9 @@ impl Namespace {
         for (no, instance) in run.instances() {
             let waits = instance.state.due().map(|due| (due, number, no));
             self.index.retries.extend(waits);
+            let Some((hold, until)) = instance.state.parked() else { continue };
+            self.pools.entry(hold.pool).or_default().deferred += u64::from(hold.slots);
+            self.index.triggers.extend(until.map(|until| (until, number, no)));
         }
         self.index.put_run(number, &mut run, &mut self.turns);
         self.numbers.insert(key, number);

@@ -5,6 +5,7 @@ mod backfill;
 mod clear;
 mod clock;
 mod dags;
+mod deferral;
 mod executors;
 mod files;
 mod forget;
@@ -16,6 +17,7 @@ mod runs;
 
 pub(super) use clear::no_task;
 pub(super) use executors::Loss;
+pub(in crate::namespace) use own::of_run;
 pub use files::spec_fault;
 pub(super) use runs::no_dag;
 
