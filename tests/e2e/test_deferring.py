@@ -152,7 +152,8 @@ def test_a_task_gives_its_slot_up_and_goes_on_when_its_trigger_fires(
     complete = next(line for line in lines if line.startswith("complete"))
     assert complete.startswith("complete one one (1, 2)"), lines
     names = [name for name, _ in facts(running, run)]
-    assert names.count("TryDeferred") == 1 and names.count("TriggerFired") == 1
+    assert names.count("TryDeferred") == 1
+    assert names.count("TriggerFired") == 1
     assert names.index("TryDeferred") < names.index("TriggerFired") < names.index("TrySucceeded")
     log = running.cli.ok("tasks", "logs", "waiting", run, "one")
     assert "waiting for one" in log and "waits for the trigger" in log, log
@@ -178,7 +179,8 @@ def test_a_trigger_that_comes_to_nothing_fails_its_task_with_the_trace(
 def test_events_that_end_the_task(running: Standalone, dags: Path, tmp_path: Path) -> None:
     """Nothing of the task runs any more; a failure is for good, as in Airflow."""
     deferring(
-        running, dags,
+        running,
+        dags,
         "good, bad, no = (Deferring(task_id=name, name=name, how=name, retries=2) "
         "for name in ('succeeds', 'fails', 'skips'))",
         "@task(trigger_rule='all_done')",
@@ -192,21 +194,26 @@ def test_events_that_end_the_task(running: Standalone, dags: Path, tmp_path: Pat
     running.api.wait_run("waiting", run)
     assert states(running, run) == {"succeeds": "success", "fails": "failed", "skips": "skipped", "after": "success"}
     lines = told(tmp_path)
-    assert "pulled 7" in lines and not [line for line in lines if line.startswith("complete")]
+    assert "pulled 7" in lines
+    assert not [line for line in lines if line.startswith("complete")]
 
 
 def test_the_trigger_has_so_much_time(running: Standalone, dags: Path, tmp_path: Path) -> None:
     """Where it has not fired by then, the task fails of that; execution_timeout counts from its first start."""
     deferring(
-        running, dags,
+        running,
+        dags,
         "Deferring(task_id='one', name='one', timeout=0.5)",
         "Deferring(task_id='two', name='two', execution_timeout=timedelta(seconds=1))",
     )
     run = begin(running)
     assert running.api.wait_run("waiting", run) == "failed"
-    failed = {fact["task_id"]: fact["failure"]["exception"] for name, fact in facts(running, run) if name == "TryFailed"}
+    failed = {
+        fact["task_id"]: fact["failure"]["exception"] for name, fact in facts(running, run) if name == "TryFailed"
+    }
     assert failed == {"one": "TaskDeferralTimeout", "two": "TaskDeferralTimeout"} or failed == {
-        "one": "TaskDeferralTimeout", "two": "AirflowTaskTimeout"
+        "one": "TaskDeferralTimeout",
+        "two": "AirflowTaskTimeout",
     }
     wait_until("both to be cancelled", lambda: {"cleanup one", "cleanup two"} <= set(told(tmp_path)))
 
@@ -277,12 +284,11 @@ def test_triggers_outlive_every_kill(running: Standalone, dags: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("how", ["blocks", "dies"])
-def test_a_trigger_that_harms_the_others_is_found(
-    running: Standalone, dags: Path, tmp_path: Path, how: str
-) -> None:
+def test_a_trigger_that_harms_the_others_is_found(running: Standalone, dags: Path, tmp_path: Path, how: str) -> None:
     """It alone fails, by name; those beside it go on."""
     deferring(
-        running, dags,
+        running,
+        dags,
         "for name in ('one', 'two', 'three'): Deferring(task_id=name, name=name)",
         f"Deferring(task_id='bad', name='bad', how='{how}')",
     )
@@ -334,6 +340,9 @@ def test_on_a_broker_a_killed_triggerers_triggers_run_elsewhere(tmp_path: Path) 
             fire(tmp_path, f"t{n}")
         assert it.api.wait_run("waiting", "r1", patience=90) == "success"
         assert sorted(line.split()[1] for line in told(tmp_path) if line.startswith("complete")) == [
-            "t0", "t1", "t2", "t3"
+            "t0",
+            "t1",
+            "t2",
+            "t3",
         ]
         check_history(it.api.events(), {("waiting", "r1")})

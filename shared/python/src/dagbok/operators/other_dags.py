@@ -98,7 +98,7 @@ class ExternalTaskSensor(BaseSensorOperator):
 
         if self.check_existence:
             self._check_existence()
-        self.defer(
+        return self.defer(
             timeout=self.execution_timeout or dt.timedelta(seconds=self.timeout),
             trigger=WorkflowTrigger(
                 external_dag_id=self.external_dag_id,

@@ -1,7 +1,7 @@
 """Sensors. In mode `poke` they keep their slot and look again every so often.
 
-In mode `reschedule` each look is a leg of its own of the try, and the slot is free between them. Those that can
-wait in a triggerer (`deferrable=True`) say how in their `execute`.
+In mode `reschedule` each look is a leg of its own of the try, and the slot is free between them.
+Those that can wait in a triggerer (`deferrable=True`) say how in their `execute`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class BaseSensorOperator(BaseOperator):
         self.max_wait = None if max_wait is None else _seconds(max_wait)
         if deferrable and not self._defers:
             raise AirflowException(
-                f"{type(self).__name__} `{self.task_id}` can't be deferred: it takes no `deferrable`, as in Airflow"
+                f"{type(self).__name__} `{self.task_id}` can't be deferred: it takes no `deferrable`"
             )
         # A provider's sensor keeps its own word of it.
         self.deferrable = self._default_deferrable() if deferrable is None else deferrable
@@ -95,13 +95,14 @@ class BaseSensorOperator(BaseOperator):
 
         try:
             return super().resume_execution(next_method, next_kwargs, context)
-        except TaskDeferralTimeout as error:
-            raise AirflowSensorTimeout(*error.args) from error
-        except (AirflowSkipException, AirflowSensorTimeout, AirflowFailException):
+        except AirflowSkipException:
             raise
         except (AirflowException, TaskDeferralError) as error:
-            if self.soft_fail:
-                raise AirflowSkipException(str(error)) from error
+            if self.soft_fail or self.never_fail:
+                asked = "soft_fail" if self.soft_fail else "never_fail"
+                raise AirflowSkipException(f"Skipping due to {asked} is set to True: {error}") from error
+            if isinstance(error, TaskDeferralTimeout):
+                raise AirflowSensorTimeout(*error.args) from error
             raise
 
     def poke(self, context: Any) -> bool | PokeReturnValue:

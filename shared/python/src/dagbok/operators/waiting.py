@@ -20,6 +20,8 @@ class _InstantSensor(BaseSensorOperator):
     _defers = True
     start_from_trigger = False
     end_from_trigger = False
+    # Whether its timeout counts while it is deferred: as in Airflow, not with every one of them.
+    _is_bounded = False
 
     def _instant(self, context: Any) -> dt.datetime:
         raise NotImplementedError
@@ -30,11 +32,12 @@ class _InstantSensor(BaseSensorOperator):
             return super().execute(context)
         from dagbok.operators.triggers import DateTimeTrigger
 
-        self.defer(
-            trigger=DateTimeTrigger(self._instant(context), end_from_trigger=self.end_from_trigger),
-            method_name="execute_complete",
-            timeout=dt.timedelta(seconds=self.timeout),
-        )
+        moment = self._instant(context)
+        if self._is_bounded and utcnow() > moment:
+            return True
+        timeout = dt.timedelta(seconds=self.timeout) if self._is_bounded else None
+        trigger = DateTimeTrigger(moment, end_from_trigger=self.end_from_trigger)
+        return self.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
 
     def execute_complete(self, context: Any, event: Any = None) -> None:
         """Come back from the trigger."""
@@ -91,6 +94,7 @@ class TimeDeltaSensor(_InstantSensor):
     """Waits until so long after the end of the run's data interval; a number or text is minutes."""
 
     template_fields: Sequence[str] = ("delta",)
+    _is_bounded = True
 
     def __init__(self, *, delta: dt.timedelta | int | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -195,7 +199,7 @@ class FileSensor(BaseSensorOperator):
             return None
         from dagbok.operators.triggers import FileTrigger
 
-        self.defer(
+        return self.defer(
             trigger=FileTrigger(self.path, recursive=self.recursive, poke_interval=self.poke_interval),
             method_name="execute_complete",
             timeout=dt.timedelta(seconds=self.timeout),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 from dagbok.operators.sensor import BaseSensorOperator
 from dagbok.operators.waiting import DateTimeSensor, TimeDeltaSensor, TimeSensor
-from dagbok.timezone import utcnow
 
 
 class DateTimeSensorAsync(DateTimeSensor):
@@ -51,14 +51,14 @@ class TimeSensorAsync(TimeSensor):
 class WaitSensor(BaseSensorOperator):
     """Waits for so long from when it begins; a number or text is minutes."""
 
+    template_fields: Sequence[str] = ("time_to_wait",)
     _defers = True
 
     def __init__(
         self, time_to_wait: dt.timedelta | int, deferrable: bool | None = None, **kwargs: Any
     ) -> None:
         super().__init__(deferrable=deferrable, **kwargs)
-        minutes = not isinstance(time_to_wait, dt.timedelta)
-        self.time_to_wait = dt.timedelta(minutes=int(time_to_wait)) if minutes else time_to_wait  # type: ignore[arg-type]
+        self.time_to_wait = time_to_wait
 
     def execute(self, context: Any) -> None:
         """Wait, with a slot or without."""
@@ -66,13 +66,13 @@ class WaitSensor(BaseSensorOperator):
 
         from dagbok.operators.triggers import TimeDeltaTrigger
 
+        wait = self.time_to_wait
+        if not isinstance(wait, dt.timedelta):
+            wait = dt.timedelta(minutes=int(wait))
         if self.deferrable:
-            self.defer(
-                trigger=TimeDeltaTrigger(self.time_to_wait, end_from_trigger=True),
-                method_name="execute_complete",
-            )
-        until = utcnow() + self.time_to_wait
-        time.sleep(max(0.0, (until - utcnow()).total_seconds()))
+            trigger = TimeDeltaTrigger(wait, end_from_trigger=True)
+            self.defer(trigger=trigger, method_name="execute_complete")
+        time.sleep(max(0.0, wait.total_seconds()))
 
     def execute_complete(self, context: Any, event: Any = None) -> None:
         """Come back from the trigger."""

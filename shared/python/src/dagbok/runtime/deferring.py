@@ -86,7 +86,7 @@ def _began(details: Json) -> dt.datetime:
 
 
 def time_left(details: Json, seconds: float) -> float:
-    """Return what is left of the task's time: it counts from its first start, where it waited for a trigger."""
+    """Return what is left of the task's time, which counts from its first start where it was deferred."""
     if not details.get("resume"):
         return seconds
     spent = (dt.datetime.now(dt.UTC) - _began(details)).total_seconds()

@@ -6,7 +6,7 @@ from typing import Any
 
 from dagbok.exceptions import AirflowException
 
-# What is called where the trigger came to nothing, and what that says of one whose time was up, as in Airflow.
+# What is called where the trigger came to nothing, and its word where the time was up, as in Airflow.
 FAIL = "__fail__"
 TIMEOUT = "Trigger timeout"
 

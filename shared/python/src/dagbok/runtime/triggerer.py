@@ -1,7 +1,7 @@
 """A process of a triggerer: thousands of triggers in one asyncio loop.
 
-Frames come on a thread of their own, so that an answer reaches whoever waits for it in a thread, and so that the
-loop's being blocked keeps nobody from being told. A second thread looks whether the loop goes round.
+Frames come on a thread of their own: so an answer reaches whoever waits for it in a thread, and a loop that
+is blocked keeps nobody from being told. A second thread looks whether the loop goes round.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ class Process:
                 module, _, name = path.rpartition(".")
                 found = self._files[file]
                 stem = os.path.splitext(os.path.basename(file))[0]
-                # What the file is called where it is a DAG file goes by its folder, which is another one there.
+                # A DAG file's name goes by its folder, which is another one where it was deferred.
                 is_dag_file = module.startswith("dagbok_dag_") and module.endswith(f"_{stem}")
                 if is_dag_file or module.rpartition(".")[2] == stem:
                     return getattr(found, name)
