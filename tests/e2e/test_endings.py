@@ -227,4 +227,5 @@ def test_a_killed_tasks_callbacks_run_all_the_same(running: Standalone, dags: Pa
         ["left", "1", "failed"],
         ["retry", "1", "up_for_retry"],
     ]
-    assert "SIGKILL" in told[0] and "exit code 3" in told[1], told
+    assert "SIGKILL" in told[0], told
+    assert "exit code 3" in told[1], told
