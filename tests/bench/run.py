@@ -28,6 +28,7 @@ import itertools
 import httpx
 from harness import Nats, Standalone, standalone, wait_until, write_dag
 from scenes import Apart
+from triggers import triggers
 
 BENCH = ROOT / "target/release/dagbok-bench"
 
@@ -503,6 +504,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "rules": lambda _: rules(),
     "copies": lambda _: copies(),
     "embedded": embedded,
+    "triggers": lambda folder: triggers(folder, row),
     "lists": elements,
     "nats": on_nats,
     "broker": broker,

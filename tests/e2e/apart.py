@@ -15,7 +15,13 @@ class Apart:
     """The services in processes of their own on a real broker."""
 
     def __init__(
-        self, folder: Path, schedulers: int = 1, executors: int = 1, alerting: int = 0, proxied: bool = False
+        self,
+        folder: Path,
+        schedulers: int = 1,
+        executors: int = 1,
+        alerting: int = 0,
+        proxied: bool = False,
+        triggerers: int = 0,
     ) -> None:
         """Prepares everything; `start` starts it. With `proxied` each service has a way of its own to the broker.
 
@@ -35,7 +41,7 @@ class Apart:
         }
         self.proxied, self.proxies = proxied, dict[str, Proxy]()
         names = [f"scheduler-{n}" for n in range(schedulers)] + [f"executor-{n}" for n in range(executors)]
-        names += [f"alerting-{n}" for n in range(alerting)]
+        names += [f"alerting-{n}" for n in range(alerting)] + [f"triggerer-{n}" for n in range(triggerers)]
         self.services = {name: self._service(name, env) for name in [*names, "processor", "ui"]}
 
     def _service(self, name: str, env: dict[str, str]) -> Process:
@@ -48,6 +54,7 @@ class Apart:
         argv += {
             "scheduler": [],
             "executor": ["--slots", "8", "--home", str(self.folder / name)],
+            "triggerer": ["--home", str(self.folder / name)],
             "processor": ["--dags", str(self.dags), "--home", str(self.folder / name)],
             "alerting": ["--alerting-config", str(self.folder / "alerting.toml"), "--home", str(self.folder / name)],
             "ui": ["--listen", f"127.0.0.1:{self.api.port}", "--home", str(self.folder / "ui")],

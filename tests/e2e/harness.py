@@ -254,7 +254,7 @@ def standalone(folder: Path, dags: Path, *extra: str, env: dict[str, str] | None
 
 
 # Who asks in the name of what, in deploy/nats/users.conf, for the namespace of that file.
-USERS = ("scheduler", "executor", "processor", "ui", "alerting")
+USERS = ("scheduler", "executor", "triggerer", "processor", "ui", "alerting")
 NAMESPACE = "default"
 
 
@@ -319,6 +319,7 @@ TERMINAL = {
     "TryCancelled",
     "TryReturned",
     "TryRescheduled",
+    "TryDeferred",
 }
 RUN_ENDS = {"RunSucceeded", "RunFailed", "RunTimedOut", "RunCancelled"}
 
@@ -350,6 +351,9 @@ def check_history(records: list[dict[str, Any]], accepted: set[tuple[str, str]])
                 succeeded -= {(*run, fact["task_id"], copy) for copy in copies}
             if kind == "TaskQueued":
                 assert task not in succeeded, f"{task} succeeded and was queued again (seq {record['seq']})"
+                queued[attempt] += 1
+            if kind == "TriggerFired" and fact.get("ends_task"):
+                # The leg that it ends was never offered.
                 queued[attempt] += 1
             if kind in TERMINAL:
                 finished[attempt] += 1

@@ -184,3 +184,48 @@ def test_a_task_waits_for_its_past_and_goes_once_that_was_mended(
     running.cli.ok("runs", "clear", "past", "r1", "--yes")
     for run_id in ("r1", "r2"):
         assert wait_until("its end", lambda run_id=run_id: running.api.state("past", run_id) == "success")
+
+
+CALLED_BACK = """
+import os, signal
+from datetime import datetime
+from airflow.decorators import task
+from airflow import DAG
+
+
+def tell(word):
+    def called(context):
+        with open(os.environ["WITNESS"], "a") as out:
+            out.write(f"{word} {context['ti'].try_number} {context['ti'].state} {context['exception']}\\n")
+    return called
+
+
+with DAG("called", schedule=None, start_date=datetime(2024, 1, 1)):
+
+    @task(retries=1, retry_delay=0.1, on_retry_callback=tell("retry"), on_failure_callback=[tell("failure")])
+    def dies():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @task(on_failure_callback=tell("left"))
+    def leaves():
+        os._exit(3)
+
+    dies()
+    leaves()
+"""
+
+
+def test_a_killed_tasks_callbacks_run_all_the_same(running: Standalone, dags: Path, tmp_path: Path) -> None:
+    """In another process of the same code, with its context; what failed is said in the exception."""
+    write_dag(dags, "called.py", CALLED_BACK)
+    running.wait_dag("called")
+    running.trigger("called", "r1")
+    assert running.api.wait_run("called", "r1") == "failed"
+    told = sorted((tmp_path / "witness").read_text().splitlines())
+    assert [line.split()[:3] for line in told] == [
+        ["failure", "2", "failed"],
+        ["left", "1", "failed"],
+        ["retry", "1", "up_for_retry"],
+    ]
+    assert "SIGKILL" in told[0], told
+    assert "exit code 3" in told[1], told

@@ -34,7 +34,7 @@ pub(crate) use secrets::{
     Serialization, SetVariable, Variable, VariablesCommand,
 };
 pub(crate) use services::{
-    AlertingArgs, Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,
+    AlertingArgs, Doctor, ExecutorArgs, TriggererArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,
 };
 
 use crate::exit::Exit;
@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Scheduler(SchedulerArgs),
     /// Run an executor, on NATS
     Executor(ExecutorArgs),
+    /// Run a triggerer, on NATS: it runs what deferred tasks wait for
+    Triggerer(TriggererArgs),
     /// Run the processor of DAG files, on NATS
     Processor(ProcessorArgs),
     /// Run the API, on NATS

@@ -33,6 +33,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Standalone(args) => standalone::run(&global, &args).await,
         Command::Scheduler(args) => service::scheduler(&global, &args).await,
         Command::Executor(args) => service::executor(&global, &args).await,
+        Command::Triggerer(args) => service::triggerer(&global, &args).await,
         Command::Processor(args) => service::processor(&global, &args).await,
         Command::Ui(args) => service::ui(&global, &args).await,
         Command::Alerting(args) => service::alerting(&global, &args).await,

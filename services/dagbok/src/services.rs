@@ -11,7 +11,7 @@ pub(crate) use figures::{follow_executor, follow_log, follow_model};
 pub(crate) use http::{bind, serve, with_health, with_metrics};
 pub(crate) use settings::{
     alerting, alerting_file, archiving, connections, executor, key_file, processor, queues,
-    retention, scheduler,
+    retention, scheduler, triggerer,
 };
 pub(crate) use traces::export_runs;
 

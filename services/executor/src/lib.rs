@@ -24,9 +24,11 @@ mod settings;
 mod shared;
 mod stats;
 mod store;
+mod trigger;
 
 pub use error::ExecutorError;
 pub use log::{LogLine, LogSource, answer_for_executors};
 pub use service::run;
 pub use settings::{BrokerDown, ExecutorSettings, Runner};
 pub use stats::{ExecutorStats, Stretch};
+pub use trigger::run as run_triggerer;

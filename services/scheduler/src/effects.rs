@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use dagbok_events::{ExecutorId, QueueName, encode_any};
+use dagbok_events::{ExecutorId, TryKey, encode_any};
 use dagbok_protocol::{Answer, Order, WorkItem, names};
 use dagbok_runlog::{DeliveryHandle, Once, PortError, Ports, Queue, QueueSettings};
 use dagbok_runtime::{Backoff, Shutdown};
@@ -49,6 +49,8 @@ pub(crate) struct Effects {
     /// A moment before the records of the work were durable: nobody can have offered it before.
     pub(crate) since: Option<Instant>,
     pub(crate) orders: Vec<(ExecutorId, Order)>,
+    /// Triggers that nobody waits for any more.
+    pub(crate) triggers_over: Vec<TryKey>,
     pub(crate) acks: Vec<Box<dyn DeliveryHandle>>,
     /// Answers that no record stands for, with the delivery to acknowledge first: a command that was
     /// answered so must not come again and be decided otherwise.
@@ -61,6 +63,7 @@ impl Effects {
             && self.values.is_empty()
             && self.work.is_empty()
             && self.orders.is_empty()
+            && self.triggers_over.is_empty()
             && self.acks.is_empty()
             && self.unrecorded.is_empty()
     }
@@ -85,7 +88,7 @@ pub(crate) struct Dispatcher {
     ports: Ports,
     lease: Duration,
     term: Shutdown,
-    queues: BTreeMap<QueueName, Arc<dyn Queue>>,
+    queues: BTreeMap<String, Arc<dyn Queue>>,
     /// Values of runs that are over, yet to be taken away.
     gone: BTreeSet<String>,
 }
@@ -139,6 +142,7 @@ impl Dispatcher {
         for (executor, order) in batch.orders {
             self.order(&executor, &order).await;
         }
+        self.end_triggers(&batch.triggers_over).await;
         stream::iter(batch.acks)
             .for_each_concurrent(AT_ONCE, async |handle| {
                 // What is not acknowledged comes again and is known by its id.
@@ -160,6 +164,17 @@ impl Dispatcher {
         let subject = names::orders_subject(executor);
         if let Err(error) = self.ports.signals.publish(&subject, encode_any(order).into()).await {
             tracing::debug!(%error, %executor, "an order was not sent");
+        }
+    }
+
+    /// May be lost: a triggerer asks now and then what it still has to run.
+    async fn end_triggers(&self, over: &[TryKey]) {
+        for keys in over.chunks(AT_ONCE) {
+            let payload = encode_any(&keys.to_vec()).into();
+            let sent = self.ports.signals.publish(names::TRIGGERS_OVER, payload).await;
+            if let Err(error) = sent {
+                tracing::debug!(%error, "triggerers were not told what is over");
+            }
         }
     }
 
@@ -228,14 +243,15 @@ impl Dispatcher {
     /// Whatever is sent a second time says so: the first may have arrived, been taken, run and be over.
     async fn offer(&mut self, work: Vec<WorkItem>, since: Instant) {
         for item in &work {
-            if !self.queues.contains_key(&item.queue) {
-                self.open(&item.queue.clone()).await;
+            let name = names::queue_of(item);
+            if !self.queues.contains_key(&name) {
+                self.open(name).await;
             }
         }
         let this = &*self;
         stream::iter(work)
             .for_each_concurrent(AT_ONCE, |item| async move {
-                let Some(queue) = this.queues.get(&item.queue) else { return };
+                let Some(queue) = this.queues.get(&names::queue_of(&item)) else { return };
                 let key = names::work_key(&item.key);
                 let once = Once { id: item.queued_seq, since };
                 let first = Bytes::from(encode_any(&item));
@@ -251,11 +267,11 @@ impl Dispatcher {
             .await;
     }
 
-    async fn open(&mut self, name: &QueueName) {
+    async fn open(&mut self, name: String) {
         let (mut opened, mut backoff) = (None, Backoff::default());
         while opened.is_none() && !self.term.is_started() {
             let settings = QueueSettings { lease: self.lease };
-            match self.ports.queues.open(&names::work_queue(name), settings).await {
+            match self.ports.queues.open(&name, settings).await {
                 Ok(queue) => opened = Some(queue),
                 Err(error) => {
                     tracing::warn!(%error, queue = %name, "the work queue can't be opened yet");
@@ -264,7 +280,7 @@ impl Dispatcher {
             }
         }
         if let Some(queue) = opened {
-            self.queues.insert(name.clone(), queue);
+            self.queues.insert(name, queue);
         }
     }
 

@@ -68,6 +68,6 @@ impl Offers {
 }
 
 fn items(namespace: &Namespace) -> impl Iterator<Item = WorkItem> {
-    let tries = namespace.queued_tries().into_iter();
+    let tries = namespace.queued_tries().into_iter().chain(namespace.deferred_tries());
     tries.filter_map(|it| namespace.work_item(it)).map(|item| WorkItem { ask: true, ..item })
 }

@@ -98,8 +98,13 @@ impl Stage {
         if let Scope::Run(key) = &record.scope {
             self.forget_values(namespace, key, record);
         }
+        let waiting = match &record.scope {
+            Scope::Run(key) => namespace.triggers_of(key),
+            _ => Vec::new(),
+        };
         namespace.evolve(namespace.last_seq() + 1, record);
         if let Scope::Run(key) = &record.scope {
+            self.end_triggers(namespace, key, waiting);
             self.run_effects(namespace, key, record);
         }
         count(record);
@@ -139,6 +144,16 @@ impl Stage {
         }
     }
 
+    /// Triggers of a run that were waited for before the record, and are not after it.
+    fn end_triggers(&mut self, namespace: &Namespace, key: &RunKey, before: Vec<TryKey>) {
+        if before.is_empty() {
+            return;
+        }
+        let still: BTreeSet<TryKey> = namespace.triggers_of(key).into_iter().collect();
+        let over = before.into_iter().filter(|key| !still.contains(key));
+        self.effects.triggers_over.extend(over);
+    }
+
     fn run_effects(&mut self, namespace: &Namespace, key: &RunKey, record: &Record) {
         let is_over = record.facts.iter().any(Fact::ends_run);
         for fact in &record.facts {
@@ -146,6 +161,10 @@ impl Stage {
                 Fact::TaskQueued(f) => {
                     let item = namespace.work_item_of(key, &f.task_id, f.map_index);
                     self.effects.work.extend(item);
+                }
+                Fact::TryDeferred(f) => {
+                    let item = namespace.work_item_of(key, &f.task_id, f.map_index);
+                    self.effects.work.extend(item.filter(|item| item.trigger.is_some()));
                 }
                 Fact::RunCleared(_) if !is_over => self.taken_up.push(key.clone()),
                 Fact::XComPushed(f) if !is_over => {
@@ -249,6 +268,7 @@ fn count(record: &Record) {
         match fact {
             Fact::TrySucceeded(_) => metrics.task_ended("success"),
             Fact::TrySkipped(_) => metrics.task_ended("skipped"),
+            Fact::TryDeferred(_) => metrics.task_ended("deferred"),
             Fact::TryRescheduled(_) => metrics.task_ended("up_for_reschedule"),
             Fact::TryFailed(f) => {
                 metrics.task_failed(f.failure.kind, f.failure.fault);

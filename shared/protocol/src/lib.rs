@@ -31,8 +31,8 @@ pub use command::{
 pub use copies::ReturnedBy;
 pub use presence::{HeldTry, Order, Presence, TryLogQuery, TryLogSlice};
 pub use question::{ApiQuestion, ApiReply, Asked, DatesAnswer, DatesQuestion};
-pub use report::{OutletEvent, Report, ReportBody, XComValue};
+pub use report::{OutletEvent, Report, ReportBody, TriggerEnd, XComValue};
 pub use secret::{SealedQuestion, SecretAsk, SecretChange, SecretIs};
 pub use spec::too_large;
 pub use why::{Blocker, Holder, Holders, Piece, Place, Reason, Stands, WaitingLine, Why, WhyAsk};
-pub use work::{RunContext, WorkItem};
+pub use work::{Resume, ResumedBy, RunContext, WorkItem};

@@ -16,6 +16,10 @@ pub const CONF_BYTES: usize = RECORD_BYTES / 2;
 pub const INLINE_PAYLOAD_BYTES: usize = 4 << 10;
 /// The largest XCom, in bytes of JSON.
 pub const PAYLOAD_BYTES: usize = 64 << 20;
+/// A trigger's arguments, what is called afterwards and an event's payload: the largest of each, in bytes of JSON.
+pub const TRIGGER_BYTES: usize = 256 << 10;
+/// Lines of one trigger's log: what is above is dropped, in bytes.
+pub const TRIGGER_LOG_BYTES: usize = 256 << 10;
 /// A traceback above this is cut in the record and kept whole as a blob, in bytes.
 pub const INLINE_TRACEBACK_BYTES: usize = 8 << 10;
 /// A message of a failure above this is cut, in bytes.

@@ -43,6 +43,17 @@ pub fn work_queue(queue: &QueueName) -> String {
     format!("work.{}", escape_token(queue.as_str()))
 }
 
+/// The queue that triggerers pull from.
+pub const TRIGGERS: &str = "triggers";
+
+/// Where an item is offered: to executors of its queue, or where it is a trigger, to triggerers.
+pub fn queue_of(item: &crate::WorkItem) -> String {
+    if item.trigger.is_some() { TRIGGERS.to_owned() } else { work_queue(&item.queue) }
+}
+
+/// Where triggerers hear which triggers nobody waits for any more: a list of [`TryKey`].
+pub const TRIGGERS_OVER: &str = "triggers-over";
+
 /// The key of a work item: while it is stored or in flight no second copy is taken.
 pub fn work_key(key: &TryKey) -> String {
     let leg = if key.leg.is_first() { String::new() } else { format!(".{}", key.leg) };

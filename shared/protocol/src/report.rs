@@ -1,6 +1,7 @@
 //! Reports: what an executor says of a try. The scheduler accepts them or keeps them as refused.
 use dagbok_events::{
-    AssetRef, ExecutorId, Failure, LogRef, LostWhy, Payload, TaskId, Timestamp, TryKey, Usage,
+    AssetRef, ExecutorId, Failure, LogRef, LostWhy, Payload, TaskId, Timestamp, TriggerCall,
+    TriggerFailedWhy, TryKey, Usage,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,18 @@ pub struct OutletEvent {
     /// The aliases by which it named the asset.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<String>,
+}
+
+/// How an event of a trigger ends its task, with nothing of the task run any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TriggerEnd {
+    /// Airflow's `TaskSuccessEvent`.
+    Success,
+    /// Airflow's `TaskFailedEvent`: no retry follows.
+    Failed,
+    /// Airflow's `TaskSkippedEvent`.
+    Skipped,
 }
 
 /// What happened to a try.
@@ -115,6 +128,52 @@ pub enum ReportBody {
         /// Memory and CPU time that its process took.
         usage: Usage,
         /// Where the lines that it wrote are kept; none where nothing was kept.
+        log: Option<LogRef>,
+    },
+    /// It waits for a trigger: its leg is over, the try is not.
+    Deferred {
+        /// What it waits for.
+        trigger: TriggerCall,
+        /// The method of the operator that is called afterwards.
+        next_method: String,
+        /// What that is called with besides the event: a JSON object in text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next_kwargs: Option<Payload>,
+        /// By when it must have fired, by the executor's clock.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_at: Option<Timestamp>,
+        /// Values pushed since the last report.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        xcoms: Vec<XComValue>,
+        /// Memory and CPU time that its process took.
+        usage: Usage,
+        /// Where the lines that it wrote are kept; none where nothing was kept.
+        log: Option<LogRef>,
+    },
+    /// Its trigger is in a triggerer's hands. It decides nothing; a refusal means that nobody waits for it any more.
+    TriggerHeld,
+    /// Its trigger fired.
+    TriggerFired {
+        /// The event's payload, in JSON as XComs are written.
+        event: Payload,
+        /// Where the event ends the task: how.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ends: Option<TriggerEnd>,
+        /// Values that such an event hands on.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        xcoms: Vec<XComValue>,
+        /// Where the trigger's own lines are kept; none where it wrote none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        log: Option<LogRef>,
+    },
+    /// Its trigger came to nothing.
+    TriggerFailed {
+        /// How.
+        why: TriggerFailedWhy,
+        /// What was raised, or where it stood.
+        traceback: String,
+        /// Where the trigger's own lines are kept; none where it wrote none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         log: Option<LogRef>,
     },
     /// It is handed back without having been started.

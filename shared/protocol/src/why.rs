@@ -86,6 +86,8 @@ pub enum Stands {
     UpForRetry,
     /// To go on with the same try.
     UpForReschedule,
+    /// It waits for a trigger.
+    Deferred,
     /// Over, well.
     Success,
     /// Over, badly.
@@ -109,6 +111,7 @@ impl Stands {
             Self::Ending => "ending",
             Self::UpForRetry => "up_for_retry",
             Self::UpForReschedule => "up_for_reschedule",
+            Self::Deferred => "deferred",
             Self::Success => "success",
             Self::Failed => "failed",
             Self::Skipped => "skipped",
@@ -217,6 +220,13 @@ pub enum Reason {
     Reschedule {
         /// Then.
         due: Timestamp,
+    },
+    /// Its trigger has not fired.
+    Trigger {
+        /// Where the trigger's class is imported from.
+        class_path: String,
+        /// It goes on with a failure then; never, where there is none.
+        until: Option<Timestamp>,
     },
     /// As many tries of the DAG as may be are in flight.
     MaxActiveTasks {

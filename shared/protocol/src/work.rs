@@ -1,6 +1,7 @@
 //! Work items: one try, with what an executor needs to run it and no more.
 use dagbok_events::{
-    AssetEvent, Digest, Interval, Micros, Payload, PoolName, QueueName, RunType, Timestamp, TryKey,
+    AssetEvent, Digest, Interval, Micros, Payload, PoolName, QueueName, RunType, Timestamp, TriggerCall,
+    TriggerFailedWhy, TryKey,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,10 +44,44 @@ pub struct WorkItem {
     /// Trace context of what caused the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// Where the try goes on after a trigger: with what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resume>,
+    /// Where this is no work for an executor but for a triggerer: the trigger that the try waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<TriggerCall>,
     /// Whether the scheduler is to be asked before any of the task's code runs: the item was offered
     /// before, so that the try may be over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ask: bool,
+}
+
+/// How a try goes on that waited for a trigger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Resume {
+    /// The method of the operator that is called.
+    pub next_method: String,
+    /// What it is called with besides the event: a JSON object in text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_kwargs: Option<Payload>,
+    /// What became of the trigger.
+    pub by: ResumedBy,
+}
+
+/// What became of a trigger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResumedBy {
+    /// It fired: the event's payload, in JSON as XComs are written.
+    Event(Payload),
+    /// It came to nothing, which the task raises.
+    Failure {
+        /// How.
+        why: TriggerFailedWhy,
+        /// What was raised, or where it stood.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        traceback: String,
+    },
 }
 
 /// What a task's context says of its run.

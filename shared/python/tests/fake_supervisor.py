@@ -289,6 +289,8 @@ class FakeSupervisor:
         first_started_at: dt.datetime | None = None,
         next_interval: tuple[dt.datetime, dt.datetime] | None = None,
         timeout: float | None = None,
+        resume: dict[str, Any] | None = None,
+        callback: dict[str, Any] | None = None,
         env: dict[str, str] | None = None,
         cwd: str | None = None,
         message: dict[str, Any] | None = None,
@@ -325,6 +327,7 @@ class FakeSupervisor:
                 "connections": [], "should_retry": should_retry, "upstream_map_indexes": {},
             },
             "execution_timeout_us": None if timeout is None else round(timeout * 1e6),
+            "resume": resume, "callback": callback,
         }  # fmt: skip
         frames.sendall(packed([0, details, None]))
         return RunningTry(control, key, [frames, *(read for read, _ in pipes)], self)

@@ -345,11 +345,6 @@ def in_dag(body: str) -> str:
         ),
         ("a = EmptyOperator(task_id='a')\na >> a", 10, "a -> a"),
         ("@task.kubernetes\ndef f(): pass\nf()", 13, "@task.kubernetes is not supported yet: task `f`"),
-        (
-            "from airflow.sensors.date_time import DateTimeSensorAsync\nDateTimeSensorAsync(task_id='b', target_time='x')",
-            12,
-            "DateTimeSensorAsync is not supported yet: task `b`",
-        ),
         ("EmptyOperator(task_id='t', run_as_user='x')", 11, "run_as_user is not supported yet"),
         ("EmptyOperator(task_id='t', weight_rule='odd')", 11, "'odd'"),
         ("d.max_active_runs = -1", 10, "max_active_runs"),

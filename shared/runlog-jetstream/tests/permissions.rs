@@ -21,6 +21,7 @@ fn servers_old_and_new_read_the_configurations() {
     let env = [
         ("DAGBOK_SCHEDULER_PASSWORD", "a"),
         ("DAGBOK_EXECUTOR_PASSWORD", "b"),
+        ("DAGBOK_TRIGGERER_PASSWORD", "t"),
         ("DAGBOK_PROCESSOR_PASSWORD", "c"),
         ("DAGBOK_UI_PASSWORD", "d"),
         ("DAGBOK_ALERTING_PASSWORD", "e"),

@@ -32,6 +32,7 @@ facts! {
     BackfillCreated, BackfillPaused, BackfillUnpaused, BackfillCancelled, BackfillCompleted, BackfillSkipped,
     RunBackfilled, RunVersionChanged, TaskNoted, ScheduleForetold,
     VariableSet, VariableDeleted, ConnectionSet, ConnectionDeleted, SecretsRewrapped,
+    TryDeferred, TriggerFired, TriggerFailed,
 }
 
 /// Shapes that our encoder never writes: a field at its default is left out.

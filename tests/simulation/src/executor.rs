@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{
     Actor, ExecutorId, Failure, FailureKind, Fault, Leg, LogRef, LostWhy, Payload, QueueName,
-    TaskId, Timestamp, TryKey, Usage,
+    TaskId, Timestamp, TriggerCall, TriggerFailedWhy, TryKey, Usage,
 };
 use dagbok_protocol::{
-    Answer, Command, CommandBody, HeldTry, OutletEvent, Presence, Report, ReportBody, WorkItem,
+    Answer, Command, CommandBody, HeldTry, OutletEvent, Presence, Report, ReportBody, TriggerEnd, WorkItem,
     XComValue, limits::COPIES_PER_TASK,
 };
 
@@ -250,6 +250,9 @@ impl Executor {
                     if matches!(body, ReportBody::Rescheduled { .. }) {
                         self.tell_beginning_late(world, &key);
                     }
+                    if matches!(body, ReportBody::Deferred { .. }) {
+                        self.fire_later(world, &key, queued_seq);
+                    }
                     let command = self.report_command(world, key.clone(), queued_seq, body);
                     self.set(&key, Phase::Ending(Box::new(command)));
                     self.tell_end(world, &key);
@@ -262,6 +265,30 @@ impl Executor {
                 Phase::Ending(_) => self.tell_end(world, &key),
                 Phase::Asking { .. } | Phase::Running { .. } => {}
             }
+        }
+    }
+
+    /// Some triggerer runs what a leg waits for, or two do: it fires, comes to nothing, or takes too long.
+    fn fire_later(&self, world: &mut World, key: &TryKey, queued_seq: u64) {
+        let Some(leg) = key.leg.next() else { return };
+        let key = TryKey { leg, ..key.clone() };
+        let body = match world.rng.below(8) {
+            0 => return world.note("a trigger takes too long"),
+            1 => ReportBody::TriggerFailed {
+                why: TriggerFailedWhy::Raised,
+                traceback: "on purpose".to_owned(),
+                log: None,
+            },
+            word => {
+                let ends = [TriggerEnd::Success, TriggerEnd::Failed, TriggerEnd::Skipped];
+                let ends = if word < 5 { ends.get(word - 2).copied() } else { None };
+                let event = Payload::Inline("1".to_owned());
+                ReportBody::TriggerFired { event, ends, xcoms: Vec::new(), log: None }
+            }
+        };
+        for _ in 0..=usize::from(world.rng.chance(300)) {
+            let command = self.report_command(world, key.clone(), queued_seq, body.clone());
+            world.send_late(&command, 20 * SECOND);
         }
     }
 
@@ -416,6 +443,22 @@ fn ending(world: &mut World, at: i64, leg: Leg) -> ReportBody {
         world.note(if wait > SECOND { "rescheduled for later" } else { "rescheduled for now" });
         let (due, xcoms) = (Timestamp(at + wait), Vec::new());
         return ReportBody::Rescheduled { due, xcoms, usage, log };
+    }
+    if world.rng.chance(60) {
+        world.note("deferred");
+        let until = world.rng.between(SECOND, 30 * SECOND);
+        let trigger =
+            TriggerCall { class_path: "a.B".to_owned(), kwargs: Payload::Inline("{}".to_owned()) };
+        return ReportBody::Deferred {
+            trigger,
+            next_method: "go_on".to_owned(),
+            next_kwargs: None,
+            // Without it one whose only word is lost would wait for ever.
+            timeout_at: Some(Timestamp(at + until)),
+            xcoms: Vec::new(),
+            usage,
+            log,
+        };
     }
     let returned = || Some(Payload::Inline("1".to_owned()));
     let value = world.rng.chance(850).then(returned).flatten();

@@ -91,6 +91,16 @@ pub(crate) struct ExecutorArgs {
     pub(crate) null: bool,
 }
 
+/// A triggerer.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TriggererArgs {
+    #[command(flatten)]
+    pub(crate) nats: NatsArgs,
+    /// How long triggers may go unrenewed before they run elsewhere; from 5s on [default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) lease: Option<dagbok_config::Period>,
+}
+
 /// The processor.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ProcessorArgs {

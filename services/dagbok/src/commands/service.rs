@@ -1,4 +1,4 @@
-//! `dagbok scheduler|executor|processor|ui|alerting`: one service, on NATS.
+//! `dagbok scheduler|executor|triggerer|processor|ui|alerting`: one service, on NATS.
 use std::{
     future::Future,
     path::PathBuf,
@@ -19,7 +19,7 @@ use serde_json::json;
 
 use super::standalone::{ApiParts, check_log, start_alerting, start_api};
 use crate::{
-    cli::{AlertingArgs, ExecutorArgs, Global, NatsArgs, ProcessorArgs, SchedulerArgs, UiArgs},
+    cli::{AlertingArgs, ExecutorArgs, TriggererArgs, Global, NatsArgs, ProcessorArgs, SchedulerArgs, UiArgs},
     codes::Code,
     context::{Context, Flags, nats_flags, path_text, push},
     failure::{Failure, Outcome},
@@ -194,6 +194,21 @@ pub(crate) async fn executor(global: &Global, args: &ExecutorArgs) -> Outcome {
             "executor",
             dagbok_executor::run(base.ports, settings, base.clock, shutdown),
         );
+        Ok(base.crew)
+    })
+    .await
+}
+
+/// `dagbok triggerer`.
+pub(crate) async fn triggerer(global: &Global, args: &TriggererArgs) -> Outcome {
+    let mut flags = Flags::new();
+    push(&mut flags, "--lease", "executor.lease", args.lease.map(|lease| lease.to_string()));
+    run(global, &args.nats, flags, ("triggerer", "dagbok-triggerer"), async |mut base: Base| {
+        let python = Python::find(base.config()).await?;
+        let settings = services::triggerer(base.config(), &python, base.folder("triggerer")?)?;
+        let shutdown = base.crew.shutdown(Stage::Takes);
+        let service = dagbok_executor::run_triggerer(base.ports, settings, base.clock, shutdown);
+        base.crew.add(Stage::Takes, "triggerer", service);
         Ok(base.crew)
     })
     .await

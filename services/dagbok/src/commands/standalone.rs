@@ -50,6 +50,8 @@ async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
     let mut executor = services::executor(config, &python, home.join(wire::EXECUTOR))?;
     // The queue is in this process: nobody else could be given the work.
     executor.fencing = false;
+    let mut triggerer = services::triggerer(config, &python, home.join("triggerer"))?;
+    triggerer.fencing = false;
     let mut processor = services::processor(config, &python, &home.join("cache"))?;
     processor.state_ends_with_process = true;
     check_folder(&processor.folder)?;
@@ -79,6 +81,9 @@ async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
         "executor",
         dagbok_executor::run(ports.clone(), executor, clock.clone(), taking.clone()),
     );
+    let service =
+        dagbok_executor::run_triggerer(ports.clone(), triggerer, clock.clone(), taking.clone());
+    crew.add(Stage::Takes, "triggerer", service);
     let folder = processor.folder.clone();
     crew.add(Stage::Takes, "processor", dagbok_processor::run(ports, processor, clock, taking));
 

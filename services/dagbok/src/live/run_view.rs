@@ -130,6 +130,9 @@ impl RunView {
                 let state = if f.skipped { "skipped" } else { "failed" };
                 return self.end(&f.task_id, f.map_index, state, at, None);
             }
+            Fact::TryDeferred(f) => {
+                return self.end(&f.task_id, f.map_index, "deferred", f.ended_at, None);
+            }
             Fact::TryRescheduled(f) => {
                 return self.end(&f.task_id, f.map_index, "up_for_reschedule", f.ended_at, None);
             }

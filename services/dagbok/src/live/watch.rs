@@ -135,6 +135,9 @@ fn end_of<'a>(run: &RunKey, fact: &'a Fact) -> Option<(TryKey, Option<&'a LogRef
         Fact::TrySkipped(f) => {
             (key_of(run, &f.task_id, f.map_index, (f.try_number, f.leg)), f.log.as_ref())
         }
+        Fact::TryDeferred(f) => {
+            (key_of(run, &f.task_id, f.map_index, (f.try_number, f.leg)), f.log.as_ref())
+        }
         Fact::TryRescheduled(f) => {
             (key_of(run, &f.task_id, f.map_index, (f.try_number, f.leg)), f.log.as_ref())
         }

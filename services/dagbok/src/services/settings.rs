@@ -147,6 +147,17 @@ pub(crate) fn executor(
     Ok(settings)
 }
 
+/// A triggerer's: the executor's, of which it has the Python, the environment of tries and the lease.
+pub(crate) fn triggerer(
+    config: &Config,
+    python: &Python,
+    home: PathBuf,
+) -> Result<ExecutorSettings, Failure> {
+    let id =
+        ExecutorId::new(format!("triggerer-{}", fresh_id())).expect("a UUID is within the rules");
+    Ok(ExecutorSettings { executor: id, ..executor(config, python, home)? })
+}
+
 /// Alerting's; `home` is where its configuration lies where none is named.
 pub(crate) fn alerting(config: &Config, home: &Path) -> dagbok_alerting::Settings {
     let file = alerting_file(config, home);

@@ -106,6 +106,9 @@ fn fold(runs: &mut Runs, key: &RunKey, record: &Record) {
             Fact::TrySucceeded(f) => {
                 end(runs, key, (&f.task_id, f.map_index, (f.try_number, f.leg)), f.ended_at, None);
             }
+            Fact::TryDeferred(f) => {
+                end(runs, key, (&f.task_id, f.map_index, (f.try_number, f.leg)), f.ended_at, None);
+            }
             Fact::TryRescheduled(f) => {
                 end(runs, key, (&f.task_id, f.map_index, (f.try_number, f.leg)), f.ended_at, None);
             }

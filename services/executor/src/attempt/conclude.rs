@@ -34,6 +34,20 @@ impl Running<'_> {
                 ReportBody::Failed { failure, xcoms, usage: known, log }
             }
             Verdict::Rescheduled(due) => ReportBody::Rescheduled { due, xcoms, usage: known, log },
+            Verdict::Deferred(deferred) => {
+                let super::said::Deferred { trigger, next_method, next_kwargs, timeout_at } =
+                    *deferred;
+                let usage = known;
+                ReportBody::Deferred {
+                    trigger,
+                    next_method,
+                    next_kwargs,
+                    timeout_at,
+                    xcoms,
+                    usage,
+                    log,
+                }
+            }
             Verdict::Lost(why) => ReportBody::Lost { why, usage, log },
         };
         End::Report { body: Box::new(body), last_word }
@@ -49,7 +63,10 @@ impl Running<'_> {
                 Verdict::Failed(failure)
             }
             Verdict::Skipped(message) => Verdict::Skipped(masks.text(message)),
-            Verdict::Succeeded | Verdict::Rescheduled(_) | Verdict::Lost(_) => verdict,
+            Verdict::Succeeded
+            | Verdict::Rescheduled(_)
+            | Verdict::Deferred(_)
+            | Verdict::Lost(_) => verdict,
         }
     }
 

@@ -1,17 +1,19 @@
 //! One try, from the work item to its terminal report.
-mod ask;
+pub(crate) mod ask;
+mod callback;
 mod conclude;
+pub(crate) mod deferral;
 mod exit;
 mod null;
-mod past;
+pub(crate) mod past;
 mod run;
 mod said;
 mod secrets;
 mod serve;
 mod settle;
-mod startup;
+pub(crate) mod startup;
 mod verdict;
-mod wire;
-mod xcom;
+pub(crate) mod wire;
+pub(crate) mod xcom;
 
 pub(crate) use settle::{hand_back, take};

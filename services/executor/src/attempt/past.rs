@@ -55,7 +55,7 @@ struct Trigger {
 }
 
 /// Answers a request of this kind; `None` where it is none about the past.
-pub(super) async fn answer(
+pub(crate) async fn answer(
     api: &mut ApiClient,
     key: &TryKey,
     date: Option<Timestamp>,

@@ -5,6 +5,7 @@ use dagbok_events::{Failure, FailureKind, Fault, LostWhy, Usage};
 use dagbok_protocol::{ReportBody, WorkItem};
 use tokio::{
     io::BufReader,
+    net::UnixStream,
     sync::{mpsc, oneshot},
 };
 
@@ -14,7 +15,7 @@ use super::{
     said::Said,
     serve::Server,
     settle::{End, Pulled},
-    startup,
+    startup::{self, With},
     verdict::{self, Verdict, failure, failure_to_load},
     xcom::XComs,
 };
@@ -91,7 +92,11 @@ impl Running<'_> {
             folder.map_err(|error| system(FailureKind::CouldNotStart, error.to_string()))?;
         let conf = startup::conf(item, &shared.store).await;
         let conf = conf.map_err(|why| system(FailureKind::CouldNotStart, why))?;
-        let startup = self.startup(conf.as_deref(), &folder);
+        let resume = startup::resumed(item, &shared.store).await;
+        let resume = resume.map_err(|why| system(FailureKind::CouldNotStart, why))?;
+        let with =
+            With { conf: conf.as_deref(), resume: resume.as_ref(), callback: None };
+        let startup = self.startup(with, &folder);
         let at_once = (!self.pulled.must_ask).then_some(startup.as_slice());
         if at_once.is_some() {
             // Its code may run before its start is a fact.
@@ -114,11 +119,11 @@ impl Running<'_> {
         Ok((folder, process))
     }
 
-    fn startup(&self, conf: Option<&str>, folder: &Path) -> Vec<u8> {
+    pub(super) fn startup(&self, with: With<'_>, folder: &Path) -> Vec<u8> {
         let settings = &self.shared.settings;
         let folder = folder.to_string_lossy();
         let here = (settings.hostname.as_str(), settings.max_map_length);
-        startup::frame(self.item, conf, here, &folder, self.shared.clock.now())
+        startup::frame(self.item, with, here, &folder, self.shared.clock.now())
     }
 
     /// There will be no process. A redelivery asks even so whether the try is its own to fail.
@@ -167,33 +172,15 @@ impl Running<'_> {
         let timeout = item.execution_timeout.map(|limit| limit.to_std() + settings.timeout_grace);
         let patience =
             Patience { timeout, grace: settings.kill_grace, overtime: settings.overtime };
-        let log = Arc::clone(&self.log);
         let watch = ProcessWatch {
             process: Arc::clone(&process),
             exited,
             words,
-            log: Arc::clone(&log),
+            log: Arc::clone(&self.log),
             phase: phase.clone(),
             patience,
         };
-        let server = Server {
-            key: item.key.clone(),
-            stream: BufReader::new(stream),
-            startup,
-            reporter: shared.reporter.clone(),
-            xcoms: XComs::new(Arc::clone(&shared.ports.state), shared.store.clone()),
-            api: ApiClient::new(
-                Arc::clone(&shared.ports.signals),
-                shared.store.clone(),
-                item.queued_seq,
-                item.key.clone(),
-            ),
-            date: item.run.logical_date,
-            first_started_at: item.first_started_at,
-            held: Arc::clone(self.held),
-            log,
-            phase: phase.clone(),
-        };
+        let server = self.server(stream, startup, &phase);
         let started = self.announce(pid, &phase);
         let (exit, said, early) = tokio::join!(
             watch.run(),
@@ -215,7 +202,38 @@ impl Running<'_> {
             tracing::error!(key = %item.key, "the start of a try can't be reported");
         }
         self.say(&verdict, &exit);
+        if let (Verdict::Failed(failure), None) = (&verdict, &said.ending) {
+            self.call_back(folder, failure).await;
+        }
         self.conclude(verdict, said, early, usage(&exit)).await
+    }
+
+    /// What answers the process of the try.
+    pub(super) fn server(
+        &self,
+        stream: UnixStream,
+        startup: Vec<u8>,
+        phase: &PhaseTeller,
+    ) -> Server {
+        let Self { shared, item, .. } = self;
+        Server {
+            key: item.key.clone(),
+            stream: BufReader::new(stream),
+            startup,
+            reporter: shared.reporter.clone(),
+            xcoms: XComs::new(Arc::clone(&shared.ports.state), shared.store.clone()),
+            api: ApiClient::new(
+                Arc::clone(&shared.ports.signals),
+                shared.store.clone(),
+                item.queued_seq,
+                item.key.clone(),
+            ),
+            date: item.run.logical_date,
+            first_started_at: item.first_started_at,
+            held: Arc::clone(self.held),
+            log: Arc::clone(&self.log),
+            phase: phase.clone(),
+        }
     }
 
     /// Says in the log where the bundle was changed meanwhile: what writes past Python is not told otherwise.

@@ -1,11 +1,11 @@
 //! What a task's process said of its end.
-use dagbok_events::{TaskId, Timestamp};
+use dagbok_events::{Payload, TaskId, Timestamp, TriggerCall};
 use dagbok_protocol::{OutletEvent, XComValue};
 
 use crate::raised::Raised;
 
 /// A try's end in its own words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// It succeeded.
     Succeeded,
@@ -15,6 +15,21 @@ pub(crate) enum Ending {
     Skipped,
     /// It is to go on later, no sooner than this.
     Rescheduled(Timestamp),
+    /// It waits for a trigger.
+    Deferred(Box<Deferred>),
+}
+
+/// What a try waits for, and how it goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Deferred {
+    /// The trigger.
+    pub(crate) trigger: TriggerCall,
+    /// What is called afterwards.
+    pub(crate) next_method: String,
+    /// With what, besides the event.
+    pub(crate) next_kwargs: Option<Payload>,
+    /// By when it must have fired.
+    pub(crate) timeout_at: Option<Timestamp>,
 }
 
 /// All of it.

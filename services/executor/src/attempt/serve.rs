@@ -13,6 +13,7 @@ use tokio::{
 
 use super::{
     ask::ApiClient,
+    deferral,
     past,
     said::{Ending, Said},
     secrets,
@@ -270,6 +271,12 @@ impl Server {
             "RescheduleTask" => {
                 let due = fields::<RescheduleTask>(body)?.reschedule_date;
                 Ok(end(said, Ending::Rescheduled(due)))
+            }
+            "DeferTask" => {
+                let asked = fields::<deferral::DeferTask>(body)?;
+                let deferred = deferral::deferred(asked, self.xcoms.store()).await;
+                let deferred = deferred.map_err(|why| ("GENERIC_ERROR", why))?;
+                Ok(end(said, Ending::Deferred(Box::new(deferred))))
             }
             "TaskState" => match fields::<LastWord>(body)?.state.as_str() {
                 "failed" => Ok(end(said, Ending::Failed)),

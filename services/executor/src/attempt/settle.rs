@@ -186,6 +186,10 @@ fn count(stats: &ExecutorStats, body: &ReportBody) {
         ReportBody::Lost { .. } => ExecutorStats::count(&stats.lost),
         ReportBody::Returned
         | ReportBody::Rescheduled { .. }
+        | ReportBody::Deferred { .. }
+        | ReportBody::TriggerHeld
+        | ReportBody::TriggerFired { .. }
+        | ReportBody::TriggerFailed { .. }
         | ReportBody::Started { .. }
         | ReportBody::XCom(_)
         | ReportBody::Named { .. }

@@ -1,11 +1,14 @@
 //! The first frame of a try: what to run, and what its context says. Field for field as Airflow's.
 use bytes::Bytes;
-use dagbok_events::{AssetEvent, Payload, RunType};
-use dagbok_protocol::WorkItem;
+use dagbok_events::{AssetEvent, Payload, RunType, TriggerFailedWhy};
+use dagbok_protocol::{ResumedBy, WorkItem};
 use serde::{Serialize, de::IgnoredAny};
 use serde_json::Value;
 
-use super::wire::{self, Stamp};
+use super::{
+    deferral,
+    wire::{self, Stamp},
+};
 use crate::store::Store;
 
 #[derive(Serialize)]
@@ -23,6 +26,10 @@ struct StartupDetails<'a> {
     sentry_integration: &'static str,
     ti_context: TiContext<'a>,
     execution_timeout_us: Option<i64>,
+    /// How the try goes on after a trigger.
+    resume: Option<&'a Resumed>,
+    /// Where nothing of the task runs but its callback: what became of it.
+    callback: Option<&'a Callback>,
     /// How many elements it may return where other tasks are mapped over it.
     max_map_length: u32,
 }
@@ -123,6 +130,55 @@ const fn run_type(kind: RunType) -> &'static str {
     }
 }
 
+/// How a try goes on after a trigger, with what was kept beside the log.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Resumed {
+    next_method: String,
+    /// A JSON object in text, values as XComs are written.
+    next_kwargs: Option<String>,
+    /// The event's payload, in JSON; none where the trigger came to nothing.
+    event: Option<String>,
+    /// How that came.
+    failure: Option<TriggerFailedWhy>,
+    /// What was raised, or where it stood.
+    traceback: String,
+}
+
+/// A try's failure, for its callback.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Callback {
+    /// How it failed.
+    pub(super) message: String,
+    /// Whether another try follows.
+    pub(super) retries: bool,
+}
+
+/// What a frame says besides the item.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct With<'a> {
+    /// The run's conf in JSON.
+    pub(super) conf: Option<&'a str>,
+    /// How it goes on after a trigger.
+    pub(super) resume: Option<&'a Resumed>,
+    /// That only a callback is to run.
+    pub(super) callback: Option<&'a Callback>,
+}
+
+/// That of an item, where it has one.
+pub(crate) async fn resumed(item: &WorkItem, store: &Store) -> Result<Option<Resumed>, String> {
+    let Some(resume) = &item.resume else { return Ok(None) };
+    let next_kwargs = match &resume.next_kwargs {
+        Some(kwargs) => Some(deferral::unpack(store, kwargs).await?),
+        None => None,
+    };
+    let next_method = resume.next_method.clone();
+    let (event, failure, traceback) = match &resume.by {
+        ResumedBy::Event(event) => (Some(deferral::unpack(store, event).await?), None, String::new()),
+        ResumedBy::Failure { why, traceback } => (None, Some(*why), traceback.clone()),
+    };
+    Ok(Some(Resumed { next_method, next_kwargs, event, failure, traceback }))
+}
+
 /// The run's conf in JSON; an error where its blob is not there or is none.
 pub(crate) async fn conf(item: &WorkItem, store: &Store) -> Result<Option<String>, String> {
     let text = match &item.run.conf {
@@ -138,7 +194,7 @@ pub(crate) async fn conf(item: &WorkItem, store: &Store) -> Result<Option<String
 /// The frame, encoded.
 pub(crate) fn frame(
     item: &WorkItem,
-    conf: Option<&str>,
+    with: With<'_>,
     (hostname, max_map_length): (&str, u32),
     folder: &str,
     now: dagbok_events::Timestamp,
@@ -173,7 +229,7 @@ pub(crate) fn frame(
                 run_type: run_type(run.run_type),
                 state: "running",
                 conf: None,
-                conf_json: conf,
+                conf_json: with.conf,
                 triggering_user_name: run.triggered_by.as_deref(),
                 note: run.note.as_deref(),
                 clear_number: 0,
@@ -189,6 +245,8 @@ pub(crate) fn frame(
             should_retry: item.will_retry,
             upstream_map_indexes: serde_json::Map::new(),
         },
+        resume: with.resume,
+        callback: with.callback,
         execution_timeout_us: item.execution_timeout.map(|limit| limit.0),
         max_map_length,
     };

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::{
     exit::Exit,
-    said::{Ending, Said},
+    said::{Deferred, Ending, Said},
 };
 use crate::{
     held::Kill,
@@ -29,6 +29,8 @@ pub(crate) enum Verdict {
     Skipped(String),
     /// It goes on later, no sooner than this.
     Rescheduled(Timestamp),
+    /// It waits for a trigger.
+    Deferred(Box<Deferred>),
     /// It is gone with no word, by no fault of its own.
     Lost(LostWhy),
 }
@@ -41,9 +43,10 @@ pub(crate) fn judge(
     oom: impl FnOnce() -> bool,
 ) -> Verdict {
     let terminated = said.error.as_ref().is_some_and(|error| error.kind == "terminated");
-    match said.ending {
+    match &said.ending {
         Some(Ending::Succeeded) => return Verdict::Succeeded,
-        Some(Ending::Rescheduled(due)) => return Verdict::Rescheduled(due),
+        Some(Ending::Rescheduled(due)) => return Verdict::Rescheduled(*due),
+        Some(Ending::Deferred(deferred)) => return Verdict::Deferred(deferred.clone()),
         Some(Ending::Skipped) => {
             let message =
                 said.error.as_ref().map(|error| error.message.clone()).unwrap_or_default();

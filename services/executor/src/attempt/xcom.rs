@@ -115,6 +115,11 @@ impl XComs {
         Ok(XComValue { key, value: Some(Payload::Blob { digest, size: size as u64 }), length })
     }
 
+    /// Where large values lie.
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// The try can read its own value from now on.
     pub(crate) fn remember(&mut self, key: String, value: Option<Value>) {
         self.own.insert(key, value);

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use serde::Deserialize;
 use tokio::{net::UnixStream, sync::oneshot};
 
-pub(crate) use zygote::Pool;
+pub(crate) use zygote::{Pool, base};
 
 use crate::{
     log::{LiveLog, Pump},

@@ -43,6 +43,9 @@ const fn about(fact: &Fact) -> About {
         | Fact::TryLost(_)
         | Fact::TryCancelled(_)
         | Fact::TryRescheduled(_)
+        | Fact::TryDeferred(_)
+        | Fact::TriggerFired(_)
+        | Fact::TriggerFailed(_)
         | Fact::TryReturned(_) => About::Run,
         Fact::ExecutorJoined(_) | Fact::ExecutorLeft(_) => About::Executor,
         Fact::BundlePublished(_)

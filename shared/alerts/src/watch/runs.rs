@@ -72,6 +72,7 @@ impl Watch {
             Fact::TrySkipped(it) => self.unqueue(run, &it.task_id, it.map_index),
             Fact::TryCancelled(it) => self.unqueue(run, &it.task_id, it.map_index),
             Fact::TryRescheduled(it) => self.unqueue(run, &it.task_id, it.map_index),
+            Fact::TryDeferred(it) => self.unqueue(run, &it.task_id, it.map_index),
             Fact::TryReturned(it) => self.unqueue(run, &it.task_id, it.map_index),
             Fact::TryFailed(it) => {
                 self.unqueue(run, &it.task_id, it.map_index);

@@ -366,6 +366,9 @@ impl Namespace {
         if change.taken != change.freed {
             self.keep_slots(dag_id, change.taken, change.freed);
         }
+        if change.parked != change.unparked {
+            self.keep_parked(number, change.no, change.parked, change.unparked);
+        }
         if let Some(due) = change.waited {
             self.index.retries.remove(&(due, number, change.no));
         }
@@ -402,7 +405,7 @@ impl Namespace {
         dag.in_flight -= 1;
         let Some(pool) = self.pools.get_mut(&hold.pool) else { return };
         pool.used -= u64::from(hold.slots);
-        if pool.used == 0 && pool.set.is_none() {
+        if pool.used == 0 && pool.deferred == 0 && pool.set.is_none() {
             self.pools.remove(&hold.pool);
         }
     }

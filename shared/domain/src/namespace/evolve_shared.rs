@@ -15,7 +15,7 @@ impl Namespace {
             Fact::PoolDeleted(f) => {
                 if let Some(pool) = self.pools.get_mut(&f.pool) {
                     pool.set = None;
-                    if pool.used == 0 {
+                    if pool.used == 0 && pool.deferred == 0 {
                         self.pools.remove(&f.pool);
                     }
                 }

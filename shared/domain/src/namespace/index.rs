@@ -19,6 +19,8 @@ pub(super) struct Index {
     pub(super) timeouts: BTreeSet<(Timestamp, RunNo)>,
     /// Instances by when they may be queued again.
     pub(super) retries: BTreeSet<(Timestamp, RunNo, InstanceNo)>,
+    /// Instances by when the time of the trigger that they wait for is up.
+    pub(super) triggers: BTreeSet<(Timestamp, RunNo, InstanceNo)>,
     /// DAGs to be paused, since their newest runs have failed.
     pub(super) failing: BTreeSet<DagId>,
     /// DAGs that may make the run that they promised, by when it is due.

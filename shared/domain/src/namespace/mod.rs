@@ -12,6 +12,7 @@ mod cold;
 mod consecutive;
 mod dag;
 mod dates;
+mod deferred;
 mod decide;
 mod evolve;
 mod evolve_shared;

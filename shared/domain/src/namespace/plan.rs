@@ -23,6 +23,8 @@ pub enum Proposal {
     PauseDag(DagId),
     /// Give up tries of a run that nobody began in time, though somebody could have.
     GiveUpQueued(RunNo, Vec<InstanceNo>),
+    /// Let tries of a run go on whose triggers did not fire in time.
+    TimeOutTriggers(RunNo, Vec<InstanceNo>),
     /// Make the run that the DAG's schedule promised.
     CreateScheduled(DagId),
     /// Make the run that a DAG's assets call for.
@@ -72,6 +74,7 @@ impl Namespace {
             let timeouts = self.index.timeouts.range(..=(now, RunNo::MAX));
             proposals.extend(timeouts.map(|(_, number)| Proposal::TimeOutRun(*number)));
             proposals.extend(self.plan_to_give_up(now));
+            proposals.extend(self.plan_triggers(now));
         }
         if !proposals.is_empty() {
             // What these leave is planned when they are done.
@@ -112,6 +115,8 @@ impl Namespace {
         let past = (now, RunNo::MAX, InstanceNo::MAX);
         let mut retries = self.index.retries.range((Bound::Excluded(past), Bound::Unbounded));
         let retry = retries.next().map(|(due, _, _)| *due);
+        let past_triggers = (Bound::Excluded(past), Bound::Unbounded);
+        let trigger = self.index.triggers.range(past_triggers).next().map(|(due, _, _)| *due);
         let first_after = |dags: &BTreeSet<(Timestamp, DagId)>| {
             // What is due and stands here is seen to before anybody asks again.
             dags.iter().map(|(due, _)| *due).find(|due| *due > now)
@@ -119,7 +124,7 @@ impl Namespace {
         let gives_up = self.queued.next_due(now, self.limits.task_queued_timeout);
         let promise = first_after(&self.index.promises);
         let start = first_after(&self.index.starts);
-        [timeout, retry, gives_up, promise, start].into_iter().flatten().min()
+        [timeout, retry, trigger, gives_up, promise, start].into_iter().flatten().min()
     }
 
     pub(super) fn may_create(&self, dag_id: &DagId) -> bool {

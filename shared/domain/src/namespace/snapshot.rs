@@ -330,7 +330,7 @@ impl Namespace {
         it.pools = saved
             .pools
             .into_iter()
-            .map(|set| (set.pool.clone(), Pool { set: Some(set), used: 0 }))
+            .map(|set| (set.pool.clone(), Pool { set: Some(set), used: 0, deferred: 0 }))
             .collect();
         (it.variables, it.connections) = (saved.variables, saved.connections);
         it.turns = saved.turns;
@@ -432,6 +432,9 @@ impl Namespace {
         for (no, instance) in run.instances() {
             let waits = instance.state.due().map(|due| (due, number, no));
             self.index.retries.extend(waits);
+            let Some((hold, until)) = instance.state.parked() else { continue };
+            self.pools.entry(hold.pool).or_default().deferred += u64::from(hold.slots);
+            self.index.triggers.extend(until.map(|until| (until, number, no)));
         }
         self.index.put_run(number, &mut run, &mut self.turns);
         self.numbers.insert(key, number);

@@ -16,8 +16,8 @@ use crate::{
 /// A try offered to the executors and not known to have begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueuedTry {
-    run: RunNo,
-    instance: InstanceNo,
+    pub(super) run: RunNo,
+    pub(super) instance: InstanceNo,
 }
 
 impl Namespace {
@@ -90,7 +90,8 @@ impl Namespace {
         match &instance.state {
             TaskState::Queued { token, .. }
             | TaskState::Running { token, .. }
-            | TaskState::UpForReschedule { token, .. } => named < (token.try_number, token.leg),
+            | TaskState::UpForReschedule { token, .. }
+            | TaskState::Deferred { token, .. } => named < (token.try_number, token.leg),
             TaskState::Done(_) => true,
             TaskState::Waiting | TaskState::UpForRetry { .. } => {
                 key.try_number.get() <= instance.tries
@@ -138,16 +139,20 @@ impl Namespace {
             .unwrap_or(own)
     }
 
-    /// The work item of a try that is offered; `None` once it is not any more.
+    /// The work item of a try that is offered, be it to triggerers; `None` once it is not any more.
     pub fn work_item(&self, queued: QueuedTry) -> Option<WorkItem> {
         let run = self.runs.get(&queued.run)?;
         let instance = run.instance(queued.instance);
-        let TaskState::Queued { token, at, seq, hold } = &instance.state else { return None };
+        let (token, at, seq, hold) = match &instance.state {
+            TaskState::Queued { token, at, seq, hold } => (token, at, seq, hold),
+            TaskState::Deferred { token, since, seq, hold, .. } => (token, since, seq, hold),
+            _ => return None,
+        };
         let spec = run.spec(queued.instance);
         let meta = run.meta();
         // Tries that a clearing made up for do not count against the retries.
         let forgiven = instance.tries.saturating_sub(instance.failures + instance.losses + 1);
-        Some(WorkItem {
+        let item = WorkItem {
             key: try_key(run, queued.instance, *token),
             queued_seq: *seq,
             queued_at: *at,
@@ -169,8 +174,12 @@ impl Namespace {
             },
             run: context_of(run),
             traceparent: meta.traceparent.clone(),
+            resume: instance.deferral.as_ref().and_then(|it| it.resume()),
+            trigger: None,
             ask: false,
-        })
+        };
+        let is_trigger = instance.state.deferred().is_some();
+        Some(if is_trigger { self.trigger_item(item, run, queued.instance) } else { item })
     }
 
     /// The values that a run's tasks handed on: whose, under which name, and the record that has them.
@@ -214,7 +223,7 @@ fn run_of(key: &TryKey) -> RunKey {
     RunKey { dag_id: key.dag_id.clone(), run_id: key.run_id.clone() }
 }
 
-fn try_key(run: &Run, no: InstanceNo, token: crate::run::Token) -> TryKey {
+pub(super) fn try_key(run: &Run, no: InstanceNo, token: crate::run::Token) -> TryKey {
     TryKey {
         dag_id: run.key().dag_id.clone(),
         run_id: run.key().run_id.clone(),

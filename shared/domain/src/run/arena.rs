@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use dagbok_events::{MapIndex, RuledOut, Timestamp};
 use dagbok_protocol::limits::COPIES_PER_TASK;
 
-use super::{Done, TaskState};
+use super::{Deferral, Done, TaskState};
 use crate::{
     graph::{Ix, Version},
     trigger_rule::{Standing, Tally, judge_in_scope},
@@ -35,13 +35,15 @@ pub struct Instance {
     pub not_begun: u8,
     /// When the try's first leg began, by its executor's clock.
     pub began: Option<Timestamp>,
+    /// The trigger that the try waits for or goes on after.
+    pub deferral: Option<Box<Deferral>>,
 }
 
 impl Instance {
     fn new(node: Ix, map_index: MapIndex, tries: u16) -> Self {
         let (failures, losses, not_begun, began) = (0, 0, 0, None);
-        let state = TaskState::Waiting;
-        Self { node, map_index, state, tries, failures, losses, not_begun, began }
+        let (state, deferral) = (TaskState::Waiting, None);
+        Self { node, map_index, state, tries, failures, losses, not_begun, began, deferral }
     }
 }
 

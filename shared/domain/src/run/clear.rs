@@ -223,7 +223,7 @@ fn is_meant(clearing: Clearing<'_>, state: &TaskState) -> bool {
     match state.done() {
         Some(done) => !clearing.only_running && (!clearing.only_failed || done.fails_run()),
         None if clearing.running == OnRunning::Leave || clearing.only_failed => false,
-        None => flies || (state.due().is_some() && !clearing.only_running),
+        None => flies || (state.is_between() && !clearing.only_running),
     }
 }
 

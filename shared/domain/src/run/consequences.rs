@@ -253,7 +253,12 @@ impl<'a> Wave<'a> {
         let run = self.run;
         let runs = |no: &InstanceNo| {
             let state = &run.arena.get(*no).state;
-            matches!(state, TaskState::Running { .. } | TaskState::UpForReschedule { .. })
+            matches!(
+                state,
+                TaskState::Running { .. }
+                    | TaskState::UpForReschedule { .. }
+                    | TaskState::Deferred { .. }
+            )
         };
         for no in copies.filter(runs) {
             self.facts.extend(run.cancelled(no, false));
@@ -283,7 +288,7 @@ impl<'a> Wave<'a> {
         let queued = |state: &TaskState| matches!(state, TaskState::Queued { .. }).then_some(true);
         self.cancel(copies.clone(), queued);
         let begins = |no, state: &TaskState| {
-            let waits = *state == TaskState::Waiting || state.due().is_some();
+            let waits = *state == TaskState::Waiting || state.is_between();
             (waits && !self.seeds.contains(&no)).then_some(())
         };
         let found: Vec<_> = run.stretches(copies.clone(), begins).collect();

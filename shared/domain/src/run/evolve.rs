@@ -6,8 +6,10 @@ use dagbok_events::{
     TrySucceeded, XComPushed,
 };
 
+use dagbok_protocol::ResumedBy;
+
 use super::{
-    Done, Ending, Hold, InstanceNo, Phase, Run, TaskState, Token, ending_of, expand::RETURN_VALUE,
+    Done, Ending, Hold, InstanceNo, Parked, Phase, Run, TaskState, Token, ending_of, expand::RETURN_VALUE,
 };
 use crate::retry;
 
@@ -28,6 +30,10 @@ pub struct Change {
     pub queued: Option<(Timestamp, QueueName)>,
     /// Since when it was queued until now, and where.
     pub was_queued: Option<(Timestamp, QueueName)>,
+    /// What a wait for a trigger takes up from now on, and until when it lasts.
+    pub parked: Option<Parked>,
+    /// The same of one that is over.
+    pub unparked: Option<Parked>,
     /// Which instance moved.
     pub no: InstanceNo,
 }
@@ -85,6 +91,17 @@ impl Run {
             | Fact::TryCancelled(_) => self.end_try(at, fact),
             Fact::TryReturned(f) => self.hand_back(at, f),
             Fact::TryRescheduled(f) => self.reschedule(at, f),
+            Fact::TryDeferred(f) => self.defer(seq, at, f),
+            // The same record says how it ended.
+            Fact::TriggerFired(f) if f.ends_task => None,
+            Fact::TriggerFired(f) => {
+                let (task, by) = ((&f.task_id, f.map_index), ResumedBy::Event(f.event.clone()));
+                self.go_on_after(at, task, (f.try_number, f.leg), by)
+            }
+            Fact::TriggerFailed(f) => {
+                let by = ResumedBy::Failure { why: f.why, traceback: f.traceback.clone() };
+                self.go_on_after(at, (&f.task_id, f.map_index), (f.try_number, f.leg), by)
+            }
             Fact::XComPushed(f) => self.keep_xcom(seq, f),
             Fact::DagRegistered(_)
             | Fact::BundlePublished(_)
@@ -192,7 +209,8 @@ impl Run {
             let from = state.executor().cloned();
             let handed = from.is_some().then_some(Handed { instance: no, from, to: None });
             let (freed, waited) = (state.hold().cloned(), state.due());
-            let left = freed.is_some() || waited.is_some();
+            let unparked = state.parked();
+            let left = freed.is_some() || waited.is_some() || unparked.is_some();
             let was_queued = state.queued_since();
             left.then_some(Change {
                 taken: None,
@@ -202,6 +220,8 @@ impl Run {
                 waits: None,
                 queued: None,
                 was_queued,
+                parked: None,
+                unparked,
                 no,
             })
         })
@@ -317,9 +337,9 @@ impl Run {
         let mut changes = Vec::new();
         for no in self.range(task_id, map_index, further) {
             let instance = self.arena.get_mut(no);
-            if instance.state.done().is_some() || instance.state.due().is_some() {
+            if instance.state.done().is_some() || instance.state.is_between() {
                 (instance.failures, instance.losses, instance.began) = (0, 0, None);
-                instance.not_begun = 0;
+                (instance.not_begun, instance.deferral) = (0, None);
                 self.forget_values(no);
                 changes.push(self.set(no, TaskState::Waiting));
             }
@@ -339,7 +359,7 @@ impl Run {
         let hold = Hold { pool: f.pool.clone(), slots: f.pool_slots, queue: f.queue.clone() };
         instance.tries = instance.tries.max(f.try_number.get());
         if f.leg.is_first() {
-            instance.began = None;
+            (instance.began, instance.deferral) = (None, None);
             self.forget_values(no);
         }
         let token = Token { try_number: f.try_number, leg: f.leg };
@@ -408,6 +428,8 @@ impl Run {
 
     fn reschedule(&mut self, since: Timestamp, f: &TryRescheduled) -> Option<Change> {
         let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg)?;
+        // It looks again from the beginning.
+        self.arena.get_mut(no).deferral = None;
         let state = match f.leg.next() {
             Some(leg) => TaskState::UpForReschedule {
                 token: Token { try_number: f.try_number, leg },
@@ -437,8 +459,8 @@ impl Run {
         self.lengths.remove(&no);
     }
 
-    /// The instance, if that execution of it is in flight.
-    fn current(
+    /// The instance, if that execution of it is in flight, or a trigger stands for it.
+    pub(super) fn current(
         &self,
         task_id: &TaskId,
         map: MapIndex,
@@ -446,7 +468,10 @@ impl Run {
         leg: Leg,
     ) -> Option<InstanceNo> {
         let token = Token { try_number, leg };
-        self.find(task_id, map).filter(|no| self.arena.get(*no).state.in_flight() == Some(token))
+        self.find(task_id, map).filter(|no| {
+            let state = &self.arena.get(*no).state;
+            state.in_flight().or(state.deferred()) == Some(token)
+        })
     }
 
     fn finish(&mut self, no: Option<InstanceNo>, done: Done) -> Option<Change> {

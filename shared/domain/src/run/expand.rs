@@ -249,6 +249,9 @@ impl Run {
             if self.in_flight.remove(&old) {
                 self.in_flight.insert(new);
             }
+            if self.deferred.remove(&old) {
+                self.deferred.insert(new);
+            }
             self.xcoms.renumber(old, new);
             if let Some(length) = self.lengths.remove(&old) {
                 self.lengths.insert(new, length);
@@ -259,7 +262,9 @@ impl Run {
             let state = &self.arena.get(new).state;
             let (due, holder) = (state.due(), state.executor().cloned());
             let queued = state.queued_since();
-            if due.is_none() && holder.is_none() && queued.is_none() {
+            let parked = state.parked();
+            let stays = holder.is_none() && queued.is_none() && parked.is_none();
+            if due.is_none() && stays {
                 continue;
             }
             let still = Change {
@@ -270,6 +275,8 @@ impl Run {
                 waits: None,
                 queued: None,
                 was_queued: None,
+                parked: None,
+                unparked: None,
                 no: old,
             };
             let gone = Handed { instance: old, from: holder.clone(), to: None };
@@ -278,12 +285,14 @@ impl Run {
                 handed: holder.is_some().then_some(gone),
                 waited: due,
                 was_queued: queued.clone(),
+                unparked: parked.clone(),
                 ..still.clone()
             });
             changes.push(Change {
                 handed: holder.is_some().then_some(come),
                 waits: due,
                 queued,
+                parked,
                 no: new,
                 ..still
             });

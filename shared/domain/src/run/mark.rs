@@ -187,6 +187,7 @@ impl TaskState {
             Self::Running { .. } => TaskWas::Running,
             Self::UpForRetry { .. } => TaskWas::UpForRetry,
             Self::UpForReschedule { .. } => TaskWas::UpForReschedule,
+            Self::Deferred { .. } => TaskWas::Deferred,
             Self::Done(Done::Success) => TaskWas::Success,
             Self::Done(Done::Failed) => TaskWas::Failed,
             Self::Done(Done::RuledOut(RuledOut::Skipped)) => TaskWas::Skipped,

@@ -6,6 +6,7 @@
 mod arena;
 mod clear;
 mod consequences;
+mod deferral;
 mod evolve;
 mod expand;
 mod mark;
@@ -26,6 +27,7 @@ use std::{
 pub use arena::{Instance, InstanceNo};
 pub use clear::Clearing;
 pub use consequences::EndedBy;
+pub use deferral::Deferral;
 use dagbok_events::{
     AssetEvent, BackfillId, Digest, Interval, Leg, MapIndex, Payload, RuledOut, RunBackfilled,
     RunKey, RunType, TaskId, TaskSpec, Timestamp, TryNumber,
@@ -36,7 +38,7 @@ pub use mark::{Marked, Marking};
 pub use queue::{Cap, Line, LineNo, LineQueue, Weight};
 pub use saved::SavedRun;
 use serde::{Deserialize, Serialize};
-pub use state::{Done, Hold, TaskState, Token};
+pub use state::{Done, Hold, Parked, TaskState, Token};
 pub use version::Moved;
 
 use crate::{
@@ -130,6 +132,8 @@ pub struct Run {
     /// Tasks that wait for the run before, as whoever knows that one said last.
     held: BTreeSet<Ix>,
     in_flight: BTreeSet<InstanceNo>,
+    /// Those that wait for a trigger.
+    deferred: BTreeSet<InstanceNo>,
     /// Instances that are not done.
     open: usize,
     /// Leaves that ended in a way that fails the run.
@@ -161,6 +165,7 @@ impl Run {
             touched: BTreeSet::new(),
             held: BTreeSet::new(),
             in_flight: BTreeSet::new(),
+            deferred: BTreeSet::new(),
             open: version.len(),
             failed_leaves: 0,
             xcoms: Values::default(),
@@ -386,6 +391,7 @@ impl Run {
             | TaskState::UpForReschedule { .. }
             | TaskState::Queued { .. }
             | TaskState::Running { .. }
+            | TaskState::Deferred { .. }
             | TaskState::Done(_) => None,
         };
         token.filter(|_| self.phase.is_under_way())

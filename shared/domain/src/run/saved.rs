@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use dagbok_events::{DagVersion, MapIndex, RunKey, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{InstanceNo, Phase, Run, RunMeta, TaskState, values::Values};
+use super::{Deferral, InstanceNo, Phase, Run, RunMeta, TaskState, values::Values};
 use crate::graph::Version;
 
 /// One copy of a task as a snapshot keeps it.
@@ -16,6 +16,7 @@ struct SavedInstance {
     losses: u16,
     not_begun: u8,
     began: Option<Timestamp>,
+    deferral: Option<Box<Deferral>>,
 }
 
 /// A whole run as a snapshot keeps it.
@@ -54,6 +55,7 @@ impl Run {
             losses: it.losses,
             not_begun: it.not_begun,
             began: it.began,
+            deferral: it.deferral.clone(),
         };
         SavedRun {
             key: self.key.clone(),
@@ -92,7 +94,7 @@ impl Run {
             let instance = run.arena.get_mut(no);
             (instance.tries, instance.failures) = (it.tries, it.failures);
             (instance.losses, instance.began) = (it.losses, it.began);
-            instance.not_begun = it.not_begun;
+            (instance.not_begun, instance.deferral) = (it.not_begun, it.deferral);
             if it.state != TaskState::Waiting {
                 run.set(no, it.state);
             }

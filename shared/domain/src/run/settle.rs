@@ -16,8 +16,13 @@ impl Run {
         self.leave_line(no);
         let (taken, to) = (next.hold().cloned(), next.executor().cloned());
         let (flies, done, due) = (next.in_flight().is_some(), next.done(), next.due());
-        let queued = next.queued_since();
+        let (queued, parked) = (next.queued_since(), next.parked());
         let last = std::mem::replace(&mut self.arena.get_mut(no).state, next);
+        if parked.is_some() {
+            self.deferred.insert(no);
+        } else {
+            self.deferred.remove(&no);
+        }
         let flew = if flies { !self.in_flight.insert(no) } else { self.in_flight.remove(&no) };
         self.count_of_line(self.arena.get(no).node, flew, flies);
         self.enter_line(no);
@@ -37,7 +42,9 @@ impl Run {
         let from = last.executor().cloned();
         let handed = (from != to).then_some(Handed { instance: no, from, to });
         let (freed, waited, was_queued) = (last.hold().cloned(), last.due(), last.queued_since());
-        Change { taken, freed, handed, waited, waits: due, queued, was_queued, no }
+        let unparked = last.parked();
+        let waits = due;
+        Change { taken, freed, handed, waited, waits, queued, was_queued, parked, unparked, no }
     }
 
     fn settle(&mut self, no: InstanceNo, done: Done) {

@@ -22,6 +22,9 @@ pub struct Token {
     pub leg: Leg,
 }
 
+/// What a deferred try takes up of a pool that counts those, and when its trigger's time is up.
+pub type Parked = (Hold, Option<Timestamp>);
+
 /// Airflow's task-instance states.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TaskState {
@@ -63,6 +66,19 @@ pub enum TaskState {
         /// Not before this.
         due: Timestamp,
     },
+    /// Waiting for a trigger.
+    Deferred {
+        /// Which execution comes next.
+        token: Token,
+        /// Since when, by the clock of who decided it.
+        since: Timestamp,
+        /// By which record.
+        seq: u64,
+        /// What it takes up of a pool that counts what is deferred.
+        hold: Hold,
+        /// It goes on with a failure then.
+        until: Option<Timestamp>,
+    },
     /// Over, until somebody clears it.
     Done(Done),
 }
@@ -93,6 +109,7 @@ impl TaskState {
             Self::Waiting
             | Self::UpForRetry { .. }
             | Self::UpForReschedule { .. }
+            | Self::Deferred { .. }
             | Self::Done(_) => None,
         }
     }
@@ -104,6 +121,7 @@ impl TaskState {
             Self::Waiting
             | Self::UpForRetry { .. }
             | Self::UpForReschedule { .. }
+            | Self::Deferred { .. }
             | Self::Done(_) => None,
         }
     }
@@ -116,6 +134,7 @@ impl TaskState {
             | Self::Waiting
             | Self::UpForRetry { .. }
             | Self::UpForReschedule { .. }
+            | Self::Deferred { .. }
             | Self::Done(_) => None,
         }
     }
@@ -124,7 +143,11 @@ impl TaskState {
     pub const fn due(&self) -> Option<Timestamp> {
         match self {
             Self::UpForRetry { due, .. } | Self::UpForReschedule { due, .. } => Some(*due),
-            Self::Waiting | Self::Queued { .. } | Self::Running { .. } | Self::Done(_) => None,
+            Self::Waiting
+            | Self::Queued { .. }
+            | Self::Running { .. }
+            | Self::Deferred { .. }
+            | Self::Done(_) => None,
         }
     }
 
@@ -136,8 +159,40 @@ impl TaskState {
             | Self::Waiting
             | Self::UpForRetry { .. }
             | Self::UpForReschedule { .. }
+            | Self::Deferred { .. }
             | Self::Done(_) => None,
         }
+    }
+
+    /// Which execution a trigger stands for.
+    pub const fn deferred(&self) -> Option<Token> {
+        match self {
+            Self::Deferred { token, .. } => Some(*token),
+            Self::Waiting
+            | Self::Queued { .. }
+            | Self::Running { .. }
+            | Self::UpForRetry { .. }
+            | Self::UpForReschedule { .. }
+            | Self::Done(_) => None,
+        }
+    }
+
+    /// What a trigger's wait takes up, and when its time is up.
+    pub fn parked(&self) -> Option<Parked> {
+        match self {
+            Self::Deferred { hold, until, .. } => Some((hold.clone(), *until)),
+            Self::Waiting
+            | Self::Queued { .. }
+            | Self::Running { .. }
+            | Self::UpForRetry { .. }
+            | Self::UpForReschedule { .. }
+            | Self::Done(_) => None,
+        }
+    }
+
+    /// Whether it waits for a time or for a trigger, with a try behind it.
+    pub const fn is_between(&self) -> bool {
+        self.due().is_some() || self.deferred().is_some()
     }
 
     /// How it ended.
@@ -148,7 +203,8 @@ impl TaskState {
             | Self::Queued { .. }
             | Self::Running { .. }
             | Self::UpForRetry { .. }
-            | Self::UpForReschedule { .. } => None,
+            | Self::UpForReschedule { .. }
+            | Self::Deferred { .. } => None,
         }
     }
 }

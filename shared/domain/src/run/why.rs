@@ -114,6 +114,7 @@ impl Run {
             let mut copies = self.arena.numbers(node);
             copies.find(|no| self.arena.get(*no).state.done().is_none())
         };
-        self.in_flight.iter().copied().chain(lines).chain(nodes.filter_map(waits))
+        let under_way = self.in_flight.iter().chain(&self.deferred).copied();
+        under_way.chain(lines).chain(nodes.filter_map(waits))
     }
 }

@@ -14,8 +14,9 @@ use dagbok_events::{
     RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunVersionChanged, RunWas, Scope,
     Sealed, SkippedWhy, TaskCleared, TaskExpanded, TaskId, TaskMark, TaskMarked, TaskNoted, TaskQueued,
     TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerRule, TryCancelled,
-    TryFailed, TryLost, TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted,
-    TrySucceeded, Usage, VariableDeleted, VariableKey, VariableSet, XComPushed,
+    TriggerCall, TriggerFailed, TriggerFailedWhy, TriggerFired, TryDeferred, TryFailed, TryLost,
+    TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage,
+    VariableDeleted, VariableKey, VariableSet, XComPushed,
 };
 use proptest::{option, prelude::*, sample::select, strategy::Union};
 
@@ -438,6 +439,7 @@ fn about_tries() -> Union<BoxedStrategy<Fact>> {
         (1, cancelled.boxed()),
         (1, returned.boxed()),
         (1, rescheduled().boxed()),
+        (2, deferrals().boxed()),
         (1, cleared.boxed()),
         (1, marked().boxed()),
         (1, expanded.boxed()),
@@ -497,6 +499,51 @@ fn rescheduled() -> impl Strategy<Value = Fact> {
                 usage,
                 log,
             }))
+        },
+    )
+}
+
+fn deferrals() -> impl Strategy<Value = Fact> {
+    (tries(), instant(), option::of(instant()), 0..4_u8).prop_map(
+        |((task_id, map_index, try_number, leg), at, timeout_at, kind)| {
+            let text = || Payload::Inline("{}".to_owned());
+            let log = None;
+            match kind {
+                0 | 1 => Fact::TryDeferred(Box::new(TryDeferred {
+                    task_id,
+                    map_index,
+                    try_number,
+                    leg,
+                    ended_at: at,
+                    trigger: TriggerCall { class_path: "a.B".to_owned(), kwargs: text() },
+                    next_method: "go_on".to_owned(),
+                    next_kwargs: None,
+                    timeout_at,
+                    usage: Usage::default(),
+                    log,
+                })),
+                2 => Fact::TriggerFired(Box::new(TriggerFired {
+                    task_id,
+                    map_index,
+                    try_number,
+                    leg,
+                    event: text(),
+                    ends_task: timeout_at.is_some(),
+                    executor: executor("e1"),
+                    fired_at: at,
+                    log,
+                })),
+                _ => Fact::TriggerFailed(Box::new(TriggerFailed {
+                    task_id,
+                    map_index,
+                    try_number,
+                    leg,
+                    why: TriggerFailedWhy::Raised,
+                    traceback: String::new(),
+                    executor: None,
+                    log,
+                })),
+            }
         },
     )
 }

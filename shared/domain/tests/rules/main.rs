@@ -9,6 +9,7 @@ mod cancel;
 mod clear;
 mod clock;
 mod consecutive;
+mod deferring;
 mod executors;
 mod fairness;
 mod files;

@@ -654,6 +654,7 @@ pub(crate) fn brief(fact: &Fact) -> String {
             with(&format!("RunMarked {}", word(f.state)), "teardowns", f.teardowns_left)
         }
         Fact::RunVersionChanged(_) | Fact::TaskNoted(_) | Fact::RunNoted(_) => brief_said(fact),
+        Fact::TryDeferred(_) | Fact::TriggerFired(_) | Fact::TriggerFailed(_) => brief_deferral(fact),
         Fact::TryRescheduled(f) => {
             format!("TryRescheduled {} {}.{} {}", f.task_id, f.try_number, f.leg, f.due)
         }
@@ -811,4 +812,20 @@ fn brief_marked(f: &TaskMarked) -> String {
 
 fn word(state: impl std::fmt::Debug) -> String {
     format!("{state:?}").to_lowercase()
+}
+
+fn brief_deferral(fact: &Fact) -> String {
+    match fact {
+        Fact::TryDeferred(f) => {
+            format!("TryDeferred {} {}.{} {}", f.task_id, f.try_number, f.leg, until(f.timeout_at))
+        }
+        Fact::TriggerFired(f) => {
+            let fired = format!("TriggerFired {} {}.{}", f.task_id, f.try_number, f.leg);
+            if f.ends_task { format!("{fired} ends it") } else { fired }
+        }
+        Fact::TriggerFailed(f) => {
+            format!("TriggerFailed {} {}.{} {:?}", f.task_id, f.try_number, f.leg, f.why)
+        }
+        _ => String::new(),
+    }
 }

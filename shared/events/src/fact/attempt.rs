@@ -333,6 +333,12 @@ pub enum ForeignReport {
     Rescheduled,
     /// That it has a name for people.
     Named,
+    /// That it waits for a trigger.
+    Deferred,
+    /// That its trigger fired.
+    TriggerFired,
+    /// That its trigger came to nothing.
+    TriggerFailed,
 }
 
 /// See [`crate::Fact::ReportRefused`]. Scope: the run that it named.

@@ -3,6 +3,7 @@ mod asset;
 mod attempt;
 mod backfill;
 mod dag;
+mod deferral;
 mod foretold;
 mod run;
 mod secret;
@@ -23,6 +24,7 @@ pub use dag::{
     DagRegistered, DagUnpaused, DagVersionsForgotten, ExpectedRuns, MissedWhy, RunExpected,
     RunMissed,
 };
+pub use deferral::{TriggerCall, TriggerFailed, TriggerFailedWhy, TriggerFired, TryDeferred};
 pub use foretold::{ForetoldManual, ForetoldRuns, ManualStep, ScheduleForetold};
 pub use run::{
     Payload, RunCancelled, RunCleared, RunCreated, RunDeleted, RunFailed, RunMark, RunMarked,
@@ -171,6 +173,12 @@ pub enum Fact {
     ConnectionDeleted(ConnectionDeleted),
     /// Another master key wraps the keys of values that hold: whoever destroys the one before destroys all others.
     SecretsRewrapped(SecretsRewrapped),
+    /// A try waits for a trigger to fire.
+    TryDeferred(Box<TryDeferred>),
+    /// A trigger fired: the task that waits for it goes on, or is over.
+    TriggerFired(Box<TriggerFired>),
+    /// A trigger came to nothing: the task that waits for it goes on, to fail by it.
+    TriggerFailed(Box<TriggerFailed>),
 }
 
 impl Fact {

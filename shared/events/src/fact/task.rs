@@ -108,6 +108,8 @@ pub enum TaskWas {
     UpForRetry,
     /// It waited to go on with its try.
     UpForReschedule,
+    /// It waited for a trigger.
+    Deferred,
     /// It had succeeded.
     Success,
     /// It had failed.

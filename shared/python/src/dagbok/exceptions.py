@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sized
+from typing import Any
 
 
 class AirflowException(Exception):
@@ -74,7 +75,24 @@ class AirflowTaskTerminated(BaseException):
 
 
 class TaskDeferred(BaseException):
-    """Asks to be resumed by a trigger; refused by today's runtime."""
+    """Asks to be resumed by a trigger: by a method of the operator that is called with its event."""
+
+    def __init__(
+        self,
+        *,
+        trigger: Any,
+        method_name: str,
+        kwargs: dict[str, Any] | None = None,
+        timeout: dt.timedelta | float | None = None,
+    ) -> None:
+        super().__init__()
+        self.trigger, self.method_name, self.kwargs = trigger, method_name, kwargs
+        self.timeout = dt.timedelta(seconds=timeout) if isinstance(timeout, int | float) else timeout
+        if timeout is not None and not isinstance(self.timeout, dt.timedelta):
+            raise ValueError("Timeout value must be a timedelta")
+
+    def __repr__(self) -> str:
+        return f"<TaskDeferred trigger={self.trigger} method={self.method_name}>"
 
 
 class AirflowDagCycleException(AirflowException):

@@ -11,7 +11,7 @@ use dagbok_protocol::{ClearTasks, Command, CommandBody};
 use super::{
     Audit, Finding,
     run::{RunModel, Stage},
-    task::{CopyModel, Execution, Stand},
+    task::{CopyModel, Execution, NEVER, Stand},
 };
 
 /// Folds the records up to this one in, each run that is needed revived by what comes before; how many were.
@@ -150,6 +150,9 @@ impl CopyModel {
             }
             (Stand::Again(ended, at), TaskState::UpForRetry { since, due }) => {
                 (ended, at) == (since, due)
+            }
+            (Stand::Later(n, _, NEVER), TaskState::Deferred { token, until, .. }) => {
+                is(n, token) && self.until == *until
             }
             (Stand::Later(n, _, at), TaskState::UpForReschedule { token, due, .. }) => {
                 is(n, token) && at == due

@@ -136,6 +136,18 @@ impl Audit {
         }
         let left = matches!(report.body, ReportBody::Left { .. });
         let stale = run.why_stale(&report.key, &report.executor);
+        if matches!(
+            report.body,
+            ReportBody::TriggerFired { .. } | ReportBody::TriggerFailed { .. }
+        ) {
+            let named = (report.key.try_number.get(), report.key.leg.0);
+            let deferred = self.copy_of(report).and_then(CopyModel::deferred) == Some(named);
+            return match stale {
+                _ if deferred => None,
+                Some(RefusedWhy::NoSuchTask) => stale,
+                _ => Some(RefusedWhy::NotInFlight),
+            };
+        }
         stale.or_else(|| left.then_some(RefusedWhy::InFlight))
     }
 

@@ -13,7 +13,7 @@ use dagbok_events::{
 use super::{
     Finding,
     target::target,
-    task::{CopyModel, Stand, TaskModel},
+    task::{CopyModel, NEVER, Stand, TaskModel},
 };
 
 /// How far a run has come.
@@ -257,6 +257,7 @@ impl RunModel {
             copy.queued_at = copy.queued_at.min(to);
             if let Stand::Again(since, due) | Stand::Later(_, since, due) = &mut copy.stand
                 && *since > to
+                && *due != NEVER
             {
                 (*since, *due) = (to, to.plus(due.since(*since)));
             }

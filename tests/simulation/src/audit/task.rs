@@ -18,11 +18,15 @@ pub enum Stand {
     Running(Execution, ExecutorId),
     /// To be tried again: when the try before ended, and from when on.
     Again(Timestamp, Timestamp),
-    /// To go on with this leg: when the one before ended, and from when on.
+    /// To go on with this leg: when the one before ended, and from when on; never by itself, where it waits for a
+    /// trigger.
     Later(Execution, Timestamp, Timestamp),
     /// Over, unless somebody clears it.
     Done(Done),
 }
+
+/// When what waits for a trigger goes on by itself.
+pub const NEVER: Timestamp = Timestamp(i64::MAX);
 
 /// One copy of a task; the only one, where it is not mapped.
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ pub struct CopyModel {
     pub(super) losses: u16,
     /// When the first leg of the try in hand began.
     pub(super) began: Option<Timestamp>,
+    /// When the time of the trigger that it waits for is up.
+    pub(super) until: Option<Timestamp>,
     /// Tries in a row that nobody began in time.
     pub(super) not_begun: u8,
     /// When it was last offered.
@@ -74,6 +80,7 @@ impl CopyModel {
             failures: 0,
             losses: 0,
             began: None,
+            until: None,
             not_begun: 0,
             queued_at: Timestamp(0),
             queued_seq: 0,
@@ -81,6 +88,14 @@ impl CopyModel {
             xcoms: BTreeMap::new(),
             length: None,
             skips: Vec::new(),
+        }
+    }
+
+    /// The execution that a trigger stands for.
+    pub fn deferred(&self) -> Option<Execution> {
+        match &self.stand {
+            Stand::Later(execution, _, NEVER) => Some(*execution),
+            _ => None,
         }
     }
 

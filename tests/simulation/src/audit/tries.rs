@@ -1,12 +1,12 @@
 //! The second opinion on tries: which may be offered when, and what their ends make of them.
 use dagbok_domain::{run::Done, trigger_rule::Standing};
-use dagbok_events::{Fact, FailureKind, LostWhy, MapIndex, RuledOut, TaskId, Timestamp};
+use dagbok_events::{Fact, FailureKind, LostWhy, MapIndex, RuledOut, TaskId, Timestamp, TriggerFailedWhy};
 
 use super::{
     Finding,
     run::{RunModel, Stage, Told},
     target::target,
-    task::{CopyModel, Execution, Stand},
+    task::{CopyModel, Execution, NEVER, Stand},
 };
 
 impl RunModel {
@@ -21,6 +21,9 @@ impl RunModel {
         let over = self.stage == Stage::Over;
         let copy = self.named(task_id)?.find_mut(map_index);
         let Some(copy) = copy else { return Err(format!("{task_id} has no copy {map_index:?}")) };
+        if matches!(fact, Fact::TriggerFired(_) | Fact::TriggerFailed(_)) {
+            return end_trigger(copy, told.at, execution, fact);
+        }
         if copy.in_flight() != Some(execution) {
             return Err(format!("{execution:?} of {task_id} is not in flight: {:?}", copy.stand));
         }
@@ -152,6 +155,10 @@ impl RunModel {
             }
             Fact::TrySkipped(_) => Stand::Done(Done::RuledOut(RuledOut::Skipped)),
             Fact::TryRescheduled(f) => Stand::Later((n, leg + 1), at, f.due),
+            Fact::TryDeferred(f) => {
+                copy.until = f.timeout_at;
+                Stand::Later((n, leg + 1), at, NEVER)
+            }
             Fact::TryReturned(_) if leg == 0 => Stand::Again(at, at),
             Fact::TryReturned(_) => Stand::Later((n, leg + 1), at, at),
             Fact::TryLost(f) if f.why == LostWhy::QueuedTooLong => {
@@ -197,5 +204,26 @@ fn lose(copy: &mut CopyModel, max_losses: u16, retry_at: Option<Timestamp>) -> F
         return Err(format!("after {} losses it says {retry_at:?}", copy.losses));
     }
     copy.losses += 1;
+    Ok(())
+}
+
+/// A trigger is over: the leg that it stood for goes on, or ends without having been offered.
+fn end_trigger(copy: &mut CopyModel, at: Timestamp, execution: Execution, fact: &Fact) -> Finding {
+    if copy.deferred() != Some(execution) {
+        return Err(format!("no trigger stands for {execution:?}: {:?}", copy.stand));
+    }
+    match fact {
+        Fact::TriggerFired(f) if f.ends_task => {
+            copy.stand = Stand::Running(execution, f.executor.clone());
+            return Ok(());
+        }
+        Fact::TriggerFailed(f) if f.why == TriggerFailedWhy::Timeout => {
+            if copy.until.is_none_or(|until| until > at) {
+                return Err(format!("a trigger's time is up too early: {:?}", copy.until));
+            }
+        }
+        _ => {}
+    }
+    copy.stand = Stand::Later(execution, at, at);
     Ok(())
 }

@@ -108,6 +108,7 @@ impl Audit {
             Stand::Queued(_) => why.is.stands == Stands::Queued,
             Stand::Running(_, holder) => why.is.executor.as_ref() == Some(holder),
             Stand::Again(..) => why.is.stands == Stands::UpForRetry,
+            Stand::Later(..) if copy.deferred().is_some() => why.is.stands == Stands::Deferred,
             Stand::Later(..) => why.is.stands == Stands::UpForReschedule,
             Stand::Done(_) => why.is.stands.is_over(),
         };
@@ -158,6 +159,7 @@ impl Audit {
             Reason::Retry { due } => {
                 matches!(&copy.stand, Stand::Again(_, at) if at == due && *at > now)
             }
+            Reason::Trigger { until, .. } => copy.deferred().is_some() && copy.until == *until,
             Reason::Reschedule { due } => {
                 matches!(&copy.stand, Stand::Later(_, _, at) if at == due && *at > now)
             }

@@ -31,17 +31,19 @@ fn shown(name: String, row: &PoolRow) -> PoolResponse {
     };
     let count = |slots: u64| i64::try_from(slots).unwrap_or(i64::MAX);
     let (running, queued) = (count(row.running), count(row.queued));
+    let deferred = count(row.deferred);
+    let occupied = running + queued + if row.include_deferred { deferred } else { 0 };
     PoolResponse {
         name,
         slots,
         description: row.description.clone(),
         include_deferred: row.include_deferred,
-        occupied_slots: running + queued,
+        occupied_slots: occupied,
         running_slots: running,
         queued_slots: queued,
         scheduled_slots: 0,
-        open_slots: if slots < 0 { slots } else { slots - running - queued },
-        deferred_slots: 0,
+        open_slots: if slots < 0 { slots } else { slots - occupied },
+        deferred_slots: deferred,
         team_name: None,
     }
 }

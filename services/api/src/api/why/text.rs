@@ -128,7 +128,8 @@ fn sentence(ask: &WhyAsk, is: &Piece, shown: &WhyPiece) -> String {
         | Stands::Running
         | Stands::Ending
         | Stands::UpForRetry
-        | Stands::UpForReschedule => {
+        | Stands::UpForReschedule
+        | Stands::Deferred => {
             format!("{name} {}{first}", quoted_state(is.stands.word()))
         }
     }
@@ -142,6 +143,7 @@ pub(super) fn quoted_state(state: &str) -> String {
         "running" => "runs".to_owned(),
         "up_for_retry" => "is up for retry".to_owned(),
         "up_for_reschedule" => "is up for reschedule".to_owned(),
+        "deferred" => "is deferred".to_owned(),
         "success" => "succeeded".to_owned(),
         "failed" => "failed".to_owned(),
         "skipped" => "was skipped".to_owned(),
@@ -326,6 +328,11 @@ pub(super) fn reason(it: &Reason) -> WhyReason {
         Reason::Reschedule { due } => {
             let message = format!("it is to look again at {due}");
             WhyReason { until: Some((*due).into()), ..new("reschedule", message) }
+        }
+        Reason::Trigger { class_path, until } => {
+            let by = until.map(|it| format!(", until {it} at the latest")).unwrap_or_default();
+            let message = format!("it waits for the trigger {class_path} to fire{by}");
+            WhyReason { until: until.map(Into::into), ..new("trigger", message) }
         }
         Reason::Never { why, tasks, more, decided_by } => {
             let (shown, names) = tasks_of(tasks);

@@ -131,7 +131,7 @@ impl Move {
 
 impl Share {
     fn of(row: &TaskRow) -> Self {
-        let attempt = row.attempt.as_ref().filter(|_| row.state.holds_slots());
+        let attempt = row.attempt.as_ref().filter(|_| row.state.counts_slots());
         Self {
             state: row.state,
             pool: attempt.map(|attempt| (attempt.pool.clone(), attempt.pool_slots)),
@@ -162,10 +162,10 @@ impl Share {
         }
         if let Some((pool, slots)) = &self.pool {
             let row = rows.edit::<PoolRow>(keys::pool(pool))?.get_or_insert_default();
-            let held = if self.state == TaskInstanceState::Running {
-                &mut row.running
-            } else {
-                &mut row.queued
+            let held = match self.state {
+                TaskInstanceState::Running => &mut row.running,
+                TaskInstanceState::Deferred => &mut row.deferred,
+                _ => &mut row.queued,
             };
             step.apply64(held, u64::from(*slots));
         }

@@ -315,7 +315,7 @@ fn next_leg(attempt: &mut TryRow, leg: Leg, context: &Context<'_>) {
 }
 
 /// Legs of one try whose logs are told of.
-const LEGS_KEPT: usize = 32;
+pub(super) const LEGS_KEPT: usize = 32;
 
 pub(super) fn returned(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TryReturned) -> Done {
     change_try(rows, context, &fact.task_id, fact.map_index, fact.try_number, |attempt| {
@@ -426,7 +426,7 @@ fn fresh(number: TryNumber, context: &Context<'_>) -> TryRow {
 
 /// Changes the newest try, and gives the task that try's state. A fact about an older try, which the
 /// rules never make, changes nothing; one about a newer begins it.
-fn change_try(
+pub(super) fn change_try(
     rows: &mut Overlay<'_>,
     context: &Context<'_>,
     task_id: &TaskId,

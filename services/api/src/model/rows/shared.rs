@@ -51,6 +51,9 @@ pub struct PoolRow {
     /// Whether tasks that are deferred take up its slots too.
     #[serde(default)]
     pub include_deferred: bool,
+    /// Of tries that wait for a trigger: held where the pool counts those.
+    #[serde(default)]
+    pub deferred: u64,
     /// Held by tries that are queued.
     pub queued: u64,
     /// Held by tries that run.

@@ -33,11 +33,13 @@ pub enum TaskInstanceState {
     UpForReschedule,
     /// To run again: Airflow's task instance without a state.
     Cleared,
+    /// Waits for a trigger.
+    Deferred,
 }
 
 impl TaskInstanceState {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Scheduled,
         Self::Queued,
         Self::Running,
@@ -49,6 +51,7 @@ impl TaskInstanceState {
         Self::Removed,
         Self::UpForReschedule,
         Self::Cleared,
+        Self::Deferred,
     ];
 
     /// Whether nothing more happens to it by itself.
@@ -73,12 +76,18 @@ impl TaskInstanceState {
             Self::Removed => "removed",
             Self::UpForReschedule => "up_for_reschedule",
             Self::Cleared => "none",
+            Self::Deferred => "deferred",
         }
     }
 
     /// What a [`StripRow`] has for a copy in it: nothing is 0.
     pub const fn mark(self) -> u8 {
         self as u8 + 1
+    }
+
+    /// Whether slots of its pool are counted for the task: held, or where the pool counts what is deferred.
+    pub const fn counts_slots(self) -> bool {
+        self.holds_slots() || matches!(self, Self::Deferred)
     }
 
     /// Whether the task holds slots of its pool.

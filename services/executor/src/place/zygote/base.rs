@@ -43,7 +43,7 @@ pub(crate) async fn start(settings: &ExecutorSettings, masks: &Masks) -> Result<
     let (zygote, first_word, theirs) =
         Zygote::pair(masks).map_err(|error| format!("no control socket could be made: {error}"))?;
     let (output, child) =
-        spawn(settings, theirs).map_err(|error| format!("it could not be run: {error}"))?;
+        spawn(settings, "dagbok.runtime.zygote", theirs).map_err(|error| format!("it could not be run: {error}"))?;
     let words = Arc::new(Mutex::new(VecDeque::new()));
     let listening = tokio::spawn(listen(output, Arc::clone(&words), masks.clone()));
     let mut child = child;
@@ -68,11 +68,15 @@ pub(crate) async fn start(settings: &ExecutorSettings, masks: &Masks) -> Result<
 
 /// `posix_spawn`, as an absolute path with nothing to do between fork and exec: the figures are in the
 /// benchmark. In a process group of its own, so that Ctrl-C reaches the executor alone, which drains.
-fn spawn(settings: &ExecutorSettings, control: OwnedFd) -> io::Result<(pipe::Receiver, Child)> {
+pub(crate) fn spawn(
+    settings: &ExecutorSettings,
+    module: &str,
+    control: OwnedFd,
+) -> io::Result<(pipe::Receiver, Child)> {
     let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
     let mut command = Command::new(&settings.python);
     // -P: what lies in the current folder must not stand in for Python's own modules.
-    command.args(["-P", "-m", "dagbok.runtime.zygote"]);
+    command.args(["-P", "-m", module]);
     for name in foreign_python_variables() {
         command.env_remove(name);
     }
@@ -99,7 +103,11 @@ fn spawn(settings: &ExecutorSettings, control: OwnedFd) -> io::Result<(pipe::Rec
 }
 
 /// Passes on what zygotes write themselves: prints at the import of DAG files, Python's own complaints.
-async fn listen(output: pipe::Receiver, words: Arc<Mutex<VecDeque<String>>>, masks: Masks) {
+pub(crate) async fn listen(
+    output: pipe::Receiver,
+    words: Arc<Mutex<VecDeque<String>>>,
+    masks: Masks,
+) {
     let (mut splitter, mut buffer) = (Splitter::default(), vec![0; 8 << 10]);
     loop {
         if output.readable().await.is_err() {

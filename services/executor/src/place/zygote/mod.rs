@@ -1,7 +1,7 @@
 //! Zygotes: Python processes with everything imported that a try needs, which fork one child for each
 //! try. A base zygote has the runtime alone; from it one is forked for each DAG file, with the file loaded.
 mod apart;
-mod base;
+pub(crate) mod base;
 mod control;
 mod fork;
 mod load;

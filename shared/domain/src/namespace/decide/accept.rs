@@ -47,10 +47,13 @@ impl Accepted<'_> {
             ReportBody::Rescheduled { due, xcoms, usage, log } => {
                 self.rescheduled(*due, xcoms, *usage, log.as_ref())
             }
+            ReportBody::Deferred { .. } => self.deferred(),
+            ReportBody::TriggerFired { .. } => self.trigger_fired(),
+            ReportBody::TriggerFailed { .. } => self.trigger_failed(),
             ReportBody::Returned => self.returned(),
             ReportBody::Lost { why, usage, log } => self.lost(*why, *usage, log.as_ref()),
-            // Never accepted: it decides nothing.
-            ReportBody::Left { .. } => Vec::new(),
+            // Never accepted, or no more than answered: they decide nothing.
+            ReportBody::Left { .. } | ReportBody::TriggerHeld => Vec::new(),
         }
     }
 
@@ -72,7 +75,7 @@ impl Accepted<'_> {
         }))]
     }
 
-    fn succeeded(
+    pub(super) fn succeeded(
         &self,
         xcoms: &[XComValue],
         usage: Usage,
@@ -99,7 +102,7 @@ impl Accepted<'_> {
         facts
     }
 
-    fn skipped(
+    pub(super) fn skipped(
         &self,
         message: &str,
         xcoms: &[XComValue],
@@ -120,7 +123,7 @@ impl Accepted<'_> {
         self.ended(xcoms, end, Some(Done::RuledOut(RuledOut::Skipped)))
     }
 
-    fn failed(
+    pub(super) fn failed(
         &self,
         failure: &Failure,
         xcoms: &[XComValue],
@@ -171,7 +174,7 @@ impl Accepted<'_> {
     }
 
     /// Where its task is to go on: that it does not, if a task before it decided so meanwhile.
-    fn going_on(&self, goes_on: bool) -> Vec<Fact> {
+    pub(super) fn going_on(&self, goes_on: bool) -> Vec<Fact> {
         if goes_on { self.run.after_going_on(self.no) } else { Vec::new() }
     }
 
@@ -207,7 +210,7 @@ impl Accepted<'_> {
     }
 
     /// The values, the end, and what it means for the tasks downstream and the run where it is for good.
-    fn ended(&self, xcoms: &[XComValue], end: Fact, done: Option<Done>) -> Vec<Fact> {
+    pub(super) fn ended(&self, xcoms: &[XComValue], end: Fact, done: Option<Done>) -> Vec<Fact> {
         let mut facts: Vec<Fact> = xcoms.iter().map(|xcom| self.pushed(xcom)).collect();
         facts.push(end);
         facts.extend(done.into_iter().flat_map(|done| self.run.after_done(&[(self.no, done)])));

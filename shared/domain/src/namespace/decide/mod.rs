@@ -5,6 +5,7 @@ mod backfill;
 mod clear;
 mod clock;
 mod dags;
+mod deferral;
 mod executors;
 mod files;
 mod forget;
@@ -17,6 +18,7 @@ mod secrets;
 
 pub(super) use clear::no_task;
 pub(super) use executors::Loss;
+pub(in crate::namespace) use own::of_run;
 pub use files::spec_fault;
 pub(super) use runs::no_dag;
 

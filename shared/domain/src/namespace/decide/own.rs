@@ -51,6 +51,7 @@ impl Namespace {
             }
             Proposal::PauseDag(dag_id) => self.pause_after_failures(at, dag_id),
             Proposal::GiveUpQueued(number, tries) => self.give_up_queued(at, *number, tries),
+            Proposal::TimeOutTriggers(number, tries) => self.time_out_triggers(at, *number, tries),
             Proposal::SettleRun(number) => {
                 let run = self.runs.get(number)?;
                 let facts = run.after_change();
@@ -132,7 +133,7 @@ pub(super) fn first_facts(key: &RunKey, at: Timestamp, dag: &Dag, f: &RunCreated
     Run::new(key.clone(), meta_of(&record, f), Arc::clone(&dag.current)).start_facts()
 }
 
-pub(super) fn of_run(at: Timestamp, run: &Run, facts: Vec<Fact>) -> Record {
+pub(in crate::namespace) fn of_run(at: Timestamp, run: &Run, facts: Vec<Fact>) -> Record {
     let trace = run
         .meta()
         .traceparent

@@ -21,6 +21,9 @@ impl Namespace {
         if matches!(report.body, ReportBody::Left { .. }) {
             return refused(at, command, key, report, RefusedWhy::InFlight);
         }
+        if matches!(report.body, ReportBody::TriggerHeld) {
+            return unchanged();
+        }
         let started = matches!(report.body, ReportBody::Started { .. });
         if started && matches!(run.instance(no).state, TaskState::Running { .. }) {
             return unchanged();
@@ -60,7 +63,12 @@ impl Namespace {
         let no =
             run.find(&report.key.task_id, report.key.map_index).ok_or(RefusedWhy::NoSuchTask)?;
         let named = Token { try_number: report.key.try_number, leg: report.key.leg };
-        match &run.instance(no).state {
+        let state = &run.instance(no).state;
+        if is_of_trigger(&report.body) {
+            let waits = state.deferred() == Some(named);
+            return if waits { Ok((run, no)) } else { Err(RefusedWhy::NotInFlight) };
+        }
+        match state {
             TaskState::Queued { token, .. } if *token == named => {}
             TaskState::Running { token, executor, .. } if *token == named => {
                 if *executor != report.executor {
@@ -72,10 +80,19 @@ impl Namespace {
             | TaskState::Waiting
             | TaskState::UpForRetry { .. }
             | TaskState::UpForReschedule { .. }
+            | TaskState::Deferred { .. }
             | TaskState::Done(_) => return Err(RefusedWhy::NotInFlight),
         }
         Ok((run, no))
     }
+}
+
+/// Whether a triggerer says so, of a trigger.
+const fn is_of_trigger(body: &ReportBody) -> bool {
+    matches!(
+        body,
+        ReportBody::TriggerHeld | ReportBody::TriggerFired { .. } | ReportBody::TriggerFailed { .. }
+    )
 }
 
 fn refused(
@@ -126,6 +143,12 @@ fn claim_of(body: &ReportBody) -> (ForeignReport, Option<Usage>, Option<LogRef>)
         ReportBody::Rescheduled { usage, log, .. } => {
             (ForeignReport::Rescheduled, Some(*usage), log.clone())
         }
+        ReportBody::Deferred { usage, log, .. } => {
+            (ForeignReport::Deferred, Some(*usage), log.clone())
+        }
+        ReportBody::TriggerHeld => (ForeignReport::TriggerFired, None, None),
+        ReportBody::TriggerFired { log, .. } => (ForeignReport::TriggerFired, None, log.clone()),
+        ReportBody::TriggerFailed { log, .. } => (ForeignReport::TriggerFailed, None, log.clone()),
         ReportBody::Returned => (ForeignReport::Returned, None, None),
         ReportBody::Lost { usage, log, .. } => (ForeignReport::Lost, *usage, log.clone()),
         ReportBody::Left { log } => (ForeignReport::Left, None, Some(log.clone())),

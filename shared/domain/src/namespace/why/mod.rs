@@ -115,9 +115,9 @@ impl Namespace {
         let instance = run.instance(no);
         let since = match &instance.state {
             TaskState::Queued { at, .. } => Some(*at),
-            TaskState::UpForRetry { since, .. } | TaskState::UpForReschedule { since, .. } => {
-                Some(*since)
-            }
+            TaskState::UpForRetry { since, .. }
+            | TaskState::UpForReschedule { since, .. }
+            | TaskState::Deferred { since, .. } => Some(*since),
             TaskState::Waiting | TaskState::Running { .. } | TaskState::Done(_) => None,
         };
         Piece {
@@ -142,6 +142,7 @@ fn stands(state: &TaskState) -> Stands {
         TaskState::Running { .. } => Stands::Running,
         TaskState::UpForRetry { .. } => Stands::UpForRetry,
         TaskState::UpForReschedule { .. } => Stands::UpForReschedule,
+        TaskState::Deferred { .. } => Stands::Deferred,
         TaskState::Done(Done::Success) => Stands::Success,
         TaskState::Done(Done::Failed) => Stands::Failed,
         TaskState::Done(Done::RuledOut(RuledOut::Skipped)) => Stands::Skipped,

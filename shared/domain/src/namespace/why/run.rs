@@ -76,6 +76,11 @@ impl Namespace {
             TaskState::Queued { hold, at, .. } => {
                 return vec![self.reason_of_offer(&hold.queue, (*at, number, no))];
             }
+            TaskState::Deferred { until, .. } => {
+                let deferral = run.instance(no).deferral.as_ref();
+                let class_path = deferral.map_or_else(String::new, |it| it.trigger.class_path.clone());
+                return vec![Reason::Trigger { class_path, until: *until }];
+            }
             TaskState::UpForRetry { due, .. } if *due > now => vec![Reason::Retry { due: *due }],
             TaskState::UpForReschedule { due, .. } if *due > now => {
                 vec![Reason::Reschedule { due: *due }]

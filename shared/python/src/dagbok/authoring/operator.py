@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from dagbok.authoring import session
 from dagbok.authoring.defaults import BaseOperatorMeta
+from dagbok.authoring.deferring import Deferring
 from dagbok.authoring.edges import connect
 from dagbok.authoring.enums import TRIGGER_RULE_ALIASES, TriggerRule, WeightRule
 from dagbok.authoring.ids import check_key
@@ -41,7 +42,7 @@ _AS_GIVEN = (
 )  # fmt: skip
 
 
-class BaseOperator(Marks, Relations, metaclass=BaseOperatorMeta):
+class BaseOperator(Deferring, Marks, Relations, metaclass=BaseOperatorMeta):
     """One task. Subclasses define `execute(context)`; the `template_fields` are rendered before it."""
 
     template_fields: Sequence[str] = ()
@@ -366,12 +367,6 @@ class BaseOperator(Marks, Relations, metaclass=BaseOperatorMeta):
     def xcom_pull(context: Any, task_ids: Any = None, key: str = "return_value", **kwargs: Any) -> Any:
         """Pull an XCom for the running task."""
         return context["ti"].xcom_pull(task_ids=task_ids, key=key, **kwargs)
-
-    def defer(self, **kwargs: Any) -> None:
-        """Refused: deferrable operators come in a later version."""
-        from dagbok.exceptions import NotSupportedYet
-
-        raise NotSupportedYet(f"task `{self.task_id}` defers itself: deferring is not supported yet")
 
     def __repr__(self) -> str:
         return f"<Task({self.task_type}): {self.task_id}>"

@@ -18,7 +18,6 @@ _PREFIXES: tuple[tuple[str, str], ...] = (
     ("airflow.executors", "executors are not chosen in DAG files; `dagbok executor` runs tasks"),
     ("airflow.jobs", "Airflow's jobs do not exist here; `dagbok standalone` runs all services"),
     ("airflow.operators.subdag", "SubDAGs are gone; use a TaskGroup (airflow.utils.task_group)"),
-    ("airflow.triggers", "deferrable operators are not supported yet; use a sensor in poke mode"),
     ("airflow.models.dagbag", "the DAG bag does not exist here; `dagbok dags list` lists DAGs"),
     ("airflow.models.DagBag", "the DAG bag does not exist here; `dagbok dags list` lists DAGs"),
     ("airflow.models.DagModel", f"there is no table of DAGs to query; {_API}/dags"),

@@ -21,6 +21,12 @@ def _texts(states: Iterable[Any] | None) -> list[str]:
     return [str(getattr(state, "value", state)) for state in states or ()]
 
 
+def _default_deferrable() -> bool:
+    from dagbok.models.configuration import conf
+
+    return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+
 class ExternalTaskSensor(BaseSensorOperator):
     """Waits for a run, tasks or a group of another DAG of the same logical date, or of others."""
 
@@ -31,6 +37,7 @@ class ExternalTaskSensor(BaseSensorOperator):
         "external_task_group_id",
     )
     ui_color = "#4db7db"
+    _defers = True
 
     def __init__(
         self,
@@ -82,6 +89,41 @@ class ExternalTaskSensor(BaseSensorOperator):
         self.external_task_ids: Any = external_task_ids or None
         self.external_task_group_id, self.check_existence = external_task_group_id, check_existence
         self._has_checked_existence = False
+
+    def execute(self, context: Any) -> Any:
+        """Poke, or leave it to a trigger."""
+        if not self.deferrable:
+            return super().execute(context)
+        from dagbok.operators.triggers import WorkflowTrigger
+
+        if self.check_existence:
+            self._check_existence()
+        return self.defer(
+            timeout=self.execution_timeout or dt.timedelta(seconds=self.timeout),
+            trigger=WorkflowTrigger(
+                external_dag_id=self.external_dag_id,
+                external_task_group_id=self.external_task_group_id,
+                external_task_ids=list(self.external_task_ids) if self.external_task_ids else None,
+                logical_dates=self._dates(context),
+                allowed_states=self.allowed_states,
+                skipped_states=self.skipped_states,
+                failed_states=self.failed_states,
+                poke_interval=self.poke_interval,
+                soft_fail=self.soft_fail,
+            ),
+            method_name="execute_complete",
+        )
+
+    def execute_complete(self, context: Any, event: Any = None) -> None:
+        """Come back from the trigger."""
+        if event["status"] == "success":
+            self.log.info("%s is done.", self._what())
+        elif event["status"] == "skipped":
+            raise AirflowSkipException("External job has skipped skipping.")
+        elif self.soft_fail:
+            raise AirflowSkipException("External job has failed skipping.")
+        else:
+            raise AirflowException("External job has failed.")
 
     def poke(self, context: Any) -> bool:
         """Count runs or tasks of those dates in the states that decide."""
@@ -213,7 +255,7 @@ class TriggerDagRunOperator(BaseOperator):
         skip_when_already_exists: bool = False,
         fail_when_dag_is_paused: bool = False,
         note: str | None = None,
-        deferrable: bool = False,
+        deferrable: bool | None = None,
         openlineage_inject_parent_info: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -231,9 +273,7 @@ class TriggerDagRunOperator(BaseOperator):
         self.failed_states = _texts(DagRunState(one) for one in failed_states)
         self.skip_when_already_exists = skip_when_already_exists
         self.fail_when_dag_is_paused, self.note = fail_when_dag_is_paused, note
-        self.deferrable = deferrable
-        if deferrable:
-            self._refuse("deferrable TriggerDagRunOperator is")
+        self.deferrable = _default_deferrable() if deferrable is None else deferrable
 
     def execute(self, context: Any) -> None:
         """Trigger, and wait where that is wanted."""
@@ -267,8 +307,31 @@ class TriggerDagRunOperator(BaseOperator):
             raise AirflowException(f"DAG `{self.trigger_dag_id}` can't be triggered: {error}") from None
         self.trigger_run_id = run_id
         context["ti"].xcom_push(key="trigger_run_id", value=run_id)
+        if self.wait_for_completion and self.deferrable:
+            from dagbok.operators.triggers import DagStateTrigger
+
+            states = [*self.allowed_states, *self.failed_states]
+            trigger = DagStateTrigger(
+                self.trigger_dag_id, states, run_ids=[run_id], poll_interval=self.poke_interval
+            )
+            self.defer(trigger=trigger, method_name="execute_complete")
         if self.wait_for_completion:
             self._wait(run_id)
+
+    def execute_complete(self, context: Any, event: Any) -> None:
+        """Come back from the trigger."""
+        from dagbok.runtime.past import run_state
+
+        _, data = event
+        for run_id in data["run_ids"]:
+            state = data.get(run_id) or run_state(self.trigger_dag_id, run_id)
+            if state in self.failed_states:
+                raise AirflowException(f"{self.trigger_dag_id} failed with failed state {state}")
+            if state not in self.allowed_states:
+                raise AirflowException(
+                    f"{self.trigger_dag_id} return {state} which is not in {self.allowed_states}"
+                )
+            self.log.info("%s finished with allowed state %s", self.trigger_dag_id, state)
 
     def _date(self) -> dt.datetime | None:
         from dagbok.timezone import parse

@@ -1,7 +1,7 @@
 """Sensors. In mode `poke` they keep their slot and look again every so often.
 
-In mode `reschedule` each look is a leg of its own of the try, and the slot is free between them. Deferrable
-sensors are refused.
+In mode `reschedule` each look is a leg of its own of the try, and the slot is free between them.
+Those that can wait in a triggerer (`deferrable=True`) say how in their `execute`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class BaseSensorOperator(BaseOperator):
     """Calls `poke(context)` every `poke_interval` seconds until it is true or `timeout` seconds are over."""
 
     ui_color = "#e6f1f2"
+    # Whether it can wait in a triggerer: `deferrable` is its argument then.
+    _defers = False
     valid_modes = ("poke", "reschedule")
 
     def __init__(
@@ -54,7 +56,7 @@ class BaseSensorOperator(BaseOperator):
         max_wait: timedelta | float | None = None,
         silent_fail: bool = False,
         never_fail: bool = False,
-        deferrable: bool = False,
+        deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -75,9 +77,33 @@ class BaseSensorOperator(BaseOperator):
         )
         self.exponential_backoff = exponential_backoff
         self.max_wait = None if max_wait is None else _seconds(max_wait)
-        self.deferrable = deferrable
-        if deferrable:
-            self._refuse("deferrable sensors are")
+        if deferrable and not self._defers:
+            raise AirflowException(
+                f"{type(self).__name__} `{self.task_id}` can't be deferred: it takes no `deferrable`"
+            )
+        # A provider's sensor keeps its own word of it.
+        self.deferrable = self._default_deferrable() if deferrable is None else deferrable
+
+    def _default_deferrable(self) -> bool:
+        from dagbok.models.configuration import conf
+
+        return self._defers and bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+        """Go on after a trigger; one whose time was up is the sensor's timeout."""
+        from dagbok.surface.errors import TaskDeferralError, TaskDeferralTimeout
+
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSkipException:
+            raise
+        except (AirflowException, TaskDeferralError) as error:
+            if self.soft_fail or self.never_fail:
+                asked = "soft_fail" if self.soft_fail else "never_fail"
+                raise AirflowSkipException(f"Skipping due to {asked} is set to True: {error}") from error
+            if isinstance(error, TaskDeferralTimeout):
+                raise AirflowSensorTimeout(*error.args) from error
+            raise
 
     def poke(self, context: Any) -> bool | PokeReturnValue:
         """Look once."""

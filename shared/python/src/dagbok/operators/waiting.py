@@ -7,14 +7,43 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dagbok.exceptions import AirflowFailException, AirflowNotFoundException
+from dagbok.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 from dagbok.models.hook import BaseHook
 from dagbok.operators.branch_times import WeekDay
 from dagbok.operators.sensor import BaseSensorOperator
 from dagbok.timezone import coerce_datetime, parse, utcnow
 
 
-class DateTimeSensor(BaseSensorOperator):
+class _InstantSensor(BaseSensorOperator):
+    """Waits until an instant, which it can do in a triggerer."""
+
+    _defers = True
+    start_from_trigger = False
+    end_from_trigger = False
+    # Whether its timeout counts while it is deferred: as in Airflow, not with every one of them.
+    _is_bounded = False
+
+    def _instant(self, context: Any) -> dt.datetime:
+        raise NotImplementedError
+
+    def execute(self, context: Any) -> Any:
+        """Poke, or leave it to a trigger."""
+        if not self.deferrable:
+            return super().execute(context)
+        from dagbok.operators.triggers import DateTimeTrigger
+
+        moment = self._instant(context)
+        if self._is_bounded and utcnow() > moment:
+            return True
+        timeout = dt.timedelta(seconds=self.timeout) if self._is_bounded else None
+        trigger = DateTimeTrigger(moment, end_from_trigger=self.end_from_trigger)
+        return self.defer(trigger=trigger, method_name="execute_complete", timeout=timeout)
+
+    def execute_complete(self, context: Any, event: Any = None) -> None:
+        """Come back from the trigger."""
+
+
+class DateTimeSensor(_InstantSensor):
     """Waits until an instant: a datetime, or text, which may be a template."""
 
     template_fields: Sequence[str] = ("target_time",)
@@ -35,8 +64,11 @@ class DateTimeSensor(BaseSensorOperator):
         self.log.info("Checking if the time (%s) has come", self.target_time)
         return bool(utcnow() > parse(self.target_time))
 
+    def _instant(self, context: Any) -> dt.datetime:
+        return parse(self.target_time)
 
-class TimeSensor(BaseSensorOperator):
+
+class TimeSensor(_InstantSensor):
     """Waits until a time of the day on which the task begins, in the DAG's zone."""
 
     def __init__(self, *, target_time: dt.time, **kwargs: Any) -> None:
@@ -45,18 +77,24 @@ class TimeSensor(BaseSensorOperator):
 
     def poke(self, context: Any) -> bool:
         """Compare the clock with that time of the day of the try's first start."""
+        target = self._instant(context)
+        self.log.info("Checking if the time (%s) has come", target)
+        return bool(utcnow() > target)
+
+    def _instant(self, context: Any) -> dt.datetime:
         ti, zone = context["ti"], self.dag.timezone
         began = ti.get_first_reschedule_date(context) or ti.start_date
         at = dt.datetime.combine(began.astimezone(zone).date(), self.target_time)
         target = coerce_datetime(at, zone)
-        self.log.info("Checking if the time (%s) has come", target)
-        return target is not None and bool(utcnow() > target)
+        assert target is not None
+        return target
 
 
-class TimeDeltaSensor(BaseSensorOperator):
+class TimeDeltaSensor(_InstantSensor):
     """Waits until so long after the end of the run's data interval; a number or text is minutes."""
 
     template_fields: Sequence[str] = ("delta",)
+    _is_bounded = True
 
     def __init__(self, *, delta: dt.timedelta | int | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -64,10 +102,14 @@ class TimeDeltaSensor(BaseSensorOperator):
 
     def poke(self, context: Any) -> bool:
         """Compare the clock with it; a run without a data interval counts from when it could begin."""
-        delta = self.delta if isinstance(self.delta, dt.timedelta) else dt.timedelta(minutes=int(self.delta))
-        target = (context.get("data_interval_end") or context["dag_run"].run_after) + delta
+        target = self._instant(context)
         self.log.info("Checking if the time (%s) has come", target)
         return bool(utcnow() > target)
+
+    def _instant(self, context: Any) -> dt.datetime:
+        delta = self.delta if isinstance(self.delta, dt.timedelta) else dt.timedelta(minutes=int(self.delta))
+        target: dt.datetime = (context.get("data_interval_end") or context["dag_run"].run_after) + delta
+        return target
 
 
 class DayOfWeekSensor(BaseSensorOperator):
@@ -136,6 +178,7 @@ class FileSensor(BaseSensorOperator):
 
     template_fields: Sequence[str] = ("filepath",)
     ui_color = "#91818a"
+    _defers = True
 
     def __init__(
         self, *, filepath: Any, fs_conn_id: str = "fs_default", recursive: bool = False, **kwargs: Any
@@ -147,6 +190,26 @@ class FileSensor(BaseSensorOperator):
     def path(self) -> str:
         """The whole path that is looked for."""
         return os.path.join(FSHook(self.fs_conn_id).get_path(), self.filepath)
+
+    def execute(self, context: Any) -> Any:
+        """Look, and leave it to a trigger where that is wanted and nothing is there yet."""
+        if not self.deferrable:
+            return super().execute(context)
+        if self.poke(context):
+            return None
+        from dagbok.operators.triggers import FileTrigger
+
+        return self.defer(
+            trigger=FileTrigger(self.path, recursive=self.recursive, poke_interval=self.poke_interval),
+            method_name="execute_complete",
+            timeout=dt.timedelta(seconds=self.timeout),
+        )
+
+    def execute_complete(self, context: Any, event: bool | None = None) -> None:
+        """Come back from the trigger."""
+        if not event:
+            raise AirflowException(f"{self.task_id} task failed as {self.filepath} not found.")
+        self.log.info("%s completed successfully as %s found.", self.task_id, self.filepath)
 
     def poke(self, context: Any) -> bool:
         """Look."""

@@ -16,6 +16,7 @@ from dagbok.exceptions import (
     AirflowTaskTimeout,
 )
 from dagbok.runtime import driving
+from dagbok.runtime.deferring import Deferral
 from dagbok.runtime.supervisor import Supervisor
 from dagbok.tracebacks import report
 
@@ -28,7 +29,7 @@ log = logging.getLogger("airflow.task")
 
 @dataclass(frozen=True)
 class Outcome:
-    """A try's end: `state` is success, skipped, failed, up_for_retry or up_for_reschedule."""
+    """A try's end: `state` is success, skipped, failed, up_for_retry, up_for_reschedule or deferred."""
 
     state: str
     error: BaseException | None = None
@@ -41,6 +42,8 @@ class Outcome:
 
 def outcome_of(error: BaseException, should_retry: bool, kind: str | None = None) -> Outcome:
     """Return what an exception makes of a try."""
+    if isinstance(error, Deferral):
+        return Outcome("deferred", error, "defer")
     if isinstance(error, AirflowSkipException):
         return Outcome("skipped", error, "skip")
     if isinstance(error, AirflowRescheduleException) and kind is None:
@@ -59,7 +62,7 @@ def outcome_of(error: BaseException, should_retry: bool, kind: str | None = None
 def by_policy(outcome: Outcome, task: BaseOperator, context: Context) -> Outcome:
     """Return the outcome as the task's retry policy has it; what one raises is logged and changes nothing."""
     error, policy = outcome.error, getattr(task, "retry_policy", None)
-    asked = outcome.kind not in {"skip", "reschedule", "fail_without_retry", "terminated"}
+    asked = outcome.kind not in {"skip", "reschedule", "defer", "fail_without_retry", "terminated"}
     if policy is None or error is None or not asked:
         return outcome
     ti = context["ti"]
@@ -89,7 +92,7 @@ def by_policy(outcome: Outcome, task: BaseOperator, context: Context) -> Outcome
 def tell(supervisor: Supervisor, outcome: Outcome, folder: str | None) -> None:
     """Tell the supervisor how the try ended, an error's details first."""
     now = dt.datetime.now(dt.UTC)
-    if outcome.error is not None and outcome.state not in {"skipped", "up_for_reschedule"}:
+    if outcome.error is not None and outcome.state not in {"skipped", "up_for_reschedule", "deferred"}:
         _tell_error(supervisor, outcome, folder)
     if outcome.state == "success":
         body: dict[str, Any] = {
@@ -101,6 +104,8 @@ def tell(supervisor: Supervisor, outcome: Outcome, folder: str | None) -> None:
         }
     elif outcome.state == "up_for_retry":
         body = {"type": "RetryTask", "end_date": now, "rendered_map_index": None}
+    elif isinstance(outcome.error, Deferral):
+        body = outcome.error.message
     elif isinstance(outcome.error, AirflowRescheduleException):
         body = {"type": "RescheduleTask", "reschedule_date": outcome.error.instant(), "end_date": now}
     else:
@@ -149,6 +154,9 @@ def write_to_log(outcome: Outcome) -> None:
         return
     if isinstance(error, AirflowRescheduleException):
         log.info("Task goes on later, no sooner than %s", error.instant().isoformat())
+        return
+    if isinstance(error, Deferral):
+        log.info("Task waits for the trigger %s", error.message["classpath"])
         return
     exc_info = (type(error), error, error.__traceback__)
     log.error("Task failed with %s", type(error).__name__, exc_info=exc_info)

@@ -12,9 +12,10 @@ from dagbok.exceptions import (
     AirflowTaskTerminated,
     AirflowTaskTimeout,
     DownstreamTasksSkipped,
+    TaskDeferred,
 )
 from dagbok.masking import masked, masker
-from dagbok.runtime import current, driving, interrupts, results
+from dagbok.runtime import current, deferring, driving, interrupts, results
 from dagbok.runtime.asset_events import told
 from dagbok.runtime.context import Context, environment, make_context
 from dagbok.runtime.dag_run import DagRun
@@ -45,6 +46,9 @@ def run_try(supervisor: Supervisor, find_dag: FindDag) -> None:
     current.set_supervisor(supervisor)
     # Answered before anything can print it: the executor masks what goes past Python, too.
     masker.tell = lambda forms: supervisor.ask({"type": "MaskSecret", "forms": forms})
+    if details.get("callback"):
+        _only_call_back(details, supervisor, find_dag)
+        return
     context: Context | None = None
     kind: str | None = "import_error"
     try:
@@ -54,13 +58,15 @@ def run_try(supervisor: Supervisor, find_dag: FindDag) -> None:
         become_copy(context)
         outcome = _run(details, context, supervisor)
     except BaseException as error:
+        if kind is None and isinstance(error, TaskDeferred):
+            error = deferring.named(error, details, context)
         outcome = results.outcome_of(error, should_retry, kind)
         if context is not None:
             outcome = results.by_policy(outcome, context["task"], context)
     interrupts.shut()
     results.write_to_log(outcome)
     results.tell(supervisor, outcome, folder)
-    if context is not None and outcome.state != "up_for_reschedule":
+    if context is not None and outcome.state not in {"up_for_reschedule", "deferred"}:
         _call_back(context, outcome)
 
 
@@ -111,12 +117,13 @@ def _run(details: Json, context: Context, supervisor: Supervisor) -> Outcome:
 
 def _execute(details: Json, task: BaseOperator, context: Context) -> Any:
     micros = details.get("execution_timeout_us")
+    call, *with_it = deferring.what_to_call(task, details, context)
     try:
         if micros is None:
-            return driving.call(task.execute, context)
-        interrupts.arm_timeout(micros / 1_000_000)
+            return driving.call(call, *with_it)
+        interrupts.arm_timeout(deferring.time_left(details, micros / 1_000_000))
         try:
-            return driving.call(task.execute, context)
+            return driving.call(call, *with_it)
         finally:
             interrupts.disarm_timeout()
     except (AirflowTaskTimeout, AirflowTaskTerminated):
@@ -163,6 +170,20 @@ def call_each(name: str, callbacks: Any, context: Context) -> None:
             driving.call(callback, context)
         except Exception:
             results.log.exception("the %s failed", name)
+
+
+def _only_call_back(details: Json, supervisor: Supervisor, find_dag: FindDag) -> None:
+    """Call the callback of a try whose own process is gone; its end is told by whoever saw it."""
+    said = details["callback"]
+    try:
+        task = _find_task(details, find_dag)
+        context = _prepare(details, task, supervisor)
+        become_copy(context)
+        error = AirflowException(said["message"])
+        _call_back(context, Outcome("up_for_retry" if said["retries"] else "failed", error))
+    except Exception:
+        results.log.exception("the callback could not be called")
+    supervisor.ask({"type": "TaskState", "state": "failed"})
 
 
 def _call_back(context: Context, outcome: Outcome) -> None:

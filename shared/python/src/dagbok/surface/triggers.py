@@ -1,7 +1,6 @@
 """What `airflow.triggers.base` has: the base of triggers, and what they yield.
 
-Nothing runs them yet: an operator that defers itself is refused. Files and providers define them all the
-same.
+They run in a triggerer's process (`dagbok.runtime.triggerer`).
 """
 
 from __future__ import annotations

@@ -50,6 +50,12 @@ impl Stage {
         let mut executor =
             services::executor(&context.config, &dag.python, scratch.path().to_owned())?;
         executor.fencing = false;
+        let mut triggerer = services::triggerer(
+            &context.config,
+            &dag.python,
+            scratch.path().join("triggerer"),
+        )?;
+        triggerer.fencing = false;
         executor.queues = vec![QueueName::new("default").expect("a constant within the rules")];
         executor.drain_timeout = Duration::ZERO;
         let clock = Clock::system();
@@ -62,6 +68,10 @@ impl Stage {
         let taking = crew.shutdown(Order::Takes);
         let service = dagbok_executor::run(ports.clone(), executor, clock.clone(), taking);
         crew.add(Order::Takes, "executor", service);
+        let taking = crew.shutdown(Order::Takes);
+        let service =
+            dagbok_executor::run_triggerer(ports.clone(), triggerer, clock.clone(), taking);
+        crew.add(Order::Takes, "triggerer", service);
         let answering = crew.shutdown(Order::Answers);
         let keys = services::key_file(&context.config, keep.unwrap_or(scratch.path()));
         let service = dagbok_api::answer_tasks(ports.clone(), clock.clone(), keys, answering);

@@ -45,12 +45,20 @@ _EXTERNAL = {
     "ExternalTaskMarker": "dagbok.operators.other_dags:ExternalTaskMarker",
 }
 _WAITING = "dagbok.operators.waiting"
+_DEFERRED = "dagbok.operators.waiting_deferred"
+_TRIGGERS = "dagbok.operators.triggers"
+_TRIGGER_MODULES = {
+    "temporal": {name: f"{_TRIGGERS}:{name}" for name in ("DateTimeTrigger", "TimeDeltaTrigger")},
+    "file": {name: f"{_TRIGGERS}:{name}" for name in ("FileTrigger", "FileDeleteTrigger")},
+    "external_task": {name: f"{_TRIGGERS}:{name}" for name in ("WorkflowTrigger", "DagStateTrigger")},
+}
 _SENSORS = {
     "date_time": {"DateTimeSensor": f"{_WAITING}:DateTimeSensor",
-                  "DateTimeSensorAsync": "refused:DateTimeSensorAsync"},
+                  "DateTimeSensorAsync": f"{_DEFERRED}:DateTimeSensorAsync"},
     "time_delta": {"TimeDeltaSensor": f"{_WAITING}:TimeDeltaSensor",
-                   "TimeDeltaSensorAsync": "refused:TimeDeltaSensorAsync"},
-    "time": {"TimeSensor": f"{_WAITING}:TimeSensor", "TimeSensorAsync": "refused:TimeSensorAsync"},
+                   "TimeDeltaSensorAsync": f"{_DEFERRED}:TimeDeltaSensorAsync",
+                   "WaitSensor": f"{_DEFERRED}:WaitSensor"},
+    "time": {"TimeSensor": f"{_WAITING}:TimeSensor", "TimeSensorAsync": f"{_DEFERRED}:TimeSensorAsync"},
     "time_sensor": {"TimeSensor": f"{_WAITING}:TimeSensor"},
     "date_time_sensor": {"DateTimeSensor": f"{_WAITING}:DateTimeSensor"},
     "time_delta_sensor": {"TimeDeltaSensor": f"{_WAITING}:TimeDeltaSensor"},
@@ -114,5 +122,10 @@ MODULES: dict[str, dict[str, str]] = {
         f"{package}.{module}": names
         for package in ("airflow.sensors", f"{_STANDARD}.sensors")
         for module, names in _SENSORS.items()
+    },
+    **{
+        f"{package}.{module}": names
+        for package in ("airflow.triggers", f"{_STANDARD}.triggers")
+        for module, names in _TRIGGER_MODULES.items()
     },
 }

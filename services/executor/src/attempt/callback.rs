@@ -1,0 +1,70 @@
+//! The failure callback of a try whose own process is gone before it could call it: killed, out of memory, out of
+//! time, ended by its own code. It runs in another process of the same code, within a time, and what it writes is in
+//! the try's log.
+use std::{sync::Arc, time::Duration};
+
+use dagbok_events::Failure;
+use tokio::sync::mpsc;
+
+use super::{
+    exit::{Patience, ProcessWatch},
+    run::Running,
+    startup::{self, Callback, With},
+};
+use crate::{
+    bundle::BundleFolder,
+    phase::{Phase, PhaseTeller},
+    place::{Start, Started},
+};
+
+/// How long a callback may take.
+const TIMEOUT: Duration = Duration::from_mins(1);
+
+impl Running<'_> {
+    /// Has the failure callback run, or that of a try that is followed by another; nothing where the task has none.
+    pub(super) async fn call_back(&self, folder: &BundleFolder, failure: &Failure) {
+        let Self { shared, item, .. } = self;
+        let conf = startup::conf(item, &shared.store).await.ok().flatten();
+        let callback = Callback {
+            message: failure.message.clone(),
+            retries: item.will_retry && failure.retryable,
+        };
+        let with = With { conf: conf.as_deref(), resume: None, callback: Some(&callback) };
+        let frame = self.startup(with, folder);
+        let start = Start { item, folder, log: &self.log, startup: Some(&frame) };
+        let started = match self.place.start(start).await {
+            Ok(started) => started,
+            Err(error) => {
+                self.log.system("error", format!("the failure callback can't be run: {error:?}"));
+                return;
+            }
+        };
+        let Started { process, stream, startup, pump, exited, .. } = started;
+        let phase = PhaseTeller::new(Phase::Running);
+        // Nobody says anything to it; its time is short.
+        let (_words, words) = mpsc::unbounded_channel();
+        let settings = &shared.settings;
+        let watch = ProcessWatch {
+            process: Arc::clone(&process),
+            exited,
+            words,
+            log: Arc::clone(&self.log),
+            phase: phase.clone(),
+            patience: Patience {
+                timeout: Some(TIMEOUT),
+                grace: settings.kill_grace,
+                overtime: settings.overtime,
+            },
+        };
+        let server = self.server(stream, startup, &phase);
+        let store = shared.store.clone();
+        let (exit, said, _) =
+            tokio::join!(watch.run(), server.serve(), pump.run(phase.reader(), store));
+        if exit.timed_out {
+            let text = format!("the failure callback took longer than {} s and was ended", TIMEOUT.as_secs());
+            self.log.system("error", text);
+        } else if said.ending.is_none() {
+            self.log.system("error", "the process of the failure callback ended before its end");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! A try that defers itself: what it says of its trigger, kept within the limits.
+use dagbok_events::{Digest, Payload, Timestamp, TriggerCall};
+use dagbok_protocol::limits::{INLINE_PAYLOAD_BYTES, TRIGGER_BYTES};
+use serde::Deserialize;
+
+use super::said::Deferred;
+use crate::store::Store;
+
+/// In the words of Airflow's task runner; arguments are JSON in text.
+#[derive(Debug, Deserialize)]
+pub(crate) struct DeferTask {
+    classpath: String,
+    trigger_kwargs: String,
+    next_method: String,
+    #[serde(default)]
+    next_kwargs: Option<String>,
+    #[serde(default)]
+    timeout_at: Option<Timestamp>,
+}
+
+/// What is reported of it; the error is for the author of the task.
+pub(super) async fn deferred(asked: DeferTask, store: &Store) -> Result<Deferred, String> {
+    let DeferTask { classpath, trigger_kwargs, next_method, next_kwargs, timeout_at } = asked;
+    let kwargs = pack(store, "the trigger's arguments", trigger_kwargs).await?;
+    let next_kwargs = match next_kwargs {
+        Some(text) => Some(pack(store, "the arguments of the next method", text).await?),
+        None => None,
+    };
+    let trigger = TriggerCall { class_path: classpath, kwargs };
+    Ok(Deferred { trigger, next_method, next_kwargs, timeout_at })
+}
+
+/// JSON in text as a fact holds it: beside the log where it is long.
+pub(crate) async fn pack(store: &Store, what: &str, text: String) -> Result<Payload, String> {
+    let size = text.len();
+    if size > TRIGGER_BYTES {
+        return Err(format!(
+            "{what} have {size} bytes of JSON; the limit is {TRIGGER_BYTES}: hand on a path or an id instead"
+        ));
+    }
+    if size <= INLINE_PAYLOAD_BYTES {
+        return Ok(Payload::Inline(text));
+    }
+    let digest = store.put(text.into_bytes().into()).await?;
+    let digest = Digest::new(digest).expect("a blob store answers with a digest");
+    Ok(Payload::Blob { digest, size: size as u64 })
+}
+
+/// The text again.
+pub(crate) async fn unpack(store: &Store, payload: &Payload) -> Result<String, String> {
+    let bytes = match payload {
+        Payload::Inline(text) => return Ok(text.clone()),
+        Payload::Blob { digest, .. } => store.get(digest.as_str()).await?,
+    };
+    String::from_utf8(bytes.into()).map_err(|error| format!("it is no text: {error}"))
+}

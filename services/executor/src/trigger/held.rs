@@ -1,0 +1,88 @@
+//! One trigger in hand, and the lines that it wrote.
+use std::{sync::Arc, time::Instant};
+
+use dagbok_events::{Digest, LogRef, Timestamp};
+use dagbok_protocol::{WorkItem, limits::TRIGGER_LOG_BYTES};
+use dagbok_runlog::DeliveryHandle;
+
+use super::group::GroupNo;
+use crate::{
+    log::{LogLine, LogSource, Masks},
+    store::Store,
+};
+
+/// A trigger's number in the frames to Python: never used twice in one life of a triggerer.
+pub(super) type TriggerNo = u64;
+
+/// One in hand.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// Which.
+    pub(super) no: TriggerNo,
+    /// What it is.
+    pub(super) item: Arc<WorkItem>,
+    /// The newest delivery's.
+    pub(super) handle: Arc<dyn DeliveryHandle>,
+    /// Its arguments, JSON in text; none before it was made ready.
+    pub(super) kwargs: Option<String>,
+    /// Where its bundle lies; nothing where it needs none.
+    pub(super) folder: Option<String>,
+    /// In which process it runs.
+    pub(super) group: Option<GroupNo>,
+    /// How often a process died that it was alone in.
+    pub(super) deaths: u8,
+    /// When the scheduler said last that somebody waits for it.
+    pub(super) asked: Instant,
+    /// What it wrote.
+    pub(super) log: Lines,
+}
+
+/// The log of one trigger, in memory: it is short.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    bytes: Vec<u8>,
+    lines: u64,
+    dropped: u64,
+}
+
+impl Lines {
+    /// A line of ours.
+    pub(super) fn system(&mut self, at: Timestamp, level: &str, message: impl Into<String>) {
+        self.push(&LogLine::system(at, level, message));
+    }
+
+    /// A line of Python's logging.
+    pub(super) fn logged(&mut self, at: Timestamp, raw: &str, masks: &Masks) {
+        let raw = masks.text(raw.to_owned());
+        self.push(&LogLine::read(at, LogSource::Log, raw.as_bytes(), 0));
+    }
+
+    fn push(&mut self, line: &LogLine) {
+        let mut line = serde_json::to_vec(line).expect("texts and numbers");
+        line.push(b'\n');
+        if self.bytes.len() + line.len() > TRIGGER_LOG_BYTES {
+            self.dropped += 1;
+            return;
+        }
+        self.bytes.extend(line);
+        self.lines += 1;
+    }
+
+    /// Keeps them beside the log; none where there is nothing, or it can't be kept.
+    pub(super) async fn store(self, store: &Store) -> Option<LogRef> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        let (size, lines, dropped) = (self.bytes.len() as u64, self.lines, self.dropped);
+        match store.put(self.bytes.into()).await {
+            Ok(digest) => {
+                let digest = Digest::new(digest).expect("a blob store answers with a digest");
+                Some(LogRef { digest, size, lines, dropped })
+            }
+            Err(why) => {
+                tracing::error!(why, "a trigger's log can't be kept");
+                None
+            }
+        }
+    }
+}

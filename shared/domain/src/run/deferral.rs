@@ -1,0 +1,98 @@
+//! Tries that wait for a trigger: what of them is kept, and what becomes of it.
+use dagbok_events::{
+    Fact, Leg, MapIndex, Payload, TaskId, Timestamp, TriggerCall, TriggerFailed, TriggerFailedWhy,
+    TryDeferred, TryNumber,
+};
+use dagbok_protocol::{Resume, ResumedBy};
+use serde::{Deserialize, Serialize};
+
+use super::{Change, InstanceNo, Run, TaskState, Token};
+
+/// What a try waits for, and how it goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deferral {
+    /// What it waits for.
+    pub trigger: TriggerCall,
+    next_method: String,
+    next_kwargs: Option<Payload>,
+    /// What became of the trigger.
+    by: Option<ResumedBy>,
+}
+
+impl Deferral {
+    /// How the try goes on; nothing where its trigger has not fired.
+    pub fn resume(&self) -> Option<Resume> {
+        Some(Resume {
+            next_method: self.next_method.clone(),
+            next_kwargs: self.next_kwargs.clone(),
+            by: self.by.clone()?,
+        })
+    }
+}
+
+impl Run {
+    /// The instances that wait for a trigger.
+    pub fn deferred(&self) -> impl Iterator<Item = InstanceNo> {
+        self.deferred.iter().copied()
+    }
+
+    pub(super) fn defer(&mut self, seq: u64, since: Timestamp, f: &TryDeferred) -> Option<Change> {
+        let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg)?;
+        let instance = self.arena.get_mut(no);
+        let hold = instance.state.hold().cloned()?;
+        let Some(leg) = f.leg.next() else {
+            // No try has so many legs.
+            return Some(self.set(no, TaskState::UpForRetry { since, due: since }));
+        };
+        instance.deferral = Some(Box::new(Deferral {
+            trigger: f.trigger.clone(),
+            next_method: f.next_method.clone(),
+            next_kwargs: f.next_kwargs.clone(),
+            by: None,
+        }));
+        let token = Token { try_number: f.try_number, leg };
+        Some(self.set(no, TaskState::Deferred { token, since, seq, hold, until: f.timeout_at }))
+    }
+
+    /// The trigger is over: the try goes on as soon as there is room.
+    pub(super) fn go_on_after(
+        &mut self,
+        at: Timestamp,
+        (task_id, map_index): (&TaskId, MapIndex),
+        (try_number, leg): (TryNumber, Leg),
+        by: ResumedBy,
+    ) -> Option<Change> {
+        let token = Token { try_number, leg };
+        let no = self.find(task_id, map_index)?;
+        let instance = self.arena.get_mut(no);
+        if instance.state.deferred() != Some(token) {
+            return None;
+        }
+        if let Some(deferral) = &mut instance.deferral {
+            deferral.by = Some(by);
+        }
+        Some(self.set(no, TaskState::UpForReschedule { token, since: at, due: at }))
+    }
+
+    /// That the time of a trigger is up, with what follows; nothing where it is not.
+    pub(crate) fn trigger_timed_out(&self, no: InstanceNo, now: Timestamp) -> Vec<Fact> {
+        let instance = self.arena.get(no);
+        let TaskState::Deferred { token, until: Some(until), .. } = instance.state else {
+            return Vec::new();
+        };
+        if until > now {
+            return Vec::new();
+        }
+        let failed = Fact::TriggerFailed(Box::new(TriggerFailed {
+            task_id: self.spec(no).task_id.clone(),
+            map_index: instance.map_index,
+            try_number: token.try_number,
+            leg: token.leg,
+            why: TriggerFailedWhy::Timeout,
+            traceback: String::new(),
+            executor: None,
+            log: None,
+        }));
+        [failed].into_iter().chain(self.after_going_on(no)).collect()
+    }
+}
