@@ -22,7 +22,7 @@ pub enum By {
 /// One decision of alerting: the unit of append.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertRecord {
-    /// When it was decided, by the alerter's clock; never earlier than the record before it.
+    /// When it was decided, by the alerter's clock; earlier than the record before it only where the clock went back.
     pub at: Timestamp,
     /// Who decided or asked.
     pub by: By,
@@ -66,6 +66,40 @@ pub enum AlertFact {
     NotificationFailed(NotificationFailed),
     /// A provider will not take it, or was asked for too long: it is given up.
     NotificationRejected(NotificationRejected),
+    /// The alerter's clock shows much less than at the record before.
+    ClockWentBack(AlertingClockWentBack),
+}
+
+impl AlertFact {
+    /// The number of the alert that it is about.
+    pub(crate) fn alert_id(&self) -> Option<u64> {
+        match self {
+            Self::AlertOpened(it) => Some(it.id),
+            Self::AlertRecurred(it) => Some(it.id),
+            Self::AlertAcknowledged(it) => Some(it.id),
+            Self::AlertEscalated(it) => Some(it.id),
+            Self::AlertResolved(it) => Some(it.id),
+            Self::NotificationAttempted(it) => Some(it.id),
+            Self::NotificationAccepted(it) => Some(it.id),
+            Self::NotificationFailed(it) => Some(it.id),
+            Self::NotificationRejected(it) => Some(it.id),
+            Self::AlertingBegan(_)
+            | Self::ConfigurationTaken(_)
+            | Self::ConfigurationRefused(_)
+            | Self::AlertSilenced(_)
+            | Self::AlertUnsilenced(_)
+            | Self::ClockWentBack(_) => None,
+        }
+    }
+}
+
+/// See [`AlertFact::ClockWentBack`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertingClockWentBack {
+    /// The latest time that it showed.
+    pub from: Timestamp,
+    /// What it shows now: whatever began later began then, and waits as long from there.
+    pub to: Timestamp,
 }
 
 /// See [`AlertFact::AlertingBegan`].
@@ -336,28 +370,12 @@ pub struct NotificationRejected {
 
 /// The subject of a record on the alert log, without the namespace.
 pub fn subject_of(record: &AlertRecord) -> String {
-    let first = record.facts.first();
-    match first {
-        Some(AlertFact::AlertOpened(it)) => alert(it.id),
-        Some(AlertFact::AlertRecurred(it)) => alert(it.id),
-        Some(AlertFact::AlertAcknowledged(it)) => alert(it.id),
-        Some(AlertFact::AlertEscalated(it)) => alert(it.id),
-        Some(AlertFact::AlertResolved(it)) => alert(it.id),
-        Some(AlertFact::NotificationAttempted(it)) => alert(it.id),
-        Some(AlertFact::NotificationAccepted(it)) => alert(it.id),
-        Some(AlertFact::NotificationFailed(it)) => alert(it.id),
-        Some(AlertFact::NotificationRejected(it)) => alert(it.id),
+    match record.facts.first() {
         Some(AlertFact::AlertSilenced(it)) => format!("alerts.silence.{}", it.silence),
         Some(AlertFact::AlertUnsilenced(it)) => format!("alerts.silence.{}", it.silence),
-        Some(
-            AlertFact::AlertingBegan(_)
-            | AlertFact::ConfigurationTaken(_)
-            | AlertFact::ConfigurationRefused(_),
-        )
-        | None => "alerts.namespace".to_owned(),
+        first => match first.and_then(AlertFact::alert_id) {
+            Some(id) => format!("alerts.alert.{id}"),
+            None => "alerts.namespace".to_owned(),
+        },
     }
-}
-
-fn alert(id: u64) -> String {
-    format!("alerts.alert.{id}")
 }

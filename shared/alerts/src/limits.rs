@@ -5,8 +5,14 @@ use dagbok_events::Micros;
 pub const CAUSES: usize = 16;
 /// Alerts that are over and kept at hand; older ones are in the log.
 pub const KEPT: usize = 10_000;
-/// Attempts of one delivery that are kept at hand: the newest.
-pub const ATTEMPTS: usize = 100;
+/// Runs that one alert names: the first and the newest. Every one is in the log.
+pub const RUNS: usize = 1_000;
+/// Attempts of one delivery that are kept at hand: the first and the newest.
+pub const ATTEMPTS: usize = 16;
+/// Messages about one alert that are kept at hand, beside those that are under way: the newest.
+pub const DELIVERIES: usize = 32;
+/// How far the clock may lie behind the last record before that is recorded; less is waited out.
+pub const CLOCK_BACK: Micros = Micros::from_secs(10);
 /// One detail of a message, in bytes; what is above is cut.
 pub const DETAIL_BYTES: usize = 1_000;
 /// Conditions that are older than this when alerting first begins open no alert.

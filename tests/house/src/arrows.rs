@@ -19,6 +19,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dagbok-projection", &["events", "runlog", "runtime"]),
     ("dagbok-archive", &["runlog"]),
     ("dagbok-rows", &["events", "runlog", "projection", "runtime"]),
+    ("dagbok-leading", &["events", "protocol", "runlog", "runtime"]),
     ("dagbok-inbox", &["events", "protocol", "runlog", "runtime"]),
     (
         "dagbok-scheduler",
@@ -30,6 +31,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "archive",
             "projection",
             "inbox",
+            "leading",
             "runtime",
             "telemetry",
         ],
@@ -52,7 +54,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     (
         "dagbok-alerting",
-        &["events", "alerts", "config", "runlog", "projection", "runtime", "telemetry"],
+        &["events", "alerts", "config", "leading", "runlog", "projection", "runtime", "telemetry"],
     ),
 ];
 

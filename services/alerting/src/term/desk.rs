@@ -2,8 +2,8 @@
 use std::collections::BTreeSet;
 
 use dagbok_alerts::{
-    AlertFact, AlertRecord, AlertingBegan, Book, By, ConfigurationRefused, ConfigurationTaken,
-    Message, Policy, Refusal, Reply, Watch, next_due, plan, render, subject_of,
+    Agenda, AlertFact, AlertRecord, AlertingBegan, AlertingClockWentBack, Book, By, ConfigurationRefused, ConfigurationTaken,
+    Message, Policy, Refusal, Reply, Watch, limits::CLOCK_BACK, render, subject_of,
 };
 use dagbok_events::{Timestamp, encode_packed};
 use dagbok_projection::Decoded;
@@ -42,9 +42,7 @@ pub(crate) struct Desk {
     staged: Vec<AlertRecord>,
     out: Vec<Sending>,
     answers: Vec<(Box<dyn Responder>, Reply)>,
-    /// The changes of the watch up to which was planned, and whether anything else came since.
-    planned: Option<u64>,
-    due: Option<Timestamp>,
+    agenda: Agenda,
     /// A configuration came into force that is not kept yet.
     is_new_configuration: bool,
 }
@@ -70,8 +68,7 @@ impl Desk {
             staged: Vec::new(),
             out: Vec::new(),
             answers: Vec::new(),
-            planned: None,
-            due: None,
+            agenda: Agenda::default(),
             is_new_configuration: false,
         }
     }
@@ -93,7 +90,7 @@ impl Desk {
                 let names = receivers.keys().cloned().collect();
                 self.policy = *policy;
                 self.post.take(receivers);
-                self.planned = None;
+                self.agenda.look_again();
                 self.is_new_configuration = true;
                 if self.book.configuration() != Some(&digest) || self.book.refused().is_some() {
                     let taken = ConfigurationTaken { digest, receivers: names };
@@ -105,7 +102,7 @@ impl Desk {
                 if let Some((policy, receivers)) = self.reloader.last_good() {
                     self.policy = policy;
                     self.post.take(receivers);
-                    self.planned = None;
+                    self.agenda.look_again();
                 }
                 if self.book.refused() != Some((&digest, &why)) {
                     tracing::error!(%why, "the alerting configuration can't be read; the last good one stays");
@@ -132,20 +129,16 @@ impl Desk {
         for entry in entries {
             self.watch.evolve(entry.seq.0, &entry.record);
         }
-        // A task that was queued is no change yet, and may be one later.
-        let soonest = self.watch.next_due(self.watch.last_at());
-        self.due = [self.due, soonest].into_iter().flatten().min();
     }
 
     /// Decides all that is called for at `now`.
     pub(crate) fn settle(&mut self, now: Timestamp) {
-        let is_quiet =
-            self.planned == Some(self.watch.changes()) && self.due.is_none_or(|due| due > now);
-        if is_quiet {
+        if self.next_due().is_none_or(|due| due > now) {
             return;
         }
         for _ in 0..ROUNDS {
-            let records = plan(&self.watch, &self.book, &self.policy, now, &self.sending);
+            let (watch, book) = (&mut self.watch, &mut self.book);
+            let records = self.agenda.plan(watch, book, &self.policy, now, &self.sending);
             if records.is_empty() {
                 break;
             }
@@ -153,15 +146,21 @@ impl Desk {
                 self.stage(record);
             }
         }
-        self.planned = Some(self.watch.changes());
-        self.due = next_due(&self.watch, &self.book, &self.policy, now);
+    }
+
+    /// Notes where the clock shows much less than at the last record: what waits would wait for as long otherwise.
+    pub(crate) fn look_at_clock(&mut self, now: Timestamp) {
+        let from = self.book.last_at();
+        if self.book.has_begun() && from.since(now) > CLOCK_BACK {
+            tracing::warn!(%from, to = %now, "the clock went back: what waits is due by the clock as it is");
+            self.note(now, AlertFact::ClockWentBack(AlertingClockWentBack { from, to: now }));
+        }
     }
 
     /// Takes a decision in, ahead of the log; returns where it will stand.
     pub(crate) fn stage(&mut self, record: AlertRecord) -> u64 {
         let seq = self.book.last_seq() + 1;
         self.book.evolve(seq, &record);
-        self.planned = None;
         for fact in &record.facts {
             let AlertFact::NotificationAttempted(it) = fact else { continue };
             let Some(alert) = self.book.alert(it.id) else { continue };
@@ -214,6 +213,6 @@ impl Desk {
 
     /// When time alone calls for something.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.due
+        self.agenda.next_due(&self.watch, &self.book)
     }
 }

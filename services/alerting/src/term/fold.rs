@@ -1,7 +1,6 @@
 //! Both folds at the start of a term, and the snapshot of one of them.
-use dagbok_alerts::{AlertRecord, Book, Watch};
-use dagbok_events::decode_packed;
-use dagbok_runlog::{Compared, PortError, Position, ReadLimit, RunLog, Seq};
+use dagbok_alerts::{Book, Watch};
+use dagbok_runlog::{Compared, Entry, PortError, Position, ReadLimit, RunLog, Seq};
 use serde::{Deserialize, Serialize};
 
 use crate::Parts;
@@ -11,7 +10,7 @@ const SNAPSHOT: &str = "alerting";
 /// The name under which the configuration that was in force last is kept: it names secrets, and holds none.
 const CONFIGURATION: &str = "alerting-configuration";
 /// Raise it with any change of the fold: it is then made anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
@@ -21,7 +20,7 @@ struct Snapshot {
     watch: Vec<u8>,
 }
 
-/// The alert log, whole. What can't be read is passed over and said: telling people goes on.
+/// The alert log, whole.
 pub(crate) async fn book(log: &dyn RunLog) -> Result<Book, PortError> {
     let mut book = Book::default();
     let mut after = Seq(log.base().await?.first.0 - 1);
@@ -29,14 +28,15 @@ pub(crate) async fn book(log: &dyn RunLog) -> Result<Book, PortError> {
         let entries = log.read(after, ReadLimit::default()).await?;
         let Some(last) = entries.last() else { return Ok(book) };
         after = last.seq;
-        for entry in &entries {
-            match decode_packed::<AlertRecord>(&entry.payload) {
-                Ok(record) => book.evolve(entry.seq.0, &record),
-                Err(error) => {
-                    tracing::error!(%error, seq = %entry.seq, "an entry of the alert log can't be read");
-                    book.pass_over(entry.seq.0);
-                }
-            }
+        fold_alerts(&mut book, &entries);
+    }
+}
+
+/// Takes entries of the alert log in. What can't be read is said.
+fn fold_alerts(book: &mut Book, entries: &[Entry]) {
+    for entry in entries {
+        if let Err(error) = book.take_entry(entry.seq.0, &entry.payload) {
+            tracing::error!(%error, seq = %entry.seq, "an entry of the alert log can't be read");
         }
     }
 }

@@ -10,8 +10,8 @@ use tokio::{
 use super::desk::Sending;
 use crate::{config::Receiver, receivers::Senders};
 
-/// Messages under way at once.
-const AT_ONCE: usize = 32;
+/// Messages under way to one receiver at once: one that hangs keeps only its own waiting.
+const AT_ONCE: usize = 8;
 /// A provider that has not answered by then has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -29,25 +29,27 @@ pub(crate) struct Outcome {
 pub(crate) struct Post {
     senders: Arc<Senders>,
     receivers: Arc<BTreeMap<String, Receiver>>,
-    room: Arc<Semaphore>,
+    rooms: BTreeMap<String, Arc<Semaphore>>,
     outcomes: mpsc::Sender<Outcome>,
 }
 
 impl Post {
     pub(crate) fn new(senders: Arc<Senders>) -> (Self, mpsc::Receiver<Outcome>) {
         let (outcomes, inbox) = mpsc::channel(1_024);
-        let room = Arc::new(Semaphore::new(AT_ONCE));
-        (Self { senders, receivers: Arc::default(), room, outcomes }, inbox)
+        (Self { senders, receivers: Arc::default(), rooms: BTreeMap::new(), outcomes }, inbox)
     }
 
     /// From now on these are the receivers.
     pub(crate) fn take(&mut self, receivers: BTreeMap<String, Receiver>) {
+        self.rooms.retain(|name, _| receivers.contains_key(name));
         self.receivers = Arc::new(receivers);
     }
 
-    pub(crate) fn send(&self, sending: Sending) {
+    pub(crate) fn send(&mut self, sending: Sending) {
         let (senders, receivers) = (Arc::clone(&self.senders), Arc::clone(&self.receivers));
-        let (room, outcomes) = (Arc::clone(&self.room), self.outcomes.clone());
+        let room = self.rooms.entry(sending.receiver.clone());
+        let room = Arc::clone(room.or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))));
+        let outcomes = self.outcomes.clone();
         tokio::spawn(async move {
             let _room = room.acquire_owned().await;
             let begun = Instant::now();

@@ -66,7 +66,7 @@ pub struct AlertNotification {
     pub provider_id: Option<String>,
     /// SHA-256 of the text, in hexadecimal.
     pub text_digest: String,
-    /// The attempts, oldest first: the newest hundred.
+    /// The attempts, oldest first: the first and the newest fifteen.
     pub attempts: Vec<AlertAttempt>,
 }
 

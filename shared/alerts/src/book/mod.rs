@@ -3,11 +3,12 @@ mod evolve;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dagbok_events::{RunKey, Timestamp};
+use dagbok_events::{DecodeError, RunKey, Timestamp, decode_packed};
 
 use crate::{
-    AlertScope, By, Condition, Labels, Matcher, Purpose, ResolvedWhy, Rule, Severity, limits,
+    AlertRecord, AlertScope, By, Condition, Labels, Matcher, Purpose, ResolvedWhy, Rule, Severity, limits,
     matches_all,
+    touched::Touched,
 };
 
 /// How an alert stands.
@@ -153,7 +154,9 @@ pub struct Alert {
     pub only: Option<String>,
     /// By which sequence it is so no more.
     pub resolved_by: Option<u64>,
-    /// All that was sent about it, by the delivery's name.
+    /// Receivers that took word of it by messages that are not at hand any more.
+    pub(crate) heard: BTreeSet<String>,
+    /// What was sent about it, by the delivery's name: the newest of it.
     pub deliveries: BTreeMap<String, Delivery>,
 }
 
@@ -172,7 +175,8 @@ impl Alert {
     pub fn told(&self) -> BTreeSet<&str> {
         let accepted =
             |it: &&Delivery| it.purpose == Purpose::Trigger && it.state == DeliveryState::Accepted;
-        self.deliveries.values().filter(accepted).map(|it| it.receiver.as_str()).collect()
+        let found = self.deliveries.values().filter(accepted).map(|it| it.receiver.as_str());
+        found.chain(self.heard.iter().map(String::as_str)).collect()
     }
 
     /// Whether anything about it may still have to be sent.
@@ -203,10 +207,18 @@ pub(crate) struct Refused {
     pub(crate) digest: String,
     pub(crate) why: String,
     pub(crate) at: Timestamp,
+    /// Somebody said that it is over.
+    pub(crate) is_closed: bool,
 }
 
-/// Alerts that are over and may still have to be told of, before old ones of them are let go.
-const SPARE: usize = 64;
+/// A receiver that does not take what it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failing {
+    pub(crate) since: Timestamp,
+    pub(crate) why: String,
+    /// Somebody said then that it is over: messages that were begun before say nothing new.
+    pub(crate) closed_at: Option<Timestamp>,
+}
 
 /// The fold.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -227,19 +239,18 @@ pub struct Book {
     pub(crate) silenced: u64,
     pub(crate) configuration: Option<String>,
     pub(crate) refused: Option<Refused>,
-    /// Receivers that don't take what they are sent: since when, by which sequence, and what they said.
-    pub(crate) failing: BTreeMap<String, (Timestamp, u64, String)>,
+    /// Receivers that don't take what they are sent.
+    pub(crate) failing: BTreeMap<String, Failing>,
+    /// How many alerts there may be until old ones are let go.
+    room: usize,
+    pub(crate) touched: Touched<u64>,
+    pub(crate) touched_keys: Touched<(Rule, AlertScope)>,
 }
 
 impl Book {
     /// The last sequence of the alert log that was folded.
     pub const fn last_seq(&self) -> u64 {
         self.last_seq
-    }
-
-    /// Passes an entry over that can't be read: what it says is not known.
-    pub fn pass_over(&mut self, seq: u64) {
-        self.last_seq = seq;
     }
 
     /// The time of the last record.
@@ -295,10 +306,18 @@ impl Book {
     }
 
     /// What is wrong with alerting itself.
-    pub(crate) fn conditions(&self) -> Vec<Condition> {
-        let own = |rule, scope, severity, since, summary: String, details| Condition {
+    pub(crate) fn condition_keys(&self) -> Vec<(Rule, AlertScope)> {
+        let failing = self.failing.keys().cloned().map(AlertScope::Receiver);
+        let mut keys: Vec<_> = failing.map(|scope| (Rule::ReceiverFailing, scope)).collect();
+        keys.push((Rule::ConfigurationRefused, AlertScope::Namespace));
+        keys
+    }
+
+    /// What is wrong with a part of alerting.
+    pub(crate) fn condition(&self, rule: Rule, scope: &AlertScope) -> Option<Condition> {
+        let own = |severity, since, summary: String, details| Condition {
             rule,
-            scope,
+            scope: scope.clone(),
             severity,
             fault: Some(dagbok_events::Fault::System),
             since,
@@ -308,51 +327,62 @@ impl Book {
             summary,
             details,
         };
-        let mut found: Vec<Condition> = self
-            .failing
-            .iter()
-            .map(|(receiver, (since, _, why))| {
+        match (rule, scope) {
+            (Rule::ReceiverFailing, AlertScope::Receiver(receiver)) => {
+                let failing = self.failing.get(receiver).filter(|it| it.closed_at.is_none())?;
+                let why = &failing.why;
                 let mut condition = own(
-                    Rule::ReceiverFailing,
-                    AlertScope::Receiver(receiver.clone()),
                     Severity::Critical,
-                    *since,
+                    failing.since,
                     format!("the receiver {receiver} does not take what it is sent: {why}"),
                     vec![("answer".to_owned(), why.clone())],
                 );
                 condition.labels.insert("receiver".to_owned(), receiver.clone());
-                condition
-            })
-            .collect();
-        found.extend(self.refused.iter().map(|refused| {
-            own(
-                Rule::ConfigurationRefused,
-                AlertScope::Namespace,
-                Severity::Warning,
-                refused.at,
-                "the alerting configuration can't be read; the last good one is in force"
-                    .to_owned(),
-                vec![("error".to_owned(), refused.why.clone())],
-            )
-        }));
-        found
+                Some(condition)
+            }
+            (Rule::ConfigurationRefused, AlertScope::Namespace) => {
+                let refused = self.refused.as_ref().filter(|it| !it.is_closed)?;
+                let summary =
+                    "the alerting configuration can't be read; the last good one is in force";
+                let details = vec![("error".to_owned(), refused.why.clone())];
+                Some(own(Severity::Warning, refused.at, summary.to_owned(), details))
+            }
+            _ => None,
+        }
     }
 
-    /// Lets the oldest alerts go that are over, beyond what is kept at hand.
-    pub(crate) fn forget_old(&mut self) {
-        if self.unsettled.len() > self.open.len() + SPARE {
-            let (alerts, last_at) = (&self.alerts, self.last_at);
-            self.unsettled.retain(|id| {
-                alerts.get(id).is_some_and(|alert| match &alert.state {
-                    AlertState::Resolved { at, .. } => last_at.since(*at) < limits::GIVE_UP,
-                    AlertState::Firing | AlertState::Acknowledged { .. } => true,
-                })
-            });
+    /// Takes an entry of the alert log in as it was stored. One that can't be read is passed over: what it says is
+    /// not known, and telling people goes on.
+    pub fn take_entry(&mut self, seq: u64, payload: &[u8]) -> Result<(), DecodeError> {
+        match decode_packed::<AlertRecord>(payload) {
+            Ok(record) => {
+                self.evolve(seq, &record);
+                Ok(())
+            }
+            Err(error) => {
+                self.last_seq = seq;
+                Err(error)
+            }
         }
-        while self.alerts.len() > limits::KEPT {
-            let old = self.alerts.iter().find(|(id, _)| !self.unsettled.contains(id));
-            let Some(id) = old.map(|(id, _)| *id) else { return };
+    }
+
+    /// Lets the oldest alerts go that are over, beyond what is kept at hand. Now and then, so that it costs little.
+    pub(crate) fn forget_old(&mut self) {
+        if self.alerts.len() <= self.room.max(limits::KEPT + limits::KEPT / 8) {
+            return;
+        }
+        let (alerts, last_at) = (&self.alerts, self.last_at);
+        self.unsettled.retain(|id| {
+            alerts.get(id).is_some_and(|alert| match &alert.state {
+                AlertState::Resolved { at, .. } => last_at.since(*at) < limits::GIVE_UP,
+                AlertState::Firing | AlertState::Acknowledged { .. } => true,
+            })
+        });
+        let surplus = self.alerts.len() - limits::KEPT;
+        let old = self.alerts.keys().filter(|id| !self.unsettled.contains(id)).copied();
+        for id in old.take(surplus).collect::<Vec<_>>() {
             self.alerts.remove(&id);
         }
+        self.room = self.alerts.len() + limits::KEPT / 8;
     }
 }

@@ -4,59 +4,153 @@ mod notices;
 
 pub(crate) use notices::{Place, first, has};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::Timestamp;
 
 use crate::{
-    Alert, AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertResolved, Book, By, Condition,
-    Policy, ResolvedWhy, Rule, Severity, Watch, dedup_key, limits,
+    Alert, AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertResolved, AlertScope, Book, By,
+    Condition, Policy, ResolvedWhy, Rule, Severity, Watch, dedup_key, limits, touched::Changed,
 };
 
-/// What is to be recorded at `now`; the first facts of an empty answer are in force already. `sending` names the
-/// deliveries that the asker has under way: others that the book has as being sent were in the hands of somebody
-/// who is gone, and are sent again under the same name.
-///
-/// Fold what it answers and ask again, until nothing is called for.
-pub fn plan(
-    watch: &Watch,
-    book: &Book,
-    policy: &Policy,
-    now: Timestamp,
-    sending: &BTreeSet<String>,
-) -> Vec<AlertRecord> {
-    let seen = watch.last_seq();
-    let mut records = Vec::new();
-    let mut add = |facts: Vec<AlertFact>| {
-        if !facts.is_empty() {
-            records.push(AlertRecord { at: now, by: By::Rules, reason: None, seen, facts });
+/// What is to be looked at, and when: planning costs what changed or is due, not what is open. It is no state of
+/// its own: a new one looks at everything first.
+#[derive(Clone, Debug, Default)]
+pub struct Agenda {
+    dues: BTreeSet<(Timestamp, u64)>,
+    due_of: BTreeMap<u64, Timestamp>,
+    /// When the next silence ends.
+    silence_end: Option<Timestamp>,
+    looked_at: Timestamp,
+    is_begun: bool,
+}
+
+impl Agenda {
+    /// Another policy is in force: all alerts are looked at again.
+    pub fn look_again(&mut self) {
+        self.is_begun = false;
+    }
+
+    /// What is to be recorded at `now`. `sending` names the deliveries that the asker has under way: others that the
+    /// book has as being sent were in the hands of somebody who is gone, and are sent again under the same name.
+    ///
+    /// Fold what it answers and ask again, until nothing is called for.
+    pub fn plan(
+        &mut self,
+        watch: &mut Watch,
+        book: &mut Book,
+        policy: &Policy,
+        now: Timestamp,
+        sending: &BTreeSet<String>,
+    ) -> Vec<AlertRecord> {
+        if !book.has_begun() {
+            return Vec::new();
         }
-    };
-    if !book.has_begun() {
-        return records;
+        let keys = keys(watch, book, now);
+        let looked_at = self.alerts(book, now);
+        let mut planned = Planned { now, seen: watch.last_seq(), records: Vec::new() };
+        let (mut opened, mut changed) = (book.opened, BTreeSet::new());
+        for (rule, scope) in &keys {
+            let own = book.condition(*rule, scope);
+            let facts = match own.or_else(|| watch.condition(*rule, scope, now)) {
+                Some(condition) => about(book, &condition, &mut opened),
+                None => over(watch, book, *rule, scope),
+            };
+            changed.extend(facts.iter().filter_map(changes));
+            planned.add(facts);
+        }
+        // What has changed in this round is looked at in the next: nobody is told of what is over by now.
+        for id in looked_at.into_iter().filter(|id| !changed.contains(id)) {
+            let Some(alert) = book.alert(id) else { continue };
+            let rest = [
+                tested(alert),
+                chase::facts(book, policy, alert, now),
+                notices::facts(policy, alert, now, sending),
+            ];
+            let is_at_rest = rest.iter().all(Vec::is_empty);
+            rest.into_iter().for_each(|facts| planned.add(facts));
+            if is_at_rest {
+                let dues = [chase::due(book, policy, alert, now), notices::due(alert)];
+                self.put_off(id, dues.into_iter().flatten().min());
+            }
+        }
+        planned.records
     }
-    let mut opened = book.opened;
-    let mut conditions = watch.conditions(now);
-    conditions.extend(book.conditions());
-    let mut changed = Vec::new();
-    for condition in &conditions {
-        let facts = about(book, condition, &mut opened);
-        changed.extend(facts.iter().filter_map(changes));
-        add(facts);
+
+    /// Alerts that changed or are due.
+    fn alerts(&mut self, book: &mut Book, now: Timestamp) -> BTreeSet<u64> {
+        let is_unsilenced = self.silence_end.is_some_and(|end| end <= now);
+        let is_all = !self.is_begun || is_unsilenced || now < self.looked_at;
+        let ends = book.silences.values().map(|it| it.until).filter(|until| *until > now);
+        self.silence_end = ends.min();
+        (self.is_begun, self.looked_at) = (true, now);
+        match book.touched.drain() {
+            Changed::These(mut some) if !is_all => {
+                let due = self.dues.range(..=(now, u64::MAX)).map(|(_, id)| *id);
+                some.extend(due);
+                some
+            }
+            Changed::These(_) | Changed::All => {
+                self.dues.clear();
+                self.due_of.clear();
+                book.open.union(&book.unsettled).copied().collect()
+            }
+        }
     }
-    for alert in book.open() {
-        let facts = over(watch, alert, &conditions);
-        changed.extend(facts.iter().filter_map(changes));
-        add(facts);
+
+    /// An alert is looked at again then; never where there is nothing to come.
+    fn put_off(&mut self, id: u64, due: Option<Timestamp>) {
+        if let Some(before) = self.due_of.remove(&id) {
+            self.dues.remove(&(before, id));
+        }
+        if let Some(due) = due {
+            self.dues.insert((due, id));
+            self.due_of.insert(id, due);
+        }
     }
-    // What has changed in this round is looked at in the next: nobody is told of what is over by now.
-    let changed: BTreeSet<u64> = changed.into_iter().collect();
-    let looked_at = book.open.union(&book.unsettled).filter(|id| !changed.contains(id));
-    for alert in looked_at.filter_map(|id| book.alert(*id)) {
-        add(chase::facts(book, policy, alert, now));
-        add(notices::facts(policy, alert, now, sending));
+
+    /// When to ask again though nothing was recorded; what is past where something waits already.
+    pub fn next_due(&self, watch: &Watch, book: &Book) -> Option<Timestamp> {
+        let has_news = !self.is_begun
+            || watch.has_changed()
+            || book.touched.is_any()
+            || book.touched_keys.is_any();
+        let at_once = has_news.then_some(self.looked_at);
+        let alert = self.dues.first().map(|(at, _)| *at);
+        let by_time = watch.next_due(self.looked_at);
+        [at_once, alert, self.silence_end, by_time].into_iter().flatten().min()
     }
-    records
+}
+
+/// What one round of planning came to.
+struct Planned {
+    now: Timestamp,
+    seen: u64,
+    records: Vec<AlertRecord>,
+}
+
+impl Planned {
+    fn add(&mut self, facts: Vec<AlertFact>) {
+        if !facts.is_empty() {
+            let (at, seen) = (self.now, self.seen);
+            self.records.push(AlertRecord { at, by: By::Rules, reason: None, seen, facts });
+        }
+    }
+}
+
+/// What may be wrong, or right again.
+fn keys(watch: &mut Watch, book: &mut Book, now: Timestamp) -> BTreeSet<(Rule, AlertScope)> {
+    match (watch.changed(now), book.touched_keys.drain()) {
+        (Changed::These(mut some), Changed::These(own)) => {
+            some.extend(own);
+            some
+        }
+        _ => {
+            let found = watch.conditions(now).into_iter().map(|it| (it.rule, it.scope));
+            let open = book.open().map(|it| (it.rule, it.scope.clone()));
+            found.chain(open).chain(book.condition_keys()).collect()
+        }
+    }
 }
 
 /// The alert that a fact changes.
@@ -66,15 +160,6 @@ fn changes(fact: &AlertFact) -> Option<u64> {
         AlertFact::AlertResolved(it) => Some(it.id),
         _ => None,
     }
-}
-
-/// When to ask again though nothing was recorded.
-pub fn next_due(watch: &Watch, book: &Book, policy: &Policy, now: Timestamp) -> Option<Timestamp> {
-    let looked_at: BTreeSet<u64> = book.open.union(&book.unsettled).copied().collect();
-    let alerts = looked_at.iter().filter_map(|id| book.alert(*id));
-    let dues = alerts.flat_map(|alert| [chase::due(book, policy, alert, now), notices::due(alert)]);
-    let silences = book.silences.values().map(|it| Some(it.until).filter(|until| *until > now));
-    dues.chain(silences).chain([watch.next_due(now)]).flatten().min()
 }
 
 /// What a condition calls for: a new alert, another word in an open one, or nothing.
@@ -91,6 +176,14 @@ fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact>
                 // Whoever has it in hand has the one that was before; and one that got worse goes by other routes.
                 let over = resolved(alert, ResolvedWhy::Superseded, Some(condition.last_cause()));
                 vec![over, open(book, condition, generation + 1, opened)]
+            }
+        }
+        // What is wrong with the file is another thing now: whoever looks must not mend what is mended.
+        Some(alert) if condition.rule == Rule::ConfigurationRefused => {
+            if alert.details == condition.details {
+                Vec::new()
+            } else {
+                vec![recurred(alert, condition)]
             }
         }
         Some(_) => Vec::new(),
@@ -148,16 +241,20 @@ pub(crate) fn resolved(alert: &Alert, why: ResolvedWhy, by_seq: Option<u64>) -> 
     AlertFact::AlertResolved(AlertResolved { id: alert.id, why, by_seq })
 }
 
-/// Whether what an open alert is about is so no more.
-fn over(watch: &Watch, alert: &Alert, conditions: &[Condition]) -> Vec<AlertFact> {
-    if alert.rule == Rule::Test {
-        let is_done = alert.chase.is_some() && notices::all_said(alert);
-        return if is_done { vec![resolved(alert, ResolvedWhy::Tested, None)] } else { Vec::new() };
+/// What is called for where nothing is wrong: an open alert about it is over.
+fn over(watch: &Watch, book: &Book, rule: Rule, scope: &AlertScope) -> Vec<AlertFact> {
+    let newest = book.newest.get(&(rule, scope.clone())).and_then(|id| book.alert(*id));
+    match newest.filter(|alert| alert.is_open() && rule != Rule::Test) {
+        Some(alert) => {
+            vec![resolved(alert, ResolvedWhy::Recovered, watch.cleared_by(rule, scope))]
+        }
+        None => Vec::new(),
     }
-    let stands = |it: &Condition| it.rule == alert.rule && it.scope == alert.scope;
-    if conditions.iter().any(stands) {
-        return Vec::new();
-    }
-    let by_seq = watch.cleared_by(alert.rule, &alert.scope);
-    vec![resolved(alert, ResolvedWhy::Recovered, by_seq)]
+}
+
+/// The end of a test, once all was said.
+fn tested(alert: &Alert) -> Vec<AlertFact> {
+    let is_test = alert.rule == Rule::Test && alert.is_open();
+    let is_done = is_test && alert.chase.is_some() && notices::all_said(alert);
+    if is_done { vec![resolved(alert, ResolvedWhy::Tested, None)] } else { Vec::new() }
 }
