@@ -1,5 +1,5 @@
 //! The facts of the alert log: what was found wrong, who was told, and what they answered. Only ever added to.
-use dagbok_events::{RunKey, Timestamp};
+use dagbok_events::{Micros, RunKey, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,20 @@ pub enum AlertFact {
     NotificationRejected(NotificationRejected),
     /// The alerter's clock shows much less than at the record before.
     ClockWentBack(AlertingClockWentBack),
+    /// An alert is not told by itself for now: it is known what of, or somebody silenced it.
+    AlertSuppressed(AlertSuppressed),
+    /// An alert is told by itself from now on: what it was told with is over.
+    AlertReleased(AlertReleased),
+    /// A sign of life is about to be sent to whoever watches alerting from outside.
+    SignOfLife(SignOfLife),
+    /// Whoever watches from outside did not take a sign of life.
+    SignOfLifeFailed(SignOfLifeFailed),
+    /// Whoever watches from outside takes signs of life again.
+    SignOfLifeAccepted(SignOfLifeAccepted),
+    /// Something outside says that it lives, and when it will say so again.
+    HeartbeatReceived(HeartbeatReceived),
+    /// A heartbeat is not expected any more.
+    HeartbeatForgotten(HeartbeatForgotten),
 }
 
 impl AlertFact {
@@ -83,6 +97,13 @@ impl AlertFact {
             Self::NotificationAccepted(it) => Some(it.id),
             Self::NotificationFailed(it) => Some(it.id),
             Self::NotificationRejected(it) => Some(it.id),
+            Self::AlertSuppressed(it) => Some(it.id),
+            Self::AlertReleased(it) => Some(it.id),
+            Self::SignOfLife(_)
+            | Self::SignOfLifeFailed(_)
+            | Self::SignOfLifeAccepted(_)
+            | Self::HeartbeatReceived(_)
+            | Self::HeartbeatForgotten(_) => None,
             Self::AlertingBegan(_)
             | Self::ConfigurationTaken(_)
             | Self::ConfigurationRefused(_)
@@ -107,6 +128,103 @@ pub struct AlertingClockWentBack {
 pub struct AlertingBegan {
     /// Name of the namespace, which is part of every alert's key.
     pub namespace: String,
+}
+
+/// Why an alert is not told by itself.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum SuppressedWhy {
+    /// It is told with others of its owner.
+    Grouped,
+    /// It follows from another, which is told.
+    Inhibited,
+    /// Somebody silenced it.
+    Silenced,
+}
+
+impl SuppressedWhy {
+    /// As it stands in facts.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Grouped => "grouped",
+            Self::Inhibited => "inhibited",
+            Self::Silenced => "silenced",
+        }
+    }
+}
+
+/// See [`AlertFact::AlertSuppressed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertSuppressed {
+    /// Number of the alert.
+    pub id: u64,
+    /// Why it is not told by itself.
+    pub why: SuppressedWhy,
+    /// Number of the alert that it is told with, or that it follows from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<u64>,
+    /// Number of the silence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<u64>,
+}
+
+/// See [`AlertFact::AlertReleased`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertReleased {
+    /// Number of the alert.
+    pub id: u64,
+}
+
+/// See [`AlertFact::SignOfLife`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignOfLife {
+    /// Counts them, from one.
+    pub number: u64,
+    /// What is wrong with telling people, so that failure is signalled; absent where all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// See [`AlertFact::SignOfLifeFailed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignOfLifeFailed {
+    /// Which one.
+    pub number: u64,
+    /// HTTP's status, where one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub why: String,
+}
+
+/// See [`AlertFact::SignOfLifeAccepted`]. Recorded only where the one before failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignOfLifeAccepted {
+    /// Which one.
+    pub number: u64,
+}
+
+/// See [`AlertFact::HeartbeatReceived`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeartbeatReceived {
+    /// Whose it is.
+    pub name: String,
+    /// After what time the next one comes.
+    pub period: Micros,
+    /// How much later it may come before that is an alert.
+    pub grace: Micros,
+    /// Who is told where it does not come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
+/// See [`AlertFact::HeartbeatForgotten`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeartbeatForgotten {
+    /// Whose it was.
+    pub name: String,
 }
 
 /// See [`AlertFact::ConfigurationTaken`].

@@ -2,7 +2,7 @@
 use dagbok_events::Timestamp;
 
 use super::{
-    Alert, AlertState, Attempt, Book, Chase, Delivery, DeliveryState, Failing, Refused, Silence,
+    Alert, AlertState, Attempt, Book, Chase, Delivery, DeliveryState, Failing, Refused, SIGNS, Silence,
 };
 use crate::{
     AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertScope, AlertSilenced, By,
@@ -44,7 +44,7 @@ impl Book {
                 self.configuration = Some(it.digest.clone());
                 self.refused = None;
                 self.touched_keys.note_all();
-                self.failing.retain(|name, _| it.receivers.contains(name));
+                self.failing.retain(|name, _| name == SIGNS || it.receivers.contains(name));
             }
             AlertFact::ConfigurationRefused(it) => {
                 let (digest, why) = (it.digest.clone(), it.why.clone());
@@ -52,6 +52,13 @@ impl Book {
                 self.touched_keys.note(|| (Rule::ConfigurationRefused, AlertScope::Namespace));
             }
             AlertFact::ClockWentBack(it) => self.clock_went_back(it.to),
+            AlertFact::AlertSuppressed(it) => self.suppressed(it),
+            AlertFact::AlertReleased(it) => self.released(it.id),
+            AlertFact::SignOfLife(_)
+            | AlertFact::SignOfLifeFailed(_)
+            | AlertFact::SignOfLifeAccepted(_)
+            | AlertFact::HeartbeatReceived(_)
+            | AlertFact::HeartbeatForgotten(_) => self.lives(at, fact),
             AlertFact::AlertOpened(it) => self.opened(at, it),
             AlertFact::AlertRecurred(it) => self.recurred(at, it),
             AlertFact::AlertAcknowledged(it) => {
@@ -74,6 +81,11 @@ impl Book {
                     alert.resolved_by = it.by_seq;
                     let scope = alert.scope.clone();
                     self.open.remove(&it.id);
+                    // What was told with it is looked at again.
+                    for held in self.holds.get(&it.id).into_iter().flatten() {
+                        self.touched.note(|| *held);
+                    }
+                    self.released(it.id);
                     self.settle(it.id);
                     if it.why == ResolvedWhy::ByHand {
                         self.closed(at, &scope);
@@ -126,6 +138,13 @@ impl Book {
             }
             AlertFact::AlertingBegan(_)
             | AlertFact::ClockWentBack(_)
+            | AlertFact::AlertSuppressed(_)
+            | AlertFact::AlertReleased(_)
+            | AlertFact::SignOfLife(_)
+            | AlertFact::SignOfLifeFailed(_)
+            | AlertFact::SignOfLifeAccepted(_)
+            | AlertFact::HeartbeatReceived(_)
+            | AlertFact::HeartbeatForgotten(_)
             | AlertFact::ConfigurationTaken(_)
             | AlertFact::ConfigurationRefused(_)
             | AlertFact::AlertOpened(_)
@@ -143,7 +162,14 @@ impl Book {
         let last_cause = it.causes.last().copied().unwrap_or(0);
         self.opened = self.opened.max(it.id);
         self.newest.insert(key.clone(), it.id);
-        self.generations.insert(key, (it.generation, last_cause));
+        self.generations.insert(key.clone(), (it.generation, last_cause));
+        if it.generation > 1 {
+            let began = self.began_at.entry(key).or_default();
+            began.push(at);
+            if began.len() >= limits::FLAPS {
+                began.remove(0);
+            }
+        }
         self.open.insert(it.id);
         self.unsettled.insert(it.id);
         let alert = Alert {
@@ -167,6 +193,8 @@ impl Book {
             is_news: false,
             only: it.only.clone(),
             resolved_by: None,
+            held: None,
+            follows: super::Follows::default(),
             heard: std::collections::BTreeSet::new(),
             deliveries: std::collections::BTreeMap::new(),
         };
@@ -257,6 +285,11 @@ impl Book {
                     refused.is_closed = true;
                 }
             }
+            AlertScope::Heartbeat(name) => {
+                if let Some(beat) = self.heartbeats.get_mut(name) {
+                    beat.is_closed = true;
+                }
+            }
             AlertScope::Dag(_) | AlertScope::File(_) => {}
         }
     }
@@ -264,6 +297,12 @@ impl Book {
     /// What was begun later than `to` by the clock as it was began then, and waits as long from there.
     fn clock_went_back(&mut self, to: Timestamp) {
         self.touched.note_all();
+        self.signs.at = self.signs.at.map(|at| at.min(to));
+        self.missing.clear();
+        for (name, beat) in &mut self.heartbeats {
+            beat.at = beat.at.min(to);
+            self.missing.insert((beat.missing_at(), name.clone()));
+        }
         let ids: Vec<u64> = self.open.union(&self.unsettled).copied().collect();
         for id in ids {
             let Some(alert) = self.alerts.get_mut(&id) else { continue };
@@ -326,7 +365,7 @@ impl Book {
         }
     }
 
-    fn touch_receiver(&mut self, name: &str) {
+    pub(super) fn touch_receiver(&mut self, name: &str) {
         self.touched_keys
             .note(|| (Rule::ReceiverFailing, AlertScope::Receiver(name.to_owned())));
     }

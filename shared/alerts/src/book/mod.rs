@@ -1,12 +1,14 @@
 //! Which alerts there are and who was told, as a fold of the alert log.
 mod evolve;
+mod held;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dagbok_events::{DecodeError, RunKey, Timestamp, decode_packed};
+use dagbok_events::{DecodeError, Micros, RunKey, Timestamp, decode_packed};
 
 use crate::{
-    AlertRecord, AlertScope, By, Condition, Labels, Matcher, Purpose, ResolvedWhy, Rule, Severity, limits,
+    AlertRecord, AlertScope, By, Condition, Labels, Matcher, Purpose, ResolvedWhy, Rule, Severity,
+    SuppressedWhy, limits,
     matches_all,
     touched::Touched,
 };
@@ -111,6 +113,26 @@ pub struct Delivery {
     pub attempts: Vec<Attempt>,
 }
 
+/// Why an alert is not told by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Why.
+    pub why: SuppressedWhy,
+    /// The alert that it is told with, or that it follows from.
+    pub by: Option<u64>,
+    /// The silence.
+    pub silence: Option<u64>,
+}
+
+/// What is told with an alert.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Follows {
+    /// How many alerts.
+    pub count: u32,
+    /// What the first of them say.
+    pub first: Vec<String>,
+}
+
 /// An alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
@@ -154,6 +176,10 @@ pub struct Alert {
     pub only: Option<String>,
     /// By which sequence it is so no more.
     pub resolved_by: Option<u64>,
+    /// Why it is not told by itself, where it is not.
+    pub held: Option<Held>,
+    /// What is told with it.
+    pub follows: Follows,
     /// Receivers that took word of it by messages that are not at hand any more.
     pub(crate) heard: BTreeSet<String>,
     /// What was sent about it, by the delivery's name: the newest of it.
@@ -220,6 +246,42 @@ pub(crate) struct Failing {
     pub(crate) closed_at: Option<Timestamp>,
 }
 
+/// Something outside that says regularly that it lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// When it said so last.
+    pub at: Timestamp,
+    /// After what time it says so again.
+    pub period: Micros,
+    /// How much later it may.
+    pub grace: Micros,
+    /// Who is told where it does not.
+    pub owner: Option<String>,
+    /// Somebody said that its absence is over.
+    pub(crate) is_closed: bool,
+}
+
+impl Heartbeat {
+    /// From when its absence is an alert.
+    pub fn missing_at(&self) -> Timestamp {
+        self.at.plus(self.period).plus(self.grace)
+    }
+}
+
+/// What signs of life that nobody takes count as: a receiver of this name.
+pub(crate) const SIGNS: &str = "dead man's switch";
+
+/// Signs of life.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// The last one's.
+    pub number: u64,
+    /// When it was sent.
+    pub at: Option<Timestamp>,
+    /// How many failed in a row.
+    pub lost: u32,
+}
+
 /// The fold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Book {
@@ -241,6 +303,14 @@ pub struct Book {
     pub(crate) refused: Option<Refused>,
     /// Receivers that don't take what they are sent.
     pub(crate) failing: BTreeMap<String, Failing>,
+    /// What alerts hold others, by number.
+    pub(crate) holds: BTreeMap<u64, BTreeSet<u64>>,
+    /// When the newest incidents of each rule and scope began, where there were several.
+    pub(crate) began_at: BTreeMap<(Rule, AlertScope), Vec<Timestamp>>,
+    pub(crate) heartbeats: BTreeMap<String, Heartbeat>,
+    /// The same, by when each is missing.
+    pub(crate) missing: BTreeSet<(Timestamp, String)>,
+    pub(crate) signs: Signs,
     /// How many alerts there may be until old ones are let go.
     room: usize,
     pub(crate) touched: Touched<u64>,
@@ -305,16 +375,63 @@ impl Book {
         self.silences.iter().find(|(_, it)| holds(it)).map(|(number, _)| *number)
     }
 
+    /// Heartbeats that are expected, by name.
+    pub fn heartbeats(&self) -> impl Iterator<Item = (&String, &Heartbeat)> {
+        self.heartbeats.iter()
+    }
+
+    /// Signs of life that were sent.
+    pub fn signs(&self) -> &Signs {
+        &self.signs
+    }
+
+    /// The alert that providers know by this key, of those at hand.
+    pub fn by_key(&self, dedup_key: &str) -> Option<&Alert> {
+        self.alerts.values().rev().find(|alert| alert.dedup_key == dedup_key)
+    }
+
+    /// Heartbeats that came to be missing in a span of time.
+    pub(crate) fn missing_in(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> impl Iterator<Item = (Rule, AlertScope)> {
+        let first = (since.plus(Micros(1)), String::new());
+        let last = (until.plus(Micros(1)), String::new());
+        let (first, last) = if first <= last { (first, last) } else { (last.clone(), last) };
+        let found = self.missing.range(first..last).map(|(_, name)| name.clone());
+        found.map(|name| (Rule::HeartbeatMissing, AlertScope::Heartbeat(name)))
+    }
+
+    /// When the next heartbeat comes to be missing, after `now`.
+    pub(crate) fn next_missing(&self, now: Timestamp) -> Option<Timestamp> {
+        self.missing.range((now.plus(Micros(1)), String::new())..).next().map(|(at, _)| *at)
+    }
+
+    /// What is wrong with telling people, for whoever watches from outside.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let mut failing = self.failing.iter().filter(|(_, it)| it.closed_at.is_none());
+        let known = failing.find(|(name, _)| *name != SIGNS);
+        known.map(|(name, it)| format!("the receiver {name} does not take what it is sent: {}", it.why))
+    }
+
     /// What is wrong with alerting itself.
     pub(crate) fn condition_keys(&self) -> Vec<(Rule, AlertScope)> {
         let failing = self.failing.keys().cloned().map(AlertScope::Receiver);
         let mut keys: Vec<_> = failing.map(|scope| (Rule::ReceiverFailing, scope)).collect();
         keys.push((Rule::ConfigurationRefused, AlertScope::Namespace));
+        let names = self.heartbeats.keys().cloned().map(AlertScope::Heartbeat);
+        keys.extend(names.map(|scope| (Rule::HeartbeatMissing, scope)));
         keys
     }
 
-    /// What is wrong with a part of alerting.
-    pub(crate) fn condition(&self, rule: Rule, scope: &AlertScope) -> Option<Condition> {
+    /// What is wrong with a part of alerting, or with what it waits for.
+    pub(crate) fn condition(
+        &self,
+        rule: Rule,
+        scope: &AlertScope,
+        now: Timestamp,
+    ) -> Option<Condition> {
         let own = |severity, since, summary: String, details| Condition {
             rule,
             scope: scope.clone(),
@@ -346,6 +463,25 @@ impl Book {
                     "the alerting configuration can't be read; the last good one is in force";
                 let details = vec![("error".to_owned(), refused.why.clone())];
                 Some(own(Severity::Warning, refused.at, summary.to_owned(), details))
+            }
+            (Rule::HeartbeatMissing, AlertScope::Heartbeat(name)) => {
+                let beat = self.heartbeats.get(name)?;
+                if beat.is_closed || now < beat.missing_at() {
+                    return None;
+                }
+                let due = beat.at.plus(beat.period);
+                let mut condition = own(
+                    Severity::Critical,
+                    due,
+                    format!("{name}: no heartbeat since {}; the next was due at {due}", beat.at),
+                    vec![("last heartbeat".to_owned(), beat.at.to_string())],
+                );
+                condition.fault = None;
+                condition.labels.insert("heartbeat".to_owned(), name.clone());
+                if let Some(owner) = &beat.owner {
+                    condition.labels.insert("owner".to_owned(), owner.clone());
+                }
+                Some(condition)
             }
             _ => None,
         }

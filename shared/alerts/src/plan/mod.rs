@@ -1,16 +1,19 @@
 //! What is called for, as records of the alert log.
 mod chase;
+mod holds;
 mod notices;
 
 pub(crate) use notices::{Place, first, has};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dagbok_events::Timestamp;
+use dagbok_events::{Micros, Timestamp};
+use holds::Holds;
 
 use crate::{
     Alert, AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertResolved, AlertScope, Book, By,
-    Condition, Policy, ResolvedWhy, Rule, Severity, Watch, dedup_key, limits, touched::Changed,
+    Condition, Policy, ResolvedWhy, Rule, Severity, SignOfLife, Watch, dedup_key, limits,
+    touched::Changed,
 };
 
 /// What is to be looked at, and when: planning costs what changed or is due, not what is open. It is no state of
@@ -23,6 +26,7 @@ pub struct Agenda {
     silence_end: Option<Timestamp>,
     looked_at: Timestamp,
     is_begun: bool,
+    holds: Holds,
 }
 
 impl Agenda {
@@ -46,12 +50,13 @@ impl Agenda {
         if !book.has_begun() {
             return Vec::new();
         }
-        let keys = keys(watch, book, now);
-        let looked_at = self.alerts(book, now);
+        let mut keys = keys(watch, book, now);
+        keys.extend(book.missing_in(self.looked_at, now));
+        let looked_at = self.alerts(book, policy, now);
         let mut planned = Planned { now, seen: watch.last_seq(), records: Vec::new() };
         let (mut opened, mut changed) = (book.opened, BTreeSet::new());
         for (rule, scope) in &keys {
-            let own = book.condition(*rule, scope);
+            let own = book.condition(*rule, scope, now);
             let facts = match own.or_else(|| watch.condition(*rule, scope, now)) {
                 Some(condition) => about(book, &condition, &mut opened),
                 None => over(watch, book, *rule, scope),
@@ -60,25 +65,34 @@ impl Agenda {
             planned.add(facts);
         }
         // What has changed in this round is looked at in the next: nobody is told of what is over by now.
-        for id in looked_at.into_iter().filter(|id| !changed.contains(id)) {
+        let looked_at: Vec<u64> =
+            looked_at.into_iter().filter(|id| !changed.contains(id)).collect();
+        for alert in looked_at.iter().filter_map(|id| book.alert(*id)) {
+            // What follows from a new root cause may be told already.
+            self.is_begun &= !self.holds.root(alert);
+        }
+        for id in looked_at {
             let Some(alert) = book.alert(id) else { continue };
-            let rest = [
-                tested(alert),
-                chase::facts(book, policy, alert, now),
-                notices::facts(policy, alert, now, sending),
-            ];
+            let held = self.holds.facts(book, policy, alert, now);
+            let told = if held.is_empty() {
+                chase::facts(policy, alert, now)
+            } else {
+                Vec::new()
+            };
+            let rest = [held, tested(alert), told, notices::facts(policy, alert, now, sending)];
             let is_at_rest = rest.iter().all(Vec::is_empty);
             rest.into_iter().for_each(|facts| planned.add(facts));
             if is_at_rest {
-                let dues = [chase::due(book, policy, alert, now), notices::due(alert)];
+                let dues = [chase::due(policy, alert), notices::due(alert)];
                 self.put_off(id, dues.into_iter().flatten().min());
             }
         }
+        planned.add(sign(book, policy, now));
         planned.records
     }
 
     /// Alerts that changed or are due.
-    fn alerts(&mut self, book: &mut Book, now: Timestamp) -> BTreeSet<u64> {
+    fn alerts(&mut self, book: &mut Book, policy: &Policy, now: Timestamp) -> BTreeSet<u64> {
         let is_unsilenced = self.silence_end.is_some_and(|end| end <= now);
         let is_all = !self.is_begun || is_unsilenced || now < self.looked_at;
         let ends = book.silences.values().map(|it| it.until).filter(|until| *until > now);
@@ -93,6 +107,7 @@ impl Agenda {
             Changed::These(_) | Changed::All => {
                 self.dues.clear();
                 self.due_of.clear();
+                self.holds = Holds::new(book, policy);
                 book.open.union(&book.unsettled).copied().collect()
             }
         }
@@ -110,7 +125,7 @@ impl Agenda {
     }
 
     /// When to ask again though nothing was recorded; what is past where something waits already.
-    pub fn next_due(&self, watch: &Watch, book: &Book) -> Option<Timestamp> {
+    pub fn next_due(&self, watch: &Watch, book: &Book, policy: &Policy) -> Option<Timestamp> {
         let has_news = !self.is_begun
             || watch.has_changed()
             || book.touched.is_any()
@@ -118,7 +133,9 @@ impl Agenda {
         let at_once = has_news.then_some(self.looked_at);
         let alert = self.dues.first().map(|(at, _)| *at);
         let by_time = watch.next_due(self.looked_at);
-        [at_once, alert, self.silence_end, by_time].into_iter().flatten().min()
+        let beat = book.next_missing(self.looked_at);
+        let sign = policy.sign_every.map(|every| sign_due(book, every));
+        [at_once, alert, self.silence_end, by_time, beat, sign].into_iter().flatten().min()
     }
 }
 
@@ -135,6 +152,22 @@ impl Planned {
             let (at, seen) = (self.now, self.seen);
             self.records.push(AlertRecord { at, by: By::Rules, reason: None, seen, facts });
         }
+    }
+}
+
+/// When the next sign of life is due.
+fn sign_due(book: &Book, every: Micros) -> Timestamp {
+    book.signs.at.map_or(Timestamp(0), |at| at.plus(every))
+}
+
+/// A sign of life, where one is due: it went through the log, the fold and the rules as an alert does.
+fn sign(book: &Book, policy: &Policy, now: Timestamp) -> Vec<AlertFact> {
+    match policy.sign_every {
+        Some(every) if sign_due(book, every) <= now => {
+            let (number, trouble) = (book.signs.number + 1, book.trouble());
+            vec![AlertFact::SignOfLife(SignOfLife { number, trouble })]
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -201,6 +234,15 @@ fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact>
     }
 }
 
+/// Whether it came and went too often to be told each time.
+fn flaps(book: &Book, condition: &Condition) -> bool {
+    let began = book.began_at.get(&(condition.rule, condition.scope.clone()));
+    began.is_some_and(|began| {
+        began.len() + 1 >= limits::FLAPS
+            && condition.since.since(began[0]) < limits::FLAPS_WITHIN
+    })
+}
+
 fn is_worse(alert: &Alert, condition: &Condition) -> bool {
     let was = alert.labels.get("severity").map(String::as_str);
     let known = [Severity::Info, Severity::Warning, Severity::Critical];
@@ -210,15 +252,21 @@ fn is_worse(alert: &Alert, condition: &Condition) -> bool {
 fn open(book: &Book, condition: &Condition, generation: u32, opened: &mut u64) -> AlertFact {
     *opened += 1;
     let namespace = book.namespace();
+    let (mut labels, mut details) = (condition.all_labels(namespace), condition.details.clone());
+    if flaps(book, condition) {
+        labels.insert("flapping".to_owned(), "true".to_owned());
+        let what = format!("{} times within the hour, so it is told once it stays", limits::FLAPS);
+        details.push(("came and went".to_owned(), what));
+    }
     AlertFact::AlertOpened(Box::new(AlertOpened {
         id: *opened,
         rule: condition.rule,
         scope: condition.scope.clone(),
         generation,
         dedup_key: dedup_key(namespace, condition.rule, &condition.scope, generation),
-        labels: condition.all_labels(namespace),
+        labels,
         summary: condition.summary.clone(),
-        details: condition.details.clone(),
+        details,
         causes: condition.causes.clone(),
         since: condition.since,
         run: condition.run.clone(),

@@ -80,6 +80,7 @@ impl Watch {
         causes.sort_unstable();
         let mut labels = dag_labels(dag_id, dag);
         labels.insert("cause".to_owned(), cause.to_owned());
+        labels.insert("file".to_owned(), dag.file.clone());
         let why = match cause {
             "paused" => "the DAG is paused",
             "import_error" => "its file can't be read",
@@ -105,6 +106,30 @@ impl Watch {
                 ("due".to_owned(), promise.due.to_string()),
                 ("cause".to_owned(), cause.to_owned()),
             ],
+        })
+    }
+
+    /// No scheduler has written anything since several runs were due: one cause of all of them missing.
+    pub(super) fn silent(&self, now: Timestamp) -> Option<Condition> {
+        let broken = self.promises.range(..=now).flat_map(|(_, dags)| dags);
+        let due = |dag_id: &DagId| self.dags.get(dag_id).filter(|dag| dag.paused.is_none())?.promise;
+        let silent = broken.filter_map(due).filter(|promise| self.last_at < promise.due);
+        let first: Vec<_> = silent.take(2).collect();
+        let [one, _] = first.as_slice() else { return None };
+        Some(Condition {
+            rule: Rule::SchedulerSilent,
+            scope: AlertScope::Namespace,
+            severity: Severity::Critical,
+            fault: Some(Fault::System),
+            since: one.due,
+            causes: vec![self.last_seq],
+            run: None,
+            labels: Labels::new(),
+            summary: format!(
+                "no scheduler has written anything since {}, and runs are due",
+                self.last_at
+            ),
+            details: vec![("last record".to_owned(), self.last_seq.to_string())],
         })
     }
 

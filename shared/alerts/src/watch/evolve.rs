@@ -199,7 +199,8 @@ impl Watch {
     fn disappeared(&mut self, seq: u64, at: Timestamp, dag_id: &DagId, gone: &DagDisappeared) {
         let dag = self.dag(dag_id);
         dag.is_gone = true;
-        let labels = dag_labels(dag_id, dag);
+        let mut labels = dag_labels(dag_id, dag);
+        labels.insert("file".to_owned(), gone.file.clone());
         let where_from = if gone.file_gone { "with its file" } else { "from its file" };
         self.raise(Condition {
             rule: Rule::DagVanished,

@@ -112,6 +112,8 @@ impl Watch {
             let span = (Bound::Excluded(since), Bound::Included(now));
             let missing = self.promises.range(span).flat_map(|(_, dags)| dags);
             keys.extend(missing.map(|dag| (Rule::RunMissing, AlertScope::Dag(dag.clone()))));
+            // It ends with the next record, whatever that is about.
+            keys.insert((Rule::SchedulerSilent, AlertScope::Namespace));
             let stuck = self.waiting.range(span).flat_map(|(_, dags)| dags.keys());
             keys.extend(stuck.map(|dag| (Rule::StuckQueued, AlertScope::Dag(dag.clone()))));
         }
@@ -132,6 +134,7 @@ impl Watch {
                 if promise.broken_at <= now { self.missing(dag_id) } else { None }
             }
             (Rule::StuckQueued, AlertScope::Dag(dag_id)) => self.stuck(dag_id, now),
+            (Rule::SchedulerSilent, AlertScope::Namespace) => self.silent(now),
             _ => self.raised.get(&(rule, scope.clone())).cloned(),
         }
     }
@@ -146,6 +149,7 @@ impl Watch {
         let mut found: Vec<Condition> = self.raised.values().cloned().collect();
         let broken = self.promises.range(..=now).flat_map(|(_, dags)| dags);
         found.extend(broken.filter_map(|dag_id| self.missing(dag_id)));
+        found.extend(self.silent(now));
         let stuck: BTreeSet<&DagId> =
             self.waiting.range(..=now).flat_map(|(_, dags)| dags.keys()).collect();
         found.extend(stuck.into_iter().filter_map(|dag_id| self.stuck(dag_id, now)));

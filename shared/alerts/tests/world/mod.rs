@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_alerts::{
     Agenda, AlertFact, AlertRecord, AlertScope, AlertingBegan, Answered, Ask, AskBody, Book, By,
-    Chain, Outcome, Policy, ReceiverRules, Route, Rule, Watch, decide, outcome,
+    Chain, Grouping, Outcome, Policy, ReceiverRules, Route, Rule, Watch, decide, outcome,
 };
 use dagbok_events::{
     DagId, Digest, Fact, Interval, Micros, Record, RunCreated, RunExpected, RunFailed, RunId,
     RunKey, RunMissed, RunSucceeded, RunType, Scope, Timestamp,
 };
 
-pub const HOUR: Micros = Micros::from_secs(3_600);
+pub(crate) const HOUR: Micros = Micros::from_secs(3_600);
 
 #[derive(Clone, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     Create(u8, u8),
     Fail(u8, u8),
     Succeed(u8, u8),
@@ -28,7 +28,7 @@ pub enum Step {
     Silence,
 }
 
-pub fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     let rules = |fallback: Option<&str>| ReceiverRules {
         fallback: fallback.map(str::to_owned),
         resolves: true,
@@ -44,30 +44,31 @@ pub fn policy() -> Policy {
         goes_on: false,
         group_interval: Micros::from_secs(60),
         repeat_interval: HOUR,
+        grouping: Grouping::default(),
         routes: Vec::new(),
     };
     let receivers = receivers.map(|(name, rules)| (name.to_owned(), rules)).into();
-    Policy { receivers, root: Some(root), external_url: Some("https://example.org".to_owned()) }
+    Policy { receivers, root: Some(root), external_url: Some("https://example.org".to_owned()), ..Policy::default() }
 }
 
 /// What one history does, with the log that outlives crashes.
-pub struct World {
-    pub policy: Policy,
-    pub now: Timestamp,
-    pub run_log: Vec<Record>,
-    pub alert_log: Vec<AlertRecord>,
-    pub watch: Watch,
-    pub book: Book,
-    pub agenda: Agenda,
-    pub sending: BTreeSet<String>,
+pub(crate) struct World {
+    pub(crate) policy: Policy,
+    pub(crate) now: Timestamp,
+    pub(crate) run_log: Vec<Record>,
+    pub(crate) alert_log: Vec<AlertRecord>,
+    pub(crate) watch: Watch,
+    pub(crate) book: Book,
+    pub(crate) agenda: Agenda,
+    pub(crate) sending: BTreeSet<String>,
     /// What reached a provider, by the delivery's name, and what it took.
-    pub reached: BTreeMap<String, u32>,
-    pub taken: BTreeSet<String>,
-    pub under_way: Vec<(u64, String, u32)>,
-    pub failures: Vec<u64>,
+    pub(crate) reached: BTreeMap<String, u32>,
+    pub(crate) taken: BTreeSet<String>,
+    pub(crate) under_way: Vec<(u64, String, u32)>,
+    pub(crate) failures: Vec<u64>,
 }
 
-pub fn key(dag: u8, run: u8) -> RunKey {
+pub(crate) fn key(dag: u8, run: u8) -> RunKey {
     RunKey {
         dag_id: DagId::new(format!("dag_{dag}")).unwrap(),
         run_id: RunId::new(format!("run_{run}")).unwrap(),
@@ -75,7 +76,7 @@ pub fn key(dag: u8, run: u8) -> RunKey {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut world = Self {
             policy: policy(),
             now: Timestamp(1_800_000_000_000_000),
@@ -96,7 +97,7 @@ impl World {
         world
     }
 
-    pub fn append(&mut self, record: &AlertRecord) {
+    pub(crate) fn append(&mut self, record: &AlertRecord) {
         self.alert_log.push(record.clone());
         self.book.evolve(self.alert_log.len() as u64, record);
         for fact in &record.facts {
@@ -108,7 +109,7 @@ impl World {
         }
     }
 
-    pub fn log(&mut self, scope: Scope, fact: Fact) -> u64 {
+    pub(crate) fn log(&mut self, scope: Scope, fact: Fact) -> u64 {
         let record = Record {
             at: self.now,
             clock: None,
@@ -126,14 +127,14 @@ impl World {
     }
 
     /// A run of a DAG of its own fails.
-    pub fn fail_of(&mut self, dag: u32) {
+    pub(crate) fn fail_of(&mut self, dag: u32) {
         let dag_id = DagId::new(format!("many_{dag}")).unwrap();
         let run = RunKey { dag_id, run_id: RunId::new("run").unwrap() };
         self.log(Scope::Run(run.clone()), Fact::RunCreated(Box::new(created(self.now))));
         self.log(Scope::Run(run), Fact::RunFailed(RunFailed { failed: vec![] }));
     }
 
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for _ in 0..50 {
             let (watch, book, now) = (&mut self.watch, &mut self.book, self.now);
             let records = self.agenda.plan(watch, book, &self.policy, now, &self.sending);
@@ -151,7 +152,7 @@ impl World {
         panic!("the rules never come to rest");
     }
 
-    pub fn answer(&mut self, which: usize, kind: u8) {
+    pub(crate) fn answer(&mut self, which: usize, kind: u8) {
         if self.under_way.is_empty() {
             return;
         }
@@ -175,7 +176,7 @@ impl World {
     }
 
     /// All that is not on a log is gone.
-    pub fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         self.sending.clear();
         self.under_way.clear();
         self.watch = Watch::default();
@@ -189,7 +190,7 @@ impl World {
         }
     }
 
-    pub fn ask(&mut self, body: AskBody) {
+    pub(crate) fn ask(&mut self, body: AskBody) {
         let (by, reason) = (By::User("ana".to_owned()), Some("because".to_owned()));
         let ask = Ask { by, reason, body };
         let seen = self.watch.last_seq();
@@ -198,7 +199,7 @@ impl World {
         }
     }
 
-    pub fn take(&mut self, step: &Step) {
+    pub(crate) fn take(&mut self, step: &Step) {
         match step {
             Step::Create(dag, run) => {
                 let created = created(self.now);
@@ -260,7 +261,7 @@ impl World {
     }
 
     /// What holds at every moment.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         let mut open: BTreeSet<(Rule, AlertScope)> = BTreeSet::new();
         let mut generations: BTreeMap<(Rule, AlertScope), u32> = BTreeMap::new();
         let mut keys = BTreeSet::new();
@@ -280,14 +281,14 @@ impl World {
     }
 
     /// From here on every receiver takes what it gets, and nobody silences anything.
-    pub fn come_to_rest(&mut self) {
+    pub(crate) fn come_to_rest(&mut self) {
         for _ in 0..400 {
             self.settle();
             while !self.under_way.is_empty() {
                 self.answer(0, 3);
                 self.settle();
             }
-            let due = self.agenda.next_due(&self.watch, &self.book);
+            let due = self.agenda.next_due(&self.watch, &self.book, &self.policy);
             let Some(due) = due.filter(|due| due.since(self.now) < Micros(HOUR.0 * 2)) else {
                 return;
             };
@@ -296,7 +297,7 @@ impl World {
     }
 }
 
-pub fn created(at: Timestamp) -> RunCreated {
+pub(crate) fn created(at: Timestamp) -> RunCreated {
     RunCreated {
         run_type: RunType::Scheduled,
         logical_date: Some(at),
