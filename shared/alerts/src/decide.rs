@@ -5,9 +5,9 @@ use thiserror::Error;
 
 use crate::{
     Alert, AlertAcknowledged, AlertFact, AlertOpened, AlertRecord, AlertScope, AlertSilenced,
-    AlertUnsilenced, Book, By, HeartbeatForgotten, HeartbeatReceived, Labels, Matcher, NotificationAccepted, NotificationFailed,
-    NotificationRejected, Policy, Purpose, ResolvedWhy, Rule, Severity, dedup_key, limits,
-    matches_all,
+    AlertUnsilenced, Book, By, HeartbeatForgotten, HeartbeatReceived, Labels, Matcher,
+    NotificationAccepted, NotificationFailed, NotificationRejected, Policy, Purpose, ResolvedWhy,
+    Rule, Severity, SignOfLifeAccepted, SignOfLifeFailed, dedup_key, limits, matches_all,
     plan::{Place, first, has, resolved},
     wait_before,
 };
@@ -260,10 +260,7 @@ fn silence(
     Ok((silence, vec![AlertFact::AlertSilenced(AlertSilenced { silence, matchers, until })]))
 }
 
-fn heartbeat(
-    book: &Book,
-    received: HeartbeatReceived,
-) -> Result<(u64, Vec<AlertFact>), Refusal> {
+fn heartbeat(book: &Book, received: HeartbeatReceived) -> Result<(u64, Vec<AlertFact>), Refusal> {
     let invalid = |what: String| Err(Refusal::Invalid(what));
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
     let name = &received.name;
@@ -374,6 +371,20 @@ pub fn outcome(
     }
     let by = By::Receiver(delivery.receiver.clone());
     Some(AlertRecord { at: now, by, reason: None, seen, facts })
+}
+
+/// Records what came of a sign of life, where that is news.
+pub fn sign_answered(book: &Book, number: u64, answered: &Answered) -> Option<AlertFact> {
+    match answered {
+        Answered::Accepted { .. } if book.signs.lost == 0 => None,
+        Answered::Accepted { .. } => {
+            Some(AlertFact::SignOfLifeAccepted(SignOfLifeAccepted { number }))
+        }
+        Answered::Failed { status, why, .. } | Answered::Rejected { status, why } => {
+            let (status, why) = (*status, why.clone());
+            Some(AlertFact::SignOfLifeFailed(SignOfLifeFailed { number, status, why }))
+        }
+    }
 }
 
 /// An outcome as a fact, and whether somebody else is to be told in that receiver's place.

@@ -19,19 +19,26 @@ mod watch;
 
 pub use backoff::wait_before;
 pub use book::{
-    Alert, AlertState, Attempt, Book, Delivery, DeliveryState, Follows, Heartbeat, Held, Signs, Silence,
+    Alert, AlertState, Attempt, Book, Delivery, DeliveryState, Follows, Heartbeat, Held, Signs,
+    Silence,
 };
-pub use decide::{Answered, Ask, AskBody, Decided, Outcome, Refusal, Reply, decide, outcome};
+pub use decide::{
+    Answered, Ask, AskBody, Decided, Outcome, Refusal, Reply, decide, outcome, sign_answered,
+};
 pub use fact::{
-    AlertAcknowledged, AlertEscalated, AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertReleased,
-    AlertResolved, AlertSilenced, AlertSuppressed, AlertUnsilenced, AlertingBegan, AlertingClockWentBack, By, ConfigurationRefused,
-    ConfigurationTaken, EscalatedWhy, HeartbeatForgotten, HeartbeatReceived, NotificationAccepted, NotificationAttempted,
-    NotificationFailed, NotificationRejected, Purpose, ResolvedWhy, SignOfLife, SignOfLifeAccepted, SignOfLifeFailed, SuppressedWhy, subject_of,
+    AlertAcknowledged, AlertEscalated, AlertFact, AlertOpened, AlertRecord, AlertRecurred,
+    AlertReleased, AlertResolved, AlertSilenced, AlertSuppressed, AlertUnsilenced, AlertingBegan,
+    AlertingClockWentBack, By, ConfigurationRefused, ConfigurationTaken, EscalatedWhy,
+    HeartbeatForgotten, HeartbeatReceived, NotificationAccepted, NotificationAttempted,
+    NotificationFailed, NotificationRejected, Purpose, ResolvedWhy, SignOfLife, SignOfLifeAccepted,
+    SignOfLifeFailed, SuppressedWhy, subject_of,
 };
 pub use key::{AlertScope, Rule, Severity, dedup_key};
 pub use label::{BadMatcher, Labels, Matcher, matches_all};
 pub use plan::Agenda;
-pub use policy::{Chain, Grouping, Inhibition, Policy, PolicyError, ReceiverRules, Route, Routed, Step};
+pub use policy::{
+    Chain, Grouping, Inhibition, Policy, PolicyError, ReceiverRules, Route, Routed, Step,
+};
 pub use text::{Message, Status, render};
 pub use watch::{Condition, Watch};
 

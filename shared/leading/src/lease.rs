@@ -110,8 +110,7 @@ impl Lease {
             );
         }
         let value = Bytes::from(self.holder.clone());
-        let replaced =
-            self.state.update(self.of.key, value, held.revision, Some(self.ttl)).await;
+        let replaced = self.state.update(self.of.key, value, held.revision, Some(self.ttl)).await;
         match replaced {
             Ok(revision) => {
                 self.revision = revision;
@@ -145,8 +144,7 @@ impl Lease {
         loop {
             sleep(self.ttl / 3).await;
             let value = Bytes::from(self.holder.clone());
-            let update =
-                self.state.update(self.of.key, value, self.revision, Some(self.ttl));
+            let update = self.state.update(self.of.key, value, self.revision, Some(self.ttl));
             match tokio::time::timeout(self.ttl, update).await {
                 Ok(Ok(revision)) => {
                     self.revision = revision;

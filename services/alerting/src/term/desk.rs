@@ -2,8 +2,9 @@
 use std::collections::BTreeSet;
 
 use dagbok_alerts::{
-    Agenda, AlertFact, AlertRecord, AlertingBegan, AlertingClockWentBack, Book, By, ConfigurationRefused, ConfigurationTaken,
-    Message, Policy, Refusal, Reply, Watch, limits::CLOCK_BACK, render, subject_of,
+    Agenda, AlertFact, AlertRecord, AlertingBegan, AlertingClockWentBack, Book, By,
+    ConfigurationRefused, ConfigurationTaken, Message, Policy, Purpose, Refusal, Reply, SignOfLife,
+    Watch, limits::CLOCK_BACK, render, subject_of,
 };
 use dagbok_events::{Timestamp, encode_packed};
 use dagbok_projection::Decoded;
@@ -11,7 +12,8 @@ use dagbok_runlog::{Draft, Responder, Seq};
 
 use crate::{
     Settings,
-    config::{Looked, Reloader},
+    config::{Looked, Reloader, Ways},
+    keys::Links,
     term::{answer, post::Post},
 };
 
@@ -41,6 +43,9 @@ pub(crate) struct Desk {
     post: Post,
     staged: Vec<AlertRecord>,
     out: Vec<Sending>,
+    /// A sign of life that goes out once it is durable.
+    sign: Option<SignOfLife>,
+    pub(crate) links: Links,
     answers: Vec<(Box<dyn Responder>, Reply)>,
     agenda: Agenda,
     /// A configuration came into force that is not kept yet.
@@ -53,6 +58,7 @@ impl Desk {
         watch: Watch,
         reloader: Reloader,
         post: Post,
+        links: Links,
         settings: &Settings,
     ) -> Self {
         let snapshot_at = watch.last_seq();
@@ -67,6 +73,8 @@ impl Desk {
             post,
             staged: Vec::new(),
             out: Vec::new(),
+            sign: None,
+            links,
             answers: Vec::new(),
             agenda: Agenda::default(),
             is_new_configuration: false,
@@ -86,10 +94,10 @@ impl Desk {
     pub(crate) fn look_at_configuration(&mut self, now: Timestamp) {
         match self.reloader.look() {
             Looked::Same => {}
-            Looked::Good { digest, policy, receivers } => {
-                let names = receivers.keys().cloned().collect();
+            Looked::Good { digest, policy, ways } => {
+                let names = ways.receivers.keys().cloned().collect();
                 self.policy = *policy;
-                self.post.take(receivers);
+                self.post.take(ways);
                 self.agenda.look_again();
                 self.is_new_configuration = true;
                 if self.book.configuration() != Some(&digest) || self.book.refused().is_some() {
@@ -99,9 +107,9 @@ impl Desk {
                 }
             }
             Looked::Bad { digest, why } => {
-                if let Some((policy, receivers)) = self.reloader.last_good() {
+                if let Some((policy, ways)) = self.reloader.last_good() {
                     self.policy = policy;
-                    self.post.take(receivers);
+                    self.post.take(ways);
                     self.agenda.look_again();
                 }
                 if self.book.refused() != Some((&digest, &why)) {
@@ -119,7 +127,7 @@ impl Desk {
         self.reloader.good().filter(|_| is_new).map(str::to_owned)
     }
 
-    fn note(&mut self, at: Timestamp, fact: AlertFact) {
+    pub(crate) fn note(&mut self, at: Timestamp, fact: AlertFact) {
         let seen = self.watch.last_seq();
         let facts = vec![fact];
         self.stage(AlertRecord { at, by: By::Rules, reason: None, seen, facts });
@@ -162,14 +170,23 @@ impl Desk {
         let seq = self.book.last_seq() + 1;
         self.book.evolve(seq, &record);
         for fact in &record.facts {
+            if let AlertFact::SignOfLife(sign) = fact {
+                self.sign = Some(sign.clone());
+            }
             let AlertFact::NotificationAttempted(it) = fact else { continue };
             let Some(alert) = self.book.alert(it.id) else { continue };
             self.sending.insert(it.message.clone());
+            let mut message = render(alert, it.purpose, &it.route, &self.policy);
+            let base = self.policy.external_url.as_deref();
+            if let Some(base) = base.filter(|_| it.purpose == Purpose::Trigger) {
+                let link = self.links.address(base, it.id, &it.receiver, record.at);
+                message.acknowledge = Some(link);
+            }
             self.out.push(Sending {
                 receiver: it.receiver.clone(),
                 name: it.message.clone(),
                 attempt: it.attempt,
-                message: render(alert, it.purpose, &it.route, &self.policy),
+                message,
             });
         }
         self.staged.push(record);
@@ -199,6 +216,9 @@ impl Desk {
         for sending in self.out.drain(..) {
             self.post.send(sending);
         }
+        if let Some(sign) = self.sign.take() {
+            self.post.sign(sign.number, sign.trouble);
+        }
         for (responder, reply) in self.answers.drain(..) {
             answer(responder, reply);
         }
@@ -213,6 +233,11 @@ impl Desk {
 
     /// When time alone calls for something.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.agenda.next_due(&self.watch, &self.book)
+        self.agenda.next_due(&self.watch, &self.book, &self.policy)
+    }
+
+    /// How everybody is told.
+    pub(crate) fn ways(&self) -> &Ways {
+        self.post.ways()
     }
 }

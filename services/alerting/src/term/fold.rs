@@ -3,12 +3,17 @@ use dagbok_alerts::{Book, Watch};
 use dagbok_runlog::{Compared, Entry, PortError, Position, ReadLimit, RunLog, Seq};
 use serde::{Deserialize, Serialize};
 
-use crate::Parts;
+use crate::{
+    Parts,
+    keys::{KEY_BYTES, Links},
+};
 
 /// The name of the snapshot.
 const SNAPSHOT: &str = "alerting";
 /// The name under which the configuration that was in force last is kept: it names secrets, and holds none.
 const CONFIGURATION: &str = "alerting-configuration";
+/// The name under which the key of links is kept.
+const LINKS: &str = "alerting-links";
 /// Raise it with any change of the fold: it is then made anew.
 const VERSION: u32 = 2;
 
@@ -72,6 +77,22 @@ pub(crate) async fn store(parts: &Parts, watch: &Watch) {
     if let Err(error) = parts.snapshots.put(SNAPSHOT, bytes.into()).await {
         tracing::warn!(%error, "no snapshot of alerting is stored");
     }
+}
+
+/// What links in messages are signed with: made once, and kept, so that links hold over restarts and replicas.
+pub(crate) async fn links(parts: &Parts) -> Links {
+    let known = parts.snapshots.get(LINKS).await.ok().flatten();
+    if let Some(key) = known.filter(|key| key.len() == KEY_BYTES) {
+        return Links::new(&key);
+    }
+    let Some(key) = Links::fresh_key() else {
+        tracing::error!("this machine has no chance to draw a key from: links hold for nobody");
+        return Links::new(dagbok_runtime::fresh_id().as_bytes());
+    };
+    if let Err(error) = parts.snapshots.put(LINKS, key.clone().into()).await {
+        tracing::warn!(%error, "the key of links can't be kept: they hold until the next start");
+    }
+    Links::new(&key)
 }
 
 /// The configuration that was in force last, where one was.

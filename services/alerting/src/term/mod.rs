@@ -6,7 +6,7 @@ mod post;
 
 use std::{sync::Arc, time::Duration};
 
-use dagbok_alerts::{ASK, Ask, Refusal, Reply, decide, outcome};
+use dagbok_alerts::{ASK, Ask, Refusal, Reply, decide, outcome, sign_answered};
 use dagbok_events::{Timestamp, decode_any, encode_any};
 use dagbok_leading::Steady;
 use dagbok_runlog::{AppendError, Responder};
@@ -17,11 +17,12 @@ use tokio::sync::mpsc;
 use crate::{
     AlertingError, Parts, Settings,
     config::Reloader,
+    keys::{self, Opened},
     receivers::Senders,
     term::{
         desk::Desk,
         feed::Feed,
-        post::{Outcome, Post},
+        post::{Came, Outcome, Post},
     },
 };
 
@@ -61,7 +62,7 @@ enum Wake {
     Entries(Vec<dagbok_projection::Decoded>),
     FeedEnded,
     Question(Question),
-    Outcome(Outcome),
+    Came(Came),
     Look,
     Time,
 }
@@ -82,7 +83,8 @@ impl Term {
         let reloader = Reloader::new(self.settings.config.clone(), good);
         let senders = Senders::new(self.clock.clone()).map_err(AlertingError::Http)?;
         let (post, mut outcomes) = Post::new(Arc::new(senders));
-        let mut desk = Desk::new(book, start, reloader, post, &self.settings);
+        let links = fold::links(&self.parts).await;
+        let mut desk = Desk::new(book, start, reloader, post, links, &self.settings);
         let mut steady = Steady::new(self.clock.now(), None);
         let now = self.now(&mut desk, &mut steady);
         desk.begin(now);
@@ -110,7 +112,7 @@ impl Term {
             let wake = tokio::select! {
                 biased;
                 () = self.end.started() => Wake::Asked,
-                Some(outcome) = outcomes.recv() => Wake::Outcome(outcome),
+                Some(came) = outcomes.recv() => Wake::Came(came),
                 Some(question) = questions.recv() => Wake::Question(question),
                 entries = feed.next() => entries.map_or(Wake::FeedEnded, Wake::Entries),
                 _ = look.tick() => Wake::Look,
@@ -124,7 +126,7 @@ impl Term {
                     let now = self.now(&mut desk, &mut steady);
                     decide_on(&mut desk, now, question);
                 }
-                Wake::Outcome(came) => {
+                Wake::Came(came) => {
                     let now = self.now(&mut desk, &mut steady);
                     record(&mut desk, now, &came);
                 }
@@ -173,7 +175,10 @@ impl Term {
 
     /// Makes durable what was decided; only then it is sent and answered.
     async fn commit(&self, desk: &mut Desk) -> Result<Option<TermEnd>, AlertingError> {
-        let Some((expected, drafts)) = desk.drafts() else { return Ok(None) };
+        let Some((expected, drafts)) = desk.drafts() else {
+            desk.release();
+            return Ok(None);
+        };
         match self.parts.alert_log.append(expected, drafts).await {
             Ok(_) => {
                 desk.release();
@@ -201,7 +206,7 @@ impl Term {
     async fn finish(
         &self,
         mut desk: Desk,
-        mut outcomes: mpsc::Receiver<Outcome>,
+        mut outcomes: mpsc::Receiver<Came>,
     ) -> Result<TermEnd, AlertingError> {
         let until = tokio::time::Instant::now() + LAST_WORDS;
         while !desk.sending.is_empty() {
@@ -223,6 +228,19 @@ impl Term {
 
 fn decide_on(desk: &mut Desk, now: Timestamp, (ask, responder): Question) {
     let seen = desk.watch.last_seq();
+    let opened = keys::open(&desk.links, desk.ways(), &desk.book, now, ask);
+    let ask = match opened {
+        Ok(Opened::Ask(ask)) => ask,
+        Ok(Opened::About(id)) => {
+            let seq = desk.book.last_seq();
+            return desk.answer_later(responder, Reply::Done { id, seq });
+        }
+        Ok(Opened::Nothing) => {
+            let seq = desk.book.last_seq();
+            return desk.answer_later(responder, Reply::Done { id: 0, seq });
+        }
+        Err(refusal) => return answer(responder, Reply::Refused(refusal)),
+    };
     match decide(&desk.book, &desk.policy, now, seen, &ask) {
         Ok(decided) => {
             let seq = desk.stage(decided.record);
@@ -232,7 +250,20 @@ fn decide_on(desk: &mut Desk, now: Timestamp, (ask, responder): Question) {
     }
 }
 
-fn record(desk: &mut Desk, now: Timestamp, came: &Outcome) {
+/// Records what came of whatever was sent.
+fn record(desk: &mut Desk, now: Timestamp, came: &Came) {
+    match came {
+        Came::Message(came) => record_message(desk, now, came),
+        Came::Sign { number, answered } => {
+            let fact = sign_answered(&desk.book, *number, answered);
+            if let Some(fact) = fact {
+                desk.note(now, fact);
+            }
+        }
+    }
+}
+
+fn record_message(desk: &mut Desk, now: Timestamp, came: &Outcome) {
     desk.sending.remove(&came.message);
     let seen = desk.watch.last_seq();
     let Outcome { id, message, attempt, took_ms, answered } = came;

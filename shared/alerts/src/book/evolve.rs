@@ -2,7 +2,8 @@
 use dagbok_events::Timestamp;
 
 use super::{
-    Alert, AlertState, Attempt, Book, Chase, Delivery, DeliveryState, Failing, Refused, SIGNS, Silence,
+    Alert, AlertState, Attempt, Book, Chase, Delivery, DeliveryState, Failing, Refused, SIGNS,
+    Silence,
 };
 use crate::{
     AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertScope, AlertSilenced, By,
@@ -358,16 +359,13 @@ impl Book {
         let is_news = known.is_none_or(|it| it.closed_at.is_some_and(|closed| first_at > closed));
         if is_news {
             self.touch_receiver(&receiver);
-            self.failing.insert(
-                receiver,
-                Failing { since: at, why: why.to_owned(), closed_at: None },
-            );
+            self.failing
+                .insert(receiver, Failing { since: at, why: why.to_owned(), closed_at: None });
         }
     }
 
     pub(super) fn touch_receiver(&mut self, name: &str) {
-        self.touched_keys
-            .note(|| (Rule::ReceiverFailing, AlertScope::Receiver(name.to_owned())));
+        self.touched_keys.note(|| (Rule::ReceiverFailing, AlertScope::Receiver(name.to_owned())));
     }
 
     /// What is over, and about which all was said, is looked at no more. Whether its end is still to be told is

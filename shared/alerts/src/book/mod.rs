@@ -8,9 +8,7 @@ use dagbok_events::{DecodeError, Micros, RunKey, Timestamp, decode_packed};
 
 use crate::{
     AlertRecord, AlertScope, By, Condition, Labels, Matcher, Purpose, ResolvedWhy, Rule, Severity,
-    SuppressedWhy, limits,
-    matches_all,
-    touched::Touched,
+    SuppressedWhy, limits, matches_all, touched::Touched,
 };
 
 /// How an alert stands.
@@ -412,7 +410,9 @@ impl Book {
     pub(crate) fn trouble(&self) -> Option<String> {
         let mut failing = self.failing.iter().filter(|(_, it)| it.closed_at.is_none());
         let known = failing.find(|(name, _)| *name != SIGNS);
-        known.map(|(name, it)| format!("the receiver {name} does not take what it is sent: {}", it.why))
+        known.map(|(name, it)| {
+            format!("the receiver {name} does not take what it is sent: {}", it.why)
+        })
     }
 
     /// What is wrong with alerting itself.

@@ -3,8 +3,8 @@ use dagbok_events::{Micros, Timestamp};
 
 use super::notices;
 use crate::{
-    Alert, AlertEscalated, AlertFact, Chain, DeliveryState, EscalatedWhy, Grouping, Policy, Purpose,
-    Routed, Rule, Severity, book::Chase,
+    Alert, AlertEscalated, AlertFact, Chain, DeliveryState, EscalatedWhy, Grouping, Policy,
+    Purpose, Routed, Rule, Severity, book::Chase,
 };
 
 /// Where a chain reached nobody at all, it is begun again after this.

@@ -37,8 +37,8 @@ impl Holds {
 
     /// Notes a root cause; true where it was none before.
     pub(super) fn root(&mut self, alert: &Alert) -> bool {
-        let is_root = alert.is_open()
-            && !alert.held.is_some_and(|held| held.why == SuppressedWhy::Inhibited);
+        let is_root =
+            alert.is_open() && !alert.held.is_some_and(|held| held.why == SuppressedWhy::Inhibited);
         if !is_root {
             for key in self.roots_of.remove(&alert.id).unwrap_or_default() {
                 if let Some(ids) = self.roots.get_mut(&key) {
@@ -142,8 +142,11 @@ impl Holds {
         let told = self.groups.get(&key)?;
         let mut others = told.iter().filter(|id| **id != alert.id);
         let lead = *others.clone().next()?;
-        (others.nth(after.saturating_sub(1) as usize).is_some())
-            .then_some((SuppressedWhy::Grouped, Some(lead), None))
+        (others.nth(after.saturating_sub(1) as usize).is_some()).then_some((
+            SuppressedWhy::Grouped,
+            Some(lead),
+            None,
+        ))
     }
 
     fn root_of(&self, book: &Book, alert: &Alert) -> Option<u64> {
@@ -154,7 +157,8 @@ impl Holds {
             let told = |id: &&u64| {
                 **id != alert.id
                     && book.alert(**id).is_some_and(|root| {
-                        root.is_open() && root.held.is_none_or(|held| held.why == SuppressedWhy::Grouped)
+                        root.is_open()
+                            && root.held.is_none_or(|held| held.why == SuppressedWhy::Grouped)
                     })
             };
             ids.iter().find(told).copied()

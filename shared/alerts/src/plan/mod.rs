@@ -74,11 +74,7 @@ impl Agenda {
         for id in looked_at {
             let Some(alert) = book.alert(id) else { continue };
             let held = self.holds.facts(book, policy, alert, now);
-            let told = if held.is_empty() {
-                chase::facts(policy, alert, now)
-            } else {
-                Vec::new()
-            };
+            let told = if held.is_empty() { chase::facts(policy, alert, now) } else { Vec::new() };
             let rest = [held, tested(alert), told, notices::facts(policy, alert, now, sending)];
             let is_at_rest = rest.iter().all(Vec::is_empty);
             rest.into_iter().for_each(|facts| planned.add(facts));
@@ -238,8 +234,7 @@ fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact>
 fn flaps(book: &Book, condition: &Condition) -> bool {
     let began = book.began_at.get(&(condition.rule, condition.scope.clone()));
     began.is_some_and(|began| {
-        began.len() + 1 >= limits::FLAPS
-            && condition.since.since(began[0]) < limits::FLAPS_WITHIN
+        began.len() + 1 >= limits::FLAPS && condition.since.since(began[0]) < limits::FLAPS_WITHIN
     })
 }
 

@@ -112,7 +112,8 @@ impl Watch {
     /// No scheduler has written anything since several runs were due: one cause of all of them missing.
     pub(super) fn silent(&self, now: Timestamp) -> Option<Condition> {
         let broken = self.promises.range(..=now).flat_map(|(_, dags)| dags);
-        let due = |dag_id: &DagId| self.dags.get(dag_id).filter(|dag| dag.paused.is_none())?.promise;
+        let due =
+            |dag_id: &DagId| self.dags.get(dag_id).filter(|dag| dag.paused.is_none())?.promise;
         let silent = broken.filter_map(due).filter(|promise| self.last_at < promise.due);
         let first: Vec<_> = silent.take(2).collect();
         let [one, _] = first.as_slice() else { return None };

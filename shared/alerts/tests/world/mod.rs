@@ -48,7 +48,12 @@ pub(crate) fn policy() -> Policy {
         routes: Vec::new(),
     };
     let receivers = receivers.map(|(name, rules)| (name.to_owned(), rules)).into();
-    Policy { receivers, root: Some(root), external_url: Some("https://example.org".to_owned()), ..Policy::default() }
+    Policy {
+        receivers,
+        root: Some(root),
+        external_url: Some("https://example.org".to_owned()),
+        ..Policy::default()
+    }
 }
 
 /// What one history does, with the log that outlives crashes.
@@ -312,4 +317,3 @@ pub(crate) fn created(at: Timestamp) -> RunCreated {
         backfill_id: None,
     }
 }
-
