@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import BIN, ROOT, Standalone, standalone
+from alert_scenes import FAILING, Start, config
+from harness import BIN, ROOT, Standalone, standalone, write_dag
+from receivers import SECRET
 
 ACCEPTANCE = Path(os.environ.get("DAGBOK_ACCEPTANCE", ROOT.parent / "shared/acceptance/seed/dags"))
 
@@ -30,6 +32,25 @@ def running(tmp_path: Path, dags: Path) -> Iterator[Standalone]:
     """A running installation on that folder."""
     with standalone(tmp_path, dags, env={"WITNESS": str(tmp_path / "witness")}) as it:
         yield it
+
+
+@pytest.fixture
+def start(tmp_path: Path, dags: Path) -> Iterator[Start]:
+    """Starts an installation with a configuration of alerting."""
+    started: list[Standalone] = []
+    env = {"WITNESS": str(tmp_path / "witness"), "HOOK_SECRET": SECRET}
+
+    def begin(text: str) -> Standalone:
+        write_dag(dags, "training.py", FAILING)
+        it = Standalone(tmp_path, dags, "--alerting-config", str(config(tmp_path, text)), env=env)
+        started.append(it)
+        it.start()
+        it.wait_dag("training")
+        return it
+
+    yield begin
+    for it in started:
+        it.process.kill()
 
 
 @pytest.fixture

@@ -53,6 +53,14 @@ class Answer:
     text: str = ""
 
 
+def read(raw: bytes) -> Any:
+    """A body of JSON, or a text."""
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return raw.decode()
+
+
 class Hook:
     """A web server on a free port that keeps what it gets. `answer` says what it answers to each request."""
 
@@ -69,7 +77,7 @@ class Hook:
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers.get("content-length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                got = Got(self.path, headers, json.loads(raw), raw)
+                got = Got(self.path, headers, read(raw), raw)
                 hook.got.append(got)
                 number = len(hook.got)
                 hook.open.wait(120)
@@ -92,7 +100,7 @@ class Hook:
 
     def of(self, kind: str) -> list[Got]:
         """What came of one kind: `firing`, `acknowledged`, `resolved`."""
-        return [got for got in self.got if got.body.get("type") == f"alert.{kind}"]
+        return [got for got in self.got if isinstance(got.body, dict) and got.body.get("type") == f"alert.{kind}"]
 
     def close(self) -> None:
         """Ends it."""

@@ -4,90 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alert_scenes import FAILING, Start, accepted, alerts, config, fail, of_rule, told_of, webhook
 from apart import Apart
 from dags import hello
 from harness import Cli, Standalone, wait_until, write_dag
 from receivers import SECRET, Answer, Got, Hook, hook, mailbox
-
-FAILING = """
-from airflow import DAG
-from airflow.operators.python import PythonOperator
-import os
-
-def train():
-    if os.path.exists(os.environ["WITNESS"]):
-        return "well"
-    raise RuntimeError("the model does not fit")
-
-with DAG("training", schedule=None, default_args={"owner": "ml"}, tags=["nightly"]) as dag:
-    PythonOperator(task_id="train", python_callable=train)
-"""
-
-
-def config(folder: Path, text: str) -> Path:
-    """Writes a configuration whole."""
-    path, draft = folder / "alerting.toml", folder / "alerting.new"
-    draft.write_text(text)
-    draft.replace(path)
-    return path
-
-
-def webhook(name: str, url: str, more: str = "") -> str:
-    """A signed webhook in the configuration."""
-    section = f'[receivers.{name}.webhook]\nurl = "{url}"\nsecret = {{ env = "HOOK_SECRET" }}\n'
-    return f"[receivers.{name}]\n{more}\n{section}"
-
-
-Start = Callable[[str], Standalone]
-
-
-@pytest.fixture
-def start(tmp_path: Path, dags: Path) -> Iterator[Start]:
-    """Starts an installation with a configuration of alerting."""
-    started: list[Standalone] = []
-    env = {"WITNESS": str(tmp_path / "witness"), "HOOK_SECRET": SECRET}
-
-    def begin(text: str) -> Standalone:
-        write_dag(dags, "training.py", FAILING)
-        it = Standalone(tmp_path, dags, "--alerting-config", str(config(tmp_path, text)), env=env)
-        started.append(it)
-        it.start()
-        it.wait_dag("training")
-        return it
-
-    yield begin
-    for it in started:
-        it.process.kill()
-
-
-def fail(it: Standalone, run_id: str) -> None:
-    """Has a run fail."""
-    answer = it.trigger("training", run_id)
-    assert answer.status_code == 200, answer.text
-    assert it.api.wait_run("training", run_id) == "failed"
-
-
-def alerts(it: Standalone, **query: Any) -> list[dict[str, Any]]:
-    """The alerts, newest first."""
-    found: list[dict[str, Any]] = it.api.get("/dagbok/alerts", **query)["alerts"]
-    return found
-
-
-def of_rule(it: Standalone, rule: str) -> list[dict[str, Any]]:
-    """The alerts of one rule, newest first."""
-    return [alert for alert in alerts(it) if alert["rule"] == rule]
-
-
-def accepted(it: Standalone, alert_id: int, purpose: str = "trigger") -> list[dict[str, Any]]:
-    """Messages about an alert that a provider took."""
-    found = it.api.get(f"/dagbok/alerts/{alert_id}")["notifications"]
-    return [one for one in found if one["purpose"] == purpose and one["state"] == "accepted"]
 
 
 def test_a_failed_run_pages_with_proof_and_its_next_success_ends_it(start: Start, tmp_path: Path) -> None:
@@ -224,13 +150,6 @@ def test_a_provider_that_is_busy_is_asked_again_and_one_that_refuses_is_stood_in
         assert len(about) == 1
         (failing,) = wait_until("the alert on itself", lambda: of_rule(it, "receiver_failing"))
         assert failing["labels"]["receiver"] == "strict"
-
-
-def told_of(it: Standalone, alert_id: int, *names: str) -> dict[str, dict[str, Any]] | None:
-    """Triggers of an alert by receiver, once all of `names` took theirs."""
-    found = it.api.get(f"/dagbok/alerts/{alert_id}")["notifications"]
-    told = {one["receiver"]: one for one in found if one["purpose"] == "trigger"}
-    return told if all(told.get(name, {}).get("state") == "accepted" for name in names) else None
 
 
 def seconds_between(first: str, second: str) -> float:

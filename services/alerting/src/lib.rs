@@ -5,6 +5,7 @@
 //! them sends again, under the same name. All rules live in `dagbok-alerts`, which can't send.
 mod config;
 mod error;
+mod keys;
 mod receivers;
 mod service;
 mod term;

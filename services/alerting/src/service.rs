@@ -1,13 +1,17 @@
 //! The service: stands by until nobody else leads, then leads.
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use dagbok_leading::{Lease, LeaseOf};
 use dagbok_runlog::{KeyedState, RunLog, Signals, Snapshots};
 use dagbok_runtime::{Backoff, Clock, Shutdown};
 
 use crate::{
     AlertingError,
-    term::{Lease, Term, TermEnd},
+    term::{Term, TermEnd},
 };
+
+/// The key of alerting's lease in the keyed state.
+const LEASE: &str = "lease/alerting";
 
 /// What alerting stands on.
 #[derive(Clone, Debug)]
@@ -59,7 +63,8 @@ pub async fn run(
     clock: Clock,
     shutdown: Shutdown,
 ) -> Result<(), AlertingError> {
-    let mut lease = Lease::new(Arc::clone(&parts.state), settings.lease);
+    let of = LeaseOf { key: LEASE, service: "alerting service" };
+    let mut lease = Lease::new(Arc::clone(&parts.state), of, settings.lease);
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     while !shutdown.is_started() {
         tokio::select! {

@@ -2,8 +2,7 @@
 //! short beside one of runs.
 use std::{fmt, sync::Arc, time::Duration};
 
-use dagbok_alerts::{AlertRecord, Book};
-use dagbok_events::decode_packed;
+use dagbok_alerts::Book;
 use dagbok_runlog::{Entry, PortError, ReadLimit, RunLog, Seq};
 use dagbok_runtime::{Backoff, Shutdown};
 use futures::StreamExt as _;
@@ -73,12 +72,8 @@ impl Alerts {
     fn fold(&self, entries: &[Entry]) {
         let mut book = self.0.book.write();
         for entry in entries {
-            match decode_packed::<AlertRecord>(&entry.payload) {
-                Ok(record) => book.evolve(entry.seq.0, &record),
-                Err(error) => {
-                    tracing::error!(%error, seq = %entry.seq, "an entry of the alert log can't be read");
-                    book.pass_over(entry.seq.0);
-                }
+            if let Err(error) = book.take_entry(entry.seq.0, &entry.payload) {
+                tracing::error!(%error, seq = %entry.seq, "an entry of the alert log can't be read");
             }
         }
     }

@@ -3,6 +3,7 @@
 //! With `--json` one object: `ok`, whether nothing must be mended, and `findings`, a list of `check`,
 //! `status` (`ok`, `warning`, `error`), `message` and `next`. Exit code 8 where something must be mended.
 //! It only reads; `--repair` alone writes, one record for each entry on the log that is no record.
+mod alerting;
 mod broker;
 mod clock;
 mod entries;
@@ -93,6 +94,7 @@ pub(crate) async fn run(global: &Global, args: &Doctor) -> Outcome {
     findings.extend(home);
     findings.extend(software::python(&context.config).await);
     findings.extend(machine::dag_folder(&context.config));
+    findings.extend(alerting::check(&context));
     let asks_for_nats = !args.nats.nats.is_empty() || args.nats.namespace.is_some();
     if asks_for_nats || context.config.nats != dagbok_config::Nats::default() {
         findings.extend(broker::check(&context.config.nats, args.repair).await);

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 use dagbok_domain::namespace::{Namespace, Outcome, Proposal};
 use dagbok_events::{ExecutorId, LostWhy, Record, RunKey, TryKey};
 use dagbok_inbox::INBOX_LEASE;
+use dagbok_leading::Steady;
 use dagbok_protocol::{Order, limits, names};
 use dagbok_runlog::{AppendError, Ports, Seq};
 use dagbok_runtime::{Clock, Shutdown};
@@ -20,7 +21,6 @@ use crate::{
     presence::{self, Look, PresenceWatch},
     snapshot,
     stage::Stage,
-    steady::Steady,
 };
 
 /// The loop looks at the clock at least this often, in case somebody set it.

@@ -10,7 +10,6 @@ mod error;
 mod hold;
 mod inbox;
 mod leader;
-mod lease;
 mod load;
 mod offers;
 mod past;
@@ -18,9 +17,12 @@ mod presence;
 mod settings;
 mod snapshot;
 mod stage;
-mod steady;
+
+use std::sync::Arc;
 
 pub use archivist::{Archiving, archive_old};
+use dagbok_leading::{Lease, LeaseOf};
+use dagbok_protocol::names::SCHEDULER_LEASE;
 use dagbok_runlog::Ports;
 use dagbok_runtime::{Backoff, Clock, Shutdown};
 pub use error::SchedulerError;
@@ -29,10 +31,7 @@ pub use past::Past;
 pub use settings::{Holds, SchedulerSettings};
 pub use snapshot::store_now as store_snapshot;
 
-use crate::{
-    leader::{Leader, TermEnd},
-    lease::Leadership,
-};
+use crate::leader::{Leader, TermEnd};
 
 /// Runs until the end is asked for: stands by, leads when the lease is free, stands by again when it
 /// is lost. Fails only on what no retry can mend: a damaged log, records of a newer version.
@@ -42,7 +41,9 @@ pub async fn run(
     clock: Clock,
     shutdown: Shutdown,
 ) -> Result<(), SchedulerError> {
-    let mut lease = Leadership::new(ports.clone(), &settings);
+    let of = LeaseOf { key: SCHEDULER_LEASE, service: "scheduler" };
+    let lease = Lease::new(Arc::clone(&ports.state), of, settings.leader_lease);
+    let mut lease = lease.ignoring(settings.ignore_lease);
     let mut backoff = Backoff::default();
     while !shutdown.is_started() {
         tokio::select! {

@@ -5,9 +5,9 @@ use thiserror::Error;
 
 use crate::{
     Alert, AlertAcknowledged, AlertFact, AlertOpened, AlertRecord, AlertScope, AlertSilenced,
-    AlertUnsilenced, Book, By, Labels, Matcher, NotificationAccepted, NotificationFailed,
-    NotificationRejected, Policy, Purpose, ResolvedWhy, Rule, Severity, dedup_key, limits,
-    matches_all,
+    AlertUnsilenced, Book, By, HeartbeatForgotten, HeartbeatReceived, Labels, Matcher,
+    NotificationAccepted, NotificationFailed, NotificationRejected, Policy, Purpose, ResolvedWhy,
+    Rule, Severity, SignOfLifeAccepted, SignOfLifeFailed, dedup_key, limits, matches_all,
     plan::{Place, first, has, resolved},
     wait_before,
 };
@@ -49,6 +49,36 @@ pub enum AskBody {
         /// Its number.
         silence: u64,
     },
+    /// Something outside lives, and says so again after a time.
+    Heartbeat {
+        /// Its name.
+        name: String,
+        /// After what time.
+        period: Micros,
+        /// How much later it may.
+        grace: Micros,
+        /// Who is told where it does not.
+        owner: Option<String>,
+    },
+    /// A heartbeat is not expected any more.
+    ForgetHeartbeat {
+        /// Its name.
+        name: String,
+    },
+    /// What the link in a message says: opened by who holds the key that signed it, and only then decided.
+    Link {
+        /// The signed part of its address.
+        token: String,
+        /// Whether to acknowledge; otherwise only which alert it is about is asked.
+        acknowledge: bool,
+    },
+    /// What PagerDuty says of an incident: opened by who holds the key that signed it, and only then decided.
+    PagerDuty {
+        /// The header with the signatures.
+        signature: String,
+        /// The body as it came.
+        body: String,
+    },
     /// A receiver is to be told something by the real way.
     Test {
         /// Its name.
@@ -82,6 +112,12 @@ pub enum Refusal {
     /// What was asked breaks a rule.
     #[error("{0}")]
     Invalid(String),
+    /// Its signature is nobody's who may ask.
+    #[error("{0}")]
+    Forged(String),
+    /// Its time is over.
+    #[error("{0}")]
+    Expired(String),
 }
 
 /// What was decided.
@@ -154,6 +190,21 @@ pub fn decide(
             }
             (*silence, vec![AlertFact::AlertUnsilenced(AlertUnsilenced { silence: *silence })])
         }
+        AskBody::Heartbeat { name, period, grace, owner } => {
+            let (period, grace) = (*period, *grace);
+            let owner = owner.clone();
+            heartbeat(book, HeartbeatReceived { name: name.clone(), period, grace, owner })?
+        }
+        AskBody::ForgetHeartbeat { name } => {
+            if !book.heartbeats.contains_key(name) {
+                return Err(Refusal::NotFound(format!("no heartbeat `{name}` is expected")));
+            }
+            let name = name.clone();
+            (0, vec![AlertFact::HeartbeatForgotten(HeartbeatForgotten { name })])
+        }
+        AskBody::Link { .. } | AskBody::PagerDuty { .. } => {
+            return Err(Refusal::Forged("nobody here can tell who signed it".to_owned()));
+        }
         AskBody::Test { receiver } => test(book, policy, now, receiver)?,
     };
     let (by, reason) = (ask.by.clone(), ask.reason.clone());
@@ -207,6 +258,30 @@ fn silence(
     let silence = book.silenced + 1;
     let matchers = matchers.to_vec();
     Ok((silence, vec![AlertFact::AlertSilenced(AlertSilenced { silence, matchers, until })]))
+}
+
+fn heartbeat(book: &Book, received: HeartbeatReceived) -> Result<(u64, Vec<AlertFact>), Refusal> {
+    let invalid = |what: String| Err(Refusal::Invalid(what));
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let name = &received.name;
+    if name.is_empty() || name.len() > limits::HEARTBEAT_NAME || !name.chars().all(plain) {
+        let most = limits::HEARTBEAT_NAME;
+        return invalid(format!(
+            "a heartbeat's name has 1 to {most} letters, digits, `_`, `-` and `.`"
+        ));
+    }
+    let within = |it: Micros, least| least <= it && it <= limits::LONGEST_PERIOD;
+    if !within(received.period, Micros::from_secs(1)) || !within(received.grace, Micros(0)) {
+        return invalid("a period is from a second to 400 days, a grace from nothing".to_owned());
+    }
+    if received.owner.as_ref().is_some_and(|owner| owner.len() > limits::HEARTBEAT_NAME) {
+        return invalid(format!("an owner has up to {} bytes", limits::HEARTBEAT_NAME));
+    }
+    if !book.heartbeats.contains_key(name) && book.heartbeats.len() >= limits::HEARTBEATS {
+        let most = limits::HEARTBEATS;
+        return Err(Refusal::Conflict(format!("{most} heartbeats are expected: forget some")));
+    }
+    Ok((0, vec![AlertFact::HeartbeatReceived(received)]))
 }
 
 fn test(
@@ -296,6 +371,20 @@ pub fn outcome(
     }
     let by = By::Receiver(delivery.receiver.clone());
     Some(AlertRecord { at: now, by, reason: None, seen, facts })
+}
+
+/// Records what came of a sign of life, where that is news.
+pub fn sign_answered(book: &Book, number: u64, answered: &Answered) -> Option<AlertFact> {
+    match answered {
+        Answered::Accepted { .. } if book.signs.lost == 0 => None,
+        Answered::Accepted { .. } => {
+            Some(AlertFact::SignOfLifeAccepted(SignOfLifeAccepted { number }))
+        }
+        Answered::Failed { status, why, .. } | Answered::Rejected { status, why } => {
+            let (status, why) = (*status, why.clone());
+            Some(AlertFact::SignOfLifeFailed(SignOfLifeFailed { number, status, why }))
+        }
+    }
 }
 
 /// An outcome as a fact, and whether somebody else is to be told in that receiver's place.

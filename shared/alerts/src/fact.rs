@@ -1,5 +1,5 @@
 //! The facts of the alert log: what was found wrong, who was told, and what they answered. Only ever added to.
-use dagbok_events::{RunKey, Timestamp};
+use dagbok_events::{Micros, RunKey, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +22,7 @@ pub enum By {
 /// One decision of alerting: the unit of append.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertRecord {
-    /// When it was decided, by the alerter's clock; never earlier than the record before it.
+    /// When it was decided, by the alerter's clock; earlier than the record before it only where the clock went back.
     pub at: Timestamp,
     /// Who decided or asked.
     pub by: By,
@@ -66,6 +66,61 @@ pub enum AlertFact {
     NotificationFailed(NotificationFailed),
     /// A provider will not take it, or was asked for too long: it is given up.
     NotificationRejected(NotificationRejected),
+    /// The alerter's clock shows much less than at the record before.
+    ClockWentBack(AlertingClockWentBack),
+    /// An alert is not told by itself for now: it is known what of, or somebody silenced it.
+    AlertSuppressed(AlertSuppressed),
+    /// An alert is told by itself from now on: what it was told with is over.
+    AlertReleased(AlertReleased),
+    /// A sign of life is about to be sent to whoever watches alerting from outside.
+    SignOfLife(SignOfLife),
+    /// Whoever watches from outside did not take a sign of life.
+    SignOfLifeFailed(SignOfLifeFailed),
+    /// Whoever watches from outside takes signs of life again.
+    SignOfLifeAccepted(SignOfLifeAccepted),
+    /// Something outside says that it lives, and when it will say so again.
+    HeartbeatReceived(HeartbeatReceived),
+    /// A heartbeat is not expected any more.
+    HeartbeatForgotten(HeartbeatForgotten),
+}
+
+impl AlertFact {
+    /// The number of the alert that it is about.
+    pub(crate) fn alert_id(&self) -> Option<u64> {
+        match self {
+            Self::AlertOpened(it) => Some(it.id),
+            Self::AlertRecurred(it) => Some(it.id),
+            Self::AlertAcknowledged(it) => Some(it.id),
+            Self::AlertEscalated(it) => Some(it.id),
+            Self::AlertResolved(it) => Some(it.id),
+            Self::NotificationAttempted(it) => Some(it.id),
+            Self::NotificationAccepted(it) => Some(it.id),
+            Self::NotificationFailed(it) => Some(it.id),
+            Self::NotificationRejected(it) => Some(it.id),
+            Self::AlertSuppressed(it) => Some(it.id),
+            Self::AlertReleased(it) => Some(it.id),
+            Self::SignOfLife(_)
+            | Self::SignOfLifeFailed(_)
+            | Self::SignOfLifeAccepted(_)
+            | Self::HeartbeatReceived(_)
+            | Self::HeartbeatForgotten(_) => None,
+            Self::AlertingBegan(_)
+            | Self::ConfigurationTaken(_)
+            | Self::ConfigurationRefused(_)
+            | Self::AlertSilenced(_)
+            | Self::AlertUnsilenced(_)
+            | Self::ClockWentBack(_) => None,
+        }
+    }
+}
+
+/// See [`AlertFact::ClockWentBack`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertingClockWentBack {
+    /// The latest time that it showed.
+    pub from: Timestamp,
+    /// What it shows now: whatever began later began then, and waits as long from there.
+    pub to: Timestamp,
 }
 
 /// See [`AlertFact::AlertingBegan`].
@@ -73,6 +128,103 @@ pub enum AlertFact {
 pub struct AlertingBegan {
     /// Name of the namespace, which is part of every alert's key.
     pub namespace: String,
+}
+
+/// Why an alert is not told by itself.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum SuppressedWhy {
+    /// It is told with others of its owner.
+    Grouped,
+    /// It follows from another, which is told.
+    Inhibited,
+    /// Somebody silenced it.
+    Silenced,
+}
+
+impl SuppressedWhy {
+    /// As it stands in facts.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Grouped => "grouped",
+            Self::Inhibited => "inhibited",
+            Self::Silenced => "silenced",
+        }
+    }
+}
+
+/// See [`AlertFact::AlertSuppressed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertSuppressed {
+    /// Number of the alert.
+    pub id: u64,
+    /// Why it is not told by itself.
+    pub why: SuppressedWhy,
+    /// Number of the alert that it is told with, or that it follows from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<u64>,
+    /// Number of the silence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<u64>,
+}
+
+/// See [`AlertFact::AlertReleased`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertReleased {
+    /// Number of the alert.
+    pub id: u64,
+}
+
+/// See [`AlertFact::SignOfLife`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignOfLife {
+    /// Counts them, from one.
+    pub number: u64,
+    /// What is wrong with telling people, so that failure is signalled; absent where all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// See [`AlertFact::SignOfLifeFailed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignOfLifeFailed {
+    /// Which one.
+    pub number: u64,
+    /// HTTP's status, where one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// What went wrong.
+    pub why: String,
+}
+
+/// See [`AlertFact::SignOfLifeAccepted`]. Recorded only where the one before failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignOfLifeAccepted {
+    /// Which one.
+    pub number: u64,
+}
+
+/// See [`AlertFact::HeartbeatReceived`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeartbeatReceived {
+    /// Whose it is.
+    pub name: String,
+    /// After what time the next one comes.
+    pub period: Micros,
+    /// How much later it may come before that is an alert.
+    pub grace: Micros,
+    /// Who is told where it does not come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+}
+
+/// See [`AlertFact::HeartbeatForgotten`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HeartbeatForgotten {
+    /// Whose it was.
+    pub name: String,
 }
 
 /// See [`AlertFact::ConfigurationTaken`].
@@ -336,28 +488,12 @@ pub struct NotificationRejected {
 
 /// The subject of a record on the alert log, without the namespace.
 pub fn subject_of(record: &AlertRecord) -> String {
-    let first = record.facts.first();
-    match first {
-        Some(AlertFact::AlertOpened(it)) => alert(it.id),
-        Some(AlertFact::AlertRecurred(it)) => alert(it.id),
-        Some(AlertFact::AlertAcknowledged(it)) => alert(it.id),
-        Some(AlertFact::AlertEscalated(it)) => alert(it.id),
-        Some(AlertFact::AlertResolved(it)) => alert(it.id),
-        Some(AlertFact::NotificationAttempted(it)) => alert(it.id),
-        Some(AlertFact::NotificationAccepted(it)) => alert(it.id),
-        Some(AlertFact::NotificationFailed(it)) => alert(it.id),
-        Some(AlertFact::NotificationRejected(it)) => alert(it.id),
+    match record.facts.first() {
         Some(AlertFact::AlertSilenced(it)) => format!("alerts.silence.{}", it.silence),
         Some(AlertFact::AlertUnsilenced(it)) => format!("alerts.silence.{}", it.silence),
-        Some(
-            AlertFact::AlertingBegan(_)
-            | AlertFact::ConfigurationTaken(_)
-            | AlertFact::ConfigurationRefused(_),
-        )
-        | None => "alerts.namespace".to_owned(),
+        first => match first.and_then(AlertFact::alert_id) {
+            Some(id) => format!("alerts.alert.{id}"),
+            None => "alerts.namespace".to_owned(),
+        },
     }
-}
-
-fn alert(id: u64) -> String {
-    format!("alerts.alert.{id}")
 }

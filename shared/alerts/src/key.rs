@@ -30,6 +30,10 @@ pub enum Rule {
     ConfigurationRefused,
     /// Somebody tests a receiver.
     Test,
+    /// No scheduler writes anything though runs are due.
+    SchedulerSilent,
+    /// Something outside that says regularly that it lives has not.
+    HeartbeatMissing,
 }
 
 impl Rule {
@@ -45,6 +49,8 @@ impl Rule {
             Self::ReceiverFailing => "receiver_failing",
             Self::ConfigurationRefused => "configuration_refused",
             Self::Test => "test",
+            Self::SchedulerSilent => "scheduler_silent",
+            Self::HeartbeatMissing => "heartbeat_missing",
         }
     }
 
@@ -72,6 +78,8 @@ pub enum AlertScope {
     File(String),
     /// A receiver's, by its name.
     Receiver(String),
+    /// Of something outside, by the name of its heartbeat.
+    Heartbeat(String),
     /// The whole namespace's, of which alerting itself is a part.
     Namespace,
 }
@@ -82,6 +90,7 @@ impl fmt::Display for AlertScope {
             Self::Dag(dag_id) => write!(f, "dag:{dag_id}"),
             Self::File(path) => write!(f, "file:{path}"),
             Self::Receiver(name) => write!(f, "receiver:{name}"),
+            Self::Heartbeat(name) => write!(f, "heartbeat:{name}"),
             Self::Namespace => f.write_str("namespace"),
         }
     }

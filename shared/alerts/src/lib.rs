@@ -2,7 +2,7 @@
 //! no clock, no chance.
 //!
 //! [`Watch`] folds the run log into what is wrong; [`Book`] folds the alert log into which alerts there are and
-//! who was told. [`plan`] says what is called for, as records of the alert log; [`decide`] answers people and
+//! who was told. [`Agenda`] says what is called for, as records of the alert log; [`decide`] answers people and
 //! providers. Nothing here can send: that is for whoever holds the receivers, once a record is durable.
 mod backoff;
 mod book;
@@ -14,21 +14,31 @@ pub mod limits;
 mod plan;
 mod policy;
 mod text;
+mod touched;
 mod watch;
 
 pub use backoff::wait_before;
-pub use book::{Alert, AlertState, Attempt, Book, Delivery, DeliveryState, Silence};
-pub use decide::{Answered, Ask, AskBody, Decided, Outcome, Refusal, Reply, decide, outcome};
+pub use book::{
+    Alert, AlertState, Attempt, Book, Delivery, DeliveryState, Follows, Heartbeat, Held, Signs,
+    Silence,
+};
+pub use decide::{
+    Answered, Ask, AskBody, Decided, Outcome, Refusal, Reply, decide, outcome, sign_answered,
+};
 pub use fact::{
     AlertAcknowledged, AlertEscalated, AlertFact, AlertOpened, AlertRecord, AlertRecurred,
-    AlertResolved, AlertSilenced, AlertUnsilenced, AlertingBegan, By, ConfigurationRefused,
-    ConfigurationTaken, EscalatedWhy, NotificationAccepted, NotificationAttempted,
-    NotificationFailed, NotificationRejected, Purpose, ResolvedWhy, subject_of,
+    AlertReleased, AlertResolved, AlertSilenced, AlertSuppressed, AlertUnsilenced, AlertingBegan,
+    AlertingClockWentBack, By, ConfigurationRefused, ConfigurationTaken, EscalatedWhy,
+    HeartbeatForgotten, HeartbeatReceived, NotificationAccepted, NotificationAttempted,
+    NotificationFailed, NotificationRejected, Purpose, ResolvedWhy, SignOfLife, SignOfLifeAccepted,
+    SignOfLifeFailed, SuppressedWhy, subject_of,
 };
 pub use key::{AlertScope, Rule, Severity, dedup_key};
 pub use label::{BadMatcher, Labels, Matcher, matches_all};
-pub use plan::{next_due, plan};
-pub use policy::{Chain, Policy, PolicyError, ReceiverRules, Route, Routed, Step};
+pub use plan::Agenda;
+pub use policy::{
+    Chain, Grouping, Inhibition, Policy, PolicyError, ReceiverRules, Route, Routed, Step,
+};
 pub use text::{Message, Status, render};
 pub use watch::{Condition, Watch};
 

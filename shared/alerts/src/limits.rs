@@ -5,8 +5,14 @@ use dagbok_events::Micros;
 pub const CAUSES: usize = 16;
 /// Alerts that are over and kept at hand; older ones are in the log.
 pub const KEPT: usize = 10_000;
-/// Attempts of one delivery that are kept at hand: the newest.
-pub const ATTEMPTS: usize = 100;
+/// Runs that one alert names: the first and the newest. Every one is in the log.
+pub const RUNS: usize = 1_000;
+/// Attempts of one delivery that are kept at hand: the first and the newest.
+pub const ATTEMPTS: usize = 16;
+/// Messages about one alert that are kept at hand, beside those that are under way: the newest.
+pub const DELIVERIES: usize = 32;
+/// How far the clock may lie behind the last record before that is recorded; less is waited out.
+pub const CLOCK_BACK: Micros = Micros::from_secs(10);
 /// One detail of a message, in bytes; what is above is cut.
 pub const DETAIL_BYTES: usize = 1_000;
 /// Conditions that are older than this when alerting first begins open no alert.
@@ -35,5 +41,19 @@ pub const MATCHER_BYTES: usize = 1 << 10;
 pub const EXPRESSION_BYTES: usize = 64 << 10;
 /// Silences that hold at once, and beyond which those that are over are let go.
 pub const SILENCES: usize = 1_000;
+/// Heartbeats that are expected at once.
+pub const HEARTBEATS: usize = 1_000;
+/// A heartbeat's name, in bytes.
+pub const HEARTBEAT_NAME: usize = 100;
+/// The longest time between two heartbeats, and the longest grace.
+pub const LONGEST_PERIOD: Micros = Micros::from_secs(400 * 86_400);
+/// Signs of life that fail in a row before that is an alert.
+pub const SIGNS_LOST: u32 = 3;
+/// Incidents of one thing within [`FLAPS_WITHIN`] before it counts as flapping.
+pub const FLAPS: usize = 5;
+/// See [`FLAPS`].
+pub const FLAPS_WITHIN: Micros = Micros::from_secs(3_600);
+/// How long a link to acknowledge an alert holds.
+pub const LINK_HOLDS: Micros = Micros::from_secs(3 * 86_400);
 /// Tries that one condition names.
 pub const NAMED: usize = 10;

@@ -58,8 +58,56 @@ pub struct Route {
     pub group_interval: Micros,
     /// When an alert that nobody acknowledges is told again.
     pub repeat_interval: Micros,
+    /// What is told together.
+    pub grouping: Grouping,
     /// Narrower ones, in order.
     pub routes: Vec<Route>,
+}
+
+/// What is told together: alerts of one owner on one route, never those of two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grouping {
+    /// Labels that must be the same too.
+    pub by: Vec<String>,
+    /// How many alerts of a group are told one by one before others are told with them.
+    pub after: u32,
+    /// How long the first of a group waits for others; nothing where it is critical.
+    pub wait: Micros,
+}
+
+/// A burst is told together, and what comes alone is not.
+impl Default for Grouping {
+    fn default() -> Self {
+        Self { by: Vec::new(), after: 5, wait: Micros(0) }
+    }
+}
+
+/// A root cause that keeps what follows from it from being told by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inhibition {
+    /// Which alerts are root causes.
+    pub source: Vec<Matcher>,
+    /// What follows from them.
+    pub target: Vec<Matcher>,
+    /// Labels that both must have alike.
+    pub equal: Vec<String>,
+}
+
+impl Inhibition {
+    /// Those that hold without anybody saying so.
+    pub fn known() -> Vec<Self> {
+        let matcher = |text: &&str| text.parse().expect("a matcher");
+        let one = |source: &str, target: &[&str], equal: &[&str]| Self {
+            source: vec![matcher(&source)],
+            target: target.iter().map(matcher).collect(),
+            equal: equal.iter().map(|&name| name.to_owned()).collect(),
+        };
+        vec![
+            one("rule=scheduler_silent", &["rule=run_missing", "cause=scheduler_silent"], &[]),
+            one("rule=scheduler_silent", &["rule=stuck_queued"], &[]),
+            one("rule=import_error", &["rule=~\"run_missing|dag_vanished\""], &["file"]),
+        ]
+    }
 }
 
 /// Where an alert goes.
@@ -73,6 +121,8 @@ pub struct Routed {
     pub group_interval: Micros,
     /// See [`Route::repeat_interval`].
     pub repeat_interval: Micros,
+    /// See [`Route::grouping`].
+    pub grouping: Grouping,
 }
 
 /// The whole. The default tells nobody.
@@ -84,6 +134,10 @@ pub struct Policy {
     pub root: Option<Route>,
     /// What links in messages begin with.
     pub external_url: Option<String>,
+    /// Root causes, besides [`Inhibition::known`].
+    pub inhibitions: Vec<Inhibition>,
+    /// How often a sign of life is sent, where somebody watches from outside.
+    pub sign_every: Option<Micros>,
 }
 
 /// A policy that could tell nobody.
@@ -166,6 +220,7 @@ impl Policy {
             chain: first.chain.clone(),
             group_interval: first.group_interval,
             repeat_interval: first.repeat_interval,
+            grouping: first.grouping.clone(),
         };
         for other in found {
             routed.route = format!("{}, {}", routed.route, other.name);
@@ -223,6 +278,7 @@ mod tests {
             goes_on,
             group_interval: Micros::from_secs(300),
             repeat_interval: Micros::from_secs(14_400),
+            grouping: Grouping::default(),
             routes,
         }
     }

@@ -58,9 +58,19 @@ pub struct Message {
     pub ended_at: Option<Timestamp>,
     /// Where to look.
     pub link: Option<String>,
+    /// Where to acknowledge it without logging in; no part of [`Message::text`], which is the same for everybody.
+    pub acknowledge: Option<String>,
 }
 
 impl Message {
+    /// The text with the way to acknowledge it, where there is one.
+    pub fn text_with_link(&self) -> String {
+        match &self.acknowledge {
+            Some(link) => format!("{}\nacknowledge: {link}", self.text),
+            None => self.text.clone(),
+        }
+    }
+
     /// SHA-256 of the text, in hexadecimal.
     pub fn digest(&self) -> String {
         hex(&Sha256::digest(self.text.as_bytes()))
@@ -90,6 +100,12 @@ pub fn render(alert: &Alert, purpose: Purpose, route: &str, policy: &Policy) -> 
     }
     if alert.count > 1 {
         say("happened", &format!("{} times, last at {}", alert.count, alert.last_at));
+    }
+    if alert.follows.count > 0 {
+        say("told with it", &format!("{} more", alert.follows.count));
+        for summary in &alert.follows.first {
+            say("-", summary);
+        }
     }
     say("since", &alert.since.to_string());
     let owner = alert.labels.get("owner").map_or("nobody named", String::as_str);
@@ -126,6 +142,7 @@ pub fn render(alert: &Alert, purpose: Purpose, route: &str, policy: &Policy) -> 
         since: alert.since,
         ended_at,
         link,
+        acknowledge: None,
     }
 }
 
@@ -151,7 +168,13 @@ fn link_of(alert: &Alert, base: &str) -> Option<String> {
             Some(format!("{base}/dags/{}/runs/{}", run.dag_id, encoded(run.run_id.as_str())))
         }
         (AlertScope::Dag(dag_id), None) => Some(format!("{base}/dags/{dag_id}")),
-        (AlertScope::File(_) | AlertScope::Receiver(_) | AlertScope::Namespace, None) => None,
+        (
+            AlertScope::File(_)
+            | AlertScope::Receiver(_)
+            | AlertScope::Heartbeat(_)
+            | AlertScope::Namespace,
+            None,
+        ) => None,
     }
 }
 

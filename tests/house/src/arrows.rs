@@ -20,6 +20,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dagbok-projection", &["events", "runlog", "runtime"]),
     ("dagbok-archive", &["runlog"]),
     ("dagbok-rows", &["events", "runlog", "projection", "runtime"]),
+    ("dagbok-leading", &["events", "protocol", "runlog", "runtime"]),
     ("dagbok-inbox", &["events", "protocol", "runlog", "runtime"]),
     (
         "dagbok-scheduler",
@@ -31,6 +32,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "archive",
             "projection",
             "inbox",
+            "leading",
             "runtime",
             "telemetry",
         ],
@@ -57,7 +59,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     (
         "dagbok-alerting",
-        &["events", "alerts", "config", "runlog", "projection", "runtime", "telemetry"],
+        &["events", "alerts", "config", "leading", "runlog", "projection", "runtime", "telemetry"],
     ),
 ];
 

@@ -1,37 +1,28 @@
 //! From what the file says to what is put in force.
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
-use dagbok_alerts::{Chain, Matcher, Policy, ReceiverRules, Route, Step};
+use dagbok_alerts::{Policy, ReceiverRules};
 use dagbok_config::{Period, Secret};
 use dagbok_events::Micros;
 use url::Url;
 
 use super::{
     ConfigError, Loaded, Mail, MailTls, Receiver,
-    file::{
-        ChainSection, EmailSection, File, ReceiverSection, RouteSection, SecretRef, WebhookSection,
-    },
+    file::{EmailSection, File, ReceiverSection, SecretRef, WebhookSection},
     place::line_of,
+    routes,
 };
 
-/// How long further causes wait, where nobody says.
-const GROUP_INTERVAL: Period = Period::secs(300);
-/// When an alert is told again, where nobody says.
-const REPEAT_INTERVAL: Period = Period::secs(4 * 3_600);
-
 /// What is being read, for errors.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     path: &'a Path,
     text: &'a str,
 }
 
-type Checked<T> = Result<T, ConfigError>;
+pub(super) type Checked<T> = Result<T, ConfigError>;
 
 impl Source<'_> {
-    fn wrong(&self, at: &[&str], what: impl std::fmt::Display) -> ConfigError {
+    pub(super) fn wrong(&self, at: &[&str], what: impl std::fmt::Display) -> ConfigError {
         let line = line_of(self.text, at);
         ConfigError {
             file: self.path.to_owned(),
@@ -91,161 +82,44 @@ pub(super) fn loaded(path: &Path, text: &str, file: &File) -> Checked<Loaded> {
     }
     let mut chains = BTreeMap::new();
     for (name, section) in &file.chains {
-        chains.insert(name.clone(), chain(&source, name, section, file)?);
+        chains.insert(name.clone(), routes::chain(&source, name, section, file)?);
     }
     let root = match &file.route {
-        Some(section) => Some(root(&source, file, &chains, section)?),
-        None => only_receiver(&source, file)?,
+        Some(section) => Some(routes::root(&source, file, &chains, section)?),
+        None => routes::only_receiver(&source, file)?,
     };
     if let Some(url) = &file.external_url {
         source.url(&["external_url"], url)?;
     }
-    let policy = Policy { receivers: rules, root, external_url: file.external_url.clone() };
+    let (mut switch, mut sign_every) = (None, None);
+    if let Some(section) = &file.dead_mans_switch {
+        if section.every < Period::secs(1) || section.every > Period::secs(3_600) {
+            return Err(source.wrong(&["dead_mans_switch", "every"], "from `1s` to an hour"));
+        }
+        let url = source.secret(&["dead_mans_switch", "url"], &section.url)?;
+        switch = Some(source.url(&["dead_mans_switch", "url"], url.reveal())?);
+        sign_every = Some(micros(section.every));
+    }
+    let inhibitions = file.inhibit.iter().enumerate();
+    let inhibitions = inhibitions.map(|(n, it)| routes::inhibition(&source, n, it));
+    let policy = Policy {
+        receivers: rules,
+        root,
+        external_url: file.external_url.clone(),
+        inhibitions: inhibitions.collect::<Checked<_>>()?,
+        sign_every,
+    };
     policy.check().map_err(|error| match &error {
         dagbok_alerts::PolicyError::Circle { name } => {
             source.wrong(&["receivers", name, "fallback"], &error)
         }
         _ => source.wrong(&["receivers"], &error),
     })?;
-    let warnings = unused(file);
-    Ok(Loaded { policy, receivers, warnings })
+    let warnings = routes::unused(file);
+    Ok(Loaded { policy, receivers, switch, warnings })
 }
 
-/// Without a route the one receiver is told of everything.
-fn only_receiver(source: &Source<'_>, file: &File) -> Checked<Option<Route>> {
-    let mut names = file.receivers.keys();
-    match (names.next(), names.next()) {
-        (None, _) => Ok(None),
-        (Some(only), None) => Ok(Some(Route {
-            name: "platform".to_owned(),
-            matchers: Vec::new(),
-            chain: Chain::of(only, micros(Period::secs(300))),
-            goes_on: false,
-            group_interval: micros(GROUP_INTERVAL),
-            repeat_interval: micros(REPEAT_INTERVAL),
-            routes: Vec::new(),
-        })),
-        (Some(_), Some(_)) => {
-            let what =
-                "there are several, so `[route]` has to say which is told: `receiver = \"NAME\"`";
-            Err(source.wrong(&["receivers"], what))
-        }
-    }
-}
-
-fn root(
-    source: &Source<'_>,
-    file: &File,
-    chains: &BTreeMap<String, Chain>,
-    section: &RouteSection,
-) -> Checked<Route> {
-    if !section.matchers.is_empty() {
-        let what = "the root takes everything; put matchers into `[[route.routes]]`";
-        return Err(source.wrong(&["route", "matchers"], what));
-    }
-    if section.receiver.is_none() && section.chain.is_none() {
-        let what = "the root says who is told of what no other route takes: `receiver` or `chain`";
-        return Err(source.wrong(&["route"], what));
-    }
-    let above = Route {
-        name: "platform".to_owned(),
-        matchers: Vec::new(),
-        chain: Chain { steps: Vec::new(), repeat: 0 },
-        goes_on: false,
-        group_interval: micros(GROUP_INTERVAL),
-        repeat_interval: micros(REPEAT_INTERVAL),
-        routes: Vec::new(),
-    };
-    let mut root = route(source, file, chains, &above, section, &["route".to_owned()])?;
-    root.name = section.name.clone().unwrap_or_else(|| "platform".to_owned());
-    Ok(root)
-}
-
-fn route(
-    source: &Source<'_>,
-    file: &File,
-    chains: &BTreeMap<String, Chain>,
-    above: &Route,
-    section: &RouteSection,
-    at: &[String],
-) -> Checked<Route> {
-    let place = |more: &[&str]| -> Vec<String> {
-        at.iter().cloned().chain(more.iter().map(|it| (*it).to_owned())).collect()
-    };
-    let wrong = |more: &[&str], what: &dyn std::fmt::Display| {
-        let place = place(more);
-        source.wrong(&place.iter().map(String::as_str).collect::<Vec<_>>(), what)
-    };
-    let parse = |(index, text): (usize, &String)| {
-        let index = index.to_string();
-        text.parse::<Matcher>().map_err(|error| wrong(&["matchers", &index], &error))
-    };
-    let matchers = section.matchers.iter().enumerate().map(parse).collect::<Checked<Vec<_>>>()?;
-    let chain = match (&section.receiver, &section.chain) {
-        (Some(_), Some(_)) => {
-            return Err(wrong(&["chain"], &"a route has a `receiver` or a `chain`, not both"));
-        }
-        (Some(name), None) => {
-            known(file, name).map_err(|what| wrong(&["receiver"], &what))?;
-            Chain::of(name, micros(Period::secs(300)))
-        }
-        (None, Some(name)) => chains.get(name).cloned().ok_or_else(|| {
-            let there: Vec<&str> = chains.keys().map(String::as_str).collect();
-            wrong(&["chain"], &format!("there is no chain `{name}`; there are: {}", list(&there)))
-        })?,
-        (None, None) => above.chain.clone(),
-    };
-    let within = |name: &str, period: Option<Period>, otherwise: Micros| match period {
-        Some(period) if period.0.as_secs() < 1 || period > Period::LONGEST => {
-            Err(wrong(&[name], &"from `1s` to a year"))
-        }
-        Some(period) => Ok(micros(period)),
-        None => Ok(otherwise),
-    };
-    let mut made = Route {
-        name: section.name.clone().unwrap_or_else(|| section.matchers.join(", ")),
-        matchers,
-        chain,
-        goes_on: section.goes_on,
-        group_interval: within("group_interval", section.group_interval, above.group_interval)?,
-        repeat_interval: within("repeat_interval", section.repeat_interval, above.repeat_interval)?,
-        routes: Vec::new(),
-    };
-    for (index, inside) in section.routes.iter().enumerate() {
-        let at = place(&["routes", &index.to_string()]);
-        let inside = route(source, file, chains, &made, inside, &at)?;
-        made.routes.push(inside);
-    }
-    Ok(made)
-}
-
-fn chain(source: &Source<'_>, name: &str, section: &ChainSection, file: &File) -> Checked<Chain> {
-    if section.steps.is_empty() {
-        return Err(source.wrong(&["chains", name, "steps"], "a chain has at least one step"));
-    }
-    if section.repeat > 100 {
-        return Err(source.wrong(&["chains", name, "repeat"], "from 0 to 100"));
-    }
-    let mut steps = Vec::new();
-    for (index, step) in section.steps.iter().enumerate() {
-        let index = index.to_string();
-        let at = ["chains", name, "steps", &index];
-        if step.receivers.is_empty() {
-            return Err(source.wrong(&at, "a step tells at least one receiver"));
-        }
-        if step.wait.0.as_secs() < 1 || step.wait > Period::LONGEST {
-            return Err(source.wrong(&[&at[..], &["wait"]].concat(), "from `1s` to a year"));
-        }
-        for receiver in &step.receivers {
-            known(file, receiver)
-                .map_err(|what| source.wrong(&[&at[..], &["receivers"]].concat(), what))?;
-        }
-        steps.push(Step { receivers: step.receivers.clone(), wait: micros(step.wait) });
-    }
-    Ok(Chain { steps, repeat: section.repeat })
-}
-
-fn known(file: &File, name: &str) -> Result<(), String> {
+pub(super) fn known(file: &File, name: &str) -> Result<(), String> {
     if file.receivers.contains_key(name) {
         return Ok(());
     }
@@ -253,7 +127,7 @@ fn known(file: &File, name: &str) -> Result<(), String> {
     Err(format!("there is no receiver `{name}`; there are: {}", list(&there)))
 }
 
-fn list(names: &[&str]) -> String {
+pub(super) fn list(names: &[&str]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
@@ -286,7 +160,10 @@ fn receiver(source: &Source<'_>, name: &str, section: &ReceiverSection) -> Check
         let url = source.url(&["receivers", name, "pagerduty", "url"], &pagerduty.url)?;
         let routing_key = source
             .secret(&["receivers", name, "pagerduty", "routing_key"], &pagerduty.routing_key)?;
-        return Ok(Receiver::PagerDuty { url, routing_key });
+        let at = ["receivers", name, "pagerduty", "webhook_secret"];
+        let webhook_secret = pagerduty.webhook_secret.as_ref();
+        let webhook_secret = webhook_secret.map(|from| source.secret(&at, from)).transpose()?;
+        return Ok(Receiver::PagerDuty { url, routing_key, webhook_secret });
     }
     if let Some(alertmanager) = &section.alertmanager {
         let url = source.url(&["receivers", name, "alertmanager", "url"], &alertmanager.url)?;
@@ -359,39 +236,6 @@ fn mail(source: &Source<'_>, name: &str, email: &EmailSection) -> Checked<Mail> 
     })
 }
 
-/// Receivers and chains that nothing names.
-fn unused(file: &File) -> Vec<String> {
-    let Some(root) = &file.route else { return Vec::new() };
-    let mut named = Named::default();
-    named.add(root);
-    for (_, chain) in file.chains.iter().filter(|(name, _)| named.chains.contains(name.as_str())) {
-        let told = chain.steps.iter().flat_map(|step| &step.receivers);
-        named.receivers.extend(told.map(String::as_str));
-    }
-    named.receivers.extend(file.receivers.values().filter_map(|it| it.fallback.as_deref()));
-    let lonely = file.receivers.keys().filter(|name| !named.receivers.contains(name.as_str()));
-    let idle = file.chains.keys().filter(|name| !named.chains.contains(name.as_str()));
-    lonely
-        .map(|name| format!("nothing names the receiver `{name}`: it is never told"))
-        .chain(idle.map(|name| format!("nothing names the chain `{name}`")))
-        .collect()
-}
-
-/// What routes name.
-#[derive(Default)]
-struct Named<'a> {
-    receivers: BTreeSet<&'a str>,
-    chains: BTreeSet<&'a str>,
-}
-
-impl<'a> Named<'a> {
-    fn add(&mut self, route: &'a RouteSection) {
-        self.receivers.extend(route.receiver.as_deref());
-        self.chains.extend(route.chain.as_deref());
-        route.routes.iter().for_each(|inside| self.add(inside));
-    }
-}
-
-fn micros(period: Period) -> Micros {
+pub(super) fn micros(period: Period) -> Micros {
     Micros(i64::try_from(period.0.as_micros()).unwrap_or(i64::MAX))
 }

@@ -24,9 +24,47 @@ pub(super) struct File {
     pub(super) receivers: BTreeMap<String, ReceiverSection>,
     /// Chains of steps by name, as `[chains.NAME]`: who is told next where nobody acknowledges.
     pub(super) chains: BTreeMap<String, ChainSection>,
+    /// Who watches alerting from outside: a web address that alarms where no sign of life comes. Without one nobody
+    /// is told when alerting itself, its machine or its network is gone.
+    pub(super) dead_mans_switch: Option<SwitchSection>,
+    /// Root causes that keep what follows from them from being told by itself, in Alertmanager's words. Some hold
+    /// without being named: a silent scheduler and the runs that are missing for it, a DAG file that can't be read
+    /// and what is missing for it.
+    pub(super) inhibit: Vec<InhibitSection>,
     /// The root of the routes: the platform's, to which goes whatever no other takes. With one receiver and no
     /// route, that receiver is told of everything.
     pub(super) route: Option<RouteSection>,
+}
+
+/// A sign of life, by HTTP, as healthchecks.io and others take it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SwitchSection {
+    /// Its address, which lets anybody say that all is well: a secret. Where telling people is in trouble, that is
+    /// said to the same address with `/fail`.
+    pub(super) url: SecretRef,
+    /// How often it is sent.
+    #[serde(default = "a_minute")]
+    pub(super) every: Period,
+}
+
+const fn a_minute() -> Period {
+    Period::secs(60)
+}
+
+/// A root cause and what follows from it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InhibitSection {
+    /// Which alerts are root causes; all of them match.
+    #[schemars(length(min = 1))]
+    pub(super) source: Vec<String>,
+    /// Which follow from them; all of them match.
+    #[schemars(length(min = 1))]
+    pub(super) target: Vec<String>,
+    /// Labels that both have alike.
+    #[serde(default)]
+    pub(super) equal: Vec<String>,
 }
 
 /// A receiver. Exactly one of `webhook`, `slack`, `email`, `pagerduty` and `alertmanager` says how it is told.
@@ -129,6 +167,10 @@ pub(super) struct PagerDutySection {
     /// The address of the events API.
     #[serde(default = "pagerduty")]
     pub(super) url: String,
+    /// What PagerDuty signs its webhooks with, where one leads to `/api/v2/dagbok/alerts/pagerduty`: whoever
+    /// acknowledges or resolves an incident there does so here.
+    #[serde(default)]
+    pub(super) webhook_secret: Option<SecretRef>,
 }
 
 fn pagerduty() -> String {
@@ -230,6 +272,17 @@ pub(super) struct RouteSection {
     /// How long what happens again waits until that is told; 5 minutes where nobody says.
     #[serde(default)]
     pub(super) group_interval: Option<Period>,
+    /// Labels whose values must be the same for alerts to be told together, besides the owner, which always must.
+    #[serde(default)]
+    pub(super) group_by: Option<Vec<String>>,
+    /// How many alerts of a group are told one by one before others are told with them: 5 where nobody says, or 1
+    /// where `group_by` is said.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub(super) group_after: Option<u32>,
+    /// How long the first of a group waits for others; nothing where nobody says, and never where it is critical.
+    #[serde(default)]
+    pub(super) group_wait: Option<Period>,
     /// When an alert that nobody acknowledges is told again; 4 hours where nobody says.
     #[serde(default)]
     pub(super) repeat_interval: Option<Period>,

@@ -3,6 +3,7 @@ mod build;
 mod file;
 mod place;
 mod reload;
+mod routes;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
@@ -42,8 +43,26 @@ pub struct Loaded {
     pub policy: Policy,
     /// How each is told.
     pub(crate) receivers: BTreeMap<String, Receiver>,
+    /// Where signs of life go.
+    pub(crate) switch: Option<Secret>,
     /// What holds and is not as it should be, for people.
     pub warnings: Vec<String>,
+}
+
+impl Loaded {
+    /// Whether somebody outside is told that alerting lives.
+    pub fn is_watched(&self) -> bool {
+        self.switch.is_some()
+    }
+}
+
+/// How everybody is told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ways {
+    /// Receivers by name.
+    pub(crate) receivers: BTreeMap<String, Receiver>,
+    /// Where signs of life go.
+    pub(crate) switch: Option<Secret>,
 }
 
 /// How somebody is told. Secrets are in here, and in nothing that is shown or recorded.
@@ -67,6 +86,8 @@ pub(crate) enum Receiver {
         url: Secret,
         /// The service's integration key.
         routing_key: Secret,
+        /// What its webhooks are signed with.
+        webhook_secret: Option<Secret>,
     },
     /// A Prometheus Alertmanager, by its API v2.
     Alertmanager {

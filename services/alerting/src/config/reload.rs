@@ -1,6 +1,5 @@
 //! The configuration's file, looked at again and again.
 use std::{
-    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -8,7 +7,7 @@ use std::{
 
 use dagbok_alerts::Policy;
 
-use super::{Receiver, digest, load};
+use super::{Ways, digest, load};
 
 /// What a look brought.
 pub(crate) enum Looked {
@@ -21,7 +20,7 @@ pub(crate) enum Looked {
         /// Who is told of what.
         policy: Box<Policy>,
         /// How each is told.
-        receivers: BTreeMap<String, Receiver>,
+        ways: Ways,
     },
     /// One that can't be.
     Bad {
@@ -97,7 +96,7 @@ impl Reloader {
                     Looked::Good {
                         digest,
                         policy: Box::new(loaded.policy),
-                        receivers: loaded.receivers,
+                        ways: Ways { receivers: loaded.receivers, switch: loaded.switch },
                     }
                 }
                 Err(error) => Looked::Bad { digest: digest(&text), why: error.to_string() },
@@ -111,18 +110,18 @@ impl Reloader {
     }
 
     /// What was in force before this process began, where the file can't be read now.
-    pub(crate) fn last_good(&mut self) -> Option<(Policy, BTreeMap<String, Receiver>)> {
+    pub(crate) fn last_good(&mut self) -> Option<(Policy, Ways)> {
         if self.is_in_force {
             return None;
         }
         let (path, text) = (self.path.as_ref()?, self.good.as_ref()?);
         let loaded = load(path, text).ok()?;
         self.is_in_force = true;
-        Some((loaded.policy, loaded.receivers))
+        Some((loaded.policy, Ways { receivers: loaded.receivers, switch: loaded.switch }))
     }
 }
 
 /// No configuration: nobody is told.
 fn none() -> Looked {
-    Looked::Good { digest: digest(""), policy: Box::default(), receivers: BTreeMap::new() }
+    Looked::Good { digest: digest(""), policy: Box::default(), ways: Ways::default() }
 }

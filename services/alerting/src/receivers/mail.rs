@@ -98,7 +98,7 @@ fn letter(mail: &Mail, name: &str, message: &Message) -> Result<lettre::Message,
         .in_reply_to(thread.clone())
         .references(thread)
         .header(ContentType::TEXT_PLAIN)
-        .body(message.text.clone())
+        .body(message.text_with_link())
         .map_err(|error| wrong(&error))
 }
 

@@ -10,6 +10,7 @@ mod webhook;
 use std::time::Duration;
 
 use dagbok_alerts::{Answered, Message};
+use dagbok_config::Secret;
 use dagbok_runtime::Clock;
 use sha2::{Digest as _, Sha256};
 
@@ -41,6 +42,14 @@ impl Senders {
         Ok(Self { http, clock })
     }
 
+    /// Says that alerting lives, or what is wrong with it.
+    pub(crate) async fn sign(&self, url: &Secret, trouble: Option<&str>) -> Answered {
+        let end = if trouble.is_some() { "/fail" } else { "" };
+        let address = format!("{}{end}", url.reveal().trim_end_matches('/'));
+        let said = trouble.unwrap_or("alerting lives").to_owned();
+        http::send(self.http.post(address).body(said), |_| None).await
+    }
+
     /// Tells a receiver; `name` is the delivery's, the same for each attempt.
     pub(crate) async fn send(
         &self,
@@ -55,7 +64,7 @@ impl Senders {
                 webhook::send(&self.http, url, key, name, message, at).await
             }
             Receiver::Slack { url } => slack::send(&self.http, url, message).await,
-            Receiver::PagerDuty { url, routing_key } => {
+            Receiver::PagerDuty { url, routing_key, .. } => {
                 pagerduty::send(&self.http, url, routing_key, message).await
             }
             Receiver::Alertmanager { url } => {

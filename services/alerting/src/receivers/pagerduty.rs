@@ -54,5 +54,12 @@ fn body(routing_key: &Secret, message: &Message) -> Value {
         event["client_url"] = json!(link);
         event["links"] = json!([{ "href": link, "text": "the run" }]);
     }
+    if let Some(link) = &message.acknowledge {
+        let link = json!({ "href": link, "text": "acknowledge" });
+        match event.get_mut("links").and_then(Value::as_array_mut) {
+            Some(links) => links.push(link),
+            None => event["links"] = json!([link]),
+        }
+    }
     event
 }

@@ -12,13 +12,15 @@ const BLOCK: usize = 2_900;
 pub(super) async fn send(client: &Client, url: &Secret, message: &Message) -> Answered {
     let text: String = escaped(&message.text).chars().take(BLOCK).collect();
     let (title, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    let body = json!({
-        "text": escaped(&message.title),
-        "blocks": [{
-            "type": "section",
-            "text": { "type": "mrkdwn", "text": format!("*{title}*\n{}", rest.trim_start()) },
-        }],
-    });
+    let mut blocks = vec![json!({
+        "type": "section",
+        "text": { "type": "mrkdwn", "text": format!("*{title}*\n{}", rest.trim_start()) },
+    })];
+    if let Some(link) = &message.acknowledge {
+        let said = format!("<{}|Acknowledge>", escaped(link));
+        blocks.push(json!({ "type": "section", "text": { "type": "mrkdwn", "text": said } }));
+    }
+    let body = json!({ "text": escaped(&message.title), "blocks": blocks });
     http::send(client.post(url.reveal()).json(&body), |_| None).await
 }
 

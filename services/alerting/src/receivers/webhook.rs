@@ -53,6 +53,7 @@ fn body(message: &Message, at: Timestamp) -> Value {
             "since": message.since,
             "ended_at": message.ended_at,
             "link": message.link,
+            "acknowledge": message.acknowledge,
         },
     })
 }

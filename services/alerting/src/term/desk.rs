@@ -2,8 +2,9 @@
 use std::collections::BTreeSet;
 
 use dagbok_alerts::{
-    AlertFact, AlertRecord, AlertingBegan, Book, By, ConfigurationRefused, ConfigurationTaken,
-    Message, Policy, Refusal, Reply, Watch, next_due, plan, render, subject_of,
+    Agenda, AlertFact, AlertRecord, AlertingBegan, AlertingClockWentBack, Book, By,
+    ConfigurationRefused, ConfigurationTaken, Message, Policy, Purpose, Refusal, Reply, SignOfLife,
+    Watch, limits::CLOCK_BACK, render, subject_of,
 };
 use dagbok_events::{Timestamp, encode_packed};
 use dagbok_projection::Decoded;
@@ -11,7 +12,8 @@ use dagbok_runlog::{Draft, Responder, Seq};
 
 use crate::{
     Settings,
-    config::{Looked, Reloader},
+    config::{Looked, Reloader, Ways},
+    keys::Links,
     term::{answer, post::Post},
 };
 
@@ -41,10 +43,11 @@ pub(crate) struct Desk {
     post: Post,
     staged: Vec<AlertRecord>,
     out: Vec<Sending>,
+    /// A sign of life that goes out once it is durable.
+    sign: Option<SignOfLife>,
+    pub(crate) links: Links,
     answers: Vec<(Box<dyn Responder>, Reply)>,
-    /// The changes of the watch up to which was planned, and whether anything else came since.
-    planned: Option<u64>,
-    due: Option<Timestamp>,
+    agenda: Agenda,
     /// A configuration came into force that is not kept yet.
     is_new_configuration: bool,
 }
@@ -55,6 +58,7 @@ impl Desk {
         watch: Watch,
         reloader: Reloader,
         post: Post,
+        links: Links,
         settings: &Settings,
     ) -> Self {
         let snapshot_at = watch.last_seq();
@@ -69,9 +73,10 @@ impl Desk {
             post,
             staged: Vec::new(),
             out: Vec::new(),
+            sign: None,
+            links,
             answers: Vec::new(),
-            planned: None,
-            due: None,
+            agenda: Agenda::default(),
             is_new_configuration: false,
         }
     }
@@ -89,11 +94,11 @@ impl Desk {
     pub(crate) fn look_at_configuration(&mut self, now: Timestamp) {
         match self.reloader.look() {
             Looked::Same => {}
-            Looked::Good { digest, policy, receivers } => {
-                let names = receivers.keys().cloned().collect();
+            Looked::Good { digest, policy, ways } => {
+                let names = ways.receivers.keys().cloned().collect();
                 self.policy = *policy;
-                self.post.take(receivers);
-                self.planned = None;
+                self.post.take(ways);
+                self.agenda.look_again();
                 self.is_new_configuration = true;
                 if self.book.configuration() != Some(&digest) || self.book.refused().is_some() {
                     let taken = ConfigurationTaken { digest, receivers: names };
@@ -102,10 +107,10 @@ impl Desk {
                 }
             }
             Looked::Bad { digest, why } => {
-                if let Some((policy, receivers)) = self.reloader.last_good() {
+                if let Some((policy, ways)) = self.reloader.last_good() {
                     self.policy = policy;
-                    self.post.take(receivers);
-                    self.planned = None;
+                    self.post.take(ways);
+                    self.agenda.look_again();
                 }
                 if self.book.refused() != Some((&digest, &why)) {
                     tracing::error!(%why, "the alerting configuration can't be read; the last good one stays");
@@ -122,7 +127,7 @@ impl Desk {
         self.reloader.good().filter(|_| is_new).map(str::to_owned)
     }
 
-    fn note(&mut self, at: Timestamp, fact: AlertFact) {
+    pub(crate) fn note(&mut self, at: Timestamp, fact: AlertFact) {
         let seen = self.watch.last_seq();
         let facts = vec![fact];
         self.stage(AlertRecord { at, by: By::Rules, reason: None, seen, facts });
@@ -132,20 +137,16 @@ impl Desk {
         for entry in entries {
             self.watch.evolve(entry.seq.0, &entry.record);
         }
-        // A task that was queued is no change yet, and may be one later.
-        let soonest = self.watch.next_due(self.watch.last_at());
-        self.due = [self.due, soonest].into_iter().flatten().min();
     }
 
     /// Decides all that is called for at `now`.
     pub(crate) fn settle(&mut self, now: Timestamp) {
-        let is_quiet =
-            self.planned == Some(self.watch.changes()) && self.due.is_none_or(|due| due > now);
-        if is_quiet {
+        if self.next_due().is_none_or(|due| due > now) {
             return;
         }
         for _ in 0..ROUNDS {
-            let records = plan(&self.watch, &self.book, &self.policy, now, &self.sending);
+            let (watch, book) = (&mut self.watch, &mut self.book);
+            let records = self.agenda.plan(watch, book, &self.policy, now, &self.sending);
             if records.is_empty() {
                 break;
             }
@@ -153,24 +154,39 @@ impl Desk {
                 self.stage(record);
             }
         }
-        self.planned = Some(self.watch.changes());
-        self.due = next_due(&self.watch, &self.book, &self.policy, now);
+    }
+
+    /// Notes where the clock shows much less than at the last record: what waits would wait for as long otherwise.
+    pub(crate) fn look_at_clock(&mut self, now: Timestamp) {
+        let from = self.book.last_at();
+        if self.book.has_begun() && from.since(now) > CLOCK_BACK {
+            tracing::warn!(%from, to = %now, "the clock went back: what waits is due by the clock as it is");
+            self.note(now, AlertFact::ClockWentBack(AlertingClockWentBack { from, to: now }));
+        }
     }
 
     /// Takes a decision in, ahead of the log; returns where it will stand.
     pub(crate) fn stage(&mut self, record: AlertRecord) -> u64 {
         let seq = self.book.last_seq() + 1;
         self.book.evolve(seq, &record);
-        self.planned = None;
         for fact in &record.facts {
+            if let AlertFact::SignOfLife(sign) = fact {
+                self.sign = Some(sign.clone());
+            }
             let AlertFact::NotificationAttempted(it) = fact else { continue };
             let Some(alert) = self.book.alert(it.id) else { continue };
             self.sending.insert(it.message.clone());
+            let mut message = render(alert, it.purpose, &it.route, &self.policy);
+            let base = self.policy.external_url.as_deref();
+            if let Some(base) = base.filter(|_| it.purpose == Purpose::Trigger) {
+                let link = self.links.address(base, it.id, &it.receiver, record.at);
+                message.acknowledge = Some(link);
+            }
             self.out.push(Sending {
                 receiver: it.receiver.clone(),
                 name: it.message.clone(),
                 attempt: it.attempt,
-                message: render(alert, it.purpose, &it.route, &self.policy),
+                message,
             });
         }
         self.staged.push(record);
@@ -200,6 +216,9 @@ impl Desk {
         for sending in self.out.drain(..) {
             self.post.send(sending);
         }
+        if let Some(sign) = self.sign.take() {
+            self.post.sign(sign.number, sign.trouble);
+        }
         for (responder, reply) in self.answers.drain(..) {
             answer(responder, reply);
         }
@@ -214,6 +233,11 @@ impl Desk {
 
     /// When time alone calls for something.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.due
+        self.agenda.next_due(&self.watch, &self.book, &self.policy)
+    }
+
+    /// How everybody is told.
+    pub(crate) fn ways(&self) -> &Ways {
+        self.post.ways()
     }
 }

@@ -1,17 +1,21 @@
 //! Both folds at the start of a term, and the snapshot of one of them.
-use dagbok_alerts::{AlertRecord, Book, Watch};
-use dagbok_events::decode_packed;
-use dagbok_runlog::{Compared, PortError, Position, ReadLimit, RunLog, Seq};
+use dagbok_alerts::{Book, Watch};
+use dagbok_runlog::{Compared, Entry, PortError, Position, ReadLimit, RunLog, Seq};
 use serde::{Deserialize, Serialize};
 
-use crate::Parts;
+use crate::{
+    Parts,
+    keys::{KEY_BYTES, Links},
+};
 
 /// The name of the snapshot.
 const SNAPSHOT: &str = "alerting";
 /// The name under which the configuration that was in force last is kept: it names secrets, and holds none.
 const CONFIGURATION: &str = "alerting-configuration";
+/// The name under which the key of links is kept.
+const LINKS: &str = "alerting-links";
 /// Raise it with any change of the fold: it is then made anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
@@ -21,7 +25,7 @@ struct Snapshot {
     watch: Vec<u8>,
 }
 
-/// The alert log, whole. What can't be read is passed over and said: telling people goes on.
+/// The alert log, whole.
 pub(crate) async fn book(log: &dyn RunLog) -> Result<Book, PortError> {
     let mut book = Book::default();
     let mut after = Seq(log.base().await?.first.0 - 1);
@@ -29,14 +33,15 @@ pub(crate) async fn book(log: &dyn RunLog) -> Result<Book, PortError> {
         let entries = log.read(after, ReadLimit::default()).await?;
         let Some(last) = entries.last() else { return Ok(book) };
         after = last.seq;
-        for entry in &entries {
-            match decode_packed::<AlertRecord>(&entry.payload) {
-                Ok(record) => book.evolve(entry.seq.0, &record),
-                Err(error) => {
-                    tracing::error!(%error, seq = %entry.seq, "an entry of the alert log can't be read");
-                    book.pass_over(entry.seq.0);
-                }
-            }
+        fold_alerts(&mut book, &entries);
+    }
+}
+
+/// Takes entries of the alert log in. What can't be read is said.
+fn fold_alerts(book: &mut Book, entries: &[Entry]) {
+    for entry in entries {
+        if let Err(error) = book.take_entry(entry.seq.0, &entry.payload) {
+            tracing::error!(%error, seq = %entry.seq, "an entry of the alert log can't be read");
         }
     }
 }
@@ -72,6 +77,22 @@ pub(crate) async fn store(parts: &Parts, watch: &Watch) {
     if let Err(error) = parts.snapshots.put(SNAPSHOT, bytes.into()).await {
         tracing::warn!(%error, "no snapshot of alerting is stored");
     }
+}
+
+/// What links in messages are signed with: made once, and kept, so that links hold over restarts and replicas.
+pub(crate) async fn links(parts: &Parts) -> Links {
+    let known = parts.snapshots.get(LINKS).await.ok().flatten();
+    if let Some(key) = known.filter(|key| key.len() == KEY_BYTES) {
+        return Links::new(&key);
+    }
+    let Some(key) = Links::fresh_key() else {
+        tracing::error!("this machine has no chance to draw a key from: links hold for nobody");
+        return Links::new(dagbok_runtime::fresh_id().as_bytes());
+    };
+    if let Err(error) = parts.snapshots.put(LINKS, key.clone().into()).await {
+        tracing::warn!(%error, "the key of links can't be kept: they hold until the next start");
+    }
+    Links::new(&key)
 }
 
 /// The configuration that was in force last, where one was.

@@ -2,28 +2,27 @@
 mod desk;
 mod feed;
 mod fold;
-mod lease;
 mod post;
 
 use std::{sync::Arc, time::Duration};
 
-use dagbok_alerts::{ASK, Ask, Refusal, Reply, decide, outcome};
+use dagbok_alerts::{ASK, Ask, Refusal, Reply, decide, outcome, sign_answered};
 use dagbok_events::{Timestamp, decode_any, encode_any};
+use dagbok_leading::Steady;
 use dagbok_runlog::{AppendError, Responder};
 use dagbok_runtime::{Clock, Shutdown};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
-pub(crate) use lease::Lease;
-
 use crate::{
     AlertingError, Parts, Settings,
     config::Reloader,
+    keys::{self, Opened},
     receivers::Senders,
     term::{
         desk::Desk,
         feed::Feed,
-        post::{Outcome, Post},
+        post::{Came, Outcome, Post},
     },
 };
 
@@ -63,7 +62,7 @@ enum Wake {
     Entries(Vec<dagbok_projection::Decoded>),
     FeedEnded,
     Question(Question),
-    Outcome(Outcome),
+    Came(Came),
     Look,
     Time,
 }
@@ -84,8 +83,11 @@ impl Term {
         let reloader = Reloader::new(self.settings.config.clone(), good);
         let senders = Senders::new(self.clock.clone()).map_err(AlertingError::Http)?;
         let (post, mut outcomes) = Post::new(Arc::new(senders));
-        let mut desk = Desk::new(book, start, reloader, post, &self.settings);
-        desk.begin(self.now(&desk));
+        let links = fold::links(&self.parts).await;
+        let mut desk = Desk::new(book, start, reloader, post, links, &self.settings);
+        let mut steady = Steady::new(self.clock.now(), None);
+        let now = self.now(&mut desk, &mut steady);
+        desk.begin(now);
         if let Some(end) = self.commit(&mut desk).await? {
             return Ok(end);
         }
@@ -93,8 +95,9 @@ impl Term {
         loop {
             // What is wrong is known only once the whole log is.
             let is_ready = desk.watch.last_seq() >= known.0;
+            let now = self.now(&mut desk, &mut steady);
             if is_ready {
-                desk.settle(self.now(&desk));
+                desk.settle(now);
             }
             if let Some(end) = self.commit(&mut desk).await? {
                 return Ok(end);
@@ -103,14 +106,13 @@ impl Term {
             if let Some(text) = desk.new_configuration() {
                 fold::store_configuration(&self.parts, text).await;
             }
-            let now = self.clock.now();
             let due = desk.next_due().filter(|_| is_ready);
             let sleep = due.map_or(LONGEST_SLEEP, |due| due.since(now).to_std());
             let sleep = sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
             let wake = tokio::select! {
                 biased;
                 () = self.end.started() => Wake::Asked,
-                Some(outcome) = outcomes.recv() => Wake::Outcome(outcome),
+                Some(came) = outcomes.recv() => Wake::Came(came),
                 Some(question) = questions.recv() => Wake::Question(question),
                 entries = feed.next() => entries.map_or(Wake::FeedEnded, Wake::Entries),
                 _ = look.tick() => Wake::Look,
@@ -120,17 +122,29 @@ impl Term {
                 Wake::Asked => return self.finish(desk, outcomes).await,
                 Wake::Entries(entries) => desk.take_in(&entries),
                 Wake::FeedEnded => return Err(AlertingError::Follow(feed.why().await)),
-                Wake::Question(question) => self.decide(&mut desk, question),
-                Wake::Outcome(came) => self.record(&mut desk, &came),
-                Wake::Look => desk.look_at_configuration(self.now(&desk)),
+                Wake::Question(question) => {
+                    let now = self.now(&mut desk, &mut steady);
+                    decide_on(&mut desk, now, question);
+                }
+                Wake::Came(came) => {
+                    let now = self.now(&mut desk, &mut steady);
+                    record(&mut desk, now, &came);
+                }
+                Wake::Look => {
+                    let now = self.now(&mut desk, &mut steady);
+                    desk.look_at_configuration(now);
+                }
                 Wake::Time => {}
             }
         }
     }
 
-    /// The time of the next record: never earlier than the one before.
-    fn now(&self, desk: &Desk) -> Timestamp {
-        self.clock.now().max(desk.book.last_at())
+    /// The time of the next record: never earlier than the one before, unless the clock went back, which is
+    /// recorded first. A clock that jumped ahead is not believed until it went on evenly.
+    fn now(&self, desk: &mut Desk, steady: &mut Steady) -> Timestamp {
+        let now = steady.time(self.clock.now());
+        desk.look_at_clock(now);
+        now.max(desk.book.last_at())
     }
 
     /// Has questions handed on, so that the loop takes them in its turn.
@@ -159,34 +173,12 @@ impl Term {
         Ok(questions)
     }
 
-    fn decide(&self, desk: &mut Desk, (ask, responder): Question) {
-        let now = self.now(desk);
-        let seen = desk.watch.last_seq();
-        match decide(&desk.book, &desk.policy, now, seen, &ask) {
-            Ok(decided) => {
-                let seq = desk.stage(decided.record);
-                desk.answer_later(responder, Reply::Done { id: decided.id, seq });
-            }
-            Err(refusal) => answer(responder, Reply::Refused(refusal)),
-        }
-    }
-
-    fn record(&self, desk: &mut Desk, came: &Outcome) {
-        let now = self.now(desk);
-        desk.sending.remove(&came.message);
-        let seen = desk.watch.last_seq();
-        let Outcome { id, message, attempt, took_ms, answered } = came;
-        let (id, attempt, took_ms) = (*id, *attempt, *took_ms);
-        let came = dagbok_alerts::Outcome { id, message, attempt, took_ms, answered };
-        let record = outcome(&desk.book, &desk.policy, now, seen, &came);
-        if let Some(record) = record {
-            desk.stage(record);
-        }
-    }
-
     /// Makes durable what was decided; only then it is sent and answered.
     async fn commit(&self, desk: &mut Desk) -> Result<Option<TermEnd>, AlertingError> {
-        let Some((expected, drafts)) = desk.drafts() else { return Ok(None) };
+        let Some((expected, drafts)) = desk.drafts() else {
+            desk.release();
+            return Ok(None);
+        };
         match self.parts.alert_log.append(expected, drafts).await {
             Ok(_) => {
                 desk.release();
@@ -214,12 +206,15 @@ impl Term {
     async fn finish(
         &self,
         mut desk: Desk,
-        mut outcomes: mpsc::Receiver<Outcome>,
+        mut outcomes: mpsc::Receiver<Came>,
     ) -> Result<TermEnd, AlertingError> {
         let until = tokio::time::Instant::now() + LAST_WORDS;
         while !desk.sending.is_empty() {
             match tokio::time::timeout_at(until, outcomes.recv()).await {
-                Ok(Some(came)) => self.record(&mut desk, &came),
+                Ok(Some(came)) => {
+                    let now = self.clock.now().max(desk.book.last_at());
+                    record(&mut desk, now, &came);
+                }
                 Ok(None) | Err(_) => break,
             }
         }
@@ -228,6 +223,55 @@ impl Term {
         }
         fold::store(&self.parts, &desk.watch).await;
         Ok(TermEnd::Asked)
+    }
+}
+
+fn decide_on(desk: &mut Desk, now: Timestamp, (ask, responder): Question) {
+    let seen = desk.watch.last_seq();
+    let opened = keys::open(&desk.links, desk.ways(), &desk.book, now, ask);
+    let ask = match opened {
+        Ok(Opened::Ask(ask)) => ask,
+        Ok(Opened::About(id)) => {
+            let seq = desk.book.last_seq();
+            return desk.answer_later(responder, Reply::Done { id, seq });
+        }
+        Ok(Opened::Nothing) => {
+            let seq = desk.book.last_seq();
+            return desk.answer_later(responder, Reply::Done { id: 0, seq });
+        }
+        Err(refusal) => return answer(responder, Reply::Refused(refusal)),
+    };
+    match decide(&desk.book, &desk.policy, now, seen, &ask) {
+        Ok(decided) => {
+            let seq = desk.stage(decided.record);
+            desk.answer_later(responder, Reply::Done { id: decided.id, seq });
+        }
+        Err(refusal) => answer(responder, Reply::Refused(refusal)),
+    }
+}
+
+/// Records what came of whatever was sent.
+fn record(desk: &mut Desk, now: Timestamp, came: &Came) {
+    match came {
+        Came::Message(came) => record_message(desk, now, came),
+        Came::Sign { number, answered } => {
+            let fact = sign_answered(&desk.book, *number, answered);
+            if let Some(fact) = fact {
+                desk.note(now, fact);
+            }
+        }
+    }
+}
+
+fn record_message(desk: &mut Desk, now: Timestamp, came: &Outcome) {
+    desk.sending.remove(&came.message);
+    let seen = desk.watch.last_seq();
+    let Outcome { id, message, attempt, took_ms, answered } = came;
+    let (id, attempt, took_ms) = (*id, *attempt, *took_ms);
+    let came = dagbok_alerts::Outcome { id, message, attempt, took_ms, answered };
+    let record = outcome(&desk.book, &desk.policy, now, seen, &came);
+    if let Some(record) = record {
+        desk.stage(record);
     }
 }
 

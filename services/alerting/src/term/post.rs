@@ -8,10 +8,10 @@ use tokio::{
 };
 
 use super::desk::Sending;
-use crate::{config::Receiver, receivers::Senders};
+use crate::{config::Ways, receivers::Senders};
 
-/// Messages under way at once.
-const AT_ONCE: usize = 32;
+/// Messages under way to one receiver at once: one that hangs keeps only its own waiting.
+const AT_ONCE: usize = 8;
 /// A provider that has not answered by then has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -25,33 +25,65 @@ pub(crate) struct Outcome {
     pub(crate) answered: Answered,
 }
 
+/// What came of whatever was sent.
+#[derive(Debug)]
+pub(crate) enum Came {
+    /// Of a message about an alert.
+    Message(Outcome),
+    /// Of a sign of life.
+    Sign {
+        /// Which one.
+        number: u64,
+        /// What was answered.
+        answered: Answered,
+    },
+}
+
 #[derive(Debug)]
 pub(crate) struct Post {
     senders: Arc<Senders>,
-    receivers: Arc<BTreeMap<String, Receiver>>,
-    room: Arc<Semaphore>,
-    outcomes: mpsc::Sender<Outcome>,
+    ways: Arc<Ways>,
+    rooms: BTreeMap<String, Arc<Semaphore>>,
+    outcomes: mpsc::Sender<Came>,
 }
 
 impl Post {
-    pub(crate) fn new(senders: Arc<Senders>) -> (Self, mpsc::Receiver<Outcome>) {
+    pub(crate) fn new(senders: Arc<Senders>) -> (Self, mpsc::Receiver<Came>) {
         let (outcomes, inbox) = mpsc::channel(1_024);
-        let room = Arc::new(Semaphore::new(AT_ONCE));
-        (Self { senders, receivers: Arc::default(), room, outcomes }, inbox)
+        (Self { senders, ways: Arc::default(), rooms: BTreeMap::new(), outcomes }, inbox)
     }
 
-    /// From now on these are the receivers.
-    pub(crate) fn take(&mut self, receivers: BTreeMap<String, Receiver>) {
-        self.receivers = Arc::new(receivers);
+    /// From now on everybody is told so.
+    pub(crate) fn take(&mut self, ways: Ways) {
+        self.rooms.retain(|name, _| ways.receivers.contains_key(name));
+        self.ways = Arc::new(ways);
     }
 
-    pub(crate) fn send(&self, sending: Sending) {
-        let (senders, receivers) = (Arc::clone(&self.senders), Arc::clone(&self.receivers));
-        let (room, outcomes) = (Arc::clone(&self.room), self.outcomes.clone());
+    /// How everybody is told.
+    pub(crate) fn ways(&self) -> &Ways {
+        &self.ways
+    }
+
+    /// Sends a sign of life.
+    pub(crate) fn sign(&self, number: u64, trouble: Option<String>) {
+        let (senders, ways) = (Arc::clone(&self.senders), Arc::clone(&self.ways));
+        let outcomes = self.outcomes.clone();
+        tokio::spawn(async move {
+            let Some(url) = &ways.switch else { return };
+            let answered = senders.sign(url, trouble.as_deref()).await;
+            let _ = outcomes.send(Came::Sign { number, answered }).await;
+        });
+    }
+
+    pub(crate) fn send(&mut self, sending: Sending) {
+        let (senders, ways) = (Arc::clone(&self.senders), Arc::clone(&self.ways));
+        let room = self.rooms.entry(sending.receiver.clone());
+        let room = Arc::clone(room.or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))));
+        let outcomes = self.outcomes.clone();
         tokio::spawn(async move {
             let _room = room.acquire_owned().await;
             let begun = Instant::now();
-            let answered = match receivers.get(&sending.receiver) {
+            let answered = match ways.receivers.get(&sending.receiver) {
                 Some(receiver) => {
                     let sent = senders.send(receiver, &sending.name, &sending.message);
                     timeout(PATIENCE, sent).await.unwrap_or_else(|_| Answered::Failed {
@@ -68,9 +100,8 @@ impl Post {
             let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             let Sending { name, attempt, message, .. } = sending;
             // A term that ended asks again by itself.
-            let _ = outcomes
-                .send(Outcome { id: message.id, message: name, attempt, took_ms, answered })
-                .await;
+            let came = Outcome { id: message.id, message: name, attempt, took_ms, answered };
+            let _ = outcomes.send(Came::Message(came)).await;
         });
     }
 }

@@ -152,6 +152,10 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(alerts::told))
         .routes(routes!(alerts::silences::silences, alerts::silences::silence))
         .routes(routes!(alerts::silences::unsilence))
+        .routes(routes!(alerts::heartbeats::list))
+        .routes(routes!(alerts::heartbeats::beat, alerts::heartbeats::forget))
+        .routes(routes!(alerts::link::look, alerts::link::acknowledge))
+        .routes(routes!(alerts::link::pagerduty))
         .routes(routes!(monitor::health))
         .routes(routes!(monitor::version))
 }

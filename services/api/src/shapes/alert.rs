@@ -66,7 +66,7 @@ pub struct AlertNotification {
     pub provider_id: Option<String>,
     /// SHA-256 of the text, in hexadecimal.
     pub text_digest: String,
-    /// The attempts, oldest first: the newest hundred.
+    /// The attempts, oldest first: the first and the newest fifteen.
     pub attempts: Vec<AlertAttempt>,
 }
 
@@ -76,7 +76,7 @@ pub struct AlertResponse {
     /// Its number, from one, in the order of opening.
     pub alert_id: u64,
     /// `run_failed`, `run_missing`, `run_missed`, `import_error`, `dag_vanished`, `stuck_queued`, `receiver_failing`,
-    /// `configuration_refused` or `test`.
+    /// `configuration_refused`, `scheduler_silent`, `heartbeat_missing` or `test`.
     pub rule: String,
     /// Whose trouble it is, as `dag:etl`.
     pub scope: String,
@@ -88,6 +88,12 @@ pub struct AlertResponse {
     pub state: String,
     /// The silence that keeps it from being told.
     pub silenced_by: Option<u64>,
+    /// Why it is not told by itself: `grouped`, `inhibited` or `silenced`.
+    pub suppressed_why: Option<String>,
+    /// The alert that it is told with, or that it follows from.
+    pub suppressed_by: Option<u64>,
+    /// How many alerts are or were told with it.
+    pub told_with_it: u32,
     /// What routes and silences match.
     pub labels: BTreeMap<String, String>,
     /// One line for people.
@@ -98,7 +104,7 @@ pub struct AlertResponse {
     pub causes: Vec<u64>,
     /// How often it happened.
     pub count: u32,
-    /// The runs that it is about, newest last.
+    /// The runs that it is about, newest last: the newest sixteen.
     pub runs: Vec<AlertRun>,
     /// When it went wrong.
     pub since: DateTime,
@@ -136,6 +142,46 @@ pub struct AlertChange {
     /// A word for others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// Something outside that says regularly that it lives.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HeartbeatResponse {
+    /// Its name.
+    pub name: String,
+    /// When it said so last.
+    pub at: DateTime,
+    /// When it says so again.
+    pub due: DateTime,
+    /// From when its absence is an alert.
+    pub missing_at: DateTime,
+    /// Whether it is missing now.
+    pub missing: bool,
+    /// Who is told of that.
+    pub owner: Option<String>,
+}
+
+/// All heartbeats that are expected.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HeartbeatCollection {
+    /// By name.
+    pub heartbeats: Vec<HeartbeatResponse>,
+    /// How many they are.
+    pub total_entries: usize,
+}
+
+/// Says that something lives.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HeartbeatBody {
+    /// After how many seconds it says so again.
+    pub period_seconds: i64,
+    /// How many seconds later it may be before that is an alert.
+    #[serde(default)]
+    pub grace_seconds: i64,
+    /// Who is told where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 /// Asks for a test of a receiver.

@@ -18,7 +18,8 @@ mod xcom;
 
 pub use alert::{
     AlertAttempt, AlertChange, AlertCollection, AlertDetail, AlertNotification, AlertResponse,
-    AlertRun, AlertTest, SilenceBody, SilenceCollection, SilenceResponse,
+    AlertRun, AlertTest, HeartbeatBody, HeartbeatCollection, HeartbeatResponse, SilenceBody,
+    SilenceCollection, SilenceResponse,
 };
 pub use asset::{
     AssetAlias, AssetAliasCollection, AssetCollection, AssetDag, AssetEventCollection,

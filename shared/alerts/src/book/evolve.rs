@@ -1,10 +1,13 @@
 //! The fold itself: total, one arm for each fact.
 use dagbok_events::Timestamp;
 
-use super::{Alert, AlertState, Attempt, Book, Chase, Delivery, DeliveryState, Refused, Silence};
+use super::{
+    Alert, AlertState, Attempt, Book, Chase, Delivery, DeliveryState, Failing, Refused, SIGNS,
+    Silence,
+};
 use crate::{
-    AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertSilenced, By, NotificationAttempted,
-    Purpose, limits, plan::has,
+    AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertScope, AlertSilenced, By,
+    NotificationAttempted, Purpose, ResolvedWhy, Rule, limits, plan::has,
 };
 
 /// What came of an attempt.
@@ -22,14 +25,17 @@ impl Book {
     /// Takes a record in. History is never refused.
     pub fn evolve(&mut self, seq: u64, record: &AlertRecord) {
         self.last_seq = seq;
-        self.last_at = self.last_at.max(record.at);
+        self.last_at = record.at;
         for fact in &record.facts {
-            self.take(seq, record, fact);
+            self.take(record, fact);
+            if let Some(id) = fact.alert_id() {
+                self.touched.note(|| id);
+            }
         }
         self.forget_old();
     }
 
-    fn take(&mut self, seq: u64, record: &AlertRecord, fact: &AlertFact) {
+    fn take(&mut self, record: &AlertRecord, fact: &AlertFact) {
         let at = record.at;
         match fact {
             AlertFact::AlertingBegan(it) => {
@@ -38,12 +44,22 @@ impl Book {
             AlertFact::ConfigurationTaken(it) => {
                 self.configuration = Some(it.digest.clone());
                 self.refused = None;
-                self.failing.retain(|name, _| it.receivers.contains(name));
+                self.touched_keys.note_all();
+                self.failing.retain(|name, _| name == SIGNS || it.receivers.contains(name));
             }
             AlertFact::ConfigurationRefused(it) => {
                 let (digest, why) = (it.digest.clone(), it.why.clone());
-                self.refused = Some(Refused { digest, why, at });
+                self.refused = Some(Refused { digest, why, at, is_closed: false });
+                self.touched_keys.note(|| (Rule::ConfigurationRefused, AlertScope::Namespace));
             }
+            AlertFact::ClockWentBack(it) => self.clock_went_back(it.to),
+            AlertFact::AlertSuppressed(it) => self.suppressed(it),
+            AlertFact::AlertReleased(it) => self.released(it.id),
+            AlertFact::SignOfLife(_)
+            | AlertFact::SignOfLifeFailed(_)
+            | AlertFact::SignOfLifeAccepted(_)
+            | AlertFact::HeartbeatReceived(_)
+            | AlertFact::HeartbeatForgotten(_) => self.lives(at, fact),
             AlertFact::AlertOpened(it) => self.opened(at, it),
             AlertFact::AlertRecurred(it) => self.recurred(at, it),
             AlertFact::AlertAcknowledged(it) => {
@@ -64,12 +80,25 @@ impl Book {
                     let (by, note) = (record.by.clone(), record.reason.clone());
                     alert.state = AlertState::Resolved { why: it.why, by, at, note };
                     alert.resolved_by = it.by_seq;
+                    let scope = alert.scope.clone();
                     self.open.remove(&it.id);
+                    // What was told with it is looked at again.
+                    for held in self.holds.get(&it.id).into_iter().flatten() {
+                        self.touched.note(|| *held);
+                    }
+                    self.released(it.id);
                     self.settle(it.id);
+                    if it.why == ResolvedWhy::ByHand {
+                        self.closed(at, &scope);
+                    }
                 }
             }
-            AlertFact::AlertSilenced(it) => self.silence(record, it),
+            AlertFact::AlertSilenced(it) => {
+                self.touched.note_all();
+                self.silence(record, it);
+            }
             AlertFact::AlertUnsilenced(it) => {
+                self.touched.note_all();
                 if let Some(silence) = self.silences.get_mut(&it.silence) {
                     silence.until = silence.until.min(at);
                 }
@@ -77,19 +106,19 @@ impl Book {
             AlertFact::NotificationAttempted(_)
             | AlertFact::NotificationAccepted(_)
             | AlertFact::NotificationFailed(_)
-            | AlertFact::NotificationRejected(_) => self.notified(seq, at, fact),
+            | AlertFact::NotificationRejected(_) => self.notified(at, fact),
         }
     }
 
     /// Takes in who is told, and what came of it.
-    fn notified(&mut self, seq: u64, at: Timestamp, fact: &AlertFact) {
+    fn notified(&mut self, at: Timestamp, fact: &AlertFact) {
         match fact {
             AlertFact::NotificationAttempted(it) => self.attempted(at, it),
             AlertFact::NotificationAccepted(it) => {
                 let (message, attempt, status) = (&*it.message, it.attempt, it.status);
                 let (state, why, took_ms) = (DeliveryState::Accepted, None, it.took_ms);
                 let came = Came { id: it.id, message, attempt, status, why, took_ms, state };
-                self.came(at, seq, &came);
+                self.came(at, &came);
                 if let Some(delivery) = self.delivery(it.id, &it.message) {
                     delivery.provider_id.clone_from(&it.provider_id);
                 }
@@ -99,16 +128,24 @@ impl Book {
                 let (why, took_ms) = (Some(&*it.why), it.took_ms);
                 let state = DeliveryState::Waiting { until: it.retry_at };
                 let came = Came { id: it.id, message, attempt, status, why, took_ms, state };
-                self.came(at, seq, &came);
+                self.came(at, &came);
             }
             AlertFact::NotificationRejected(it) => {
                 let (message, attempt, status) = (&*it.message, it.attempt, it.status);
                 let (why, took_ms) = (Some(&*it.why), it.took_ms);
                 let state = DeliveryState::Rejected;
                 let came = Came { id: it.id, message, attempt, status, why, took_ms, state };
-                self.came(at, seq, &came);
+                self.came(at, &came);
             }
             AlertFact::AlertingBegan(_)
+            | AlertFact::ClockWentBack(_)
+            | AlertFact::AlertSuppressed(_)
+            | AlertFact::AlertReleased(_)
+            | AlertFact::SignOfLife(_)
+            | AlertFact::SignOfLifeFailed(_)
+            | AlertFact::SignOfLifeAccepted(_)
+            | AlertFact::HeartbeatReceived(_)
+            | AlertFact::HeartbeatForgotten(_)
             | AlertFact::ConfigurationTaken(_)
             | AlertFact::ConfigurationRefused(_)
             | AlertFact::AlertOpened(_)
@@ -126,7 +163,14 @@ impl Book {
         let last_cause = it.causes.last().copied().unwrap_or(0);
         self.opened = self.opened.max(it.id);
         self.newest.insert(key.clone(), it.id);
-        self.generations.insert(key, (it.generation, last_cause));
+        self.generations.insert(key.clone(), (it.generation, last_cause));
+        if it.generation > 1 {
+            let began = self.began_at.entry(key).or_default();
+            began.push(at);
+            if began.len() >= limits::FLAPS {
+                began.remove(0);
+            }
+        }
         self.open.insert(it.id);
         self.unsettled.insert(it.id);
         let alert = Alert {
@@ -150,6 +194,9 @@ impl Book {
             is_news: false,
             only: it.only.clone(),
             resolved_by: None,
+            held: None,
+            follows: super::Follows::default(),
+            heard: std::collections::BTreeSet::new(),
             deliveries: std::collections::BTreeMap::new(),
         };
         self.alerts.insert(it.id, alert);
@@ -168,8 +215,8 @@ impl Book {
         alert.last_at = at;
         alert.is_news = true;
         alert.runs.extend(it.run.iter().cloned());
-        if alert.runs.len() > limits::CAUSES {
-            alert.runs.remove(0);
+        if alert.runs.len() > limits::RUNS {
+            alert.runs.remove(1);
         }
         let covered = self.generations.entry((alert.rule, alert.scope.clone())).or_default();
         covered.1 = covered.1.max(alert.last_cause);
@@ -212,7 +259,7 @@ impl Book {
         delivery.state = DeliveryState::Sending;
         delivery.count = delivery.count.max(it.attempt);
         if delivery.attempts.len() >= limits::ATTEMPTS {
-            delivery.attempts.remove(0);
+            delivery.attempts.remove(1);
         }
         delivery.attempts.push(Attempt {
             number: it.attempt,
@@ -222,14 +269,62 @@ impl Book {
             why: None,
             took_ms: None,
         });
+        trim(alert);
         self.unsettled.insert(it.id);
+    }
+
+    /// Somebody said that what is wrong with a part of alerting is over: it is so until something newer says otherwise.
+    fn closed(&mut self, at: Timestamp, scope: &AlertScope) {
+        match scope {
+            AlertScope::Receiver(name) => {
+                if let Some(failing) = self.failing.get_mut(name) {
+                    failing.closed_at = Some(at);
+                }
+            }
+            AlertScope::Namespace => {
+                if let Some(refused) = &mut self.refused {
+                    refused.is_closed = true;
+                }
+            }
+            AlertScope::Heartbeat(name) => {
+                if let Some(beat) = self.heartbeats.get_mut(name) {
+                    beat.is_closed = true;
+                }
+            }
+            AlertScope::Dag(_) | AlertScope::File(_) => {}
+        }
+    }
+
+    /// What was begun later than `to` by the clock as it was began then, and waits as long from there.
+    fn clock_went_back(&mut self, to: Timestamp) {
+        self.touched.note_all();
+        self.signs.at = self.signs.at.map(|at| at.min(to));
+        self.missing.clear();
+        for (name, beat) in &mut self.heartbeats {
+            beat.at = beat.at.min(to);
+            self.missing.insert((beat.missing_at(), name.clone()));
+        }
+        let ids: Vec<u64> = self.open.union(&self.unsettled).copied().collect();
+        for id in ids {
+            let Some(alert) = self.alerts.get_mut(&id) else { continue };
+            alert.opened_at = alert.opened_at.min(to);
+            if let Some(chase) = &mut alert.chase {
+                chase.at = chase.at.min(to);
+            }
+            for delivery in alert.deliveries.values_mut() {
+                delivery.first_at = delivery.first_at.min(to);
+                if let DeliveryState::Waiting { until } = &mut delivery.state {
+                    *until = (*until).min(to.plus(limits::LONGEST_WAIT));
+                }
+            }
+        }
     }
 
     fn delivery(&mut self, id: u64, message: &str) -> Option<&mut Delivery> {
         self.alerts.get_mut(&id)?.deliveries.get_mut(message)
     }
 
-    fn came(&mut self, at: Timestamp, seq: u64, came: &Came<'_>) {
+    fn came(&mut self, at: Timestamp, came: &Came<'_>) {
         let Some(delivery) = self.delivery(came.id, came.message) else { return };
         let attempt = delivery.attempts.iter_mut().find(|it| it.number == came.attempt);
         if let Some(attempt) = attempt {
@@ -243,19 +338,34 @@ impl Book {
             delivery.state = came.state;
         }
         let (receiver, count) = (delivery.receiver.clone(), delivery.count);
+        let first_at = delivery.first_at;
         match (came.state, came.why) {
-            (DeliveryState::Accepted, _) => drop(self.failing.remove(&receiver)),
-            (DeliveryState::Rejected, Some(why)) => self.fails(receiver, at, seq, why),
+            (DeliveryState::Accepted, _) => {
+                if self.failing.remove(&receiver).is_some() {
+                    self.touch_receiver(&receiver);
+                }
+            }
+            (DeliveryState::Rejected, Some(why)) => self.fails(receiver, at, first_at, why),
             (_, Some(why)) if count >= limits::FALLBACK_AFTER => {
-                self.fails(receiver, at, seq, why);
+                self.fails(receiver, at, first_at, why);
             }
             _ => {}
         }
         self.settle(came.id);
     }
 
-    fn fails(&mut self, receiver: String, at: Timestamp, seq: u64, why: &str) {
-        self.failing.entry(receiver).or_insert_with(|| (at, seq, why.to_owned()));
+    fn fails(&mut self, receiver: String, at: Timestamp, first_at: Timestamp, why: &str) {
+        let known = self.failing.get(&receiver);
+        let is_news = known.is_none_or(|it| it.closed_at.is_some_and(|closed| first_at > closed));
+        if is_news {
+            self.touch_receiver(&receiver);
+            self.failing
+                .insert(receiver, Failing { since: at, why: why.to_owned(), closed_at: None });
+        }
+    }
+
+    pub(super) fn touch_receiver(&mut self, name: &str) {
+        self.touched_keys.note(|| (Rule::ReceiverFailing, AlertScope::Receiver(name.to_owned())));
     }
 
     /// What is over, and about which all was said, is looked at no more. Whether its end is still to be told is
@@ -270,6 +380,23 @@ impl Book {
             self.unsettled.remove(&id);
         } else {
             self.unsettled.insert(id);
+        }
+    }
+}
+
+/// Lets the oldest messages of an alert go that are done with, beyond what is kept at hand.
+fn trim(alert: &mut Alert) {
+    while alert.deliveries.len() > limits::DELIVERIES {
+        let done = |it: &Delivery| {
+            it.purpose == Purpose::Trigger
+                && matches!(it.state, DeliveryState::Accepted | DeliveryState::Rejected)
+        };
+        let all = alert.deliveries.iter().filter(|(_, it)| done(it));
+        let oldest = all.min_by_key(|(_, it)| it.first_at);
+        let Some(name) = oldest.map(|(name, _)| name.clone()) else { return };
+        let gone = alert.deliveries.remove(&name);
+        if let Some(told) = gone.filter(|it| it.state == DeliveryState::Accepted) {
+            alert.heard.insert(told.receiver);
         }
     }
 }

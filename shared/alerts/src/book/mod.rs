@@ -1,13 +1,15 @@
 //! Which alerts there are and who was told, as a fold of the alert log.
+mod conditions;
 mod evolve;
+mod held;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dagbok_events::{RunKey, Timestamp};
+use dagbok_events::{DecodeError, Micros, RunKey, Timestamp, decode_packed};
 
 use crate::{
-    AlertScope, By, Condition, Labels, Matcher, Purpose, ResolvedWhy, Rule, Severity, limits,
-    matches_all,
+    AlertRecord, AlertScope, By, Labels, Matcher, Purpose, ResolvedWhy, Rule, SuppressedWhy,
+    limits, matches_all, touched::Touched,
 };
 
 /// How an alert stands.
@@ -110,6 +112,26 @@ pub struct Delivery {
     pub attempts: Vec<Attempt>,
 }
 
+/// Why an alert is not told by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Why.
+    pub why: SuppressedWhy,
+    /// The alert that it is told with, or that it follows from.
+    pub by: Option<u64>,
+    /// The silence.
+    pub silence: Option<u64>,
+}
+
+/// What is told with an alert.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Follows {
+    /// How many alerts.
+    pub count: u32,
+    /// What the first of them say.
+    pub first: Vec<String>,
+}
+
 /// An alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
@@ -153,7 +175,13 @@ pub struct Alert {
     pub only: Option<String>,
     /// By which sequence it is so no more.
     pub resolved_by: Option<u64>,
-    /// All that was sent about it, by the delivery's name.
+    /// Why it is not told by itself, where it is not.
+    pub held: Option<Held>,
+    /// What is told with it.
+    pub follows: Follows,
+    /// Receivers that took word of it by messages that are not at hand any more.
+    pub(crate) heard: BTreeSet<String>,
+    /// What was sent about it, by the delivery's name: the newest of it.
     pub deliveries: BTreeMap<String, Delivery>,
 }
 
@@ -172,7 +200,8 @@ impl Alert {
     pub fn told(&self) -> BTreeSet<&str> {
         let accepted =
             |it: &&Delivery| it.purpose == Purpose::Trigger && it.state == DeliveryState::Accepted;
-        self.deliveries.values().filter(accepted).map(|it| it.receiver.as_str()).collect()
+        let found = self.deliveries.values().filter(accepted).map(|it| it.receiver.as_str());
+        found.chain(self.heard.iter().map(String::as_str)).collect()
     }
 
     /// Whether anything about it may still have to be sent.
@@ -203,10 +232,54 @@ pub(crate) struct Refused {
     pub(crate) digest: String,
     pub(crate) why: String,
     pub(crate) at: Timestamp,
+    /// Somebody said that it is over.
+    pub(crate) is_closed: bool,
 }
 
-/// Alerts that are over and may still have to be told of, before old ones of them are let go.
-const SPARE: usize = 64;
+/// A receiver that does not take what it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failing {
+    pub(crate) since: Timestamp,
+    pub(crate) why: String,
+    /// Somebody said then that it is over: messages that were begun before say nothing new.
+    pub(crate) closed_at: Option<Timestamp>,
+}
+
+/// Something outside that says regularly that it lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// When it said so last.
+    pub at: Timestamp,
+    /// After what time it says so again.
+    pub period: Micros,
+    /// How much later it may.
+    pub grace: Micros,
+    /// Who is told where it does not.
+    pub owner: Option<String>,
+    /// Somebody said that its absence is over.
+    pub(crate) is_closed: bool,
+}
+
+impl Heartbeat {
+    /// From when its absence is an alert.
+    pub fn missing_at(&self) -> Timestamp {
+        self.at.plus(self.period).plus(self.grace)
+    }
+}
+
+/// What signs of life that nobody takes count as: a receiver of this name.
+pub(crate) const SIGNS: &str = "dead man's switch";
+
+/// Signs of life.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// The last one's.
+    pub number: u64,
+    /// When it was sent.
+    pub at: Option<Timestamp>,
+    /// How many failed in a row.
+    pub lost: u32,
+}
 
 /// The fold.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -227,19 +300,26 @@ pub struct Book {
     pub(crate) silenced: u64,
     pub(crate) configuration: Option<String>,
     pub(crate) refused: Option<Refused>,
-    /// Receivers that don't take what they are sent: since when, by which sequence, and what they said.
-    pub(crate) failing: BTreeMap<String, (Timestamp, u64, String)>,
+    /// Receivers that don't take what they are sent.
+    pub(crate) failing: BTreeMap<String, Failing>,
+    /// What alerts hold others, by number.
+    pub(crate) holds: BTreeMap<u64, BTreeSet<u64>>,
+    /// When the newest incidents of each rule and scope began, where there were several.
+    pub(crate) began_at: BTreeMap<(Rule, AlertScope), Vec<Timestamp>>,
+    pub(crate) heartbeats: BTreeMap<String, Heartbeat>,
+    /// The same, by when each is missing.
+    pub(crate) missing: BTreeSet<(Timestamp, String)>,
+    pub(crate) signs: Signs,
+    /// How many alerts there may be until old ones are let go.
+    room: usize,
+    pub(crate) touched: Touched<u64>,
+    pub(crate) touched_keys: Touched<(Rule, AlertScope)>,
 }
 
 impl Book {
     /// The last sequence of the alert log that was folded.
     pub const fn last_seq(&self) -> u64 {
         self.last_seq
-    }
-
-    /// Passes an entry over that can't be read: what it says is not known.
-    pub fn pass_over(&mut self, seq: u64) {
-        self.last_seq = seq;
     }
 
     /// The time of the last record.
@@ -294,65 +374,53 @@ impl Book {
         self.silences.iter().find(|(_, it)| holds(it)).map(|(number, _)| *number)
     }
 
-    /// What is wrong with alerting itself.
-    pub(crate) fn conditions(&self) -> Vec<Condition> {
-        let own = |rule, scope, severity, since, summary: String, details| Condition {
-            rule,
-            scope,
-            severity,
-            fault: Some(dagbok_events::Fault::System),
-            since,
-            causes: Vec::new(),
-            run: None,
-            labels: Labels::new(),
-            summary,
-            details,
-        };
-        let mut found: Vec<Condition> = self
-            .failing
-            .iter()
-            .map(|(receiver, (since, _, why))| {
-                let mut condition = own(
-                    Rule::ReceiverFailing,
-                    AlertScope::Receiver(receiver.clone()),
-                    Severity::Critical,
-                    *since,
-                    format!("the receiver {receiver} does not take what it is sent: {why}"),
-                    vec![("answer".to_owned(), why.clone())],
-                );
-                condition.labels.insert("receiver".to_owned(), receiver.clone());
-                condition
-            })
-            .collect();
-        found.extend(self.refused.iter().map(|refused| {
-            own(
-                Rule::ConfigurationRefused,
-                AlertScope::Namespace,
-                Severity::Warning,
-                refused.at,
-                "the alerting configuration can't be read; the last good one is in force"
-                    .to_owned(),
-                vec![("error".to_owned(), refused.why.clone())],
-            )
-        }));
-        found
+    /// Heartbeats that are expected, by name.
+    pub fn heartbeats(&self) -> impl Iterator<Item = (&String, &Heartbeat)> {
+        self.heartbeats.iter()
     }
 
-    /// Lets the oldest alerts go that are over, beyond what is kept at hand.
-    pub(crate) fn forget_old(&mut self) {
-        if self.unsettled.len() > self.open.len() + SPARE {
-            let (alerts, last_at) = (&self.alerts, self.last_at);
-            self.unsettled.retain(|id| {
-                alerts.get(id).is_some_and(|alert| match &alert.state {
-                    AlertState::Resolved { at, .. } => last_at.since(*at) < limits::GIVE_UP,
-                    AlertState::Firing | AlertState::Acknowledged { .. } => true,
-                })
-            });
+    /// Signs of life that were sent.
+    pub fn signs(&self) -> &Signs {
+        &self.signs
+    }
+
+    /// The alert that providers know by this key, of those at hand.
+    pub fn by_key(&self, dedup_key: &str) -> Option<&Alert> {
+        self.alerts.values().rev().find(|alert| alert.dedup_key == dedup_key)
+    }
+
+    /// Takes an entry of the alert log in as it was stored. One that can't be read is passed over: what it says is
+    /// not known, and telling people goes on.
+    pub fn take_entry(&mut self, seq: u64, payload: &[u8]) -> Result<(), DecodeError> {
+        match decode_packed::<AlertRecord>(payload) {
+            Ok(record) => {
+                self.evolve(seq, &record);
+                Ok(())
+            }
+            Err(error) => {
+                self.last_seq = seq;
+                Err(error)
+            }
         }
-        while self.alerts.len() > limits::KEPT {
-            let old = self.alerts.iter().find(|(id, _)| !self.unsettled.contains(id));
-            let Some(id) = old.map(|(id, _)| *id) else { return };
+    }
+
+    /// Lets the oldest alerts go that are over, beyond what is kept at hand. Now and then, so that it costs little.
+    pub(crate) fn forget_old(&mut self) {
+        if self.alerts.len() <= self.room.max(limits::KEPT + limits::KEPT / 8) {
+            return;
+        }
+        let (alerts, last_at) = (&self.alerts, self.last_at);
+        self.unsettled.retain(|id| {
+            alerts.get(id).is_some_and(|alert| match &alert.state {
+                AlertState::Resolved { at, .. } => last_at.since(*at) < limits::GIVE_UP,
+                AlertState::Firing | AlertState::Acknowledged { .. } => true,
+            })
+        });
+        let surplus = self.alerts.len() - limits::KEPT;
+        let old = self.alerts.keys().filter(|id| !self.unsettled.contains(id)).copied();
+        for id in old.take(surplus).collect::<Vec<_>>() {
             self.alerts.remove(&id);
         }
+        self.room = self.alerts.len() + limits::KEPT / 8;
     }
 }

@@ -3,8 +3,8 @@ use dagbok_events::{Micros, Timestamp};
 
 use super::notices;
 use crate::{
-    Alert, AlertEscalated, AlertFact, Book, Chain, DeliveryState, EscalatedWhy, Policy, Purpose,
-    Routed, Rule, book::Chase,
+    Alert, AlertEscalated, AlertFact, Chain, DeliveryState, EscalatedWhy, Grouping, Policy,
+    Purpose, Routed, Rule, Severity, book::Chase,
 };
 
 /// Where a chain reached nobody at all, it is begun again after this.
@@ -19,8 +19,8 @@ struct Next {
 }
 
 /// What an alert's chain calls for at `now`.
-pub(super) fn facts(book: &Book, policy: &Policy, alert: &Alert, now: Timestamp) -> Vec<AlertFact> {
-    let Some((routed, next)) = next(book, policy, alert, now) else { return Vec::new() };
+pub(super) fn facts(policy: &Policy, alert: &Alert, now: Timestamp) -> Vec<AlertFact> {
+    let Some((routed, next)) = next(policy, alert) else { return Vec::new() };
     if next.at > now {
         return Vec::new();
     }
@@ -42,39 +42,46 @@ pub(super) fn facts(book: &Book, policy: &Policy, alert: &Alert, now: Timestamp)
 }
 
 /// When an alert's chain calls for something next.
-pub(super) fn due(
-    book: &Book,
-    policy: &Policy,
-    alert: &Alert,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    next(book, policy, alert, now).map(|(_, next)| next.at)
+pub(super) fn due(policy: &Policy, alert: &Alert) -> Option<Timestamp> {
+    next(policy, alert).map(|(_, next)| next.at)
 }
 
-fn next(book: &Book, policy: &Policy, alert: &Alert, now: Timestamp) -> Option<(Routed, Next)> {
-    // A test is sent whatever is silenced: it is about the way.
-    let is_silenced = alert.rule != Rule::Test && book.silenced_by(&alert.labels, now).is_some();
-    if !alert.is_firing() || is_silenced {
+fn next(policy: &Policy, alert: &Alert) -> Option<(Routed, Next)> {
+    if !alert.is_firing() || alert.held.is_some() {
         return None;
     }
     let routed = route_of(policy, alert)?;
     let next = match alert.chase {
-        None => Next { at: alert.opened_at, turn: 0, step: 0, why: None },
+        None => Next { at: begins(&routed, alert), turn: 0, step: 0, why: None },
         Some(_) if alert.rule == Rule::Test => return None,
         Some(chase) => following(&routed, alert, chase),
     };
     Some((routed, next))
 }
 
+/// When an alert is first told.
+fn begins(routed: &Routed, alert: &Alert) -> Timestamp {
+    let label = |name: &str| alert.labels.get(name).map(String::as_str);
+    let wait = if label("flapping").is_some() {
+        routed.group_interval
+    } else if label("severity") == Some(Severity::Critical.word()) || alert.rule == Rule::Test {
+        Micros(0)
+    } else {
+        routed.grouping.wait
+    };
+    alert.opened_at.plus(wait)
+}
+
 /// The route of an alert: a test's is its one receiver; what is wrong with a receiver goes by another's fallback
 /// as anything does.
-fn route_of(policy: &Policy, alert: &Alert) -> Option<Routed> {
+pub(super) fn route_of(policy: &Policy, alert: &Alert) -> Option<Routed> {
     match &alert.only {
         Some(receiver) => Some(Routed {
             route: "test".to_owned(),
             chain: Chain::of(receiver, NOBODY_WAIT),
             group_interval: NOBODY_WAIT,
             repeat_interval: NOBODY_WAIT,
+            grouping: Grouping::default(),
         }),
         None => policy.route(&alert.labels),
     }

@@ -1,62 +1,185 @@
 //! What is called for, as records of the alert log.
 mod chase;
+mod holds;
 mod notices;
 
 pub(crate) use notices::{Place, first, has};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use dagbok_events::Timestamp;
+use dagbok_events::{Micros, Timestamp};
+use holds::Holds;
 
 use crate::{
-    Alert, AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertResolved, Book, By, Condition,
-    Policy, ResolvedWhy, Rule, Severity, Watch, dedup_key, limits,
+    Alert, AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertResolved, AlertScope, Book, By,
+    Condition, Policy, ResolvedWhy, Rule, Severity, SignOfLife, Watch, dedup_key, limits,
+    touched::Changed,
 };
 
-/// What is to be recorded at `now`; the first facts of an empty answer are in force already. `sending` names the
-/// deliveries that the asker has under way: others that the book has as being sent were in the hands of somebody
-/// who is gone, and are sent again under the same name.
-///
-/// Fold what it answers and ask again, until nothing is called for.
-pub fn plan(
-    watch: &Watch,
-    book: &Book,
-    policy: &Policy,
-    now: Timestamp,
-    sending: &BTreeSet<String>,
-) -> Vec<AlertRecord> {
-    let seen = watch.last_seq();
-    let mut records = Vec::new();
-    let mut add = |facts: Vec<AlertFact>| {
-        if !facts.is_empty() {
-            records.push(AlertRecord { at: now, by: By::Rules, reason: None, seen, facts });
+/// What is to be looked at, and when: planning costs what changed or is due, not what is open. It is no state of
+/// its own: a new one looks at everything first.
+#[derive(Clone, Debug, Default)]
+pub struct Agenda {
+    dues: BTreeSet<(Timestamp, u64)>,
+    due_of: BTreeMap<u64, Timestamp>,
+    /// When the next silence ends.
+    silence_end: Option<Timestamp>,
+    looked_at: Timestamp,
+    is_begun: bool,
+    holds: Holds,
+}
+
+impl Agenda {
+    /// Another policy is in force: all alerts are looked at again.
+    pub fn look_again(&mut self) {
+        self.is_begun = false;
+    }
+
+    /// What is to be recorded at `now`. `sending` names the deliveries that the asker has under way: others that the
+    /// book has as being sent were in the hands of somebody who is gone, and are sent again under the same name.
+    ///
+    /// Fold what it answers and ask again, until nothing is called for.
+    pub fn plan(
+        &mut self,
+        watch: &mut Watch,
+        book: &mut Book,
+        policy: &Policy,
+        now: Timestamp,
+        sending: &BTreeSet<String>,
+    ) -> Vec<AlertRecord> {
+        if !book.has_begun() {
+            return Vec::new();
         }
-    };
-    if !book.has_begun() {
-        return records;
+        let mut keys = keys(watch, book, now);
+        keys.extend(book.missing_in(self.looked_at, now));
+        let looked_at = self.alerts(book, policy, now);
+        let mut planned = Planned { now, seen: watch.last_seq(), records: Vec::new() };
+        let (mut opened, mut changed) = (book.opened, BTreeSet::new());
+        for (rule, scope) in &keys {
+            let own = book.condition(*rule, scope, now);
+            let facts = match own.or_else(|| watch.condition(*rule, scope, now)) {
+                Some(condition) => about(book, &condition, &mut opened),
+                None => over(watch, book, *rule, scope),
+            };
+            changed.extend(facts.iter().filter_map(changes));
+            planned.add(facts);
+        }
+        // What has changed in this round is looked at in the next: nobody is told of what is over by now.
+        let looked_at: Vec<u64> =
+            looked_at.into_iter().filter(|id| !changed.contains(id)).collect();
+        for alert in looked_at.iter().filter_map(|id| book.alert(*id)) {
+            // What follows from a new root cause may be told already.
+            self.is_begun &= !self.holds.root(alert);
+        }
+        for id in looked_at {
+            let Some(alert) = book.alert(id) else { continue };
+            let held = self.holds.facts(book, policy, alert, now);
+            let told = if held.is_empty() { chase::facts(policy, alert, now) } else { Vec::new() };
+            let rest = [held, tested(alert), told, notices::facts(policy, alert, now, sending)];
+            let is_at_rest = rest.iter().all(Vec::is_empty);
+            rest.into_iter().for_each(|facts| planned.add(facts));
+            if is_at_rest {
+                let dues = [chase::due(policy, alert), notices::due(alert)];
+                self.put_off(id, dues.into_iter().flatten().min());
+            }
+        }
+        planned.add(sign(book, policy, now));
+        planned.records
     }
-    let mut opened = book.opened;
-    let mut conditions = watch.conditions(now);
-    conditions.extend(book.conditions());
-    let mut changed = Vec::new();
-    for condition in &conditions {
-        let facts = about(book, condition, &mut opened);
-        changed.extend(facts.iter().filter_map(changes));
-        add(facts);
+
+    /// Alerts that changed or are due.
+    fn alerts(&mut self, book: &mut Book, policy: &Policy, now: Timestamp) -> BTreeSet<u64> {
+        let is_unsilenced = self.silence_end.is_some_and(|end| end <= now);
+        let is_all = !self.is_begun || is_unsilenced || now < self.looked_at;
+        let ends = book.silences.values().map(|it| it.until).filter(|until| *until > now);
+        self.silence_end = ends.min();
+        (self.is_begun, self.looked_at) = (true, now);
+        match book.touched.drain() {
+            Changed::These(mut some) if !is_all => {
+                let due = self.dues.range(..=(now, u64::MAX)).map(|(_, id)| *id);
+                some.extend(due);
+                some
+            }
+            Changed::These(_) | Changed::All => {
+                self.dues.clear();
+                self.due_of.clear();
+                self.holds = Holds::new(book, policy);
+                book.open.union(&book.unsettled).copied().collect()
+            }
+        }
     }
-    for alert in book.open() {
-        let facts = over(watch, alert, &conditions);
-        changed.extend(facts.iter().filter_map(changes));
-        add(facts);
+
+    /// An alert is looked at again then; never where there is nothing to come.
+    fn put_off(&mut self, id: u64, due: Option<Timestamp>) {
+        if let Some(before) = self.due_of.remove(&id) {
+            self.dues.remove(&(before, id));
+        }
+        if let Some(due) = due {
+            self.dues.insert((due, id));
+            self.due_of.insert(id, due);
+        }
     }
-    // What has changed in this round is looked at in the next: nobody is told of what is over by now.
-    let changed: BTreeSet<u64> = changed.into_iter().collect();
-    let looked_at = book.open.union(&book.unsettled).filter(|id| !changed.contains(id));
-    for alert in looked_at.filter_map(|id| book.alert(*id)) {
-        add(chase::facts(book, policy, alert, now));
-        add(notices::facts(policy, alert, now, sending));
+
+    /// When to ask again though nothing was recorded; what is past where something waits already.
+    pub fn next_due(&self, watch: &Watch, book: &Book, policy: &Policy) -> Option<Timestamp> {
+        let has_news = !self.is_begun
+            || watch.has_changed()
+            || book.touched.is_any()
+            || book.touched_keys.is_any();
+        let at_once = has_news.then_some(self.looked_at);
+        let alert = self.dues.first().map(|(at, _)| *at);
+        let by_time = watch.next_due(self.looked_at);
+        let beat = book.next_missing(self.looked_at);
+        let sign = policy.sign_every.map(|every| sign_due(book, every));
+        [at_once, alert, self.silence_end, by_time, beat, sign].into_iter().flatten().min()
     }
-    records
+}
+
+/// What one round of planning came to.
+struct Planned {
+    now: Timestamp,
+    seen: u64,
+    records: Vec<AlertRecord>,
+}
+
+impl Planned {
+    fn add(&mut self, facts: Vec<AlertFact>) {
+        if !facts.is_empty() {
+            let (at, seen) = (self.now, self.seen);
+            self.records.push(AlertRecord { at, by: By::Rules, reason: None, seen, facts });
+        }
+    }
+}
+
+/// When the next sign of life is due.
+fn sign_due(book: &Book, every: Micros) -> Timestamp {
+    book.signs.at.map_or(Timestamp(0), |at| at.plus(every))
+}
+
+/// A sign of life, where one is due: it went through the log, the fold and the rules as an alert does.
+fn sign(book: &Book, policy: &Policy, now: Timestamp) -> Vec<AlertFact> {
+    match policy.sign_every {
+        Some(every) if sign_due(book, every) <= now => {
+            let (number, trouble) = (book.signs.number + 1, book.trouble());
+            vec![AlertFact::SignOfLife(SignOfLife { number, trouble })]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What may be wrong, or right again.
+fn keys(watch: &mut Watch, book: &mut Book, now: Timestamp) -> BTreeSet<(Rule, AlertScope)> {
+    match (watch.changed(now), book.touched_keys.drain()) {
+        (Changed::These(mut some), Changed::These(own)) => {
+            some.extend(own);
+            some
+        }
+        _ => {
+            let found = watch.conditions(now).into_iter().map(|it| (it.rule, it.scope));
+            let open = book.open().map(|it| (it.rule, it.scope.clone()));
+            found.chain(open).chain(book.condition_keys()).collect()
+        }
+    }
 }
 
 /// The alert that a fact changes.
@@ -66,15 +189,6 @@ fn changes(fact: &AlertFact) -> Option<u64> {
         AlertFact::AlertResolved(it) => Some(it.id),
         _ => None,
     }
-}
-
-/// When to ask again though nothing was recorded.
-pub fn next_due(watch: &Watch, book: &Book, policy: &Policy, now: Timestamp) -> Option<Timestamp> {
-    let looked_at: BTreeSet<u64> = book.open.union(&book.unsettled).copied().collect();
-    let alerts = looked_at.iter().filter_map(|id| book.alert(*id));
-    let dues = alerts.flat_map(|alert| [chase::due(book, policy, alert, now), notices::due(alert)]);
-    let silences = book.silences.values().map(|it| Some(it.until).filter(|until| *until > now));
-    dues.chain(silences).chain([watch.next_due(now)]).flatten().min()
 }
 
 /// What a condition calls for: a new alert, another word in an open one, or nothing.
@@ -93,6 +207,14 @@ fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact>
                 vec![over, open(book, condition, generation + 1, opened)]
             }
         }
+        // What is wrong with the file is another thing now: whoever looks must not mend what is mended.
+        Some(alert) if condition.rule == Rule::ConfigurationRefused => {
+            if alert.details == condition.details {
+                Vec::new()
+            } else {
+                vec![recurred(alert, condition)]
+            }
+        }
         Some(_) => Vec::new(),
         // Somebody said that it is over, and nothing came since.
         None if generation > 0 && !is_new && !condition.causes.is_empty() => Vec::new(),
@@ -108,6 +230,14 @@ fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact>
     }
 }
 
+/// Whether it came and went too often to be told each time.
+fn flaps(book: &Book, condition: &Condition) -> bool {
+    let began = book.began_at.get(&(condition.rule, condition.scope.clone()));
+    began.is_some_and(|began| {
+        began.len() + 1 >= limits::FLAPS && condition.since.since(began[0]) < limits::FLAPS_WITHIN
+    })
+}
+
 fn is_worse(alert: &Alert, condition: &Condition) -> bool {
     let was = alert.labels.get("severity").map(String::as_str);
     let known = [Severity::Info, Severity::Warning, Severity::Critical];
@@ -117,15 +247,21 @@ fn is_worse(alert: &Alert, condition: &Condition) -> bool {
 fn open(book: &Book, condition: &Condition, generation: u32, opened: &mut u64) -> AlertFact {
     *opened += 1;
     let namespace = book.namespace();
+    let (mut labels, mut details) = (condition.all_labels(namespace), condition.details.clone());
+    if flaps(book, condition) {
+        labels.insert("flapping".to_owned(), "true".to_owned());
+        let what = format!("{} times within the hour, so it is told once it stays", limits::FLAPS);
+        details.push(("came and went".to_owned(), what));
+    }
     AlertFact::AlertOpened(Box::new(AlertOpened {
         id: *opened,
         rule: condition.rule,
         scope: condition.scope.clone(),
         generation,
         dedup_key: dedup_key(namespace, condition.rule, &condition.scope, generation),
-        labels: condition.all_labels(namespace),
+        labels,
         summary: condition.summary.clone(),
-        details: condition.details.clone(),
+        details,
         causes: condition.causes.clone(),
         since: condition.since,
         run: condition.run.clone(),
@@ -148,16 +284,20 @@ pub(crate) fn resolved(alert: &Alert, why: ResolvedWhy, by_seq: Option<u64>) -> 
     AlertFact::AlertResolved(AlertResolved { id: alert.id, why, by_seq })
 }
 
-/// Whether what an open alert is about is so no more.
-fn over(watch: &Watch, alert: &Alert, conditions: &[Condition]) -> Vec<AlertFact> {
-    if alert.rule == Rule::Test {
-        let is_done = alert.chase.is_some() && notices::all_said(alert);
-        return if is_done { vec![resolved(alert, ResolvedWhy::Tested, None)] } else { Vec::new() };
+/// What is called for where nothing is wrong: an open alert about it is over.
+fn over(watch: &Watch, book: &Book, rule: Rule, scope: &AlertScope) -> Vec<AlertFact> {
+    let newest = book.newest.get(&(rule, scope.clone())).and_then(|id| book.alert(*id));
+    match newest.filter(|alert| alert.is_open() && rule != Rule::Test) {
+        Some(alert) => {
+            vec![resolved(alert, ResolvedWhy::Recovered, watch.cleared_by(rule, scope))]
+        }
+        None => Vec::new(),
     }
-    let stands = |it: &Condition| it.rule == alert.rule && it.scope == alert.scope;
-    if conditions.iter().any(stands) {
-        return Vec::new();
-    }
-    let by_seq = watch.cleared_by(alert.rule, &alert.scope);
-    vec![resolved(alert, ResolvedWhy::Recovered, by_seq)]
+}
+
+/// The end of a test, once all was said.
+fn tested(alert: &Alert) -> Vec<AlertFact> {
+    let is_test = alert.rule == Rule::Test && alert.is_open();
+    let is_done = is_test && alert.chase.is_some() && notices::all_said(alert);
+    if is_done { vec![resolved(alert, ResolvedWhy::Tested, None)] } else { Vec::new() }
 }

@@ -1,6 +1,4 @@
 //! Something that is wrong, and what only time makes wrong.
-use std::collections::BTreeMap;
-
 use dagbok_events::{DagId, Fault, RunKey, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +80,7 @@ impl Watch {
         causes.sort_unstable();
         let mut labels = dag_labels(dag_id, dag);
         labels.insert("cause".to_owned(), cause.to_owned());
+        labels.insert("file".to_owned(), dag.file.clone());
         let why = match cause {
             "paused" => "the DAG is paused",
             "import_error" => "its file can't be read",
@@ -110,18 +109,37 @@ impl Watch {
         })
     }
 
-    /// Tries that nobody has begun for too long, by DAG.
-    pub(super) fn stuck(&self, now: Timestamp) -> Vec<Condition> {
-        let mut by_dag: BTreeMap<&DagId, Vec<(&Copy, &Queued)>> = BTreeMap::new();
-        for (_, copy) in self.waiting.iter().take_while(|(at, _)| *at <= now) {
-            if let Some(queued) = self.queued.get(copy) {
-                by_dag.entry(&copy.0.dag_id).or_default().push((copy, queued));
-            }
-        }
-        by_dag.into_iter().filter_map(|(dag_id, stuck)| self.stuck_of(dag_id, &stuck)).collect()
+    /// No scheduler has written anything since several runs were due: one cause of all of them missing.
+    pub(super) fn silent(&self, now: Timestamp) -> Option<Condition> {
+        let broken = self.promises.range(..=now).flat_map(|(_, dags)| dags);
+        let due =
+            |dag_id: &DagId| self.dags.get(dag_id).filter(|dag| dag.paused.is_none())?.promise;
+        let silent = broken.filter_map(due).filter(|promise| self.last_at < promise.due);
+        let first: Vec<_> = silent.take(2).collect();
+        let [one, _] = first.as_slice() else { return None };
+        Some(Condition {
+            rule: Rule::SchedulerSilent,
+            scope: AlertScope::Namespace,
+            severity: Severity::Critical,
+            fault: Some(Fault::System),
+            since: one.due,
+            causes: vec![self.last_seq],
+            run: None,
+            labels: Labels::new(),
+            summary: format!(
+                "no scheduler has written anything since {}, and runs are due",
+                self.last_at
+            ),
+            details: vec![("last record".to_owned(), self.last_seq.to_string())],
+        })
     }
 
-    fn stuck_of(&self, dag_id: &DagId, stuck: &[(&Copy, &Queued)]) -> Option<Condition> {
+    /// Tries of a DAG that nobody has begun for too long.
+    pub(super) fn stuck(&self, dag_id: &DagId, now: Timestamp) -> Option<Condition> {
+        let is_stuck = |queued: &Queued| queued.at.plus(limits::STUCK_QUEUED) <= now;
+        let copies = self.queued.get(dag_id)?.iter().filter(|(_, queued)| is_stuck(queued));
+        let mut stuck: Vec<(&Copy, &Queued)> = copies.collect();
+        stuck.sort_by_key(|(copy, queued)| (queued.at, *copy));
         let (oldest, first) = stuck.first()?;
         let mut labels = self.dags.get(dag_id).map_or_else(
             || Labels::from([("dag".to_owned(), dag_id.to_string())]),
@@ -139,7 +157,7 @@ impl Watch {
         labels.insert("cause".to_owned(), cause.to_owned());
         let named = stuck.iter().take(limits::NAMED);
         let named: Vec<String> =
-            named.map(|((run, task, _), _)| format!("{task} of {}", run.run_id)).collect();
+            named.map(|((run_id, task, _), _)| format!("{task} of {run_id}")).collect();
         Some(Condition {
             rule: Rule::StuckQueued,
             scope: AlertScope::Dag(dag_id.clone()),
@@ -147,7 +165,7 @@ impl Watch {
             fault: Some(Fault::System),
             since: first.at,
             causes: vec![first.seq],
-            run: Some(oldest.0.clone()),
+            run: Some(RunKey { dag_id: dag_id.clone(), run_id: oldest.0.clone() }),
             labels,
             summary: format!(
                 "{dag_id}: {} tasks are queued for more than {} minutes: {why}",

@@ -1,11 +1,13 @@
 //! The fold itself: total, one arm for each fact.
+use std::collections::BTreeMap;
+
 use dagbok_events::{
     DagDisappeared, DagId, DagImportFailed, DagPaused, DagRegistered, Fact, Fault, MissedWhy,
     Record, RunExpected, RunMissed, Scope, Timestamp,
 };
 
 use super::{Condition, Dag, Promise, Watch, dag_labels};
-use crate::{AlertScope, Labels, Rule, Severity, text::cut};
+use crate::{AlertScope, Labels, Rule, Severity, limits, text::cut};
 
 /// What a fact is about, as far as it is of interest here.
 enum About {
@@ -13,6 +15,7 @@ enum About {
     Run,
     File,
     Executor,
+    Clock,
     Nothing,
 }
 
@@ -48,6 +51,7 @@ const fn about(fact: &Fact) -> About {
         | Fact::TriggerFailed(_)
         | Fact::TryReturned(_) => About::Run,
         Fact::ExecutorJoined(_) | Fact::ExecutorLeft(_) => About::Executor,
+        Fact::ClockWentBack(_) => About::Clock,
         Fact::BundlePublished(_)
         | Fact::RunStarted(_)
         | Fact::TaskExpanded(_)
@@ -65,7 +69,6 @@ const fn about(fact: &Fact) -> About {
         | Fact::ConnectionDeleted(_)
         | Fact::SecretsRewrapped(_)
         | Fact::LimitsSet(_)
-        | Fact::ClockWentBack(_)
         | Fact::ForeignEntrySkipped(_)
         | Fact::DagVersionsForgotten(_)
         | Fact::AssetUpdated(_)
@@ -107,6 +110,7 @@ impl Watch {
             (About::Run, _, Some(run), _) => self.of_run(seq, at, run, fact),
             (About::File, _, _, Scope::File(path)) => self.of_file(seq, at, path, fact),
             (About::Executor, ..) => self.of_executor(scope, fact),
+            (About::Clock, ..) => self.clock_went_back(fact),
             _ => {}
         }
     }
@@ -119,6 +123,23 @@ impl Watch {
             }
             _ => drop(self.executors.remove(id)),
         }
+    }
+
+    /// What began later than now by the clock as it was began now, and waits as long from here.
+    fn clock_went_back(&mut self, fact: &Fact) {
+        let Fact::ClockWentBack(back) = fact else { return };
+        self.last_at = back.to;
+        self.looked_at = self.looked_at.min(back.to);
+        let mut waiting: BTreeMap<Timestamp, BTreeMap<DagId, u32>> = BTreeMap::new();
+        for (dag_id, copies) in &mut self.queued {
+            for queued in copies.values_mut() {
+                queued.at = queued.at.min(back.to);
+                let at = queued.at.plus(limits::STUCK_QUEUED);
+                *waiting.entry(at).or_default().entry(dag_id.clone()).or_default() += 1;
+            }
+        }
+        self.waiting = waiting;
+        self.touched.note_all();
     }
 
     fn of_dag(&mut self, seq: u64, at: Timestamp, dag_id: &DagId, fact: &Fact) {
@@ -155,16 +176,16 @@ impl Watch {
     }
 
     pub(super) fn raise(&mut self, condition: Condition) {
-        self.changes += 1;
         let key = (condition.rule, condition.scope.clone());
         self.cleared.remove(&key);
+        self.touched.note(|| key.clone());
         self.raised.insert(key, condition);
     }
 
     pub(super) fn clear(&mut self, seq: u64, rule: Rule, scope: AlertScope) {
         let key = (rule, scope);
         if self.raised.remove(&key).is_some() {
-            self.changes += 1;
+            self.touched.note(|| key.clone());
             self.cleared.insert(key, seq);
         }
     }
@@ -186,7 +207,8 @@ impl Watch {
     fn disappeared(&mut self, seq: u64, at: Timestamp, dag_id: &DagId, gone: &DagDisappeared) {
         let dag = self.dag(dag_id);
         dag.is_gone = true;
-        let labels = dag_labels(dag_id, dag);
+        let mut labels = dag_labels(dag_id, dag);
+        labels.insert("file".to_owned(), gone.file.clone());
         let where_from = if gone.file_gone { "with its file" } else { "from its file" };
         self.raise(Condition {
             rule: Rule::DagVanished,
@@ -258,12 +280,17 @@ impl Watch {
             None => std::mem::replace(&mut self.dag(dag_id).promise, standing),
         };
         if let Some(before) = before {
-            self.promises.remove(&(before.broken_at, dag_id.clone()));
+            if let Some(dags) = self.promises.get_mut(&before.broken_at) {
+                dags.remove(dag_id);
+                if dags.is_empty() {
+                    self.promises.remove(&before.broken_at);
+                }
+            }
         }
         if let Some(standing) = standing {
-            self.promises.insert((standing.broken_at, dag_id.clone()));
+            self.promises.entry(standing.broken_at).or_default().insert(dag_id.clone());
         }
-        self.changes += 1;
+        self.touched.note(|| (Rule::RunMissing, AlertScope::Dag(dag_id.clone())));
     }
 
     fn missed(&mut self, seq: u64, at: Timestamp, dag_id: &DagId, missed: &RunMissed) {

@@ -4,7 +4,10 @@ mod condition;
 mod evolve;
 mod runs;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use dagbok_events::{DagId, ExecutorId, MapIndex, QueueName, RunId, RunKey, TaskId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -12,7 +15,10 @@ use serde::{Deserialize, Serialize};
 pub use condition::Condition;
 use runs::TaskFailure;
 
-use crate::{AlertScope, Rule};
+use crate::{
+    AlertScope, Rule,
+    touched::{Changed, Touched},
+};
 
 /// The fold. Of runs that are over, and of tries that were begun, it keeps nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -26,17 +32,21 @@ pub struct Watch {
     /// By which sequence something was so no more.
     cleared: BTreeMap<(Rule, AlertScope), u64>,
     /// Promises that stand, by when they are broken.
-    promises: BTreeSet<(Timestamp, DagId)>,
-    queued: BTreeMap<Copy, Queued>,
-    /// The same, by when each counts as stuck.
-    waiting: BTreeSet<(Timestamp, Copy)>,
+    promises: BTreeMap<Timestamp, BTreeSet<DagId>>,
+    queued: BTreeMap<DagId, BTreeMap<Copy, Queued>>,
+    /// How many of each DAG count as stuck, by when.
+    waiting: BTreeMap<Timestamp, BTreeMap<DagId, u32>>,
     executors: BTreeMap<ExecutorId, BTreeSet<QueueName>>,
-    /// Rises with whatever may change what is wrong.
-    changes: u64,
+    /// What may be wrong or right since somebody looked; `None` while nobody looks.
+    #[serde(skip)]
+    touched: Touched<(Rule, AlertScope)>,
+    /// Up to when somebody looked at what only time makes wrong.
+    #[serde(skip)]
+    looked_at: Timestamp,
 }
 
-/// A copy of a task of a run.
-type Copy = (RunKey, TaskId, MapIndex);
+/// A copy of a task of one of a DAG's runs.
+type Copy = (RunId, TaskId, MapIndex);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Queued {
@@ -94,9 +104,39 @@ impl Watch {
         self.last_seq
     }
 
-    /// Rises with whatever may change what is wrong: while it stands still, only time does.
-    pub const fn changes(&self) -> u64 {
-        self.changes
+    /// What may be wrong or right by facts or by time since this was asked before; everything at first.
+    pub(crate) fn changed(&mut self, now: Timestamp) -> Changed<(Rule, AlertScope)> {
+        let mut changed = self.touched.drain();
+        if let Changed::These(keys) = &mut changed {
+            let since = self.looked_at.min(now);
+            let span = (Bound::Excluded(since), Bound::Included(now));
+            let missing = self.promises.range(span).flat_map(|(_, dags)| dags);
+            keys.extend(missing.map(|dag| (Rule::RunMissing, AlertScope::Dag(dag.clone()))));
+            // It ends with the next record, whatever that is about.
+            keys.insert((Rule::SchedulerSilent, AlertScope::Namespace));
+            let stuck = self.waiting.range(span).flat_map(|(_, dags)| dags.keys());
+            keys.extend(stuck.map(|dag| (Rule::StuckQueued, AlertScope::Dag(dag.clone()))));
+        }
+        self.looked_at = now;
+        changed
+    }
+
+    /// Whether facts changed anything since that was asked.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.touched.is_any()
+    }
+
+    /// What is wrong at `now` by one rule with one thing.
+    pub fn condition(&self, rule: Rule, scope: &AlertScope, now: Timestamp) -> Option<Condition> {
+        match (rule, scope) {
+            (Rule::RunMissing, AlertScope::Dag(dag_id)) => {
+                let promise = self.dags.get(dag_id)?.promise?;
+                if promise.broken_at <= now { self.missing(dag_id) } else { None }
+            }
+            (Rule::StuckQueued, AlertScope::Dag(dag_id)) => self.stuck(dag_id, now),
+            (Rule::SchedulerSilent, AlertScope::Namespace) => self.silent(now),
+            _ => self.raised.get(&(rule, scope.clone())).cloned(),
+        }
     }
 
     /// By which sequence something is so no more, where facts said it.
@@ -107,9 +147,12 @@ impl Watch {
     /// All that is wrong at `now`, by rule and scope.
     pub fn conditions(&self, now: Timestamp) -> Vec<Condition> {
         let mut found: Vec<Condition> = self.raised.values().cloned().collect();
-        let broken = self.promises.iter().take_while(|(at, _)| *at <= now);
-        found.extend(broken.filter_map(|(_, dag_id)| self.missing(dag_id)));
-        found.extend(self.stuck(now));
+        let broken = self.promises.range(..=now).flat_map(|(_, dags)| dags);
+        found.extend(broken.filter_map(|dag_id| self.missing(dag_id)));
+        found.extend(self.silent(now));
+        let stuck: BTreeSet<&DagId> =
+            self.waiting.range(..=now).flat_map(|(_, dags)| dags.keys()).collect();
+        found.extend(stuck.into_iter().filter_map(|dag_id| self.stuck(dag_id, now)));
         found
     }
 
@@ -120,9 +163,9 @@ impl Watch {
 
     /// When time alone makes something wrong next, after `now`.
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let later = |at: Timestamp| (at > now).then_some(at);
-        let promise = self.promises.iter().find_map(|(at, _)| later(*at));
-        let waiting = self.waiting.iter().find_map(|(at, _)| later(*at));
+        let later = (Bound::Excluded(now), Bound::Unbounded);
+        let promise = self.promises.range(later).next().map(|(at, _)| *at);
+        let waiting = self.waiting.range(later).next().map(|(at, _)| *at);
         [promise, waiting].into_iter().flatten().min()
     }
 

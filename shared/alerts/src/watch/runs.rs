@@ -105,11 +105,14 @@ impl Watch {
         let ended = self.runs.remove(run)?;
         let dag = self.dag(&run.dag_id);
         dag.active = dag.active.saturating_sub(1);
-        let copies = self.queued.range((run.clone(), lowest_task(), MapIndex(i32::MIN))..);
-        let of_run: Vec<Copy> =
-            copies.map(|(copy, _)| copy).take_while(|copy| copy.0 == *run).cloned().collect();
-        for (run, task_id, map_index) in of_run {
-            self.unqueue(&run, &task_id, map_index);
+        if let Some(copies) = self.queued.get(&run.dag_id) {
+            let first = (run.run_id.clone(), lowest_task(), MapIndex(i32::MIN));
+            let of_run = copies.range(first..).map(|(copy, _)| copy);
+            let of_run: Vec<Copy> =
+                of_run.take_while(|copy| copy.0 == run.run_id).cloned().collect();
+            for (_, task_id, map_index) in of_run {
+                self.unqueue(run, &task_id, map_index);
+            }
         }
         Some(ended)
     }
@@ -141,7 +144,10 @@ impl Watch {
         let Some(ended) = self.end(run).filter(|ended| !ended.is_ended_by_hand) else { return };
         let dag = self.dag(&run.dag_id);
         let failed = Failed { run_id: run.run_id.clone(), created: ended.created };
-        dag.failed = Some(failed);
+        // What makes it up is a success after the newest that failed, whichever of them ended last.
+        if dag.failed.as_ref().is_none_or(|newest| newest.created <= failed.created) {
+            dag.failed = Some(failed);
+        }
         let labels = dag_labels(&run.dag_id, dag);
         let condition = run_failed(seq, at, run, &ended, how, labels);
         self.raise(condition);
@@ -196,9 +202,12 @@ impl Watch {
 
     fn task_queued(&mut self, seq: u64, at: Timestamp, run: &RunKey, it: &TaskQueued) {
         self.unqueue(run, &it.task_id, it.map_index);
-        let copy = (run.clone(), it.task_id.clone(), it.map_index);
-        self.waiting.insert((at.plus(limits::STUCK_QUEUED), copy.clone()));
-        self.queued.insert(copy, Queued { seq, at, queue: it.queue.clone() });
+        let copy = (run.run_id.clone(), it.task_id.clone(), it.map_index);
+        let stuck_at = at.plus(limits::STUCK_QUEUED);
+        let waiting = self.waiting.entry(stuck_at).or_default();
+        *waiting.entry(run.dag_id.clone()).or_default() += 1;
+        let queued = Queued { seq, at, queue: it.queue.clone() };
+        self.queued.entry(run.dag_id.clone()).or_default().insert(copy, queued);
         // A cleared run's first failure is history once it runs again.
         let failure = self.runs.get_mut(run).and_then(|run| run.failure.as_mut());
         if failure.is_some_and(|it_failed| it_failed.task_id == it.task_id)
@@ -209,12 +218,25 @@ impl Watch {
     }
 
     fn unqueue(&mut self, run: &RunKey, task_id: &TaskId, map_index: MapIndex) {
-        let copy = (run.clone(), task_id.clone(), map_index);
-        if let Some(queued) = self.queued.remove(&copy) {
-            let stuck_at = queued.at.plus(limits::STUCK_QUEUED);
-            self.waiting.remove(&(stuck_at, copy));
-            // Only what may have counted as stuck is news.
-            self.changes += u64::from(stuck_at <= self.last_at);
+        let copy = (run.run_id.clone(), task_id.clone(), map_index);
+        let Some(copies) = self.queued.get_mut(&run.dag_id) else { return };
+        let Some(queued) = copies.remove(&copy) else { return };
+        if copies.is_empty() {
+            self.queued.remove(&run.dag_id);
+        }
+        let stuck_at = queued.at.plus(limits::STUCK_QUEUED);
+        if let Some(dags) = self.waiting.get_mut(&stuck_at) {
+            match dags.get_mut(&run.dag_id) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => drop(dags.remove(&run.dag_id)),
+            }
+            if dags.is_empty() {
+                self.waiting.remove(&stuck_at);
+            }
+        }
+        // Only what may have counted as stuck is news.
+        if stuck_at <= self.looked_at.max(self.last_at) {
+            self.touched.note(|| (Rule::StuckQueued, AlertScope::Dag(run.dag_id.clone())));
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Alerts and who was told of them, from the alert log; what is asked of them goes to the alerting service, which
 //! need not know the scheduler.
 pub(crate) mod change;
+pub(crate) mod heartbeats;
+pub(crate) mod link;
 pub(crate) mod silences;
 mod view;
 
 use axum::{Json, extract::State};
-use dagbok_alerts::{Alert, AlertState, Ask, AskBody, Book, By, Reply};
+use dagbok_alerts::{Alert, AlertState, Ask, AskBody, Book, By, Refusal, Reply};
 use dagbok_events::{Actor, RunKey, decode_any, encode_any};
 use dagbok_runlog::{RequestError, Seq};
 use serde::Deserialize;
@@ -132,6 +134,19 @@ async fn ask(
         Actor::User(name) | Actor::Token(name) => By::User(name),
         Actor::Scheduler | Actor::Schedule | Actor::Processor | Actor::Executor(_) => By::Rules,
     };
+    match asked(state, by, reason, body).await? {
+        Reply::Done { id, .. } => Ok(id),
+        Reply::Refused(refusal) => Err(refused(refusal)),
+    }
+}
+
+/// Asks the alerting service, and waits until what it did can be seen here.
+async fn asked(
+    state: &ApiState,
+    by: By,
+    reason: Option<String>,
+    body: AskBody,
+) -> Result<Reply, ApiError> {
     let question = encode_any(&Ask { by, reason, body });
     let within = state.patience.answer;
     let asked = state.ports.signals.request(dagbok_alerts::ASK, question.into(), within).await;
@@ -142,17 +157,19 @@ async fn ask(
         RequestError::Port(error) => error.into(),
     })?;
     let reply: Reply = decode_any(&answer).map_err(|error| ApiError::bug(&error))?;
-    match reply {
-        Reply::Done { id, seq } => {
-            known(state).await?.wait_for(Seq(seq), state.patience.model).await;
-            Ok(id)
+    if let Reply::Done { seq, .. } = &reply {
+        known(state).await?.wait_for(Seq(*seq), state.patience.model).await;
+    }
+    Ok(reply)
+}
+
+fn refused(refusal: Refusal) -> ApiError {
+    match refusal {
+        Refusal::NotFound(why) => ApiError::NotFound(why),
+        Refusal::Conflict(why) => ApiError::Conflict(serde_json::json!(why)),
+        Refusal::Invalid(why) | Refusal::Expired(why) => {
+            ApiError::invalid("value_error", &["body"], why)
         }
-        Reply::Refused(refusal) => Err(match refusal {
-            dagbok_alerts::Refusal::NotFound(why) => ApiError::NotFound(why),
-            dagbok_alerts::Refusal::Conflict(why) => ApiError::Conflict(serde_json::json!(why)),
-            dagbok_alerts::Refusal::Invalid(why) => {
-                ApiError::invalid("value_error", &["body"], why)
-            }
-        }),
+        Refusal::Forged(why) => ApiError::Forbidden(why),
     }
 }

@@ -43,12 +43,15 @@ pub(super) fn shown(book: &Book, alert: &Alert, now: Timestamp) -> AlertResponse
         dedup_key: alert.dedup_key.clone(),
         state: state_word(&alert.state).to_owned(),
         silenced_by,
+        suppressed_why: alert.held.map(|held| held.why.word().to_owned()),
+        suppressed_by: alert.held.and_then(|held| held.by),
+        told_with_it: alert.follows.count,
         labels: alert.labels.clone(),
         summary: alert.summary.clone(),
         details: alert.details.iter().map(detail).collect(),
         causes: alert.causes.clone(),
         count: alert.count,
-        runs: alert.runs.iter().map(run).collect(),
+        runs: newest(&alert.runs).iter().map(run).collect(),
         since: alert.since.into(),
         opened_at: alert.opened_at.into(),
         last_at: alert.last_at.into(),
@@ -59,6 +62,13 @@ pub(super) fn shown(book: &Book, alert: &Alert, now: Timestamp) -> AlertResponse
         resolved_by: alert.resolved_by,
         notifications: told.into_iter().map(notification).collect(),
     }
+}
+
+/// Runs that one answer names.
+const RUNS: usize = 16;
+
+fn newest(runs: &[dagbok_events::RunKey]) -> &[dagbok_events::RunKey] {
+    &runs[runs.len().saturating_sub(RUNS)..]
 }
 
 fn notification((message, delivery): (&String, &Delivery)) -> AlertNotification {

@@ -1,5 +1,5 @@
 //! `dagbok alerts check`: whether the configuration holds, and whom each DAG's failures reach.
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dagbok_alerting::{Loaded, load};
 use dagbok_alerts::Labels;
@@ -33,7 +33,7 @@ struct Reach {
 pub(super) async fn run(context: &Context, args: &CheckAlerting) -> Outcome {
     let file = match &args.file {
         Some(file) => file.clone(),
-        None => services::alerting_file(&context.config, &context.home()?),
+        None => file_of(context)?,
     };
     let loaded = read(&file)?;
     let dags = match dags(context).await {
@@ -58,6 +58,18 @@ pub(super) async fn run(context: &Context, args: &CheckAlerting) -> Outcome {
     }
     let what = format!("nobody is told of what goes wrong with {}", lost.join(", "));
     Err(Failure::new(Code::Refused, what).next("name a receiver in alerting.toml"))
+}
+
+/// The file that is configured, or the installation's. An API that is named is another installation's.
+fn file_of(context: &Context) -> Result<PathBuf, Failure> {
+    if let Some(file) = &context.config.alerting.config {
+        return Ok(file.clone());
+    }
+    if let Some(api) = context.named_api() {
+        let what = format!("which file the service behind {api} has in force is not known here");
+        return Err(Failure::new(Code::Usage, what).next("name it: `dagbok alerts check FILE`"));
+    }
+    Ok(services::alerting_file(&context.config, &context.home()?))
 }
 
 fn read(file: &Path) -> Result<Loaded, Failure> {

@@ -1,48 +1,63 @@
 //! Who leads: a key in the keyed state with a time to live. It decides who tries, not who may write.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use dagbok_protocol::names::SCHEDULER_LEASE;
-use dagbok_runlog::{PortError, Ports, StateError, Versioned};
+use dagbok_runlog::{KeyedState, PortError, StateError, Versioned};
 use dagbok_runtime::fresh_id;
 use tokio::time::{Instant, sleep};
-
-use crate::SchedulerSettings;
 
 /// How often whoever can't lead says why.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
 /// A lease that does not change for this many spans is renewed by nobody, and does not run out either.
 const UNCHANGED: u32 = 3;
 
-/// This scheduler's claim to lead.
+/// Whose lease it is.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseOf {
+    /// Its key in the keyed state.
+    pub key: &'static str,
+    /// What such a service is called in lines for people, as `scheduler`.
+    pub service: &'static str,
+}
+
+/// One service's claim to lead.
 #[derive(Debug)]
-pub(crate) struct Leadership {
-    ports: Ports,
+pub struct Lease {
+    state: Arc<dyn KeyedState>,
+    of: LeaseOf,
     ttl: Duration,
     holder: String,
     revision: u64,
     ignore: bool,
 }
 
-impl Leadership {
-    pub(crate) fn new(ports: Ports, settings: &SchedulerSettings) -> Self {
-        let (ttl, ignore) = (settings.leader_lease, settings.ignore_lease);
-        Self { ports, ttl, holder: fresh_id(), revision: 0, ignore }
+impl Lease {
+    /// A claim that holds for `ttl` after each renewal.
+    pub fn new(state: Arc<dyn KeyedState>, of: LeaseOf, ttl: Duration) -> Self {
+        Self { state, of, ttl, holder: fresh_id(), revision: 0, ignore: false }
     }
 
-    pub(crate) fn holder(&self) -> &str {
+    /// Leads without asking, where `ignore` says so: two then race for each append, which the log survives.
+    #[must_use]
+    pub fn ignoring(mut self, ignore: bool) -> Self {
+        self.ignore = ignore;
+        self
+    }
+
+    /// The name under which it claims.
+    pub fn holder(&self) -> &str {
         &self.holder
     }
 
     /// Waits until nobody else leads, and takes the lease.
-    pub(crate) async fn acquire(&mut self) {
+    pub async fn acquire(&mut self) {
         if self.ignore {
             return;
         }
         let mut waiting = Waiting::default();
         loop {
             let value = Bytes::from(self.holder.clone());
-            match self.ports.state.create(SCHEDULER_LEASE, value, Some(self.ttl)).await {
+            match self.state.create(self.of.key, value, Some(self.ttl)).await {
                 Ok(revision) => {
                     self.revision = revision;
                     return;
@@ -58,10 +73,10 @@ impl Leadership {
         }
     }
 
-    /// Looks at a lease that is there: whether it is this scheduler's already, a create whose answer was
+    /// Looks at a lease that is there: whether it is its own already, a create whose answer was
     /// lost, or one that nobody keeps and that is replaced. Says who leads otherwise.
     async fn take_over(&mut self, waiting: &mut Waiting) -> bool {
-        let held = match self.ports.state.get(SCHEDULER_LEASE).await {
+        let held = match self.state.get(self.of.key).await {
             Ok(Some(held)) => held,
             Ok(None) => return false,
             Err(error) => {
@@ -77,7 +92,7 @@ impl Leadership {
         let holder = holder_of(&held);
         if holder.is_some() && unchanged < self.ttl * UNCHANGED {
             waiting.say(|| {
-                tracing::info!(holder, "another scheduler leads: standing by");
+                tracing::info!(holder, "another {} leads: standing by", self.of.service);
             });
             return false;
         }
@@ -89,12 +104,13 @@ impl Leadership {
         } else {
             tracing::warn!(
                 bytes = held.value.len(),
-                "the lease `{SCHEDULER_LEASE}` holds what no scheduler wrote: replacing it"
+                "the lease `{}` holds what no {} wrote: replacing it",
+                self.of.key,
+                self.of.service
             );
         }
         let value = Bytes::from(self.holder.clone());
-        let replaced =
-            self.ports.state.update(SCHEDULER_LEASE, value, held.revision, Some(self.ttl)).await;
+        let replaced = self.state.update(self.of.key, value, held.revision, Some(self.ttl)).await;
         match replaced {
             Ok(revision) => {
                 self.revision = revision;
@@ -108,9 +124,9 @@ impl Leadership {
         }
     }
 
-    /// Whether the lease is this scheduler's already: a create whose answer was lost.
+    /// Whether the lease is its own already: a create whose answer was lost.
     async fn is_own(&mut self) -> bool {
-        match self.ports.state.get(SCHEDULER_LEASE).await {
+        match self.state.get(self.of.key).await {
             Ok(Some(held)) if held.value == self.holder.as_bytes() => {
                 self.revision = held.revision;
                 true
@@ -120,7 +136,7 @@ impl Leadership {
     }
 
     /// Renews the lease for as long as it can; returns once somebody else may lead.
-    pub(crate) async fn keep(&mut self) {
+    pub async fn keep(&mut self) {
         if self.ignore {
             std::future::pending::<()>().await;
         }
@@ -128,8 +144,7 @@ impl Leadership {
         loop {
             sleep(self.ttl / 3).await;
             let value = Bytes::from(self.holder.clone());
-            let update =
-                self.ports.state.update(SCHEDULER_LEASE, value, self.revision, Some(self.ttl));
+            let update = self.state.update(self.of.key, value, self.revision, Some(self.ttl));
             match tokio::time::timeout(self.ttl, update).await {
                 Ok(Ok(revision)) => {
                     self.revision = revision;
@@ -150,9 +165,9 @@ impl Leadership {
     }
 
     /// Lets the next one lead at once.
-    pub(crate) async fn release(&mut self) {
+    pub async fn release(&mut self) {
         if !self.ignore
-            && let Err(error) = self.ports.state.delete(SCHEDULER_LEASE).await
+            && let Err(error) = self.state.delete(self.of.key).await
         {
             tracing::debug!(%error, "the lease runs out by itself");
         }
@@ -196,7 +211,7 @@ impl Waiting {
     }
 }
 
-/// The scheduler that a lease names; `None` for what none wrote. Their names are UUIDs.
+/// Who a lease names; `None` for what none wrote. Their names are UUIDs.
 fn holder_of(held: &Versioned) -> Option<&str> {
     const DASHES: [usize; 4] = [8, 13, 18, 23];
     let name = std::str::from_utf8(&held.value).ok()?;

@@ -1,0 +1,146 @@
+//! What is told with another, what follows from another, what flaps, and who lives.
+#![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
+mod world;
+
+use dagbok_alerts::{Alert, AlertFact, AskBody, Held, Rule, SuppressedWhy};
+use dagbok_events::{Fact, Micros, Scope};
+use world::{Step, World, created, key};
+
+fn pages(world: &World) -> usize {
+    world.reached.keys().filter(|name| name.contains("/trigger/")).count()
+}
+
+fn held(world: &World) -> Vec<(u64, Held)> {
+    world.book.open().filter_map(|alert| Some((alert.id, alert.held?))).collect()
+}
+
+fn accept_all(world: &mut World) {
+    while !world.under_way.is_empty() {
+        world.answer(0, 3);
+        world.settle();
+    }
+}
+
+#[test]
+fn a_thousand_failures_in_ten_seconds_are_a_few_messages_and_none_is_lost() {
+    let mut world = World::new();
+    for dag in 0..1_000_u32 {
+        world.fail_of(dag);
+        if dag % 100 == 99 {
+            world.now = world.now.plus(Micros::from_secs(1));
+        }
+        world.settle();
+        accept_all(&mut world);
+    }
+    assert_eq!(world.book.open().count(), 1_000);
+    assert_eq!(pages(&world), 5);
+    let held = held(&world);
+    assert_eq!(held.len(), 995);
+    let lead = world.book.open().next().unwrap();
+    assert!(held.iter().all(|(_, it)| (it.why, it.by) == (SuppressedWhy::Grouped, Some(lead.id))));
+    // Each is a record of its own, and the lead is told once more with what came.
+    let suppressed = world.alert_log.iter().flat_map(|record| &record.facts);
+    let suppressed = suppressed.filter(|fact| matches!(fact, AlertFact::AlertSuppressed(_)));
+    assert_eq!(suppressed.count(), 995);
+    assert_eq!((lead.follows.count, lead.follows.first.len()), (995, 10));
+    world.take(&Step::Wait(2_000));
+    accept_all(&mut world);
+    assert!(pages(&world) <= 20, "{}", pages(&world));
+    // What it was told with is over: the next takes its place, and the others are told with that.
+    let id = world.book.open().next().unwrap().id;
+    let before = pages(&world);
+    world.ask(AskBody::Resolve { id });
+    world.settle();
+    accept_all(&mut world);
+    assert_eq!(pages(&world), before + 1);
+    assert_eq!(self::held(&world).len(), 994);
+}
+
+#[test]
+fn a_silent_scheduler_is_one_page_and_lists_what_is_missing_for_it() {
+    let mut world = World::new();
+    for dag in 0..4 {
+        world.take(&Step::Promise(dag));
+    }
+    world.take(&Step::Wait(400));
+    let root = world.book.open().find(|alert| alert.rule == Rule::SchedulerSilent).unwrap();
+    let (root, listed) = (root.id, root.follows.clone());
+    let held = held(&world);
+    assert_eq!(held.len(), 4);
+    assert!(held.iter().all(|(_, it)| (it.why, it.by) == (SuppressedWhy::Inhibited, Some(root))));
+    assert_eq!((pages(&world), listed.count), (1, 4));
+    // It writes again: what is still missing is told by itself.
+    let promised = world.run_log[0].at;
+    let late = dagbok_events::RunCreated { logical_date: Some(promised), ..created(world.now) };
+    world.log(Scope::Run(key(0, 1)), Fact::RunCreated(Box::new(late)));
+    world.settle();
+    let open: Vec<&Alert> = world.book.open().collect();
+    assert_eq!(open.len(), 3);
+    assert!(open.iter().all(|it| it.held.is_none() && it.chase.is_some()), "{open:?}");
+}
+
+#[test]
+fn what_comes_and_goes_is_told_once_it_stays() {
+    let mut world = World::new();
+    for run in 0..20 {
+        world.take(&Step::Create(0, run * 2));
+        world.take(&Step::Fail(0, run * 2));
+        world.take(&Step::Wait(20));
+        accept_all(&mut world);
+        world.take(&Step::Create(0, run * 2 + 1));
+        world.take(&Step::Succeed(0, run * 2 + 1));
+        accept_all(&mut world);
+    }
+    assert_eq!(world.book.alerts().count(), 20, "each is in the ledger");
+    let told = pages(&world);
+    assert!((3..=6).contains(&told), "{told}");
+    world.take(&Step::Create(0, 200));
+    world.take(&Step::Fail(0, 200));
+    assert_eq!(pages(&world), told);
+    world.take(&Step::Wait(61));
+    assert_eq!(pages(&world), told + 1, "it stayed");
+}
+
+#[test]
+fn what_a_silence_holds_back_is_recorded_and_told_when_it_ends() {
+    let mut world = World::new();
+    world.take(&Step::Silence);
+    world.take(&Step::Create(0, 0));
+    world.take(&Step::Fail(0, 0));
+    let (id, it) = held(&world)[0];
+    assert_eq!((it.why, it.silence, pages(&world)), (SuppressedWhy::Silenced, Some(1), 0));
+    world.take(&Step::Wait(3_601));
+    assert_eq!((held(&world).len(), pages(&world)), (0, 1));
+    assert!(world.book.alert(id).unwrap().chase.is_some());
+}
+
+#[test]
+fn a_heartbeat_that_does_not_come_is_an_alert_until_the_next() {
+    let mut world = World::new();
+    let beat = |world: &mut World| {
+        let (period, grace) = (Micros::from_secs(60), Micros::from_secs(10));
+        let (name, owner) = ("export".to_owned(), Some("ml".to_owned()));
+        world.ask(AskBody::Heartbeat { name, period, grace, owner });
+        world.settle();
+    };
+    beat(&mut world);
+    world.take(&Step::Wait(69));
+    assert_eq!(world.book.open().count(), 0);
+    world.take(&Step::Wait(2));
+    let alert = world.book.open().next().unwrap();
+    let owner = alert.labels["owner"].clone();
+    assert_eq!((alert.rule, owner.as_str()), (Rule::HeartbeatMissing, "ml"));
+    let id = alert.id;
+    world.take(&Step::Crash);
+    assert_eq!(world.book.open().count(), 1);
+    beat(&mut world);
+    assert_eq!(world.book.open().count(), 0);
+    // Closed by hand it is not opened again by the same absence.
+    world.take(&Step::Wait(100));
+    let next = world.book.open().next().unwrap().id;
+    assert_ne!(next, id);
+    world.ask(AskBody::Resolve { id: next });
+    world.settle();
+    world.take(&Step::Wait(1_000));
+    assert_eq!(world.book.open().count(), 0);
+}
