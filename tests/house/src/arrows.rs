@@ -48,8 +48,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "inbox",
             "runtime",
             "telemetry",
+            "ui",
         ],
     ),
+    ("dagbok-ui", &[]),
     (
         "dagbok-alerting",
         &["events", "alerts", "config", "runlog", "projection", "runtime", "telemetry"],

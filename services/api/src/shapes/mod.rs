@@ -12,6 +12,7 @@ mod pool;
 mod run;
 mod shared;
 mod task;
+mod ui;
 mod why;
 mod xcom;
 
@@ -58,6 +59,11 @@ pub use shared::{
 pub use task::{
     LogLine, TaskInstance, TaskInstanceCollection, TaskInstanceExtra, TryCollection, TryFailure,
     TryInstance, TryLog, TryLogs, TryUsage,
+};
+pub use ui::{
+    UiAlert, UiColumn, UiDag, UiDagRow, UiDags, UiFailedRun, UiFailure, UiGridTask, UiHome,
+    UiImportError, UiLastRun, UiLate, UiLog, UiLogLine, UiNext, UiParam, UiRun, UiRunTask, UiTask,
+    UiTold, UiTryBar, UiVerdict, UiWaiting, UiXCom,
 };
 use utoipa::{
     PartialSchema, ToSchema,

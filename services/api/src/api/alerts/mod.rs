@@ -2,7 +2,7 @@
 //! need not know the scheduler.
 pub(crate) mod change;
 pub(crate) mod silences;
-mod view;
+pub(crate) mod view;
 
 use axum::{Json, extract::State};
 use dagbok_alerts::{Alert, AlertState, Ask, AskBody, Book, By, Reply};
