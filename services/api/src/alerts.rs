@@ -85,6 +85,11 @@ impl Alerts {
         matches!(tokio::time::timeout(within, reached).await, Ok(Ok(_)))
     }
 
+    /// A receiver that is told of every change.
+    pub fn subscribe(&self) -> watch::Receiver<Option<Seq>> {
+        self.0.folded.subscribe()
+    }
+
     /// Asks the fold as it is.
     pub fn read<T>(&self, question: impl FnOnce(&Book) -> T) -> T {
         question(&self.0.book.read())

@@ -55,8 +55,10 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "inbox",
             "runtime",
             "telemetry",
+            "ui",
         ],
     ),
+    ("dagbok-ui", &[]),
     (
         "dagbok-alerting",
         &["events", "alerts", "config", "leading", "runlog", "projection", "runtime", "telemetry"],

@@ -80,6 +80,12 @@ impl ApiError {
         Self::NotFound(format!("the DAG `{dag_id}` has no run `{run_id}`"))
     }
 
+    /// Its status and what it says, as one object.
+    pub(crate) fn told(self) -> Value {
+        let (status, detail) = self.parts();
+        json!({ "status": status.as_u16(), "detail": detail })
+    }
+
     /// The status, and what is said.
     pub(crate) fn parts(self) -> (StatusCode, Value) {
         match self {

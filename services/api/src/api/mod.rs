@@ -28,6 +28,7 @@ pub(crate) mod secrets;
 mod state;
 mod tasks;
 mod tell;
+mod ui;
 mod view;
 mod why;
 mod xcoms;
@@ -46,7 +47,7 @@ pub(crate) use extract::Asker;
 pub use guard::Names;
 pub(crate) use guard::guard;
 pub use state::{ApiState, Parts, Patience};
-use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 pub use why::{Past, PastError};
@@ -156,6 +157,12 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(alerts::heartbeats::beat, alerts::heartbeats::forget))
         .routes(routes!(alerts::link::look, alerts::link::acknowledge))
         .routes(routes!(alerts::link::pagerduty))
+        .routes(routes!(ui::home))
+        .routes(routes!(ui::dags))
+        .routes(routes!(ui::dag))
+        .routes(routes!(ui::run))
+        .routes(routes!(ui::task))
+        .routes(routes!(ui::log))
         .routes(routes!(monitor::health))
         .routes(routes!(monitor::version))
 }
@@ -169,17 +176,22 @@ fn streamed() -> OpenApiRouter<ApiState> {
         .routes(routes!(logs::get))
         .routes(routes!(logs::follow))
         .routes(routes!(prune::prune))
+        .routes(routes!(ui::stream))
 }
 
 /// The whole API. Merge further routes (`/metrics`) with [`Router::merge`].
 pub fn router(state: ApiState) -> Router {
     let (answered, _) = answered().split_for_parts();
     let (streamed, _) = streamed().split_for_parts();
-    let answered = answered.layer(middleware::from_fn_with_state(state.clone(), in_time));
+    let answered = answered
+        .layer(CompressionLayer::new())
+        .layer(middleware::from_fn(tell::with_seq))
+        .layer(middleware::from_fn_with_state(state.clone(), in_time));
     let text = openapi();
     answered
         .merge(streamed)
         .merge(root::routes(text))
+        .merge(ui::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES))

@@ -1,5 +1,18 @@
 //! Commands to the scheduler, and the wait until what they did can be read.
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use axum::{
+    extract::Request,
+    http::{HeaderName, HeaderValue},
+    middleware::Next,
+    response::Response,
+};
 
 use dagbok_events::{Actor, CommandId, RunId, encode_any};
 use dagbok_inbox::Ask;
@@ -8,6 +21,25 @@ use dagbok_runlog::{Seq, digest_of};
 use serde_json::json;
 
 use super::{errors::ApiError, extract::Caller, state::ApiState};
+
+/// The header that says by which record it was done.
+const SEQ_HEADER: HeaderName = HeaderName::from_static("dagbok-seq");
+
+tokio::task_local! {
+    /// The last record that a request made.
+    static DONE: Arc<AtomicU64>;
+}
+
+/// Says in the answer's head by which record what was asked for was done, where one was made.
+pub(crate) async fn with_seq(request: Request, next: Next) -> Response {
+    let done = Arc::<AtomicU64>::default();
+    let mut response = DONE.scope(Arc::clone(&done), next.run(request)).await;
+    let seq = done.load(Ordering::Relaxed);
+    if seq > 0 {
+        response.headers_mut().insert(SEQ_HEADER, HeaderValue::from(seq));
+    }
+    response
+}
 
 /// What a command came to.
 #[derive(Debug)]
@@ -73,6 +105,8 @@ pub(crate) fn tell(
             }
             Answer::Refused(refusal) => Err(refusal.into()),
             Answer::Accepted { seq, run_id } => {
+                // What is asked by other ways than HTTP has no head to say it in.
+                let _ = DONE.try_with(|done| done.store(seq, Ordering::Relaxed));
                 if state.model.progress().wait_for(Seq(seq), state.patience.model).await {
                     return Ok(Told { seq: Some(seq), run_id, cleared: None });
                 }

@@ -13,6 +13,7 @@ mod run;
 mod secret;
 mod shared;
 mod task;
+mod ui;
 mod why;
 mod xcom;
 
@@ -66,6 +67,11 @@ pub use shared::{
 pub use task::{
     LogLine, TaskInstance, TaskInstanceCollection, TaskInstanceExtra, TryCollection, TryFailure,
     TryInstance, TryLog, TryLogs, TryUsage,
+};
+pub use ui::{
+    UiAlert, UiColumn, UiDag, UiDagRow, UiDags, UiFailedRun, UiFailure, UiGridTask, UiHome,
+    UiImportError, UiLastRun, UiLate, UiLog, UiLogLine, UiNext, UiParam, UiRun, UiRunTask, UiTask,
+    UiTold, UiTryBar, UiVerdict, UiWaiting, UiXCom,
 };
 use utoipa::{
     PartialSchema, ToSchema,

@@ -4,7 +4,7 @@ pub(crate) mod change;
 pub(crate) mod heartbeats;
 pub(crate) mod link;
 pub(crate) mod silences;
-mod view;
+pub(crate) mod view;
 
 use axum::{Json, extract::State};
 use dagbok_alerts::{Alert, AlertState, Ask, AskBody, Book, By, Refusal, Reply};

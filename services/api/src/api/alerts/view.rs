@@ -7,7 +7,7 @@ use crate::{
     shapes::{AlertAttempt, AlertDetail, AlertNotification, AlertResponse, AlertRun},
 };
 
-pub(super) const fn state_word(state: &AlertState) -> &'static str {
+pub(crate) const fn state_word(state: &AlertState) -> &'static str {
     match state {
         AlertState::Firing => "firing",
         AlertState::Acknowledged { .. } => "acknowledged",
@@ -15,7 +15,7 @@ pub(super) const fn state_word(state: &AlertState) -> &'static str {
     }
 }
 
-pub(super) fn shown(book: &Book, alert: &Alert, now: Timestamp) -> AlertResponse {
+pub(crate) fn shown(book: &Book, alert: &Alert, now: Timestamp) -> AlertResponse {
     let (by, at, note) = match &alert.state {
         AlertState::Firing => (None, None, None),
         AlertState::Acknowledged { by, at, note } | AlertState::Resolved { by, at, note, .. } => {

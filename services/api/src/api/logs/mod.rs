@@ -21,7 +21,8 @@ use futures::{Stream, StreamExt as _, future::ready, stream, stream::BoxStream};
 pub(crate) use kept::KeptLogs;
 use serde::Deserialize;
 use serde_json::Value;
-use slice::{Reader, Slice, Stretch, Wanted};
+pub(crate) use slice::{Reader, Wanted};
+use slice::{Slice, Stretch};
 use utoipa::IntoParams;
 
 use super::{

@@ -25,7 +25,7 @@ const EXECUTOR_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A try, as asked for.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     run: RunKey,
     task_id: TaskId,
     map: MapIndex,
@@ -33,7 +33,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn new(
+    pub(crate) fn new(
         dag: &str,
         run: &str,
         task: &str,
@@ -62,7 +62,7 @@ impl Wanted {
 
 /// Whole lines of a log, as they are stored.
 #[derive(Debug)]
-pub(super) struct Slice {
+pub(crate) struct Slice {
     pub(super) text: Bytes,
     /// Where to go on.
     pub(super) next: u64,
@@ -72,28 +72,28 @@ pub(super) struct Slice {
 
 /// All that a log had when it was asked for.
 #[derive(Debug)]
-pub(super) struct Stretch {
-    pub(super) texts: Vec<Bytes>,
+pub(crate) struct Stretch {
+    pub(crate) texts: Vec<Bytes>,
     /// Where to go on.
     pub(super) next: u64,
     /// Whether nothing will follow.
-    pub(super) complete: bool,
+    pub(crate) complete: bool,
 }
 
 /// Reads one try's log.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     pub(super) state: ApiState,
     wanted: Wanted,
 }
 
 impl Reader {
-    pub(super) const fn new(state: ApiState, wanted: Wanted) -> Self {
+    pub(crate) const fn new(state: ApiState, wanted: Wanted) -> Self {
         Self { state, wanted }
     }
 
     /// The try as the rows have it now.
-    pub(super) async fn row(&self) -> Result<TryRow, ApiError> {
+    pub(crate) async fn row(&self) -> Result<TryRow, ApiError> {
         let wanted = self.wanted.clone();
         let found = self.state.read(move |store| {
             let Wanted { run, task_id, map, number } = &wanted;
@@ -128,7 +128,7 @@ impl Reader {
 
     /// All there is after `offset` of a try that runs: held at once, at most the limit of a try's log, since
     /// where to go on is said first.
-    pub(super) async fn rest(&self, row: &TryRow, offset: u64) -> Result<Stretch, ApiError> {
+    pub(crate) async fn rest(&self, row: &TryRow, offset: u64) -> Result<Stretch, ApiError> {
         let mut found = Stretch { texts: Vec::new(), next: offset, complete: false };
         loop {
             let Slice { text, next, complete } =
@@ -144,7 +144,7 @@ impl Reader {
         }
     }
 
-    async fn kept(&self, digest: &Digest) -> Result<Bytes, ApiError> {
+    pub(crate) async fn kept(&self, digest: &Digest) -> Result<Bytes, ApiError> {
         let found = self.state.logs.get(&*self.state.ports.blobs, digest).await?;
         found.ok_or_else(|| {
             ApiError::NotFound(format!("the log of this try is gone: the blob {digest} is missing"))

@@ -212,7 +212,8 @@ const fn is_periodic(timetable: &Timetable) -> bool {
     }
 }
 
-fn describe(spec: &DagSpec) -> String {
+/// Its schedule in words.
+pub(crate) fn describe(spec: &DagSpec) -> String {
     let by_time = by_time(spec);
     match (&spec.asset_condition, &spec.schedule.timetable) {
         (None, _) => by_time,

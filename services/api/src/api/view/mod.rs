@@ -3,7 +3,7 @@ mod dag;
 mod run;
 mod task;
 
-pub(crate) use dag::{DagView, task_infos};
+pub(crate) use dag::{DagView, describe, task_infos};
 use dagbok_events::{DagSpec, DagVersion, LogRef, Timestamp, Usage};
 pub(crate) use run::{actor_name, inline_input, run_response};
 pub(crate) use task::{InstanceView, copies_of};

@@ -1,0 +1,163 @@
+//! The list of DAGs: a page costs what it shows.
+use axum::{Json, extract::State};
+use dagbok_events::Timestamp;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{
+    super::{
+        errors::ApiError,
+        extract::InQuery,
+        state::ApiState,
+        view::{describe, display_name, when},
+    },
+    home::owner_of,
+};
+use crate::{
+    model::{
+        Store, StoreError,
+        lists::{RunAsk, RunBy, RunField, RunOrder, Scope},
+        rows::{DagRow, RunRow, RunState},
+    },
+    shapes::{Detail, UiDagRow, UiDags, UiLastRun, seconds},
+};
+
+/// Runs that the list shows of each DAG.
+const LAST: usize = 14;
+/// DAGs of a page, where not said, and at most.
+const PAGE: usize = 100;
+const MOST: usize = 500;
+
+/// Which DAGs are wanted.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DagsQuery {
+    /// Words that all stand in the id or the name, or `tag:…`, `owner:…`, `is:paused`, `is:active`, `is:failed`, `is:running`,
+    /// `is:stale`.
+    pub(super) q: Option<String>,
+    /// Entries of the page; 100 where not said, at most 500.
+    pub(super) limit: Option<usize>,
+    /// Entries before it.
+    pub(super) offset: Option<usize>,
+}
+
+/// DAGs with their last runs.
+#[utoipa::path(get, path = "/api/v2/dagbok/ui/dags", tag = "UI", params(DagsQuery), responses(
+    (status = 200, body = UiDags), (status = 422, body = Detail), (status = 503, body = Detail)
+))]
+pub(crate) async fn dags(
+    State(state): State<ApiState>,
+    InQuery(query): InQuery<DagsQuery>,
+) -> Result<Json<UiDags>, ApiError> {
+    snapshot(&state, query).await.map(Json)
+}
+
+pub(super) async fn snapshot(state: &ApiState, query: DagsQuery) -> Result<UiDags, ApiError> {
+    let seq = state.model.progress().now().applied.0;
+    let now = state.clock.now();
+    let read = state.read(move |store| {
+        let words = query.q.unwrap_or_default().to_lowercase();
+        let words: Vec<&str> = words.split_whitespace().collect();
+        // What is gone from its file is shown to those who ask for it.
+        let stale = words.contains(&"is:stale");
+        let mut all = store.dags()?;
+        all.retain(|dag| {
+            (stale || dag.disappeared_at.is_none()) && words.iter().all(|word| wants(dag, word))
+        });
+        let (total, skip) = (all.len(), query.offset.unwrap_or(0));
+        let page = all.into_iter().skip(skip).take(query.limit.unwrap_or(PAGE).min(MOST));
+        let rows = page.filter_map(|dag| row(store, &dag, now).transpose());
+        let dags = rows.collect::<Result<Vec<_>, _>>()?;
+        Ok(UiDags { seq, as_of: now.into(), total, dags })
+    });
+    read.await
+}
+
+fn wants(dag: &DagRow, word: &str) -> bool {
+    let runs = |state| dag.totals.runs_by_state().get(&state).is_some_and(|count| *count > 0);
+    match word.split_once(':') {
+        Some(("tag", tag)) => dag.tags.iter().any(|it| it.to_lowercase() == tag),
+        Some(("owner", owner)) => owner_of(&dag.owner).to_lowercase().contains(owner),
+        Some(("is", "paused")) => dag.paused,
+        Some(("is", "active")) => !dag.paused,
+        Some(("is", "failed")) => runs(RunState::Failed),
+        Some(("is", "running")) => runs(RunState::Running),
+        Some(("is", "stale")) => dag.disappeared_at.is_some(),
+        _ => {
+            let name = dag.display_name.as_deref().unwrap_or_default().to_lowercase();
+            dag.dag_id.as_str().to_lowercase().contains(word) || name.contains(word)
+        }
+    }
+}
+
+/// The newest runs of a DAG, the newest last.
+pub(super) fn last_runs(
+    store: &Store,
+    dag: &DagRow,
+    take: usize,
+) -> Result<Vec<RunRow>, StoreError> {
+    let ask = RunAsk {
+        orders: vec![RunOrder { by: RunBy::Field(RunField::RunAfter), down: true }],
+        take,
+        ..RunAsk::all(Scope::Dags(vec![dag.dag_id.clone()]))
+    };
+    let mut found = store.list_runs(&ask, None)?.page;
+    found.reverse();
+    Ok(found)
+}
+
+/// A row of the list; `None` of a DAG whose meaning is missing.
+pub(super) fn row(
+    store: &Store,
+    dag: &DagRow,
+    now: Timestamp,
+) -> Result<Option<UiDagRow>, StoreError> {
+    let Some(version) = store.version_shared(&dag.dag_id, dag.version)? else { return Ok(None) };
+    let last = last_runs(store, dag, LAST)?;
+    let (p50, trend) = durations(&last);
+    let spec = &version.spec;
+    let name = display_name(spec);
+    let bar = |run: &RunRow| UiLastRun {
+        run_id: run.run_id.to_string(),
+        state: run.state.word().to_owned(),
+        seconds: seconds(run.start_date, run.end_date.or(Some(now))),
+        run_after: run.run_after.into(),
+    };
+    let due = dag.expected.as_ref().filter(|_| !dag.paused).and_then(|run| run.due);
+    Ok(Some(UiDagRow {
+        name: Some(name).filter(|name| name != dag.dag_id.as_str()),
+        paused: dag.paused,
+        stale: dag.disappeared_at.is_some(),
+        import_error: store.import_error(&dag.file)?.is_some(),
+        schedule: spec.schedule.text.clone(),
+        schedule_words: describe(spec),
+        next: when(due),
+        owner: owner_of(&dag.owner),
+        tags: dag.tags.clone(),
+        runs: {
+            let counts = dag.totals.runs_by_state();
+            counts.iter().map(|(state, count)| (state.word().to_owned(), *count)).collect()
+        },
+        last: last.iter().map(bar).collect(),
+        p50,
+        trend,
+        dag_id: dag.dag_id.to_string(),
+    }))
+}
+
+/// The middle of how long runs took that succeeded, and by how many hundredths the newest differs.
+fn durations(runs: &[RunRow]) -> (Option<f64>, Option<i32>) {
+    let done = runs.iter().filter(|run| run.state == RunState::Success);
+    let mut took: Vec<f64> = done.filter_map(|run| seconds(run.start_date, run.end_date)).collect();
+    let Some(newest) = took.last().copied() else { return (None, None) };
+    let count = took.len();
+    took.sort_by(f64::total_cmp);
+    let middle = took[count / 2];
+    if count < 4 || middle <= 0.0 {
+        return (Some(middle), None);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "it saturates")]
+    let trend = ((newest / middle - 1.0) * 100.0).round() as i32;
+    (Some(middle), Some(trend))
+}

@@ -1,0 +1,260 @@
+//! A window of a try's log: around the line that says why it failed, around a place, or at its end. What is kept is
+//! looked through here, so that a browser gets what it shows and no more.
+use axum::{Json, extract::State};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::IntoParams;
+
+use super::{
+    super::{
+        errors::ApiError,
+        extract::{InPath, InQuery},
+        logs::{Reader, Wanted},
+        state::ApiState,
+    },
+    failure,
+};
+use crate::{
+    model::rows::TryRow,
+    shapes::{Detail, UiLog, UiLogLine},
+};
+
+/// Bytes of a window.
+const WINDOW: usize = 64 << 10;
+/// Of which so many come before the line that is asked for.
+const BEFORE: usize = 16 << 10;
+
+/// Which window.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LogQuery {
+    /// Which copy of the task; -1 where not said.
+    map_index: Option<i32>,
+    /// The lines from this byte on.
+    from: Option<u64>,
+    /// The lines before this byte.
+    before: Option<u64>,
+    /// The lines around the line of this number, from 1.
+    line: Option<u64>,
+    /// `error` for the lines around the one that says why the try failed, or the end where none does; `end`.
+    at: Option<String>,
+    /// Only lines that have this text in them, whatever its case; at most 1,000.
+    grep: Option<String>,
+}
+
+/// Lines of a try's log that follow one another.
+#[utoipa::path(get, path = "/api/v2/dagbok/ui/logs/{dag_id}/{dag_run_id}/{task_id}/{try_number}", tag = "UI",
+    params(("dag_id" = String, Path), ("dag_run_id" = String, Path), ("task_id" = String, Path),
+        ("try_number" = u16, Path), LogQuery), responses(
+    (status = 200, body = UiLog), (status = 404, body = Detail), (status = 422, body = Detail),
+    (status = 503, body = Detail)
+))]
+pub(crate) async fn log(
+    State(state): State<ApiState>,
+    InPath((dag, run, task, number)): InPath<(String, String, String, u16)>,
+    InQuery(query): InQuery<LogQuery>,
+) -> Result<Json<UiLog>, ApiError> {
+    let wanted = Wanted::new(&dag, &run, &task, number, query.map_index)?;
+    let reader = Reader::new(state, wanted);
+    let row = reader.row().await?;
+    let (bytes, over) = match row.kept_log() {
+        Some(log) => (reader.kept(&log.digest).await?, true),
+        None => {
+            let found = reader.rest(&row, 0).await?;
+            (found.texts.concat().into(), found.complete && row.end.is_some())
+        }
+    };
+    let work = tokio::task::spawn_blocking(move || window(&bytes, &row, &query, over));
+    work.await.map(Json).map_err(|panic| ApiError::bug(&panic))
+}
+
+/// Where every line begins, and which of them are loud.
+struct Index {
+    starts: Vec<usize>,
+    errors: u64,
+    warnings: u64,
+    /// The place of the line that says why.
+    why: Option<usize>,
+}
+
+impl Index {
+    /// Of a try that failed with this message.
+    fn of(bytes: &[u8], failed: Option<&str>) -> Self {
+        let mut found = Self { starts: Vec::new(), errors: 0, warnings: 0, why: None };
+        let (mut begin, mut first_loud, mut last_said) = (0, None, None);
+        // The end of a line as it is stored: as JSON, its quotes and ends of lines escaped.
+        let said = failed.and_then(|text| text.lines().next()).filter(|text| !text.is_empty());
+        let said = said.map(|text| Value::from(text).to_string());
+        let said = said.as_ref().map(|text| text.trim_matches('"').as_bytes());
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let loud = has(line, b"\"l\":\"error\"") || has(line, b"\"l\":\"critical\"");
+            found.errors += u64::from(loud);
+            found.warnings += u64::from(has(line, b"\"l\":\"warning\""));
+            let at = found.starts.len();
+            if loud && first_loud.is_none() {
+                first_loud = Some(at);
+            }
+            if said.is_some_and(|said| has(line, said)) {
+                last_said = Some(at);
+            }
+            found.starts.push(begin);
+            begin += line.len();
+        }
+        // The last that says what the failure says; else the last loud one stands nearest to it.
+        found.why = failed.and(last_said.or(first_loud));
+        found
+    }
+
+    /// The line that has this byte in it.
+    fn line_at(&self, byte: usize) -> usize {
+        self.starts.partition_point(|start| *start <= byte).saturating_sub(1)
+    }
+}
+
+fn has(line: &[u8], wanted: &[u8]) -> bool {
+    wanted.len() <= line.len() && line.windows(wanted.len()).any(|it| it == wanted)
+}
+
+fn window(bytes: &Bytes, row: &TryRow, query: &LogQuery, over: bool) -> UiLog {
+    let failed = failure::of_try(row).map(|failure| failure.message);
+    let index = Index::of(bytes, failed.as_deref());
+    let byte_of = |line: usize| index.starts.get(line).copied().unwrap_or(bytes.len());
+    let clamp = |byte: u64| usize::try_from(byte).unwrap_or(usize::MAX).min(bytes.len());
+    let around = |byte: usize| byte_of(index.line_at(byte.saturating_sub(BEFORE)));
+    let last = || byte_of(index.line_at(bytes.len().saturating_sub(WINDOW)));
+    let why = index.why.map(byte_of);
+    let (mut from, mut to) = match (query.from, query.before, query.line, query.at.as_deref()) {
+        (Some(from), ..) => (byte_of(index.line_at(clamp(from))), bytes.len()),
+        (_, Some(before), ..) => {
+            let end = clamp(before);
+            (byte_of(index.line_at(end.saturating_sub(WINDOW))), end)
+        }
+        (_, _, Some(line), _) => (around(byte_of(clamp(line.saturating_sub(1)))), bytes.len()),
+        (_, _, _, Some("error")) => (why.map_or_else(last, around), bytes.len()),
+        (_, _, _, Some("end")) => (last(), bytes.len()),
+        _ => (0, bytes.len()),
+    };
+    if query.from.is_some_and(|from| clamp(from) >= bytes.len()) {
+        from = bytes.len();
+    }
+    let wanted = query.grep.as_deref().map(str::to_lowercase);
+    if wanted.is_some() {
+        (from, to) = (0, bytes.len());
+    }
+    let mut shown = UiLog {
+        lines: Vec::new(),
+        from: from as u64,
+        to: to as u64,
+        size: bytes.len() as u64,
+        first_line: Some(index.line_at(from) as u64 + 1),
+        line_count: Some(index.starts.len() as u64),
+        error: why.map(|byte| byte as u64),
+        levels: [index.errors, index.warnings],
+        complete: over && to == bytes.len(),
+        dropped: row.kept_log().map_or(0, |log| log.dropped),
+    };
+    cut(&mut shown, bytes, &index, (from, to), wanted.as_deref());
+    shown.complete &= shown.to == shown.size;
+    shown
+}
+
+/// Takes the lines between, as far as a window goes.
+fn cut(
+    shown: &mut UiLog,
+    bytes: &[u8],
+    index: &Index,
+    (from, to): (usize, usize),
+    wanted: Option<&str>,
+) {
+    const FOUND: usize = 1_000;
+    let mut at = from;
+    for line in index.starts.partition_point(|start| *start < from).. {
+        let (Some(&start), end) =
+            (index.starts.get(line), index.starts.get(line + 1).copied().unwrap_or(bytes.len()))
+        else {
+            break;
+        };
+        let full = wanted.is_none() && !shown.lines.is_empty() && end - from > WINDOW;
+        if start >= to || full || shown.lines.len() >= FOUND && wanted.is_some() {
+            break;
+        }
+        at = end;
+        let read = line_of(start, &bytes[start..end]);
+        if wanted.is_none_or(|wanted| read.m.to_lowercase().contains(wanted)) {
+            shown.lines.push(read);
+        }
+    }
+    shown.to = at as u64;
+}
+
+/// A stored line; one that is no JSON comes as it is.
+fn line_of(start: usize, stored: &[u8]) -> UiLogLine {
+    let text = String::from_utf8_lossy(stored);
+    let text = text.trim_end_matches(['\n', '\r']);
+    let blank = UiLogLine { o: start as u64, t: None, l: None, s: None, m: text.to_owned() };
+    let Ok(mut fields) = serde_json::from_str::<Map<String, Value>>(text) else { return blank };
+    let mut take = |name: &str| match fields.remove(name) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    };
+    let (t, l, s, m) = (take("t"), take("l"), take("s"), take("m").unwrap_or_default());
+    UiLogLine { t, l, s, m, ..blank }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log() -> Bytes {
+        let mut text = String::new();
+        for n in 0..3_000 {
+            text.push_str(&format!(
+                "{{\"s\":\"stdout\",\"l\":\"info\",\"m\":\"step {n} went as it should\"}}\n"
+            ));
+        }
+        text.push_str("{\"s\":\"log\",\"l\":\"error\",\"m\":\"loss is \\\"NaN\\\"\"}\n");
+        text.push_str("{\"s\":\"log\",\"l\":\"info\",\"m\":\"after it\"}\n");
+        text.into()
+    }
+
+    #[test]
+    fn the_line_that_says_why_is_found_though_its_quotes_are_escaped() {
+        let bytes = log();
+        let index = Index::of(&bytes, Some("loss is \"NaN\""));
+        assert_eq!((index.why, index.errors, index.starts.len()), (Some(3_000), 1, 3_002));
+        assert_eq!(
+            Index::of(&bytes, Some("another text")).why,
+            Some(3_000),
+            "the loud one stands for it"
+        );
+        assert_eq!(Index::of(&bytes, None).why, None, "a try that did not fail has none");
+    }
+
+    #[test]
+    fn windows_follow_each_other_without_a_gap() {
+        let bytes = log();
+        let index = Index::of(&bytes, None);
+        let (mut from, mut lines) = (0, 0);
+        while from < bytes.len() {
+            let mut shown = UiLog {
+                lines: Vec::new(),
+                from: 0,
+                to: 0,
+                size: 0,
+                first_line: None,
+                line_count: None,
+                error: None,
+                levels: [0, 0],
+                complete: false,
+                dropped: 0,
+            };
+            cut(&mut shown, &bytes, &index, (from, bytes.len()), None);
+            lines += shown.lines.len();
+            assert!(shown.to as usize > from);
+            from = usize::try_from(shown.to).unwrap_or(0);
+        }
+        assert_eq!(lines, 3_002);
+    }
+}

@@ -1,0 +1,26 @@
+//! The web UI's side of the API: a snapshot for each view, what changes of it, and the page that they are drawn on.
+//! The page comes with the first view's snapshot in it, so that a browser draws before it asks.
+//!
+//! What is asked for is done by the other routes: nothing here changes anything.
+mod dag;
+mod dags;
+mod failure;
+mod home;
+mod log;
+mod pages;
+mod patch;
+mod run;
+mod states;
+mod stream;
+mod task;
+mod told;
+mod view;
+
+pub(crate) use dag::{__path_dag, dag};
+pub(crate) use dags::{__path_dags, dags};
+pub(crate) use home::{__path_home, home};
+pub(crate) use log::{__path_log, log};
+pub(crate) use pages::routes;
+pub(crate) use run::{__path_run, run};
+pub(crate) use stream::{__path_stream, stream};
+pub(crate) use task::{__path_task, task};

@@ -1,0 +1,13 @@
+//! What the web UI draws: one snapshot for each view. Each says up to which record it is folded (`seq`) and when
+//! that was (`as_of`); what has nothing to say is left out.
+mod dag;
+mod home;
+mod log;
+mod run;
+
+pub use dag::{UiColumn, UiDag, UiDagRow, UiDags, UiGridTask, UiLastRun, UiParam};
+pub use home::{
+    UiAlert, UiFailedRun, UiHome, UiImportError, UiLate, UiNext, UiTold, UiVerdict, UiWaiting,
+};
+pub use log::{UiLog, UiLogLine};
+pub use run::{UiFailure, UiRun, UiRunTask, UiTask, UiTryBar, UiXCom};

@@ -1,0 +1,78 @@
+/** Where the application lies, whatever prefix a proxy has put before it, and how its API is asked. */
+import type { components } from "./api";
+
+export type Shapes = components["schemas"];
+
+// The page says where it lies by a relative way; it is read before any page is left by history.
+const root = new URL("./", document.baseURI);
+const element = document.querySelector("base");
+if (element) element.href = root.href;
+
+/** The prefix of every path of ours, without a slash at its end. */
+export const prefix = root.pathname.replace(/\/$/, "");
+
+/** An address of the API under `/api/v2/`. */
+export function apiUrl(path: string, query?: Query): string {
+  const url = new URL(`api/v2/${path}`, root);
+  for (const [name, value] of Object.entries(query ?? {})) {
+    if (value !== undefined && value !== "") url.searchParams.set(name, String(value));
+  }
+  return url.href;
+}
+
+export type Query = Record<string, string | number | boolean | undefined>;
+
+/** A part of a path, whatever is in it. */
+export const part = encodeURIComponent;
+
+/** What the API answered instead of what was asked for. */
+export class ApiFault extends Error {
+  constructor(
+    readonly status: number,
+    readonly detail: unknown,
+  ) {
+    super(words(detail));
+  }
+}
+
+function words(detail: unknown): string {
+  if (typeof detail === "string") return detail;
+  if (Array.isArray(detail)) {
+    return detail
+      .map((one: { loc?: string[]; msg?: string }) => `${(one.loc ?? []).slice(1).join(".")}: ${one.msg ?? ""}`)
+      .join("; ");
+  }
+  if (detail && typeof detail === "object" && "message" in detail) return String(detail.message);
+  return JSON.stringify(detail ?? "no word why");
+}
+
+async function answer(response: Response): Promise<unknown> {
+  const body: unknown = response.status === 204 ? null : await response.json().catch(() => null);
+  if (response.ok) return body;
+  const detail = body && typeof body === "object" && "detail" in body ? body.detail : response.statusText;
+  throw new ApiFault(response.status, detail);
+}
+
+/** Asks for something. */
+export async function get<T>(path: string, query?: Query, signal?: AbortSignal): Promise<T> {
+  const response = await fetch(apiUrl(path, query), signal ? { signal } : {});
+  return (await answer(response)) as T;
+}
+
+/** What an act came to, and the record that did it. */
+export interface Done<T> {
+  value: T;
+  seq: number | undefined;
+}
+
+/** Asks for something to be done; sent again it is done once. */
+export async function send<T>(method: string, path: string, body?: unknown, query?: Query): Promise<Done<T>> {
+  const response = await fetch(apiUrl(path, query), {
+    method,
+    headers: { "content-type": "application/json", "idempotency-key": crypto.randomUUID() },
+    body: body === undefined ? null : JSON.stringify(body),
+  });
+  const value = (await answer(response)) as T;
+  const seq = Number(response.headers.get("dagbok-seq"));
+  return { value, seq: seq > 0 ? seq : undefined };
+}

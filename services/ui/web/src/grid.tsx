@@ -1,0 +1,266 @@
+/** The grid: tasks by runs on a canvas, the newest run at the right edge. One stop of the Tab key; arrows move a cell. */
+import { useNavigate } from "@solidjs/router";
+import { createEffect, createMemo, createSignal, For, onCleanup, onMount, Show } from "solid-js";
+import type { Shapes } from "./base";
+import { runLabel, runPath, taskPath } from "./parts";
+import { DIGITS, look } from "./states";
+import { theme } from "./theme";
+import { between, length, short } from "./time";
+
+type Dag = Shapes["UiDag"];
+
+const ROW = 24;
+const BARS = 56;
+const NAMES = 232;
+const WIDEST = 22;
+const NARROWEST = 6;
+
+interface Cell {
+  row: number;
+  column: number;
+}
+
+/** Row -1 is the run itself. */
+export function Grid(props: { dag: Dag }) {
+  const navigate = useNavigate();
+  let box!: HTMLDivElement;
+  let canvas!: HTMLCanvasElement;
+  const [size, setSize] = createSignal({ width: 800, height: 500 });
+  const [top, setTop] = createSignal(0);
+  const [focus, setFocus] = createSignal<Cell>();
+  const [hover, setHover] = createSignal<Cell & { x: number; y: number }>();
+  const [spoken, setSpoken] = createSignal("");
+  const rows = () => props.dag.tasks;
+  const names = () => (size().width < 520 ? 132 : NAMES);
+  const columns = createMemo(() => {
+    const all = props.dag.order;
+    const room = Math.max(60, size().width - names() - 8);
+    const width = Math.max(NARROWEST, Math.min(WIDEST, Math.floor(room / Math.max(1, all.length))));
+    const shown = all.slice(-Math.floor(room / width));
+    return { width, shown, left: size().width - 8 - shown.length * width };
+  });
+  const run = (column: number) => props.dag.columns[columns().shown[column] ?? ""];
+  const cellOf = (column: number, row: number) => {
+    const cells = run(column)?.cells ?? "";
+    const state = cells[row * 2];
+    return { state: state === "f" ? undefined : DIGITS[parseInt(state ?? "0", 16)] ?? "none", tries: parseInt(cells[row * 2 + 1] ?? "0", 16) };
+  };
+  const lasted = createMemo(() => columns().shown.map((id) => between(props.dag.columns[id]?.start, props.dag.columns[id]?.end) ?? 0));
+  const height = () => rows().length * ROW;
+  const visible = createMemo(() => {
+    const first = Math.max(0, Math.floor(top() / ROW) - 2);
+    return rows().slice(first, first + Math.ceil(size().height / ROW) + 4).map((task, at) => ({ task, row: first + at }));
+  });
+
+  onMount(() => {
+    const observer = new ResizeObserver(() => setSize({ width: box.clientWidth, height: box.clientHeight }));
+    observer.observe(box);
+    onCleanup(() => observer.disconnect());
+  });
+
+  createEffect(() => {
+    theme();
+    draw();
+  });
+  function draw() {
+    const { width, height: tall } = size();
+    const ratio = window.devicePixelRatio || 1;
+    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(tall * ratio)) {
+      canvas.width = Math.round(width * ratio);
+      canvas.height = Math.round(tall * ratio);
+      canvas.style.width = `${width}px`;
+      canvas.style.height = `${tall}px`;
+    }
+    const pen = canvas.getContext("2d");
+    if (!pen) return;
+    const style = getComputedStyle(box);
+    const colour = (name: string) => style.getPropertyValue(`--${name}`).trim();
+    const fills = new Map<string, string>();
+    const fill = (family: string) => fills.get(family) ?? (fills.set(family, colour(family)), fills.get(family) as string);
+    const [edge, ink, line, on] = [colour("edge"), colour("dim"), colour("line"), colour("accent")];
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.clearRect(0, 0, width, tall);
+    const { width: step, shown, left } = columns();
+    const wide = Math.max(3, step - (step > 12 ? 5 : 1));
+    pen.textBaseline = "middle";
+    // Cells first, so that the bars over them stay when rows scroll beneath.
+    pen.save();
+    pen.beginPath();
+    pen.rect(0, BARS, width, tall - BARS);
+    pen.clip();
+    pen.textAlign = "center";
+    pen.font = "700 11px system-ui, sans-serif";
+    for (const { row } of visible()) {
+      const y = BARS + row * ROW - top();
+      pen.fillStyle = line;
+      pen.fillRect(0, y + ROW - 1, width, 1);
+      for (let column = 0; column < shown.length; column++) {
+        const { state, tries } = cellOf(column, row);
+        if (!state) continue;
+        const { family, glyph } = look(state);
+        const x = left + column * step;
+        const box = { x: x + (step - wide) / 2, y: y + 4, w: wide, h: 15 };
+        pen.beginPath();
+        pen.roundRect(box.x, box.y, box.w, box.h, step > 12 ? 3 : 1);
+        if (family !== "none") {
+          pen.fillStyle = fill(family);
+          pen.fill();
+        }
+        pen.strokeStyle = edge;
+        pen.lineWidth = 1;
+        pen.stroke();
+        if (step >= 14 && family !== "done" && family !== "none") {
+          pen.fillStyle = fill(`on-${family}`);
+          pen.fillText(tries > 1 && family === "retry" ? String(tries) : glyph, x + step / 2, box.y + 8);
+        }
+      }
+    }
+    const at = focus();
+    if (at && document.activeElement === box) {
+      pen.strokeStyle = on;
+      pen.lineWidth = 2;
+      if (at.row >= 0) pen.strokeRect(left + at.column * step + 0.5, BARS + at.row * ROW - top() + 1.5, step - 1, ROW - 4);
+    }
+    pen.restore();
+    const longest = Math.max(0.001, ...lasted());
+    pen.font = "11px system-ui, sans-serif";
+    let free = -1e9;
+    for (let column = shown.length - 1; column >= 0; column--) {
+      const of = run(column);
+      if (!of) continue;
+      const x = left + column * step;
+      const tallness = Math.max(2, 30 * Math.sqrt((lasted()[column] ?? 0) / longest));
+      pen.fillStyle = fill(look(of.state).family === "none" ? "waiting" : look(of.state).family);
+      pen.beginPath();
+      pen.roundRect(x + (step - wide) / 2, BARS - 6 - tallness, wide, tallness, 2);
+      pen.fill();
+      if (of.state === "failed" && step >= 14) {
+        pen.fillStyle = fill("failed");
+        pen.textAlign = "center";
+        pen.fillText("✕", x + step / 2, BARS - 12 - tallness);
+      }
+      if (free === -1e9 || x + step < free - 64) {
+        pen.fillStyle = ink;
+        pen.textAlign = "right";
+        pen.fillText(short(of.logical_date ?? of.run_after), x + step, 8);
+        free = x;
+      }
+    }
+    pen.fillStyle = line;
+    pen.fillRect(0, BARS - 1, width, 1);
+    if (at && at.row < 0 && document.activeElement === box) {
+      pen.strokeStyle = on;
+      pen.lineWidth = 2;
+      pen.strokeRect(left + at.column * step + 0.5, 17, step - 1, BARS - 20);
+    }
+  }
+
+  const speak = (cell: Cell) => {
+    const of = run(cell.column);
+    if (!of) return "";
+    const when = runLabel(of);
+    if (cell.row < 0) return `run of ${when}, ${look(of.state).word}, ${length(lasted()[cell.column] ?? 0)}`;
+    const { state, tries } = cellOf(cell.column, cell.row);
+    const task = rows()[cell.row]?.task_id ?? "";
+    return `${task}, ${when}, ${state ? look(state).word : "not in that run"}${tries > 1 ? `, try ${tries}` : ""}`;
+  };
+  const move = (to: Cell) => {
+    const cell = {
+      row: Math.min(rows().length - 1, Math.max(-1, to.row)),
+      column: Math.min(columns().shown.length - 1, Math.max(0, to.column)),
+    };
+    setFocus(cell);
+    setSpoken(speak(cell));
+    const y = cell.row * ROW;
+    if (y < box.scrollTop) box.scrollTop = Math.max(0, y);
+    else if (y + ROW > box.scrollTop + box.clientHeight - BARS) box.scrollTop = y + ROW + BARS - box.clientHeight;
+  };
+  const enter = (cell: Cell | undefined) => {
+    if (!cell) return;
+    const id = columns().shown[cell.column];
+    const task = rows()[cell.row];
+    if (!id) return;
+    navigate(task && cell.row >= 0 ? taskPath(props.dag.dag.dag_id, id, task.task_id) : runPath(props.dag.dag.dag_id, id));
+  };
+  const failing = (by: number) => {
+    const start = focus() ?? { row: -1, column: by < 0 ? columns().shown.length : -1 };
+    const total = rows().length;
+    for (let step = start.column * total + Math.max(0, start.row) + by; step >= 0 && step < columns().shown.length * total; step += by) {
+      const cell = { column: Math.floor(step / total), row: step % total };
+      if (["failed", "upstream_failed"].includes(cellOf(cell.column, cell.row).state ?? "")) return move(cell);
+    }
+  };
+  const press = (event: KeyboardEvent) => {
+    const at = focus() ?? { row: 0, column: columns().shown.length - 1 };
+    const moves: Record<string, () => void> = {
+      ArrowLeft: () => move({ ...at, column: at.column - 1 }),
+      ArrowRight: () => move({ ...at, column: at.column + 1 }),
+      ArrowUp: () => move({ ...at, row: at.row - 1 }),
+      ArrowDown: () => move({ ...at, row: at.row + 1 }),
+      Home: () => move({ ...at, column: 0 }),
+      End: () => move({ ...at, column: columns().shown.length - 1 }),
+      Enter: () => enter(focus()),
+      "]": () => failing(1),
+      "[": () => failing(-1),
+    };
+    const found = moves[event.key];
+    if (!found || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    found();
+  };
+  const under = (event: MouseEvent): Cell | undefined => {
+    const frame = box.getBoundingClientRect();
+    const [x, y] = [event.clientX - frame.left, event.clientY - frame.top];
+    const column = Math.floor((x - columns().left) / columns().width);
+    if (column < 0 || column >= columns().shown.length) return undefined;
+    const row = y < BARS ? -1 : Math.floor((y - BARS + top()) / ROW);
+    return row < rows().length ? { row, column } : undefined;
+  };
+  return (
+    <div class="gridwrap">
+      <div
+        ref={box}
+        class="grid"
+        tabindex="0"
+        role="application"
+        aria-label={`Grid of ${rows().length} tasks by ${columns().shown.length} runs. Arrow keys move, Enter opens, square brackets go to failures.`}
+        onScroll={() => (setTop(box.scrollTop), setHover(undefined))}
+        onKeyDown={press}
+        onFocus={() => (focus() ? draw() : move({ row: 0, column: columns().shown.length - 1 }))}
+        onBlur={draw}
+        onMouseMove={(event) => {
+          const cell = under(event);
+          const frame = box.getBoundingClientRect();
+          setHover(cell && { ...cell, x: event.clientX - frame.left, y: event.clientY - frame.top });
+        }}
+        onMouseLeave={() => setHover(undefined)}
+        onClick={(event) => {
+          const cell = under(event);
+          if (cell) enter(cell);
+        }}
+      >
+        <canvas ref={canvas} class={hover() ? "over" : ""} aria-hidden="true" />
+        <div class="names" style={{ height: `${height() + BARS}px`, width: `${names()}px` }} aria-hidden="true">
+          <For each={visible()}>
+            {({ task, row }) => (
+              <span style={{ top: `${BARS + row * ROW}px` }} classList={{ at: focus()?.row === row }} title={task.task_id}>
+                {task.task_id}
+                {task.mapped ? <em>[ ]</em> : ""}
+              </span>
+            )}
+          </For>
+        </div>
+        <span class="corner" style={{ width: `${names()}px` }} aria-hidden="true" />
+      </div>
+      <Show when={hover()}>
+        {(at) => (
+          <div class="card" style={{ left: `${Math.min(at().x + 14, size().width - 230)}px`, top: `${at().y + 18}px` }}>
+            {speak(at())}
+          </div>
+        )}
+      </Show>
+      <p class="unseen" aria-live="polite">{spoken()}</p>
+    </div>
+  );
+}

@@ -1,0 +1,180 @@
+/** Snapshots of views, kept up to date by patches that the server makes. Nothing is folded here. */
+import { createEffect, createSignal, onCleanup } from "solid-js";
+import { createStore, reconcile } from "solid-js/store";
+import { ApiFault, apiUrl, get, part, type Query, type Shapes } from "./base";
+
+/** A view and what it is of. */
+export type Name =
+  | ["home"]
+  | ["dags", string, number]
+  | ["dag", string, number]
+  | ["run", string, string]
+  | ["task", string, string, string, number];
+
+interface Of {
+  home: Shapes["UiHome"];
+  dags: Shapes["UiDags"];
+  dag: Shapes["UiDag"];
+  run: Shapes["UiRun"];
+  task: Shapes["UiTask"];
+}
+export type Snapshot<N extends Name> = Of[N[0]];
+
+export type Link = "opening" | "live" | "lost";
+
+const [link, setLink] = createSignal<Link>("opening");
+const [asOf, setAsOf] = createSignal<string>();
+const [seq, setSeq] = createSignal(0);
+/** How the stream of this tab stands, up to when and to which record. */
+export { asOf, link, seq };
+
+type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+
+/** A JSON merge patch (RFC 7396), without touching what was. */
+export function merged(target: Json | undefined, patch: Json): Json {
+  if (patch === null || typeof patch !== "object" || Array.isArray(patch)) return patch;
+  const base = target !== null && typeof target === "object" && !Array.isArray(target) ? target : {};
+  const made: { [name: string]: Json } = { ...base };
+  for (const [name, value] of Object.entries(patch)) {
+    if (value === null) delete made[name];
+    else made[name] = merged(made[name], value);
+  }
+  return made;
+}
+
+/** The snapshot that came with the page, once. */
+function fromPage(name: Name): { data?: Json; error?: { status: number; detail: unknown } } | undefined {
+  const element = document.getElementById("snapshot");
+  if (!element) return undefined;
+  element.remove();
+  const page = JSON.parse(element.textContent ?? "{}") as { of: unknown; data?: Json; error?: never };
+  return JSON.stringify(page.of) === JSON.stringify(name) ? page : undefined;
+}
+
+function restPath(name: Name): [string, Query] {
+  switch (name[0]) {
+    case "home":
+      return ["dagbok/ui/home", {}];
+    case "dags":
+      return ["dagbok/ui/dags", { q: name[1], limit: name[2] || undefined }];
+    case "dag":
+      return [`dagbok/ui/dags/${part(name[1])}`, { runs: name[2] || undefined }];
+    case "run":
+      return [`dagbok/ui/runs/${part(name[1])}/${part(name[2])}`, {}];
+    case "task":
+      return [`dagbok/ui/tasks/${part(name[1])}/${part(name[2])}/${part(name[3])}`, { map_index: name[4] }];
+  }
+}
+
+function streamQuery(name: Name): Query {
+  switch (name[0]) {
+    case "home":
+      return { view: "home" };
+    case "dags":
+      return { view: "dags", q: name[1], limit: name[2] || undefined };
+    case "dag":
+      return { view: "dag", dag_id: name[1], runs: name[2] || undefined };
+    case "run":
+      return { view: "run", dag_id: name[1], run_id: name[2] };
+    case "task":
+      return { view: "task", dag_id: name[1], run_id: name[2], task_id: name[3], map_index: name[4] };
+  }
+}
+
+export interface Held<T> {
+  data: T | undefined;
+  error: ApiFault | undefined;
+}
+
+/** How long a hidden tab goes on listening. */
+const HIDDEN_MS = 30_000;
+/** How long a broken connection rests before it is tried again. */
+const AGAIN_MS = 1_000;
+
+/** Holds a view's snapshot and keeps it up to date; another name takes another view. One stream a tab. */
+export function live<N extends Name>(name: () => N): Held<Snapshot<N>> {
+  const [held, setHeld] = createStore<{ data?: Json | undefined; error?: ApiFault | undefined }>({});
+  createEffect<string>((before) => {
+    const now = name();
+    const key = JSON.stringify(now);
+    if (key === before) return key;
+    const closed = new AbortController();
+    let raw: Json | undefined;
+    const put = (data: Json) => {
+      raw = data;
+      const head = data as { seq: number; as_of: string };
+      setAsOf(head.as_of);
+      setSeq(head.seq);
+      setHeld("error", undefined);
+      setHeld("data", reconcile(data, { merge: false }));
+    };
+    const load = async () => {
+      const [path, query] = restPath(now);
+      try {
+        put(await get<Json>(path, query, closed.signal));
+      } catch (error) {
+        if (closed.signal.aborted) return;
+        if (error instanceof ApiFault) setHeld("error", error);
+        else setLink("lost");
+        if (!(error instanceof ApiFault) || error.status >= 500) setTimeout(() => void load(), AGAIN_MS);
+      }
+    };
+    const page = fromPage(now);
+    if (page?.data) put(page.data);
+    else if (page?.error) setHeld("error", new ApiFault(page.error.status, page.error.detail));
+    else {
+      setHeld({ data: undefined, error: undefined });
+      void load();
+    }
+    // The stream goes on from what is at hand, and brings the whole where that is nothing.
+    const stop = listen(
+      () => apiUrl("dagbok/ui/stream", { ...streamQuery(now), seq: (raw as { seq?: number } | undefined)?.seq }),
+      put,
+      (patch) => put(merged(raw, patch)),
+    );
+    onCleanup(() => {
+      closed.abort();
+      stop();
+    });
+    return key;
+  });
+  return held as Held<Snapshot<N>>;
+}
+
+function listen(url: () => string, whole: (data: Json) => void, change: (patch: Json) => void): () => void {
+  let source: EventSource | undefined;
+  let timer: number | undefined;
+  const open = () => {
+    clearTimeout(timer);
+    if (source) return;
+    source = new EventSource(url());
+    source.onopen = () => setLink("live");
+    source.addEventListener("snapshot", (event) => whole(JSON.parse(event.data as string) as Json));
+    source.addEventListener("patch", (event) => {
+      const { seq, as_of, patch } = JSON.parse(event.data as string) as { seq: number; as_of: string; patch: object };
+      change({ ...(patch as { [name: string]: Json }), seq, as_of });
+    });
+    source.onerror = () => {
+      // The browser would come back by itself with what it saw last; it does not where the answer was an error.
+      source?.close();
+      source = undefined;
+      setLink("lost");
+      timer = window.setTimeout(open, AGAIN_MS);
+    };
+  };
+  const shut = () => {
+    clearTimeout(timer);
+    source?.close();
+    source = undefined;
+  };
+  const seen = () => {
+    if (document.hidden) timer = window.setTimeout(shut, HIDDEN_MS);
+    else open();
+  };
+  document.addEventListener("visibilitychange", seen);
+  open();
+  return () => {
+    document.removeEventListener("visibilitychange", seen);
+    shut();
+  };
+}

@@ -1,0 +1,167 @@
+/** A try's log: opened at the line that says why it failed, in the order in which it was written, as plain text. */
+import { useSearchParams } from "@solidjs/router";
+import { batch, createEffect, createSignal, For, on, onCleanup, Show } from "solid-js";
+import { get, part, type Query, type Shapes } from "./base";
+import { Fault, Nothing } from "./parts";
+import { second } from "./time";
+
+type Line = Shapes["UiLogLine"];
+type Window = Shapes["UiLog"];
+
+/** Lines that are kept on the page; those farthest from where one reads go first. */
+const MOST = 4_000;
+/** How often a log that grows is asked for more. */
+const TAIL_MS = 700;
+
+interface Numbered extends Line {
+  n: number;
+}
+
+export function Log(props: { dag: string; run: string; task: string; map: number; number: number; over: boolean }) {
+  const [query, setQuery] = useSearchParams<{ line?: string }>();
+  const [lines, setLines] = createSignal<Numbered[]>([]);
+  const [head, setHead] = createSignal<Window>();
+  const [from, setFrom] = createSignal(0);
+  const [to, setTo] = createSignal(0);
+  const [fault, setFault] = createSignal<Error>();
+  const [wrap, setWrap] = createSignal(localStorage.getItem("dagbok.wrap") !== "no");
+  const [times, setTimes] = createSignal(localStorage.getItem("dagbok.times") === "yes");
+  const [follow, setFollow] = createSignal(true);
+  const [search, setSearch] = createSignal("");
+  let box!: HTMLDivElement;
+  let busy = false;
+
+  const path = () => `dagbok/ui/logs/${part(props.dag)}/${part(props.run)}/${part(props.task)}/${props.number}`;
+  const ask = (more: Query) => get<Window>(path(), { map_index: props.map >= 0 ? props.map : undefined, ...more });
+  const numbered = (window: Window): Numbered[] => window.lines.map((line, at) => ({ ...line, n: (window.first_line ?? 1) + at }));
+
+  const show = (window: Window, at?: number) => {
+    batch(() => {
+      setFault(undefined);
+      setHead(window);
+      setFrom(window.from);
+      setTo(window.to);
+      setLines(numbered(window));
+    });
+    queueMicrotask(() => {
+      const line = at === undefined ? undefined : box?.querySelector(`[data-o="${at}"]`);
+      if (line) line.scrollIntoView({ block: "center" });
+      else if (at === undefined && box && !window.complete) box.scrollTop = box.scrollHeight;
+    });
+  };
+  const start = async () => {
+    try {
+      const line = Number(query.line);
+      if (line > 0) {
+        const window = await ask({ line });
+        show(window, numbered(window).find((one) => one.n === line)?.o);
+      } else {
+        const window = await ask({ at: "error" });
+        show(window, window.error ?? undefined);
+      }
+    } catch (error) {
+      setFault(error as Error);
+    }
+  };
+  createEffect(on(() => [path(), props.map], () => void start()));
+
+  const grow = async (which: "before" | "after") => {
+    if (busy || search()) return;
+    if (which === "before" ? from() === 0 : to() >= (head()?.size ?? 0) && props.over) return;
+    busy = true;
+    try {
+      const window = await ask(which === "before" ? { before: from() } : { from: to() });
+      if (which === "before") {
+        const height = box.scrollHeight - box.scrollTop;
+        setLines((all) => [...numbered(window), ...all].slice(0, MOST));
+        setFrom(window.from);
+        const last = lines()[lines().length - 1];
+        if (last && lines().length === MOST) setTo(last.o);
+        box.scrollTop = box.scrollHeight - height;
+      } else if (window.lines.length) {
+        const stuck = follow() && box.scrollHeight - box.scrollTop - box.clientHeight < 40;
+        setLines((all) => [...all, ...numbered(window)].slice(-MOST));
+        setFrom(lines()[0]?.o ?? 0);
+        setTo(window.to);
+        if (stuck && !props.over) box.scrollTop = box.scrollHeight;
+      }
+      setHead(window);
+    } finally {
+      busy = false;
+    }
+  };
+  const timer = setInterval(() => {
+    if (!props.over && !document.hidden) void grow("after").catch(() => undefined);
+  }, TAIL_MS);
+  onCleanup(() => clearInterval(timer));
+
+  const scrolled = () => {
+    if (box.scrollTop < 200) void grow("before");
+    if (box.scrollHeight - box.scrollTop - box.clientHeight < 200) void grow("after");
+  };
+  let waiting: number | undefined;
+  const find = (text: string) => {
+    setSearch(text);
+    clearTimeout(waiting);
+    waiting = window.setTimeout(async () => {
+      if (!text) return start();
+      const window = await ask({ grep: text });
+      setHead(window);
+      setLines(window.lines.map((line) => ({ ...line, n: 0 })));
+    }, 200);
+  };
+  const around = async (line: Numbered) => {
+    clearTimeout(waiting);
+    setSearch("");
+    const window = await ask({ from: Math.max(0, line.o - 8_192) });
+    show(window, line.o);
+  };
+  const jump = async (where: "error" | "end" | "begin") => {
+    setSearch("");
+    setQuery({ line: null }, { replace: true });
+    if (where === "begin") {
+      show(await ask({ from: 0 }), 0);
+      box.scrollTop = 0;
+    } else {
+      const window = await ask({ at: where });
+      show(window, where === "error" ? (window.error ?? undefined) : window.lines[window.lines.length - 1]?.o);
+    }
+  };
+  const errors = () => head()?.levels[0] ?? 0;
+  return (
+    <div class="log">
+      <div class="bar">
+        <input type="search" aria-label="Search the log" placeholder={head()?.line_count ? `search ${(head()?.line_count ?? 0).toLocaleString("en")} lines` : "search"} value={search()} onInput={(event) => find(event.currentTarget.value)} />
+        <span class="jumps">
+          <Show when={head()?.error !== undefined && head()?.error !== null}><button type="button" class="small" onClick={() => void jump("error")}>error</button></Show>
+          <button type="button" class="small" onClick={() => void jump("begin")}>begin</button>
+          <button type="button" class="small" onClick={() => void jump("end")}>end</button>
+        </span>
+        <span class="dim">{errors() ? `${errors()} ${errors() === 1 ? "error" : "errors"}` : ""}{head()?.levels[1] ? ` ${head()?.levels[1]} warnings` : ""}</span>
+        <label><input type="checkbox" checked={wrap()} onChange={(event) => (setWrap(event.currentTarget.checked), localStorage.setItem("dagbok.wrap", wrap() ? "yes" : "no"))} /> wrap</label>
+        <label><input type="checkbox" checked={times()} onChange={(event) => (setTimes(event.currentTarget.checked), localStorage.setItem("dagbok.times", times() ? "yes" : "no"))} /> times</label>
+        <Show when={!props.over}><label><input type="checkbox" checked={follow()} onChange={(event) => setFollow(event.currentTarget.checked)} /> follow</label></Show>
+        <a class="small" href={`${new URL(`api/v2/dags/${part(props.dag)}/dagRuns/${part(props.run)}/taskInstances/${part(props.task)}/logs/${props.number}?full_content=true&map_index=${props.map}`, document.baseURI).href}`} download={`${props.task}-${props.number}.json`} target="_self">all</a>
+      </div>
+      <Show when={fault()}>{(error) => <Fault what="The log can't be shown." error={error()} />}</Show>
+      <div ref={box} class="lines" classList={{ wrap: wrap(), times: times() }} tabindex="0" role="region" aria-label="Log" onScroll={scrolled}>
+        <Show when={!lines().length && head()}><Nothing>{search() ? "No line has that in it." : props.over ? "It wrote nothing." : "Nothing is written yet."}</Nothing></Show>
+        <For each={lines()}>
+          {(line) => (
+            <div
+              class={`l ${line.l ?? ""}`}
+              classList={{ here: line.o === head()?.error, sys: line.s === "system" }}
+              data-o={line.o}
+              data-n={line.n || ""}
+              data-t={times() && line.t ? second(line.t) : ""}
+              onDblClick={() => search() && void around(line)}
+            >
+              {line.m || " "}
+            </div>
+          )}
+        </For>
+        <Show when={head()?.dropped}>{(count) => <p class="dim">{count().toLocaleString("en")} lines beyond the published limit were left out.</p>}</Show>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,108 @@
+/** The palette: one box for DAGs, pages and acts, on every page. */
+import { useNavigate } from "@solidjs/router";
+import { createEffect, createMemo, createSignal, For, Show } from "solid-js";
+import { Dialog, open } from "./acts";
+import { get, type Shapes } from "./base";
+import { dagPath, runPath } from "./parts";
+import { turn } from "./theme";
+import { setZone, zone } from "./time";
+import { askTrigger } from "./trigger";
+import { askPause } from "./acts";
+
+interface Entry {
+  text: string;
+  hint: string;
+  go: () => void;
+}
+
+export const openPalette = () => open(() => <Palette />);
+
+function Palette() {
+  const navigate = useNavigate();
+  const [text, setText] = createSignal("");
+  const [dags, setDags] = createSignal<Shapes["UiDagRow"][]>([]);
+  const [at, setAt] = createSignal(0);
+  const close = () => open(undefined);
+  const to = (path: string) => () => (close(), navigate(path));
+  const word = () => text().replace(/^(trigger|pause|unpause)\s+/i, "");
+  let asking: AbortController | undefined;
+  createEffect(() => {
+    const q = word().split(/\s+/).filter((one) => !one.startsWith("state:")).join(" ");
+    asking?.abort();
+    asking = new AbortController();
+    get<Shapes["UiDags"]>("dagbok/ui/dags", { q, limit: 12 }, asking.signal).then((found) => setDags(found.dags), () => undefined);
+  });
+  const pages: Entry[] = [
+    { text: "Today", hint: "g h", go: to("/") },
+    { text: "DAGs", hint: "g d", go: to("/dags") },
+    { text: "Runs", hint: "g r", go: to("/dag_runs") },
+    { text: "Runs that failed", hint: "state:failed", go: to("/dag_runs?state=failed") },
+    { text: "Alerts", hint: "g a", go: to("/alerts") },
+    { text: "Light or dark", hint: "theme", go: () => (close(), turn()) },
+    { text: "UTC or local time", hint: "z", go: () => (close(), setZone(zone() === "UTC" ? "local" : "UTC")) },
+  ];
+  const entries = createMemo<Entry[]>(() => {
+    const q = text().trim().toLowerCase();
+    const state = /state:(\w+)/.exec(q)?.[1];
+    const verb = /^(trigger|pause|unpause)\s/.exec(q)?.[1];
+    const acts = (dag: Shapes["UiDagRow"]): Entry[] => [
+      { text: `Trigger ${dag.dag_id}`, hint: "act", go: () => askTrigger(dag.dag_id) },
+      { text: `${dag.paused ? "Unpause" : "Pause"} ${dag.dag_id}`, hint: "act", go: () => askPause(dag) },
+    ];
+    const found: Entry[] = [];
+    if (state) found.push({ text: `Runs: ${state}`, hint: "query", go: to(`/dag_runs?state=${encodeURIComponent(state)}`) });
+    for (const dag of dags()) {
+      if (verb) found.push(...acts(dag).filter((one) => one.text.toLowerCase().startsWith(verb)));
+      else found.push({ text: dag.dag_id, hint: dag.paused ? "DAG · paused" : "DAG", go: to(dagPath(dag.dag_id)) });
+    }
+    const only = dags()[0];
+    const last = only?.last[only.last.length - 1];
+    if (q && only && dags().length <= 3 && !verb) {
+      if (last) found.push({ text: `${only.dag_id}: newest run`, hint: last.state, go: to(runPath(only.dag_id, last.run_id)) });
+      found.push(...acts(only));
+    }
+    const named = pages.filter((page) => !q || page.text.toLowerCase().includes(q) || page.hint.includes(q));
+    return q ? [...found, ...named].slice(0, 14) : [...named, ...found].slice(0, 14);
+  });
+  createEffect(() => {
+    entries();
+    setAt(0);
+  });
+  const press = (event: KeyboardEvent) => {
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      const count = entries().length;
+      setAt((was) => (was + (event.key === "ArrowDown" ? 1 : count - 1)) % Math.max(1, count));
+    } else if (event.key === "Enter") {
+      event.preventDefault();
+      entries()[at()]?.go();
+    }
+  };
+  return (
+    <Dialog title="Go to, or do" close={close}>
+      <input
+        class="palette"
+        autofocus
+        role="combobox"
+        aria-label="DAG, page or act"
+        aria-expanded="true"
+        aria-controls="palette-list"
+        aria-activedescendant={`palette-${at()}`}
+        placeholder="a DAG, a page, trigger …, pause …, state:failed"
+        value={text()}
+        onInput={(event) => setText(event.currentTarget.value)}
+        onKeyDown={press}
+      />
+      <ul id="palette-list" class="entries" role="listbox" aria-label="What there is">
+        <For each={entries()}>
+          {(one, place) => (
+            <li id={`palette-${place()}`} role="option" aria-selected={at() === place()} onClick={() => one.go()} onMouseMove={() => setAt(place())}>
+              <span>{one.text}</span><span class="dim">{one.hint}</span>
+            </li>
+          )}
+        </For>
+      </ul>
+      <Show when={!entries().length}><p class="nothing">Nothing is like that.</p></Show>
+    </Dialog>
+  );
+}

@@ -1,0 +1,132 @@
+/** Small parts that every view is made of. */
+import { A } from "@solidjs/router";
+import { For, type JSX, Show } from "solid-js";
+import { part, type Shapes } from "./base";
+import { look } from "./states";
+import { ago, type Maybe, near, now, short, whole } from "./time";
+
+/** A state: its colour, its glyph and, where there is room, its word. */
+export function Mark(props: { state: string; word?: boolean; tries?: number }) {
+  const of = () => look(props.state);
+  const spoken = () => of().word + ((props.tries ?? 0) > 1 ? `, try ${props.tries}` : "");
+  return (
+    <span class="mark" title={spoken()}>
+      <span class={`dot ${of().family}`} role={props.word ? undefined : "img"} aria-label={props.word ? undefined : spoken()} aria-hidden={props.word ? "true" : undefined}>
+        {of().glyph}
+      </span>
+      <Show when={props.word}>
+        <span class="word">{of().word}</span>
+      </Show>
+    </span>
+  );
+}
+
+/** An instant; all of it on hover. */
+export function Time(props: { at: Maybe<string>; ago?: boolean; full?: boolean }) {
+  return (
+    <Show when={props.at} fallback={<span class="dim">–</span>}>
+      {(at) => (
+        <time dateTime={at()} title={whole(at())}>
+          {props.ago && Math.abs(now() - Date.parse(at())) < 86_400_000 ? ago(at()) : props.full ? short(at()) : near(at())}
+        </time>
+      )}
+    </Show>
+  );
+}
+
+/** What people call a run: its date and how it came about. */
+export function runLabel(run: { logical_date?: string | null | undefined; run_after: string; run_type: string }): string {
+  return `${short(run.logical_date ?? run.run_after)}`;
+}
+
+export const dagPath = (dag: string): string => `/dags/${part(dag)}`;
+export const runPath = (dag: string, run: string): string => `${dagPath(dag)}/runs/${part(run)}`;
+export function taskPath(dag: string, run: string, task: string, map = -1, query = ""): string {
+  const copy = map >= 0 ? `/mapped/${map}` : "";
+  return `${runPath(dag, run)}/tasks/${part(task)}${copy}${query}`;
+}
+
+/** A run's state of being told of, as one small mark. */
+export function Told(props: { told: Shapes["UiTold"]; link?: string }) {
+  const words = (): [string, string] => {
+    const told = props.told;
+    const to = (told.receivers ?? []).join(", ");
+    switch (told.state) {
+      case "acknowledged":
+        return ["ok", `${to ? `told ${to} · ` : ""}in hand: ${person(told.by)}`];
+      case "resolved":
+        return ["quiet", to ? `told ${to} · over` : "over"];
+      case "told":
+        return ["warn", `told ${to}${told.at ? ` ${near(told.at)}` : ""} · not acknowledged`];
+      case "sending":
+        return ["quiet", "being sent"];
+      case "silenced":
+        return ["quiet", "silenced"];
+      case "not_told":
+        return ["bad", "NOT TOLD: every receiver turned it down"];
+      case "no_receiver":
+        return ["quiet", "no route leads to anybody"];
+      default:
+        return ["quiet", "no alert"];
+    }
+  };
+  const body = () => <span class={`told ${words()[0]}`}>{words()[1]}</span>;
+  return (
+    <Show when={props.told.alert_id} fallback={body()}>
+      {(id) => (
+        <A class="plain" href={`/alerts/${id()}`}>
+          {body()}
+        </A>
+      )}
+    </Show>
+  );
+}
+
+const person = (by: Maybe<string>): string => (by ?? "").replace(/^user:/, "") || "somebody";
+
+/** Where you are; the last of it is the page's title. */
+export function Crumbs(props: { of: { text: string; href?: string }[]; children?: JSX.Element }) {
+  return (
+    <nav class="crumbs" aria-label="Where you are">
+      <ol>
+        <For each={props.of}>
+          {(one, at) => (
+            <li>
+              <Show when={at() < props.of.length - 1 && one.href} fallback={<h1 title={one.text}>{one.text}</h1>}>
+                {(href) => <A href={href()}>{one.text}</A>}
+              </Show>
+            </li>
+          )}
+        </For>
+      </ol>
+      {props.children}
+    </nav>
+  );
+}
+
+/** Why there is nothing, and the one next step. */
+export function Nothing(props: { children: JSX.Element }) {
+  return <p class="nothing">{props.children}</p>;
+}
+
+/** What went wrong in this part of the page. */
+export function Fault(props: { error: Error; what: string }) {
+  return (
+    <div class="fault" role="alert">
+      <strong>{props.what}</strong>
+      <span>{props.error.message}</span>
+    </div>
+  );
+}
+
+/** A key as it is pressed. */
+export const Key = (props: { children: JSX.Element }) => <kbd>{props.children}</kbd>;
+
+/** Text that is copied when it is clicked. */
+export function Copy(props: { text: string; label: string }) {
+  return (
+    <button type="button" class="copy" title={`copy ${props.label}`} onClick={() => void navigator.clipboard.writeText(props.text)}>
+      <code>{props.text}</code>
+    </button>
+  );
+}

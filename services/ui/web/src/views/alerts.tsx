@@ -1,0 +1,91 @@
+/** Alerts: what is wrong, who was told by which route, and what the provider answered. */
+import { A, useParams, useSearchParams } from "@solidjs/router";
+import { createResource, For, onCleanup, Show } from "solid-js";
+import { askAlert } from "../acts";
+import { get, type Shapes } from "../base";
+import { seq } from "../live";
+import { Crumbs, dagPath, Fault, Nothing, runPath, Time } from "../parts";
+
+type Alert = Shapes["AlertResponse"];
+/** How often the list is asked for: alerts have a log of their own. */
+const AGAIN_MS = 3_000;
+
+export default function AlertsView() {
+  const params = useParams<{ id?: string }>();
+  const [query, setQuery] = useSearchParams<{ state?: string }>();
+  const state = () => query.state ?? "open";
+  const [page, { refetch }] = createResource(
+    () => ({ id: params.id, state: state(), seq: seq() }),
+    async (of): Promise<Alert[]> =>
+      of.id
+        ? [await get<Alert>(`dagbok/alerts/${of.id}`)]
+        : (await get<Shapes["AlertCollection"]>("dagbok/alerts", { state: of.state === "all" ? undefined : of.state, limit: 100 })).alerts,
+  );
+  const timer = setInterval(() => !document.hidden && void refetch(), AGAIN_MS);
+  onCleanup(() => clearInterval(timer));
+  return (
+    <>
+      <Crumbs of={params.id ? [{ text: "Alerts", href: "/alerts" }, { text: `Alert ${params.id}` }] : [{ text: "Alerts" }]}>
+        <Show when={!params.id}>
+          <div class="filter">
+            <For each={["open", "firing", "acknowledged", "resolved", "all"]}>
+              {(one) => <button type="button" class="chip" aria-pressed={state() === one} onClick={() => setQuery({ state: one })}>{one}</button>}
+            </For>
+          </div>
+        </Show>
+      </Crumbs>
+      <Show when={page.error as Error | undefined}>{(error) => <Fault what="Alerts can't be shown." error={error()} />}</Show>
+      <Show when={!page.error && page.latest}>
+        {(all) => <For each={all()} fallback={<Nothing>{state() === "open" ? "Nothing is wrong that somebody would be told of." : "No alert is like that."} <Show when={state() !== "all"}><button type="button" class="link" onClick={() => setQuery({ state: "all" })}>Show all</button></Show></Nothing>}>{(alert) => <Ledger alert={alert} full then={() => void refetch()} />}</For>}
+      </Show>
+    </>
+  );
+}
+
+const TONE: Record<string, string> = { firing: "bad", acknowledged: "warn", resolved: "quiet" };
+
+/** An alert with everything that was done about it, in order. */
+export function Ledger(props: { alert: Alert; full?: boolean; then?: () => void }) {
+  const it = () => props.alert;
+  const entries = () => {
+    const all: { at: string; word: string; text: string; bad?: boolean }[] = [
+      { at: it().opened_at, word: "opened", text: `${it().rule.replaceAll("_", " ")} · incident ${it().generation}${it().causes.length ? ` · seq ${it().causes.join(", ")}` : ""}` },
+    ];
+    for (const one of it().notifications) {
+      for (const attempt of one.attempts) {
+        const answer = attempt.status ? `answered ${attempt.status}` : attempt.why ?? "no answer yet";
+        all.push({
+          at: attempt.at,
+          word: one.purpose === "trigger" ? "sent" : one.purpose === "resolve" ? "told that it is over" : "told that it is in hand",
+          text: `${one.receiver} by ${one.route}${one.step ? `, step ${one.step + 1}` : ""} · ${answer}${attempt.took_ms != null ? ` in ${attempt.took_ms} ms` : ""}${one.provider_id ? ` · ${one.provider_id}` : ""}`,
+          bad: Boolean(attempt.why),
+        });
+      }
+    }
+    if (it().changed_at) all.push({ at: it().changed_at ?? "", word: it().state, text: `by ${it().changed_by ?? "rules"}${it().note ? `: ${it().note}` : ""}${it().resolved_why ? ` · ${it().resolved_why?.replaceAll("_", " ")}` : ""}` });
+    return all.sort((a, b) => a.at.localeCompare(b.at));
+  };
+  return (
+    <article class="alert">
+      <header>
+        <span class={`badge ${TONE[it().state] ?? ""}`}>{it().state}</span>
+        <h3><A href={`/alerts/${it().alert_id}`}>{it().summary}</A></h3>
+        <Show when={it().count > 1}><span class="dim">{it().count} times</span></Show>
+        <Show when={it().silenced_by}><span class="badge">silenced</span></Show>
+        <span class="when"><Time at={it().opened_at} ago /></span>
+        <div class="acts">
+          <Show when={it().state === "firing"}><button type="button" class="small" onClick={() => askAlert(it(), "acknowledge", props.then)}>Acknowledge</button></Show>
+          <Show when={props.full && it().state !== "resolved"}><button type="button" class="small" onClick={() => askAlert(it(), "resolve", props.then)}>Resolve</button></Show>
+        </div>
+      </header>
+      <Show when={props.full && it().runs.length}>
+        <p class="dim">About <For each={it().runs.slice(-3).reverse()}>{(run) => <A class="pair" href={runPath(run.dag_id, run.dag_run_id)}>{run.dag_id} · {run.dag_run_id}</A>}</For></p>
+      </Show>
+      <Show when={props.full && !it().runs.length && it().labels["dag"]}>{(dag) => <p class="dim">About <A href={dagPath(dag())}>{dag()}</A></p>}</Show>
+      <ol class="ledger">
+        <For each={entries()}>{(one) => <li classList={{ bad: one.bad ?? false }}><Time at={one.at} full /><b>{one.word}</b><span>{one.text}</span></li>}</For>
+        <Show when={!it().notifications.length}><li><span class="dim">–</span><b>nobody told</b><span class="dim">{it().silenced_by ? "a silence holds" : "no route of alerting.toml leads from it to a receiver"}</span></li></Show>
+      </ol>
+    </article>
+  );
+}

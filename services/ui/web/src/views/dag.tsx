@@ -1,0 +1,134 @@
+/** A DAG: its grid, its runs, what its file says. */
+import { A, useLocation, useNavigate, useParams, useSearchParams } from "@solidjs/router";
+import { createEffect, For, Match, Show, Switch } from "solid-js";
+import { askPause } from "../acts";
+import type { Shapes } from "../base";
+import { Grid } from "../grid";
+import { keys } from "../keys";
+import { live } from "../live";
+import { Crumbs, dagPath, Fault, Nothing, runPath, Time } from "../parts";
+import { length, near } from "../time";
+import { askTrigger } from "../trigger";
+import { RunList } from "./runs";
+import { Why } from "./why";
+
+type Dag = Shapes["UiDag"];
+const TABS = [["", "Grid"], ["runs", "Runs"], ["tasks", "Tasks"], ["why", "Next run"], ["details", "Details"]] as const;
+
+export default function DagView() {
+  const params = useParams<{ dag: string }>();
+  const [query] = useSearchParams<{ runs?: string; dag_run_id?: string }>();
+  const navigate = useNavigate();
+  // Airflow 2 named a run in the query.
+  createEffect(() => {
+    if (query.dag_run_id) navigate(runPath(params.dag, query.dag_run_id), { replace: true });
+  });
+  const held = live(() => ["dag", params.dag, Number(query.runs ?? 0)] as ["dag", string, number]);
+  return (
+    <>
+      <Show when={held.error}>
+        {(error) => (
+          <>
+            <Crumbs of={[{ text: "DAGs", href: "/dags" }, { text: params.dag }]} />
+            <Fault what="The DAG can't be shown." error={error()} />
+          </>
+        )}
+      </Show>
+      <Show when={held.data}>{(dag) => <Body dag={dag()} />}</Show>
+    </>
+  );
+}
+
+function Body(props: { dag: Dag }) {
+  const dag = () => props.dag;
+  const row = () => dag().dag;
+  const navigate = useNavigate();
+  const location = useLocation();
+  const [, setQuery] = useSearchParams();
+  const tab = () => {
+    const last = decodeURIComponent(location.pathname).split("/").pop() ?? "";
+    return TABS.some(([path]) => path === last && path !== "") && location.pathname.split("/").length > 3 ? last : "";
+  };
+  keys({
+    t: () => askTrigger(row().dag_id),
+    Escape: () => navigate("/dags"),
+  });
+  createEffect(() => {
+    document.title = `${row().dag_id} · Dagbok`;
+  });
+  const paused = () => dag().pause;
+  return (
+    <div class="dag">
+      <Crumbs of={[{ text: "DAGs", href: "/dags" }, { text: row().name ?? row().dag_id }]}>
+        <button type="button" class="switch" role="switch" aria-checked={!row().paused} aria-label={`${row().dag_id} is ${row().paused ? "paused" : "on"}`} onClick={() => askPause(row())}><span /></button>
+        <span class="said">
+          {row().paused ? "paused" : (row().schedule ?? "no schedule")}
+          <Show when={row().next}>{(next) => <span class="dim"> · next <Time at={next()} ago /></span>}</Show>
+          <Show when={row().p50}>{(p50) => <span class="dim"> · takes {length(p50())}</span>}</Show>
+          <span class="dim"> · v{dag().version} · {row().owner}</span>
+        </span>
+        <div class="acts"><button type="button" class="primary" onClick={() => askTrigger(row().dag_id)}>Trigger <kbd>t</kbd></button></div>
+      </Crumbs>
+      <Show when={row().import_error}><p class="headline">Its file can't be read now; it goes on as it was. <A href="/">Home says why.</A></p></Show>
+      <Show when={paused()}>{(it) => <p class="note">Paused {near(it().since)} by {it().by}{it().reason ? `: ${it().reason}` : ""}.</p>}</Show>
+      <nav class="tabs" aria-label="About the DAG">
+        <For each={TABS}>{([path, name]) => <A href={path ? `${dagPath(row().dag_id)}/${path}` : dagPath(row().dag_id)} aria-current={tab() === path ? "page" : undefined} class={tab() === path ? "on" : ""} end>{name}</A>}</For>
+      </nav>
+      <Switch>
+        <Match when={tab() === ""}>
+          <Show when={dag().order.length} fallback={<Nothing>It has no run yet. <button type="button" class="link" onClick={() => askTrigger(row().dag_id)}>Trigger one</button></Nothing>}>
+            <Grid dag={dag()} />
+            <p class="foot dim">
+              The newest {dag().order.length} of {dag().total_runs.toLocaleString("en")} runs.
+              <Show when={dag().order.length < dag().total_runs && dag().order.length < 200}>
+                {" "}<button type="button" class="link" onClick={() => setQuery({ runs: String(Math.min(200, dag().order.length * 2)) })}>Show more</button>
+              </Show>
+              <Legend />
+            </p>
+          </Show>
+        </Match>
+        <Match when={tab() === "runs"}><RunList dag={row().dag_id} /></Match>
+        <Match when={tab() === "tasks"}><Tasks dag={dag()} /></Match>
+        <Match when={tab() === "why"}><section class="panel padded" aria-label="The next run"><Why dag={row().dag_id} key={`${row().next}${row().paused}`} /></section></Match>
+        <Match when={tab() === "details"}><Details dag={dag()} /></Match>
+      </Switch>
+    </div>
+  );
+}
+
+const FAMILIES = [["done", "success"], ["failed", "failed"], ["knock", "upstream failed"], ["running", "running"], ["retry", "up for retry"], ["waiting", "waiting"], ["notrun", "skipped"]] as const;
+const Legend = () => <span class="legend" aria-hidden="true"><For each={FAMILIES}>{([family, word]) => <span><i class={`swatch ${family}`} />{word}</span>}</For></span>;
+
+function Tasks(props: { dag: Dag }) {
+  const name = (at: number) => props.dag.tasks[at]?.task_id ?? "";
+  return (
+    <table class="list">
+      <thead><tr><th scope="col">Task</th><th scope="col">Operator</th><th scope="col">Upstream</th></tr></thead>
+      <tbody>
+        <For each={props.dag.tasks}>
+          {(task) => <tr><td><code>{task.task_id}</code>{task.mapped ? <span class="badge">mapped</span> : ""}</td><td>{task.operator}</td><td class="clip">{(task.upstream ?? []).map(name).join(", ") || <span class="dim">none</span>}</td></tr>}
+        </For>
+      </tbody>
+    </table>
+  );
+}
+
+function Details(props: { dag: Dag }) {
+  const dag = () => props.dag;
+  return (
+    <dl class="facts tall padded">
+      <Show when={dag().description}><div><dt>Description</dt><dd>{dag().description}</dd></div></Show>
+      <div><dt>Schedule</dt><dd>{dag().dag.schedule_words}</dd></div>
+      <div><dt>Time zone</dt><dd>{dag().timezone}</dd></div>
+      <div><dt>File</dt><dd><code>{dag().file}{dag().line ? `:${dag().line}` : ""}</code></dd></div>
+      <div><dt>Version</dt><dd>{dag().version}, since <Time at={dag().registered_at} full /></dd></div>
+      <div><dt>Catchup</dt><dd>{dag().catchup ? "runs that were missed are made up for" : "no"}</dd></div>
+      <div><dt>Limits</dt><dd>{dag().max_active_runs} runs, {dag().max_active_tasks} tasks at once</dd></div>
+      <div><dt>Params</dt><dd><For each={dag().params} fallback={<span class="dim">none</span>}>{(param) => <code class="pair">{param.name}={JSON.stringify(param.default ?? null)}</code>}</For></dd></div>
+      <Show when={dag().not_carried_out?.length}>
+        <div><dt>Not carried out</dt><dd><ul><For each={dag().not_carried_out}>{(one) => <li>{one.what}{one.line ? ` (line ${one.line})` : ""}</li>}</For></ul></dd></div>
+      </Show>
+      <Show when={dag().doc_md}>{(text) => <div><dt>Doc</dt><dd><pre class="value">{text()}</pre></dd></div>}</Show>
+    </dl>
+  );
+}

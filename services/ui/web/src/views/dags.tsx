@@ -1,0 +1,118 @@
+/** The list of DAGs: one row each, with its last runs as bars. */
+import { A, useSearchParams } from "@solidjs/router";
+import { createMemo, createSignal, For, Show } from "solid-js";
+import { askPause } from "../acts";
+import type { Shapes } from "../base";
+import { live } from "../live";
+import { Crumbs, dagPath, Fault, Nothing, runPath, Time } from "../parts";
+import { look } from "../states";
+import { askTrigger } from "../trigger";
+import { length, short } from "../time";
+
+const HINTS = ["is:failed", "is:running", "is:paused", "is:active"];
+
+export default function DagsView() {
+  const [query, setQuery] = useSearchParams<{ q?: string; limit?: string }>();
+  const q = () => query.q ?? "";
+  const held = live(() => ["dags", q(), Number(query.limit ?? 0)] as ["dags", string, number]);
+  const [typed, setTyped] = createSignal(q());
+  let timer: number | undefined;
+  const type = (to: string) => {
+    setTyped(to);
+    clearTimeout(timer);
+    timer = window.setTimeout(() => setQuery({ q: to || null, limit: null }, { replace: true }), 150);
+  };
+  const toggle = (word: string) => {
+    const words = typed().split(/\s+/).filter(Boolean);
+    type(words.includes(word) ? words.filter((one) => one !== word).join(" ") : [...words, word].join(" "));
+  };
+  return (
+    <>
+      <Crumbs of={[{ text: "DAGs" }]}>
+        <div class="filter">
+          <input id="search" type="search" aria-label="Filter DAGs" placeholder="name, tag:…, owner:…, is:failed" value={typed()} onInput={(event) => type(event.currentTarget.value)} />
+          <For each={HINTS}>
+            {(hint) => (
+              <button type="button" class="chip" aria-pressed={typed().split(/\s+/).includes(hint)} onClick={() => toggle(hint)}>{hint.slice(3)}</button>
+            )}
+          </For>
+        </div>
+      </Crumbs>
+      <Show when={held.error}>{(error) => <Fault what="The DAGs can't be shown." error={error()} />}</Show>
+      <Show when={held.data}>
+        {(page) => (
+          <Show
+            when={page().dags.length}
+            fallback={<Nothing>{q() ? <>No DAG is like <code>{q()}</code>. <button type="button" class="link" onClick={() => type("")}>Show all</button></> : "No file in the DAG folder defines a DAG yet."}</Nothing>}
+          >
+            <table class="list dags">
+              <thead>
+                <tr>
+                  <th scope="col">On</th><th scope="col">DAG</th><th scope="col">Last runs</th><th scope="col">Schedule</th>
+                  <th scope="col">Next run</th><th scope="col" class="num">Takes</th><th scope="col">Owner</th><th scope="col"><span class="unseen">Acts</span></th>
+                </tr>
+              </thead>
+              <tbody>
+                <For each={page().dags}>{(dag) => <Row dag={dag} tag={toggle} />}</For>
+              </tbody>
+            </table>
+            <p class="foot dim">
+              {page().dags.length} of {page().total.toLocaleString("en")}
+              <Show when={page().dags.length < page().total && page().dags.length < 500}>
+                {" · "}<button type="button" class="link" onClick={() => setQuery({ limit: String(Math.min(500, page().dags.length + 100)) })}>show more</button>
+              </Show>
+            </p>
+          </Show>
+        )}
+      </Show>
+    </>
+  );
+}
+
+function Row(props: { dag: Shapes["UiDagRow"]; tag: (word: string) => void }) {
+  const dag = () => props.dag;
+  return (
+    <tr data-row classList={{ off: dag().paused }}>
+      <td>
+        <button type="button" class="switch" role="switch" aria-checked={!dag().paused} aria-label={`${dag().dag_id} is ${dag().paused ? "paused" : "on"}`} onClick={() => askPause(dag())}>
+          <span />
+        </button>
+      </td>
+      <td class="name">
+        <A href={dagPath(dag().dag_id)}>{dag().name ?? dag().dag_id}</A>
+        <For each={dag().tags}>{(tag) => <button type="button" class="tag" onClick={() => props.tag(`tag:${tag}`)}>{tag}</button>}</For>
+        <Show when={dag().import_error}><span class="badge bad">can't be read</span></Show>
+        <Show when={dag().stale}><span class="badge">not in its file</span></Show>
+      </td>
+      <td><Bars dag={dag().dag_id} runs={dag().last} /></td>
+      <td title={dag().schedule_words}>{dag().schedule ?? <span class="dim">none</span>}</td>
+      <td><Show when={dag().next} fallback={<span class="dim">{dag().paused ? "paused" : "–"}</span>}>{(next) => <Time at={next()} ago />}</Show></td>
+      <td class="num">
+        <Show when={dag().p50 !== undefined && dag().p50 !== null} fallback={<span class="dim">–</span>}>{length(dag().p50 ?? 0)}</Show>
+        <Show when={Math.abs(dag().trend ?? 0) >= 20}><span class={(dag().trend ?? 0) > 0 ? "up" : "down"}> {(dag().trend ?? 0) > 0 ? "+" : "−"}{Math.abs(dag().trend ?? 0)}%</span></Show>
+      </td>
+      <td class="owner">{dag().owner}</td>
+      <td class="do"><button type="button" class="small" onClick={() => askTrigger(dag().dag_id)}>trigger</button></td>
+    </tr>
+  );
+}
+
+/** Runs as bars: how long each took, the newest at the right. */
+export function Bars(props: { dag: string; runs: Shapes["UiLastRun"][] }) {
+  const most = createMemo(() => Math.max(0.001, ...props.runs.map((run) => run.seconds ?? 0)));
+  return (
+    <span class="bars">
+      <For each={props.runs}>
+        {(run) => {
+          const state = () => look(run.state);
+          const words = () => `${short(run.run_after)}: ${state().word}${run.seconds ? `, ${length(run.seconds)}` : ""}`;
+          return (
+            <A href={runPath(props.dag, run.run_id)} title={words()} aria-label={words()} tabindex="-1" class={state().family} style={{ "--h": `${Math.max(0.15, Math.sqrt((run.seconds ?? 0) / most()))}` }}>
+              {state().family === "failed" ? "✕" : ""}
+            </A>
+          );
+        }}
+      </For>
+    </span>
+  );
+}

@@ -1,0 +1,227 @@
+/** Home: whether everything is all right, and if not, what failed, why, and who was told. */
+import { A } from "@solidjs/router";
+import { createMemo, For, type JSX, Show } from "solid-js";
+import { askAlert, askRerun } from "../acts";
+import type { Shapes } from "../base";
+import { live } from "../live";
+import { dagPath, Fault, Mark, Nothing, runLabel, runPath, taskPath, Time, Told } from "../parts";
+import { ago, length, minute, now, short } from "../time";
+
+type Home = Shapes["UiHome"];
+const plural = (count: number, one: string, many = `${one}s`): string => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+
+/** What home says in one sentence, and in which colour. */
+function verdict(home: Home): { tone: "ok" | "bad" | "warn"; text: string } {
+  const v = home.verdict;
+  const wrong: string[] = [];
+  if (v.failed) wrong.push(`${v.failed_is_exact ? "" : "at least "}${plural(v.failed, "run")} failed`);
+  if (v.missed) wrong.push(`${plural(v.missed, "run")} missed`);
+  if (v.late) wrong.push(`${plural(v.late, "run")} late`);
+  if (v.import_errors) wrong.push(`${plural(v.import_errors, "file")} can't be read`);
+  if (!v.scheduler) wrong.push("no scheduler is there");
+  if (v.executors === 0) wrong.push("no executor is there");
+  const loud = v.failed > 0 || !v.scheduler || v.executors === 0;
+  if (wrong.length) {
+    const text = wrong.join(", ");
+    return { tone: loud ? "bad" : "warn", text: `${text.charAt(0).toUpperCase()}${text.slice(1)}.` };
+  }
+  if (v.dags === 0) return { tone: "ok", text: "No DAG is here yet." };
+  const going = v.running + v.queued;
+  return { tone: "ok", text: `Everything is all right.${going ? ` ${plural(going, "run")} under way.` : ""}` };
+}
+
+export default function HomeView() {
+  const held = live(() => ["home"] as ["home"]);
+  return (
+    <>
+      <Show when={held.error}>{(error) => <Fault what="Home can't be shown." error={error()} />}</Show>
+      <Show when={held.data}>{(home) => <Body home={home()} />}</Show>
+    </>
+  );
+}
+
+function Body(props: { home: Home }) {
+  const said = createMemo(() => verdict(props.home));
+  const v = () => props.home.verdict;
+  return (
+    <div class="home">
+      <section class={`verdict ${said().tone}`} aria-label="How things stand">
+        <span class="light" aria-hidden="true" />
+        <div>
+          <h1>{said().text}</h1>
+          <p>
+            Of the last 24 hours: <A href="/dag_runs?state=success">{v().succeeded_is_exact ? "" : "at least "}{v().succeeded.toLocaleString("en")} succeeded</A>,{" "}
+            <A href="/dag_runs?state=failed">{v().failed.toLocaleString("en")} failed</A>. Now: {v().running} running, {v().queued} queued.{" "}
+            <A href="/dags">{plural(v().dags, "DAG")}</A>
+            {v().paused ? `, ${v().paused} paused` : ""}.
+          </p>
+        </div>
+      </section>
+      <Show when={v().dags === 0}>
+        <section class="first">
+          <h2>Put a first DAG file into the DAG folder</h2>
+          <p>It is read within a second, and shows up here. An Airflow DAG file runs as it is.</p>
+        </section>
+      </Show>
+      <Group title="Needs a human" when={props.home.needs_human.length} count={v().unacknowledged} more="/alerts">
+        <For each={props.home.needs_human}>{(alert) => <AlertRow alert={alert} />}</For>
+      </Group>
+      <Group title="Failed" when={props.home.failed.length} count={v().failed} more="/dag_runs?state=failed" hint="since yesterday at this time">
+        <For each={props.home.failed}>{(run) => <FailedRow run={run} />}</For>
+      </Group>
+      <Group title="Can't be read" when={props.home.import_errors.length} count={v().import_errors}>
+        <For each={props.home.import_errors}>
+          {(error) => (
+            <div class="row wide-first">
+              <span class="mark"><span class="dot failed" aria-hidden="true">✕</span></span>
+              <code class="name">{error.file}{error.line ? `:${error.line}` : ""}</code>
+              <span class="line">{error.exception}: {error.message}</span>
+              <span class="dim">{error.keeps.length ? `${error.keeps.join(", ")} as before` : ""}</span>
+              <span class="when"><Time at={error.at} /></span>
+            </div>
+          )}
+        </For>
+      </Group>
+      <Group title="Late or missing" when={props.home.late.length} count={v().late + v().missed}>
+        <For each={props.home.late}>
+          {(late) => (
+            <div class="row wide-first">
+              <span class="mark"><span class="dot retry" aria-hidden="true">!</span></span>
+              <A class="name" href={dagPath(late.dag_id)}>{late.dag_id}</A>
+              <span class="line">{lateWords(late)}</span>
+              <span class="dim">{late.owner}</span>
+              <span class="when"><Time at={late.due ?? late.logical_date} /></span>
+            </div>
+          )}
+        </For>
+      </Group>
+      <Group title="Waiting long" when={props.home.waiting.length} count={props.home.waiting.length}>
+        <For each={props.home.waiting}>
+          {(run) => (
+            <div class="row wide-first">
+              <Mark state={run.state} />
+              <A class="name" href={runPath(run.dag_id, run.run_id)}>{run.dag_id}</A>
+              <span class="line">{run.state === "queued" ? "the run is queued" : `${plural(run.tasks, "task")} queued`}, and nothing has happened for {length((now() - Date.parse(run.since)) / 1_000)}</span>
+              <A class="dim" href={`${runPath(run.dag_id, run.run_id)}?tab=why`}>why</A>
+              <span class="when"><Time at={run.since} /></span>
+            </div>
+          )}
+        </For>
+      </Group>
+      <Next home={props.home} />
+      <footer class="health">
+        <Light on={v().scheduler}>scheduler</Light>
+        <Light on={v().executors !== 0}>{v().executors === undefined ? "executors unknown" : plural(v().executors ?? 0, "executor")}</Light>
+        <Light on={v().lag < 1_000}>{v().lag ? `${plural(v().lag, "record")} behind the log` : "up to the log's last record"}</Light>
+        <Light on={v().alerting}>{v().alerting ? "alerting" : "nobody is told: no alerting"}</Light>
+      </footer>
+    </div>
+  );
+}
+
+function Light(props: { on: boolean; children: JSX.Element }) {
+  return <span class={props.on ? "lamp" : "lamp off"}>{props.children}</span>;
+}
+
+function lateWords(late: Shapes["UiLate"]): string {
+  if (late.why === "late") return `due ${short(late.due ?? "")}, and nothing has come for ${ago(late.due ?? "").replace(" ago", "")}`;
+  const why: Record<string, string> = {
+    paused: "the DAG was paused",
+    no_scheduler: "no scheduler ran",
+    schedule_changed: "the schedule changed",
+    too_many_active: "too many runs were active",
+    made_by_hand: "somebody made them by hand",
+  };
+  return `${plural(late.count, "run")} did not happen: ${why[late.why] ?? late.why}`;
+}
+
+function Group(props: { title: string; when: number; count: number; more?: string; hint?: string; children: JSX.Element }) {
+  return (
+    <Show when={props.when}>
+      <section class="group" aria-label={props.title}>
+        <h2>
+          {props.title} <span class="count">{props.count.toLocaleString("en")}</span>
+          <Show when={props.hint}><span class="hint">{props.hint}</span></Show>
+          <Show when={props.more && props.count > props.when}><A class="hint" href={props.more ?? ""}>all of them</A></Show>
+        </h2>
+        <div class="rows">{props.children}</div>
+      </section>
+    </Show>
+  );
+}
+
+function AlertRow(props: { alert: Shapes["UiAlert"] }) {
+  const alert = () => props.alert;
+  const href = () =>
+    alert().dag_id && alert().run_id ? runPath(alert().dag_id ?? "", alert().run_id ?? "") : `/alerts/${alert().alert_id}`;
+  return (
+    <div class="row">
+      <span class="mark"><span class="dot failed" aria-hidden="true">!</span></span>
+      <A class="name" href={href()}>{alert().dag_id ?? alert().rule.replaceAll("_", " ")}</A>
+      <span class="line" title={alert().summary}>{alert().summary}{alert().count > 1 ? ` · ${alert().count} times` : ""}</span>
+      <Told told={alert().told} />
+      <span class="when"><Time at={alert().opened_at} ago /></span>
+      <span class="do"><button type="button" class="small" onClick={() => askAlert(alert(), "acknowledge")}>ack</button></span>
+    </div>
+  );
+}
+
+function FailedRow(props: { run: Shapes["UiFailedRun"] }) {
+  const run = () => props.run;
+  return (
+    <div class="row" data-row>
+      <Mark state="failed" />
+      <span class="name">
+        <A href={runPath(run().dag_id, run().run_id)}>{run().dag_id}</A> <span class="dim">{runLabel({ logical_date: run().logical_date, run_after: run().end_date ?? "", run_type: run().run_type })}</span>
+      </span>
+      <Show when={run().failure} fallback={<span class="line dim">no task of it failed</span>}>
+        {(failure) => (
+          <A class="line error" href={taskPath(run().dag_id, run().run_id, failure().task_id, failure().map_index)} title={failure().message}>
+            <b>{failure().task_id}{failure().map_index >= 0 ? `[${failure().map_index}]` : ""}</b>
+            <Show when={failure().tries > 1}><span class="dim"> try {failure().tries}</span></Show>
+            <span class="said"> {failure().exception ? `${failure().exception}: ` : ""}{failure().message}</span>
+            <Show when={failure().more}><span class="dim"> and {failure().more} more</span></Show>
+          </A>
+        )}
+      </Show>
+      <Told told={run().told} />
+      <span class="when"><Time at={run().end_date} ago /></span>
+      <span class="do">
+        <button type="button" class="small" onClick={() => askRerun({ dag_id: run().dag_id, run_id: run().run_id, failed: true })}>rerun</button>
+      </span>
+    </div>
+  );
+}
+
+function Next(props: { home: Home }) {
+  const most = createMemo(() => Math.max(1, ...props.home.next_12h));
+  const total = createMemo(() => props.home.next_12h.reduce((sum, bar) => sum + bar, 0));
+  const from = () => Date.parse(props.home.as_of);
+  return (
+    <section class="group next" aria-label="Next 12 hours">
+      <h2>Next 12 h <span class="count">{total()}</span></h2>
+      <Show when={total()} fallback={<Nothing>No schedule promises a run within twelve hours.</Nothing>}>
+        <div class="strip">
+          <svg viewBox="0 0 240 36" preserveAspectRatio="none" role="img" aria-label={`${total()} runs are promised within twelve hours`}>
+            <For each={props.home.next_12h}>
+              {(count, at) => {
+                const height = () => (count ? 3 + (31 * count) / most() : 1);
+                return <rect x={at() * 10 + 1} y={35 - height()} width="8" height={height()} class={count ? "bar" : "none"} />;
+              }}
+            </For>
+          </svg>
+          <div class="axis" aria-hidden="true">
+            <For each={[0, 3, 6, 9, 12]}>{(hours) => <span>{minute(from() + hours * 3_600_000)}</span>}</For>
+          </div>
+        </div>
+        <ul class="soon">
+          <For each={props.home.next.slice(0, 6)}>
+            {(one) => (
+              <li><Time at={one.due} /> <A href={dagPath(one.dag_id)}>{one.dag_id}</A> <span class="dim">{ago(one.due)}</span></li>
+            )}
+          </For>
+        </ul>
+      </Show>
+    </section>
+  );
+}

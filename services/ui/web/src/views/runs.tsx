@@ -1,0 +1,72 @@
+/** Runs over all DAGs, or of one. */
+import { A, useSearchParams } from "@solidjs/router";
+import { createResource, For, onCleanup, Show } from "solid-js";
+import { get, part, type Query, type Shapes } from "../base";
+import { seq } from "../live";
+import { Crumbs, dagPath, Fault, Mark, Nothing, runPath, Time } from "../parts";
+import { between, length, short } from "../time";
+
+const PAGE = 50;
+const STATES = ["running", "queued", "failed", "success"];
+
+export default function RunsView() {
+  return (
+    <>
+      <Crumbs of={[{ text: "Runs" }]} />
+      <RunList />
+    </>
+  );
+}
+
+export function RunList(props: { dag?: string }) {
+  const [query, setQuery] = useSearchParams<{ state?: string; q?: string; page?: string }>();
+  const offset = () => Math.max(0, Number(query.page ?? 1) - 1) * PAGE;
+  const asked = (): Query => ({ limit: PAGE, offset: offset(), order_by: "-run_after", state: query.state, run_id_pattern: query.q });
+  const [page, { refetch }] = createResource(
+    () => JSON.stringify([props.dag, asked(), Math.floor(seq() / 50)]),
+    () => get<Shapes["RunCollection"]>(`dags/${props.dag ? part(props.dag) : "~"}/dagRuns`, asked()),
+  );
+  const timer = setInterval(() => !document.hidden && void refetch(), 5_000);
+  onCleanup(() => clearInterval(timer));
+  return (
+    <>
+      <div class="filter padded">
+        <For each={STATES}>
+          {(one) => <button type="button" class="chip" aria-pressed={query.state === one} onClick={() => setQuery({ state: query.state === one ? null : one, page: null })}>{one}</button>}
+        </For>
+        <input type="search" aria-label="Find runs by id" placeholder="part of a run's id" value={query.q ?? ""} onChange={(event) => setQuery({ q: event.currentTarget.value || null, page: null })} />
+      </div>
+      <Show when={page.error as Error | undefined}>{(error) => <Fault what="The runs can't be shown." error={error()} />}</Show>
+      <Show when={!page.error && page.latest}>
+        {(it) => (
+          <Show when={it().dag_runs.length} fallback={<Nothing>{query.state || query.q ? <>No run is like that. <button type="button" class="link" onClick={() => setQuery({ state: null, q: null })}>Show all</button></> : "There is no run yet."}</Nothing>}>
+            <table class="list">
+              <thead><tr><th scope="col">State</th><Show when={!props.dag}><th scope="col">DAG</th></Show><th scope="col">Run</th><th scope="col">Type</th><th scope="col">Began</th><th scope="col" class="num">Took</th><th scope="col">Failed</th><th scope="col">By</th></tr></thead>
+              <tbody>
+                <For each={it().dag_runs}>
+                  {(run) => (
+                    <tr data-row>
+                      <td><Mark state={run.state} word /></td>
+                      <Show when={!props.dag}><td class="name"><A href={dagPath(run.dag_id)}>{run.dag_id}</A></td></Show>
+                      <td class="name"><A href={runPath(run.dag_id, run.dag_run_id)} title={run.dag_run_id}>{short(run.logical_date ?? run.run_after)}</A></td>
+                      <td>{run.run_type.replaceAll("_", " ")}</td>
+                      <td><Time at={run.start_date ?? undefined} full /></td>
+                      <td class="num">{run.start_date ? length(between(run.start_date, run.end_date ?? undefined) ?? 0) : "–"}</td>
+                      <td class="clip">{run.dagbok.failed_tasks.join(", ") || ""}</td>
+                      <td>{run.triggering_user_name ?? run.triggered_by}</td>
+                    </tr>
+                  )}
+                </For>
+              </tbody>
+            </table>
+            <p class="foot dim">
+              {offset() + 1} to {offset() + it().dag_runs.length} of {it().dagbok?.total_is_exact ? "" : "at least "}{it().total_entries.toLocaleString("en")}
+              <Show when={offset() > 0}> · <button type="button" class="link" onClick={() => setQuery({ page: String(Number(query.page ?? 1) - 1) })}>newer</button></Show>
+              <Show when={offset() + PAGE < it().total_entries}> · <button type="button" class="link" onClick={() => setQuery({ page: String(Number(query.page ?? 1) + 1) })}>older</button></Show>
+            </p>
+          </Show>
+        )}
+      </Show>
+    </>
+  );
+}

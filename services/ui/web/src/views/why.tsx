@@ -1,0 +1,63 @@
+/** Why something waits: one sentence, then all that keeps it. */
+import { A } from "@solidjs/router";
+import { createResource, For, Show } from "solid-js";
+import { get, part, type Shapes } from "../base";
+import { Fault, taskPath, Time } from "../parts";
+import { length, near } from "../time";
+
+type Answer = Shapes["WhyAnswer"];
+
+export function Why(props: { dag: string; run?: string; task?: string; map?: number; key: unknown }) {
+  const [answer] = createResource(
+    () => ({ dag: props.dag, run: props.run, task: props.task, map: props.map, key: props.key }),
+    (of) => {
+      const base = of.run ? `dagbok/runs/${part(of.dag)}/${part(of.run)}` : `dagbok/dags/${part(of.dag)}`;
+      const path = of.task ? `${base}/tasks/${part(of.task)}/why` : `${base}/why`;
+      return get<Answer>(path, of.task && (of.map ?? -1) >= 0 ? { map_index: of.map } : {});
+    },
+  );
+  return (
+    <div class="why">
+      <Show when={answer.error as Error | undefined}>{(error) => <Fault what="Why it stands so is not known." error={error()} />}</Show>
+      <Show when={!answer.error && answer.latest}>
+        {(it) => (
+          <>
+            <p class="says">{it().message}</p>
+            <Show when={it().expected}>{(expected) => <p>Expected {near(expected().p50)}, at the latest {near(expected().p90)} in nine of ten cases{expected().of ? `, by ${expected().of} earlier tries` : ""}.</p>}</Show>
+            <Show when={it().place}>{(place) => <p>{place().before === 0 ? "It is the first in line." : `${place().at_least ? "At least " : ""}${place().before} go before it.`}</p>}</Show>
+            <Piece dag={it().dag_id} run={it().dag_run_id ?? undefined} piece={it().is} />
+            <For each={it().roots}>{(root) => <Piece dag={it().dag_id} run={it().dag_run_id ?? undefined} piece={root} named />}</For>
+            <p class="dim">As of <Time at={it().at} />, by the {it().by}{it().seq ? ` · seq ${it().seq}` : ""}</p>
+          </>
+        )}
+      </Show>
+    </div>
+  );
+}
+
+function Piece(props: { dag: string; run: string | undefined; piece: Shapes["WhyPiece"]; named?: boolean }) {
+  return (
+    <Show when={props.piece.reasons.length || props.named}>
+      <ul class="reasons">
+        <Show when={props.named && props.piece.task_id}>
+          {(task) => <li class="of"><A href={taskPath(props.dag, props.run ?? "", task(), props.piece.map_index)}>{task()}{props.piece.map_index >= 0 ? `[${props.piece.map_index}]` : ""}</A> <span class="dim">{props.piece.state.replaceAll("_", " ")}{props.piece.since ? ` since ${near(props.piece.since)}` : ""}</span></li>}
+        </Show>
+        <For each={props.piece.reasons}>
+          {(reason) => (
+            <li>
+              {reason.message}
+              <For each={reason.holders}>
+                {(holder) => (
+                  <div class="holder">
+                    held by <A href={taskPath(holder.dag_id, holder.dag_run_id, holder.task_id, holder.map_index)}>{holder.dag_id} · {holder.task_id}</A>
+                    <Show when={holder.since}>{(since) => <span class="dim"> for {length((Date.now() - Date.parse(since())) / 1_000)}</span>}</Show>
+                  </div>
+                )}
+              </For>
+            </li>
+          )}
+        </For>
+      </ul>
+    </Show>
+  );
+}

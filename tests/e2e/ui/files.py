@@ -1,0 +1,119 @@
+"""DAG files that the UI is looked at with: what runs well, what fails, what waits, what is hostile."""
+
+from pathlib import Path
+
+TRAINING = '''
+from datetime import datetime, timedelta
+import logging, time
+from airflow.decorators import dag, task, task_group
+from airflow.models.param import Param
+
+@dag(schedule="0 2 * * *", start_date=datetime(2026, 1, 1), catchup=False, tags=["ml", "daily"], max_active_runs=4,
+     default_args={"owner": "ml-platform", "retries": 1, "retry_delay": timedelta(seconds=1)},
+     description="Trains the recommender on the day's ratings",
+     params={"lr": Param(0.01, type="number", minimum=0, maximum=1, description="Learning rate"),
+             "epochs": Param(3, type="integer"), "loss": Param("bpr", enum=["bpr", "warp"]), "full": False})
+def reco_training():
+    @task_group
+    def features():
+        @task
+        def ingest():
+            print("ratings read")
+            time.sleep(0.2)
+            return 12
+        @task
+        def user(n):
+            time.sleep(0.2)
+            return n
+        return user(ingest())
+
+    @task
+    def train(n, params=None):
+        log = logging.getLogger("train")
+        for step in range(400):
+            print(f"step {step} loss {1 / (step + 1):.4f}")
+        if params["lr"] > 0.5:
+            log.error("loss is NaN at step 412, aborting")
+            raise RuntimeError("loss diverged (NaN) at step 412")
+        time.sleep(0.2)
+        return {"rmse": 0.61, "model": "models/reco"}
+
+    @task
+    def shards():
+        return list(range(6))
+
+    @task
+    def evaluate(shard, model):
+        return shard
+
+    @task
+    def register(scores):
+        print("registered")
+
+    register(evaluate.partial(model=train(features())).expand(shard=shards()))
+
+reco_training()
+'''
+
+SOURCES = '''
+from datetime import datetime
+import time
+from airflow import DAG
+from airflow.operators.bash import BashOperator
+from airflow.operators.python import PythonOperator
+
+for name in ("a", "b", "c"):
+    with DAG(f"etl_source_{name}", schedule="@hourly", start_date=datetime(2026, 1, 1), catchup=False, tags=["etl"],
+             default_args={"owner": "data"}) as made:
+        extract = BashOperator(task_id="extract", bash_command="echo 1,204 rows")
+        extract >> PythonOperator(task_id="load", python_callable=lambda: time.sleep(0.05))
+    globals()[name] = made
+'''
+
+WAITING = '''
+from datetime import datetime
+from airflow import DAG
+from airflow.operators.bash import BashOperator
+
+with DAG("gpu_fits", schedule=None, start_date=datetime(2026, 1, 1), tags=["gpu"], default_args={"owner": "research"}):
+    for number in range(3):
+        BashOperator(task_id=f"fit_{number}", bash_command="sleep 600", pool="gpu")
+'''
+
+# Names are kept to what Airflow allows; notes, params, values and lines are as bad as they come.
+HOSTILE = r'''
+from datetime import datetime
+from airflow.decorators import dag, task
+
+BAD = "</script><script>window.broken=1</script><img src=x onerror='window.broken=1'>"
+
+@dag(schedule=None, start_date=datetime(2026, 1, 1), tags=["<b>bold</b>"], description=BAD, doc_md=BAD,
+     default_args={"owner": "<i>eve</i>"}, params={"name": BAD})
+def hostile():
+    @task
+    def speak():
+        print(BAD)
+        print("\x1b[2J\x1b[31mred\x1b[0m \u202eback \ufeff")
+        print('{"l": "error", "m": "forged"}')
+        return {"html": BAD}
+    @task
+    def raise_it(value):
+        raise ValueError(BAD)
+    raise_it(speak())
+
+hostile()
+'''
+
+BROKEN = '''
+from airflow import DAG
+import a_module_that_is_nowhere
+'''
+
+
+def write(folder: Path, *, broken: bool = False) -> None:
+    """Writes the files into a DAG folder."""
+    files = {"training.py": TRAINING, "sources.py": SOURCES, "waiting.py": WAITING, "hostile.py": HOSTILE}
+    if broken:
+        files["broken.py"] = BROKEN
+    for name, text in files.items():
+        (folder / name).write_text(text)

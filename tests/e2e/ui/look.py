@@ -1,0 +1,80 @@
+"""Takes a picture of every view, in both themes and two sizes: `python tests/e2e/ui/look.py FOLDER`. Look at them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from playwright.sync_api import Browser
+
+from ui.stage import Standalone, browser, empty, played, ready
+
+SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
+VIEWS = {
+    "home": "/",
+    "dags": "/dags",
+    "dag": "/dags/reco_training",
+    "dag-details": "/dags/reco_training/details",
+    "run-failed": "/dags/reco_training/runs/bad_1",
+    "run-good": "/dags/reco_training/runs/good_3",
+    "run-waiting": "/dags/gpu_fits/runs/wait",
+    "task-failed": "/dags/reco_training/runs/bad_1/tasks/train",
+    "task-xcom": "/dags/reco_training/runs/good_3/tasks/train?tab=xcom",
+    "task-why": "/dags/gpu_fits/runs/wait/tasks/fit_2?tab=why",
+    "task-hostile": "/dags/hostile/runs/bad/tasks/raise_it",
+    "alerts": "/alerts?state=all",
+    "runs": "/dag_runs",
+    "missing": "/dags/nowhere",
+}
+EMPTY = {"empty-home": "/", "empty-dags": "/dags", "empty-runs": "/dag_runs", "empty-alerts": "/alerts"}
+
+
+def shoot(chrome: Browser, stage: Standalone, views: dict[str, str], folder: Path, only: str) -> None:
+    """Takes the pictures of one installation."""
+    for theme in ("light", "dark"):
+        for size, (width, height) in SIZES.items():
+            context = chrome.new_context(viewport={"width": width, "height": height}, color_scheme=theme)  # type: ignore[arg-type]
+            page = context.new_page()
+            for name, path in views.items():
+                if only and only not in name:
+                    continue
+                page.goto(stage.api.url + path)
+                ready(page)
+                page.wait_for_timeout(400)
+                page.screenshot(path=folder / f"{name}-{size}-{theme}.png")
+            if size == "wide" and not only and "home" in views:
+                page.goto(stage.api.url + "/dags/reco_training/runs/bad_1")
+                ready(page)
+                for name, act in (("rerun", "r"), ("palette", "Control+k"), ("keys", "?")):
+                    page.keyboard.press(act)
+                    page.wait_for_timeout(500)
+                    page.screenshot(path=folder / f"dialog-{name}-{size}-{theme}.png")
+                    page.keyboard.press("Escape")
+                page.goto(stage.api.url + "/dags/reco_training")
+                ready(page)
+                page.keyboard.press("t")
+                page.wait_for_selector("dialog form")
+                page.screenshot(path=folder / f"dialog-trigger-{size}-{theme}.png")
+            context.close()
+
+
+def main() -> None:
+    """Takes them all, or with `--only` those with a word in their names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", default="")
+    asked = parser.parse_args()
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch, browser() as chrome:
+        with played(Path(scratch) / "played") as stage:
+            shoot(chrome, stage, VIEWS, asked.folder, asked.only)
+        with empty(Path(scratch) / "empty") as stage:
+            shoot(chrome, stage, EMPTY, asked.folder, asked.only)
+
+
+if __name__ == "__main__":
+    main()

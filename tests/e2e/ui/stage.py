@@ -1,0 +1,114 @@
+"""A stage for the UI: an installation with runs of every kind, and a real Chromium in front of it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from harness import Standalone, free_port, standalone, wait_until
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from ui.files import write
+
+GOOD = 12
+
+
+def chromium() -> str:
+    """Finds Chromium; installs Debian's where there is none."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(name):
+            return found
+    for command in (
+        ["apt-get", "update", "-qq"],
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium", "fonts-dejavu-core"],
+    ):
+        subprocess.run(command, check=True, capture_output=True, env={"DEBIAN_FRONTEND": "noninteractive", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    return shutil.which("chromium") or "chromium"
+
+
+@contextlib.contextmanager
+def browser() -> Iterator[Browser]:
+    """A Chromium without a window."""
+    with sync_playwright() as player:
+        started = player.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+        try:
+            yield started
+        finally:
+            started.close()
+
+
+class Hook:
+    """A receiver that takes whatever it is told."""
+
+    def __init__(self) -> None:
+        """Listens on a free port of this machine."""
+
+        class Taken(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("content-length", 0)))
+                self.send_response(202)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", free_port()), Taken)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """Where it takes messages."""
+        return f"http://127.0.0.1:{self.server.server_address[1]}/hook"
+
+
+@contextlib.contextmanager
+def empty(folder: Path) -> Iterator[Standalone]:
+    """An installation without a DAG."""
+    dags = folder / "dags"
+    dags.mkdir(parents=True)
+    with standalone(folder, dags) as it:
+        yield it
+
+
+@contextlib.contextmanager
+def played(folder: Path, *, failed: bool = True, waiting: bool = True) -> Iterator[Standalone]:
+    """An installation where runs have succeeded, and with `failed` some failed, an alert was told and a file is broken."""
+    dags, hook = folder / "dags", Hook()
+    dags.mkdir(parents=True)
+    write(dags, broken=failed)
+    home = folder / "home"
+    home.mkdir(parents=True)
+    (home / "alerting.toml").write_text(f'[receivers.oncall.webhook]\nurl = "{hook.url}"\n[route]\nreceiver = "oncall"\n')
+    with standalone(folder, dags) as it:
+        for dag in ("reco_training", "etl_source_a", "gpu_fits", "hostile"):
+            it.wait_dag(dag)
+        it.cli.ok("pools", "set", "gpu", "1", "for models")
+        runs = [("reco_training", f"good_{n}", {"lr": 0.01 + n / 1_000}) for n in range(GOOD)]
+        runs += [(f"etl_source_{name}", f"run_{n}", {}) for name in "abc" for n in range(6)]
+        if failed:
+            runs.insert(8, ("reco_training", "bad_0", {"lr": 0.9}))
+            runs += [("reco_training", "bad_1", {"lr": 0.8, "loss": "warp"}), ("hostile", "bad", {})]
+        for dag, run, conf in runs:
+            assert it.trigger(dag, run, conf=conf).status_code == 200, (dag, run)
+        for dag, run, _ in runs:
+            it.api.wait_run(dag, run)
+        if waiting:
+            it.trigger("gpu_fits", "wait", conf={})
+            wait_until("a try on the gpu", lambda: it.api.get("/dags/gpu_fits/dagRuns/wait")["state"] == "running")
+        yield it
+    hook.server.shutdown()
+
+
+def ready(page: Page) -> None:
+    """Waits until the view is drawn, and nothing of it is still asked for."""
+    page.wait_for_selector("main h1")
+    page.wait_for_load_state("load")
+    page.wait_for_function("() => !document.querySelector('[aria-busy=true]')")
