@@ -39,6 +39,10 @@ $(NATS)/.installed: tests/nats/install.sh $(wildcard tests/nats/requirements-*.t
 	PYTHON=$(PYTHON) tests/nats/install.sh $(NATS)
 	touch $@
 
+$(TOOLS)/airflow/.installed: $(VENV)/.installed tests/airflow/install.py tests/airflow/requirements.txt
+	$(VENV)/bin/python tests/airflow/install.py $(TOOLS)/airflow
+	touch $@
+
 .PHONY: setup
 setup: $(VENV)/.installed ## The Python environment that tries run in
 
@@ -51,7 +55,7 @@ demo: build ## Sets up everything and runs the daily training pipeline, live
 	DAGBOK_EXAMPLE_STORE=$(CURDIR)/dagbok-demo/models target/release/dagbok dags test deploy/examples/dags/recommendation_training.py --keep dagbok-demo
 
 .PHONY: test
-test: $(VENV)/.tests-installed $(NATS)/.installed ## Sets up everything that the tests need and passes them all
+test: $(VENV)/.tests-installed $(NATS)/.installed $(TOOLS)/airflow/.installed ## Sets up everything that the tests need and passes them all
 	$(CARGO) test --locked --workspace --no-run
 	$(CARGO) test --locked --workspace --no-fail-fast
 	$(VENV)/bin/python -m pytest -q shared/python/tests

@@ -29,7 +29,7 @@ _OF_DAG = (
 )
 
 
-class _AssetOperator(PythonOperator):
+class _AssetMainOperator(PythonOperator):
     """Calls the function with the assets that its arguments name."""
 
     def __init__(self, *, own: Asset | None, **kwargs: Any) -> None:
@@ -105,7 +105,7 @@ def _make_dag(
             function.override(outlets=outlets)()
             return
         reads = _arguments(function)
-        _AssetOperator(
+        _AssetMainOperator(
             task_id=function.__name__,
             own=own,
             python_callable=function,

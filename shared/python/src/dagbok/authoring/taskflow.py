@@ -180,15 +180,15 @@ class TaskDecorators:
 
     def sensor(self, python_callable: Any = None, **kwargs: Any) -> Any:
         """Call a function until it returns something true."""
-        from dagbok.operators.sensor import _SensorDecoratedOperator
+        from dagbok.operators.sensor import DecoratedSensorOperator
 
-        return self._decorate(_SensorDecoratedOperator, python_callable, kwargs)
+        return self._decorate(DecoratedSensorOperator, python_callable, kwargs)
 
     def branch(self, python_callable: Any = None, **kwargs: Any) -> Any:
         """Follow the tasks or groups whose ids a function returns."""
-        from dagbok.operators.branching import _BranchDecoratedOperator
+        from dagbok.operators.branching import _BranchPythonDecoratedOperator
 
-        return self._decorate(_BranchDecoratedOperator, python_callable, kwargs)
+        return self._decorate(_BranchPythonDecoratedOperator, python_callable, kwargs)
 
     def short_circuit(self, python_callable: Any = None, **kwargs: Any) -> Any:
         """Go on only where a function returns something true."""

@@ -18,6 +18,7 @@ from dagbok.compat.lookup import find, has_module, public_names
 from dagbok.compat.table import MODULES
 
 Spec = importlib.machinery.ModuleSpec
+EXAMPLES = "airflow.example_dags"
 
 
 class AirflowFinder:
@@ -36,6 +37,11 @@ class AirflowFinder:
             found = importlib.machinery.PathFinder.find_spec(fullname, path)
             if found is not None:
                 return _with_removed(found)
+        if fullname.startswith(EXAMPLES):
+            # Airflow's own example files import each other by this path, where somebody put them.
+            found = importlib.machinery.PathFinder.find_spec(fullname, path or _parts("airflow"))
+            if found is not None:
+                return found
         if has_module(fullname):
             return _ours(fullname)
         # No `name`: with one, `from airflow.x import y` would swallow this and say less.
@@ -51,8 +57,10 @@ def _ours(fullname: str) -> Spec:
 
 def _installed_parts(fullname: str) -> list[str]:
     """Return the folders where installed provider packages add to one of our modules."""
-    if not fullname.startswith("airflow.providers"):
-        return []
+    return _parts(fullname) if fullname.startswith("airflow.providers") else []
+
+
+def _parts(fullname: str) -> list[str]:
     inner = os.path.join(*fullname.split("."))
     return [folder for entry in sys.path if os.path.isdir(folder := os.path.join(entry or ".", inner))]
 

@@ -14,6 +14,8 @@ from dagbok.compat.advice import NAMESPACES, advice
 from dagbok.compat.table import MODULES
 
 _MISSING: Any = object()
+# The package by which providers ask for what moved between Airflow 2 and 3; real Airflow always has it.
+_FUNNEL = "airflow.providers.common.compat.sdk"
 
 
 def prepare() -> None:
@@ -29,7 +31,7 @@ def has_module(fullname: str) -> bool:
     if fullname in MODULES:
         return True
     if fullname.startswith("airflow.providers."):
-        return fullname in _removed_modules()
+        return fullname in _removed_modules() or f"{_FUNNEL}.".startswith(f"{fullname}.")
     from dagbok.compat import recorded
     from dagbok.compat.absent import is_of_server
 
@@ -46,6 +48,8 @@ def find(module: str, name: str) -> Any:
     target = MODULES.get(module, {}).get(name)
     if target is not None:
         return resolve(target)
+    if module == _FUNNEL:
+        return _funnelled(name)
     if module.startswith("airflow.providers."):
         from dagbok.compat.removed import removed
 
@@ -53,6 +57,16 @@ def find(module: str, name: str) -> Any:
     if f"{module}.{name}" in MODULES:
         return importlib.import_module(f"{module}.{name}")
     return _further(module, name)
+
+
+def _funnelled(name: str) -> Any:
+    try:
+        return find("airflow.sdk", name)
+    except AttributeError:
+        target = _by_name().get(name)
+        if target is None:
+            raise
+        return resolve(target)
 
 
 def _further(module: str, name: str) -> Any:

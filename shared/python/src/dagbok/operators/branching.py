@@ -160,7 +160,7 @@ class BranchPythonOperator(PythonOperator, BranchMixIn):
         return self.do_branch(context, super().execute(context))
 
 
-class _BranchDecoratedOperator(_PythonDecoratedOperator, BranchMixIn):
+class _BranchPythonDecoratedOperator(_PythonDecoratedOperator, BranchMixIn):
     """A branch with @task.branch."""
 
     custom_operator_name = "@task.branch"

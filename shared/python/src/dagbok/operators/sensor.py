@@ -231,7 +231,7 @@ class PythonSensor(BaseSensorOperator):
         return found if isinstance(found, PokeReturnValue) else bool(found)
 
 
-class _SensorDecoratedOperator(DecoratedOperator, BaseSensorOperator):
+class DecoratedSensorOperator(DecoratedOperator, BaseSensorOperator):
     """Waits for a function with @task.sensor."""
 
     custom_operator_name = "@task.sensor"

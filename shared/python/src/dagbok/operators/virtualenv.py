@@ -344,33 +344,33 @@ class _OneCall(_Elsewhere):
             ) from None
 
 
-class _Virtualenv(_OneCall, PythonVirtualenvOperator):
+class _PythonVirtualenvDecoratedOperator(_OneCall, PythonVirtualenvOperator):
     """A function with @task.virtualenv."""
 
     custom_operator_name = "@task.virtualenv"
 
 
-class _ExternalPython(_OneCall, ExternalPythonOperator):
+class _PythonExternalDecoratedOperator(_OneCall, ExternalPythonOperator):
     """A function with @task.external_python."""
 
     custom_operator_name = "@task.external_python"
 
 
-class _BranchVirtualenv(_OneCall, BranchPythonVirtualenvOperator):
+class _BranchPythonVirtualenvDecoratedOperator(_OneCall, BranchPythonVirtualenvOperator):
     """A function with @task.branch_virtualenv."""
 
     custom_operator_name = "@task.branch_virtualenv"
 
 
-class _BranchExternalPython(_OneCall, BranchExternalPythonOperator):
+class _BranchExternalPythonDecoratedOperator(_OneCall, BranchExternalPythonOperator):
     """A function with @task.branch_external_python."""
 
     custom_operator_name = "@task.branch_external_python"
 
 
 DECORATED: dict[str, Any] = {
-    "virtualenv": _Virtualenv,
-    "external_python": _ExternalPython,
-    "branch_virtualenv": _BranchVirtualenv,
-    "branch_external_python": _BranchExternalPython,
+    "virtualenv": _PythonVirtualenvDecoratedOperator,
+    "external_python": _PythonExternalDecoratedOperator,
+    "branch_virtualenv": _BranchPythonVirtualenvDecoratedOperator,
+    "branch_external_python": _BranchExternalPythonDecoratedOperator,
 }

@@ -1,0 +1,291 @@
+"""Holds what we make of Airflow's own example DAG files to what real Airflow said of them.
+
+`tests/airflow/compare.py` compares with the answers recorded beside it (`record.py`), prints each difference and
+the share that is equal; `--live PYTHON` asks the real Airflow of that interpreter now. The files are fetched by
+`install.py`. Runs need the binary (`DAGBOK_BIN`); `--graphs` leaves them out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+FILES = Path(os.environ.get("DAGBOK_AIRFLOW_EXAMPLES", ROOT / ".tools" / "airflow"))
+VERSIONS = ("2.11.2", "3.3.2")
+STANDARD = "providers/standard/example_dags/"
+DATE = "2024-03-01T02:00:00Z"
+Json = dict[str, Any]
+
+
+@dataclass
+class Score:
+    """What was compared, and what differs."""
+
+    what: str
+    total: int = 0
+    differences: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, difference: str) -> None:
+        """Count one; an empty difference is none."""
+        self.total += 1
+        if difference:
+            self.differences[name] = difference
+
+    def __str__(self) -> str:
+        equal = self.total - len(self.differences)
+        return f"{self.what}: {equal} of {self.total} equal ({100 * equal / max(self.total, 1):.1f} %)"
+
+
+def answers(version: str) -> Json:
+    """Return what was recorded of one Airflow."""
+    told: Json = json.loads((HERE / f"answers-{version}.json").read_text())
+    return told
+
+
+def place(version: str, name: str) -> tuple[Path, str]:
+    """Return folder and file of what Airflow calls `name`."""
+    if name.startswith(STANDARD):
+        return FILES / version / "standard", name.removeprefix(STANDARD)
+    return FILES / version / "airflow" / "example_dags", name.removeprefix("example_dags/")
+
+
+def environment(version: str) -> dict[str, str]:
+    """Return what our processes run with: the examples import each other, and are of one version's era."""
+    package = str(ROOT / "shared" / "python" / "src")
+    path = os.pathsep.join([package, str(FILES / version)])
+    return {**os.environ, "DAGBOK_AIRFLOW": "shim", "PYTHONPATH": path}
+
+
+def python() -> str:
+    """Return the interpreter that DAG files are parsed in."""
+    own = ROOT / ".venv" / "bin" / "python"
+    return os.environ.get("DAGBOK_PYTHON", str(own) if own.exists() else sys.executable)
+
+
+def parsed(version: str, names: list[str]) -> Iterator[tuple[str, Json]]:
+    """Yield our answer about each file, parsed as the processor does."""
+    folders: dict[Path, dict[str, str]] = {}
+    for name in names:
+        folder, file = place(version, name)
+        folders.setdefault(folder, {})[file] = name
+    for folder, files in folders.items():
+        command = [python(), "-P", "-m", "dagbok.parsing", "--folder", str(folder)]
+        command += [part for file in files for part in ("--file", file)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment(version), timeout=300, check=False
+        )
+        for line in done.stdout.splitlines():
+            answer = json.loads(line)
+            if "dags" in answer:
+                yield files[answer["file"]], answer
+
+
+def condition(told: Any) -> Any:
+    """Return what a run waits for, in one form for both; one of several ones is itself."""
+    if told is None:
+        return None
+    if "__type" in told:
+        kind = told["__type"].rpartition("_")[2]
+        several = told.get("objects")
+        leaf = told.get("uri") or told.get("name")
+    else:
+        kind, body = next(iter(told.items()))
+        several, leaf = body["of"], None
+        if kind == "One":
+            body = next(iter(several.values()))
+            # Before Airflow 3 an alias is spelt by what it stood for, which is nothing yet.
+            several, leaf = None, body.get("uri") or body["name"]
+    if several is None:
+        return leaf
+    parts = [condition(one) for one in several]
+    return parts[0] if len(parts) == 1 else [kind.lower(), *parts]
+
+
+def their_schedule(told: Json) -> Json:
+    """Return a timetable as Airflow keeps it, by meaning."""
+    kind = told["type"].removesuffix("Timetable")
+    form: Json = {"kind": kind}
+    if kind.endswith("OrTimeSchedule"):
+        inner = told["timetable"]
+        form = their_schedule({"type": inner["__type"].rpartition(".")[2], **inner["__var"]})
+    elif kind.endswith("Triggered"):
+        form = {"kind": "Null"}
+    if "expression" in told:
+        form |= {"expression": told["expression"], "timezone": told["timezone"]}
+    if told.get("interval"):
+        form["interval"] = told["interval"]
+    if "delta" in told:
+        form["delta"] = told["delta"]
+    waits = told.get("asset_condition", told.get("dataset_condition"))
+    return {**form, "assets": condition(waits)} if waits else form
+
+
+def our_schedule(spec: Json, era: str) -> Json:
+    """Return the schedule of a DAG spec, by meaning."""
+    told = spec["schedule"]["timetable"]
+    kind, body = (told, {}) if isinstance(told, str) else next(iter(told.items()))
+    form: Json = {"kind": {"Manual": "Null"}.get(kind, kind)}
+    if kind == "Python":
+        form = {"kind": body["class"].rpartition(".")[2].removesuffix("Timetable")}
+    if "expression" in body:
+        form |= {"expression": body["expression"], "timezone": spec["schedule"]["timezone"]}
+    if "every" in body:
+        form["delta"] = body["every"] / 1_000_000
+    if waits := spec.get("asset_condition"):
+        form["assets"] = condition(waits)
+        if era == "2" and "Alias" in json.dumps(waits):
+            form["assets"] = ["any"]
+    return form
+
+
+def our_task(task: Json, ids: list[str]) -> Json:
+    """Return a task of a DAG spec as `record.py` tells it."""
+    said = {
+        "operator": task["operator"],
+        "upstream": sorted(ids[index] for index in task.get("upstream", ())),
+        "rule": task.get("trigger_rule"),
+        "retries": task.get("retries"),
+        "group": task.get("group"),
+        "mapped": task.get("is_mapped"),
+        "setup": task.get("is_setup"),
+        "teardown": task.get("is_teardown"),
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+def difference(theirs: Any, ours: Any, at: str = "") -> str:
+    """Say the first thing that differs, or nothing; `*` stands for what is another each time."""
+    if theirs == "*" or theirs == ours:
+        return ""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        if theirs.keys() != ours.keys():
+            lacks, more = sorted(theirs.keys() - ours.keys()), sorted(ours.keys() - theirs.keys())
+            return f"{at or 'it'} lacks {lacks[:5]}, has {more[:5]}"
+        for key, value in theirs.items():
+            if found := difference(value, ours[key], f"{at}.{key}".lstrip(".")):
+                return found
+        return ""
+    return f"{at}: {json.dumps(theirs)[:200]} there, {json.dumps(ours)[:200]} here"
+
+
+def compare_graphs(told: Json) -> Score:
+    """Compare every file's DAGs."""
+    version = told["airflow"]
+    score = Score(f"graphs of Airflow {version}")
+    files = {name: file for name, file in told["files"].items() if file["dags"]}
+    seen = dict(parsed(version, list(files)))
+    for name, file in files.items():
+        answer = seen.get(name, {"dags": [], "errors": [{"message": "the parser died"}]})
+        ours = {spec["dag_id"]: spec for spec in answer["dags"]}
+        for dag_id, dag in file["dags"].items():
+            if dag_id not in ours:
+                why = "; ".join(error["message"][:300] for error in answer["errors"])
+                score.add(dag_id, f"is not there: {why}")
+                continue
+            spec = ours[dag_id]
+            ids = [task["task_id"] for task in spec["tasks"]]
+            tasks = {task["task_id"]: our_task(task, ids) for task in spec["tasks"]}
+            found = difference(their_schedule(dag["schedule"]), our_schedule(spec, version[0]), "schedule")
+            score.add(dag_id, found or difference(dag["tasks"], tasks, "tasks"))
+    return score
+
+
+@dataclass
+class Ours:
+    """How a run ended here."""
+
+    state: str
+    tasks: Json
+    xcoms: Json
+    rendered: Json
+
+
+def run(version: str, name: str, dag_id: str) -> Ours:
+    """Run a DAG with `dagbok dags test`, and read from its log what happened."""
+    folder, file = place(version, name)
+    binary = os.environ.get("DAGBOK_BIN", str(ROOT / "target/debug/dagbok"))
+    with tempfile.TemporaryDirectory(prefix="dagbok-example-") as home:
+        command = [binary, "dags", "test", str(folder / file), "--dag", dag_id, "--dags", str(folder)]
+        command += ["--logical-date", DATE, "--keep", f"{home}/log", "--json"]
+        env = environment(version)
+        done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, check=False)
+        if not done.stdout.startswith("{"):
+            return Ours("none: " + done.stderr[-300:], {}, {}, {})
+        told = json.loads(done.stdout)
+        read = [binary, "events", "--home", f"{home}/log", "--json", "--dag", dag_id]
+        lines = subprocess.run(read, capture_output=True, text=True, env=env, check=True).stdout.splitlines()
+        ours = Ours(told["state"], {task: it["state"] for task, it in told["tasks"].items()}, {}, {})
+        for line in lines:
+            for fact in json.loads(line)["facts"]:
+                _take(ours, fact, Path(home, "log"))
+    return ours
+
+
+def _take(ours: Ours, fact: Json, home: Path) -> None:
+    """Take what one fact says of values."""
+    task = fact.get("task_id", "")
+    if "map_index" in fact:
+        task = f"{task}[{fact['map_index']}]"
+    if fact["type"] == "XComPushed":
+        ours.xcoms.setdefault(task, {})[fact["key"]] = json.loads(fact["value"].get("Inline", '"*"'))
+    elif fact.get("rendered"):
+        rendered = fact["rendered"]
+        ours.rendered[task] = json.loads(rendered) if isinstance(rendered, str) else rendered
+
+
+def compare_runs(told: Json) -> tuple[Score, Score]:
+    """Run every DAG that ended in real Airflow; compare states and XComs, and what templates became."""
+    version = told["airflow"]
+    runs, templates = Score(f"runs of Airflow {version}"), Score(f"templates of Airflow {version}")
+    jobs = [
+        (name, dag_id, dag["run"])
+        for name, file in told["files"].items()
+        for dag_id, dag in file["dags"].items()
+        if "state" in dag["run"]
+    ]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        ended = pool.map(lambda job: run(version, job[0], job[1]), jobs)
+        for (_, dag_id, theirs), ours in zip(jobs, ended, strict=True):
+            found = difference(theirs["state"], ours.state, "run")
+            found = found or difference(theirs["tasks"], ours.tasks, "tasks")
+            runs.add(dag_id, found or difference(theirs["xcoms"], ours.xcoms, "xcoms"))
+            for task, fields in theirs["rendered"].items() if ours.tasks else ():
+                for name, value in fields.items():
+                    mine = ours.rendered.get(task, {}).get(name)
+                    templates.add(f"{dag_id}.{task}.{name}", difference(value, mine))
+    return runs, templates
+
+
+def main() -> None:
+    """Print the shares and each difference."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--live", metavar="PYTHON", help="an interpreter that has Airflow")
+    parser.add_argument("--graphs", action="store_true", help="leave the runs out")
+    parser.add_argument("versions", nargs="*", default=VERSIONS)
+    asked = parser.parse_args()
+    if asked.live:
+        record = [asked.live, str(HERE / "record.py"), "--print"]
+        said = subprocess.run(record, check=True, stdout=subprocess.PIPE, text=True).stdout
+        told = [json.loads(said.splitlines()[-1])]
+    else:
+        told = [answers(version) for version in asked.versions]
+    for one in told:
+        for score in [compare_graphs(one), *(() if asked.graphs else compare_runs(one))]:
+            print(score)
+            for name, found in score.differences.items():
+                print(f"  {name}: {found}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""Asks a real Airflow about every example DAG file of its own, and writes down what it says.
+
+The tests never need it. Run it with the Python of an environment that has Airflow, and `virtualenv`, which
+some of the files look for:
+
+    python3.11 -m venv /tmp/airflow
+    /tmp/airflow/bin/pip install apache-airflow==2.11.2 apache-airflow-providers-standard==1.21.0 virtualenv
+    /tmp/airflow/bin/python tests/airflow/record.py
+
+It writes `answers-<version>.json` beside itself: graphs and schedules, and, of the DAGs that end within 40
+seconds, twice the same, how the run and its tasks ended, with XComs and rendered
+templates. `--print` writes to standard output instead, for `compare.py --live`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+Json = dict[str, Any]
+DATE = dt.datetime(2024, 3, 1, 2, tzinfo=dt.timezone.utc)  # noqa: UP017: Airflow 2 runs on older Pythons
+SECONDS = 40
+FOLDERS = ("example_dags", "providers/standard/example_dags")
+
+
+def prepare() -> None:
+    """Give Airflow a home of its own, with a database, before it is imported."""
+    home = tempfile.mkdtemp(prefix="airflow-oracle-")
+    os.environ.update(
+        AIRFLOW_HOME=home,
+        AIRFLOW__CORE__DAGS_FOLDER=f"{home}/dags",
+        # Only so are the examples' own plugins loaded.
+        AIRFLOW__CORE__LOAD_EXAMPLES="True",
+        AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR",
+        PYTHONDONTWRITEBYTECODE="1",
+        PYTHONHASHSEED="0",
+    )
+    sys.dont_write_bytecode = True
+    migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
+    subprocess.run(migrate, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def example_files(package: Path) -> Iterator[tuple[str, Path]]:
+    """Yield each example file, by its path below the package `airflow`."""
+    for folder in FOLDERS:
+        for path in sorted((package / folder).rglob("*.py")):
+            if path.name != "__init__.py":
+                yield path.relative_to(package).as_posix(), path
+
+
+def bag_of(path: Path) -> Any:
+    """Return the bag of one file's DAGs."""
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:
+        from airflow.models import DagBag
+
+        return DagBag(str(path), include_examples=False)
+    return DagBag(str(path))
+
+
+def task_of(task: Any) -> Json:
+    """Return what the graph says of a task; what is at its default is left out."""
+    group = task.task_group.group_id if task.task_group is not None else None
+    said = {
+        "operator": task.task_type,
+        "upstream": sorted(task.upstream_task_ids),
+        "rule": str(getattr(task.trigger_rule, "value", task.trigger_rule)),
+        "retries": task.retries or 0,
+        "group": group,
+        "mapped": type(task).__name__.endswith("MappedOperator"),
+        "setup": task.is_setup,
+        "teardown": task.is_teardown,
+    }
+    return {name: value for name, value in said.items() if value not in (False, None, 0, [], "all_success")}
+
+
+def schedule_of(dag: Any) -> Any:
+    """Return the timetable as Airflow would keep it: its kind and what it is made of."""
+    if getattr(dag, "is_subdag", False):
+        # Whatever it was given, no run is made by it.
+        return {"type": "NullTimetable"}
+    try:
+        from airflow.serialization.encoders import encode_timetable
+    except ImportError:
+        from airflow.serialization.serialized_objects import encode_timetable
+    told = json.loads(json.dumps(encode_timetable(dag.timetable), default=str))
+    return {"type": told["__type"].rpartition(".")[2], **told.get("__var", {})}
+
+
+def graphs(package: Path) -> Json:
+    """Return every file's DAGs."""
+    files: Json = {}
+    for name, path in example_files(package):
+        bag = bag_of(path)
+        files[name] = {
+            "dags": {
+                dag_id: {"schedule": schedule_of(dag), "tasks": {t.task_id: task_of(t) for t in dag.tasks}}
+                for dag_id, dag in sorted(bag.dags.items())
+            }
+        }
+        if bag.import_errors:
+            files[name]["errors"] = [text.strip().splitlines()[-1] for text in bag.import_errors.values()]
+    return files
+
+
+def jsonable(value: Any) -> Any:
+    """Return the value as JSON has it; of what JSON has not, only the type's name."""
+    return json.loads(json.dumps(value, default=lambda other: f"<{type(other).__name__}>", sort_keys=True))
+
+
+def outcome(dag_id: str, run: Any, major: int) -> Json:
+    """Read from Airflow's database how a run ended."""
+    from airflow.models import RenderedTaskInstanceFields, TaskInstance
+    from airflow.utils.session import create_session
+
+    try:
+        from airflow.models.xcom import XComModel as XCom
+    except ImportError:
+        from airflow.models.xcom import XCom
+
+    def name(row: Any) -> str:
+        return row.task_id if row.map_index < 0 else f"{row.task_id}[{row.map_index}]"
+
+    def rows(session: Any, model: Any) -> Any:
+        return session.query(model).filter_by(dag_id=dag_id, run_id=run.run_id)
+
+    with create_session() as session:
+        states = {name(ti): str(getattr(ti.state, "value", ti.state)) for ti in rows(session, TaskInstance)}
+        xcoms: Json = {}
+        for row in rows(session, XCom):
+            # Airflow 2 has done it when the row was read.
+            value = row.value if major == 2 else XCom.deserialize_value(row)
+            xcoms.setdefault(name(row), {})[row.key] = jsonable(value)
+        rendered = {
+            name(row): jsonable(row.rendered_fields)
+            for row in rows(session, RenderedTaskInstanceFields)
+            if row.rendered_fields
+        }
+    return {
+        "state": str(getattr(run.state, "value", run.state)),
+        "tasks": states,
+        "xcoms": xcoms,
+        "rendered": rendered,
+    }
+
+
+def run_apart(path: Path, dag_id: str, major: int) -> Json:
+    """Run a DAG in a forked process, and return its outcome or why there is none."""
+    # Each run begins with an empty database.
+    home = Path(os.environ["AIRFLOW_HOME"])
+    shutil.copy(home / "empty.db", home / "airflow.db")
+    answer = Path(tempfile.mkstemp(prefix="airflow-run-")[1])
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        try:
+            told = run_here(path, dag_id, major)
+        except BaseException as error:
+            told = {"none": f"it raises {type(error).__name__}"}
+        answer.write_text(json.dumps(told))
+        os._exit(0)
+    until = time.monotonic() + SECONDS
+    while os.waitpid(child, os.WNOHANG)[0] == 0:
+        if time.monotonic() > until:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return {"none": f"it takes more than {SECONDS} s"}
+        time.sleep(0.05)
+    text = answer.read_text()
+    answer.unlink()
+    return json.loads(text) if text else {"none": "its process ends"}
+
+
+def run_here(path: Path, dag_id: str, major: int) -> Json:
+    """Run a DAG as `dag.test()` does."""
+    from airflow import settings
+
+    settings.reconfigure_orm()
+    dag = bag_of(path).dags[dag_id]
+    if major == 2:
+        return outcome(dag_id, dag.test(execution_date=DATE), major)
+    return outcome(dag_id, dag.test(logical_date=DATE), major)
+
+
+def agreed(first: Any, second: Any) -> Any:
+    """Return what two runs have in common; what differs is `*`."""
+    if isinstance(first, dict) and isinstance(second, dict) and first.keys() == second.keys():
+        return {key: agreed(value, second[key]) for key, value in first.items()}
+    return first if first == second else "*"
+
+
+def main() -> None:
+    """Ask about the graphs, then run what can be run, twice."""
+    prepare()
+    import airflow
+
+    major = int(airflow.__version__.split(".")[0])
+    package = Path(airflow.__file__).parent
+    files = graphs(package)
+    home = Path(os.environ["AIRFLOW_HOME"])
+    shutil.copy(home / "airflow.db", home / "empty.db")
+    print_only = "--print" in sys.argv
+    for name, path in example_files(package):
+        for dag_id, dag in files[name]["dags"].items():
+            once = run_apart(path, dag_id, major)
+            if "none" not in once:
+                again = run_apart(path, dag_id, major)
+                same = "none" not in again and once["tasks"] == again["tasks"]
+                once = agreed(once, again) if same else {"none": "it ends another way each time"}
+            dag["run"] = once
+            print(name, dag_id, once.get("state", once.get("none")), file=sys.stderr, flush=True)
+    told = {"airflow": airflow.__version__, "files": files}
+    if print_only:
+        print(json.dumps(told, sort_keys=True))
+        return
+    target = HERE / f"answers-{airflow.__version__}.json"
+    target.write_text(compact(told))
+    print(target)
+
+
+def compact(told: Json) -> str:
+    """Write one DAG a line."""
+    lines = [f'{{"airflow": {json.dumps(told["airflow"])}, "files": {{']
+    for name, file in sorted(told["files"].items()):
+        rest = json.dumps({key: value for key, value in file.items() if key != "dags"})[1:-1]
+        lines.append(f'{json.dumps(name)}: {{{rest + ", " if rest else ""}"dags": {{')
+        dags = [f" {json.dumps(i)}: {json.dumps(d, sort_keys=True)}" for i, d in sorted(file["dags"].items())]
+        lines += [line + "," for line in dags[:-1]] + dags[-1:] + ["}},"]
+    lines[-1] = lines[-1].rstrip(",")
+    return "\n".join([*lines, "}}", ""])
+
+
+if __name__ == "__main__":
+    main()

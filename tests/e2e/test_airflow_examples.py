@@ -1,0 +1,66 @@
+"""Airflow's own example DAG files, graph by graph and run by run, against what real Airflow said of them.
+
+The answers are recorded (`tests/airflow/record.py`); the files are fetched by `tests/airflow/install.py`, which
+`make test` calls. The share that is equal is printed, and may not fall below what the issue asks for; what differs
+must be told below, with its reason, and no more than what differs may be told.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "airflow"))
+
+import compare
+
+_DEFERRED = "deferrable operators are not run yet"
+_PARTITIONS = "assets have no partitions here"
+
+# Of which graphs differ, and why.
+GRAPHS: dict[str, dict[str, str]] = {
+    "2.11.2": {
+        "example_sensors": _DEFERRED,
+        "example_time_delta_sensor_async": _DEFERRED,
+        "example_external_task": _DEFERRED,
+    },
+    "3.3.2": {
+        "example_sensors": _DEFERRED,
+        "example_time_delta_sensor_async": _DEFERRED,
+        "example_external_task": _DEFERRED,
+        "example_asset_with_watchers": "watchers of assets, which triggers feed, are not run yet",
+        "example_hitl_operator": "tasks that ask a person need a page of the UI that is not there",
+    },
+}
+# Every DAG of this file uses them.
+PARTITIONED = "example_dags/example_asset_partition.py"
+
+
+@pytest.fixture(scope="module", params=compare.VERSIONS)
+def told(request: pytest.FixtureRequest) -> compare.Json:
+    """What was recorded of one Airflow, with the files to compare with."""
+    version: str = request.param
+    assert (compare.FILES / version).is_dir(), (
+        f"{compare.FILES / version} is missing: `tests/airflow/install.py` fetches Airflow's example files"
+    )
+    return compare.answers(version)
+
+
+def check(score: compare.Score, known: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Print the share; nothing else than what is known may differ, and all of that must."""
+    with capsys.disabled():
+        print(f"\n{score}")
+        for name in sorted(score.differences):
+            print(f"  {name}: {known.get(name, score.differences[name])}")
+    new = {name: found for name, found in score.differences.items() if name not in known}
+    assert not new
+    assert not known.keys() - score.differences.keys(), "these don't differ any more: take them off the list"
+
+
+def test_graphs(told: compare.Json, capsys: pytest.CaptureFixture[str]) -> None:
+    known = dict(GRAPHS[told["airflow"]])
+    partitioned = told["files"].get(PARTITIONED, {"dags": {}})["dags"]
+    known.update(dict.fromkeys(partitioned, _PARTITIONS))
+    check(compare.compare_graphs(told), known, capsys)
