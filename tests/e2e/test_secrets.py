@@ -11,7 +11,7 @@ from pathlib import Path
 
 import zstandard
 from apart import Apart
-from harness import BIN, Standalone, standalone, write_dag
+from harness import BIN, Standalone, standalone, wait_until, write_dag
 
 # Values that stand in no other file; each way in has its own.
 SECRET = "zebra-9Kq"
@@ -291,3 +291,53 @@ def test_on_a_broker_nobody_but_the_api_has_a_key_and_no_store_a_value(tmp_path:
         for service in it.services.values():
             service.stop()
         assert_nowhere(tmp_path)
+
+
+TOP = """
+from airflow import DAG
+from airflow.models import Connection, Variable
+from airflow.operators.python import PythonOperator
+import datetime
+
+names = Variable.get("names", deserialize_json=True)
+held = Variable.get("top_token")
+host = Connection.get_connection_from_secrets("top").host
+print("at the top:", held)
+
+def says():
+    print("in the task:", names, host, held)
+
+with DAG("top", start_date=datetime.datetime(2024, 1, 1), schedule_interval=None) as dag:
+    for name in names:
+        PythonOperator(task_id=name, python_callable=says)
+"""
+
+
+def test_a_file_reads_the_log_at_its_top_and_is_read_again(running: Standalone, tmp_path: Path, dags: Path) -> None:
+    write_dag(dags, "top.py", TOP)
+
+    def error() -> str:
+        return str(running.api.get("/importErrors")["import_errors"][0]["stack_trace"])
+
+    assert "dagbok variables set names" in wait_until("the import error", error)
+    running.cli.ok("variables", "set", "top_token", f"{SECRET}-cli")
+    running.cli.ok("connections", "add", "top", "--conn-type", "http", "--conn-host", "there")
+    running.cli.ok("variables", "set", "names", '["a", "b"]')
+    # It heals by itself, with nothing in the folder changed.
+    running.wait_dag("top")
+    running.trigger("top", "r")
+    assert running.api.wait_run("top", "r") == "success"
+    assert "in the task: ['a', 'b'] there ***" in running.cli.ok("tasks", "logs", "top", "r", "a")
+    # Each try has it as it is then.
+    running.cli.ok("connections", "add", "top", "--conn-type", "http", "--conn-host", "elsewhere", "--overwrite")
+    running.trigger("top", "r2")
+    assert running.api.wait_run("top", "r2") == "success"
+    assert "['a', 'b'] elsewhere ***" in running.cli.ok("tasks", "logs", "top", "r2", "b")
+    assert SECRET not in json.dumps(running.api.events())
+    assert SECRET not in running.process.log.read_text()
+    running.cli.ok("variables", "set", "names", '["a", "c"]')
+
+    def has_c() -> bool:
+        return "c" in [one["task_id"] for one in running.api.get("/dags/top/tasks")["tasks"]]
+
+    assert wait_until("the file read again", has_c, 60.0)

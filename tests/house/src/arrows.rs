@@ -20,7 +20,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dagbok-projection", &["events", "runlog", "runtime"]),
     ("dagbok-archive", &["runlog"]),
     ("dagbok-rows", &["events", "runlog", "projection", "runtime"]),
-    ("dagbok-inbox", &["events", "protocol", "runlog", "runtime"]),
+    ("dagbok-inbox", &["events", "protocol", "secrets", "runlog", "runtime"]),
     (
         "dagbok-scheduler",
         &[
@@ -35,10 +35,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    (
-        "dagbok-executor",
-        &["events", "protocol", "secrets", "runlog", "inbox", "runtime", "telemetry"],
-    ),
+    ("dagbok-executor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
     ("dagbok-processor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
     (
         "dagbok-api",

@@ -6,7 +6,6 @@ mod null;
 mod past;
 mod run;
 mod said;
-mod secrets;
 mod serve;
 mod settle;
 mod startup;
