@@ -5,13 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import zstandard
 from apart import Apart
-from harness import BIN, Standalone, standalone, write_dag
+from harness import BIN, Standalone, standalone, wait_until, write_dag
 
 # Values that stand in no other file; each way in has its own.
 SECRET = "zebra-9Kq"
@@ -143,18 +145,25 @@ def use(it: Standalone | Apart) -> None:
 def test_a_secret_is_in_clear_nowhere_below_the_home(tmp_path: Path, dags: Path) -> None:
     write_dag(dags, "uses.py", USES)
     # Records that are old go into the archive at once.
-    env = {"DAGBOK__RETENTION__LOG": "1s", "DAGBOK__RETENTION__ARCHIVE_RECORDS": "4", "DAGBOK__RETENTION__EVERY": "1s"}
+    env = {
+        "DAGBOK__RETENTION__LOG": "1s",
+        "DAGBOK__RETENTION__EVERY": "1s",
+        "DAGBOK__RETENTION__ARCHIVE_RECORDS": "4",
+        "DAGBOK__SCHEDULER__SNAPSHOT_EVERY": "5",
+    }
     with standalone(tmp_path, dags, env=env) as it:
         set_all(it, tmp_path)
         it.wait_dag("uses")
         use(it)
-        opened = {**it.cli.env, "DAGBOK_HOME": str(it.home)}
-        it.cli.env = opened
+        it.cli.env = {"DAGBOK_HOME": str(it.home)}
+        wait_until("a file of the archive", lambda: list((it.home / "archive").glob("*.arc")))
         # A stop writes snapshots, rows and what is left of the log.
         assert it.process.stop() == 0
         files = assert_nowhere(it.home) + assert_nowhere(tmp_path)
         assert files > 20
-        # What holds is there after it, and by a fold from the first record on.
+        # What holds is there after it, by a fold of the archive and the log from the first record on.
+        shutil.rmtree(it.home / "read-model")
+        shutil.rmtree(it.home / "snapshots")
         it.start()
         listed = it.api.get("/variables")["variables"]
         assert [(one["key"], one["value"]) for one in listed] == [
@@ -291,3 +300,119 @@ def test_on_a_broker_nobody_but_the_api_has_a_key_and_no_store_a_value(tmp_path:
         for service in it.services.values():
             service.stop()
         assert_nowhere(tmp_path)
+
+
+TOP = """
+from airflow import DAG
+from airflow.models import Connection, Variable
+from airflow.operators.python import PythonOperator
+import datetime
+
+names = Variable.get("names", deserialize_json=True)
+held = Variable.get("top_token")
+host = Connection.get_connection_from_secrets("top").host
+print("at the top:", held)
+
+def says():
+    print("in the task:", names, host, held)
+
+with DAG("top", start_date=datetime.datetime(2024, 1, 1), schedule_interval=None) as dag:
+    for name in names:
+        PythonOperator(task_id=name, python_callable=says)
+"""
+
+
+def test_a_file_reads_the_log_at_its_top_and_is_read_again(running: Standalone, tmp_path: Path, dags: Path) -> None:
+    write_dag(dags, "top.py", TOP)
+
+    def error() -> str:
+        return str(running.api.get("/importErrors")["import_errors"][0]["stack_trace"])
+
+    assert "dagbok variables set names" in wait_until("the import error", error)
+    running.cli.ok("variables", "set", "top_token", f"{SECRET}-cli")
+    running.cli.ok("connections", "add", "top", "--conn-type", "http", "--conn-host", "there")
+    running.cli.ok("variables", "set", "names", '["a", "b"]')
+    # It heals by itself, with nothing in the folder changed.
+    running.wait_dag("top")
+    running.trigger("top", "r")
+    assert running.api.wait_run("top", "r") == "success"
+    assert "in the task: ['a', 'b'] there ***" in running.cli.ok("tasks", "logs", "top", "r", "a")
+    # Each try has it as it is then.
+    running.cli.ok("connections", "add", "top", "--conn-type", "http", "--conn-host", "elsewhere", "--overwrite")
+    running.trigger("top", "r2")
+    assert running.api.wait_run("top", "r2") == "success"
+    assert "['a', 'b'] elsewhere ***" in running.cli.ok("tasks", "logs", "top", "r2", "b")
+    assert SECRET not in json.dumps(running.api.events())
+    assert SECRET not in running.process.log.read_text()
+    running.cli.ok("variables", "set", "names", '["a", "c"]')
+
+    def has_c() -> bool:
+        return "c" in [one["task_id"] for one in running.api.get("/dags/top/tasks")["tasks"]]
+
+    assert wait_until("the file read again", has_c, 60.0)
+
+
+def test_the_api_shows_no_secret_and_takes_back_what_it_masked(running: Standalone) -> None:
+    api, cli = running.api, running.cli
+    cli.env = {"DAGBOK_HOME": str(running.home)}
+    body = {"connection_id": "db", "conn_type": "postgres", "host": "h", "password": "hunter2-hunter2"}
+    body["extra"] = json.dumps({"key": "hunter2-extra", "region": "eu"})
+    made = api.post("/connections", body)
+    assert (made.status_code, made.json()["password"], made.json()["login"]) == (201, "***", None)
+    shown = json.loads(made.json()["extra"])
+    assert shown == {"key": "***", "region": "***"}
+    # As a form sends it back, with one field of its own.
+    sent = {**{name: made.json()[name] for name in body}, "extra": json.dumps({**shown, "region": "us"}), "port": 5}
+    assert api.patch("/connections/db", sent).status_code == 200
+    kept = cli.json("connections", "get", "db", "--show-secret")
+    assert (kept["password"], kept["port"], json.loads(kept["extra"])) == (
+        "hunter2-hunter2",
+        5,
+        {"key": "hunter2-extra", "region": "us"},
+    )
+    assert api.patch("/connections/db", {"host": None, "description": "mine"}).json()["host"] is None
+    wrong = [
+        ({**body, "connection_id": "x", "port": "hunter2-port"}, 422, "port"),
+        ({**body, "connection_id": "x", "extra": "hunter2"}, 422, "extra"),
+        ({**body, "connection_id": "x y"}, 422, "connection_id"),
+        ({**body, "connection_id": "x", "hunter": "hunter2"}, 422, "hunter"),
+        (body, 409, "already"),
+    ]
+    for sent, status, said in wrong:
+        answer = api.post("/connections", sent)
+        assert (answer.status_code, said in answer.text) == (status, True), answer.text
+        assert "hunter2" not in answer.text
+    assert api.post("/variables", {"key": "large", "value": "x" * 300_000}).status_code == 413
+    assert api.post("/variables", {"key": "shape", "value": {"password": "hunter2", "port": 1}}).status_code == 201
+    seen = api.get("/variables/shape")
+    assert (json.loads(seen["value"]), seen["is_encrypted"]) == ({"password": "***", "port": 1}, True)
+    actions = [
+        {"action": "create", "entities": [{"key": "shape", "value": "1"}], "action_on_existence": "skip"},
+        {"action": "update", "entities": [{"key": "nope", "value": "1"}]},
+        {"action": "update", "entities": [{"key": "shape", "value": "2", "description": "d"}]},
+        {"action": "delete", "entities": ["nope"], "action_on_non_existence": "skip"},
+    ]
+    done = api.patch("/variables", {"actions": actions}).json()
+    assert (done["create"]["success"], done["update"]["success"]) == ([], ["shape"])
+    assert [error["status_code"] for error in done["update"]["errors"]] == [404]
+    assert (api.get("/variables/shape")["value"], api.get("/variables/shape")["description"]) == ("2", "d")
+    assert api.patch("/variables/shape", {"description": None}).json()["value"] == "2"
+    found = api.get("/connections", connection_id_pattern="d", order_by="-port")
+    assert (found["total_entries"], found["connections"][0]["connection_id"]) == (1, "db")
+    assert "hunter2" not in running.process.log.read_text()
+    assert "hunter2" not in json.dumps([api.events(), api.get("/connections"), api.get("/variables")])
+
+
+def test_of_two_writers_the_last_on_the_log_wins(running: Standalone) -> None:
+    def write(who: int) -> None:
+        for number in range(20):
+            text = f"{who}-{number}"
+            entity = {"key": "shared", "value": text, "description": text}
+            action = {"action": "create", "entities": [entity], "action_on_existence": "overwrite"}
+            assert running.api.patch("/variables", {"actions": [action]}).status_code == 200
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(write, range(4)))
+    sets = [fact for record in running.api.events() for fact in record["facts"] if fact["type"] == "VariableSet"]
+    now = running.api.get("/variables/shared")
+    assert (len(sets), now["value"], now["description"]) == (80, sets[-1]["description"], sets[-1]["description"])

@@ -124,6 +124,7 @@ impl Python {
             interpreter: self.executable.clone(),
             package_path: self.package_path.clone(),
             bytecode: Some(home.join("bytecode")),
+            lookup: None,
         }
     }
 }

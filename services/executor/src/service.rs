@@ -1,6 +1,7 @@
 //! The executor's life: start, work, drain.
 use std::{sync::Arc, time::Duration};
 
+use dagbok_inbox::{LOOKUP_VARIABLE, Lookup};
 use dagbok_protocol::names;
 use dagbok_runlog::Ports;
 use dagbok_runtime::{Clock, Shutdown};
@@ -52,6 +53,18 @@ pub async fn run(
     let begun = Begun::open(settings.home.join("begun"), &settings.executor).map_err(home)?;
     allow_many_files();
     let masks = Masks::default();
+    let mut settings = settings;
+    // Kept to the end: the socket goes with it.
+    let lookup = Lookup::start(Arc::clone(&ports.signals), "an executor", shutdown.clone());
+    match &lookup {
+        Ok(lookup) => {
+            let socket = lookup.socket().display().to_string();
+            settings.env.insert(LOOKUP_VARIABLE.to_owned(), socket);
+        }
+        Err(error) => {
+            tracing::warn!(%error, "files can't ask for variables of the log while they are loaded")
+        }
+    }
     let started = match settings.runner {
         Runner::Null => None,
         Runner::Python => {

@@ -27,6 +27,8 @@ pub struct ParsedFile {
     pub listed: Vec<String>,
     /// Places in the folder where it looked for modules: `lib/names` for `lib/names.py` or a package.
     pub sought: Vec<String>,
+    /// Whether it asked for variables or connections of the log: those can change though nothing in the folder does.
+    pub looked_up: bool,
     /// What its author should know, though it works.
     pub warnings: Vec<String>,
 }
@@ -45,6 +47,8 @@ struct ParsedLine {
     listed: Vec<String>,
     #[serde(default)]
     sought: Vec<String>,
+    #[serde(default)]
+    looked_up: bool,
     #[serde(default)]
     warnings: Vec<String>,
     #[serde(default)]
@@ -128,6 +132,7 @@ impl ParsedFile {
             imports: line.imports,
             listed: line.listed,
             sought: line.sought,
+            looked_up: line.looked_up,
             warnings: line.warnings,
             ..Self::default()
         };

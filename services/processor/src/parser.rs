@@ -183,6 +183,9 @@ fn command(python: &Python) -> Command {
     if let Some(bytecode) = &python.bytecode {
         command.env("DAGBOK_BYTECODE", bytecode);
     }
+    if let Some(lookup) = &python.lookup {
+        command.env(dagbok_inbox::LOOKUP_VARIABLE, lookup);
+    }
     command
 }
 

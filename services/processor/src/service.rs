@@ -15,7 +15,7 @@ use std::{
 };
 
 use dagbok_events::DagId;
-use dagbok_inbox::Inbox;
+use dagbok_inbox::{Inbox, Lookup};
 use dagbok_runlog::Ports;
 use dagbok_runtime::{Backoff, Clock, Shutdown};
 use dagbok_telemetry::metrics;
@@ -48,6 +48,14 @@ pub async fn run(
         why: error.to_string(),
     })?;
     let mut watch = FolderWatch::start(&folder, settings.rescan);
+    let mut settings = settings;
+    let lookup = Lookup::start(Arc::clone(&ports.signals), "the processor", shutdown.clone());
+    match &lookup {
+        Ok(lookup) => settings.python.lookup = Some(lookup.socket()),
+        Err(error) => {
+            tracing::warn!(%error, "files can't ask for variables of the log while they are read")
+        }
+    }
     let mut service = Service::open(ports, settings, clock, shutdown.clone()).await?;
     let (parsers, signals) = (service.parsers.clone(), Arc::clone(&service.ports.signals));
     let within = service.settings.parse_timeout;

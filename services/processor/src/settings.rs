@@ -14,6 +14,8 @@ pub struct Python {
     /// Where what had to be compiled is kept, as nothing is written into the DAG folder or beside what is
     /// installed; `None` keeps it nowhere.
     pub bytecode: Option<PathBuf>,
+    /// Where files ask for variables and connections of the log while they are read; `None` where nobody answers.
+    pub lookup: Option<PathBuf>,
 }
 
 /// How lines of `.airflowignore` are read.

@@ -2,6 +2,9 @@
 //!
 //! A command carries an id, so that sending it again after silence does it once. Silence means
 //! *maybe*: [`Inbox::ask`] says so and names the id.
+mod lookup;
+mod secrets;
+
 use std::{sync::Arc, time::Duration};
 
 use dagbok_events::{Actor, CommandId, DecodeError, TraceContext, decode_any, encode_packed};
@@ -13,6 +16,8 @@ use dagbok_protocol::{
 use dagbok_runlog::{PortError, Ports, Queue, QueueSettings, Signals};
 use dagbok_runtime::{Clock, fresh_command_id};
 use futures::StreamExt as _;
+pub use lookup::{LOOKUP_VARIABLE, Lookup};
+pub use secrets::{SecretReply, SecretsClient};
 use thiserror::Error;
 
 const _: () = assert!(

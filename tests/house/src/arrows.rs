@@ -21,7 +21,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dagbok-archive", &["runlog"]),
     ("dagbok-rows", &["events", "runlog", "projection", "runtime"]),
     ("dagbok-leading", &["events", "protocol", "runlog", "runtime"]),
-    ("dagbok-inbox", &["events", "protocol", "runlog", "runtime"]),
+    ("dagbok-inbox", &["events", "protocol", "secrets", "runlog", "runtime"]),
     (
         "dagbok-scheduler",
         &[
@@ -37,10 +37,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    (
-        "dagbok-executor",
-        &["events", "protocol", "secrets", "runlog", "inbox", "runtime", "telemetry"],
-    ),
+    ("dagbok-executor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
     ("dagbok-processor", &["events", "protocol", "runlog", "inbox", "runtime", "telemetry"]),
     (
         "dagbok-api",

@@ -9,7 +9,7 @@ use dagbok_inbox::Inbox;
 use dagbok_runlog::{PortError, Ports};
 use dagbok_runtime::{Clock, Shutdown};
 use dagbok_secrets::KeyFile;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, RwLock};
 
 use super::{errors::ApiError, logs::KeptLogs, pulse::Pulse, why::Past};
 use crate::{
@@ -75,6 +75,8 @@ pub struct Parts {
     pub alerts: OnceLock<Alerts>,
     /// Where the master key of variables and connections lies.
     pub secrets: OnceLock<KeyFile>,
+    /// Held while something is sealed and sent, and alone by whoever destroys the key that it was sealed by.
+    pub sealing: RwLock<()>,
 }
 
 impl Deref for ApiState {
@@ -110,6 +112,7 @@ impl ApiState {
             past: OnceLock::new(),
             alerts: OnceLock::new(),
             secrets: OnceLock::new(),
+            sealing: RwLock::default(),
         })))
     }
 

@@ -1,12 +1,13 @@
 //! Records at random: plausible ones, and ones that the rules would never make.
 use dagbok_events::{
-    Actor, DagDisappeared, DagPaused, DagUnpaused, ExecutorJoined, ExecutorLeft, ExpectedRuns,
-    Fact, ForeignReport, Interval, LeftWhy, Leg, LostWhy, MapIndex, Micros, MissedWhy, PoolDeleted,
-    PoolName, PoolSet, QueueName, Record, RefusedWhy, ReportRefused, RuledOut, RunCancelled,
-    RunCleared, RunDeleted, RunExpected, RunFailed, RunMark, RunMarked, RunMissed, RunNoted,
-    RunStarted, RunSucceeded, RunTimedOut, RunVersionChanged, RunWas, Scope, TaskCleared,
-    TaskExpanded, TaskGone, TaskMark, TaskMarked, TaskNoted, TaskQueued, TryCancelled, TryLost,
-    TryRescheduled, TryReturned, TrySkipped, TryStarted, Usage,
+    Actor, ConnId, ConnectionSet, DagDisappeared, DagPaused, DagUnpaused, ExecutorJoined,
+    ExecutorLeft, ExpectedRuns, Fact, ForeignReport, Interval, LeftWhy, Leg, LostWhy, MapIndex,
+    Micros, MissedWhy, PoolDeleted, PoolName, PoolSet, QueueName, Record, RefusedWhy,
+    ReportRefused, Rewrapped, RuledOut, RunCancelled, RunCleared, RunDeleted, RunExpected,
+    RunFailed, RunMark, RunMarked, RunMissed, RunNoted, RunStarted, RunSucceeded, RunTimedOut,
+    RunVersionChanged, RunWas, Scope, Sealed, SecretsRewrapped, TaskCleared, TaskExpanded,
+    TaskGone, TaskMark, TaskMarked, TaskNoted, TaskQueued, TryCancelled, TryLost, TryRescheduled,
+    TryReturned, TrySkipped, TryStarted, Usage, VariableDeleted, VariableKey, VariableSet,
 };
 
 use super::story::{FIRST, Story, dag, digest, executor, key, nth, spec, task};
@@ -46,7 +47,7 @@ fn fact(dice: &mut Dice) -> Fact {
     let on = executor(dice.one(&EXECUTORS));
     let retry_at = (dice.below(2) == 0).then_some(FIRST);
     let pool = PoolName::new(dice.one(&["default_pool", "gpu"])).unwrap();
-    match dice.below(38) {
+    match dice.below(42) {
         0..=3 => Fact::TaskQueued(TaskQueued {
             task_id,
             map_index,
@@ -168,11 +169,36 @@ fn fact(dice: &mut Dice) -> Fact {
         31 => Fact::RunDeleted(RunDeleted { logical_date: None, tries: 0 }),
         25 => Fact::PoolSet(PoolSet { pool, slots: 4, description: None, include_deferred: false }),
         32 => Fact::PoolDeleted(PoolDeleted { pool }),
+        38..=41 => about_secrets(dice, id, number),
         _ => {
             let name = format!("key_{:02}", dice.below(12));
             let large = format!("\"{}\"", "x".repeat(400));
             Story::pushed(id, number, &name, Some(if number == 1 { &large } else { "2" }))
         }
+    }
+}
+
+fn about_secrets(dice: &mut Dice, name: &str, number: u16) -> Fact {
+    let id = format!("{name}-{number}");
+    let text = || "c2VhbGVk".to_owned();
+    let sealed = Sealed { id: id.clone(), master: "m".to_owned(), key: text(), value: text() };
+    let key = VariableKey::new(name).unwrap();
+    match dice.below(4) {
+        0 => Fact::VariableDeleted(VariableDeleted { key }),
+        1 => {
+            let keys = vec![Rewrapped { id, key: "bmV3".to_owned() }];
+            Fact::SecretsRewrapped(SecretsRewrapped { master: "n".to_owned(), keys })
+        }
+        2 => {
+            let (conn_id, conn_type) = (ConnId::new(name).unwrap(), "http".to_owned());
+            Fact::ConnectionSet(Box::new(ConnectionSet {
+                conn_id,
+                conn_type,
+                description: None,
+                sealed,
+            }))
+        }
+        _ => Fact::VariableSet(Box::new(VariableSet { key, description: None, sealed })),
     }
 }
 

@@ -5,7 +5,6 @@ use dagbok_events::{Payload, TryKey, decode_any, encode_any};
 use dagbok_protocol::{ApiQuestion, ApiReply, Asked, names};
 use dagbok_runlog::{RequestError, Signals};
 use dagbok_runtime::Backoff;
-use dagbok_secrets::wire::PublicKey;
 use serde_json::Value;
 
 use crate::store::Store;
@@ -13,7 +12,7 @@ use crate::store::Store;
 /// How long one question may take to be answered: what the API gives itself, and the way there and back.
 const WITHIN: Duration = Duration::from_secs(35);
 /// How long is asked again where nobody answers: an API that is started anew is back by then.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// An answer that is none: its HTTP status, and why.
 pub(super) type Unanswered = (u16, String);
@@ -27,14 +26,12 @@ pub(crate) struct ApiClient {
     key: TryKey,
     /// Requests that did something, so that each has a key of its own.
     posted: u32,
-    /// What questions about variables and connections are sealed for, once that was asked.
-    pub(super) secrets_key: Option<PublicKey>,
 }
 
 impl ApiClient {
     /// For a try that the record `seen` queued.
     pub(crate) fn new(signals: Arc<dyn Signals>, store: Store, seen: u64, key: TryKey) -> Self {
-        Self { signals, store, seen, key, posted: 0, secrets_key: None }
+        Self { signals, store, seen, key, posted: 0 }
     }
 
     /// The JSON at a path of the API.
@@ -59,16 +56,6 @@ impl ApiClient {
 
     /// A value that a task handed on, as JSON; nothing where there is none.
     pub(super) async fn xcom(&self, asked: Asked) -> Result<Option<Value>, Unanswered> {
-        none_of(self.ask(asked).await)
-    }
-
-    /// About variables and connections.
-    pub(super) async fn secret(&self, asked: Asked) -> Result<Value, Unanswered> {
-        self.ask(asked).await
-    }
-
-    /// As [`ApiClient::secret`], with nothing where there is no such thing.
-    pub(super) async fn find_secret(&self, asked: Asked) -> Result<Option<Value>, Unanswered> {
         none_of(self.ask(asked).await)
     }
 

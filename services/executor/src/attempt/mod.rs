@@ -8,7 +8,6 @@ mod null;
 pub(crate) mod past;
 mod run;
 mod said;
-mod secrets;
 mod serve;
 mod settle;
 pub(crate) mod startup;

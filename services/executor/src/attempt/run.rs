@@ -2,6 +2,7 @@
 use std::{path::Path, sync::Arc};
 
 use dagbok_events::{Failure, FailureKind, Fault, LostWhy, Usage};
+use dagbok_inbox::SecretsClient;
 use dagbok_protocol::{ReportBody, WorkItem};
 use tokio::{
     io::BufReader,
@@ -10,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    ask::ApiClient,
+    ask::{ApiClient, PATIENCE},
     exit::{Exit, Patience, ProcessWatch},
     said::Said,
     serve::Server,
@@ -227,6 +228,12 @@ impl Running<'_> {
                 shared.store.clone(),
                 item.queued_seq,
                 item.key.clone(),
+            ),
+            secrets: SecretsClient::new(
+                Arc::clone(&shared.ports.signals),
+                format!("task {}.{}", item.key.dag_id, item.key.task_id),
+                item.queued_seq,
+                PATIENCE,
             ),
             date: item.run.logical_date,
             first_started_at: item.first_started_at,

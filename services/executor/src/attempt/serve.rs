@@ -2,6 +2,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dagbok_events::{AssetRef, TaskId, Timestamp, TryKey};
+use dagbok_inbox::SecretsClient;
 use dagbok_protocol::{OutletEvent, ReportBody, limits::PAYLOAD_BYTES};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
@@ -16,7 +17,6 @@ use super::{
     deferral,
     past,
     said::{Ending, Said},
-    secrets,
     wire::{self, FrameError, Incoming},
     xcom::{Address, RETURN_VALUE, XComs},
 };
@@ -48,6 +48,8 @@ pub(crate) struct Server {
     pub(crate) xcoms: XComs,
     /// For what is asked about other runs.
     pub(crate) api: ApiClient,
+    /// For variables and connections.
+    pub(crate) secrets: SecretsClient,
     /// The run's logical date.
     pub(crate) date: Option<Timestamp>,
     /// When the try's first leg began, where this is a later one.
@@ -288,7 +290,7 @@ impl Server {
                 Ok(json!({"type": "TaskRescheduleStartDate", "start_date": start}))
             }
             other => {
-                if let Some(answer) = secrets::answer(&mut self.api, other, &body).await {
+                if let Some(answer) = self.secrets.answer(other, &body).await {
                     return answer;
                 }
                 match past::answer(&mut self.api, &self.key, self.date, other, &body).await {

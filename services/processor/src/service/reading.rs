@@ -22,6 +22,9 @@ use crate::{
 /// How long the end of processes that are given up is waited for.
 const LAST_LOOK: Duration = Duration::from_secs(5);
 
+/// How long what a file read of the log's variables counts as new: Airflow reads every file as often.
+const LOOKED_UP_PAUSE: Duration = Duration::from_secs(30);
+
 impl Service {
     /// Parses what needs it. What is read must be what is published, so that where the bundle is of other
     /// data the folder is walked, and packed, first.
@@ -164,6 +167,11 @@ impl Service {
         }
         let had = state.dag_ids().clone();
         let again = foretell::again_in(&parsed, self.clock.now());
+        let again = match again {
+            _ if !parsed.looked_up => again,
+            Some(again) => Some(again.min(LOOKED_UP_PAUSE)),
+            None => Some(LOOKED_UP_PAUSE),
+        };
         let news = state.take(why, inputs, &parsed, again);
         state.look_at(&file, &self.snapshot);
         self.agenda.note(&file, state, &self.snapshot, Instant::now());

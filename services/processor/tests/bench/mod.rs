@@ -108,6 +108,7 @@ impl Bench {
             ),
             package_path: Some(fs::canonicalize(checkout.join("shared/python/src")).unwrap()),
             bytecode: Some(std::env::temp_dir().join("dagbok-test-bytecode")),
+            lookup: None,
         };
         let mut settings = ProcessorSettings::new(self.dags(), python);
         settings.debounce = Duration::from_millis(50);

@@ -12,11 +12,11 @@ use dagbok_events::{
     Record, RefusedWhy, ReportRefused, ReprocessBehavior, RuledOut, RunBackfilled, RunCancelled,
     RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMark, RunMarked, RunMissed,
     RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunVersionChanged, RunWas, Scope,
-    Sealed, SkippedWhy, TaskCleared, TaskExpanded, TaskId, TaskMark, TaskMarked, TaskNoted, TaskQueued,
-    TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerRule, TryCancelled,
-    TriggerCall, TriggerFailed, TriggerFailedWhy, TriggerFired, TryDeferred, TryFailed, TryLost,
-    TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage,
-    VariableDeleted, VariableKey, VariableSet, XComPushed,
+    Sealed, SkippedWhy, TaskCleared, TaskExpanded, TaskId, TaskMark, TaskMarked, TaskNoted,
+    TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerCall,
+    TriggerFailed, TriggerFailedWhy, TriggerFired, TriggerRule, TryCancelled, TryDeferred, TryFailed,
+    TryLost, TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded,
+    Usage, VariableDeleted, VariableKey, VariableSet, XComPushed,
 };
 use proptest::{option, prelude::*, sample::select, strategy::Union};
 

@@ -1,5 +1,5 @@
 //! Variables and connections: the rules know which there are, and no value.
-use dagbok_domain::Namespace;
+use dagbok_domain::namespace::Namespace;
 use dagbok_events::{
     ConnId, ConnectionSet, Rewrapped, Sealed, SecretsRewrapped, VariableKey, VariableSet,
 };
@@ -81,8 +81,7 @@ fn keys_are_wrapped_anew_for_values_that_hold_and_for_no_others() {
     world.namespace = Namespace::from_snapshot(&bytes).expect("it was just made");
     let stale = Some(SecretIs::Value("9".to_owned()));
     world.send(ask(connection("4", stale))).refused(RefusalCode::SecretChanged, []);
-    world.send(ask(variable("4", Some(SecretIs::Missing)))).refused(
-        RefusalCode::SecretAlreadyExists,
-        [],
-    );
+    world
+        .send(ask(variable("4", Some(SecretIs::Missing))))
+        .refused(RefusalCode::SecretAlreadyExists, []);
 }

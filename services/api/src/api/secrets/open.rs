@@ -124,6 +124,7 @@ pub(super) async fn set_variable(
 ) -> Result<(), ApiError> {
     let NewVariable { key, value, description, only } = new;
     fits(value.len())?;
+    let _sealing = state.sealing.read().await;
     let ring = ring_to_write(state).await?;
     let description = match description {
         Some(description) => description.filter(|text| !text.is_empty()),
@@ -157,6 +158,7 @@ pub(super) async fn set_connection(
     let ConnectionFields { host, login, password, schema, port: _, extra } = &fields;
     let texts = [host, login, password, schema, extra].into_iter().flatten();
     fits(texts.map(String::len).sum())?;
+    let _sealing = state.sealing.read().await;
     let ring = ring_to_write(state).await?;
     let sealed = ring.current().seal(Entry::Connection(&conn_id), &fields);
     let description = description.filter(|text| !text.is_empty());

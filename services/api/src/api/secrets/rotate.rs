@@ -33,6 +33,7 @@ pub(crate) async fn rotate(
 ) -> Result<Json<RotatedSecrets>, ApiError> {
     let caller = Caller { key: None, ..caller };
     let file = key_file(&state)?.clone();
+    let _alone = state.sealing.write().await;
     let forgotten = lost(&state, &file, &caller, body.forget_lost).await?;
     let ring = if file.is_named() { file.load()? } else { file.add()? };
     let mut rewrapped = 0;

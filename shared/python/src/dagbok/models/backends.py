@@ -127,12 +127,13 @@ def first(looks: dict[str, Callable[[], Any]]) -> Any:
 
 def places(kind: str, key: str) -> Iterator[str]:
     """Yield where a variable or a connection can be set, for people; `kind` is VAR or CONN."""
+    from dagbok.models.lookup import is_there
     from dagbok.runtime.current import supervisor_or_none
 
     words = {"VAR": ("variables", "dagbok variables set"), "CONN": ("connections", "dagbok connections add")}
     part, command = words[kind]
-    # While a DAG's file is read nobody is there to ask for what is on the log.
-    if "metastore" in order() and supervisor_or_none() is not None:
+    # Where a file is read on its own, nobody is there to ask for what is on the log.
+    if "metastore" in order() and (supervisor_or_none() is not None or is_there()):
         yield f"`{command} {key}`"
     yield f"the environment variable AIRFLOW_{kind}_{key.upper()} for the executor"
     yield f"a file {part}/{key} in the folder that DAGBOK_SECRETS_FOLDER names"

@@ -8,7 +8,7 @@ from typing import Any
 
 from dagbok.exceptions import AirflowException, AirflowNotFoundException, SupervisorError
 from dagbok.masking import mask_secret
-from dagbok.models import backends
+from dagbok.models import backends, lookup
 from dagbok.models.secrets import CONNECTIONS
 
 _FIELDS = ("conn_type", "host", "schema", "login", "password", "port", "extra")
@@ -252,17 +252,14 @@ def _of_backend(conn_id: str) -> Any:
 
 def of_log(conn_id: str) -> Connection | None:
     """Return a connection that is on the log."""
-    from dagbok.runtime.current import supervisor_or_none
-
-    supervisor = supervisor_or_none()
-    if supervisor is None:
-        return None
     try:
-        answer = supervisor.ask({"type": "GetConnection", "conn_id": conn_id})
+        answer = lookup.ask_anybody({"type": "GetConnection", "conn_id": conn_id})
     except SupervisorError as error:
         if error.code == "CONNECTION_NOT_FOUND":
             return None
         raise
+    if answer is None:
+        return None
     return Connection(conn_id=conn_id, **{name: answer.get(name) for name in (*_FIELDS, "description")})
 
 

@@ -1,7 +1,7 @@
 """What the command line has the tasks' Python do with variables and connections: files, and trying one.
 
 `python -m dagbok.models.portable WHAT [ARGUMENT…]`. Values go in by standard input and out by standard
-output, which are pipes to the command line; none stands in an argument, which other users of the machine can see.
+output, which are pipes to the command line; none stands in an argument, which other users can see.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 
 from dagbok.exceptions import SupervisorError
 from dagbok.masking import mask_secret
-from dagbok.models import backends
+from dagbok.models import backends, lookup
 from dagbok.models.secrets import VARIABLES
 
 _MISSING: Any = object()
@@ -123,18 +123,13 @@ def _of_backend(key: str) -> Any:
 
 def of_log(key: str) -> str | None:
     """Return the text of a variable that is on the log."""
-    from dagbok.runtime.current import supervisor_or_none
-
-    supervisor = supervisor_or_none()
-    if supervisor is None:
-        return None
     try:
-        value = supervisor.ask({"type": "GetVariable", "key": key})["value"]
+        answer = lookup.ask_anybody({"type": "GetVariable", "key": key})
     except SupervisorError as error:
         if error.code == "VARIABLE_NOT_FOUND":
             return None
         raise
-    return None if value is None else str(value)
+    return None if answer is None or answer["value"] is None else str(answer["value"])
 
 
 def _ask(request: dict[str, Any], what: str, key: str) -> Any:

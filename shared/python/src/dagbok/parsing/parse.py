@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from dagbok.authoring.dag import DAG
@@ -56,6 +57,9 @@ def parse_file(folder: str, file: str, tell: Tell | None = None, last: dict[str,
 
             answer["foretold"], errors = foretell(described, last, folder)
             answer["errors"] += errors
+    lookup = sys.modules.get("dagbok.models.lookup")
+    if lookup is not None and lookup.asked:
+        answer["looked_up"] = True
     answer["imports"] = tracker.files()
     answer["listed"] = tracker.folders()
     answer["sought"] = tracker.places()

@@ -28,6 +28,8 @@ def run_and_exit(
     try:
         _settle(fds, parent)
         set_environment(env)
+        # It is for files that are read before: a task's own processes would fetch what nobody masks.
+        os.environ.pop("DAGBOK_LOOKUP", None)
         if cwd is not None:
             os.chdir(cwd)
         interrupts.after_fork()

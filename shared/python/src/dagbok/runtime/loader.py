@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from dagbok.authoring.dag import DAG
 from dagbok.loading import load_file, put_last
 from dagbok.masking import masker
+from dagbok.models import lookup
 from dagbok.operators.arguments import wishes_of
 from dagbok.runtime import guard, logs, processes
 from dagbok.runtime.child import set_environment
@@ -89,11 +90,14 @@ def tell_secrets(control: Control) -> None:
 def ready(started: float, dags: list[str]) -> Json:
     """Return the message that a zygote sends once."""
     others = processes.threads()
+    why = f"the import started threads: {', '.join(others[:5])}" if others else None
+    if lookup.asked:
+        why = "the import reads variables or connections of the log, which may change"
     return {
         "type": "Ready",
         "pid": os.getpid(),
-        "fork_safe": not others,
-        "why": f"the import started threads: {', '.join(others[:5])}" if others else None,
+        "fork_safe": why is None,
+        "why": why,
         "load_seconds": time.perf_counter() - started,
         "dags": dags,
         "python": platform.python_version(),
