@@ -309,3 +309,8 @@ def test_a_backfill_asks_a_timetable_of_the_files_own_for_its_dates(tmp_path: Pa
         asked = {"dag_id": "workdays", "from_date": "1924-01-01T00:00:00Z", "to_date": "2024-01-01T00:00:00Z"}
         many = running.api.post("/backfills/dry_run", asked)
         assert (many.status_code, "10000" in many.text) == (422, True), many.text
+        # A file that is gone is asked by nobody.
+        (dags / "workdays.py").unlink()
+        wait_until("it is gone", lambda: running.api.get("/dags", dag_id_pattern="workdays")["dags"] == [])
+        gone = running.api.post("/backfills/dry_run", asked)
+        assert (gone.status_code, "no DAG" in gone.text) == (404, True), gone.text

@@ -3,6 +3,7 @@ use dagbok_domain::{namespace::Outcome, run::Ending};
 use dagbok_events::{DagSpec, Expand, Fact, MapIndex, TaskWas, TriggerRule};
 use dagbok_protocol::{
     ClearTasks, ClearedTask, CommandBody, NoteTask, OnRunning, RefusalCode, TaskCopy,
+    limits::{NOTE_BYTES, NOTED_AT_ONCE},
 };
 
 use super::support::{
@@ -361,7 +362,15 @@ fn a_note_on_a_task_is_another_with_the_one_before() {
     let Fact::TaskNoted(f) = &sent.records[0].facts[0] else { panic!("no note") };
     assert_eq!((f.note.as_deref(), f.was.as_deref()), (None, Some("first")));
     note(&mut world, Some("x"), "nobody").refused(RefusalCode::TaskNotFound, []);
-    note(&mut world, Some(&"x".repeat(5_000)), "b").refused(RefusalCode::Invalid, []);
+    note(&mut world, Some(&"x".repeat(NOTE_BYTES + 1)), "b").refused(RefusalCode::Invalid, []);
+    assert_eq!(note(&mut world, Some(&"x".repeat(NOTE_BYTES)), "b").records.len(), 1);
+    // A run that goes on with another version keeps what was noted of its tasks, those that are gone too.
+    note(&mut world, Some("of a"), "a").is(["TaskNoted a of a"]);
+    note(&mut world, Some("of c"), "c").is(["TaskNoted c of c"]);
+    world.read(&second());
+    clear(&mut world, latest(true));
+    note(&mut world, Some("of a"), "a").unchanged();
+    note(&mut world, Some("of c"), "c").refused(RefusalCode::TaskNotFound, []);
 }
 
 #[test]
@@ -381,16 +390,21 @@ fn a_mapped_task_is_noted_whole_or_copy_by_copy() {
     note(&mut world, Some(1)).is(["TaskNoted m[1] seen"]);
     note(&mut world, None).is(["TaskNoted m[0] seen"]);
     note(&mut world, Some(7)).refused(RefusalCode::TaskNotFound, []);
-    let file = file_of(&mapped(1_001));
-    world.read_file(&file);
-    world.trigger_as("etl", "r2");
-    world.settle();
-    let sent = world.send(CommandBody::NoteTask(NoteTask {
-        dag_id: dag_id("etl"),
-        run_id: run_key("etl", "r2").run_id,
-        task_id: task_id("m"),
-        map_index: None,
-        note: Some("seen".to_owned()),
-    }));
-    sent.refused(RefusalCode::Invalid, []);
+    let mut of_many = |copies: usize, run_id: &str, map_index: Option<i32>| {
+        let file = file_of(&mapped(u32::try_from(copies).expect("some")));
+        world.read_file(&file);
+        world.trigger_as("etl", run_id);
+        world.settle();
+        world.send(CommandBody::NoteTask(NoteTask {
+            dag_id: dag_id("etl"),
+            run_id: run_key("etl", run_id).run_id,
+            task_id: task_id("m"),
+            map_index: map_index.map(MapIndex),
+            note: Some("seen".to_owned()),
+        }))
+    };
+    of_many(NOTED_AT_ONCE + 1, "r2", None).refused(RefusalCode::Invalid, []);
+    of_many(NOTED_AT_ONCE + 1, "r3", Some(7)).is(["TaskNoted m[7] seen"]);
+    let whole = of_many(NOTED_AT_ONCE, "r4", None);
+    assert_eq!(whole.records[0].facts.len(), NOTED_AT_ONCE);
 }

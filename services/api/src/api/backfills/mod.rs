@@ -215,10 +215,11 @@ async fn wish(
     let mut asked = wish_of(body, dry_run)?;
     let of = asked.dag_id.clone();
     let version = state.read(move |store| {
-        let Some(dag) = store.dag(&of)? else { return Ok(None) };
+        let dag = store.dag(&of)?.filter(|dag| dag.disappeared_at.is_none());
+        let Some(dag) = dag else { return Ok(None) };
         Ok(store.version_shared(&of, dag.version)?)
     });
-    // Of a DAG that nobody knows the rules say so.
+    // Of a DAG that is in no file the rules say so.
     let Some(version) = version.await? else { return Ok(asked) };
     if asked.conf.is_some() {
         params::check(&version.spec, asked.conf.as_deref()).map_err(ApiError::BadRequest)?;

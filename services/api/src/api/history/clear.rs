@@ -80,6 +80,7 @@ pub(in crate::api) async fn clear_each(
 }
 
 /// Lets tasks run again, of one run or of those of some dates; with `dry_run`, which is so where not said, tells which.
+///
 /// With `run_on_latest_version` what that version does not have is among them, as `removed`.
 #[utoipa::path(post, path = "/api/v2/dags/{dag_id}/clearTaskInstances", tag = "Task Instance",
     params(("dag_id" = String, Path)), request_body = ClearTaskInstances,
@@ -157,6 +158,7 @@ fn check(body: &ClearTaskInstances) -> Result<(), ApiError> {
 }
 
 /// Lets a whole run run again, or what failed of it; with `dry_run`, which is so where not said, tells which tasks.
+///
 /// With `run_on_latest_version` what that version does not have is among them, as `removed`.
 #[utoipa::path(post, path = "/api/v2/dags/{dag_id}/dagRuns/{dag_run_id}/clear", tag = "DagRun",
     params(("dag_id" = String, Path), ("dag_run_id" = String, Path)), request_body = RunClearBody,

@@ -53,14 +53,14 @@ pub(super) async fn events(api: &ApiClient, asked: &Events) -> Result<Value, Una
         };
         all.into_iter().filter(by_alias).take(limit).collect()
     } else {
-        let Some(id) = asset_id(api, asked).await? else { return Ok(answer(vec![])) };
+        let Some(id) = asset_id(api, asked).await? else { return Ok(answer(&[])) };
         add(&mut path, "asset_id", &id.to_string());
         entries_up_to(api, &path, "asset_events", limit).await?
     };
-    Ok(answer(found))
+    Ok(answer(&found))
 }
 
-fn answer(events: Vec<Value>) -> Value {
+fn answer(events: &[Value]) -> Value {
     json!({"type": "AssetEventsResult", "asset_events": events})
 }
 
