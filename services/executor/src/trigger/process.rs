@@ -77,7 +77,8 @@ impl Process {
     /// Kills it, if it is not dead.
     pub(super) fn kill(&mut self) {
         if let Some(kill) = self.kill.take() {
-            drop(kill.send(()));
+            // Dead already, nobody hears it.
+            let _ = kill.send(());
         }
     }
 }

@@ -40,7 +40,8 @@ pub(super) fn failed(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &Trigg
 
 fn goes_on(attempt: &mut TryRow, log: Option<&LogRef>) {
     attempt.state = TaskInstanceState::Scheduled;
-    attempt.retry_at = None;
+    // Nobody has it until it is offered again.
+    (attempt.retry_at, attempt.executor) = (None, None);
     attempt.legs.extend(attempt.log.take());
     attempt.legs.extend(log.cloned());
     let surplus = attempt.legs.len().saturating_sub(LEGS_KEPT);
