@@ -28,7 +28,8 @@ pub(crate) use runs::{
     Prune, Run, RunsCommand, TasksCommand, Wait, Why, WhyOf, WhyTask, Xcoms,
 };
 pub(crate) use services::{
-    AlertingArgs, Doctor, ExecutorArgs, TriggererArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,
+    AlertingArgs, Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone,
+    TriggererArgs, UiArgs,
 };
 
 use crate::exit::Exit;

@@ -10,8 +10,8 @@ pub(crate) use crew::{Crew, Stage};
 pub(crate) use figures::{follow_executor, follow_log, follow_model};
 pub(crate) use http::{bind, serve, with_health, with_metrics};
 pub(crate) use settings::{
-    alerting, alerting_file, archiving, connections, executor, processor, queues, retention, triggerer,
-    scheduler,
+    alerting, alerting_file, archiving, connections, executor, processor, queues, retention,
+    scheduler, triggerer,
 };
 pub(crate) use traces::export_runs;
 

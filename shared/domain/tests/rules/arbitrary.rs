@@ -13,9 +13,10 @@ use dagbok_events::{
     RunCleared, RunCreated, RunDeleted, RunExpected, RunFailed, RunMark, RunMarked, RunMissed,
     RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunVersionChanged, RunWas, Scope,
     SkippedWhy, TaskCleared, TaskExpanded, TaskId, TaskMark, TaskMarked, TaskNoted, TaskQueued,
-    TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerRule, TryCancelled,
-    TriggerCall, TriggerFailed, TriggerFailedWhy, TriggerFired, TryDeferred, TryFailed, TryLost, TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted,
-    TrySucceeded, Usage, XComPushed,
+    TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerCall, TriggerFailed,
+    TriggerFailedWhy, TriggerFired, TriggerRule, TryCancelled, TryDeferred, TryFailed, TryLost,
+    TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded, Usage,
+    XComPushed,
 };
 use proptest::{option, prelude::*, sample::select, strategy::Union};
 

@@ -5,6 +5,7 @@ mod expected;
 mod over;
 mod past;
 mod text;
+mod trigger;
 
 use axum::{Json, extract::State};
 pub(crate) use changes::{__path_run_changes, __path_task_changes, run_changes, task_changes};
