@@ -34,7 +34,8 @@ pub(crate) use secrets::{
     Serialization, SetVariable, Variable, VariablesCommand,
 };
 pub(crate) use services::{
-    AlertingArgs, Doctor, ExecutorArgs, TriggererArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,
+    AlertingArgs, Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone,
+    TriggererArgs, UiArgs,
 };
 
 use crate::exit::Exit;

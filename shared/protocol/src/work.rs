@@ -1,7 +1,7 @@
 //! Work items: one try, with what an executor needs to run it and no more.
 use dagbok_events::{
-    AssetEvent, Digest, Interval, Micros, Payload, PoolName, QueueName, RunType, Timestamp, TriggerCall,
-    TriggerFailedWhy, TryKey,
+    AssetEvent, Digest, Interval, Micros, Payload, PoolName, QueueName, RunType, Timestamp,
+    TriggerCall, TriggerFailedWhy, TryKey,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

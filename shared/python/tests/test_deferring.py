@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from conftest import Bench
 from dagbok.runtime.frames import FrameStream, encode
 from fake_supervisor import SOURCE
@@ -280,3 +281,22 @@ def test_what_a_trigger_asks_is_answered_in_its_thread(process: Process) -> None
     process.send({"type": "DagRunStateResult", "state": "success"}, number)
     fired = process.until("TriggerFired")
     assert '"r9": "success"' in fired["event"]
+
+
+def test_only_the_callback_of_a_try_whose_process_is_gone(bench: Bench) -> None:
+    """Nothing else of the task runs; the exception says what became of it."""
+    bench.load(
+        """
+def tell(context):
+    print(context["ti"].state, context["exception"], context["ti"].try_number)
+
+def never():
+    print("never")
+
+with DAG("d", schedule=None):
+    PythonOperator(task_id="t", python_callable=never, on_failure_callback=tell, on_retry_callback=[tell])
+"""
+    )
+    for retries, state in ((False, "failed"), (True, "up_for_retry")):
+        result = bench.run("t", callback={"message": "killed by SIGKILL", "retries": retries}, try_number=2)
+        assert result.stdout == f"{state} killed by SIGKILL 2\n"

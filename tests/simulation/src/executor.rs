@@ -7,8 +7,8 @@ use dagbok_events::{
     TaskId, Timestamp, TriggerCall, TriggerFailedWhy, TryKey, Usage,
 };
 use dagbok_protocol::{
-    Answer, Command, CommandBody, HeldTry, OutletEvent, Presence, Report, ReportBody, TriggerEnd, WorkItem,
-    XComValue, limits::COPIES_PER_TASK,
+    Answer, Command, CommandBody, HeldTry, OutletEvent, Presence, Report, ReportBody, TriggerEnd,
+    WorkItem, XComValue, limits::COPIES_PER_TASK,
 };
 
 use crate::{

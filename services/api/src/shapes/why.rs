@@ -69,8 +69,8 @@ pub struct WhyPiece {
     pub task_id: Option<String>,
     /// Which of a mapped task's copies, from 0; -1 where the task is not mapped.
     pub map_index: i32,
-    /// `scheduled` of a DAG, `waiting`, `queued`, `running`, `ending`, `up_for_retry`, `up_for_reschedule`, `success`,
-    /// `failed`, `skipped`, `upstream_failed` or `removed`.
+    /// `scheduled` of a DAG, `waiting`, `queued`, `running`, `ending`, `up_for_retry`, `up_for_reschedule`,
+    /// `deferred`, `success`, `failed`, `skipped`, `upstream_failed` or `removed`.
     pub state: String,
     /// Since when, where that is known.
     pub since: Option<DateTime>,

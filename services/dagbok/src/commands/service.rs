@@ -19,7 +19,10 @@ use serde_json::json;
 
 use super::standalone::{ApiParts, check_log, start_alerting, start_api};
 use crate::{
-    cli::{AlertingArgs, ExecutorArgs, TriggererArgs, Global, NatsArgs, ProcessorArgs, SchedulerArgs, UiArgs},
+    cli::{
+        AlertingArgs, ExecutorArgs, Global, NatsArgs, ProcessorArgs, SchedulerArgs, TriggererArgs,
+        UiArgs,
+    },
     codes::Code,
     context::{Context, Flags, nats_flags, path_text, push},
     failure::{Failure, Outcome},

@@ -130,12 +130,7 @@ impl RunView {
                 let state = if f.skipped { "skipped" } else { "failed" };
                 return self.end(&f.task_id, f.map_index, state, at, None);
             }
-            Fact::TryDeferred(f) => {
-                return self.end(&f.task_id, f.map_index, "deferred", f.ended_at, None);
-            }
-            Fact::TryRescheduled(f) => {
-                return self.end(&f.task_id, f.map_index, "up_for_reschedule", f.ended_at, None);
-            }
+            Fact::TryDeferred(_) | Fact::TryRescheduled(_) => return self.put_off(fact),
             Fact::TaskCleared(f) => {
                 for map_index in stretch(f.map_index, f.further) {
                     *self.task(&f.task_id, map_index) = TaskView::default();
@@ -177,6 +172,17 @@ impl RunView {
             self.end(id, map_index, state, at, None);
         }
         Change::Task(TaskCopy::of(id, first), state, None, None)
+    }
+
+    /// A try goes on later.
+    fn put_off(&mut self, fact: &Fact) -> Change {
+        match fact {
+            Fact::TryDeferred(f) => self.end(&f.task_id, f.map_index, "deferred", f.ended_at, None),
+            Fact::TryRescheduled(f) => {
+                self.end(&f.task_id, f.map_index, "up_for_reschedule", f.ended_at, None)
+            }
+            _ => Change::Quiet,
+        }
     }
 
     fn end(

@@ -61,7 +61,10 @@ impl Running<'_> {
         let (exit, said, _) =
             tokio::join!(watch.run(), server.serve(), pump.run(phase.reader(), store));
         if exit.timed_out {
-            let text = format!("the failure callback took longer than {} s and was ended", TIMEOUT.as_secs());
+            let text = format!(
+                "the failure callback took longer than {} s and was ended",
+                TIMEOUT.as_secs()
+            );
             self.log.system("error", text);
         } else if said.ending.is_none() {
             self.log.system("error", "the process of the failure callback ended before its end");

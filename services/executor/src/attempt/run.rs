@@ -95,8 +95,7 @@ impl Running<'_> {
         let conf = conf.map_err(|why| system(FailureKind::CouldNotStart, why))?;
         let resume = startup::resumed(item, &shared.store).await;
         let resume = resume.map_err(|why| system(FailureKind::CouldNotStart, why))?;
-        let with =
-            With { conf: conf.as_deref(), resume: resume.as_ref(), callback: None };
+        let with = With { conf: conf.as_deref(), resume: resume.as_ref(), callback: None };
         let startup = self.startup(with, &folder);
         let at_once = (!self.pulled.must_ask).then_some(startup.as_slice());
         if at_once.is_some() {

@@ -14,8 +14,7 @@ use tokio::{
 
 use super::{
     ask::ApiClient,
-    deferral,
-    past,
+    deferral, past,
     said::{Ending, Said},
     wire::{self, FrameError, Incoming},
     xcom::{Address, RETURN_VALUE, XComs},
@@ -274,12 +273,7 @@ impl Server {
                 let due = fields::<RescheduleTask>(body)?.reschedule_date;
                 Ok(end(said, Ending::Rescheduled(due)))
             }
-            "DeferTask" => {
-                let asked = fields::<deferral::DeferTask>(body)?;
-                let deferred = deferral::deferred(asked, self.xcoms.store()).await;
-                let deferred = deferred.map_err(|why| ("GENERIC_ERROR", why))?;
-                Ok(end(said, Ending::Deferred(Box::new(deferred))))
-            }
+            "DeferTask" => self.defer(fields(body)?, said).await,
             "TaskState" => match fields::<LastWord>(body)?.state.as_str() {
                 "failed" => Ok(end(said, Ending::Failed)),
                 "skipped" | "removed" => Ok(end(said, Ending::Skipped)),
@@ -299,6 +293,12 @@ impl Server {
                 }
             }
         }
+    }
+
+    async fn defer(&self, asked: deferral::DeferTask, said: &mut Said) -> Reply {
+        let deferred = deferral::deferred(asked, self.xcoms.store()).await;
+        let deferred = deferred.map_err(|why| ("GENERIC_ERROR", why))?;
+        Ok(end(said, Ending::Deferred(Box::new(deferred))))
     }
 
     async fn get_xcom(&mut self, asked: GetXCom) -> Reply {

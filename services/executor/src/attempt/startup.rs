@@ -173,7 +173,9 @@ pub(crate) async fn resumed(item: &WorkItem, store: &Store) -> Result<Option<Res
     };
     let next_method = resume.next_method.clone();
     let (event, failure, traceback) = match &resume.by {
-        ResumedBy::Event(event) => (Some(deferral::unpack(store, event).await?), None, String::new()),
+        ResumedBy::Event(event) => {
+            (Some(deferral::unpack(store, event).await?), None, String::new())
+        }
         ResumedBy::Failure { why, traceback } => (None, Some(*why), traceback.clone()),
     };
     Ok(Some(Resumed { next_method, next_kwargs, event, failure, traceback }))

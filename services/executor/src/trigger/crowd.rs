@@ -6,15 +6,10 @@ use std::{
 };
 
 use dagbok_events::{TriggerFailedWhy, TryKey, decode_any};
-use dagbok_protocol::{
-    ReportBody, WorkItem, XComValue,
-    limits::INLINE_TRACEBACK_BYTES,
-    text,
-};
+use dagbok_protocol::{ReportBody, WorkItem, text};
 use dagbok_runlog::{Delivery, DeliveryHandle};
 use dagbok_runtime::Shutdown;
 use futures::{StreamExt as _, stream};
-use serde_json::{Value, json};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval},
@@ -25,9 +20,10 @@ use super::{
     group::{Group, GroupNo, code_of},
     held::{Held, Lines, TriggerNo},
     process::Process,
+    tell::{acknowledge, answer, is_waited_for, make_ready, pack_all, tail, tell, tell_failure},
     word::{self, Blocks, Failed, Fired, Word},
 };
-use crate::attempt::{ask::ApiClient, deferral, past, wire};
+use crate::attempt::deferral;
 
 /// How soon an item that can't be read here may come to another triggerer, perhaps a newer one.
 const UNREADABLE_DELAY: Duration = Duration::from_secs(30);
@@ -214,8 +210,10 @@ impl Crowd {
         let kwargs = held.kwargs.as_deref().unwrap_or("{}");
         to.process.send(word::run_trigger(no, &held.item, kwargs));
         let path = held.item.trigger.as_ref().map_or("", |trigger| trigger.class_path.as_str());
-        let message =
-            format!("trigger {path} runs in process {} of {}", to.process.pid, self.shared.settings.executor);
+        let message = format!(
+            "trigger {path} runs in process {} of {}",
+            to.process.pid, self.shared.settings.executor
+        );
         held.log.system(self.shared.clock.now(), "info", message);
     }
 
@@ -335,7 +333,11 @@ impl Crowd {
         if members.is_empty() {
             return;
         }
-        tracing::warn!(triggers = members.len(), how, "a process for triggers died: they run again");
+        tracing::warn!(
+            triggers = members.len(),
+            how,
+            "a process for triggers died: they run again"
+        );
         if let [only] = members[..] {
             let Some(held) = self.held.get_mut(&only) else { return };
             held.deaths += 1;
@@ -410,112 +412,4 @@ impl Crowd {
             });
         }
     }
-}
-
-/// Whether a try still waits for its trigger, as the scheduler says.
-async fn is_waited_for(shared: &Shared, key: &TryKey) -> bool {
-    let report = shared.reporter.report(key, ReportBody::TriggerHeld);
-    let answer = match report.send_asking().await {
-        Ok(waiting) => report.answer(waiting).await.is_ok(),
-        Err(_) => true,
-    };
-    report.forget();
-    answer
-}
-
-/// A trigger's arguments, and where its bundle lies.
-async fn make_ready(
-    shared: &Shared,
-    item: &WorkItem,
-) -> Result<(String, Option<String>), String> {
-    let trigger = item.trigger.as_ref().ok_or("it names no trigger")?;
-    let kwargs = deferral::unpack(&shared.store, &trigger.kwargs).await?;
-    let folder = match code_of(item) {
-        None => None,
-        Some(digest) => {
-            let folder = shared.bundles.folder(&digest).await.map_err(|error| error.to_string())?;
-            Some(folder.to_string_lossy().into_owned())
-        }
-    };
-    Ok((kwargs, folder))
-}
-
-async fn pack_all(
-    shared: &Shared,
-    xcoms: serde_json::Map<String, Value>,
-) -> Result<Vec<XComValue>, String> {
-    let mut values = Vec::new();
-    for (key, value) in xcoms {
-        let text = value.to_string();
-        let value = Some(deferral::pack(&shared.store, "an XCom of the trigger", text).await?);
-        values.push(XComValue { key, value, length: None });
-    }
-    Ok(values)
-}
-
-async fn tell_failure(
-    shared: &Shared,
-    held: Held,
-    log: Option<dagbok_events::LogRef>,
-    why: String,
-) {
-    let body =
-        ReportBody::TriggerFailed { why: TriggerFailedWhy::Raised, traceback: tail(&why), log };
-    tell(shared, held, body).await;
-}
-
-/// Until it is in the inbox; only then the item is done with.
-async fn tell(shared: &Shared, held: Held, body: ReportBody) {
-    if let Err(error) = shared.reporter.report(&held.item.key, body).send().await {
-        tracing::error!(key = %held.item.key, %error, "what became of a trigger breaks a limit");
-        let traceback = error.to_string();
-        let why = TriggerFailedWhy::Raised;
-        let body = ReportBody::TriggerFailed { why, traceback, log: None };
-        drop(shared.reporter.report(&held.item.key, body).send().await);
-    }
-    if let Err(error) = held.handle.ack().await {
-        // It comes again, and is found to be over then.
-        tracing::debug!(%error, "a trigger is not acknowledged");
-    }
-}
-
-fn acknowledge(held: Held) {
-    tokio::spawn(async move {
-        if let Err(error) = held.handle.ack().await {
-            tracing::debug!(%error, "a trigger is not acknowledged");
-        }
-    });
-}
-
-/// Answers what a trigger asks about other runs.
-async fn answer(
-    shared: &Shared,
-    item: &WorkItem,
-    id: i64,
-    kind: &str,
-    body: &serde_json::Map<String, Value>,
-) -> Vec<u8> {
-    let (signals, store) = (Arc::clone(&shared.ports.signals), shared.store.clone());
-    let mut api = ApiClient::new(signals, store, item.queued_seq, item.key.clone());
-    let date = item.run.logical_date;
-    let found = match past::answer(&mut api, &item.key, date, kind, body).await {
-        Some(found) => found,
-        None => Err(("GENERIC_ERROR", format!("`{kind}` is not for triggers"))),
-    };
-    match found {
-        Ok(body) => wire::encode(&(id, body, ())),
-        Err((error, why)) => {
-            let detail = json!({"type": "ErrorResponse", "error": error, "detail": {"message": why}});
-            wire::encode(&(id, (), detail))
-        }
-    }
-}
-
-/// The end of a traceback says most: where it was raised.
-fn tail(whole: &str) -> String {
-    if whole.len() <= INLINE_TRACEBACK_BYTES {
-        return whole.to_owned();
-    }
-    let from = whole.ceil_char_boundary(whole.len() - INLINE_TRACEBACK_BYTES + 64);
-    format!("… {from} bytes left out\n{}", &whole[from..])
 }

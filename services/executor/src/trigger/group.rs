@@ -21,8 +21,7 @@ pub(super) const IDLE: Duration = Duration::from_mins(1);
 pub(super) type Code = Option<Digest>;
 
 /// Classes that are ours, whatever the bundle: they share a process.
-const OWN: [&str; 3] =
-    ["airflow.triggers.", "airflow.providers.standard.triggers.", "dagbok."];
+const OWN: [&str; 3] = ["airflow.triggers.", "airflow.providers.standard.triggers.", "dagbok."];
 
 /// What of code a trigger needs.
 pub(super) fn code_of(item: &WorkItem) -> Code {

@@ -7,6 +7,7 @@ mod crowd;
 mod group;
 mod held;
 mod process;
+mod tell;
 mod word;
 
 use std::{sync::Arc, time::Duration};

@@ -14,12 +14,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{
-    Shared,
-    crowd::Event,
-    group::GroupNo,
-    word::Word,
-};
+use super::{Shared, crowd::Event, group::GroupNo, word::Word};
 use crate::{
     attempt::wire::{self, Incoming},
     place::base,
@@ -50,8 +45,7 @@ impl Process {
     ) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::Stream, None, flags)?;
-        let (output, child) =
-            base::spawn(&shared.settings, "dagbok.runtime.triggerer", theirs)?;
+        let (output, child) = base::spawn(&shared.settings, "dagbok.runtime.triggerer", theirs)?;
         let words = Arc::new(Mutex::new(VecDeque::new()));
         tokio::spawn(base::listen(output, words, shared.masks.clone()));
         let (reading, writing) = stream_of(ours)?.into_split();
@@ -77,7 +71,8 @@ impl Process {
     /// Kills it, if it is not dead.
     pub(super) fn kill(&mut self) {
         if let Some(kill) = self.kill.take() {
-            drop(kill.send(()));
+            // Dead already, nobody hears it.
+            let _ = kill.send(());
         }
     }
 }

@@ -143,11 +143,15 @@ impl Rig {
             | ReportBody::Failed { log, .. }
             | ReportBody::Skipped { log, .. }
             | ReportBody::Rescheduled { log, .. }
+            | ReportBody::Deferred { log, .. }
+            | ReportBody::TriggerFired { log, .. }
+            | ReportBody::TriggerFailed { log, .. }
             | ReportBody::Lost { log, .. } => log.as_ref(),
             ReportBody::Left { log } => Some(log),
             ReportBody::Started { .. }
             | ReportBody::XCom(_)
             | ReportBody::Named { .. }
+            | ReportBody::TriggerHeld
             | ReportBody::Returned => None,
         };
         let log = log.unwrap_or_else(|| panic!("{end:?} has no log"));
@@ -253,6 +257,8 @@ pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
         first_started_at: None,
         next_interval: None,
         execution_timeout: None,
+        resume: None,
+        trigger: None,
         run: RunContext {
             run_type: RunType::Manual,
             logical_date: Some(Timestamp(1_790_000_000_000_000)),

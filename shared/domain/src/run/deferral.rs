@@ -36,7 +36,29 @@ impl Run {
         self.deferred.iter().copied()
     }
 
-    pub(super) fn defer(&mut self, seq: u64, since: Timestamp, f: &TryDeferred) -> Option<Change> {
+    /// Folds a fact of a try that waits, or of its trigger.
+    pub(super) fn evolve_deferral(
+        &mut self,
+        seq: u64,
+        at: Timestamp,
+        fact: &Fact,
+    ) -> Option<Change> {
+        match fact {
+            Fact::TryDeferred(f) => self.defer(seq, at, f),
+            // Where it ends the task the same record says how.
+            Fact::TriggerFired(f) if !f.ends_task => {
+                let (task, by) = ((&f.task_id, f.map_index), ResumedBy::Event(f.event.clone()));
+                self.go_on_after(at, task, (f.try_number, f.leg), by)
+            }
+            Fact::TriggerFailed(f) => {
+                let by = ResumedBy::Failure { why: f.why, traceback: f.traceback.clone() };
+                self.go_on_after(at, (&f.task_id, f.map_index), (f.try_number, f.leg), by)
+            }
+            _ => None,
+        }
+    }
+
+    fn defer(&mut self, seq: u64, since: Timestamp, f: &TryDeferred) -> Option<Change> {
         let no = self.current(&f.task_id, f.map_index, f.try_number, f.leg)?;
         let instance = self.arena.get_mut(no);
         let hold = instance.state.hold().cloned()?;
@@ -55,7 +77,7 @@ impl Run {
     }
 
     /// The trigger is over: the try goes on as soon as there is room.
-    pub(super) fn go_on_after(
+    fn go_on_after(
         &mut self,
         at: Timestamp,
         (task_id, map_index): (&TaskId, MapIndex),

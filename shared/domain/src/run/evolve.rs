@@ -6,10 +6,9 @@ use dagbok_events::{
     TrySucceeded, XComPushed,
 };
 
-use dagbok_protocol::ResumedBy;
-
 use super::{
-    Done, Ending, Hold, InstanceNo, Parked, Phase, Run, TaskState, Token, ending_of, expand::RETURN_VALUE,
+    Done, Ending, Hold, InstanceNo, Parked, Phase, Run, TaskState, Token, ending_of,
+    expand::RETURN_VALUE,
 };
 use crate::retry;
 
@@ -91,16 +90,8 @@ impl Run {
             | Fact::TryCancelled(_) => self.end_try(at, fact),
             Fact::TryReturned(f) => self.hand_back(at, f),
             Fact::TryRescheduled(f) => self.reschedule(at, f),
-            Fact::TryDeferred(f) => self.defer(seq, at, f),
-            // The same record says how it ended.
-            Fact::TriggerFired(f) if f.ends_task => None,
-            Fact::TriggerFired(f) => {
-                let (task, by) = ((&f.task_id, f.map_index), ResumedBy::Event(f.event.clone()));
-                self.go_on_after(at, task, (f.try_number, f.leg), by)
-            }
-            Fact::TriggerFailed(f) => {
-                let by = ResumedBy::Failure { why: f.why, traceback: f.traceback.clone() };
-                self.go_on_after(at, (&f.task_id, f.map_index), (f.try_number, f.leg), by)
+            Fact::TryDeferred(_) | Fact::TriggerFired(_) | Fact::TriggerFailed(_) => {
+                self.evolve_deferral(seq, at, fact)
             }
             Fact::XComPushed(f) => self.keep_xcom(seq, f),
             Fact::DagRegistered(_)

@@ -27,11 +27,11 @@ use std::{
 pub use arena::{Instance, InstanceNo};
 pub use clear::Clearing;
 pub use consequences::EndedBy;
-pub use deferral::Deferral;
 use dagbok_events::{
     AssetEvent, BackfillId, Digest, Interval, Leg, MapIndex, Payload, RuledOut, RunBackfilled,
     RunKey, RunType, TaskId, TaskSpec, Timestamp, TryNumber,
 };
+pub use deferral::Deferral;
 pub use evolve::{Change, Handed};
 pub(crate) use mark::ending_of;
 pub use mark::{Marked, Marking};

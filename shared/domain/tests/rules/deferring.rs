@@ -1,7 +1,10 @@
 //! Tries that wait for a trigger.
-use dagbok_events::{MapIndex, Payload, PoolName, RefusedWhy, TriggerCall, TriggerFailedWhy, Usage};
+use dagbok_events::{
+    MapIndex, Payload, PoolName, RefusedWhy, TriggerCall, TriggerFailedWhy, Usage,
+};
 use dagbok_protocol::{
-    ClearTasks, CommandBody, OnRunning, PoolChange, RefusalCode, ReportBody, ResumedBy, Stands, TriggerEnd, XComValue,
+    ClearTasks, CommandBody, OnRunning, PoolChange, RefusalCode, ReportBody, ResumedBy, Stands,
+    TriggerEnd, XComValue,
 };
 
 use super::support::{DagExt as _, World, brief_all, clearing, dag, secs};
@@ -72,7 +75,8 @@ fn a_deferred_try_takes_up_nothing_and_goes_on_with_the_event() {
 fn only_the_first_word_of_a_trigger_counts() {
     let mut world = world();
     wait(&mut world, None);
-    let refused = [&format!("ReportRefused s 1 TriggerFired: {:?}", RefusedWhy::NotInFlight)];
+    let refused = format!("ReportRefused s 1 TriggerFired: {:?}", RefusedWhy::NotInFlight);
+    let refused = [refused.as_str()];
     // Another leg's.
     world.report("t1", "etl/r1/s/1", fired(None)).refused(RefusalCode::StaleReport, refused);
     world.report("t1", "etl/r1/s/1.1", fired(None));
@@ -117,12 +121,16 @@ fn an_event_may_end_the_task() {
 fn people_end_the_wait() {
     let mut world = world();
     wait(&mut world, None);
-    assert_eq!(world.why("etl", Some("r1"), Some("s"), MapIndex::UNMAPPED).is.stands, Stands::Deferred);
+    assert_eq!(
+        world.why("etl", Some("r1"), Some("s"), MapIndex::UNMAPPED).is.stands,
+        Stands::Deferred
+    );
     let clearing = clearing("etl", "r1", false);
     world.send(CommandBody::ClearTasks(ClearTasks { running: OnRunning::Restart, ..clearing }));
     assert!(world.namespace.deferred_tries().is_empty());
     assert_eq!(world.settle(), ["TaskQueued s 2"]);
-    let refused = [&format!("ReportRefused s 1 TriggerFired: {:?}", RefusedWhy::NotInFlight)];
+    let refused = format!("ReportRefused s 1 TriggerFired: {:?}", RefusedWhy::NotInFlight);
+    let refused = [refused.as_str()];
     world.report("t1", "etl/r1/s/1.1", fired(None)).refused(RefusalCode::StaleReport, refused);
 }
 

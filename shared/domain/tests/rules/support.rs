@@ -654,7 +654,9 @@ pub(crate) fn brief(fact: &Fact) -> String {
             with(&format!("RunMarked {}", word(f.state)), "teardowns", f.teardowns_left)
         }
         Fact::RunVersionChanged(_) | Fact::TaskNoted(_) | Fact::RunNoted(_) => brief_said(fact),
-        Fact::TryDeferred(_) | Fact::TriggerFired(_) | Fact::TriggerFailed(_) => brief_deferral(fact),
+        Fact::TryDeferred(_) | Fact::TriggerFired(_) | Fact::TriggerFailed(_) => {
+            brief_deferral(fact)
+        }
         Fact::TryRescheduled(f) => {
             format!("TryRescheduled {} {}.{} {}", f.task_id, f.try_number, f.leg, f.due)
         }

@@ -136,10 +136,8 @@ impl Audit {
         }
         let left = matches!(report.body, ReportBody::Left { .. });
         let stale = run.why_stale(&report.key, &report.executor);
-        if matches!(
-            report.body,
-            ReportBody::TriggerFired { .. } | ReportBody::TriggerFailed { .. }
-        ) {
+        if matches!(report.body, ReportBody::TriggerFired { .. } | ReportBody::TriggerFailed { .. })
+        {
             let named = (report.key.try_number.get(), report.key.leg.0);
             let deferred = self.copy_of(report).and_then(CopyModel::deferred) == Some(named);
             return match stale {

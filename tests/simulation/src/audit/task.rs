@@ -26,7 +26,7 @@ pub enum Stand {
 }
 
 /// When what waits for a trigger goes on by itself.
-pub const NEVER: Timestamp = Timestamp(i64::MAX);
+pub(super) const NEVER: Timestamp = Timestamp(i64::MAX);
 
 /// One copy of a task; the only one, where it is not mapped.
 #[derive(Clone, Debug)]

@@ -1,6 +1,8 @@
 //! The second opinion on tries: which may be offered when, and what their ends make of them.
 use dagbok_domain::{run::Done, trigger_rule::Standing};
-use dagbok_events::{Fact, FailureKind, LostWhy, MapIndex, RuledOut, TaskId, Timestamp, TriggerFailedWhy};
+use dagbok_events::{
+    Fact, FailureKind, LostWhy, MapIndex, RuledOut, TaskId, Timestamp, TriggerFailedWhy,
+};
 
 use super::{
     Finding,

@@ -104,8 +104,28 @@ impl Reader {
         found.await
     }
 
-    /// The slice after `offset`; waits up to `wait` for one while the try runs.
+    /// The slice after `offset`; waits up to `wait` for one while the try runs. What its earlier legs wrote, and
+    /// the triggers that it waited for, comes first.
     pub(super) async fn slice(
+        &self,
+        row: &TryRow,
+        offset: u64,
+        wait: Duration,
+    ) -> Result<Slice, ApiError> {
+        let mut before = 0;
+        for leg in &row.legs {
+            if offset < before + leg.size {
+                let slice = cut(&self.kept(&leg.digest).await?, offset.saturating_sub(before));
+                return Ok(Slice { next: before + slice.next, complete: false, ..slice });
+            }
+            before += leg.size;
+        }
+        let slice = self.slice_of_leg(row, offset - before, wait).await?;
+        Ok(Slice { next: before + slice.next, ..slice })
+    }
+
+    /// The same of the last leg alone.
+    async fn slice_of_leg(
         &self,
         row: &TryRow,
         offset: u64,

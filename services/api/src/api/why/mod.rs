@@ -5,6 +5,7 @@ mod expected;
 mod over;
 mod past;
 mod text;
+mod trigger;
 mod upstream;
 
 use axum::{Json, extract::State};

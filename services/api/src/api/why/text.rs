@@ -208,7 +208,7 @@ pub(super) fn joined(names: &[String], more: u32) -> String {
     if left == 0 { shown } else { format!("{shown} and {left} more") }
 }
 
-fn new(kind: &str, message: String) -> WhyReason {
+pub(super) fn new(kind: &str, message: String) -> WhyReason {
     WhyReason { kind: kind.to_owned(), message, ..WhyReason::default() }
 }
 
@@ -329,11 +329,7 @@ pub(super) fn reason(it: &Reason) -> WhyReason {
             let message = format!("it is to look again at {due}");
             WhyReason { until: Some((*due).into()), ..new("reschedule", message) }
         }
-        Reason::Trigger { class_path, until } => {
-            let by = until.map(|it| format!(", until {it} at the latest")).unwrap_or_default();
-            let message = format!("it waits for the trigger {class_path} to fire{by}");
-            WhyReason { until: until.map(Into::into), ..new("trigger", message) }
-        }
+        Reason::Trigger { class_path, until } => super::trigger::reason(class_path, *until),
         Reason::Never { why, tasks, more, decided_by } => {
             let (shown, names) = tasks_of(tasks);
             let message = match (why, decided_by) {

@@ -1,5 +1,5 @@
 //! Tries that wait for a trigger: the log of the leg before, and the trigger's own, are kept with the others.
-use dagbok_events::{LogRef, TriggerFailed, TriggerFired, TryDeferred};
+use dagbok_events::{Fact, LogRef, TriggerFailed, TriggerFired, TryDeferred};
 
 use super::{
     Context,
@@ -10,11 +10,17 @@ use crate::model::{
     rows::{TaskInstanceState, TryRow},
 };
 
-pub(super) fn deferred(
-    rows: &mut Overlay<'_>,
-    context: &Context<'_>,
-    fact: &TryDeferred,
-) -> Done {
+/// Folds a fact of a try that waits for a trigger, or of the trigger.
+pub(super) fn fold(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &Fact) -> Done {
+    match fact {
+        Fact::TryDeferred(fact) => deferred(rows, context, fact),
+        Fact::TriggerFired(fact) => fired(rows, context, fact),
+        Fact::TriggerFailed(fact) => failed(rows, context, fact),
+        _ => Ok(()),
+    }
+}
+
+fn deferred(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TryDeferred) -> Done {
     let TryDeferred { task_id, map_index, try_number, leg, ended_at, usage, log, .. } = fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
         attempt.state = TaskInstanceState::Deferred;
@@ -24,14 +30,14 @@ pub(super) fn deferred(
     })
 }
 
-pub(super) fn fired(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TriggerFired) -> Done {
+fn fired(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TriggerFired) -> Done {
     let TriggerFired { task_id, map_index, try_number, log, .. } = fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
         goes_on(attempt, log.as_ref());
     })
 }
 
-pub(super) fn failed(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TriggerFailed) -> Done {
+fn failed(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TriggerFailed) -> Done {
     let TriggerFailed { task_id, map_index, try_number, log, .. } = fact;
     change_try(rows, context, task_id, *map_index, *try_number, |attempt| {
         goes_on(attempt, log.as_ref());
@@ -40,7 +46,8 @@ pub(super) fn failed(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &Trigg
 
 fn goes_on(attempt: &mut TryRow, log: Option<&LogRef>) {
     attempt.state = TaskInstanceState::Scheduled;
-    attempt.retry_at = None;
+    // Nobody has it until it is offered again.
+    (attempt.retry_at, attempt.executor) = (None, None);
     attempt.legs.extend(attempt.log.take());
     attempt.legs.extend(log.cloned());
     let surplus = attempt.legs.len().saturating_sub(LEGS_KEPT);

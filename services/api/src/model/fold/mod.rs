@@ -139,9 +139,9 @@ fn fold_fact(
         Fact::TryCancelled(fact) => task::cancelled(rows, context, fact)?,
         Fact::TryReturned(fact) => task::returned(rows, context, fact)?,
         Fact::TryRescheduled(fact) => task::rescheduled(rows, context, fact)?,
-        Fact::TryDeferred(fact) => deferral::deferred(rows, context, fact)?,
-        Fact::TriggerFired(fact) => deferral::fired(rows, context, fact)?,
-        Fact::TriggerFailed(fact) => deferral::failed(rows, context, fact)?,
+        Fact::TryDeferred(_) | Fact::TriggerFired(_) | Fact::TriggerFailed(_) => {
+            deferral::fold(rows, context, fact)?;
+        }
         Fact::XComPushed(fact) => task::xcom_pushed(rows, context, fact)?,
         Fact::TryNamed(fact) => task::named(rows, context, fact)?,
         Fact::ReportRefused(fact) => run::report_refused(rows, context, place, fact)?,

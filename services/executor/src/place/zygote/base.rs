@@ -42,8 +42,8 @@ pub(crate) struct Base {
 pub(crate) async fn start(settings: &ExecutorSettings, masks: &Masks) -> Result<Base, String> {
     let (zygote, first_word, theirs) =
         Zygote::pair(masks).map_err(|error| format!("no control socket could be made: {error}"))?;
-    let (output, child) =
-        spawn(settings, "dagbok.runtime.zygote", theirs).map_err(|error| format!("it could not be run: {error}"))?;
+    let (output, child) = spawn(settings, "dagbok.runtime.zygote", theirs)
+        .map_err(|error| format!("it could not be run: {error}"))?;
     let words = Arc::new(Mutex::new(VecDeque::new()));
     let listening = tokio::spawn(listen(output, Arc::clone(&words), masks.clone()));
     let mut child = child;

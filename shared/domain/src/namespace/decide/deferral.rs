@@ -8,8 +8,15 @@ use super::accept::Accepted;
 
 impl Accepted<'_> {
     pub(super) fn deferred(&self) -> Vec<Fact> {
-        let ReportBody::Deferred { trigger, next_method, next_kwargs, timeout_at, xcoms, usage, log } =
-            &self.report.body
+        let ReportBody::Deferred {
+            trigger,
+            next_method,
+            next_kwargs,
+            timeout_at,
+            xcoms,
+            usage,
+            log,
+        } = &self.report.body
         else {
             return Vec::new();
         };
@@ -61,9 +68,7 @@ impl Accepted<'_> {
         let nothing = Usage::default();
         match end {
             TriggerEnd::Success => self.succeeded(xcoms, nothing, None, (&[], &[])),
-            TriggerEnd::Skipped => {
-                self.skipped("its trigger said to skip", xcoms, nothing, None)
-            }
+            TriggerEnd::Skipped => self.skipped("its trigger said to skip", xcoms, nothing, None),
             TriggerEnd::Failed => self.failed(&failed_by_trigger(), xcoms, nothing, None),
         }
     }

@@ -18,8 +18,8 @@ mod secrets;
 
 pub(super) use clear::no_task;
 pub(super) use executors::Loss;
-pub(in crate::namespace) use own::of_run;
 pub use files::spec_fault;
+pub(in crate::namespace) use own::of_run;
 pub(super) use runs::no_dag;
 
 use dagbok_events::{LimitsSet, Timestamp};

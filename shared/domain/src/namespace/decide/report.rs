@@ -91,7 +91,9 @@ impl Namespace {
 const fn is_of_trigger(body: &ReportBody) -> bool {
     matches!(
         body,
-        ReportBody::TriggerHeld | ReportBody::TriggerFired { .. } | ReportBody::TriggerFailed { .. }
+        ReportBody::TriggerHeld
+            | ReportBody::TriggerFired { .. }
+            | ReportBody::TriggerFailed { .. }
     )
 }
 

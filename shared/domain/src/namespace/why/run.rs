@@ -78,7 +78,8 @@ impl Namespace {
             }
             TaskState::Deferred { until, .. } => {
                 let deferral = run.instance(no).deferral.as_ref();
-                let class_path = deferral.map_or_else(String::new, |it| it.trigger.class_path.clone());
+                let class_path =
+                    deferral.map_or_else(String::new, |it| it.trigger.class_path.clone());
                 return vec![Reason::Trigger { class_path, until: *until }];
             }
             TaskState::UpForRetry { due, .. } if *due > now => vec![Reason::Retry { due: *due }],

@@ -50,11 +50,8 @@ impl Stage {
         let mut executor =
             services::executor(&context.config, &dag.python, scratch.path().to_owned())?;
         executor.fencing = false;
-        let mut triggerer = services::triggerer(
-            &context.config,
-            &dag.python,
-            scratch.path().join("triggerer"),
-        )?;
+        let mut triggerer =
+            services::triggerer(&context.config, &dag.python, scratch.path().join("triggerer"))?;
         triggerer.fencing = false;
         executor.queues = vec![QueueName::new("default").expect("a constant within the rules")];
         executor.drain_timeout = Duration::ZERO;
