@@ -248,3 +248,63 @@ def test_check_asks_which_file_where_an_api_is_named(start: Start, tmp_path: Pat
         (it.home / "alerting.toml").write_text(config(tmp_path, webhook("pager", pager.url)).read_text())
         doctor = Cli(["--home", str(it.home)], {"HOOK_SECRET": SECRET}).run("doctor")
         assert "dead man's switch" in doctor.stdout
+
+
+CREW = """
+[people.ana]
+contacts = [{ receiver = "phone" }, { receiver = "pager", after = "2s" }]
+[people.bo]
+contacts = [{ receiver = "phone" }]
+[schedules.primary]
+zone = "Europe/Madrid"
+rotations = [{ people = ["ana", "bo"], start = "2026-01-05T09:00" }]
+overrides = [{ person = "ana", from = "2026-01-05T09:00", until = "2099-01-01T00:00" }]
+[schedules.secondary]
+zone = "UTC"
+ical = "oncall.ics"
+[chains.c]
+steps = [{ schedules = ["secondary"] }, { schedules = ["primary"], wait = "1s" }, { people = ["bo"] }]
+[route]
+chain = "c"
+"""
+CALENDAR = """BEGIN:VCALENDAR
+BEGIN:VEVENT
+SUMMARY:bo
+DTSTART;TZID=Europe/Madrid:20260601T090000
+DTEND;TZID=Europe/Madrid:20260601T170000
+END:VEVENT
+END:VCALENDAR
+"""
+
+
+def test_whoever_is_on_call_is_told_by_their_own_rules(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "oncall.ics").write_text(CALENDAR)
+    with hook() as phone, hook() as pager:
+        it = start(webhook("phone", phone.url) + webhook("pager", pager.url) + CREW)
+        fail(it, "night_1")
+        # Nobody is on call by the calendar: the next step is told at once, and that is said.
+        wait_until("the first way", lambda: phone.of("firing"))
+        # The third step comes after a second, the pager of the second one after two all the same.
+        wait_until("the second way", lambda: pager.of("firing"))
+        (alert,) = of_rule(it, "run_failed")
+        told = {(one["receiver"], one["person"], one["step"]) for one in alert["notifications"]}
+        assert told == {("phone", "ana", 1), ("phone", "bo", 2), ("pager", "ana", 1)}
+        path = str(tmp_path / "alerting.toml")
+        cli = Cli([], {"HOOK_SECRET": SECRET})
+        shown = cli.json("alerts", "oncall", path, "--at", "2026-06-01T08:00:00Z")
+        assert [(one["schedule"], one["person"]) for one in shown["schedules"]] == [
+            ("primary", "ana"),
+            ("secondary", "bo"),
+        ]
+        checked = Cli(["--api", it.api.url], {"HOOK_SECRET": SECRET}).json("alerts", "check", path)
+        assert any("nobody is on call by the schedule `secondary`" in one for one in checked["warnings"])
+        for wrong, word in [
+            (CREW.replace('people = ["bo"] }]', 'people = ["cy"] }]'), "there is nobody called `cy`"),
+            (CREW.replace("Europe/Madrid", "Europe/Nowhere"), "is no zone"),
+            (CREW.replace('["secondary"]', '["tertiary"]'), "there is no schedule `tertiary`"),
+        ]:
+            text = webhook("phone", phone.url) + webhook("pager", pager.url) + wrong
+            (tmp_path / "wrong.toml").write_text(text)
+            refused = cli.run("alerts", "check", str(tmp_path / "wrong.toml"))
+            assert refused.returncode == 2
+            assert word in refused.stderr

@@ -7,7 +7,7 @@ use dagbok_events::Micros;
 use url::Url;
 
 use super::{
-    ConfigError, Loaded, Mail, MailTls, Receiver,
+    ConfigError, Loaded, Mail, MailTls, Receiver, crew,
     file::{EmailSection, File, ReceiverSection, SecretRef, WebhookSection},
     place::line_of,
     routes,
@@ -41,8 +41,7 @@ impl Source<'_> {
                 )
             })?,
             (None, Some(file)) => {
-                let folder = self.path.parent().unwrap_or(Path::new("."));
-                let file = folder.join(file);
+                let file = self.beside(file);
                 std::fs::read_to_string(&file).map_err(|error| {
                     self.wrong(at, format!("the file `{}` can't be read: {error}", file.display()))
                 })?
@@ -58,6 +57,11 @@ impl Source<'_> {
             return Err(self.wrong(at, "the secret is empty"));
         }
         Ok(Secret::new(text))
+    }
+
+    /// A path as the file has it.
+    pub(super) fn beside(&self, file: &Path) -> std::path::PathBuf {
+        self.path.parent().unwrap_or(Path::new(".")).join(file)
     }
 
     fn url(&self, at: &[&str], text: &str) -> Checked<Secret> {
@@ -107,6 +111,7 @@ pub(super) fn loaded(path: &Path, text: &str, file: &File) -> Checked<Loaded> {
         root,
         external_url: file.external_url.clone(),
         inhibitions: inhibitions.collect::<Checked<_>>()?,
+        crew: crew::crew(&source, file)?,
         sign_every,
     };
     policy.check().map_err(|error| match &error {

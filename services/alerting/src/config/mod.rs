@@ -1,6 +1,8 @@
 //! `alerting.toml`: read, checked, and held against what is allowed, with the line of what is wrong.
 mod build;
+mod crew;
 mod file;
+mod ical;
 mod place;
 mod reload;
 mod routes;

@@ -248,6 +248,7 @@ impl Book {
             turn: it.turn,
             step: it.step,
             instead_of: it.instead_of.clone(),
+            person: it.person.clone(),
             text_digest: String::new(),
             state: DeliveryState::Sending,
             count: 0,

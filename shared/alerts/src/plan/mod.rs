@@ -79,7 +79,7 @@ impl Agenda {
             let is_at_rest = rest.iter().all(Vec::is_empty);
             rest.into_iter().for_each(|facts| planned.add(facts));
             if is_at_rest {
-                let dues = [chase::due(policy, alert), notices::due(alert)];
+                let dues = [chase::due(policy, alert), notices::due(policy, alert)];
                 self.put_off(id, dues.into_iter().flatten().min());
             }
         }
