@@ -50,6 +50,22 @@ impl Agenda {
         if !book.has_begun() {
             return Vec::new();
         }
+        let records = self.round(watch, book, policy, now, sending);
+        if records.is_empty() && !self.is_begun {
+            // A new root cause, and nothing else: what follows from it is looked at.
+            return self.round(watch, book, policy, now, sending);
+        }
+        records
+    }
+
+    fn round(
+        &mut self,
+        watch: &mut Watch,
+        book: &mut Book,
+        policy: &Policy,
+        now: Timestamp,
+        sending: &BTreeSet<String>,
+    ) -> Vec<AlertRecord> {
         let mut keys = keys(watch, book, now);
         keys.extend(book.missing_in(self.looked_at, now));
         let looked_at = self.alerts(book, policy, now);
