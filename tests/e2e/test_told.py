@@ -183,6 +183,23 @@ for n in range(16):
 """
 
 
+def test_teams_gets_a_card_with_buttons(start: Start, tmp_path: Path) -> None:
+    with hook(lambda *_: Answer(202)) as hub:
+        (tmp_path / "teams-url").write_text(f"{hub.url}/workflow")
+        section = f'[receivers.teams.teams]\nurl = {{ file = "{tmp_path / "teams-url"}" }}\n'
+        it = start('external_url = "https://dagbok.example.org"\n' + section)
+        fail(it, "night_1")
+        wait_until("the card", lambda: hub.got)
+        body = hub.got[0].body
+        (card,) = body["attachments"]
+        assert (body["type"], card["contentType"]) == ("message", "application/vnd.microsoft.card.adaptive")
+        content = card["content"]
+        assert (content["type"], content["version"]) == ("AdaptiveCard", "1.4")
+        assert "the model does not fit" in content["body"][0]["text"]
+        assert [action["title"] for action in content["actions"]] == ["Acknowledge", "Show"]
+        assert all(action["url"].startswith("https://dagbok.example.org/") for action in content["actions"])
+
+
 def test_a_burst_is_told_together_and_never_across_owners(start: Start, dags: Path) -> None:
     with hook() as pager:
         it = start(webhook("pager", pager.url) + '[route]\nreceiver = "pager"\ngroup_interval = "3s"\n')

@@ -145,12 +145,13 @@ fn receiver(source: &Source<'_>, name: &str, section: &ReceiverSection) -> Check
     let ways = [
         section.webhook.is_some(),
         section.slack.is_some(),
+        section.teams.is_some(),
         section.email.is_some(),
         section.pagerduty.is_some(),
         section.alertmanager.is_some(),
     ];
     if ways.iter().filter(|way| **way).count() != 1 {
-        let what = "a receiver is told in one way: `webhook`, `slack`, `email`, `pagerduty` or `alertmanager`";
+        let what = "a receiver is told in one way: `webhook`, `slack`, `teams`, `email`, `pagerduty` or `alertmanager`";
         return Err(source.wrong(&["receivers", name], what));
     }
     if let Some(webhook) = &section.webhook {
@@ -160,6 +161,10 @@ fn receiver(source: &Source<'_>, name: &str, section: &ReceiverSection) -> Check
         return Ok(Receiver::Slack {
             url: source.secret(&["receivers", name, "slack", "url"], &slack.url)?,
         });
+    }
+    if let Some(teams) = &section.teams {
+        let url = source.secret(&["receivers", name, "teams", "url"], &teams.url)?;
+        return Ok(Receiver::Teams { url });
     }
     if let Some(pagerduty) = &section.pagerduty {
         let url = source.url(&["receivers", name, "pagerduty", "url"], &pagerduty.url)?;
@@ -174,7 +179,7 @@ fn receiver(source: &Source<'_>, name: &str, section: &ReceiverSection) -> Check
         let url = source.url(&["receivers", name, "alertmanager", "url"], &alertmanager.url)?;
         return Ok(Receiver::Alertmanager { url });
     }
-    let email = section.email.as_ref().expect("one of the five is there");
+    let email = section.email.as_ref().expect("one of the six is there");
     mail(source, name, email).map(|mail| Receiver::Email(Box::new(mail)))
 }
 

@@ -73,7 +73,7 @@ pub(super) struct InhibitSection {
     pub(super) equal: Vec<String>,
 }
 
-/// A receiver. Exactly one of `webhook`, `slack`, `email`, `pagerduty` and `alertmanager` says how it is told.
+/// A receiver. Exactly one of `webhook`, `slack`, `teams`, `email`, `pagerduty` and `alertmanager` says how it is told.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReceiverSection {
@@ -89,6 +89,9 @@ pub(super) struct ReceiverSection {
     /// A Slack channel.
     #[serde(default)]
     pub(super) slack: Option<SlackSection>,
+    /// A channel of Microsoft Teams.
+    #[serde(default)]
+    pub(super) teams: Option<TeamsSection>,
     /// Mailboxes.
     #[serde(default)]
     pub(super) email: Option<EmailSection>,
@@ -160,6 +163,14 @@ pub(super) struct WebhookSection {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SlackSection {
+    /// Its address, which lets anybody write: a secret.
+    pub(super) url: SecretRef,
+}
+
+/// The webhook of a workflow of Microsoft Teams ("when a Teams webhook request is received").
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TeamsSection {
     /// Its address, which lets anybody write: a secret.
     pub(super) url: SecretRef,
 }

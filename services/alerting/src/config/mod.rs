@@ -82,6 +82,11 @@ pub(crate) enum Receiver {
         /// The address, which is the secret.
         url: Secret,
     },
+    /// A channel of Microsoft Teams, by a workflow's webhook.
+    Teams {
+        /// The address, which is the secret.
+        url: Secret,
+    },
     /// A PagerDuty service, by Events v2.
     PagerDuty {
         /// The address of the events API.
