@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from alert_scenes import Start, alerts, config, fail, of_rule, webhook
 from harness import Cli, Standalone, wait_until, write_dag
-from receivers import SECRET, Answer, Hook, hook
+from receivers import SECRET, Answer, Hook, hook, mailbox
 
 SWITCH = '[dead_mans_switch]\nurl = {{ file = "{file}" }}\nevery = "1s"\n'
 
@@ -168,6 +168,37 @@ webhook_secret = {{ env = "HOOK_SECRET" }}
         over = said("incident.resolved", alert["dedup_key"])
         assert httpx.post(url, content=over, headers=signed(over, SECRET)).status_code == 200
         assert of_rule(it, "run_failed")[0]["resolved_why"] == "by_hand"
+
+
+MAILED = """
+from airflow import DAG
+from airflow.operators.python import PythonOperator
+
+def fail():
+    raise RuntimeError("no")
+
+with DAG("mailed", schedule=None, default_args={"email": "ana@example.org; bo@example.org"}):
+    PythonOperator(task_id="t", python_callable=fail)
+"""
+
+
+def test_mail_goes_to_whom_the_dags_file_names(start: Start, dags: Path) -> None:
+    with mailbox() as box:
+        text = f"""
+[receivers.mail.email]
+smarthost = "127.0.0.1:{box.port}"
+tls = "none"
+from = "dagbok@example.org"
+to = ["platform@example.org"]
+dag_email = true
+"""
+        it = start(text)
+        write_dag(dags, "mailed.py", MAILED)
+        it.wait_dag("mailed")
+        assert it.trigger("mailed", "r").status_code == 200
+        (letter,) = wait_until("the letter", lambda: box.letters)
+        named = {one.strip() for one in str(letter["to"]).split(",")}
+        assert named == {"platform@example.org", "ana@example.org", "bo@example.org"}
 
 
 MANY = """

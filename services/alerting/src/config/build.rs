@@ -214,7 +214,8 @@ fn mail(source: &Source<'_>, name: &str, email: &EmailSection) -> Checked<Mail> 
         None => (email.smarthost.as_str(), usual),
     };
     if email.to.is_empty() {
-        return Err(source.wrong(&at("to"), "somebody is to be told"));
+        let what = "somebody is to be told, also of what has no DAG whose file names a mailbox";
+        return Err(source.wrong(&at("to"), what));
     }
     for (part, address) in email.to.iter().map(|to| ("to", to)).chain([("from", &email.from)]) {
         if !crate::receivers::is_mailbox(address) {
@@ -242,6 +243,7 @@ fn mail(source: &Source<'_>, name: &str, email: &EmailSection) -> Checked<Mail> 
         tls: email.tls,
         from: email.from.clone(),
         to: email.to.clone(),
+        dag_email: email.dag_email,
         login,
     })
 }

@@ -215,8 +215,11 @@ pub(super) struct EmailSection {
     /// Who it is from, as `dagbok@example.org`.
     pub(super) from: String,
     /// Who it is to.
-    #[schemars(length(min = 1))]
+    #[serde(default)]
     pub(super) to: Vec<String>,
+    /// Whether it is also to those whom the DAG's file names for failures (`email` and `email_on_failure`).
+    #[serde(default)]
+    pub(super) dag_email: bool,
     /// Who logs in.
     #[serde(default)]
     pub(super) username: Option<String>,

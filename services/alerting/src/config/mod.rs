@@ -118,6 +118,8 @@ pub(crate) struct Mail {
     pub(crate) from: String,
     /// Who it is to.
     pub(crate) to: Vec<String>,
+    /// Whether it is to those whom the DAG's file names too.
+    pub(crate) dag_email: bool,
     /// Who logs in, and with what.
     pub(crate) login: Option<(String, Secret)>,
 }
