@@ -66,7 +66,7 @@ impl Agenda {
         now: Timestamp,
         sending: &BTreeSet<String>,
     ) -> Vec<AlertRecord> {
-        let mut keys = keys(watch, book, now);
+        let mut keys = keys(watch, book, now, !self.is_begun);
         keys.extend(book.missing_in(self.looked_at, now));
         let looked_at = self.alerts(book, policy, now);
         let mut planned = Planned { now, seen: watch.last_seq(), records: Vec::new() };
@@ -184,9 +184,14 @@ fn sign(book: &Book, policy: &Policy, now: Timestamp) -> Vec<AlertFact> {
 }
 
 /// What may be wrong, or right again.
-fn keys(watch: &mut Watch, book: &mut Book, now: Timestamp) -> BTreeSet<(Rule, AlertScope)> {
+fn keys(
+    watch: &mut Watch,
+    book: &mut Book,
+    now: Timestamp,
+    is_all: bool,
+) -> BTreeSet<(Rule, AlertScope)> {
     match (watch.changed(now), book.touched_keys.drain()) {
-        (Changed::These(mut some), Changed::These(own)) => {
+        (Changed::These(mut some), Changed::These(own)) if !is_all => {
             some.extend(own);
             some
         }
