@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from harness import Standalone
-from receivers import SECRET
 
 FAILING = """
 from airflow import DAG

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from alert_scenes import Start, alerts, config, fail, of_rule, webhook
 from harness import Cli, Standalone, wait_until, write_dag
-from receivers import SECRET, Answer, Hook, hook
+from receivers import SECRET, Answer, Hook, hook, mailbox
 
 SWITCH = '[dead_mans_switch]\nurl = {{ file = "{file}" }}\nevery = "1s"\n'
 
@@ -97,13 +97,14 @@ def test_an_alert_is_acknowledged_by_the_link_in_its_message(start: Start) -> No
             assert page.text.count("<button") == 1
             assert 'name="viewport"' in page.text
         assert of_rule(it, "run_failed")[0]["state"] == "firing"
-        done = httpx.post(url)
+        # A browser says which page it was on, or that it does not say.
+        done = httpx.post(url, headers={"origin": "https://dagbok.example.org"})
         assert done.status_code == 200
         assert "You have it in hand" in done.text
         assert "<button" not in done.text
         (alert,) = of_rule(it, "run_failed")
         assert (alert["state"], alert["changed_by"]) == ("acknowledged", "receiver:pager")
-        again = httpx.post(url)
+        again = httpx.post(url, headers={"origin": "null"})
         assert again.status_code == 409
         assert "acknowledged already" in again.text
         assert "receiver:pager" in httpx.get(url).text
@@ -170,6 +171,37 @@ webhook_secret = {{ env = "HOOK_SECRET" }}
         assert of_rule(it, "run_failed")[0]["resolved_why"] == "by_hand"
 
 
+MAILED = """
+from airflow import DAG
+from airflow.operators.python import PythonOperator
+
+def fail():
+    raise RuntimeError("no")
+
+with DAG("mailed", schedule=None, default_args={"email": "ana@example.org; bo@example.org"}):
+    PythonOperator(task_id="t", python_callable=fail)
+"""
+
+
+def test_mail_goes_to_whom_the_dags_file_names(start: Start, dags: Path) -> None:
+    with mailbox() as box:
+        text = f"""
+[receivers.mail.email]
+smarthost = "127.0.0.1:{box.port}"
+tls = "none"
+from = "dagbok@example.org"
+to = ["platform@example.org"]
+dag_email = true
+"""
+        it = start(text)
+        write_dag(dags, "mailed.py", MAILED)
+        it.wait_dag("mailed")
+        assert it.trigger("mailed", "r").status_code == 200
+        (letter,) = wait_until("the letter", lambda: box.letters)
+        named = {one.strip() for one in str(letter["to"]).split(",")}
+        assert named == {"platform@example.org", "ana@example.org", "bo@example.org"}
+
+
 MANY = """
 from airflow import DAG
 from airflow.operators.python import PythonOperator
@@ -181,6 +213,23 @@ for n in range(16):
     with DAG(f"many_{n}", schedule=None, default_args={"owner": "ml" if n < 12 else "web"}):
         PythonOperator(task_id="read", python_callable=fail)
 """
+
+
+def test_teams_gets_a_card_with_buttons(start: Start, tmp_path: Path) -> None:
+    with hook(lambda *_: Answer(202)) as hub:
+        (tmp_path / "teams-url").write_text(f"{hub.url}/workflow")
+        section = f'[receivers.teams.teams]\nurl = {{ file = "{tmp_path / "teams-url"}" }}\n'
+        it = start('external_url = "https://dagbok.example.org"\n' + section)
+        fail(it, "night_1")
+        wait_until("the card", lambda: hub.got)
+        body = hub.got[0].body
+        (card,) = body["attachments"]
+        assert (body["type"], card["contentType"]) == ("message", "application/vnd.microsoft.card.adaptive")
+        content = card["content"]
+        assert (content["type"], content["version"]) == ("AdaptiveCard", "1.4")
+        assert "the model does not fit" in content["body"][0]["text"]
+        assert [action["title"] for action in content["actions"]] == ["Acknowledge", "Show"]
+        assert all(action["url"].startswith("https://dagbok.example.org/") for action in content["actions"])
 
 
 def test_a_burst_is_told_together_and_never_across_owners(start: Start, dags: Path) -> None:
@@ -248,3 +297,63 @@ def test_check_asks_which_file_where_an_api_is_named(start: Start, tmp_path: Pat
         (it.home / "alerting.toml").write_text(config(tmp_path, webhook("pager", pager.url)).read_text())
         doctor = Cli(["--home", str(it.home)], {"HOOK_SECRET": SECRET}).run("doctor")
         assert "dead man's switch" in doctor.stdout
+
+
+CREW = """
+[people.ana]
+contacts = [{ receiver = "phone" }, { receiver = "pager", after = "2s" }]
+[people.bo]
+contacts = [{ receiver = "phone" }]
+[schedules.primary]
+zone = "Europe/Madrid"
+rotations = [{ people = ["ana", "bo"], start = "2026-01-05T09:00" }]
+overrides = [{ person = "ana", from = "2026-01-05T09:00", until = "2099-01-01T00:00" }]
+[schedules.secondary]
+zone = "UTC"
+ical = "oncall.ics"
+[chains.c]
+steps = [{ schedules = ["secondary"] }, { schedules = ["primary"], wait = "1s" }, { people = ["bo"] }]
+[route]
+chain = "c"
+"""
+CALENDAR = """BEGIN:VCALENDAR
+BEGIN:VEVENT
+SUMMARY:bo
+DTSTART;TZID=Europe/Madrid:20260601T090000
+DTEND;TZID=Europe/Madrid:20260601T170000
+END:VEVENT
+END:VCALENDAR
+"""
+
+
+def test_whoever_is_on_call_is_told_by_their_own_rules(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "oncall.ics").write_text(CALENDAR)
+    with hook() as phone, hook() as pager:
+        it = start(webhook("phone", phone.url) + webhook("pager", pager.url) + CREW)
+        fail(it, "night_1")
+        # Nobody is on call by the calendar: the next step is told at once, and that is said.
+        wait_until("the first way", lambda: phone.of("firing"))
+        # The third step comes after a second, the pager of the second one after two all the same.
+        wait_until("the second way", lambda: pager.of("firing"))
+        (alert,) = of_rule(it, "run_failed")
+        told = {(one["receiver"], one["person"], one["step"]) for one in alert["notifications"]}
+        assert told == {("phone", "ana", 1), ("phone", "bo", 2), ("pager", "ana", 1)}
+        path = str(tmp_path / "alerting.toml")
+        cli = Cli([], {"HOOK_SECRET": SECRET})
+        shown = cli.json("alerts", "oncall", path, "--at", "2026-06-01T08:00:00Z")
+        assert [(one["schedule"], one["person"]) for one in shown["schedules"]] == [
+            ("primary", "ana"),
+            ("secondary", "bo"),
+        ]
+        checked = Cli(["--api", it.api.url], {"HOOK_SECRET": SECRET}).json("alerts", "check", path)
+        assert any("nobody is on call by the schedule `secondary`" in one for one in checked["warnings"])
+        for wrong, word in [
+            (CREW.replace('people = ["bo"] }]', 'people = ["cy"] }]'), "there is nobody called `cy`"),
+            (CREW.replace("Europe/Madrid", "Europe/Nowhere"), "is no zone"),
+            (CREW.replace('["secondary"]', '["tertiary"]'), "there is no schedule `tertiary`"),
+        ]:
+            text = webhook("phone", phone.url) + webhook("pager", pager.url) + wrong
+            (tmp_path / "wrong.toml").write_text(text)
+            refused = cli.run("alerts", "check", str(tmp_path / "wrong.toml"))
+            assert refused.returncode == 2
+            assert word in refused.stderr

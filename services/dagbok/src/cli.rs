@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use alerts::{
-    AlertsCommand, Change as ChangeAlert, Check as CheckAlerting, List as AlertsList,
+    AlertsCommand, Change as ChangeAlert, Check as CheckAlerting, List as AlertsList, OnCall,
     Silence as SilenceAlerts, Test as TestReceiver, Trace as TraceAlerts,
 };
 pub(crate) use archive::{ArchiveCommand, Verify};

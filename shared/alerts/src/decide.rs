@@ -365,7 +365,8 @@ pub fn outcome(
         let (turn, step) = (delivery.turn, delivery.step);
         if !has(alert, Purpose::Trigger, to, Some((turn, step))) {
             let instead_of = Some(delivery.receiver.as_str());
-            let place = Place { turn, step, route: &delivery.route, instead_of };
+            let person = delivery.person.as_deref();
+            let place = Place { turn, step, route: &delivery.route, instead_of, person };
             facts.push(first(policy, alert, Purpose::Trigger, to, &place));
         }
     }

@@ -425,6 +425,9 @@ pub struct NotificationAttempted {
     /// In whose place this receiver is told, where that one failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<String>,
+    /// Whom that reaches, where the chain names people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
     /// SHA-256 of the text that is sent, in hexadecimal.
     pub text_digest: String,
 }

@@ -11,6 +11,7 @@ mod fact;
 mod key;
 mod label;
 pub mod limits;
+mod oncall;
 mod plan;
 mod policy;
 mod text;
@@ -35,6 +36,7 @@ pub use fact::{
 };
 pub use key::{AlertScope, Rule, Severity, dedup_key};
 pub use label::{BadMatcher, Labels, Matcher, matches_all};
+pub use oncall::{Contact, Crew, Person, Rotation, Schedule, Shift};
 pub use plan::Agenda;
 pub use policy::{
     Chain, Grouping, Inhibition, Policy, PolicyError, ReceiverRules, Route, Routed, Step,

@@ -2,10 +2,10 @@
 //! those are for whoever sends.
 use std::collections::{BTreeMap, BTreeSet};
 
-use dagbok_events::Micros;
+use dagbok_events::{Micros, Timestamp};
 use thiserror::Error;
 
-use crate::{Labels, Matcher, matches_all};
+use crate::{Crew, Labels, Matcher, matches_all};
 
 /// What the rules know of a receiver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,10 +19,16 @@ pub struct ReceiverRules {
 }
 
 /// One step of a chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
-    /// Who is told.
+    /// Receivers that are told.
     pub receivers: Vec<String>,
+    /// People who are told.
+    pub people: Vec<String>,
+    /// Schedules of which whoever is on call is told.
+    pub schedules: Vec<String>,
+    /// People of whom one is told, by turns.
+    pub round_robin: Vec<String>,
     /// How long an acknowledgement is waited for before the next step.
     pub wait: Micros,
 }
@@ -39,7 +45,8 @@ pub struct Chain {
 impl Chain {
     /// A chain of one receiver.
     pub fn of(receiver: &str, wait: Micros) -> Self {
-        Self { steps: vec![Step { receivers: vec![receiver.to_owned()], wait }], repeat: 0 }
+        let receivers = vec![receiver.to_owned()];
+        Self { steps: vec![Step { receivers, wait, ..Step::default() }], repeat: 0 }
     }
 }
 
@@ -136,6 +143,8 @@ pub struct Policy {
     pub external_url: Option<String>,
     /// Root causes, besides [`Inhibition::known`].
     pub inhibitions: Vec<Inhibition>,
+    /// People and schedules.
+    pub crew: Crew,
     /// How often a sign of life is sent, where somebody watches from outside.
     pub sign_every: Option<Micros>,
 }
@@ -184,13 +193,33 @@ impl Policy {
         self.root.iter().try_for_each(|root| self.check_route(root))
     }
 
+    /// Who is told by a step at `now` of the alert of this number: receivers, each with the person whom it reaches.
+    pub fn told(&self, step: &Step, id: u64, now: Timestamp) -> Vec<(String, Option<String>)> {
+        let mut found: Vec<(String, Option<String>)> =
+            step.receivers.iter().map(|name| (name.clone(), None)).collect();
+        let on_call = step.schedules.iter().filter_map(|name| self.crew.schedules.get(name));
+        let on_call = on_call.filter_map(|schedule| schedule.on_call(now));
+        let turn = usize::try_from(id).unwrap_or_default() % step.round_robin.len().max(1);
+        let by_turns = step.round_robin.get(turn).map(String::as_str);
+        let named = step.people.iter().map(String::as_str);
+        for name in named.chain(on_call).chain(by_turns) {
+            let contacts = self.crew.people.get(name).map(|it| it.contacts.as_slice());
+            let first = contacts.unwrap_or_default().iter().filter(|it| it.after.0 == 0);
+            found.extend(first.map(|it| (it.receiver.clone(), Some(name.to_owned()))));
+        }
+        let mut seen = BTreeSet::new();
+        found.retain(|(name, _)| self.receivers.contains_key(name) && seen.insert(name.clone()));
+        found
+    }
+
     fn check_route(&self, route: &Route) -> Result<(), PolicyError> {
         let place = || format!("the route `{}`", route.name);
         if route.chain.steps.is_empty() {
             return Err(PolicyError::Nobody { place: place() });
         }
         for step in &route.chain.steps {
-            if step.receivers.is_empty() {
+            let named = [&step.receivers, &step.people, &step.schedules, &step.round_robin];
+            if named.iter().all(|names| names.is_empty()) {
                 return Err(PolicyError::Nobody { place: format!("a step of {}", place()) });
             }
             step.receivers.iter().try_for_each(|name| self.known(&place(), name))?;
@@ -248,6 +277,14 @@ fn narrowest<'a>(route: &'a Route, labels: &Labels, found: &mut Vec<&'a Route>) 
     }
 }
 
+fn add(names: &mut Vec<String>, others: &[String]) {
+    for name in others {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+}
+
 /// Two chains at once: step by step.
 fn join(chain: &mut Chain, other: &Chain) {
     chain.repeat = chain.repeat.max(other.repeat);
@@ -255,11 +292,10 @@ fn join(chain: &mut Chain, other: &Chain) {
         match chain.steps.get_mut(place) {
             Some(mine) => {
                 mine.wait = mine.wait.min(step.wait);
-                for name in &step.receivers {
-                    if !mine.receivers.contains(name) {
-                        mine.receivers.push(name.clone());
-                    }
-                }
+                add(&mut mine.receivers, &step.receivers);
+                add(&mut mine.people, &step.people);
+                add(&mut mine.schedules, &step.schedules);
+                add(&mut mine.round_robin, &step.round_robin);
             }
             None => chain.steps.push(step.clone()),
         }

@@ -113,6 +113,7 @@ fn a_receiver_that_somebody_closed_fails_again_only_by_what_is_sent_after() {
     // The other message was begun before that.
     world.take(&Step::Answer(0, 1));
     assert!(open_of(&world, Rule::ReceiverFailing).is_empty(), "that says nothing new");
+    world.take(&Step::Wait(400));
     world.take(&Step::Wait(4_000));
     while let Some(at) = world.under_way.iter().position(|it| it.1.contains("/pager")) {
         world.answer(at, 1);

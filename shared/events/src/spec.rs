@@ -44,6 +44,9 @@ pub struct DagSpec {
     /// Labels to find the DAG by, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// Mailboxes that its author names for failures: `email` of the tasks with `email_on_failure`, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failure_email: Vec<String>,
     /// Which Airflow's rules the file expects: 2, or 3 for a file that imports `airflow.sdk`.
     #[serde(default = "second_era", skip_serializing_if = "is_second_era")]
     pub era: u8,

@@ -522,8 +522,22 @@ def test_what_is_not_carried_out_is_told_with_its_line(folder: Folder) -> None:
         ("sla", 16, "b", None),
         ("a", 16, "b", None),
     ]
+    assert spec["failure_email"] == ["x@y"]
     plain = folder.spec("with DAG('d', schedule=None):\n    EmptyOperator(task_id='t', retries=1)\n")
+    assert "failure_email" not in plain
     assert "not_carried_out" not in plain
+
+
+def test_mailboxes_for_failures_are_in_the_spec_each_once(folder: Folder) -> None:
+    spec = folder.spec(
+        """
+        with DAG("d", schedule=None, default_args={"email": ["a@x", "b@x; c@x"]}):
+            EmptyOperator(task_id="a")
+            EmptyOperator(task_id="b", email="a@x,d@x")
+            EmptyOperator(task_id="c", email="e@x", email_on_failure=False)
+        """
+    )
+    assert spec["failure_email"] == ["a@x", "b@x", "c@x", "d@x"]
 
 
 @pytest.mark.parametrize(

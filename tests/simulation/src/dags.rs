@@ -64,6 +64,7 @@ pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp, pace: i64) -> DagSpec 
         doc_md: None,
         owner: if rng.chance(500) { String::new() } else { "ops".to_owned() },
         tags: Vec::new(),
+        failure_email: Vec::new(),
         era: if rng.chance(500) { 2 } else { 3 },
         schedule: Schedule { text: None, timetable, timezone: "UTC".to_owned() },
         start_date,

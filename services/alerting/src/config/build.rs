@@ -7,7 +7,7 @@ use dagbok_events::Micros;
 use url::Url;
 
 use super::{
-    ConfigError, Loaded, Mail, MailTls, Receiver,
+    ConfigError, Loaded, Mail, MailTls, Receiver, crew,
     file::{EmailSection, File, ReceiverSection, SecretRef, WebhookSection},
     place::line_of,
     routes,
@@ -41,8 +41,7 @@ impl Source<'_> {
                 )
             })?,
             (None, Some(file)) => {
-                let folder = self.path.parent().unwrap_or(Path::new("."));
-                let file = folder.join(file);
+                let file = self.beside(file);
                 std::fs::read_to_string(&file).map_err(|error| {
                     self.wrong(at, format!("the file `{}` can't be read: {error}", file.display()))
                 })?
@@ -58,6 +57,11 @@ impl Source<'_> {
             return Err(self.wrong(at, "the secret is empty"));
         }
         Ok(Secret::new(text))
+    }
+
+    /// A path as the file has it.
+    pub(super) fn beside(&self, file: &Path) -> std::path::PathBuf {
+        self.path.parent().unwrap_or(Path::new(".")).join(file)
     }
 
     fn url(&self, at: &[&str], text: &str) -> Checked<Secret> {
@@ -107,6 +111,7 @@ pub(super) fn loaded(path: &Path, text: &str, file: &File) -> Checked<Loaded> {
         root,
         external_url: file.external_url.clone(),
         inhibitions: inhibitions.collect::<Checked<_>>()?,
+        crew: crew::crew(&source, file)?,
         sign_every,
     };
     policy.check().map_err(|error| match &error {
@@ -140,12 +145,13 @@ fn receiver(source: &Source<'_>, name: &str, section: &ReceiverSection) -> Check
     let ways = [
         section.webhook.is_some(),
         section.slack.is_some(),
+        section.teams.is_some(),
         section.email.is_some(),
         section.pagerduty.is_some(),
         section.alertmanager.is_some(),
     ];
     if ways.iter().filter(|way| **way).count() != 1 {
-        let what = "a receiver is told in one way: `webhook`, `slack`, `email`, `pagerduty` or `alertmanager`";
+        let what = "a receiver is told in one way: `webhook`, `slack`, `teams`, `email`, `pagerduty` or `alertmanager`";
         return Err(source.wrong(&["receivers", name], what));
     }
     if let Some(webhook) = &section.webhook {
@@ -155,6 +161,10 @@ fn receiver(source: &Source<'_>, name: &str, section: &ReceiverSection) -> Check
         return Ok(Receiver::Slack {
             url: source.secret(&["receivers", name, "slack", "url"], &slack.url)?,
         });
+    }
+    if let Some(teams) = &section.teams {
+        let url = source.secret(&["receivers", name, "teams", "url"], &teams.url)?;
+        return Ok(Receiver::Teams { url });
     }
     if let Some(pagerduty) = &section.pagerduty {
         let url = source.url(&["receivers", name, "pagerduty", "url"], &pagerduty.url)?;
@@ -169,7 +179,7 @@ fn receiver(source: &Source<'_>, name: &str, section: &ReceiverSection) -> Check
         let url = source.url(&["receivers", name, "alertmanager", "url"], &alertmanager.url)?;
         return Ok(Receiver::Alertmanager { url });
     }
-    let email = section.email.as_ref().expect("one of the five is there");
+    let email = section.email.as_ref().expect("one of the six is there");
     mail(source, name, email).map(|mail| Receiver::Email(Box::new(mail)))
 }
 
@@ -204,7 +214,8 @@ fn mail(source: &Source<'_>, name: &str, email: &EmailSection) -> Checked<Mail> 
         None => (email.smarthost.as_str(), usual),
     };
     if email.to.is_empty() {
-        return Err(source.wrong(&at("to"), "somebody is to be told"));
+        let what = "somebody is to be told, also of what has no DAG whose file names a mailbox";
+        return Err(source.wrong(&at("to"), what));
     }
     for (part, address) in email.to.iter().map(|to| ("to", to)).chain([("from", &email.from)]) {
         if !crate::receivers::is_mailbox(address) {
@@ -232,6 +243,7 @@ fn mail(source: &Source<'_>, name: &str, email: &EmailSection) -> Checked<Mail> 
         tls: email.tls,
         from: email.from.clone(),
         to: email.to.clone(),
+        dag_email: email.dag_email,
         login,
     })
 }

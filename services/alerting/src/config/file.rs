@@ -8,6 +8,8 @@ use serde::{
     de::{Error as _, IgnoredAny},
 };
 
+use super::crew::{PersonSection, ScheduleSection};
+
 /// The schema of the whole file.
 pub(super) fn schema() -> serde_json::Value {
     let generator = SchemaSettings::draft2020_12().into_generator();
@@ -22,6 +24,10 @@ pub(super) struct File {
     pub(super) external_url: Option<String>,
     /// Who can be told, by name, as `[receivers.NAME]`.
     pub(super) receivers: BTreeMap<String, ReceiverSection>,
+    /// People by name, as `[people.NAME]`.
+    pub(super) people: BTreeMap<String, PersonSection>,
+    /// Who is on call when, by name, as `[schedules.NAME]`.
+    pub(super) schedules: BTreeMap<String, ScheduleSection>,
     /// Chains of steps by name, as `[chains.NAME]`: who is told next where nobody acknowledges.
     pub(super) chains: BTreeMap<String, ChainSection>,
     /// Who watches alerting from outside: a web address that alarms where no sign of life comes. Without one nobody
@@ -67,7 +73,7 @@ pub(super) struct InhibitSection {
     pub(super) equal: Vec<String>,
 }
 
-/// A receiver. Exactly one of `webhook`, `slack`, `email`, `pagerduty` and `alertmanager` says how it is told.
+/// A receiver. Exactly one of `webhook`, `slack`, `teams`, `email`, `pagerduty` and `alertmanager` says how it is told.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReceiverSection {
@@ -83,6 +89,9 @@ pub(super) struct ReceiverSection {
     /// A Slack channel.
     #[serde(default)]
     pub(super) slack: Option<SlackSection>,
+    /// A channel of Microsoft Teams.
+    #[serde(default)]
+    pub(super) teams: Option<TeamsSection>,
     /// Mailboxes.
     #[serde(default)]
     pub(super) email: Option<EmailSection>,
@@ -158,6 +167,14 @@ pub(super) struct SlackSection {
     pub(super) url: SecretRef,
 }
 
+/// The webhook of a workflow of Microsoft Teams ("when a Teams webhook request is received").
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TeamsSection {
+    /// Its address, which lets anybody write: a secret.
+    pub(super) url: SecretRef,
+}
+
 /// Events v2 of PagerDuty.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -198,8 +215,11 @@ pub(super) struct EmailSection {
     /// Who it is from, as `dagbok@example.org`.
     pub(super) from: String,
     /// Who it is to.
-    #[schemars(length(min = 1))]
+    #[serde(default)]
     pub(super) to: Vec<String>,
+    /// Whether it is also to those whom the DAG's file names for failures (`email` and `email_on_failure`).
+    #[serde(default)]
+    pub(super) dag_email: bool,
     /// Who logs in.
     #[serde(default)]
     pub(super) username: Option<String>,
@@ -238,9 +258,18 @@ pub(super) struct ChainSection {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StepSection {
-    /// Who is told, all at once.
-    #[schemars(length(min = 1))]
+    /// Receivers that are told. All that a step names is told at once.
+    #[serde(default)]
     pub(super) receivers: Vec<String>,
+    /// People who are told.
+    #[serde(default)]
+    pub(super) people: Vec<String>,
+    /// Schedules of which whoever is on call is told.
+    #[serde(default)]
+    pub(super) schedules: Vec<String>,
+    /// People of whom one is told, by turns from alert to alert.
+    #[serde(default)]
+    pub(super) round_robin: Vec<String>,
     /// How long an acknowledgement is waited for before the next step. A step that reaches nobody is not waited for.
     #[serde(default = "five_minutes")]
     pub(super) wait: Period,

@@ -1,6 +1,8 @@
 //! `alerting.toml`: read, checked, and held against what is allowed, with the line of what is wrong.
 mod build;
+mod crew;
 mod file;
+mod ical;
 mod place;
 mod reload;
 mod routes;
@@ -80,6 +82,11 @@ pub(crate) enum Receiver {
         /// The address, which is the secret.
         url: Secret,
     },
+    /// A channel of Microsoft Teams, by a workflow's webhook.
+    Teams {
+        /// The address, which is the secret.
+        url: Secret,
+    },
     /// A PagerDuty service, by Events v2.
     PagerDuty {
         /// The address of the events API.
@@ -111,6 +118,8 @@ pub(crate) struct Mail {
     pub(crate) from: String,
     /// Who it is to.
     pub(crate) to: Vec<String>,
+    /// Whether it is to those whom the DAG's file names too.
+    pub(crate) dag_email: bool,
     /// Who logs in, and with what.
     pub(crate) login: Option<(String, Secret)>,
 }

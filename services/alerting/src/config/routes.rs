@@ -7,6 +7,7 @@ use dagbok_events::Micros;
 
 use super::{
     build::{Checked, Source, known, list, micros},
+    crew::known_person,
     file::{ChainSection, File, InhibitSection, RouteSection},
 };
 
@@ -154,8 +155,18 @@ pub(super) fn chain(
     for (index, step) in section.steps.iter().enumerate() {
         let index = index.to_string();
         let at = ["chains", name, "steps", &index];
-        if step.receivers.is_empty() {
-            return Err(source.wrong(&at, "a step tells at least one receiver"));
+        let named = [&step.receivers, &step.people, &step.schedules, &step.round_robin];
+        if named.iter().all(|names| names.is_empty()) {
+            let what = "a step tells somebody: `receivers`, `people`, `schedules` or `round_robin`";
+            return Err(source.wrong(&at, what));
+        }
+        for who in step.people.iter().chain(&step.round_robin) {
+            known_person(file, who).map_err(|what| source.wrong(&at, what))?;
+        }
+        for schedule in step.schedules.iter().filter(|it| !file.schedules.contains_key(*it)) {
+            let there: Vec<&str> = file.schedules.keys().map(String::as_str).collect();
+            let what = format!("there is no schedule `{schedule}`; there are: {}", list(&there));
+            return Err(source.wrong(&at, what));
         }
         if step.wait.0.as_secs() < 1 || step.wait > Period::LONGEST {
             return Err(source.wrong(&[&at[..], &["wait"]].concat(), "from `1s` to a year"));
@@ -164,7 +175,13 @@ pub(super) fn chain(
             known(file, receiver)
                 .map_err(|what| source.wrong(&[&at[..], &["receivers"]].concat(), what))?;
         }
-        steps.push(Step { receivers: step.receivers.clone(), wait: micros(step.wait) });
+        steps.push(Step {
+            receivers: step.receivers.clone(),
+            people: step.people.clone(),
+            schedules: step.schedules.clone(),
+            round_robin: step.round_robin.clone(),
+            wait: micros(step.wait),
+        });
     }
     Ok(Chain { steps, repeat: section.repeat })
 }
@@ -200,6 +217,8 @@ pub(super) fn unused(file: &File) -> Vec<String> {
         let told = chain.steps.iter().flat_map(|step| &step.receivers);
         named.receivers.extend(told.map(String::as_str));
     }
+    let contacts = file.people.values().flat_map(|person| &person.contacts);
+    named.receivers.extend(contacts.map(|contact| contact.receiver.as_str()));
     named.receivers.extend(file.receivers.values().filter_map(|it| it.fallback.as_deref()));
     let lonely = file.receivers.keys().filter(|name| !named.receivers.contains(name.as_str()));
     let idle = file.chains.keys().filter(|name| !named.chains.contains(name.as_str()));

@@ -15,6 +15,9 @@ use crate::config::{Mail, MailTls};
 /// How long the server may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Mailboxes of a DAG's file that are told at most.
+const NAMED: usize = 20;
+
 /// Whether mail can be sent to or from `address`.
 pub(crate) fn is_mailbox(address: &str) -> bool {
     address.parse::<Mailbox>().is_ok()
@@ -81,8 +84,18 @@ fn letter(mail: &Mail, name: &str, message: &Message) -> Result<lettre::Message,
     let wrong = |error: &dyn std::fmt::Display| format!("no mail can be made of it: {error}");
     let from: Mailbox =
         mail.from.parse().map_err(|error: lettre::address::AddressError| wrong(&error))?;
-    let to: Result<Mailboxes, _> = mail.to.iter().map(|to| to.parse::<Mailbox>()).collect();
-    let to = to.map_err(|error| wrong(&error))?;
+    let to: Result<Vec<Mailbox>, _> = mail.to.iter().map(|to| to.parse::<Mailbox>()).collect();
+    let mut to = to.map_err(|error| wrong(&error))?;
+    let named = message.labels.get("email").filter(|_| mail.dag_email);
+    for mailbox in named.into_iter().flat_map(|named| named.split(',')).take(NAMED) {
+        // What the DAG's author wrote is no reason not to tell the others.
+        match mailbox.parse::<Mailbox>() {
+            Ok(mailbox) if to.iter().all(|it| it.email != mailbox.email) => to.push(mailbox),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(mailbox, %error, "a DAG's file names what is no mailbox"),
+        }
+    }
+    let to: Mailboxes = to.into_iter().collect();
     let domain = domain(&from.email);
     let thread = format!("<{}@{domain}>", message.dedup_key);
     let id = if message.purpose == Purpose::Trigger {

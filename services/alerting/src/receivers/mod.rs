@@ -5,6 +5,7 @@ mod http;
 mod mail;
 mod pagerduty;
 mod slack;
+mod teams;
 mod webhook;
 
 use std::time::Duration;
@@ -64,6 +65,7 @@ impl Senders {
                 webhook::send(&self.http, url, key, name, message, at).await
             }
             Receiver::Slack { url } => slack::send(&self.http, url, message).await,
+            Receiver::Teams { url } => teams::send(&self.http, url, message).await,
             Receiver::PagerDuty { url, routing_key, .. } => {
                 pagerduty::send(&self.http, url, routing_key, message).await
             }

@@ -58,6 +58,8 @@ pub struct AlertNotification {
     pub step: u32,
     /// The receiver in whose place this one is told.
     pub instead_of: Option<String>,
+    /// Whom that reaches, where the chain names people.
+    pub person: Option<String>,
     /// `sending`, `waiting`, `accepted` or `rejected`. Accepted by the provider says nothing of anybody having read it.
     pub state: String,
     /// When it is tried again.

@@ -89,6 +89,7 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         doc_md: None,
         owner: "ada, grace".to_owned(),
         tags: vec!["nightly".to_owned()],
+        failure_email: Vec::new(),
         era: 2,
         schedule: Schedule {
             text: Some("@daily".to_owned()),

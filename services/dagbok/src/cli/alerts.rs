@@ -40,6 +40,11 @@ pub(crate) enum AlertsCommand {
         after_help = "With --json: `file`, `receivers`, `warnings`, `dags`, a list of `dag_id`, `owner`, `route`, `receivers`, or null where no API answers"
     )]
     Check(Check),
+    /// Say who is on call, by the configuration's schedules
+    #[command(
+        after_help = "With --json: `at`, `schedules`, a list of `schedule`, `person` (null where nobody is) and `receivers`"
+    )]
+    Oncall(OnCall),
     /// Say who was told of a run
     #[command(after_help = "With --json: the API's AlertCollection")]
     Trace(Trace),
@@ -109,6 +114,17 @@ pub(crate) struct Check {
     /// The file [default: the one that is configured, or alerting.toml in the installation's folder]
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+}
+
+/// `dagbok alerts oncall`.
+#[derive(Debug, Args)]
+pub(crate) struct OnCall {
+    /// The file [default: the one that is configured, or alerting.toml in the installation's folder]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// At what time, as `2026-12-24T18:00:00Z`; now where not said
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<jiff::Timestamp>,
 }
 
 /// `dagbok alerts trace`.

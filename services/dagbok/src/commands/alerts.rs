@@ -1,5 +1,6 @@
 //! `dagbok alerts …`: what is wrong, and who was told.
 mod check;
+mod oncall;
 mod show;
 
 use std::time::Duration;
@@ -50,6 +51,7 @@ pub(crate) async fn run(context: &Context, command: &AlertsCommand) -> Outcome {
         AlertsCommand::Silences => silences(context).await,
         AlertsCommand::Test(args) => test(context, args).await,
         AlertsCommand::Check(args) => check::run(context, args).await,
+        AlertsCommand::Oncall(args) => oncall::run(context, args),
         AlertsCommand::Trace(args) => trace(context, args).await,
     }
 }

@@ -248,6 +248,7 @@ impl Book {
             turn: it.turn,
             step: it.step,
             instead_of: it.instead_of.clone(),
+            person: it.person.clone(),
             text_digest: String::new(),
             state: DeliveryState::Sending,
             count: 0,
@@ -298,6 +299,7 @@ impl Book {
     /// What was begun later than `to` by the clock as it was began then, and waits as long from there.
     fn clock_went_back(&mut self, to: Timestamp) {
         self.touched.note_all();
+        self.touched_keys.note_all();
         self.signs.at = self.signs.at.map(|at| at.min(to));
         self.missing.clear();
         for (name, beat) in &mut self.heartbeats {

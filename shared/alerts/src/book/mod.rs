@@ -98,6 +98,8 @@ pub struct Delivery {
     pub step: u32,
     /// In whose place.
     pub instead_of: Option<String>,
+    /// Whom that reaches, where the chain names people.
+    pub person: Option<String>,
     /// SHA-256 of what was sent last.
     pub text_digest: String,
     /// How it stands.

@@ -25,20 +25,38 @@ pub(super) fn facts(policy: &Policy, alert: &Alert, now: Timestamp) -> Vec<Alert
         return Vec::new();
     }
     let (turn, step) = (next.turn, next.step);
-    let receivers = routed.chain.steps.get(step as usize).map(|step| step.receivers.as_slice());
-    let is_there = |receiver: &&String| policy.receivers.contains_key(*receiver);
-    let receivers: Vec<&String> = receivers.unwrap_or_default().iter().filter(is_there).collect();
+    let place = routed.chain.steps.get(step as usize);
+    let told = place.map(|it| policy.told(it, alert.id, now)).unwrap_or_default();
     // That nobody is there is recorded too: the step has been begun, and is not begun for ever.
-    let nobody = receivers.is_empty().then_some(EscalatedWhy::NobodyReached);
+    let nobody = told.is_empty().then_some(EscalatedWhy::NobodyReached);
     let mut facts = Vec::new();
     if let Some(why) = next.why.or(nobody) {
         facts.push(AlertFact::AlertEscalated(AlertEscalated { id: alert.id, turn, step, why }));
     }
-    for receiver in receivers {
-        let place = notices::Place { turn, step, route: &routed.route, instead_of: None };
+    let (told, route) = if told.is_empty() && is_lost(&routed, alert, turn, step) {
+        (platform(policy, alert.id, now), "platform, since the chain reaches nobody")
+    } else {
+        (told, routed.route.as_str())
+    };
+    for (receiver, person) in &told {
+        let person = person.as_deref();
+        let place = notices::Place { turn, step, route, instead_of: None, person };
         facts.push(notices::first(policy, alert, Purpose::Trigger, receiver, &place));
     }
     facts
+}
+
+/// Whether a chain's last step reaches nobody, and no step before it did.
+fn is_lost(routed: &Routed, alert: &Alert, turn: u32, step: u32) -> bool {
+    let is_last = step as usize + 1 >= routed.chain.steps.len();
+    let mut told = alert.deliveries.values().filter(|it| it.turn == turn);
+    is_last && told.all(|it| it.state == DeliveryState::Rejected)
+}
+
+/// Whom the platform's route tells first.
+fn platform(policy: &Policy, id: u64, now: Timestamp) -> Vec<(String, Option<String>)> {
+    let step = policy.root.as_ref().and_then(|root| root.chain.steps.first());
+    step.map(|step| policy.told(step, id, now)).unwrap_or_default()
 }
 
 /// When an alert's chain calls for something next.

@@ -149,13 +149,20 @@ impl Holds {
         ))
     }
 
+    fn is_target(&self, book: &Book, id: u64) -> bool {
+        let labels = book.alert(id).map(|alert| &alert.labels);
+        let mut all = self.inhibitions.iter();
+        labels.is_some_and(|labels| all.any(|it| matches_all(&it.target, labels)))
+    }
+
     fn root_of(&self, book: &Book, alert: &Alert) -> Option<u64> {
         let targets = self.inhibitions.iter().enumerate();
         let mut targets = targets.filter(|(_, it)| matches_all(&it.target, &alert.labels));
         targets.find_map(|(n, it)| {
             let ids = self.roots.get(&(n, values(&it.equal, &alert.labels)))?;
             let told = |id: &&u64| {
-                **id != alert.id
+                // What may follow from another itself holds only what came later: none hold each other.
+                (**id < alert.id || (**id > alert.id && !self.is_target(book, **id)))
                     && book.alert(**id).is_some_and(|root| {
                         root.is_open()
                             && root.held.is_none_or(|held| held.why == SuppressedWhy::Grouped)

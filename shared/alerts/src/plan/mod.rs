@@ -50,7 +50,23 @@ impl Agenda {
         if !book.has_begun() {
             return Vec::new();
         }
-        let mut keys = keys(watch, book, now);
+        let records = self.round(watch, book, policy, now, sending);
+        if records.is_empty() && !self.is_begun {
+            // A new root cause, and nothing else: what follows from it is looked at.
+            return self.round(watch, book, policy, now, sending);
+        }
+        records
+    }
+
+    fn round(
+        &mut self,
+        watch: &mut Watch,
+        book: &mut Book,
+        policy: &Policy,
+        now: Timestamp,
+        sending: &BTreeSet<String>,
+    ) -> Vec<AlertRecord> {
+        let mut keys = keys(watch, book, now, !self.is_begun);
         keys.extend(book.missing_in(self.looked_at, now));
         let looked_at = self.alerts(book, policy, now);
         let mut planned = Planned { now, seen: watch.last_seq(), records: Vec::new() };
@@ -79,7 +95,7 @@ impl Agenda {
             let is_at_rest = rest.iter().all(Vec::is_empty);
             rest.into_iter().for_each(|facts| planned.add(facts));
             if is_at_rest {
-                let dues = [chase::due(policy, alert), notices::due(alert)];
+                let dues = [chase::due(policy, alert), notices::due(policy, alert)];
                 self.put_off(id, dues.into_iter().flatten().min());
             }
         }
@@ -168,9 +184,14 @@ fn sign(book: &Book, policy: &Policy, now: Timestamp) -> Vec<AlertFact> {
 }
 
 /// What may be wrong, or right again.
-fn keys(watch: &mut Watch, book: &mut Book, now: Timestamp) -> BTreeSet<(Rule, AlertScope)> {
+fn keys(
+    watch: &mut Watch,
+    book: &mut Book,
+    now: Timestamp,
+    is_all: bool,
+) -> BTreeSet<(Rule, AlertScope)> {
     match (watch.changed(now), book.touched_keys.drain()) {
-        (Changed::These(mut some), Changed::These(own)) => {
+        (Changed::These(mut some), Changed::These(own)) if !is_all => {
             some.extend(own);
             some
         }

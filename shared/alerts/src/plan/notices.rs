@@ -1,5 +1,5 @@
 //! Messages: begun, tried again, and the words that follow an alert's acknowledgement and end.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::Timestamp;
 
@@ -14,6 +14,7 @@ pub(crate) struct Place<'a> {
     pub(crate) step: u32,
     pub(crate) route: &'a str,
     pub(crate) instead_of: Option<&'a str>,
+    pub(crate) person: Option<&'a str>,
 }
 
 /// The name of a delivery: the same from the same history, so that a provider knows a second copy.
@@ -29,7 +30,7 @@ pub(crate) fn first(
     receiver: &str,
     place: &Place<'_>,
 ) -> AlertFact {
-    let Place { turn, step, route, instead_of } = *place;
+    let Place { turn, step, route, instead_of, person } = *place;
     AlertFact::NotificationAttempted(Box::new(NotificationAttempted {
         id: alert.id,
         message: name(alert, purpose, receiver, turn, step),
@@ -40,6 +41,7 @@ pub(crate) fn first(
         step,
         attempt: 1,
         instead_of: instead_of.map(str::to_owned),
+        person: person.map(str::to_owned),
         text_digest: render(alert, purpose, route, policy).digest(),
     }))
 }
@@ -83,7 +85,11 @@ pub(super) fn facts(
         }
     }
     let purpose = match alert.state {
-        AlertState::Firing => return facts,
+        AlertState::Firing => {
+            facts
+                .extend(further(policy, alert).into_iter().filter(|it| it.0 <= now).map(|it| it.1));
+            return facts;
+        }
         AlertState::Acknowledged { .. } => Purpose::Acknowledge,
         AlertState::Resolved { .. } => Purpose::Resolve,
     };
@@ -93,7 +99,7 @@ pub(super) fn facts(
         if wants && !has(alert, purpose, receiver, None) {
             let told = alert.deliveries.values().rev().find(|it| it.receiver == receiver);
             let route = told.map_or("platform", |it| it.route.as_str());
-            let place = Place { turn: 0, step: 0, route, instead_of: None };
+            let place = Place { turn: 0, step: 0, route, instead_of: None, person: None };
             facts.push(first(policy, alert, purpose, receiver, &place));
         }
     }
@@ -123,15 +129,46 @@ fn again(policy: &Policy, alert: &Alert, message: &str, delivery: &Delivery) -> 
         step: delivery.step,
         attempt,
         instead_of: delivery.instead_of.clone(),
+        person: delivery.person.clone(),
         text_digest: render(alert, delivery.purpose, &delivery.route, policy).digest(),
     }))
 }
 
+/// Further ways to people who were told and have not acknowledged, by when: a later step of the chain does not cut
+/// them short.
+fn further(policy: &Policy, alert: &Alert) -> Vec<(Timestamp, AlertFact)> {
+    if !alert.is_firing() || alert.held.is_some() {
+        return Vec::new();
+    }
+    let mut begun: BTreeMap<(&str, u32, u32), (Timestamp, &str)> = BTreeMap::new();
+    for delivery in alert.deliveries.values().filter(|it| it.purpose == Purpose::Trigger) {
+        let Some(person) = &delivery.person else { continue };
+        let key = (person.as_str(), delivery.turn, delivery.step);
+        let first = begun.entry(key).or_insert((delivery.first_at, &delivery.route));
+        first.0 = first.0.min(delivery.first_at);
+    }
+    let mut found = Vec::new();
+    for ((name, turn, step), (since, route)) in begun {
+        let Some(person) = policy.crew.people.get(name) else { continue };
+        for contact in person.contacts.iter().filter(|it| it.after.0 > 0) {
+            let receiver = &contact.receiver;
+            let is_new = !has(alert, Purpose::Trigger, receiver, Some((turn, step)));
+            if is_new && policy.receivers.contains_key(receiver) {
+                let person = Some(name);
+                let place = Place { turn, step, route, instead_of: None, person };
+                let fact = first(policy, alert, Purpose::Trigger, receiver, &place);
+                found.push((since.plus(contact.after), fact));
+            }
+        }
+    }
+    found
+}
+
 /// When a message of an alert is due again.
-pub(super) fn due(alert: &Alert) -> Option<Timestamp> {
+pub(super) fn due(policy: &Policy, alert: &Alert) -> Option<Timestamp> {
     let until = alert.deliveries.values().filter_map(|it| match it.state {
         DeliveryState::Waiting { until } => Some(until),
         DeliveryState::Sending | DeliveryState::Accepted | DeliveryState::Rejected => None,
     });
-    until.min()
+    until.chain(further(policy, alert).into_iter().map(|it| it.0)).min()
 }

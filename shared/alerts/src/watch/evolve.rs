@@ -195,6 +195,7 @@ impl Watch {
         let dag = self.dag(dag_id);
         dag.owner.clone_from(&spec.owner);
         dag.tags.clone_from(&spec.tags);
+        dag.email.clone_from(&spec.failure_email);
         dag.file.clone_from(&spec.source.file);
         dag.max_active_runs = spec.max_active_runs;
         dag.is_gone = false;

@@ -59,6 +59,9 @@ struct Queued {
 struct Dag {
     owner: String,
     tags: Vec<String>,
+    /// Mailboxes that its author names for failures.
+    #[serde(default)]
+    email: Vec<String>,
     file: String,
     max_active_runs: u32,
     active: u32,
@@ -182,6 +185,9 @@ fn dag_labels(dag_id: &DagId, dag: &Dag) -> crate::Labels {
     let mut labels = crate::Labels::from([("dag".to_owned(), dag_id.to_string())]);
     if !dag.owner.is_empty() && dag.owner != NOBODY {
         labels.insert("owner".to_owned(), dag.owner.clone());
+    }
+    if !dag.email.is_empty() {
+        labels.insert("email".to_owned(), dag.email.join(","));
     }
     if !dag.tags.is_empty() {
         labels.insert("tags".to_owned(), dag.tags.join(","));

@@ -56,6 +56,7 @@ pub(crate) fn dag(name: &str) -> DagSpec {
         doc_md: None,
         owner: String::new(),
         tags: Vec::new(),
+        failure_email: Vec::new(),
         era: 3,
         schedule: Schedule { text: None, timetable: Timetable::Manual, timezone: "UTC".to_owned() },
         start_date: None,

@@ -12,6 +12,8 @@ use serde_json::json;
 use super::{known, view};
 use crate::api::{errors::ApiError, extract::InPath, state::ApiState};
 
+/// What the paths of signed links begin with.
+pub(crate) const PREFIX: &str = "/api/v2/dagbok/alerts/link/";
 /// The largest body of a webhook, in bytes.
 const HOOK_BYTES: usize = 256 << 10;
 /// The header with PagerDuty's signatures.
@@ -99,7 +101,7 @@ fn page(status: StatusCode, title: &str, lines: &[&str], has_button: bool) -> Re
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        (header::REFERRER_POLICY, "same-origin"),
         (header::CONTENT_SECURITY_POLICY, policy),
     ];
     (status, headers, html).into_response()

@@ -94,6 +94,7 @@ fn notification((message, delivery): (&String, &Delivery)) -> AlertNotification 
         turn: delivery.turn,
         step: delivery.step,
         instead_of: delivery.instead_of.clone(),
+        person: delivery.person.clone(),
         state: state.to_owned(),
         retry_at: retry_at.map(Into::into),
         provider_id: delivery.provider_id.clone(),

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use dagbok_alerting::{Loaded, load};
 use dagbok_alerts::Labels;
 use dagbok_api::shapes::{DEFAULT_OWNER, DagCollection, DagResponse};
+use dagbok_events::Micros;
+use dagbok_runtime::Clock;
 use serde::Serialize;
 use serde_json::json;
 
@@ -21,6 +23,9 @@ use crate::{
 /// DAGs that one answer has at most.
 const PAGE: usize = 1_000;
 
+/// How far ahead schedules are looked at for gaps.
+const LOOK_AHEAD: Micros = Micros::from_secs(28 * 86_400);
+
 /// Where a failure of a DAG goes.
 #[derive(Debug, Serialize)]
 struct Reach {
@@ -31,11 +36,13 @@ struct Reach {
 }
 
 pub(super) async fn run(context: &Context, args: &CheckAlerting) -> Outcome {
-    let file = match &args.file {
-        Some(file) => file.clone(),
-        None => file_of(context)?,
-    };
-    let loaded = read(&file)?;
+    let (file, mut loaded) = loaded(context, args.file.as_ref())?;
+    let now = Clock::system().now();
+    for (name, schedule) in &loaded.policy.crew.schedules {
+        if let Some(at) = schedule.gap(now, LOOK_AHEAD) {
+            loaded.warnings.push(format!("nobody is on call by the schedule `{name}` at {at}"));
+        }
+    }
     let dags = match dags(context).await {
         Ok(dags) => Some(dags),
         Err(failure) => {
@@ -58,6 +65,19 @@ pub(super) async fn run(context: &Context, args: &CheckAlerting) -> Outcome {
     }
     let what = format!("nobody is told of what goes wrong with {}", lost.join(", "));
     Err(Failure::new(Code::Refused, what).next("name a receiver in alerting.toml"))
+}
+
+/// The configuration that is meant.
+pub(super) fn loaded(
+    context: &Context,
+    file: Option<&PathBuf>,
+) -> Result<(PathBuf, Loaded), Failure> {
+    let file = match file {
+        Some(file) => file.clone(),
+        None => file_of(context)?,
+    };
+    let loaded = read(&file)?;
+    Ok((file, loaded))
 }
 
 /// The file that is configured, or the installation's. An API that is named is another installation's.
@@ -98,8 +118,10 @@ fn reach(loaded: &Loaded, namespace: &str, dag: &DagResponse) -> Reach {
         labels.insert("tags".to_owned(), tags.join(","));
     }
     let routed = loaded.policy.route(&labels);
-    let receivers =
-        routed.iter().flat_map(|it| &it.chain.steps).flat_map(|it| it.receivers.clone());
+    let now = Clock::system().now();
+    let steps = routed.iter().flat_map(|it| &it.chain.steps);
+    let told = steps.flat_map(|step| loaded.policy.told(step, 0, now));
+    let receivers = told.map(|(receiver, _)| receiver);
     Reach {
         dag_id: dag.dag_id.clone(),
         owner: labels.get("owner").cloned(),

@@ -52,8 +52,10 @@ def refused_arguments(given: Mapping[str, Any]) -> list[str]:
 def warned_arguments(given: Mapping[str, Any]) -> list[str]:
     """Arguments that are accepted and have no effect."""
     notes = [note for name, note in _WARNED.items() if given.get(name)]
-    if given.get("email") and (given.get("email_on_failure") or given.get("email_on_retry")):
-        notes.append("email_on_failure and email_on_retry send no mail")
+    if given.get("email") and given.get("email_on_failure"):
+        notes.append("email_on_failure mails runs, by a mail receiver of alerting with `dag_email`")
+    elif given.get("email") and given.get("email_on_retry"):
+        notes.append("email_on_retry sends no mail")
     return notes
 
 

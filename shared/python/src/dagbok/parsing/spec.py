@@ -120,6 +120,8 @@ def _settings(dag: DAG) -> Json:
         spec["owner"] = owner
     if dag.tags:
         spec["tags"] = sorted(map(_text, dag.tags))
+    if mailboxes := _failure_email(dag):
+        spec["failure_email"] = mailboxes
     spec["schedule"] = schedule
     first, last = date_range(dag)
     if first is None and dag.catchup and dag.tasks and isinstance(dag.timetable, CRON_AND_DELTA):
@@ -180,6 +182,16 @@ def _owner(dag: DAG) -> str:
     if not said and isinstance(dag.default_args.get("owner"), str):
         said = {dag.default_args["owner"]}
     return _text(", ".join(sorted(said)))
+
+
+def _failure_email(dag: DAG) -> list[str]:
+    """Return the mailboxes that are named for failures, split at commas and semicolons as Airflow does."""
+    named: set[str] = set()
+    for task in dag.tasks:
+        given = task.email if task.email_on_failure else None
+        texts = [given] if isinstance(given, str) else list(given or [])
+        named.update(part.strip() for text in texts for part in str(text).replace(";", ",").split(","))
+    return sorted(_text(mailbox) for mailbox in named if mailbox)
 
 
 def _not_carried_out(dag: DAG) -> list[Json]:

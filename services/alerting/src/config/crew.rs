@@ -1,0 +1,221 @@
+//! People and who of them is on call, from what the file says.
+use std::{collections::BTreeMap, path::PathBuf};
+
+use dagbok_alerts::{Contact, Crew, Person, Rotation, Schedule, Shift};
+use dagbok_config::Period;
+use dagbok_events::{Micros, Timestamp};
+use jiff::{civil, tz::TimeZone};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    build::{Checked, Source, known, list, micros},
+    file::File,
+    ical,
+};
+
+/// Somebody who can be told.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PersonSection {
+    /// How they are reached, in order. The first is told at once.
+    #[schemars(length(min = 1))]
+    pub(super) contacts: Vec<ContactSection>,
+}
+
+/// A way to reach somebody.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ContactSection {
+    /// The receiver.
+    pub(super) receiver: String,
+    /// How long after the person was first told, where they have not acknowledged.
+    #[serde(default)]
+    pub(super) after: Option<Period>,
+}
+
+/// Who is on call when: who stands in, then what was imported, then rotations.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScheduleSection {
+    /// The clock that it goes by, as `Europe/Madrid`.
+    pub(super) zone: String,
+    /// Who takes turns; the first rotation that has somebody counts.
+    #[serde(default)]
+    pub(super) rotations: Vec<RotationSection>,
+    /// Who stands in for a time; the last of them first.
+    #[serde(default)]
+    pub(super) overrides: Vec<ShiftSection>,
+    /// A calendar (iCalendar) whose events are shifts: the summary is the person's name. Events that repeat are not read.
+    /// A relative path begins where this file lies.
+    #[serde(default)]
+    pub(super) ical: Option<PathBuf>,
+}
+
+/// People who take turns.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RotationSection {
+    /// In this order.
+    #[schemars(length(min = 1))]
+    pub(super) people: Vec<String>,
+    /// When the first turn begins, as `2026-01-05T09:00`; its time of day is that of every hand-over.
+    pub(super) start: String,
+    /// How many days a turn lasts; a week where not said.
+    #[serde(default = "week")]
+    #[schemars(range(min = 1, max = 366))]
+    pub(super) days: u32,
+    /// From what time of the day it holds, as `18:00`; with `to`.
+    #[serde(default)]
+    pub(super) from: Option<String>,
+    /// Until what time of the day it holds, which may be on the next day; with `from`.
+    #[serde(default)]
+    pub(super) to: Option<String>,
+}
+
+const fn week() -> u32 {
+    7
+}
+
+/// Somebody for a span of time.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ShiftSection {
+    /// Who.
+    pub(super) person: String,
+    /// From when, as `2026-12-24T09:00` by the schedule's clock.
+    pub(super) from: String,
+    /// Until when.
+    pub(super) until: String,
+}
+
+pub(super) fn crew(source: &Source<'_>, file: &File) -> Checked<Crew> {
+    let mut people = BTreeMap::new();
+    for (name, section) in &file.people {
+        people.insert(name.clone(), person(source, file, name, section)?);
+    }
+    let mut schedules = BTreeMap::new();
+    for (name, section) in &file.schedules {
+        schedules.insert(name.clone(), schedule(source, file, name, section)?);
+    }
+    Ok(Crew { people, schedules })
+}
+
+fn person(
+    source: &Source<'_>,
+    file: &File,
+    name: &str,
+    section: &PersonSection,
+) -> Checked<Person> {
+    let at = ["people", name, "contacts"];
+    if section.contacts.first().is_none_or(|it| it.after.is_some_and(|it| !it.0.is_zero())) {
+        return Err(source.wrong(&at, "the first contact is told at once: without `after`"));
+    }
+    let contact = |(index, it): (usize, &ContactSection)| {
+        let index = index.to_string();
+        let at = ["people", name, "contacts", &index, "receiver"];
+        known(file, &it.receiver).map_err(|what| source.wrong(&at, what))?;
+        if it.after.is_some_and(|after| after > Period::secs(86_400)) {
+            let at = ["people", name, "contacts", &index, "after"];
+            return Err(source.wrong(&at, "a day at most"));
+        }
+        let after = it.after.map_or(Micros(0), micros);
+        Ok(Contact { receiver: it.receiver.clone(), after })
+    };
+    let contacts = section.contacts.iter().enumerate().map(contact).collect::<Checked<_>>()?;
+    Ok(Person { contacts })
+}
+
+fn schedule(
+    source: &Source<'_>,
+    file: &File,
+    name: &str,
+    section: &ScheduleSection,
+) -> Checked<Schedule> {
+    let at = |part: &'static str| ["schedules", name, part];
+    let zone = TimeZone::get(&section.zone)
+        .map_err(|_| source.wrong(&at("zone"), format!("`{}` is no zone", section.zone)))?;
+    if section.rotations.is_empty() && section.overrides.is_empty() && section.ical.is_none() {
+        let what = "somebody takes turns: `rotations`, `ical` or `overrides`";
+        return Err(source.wrong(&["schedules", name], what));
+    }
+    let someone =
+        |at: &[&str], who: &str| known_person(file, who).map_err(|what| source.wrong(at, what));
+    let mut rotations = Vec::new();
+    for (index, it) in section.rotations.iter().enumerate() {
+        let index = index.to_string();
+        let at = ["schedules", name, "rotations", &index];
+        it.people.iter().try_for_each(|who| someone(&at, who))?;
+        rotations.push(rotation(it).map_err(|what| source.wrong(&at, what))?);
+    }
+    let mut overrides = Vec::new();
+    for (index, it) in section.overrides.iter().enumerate() {
+        let index = index.to_string();
+        let at = ["schedules", name, "overrides", &index];
+        someone(&at, &it.person)?;
+        let shift = shift(it, &zone).map_err(|what| source.wrong(&at, what))?;
+        overrides.push(shift);
+    }
+    let mut calendar = Vec::new();
+    if let Some(path) = &section.ical {
+        let path = source.beside(path);
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            source.wrong(&at("ical"), format!("`{}` can't be read: {error}", path.display()))
+        })?;
+        calendar = ical::shifts(&text, &zone)
+            .map_err(|what| source.wrong(&at("ical"), format!("`{}`, {what}", path.display())))?;
+        calendar.iter().try_for_each(|shift| someone(&at("ical"), &shift.person))?;
+    }
+    Ok(Schedule { zone, rotations, calendar, overrides })
+}
+
+fn rotation(it: &RotationSection) -> Result<Rotation, String> {
+    if it.people.is_empty() {
+        return Err("`people` names at least one".to_owned());
+    }
+    if !(1..=366).contains(&it.days) {
+        return Err("`days` is from 1 to 366".to_owned());
+    }
+    let start = it
+        .start
+        .parse()
+        .map_err(|_| format!("`start` is `{}`, and not as `2026-01-05T09:00`", it.start))?;
+    let time = |text: &str| {
+        let read: Result<civil::Time, _> = text.parse();
+        read.map_err(|_| format!("`{text}` is no time of the day, as `18:00`"))
+    };
+    let hours = match (&it.from, &it.to) {
+        (Some(from), Some(to)) => Some((time(from)?, time(to)?)),
+        (None, None) => None,
+        _ => return Err("`from` and `to` go together".to_owned()),
+    };
+    Ok(Rotation { people: it.people.clone(), start, days: it.days, hours })
+}
+
+fn shift(it: &ShiftSection, zone: &TimeZone) -> Result<Shift, String> {
+    let instant = |text: &str| {
+        let local: Result<civil::DateTime, _> = text.parse();
+        let local = local.map_err(|_| format!("`{text}` is not as `2026-12-24T09:00`"))?;
+        at_local(local, zone)
+    };
+    let (from, until) = (instant(&it.from)?, instant(&it.until)?);
+    if until <= from {
+        return Err("`until` is after `from`".to_owned());
+    }
+    Ok(Shift { person: it.person.clone(), from, until })
+}
+
+/// An instant by a place's clock.
+pub(super) fn at_local(local: civil::DateTime, zone: &TimeZone) -> Result<Timestamp, String> {
+    let zoned = zone.to_ambiguous_zoned(local).compatible().map_err(|error| error.to_string())?;
+    Ok(Timestamp(zoned.timestamp().as_microsecond()))
+}
+
+/// Whether somebody is there.
+pub(super) fn known_person(file: &File, name: &str) -> Result<(), String> {
+    if file.people.contains_key(name) {
+        return Ok(());
+    }
+    let there: Vec<&str> = file.people.keys().map(String::as_str).collect();
+    Err(format!("there is nobody called `{name}`; there are: {}", list(&there)))
+}

@@ -1,0 +1,42 @@
+//! `dagbok alerts oncall`: who is on call, by the configuration's schedules.
+use dagbok_events::Timestamp;
+use dagbok_runtime::Clock;
+use serde::Serialize;
+use serde_json::json;
+
+use super::check;
+use crate::{cli::OnCall, context::Context, exit::Exit, failure::Outcome, output::Table};
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    schedule: String,
+    person: Option<String>,
+    receivers: Vec<String>,
+}
+
+pub(super) fn run(context: &Context, args: &OnCall) -> Outcome {
+    let (_, loaded) = check::loaded(context, args.file.as_ref())?;
+    let at = args.at.map_or_else(|| Clock::system().now(), |at| Timestamp(at.as_microsecond()));
+    let crew = &loaded.policy.crew;
+    let shown: Vec<Shown> = crew
+        .schedules
+        .iter()
+        .map(|(name, schedule)| {
+            let person = schedule.on_call(at);
+            let contacts = person.and_then(|it| crew.people.get(it)).map(|it| &it.contacts);
+            let receivers = contacts.into_iter().flatten().map(|it| it.receiver.clone()).collect();
+            Shown { schedule: name.clone(), person: person.map(str::to_owned), receivers }
+        })
+        .collect();
+    if context.out.is_json() {
+        context.out.document(&json!({ "at": at, "schedules": shown }));
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(&["schedule", "on call", "reached by"]);
+    for one in &shown {
+        let person = one.person.clone().unwrap_or_else(|| "nobody".to_owned());
+        table.row(vec![one.schedule.clone(), person, one.receivers.join(", ")]);
+    }
+    context.out.table(&table, "The configuration has no schedules.");
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,106 @@
+//! What is wrong with alerting itself, and with what it waits for.
+use dagbok_events::{Micros, Timestamp};
+
+use super::{Book, SIGNS};
+use crate::{AlertScope, Condition, Labels, Rule, Severity};
+
+impl Book {
+    /// Heartbeats that came to be missing in a span of time.
+    pub(crate) fn missing_in(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> impl Iterator<Item = (Rule, AlertScope)> {
+        let first = (since.plus(Micros(1)), String::new());
+        let last = (until.plus(Micros(1)), String::new());
+        let (first, last) = if first <= last { (first, last) } else { (last.clone(), last) };
+        let found = self.missing.range(first..last).map(|(_, name)| name.clone());
+        found.map(|name| (Rule::HeartbeatMissing, AlertScope::Heartbeat(name)))
+    }
+
+    /// When the next heartbeat comes to be missing, after `now`.
+    pub(crate) fn next_missing(&self, now: Timestamp) -> Option<Timestamp> {
+        self.missing.range((now.plus(Micros(1)), String::new())..).next().map(|(at, _)| *at)
+    }
+
+    /// What is wrong with telling people, for whoever watches from outside.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let mut failing = self.failing.iter().filter(|(_, it)| it.closed_at.is_none());
+        let known = failing.find(|(name, _)| *name != SIGNS);
+        known.map(|(name, it)| {
+            format!("the receiver {name} does not take what it is sent: {}", it.why)
+        })
+    }
+
+    /// What is wrong with alerting itself.
+    pub(crate) fn condition_keys(&self) -> Vec<(Rule, AlertScope)> {
+        let failing = self.failing.keys().cloned().map(AlertScope::Receiver);
+        let mut keys: Vec<_> = failing.map(|scope| (Rule::ReceiverFailing, scope)).collect();
+        keys.push((Rule::ConfigurationRefused, AlertScope::Namespace));
+        let names = self.heartbeats.keys().cloned().map(AlertScope::Heartbeat);
+        keys.extend(names.map(|scope| (Rule::HeartbeatMissing, scope)));
+        keys
+    }
+
+    /// What is wrong with a part of alerting, or with what it waits for.
+    pub(crate) fn condition(
+        &self,
+        rule: Rule,
+        scope: &AlertScope,
+        now: Timestamp,
+    ) -> Option<Condition> {
+        let own = |severity, since, summary: String, details| Condition {
+            rule,
+            scope: scope.clone(),
+            severity,
+            fault: Some(dagbok_events::Fault::System),
+            since,
+            causes: Vec::new(),
+            run: None,
+            labels: Labels::new(),
+            summary,
+            details,
+        };
+        match (rule, scope) {
+            (Rule::ReceiverFailing, AlertScope::Receiver(receiver)) => {
+                let failing = self.failing.get(receiver).filter(|it| it.closed_at.is_none())?;
+                let why = &failing.why;
+                let mut condition = own(
+                    Severity::Critical,
+                    failing.since,
+                    format!("the receiver {receiver} does not take what it is sent: {why}"),
+                    vec![("answer".to_owned(), why.clone())],
+                );
+                condition.labels.insert("receiver".to_owned(), receiver.clone());
+                Some(condition)
+            }
+            (Rule::ConfigurationRefused, AlertScope::Namespace) => {
+                let refused = self.refused.as_ref().filter(|it| !it.is_closed)?;
+                let summary =
+                    "the alerting configuration can't be read; the last good one is in force";
+                let details = vec![("error".to_owned(), refused.why.clone())];
+                Some(own(Severity::Warning, refused.at, summary.to_owned(), details))
+            }
+            (Rule::HeartbeatMissing, AlertScope::Heartbeat(name)) => {
+                let beat = self.heartbeats.get(name)?;
+                if beat.is_closed || now < beat.missing_at() {
+                    return None;
+                }
+                let due = beat.at.plus(beat.period);
+                let mut condition = own(
+                    Severity::Critical,
+                    due,
+                    format!("{name}: no heartbeat since {}; the next was due at {due}", beat.at),
+                    vec![("last heartbeat".to_owned(), beat.at.to_string())],
+                );
+                condition.fault = None;
+                condition.labels.insert("heartbeat".to_owned(), name.clone());
+                if let Some(owner) = &beat.owner {
+                    condition.labels.insert("owner".to_owned(), owner.clone());
+                }
+                Some(condition)
+            }
+            _ => None,
+        }
+    }
+}

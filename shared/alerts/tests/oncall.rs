@@ -1,0 +1,113 @@
+//! Chains of people: who is on call, how they are reached, and what comes where nobody is.
+#![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
+mod world;
+
+use dagbok_alerts::{AlertFact, Contact, EscalatedWhy, Person, Rotation, Schedule, Step as Rung};
+use dagbok_events::Micros;
+use jiff::tz::TimeZone;
+use world::{Step, World};
+
+const FIVE_MINUTES: Micros = Micros::from_secs(300);
+
+/// A world in which ana and bo take turns each day at noon (UTC), reached by mail, after ten minutes by the pager.
+fn world() -> World {
+    let mut world = World::new();
+    let crew = &mut world.policy.crew;
+    for name in ["ana", "bo"] {
+        let contact = |receiver: &str, after| Contact { receiver: receiver.to_owned(), after };
+        let contacts =
+            vec![contact("mail", Micros(0)), contact("pager", Micros(FIVE_MINUTES.0 * 2))];
+        crew.people.insert(name.to_owned(), Person { contacts });
+    }
+    let rotation = Rotation {
+        people: vec!["ana".to_owned(), "bo".to_owned()],
+        start: "2027-01-01T12:00".parse().unwrap(),
+        days: 1,
+        hours: None,
+    };
+    let (rotations, calendar, overrides) = (vec![rotation], Vec::new(), Vec::new());
+    let schedule = Schedule { zone: TimeZone::UTC, rotations, calendar, overrides };
+    crew.schedules.insert("primary".to_owned(), schedule);
+    world
+}
+
+fn rung(schedules: &[&str], receivers: &[&str]) -> Rung {
+    let names = |all: &[&str]| all.iter().map(|&name| name.to_owned()).collect();
+    let (schedules, receivers) = (names(schedules), names(receivers));
+    Rung { schedules, receivers, wait: FIVE_MINUTES, ..Rung::default() }
+}
+
+fn told(world: &World) -> Vec<(String, Option<String>, u32)> {
+    let facts = world.alert_log.iter().flat_map(|record| &record.facts);
+    facts
+        .filter_map(|fact| match fact {
+            AlertFact::NotificationAttempted(it) => {
+                Some((it.receiver.clone(), it.person.clone(), it.step))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn failed(world: &mut World) {
+    world.take(&Step::Create(0, 0));
+    world.take(&Step::Fail(0, 0));
+}
+
+#[test]
+fn who_is_on_call_is_told_and_a_later_step_does_not_cut_their_own_rules_short() {
+    let mut world = world();
+    let rungs = vec![rung(&["primary"], &[]), rung(&[], &["boss"])];
+    world.policy.root.as_mut().unwrap().chain.steps = rungs;
+    failed(&mut world);
+    let who = world.policy.crew.schedules["primary"].on_call(world.now).unwrap().to_owned();
+    assert_eq!(told(&world), [("mail".to_owned(), Some(who.clone()), 0)]);
+    world.answer(0, 3);
+    world.take(&Step::Wait(301));
+    assert_eq!(told(&world).last().unwrap(), &("boss".to_owned(), None, 1));
+    world.take(&Step::Wait(300));
+    let again = told(&world);
+    assert!(again.contains(&("pager".to_owned(), Some(who), 0)), "{again:?}");
+}
+
+#[test]
+fn whoever_acknowledges_is_not_reached_in_further_ways() {
+    let mut world = world();
+    world.policy.root.as_mut().unwrap().chain.steps = vec![rung(&["primary"], &[])];
+    failed(&mut world);
+    world.answer(0, 3);
+    world.take(&Step::Acknowledge(0));
+    world.take(&Step::Wait(2_000));
+    assert!(!told(&world).iter().any(|it| it.0 == "pager"), "{:?}", told(&world));
+}
+
+#[test]
+fn a_step_that_reaches_nobody_moves_on_at_once_and_says_so() {
+    let mut world = world();
+    world.policy.crew.schedules.get_mut("primary").unwrap().rotations.clear();
+    let rungs = vec![rung(&["primary"], &[]), rung(&[], &["boss"])];
+    world.policy.root.as_mut().unwrap().chain.steps = rungs;
+    failed(&mut world);
+    assert_eq!(told(&world), [("boss".to_owned(), None, 1)], "without any waiting");
+    let facts = world.alert_log.iter().flat_map(|record| &record.facts);
+    let said = facts.filter(|fact| {
+        matches!(fact, AlertFact::AlertEscalated(it) if it.why == EscalatedWhy::NobodyReached)
+    });
+    assert_eq!(said.count(), 2);
+}
+
+#[test]
+fn a_chain_that_reaches_nobody_at_all_goes_to_the_platform() {
+    let mut world = world();
+    world.policy.crew.schedules.get_mut("primary").unwrap().rotations.clear();
+    let root = world.policy.root.as_mut().unwrap();
+    let mut narrow = root.clone();
+    narrow.name = "ml".to_owned();
+    narrow.chain.steps = vec![rung(&["primary"], &[])];
+    root.routes = vec![narrow];
+    failed(&mut world);
+    assert_eq!(told(&world), [("pager".to_owned(), None, 0)]);
+    let alert = world.book.open().next().unwrap();
+    let route = &alert.deliveries.values().next().unwrap().route;
+    assert!(route.starts_with("platform"), "{route}");
+}
