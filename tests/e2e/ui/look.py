@@ -54,6 +54,7 @@ def shoot(chrome: Browser, stage: Standalone, views: dict[str, str], folder: Pat
                     page.wait_for_timeout(500)
                     page.screenshot(path=folder / f"dialog-{name}-{size}-{theme}.png")
                     page.keyboard.press("Escape")
+                    page.wait_for_timeout(300)
                 page.goto(stage.api.url + "/dags/reco_training")
                 ready(page)
                 page.keyboard.press("t")

@@ -21,9 +21,10 @@ function verdict(home: Home): { tone: "ok" | "bad" | "warn"; text: string } {
   if (!v.scheduler) wrong.push("no scheduler is there");
   if (v.executors === 0) wrong.push("no executor is there");
   const loud = v.failed > 0 || !v.scheduler || v.executors === 0;
+  const unseen = v.unacknowledged ? ` ${plural(v.unacknowledged, "alert")} not acknowledged.` : "";
   if (wrong.length) {
     const text = wrong.join(", ");
-    return { tone: loud ? "bad" : "warn", text: `${text.charAt(0).toUpperCase()}${text.slice(1)}.` };
+    return { tone: loud ? "bad" : "warn", text: `${text.charAt(0).toUpperCase()}${text.slice(1)}.${unseen}` };
   }
   if (v.dags === 0) return { tone: "ok", text: "No DAG is here yet." };
   const going = v.running + v.queued;
@@ -43,6 +44,11 @@ export default function HomeView() {
 function Body(props: { home: Home }) {
   const said = createMemo(() => verdict(props.home));
   const v = () => props.home.verdict;
+  // What is about a run that failed is acknowledged in that run's row: nothing is said twice.
+  const alone = createMemo(() => {
+    const shown = new Set(props.home.failed.map((run) => run.told.alert_id));
+    return props.home.needs_human.filter((alert) => !shown.has(alert.alert_id));
+  });
   return (
     <div class="home">
       <section class={`verdict ${said().tone}`} aria-label="How things stand">
@@ -63,8 +69,8 @@ function Body(props: { home: Home }) {
           <p>It is read within a second, and shows up here. An Airflow DAG file runs as it is.</p>
         </section>
       </Show>
-      <Group title="Needs a human" when={props.home.needs_human.length} count={v().unacknowledged} more="/alerts">
-        <For each={props.home.needs_human}>{(alert) => <AlertRow alert={alert} />}</For>
+      <Group title="Needs a human" when={alone().length} count={alone().length} more="/alerts">
+        <For each={alone()}>{(alert) => <AlertRow alert={alert} />}</For>
       </Group>
       <Group title="Failed" when={props.home.failed.length} count={v().failed} more="/dag_runs?state=failed" hint="since yesterday at this time">
         <For each={props.home.failed}>{(run) => <FailedRow run={run} />}</For>
@@ -187,6 +193,9 @@ function FailedRow(props: { run: Shapes["UiFailedRun"] }) {
       <Told told={run().told} />
       <span class="when"><Time at={run().end_date} ago /></span>
       <span class="do">
+        <Show when={["told", "no_receiver", "not_told", "sending"].includes(run().told.state)}>
+          <button type="button" class="small" onClick={() => askAlert({ alert_id: run().told.alert_id ?? 0, summary: `${run().dag_id}: ${run().failure?.message ?? "a run failed"}` }, "acknowledge")}>ack</button>
+        </Show>
         <button type="button" class="small" onClick={() => askRerun({ dag_id: run().dag_id, run_id: run().run_id, failed: true })}>rerun</button>
       </span>
     </div>
@@ -206,7 +215,7 @@ function Next(props: { home: Home }) {
             <For each={props.home.next_12h}>
               {(count, at) => {
                 const height = () => (count ? 3 + (31 * count) / most() : 1);
-                return <rect x={at() * 10 + 1} y={35 - height()} width="8" height={height()} class={count ? "bar" : "none"} />;
+                return <rect x={at() * 10 + 3.5} y={35 - height()} width="3" height={height()} class={count ? "bar" : "none"} />;
               }}
             </For>
           </svg>
