@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from harness import ROOT, Standalone
 from playwright.sync_api import Browser, Page
 
-from ui.stage import ROOT, Standalone, browser, empty, played
+from ui.stage import browser, empty, played
 
 ASSETS = ROOT / "services/ui/web/dist/assets"
 

@@ -20,6 +20,7 @@ VIEWS = {
     "dag": "/dags/reco_training",
     "dag-details": "/dags/reco_training/details",
     "run-failed": "/dags/reco_training/runs/bad_1",
+    "run-events": "/dags/reco_training/runs/bad_1?show=events",
     "run-good": "/dags/reco_training/runs/good_3",
     "run-waiting": "/dags/gpu_fits/runs/wait",
     "task-failed": "/dags/reco_training/runs/bad_1/tasks/train",

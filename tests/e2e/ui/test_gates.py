@@ -30,6 +30,7 @@ OF_RUNS = [
 ]
 OF_FAILED = [
     "/dags/reco_training/runs/bad_1",
+    "/dags/reco_training/runs/bad_1?show=events",
     *[f"/dags/reco_training/runs/bad_1/tasks/train?tab={tab}" for tab in ("log", "why", "tries", "details", "told")],
     "/dags/hostile/runs/bad/tasks/raise_it",
 ]

@@ -44,6 +44,8 @@ export default function HomeView() {
 function Body(props: { home: Home }) {
   const said = createMemo(() => verdict(props.home));
   const v = () => props.home.verdict;
+  // The very runs that are counted: those that ended since then.
+  const ended = (state: string) => `/dag_runs?state=${state}&end_date_gte=${encodeURIComponent(props.home.since)}`;
   // What is about a run that failed is acknowledged in that run's row: nothing is said twice.
   const alone = createMemo(() => {
     const shown = new Set(props.home.failed.map((run) => run.told.alert_id));
@@ -56,8 +58,8 @@ function Body(props: { home: Home }) {
         <div>
           <h1>{said().text}</h1>
           <p>
-            Of the last 24 hours: <A href="/dag_runs?state=success">{v().succeeded_is_exact ? "" : "at least "}{v().succeeded.toLocaleString("en")} succeeded</A>,{" "}
-            <A href="/dag_runs?state=failed">{v().failed.toLocaleString("en")} failed</A>. Now: {v().running} running, {v().queued} queued.{" "}
+            Of the last 24 hours: <A href={ended("success")}>{v().succeeded_is_exact ? "" : "at least "}{v().succeeded.toLocaleString("en")} succeeded</A>,{" "}
+            <A href={ended("failed")}>{v().failed.toLocaleString("en")} failed</A>. Now: {v().running} running, {v().queued} queued.{" "}
             <A href="/dags">{plural(v().dags, "DAG")}</A>
             {v().paused ? `, ${v().paused} paused` : ""}.
           </p>
@@ -72,7 +74,7 @@ function Body(props: { home: Home }) {
       <Group title="Needs a human" when={alone().length} count={alone().length} more="/alerts">
         <For each={alone()}>{(alert) => <AlertRow alert={alert} />}</For>
       </Group>
-      <Group title="Failed" when={props.home.failed.length} count={v().failed} more="/dag_runs?state=failed" hint="since yesterday at this time">
+      <Group title="Failed" when={props.home.failed.length} count={v().failed} more={ended("failed")} hint="since yesterday at this time">
         <For each={props.home.failed}>{(run) => <FailedRow run={run} />}</For>
       </Group>
       <Group title="Can't be read" when={props.home.import_errors.length} count={v().import_errors}>

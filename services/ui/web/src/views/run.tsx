@@ -8,6 +8,7 @@ import { live } from "../live";
 import { Copy, Crumbs, dagPath, Fault, Mark, Nothing, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
 import { look } from "../states";
 import { between, length, type Maybe, now } from "../time";
+import { Events } from "./events";
 import { TaskPanel } from "./task";
 import { Why } from "./why";
 
@@ -120,8 +121,14 @@ function Body(props: { run: Run }) {
       </Show>
       <div class="split">
         <section class="pane" aria-label="Tasks">
-          <Gantt run={run()} rows={rows()} chosen={chosen()} choose={choose} />
-          <Show when={!run().complete}><Nothing>The run has more tasks than are shown here.</Nothing></Show>
+          <div class="tabs" role="group" aria-label="What is shown">
+            <button type="button" aria-pressed={query.show !== "events"} onClick={() => setQuery({ show: null }, { replace: true })}>Tasks <span class="count">{run().task_count}</span></button>
+            <button type="button" aria-pressed={query.show === "events"} onClick={() => setQuery({ show: "events" }, { replace: true })}>Events</button>
+          </div>
+          <Show when={query.show !== "events"} fallback={<Events dag={run().dag_id} run={run().run_id} seq={run().last_seq} />}>
+            <Gantt run={run()} rows={rows()} chosen={chosen()} choose={choose} />
+            <Show when={!run().complete}><Nothing>The run has more tasks than are shown here.</Nothing></Show>
+          </Show>
         </section>
         <section class="pane side" aria-label="Task">
           <Show when={chosen()}>
