@@ -29,6 +29,8 @@ VIEWS = {
     "task-hostile": "/dags/hostile/runs/bad/tasks/raise_it",
     "alerts": "/alerts?state=all",
     "runs": "/dag_runs",
+    "expected": "/expected",
+    "import-errors": "/import_errors",
     "missing": "/dags/nowhere",
 }
 EMPTY = {"empty-home": "/", "empty-dags": "/dags", "empty-runs": "/dag_runs", "empty-alerts": "/alerts"}

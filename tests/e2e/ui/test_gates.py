@@ -15,7 +15,7 @@ from harness import Standalone, free_port, standalone
 from playwright.sync_api import Browser, Page, expect
 
 Visit = Callable[..., Page]
-ROUTES = ["/", "/dags", "/dag_runs", "/alerts?state=all", "/dags/nowhere"]
+ROUTES = ["/", "/dags", "/dag_runs", "/expected", "/import_errors", "/alerts?state=all", "/dags/nowhere"]
 OF_DAGS = [
     "/dags/reco_training",
     "/dags/reco_training/runs",

@@ -77,7 +77,7 @@ function Body(props: { home: Home }) {
       <Group title="Failed" when={props.home.failed.length} count={v().failed} more={ended("failed")} hint="since yesterday at this time">
         <For each={props.home.failed}>{(run) => <FailedRow run={run} />}</For>
       </Group>
-      <Group title="Can't be read" when={props.home.import_errors.length} count={v().import_errors}>
+      <Group title="Can't be read" when={props.home.import_errors.length} count={v().import_errors} more="/import_errors" always>
         <For each={props.home.import_errors}>
           {(error) => (
             <div class="row wide-first">
@@ -90,7 +90,7 @@ function Body(props: { home: Home }) {
           )}
         </For>
       </Group>
-      <Group title="Late or missing" when={props.home.late.length} count={v().late + v().missed}>
+      <Group title="Late or missing" when={props.home.late.length} count={v().late + v().missed} more="/expected">
         <For each={props.home.late}>
           {(late) => (
             <div class="row wide-first">
@@ -116,7 +116,7 @@ function Body(props: { home: Home }) {
           )}
         </For>
       </Group>
-      <Next home={props.home} />
+      <Strip home={props.home} />
       <footer class="health">
         <Light on={v().scheduler}>scheduler</Light>
         <Light on={v().executors !== 0}>{v().executors === undefined ? "executors unknown" : plural(v().executors ?? 0, "executor")}</Light>
@@ -131,7 +131,8 @@ function Light(props: { on: boolean; children: JSX.Element }) {
   return <span class={props.on ? "lamp" : "lamp off"}>{props.children}</span>;
 }
 
-function lateWords(late: Shapes["UiLate"]): string {
+/** A run that did not come, in words. */
+export function lateWords(late: Shapes["UiLate"]): string {
   if (late.why === "late") return `due ${short(late.due ?? "")}, and nothing has come for ${ago(late.due ?? "").replace(" ago", "")}`;
   const why: Record<string, string> = {
     paused: "the DAG was paused",
@@ -143,14 +144,14 @@ function lateWords(late: Shapes["UiLate"]): string {
   return `${plural(late.count, "run")} did not happen: ${why[late.why] ?? late.why}`;
 }
 
-function Group(props: { title: string; when: number; count: number; more?: string; hint?: string; children: JSX.Element }) {
+function Group(props: { title: string; when: number; count: number; more?: string; always?: boolean; hint?: string; children: JSX.Element }) {
   return (
     <Show when={props.when}>
       <section class="group" aria-label={props.title}>
         <h2>
           {props.title} <span class="count">{props.count.toLocaleString("en")}</span>
           <Show when={props.hint}><span class="hint">{props.hint}</span></Show>
-          <Show when={props.more && props.count > props.when}><A class="hint" href={props.more ?? ""}>all of them</A></Show>
+          <Show when={props.more && (props.always || props.count > props.when)}><A class="hint" href={props.more ?? ""}>{props.always ? "in full" : "all of them"}</A></Show>
         </h2>
         <div class="rows">{props.children}</div>
       </section>
@@ -204,7 +205,8 @@ function FailedRow(props: { run: Shapes["UiFailedRun"] }) {
   );
 }
 
-function Next(props: { home: Home }) {
+/** Runs that are promised for the next twelve hours. */
+export function Strip(props: { home: Home }) {
   const most = createMemo(() => Math.max(1, ...props.home.next_12h));
   const total = createMemo(() => props.home.next_12h.reduce((sum, bar) => sum + bar, 0));
   const from = () => Date.parse(props.home.as_of);
