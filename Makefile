@@ -46,8 +46,27 @@ $(TOOLS)/airflow/.installed: $(VENV)/.installed tests/airflow/install.py tests/a
 .PHONY: setup
 setup: $(VENV)/.installed ## The Python environment that tries run in
 
+WEB := $(CURDIR)/services/ui/web
+NPM ?= npm
+
+$(WEB)/node_modules/.installed: $(WEB)/package-lock.json
+	cd $(WEB) && $(NPM) ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+# The browser's application; cargo puts it into the binary. Without it the binary's pages say how to make it.
+$(WEB)/dist/entry.txt: $(WEB)/node_modules/.installed schemas/openapi.json $(wildcard $(WEB)/src/* $(WEB)/src/views/* $(WEB)/*.mjs $(WEB)/*.json)
+	cd $(WEB) && $(NPM) run --silent build
+
+.PHONY: web
+web: $(WEB)/dist/entry.txt ## The web UI, for the next build of the binary
+
+.PHONY: pictures
+pictures: $(VENV)/.tests-installed web ## A picture of every view of the web UI, for people to look at: pictures/
+	$(CARGO) build --locked --workspace
+	DAGBOK_BIN=$(CURDIR)/target/debug/dagbok $(VENV)/bin/python tests/e2e/ui/look.py pictures
+
 .PHONY: build
-build: setup ## The binary, optimised: target/release/dagbok
+build: setup web ## The binary, optimised: target/release/dagbok
 	$(CARGO) build --release --locked -p dagbok
 
 .PHONY: demo
@@ -55,7 +74,7 @@ demo: build ## Sets up everything and runs the daily training pipeline, live
 	DAGBOK_EXAMPLE_STORE=$(CURDIR)/dagbok-demo/models target/release/dagbok dags test deploy/examples/dags/recommendation_training.py --keep dagbok-demo
 
 .PHONY: test
-test: $(VENV)/.tests-installed $(NATS)/.installed $(TOOLS)/airflow/.installed ## Sets up everything that the tests need and passes them all
+test: $(VENV)/.tests-installed $(NATS)/.installed $(TOOLS)/airflow/.installed web ## Sets up everything that the tests need and passes them all
 	$(CARGO) test --locked --workspace --no-run
 	$(CARGO) test --locked --workspace --no-fail-fast
 	$(VENV)/bin/python -m pytest -q shared/python/tests
@@ -92,9 +111,9 @@ schemas: ## Writes schemas/ anew
 	$(CARGO) run --locked -p dagbok-schemas
 
 .PHONY: wheel
-wheel: $(VENV)/.tests-installed ## One wheel with the binary and the Python package: dist/
+wheel: $(VENV)/.tests-installed web ## One wheel with the binary and the Python package: dist/
 	PATH=$(VENV)/bin:$$PATH $(VENV)/bin/maturin build --release --locked --out dist
 
 .PHONY: clean
 clean: ## Removes what was made, but not the installations' homes
-	rm -rf $(VENV) $(TOOLS) target dist
+	rm -rf $(VENV) $(TOOLS) target dist pictures $(WEB)/dist $(WEB)/node_modules

@@ -12,7 +12,7 @@ from harness import ROOT, Standalone, write_dag
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 # Those that answer for as long as they are listened to.
-STREAMS = "dagbok/events|/follow|/wait"
+STREAMS = "dagbok/events|/follow|/wait|/ui/stream"
 
 
 def test_the_openapi_document_is_valid(running: Standalone) -> None:

@@ -158,5 +158,7 @@ async fn the_document_describes_every_route() {
     assert!(trigger["required"].as_array().unwrap().contains(&json!("logical_date")), "{trigger}");
     let response = world.get_with("/", &[]).await;
     assert_eq!(response.status(), StatusCode::OK);
-    assert!(support::text_of(response).await.contains("/openapi.json"));
+    let policy = response.headers()["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains("default-src 'self'") && !policy.contains("unsafe"), "{policy}");
+    assert!(support::text_of(response).await.contains("<base href=\"./\">"));
 }

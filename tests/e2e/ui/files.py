@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-TRAINING = '''
+TRAINING = """
 from datetime import datetime, timedelta
 import logging, time
 from airflow.decorators import dag, task, task_group
@@ -53,9 +53,9 @@ def reco_training():
     register(evaluate.partial(model=train(features())).expand(shard=shards()))
 
 reco_training()
-'''
+"""
 
-SOURCES = '''
+SOURCES = """
 from datetime import datetime
 import time
 from airflow import DAG
@@ -68,9 +68,9 @@ for name in ("a", "b", "c"):
         extract = BashOperator(task_id="extract", bash_command="echo 1,204 rows")
         extract >> PythonOperator(task_id="load", python_callable=lambda: time.sleep(0.05))
     globals()[name] = made
-'''
+"""
 
-WAITING = '''
+WAITING = """
 from datetime import datetime
 from airflow import DAG
 from airflow.operators.bash import BashOperator
@@ -78,10 +78,10 @@ from airflow.operators.bash import BashOperator
 with DAG("gpu_fits", schedule=None, start_date=datetime(2026, 1, 1), tags=["gpu"], default_args={"owner": "research"}):
     for number in range(3):
         BashOperator(task_id=f"fit_{number}", bash_command="sleep 600", pool="gpu")
-'''
+"""
 
 # Names are kept to what Airflow allows; notes, params, values and lines are as bad as they come.
-HOSTILE = r'''
+HOSTILE = r"""
 from datetime import datetime
 from airflow.decorators import dag, task
 
@@ -102,12 +102,12 @@ def hostile():
     raise_it(speak())
 
 hostile()
-'''
+"""
 
-BROKEN = '''
+BROKEN = """
 from airflow import DAG
 import a_module_that_is_nowhere
-'''
+"""
 
 
 def write(folder: Path, *, broken: bool = False) -> None:

@@ -20,6 +20,7 @@ VIEWS = {
     "dag": "/dags/reco_training",
     "dag-details": "/dags/reco_training/details",
     "run-failed": "/dags/reco_training/runs/bad_1",
+    "run-events": "/dags/reco_training/runs/bad_1?show=events",
     "run-good": "/dags/reco_training/runs/good_3",
     "run-waiting": "/dags/gpu_fits/runs/wait",
     "task-failed": "/dags/reco_training/runs/bad_1/tasks/train",
@@ -28,6 +29,8 @@ VIEWS = {
     "task-hostile": "/dags/hostile/runs/bad/tasks/raise_it",
     "alerts": "/alerts?state=all",
     "runs": "/dag_runs",
+    "expected": "/expected",
+    "import-errors": "/import_errors",
     "missing": "/dags/nowhere",
 }
 EMPTY = {"empty-home": "/", "empty-dags": "/dags", "empty-runs": "/dag_runs", "empty-alerts": "/alerts"}
@@ -54,6 +57,7 @@ def shoot(chrome: Browser, stage: Standalone, views: dict[str, str], folder: Pat
                     page.wait_for_timeout(500)
                     page.screenshot(path=folder / f"dialog-{name}-{size}-{theme}.png")
                     page.keyboard.press("Escape")
+                    page.wait_for_timeout(300)
                 page.goto(stage.api.url + "/dags/reco_training")
                 ready(page)
                 page.keyboard.press("t")

@@ -30,7 +30,12 @@ def chromium() -> str:
         ["apt-get", "update", "-qq"],
         ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium", "fonts-dejavu-core"],
     ):
-        subprocess.run(command, check=True, capture_output=True, env={"DEBIAN_FRONTEND": "noninteractive", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            env={"DEBIAN_FRONTEND": "noninteractive", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        )
     return shutil.which("chromium") or "chromium"
 
 
@@ -80,13 +85,15 @@ def empty(folder: Path) -> Iterator[Standalone]:
 
 @contextlib.contextmanager
 def played(folder: Path, *, failed: bool = True, waiting: bool = True) -> Iterator[Standalone]:
-    """An installation where runs have succeeded, and with `failed` some failed, an alert was told and a file is broken."""
+    """Where runs have succeeded, and with `failed` some failed, an alert was told and a file is broken."""
     dags, hook = folder / "dags", Hook()
     dags.mkdir(parents=True)
     write(dags, broken=failed)
     home = folder / "home"
     home.mkdir(parents=True)
-    (home / "alerting.toml").write_text(f'[receivers.oncall.webhook]\nurl = "{hook.url}"\n[route]\nreceiver = "oncall"\n')
+    (home / "alerting.toml").write_text(
+        f'[receivers.oncall.webhook]\nurl = "{hook.url}"\n[route]\nreceiver = "oncall"\n'
+    )
     with standalone(folder, dags) as it:
         for dag in ("reco_training", "etl_source_a", "gpu_fits", "hostile"):
             it.wait_dag(dag)

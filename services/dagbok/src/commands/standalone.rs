@@ -216,7 +216,8 @@ fn say_where(context: &Context, address: SocketAddr, home: &Path, dags: &Path) {
         return;
     }
     out.line(&format!("Dagbok {} is up.", env!("CARGO_PKG_VERSION")));
-    out.line(&format!("  API   {api}"));
+    out.line(&format!("  open  {api}/"));
+    out.line(&format!("  API   {api}/api/v2"));
     out.line(&format!("  log   {}", home.join("log").display()));
     out.line(&format!("  DAGs  {}", dags.display()));
     if !address.ip().is_loopback() {

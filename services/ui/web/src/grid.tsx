@@ -135,9 +135,9 @@ export function Grid(props: { dag: Dag }) {
       pen.roundRect(x + (step - wide) / 2, BARS - 6 - tallness, wide, tallness, 2);
       pen.fill();
       if (of.state === "failed" && step >= 14) {
-        pen.fillStyle = fill("failed");
+        pen.fillStyle = fill("on-failed");
         pen.textAlign = "center";
-        pen.fillText("✕", x + step / 2, BARS - 12 - tallness);
+        pen.fillText("✕", x + step / 2, BARS - 13);
       }
       if (free === -1e9 || x + step < free - 64) {
         pen.fillStyle = ink;
@@ -218,7 +218,7 @@ export function Grid(props: { dag: Dag }) {
     return row < rows().length ? { row, column } : undefined;
   };
   return (
-    <div class="gridwrap">
+    <div class="gridwrap" style={{ "max-width": `${Math.max(NAMES + 8 + props.dag.order.length * WIDEST, 420) + 24}px` }}>
       <div
         ref={box}
         class="grid"
@@ -240,7 +240,9 @@ export function Grid(props: { dag: Dag }) {
           if (cell) enter(cell);
         }}
       >
-        <canvas ref={canvas} class={hover() ? "over" : ""} aria-hidden="true" />
+        <div class="over-rows" aria-hidden="true">
+          <canvas ref={canvas} class={hover() ? "over" : ""} />
+        </div>
         <div class="names" style={{ height: `${height() + BARS}px`, width: `${names()}px` }} aria-hidden="true">
           <For each={visible()}>
             {({ task, row }) => (
@@ -251,7 +253,7 @@ export function Grid(props: { dag: Dag }) {
             )}
           </For>
         </div>
-        <span class="corner" style={{ width: `${names()}px` }} aria-hidden="true" />
+        <div class="over-rows" aria-hidden="true"><span class="corner" style={{ width: `${names()}px` }} /></div>
       </div>
       <Show when={hover()}>
         {(at) => (

@@ -45,7 +45,8 @@ export function Log(props: { dag: string; run: string; task: string; map: number
     });
     queueMicrotask(() => {
       const line = at === undefined ? undefined : box?.querySelector(`[data-o="${at}"]`);
-      if (line) line.scrollIntoView({ block: "center" });
+      // Only the log moves, not the page around it.
+      if (line instanceof HTMLElement) box.scrollTop = line.offsetTop - box.offsetTop - box.clientHeight * 0.6;
       else if (at === undefined && box && !window.complete) box.scrollTop = box.scrollHeight;
     });
   };
@@ -131,7 +132,7 @@ export function Log(props: { dag: string; run: string; task: string; map: number
   return (
     <div class="log">
       <div class="bar">
-        <input type="search" aria-label="Search the log" placeholder={head()?.line_count ? `search ${(head()?.line_count ?? 0).toLocaleString("en")} lines` : "search"} value={search()} onInput={(event) => find(event.currentTarget.value)} />
+        <input type="search" aria-label="Search the log" placeholder={head()?.line_count ? `search ${(head()?.line_count ?? 0).toLocaleString("en")} ${head()?.line_count === 1 ? "line" : "lines"}` : "search"} value={search()} onInput={(event) => find(event.currentTarget.value)} />
         <span class="jumps">
           <Show when={head()?.error !== undefined && head()?.error !== null}><button type="button" class="small" onClick={() => void jump("error")}>error</button></Show>
           <button type="button" class="small" onClick={() => void jump("begin")}>begin</button>

@@ -15,6 +15,7 @@ import { learn, now, second, setZone, zone } from "./time";
 import AlertsView from "./views/alerts";
 import DagView from "./views/dag";
 import DagsView from "./views/dags";
+import { ExpectedView, ImportErrorsView } from "./views/expected";
 import HomeView from "./views/home";
 import RunView from "./views/run";
 import RunsView from "./views/runs";
@@ -108,6 +109,8 @@ if (app) {
         <Route path={["/", "/home"]} component={HomeView} />
         <Route path="/dags" component={DagsView} />
         <Route path={["/dag_runs", "/task_instances"]} component={RunsView} />
+        <Route path="/expected" component={ExpectedView} />
+        <Route path="/import_errors" component={ImportErrorsView} />
         <Route path={["/alerts", "/alerts/:id"]} component={AlertsView} />
         <Route path={["/dags/:dag/runs/:run/tasks/:task/mapped/:index", "/dags/:dag/runs/:run/tasks/:task/*rest"]} component={TaskView} />
         <Route path="/dags/:dag/runs/:run/*rest" component={RunView} />

@@ -38,6 +38,8 @@ function Palette() {
     { text: "Runs", hint: "g r", go: to("/dag_runs") },
     { text: "Runs that failed", hint: "state:failed", go: to("/dag_runs?state=failed") },
     { text: "Alerts", hint: "g a", go: to("/alerts") },
+    { text: "Expected runs", hint: "late, missing, next", go: to("/expected") },
+    { text: "Files that can't be read", hint: "import errors", go: to("/import_errors") },
     { text: "Light or dark", hint: "theme", go: () => (close(), turn()) },
     { text: "UTC or local time", hint: "z", go: () => (close(), setZone(zone() === "UTC" ? "local" : "UTC")) },
   ];

@@ -1,5 +1,5 @@
 /** Small parts that every view is made of. */
-import { A } from "@solidjs/router";
+import { A, useParams } from "@solidjs/router";
 import { For, type JSX, Show } from "solid-js";
 import { part, type Shapes } from "./base";
 import { look } from "./states";
@@ -32,6 +32,17 @@ export function Time(props: { at: Maybe<string>; ago?: boolean; full?: boolean }
       )}
     </Show>
   );
+}
+
+/** The parts of the path, as they were before they were escaped: the router leaves them escaped. */
+export function useNames<T extends Record<string, string | undefined>>(): T {
+  const raw = useParams();
+  return new Proxy({} as T, {
+    get: (_, name: string) => {
+      const value = raw[name];
+      return value === undefined ? undefined : decodeURIComponent(value);
+    },
+  });
 }
 
 /** What people call a run: its date and how it came about. */

@@ -68,13 +68,14 @@ export function learn() {
 /** `31 s`, `2 m 05 s`, `3 h 10 m`, `4 d 2 h`. */
 export function length(seconds: number): string {
   const s = Math.max(0, seconds);
+  if (s < 0.9995) return `${Math.round(s * 1_000)} ms`;
   if (s < 10) return `${s.toFixed(1)} s`;
   if (s < 60) return `${Math.floor(s)} s`;
   if (s < 3_600) return `${Math.floor(s / 60)} m ${String(Math.floor(s % 60)).padStart(2, "0")} s`;
   if (s < 86_400) return `${Math.floor(s / 3_600)} h ${String(Math.floor((s % 3_600) / 60)).padStart(2, "0")} m`;
   return `${Math.floor(s / 86_400)} d ${Math.floor((s % 86_400) / 3_600)} h`;
 }
-const coarse = (seconds: number): string => length(seconds < 10 ? Math.round(seconds) : seconds).replace(".0 ", " ");
+const coarse = (seconds: number): string => length(seconds < 10 ? Math.max(1, Math.round(seconds)) : seconds).replace(".0 ", " ");
 
 /** `5 m 02 s ago`, `in 3 h 10 m`. */
 export function ago(at: string): string {

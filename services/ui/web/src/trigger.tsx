@@ -66,6 +66,7 @@ function Trigger(props: { dag: string }) {
     get<Shapes["UiDag"]>(`dagbok/ui/dags/${part(props.dag)}`, { runs: 5 }).then((found) => {
       fill(found);
       setDag(found);
+      queueMicrotask(() => document.querySelector<HTMLElement>("dialog form :is(.field input, .field select, .field textarea, .primary)")?.focus());
     }, setFault);
   });
   const conf = (): Record<string, unknown> | string => {

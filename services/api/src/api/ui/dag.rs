@@ -130,10 +130,7 @@ fn column(store: &Store, spec: &DagSpec, run: &RunRow) -> Result<UiColumn, Store
 /// Two digits for each task of the newest meaning.
 fn cells(store: &Store, spec: &DagSpec, run: &RunRow) -> Result<String, StoreError> {
     let key = run.key();
-    let known = match run.version {
-        _ if spec.tasks.is_empty() => None,
-        version => store.version_shared(&run.dag_id, version)?,
-    };
+    let known = store.version_shared(&run.dag_id, run.version)?;
     let known: Option<BTreeSet<&TaskId>> =
         known.as_ref().map(|row| row.spec.tasks.iter().map(|task| &task.task_id).collect());
     let mut cells = String::with_capacity(spec.tasks.len() * 2);

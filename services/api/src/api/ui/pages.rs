@@ -76,8 +76,8 @@ async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     };
     let takes = headers.get(header::ACCEPT_ENCODING).and_then(|it| it.to_str().ok());
     let takes = |coding: &str| {
-        let named = takes.unwrap_or_default().split(',').map(|one| one.trim());
-        named.into_iter().any(|one| one.split(';').next() == Some(coding) && !one.ends_with("q=0"))
+        let mut named = takes.unwrap_or_default().split(',').map(str::trim);
+        named.any(|one| one.split(';').next() == Some(coding) && !one.ends_with("q=0"))
     };
     let (coding, body) = if takes("br") {
         (Some("br"), file.brotli)

@@ -33,6 +33,7 @@ pub struct UiHome {
 
 /// What home says first.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of its own on the page")]
 pub struct UiVerdict {
     /// Runs that failed within the window.
     pub failed: usize,

@@ -1,17 +1,17 @@
 /** Alerts: what is wrong, who was told by which route, and what the provider answered. */
-import { A, useParams, useSearchParams } from "@solidjs/router";
+import { A, useSearchParams } from "@solidjs/router";
 import { createResource, For, onCleanup, Show } from "solid-js";
 import { askAlert } from "../acts";
 import { get, type Shapes } from "../base";
 import { seq } from "../live";
-import { Crumbs, dagPath, Fault, Nothing, runPath, Time } from "../parts";
+import { Crumbs, dagPath, Fault, Nothing, runPath, Time, useNames } from "../parts";
 
 type Alert = Shapes["AlertResponse"];
 /** How often the list is asked for: alerts have a log of their own. */
 const AGAIN_MS = 3_000;
 
 export default function AlertsView() {
-  const params = useParams<{ id?: string }>();
+  const params = useNames<{ id?: string }>();
   const [query, setQuery] = useSearchParams<{ state?: string }>();
   const state = () => query.state ?? "open";
   const [page, { refetch }] = createResource(
@@ -69,7 +69,7 @@ export function Ledger(props: { alert: Alert; full?: boolean; then?: () => void 
     <article class="alert">
       <header>
         <span class={`badge ${TONE[it().state] ?? ""}`}>{it().state}</span>
-        <h3><A href={`/alerts/${it().alert_id}`}>{it().summary}</A></h3>
+        <h2><A href={`/alerts/${it().alert_id}`}>{it().summary}</A></h2>
         <Show when={it().count > 1}><span class="dim">{it().count} times</span></Show>
         <Show when={it().silenced_by}><span class="badge">silenced</span></Show>
         <span class="when"><Time at={it().opened_at} ago /></span>

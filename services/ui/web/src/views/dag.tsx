@@ -1,12 +1,12 @@
 /** A DAG: its grid, its runs, what its file says. */
-import { A, useLocation, useNavigate, useParams, useSearchParams } from "@solidjs/router";
+import { A, useLocation, useNavigate, useSearchParams } from "@solidjs/router";
 import { createEffect, For, Match, Show, Switch } from "solid-js";
 import { askPause } from "../acts";
 import type { Shapes } from "../base";
 import { Grid } from "../grid";
 import { keys } from "../keys";
 import { live } from "../live";
-import { Crumbs, dagPath, Fault, Nothing, runPath, Time } from "../parts";
+import { Crumbs, dagPath, Fault, Nothing, runPath, Time, useNames } from "../parts";
 import { length, near } from "../time";
 import { askTrigger } from "../trigger";
 import { RunList } from "./runs";
@@ -16,7 +16,7 @@ type Dag = Shapes["UiDag"];
 const TABS = [["", "Grid"], ["runs", "Runs"], ["tasks", "Tasks"], ["why", "Next run"], ["details", "Details"]] as const;
 
 export default function DagView() {
-  const params = useParams<{ dag: string }>();
+  const params = useNames<{ dag: string }>();
   const [query] = useSearchParams<{ runs?: string; dag_run_id?: string }>();
   const navigate = useNavigate();
   // Airflow 2 named a run in the query.

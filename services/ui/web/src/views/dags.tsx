@@ -48,7 +48,7 @@ export default function DagsView() {
             <table class="list dags">
               <thead>
                 <tr>
-                  <th scope="col">On</th><th scope="col">DAG</th><th scope="col">Last runs</th><th scope="col">Schedule</th>
+                  <th scope="col">On</th><th scope="col">DAG</th><th scope="col" class="last">Last runs</th><th scope="col">Schedule</th>
                   <th scope="col">Next run</th><th scope="col" class="num">Takes</th><th scope="col">Owner</th><th scope="col"><span class="unseen">Acts</span></th>
                 </tr>
               </thead>

@@ -21,9 +21,10 @@ function verdict(home: Home): { tone: "ok" | "bad" | "warn"; text: string } {
   if (!v.scheduler) wrong.push("no scheduler is there");
   if (v.executors === 0) wrong.push("no executor is there");
   const loud = v.failed > 0 || !v.scheduler || v.executors === 0;
+  const unseen = v.unacknowledged ? ` ${plural(v.unacknowledged, "alert")} not acknowledged.` : "";
   if (wrong.length) {
     const text = wrong.join(", ");
-    return { tone: loud ? "bad" : "warn", text: `${text.charAt(0).toUpperCase()}${text.slice(1)}.` };
+    return { tone: loud ? "bad" : "warn", text: `${text.charAt(0).toUpperCase()}${text.slice(1)}.${unseen}` };
   }
   if (v.dags === 0) return { tone: "ok", text: "No DAG is here yet." };
   const going = v.running + v.queued;
@@ -43,6 +44,13 @@ export default function HomeView() {
 function Body(props: { home: Home }) {
   const said = createMemo(() => verdict(props.home));
   const v = () => props.home.verdict;
+  // The very runs that are counted: those that ended since then.
+  const ended = (state: string) => `/dag_runs?state=${state}&end_date_gte=${encodeURIComponent(props.home.since)}`;
+  // What is about a run that failed is acknowledged in that run's row: nothing is said twice.
+  const alone = createMemo(() => {
+    const shown = new Set(props.home.failed.map((run) => run.told.alert_id));
+    return props.home.needs_human.filter((alert) => !shown.has(alert.alert_id));
+  });
   return (
     <div class="home">
       <section class={`verdict ${said().tone}`} aria-label="How things stand">
@@ -50,8 +58,8 @@ function Body(props: { home: Home }) {
         <div>
           <h1>{said().text}</h1>
           <p>
-            Of the last 24 hours: <A href="/dag_runs?state=success">{v().succeeded_is_exact ? "" : "at least "}{v().succeeded.toLocaleString("en")} succeeded</A>,{" "}
-            <A href="/dag_runs?state=failed">{v().failed.toLocaleString("en")} failed</A>. Now: {v().running} running, {v().queued} queued.{" "}
+            Of the last 24 hours: <A href={ended("success")}>{v().succeeded_is_exact ? "" : "at least "}{v().succeeded.toLocaleString("en")} succeeded</A>,{" "}
+            <A href={ended("failed")}>{v().failed.toLocaleString("en")} failed</A>. Now: {v().running} running, {v().queued} queued.{" "}
             <A href="/dags">{plural(v().dags, "DAG")}</A>
             {v().paused ? `, ${v().paused} paused` : ""}.
           </p>
@@ -63,13 +71,13 @@ function Body(props: { home: Home }) {
           <p>It is read within a second, and shows up here. An Airflow DAG file runs as it is.</p>
         </section>
       </Show>
-      <Group title="Needs a human" when={props.home.needs_human.length} count={v().unacknowledged} more="/alerts">
-        <For each={props.home.needs_human}>{(alert) => <AlertRow alert={alert} />}</For>
+      <Group title="Needs a human" when={alone().length} count={alone().length} more="/alerts">
+        <For each={alone()}>{(alert) => <AlertRow alert={alert} />}</For>
       </Group>
-      <Group title="Failed" when={props.home.failed.length} count={v().failed} more="/dag_runs?state=failed" hint="since yesterday at this time">
+      <Group title="Failed" when={props.home.failed.length} count={v().failed} more={ended("failed")} hint="since yesterday at this time">
         <For each={props.home.failed}>{(run) => <FailedRow run={run} />}</For>
       </Group>
-      <Group title="Can't be read" when={props.home.import_errors.length} count={v().import_errors}>
+      <Group title="Can't be read" when={props.home.import_errors.length} count={v().import_errors} more="/import_errors" always>
         <For each={props.home.import_errors}>
           {(error) => (
             <div class="row wide-first">
@@ -82,7 +90,7 @@ function Body(props: { home: Home }) {
           )}
         </For>
       </Group>
-      <Group title="Late or missing" when={props.home.late.length} count={v().late + v().missed}>
+      <Group title="Late or missing" when={props.home.late.length} count={v().late + v().missed} more="/expected">
         <For each={props.home.late}>
           {(late) => (
             <div class="row wide-first">
@@ -108,7 +116,7 @@ function Body(props: { home: Home }) {
           )}
         </For>
       </Group>
-      <Next home={props.home} />
+      <Strip home={props.home} />
       <footer class="health">
         <Light on={v().scheduler}>scheduler</Light>
         <Light on={v().executors !== 0}>{v().executors === undefined ? "executors unknown" : plural(v().executors ?? 0, "executor")}</Light>
@@ -123,7 +131,8 @@ function Light(props: { on: boolean; children: JSX.Element }) {
   return <span class={props.on ? "lamp" : "lamp off"}>{props.children}</span>;
 }
 
-function lateWords(late: Shapes["UiLate"]): string {
+/** A run that did not come, in words. */
+export function lateWords(late: Shapes["UiLate"]): string {
   if (late.why === "late") return `due ${short(late.due ?? "")}, and nothing has come for ${ago(late.due ?? "").replace(" ago", "")}`;
   const why: Record<string, string> = {
     paused: "the DAG was paused",
@@ -135,14 +144,14 @@ function lateWords(late: Shapes["UiLate"]): string {
   return `${plural(late.count, "run")} did not happen: ${why[late.why] ?? late.why}`;
 }
 
-function Group(props: { title: string; when: number; count: number; more?: string; hint?: string; children: JSX.Element }) {
+function Group(props: { title: string; when: number; count: number; more?: string; always?: boolean; hint?: string; children: JSX.Element }) {
   return (
     <Show when={props.when}>
       <section class="group" aria-label={props.title}>
         <h2>
           {props.title} <span class="count">{props.count.toLocaleString("en")}</span>
           <Show when={props.hint}><span class="hint">{props.hint}</span></Show>
-          <Show when={props.more && props.count > props.when}><A class="hint" href={props.more ?? ""}>all of them</A></Show>
+          <Show when={props.more && (props.always || props.count > props.when)}><A class="hint" href={props.more ?? ""}>{props.always ? "in full" : "all of them"}</A></Show>
         </h2>
         <div class="rows">{props.children}</div>
       </section>
@@ -187,13 +196,17 @@ function FailedRow(props: { run: Shapes["UiFailedRun"] }) {
       <Told told={run().told} />
       <span class="when"><Time at={run().end_date} ago /></span>
       <span class="do">
+        <Show when={["told", "no_receiver", "not_told", "sending"].includes(run().told.state)}>
+          <button type="button" class="small" onClick={() => askAlert({ alert_id: run().told.alert_id ?? 0, summary: `${run().dag_id}: ${run().failure?.message ?? "a run failed"}` }, "acknowledge")}>ack</button>
+        </Show>
         <button type="button" class="small" onClick={() => askRerun({ dag_id: run().dag_id, run_id: run().run_id, failed: true })}>rerun</button>
       </span>
     </div>
   );
 }
 
-function Next(props: { home: Home }) {
+/** Runs that are promised for the next twelve hours. */
+export function Strip(props: { home: Home }) {
   const most = createMemo(() => Math.max(1, ...props.home.next_12h));
   const total = createMemo(() => props.home.next_12h.reduce((sum, bar) => sum + bar, 0));
   const from = () => Date.parse(props.home.as_of);
@@ -206,7 +219,7 @@ function Next(props: { home: Home }) {
             <For each={props.home.next_12h}>
               {(count, at) => {
                 const height = () => (count ? 3 + (31 * count) / most() : 1);
-                return <rect x={at() * 10 + 1} y={35 - height()} width="8" height={height()} class={count ? "bar" : "none"} />;
+                return <rect x={at() * 10 + 3.5} y={35 - height()} width="3" height={height()} class={count ? "bar" : "none"} />;
               }}
             </For>
           </svg>

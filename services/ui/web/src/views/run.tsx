@@ -1,13 +1,14 @@
 /** A run: why it failed, when each task ran, and the task that matters with its log. */
-import { A, useNavigate, useParams, useSearchParams } from "@solidjs/router";
+import { A, useNavigate, useSearchParams } from "@solidjs/router";
 import { createEffect, createMemo, For, Show } from "solid-js";
 import { askCancel, askRerun } from "../acts";
 import type { Shapes } from "../base";
 import { keys } from "../keys";
 import { live } from "../live";
-import { Copy, Crumbs, dagPath, Fault, Mark, Nothing, runLabel, runPath, taskPath, Time, Told } from "../parts";
+import { Copy, Crumbs, dagPath, Fault, Mark, Nothing, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
 import { look } from "../states";
 import { between, length, type Maybe, now } from "../time";
+import { Events } from "./events";
 import { TaskPanel } from "./task";
 import { Why } from "./why";
 
@@ -15,7 +16,7 @@ type Run = Shapes["UiRun"];
 type Task = Shapes["UiRunTask"];
 
 export default function RunView() {
-  const params = useParams<{ dag: string; run: string }>();
+  const params = useNames<{ dag: string; run: string }>();
   const held = live(() => ["run", params.dag, params.run] as ["run", string, string]);
   return (
     <>
@@ -100,7 +101,10 @@ function Body(props: { run: Run }) {
       <Crumbs of={[{ text: "DAGs", href: "/dags" }, { text: run().dag_id, href: dagPath(run().dag_id) }, { text: runLabel(run()) }]}>
         <span class={`sentence ${look(run().state).family}`}>
           <Mark state={run().state} />
-          <span>{sentence(run())}</span>
+          <span>
+            {sentence(run())}
+            <Show when={run().failure}>{(failure) => <span class="what">: {failure().message}{failure().more ? ` (and ${failure().more} more)` : ""}</span>}</Show>
+          </span>
         </span>
         <div class="acts">
           <Show when={run().previous}>{(id) => <A class="button" title="the run before ({)" aria-label="The run before" href={runPath(run().dag_id, id())}>‹</A>}</Show>
@@ -108,27 +112,23 @@ function Body(props: { run: Run }) {
           <Show when={["running", "queued"].includes(run().state)}>
             <button type="button" onClick={() => askCancel(run())}>Cancel</button>
           </Show>
-          <button type="button" class="primary" onClick={rerun}>Rerun <kbd>r</kbd></button>
+          <button type="button" class={run().state === "failed" ? "primary" : ""} onClick={rerun}>Rerun <kbd>r</kbd></button>
         </div>
       </Crumbs>
-      <Show when={run().failure}>
-        {(failure) => (
-          <A class="headline" href={taskPath(run().dag_id, run().run_id, failure().task_id, failure().map_index)}>
-            <b>{failure().exception ?? failure().kind.replaceAll("_", " ")}</b>
-            <span>{failure().message}</span>
-            <Show when={failure().file}>{(file) => <code class="dim">{file()}{failure().line ? `:${failure().line}` : ""}</code>}</Show>
-            <Show when={failure().more}><span class="dim">and {failure().more} more tasks failed</span></Show>
-          </A>
-        )}
-      </Show>
       <Facts run={run()} />
-      <Show when={query.tab === "why"}>
+      <Show when={run().state === "queued"}>
         <section class="panel padded" aria-label="Why"><Why dag={run().dag_id} run={run().run_id} key={run().last_seq} /></section>
       </Show>
       <div class="split">
         <section class="pane" aria-label="Tasks">
-          <Gantt run={run()} rows={rows()} chosen={chosen()} choose={choose} />
-          <Show when={!run().complete}><Nothing>The run has more tasks than are shown here.</Nothing></Show>
+          <div class="tabs" role="group" aria-label="What is shown">
+            <button type="button" aria-pressed={query.show !== "events"} onClick={() => setQuery({ show: null }, { replace: true })}>Tasks <span class="count">{run().task_count}</span></button>
+            <button type="button" aria-pressed={query.show === "events"} onClick={() => setQuery({ show: "events" }, { replace: true })}>Events</button>
+          </div>
+          <Show when={query.show !== "events"} fallback={<Events dag={run().dag_id} run={run().run_id} seq={run().last_seq} />}>
+            <Gantt run={run()} rows={rows()} chosen={chosen()} choose={choose} />
+            <Show when={!run().complete}><Nothing>The run has more tasks than are shown here.</Nothing></Show>
+          </Show>
         </section>
         <section class="pane side" aria-label="Task">
           <Show when={chosen()}>
@@ -207,7 +207,7 @@ function Gantt(props: { run: Run; rows: Task[]; chosen: Task | undefined; choose
                   </span>
                 </td>
                 <td class="num">{task.copies ? "" : took() === undefined ? <span class="dim">–</span> : length(took() ?? 0)}</td>
-                <td class="lane">
+                <td class="lane"><div class="track">
                   <For each={task.tries}>
                     {(one) => {
                       const start = () => at(one.start);
@@ -228,7 +228,7 @@ function Gantt(props: { run: Run; rows: Task[]; chosen: Task | undefined; choose
                       );
                     }}
                   </For>
-                </td>
+                </div></td>
               </tr>
             );
           }}

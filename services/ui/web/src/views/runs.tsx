@@ -19,9 +19,9 @@ export default function RunsView() {
 }
 
 export function RunList(props: { dag?: string }) {
-  const [query, setQuery] = useSearchParams<{ state?: string; q?: string; page?: string }>();
+  const [query, setQuery] = useSearchParams<{ state?: string; q?: string; page?: string; end_date_gte?: string }>();
   const offset = () => Math.max(0, Number(query.page ?? 1) - 1) * PAGE;
-  const asked = (): Query => ({ limit: PAGE, offset: offset(), order_by: "-run_after", state: query.state, run_id_pattern: query.q });
+  const asked = (): Query => ({ limit: PAGE, offset: offset(), order_by: "-run_after", state: query.state, run_id_pattern: query.q, end_date_gte: query.end_date_gte });
   const [page, { refetch }] = createResource(
     () => JSON.stringify([props.dag, asked(), Math.floor(seq() / 50)]),
     () => get<Shapes["RunCollection"]>(`dags/${props.dag ? part(props.dag) : "~"}/dagRuns`, asked()),
@@ -34,12 +34,15 @@ export function RunList(props: { dag?: string }) {
         <For each={STATES}>
           {(one) => <button type="button" class="chip" aria-pressed={query.state === one} onClick={() => setQuery({ state: query.state === one ? null : one, page: null })}>{one}</button>}
         </For>
+        <Show when={query.end_date_gte}>
+          {(since) => <button type="button" class="chip" aria-pressed="true" title="show those that ended before, too" onClick={() => setQuery({ end_date_gte: null, page: null })}>ended since {short(since())} ×</button>}
+        </Show>
         <input type="search" aria-label="Find runs by id" placeholder="part of a run's id" value={query.q ?? ""} onChange={(event) => setQuery({ q: event.currentTarget.value || null, page: null })} />
       </div>
       <Show when={page.error as Error | undefined}>{(error) => <Fault what="The runs can't be shown." error={error()} />}</Show>
       <Show when={!page.error && page.latest}>
         {(it) => (
-          <Show when={it().dag_runs.length} fallback={<Nothing>{query.state || query.q ? <>No run is like that. <button type="button" class="link" onClick={() => setQuery({ state: null, q: null })}>Show all</button></> : "There is no run yet."}</Nothing>}>
+          <Show when={it().dag_runs.length} fallback={<Nothing>{query.state || query.q || query.end_date_gte ? <>No run is like that. <button type="button" class="link" onClick={() => setQuery({ state: null, q: null, end_date_gte: null })}>Show all</button></> : "There is no run yet."}</Nothing>}>
             <table class="list">
               <thead><tr><th scope="col">State</th><Show when={!props.dag}><th scope="col">DAG</th></Show><th scope="col">Run</th><th scope="col">Type</th><th scope="col">Began</th><th scope="col" class="num">Took</th><th scope="col">Failed</th><th scope="col">By</th></tr></thead>
               <tbody>

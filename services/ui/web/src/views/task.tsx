@@ -1,12 +1,12 @@
 /** A task of a run: the error first, then the log opened at it, and why, values, tries, who was told. */
-import { A, useNavigate, useParams, useSearchParams } from "@solidjs/router";
+import { A, useNavigate, useSearchParams } from "@solidjs/router";
 import { createEffect, createMemo, createResource, For, Match, Show, Switch } from "solid-js";
 import { askRerun } from "../acts";
 import { get, part, type Shapes } from "../base";
 import { keys } from "../keys";
 import { live } from "../live";
 import { Log } from "../log";
-import { Crumbs, dagPath, Fault, Mark, Nothing, runLabel, runPath, taskPath, Time, Told } from "../parts";
+import { Crumbs, dagPath, Fault, Mark, Nothing, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
 import { look } from "../states";
 import { between, length } from "../time";
 import { Ledger } from "./alerts";
@@ -20,7 +20,7 @@ const NAMES: Record<Tab, string> = { log: "Log", why: "Why", xcom: "XCom", tries
 
 /** The page of a task. */
 export default function TaskView() {
-  const params = useParams<{ dag: string; run: string; task: string; index?: string }>();
+  const params = useNames<{ dag: string; run: string; task: string; index?: string }>();
   const map = () => (params.index === undefined ? -1 : Number(params.index));
   const held = live(() => ["task", params.dag, params.run, params.task, map()] as ["task", string, string, string, number]);
   const navigate = useNavigate();
@@ -204,7 +204,7 @@ function XComs(props: { task: Task }) {
   return (
     <Show when={props.task.xcoms.length} fallback={<Nothing>It has handed on nothing.</Nothing>}>
       <table class="list">
-        <thead><tr><th scope="col">Key</th><th scope="col">Value</th><th scope="col">Try</th><th scope="col">When</th></tr></thead>
+        <thead><tr><th scope="col">Key</th><th scope="col">Value</th><th scope="col" class="num">Try</th><th scope="col">When</th></tr></thead>
         <tbody>
           <For each={props.task.xcoms}>
             {(one) => (
@@ -233,7 +233,7 @@ function Tries(props: { task: Task }) {
   return (
     <Show when={props.task.tries.length} fallback={<Nothing>No try of it has begun.</Nothing>}>
       <table class="list">
-        <thead><tr><th scope="col">Try</th><th scope="col">State</th><th scope="col">Began</th><th scope="col" class="num">Queued</th><th scope="col" class="num">Took</th><th scope="col" class="num">Memory</th><th scope="col">On</th><th scope="col">Said</th></tr></thead>
+        <thead><tr><th scope="col" class="num">Try</th><th scope="col">State</th><th scope="col">Began</th><th scope="col" class="num">Queued</th><th scope="col" class="num">Took</th><th scope="col" class="num">Memory</th><th scope="col">On</th><th scope="col">Said</th></tr></thead>
         <tbody>
           <For each={props.task.tries}>
             {(one) => (

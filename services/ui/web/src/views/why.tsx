@@ -24,7 +24,6 @@ export function Why(props: { dag: string; run?: string; task?: string; map?: num
           <>
             <p class="says">{it().message}</p>
             <Show when={it().expected}>{(expected) => <p>Expected {near(expected().p50)}, at the latest {near(expected().p90)} in nine of ten cases{expected().of ? `, by ${expected().of} earlier tries` : ""}.</p>}</Show>
-            <Show when={it().place}>{(place) => <p>{place().before === 0 ? "It is the first in line." : `${place().at_least ? "At least " : ""}${place().before} go before it.`}</p>}</Show>
             <Piece dag={it().dag_id} run={it().dag_run_id ?? undefined} piece={it().is} />
             <For each={it().roots}>{(root) => <Piece dag={it().dag_id} run={it().dag_run_id ?? undefined} piece={root} named />}</For>
             <p class="dim">As of <Time at={it().at} />, by the {it().by}{it().seq ? ` · seq ${it().seq}` : ""}</p>

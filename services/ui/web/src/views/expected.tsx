@@ -1,0 +1,73 @@
+/** The expected board, and the files that can't be read: what should be here and is not. */
+import { A } from "@solidjs/router";
+import { createResource, For, onCleanup, Show } from "solid-js";
+import { get, type Shapes } from "../base";
+import { live } from "../live";
+import { Crumbs, dagPath, Fault, Nothing, Time } from "../parts";
+import { lateWords, Strip } from "./home";
+
+/** What is late, what was missed, and what comes. */
+export function ExpectedView() {
+  const held = live(() => ["home"] as ["home"]);
+  return (
+    <>
+      <Crumbs of={[{ text: "Expected" }]} />
+      <Show when={held.error}>{(error) => <Fault what="What is expected can't be shown." error={error()} />}</Show>
+      <Show when={held.data}>
+        {(home) => (
+          <>
+            <div class="padded"><Strip home={home()} /></div>
+            <Show when={home().late.length} fallback={<Nothing>No promised run is late, and none was missed since yesterday at this time.</Nothing>}>
+              <table class="list">
+                <thead><tr><th scope="col">DAG</th><th scope="col">What</th><th scope="col">Due</th><th scope="col">Owner</th></tr></thead>
+                <tbody>
+                  <For each={home().late}>
+                    {(late) => (
+                      <tr data-row>
+                        <td class="name"><A href={dagPath(late.dag_id)}>{late.dag_id}</A></td>
+                        <td>{lateWords(late)}</td>
+                        <td><Time at={late.due ?? late.logical_date} full /></td>
+                        <td class="owner">{late.owner}</td>
+                      </tr>
+                    )}
+                  </For>
+                </tbody>
+              </table>
+            </Show>
+          </>
+        )}
+      </Show>
+    </>
+  );
+}
+
+/** How often the list is asked for. */
+const AGAIN_MS = 5_000;
+
+/** Files that can't be read, each with its traceback. */
+export function ImportErrorsView() {
+  const [page, { refetch }] = createResource(() => get<Shapes["ImportErrorCollection"]>("importErrors", { limit: 100 }));
+  const timer = setInterval(() => !document.hidden && void refetch(), AGAIN_MS);
+  onCleanup(() => clearInterval(timer));
+  return (
+    <>
+      <Crumbs of={[{ text: "Files that can't be read" }]} />
+      <Show when={page.error as Error | undefined}>{(error) => <Fault what="They can't be shown." error={error()} />}</Show>
+      <Show when={!page.error && page.latest}>
+        {(it) => (
+          <For each={it().import_errors} fallback={<Nothing>Every file in the DAG folder can be read.</Nothing>}>
+            {(one) => (
+              <article class="alert">
+                <header>
+                  <h2><code>{one.filename}</code></h2>
+                  <span class="when"><Time at={one.timestamp} ago /></span>
+                </header>
+                <pre class="value">{one.stack_trace}</pre>
+              </article>
+            )}
+          </For>
+        )}
+      </Show>
+    </>
+  );
+}

@@ -1,0 +1,211 @@
+"""What people come for, by mouse and by keyboard alone, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from ui.stage import Standalone
+
+Visit = Callable[..., Page]
+RUNS = "/dags/reco_training/runs"
+
+
+def done(page: Page) -> int:
+    """Waits until what was asked for is done; returns the sequence of its record."""
+    said = page.locator(".asked")
+    expect(said).to_contain_text(re.compile(r"done · seq \d+"), timeout=20_000)
+    found = re.search(r"seq (\d+)", said.inner_text())
+    assert found
+    return int(found.group(1))
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Presses Tab until the control of this name has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate(
+            "() => (document.activeElement.innerText || document.activeElement.ariaLabel || '').trim()"
+        ).startswith(name):
+            return
+    raise AssertionError(f"Tab never came to `{name}`")
+
+
+def test_home_says_what_failed_and_its_numbers_are_the_rows_behind_them(failed: Standalone, visit: Visit) -> None:
+    """Job 1: no click. The number, home's rows and the list behind the link are the same."""
+    page = visit(failed, "/")
+    count = failed.api.get("/dags/~/dagRuns", state="failed")["total_entries"]
+    expect(page.locator(".verdict h1")).to_contain_text(f"{count} runs failed")
+    expect(page.locator(".verdict h1")).to_contain_text("1 file can't be read")
+    assert page.locator("section[aria-label=Failed] .row").count() == count
+    expect(page.locator("section[aria-label=Failed]")).to_contain_text("RuntimeError: loss diverged (NaN) at step 412")
+    page.get_by_role("link", name=re.compile(r"\d+ failed")).click()
+    expect(page.locator("tbody tr")).to_have_count(count)
+
+
+def test_all_right_is_one_calm_line(normal: Standalone, visit: Visit) -> None:
+    """Job 1 again, where nothing failed."""
+    page = visit(normal, "/")
+    expect(page.locator(".verdict.ok h1")).to_contain_text("Everything is all right.")
+    assert page.locator("section.group[aria-label=Failed]").count() == 0
+
+
+def opened_at_the_error(page: Page) -> None:
+    """The line that says why is in sight, in the log."""
+    line = page.locator(".lines .here")
+    expect(line).to_contain_text("Task failed with RuntimeError")
+    box, frame = line.bounding_box(), page.locator(".lines").bounding_box()
+    assert box
+    assert frame
+    assert frame["y"] <= box["y"] <= frame["y"] + frame["height"]
+
+
+def test_one_click_from_home_to_the_failing_line(failed: Standalone, visit: Visit) -> None:
+    """Job 2, by mouse."""
+    page = visit(failed, "/")
+    page.locator("section[aria-label=Failed] .row", has_text="loss diverged").first.locator("a.line").click()
+    expect(page.locator(".failure")).to_contain_text("training.py:")
+    expect(page.locator(".failure .source")).to_contain_text("raise RuntimeError")
+    opened_at_the_error(page)
+
+
+def test_the_failing_line_by_keyboard(failed: Standalone, visit: Visit) -> None:
+    """Job 2: j to the row, Tab to its error, Enter."""
+    page = visit(failed, "/")
+    page.locator("section[aria-label=Failed] .row").first.wait_for()
+    page.keyboard.press("j")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/tasks/**")
+    opened_at_the_error(page)
+
+
+def test_log_text_is_copied_as_it_stands(failed: Standalone, visit: Visit) -> None:
+    """Whole lines, in order, without numbers or times between them; the search finds lines on the server."""
+    page = visit(failed, f"{RUNS}/bad_1/tasks/train")
+    opened_at_the_error(page)
+    text = page.evaluate(
+        """() => { const all = [...document.querySelectorAll('.lines .l')].slice(-3);
+        const range = document.createRange();
+        range.setStart(all[0].firstChild, 0); range.setEnd(all[2].firstChild, all[2].firstChild.length);
+        getSelection().addRange(range); return getSelection().toString() }"""
+    )
+    assert text.split("\n") == [
+        "step 399 loss 0.0025",
+        "loss is NaN at step 412, aborting",
+        "Task failed with RuntimeError",
+    ]
+    page.get_by_label("Search the log").fill("STEP 17 ")
+    expect(page.locator(".lines .l")).to_have_count(1)
+    page.get_by_role("button", name="begin").click()
+    expect(page.locator(".lines .l").first).to_have_text("step 0 loss 1.0000")
+
+
+def test_rerun_from_the_failed_task_by_mouse(failed: Standalone, visit: Visit) -> None:
+    """Job 3: the preview is what the rules say; it stands as asked until its record is there."""
+    page = visit(failed, f"{RUNS}/bad_0/tasks/train")
+    page.get_by_role("button", name="Rerun from here").click()
+    expect(page.locator(".preview")).to_contain_text("3 tasks run again")
+    page.get_by_role("button", name="Rerun 3").click()
+    expect(page.locator(".asked")).to_contain_text(re.compile("asked|done"))
+    seq = done(page)
+    facts = next(record for record in failed.api.events() if record["seq"] == seq)
+    assert "TaskCleared" in json.dumps(facts)
+    failed.api.wait_run("reco_training", "bad_0")
+
+
+def test_rerun_by_keyboard(failed: Standalone, visit: Visit) -> None:
+    """Job 3: r, Tab to the button, Enter."""
+    page = visit(failed, f"{RUNS}/bad_1")
+    page.keyboard.press("r")
+    expect(page.locator(".preview")).to_contain_text("tasks run again")
+    tab_to(page, "Rerun 3")
+    page.keyboard.press("Enter")
+    done(page)
+    failed.api.wait_run("reco_training", "bad_1")
+    expect(page.locator(".sentence")).to_contain_text("failed after", timeout=20_000)
+
+
+def test_why_it_waits(failed: Standalone, visit: Visit) -> None:
+    """Job 4: who holds the pool, with a link; w asks for it."""
+    page = visit(failed, "/dags/gpu_fits/runs/wait")
+    page.get_by_role("button", name="fit_2").click()
+    page.keyboard.press("w")
+    expect(page.locator(".why")).to_contain_text("the pool gpu is full")
+    expect(page.locator(".holder a")).to_contain_text("fit_0")
+
+
+def test_trigger_with_params_by_keyboard(normal: Standalone, visit: Visit) -> None:
+    """Job 6: t, type, Enter; the run's page opens and follows it to its end."""
+    page = visit(normal, "/dags/reco_training")
+    page.keyboard.press("t")
+    field = page.get_by_label("lr")
+    field.wait_for()
+    page.get_by_label("loss").select_option("warp")
+    field.fill("0.125")
+    field.press("Enter")
+    page.wait_for_url("**/runs/**")
+    done(page)
+    run = normal.api.get("/dags/reco_training/dagRuns", order_by="-id", limit=1)["dag_runs"][0]
+    assert run["conf"] == {"lr": 0.125, "loss": "warp"}
+    assert run["run_type"] == "manual"
+    expect(page.locator(".sentence")).to_contain_text("succeeded after", timeout=30_000)
+
+
+def test_who_was_told(failed: Standalone, visit: Visit) -> None:
+    """Job 8: on home's row, and in full with the run; then somebody acknowledges."""
+    page = visit(failed, "/dags/hostile/runs/bad")
+    expect(page.locator(".facts")).to_contain_text("told oncall")
+    page.get_by_role("tab", name="Told").click()
+    expect(page.locator(".ledger")).to_contain_text("answered 202")
+    page.get_by_role("button", name="Acknowledge").click()
+    page.locator("dialog").get_by_label("A word for others").fill("on it")
+    page.locator("dialog").get_by_role("button", name="Acknowledge").click()
+    expect(page.locator(".facts")).to_contain_text("in hand", timeout=10_000)
+
+
+def test_pause_with_its_consequences(normal: Standalone, visit: Visit) -> None:
+    """Job 12: by the palette alone, then back by mouse."""
+    page = visit(normal, "/")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("pause etl_source_b")
+    expect(page.locator("[role=option]").first).to_have_text(re.compile("Pause etl_source_b"))
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog .consequences")).to_contain_text("will not be made")
+    tab_to(page, "Pause")
+    page.keyboard.press("Enter")
+    done(page)
+    assert normal.api.get("/dags/etl_source_b")["is_paused"]
+    page.goto(normal.api.url + "/dags")
+    page.get_by_role("switch", name="etl_source_b is paused").click()
+    expect(page.locator("dialog .consequences")).to_contain_text("made at once")
+    page.get_by_role("button", name="Unpause", exact=True).click()
+    done(page)
+    expect(page.get_by_role("switch", name="etl_source_b is on")).to_be_visible()
+
+
+def test_the_grid_by_keyboard(failed: Standalone, visit: Visit) -> None:
+    """One stop of the Tab key; cells are spoken, ] goes to a failure, Enter opens it."""
+    page = visit(failed, "/dags/reco_training")
+    page.locator(".grid").focus()
+    spoken = page.locator(".gridwrap [aria-live]")
+    expect(spoken).to_contain_text("features.ingest")
+    page.keyboard.press("Home")
+    page.keyboard.press("]")
+    expect(spoken).to_contain_text(re.compile("failed"))
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/tasks/**")
+
+
+def test_cancel(failed: Standalone, visit: Visit) -> None:
+    """A run that waits is cancelled, with why."""
+    assert failed.trigger("gpu_fits", "another", conf={}).status_code == 200
+    page = visit(failed, "/dags/gpu_fits/runs/another")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_label("Why, for others to read").fill("not today")
+    page.get_by_role("button", name="Cancel the run").click()
+    done(page)
+    expect(page.locator(".facts")).to_contain_text("not today", timeout=20_000)
