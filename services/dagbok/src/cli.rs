@@ -4,6 +4,7 @@ mod archive;
 mod backfill;
 mod dags;
 mod pools;
+mod providers;
 mod runs;
 mod services;
 
@@ -20,10 +21,12 @@ pub(crate) use backfill::{
     BackfillCommand, ChangeBackfill, CreateBackfill, ListBackfills, Reprocess,
 };
 pub(crate) use dags::{
-    DagsCommand, List as DagsList, NextExecution, Reschedule, Show, Test, Trigger, Unpause,
+    Check as CheckDags, DagsCommand, List as DagsList, NextExecution, Reschedule, Show, Test, Trigger, Unpause,
 };
 pub(crate) use pools::{File as PoolFile, Pool, PoolsCommand, SetPool};
+pub(crate) use providers::{Install as InstallProviders, ProvidersCommand};
 pub(crate) use runs::{
+    Alone,
     Cancel, Clear, Delete, Events, List as RunsList, Logs, MarkRun, MarkTask, Note, NoteTask,
     Prune, Run, RunsCommand, TasksCommand, Wait, Why, WhyOf, WhyTask, Xcoms,
 };
@@ -105,6 +108,9 @@ pub(crate) enum Command {
     /// Pools of slots that tasks share: list, get, set, delete, import, export
     #[command(subcommand)]
     Pools(PoolsCommand),
+    /// Provider packages of a DAG folder, in an environment of its own: install, list, remove
+    #[command(subcommand)]
+    Providers(ProvidersCommand),
     /// Alerts: list, show, ack, resolve, silence, test, check, trace
     #[command(subcommand)]
     Alerts(AlertsCommand),

@@ -1,4 +1,5 @@
 //! `dagbok dags …`.
+mod check;
 mod errors;
 mod list;
 mod local;
@@ -9,6 +10,8 @@ mod show;
 mod test;
 mod trigger;
 
+pub(crate) use check::check;
+pub(super) use local::place;
 pub(crate) use errors::errors;
 pub(crate) use list::list;
 pub(crate) use next::next_execution;

@@ -3,6 +3,7 @@ mod ask;
 mod conclude;
 mod exit;
 mod null;
+mod inlets;
 mod past;
 mod run;
 mod said;

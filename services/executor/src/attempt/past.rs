@@ -69,6 +69,10 @@ pub(super) async fn answer(
             };
             return Some(previous_success(api, asked).await.map_err(told));
         }
+        "GetAssetEventByAsset" | "GetAssetEventByAssetAlias" => {
+            let api = &*api;
+            return Some(of(body, async |asked| super::inlets::events(api, asked).await).await);
+        }
         "GetDagRun" | "GetDagRunState" | "GetDRCount" | "GetPreviousDagRun" | "GetPreviousTI"
         | "GetTICount" | "GetTaskStates" | "GetDag" | "GetDagTasks" | "FindDagRuns"
         | "GetTaskInstances" => kind,
@@ -149,7 +153,7 @@ fn typed(kind: &str, mut body: Value) -> Value {
 }
 
 /// A part of a path or a query, escaped.
-fn part(text: &str) -> String {
+pub(super) fn part(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -233,7 +237,7 @@ async fn one_run(api: &ApiClient, runs: &Runs) -> Result<Value, Unanswered> {
 }
 
 /// All entries of a list, in pages. A DAG that is not there has none.
-async fn entries(api: &ApiClient, path: &str, name: &str) -> Result<Vec<Value>, Unanswered> {
+pub(super) async fn entries(api: &ApiClient, path: &str, name: &str) -> Result<Vec<Value>, Unanswered> {
     let (mut all, mut limit) = (Vec::new(), PAGE);
     loop {
         let target = format!("{path}&limit={limit}&offset={}", all.len());

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from dagbok.authoring.assets import Asset, AssetAlias, AssetRef, BaseAsset, Metadata, assets_in
 from dagbok.datetimes import DateTime
-from dagbok.exceptions import AirflowException, NotSupportedYet
+from dagbok.exceptions import AirflowException
 
 if TYPE_CHECKING:
     from dagbok.authoring.operator import BaseOperator
@@ -133,19 +133,71 @@ class OutletEvents(Mapping[Any, OutletEvent]):
             self[yielded.asset].extra.update(yielded.extra)
 
 
-class InletEvents(Mapping[Any, Any]):
-    """`inlet_events`: refused when it is asked, since a task can't read the events of others yet."""
+class EventList(list[AssetEvent]):
+    """Events of one asset or alias, oldest first; narrowed as Airflow narrows them."""
 
-    def __getitem__(self, key: Any) -> NoReturn:
-        raise NotSupportedYet(
-            "inlet_events is not supported yet; the REST API has the events, /api/v2/assets/events"
+    def after(self, after: Any) -> EventList:
+        """Return those from an instant on."""
+        return EventList(event for event in self if event.timestamp >= _instant(after))
+
+    def before(self, before: Any) -> EventList:
+        """Return those up to an instant."""
+        return EventList(event for event in self if event.timestamp <= _instant(before))
+
+    def ascending(self, ascending: bool = True) -> EventList:
+        """Return them with the oldest first, or last."""
+        return EventList(sorted(self, key=lambda event: event.timestamp, reverse=not ascending))
+
+    def limit(self, limit: int) -> EventList:
+        """Return so many from the begin."""
+        return EventList(self[:limit])
+
+    def extra(self, key: str, value: Any) -> EventList:
+        """Return those whose extra has this value."""
+        return EventList(event for event in self if event.extra.get(key) == value)
+
+
+def _instant(value: Any) -> DateTime:
+    from dagbok.timezone import parse
+
+    return DateTime.instance(parse(value) if isinstance(value, str) else value)
+
+
+class InletEvents(Mapping[Any, EventList]):
+    """`inlet_events`: all events of each asset and alias that the task names as inlet, asked for when looked at."""
+
+    def __init__(self, inlets: Any) -> None:
+        self._inlets = assets_in(inlets)
+
+    def __getitem__(self, key: Any) -> EventList:
+        if isinstance(key, int):
+            key = self._inlets[key]
+        elif not any(self._same(key, inlet) for inlet in self._inlets):
+            raise KeyError(key)
+        from dagbok.runtime.past import ask, instant
+
+        said = {"alias_name": key.name} if isinstance(key, AssetAlias) else {"name": key.name, "uri": key.uri}
+        kind = "GetAssetEventByAssetAlias" if isinstance(key, AssetAlias) else "GetAssetEventByAsset"
+        told = ask(kind, **said)["asset_events"]
+        return EventList(
+            AssetEvent(
+                {**one, "timestamp": instant(one["timestamp"]), "aliases": one.get("source_aliases")}
+            )
+            for one in told
         )
 
+    @staticmethod
+    def _same(key: Any, inlet: BaseAsset) -> bool:
+        if isinstance(key, AssetRef) or isinstance(inlet, AssetRef):
+            asset, ref = (inlet, key) if isinstance(key, AssetRef) else (key, inlet)
+            return key == inlet or (isinstance(asset, Asset) and isinstance(ref, AssetRef) and _is(asset, ref))
+        return _name(key) == _name(inlet)
+
     def __iter__(self) -> Iterator[Any]:
-        return iter(())
+        return iter(self._inlets)
 
     def __len__(self) -> int:
-        return 0
+        return len(self._inlets)
 
 
 def told(task: BaseOperator, events: OutletEvents | None) -> list[Json]:

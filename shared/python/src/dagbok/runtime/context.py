@@ -43,7 +43,7 @@ def make_context(task: BaseOperator, ti: TaskInstance, run: DagRun) -> Context:
         "dag": task.dag,
         "dag_run": run,
         "inlets": task.inlets,
-        "inlet_events": InletEvents(),
+        "inlet_events": InletEvents(task.inlets),
         "map_index_template": task.map_index_template,
         "outlets": task.outlets,
         "outlet_events": OutletEvents(assets_in(task.outlets)),
