@@ -1,6 +1,6 @@
 """DAG files of people's own that use provider packages, as the tests write them into a folder."""
 
-S3 = '''
+S3 = """
 from datetime import datetime
 from airflow import DAG
 from airflow.operators.python import PythonOperator
@@ -26,9 +26,9 @@ with DAG("s3", schedule=None, start_date=datetime(2024, 1, 1), default_args={"aw
     value = PythonOperator(task_id="value", python_callable=read)
     gone = S3DeleteObjectsOperator(task_id="gone", bucket="models", keys=["{{ ds }}/a.txt"])
     make >> put >> wait >> copy >> [names, value] >> gone
-'''
+"""
 
-HTTP = '''
+HTTP = """
 from datetime import datetime
 from airflow import DAG
 from airflow.providers.http.hooks.http import HttpHook
@@ -50,9 +50,9 @@ with DAG("http", schedule=None, start_date=datetime(2024, 1, 1)) as dag:
         return HttpHook("GET", "api").run("ready").status_code
 
     ready >> post >> old >> hooked()
-'''
+"""
 
-SQL = '''
+SQL = """
 from datetime import datetime
 from airflow import DAG
 from airflow.providers.common.sql.operators.sql import (
@@ -82,13 +82,13 @@ with DAG("sql", schedule=None, start_date=datetime(2024, 1, 1), default_args={"c
 
     make >> fill >> wait >> [check, columns] >> rows >> way >> [many, few]
     rows >> hooked()
-'''
+"""
 
 FILL = """insert into seen values ('{{ ds }}', 1);
 insert into seen values ('{{ ds }}', {{ params.most }});
 """
 
-MAIL = '''
+MAIL = """
 from datetime import datetime
 from airflow import DAG
 from airflow.providers.smtp.hooks.smtp import SmtpHook
@@ -105,9 +105,9 @@ with DAG("mail", schedule=None, start_date=datetime(2024, 1, 1)) as dag:
             hook.send_email_smtp(to="b@example.org", subject="by hook", html_content="x")
 
     send >> hooked()
-'''
+"""
 
-PODS = '''
+PODS = """
 from datetime import datetime
 from airflow import DAG
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -120,4 +120,4 @@ with DAG("pods", schedule=None, start_date=datetime(2024, 1, 1)) as dag:
                                 container_resources=k8s.V1ResourceRequirements(requests={"memory": "1Gi"}),
                                 params={"tag": "3.11"})
     DockerOperator(task_id="docker", image="alpine", command="echo {{ ds }}", auto_remove="success") >> pod
-'''
+"""

@@ -85,7 +85,12 @@ def s3() -> Iterator[str]:
 
 
 def test_s3(folder: Path, s3: str) -> None:
-    conn = {"conn_type": "aws", "login": "x", "password": "y", "extra": {"endpoint_url": s3, "region_name": "us-east-1"}}
+    conn = {
+        "conn_type": "aws",
+        "login": "x",
+        "password": "y",
+        "extra": {"endpoint_url": s3, "region_name": "us-east-1"},
+    }
     states, results = run(folder, "s3", {"AIRFLOW_CONN_STORE": json.dumps(conn)})
     assert set(states.values()) == {"success"}
     assert results["names"] == ["2024-03-01/a.txt", "2024-03-01/copy.txt"]

@@ -133,13 +133,19 @@ def reads(*, triggering_asset_events):
     by_alias = triggering_asset_events[any_one]
     assert [e.asset for e in by_alias] == [b]
     return [len(triggering_asset_events), found[0].extra["rows"], found[0].source_run_id, found[0].timestamp.isoformat()]
-def asks(*, inlet_events): inlet_events[a]
+def asks(*, inlet_events):
+    by_asset, by_alias = inlet_events[a], inlet_events[1]
+    try:
+        inlet_events[b]
+    except KeyError:
+        later = by_asset.after("2024-03-01T01:00:00+00:00")
+        return [[e.extra for e in by_asset[-1:]], len(by_alias), [e.asset.name for e in later]]
 
 with DAG("d", schedule=None) as d:
     for f in (plain, says, yields, bad, fails):
         PythonOperator(task_id=f.__name__, python_callable=f, outlets=[a, any_one])
-    for f in (reads, asks):
-        PythonOperator(task_id=f.__name__, python_callable=f)
+    PythonOperator(task_id="reads", python_callable=reads)
+    PythonOperator(task_id="asks", python_callable=asks, inlets=[a, any_one])
 """
 
 
@@ -173,7 +179,15 @@ def test_a_run_sees_the_events_that_made_it(bench: Bench) -> None:
     ]
     result = bench.run("reads", asset_events=events)
     assert result.of("SetXCom")[-1]["value"] == [3, 3, "r1", "2024-03-01T00:00:00+00:00"]
-    assert "inlet_events is not supported yet" in bench.run("asks").of("TaskError")[0]["message"]
+
+
+def test_a_task_reads_the_events_of_its_inlets(bench: Bench) -> None:
+    bench.load(NEWER + TASKS, env={"DAGBOK_SCHEDULE_ERA": "3"})
+    first = {"name": "a", "uri": "s3://a/b", "timestamp": "2024-03-01T00:00:00Z", "extra": {"rows": 1}}
+    last = {**first, "timestamp": "2024-03-01T02:00:00Z", "extra": {"rows": 2}, "source_aliases": ["any"]}
+    bench.supervisor.asset_events = [first, last]
+    result = bench.run("asks")
+    assert result.of("SetXCom")[-1]["value"] == [[{"rows": 2}], 1, ["a"]], result.of("TaskError")
 
 
 def test_the_older_era_finds_them_by_uri(bench: Bench) -> None:

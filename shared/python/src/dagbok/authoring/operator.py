@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +20,8 @@ from dagbok.durations import plain
 from dagbok.exceptions import AirflowException
 
 if TYPE_CHECKING:
+    import logging
+
     from dagbok.authoring.dag import DAG
     from dagbok.authoring.group import TaskGroup
     from dagbok.authoring.mapping import Mapped, Partial
@@ -289,6 +290,8 @@ class BaseOperator(Marks, Relations, metaclass=BaseOperatorMeta):
     def log(self) -> logging.Logger:
         """The logger of its class."""
         name = self._logger_name or f"{type(self).__module__}.{type(self).__qualname__}"
+        import logging
+
         return logging.getLogger(f"airflow.task.operators.{name}")
 
     @property

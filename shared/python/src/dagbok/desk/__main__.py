@@ -1,4 +1,4 @@
-"""`python -P -m dagbok.desk render|test`, which is how `dagbok tasks` asks; JSON on the descriptor `--out`."""
+"""`python -P -m dagbok.desk render|test`, which is how `dagbok tasks` asks; answers in JSON."""
 
 from __future__ import annotations
 

@@ -47,7 +47,6 @@ class NobodyElse:
             return self._value(kind, body)
         raise SupervisorError("NOT_FOUND", {"message": f"a task that runs alone can't ask for {kind}"})
 
-
     def _value(self, kind: str, body: Json) -> Json:
         task_id, key = body["task_id"], body["key"]
         copies = (self.values.get(f"{task_id}[{index}]", {}) for index in range(len(self.values)))
@@ -79,7 +78,7 @@ def find(folder: str, file: str, dag_id: str | None, task_id: str) -> BaseOperat
 
 
 def _interval(dag: DAG, date: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
-    """Return the data interval of a manual run; of a cron that is no plain daily or hourly one an empty one."""
+    """Return the data interval of a manual run; an empty one of a cron that is neither daily nor hourly."""
     timetable: Any = dag.timetable
     kind = type(timetable).__name__
     if kind == "DeltaDataIntervalTimetable" and not timetable.by_steps and not timetable.months:
@@ -89,8 +88,8 @@ def _interval(dag: DAG, date: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
         if rest == ["*", "*", "*"] and minute.isdigit() and (hour.isdigit() or hour == "*"):
             period = dt.timedelta(hours=1) if hour == "*" else dt.timedelta(days=1)
             here = date.astimezone(parse_timezone(timetable.timezone_name or "UTC"))
-            at = {"minute": int(minute), "second": 0, "microsecond": 0}
-            end = here.replace(**at) if hour == "*" else here.replace(hour=int(hour), **at)
+            here_at = here.replace(minute=int(minute), second=0, microsecond=0)
+            end = here_at if hour == "*" else here_at.replace(hour=int(hour))
             end = end if end <= here else end - period
             return (end - period).astimezone(dt.UTC), end.astimezone(dt.UTC)
     try:
@@ -104,9 +103,9 @@ def context_of(task: BaseOperator, date: dt.datetime, conf: Json | None, supervi
     """Return the context of a first try in a run of that logical date, made by hand."""
     dag = task.dag
     start, end = _interval(dag, date)
-    run = {"dag_id": dag.dag_id, "run_id": f"manual__{date.isoformat()}", "run_type": "manual", "state": "running",
-           "logical_date": date, "data_interval_start": start, "data_interval_end": end, "run_after": date,
-           "start_date": date, "end_date": None, "conf": conf}  # fmt: skip
+    run = {"dag_id": dag.dag_id, "run_id": f"manual__{date.isoformat()}", "run_type": "manual",
+           "state": "running", "logical_date": date, "data_interval_start": start, "data_interval_end": end,
+           "run_after": date, "start_date": date, "end_date": None, "conf": conf}  # fmt: skip
     own = {"id": "0", "dag_id": dag.dag_id, "run_id": run["run_id"], "task_id": task.task_id, "map_index": -1}
     details = {
         "ti": {**own, "try_number": 1, "hostname": os.uname().nodename},

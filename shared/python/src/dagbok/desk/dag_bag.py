@@ -1,4 +1,4 @@
-"""`DagBag`, for people's own tests of their DAG files: imports a file or a folder here, and keeps what went wrong."""
+"""`DagBag`, for people's own tests of their DAG files: imports files here, and keeps what went wrong."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class DagBag:
         try:
             found = load_file(folder, file).dags
         except Exception as error:
-            self.import_errors[str(path)] = user_traceback(error) or "".join(traceback.format_exception(error))
+            whole = "".join(traceback.format_exception(error))
+            self.import_errors[str(path)] = user_traceback(error) or whole
             return []
         for dag in found:
             try:

@@ -33,13 +33,14 @@ def binary() -> str:
     beside = Path(sys.executable).parent / "dagbok"
     found = os.environ.get("DAGBOK_BIN") or (str(beside) if beside.is_file() else shutil.which("dagbok"))
     if not found:
-        raise AirflowException("dag.test() needs the program `dagbok`; put it on the PATH, or name it in DAGBOK_BIN")
+        raise AirflowException("dag.test() needs the program `dagbok` on the PATH, or its path in DAGBOK_BIN")
     return found
 
 
 def test(dag: DAG, date: dt.datetime | None, conf: dict[str, Any] | None) -> TestedRun:
     """Run a DAG once with `dagbok dags test`, on a log that is thrown away; its lines go where ours go."""
-    command = [binary(), "dags", "test", dag.fileloc, "--dag", dag.dag_id, "--python", sys.executable, "--json"]
+    command = [binary(), "dags", "test", dag.fileloc, "--dag", dag.dag_id, "--json"]
+    command += ["--python", sys.executable]
     if date is not None:
         aware = date if date.tzinfo is not None else date.replace(tzinfo=dt.UTC)
         command += ["--logical-date", aware.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")]

@@ -1,4 +1,4 @@
-"""`python -P -m dagbok.environments`, which is how `dagbok providers` asks. Answers with JSON on standard output."""
+"""`python -P -m dagbok.environments`, which is how `dagbok providers` asks; answers in JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _named(wanted: Wanted, text: str) -> str:
 
 
 def install(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
-    """Add what is asked for to what the folder wants, resolve where that changed it, and make the environment."""
+    """Add what is asked for to what the folder wants, resolve where that changed it, make it."""
     lock = Lock.read(folder)
     wanted = lock.wanted if lock is not None else Wanted()
     before = list(wanted.lines())

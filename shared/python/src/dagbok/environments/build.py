@@ -19,7 +19,7 @@ COMPLETE = "dagbok-complete"
 
 
 def store() -> Path:
-    """Return the folder with all environments: `DAGBOK_ENVIRONMENTS`, or a place with a person's other data."""
+    """Return the folder with all environments: `DAGBOK_ENVIRONMENTS`, or with a person's other data."""
     if named := os.environ.get("DAGBOK_ENVIRONMENTS"):
         return Path(named)
     data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")

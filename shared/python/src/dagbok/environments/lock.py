@@ -75,8 +75,9 @@ def resolve(folder: Path, wanted: Wanted) -> Lock:
         (work / "wanted.txt").write_text("\n".join([*lines, ""]))
         (work / "airflow.txt").write_text("\n".join([*constraints(), ""]))
         limits = [part for file in wanted.constraints for part in ("-c", _where(folder, file))]
-        pip("install", "--dry-run", "--ignore-installed", "--report", str(work / "report.json"),
-            "--find-links", name, "-c", str(work / "airflow.txt"), *limits, "-r", str(work / "wanted.txt"))  # fmt: skip
+        limits += ["-c", str(work / "airflow.txt"), "--find-links", name]
+        report_to = ["--report", str(work / "report.json")]
+        pip("install", "--dry-run", "--ignore-installed", *report_to, *limits, "-r", str(work / "wanted.txt"))
         report = json.loads((work / "report.json").read_text())
     made_of = f"# inputs: {inputs(folder, wanted)}"
     text = "\n".join([HEAD, *wanted.lines(), made_of, *sorted(map(_locked, _foreign(report))), ""])

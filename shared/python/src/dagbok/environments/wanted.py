@@ -38,7 +38,7 @@ class Wanted:
             ("requirements", wanted.requirements),
             ("constraints", wanted.constraints),
         ):
-            kept += re.findall(rf"^# {kind}: (.+)$", text, re.MULTILINE)
+            kept.extend(re.findall(rf"^# {kind}: (.+)$", text, re.MULTILINE))
         return wanted
 
 
@@ -48,7 +48,7 @@ def normal(name: str) -> str:
 
 
 def provider_requirement(text: str) -> str:
-    """Return the requirement that a short name stands for: `amazon`, `cncf.kubernetes`, `google[leveldb]>=10`."""
+    """Return the requirement that a short name stands for: `amazon`, `cncf.kubernetes`, `http>=5`."""
     match = _NAME.match(text.strip())
     if match is None or not match[1]:
         raise EnvironmentFailure(f"`{text}` is no provider's name; write it as `amazon` or `cncf.kubernetes`")

@@ -164,7 +164,7 @@ def _instant(value: Any) -> DateTime:
 
 
 class InletEvents(Mapping[Any, EventList]):
-    """`inlet_events`: all events of each asset and alias that the task names as inlet, asked for when looked at."""
+    """`inlet_events`: the events of each asset and alias that is an inlet, asked for when looked at."""
 
     def __init__(self, inlets: Any) -> None:
         self._inlets = assets_in(inlets)
@@ -180,9 +180,7 @@ class InletEvents(Mapping[Any, EventList]):
         kind = "GetAssetEventByAssetAlias" if isinstance(key, AssetAlias) else "GetAssetEventByAsset"
         told = ask(kind, **said)["asset_events"]
         return EventList(
-            AssetEvent(
-                {**one, "timestamp": instant(one["timestamp"]), "aliases": one.get("source_aliases")}
-            )
+            AssetEvent({**one, "timestamp": instant(one["timestamp"]), "aliases": one.get("source_aliases")})
             for one in told
         )
 
@@ -190,7 +188,9 @@ class InletEvents(Mapping[Any, EventList]):
     def _same(key: Any, inlet: BaseAsset) -> bool:
         if isinstance(key, AssetRef) or isinstance(inlet, AssetRef):
             asset, ref = (inlet, key) if isinstance(key, AssetRef) else (key, inlet)
-            return key == inlet or (isinstance(asset, Asset) and isinstance(ref, AssetRef) and _is(asset, ref))
+            if isinstance(asset, Asset) and isinstance(ref, AssetRef):
+                return _is(asset, ref)
+            return bool(key == inlet)
         return _name(key) == _name(inlet)
 
     def __iter__(self) -> Iterator[Any]:

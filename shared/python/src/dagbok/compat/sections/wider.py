@@ -125,7 +125,6 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.operators.python": {"is_venv_installed": f"{_SURFACE}.processes:is_venv_installed"},
     "airflow.operators.email": _EMAIL,
     "airflow.operators.email_operator": _EMAIL,
-    "airflow.models": {"DagBag": "dagbok.desk.dag_bag:DagBag"},
     "airflow.models.dagbag": {"DagBag": "dagbok.desk.dag_bag:DagBag"},
     "airflow.dag_processing.dagbag": {"DagBag": "dagbok.desk.dag_bag:DagBag"},
     "airflow.operators.subdag": {"SubDagOperator": "dagbok.operators.subdag:SubDagOperator"},
