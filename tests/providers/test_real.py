@@ -139,7 +139,7 @@ def check_sql(folder: Path, conn: Any) -> None:
     states, results = run(folder, "sql", {"AIRFLOW_CONN_DB": conn})
     assert states.pop("few") == "skipped"
     assert set(states.values()) == {"success"}
-    assert results["rows"] == [[1], [3]]
+    assert [row["__data__"] for row in results["rows"]] == [[1], [3]]
     assert results["hooked"] == 4
 
 

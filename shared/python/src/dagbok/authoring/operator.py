@@ -360,6 +360,14 @@ class BaseOperator(Marks, Relations, metaclass=BaseOperatorMeta):
 
         return Renderer(self, context, jinja_env).render(content)
 
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Any, context: Any, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
+        """Render some fields of an object in place; operators of providers call it when they fill them late."""
+        for name in template_fields:
+            if value := getattr(parent, name, None):
+                setattr(parent, name, self.render_template(value, context, jinja_env))
+
     @staticmethod
     def xcom_push(context: Any, key: str, value: Any) -> None:
         """Push an XCom of the running task."""

@@ -19,8 +19,41 @@ from dagbok.environments.wanted import Wanted, normal, provider_requirement, rea
 
 HEAD = "# Made by `dagbok providers install`: what this folder's DAG files and tasks run with."
 # What this package needs in an environment of its own, as its own metadata says too.
-NEEDED = ("jinja2>=3.1.4", "msgpack>=1.0.8", "pendulum>=3.0", "python-dateutil>=2.8.2", "jsonschema>=4.18",
-          "rfc3339-validator>=0.1.4")  # fmt: skip
+NEEDED = (
+    "jinja2>=3.1.4",
+    "msgpack>=1.0.8",
+    "pendulum>=3.0",
+    "python-dateutil>=2.8.2",
+    "jsonschema>=4.18",
+    "rfc3339-validator>=0.1.4",
+)
+# What Airflow itself brings: provider packages import it without asking for it, and so do DAG files.
+BROUGHT = [
+    "asgiref",
+    "attrs",
+    "cron-descriptor",
+    "cryptography",
+    "deprecated",
+    "dill",
+    "fsspec",
+    "httpx",
+    "lazy-object-proxy",
+    "methodtools",
+    "more-itertools",
+    "packaging",
+    "psutil",
+    "pydantic",
+    "python-slugify",
+    "pyyaml",
+    "requests",
+    "rich",
+    "sqlalchemy",
+    "tabulate",
+    "tenacity",
+    "termcolor",
+    "typing-extensions",
+    "universal-pathlib",
+]
 
 
 @dataclass(frozen=True)
@@ -69,7 +102,7 @@ def resolve(folder: Path, wanted: Wanted) -> Lock:
     with tempfile.TemporaryDirectory(prefix="dagbok-resolve-") as name:
         work = Path(name)
         make_wheels(work)
-        lines = [*NEEDED, *map(provider_requirement, wanted.providers)]
+        lines = [*NEEDED, *BROUGHT, *map(provider_requirement, wanted.providers)]
         for file in wanted.requirements:
             lines += read_requirements(folder / file)
         (work / "wanted.txt").write_text("\n".join([*lines, ""]))
