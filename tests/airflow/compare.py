@@ -176,6 +176,12 @@ def difference(theirs: Any, ours: Any, at: str = "") -> str:
             if found := difference(value, ours[key], f"{at}.{key}".lstrip(".")):
                 return found
         return ""
+    if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
+        each = (
+            difference(one, other, f"{at}[{place}]")
+            for place, (one, other) in enumerate(zip(theirs, ours, strict=True))
+        )
+        return next(filter(None, each), "")
     return f"{at}: {json.dumps(theirs)[:200]} there, {json.dumps(ours)[:200]} here"
 
 
@@ -256,7 +262,7 @@ def jobs(told: Json) -> list[tuple[str, str, Json]]:
         (name, dag_id, dag["run"])
         for name, file in told["files"].items()
         for dag_id, dag in file["dags"].items()
-        if "state" in dag["run"]
+        if "state" in dag.get("run", {})
     ]
 
 

@@ -21,14 +21,14 @@ pub(crate) use backfill::{
     BackfillCommand, ChangeBackfill, CreateBackfill, ListBackfills, Reprocess,
 };
 pub(crate) use dags::{
-    Check as CheckDags, DagsCommand, List as DagsList, NextExecution, Reschedule, Show, Test, Trigger, Unpause,
+    Check as CheckDags, DagsCommand, List as DagsList, NextExecution, Reschedule, Show, Test,
+    Trigger, Unpause,
 };
 pub(crate) use pools::{File as PoolFile, Pool, PoolsCommand, SetPool};
 pub(crate) use providers::{Install as InstallProviders, ProvidersCommand};
 pub(crate) use runs::{
-    Alone,
-    Cancel, Clear, Delete, Events, List as RunsList, Logs, MarkRun, MarkTask, Note, NoteTask,
-    Prune, Run, RunsCommand, TasksCommand, Wait, Why, WhyOf, WhyTask, Xcoms,
+    Alone, Cancel, Clear, Delete, Events, List as RunsList, Logs, MarkRun, MarkTask, Note,
+    NoteTask, Prune, Run, RunsCommand, TasksCommand, Wait, Why, WhyOf, WhyTask, Xcoms,
 };
 pub(crate) use services::{
     AlertingArgs, Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone, UiArgs,

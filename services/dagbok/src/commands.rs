@@ -1,8 +1,8 @@
 //! What each command does; one module each.
 mod agree;
 mod alerts;
-mod archive;
 mod alone;
+mod archive;
 mod backfill;
 mod dags;
 mod events;

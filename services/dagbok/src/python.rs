@@ -69,8 +69,14 @@ impl Python {
         let found = environment::ask(&base, folder, &["list".to_owned()]).await?;
         let install = format!("`dagbok providers install --dags {}`", folder.display());
         let (Some(own), Some(digest)) = (found.interpreter, found.digest) else {
-            let what = format!("{}/{} asks for an environment that is not here", folder.display(), environment::LOCK);
-            return Err(Failure::new(Code::BadEnvironment, what).next(format!("{install} makes it")));
+            let what = format!(
+                "{}/{} asks for an environment that is not here",
+                folder.display(),
+                environment::LOCK
+            );
+            return Err(
+                Failure::new(Code::BadEnvironment, what).next(format!("{install} makes it"))
+            );
         };
         let mut python = Self::ask_it(&PathBuf::from(own), config).await?;
         if let Some(failure) = python.trouble() {

@@ -13,7 +13,9 @@ pub(crate) enum ProvidersCommand {
     )]
     Install(Install),
     /// List a DAG folder's providers
-    #[command(after_help = "With --json: as `install`; `interpreter` is null where it is not made here")]
+    #[command(
+        after_help = "With --json: as `install`; `interpreter` is null where it is not made here"
+    )]
     List(Folder),
     /// Take providers away
     #[command(after_help = "With --json: as `install`")]

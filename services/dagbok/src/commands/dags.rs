@@ -11,9 +11,9 @@ mod test;
 mod trigger;
 
 pub(crate) use check::check;
-pub(super) use local::place;
 pub(crate) use errors::errors;
 pub(crate) use list::list;
+pub(super) use local::place;
 pub(crate) use next::next_execution;
 pub(crate) use pause::{pause, unpause};
 pub(crate) use reschedule::reschedule;

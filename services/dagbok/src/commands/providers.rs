@@ -26,7 +26,9 @@ pub(crate) async fn run(context: &Context, command: &ProvidersCommand) -> Outcom
     let folder = folder(context, dags.as_ref())?;
     let python = Python::find(&context.config).await?;
     if !context.out.is_json() && matches!(command, ProvidersCommand::Install(_)) {
-        context.out.note("looking for versions that go together, and installing what is not here yet");
+        context
+            .out
+            .note("looking for versions that go together, and installing what is not here yet");
     }
     let found = environment::ask(&python, &folder, &arguments).await?;
     show(context, &found);
@@ -76,11 +78,15 @@ fn show(context: &Context, found: &Environment) {
     match &found.interpreter {
         Some(interpreter) => context.out.line(&format!("Python: {interpreter}")),
         None if found.lock.is_some() => {
-            context.out.line("The environment is not made here yet: `dagbok providers install` makes it");
+            context
+                .out
+                .line("The environment is not made here yet: `dagbok providers install` makes it");
         }
         None => {}
     }
     if found.stale {
-        context.out.note("a requirements file has changed since: `dagbok providers install` takes it in");
+        context
+            .out
+            .note("a requirements file has changed since: `dagbok providers install` takes it in");
     }
 }

@@ -2,8 +2,8 @@
 mod ask;
 mod conclude;
 mod exit;
-mod null;
 mod inlets;
+mod null;
 mod past;
 mod run;
 mod said;

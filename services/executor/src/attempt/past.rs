@@ -237,7 +237,11 @@ async fn one_run(api: &ApiClient, runs: &Runs) -> Result<Value, Unanswered> {
 }
 
 /// All entries of a list, in pages. A DAG that is not there has none.
-pub(super) async fn entries(api: &ApiClient, path: &str, name: &str) -> Result<Vec<Value>, Unanswered> {
+pub(super) async fn entries(
+    api: &ApiClient,
+    path: &str,
+    name: &str,
+) -> Result<Vec<Value>, Unanswered> {
     let (mut all, mut limit) = (Vec::new(), PAGE);
     loop {
         let target = format!("{path}&limit={limit}&offset={}", all.len());

@@ -40,7 +40,8 @@ fn folder(context: &Context, named: Option<&PathBuf>) -> Result<PathBuf, Failure
     let is_folder = folder.is_dir();
     std::fs::canonicalize(folder).ok().filter(|_| is_folder).ok_or_else(|| {
         let what = format!("there is no DAG folder `{}`", folder.display());
-        Failure::new(Code::NoDagFolder, what).next("name a folder; `dagbok dags show FILE` reads one file")
+        Failure::new(Code::NoDagFolder, what)
+            .next("name a folder; `dagbok dags show FILE` reads one file")
     })
 }
 
@@ -48,7 +49,7 @@ fn folder(context: &Context, named: Option<&PathBuf>) -> Result<PathBuf, Failure
 fn ignored(file: &ParsedFile) -> impl Iterator<Item = (&str, String)> {
     file.dags.iter().flat_map(|dag| {
         let told = dag.spec.not_carried_out.iter();
-        told.map(|it| {
+        told.map(move |it| {
             let task = it.task_id.as_ref().map(TaskId::as_str);
             (dag.spec.dag_id.as_str(), not_carried_out(&it.what, task, it.more, it.line))
         })
@@ -61,10 +62,10 @@ fn document(files: &[ParsedFile]) -> Value {
         errors.extend(file.errors.iter().map(|error| {
             json!({ "file": file.file, "line": error.line, "exception": error.exception, "message": error.message })
         }));
-        otherwise.extend(
-            ignored(file)
-                .map(|(dag_id, what)| json!({ "file": file.file, "dag_id": dag_id, "what": what })),
-        );
+        otherwise
+            .extend(ignored(file).map(
+                |(dag_id, what)| json!({ "file": file.file, "dag_id": dag_id, "what": what }),
+            ));
         warnings.extend(
             file.warnings.iter().map(|message| json!({ "file": file.file, "message": message })),
         );

@@ -118,7 +118,10 @@ pub(crate) async fn find(
 }
 
 /// The folder and the file's path in it.
-pub(in crate::commands) fn place(path: &Path, dags: Option<&Path>) -> Result<(PathBuf, String), Failure> {
+pub(in crate::commands) fn place(
+    path: &Path,
+    dags: Option<&Path>,
+) -> Result<(PathBuf, String), Failure> {
     let unreadable = |path: &Path, error: std::io::Error| {
         Failure::new(Code::NotFound, format!("`{}` can't be read: {error}", path.display()))
     };

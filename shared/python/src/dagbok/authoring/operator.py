@@ -363,7 +363,7 @@ class BaseOperator(Marks, Relations, metaclass=BaseOperatorMeta):
     def _do_render_template_fields(
         self, parent: Any, template_fields: Any, context: Any, jinja_env: Any, seen_oids: set[int]
     ) -> None:
-        """Render some fields of an object in place; operators of providers call it when they fill them late."""
+        """Render fields of an object in place; providers call it for those that are filled late."""
         for name in template_fields:
             if value := getattr(parent, name, None):
                 setattr(parent, name, self.render_template(value, context, jinja_env))
