@@ -156,8 +156,9 @@ def outcome(dag_id: str, run: Any, major: int) -> Json:
         states = {name(ti): str(getattr(ti.state, "value", ti.state)) for ti in rows(session, TaskInstance)}
         xcoms: Json = {}
         for row in rows(session, XCom):
-            # Airflow 2 has done it when the row was read.
-            value = row.value if major == 2 else XCom.deserialize_value(row)
+            # Airflow 2 has done it when the row was read; Airflow 3 takes a text of digits for a number here.
+            done = major == 2 or isinstance(row.value, str)
+            value = row.value if done else XCom.deserialize_value(row)
             xcoms.setdefault(name(row), {})[row.key] = jsonable(value)
         rendered = {
             name(row): jsonable(row.rendered_fields)

@@ -35,6 +35,7 @@ GRAPHS: dict[str, dict[str, str]] = {
         "example_hitl_operator": "tasks that ask a person need a page of the UI that is not there",
     },
 }
+_EARLY = "its start date lies after the date of the run, which dag.test() does not look at"
 _LATEST = "there dag.test() makes a run that counts as scheduled, and its latest is long past; ours is made by hand"
 
 # Of which runs, and of which tasks' templates.
@@ -44,7 +45,12 @@ RUNS: dict[str, dict[str, str]] = {
         "latest_only": _LATEST,
         "latest_only_with_trigger": _LATEST,
     },
-    "3.3.2": {},
+    "3.3.2": {
+        "example_asset_with_watchers": _WATCHERS,
+        "example_asset_state_store_consumer": _EARLY,
+        "example_asset_state_store_producer": _EARLY,
+        "example_time_delta_sensor_async": _DEFERRED,
+    },
 }
 TEMPLATES: dict[str, dict[str, str]] = {
     "2.11.2": {

@@ -360,13 +360,11 @@ class BaseOperator(Marks, Relations, metaclass=BaseOperatorMeta):
 
         return Renderer(self, context, jinja_env).render(content)
 
-    def _do_render_template_fields(
-        self, parent: Any, template_fields: Any, context: Any, jinja_env: Any, seen_oids: set[int]
-    ) -> None:
+    def _do_render_template_fields(self, parent: Any, template_fields: Any, context: Any, *env: Any) -> None:
         """Render fields of an object in place; providers call it for those that are filled late."""
         for name in template_fields:
             if value := getattr(parent, name, None):
-                setattr(parent, name, self.render_template(value, context, jinja_env))
+                setattr(parent, name, self.render_template(value, context, *env))
 
     @staticmethod
     def xcom_push(context: Any, key: str, value: Any) -> None:

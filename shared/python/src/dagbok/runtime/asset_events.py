@@ -176,7 +176,11 @@ class InletEvents(Mapping[Any, EventList]):
             raise KeyError(key)
         from dagbok.runtime.past import ask, instant
 
-        said = {"alias_name": key.name} if isinstance(key, AssetAlias) else {"name": key.name, "uri": key.uri}
+        said = (
+            {"alias_name": key.name}
+            if isinstance(key, AssetAlias)
+            else {"name": key.name or None, "uri": key.uri or None}
+        )
         kind = "GetAssetEventByAssetAlias" if isinstance(key, AssetAlias) else "GetAssetEventByAsset"
         told = ask(kind, **said)["asset_events"]
         return EventList(
