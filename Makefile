@@ -81,6 +81,11 @@ test: $(VENV)/.tests-installed $(NATS)/.installed $(TOOLS)/airflow/.installed we
 # The binary of the command line's own tests: a build of it alone has other features, and builds everything again.
 	DAGBOK_BIN=$(CURDIR)/target/debug/dagbok $(VENV)/bin/python -m pytest -q tests/e2e
 
+.PHONY: providers
+providers: $(VENV)/.tests-installed ## Provider packages as they are published, installed and run against servers here: minutes
+	$(CARGO) build --locked --workspace
+	DAGBOK_BIN=$(CURDIR)/target/debug/dagbok $(VENV)/bin/python -m pytest -q -rs tests/providers
+
 .PHONY: chaos
 chaos: $(VENV)/.tests-installed $(NATS)/.installed build ## The long round of faults: kills, freezes, a full disk, for MINUTES (30)
 	DAGBOK_BIN=$(CURDIR)/target/release/dagbok $(VENV)/bin/python tests/e2e/chaos.py --minutes $${MINUTES:-30} --seed $${SEED:-0}

@@ -20,9 +20,9 @@ DEFAULT = HERE.parents[1] / ".tools" / "airflow"
 WHEELS = {
     "apache_airflow-2.11.2": {"2.11.2": ("airflow/example_dags/", "airflow/example_dags/")},
     "apache_airflow_core-3.3.2": {"3.3.2": ("airflow/example_dags/", "airflow/example_dags/")},
-    "apache_airflow_providers_standard-1.21.0": {
-        version: ("airflow/providers/standard/example_dags/", "standard/") for version in ("2.11.2", "3.3.2")
-    },
+    "apache_airflow_providers_standard-1.21.0": dict.fromkeys(
+        ("2.11.2", "3.3.2"), ("airflow/providers/standard/example_dags/", "standard/")
+    ),
 }
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,8 +30,10 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 Json = dict[str, Any]
-DATE = dt.datetime(2024, 3, 1, 2, tzinfo=dt.timezone.utc)  # noqa: UP017: Airflow 2 runs on older Pythons
+DATE = dt.datetime(2024, 3, 1, 2, tzinfo=dt.UTC)
 SECONDS = 40
+# Files whose DAGs are not run.
+LEFT_OUT = {"example_dags/example_asset_partition.py": "its runs are of partitions, which dag.test() makes none of"}
 FOLDERS = ("example_dags", "providers/standard/example_dags")
 
 
@@ -117,7 +120,20 @@ def graphs(package: Path) -> Json:
 
 def jsonable(value: Any) -> Any:
     """Return the value as JSON has it; of what JSON has not, only the type's name."""
-    return json.loads(json.dumps(value, default=lambda other: f"<{type(other).__name__}>", sort_keys=True))
+    text = json.dumps(value, default=lambda other: f"<{type(other).__name__}>", sort_keys=True)
+    return masked(json.loads(text))
+
+
+def masked(value: Any) -> Any:
+    """Replace what is another on each machine, and how Airflow's own objects write themselves."""
+    if isinstance(value, dict):
+        return {key: masked(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [masked(one) for one in value]
+    if isinstance(value, str):
+        value = value.replace(sys.executable, "<python>")
+        return "*" if re.search(r"LazySelectSequence|LazyXComSequence| object at 0x", value) else value
+    return value
 
 
 def outcome(dag_id: str, run: Any, major: int) -> Json:
@@ -140,8 +156,9 @@ def outcome(dag_id: str, run: Any, major: int) -> Json:
         states = {name(ti): str(getattr(ti.state, "value", ti.state)) for ti in rows(session, TaskInstance)}
         xcoms: Json = {}
         for row in rows(session, XCom):
-            # Airflow 2 has done it when the row was read.
-            value = row.value if major == 2 else XCom.deserialize_value(row)
+            # Airflow 2 has done it when the row was read; Airflow 3 takes a text of digits for a number here.
+            done = major == 2 or isinstance(row.value, str)
+            value = row.value if done else XCom.deserialize_value(row)
             xcoms.setdefault(name(row), {})[row.key] = jsonable(value)
         rendered = {
             name(row): jsonable(row.rendered_fields)
@@ -160,6 +177,8 @@ def run_apart(path: Path, dag_id: str, major: int) -> Json:
     """Run a DAG in a forked process, and return its outcome or why there is none."""
     # Each run begins with an empty database.
     home = Path(os.environ["AIRFLOW_HOME"])
+    for left in home.glob("airflow.db*"):
+        left.unlink()
     shutil.copy(home / "empty.db", home / "airflow.db")
     answer = Path(tempfile.mkstemp(prefix="airflow-run-")[1])
     child = os.fork()
@@ -214,23 +233,25 @@ def main() -> None:
     files = graphs(package)
     home = Path(os.environ["AIRFLOW_HOME"])
     shutil.copy(home / "airflow.db", home / "empty.db")
-    print_only = "--print" in sys.argv
-    for name, path in example_files(package):
-        for dag_id, dag in files[name]["dags"].items():
-            once = run_apart(path, dag_id, major)
-            if "none" not in once:
-                again = run_apart(path, dag_id, major)
-                same = "none" not in again and once["tasks"] == again["tasks"]
-                once = agreed(once, again) if same else {"none": "it ends another way each time"}
-            dag["run"] = once
-            print(name, dag_id, once.get("state", once.get("none")), file=sys.stderr, flush=True)
-    told = {"airflow": airflow.__version__, "files": files}
-    if print_only:
-        print(json.dumps(told, sort_keys=True))
-        return
     target = HERE / f"answers-{airflow.__version__}.json"
-    target.write_text(compact(told))
-    print(target)
+    told = {"airflow": airflow.__version__, "files": files}
+    print_only = "--print" in sys.argv
+    # All of them once, and then again: what is written after each is of use if this ends early.
+    for again in (False, True):
+        for name, dag_id, dag in [(n, i, d) for n, f in files.items() for i, d in f["dags"].items()]:
+            if name in LEFT_OUT:
+                dag["run"] = {"none": LEFT_OUT[name]}
+            elif not again:
+                dag["run"] = run_apart(package / name, dag_id, major)
+            elif "state" in dag["run"]:
+                other = run_apart(package / name, dag_id, major)
+                same = "none" not in other and other["tasks"] == dag["run"]["tasks"]
+                dag["run"] = agreed(dag["run"], other) if same else {"none": "it ends another way each time"}
+            state = dag["run"].get("state", dag["run"].get("none"))
+            print(name, dag_id, state, file=sys.stderr, flush=True)
+            if not print_only:
+                target.write_text(compact(told))
+    print(json.dumps(told, sort_keys=True) if print_only else target)
 
 
 def compact(told: Json) -> str:

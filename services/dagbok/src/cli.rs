@@ -4,6 +4,7 @@ mod archive;
 mod backfill;
 mod dags;
 mod pools;
+mod providers;
 mod runs;
 mod secrets;
 mod services;
@@ -21,12 +22,14 @@ pub(crate) use backfill::{
     BackfillCommand, ChangeBackfill, CreateBackfill, ListBackfills, Reprocess,
 };
 pub(crate) use dags::{
-    DagsCommand, List as DagsList, NextExecution, Reschedule, Show, Test, Trigger, Unpause,
+    Check as CheckDags, DagsCommand, List as DagsList, NextExecution, Reschedule, Show, Test,
+    Trigger, Unpause,
 };
 pub(crate) use pools::{File as PoolFile, Pool, PoolsCommand, SetPool};
+pub(crate) use providers::{Install as InstallProviders, ProvidersCommand};
 pub(crate) use runs::{
-    Cancel, Clear, Delete, Events, List as RunsList, Logs, MarkRun, MarkTask, Note, NoteTask,
-    Prune, Run, RunsCommand, TasksCommand, Wait, Why, WhyOf, WhyTask, Xcoms,
+    Alone, Cancel, Clear, Delete, Events, List as RunsList, Logs, MarkRun, MarkTask, Note,
+    NoteTask, Prune, Run, RunsCommand, TasksCommand, Wait, Why, WhyOf, WhyTask, Xcoms,
 };
 pub(crate) use secrets::{
     AddConnection, Connection, ConnectionsCommand, ExportConnections, ExportVariables, FileFormat,
@@ -123,6 +126,9 @@ pub(crate) enum Command {
     /// The master key of variables and connections: rotate
     #[command(subcommand)]
     Secrets(SecretsCommand),
+    /// Provider packages of a DAG folder, in an environment of its own: install, list, remove
+    #[command(subcommand)]
+    Providers(ProvidersCommand),
     /// Alerts: list, show, ack, resolve, silence, test, check, trace
     #[command(subcommand)]
     Alerts(AlertsCommand),

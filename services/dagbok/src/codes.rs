@@ -83,6 +83,8 @@ codes! {
     NoSuchDag = 44 => NotFound,
     /// A file has several DAGs, and none was named.
     WhichDag = 45 => Usage,
+    /// A DAG folder's environment can't be made, or is not there.
+    BadEnvironment = 46 => Setup,
     /// A service ended that should not.
     ServiceFailed = 50 => Setup,
     /// A bug.

@@ -1,12 +1,14 @@
 //! What each command does; one module each.
 mod agree;
 mod alerts;
+mod alone;
 mod archive;
 mod backfill;
 mod connections;
 mod dags;
 mod events;
 mod pools;
+mod providers;
 mod prune;
 mod runs;
 mod secrets;
@@ -59,10 +61,14 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Runs(RunsCommand::Clear(args)) => runs::clear(&plain()?, &args).await,
         Command::Runs(RunsCommand::Delete(args)) => runs::delete(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Note(args)) => runs::note_task(&plain()?, &args).await,
+        Command::Tasks(TasksCommand::Render(args)) => alone::render(&plain()?, &args).await,
+        Command::Tasks(TasksCommand::Test(args)) => alone::test(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Logs(args)) => tasks::logs(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Why(args)) => why::task(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Xcoms(args)) => xcoms::show(&plain()?, &args).await,
         Command::Backfill(command) => backfill::run(&plain()?, &command).await,
+        Command::Providers(command) => providers::run(&plain()?, &command).await,
+        Command::Dags(DagsCommand::Check(args)) => dags::check(&plain()?, &args).await,
         Command::Pools(PoolsCommand::List) => pools::list(&plain()?).await,
         Command::Pools(PoolsCommand::Get(args)) => pools::get(&plain()?, &args).await,
         Command::Pools(PoolsCommand::Set(args)) => pools::set(&plain()?, &args).await,

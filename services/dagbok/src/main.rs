@@ -8,6 +8,7 @@ mod codes;
 mod commands;
 mod context;
 mod doctor;
+mod environment;
 mod exit;
 mod failure;
 mod live;

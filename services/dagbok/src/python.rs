@@ -10,7 +10,7 @@ use dagbok_runtime::foreign_python_variables;
 use serde::Deserialize;
 use tokio::{process::Command, time::timeout};
 
-use crate::{codes::Code, failure::Failure};
+use crate::{codes::Code, environment, failure::Failure};
 
 /// A Python that is asked something answers within this.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -59,10 +59,51 @@ impl Python {
         }
     }
 
+    /// Finds what a DAG folder's files and tasks run in: its own environment, if it has a lock file, which the
+    /// Python of this installation makes.
+    pub(crate) async fn find_for(config: &Config, folder: Option<&Path>) -> Result<Self, Failure> {
+        let base = Self::find(config).await?;
+        let Some(folder) = folder.filter(|folder| environment::has_one(folder)) else {
+            return Ok(base);
+        };
+        let found = environment::ask(&base, folder, &["list".to_owned()]).await?;
+        let install = format!("`dagbok providers install --dags {}`", folder.display());
+        let (Some(own), Some(digest)) = (found.interpreter, found.digest) else {
+            let what = format!(
+                "{}/{} asks for an environment that is not here",
+                folder.display(),
+                environment::LOCK
+            );
+            return Err(
+                Failure::new(Code::BadEnvironment, what).next(format!("{install} makes it"))
+            );
+        };
+        let mut python = Self::ask_it(&PathBuf::from(own), config).await?;
+        if let Some(failure) = python.trouble() {
+            return Err(failure);
+        }
+        // Each try's inputs say so: the same lock and Python give the same digest anywhere.
+        python.version = format!("{}+{}", python.version, digest.get(..16).unwrap_or(&digest));
+        Ok(python)
+    }
+
     /// Finds it and asks what it has.
     pub(crate) async fn ask(config: &Config) -> Result<Self, Failure> {
-        let interpreter = interpreter(config)?;
-        let mut command = Command::new(&interpreter);
+        Self::ask_it(&interpreter(config)?, config).await
+    }
+
+    /// Gives a command of this Python the environment that its processes have.
+    pub(crate) fn prepare(&self, command: &mut Command) {
+        for name in foreign_python_variables() {
+            command.env_remove(name);
+        }
+        if let Some(path) = &self.package_path {
+            command.env("PYTHONPATH", python_path(path));
+        }
+    }
+
+    async fn ask_it(interpreter: &Path, config: &Config) -> Result<Self, Failure> {
+        let mut command = Command::new(interpreter);
         command.args(["-P", "-c", QUESTION]).stdin(Stdio::null()).kill_on_drop(true);
         for name in foreign_python_variables() {
             command.env_remove(name);

@@ -24,6 +24,6 @@ mod watch;
 
 pub use answer::ParsedFile;
 pub use home::mark_home;
-pub use once::{OnceError, find_once, parse_once, tell_once};
+pub use once::{OnceError, find_once, parse_all, parse_once, tell_once};
 pub use service::run;
 pub use settings::{IgnoreSyntax, ProcessorError, ProcessorSettings, Python};

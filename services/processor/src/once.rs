@@ -76,17 +76,39 @@ pub async fn find_once(
         files.sort();
         files
     });
-    let parsers = &Parsers::new(settings.python.clone());
-    let readings = files.await.into_iter().map(|(_, file)| async move {
-        parse_by(parsers, &settings.folder, &file, settings.parse_timeout).await
-    });
-    let mut readings = stream::iter(readings).buffered(settings.parsers.max(1));
+    let parsers = Parsers::new(settings.python.clone());
+    let files = files.await.into_iter().map(|(_, file)| file);
+    let mut readings = std::pin::pin!(readings(&parsers, settings, files));
     while let Some(parsed) = readings.next().await {
         if parsed.dags.iter().any(|dag| dag.spec.dag_id.as_str() == dag_id) {
             return Ok(Some(parsed));
         }
     }
     Ok(None)
+}
+
+/// Reads every DAG file of the folder, in the order of their names.
+pub async fn parse_all(
+    settings: &ProcessorSettings,
+    clock: &Clock,
+) -> Result<Vec<ParsedFile>, OnceError> {
+    let snapshot = take(settings, clock).await?;
+    let dag_files = snapshot.files.iter().filter(|(_, facts)| facts.kind == Kind::DagFile);
+    let files: Vec<String> = dag_files.map(|(name, _)| name.clone()).collect();
+    let parsers = Parsers::new(settings.python.clone());
+    Ok(readings(&parsers, settings, files.into_iter()).collect().await)
+}
+
+/// Reads files, several at once, and gives them in the order that they came in.
+fn readings<'a>(
+    parsers: &'a Parsers,
+    settings: &'a ProcessorSettings,
+    files: impl Iterator<Item = String> + 'a,
+) -> impl stream::Stream<Item = ParsedFile> + 'a {
+    let each = files.map(move |file| async move {
+        parse_by(parsers, &settings.folder, &file, settings.parse_timeout).await
+    });
+    stream::iter(each).buffered(settings.parsers.max(1))
 }
 
 /// Publishes the folder, and tells the scheduler what was read from one file of it; returns its answer.

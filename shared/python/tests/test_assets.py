@@ -139,7 +139,8 @@ def asks(*, inlet_events):
     few = inlet_events[0].after(datetime(2024, 3, 1)).before("2024-03-02T00:00:00+00:00").ascending(False).limit(2)
     by_name, by_alias = inlet_events[Asset.ref(name="b")], inlet_events[any_one]
     told = [newest.extra["n"], newest.source_run_id, newest.timestamp.isoformat(), newest.source_aliases[0].name]
-    return told + [len(found), [event.extra["n"] for event in few], list(by_name), len(by_alias), len(inlet_events)]
+    one = [event.source_run_id for event in inlet_events[a].extra("n", 1).limit(1)]
+    return told + [len(found), [event.extra["n"] for event in few], list(by_name), len(by_alias), len(inlet_events), one]
 def asks_others(*, inlet_events): inlet_events[Asset("other")]
 
 with DAG("d", schedule=None) as d:
@@ -212,7 +213,7 @@ def test_a_task_sees_what_happened_to_its_inlets(bench: Bench) -> None:
     bench.supervisor.answers.update(GetAssetEventByAsset=answer, GetAssetEventByAssetAlias=answer)
     result = bench.run("asks")
     newest = [3, "r3", "2024-03-01T03:00:00+00:00", "any"]
-    assert result.of("SetXCom")[-1]["value"] == [*newest, 4, [3, 2], [], 4, 3]
+    assert result.of("SetXCom")[-1]["value"] == [*newest, 4, [3, 2], [], 4, 3, ["r1"]]
     # Of the last one only that is asked for.
     assert asked[0] == {
         "type": "GetAssetEventByAsset", "name": "a", "uri": "s3://a/b", "ascending": False, "limit": 1,

@@ -237,7 +237,6 @@ print(json.dumps(sorted(sys.modules)))
     ("imported", "used", "words"),
     [
         ("airflow.models import DagModel", "DagModel.get_dagmodel('d')", "/api/v2/dags"),
-        ("airflow.models import DagBag", "DagBag()", "dagbok dags list"),
         ("airflow.models.log import Log", "Log.event", "/api/v2/eventLogs"),
         ("airflow.models import Pool", "Pool.get_pool('p')", "dagbok pools set"),
         ("airflow.www.app import create_app", "create_app()", "REST API"),

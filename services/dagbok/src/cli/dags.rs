@@ -17,6 +17,11 @@ pub(crate) enum DagsCommand {
         after_help = "With --json: `dag_id`, `schedule`, `start_date`, `catchup`, `max_active_runs`, `tags`, `owner`, and `tasks`, a list of `task_id`, `operator`, `downstream` (sorted), `trigger_rule`, `retries`, `is_mapped`, `group`"
     )]
     Show(Show),
+    /// Parse a folder as a processor would, and say what can't be read and what behaves otherwise here
+    #[command(
+        after_help = "Ends with 7 where a file can't be read. With --json: `ok`, `files`, `dags`, and lists: `errors` of `file`, `line`, `exception`, `message`; `not_carried_out` of `file`, `dag_id`, `what`; `warnings` of `file`, `message`"
+    )]
+    Check(Check),
     /// Run a DAG once, here, on a log that is thrown away
     #[command(
         after_help = "With --json, at the end: `dag_id`, `run_id`, `state`, `duration` in seconds, `log` (the folder, or null), and `tasks`, by task an object of `state`, `try_number`, `start_date`, `end_date`, `failure`"
@@ -115,6 +120,13 @@ pub(crate) struct Show {
     /// Which DAG of a file that has several
     #[arg(long, value_name = "DAG_ID")]
     pub(crate) dag: Option<String>,
+}
+
+/// `dagbok dags check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The DAG folder [default: `processor.dags` of the configuration]
+    pub(crate) folder: Option<PathBuf>,
 }
 
 /// `dagbok dags test`.

@@ -1,6 +1,9 @@
 //! Arguments of `dagbok runs`, `tasks` and `events`.
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use dagbok_config::Period;
+use dagbok_events::Timestamp;
 
 /// `dagbok runs …`.
 #[derive(Debug, Subcommand)]
@@ -158,6 +161,27 @@ pub(crate) struct Note {
     pub(crate) text: Option<String>,
 }
 
+/// `dagbok tasks render` and `dagbok tasks test`.
+#[derive(Debug, Args)]
+pub(crate) struct Alone {
+    /// The DAG file
+    pub(crate) file: PathBuf,
+    /// Which task
+    pub(crate) task_id: String,
+    /// The folder that the file's imports are looked for in [default: the file's own]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dags: Option<PathBuf>,
+    /// Which DAG of a file that has several
+    #[arg(long, value_name = "DAG_ID")]
+    pub(crate) dag: Option<String>,
+    /// What the run stands for: `2026-01-31`, or RFC 3339 [default: now]
+    #[arg(long, value_name = "DATE", value_parser = super::dags::logical_date)]
+    pub(crate) logical_date: Option<Timestamp>,
+    /// A JSON object that the task finds as `dag_run.conf`
+    #[arg(long, value_name = "JSON")]
+    pub(crate) conf: Option<String>,
+}
+
 /// `dagbok tasks note`.
 #[derive(Debug, Args)]
 pub(crate) struct NoteTask {
@@ -231,6 +255,18 @@ pub(crate) struct Prune {
 /// `dagbok tasks …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TasksCommand {
+    /// Show what a task's templates become in a run of a date: of a file here, without any service
+    #[command(
+        long_about = "Show what a task's templates become in a run of a date. The file is imported here, without any service; what other tasks would have handed on is not there.",
+        after_help = "With --json: `dag_id`, `task_id`, `fields`, by name what each became"
+    )]
+    Render(Alone),
+    /// Run one task of a file here, in one process, without any service
+    #[command(
+        long_about = "Run one task of a file here, in one process that a debugger stops in, without any service. Nothing is kept; what other tasks would have handed on is not there.",
+        after_help = "With --json: `dag_id`, `task_id`, `xcoms`, by key what it handed on"
+    )]
+    Test(Alone),
     /// Print what a task wrote
     #[command(
         after_help = "With --json, one line of the log a line: `timestamp`, `event`, `level`, `source`, and what the logger added"

@@ -1,4 +1,5 @@
 //! `dagbok dags …`.
+mod check;
 mod errors;
 mod list;
 mod local;
@@ -9,8 +10,10 @@ mod show;
 mod test;
 mod trigger;
 
+pub(crate) use check::check;
 pub(crate) use errors::errors;
 pub(crate) use list::list;
+pub(super) use local::place;
 pub(crate) use next::next_execution;
 pub(crate) use pause::{pause, unpause};
 pub(crate) use reschedule::reschedule;

@@ -178,7 +178,8 @@ pub(crate) async fn executor(global: &Global, args: &ExecutorArgs) -> Outcome {
     push(&mut flags, "--lease", "executor.lease", args.lease.map(|lease| lease.to_string()));
     let null = args.null;
     run(global, &args.nats, flags, ("executor", "dagbok-executor"), async |mut base: Base| {
-        let python = Python::find(base.config()).await?;
+        let folder = base.config().processor.dags.clone();
+        let python = Python::find_for(base.config(), folder.as_deref()).await?;
         let mut settings = services::executor(base.config(), &python, base.folder("executor")?)?;
         if null {
             settings.runner = dagbok_executor::Runner::Null;
@@ -222,7 +223,8 @@ pub(crate) async fn processor(global: &Global, args: &ProcessorArgs) -> Outcome 
     let mut flags = Flags::new();
     push(&mut flags, "--dags", "processor.dags", path_text(args.dags.as_ref())?);
     run(global, &args.nats, flags, ("processor", "dagbok-processor"), async |mut base: Base| {
-        let python = Python::find(base.config()).await?;
+        let folder = base.config().processor.dags.clone();
+        let python = Python::find_for(base.config(), folder.as_deref()).await?;
         let settings = services::processor(base.config(), &python, &base.home()?.join("cache"))?;
         let shutdown = base.crew.shutdown(Stage::Takes);
         base.crew.add(

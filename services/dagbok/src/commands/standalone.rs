@@ -40,7 +40,10 @@ pub(crate) async fn run(global: &Global, args: &Standalone) -> Outcome {
 async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
     let config = &context.config;
     let home = context.home()?;
-    let (opened, python) = tokio::join!(wire::open(&home, config), Python::find(config));
+    let (opened, python) = tokio::join!(
+        wire::open(&home, config),
+        Python::find_for(config, config.processor.dags.as_deref())
+    );
     let ((ports, report), python) = (opened?, python?);
     let mut scheduler = services::scheduler(config)?;
     scheduler.executors_end_with_process = true;

@@ -5,7 +5,6 @@ Pendulum itself costs a task tens of milliseconds to import, so only what is not
 
 from __future__ import annotations
 
-import calendar
 import datetime as dt
 import sys
 from typing import Any, Self, overload
@@ -56,7 +55,9 @@ class DateTime(dt.datetime):
 
     def _plus_months(self, months: int) -> Self:
         year, month = divmod(self.year * 12 + self.month - 1 + months, 12)
-        day = min(self.day, calendar.monthrange(year, month + 1)[1])
+        from calendar import monthrange
+
+        day = min(self.day, monthrange(year, month + 1)[1])
         return self.replace(year=year, month=month + 1, day=day)
 
     def in_timezone(self, tz: Any) -> Self:

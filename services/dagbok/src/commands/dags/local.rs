@@ -118,7 +118,10 @@ pub(crate) async fn find(
 }
 
 /// The folder and the file's path in it.
-fn place(path: &Path, dags: Option<&Path>) -> Result<(PathBuf, String), Failure> {
+pub(in crate::commands) fn place(
+    path: &Path,
+    dags: Option<&Path>,
+) -> Result<(PathBuf, String), Failure> {
     let unreadable = |path: &Path, error: std::io::Error| {
         Failure::new(Code::NotFound, format!("`{}` can't be read: {error}", path.display()))
     };
@@ -135,11 +138,11 @@ fn place(path: &Path, dags: Option<&Path>) -> Result<(PathBuf, String), Failure>
     Ok((folder, inside))
 }
 
-async fn reader(
+pub(super) async fn reader(
     context: &Context,
     folder: PathBuf,
 ) -> Result<(Python, ProcessorSettings), Failure> {
-    let python = Python::find(&context.config).await?;
+    let python = Python::find_for(&context.config, Some(&folder)).await?;
     let mut config = context.config.clone();
     config.processor.dags = Some(folder);
     let cache = std::env::temp_dir().join(format!("dagbok-cache-{}", nix::unistd::getuid()));

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 # By name: a file may put something of its own in the place of the module's functions.
 from json import dumps
@@ -135,27 +134,41 @@ class Model(Asset):
     asset_type = "model"
 
 
-@dataclass(frozen=True)
 class AssetAlias(BaseAsset):
     """A name that tasks give to assets when they run."""
 
-    name: str
-    group: str = "asset"
-
-    def __post_init__(self) -> None:
+    def __init__(self, name: str, group: str = "asset") -> None:
+        self.name, self.group = name, group
         _checked("AssetAlias", "name", self.name)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and (other.name, other.group) == (self.name, self.group)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.group))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r}, group={self.group!r})"
 
     def spec(self) -> Any:
         """Return the form of the DAG spec."""
         return {"Alias": {"name": self.name}}
 
 
-@dataclass(frozen=True)
 class AssetRef(BaseAsset):
     """An asset by its name or uri alone."""
 
-    name: str = ""
-    uri: str = ""
+    def __init__(self, name: str = "", uri: str = "") -> None:
+        self.name, self.uri = name, uri
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and (other.name, other.uri) == (self.name, self.uri)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.uri))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r}, uri={self.uri!r})"
 
     def spec(self) -> Any:
         """Return the form of the DAG spec."""
@@ -202,13 +215,14 @@ class AssetAny(_Combined):
         return AssetAny(*self.objects, other) if isinstance(other, BaseAsset) else NotImplemented
 
 
-@dataclass
 class Metadata:
     """What a task yields to say more of an outlet's event."""
 
-    asset: Asset
-    extra: dict[str, Any] = field(default_factory=dict)
-    alias: AssetAlias | None = None
+    def __init__(
+        self, asset: Asset, extra: dict[str, Any] | None = None, alias: AssetAlias | None = None
+    ) -> None:
+        self.asset, self.alias = asset, alias
+        self.extra: dict[str, Any] = {} if extra is None else extra
 
 
 class AssetTriggeredTimetable(Timetable):

@@ -257,7 +257,7 @@ class DAG:
     display_name = property(lambda self: self.dag_display_name, doc="Its name for people.")
     fail_stop = property(lambda self: self.fail_fast, doc="The older name of fail_fast.")
     is_subdag = False
-    parent_dag = None
+    parent_dag: DAG | None = None
 
     def get_template_env(self, *, force_sandboxed: bool = False) -> Any:
         """Return its Jinja environment."""
@@ -265,13 +265,25 @@ class DAG:
 
         return make_environment(self)
 
-    def test(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refused: runs are made by the command line."""
-        raise AirflowException(f"use `dagbok dags test {self.fileloc or self.dag_id}` to run this DAG once")
+    def test(
+        self,
+        execution_date: datetime | None = None,
+        run_conf: dict[str, Any] | None = None,
+        *_: Any,
+        logical_date: datetime | None = None,
+        mark_success_pattern: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Run the DAG once, by the program `dagbok`; return how the run and its tasks ended."""
+        from dagbok.desk.dag_test import test
+
+        if mark_success_pattern:
+            raise AirflowException("mark_success_pattern is not supported: every task of a tested DAG runs")
+        return test(self, logical_date or execution_date, run_conf)
 
     def cli(self) -> NoReturn:
         """Refused: there is one command line for all DAGs."""
-        self.test()
+        raise AirflowException(f"there is one command line for all DAGs: `dagbok dags test {self.fileloc}`")
 
     def __enter__(self) -> DAG:
         session.push_dag(self)

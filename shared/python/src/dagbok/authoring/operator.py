@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,6 +21,8 @@ from dagbok.durations import plain
 from dagbok.exceptions import AirflowException
 
 if TYPE_CHECKING:
+    import logging
+
     from dagbok.authoring.dag import DAG
     from dagbok.authoring.group import TaskGroup
     from dagbok.authoring.mapping import Mapped, Partial
@@ -290,6 +291,8 @@ class BaseOperator(Deferring, Marks, Relations, metaclass=BaseOperatorMeta):
     def log(self) -> logging.Logger:
         """The logger of its class."""
         name = self._logger_name or f"{type(self).__module__}.{type(self).__qualname__}"
+        import logging
+
         return logging.getLogger(f"airflow.task.operators.{name}")
 
     @property
@@ -357,6 +360,12 @@ class BaseOperator(Deferring, Marks, Relations, metaclass=BaseOperatorMeta):
         from dagbok.templating.render import Renderer
 
         return Renderer(self, context, jinja_env).render(content)
+
+    def _do_render_template_fields(self, parent: Any, template_fields: Any, context: Any, *env: Any) -> None:
+        """Render fields of an object in place; providers call it for those that are filled late."""
+        for name in template_fields:
+            if value := getattr(parent, name, None):
+                setattr(parent, name, self.render_template(value, context, *env))
 
     @staticmethod
     def xcom_push(context: Any, key: str, value: Any) -> None:

@@ -5,17 +5,12 @@ A refusal never stops the import, so that the other DAGs of a file still come up
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
 class Refusal:
     """One feature, in a person's words, with the place that asks for it."""
 
-    feature: str
-    task_id: str | None = None
-    file: str = ""
-    line: int = 0
+    def __init__(self, feature: str, task_id: str | None = None, file: str = "", line: int = 0) -> None:
+        self.feature, self.task_id, self.file, self.line = feature, task_id, file, line
 
     def message(self) -> str:
         """Say it in a sentence."""

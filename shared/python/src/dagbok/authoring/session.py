@@ -9,7 +9,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,14 +19,13 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 ERA_VARIABLE = "DAGBOK_SCHEDULE_ERA"
 
 
-@dataclass
 class LoadSession:
     """One import of one DAG file."""
 
-    path: str
-    era: int = 2
-    made: list[DAG] = field(default_factory=list)
-    registered: list[DAG] = field(default_factory=list)
+    def __init__(self, path: str, era: int = 2) -> None:
+        self.path, self.era = path, era
+        self.made: list[DAG] = []
+        self.registered: list[DAG] = []
 
 
 _session: LoadSession | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from datetime import datetime
@@ -90,6 +89,8 @@ def python_form(timetable: Timetable) -> Any:
     if said := timetable.serialize():
         text = json.dumps(said, sort_keys=True, default=repr)
         if len(text) > LONGEST_ARGUMENTS:
+            import hashlib
+
             text = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
         form["arguments"] = text
     if timetable.description:

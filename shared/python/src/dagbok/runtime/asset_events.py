@@ -177,6 +177,7 @@ class EventsOf(Sequence[AssetEvent]):
     def __init__(self, of: BaseAsset) -> None:
         self._of = of
         self._asked: Json = {}
+        self._extra: Json = {}
         self._found: list[AssetEvent] | None = None
 
     def _with(self, **asked: Any) -> EventsOf:
@@ -199,6 +200,11 @@ class EventsOf(Sequence[AssetEvent]):
         """Take so many at most."""
         return self._with(limit=limit)
 
+    def extra(self, key: str, value: Any) -> EventsOf:
+        """Take those that were told this of."""
+        self._extra = {**self._extra, key: value}
+        return self._with()
+
     def _ask(self, **how: Any) -> list[AssetEvent]:
         from dagbok.runtime.past import ask
 
@@ -209,8 +215,12 @@ class EventsOf(Sequence[AssetEvent]):
             which = {"name": self._of.name, "uri": self._of.uri}
         elif isinstance(self._of, AssetRef):
             which = {"name": self._of.name or None, "uri": self._of.uri or None}
-        found = ask(kind, **which, **{**self._asked, **how})["asset_events"]
-        return [AssetEvent(_details(event)) for event in found]
+        asked = {**self._asked, **how}
+        # Of those that were told something, the limit counts only them.
+        limit = asked.pop("limit", None) if self._extra else None
+        found = ask(kind, **which, **asked)["asset_events"]
+        events = [AssetEvent(_details(event)) for event in found]
+        return [it for it in events if self._extra.items() <= it.extra.items()][:limit]
 
     def _all(self) -> list[AssetEvent]:
         if self._found is None:
@@ -218,7 +228,7 @@ class EventsOf(Sequence[AssetEvent]):
         return self._found
 
     def __getitem__(self, at: Any) -> Any:
-        if isinstance(at, int) and at < 0 and self._found is None and "limit" not in self._asked:
+        if isinstance(at, int) and at < 0 and self._found is None and "limit" not in self._asked and not self._extra:
             last = self._ask(ascending=not self._asked.get("ascending", True), limit=-at)
             return last[-at - 1]
         return self._all()[at]

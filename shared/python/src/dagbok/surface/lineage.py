@@ -66,12 +66,13 @@ class AssetLineageInfo(NamedTuple):
 DatasetLineageInfo = AssetLineageInfo
 
 
-class HookLineage(NamedTuple):
-    """What hooks touched."""
+class HookLineage:
+    """What hooks touched. Providers derive from it, with slots of their own."""
 
-    inputs: tuple[AssetLineageInfo, ...] = ()
-    outputs: tuple[AssetLineageInfo, ...] = ()
-    extra: tuple[Any, ...] = ()
+    def __init__(self, inputs: Any = None, outputs: Any = None, extra: Any = None) -> None:
+        self.inputs: list[AssetLineageInfo] = list(inputs or ())
+        self.outputs: list[AssetLineageInfo] = list(outputs or ())
+        self.extra: list[Any] = list(extra or ())
 
 
 class HookLineageReader:
@@ -89,6 +90,8 @@ class HookLineageCollector:
     """Takes what hooks say that they touched, and keeps none of it."""
 
     has_collected = False
+    # Providers look for it, and add what they think is lacking where it is not there.
+    _extra: dict[str, Any] = {}  # noqa: RUF012
     collected_assets = HookLineage()
     collected_datasets = collected_assets
 

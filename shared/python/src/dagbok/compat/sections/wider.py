@@ -125,6 +125,8 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.operators.python": {"is_venv_installed": f"{_SURFACE}.processes:is_venv_installed"},
     "airflow.operators.email": _EMAIL,
     "airflow.operators.email_operator": _EMAIL,
+    "airflow.models.dagbag": {"DagBag": "dagbok.desk.dag_bag:DagBag"},
+    "airflow.dag_processing.dagbag": {"DagBag": "dagbok.desk.dag_bag:DagBag"},
     "airflow.operators.subdag": {"SubDagOperator": "dagbok.operators.subdag:SubDagOperator"},
     "airflow.operators.subdag_operator": {"SubDagOperator": "dagbok.operators.subdag:SubDagOperator"},
     "airflow.plugins_manager": {"*": f"{_SURFACE}.plugins"},

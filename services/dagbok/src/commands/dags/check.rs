@@ -1,0 +1,111 @@
+//! `dagbok dags check`: a DAG folder as a processor would read it, for people and for their CI.
+use std::path::PathBuf;
+
+use dagbok_domain::namespace::spec_fault;
+use dagbok_events::TaskId;
+use dagbok_processor::{ParsedFile, parse_all};
+use dagbok_runtime::Clock;
+use serde_json::{Value, json};
+
+use super::local::{not_carried_out, reader};
+use crate::{
+    cli::CheckDags,
+    codes::Code,
+    context::Context,
+    exit::Exit,
+    failure::{Failure, Outcome},
+};
+
+pub(crate) async fn check(context: &Context, args: &CheckDags) -> Outcome {
+    let folder = folder(context, args.folder.as_ref())?;
+    let (_, settings) = reader(context, folder).await?;
+    let parsed = parse_all(&settings, &Clock::system()).await;
+    let mut files = parsed.map_err(|error| Failure::from_error(Code::NoDagFolder, &error))?;
+    for file in &mut files {
+        file.refuse(spec_fault);
+    }
+    let failed = files.iter().any(|file| !file.errors.is_empty());
+    if context.out.is_json() {
+        context.out.document(&document(&files));
+    } else {
+        print(context, &files);
+    }
+    Ok(if failed { Exit::BadDag } else { Exit::Ok })
+}
+
+fn folder(context: &Context, named: Option<&PathBuf>) -> Result<PathBuf, Failure> {
+    let folder = named.or(context.config.processor.dags.as_ref()).ok_or_else(|| {
+        Failure::new(Code::NoDagFolder, "no DAG folder is named").next("`dagbok dags check FOLDER`")
+    })?;
+    let is_folder = folder.is_dir();
+    std::fs::canonicalize(folder).ok().filter(|_| is_folder).ok_or_else(|| {
+        let what = format!("there is no DAG folder `{}`", folder.display());
+        Failure::new(Code::NoDagFolder, what)
+            .next("name a folder; `dagbok dags show FILE` reads one file")
+    })
+}
+
+/// What of a file's DAGs is not carried out, each with its DAG and in a sentence.
+fn ignored(file: &ParsedFile) -> impl Iterator<Item = (&str, String)> {
+    file.dags.iter().flat_map(|dag| {
+        let told = dag.spec.not_carried_out.iter();
+        told.map(move |it| {
+            let task = it.task_id.as_ref().map(TaskId::as_str);
+            (dag.spec.dag_id.as_str(), not_carried_out(&it.what, task, it.more, it.line))
+        })
+    })
+}
+
+fn document(files: &[ParsedFile]) -> Value {
+    let (mut errors, mut otherwise, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
+    for file in files {
+        errors.extend(file.errors.iter().map(|error| {
+            json!({ "file": file.file, "line": error.line, "exception": error.exception, "message": error.message })
+        }));
+        otherwise
+            .extend(ignored(file).map(
+                |(dag_id, what)| json!({ "file": file.file, "dag_id": dag_id, "what": what }),
+            ));
+        warnings.extend(
+            file.warnings.iter().map(|message| json!({ "file": file.file, "message": message })),
+        );
+    }
+    json!({
+        "ok": errors.is_empty(),
+        "files": files.len(),
+        "dags": files.iter().map(|file| file.dags.len()).sum::<usize>(),
+        "errors": errors,
+        "not_carried_out": otherwise,
+        "warnings": warnings,
+    })
+}
+
+fn print(context: &Context, files: &[ParsedFile]) {
+    let out = context.out;
+    let (mut errors, mut otherwise) = (0, 0);
+    for file in files {
+        for error in &file.errors {
+            errors += 1;
+            let line = error.line.map(|line| format!(":{line}")).unwrap_or_default();
+            out.line(&format!("{}{line}: {}: {}", file.file, error.exception, error.message));
+        }
+        for (dag_id, what) in ignored(file) {
+            otherwise += 1;
+            out.line(&format!("{}: DAG `{dag_id}`: not carried out: {what}", file.file));
+        }
+        for warning in &file.warnings {
+            out.line(&format!("{}: {warning}", file.file));
+        }
+    }
+    let dags: usize = files.iter().map(|file| file.dags.len()).sum();
+    let said = |count: usize, one: &str, many: &str| {
+        format!("{count} {}", if count == 1 { one } else { many })
+    };
+    out.line(&format!(
+        "{}, {}, {}, {} otherwise here",
+        said(files.len(), "file", "files"),
+        said(dags, "DAG", "DAGs"),
+        said(errors, "error", "errors"),
+        said(otherwise, "thing", "things"),
+    ));
+}

@@ -1,0 +1,1 @@
+"""At one's desk: a task by itself, a DAG tried from its own file, DAGs for people's own tests."""
