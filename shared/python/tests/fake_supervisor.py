@@ -182,7 +182,6 @@ class FakeSupervisor:
         self.base_ready = self.base.until("Ready")
         self.loaded: list[ControlSocket] = []
         self.xcoms: dict[tuple[str, str, str, str], Any] = {}
-        self.asset_events: list[dict[str, Any]] = []
         self.copies: dict[tuple[str, str, str, str], list[Any]] = {}
         self.variables: dict[str, str] = {}
         self.connections: dict[str, dict[str, Any]] = {}
@@ -208,10 +207,6 @@ class FakeSupervisor:
             if key not in self.xcoms:
                 return None, {"type": "ErrorResponse", "error": "XCOM_NOT_FOUND", "detail": None}
             return {"type": "XComResult", "key": body["key"], "value": self.xcoms[key]}, None
-        if kind in {"GetAssetEventByAsset", "GetAssetEventByAssetAlias"}:
-            alias = body.get("alias_name")
-            of = [one for one in self.asset_events if alias is None or alias in one.get("source_aliases", ())]
-            return {"type": "AssetEventsResult", "asset_events": of}, None
         if kind == "GetXComElement":
             return self._element(body)
         if kind in {"GetXComCount", "GetXComSequenceSlice"}:

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     ParsedFile,
     candidate::Kind,
-    foretell::{self, Read, Reading},
+    foretell::{self, Again, Read, Reading},
 };
 
 /// How long the end of processes that are given up is waited for.
@@ -169,8 +169,11 @@ impl Service {
         let again = foretell::again_in(&parsed, self.clock.now());
         let again = match again {
             _ if !parsed.looked_up => again,
-            Some(again) => Some(again.min(LOOKED_UP_PAUSE)),
-            None => Some(LOOKED_UP_PAUSE),
+            // What it read of the log may have changed, whatever its timetables would answer.
+            again => {
+                let look = again.map_or(LOOKED_UP_PAUSE, |again| again.look.min(LOOKED_UP_PAUSE));
+                Some(Again { look, unless: None })
+            }
         };
         let news = state.take(why, inputs, &parsed, again);
         state.look_at(&file, &self.snapshot);

@@ -29,5 +29,5 @@ export const look = (state: string): Look => LOOKS[state] ?? { ...UNKNOWN, word:
 /** The states by the digits of a grid's cell. */
 export const DIGITS = [
   "none", "scheduled", "queued", "running", "success", "failed",
-  "up_for_retry", "skipped", "upstream_failed", "removed", "up_for_reschedule", "none",
+  "up_for_retry", "skipped", "upstream_failed", "removed", "up_for_reschedule", "none", "deferred",
 ] as const;

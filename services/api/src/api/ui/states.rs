@@ -19,6 +19,7 @@ pub(super) const fn digit(state: Option<TaskInstanceState>) -> char {
         Some(State::Removed) => '9',
         Some(State::UpForReschedule) => 'a',
         Some(State::Cleared) => 'b',
+        Some(State::Deferred) => 'c',
     }
 }
 
@@ -40,13 +41,14 @@ impl Copies {
     /// The state of those that matters most to people.
     pub(super) fn worst(&self) -> Option<TaskInstanceState> {
         use TaskInstanceState as State;
-        const ORDER: [Option<State>; 12] = [
+        const ORDER: [Option<State>; 13] = [
             Some(State::Failed),
             Some(State::UpForRetry),
             Some(State::Running),
             Some(State::Queued),
             Some(State::Scheduled),
             Some(State::UpForReschedule),
+            Some(State::Deferred),
             Some(State::UpstreamFailed),
             None,
             Some(State::Cleared),
