@@ -34,7 +34,7 @@ async fn whole(nats: &Nats, service: &str) -> Result<(Ports, Connection), Failur
     let settings = ConnectSettings { creates: service == CREATOR, ..settings(nats, service)? };
     let mut said: Option<Instant> = None;
     loop {
-        let error = match dagbok_runlog_jetstream::connect(settings.clone()).await {
+        let error = match Box::pin(dagbok_runlog_jetstream::connect(settings.clone())).await {
             Ok(connected) => return Ok(connected),
             Err(error) => error,
         };
@@ -56,7 +56,7 @@ pub(crate) async fn look(
     nats: &Nats,
 ) -> Result<(Connection, Result<Ports, ConnectError>), Failure> {
     let settings = ConnectSettings { creates: false, ..settings(nats, "doctor")? };
-    dagbok_runlog_jetstream::look(settings).await.map_err(|error| failure(&error))
+    Box::pin(dagbok_runlog_jetstream::look(settings)).await.map_err(|error| failure(&error))
 }
 
 fn settings(nats: &Nats, service: &str) -> Result<ConnectSettings, Failure> {

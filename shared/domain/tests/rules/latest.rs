@@ -294,6 +294,19 @@ fn copies_come_and_go_with_what_stands_in_the_file() {
     assert_eq!(world.settle(), ["RunStarted", "TaskQueued m 3", "TaskQueued m 2"]);
 }
 
+#[test]
+fn copies_go_where_the_file_has_nothing_to_map_over_any_more() {
+    let mut world = World::with([mapped(2)]);
+    world.trigger_as("etl", "r1");
+    run_copies(&mut world, 1, 0..2);
+    world.read(&mapped(0));
+    let sent = clear(&mut world, latest(false));
+    let Some(Fact::RunVersionChanged(f)) = sent.records[0].facts.first() else { panic!() };
+    assert_eq!(f.added, [task_id("m")]);
+    let [gone] = &f.removed[..] else { panic!("{:?}", f.removed) };
+    assert_eq!((gone.map_index, gone.further), (MapIndex(0), 1));
+}
+
 fn copy(task: &str, map_index: i32) -> TaskCopy {
     TaskCopy { task_id: task_id(task), map_index: MapIndex(map_index) }
 }

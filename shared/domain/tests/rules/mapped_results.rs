@@ -69,6 +69,23 @@ fn a_task_over_a_result_gets_a_copy_for_each_element() {
 }
 
 #[test]
+fn what_a_newer_version_maps_over_a_result_gets_a_copy_for_each_element_too() {
+    let first = || dag("etl").task("a", &[]).add("m", &["a"], over(vec![of(0)]));
+    let mut world = begun(first());
+    returns(&mut world, "etl/r1/a/1", Some(2));
+    world.settle();
+    world.succeed("e1", "etl/r1/m[0]/1");
+    world.succeed("e1", "etl/r1/m[1]/1").is(["TrySucceeded m 1", "RunSucceeded"]);
+    world.read(&first().add("n", &["a"], over(vec![of(0)])));
+    let ask = ClearTasks { on_latest_version: true, ..clearing("etl", "r1", true) };
+    world.send(CommandBody::ClearTasks(ask)).is(["RunVersionChanged v2 +n", "RunCleared"]);
+    assert_eq!(
+        world.settle(),
+        ["RunStarted", "TaskExpanded n 2", "TaskQueued n 1", "TaskQueued n 1"]
+    );
+}
+
+#[test]
 fn a_result_without_elements_skips_what_is_mapped_over_it() {
     let spec = dag("etl").task("a", &[]).add("m", &["a"], over(vec![of(0)])).task("z", &["m"]);
     let mut world = begun(spec);

@@ -1,7 +1,7 @@
 //! Marking tasks and runs, clearing what runs, notes: each with what was before.
 use dagbok_domain::{namespace::Outcome, run::Ending};
 use dagbok_events::{
-    Fact, MapIndex, Record, RunMark, RunWas, TaskMark, TaskWas, TasksWere, TriggerRule,
+    Expand, Fact, MapIndex, Record, RunMark, RunWas, TaskMark, TaskWas, TasksWere, TriggerRule,
 };
 use dagbok_protocol::{ClearTasks, CommandBody, MarkTasks, OnRunning, RefusalCode, TaskCopy};
 
@@ -205,6 +205,96 @@ fn a_run_marked_as_success_tears_down_first() {
     world.namespace = dagbok_domain::namespace::Namespace::from_snapshot(&frozen).unwrap();
     assert_eq!(world.settle(), ["TaskQueued down 1"]);
     world.succeed("e1", "etl/r1/down/1").is(["TrySucceeded down 1", "RunSucceeded"]);
+}
+
+/// up (a setup) → job → after → down (its teardown); job runs.
+fn torn_down() -> World {
+    let spec = dag("etl")
+        .add("up", &[], |task| task.is_setup = true)
+        .task("job", &["up"])
+        .task("after", &["job"])
+        .add("down", &["up", "after"], |task| {
+            task.is_teardown = true;
+            task.trigger_rule = TriggerRule::AllDoneSetupSuccess;
+        });
+    let mut world = World::with([spec]);
+    world.trigger_as("etl", "r1");
+    world.settle();
+    world.succeed("e1", "etl/r1/up/1");
+    world.settle();
+    world.start("e1", "etl/r1/job/1");
+    world
+}
+
+/// The tasks that a record marks, and those that it clears.
+fn marked_and_cleared(sent: &Sent) -> (Vec<(&str, i32, u32)>, Vec<&str>) {
+    let (mut marked, mut cleared) = (Vec::new(), Vec::new());
+    for fact in sent.records.iter().flat_map(|record| &record.facts) {
+        match fact {
+            Fact::TaskMarked(f) => marked.push((f.task_id.as_str(), f.map_index.0, f.further)),
+            Fact::TaskCleared(f) => cleared.push(f.task_id.as_str()),
+            _ => {}
+        }
+    }
+    (marked, cleared)
+}
+
+#[test]
+fn what_is_downstream_is_marked_but_for_teardowns() {
+    let mut world = torn_down();
+    let ask = MarkTasks { downstream: true, ..marking(&["job"], TaskMark::Success) };
+    let sent = world.send(CommandBody::MarkTasks(ask));
+    assert_eq!(marked_and_cleared(&sent), (vec![("job", -1, 0), ("after", -1, 0)], vec![]));
+    assert_eq!(world.settle(), ["TaskQueued down 1"]);
+}
+
+#[test]
+fn a_mark_in_a_run_that_only_tears_down_lets_nothing_else_run() {
+    let mut world = torn_down();
+    let key = run_key("etl", "r1");
+    world.send(CommandBody::CancelRun { dag_id: key.dag_id, run_id: key.run_id });
+    let sent = mark(&mut world, &["job"], TaskMark::Success);
+    assert_eq!(marked_and_cleared(&sent), (vec![("job", -1, 0)], vec![]));
+    assert_eq!(world.settle(), ["TaskQueued down 1"]);
+}
+
+#[test]
+fn what_stands_so_already_would_let_nothing_go_on() {
+    let mut world = failed();
+    let ask = MarkTasks { dry_run: true, ..marking(&["a"], TaskMark::Failed) };
+    let sent = world.send(CommandBody::MarkTasks(ask));
+    let Outcome::WouldMark { run_goes_on: false, tasks, .. } = sent.outcome else {
+        panic!("{:?}", sent.outcome)
+    };
+    assert_eq!(tasks, []);
+    // And of a run that is called otherwise the fact says how it was.
+    let sent = mark_run(&mut world, RunMark::Success);
+    let Some(Fact::RunMarked(f)) = sent.records[0].facts.first() else { panic!() };
+    assert_eq!(f.was, RunWas::Failed);
+}
+
+#[test]
+fn copies_that_are_removed_are_not_marked() {
+    let mapped = |length| {
+        dag("etl").add("m", &[], |task| {
+            (task.is_mapped, task.expand) = (true, Some(Expand::Literal { length }));
+        })
+    };
+    let mut world = World::with([mapped(3)]);
+    world.trigger_as("etl", "r1");
+    world.settle();
+    (0..3).for_each(|n| drop(world.succeed("e1", &format!("etl/r1/m[{n}]/1"))));
+    world.read(&mapped(1));
+    let ask = ClearTasks {
+        on_latest_version: true,
+        copies: vec![TaskCopy { task_id: task_id("m"), map_index: MapIndex(0) }],
+        ..clearing("etl", "r1", false)
+    };
+    world.send(CommandBody::ClearTasks(ask));
+    world.settle();
+    world.succeed("e1", "etl/r1/m[0]/2");
+    let sent = mark(&mut world, &["m"], TaskMark::Failed);
+    assert_eq!(marked_and_cleared(&sent), (vec![("m", 0, 0)], vec![]));
 }
 
 #[test]
