@@ -121,6 +121,14 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(pools::list, pools::post, pools::bulk))
         .routes(routes!(pools::get, pools::patch, pools::delete))
         .routes(routes!(executors::list))
+        .merge(alerting())
+        .routes(routes!(monitor::health))
+        .routes(routes!(monitor::version))
+}
+
+/// Alerts, what holds them back, and who lives.
+fn alerting() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::change::test))
         .routes(routes!(alerts::get))
@@ -133,8 +141,6 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(alerts::heartbeats::beat, alerts::heartbeats::forget))
         .routes(routes!(alerts::link::look, alerts::link::acknowledge))
         .routes(routes!(alerts::link::pagerduty))
-        .routes(routes!(monitor::health))
-        .routes(routes!(monitor::version))
 }
 
 /// Routes that take as long as they take: streams and long polls.
