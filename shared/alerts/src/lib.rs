@@ -14,6 +14,7 @@ pub mod limits;
 mod oncall;
 mod plan;
 mod policy;
+mod subject;
 mod text;
 mod touched;
 mod watch;
@@ -32,7 +33,7 @@ pub use fact::{
     AlertingClockWentBack, By, ConfigurationRefused, ConfigurationTaken, EscalatedWhy,
     HeartbeatForgotten, HeartbeatReceived, NotificationAccepted, NotificationAttempted,
     NotificationFailed, NotificationRejected, Purpose, ResolvedWhy, SignOfLife, SignOfLifeAccepted,
-    SignOfLifeFailed, SuppressedWhy, subject_of,
+    SignOfLifeFailed, SuppressedWhy,
 };
 pub use key::{AlertScope, Rule, Severity, dedup_key};
 pub use label::{BadMatcher, Labels, Matcher, matches_all};
@@ -41,6 +42,7 @@ pub use plan::Agenda;
 pub use policy::{
     Chain, Grouping, Inhibition, Policy, PolicyError, ReceiverRules, Route, Routed, Step,
 };
+pub use subject::subject_of;
 pub use text::{Message, Status, render};
 pub use watch::{Condition, Watch};
 

@@ -145,6 +145,20 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(secrets::entries))
         .routes(routes!(secrets::rotate))
         .routes(routes!(executors::list))
+        .merge(alerting())
+        .routes(routes!(ui::home))
+        .routes(routes!(ui::dags))
+        .routes(routes!(ui::dag))
+        .routes(routes!(ui::run))
+        .routes(routes!(ui::task))
+        .routes(routes!(ui::log))
+        .routes(routes!(monitor::health))
+        .routes(routes!(monitor::version))
+}
+
+/// Alerts, what holds them back, and who lives.
+fn alerting() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::change::test))
         .routes(routes!(alerts::get))
@@ -157,14 +171,6 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(alerts::heartbeats::beat, alerts::heartbeats::forget))
         .routes(routes!(alerts::link::look, alerts::link::acknowledge))
         .routes(routes!(alerts::link::pagerduty))
-        .routes(routes!(ui::home))
-        .routes(routes!(ui::dags))
-        .routes(routes!(ui::dag))
-        .routes(routes!(ui::run))
-        .routes(routes!(ui::task))
-        .routes(routes!(ui::log))
-        .routes(routes!(monitor::health))
-        .routes(routes!(monitor::version))
 }
 
 /// Routes that take as long as they take: streams and long polls.

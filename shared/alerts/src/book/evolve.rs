@@ -6,8 +6,8 @@ use super::{
     Silence,
 };
 use crate::{
-    AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertScope, AlertSilenced, By,
-    NotificationAttempted, Purpose, ResolvedWhy, Rule, limits, plan::has,
+    AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertResolved, AlertScope, AlertSilenced,
+    By, NotificationAttempted, Purpose, ResolvedWhy, Rule, limits, plan::has,
 };
 
 /// What came of an attempt.
@@ -75,24 +75,7 @@ impl Book {
                     alert.is_news = false;
                 }
             }
-            AlertFact::AlertResolved(it) => {
-                if let Some(alert) = self.alerts.get_mut(&it.id) {
-                    let (by, note) = (record.by.clone(), record.reason.clone());
-                    alert.state = AlertState::Resolved { why: it.why, by, at, note };
-                    alert.resolved_by = it.by_seq;
-                    let scope = alert.scope.clone();
-                    self.open.remove(&it.id);
-                    // What was told with it is looked at again.
-                    for held in self.holds.get(&it.id).into_iter().flatten() {
-                        self.touched.note(|| *held);
-                    }
-                    self.released(it.id);
-                    self.settle(it.id);
-                    if it.why == ResolvedWhy::ByHand {
-                        self.closed(at, &scope);
-                    }
-                }
-            }
+            AlertFact::AlertResolved(it) => self.resolved(record, it),
             AlertFact::AlertSilenced(it) => {
                 self.touched.note_all();
                 self.silence(record, it);
@@ -107,6 +90,26 @@ impl Book {
             | AlertFact::NotificationAccepted(_)
             | AlertFact::NotificationFailed(_)
             | AlertFact::NotificationRejected(_) => self.notified(at, fact),
+        }
+    }
+
+    fn resolved(&mut self, record: &AlertRecord, it: &AlertResolved) {
+        let at = record.at;
+        if let Some(alert) = self.alerts.get_mut(&it.id) {
+            let (by, note) = (record.by.clone(), record.reason.clone());
+            alert.state = AlertState::Resolved { why: it.why, by, at, note };
+            alert.resolved_by = it.by_seq;
+            let (rule, scope) = (alert.rule, alert.scope.clone());
+            self.open.remove(&it.id);
+            // What was told with it is looked at again.
+            for held in self.holds.get(&it.id).into_iter().flatten() {
+                self.touched.note(|| *held);
+            }
+            self.released(it.id);
+            self.settle(it.id);
+            if it.why == ResolvedWhy::ByHand {
+                self.closed(at, rule, &scope);
+            }
         }
     }
 
@@ -275,24 +278,24 @@ impl Book {
     }
 
     /// Somebody said that what is wrong with a part of alerting is over: it is so until something newer says otherwise.
-    fn closed(&mut self, at: Timestamp, scope: &AlertScope) {
-        match scope {
-            AlertScope::Receiver(name) => {
+    fn closed(&mut self, at: Timestamp, rule: Rule, scope: &AlertScope) {
+        match (rule, scope) {
+            (Rule::ReceiverFailing, AlertScope::Receiver(name)) => {
                 if let Some(failing) = self.failing.get_mut(name) {
                     failing.closed_at = Some(at);
                 }
             }
-            AlertScope::Namespace => {
+            (Rule::ConfigurationRefused, AlertScope::Namespace) => {
                 if let Some(refused) = &mut self.refused {
                     refused.is_closed = true;
                 }
             }
-            AlertScope::Heartbeat(name) => {
+            (Rule::HeartbeatMissing, AlertScope::Heartbeat(name)) => {
                 if let Some(beat) = self.heartbeats.get_mut(name) {
                     beat.is_closed = true;
                 }
             }
-            AlertScope::Dag(_) | AlertScope::File(_) => {}
+            _ => {}
         }
     }
 

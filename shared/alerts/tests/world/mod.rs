@@ -1,5 +1,5 @@
 //! One history of alerting: both logs, both folds, and what reached whom.
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![expect(dead_code, reason = "each test uses a part of it")]
 use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_alerts::{
