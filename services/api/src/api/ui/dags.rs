@@ -59,10 +59,10 @@ pub(super) async fn snapshot(state: &ApiState, query: DagsQuery) -> Result<UiDag
         let words = query.q.unwrap_or_default().to_lowercase();
         let words: Vec<&str> = words.split_whitespace().collect();
         // What is gone from its file is shown to those who ask for it.
-        let stale = words.contains(&"is:stale");
+        let gone_too = words.contains(&"is:stale");
         let mut all = store.dags()?;
         all.retain(|dag| {
-            (stale || dag.disappeared_at.is_none()) && words.iter().all(|word| wants(dag, word))
+            (gone_too || dag.disappeared_at.is_none()) && words.iter().all(|word| wants(dag, word))
         });
         let (total, skip) = (all.len(), query.offset.unwrap_or(0));
         let page = all.into_iter().skip(skip).take(query.limit.unwrap_or(PAGE).min(MOST));
