@@ -130,14 +130,20 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(alerts::told))
         .routes(routes!(alerts::silences::silences, alerts::silences::silence))
         .routes(routes!(alerts::silences::unsilence))
+        .merge(views())
+        .routes(routes!(monitor::health))
+        .routes(routes!(monitor::version))
+}
+
+/// What the web UI's views show.
+fn views() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
         .routes(routes!(ui::home))
         .routes(routes!(ui::dags))
         .routes(routes!(ui::dag))
         .routes(routes!(ui::run))
         .routes(routes!(ui::task))
         .routes(routes!(ui::log))
-        .routes(routes!(monitor::health))
-        .routes(routes!(monitor::version))
 }
 
 /// Routes that take as long as they take: streams and long polls.
