@@ -146,14 +146,20 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(secrets::rotate))
         .routes(routes!(executors::list))
         .merge(alerting())
+        .merge(views())
+        .routes(routes!(monitor::health))
+        .routes(routes!(monitor::version))
+}
+
+/// What the web UI's views show.
+fn views() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
         .routes(routes!(ui::home))
         .routes(routes!(ui::dags))
         .routes(routes!(ui::dag))
         .routes(routes!(ui::run))
         .routes(routes!(ui::task))
         .routes(routes!(ui::log))
-        .routes(routes!(monitor::health))
-        .routes(routes!(monitor::version))
 }
 
 /// Alerts, what holds them back, and who lives.

@@ -64,7 +64,7 @@ pub(super) async fn snapshot(
     let read = state.read(move |store| {
         let unknown = || ApiError::no_dag(id.as_str());
         let dag = store.dag(&id)?.ok_or_else(unknown)?;
-        let line = row(store, &dag, now)?.ok_or_else(unknown)?;
+        let line = row(store, &dag)?.ok_or_else(unknown)?;
         let view = DagView::read(store, dag)?.ok_or_else(unknown)?;
         let details = view.response();
         let (row, spec) = (&view.row, &view.version.spec);

@@ -1,6 +1,5 @@
 //! The list of DAGs: a page costs what it shows.
 use axum::{Json, extract::State};
-use dagbok_events::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -60,14 +59,14 @@ pub(super) async fn snapshot(state: &ApiState, query: DagsQuery) -> Result<UiDag
         let words = query.q.unwrap_or_default().to_lowercase();
         let words: Vec<&str> = words.split_whitespace().collect();
         // What is gone from its file is shown to those who ask for it.
-        let stale = words.contains(&"is:stale");
+        let gone_too = words.contains(&"is:stale");
         let mut all = store.dags()?;
         all.retain(|dag| {
-            (stale || dag.disappeared_at.is_none()) && words.iter().all(|word| wants(dag, word))
+            (gone_too || dag.disappeared_at.is_none()) && words.iter().all(|word| wants(dag, word))
         });
         let (total, skip) = (all.len(), query.offset.unwrap_or(0));
         let page = all.into_iter().skip(skip).take(query.limit.unwrap_or(PAGE).min(MOST));
-        let rows = page.filter_map(|dag| row(store, &dag, now).transpose());
+        let rows = page.filter_map(|dag| row(store, &dag).transpose());
         let dags = rows.collect::<Result<Vec<_>, _>>()?;
         Ok(UiDags { seq, as_of: now.into(), total, dags })
     });
@@ -108,11 +107,7 @@ pub(super) fn last_runs(
 }
 
 /// A row of the list; `None` of a DAG whose meaning is missing.
-pub(super) fn row(
-    store: &Store,
-    dag: &DagRow,
-    now: Timestamp,
-) -> Result<Option<UiDagRow>, StoreError> {
+pub(super) fn row(store: &Store, dag: &DagRow) -> Result<Option<UiDagRow>, StoreError> {
     let Some(version) = store.version_shared(&dag.dag_id, dag.version)? else { return Ok(None) };
     let last = last_runs(store, dag, LAST)?;
     let (p50, trend) = durations(&last);
@@ -121,7 +116,7 @@ pub(super) fn row(
     let bar = |run: &RunRow| UiLastRun {
         run_id: run.run_id.to_string(),
         state: run.state.word().to_owned(),
-        seconds: seconds(run.start_date, run.end_date.or(Some(now))),
+        seconds: seconds(run.start_date, run.end_date),
         run_after: run.run_after.into(),
     };
     let due = dag.expected.as_ref().filter(|_| !dag.paused).and_then(|run| run.due);

@@ -59,12 +59,11 @@ pub(crate) async fn log(
     let wanted = Wanted::new(&dag, &run, &task, number, query.map_index)?;
     let reader = Reader::new(state, wanted);
     let row = reader.row().await?;
-    let (bytes, over) = match row.kept_log() {
-        Some(log) => (reader.kept(&log.digest).await?, true),
-        None => {
-            let found = reader.rest(&row, 0).await?;
-            (found.texts.concat().into(), found.complete && row.end.is_some())
-        }
+    let (bytes, over) = if let Some(log) = row.kept_log() {
+        (reader.kept(&log.digest).await?, true)
+    } else {
+        let found = reader.rest(&row, 0).await?;
+        (found.texts.concat().into(), found.complete && row.end.is_some())
     };
     let work = tokio::task::spawn_blocking(move || window(&bytes, &row, &query, over));
     work.await.map(Json).map_err(|panic| ApiError::bug(&panic))

@@ -94,11 +94,8 @@ impl Live {
                 continue;
             }
             let began = Instant::now();
-            let new = match self.view.snapshot(&self.state).await {
-                Ok(new) => new,
-                // The run was deleted, or the rows are made anew: the tab asks again, and is told.
-                Err(_) => return None,
-            };
+            // The run was deleted, or the rows are made anew: the tab asks again, and is told.
+            let new = self.view.snapshot(&self.state).await.ok()?;
             self.rest = Instant::now() + APART.max(began.elapsed() * SHARE);
             let mut change = patch::between(&self.sent, &new).unwrap_or_else(|| json!({}));
             let (seq, as_of) = (new["seq"].clone(), new["as_of"].clone());

@@ -65,7 +65,7 @@ pub struct UiLastRun {
     pub run_id: String,
     /// Its state.
     pub state: String,
-    /// How long it took, or has taken, in seconds.
+    /// How long it took, in seconds; left out while it runs, so that time alone changes nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
     /// When it could begin at the earliest.

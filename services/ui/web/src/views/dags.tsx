@@ -107,7 +107,7 @@ export function Bars(props: { dag: string; runs: Shapes["UiLastRun"][] }) {
           const state = () => look(run.state);
           const words = () => `${short(run.run_after)}: ${state().word}${run.seconds ? `, ${length(run.seconds)}` : ""}`;
           return (
-            <A href={runPath(props.dag, run.run_id)} title={words()} aria-label={words()} tabindex="-1" class={state().family} style={{ "--h": `${Math.max(0.15, Math.sqrt((run.seconds ?? 0) / most()))}` }}>
+            <A href={runPath(props.dag, run.run_id)} title={words()} aria-label={words()} tabindex="-1" class={state().family} style={{ "--h": `${Math.max(0.15, Math.sqrt((run.seconds ?? (state().family === "running" ? most() : 0)) / most()))}` }}>
               {state().family === "failed" ? "✕" : ""}
             </A>
           );
