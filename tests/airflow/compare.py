@@ -243,11 +243,13 @@ def run(version: str, name: str, dag_id: str) -> Ours:
 def values(xcoms: Json) -> Json:
     """Return what tasks handed on, without what Airflow itself puts there, and without orders that are chance.
 
-    Airflow 2 pushes a task's outlets as `pipeline_outlets` for lineage backends; a branch's way is a set there.
+    Airflow 2 pushes a task's outlets as `pipeline_outlets` for lineage backends, Airflow 3 the links to its own
+    pages; a branch's way is a set there.
     """
     kept = {}
     for task, pushed in xcoms.items():
-        pushed = {key: value for key, value in pushed.items() if key != "pipeline_outlets"}
+        own = ("pipeline_outlets", "_link_")
+        pushed = {key: value for key, value in pushed.items() if not key.startswith(own)}
         way = pushed.get("skipmixin_key")
         if isinstance(way, dict):
             pushed["skipmixin_key"] = {key: sorted(several) for key, several in way.items()}
