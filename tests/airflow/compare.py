@@ -8,6 +8,7 @@ the share that is equal; `--live PYTHON` asks the real Airflow of that interpret
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -168,6 +169,9 @@ def difference(theirs: Any, ours: Any, at: str = "") -> str:
     """Say the first thing that differs, or nothing; `*` stands for what is another each time."""
     if theirs == "*" or theirs == ours:
         return ""
+    if isinstance(theirs, str) and theirs.startswith("sha256:") and isinstance(ours, str):
+        same = theirs == f"sha256:{hashlib.sha256(ours.encode()).hexdigest()}"
+        return "" if same else f"{at}: another long text"
     if isinstance(theirs, dict) and isinstance(ours, dict):
         if theirs.keys() != ours.keys():
             lacks, more = sorted(theirs.keys() - ours.keys()), sorted(ours.keys() - theirs.keys())
