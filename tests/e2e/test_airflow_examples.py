@@ -35,6 +35,7 @@ GRAPHS: dict[str, dict[str, str]] = {
         "example_hitl_operator": "tasks that ask a person need a page of the UI that is not there",
     },
 }
+_OUTPUTS = "a value of a dict that a task handed on is not found by its key"
 _EARLY = "its start date lies after the date of the run, which dag.test() does not look at"
 _LATEST = "there dag.test() makes a run that counts as scheduled, and its latest is long past; ours is made by hand"
 
@@ -49,6 +50,10 @@ RUNS: dict[str, dict[str, str]] = {
         "example_asset_with_watchers": _WATCHERS,
         "example_asset_state_store_consumer": _EARLY,
         "example_asset_state_store_producer": _EARLY,
+        "example_task_state_store": _EARLY,
+        "example_task_state_store_async": _EARLY,
+        "example_task_state_store_mapped": _EARLY,
+        "example_bash_decorator": _OUTPUTS,
         "example_time_delta_sensor_async": _DEFERRED,
     },
 }

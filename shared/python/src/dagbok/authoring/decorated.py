@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from dagbok.authoring import session
 from dagbok.authoring.operator import BaseOperator
 from dagbok.operators.arguments import context_arguments
-from dagbok.runtime.driving import call
 
 if TYPE_CHECKING:
     from dagbok.authoring.dag import DAG
@@ -156,4 +155,6 @@ class _PythonDecoratedOperator(DecoratedOperator):
     def execute(self, context: Any) -> Any:
         """Call the function."""
         args, kwargs = self.call_arguments(context)
+        from dagbok.runtime.driving import call
+
         return call(self.python_callable, *args, **kwargs)

@@ -7,7 +7,6 @@ from typing import Any
 
 from dagbok.authoring.operator import BaseOperator
 from dagbok.operators.arguments import context_arguments
-from dagbok.runtime.driving import call
 
 
 class PythonOperator(BaseOperator):
@@ -54,6 +53,8 @@ class PythonOperator(BaseOperator):
 
     def execute_callable(self) -> Any:
         """Call the function with what was determined."""
+        from dagbok.runtime.driving import call
+
         return call(self.python_callable, *self.op_args, **self.op_kwargs)
 
 

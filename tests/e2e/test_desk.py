@@ -1,0 +1,50 @@
+"""At one's desk: a folder checked as CI would, one task rendered and run by itself, a folder's environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness import Cli, write_dag
+
+GOOD = """
+from datetime import datetime
+from airflow import DAG
+from airflow.operators.bash import BashOperator
+from airflow.operators.python import PythonOperator
+
+with DAG("good", schedule=None, start_date=datetime(2024, 1, 1)):
+    BashOperator(task_id="shell", bash_command="echo {{ ds }} {{ dag_run.conf['a'] }}")
+    PythonOperator(task_id="value", python_callable=lambda ds: {"day": ds})
+"""
+
+
+def test_a_folder_is_checked(dags: Path) -> None:
+    write_dag(dags, "good.py", GOOD)
+    told = Cli().json("dags", "check", str(dags))
+    assert (told["ok"], told["files"], told["dags"], told["errors"]) == (True, 1, 1, [])
+    write_dag(dags, "bad.py", "from airflow import DAG\nimport nosuchmodule\n")
+    done = Cli().run("dags", "check", str(dags))
+    assert done.returncode == 7, done.stderr
+    assert "bad.py:2: ModuleNotFoundError" in done.stdout
+    assert Cli().run("dags", "check", str(dags / "none")).returncode != 0
+
+
+def test_a_task_by_itself(dags: Path) -> None:
+    write_dag(dags, "good.py", GOOD)
+    file, date = str(dags / "good.py"), ("--logical-date", "2024-03-01")
+    told = Cli().json("tasks", "render", file, "shell", *date, "--conf", '{"a": 7}')
+    assert told["fields"]["bash_command"] == "echo 2024-03-01 7"
+    assert Cli().json("tasks", "test", file, "value", *date)["xcoms"]["return_value"] == {"day": "2024-03-01"}
+    done = Cli().run("tasks", "render", file, "shell", *date)
+    assert done.returncode == 7
+    assert "'a'" in done.stderr
+
+
+def test_an_environment_that_is_not_here_is_said(dags: Path, tmp_path: Path) -> None:
+    write_dag(dags, "good.py", GOOD)
+    (dags / "dagbok.lock").write_text("# provider: http\n")
+    cli = Cli(env={"DAGBOK_ENVIRONMENTS": str(tmp_path / "environments")})
+    done = cli.run("dags", "check", str(dags))
+    assert "DBK0046" in done.stderr
+    assert "dagbok providers install --dags" in done.stderr
+    assert cli.json("providers", "list", "--dags", str(dags))["interpreter"] is None
