@@ -151,11 +151,6 @@ fn read_model(store: &Store) -> Result<Value> {
         "bundle": store.bundle()?,
         "rows": { "version": VERSION, "sha256": store.fingerprint()? },
     });
-    let (variables, connections) = (store.variables()?, store.connections()?);
-    if !(variables.is_empty() && connections.is_empty()) {
-        outcome["variables"] = json!(variables);
-        outcome["connections"] = json!(connections);
-    }
     if !backfills.is_empty() {
         outcome["backfills"] = Value::Object(backfills);
     }
