@@ -71,10 +71,10 @@ async fn scheduler(pace: Duration, seconds: u64) -> anyhow::Result<(f64, f64, us
     let (clock, shutdown) = (Clock::system(), Shutdown::new());
     let (settings, child) = (SchedulerSettings::default(), shutdown.child());
     shutdown.spawn(dagbok_scheduler::run(ports.clone(), settings, clock.clone(), child));
-    let place = home.path().join("executor");
-    std::fs::create_dir(&place)?;
+    let of_executor = home.path().join("executor");
+    std::fs::create_dir(&of_executor)?;
     let bench = (ExecutorId::new("bench")?, "bench".to_owned());
-    let mut settings = ExecutorSettings::new(bench.0, bench.1, "/bin/false".into(), place);
+    let mut settings = ExecutorSettings::new(bench.0, bench.1, "/bin/false".into(), of_executor);
     (settings.slots, settings.runner) = (32, Runner::Null);
     let child = shutdown.child();
     shutdown.spawn(dagbok_executor::run(ports.clone(), settings, clock.clone(), child));

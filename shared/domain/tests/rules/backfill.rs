@@ -6,7 +6,7 @@ use dagbok_events::{
 };
 use dagbok_protocol::{
     BackfillDates, BackfillDoes, BackfillPlan, CommandBody, CreateBackfill, Reason, RefusalCode,
-    limits::BACKFILL_RUNS,
+    TriggerRun, limits::BACKFILL_RUNS,
 };
 use proptest::prelude::*;
 
@@ -157,11 +157,7 @@ fn a_dates_run_is_passed_over_or_runs_again_by_how_it_ended() {
         // Under a name that does not tell its date, and not over.
         let run_id = Some(RunId::new("by-hand").expect("an id"));
         let logical_date = Some(at("2023-12-03"));
-        world.send(CommandBody::TriggerRun(dagbok_protocol::TriggerRun {
-            run_id,
-            logical_date,
-            ..ask("etl")
-        }));
+        world.send(CommandBody::TriggerRun(TriggerRun { run_id, logical_date, ..ask("etl") }));
         world.settle();
         let wish = CreateBackfill { reprocess_behavior, ..wish("2023-12-01", "2023-12-04") };
         let told: Vec<(u32, BackfillDoes)> = plan(&mut world, wish.clone())
@@ -197,11 +193,7 @@ fn a_run_that_runs_again_is_found_by_its_date_whatever_its_name_is() {
     {
         let run_id = Some(RunId::new(run).expect("an id"));
         let logical_date = Some(at(date));
-        world.send(CommandBody::TriggerRun(dagbok_protocol::TriggerRun {
-            run_id,
-            logical_date,
-            ..ask("etl")
-        }));
+        world.send(CommandBody::TriggerRun(TriggerRun { run_id, logical_date, ..ask("etl") }));
         world.settle();
         end(&mut world, run, false);
     }
@@ -344,6 +336,19 @@ fn a_change_of_its_schedule_leaves_its_dates_as_they_are() {
     end(&mut world, &day(1), true);
     let run = world.namespace.active_run(&run_key("etl", &day(3))).expect("it goes on");
     assert_eq!(run.version().number, 2, "by the DAG as it is now");
+}
+
+#[test]
+fn what_it_would_do_is_told_in_its_order() {
+    let mut world = world();
+    let last = TriggerRun { logical_date: Some(at("2023-12-30")), ..ask("etl") };
+    world.send(CommandBody::TriggerRun(last));
+    let wish = || wish("2023-12-29", "2023-12-30");
+    let of = |plan: &BackfillPlan| plan.dates.iter().map(|it| it.does).collect::<Vec<_>>();
+    let (create, skip) = (BackfillDoes::Create, BackfillDoes::SkipInFlight);
+    assert_eq!(of(&plan(&mut world, wish())), [create, skip]);
+    let backwards = CreateBackfill { run_backwards: true, ..wish() };
+    assert_eq!(of(&plan(&mut world, backwards)), [skip, create]);
 }
 
 #[test]
@@ -495,7 +500,7 @@ fn carry_out(world: &mut World, deed: Deed, last: &mut u64) {
         }
         Deed::Trigger(n) => {
             let logical_date = Some(date(n));
-            let ask = dagbok_protocol::TriggerRun { logical_date, ..ask("etl") };
+            let ask = TriggerRun { logical_date, ..ask("etl") };
             world.send(CommandBody::TriggerRun(ask));
         }
         Deed::PauseDag(true) => drop(world.pause("etl")),
