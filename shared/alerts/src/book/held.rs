@@ -7,6 +7,10 @@ use crate::{AlertFact, AlertScope, AlertSuppressed, HeartbeatReceived, Rule, lim
 impl Book {
     pub(super) fn suppressed(&mut self, it: &AlertSuppressed) {
         self.released(it.id);
+        // What is told with it is looked at again: it may be told by itself now.
+        for member in self.holds.get(&it.id).into_iter().flatten() {
+            self.touched.note(|| *member);
+        }
         let Some(alert) = self.alerts.get_mut(&it.id) else { return };
         alert.held = Some(Held { why: it.why, by: it.by, silence: it.silence });
         let summary = alert.summary.clone();
