@@ -147,7 +147,9 @@ async fn main() -> anyhow::Result<()> {
         What::YearStart { home } => year::start(&home).await?,
         What::Lists { runs, dags } => lists::measure(&runs, dags).await?,
         What::Mapped { copies } => mapped::measure(&copies).await?,
-        What::Jetstream { nats, tasks, width } => jetstream::measure(&nats, tasks, width).await?,
+        What::Jetstream { nats, tasks, width } => {
+            Box::pin(jetstream::measure(&nats, tasks, width)).await?
+        }
     };
     println!("{figures}");
     Ok(())
