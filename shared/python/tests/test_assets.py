@@ -139,8 +139,8 @@ def asks(*, inlet_events):
     few = inlet_events[0].after(datetime(2024, 3, 1)).before("2024-03-02T00:00:00+00:00").ascending(False).limit(2)
     by_name, by_alias = inlet_events[Asset.ref(name="b")], inlet_events[any_one]
     told = [newest.extra["n"], newest.source_run_id, newest.timestamp.isoformat(), newest.source_aliases[0].name]
-    one = [event.source_run_id for event in inlet_events[a].extra("n", 1).limit(1)]
-    return told + [len(found), [event.extra["n"] for event in few], list(by_name), len(by_alias), len(inlet_events), one]
+    told += [len(found), [event.extra["n"] for event in few], list(by_name), len(by_alias), len(inlet_events)]
+    return told + [[event.source_run_id for event in inlet_events[a].extra("n", 1).limit(1)]]
 def asks_others(*, inlet_events): inlet_events[Asset("other")]
 
 with DAG("d", schedule=None) as d:
