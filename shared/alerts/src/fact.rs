@@ -160,7 +160,7 @@ pub struct SignOfLife {
 /// See [`AlertFact::SignOfLifeFailed`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignOfLifeFailed {
-    /// Which one.
+    /// Number of the sign of life, from 1.
     pub number: u64,
     /// HTTP's status, where one was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -172,7 +172,7 @@ pub struct SignOfLifeFailed {
 /// See [`AlertFact::SignOfLifeAccepted`]. Recorded only where the one before failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignOfLifeAccepted {
-    /// Which one.
+    /// Number of the sign of life, from 1.
     pub number: u64,
 }
 

@@ -168,7 +168,7 @@ pub enum ReportBody {
     },
     /// Its trigger came to nothing.
     TriggerFailed {
-        /// How.
+        /// In which way it came to nothing.
         why: TriggerFailedWhy,
         /// What was raised, or where it stood.
         traceback: String,

@@ -76,7 +76,7 @@ pub enum ResumedBy {
     Event(Payload),
     /// It came to nothing, which the task raises.
     Failure {
-        /// How.
+        /// In which way the trigger came to nothing.
         why: TriggerFailedWhy,
         /// What was raised, or where it stood.
         #[serde(default, skip_serializing_if = "String::is_empty")]

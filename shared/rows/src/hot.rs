@@ -29,6 +29,24 @@ pub(crate) enum OpenFailure {
     Damaged(String),
 }
 
+/// What a generation says of a key.
+pub(crate) enum Said {
+    /// Its row.
+    Row(sled::IVec),
+    /// That there is none any more, whatever an older place says.
+    Gone,
+}
+
+impl Said {
+    /// The row, where there is one.
+    pub(crate) fn row(self) -> Option<sled::IVec> {
+        match self {
+            Self::Row(row) => Some(row),
+            Self::Gone => None,
+        }
+    }
+}
+
 /// A generation.
 pub(crate) struct Hot {
     db: Option<sled::Db>,
@@ -75,9 +93,9 @@ impl Hot {
         self.db.as_ref().expect("only dropping takes it")
     }
 
-    /// What it says of a key: `None` where it says nothing.
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Option<sled::IVec>>, StoreError> {
-        Ok(self.db().get(key)?.map(live))
+    /// What it says of a key; `None` where it says nothing.
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Said>, StoreError> {
+        Ok(self.db().get(key)?.map(|row| live(row).map_or(Said::Gone, Said::Row)))
     }
 
     /// What lies in a range of keys, in their order.

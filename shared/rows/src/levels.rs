@@ -31,7 +31,7 @@ impl Levels {
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         for hot in [Some(&self.hot), self.settling.as_ref()].into_iter().flatten() {
             if let Some(said) = hot.get(key)? {
-                return Ok(said.map(Bytes::Hot));
+                return Ok(said.row().map(Bytes::Hot));
             }
         }
         let cold = self.cold.as_ref().map(|cold| cold.get(key)).transpose()?.flatten();

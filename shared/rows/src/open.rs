@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     cold::Cold,
-    hot::{Hot, OpenFailure},
+    hot::{Hot, OpenFailure, Said},
     levels::Levels,
     store::{META, Meta, OpenError, StoreError, unpack},
 };
@@ -146,7 +146,7 @@ fn usable(
             }
             Err(failure) => return Err(failure),
         };
-        let said = hot.get(META).map_err(unreadable)?.flatten();
+        let said = hot.get(META).map_err(unreadable)?.and_then(Said::row);
         if let Some(meta) = meta(said.as_deref(), version)? {
             if meta.base != base {
                 broken = true;
@@ -187,6 +187,7 @@ fn meta(bytes: Option<&[u8]>, version: u32) -> Result<Option<Meta>, Failure> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` hands over")]
 fn unreadable(error: StoreError) -> Failure {
     Failure::Useless(format!("it is damaged: {error}"))
 }

@@ -230,7 +230,9 @@ impl Store {
     pub fn settle(&self) -> Result<(), StoreError> {
         self.begin_generation()?;
         let mover = self.mover().take();
-        mover.map(Mover::finish);
+        if let Some(mover) = mover {
+            mover.finish();
+        }
         Ok(())
     }
 

@@ -39,7 +39,7 @@ fn servers_old_and_new_read_the_configurations() {
 }
 
 fn server() -> NatsServer {
-    let passwords: String = ["SCHEDULER", "EXECUTOR", "PROCESSOR", "UI", "ALERTING"]
+    let passwords: String = ["SCHEDULER", "EXECUTOR", "TRIGGERER", "PROCESSOR", "UI", "ALERTING"]
         .map(|role| format!("DAGBOK_{role}_PASSWORD: \"secret of {role}\"\n"))
         .concat();
     let users = std::fs::read_to_string(deployed("users.conf")).expect("deploy/nats has it");

@@ -57,6 +57,11 @@ pub enum OpenError {
     },
 }
 
+/// Two digits for each byte.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
 impl MasterKey {
     /// A new one.
     pub fn generate() -> Self {
@@ -65,7 +70,7 @@ impl MasterKey {
 
     fn of(secret: Key) -> Self {
         let named = derive(&*secret, &[b"name"]);
-        let id = named[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = hex(&named[..8]);
         Self { id, secret }
     }
 
@@ -84,7 +89,7 @@ impl MasterKey {
 
     /// As [`MasterKey::read`] reads it.
     pub fn text(&self) -> Zeroizing<String> {
-        Zeroizing::new(URL_SAFE.encode(&*self.secret))
+        Zeroizing::new(URL_SAFE.encode(self.secret.as_slice()))
     }
 
     /// Its id.
@@ -98,7 +103,7 @@ impl MasterKey {
 
     /// Seals a value for what it belongs to.
     pub fn seal(&self, entry: Entry<'_>, value: &impl Serialize) -> Sealed {
-        let id = random::<16>().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let id = hex(&random::<16>());
         let about = entry.about(&id);
         let own: Key = Zeroizing::new(random());
         let mut plain =

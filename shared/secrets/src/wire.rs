@@ -38,12 +38,12 @@ fn point(half: &str) -> Option<MontgomeryPoint> {
 }
 
 /// The keys there and back. `None` where a half is one of the few that come to the same with every key.
-fn keys(own: &Key, theirs: MontgomeryPoint, asker: &str, asked: &str) -> Option<(Key, Key)> {
+fn keys(own: &Key, theirs: MontgomeryPoint, from: &str, to: &str) -> Option<(Key, Key)> {
     let shared = Zeroizing::new(theirs.mul_clamped(**own).to_bytes());
     if shared.iter().all(|byte| *byte == 0) {
         return None;
     }
-    let way = |way: &[u8]| derive(&*shared, &[way, asker.as_bytes(), asked.as_bytes()]);
+    let way = |way: &[u8]| derive(&*shared, &[way, from.as_bytes(), to.as_bytes()]);
     Some((way(b"question"), way(b"answer")))
 }
 

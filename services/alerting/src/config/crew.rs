@@ -27,7 +27,7 @@ pub(super) struct PersonSection {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ContactSection {
-    /// The receiver.
+    /// Name of the receiver that reaches this person.
     pub(super) receiver: String,
     /// How long after the person was first told, where they have not acknowledged.
     #[serde(default)]
@@ -81,7 +81,7 @@ const fn week() -> u32 {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ShiftSection {
-    /// Who.
+    /// Name of the person on call meanwhile, of `[[people]]`.
     pub(super) person: String,
     /// From when, as `2026-12-24T09:00` by the schedule's clock.
     pub(super) from: String,

@@ -149,7 +149,7 @@ pub struct AlertChange {
 /// Something outside that says regularly that it lives.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct HeartbeatResponse {
-    /// Its name.
+    /// Name by which whoever lives says so, unique in the namespace.
     pub name: String,
     /// When it said so last.
     pub at: DateTime,

@@ -9,7 +9,7 @@ use super::{DateTime, OnExistence, OnNonExistence};
 /// A variable.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct VariableResponse {
-    /// Its key.
+    /// Key of the variable, unique in the namespace.
     pub key: String,
     /// Its value, with `***` for what a telling name says is a secret; null where the master key is not at hand.
     pub value: Option<String>,
@@ -85,19 +85,19 @@ pub struct VariablePatch {
 /// A connection. Its password and what its extra has are never shown.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct ConnectionResponse {
-    /// Its id.
+    /// Id of the connection, unique in the namespace.
     pub connection_id: String,
     /// Its type, by which a hook is found.
     pub conn_type: String,
     /// What it is for, where somebody said so.
     pub description: Option<String>,
-    /// The host.
+    /// Name or address of the machine to connect to.
     pub host: Option<String>,
     /// Who logs in.
     pub login: Option<String>,
     /// The database, or what stands in its place.
     pub schema: Option<String>,
-    /// The port.
+    /// Port of that machine.
     pub port: Option<i64>,
     /// `***` where there is one.
     pub password: Option<String>,
@@ -129,7 +129,7 @@ pub struct ConnectionBody {
     /// What it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The host.
+    /// Name or address of the machine to connect to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Who logs in.
@@ -138,10 +138,10 @@ pub struct ConnectionBody {
     /// The database, or what stands in its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
-    /// The port.
+    /// Its port, from 1 to 65535.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<i64>,
-    /// The password.
+    /// The password in clear; written only, no answer has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
     /// Whatever else its hook needs: a JSON object, as text.

@@ -74,7 +74,10 @@ impl Namespace {
             let timeouts = self.index.timeouts.range(..=(now, RunNo::MAX));
             proposals.extend(timeouts.map(|(_, number)| Proposal::TimeOutRun(*number)));
             proposals.extend(self.plan_to_give_up(now));
-            proposals.extend(self.plan_triggers(now));
+            // Each of those may end the wait for a trigger too: what they leave of these is planned when they are done.
+            if proposals.is_empty() {
+                proposals.extend(self.plan_triggers(now));
+            }
         }
         if !proposals.is_empty() {
             // What these leave is planned when they are done.

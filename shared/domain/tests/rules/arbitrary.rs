@@ -14,9 +14,9 @@ use dagbok_events::{
     RunNoted, RunStarted, RunSucceeded, RunTimedOut, RunType, RunVersionChanged, RunWas, Scope,
     Sealed, SkippedWhy, TaskCleared, TaskExpanded, TaskId, TaskMark, TaskMarked, TaskNoted,
     TaskQueued, TaskRuledOut, TaskSpec, Timestamp, Timetable, TraceContext, TriggerCall,
-    TriggerFailed, TriggerFailedWhy, TriggerFired, TriggerRule, TryCancelled, TryDeferred, TryFailed,
-    TryLost, TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted, TrySucceeded,
-    Usage, VariableDeleted, VariableKey, VariableSet, XComPushed,
+    TriggerFailed, TriggerFailedWhy, TriggerFired, TriggerRule, TryCancelled, TryDeferred,
+    TryFailed, TryLost, TryNamed, TryNumber, TryRescheduled, TryReturned, TrySkipped, TryStarted,
+    TrySucceeded, Usage, VariableDeleted, VariableKey, VariableSet, XComPushed,
 };
 use proptest::{option, prelude::*, sample::select, strategy::Union};
 

@@ -104,7 +104,7 @@ fn a_trigger_that_takes_too_long_is_over() {
 fn an_event_may_end_the_task() {
     for (end, then) in [
         (TriggerEnd::Success, "TrySucceeded s 1"),
-        (TriggerEnd::Failed, "TryFailed s 1 retry -"),
+        (TriggerEnd::Failed, "TryFailed s 1 retry never"),
         (TriggerEnd::Skipped, "TrySkipped s 1"),
     ] {
         let mut world = world();

@@ -107,7 +107,7 @@ pub struct TriggerFailed {
     /// The leg that goes on with it.
     #[serde(default, skip_serializing_if = "Leg::is_first")]
     pub leg: Leg,
-    /// How.
+    /// In which way it came to nothing.
     pub why: TriggerFailedWhy,
     /// What was raised, or where it stood; empty where there is nothing more to say.
     #[serde(default, skip_serializing_if = "String::is_empty")]

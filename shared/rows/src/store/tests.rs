@@ -1,3 +1,4 @@
+//! Rows are the same wherever they stand, and whatever a crash leaves of the places.
 use std::{collections::BTreeMap, sync::atomic::AtomicBool};
 
 use proptest::{collection::vec, option, prelude::*};

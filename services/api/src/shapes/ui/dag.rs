@@ -23,7 +23,7 @@ pub struct UiDags {
 /// A DAG in the list.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct UiDagRow {
-    /// Its id.
+    /// Id of the DAG, unique in the namespace.
     pub dag_id: String,
     /// Its name for people, where it has another.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,7 +44,7 @@ pub struct UiDagRow {
     pub next: Option<DateTime>,
     /// Whose it is.
     pub owner: String,
-    /// Its tags.
+    /// Tags that its file gives it.
     pub tags: Vec<String>,
     /// Its runs by state, all that there are.
     pub runs: BTreeMap<String, u64>,
@@ -63,7 +63,7 @@ pub struct UiDagRow {
 pub struct UiLastRun {
     /// Id of the run.
     pub run_id: String,
-    /// Its state.
+    /// State of the run, in Airflow's word.
     pub state: String,
     /// How long it took, in seconds; left out while it runs, so that time alone changes nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,7 +146,7 @@ pub struct UiGridTask {
 /// A column of the grid: a run.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct UiColumn {
-    /// Its state.
+    /// State of the run, in Airflow's word.
     pub state: String,
     /// `manual`, `scheduled`, `backfill`, `asset_triggered`.
     pub run_type: String,
@@ -174,7 +174,7 @@ pub struct UiColumn {
 /// Something that a run can be given.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct UiParam {
-    /// Its name.
+    /// Name of the param, as conf has it.
     pub name: String,
     /// What it is where a run is given nothing.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -73,7 +73,7 @@ pub struct UiVerdict {
 /// An alert in short.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct UiAlert {
-    /// Its number.
+    /// Number of the alert, as in its page and links.
     pub alert_id: u64,
     /// `run_failed` and the like.
     pub rule: String,
@@ -113,7 +113,7 @@ pub struct UiTold {
     /// Since when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by_at: Option<DateTime>,
-    /// The alert.
+    /// Number of the alert that somebody was told of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert_id: Option<u64>,
 }
@@ -185,7 +185,7 @@ pub struct UiWaiting {
 pub struct UiImportError {
     /// Its path in the DAG folder.
     pub file: String,
-    /// The line.
+    /// Line of the file, from 1; none where the error names none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
     /// The exception's class.

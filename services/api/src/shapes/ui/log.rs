@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 /// Lines of a log that follow one another, in the order in which they were written.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct UiLog {
-    /// The lines.
+    /// Lines of this window, in the order in which they came.
     pub lines: Vec<UiLogLine>,
     /// Where the first of them begins, in bytes.
     pub from: u64,

@@ -17,7 +17,7 @@ pub struct UiFailure {
     pub task_id: String,
     /// Which copy; -1 where it is not mapped.
     pub map_index: i32,
-    /// The try.
+    /// Number of the try that failed, from 1.
     pub try_number: u16,
     /// How many tries there were.
     pub tries: u16,
@@ -57,7 +57,7 @@ pub struct UiRun {
     pub dag_id: String,
     /// Id of the run.
     pub run_id: String,
-    /// Its state.
+    /// State of the run, in Airflow's word.
     pub state: String,
     /// `manual`, `scheduled`, `backfill`, `asset_triggered`.
     pub run_type: String,
@@ -165,7 +165,7 @@ pub struct UiRunTask {
 /// A try as a bar.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct UiTryBar {
-    /// Which.
+    /// Number of the try, from 1.
     pub number: u16,
     /// The state that it is, or was left, in.
     pub state: String,
@@ -199,7 +199,7 @@ pub struct UiTask {
     pub run_after: DateTime,
     /// `manual`, `scheduled`, `backfill`, `asset_triggered`.
     pub run_type: String,
-    /// The task.
+    /// The task and its tries in this run.
     pub task: UiRunTask,
     /// What somebody noted of it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -236,9 +236,9 @@ pub struct UiTask {
 /// A value that a task handed on.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct UiXCom {
-    /// Its name.
+    /// Name under which the task handed it on.
     pub key: String,
-    /// When.
+    /// When the task handed it on.
     pub at: DateTime,
     /// By which try.
     pub try_number: u16,
