@@ -62,7 +62,7 @@ pub async fn run(
             settings.env.insert(LOOKUP_VARIABLE.to_owned(), socket);
         }
         Err(error) => {
-            tracing::warn!(%error, "files can't ask for variables of the log while they are loaded")
+            tracing::warn!(%error, "files can't ask for variables of the log while they are loaded");
         }
     }
     let started = match settings.runner {

@@ -53,7 +53,7 @@ pub async fn run(
     match &lookup {
         Ok(lookup) => settings.python.lookup = Some(lookup.socket()),
         Err(error) => {
-            tracing::warn!(%error, "files can't ask for variables of the log while they are read")
+            tracing::warn!(%error, "files can't ask for variables of the log while they are read");
         }
     }
     let mut service = Service::open(ports, settings, clock, shutdown.clone()).await?;

@@ -224,8 +224,8 @@ mod tests {
         let file = KeyFile::own(folder.path().join("secrets.key"));
         assert!(matches!(file.load(), Err(KeyFileError::Missing(_))));
         let made = file.make().unwrap();
-        let mode = file.path().metadata().unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        let permissions = file.path().metadata().unwrap().permissions();
+        assert_eq!(permissions.mode() & 0o777, 0o600);
         assert_eq!(file.load().unwrap().current().id(), made.current().id());
         assert_eq!(file.make().unwrap().current().id(), made.current().id(), "it stays");
     }

@@ -106,7 +106,9 @@ impl Crowd {
                 for key in keys {
                     if let Some(no) = self.numbers.get(&key).copied() {
                         tracing::debug!(%key, "nobody waits for a trigger any more");
-                        self.let_go(no).map(acknowledge);
+                        if let Some(delivery) = self.let_go(no) {
+                            acknowledge(delivery);
+                        }
                     }
                 }
             }

@@ -41,7 +41,7 @@ pub(super) struct Held {
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     bytes: Vec<u8>,
-    lines: u64,
+    count: u64,
     dropped: u64,
 }
 
@@ -65,7 +65,7 @@ impl Lines {
             return;
         }
         self.bytes.extend(line);
-        self.lines += 1;
+        self.count += 1;
     }
 
     /// Keeps them beside the log; none where there is nothing, or it can't be kept.
@@ -73,7 +73,7 @@ impl Lines {
         if self.bytes.is_empty() {
             return None;
         }
-        let (size, lines, dropped) = (self.bytes.len() as u64, self.lines, self.dropped);
+        let (size, lines, dropped) = (self.bytes.len() as u64, self.count, self.dropped);
         match store.put(self.bytes.into()).await {
             Ok(digest) => {
                 let digest = Digest::new(digest).expect("a blob store answers with a digest");

@@ -116,10 +116,13 @@ async fn hear(reading: OwnedReadHalf, group: GroupNo, events: &mpsc::UnboundedSe
     let mut reading = BufReader::new(reading);
     loop {
         match wire::read(&mut reading).await {
-            Ok(Some(Incoming::Request { id, body })) => match Word::read(id, body) {
-                Some(word) => drop(events.send(Event::Said(group, word))),
-                None => tracing::warn!("a triggers' process says what is not understood"),
-            },
+            Ok(Some(Incoming::Request { id, body })) => {
+                if let Some(word) = Word::read(id, body) {
+                    drop(events.send(Event::Said(group, word)));
+                } else {
+                    tracing::warn!("a triggers' process says what is not understood");
+                }
+            }
             Ok(Some(Incoming::TooLarge { bytes, .. })) => {
                 tracing::warn!(bytes, "a triggers' process says too much at once");
             }

@@ -1,7 +1,7 @@
 //! Which files are read when, and what becomes of a reading.
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use dagbok_events::{NotCarriedOut, TaskId};
+use dagbok_events::{NotCarriedOut, TaskId, Timestamp};
 use dagbok_runtime::Shutdown;
 use tokio::{
     task::Id,
@@ -166,15 +166,7 @@ impl Service {
             *parsed = ParsedFile::failed(&file, "BundleTooLarge", message, String::new());
         }
         let had = state.dag_ids().clone();
-        let again = foretell::again_in(&parsed, self.clock.now());
-        let again = match again {
-            _ if !parsed.looked_up => again,
-            // What it read of the log may have changed, whatever its timetables would answer.
-            again => {
-                let look = again.map_or(LOOKED_UP_PAUSE, |again| again.look.min(LOOKED_UP_PAUSE));
-                Some(Again { look, unless: None })
-            }
-        };
+        let again = again_in(&parsed, self.clock.now());
         let news = state.take(why, inputs, &parsed, again);
         state.look_at(&file, &self.snapshot);
         self.agenda.note(&file, state, &self.snapshot, Instant::now());
@@ -191,4 +183,15 @@ fn refuse_zip(file: &str) -> ParsedFile {
     let message =
         "packaged DAGs (zip) are not supported; unpack the package into the DAG folder".to_owned();
     ParsedFile::failed(file, "ZipPackage", message, String::new())
+}
+
+/// When a file is to be read again though nothing of it changed.
+fn again_in(parsed: &ParsedFile, now: Timestamp) -> Option<Again> {
+    let again = foretell::again_in(parsed, now);
+    if !parsed.looked_up {
+        return again;
+    }
+    // What it read of the log may have changed, whatever its timetables would answer.
+    let look = again.map_or(LOOKED_UP_PAUSE, |again| again.look.min(LOOKED_UP_PAUSE));
+    Some(Again { look, unless: None })
 }

@@ -90,7 +90,7 @@ impl Namespace {
     }
 
     /// What a triggerer is given of a try that waits for a trigger.
-    pub(super) fn trigger_item(&self, item: WorkItem, run: &Run, no: InstanceNo) -> WorkItem {
+    pub(super) fn trigger_item(item: WorkItem, run: &Run, no: InstanceNo) -> WorkItem {
         let deferral = run.instance(no).deferral.as_ref();
         WorkItem { trigger: deferral.map(|it| it.trigger.clone()), resume: None, ..item }
     }

@@ -179,7 +179,7 @@ impl Namespace {
             ask: false,
         };
         let is_trigger = instance.state.deferred().is_some();
-        Some(if is_trigger { self.trigger_item(item, run, queued.instance) } else { item })
+        Some(if is_trigger { Self::trigger_item(item, run, queued.instance) } else { item })
     }
 
     /// The values that a run's tasks handed on: whose, under which name, and the record that has them.

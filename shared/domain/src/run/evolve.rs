@@ -58,6 +58,7 @@ impl Run {
 
     /// The same, with what it changed added to `changes`.
     #[deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
+    #[expect(clippy::too_many_lines, reason = "one arm a fact, and none may be forgotten")]
     pub fn evolve_into(&mut self, changes: &mut Vec<Change>, seq: u64, at: Timestamp, fact: &Fact) {
         let change = match fact {
             Fact::RunStarted(_) => self.begin(at),

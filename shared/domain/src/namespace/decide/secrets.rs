@@ -88,7 +88,7 @@ impl Namespace {
         let keys: Vec<_> =
             asked.keys.iter().filter(|key| holds.contains(&key.id)).cloned().collect();
         let master = asked.master.clone();
-        (!keys.is_empty()).then(|| Fact::SecretsRewrapped(SecretsRewrapped { master, keys }))
+        (!keys.is_empty()).then_some(Fact::SecretsRewrapped(SecretsRewrapped { master, keys }))
     }
 }
 
