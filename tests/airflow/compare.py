@@ -247,12 +247,12 @@ def run(version: str, name: str, dag_id: str) -> Ours:
 def values(xcoms: Json) -> Json:
     """Return what tasks handed on, without what Airflow itself puts there, and without orders that are chance.
 
-    Airflow 2 pushes a task's outlets as `pipeline_outlets` for lineage backends, Airflow 3 the links to its own
+    Airflow 2 pushes inlets and outlets as `pipeline_…` for lineage backends, Airflow 3 the links to its own
     pages; a branch's way is a set there.
     """
     kept = {}
     for task, pushed in xcoms.items():
-        own = ("pipeline_outlets", "_link_")
+        own = ("pipeline_outlets", "pipeline_inlets", "_link_")
         pushed = {key: value for key, value in pushed.items() if not key.startswith(own)}
         way = pushed.get("skipmixin_key")
         if isinstance(way, dict):
