@@ -143,7 +143,7 @@ def scheduler_replaced(folder: Path) -> None:
         trigger(apart.api, "chain", "r1", set())
         witness = folder / "witness"
         wait_until("some steps", lambda: witness.exists() and len(witness.read_text().splitlines()) >= 3)
-        leaders = [it for it in apart.of("scheduler") if "leading" in it.log.read_text()]
+        leaders = [it for it in apart.of("scheduler") if '"message":"leading"' in it.log.read_text()]
         assert len(leaders) == 1, "one leads"
         leaders[0].kill()
         time.sleep(0.5)
@@ -249,7 +249,7 @@ def two_schedulers(folder: Path, seed: int) -> None:
                 assert changed.json()["is_paused"] is paused, f"r{number}: {changed.text}"
         wait_all(apart.api, accepted, patience=60)
         check_history(apart.api.events(), accepted)
-        assert all("leading" in it.log.read_text() for it in apart.of("scheduler")), "both led"
+        assert all('"message":"leading"' in it.log.read_text() for it in apart.of("scheduler")), "both led"
 
 
 def disk_full(folder: Path) -> None:

@@ -269,9 +269,9 @@ impl Executor {
     }
 
     /// Some triggerer runs what a leg waits for, or two do: it fires, comes to nothing, or takes too long.
-    fn fire_later(&self, world: &mut World, key: &TryKey, queued_seq: u64) {
-        let Some(leg) = key.leg.next() else { return };
-        let key = TryKey { leg, ..key.clone() };
+    fn fire_later(&self, world: &mut World, waiting: &TryKey, queued_seq: u64) {
+        let Some(leg) = waiting.leg.next() else { return };
+        let key = TryKey { leg, ..waiting.clone() };
         let body = match world.rng.below(8) {
             0 => return world.note("a trigger takes too long"),
             1 => ReportBody::TriggerFailed {

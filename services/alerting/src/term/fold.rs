@@ -81,15 +81,20 @@ pub(crate) async fn store(parts: &Parts, watch: &Watch) {
 
 /// What links in messages are signed with: made once, and kept, so that links hold over restarts and replicas.
 pub(crate) async fn links(parts: &Parts) -> Links {
-    let known = parts.snapshots.get(LINKS).await.ok().flatten();
-    if let Some(key) = known.filter(|key| key.len() == KEY_BYTES) {
+    let known = parts.snapshots.get(LINKS).await;
+    if let Err(error) = &known {
+        tracing::warn!(%error, "the key of links can't be read: those sent now hold until the next start");
+    }
+    let may_be_kept = known.is_ok();
+    if let Some(key) = known.ok().flatten().filter(|key| key.len() == KEY_BYTES) {
         return Links::new(&key);
     }
     let Some(key) = Links::fresh_key() else {
         tracing::error!("this machine has no chance to draw a key from: links hold for nobody");
         return Links::new(dagbok_runtime::fresh_id().as_bytes());
     };
-    if let Err(error) = parts.snapshots.put(LINKS, key.clone().into()).await {
+    // One that could not be read may be there, and stays: links that were sent before hold by it.
+    if may_be_kept && let Err(error) = parts.snapshots.put(LINKS, key.clone().into()).await {
         tracing::warn!(%error, "the key of links can't be kept: they hold until the next start");
     }
     Links::new(&key)

@@ -345,10 +345,8 @@ impl Book {
         let (receiver, count) = (delivery.receiver.clone(), delivery.count);
         let first_at = delivery.first_at;
         match (came.state, came.why) {
-            (DeliveryState::Accepted, _) => {
-                if self.failing.remove(&receiver).is_some() {
-                    self.touch_receiver(&receiver);
-                }
+            (DeliveryState::Accepted, _) if self.failing.remove(&receiver).is_some() => {
+                self.touch_receiver(&receiver);
             }
             (DeliveryState::Rejected, Some(why)) => self.fails(receiver, at, first_at, why),
             (_, Some(why)) if count >= limits::FALLBACK_AFTER => {

@@ -5,7 +5,7 @@ use dagbok_events::Timestamp;
 
 use super::chase;
 use crate::{
-    Alert, AlertFact, AlertReleased, AlertSuppressed, Book, Inhibition, Labels, Policy, Rule,
+    Alert, AlertFact, AlertReleased, AlertSuppressed, Book, Held, Inhibition, Labels, Policy, Rule,
     SuppressedWhy, matches_all,
 };
 
@@ -37,8 +37,8 @@ impl Holds {
 
     /// Notes a root cause; true where it was none before.
     pub(super) fn root(&mut self, alert: &Alert) -> bool {
-        let is_root =
-            alert.is_open() && !alert.held.is_some_and(|held| held.why == SuppressedWhy::Inhibited);
+        let follows = |held: Held| held.why == SuppressedWhy::Inhibited;
+        let is_root = alert.is_open() && alert.held.is_none_or(|held| !follows(held));
         if !is_root {
             for key in self.roots_of.remove(&alert.id).unwrap_or_default() {
                 if let Some(ids) = self.roots.get_mut(&key) {

@@ -375,6 +375,7 @@ fn tries() -> impl Strategy<Value = (TaskId, MapIndex, TryNumber, Leg)> {
     (task(), map_index(), try_number(), (0..3_u32).prop_map(Leg))
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each fact")]
 fn about_tries() -> Union<BoxedStrategy<Fact>> {
     let queued = (tries(), pool(), number()).prop_map(
         |((task_id, map_index, try_number, leg), pool, pool_slots)| {

@@ -627,6 +627,7 @@ pub(crate) fn brief_all(records: &[Record]) -> Vec<String> {
 }
 
 /// A fact in a few words.
+#[expect(clippy::too_many_lines, reason = "one arm for each fact")]
 pub(crate) fn brief(fact: &Fact) -> String {
     match fact {
         Fact::DagRegistered(f) => format!("DagRegistered {} v{}", f.spec.dag_id, f.version),

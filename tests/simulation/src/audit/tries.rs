@@ -219,10 +219,10 @@ fn end_trigger(copy: &mut CopyModel, at: Timestamp, execution: Execution, fact: 
             copy.stand = Stand::Running(execution, f.executor.clone());
             return Ok(());
         }
-        Fact::TriggerFailed(f) if f.why == TriggerFailedWhy::Timeout => {
-            if copy.until.is_none_or(|until| until > at) {
-                return Err(format!("a trigger's time is up too early: {:?}", copy.until));
-            }
+        Fact::TriggerFailed(f)
+            if f.why == TriggerFailedWhy::Timeout && copy.until.is_none_or(|until| until > at) =>
+        {
+            return Err(format!("a trigger's time is up too early: {:?}", copy.until));
         }
         _ => {}
     }
