@@ -185,6 +185,11 @@ impl Run {
                     let due = to.plus(due.since(since));
                     Some((no, TaskState::UpForReschedule { token, since: to, due }))
                 }
+                TaskState::Deferred { token, since, seq, ref hold, until } if since > to => {
+                    let until = until.map(|until| to.plus(until.since(since)));
+                    let hold = hold.clone();
+                    Some((no, TaskState::Deferred { token, since: to, seq, hold, until }))
+                }
                 TaskState::Queued { token, at, seq, ref hold } if at > to => {
                     Some((no, TaskState::Queued { token, at: to, seq, hold: hold.clone() }))
                 }

@@ -257,9 +257,12 @@ impl RunModel {
             copy.queued_at = copy.queued_at.min(to);
             if let Stand::Again(since, due) | Stand::Later(_, since, due) = &mut copy.stand
                 && *since > to
-                && *due != NEVER
             {
-                (*since, *due) = (to, to.plus(due.since(*since)));
+                // A trigger is waited for without a date of its own, and for as long as its time says.
+                let later = |at: Timestamp| to.plus(at.since(*since));
+                copy.until = copy.until.map(later);
+                *due = if *due == NEVER { NEVER } else { later(*due) };
+                *since = to;
             }
         }
     }
