@@ -4,7 +4,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::{Body, to_bytes},
-    http::{Method, Request, header},
+    http::{Method, Request, Uri, header},
 };
 use dagbok_events::{Actor, MapIndex, Payload, RunKey, TaskId, decode_any, encode_any};
 use dagbok_protocol::{ApiQuestion, ApiReply, Asked, limits::RECORD_BYTES, names};
@@ -124,7 +124,9 @@ async fn rest(
     key: Option<String>,
 ) -> ApiReply {
     let method = if body.is_some() { Method::POST } else { Method::GET };
-    if !is_open(&method, target.split('?').next().unwrap_or_default()) {
+    // As the router reads it: what names a host, or is no path, is nobody's.
+    let uri = target.parse::<Uri>().ok().filter(|uri| uri.authority().is_none());
+    if !uri.is_some_and(|uri| is_open(&method, uri.path())) {
         return failed(403, &format!("no task may ask for {method} {target}"));
     }
     let mut request = Request::builder().method(method).uri(target);

@@ -40,8 +40,9 @@ impl Levels {
 
     pub(crate) fn range(&self, range: (Bound<&[u8]>, Bound<&[u8]>)) -> Merged {
         let hot = [Some(&self.hot), self.settling.as_ref()].into_iter().flatten();
-        let hot = hot.map(|hot| Box::new(hot.range(range)) as Pairs);
-        let cold = self.cold.as_ref().map(|cold| Box::new(cold.range(range)) as Pairs);
+        // A walk keeps the generation, and with it its files, until it is over.
+        let hot = hot.map(|hot| (Box::new(hot.range(range)) as Pairs, Some(Arc::clone(hot))));
+        let cold = self.cold.as_ref().map(|cold| (Box::new(cold.range(range)) as Pairs, None));
         Merged::new(hot.chain(cold))
     }
 
@@ -65,6 +66,11 @@ impl Mover {
             .name("move-rows".to_owned())
             .spawn(move || move_rows(&levels, &stopped))?;
         Ok(Self { stop, thread: Some(thread) })
+    }
+
+    /// Whether it does nothing more, whatever came of it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits until the rows have moved.

@@ -1,7 +1,7 @@
 //! Rows of several places as those of one: by key, and of a key what the newest place says of it.
-use std::ops::Deref;
+use std::{ops::Deref, sync::Arc};
 
-use crate::store::StoreError;
+use crate::{hot::Hot, store::StoreError};
 
 /// Bytes as the place that they come from holds them.
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ struct Place {
     pairs: Pairs,
     front: Option<Pair>,
     back: Option<Pair>,
+    /// Dropped last: the files that are read go with it.
+    _of: Option<Arc<Hot>>,
 }
 
 impl Place {
@@ -68,8 +70,8 @@ pub(crate) struct Merged {
 }
 
 impl Merged {
-    pub(crate) fn new(places: impl IntoIterator<Item = Pairs>) -> Self {
-        let place = |pairs| Place { pairs, front: None, back: None };
+    pub(crate) fn new(places: impl IntoIterator<Item = (Pairs, Option<Arc<Hot>>)>) -> Self {
+        let place = |(pairs, of)| Place { pairs, front: None, back: None, _of: of };
         Self { places: places.into_iter().map(place).collect(), failed: false }
     }
 

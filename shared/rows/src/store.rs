@@ -191,8 +191,11 @@ impl Store {
         levels.hot.write(changes, pack(&meta), levels.has_older())?;
         if self.0.written.fetch_add(changes.len(), Ordering::Relaxed) >= LOOK_AFTER {
             self.0.written.store(0, Ordering::Relaxed);
-            if levels.hot.size()? >= GROWN {
-                self.begin_generation()?;
+            // What was asked for is written: that the rest can't move yet is tried again after so many rows.
+            if levels.hot.size()? >= GROWN
+                && let Err(error) = self.begin_generation()
+            {
+                tracing::warn!(%error, "rows can't be moved to the cold ones yet");
             }
         }
         Ok(())
@@ -202,8 +205,15 @@ impl Store {
     fn begin_generation(&self) -> Result<(), StoreError> {
         let Some(Claim { root, .. }) = &self.0.claim else { return Ok(()) };
         let now = self.0.levels.load_full();
+        if now.settling.is_some() {
+            let mut mover = self.mover();
+            if mover.as_ref().is_none_or(Mover::is_over) {
+                *mover = Some(Mover::start(&self.0.levels)?);
+            }
+            return Ok(());
+        }
         // One to which nothing was written says nothing, not even its number.
-        if now.settling.is_some() || now.hot.get(META)?.is_none() {
+        if now.hot.get(META)?.is_none() {
             return Ok(());
         }
         now.hot.flush()?;

@@ -204,7 +204,9 @@ impl FileState {
         let pause = if failed && parsed.may_heal {
             let tried = before.filter(|last| why == Why::Retry && last.failed);
             let tried = tried.and_then(|last| last.retry);
-            Some(tried.map_or(FIRST_PAUSE, |tried| (tried.pause * 2).min(LONGEST_PAUSE)))
+            let pause = tried.map_or(FIRST_PAUSE, |tried| (tried.pause * 2).min(LONGEST_PAUSE));
+            // What it would look up may be there sooner than a package that is missing.
+            Some(again.as_ref().map_or(pause, |again| pause.min(again.look)))
         } else {
             again.as_ref().map(|again| again.look)
         };

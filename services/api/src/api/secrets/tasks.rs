@@ -89,13 +89,16 @@ async fn answered(state: &ApiState, caller: Caller, asked: SecretAsk) -> Result<
             let key = VariableKey::new(key).map_err(|error| no_key(&error))?;
             let description = description.map(Some);
             let new = NewVariable { key, value: &value, description, only: None };
-            set_variable(state, caller, new).await?;
-            Ok(json!({}))
+            match set_variable(state, caller, new).await {
+                // Decided, and not to be read yet: a task has no more to do than where it can be.
+                Ok(()) | Err(ApiError::Accepted(_)) => Ok(json!({})),
+                Err(error) => Err(error),
+            }
         }
         SecretAsk::DeleteVariable { key } => {
             let Ok(key) = VariableKey::new(key) else { return Ok(json!({ "deleted": 0 })) };
             match change(state, caller, SecretChange::DeleteVariable { key }).await {
-                Ok(()) => Ok(json!({ "deleted": 1 })),
+                Ok(()) | Err(ApiError::Accepted(_)) => Ok(json!({ "deleted": 1 })),
                 Err(ApiError::NotFound(_)) => Ok(json!({ "deleted": 0 })),
                 Err(error) => Err(error),
             }

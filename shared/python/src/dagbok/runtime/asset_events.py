@@ -228,7 +228,13 @@ class EventsOf(Sequence[AssetEvent]):
         return self._found
 
     def __getitem__(self, at: Any) -> Any:
-        if isinstance(at, int) and at < 0 and self._found is None and "limit" not in self._asked and not self._extra:
+        if (
+            isinstance(at, int)
+            and at < 0
+            and self._found is None
+            and "limit" not in self._asked
+            and not self._extra
+        ):
             last = self._ask(ascending=not self._asked.get("ascending", True), limit=-at)
             return last[-at - 1]
         return self._all()[at]

@@ -180,17 +180,13 @@ class Process:
         _number.set(number)
         try:
             trigger = await self._make(body)
-        except asyncio.CancelledError:
-            return
         except BaseException as error:
-            self._failed(number, "not_made", error)
+            self._ended_badly(number, "not_made", error)
             return
         try:
             await self._follow(number, trigger)
-        except asyncio.CancelledError:
-            pass  # nobody waits for it any more
         except BaseException as error:
-            self._failed(number, "raised", error)
+            self._ended_badly(number, "raised", error)
         finally:
             await _clean_up(trigger)
 
@@ -227,18 +223,26 @@ class Process:
     async def _follow(self, number: int, trigger: BaseTrigger) -> None:
         async for event in trigger.run():
             ends = event.task_instance_state if isinstance(event, BaseTaskEndEvent) else None
+            ends = None if ends is None else str(getattr(ends, "value", ends))
+            if ends not in {None, "success", "failed", "skipped"}:
+                raise ValueError(f"an event may end its task as success, failed or skipped, not as {ends}")
             xcoms = getattr(event, "xcoms", None) or {} if ends else {}
             self.tell(
                 "TriggerFired",
                 number=number,
                 event=json.dumps(to_json(event.payload, "the payload of the trigger's event")),
-                ends=None if ends is None else str(getattr(ends, "value", ends)),
+                ends=ends,
                 xcoms={key: to_json(value, f"the XCom `{key}`") for key, value in xcoms.items()},
             )
             return
         self.tell(
             "TriggerFailed", number=number, why="no_event", traceback="the trigger ended without an event"
         )
+
+    def _ended_badly(self, number: int, why: str, error: BaseException) -> None:
+        # One that nobody waits for any more is taken out before it is cancelled; any other cancelling is its own.
+        if not isinstance(error, asyncio.CancelledError) or number in self._tasks:
+            self._failed(number, why, error)
 
     def _failed(self, number: int, why: str, error: BaseException) -> None:
         self.tell("TriggerFailed", number=number, why=why, traceback=mask(user_traceback(error)))
