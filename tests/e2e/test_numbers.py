@@ -86,7 +86,7 @@ def test_no_number_is_used_for_two_executions(tmp_path: Path, dags: Path, slow_d
 
 
 def test_nor_where_the_word_of_a_start_never_left_the_executor(tmp_path: Path) -> None:
-    """On NATS the moment lasts as long as the executor's words are on their way: here they are lost, and it is killed."""
+    """On NATS the moment lasts as long as an executor's words are on their way: they are lost, and it is killed."""
     draw, accepted = random.Random(2), set[tuple[str, str]]()
     with Apart(tmp_path, proxied=True) as apart:
         write_dag(apart.dags, "seen.py", WITNESS)

@@ -279,9 +279,9 @@ impl Executor {
                 traceback: "on purpose".to_owned(),
                 log: None,
             },
-            word => {
+            drawn => {
                 let ends = [TriggerEnd::Success, TriggerEnd::Failed, TriggerEnd::Skipped];
-                let ends = if word < 5 { ends.get(word - 2).copied() } else { None };
+                let ends = if drawn < 5 { ends.get(drawn - 2).copied() } else { None };
                 let event = Payload::Inline("1".to_owned());
                 ReportBody::TriggerFired { event, ends, xcoms: Vec::new(), log: None }
             }

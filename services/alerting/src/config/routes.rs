@@ -163,7 +163,7 @@ pub(super) fn chain(
         for who in step.people.iter().chain(&step.round_robin) {
             known_person(file, who).map_err(|what| source.wrong(&at, what))?;
         }
-        for schedule in step.schedules.iter().filter(|it| !file.schedules.contains_key(*it)) {
+        if let Some(schedule) = step.schedules.iter().find(|it| !file.schedules.contains_key(*it)) {
             let there: Vec<&str> = file.schedules.keys().map(String::as_str).collect();
             let what = format!("there is no schedule `{schedule}`; there are: {}", list(&there));
             return Err(source.wrong(&at, what));

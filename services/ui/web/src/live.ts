@@ -159,6 +159,7 @@ function listen(url: () => string, whole: (data: Json) => void, change: (patch: 
       source?.close();
       source = undefined;
       setLink("lost");
+      clearTimeout(timer);
       timer = window.setTimeout(open, AGAIN_MS);
     };
   };
@@ -168,6 +169,7 @@ function listen(url: () => string, whole: (data: Json) => void, change: (patch: 
     source = undefined;
   };
   const seen = () => {
+    clearTimeout(timer);
     if (document.hidden) timer = window.setTimeout(shut, HIDDEN_MS);
     else open();
   };

@@ -86,7 +86,8 @@ async fn of_alert(state: &ApiState, id: u64, is_done: bool) -> Response {
 
 /// A page that needs nothing but itself, and that no other may show in a frame.
 fn page(status: StatusCode, title: &str, lines: &[&str], has_button: bool) -> Response {
-    let lines: String = lines.iter().map(|line| format!("<p>{}</p>\n", escaped(line))).collect();
+    let lines: String =
+        lines.iter().map(|line| ["<p>", &escaped(line), "</p>\n"].concat()).collect();
     let button = if has_button {
         "<form method=\"post\"><button type=\"submit\">Acknowledge</button></form>\n"
     } else {

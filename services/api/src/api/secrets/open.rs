@@ -112,6 +112,7 @@ pub(super) struct NewVariable<'a> {
     pub(super) key: VariableKey,
     pub(super) value: &'a str,
     /// As it was where not said.
+    #[expect(clippy::option_option, reason = "not said, or said to be none")]
     pub(super) description: Option<Option<String>>,
     pub(super) only: Option<SecretIs>,
 }
@@ -126,13 +127,12 @@ pub(super) async fn set_variable(
     fits(value.len())?;
     let _sealing = state.sealing.read().await;
     let ring = ring_to_write(state).await?;
-    let description = match description {
-        Some(description) => description.filter(|text| !text.is_empty()),
-        None => {
-            let name = key.clone();
-            let before = state.read(move |store| Ok(store.variable(&name)?)).await?;
-            before.and_then(|row| row.description)
-        }
+    let description = if let Some(description) = description {
+        description.filter(|text| !text.is_empty())
+    } else {
+        let name = key.clone();
+        let before = state.read(move |store| Ok(store.variable(&name)?)).await?;
+        before.and_then(|row| row.description)
     };
     let sealed = ring.current().seal(Entry::Variable(&key), &value);
     let set = VariableSet { key, description, sealed };

@@ -240,7 +240,7 @@ class Process:
         )
 
     def _ended_badly(self, number: int, why: str, error: BaseException) -> None:
-        # One that nobody waits for any more is taken out before it is cancelled; any other cancelling is its own.
+        # One that nobody waits for is taken out before it is cancelled; any other cancelling is its own.
         if not isinstance(error, asyncio.CancelledError) or number in self._tasks:
             self._failed(number, why, error)
 
