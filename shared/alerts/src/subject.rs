@@ -20,8 +20,8 @@ impl AlertFact {
             | Self::SignOfLifeFailed(_)
             | Self::SignOfLifeAccepted(_)
             | Self::HeartbeatReceived(_)
-            | Self::HeartbeatForgotten(_) => None,
-            Self::AlertingBegan(_)
+            | Self::HeartbeatForgotten(_)
+            | Self::AlertingBegan(_)
             | Self::ConfigurationTaken(_)
             | Self::ConfigurationRefused(_)
             | Self::AlertSilenced(_)

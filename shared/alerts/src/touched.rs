@@ -1,5 +1,5 @@
 //! What changed in a fold since somebody looked at it: so that looking costs what changed, not what there is.
-use std::{collections::BTreeSet, mem};
+use std::collections::BTreeSet;
 
 /// What is to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl<T: Ord> Touched<T> {
     /// What changed since this was asked before.
     pub(crate) fn drain(&mut self) -> Changed<T> {
         let nothing = Changed::These(BTreeSet::new());
-        mem::replace(&mut self.0, Some(nothing)).unwrap_or(Changed::All)
+        self.0.replace(nothing).unwrap_or(Changed::All)
     }
 
     /// Whether anything did.

@@ -5,8 +5,8 @@ use dagbok_events::Timestamp;
 
 use super::chase;
 use crate::{
-    Alert, AlertFact, AlertReleased, AlertSuppressed, Book, Held, Inhibition, Labels, Policy,
-    Rule, SuppressedWhy, matches_all,
+    Alert, AlertFact, AlertReleased, AlertSuppressed, Book, Held, Inhibition, Labels, Policy, Rule,
+    SuppressedWhy, matches_all,
 };
 
 /// Alerts that are told by themselves, by what groups them, and root causes, by what they have in common with what

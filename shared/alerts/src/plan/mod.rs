@@ -93,7 +93,9 @@ impl Agenda {
             let told = if held.is_empty() { chase::facts(policy, alert, now) } else { Vec::new() };
             let rest = [held, tested(alert), told, notices::facts(policy, alert, now, sending)];
             let is_at_rest = rest.iter().all(Vec::is_empty);
-            rest.into_iter().for_each(|facts| planned.add(facts));
+            for facts in rest {
+                planned.add(facts);
+            }
             if is_at_rest {
                 let dues = [chase::due(policy, alert), notices::due(policy, alert)];
                 self.put_off(id, dues.into_iter().flatten().min());

@@ -272,12 +272,12 @@ impl Watch {
             None if standing.is_none() => return,
             None => std::mem::replace(&mut self.dag(dag_id).promise, standing),
         };
-        if let Some(before) = before {
-            if let Some(dags) = self.promises.get_mut(&before.broken_at) {
-                dags.remove(dag_id);
-                if dags.is_empty() {
-                    self.promises.remove(&before.broken_at);
-                }
+        if let Some(before) = before
+            && let Some(dags) = self.promises.get_mut(&before.broken_at)
+        {
+            dags.remove(dag_id);
+            if dags.is_empty() {
+                self.promises.remove(&before.broken_at);
             }
         }
         if let Some(standing) = standing {
