@@ -98,6 +98,74 @@ fn what_would_hold_each_other_is_told_once() {
 }
 
 #[test]
+fn a_root_cause_that_was_silenced_holds_what_follows_once_it_is_told() {
+    let mut world = World::new();
+    let (matchers, until) = (vec!["rule=scheduler_silent".to_owned()], world.now.plus(world::HOUR));
+    world.ask(AskBody::Silence { matchers, until });
+    world.settle();
+    for dag in 0..4 {
+        world.take(&Step::Promise(dag));
+    }
+    world.take(&Step::Wait(400));
+    let root = world.book.open().find(|alert| alert.rule == Rule::SchedulerSilent).unwrap().id;
+    assert_eq!((pages(&world), held(&world).len()), (4, 1), "nobody hears of the root cause");
+    world.ask(AskBody::Unsilence { silence: 1 });
+    world.settle();
+    let held = held(&world);
+    assert!(held.iter().all(|(_, it)| (it.why, it.by) == (SuppressedWhy::Inhibited, Some(root))));
+    assert_eq!((pages(&world), held.len()), (5, 4));
+}
+
+#[test]
+fn what_leads_a_group_and_follows_from_one_of_it_keeps_nobody_from_being_told() {
+    let mut world = World::new();
+    let one = |text: &str| vec![text.parse().unwrap()];
+    let (source, target) = (one("rule=run_missed"), one("rule=run_failed"));
+    world.policy.inhibitions = vec![Inhibition { source, target, equal: vec!["dag".to_owned()] }];
+    for dag in 1..=2 {
+        world.fail_of(dag);
+    }
+    world.take(&Step::Create(0, 0));
+    world.take(&Step::Fail(0, 0));
+    let lead = world.book.open().last().unwrap().id;
+    for id in world.book.open().map(|it| it.id).filter(|id| *id < lead).collect::<Vec<_>>() {
+        world.ask(AskBody::Resolve { id });
+    }
+    for dag in 3..=8 {
+        world.fail_of(dag);
+    }
+    world.settle();
+    assert_eq!(held(&world).iter().filter(|(_, it)| it.by == Some(lead)).count(), 2);
+    // The group is full: the root cause of its lead comes into it.
+    world.take(&Step::Missed(0));
+    let root = world.book.open().find(|alert| alert.rule == Rule::RunMissed).unwrap().id;
+    let hold = |id: u64| world.book.alert(id).unwrap().held;
+    assert_eq!(hold(lead).map(|it| (it.why, it.by)), Some((SuppressedWhy::Inhibited, Some(root))));
+    for (id, it) in held(&world).into_iter().filter(|(id, _)| *id != lead) {
+        let by = world.book.alert(it.by.unwrap()).unwrap();
+        assert!(by.held.is_none() && by.chase.is_some(), "{id} is told with {}", by.id);
+    }
+}
+
+#[test]
+fn a_group_whose_lead_is_silenced_is_told_with_the_next() {
+    let mut world = World::new();
+    world.take(&Step::Create(0, 0));
+    world.take(&Step::Fail(0, 0));
+    for dag in 1..=7 {
+        world.fail_of(dag);
+    }
+    world.settle();
+    let lead = world.book.open().next().unwrap().id;
+    assert_eq!((pages(&world), held(&world).len()), (5, 3));
+    world.take(&Step::Silence);
+    let held = held(&world);
+    assert_eq!(held[0].1.why, SuppressedWhy::Silenced);
+    assert_eq!((pages(&world), held.len()), (6, 3), "one takes its place");
+    assert!(held.iter().all(|(id, it)| *id == lead || it.by.is_some_and(|by| by != lead)));
+}
+
+#[test]
 fn what_comes_and_goes_is_told_once_it_stays() {
     let mut world = World::new();
     for run in 0..20 {

@@ -345,9 +345,7 @@ impl Book {
         let (receiver, count) = (delivery.receiver.clone(), delivery.count);
         let first_at = delivery.first_at;
         match (came.state, came.why) {
-            (DeliveryState::Accepted, _) if self.failing.remove(&receiver).is_some() => {
-                self.touch_receiver(&receiver);
-            }
+            (DeliveryState::Accepted, _) => self.takes_again(&receiver),
             (DeliveryState::Rejected, Some(why)) => self.fails(receiver, at, first_at, why),
             (_, Some(why)) if count >= limits::FALLBACK_AFTER => {
                 self.fails(receiver, at, first_at, why);
@@ -355,6 +353,12 @@ impl Book {
             _ => {}
         }
         self.settle(came.id);
+    }
+
+    fn takes_again(&mut self, receiver: &str) {
+        if self.failing.remove(receiver).is_some() {
+            self.touch_receiver(receiver);
+        }
     }
 
     fn fails(&mut self, receiver: String, at: Timestamp, first_at: Timestamp, why: &str) {

@@ -37,8 +37,8 @@ impl Holds {
 
     /// Notes a root cause; true where it was none before.
     pub(super) fn root(&mut self, alert: &Alert) -> bool {
-        let follows = |held: Held| held.why == SuppressedWhy::Inhibited;
-        let is_root = alert.is_open() && alert.held.is_none_or(|held| !follows(held));
+        // One that a silence kept back holds what follows from it only once that is over, and is new then.
+        let is_root = alert.is_open() && is_heard(alert);
         if !is_root {
             for key in self.roots_of.remove(&alert.id).unwrap_or_default() {
                 if let Some(ids) = self.roots.get_mut(&key) {
@@ -122,15 +122,11 @@ impl Holds {
         if let Some(silence) = book.silenced_by(&alert.labels, now) {
             return Some((SuppressedWhy::Silenced, None, Some(silence)));
         }
-        let is_there = |id: u64| book.alert(id).is_some_and(Alert::is_open);
         // Who holds it goes on to, while that stands.
-        if let Some(held) = alert.held.filter(|held| held.by.is_some_and(is_there)) {
-            let is_silent = held.by.and_then(|by| book.alert(by)).is_some_and(|holder| {
-                holder.held.is_some_and(|it| it.why == SuppressedWhy::Silenced)
-            });
-            if !is_silent {
-                return Some((held.why, held.by, None));
-            }
+        let holder = |held: &Held| held.by.and_then(|by| book.alert(by));
+        let holds_on = |held: &Held| holder(held).is_some_and(|by| is_kept(held.why, by));
+        if let Some(held) = alert.held.filter(holds_on) {
+            return Some((held.why, held.by, None));
         }
         if let Some(root) = self.root_of(book, alert) {
             return Some((SuppressedWhy::Inhibited, Some(root), None));
@@ -163,14 +159,24 @@ impl Holds {
             let told = |id: &&u64| {
                 // What may follow from another itself holds only what came later: none hold each other.
                 (**id < alert.id || (**id > alert.id && !self.is_target(book, **id)))
-                    && book.alert(**id).is_some_and(|root| {
-                        root.is_open()
-                            && root.held.is_none_or(|held| held.why == SuppressedWhy::Grouped)
-                    })
+                    && book.alert(**id).is_some_and(|root| root.is_open() && is_heard(root))
             };
             ids.iter().find(told).copied()
         })
     }
+}
+
+/// Whether somebody hears of an alert: by itself, or by the message that it is told with.
+fn is_heard(alert: &Alert) -> bool {
+    alert.held.is_none_or(|held| held.why == SuppressedWhy::Grouped)
+}
+
+/// Whether an alert goes on to hold another. One that follows from a root cause by now has no message that others could
+/// be told with, and that root cause may be among them: each would keep the other from being told.
+fn is_kept(why: SuppressedWhy, holder: &Alert) -> bool {
+    let by = holder.held.map(|held| held.why);
+    let is_silent = by == Some(SuppressedWhy::Silenced);
+    holder.is_open() && !is_silent && (why != SuppressedWhy::Grouped || is_heard(holder))
 }
 
 fn values(names: &[String], labels: &Labels) -> Vec<String> {
