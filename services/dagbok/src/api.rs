@@ -26,6 +26,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// How long an answer may take that is no stream: the API's own limit and some.
 const ANSWER: Duration = Duration::from_secs(90);
 
+/// Entries of a list that are asked for at once.
+const PAGE: usize = 1_000;
+
 /// An API to ask.
 #[derive(Debug)]
 pub(crate) struct Api {
@@ -62,6 +65,24 @@ impl Api {
             .build()
             .map_err(|error| Failure::from_error(Code::Bug, &error))?;
         Ok(Self { base: url, http, local })
+    }
+
+    /// All entries of a list, in pages; `part` says what a page has, and how many there are.
+    pub(crate) async fn all<C: DeserializeOwned, T>(
+        &self,
+        path: &[&str],
+        part: impl Fn(C) -> (Vec<T>, usize),
+    ) -> Result<Vec<T>, Failure> {
+        let mut found = Vec::new();
+        loop {
+            let query = [("limit", PAGE.to_string()), ("offset", found.len().to_string())];
+            let (page, total) = part(self.get(path, &query).await?);
+            let is_last = page.is_empty();
+            found.extend(page);
+            if is_last || found.len() >= total {
+                return Ok(found);
+            }
+        }
     }
 
     /// Whether it reads a stopped installation's log.

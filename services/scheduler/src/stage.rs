@@ -98,13 +98,20 @@ impl Stage {
         if let Scope::Run(key) = &record.scope {
             self.forget_values(namespace, key, record);
         }
+        // Only where it may end a wait that it does not name: a run may have thousands.
         let waiting = match &record.scope {
-            Scope::Run(key) => namespace.triggers_of(key),
+            Scope::Run(key) if !record.facts.iter().all(names_its_wait) => {
+                namespace.triggers_of(key)
+            }
             _ => Vec::new(),
         };
         namespace.evolve(namespace.last_seq() + 1, record);
         if let Scope::Run(key) = &record.scope {
-            self.end_triggers(namespace, key, waiting);
+            if waiting.is_empty() {
+                self.effects.triggers_over.extend(waits_named(key, record));
+            } else {
+                self.end_triggers(namespace, key, waiting);
+            }
             self.run_effects(namespace, key, record);
         }
         count(record);
@@ -146,9 +153,6 @@ impl Stage {
 
     /// Triggers of a run that were waited for before the record, and are not after it.
     fn end_triggers(&mut self, namespace: &Namespace, key: &RunKey, before: Vec<TryKey>) {
-        if before.is_empty() {
-            return;
-        }
         let still: BTreeSet<TryKey> = namespace.triggers_of(key).into_iter().collect();
         let over = before.into_iter().filter(|key| !still.contains(key));
         self.effects.triggers_over.extend(over);
@@ -317,4 +321,36 @@ const fn refusal_word(code: RefusalCode) -> &'static str {
         RefusalCode::StaleReport => "stale_report",
         RefusalCode::Invalid => "invalid",
     }
+}
+
+/// Whether a fact leaves every trigger that is waited for as it is, but for one that it names.
+const fn names_its_wait(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::TaskQueued(_)
+            | Fact::TryStarted(_)
+            | Fact::TrySucceeded(_)
+            | Fact::TryRescheduled(_)
+            | Fact::TryDeferred(_)
+            | Fact::TriggerFired(_)
+            | Fact::TriggerFailed(_)
+            | Fact::XComPushed(_)
+            | Fact::TryNamed(_)
+            | Fact::AssetUpdated(_)
+            | Fact::ReportRefused(_)
+    )
+}
+
+/// The triggers that a run's record says are over.
+fn waits_named(key: &RunKey, record: &Record) -> impl Iterator<Item = TryKey> {
+    record.facts.iter().filter_map(|fact| {
+        let (task_id, map_index, try_number, leg) = match fact {
+            Fact::TriggerFired(f) => (&f.task_id, f.map_index, f.try_number, f.leg),
+            Fact::TriggerFailed(f) => (&f.task_id, f.map_index, f.try_number, f.leg),
+            _ => return None,
+        };
+        let (dag_id, run_id) = (key.dag_id.clone(), key.run_id.clone());
+        let task_id = task_id.clone();
+        Some(TryKey { dag_id, run_id, task_id, map_index, try_number, leg })
+    })
 }

@@ -1,7 +1,7 @@
 //! What an alert is about, and the key by which everybody knows it.
 use std::fmt;
 
-use dagbok_events::DagId;
+use dagbok_events::{DagId, hex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -126,14 +126,4 @@ impl Severity {
 pub fn dedup_key(namespace: &str, rule: Rule, scope: &AlertScope, generation: u32) -> String {
     let text = format!("{namespace}\0{rule}\0{scope}\0{generation}");
     format!("dagbok-{}", hex(&Sha256::digest(text.as_bytes())[..16]))
-}
-
-/// Bytes in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        write!(text, "{byte:02x}").expect("writing to a string does not fail");
-    }
-    text
 }

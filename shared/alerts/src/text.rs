@@ -1,10 +1,9 @@
 //! What people read: one message for each purpose, the same from the same history.
-use dagbok_events::Timestamp;
+use dagbok_events::{Timestamp, hex};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Alert, AlertScope, AlertState, Labels, Policy, Purpose, ResolvedWhy, Rule, key::hex,
-    limits::DETAIL_BYTES,
+    Alert, AlertScope, AlertState, Labels, Policy, Purpose, ResolvedWhy, Rule, limits::DETAIL_BYTES,
 };
 
 /// How an alert stands, as a message says it.

@@ -7,6 +7,7 @@ mod asset;
 mod codec;
 mod fact;
 mod failure;
+mod hex;
 mod ids;
 mod json;
 mod record;
@@ -20,6 +21,7 @@ pub use codec::{
 };
 pub use fact::*;
 pub use failure::{Failure, FailureKind, Fault, Usage};
+pub use hex::hex;
 pub use ids::{
     BackfillId, BadId, CommandId, ConnId, DagId, Digest, ExecutorId, Leg, MapIndex, PoolName,
     QueueName, RunId, TaskId, TryKey, TryNumber, VariableKey,

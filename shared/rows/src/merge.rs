@@ -37,27 +37,30 @@ pub(crate) struct Pair {
 
 pub(crate) type Pairs = Box<dyn DoubleEndedIterator<Item = Result<Pair, StoreError>>>;
 
+/// Which end of a range a walk goes on from.
+#[derive(Clone, Copy)]
+enum End {
+    Front,
+    Back,
+}
+
 /// One place's pairs, with the next of either end in hand.
 struct Place {
     pairs: Pairs,
-    front: Option<Pair>,
-    back: Option<Pair>,
+    held: [Option<Pair>; 2],
     /// Dropped last: the files that are read go with it.
     _of: Option<Arc<Hot>>,
 }
 
 impl Place {
-    fn fill_front(&mut self) -> Result<(), StoreError> {
-        if self.front.is_none() {
-            self.front = self.pairs.next().transpose()?.or_else(|| self.back.take());
-        }
-        Ok(())
-    }
-
-    fn fill_back(&mut self) -> Result<(), StoreError> {
-        if self.back.is_none() {
-            self.back = self.pairs.next_back().transpose()?.or_else(|| self.front.take());
-        }
+    fn fill(&mut self, end: End) -> Result<(), StoreError> {
+        let [front, back] = &mut self.held;
+        let (next, here, there) = match end {
+            End::Front if front.is_none() => (self.pairs.next(), front, back),
+            End::Back if back.is_none() => (self.pairs.next_back(), back, front),
+            End::Front | End::Back => return Ok(()),
+        };
+        *here = next.transpose()?.or_else(|| there.take());
         Ok(())
     }
 }
@@ -71,43 +74,27 @@ pub(crate) struct Merged {
 
 impl Merged {
     pub(crate) fn new(places: impl IntoIterator<Item = (Pairs, Option<Arc<Hot>>)>) -> Self {
-        let place = |(pairs, of)| Place { pairs, front: None, back: None, _of: of };
+        let place = |(pairs, of)| Place { pairs, held: [None, None], _of: of };
         Self { places: places.into_iter().map(place).collect(), failed: false }
     }
 
-    fn forward(&mut self) -> Result<Option<Pair>, StoreError> {
+    fn advance(&mut self, end: End) -> Result<Option<Pair>, StoreError> {
+        let at = end as usize;
+        let order = |a: &&Bytes, b: &&Bytes| match end {
+            End::Front => a[..].cmp(&b[..]),
+            End::Back => b[..].cmp(&a[..]),
+        };
         loop {
             for place in &mut self.places {
-                place.fill_front()?;
+                place.fill(end)?;
             }
-            let fronts = self.places.iter().filter_map(|place| place.front.as_ref());
-            // Of equal keys the first is the newest place's.
-            let Some(least) = fronts.map(|pair| &pair.key).min_by(|a, b| a[..].cmp(&b[..])) else {
+            let held = self.places.iter().filter_map(|place| place.held[at].as_ref());
+            let Some(first) = held.map(|pair| &pair.key).min_by(order).cloned() else {
                 return Ok(None);
             };
-            let least = least.clone();
-            let same = |pair: &mut Pair| pair.key[..] == least[..];
-            let mut found = self.places.iter_mut().filter_map(|place| place.front.take_if(same));
-            let newest = found.next();
-            found.for_each(drop);
-            if newest.as_ref().is_some_and(|pair| pair.value.is_some()) {
-                return Ok(newest);
-            }
-        }
-    }
-
-    fn backward(&mut self) -> Result<Option<Pair>, StoreError> {
-        loop {
-            for place in &mut self.places {
-                place.fill_back()?;
-            }
-            let backs = self.places.iter().filter_map(|place| place.back.as_ref());
-            let Some(most) = backs.map(|pair| &pair.key).max_by(|a, b| a[..].cmp(&b[..])) else {
-                return Ok(None);
-            };
-            let most = most.clone();
-            let same = |pair: &mut Pair| pair.key[..] == most[..];
-            let mut found = self.places.iter_mut().filter_map(|place| place.back.take_if(same));
+            let same = |pair: &mut Pair| pair.key[..] == first[..];
+            // Of equal keys the first is the newest place's, and says what there is.
+            let mut found = self.places.iter_mut().filter_map(|it| it.held[at].take_if(same));
             let newest = found.next();
             found.for_each(drop);
             if newest.as_ref().is_some_and(|pair| pair.value.is_some()) {
@@ -117,14 +104,11 @@ impl Merged {
     }
 
     /// A walk that failed is over: what follows would not be whole.
-    fn step(
-        &mut self,
-        step: impl FnOnce(&mut Self) -> Result<Option<Pair>, StoreError>,
-    ) -> Option<Result<Pair, StoreError>> {
+    fn step(&mut self, end: End) -> Option<Result<Pair, StoreError>> {
         if self.failed {
             return None;
         }
-        let found = step(self);
+        let found = self.advance(end);
         self.failed = found.is_err();
         found.transpose()
     }
@@ -133,12 +117,12 @@ impl Merged {
 impl Iterator for Merged {
     type Item = Result<Pair, StoreError>;
     fn next(&mut self) -> Option<Self::Item> {
-        self.step(Self::forward)
+        self.step(End::Front)
     }
 }
 
 impl DoubleEndedIterator for Merged {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.step(Self::backward)
+        self.step(End::Back)
     }
 }

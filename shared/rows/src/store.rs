@@ -13,6 +13,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use dagbok_events::hex;
 use dagbok_projection::Checkpoint;
 use dagbok_runlog::{Position, Seq};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -31,7 +32,7 @@ use crate::{
 
 /// The key of the row that says how far the others are.
 pub(crate) const META: &[u8] = b"m";
-/// What a generation's files take when the next one begins, in bytes. sled holds some 2 % of it in memory.
+/// What a generation's files take when the next one begins, in bytes.
 const GROWN: u64 = 128 << 20;
 /// Rows written after which that is looked at.
 const LOOK_AFTER: usize = 4_096;
@@ -322,7 +323,7 @@ impl Store {
                 add(&bytes);
             }
         }
-        Ok(hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+        Ok(hex(&hash.finalize()))
     }
 }
 

@@ -5,7 +5,7 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE},
 };
-use dagbok_events::{Rewrapped, Sealed};
+use dagbok_events::{Rewrapped, Sealed, hex};
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -55,11 +55,6 @@ pub enum OpenError {
         /// The id of the key.
         master: String,
     },
-}
-
-/// Two digits for each byte.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 impl MasterKey {

@@ -11,6 +11,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use dagbok_alerts::Policy;
 use dagbok_config::Secret;
+use dagbok_events::hex;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
@@ -137,9 +138,5 @@ pub fn load(path: &std::path::Path, text: &str) -> Result<Loaded, ConfigError> {
 
 /// SHA-256 of a configuration's text, in hexadecimal.
 pub(crate) fn digest(text: &str) -> String {
-    use fmt::Write as _;
-    Sha256::digest(text.as_bytes()).iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string does not fail");
-        text
-    })
+    hex(&Sha256::digest(text.as_bytes()))
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use dagbok_alerts::{Answered, Message};
 use dagbok_config::Secret;
+use dagbok_events::hex;
 use dagbok_runtime::Clock;
 use sha2::{Digest as _, Sha256};
 
@@ -79,9 +80,5 @@ impl Senders {
 
 /// A delivery's name as a short token: the same for each attempt.
 fn token(name: &str) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(name.as_bytes()).iter().take(16).fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string does not fail");
-        text
-    })
+    hex(&Sha256::digest(name.as_bytes())[..16])
 }

@@ -122,6 +122,28 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(import_errors::get))
         .routes(routes!(pools::list, pools::post, pools::bulk))
         .routes(routes!(pools::get, pools::patch, pools::delete))
+        .merge(secret())
+        .routes(routes!(executors::list))
+        .merge(alerting())
+        .merge(views())
+        .routes(routes!(monitor::health))
+        .routes(routes!(monitor::version))
+}
+
+/// What the web UI's views show.
+fn views() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(ui::home))
+        .routes(routes!(ui::dags))
+        .routes(routes!(ui::dag))
+        .routes(routes!(ui::run))
+        .routes(routes!(ui::task))
+        .routes(routes!(ui::log))
+}
+
+/// Variables and connections.
+fn secret() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
         .routes(routes!(
             secrets::variables::list,
             secrets::variables::post,
@@ -144,22 +166,6 @@ fn answered() -> OpenApiRouter<ApiState> {
         ))
         .routes(routes!(secrets::entries))
         .routes(routes!(secrets::rotate))
-        .routes(routes!(executors::list))
-        .merge(alerting())
-        .merge(views())
-        .routes(routes!(monitor::health))
-        .routes(routes!(monitor::version))
-}
-
-/// What the web UI's views show.
-fn views() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new()
-        .routes(routes!(ui::home))
-        .routes(routes!(ui::dags))
-        .routes(routes!(ui::dag))
-        .routes(routes!(ui::run))
-        .routes(routes!(ui::task))
-        .routes(routes!(ui::log))
 }
 
 /// Alerts, what holds them back, and who lives.

@@ -274,7 +274,7 @@ async fn put(
     entities: Vec<ConnectionBody>,
     action_on_existence: OnExistence,
 ) -> Result<Vec<String>, Failure> {
-    let mut set = Vec::new();
+    let mut stored = Vec::new();
     for entities in entities.chunks(PAGE) {
         let entities = entities.to_vec();
         let actions = vec![ConnectionAction::Create { entities, action_on_existence }];
@@ -283,22 +283,12 @@ async fn put(
         if let Some(first) = made.errors.first() {
             return Err(Failure::new(Code::Refused, &first.error));
         }
-        set.extend(made.success);
+        stored.extend(made.success);
     }
-    Ok(set)
+    Ok(stored)
 }
 
 async fn all(api: &Api) -> Result<Vec<ConnectionResponse>, Failure> {
-    let mut found: Vec<ConnectionResponse> = Vec::new();
-    loop {
-        let query = [("limit", PAGE.to_string()), ("offset", found.len().to_string())];
-        let page: ConnectionCollection = api.get(&["connections"], &query).await?;
-        if page.connections.is_empty() {
-            return Ok(found);
-        }
-        found.extend(page.connections);
-        if found.len() >= page.total_entries {
-            return Ok(found);
-        }
-    }
+    api.all(&["connections"], |page: ConnectionCollection| (page.connections, page.total_entries))
+        .await
 }

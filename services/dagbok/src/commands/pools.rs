@@ -18,9 +18,6 @@ use crate::{
     output::Table,
 };
 
-/// Pools that one answer has at most.
-const PAGE: usize = 1_000;
-
 /// A pool in a file, under its name.
 #[derive(Debug, Serialize, Deserialize)]
 struct InFile {
@@ -149,18 +146,7 @@ async fn put(api: &Api, entities: Vec<PoolBody>) -> Result<(), Failure> {
 }
 
 async fn all(api: &Api) -> Result<Vec<PoolResponse>, Failure> {
-    let mut found: Vec<PoolResponse> = Vec::new();
-    loop {
-        let query = [("limit", PAGE.to_string()), ("offset", found.len().to_string())];
-        let page: PoolCollection = api.get(&["pools"], &query).await?;
-        if page.pools.is_empty() {
-            return Ok(found);
-        }
-        found.extend(page.pools);
-        if found.len() >= page.total_entries {
-            return Ok(found);
-        }
-    }
+    api.all(&["pools"], |page: PoolCollection| (page.pools, page.total_entries)).await
 }
 
 fn show(context: &Context, pools: &[PoolResponse]) {

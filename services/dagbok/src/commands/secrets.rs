@@ -122,13 +122,11 @@ pub(crate) async fn python_text(
         let _ = pipe.write_all(&text).await;
     }
     drop(pipe);
-    let output = match timeout(WITHIN, child.wait_with_output()).await {
-        Ok(output) => output.map_err(broke)?,
-        Err(_) => {
-            let what = format!("the tasks' Python gave no answer within {WITHIN:?}");
-            return Err(Failure::new(Code::WaitedTooLong, what));
-        }
+    let Ok(output) = timeout(WITHIN, child.wait_with_output()).await else {
+        let what = format!("the tasks' Python gave no answer within {WITHIN:?}");
+        return Err(Failure::new(Code::WaitedTooLong, what));
     };
+    let output = output.map_err(broke)?;
     if output.status.success() {
         return Ok(output.stdout);
     }

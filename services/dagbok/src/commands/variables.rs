@@ -190,11 +190,11 @@ async fn export(context: &Context, args: &ExportVariables) -> Outcome {
     }
     let text = serde_json::to_string_pretty(&all).expect("variables have text keys");
     write_secret(&args.path, format!("{text}\n").as_bytes())?;
-    tell_written(context, args.path == std::path::Path::new("-"), all.keys().collect());
+    tell_written(context, args.path == std::path::Path::new("-"), &all.keys().collect::<Vec<_>>());
     Ok(Exit::Ok)
 }
 
-fn tell_written(context: &Context, to_stdout: bool, names: Vec<&String>) {
+fn tell_written(context: &Context, to_stdout: bool, names: &[&String]) {
     if to_stdout {
         return;
     }
@@ -211,7 +211,7 @@ async fn put(
     entities: Vec<VariableBody>,
     action_on_existence: OnExistence,
 ) -> Result<Vec<String>, Failure> {
-    let (mut set, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let (mut stored, mut part, mut bytes) = (Vec::new(), Vec::new(), 0);
     let mut parts = Vec::new();
     for body in entities {
         let size = body.key.len() + body.value.to_string().len();
@@ -230,22 +230,11 @@ async fn put(
         if let Some(first) = made.errors.first() {
             return Err(Failure::new(Code::Refused, &first.error));
         }
-        set.extend(made.success);
+        stored.extend(made.success);
     }
-    Ok(set)
+    Ok(stored)
 }
 
 async fn all(api: &Api) -> Result<Vec<VariableResponse>, Failure> {
-    let mut found: Vec<VariableResponse> = Vec::new();
-    loop {
-        let query = [("limit", PAGE.to_string()), ("offset", found.len().to_string())];
-        let page: VariableCollection = api.get(&["variables"], &query).await?;
-        if page.variables.is_empty() {
-            return Ok(found);
-        }
-        found.extend(page.variables);
-        if found.len() >= page.total_entries {
-            return Ok(found);
-        }
-    }
+    api.all(&["variables"], |page: VariableCollection| (page.variables, page.total_entries)).await
 }

@@ -1,6 +1,7 @@
 //! Bodies that may hold secrets: what is wrong with one is told without what was sent.
 use axum::extract::{FromRequest, Request};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
+use utoipa::IntoParams;
 
 use crate::api::{
     errors::{ApiError, Problem},
@@ -33,4 +34,18 @@ fn hushed(problem: Problem) -> Problem {
     let msg = "what stands here is not what belongs here (it is not repeated: it may be a secret); \
                /openapi.json says what does";
     Problem { msg: msg.to_owned(), ..problem }
+}
+
+/// Which fields of a body count.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct UpdateMask {
+    /// Names of fields; all that are there where none is named.
+    pub(super) update_mask: Vec<String>,
+}
+
+/// Whether a field counts.
+pub(super) fn counts(mask: &[String], field: &str) -> bool {
+    mask.is_empty() || mask.iter().any(|name| name.trim() == field)
 }

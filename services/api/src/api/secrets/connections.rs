@@ -10,7 +10,7 @@ use serde_json::Value;
 use utoipa::IntoParams;
 
 use super::{
-    body::InSecretBody,
+    body::{self, InSecretBody, UpdateMask},
     bulk::{self, Action, Kind},
     masked, open,
     open::{NewConnection, set_connection},
@@ -151,18 +151,9 @@ pub(crate) async fn post(
     Ok((StatusCode::CREATED, Json(one(&state, &conn_id).await?)))
 }
 
-/// Which fields of the body count.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ConnectionMask {
-    /// Names of fields; all that are there where none is named.
-    update_mask: Vec<String>,
-}
-
 /// Changes a connection.
 #[utoipa::path(patch, path = "/api/v2/connections/{connection_id}", tag = "Connection",
-    params(("connection_id" = String, Path), ConnectionMask), request_body = ConnectionPatch, responses(
+    params(("connection_id" = String, Path), UpdateMask), request_body = ConnectionPatch, responses(
     (status = 200, body = ConnectionResponse), (status = 202, body = Detail), (status = 400, body = Detail),
     (status = 404, body = Detail), (status = 409, body = Detail), (status = 413, body = Detail),
     (status = 422, body = Detail), (status = 503, body = Detail), (status = 504, body = Detail)
@@ -170,7 +161,7 @@ pub(crate) struct ConnectionMask {
 pub(crate) async fn patch(
     State(state): State<ApiState>,
     InPath(conn_id): InPath<String>,
-    InQuery(mask): InQuery<ConnectionMask>,
+    InQuery(mask): InQuery<UpdateMask>,
     caller: Caller,
     InSecretBody(patch): InSecretBody<ConnectionPatch>,
 ) -> Result<Json<ConnectionResponse>, ApiError> {
@@ -189,7 +180,7 @@ async fn change(
     patch: ConnectionPatch,
     mask: &[String],
 ) -> Result<(), ApiError> {
-    let counts = |field: &str| mask.is_empty() || mask.iter().any(|name| name.trim() == field);
+    let counts = |field: &str| body::counts(mask, field);
     let known = ConnId::new(conn_id).map_err(|_| missing(conn_id))?;
     let (row, before) =
         open::connection(state, known.clone()).await?.ok_or_else(|| missing(conn_id))?;

@@ -110,6 +110,15 @@ mod tests {
     }
 
     #[test]
+    fn names_tell_here_what_they_tell_tasks() {
+        let python = include_str!("../../../../../shared/python/src/dagbok/masking.py");
+        let (_, list) = python.split_once("TELLING = (").expect("its list");
+        let (list, _) = list.split_once(')').expect("its end");
+        let theirs: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+        assert_eq!(theirs, TELLING);
+    }
+
+    #[test]
     fn an_extra_keeps_what_is_sent_back_masked() {
         let before = r#"{"key":"k","region":"eu"}"#;
         assert_eq!(extra(before), r#"{"key":"***","region":"***"}"#);

@@ -11,7 +11,7 @@ use utoipa::IntoParams;
 use zeroize::Zeroizing;
 
 use super::{
-    body::InSecretBody,
+    body::{self, InSecretBody, UpdateMask},
     bulk::{self, Action, Kind},
     masked, open,
     open::{NewVariable, set_variable},
@@ -149,18 +149,9 @@ pub(crate) async fn post(
     Ok((StatusCode::CREATED, Json(one(&state, &key).await?)))
 }
 
-/// Which fields of the body count.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields, default)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct VariableMask {
-    /// `value`, `description`; all of them where none is named.
-    update_mask: Vec<String>,
-}
-
 /// Changes a variable.
 #[utoipa::path(patch, path = "/api/v2/variables/{variable_key}", tag = "Variable",
-    params(("variable_key" = String, Path), VariableMask), request_body = VariablePatch, responses(
+    params(("variable_key" = String, Path), UpdateMask), request_body = VariablePatch, responses(
     (status = 200, body = VariableResponse), (status = 202, body = Detail), (status = 400, body = Detail),
     (status = 404, body = Detail), (status = 409, body = Detail), (status = 413, body = Detail),
     (status = 422, body = Detail), (status = 503, body = Detail), (status = 504, body = Detail)
@@ -168,7 +159,7 @@ pub(crate) struct VariableMask {
 pub(crate) async fn patch(
     State(state): State<ApiState>,
     InPath(key): InPath<String>,
-    InQuery(mask): InQuery<VariableMask>,
+    InQuery(mask): InQuery<UpdateMask>,
     caller: Caller,
     InSecretBody(patch): InSecretBody<VariablePatch>,
 ) -> Result<Json<VariableResponse>, ApiError> {
@@ -187,7 +178,7 @@ async fn change(
     patch: VariablePatch,
     mask: &[String],
 ) -> Result<(), ApiError> {
-    let counts = |field: &str| mask.is_empty() || mask.iter().any(|name| name.trim() == field);
+    let counts = |field: &str| body::counts(mask, field);
     let known = VariableKey::new(key).map_err(|_| missing(key))?;
     let (row, before) = open::variable(state, known.clone()).await?.ok_or_else(|| missing(key))?;
     let value = match patch.value.filter(|_| counts("value")) {
