@@ -7,6 +7,7 @@ must be told below, with its reason, and no more than what differs may be told.
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "airflow"))
 
+import clock
 import compare
 
 _WATCHERS = "watchers of assets, which triggers feed, are not run yet"
@@ -99,3 +101,26 @@ def test_templates(told: compare.Json, capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.timeout(900)
 def test_runs(told: compare.Json, capsys: pytest.CaptureFixture[str]) -> None:
     check(compare.compare_runs(told), RUNS[told["airflow"]], capsys)
+
+
+@pytest.mark.parametrize(
+    ("now", "ways"),
+    [
+        ("2026-11-29T14:59:59", {"date_outside_range", "branch_false", "make_weekend_choice", "branch_weekend"}),
+        ("2026-11-29T15:00:00", {"date_in_range", "branch_false", "make_weekend_choice", "branch_weekend"}),
+        ("2026-11-30T23:59:59", {"date_in_range", "branch_true"}),
+        ("2026-12-01T00:00:00", {"date_outside_range", "branch_false", "make_weekend_choice", "branch_mid_week"}),
+    ],
+)
+def test_ways_that_the_clock_chooses(told: compare.Json, now: str, ways: set[str]) -> None:
+    """The expected ways follow the example's own comments, whenever the tests run."""
+    asked = {"example_branch_datetime_operator_2", "example_weekday_branch_operator"}
+    moment = dt.datetime.fromisoformat(now).replace(tzinfo=dt.UTC)
+    answers = [clock.at(dag_id, run, moment) for _, dag_id, run in compare.jobs(told) if dag_id in asked]
+    assert len(answers) == len(asked)
+    gone = {task for answer in answers for task, state in answer["tasks"].items() if state == "success"}
+    assert gone - {"datetime_branch", "make_choice"} == ways
+    followed = {
+        way for answer in answers for values in answer["xcoms"].values() for way in values["skipmixin_key"]["followed"]
+    }
+    assert followed == ways - {"make_weekend_choice"}

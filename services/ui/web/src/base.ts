@@ -47,8 +47,9 @@ function words(detail: unknown): string {
 }
 
 async function answer(response: Response): Promise<unknown> {
-  const body: unknown = response.status === 204 ? null : await response.json().catch(() => null);
-  if (response.ok) return body;
+  // An answer that breaks off is none: who asked hears of it, instead of reading what is not there.
+  if (response.ok) return response.status === 204 ? null : await response.json();
+  const body: unknown = await response.json().catch(() => null);
   const detail = body && typeof body === "object" && "detail" in body ? body.detail : response.statusText;
   throw new ApiFault(response.status, detail);
 }
