@@ -42,9 +42,10 @@ class Apart:
         self.proxied, self.proxies = proxied, dict[str, Proxy]()
         names = [f"scheduler-{n}" for n in range(schedulers)] + [f"executor-{n}" for n in range(executors)]
         names += [f"alerting-{n}" for n in range(alerting)] + [f"triggerer-{n}" for n in range(triggerers)]
-        self.services = {name: self._service(name, env) for name in [*names, "processor", "ui"]}
+        self.services = {name: self.service(name, env) for name in [*names, "processor", "ui"]}
 
-    def _service(self, name: str, env: dict[str, str]) -> Process:
+    def service(self, name: str, env: dict[str, str], port: int | None = None) -> Process:
+        """Prepares a service; its name begins with its kind. `port` is where an API listens, if not where ours does."""
         kind = name.split("-", maxsplit=1)[0]
         url = self.nats.url
         if self.proxied:
@@ -57,7 +58,7 @@ class Apart:
             "triggerer": ["--home", str(self.folder / name)],
             "processor": ["--dags", str(self.dags), "--home", str(self.folder / name)],
             "alerting": ["--alerting-config", str(self.folder / "alerting.toml"), "--home", str(self.folder / name)],
-            "ui": ["--listen", f"127.0.0.1:{self.api.port}", "--home", str(self.folder / "ui")],
+            "ui": ["--listen", f"127.0.0.1:{port or self.api.port}", "--home", str(self.folder / name)],
         }[kind]
         return Process(name, argv, self.folder, {**env, "DAGBOK__NATS__PASSWORD": password(kind)})
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import itertools
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import zstandard
 from apart import Apart
-from harness import BIN, Standalone, standalone, wait_until, write_dag
+from harness import BIN, Api, Standalone, free_port, standalone, wait_until, write_dag
 
 # Values that stand in no other file; each way in has its own.
 SECRET = "zebra-9Kq"
@@ -302,6 +307,64 @@ def test_on_a_broker_nobody_but_the_api_has_a_key_and_no_store_a_value(tmp_path:
         assert_nowhere(tmp_path)
 
 
+def test_nothing_acknowledged_is_lost_while_the_master_key_is_exchanged(tmp_path: Path) -> None:
+    """Two services write by one key file, which its owner exchanges: a value that is on its way is encrypted anew."""
+    file = tmp_path / "master.key"
+
+    def write_keys(*keys: str) -> None:
+        fresh = tmp_path / "fresh.key"
+        fresh.write_text("\n".join(keys) + "\n")
+        fresh.chmod(0o600)
+        fresh.replace(file)
+
+    keys = [base64.b64encode(os.urandom(32)).decode() for _ in range(25)]
+    write_keys(keys[0])
+    it = Apart(tmp_path)
+    it.env["DAGBOK__SECRETS__KEY_FILE"] = str(file)
+    other = Api(free_port())
+    it.services["ui"] = it.service("ui", it.env)
+    it.services["ui-2"] = it.service("ui-2", it.env, other.port)
+    held: dict[str, str] = {}
+    done_by = [0] * 4
+    over = threading.Event()
+
+    def write(who: int) -> None:
+        api, number = (it.api, other)[who % 2], 0
+        while not over.is_set():
+            number += 1
+            key, value = f"of_{who}_{number % 5}", f"{who} {number}"
+            entity = {"key": key, "value": value}
+            action = {"action": "create", "entities": [entity], "action_on_existence": "overwrite"}
+            done = api.patch("/variables", {"actions": [action]})
+            assert done.status_code == 200, done.text
+            held[key] = value
+            done_by[who] += 1
+
+    with it:
+        wait_until("the other API's first answer", other.healthy)
+        with ThreadPoolExecutor() as pool:
+            writers = [pool.submit(write, who) for who in range(4)]
+            try:
+                for before, new in itertools.pairwise(keys):
+                    before_it = done_by[1]
+                    wait_until("a write by the other", lambda seen=before_it: done_by[1] > seen or writers[1].done())
+                    # The other stands still with what it is about to send.
+                    it.services["ui-2"].send(signal.SIGSTOP)
+                    write_keys(new, before)
+                    rotated = it.api.post("/dagbok/secrets/rotate", {})
+                    assert rotated.status_code == 200, rotated.text
+                    write_keys(new)
+                    it.services["ui-2"].send(signal.SIGCONT)
+            finally:
+                over.set()
+            for writer in writers:
+                writer.result()
+        wait_until("both read models", lambda: other.get("/variables")["total_entries"] == len(held))
+        for api in (it.api, other):
+            shown = {one["key"]: one["value"] for one in api.get("/variables", limit=100)["variables"]}
+            assert shown == held
+
+
 TOP = """
 from airflow import DAG
 from airflow.models import Connection, Variable
@@ -353,6 +416,34 @@ def test_a_file_reads_the_log_at_its_top_and_is_read_again(running: Standalone, 
     assert wait_until("the file read again", has_c, 60.0)
 
 
+def bulk(action: str, entity: dict[str, object], on_existence: str | None = None) -> dict[str, object]:
+    """One thing to do with one of them."""
+    asked: dict[str, object] = {"action": action, "entities": [entity]}
+    if on_existence:
+        asked["action_on_existence"] = on_existence
+    return {"actions": [asked]}
+
+
+def shown_extra(api: Api) -> dict[str, str]:
+    """What is shown of the extra of `db`."""
+    extra: dict[str, str] = json.loads(api.get("/connections/db")["extra"])
+    return extra
+
+
+def test_a_request_that_is_sent_again_is_done_once_and_another_is_another(running: Standalone) -> None:
+    api, key = running.api, {"idempotency-key": "mine"}
+    body = {"key": "sent", "value": "1"}
+    first = api.post("/variables", body, key)
+    again = api.post("/variables", body, key)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.headers["dagbok-seq"] == again.headers["dagbok-seq"]
+    assert api.post("/variables", {**body, "value": "2"}, key).status_code == 409
+    assert api.post("/variables", {**body, "key": "other"}, key).status_code == 201
+    assert api.get("/variables/other")["value"] == "1"
+    conn = {"connection_id": "sent", "conn_type": "http", "password": "p"}
+    assert [api.post("/connections", conn, key).status_code for _ in range(2)] == [201, 201]
+
+
 def test_the_api_shows_no_secret_and_takes_back_what_it_masked(running: Standalone) -> None:
     api, cli = running.api, running.cli
     cli.env = {"DAGBOK_HOME": str(running.home)}
@@ -398,6 +489,27 @@ def test_the_api_shows_no_secret_and_takes_back_what_it_masked(running: Standalo
     assert [error["status_code"] for error in done["update"]["errors"]] == [404]
     assert (api.get("/variables/shape")["value"], api.get("/variables/shape")["description"]) == ("2", "d")
     assert api.patch("/variables/shape", {"description": None}).json()["value"] == "2"
+    # A value as it was shown, in all of the three ways of writing it.
+    deep = {"of": {"password": "hunter2-deep"}, "port": 1}
+    entity = {"key": "deep", "value": deep}
+    for ask in (
+        lambda value: api.patch("/variables/deep", {"value": value}),
+        lambda value: api.patch("/variables", bulk("update", {**entity, "value": value})),
+        lambda value: api.patch("/variables", bulk("create", {**entity, "value": value}, "overwrite")),
+    ):
+        assert api.patch("/variables", bulk("create", entity, "overwrite")).status_code == 200
+        shown = json.loads(api.get("/variables/deep")["value"])
+        assert shown["of"] == {"password": "***"}
+        assert ask(json.dumps({**shown, "port": 2})).status_code == 200
+        kept = cli.json("variables", "get", "deep", "--show-secret")["value"]
+        assert json.loads(kept) == {**deep, "port": 2}
+    again = {"connection_id": "db", "conn_type": "postgres", "password": "***", "extra": json.dumps(shown_extra(api))}
+    assert api.patch("/connections", bulk("create", again, "overwrite")).status_code == 200
+    kept = cli.json("connections", "get", "db", "--show-secret")
+    assert (kept["password"], json.loads(kept["extra"])["key"]) == ("hunter2-hunter2", "hunter2-extra")
+    # What JSON writes with six letters counts as six.
+    large = api.post("/variables", {"key": "large", "value": "\x01" * 100_000})
+    assert (large.status_code, "600002 bytes" in large.text) == (413, True), large.text
     found = api.get("/connections", connection_id_pattern="d", order_by="-port")
     assert (found["total_entries"], found["connections"][0]["connection_id"]) == (1, "db")
     assert "hunter2" not in running.process.log.read_text()

@@ -316,6 +316,7 @@ const fn refusal_word(code: RefusalCode) -> &'static str {
         RefusalCode::SecretNotFound => "secret_not_found",
         RefusalCode::SecretAlreadyExists => "secret_already_exists",
         RefusalCode::SecretChanged => "secret_changed",
+        RefusalCode::SecretKeyRetired => "secret_key_retired",
         RefusalCode::PoolNotFound => "pool_not_found",
         RefusalCode::PoolAlreadyExists => "pool_already_exists",
         RefusalCode::StaleReport => "stale_report",

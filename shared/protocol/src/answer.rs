@@ -160,6 +160,8 @@ pub enum RefusalCode {
     SecretAlreadyExists,
     /// The variable or the connection has been changed meanwhile.
     SecretChanged,
+    /// The value is encrypted by a master key that is retired.
+    SecretKeyRetired,
     /// A report about a try that is not in flight, or held by another.
     StaleReport,
     /// The request breaks a rule: conf is no object, a date outside the DAG's, a limit.

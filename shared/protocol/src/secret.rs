@@ -37,6 +37,13 @@ pub enum SecretChange {
     Rewrap(SecretsRewrapped),
 }
 
+impl SecretChange {
+    /// Whether it has a value, which is encrypted anew each time that somebody asks for the same.
+    pub const fn is_sealed(&self) -> bool {
+        matches!(self, Self::SetVariable { .. } | Self::SetConnection { .. })
+    }
+}
+
 /// How a variable or a connection stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

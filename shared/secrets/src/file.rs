@@ -2,7 +2,6 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read as _, Seek as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -141,14 +140,14 @@ impl KeyFile {
         if self.named {
             return self.load();
         }
-        let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path);
+        let keys = vec![MasterKey::generate()];
+        // Whole or not at all: a file without its key, left by a crash, would have to be seen to by hand.
+        let made = self.written(&keys).and_then(|file| {
+            file.persist_noclobber(&self.path).map_err(|error| error.error)?;
+            self.sync_folder()
+        });
         match made {
-            Ok(mut file) => {
-                let key = MasterKey::generate();
-                write(&mut file, &[&key]).map_err(|error| self.io(error))?;
-                self.sync_folder().map_err(|error| self.io(error))?;
-                Ok(Ring(vec![key]))
-            }
+            Ok(()) => Ok(Ring(keys)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.load(),
             Err(error) => Err(self.io(error)),
         }
@@ -174,21 +173,30 @@ impl KeyFile {
         if keys.is_empty() {
             return Err(self.malformed(0));
         }
-        let before = OpenOptions::new().write(true).open(&self.path);
-        let before = before.map_err(|error| self.io(error))?;
         self.replace(&keys)?;
-        wipe(before).map_err(|error| self.io(error))?;
         Ok(Ring(keys))
     }
 
+    /// Puts a file in the other's place, and writes the other over: a key that is destroyed later stood in each of them.
     fn replace(&self, keys: &[MasterKey]) -> Result<(), KeyFileError> {
+        let replaced = || {
+            let before = match OpenOptions::new().write(true).open(&self.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                opened => Some(opened?),
+            };
+            self.written(keys)?.persist(&self.path).map_err(|error| error.error)?;
+            self.sync_folder()?;
+            before.map_or(Ok(()), wipe)
+        };
+        replaced().map_err(|error| self.io(error))
+    }
+
+    /// A file beside ours, for its owner alone.
+    fn written(&self, keys: &[MasterKey]) -> io::Result<tempfile::NamedTempFile> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
-        let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
-            write(file.as_file_mut(), &keys.iter().collect::<Vec<_>>())?;
-            file.persist(&self.path).map_err(|error| error.error)?;
-            self.sync_folder()
-        });
-        written.map_err(|error| self.io(error))
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        write(file.as_file_mut(), keys)?;
+        Ok(file)
     }
 
     fn sync_folder(&self) -> io::Result<()> {
@@ -196,7 +204,7 @@ impl KeyFile {
     }
 }
 
-fn write(file: &mut File, keys: &[&MasterKey]) -> io::Result<()> {
+fn write(file: &mut File, keys: &[MasterKey]) -> io::Result<()> {
     file.write_all(HEAD.as_bytes())?;
     for key in keys {
         file.write_all(key.text().as_bytes())?;
@@ -252,17 +260,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = KeyFile::own(folder.path().join("secrets.key"));
         let first = file.make().unwrap().current().clone();
+        // Whoever holds a file before open sees nothing of the key any more.
+        let mut earliest = File::open(file.path()).unwrap();
         let both = file.add().unwrap();
         assert_eq!(both.ids().last(), Some(first.id()));
         assert!(both.find(first.id()).is_some());
-        // Whoever holds the file before open sees nothing of the key any more.
         let mut held = File::open(file.path()).unwrap();
         let kept = file.keep_only(both.current().id()).unwrap();
         assert_eq!(kept.ids().collect::<Vec<_>>(), [both.current().id()]);
         assert!(file.load().unwrap().find(first.id()).is_none());
-        let mut text = String::new();
-        held.read_to_string(&mut text).unwrap();
-        assert!(!text.contains(first.text().as_str()) && text.starts_with('\0'));
+        for held in [&mut earliest, &mut held] {
+            let mut text = String::new();
+            held.read_to_string(&mut text).unwrap();
+            assert!(!text.contains(first.text().as_str()) && text.starts_with('\0'));
+        }
         assert_eq!(file.path().metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

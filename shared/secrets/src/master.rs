@@ -6,6 +6,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE},
 };
 use dagbok_events::{Rewrapped, Sealed, hex};
+use ring::hmac;
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -90,6 +91,13 @@ impl MasterKey {
     /// Its id.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// A name of something secret: the same for the same, and nobody who has not the key can find by it what it names.
+    pub fn fingerprint(&self, purpose: &[u8], of: &[u8]) -> String {
+        let key =
+            hmac::Key::new(hmac::HMAC_SHA256, &*derive(&*self.secret, &[b"name of", purpose]));
+        hex(hmac::sign(&key, of).as_ref())
     }
 
     fn wrapping(&self) -> Key {
@@ -208,6 +216,20 @@ mod tests {
         let moved = Sealed { master: after.id().into(), key: rewrapped.key, ..sealed };
         assert_eq!(after.open::<String>(entry, &moved).unwrap(), "hunter2");
         assert!(before.open::<String>(entry, &moved).is_err());
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_one_key_and_purpose() {
+        let (key, other) = (MasterKey::generate(), MasterKey::generate());
+        let told = key.fingerprint(b"request", b"hunter2");
+        assert_eq!(told, MasterKey::read(&key.text()).unwrap().fingerprint(b"request", b"hunter2"));
+        for another in [
+            key.fingerprint(b"request", b"hunter3"),
+            key.fingerprint(b"answer", b"hunter2"),
+            other.fingerprint(b"request", b"hunter2"),
+        ] {
+            assert_ne!(told, another);
+        }
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub(crate) enum ApiError {
     NotFound(String),
     /// 409; with an object as Airflow has it for what exists already.
     Conflict(Value),
+    /// A value is sealed by a master key that has been exchanged.
+    KeyRetired(String),
     /// 413.
     TooLarge(String),
     /// 415.
@@ -93,6 +95,7 @@ impl ApiError {
             Self::Forbidden(text) => (StatusCode::FORBIDDEN, Value::String(text)),
             Self::NotFound(text) => (StatusCode::NOT_FOUND, Value::String(text)),
             Self::Conflict(detail) => (StatusCode::CONFLICT, detail),
+            Self::KeyRetired(text) => (StatusCode::CONFLICT, Value::String(text)),
             Self::TooLarge(text) => (StatusCode::PAYLOAD_TOO_LARGE, Value::String(text)),
             Self::WrongType(text) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Value::String(text)),
             Self::Invalid(problems) => (StatusCode::UNPROCESSABLE_ENTITY, json!(problems)),
@@ -181,6 +184,7 @@ impl From<Refusal> for ApiError {
                 "code": code,
                 "message": message,
             })),
+            RefusalCode::SecretKeyRetired => Self::KeyRetired(message),
             RefusalCode::SecretChanged
             | RefusalCode::RunOver
             | RefusalCode::RunActive

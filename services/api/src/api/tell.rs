@@ -66,8 +66,8 @@ pub(crate) struct WouldChange {
 /// The id of what somebody asks for under a key of their own: the same again is the same command, and done once.
 fn command_of(key: &str, by: &Actor, body: &CommandBody) -> CommandId {
     let whole = match body {
-        // It is sealed anew each time.
-        CommandBody::ChangeSecret(_) => encode_any(&(key, by)),
+        // It is sealed anew each time; the key tells what is in it.
+        CommandBody::ChangeSecret(change) if change.is_sealed() => encode_any(&(key, by)),
         _ => encode_any(&(key, by, body)),
     };
     CommandId::new(format!("key-{}", digest_of(&whole))).expect("68 letters and digits")

@@ -187,7 +187,11 @@ fn about_secrets(dice: &mut Dice, name: &str, number: u16) -> Fact {
         0 => Fact::VariableDeleted(VariableDeleted { key }),
         1 => {
             let keys = vec![Rewrapped { id, key: "bmV3".to_owned() }];
-            Fact::SecretsRewrapped(SecretsRewrapped { master: "n".to_owned(), keys })
+            Fact::SecretsRewrapped(SecretsRewrapped {
+                master: "n".to_owned(),
+                keys,
+                retires: Vec::new(),
+            })
         }
         2 => {
             let (conn_id, conn_type) = (ConnId::new(name).unwrap(), "http".to_owned());

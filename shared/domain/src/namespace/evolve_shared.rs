@@ -35,6 +35,7 @@ impl Namespace {
             Fact::ConnectionDeleted(f) => {
                 self.connections.remove(&f.conn_id);
             }
+            Fact::SecretsRewrapped(f) => self.retired.note(f),
             Fact::ClockWentBack(f) => self.clock_back(f.to),
             Fact::BundlePublished(f) => {
                 self.bundle = Some(f.bundle.clone());

@@ -25,6 +25,7 @@ mod plan;
 mod pool;
 mod previous;
 mod queued;
+mod retired;
 mod room;
 mod run_id;
 mod schedule;
@@ -57,6 +58,7 @@ pub use plan::Proposal;
 pub use pool::DEFAULT_POOL;
 use pool::Pool;
 use queued::Queued;
+use retired::Retired;
 pub use snapshot::{BadSnapshot, Frozen, Part, SNAPSHOT_VERSION};
 use turns::Turns;
 pub use views::QueuedTry;
@@ -167,6 +169,7 @@ pub struct Namespace {
     variables: BTreeMap<VariableKey, String>,
     /// The connections, likewise.
     connections: BTreeMap<ConnId, String>,
+    retired: Retired,
     turns: Turns,
     in_flight: u32,
     bundle: Option<dagbok_events::Digest>,
@@ -217,6 +220,7 @@ impl Namespace {
             pools: BTreeMap::from([Pool::default_pool()]),
             variables: BTreeMap::new(),
             connections: BTreeMap::new(),
+            retired: Retired::default(),
             turns: Turns::default(),
             in_flight: 0,
             bundle: None,

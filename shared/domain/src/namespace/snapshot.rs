@@ -19,6 +19,7 @@ use super::{
     dates::Dates,
     past::{Deleted, Forgotten, Past},
     previous::Ended,
+    retired::Retired,
     turns::Turns,
     with_head,
 };
@@ -29,7 +30,7 @@ use crate::{
 };
 
 /// Rises with every change of what follows, or of what the fold remembers.
-pub const SNAPSHOT_VERSION: u32 = 22;
+pub const SNAPSHOT_VERSION: u32 = 23;
 
 /// Why a snapshot can't be used. Not an error of the installation: fold the log instead.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +83,7 @@ struct SavedShared {
     pools: Vec<PoolSet>,
     variables: BTreeMap<VariableKey, String>,
     connections: BTreeMap<ConnId, String>,
+    retired: Retired,
     turns: Turns,
     /// Up to when what waited for a time stood with what waited for none.
     ripe_until: Option<Timestamp>,
@@ -231,6 +233,7 @@ impl Namespace {
             pools: self.pools.values().filter_map(|pool| pool.set.clone()).collect(),
             variables: self.variables.clone(),
             connections: self.connections.clone(),
+            retired: self.retired.clone(),
             turns: self.saved_turns(),
             ripe_until: self.index.ripe_until,
             bundle: self.bundle.clone(),
@@ -333,6 +336,7 @@ impl Namespace {
             .map(|set| (set.pool.clone(), Pool { set: Some(set), used: 0, deferred: 0 }))
             .collect();
         (it.variables, it.connections) = (saved.variables, saved.connections);
+        it.retired = saved.retired;
         it.turns = saved.turns;
         it.turns.frozen = true;
         it.bundle = saved.bundle;

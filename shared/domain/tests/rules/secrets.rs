@@ -72,7 +72,8 @@ fn keys_are_wrapped_anew_for_values_that_hold_and_for_no_others() {
     world.send(ask(connection("3", None))).is(["ConnectionSet db 3"]);
     let wrap = |ids: &[&str]| {
         let keys = ids.iter().map(|id| Rewrapped { id: (*id).to_owned(), key: "k".to_owned() });
-        ask(SecretChange::Rewrap(SecretsRewrapped { master: "n".into(), keys: keys.collect() }))
+        let (master, keys) = ("n".into(), keys.collect());
+        ask(SecretChange::Rewrap(SecretsRewrapped { master, keys, retires: Vec::new() }))
     };
     world.send(wrap(&["1", "2", "3", "4"])).is(["SecretsRewrapped n 2"]);
     world.send(wrap(&["1", "4"])).unchanged();
@@ -84,4 +85,29 @@ fn keys_are_wrapped_anew_for_values_that_hold_and_for_no_others() {
     world
         .send(ask(variable("4", Some(SecretIs::Missing))))
         .refused(RefusalCode::SecretAlreadyExists, []);
+}
+
+#[test]
+fn nothing_is_set_by_a_key_that_is_exchanged() {
+    let mut world = World::new();
+    world.send(ask(variable("1", None)));
+    let wrap = |master: &str, retires: &[&str]| {
+        let retires = retires.iter().map(|id| (*id).to_owned()).collect();
+        let (master, keys) = (master.to_owned(), Vec::new());
+        ask(SecretChange::Rewrap(SecretsRewrapped { master, keys, retires }))
+    };
+    world.send(wrap("n", &["m", "n", "m"])).is(["SecretsRewrapped n 0"]);
+    world.send(wrap("n", &["m"])).unchanged();
+    let bytes = world.namespace.to_snapshot();
+    world.namespace = Namespace::from_snapshot(&bytes).expect("it was just made");
+    world.send(ask(variable("2", None))).refused(RefusalCode::SecretKeyRetired, []);
+    world.send(ask(connection("3", None))).refused(RefusalCode::SecretKeyRetired, []);
+    // What wraps by a key that others have retired meanwhile comes too late as well.
+    world.send(wrap("m", &[])).refused(RefusalCode::SecretKeyRetired, []);
+    // Somebody puts the key before first again: then the other is retired.
+    world.send(wrap("m", &["n"])).is(["SecretsRewrapped m 0"]);
+    world.send(ask(variable("2", None))).is(["VariableSet region 2"]);
+    let many: Vec<String> = (0..101).map(|id| id.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    world.send(wrap("m", &many)).refused(RefusalCode::Invalid, []);
 }

@@ -171,7 +171,8 @@ pub enum Fact {
     ConnectionSet(Box<ConnectionSet>),
     /// There is no such connection any more.
     ConnectionDeleted(ConnectionDeleted),
-    /// Another master key wraps the keys of values that hold: whoever destroys the one before destroys all others.
+    /// Another master key wraps the keys of values that hold: whoever destroys the one before destroys all others. Nothing
+    /// is set by those that it retires any more.
     SecretsRewrapped(SecretsRewrapped),
     /// A try waits for a trigger to fire.
     TryDeferred(Box<TryDeferred>),

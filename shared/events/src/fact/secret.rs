@@ -66,6 +66,10 @@ pub struct SecretsRewrapped {
     pub master: String,
     /// Keys of values that hold still; those of all others stay as they were.
     pub keys: Vec<Rewrapped>,
+    /// Ids of master keys by which nothing is set any more: what comes later and is encrypted by one is refused, so that
+    /// they can be destroyed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retires: Vec<String>,
 }
 
 /// The key of one value, wrapped anew.

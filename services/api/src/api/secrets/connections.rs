@@ -98,12 +98,12 @@ pub(crate) async fn list(
     let known = ["id", "conn_id", "connection_id", "conn_type", "description", "host", "port"];
     let orders = orders(&query.order_by, &known)?;
     let page = Page::new(query.limit, query.offset);
-    let mut rows = state.read(|store| Ok(store.connections()?)).await?;
+    let (ring, mut rows) = open::read_with_ring(&state, |store| Ok(store.connections()?)).await?;
+    let ring = ring.map_err(|error| error.to_string());
     let pattern = query.connection_id_pattern.as_deref();
     rows.retain(|row| pattern.is_none_or(|pattern| matches(pattern, row.conn_id.as_str())));
     let prefix = query.connection_id_prefix_pattern.as_deref().unwrap_or_default();
     rows.retain(|row| row.conn_id.as_str().starts_with(prefix));
-    let ring = open::key_file(&state)?.load().map_err(|error| error.to_string());
     let mut found: Vec<_> = rows.iter().map(|row| shown(row, opened(&ring, row))).collect();
     sort(&mut found, &orders, |one, field| match field {
         "conn_type" => one.conn_type.as_str().into(),
@@ -184,11 +184,6 @@ async fn change(
     let known = ConnId::new(conn_id).map_err(|_| missing(conn_id))?;
     let (row, before) =
         open::connection(state, known.clone()).await?.ok_or_else(|| missing(conn_id))?;
-    let kept = |sent: Option<String>, before: Option<String>| match sent.as_deref() {
-        // As it was shown, and is to stay.
-        Some(masked::MASK) => before,
-        _ => sent,
-    };
     let field = |name: &str, sent: Option<Option<String>>, before: Option<String>| {
         sent.filter(|_| counts(name)).unwrap_or(before)
     };
@@ -200,7 +195,7 @@ async fn change(
     let extra = checked_extra(extra, &["body", "extra"])?;
     let password = patch.password.filter(|_| counts("password"));
     let password = match password {
-        Some(sent) => kept(sent, before.password),
+        Some(sent) => masked::kept(sent, before.password),
         None => before.password,
     };
     let fields = ConnectionFields {
@@ -334,7 +329,20 @@ impl Kind for Connections {
         Ok(rows.into_iter().map(|row| row.conn_id.to_string()).collect())
     }
 
-    async fn put(state: &ApiState, caller: Caller, body: ConnectionBody) -> Result<(), ApiError> {
+    async fn put(
+        state: &ApiState,
+        caller: Caller,
+        mut body: ConnectionBody,
+    ) -> Result<(), ApiError> {
+        let is_masked =
+            |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(masked::MASK));
+        if (is_masked(&body.password) || is_masked(&body.extra))
+            && let Ok(conn_id) = ConnId::new(body.connection_id.as_str())
+            && let Some((_, before)) = open::connection(state, conn_id).await?
+        {
+            body.password = masked::kept(body.password, before.password);
+            body.extra = body.extra.map(|sent| masked::unmasked(&sent, before.extra.as_deref()));
+        }
         put(state, caller, body, None).await
     }
 

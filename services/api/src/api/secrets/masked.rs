@@ -64,6 +64,46 @@ fn within(value: &mut Value, depth: usize) -> bool {
     any
 }
 
+/// A variable's text that was read masked and is sent back: what is masked in it stays as it was.
+pub(super) fn unmasked_variable(key: &str, sent: &str, before: &str) -> String {
+    if sent == MASK {
+        return before.to_owned();
+    }
+    let read = |text: &str| serde_json::from_str::<Value>(text).ok();
+    if is_telling(key) {
+        return sent.to_owned();
+    }
+    let (Some(mut new), Some(old)) = (read(sent), read(before)) else { return sent.to_owned() };
+    if put_back(&mut new, &old, 0) { new.to_string() } else { sent.to_owned() }
+}
+
+/// Puts back what [`within`] masks, where both have it; whether there was any.
+fn put_back(new: &mut Value, old: &Value, depth: usize) -> bool {
+    let mut any = false;
+    match (new, old) {
+        _ if depth > DEPTH => {}
+        (Value::Object(new), Value::Object(old)) => {
+            for (name, field) in new {
+                let Some(was) = old.get(name) else { continue };
+                if is_telling(name) && field.as_str() == Some(MASK) {
+                    field.clone_from(was);
+                    any = true;
+                } else {
+                    any |= put_back(field, was, depth + 1);
+                }
+            }
+        }
+        // Which one of a list is which is not known where some came or went.
+        (Value::Array(new), Value::Array(old)) if new.len() == old.len() => {
+            for (one, was) in new.iter_mut().zip(old) {
+                any |= put_back(one, was, depth + 1);
+            }
+        }
+        _ => {}
+    }
+    any
+}
+
 /// A connection's extra with nothing but its names.
 pub(super) fn extra(text: &str) -> String {
     match serde_json::from_str::<Value>(text) {
@@ -75,6 +115,11 @@ pub(super) fn extra(text: &str) -> String {
         }
         _ => MASK.to_owned(),
     }
+}
+
+/// A password as it was shown is to stay.
+pub(super) fn kept(sent: Option<String>, before: Option<String>) -> Option<String> {
+    if sent.as_deref() == Some(MASK) { before } else { sent }
 }
 
 /// An extra that was read masked and is sent back: what is masked in it stays as it was.
@@ -107,6 +152,21 @@ mod tests {
         assert_eq!(variable("shape", r#"{"a": 1}"#), (r#"{"a": 1}"#.to_owned(), false));
         let (shown, masked) = variable("db", r#"{"hosts": [{"password": {"of": 1}, "port": 2}]}"#);
         assert_eq!((shown.as_str(), masked), (r#"{"hosts":[{"password":"***","port":2}]}"#, true));
+    }
+
+    #[test]
+    fn a_variable_keeps_what_is_sent_back_masked() {
+        let before = r#"{"hosts": [{"password": "p", "port": 2}], "token": "t"}"#;
+        let (shown, _) = variable("db", before);
+        let kept = unmasked_variable("db", &shown.replace('2', "3"), before);
+        assert_eq!(kept, r#"{"hosts":[{"password":"p","port":3}],"token":"t"}"#);
+        let added = r#"{"hosts": [{"password": "***"}, {"password": "***"}], "token": "new"}"#;
+        assert_eq!(unmasked_variable("db", added, before), added);
+        assert_eq!(unmasked_variable("db", "***", before), before);
+        assert_eq!(
+            unmasked_variable("API_TOKEN", r#"{"token": "***"}"#, before),
+            r#"{"token": "***"}"#
+        );
     }
 
     #[test]

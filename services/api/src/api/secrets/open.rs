@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 
 use dagbok_events::{ConnId, ConnectionSet, VariableKey, VariableSet};
 use dagbok_protocol::{CommandBody, SecretChange, SecretIs, limits::SECRET_BYTES};
-use dagbok_secrets::{ConnectionFields, Entry, KeyFile, KeyFileError, OpenError, Ring};
+use dagbok_secrets::{ConnectionFields, Entry, KeyFile, KeyFileError, MasterKey, OpenError, Ring};
+use serde::Serialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -18,6 +19,9 @@ use crate::{
 /// What to do about a lost key.
 const LOST: &str = "put the key file back that has it (`secrets.key_file`); where it is destroyed, \
                     `dagbok secrets rotate --forget-lost` lets go of what nobody can read any more";
+
+/// How often a key that has been exchanged meanwhile is looked for.
+const LOOKS: u32 = 5;
 
 /// What can't be read, or not be written, for want of the right key: no matter of asking again.
 pub(super) fn no_key(why: &dyn std::fmt::Display) -> ApiError {
@@ -42,11 +46,6 @@ pub(super) fn key_file(state: &ApiState) -> Result<&KeyFile, ApiError> {
     state.secrets.get().ok_or_else(none)
 }
 
-/// The master keys, to read by.
-pub(super) fn ring(state: &ApiState) -> Result<Ring, ApiError> {
-    Ok(key_file(state)?.load()?)
-}
-
 /// How many values are encrypted by each master key.
 pub(super) fn masters(store: &Store) -> Result<BTreeMap<String, usize>, ApiError> {
     let mut all = BTreeMap::new();
@@ -58,12 +57,71 @@ pub(super) fn masters(store: &Store) -> Result<BTreeMap<String, usize>, ApiError
     Ok(all)
 }
 
+/// What is encrypted by master keys.
+pub(super) trait Masters {
+    /// Their ids.
+    fn masters(&self) -> Vec<&str>;
+}
+
+impl Masters for BTreeMap<String, usize> {
+    fn masters(&self) -> Vec<&str> {
+        self.keys().map(String::as_str).collect()
+    }
+}
+
+impl Masters for VariableRow {
+    fn masters(&self) -> Vec<&str> {
+        vec![&self.sealed.master]
+    }
+}
+
+impl Masters for ConnectionRow {
+    fn masters(&self) -> Vec<&str> {
+        vec![&self.sealed.master]
+    }
+}
+
+impl<T: Masters> Masters for Option<T> {
+    fn masters(&self) -> Vec<&str> {
+        self.iter().flat_map(Masters::masters).collect()
+    }
+}
+
+impl<T: Masters> Masters for Vec<T> {
+    fn masters(&self) -> Vec<&str> {
+        self.iter().flat_map(Masters::masters).collect()
+    }
+}
+
+/// Reads rows, and the keys to open them by. Where a key is missing both are looked at again, with rows as new as the log:
+/// it may have been exchanged a moment ago.
+pub(super) async fn read_with_ring<T: Masters + Send + 'static>(
+    state: &ApiState,
+    read: impl Fn(&Store) -> Result<T, ApiError> + Clone + Send + 'static,
+) -> Result<(Result<Ring, KeyFileError>, T), ApiError> {
+    let file = key_file(state)?;
+    let mut looks = LOOKS;
+    loop {
+        let rows = state.read(read.clone()).await?;
+        let ring = file.load();
+        let lacks = |ring: &Ring| rows.masters().into_iter().any(|id| ring.find(id).is_none());
+        let is_behind = ring.as_ref().is_ok_and(lacks);
+        looks -= 1;
+        if !is_behind || looks == 0 {
+            return Ok((ring, rows));
+        }
+        if let Ok(last) = state.ports.log.last().await {
+            state.model.progress().wait_for(last, state.patience.model).await;
+        }
+    }
+}
+
 /// The master keys, to write by. The first is made where nothing is encrypted yet; none is where that would part what
 /// is there from its key.
 pub(super) async fn ring_to_write(state: &ApiState) -> Result<Ring, ApiError> {
     let file = key_file(state)?;
-    let used = state.read(masters).await?;
-    let ring = match file.load() {
+    let (ring, used) = read_with_ring(state, masters).await?;
+    let ring = match ring {
         Err(KeyFileError::Missing(_)) if used.is_empty() => file.make()?,
         Err(error @ (KeyFileError::Missing(_) | KeyFileError::NamedMissing(_)))
             if !used.is_empty() =>
@@ -90,9 +148,10 @@ pub(super) async fn variable(
     state: &ApiState,
     key: VariableKey,
 ) -> Result<Option<(VariableRow, Zeroizing<String>)>, ApiError> {
-    let found = state.read(move |store| Ok(store.variable(&key)?)).await?;
-    let Some(row) = found else { return Ok(None) };
-    let value = ring(state)?.open(Entry::Variable(&row.key), &row.sealed).map(Zeroizing::new)?;
+    let read = move |store: &Store| Ok(store.variable(&key)?);
+    let (ring, row) = read_with_ring(state, read).await?;
+    let Some(row) = row else { return Ok(None) };
+    let value = ring?.open(Entry::Variable(&row.key), &row.sealed).map(Zeroizing::new)?;
     Ok(Some((row, value)))
 }
 
@@ -101,9 +160,10 @@ pub(super) async fn connection(
     state: &ApiState,
     conn_id: ConnId,
 ) -> Result<Option<(ConnectionRow, ConnectionFields)>, ApiError> {
-    let found = state.read(move |store| Ok(store.connection(&conn_id)?)).await?;
-    let Some(row) = found else { return Ok(None) };
-    let fields = ring(state)?.open(Entry::Connection(&row.conn_id), &row.sealed)?;
+    let read = move |store: &Store| Ok(store.connection(&conn_id)?);
+    let (ring, row) = read_with_ring(state, read).await?;
+    let Some(row) = row else { return Ok(None) };
+    let fields = ring?.open(Entry::Connection(&row.conn_id), &row.sealed)?;
     Ok(Some((row, fields)))
 }
 
@@ -124,9 +184,8 @@ pub(super) async fn set_variable(
     new: NewVariable<'_>,
 ) -> Result<(), ApiError> {
     let NewVariable { key, value, description, only } = new;
-    fits(value.len())?;
+    fits(&value)?;
     let _sealing = state.sealing.read().await;
-    let ring = ring_to_write(state).await?;
     let description = if let Some(description) = description {
         description.filter(|text| !text.is_empty())
     } else {
@@ -134,9 +193,13 @@ pub(super) async fn set_variable(
         let before = state.read(move |store| Ok(store.variable(&name)?)).await?;
         before.and_then(|row| row.description)
     };
-    let sealed = ring.current().seal(Entry::Variable(&key), &value);
-    let set = VariableSet { key, description, sealed };
-    change(state, caller, SecretChange::SetVariable { set, only }).await
+    let about = (key.as_str(), &description, value);
+    sealed(state, caller, &about, |master| {
+        let sealed = master.seal(Entry::Variable(&key), &value);
+        let set = VariableSet { key: key.clone(), description: description.clone(), sealed };
+        SecretChange::SetVariable { set, only: only.clone() }
+    })
+    .await
 }
 
 /// A connection as it is to be.
@@ -155,24 +218,56 @@ pub(super) async fn set_connection(
     new: NewConnection,
 ) -> Result<(), ApiError> {
     let NewConnection { conn_id, conn_type, description, fields, only } = new;
-    let ConnectionFields { host, login, password, schema, port: _, extra } = &fields;
-    let texts = [host, login, password, schema, extra].into_iter().flatten();
-    fits(texts.map(String::len).sum())?;
+    fits(&fields)?;
     let _sealing = state.sealing.read().await;
-    let ring = ring_to_write(state).await?;
-    let sealed = ring.current().seal(Entry::Connection(&conn_id), &fields);
     let description = description.filter(|text| !text.is_empty());
-    let set = ConnectionSet { conn_id, conn_type, description, sealed };
-    change(state, caller, SecretChange::SetConnection { set, only }).await
+    let about = (conn_id.as_str(), &conn_type, &description, &fields);
+    sealed(state, caller, &about, |master| {
+        let sealed = master.seal(Entry::Connection(&conn_id), &fields);
+        let (conn_id, conn_type) = (conn_id.clone(), conn_type.clone());
+        let set = ConnectionSet { conn_id, conn_type, description: description.clone(), sealed };
+        SecretChange::SetConnection { set, only: only.clone() }
+    })
+    .await
 }
 
-fn fits(bytes: usize) -> Result<(), ApiError> {
+/// Holds what is to be sealed against its limit, as JSON: that is what is kept.
+fn fits(value: &impl Serialize) -> Result<(), ApiError> {
+    let bytes = Zeroizing::new(as_json(value)).len();
     if bytes <= SECRET_BYTES {
         return Ok(());
     }
     Err(ApiError::TooLarge(format!(
-        "{bytes} bytes are too many: a variable or a connection may hold {SECRET_BYTES}"
+        "{bytes} bytes as JSON are too many: a variable or a connection may hold {SECRET_BYTES}"
     )))
+}
+
+fn as_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("texts and numbers have a form")
+}
+
+/// Seals and sends; again, where the key has been exchanged meanwhile. `about` is all that is asked for: the same key of
+/// a request with something else in it is another request.
+async fn sealed(
+    state: &ApiState,
+    caller: Caller,
+    about: &(impl Serialize + Sync),
+    set: impl Fn(&MasterKey) -> SecretChange,
+) -> Result<(), ApiError> {
+    let mut looks = LOOKS;
+    loop {
+        let ring = ring_to_write(state).await?;
+        let master = ring.current();
+        let mut caller = caller.clone();
+        if let Some(key) = &mut caller.key {
+            let told = master.fingerprint(b"request", &Zeroizing::new(as_json(about)));
+            *key = format!("{told} {key}");
+        }
+        match change(state, caller, set(master)).await {
+            Err(ApiError::KeyRetired(_)) if looks > 1 => looks -= 1,
+            done => return done,
+        }
+    }
 }
 
 /// Has the scheduler decide.

@@ -1,17 +1,18 @@
 //! Another master key: the keys of values that hold are wrapped anew, and the master keys before are destroyed. With
 //! them goes all that was deleted or overwritten: the log keeps it, and nobody can read it any more.
+use std::collections::BTreeSet;
+
 use axum::{Json, extract::State};
 use dagbok_events::{Rewrapped, Sealed, SecretsRewrapped};
-use dagbok_protocol::{CommandBody, SecretChange, limits::REWRAPPED_AT_ONCE};
+use dagbok_protocol::{SecretChange, limits::REWRAPPED_AT_ONCE};
 use dagbok_secrets::{Entry, KeyFile, KeyFileError, Ring};
 
-use super::open::{change, key_file, masters, no_key};
+use super::open::{change, key_file, masters, no_key, read_with_ring};
 use crate::{
     api::{
         errors::ApiError,
         extract::{Caller, InBody},
         state::ApiState,
-        tell::tell,
     },
     model::Store,
     shapes::{Detail, RotateSecrets, RotatedSecrets},
@@ -36,6 +37,7 @@ pub(crate) async fn rotate(
     let _alone = state.sealing.write().await;
     let forgotten = lost(&state, &file, &caller, body.forget_lost).await?;
     let ring = if file.is_named() { file.load()? } else { file.add()? };
+    retire(&state, &caller, &ring).await?;
     let mut rewrapped = 0;
     for _ in 0..ROUNDS {
         let keys = state.read({
@@ -55,14 +57,23 @@ pub(crate) async fn rotate(
         rewrapped += keys.len();
         for keys in keys.chunks(REWRAPPED_AT_ONCE) {
             let master = ring.current().id().to_owned();
-            let wrap = SecretChange::Rewrap(SecretsRewrapped { master, keys: keys.to_vec() });
-            let body = CommandBody::ChangeSecret(Box::new(wrap));
-            tell(&state, caller.clone(), None, body).await?;
+            let wrap = SecretsRewrapped { master, keys: keys.to_vec(), retires: Vec::new() };
+            change(&state, caller.clone(), SecretChange::Rewrap(wrap)).await?;
         }
     }
     let why = "variables or connections are set by an older key again and again: another service that serves the \
                API reads another key file, or an older copy of this one; both keys are kept";
     Err(no_key(&why))
+}
+
+/// Has nothing be set by the keys before from here on: what is on its way, or sealed elsewhere, would be lost with them.
+async fn retire(state: &ApiState, caller: &Caller, ring: &Ring) -> Result<(), ApiError> {
+    let master = ring.current().id().to_owned();
+    let used = state.read(masters).await?;
+    let all: BTreeSet<String> = ring.ids().map(str::to_owned).chain(used.into_keys()).collect();
+    let retires = all.into_iter().filter(|id| *id != master).collect();
+    let fence = SecretsRewrapped { master, keys: Vec::new(), retires };
+    change(state, caller.clone(), SecretChange::Rewrap(fence)).await
 }
 
 /// Lets go of what nobody can read, where that is asked for; else tells of it.
@@ -72,10 +83,11 @@ async fn lost(
     caller: &Caller,
     forget: bool,
 ) -> Result<Vec<String>, ApiError> {
-    let ring = match file.load() {
-        Ok(ring) => Some(ring),
-        Err(KeyFileError::Missing(_)) if forget || state.read(masters).await?.is_empty() => None,
-        Err(error) => return Err(error.into()),
+    // What another service has wrapped anew a moment ago is not lost.
+    let ring = match read_with_ring(state, masters).await? {
+        (Ok(ring), _) => Some(ring),
+        (Err(KeyFileError::Missing(_)), used) if forget || used.is_empty() => None,
+        (Err(error), _) => return Err(error.into()),
     };
     let gone = state.read(move |store| unreadable(store, ring.as_ref())).await?;
     if let (Some((name, _)), false) = (gone.first(), forget) {

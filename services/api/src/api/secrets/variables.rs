@@ -96,7 +96,8 @@ pub(crate) async fn list(
 ) -> Result<Json<VariableCollection>, ApiError> {
     let orders = orders(&query.order_by, &["id", "key", "description", "is_encrypted"])?;
     let page = Page::new(query.limit, query.offset);
-    let mut rows = state.read(|store| Ok(store.variables()?)).await?;
+    let (ring, mut rows) = open::read_with_ring(&state, |store| Ok(store.variables()?)).await?;
+    let ring = ring.map_err(|error| error.to_string());
     let pattern = query.variable_key_pattern.as_deref();
     rows.retain(|row| pattern.is_none_or(|pattern| matches(pattern, row.key.as_str())));
     let prefix = query.variable_key_prefix_pattern.as_deref().unwrap_or_default();
@@ -106,7 +107,6 @@ pub(crate) async fn list(
         _ => row.key.as_str().into(),
     });
     let (rows, total_entries) = page.cut(rows);
-    let ring = open::key_file(&state)?.load().map_err(|error| error.to_string());
     let variables = rows.iter().map(|row| {
         let value = opened(&ring, row);
         shown(row, value.as_ref().map(|value| value.as_str()).map_err(Clone::clone))
@@ -182,9 +182,7 @@ async fn change(
     let known = VariableKey::new(key).map_err(|_| missing(key))?;
     let (row, before) = open::variable(state, known.clone()).await?.ok_or_else(|| missing(key))?;
     let value = match patch.value.filter(|_| counts("value")) {
-        // As it was shown, and is to stay.
-        Some(Value::String(sent)) if sent == masked::MASK => before,
-        Some(value) => text_of(value),
+        Some(value) => Zeroizing::new(masked::unmasked_variable(key, &text_of(value), &before)),
         None => before,
     };
     let description = patch.description.filter(|_| counts("description"));
@@ -285,7 +283,15 @@ impl Kind for Variables {
         Ok(rows.into_iter().map(|row| row.key.to_string()).collect())
     }
 
-    async fn put(state: &ApiState, caller: Caller, body: VariableBody) -> Result<(), ApiError> {
+    async fn put(state: &ApiState, caller: Caller, mut body: VariableBody) -> Result<(), ApiError> {
+        let value = text_of(body.value);
+        body.value = Value::String(value.to_string());
+        if value.contains(masked::MASK)
+            && let Ok(key) = VariableKey::new(body.key.as_str())
+            && let Some((_, before)) = open::variable(state, key).await?
+        {
+            body.value = masked::unmasked_variable(&body.key, &value, &before).into();
+        }
         put(state, caller, body, None).await
     }
 

@@ -8,7 +8,9 @@ use dagbok_protocol::{
     limits::{DESCRIPTION_BYTES, SECRET_BYTES},
 };
 
-use crate::namespace::{Decision, Namespace, accepted, answering, refuse, unchanged};
+use crate::namespace::{
+    Decision, Namespace, accepted, answering, refuse, retired::Retired, unchanged,
+};
 
 /// What is sealed may be longer: it is filled up, and in Base64.
 const SEALED_BYTES: usize = SECRET_BYTES * 3 / 2;
@@ -32,8 +34,9 @@ impl Namespace {
             SecretChange::SetConnection { set, only } => self.set_connection(set, only.as_ref()),
             SecretChange::DeleteConnection { conn_id } => self.delete_connection(conn_id),
             SecretChange::Rewrap(rewrapped) => match self.rewrap(rewrapped) {
-                Some(fact) => Ok(fact),
-                None => return unchanged(),
+                Ok(None) => return unchanged(),
+                Ok(Some(fact)) => Ok(fact),
+                Err(refused) => Err(refused),
             },
         };
         match fact {
@@ -47,6 +50,7 @@ impl Namespace {
         let what = format!("variable `{}`", set.key);
         check(&what, standing.map(String::as_str), only)?;
         check_sizes(&what, set.description.as_deref(), &set.sealed)?;
+        self.check_key(&set.sealed.master)?;
         Ok(Fact::VariableSet(Box::new(set.clone())))
     }
 
@@ -66,6 +70,7 @@ impl Namespace {
         let what = format!("connection `{}`", set.conn_id);
         check(&what, standing.map(String::as_str), only)?;
         check_sizes(&what, set.description.as_deref(), &set.sealed)?;
+        self.check_key(&set.sealed.master)?;
         if set.conn_type.len() > TYPE_BYTES {
             let why = format!("the type of {what} has more than {TYPE_BYTES} bytes");
             return Err((RefusalCode::Invalid, why));
@@ -81,14 +86,37 @@ impl Namespace {
         Err((RefusalCode::SecretNotFound, format!("there is no connection `{conn_id}`")))
     }
 
-    /// Those of values that hold; `None` where none does.
-    fn rewrap(&self, asked: &SecretsRewrapped) -> Option<Fact> {
+    /// What was on its way when its key was exchanged would be lost with that key.
+    fn check_key(&self, master: &str) -> Result<(), Refused> {
+        if !self.retired.has(master) {
+            return Ok(());
+        }
+        let why = format!(
+            "the value is encrypted by the master key {master}, which has been exchanged; ask again, of a service that \
+             has the newer key file"
+        );
+        Err((RefusalCode::SecretKeyRetired, why))
+    }
+
+    /// The keys of values that hold; `None` where nothing would change.
+    fn rewrap(&self, asked: &SecretsRewrapped) -> Result<Option<Fact>, Refused> {
+        if asked.retires.len() > Retired::AT_ONCE {
+            let why =
+                format!("more than {} master keys can't be retired at once", Retired::AT_ONCE);
+            return Err((RefusalCode::Invalid, why));
+        }
         let holds: std::collections::BTreeSet<&String> =
             self.variables.values().chain(self.connections.values()).collect();
         let keys: Vec<_> =
             asked.keys.iter().filter(|key| holds.contains(&key.id)).cloned().collect();
         let master = asked.master.clone();
-        (!keys.is_empty()).then_some(Fact::SecretsRewrapped(SecretsRewrapped { master, keys }))
+        // Whoever retires others takes this one into use, again too.
+        if asked.retires.is_empty() {
+            self.check_key(&master)?;
+        }
+        let retires = self.retired.anew(asked);
+        let is_new = !keys.is_empty() || !retires.is_empty() || self.retired.has(&master);
+        Ok(is_new.then_some(Fact::SecretsRewrapped(SecretsRewrapped { master, keys, retires })))
     }
 }
 
