@@ -1,4 +1,5 @@
 //! The command line, as types. What each command does is in [`crate::commands`].
+mod about;
 mod alerts;
 mod archive;
 mod backfill;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use about::{Completion, ConfigCommand, ConfigShow, Explain, Init};
 pub(crate) use alerts::{
     AlertsCommand, Change as ChangeAlert, Check as CheckAlerting, List as AlertsList, OnCall,
     Silence as SilenceAlerts, Test as TestReceiver, Trace as TraceAlerts,
@@ -28,8 +30,9 @@ pub(crate) use dags::{
 pub(crate) use pools::{File as PoolFile, Pool, PoolsCommand, SetPool};
 pub(crate) use providers::{Install as InstallProviders, ProvidersCommand};
 pub(crate) use runs::{
-    Alone, Cancel, Clear, Delete, Events, List as RunsList, Logs, MarkRun, MarkTask, Note,
-    NoteTask, Prune, Run, RunsCommand, TasksCommand, Wait, Why, WhyOf, WhyTask, Xcoms,
+    Alone, Cancel, Clear, Delete, Events, List as RunsList, ListTasks, Logs, MarkRun, MarkTask,
+    Note, NoteTask, Prune, Run, RunLogs, RunsCommand, TasksCommand, Wait, Why, WhyOf, WhyRun,
+    WhyTask, Xcoms,
 };
 pub(crate) use secrets::{
     AddConnection, Connection, ConnectionsCommand, ExportConnections, ExportVariables, FileFormat,
@@ -97,13 +100,21 @@ pub(crate) enum Command {
     Ui(UiArgs),
     /// Run alerting, on NATS: it tells people of what goes wrong, whoever else is down
     Alerting(AlertingArgs),
+    /// Whether all is right, on one screen: services, runs, failures, files, alerts
+    #[command(
+        after_help = "With --json: `home`, what the first page of the UI has, `health`, the API's, and `executors`"
+    )]
+    Status,
+    /// Make a folder with a first DAG, a test of it, and a configuration
+    #[command(after_help = "With --json: `folder`, `files`")]
+    Init(Init),
     /// DAGs: list, show, test, trigger, pause
     #[command(subcommand)]
     Dags(DagsCommand),
-    /// Runs: list, show, wait, cancel
+    /// Runs: list, show, why, logs, wait, retry, clear, cancel
     #[command(subcommand)]
     Runs(RunsCommand),
-    /// Tasks: their logs, why they wait, what they have handed on
+    /// Tasks: list, logs, why they wait, what they have handed on
     #[command(subcommand)]
     Tasks(TasksCommand),
     /// Say why a DAG, a run or a task waits: all that is in its way, who has it, since when, and what comes before it
@@ -150,6 +161,14 @@ pub(crate) enum Command {
         after_help = "With --json: `ok`, and `findings`, a list of `check`, `status` (`ok`, `warning`, `error`), `message`, `next`"
     )]
     Doctor(Doctor),
+    /// The configuration: show, check
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Explain the code of an error, as DBK0014; without one list all
+    #[command(after_help = "With --json: `code`, `page`; without a code a list of `code`, `about`")]
+    Explain(Explain),
+    /// Print what has a shell complete commands: `source <(dagbok completion bash)`
+    Completion(Completion),
     /// This build, and the API's
     #[command(after_help = "With --json: `version`, and `api`, the API's version or null")]
     Version,

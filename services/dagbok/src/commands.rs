@@ -4,9 +4,12 @@ mod alerts;
 mod alone;
 mod archive;
 mod backfill;
+mod config;
 mod connections;
 mod dags;
 mod events;
+mod explain;
+mod init;
 mod pools;
 mod providers;
 mod prune;
@@ -14,17 +17,25 @@ mod runs;
 mod secrets;
 mod service;
 mod standalone;
+mod status;
 mod tasks;
 mod variables;
 mod version;
 mod why;
 mod xcoms;
 
+use clap::CommandFactory as _;
+
 use crate::{
-    cli::{ArchiveCommand, Cli, Command, DagsCommand, PoolsCommand, RunsCommand, TasksCommand},
+    cli::{
+        ArchiveCommand, Cli, Command, Completion, DagsCommand, PoolsCommand, RunsCommand,
+        TasksCommand,
+    },
     context::{Context, Flags},
     doctor,
+    exit::Exit,
     failure::Outcome,
+    output::unwritable,
 };
 
 /// Does what the command line says.
@@ -53,6 +64,15 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Dags(DagsCommand::Trigger(args)) => dags::trigger(&plain()?, &args).await,
         Command::Runs(RunsCommand::List(args)) => runs::list(&plain()?, &args).await,
         Command::Runs(RunsCommand::Show(args)) => runs::show(&plain()?, &args).await,
+        Command::Status => status::run(&plain()?).await,
+        Command::Init(args) => init::run(&plain()?, &args),
+        Command::Config(command) => config::run(&plain()?, &command),
+        Command::Explain(args) => explain::explain(&plain()?, &args),
+        Command::Completion(args) => Ok(completion(&args)),
+        Command::Runs(RunsCommand::Why(args)) => runs::why(&plain()?, &args).await,
+        Command::Runs(RunsCommand::Logs(args)) => tasks::of_run(&plain()?, &args).await,
+        Command::Runs(RunsCommand::Retry(args)) => runs::clear(&plain()?, &args.as_clear()).await,
+        Command::Tasks(TasksCommand::List(args)) => tasks::list(&plain()?, &args).await,
         Command::Runs(RunsCommand::Wait(args)) => runs::wait(&plain()?, &args).await,
         Command::Runs(RunsCommand::Cancel(args)) => runs::cancel(&plain()?, &args).await,
         Command::Runs(RunsCommand::Mark(args)) => runs::mark(&plain()?, &args).await,
@@ -85,4 +105,14 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Doctor(args) => doctor::run(&global, &args).await,
         Command::Version => version::run(&plain()?).await,
     }
+}
+
+/// Prints what has a shell complete our commands.
+fn completion(args: &Completion) -> Exit {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "dagbok", &mut script);
+    if let Err(error) = std::io::Write::write_all(&mut std::io::stdout(), &script) {
+        unwritable(&error);
+    }
+    Exit::Ok
 }

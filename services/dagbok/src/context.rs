@@ -1,7 +1,7 @@
 //! What a command works with: the configuration, the installation's folder, where results go.
 use std::path::PathBuf;
 
-use dagbok_config::{Config, FILE_NAME, PREFIX, Sources, load};
+use dagbok_config::{Config, FILE_NAME, PREFIX, Setting, Sources, load, settings};
 use toml::Value;
 
 use crate::{
@@ -26,6 +26,7 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) out: Out,
     global: Global,
+    sources: Sources,
 }
 
 impl Context {
@@ -43,7 +44,12 @@ impl Context {
             Failure::from_error(Code::Config, &error)
                 .next("`schemas/configuration.json` and the README list every key")
         })?;
-        Ok(Self { config, out: Out::new(global.json), global: global.clone() })
+        Ok(Self { config, out: Out::new(global.json), global: global.clone(), sources })
+    }
+
+    /// The configuration key by key, each with where it comes from.
+    pub(crate) fn settings(&self) -> Vec<Setting> {
+        settings(&self.sources).expect("it was read from the same sources before")
     }
 
     /// The installation's folder, from the root: what lies in it, as the copy of the DAG folder that tasks run

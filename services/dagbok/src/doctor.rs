@@ -78,7 +78,7 @@ impl Finding {
     pub(crate) fn failed(check: &'static str, failure: &Failure) -> Self {
         let message = format!("{failure} [{}]", failure.code());
         let next = failure.what_next().map_or_else(
-            || format!("see the page of {} in deploy/errors", failure.code()),
+            || format!("`dagbok explain {}` says more", failure.code()),
             str::to_owned,
         );
         Self::error(check, message, next)

@@ -11,6 +11,7 @@ mod doctor;
 mod environment;
 mod exit;
 mod failure;
+mod handles;
 mod live;
 mod output;
 mod python;

@@ -13,7 +13,7 @@ mod secret;
 mod sections;
 
 pub use error::{ConfigError, Place};
-pub use load::{FILE_NAME, PREFIX, Sources, load};
+pub use load::{FILE_NAME, PREFIX, Setting, Sources, load, settings};
 pub use period::Period;
 pub use secret::Secret;
 pub use sections::{

@@ -31,8 +31,40 @@ pub struct Sources {
     pub flags: Vec<(&'static str, &'static str, Value)>,
 }
 
+/// A key with what holds for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// With its section, as `scheduler.parallelism`.
+    pub key: String,
+    /// As JSON; dots in a secret's place, null where it is not set.
+    pub value: serde_json::Value,
+    /// Where that comes from.
+    pub place: Place,
+}
+
 /// Reads the configuration.
 pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
+    layers(sources)?.finish()
+}
+
+/// Reads the configuration, key by key.
+pub fn settings(sources: &Sources) -> Result<Vec<Setting>, ConfigError> {
+    let layers = layers(sources)?;
+    let places = layers.places.clone();
+    let config = serde_json::to_value(layers.finish()?).expect("a configuration has a form");
+    let sections = config.as_object().into_iter().flatten();
+    let keys = sections.flat_map(|(section, inside)| {
+        let inside = inside.as_object().into_iter().flatten();
+        inside.map(move |(key, value)| (format!("{section}.{key}"), value.clone()))
+    });
+    let settings = keys.map(|(key, value)| {
+        let place = places.get(&key).cloned().unwrap_or(Place::Default);
+        Setting { key, value, place }
+    });
+    Ok(settings.collect())
+}
+
+fn layers(sources: &Sources) -> Result<Layers, ConfigError> {
     let (keys, named) = (keys::all(), keys::named());
     let mut layers = Layers { keys, named, table: Table::new(), places: BTreeMap::new() };
     match (&sources.file, &sources.optional_file) {
@@ -48,7 +80,7 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     for (flag, key, value) in &sources.flags {
         layers.set(key, value.clone(), Place::Flag(flag))?;
     }
-    layers.finish()
+    Ok(layers)
 }
 
 struct Layers {

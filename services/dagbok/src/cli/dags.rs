@@ -166,12 +166,31 @@ pub(crate) struct Trigger {
     /// What the run stands for: `2026-01-31`, or RFC 3339
     #[arg(long, value_name = "DATE", value_parser = logical_date)]
     pub(crate) logical_date: Option<Timestamp>,
-    /// A JSON object that tasks find as `dag_run.conf`
+    /// A JSON object that tasks find as `dag_run.conf`; `@FILE` reads it from there, `@-` from standard input
     #[arg(long, value_name = "JSON")]
     pub(crate) conf: Option<String>,
     /// A note for people
     #[arg(long, value_name = "TEXT")]
     pub(crate) note: Option<String>,
+    /// Wait until the run is over, and end as it did
+    #[arg(long, short)]
+    pub(crate) wait: bool,
+}
+
+/// An instant as people write it, or how long ago it was.
+pub(crate) fn since(text: &str) -> Result<Timestamp, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    let ago = match days {
+        Some(days) => Ok(std::time::Duration::from_secs(u64::from(days) * 86_400)),
+        None => text.parse::<dagbok_config::Period>().map(|period| period.0),
+    };
+    let Ok(ago) = ago else {
+        return logical_date(text)
+            .map_err(|_| "write it as `2h`, `7d`, `2026-01-31`, or `2026-01-31T05:30:00Z`".into());
+    };
+    let at = jiff::Timestamp::now()
+        .checked_sub(jiff::SignedDuration::try_from(ago).unwrap_or(jiff::SignedDuration::MAX));
+    at.map(Timestamp::from).map_err(|_| "that is too long ago".into())
 }
 
 /// An instant as people write it; a date alone is its midnight in UTC.

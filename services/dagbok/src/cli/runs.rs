@@ -18,6 +18,19 @@ pub(crate) enum RunsCommand {
         after_help = "With --json: `run`, the API's DAGRunResponse, `tasks`, a list of its TaskInstanceResponse, and `changes`, who changed its history, why, and what was before"
     )]
     Show(Run),
+    /// Say why a run failed: the line, the log's last words, who was told, what to do
+    #[command(
+        after_help = "With --json: `dag_run`, `failure`, `log`, a list of lines, `told`, the API's alerts, `next`, a list of commands"
+    )]
+    Why(WhyRun),
+    /// Print what all tasks of a run wrote, task by task
+    #[command(
+        after_help = "With --json, one line of a log a line, as `tasks logs` has them, with `task_id`, `map_index`, `try_number`"
+    )]
+    Logs(RunLogs),
+    /// Let the tasks of a run that failed run again: the same as `runs clear --only-failed`
+    #[command(after_help = "With --json, as `runs clear`")]
+    Retry(Retry),
     /// Wait until a run is over, and end as it did
     #[command(after_help = "With --json: `finished`, and `dag_run`, the API's DAGRunResponse")]
     Wait(Wait),
@@ -43,9 +56,9 @@ pub(crate) enum RunsCommand {
 /// A run.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
-    /// Of which DAG
+    /// Of which DAG, or how its id begins
     pub(crate) dag_id: String,
-    /// Which run
+    /// Which run: its id, how it begins, its date, or `latest`
     pub(crate) run_id: String,
 }
 
@@ -57,12 +70,86 @@ pub(crate) struct List {
     /// Only runs in this state
     #[arg(long, value_name = "STATE", value_parser = ["queued", "running", "success", "failed"])]
     pub(crate) state: Option<String>,
+    /// Only runs that could begin since then: `2h` or `7d` ago, `2026-01-31`, or RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = super::dags::since)]
+    pub(crate) since: Option<Timestamp>,
     /// At most this many
     #[arg(long, value_name = "N", default_value_t = 25)]
     pub(crate) limit: usize,
     /// Leave out this many
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) offset: usize,
+}
+
+/// `dagbok runs why`.
+#[derive(Debug, Args)]
+pub(crate) struct WhyRun {
+    /// Of which DAG [default: of all]
+    pub(crate) dag_id: Option<String>,
+    /// Which run [default: the one that failed last]
+    pub(crate) run_id: Option<String>,
+}
+
+/// `dagbok runs logs`.
+#[derive(Debug, Args)]
+pub(crate) struct RunLogs {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// Only of tasks that failed
+    #[arg(long)]
+    pub(crate) failed: bool,
+}
+
+/// `dagbok runs retry`.
+#[derive(Debug, Args)]
+pub(crate) struct Retry {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// Go on with the newest version of the DAG
+    #[arg(long)]
+    pub(crate) latest: bool,
+    /// Why; it is kept in the log
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Only show what would run again
+    #[arg(long, short = 'n')]
+    pub(crate) dry_run: bool,
+    /// Don't ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+impl Retry {
+    /// The same in other words.
+    pub(crate) fn as_clear(&self) -> Clear {
+        Clear {
+            run: Run { dag_id: self.run.dag_id.clone(), run_id: self.run.run_id.clone() },
+            only_failed: true,
+            task: Vec::new(),
+            map_index: Vec::new(),
+            only_running: false,
+            upstream: false,
+            downstream: false,
+            others: OtherRuns { future: false, past: false },
+            latest: self.latest,
+            kill: false,
+            reason: self.reason.clone(),
+            dry_run: self.dry_run,
+            yes: self.yes,
+        }
+    }
+}
+
+/// `dagbok tasks list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListTasks {
+    /// Of which DAG, or how its id begins
+    pub(crate) dag_id: String,
+    /// As they are in this run [default: as the DAG defines them]
+    pub(crate) run_id: Option<String>,
+    /// Only those in this state; may be given several times
+    #[arg(long, value_name = "STATE", requires = "run_id")]
+    pub(crate) state: Vec<String>,
 }
 
 /// `dagbok runs wait`.
@@ -255,6 +342,11 @@ pub(crate) struct Prune {
 /// `dagbok tasks …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TasksCommand {
+    /// List the tasks of a DAG, or as they are in a run
+    #[command(
+        after_help = "With --json, the API's TaskCollectionResponse, or of a run its TaskInstanceCollectionResponse"
+    )]
+    List(ListTasks),
     /// Show what a task's templates become in a run of a date: of a file here, without any service
     #[command(
         long_about = "Show what a task's templates become in a run of a date. The file is imported here, without any service; what other tasks would have handed on is not there.",
@@ -347,6 +439,12 @@ pub(crate) struct WhyOf {
     pub(crate) history: bool,
 }
 
+impl Default for WhyOf {
+    fn default() -> Self {
+        Self { map_index: -1, at: None, history: false }
+    }
+}
+
 /// `dagbok tasks logs`.
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
@@ -380,4 +478,10 @@ pub(crate) struct Events {
     /// Begin with this sequence
     #[arg(long, value_name = "SEQ", default_value_t = 1)]
     pub(crate) from: u64,
+    /// Begin with the last N of what is wanted
+    #[arg(long, value_name = "N", conflicts_with = "from")]
+    pub(crate) tail: Option<usize>,
+    /// Begin with what came since then: `2h` or `7d` ago, `2026-01-31`, or RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = super::dags::since, conflicts_with_all = ["from", "tail"])]
+    pub(crate) since: Option<Timestamp>,
 }

@@ -43,6 +43,21 @@ fn way_there<'a>(traceback: &'a str, exception: &str, message: &str) -> &'a str 
 /// The JSON object that `--conf` must be, as it was written: its numbers may be too long for any number of
 /// ours.
 pub(super) fn conf_object(text: &str) -> Result<Box<RawValue>, Failure> {
+    if let Some(file) = text.strip_prefix('@') {
+        let read = if file == "-" {
+            std::io::read_to_string(std::io::stdin())
+        } else {
+            std::fs::read_to_string(file)
+        };
+        let text = read.map_err(|error| {
+            Failure::new(Code::BadConf, format!("--conf: `{file}` can't be read: {error}"))
+        })?;
+        return object(text.trim());
+    }
+    object(text)
+}
+
+fn object(text: &str) -> Result<Box<RawValue>, Failure> {
     let why = match serde_json::from_str::<Box<RawValue>>(text) {
         Ok(conf) if conf.get().starts_with('{') => return Ok(conf),
         Ok(_) => "it is JSON, and no object".to_owned(),

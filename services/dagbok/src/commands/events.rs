@@ -1,7 +1,9 @@
 //! `dagbok events`: the log, one record a line of JSON with `--json` (`seq`, `at`, `scope`, `by`,
 //! `facts`, …), and a line for eyes otherwise.
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
+use dagbok_api::shapes::Health;
+use dagbok_events::Timestamp;
 use serde_json::Value;
 
 use crate::{
@@ -40,6 +42,54 @@ async fn named(api: &Api, args: &Events) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What is asked of a stream of records.
+fn query(args: &Events, from: u64, follow: bool) -> Vec<(&'static str, String)> {
+    let mut query = vec![("from", from.to_string()), ("follow", follow.to_string())];
+    query.extend(args.dag.iter().map(|dag| ("dag_id", dag.clone())));
+    query.extend(args.run.iter().map(|run| ("run_id", run.clone())));
+    query
+}
+
+/// Where the last `tail` records begin that are wanted.
+async fn before_last(api: &Api, args: &Events, tail: usize) -> Result<u64, Failure> {
+    let last = last_of(api).await?;
+    if tail == 0 {
+        return Ok(last + 1);
+    }
+    if args.dag.is_none() {
+        return Ok((last + 1).saturating_sub(tail as u64).max(1));
+    }
+    let mut lines = api.lines(&["dagbok", "events"], &query(args, 1, false)).await?;
+    let mut newest = VecDeque::new();
+    while let Some(entry) = lines.next::<Value>().await? {
+        newest.extend(entry["seq"].as_u64());
+        if newest.len() > tail {
+            newest.pop_front();
+        }
+    }
+    Ok(newest.front().copied().unwrap_or(last + 1))
+}
+
+async fn last_of(api: &Api) -> Result<u64, Failure> {
+    let health: Health = api.get(&["monitor", "health"], &[]).await?;
+    Ok(health.dagbok.projection.last.max(health.dagbok.projection.applied))
+}
+
+/// The first record that is not older: stamps never go back, so it is found by halves.
+async fn first_since(api: &Api, since: Timestamp) -> Result<u64, Failure> {
+    let (mut low, mut high) = (1, last_of(api).await? + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let query = [("from", middle.to_string()), ("follow", "false".to_owned())];
+        let mut lines = api.lines(&["dagbok", "events"], &query).await?;
+        let entry = lines.next::<Value>().await?;
+        let at = entry.as_ref().and_then(|entry| entry["at"].as_str());
+        let at = at.and_then(|at| at.parse::<jiff::Timestamp>().ok()).map(Timestamp::from);
+        if at.is_some_and(|at| at < since) { low = middle + 1 } else { high = middle }
+    }
+    Ok(low)
+}
+
 pub(crate) async fn run(context: &Context, args: &Events) -> Outcome {
     let api = Api::of(context).await?;
     // Nothing comes to a log that nobody writes.
@@ -47,12 +97,14 @@ pub(crate) async fn run(context: &Context, args: &Events) -> Outcome {
     if follow {
         say_awaited(context, &api, args).await;
     }
-    let mut from = args.from;
+    let mut from = match (args.tail, &args.since) {
+        (Some(tail), _) => before_last(&api, args, tail).await?,
+        (None, Some(since)) => first_since(&api, *since).await?,
+        (None, None) => args.from,
+    };
     let (mut seen, mut shown, mut awaited) = (false, false, false);
     loop {
-        let mut query = vec![("from", from.to_string()), ("follow", follow.to_string())];
-        query.extend(args.dag.iter().map(|dag| ("dag_id", dag.clone())));
-        query.extend(args.run.iter().map(|run| ("run_id", run.clone())));
+        let query = query(args, from, follow);
         let broken = async {
             let mut lines = api.lines(&["dagbok", "events"], &query).await?;
             (seen, awaited) = (true, false);

@@ -5,13 +5,15 @@ mod list;
 mod mark;
 mod show;
 mod wait;
+mod why;
 
 pub(crate) use cancel::cancel;
 pub(crate) use clear::{clear, delete};
 pub(crate) use list::list;
 pub(crate) use mark::{mark, mark_task, note, note_task};
-pub(crate) use show::show;
-pub(crate) use wait::wait;
+pub(crate) use show::{show, task_table};
+pub(crate) use wait::{until_over, wait};
+pub(crate) use why::why;
 
 use dagbok_api::shapes::{RunResponse, TaskInstance};
 

@@ -1,5 +1,11 @@
 //! `dagbok tasks logs`; with `--json` one line of the log a line: `timestamp`, `event`, `level`,
 //! `source`, and what the logger added.
+mod list;
+mod whole;
+
+pub(crate) use list::list;
+pub(crate) use whole::of_run;
+
 use dagbok_api::shapes::{LogLine, TaskInstance, TryInstance};
 
 use crate::{
@@ -9,12 +15,16 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
+    handles,
     live::log_line_text,
     output::{program, quoted},
 };
 
 pub(crate) async fn logs(context: &Context, args: &Logs) -> Outcome {
     let api = Api::of(context).await?;
+    let run = handles::run(context, &api, &args.run).await?;
+    let task_id = handles::task(context, &api, &run, &args.task_id).await?;
+    let args = &Logs { run, task_id, ..*args };
     let (dag, run, task) =
         (args.run.dag_id.as_str(), args.run.run_id.as_str(), args.task_id.as_str());
     let number = match args.try_number {

@@ -4,39 +4,58 @@ use dagbok_api::shapes::{WhyAnswer, WhyChanges, WhyHolder, WhyPiece, WhyReason};
 
 use crate::{
     api::Api,
-    cli::{Why, WhyOf, WhyTask},
+    cli::{Run, Why, WhyOf, WhyTask},
     codes::Code,
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
+    handles,
     output::{Out, copy_name},
 };
 
 pub(crate) async fn why(context: &Context, args: &Why) -> Outcome {
-    let mut path = vec!["dagbok"];
-    match (&args.run_id, &args.task_id) {
-        (None, _) => path.extend(["dags", &args.dag_id]),
-        (Some(run_id), None) => path.extend(["runs", &args.dag_id, run_id]),
-        (Some(run_id), Some(task_id)) => {
-            path.extend(["runs", &args.dag_id, run_id, "tasks", task_id]);
-        }
-    }
     if args.of.history && args.run_id.is_none() {
         return Err(Failure::new(Code::Usage, "--history is of a run, or of a task of it")
             .next("name the run: `dagbok runs list DAG` shows them"));
     }
-    ask(context, &path, &args.of, args.task_id.is_some()).await
+    let api = Api::of(context).await?;
+    let (dag_id, task_id) = (args.dag_id.clone(), args.task_id.as_deref());
+    match args.run_id.clone() {
+        None => {
+            let dag_id = handles::dag(context, &api, &dag_id).await?;
+            ask(context, &api, &["dagbok", "dags", &dag_id], &args.of, false).await
+        }
+        Some(run_id) => of_run(context, &api, &Run { dag_id, run_id }, task_id, &args.of).await,
+    }
+}
+
+/// What keeps a run, or a task of it.
+pub(crate) async fn of_run(
+    context: &Context,
+    api: &Api,
+    typed: &Run,
+    task_id: Option<&str>,
+    of: &WhyOf,
+) -> Outcome {
+    let run = handles::run(context, api, typed).await?;
+    let mut path = vec!["dagbok", "runs", &run.dag_id, &run.run_id];
+    let task = match task_id {
+        Some(task_id) => Some(handles::task(context, api, &run, task_id).await?),
+        None => None,
+    };
+    if let Some(task) = &task {
+        path.extend(["tasks", task]);
+    }
+    ask(context, api, &path, of, task.is_some()).await
 }
 
 /// `dagbok tasks why`.
 pub(crate) async fn task(context: &Context, args: &WhyTask) -> Outcome {
-    let (dag, run) = (args.run.dag_id.as_str(), args.run.run_id.as_str());
-    let path = ["dagbok", "runs", dag, run, "tasks", args.task_id.as_str()];
-    ask(context, &path, &args.of, true).await
+    let api = Api::of(context).await?;
+    of_run(context, &api, &args.run, Some(&args.task_id), &args.of).await
 }
 
-async fn ask(context: &Context, path: &[&str], of: &WhyOf, is_task: bool) -> Outcome {
-    let api = Api::of(context).await?;
+async fn ask(context: &Context, api: &Api, path: &[&str], of: &WhyOf, is_task: bool) -> Outcome {
     let mut query = Vec::new();
     if is_task {
         query.push(("map_index", of.map_index.to_string()));

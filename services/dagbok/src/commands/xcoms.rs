@@ -7,15 +7,17 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::Outcome,
+    handles,
     output::{Table, copy_name},
 };
 
 /// Shows which values a task has handed on, or one of them.
 pub(crate) async fn show(context: &Context, args: &Xcoms) -> Outcome {
     let api = Api::of(context).await?;
-    let (dag, run, task) =
-        (args.run.dag_id.as_str(), args.run.run_id.as_str(), args.task_id.as_str());
-    let mut path = vec!["dags", dag, "dagRuns", run, "taskInstances", task, "xcomEntries"];
+    let run = handles::run(context, &api, &args.run).await?;
+    let task = handles::task(context, &api, &run, &args.task_id).await?;
+    let mut path = vec!["dags", &run.dag_id, "dagRuns", &run.run_id];
+    path.extend(["taskInstances", &task, "xcomEntries"]);
     let copy = args.map_index.map(|index| ("map_index", index.to_string()));
     let out = context.out;
     if let Some(key) = &args.key {

@@ -131,7 +131,7 @@ async fn log(home: &Path, config: &Config) -> (Finding, Option<Timestamp>) {
             (Finding::ok("log", message), decided_at(&ports, last).await)
         }
         Err(error) => {
-            let next = "see the page of DBK0033 in deploy/errors";
+            let next = "`dagbok explain DBK0033` says more";
             (Finding::error("log", error.to_string(), next), None)
         }
     }

@@ -1,11 +1,11 @@
 //! Home: whether all is right, and if not, what failed and who was told.
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::super::DateTime;
 
 /// Home.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UiHome {
     /// The last record of the log that is in it.
     pub seq: u64,
@@ -32,7 +32,7 @@ pub struct UiHome {
 }
 
 /// What home says first.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a word of its own on the page")]
 pub struct UiVerdict {
     /// Runs that failed within the window.
@@ -62,7 +62,7 @@ pub struct UiVerdict {
     /// Whether a scheduler has the lease.
     pub scheduler: bool,
     /// Executors that are there; left out where that can't be asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executors: Option<usize>,
     /// Records of the log that are not in this yet.
     pub lag: u64,
@@ -71,7 +71,7 @@ pub struct UiVerdict {
 }
 
 /// An alert in short.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UiAlert {
     /// Number of the alert, as in its page and links.
     pub alert_id: u64,
@@ -86,55 +86,55 @@ pub struct UiAlert {
     /// How often it happened.
     pub count: u32,
     /// Id of the DAG that it is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dag_id: Option<String>,
     /// The newest run that it is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
     /// Who was told.
     pub told: UiTold,
 }
 
 /// Who was told of something.
-#[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct UiTold {
     /// `told`, `acknowledged`, `resolved`, `sending`, `not_told` where every attempt was turned down, `silenced`, `no_rule`
     /// where no alert was made, `no_receiver` where an alert was made and no route leads to anybody.
     pub state: String,
     /// Receivers that took it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub receivers: Vec<String>,
     /// When the first of them did.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<DateTime>,
     /// Who has it in hand, or said that it is over.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// Since when.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_at: Option<DateTime>,
     /// Number of the alert that somebody was told of.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert_id: Option<u64>,
 }
 
 /// A run that failed.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UiFailedRun {
     /// Id of the DAG.
     pub dag_id: String,
     /// Id of the run.
     pub run_id: String,
     /// What it stands for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logical_date: Option<DateTime>,
     /// `manual`, `scheduled`, `backfill`, `asset_triggered`.
     pub run_type: String,
     /// When it was over.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_date: Option<DateTime>,
     /// Why it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<super::UiFailure>,
     /// Whose it is.
     pub owner: String,
@@ -143,15 +143,15 @@ pub struct UiFailedRun {
 }
 
 /// A run that should have come.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UiLate {
     /// Id of the DAG.
     pub dag_id: String,
     /// What it would stand for; of several that were missed the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logical_date: Option<DateTime>,
     /// When it was due.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<DateTime>,
     /// `late`, or of a broken promise why: `paused`, `no_scheduler`, `schedule_changed`, `too_many_active`,
     /// `made_by_hand`.
@@ -163,14 +163,14 @@ pub struct UiLate {
 }
 
 /// A run in which something waits.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UiWaiting {
     /// Id of the DAG.
     pub dag_id: String,
     /// Id of the run.
     pub run_id: String,
     /// What it stands for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logical_date: Option<DateTime>,
     /// `queued` or `running`.
     pub state: String,
@@ -181,12 +181,12 @@ pub struct UiWaiting {
 }
 
 /// A file that can't be read.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UiImportError {
     /// Its path in the DAG folder.
     pub file: String,
     /// Line of the file, from 1; none where the error names none.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
     /// The exception's class.
     pub exception: String,
@@ -199,7 +199,7 @@ pub struct UiImportError {
 }
 
 /// A promised run.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UiNext {
     /// Id of the DAG.
     pub dag_id: String,

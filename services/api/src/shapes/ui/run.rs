@@ -1,7 +1,7 @@
 //! A run, and a task of it with its tries.
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Why something failed, in short.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UiFailure {
     /// The task that failed first.
     pub task_id: String,
@@ -26,18 +26,18 @@ pub struct UiFailure {
     /// Whose it was: `user`, `system`, `data`.
     pub fault: String,
     /// The exception's class.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exception: Option<String>,
     /// One line.
     pub message: String,
     /// The file of the user's code that it came from.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// The line in it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
     /// How many more tasks failed by themselves.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub more: u32,
 }
 
@@ -47,7 +47,7 @@ const fn is_zero(number: &u32) -> bool {
 }
 
 /// A run.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UiRun {
     /// The last record of the log that is in it.
     pub seq: u64,
@@ -62,32 +62,32 @@ pub struct UiRun {
     /// `manual`, `scheduled`, `backfill`, `asset_triggered`.
     pub run_type: String,
     /// What it stands for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logical_date: Option<DateTime>,
     /// Where its data begins.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_interval_start: Option<DateTime>,
     /// Where its data ends.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_interval_end: Option<DateTime>,
     /// When it could begin at the earliest.
     pub run_after: DateTime,
     /// When it was made.
     pub queued_at: DateTime,
     /// When it began.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<DateTime>,
     /// When it was over.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<DateTime>,
     /// How it ended: `tasks`, `timed_out`, `cancelled`, `marked`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
     /// Who ended it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<String>,
     /// Why, in their words.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Who made it.
     pub by: String,
@@ -96,18 +96,18 @@ pub struct UiRun {
     /// Digest of the code.
     pub bundle: String,
     /// What it was given.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub conf: Option<Value>,
     /// What somebody wrote of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// Its tasks by state, copies counted.
     pub counts: BTreeMap<String, u32>,
     /// How many tasks it has, copies counted.
     pub task_count: u32,
     /// Why it failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<UiFailure>,
     /// Its tasks by their places.
     pub tasks: BTreeMap<String, UiRunTask>,
@@ -118,10 +118,10 @@ pub struct UiRun {
     /// Alerts about it, newest first, at most 20.
     pub alerts: Vec<AlertResponse>,
     /// The run before it, by the order of making.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
     /// The run after it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
     /// The record that made it.
     pub created_seq: u64,
@@ -130,40 +130,40 @@ pub struct UiRun {
 }
 
 /// A task of a run, or one copy of it.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UiRunTask {
     /// Id of the task.
     pub task_id: String,
     /// Which copy; -1 of the task itself.
     pub map_index: i32,
     /// What people call that copy.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Airflow's state; `none` where it has none.
     pub state: String,
     /// The newest try; 0 before the first.
     pub try_number: u16,
     /// The group that it stands in.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// The operator's class.
     pub operator: String,
     /// Its direct upstreams.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstream: Vec<String>,
     /// Of a mapped task: its copies by state.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<BTreeMap<String, u32>>,
     /// Its tries, oldest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tries: Vec<UiTryBar>,
     /// Why it failed, in one line.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 /// A try as a bar.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct UiTryBar {
     /// Number of the try, from 1.
     pub number: u16,
@@ -172,10 +172,10 @@ pub struct UiTryBar {
     /// When it was offered.
     pub queued: DateTime,
     /// When it began.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<DateTime>,
     /// When it was over.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<DateTime>,
 }
 
@@ -193,7 +193,7 @@ pub struct UiTask {
     /// The run's state.
     pub run_state: String,
     /// What the run stands for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logical_date: Option<DateTime>,
     /// When the run could begin at the earliest.
     pub run_after: DateTime,
@@ -202,10 +202,10 @@ pub struct UiTask {
     /// The task and its tries in this run.
     pub task: UiRunTask,
     /// What somebody noted of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// Why it was ruled out, where its state does not say all.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// When upstream states let it run.
     pub trigger_rule: String,
@@ -218,14 +218,14 @@ pub struct UiTask {
     /// What comes right after it.
     pub downstream: Vec<String>,
     /// Markdown.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doc_md: Option<String>,
     /// Every try, oldest first.
     pub tries: Vec<TryInstance>,
     /// What it handed on.
     pub xcoms: Vec<UiXCom>,
     /// Of a mapped task: its copies, at most 200, those that did not succeed first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<UiRunTask>,
     /// Who was told of the run, in short.
     pub told: UiTold,
@@ -245,6 +245,6 @@ pub struct UiXCom {
     /// Its length in bytes.
     pub size: u64,
     /// JSON text, where it is small enough to be at hand.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }

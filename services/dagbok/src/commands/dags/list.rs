@@ -1,9 +1,12 @@
 //! `dagbok dags list`; with `--json` the API's `DAGCollectionResponse`.
-use dagbok_api::shapes::{DagCollection, DagResponse};
+use dagbok_api::shapes::{DagCollection, DagResponse, ImportErrorCollection};
 
 use crate::{
     api::Api, cli::DagsList, context::Context, exit::Exit, failure::Outcome, output::Table,
 };
+
+/// Files that can't be read and are named below the list.
+const NAMED: usize = 3;
 
 pub(crate) async fn list(context: &Context, args: &DagsList) -> Outcome {
     let query = [
@@ -11,7 +14,8 @@ pub(crate) async fn list(context: &Context, args: &DagsList) -> Outcome {
         ("offset", args.offset.to_string()),
         ("exclude_stale", (!args.all).to_string()),
     ];
-    let found: DagCollection = Api::of(context).await?.get(&["dags"], &query).await?;
+    let api = Api::of(context).await?;
+    let found: DagCollection = api.get(&["dags"], &query).await?;
     if context.out.is_json() {
         context.out.document(&found);
         return Ok(Exit::Ok);
@@ -50,6 +54,17 @@ pub(crate) async fn list(context: &Context, args: &DagsList) -> Outcome {
         context
             .out
             .note("what a DAG's file asks for and is not carried out: `dagbok dags show DAG_ID`");
+    }
+    let broken: ImportErrorCollection =
+        api.get(&["importErrors"], &[("limit", NAMED.to_string())]).await?;
+    for error in &broken.import_errors {
+        let line = error.dagbok.line.map(|line| format!(", line {line}")).unwrap_or_default();
+        let what = format!("{}: {}", error.dagbok.exception, error.dagbok.message);
+        context.out.note(&format!("{}{line} can't be read: {what}", error.filename));
+    }
+    if broken.total_entries > NAMED {
+        let more = broken.total_entries - NAMED;
+        context.out.note(&format!("{more} more files can't be read: `dagbok dags errors`"));
     }
     Ok(Exit::Ok)
 }

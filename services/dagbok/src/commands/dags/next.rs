@@ -2,10 +2,13 @@
 //! `ExpectedRunCollection`.
 use dagbok_api::shapes::ExpectedRunCollection;
 
-use crate::{api::Api, cli::NextExecution, context::Context, exit::Exit, failure::Outcome};
+use crate::{
+    api::Api, cli::NextExecution, context::Context, exit::Exit, failure::Outcome, handles,
+};
 
 pub(crate) async fn next_execution(context: &Context, args: &NextExecution) -> Outcome {
-    let (api, dag_id) = (Api::of(context).await?, args.dag_id.as_str());
+    let api = Api::of(context).await?;
+    let dag_id = &handles::dag(context, &api, &args.dag_id).await?;
     let limit = args.num_executions.to_string();
     let found: ExpectedRunCollection =
         api.get(&["dagbok", "dags", dag_id, "expectedRuns"], &[("limit", limit)]).await?;

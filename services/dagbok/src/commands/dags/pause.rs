@@ -8,14 +8,19 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::Outcome,
+    handles,
 };
 
 pub(crate) async fn pause(context: &Context, dag_id: &str) -> Outcome {
-    set_paused(context, &Api::of(context).await?, dag_id, true).await
+    let api = Api::of(context).await?;
+    let dag_id = handles::dag(context, &api, dag_id).await?;
+    set_paused(context, &api, &dag_id, true).await
 }
 
 pub(crate) async fn unpause(context: &Context, args: &Unpause) -> Outcome {
-    let (api, dag_id) = (Api::of(context).await?, args.dag_id.as_str());
+    let api = Api::of(context).await?;
+    let dag_id = handles::dag(context, &api, &args.dag_id).await?;
+    let dag_id = dag_id.as_str();
     if context.out.is_json() && !args.dry_run {
         return set_paused(context, &api, dag_id, false).await;
     }

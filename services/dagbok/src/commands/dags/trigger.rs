@@ -1,14 +1,16 @@
-//! `dagbok dags trigger`; with `--json` the API's `DAGRunResponse`.
+//! `dagbok dags trigger`; with `--json` the API's `DAGRunResponse`, with `--wait` what `runs wait` says.
 use dagbok_api::shapes::{DagResponse, RunResponse, TriggerBody};
 use reqwest::Method;
 
 use super::conf_object;
 use crate::{
     api::{Api, Sent},
-    cli::Trigger,
+    cli::{Run, Trigger},
+    commands::runs::until_over,
     context::Context,
     exit::Exit,
     failure::Outcome,
+    handles,
     output::{program, quoted},
 };
 
@@ -21,27 +23,35 @@ pub(crate) async fn trigger(context: &Context, args: &Trigger) -> Outcome {
         ..TriggerBody::default()
     };
     let api = Api::of(context).await?;
+    let dag_id = &handles::dag(context, &api, &args.dag_id).await?;
     let sent: Sent<RunResponse> =
-        api.send(Method::POST, &["dags", &args.dag_id, "dagRuns"], &body).await?;
+        api.send(Method::POST, &["dags", dag_id, "dagRuns"], &body).await?;
     let out = context.out;
     let (run_id, state) = match &sent {
         Sent::Done(run) => (run.dag_run_id.as_str(), run.state.as_str()),
         Sent::Accepted(accepted) => (accepted["dag_run_id"].as_str().unwrap_or("?"), "accepted"),
     };
     match &sent {
+        // Of a run that is waited for, how it ended is the one document.
+        _ if out.is_json() && args.wait => {}
         Sent::Done(run) if out.is_json() => out.document(run),
         Sent::Accepted(accepted) if out.is_json() => out.document(accepted),
         _ => {
-            out.line(&format!("{} {run_id} is {state}", args.dag_id));
-            if state == "queued" && is_paused(&api, &args.dag_id).await {
+            out.line(&format!("{dag_id} {run_id} is {state}"));
+            if state == "queued" && is_paused(&api, dag_id).await {
                 out.note(&format!(
-                    "the DAG is paused, and its runs wait: `dagbok dags unpause {}`",
-                    args.dag_id
+                    "the DAG is paused, and its runs wait: `dagbok dags unpause {dag_id}`"
                 ));
             }
-            let (dag, run) = (quoted(&args.dag_id), quoted(run_id));
-            out.line(&format!("  next: {} runs wait {dag} {run}", program()));
+            if !args.wait {
+                let (dag, run) = (quoted(dag_id), quoted(run_id));
+                out.line(&format!("  next: {} runs wait {dag} {run}", program()));
+            }
         }
+    }
+    if args.wait {
+        let run = Run { dag_id: dag_id.clone(), run_id: run_id.to_owned() };
+        return until_over(context, &api, &run, None).await;
     }
     Ok(Exit::Ok)
 }

@@ -8,20 +8,23 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::Outcome,
+    handles,
 };
 
 pub(crate) async fn cancel(context: &Context, args: &Cancel) -> Outcome {
-    let path = ["dagbok", "runs", &args.run.dag_id, &args.run.run_id, "cancel"];
+    let api = Api::of(context).await?;
+    let named = &handles::run(context, &api, &args.run).await?;
+    let path = ["dagbok", "runs", &named.dag_id, &named.run_id, "cancel"];
     let body = RunCancel { reason: args.reason.clone() };
-    let sent: Sent<RunResponse> = Api::of(context).await?.send(Method::POST, &path, &body).await?;
+    let sent: Sent<RunResponse> = api.send(Method::POST, &path, &body).await?;
     match sent {
         Sent::Done(run) if context.out.is_json() => context.out.document(&run),
         Sent::Done(run) if run.state == "running" => context.out.line(&format!(
             "{} {} is cancelled; its teardowns still run (cancel it again to end those, too)",
-            args.run.dag_id, args.run.run_id
+            named.dag_id, named.run_id
         )),
         Sent::Accepted(accepted) if context.out.is_json() => context.out.document(&accepted),
-        _ => context.out.line(&format!("{} {} is cancelled", args.run.dag_id, args.run.run_id)),
+        _ => context.out.line(&format!("{} {} is cancelled", named.dag_id, named.run_id)),
     }
     Ok(Exit::Ok)
 }

@@ -6,17 +6,19 @@ use serde_json::json;
 use crate::commands::agree::agreed;
 use crate::{
     api::{Api, Sent},
-    cli::{Clear, Delete},
+    cli::{Clear, Delete, Run},
     codes::Code,
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
+    handles,
 };
 
 /// Shows what would run again, asks, and lets it.
 pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
     let api = Api::of(context).await?;
-    let path = ["dagbok", "runs", &args.run.dag_id, &args.run.run_id, "clear"];
+    let Run { dag_id, run_id } = &handles::run(context, &api, &args.run).await?;
+    let path = ["dagbok", "runs", dag_id, run_id, "clear"];
     let task_ids = named(args)?;
     let body = |dry_run| RunClear {
         only_failed: args.only_failed,
@@ -34,7 +36,7 @@ pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
     let out = context.out;
     let preview: Sent<RunCleared> = api.send(Method::POST, &path, &body(true)).await?;
     let Sent::Done(preview) = preview else { return Ok(Exit::Unreachable) };
-    let named = format!("{} {}", args.run.dag_id, args.run.run_id);
+    let named = format!("{dag_id} {run_id}");
     let adds = preview.version.as_ref().is_some_and(|version| !version.added.is_empty());
     if preview.tasks.is_empty() && !adds && preview.others.is_empty() {
         if out.is_json() {
@@ -48,7 +50,7 @@ pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
         out.line(&format!("{named}: these run again"));
         tell(context, &preview.tasks, preview.version.as_ref());
         for other in &preview.others {
-            out.line(&format!("{} {}", args.run.dag_id, other.dag_run_id));
+            out.line(&format!("{dag_id} {}", other.dag_run_id));
             tell(context, &other.tasks, other.version.as_ref());
         }
     }
@@ -127,12 +129,13 @@ fn copies_of(task: &Cleared) -> String {
 
 /// Lets a run that is over be gone.
 pub(crate) async fn delete(context: &Context, args: &Delete) -> Outcome {
-    let path = ["dags", &args.run.dag_id, "dagRuns", &args.run.run_id];
-    Api::of(context).await?.delete(&path).await?;
+    let api = Api::of(context).await?;
+    let Run { dag_id, run_id } = &handles::run(context, &api, &args.run).await?;
+    api.delete(&["dags", dag_id, "dagRuns", run_id]).await?;
     if context.out.is_json() {
-        context.out.document(&json!({ "dag_id": args.run.dag_id, "run_id": args.run.run_id }));
+        context.out.document(&json!({ "dag_id": dag_id, "run_id": run_id }));
     } else {
-        context.out.line(&format!("{} {} is deleted", args.run.dag_id, args.run.run_id));
+        context.out.line(&format!("{dag_id} {run_id} is deleted"));
     }
     Ok(Exit::Ok)
 }

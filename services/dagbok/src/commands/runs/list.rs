@@ -3,7 +3,7 @@ use dagbok_api::shapes::RunCollection;
 
 use super::duration_of;
 use crate::{
-    api::Api, cli::RunsList, context::Context, exit::Exit, failure::Outcome, output::Table,
+    api::Api, cli::RunsList, context::Context, exit::Exit, failure::Outcome, handles, output::Table,
 };
 
 pub(crate) async fn list(context: &Context, args: &RunsList) -> Outcome {
@@ -13,9 +13,15 @@ pub(crate) async fn list(context: &Context, args: &RunsList) -> Outcome {
         ("order_by", "-id".to_owned()),
     ];
     query.extend(args.state.iter().map(|state| ("state", state.clone())));
-    let dag = args.dag_id.as_deref().unwrap_or("~");
-    let found: RunCollection =
-        Api::of(context).await?.get(&["dags", dag, "dagRuns"], &query).await?;
+    if let Some(since) = args.since {
+        query.push(("run_after_gte", since.to_string()));
+    }
+    let api = Api::of(context).await?;
+    let dag = match &args.dag_id {
+        Some(dag_id) => handles::dag(context, &api, dag_id).await?,
+        None => "~".to_owned(),
+    };
+    let found: RunCollection = api.get(&["dags", &dag, "dagRuns"], &query).await?;
     if context.out.is_json() {
         context.out.document(&found);
         return Ok(Exit::Ok);

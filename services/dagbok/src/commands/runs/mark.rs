@@ -7,18 +7,21 @@ use reqwest::Method;
 use super::task_name;
 use crate::{
     api::{Api, Sent},
-    cli::{MarkRun, MarkTask, Note, NoteTask},
+    cli::{MarkRun, MarkTask, Note, NoteTask, Run},
     context::Context,
     exit::Exit,
     failure::Outcome,
+    handles,
 };
 
 /// Says how a run ended.
 pub(crate) async fn mark(context: &Context, args: &MarkRun) -> Outcome {
-    let path = ["dagbok", "runs", &args.run.dag_id, &args.run.run_id, "mark"];
+    let api = Api::of(context).await?;
+    let Run { dag_id, run_id } = &handles::run(context, &api, &args.run).await?;
+    let path = ["dagbok", "runs", dag_id, run_id, "mark"];
     let body = RunMarkBody { state: args.state.clone(), reason: args.reason.clone() };
-    let sent: Sent<RunResponse> = Api::of(context).await?.send(Method::POST, &path, &body).await?;
-    let named = format!("{} {}", args.run.dag_id, args.run.run_id);
+    let sent: Sent<RunResponse> = api.send(Method::POST, &path, &body).await?;
+    let named = format!("{dag_id} {run_id}");
     match sent {
         Sent::Done(run) if context.out.is_json() => context.out.document(&run),
         Sent::Done(run) if run.state == "running" => {
@@ -34,14 +37,16 @@ pub(crate) async fn mark(context: &Context, args: &MarkRun) -> Outcome {
 
 /// Writes a note on a run, or takes it away.
 pub(crate) async fn note(context: &Context, args: &Note) -> Outcome {
-    let path = ["dags", &args.run.dag_id, "dagRuns", &args.run.run_id];
+    let api = Api::of(context).await?;
+    let Run { dag_id, run_id } = &handles::run(context, &api, &args.run).await?;
+    let path = ["dags", dag_id, "dagRuns", run_id];
     let body = RunPatch { state: None, note: Some(args.text.clone()) };
-    let sent: Sent<RunResponse> = Api::of(context).await?.send(Method::PATCH, &path, &body).await?;
+    let sent: Sent<RunResponse> = api.send(Method::PATCH, &path, &body).await?;
     let done = if args.text.is_some() { "is noted" } else { "has no note any more" };
     match sent {
         Sent::Done(run) if context.out.is_json() => context.out.document(&run),
         Sent::Accepted(accepted) if context.out.is_json() => context.out.document(&accepted),
-        _ => context.out.line(&format!("{} {} {done}", args.run.dag_id, args.run.run_id)),
+        _ => context.out.line(&format!("{dag_id} {run_id} {done}")),
     }
     Ok(Exit::Ok)
 }
@@ -49,18 +54,20 @@ pub(crate) async fn note(context: &Context, args: &Note) -> Outcome {
 /// Writes a note on a task, or takes it away.
 pub(crate) async fn note_task(context: &Context, args: &NoteTask) -> Outcome {
     let index = args.map_index.map(|index| index.to_string());
-    let mut path = vec!["dags", &args.run.dag_id, "dagRuns", &args.run.run_id, "taskInstances"];
-    path.push(&args.task_id);
+    let api = Api::of(context).await?;
+    let run = handles::run(context, &api, &args.run).await?;
+    let task_id = handles::task(context, &api, &run, &args.task_id).await?;
+    let mut path = vec!["dags", &run.dag_id, "dagRuns", &run.run_id, "taskInstances"];
+    path.push(&task_id);
     path.extend(index.as_deref());
     let note = Some(args.text.clone().unwrap_or_default());
     let body = TaskInstancePatch { note, ..TaskInstancePatch::default() };
-    let api = Api::of(context).await?;
     let sent: Sent<TaskInstanceCollection> = api.send(Method::PATCH, &path, &body).await?;
     let done = if args.text.is_some() { "is noted" } else { "has no note any more" };
     match sent {
         Sent::Done(found) if context.out.is_json() => context.out.document(&found),
         Sent::Accepted(accepted) if context.out.is_json() => context.out.document(&accepted),
-        _ => context.out.line(&format!("{} {done}", args.task_id)),
+        _ => context.out.line(&format!("{task_id} {done}")),
     }
     Ok(Exit::Ok)
 }
@@ -68,8 +75,11 @@ pub(crate) async fn note_task(context: &Context, args: &NoteTask) -> Outcome {
 /// Says how a task ended.
 pub(crate) async fn mark_task(context: &Context, args: &MarkTask) -> Outcome {
     let index = args.map_index.map(|index| index.to_string());
-    let mut path = vec!["dags", &args.run.dag_id, "dagRuns", &args.run.run_id, "taskInstances"];
-    path.push(&args.task_id);
+    let api = Api::of(context).await?;
+    let run = handles::run(context, &api, &args.run).await?;
+    let task_id = handles::task(context, &api, &run, &args.task_id).await?;
+    let mut path = vec!["dags", &run.dag_id, "dagRuns", &run.run_id, "taskInstances"];
+    path.push(&task_id);
     path.extend(index.as_deref());
     path.extend(args.dry_run.then_some("dry_run"));
     let body = TaskInstancePatch {
@@ -81,7 +91,6 @@ pub(crate) async fn mark_task(context: &Context, args: &MarkTask) -> Outcome {
         include_future: args.others.future,
         include_past: args.others.past,
     };
-    let api = Api::of(context).await?;
     let sent: Sent<TaskInstanceCollection> = api.send(Method::PATCH, &path, &body).await?;
     let out = context.out;
     match sent {
@@ -89,7 +98,7 @@ pub(crate) async fn mark_task(context: &Context, args: &MarkTask) -> Outcome {
         Sent::Accepted(accepted) if out.is_json() => out.document(&accepted),
         Sent::Accepted(_) => out.line(&format!("marked as {}", args.state)),
         Sent::Done(done) if done.task_instances.is_empty() => {
-            out.line(&format!("{}: it stands as {} already", args.task_id, args.state));
+            out.line(&format!("{task_id}: it stands as {} already", args.state));
         }
         Sent::Done(done) => {
             let would = if args.dry_run { "would be marked" } else { "marked" };

@@ -12,6 +12,7 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
+    handles,
     output::{Table, seconds_text, state_style, styled},
 };
 
@@ -20,9 +21,10 @@ const PAGE: usize = 1_000;
 
 pub(crate) async fn show(context: &Context, args: &Run) -> Outcome {
     let api = Api::of(context).await?;
-    let run: RunResponse = api.get(&["dags", &args.dag_id, "dagRuns", &args.run_id], &[]).await?;
-    let tasks = tasks_of(&api, &args.dag_id, &args.run_id).await?;
-    let path = ["dagbok", "runs", &args.dag_id, &args.run_id, "changes"];
+    let Run { dag_id, run_id } = &handles::run(context, &api, args).await?;
+    let run: RunResponse = api.get(&["dags", dag_id, "dagRuns", run_id], &[]).await?;
+    let tasks = tasks_of(&api, dag_id, run_id).await?;
+    let path = ["dagbok", "runs", dag_id, run_id, "changes"];
     let changes: RunChangeCollection = api.get(&path, &[]).await?;
     let out = context.out;
     if out.is_json() {
@@ -126,7 +128,8 @@ async fn tasks_of(api: &Api, dag_id: &str, run_id: &str) -> Result<Vec<TaskInsta
     }
 }
 
-fn task_table(tasks: &[TaskInstance], run: &RunResponse) -> Table {
+/// Tasks of a run as a table.
+pub(crate) fn task_table(tasks: &[TaskInstance], run: &RunResponse) -> Table {
     let mut table = Table::new(&["task", "state", "try", "took", "memory", "why"]);
     for task in tasks {
         let memory =

@@ -8,11 +8,12 @@ use tokio::time::Instant;
 use super::{duration_of, exit_of, failed_text};
 use crate::{
     api::Api,
-    cli::Wait,
+    cli::{Run, Wait},
     codes::Code,
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
+    handles,
     output::{state_style, styled},
 };
 
@@ -23,13 +24,24 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn wait(context: &Context, args: &Wait) -> Outcome {
     let api = Api::of(context).await?;
-    let until = args.timeout.and_then(|timeout| Instant::now().checked_add(timeout.0));
+    let run = handles::run(context, &api, &args.run).await?;
+    until_over(context, &api, &run, args.timeout.map(|timeout| timeout.0)).await
+}
+
+/// Waits for a run, and ends as it did.
+pub(crate) async fn until_over(
+    context: &Context,
+    api: &Api,
+    run: &Run,
+    timeout: Option<Duration>,
+) -> Outcome {
+    let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut seen = false;
     let waited = loop {
         let left = until
             .map_or(STRETCH, |until| until.saturating_duration_since(Instant::now()).min(STRETCH));
         let query = [("timeout", left.as_secs_f64().to_string())];
-        let path = ["dagbok", "runs", &args.run.dag_id, &args.run.run_id, "wait"];
+        let path = ["dagbok", "runs", &run.dag_id, &run.run_id, "wait"];
         match api.get::<RunWait>(&path, &query).await {
             Ok(waited) => {
                 seen = true;
@@ -69,7 +81,7 @@ pub(crate) async fn wait(context: &Context, args: &Wait) -> Outcome {
             run.dag_run_id,
             duration_of(run)
         ));
-        if let Some(failed) = failed_of(&api, run).await {
+        if let Some(failed) = failed_of(api, run).await {
             context.out.line(&format!("  failed: {failed}"));
         }
     }

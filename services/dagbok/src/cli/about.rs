@@ -1,0 +1,46 @@
+//! Arguments of `dagbok init`, `config`, `explain` and `completion`.
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// `dagbok init`.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Where; it is made if it is not there
+    pub(crate) folder: PathBuf,
+}
+
+/// `dagbok config …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Show what is set, and where
+    #[command(after_help = "With --json: a list of `key`, `value`, `origin`; secrets are dots")]
+    Show(ConfigShow),
+    /// Say what is wrong with the configuration
+    #[command(after_help = "With --json: `ok`, `set`, how many keys are")]
+    Check,
+}
+
+/// `dagbok config show`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigShow {
+    /// Only keys that begin so, as `scheduler` or `nats.u`
+    pub(crate) key: Option<String>,
+    /// Also what is as it is by default
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// `dagbok explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The code, as `DBK0014`, or its number
+    pub(crate) code: Option<String>,
+}
+
+/// `dagbok completion`.
+#[derive(Debug, Args)]
+pub(crate) struct Completion {
+    /// For which shell
+    pub(crate) shell: clap_complete::Shell,
+}

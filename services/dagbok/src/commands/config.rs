@@ -1,0 +1,54 @@
+//! `dagbok config show` and `config check`; with `--json` a list of `key`, `value`, `origin`.
+use dagbok_config::Place;
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{ConfigCommand, ConfigShow},
+    context::Context,
+    exit::Exit,
+    failure::Outcome,
+    output::Table,
+};
+
+/// Does what is asked. What is wrong with the configuration was said before this.
+pub(crate) fn run(context: &Context, command: &ConfigCommand) -> Outcome {
+    match command {
+        ConfigCommand::Show(args) => show(context, args),
+        ConfigCommand::Check => {
+            let set = context.settings().into_iter().filter(|it| it.place != Place::Default);
+            let count = set.count();
+            if context.out.is_json() {
+                context.out.document(&json!({ "ok": true, "set": count }));
+            } else {
+                context.out.line(&format!("the configuration is right; it sets {count} keys"));
+            }
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+fn show(context: &Context, args: &ConfigShow) -> Outcome {
+    let settings = context.settings().into_iter().filter(|it| {
+        (args.all || it.place != Place::Default)
+            && args.key.as_ref().is_none_or(|key| it.key.starts_with(key))
+    });
+    let settings: Vec<_> = settings.collect();
+    if context.out.is_json() {
+        let rows = settings
+            .iter()
+            .map(|it| json!({ "key": it.key, "value": it.value, "origin": it.place.to_string() }));
+        context.out.document(&rows.collect::<Vec<_>>());
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(&["key", "value", "origin"]);
+    for it in settings {
+        let value = match it.value {
+            Value::String(text) => text,
+            value => value.to_string(),
+        };
+        table.row(vec![it.key, value, it.place.to_string()]);
+    }
+    let empty = "Nothing is set: all is as it is by default; --all shows it.";
+    context.out.table(&table, empty);
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,68 @@
+//! `dagbok tasks list`; with `--json` the API's `TaskCollectionResponse`, or of a run its
+//! `TaskInstanceCollectionResponse`.
+use dagbok_api::shapes::{RunResponse, TaskCollection, TaskInstanceCollection};
+
+use crate::{
+    api::Api,
+    cli::{ListTasks, Run},
+    commands::runs::task_table,
+    context::Context,
+    exit::Exit,
+    failure::Outcome,
+    handles,
+    output::Table,
+};
+
+/// At most so many are asked for.
+const MOST: usize = 1_000;
+
+pub(crate) async fn list(context: &Context, args: &ListTasks) -> Outcome {
+    let api = Api::of(context).await?;
+    match &args.run_id {
+        None => of_dag(context, &api, &args.dag_id).await,
+        Some(run_id) => {
+            let typed = Run { dag_id: args.dag_id.clone(), run_id: run_id.clone() };
+            of_run(context, &api, &typed, &args.state).await
+        }
+    }
+}
+
+async fn of_dag(context: &Context, api: &Api, typed: &str) -> Outcome {
+    let dag_id = handles::dag(context, api, typed).await?;
+    let found: TaskCollection = api.get(&["dags", &dag_id, "tasks"], &[]).await?;
+    if context.out.is_json() {
+        context.out.document(&found);
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(&["task", "operator", "trigger rule", "retries", "downstream"]);
+    for task in found.tasks {
+        table.row(vec![
+            task.task_id.unwrap_or_default(),
+            task.operator_name.unwrap_or_default(),
+            task.trigger_rule.unwrap_or_default(),
+            task.retries.map(|retries| retries.to_string()).unwrap_or_default(),
+            task.downstream_task_ids.unwrap_or_default().join(", "),
+        ]);
+    }
+    context.out.table(&table, "No tasks.");
+    Ok(Exit::Ok)
+}
+
+async fn of_run(context: &Context, api: &Api, typed: &Run, states: &[String]) -> Outcome {
+    let Run { dag_id, run_id } = &handles::run(context, api, typed).await?;
+    let run: RunResponse = api.get(&["dags", dag_id, "dagRuns", run_id], &[]).await?;
+    let mut query = vec![("limit", MOST.to_string())];
+    query.extend(states.iter().map(|state| ("state", state.clone())));
+    let path = ["dags", dag_id, "dagRuns", run_id, "taskInstances"];
+    let found: TaskInstanceCollection = api.get(&path, &query).await?;
+    if context.out.is_json() {
+        context.out.document(&found);
+        return Ok(Exit::Ok);
+    }
+    context.out.table(&task_table(&found.task_instances, &run), "No tasks.");
+    let more = found.total_entries.saturating_sub(found.task_instances.len());
+    if more > 0 {
+        context.out.line(&format!("… and {more} more"));
+    }
+    Ok(Exit::Ok)
+}
