@@ -13,6 +13,7 @@ fn main() {
     for page in pages {
         let name = page.file_stem().and_then(|name| name.to_str()).expect("names are plain");
         let page = page.canonicalize().expect("it was just listed");
+        let page = page.to_str().expect("names are plain");
         writeln!(table, "    ({name:?}, include_str!({page:?})),").expect("a string takes all");
     }
     table.push(']');

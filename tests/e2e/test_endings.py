@@ -186,6 +186,38 @@ def test_a_task_waits_for_its_past_and_goes_once_that_was_mended(
         assert wait_until("its end", lambda run_id=run_id: running.api.state("past", run_id) == "success")
 
 
+DOWNSTREAM = """
+from datetime import datetime
+from airflow import DAG
+from airflow.operators.bash import BashOperator
+
+with DAG("behind", schedule_interval=None, start_date=datetime(2024, 1, 1), catchup=False):
+    first = BashOperator(task_id="first", bash_command="true", wait_for_downstream=True)
+    then = BashOperator(task_id="then", bash_command='test -e "$WITNESS"')
+    first >> then >> BashOperator(task_id="last", bash_command="exit 1")
+"""
+
+
+def test_a_task_waits_for_what_comes_right_after_its_past(running: Standalone, dags: Path, tmp_path: Path) -> None:
+    """Airflow's wait_for_downstream: the task before, and its direct downstreams, and no further."""
+    write_dag(dags, "behind.py", DOWNSTREAM)
+    running.wait_dag("behind")
+    for run_id, date in [("r1", "2024-02-01T00:00:00Z"), ("r2", "2024-02-02T00:00:00Z")]:
+        assert running.trigger("behind", run_id, logical_date=date).status_code == 200
+    assert running.api.wait_run("behind", "r1") == "failed"
+    assert running.api.get("/dags/behind/dagRuns/r1/taskInstances/first")["state"] == "success"
+    said = wait_until("the reason", lambda: running.cli.ok("tasks", "why", "behind", "r2", "first"))
+    assert ("2024-02-01" in said, "then" in said) == (True, True), said
+    tmp_path.joinpath("witness").touch()
+    running.cli.ok("runs", "clear", "behind", "r1", "--task", "then", "--yes")
+    # The last one of r1 fails again, which nobody waits for.
+    assert running.api.wait_run("behind", "r2") == "failed"
+    states = {
+        name: running.api.get(f"/dags/behind/dagRuns/r2/taskInstances/{name}")["state"] for name in ("first", "then")
+    }
+    assert states == {"first": "success", "then": "success"}
+
+
 CALLED_BACK = """
 import os, signal
 from datetime import datetime
