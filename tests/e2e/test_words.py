@@ -144,6 +144,28 @@ def test_status_says_all_on_one_screen(reco: Standalone, dags: Path) -> None:
     assert "broken.py, line 1 can't be read: ModuleNotFoundError" in listed.stderr
 
 
+def test_executors_are_listed_with_what_they_hold(running: Standalone, dags: Path) -> None:
+    write_dag(
+        dags,
+        "holds.py",
+        "from airflow.sdk import DAG\n"
+        "from airflow.providers.standard.operators.bash import BashOperator\n"
+        "with DAG('holds', schedule=None):\n    BashOperator(task_id='long', bash_command='sleep 60')\n",
+    )
+    running.wait_dag("holds")
+    running.cli.ok("dags", "trigger", "holds", "--run-id", "one")
+    shown = wait_until(
+        "the try in its hands",
+        lambda: [it for it in running.cli.json("executors", "list")["executors"] if it["holds"]],
+    )
+    (executor,) = shown
+    said = running.cli.ok("executors", "show", executor["executor"][:-2])
+    assert "holds    holds one long, try 1, process " in said, said
+    assert executor["executor"] in running.cli.ok("executors", "list")
+    assert running.cli.run("executors", "show", "nobody").returncode == 3
+    running.cli.ok("runs", "cancel", "holds", "latest")
+
+
 def test_the_log_is_read_from_its_end_and_from_a_time(reco: Standalone) -> None:
     every = reco.cli.lines("events")
     assert reco.cli.lines("events", "--tail", "3") == every[-3:]

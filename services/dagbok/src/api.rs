@@ -73,9 +73,20 @@ impl Api {
         path: &[&str],
         part: impl Fn(C) -> (Vec<T>, usize),
     ) -> Result<Vec<T>, Failure> {
+        self.all_of(path, &[], part).await
+    }
+
+    /// All entries that are wanted of a list, as [`Api::all`].
+    pub(crate) async fn all_of<C: DeserializeOwned, T>(
+        &self,
+        path: &[&str],
+        wanted: &[(&'static str, String)],
+        part: impl Fn(C) -> (Vec<T>, usize),
+    ) -> Result<Vec<T>, Failure> {
         let mut found = Vec::new();
         loop {
-            let query = [("limit", PAGE.to_string()), ("offset", found.len().to_string())];
+            let mut query = wanted.to_vec();
+            query.extend([("limit", PAGE.to_string()), ("offset", found.len().to_string())]);
             let (page, total) = part(self.get(path, &query).await?);
             let is_last = page.is_empty();
             found.extend(page);

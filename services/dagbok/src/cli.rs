@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use about::{Completion, ConfigCommand, ConfigShow, Explain, Init};
+pub(crate) use about::{Completion, ConfigCommand, ConfigShow, ExecutorsCommand, Explain, Init};
 pub(crate) use alerts::{
     AlertsCommand, Change as ChangeAlert, Check as CheckAlerting, List as AlertsList, OnCall,
     Silence as SilenceAlerts, Test as TestReceiver, Trace as TraceAlerts,
@@ -128,6 +128,9 @@ pub(crate) enum Command {
     /// Pools of slots that tasks share: list, get, set, delete, import, export
     #[command(subcommand)]
     Pools(PoolsCommand),
+    /// Executors: list, show
+    #[command(subcommand)]
+    Executors(ExecutorsCommand),
     /// Connections to other systems: add, list, get, delete, import, export, test
     #[command(subcommand)]
     Connections(ConnectionsCommand),

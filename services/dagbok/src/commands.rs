@@ -8,6 +8,7 @@ mod config;
 mod connections;
 mod dags;
 mod events;
+mod executors;
 mod explain;
 mod init;
 mod pools;
@@ -89,6 +90,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Backfill(command) => backfill::run(&plain()?, &command).await,
         Command::Providers(command) => providers::run(&plain()?, &command).await,
         Command::Dags(DagsCommand::Check(args)) => dags::check(&plain()?, &args).await,
+        Command::Executors(command) => executors::run(&plain()?, &command).await,
         Command::Pools(PoolsCommand::List) => pools::list(&plain()?).await,
         Command::Pools(PoolsCommand::Get(args)) => pools::get(&plain()?, &args).await,
         Command::Pools(PoolsCommand::Set(args)) => pools::set(&plain()?, &args).await,

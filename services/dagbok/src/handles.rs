@@ -105,12 +105,12 @@ fn chosen(
             })
         }
         several => {
-            let mut named: Vec<String> =
+            let mut shown: Vec<String> =
                 several.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
             if several.len() > NAMED {
-                named.push(format!("{} more", several.len() - NAMED));
+                shown.push(format!("{} more", several.len() - NAMED));
             }
-            let why = format!("`{typed}` may be any of {}", named.join(", "));
+            let why = format!("`{typed}` may be any of {}", shown.join(", "));
             Err(Failure::new(Code::NotFound, why).next("type more of it"))
         }
     }
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_named_by_its_beginning_or_its_date() {
+    fn a_run_is_shown_by_its_beginning_or_its_date() {
         for typed in ["manual", "manual__2026-01-31T05", "2026-01-31", "2026"] {
             assert!(begins_or_is_of("manual__2026-01-31T05:30:00+00:00", typed), "{typed}");
         }

@@ -1,4 +1,4 @@
-//! Arguments of `dagbok init`, `config`, `explain` and `completion`.
+//! Arguments of `dagbok init`, `config`, `executors`, `explain` and `completion`.
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -29,6 +29,26 @@ pub(crate) struct ConfigShow {
     /// Also what is as it is by default
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// `dagbok executors …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExecutorsCommand {
+    /// List those that are there
+    #[command(
+        after_help = "With --json: the API's ExecutorCollection, `{executors: […], total_entries}`"
+    )]
+    List {
+        /// Also those that have left
+        #[arg(long)]
+        left: bool,
+    },
+    /// Show one, and what it holds
+    #[command(after_help = "With --json: the API's ExecutorInfo")]
+    Show {
+        /// Which: its id, or how that begins
+        executor: String,
+    },
 }
 
 /// `dagbok explain`.

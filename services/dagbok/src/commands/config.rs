@@ -13,7 +13,10 @@ use crate::{
 /// Does what is asked. What is wrong with the configuration was said before this.
 pub(crate) fn run(context: &Context, command: &ConfigCommand) -> Outcome {
     match command {
-        ConfigCommand::Show(args) => show(context, args),
+        ConfigCommand::Show(args) => {
+            show(context, args);
+            Ok(Exit::Ok)
+        }
         ConfigCommand::Check => {
             let set = context.settings().into_iter().filter(|it| it.place != Place::Default);
             let count = set.count();
@@ -27,7 +30,7 @@ pub(crate) fn run(context: &Context, command: &ConfigCommand) -> Outcome {
     }
 }
 
-fn show(context: &Context, args: &ConfigShow) -> Outcome {
+fn show(context: &Context, args: &ConfigShow) {
     let settings = context.settings().into_iter().filter(|it| {
         (args.all || it.place != Place::Default)
             && args.key.as_ref().is_none_or(|key| it.key.starts_with(key))
@@ -38,7 +41,7 @@ fn show(context: &Context, args: &ConfigShow) -> Outcome {
             .iter()
             .map(|it| json!({ "key": it.key, "value": it.value, "origin": it.place.to_string() }));
         context.out.document(&rows.collect::<Vec<_>>());
-        return Ok(Exit::Ok);
+        return;
     }
     let mut table = Table::new(&["key", "value", "origin"]);
     for it in settings {
@@ -50,5 +53,4 @@ fn show(context: &Context, args: &ConfigShow) -> Outcome {
     }
     let empty = "Nothing is set: all is as it is by default; --all shows it.";
     context.out.table(&table, empty);
-    Ok(Exit::Ok)
 }

@@ -32,11 +32,8 @@ pub(crate) async fn run(context: &Context) -> Outcome {
 }
 
 async fn executors(api: &Api) -> Result<Vec<ExecutorInfo>, Failure> {
-    api.all(&["dagbok", "executors"], |page: ExecutorCollection| {
-        let present = page.executors.into_iter();
-        (present.collect(), page.total_entries)
-    })
-    .await
+    let page = |page: ExecutorCollection| (page.executors, page.total_entries);
+    api.all(&["dagbok", "executors"], page).await
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {
