@@ -78,6 +78,10 @@ fn followed(shown: &Value, end: End, json: bool) -> (Ran, String) {
         "/api/v2/dags/d/dagRuns/r/taskInstances/train/tries/1?map_index=3" => {
             (shown.clone(), End::Whole)
         }
+        // That there is such a DAG, run and task.
+        "/api/v2/dags/d" | "/api/v2/dags/d/dagRuns/r" | "/api/v2/dagbok/ui/tasks/d/r/train" => {
+            ("{}".to_owned(), End::Whole)
+        }
         other => panic!("{other}"),
     });
     let json = if json { &["--json"][..] } else { &[] };

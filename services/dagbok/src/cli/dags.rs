@@ -188,9 +188,9 @@ pub(crate) fn since(text: &str) -> Result<Timestamp, String> {
         return logical_date(text)
             .map_err(|_| "write it as `2h`, `7d`, `2026-01-31`, or `2026-01-31T05:30:00Z`".into());
     };
-    let at = jiff::Timestamp::now()
-        .checked_sub(jiff::SignedDuration::try_from(ago).unwrap_or(jiff::SignedDuration::MAX));
-    at.map(Timestamp::from).map_err(|_| "that is too long ago".into())
+    let now = dagbok_runtime::Clock::system().now();
+    let ago = i64::try_from(ago.as_micros()).ok().and_then(|ago| now.0.checked_sub(ago));
+    ago.filter(|at| *at > 0).map(Timestamp).ok_or_else(|| "that is too long ago".into())
 }
 
 /// An instant as people write it; a date alone is its midnight in UTC.
