@@ -113,7 +113,7 @@ impl Crowd {
                 }
             }
             Event::Said(group, word) => self.heard(group, word),
-            Event::Gone(group, how) => self.lost(group, &how),
+            Event::Gone(group, how) => self.lost(group, TriggerFailedWhy::Died, &how),
         }
     }
 
@@ -318,18 +318,23 @@ impl Crowd {
         if seconds < BLOCKED_MOST {
             return;
         }
-        if let Some(no) = number {
-            self.fail(no, TriggerFailedWhy::Blocked, format!("{message}\n{stack}"));
-        }
+        let Some(no) = number else {
+            // Whose code it is can't be told: as with what kills a process, it is found by taking them apart.
+            if let Some(group) = self.groups.get_mut(&group) {
+                group.process.kill();
+            }
+            return self.lost(group, TriggerFailedWhy::Blocked, &format!("{message}\n{stack}"));
+        };
+        self.fail(no, TriggerFailedWhy::Blocked, format!("{message}\n{stack}"));
         if let Some(mut group) = self.groups.remove(&group) {
             group.process.kill();
             self.start_again(&group.members, false);
         }
     }
 
-    /// A process died. Its triggers run again together; where they do so again, in halves, so that one that kills its
+    /// A process died, or was killed since nothing of it went on. Its triggers run again together; where they do so again, in halves, so that one that kills its
     /// process is found.
-    fn lost(&mut self, group: GroupNo, how: &str) {
+    fn lost(&mut self, group: GroupNo, why: TriggerFailedWhy, how: &str) {
         let Some(group) = self.groups.remove(&group) else { return };
         let members: Vec<TriggerNo> = group.members.iter().copied().collect();
         if members.is_empty() {
@@ -344,8 +349,8 @@ impl Crowd {
             let Some(held) = self.held.get_mut(&only) else { return };
             held.deaths += 1;
             if held.deaths > 1 {
-                let why = format!("the process that ran it alone died, again and again: {how}");
-                return self.fail(only, TriggerFailedWhy::Died, why);
+                let text = format!("the process that ran it alone died, again and again: {how}");
+                return self.fail(only, why, text);
             }
         }
         if group.after_death && members.len() > 1 {
@@ -392,7 +397,8 @@ impl Crowd {
             if let Some(group) = self.groups.get_mut(&no) {
                 group.process.kill();
             }
-            self.lost(no, "it was stuck, and said nothing for too long");
+            let how = "it was stuck, and said nothing for too long";
+            self.lost(no, TriggerFailedWhy::Died, how);
         }
         self.groups.retain(|_, group| !group.is_idle());
         let due: Vec<(TriggerNo, TryKey)> = self

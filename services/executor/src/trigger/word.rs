@@ -119,7 +119,26 @@ struct Mask {
     forms: Vec<String>,
 }
 
+/// Of which trigger something is said, as far as that can be seen.
+pub(super) fn trigger_named(body: &Map<String, Value>) -> Option<TriggerNo> {
+    body.get("number").or_else(|| body.get("trigger_number"))?.as_u64()
+}
+
+/// What is said, by its name; `?` where that can't be seen.
+pub(super) fn kind_named(body: &Map<String, Value>) -> String {
+    body.get("type").and_then(Value::as_str).unwrap_or("?").to_owned()
+}
+
 impl Word {
+    /// That a trigger fails because of what was said of it; `None` of a line of its log, which it can do without.
+    pub(super) fn unusable(kind: &str, number: TriggerNo, traceback: String) -> Option<Self> {
+        if kind == "TriggerLine" {
+            return None;
+        }
+        let why = dagbok_events::TriggerFailedWhy::Raised;
+        Some(Self::Failed(Failed { number, why, traceback }))
+    }
+
     /// Reads one; `None` of what is not understood.
     pub(super) fn read(id: i64, mut body: Map<String, Value>) -> Option<Self> {
         let kind = body.remove("type")?.as_str()?.to_owned();
