@@ -69,5 +69,6 @@ impl Offers {
 
 fn items(namespace: &Namespace) -> impl Iterator<Item = WorkItem> {
     let tries = namespace.queued_tries().into_iter().chain(namespace.deferred_tries());
-    tries.filter_map(|it| namespace.work_item(it)).map(|item| WorkItem { ask: true, ..item })
+    let tries = tries.filter_map(|it| namespace.work_item(it));
+    tries.chain(namespace.offered_callbacks()).map(|item| WorkItem { ask: true, ..item })
 }

@@ -170,6 +170,9 @@ impl Stage {
                     let item = namespace.work_item_of(key, &f.task_id, f.map_index);
                     self.effects.work.extend(item.filter(|item| item.trigger.is_some()));
                 }
+                Fact::DagCallbackOrdered(f) => {
+                    self.effects.work.extend(namespace.callback_item(key, f.number));
+                }
                 Fact::RunCleared(_) if !is_over => self.taken_up.push(key.clone()),
                 Fact::XComPushed(f) if !is_over => {
                     let place =
@@ -336,6 +339,7 @@ const fn names_its_wait(fact: &Fact) -> bool {
             | Fact::TriggerFailed(_)
             | Fact::XComPushed(_)
             | Fact::TryNamed(_)
+            | Fact::TaskCallbackFailed(_)
             | Fact::AssetUpdated(_)
             | Fact::ReportRefused(_)
     )

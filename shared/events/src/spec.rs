@@ -89,6 +89,12 @@ pub struct DagSpec {
     /// The DAG is paused once so many of its newest runs have failed, all of them; with 0 the namespace's limit holds.
     #[serde(default, skip_serializing_if = "is_default")]
     pub max_consecutive_failed_dag_runs: u32,
+    /// Whether the author gave an `on_success_callback`, to be called when a run ends well.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_success_callback: bool,
+    /// Whether the author gave an `on_failure_callback`, to be called when a run fails.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_failure_callback: bool,
     /// Upstreams before downstreams, otherwise in the file's order.
     pub tasks: Vec<TaskSpec>,
     /// What the file asks for and nobody carries out, in the file's order.

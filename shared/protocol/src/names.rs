@@ -54,6 +54,10 @@ pub fn queue_of(item: &crate::WorkItem) -> String {
 /// Where triggerers hear which triggers nobody waits for any more: a list of [`TryKey`].
 pub const TRIGGERS_OVER: &str = "triggers-over";
 
+/// What stands in place of a task's id in the key of a DAG's callback: the number of the try is that of the run's end,
+/// the leg the attempt. No task may be called so.
+pub const DAG_CALLBACK: &str = "__dag_callback__";
+
 /// The key of a work item: while it is stored or in flight no second copy is taken.
 pub fn work_key(key: &TryKey) -> String {
     let leg = if key.leg.is_first() { String::new() } else { format!(".{}", key.leg) };

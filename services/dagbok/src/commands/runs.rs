@@ -1,4 +1,5 @@
 //! `dagbok runs …`; with `--json` the API's documents.
+mod callbacks;
 mod cancel;
 mod clear;
 mod list;
@@ -6,6 +7,7 @@ mod mark;
 mod show;
 mod wait;
 
+pub(crate) use callbacks::callbacks;
 pub(crate) use cancel::cancel;
 pub(crate) use clear::{clear, delete};
 pub(crate) use list::list;

@@ -259,6 +259,7 @@ pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
         execution_timeout: None,
         resume: None,
         trigger: None,
+        dag_callback: None,
         run: RunContext {
             run_type: RunType::Manual,
             logical_date: Some(Timestamp(1_790_000_000_000_000)),

@@ -49,11 +49,18 @@ const fn about(fact: &Fact) -> About {
         | Fact::TryDeferred(_)
         | Fact::TriggerFired(_)
         | Fact::TriggerFailed(_)
+        | Fact::DagCallbackSucceeded(_)
+        | Fact::DagCallbackFailed(_)
+        | Fact::DagCallbackUnbegun(_)
+        | Fact::TaskCallbackFailed(_)
         | Fact::TryReturned(_) => About::Run,
         Fact::ExecutorJoined(_) | Fact::ExecutorLeft(_) => About::Executor,
         Fact::ClockWentBack(_) => About::Clock,
         Fact::BundlePublished(_)
         | Fact::RunStarted(_)
+        | Fact::DagCallbackOrdered(_)
+        | Fact::DagCallbackStarted(_)
+        | Fact::DagCallbackLost(_)
         | Fact::TaskExpanded(_)
         | Fact::TaskCleared(_)
         | Fact::TaskRuledOut(_)
@@ -151,7 +158,9 @@ impl Watch {
             Fact::RunExpected(promise) => self.expected(seq, dag_id, promise),
             Fact::RunMissed(missed) => self.missed(seq, at, dag_id, missed),
             Fact::DagForgotten(_) => {
-                for rule in [Rule::RunFailed, Rule::RunMissed, Rule::DagVanished] {
+                for rule in
+                    [Rule::RunFailed, Rule::RunMissed, Rule::CallbackFailed, Rule::DagVanished]
+                {
                     self.clear(seq, rule, AlertScope::Dag(dag_id.clone()));
                 }
                 self.promise(dag_id, None);

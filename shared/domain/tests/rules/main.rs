@@ -5,6 +5,7 @@ mod arbitrary;
 mod assets;
 mod backfill;
 mod branching;
+mod callbacks;
 mod cancel;
 mod clear;
 mod clock;

@@ -2,6 +2,7 @@
 mod accept;
 mod assets;
 mod backfill;
+mod callbacks;
 mod clear;
 mod clock;
 mod dags;

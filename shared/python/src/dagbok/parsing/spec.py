@@ -143,6 +143,10 @@ def _settings(dag: DAG) -> Json:
         spec["asset_condition"] = dag.timetable.assets_spec()
     if dag.era != 2:
         spec["era"] = dag.era
+    for name in ("on_success_callback", "on_failure_callback"):
+        # By what it is: a callback of the file's own kind is not asked whether it is true.
+        if getattr(dag, name) is not None and getattr(dag, name) != []:
+            spec[name] = True
     spec["catchup"] = bool(dag.catchup)
     spec["max_active_runs"] = _count("max_active_runs", dag.max_active_runs)
     spec["max_active_tasks"] = _count("max_active_tasks", dag.max_active_tasks)
