@@ -26,6 +26,7 @@ fn is_second_era(era: &u8) -> bool {
 
 /// A DAG, whole. Its canonical hash is over this without [`DagSpec::source`] and other line numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an argument of its own")]
 pub struct DagSpec {
     /// Name, unique in the namespace.
     pub dag_id: DagId,

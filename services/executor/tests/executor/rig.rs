@@ -152,6 +152,7 @@ impl Rig {
             | ReportBody::XCom(_)
             | ReportBody::Named { .. }
             | ReportBody::TriggerHeld
+            | ReportBody::CallbackFailed { .. }
             | ReportBody::Returned => None,
         };
         let log = log.unwrap_or_else(|| panic!("{end:?} has no log"));
