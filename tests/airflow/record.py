@@ -9,7 +9,8 @@ some of the files look for:
 
 It writes `answers-<version>.json` beside itself: graphs and schedules, and, of the DAGs that end within 40
 seconds, twice the same, how the run and its tasks ended, with XComs and rendered
-templates. Answers that are kept are not recorded on a Monday (`clock.py`). `--print` writes to standard output instead, for `compare.py --live`.
+templates. Answers that are kept are not recorded on a Monday (`clock.py`). `--print` writes to standard output
+instead, for `compare.py --live`.
 `--only DAG_ID …` records the runs of these DAGs anew, and leaves all other answers as they are.
 """
 

@@ -8,7 +8,7 @@ use dagbok_events::{
     Fact, Leg, MapIndex, Payload, Record, RunKey, RunMark, RunMarked, Scope, TaskId, TryKey,
     TryNumber, encode, subject_of,
 };
-use dagbok_protocol::{Answer, Order, Refusal, RefusalCode, ReturnedBy, names};
+use dagbok_protocol::{Answer, Order, Refusal, RefusalCode, ReturnedBy, WorkItem, names};
 use dagbok_runlog::Draft;
 use dagbok_telemetry::metrics;
 
@@ -105,7 +105,12 @@ impl Stage {
             }
             _ => Vec::new(),
         };
+        let watched = record.facts.iter().any(changes_watchers);
+        let watched = watched.then(|| namespace.watch_items());
         namespace.evolve(namespace.last_seq() + 1, record);
+        if let Some(before) = watched {
+            self.change_watchers(before, namespace.watch_items());
+        }
         if let Scope::Run(key) = &record.scope {
             if waiting.is_empty() {
                 self.effects.triggers_over.extend(waits_named(key, record));
@@ -149,6 +154,16 @@ impl Stage {
                 self.effects.values.extend(gone.map(|place| (place, ValueChange::Remove)));
             }
         }
+    }
+
+    /// Offers watchers of assets that are to run from now on, and has those end that are not.
+    fn change_watchers(&mut self, before: Vec<WorkItem>, after: Vec<WorkItem>) {
+        let keys = |items: &[WorkItem]| -> BTreeSet<TryKey> {
+            items.iter().map(|item| item.key.clone()).collect()
+        };
+        let (old, new) = (keys(&before), keys(&after));
+        self.effects.triggers_over.extend(old.difference(&new).cloned());
+        self.effects.work.extend(after.into_iter().filter(|item| !old.contains(&item.key)));
     }
 
     /// Triggers of a run that were waited for before the record, and are not after it.
@@ -202,6 +217,18 @@ impl Stage {
         let written = over.into_iter().filter_map(|task_id| returned_by(namespace, key, task_id));
         self.effects.values.extend(written.map(|(place, text)| (place, ValueChange::Put(text))));
     }
+}
+
+/// Whether a fact may change which watchers of assets are to run.
+const fn changes_watchers(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::DagRegistered(_)
+            | Fact::DagPaused(_)
+            | Fact::DagUnpaused(_)
+            | Fact::DagDisappeared(_)
+            | Fact::DagForgotten(_)
+    )
 }
 
 /// Of which task a copy is over, as a fact says.

@@ -3,7 +3,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AssetCondition, AssetRef, DagId, Interval, Micros, PoolName, QueueName, TaskId, Timestamp,
+    AssetCondition, AssetKey, AssetRef, DagId, Interval, Micros, PoolName, QueueName, TaskId,
+    Timestamp, TriggerCall,
 };
 
 /// Numbers a DAG's meanings from one; a new one only when the canonical hash changed.
@@ -62,6 +63,9 @@ pub struct DagSpec {
     /// Which assets must be brought up to date for a run to be made, besides those by the timetable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asset_condition: Option<AssetCondition>,
+    /// What watches these assets: triggers whose events bring them up to date.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watchers: Vec<AssetWatcher>,
     /// Whether runs that were missed are made up for.
     #[serde(default)]
     pub catchup: bool,
@@ -103,6 +107,17 @@ pub struct DagSpec {
     pub not_carried_out: Vec<NotCarriedOut>,
     /// Where it was read; left out of the canonical hash.
     pub source: SourceLocation,
+}
+
+/// A trigger that runs for as long as a DAG that is scheduled on its asset is there and not paused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AssetWatcher {
+    /// Its name, unique for the asset.
+    pub name: String,
+    /// What each of its events brings up to date.
+    pub asset: AssetKey,
+    /// The trigger.
+    pub trigger: TriggerCall,
 }
 
 /// Something that a DAG file asks for and that has no effect: told to its author, and changes no rule.

@@ -50,6 +50,9 @@ pub struct WorkItem {
     /// Where this is no work for an executor but for a triggerer: the trigger that the try waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<TriggerCall>,
+    /// Where its trigger is that of an asset's watcher: it goes on after an event.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub watches: bool,
     /// Where this is no try but the call of a DAG's callback: which, and about what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dag_callback: Option<DagCallback>,

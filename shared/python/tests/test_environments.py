@@ -101,7 +101,9 @@ def wheel(folder: Path, name: str, version: str) -> None:
         made.writestr(f"{info}/RECORD", "")
 
 
-def test_where_packages_are_looked_for_holds_for_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_packages_are_looked_for_holds_for_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who makes the environment from the lock looks where the requirements file says, by paths from the folder."""
     from dagbok.environments import build, lock
 
@@ -117,13 +119,17 @@ def test_where_packages_are_looked_for_holds_for_the_lock(tmp_path: Path, monkey
     assert "--find-links wheels" in made.text.splitlines()
     assert "--no-index" in made.text.splitlines()
     python = build.build(made, dags)
-    told = subprocess.run([python, "-c", "import ours; print(ours.version)"], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [python, "-c", "import ours; print(ours.version)"], capture_output=True, text=True, check=True
+    )
     assert told.stdout == "1.5\n"
     # Two at once: the second waits, and finds what the first made.
     build.remove(made)
     command = [sys.executable, "-c", BUILD, str(dags), str(tmp_path / "lock.txt")]
     (tmp_path / "lock.txt").write_text(made.text)
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
     ended = [one.communicate(timeout=120) for one in both]
     assert [one.returncode for one in both] == [0, 0], ended
     assert sorted(out for out, _ in ended) == ["found\n", "made\n"]

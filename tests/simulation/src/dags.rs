@@ -65,6 +65,7 @@ pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp, pace: i64) -> DagSpec 
         owner: if rng.chance(500) { String::new() } else { "ops".to_owned() },
         tags: Vec::new(),
         failure_email: Vec::new(),
+        watchers: Vec::new(),
         on_success_callback: false,
         on_failure_callback: false,
         era: if rng.chance(500) { 2 } else { 3 },

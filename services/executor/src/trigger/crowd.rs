@@ -31,6 +31,8 @@ const UNREADABLE_DELAY: Duration = Duration::from_secs(30);
 const ASK_EVERY: Duration = Duration::from_mins(5);
 /// Requests to a port that are under way at once.
 const AT_ONCE: usize = 64;
+/// After so long a watcher of an asset that failed begins anew.
+const WATCH_ANEW: Duration = Duration::from_mins(1);
 /// A trigger that keeps the others waiting for so long fails, in seconds.
 const BLOCKED_MOST: f64 = 10.0;
 
@@ -265,6 +267,9 @@ impl Crowd {
     }
 
     fn fired(&mut self, Fired { number, event, ends, xcoms }: Fired) {
+        if self.held.get(&number).is_some_and(|held| held.item.watches) {
+            return self.saw(number, event);
+        }
         let Some(mut held) = self.let_go(number) else { return };
         let shown = text::cut(&self.shared.masks.text(event.clone()), 512);
         held.log.system(self.shared.clock.now(), "info", format!("trigger fired: {shown}"));
@@ -286,7 +291,62 @@ impl Crowd {
         });
     }
 
+    /// A watcher saw something, and goes on.
+    fn saw(&mut self, no: TriggerNo, event: String) {
+        let Some(held) = self.held.get_mut(&no) else { return };
+        held.deaths = 0;
+        let shown = text::cut(&self.shared.masks.text(event.clone()), 512);
+        tracing::info!(key = %held.item.key, event = shown, "a watcher of an asset fired");
+        let (shared, item) = (Arc::clone(&self.shared), Arc::clone(&held.item));
+        tokio::spawn(async move {
+            let body = match deferral::pack(&shared.store, "the watcher's event", event).await {
+                Ok(event) => {
+                    ReportBody::TriggerFired { event, ends: None, xcoms: Vec::new(), log: None }
+                }
+                Err(traceback) => {
+                    let why = TriggerFailedWhy::Raised;
+                    ReportBody::TriggerFailed { why, traceback, log: None }
+                }
+            };
+            if let Err(error) = shared.reporter.report(&item.key, body).send().await {
+                tracing::error!(key = %item.key, %error, "a watcher's event can't be reported");
+            }
+        });
+    }
+
+    /// A watcher came to nothing: that is said, and it begins anew after a while.
+    fn fail_for_now(&mut self, no: TriggerNo, why: TriggerFailedWhy, traceback: &str) {
+        let Some(held) = self.held.get_mut(&no) else { return };
+        held.deaths = 0;
+        let (kwargs, folder) = (held.kwargs.clone(), held.folder.clone());
+        if let Some(group) = held.group.take().and_then(|group| self.groups.get_mut(&group)) {
+            group.members.remove(&no);
+            group.process.send(word::cancel_trigger(no));
+        }
+        let log = std::mem::take(&mut held.log);
+        let traceback = tail(&self.shared.masks.text(traceback.to_owned()));
+        tracing::warn!(key = %held.item.key, traceback, "a watcher of an asset failed; it begins anew");
+        let (shared, item) = (Arc::clone(&self.shared), Arc::clone(&held.item));
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let log = log.store(&shared.store).await;
+            let body = ReportBody::TriggerFailed { why, traceback, log };
+            if let Err(error) = shared.reporter.report(&item.key, body).send().await {
+                tracing::error!(key = %item.key, %error, "a watcher's failure can't be reported");
+            }
+            tokio::time::sleep(WATCH_ANEW).await;
+            let ready = match kwargs {
+                Some(kwargs) => Ok((kwargs, folder)),
+                None => make_ready(&shared, &item).await,
+            };
+            drop(events.send(Event::Ready(no, ready)));
+        });
+    }
+
     fn fail(&mut self, no: TriggerNo, why: TriggerFailedWhy, traceback: String) {
+        if self.held.get(&no).is_some_and(|held| held.item.watches) {
+            return self.fail_for_now(no, why, &traceback);
+        }
         let Some(mut held) = self.let_go(no) else { return };
         let traceback = self.shared.masks.text(traceback);
         held.log.system(self.shared.clock.now(), "error", format!("trigger failed: {traceback}"));

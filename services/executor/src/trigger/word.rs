@@ -27,6 +27,8 @@ struct RunTrigger<'a> {
     map_index: i32,
     try_number: u16,
     logical_date: Option<Stamp>,
+    /// Whether it goes on after an event.
+    watches: bool,
 }
 
 /// Run this.
@@ -43,6 +45,7 @@ pub(super) fn run_trigger(number: TriggerNo, item: &WorkItem, kwargs: &str) -> V
         map_index: item.key.map_index.0,
         try_number: item.key.try_number.get(),
         logical_date: item.run.logical_date.map(Stamp),
+        watches: item.watches,
     };
     wire::encode(&(0, Body::RunTrigger(body), ()))
 }

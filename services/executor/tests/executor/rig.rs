@@ -260,6 +260,7 @@ pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
         execution_timeout: None,
         resume: None,
         trigger: None,
+        watches: false,
         dag_callback: None,
         run: RunContext {
             run_type: RunType::Manual,

@@ -48,6 +48,7 @@ pub(crate) fn spec(edges: &[&[u32]], retries: u16) -> DagSpec {
         owner: "tests".into(),
         tags: vec![],
         failure_email: Vec::new(),
+        watchers: Vec::new(),
         on_success_callback: false,
         on_failure_callback: false,
         era: 2,

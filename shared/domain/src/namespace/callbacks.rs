@@ -213,6 +213,7 @@ impl Namespace {
             traceparent: meta.traceparent.clone(),
             resume: None,
             trigger: None,
+            watches: false,
             dag_callback: None,
             ask: false,
         }

@@ -32,6 +32,7 @@ mod schedule;
 mod snapshot;
 mod turns;
 mod views;
+mod watchers;
 mod went_back;
 mod why;
 

@@ -183,6 +183,7 @@ impl Namespace {
             traceparent: meta.traceparent.clone(),
             resume: instance.deferral.as_ref().and_then(|it| it.resume()),
             trigger: None,
+            watches: false,
             dag_callback: None,
             ask: false,
         };

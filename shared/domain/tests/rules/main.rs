@@ -41,4 +41,5 @@ mod trigger;
 mod trigger_oracle;
 mod trigger_rules;
 mod versions;
+mod watchers;
 mod why;

@@ -57,6 +57,7 @@ pub(crate) fn dag(name: &str) -> DagSpec {
         owner: String::new(),
         tags: Vec::new(),
         failure_email: Vec::new(),
+        watchers: Vec::new(),
         on_success_callback: false,
         on_failure_callback: false,
         era: 3,

@@ -16,6 +16,7 @@ mod pools;
 mod report;
 mod runs;
 mod secrets;
+mod watchers;
 
 pub(super) use clear::no_task;
 pub(super) use executors::Loss;

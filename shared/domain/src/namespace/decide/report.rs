@@ -3,7 +3,10 @@ use dagbok_events::{
     Fact, ForeignReport, LogRef, LostWhy, RefusedWhy, ReportRefused, RunKey, Scope, Timestamp,
     Usage,
 };
-use dagbok_protocol::{Command, RefusalCode, Report, ReportBody, names::DAG_CALLBACK};
+use dagbok_protocol::{
+    Command, RefusalCode, Report, ReportBody,
+    names::{DAG_CALLBACK, WATCH},
+};
 
 use super::{accept::Accepted, executors::Loss};
 use crate::{
@@ -15,6 +18,9 @@ impl Namespace {
     pub(super) fn report(&self, at: Timestamp, command: &Command, report: &Report) -> Decision {
         if report.key.task_id.as_str() == DAG_CALLBACK {
             return self.callback_report(at, command, report);
+        }
+        if report.key.run_id.as_str().starts_with(WATCH) {
+            return self.watcher_report(at, command, report);
         }
         let key = RunKey { dag_id: report.key.dag_id.clone(), run_id: report.key.run_id.clone() };
         let (run, no) = match self.addressee(&key, report) {

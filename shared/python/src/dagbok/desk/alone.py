@@ -146,7 +146,7 @@ def render(
 
 
 def run(task: BaseOperator, date: dt.datetime, conf: Json | None) -> Json:
-    """Run a task here, in this process, so that a debugger stops in it; return its state and what it handed on."""
+    """Run a task in this process, so that a debugger stops in it; return its state and what it handed on."""
     supervisor: Any = NobodyElse()
     current.set_supervisor(supervisor)
     context = context_of(task, date, conf, supervisor)

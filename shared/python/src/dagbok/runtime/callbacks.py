@@ -95,9 +95,9 @@ def call_dag_back(details: Json, supervisor: Supervisor, prepare: Prepare) -> No
         if outcome.state != "failed":  # to skip, or to wait, is nothing that it can ask for
             outcome = Outcome("failed", error, "exception")
     interrupts.shut()
-    if isinstance(outcome.error, Exception) and not isinstance(outcome.error, CallbacksFailed):
-        error = outcome.error
-        results.log.error("%s: %s", type(error).__name__, error, exc_info=error)
+    failed = outcome.error
+    if failed is not None and not isinstance(failed, CallbacksFailed):
+        results.log.error("%s: %s", type(failed).__name__, failed, exc_info=failed)
     results.tell(supervisor, outcome, details.get("bundle_info", {}).get("path"))
 
 
