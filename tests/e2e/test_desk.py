@@ -10,11 +10,17 @@ GOOD = """
 from datetime import datetime
 from airflow import DAG
 from airflow.operators.bash import BashOperator
-from airflow.operators.python import PythonOperator
+from airflow.exceptions import AirflowSkipException
+from airflow.operators.python import BranchPythonOperator, PythonOperator
+
+def skip():
+    raise AirflowSkipException("not today")
 
 with DAG("good", schedule=None, start_date=datetime(2024, 1, 1)):
-    BashOperator(task_id="shell", bash_command="echo {{ ds }} {{ dag_run.conf['a'] }}")
-    PythonOperator(task_id="value", python_callable=lambda ds: {"day": ds})
+    shell = BashOperator(task_id="shell", bash_command="echo {{ ds }} {{ dag_run.conf['a'] }}")
+    value = PythonOperator(task_id="value", python_callable=lambda ds: {"day": ds})
+    PythonOperator(task_id="skips", python_callable=skip)
+    BranchPythonOperator(task_id="way", python_callable=lambda: "value") >> [shell, value]
 """
 
 
@@ -29,12 +35,25 @@ def test_a_folder_is_checked(dags: Path) -> None:
     assert Cli().run("dags", "check", str(dags / "none")).returncode != 0
 
 
+def test_one_dag_in_two_files_is_an_error_in_both(dags: Path) -> None:
+    write_dag(dags, "good.py", GOOD)
+    write_dag(dags, "copy.py", "# a copy\n" + GOOD)
+    done = Cli().run("dags", "check", str(dags))
+    assert done.returncode == 7, done.stderr
+    assert "good.py:11: AirflowDagDuplicatedIdException: DAG good is defined in copy.py:12 too" in done.stdout
+    assert "copy.py:12: AirflowDagDuplicatedIdException: DAG good is defined in good.py:11 too" in done.stdout
+
+
 def test_a_task_by_itself(dags: Path) -> None:
     write_dag(dags, "good.py", GOOD)
     file, date = str(dags / "good.py"), ("--logical-date", "2024-03-01")
     told = Cli().json("tasks", "render", file, "shell", *date, "--conf", '{"a": 7}')
     assert told["fields"]["bash_command"] == "echo 2024-03-01 7"
     assert Cli().json("tasks", "test", file, "value", *date)["xcoms"]["return_value"] == {"day": "2024-03-01"}
+    skipped = Cli().run("tasks", "test", file, "skips", *date)
+    assert (skipped.returncode, skipped.stdout) == (0, "good.skips skipped: not today\n")
+    branch = Cli().json("tasks", "test", file, "way", *date)
+    assert (branch["state"], branch["skips"]) == ("success", ["shell"])
     done = Cli().run("tasks", "render", file, "shell", *date)
     assert done.returncode == 7
     assert "'a'" in done.stderr

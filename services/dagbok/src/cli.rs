@@ -30,9 +30,9 @@ pub(crate) use dags::{
 pub(crate) use pools::{File as PoolFile, Pool, PoolsCommand, SetPool};
 pub(crate) use providers::{Install as InstallProviders, ProvidersCommand};
 pub(crate) use runs::{
-    Alone, Cancel, Clear, Delete, Events, List as RunsList, ListTasks, Logs, MarkRun, MarkTask,
-    Note, NoteTask, Prune, Run, RunLogs, RunsCommand, TasksCommand, Wait, Why, WhyOf, WhyRun,
-    WhyTask, Xcoms,
+    Alone, Callbacks, Cancel, Clear, Delete, Events, List as RunsList, ListTasks, Logs, MarkRun,
+    MarkTask, Note, NoteTask, Prune, Run, RunLogs, RunsCommand, TasksCommand, Wait, Why, WhyOf,
+    WhyRun, WhyTask, Xcoms,
 };
 pub(crate) use secrets::{
     AddConnection, Connection, ConnectionsCommand, ExportConnections, ExportVariables, FileFormat,

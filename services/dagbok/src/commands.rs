@@ -80,6 +80,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Runs(RunsCommand::Note(args)) => runs::note(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Mark(args)) => runs::mark_task(&plain()?, &args).await,
         Command::Runs(RunsCommand::Clear(args)) => runs::clear(&plain()?, &args).await,
+        Command::Runs(RunsCommand::Callbacks(args)) => runs::callbacks(&plain()?, &args).await,
         Command::Runs(RunsCommand::Delete(args)) => runs::delete(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Note(args)) => runs::note_task(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Render(args)) => alone::render(&plain()?, &args).await,

@@ -69,5 +69,7 @@ impl Offers {
 
 fn items(namespace: &Namespace) -> impl Iterator<Item = WorkItem> {
     let tries = namespace.queued_tries().into_iter().chain(namespace.deferred_tries());
-    tries.filter_map(|it| namespace.work_item(it)).map(|item| WorkItem { ask: true, ..item })
+    let tries = tries.filter_map(|it| namespace.work_item(it));
+    let others = namespace.offered_callbacks().into_iter().chain(namespace.watch_items());
+    tries.chain(others).map(|item| WorkItem { ask: true, ..item })
 }

@@ -8,7 +8,7 @@ use dagbok_events::{
     Fact, Leg, MapIndex, Payload, Record, RunKey, RunMark, RunMarked, Scope, TaskId, TryKey,
     TryNumber, encode, subject_of,
 };
-use dagbok_protocol::{Answer, Order, Refusal, RefusalCode, ReturnedBy, names};
+use dagbok_protocol::{Answer, Order, Refusal, RefusalCode, ReturnedBy, WorkItem, names};
 use dagbok_runlog::Draft;
 use dagbok_telemetry::metrics;
 
@@ -105,7 +105,12 @@ impl Stage {
             }
             _ => Vec::new(),
         };
+        let watched = record.facts.iter().any(changes_watchers);
+        let watched = watched.then(|| namespace.watch_items());
         namespace.evolve(namespace.last_seq() + 1, record);
+        if let Some(before) = watched {
+            self.change_watchers(before, namespace.watch_items());
+        }
         if let Scope::Run(key) = &record.scope {
             if waiting.is_empty() {
                 self.effects.triggers_over.extend(waits_named(key, record));
@@ -151,6 +156,16 @@ impl Stage {
         }
     }
 
+    /// Offers watchers of assets that are to run from now on, and has those end that are not.
+    fn change_watchers(&mut self, before: Vec<WorkItem>, after: Vec<WorkItem>) {
+        let keys = |items: &[WorkItem]| -> BTreeSet<TryKey> {
+            items.iter().map(|item| item.key.clone()).collect()
+        };
+        let (old, new) = (keys(&before), keys(&after));
+        self.effects.triggers_over.extend(old.difference(&new).cloned());
+        self.effects.work.extend(after.into_iter().filter(|item| !old.contains(&item.key)));
+    }
+
     /// Triggers of a run that were waited for before the record, and are not after it.
     fn end_triggers(&mut self, namespace: &Namespace, key: &RunKey, before: Vec<TryKey>) {
         let still: BTreeSet<TryKey> = namespace.triggers_of(key).into_iter().collect();
@@ -169,6 +184,9 @@ impl Stage {
                 Fact::TryDeferred(f) => {
                     let item = namespace.work_item_of(key, &f.task_id, f.map_index);
                     self.effects.work.extend(item.filter(|item| item.trigger.is_some()));
+                }
+                Fact::DagCallbackOrdered(f) => {
+                    self.effects.work.extend(namespace.callback_item(key, f.number));
                 }
                 Fact::RunCleared(_) if !is_over => self.taken_up.push(key.clone()),
                 Fact::XComPushed(f) if !is_over => {
@@ -199,6 +217,18 @@ impl Stage {
         let written = over.into_iter().filter_map(|task_id| returned_by(namespace, key, task_id));
         self.effects.values.extend(written.map(|(place, text)| (place, ValueChange::Put(text))));
     }
+}
+
+/// Whether a fact may change which watchers of assets are to run.
+const fn changes_watchers(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::DagRegistered(_)
+            | Fact::DagPaused(_)
+            | Fact::DagUnpaused(_)
+            | Fact::DagDisappeared(_)
+            | Fact::DagForgotten(_)
+    )
 }
 
 /// Of which task a copy is over, as a fact says.
@@ -337,6 +367,7 @@ const fn names_its_wait(fact: &Fact) -> bool {
             | Fact::TriggerFailed(_)
             | Fact::XComPushed(_)
             | Fact::TryNamed(_)
+            | Fact::TaskCallbackFailed(_)
             | Fact::AssetUpdated(_)
             | Fact::ReportRefused(_)
     )

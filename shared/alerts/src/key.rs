@@ -16,6 +16,8 @@ pub enum Rule {
     RunFailed,
     /// A promised run is not there, its grace included, by the alerter's own clock.
     RunMissing,
+    /// A callback of a DAG or of its tasks raised, took too long, or nobody began to call it.
+    CallbackFailed,
     /// Promised runs did not happen and won't, as the scheduler says.
     RunMissed,
     /// A DAG file can't be read.
@@ -41,6 +43,7 @@ impl Rule {
     pub const fn word(self) -> &'static str {
         match self {
             Self::RunFailed => "run_failed",
+            Self::CallbackFailed => "callback_failed",
             Self::RunMissing => "run_missing",
             Self::RunMissed => "run_missed",
             Self::ImportError => "import_error",
@@ -56,7 +59,7 @@ impl Rule {
 
     /// Whether a further cause of an open alert is told again.
     pub const fn recurs(self) -> bool {
-        matches!(self, Self::RunFailed | Self::RunMissed)
+        matches!(self, Self::RunFailed | Self::RunMissed | Self::CallbackFailed)
     }
 }
 

@@ -29,8 +29,8 @@ pub use ids::{
 pub use json::entry_json;
 pub use record::{Actor, Cause, Record, RunKey, Scope, TraceContext};
 pub use spec::{
-    DagSpec, DagVersion, Expand, Extent, NotCarriedOut, RunImmediately, Schedule, SourceLocation,
-    Span, TaskSpec, Timetable, TriggerRule,
+    AssetWatcher, DagSpec, DagVersion, Expand, Extent, NotCarriedOut, RunImmediately, Schedule,
+    SourceLocation, Span, TaskSpec, Timetable, TriggerRule,
 };
 pub use subject::{BadSubject, escape_token, subject_of, unescape_token};
 pub use time::{Interval, Micros, Timestamp};

@@ -3,7 +3,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AssetCondition, AssetRef, DagId, Interval, Micros, PoolName, QueueName, TaskId, Timestamp,
+    AssetCondition, AssetKey, AssetRef, DagId, Interval, Micros, PoolName, QueueName, TaskId,
+    Timestamp, TriggerCall,
 };
 
 /// Numbers a DAG's meanings from one; a new one only when the canonical hash changed.
@@ -26,6 +27,7 @@ fn is_second_era(era: &u8) -> bool {
 
 /// A DAG, whole. Its canonical hash is over this without [`DagSpec::source`] and other line numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an argument of its own")]
 pub struct DagSpec {
     /// Name, unique in the namespace.
     pub dag_id: DagId,
@@ -61,6 +63,9 @@ pub struct DagSpec {
     /// Which assets must be brought up to date for a run to be made, besides those by the timetable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asset_condition: Option<AssetCondition>,
+    /// What watches these assets: triggers whose events bring them up to date.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watchers: Vec<AssetWatcher>,
     /// Whether runs that were missed are made up for.
     #[serde(default)]
     pub catchup: bool,
@@ -89,6 +94,12 @@ pub struct DagSpec {
     /// The DAG is paused once so many of its newest runs have failed, all of them; with 0 the namespace's limit holds.
     #[serde(default, skip_serializing_if = "is_default")]
     pub max_consecutive_failed_dag_runs: u32,
+    /// Whether the author gave an `on_success_callback`, to be called when a run ends well.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_success_callback: bool,
+    /// Whether the author gave an `on_failure_callback`, to be called when a run fails.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_failure_callback: bool,
     /// Upstreams before downstreams, otherwise in the file's order.
     pub tasks: Vec<TaskSpec>,
     /// What the file asks for and nobody carries out, in the file's order.
@@ -96,6 +107,17 @@ pub struct DagSpec {
     pub not_carried_out: Vec<NotCarriedOut>,
     /// Where it was read; left out of the canonical hash.
     pub source: SourceLocation,
+}
+
+/// A trigger that runs for as long as a DAG that is scheduled on its asset is there and not paused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AssetWatcher {
+    /// Its name, unique for the asset.
+    pub name: String,
+    /// What each of its events brings up to date.
+    pub asset: AssetKey,
+    /// The trigger.
+    pub trigger: TriggerCall,
 }
 
 /// Something that a DAG file asks for and that has no effect: told to its author, and changes no rule.

@@ -35,4 +35,4 @@ pub use report::{OutletEvent, Report, ReportBody, TriggerEnd, XComValue};
 pub use secret::{SealedQuestion, SecretAsk, SecretChange, SecretIs};
 pub use spec::too_large;
 pub use why::{Blocker, Holder, Holders, Piece, Place, Reason, Stands, WaitingLine, Why, WhyAsk};
-pub use work::{Resume, ResumedBy, RunContext, WorkItem};
+pub use work::{DagCallback, Resume, ResumedBy, RunContext, WorkItem};

@@ -92,3 +92,9 @@ pub const BACKFILL_RUNS: u32 = 10_000;
 pub const FOLDER_ENTRIES: usize = 200_000;
 /// Those below one folder right in it, or below one link: a larger one is passed over.
 pub const BRANCH_ENTRIES: usize = 50_000;
+/// How long a callback of a DAG may take, in microseconds: a minute, as a task's that is called apart.
+pub const DAG_CALLBACK_US: i64 = 60 * 1_000_000;
+/// After so long, in microseconds, a callback of a DAG that nobody began to call is told of.
+pub const DAG_CALLBACK_UNBEGUN_US: i64 = 600 * 1_000_000;
+/// How often a callback of a DAG is ordered anew because whoever called it is gone; after the next time it has failed.
+pub const DAG_CALLBACK_LOSSES: u32 = 5;

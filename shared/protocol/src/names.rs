@@ -25,10 +25,10 @@ pub const XCOM_PREFIX: &str = "xcom/";
 /// The prefix of [`presence_key`].
 pub const PRESENCE_PREFIX: &str = "presence/";
 
-/// What the ids of runs begin with that nobody triggers: the schedule's, a backfill's, an asset's. A run
+/// What the ids of runs begin with that nobody triggers: the schedule's, a backfill's, an asset's, a watcher's. A run
 /// that somebody triggers may not take such an id, since theirs would then be taken.
-pub const RESERVED_RUN_IDS: [&str; 4] =
-    ["scheduled__", "backfill__", "asset_triggered__", "dataset_triggered__"];
+pub const RESERVED_RUN_IDS: [&str; 5] =
+    ["scheduled__", "backfill__", "asset_triggered__", "dataset_triggered__", WATCH];
 
 /// Which of [`RESERVED_RUN_IDS`] a run id begins with.
 pub fn reserved_prefix(run_id: &str) -> Option<&'static str> {
@@ -53,6 +53,14 @@ pub fn queue_of(item: &crate::WorkItem) -> String {
 
 /// Where triggerers hear which triggers nobody waits for any more: a list of [`TryKey`].
 pub const TRIGGERS_OVER: &str = "triggers-over";
+
+/// What stands in place of a task's id in the key of a DAG's callback: the number of the try is that of the run's end,
+/// the leg the attempt. No task may be called so.
+pub const DAG_CALLBACK: &str = "__dag_callback__";
+
+/// What stands in place of a run's id in the key of an asset's watcher, before its DAG's version; its place among the
+/// DAG's watchers is the map index.
+pub const WATCH: &str = "__watch__";
 
 /// The key of a work item: while it is stored or in flight no second copy is taken.
 pub fn work_key(key: &TryKey) -> String {

@@ -176,6 +176,13 @@ pub enum ReportBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         log: Option<LogRef>,
     },
+    /// A callback of its task raised, or could not be called.
+    CallbackFailed {
+        /// The argument that it was given by.
+        callback: String,
+        /// What was raised, or what became of it.
+        message: String,
+    },
     /// It is handed back without having been started.
     Returned,
     /// It is gone with no word: fenced, drained, ended by order, or not held though the work item says so.

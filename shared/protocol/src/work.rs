@@ -1,7 +1,7 @@
 //! Work items: one try, with what an executor needs to run it and no more.
 use dagbok_events::{
-    AssetEvent, Digest, Interval, Micros, Payload, PoolName, QueueName, RunType, Timestamp,
-    TriggerCall, TriggerFailedWhy, TryKey,
+    AssetEvent, DagCallbackKind, Digest, Interval, MapIndex, Micros, Payload, PoolName, QueueName,
+    RunType, TaskId, Timestamp, TriggerCall, TriggerFailedWhy, TryKey, TryNumber,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -50,10 +50,36 @@ pub struct WorkItem {
     /// Where this is no work for an executor but for a triggerer: the trigger that the try waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<TriggerCall>,
+    /// Where its trigger is that of an asset's watcher: it goes on after an event.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub watches: bool,
+    /// Where this is no try but the call of a DAG's callback: which, and about what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dag_callback: Option<DagCallback>,
     /// Whether the scheduler is to be asked before any of the task's code runs: the item was offered
     /// before, so that the try may be over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ask: bool,
+}
+
+/// A call of a DAG's callback: what its context says besides what it says of the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DagCallback {
+    /// Which of the DAG's callbacks.
+    pub callback: DagCallbackKind,
+    /// Airflow's `reason`: `success`, `task_failure` or `timed_out`.
+    pub reason: String,
+    /// The task instance that the context has: the one that failed, or the last.
+    pub task_id: TaskId,
+    /// Which copy, where mapped.
+    #[serde(default, skip_serializing_if = "MapIndex::is_unmapped")]
+    pub map_index: MapIndex,
+    /// Its last try.
+    pub try_number: TryNumber,
+    /// How that stands, in Airflow's word.
+    pub state: String,
+    /// When the run ended.
+    pub ended_at: Timestamp,
 }
 
 /// How a try goes on that waited for a trigger.

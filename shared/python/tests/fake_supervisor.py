@@ -291,6 +291,7 @@ class FakeSupervisor:
         timeout: float | None = None,
         resume: dict[str, Any] | None = None,
         callback: dict[str, Any] | None = None,
+        dag_callback: dict[str, Any] | None = None,
         env: dict[str, str] | None = None,
         cwd: str | None = None,
         message: dict[str, Any] | None = None,
@@ -327,7 +328,7 @@ class FakeSupervisor:
                 "connections": [], "should_retry": should_retry, "upstream_map_indexes": {},
             },
             "execution_timeout_us": None if timeout is None else round(timeout * 1e6),
-            "resume": resume, "callback": callback,
+            "resume": resume, "callback": callback, "dag_callback": dag_callback,
         }  # fmt: skip
         frames.sendall(packed([0, details, None]))
         return RunningTry(control, key, [frames, *(read for read, _ in pipes)], self)

@@ -98,7 +98,7 @@ def test_uris_are_compared_in_one_form(folder: Folder) -> None:
         ("Asset()", "requires either"),
         ("[Asset('a'), 'b']", "a list of assets"),
         ("AssetAll(Asset('a'), 'b')", "expect asset expressions"),
-        ("Asset('a', watchers=[object()])", "watchers are not supported yet"),
+        ("Asset('a', watchers=[object()])", "is watched by an AssetWatcher"),
         (
             "AssetOrTimeSchedule(timetable=CronTriggerTimetable('0 1 * * *', timezone='UTC'), assets=[])",
             "must be assets",
@@ -237,3 +237,35 @@ with DAG("d", schedule=None) as d:
     event = {"name": "s3://a/b", "uri": "s3://a/b", "timestamp": at, "extra": {"rows": 3}, "aliases": ["any"]}
     result = bench.run("reads", asset_events=[event])
     assert result.of("SetXCom")[-1]["value"] == {"s3://a/b": [{"rows": 3}]}
+
+
+WATCHED = """
+from airflow.providers.standard.triggers.file import DirectoryFileDeleteTrigger, FileDeleteTrigger
+from airflow.sdk import Asset, AssetWatcher, DAG
+from airflow.providers.standard.operators.empty import EmptyOperator
+one = Asset("one", watchers=[AssetWatcher(name="w", trigger=FileDeleteTrigger(filepath="/tmp/x"))])
+two = Asset("two", uri="s3://b/two", watchers=[
+    AssetWatcher(name="v", trigger=DirectoryFileDeleteTrigger(directory="/tmp", filename="y", poke_interval=2))])
+"""
+
+
+def test_watchers_of_the_assets_that_a_dag_is_scheduled_on(folder: Folder) -> None:
+    found = folder.spec(
+        f"{WATCHED}with DAG('d', schedule=(one & two) | one):\n    EmptyOperator(task_id='t', outlets=[two])\n"
+    )
+    kinds = "airflow.providers.standard.triggers.file"
+    first, second = found["watchers"]
+    assert (first["name"], first["asset"]) == ("w", {"name": "one", "uri": "one"})
+    assert first["trigger"]["class_path"] == f"{kinds}.FileDeleteTrigger"
+    assert json.loads(first["trigger"]["kwargs"]["Inline"]) == {"filepath": "/tmp/x", "poke_interval": 5.0}
+    assert (second["name"], second["asset"]["uri"]) == ("v", "s3://b/two")
+    plain = folder.spec(
+        f"{WATCHED}with DAG('d', schedule=None):\n    EmptyOperator(task_id='t', outlets=[two])\n"
+    )
+    assert "watchers" not in plain, "what is only brought up to date is not watched"
+    twice = "Asset('a', watchers=[*one.watchers, *one.watchers])"
+    error = folder.error(f"{WATCHED}with DAG('d', schedule={twice}):\n    EmptyOperator(task_id='t')\n")
+    assert "two watchers of the asset `a` have one name" in error["message"]
+    wrong = "AssetWatcher(name='w', trigger=print)"
+    error = folder.error(f"{WATCHED}{wrong}\n")
+    assert "of a class of BaseEventTrigger" in error["message"]

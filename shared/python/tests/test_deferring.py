@@ -248,6 +248,21 @@ def test_triggers_of_a_file_fire_raise_and_end(process: Process) -> None:
     assert {"fires begins", "fires cleans up", "raises cleans up"} <= set(process.lines)
 
 
+def test_a_watcher_goes_on_after_an_event_and_is_made_anew_at_its_end(
+    process: Process, tmp_path: Path
+) -> None:
+    flag = tmp_path / "flag"
+    path = "airflow.providers.standard.triggers.file.FileDeleteTrigger"
+    names = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": 0, "try_number": 1, "file": "own.py"}
+    kwargs = json.dumps({"filepath": str(flag), "poke_interval": 0.05})
+    body = {"number": 9, "classpath": path, "kwargs": kwargs, "logical_date": None, "watches": True, **names}
+    process.send({"type": "RunTrigger", **body})
+    for _ in range(2):
+        flag.touch()
+        assert process.until("TriggerFired")["number"] == 9
+        assert not flag.exists()
+
+
 def test_one_that_is_cancelled_cleans_up(process: Process) -> None:
     process.run(1, "own.Mine", how="waits")
     process.until("TriggerLine")

@@ -50,6 +50,7 @@ def test_render(tmp_path: Path) -> None:
 def test_run(tmp_path: Path) -> None:
     told = desk(tmp_path, "test", "work")
     assert told["xcoms"] == {"key": "2024-03-01", "return_value": [1, None]}
+    assert told["state"] == "success"
 
 
 def run_python(folder: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:

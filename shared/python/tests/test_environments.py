@@ -88,6 +88,68 @@ def test_a_lock_says_what_it_was_made_from(tmp_path: Path) -> None:
     assert lock.is_stale(tmp_path)
 
 
+def wheel(folder: Path, name: str, version: str) -> None:
+    """Write a distribution without dependencies."""
+    import zipfile
+
+    folder.mkdir(exist_ok=True)
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as made:
+        made.writestr(f"{name}.py", f"version = {version!r}\n")
+        made.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        made.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        made.writestr(f"{info}/RECORD", "")
+
+
+def test_where_packages_are_looked_for_holds_for_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who makes the environment from the lock looks where the requirements file says, by paths from the folder."""
+    from dagbok.environments import build, lock
+
+    monkeypatch.setattr(lock, "NEEDED", ())
+    monkeypatch.setattr(lock, "BROUGHT", [])
+    monkeypatch.setenv("DAGBOK_ENVIRONMENTS", str(tmp_path / "environments"))
+    dags = tmp_path / "dags"
+    (dags / "sub").mkdir(parents=True)
+    wheel(dags / "wheels", "ours", "1.5")
+    (dags / "sub/requirements.txt").write_text("--no-index\n--find-links ../wheels\nours\n")
+    wanted = Wanted(requirements=["sub/requirements.txt"])
+    made = resolve(dags, wanted)
+    assert "--find-links wheels" in made.text.splitlines()
+    assert "--no-index" in made.text.splitlines()
+    python = build.build(made, dags)
+    told = subprocess.run(
+        [python, "-c", "import ours; print(ours.version)"], capture_output=True, text=True, check=True
+    )
+    assert told.stdout == "1.5\n"
+    # Two at once: the second waits, and finds what the first made.
+    build.remove(made)
+    command = [sys.executable, "-c", BUILD, str(dags), str(tmp_path / "lock.txt")]
+    (tmp_path / "lock.txt").write_text(made.text)
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    ended = [one.communicate(timeout=120) for one in both]
+    assert [one.returncode for one in both] == [0, 0], ended
+    assert sorted(out for out, _ in ended) == ["found\n", "made\n"]
+    assert build.interpreter(made) is not None
+
+
+BUILD = """
+import sys
+from pathlib import Path
+from dagbok.environments import build
+from dagbok.environments.lock import Lock
+from dagbok.environments.wanted import Wanted
+made, make = [], build._make
+build._make = lambda *given: made.append(1) or make(*given)
+text = Path(sys.argv[2]).read_text()
+build.build(Lock(text, Wanted.of(text)), Path(sys.argv[1]))
+print("made" if made else "found")
+"""
+
+
 def test_what_needs_airflow_is_satisfied_by_the_stand_in(tmp_path: Path) -> None:
     wheels, made = tmp_path / "wheels", tmp_path / "made"
     wheels.mkdir()

@@ -503,7 +503,7 @@ def test_what_is_not_carried_out_is_told_with_its_line(folder: Folder) -> None:
     spec = folder.spec(
         """
         with DAG(
-            "d", schedule=None, on_failure_callback=print, sla_miss_callback=print, start_date=datetime(2024, 1, 1),
+            "d", schedule=None, deadline=1, on_failure_callback=print, sla_miss_callback=print, start_date=datetime(2024, 1, 1),
             default_args={"email": "x@y", "email_on_retry": False},
         ):
             EmptyOperator(task_id="a")
@@ -516,13 +516,15 @@ def test_what_is_not_carried_out_is_told_with_its_line(folder: Folder) -> None:
         for it in spec["not_carried_out"]
     ]
     assert told == [
-        ("on_failure_callback", 11, None, None),
         ("sla_miss_callback", 11, None, None),
+        ("deadline", 11, None, None),
         ("email_on_failure", 15, "a", 2),
         ("sla", 16, "b", None),
         ("a", 16, "b", None),
     ]
     assert spec["failure_email"] == ["x@y"]
+    assert spec["on_failure_callback"] is True
+    assert "on_success_callback" not in spec
     plain = folder.spec("with DAG('d', schedule=None):\n    EmptyOperator(task_id='t', retries=1)\n")
     assert "failure_email" not in plain
     assert "not_carried_out" not in plain

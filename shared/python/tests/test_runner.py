@@ -434,7 +434,43 @@ def test_callbacks_run_after_the_result_is_told(bench: Bench) -> None:
     assert result.state == "success"
     assert result.stdout == "called running None\ncalled success None\n"
     assert "broken callback" in result.logs[-1]["exception"]
+    (failed,) = result.of("CallbackFailed")
+    assert failed["callback"] == "on_success_callback"
+    assert failed["message"] == "broken raised ValueError: broken callback"
+    begun = [body["callback"] for body in result.of("CallbackBegun")]
+    assert begun == ["on_execute_callback", "on_success_callback"]
+    assert len(result.of("CallbackEnded")) == 2
     assert bench.run("bad").stdout == "called failed division by zero\n"
+
+
+DAG_CALLBACKS = """
+    import time
+    class Called:
+        def __call__(self, context):
+            ti, run = context["ti"], context["dag_run"]
+            print(context["reason"], run.state, run.run_id, ti.task_id, ti.state, ti.try_number, context["dag"].dag_id)
+    def broken(context):
+        raise ValueError("no")
+    def slow(context):
+        time.sleep(60)
+    def never():
+        print("never")
+    with DAG("d", schedule=None, on_failure_callback=[broken, Called()], on_success_callback=slow) as d:
+        PythonOperator(task_id="t", python_callable=never)
+"""
+
+
+def test_callbacks_of_a_dag_are_called_apart_from_tasks(bench: Bench) -> None:
+    bench.load(DAG_CALLBACKS)
+    call = {"callback": "on_failure_callback", "reason": "task_failure", "state": "failed"}
+    result = bench.run("t", dag_callback=call, try_number=3)
+    assert result.stdout == "task_failure running manual__1 t failed 3 d\n"
+    assert result.state == "failed"
+    assert result.error["message"] == "on_failure_callback failed (1 of 2): broken raised ValueError: no"
+    assert not result.of("CallbackFailed"), "that is told of tasks"
+    call = {"callback": "on_success_callback", "reason": "success", "state": "success"}
+    late = bench.run("t", dag_callback=call, timeout=0.2)
+    assert (late.state, late.error["exception"]) == ("failed", "AirflowTaskTimeout")
 
 
 def test_a_sensor_pokes_until_it_is_true_or_its_time_is_over(bench: Bench) -> None:

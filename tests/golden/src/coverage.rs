@@ -33,6 +33,8 @@ facts! {
     RunBackfilled, RunVersionChanged, TaskNoted, ScheduleForetold,
     VariableSet, VariableDeleted, ConnectionSet, ConnectionDeleted, SecretsRewrapped,
     TryDeferred, TriggerFired, TriggerFailed,
+    DagCallbackOrdered, DagCallbackStarted, DagCallbackSucceeded, DagCallbackFailed, DagCallbackLost,
+    DagCallbackUnbegun, TaskCallbackFailed,
 }
 
 /// Shapes that our encoder never writes: a field at its default is left out.

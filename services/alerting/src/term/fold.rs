@@ -15,7 +15,7 @@ const CONFIGURATION: &str = "alerting-configuration";
 /// The name under which the key of links is kept.
 const LINKS: &str = "alerting-links";
 /// Raise it with any change of the fold: it is then made anew.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot {

@@ -2,6 +2,7 @@
 mod alerts;
 mod assets;
 mod backfills;
+mod callbacks;
 mod dags;
 mod document;
 mod drawn;
@@ -111,6 +112,7 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(tasks::tries_of_copy))
         .routes(routes!(tasks::one_try))
         .routes(routes!(tasks::copies))
+        .routes(routes!(callbacks::of_run))
         .routes(routes!(why::dag))
         .routes(routes!(why::run))
         .routes(routes!(why::task))

@@ -12,6 +12,7 @@ mod versions;
 use dagbok_events::Record;
 use dagbok_rows::{Fold, Kept, KeptError};
 pub use dagbok_rows::{OpenError, StoreError};
+pub(crate) use fold::of_dag;
 pub use versions::Store;
 
 /// The read model as its readers hold it. Cheap to clone.

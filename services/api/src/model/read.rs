@@ -7,7 +7,7 @@ use dagbok_events::{
 use dagbok_rows::key::table;
 
 use super::{
-    Store, StoreError, keys,
+    Store, StoreError, keys, of_dag,
     rows::{
         AssetAliasRow, AssetEventRow, AssetIdRow, AssetRow, BackfillOfDagRow, BackfillRow,
         BundleRow, ConnectionRow, DagRow, ExecutorRow, Handed, ImportErrorRow, LimitsRow, LoadRow,
@@ -238,6 +238,12 @@ impl Store {
     /// The tries of a run that others have followed.
     pub fn past_tries_of_run(&self, run: &RunKey) -> Found<Vec<PastTryRow>> {
         self.rows(&keys::within_run::<PastTryRow>(run))
+    }
+
+    /// The calls of its DAG's callbacks, oldest first: one for each of its ends that called for one.
+    pub fn dag_callbacks(&self, run: &RunKey) -> Found<Vec<PastTryRow>> {
+        let task_id = of_dag();
+        self.rows(&keys::within_instance::<PastTryRow>((run, &task_id, MapIndex::UNMAPPED)))
     }
 
     /// What a task handed on, by name.

@@ -39,7 +39,7 @@ pub struct AssetResponse {
     pub consuming_tasks: Vec<AssetTask>,
     /// Aliases by which tasks named it.
     pub aliases: Vec<String>,
-    /// Always empty: there are no watchers.
+    /// Always empty: what watches an asset is said by the files of the DAGs that are scheduled on it.
     pub watchers: Vec<String>,
     /// Its last event.
     pub last_asset_event: Option<LastAssetEvent>,

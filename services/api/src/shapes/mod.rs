@@ -65,8 +65,9 @@ pub use shared::{
     SchedulerHealth, StatusOnly, TriggererHealth, VersionInfo,
 };
 pub use task::{
-    LogLine, TaskInstance, TaskInstanceCollection, TaskInstanceExtra, TryCollection, TryFailure,
-    TryInstance, TryLog, TryLogs, TryUsage,
+    CallbackFailure, DagCallback, DagCallbackCollection, LogLine, TaskInstance,
+    TaskInstanceCollection, TaskInstanceExtra, TryCollection, TryFailure, TryInstance, TryLog,
+    TryLogs, TryUsage,
 };
 pub use ui::{
     UiAlert, UiColumn, UiDag, UiDagRow, UiDags, UiFailedRun, UiFailure, UiGridTask, UiHome,

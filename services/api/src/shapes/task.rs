@@ -100,10 +100,60 @@ pub struct TaskInstanceExtra {
     pub log: Option<TryLog>,
     /// Digests of what it saw, by name.
     pub inputs: BTreeMap<String, String>,
+    /// Callbacks of the task that raised for this try, or could not be called.
+    #[serde(default)]
+    pub failed_callbacks: Vec<CallbackFailure>,
     /// The group that the task stands in.
     pub group: Option<String>,
     /// The sequence of the last record about it.
     pub last_seq: Option<u64>,
+}
+
+/// A callback of a task that failed.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CallbackFailure {
+    /// The argument that it was given by: `on_failure_callback` and its like.
+    pub callback: String,
+    /// What was raised, or what became of it.
+    pub message: String,
+}
+
+/// A call of a DAG's callback.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DagCallback {
+    /// Which end of the run it is for, from 1; its log is that of this try of the task `__dag_callback__`.
+    pub number: u16,
+    /// `on_success_callback` or `on_failure_callback`.
+    pub callback: String,
+    /// What its context says as `reason`: `success`, `task_failure`, `timed_out`.
+    pub reason: String,
+    /// `queued`, `running`, `success`, `failed`, or `up_for_retry` where whoever called it is gone.
+    pub state: String,
+    /// How often it was ordered.
+    pub attempts: u32,
+    /// The task whose instance its context has.
+    pub task_id: String,
+    /// Which copy of that, where mapped; else -1.
+    pub map_index: i32,
+    /// When it was ordered last.
+    pub ordered_when: DateTime,
+    /// When it began.
+    pub start_date: Option<DateTime>,
+    /// When it was over.
+    pub end_date: Option<DateTime>,
+    /// Id of the executor that calls or called it.
+    pub executor: Option<String>,
+    /// How it failed.
+    pub failure: Option<TryFailure>,
+    /// Where the lines that it wrote are kept; none where nothing was kept.
+    pub log: Option<TryLog>,
+}
+
+/// The calls of a DAG's callbacks for one run.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DagCallbackCollection {
+    /// All of them, oldest first.
+    pub callbacks: Vec<DagCallback>,
 }
 
 /// How a try failed.

@@ -90,6 +90,9 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         owner: "ada, grace".to_owned(),
         tags: vec!["nightly".to_owned()],
         failure_email: Vec::new(),
+        watchers: Vec::new(),
+        on_success_callback: false,
+        on_failure_callback: false,
         era: 2,
         schedule: Schedule {
             text: Some("@daily".to_owned()),

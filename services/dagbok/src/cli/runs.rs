@@ -48,6 +48,11 @@ pub(crate) enum RunsCommand {
     /// Write a note on a run, or take it away
     #[command(after_help = "With --json: the API's DAGRunResponse")]
     Note(Note),
+    /// The calls of the DAG's on_success_callback and on_failure_callback for a run, and what they wrote
+    #[command(
+        after_help = "With --json: the API's DagCallbackCollection, `{callbacks: […]}`; with --log one line of the log a line"
+    )]
+    Callbacks(Callbacks),
     /// Let a run that is over be gone
     #[command(after_help = "With --json: `dag_id`, `run_id`")]
     Delete(Delete),
@@ -60,6 +65,16 @@ pub(crate) struct Run {
     pub(crate) dag_id: String,
     /// Which run: its id, how it begins, its date, or `latest`
     pub(crate) run_id: String,
+}
+
+/// `dagbok runs callbacks`.
+#[derive(Debug, Args)]
+pub(crate) struct Callbacks {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// Print what the call wrote, of the run's last end where N is left out
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "0")]
+    pub(crate) log: Option<u16>,
 }
 
 /// `dagbok runs list`.

@@ -25,6 +25,15 @@ struct Told {
     fields: Option<BTreeMap<String, Value>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     xcoms: Option<BTreeMap<String, Value>>,
+    /// How it ended: `success`, `skipped`, or how it would go on elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+    /// What it said of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    /// Tasks that it decided against.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    skips: Vec<String>,
 }
 
 /// What was raised instead.
@@ -79,6 +88,14 @@ fn show(context: &Context, told: &Told) {
     if context.out.is_json() {
         context.out.document(told);
         return;
+    }
+    if let Some(state) = told.state.as_deref().filter(|state| *state != "success") {
+        let why = told.message.as_deref().filter(|why| !why.is_empty());
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        context.out.line(&format!("{}.{} {state}{why}", told.dag_id, told.task_id));
+    }
+    if !told.skips.is_empty() {
+        context.out.line(&format!("skips: {}", told.skips.join(", ")));
     }
     for (name, value) in told.fields.iter().chain(&told.xcoms).flatten() {
         match value.as_str().filter(|text| text.contains('\n')) {

@@ -1,4 +1,5 @@
 //! `dagbok runs …`; with `--json` the API's documents.
+mod callbacks;
 mod cancel;
 mod clear;
 mod list;
@@ -7,6 +8,7 @@ mod show;
 mod wait;
 mod why;
 
+pub(crate) use callbacks::callbacks;
 pub(crate) use cancel::cancel;
 pub(crate) use clear::{clear, delete};
 pub(crate) use list::list;

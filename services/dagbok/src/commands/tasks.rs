@@ -75,7 +75,7 @@ async fn followed(
 }
 
 /// Prints the lines; whether there was one.
-async fn tell(context: &Context, mut lines: Lines) -> Result<bool, Failure> {
+pub(crate) async fn tell(context: &Context, mut lines: Lines) -> Result<bool, Failure> {
     let mut any = false;
     while let Some(line) = lines.next::<LogLine>().await? {
         any = true;

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt};
 use dagbok_events::{
     Fact, Failure, MapIndex, RuledOut, RunMark, RunMarked, TaskId, TaskMark, Timestamp, TryNumber,
 };
+use dagbok_protocol::names::DAG_CALLBACK;
 use serde::Serialize;
 
 /// A run.
@@ -13,6 +14,17 @@ pub(crate) struct RunView {
     pub(crate) started: Option<Timestamp>,
     /// How it ended, and when; `None` while it has not.
     pub(crate) ended: Option<(&'static str, Timestamp)>,
+    /// How the call of the DAG's callback ended that its end called for.
+    pub(crate) callback: Option<Called>,
+}
+
+/// How the call of a DAG's callback ended.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Called {
+    pub(crate) state: &'static str,
+    /// How it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<Failure>,
 }
 
 /// A task of it; of a mapped one, a copy.
@@ -32,6 +44,7 @@ impl TaskCopy {
 impl fmt::Display for TaskCopy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.map_index {
+            _ if self.task_id.as_str() == DAG_CALLBACK => f.write_str("callback of the DAG"),
             MapIndex::UNMAPPED => self.task_id.fmt(f),
             MapIndex(number) => write!(f, "{}[{number}]", self.task_id),
         }
@@ -85,6 +98,17 @@ impl RunView {
     /// How long the run took, in seconds.
     pub(crate) fn seconds(&self) -> Option<f64> {
         Some(seconds(self.started?, self.ended?.1))
+    }
+
+    /// Whether everything is told, where its end calls for a callback that `calls` says there is.
+    pub(crate) fn is_told(&self, calls: impl Fn(&str) -> bool) -> bool {
+        self.ended.is_some_and(|(state, _)| self.callback.is_some() || !calls(state))
+    }
+
+    fn called(&mut self, state: &'static str, failure: Option<Failure>) -> Change {
+        let message = failure.as_ref().map(|failure| failure.message.clone());
+        self.callback = Some(Called { state, failure });
+        Change::Task(TaskCopy::of(&callback_id(), MapIndex::UNMAPPED), state, None, message)
     }
 
     /// Folds a fact of the run in.
@@ -145,6 +169,12 @@ impl RunView {
                 let of = (&f.task_id, f.map_index, f.further);
                 return self.end_all(of, marked_word(f.state), at);
             }
+            Fact::DagCallbackStarted(_) => {
+                let copy = TaskCopy::of(&callback_id(), MapIndex::UNMAPPED);
+                return Change::Began(copy, TryNumber::FIRST);
+            }
+            Fact::DagCallbackSucceeded(_) => return self.called("success", None),
+            Fact::DagCallbackFailed(f) => return self.called("failed", Some(f.failure.clone())),
             Fact::RunSucceeded(_)
             | Fact::RunMarked(RunMarked {
                 state: RunMark::Success, teardowns_left: false, ..
@@ -205,6 +235,11 @@ impl RunView {
         self.ended = Some((state, at));
         Change::Over(state)
     }
+}
+
+/// What stands in place of a task's id where a call of a DAG's callback is told of.
+fn callback_id() -> TaskId {
+    TaskId::new(DAG_CALLBACK).expect("a constant within the rules")
 }
 
 /// The copies of a fact that is about several: the first, and how many follow it.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dagbok_events::{Fact, Leg, LogRef, Record, RunKey, Scope, TaskId, TryKey, TryNumber};
 use dagbok_executor::LogLine;
 use dagbok_projection::decode_or_nothing;
+use dagbok_protocol::names::DAG_CALLBACK;
 use dagbok_runlog::{Ports, Seq};
 use futures::StreamExt as _;
 use tokio::sync::mpsc::{self, UnboundedSender};
@@ -26,18 +27,20 @@ pub(crate) enum News {
 
 type Followers = BTreeMap<TryKey, Follower>;
 
-/// Follows `run` from the record after `after` on, and returns it as it ended.
+/// Follows `run` from the record after `after` on, and returns it as it ended; with the callback of the DAG that such an
+/// end calls for, where `calls` says so of it.
 pub(crate) async fn watch(
     ports: &Ports,
     run: &RunKey,
     after: Seq,
+    calls: impl Fn(&str) -> bool,
     mut tell: impl FnMut(&RunView, News),
 ) -> Result<RunView, Failure> {
     let mut view = RunView::default();
     let mut entries = ports.log.follow(after);
     let (line_in, mut line_out) = mpsc::unbounded_channel();
     let mut followers = Followers::new();
-    while view.ended.is_none() {
+    while !view.is_told(&calls) {
         tokio::select! {
             biased;
             Some((key, line)) = line_out.recv() => tell(&view, News::Line(key, line)),
@@ -90,6 +93,12 @@ async fn take(
             );
             followers.insert(key, follower);
         }
+        if let Fact::DagCallbackStarted(start) = fact {
+            let Some(key) = callback_key(run, start.number, start.attempt) else { continue };
+            let (executor, lines) = (start.executor.clone(), line_in.clone());
+            let follower = Follower::start(ports.clone(), executor, key.clone(), lines);
+            followers.insert(key, follower);
+        }
         if let Some((key, log)) = end_of(run, fact) {
             let (seen, all) = match followers.remove(&key) {
                 Some(follower) => follower.end().await,
@@ -123,6 +132,13 @@ fn key_of(
     }
 }
 
+/// What a call of a DAG's callback is known by.
+fn callback_key(run: &RunKey, number: u16, attempt: Leg) -> Option<TryKey> {
+    let task = TaskId::new(DAG_CALLBACK).expect("a constant within the rules");
+    let number = TryNumber::new(number)?;
+    Some(key_of(run, &task, dagbok_events::MapIndex::UNMAPPED, (number, attempt)))
+}
+
 /// The try that a fact ended, and its log.
 fn end_of<'a>(run: &RunKey, fact: &'a Fact) -> Option<(TryKey, Option<&'a LogRef>)> {
     Some(match fact {
@@ -141,6 +157,9 @@ fn end_of<'a>(run: &RunKey, fact: &'a Fact) -> Option<(TryKey, Option<&'a LogRef
         Fact::TryRescheduled(f) => {
             (key_of(run, &f.task_id, f.map_index, (f.try_number, f.leg)), f.log.as_ref())
         }
+        Fact::DagCallbackSucceeded(f) => (callback_key(run, f.number, f.attempt)?, f.log.as_ref()),
+        Fact::DagCallbackFailed(f) => (callback_key(run, f.number, f.attempt)?, f.log.as_ref()),
+        Fact::DagCallbackLost(f) => (callback_key(run, f.number, f.attempt)?, f.log.as_ref()),
         Fact::TryLost(f) => (key_of(run, &f.task_id, f.map_index, (f.try_number, f.leg)), None),
         Fact::TryCancelled(f) => {
             (key_of(run, &f.task_id, f.map_index, (f.try_number, f.leg)), None)

@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dagbok_events::Failure;
+use dagbok_protocol::ReportBody;
 use tokio::sync::mpsc;
 
 use super::{
@@ -35,7 +36,9 @@ impl Running<'_> {
         let started = match self.place.start(start).await {
             Ok(started) => started,
             Err(error) => {
-                self.log.system("error", format!("the failure callback can't be run: {error:?}"));
+                let why = format!("it can't be run: {error:?}");
+                self.log.system("error", format!("the failure callback: {why}"));
+                self.tell_callback("on_failure_callback", &why).await;
                 return;
             }
         };
@@ -60,14 +63,26 @@ impl Running<'_> {
         let store = shared.store.clone();
         let (exit, said, _) =
             tokio::join!(watch.run(), server.serve(), pump.run(phase.reader(), store));
-        if exit.timed_out {
-            let text = format!(
-                "the failure callback took longer than {} s and was ended",
-                TIMEOUT.as_secs()
-            );
-            self.log.system("error", text);
+        let why = if exit.timed_out {
+            format!("it took longer than {} s and was ended", TIMEOUT.as_secs())
         } else if said.ending.is_none() {
-            self.log.system("error", "the process of the failure callback ended before its end");
+            "its process ended before its end".to_owned()
+        } else {
+            return;
+        };
+        self.log.system("error", format!("the failure callback: {why}"));
+        let argument = if callback.retries { "on_retry_callback" } else { "on_failure_callback" };
+        self.tell_callback(said.calling.as_deref().unwrap_or(argument), &why).await;
+    }
+
+    /// Reports that a callback of the task failed, before the try's end is reported.
+    pub(super) async fn tell_callback(&self, callback: &str, message: &str) {
+        let body = ReportBody::CallbackFailed {
+            callback: callback.to_owned(),
+            message: message.to_owned(),
+        };
+        if let Err(error) = self.shared.reporter.report(&self.item.key, body).send().await {
+            tracing::error!(key = %self.item.key, %error, "a callback's failure can't be reported");
         }
     }
 }

@@ -202,7 +202,12 @@ impl Running<'_> {
             tracing::error!(key = %item.key, "the start of a try can't be reported");
         }
         self.say(&verdict, &exit);
-        if let (Verdict::Failed(failure), None) = (&verdict, &said.ending) {
+        if let Some(callback) = &said.calling {
+            let message = "the process that called it ended before its end, or was ended since it took too long";
+            self.tell_callback(callback, message).await;
+        }
+        if let (Verdict::Failed(failure), None, None) = (&verdict, &said.ending, &item.dag_callback)
+        {
             self.call_back(folder, failure).await;
         }
         self.conclude(verdict, said, early, usage(&exit)).await

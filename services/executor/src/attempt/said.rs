@@ -45,6 +45,8 @@ pub(crate) struct Said {
     pub(crate) xcoms: Vec<XComValue>,
     /// Tasks that it decided against.
     pub(crate) skips: Vec<TaskId>,
+    /// The callback of its task that it calls: at its end, one that was not over.
+    pub(crate) calling: Option<String>,
     /// Assets that it brought up to date.
     pub(crate) outlets: Vec<OutletEvent>,
 }

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 
 use dagbok_events::{AssetRef, TaskId, Timestamp, TryKey};
 use dagbok_inbox::SecretsClient;
-use dagbok_protocol::{OutletEvent, ReportBody, limits::PAYLOAD_BYTES};
+use dagbok_protocol::{OutletEvent, ReportBody, limits::PAYLOAD_BYTES, names::DAG_CALLBACK};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use tokio::{
@@ -94,6 +94,17 @@ struct SetXCom {
 #[derive(Deserialize)]
 struct SetRenderedMapIndex {
     rendered_map_index: String,
+}
+
+#[derive(Deserialize)]
+struct CallbackBegun {
+    callback: String,
+}
+
+#[derive(Deserialize)]
+struct CallbackFailed {
+    callback: String,
+    message: String,
 }
 
 #[derive(Deserialize)]
@@ -252,6 +263,22 @@ impl Server {
                 sent.map_err(|error| ("GENERIC_ERROR", error.to_string()))?;
                 Ok(Value::Null)
             }
+            "CallbackBegun" => {
+                said.calling = Some(fields::<CallbackBegun>(body)?.callback);
+                Ok(Value::Null)
+            }
+            "CallbackEnded" => {
+                said.calling = None;
+                Ok(Value::Null)
+            }
+            "CallbackFailed" => {
+                let CallbackFailed { callback, message } = fields(body)?;
+                let message = self.log.masks().text(message);
+                let body = ReportBody::CallbackFailed { callback, message };
+                let sent = self.reporter.report(&self.key, body).send().await;
+                sent.map_err(|error| ("GENERIC_ERROR", error.to_string()))?;
+                Ok(Value::Null)
+            }
             // Where they will be kept is not decided; the task goes on without.
             "SetRenderedFields" => Ok(Value::Null),
             "MaskSecret" => {
@@ -308,8 +335,9 @@ impl Server {
                 let own = from.is_own(&self.key);
                 let found = self.xcoms.get(&from, &key, own).await;
                 let found = found.map_err(|why| ("GENERIC_ERROR", why))?;
-                // What is kept at hand is of runs that are not over.
-                let elsewhere = include_prior_dates || !from.is_of_run(&self.key);
+                // What is kept at hand is of runs that are not over, as one whose callback is called is.
+                let is_over = self.key.task_id.as_str() == DAG_CALLBACK;
+                let elsewhere = include_prior_dates || is_over || !from.is_of_run(&self.key);
                 if found.is_none() && elsewhere {
                     let asked = from.asked(key.clone(), include_prior_dates);
                     let found = self.api.xcom(asked).await;

@@ -193,6 +193,7 @@ fn count(stats: &ExecutorStats, body: &ReportBody) {
         | ReportBody::Started { .. }
         | ReportBody::XCom(_)
         | ReportBody::Named { .. }
+        | ReportBody::CallbackFailed { .. }
         | ReportBody::Left { .. } => {}
     }
 }

@@ -1,6 +1,6 @@
 //! The first frame of a try: what to run, and what its context says. Field for field as Airflow's.
 use bytes::Bytes;
-use dagbok_events::{AssetEvent, Payload, RunType, TriggerFailedWhy};
+use dagbok_events::{AssetEvent, DagCallbackKind, Payload, RunType, TriggerFailedWhy};
 use dagbok_protocol::{ResumedBy, WorkItem};
 use serde::{Serialize, de::IgnoredAny};
 use serde_json::Value;
@@ -30,6 +30,8 @@ struct StartupDetails<'a> {
     resume: Option<&'a Resumed>,
     /// Where nothing of the task runs but its callback: what became of it.
     callback: Option<&'a Callback>,
+    /// Where nothing of a task runs but a callback of the DAG: which, and about what.
+    dag_callback: Option<DagCallback<'a>>,
     /// How many elements it may return where other tasks are mapped over it.
     max_map_length: u32,
 }
@@ -144,6 +146,16 @@ pub(crate) struct Resumed {
     traceback: String,
 }
 
+/// A call of a DAG's callback.
+#[derive(Serialize)]
+struct DagCallback<'a> {
+    /// `on_success_callback` or `on_failure_callback`.
+    callback: &'static str,
+    reason: &'a str,
+    /// How the task instance of its context stands.
+    state: &'a str,
+}
+
 /// A try's failure, for its callback.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Callback {
@@ -202,14 +214,24 @@ pub(crate) fn frame(
     now: dagbok_events::Timestamp,
 ) -> Vec<u8> {
     let (key, run) = (&item.key, &item.run);
+    let call = item.dag_callback.as_ref();
+    let (task_id, map_index, try_number) = match call {
+        Some(call) => (&call.task_id, call.map_index, call.try_number),
+        None => (&key.task_id, key.map_index, key.try_number),
+    };
+    let run_state = match call.map(|call| call.callback) {
+        Some(DagCallbackKind::OnSuccess) => "success",
+        Some(DagCallbackKind::OnFailure) => "failed",
+        None => "running",
+    };
     let details = StartupDetails {
         ti: TaskInstance {
             id: dagbok_runtime::fresh_id(),
             dag_id: key.dag_id.as_str(),
             run_id: key.run_id.as_str(),
-            task_id: key.task_id.as_str(),
-            map_index: key.map_index.0,
-            try_number: key.try_number.get(),
+            task_id: task_id.as_str(),
+            map_index: map_index.0,
+            try_number: try_number.get(),
             hostname,
             queue: item.queue.as_str(),
             pool: item.pool.as_str(),
@@ -227,9 +249,9 @@ pub(crate) fn frame(
                 data_interval_end: run.data_interval.map(|interval| Stamp(interval.end)),
                 run_after: Stamp(run.run_after),
                 start_date: run.start_date.map(Stamp),
-                end_date: None,
+                end_date: call.map(|call| Stamp(call.ended_at)),
                 run_type: run_type(run.run_type),
-                state: "running",
+                state: run_state,
                 conf: None,
                 conf_json: with.conf,
                 triggering_user_name: run.triggered_by.as_deref(),
@@ -249,6 +271,11 @@ pub(crate) fn frame(
         },
         resume: with.resume,
         callback: with.callback,
+        dag_callback: call.map(|call| DagCallback {
+            callback: call.callback.argument(),
+            reason: &call.reason,
+            state: &call.state,
+        }),
         execution_timeout_us: item.execution_timeout.map(|limit| limit.0),
         max_map_length,
     };

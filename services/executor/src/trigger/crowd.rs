@@ -31,6 +31,8 @@ const UNREADABLE_DELAY: Duration = Duration::from_secs(30);
 const ASK_EVERY: Duration = Duration::from_mins(5);
 /// Requests to a port that are under way at once.
 const AT_ONCE: usize = 64;
+/// After so long a watcher of an asset that failed begins anew.
+const WATCH_ANEW: Duration = Duration::from_mins(1);
 /// A trigger that keeps the others waiting for so long fails, in seconds.
 const BLOCKED_MOST: f64 = 10.0;
 
@@ -113,7 +115,7 @@ impl Crowd {
                 }
             }
             Event::Said(group, word) => self.heard(group, word),
-            Event::Gone(group, how) => self.lost(group, &how),
+            Event::Gone(group, how) => self.lost(group, TriggerFailedWhy::Died, &how),
         }
     }
 
@@ -265,6 +267,9 @@ impl Crowd {
     }
 
     fn fired(&mut self, Fired { number, event, ends, xcoms }: Fired) {
+        if self.held.get(&number).is_some_and(|held| held.item.watches) {
+            return self.saw(number, event);
+        }
         let Some(mut held) = self.let_go(number) else { return };
         let shown = text::cut(&self.shared.masks.text(event.clone()), 512);
         held.log.system(self.shared.clock.now(), "info", format!("trigger fired: {shown}"));
@@ -286,7 +291,62 @@ impl Crowd {
         });
     }
 
+    /// A watcher saw something, and goes on.
+    fn saw(&mut self, no: TriggerNo, event: String) {
+        let Some(held) = self.held.get_mut(&no) else { return };
+        held.deaths = 0;
+        let shown = text::cut(&self.shared.masks.text(event.clone()), 512);
+        tracing::info!(key = %held.item.key, event = shown, "a watcher of an asset fired");
+        let (shared, item) = (Arc::clone(&self.shared), Arc::clone(&held.item));
+        tokio::spawn(async move {
+            let body = match deferral::pack(&shared.store, "the watcher's event", event).await {
+                Ok(event) => {
+                    ReportBody::TriggerFired { event, ends: None, xcoms: Vec::new(), log: None }
+                }
+                Err(traceback) => {
+                    let why = TriggerFailedWhy::Raised;
+                    ReportBody::TriggerFailed { why, traceback, log: None }
+                }
+            };
+            if let Err(error) = shared.reporter.report(&item.key, body).send().await {
+                tracing::error!(key = %item.key, %error, "a watcher's event can't be reported");
+            }
+        });
+    }
+
+    /// A watcher came to nothing: that is said, and it begins anew after a while.
+    fn fail_for_now(&mut self, no: TriggerNo, why: TriggerFailedWhy, traceback: &str) {
+        let Some(held) = self.held.get_mut(&no) else { return };
+        held.deaths = 0;
+        let (kwargs, folder) = (held.kwargs.clone(), held.folder.clone());
+        if let Some(group) = held.group.take().and_then(|group| self.groups.get_mut(&group)) {
+            group.members.remove(&no);
+            group.process.send(word::cancel_trigger(no));
+        }
+        let log = std::mem::take(&mut held.log);
+        let traceback = tail(&self.shared.masks.text(traceback.to_owned()));
+        tracing::warn!(key = %held.item.key, traceback, "a watcher of an asset failed; it begins anew");
+        let (shared, item) = (Arc::clone(&self.shared), Arc::clone(&held.item));
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let log = log.store(&shared.store).await;
+            let body = ReportBody::TriggerFailed { why, traceback, log };
+            if let Err(error) = shared.reporter.report(&item.key, body).send().await {
+                tracing::error!(key = %item.key, %error, "a watcher's failure can't be reported");
+            }
+            tokio::time::sleep(WATCH_ANEW).await;
+            let ready = match kwargs {
+                Some(kwargs) => Ok((kwargs, folder)),
+                None => make_ready(&shared, &item).await,
+            };
+            drop(events.send(Event::Ready(no, ready)));
+        });
+    }
+
     fn fail(&mut self, no: TriggerNo, why: TriggerFailedWhy, traceback: String) {
+        if self.held.get(&no).is_some_and(|held| held.item.watches) {
+            return self.fail_for_now(no, why, &traceback);
+        }
         let Some(mut held) = self.let_go(no) else { return };
         let traceback = self.shared.masks.text(traceback);
         held.log.system(self.shared.clock.now(), "error", format!("trigger failed: {traceback}"));
@@ -318,18 +378,23 @@ impl Crowd {
         if seconds < BLOCKED_MOST {
             return;
         }
-        if let Some(no) = number {
-            self.fail(no, TriggerFailedWhy::Blocked, format!("{message}\n{stack}"));
-        }
+        let Some(no) = number else {
+            // Whose code it is can't be told: as with what kills a process, it is found by taking them apart.
+            if let Some(group) = self.groups.get_mut(&group) {
+                group.process.kill();
+            }
+            return self.lost(group, TriggerFailedWhy::Blocked, &format!("{message}\n{stack}"));
+        };
+        self.fail(no, TriggerFailedWhy::Blocked, format!("{message}\n{stack}"));
         if let Some(mut group) = self.groups.remove(&group) {
             group.process.kill();
             self.start_again(&group.members, false);
         }
     }
 
-    /// A process died. Its triggers run again together; where they do so again, in halves, so that one that kills its
+    /// A process died, or was killed since nothing of it went on. Its triggers run again together; where they do so again, in halves, so that one that kills its
     /// process is found.
-    fn lost(&mut self, group: GroupNo, how: &str) {
+    fn lost(&mut self, group: GroupNo, why: TriggerFailedWhy, how: &str) {
         let Some(group) = self.groups.remove(&group) else { return };
         let members: Vec<TriggerNo> = group.members.iter().copied().collect();
         if members.is_empty() {
@@ -344,8 +409,8 @@ impl Crowd {
             let Some(held) = self.held.get_mut(&only) else { return };
             held.deaths += 1;
             if held.deaths > 1 {
-                let why = format!("the process that ran it alone died, again and again: {how}");
-                return self.fail(only, TriggerFailedWhy::Died, why);
+                let text = format!("the process that ran it alone died, again and again: {how}");
+                return self.fail(only, why, text);
             }
         }
         if group.after_death && members.len() > 1 {
@@ -392,7 +457,8 @@ impl Crowd {
             if let Some(group) = self.groups.get_mut(&no) {
                 group.process.kill();
             }
-            self.lost(no, "it was stuck, and said nothing for too long");
+            let how = "it was stuck, and said nothing for too long";
+            self.lost(no, TriggerFailedWhy::Died, how);
         }
         self.groups.retain(|_, group| !group.is_idle());
         let due: Vec<(TriggerNo, TryKey)> = self

@@ -1,6 +1,7 @@
 //! A Python process that runs triggers: started, written to, read from, ended.
 use std::{collections::VecDeque, io, os::fd::OwnedFd, sync::Arc};
 
+use dagbok_protocol::limits::PAYLOAD_BYTES;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -14,7 +15,12 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{Shared, crowd::Event, group::GroupNo, word::Word};
+use super::{
+    Shared,
+    crowd::Event,
+    group::GroupNo,
+    word::{self, Word},
+};
 use crate::{
     attempt::wire::{self, Incoming},
     place::base,
@@ -117,14 +123,22 @@ async fn hear(reading: OwnedReadHalf, group: GroupNo, events: &mpsc::UnboundedSe
     loop {
         match wire::read(&mut reading).await {
             Ok(Some(Incoming::Request { id, body })) => {
-                if let Some(word) = Word::read(id, body) {
-                    drop(events.send(Event::Said(group, word)));
-                } else {
-                    tracing::warn!("a triggers' process says what is not understood");
-                }
+                let (of, kind) = (word::trigger_named(&body), word::kind_named(&body));
+                let word = Word::read(id, body).or_else(|| {
+                    tracing::warn!(kind, "a triggers' process says what is not understood");
+                    let why =
+                        format!("its process said `{kind}` of it, which is not understood here");
+                    Word::unusable(&kind, of?, why)
+                });
+                drop(word.map(|word| events.send(Event::Said(group, word))));
             }
-            Ok(Some(Incoming::TooLarge { bytes, .. })) => {
-                tracing::warn!(bytes, "a triggers' process says too much at once");
+            Ok(Some(Incoming::TooLarge { bytes, seen, .. })) => {
+                let kind = word::kind_named(&seen);
+                tracing::warn!(bytes, kind, "a triggers' process says too much at once");
+                let limit = PAYLOAD_BYTES >> 20;
+                let why = format!("its `{kind}` has {bytes} bytes; the limit is {limit} MiB");
+                let word = word::trigger_named(&seen).and_then(|of| Word::unusable(&kind, of, why));
+                drop(word.map(|word| events.send(Event::Said(group, word))));
             }
             Ok(None) => return,
             Err(error) => {

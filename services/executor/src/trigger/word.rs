@@ -27,6 +27,8 @@ struct RunTrigger<'a> {
     map_index: i32,
     try_number: u16,
     logical_date: Option<Stamp>,
+    /// Whether it goes on after an event.
+    watches: bool,
 }
 
 /// Run this.
@@ -43,6 +45,7 @@ pub(super) fn run_trigger(number: TriggerNo, item: &WorkItem, kwargs: &str) -> V
         map_index: item.key.map_index.0,
         try_number: item.key.try_number.get(),
         logical_date: item.run.logical_date.map(Stamp),
+        watches: item.watches,
     };
     wire::encode(&(0, Body::RunTrigger(body), ()))
 }
@@ -119,7 +122,26 @@ struct Mask {
     forms: Vec<String>,
 }
 
+/// Of which trigger something is said, as far as that can be seen.
+pub(super) fn trigger_named(body: &Map<String, Value>) -> Option<TriggerNo> {
+    body.get("number").or_else(|| body.get("trigger_number"))?.as_u64()
+}
+
+/// What is said, by its name; `?` where that can't be seen.
+pub(super) fn kind_named(body: &Map<String, Value>) -> String {
+    body.get("type").and_then(Value::as_str).unwrap_or("?").to_owned()
+}
+
 impl Word {
+    /// That a trigger fails because of what was said of it; `None` of a line of its log, which it can do without.
+    pub(super) fn unusable(kind: &str, number: TriggerNo, traceback: String) -> Option<Self> {
+        if kind == "TriggerLine" {
+            return None;
+        }
+        let why = dagbok_events::TriggerFailedWhy::Raised;
+        Some(Self::Failed(Failed { number, why, traceback }))
+    }
+
     /// Reads one; `None` of what is not understood.
     pub(super) fn read(id: i64, mut body: Map<String, Value>) -> Option<Self> {
         let kind = body.remove("type")?.as_str()?.to_owned();

@@ -152,6 +152,7 @@ impl Rig {
             | ReportBody::XCom(_)
             | ReportBody::Named { .. }
             | ReportBody::TriggerHeld
+            | ReportBody::CallbackFailed { .. }
             | ReportBody::Returned => None,
         };
         let log = log.unwrap_or_else(|| panic!("{end:?} has no log"));
@@ -259,6 +260,8 @@ pub(crate) fn item(bundle: &Digest, task: &str) -> WorkItem {
         execution_timeout: None,
         resume: None,
         trigger: None,
+        watches: false,
+        dag_callback: None,
         run: RunContext {
             run_type: RunType::Manual,
             logical_date: Some(Timestamp(1_790_000_000_000_000)),

@@ -20,6 +20,7 @@ enum About {
 }
 
 /// Every fact is named, so that a new one has to say what it means here.
+#[expect(clippy::too_many_lines, reason = "one arm a fact, and none may be forgotten")]
 const fn about(fact: &Fact) -> About {
     match fact {
         Fact::DagRegistered(_)
@@ -49,11 +50,18 @@ const fn about(fact: &Fact) -> About {
         | Fact::TryDeferred(_)
         | Fact::TriggerFired(_)
         | Fact::TriggerFailed(_)
+        | Fact::DagCallbackSucceeded(_)
+        | Fact::DagCallbackFailed(_)
+        | Fact::DagCallbackUnbegun(_)
+        | Fact::TaskCallbackFailed(_)
         | Fact::TryReturned(_) => About::Run,
         Fact::ExecutorJoined(_) | Fact::ExecutorLeft(_) => About::Executor,
         Fact::ClockWentBack(_) => About::Clock,
         Fact::BundlePublished(_)
         | Fact::RunStarted(_)
+        | Fact::DagCallbackOrdered(_)
+        | Fact::DagCallbackStarted(_)
+        | Fact::DagCallbackLost(_)
         | Fact::TaskExpanded(_)
         | Fact::TaskCleared(_)
         | Fact::TaskRuledOut(_)
@@ -151,7 +159,9 @@ impl Watch {
             Fact::RunExpected(promise) => self.expected(seq, dag_id, promise),
             Fact::RunMissed(missed) => self.missed(seq, at, dag_id, missed),
             Fact::DagForgotten(_) => {
-                for rule in [Rule::RunFailed, Rule::RunMissed, Rule::DagVanished] {
+                for rule in
+                    [Rule::RunFailed, Rule::RunMissed, Rule::CallbackFailed, Rule::DagVanished]
+                {
                     self.clear(seq, rule, AlertScope::Dag(dag_id.clone()));
                 }
                 self.promise(dag_id, None);

@@ -1,5 +1,6 @@
 //! What is wrong, as a fold of the run log: what failed and has not succeeded since, what should have happened and
 //! did not, what waits for too long.
+mod callbacks;
 mod condition;
 mod evolve;
 mod runs;

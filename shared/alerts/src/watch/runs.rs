@@ -82,7 +82,7 @@ impl Watch {
                 self.unqueue(run, &it.task_id, it.map_index);
                 self.try_lost(seq, run, it);
             }
-            _ => {}
+            _ => self.of_callback(seq, at, run, fact),
         }
     }
 
@@ -136,7 +136,11 @@ impl Watch {
         let missed = self.raised.get(&(Rule::RunMissed, scope.clone()));
         let since = missed.map(Condition::last_cause);
         if created.zip(since).is_some_and(|(created, since)| created > since) {
-            self.clear(seq, Rule::RunMissed, scope);
+            self.clear(seq, Rule::RunMissed, scope.clone());
+        }
+        let failed = self.raised.get(&(Rule::CallbackFailed, scope)).map(Condition::last_cause);
+        if created.zip(failed).is_some_and(|(created, since)| created > since) {
+            self.callback_worked(seq, run, "task");
         }
     }
 

@@ -177,7 +177,7 @@ impl Namespace {
                 }
                 Fact::RunCleared(_) => self.take_up(key, record),
                 Fact::RunDeleted(f) => self.delete_run(key, *f),
-                _ => {}
+                _ => self.evolve_callback(seq, key, record.decided_at(), fact),
             }
         }
         let Some(&number) = self.numbers.get(key) else {
@@ -207,6 +207,7 @@ impl Namespace {
         self.keep_part(number, &key.dag_id, part, part_after);
         self.keep_backfill_place(key, record);
         self.keep_phase(number, &key.dag_id, (before, part), (after, part_after));
+        self.call_for_callback(number, before, record);
         if let Phase::Over(ending) = after {
             let by_tasks = matches!(before, Phase::Running { .. })
                 && record.facts.iter().any(|fact| matches!(fact, Fact::RunFailed(_)));
@@ -347,6 +348,7 @@ impl Namespace {
         if self.numbers.contains_key(key) {
             return;
         }
+        self.callbacks.forget(key);
         let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
         dag.newest.forget(&key.run_id);
         dag.past.remove(&key.run_id);

@@ -31,6 +31,8 @@ pub(super) struct Index {
     pub(super) assets: AssetIndex,
     /// DAGs that are scheduled on assets and may make a run now.
     pub(super) ready_by_assets: BTreeSet<DagId>,
+    /// DAGs that have watchers of assets.
+    pub(super) watching: BTreeSet<DagId>,
     /// DAGs whose backfill has a step to take, and those with runs that one left behind.
     pub(super) backfills: BTreeSet<DagId>,
     /// What stands of a DAG in `promises` and `starts`.
@@ -94,6 +96,7 @@ impl Index {
         self.failing.remove(dag_id);
         self.assets.remove(dag_id);
         self.ready_by_assets.remove(dag_id);
+        self.watching.remove(dag_id);
         self.backfills.remove(dag_id);
         self.lanes.forget(dag_id);
     }
@@ -103,6 +106,11 @@ impl Index {
             self.assets.remove(dag_id);
         } else {
             self.assets.put(dag_id, &dag.current);
+        }
+        if dag.gone || dag.current.spec.watchers.is_empty() {
+            self.watching.remove(dag_id);
+        } else if !self.watching.contains(dag_id) {
+            self.watching.insert(dag_id.clone());
         }
         let ready = !dag.gone && dag.is_ready_by_assets();
         if !ready {

@@ -8,6 +8,7 @@
 mod asset_index;
 mod assets;
 mod backfill;
+mod callbacks;
 mod cold;
 mod consecutive;
 mod dag;
@@ -32,6 +33,7 @@ mod schedule;
 mod snapshot;
 mod turns;
 mod views;
+mod watchers;
 mod went_back;
 mod why;
 
@@ -41,6 +43,7 @@ use std::{
 };
 
 pub use backfill::Backfill;
+use callbacks::Callbacks;
 pub use cold::{ColdRun, NotRevived};
 pub use dag::Dag;
 use dagbok_events::{
@@ -190,6 +193,8 @@ pub struct Namespace {
     executors: BTreeMap<ExecutorId, Executor>,
     /// Runs that are over and were taken up again, newest last, for a command about them.
     revived: VecDeque<Arc<Run>>,
+    /// Callbacks of DAGs that are called for.
+    callbacks: Callbacks,
     index: Index,
     /// Queued tries, by queue, and since when somebody could have begun them.
     queued: Queued,
@@ -236,6 +241,7 @@ impl Namespace {
             last_backfill: BackfillId(0),
             executors: BTreeMap::new(),
             revived: VecDeque::new(),
+            callbacks: Callbacks::default(),
             index: Index::default(),
             queued: Queued::default(),
             seen: BTreeMap::new(),

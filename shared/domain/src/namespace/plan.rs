@@ -4,7 +4,7 @@ use std::{
     ops::Bound,
 };
 
-use dagbok_events::{DagId, Timestamp};
+use dagbok_events::{DagId, RunKey, Timestamp};
 
 use super::{Namespace, RunNo, pick::Pick, room::Room};
 use crate::run::InstanceNo;
@@ -41,6 +41,10 @@ pub enum Proposal {
     ExpandTasks(RunNo),
     /// Skip tasks of a run that waited with that for the run before.
     SettleRun(RunNo),
+    /// Offer the callback of a run's end to the executors.
+    OrderCallback(RunKey, u16),
+    /// Tell that nobody takes such a callback.
+    TellUnbegun(RunKey, u16),
     /// Offer these tasks of a run to the executors.
     QueueTasks(RunNo, Vec<InstanceNo>),
 }
@@ -83,6 +87,7 @@ impl Namespace {
             // What these leave is planned when they are done.
             return proposals;
         }
+        proposals.extend(self.plan_callbacks(now, times_out));
         let due = self.index.promises.iter().take_while(|(due, _)| *due <= now);
         proposals.extend(due.map(|(_, dag_id)| Proposal::CreateScheduled(dag_id.clone())));
         // One that makes a run by time now may have no room for another after it: the next plan sees.
@@ -127,7 +132,8 @@ impl Namespace {
         let gives_up = self.queued.next_due(now, self.limits.task_queued_timeout);
         let promise = first_after(&self.index.promises);
         let start = first_after(&self.index.starts);
-        [timeout, retry, trigger, gives_up, promise, start].into_iter().flatten().min()
+        let unbegun = self.next_unbegun(now);
+        [timeout, retry, trigger, gives_up, promise, start, unbegun].into_iter().flatten().min()
     }
 
     pub(super) fn may_create(&self, dag_id: &DagId) -> bool {

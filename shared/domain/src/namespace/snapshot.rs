@@ -15,6 +15,7 @@ use super::{
     Dag, Executor, FileState, Namespace, Pool, RunNo, Seen,
     assets::Waiting,
     backfill::{Backfill, SavedBackfill},
+    callbacks::{Callback, CallbackKey, Callbacks},
     consecutive::Newest,
     dates::Dates,
     past::{Deleted, Forgotten, Past},
@@ -98,6 +99,7 @@ struct SavedShared {
     queued_since: BTreeMap<QueueName, Timestamp>,
     forgotten: BTreeMap<DagId, Forgotten>,
     seen: Vec<(CommandId, Seen)>,
+    callbacks: Vec<(CallbackKey, Callback)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -246,6 +248,7 @@ impl Namespace {
             queued_since: self.queued.saved(),
             forgotten: self.forgotten.clone(),
             seen: seen.collect(),
+            callbacks: self.callbacks.saved(),
         };
         Frozen { shared, dags: self.dags.clone(), runs: self.runs.clone() }
     }
@@ -345,6 +348,7 @@ impl Namespace {
         it.next_number = saved.next_number;
         (it.backfills, it.last_backfill) = (saved.backfills, saved.last_backfill);
         it.forgotten = saved.forgotten;
+        it.callbacks = Callbacks::restore(saved.callbacks);
         let executors = saved.executors.into_iter();
         let executor = |slots, queues| Executor { slots, queues, ..Executor::default() };
         it.executors = executors.map(|(id, slots, queues)| (id, executor(slots, queues))).collect();

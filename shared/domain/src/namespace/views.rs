@@ -4,7 +4,7 @@ use std::sync::Arc;
 use dagbok_events::{
     Actor, DagId, ExecutorId, Interval, LimitsSet, MapIndex, Micros, RunKey, TaskId, TryKey,
 };
-use dagbok_protocol::{RunContext, WorkItem};
+use dagbok_protocol::{RunContext, WorkItem, names::DAG_CALLBACK};
 
 use super::{Dag, Namespace, RunNo};
 use crate::{
@@ -70,6 +70,9 @@ impl Namespace {
 
     /// Whether this try is in flight, as far as the log knows.
     pub fn is_in_flight(&self, key: &TryKey) -> bool {
+        if key.task_id.as_str() == DAG_CALLBACK {
+            return self.is_callback_in_flight(key);
+        }
         let in_flight = || {
             let run = self.run(&run_of(key))?;
             run.instance(run.find(&key.task_id, key.map_index)?).state.in_flight()
@@ -80,6 +83,9 @@ impl Namespace {
     /// Whether this try is known to be over. Never true of one that is yet to be offered, so that a fold
     /// that is behind the log does not take a new try for an old one.
     pub fn is_over(&self, key: &TryKey) -> bool {
+        if key.task_id.as_str() == DAG_CALLBACK {
+            return self.is_callback_over(key);
+        }
         let run_key = run_of(key);
         let Some(run) = self.run(&run_key) else { return self.past_ending(&run_key).is_some() };
         let Some(no) = run.find(&key.task_id, key.map_index) else {
@@ -101,13 +107,14 @@ impl Namespace {
 
     /// The tries that an executor runs, as far as the log knows.
     pub fn held_by(&self, executor: &ExecutorId) -> Vec<TryKey> {
+        let callbacks = self.callbacks_of(executor);
         let Some(executor) = self.executors.get(executor) else { return Vec::new() };
         let keys = executor.holds.iter().filter_map(|(number, no)| {
             let run = self.runs.get(number)?;
             let token = run.instance(*no).state.in_flight()?;
             Some(try_key(run, *no, token))
         });
-        keys.collect()
+        keys.chain(callbacks).collect()
     }
 
     /// Every try that must be on the work queue or in an executor's hands unseen.
@@ -176,6 +183,8 @@ impl Namespace {
             traceparent: meta.traceparent.clone(),
             resume: instance.deferral.as_ref().and_then(|it| it.resume()),
             trigger: None,
+            watches: false,
+            dag_callback: None,
             ask: false,
         };
         let is_trigger = instance.state.deferred().is_some();
@@ -241,7 +250,7 @@ fn next_interval(version: &Version, run: &Run) -> Option<Interval> {
     schedule.next(Some(own), &limits, own.end).map(|next| next.data_interval)
 }
 
-fn context_of(run: &Run) -> RunContext {
+pub(super) fn context_of(run: &Run) -> RunContext {
     let meta = run.meta();
     let start_date = match run.phase() {
         Phase::Running { since } | Phase::Ending { since, .. } => Some(since),

@@ -109,6 +109,13 @@ impl Run {
             | Fact::RunVersionChanged(_)
             | Fact::RunDeleted(_)
             | Fact::ReportRefused(_)
+            | Fact::DagCallbackOrdered(_)
+            | Fact::DagCallbackStarted(_)
+            | Fact::DagCallbackSucceeded(_)
+            | Fact::DagCallbackFailed(_)
+            | Fact::DagCallbackLost(_)
+            | Fact::DagCallbackUnbegun(_)
+            | Fact::TaskCallbackFailed(_)
             | Fact::TryNamed(_)
             | Fact::PoolSet(_)
             | Fact::PoolDeleted(_)
@@ -234,6 +241,7 @@ impl Run {
     fn end_as(&mut self, ending: Ending) -> Option<Change> {
         if !matches!(self.phase, Phase::Over(_)) {
             self.phase = Phase::Over(ending);
+            self.ends = self.ends.saturating_add(1);
         }
         None
     }

@@ -123,6 +123,8 @@ pub struct Run {
     meta: RunMeta,
     version: Arc<Version>,
     phase: Phase,
+    /// How often it was over.
+    ends: u16,
     arena: Arena,
     lines: BTreeMap<LineNo, LineQueue>,
     /// Tries in flight of the lines whose task has a limit in each run.
@@ -159,6 +161,7 @@ impl Run {
             key,
             meta,
             phase: Phase::Queued,
+            ends: 0,
             arena: Arena::new(&version),
             lines: BTreeMap::new(),
             busy: BTreeMap::new(),
@@ -185,6 +188,11 @@ impl Run {
     /// Whose run it is, and which.
     pub const fn key(&self) -> &RunKey {
         &self.key
+    }
+
+    /// How often it was over: a run that is cleared ends again.
+    pub const fn ends(&self) -> u16 {
+        self.ends
     }
 
     /// What it was created with.

@@ -28,6 +28,7 @@ pub struct SavedRun {
     pub version: DagVersion,
     meta: RunMeta,
     phase: Phase,
+    ends: u16,
     tried_before: u16,
     /// Mapped tasks that have their copies, with the first one's number and how many, in the order in which they
     /// got them.
@@ -62,6 +63,7 @@ impl Run {
             version: self.version.number,
             meta: self.meta.clone(),
             phase: self.phase,
+            ends: self.ends,
             tried_before: self.arena.tried_before(),
             expanded: self.arena.expansions(),
             instances: self.instances().map(|(_, it)| instance(it)).collect(),
@@ -103,6 +105,7 @@ impl Run {
             run.leave_ready(no);
         }
         (run.phase, run.xcoms, run.lengths) = (saved.phase, saved.xcoms, saved.lengths);
+        run.ends = saved.ends;
         for node in 0..run.version.node_count() {
             run.look_at_length(node);
         }

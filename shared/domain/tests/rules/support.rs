@@ -57,6 +57,9 @@ pub(crate) fn dag(name: &str) -> DagSpec {
         owner: String::new(),
         tags: Vec::new(),
         failure_email: Vec::new(),
+        watchers: Vec::new(),
+        on_success_callback: false,
+        on_failure_callback: false,
         era: 3,
         schedule: Schedule { text: None, timetable: Timetable::Manual, timezone: "UTC".to_owned() },
         start_date: None,
@@ -659,6 +662,13 @@ pub(crate) fn brief(fact: &Fact) -> String {
         Fact::TryDeferred(_) | Fact::TriggerFired(_) | Fact::TriggerFailed(_) => {
             brief_deferral(fact)
         }
+        Fact::DagCallbackOrdered(_)
+        | Fact::DagCallbackStarted(_)
+        | Fact::DagCallbackSucceeded(_)
+        | Fact::DagCallbackFailed(_)
+        | Fact::DagCallbackLost(_)
+        | Fact::DagCallbackUnbegun(_)
+        | Fact::TaskCallbackFailed(_) => brief_callback(fact),
         Fact::TryRescheduled(f) => {
             format!("TryRescheduled {} {}.{} {}", f.task_id, f.try_number, f.leg, f.due)
         }
@@ -831,5 +841,21 @@ fn brief_deferral(fact: &Fact) -> String {
             format!("TriggerFailed {} {}.{} {:?}", f.task_id, f.try_number, f.leg, f.why)
         }
         _ => String::new(),
+    }
+}
+
+fn brief_callback(fact: &Fact) -> String {
+    match fact {
+        Fact::DagCallbackOrdered(f) => {
+            let callback = f.callback.argument();
+            format!("{callback} {}.{} ordered: {} of {}", f.number, f.attempt, f.reason, f.task_id)
+        }
+        Fact::DagCallbackStarted(f) => format!("callback {}.{} started", f.number, f.attempt),
+        Fact::DagCallbackSucceeded(f) => format!("callback {}.{} succeeded", f.number, f.attempt),
+        Fact::DagCallbackFailed(f) => format!("callback {}.{} failed", f.number, f.attempt),
+        Fact::DagCallbackLost(f) => format!("callback {}.{} lost", f.number, f.attempt),
+        Fact::DagCallbackUnbegun(f) => format!("callback {}.{} unbegun", f.number, f.attempt),
+        Fact::TaskCallbackFailed(f) => format!("{} of {} failed", f.callback, f.task_id),
+        _ => unreachable!("it is called for callbacks"),
     }
 }

@@ -339,6 +339,10 @@ pub enum ForeignReport {
     TriggerFired,
     /// That its trigger came to nothing.
     TriggerFailed,
+    /// That its trigger is in a triggerer's hands.
+    TriggerHeld,
+    /// That a callback of its task failed.
+    CallbackFailed,
 }
 
 /// See [`crate::Fact::ReportRefused`]. Scope: the run that it named.

@@ -2,6 +2,7 @@
 mod asset;
 mod attempt;
 mod backfill;
+mod callback;
 mod dag;
 mod deferral;
 mod foretold;
@@ -18,6 +19,10 @@ pub use attempt::{
 pub use backfill::{
     BackfillCancelled, BackfillCompleted, BackfillCreated, BackfillPaused, BackfillSkipped,
     BackfillUnpaused, ReprocessBehavior, RunBackfilled, SkippedWhy,
+};
+pub use callback::{
+    DagCallbackFailed, DagCallbackKind, DagCallbackLost, DagCallbackOrdered, DagCallbackStarted,
+    DagCallbackSucceeded, DagCallbackUnbegun, TaskCallbackFailed,
 };
 pub use dag::{
     BundlePublished, DagDisappeared, DagForgotten, DagImportFailed, DagImportRecovered, DagPaused,
@@ -180,6 +185,20 @@ pub enum Fact {
     TriggerFired(Box<TriggerFired>),
     /// A trigger came to nothing: the task that waits for it goes on, to fail by it.
     TriggerFailed(Box<TriggerFailed>),
+    /// A callback of a DAG is to be called: a run of it ended.
+    DagCallbackOrdered(Box<DagCallbackOrdered>),
+    /// An executor began to call a DAG's callback.
+    DagCallbackStarted(DagCallbackStarted),
+    /// A DAG's callback was called and ended well.
+    DagCallbackSucceeded(Box<DagCallbackSucceeded>),
+    /// A DAG's callback raised, took too long, or its process ended without a word.
+    DagCallbackFailed(Box<DagCallbackFailed>),
+    /// Who was to call a DAG's callback is gone, or handed it back.
+    DagCallbackLost(DagCallbackLost),
+    /// Nobody began to call a DAG's callback for long; it stays on offer.
+    DagCallbackUnbegun(DagCallbackUnbegun),
+    /// A callback of a task raised, or could not be called.
+    TaskCallbackFailed(Box<TaskCallbackFailed>),
 }
 
 impl Fact {

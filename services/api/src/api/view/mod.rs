@@ -6,7 +6,7 @@ mod task;
 pub(crate) use dag::{DagView, describe, task_infos};
 use dagbok_events::{DagSpec, DagVersion, LogRef, Timestamp, Usage};
 pub(crate) use run::{actor_name, inline_input, run_response};
-pub(crate) use task::{InstanceView, copies_of};
+pub(crate) use task::{InstanceView, copies_of, dag_callback};
 
 pub(crate) use crate::word::word;
 use crate::{

@@ -10,7 +10,10 @@ use crate::{
         Store, StoreError,
         rows::{RunRow, TaskInstanceState, TaskRow, TryEnd, TryRow, VersionRow},
     },
-    shapes::{TaskInstance, TaskInstanceExtra, TryFailure, TryInstance, seconds, uuid_of},
+    shapes::{
+        CallbackFailure, DagCallback, TaskInstance, TaskInstanceExtra, TryFailure, TryInstance,
+        seconds, uuid_of,
+    },
 };
 
 /// A task of a run with what belongs to it.
@@ -288,6 +291,12 @@ impl InstanceView {
         };
         extra.retry_at = when(attempt.retry_at);
         extra.inputs.clone_from(&attempt.inputs);
+        let failed = attempt.failed_callbacks.iter();
+        let failed = failed.map(|it| CallbackFailure {
+            callback: it.callback.clone(),
+            message: it.message.clone(),
+        });
+        extra.failed_callbacks = failed.collect();
         extra.log = attempt.kept_log().map(try_log);
         extra.usage = attempt.usage.map(try_usage);
         let (ended, message) = match &attempt.end {
@@ -312,6 +321,30 @@ impl InstanceView {
 pub(crate) fn copies_of(run: &RunRow, task_id: &TaskId) -> Range<i32> {
     let count = run.expanded.get(task_id).and_then(|count| i32::try_from(*count).ok());
     count.map_or(-1..0, |count| 0..count)
+}
+
+/// A call of a DAG's callback; none where the row is a task's try.
+pub(crate) fn dag_callback(row: &TryRow) -> Option<DagCallback> {
+    let ordered = row.dag_callback.as_ref()?;
+    let failure = match &row.end {
+        Some(TryEnd::Failed(failure)) => Some(try_failure(failure)),
+        _ => None,
+    };
+    Some(DagCallback {
+        number: row.number.get(),
+        callback: ordered.callback.argument().to_owned(),
+        reason: ordered.reason.clone(),
+        state: row.state.word().to_owned(),
+        attempts: ordered.attempt.0.saturating_add(1),
+        task_id: ordered.task_id.to_string(),
+        map_index: ordered.map_index.0,
+        ordered_when: row.queued_at.into(),
+        start_date: row.started_at.map(Into::into),
+        end_date: row.ended_at.map(Into::into),
+        executor: row.executor.as_ref().map(ToString::to_string),
+        failure,
+        log: row.log.as_ref().map(try_log),
+    })
 }
 
 fn try_failure(failure: &Failure) -> TryFailure {

@@ -3,6 +3,7 @@
 //! passed over, or kept with what it says itself.
 mod asset;
 mod backfill;
+mod callback;
 mod change;
 mod counted;
 mod dag;
@@ -12,6 +13,8 @@ mod secret;
 mod shared;
 mod task;
 mod version;
+
+pub(crate) use callback::of_dag;
 
 use super::{
     Overlay, StoreError, keys,
@@ -143,6 +146,13 @@ fn fold_fact(
         Fact::TryDeferred(_) | Fact::TriggerFired(_) | Fact::TriggerFailed(_) => {
             deferral::fold(rows, context, fact)?;
         }
+        Fact::DagCallbackOrdered(_)
+        | Fact::DagCallbackStarted(_)
+        | Fact::DagCallbackSucceeded(_)
+        | Fact::DagCallbackFailed(_)
+        | Fact::DagCallbackLost(_)
+        | Fact::DagCallbackUnbegun(_)
+        | Fact::TaskCallbackFailed(_) => callback::about(rows, context, fact)?,
         Fact::XComPushed(fact) => task::xcom_pushed(rows, context, fact)?,
         Fact::TryNamed(fact) => task::named(rows, context, fact)?,
         Fact::ReportRefused(fact) => run::report_refused(rows, context, place, fact)?,

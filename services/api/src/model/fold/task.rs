@@ -398,7 +398,7 @@ fn end(attempt: &mut TryRow, state: TaskInstanceState, at: Timestamp, end: TryEn
 }
 
 /// A try that was offered now, or of which nothing earlier is known.
-fn fresh(number: TryNumber, context: &Context<'_>) -> TryRow {
+pub(super) fn fresh(number: TryNumber, context: &Context<'_>) -> TryRow {
     TryRow {
         number,
         spared: 0,
@@ -421,6 +421,8 @@ fn fresh(number: TryNumber, context: &Context<'_>) -> TryRow {
         leg: Leg::FIRST,
         legs: Vec::new(),
         inputs: std::collections::BTreeMap::new(),
+        failed_callbacks: Vec::new(),
+        dag_callback: None,
     }
 }
 

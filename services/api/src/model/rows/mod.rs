@@ -25,12 +25,13 @@ pub use run::{
 pub use secret::{ConnectionRow, VariableRow};
 pub use shared::{BundleRow, ExecutorOrderRow, ExecutorRow, LimitsRow, LoadRow, PoolRow};
 pub use task::{
-    Handed, PastTryRow, STRIP, StripRow, TaskInstanceState, TaskRow, TryEnd, TryRow, XComRow,
+    FailedCallback, Handed, PastTryRow, STRIP, StripRow, TaskInstanceState, TaskRow, TryEnd,
+    TryRow, XComRow,
 };
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.
-pub const VERSION: u32 = 16;
+pub const VERSION: u32 = 17;
 
 dagbok_rows::tables! {
     /// Every table of the read model.

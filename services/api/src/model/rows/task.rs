@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    ExecutorId, Failure, FailureKind, Leg, LogRef, LostWhy, MapIndex, Payload, PoolName, QueueName,
-    TaskId, Timestamp, TryNumber, Usage,
+    DagCallbackOrdered, ExecutorId, Failure, FailureKind, Leg, LogRef, LostWhy, MapIndex, Payload,
+    PoolName, QueueName, TaskId, Timestamp, TryNumber, Usage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -211,6 +211,21 @@ pub struct TryRow {
     /// Digests of what it saw.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, String>,
+    /// Callbacks of its task that failed, the last ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_callbacks: Vec<FailedCallback>,
+    /// Where it is no try of a task but a call of a DAG's callback: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dag_callback: Option<Box<DagCallbackOrdered>>,
+}
+
+/// A callback of a task that raised, or could not be called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedCallback {
+    /// The argument that it was given by.
+    pub callback: String,
+    /// What was raised, or what became of it.
+    pub message: String,
 }
 
 impl TryRow {

@@ -1,9 +1,10 @@
 //! `dagbok dags check`: a DAG folder as a processor would read it, for people and for their CI.
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use dagbok_domain::namespace::spec_fault;
-use dagbok_events::TaskId;
+use dagbok_events::{DagId, TaskId};
 use dagbok_processor::{ParsedFile, parse_all};
+use dagbok_protocol::ImportError;
 use dagbok_runtime::Clock;
 use serde_json::{Value, json};
 
@@ -24,6 +25,7 @@ pub(crate) async fn check(context: &Context, args: &CheckDags) -> Outcome {
     for file in &mut files {
         file.refuse(spec_fault);
     }
+    refuse_twins(&mut files);
     let failed = files.iter().any(|file| !file.errors.is_empty());
     if context.out.is_json() {
         context.out.document(&document(&files));
@@ -31,6 +33,37 @@ pub(crate) async fn check(context: &Context, args: &CheckDags) -> Outcome {
         print(context, &files);
     }
     Ok(if failed { Exit::BadDag } else { Exit::Ok })
+}
+
+/// Two files that define a DAG of one id: which of them would be in force is chance, so each is told of the other.
+fn refuse_twins(files: &mut [ParsedFile]) {
+    let mut found: BTreeMap<DagId, Vec<(usize, u32)>> = BTreeMap::new();
+    for (at, file) in files.iter().enumerate() {
+        for dag in &file.dags {
+            found.entry(dag.spec.dag_id.clone()).or_default().push((at, dag.spec.source.line));
+        }
+    }
+    for (dag_id, places) in found.into_iter().filter(|(_, places)| places.len() > 1) {
+        let name = |(at, line): &(usize, u32)| match line {
+            0 => files[*at].file.clone(),
+            line => format!("{}:{line}", files[*at].file),
+        };
+        let names: Vec<String> = places.iter().map(name).collect();
+        for (place, own) in places.iter().zip(&names) {
+            let others: Vec<&str> =
+                names.iter().filter(|it| *it != own).map(String::as_str).collect();
+            let message = format!(
+                "DAG {dag_id} is defined in {} too; give one of them another id, or take one out",
+                others.join(" and ")
+            );
+            files[place.0].errors.push(ImportError {
+                line: (place.1 > 0).then_some(place.1),
+                exception: "AirflowDagDuplicatedIdException".to_owned(),
+                message,
+                traceback: String::new(),
+            });
+        }
+    }
 }
 
 fn folder(context: &Context, named: Option<&PathBuf>) -> Result<PathBuf, Failure> {

@@ -2,7 +2,7 @@
 //!
 //! With `--json` one object at the end: `dag_id`, `run_id`, `state`, `duration`, `log` (the folder, or
 //! null), `tasks`, an object of `state`, `try_number`, `start_date`, `end_date`, `failure` by task (`task[3]` is a
-//! copy of a mapped one), `refused`
+//! copy of a mapped one), `callback` (of the DAG: `state`, `failure`; null where none was called), `refused`
 //! (what of the file can't be read: a list of `file`, `line`, `exception`, `message`) and `not_carried_out`.
 //!
 //! Where the run succeeds, and something of the file was refused, it ends with 7, unless `--dag` asked for
@@ -106,12 +106,22 @@ async fn act(context: &Context, args: &Test, dag: &LocalDag, stage: &Stage) -> O
     if !out.is_json() {
         out.line(&format!("{} {}", run.dag_id, run.run_id));
     }
-    let view = watch(ports, &run, Seq(before.0), |_, news| {
+    let spec = &dag.spec;
+    // Nothing is called where there is no task to call it about.
+    let calls = |state: &str| {
+        let given =
+            if state == "success" { spec.on_success_callback } else { spec.on_failure_callback };
+        given && !spec.tasks.is_empty()
+    };
+    let view = watch(ports, &run, Seq(before.0), calls, |_, news| {
         if !out.is_json() {
             show(out, news);
         }
     });
     let view = view.await?;
+    if let Some(failure) = view.callback.as_ref().and_then(|called| called.failure.as_ref()) {
+        out.note(&format!("the DAG's callback failed: {}", failure.message));
+    }
     tell_end(context, args, dag, &run, &view);
     Ok(if view.ended.is_some_and(|(state, _)| state == "success") {
         dag.exit(args.dag.as_deref())
@@ -208,6 +218,7 @@ fn tell_end(context: &Context, args: &Test, dag: &LocalDag, run: &RunKey, view: 
             "duration": view.seconds(),
             "log": log,
             "tasks": tasks,
+            "callback": view.callback,
             "refused": dag.refused(),
             "not_carried_out": dag.spec.not_carried_out,
         }));

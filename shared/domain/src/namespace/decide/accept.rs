@@ -50,6 +50,9 @@ impl Accepted<'_> {
             ReportBody::Deferred { .. } => self.deferred(),
             ReportBody::TriggerFired { .. } => self.trigger_fired(),
             ReportBody::TriggerFailed { .. } => self.trigger_failed(),
+            ReportBody::CallbackFailed { callback, message } => {
+                vec![self.callback_failed(callback, message)]
+            }
             ReportBody::Returned => self.returned(),
             ReportBody::Lost { why, usage, log } => self.lost(*why, *usage, log.as_ref()),
             // Never accepted, or no more than answered: they decide nothing.

@@ -5,7 +5,9 @@ use dagbok_events::{
     Actor, ExecutorId, ExecutorJoined, ExecutorLeft, Fact, LeftWhy, LogRef, LostWhy, Record,
     RunKey, Scope, Timestamp, TryKey, TryLost, Usage,
 };
-use dagbok_protocol::{Command, Presence, Report, limits::QUEUED_TOO_LONG_RETRIES};
+use dagbok_protocol::{
+    Command, Presence, Report, limits::QUEUED_TOO_LONG_RETRIES, names::DAG_CALLBACK,
+};
 
 use crate::{
     namespace::{Decision, Namespace, RunNo, accepted, answering, own, unchanged},
@@ -87,6 +89,9 @@ impl Namespace {
 
     /// Declares one running try lost; `None` where it is not in flight any more.
     pub fn give_up(&self, now: Timestamp, key: &TryKey, why: LostWhy) -> Option<Record> {
+        if key.task_id.as_str() == DAG_CALLBACK {
+            return self.lose_callback(now, key).map(|record| self.stamped(record));
+        }
         let run = self.run(&RunKey { dag_id: key.dag_id.clone(), run_id: key.run_id.clone() })?;
         let no = run.find(&key.task_id, key.map_index)?;
         let state = &run.instance(no).state;
@@ -104,7 +109,7 @@ impl Namespace {
         for (number, no) in &held.holds {
             runs.entry(*number).or_default().push(*no);
         }
-        let mut records = Vec::new();
+        let mut records = self.lose_callbacks(at, executor);
         for (number, lost) in runs {
             let Some(run) = self.runs.get(&number) else { continue };
             // One record a try: what follows from one loss must see the one before it folded in.

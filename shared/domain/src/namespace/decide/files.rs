@@ -8,6 +8,7 @@ use dagbok_events::{
 use dagbok_protocol::{
     Command, DagFile, ImportError, RegisteredDag, limits,
     limits::{CONSECUTIVE_FAILED_RUNS, COPIES_PER_TASK},
+    names::DAG_CALLBACK,
     text, too_large,
 };
 
@@ -296,6 +297,11 @@ fn fault_of(spec: &DagSpec) -> Option<(&'static str, String)> {
         if !names.insert(task_id) {
             let why = format!("two tasks have the id {task_id}; give one of them another");
             return Some(("DuplicateTaskIdFound", why));
+        }
+        if task_id.as_str() == DAG_CALLBACK {
+            let why =
+                format!("a task can't have the id {task_id}, which stands for the DAG's callbacks");
+            return Some(("ValueError", why));
         }
         // The stored order puts upstreams first, so an edge that does not point back closes a cycle.
         if task.upstream.iter().any(|up| *up >= ix) {

@@ -2,6 +2,7 @@
 mod accept;
 mod assets;
 mod backfill;
+mod callbacks;
 mod clear;
 mod clock;
 mod dags;
@@ -15,6 +16,7 @@ mod pools;
 mod report;
 mod runs;
 mod secrets;
+mod watchers;
 
 pub(super) use clear::no_task;
 pub(super) use executors::Loss;

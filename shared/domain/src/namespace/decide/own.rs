@@ -57,6 +57,8 @@ impl Namespace {
                 let facts = run.after_change();
                 (!facts.is_empty()).then(|| of_run(at, run, facts))
             }
+            Proposal::OrderCallback(run, number) => self.order_callback(at, run, *number),
+            Proposal::TellUnbegun(run, number) => self.tell_unbegun(at, run, *number),
             Proposal::QueueTasks(number, tasks) => self.queue(at, *number, tasks),
         }
     }

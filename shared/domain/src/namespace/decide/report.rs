@@ -3,7 +3,10 @@ use dagbok_events::{
     Fact, ForeignReport, LogRef, LostWhy, RefusedWhy, ReportRefused, RunKey, Scope, Timestamp,
     Usage,
 };
-use dagbok_protocol::{Command, RefusalCode, Report, ReportBody};
+use dagbok_protocol::{
+    Command, RefusalCode, Report, ReportBody,
+    names::{DAG_CALLBACK, WATCH},
+};
 
 use super::{accept::Accepted, executors::Loss};
 use crate::{
@@ -13,6 +16,12 @@ use crate::{
 
 impl Namespace {
     pub(super) fn report(&self, at: Timestamp, command: &Command, report: &Report) -> Decision {
+        if report.key.task_id.as_str() == DAG_CALLBACK {
+            return self.callback_report(at, command, report);
+        }
+        if report.key.run_id.as_str().starts_with(WATCH) {
+            return self.watcher_report(at, command, report);
+        }
         let key = RunKey { dag_id: report.key.dag_id.clone(), run_id: report.key.run_id.clone() };
         let (run, no) = match self.addressee(&key, report) {
             Ok(found) => found,
@@ -97,7 +106,7 @@ const fn is_of_trigger(body: &ReportBody) -> bool {
     )
 }
 
-fn refused(
+pub(super) fn refused(
     at: Timestamp,
     command: &Command,
     key: RunKey,
@@ -148,9 +157,10 @@ fn claim_of(body: &ReportBody) -> (ForeignReport, Option<Usage>, Option<LogRef>)
         ReportBody::Deferred { usage, log, .. } => {
             (ForeignReport::Deferred, Some(*usage), log.clone())
         }
-        ReportBody::TriggerHeld => (ForeignReport::TriggerFired, None, None),
+        ReportBody::TriggerHeld => (ForeignReport::TriggerHeld, None, None),
         ReportBody::TriggerFired { log, .. } => (ForeignReport::TriggerFired, None, log.clone()),
         ReportBody::TriggerFailed { log, .. } => (ForeignReport::TriggerFailed, None, log.clone()),
+        ReportBody::CallbackFailed { .. } => (ForeignReport::CallbackFailed, None, None),
         ReportBody::Returned => (ForeignReport::Returned, None, None),
         ReportBody::Lost { usage, log, .. } => (ForeignReport::Lost, *usage, log.clone()),
         ReportBody::Left { log } => (ForeignReport::Left, None, Some(log.clone())),

@@ -10,7 +10,7 @@ from json import dumps
 from typing import Any
 
 from dagbok.authoring.timetable_base import Timetable, form_of
-from dagbok.exceptions import AirflowTimetableInvalid, NotSupportedYet
+from dagbok.exceptions import AirflowTimetableInvalid
 
 # Airflow's own column for names and uris.
 LONGEST = 1500
@@ -61,6 +61,25 @@ def sanitized(uri: str) -> str:
     return urllib.parse.urlunsplit(whole)
 
 
+class AssetWatcher:
+    """A trigger whose events bring an asset up to date, by a name that is the asset's own."""
+
+    def __init__(self, name: str, trigger: Any) -> None:
+        from dagbok.surface.triggers import BaseEventTrigger
+
+        if not isinstance(trigger, BaseEventTrigger):
+            what = f"{name!r} has a {type(trigger).__name__}"
+            raise ValueError(f"the trigger of an AssetWatcher is of a class of BaseEventTrigger; {what}")
+        self.name, self.trigger = _checked("AssetWatcher", "name", name), trigger
+
+    def __eq__(self, other: object) -> bool:
+        mine = (self.name, self.trigger.serialize())
+        return isinstance(other, AssetWatcher) and (other.name, other.trigger.serialize()) == mine
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
 class Asset(os.PathLike[str], BaseAsset):
     """A named piece of data."""
 
@@ -85,7 +104,11 @@ class Asset(os.PathLike[str], BaseAsset):
         self.uri = sanitized(_checked(kind, "uri", str(uri if uri is not None else name)))
         self.group = self.asset_type if group is None else group
         self.extra: dict[str, Any] = dict(extra or {})
-        self.watchers = list(watchers or ())
+        self.watchers: list[AssetWatcher] = list(watchers or ())
+        for watcher in self.watchers:
+            if not isinstance(watcher, AssetWatcher):
+                what = type(watcher).__name__
+                raise ValueError(f"asset `{self.name}` is watched by an AssetWatcher, not by a {what}")
 
     @staticmethod
     def ref(*, name: str = "", uri: str = "") -> AssetRef:
@@ -96,8 +119,6 @@ class Asset(os.PathLike[str], BaseAsset):
 
     def spec(self) -> Any:
         """Return the form of the DAG spec."""
-        if self.watchers:
-            raise NotSupportedYet(f"asset `{self.name}`: watchers are not supported yet")
         form: dict[str, Any] = {"name": self.name, "uri": self.uri}
         if self.group != "asset":
             form["group"] = str(self.group)

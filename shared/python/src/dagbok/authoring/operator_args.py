@@ -25,8 +25,6 @@ _WARNED = {
 
 
 _IGNORED_OF_DAG = {
-    "on_success_callback": "on_success_callback of the DAG itself is not called; those of tasks are",
-    "on_failure_callback": "on_failure_callback of the DAG itself is not called; those of tasks are",
     "sla_miss_callback": "sla_miss_callback is not called: no SLA is watched",
     "deadline": "deadline is not watched",
     "access_control": "access_control is ignored: who may use the API may do everything",

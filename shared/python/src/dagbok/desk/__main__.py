@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import os
 import sys
+from typing import Any
 
 from dagbok.compat import activate
 
@@ -32,9 +33,11 @@ def main() -> int:
     date = dt.datetime.fromisoformat(asked.date)
     try:
         task = find(asked.folder, asked.file, asked.dag, asked.task)
-        do = render if asked.what == "render" else run
-        told = {"task_id": task.task_id, "dag_id": task.dag.dag_id}
-        told["fields" if asked.what == "render" else "xcoms"] = do(task, date, asked.conf)  # type: ignore[assignment]
+        told: dict[str, Any] = {"task_id": task.task_id, "dag_id": task.dag.dag_id}
+        if asked.what == "render":
+            told["fields"] = render(task, date, asked.conf)
+        else:
+            told.update(run(task, date, asked.conf))
     except (Exception, SystemExit) as error:
         seen = report(error, asked.folder)
         told = {"exception": seen.exception, "message": seen.message, "traceback": seen.traceback}

@@ -10,7 +10,14 @@ from typing import Any
 from dagbok.authoring.dag import DAG
 from dagbok.authoring.operator import BaseOperator
 from dagbok.datetimes import DateTime
-from dagbok.exceptions import AirflowException, SupervisorError
+from dagbok.exceptions import (
+    AirflowException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+    DownstreamTasksSkipped,
+    SupervisorError,
+    TaskDeferred,
+)
 from dagbok.loading import load_file
 from dagbok.runtime import current
 from dagbok.runtime.context import environment, make_context
@@ -31,6 +38,7 @@ class NobodyElse:
     def __init__(self, values: dict[str, Json] | None = None) -> None:
         self.values = values or {}
         self.pushed: dict[str, Any] = {}
+        self.skips: list[str] = []
 
     def tell(self, body: Json) -> None:
         """Take what a task says."""
@@ -40,6 +48,9 @@ class NobodyElse:
         kind = body.get("type")
         if kind == "SetXCom":
             self.pushed[body["key"]] = body["value"]
+            return {}
+        if kind == "SkipDownstreamTasks":
+            self.skips += body["tasks"]
             return {}
         if kind in {"MaskSecret", "DeleteXCom"}:
             return {}
@@ -135,7 +146,7 @@ def render(
 
 
 def run(task: BaseOperator, date: dt.datetime, conf: Json | None) -> Json:
-    """Run a task here, in this process, so that a debugger stops in it; return what it handed on."""
+    """Run a task in this process, so that a debugger stops in it; return its state and what it handed on."""
     supervisor: Any = NobodyElse()
     current.set_supervisor(supervisor)
     context = context_of(task, date, conf, supervisor)
@@ -143,11 +154,25 @@ def run(task: BaseOperator, date: dt.datetime, conf: Json | None) -> Json:
     current.set_context(context)
     task._graph_is_done()
     task.render_template_fields(context)
-    task.pre_execute(context)
-    result = task.execute(context)
-    task.post_execute(context, result)
+    told: Json = {"state": "success"}
+    result = None
+    try:
+        task.pre_execute(context)
+        result = task.execute(context)
+        task.post_execute(context, result)
+    except AirflowSkipException as skip:
+        told = {"state": "skipped", "message": str(skip)}
+    except DownstreamTasksSkipped as decided:
+        context["ti"].skip_downstream(decided.tasks)
+    except AirflowRescheduleException as later:
+        told = {"state": "up_for_reschedule", "message": f"it looks again at {later.instant().isoformat()}"}
+    except TaskDeferred as deferred:
+        trigger = type(deferred.trigger).__name__
+        told = {"state": "deferred", "message": f"it waits for {trigger}, which nobody runs here"}
+    if supervisor.skips:
+        told["skips"] = supervisor.skips
     sys.stdout.flush()
     pushed = dict(supervisor.pushed)
     if result is not None and task.do_xcom_push:
         pushed["return_value"] = result
-    return {key: presentable(value) for key, value in pushed.items()}
+    return {**told, "xcoms": {key: presentable(value) for key, value in pushed.items()}}

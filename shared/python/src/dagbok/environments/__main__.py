@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +52,23 @@ def uninstall(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
     if missing := names - {_named(wanted, one) for one in wanted.providers}:
         raise EnvironmentFailure(f"the folder does not ask for {', '.join(sorted(missing))}")
     wanted.providers = [one for one in wanted.providers if _named(wanted, one) not in names]
-    environment.remove(lock)
+    before = Lock(lock.text, lock.wanted)
     if not wanted.lines():
         (folder / LOCK).unlink()
+        environment.remove(before)
         return {"folder": str(folder), "lock": None, "wanted": [], "packages": {}, "interpreter": None}
-    return _made(folder, resolve(folder, wanted))
+    made = _made(folder, resolve(folder, wanted))
+    if made["digest"] != before.digest():  # only once there is another to work in
+        environment.remove(before)
+    return made
 
 
 def _made(folder: Path, lock: Lock) -> dict[str, Any]:
-    python = environment.build(lock)
-    (folder / LOCK).write_text(lock.text)
+    python = environment.build(lock, folder)
+    # A lock is read whole or not at all.
+    aside = folder / f".{LOCK}.{os.getpid()}"
+    aside.write_text(lock.text)
+    aside.replace(folder / LOCK)
     return _told(folder, lock, python)
 
 
@@ -106,7 +116,11 @@ def main() -> int:
     commands.add_parser("list").set_defaults(do=shown)
     asked = parser.parse_args()
     try:
-        print(json.dumps(asked.do(asked.folder.resolve(), asked)))
+        folder = asked.folder.resolve()
+        turn = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+        # Two that read the folder's lock and write it would each undo what the other did.
+        with nullcontext() if asked.do is shown else environment.one_at_a_time(f"folder-{turn}"):
+            print(json.dumps(asked.do(folder, asked)))
     except EnvironmentFailure as failure:
         print(json.dumps({"failure": str(failure)}))
         return 1

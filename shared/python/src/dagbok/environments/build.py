@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagbok
@@ -37,12 +40,25 @@ def interpreter(lock: Lock) -> Path | None:
     return folder / "bin" / "python" if (folder / COMPLETE).exists() else None
 
 
-def build(lock: Lock) -> Path:
-    """Make a lock's environment, if it is not there; return its interpreter."""
-    if (there := interpreter(lock)) is not None:
-        return there
+@contextmanager
+def one_at_a_time(name: str) -> Iterator[None]:
+    """Wait for whoever makes or removes the same on this machine; the end of a process ends its turn."""
+    store().mkdir(parents=True, exist_ok=True)
+    with open(store() / f"{name}.turn", "w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
+
+
+def build(lock: Lock, dags: Path) -> Path:
+    """Make the environment of a DAG folder's lock, if it is not there; return its interpreter."""
+    with one_at_a_time(place(lock).name):
+        # Whoever was before may have made it.
+        return interpreter(lock) or _make(lock, dags)
+
+
+def _make(lock: Lock, dags: Path) -> Path:
+    # In its place, since scripts name their interpreter by its path; nobody takes it before it is complete.
     folder = place(lock)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     made = subprocess.run(
         [sys.executable, "-m", "venv", str(folder)], capture_output=True, text=True, check=False
@@ -56,7 +72,8 @@ def build(lock: Lock) -> Path:
             locked = Path(name, "lock.txt")
             locked.write_text(lock.text)
             pip("install", "--no-deps", "--no-index", "--find-links", name, *constraints(), python=python)
-            pip("install", "--no-deps", "--require-hashes", "-r", str(locked), python=python)
+            pinned = ["--no-deps", "--require-hashes", "-r", str(locked)]
+            pip("install", *pinned, python=python, folder=dags)
         _lend(folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -74,4 +91,7 @@ def _lend(folder: Path) -> None:
 
 def remove(lock: Lock) -> None:
     """Remove a lock's environment."""
-    shutil.rmtree(place(lock), ignore_errors=True)
+    with one_at_a_time(place(lock).name):
+        # First what says that it is there, so that nobody takes it up half gone.
+        (place(lock) / COMPLETE).unlink(missing_ok=True)
+        shutil.rmtree(place(lock), ignore_errors=True)

@@ -15,7 +15,13 @@ from pathlib import Path
 
 from dagbok.environments import LOCK, EnvironmentFailure
 from dagbok.environments.standin import LOCAL, VERSIONS, constraints, make_wheels
-from dagbok.environments.wanted import Wanted, normal, provider_requirement, read_requirements
+from dagbok.environments.wanted import (
+    Wanted,
+    index_options,
+    normal,
+    provider_requirement,
+    read_requirements,
+)
 
 HEAD = "# Made by `dagbok providers install`: what this folder's DAG files and tasks run with."
 # What this package needs in an environment of its own, as its own metadata says too.
@@ -88,10 +94,10 @@ class Lock:
         return hashlib.sha256(whole.encode()).hexdigest()
 
 
-def pip(*arguments: str, python: str = sys.executable) -> None:
-    """Run pip; what it says last of an error is what went wrong."""
+def pip(*arguments: str, python: str = sys.executable, folder: Path | None = None) -> None:
+    """Run pip, in a folder from which paths go; what it says last of an error is what went wrong."""
     command = [python, "-m", "pip", *arguments, "--quiet", "--disable-pip-version-check", "--no-input"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     if done.returncode != 0:
         told = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.strip()]
         raise EnvironmentFailure("pip: " + "\n".join(told[-8:]))
@@ -102,24 +108,26 @@ def resolve(folder: Path, wanted: Wanted) -> Lock:
     with tempfile.TemporaryDirectory(prefix="dagbok-resolve-") as name:
         work = Path(name)
         make_wheels(work)
-        lines = [*NEEDED, *BROUGHT, *map(provider_requirement, wanted.providers)]
-        for file in wanted.requirements:
-            lines += read_requirements(folder / file)
+        asked = [line for file in wanted.requirements for line in read_requirements(folder / file, folder)]
+        lines = [*NEEDED, *BROUGHT, *map(provider_requirement, wanted.providers), *asked]
         (work / "wanted.txt").write_text("\n".join([*lines, ""]))
         (work / "airflow.txt").write_text("\n".join([*constraints(), ""]))
         limits = [part for file in wanted.constraints for part in ("-c", _where(folder, file))]
         limits += ["-c", str(work / "airflow.txt"), "--find-links", name]
         report_to = ["--report", str(work / "report.json")]
-        pip("install", "--dry-run", "--ignore-installed", *report_to, *limits, "-r", str(work / "wanted.txt"))
+        what = ["--ignore-installed", *report_to, *limits, "-r", str(work / "wanted.txt")]
+        pip("install", "--dry-run", *what, folder=folder)
         report = json.loads((work / "report.json").read_text())
     made_of = f"# inputs: {inputs(folder, wanted)}"
-    text = "\n".join([HEAD, *wanted.lines(), made_of, *sorted(map(_locked, _foreign(report))), ""])
+    # They hold for whoever makes the environment, too.
+    where = index_options(asked)
+    text = "\n".join([HEAD, *wanted.lines(), made_of, *where, *sorted(map(_locked, _foreign(report))), ""])
     return Lock(text, wanted)
 
 
 def inputs(folder: Path, wanted: Wanted) -> str:
     """Return the digest of what the folder's files ask for, by which a lock is known to be out of date."""
-    lines = [line for file in wanted.requirements for line in read_requirements(folder / file)]
+    lines = [line for file in wanted.requirements for line in read_requirements(folder / file, folder)]
     limits = [_where(folder, file) for file in wanted.constraints]
     read = [Path(limit).read_text() if Path(limit).is_file() else limit for limit in limits]
     return hashlib.sha256("\n".join([*lines, *read]).encode()).hexdigest()

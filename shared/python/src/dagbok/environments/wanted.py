@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,8 +106,33 @@ _NO_PROVIDERS = frozenset(
 )
 
 
-def read_requirements(path: Path) -> list[str]:
-    """Return a requirements file's lines without Airflow; files that it names are read by their full path."""
+# Where packages are looked for, and which kinds of files: they hold for the lock as for what it is made of.
+_OPTION = re.compile(
+    r"\s*(-i|--index-url|--extra-index-url|--no-index|-f|--find-links|--trusted-host"
+    r"|--pre|--prefer-binary|--no-binary|--only-binary)(?:[ =]+(.*\S))?\s*$"
+)
+
+
+def index_options(lines: list[str]) -> list[str]:
+    """Return those of a requirements file's lines that say where packages are looked for, each once."""
+    return list(dict.fromkeys(line.strip() for line in lines if _OPTION.match(line)))
+
+
+def _from_root(line: str, path: Path, root: Path) -> str:
+    """Return a line with a folder that it names by its path from the requirements file, from `root`."""
+    option = _OPTION.match(line)
+    if option is None or option[1] not in {"-f", "--find-links"} or not option[2]:
+        return line
+    folder = path.parent / option[2]
+    return f"{option[1]} {os.path.relpath(folder, root)}" if folder.exists() else line
+
+
+def read_requirements(path: Path, root: Path | None = None) -> list[str]:
+    """Return a requirements file's lines without Airflow; files that it names are read by their full path.
+
+    Folders of packages are named by their paths from `root`, the DAG folder.
+    """
+    root = root or path.parent
     try:
         text = path.read_text()
     except OSError as error:
@@ -117,9 +143,9 @@ def read_requirements(path: Path) -> list[str]:
         if option is not None and "://" not in option[2]:
             nested = path.parent / option[2]
             if option[1].startswith(("-r", "--r")):
-                lines += read_requirements(nested)
+                lines += read_requirements(nested, root)
             else:
                 lines.append(f"{option[1]} {nested}")
             continue
-        lines += without_airflow(line)
+        lines += without_airflow(_from_root(line, path, root))
     return lines

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dagbok.authoring import session
 from dagbok.authoring.decorated import DecoratedOperator
 from dagbok.authoring.operator import BaseOperator
 from dagbok.exceptions import AirflowException, AirflowSkipException
@@ -133,7 +134,8 @@ class _BashDecoratedOperator(DecoratedOperator, BashOperator):
     template_fields: Sequence[str] = ("templates_dict", "op_args", "op_kwargs", "env", "cwd")
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs["multiple_outputs"] = False
+        if session.era() == 2:  # where it is passed over, as what bash prints was always one text
+            kwargs["multiple_outputs"] = False
         super().__init__(bash_command="", **kwargs)
 
     def execute(self, context: Any) -> Any:

@@ -114,6 +114,28 @@ class FileDeleteTrigger(BaseEventTrigger):
             return
 
 
+class DirectoryFileDeleteTrigger(FileDeleteTrigger):
+    """Fires when a file of this name is in a folder, and takes it away; each looks for its own."""
+
+    def __init__(self, *, directory: str, filename: str, poke_interval: float = 5.0) -> None:
+        super().__init__(os.path.join(directory, filename), poke_interval)
+        self.directory, self.filename = directory, filename
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what makes the same one again."""
+        arguments = {
+            "directory": self.directory,
+            "filename": self.filename,
+            "poke_interval": self.poke_interval,
+        }
+        return f"{_STANDARD}.file.DirectoryFileDeleteTrigger", arguments
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look again and again; what it saw is the file's path."""
+        async for _ in super().run():
+            yield TriggerEvent({"filepath": self.filepath})
+
+
 def _states(states: Any) -> list[str]:
     return [str(getattr(state, "value", state)) for state in states or ()]
 

@@ -18,6 +18,7 @@ from dagbok.authoring.timetables import CRON_AND_DELTA, NullTimetable
 from dagbok.durations import plain
 from dagbok.exceptions import AirflowException, ParamValidationError
 from dagbok.parsing.graph import AboutTask, effective_weights, topological
+from dagbok.parsing.watchers import watchers
 from dagbok.timezone import rfc3339
 from dagbok.tracebacks import safe_text
 from dagbok.zones import zone_name
@@ -141,8 +142,11 @@ def _settings(dag: DAG) -> Json:
         spec["end_date"] = rfc3339(last)
     if isinstance(dag.timetable, AssetTriggeredTimetable):
         spec["asset_condition"] = dag.timetable.assets_spec()
+        if watched := watchers(dag.timetable.asset_condition):
+            spec["watchers"] = watched
     if dag.era != 2:
         spec["era"] = dag.era
+    spec.update(_callbacks(dag))
     spec["catchup"] = bool(dag.catchup)
     spec["max_active_runs"] = _count("max_active_runs", dag.max_active_runs)
     spec["max_active_tasks"] = _count("max_active_tasks", dag.max_active_tasks)
@@ -156,15 +160,26 @@ def _settings(dag: DAG) -> Json:
     if dag.is_paused_upon_creation is not None:
         spec["is_paused_upon_creation"] = bool(dag.is_paused_upon_creation)
     if dag.params:
-        spec["params"] = _params(dag)
-        schemas = {name: param.schema for name, param in dag.params.items() if param.schema}
-        if schemas:
-            # Twice, since keys that are no texts (None beside numbers) can't be sorted before they are.
-            spec["param_schemas"] = dumps(loads(dumps(schemas, default=str)), sort_keys=True)
-        missing = sorted(name for name, param in dag.params.items() if not param.has_value)
-        if missing:
-            spec["required_params"] = missing
+        spec.update(_about_params(dag))
     return spec
+
+
+def _about_params(dag: DAG) -> Json:
+    told: Json = {"params": _params(dag)}
+    schemas = {name: param.schema for name, param in dag.params.items() if param.schema}
+    if schemas:
+        # Twice, since keys that are no texts (None beside numbers) can't be sorted before they are.
+        told["param_schemas"] = dumps(loads(dumps(schemas, default=str)), sort_keys=True)
+    missing = sorted(name for name, param in dag.params.items() if not param.has_value)
+    if missing:
+        told["required_params"] = missing
+    return told
+
+
+def _callbacks(dag: DAG) -> Json:
+    # By what they are: a callback of the file's own kind is not asked whether it is true.
+    names = ("on_success_callback", "on_failure_callback")
+    return {name: True for name in names if getattr(dag, name) is not None and getattr(dag, name) != []}
 
 
 def date_range(dag: DAG) -> tuple[datetime | None, datetime | None]:

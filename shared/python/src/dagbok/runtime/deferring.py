@@ -43,8 +43,8 @@ def _message(wish: TaskDeferred, details: Json, context: Context | None) -> Json
             f"defer() takes a trigger, an object of a class of BaseTrigger, not {type(trigger).__name__}"
         )
     path, arguments = trigger.serialize()
-    kwargs = _text(arguments, f"an argument of the trigger {path}")
-    next_kwargs = _text(wish.kwargs, "an argument of the next method") if wish.kwargs else None
+    kwargs = in_text(arguments, f"an argument of the trigger {path}")
+    next_kwargs = in_text(wish.kwargs, "an argument of the next method") if wish.kwargs else None
     until = _until(wish.timeout, details, context)
     return {
         "type": "DeferTask",
@@ -56,7 +56,7 @@ def _message(wish: TaskDeferred, details: Json, context: Context | None) -> Json
     }
 
 
-def _text(arguments: Json, what: str) -> str:
+def in_text(arguments: Json, what: str) -> str:
     """Return arguments as JSON, without a secret in them: they are written down."""
     from dagbok.runtime.values import to_json
 

@@ -15,8 +15,9 @@ from dagbok.exceptions import (
     TaskDeferred,
 )
 from dagbok.masking import masked, masker
-from dagbok.runtime import current, deferring, driving, interrupts, results
+from dagbok.runtime import callbacks, current, deferring, driving, interrupts, results
 from dagbok.runtime.asset_events import told
+from dagbok.runtime.callbacks import call_back, call_each
 from dagbok.runtime.context import Context, environment, make_context
 from dagbok.runtime.dag_run import DagRun
 from dagbok.runtime.mapped import become_copy, length_to_map, tell_name
@@ -46,8 +47,8 @@ def run_try(supervisor: Supervisor, find_dag: FindDag) -> None:
     current.set_supervisor(supervisor)
     # Answered before anything can print it: the executor masks what goes past Python, too.
     masker.tell = lambda forms: supervisor.ask({"type": "MaskSecret", "forms": forms})
-    if details.get("callback"):
-        _only_call_back(details, supervisor, find_dag)
+    if details.get("callback") or details.get("dag_callback"):
+        _call_apart(details, supervisor, find_dag)
         return
     context: Context | None = None
     kind: str | None = "import_error"
@@ -67,7 +68,19 @@ def run_try(supervisor: Supervisor, find_dag: FindDag) -> None:
     results.write_to_log(outcome)
     results.tell(supervisor, outcome, folder)
     if context is not None and outcome.state not in {"up_for_reschedule", "deferred"}:
-        _call_back(context, outcome)
+        call_back(context, outcome)
+
+
+def _call_apart(details: Json, supervisor: Supervisor, find_dag: FindDag) -> None:
+    """Call a callback in a process of its own, in which no task runs."""
+
+    def prepare() -> Context:
+        return _prepare(details, _find_task(details, find_dag), supervisor)
+
+    if details.get("dag_callback"):
+        callbacks.call_dag_back(details, supervisor, prepare)
+    else:
+        callbacks.only_call_back(details["callback"], supervisor, prepare)
 
 
 def _find_task(details: Json, find_dag: FindDag) -> BaseOperator:
@@ -159,42 +172,3 @@ def _push(task: BaseOperator, context: Context, result: Any, max_map_length: int
 def _rendered_fields(task: BaseOperator) -> Json:
     fields = {name: getattr(task, name, None) for name in task.template_fields}
     return {name: masked(presentable(value), name) for name, value in fields.items() if value}
-
-
-def call_each(name: str, callbacks: Any, context: Context) -> None:
-    """Call one or several callbacks; what they raise is logged, and changes nothing."""
-    if not callbacks:
-        return
-    for callback in callbacks if isinstance(callbacks, list | tuple) else [callbacks]:
-        try:
-            driving.call(callback, context)
-        except Exception:
-            results.log.exception("the %s failed", name)
-
-
-def _only_call_back(details: Json, supervisor: Supervisor, find_dag: FindDag) -> None:
-    """Call the callback of a try whose own process is gone; its end is told by whoever saw it."""
-    said = details["callback"]
-    try:
-        task = _find_task(details, find_dag)
-        context = _prepare(details, task, supervisor)
-        become_copy(context)
-        error = AirflowException(said["message"])
-        _call_back(context, Outcome("up_for_retry" if said["retries"] else "failed", error))
-    except Exception:
-        results.log.exception("the callback could not be called")
-    supervisor.ask({"type": "TaskState", "state": "failed"})
-
-
-def _call_back(context: Context, outcome: Outcome) -> None:
-    task: BaseOperator = context["task"]
-    name = {
-        "success": "on_success_callback",
-        "skipped": "on_skipped_callback",
-        "failed": "on_failure_callback",
-        "up_for_retry": "on_retry_callback",
-    }[outcome.state]
-    context["ti"].state = outcome.state
-    if outcome.error is not None:
-        context["exception"] = outcome.error
-    call_each(name, getattr(task, name), context)

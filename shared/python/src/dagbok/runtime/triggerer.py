@@ -37,6 +37,8 @@ AGAIN = 10.0
 # How often the loop shows that it goes round, and how often that is told, in seconds.
 TURN = 0.2
 BEAT = 5.0
+# After how many seconds a watcher's trigger that came to its end is made anew.
+ANEW = 1.0
 
 _number: ContextVar[int | None] = ContextVar("trigger_number", default=None)
 
@@ -178,17 +180,23 @@ class Process:
     async def _run_one(self, body: Json) -> None:
         number: int = body["number"]
         _number.set(number)
-        try:
-            trigger = await self._make(body)
-        except BaseException as error:
-            self._ended_badly(number, "not_made", error)
-            return
-        try:
-            await self._follow(number, trigger)
-        except BaseException as error:
-            self._ended_badly(number, "raised", error)
-        finally:
-            await _clean_up(trigger)
+        follow = self._watch_on if body.get("watches") else self._follow
+        going_on = True
+        while going_on:
+            try:
+                trigger = await self._make(body)
+            except BaseException as error:
+                self._ended_badly(number, "not_made", error)
+                return
+            try:
+                going_on = await follow(number, trigger)
+            except BaseException as error:
+                self._ended_badly(number, "raised", error)
+                return
+            finally:
+                await _clean_up(trigger)
+            if going_on:
+                await asyncio.sleep(ANEW)
 
     async def _make(self, body: Json) -> BaseTrigger:
         path = body["classpath"]
@@ -220,7 +228,14 @@ class Process:
                     return getattr(found, name)
                 return find_by_path(path)
 
-    async def _follow(self, number: int, trigger: BaseTrigger) -> None:
+    async def _watch_on(self, number: int, trigger: BaseTrigger) -> bool:
+        """Tell of each event of an asset's watcher; one that came to its end is made anew."""
+        async for event in trigger.run():
+            text = json.dumps(to_json(event.payload, "the payload of the trigger's event"))
+            self.tell("TriggerFired", number=number, event=text, ends=None, xcoms={})
+        return True
+
+    async def _follow(self, number: int, trigger: BaseTrigger) -> bool:
         async for event in trigger.run():
             ends = event.task_instance_state if isinstance(event, BaseTaskEndEvent) else None
             ends = None if ends is None else str(getattr(ends, "value", ends))
@@ -234,10 +249,11 @@ class Process:
                 ends=ends,
                 xcoms={key: to_json(value, f"the XCom `{key}`") for key, value in xcoms.items()},
             )
-            return
+            return False
         self.tell(
             "TriggerFailed", number=number, why="no_event", traceback="the trigger ended without an event"
         )
+        return False
 
     def _ended_badly(self, number: int, why: str, error: BaseException) -> None:
         # One that nobody waits for is taken out before it is cancelled; any other cancelling is its own.

@@ -98,6 +98,7 @@ impl Stage {
             // No instant lies before this, so that the schedule, which the run's dates follow, makes none.
             spec.end_date = Some(Timestamp(0));
             spec.asset_condition = None;
+            spec.watchers.clear();
         });
         let told = tell_once(&self.ports, &dag.settings, parsed, &self.clock).await;
         match told.map_err(|error| Failure::from_error(Code::SchedulerSilent, &error))? {

@@ -49,7 +49,10 @@ _DEFERRED = "dagbok.operators.waiting_deferred"
 _TRIGGERS = "dagbok.operators.triggers"
 _TRIGGER_MODULES = {
     "temporal": {name: f"{_TRIGGERS}:{name}" for name in ("DateTimeTrigger", "TimeDeltaTrigger")},
-    "file": {name: f"{_TRIGGERS}:{name}" for name in ("FileTrigger", "FileDeleteTrigger")},
+    "file": {
+        name: f"{_TRIGGERS}:{name}"
+        for name in ("FileTrigger", "FileDeleteTrigger", "DirectoryFileDeleteTrigger")
+    },
     "external_task": {name: f"{_TRIGGERS}:{name}" for name in ("WorkflowTrigger", "DagStateTrigger")},
 }
 _SENSORS = {

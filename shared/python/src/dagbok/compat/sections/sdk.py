@@ -33,6 +33,7 @@ _SDK = {
     "Asset": "dagbok.authoring.assets:Asset",
     "asset": "dagbok.authoring.asset_decorator:asset",
     "AssetAlias": "dagbok.authoring.assets:AssetAlias",
+    "AssetWatcher": "dagbok.authoring.assets:AssetWatcher",
     "AssetAll": "dagbok.authoring.assets:AssetAll",
     "AssetAny": "dagbok.authoring.assets:AssetAny",
     "AssetOrTimeSchedule": "dagbok.authoring.assets:AssetOrTimeSchedule",
@@ -89,7 +90,7 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sdk.definitions.connection": {"Connection": _SDK["Connection"]},
     "airflow.sdk.definitions.asset": {
         name: f"dagbok.authoring.assets:{name}"
-        for name in ("Asset", "AssetAlias", "AssetAll", "AssetAny", "Dataset", "Model")
+        for name in ("Asset", "AssetAlias", "AssetAll", "AssetAny", "AssetWatcher", "Dataset", "Model")
     },
     "airflow.sdk.definitions.asset.metadata": {"Metadata": _SDK["Metadata"]},
     "airflow.sdk.definitions.xcom_arg": {"XComArg": _SDK["XComArg"]},
