@@ -507,6 +507,15 @@ def test_the_api_shows_no_secret_and_takes_back_what_it_masked(running: Standalo
     assert api.patch("/connections", bulk("create", again, "overwrite")).status_code == 200
     kept = cli.json("connections", "get", "db", "--show-secret")
     assert (kept["password"], json.loads(kept["extra"])["key"]) == ("hunter2-hunter2", "hunter2-extra")
+    # Entries of a list get their own back, or none does.
+    several = [{"name": "a", "password": "hunter2-a"}, {"name": "b", "password": "hunter2-b"}]
+    assert api.patch("/variables", bulk("create", {"key": "deep", "value": several}, "overwrite")).status_code == 200
+    shown = json.loads(api.get("/variables/deep")["value"])
+    assert api.patch("/variables/deep", {"value": json.dumps(shown[::-1])}).status_code == 200
+    assert json.loads(cli.json("variables", "get", "deep", "--show-secret")["value"]) == several[::-1]
+    shown[0]["name"] = "c"
+    unclear = api.patch("/variables/deep", {"value": json.dumps(shown)})
+    assert (unclear.status_code, "can't be told" in unclear.text) == (422, True), unclear.text
     # What JSON writes with six letters counts as six.
     large = api.post("/variables", {"key": "large", "value": "\x01" * 100_000})
     assert (large.status_code, "600002 bytes" in large.text) == (413, True), large.text
@@ -514,6 +523,21 @@ def test_the_api_shows_no_secret_and_takes_back_what_it_masked(running: Standalo
     assert (found["total_entries"], found["connections"][0]["connection_id"]) == (1, "db")
     assert "hunter2" not in running.process.log.read_text()
     assert "hunter2" not in json.dumps([api.events(), api.get("/connections"), api.get("/variables")])
+
+
+def test_what_is_sent_back_masked_never_brings_an_older_secret_back(running: Standalone) -> None:
+    running.cli.env = {"DAGBOK_HOME": str(running.home)}
+    for number in range(20):
+        new = {"key": "shared", "value": {"password": f"hunter2-{number}", "n": 0}}
+        masked = {"key": "shared", "value": {"password": "***", "n": 1}}
+        with ThreadPoolExecutor() as pool:
+            sent = [
+                pool.submit(running.api.patch, "/variables", bulk("create", it, "overwrite")) for it in (masked, new)
+            ]
+            assert [one.result().status_code for one in sent] == [200, 200]
+        kept = json.loads(running.cli.json("variables", "get", "shared", "--show-secret")["value"])
+        if number:
+            assert kept["password"] == f"hunter2-{number}", kept
 
 
 def test_of_two_writers_the_last_on_the_log_wins(running: Standalone) -> None:

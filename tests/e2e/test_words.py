@@ -89,7 +89,7 @@ def test_names_are_typed_as_far_as_they_tell(reco: Standalone) -> None:
     assert cli.json("tasks", "list", "reco_t", "latest", "--state", "failed")["total_entries"] == 1
     several = cli.run("runs", "show", "reco", "latest")
     assert (several.returncode, "`reco_report`, `reco_training`" in several.stderr) == (3, True), several.stderr
-    several = cli.run("runs", "cancel", "reco_t", "manual")
+    several = cli.run("runs", "show", "reco_t", "manual")
     assert (several.returncode, "type more of it" in several.stderr) == (3, True), several.stderr
     near = cli.run("dags", "pause", "reko_training")
     assert (near.returncode, "did you mean `reco_training`?" in near.stderr) == (3, True), near.stderr
@@ -105,10 +105,42 @@ def test_names_are_typed_as_far_as_they_tell(reco: Standalone) -> None:
     assert cli.json("runs", "show", "reco_report", "latest")["run"]["dag_run_id"] == "latest"
 
 
+def test_what_is_changed_is_named_whole(reco: Standalone) -> None:
+    """A script that deletes `r1` once more must not delete `r10`."""
+    cli = reco.cli
+    for run_id in ("r1", "r10"):
+        trigger(reco, "reco_report", run_id)
+    cli.ok("runs", "delete", "reco_report", "r1")
+    wanted = [
+        ("runs", "delete", "reco_report", "r1"),
+        ("runs", "cancel", "reco_report", "r1"),
+        ("runs", "mark", "reco_report", "r1", "failed"),
+        ("runs", "note", "reco_report", "r1", "mine"),
+        ("runs", "retry", "reco_report", "r1", "--yes"),
+        ("tasks", "mark", "reco_report", "r10", "rep", "failed"),
+        ("tasks", "note", "reco_report", "r10", "rep", "mine"),
+        ("dags", "pause", "reco_rep"),
+        ("dags", "trigger", "reco_rep"),
+        ("runs", "delete", "reco_report", "latest"),
+    ]
+    before = reco.cli.json("status")["home"]["seq"]
+    for words in wanted:
+        for more in ([], ["--json"]):
+            done = cli.run(*words, *more)
+            assert done.returncode == 3, (words, done.stdout, done.stderr)
+    assert "is `r10` meant?" in cli.run(*wanted[0]).stderr
+    assert reco.cli.json("status")["home"]["seq"] == before
+    # The newest by its place may be noted: it is said which it is.
+    assert "`latest` is r10" in cli.run("runs", "note", "reco_report", "latest", "mine").stderr
+    for name in ("..", ".", ""):
+        for words in (("runs", "show", "reco_report", name), ("dags", "trigger", name), ("variables", "get", name)):
+            assert cli.run(*words).returncode == 3, words
+
+
 def test_a_run_is_triggered_waited_for_and_tried_again(reco: Standalone, tmp_path: Path) -> None:
     conf = tmp_path / "conf.json"
     conf.write_text('{"rows": 3}\n')
-    done = reco.cli.json("dags", "trigger", "reco_rep", "--wait", "--conf", f"@{conf}")
+    done = reco.cli.json("dags", "trigger", "reco_report", "--wait", "--conf", f"@{conf}")
     assert (done["finished"], done["dag_run"]["state"], done["dag_run"]["conf"]) == (True, "success", {"rows": 3})
     assert "conf: {'rows': 3}" in reco.cli.ok("runs", "logs", "reco_report", "latest")
     missing = reco.cli.run("dags", "trigger", "reco_report", "--conf", "@nowhere.json")
@@ -156,7 +188,9 @@ def test_executors_are_listed_with_what_they_hold(running: Standalone, dags: Pat
     running.cli.ok("dags", "trigger", "holds", "--run-id", "one")
     shown = wait_until(
         "the try in its hands",
-        lambda: [it for it in running.cli.json("executors", "list")["executors"] if it["holds"]],
+        lambda: [
+            it for it in running.cli.json("executors", "list")["executors"] if any(held["pid"] for held in it["holds"])
+        ],
     )
     (executor,) = shown
     said = running.cli.ok("executors", "show", executor["executor"][:-2])
@@ -209,8 +243,21 @@ def test_the_configuration_says_where_it_comes_from(tmp_path: Path) -> None:
         "origin": f"`{file}`, line 5",
     }
     assert "DAGBOK__EXECUTOR__LEASE" in found["executor.lease"]["origin"]
-    assert "hunter2" not in cli.ok("config", "show", "--all")
     assert {it["origin"] for it in cli.json("config", "show", "ui", "--all")} == {"the defaults"}
+    secret = ["nats.urls=nats://bob:hunter2@h:1,nats://hunter2@h:2", 'executor.env={ TOKEN = "hunter2" }']
+    secret.append("nats.monitor=http://u:hunter2@h:3/x?y")
+    hidden = Cli(
+        cli.args, {f"DAGBOK__{it.split('=')[0].replace('.', '__').upper()}": it.split("=", 1)[1] for it in secret}
+    )
+    shown = {it["key"]: it["value"] for it in hidden.json("config", "show", "--all")}
+    assert shown["nats.urls"] == ["nats://…@h:1", "nats://…@h:2"]
+    assert (shown["nats.monitor"], shown["executor.env"]) == ("http://…@h:3/x?y", {"TOKEN": "…"})
+    assert "hunter2" not in json.dumps(shown)
+    file.write_text("[nats]\npassword = 123456789\n")
+    wrong = cli.run("config", "check")
+    assert (wrong.returncode, "123456789" in wrong.stderr, "line 2" in wrong.stderr) == (2, False, True), wrong.stderr
+    file.write_text("")
+    assert cli.run("config", "show", "nope").returncode == 3
     file.write_text("[scheduler]\nmax_loses = 7\n")
     wrong = cli.run("config", "check")
     assert (wrong.returncode, "line 2: unknown key" in wrong.stderr) == (2, True), wrong.stderr

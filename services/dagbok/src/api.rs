@@ -101,15 +101,19 @@ impl Api {
         self.local.is_some()
     }
 
-    /// A request to `path`, whose parts may have any characters.
-    fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+    /// A request to `path`, whose parts may have any characters, but for the two names that addresses drop.
+    fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, Failure> {
+        if let Some(part) = path.iter().find(|part| matches!(**part, "" | "." | "..")) {
+            let what = format!("nothing is called `{part}`");
+            return Err(Failure::new(Code::NotFound, what));
+        }
         let mut url = self.base.clone();
         url.path_segments_mut()
             .expect("checked to be a base")
             .pop_if_empty()
             .extend(["api", "v2"])
             .extend(path);
-        self.http.request(method, url)
+        Ok(self.http.request(method, url))
     }
 
     /// Asks for a document.
@@ -118,7 +122,7 @@ impl Api {
         path: &[&str],
         query: &[(&str, String)],
     ) -> Result<T, Failure> {
-        let request = self.request(Method::GET, path).query(query).timeout(ANSWER);
+        let request = self.request(Method::GET, path)?.query(query).timeout(ANSWER);
         let body = self.respond(request).await?.bytes().await;
         let body = body.map_err(|error| self.lost(&error))?;
         serde_json::from_slice(&body).map_err(|error| unreadable(&error))
@@ -131,7 +135,7 @@ impl Api {
         path: &[&str],
         body: &impl Serialize,
     ) -> Result<Sent<T>, Failure> {
-        self.ask(self.request(method, path).json(body)).await
+        self.ask(self.request(method, path)?.json(body)).await
     }
 
     /// Asks for a change that needs no document, and takes the answer as [`Api::send`] does.
@@ -140,7 +144,7 @@ impl Api {
         path: &[&str],
         query: &[(&str, String)],
     ) -> Result<Sent<T>, Failure> {
-        self.ask(self.request(Method::PUT, path).query(query)).await
+        self.ask(self.request(Method::PUT, path)?.query(query)).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<Sent<T>, Failure> {
@@ -164,7 +168,7 @@ impl Api {
         if self.local.is_some() {
             return Err(read_only());
         }
-        self.respond(Self::by_user(self.request(Method::DELETE, path).timeout(ANSWER))).await?;
+        self.respond(Self::by_user(self.request(Method::DELETE, path)?.timeout(ANSWER))).await?;
         Ok(())
     }
 
@@ -183,7 +187,7 @@ impl Api {
         query: &[(&str, String)],
     ) -> Result<Lines, Failure> {
         let request =
-            self.request(Method::GET, path).query(query).header(ACCEPT, "application/x-ndjson");
+            self.request(Method::GET, path)?.query(query).header(ACCEPT, "application/x-ndjson");
         Ok(Lines::new(self.respond(request).await?, self.shown()))
     }
 

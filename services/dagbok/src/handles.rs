@@ -1,5 +1,6 @@
-//! Names as people type them: in full, by their beginning, `latest` of a DAG's runs; what is like one that there is
-//! not is offered.
+//! Names as people type them. What is only read may be named by its beginning, a run also by its date; what is changed is
+//! named whole, since a name that has gone may begin another's. `latest` is the DAG's newest run. Of what there is not,
+//! what is like it is offered.
 use dagbok_api::shapes::{DagCollection, RunCollection, UiRun};
 use serde::de::IgnoredAny;
 
@@ -14,18 +15,39 @@ const NAMED: usize = 5;
 /// How like a name must be to be offered, of 1.
 const LIKE: f64 = 0.8;
 
+/// What is to be done with what is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum For {
+    /// Nothing changes: a part of the name will do.
+    Reading,
+    /// It is changed.
+    Changing,
+    /// It is gone afterwards, and `latest` would be another.
+    Deleting,
+}
+
 /// The DAG that is meant.
-pub(crate) async fn dag(context: &Context, api: &Api, typed: &str) -> Result<String, Failure> {
+pub(crate) async fn dag(
+    context: &Context,
+    api: &Api,
+    typed: &str,
+    to: For,
+) -> Result<String, Failure> {
     let Some(missing) = missing(api, &["dags", typed]).await? else { return Ok(typed.to_owned()) };
     let names = api.all(&["dags"], |page: DagCollection| {
         (page.dags.into_iter().map(|dag| dag.dag_id).collect(), page.total_entries)
     });
-    chosen(context, typed, &names.await?, begins, missing)
+    chosen(context, (typed, to), &names.await?, begins, missing)
 }
 
 /// The run that is meant.
-pub(crate) async fn run(context: &Context, api: &Api, typed: &Run) -> Result<Run, Failure> {
-    let dag_id = dag(context, api, &typed.dag_id).await?;
+pub(crate) async fn run(
+    context: &Context,
+    api: &Api,
+    typed: &Run,
+    to: For,
+) -> Result<Run, Failure> {
+    let dag_id = dag(context, api, &typed.dag_id, to).await?;
     let raw = typed.run_id.as_str();
     let Some(missing) = missing(api, &["dags", &dag_id, "dagRuns", raw]).await? else {
         return Ok(Run { dag_id, run_id: raw.to_owned() });
@@ -34,7 +56,7 @@ pub(crate) async fn run(context: &Context, api: &Api, typed: &Run) -> Result<Run
     let newest: RunCollection = api.get(&["dags", &dag_id, "dagRuns"], &query).await?;
     let names: Vec<String> = newest.dag_runs.into_iter().map(|run| run.dag_run_id).collect();
     let run_id = match names.first() {
-        Some(newest) if raw == LATEST => {
+        Some(newest) if raw == LATEST && to != For::Deleting => {
             context.out.note(&format!("`{LATEST}` is {newest}"));
             newest.clone()
         }
@@ -43,7 +65,7 @@ pub(crate) async fn run(context: &Context, api: &Api, typed: &Run) -> Result<Run
             return Err(Failure::new(Code::NotFound, why)
                 .next(format!("make one: `dagbok dags trigger {dag_id}`")));
         }
-        _ => chosen(context, raw, &names, begins_or_is_of, missing)?,
+        _ => chosen(context, (raw, to), &names, begins_or_is_of, missing)?,
     };
     Ok(Run { dag_id, run_id })
 }
@@ -54,13 +76,14 @@ pub(crate) async fn task(
     api: &Api,
     run: &Run,
     typed: &str,
+    to: For,
 ) -> Result<String, Failure> {
     let path = ["dagbok", "ui", "tasks", &run.dag_id, &run.run_id, typed];
     let Some(missing) = missing(api, &path).await? else { return Ok(typed.to_owned()) };
     let whole: UiRun = api.get(&["dagbok", "ui", "runs", &run.dag_id, &run.run_id], &[]).await?;
     let mut names: Vec<String> = whole.tasks.into_values().map(|task| task.task_id).collect();
     names.dedup();
-    chosen(context, typed, &names, begins, missing)
+    chosen(context, (typed, to), &names, begins, missing)
 }
 
 /// That there is no such thing; `None` where there is.
@@ -84,7 +107,7 @@ fn begins_or_is_of(name: &str, typed: &str) -> bool {
 /// The one that is meant; else what to say.
 fn chosen(
     context: &Context,
-    typed: &str,
+    (typed, to): (&str, For),
     names: &[String],
     is_meant: impl Fn(&str, &str) -> bool,
     missing: Failure,
@@ -92,6 +115,9 @@ fn chosen(
     let meant: Vec<&String> =
         names.iter().filter(|name| !typed.is_empty() && is_meant(name, typed)).collect();
     match meant.as_slice() {
+        [one] if to != For::Reading => {
+            Err(missing.next(format!("what is to be changed is named whole: is `{one}` meant?")))
+        }
         [one] => {
             context.out.note(&format!("`{typed}` is {one}"));
             Ok((*one).clone())

@@ -158,6 +158,18 @@ pub(crate) fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// The first line of a text from elsewhere, cut, without what would move a terminal's cursor.
+pub(crate) fn one_line(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let plain = line.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+    let mut line: String = plain.take(LONGEST).collect();
+    if text.trim().chars().count() > line.trim().chars().count() {
+        line.push('…');
+    }
+    line
+}
+
 /// A size for eyes: `12 B`, `340 KiB`, `1.2 GiB`.
 pub(crate) fn bytes_text(bytes: u64) -> String {
     match bytes {

@@ -59,9 +59,33 @@ pub fn settings(sources: &Sources) -> Result<Vec<Setting>, ConfigError> {
     });
     let settings = keys.map(|(key, value)| {
         let place = places.get(&key).cloned().unwrap_or(Place::Default);
+        let value = hushed(&key, value);
         Setting { key, value, place }
     });
     Ok(settings.collect())
+}
+
+/// A value without what may be secret in it: who logs in at an address, and what tasks find in their environment.
+fn hushed(key: &str, value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => match text.split_once("://") {
+            Some((scheme, rest)) => {
+                let host = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+                match rest[..host].rfind('@') {
+                    Some(at) => format!("{scheme}://…@{}", &rest[at + 1..]).into(),
+                    None => text.into(),
+                }
+            }
+            None => text.into(),
+        },
+        Value::Array(all) => all.into_iter().map(|one| hushed(key, one)).collect(),
+        Value::Object(all) if key == "executor.env" => {
+            all.into_iter().map(|(name, _)| (name, Value::from("…"))).collect()
+        }
+        Value::Object(all) => all.into_iter().map(|(name, one)| (name, hushed(key, one))).collect(),
+        other => other,
+    }
 }
 
 fn layers(sources: &Sources) -> Result<Layers, ConfigError> {

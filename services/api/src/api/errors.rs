@@ -46,6 +46,8 @@ pub(crate) enum ApiError {
     Conflict(Value),
     /// A value is sealed by a master key that has been exchanged.
     KeyRetired(String),
+    /// A variable or a connection is another than the one that was read.
+    SecretChanged(String),
     /// 413.
     TooLarge(String),
     /// 415.
@@ -95,7 +97,9 @@ impl ApiError {
             Self::Forbidden(text) => (StatusCode::FORBIDDEN, Value::String(text)),
             Self::NotFound(text) => (StatusCode::NOT_FOUND, Value::String(text)),
             Self::Conflict(detail) => (StatusCode::CONFLICT, detail),
-            Self::KeyRetired(text) => (StatusCode::CONFLICT, Value::String(text)),
+            Self::KeyRetired(text) | Self::SecretChanged(text) => {
+                (StatusCode::CONFLICT, Value::String(text))
+            }
             Self::TooLarge(text) => (StatusCode::PAYLOAD_TOO_LARGE, Value::String(text)),
             Self::WrongType(text) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Value::String(text)),
             Self::Invalid(problems) => (StatusCode::UNPROCESSABLE_ENTITY, json!(problems)),
@@ -185,8 +189,8 @@ impl From<Refusal> for ApiError {
                 "message": message,
             })),
             RefusalCode::SecretKeyRetired => Self::KeyRetired(message),
-            RefusalCode::SecretChanged
-            | RefusalCode::RunOver
+            RefusalCode::SecretChanged => Self::SecretChanged(message),
+            RefusalCode::RunOver
             | RefusalCode::RunActive
             | RefusalCode::TaskRunning
             | RefusalCode::BackfillOver

@@ -20,7 +20,7 @@ pub(crate) enum RunsCommand {
     Show(Run),
     /// Say why a run failed: the line, the log's last words, who was told, what to do
     #[command(
-        after_help = "With --json: `dag_run`, `failure`, `log`, a list of lines, `told`, the API's alerts, `next`, a list of commands"
+        after_help = "With --json: `dag_run`, `failure`, `log`, a list of lines, `told`, the API's alerts, `next`, a list of commands; of a run that goes on the API's `WhyAnswer`"
     )]
     Why(WhyRun),
     /// Print what all tasks of a run wrote, task by task
@@ -155,6 +155,22 @@ impl Retry {
     }
 }
 
+/// Airflow's states of a task.
+const TASK_STATES: [&str; 12] = [
+    "scheduled",
+    "queued",
+    "running",
+    "restarting",
+    "success",
+    "failed",
+    "skipped",
+    "upstream_failed",
+    "up_for_retry",
+    "up_for_reschedule",
+    "deferred",
+    "removed",
+];
+
 /// `dagbok tasks list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListTasks {
@@ -163,7 +179,7 @@ pub(crate) struct ListTasks {
     /// As they are in this run [default: as the DAG defines them]
     pub(crate) run_id: Option<String>,
     /// Only those in this state; may be given several times
-    #[arg(long, value_name = "STATE", requires = "run_id")]
+    #[arg(long, value_name = "STATE", requires = "run_id", value_parser = TASK_STATES)]
     pub(crate) state: Vec<String>,
 }
 

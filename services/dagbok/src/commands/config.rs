@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::{ConfigCommand, ConfigShow},
+    codes::Code,
     context::Context,
     exit::Exit,
-    failure::Outcome,
+    failure::{Failure, Outcome},
     output::Table,
 };
 
@@ -14,7 +15,7 @@ use crate::{
 pub(crate) fn run(context: &Context, command: &ConfigCommand) -> Outcome {
     match command {
         ConfigCommand::Show(args) => {
-            show(context, args);
+            show(context, args)?;
             Ok(Exit::Ok)
         }
         ConfigCommand::Check => {
@@ -30,18 +31,24 @@ pub(crate) fn run(context: &Context, command: &ConfigCommand) -> Outcome {
     }
 }
 
-fn show(context: &Context, args: &ConfigShow) {
+fn show(context: &Context, args: &ConfigShow) -> Result<(), Failure> {
     let settings = context.settings().into_iter().filter(|it| {
         (args.all || it.place != Place::Default)
             && args.key.as_ref().is_none_or(|key| it.key.starts_with(key))
     });
     let settings: Vec<_> = settings.collect();
+    if let Some(key) = &args.key
+        && !context.settings().iter().any(|it| it.key.starts_with(key))
+    {
+        return Err(Failure::new(Code::NotFound, format!("no key begins with `{key}`"))
+            .next("`dagbok config show --all` lists them"));
+    }
     if context.out.is_json() {
         let rows = settings
             .iter()
             .map(|it| json!({ "key": it.key, "value": it.value, "origin": it.place.to_string() }));
         context.out.document(&rows.collect::<Vec<_>>());
-        return;
+        return Ok(());
     }
     let mut table = Table::new(&["key", "value", "origin"]);
     for it in settings {
@@ -53,4 +60,5 @@ fn show(context: &Context, args: &ConfigShow) {
     }
     let empty = "Nothing is set: all is as it is by default; --all shows it.";
     context.out.table(&table, empty);
+    Ok(())
 }

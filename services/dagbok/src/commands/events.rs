@@ -80,7 +80,7 @@ async fn first_since(api: &Api, since: Timestamp) -> Result<u64, Failure> {
     let (mut low, mut high) = (1, last_of(api).await? + 1);
     while low < high {
         let middle = low + (high - low) / 2;
-        let query = [("from", middle.to_string()), ("follow", "false".to_owned())];
+        let query = [("from", middle.to_string()), ("limit", "1".to_owned())];
         let mut lines = api.lines(&["dagbok", "events"], &query).await?;
         let entry = lines.next::<Value>().await?;
         let at = entry.as_ref().and_then(|entry| entry["at"].as_str());

@@ -21,18 +21,24 @@ pub(crate) fn run(context: &Context, args: &Init) -> Outcome {
     let files = [("dags/first.py", DAG), ("tests/test_dags.py", TEST), ("dagbok.toml", CONFIG)];
     let folder = args.folder.as_path();
     // All are looked at before the first is written.
-    if let Some((name, _)) = files.iter().find(|(name, _)| folder.join(name).exists()) {
+    if let Some((name, _)) =
+        files.iter().find(|(name, _)| folder.join(name).symlink_metadata().is_ok())
+    {
         let what = format!("`{}` is there already", folder.join(name).display());
         return Err(
             Failure::new(Code::Refused, what).next("name another folder; nothing was written")
         );
     }
-    for (name, text) in files {
-        write(&folder.join(name), text)?;
+    for (at, (name, text)) in files.iter().enumerate() {
+        if let Err(failure) = write(&folder.join(name), text) {
+            // Half of it would be in the way of the next attempt.
+            files[..at].iter().for_each(|(name, _)| drop(fs::remove_file(folder.join(name))));
+            return Err(failure);
+        }
     }
     if context.out.is_json() {
         let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
-        context.out.document(&json!({ "folder": folder, "files": names }));
+        context.out.document(&json!({ "folder": folder.display().to_string(), "files": names }));
         return Ok(Exit::Ok);
     }
     for (name, _) in files {

@@ -1,6 +1,7 @@
 //! `dagbok status`: on one screen whether all is right, and if not, what is not. With `--json` one object: `home`, what
 //! the UI's first page has, `health`, the API's, and `executors`, a list of its `ExecutorInfo`.
 use dagbok_api::shapes::{ExecutorCollection, ExecutorInfo, Health, UiHome, UiTold, UiVerdict};
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use crate::{
@@ -8,7 +9,7 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
-    output::{Out, program, state_style, styled},
+    output::{Out, one_line, program, state_style, styled},
 };
 
 /// How many of a kind are named.
@@ -16,6 +17,8 @@ const NAMED: usize = 5;
 
 pub(crate) async fn run(context: &Context) -> Outcome {
     let api = Api::of(context).await?;
+    // Whoever reads a stopped log waits for its rows here: the two below say how it is at once.
+    let _: IgnoredAny = api.get(&["dags"], &[("limit", "1".to_owned())]).await?;
     let health: Health = api.get(&["monitor", "health"], &[]).await?;
     let home: UiHome = api.get(&["dagbok", "ui", "home"], &[]).await?;
     let executors = if api.is_read_only() { Vec::new() } else { executors(&api).await? };
@@ -131,7 +134,7 @@ fn trouble(out: Out, home: &UiHome) {
             let place =
                 why.file.as_ref().map(|file| format!(" ({file}{line})")).unwrap_or_default();
             let kind = why.exception.as_ref().unwrap_or(&why.kind);
-            format!(": {}: {kind}: {}{place}", why.task_id, why.message)
+            format!(": {}: {kind}: {}{place}", why.task_id, one_line(&why.message))
         });
         format!("{} {}{}; {}", run.dag_id, run.run_id, why.unwrap_or_default(), told(&run.told))
     });
@@ -148,11 +151,12 @@ fn trouble(out: Out, home: &UiHome) {
     listed("waiting", waiting.collect(), home.waiting.len());
     let files = home.import_errors.iter().take(NAMED).map(|it| {
         let line = it.line.map(|line| format!(":{line}")).unwrap_or_default();
-        format!("{}{line}: {}: {}", it.file, it.exception, it.message)
+        format!("{}{line}: {}: {}", it.file, it.exception, one_line(&it.message))
     });
     listed("files", files.collect(), home.verdict.import_errors);
     let alerts = home.needs_human.iter().take(NAMED);
-    let alerts = alerts.map(|it| format!("{} {}; {}", it.alert_id, it.summary, told(&it.told)));
+    let alerts =
+        alerts.map(|it| format!("{} {}; {}", it.alert_id, one_line(&it.summary), told(&it.told)));
     listed("alerts", alerts.collect(), home.verdict.unacknowledged);
     if home.verdict.failed > 0 {
         out.line(&format!("  next: {} runs why", program()));

@@ -15,15 +15,15 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
-    handles,
+    handles::{self, For},
     live::log_line_text,
     output::{program, quoted},
 };
 
 pub(crate) async fn logs(context: &Context, args: &Logs) -> Outcome {
     let api = Api::of(context).await?;
-    let run = handles::run(context, &api, &args.run).await?;
-    let task_id = handles::task(context, &api, &run, &args.task_id).await?;
+    let run = handles::run(context, &api, &args.run, For::Reading).await?;
+    let task_id = handles::task(context, &api, &run, &args.task_id, For::Reading).await?;
     let args = &Logs { run, task_id, ..*args };
     let (dag, run, task) =
         (args.run.dag_id.as_str(), args.run.run_id.as_str(), args.task_id.as_str());

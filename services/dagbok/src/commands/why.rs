@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
-    handles,
+    handles::{self, For},
     output::{Out, copy_name},
 };
 
@@ -22,7 +22,7 @@ pub(crate) async fn why(context: &Context, args: &Why) -> Outcome {
     let (dag_id, task_id) = (args.dag_id.clone(), args.task_id.as_deref());
     match args.run_id.clone() {
         None => {
-            let dag_id = handles::dag(context, &api, &dag_id).await?;
+            let dag_id = handles::dag(context, &api, &dag_id, For::Reading).await?;
             ask(context, &api, &["dagbok", "dags", &dag_id], &args.of, false).await
         }
         Some(run_id) => of_run(context, &api, &Run { dag_id, run_id }, task_id, &args.of).await,
@@ -37,10 +37,10 @@ pub(crate) async fn of_run(
     task_id: Option<&str>,
     of: &WhyOf,
 ) -> Outcome {
-    let run = handles::run(context, api, typed).await?;
+    let run = handles::run(context, api, typed, For::Reading).await?;
     let mut path = vec!["dagbok", "runs", &run.dag_id, &run.run_id];
     let task = match task_id {
-        Some(task_id) => Some(handles::task(context, api, &run, task_id).await?),
+        Some(task_id) => Some(handles::task(context, api, &run, task_id, For::Reading).await?),
         None => None,
     };
     if let Some(task) = &task {

@@ -7,15 +7,15 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::Outcome,
-    handles,
+    handles::{self, For},
     output::{Table, copy_name},
 };
 
 /// Shows which values a task has handed on, or one of them.
 pub(crate) async fn show(context: &Context, args: &Xcoms) -> Outcome {
     let api = Api::of(context).await?;
-    let run = handles::run(context, &api, &args.run).await?;
-    let task = handles::task(context, &api, &run, &args.task_id).await?;
+    let run = handles::run(context, &api, &args.run, For::Reading).await?;
+    let task = handles::task(context, &api, &run, &args.task_id, For::Reading).await?;
     let mut path = vec!["dags", &run.dag_id, "dagRuns", &run.run_id];
     path.extend(["taskInstances", &task, "xcomEntries"]);
     let copy = args.map_index.map(|index| ("map_index", index.to_string()));

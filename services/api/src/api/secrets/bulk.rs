@@ -97,6 +97,9 @@ fn each(caller: &Caller) -> Caller {
     Caller { key: None, ..caller.clone() }
 }
 
+/// How often what rests on what was read is written, where that changes meanwhile.
+pub(super) const ATTEMPTS: usize = 10;
+
 /// Tells what is wrong with any of them before the first is done.
 fn check<K: Kind>(actions: &[Action<K::Body>]) -> Result<(), ApiError> {
     let count = |action: &Action<K::Body>| match action {

@@ -181,6 +181,7 @@ async fn change(
     mask: &[String],
 ) -> Result<(), ApiError> {
     let counts = |field: &str| body::counts(mask, field);
+    let sent = open::as_json(&("patch", conn_id, &patch, mask));
     let known = ConnId::new(conn_id).map_err(|_| missing(conn_id))?;
     let (row, before) =
         open::connection(state, known.clone()).await?.ok_or_else(|| missing(conn_id))?;
@@ -210,7 +211,7 @@ async fn change(
     let description =
         patch.description.filter(|_| counts("description")).unwrap_or(row.description);
     let only = Some(SecretIs::Value(row.sealed.id));
-    let new = NewConnection { conn_id: known, conn_type, description, fields, only };
+    let new = NewConnection { conn_id: known, conn_type, description, fields, only, sent };
     set_connection(state, caller, new).await
 }
 
@@ -302,10 +303,11 @@ async fn put(
     only: Option<SecretIs>,
 ) -> Result<(), ApiError> {
     let conn_id = check(&body, &["body"])?;
+    let sent = open::as_json(&("put", &body));
     let ConnectionBody { conn_type, description, host, login, schema, port, password, .. } = body;
     let extra = checked_extra(body.extra, &["body", "extra"])?;
     let fields = ConnectionFields { host, login, password, schema, port, extra };
-    let new = NewConnection { conn_id, conn_type, description, fields, only };
+    let new = NewConnection { conn_id, conn_type, description, fields, only, sent };
     set_connection(state, caller, new).await
 }
 
@@ -329,21 +331,29 @@ impl Kind for Connections {
         Ok(rows.into_iter().map(|row| row.conn_id.to_string()).collect())
     }
 
-    async fn put(
-        state: &ApiState,
-        caller: Caller,
-        mut body: ConnectionBody,
-    ) -> Result<(), ApiError> {
+    async fn put(state: &ApiState, caller: Caller, body: ConnectionBody) -> Result<(), ApiError> {
         let is_masked =
             |text: &Option<String>| text.as_ref().is_some_and(|text| text.contains(masked::MASK));
-        if (is_masked(&body.password) || is_masked(&body.extra))
-            && let Ok(conn_id) = ConnId::new(body.connection_id.as_str())
-            && let Some((_, before)) = open::connection(state, conn_id).await?
-        {
-            body.password = masked::kept(body.password, before.password);
-            body.extra = body.extra.map(|sent| masked::unmasked(&sent, before.extra.as_deref()));
+        if !is_masked(&body.password) && !is_masked(&body.extra) {
+            return put(state, caller, body, None).await;
         }
-        put(state, caller, body, None).await
+        let mut left = bulk::ATTEMPTS;
+        loop {
+            let mut body = body.clone();
+            let mut only = None;
+            if let Ok(conn_id) = ConnId::new(body.connection_id.as_str())
+                && let Some((row, before)) = open::connection(state, conn_id).await?
+            {
+                body.password = masked::kept(body.password, before.password);
+                body.extra =
+                    body.extra.map(|sent| masked::unmasked(&sent, before.extra.as_deref()));
+                only = Some(SecretIs::Value(row.sealed.id));
+            }
+            match put(state, caller.clone(), body, only).await {
+                Err(ApiError::SecretChanged(_)) if left > 1 => left -= 1,
+                written => return written,
+            }
+        }
     }
 
     async fn change(

@@ -3,8 +3,6 @@ use serde_json::Value;
 
 /// What stands in a secret's place.
 pub(super) const MASK: &str = "***";
-/// How deep is looked for telling names, as in Airflow.
-const DEPTH: usize = 5;
 /// What a telling name has in it; the list of `shared/python/src/dagbok/masking.py`, which is Airflow's.
 const TELLING: &[&str] = &[
     "access_token",
@@ -31,32 +29,36 @@ pub(super) fn variable(key: &str, value: &str) -> (String, bool) {
     if is_telling(key) {
         return (MASK.to_owned(), true);
     }
-    if let Ok(mut read) = serde_json::from_str::<Value>(value)
-        && within(&mut read, 0)
-    {
-        return (read.to_string(), true);
+    match serde_json::from_str::<Value>(value) {
+        Ok(mut read) => {
+            let masked = within(&mut read);
+            (if masked { read.to_string() } else { value.to_owned() }, masked)
+        }
+        // What Python reads as JSON and others don't may have secrets as well.
+        Err(_) if value.trim_start().starts_with(['{', '[']) && is_telling(value) => {
+            (MASK.to_owned(), true)
+        }
+        Err(_) => (value.to_owned(), false),
     }
-    (value.to_owned(), false)
 }
 
 /// Masks what stands under telling names; whether there was any.
-fn within(value: &mut Value, depth: usize) -> bool {
+fn within(value: &mut Value) -> bool {
     let mut any = false;
     match value {
-        _ if depth > DEPTH => {}
         Value::Object(fields) => {
             for (name, field) in fields {
                 if is_telling(name) && !field.is_null() {
                     *field = MASK.into();
                     any = true;
                 } else {
-                    any |= within(field, depth + 1);
+                    any |= within(field);
                 }
             }
         }
         Value::Array(all) => {
             for one in all {
-                any |= within(one, depth + 1);
+                any |= within(one);
             }
         }
         _ => {}
@@ -64,24 +66,28 @@ fn within(value: &mut Value, depth: usize) -> bool {
     any
 }
 
-/// A variable's text that was read masked and is sent back: what is masked in it stays as it was.
-pub(super) fn unmasked_variable(key: &str, sent: &str, before: &str) -> String {
+/// A variable's text that was read masked and is sent back: what is masked in it stays as it was. An error where it can't
+/// be told what a mask stands for.
+pub(super) fn unmasked_variable(
+    key: &str,
+    sent: &str,
+    before: &str,
+) -> Result<String, &'static str> {
     if sent == MASK {
-        return before.to_owned();
+        return Ok(before.to_owned());
     }
     let read = |text: &str| serde_json::from_str::<Value>(text).ok();
     if is_telling(key) {
-        return sent.to_owned();
+        return Ok(sent.to_owned());
     }
-    let (Some(mut new), Some(old)) = (read(sent), read(before)) else { return sent.to_owned() };
-    if put_back(&mut new, &old, 0) { new.to_string() } else { sent.to_owned() }
+    let (Some(mut new), Some(old)) = (read(sent), read(before)) else { return Ok(sent.to_owned()) };
+    Ok(if put_back(&mut new, &old)? { new.to_string() } else { sent.to_owned() })
 }
 
 /// Puts back what [`within`] masks, where both have it; whether there was any.
-fn put_back(new: &mut Value, old: &Value, depth: usize) -> bool {
+fn put_back(new: &mut Value, old: &Value) -> Result<bool, &'static str> {
     let mut any = false;
     match (new, old) {
-        _ if depth > DEPTH => {}
         (Value::Object(new), Value::Object(old)) => {
             for (name, field) in new {
                 let Some(was) = old.get(name) else { continue };
@@ -89,19 +95,57 @@ fn put_back(new: &mut Value, old: &Value, depth: usize) -> bool {
                     field.clone_from(was);
                     any = true;
                 } else {
-                    any |= put_back(field, was, depth + 1);
+                    any |= put_back(field, was)?;
                 }
             }
         }
-        // Which one of a list is which is not known where some came or went.
-        (Value::Array(new), Value::Array(old)) if new.len() == old.len() => {
-            for (one, was) in new.iter_mut().zip(old) {
-                any |= put_back(one, was, depth + 1);
+        (Value::Array(new), Value::Array(old)) => {
+            let alone = new.len() == 1 && old.len() == 1;
+            for one in new {
+                any |= put_back_one(one, old, alone)?;
             }
         }
         _ => {}
     }
-    any
+    Ok(any)
+}
+
+/// As [`put_back`], of an entry of a list: which one it was is told by all that is not masked in it.
+fn put_back_one(new: &mut Value, old: &[Value], alone: bool) -> Result<bool, &'static str> {
+    if !has_mask(new) {
+        return Ok(false);
+    }
+    let looks_alike = |was: &&Value| {
+        let mut shown = (*was).clone();
+        within(&mut shown) && shown == *new
+    };
+    let mut alike = old.iter().filter(looks_alike);
+    match (alike.next(), alike.next()) {
+        (Some(was), None) => {
+            new.clone_from(was);
+            Ok(true)
+        }
+        // Entries that look alike are not told apart; where they are the same there is nothing to tell.
+        (Some(was), Some(other)) if was == other && alike.all(|one| one == was) => {
+            new.clone_from(was);
+            Ok(true)
+        }
+        _ if alone => put_back(new, &old[0]),
+        _ => Err(
+            "of a list with several entries it can't be told what `***` stands for; send the whole value",
+        ),
+    }
+}
+
+/// Whether something is masked in it.
+fn has_mask(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => fields.iter().any(|(name, field)| {
+            is_telling(name) && field.as_str() == Some(MASK) || has_mask(field)
+        }),
+        Value::Array(all) => all.iter().any(has_mask),
+        _ => false,
+    }
 }
 
 /// A connection's extra with nothing but its names.
@@ -157,16 +201,41 @@ mod tests {
     #[test]
     fn a_variable_keeps_what_is_sent_back_masked() {
         let before = r#"{"hosts": [{"password": "p", "port": 2}], "token": "t"}"#;
+        let unmasked = |key: &str, sent: &str| unmasked_variable(key, sent, before);
         let (shown, _) = variable("db", before);
-        let kept = unmasked_variable("db", &shown.replace('2', "3"), before);
+        let kept = unmasked("db", &shown.replace('2', "3")).unwrap();
         assert_eq!(kept, r#"{"hosts":[{"password":"p","port":3}],"token":"t"}"#);
-        let added = r#"{"hosts": [{"password": "***"}, {"password": "***"}], "token": "new"}"#;
-        assert_eq!(unmasked_variable("db", added, before), added);
-        assert_eq!(unmasked_variable("db", "***", before), before);
-        assert_eq!(
-            unmasked_variable("API_TOKEN", r#"{"token": "***"}"#, before),
-            r#"{"token": "***"}"#
-        );
+        let whole = r#"{"hosts": [{"password": "a"}, {"password": "b"}], "token": "new"}"#;
+        assert_eq!(unmasked("db", whole).unwrap(), whole);
+        assert_eq!(unmasked("db", "***").unwrap(), before);
+        let telling = r#"{"token": "***"}"#;
+        assert_eq!(unmasked("API_TOKEN", telling).unwrap(), telling);
+    }
+
+    #[test]
+    fn an_entry_of_a_list_gets_its_own_secret_back_or_none_does() {
+        let before = r#"[{"name":"a","password":"pa"},{"name":"b","password":"pb"}]"#;
+        let turned = r#"[{"name":"b","password":"***"},{"name":"a","password":"***"}]"#;
+        let kept = unmasked_variable("all", turned, before).unwrap();
+        assert_eq!(kept, r#"[{"name":"b","password":"pb"},{"name":"a","password":"pa"}]"#);
+        let fewer = r#"[{"name":"b","password":"***"}]"#;
+        let kept = unmasked_variable("all", fewer, before).unwrap();
+        assert_eq!(kept, r#"[{"name":"b","password":"pb"}]"#);
+        let renamed = r#"[{"name":"c","password":"***"},{"name":"a","password":"***"}]"#;
+        assert!(unmasked_variable("all", renamed, before).is_err());
+        let alike = r#"[{"password":"pa"},{"password":"pb"}]"#;
+        let shown = r#"[{"password":"***"},{"password":"***"}]"#;
+        assert!(unmasked_variable("all", shown, alike).is_err());
+    }
+
+    #[test]
+    fn what_can_not_be_looked_through_is_masked_whole() {
+        for text in [r#"{"password":"x","n":NaN}"#, r#" [{"token": "x"}, 1e400]"#] {
+            assert_eq!(variable("v", text), (MASK.to_owned(), true), "{text}");
+        }
+        let deep = format!("{}{{\"password\":\"x\"}}{}", "[".repeat(20), "]".repeat(20));
+        assert!(!variable("v", &deep).0.contains('x'));
+        assert_eq!(variable("v", "{not json").0, "{not json");
     }
 
     #[test]

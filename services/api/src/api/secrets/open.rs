@@ -87,6 +87,12 @@ impl<T: Masters> Masters for Option<T> {
     }
 }
 
+impl<A: Masters, B: Masters> Masters for (A, B) {
+    fn masters(&self) -> Vec<&str> {
+        [self.0.masters(), self.1.masters()].concat()
+    }
+}
+
 impl<T: Masters> Masters for Vec<T> {
     fn masters(&self) -> Vec<&str> {
         self.iter().flat_map(Masters::masters).collect()
@@ -175,6 +181,8 @@ pub(super) struct NewVariable<'a> {
     #[expect(clippy::option_option, reason = "not said, or said to be none")]
     pub(super) description: Option<Option<String>>,
     pub(super) only: Option<SecretIs>,
+    /// What was asked for, as it was: the same again under one key is the same request.
+    pub(super) sent: Zeroizing<Vec<u8>>,
 }
 
 /// Sets a variable.
@@ -183,7 +191,7 @@ pub(super) async fn set_variable(
     caller: Caller,
     new: NewVariable<'_>,
 ) -> Result<(), ApiError> {
-    let NewVariable { key, value, description, only } = new;
+    let NewVariable { key, value, description, only, sent } = new;
     fits(&value)?;
     let _sealing = state.sealing.read().await;
     let description = if let Some(description) = description {
@@ -193,8 +201,7 @@ pub(super) async fn set_variable(
         let before = state.read(move |store| Ok(store.variable(&name)?)).await?;
         before.and_then(|row| row.description)
     };
-    let about = (key.as_str(), &description, value);
-    sealed(state, caller, &about, |master| {
+    sealed(state, caller, &sent, |master| {
         let sealed = master.seal(Entry::Variable(&key), &value);
         let set = VariableSet { key: key.clone(), description: description.clone(), sealed };
         SecretChange::SetVariable { set, only: only.clone() }
@@ -209,6 +216,8 @@ pub(super) struct NewConnection {
     pub(super) description: Option<String>,
     pub(super) fields: ConnectionFields,
     pub(super) only: Option<SecretIs>,
+    /// What was asked for, as it was.
+    pub(super) sent: Zeroizing<Vec<u8>>,
 }
 
 /// Sets a connection.
@@ -217,12 +226,11 @@ pub(super) async fn set_connection(
     caller: Caller,
     new: NewConnection,
 ) -> Result<(), ApiError> {
-    let NewConnection { conn_id, conn_type, description, fields, only } = new;
+    let NewConnection { conn_id, conn_type, description, fields, only, sent } = new;
     fits(&fields)?;
     let _sealing = state.sealing.read().await;
     let description = description.filter(|text| !text.is_empty());
-    let about = (conn_id.as_str(), &conn_type, &description, &fields);
-    sealed(state, caller, &about, |master| {
+    sealed(state, caller, &sent, |master| {
         let sealed = master.seal(Entry::Connection(&conn_id), &fields);
         let (conn_id, conn_type) = (conn_id.clone(), conn_type.clone());
         let set = ConnectionSet { conn_id, conn_type, description: description.clone(), sealed };
@@ -233,7 +241,7 @@ pub(super) async fn set_connection(
 
 /// Holds what is to be sealed against its limit, as JSON: that is what is kept.
 fn fits(value: &impl Serialize) -> Result<(), ApiError> {
-    let bytes = Zeroizing::new(as_json(value)).len();
+    let bytes = as_json(value).len();
     if bytes <= SECRET_BYTES {
         return Ok(());
     }
@@ -242,16 +250,17 @@ fn fits(value: &impl Serialize) -> Result<(), ApiError> {
     )))
 }
 
-fn as_json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("texts and numbers have a form")
+/// As JSON, wiped when it goes.
+pub(super) fn as_json(value: &impl Serialize) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(serde_json::to_vec(value).expect("texts and numbers have a form"))
 }
 
-/// Seals and sends; again, where the key has been exchanged meanwhile. `about` is all that is asked for: the same key of
-/// a request with something else in it is another request.
+/// Seals and sends; again, where the key has been exchanged meanwhile. `sent` is all that is asked for: the same key of a
+/// request with something else in it is another request.
 async fn sealed(
     state: &ApiState,
     caller: Caller,
-    about: &(impl Serialize + Sync),
+    sent: &[u8],
     set: impl Fn(&MasterKey) -> SecretChange,
 ) -> Result<(), ApiError> {
     let mut looks = LOOKS;
@@ -260,7 +269,7 @@ async fn sealed(
         let master = ring.current();
         let mut caller = caller.clone();
         if let Some(key) = &mut caller.key {
-            let told = master.fingerprint(b"request", &Zeroizing::new(as_json(about)));
+            let told = master.fingerprint(b"request", sent);
             *key = format!("{told} {key}");
         }
         match change(state, caller, set(master)).await {

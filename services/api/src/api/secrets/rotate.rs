@@ -7,14 +7,17 @@ use dagbok_events::{Rewrapped, Sealed, SecretsRewrapped};
 use dagbok_protocol::{SecretChange, limits::REWRAPPED_AT_ONCE};
 use dagbok_secrets::{Entry, KeyFile, KeyFileError, Ring};
 
-use super::open::{change, key_file, masters, no_key, read_with_ring};
+use super::open::{Masters as _, change, key_file, masters, no_key, read_with_ring};
 use crate::{
     api::{
         errors::ApiError,
         extract::{Caller, InBody},
         state::ApiState,
     },
-    model::Store,
+    model::{
+        Store,
+        rows::{ConnectionRow, VariableRow},
+    },
     shapes::{Detail, RotateSecrets, RotatedSecrets},
 };
 
@@ -84,12 +87,14 @@ async fn lost(
     forget: bool,
 ) -> Result<Vec<String>, ApiError> {
     // What another service has wrapped anew a moment ago is not lost.
-    let ring = match read_with_ring(state, masters).await? {
-        (Ok(ring), _) => Some(ring),
-        (Err(KeyFileError::Missing(_)), used) if forget || used.is_empty() => None,
-        (Err(error), _) => return Err(error.into()),
+    let read = |store: &Store| Ok((store.variables()?, store.connections()?));
+    let (ring, rows) = read_with_ring(state, read).await?;
+    let ring = match ring {
+        Ok(ring) => Some(ring),
+        Err(KeyFileError::Missing(_)) if forget || rows.masters().is_empty() => None,
+        Err(error) => return Err(error.into()),
     };
-    let gone = state.read(move |store| unreadable(store, ring.as_ref())).await?;
+    let gone = unreadable(rows, ring.as_ref());
     if let (Some((name, _)), false) = (gone.first(), forget) {
         return Err(no_key(&format!(
             "{} can't be read: its master key is not in the key file `{}`; put that key back, or let go of what \
@@ -107,17 +112,20 @@ async fn lost(
 }
 
 /// What no key of the ring opens, and how to let it go.
-fn unreadable(store: &Store, ring: Option<&Ring>) -> Result<Vec<(String, SecretChange)>, ApiError> {
+fn unreadable(
+    (variables, connections): (Vec<VariableRow>, Vec<ConnectionRow>),
+    ring: Option<&Ring>,
+) -> Vec<(String, SecretChange)> {
     let gone = |sealed: &Sealed| ring.is_none_or(|ring| ring.find(&sealed.master).is_none());
-    let variables = store.variables()?.into_iter().filter(|row| gone(&row.sealed)).map(|row| {
+    let variables = variables.into_iter().filter(|row| gone(&row.sealed)).map(|row| {
         let name = Entry::Variable(&row.key).to_string();
         (name, SecretChange::DeleteVariable { key: row.key })
     });
-    let connections = store.connections()?.into_iter().filter(|row| gone(&row.sealed)).map(|row| {
+    let connections = connections.into_iter().filter(|row| gone(&row.sealed)).map(|row| {
         let name = Entry::Connection(&row.conn_id).to_string();
         (name, SecretChange::DeleteConnection { conn_id: row.conn_id })
     });
-    Ok(variables.chain(connections).collect())
+    variables.chain(connections).collect()
 }
 
 /// The keys that another master key wraps than the one in use, wrapped by that.

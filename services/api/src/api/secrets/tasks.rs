@@ -88,7 +88,13 @@ async fn answered(state: &ApiState, caller: Caller, asked: SecretAsk) -> Result<
         SecretAsk::SetVariable { key, value, description } => {
             let key = VariableKey::new(key).map_err(|error| no_key(&error))?;
             let description = description.map(Some);
-            let new = NewVariable { key, value: &value, description, only: None };
+            let new = NewVariable {
+                key,
+                value: &value,
+                description,
+                only: None,
+                sent: zeroize::Zeroizing::default(),
+            };
             match set_variable(state, caller, new).await {
                 // Decided, and not to be read yet: a task has no more to do than where it can be.
                 Ok(()) | Err(ApiError::Accepted(_)) => Ok(json!({})),

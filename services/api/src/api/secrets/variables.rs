@@ -179,15 +179,17 @@ async fn change(
     mask: &[String],
 ) -> Result<(), ApiError> {
     let counts = |field: &str| body::counts(mask, field);
+    let sent = open::as_json(&("patch", key, &patch, mask));
     let known = VariableKey::new(key).map_err(|_| missing(key))?;
     let (row, before) = open::variable(state, known.clone()).await?.ok_or_else(|| missing(key))?;
     let value = match patch.value.filter(|_| counts("value")) {
-        Some(value) => Zeroizing::new(masked::unmasked_variable(key, &text_of(value), &before)),
+        Some(value) => unmasked(key, &text_of(value), &before)?,
         None => before,
     };
     let description = patch.description.filter(|_| counts("description"));
     let only = Some(SecretIs::Value(row.sealed.id));
-    set_variable(state, caller, NewVariable { key: known, value: &value, description, only }).await
+    set_variable(state, caller, NewVariable { key: known, value: &value, description, only, sent })
+        .await
 }
 
 /// Deletes a variable.
@@ -250,9 +252,16 @@ async fn put(
     only: Option<SecretIs>,
 ) -> Result<(), ApiError> {
     let key = key_of(&body.key, &["body", "key"])?;
+    let sent = open::as_json(&("put", &body));
     let value = text_of(body.value);
     let description = Some(body.description);
-    set_variable(state, caller, NewVariable { key, value: &value, description, only }).await
+    set_variable(state, caller, NewVariable { key, value: &value, description, only, sent }).await
+}
+
+/// A value as it was sent, with what was masked in it.
+fn unmasked(key: &str, sent: &str, before: &str) -> Result<Zeroizing<String>, ApiError> {
+    let value = masked::unmasked_variable(key, sent, before).map(Zeroizing::new);
+    value.map_err(|why| ApiError::invalid("value_error", &["body", "value"], why))
 }
 
 /// A value as it is kept: what is no text as JSON, over lines, as Airflow writes it.
@@ -286,13 +295,25 @@ impl Kind for Variables {
     async fn put(state: &ApiState, caller: Caller, mut body: VariableBody) -> Result<(), ApiError> {
         let value = text_of(body.value);
         body.value = Value::String(value.to_string());
-        if value.contains(masked::MASK)
-            && let Ok(key) = VariableKey::new(body.key.as_str())
-            && let Some((_, before)) = open::variable(state, key).await?
-        {
-            body.value = masked::unmasked_variable(&body.key, &value, &before).into();
+        if !value.contains(masked::MASK) {
+            return put(state, caller, body, None).await;
         }
-        put(state, caller, body, None).await
+        let mut left = bulk::ATTEMPTS;
+        loop {
+            let mut body = body.clone();
+            let mut only = None;
+            if let Ok(key) = VariableKey::new(body.key.as_str())
+                && let Some((row, before)) = open::variable(state, key).await?
+            {
+                let value = unmasked(&body.key, &value, &before)?;
+                body.value = Value::String(value.to_string());
+                only = Some(SecretIs::Value(row.sealed.id));
+            }
+            match put(state, caller.clone(), body, only).await {
+                Err(ApiError::SecretChanged(_)) if left > 1 => left -= 1,
+                written => return written,
+            }
+        }
     }
 
     async fn change(

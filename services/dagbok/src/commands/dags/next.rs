@@ -3,12 +3,17 @@
 use dagbok_api::shapes::ExpectedRunCollection;
 
 use crate::{
-    api::Api, cli::NextExecution, context::Context, exit::Exit, failure::Outcome, handles,
+    api::Api,
+    cli::NextExecution,
+    context::Context,
+    exit::Exit,
+    failure::Outcome,
+    handles::{self, For},
 };
 
 pub(crate) async fn next_execution(context: &Context, args: &NextExecution) -> Outcome {
     let api = Api::of(context).await?;
-    let dag_id = &handles::dag(context, &api, &args.dag_id).await?;
+    let dag_id = &handles::dag(context, &api, &args.dag_id, For::Reading).await?;
     let limit = args.num_executions.to_string();
     let found: ExpectedRunCollection =
         api.get(&["dagbok", "dags", dag_id, "expectedRuns"], &[("limit", limit)]).await?;

@@ -8,18 +8,18 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::Outcome,
-    handles,
+    handles::{self, For},
 };
 
 pub(crate) async fn pause(context: &Context, dag_id: &str) -> Outcome {
     let api = Api::of(context).await?;
-    let dag_id = handles::dag(context, &api, dag_id).await?;
+    let dag_id = handles::dag(context, &api, dag_id, For::Changing).await?;
     set_paused(context, &api, &dag_id, true).await
 }
 
 pub(crate) async fn unpause(context: &Context, args: &Unpause) -> Outcome {
     let api = Api::of(context).await?;
-    let dag_id = handles::dag(context, &api, &args.dag_id).await?;
+    let dag_id = handles::dag(context, &api, &args.dag_id, For::Changing).await?;
     let dag_id = dag_id.as_str();
     if context.out.is_json() && !args.dry_run {
         return set_paused(context, &api, dag_id, false).await;

@@ -6,11 +6,12 @@ use super::conf_object;
 use crate::{
     api::{Api, Sent},
     cli::{Run, Trigger},
+    codes::Code,
     commands::runs::until_over,
     context::Context,
     exit::Exit,
-    failure::Outcome,
-    handles,
+    failure::{Failure, Outcome},
+    handles::{self, For},
     output::{program, quoted},
 };
 
@@ -23,14 +24,23 @@ pub(crate) async fn trigger(context: &Context, args: &Trigger) -> Outcome {
         ..TriggerBody::default()
     };
     let api = Api::of(context).await?;
-    let dag_id = &handles::dag(context, &api, &args.dag_id).await?;
+    let dag_id = &handles::dag(context, &api, &args.dag_id, For::Changing).await?;
     let sent: Sent<RunResponse> =
         api.send(Method::POST, &["dags", dag_id, "dagRuns"], &body).await?;
     let out = context.out;
+    let unnamed = "the API did not say which run was made";
     let (run_id, state) = match &sent {
         Sent::Done(run) => (run.dag_run_id.as_str(), run.state.as_str()),
-        Sent::Accepted(accepted) => (accepted["dag_run_id"].as_str().unwrap_or("?"), "accepted"),
+        Sent::Accepted(accepted) => {
+            (accepted["dag_run_id"].as_str().unwrap_or_default(), "accepted")
+        }
     };
+    if run_id.is_empty() {
+        return Err(Failure::new(Code::ApiFailed, unnamed));
+    }
+    if args.wait && out.is_json() {
+        out.note(&format!("{dag_id} {run_id} is waited for"));
+    }
     match &sent {
         // Of a run that is waited for, how it ended is the one document.
         _ if out.is_json() && args.wait => {}
@@ -51,7 +61,7 @@ pub(crate) async fn trigger(context: &Context, args: &Trigger) -> Outcome {
     }
     if args.wait {
         let run = Run { dag_id: dag_id.clone(), run_id: run_id.to_owned() };
-        return until_over(context, &api, &run, None).await;
+        return until_over(context, &api, &run, None, true).await;
     }
     Ok(Exit::Ok)
 }

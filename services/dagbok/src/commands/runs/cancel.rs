@@ -8,12 +8,12 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::Outcome,
-    handles,
+    handles::{self, For},
 };
 
 pub(crate) async fn cancel(context: &Context, args: &Cancel) -> Outcome {
     let api = Api::of(context).await?;
-    let named = &handles::run(context, &api, &args.run).await?;
+    let named = &handles::run(context, &api, &args.run, For::Changing).await?;
     let path = ["dagbok", "runs", &named.dag_id, &named.run_id, "cancel"];
     let body = RunCancel { reason: args.reason.clone() };
     let sent: Sent<RunResponse> = api.send(Method::POST, &path, &body).await?;

@@ -11,13 +11,13 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
-    handles,
+    handles::{self, For},
 };
 
 /// Shows what would run again, asks, and lets it.
 pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
     let api = Api::of(context).await?;
-    let Run { dag_id, run_id } = &handles::run(context, &api, &args.run).await?;
+    let Run { dag_id, run_id } = &handles::run(context, &api, &args.run, For::Changing).await?;
     let path = ["dagbok", "runs", dag_id, run_id, "clear"];
     let task_ids = named(args)?;
     let body = |dry_run| RunClear {
@@ -130,7 +130,7 @@ fn copies_of(task: &Cleared) -> String {
 /// Lets a run that is over be gone.
 pub(crate) async fn delete(context: &Context, args: &Delete) -> Outcome {
     let api = Api::of(context).await?;
-    let Run { dag_id, run_id } = &handles::run(context, &api, &args.run).await?;
+    let Run { dag_id, run_id } = &handles::run(context, &api, &args.run, For::Deleting).await?;
     api.delete(&["dags", dag_id, "dagRuns", run_id]).await?;
     if context.out.is_json() {
         context.out.document(&json!({ "dag_id": dag_id, "run_id": run_id }));

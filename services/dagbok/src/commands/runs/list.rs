@@ -3,7 +3,13 @@ use dagbok_api::shapes::RunCollection;
 
 use super::duration_of;
 use crate::{
-    api::Api, cli::RunsList, context::Context, exit::Exit, failure::Outcome, handles, output::Table,
+    api::Api,
+    cli::RunsList,
+    context::Context,
+    exit::Exit,
+    failure::Outcome,
+    handles::{self, For},
+    output::Table,
 };
 
 pub(crate) async fn list(context: &Context, args: &RunsList) -> Outcome {
@@ -18,7 +24,7 @@ pub(crate) async fn list(context: &Context, args: &RunsList) -> Outcome {
     }
     let api = Api::of(context).await?;
     let dag = match &args.dag_id {
-        Some(dag_id) => handles::dag(context, &api, dag_id).await?,
+        Some(dag_id) => handles::dag(context, &api, dag_id, For::Reading).await?,
         None => "~".to_owned(),
     };
     let found: RunCollection = api.get(&["dags", &dag, "dagRuns"], &query).await?;

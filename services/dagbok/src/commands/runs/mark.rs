@@ -11,13 +11,13 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::Outcome,
-    handles,
+    handles::{self, For},
 };
 
 /// Says how a run ended.
 pub(crate) async fn mark(context: &Context, args: &MarkRun) -> Outcome {
     let api = Api::of(context).await?;
-    let Run { dag_id, run_id } = &handles::run(context, &api, &args.run).await?;
+    let Run { dag_id, run_id } = &handles::run(context, &api, &args.run, For::Changing).await?;
     let path = ["dagbok", "runs", dag_id, run_id, "mark"];
     let body = RunMarkBody { state: args.state.clone(), reason: args.reason.clone() };
     let sent: Sent<RunResponse> = api.send(Method::POST, &path, &body).await?;
@@ -38,7 +38,7 @@ pub(crate) async fn mark(context: &Context, args: &MarkRun) -> Outcome {
 /// Writes a note on a run, or takes it away.
 pub(crate) async fn note(context: &Context, args: &Note) -> Outcome {
     let api = Api::of(context).await?;
-    let Run { dag_id, run_id } = &handles::run(context, &api, &args.run).await?;
+    let Run { dag_id, run_id } = &handles::run(context, &api, &args.run, For::Changing).await?;
     let path = ["dags", dag_id, "dagRuns", run_id];
     let body = RunPatch { state: None, note: Some(args.text.clone()) };
     let sent: Sent<RunResponse> = api.send(Method::PATCH, &path, &body).await?;
@@ -55,8 +55,8 @@ pub(crate) async fn note(context: &Context, args: &Note) -> Outcome {
 pub(crate) async fn note_task(context: &Context, args: &NoteTask) -> Outcome {
     let index = args.map_index.map(|index| index.to_string());
     let api = Api::of(context).await?;
-    let run = handles::run(context, &api, &args.run).await?;
-    let task_id = handles::task(context, &api, &run, &args.task_id).await?;
+    let run = handles::run(context, &api, &args.run, For::Changing).await?;
+    let task_id = handles::task(context, &api, &run, &args.task_id, For::Changing).await?;
     let mut path = vec!["dags", &run.dag_id, "dagRuns", &run.run_id, "taskInstances"];
     path.push(&task_id);
     path.extend(index.as_deref());
@@ -76,8 +76,8 @@ pub(crate) async fn note_task(context: &Context, args: &NoteTask) -> Outcome {
 pub(crate) async fn mark_task(context: &Context, args: &MarkTask) -> Outcome {
     let index = args.map_index.map(|index| index.to_string());
     let api = Api::of(context).await?;
-    let run = handles::run(context, &api, &args.run).await?;
-    let task_id = handles::task(context, &api, &run, &args.task_id).await?;
+    let run = handles::run(context, &api, &args.run, For::Changing).await?;
+    let task_id = handles::task(context, &api, &run, &args.task_id, For::Changing).await?;
     let mut path = vec!["dags", &run.dag_id, "dagRuns", &run.run_id, "taskInstances"];
     path.push(&task_id);
     path.extend(index.as_deref());

@@ -12,7 +12,7 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
-    handles,
+    handles::{self, For},
     output::{Table, seconds_text, state_style, styled},
 };
 
@@ -21,7 +21,7 @@ const PAGE: usize = 1_000;
 
 pub(crate) async fn show(context: &Context, args: &Run) -> Outcome {
     let api = Api::of(context).await?;
-    let Run { dag_id, run_id } = &handles::run(context, &api, args).await?;
+    let Run { dag_id, run_id } = &handles::run(context, &api, args, For::Reading).await?;
     let run: RunResponse = api.get(&["dags", dag_id, "dagRuns", run_id], &[]).await?;
     let tasks = tasks_of(&api, dag_id, run_id).await?;
     let path = ["dagbok", "runs", dag_id, run_id, "changes"];

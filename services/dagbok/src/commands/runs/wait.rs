@@ -13,7 +13,7 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
-    handles,
+    handles::{self, For},
     output::{state_style, styled},
 };
 
@@ -24,8 +24,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn wait(context: &Context, args: &Wait) -> Outcome {
     let api = Api::of(context).await?;
-    let run = handles::run(context, &api, &args.run).await?;
-    until_over(context, &api, &run, args.timeout.map(|timeout| timeout.0)).await
+    let run = handles::run(context, &api, &args.run, For::Reading).await?;
+    until_over(context, &api, &run, args.timeout.map(|timeout| timeout.0), true).await
 }
 
 /// Waits for a run, and ends as it did.
@@ -34,9 +34,11 @@ pub(crate) async fn until_over(
     api: &Api,
     run: &Run,
     timeout: Option<Duration>,
+    is_known: bool,
 ) -> Outcome {
     let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut seen = false;
+    // Of one that is known to be there an API that is away for a moment is no news.
+    let (mut seen, mut found) = (is_known, false);
     let waited = loop {
         let left = until
             .map_or(STRETCH, |until| until.saturating_duration_since(Instant::now()).min(STRETCH));
@@ -44,7 +46,7 @@ pub(crate) async fn until_over(
         let path = ["dagbok", "runs", &run.dag_id, &run.run_id, "wait"];
         match api.get::<RunWait>(&path, &query).await {
             Ok(waited) => {
-                seen = true;
+                (seen, found) = (true, true);
                 let over = until.is_some_and(|until| Instant::now() >= until);
                 if waited.finished || over || context.home_to_read().is_some() {
                     break waited;
@@ -53,7 +55,8 @@ pub(crate) async fn until_over(
             // A service that is started again takes a moment; a run that was there goes on.
             Err(failure)
                 if seen
-                    && matches!(failure.code(), Code::ApiUnreachable | Code::ApiFailed)
+                    && (matches!(failure.code(), Code::ApiUnreachable | Code::ApiFailed)
+                        || is_known && failure.code() == Code::NotFound && !found)
                     && until.is_none_or(|until| Instant::now() + PAUSE < until) =>
             {
                 tokio::time::sleep(PAUSE).await;

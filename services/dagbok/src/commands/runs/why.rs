@@ -1,6 +1,6 @@
 //! `dagbok runs why`: why a run failed, on one screen: the line, the log's last words, who was told, what to do. Of a run
 //! that goes on, what it waits for. With `--json` one object: `dag_run`, `failure`, `log`, a list of lines, `told`, the
-//! API's alerts, and `next`, a list of commands.
+//! API's alerts, and `next`, a list of commands; of a run that goes on the API's `WhyAnswer`.
 use dagbok_api::shapes::{
     AlertCollection, AlertResponse, RunCollection, RunResponse, TaskInstance,
     TaskInstanceCollection, TryFailure, UiLog,
@@ -16,9 +16,9 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
-    handles,
+    handles::{self, For},
     live::clock_part,
-    output::{Out, program, quoted, state_style, styled},
+    output::{Out, one_line, program, quoted, state_style, styled},
 };
 
 /// Lines of a log that are shown.
@@ -71,9 +71,9 @@ async fn meant(context: &Context, api: &Api, args: &WhyRun) -> Result<Option<Run
     let dag_id = match (&args.dag_id, &args.run_id) {
         (Some(dag_id), Some(run_id)) => {
             let typed = Run { dag_id: dag_id.clone(), run_id: run_id.clone() };
-            return handles::run(context, api, &typed).await.map(Some);
+            return handles::run(context, api, &typed, For::Reading).await.map(Some);
         }
-        (Some(dag_id), None) => handles::dag(context, api, dag_id).await?,
+        (Some(dag_id), None) => handles::dag(context, api, dag_id, For::Reading).await?,
         (None, _) => "~".to_owned(),
     };
     let query = [("state", "failed"), ("order_by", "-end_date"), ("limit", "1")];
@@ -85,11 +85,12 @@ async fn meant(context: &Context, api: &Api, args: &WhyRun) -> Result<Option<Run
 
 async fn look(api: &Api, run: RunResponse) -> Result<Found, Failure> {
     let (dag, id) = (run.dag_id.clone(), run.dag_run_id.clone());
-    let query = [("state", "failed".to_owned()), ("limit", "1000".to_owned())];
+    let query = [("state", "failed"), ("order_by", "end_date"), ("limit", "1")];
+    let query = query.map(|(name, value)| (name, value.to_owned()));
     let path = ["dags", &dag, "dagRuns", &id, "taskInstances"];
     let failed: TaskInstanceCollection = api.get(&path, &query).await?;
     // A task that failed since another had is of no interest here.
-    let task = failed.task_instances.into_iter().min_by_key(|task| task.end_date.map(|at| at.0));
+    let task = failed.task_instances.into_iter().next();
     let failure = task.as_ref().and_then(|task| task.dagbok.failure.clone());
     let log = match &task {
         Some(task) => log_of(api, task).await?,
@@ -120,7 +121,7 @@ async fn log_of(api: &Api, task: &TaskInstance) -> Result<Vec<String>, Failure> 
     Ok(lines
         .map(|line| {
             let time = line.t.as_deref().map(clock_part).unwrap_or_default();
-            format!("{time} {}", line.m.lines().next().unwrap_or_default())
+            format!("{time} {}", one_line(&line.m))
         })
         .collect())
 }
@@ -188,10 +189,15 @@ fn print_failure(out: Out, failure: &TryFailure) {
     let kind = failure.exception.as_deref().unwrap_or(&failure.kind);
     let message = failure.message.as_str();
     let message = message.strip_prefix(&format!("{kind}: ")).unwrap_or(message);
-    out.line(&format!("  {}{place}", styled(state_style("failed"), &format!("{kind}: {message}"))));
+    out.line(&format!(
+        "  {}{place}",
+        styled(state_style("failed"), &format!("{kind}: {}", one_line(message)))
+    ));
     let traced: Vec<&str> = failure.traceback.iter().flat_map(|text| text.lines()).collect();
-    for line in &traced[traced.len().saturating_sub(TRACED)..] {
-        out.line(&format!("    {line}"));
+    // Its last words are those above.
+    let frames = traced.iter().rposition(|line| line.starts_with(' ')).map_or(0, |last| last + 1);
+    for line in &traced[frames.saturating_sub(TRACED)..frames] {
+        out.line(&format!("    {}", one_line(line)));
     }
 }
 

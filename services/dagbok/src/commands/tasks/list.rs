@@ -9,7 +9,7 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::Outcome,
-    handles,
+    handles::{self, For},
     output::Table,
 };
 
@@ -28,7 +28,7 @@ pub(crate) async fn list(context: &Context, args: &ListTasks) -> Outcome {
 }
 
 async fn of_dag(context: &Context, api: &Api, typed: &str) -> Outcome {
-    let dag_id = handles::dag(context, api, typed).await?;
+    let dag_id = handles::dag(context, api, typed, For::Reading).await?;
     let found: TaskCollection = api.get(&["dags", &dag_id, "tasks"], &[]).await?;
     if context.out.is_json() {
         context.out.document(&found);
@@ -49,7 +49,7 @@ async fn of_dag(context: &Context, api: &Api, typed: &str) -> Outcome {
 }
 
 async fn of_run(context: &Context, api: &Api, typed: &Run, states: &[String]) -> Outcome {
-    let Run { dag_id, run_id } = &handles::run(context, api, typed).await?;
+    let Run { dag_id, run_id } = &handles::run(context, api, typed, For::Reading).await?;
     let run: RunResponse = api.get(&["dags", dag_id, "dagRuns", run_id], &[]).await?;
     let mut query = vec![("limit", MOST.to_string())];
     query.extend(states.iter().map(|state| ("state", state.clone())));

@@ -9,14 +9,14 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
-    handles,
+    handles::{self, For},
     live::log_line_text,
     output::{copy_name, state_style, styled},
 };
 
 pub(crate) async fn of_run(context: &Context, args: &RunLogs) -> Outcome {
     let api = Api::of(context).await?;
-    let Run { dag_id, run_id } = &handles::run(context, &api, &args.run).await?;
+    let Run { dag_id, run_id } = &handles::run(context, &api, &args.run, For::Reading).await?;
     let mut tasks = Vec::new();
     loop {
         let mut query = vec![("limit", "1000".to_owned()), ("offset", tasks.len().to_string())];
