@@ -228,6 +228,7 @@ const fn changes_watchers(fact: &Fact) -> bool {
             | Fact::DagUnpaused(_)
             | Fact::DagDisappeared(_)
             | Fact::DagForgotten(_)
+            | Fact::BundlePublished(_)
     )
 }
 
