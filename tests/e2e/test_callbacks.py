@@ -117,6 +117,7 @@ def test_a_dags_callbacks_are_called_kept_and_shown(start: Start, dags: Path, tm
     shown = it.cli.ok("runs", "callbacks", "told", "bad")
     assert "on_failure_callback" in shown
     assert "the pager is out of order" in shown
+    assert "called        on_failure_callback failed" in it.cli.ok("runs", "show", "told", "bad")
     (alert,) = wait_until("an alert", lambda: of_rule(it, "callback_failed"))
     assert (alert["state"], alert["labels"]["callback_of"]) == ("firing", "dag")
     # What works again is no trouble any more.

@@ -74,7 +74,7 @@ def test_each_event_of_a_watcher_makes_a_run(running: Standalone, dags: Path, tm
         lambda: [
             fact
             for record in running.api.events()
-            if record.get("run_id") == "__watch__1"
+            if record.get("run_id") == "__watch__"
             for fact in record["facts"]
             if fact["type"] == "TriggerFailed"
         ],

@@ -109,7 +109,7 @@ impl Stage {
         let watched = watched.then(|| namespace.watch_items());
         namespace.evolve(namespace.last_seq() + 1, record);
         if let Some(before) = watched {
-            self.change_watchers(before, namespace.watch_items());
+            self.change_watchers(&before, namespace.watch_items());
         }
         if let Scope::Run(key) = &record.scope {
             if waiting.is_empty() {
@@ -157,11 +157,11 @@ impl Stage {
     }
 
     /// Offers watchers of assets that are to run from now on, and has those end that are not.
-    fn change_watchers(&mut self, before: Vec<WorkItem>, after: Vec<WorkItem>) {
+    fn change_watchers(&mut self, before: &[WorkItem], after: Vec<WorkItem>) {
         let keys = |items: &[WorkItem]| -> BTreeSet<TryKey> {
             items.iter().map(|item| item.key.clone()).collect()
         };
-        let (old, new) = (keys(&before), keys(&after));
+        let (old, new) = (keys(before), keys(&after));
         self.effects.triggers_over.extend(old.difference(&new).cloned());
         self.effects.work.extend(after.into_iter().filter(|item| !old.contains(&item.key)));
     }
@@ -228,6 +228,7 @@ const fn changes_watchers(fact: &Fact) -> bool {
             | Fact::DagUnpaused(_)
             | Fact::DagDisappeared(_)
             | Fact::DagForgotten(_)
+            | Fact::BundlePublished(_)
     )
 }
 

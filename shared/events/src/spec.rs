@@ -116,7 +116,7 @@ pub struct AssetWatcher {
     pub name: String,
     /// What each of its events brings up to date.
     pub asset: AssetKey,
-    /// The trigger.
+    /// By which class it is watched, made of which arguments.
     pub trigger: TriggerCall,
 }
 

@@ -58,8 +58,8 @@ pub const TRIGGERS_OVER: &str = "triggers-over";
 /// the leg the attempt. No task may be called so.
 pub const DAG_CALLBACK: &str = "__dag_callback__";
 
-/// What stands in place of a run's id in the key of an asset's watcher, before its DAG's version; its place among the
-/// DAG's watchers is the map index.
+/// What stands in place of the ids of a DAG and a run in the key of an asset's watcher, whose task is a digest of what it
+/// is made of.
 pub const WATCH: &str = "__watch__";
 
 /// The key of a work item: while it is stored or in flight no second copy is taken.

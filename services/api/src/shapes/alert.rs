@@ -77,8 +77,8 @@ pub struct AlertNotification {
 pub struct AlertResponse {
     /// Its number, from one, in the order of opening.
     pub alert_id: u64,
-    /// `run_failed`, `run_missing`, `run_missed`, `callback_failed`, `import_error`, `dag_vanished`, `stuck_queued`, `receiver_failing`,
-    /// `configuration_refused`, `scheduler_silent`, `heartbeat_missing` or `test`.
+    /// `run_failed`, `run_missing`, `run_missed`, `callback_failed`, `import_error`, `dag_vanished`, `stuck_queued`,
+    /// `receiver_failing`, `configuration_refused`, `scheduler_silent`, `heartbeat_missing` or `test`.
     pub rule: String,
     /// Whose trouble it is, as `dag:etl`.
     pub scope: String,

@@ -15,7 +15,7 @@ pub(crate) enum RunsCommand {
     List(List),
     /// Show one run and its tasks
     #[command(
-        after_help = "With --json: `run`, the API's DAGRunResponse, `tasks`, a list of its TaskInstanceResponse, and `changes`, who changed its history, why, and what was before"
+        after_help = "With --json: `run`, the API's DAGRunResponse, `tasks`, a list of its TaskInstanceResponse, `changes`, who changed its history, why, and what was before, and `callbacks`, the calls of the DAG's callbacks"
     )]
     Show(Run),
     /// Say why a run failed: the line, the log's last words, who was told, what to do

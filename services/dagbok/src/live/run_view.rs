@@ -105,6 +105,17 @@ impl RunView {
         self.ended.is_some_and(|(state, _)| self.callback.is_some() || !calls(state))
     }
 
+    fn call_moved(&mut self, fact: &Fact) -> Change {
+        match fact {
+            Fact::DagCallbackSucceeded(_) => self.called("success", None),
+            Fact::DagCallbackFailed(f) => self.called("failed", Some(f.failure.clone())),
+            _ => {
+                let copy = TaskCopy::of(&callback_id(), MapIndex::UNMAPPED);
+                Change::Began(copy, TryNumber::FIRST)
+            }
+        }
+    }
+
     fn called(&mut self, state: &'static str, failure: Option<Failure>) -> Change {
         let message = failure.as_ref().map(|failure| failure.message.clone());
         self.callback = Some(Called { state, failure });
@@ -169,12 +180,9 @@ impl RunView {
                 let of = (&f.task_id, f.map_index, f.further);
                 return self.end_all(of, marked_word(f.state), at);
             }
-            Fact::DagCallbackStarted(_) => {
-                let copy = TaskCopy::of(&callback_id(), MapIndex::UNMAPPED);
-                return Change::Began(copy, TryNumber::FIRST);
-            }
-            Fact::DagCallbackSucceeded(_) => return self.called("success", None),
-            Fact::DagCallbackFailed(f) => return self.called("failed", Some(f.failure.clone())),
+            Fact::DagCallbackStarted(_)
+            | Fact::DagCallbackSucceeded(_)
+            | Fact::DagCallbackFailed(_) => return self.call_moved(fact),
             Fact::RunSucceeded(_)
             | Fact::RunMarked(RunMarked {
                 state: RunMark::Success, teardowns_left: false, ..

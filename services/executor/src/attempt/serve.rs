@@ -255,30 +255,10 @@ impl Server {
                 self.push(key, None, Address::new(&dag_id, &run_id, &task_id, map_index), said)
                     .await
             }
-            "SetRenderedMapIndex" => {
-                let SetRenderedMapIndex { rendered_map_index } = fields(body)?;
-                let rendered_map_index = self.log.masks().text(rendered_map_index);
-                let body = ReportBody::Named { rendered_map_index };
-                let sent = self.reporter.report(&self.key, body).send().await;
-                sent.map_err(|error| ("GENERIC_ERROR", error.to_string()))?;
-                Ok(Value::Null)
-            }
-            "CallbackBegun" => {
-                said.calling = Some(fields::<CallbackBegun>(body)?.callback);
-                Ok(Value::Null)
-            }
-            "CallbackEnded" => {
-                said.calling = None;
-                Ok(Value::Null)
-            }
-            "CallbackFailed" => {
-                let CallbackFailed { callback, message } = fields(body)?;
-                let message = self.log.masks().text(message);
-                let body = ReportBody::CallbackFailed { callback, message };
-                let sent = self.reporter.report(&self.key, body).send().await;
-                sent.map_err(|error| ("GENERIC_ERROR", error.to_string()))?;
-                Ok(Value::Null)
-            }
+            "SetRenderedMapIndex" => self.named(fields(body)?).await,
+            "CallbackBegun" => Ok(calls(said, Some(fields::<CallbackBegun>(body)?.callback))),
+            "CallbackEnded" => Ok(calls(said, None)),
+            "CallbackFailed" => self.callback_failed(fields(body)?).await,
             // Where they will be kept is not decided; the task goes on without.
             "SetRenderedFields" => Ok(Value::Null),
             "MaskSecret" => {
@@ -326,6 +306,26 @@ impl Server {
         let deferred = deferral::deferred(asked, self.xcoms.store()).await;
         let deferred = deferred.map_err(|why| ("GENERIC_ERROR", why))?;
         Ok(end(said, Ending::Deferred(Box::new(deferred))))
+    }
+
+    /// A copy has a name for people.
+    async fn named(
+        &self,
+        SetRenderedMapIndex { rendered_map_index }: SetRenderedMapIndex,
+    ) -> Reply {
+        let rendered_map_index = self.log.masks().text(rendered_map_index);
+        self.report(ReportBody::Named { rendered_map_index }).await
+    }
+
+    /// A callback of the task raised.
+    async fn callback_failed(&self, CallbackFailed { callback, message }: CallbackFailed) -> Reply {
+        let message = self.log.masks().text(message);
+        self.report(ReportBody::CallbackFailed { callback, message }).await
+    }
+
+    async fn report(&self, body: ReportBody) -> Reply {
+        let sent = self.reporter.report(&self.key, body).send().await;
+        sent.map(|()| Value::Null).map_err(|error| ("GENERIC_ERROR", error.to_string()))
     }
 
     async fn get_xcom(&mut self, asked: GetXCom) -> Reply {
@@ -442,6 +442,12 @@ fn outlet(said: Outlet) -> Option<OutletEvent> {
         Some(AssetRef::Asset { name, uri, group: "asset".to_owned(), extra: None })
     };
     Some(OutletEvent { asset: refers.or_else(named)?, extra, aliases })
+}
+
+/// Notes which callback of the task is being called.
+fn calls(said: &mut Said, callback: Option<String>) -> Value {
+    said.calling = callback;
+    Value::Null
 }
 
 /// The first word counts.

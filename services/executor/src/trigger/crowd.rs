@@ -298,6 +298,7 @@ impl Crowd {
         let shown = text::cut(&self.shared.masks.text(event.clone()), 512);
         tracing::info!(key = %held.item.key, event = shown, "a watcher of an asset fired");
         let (shared, item) = (Arc::clone(&self.shared), Arc::clone(&held.item));
+        let events = self.events.clone();
         tokio::spawn(async move {
             let body = match deferral::pack(&shared.store, "the watcher's event", event).await {
                 Ok(event) => {
@@ -308,8 +309,17 @@ impl Crowd {
                     ReportBody::TriggerFailed { why, traceback, log: None }
                 }
             };
-            if let Err(error) = shared.reporter.report(&item.key, body).send().await {
-                tracing::error!(key = %item.key, %error, "a watcher's event can't be reported");
+            let report = shared.reporter.report(&item.key, body);
+            let refused = match report.send_asking().await {
+                Ok(waiting) => report.answer(waiting).await.is_err(),
+                Err(error) => {
+                    tracing::error!(key = %item.key, %error, "a watcher's event can't be reported");
+                    false
+                }
+            };
+            report.forget();
+            if refused {
+                drop(events.send(Event::Over(vec![item.key.clone()])));
             }
         });
     }

@@ -130,7 +130,9 @@ async fn hear(reading: OwnedReadHalf, group: GroupNo, events: &mpsc::UnboundedSe
                         format!("its process said `{kind}` of it, which is not understood here");
                     Word::unusable(&kind, of?, why)
                 });
-                drop(word.map(|word| events.send(Event::Said(group, word))));
+                if let Some(word) = word {
+                    drop(events.send(Event::Said(group, word)));
+                }
             }
             Ok(Some(Incoming::TooLarge { bytes, seen, .. })) => {
                 let kind = word::kind_named(&seen);
@@ -138,7 +140,9 @@ async fn hear(reading: OwnedReadHalf, group: GroupNo, events: &mpsc::UnboundedSe
                 let limit = PAYLOAD_BYTES >> 20;
                 let why = format!("its `{kind}` has {bytes} bytes; the limit is {limit} MiB");
                 let word = word::trigger_named(&seen).and_then(|of| Word::unusable(&kind, of, why));
-                drop(word.map(|word| events.send(Event::Said(group, word))));
+                if let Some(word) = word {
+                    drop(events.send(Event::Said(group, word)));
+                }
             }
             Ok(None) => return,
             Err(error) => {

@@ -300,7 +300,7 @@ impl Namespace {
                 queue: it.item.queue.clone(),
             }))
         };
-        Some(self.of_callback(at, it, vec![fact]))
+        Some(of_callback(at, it, vec![fact]))
     }
 
     /// Says that nobody takes one.
@@ -314,15 +314,7 @@ impl Namespace {
             attempt: it.item.key.leg,
             queue: it.item.queue.clone(),
         });
-        late.then(|| self.of_callback(at, it, vec![fact]))
-    }
-
-    fn of_callback(&self, at: Timestamp, it: &Callback, facts: Vec<Fact>) -> Record {
-        let trace = it.item.traceparent.clone();
-        let trace =
-            trace.map(|traceparent| dagbok_events::TraceContext { traceparent, tracestate: None });
-        let by = dagbok_events::Actor::Scheduler;
-        own(at, by, dagbok_events::Scope::Run(run_of(&it.item.key)), trace, facts)
+        late.then(|| of_callback(at, it, vec![fact]))
     }
 
     /// What an executor is given of a callback that is offered; `None` once it is not any more.
@@ -380,7 +372,7 @@ impl Namespace {
         let it = self.callback_named(key)?;
         let Stand::Begun { executor } = &it.stand else { return None };
         let fact = lost_fact(key, executor, true, None);
-        Some(self.of_callback(at, it, vec![fact]))
+        Some(of_callback(at, it, vec![fact]))
     }
 
     /// Whose call it is, and which; an error says why nothing can be said of it.
@@ -402,6 +394,15 @@ impl Namespace {
     pub(super) fn is_callback_begun(&self, key: &TryKey) -> bool {
         self.callback_named(key).is_some_and(|it| matches!(it.stand, Stand::Begun { .. }))
     }
+}
+
+/// A record of the scheduler's own about a callback.
+fn of_callback(at: Timestamp, it: &Callback, facts: Vec<Fact>) -> Record {
+    let trace = it.item.traceparent.clone();
+    let trace =
+        trace.map(|traceparent| dagbok_events::TraceContext { traceparent, tracestate: None });
+    let by = dagbok_events::Actor::Scheduler;
+    own(at, by, dagbok_events::Scope::Run(run_of(&it.item.key)), trace, facts)
 }
 
 fn run_of(key: &TryKey) -> RunKey {

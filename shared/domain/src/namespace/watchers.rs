@@ -1,33 +1,27 @@
 //! Watchers of assets: triggers that run for as long as a DAG that is scheduled on the asset is there and not paused.
 //! Which those are follows from the DAGs as they are; nothing else is kept of them.
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use dagbok_events::{
-    AssetWatcher, DagId, Leg, MapIndex, PoolName, QueueName, RunId, RunType, TaskId, TryKey,
-    TryNumber,
+    AssetWatcher, DagId, Leg, MapIndex, Payload, PoolName, QueueName, RunId, RunType, TaskId,
+    TryKey, TryNumber, hex,
 };
 use dagbok_protocol::{RunContext, WorkItem, names::WATCH};
+use sha1::{Digest as _, Sha1};
 
 use super::{DEFAULT_POOL, Dag, Namespace};
 
-/// What stands in place of a task's id in a watcher's key.
-const WATCHER: &str = "__watcher__";
-
 impl Namespace {
     /// The watchers that are to run, each once though several DAGs have it: that of the first of them does.
-    fn watchers(&self) -> Vec<(&DagId, &Dag, u32, &AssetWatcher)> {
-        let mut seen: BTreeSet<(&str, &str, &str, String)> = BTreeSet::new();
-        let mut found = Vec::new();
+    fn watchers(&self) -> BTreeMap<TryKey, Watching<'_>> {
+        let mut found = BTreeMap::new();
         for dag_id in &self.index.watching {
             let Some(dag) = self.dags.get(dag_id).filter(|dag| !dag.paused && !dag.gone) else {
                 continue;
             };
-            for (place, watcher) in (0_u32..).zip(&dag.current.spec.watchers) {
-                let (asset, trigger) = (&watcher.asset, &watcher.trigger);
-                let kwargs = format!("{:?}", trigger.kwargs);
-                if seen.insert((&asset.name, &asset.uri, &trigger.class_path, kwargs)) {
-                    found.push((dag_id, dag.as_ref(), place, watcher));
-                }
+            for watcher in &dag.current.spec.watchers {
+                let watching = Watching { dag_id, dag, watcher };
+                found.entry(watching.key()).or_insert(watching);
             }
         }
         found
@@ -35,23 +29,19 @@ impl Namespace {
 
     /// What triggerers are given to run for assets.
     pub fn watch_items(&self) -> Vec<WorkItem> {
-        let items = self.watchers().into_iter();
-        items
-            .map(|(dag_id, dag, place, watcher)| self.item_of(dag_id, dag, place, watcher))
-            .collect()
+        let watchers = self.watchers().into_iter();
+        watchers.map(|(key, watching)| self.watch_item(key, &watching)).collect()
     }
 
-    /// Whose trigger this is; `None` where it is not to run any more.
-    pub(super) fn watcher_named(&self, key: &TryKey) -> Option<&AssetWatcher> {
-        let wanted = |(dag_id, dag, place, _): &(&DagId, &Dag, u32, &AssetWatcher)| {
-            key_of(dag_id, dag, *place) == *key
-        };
-        self.watchers().into_iter().find(wanted).map(|(.., watcher)| watcher)
+    /// Whose trigger this is, and of which DAG; `None` where it is not to run any more.
+    pub(super) fn watcher_named(&self, key: &TryKey) -> Option<(&DagId, &AssetWatcher)> {
+        self.watchers().remove(key).map(|found| (found.dag_id, found.watcher))
     }
 
-    fn item_of(&self, dag_id: &DagId, dag: &Dag, place: u32, watcher: &AssetWatcher) -> WorkItem {
+    fn watch_item(&self, key: TryKey, of: &Watching<'_>) -> WorkItem {
+        let Watching { dag, watcher, .. } = of;
         WorkItem {
-            key: key_of(dag_id, dag, place),
+            key,
             queued_seq: self.last_seq,
             queued_at: self.last_at,
             bundle: dag.bundle.clone(),
@@ -85,14 +75,31 @@ impl Namespace {
     }
 }
 
-/// Another for each version of the DAG: its code may be another.
-fn key_of(dag_id: &DagId, dag: &Dag, place: u32) -> TryKey {
-    TryKey {
-        dag_id: dag_id.clone(),
-        run_id: RunId::new(format!("{WATCH}{}", dag.current.number)).expect("it is a name"),
-        task_id: TaskId::new(WATCHER).expect("it is a name"),
-        map_index: MapIndex(i32::try_from(place).unwrap_or(i32::MAX)),
-        try_number: TryNumber::FIRST,
-        leg: Leg::FIRST,
+/// A watcher, and the DAG that it runs for.
+struct Watching<'a> {
+    dag_id: &'a DagId,
+    dag: &'a Dag,
+    watcher: &'a AssetWatcher,
+}
+
+impl Watching<'_> {
+    /// The same for all DAGs that have it, and another where its code may be another.
+    fn key(&self) -> TryKey {
+        let AssetWatcher { asset, trigger, .. } = self.watcher;
+        let kwargs = match &trigger.kwargs {
+            Payload::Inline(text) => text,
+            Payload::Blob { digest, .. } => digest.as_str(),
+        };
+        let parts =
+            [&asset.name, &asset.uri, &trigger.class_path, kwargs, self.dag.bundle.as_str()];
+        let digest = hex(&Sha1::digest(parts.join("\0").as_bytes()));
+        TryKey {
+            dag_id: DagId::new(WATCH).expect("it is a name"),
+            run_id: RunId::new(WATCH).expect("it is a name"),
+            task_id: TaskId::new(digest).expect("it is made of letters and digits"),
+            map_index: MapIndex::UNMAPPED,
+            try_number: TryNumber::FIRST,
+            leg: Leg::FIRST,
+        }
     }
 }

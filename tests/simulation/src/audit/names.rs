@@ -8,6 +8,7 @@ pub(super) fn brief(seq: u64, record: &Record) -> String {
 }
 
 /// A fact's name.
+#[expect(clippy::too_many_lines, reason = "one arm a fact, and none may be forgotten")]
 pub(super) const fn kind_of(fact: &Fact) -> &'static str {
     match fact {
         Fact::DagRegistered(_) => "DagRegistered",

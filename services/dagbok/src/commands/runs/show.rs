@@ -1,7 +1,8 @@
 //! `dagbok runs show`; with `--json` one object: `run`, the API's `DAGRunResponse`, `tasks`, a list
-//! of its `TaskInstanceResponse`, and `changes`, the API's `RunChange`s.
+//! of its `TaskInstanceResponse`, `changes`, the API's `RunChange`s, and `callbacks`, its `DagCallback`s.
 use dagbok_api::shapes::{
-    RunChange, RunChangeCollection, RunResponse, TaskInstance, TaskInstanceCollection, TaskWasCount,
+    DagCallbackCollection, RunChange, RunChangeCollection, RunResponse, TaskInstance,
+    TaskInstanceCollection, TaskWasCount,
 };
 use serde_json::json;
 
@@ -26,9 +27,13 @@ pub(crate) async fn show(context: &Context, args: &Run) -> Outcome {
     let tasks = tasks_of(&api, dag_id, run_id).await?;
     let path = ["dagbok", "runs", dag_id, run_id, "changes"];
     let changes: RunChangeCollection = api.get(&path, &[]).await?;
+    let path = ["dagbok", "callbacks", &args.dag_id, &args.run_id];
+    let called: DagCallbackCollection = api.get(&path, &[]).await?;
     let out = context.out;
     if out.is_json() {
-        out.document(&json!({ "run": run, "tasks": tasks, "changes": changes.changes }));
+        out.document(&json!({
+            "run": run, "tasks": tasks, "changes": changes.changes, "callbacks": called.callbacks,
+        }));
         return Ok(Exit::Ok);
     }
     let state = styled(state_style(&run.state), &run.state);
@@ -48,6 +53,11 @@ pub(crate) async fn show(context: &Context, args: &Run) -> Outcome {
     }
     for change in &changes.changes {
         out.line(&format!("  {:<13} {}", "changed", changed(change)));
+    }
+    for call in &called.callbacks {
+        let why = call.failure.as_ref().map(|failure| format!(": {}", failure.message));
+        let text = format!("{} {}{}", call.callback, call.state, why.unwrap_or_default());
+        out.line(&format!("  {:<13} {text}", "called"));
     }
     out.line("");
     out.table(&task_table(&tasks, &run), "No tasks.");

@@ -15,9 +15,10 @@ impl Namespace {
     ) -> Decision {
         let key = &report.key;
         let run = RunKey { dag_id: key.dag_id.clone(), run_id: key.run_id.clone() };
-        let Some(watcher) = self.watcher_named(key) else {
+        let Some((dag_id, watcher)) = self.watcher_named(key) else {
             return refused(at, command, run, report, RefusedWhy::NotInFlight);
         };
+        let run = RunKey { dag_id: dag_id.clone(), ..run };
         match &report.body {
             ReportBody::TriggerFired { event, .. } => {
                 let asset = watcher.asset.clone();
