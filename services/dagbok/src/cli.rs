@@ -14,8 +14,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use alerts::{
-    AlertsCommand, Change as ChangeAlert, Check as CheckAlerting, List as AlertsList, OnCall,
-    Silence as SilenceAlerts, Test as TestReceiver, Trace as TraceAlerts,
+    AlertsCommand, Backtest as BacktestAlerts, Change as ChangeAlert, Check as CheckAlerting,
+    Explain as ExplainAlerts, List as AlertsList, OnCall, Silence as SilenceAlerts,
+    Test as TestReceiver, Trace as TraceAlerts,
 };
 pub(crate) use archive::{ArchiveCommand, Verify};
 pub(crate) use backfill::{

@@ -3,7 +3,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AssetCondition, AssetRef, DagId, Interval, Micros, PoolName, QueueName, TaskId, Timestamp,
+    AssetCondition, AssetRef, DagId, Deadline, Interval, Micros, PoolName, QueueName, TaskId,
+    Timestamp,
 };
 
 /// Numbers a DAG's meanings from one; a new one only when the canonical hash changed.
@@ -91,6 +92,9 @@ pub struct DagSpec {
     pub max_consecutive_failed_dag_runs: u32,
     /// Upstreams before downstreams, otherwise in the file's order.
     pub tasks: Vec<TaskSpec>,
+    /// By when its runs and tasks are to be done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deadlines: Vec<Deadline>,
     /// What the file asks for and nobody carries out, in the file's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_carried_out: Vec<NotCarriedOut>,

@@ -17,7 +17,12 @@ use super::{
 pub(super) struct Source<'a> {
     path: &'a Path,
     text: &'a str,
+    /// Whether secrets are read from where they are kept.
+    reads_secrets: bool,
 }
+
+/// What stands for a secret that is not read: nobody can be told anything by it.
+const UNREAD: &str = "https://unread.invalid/";
 
 pub(super) type Checked<T> = Result<T, ConfigError>;
 
@@ -34,6 +39,7 @@ impl Source<'_> {
     /// Reads a secret from where it is kept.
     fn secret(&self, at: &[&str], from: &SecretRef) -> Checked<Secret> {
         let text = match (&from.env, &from.file) {
+            (Some(_), None) | (None, Some(_)) if !self.reads_secrets => UNREAD.to_owned(),
             (Some(name), None) => std::env::var(name).map_err(|_| {
                 self.wrong(
                     at,
@@ -73,8 +79,8 @@ impl Source<'_> {
     }
 }
 
-pub(super) fn loaded(path: &Path, text: &str, file: &File) -> Checked<Loaded> {
-    let source = Source { path, text };
+pub(super) fn loaded(path: &Path, text: &str, file: &File, reads_secrets: bool) -> Checked<Loaded> {
+    let source = Source { path, text, reads_secrets };
     let (mut rules, mut receivers) = (BTreeMap::new(), BTreeMap::new());
     for (name, section) in &file.receivers {
         let receiver = receiver(&source, name, section)?;
@@ -106,6 +112,8 @@ pub(super) fn loaded(path: &Path, text: &str, file: &File) -> Checked<Loaded> {
     }
     let inhibitions = file.inhibit.iter().enumerate();
     let inhibitions = inhibitions.map(|(n, it)| routes::inhibition(&source, n, it));
+    let thresholds = file.thresholds.iter().enumerate();
+    let thresholds = thresholds.map(|(n, it)| routes::thresholds(&source, n, it));
     let policy = Policy {
         receivers: rules,
         root,
@@ -113,6 +121,7 @@ pub(super) fn loaded(path: &Path, text: &str, file: &File) -> Checked<Loaded> {
         inhibitions: inhibitions.collect::<Checked<_>>()?,
         crew: crew::crew(&source, file)?,
         sign_every,
+        thresholds: thresholds.collect::<Checked<_>>()?,
     };
     policy.check().map_err(|error| match &error {
         dagbok_alerts::PolicyError::Circle { name } => {

@@ -133,7 +133,13 @@ pub fn schema() -> serde_json::Value {
 /// Reads a configuration's text. `path` is for messages, and where relative paths of secrets begin.
 pub fn load(path: &std::path::Path, text: &str) -> Result<Loaded, ConfigError> {
     let file = place::read(path, text)?;
-    build::loaded(path, text, &file)
+    build::loaded(path, text, &file, true)
+}
+
+/// Reads who is told of what, and no secret: nobody can be told anything by what it answers.
+pub fn load_policy(path: &std::path::Path, text: &str) -> Result<Policy, ConfigError> {
+    let file = place::read(path, text)?;
+    build::loaded(path, text, &file, false).map(|loaded| loaded.policy)
 }
 
 /// SHA-256 of a configuration's text, in hexadecimal.

@@ -55,6 +55,13 @@ impl Reloader {
         self.good.as_deref()
     }
 
+    /// The next look reads the file whether it changed or not.
+    pub(crate) fn forget(&mut self) {
+        if self.path.is_some() {
+            self.stamp = None;
+        }
+    }
+
     /// Looks whether the file changed since the last look.
     pub(crate) fn look(&mut self) -> Looked {
         let Some(path) = self.path.clone() else {

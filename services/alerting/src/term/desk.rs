@@ -38,6 +38,7 @@ pub(crate) struct Desk {
     /// Deliveries that this process has under way.
     pub(crate) sending: BTreeSet<String>,
     pub(crate) snapshot_at: u64,
+    pub(crate) checkpoint_at: u64,
     namespace: String,
     reloader: Reloader,
     post: Post,
@@ -61,13 +62,14 @@ impl Desk {
         links: Links,
         settings: &Settings,
     ) -> Self {
-        let snapshot_at = watch.last_seq();
+        let (snapshot_at, checkpoint_at) = (watch.last_seq(), book.last_seq());
         Self {
             book,
             watch,
             policy: Policy::default(),
             sending: BTreeSet::new(),
             snapshot_at,
+            checkpoint_at,
             namespace: settings.namespace.clone(),
             reloader,
             post,
@@ -96,9 +98,7 @@ impl Desk {
             Looked::Same => {}
             Looked::Good { digest, policy, ways } => {
                 let names = ways.receivers.keys().cloned().collect();
-                self.policy = *policy;
-                self.post.take(ways);
-                self.agenda.look_again();
+                self.put_in_force(*policy, ways);
                 self.is_new_configuration = true;
                 if self.book.configuration() != Some(&digest) || self.book.refused().is_some() {
                     let taken = ConfigurationTaken { digest, receivers: names };
@@ -108,9 +108,7 @@ impl Desk {
             }
             Looked::Bad { digest, why } => {
                 if let Some((policy, ways)) = self.reloader.last_good() {
-                    self.policy = policy;
-                    self.post.take(ways);
-                    self.agenda.look_again();
+                    self.put_in_force(policy, ways);
                 }
                 if self.book.refused() != Some((&digest, &why)) {
                     tracing::error!(%why, "the alerting configuration can't be read; the last good one stays");
@@ -119,6 +117,20 @@ impl Desk {
                 }
             }
         }
+    }
+
+    fn put_in_force(&mut self, policy: Policy, ways: Ways) {
+        self.watch.heed(&policy.thresholds);
+        self.policy = policy;
+        self.post.take(ways);
+        self.agenda.look_again();
+    }
+
+    /// Reads the configuration anew whether it changed or not: a secret that it names may have.
+    pub(crate) fn look_again_at_configuration(&mut self, now: Timestamp) {
+        tracing::info!("SIGHUP: the alerting configuration is read again");
+        self.reloader.forget();
+        self.look_at_configuration(now);
     }
 
     /// The configuration in force, once after each change.

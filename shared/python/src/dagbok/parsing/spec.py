@@ -17,6 +17,7 @@ from dagbok.authoring.timetable_base import form_of
 from dagbok.authoring.timetables import CRON_AND_DELTA, NullTimetable
 from dagbok.durations import plain
 from dagbok.exceptions import AirflowException, ParamValidationError
+from dagbok.parsing.deadlines import deadlines, not_watched
 from dagbok.parsing.graph import AboutTask, effective_weights, topological
 from dagbok.timezone import rfc3339
 from dagbok.tracebacks import safe_text
@@ -49,6 +50,8 @@ def dag_spec(dag: DAG, folder: str, file: str) -> Json:
         ordered = topological(dag)
         spec = _settings(dag)
         spec["tasks"] = _tasks(dag, ordered)
+        if watched := deadlines(dag):
+            spec["deadlines"] = watched
         if ignored := _not_carried_out(dag):
             spec["not_carried_out"] = ignored
         spec["source"] = _source(dag, folder, file)
@@ -197,7 +200,7 @@ def _failure_email(dag: DAG) -> list[str]:
 def _not_carried_out(dag: DAG) -> list[Json]:
     """Return what the DAG and its tasks ask for and nobody does, each with the first that asks."""
     line = place_of(dag)[1]
-    told = [{"what": _text(what), **_line(line)} for what in dag.ignored_arguments]
+    told = [{"what": _text(what), **_line(line)} for what in [*dag.ignored_arguments, *not_watched(dag)]]
     by_tasks: dict[str, Json] = {}
     for task in dag.tasks:
         ignored = list(task.ignored_arguments)
