@@ -80,7 +80,7 @@ def test_a_real_alertmanager_knows_our_alert_by_its_labels_and_hears_its_end(
     assert theirs["status"]["state"] == "active"
     assert theirs["labels"]["alertname"] == "dagbok_run_failed"
     assert {name: theirs["labels"][name] for name in ("dag", "owner", "severity", "dedup_key")} == {
-        "dag": "training", "owner": "ml", "severity": "critical", "dedup_key": alert["dedup_key"],
+        "dag": "training", "owner": "ml", "severity": "warning", "dedup_key": alert["dedup_key"],
     }  # fmt: skip
     assert theirs["generatorURL"] == "https://dagbok.example.org/dags/training/runs/night_1"
     assert "the model does not fit" in theirs["annotations"]["description"]

@@ -7,7 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from alert_scenes import Start, config, fail, of_rule, told_of, webhook
+import httpx
+from alert_scenes import Start, config, fail, link_of, of_rule, told_of, webhook
 from harness import Standalone, wait_until, write_dag
 from receivers import SECRET, hook
 
@@ -28,7 +29,8 @@ def serve():
         time.sleep(0.05)
 
 deadline = DeadlineAlert(
-    reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=timedelta(seconds=2), callback=AsyncCallback(call), name="fresh",
+    reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=timedelta(seconds=2), callback=AsyncCallback(call),
+    name="fresh",
 )
 with DAG("model", schedule=None, deadline=deadline, default_args={"owner": "ml"}):
     PythonOperator(task_id="serve", python_callable=serve)
@@ -48,9 +50,7 @@ def open_of(it: Standalone, rule: str) -> dict[str, Any] | None:
     return next((one for one in of_rule(it, rule) if one["state"] != "resolved"), None)
 
 
-def test_a_deadline_of_the_dags_file_pages_and_the_runs_end_ends_it(
-    start: Start, dags: Path, tmp_path: Path
-) -> None:
+def test_a_deadline_of_the_dags_file_pages_and_the_runs_end_ends_it(start: Start, dags: Path, tmp_path: Path) -> None:
     with hook() as pager:
         it = start(webhook("pager", pager.url))
         write_dag(dags, "model.py", WAITING)
@@ -122,7 +122,7 @@ def test_thresholds_of_the_configuration_hold_from_when_they_are_there(start: St
         (tmp_path / "witness").touch()
         assert it.trigger("training", "r").status_code == 200
         assert it.api.wait_run("training", "r") == "success"
-        said = "\n[[thresholds]]\nmatchers = ['owner=\"ml\"']\nmax_age = \"2s\"\n"
+        said = '\n[[thresholds]]\nmatchers = [\'owner="ml"\']\nmax_age = "2s"\n'
         config(tmp_path, webhook("pager", pager.url) + said)
         alert = wait_until("the alert", lambda: open_of(it, "stale"))
         assert "training: its last success is of" in alert["summary"]
@@ -133,3 +133,27 @@ def test_thresholds_of_the_configuration_hold_from_when_they_are_there(start: St
         (why,) = [one["value"] for one in refused["details"] if one["name"] == "error"]
         assert "slow_percent" in why
         assert "more than 100" in why
+
+
+def test_the_key_of_links_lies_in_a_file_of_its_own_and_a_named_one_takes_its_place(
+    start: Start, tmp_path: Path
+) -> None:
+    with hook() as pager:
+        named = 'external_url = "https://dagbok.example.org"\n' + webhook("pager", pager.url)
+        it = start(named)
+        fail(it, "night_1")
+        first = it.api.url + link_of(pager)
+        assert httpx.get(first).status_code == 200
+        (file,) = tmp_path.rglob("links.key")
+        assert file.stat().st_mode & 0o777 == 0o600
+        key = file.read_bytes()
+        others = [other for other in tmp_path.rglob("*") if other.is_file() and other != file]
+        assert len(key) == 32
+        assert [other for other in others if key in other.read_bytes()] == []
+        (tmp_path / "said.key").write_text("s" * 40)
+        config(tmp_path, named + f'\n[links]\nkey = {{ file = "{tmp_path / "said.key"}" }}\n')
+        wait_until("the key in force", lambda: httpx.get(first).status_code == 403)
+        (tmp_path / "said.key").write_text("short")
+        it.process.send(signal.SIGHUP)
+        refused = wait_until("the refusal", lambda: open_of(it, "configuration_refused"))
+        assert "32 characters" in str(refused["details"])

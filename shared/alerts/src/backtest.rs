@@ -85,8 +85,12 @@ impl Backtest {
         while let Some(due) = self.agenda.next_due(&self.watch, &self.book, &self.policy)
             && due <= now
         {
+            let is_past = due <= self.now;
             self.now = self.now.max(due);
-            self.settle();
+            // What is due and calls for nothing is due for ever.
+            if !self.settle() && is_past {
+                break;
+            }
         }
         self.now = self.now.max(now);
     }
@@ -105,19 +109,22 @@ impl Backtest {
         }
     }
 
-    fn settle(&mut self) {
+    /// Decides all that is called for now; whether anything was.
+    fn settle(&mut self) -> bool {
         self.begin();
         let nothing = BTreeSet::new();
+        let before = self.book.last_seq();
         for _ in 0..ROUNDS {
             let (watch, book) = (&mut self.watch, &mut self.book);
             let records = self.agenda.plan(watch, book, &self.policy, self.now, &nothing);
             if records.is_empty() {
-                return;
+                break;
             }
             for record in &records {
                 self.fold(record);
             }
         }
+        self.book.last_seq() > before
     }
 
     /// Takes a decision in; what it would send is taken by whom it is for.

@@ -76,6 +76,8 @@ pub const PEAKS: usize = 8;
 pub const FORECAST_RUNS: i128 = 3;
 /// Runs whose retries are held against those of as many before.
 pub const RETRY_RUNS: usize = 3;
+/// How long nobody misses an executor that went without a word: one that broke is started again meanwhile.
+pub const LOST_GRACE: Micros = Micros::from_secs(60);
 /// Executors that are gone and named.
 pub const LOST: usize = 100;
 /// Lines of a traceback that a message has.

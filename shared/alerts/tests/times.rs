@@ -378,8 +378,14 @@ fn an_executor_that_goes_without_a_word_is_told_until_somebody_takes_its_place()
     assert!(of(&world, Rule::ExecutorLost).is_empty(), "that one said goodbye");
     joined(&mut world, "a", "one", "default");
     left(&mut world, "a", LeftWhy::Gone);
+    wait(&mut world, Micros(MINUTE.0 - 1));
+    assert!(of(&world, Rule::ExecutorLost).is_empty(), "it may be started again");
+    let due = world.agenda.next_due(&world.watch, &world.book, &world.policy);
+    assert_eq!(due, Some(world.now.plus(Micros(1))));
+    wait(&mut world, Micros(1));
     assert_eq!(open(&world, Rule::ExecutorLost).unwrap().labels["severity"], "warning");
     left(&mut world, "c", LeftWhy::Gone);
+    wait(&mut world, MINUTE);
     let worse = open(&world, Rule::ExecutorLost).unwrap();
     assert_eq!(worse.labels["severity"], "critical");
     assert!(worse.summary.contains("`gpu`"), "{}", worse.summary);

@@ -48,6 +48,9 @@ pub struct DagSpec {
     /// Mailboxes that its author names for failures: `email` of the tasks with `email_on_failure`, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failure_email: Vec<String>,
+    /// Whom its known notifiers tell of failures, as `slack:#ml`, sorted: data for routes, which nobody calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failure_notify: Vec<String>,
     /// Which Airflow's rules the file expects: 2, or 3 for a file that imports `airflow.sdk`.
     #[serde(default = "second_era", skip_serializing_if = "is_second_era")]
     pub era: u8,

@@ -65,6 +65,7 @@ pub fn some_dag(rng: &mut Prng, n: usize, now: Timestamp, pace: i64) -> DagSpec 
         owner: if rng.chance(500) { String::new() } else { "ops".to_owned() },
         tags: Vec::new(),
         failure_email: Vec::new(),
+        failure_notify: Vec::new(),
         deadlines: Vec::new(),
         era: if rng.chance(500) { 2 } else { 3 },
         schedule: Schedule { text: None, timetable, timezone: "UTC".to_owned() },

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{
     ConfigError, Loaded, Mail, MailTls, Receiver, crew,
-    file::{EmailSection, File, ReceiverSection, SecretRef, WebhookSection},
+    file::{EmailSection, File, LinksSection, ReceiverSection, SecretRef, WebhookSection},
     place::line_of,
     routes,
 };
@@ -110,6 +110,7 @@ pub(super) fn loaded(path: &Path, text: &str, file: &File, reads_secrets: bool) 
         switch = Some(source.url(&["dead_mans_switch", "url"], url.reveal())?);
         sign_every = Some(micros(section.every));
     }
+    let links = file.links.as_ref().map(|section| links(&source, section)).transpose()?;
     let inhibitions = file.inhibit.iter().enumerate();
     let inhibitions = inhibitions.map(|(n, it)| routes::inhibition(&source, n, it));
     let thresholds = file.thresholds.iter().enumerate();
@@ -130,7 +131,19 @@ pub(super) fn loaded(path: &Path, text: &str, file: &File, reads_secrets: bool) 
         _ => source.wrong(&["receivers"], &error),
     })?;
     let warnings = routes::unused(file);
-    Ok(Loaded { policy, receivers, switch, warnings })
+    Ok(Loaded { policy, receivers, switch, links, warnings })
+}
+
+/// What links are signed with.
+fn links(source: &Source<'_>, section: &LinksSection) -> Checked<Secret> {
+    let at = ["links", "key"];
+    let key = source.secret(&at, &section.key)?;
+    if source.reads_secrets && key.reveal().len() < 32 {
+        let what =
+            "a key that can't be guessed: 32 characters or more, as `openssl rand -hex 32` gives";
+        return Err(source.wrong(&at, what));
+    }
+    Ok(key)
 }
 
 pub(super) fn known(file: &File, name: &str) -> Result<(), String> {

@@ -33,6 +33,8 @@ pub(super) struct File {
     /// Who watches alerting from outside: a web address that alarms where no sign of life comes. Without one nobody
     /// is told when alerting itself, its machine or its network is gone.
     pub(super) dead_mans_switch: Option<SwitchSection>,
+    /// What links in messages are signed with.
+    pub(super) links: Option<LinksSection>,
     /// Root causes that keep what follows from them from being told by itself, in Alertmanager's words. Some hold
     /// without being named: a silent scheduler and the runs that are missing for it, a DAG file that can't be read
     /// and what is missing for it.
@@ -80,6 +82,15 @@ pub(super) struct ThresholdsSection {
     /// reached within three runs, the DAG is `memory_high`.
     #[schemars(range(min = 1))]
     pub(super) memory_mib: Option<u64>,
+}
+
+/// Links that acknowledge without a login.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LinksSection {
+    /// A secret of 32 characters or more, the same for every replica of alerting. Without one each machine draws its own
+    /// and keeps it in `links.key` beside its configuration: a link that another machine made holds for nobody.
+    pub(super) key: SecretRef,
 }
 
 /// A root cause and what follows from it.

@@ -48,6 +48,8 @@ pub struct Loaded {
     pub(crate) receivers: BTreeMap<String, Receiver>,
     /// Where signs of life go.
     pub(crate) switch: Option<Secret>,
+    /// What links are signed with.
+    pub(crate) links: Option<Secret>,
     /// What holds and is not as it should be, for people.
     pub warnings: Vec<String>,
 }
@@ -66,6 +68,14 @@ pub(crate) struct Ways {
     pub(crate) receivers: BTreeMap<String, Receiver>,
     /// Where signs of life go.
     pub(crate) switch: Option<Secret>,
+    /// What links are signed with; the machine's own key where nobody says.
+    pub(crate) links: Option<Secret>,
+}
+
+impl From<Loaded> for Ways {
+    fn from(loaded: Loaded) -> Self {
+        Self { receivers: loaded.receivers, switch: loaded.switch, links: loaded.links }
+    }
 }
 
 /// How somebody is told. Secrets are in here, and in nothing that is shown or recorded.

@@ -102,8 +102,8 @@ impl Reloader {
                     self.good = Some(text);
                     Looked::Good {
                         digest,
-                        policy: Box::new(loaded.policy),
-                        ways: Ways { receivers: loaded.receivers, switch: loaded.switch },
+                        policy: Box::new(loaded.policy.clone()),
+                        ways: loaded.into(),
                     }
                 }
                 Err(error) => Looked::Bad { digest: digest(&text), why: error.to_string() },
@@ -124,7 +124,7 @@ impl Reloader {
         let (path, text) = (self.path.as_ref()?, self.good.as_ref()?);
         let loaded = load(path, text).ok()?;
         self.is_in_force = true;
-        Some((loaded.policy, Ways { receivers: loaded.receivers, switch: loaded.switch }))
+        Some((loaded.policy.clone(), loaded.into()))
     }
 }
 

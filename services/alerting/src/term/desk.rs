@@ -46,7 +46,10 @@ pub(crate) struct Desk {
     out: Vec<Sending>,
     /// A sign of life that goes out once it is durable.
     sign: Option<SignOfLife>,
-    pub(crate) links: Links,
+    /// The machine's own.
+    own_links: Links,
+    /// By the key that the configuration names.
+    said_links: Option<Links>,
     answers: Vec<(Box<dyn Responder>, Reply)>,
     agenda: Agenda,
     /// A configuration came into force that is not kept yet.
@@ -76,7 +79,8 @@ impl Desk {
             staged: Vec::new(),
             out: Vec::new(),
             sign: None,
-            links,
+            own_links: links,
+            said_links: None,
             answers: Vec::new(),
             agenda: Agenda::default(),
             is_new_configuration: false,
@@ -119,8 +123,14 @@ impl Desk {
         }
     }
 
+    /// What makes and opens links.
+    pub(crate) fn links(&self) -> &Links {
+        self.said_links.as_ref().unwrap_or(&self.own_links)
+    }
+
     fn put_in_force(&mut self, policy: Policy, ways: Ways) {
         self.watch.heed(&policy.thresholds);
+        self.said_links = ways.links.as_ref().map(|key| Links::new(key.reveal().as_bytes()));
         self.policy = policy;
         self.post.take(ways);
         self.agenda.look_again();
@@ -191,7 +201,7 @@ impl Desk {
             let mut message = render(alert, it.purpose, &it.route, &self.policy);
             let base = self.policy.external_url.as_deref();
             if let Some(base) = base.filter(|_| it.purpose == Purpose::Trigger) {
-                let link = self.links.address(base, it.id, &it.receiver, record.at);
+                let link = self.links().address(base, it.id, &it.receiver, record.at);
                 message.acknowledge = Some(link);
             }
             self.out.push(Sending {

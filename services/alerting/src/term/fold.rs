@@ -3,17 +3,12 @@ use dagbok_alerts::{Book, Watch};
 use dagbok_runlog::{Compared, Entry, PortError, Position, ReadLimit, Seq};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Parts,
-    keys::{KEY_BYTES, Links},
-};
+use crate::Parts;
 
 /// The name of the snapshot.
 const SNAPSHOT: &str = "alerting";
 /// The name under which the configuration that was in force last is kept: it names secrets, and holds none.
 const CONFIGURATION: &str = "alerting-configuration";
-/// The name under which the key of links is kept.
-const LINKS: &str = "alerting-links";
 /// Raise it with any change of the fold: it is then made anew.
 const VERSION: u32 = 4;
 /// The name of the checkpoint of the alert log's fold.
@@ -110,27 +105,6 @@ pub(crate) async fn watch(parts: &Parts) -> Result<Watch, PortError> {
 pub(crate) async fn store(parts: &Parts, watch: &Watch) {
     let seq = Seq(watch.last_seq());
     put(parts, SNAPSHOT, VERSION, Position::look(&*parts.run_log, seq).await, watch).await;
-}
-
-/// What links in messages are signed with: made once, and kept, so that links hold over restarts and replicas.
-pub(crate) async fn links(parts: &Parts) -> Links {
-    let known = parts.snapshots.get(LINKS).await;
-    if let Err(error) = &known {
-        tracing::warn!(%error, "the key of links can't be read: those sent now hold until the next start");
-    }
-    let may_be_kept = known.is_ok();
-    if let Some(key) = known.ok().flatten().filter(|key| key.len() == KEY_BYTES) {
-        return Links::new(&key);
-    }
-    let Some(key) = Links::fresh_key() else {
-        tracing::error!("this machine has no chance to draw a key from: links hold for nobody");
-        return Links::new(dagbok_runtime::fresh_id().as_bytes());
-    };
-    // One that could not be read may be there, and stays: links that were sent before hold by it.
-    if may_be_kept && let Err(error) = parts.snapshots.put(LINKS, key.clone().into()).await {
-        tracing::warn!(%error, "the key of links can't be kept: they hold until the next start");
-    }
-    Links::new(&key)
 }
 
 /// The configuration that was in force last, where one was.

@@ -2,6 +2,7 @@
 mod desk;
 mod feed;
 mod fold;
+mod key;
 mod post;
 
 use std::{sync::Arc, time::Duration};
@@ -84,7 +85,7 @@ impl Term {
         let reloader = Reloader::new(self.settings.config.clone(), good);
         let senders = Senders::new(self.clock.clone()).map_err(AlertingError::Http)?;
         let (post, mut outcomes) = Post::new(Arc::new(senders));
-        let links = fold::links(&self.parts).await;
+        let links = key::links(&self.parts, self.settings.links_key.as_deref()).await;
         let mut desk = Desk::new(book, start, reloader, post, links, &self.settings);
         let mut steady = Steady::new(self.clock.now(), None);
         let now = self.now(&mut desk, &mut steady);
@@ -248,7 +249,7 @@ impl Term {
 
 fn decide_on(desk: &mut Desk, now: Timestamp, (ask, responder): Question) {
     let seen = desk.watch.last_seq();
-    let opened = keys::open(&desk.links, desk.ways(), &desk.book, now, ask);
+    let opened = keys::open(desk.links(), desk.ways(), &desk.book, now, ask);
     let ask = match opened {
         Ok(Opened::Ask(ask)) => ask,
         Ok(Opened::About(id)) => {

@@ -90,6 +90,7 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         owner: "ada, grace".to_owned(),
         tags: vec!["nightly".to_owned()],
         failure_email: Vec::new(),
+        failure_notify: Vec::new(),
         deadlines: Vec::new(),
         era: 2,
         schedule: Schedule {

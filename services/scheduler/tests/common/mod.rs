@@ -48,6 +48,7 @@ pub(crate) fn spec(edges: &[&[u32]], retries: u16) -> DagSpec {
         owner: "tests".into(),
         tags: vec![],
         failure_email: Vec::new(),
+        failure_notify: Vec::new(),
         deadlines: Vec::new(),
         era: 2,
         schedule: Schedule { text: None, timetable: Timetable::Manual, timezone: "UTC".into() },

@@ -69,6 +69,8 @@ impl Watch {
         } else if let Some(error) = self.raised.get(&import_error) {
             let causes = vec![promise.seq, error.last_cause()];
             ("import_error", Severity::Critical, Some(Fault::User), causes)
+        } else if dag.is_gone {
+            ("gone", Severity::Critical, Some(Fault::User), vec![promise.seq])
         } else if self.last_at < promise.due {
             ("scheduler_silent", Severity::Critical, Some(Fault::System), vec![promise.seq])
         } else if dag.active >= dag.max_active_runs.max(1) {
@@ -84,6 +86,7 @@ impl Watch {
         let why = match cause {
             "paused" => "the DAG is paused",
             "import_error" => "its file can't be read",
+            "gone" => "the DAG is in no file any more",
             "scheduler_silent" => "no scheduler has written anything since",
             "too_many_active" => "max_active_runs of it are running",
             _ => "the scheduler has not made it",

@@ -159,6 +159,9 @@ impl Watch {
                 *due = shift(due.clone(), back.to);
             }
         }
+        for lost in self.lost.values_mut() {
+            lost.at = lost.at.min(back.to);
+        }
         for stale in self.dags.values_mut().filter_map(|dag| dag.stale.as_mut()) {
             *stale = shift(stale.clone(), back.to);
         }
@@ -230,6 +233,7 @@ impl Watch {
         dag.owner.clone_from(&spec.owner);
         dag.tags.clone_from(&spec.tags);
         dag.email.clone_from(&spec.failure_email);
+        dag.notify.clone_from(&spec.failure_notify);
         dag.file.clone_from(&spec.source.file);
         dag.max_active_runs = spec.max_active_runs;
         dag.is_gone = false;

@@ -116,6 +116,8 @@ struct Dag {
     /// Mailboxes that its author names for failures.
     #[serde(default)]
     email: Vec<String>,
+    /// Whom its author's notifiers tell.
+    notify: Vec<String>,
     file: String,
     max_active_runs: u32,
     active: u32,
@@ -206,6 +208,9 @@ impl Watch {
             let stuck = self.waiting.range(span).flat_map(|(_, dags)| dags.keys());
             keys.extend(stuck.map(|dag| (Rule::StuckQueued, AlertScope::Dag(dag.clone()))));
             keys.extend(self.dues.passed(span));
+            if self.next_lost(since).is_some_and(|at| at <= now) {
+                keys.insert((Rule::ExecutorLost, AlertScope::Namespace));
+            }
         }
         self.looked_at = now;
         changed
@@ -225,6 +230,7 @@ impl Watch {
             }
             (Rule::StuckQueued, AlertScope::Dag(dag_id)) => self.stuck(dag_id, now),
             (Rule::SchedulerSilent, AlertScope::Namespace) => self.silent(now),
+            (Rule::ExecutorLost, AlertScope::Namespace) => self.executors_gone(now),
             (
                 Rule::DeadlineMissed | Rule::RunSlow | Rule::RunStuck | Rule::Stale,
                 AlertScope::Dag(dag_id),
@@ -244,6 +250,7 @@ impl Watch {
         let broken = self.promises.range(..=now).flat_map(|(_, dags)| dags);
         found.extend(broken.filter_map(|dag_id| self.missing(dag_id)));
         found.extend(self.silent(now));
+        found.extend(self.executors_gone(now));
         let stuck: BTreeSet<&DagId> =
             self.waiting.range(..=now).flat_map(|(_, dags)| dags.keys()).collect();
         found.extend(stuck.into_iter().filter_map(|dag_id| self.stuck(dag_id, now)));
@@ -263,7 +270,8 @@ impl Watch {
         let later = (Bound::Excluded(now), Bound::Unbounded);
         let promise = self.promises.range(later).next().map(|(at, _)| *at);
         let waiting = self.waiting.range(later).next().map(|(at, _)| *at);
-        [promise, waiting, self.dues.next(now)].into_iter().flatten().min()
+        let gone = self.next_lost(now);
+        [promise, waiting, self.dues.next(now), gone].into_iter().flatten().min()
     }
 
     /// What time alone will make wrong after `now` by what the record at `seq` says.
@@ -318,6 +326,9 @@ fn dag_labels(dag_id: &DagId, dag: &Dag) -> crate::Labels {
     }
     if !dag.email.is_empty() {
         labels.insert("email".to_owned(), dag.email.join(","));
+    }
+    if !dag.notify.is_empty() {
+        labels.insert("notify".to_owned(), dag.notify.join(","));
     }
     if !dag.tags.is_empty() {
         labels.insert("tags".to_owned(), dag.tags.join(","));

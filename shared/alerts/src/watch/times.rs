@@ -5,7 +5,10 @@ use dagbok_events::{
 };
 
 use super::{Dag, Run, Took, Watch, dag_labels, dues::Due};
-use crate::{AlertScope, Rule, limits, thresholds::heed};
+use crate::{
+    AlertScope, Labels, Rule, limits,
+    thresholds::{Heed, heed},
+};
 
 impl Watch {
     /// Takes in what a fact says of how long things take. Before anything else does: of a run that is over nothing is
@@ -75,10 +78,18 @@ impl Watch {
         self.weigh_pools(seq, &run.dag_id);
     }
 
+    /// What the configuration says of a DAG.
+    pub(super) fn heeded(&self, dag_id: &DagId, dag: &Dag) -> Heed {
+        if self.thresholds.is_empty() {
+            return heed(&[], &Labels::new());
+        }
+        heed(&self.thresholds, &dag_labels(dag_id, dag))
+    }
+
     /// The deadline of a run that the configuration sets.
     fn within(&self, run: &RunKey) -> Option<Due> {
         let (known, dag) = (self.runs.get(run)?, self.dags.get(&run.dag_id)?);
-        let within = heed(&self.thresholds, &dag_labels(&run.dag_id, dag)).within?;
+        let within = self.heeded(&run.dag_id, dag).within?;
         let at = known.interval_end.filter(|_| known.is_scheduled)?.plus(within);
         let what = "its deadline".to_owned();
         let (run_id, seq) = (Some(run.run_id.clone()), known.seq);
@@ -123,7 +134,7 @@ impl Watch {
     fn slow(&self, run: &RunKey) -> Option<Due> {
         let (known, dag) = (self.runs.get(run)?, self.dags.get(&run.dag_id)?);
         let (seq, from) = known.started?;
-        let percent = heed(&self.thresholds, &dag_labels(&run.dag_id, dag)).slow_percent;
+        let percent = self.heeded(&run.dag_id, dag).slow_percent;
         let usual = dag.usual().filter(|_| percent > 0)?;
         let most = Micros(usual.0.saturating_mul(i64::from(percent)) / 100);
         let at = from.plus(most.max(Micros(usual.0.saturating_add(limits::SLOW_LEAST.0))));
@@ -150,10 +161,10 @@ impl Watch {
 
     /// Sets anew from when a DAG counts as stale.
     pub(super) fn fresh(&mut self, dag_id: &DagId) {
+        let Some(dag) = self.dags.get(dag_id) else { return };
+        let max_age = self.heeded(dag_id, dag).max_age.filter(|_| !dag.is_gone);
         let Some(dag) = self.dags.get_mut(dag_id) else { return };
         let before = dag.stale.take();
-        let labels = dag_labels(dag_id, dag);
-        let max_age = heed(&self.thresholds, &labels).max_age.filter(|_| !dag.is_gone);
         let since = dag.succeeded.or(dag.registered);
         if let (Some(max_age), Some((seq, since))) = (max_age, since) {
             let what = if dag.succeeded.is_some() { "succeeded" } else { "known" };

@@ -4,7 +4,7 @@ use dagbok_events::{
 };
 
 use super::{Condition, Executor, Lost, Watch, dag_labels};
-use crate::{AlertScope, Labels, Rule, Severity, limits, text::cut, thresholds::heed};
+use crate::{AlertScope, Labels, Rule, Severity, limits, text::cut};
 
 /// What a condition says besides whose it is.
 struct Said {
@@ -63,7 +63,7 @@ impl Watch {
 
     pub(super) fn weigh_all_memory(&mut self, dag_id: &DagId) {
         let Some(dag) = self.dags.get(dag_id) else { return };
-        let limit = heed(&self.thresholds, &dag_labels(dag_id, dag)).memory_bytes;
+        let limit = self.heeded(dag_id, dag).memory_bytes;
         let near = limit.and_then(|limit| {
             let found = dag.peaks.iter().find_map(|(task, peaks)| {
                 let why = nears(peaks, limit)?;
@@ -197,29 +197,41 @@ impl Watch {
         self.weigh_executors(seq);
     }
 
+    /// Another set of executors is missed.
     fn weigh_executors(&mut self, seq: u64) {
-        let Some(newest) = self.lost.values().max_by_key(|lost| lost.seq) else {
-            return self.clear(seq, Rule::ExecutorLost, AlertScope::Namespace);
-        };
+        let key = (Rule::ExecutorLost, AlertScope::Namespace);
+        self.touched.note(|| key.clone());
+        if self.lost.is_empty() {
+            self.cleared.insert(key, seq);
+        } else {
+            self.cleared.remove(&key);
+        }
+    }
+
+    /// When the next executor counts as lost, after `now`.
+    pub(super) fn next_lost(&self, now: Timestamp) -> Option<Timestamp> {
+        let times = self.lost.values().map(|lost| lost.at.plus(limits::LOST_GRACE));
+        times.filter(|at| *at > now).min()
+    }
+
+    /// Executors that went without a word, and that nobody stood in for within the grace.
+    pub(super) fn executors_gone(&self, now: Timestamp) -> Option<Condition> {
+        let is_over = |lost: &&Lost| lost.at.plus(limits::LOST_GRACE) <= now;
+        let gone: Vec<&Lost> = self.lost.values().filter(is_over).collect();
+        let newest = gone.iter().max_by_key(|lost| lost.seq)?;
         let pulled = |queue| self.executors.values().any(|it| it.queues.contains(queue));
-        let without: Vec<&str> = self
-            .lost
-            .values()
-            .flat_map(|lost| &lost.queues)
-            .filter(|queue| !pulled(*queue))
-            .map(dagbok_events::QueueName::as_str)
-            .collect();
-        let (severity, why) = match without.first() {
+        let mut queues = gone.iter().flat_map(|lost| &lost.queues);
+        let (severity, why) = match queues.find(|queue| !pulled(*queue)) {
             Some(queue) => (Severity::Critical, format!("nobody pulls from the queue `{queue}`")),
             None => (Severity::Warning, "others pull from its queues".to_owned()),
         };
-        let mut causes: Vec<u64> = self.lost.values().map(|lost| lost.seq).collect();
+        let mut causes: Vec<u64> = gone.iter().map(|lost| lost.seq).collect();
         causes.sort_unstable();
         while causes.len() > limits::CAUSES {
             causes.remove(1);
         }
-        let hosts: Vec<&str> = self.lost.values().map(|lost| lost.hostname.as_str()).collect();
-        let condition = Condition {
+        let hosts: Vec<&str> = gone.iter().map(|lost| lost.hostname.as_str()).collect();
+        Some(Condition {
             rule: Rule::ExecutorLost,
             scope: AlertScope::Namespace,
             severity,
@@ -233,8 +245,7 @@ impl Watch {
                 newest.hostname
             )),
             details: vec![("executors gone".to_owned(), cut(&hosts.join(", ")))],
-        };
-        self.raise(condition);
+        })
     }
 }
 

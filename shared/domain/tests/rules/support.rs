@@ -57,6 +57,7 @@ pub(crate) fn dag(name: &str) -> DagSpec {
         owner: String::new(),
         tags: Vec::new(),
         failure_email: Vec::new(),
+        failure_notify: Vec::new(),
         deadlines: Vec::new(),
         era: 3,
         schedule: Schedule { text: None, timetable: Timetable::Manual, timezone: "UTC".to_owned() },

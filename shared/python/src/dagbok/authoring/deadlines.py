@@ -1,7 +1,7 @@
 """Airflow 3's Deadline Alerts: by when a run is to be done, and what was to be called where it is not.
 
-Alerting tells the DAG's owner of a missed deadline, by a log that holds when whatever would have called is dead;
-callbacks of deadlines are kept, shown, and not called.
+Alerting tells the DAG's owner of a missed deadline, by a log that holds when whatever would have called is
+dead; callbacks of deadlines are kept, shown, and not called.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 __all__ = [
-    "AsyncCallback", "AverageRuntimeDeadline", "BaseDeadlineReference", "Callback", "DagRunLogicalDateDeadline",
-    "DagRunQueuedAtDeadline", "DeadlineAlert", "DeadlineReference", "FixedDatetimeDeadline", "SyncCallback",
+    "AsyncCallback", "AverageRuntimeDeadline", "BaseDeadlineReference", "Callback",
+    "DagRunLogicalDateDeadline", "DagRunQueuedAtDeadline", "DeadlineAlert", "DeadlineReference",
+    "FixedDatetimeDeadline", "SyncCallback",
 ]  # fmt: skip
 
 
@@ -87,13 +88,13 @@ class DeadlineReference:
     DAGRUN_QUEUED_AT: ClassVar[BaseDeadlineReference] = DagRunQueuedAtDeadline()
 
     @classmethod
-    def FIXED_DATETIME(cls, dt: datetime) -> BaseDeadlineReference:  # noqa: N802 - Airflow's name
+    def FIXED_DATETIME(cls, dt: datetime) -> BaseDeadlineReference:
         """Return the reference that is always `dt`."""
         return FixedDatetimeDeadline(dt)
 
     @classmethod
-    def AVERAGE_RUNTIME(cls, max_runs: int = 0, min_runs: int | None = None) -> BaseDeadlineReference:  # noqa: N802 - Airflow's name
-        """Return the reference by the newest `max_runs` runs, ten where not said, once there are `min_runs`."""
+    def AVERAGE_RUNTIME(cls, max_runs: int = 0, min_runs: int | None = None) -> BaseDeadlineReference:
+        """Return the reference by the newest `max_runs` runs, or ten, once there are `min_runs`."""
         return AverageRuntimeDeadline(max_runs or 10, min_runs)
 
 

@@ -24,9 +24,11 @@ LONGEST = timedelta(days=365_000)
 def deadlines(dag: DAG) -> list[Json]:
     """Return by when the DAG's runs and tasks are to be done, the DAG's first."""
     found = [form for alert in _alerts(dag) if (form := _of_dag(alert)) is not None]
-    for task in dag.tasks:
-        if isinstance(task.sla, timedelta):
-            found.append({"task_id": task.task_id, "from": "interval_end", "after": _micros(task.sla)})
+    found.extend(
+        {"task_id": task.task_id, "from": "interval_end", "after": _micros(task.sla)}
+        for task in dag.tasks
+        if isinstance(task.sla, timedelta)
+    )
     return found
 
 
