@@ -82,65 +82,69 @@ fn paged(world: &World) -> Vec<(Rule, String)> {
 
 type Story = fn(&mut World);
 
+/// What happens, and by which rule and cause that is told.
+const TABLE: [(&str, Story, (Rule, &str)); 11] = [
+    ("nobody knows why", |_| {}, (Rule::RunMissing, "late")),
+    (
+        "paused",
+        |world| {
+            world.log(dag(), Fact::DagPaused(DagPaused::default()));
+        },
+        (Rule::RunMissing, "paused"),
+    ),
+    ("import error", import_error, (Rule::ImportError, "")),
+    (
+        "deleted",
+        |world| {
+            let gone = DagDisappeared { file: "dag_0.py".to_owned(), file_gone: true };
+            world.log(dag(), Fact::DagDisappeared(gone));
+        },
+        (Rule::DagVanished, ""),
+    ),
+    (
+        "at capacity",
+        |world| {
+            let running = Fact::RunCreated(Box::new(created(Timestamp(1))));
+            world.log(Scope::Run(key(0, 1)), running);
+        },
+        (Rule::RunMissing, "too_many_active"),
+    ),
+    ("missed: paused", |world| missed(world, MissedWhy::Paused), (Rule::RunMissed, "paused")),
+    (
+        "missed: schedule edited",
+        |world| missed(world, MissedWhy::ScheduleChanged),
+        (Rule::RunMissed, "schedule_changed"),
+    ),
+    (
+        "missed: nobody scheduled",
+        |world| missed(world, MissedWhy::NoScheduler),
+        (Rule::RunMissed, "no_scheduler"),
+    ),
+    (
+        "missed: at capacity",
+        |world| missed(world, MissedWhy::TooManyActive),
+        (Rule::RunMissed, "too_many_active"),
+    ),
+    (
+        "the clock went back an hour",
+        |world| {
+            let (from, to) = (world.now, world.now.plus(Micros(-HOUR.0)));
+            world.now = to;
+            world.log(Scope::Namespace, Fact::ClockWentBack(ClockWentBack { from, to }));
+            promise(world, HOUR);
+        },
+        (Rule::RunMissing, "late"),
+    ),
+    (
+        "the clock jumped an hour ahead",
+        |world| world.now = world.now.plus(HOUR),
+        (Rule::RunMissing, "late"),
+    ),
+];
+
 #[test]
 fn every_cause_of_an_absent_run_pages_and_is_named() {
-    let table: [(&str, Story, (Rule, &str)); 11] = [
-        ("nobody knows why", |_| {}, (Rule::RunMissing, "late")),
-        (
-            "paused",
-            |world| drop(world.log(dag(), Fact::DagPaused(DagPaused::default()))),
-            (Rule::RunMissing, "paused"),
-        ),
-        ("import error", import_error, (Rule::ImportError, "")),
-        (
-            "deleted",
-            |world| {
-                let gone = DagDisappeared { file: "dag_0.py".to_owned(), file_gone: true };
-                world.log(dag(), Fact::DagDisappeared(gone));
-            },
-            (Rule::DagVanished, ""),
-        ),
-        (
-            "at capacity",
-            |world| {
-                let running = Fact::RunCreated(Box::new(created(Timestamp(1))));
-                world.log(Scope::Run(key(0, 1)), running);
-            },
-            (Rule::RunMissing, "too_many_active"),
-        ),
-        ("missed: paused", |world| missed(world, MissedWhy::Paused), (Rule::RunMissed, "paused")),
-        (
-            "missed: schedule edited",
-            |world| missed(world, MissedWhy::ScheduleChanged),
-            (Rule::RunMissed, "schedule_changed"),
-        ),
-        (
-            "missed: nobody scheduled",
-            |world| missed(world, MissedWhy::NoScheduler),
-            (Rule::RunMissed, "no_scheduler"),
-        ),
-        (
-            "missed: at capacity",
-            |world| missed(world, MissedWhy::TooManyActive),
-            (Rule::RunMissed, "too_many_active"),
-        ),
-        (
-            "the clock went back an hour",
-            |world| {
-                let (from, to) = (world.now, world.now.plus(Micros(-HOUR.0)));
-                world.now = to;
-                world.log(Scope::Namespace, Fact::ClockWentBack(ClockWentBack { from, to }));
-                promise(world, HOUR);
-            },
-            (Rule::RunMissing, "late"),
-        ),
-        (
-            "the clock jumped an hour ahead",
-            |world| world.now = world.now.plus(HOUR),
-            (Rule::RunMissing, "late"),
-        ),
-    ];
-    for (name, story, (rule, cause)) in table {
+    for (name, story, (rule, cause)) in TABLE {
         let mut world = world();
         story(&mut world);
         world.settle();

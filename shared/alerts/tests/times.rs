@@ -131,9 +131,9 @@ fn deadline(task: Option<&str>, from: DeadlineFrom, after: Micros) -> Deadline {
     Deadline { task_id: task.map(|id| TaskId::new(id).unwrap()), from, after, name: None }
 }
 
-fn thresholds(world: &mut World, said: Thresholds) {
+fn thresholds(world: &mut World, said: &Thresholds) {
     let matchers: Vec<Matcher> = vec!["owner=ml".parse().unwrap()];
-    world.policy.thresholds = vec![Thresholds { matchers, ..said }];
+    world.policy.thresholds = vec![Thresholds { matchers, ..said.clone() }];
     world.watch.heed(&world.policy.thresholds);
     world.agenda.look_again();
 }
@@ -251,7 +251,7 @@ fn a_run_that_takes_much_longer_than_those_before_it_is_slow() {
     assert!(of(&world, Rule::RunSlow).is_empty());
     wait(&mut world, Micros(1));
     assert!(open(&world, Rule::RunSlow).unwrap().summary.contains("1800 seconds at most"));
-    thresholds(&mut world, Thresholds { slow_percent: Some(0), ..Thresholds::default() });
+    thresholds(&mut world, &Thresholds { slow_percent: Some(0), ..Thresholds::default() });
     world.settle();
     assert!(open(&world, Rule::RunSlow).is_none(), "the configuration says never");
 }
@@ -281,7 +281,7 @@ fn a_last_success_that_is_too_old_is_told_with_its_time() {
     whole(&mut world, 0, MINUTE, 1);
     let succeeded = world.now;
     let max_age = Some(Micros(72 * HOUR.0));
-    thresholds(&mut world, Thresholds { max_age, ..Thresholds::default() });
+    thresholds(&mut world, &Thresholds { max_age, ..Thresholds::default() });
     wait(&mut world, Micros(72 * HOUR.0 - 1));
     assert!(of(&world, Rule::Stale).is_empty());
     wait(&mut world, Micros(1));
@@ -297,12 +297,12 @@ fn the_configuration_sets_a_deadline_for_scheduled_runs() {
     let mut world = world(&[], &tasks());
     begin(&mut world, 0);
     let within = Some(HOUR);
-    thresholds(&mut world, Thresholds { within, ..Thresholds::default() });
+    thresholds(&mut world, &Thresholds { within, ..Thresholds::default() });
     wait(&mut world, HOUR);
     assert!(open(&world, Rule::DeadlineMissed).is_some());
     thresholds(
         &mut world,
-        Thresholds { within: Some(Micros(9 * HOUR.0)), ..Thresholds::default() },
+        &Thresholds { within: Some(Micros(9 * HOUR.0)), ..Thresholds::default() },
     );
     world.settle();
     assert!(open(&world, Rule::DeadlineMissed).is_none());
@@ -311,7 +311,10 @@ fn the_configuration_sets_a_deadline_for_scheduled_runs() {
 #[test]
 fn memory_that_nears_its_limit_or_grows_into_it_is_told_before_it_is_reached() {
     let mut grows = world(&[], &tasks());
-    thresholds(&mut grows, Thresholds { memory_bytes: Some(4_096 << 20), ..Thresholds::default() });
+    thresholds(
+        &mut grows,
+        &Thresholds { memory_bytes: Some(4_096 << 20), ..Thresholds::default() },
+    );
     for (run, mib) in [(0, 1_000), (1, 1_500), (2, 2_000)] {
         whole(&mut grows, run, MINUTE, mib);
         grows.settle();

@@ -1,6 +1,9 @@
 //! Alerting: how fast it folds, what open alerts take up, how long it starts on a long log of alerts, and how long a
 //! fact takes to reach somebody.
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use axum::{Router, body::Bytes, extract::State, routing::post};
@@ -24,6 +27,9 @@ use crate::{
     script::{Script, dag_file, digest},
     shapes::Shape,
 };
+
+/// How long one message is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Everything that is measured.
 pub(crate) async fn measure(
@@ -173,6 +179,8 @@ fn entry(scope: &Scope, fact: Fact, at: Timestamp) -> Draft {
 
 /// How long from a failure's being durable until a receiver has its message, one after the other, in milliseconds.
 async fn told(pages: u32) -> anyhow::Result<Value> {
+    // Another may be there already; either will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir()?;
     let (out, mut inbox) = mpsc::unbounded_channel::<Instant>();
     let take = |State(out): State<mpsc::UnboundedSender<Instant>>, _: Bytes| async move {
@@ -189,7 +197,7 @@ async fn told(pages: u32) -> anyhow::Result<Value> {
     std::fs::write(&config, text)?;
     let (ports, _) = open(&folder.path().join("runs"), Options::default())?;
     let (own, _) = open(&folder.path().join("alerts"), Options::default())?;
-    let parts = Parts {
+    let stands_on = Parts {
         run_log: Arc::clone(&ports.log),
         alert_log: own.log,
         state: ports.state,
@@ -198,7 +206,7 @@ async fn told(pages: u32) -> anyhow::Result<Value> {
     };
     let (clock, shutdown) = (Clock::system(), Shutdown::new());
     let settings = Settings::new("default", Some(config));
-    let service = dagbok_alerting::run(parts, settings, clock.clone(), shutdown.clone());
+    let service = dagbok_alerting::run(stands_on, settings, clock.clone(), shutdown.clone());
     let service = tokio::spawn(service);
     let (mut last, mut took) = (Seq::ZERO, Vec::new());
     // The first also waits for the lease.
@@ -226,7 +234,8 @@ async fn told(pages: u32) -> anyhow::Result<Value> {
         ];
         last = ports.log.append(last, drafts).await?;
         let begun = Instant::now();
-        let arrived = inbox.recv().await.context("the receiver is gone")?;
+        let arrived = tokio::time::timeout(PATIENCE, inbox.recv()).await;
+        let arrived = arrived.context("no message came")?.context("the receiver is gone")?;
         if number > 0 {
             took.push(arrived.saturating_duration_since(begun).as_secs_f64() * 1e3);
         }

@@ -96,7 +96,7 @@ impl Watch {
         let interval_end = created.data_interval.map(|interval| interval.end);
         let is_scheduled = created.run_type == RunType::Scheduled;
         let known = Run { created: seq, by_hand, logical_date, ..Run::default() };
-        let made = Run { interval_end, is_scheduled, ..known };
+        let made = Run { is_scheduled, interval_end, ..known };
         self.runs.insert(run.clone(), made);
         let dag = self.dag(&run.dag_id);
         dag.active += 1;

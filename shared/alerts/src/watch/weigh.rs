@@ -259,10 +259,10 @@ fn nears(peaks: &[super::Peak], limit: u64) -> Option<&'static str> {
     let count = i128::try_from(bytes.len()).ok().filter(|n| *n >= 4)?;
     // The straight line through them, by least squares, in whole numbers: sums over places 0, 1, 2, …
     let places = || (0..count).zip(&bytes);
-    let (sum_x, sum_y) = (count * (count - 1) / 2, bytes.iter().sum::<i128>());
-    let sum_xy: i128 = places().map(|(x, y)| x * y).sum();
-    let sum_xx: i128 = (0..count).map(|x| x * x).sum();
-    let slope = (count * sum_xy - sum_x * sum_y) / (count * sum_xx - sum_x * sum_x);
+    let (of_places, of_peaks) = (count * (count - 1) / 2, bytes.iter().sum::<i128>());
+    let product: i128 = places().map(|(x, y)| x * y).sum();
+    let square: i128 = (0..count).map(|x| x * x).sum();
+    let slope = (count * product - of_places * of_peaks) / (count * square - of_places * of_places);
     let soon = i128::from(last) + slope * limits::FORECAST_RUNS;
     (slope > 0 && soon >= i128::from(limit)).then_some("as it grows, it reaches that in three runs")
 }

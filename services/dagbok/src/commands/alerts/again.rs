@@ -159,7 +159,7 @@ fn say(context: &Context, policy: &Policy, seq: u64, record: &Record, said: &Exp
         }
         for (place, (receivers, wait)) in (1..).zip(&steps.steps) {
             let who = if receivers.is_empty() { "nobody".to_owned() } else { receivers.join(", ") };
-            out.line(&format!("  step {place}: {who}; waits {} s for an acknowledgement", wait));
+            out.line(&format!("  step {place}: {who}; waits {wait} s for an acknowledgement"));
         }
     }
     for (rule, scope, at) in &said.awaited {

@@ -86,7 +86,7 @@ pub(super) fn policy(context: &Context, file: Option<&PathBuf>) -> Result<Policy
         Some(file) => file.clone(),
         None => file_of(context)?,
     };
-    load_policy(&file, &text_of(&file)?).map_err(wrong)
+    load_policy(&file, &text_of(&file)?).map_err(|error| wrong(&error))
 }
 
 /// The file that is configured, or the installation's. An API that is named is another installation's.
@@ -108,12 +108,12 @@ fn text_of(file: &Path) -> Result<String, Failure> {
     })
 }
 
-fn wrong(error: ConfigError) -> Failure {
-    Failure::from_error(Code::Config, &error).next("`schemas/alerting.json` lists every key")
+fn wrong(error: &ConfigError) -> Failure {
+    Failure::from_error(Code::Config, error).next("`schemas/alerting.json` lists every key")
 }
 
 fn read(file: &Path) -> Result<Loaded, Failure> {
-    load(file, &text_of(file)?).map_err(wrong)
+    load(file, &text_of(file)?).map_err(|error| wrong(&error))
 }
 
 fn reach(loaded: &Loaded, namespace: &str, dag: &DagResponse) -> Reach {
