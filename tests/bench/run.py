@@ -425,6 +425,24 @@ def start_time(folder: Path, dags: Path) -> float:
         it.process.stop()
 
 
+def alerting() -> None:
+    """Alerting's fold, what it keeps, its start, and how long a failure takes to reach somebody."""
+    figure = core("alerts")
+    rate, open_mib, start = figure["fold"]["facts_per_s"], figure["open"]["mib"], figure["start"]["s"]
+    told = figure["told"]
+    row("alerting: facts folded a second", f"{rate:,.0f}", ">= 100,000", rate >= 100_000)
+    row(f"alerting: {figure['open']['alerts']:,} open alerts", f"{open_mib} MiB", "<= 50 MiB", open_mib <= 50)
+    row(
+        f"alerting: checkpoint of {figure['start']['records']:,} records of the alert log, read",
+        f"{start:.2f} s",
+        "<= 2 s",
+        start <= 2,
+    )
+    met = told["p50_ms"] <= 50 and told["p99_ms"] <= 250
+    figures = f"p50 {told['p50_ms']:.1f} ms, p99 {told['p99_ms']:.1f} ms"
+    row("alerting: failure durable to its message at the receiver", figures, "p50 <= 50 ms, p99 <= 250 ms", met)
+
+
 def long_history(folder: Path, records: int) -> None:
     """Replay, and start-up, with a long log."""
     dags = folder / "dags"
@@ -517,6 +535,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "lists": elements,
     "nats": on_nats,
     "broker": broker,
+    "alerting": lambda _: alerting(),
     "history": lambda folder: long_history(folder, 1_000_000),
     "idle": idle,
 }

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness import Standalone
+from harness import Standalone, wait_until
+from receivers import Hook
 
 FAILING = """
 from airflow import DAG
@@ -69,3 +70,11 @@ def told_of(it: Standalone, alert_id: int, *names: str) -> dict[str, dict[str, A
     found = it.api.get(f"/dagbok/alerts/{alert_id}")["notifications"]
     told = {one["receiver"]: one for one in found if one["purpose"] == "trigger"}
     return told if all(told.get(name, {}).get("state") == "accepted" for name in names) else None
+
+
+def link_of(pager: Hook) -> str:
+    """The path of the link in the first message."""
+    (page, *_) = wait_until("the page", lambda: pager.of("firing"))
+    link: str = page.body["data"]["acknowledge"]
+    assert link.startswith("https://dagbok.example.org/api/v2/dagbok/alerts/link/")
+    return link.removeprefix("https://dagbok.example.org")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from alert_scenes import Start, alerts, config, fail, of_rule, webhook
+from alert_scenes import Start, alerts, config, fail, link_of, of_rule, webhook
 from harness import Cli, Standalone, wait_until, write_dag
 from receivers import SECRET, Answer, Hook, hook, mailbox
 
@@ -72,14 +72,6 @@ def test_a_heartbeat_that_does_not_come_pages_its_owner_and_the_next_ends_it(sta
         url = f"{it.api.url}/api/v2{path}"
         assert httpx.delete(url).status_code == 204
         assert httpx.delete(url).status_code == 404
-
-
-def link_of(pager: Hook) -> str:
-    """The path of the link in the first message."""
-    (page, *_) = wait_until("the page", lambda: pager.of("firing"))
-    link: str = page.body["data"]["acknowledge"]
-    assert link.startswith("https://dagbok.example.org/api/v2/dagbok/alerts/link/")
-    return link.removeprefix("https://dagbok.example.org")
 
 
 def test_an_alert_is_acknowledged_by_the_link_in_its_message(start: Start) -> None:

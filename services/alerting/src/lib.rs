@@ -10,6 +10,6 @@ mod receivers;
 mod service;
 mod term;
 
-pub use config::{ConfigError, Loaded, load, schema};
+pub use config::{ConfigError, Loaded, load, load_policy, schema};
 pub use error::AlertingError;
 pub use service::{Parts, Settings, run};

@@ -35,6 +35,9 @@ pub struct Settings {
     pub namespace: String,
     /// `alerting.toml`; without one nobody is told, and alerts are opened all the same.
     pub config: Option<PathBuf>,
+    /// Where what links are signed with is kept, where the configuration names no key; without it, links hold until
+    /// the next start.
+    pub links_key: Option<PathBuf>,
     /// How long a dead leader keeps the stand-by waiting.
     pub lease: Duration,
     /// How often the configuration is looked at for changes.
@@ -49,6 +52,7 @@ impl Settings {
         Self {
             namespace: namespace.into(),
             config,
+            links_key: None,
             lease: Duration::from_secs(5),
             look: Duration::from_secs(1),
             snapshot_every: 50_000,

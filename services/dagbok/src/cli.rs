@@ -16,8 +16,9 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use about::{Completion, ConfigCommand, ConfigShow, ExecutorsCommand, Explain, Init};
 pub(crate) use alerts::{
-    AlertsCommand, Change as ChangeAlert, Check as CheckAlerting, List as AlertsList, OnCall,
-    Silence as SilenceAlerts, Test as TestReceiver, Trace as TraceAlerts,
+    AlertsCommand, Backtest as BacktestAlerts, Change as ChangeAlert, Check as CheckAlerting,
+    Explain as ExplainAlerts, List as AlertsList, OnCall, Silence as SilenceAlerts,
+    Test as TestReceiver, Trace as TraceAlerts,
 };
 pub(crate) use archive::{ArchiveCommand, Verify};
 pub(crate) use backfill::{

@@ -36,6 +36,22 @@ pub enum Rule {
     SchedulerSilent,
     /// Something outside that says regularly that it lives has not.
     HeartbeatMissing,
+    /// A run or a task is not done by when its DAG's file or the configuration says.
+    DeadlineMissed,
+    /// A run takes much longer than those before it.
+    RunSlow,
+    /// Nothing of a run is under way, and it is not over.
+    RunStuck,
+    /// A DAG's last success is older than the configuration allows.
+    Stale,
+    /// An executor went without a word.
+    ExecutorLost,
+    /// A task needs a pool that is not there.
+    PoolMissing,
+    /// A task's memory is near what the configuration allows, or will soon be.
+    MemoryHigh,
+    /// A DAG's tasks are tried again more and more often.
+    RetriesRising,
 }
 
 impl Rule {
@@ -54,12 +70,27 @@ impl Rule {
             Self::Test => "test",
             Self::SchedulerSilent => "scheduler_silent",
             Self::HeartbeatMissing => "heartbeat_missing",
+            Self::DeadlineMissed => "deadline_missed",
+            Self::RunSlow => "run_slow",
+            Self::RunStuck => "run_stuck",
+            Self::Stale => "stale",
+            Self::ExecutorLost => "executor_lost",
+            Self::PoolMissing => "pool_missing",
+            Self::MemoryHigh => "memory_high",
+            Self::RetriesRising => "retries_rising",
         }
     }
 
     /// Whether a further cause of an open alert is told again.
     pub const fn recurs(self) -> bool {
-        matches!(self, Self::RunFailed | Self::RunMissed | Self::CallbackFailed)
+        matches!(
+            self,
+            Self::RunFailed
+                | Self::RunMissed
+                | Self::CallbackFailed
+                | Self::DeadlineMissed
+                | Self::ExecutorLost
+        )
     }
 }
 

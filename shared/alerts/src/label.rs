@@ -2,6 +2,7 @@
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::limits;
@@ -21,7 +22,8 @@ pub struct BadMatcher {
 
 /// One condition on one label. A label that is not there is empty. Expressions match the whole value, as
 /// Alertmanager's do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Matcher {
     name: String,
     test: Test,
@@ -52,6 +54,20 @@ impl Matcher {
             Test::Like(pattern) => pattern.is_match(value),
             Test::NotLike(pattern) => !pattern.is_match(value),
         }
+    }
+}
+
+impl From<Matcher> for String {
+    fn from(matcher: Matcher) -> Self {
+        matcher.text
+    }
+}
+
+impl TryFrom<String> for Matcher {
+    type Error = BadMatcher;
+
+    fn try_from(text: String) -> Result<Self, BadMatcher> {
+        text.parse()
     }
 }
 

@@ -5,6 +5,7 @@
 //! who was told. [`Agenda`] says what is called for, as records of the alert log; [`decide`] answers people and
 //! providers. Nothing here can send: that is for whoever holds the receivers, once a record is durable.
 mod backoff;
+mod backtest;
 mod book;
 mod decide;
 mod fact;
@@ -16,10 +17,12 @@ mod plan;
 mod policy;
 mod subject;
 mod text;
+mod thresholds;
 mod touched;
 mod watch;
 
 pub use backoff::wait_before;
+pub use backtest::{Backtest, Explained, WouldBe, explain};
 pub use book::{
     Alert, AlertState, Attempt, Book, Delivery, DeliveryState, Follows, Heartbeat, Held, Signs,
     Silence,
@@ -44,6 +47,7 @@ pub use policy::{
 };
 pub use subject::subject_of;
 pub use text::{Message, Status, render};
+pub use thresholds::Thresholds;
 pub use watch::{Condition, Watch};
 
 /// The signal on which alerting is asked for something: an [`Ask`], answered by a [`Reply`].

@@ -57,3 +57,28 @@ pub const FLAPS_WITHIN: Micros = Micros::from_secs(3_600);
 pub const LINK_HOLDS: Micros = Micros::from_secs(3 * 86_400);
 /// Tries that one condition names.
 pub const NAMED: usize = 10;
+/// A run counts as slow that takes more than this share of what nearly all before it took, in percent, unless the
+/// configuration says another.
+pub const SLOW_PERCENT: u32 = 300;
+/// And at least so much longer than those.
+pub const SLOW_LEAST: Micros = Micros::from_secs(600);
+/// Runs that succeeded whose times are remembered.
+pub const HISTORY: usize = 64;
+/// With fewer of them nobody knows what is slow.
+pub const HISTORY_LEAST: usize = 5;
+/// A run of which nothing is under way, nor waits for its time, counts as stuck after so long.
+pub const STUCK_IDLE: Micros = Micros::from_secs(3_600);
+/// What a try took of memory is remembered from here on, in bytes: less is no matter.
+pub const MEMORY_LEAST: u64 = 64 << 20;
+/// Runs of which each task's peak is remembered.
+pub const PEAKS: usize = 8;
+/// How many runs ahead memory is foretold.
+pub const FORECAST_RUNS: i128 = 3;
+/// Runs whose retries are held against those of as many before.
+pub const RETRY_RUNS: usize = 3;
+/// How long nobody misses an executor that went without a word: one that broke is started again meanwhile.
+pub const LOST_GRACE: Micros = Micros::from_secs(60);
+/// Executors that are gone and named.
+pub const LOST: usize = 100;
+/// Lines of a traceback that a message has.
+pub const LAST_LINES: usize = 5;

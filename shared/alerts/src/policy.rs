@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dagbok_events::{Micros, Timestamp};
 use thiserror::Error;
 
-use crate::{Crew, Labels, Matcher, matches_all};
+use crate::{Crew, Labels, Matcher, Thresholds, matches_all};
 
 /// What the rules know of a receiver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,7 +111,8 @@ impl Inhibition {
         };
         vec![
             one("rule=scheduler_silent", &["rule=run_missing", "cause=scheduler_silent"], &[]),
-            one("rule=scheduler_silent", &["rule=stuck_queued"], &[]),
+            one("rule=scheduler_silent", &["rule=~\"stuck_queued|run_stuck|executor_lost\""], &[]),
+            one("rule=pool_missing", &["rule=~\"run_stuck|run_slow|deadline_missed\""], &["dag"]),
             one("rule=import_error", &["rule=~\"run_missing|dag_vanished\""], &["file"]),
         ]
     }
@@ -147,6 +148,8 @@ pub struct Policy {
     pub crew: Crew,
     /// How often a sign of life is sent, where somebody watches from outside.
     pub sign_every: Option<Micros>,
+    /// From when on a number or a time counts as wrong.
+    pub thresholds: Vec<Thresholds>,
 }
 
 /// A policy that could tell nobody.

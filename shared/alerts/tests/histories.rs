@@ -4,7 +4,7 @@
 mod world;
 
 use dagbok_alerts::{AlertState, Book, Purpose};
-use dagbok_events::encode_any;
+use dagbok_events::{decode_any, encode_any};
 use proptest::prelude::*;
 use world::{Step, World};
 
@@ -45,6 +45,9 @@ proptest! {
         for (seq, record) in (1..).zip(&one.alert_log) {
             folded.evolve(seq, record);
         }
+        // As it is from its checkpoint, and as it is from the log.
+        let kept: Book = decode_any(&encode_any(&one.book)).unwrap();
+        prop_assert_eq!(&kept, &one.book);
         prop_assert_eq!(folded, one.book);
     }
 

@@ -5,6 +5,7 @@
 //! from a fact is the business of `dagbok-domain`.
 mod asset;
 mod codec;
+mod deadline;
 mod fact;
 mod failure;
 mod hex;
@@ -19,6 +20,7 @@ pub use asset::{AssetCondition, AssetEvent, AssetKey, AssetRef, AssetSource};
 pub use codec::{
     DecodeError, decode, decode_any, decode_packed, encode, encode_any, encode_packed,
 };
+pub use deadline::{Deadline, DeadlineFrom};
 pub use fact::*;
 pub use failure::{Failure, FailureKind, Fault, Usage};
 pub use hex::hex;
@@ -26,7 +28,7 @@ pub use ids::{
     BackfillId, BadId, CommandId, ConnId, DagId, Digest, ExecutorId, Leg, MapIndex, PoolName,
     QueueName, RunId, TaskId, TryKey, TryNumber, VariableKey,
 };
-pub use json::entry_json;
+pub use json::{entry_json, entry_of_json};
 pub use record::{Actor, Cause, Record, RunKey, Scope, TraceContext};
 pub use spec::{
     AssetWatcher, DagSpec, DagVersion, Expand, Extent, NotCarriedOut, RunImmediately, Schedule,

@@ -3,8 +3,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AssetCondition, AssetKey, AssetRef, DagId, Interval, Micros, PoolName, QueueName, TaskId,
-    Timestamp, TriggerCall,
+    AssetCondition, AssetKey, AssetRef, DagId, Deadline, Interval, Micros, PoolName, QueueName,
+    TaskId, Timestamp, TriggerCall,
 };
 
 /// Numbers a DAG's meanings from one; a new one only when the canonical hash changed.
@@ -49,6 +49,9 @@ pub struct DagSpec {
     /// Mailboxes that its author names for failures: `email` of the tasks with `email_on_failure`, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failure_email: Vec<String>,
+    /// Whom its known notifiers tell of failures, as `slack:#ml`, sorted: data for routes, which nobody calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failure_notify: Vec<String>,
     /// Which Airflow's rules the file expects: 2, or 3 for a file that imports `airflow.sdk`.
     #[serde(default = "second_era", skip_serializing_if = "is_second_era")]
     pub era: u8,
@@ -102,6 +105,9 @@ pub struct DagSpec {
     pub on_failure_callback: bool,
     /// Upstreams before downstreams, otherwise in the file's order.
     pub tasks: Vec<TaskSpec>,
+    /// By when its runs and tasks are to be done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deadlines: Vec<Deadline>,
     /// What the file asks for and nobody carries out, in the file's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_carried_out: Vec<NotCarriedOut>,

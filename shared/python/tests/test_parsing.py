@@ -517,14 +517,14 @@ def test_what_is_not_carried_out_is_told_with_its_line(folder: Folder) -> None:
     ]
     assert told == [
         ("sla_miss_callback", 11, None, None),
-        ("deadline", 11, None, None),
+        ("a", 11, None, None),
         ("email_on_failure", 15, "a", 2),
-        ("sla", 16, "b", None),
         ("a", 16, "b", None),
     ]
     assert spec["failure_email"] == ["x@y"]
     assert spec["on_failure_callback"] is True
     assert "on_success_callback" not in spec
+    assert spec["deadlines"] == [{"task_id": "b", "from": "interval_end", "after": 86_400_000_000}]
     plain = folder.spec("with DAG('d', schedule=None):\n    EmptyOperator(task_id='t', retries=1)\n")
     assert "failure_email" not in plain
     assert "not_carried_out" not in plain

@@ -3,11 +3,13 @@
 mod backoff;
 mod children;
 mod clock;
+mod hangup;
 mod ids;
 mod shutdown;
 
 pub use backoff::Backoff;
 pub use children::foreign_python_variables;
 pub use clock::Clock;
+pub use hangup::Hangups;
 pub use ids::{fresh_command_id, fresh_id};
 pub use shutdown::{Shutdown, StopSignals, stop_signals};

@@ -1,6 +1,7 @@
 //! Measures what can be measured without Python, one figure a command, printed as JSON on one line.
 //! `tests/bench/run.py` runs them all beside the ones that need the whole installation.
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+mod alerts;
 mod appender;
 mod day;
 mod decide;
@@ -33,6 +34,21 @@ struct Args {
 
 #[derive(Subcommand)]
 enum What {
+    /// Alerting: its fold, what open alerts take up, its start, and how long a fact takes to reach somebody.
+    Alerts {
+        /// Records of the run log that are folded.
+        #[arg(long, default_value_t = 200_000)]
+        records: usize,
+        /// Open alerts.
+        #[arg(long, default_value_t = 10_000)]
+        open: u64,
+        /// Records of the alert log.
+        #[arg(long, default_value_t = 1_000_000)]
+        log: u64,
+        /// Failures, one after the other.
+        #[arg(long, default_value_t = 300)]
+        pages: u32,
+    },
     /// Decide and evolve one run of so many tasks in memory.
     Decide {
         /// Tasks of the run.
@@ -154,6 +170,9 @@ enum What {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let figures = match Args::parse().what {
+        What::Alerts { records, open, log, pages } => {
+            alerts::measure(records, open, log, pages).await?
+        }
         What::Decide { tasks, shape, at_once } => decide::measure(shape, tasks, at_once),
         What::Sizes { tasks, shape } => decide::sizes(shape, &tasks),
         What::Day { tries, seconds } => day::measure(tries, seconds).await?,

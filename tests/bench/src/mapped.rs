@@ -194,7 +194,7 @@ fn quantiles(of: impl Iterator<Item = f64>) -> Value {
     json!({ "count": all.len(), "p50_ms": at(50), "p99_ms": at(99), "max_ms": most })
 }
 
-fn memory(line: &str) -> anyhow::Result<u64> {
+pub(crate) fn memory(line: &str) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let found =
         status.lines().find_map(|one| one.strip_prefix(line)).context("a line of status")?;

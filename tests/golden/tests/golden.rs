@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
 use std::{collections::BTreeSet, process::Command};
 
-use dagbok_events::{Record, decode, encode_any, entry_json};
+use dagbok_events::{Record, decode, encode_any, entry_json, entry_of_json};
 use dagbok_golden::{
     coverage::{FACTS, Seen, name_of},
     outcome, raw, replay,
@@ -44,6 +44,19 @@ fn what_is_read_can_be_written_and_read_again() {
         let json = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record, "{place}, as JSON");
     });
+}
+
+#[test]
+fn what_people_read_is_a_record_again() {
+    for golden in logs() {
+        for ((record, entry), seq) in
+            golden.records().unwrap().into_iter().zip(&golden.entries).zip(1..)
+        {
+            // Neither says all of where it came from.
+            let known = Record { cause: None, trace: None, ..record };
+            assert_eq!(entry_of_json(entry), Some((seq, known)), "{}, record {seq}", golden.name);
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{
     ConfigError, Loaded, Mail, MailTls, Receiver, crew,
-    file::{EmailSection, File, ReceiverSection, SecretRef, WebhookSection},
+    file::{EmailSection, File, LinksSection, ReceiverSection, SecretRef, WebhookSection},
     place::line_of,
     routes,
 };
@@ -17,7 +17,12 @@ use super::{
 pub(super) struct Source<'a> {
     path: &'a Path,
     text: &'a str,
+    /// Whether secrets are read from where they are kept.
+    reads_secrets: bool,
 }
+
+/// What stands for a secret that is not read: nobody can be told anything by it.
+const UNREAD: &str = "https://unread.invalid/";
 
 pub(super) type Checked<T> = Result<T, ConfigError>;
 
@@ -34,6 +39,7 @@ impl Source<'_> {
     /// Reads a secret from where it is kept.
     fn secret(&self, at: &[&str], from: &SecretRef) -> Checked<Secret> {
         let text = match (&from.env, &from.file) {
+            (Some(_), None) | (None, Some(_)) if !self.reads_secrets => UNREAD.to_owned(),
             (Some(name), None) => std::env::var(name).map_err(|_| {
                 self.wrong(
                     at,
@@ -73,8 +79,8 @@ impl Source<'_> {
     }
 }
 
-pub(super) fn loaded(path: &Path, text: &str, file: &File) -> Checked<Loaded> {
-    let source = Source { path, text };
+pub(super) fn loaded(path: &Path, text: &str, file: &File, reads_secrets: bool) -> Checked<Loaded> {
+    let source = Source { path, text, reads_secrets };
     let (mut rules, mut receivers) = (BTreeMap::new(), BTreeMap::new());
     for (name, section) in &file.receivers {
         let receiver = receiver(&source, name, section)?;
@@ -104,8 +110,11 @@ pub(super) fn loaded(path: &Path, text: &str, file: &File) -> Checked<Loaded> {
         switch = Some(source.url(&["dead_mans_switch", "url"], url.reveal())?);
         sign_every = Some(micros(section.every));
     }
+    let links = file.links.as_ref().map(|section| links(&source, section)).transpose()?;
     let inhibitions = file.inhibit.iter().enumerate();
     let inhibitions = inhibitions.map(|(n, it)| routes::inhibition(&source, n, it));
+    let thresholds = file.thresholds.iter().enumerate();
+    let thresholds = thresholds.map(|(n, it)| routes::thresholds(&source, n, it));
     let policy = Policy {
         receivers: rules,
         root,
@@ -113,6 +122,7 @@ pub(super) fn loaded(path: &Path, text: &str, file: &File) -> Checked<Loaded> {
         inhibitions: inhibitions.collect::<Checked<_>>()?,
         crew: crew::crew(&source, file)?,
         sign_every,
+        thresholds: thresholds.collect::<Checked<_>>()?,
     };
     policy.check().map_err(|error| match &error {
         dagbok_alerts::PolicyError::Circle { name } => {
@@ -121,7 +131,19 @@ pub(super) fn loaded(path: &Path, text: &str, file: &File) -> Checked<Loaded> {
         _ => source.wrong(&["receivers"], &error),
     })?;
     let warnings = routes::unused(file);
-    Ok(Loaded { policy, receivers, switch, warnings })
+    Ok(Loaded { policy, receivers, switch, links, warnings })
+}
+
+/// What links are signed with.
+fn links(source: &Source<'_>, section: &LinksSection) -> Checked<Secret> {
+    let at = ["links", "key"];
+    let key = source.secret(&at, &section.key)?;
+    if source.reads_secrets && key.reveal().len() < 32 {
+        let what =
+            "a key that can't be guessed: 32 characters or more, as `openssl rand -hex 32` gives";
+        return Err(source.wrong(&at, what));
+    }
+    Ok(key)
 }
 
 pub(super) fn known(file: &File, name: &str) -> Result<(), String> {

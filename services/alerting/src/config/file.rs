@@ -33,10 +33,15 @@ pub(super) struct File {
     /// Who watches alerting from outside: a web address that alarms where no sign of life comes. Without one nobody
     /// is told when alerting itself, its machine or its network is gone.
     pub(super) dead_mans_switch: Option<SwitchSection>,
+    /// What links in messages are signed with.
+    pub(super) links: Option<LinksSection>,
     /// Root causes that keep what follows from them from being told by itself, in Alertmanager's words. Some hold
     /// without being named: a silent scheduler and the runs that are missing for it, a DAG file that can't be read
     /// and what is missing for it.
     pub(super) inhibit: Vec<InhibitSection>,
+    /// From when on a number or a time counts as wrong, for the DAGs that match. Of several that match, the first that
+    /// says something counts.
+    pub(super) thresholds: Vec<ThresholdsSection>,
     /// The root of the routes: the platform's, to which goes whatever no other takes. With one receiver and no
     /// route, that receiver is told of everything.
     pub(super) route: Option<RouteSection>,
@@ -56,6 +61,36 @@ pub(super) struct SwitchSection {
 
 const fn a_minute() -> Period {
     Period::secs(60)
+}
+
+/// From when on something counts as wrong.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ThresholdsSection {
+    /// Which DAGs, as `owner="ml"`, by the labels `dag`, `owner`, `tags` and `email`: all of them match. Without any,
+    /// every DAG.
+    pub(super) matchers: Vec<String>,
+    /// A run that takes more than so many percent of what nearly all of the newest took, and ten minutes longer, is
+    /// `run_slow`; 300 where nobody says, 0 for never.
+    pub(super) slow_percent: Option<u32>,
+    /// A DAG whose last success is older is `stale`: `72h` for a model that must not be older than three days.
+    pub(super) max_age: Option<Period>,
+    /// A scheduled run that is not done so long after the end of its data interval is `deadline_missed`, besides
+    /// what the DAG's file says.
+    pub(super) within: Option<Period>,
+    /// What a try of a task may have of memory, in MiB: from nine tenths of it, or where it grows so that it will be
+    /// reached within three runs, the DAG is `memory_high`.
+    #[schemars(range(min = 1))]
+    pub(super) memory_mib: Option<u64>,
+}
+
+/// Links that acknowledge without a login.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LinksSection {
+    /// A secret of 32 characters or more, the same for every replica of alerting. Without one each machine draws its own
+    /// and keeps it in `links.key` beside its configuration: a link that another machine made holds for nobody.
+    pub(super) key: SecretRef,
 }
 
 /// A root cause and what follows from it.

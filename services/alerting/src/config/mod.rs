@@ -48,6 +48,8 @@ pub struct Loaded {
     pub(crate) receivers: BTreeMap<String, Receiver>,
     /// Where signs of life go.
     pub(crate) switch: Option<Secret>,
+    /// What links are signed with.
+    pub(crate) links: Option<Secret>,
     /// What holds and is not as it should be, for people.
     pub warnings: Vec<String>,
 }
@@ -66,6 +68,14 @@ pub(crate) struct Ways {
     pub(crate) receivers: BTreeMap<String, Receiver>,
     /// Where signs of life go.
     pub(crate) switch: Option<Secret>,
+    /// What links are signed with; the machine's own key where nobody says.
+    pub(crate) links: Option<Secret>,
+}
+
+impl From<Loaded> for Ways {
+    fn from(loaded: Loaded) -> Self {
+        Self { receivers: loaded.receivers, switch: loaded.switch, links: loaded.links }
+    }
 }
 
 /// How somebody is told. Secrets are in here, and in nothing that is shown or recorded.
@@ -133,7 +143,13 @@ pub fn schema() -> serde_json::Value {
 /// Reads a configuration's text. `path` is for messages, and where relative paths of secrets begin.
 pub fn load(path: &std::path::Path, text: &str) -> Result<Loaded, ConfigError> {
     let file = place::read(path, text)?;
-    build::loaded(path, text, &file)
+    build::loaded(path, text, &file, true)
+}
+
+/// Reads who is told of what, and no secret: nobody can be told anything by what it answers.
+pub fn load_policy(path: &std::path::Path, text: &str) -> Result<Policy, ConfigError> {
+    let file = place::read(path, text)?;
+    build::loaded(path, text, &file, false).map(|loaded| loaded.policy)
 }
 
 /// SHA-256 of a configuration's text, in hexadecimal.

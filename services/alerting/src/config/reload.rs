@@ -55,6 +55,13 @@ impl Reloader {
         self.good.as_deref()
     }
 
+    /// The next look reads the file whether it changed or not.
+    pub(crate) fn forget(&mut self) {
+        if self.path.is_some() {
+            self.stamp = None;
+        }
+    }
+
     /// Looks whether the file changed since the last look.
     pub(crate) fn look(&mut self) -> Looked {
         let Some(path) = self.path.clone() else {
@@ -95,8 +102,8 @@ impl Reloader {
                     self.good = Some(text);
                     Looked::Good {
                         digest,
-                        policy: Box::new(loaded.policy),
-                        ways: Ways { receivers: loaded.receivers, switch: loaded.switch },
+                        policy: Box::new(loaded.policy.clone()),
+                        ways: loaded.into(),
                     }
                 }
                 Err(error) => Looked::Bad { digest: digest(&text), why: error.to_string() },
@@ -117,7 +124,7 @@ impl Reloader {
         let (path, text) = (self.path.as_ref()?, self.good.as_ref()?);
         let loaded = load(path, text).ok()?;
         self.is_in_force = true;
-        Some((loaded.policy, Ways { receivers: loaded.receivers, switch: loaded.switch }))
+        Some((loaded.policy.clone(), loaded.into()))
     }
 }
 

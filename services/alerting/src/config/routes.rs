@@ -1,14 +1,14 @@
 //! Routes, chains and what holds what back, from what the file says.
 use std::collections::{BTreeMap, BTreeSet};
 
-use dagbok_alerts::{Chain, Grouping, Inhibition, Matcher, Route, Step};
+use dagbok_alerts::{Chain, Grouping, Inhibition, Matcher, Route, Step, Thresholds};
 use dagbok_config::Period;
 use dagbok_events::Micros;
 
 use super::{
     build::{Checked, Source, known, list, micros},
     crew::known_person,
-    file::{ChainSection, File, InhibitSection, RouteSection},
+    file::{ChainSection, File, InhibitSection, RouteSection, ThresholdsSection},
 };
 
 /// How long further causes wait, where nobody says.
@@ -205,6 +205,39 @@ pub(super) fn inhibition(
         source: parse("source", &section.source)?,
         target: parse("target", &section.target)?,
         equal: section.equal.clone(),
+    })
+}
+
+/// What is said of numbers and times.
+pub(super) fn thresholds(
+    source: &Source<'_>,
+    index: usize,
+    section: &ThresholdsSection,
+) -> Checked<Thresholds> {
+    let index = index.to_string();
+    let wrong =
+        |error: dagbok_alerts::BadMatcher| source.wrong(&["thresholds", &index, "matchers"], error);
+    let matchers: Checked<Vec<Matcher>> =
+        section.matchers.iter().map(|text| text.parse().map_err(wrong)).collect();
+    let numbers = [section.max_age.is_some(), section.within.is_some()];
+    let is_empty = section.slow_percent.is_none() && section.memory_mib.is_none();
+    if is_empty && !numbers.contains(&true) {
+        let what = "say `slow_percent`, `max_age`, `within` or `memory_mib`";
+        return Err(source.wrong(&["thresholds", &index], what));
+    }
+    if section.memory_mib == Some(0) {
+        return Err(source.wrong(&["thresholds", &index, "memory_mib"], "at least 1"));
+    }
+    if section.slow_percent.is_some_and(|percent| (1..=100).contains(&percent)) {
+        let what = "more than 100, or 0 for never";
+        return Err(source.wrong(&["thresholds", &index, "slow_percent"], what));
+    }
+    Ok(Thresholds {
+        matchers: matchers?,
+        slow_percent: section.slow_percent,
+        max_age: section.max_age.map(micros),
+        within: section.within.map(micros),
+        memory_bytes: section.memory_mib.map(|mib| mib.saturating_mul(1 << 20)),
     })
 }
 

@@ -38,6 +38,7 @@ pub(crate) struct Desk {
     /// Deliveries that this process has under way.
     pub(crate) sending: BTreeSet<String>,
     pub(crate) snapshot_at: u64,
+    pub(crate) checkpoint_at: u64,
     namespace: String,
     reloader: Reloader,
     post: Post,
@@ -45,7 +46,10 @@ pub(crate) struct Desk {
     out: Vec<Sending>,
     /// A sign of life that goes out once it is durable.
     sign: Option<SignOfLife>,
-    pub(crate) links: Links,
+    /// The machine's own.
+    own_links: Links,
+    /// By the key that the configuration names.
+    said_links: Option<Links>,
     answers: Vec<(Box<dyn Responder>, Reply)>,
     agenda: Agenda,
     /// A configuration came into force that is not kept yet.
@@ -61,20 +65,22 @@ impl Desk {
         links: Links,
         settings: &Settings,
     ) -> Self {
-        let snapshot_at = watch.last_seq();
+        let (snapshot_at, checkpoint_at) = (watch.last_seq(), book.last_seq());
         Self {
             book,
             watch,
             policy: Policy::default(),
             sending: BTreeSet::new(),
             snapshot_at,
+            checkpoint_at,
             namespace: settings.namespace.clone(),
             reloader,
             post,
             staged: Vec::new(),
             out: Vec::new(),
             sign: None,
-            links,
+            own_links: links,
+            said_links: None,
             answers: Vec::new(),
             agenda: Agenda::default(),
             is_new_configuration: false,
@@ -96,9 +102,7 @@ impl Desk {
             Looked::Same => {}
             Looked::Good { digest, policy, ways } => {
                 let names = ways.receivers.keys().cloned().collect();
-                self.policy = *policy;
-                self.post.take(ways);
-                self.agenda.look_again();
+                self.put_in_force(*policy, ways);
                 self.is_new_configuration = true;
                 if self.book.configuration() != Some(&digest) || self.book.refused().is_some() {
                     let taken = ConfigurationTaken { digest, receivers: names };
@@ -108,9 +112,7 @@ impl Desk {
             }
             Looked::Bad { digest, why } => {
                 if let Some((policy, ways)) = self.reloader.last_good() {
-                    self.policy = policy;
-                    self.post.take(ways);
-                    self.agenda.look_again();
+                    self.put_in_force(policy, ways);
                 }
                 if self.book.refused() != Some((&digest, &why)) {
                     tracing::error!(%why, "the alerting configuration can't be read; the last good one stays");
@@ -119,6 +121,26 @@ impl Desk {
                 }
             }
         }
+    }
+
+    /// What makes and opens links.
+    pub(crate) fn links(&self) -> &Links {
+        self.said_links.as_ref().unwrap_or(&self.own_links)
+    }
+
+    fn put_in_force(&mut self, policy: Policy, ways: Ways) {
+        self.watch.heed(&policy.thresholds);
+        self.said_links = ways.links.as_ref().map(|key| Links::new(key.reveal().as_bytes()));
+        self.policy = policy;
+        self.post.take(ways);
+        self.agenda.look_again();
+    }
+
+    /// Reads the configuration anew whether it changed or not: a secret that it names may have.
+    pub(crate) fn look_again_at_configuration(&mut self, now: Timestamp) {
+        tracing::info!("SIGHUP: the alerting configuration is read again");
+        self.reloader.forget();
+        self.look_at_configuration(now);
     }
 
     /// The configuration in force, once after each change.
@@ -179,7 +201,7 @@ impl Desk {
             let mut message = render(alert, it.purpose, &it.route, &self.policy);
             let base = self.policy.external_url.as_deref();
             if let Some(base) = base.filter(|_| it.purpose == Purpose::Trigger) {
-                let link = self.links.address(base, it.id, &it.receiver, record.at);
+                let link = self.links().address(base, it.id, &it.receiver, record.at);
                 message.acknowledge = Some(link);
             }
             self.out.push(Sending {

@@ -1,39 +1,73 @@
 //! Both folds at the start of a term, and the snapshot of one of them.
 use dagbok_alerts::{Book, Watch};
-use dagbok_runlog::{Compared, Entry, PortError, Position, ReadLimit, RunLog, Seq};
+use dagbok_runlog::{Compared, Entry, PortError, Position, ReadLimit, Seq};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Parts,
-    keys::{KEY_BYTES, Links},
-};
+use crate::Parts;
 
 /// The name of the snapshot.
 const SNAPSHOT: &str = "alerting";
 /// The name under which the configuration that was in force last is kept: it names secrets, and holds none.
 const CONFIGURATION: &str = "alerting-configuration";
-/// The name under which the key of links is kept.
-const LINKS: &str = "alerting-links";
 /// Raise it with any change of the fold: it is then made anew.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
+/// The name of the checkpoint of the alert log's fold.
+const BOOK: &str = "alerting-book";
+/// Raise it with any change of that fold: it is then made anew.
+const BOOK_VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
     version: u32,
     position: Position,
     #[serde(with = "serde_bytes")]
-    watch: Vec<u8>,
+    fold: Vec<u8>,
 }
 
-/// The alert log, whole.
-pub(crate) async fn book(log: &dyn RunLog) -> Result<Book, PortError> {
-    let mut book = Book::default();
-    let mut after = Seq(log.base().await?.first.0 - 1);
+/// The fold of the alert log: from its checkpoint on, where there is one of this log.
+pub(crate) async fn book(parts: &Parts) -> Result<Book, PortError> {
+    let log = &*parts.alert_log;
+    let mut book = checkpoint(parts).await?.unwrap_or_default();
+    let first = log.base().await?.first.0 - 1;
+    let mut after = Seq(book.last_seq().max(first));
     loop {
         let entries = log.read(after, ReadLimit::default()).await?;
         let Some(last) = entries.last() else { return Ok(book) };
         after = last.seq;
         fold_alerts(&mut book, &entries);
+    }
+}
+
+/// What was folded of the alert log before.
+async fn checkpoint(parts: &Parts) -> Result<Option<Book>, PortError> {
+    let Ok(Some(bytes)) = parts.snapshots.get(BOOK).await else { return Ok(None) };
+    let read = rmp_serde::from_slice::<Snapshot>(&bytes).ok();
+    let Some(snapshot) = read.filter(|it| it.version == BOOK_VERSION) else { return Ok(None) };
+    if snapshot.position.compare(&*parts.alert_log).await? != Compared::Same {
+        tracing::warn!("the checkpoint is of another alert log: folding this one from its start");
+        return Ok(None);
+    }
+    Ok(rmp_serde::from_slice(&snapshot.fold).ok())
+}
+
+/// Stores the fold of the alert log; a failure costs only time at the next start.
+pub(crate) async fn store_book(parts: &Parts, book: &Book) {
+    let seq = Seq(book.last_seq());
+    put(parts, BOOK, BOOK_VERSION, Position::look(&*parts.alert_log, seq).await, book).await;
+}
+
+async fn put(
+    parts: &Parts,
+    name: &str,
+    version: u32,
+    position: Result<Option<Position>, PortError>,
+    fold: &impl Serialize,
+) {
+    let Ok(Some(position)) = position else { return };
+    let Ok(fold) = rmp_serde::to_vec_named(fold) else { return };
+    let Ok(bytes) = rmp_serde::to_vec_named(&Snapshot { version, position, fold }) else { return };
+    if let Err(error) = parts.snapshots.put(name, bytes.into()).await {
+        tracing::warn!(%error, name, "no snapshot of alerting is stored");
     }
 }
 
@@ -64,40 +98,13 @@ pub(crate) async fn watch(parts: &Parts) -> Result<Watch, PortError> {
         tracing::warn!("the snapshot is of another run log: folding this one from its start");
         return Ok(Watch::default());
     }
-    Ok(rmp_serde::from_slice(&snapshot.watch).unwrap_or_default())
+    Ok(rmp_serde::from_slice(&snapshot.fold).unwrap_or_default())
 }
 
 /// Stores the fold; a failure costs only time at the next start.
 pub(crate) async fn store(parts: &Parts, watch: &Watch) {
     let seq = Seq(watch.last_seq());
-    let Ok(Some(position)) = Position::look(&*parts.run_log, seq).await else { return };
-    let Ok(watch) = rmp_serde::to_vec_named(watch) else { return };
-    let snapshot = Snapshot { version: VERSION, position, watch };
-    let Ok(bytes) = rmp_serde::to_vec_named(&snapshot) else { return };
-    if let Err(error) = parts.snapshots.put(SNAPSHOT, bytes.into()).await {
-        tracing::warn!(%error, "no snapshot of alerting is stored");
-    }
-}
-
-/// What links in messages are signed with: made once, and kept, so that links hold over restarts and replicas.
-pub(crate) async fn links(parts: &Parts) -> Links {
-    let known = parts.snapshots.get(LINKS).await;
-    if let Err(error) = &known {
-        tracing::warn!(%error, "the key of links can't be read: those sent now hold until the next start");
-    }
-    let may_be_kept = known.is_ok();
-    if let Some(key) = known.ok().flatten().filter(|key| key.len() == KEY_BYTES) {
-        return Links::new(&key);
-    }
-    let Some(key) = Links::fresh_key() else {
-        tracing::error!("this machine has no chance to draw a key from: links hold for nobody");
-        return Links::new(dagbok_runtime::fresh_id().as_bytes());
-    };
-    // One that could not be read may be there, and stays: links that were sent before hold by it.
-    if may_be_kept && let Err(error) = parts.snapshots.put(LINKS, key.clone().into()).await {
-        tracing::warn!(%error, "the key of links can't be kept: they hold until the next start");
-    }
-    Links::new(&key)
+    put(parts, SNAPSHOT, VERSION, Position::look(&*parts.run_log, seq).await, watch).await;
 }
 
 /// The configuration that was in force last, where one was.

@@ -2,6 +2,7 @@
 mod desk;
 mod feed;
 mod fold;
+mod key;
 mod post;
 
 use std::{sync::Arc, time::Duration};
@@ -10,7 +11,7 @@ use dagbok_alerts::{ASK, Ask, Refusal, Reply, decide, outcome, sign_answered};
 use dagbok_events::{Timestamp, decode_any, encode_any};
 use dagbok_leading::Steady;
 use dagbok_runlog::{AppendError, Responder};
-use dagbok_runtime::{Clock, Shutdown};
+use dagbok_runtime::{Clock, Hangups, Shutdown};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
@@ -64,6 +65,7 @@ enum Wake {
     Question(Question),
     Came(Came),
     Look,
+    Hangup,
     Time,
 }
 
@@ -74,7 +76,7 @@ impl Term {
 
     /// Leads until the term ends.
     pub(crate) async fn lead(&self) -> Result<TermEnd, AlertingError> {
-        let book = fold::book(&*self.parts.alert_log).await?;
+        let book = fold::book(&self.parts).await?;
         let start = fold::watch(&self.parts).await?;
         let known = self.parts.run_log.last().await?;
         let mut feed = Feed::start(&self.parts, &start, &self.end);
@@ -83,7 +85,7 @@ impl Term {
         let reloader = Reloader::new(self.settings.config.clone(), good);
         let senders = Senders::new(self.clock.clone()).map_err(AlertingError::Http)?;
         let (post, mut outcomes) = Post::new(Arc::new(senders));
-        let links = fold::links(&self.parts).await;
+        let links = key::links(&self.parts, self.settings.links_key.as_deref()).await;
         let mut desk = Desk::new(book, start, reloader, post, links, &self.settings);
         let mut steady = Steady::new(self.clock.now(), None);
         let now = self.now(&mut desk, &mut steady);
@@ -92,6 +94,7 @@ impl Term {
             return Ok(end);
         }
         let mut look = tokio::time::interval(self.settings.look);
+        let mut hangups = Hangups::listen();
         loop {
             // What is wrong is known only once the whole log is.
             let is_ready = desk.watch.last_seq() >= known.0;
@@ -116,26 +119,38 @@ impl Term {
                 Some(question) = questions.recv() => Wake::Question(question),
                 entries = feed.next() => entries.map_or(Wake::FeedEnded, Wake::Entries),
                 _ = look.tick() => Wake::Look,
+                () = hangups.next() => Wake::Hangup,
                 () = tokio::time::sleep(sleep) => Wake::Time,
             };
             match wake {
                 Wake::Asked => return self.finish(desk, outcomes).await,
-                Wake::Entries(entries) => desk.take_in(&entries),
                 Wake::FeedEnded => return Err(AlertingError::Follow(feed.why().await)),
-                Wake::Question(question) => {
-                    let now = self.now(&mut desk, &mut steady);
-                    decide_on(&mut desk, now, question);
-                }
-                Wake::Came(came) => {
-                    let now = self.now(&mut desk, &mut steady);
-                    record(&mut desk, now, &came);
-                }
-                Wake::Look => {
-                    let now = self.now(&mut desk, &mut steady);
-                    desk.look_at_configuration(now);
-                }
-                Wake::Time => {}
+                other => self.take(&mut desk, &mut steady, other),
             }
+        }
+    }
+
+    /// Takes in what came.
+    fn take(&self, desk: &mut Desk, steady: &mut Steady, wake: Wake) {
+        match wake {
+            Wake::Entries(entries) => desk.take_in(&entries),
+            Wake::Question(question) => {
+                let now = self.now(desk, steady);
+                decide_on(desk, now, question);
+            }
+            Wake::Came(came) => {
+                let now = self.now(desk, steady);
+                record(desk, now, &came);
+            }
+            Wake::Look => {
+                let now = self.now(desk, steady);
+                desk.look_at_configuration(now);
+            }
+            Wake::Hangup => {
+                let now = self.now(desk, steady);
+                desk.look_again_at_configuration(now);
+            }
+            Wake::Asked | Wake::FeedEnded | Wake::Time => {}
         }
     }
 
@@ -200,6 +215,11 @@ impl Term {
             desk.snapshot_at = seq;
             fold::store(&self.parts, &desk.watch).await;
         }
+        let seq = desk.book.last_seq();
+        if seq.saturating_sub(desk.checkpoint_at) >= self.settings.snapshot_every {
+            desk.checkpoint_at = seq;
+            fold::store_book(&self.parts, &desk.book).await;
+        }
     }
 
     /// Waits for what is under way, so that an orderly end sends nothing twice.
@@ -222,13 +242,14 @@ impl Term {
             return Ok(end);
         }
         fold::store(&self.parts, &desk.watch).await;
+        fold::store_book(&self.parts, &desk.book).await;
         Ok(TermEnd::Asked)
     }
 }
 
 fn decide_on(desk: &mut Desk, now: Timestamp, (ask, responder): Question) {
     let seen = desk.watch.last_seq();
-    let opened = keys::open(&desk.links, desk.ways(), &desk.book, now, ask);
+    let opened = keys::open(desk.links(), desk.ways(), &desk.book, now, ask);
     let ask = match opened {
         Ok(Opened::Ask(ask)) => ask,
         Ok(Opened::About(id)) => {

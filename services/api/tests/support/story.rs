@@ -93,6 +93,8 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         watchers: Vec::new(),
         on_success_callback: false,
         on_failure_callback: false,
+        failure_notify: Vec::new(),
+        deadlines: Vec::new(),
         era: 2,
         schedule: Schedule {
             text: Some("@daily".to_owned()),

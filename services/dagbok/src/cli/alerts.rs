@@ -45,6 +45,16 @@ pub(crate) enum AlertsCommand {
         after_help = "With --json: `at`, `schedules`, a list of `schedule`, `person` (null where nobody is) and `receivers`"
     )]
     Oncall(OnCall),
+    /// Say what one record of the log calls for, by the configuration: what is wrong by it, what is awaited, who is told
+    #[command(
+        after_help = "With --json: `seq`, `at`, `facts`, `wrong` (each `rule`, `summary`, `labels`, `route`, `steps`), `awaited` (each `rule`, `scope`, `at`) and `over`"
+    )]
+    Explain(Explain),
+    /// Go through the log again and say who would have been told by the configuration; nothing can be sent
+    #[command(
+        after_help = "With --json: `since`, `until`, `records`, `left_out` and `alerts`, a list of `rule`, `scope`, `summary`, `labels`, `opened_at`, `resolved_at`, `route` and `told`"
+    )]
+    Backtest(Backtest),
     /// Say who was told of a run
     #[command(after_help = "With --json: the API's AlertCollection")]
     Trace(Trace),
@@ -125,6 +135,37 @@ pub(crate) struct OnCall {
     /// At what time, as `2026-12-24T18:00:00Z`; now where not said
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<jiff::Timestamp>,
+}
+
+/// `dagbok alerts explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The file [default: the one that is configured, or alerting.toml in the installation's folder]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// The record's sequence, as `dagbok events` shows it
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) event: u64,
+}
+
+/// `dagbok alerts backtest`.
+#[derive(Debug, Args)]
+pub(crate) struct Backtest {
+    /// The file [default: the one that is configured, or alerting.toml in the installation's folder]
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// How far back, as `90d` or `12h`
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = days)]
+    pub(crate) since: Period,
+}
+
+/// A length of time, of which days may be one.
+fn days(text: &str) -> Result<Period, String> {
+    let days = text.trim().strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
+    match days.and_then(|days| days.checked_mul(86_400)).filter(|it| *it < 1 << 32) {
+        Some(seconds) => Ok(Period::secs(seconds)),
+        None => text.parse().map_err(|error: String| format!("{error}, or `90d`")),
+    }
 }
 
 /// `dagbok alerts trace`.

@@ -1,4 +1,5 @@
 //! `dagbok alerts …`: what is wrong, and who was told.
+mod again;
 mod check;
 mod oncall;
 mod show;
@@ -52,6 +53,8 @@ pub(crate) async fn run(context: &Context, command: &AlertsCommand) -> Outcome {
         AlertsCommand::Test(args) => test(context, args).await,
         AlertsCommand::Check(args) => check::run(context, args).await,
         AlertsCommand::Oncall(args) => oncall::run(context, args),
+        AlertsCommand::Explain(args) => again::explain(context, args).await,
+        AlertsCommand::Backtest(args) => again::backtest(context, args).await,
         AlertsCommand::Trace(args) => trace(context, args).await,
     }
 }

@@ -51,6 +51,8 @@ pub(crate) fn spec(edges: &[&[u32]], retries: u16) -> DagSpec {
         watchers: Vec::new(),
         on_success_callback: false,
         on_failure_callback: false,
+        failure_notify: Vec::new(),
+        deadlines: Vec::new(),
         era: 2,
         schedule: Schedule { text: None, timetable: Timetable::Manual, timezone: "UTC".into() },
         start_date: None,

@@ -6,6 +6,7 @@ mod held;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{DecodeError, Micros, RunKey, Timestamp, decode_packed};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     AlertRecord, AlertScope, By, Labels, Matcher, Purpose, ResolvedWhy, Rule, SuppressedWhy,
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// How an alert stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AlertState {
     /// Nobody has it in hand.
     Firing,
@@ -40,7 +41,7 @@ pub enum AlertState {
 }
 
 /// Where a chain stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chase {
     /// How often the chain was begun, from zero.
     pub turn: u32,
@@ -51,7 +52,7 @@ pub struct Chase {
 }
 
 /// One attempt of a delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Counts from one.
     pub number: u32,
@@ -68,7 +69,7 @@ pub struct Attempt {
 }
 
 /// How a delivery stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeliveryState {
     /// An attempt is under way, or was when whoever made it died.
     Sending,
@@ -84,7 +85,7 @@ pub enum DeliveryState {
 }
 
 /// One message to one receiver, with all attempts at it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     /// What is said.
     pub purpose: Purpose,
@@ -115,7 +116,7 @@ pub struct Delivery {
 }
 
 /// Why an alert is not told by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// Why.
     pub why: SuppressedWhy,
@@ -126,7 +127,7 @@ pub struct Held {
 }
 
 /// What is told with an alert.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Follows {
     /// How many alerts.
     pub count: u32,
@@ -135,7 +136,7 @@ pub struct Follows {
 }
 
 /// An alert.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
     /// Its number.
     pub id: u64,
@@ -214,7 +215,7 @@ impl Alert {
 }
 
 /// What is not told for a time.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Silence {
     /// Which alerts.
     pub matchers: Vec<Matcher>,
@@ -229,7 +230,7 @@ pub struct Silence {
 }
 
 /// A configuration, as far as it is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Refused {
     pub(crate) digest: String,
     pub(crate) why: String,
@@ -239,7 +240,7 @@ pub(crate) struct Refused {
 }
 
 /// A receiver that does not take what it is sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Failing {
     pub(crate) since: Timestamp,
     pub(crate) why: String,
@@ -248,7 +249,7 @@ pub(crate) struct Failing {
 }
 
 /// Something outside that says regularly that it lives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// When it said so last.
     pub at: Timestamp,
@@ -273,7 +274,7 @@ impl Heartbeat {
 pub(crate) const SIGNS: &str = "dead man's switch";
 
 /// Signs of life.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signs {
     /// The last one's.
     pub number: u64,
@@ -284,7 +285,7 @@ pub struct Signs {
 }
 
 /// The fold.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Book {
     pub(crate) last_seq: u64,
     pub(crate) last_at: Timestamp,
@@ -314,7 +315,9 @@ pub struct Book {
     pub(crate) signs: Signs,
     /// How many alerts there may be until old ones are let go.
     room: usize,
+    #[serde(skip)]
     pub(crate) touched: Touched<u64>,
+    #[serde(skip)]
     pub(crate) touched_keys: Touched<(Rule, AlertScope)>,
 }
 

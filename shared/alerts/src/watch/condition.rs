@@ -69,6 +69,8 @@ impl Watch {
         } else if let Some(error) = self.raised.get(&import_error) {
             let causes = vec![promise.seq, error.last_cause()];
             ("import_error", Severity::Critical, Some(Fault::User), causes)
+        } else if dag.is_gone {
+            ("gone", Severity::Critical, Some(Fault::User), vec![promise.seq])
         } else if self.last_at < promise.due {
             ("scheduler_silent", Severity::Critical, Some(Fault::System), vec![promise.seq])
         } else if dag.active >= dag.max_active_runs.max(1) {
@@ -84,6 +86,7 @@ impl Watch {
         let why = match cause {
             "paused" => "the DAG is paused",
             "import_error" => "its file can't be read",
+            "gone" => "the DAG is in no file any more",
             "scheduler_silent" => "no scheduler has written anything since",
             "too_many_active" => "max_active_runs of it are running",
             _ => "the scheduler has not made it",
@@ -145,14 +148,18 @@ impl Watch {
             || Labels::from([("dag".to_owned(), dag_id.to_string())]),
             |dag| dag_labels(dag_id, dag),
         );
-        let pulled = self.executors.values().any(|queues| queues.contains(&first.queue));
-        // Executors that have no room are no trouble by themselves.
-        let (severity, cause, why) = if pulled {
-            let why = "executors that pull from it have not begun them".to_owned();
-            (Severity::Info, "queued_too_long", why)
-        } else {
+        let pulling = self.executors.values().filter(|it| it.queues.contains(&first.queue));
+        let pulling: Vec<_> = pulling.collect();
+        let has_room = pulling.iter().any(|it| it.running < it.slots);
+        let (severity, cause, why) = if pulling.is_empty() {
             let why = format!("no executor pulls from the queue `{}`", first.queue);
             (Severity::Critical, "no_executor", why)
+        } else if has_room {
+            let why = "executors that pull from it have free slots and have not begun them";
+            (Severity::Warning, "free_slots", why.to_owned())
+        } else {
+            // Executors that have no room are no trouble by themselves.
+            (Severity::Info, "no_room", "executors that pull from it have no room".to_owned())
         };
         labels.insert("cause".to_owned(), cause.to_owned());
         let named = stuck.iter().take(limits::NAMED);

@@ -6,8 +6,11 @@ use dagbok_events::{
     Record, RunExpected, RunMissed, Scope, Timestamp,
 };
 
-use super::{Condition, Dag, Promise, Watch, dag_labels};
+use super::{Condition, Dag, Promise, Watch, dag_labels, dues::shift};
 use crate::{AlertScope, Labels, Rule, Severity, limits, text::cut};
+
+/// The pool that is always there.
+const DEFAULT_POOL: &str = "default_pool";
 
 /// What a fact is about, as far as it is of interest here.
 enum About {
@@ -15,6 +18,7 @@ enum About {
     Run,
     File,
     Executor,
+    Pool,
     Clock,
     Nothing,
 }
@@ -54,23 +58,22 @@ const fn about(fact: &Fact) -> About {
         | Fact::DagCallbackFailed(_)
         | Fact::DagCallbackUnbegun(_)
         | Fact::TaskCallbackFailed(_)
-        | Fact::TryReturned(_) => About::Run,
-        Fact::ExecutorJoined(_) | Fact::ExecutorLeft(_) => About::Executor,
-        Fact::ClockWentBack(_) => About::Clock,
-        Fact::BundlePublished(_)
+        | Fact::TryReturned(_)
         | Fact::RunStarted(_)
-        | Fact::DagCallbackOrdered(_)
-        | Fact::DagCallbackStarted(_)
-        | Fact::DagCallbackLost(_)
         | Fact::TaskExpanded(_)
         | Fact::TaskCleared(_)
         | Fact::TaskRuledOut(_)
-        | Fact::TaskMarked(_)
+        | Fact::TaskMarked(_) => About::Run,
+        Fact::PoolSet(_) | Fact::PoolDeleted(_) => About::Pool,
+        Fact::ExecutorJoined(_) | Fact::ExecutorLeft(_) => About::Executor,
+        Fact::ClockWentBack(_) => About::Clock,
+        Fact::BundlePublished(_)
         | Fact::XComPushed(_)
+        | Fact::DagCallbackOrdered(_)
+        | Fact::DagCallbackStarted(_)
+        | Fact::DagCallbackLost(_)
         | Fact::TryNamed(_)
         | Fact::ReportRefused(_)
-        | Fact::PoolSet(_)
-        | Fact::PoolDeleted(_)
         | Fact::VariableSet(_)
         | Fact::VariableDeleted(_)
         | Fact::ConnectionSet(_)
@@ -117,20 +120,29 @@ impl Watch {
             (About::Dag, Some(dag_id), ..) => self.of_dag(seq, at, dag_id, fact),
             (About::Run, _, Some(run), _) => self.of_run(seq, at, run, fact),
             (About::File, _, _, Scope::File(path)) => self.of_file(seq, at, path, fact),
-            (About::Executor, ..) => self.of_executor(scope, fact),
+            (About::Executor, ..) => self.of_executor(seq, at, scope, fact),
+            (About::Pool, ..) => self.of_pool(seq, fact),
             (About::Clock, ..) => self.clock_went_back(fact),
             _ => {}
         }
     }
 
-    fn of_executor(&mut self, scope: &Scope, fact: &Fact) {
+    fn of_executor(&mut self, seq: u64, at: Timestamp, scope: &Scope, fact: &Fact) {
         let Scope::Executor(id) = scope else { return };
         match fact {
-            Fact::ExecutorJoined(joined) => {
-                self.executors.insert(id.clone(), joined.queues.iter().cloned().collect());
-            }
-            _ => drop(self.executors.remove(id)),
+            Fact::ExecutorJoined(joined) => self.joined(seq, id, joined),
+            Fact::ExecutorLeft(left) => self.left(seq, at, id, *left),
+            _ => {}
         }
+    }
+
+    fn of_pool(&mut self, seq: u64, fact: &Fact) {
+        match fact {
+            Fact::PoolSet(it) => drop(self.pools.insert(it.pool.clone())),
+            Fact::PoolDeleted(it) => drop(self.pools.remove(&it.pool)),
+            _ => {}
+        }
+        self.weigh_all_pools(seq);
     }
 
     /// What began later than now by the clock as it was began now, and waits as long from here.
@@ -147,23 +159,47 @@ impl Watch {
             }
         }
         self.waiting = waiting;
+        self.dues = std::mem::take(&mut self.dues).shifted(back.to);
+        for run in self.runs.values_mut() {
+            run.at = run.at.min(back.to);
+            run.started = run.started.map(|(seq, at)| (seq, at.min(back.to)));
+            for due in run.dues.iter_mut().map(|(_, due)| due).chain(&mut run.idle) {
+                *due = shift(due.clone(), back.to);
+            }
+        }
+        for lost in self.lost.values_mut() {
+            lost.at = lost.at.min(back.to);
+        }
+        for stale in self.dags.values_mut().filter_map(|dag| dag.stale.as_mut()) {
+            *stale = shift(stale.clone(), back.to);
+        }
         self.touched.note_all();
     }
 
     fn of_dag(&mut self, seq: u64, at: Timestamp, dag_id: &DagId, fact: &Fact) {
         match fact {
-            Fact::DagRegistered(registered) => self.registered(seq, dag_id, registered),
+            Fact::DagRegistered(registered) => self.registered(seq, at, dag_id, registered),
             Fact::DagDisappeared(gone) => self.disappeared(seq, at, dag_id, gone),
             Fact::DagPaused(DagPaused { .. }) => self.dag(dag_id).paused = Some(seq),
             Fact::DagUnpaused(_) => self.dag(dag_id).paused = None,
             Fact::RunExpected(promise) => self.expected(seq, dag_id, promise),
             Fact::RunMissed(missed) => self.missed(seq, at, dag_id, missed),
             Fact::DagForgotten(_) => {
-                for rule in
-                    [Rule::RunFailed, Rule::RunMissed, Rule::CallbackFailed, Rule::DagVanished]
-                {
+                for rule in [
+                    Rule::RunFailed,
+                    Rule::RunMissed,
+                    Rule::CallbackFailed,
+                    Rule::DagVanished,
+                    Rule::PoolMissing,
+                    Rule::MemoryHigh,
+                    Rule::RetriesRising,
+                ] {
                     self.clear(seq, rule, AlertScope::Dag(dag_id.clone()));
                 }
+                if let Some(dag) = self.dags.get_mut(dag_id) {
+                    dag.is_gone = true;
+                }
+                self.fresh(dag_id);
                 self.promise(dag_id, None);
                 self.dags.remove(dag_id);
             }
@@ -200,19 +236,30 @@ impl Watch {
         }
     }
 
-    fn registered(&mut self, seq: u64, dag_id: &DagId, registered: &DagRegistered) {
+    fn registered(&mut self, seq: u64, at: Timestamp, dag_id: &DagId, registered: &DagRegistered) {
         let spec = &registered.spec;
         let dag = self.dag(dag_id);
         dag.owner.clone_from(&spec.owner);
         dag.tags.clone_from(&spec.tags);
         dag.email.clone_from(&spec.failure_email);
+        dag.notify.clone_from(&spec.failure_notify);
         dag.file.clone_from(&spec.source.file);
         dag.max_active_runs = spec.max_active_runs;
         dag.is_gone = false;
+        dag.deadlines.clone_from(&spec.deadlines);
+        dag.pools.clear();
+        for task in spec.tasks.iter().filter(|task| task.pool.as_str() != DEFAULT_POOL) {
+            dag.pools.entry(task.pool.clone()).or_insert_with(|| task.task_id.clone());
+        }
+        dag.peaks.retain(|known, _| spec.tasks.iter().any(|task| task.task_id == *known));
+        dag.registered.get_or_insert((seq, at));
         if let Some(paused) = registered.paused {
             dag.paused = paused.then_some(seq);
         }
         self.clear(seq, Rule::DagVanished, AlertScope::Dag(dag_id.clone()));
+        self.fresh(dag_id);
+        self.weigh_pools(seq, dag_id);
+        self.weigh_all_memory(dag_id);
     }
 
     fn disappeared(&mut self, seq: u64, at: Timestamp, dag_id: &DagId, gone: &DagDisappeared) {
@@ -233,6 +280,8 @@ impl Watch {
             summary: format!("{dag_id}: the DAG is gone {where_from} {}", gone.file),
             details: vec![("file".to_owned(), gone.file.clone())],
         });
+        self.fresh(dag_id);
+        self.weigh_pools(seq, dag_id);
     }
 
     fn import_failed(&mut self, seq: u64, at: Timestamp, path: &str, failed: &DagImportFailed) {

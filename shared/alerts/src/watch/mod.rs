@@ -2,22 +2,30 @@
 //! did not, what waits for too long.
 mod callbacks;
 mod condition;
+mod dues;
 mod evolve;
+mod late;
 mod runs;
+mod times;
+mod weigh;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
 };
 
-use dagbok_events::{DagId, ExecutorId, MapIndex, QueueName, RunId, RunKey, TaskId, Timestamp};
+use dagbok_events::{
+    DagId, Deadline, ExecutorId, MapIndex, Micros, PoolName, QueueName, RunId, RunKey, TaskId,
+    Timestamp,
+};
+use dues::{Due, Dues};
 use serde::{Deserialize, Serialize};
 
 pub use condition::Condition;
 use runs::TaskFailure;
 
 use crate::{
-    AlertScope, Rule,
+    AlertScope, Rule, Thresholds,
     touched::{Changed, Touched},
 };
 
@@ -37,7 +45,16 @@ pub struct Watch {
     queued: BTreeMap<DagId, BTreeMap<Copy, Queued>>,
     /// How many of each DAG count as stuck, by when.
     waiting: BTreeMap<Timestamp, BTreeMap<DagId, u32>>,
-    executors: BTreeMap<ExecutorId, BTreeSet<QueueName>>,
+    executors: BTreeMap<ExecutorId, Executor>,
+    /// Executors that went without a word, and that nobody stands in for.
+    lost: BTreeMap<ExecutorId, Lost>,
+    /// Pools that are there, besides the default one.
+    pools: BTreeSet<PoolName>,
+    /// When something takes too long.
+    dues: Dues,
+    /// What the configuration says of that.
+    #[serde(skip)]
+    thresholds: Vec<Thresholds>,
     /// What may be wrong or right since somebody looked; `None` while nobody looks.
     #[serde(skip)]
     touched: Touched<(Rule, AlertScope)>,
@@ -48,6 +65,43 @@ pub struct Watch {
 
 /// A copy of a task of one of a DAG's runs.
 type Copy = (RunId, TaskId, MapIndex);
+
+/// An executor that is there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Executor {
+    queues: BTreeSet<QueueName>,
+    hostname: String,
+    slots: u32,
+    /// Tries that it began and that did not end.
+    running: u32,
+}
+
+/// An executor that is not.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Lost {
+    seq: u64,
+    at: Timestamp,
+    hostname: String,
+    queues: BTreeSet<QueueName>,
+}
+
+/// How long a run took.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Took {
+    /// From its start.
+    run: Micros,
+    /// From when it was made.
+    whole: Micros,
+}
+
+/// The most memory that a task had in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Peak {
+    /// Where the run came into being.
+    created: u64,
+    seq: u64,
+    bytes: u64,
+}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Queued {
@@ -63,6 +117,8 @@ struct Dag {
     /// Mailboxes that its author names for failures.
     #[serde(default)]
     email: Vec<String>,
+    /// Whom its author's notifiers tell.
+    notify: Vec<String>,
     file: String,
     max_active_runs: u32,
     active: u32,
@@ -72,6 +128,21 @@ struct Dag {
     promise: Option<Promise>,
     /// The newest of the runs that failed and that no success has made up for.
     failed: Option<Failed>,
+    deadlines: Vec<Deadline>,
+    /// Pools that its tasks need, besides the default one, each with the first task.
+    pools: BTreeMap<PoolName, TaskId>,
+    /// Where and when it was first seen.
+    registered: Option<(u64, Timestamp)>,
+    /// Its last success.
+    succeeded: Option<(u64, Timestamp)>,
+    /// From when that is too old.
+    stale: Option<Due>,
+    /// How long the newest runs took that succeeded, the oldest first.
+    took: Vec<Took>,
+    /// How much memory its tasks had in the newest runs.
+    peaks: BTreeMap<TaskId, Vec<Peak>>,
+    /// How often tasks were tried again in the newest runs.
+    retries: Vec<u16>,
 }
 
 /// A run that was promised and is not there yet.
@@ -100,6 +171,23 @@ struct Run {
     /// Somebody ends it, so that its failure is no surprise.
     is_ended_by_hand: bool,
     failure: Option<TaskFailure>,
+    /// Whether the schedule made it.
+    is_scheduled: bool,
+    interval_end: Option<Timestamp>,
+    /// When it was made or cleared, and where.
+    at: Timestamp,
+    seq: u64,
+    /// Since when tasks of it may run, and where.
+    started: Option<(u64, Timestamp)>,
+    /// When something of it is late.
+    dues: Vec<(Rule, Due)>,
+    /// From when it is stuck, where nothing is under way; one of `dues`.
+    idle: Option<Due>,
+    /// Copies that are under way or wait for their time, with the executor that has begun them.
+    under_way: BTreeMap<(TaskId, MapIndex), Option<ExecutorId>>,
+    /// Copies of mapped tasks that are not done.
+    left: BTreeMap<TaskId, u32>,
+    retries: u16,
 }
 
 impl Watch {
@@ -120,6 +208,10 @@ impl Watch {
             keys.insert((Rule::SchedulerSilent, AlertScope::Namespace));
             let stuck = self.waiting.range(span).flat_map(|(_, dags)| dags.keys());
             keys.extend(stuck.map(|dag| (Rule::StuckQueued, AlertScope::Dag(dag.clone()))));
+            keys.extend(self.dues.passed(span));
+            if self.next_lost(since).is_some_and(|at| at <= now) {
+                keys.insert((Rule::ExecutorLost, AlertScope::Namespace));
+            }
         }
         self.looked_at = now;
         changed
@@ -139,6 +231,11 @@ impl Watch {
             }
             (Rule::StuckQueued, AlertScope::Dag(dag_id)) => self.stuck(dag_id, now),
             (Rule::SchedulerSilent, AlertScope::Namespace) => self.silent(now),
+            (Rule::ExecutorLost, AlertScope::Namespace) => self.executors_gone(now),
+            (
+                Rule::DeadlineMissed | Rule::RunSlow | Rule::RunStuck | Rule::Stale,
+                AlertScope::Dag(dag_id),
+            ) => self.late(rule, dag_id, now),
             _ => self.raised.get(&(rule, scope.clone())).cloned(),
         }
     }
@@ -154,9 +251,13 @@ impl Watch {
         let broken = self.promises.range(..=now).flat_map(|(_, dags)| dags);
         found.extend(broken.filter_map(|dag_id| self.missing(dag_id)));
         found.extend(self.silent(now));
+        found.extend(self.executors_gone(now));
         let stuck: BTreeSet<&DagId> =
             self.waiting.range(..=now).flat_map(|(_, dags)| dags.keys()).collect();
         found.extend(stuck.into_iter().filter_map(|dag_id| self.stuck(dag_id, now)));
+        let late: BTreeSet<_> =
+            self.dues.passed((Bound::Unbounded, Bound::Included(now))).collect();
+        found.extend(late.iter().filter_map(|(rule, scope)| self.condition(*rule, scope, now)));
         found
     }
 
@@ -170,7 +271,44 @@ impl Watch {
         let later = (Bound::Excluded(now), Bound::Unbounded);
         let promise = self.promises.range(later).next().map(|(at, _)| *at);
         let waiting = self.waiting.range(later).next().map(|(at, _)| *at);
-        [promise, waiting].into_iter().flatten().min()
+        let gone = self.next_lost(now);
+        [promise, waiting, self.dues.next(now), gone].into_iter().flatten().min()
+    }
+
+    /// What time alone will make wrong after `now` by what the record at `seq` says.
+    pub(crate) fn awaited_by(
+        &self,
+        seq: u64,
+        now: Timestamp,
+    ) -> Vec<(Rule, AlertScope, Timestamp)> {
+        let of = |rule, dag_id: &DagId, at| (rule, AlertScope::Dag(dag_id.clone()), at);
+        let promised = self.dags.iter().filter_map(|(dag_id, dag)| {
+            let promise = dag.promise.filter(|promise| promise.seq == seq)?;
+            Some(of(Rule::RunMissing, dag_id, promise.broken_at))
+        });
+        let queued = self.queued.iter().flat_map(|(dag_id, copies)| {
+            let of_it = copies.values().filter(|queued| queued.seq == seq);
+            of_it.map(move |queued| {
+                of(Rule::StuckQueued, dag_id, queued.at.plus(crate::limits::STUCK_QUEUED))
+            })
+        });
+        let late = self.dues.by(seq).map(|(rule, dag_id, at)| of(rule, dag_id, at));
+        promised.chain(queued).chain(late).filter(|(_, _, at)| *at > now).collect()
+    }
+
+    /// What is wrong no more by what the record at `seq` says.
+    pub(crate) fn over_by(&self, seq: u64) -> Vec<(Rule, AlertScope)> {
+        let over = self.cleared.iter().filter(|(_, by)| **by == seq);
+        over.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Takes what the configuration says of numbers and times: from now on that holds.
+    pub fn heed(&mut self, thresholds: &[Thresholds]) {
+        if self.thresholds != thresholds {
+            self.thresholds = thresholds.to_vec();
+            self.reckon();
+            self.touched.note_all();
+        }
     }
 
     /// Labels of a DAG, for whoever wants to know where its alerts go; `None` for one that is not known.
@@ -189,6 +327,9 @@ fn dag_labels(dag_id: &DagId, dag: &Dag) -> crate::Labels {
     }
     if !dag.email.is_empty() {
         labels.insert("email".to_owned(), dag.email.join(","));
+    }
+    if !dag.notify.is_empty() {
+        labels.insert("notify".to_owned(), dag.notify.join(","));
     }
     if !dag.tags.is_empty() {
         labels.insert("tags".to_owned(), dag.tags.join(","));

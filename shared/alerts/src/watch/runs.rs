@@ -6,7 +6,7 @@ use dagbok_events::{
 use serde::{Deserialize, Serialize};
 
 use super::{Condition, Copy, Failed, Queued, Run, Watch, dag_labels};
-use crate::{AlertScope, Rule, Severity, limits, text::cut};
+use crate::{AlertScope, Rule, Severity, limits, text::cut, thresholds::heed};
 
 /// The first task of a run that failed for good.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,17 +20,21 @@ pub(super) struct TaskFailure {
     message: String,
     exception: Option<String>,
     peak_bytes: u64,
+    /// The end of the traceback.
+    last_lines: String,
 }
 
 impl Watch {
     pub(super) fn of_run(&mut self, seq: u64, at: Timestamp, run: &RunKey, fact: &Fact) {
+        self.of_time(seq, at, run, fact);
         match fact {
-            Fact::RunCreated(created) => self.created(seq, run, created),
+            Fact::RunCreated(created) => self.created(seq, at, run, created),
             Fact::RunCleared(_) => {
                 if !self.runs.contains_key(run) {
                     // Nobody knows any more where it came into being.
                     self.runs.insert(run.clone(), Run::default());
                     self.dag(&run.dag_id).active += 1;
+                    self.begun(seq, at, run);
                 }
             }
             Fact::RunSucceeded(_) => self.succeeded(seq, run),
@@ -86,10 +90,13 @@ impl Watch {
         }
     }
 
-    fn created(&mut self, seq: u64, run: &RunKey, created: &RunCreated) {
+    fn created(&mut self, seq: u64, at: Timestamp, run: &RunKey, created: &RunCreated) {
         let by_hand = matches!(created.run_type, RunType::Manual | RunType::Backfill);
         let logical_date = created.logical_date;
-        let made = Run { created: seq, by_hand, logical_date, ..Run::default() };
+        let interval_end = created.data_interval.map(|interval| interval.end);
+        let is_scheduled = created.run_type == RunType::Scheduled;
+        let known = Run { created: seq, by_hand, logical_date, ..Run::default() };
+        let made = Run { is_scheduled, interval_end, ..known };
         self.runs.insert(run.clone(), made);
         let dag = self.dag(&run.dag_id);
         dag.active += 1;
@@ -98,11 +105,13 @@ impl Watch {
         if kept {
             self.promise(&run.dag_id, None);
         }
+        self.begun(seq, at, run);
     }
 
     /// A run is over: nothing of it waits any more.
     fn end(&mut self, run: &RunKey) -> Option<Run> {
         let ended = self.runs.remove(run)?;
+        self.rest_of(run, &ended);
         let dag = self.dag(&run.dag_id);
         dag.active = dag.active.saturating_sub(1);
         if let Some(copies) = self.queued.get(&run.dag_id) {
@@ -114,6 +123,9 @@ impl Watch {
                 self.unqueue(run, &task_id, map_index);
             }
         }
+        let (seq, at) = (self.last_seq, self.last_at);
+        self.weigh_pools(seq, &run.dag_id);
+        self.weigh_retries(seq, at, &run.dag_id, ended.retries);
         Some(ended)
     }
 
@@ -153,7 +165,11 @@ impl Watch {
             dag.failed = Some(failed);
         }
         let labels = dag_labels(&run.dag_id, dag);
-        let condition = run_failed(seq, at, run, &ended, how, labels);
+        let limit = heed(&self.thresholds, &labels).memory_bytes;
+        let mut condition = run_failed(seq, at, run, &ended, how, labels);
+        if let Some(limit) = limit.filter(|_| ended.failure.is_some()) {
+            condition.details.push(("memory limit".to_owned(), format!("{} MiB", limit >> 20)));
+        }
         self.raise(condition);
     }
 
@@ -174,6 +190,7 @@ impl Watch {
                 message: cut(&failure.message),
                 exception: failure.exception.clone(),
                 peak_bytes: it.usage.max_rss_bytes,
+                last_lines: last_lines(failure.traceback.as_deref().unwrap_or_default()),
             },
         );
     }
@@ -194,6 +211,7 @@ impl Watch {
                 message: "its executor is gone, or nobody began it".to_owned(),
                 exception: None,
                 peak_bytes: it.usage.map_or(0, |usage| usage.max_rss_bytes),
+                last_lines: String::new(),
             },
         );
     }
@@ -245,6 +263,14 @@ impl Watch {
     }
 }
 
+/// The last lines of a traceback, without blanks around them.
+fn last_lines(traceback: &str) -> String {
+    let lines: Vec<&str> = traceback.trim_end().lines().collect();
+    let last = lines.iter().skip(lines.len().saturating_sub(limits::LAST_LINES));
+    let last: Vec<&str> = last.map(|line| line.trim()).collect();
+    cut(&last.join(" / "))
+}
+
 /// No task's id comes before it.
 fn lowest_task() -> TaskId {
     TaskId::new("-").expect("a hyphen is an id")
@@ -287,6 +313,9 @@ fn run_failed(
         if failure.peak_bytes > 0 {
             let megabytes = failure.peak_bytes >> 20;
             details.push(("peak memory".to_owned(), format!("{megabytes} MiB")));
+        }
+        if !failure.last_lines.is_empty() {
+            details.push(("last lines".to_owned(), failure.last_lines.clone()));
         }
     }
     causes.sort_unstable();

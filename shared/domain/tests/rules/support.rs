@@ -60,6 +60,8 @@ pub(crate) fn dag(name: &str) -> DagSpec {
         watchers: Vec::new(),
         on_success_callback: false,
         on_failure_callback: false,
+        failure_notify: Vec::new(),
+        deadlines: Vec::new(),
         era: 3,
         schedule: Schedule { text: None, timetable: Timetable::Manual, timezone: "UTC".to_owned() },
         start_date: None,

@@ -1,8 +1,8 @@
 //! `dagbok alerts check`: whether the configuration holds, and whom each DAG's failures reach.
 use std::path::{Path, PathBuf};
 
-use dagbok_alerting::{Loaded, load};
-use dagbok_alerts::Labels;
+use dagbok_alerting::{ConfigError, Loaded, load, load_policy};
+use dagbok_alerts::{Labels, Policy};
 use dagbok_api::shapes::{DEFAULT_OWNER, DagCollection, DagResponse};
 use dagbok_events::Micros;
 use dagbok_runtime::Clock;
@@ -80,6 +80,15 @@ pub(super) fn loaded(
     Ok((file, loaded))
 }
 
+/// Who is told of what by the configuration that is meant; its secrets stay where they are.
+pub(super) fn policy(context: &Context, file: Option<&PathBuf>) -> Result<Policy, Failure> {
+    let file = match file {
+        Some(file) => file.clone(),
+        None => file_of(context)?,
+    };
+    load_policy(&file, &text_of(&file)?).map_err(|error| wrong(&error))
+}
+
 /// The file that is configured, or the installation's. An API that is named is another installation's.
 fn file_of(context: &Context) -> Result<PathBuf, Failure> {
     if let Some(file) = &context.config.alerting.config {
@@ -92,14 +101,19 @@ fn file_of(context: &Context) -> Result<PathBuf, Failure> {
     Ok(services::alerting_file(&context.config, &context.home()?))
 }
 
-fn read(file: &Path) -> Result<Loaded, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
+fn text_of(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file).map_err(|error| {
         Failure::new(Code::Config, format!("`{}` can't be read: {error}", file.display()))
             .next("write one: the README says how, in \"Being told\"")
-    })?;
-    load(file, &text).map_err(|error| {
-        Failure::from_error(Code::Config, &error).next("`schemas/alerting.json` lists every key")
     })
+}
+
+fn wrong(error: &ConfigError) -> Failure {
+    Failure::from_error(Code::Config, error).next("`schemas/alerting.json` lists every key")
+}
+
+fn read(file: &Path) -> Result<Loaded, Failure> {
+    load(file, &text_of(file)?).map_err(|error| wrong(&error))
 }
 
 fn reach(loaded: &Loaded, namespace: &str, dag: &DagResponse) -> Reach {

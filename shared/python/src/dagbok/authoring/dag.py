@@ -104,6 +104,7 @@ class DAG:
         self.tags = sorted({str(tag) for tag in tags or ()})
         self.access_control, self.owner_links = access_control, owner_links or {}
         self.refusals: list[Refusal] = []
+        self.deadline = deadline
         self.ignored_arguments = ignored_of_dag(locals())
         self.fail_fast = bool(fail_fast or fail_stop)
         session.note_made(self)

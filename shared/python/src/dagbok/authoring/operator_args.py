@@ -17,7 +17,6 @@ _REFUSED = {
     "run_as_user": "run_as_user is",
 }
 _WARNED = {
-    "sla": "sla is not watched",
     "executor_config": "executor_config is ignored",
     "executor": "executor is ignored: a task's queue says where it runs",
     "resources": "resources are ignored",
@@ -25,8 +24,7 @@ _WARNED = {
 
 
 _IGNORED_OF_DAG = {
-    "sla_miss_callback": "sla_miss_callback is not called: no SLA is watched",
-    "deadline": "deadline is not watched",
+    "sla_miss_callback": "sla_miss_callback is not called: alerting tells of a missed sla",
     "access_control": "access_control is ignored: who may use the API may do everything",
     "allowed_run_types": "allowed_run_types is ignored",
     "disable_bundle_versioning": "disable_bundle_versioning is ignored: a run keeps the code it began with",

@@ -17,7 +17,10 @@ from dagbok.authoring.timetable_base import form_of
 from dagbok.authoring.timetables import CRON_AND_DELTA, NullTimetable
 from dagbok.durations import plain
 from dagbok.exceptions import AirflowException, ParamValidationError
+from dagbok.parsing.deadlines import deadlines, not_watched
 from dagbok.parsing.graph import AboutTask, effective_weights, topological
+from dagbok.parsing.notifiers import mailboxes as notified_mailboxes
+from dagbok.parsing.notifiers import notified
 from dagbok.parsing.watchers import watchers
 from dagbok.timezone import rfc3339
 from dagbok.tracebacks import safe_text
@@ -50,6 +53,8 @@ def dag_spec(dag: DAG, folder: str, file: str) -> Json:
         ordered = topological(dag)
         spec = _settings(dag)
         spec["tasks"] = _tasks(dag, ordered)
+        if watched := deadlines(dag):
+            spec["deadlines"] = watched
         if ignored := _not_carried_out(dag):
             spec["not_carried_out"] = ignored
         spec["source"] = _source(dag, folder, file)
@@ -121,8 +126,7 @@ def _settings(dag: DAG) -> Json:
         spec["owner"] = owner
     if dag.tags:
         spec["tags"] = sorted(map(_text, dag.tags))
-    if mailboxes := _failure_email(dag):
-        spec["failure_email"] = mailboxes
+    spec.update(_told_of_failures(dag))
     spec["schedule"] = schedule
     first, last = date_range(dag)
     if first is None and dag.catchup and dag.tasks and isinstance(dag.timetable, CRON_AND_DELTA):
@@ -199,9 +203,15 @@ def _owner(dag: DAG) -> str:
     return _text(", ".join(sorted(said)))
 
 
+def _told_of_failures(dag: DAG) -> Json:
+    """Return whom the file names for failures: mailboxes, and whom its notifiers tell."""
+    told = {"failure_email": _failure_email(dag), "failure_notify": [_text(name) for name in notified(dag)]}
+    return {field: names for field, names in told.items() if names}
+
+
 def _failure_email(dag: DAG) -> list[str]:
     """Return the mailboxes that are named for failures, split at commas and semicolons as Airflow does."""
-    named: set[str] = set()
+    named: set[str] = notified_mailboxes(dag)
     for task in dag.tasks:
         given = task.email if task.email_on_failure else None
         texts = [given] if isinstance(given, str) else list(given or [])
@@ -212,7 +222,7 @@ def _failure_email(dag: DAG) -> list[str]:
 def _not_carried_out(dag: DAG) -> list[Json]:
     """Return what the DAG and its tasks ask for and nobody does, each with the first that asks."""
     line = place_of(dag)[1]
-    told = [{"what": _text(what), **_line(line)} for what in dag.ignored_arguments]
+    told = [{"what": _text(what), **_line(line)} for what in [*dag.ignored_arguments, *not_watched(dag)]]
     by_tasks: dict[str, Json] = {}
     for task in dag.tasks:
         ignored = list(task.ignored_arguments)

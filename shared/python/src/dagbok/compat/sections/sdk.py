@@ -47,6 +47,11 @@ _SDK = {
     "RetryAction": "dagbok.authoring.retry_policy:RetryAction",
     "RetryDecision": "dagbok.authoring.retry_policy:RetryDecision",
     "ExceptionRetryPolicy": "dagbok.authoring.retry_policy:ExceptionRetryPolicy",
+    "AsyncCallback": "dagbok.authoring.deadlines:AsyncCallback",
+    "SyncCallback": "dagbok.authoring.deadlines:SyncCallback",
+    "BaseDeadlineReference": "dagbok.authoring.deadlines:BaseDeadlineReference",
+    "DeadlineAlert": "dagbok.authoring.deadlines:DeadlineAlert",
+    "DeadlineReference": "dagbok.authoring.deadlines:DeadlineReference",
     "CronDataIntervalTimetable": "dagbok.authoring.timetables:CronDataIntervalTimetable",
     "CronTriggerTimetable": "dagbok.authoring.timetables:CronTriggerTimetable",
     "MultipleCronTriggerTimetable": "dagbok.authoring.timetables:MultipleCronTriggerTimetable",
@@ -97,6 +102,10 @@ MODULES: dict[str, dict[str, str]] = {
     "airflow.sdk.definitions.retry_policy": {
         name: _SDK[name]
         for name in ("RetryPolicy", "RetryRule", "RetryAction", "RetryDecision", "ExceptionRetryPolicy")
+    },
+    "airflow.sdk.definitions.deadline": {"*": "dagbok.authoring.deadlines"},
+    "airflow.sdk.definitions.callback": {
+        name: f"dagbok.authoring.deadlines:{name}" for name in ("AsyncCallback", "Callback", "SyncCallback")
     },
     "airflow.sdk.definitions.edges": {name: _SDK[name] for name in ("Label", "EdgeModifier")},
     "airflow.sdk.exceptions": {name: f"dagbok.exceptions:{name}" for name in _EXCEPTIONS.split()},
