@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How long one message is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Everything that is measured.
 pub(crate) async fn measure(
