@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How long one message is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Everything that is measured.
 pub(crate) async fn measure(
@@ -82,6 +82,10 @@ fn alert_record(facts: Vec<AlertFact>) -> AlertRecord {
 
 /// An alert as one of a failed run is, that one receiver took.
 fn opened(id: u64) -> [AlertFact; 3] {
+    told_of(id, Purpose::Trigger)
+}
+
+fn told_of(id: u64, purpose: Purpose) -> [AlertFact; 3] {
     let dag_id = DagId::new(format!("dag_{id}")).expect("an id");
     let (scope, run_id) = (AlertScope::Dag(dag_id.clone()), RunId::new("r").expect("an id"));
     let key = dedup_key("default", Rule::RunFailed, &scope, 1);
@@ -91,7 +95,7 @@ fn opened(id: u64) -> [AlertFact; 3] {
         ("severity", "critical"),
         ("owner", "ml"),
     ];
-    let message = format!("{key}/trigger/0.0/pager");
+    let message = format!("{key}/{}/0.0/pager", purpose.word());
     let opened = AlertOpened {
         id,
         rule: Rule::RunFailed,
@@ -109,7 +113,7 @@ fn opened(id: u64) -> [AlertFact; 3] {
     let attempted = NotificationAttempted {
         id,
         message: message.clone(),
-        purpose: Purpose::Trigger,
+        purpose,
         receiver: "pager".to_owned(),
         route: "platform".to_owned(),
         turn: 0,
@@ -154,6 +158,11 @@ fn start(records: u64) -> anyhow::Result<Value> {
         }
         let resolved = AlertResolved { id, why: ResolvedWhy::Recovered, by_seq: None };
         book.evolve(book.last_seq() + 1, &alert_record(vec![AlertFact::AlertResolved(resolved)]));
+        // Its end is told too: only then it may be let go.
+        let [_, attempted, accepted] = told_of(id, Purpose::Resolve);
+        for fact in [attempted, accepted] {
+            book.evolve(book.last_seq() + 1, &alert_record(vec![fact]));
+        }
     }
     let kept = encode_any(&book);
     let begun = Instant::now();
