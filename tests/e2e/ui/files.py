@@ -110,9 +110,11 @@ import a_module_that_is_nowhere
 """
 
 
-def write(folder: Path, *, broken: bool = False) -> None:
+def write(folder: Path, *, broken: bool = False, hostile: bool = True) -> None:
     """Writes the files into a DAG folder."""
-    files = {"training.py": TRAINING, "sources.py": SOURCES, "waiting.py": WAITING, "hostile.py": HOSTILE}
+    files = {"training.py": TRAINING, "sources.py": SOURCES, "waiting.py": WAITING}
+    if hostile:
+        files["hostile.py"] = HOSTILE
     if broken:
         files["broken.py"] = BROKEN
     for name, text in files.items():

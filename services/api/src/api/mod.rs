@@ -134,6 +134,7 @@ fn answered() -> OpenApiRouter<ApiState> {
 fn views() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(ui::home))
+        .routes(routes!(ui::expected))
         .routes(routes!(ui::dags))
         .routes(routes!(ui::dag))
         .routes(routes!(ui::run))

@@ -69,7 +69,7 @@ pub use task::{
     TryInstance, TryLog, TryLogs, TryUsage,
 };
 pub use ui::{
-    UiAlert, UiColumn, UiDag, UiDagRow, UiDags, UiFailedRun, UiFailure, UiGridTask, UiHome,
+    UiAlert, UiColumn, UiDag, UiDagRow, UiDags, UiExpected, UiFailedRun, UiFailure, UiGridTask, UiHome,
     UiImportError, UiLastRun, UiLate, UiLog, UiLogLine, UiNext, UiParam, UiRun, UiRunTask, UiTask,
     UiTold, UiTryBar, UiVerdict, UiWaiting, UiXCom,
 };

@@ -1,5 +1,7 @@
 //! A window of a try's log: around the line that says why it failed, around a place, or at its end. What is kept is
 //! looked through here, so that a browser gets what it shows and no more.
+use std::time::Duration;
+
 use axum::{Json, extract::State};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -59,6 +61,11 @@ pub(crate) async fn log(
     let wanted = Wanted::new(&dag, &run, &task, number, query.map_index)?;
     let reader = Reader::new(state, wanted);
     let row = reader.row().await?;
+    if let (Some(from), None) = (query.from, row.kept_log()) {
+        // It grows: only what came since is read, however long it is.
+        let slice = reader.slice(&row, from, Duration::ZERO).await?;
+        return Ok(Json(tail(&slice.text, from, slice.complete && row.end.is_some())));
+    }
     let (bytes, over) = if let Some(log) = row.kept_log() {
         (reader.kept(&log.digest).await?, true)
     } else {
@@ -159,6 +166,32 @@ fn window(bytes: &Bytes, row: &TryRow, query: &LogQuery, over: bool) -> UiLog {
     shown
 }
 
+/// What came after `from` of a log that grows. Whoever has the rest knows what stands before it.
+fn tail(bytes: &Bytes, from: u64, over: bool) -> UiLog {
+    let mut shown = UiLog {
+        lines: Vec::new(),
+        from,
+        to: from,
+        size: from + bytes.len() as u64,
+        first_line: None,
+        line_count: None,
+        error: None,
+        levels: [0, 0],
+        complete: over,
+        dropped: 0,
+    };
+    cut(&mut shown, bytes, &Index::of(bytes, None), (0, bytes.len()), None);
+    let end = usize::try_from(shown.to).unwrap_or(bytes.len());
+    let seen = Index::of(&bytes[..end], None);
+    shown.levels = [seen.errors, seen.warnings];
+    shown.to += from;
+    for line in &mut shown.lines {
+        line.o += from;
+    }
+    shown.complete &= shown.to == shown.size;
+    shown
+}
+
 /// Takes the lines between, as far as a window goes.
 fn cut(
     shown: &mut UiLog,
@@ -231,6 +264,26 @@ mod tests {
             "the loud one stands for it"
         );
         assert_eq!(Index::of(&bytes, None).why, None, "a try that did not fail has none");
+    }
+
+    #[test]
+    fn a_tail_goes_on_where_the_window_before_it_ended() {
+        let bytes = log();
+        let half = Index::of(&bytes, None).starts[2_900];
+        let (mut from, mut places) = (half as u64, Vec::new());
+        loop {
+            let rest = bytes.slice(usize::try_from(from).expect("it is small")..);
+            let shown = tail(&rest, from, true);
+            assert_eq!((shown.from, shown.first_line, shown.line_count), (from, None, None));
+            places.extend(shown.lines.iter().map(|line| line.o));
+            from = shown.to;
+            if shown.complete {
+                assert_eq!(shown.levels, [1, 0]);
+                break;
+            }
+        }
+        let all: Vec<u64> = Index::of(&bytes, None).starts.iter().map(|it| *it as u64).collect();
+        assert_eq!(places, all[2_900..]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! What is asked for is done by the other routes: nothing here changes anything.
 mod dag;
 mod dags;
+mod expected;
 mod failure;
 mod home;
 mod log;
@@ -18,6 +19,7 @@ mod view;
 
 pub(crate) use dag::{__path_dag, dag};
 pub(crate) use dags::{__path_dags, dags};
+pub(crate) use expected::{__path_expected, expected};
 pub(crate) use home::{__path_home, home};
 pub(crate) use log::{__path_log, log};
 pub(crate) use pages::routes;

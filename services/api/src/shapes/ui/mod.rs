@@ -7,7 +7,7 @@ mod run;
 
 pub use dag::{UiColumn, UiDag, UiDagRow, UiDags, UiGridTask, UiLastRun, UiParam};
 pub use home::{
-    UiAlert, UiFailedRun, UiHome, UiImportError, UiLate, UiNext, UiTold, UiVerdict, UiWaiting,
+    UiAlert, UiExpected, UiFailedRun, UiHome, UiImportError, UiLate, UiNext, UiTold, UiVerdict, UiWaiting,
 };
 pub use log::{UiLog, UiLogLine};
 pub use run::{UiFailure, UiRun, UiRunTask, UiTask, UiTryBar, UiXCom};
