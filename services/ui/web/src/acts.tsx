@@ -83,7 +83,7 @@ export const isOpen = () => dialog() !== undefined;
 const close = () => open(undefined);
 export const DialogHost = () => <Show when={dialog()} keyed>{(made) => made()}</Show>;
 
-function Buttons(props: { yes: string; danger?: boolean; disabled?: boolean; go: () => void }) {
+export function Buttons(props: { yes: string; danger?: boolean; disabled?: boolean; go: () => void }) {
   return (
     <div class="buttons">
       <button type="button" onClick={close}>

@@ -1,5 +1,5 @@
 /** The graph: tasks and what they wait for, on a canvas. One stop of the Tab key; arrows follow the edges. */
-import { createEffect, createMemo, createResource, createSignal, For, on, onCleanup, onMount, Show } from "solid-js";
+import { createEffect, createMemo, createResource, createSignal, For, type JSX, on, onCleanup, onMount, Show } from "solid-js";
 import { look } from "../states";
 import { theme } from "../theme";
 import { laidOut } from "./layout";
@@ -17,6 +17,8 @@ export interface GraphProps {
   choose: (task: number) => void;
   /** How tall it is, as CSS has it. */
   height: string;
+  /** What stands before its own buttons. */
+  children?: JSX.Element;
 }
 
 const NEAREST = 1.6;
@@ -265,6 +267,7 @@ export default function Graph(props: GraphProps) {
   return (
     <div class="graph" aria-busy={laid.loading}>
       <div class="bar">
+        {props.children}
         <span class="jumps">
           <button type="button" class="small" aria-label="Closer" onClick={() => zoom(1.25)}>+</button>
           <button type="button" class="small" aria-label="Farther" onClick={() => zoom(0.8)}>−</button>

@@ -15,7 +15,8 @@ import { Why } from "./why";
 
 type Dag = Shapes["UiDag"];
 const Graph = lazy(() => import("../graph/view"));
-const TABS = [["", "Grid"], ["graph", "Graph"], ["runs", "Runs"], ["tasks", "Tasks"], ["why", "Next run"], ["details", "Details"]] as const;
+const Backfills = lazy(() => import("./backfills"));
+const TABS = [["", "Grid"], ["graph", "Graph"], ["runs", "Runs"], ["tasks", "Tasks"], ["backfills", "Backfills"], ["why", "Next run"], ["details", "Details"]] as const;
 
 export default function DagView() {
   const params = useNames<{ dag: string }>();
@@ -92,6 +93,7 @@ function Body(props: { dag: Dag }) {
         <Match when={tab() === "graph"}><GraphTab dag={dag()} /></Match>
         <Match when={tab() === "runs"}><RunList dag={row().dag_id} /></Match>
         <Match when={tab() === "tasks"}><Tasks dag={dag()} /></Match>
+        <Match when={tab() === "backfills"}><Suspense><Backfills dag={row().dag_id} /></Suspense></Match>
         <Match when={tab() === "why"}><section class="panel padded" aria-label="The next run"><Why dag={row().dag_id} key={`${row().next}${row().paused}`} /></section></Match>
         <Match when={tab() === "details"}><Details dag={dag()} /></Match>
       </Switch>
@@ -118,17 +120,16 @@ function GraphTab(props: { dag: Dag }) {
   };
   return (
     <>
-      <div class="filter padded">
-        <label class="pick">States of{" "}
-          <select value={run() ?? "none"} onChange={(event) => setQuery({ of: event.currentTarget.value }, { replace: true })}>
-            <option value="none">no run</option>
-            <For each={[...props.dag.order].reverse()}>{(id) => <option value={id}>{runLabel(props.dag.columns[id] as Dag["columns"][string])} · {look(props.dag.columns[id]?.state ?? "none").word}</option>}</For>
-          </select>
-        </label>
-        <Show when={run()}>{(id) => <A href={`${runPath(props.dag.dag.dag_id, id())}?show=graph`}>the run</A>}</Show>
-      </div>
       <Suspense fallback={<Nothing>Laid out in a moment…</Nothing>}>
-        <Graph tasks={tasks()} states={states()} choose={open} height="calc(100vh - 270px)" />
+        <Graph tasks={tasks()} states={states()} choose={open} height="calc(100vh - 230px)">
+          <label class="pick">States of{" "}
+            <select value={run() ?? "none"} onChange={(event) => setQuery({ of: event.currentTarget.value }, { replace: true })}>
+              <option value="none">no run</option>
+              <For each={[...props.dag.order].reverse()}>{(id) => <option value={id}>{runLabel(props.dag.columns[id] as Dag["columns"][string])} · {look(props.dag.columns[id]?.state ?? "none").word}</option>}</For>
+            </select>
+          </label>
+          <Show when={run()}>{(id) => <A class="go" href={`${runPath(props.dag.dag.dag_id, id())}?show=graph`}>the run</A>}</Show>
+        </Graph>
       </Suspense>
     </>
   );

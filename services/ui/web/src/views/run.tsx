@@ -5,7 +5,7 @@ import { askCancel, askRerun } from "../acts";
 import type { Shapes } from "../base";
 import { keys } from "../keys";
 import { live } from "../live";
-import { Copy, Crumbs, dagPath, Fault, Mark, Nothing, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
+import { Copy, Crumbs, dagPath, Fault, Mark, Menu, Nothing, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
 import { look } from "../states";
 import { between, length, type Maybe, now } from "../time";
 import { Events } from "./events";
@@ -55,8 +55,8 @@ function Body(props: { run: Run }) {
   const navigate = useNavigate();
   const [query, setQuery] = useSearchParams<{ task?: string; map?: string; tab?: string; show?: string }>();
   // Airflow has the graph and the events as pages of their own.
-  const location = useLocation();
-  const shown = () => query.show ?? (/\/(graph|events)$/.exec(location.pathname)?.[1] ?? "tasks");
+  const place = useLocation();
+  const shown = () => query.show ?? (/\/(graph|events)$/.exec(place.pathname)?.[1] ?? "tasks");
   const rows = createMemo(() => Object.keys(run().tasks).sort().map((key) => run().tasks[key] as Task));
   const chosen = createMemo<Task | undefined>(() => {
     const all = rows();
@@ -83,6 +83,12 @@ function Body(props: { run: Run }) {
   };
   const failed = (task: Task) => ["failed", "upstream_failed", "up_for_retry"].includes(task.state);
   const rerun = () => askRerun({ dag_id: run().dag_id, run_id: run().run_id, failed: run().state === "failed" });
+  const marks = () => import("../marks");
+  const more = () => [
+    ...(["success", "failed"] as const).filter((state) => state !== run().state).map((state) => ({ text: `Mark as ${state}…`, go: () => marks().then((it) => it.askMarkRun(run(), state)) })),
+    { text: run().note ? "Change the note…" : "Add a note…", go: () => marks().then((it) => it.askNote({ dag_id: run().dag_id, run_id: run().run_id }, run().note ?? "")) },
+    { text: "Copy a link to it", go: () => navigator.clipboard.writeText(location.href) },
+  ];
   keys({
     j: () => step(1),
     k: () => step(-1),
@@ -117,6 +123,7 @@ function Body(props: { run: Run }) {
             <button type="button" onClick={() => askCancel(run())}>Cancel</button>
           </Show>
           <button type="button" class={run().state === "failed" ? "primary" : ""} onClick={rerun}>Rerun <kbd>r</kbd></button>
+          <Menu of={more()} />
         </div>
       </Crumbs>
       <Facts run={run()} />
