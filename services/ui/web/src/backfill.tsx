@@ -10,19 +10,29 @@ const DAY = 86_400_000;
 /** Dates that are named each for itself. */
 const NAMED = 60;
 
-/** A day of the DAG's calendar as an instant, its first or its last. */
-const instant = (date: string, last: boolean): string => `${date}T${last ? "23:59:59" : "00:00:00"}Z`;
+/** A day of the DAG's zone as an instant, its first or its last. */
+function instant(date: string, last: boolean, of: string): string {
+  const plain = Date.parse(`${date}T${last ? "23:59:59" : "00:00:00"}Z`);
+  const shown = (at: number): number => {
+    const parts = new Intl.DateTimeFormat("en-US", { timeZone: of, hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" }).formatToParts(at);
+    const find = (type: string) => Number(parts.find((part) => part.type === type)?.value);
+    return Date.UTC(find("year"), find("month") - 1, find("day"), find("hour"), find("minute"), find("second"));
+  };
+  // Twice: the zone may be another hour apart where it comes to lie.
+  const near = plain - (shown(plain) - plain);
+  return new Date(plain - (shown(near) - near)).toISOString();
+}
 const dated = (at: number): string => new Date(at).toISOString().slice(0, 10);
 
 /** Opens the form for a DAG, from one day to another where they are known: `2026-11-01`. */
-export function askBackfill(dag: string, from?: string, to?: string, then?: () => void) {
-  open(() => <Backfill dag={dag} from={from} to={to} then={then} />);
+export function askBackfill(dag: string, zone: string, from?: string, to?: string, then?: () => void) {
+  open(() => <Backfill dag={dag} zone={zone} from={from} to={to} then={then} />);
 }
 
 const REPROCESS: [string, string][] = [["none", "leave their run as it is"], ["failed", "run it again where it failed"], ["completed", "run it again, however it ended"]];
 const DOES: Record<string, string> = { create: "a new run", rerun: "its run again", skip_existing: "passed over: it has a run", skip_in_flight: "passed over: its run is under way" };
 
-function Backfill(props: { dag: string; from?: string | undefined; to?: string | undefined; then?: (() => void) | undefined }) {
+function Backfill(props: { dag: string; zone: string; from?: string | undefined; to?: string | undefined; then?: (() => void) | undefined }) {
   const [from, setFrom] = createSignal(props.from ?? dated(Date.now() - 7 * DAY));
   const [to, setTo] = createSignal(props.to ?? dated(Date.now() - DAY));
   const [again, setAgain] = createSignal("none");
@@ -33,8 +43,8 @@ function Backfill(props: { dag: string; from?: string | undefined; to?: string |
   const [fault, setFault] = createSignal<Error>();
   const body = () => ({
     dag_id: props.dag,
-    from_date: instant(from(), false),
-    to_date: instant(to(), true),
+    from_date: instant(from(), false, props.zone),
+    to_date: instant(to(), true, props.zone),
     reprocess_behavior: again(),
     max_active_runs: most(),
     run_backwards: backwards(),
@@ -101,7 +111,7 @@ function Backfill(props: { dag: string; from?: string | undefined; to?: string |
         Why, for others to read
         <input value={reason()} onInput={(event) => setReason(event.currentTarget.value)} />
       </label>
-      <p class="dim">Days are days in UTC; times here are {zone()}. Its runs run the DAG as it is now, and don't count for the DAG's own limit.</p>
+      <p class="dim">Days are days in {props.zone}; times here are {zone()}. Its runs run the DAG as it is now, and don't count for the DAG's own limit.</p>
       <Buttons yes={total() ? `Backfill ${total()}` : "Backfill"} disabled={total() === 0} go={() => void go()} />
     </Dialog>
   );

@@ -7,6 +7,8 @@ import { ApiFault, apiUrl, get, part, type Query, type Shapes } from "./base";
 export type Name =
   | ["home"]
   | ["expected"]
+  | ["pools"]
+  | ["executors"]
   | ["dags", string, number]
   | ["dag", string, number]
   | ["run", string, string]
@@ -15,6 +17,8 @@ export type Name =
 interface Of {
   home: Shapes["UiHome"];
   expected: Shapes["UiExpected"];
+  pools: Shapes["UiPools"];
+  executors: Shapes["UiExecutors"];
   dags: Shapes["UiDags"];
   dag: Shapes["UiDag"];
   run: Shapes["UiRun"];
@@ -58,7 +62,9 @@ function restPath(name: Name): [string, Query] {
     case "home":
       return ["dagbok/ui/home", {}];
     case "expected":
-      return ["dagbok/ui/expected", {}];
+    case "pools":
+    case "executors":
+      return [`dagbok/ui/${name[0]}`, {}];
     case "dags":
       return ["dagbok/ui/dags", { q: name[1], limit: name[2] || undefined }];
     case "dag":
@@ -74,6 +80,8 @@ function streamQuery(name: Name): Query {
   switch (name[0]) {
     case "home":
     case "expected":
+    case "pools":
+    case "executors":
       return { view: name[0] };
     case "dags":
       return { view: "dags", q: name[1], limit: name[2] || undefined };

@@ -141,9 +141,9 @@ export function Menu(props: { of: { text: string; go: () => unknown }[] }) {
   return (
     <details ref={element} class="menu" onKeyDown={(event) => event.key === "Escape" && element.open && (event.stopPropagation(), (element.open = false), element.querySelector("summary")?.focus())}>
       <summary class="button">More</summary>
-      <ul>
-        <For each={props.of}>{(one) => <li><button type="button" onClick={() => ((element.open = false), one.go())}>{one.text}</button></li>}</For>
-      </ul>
+      <div>
+        <For each={props.of}>{(one) => <button type="button" onClick={() => ((element.open = false), one.go())}>{one.text}</button>}</For>
+      </div>
     </details>
   );
 }

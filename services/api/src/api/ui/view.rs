@@ -6,7 +6,7 @@ use utoipa::IntoParams;
 
 use super::{
     super::{errors::ApiError, extract, state::ApiState},
-    dag, dags, expected, home, patch, run, task,
+    dag, dags, executors, expected, home, patch, pools, run, task,
 };
 
 /// What a tab looks at.
@@ -14,6 +14,8 @@ use super::{
 pub(super) enum View {
     Home,
     Expected,
+    Pools,
+    Executors,
     Dags(dags::DagsQuery),
     Dag(DagId, dag::DagQuery),
     Run(RunKey),
@@ -25,7 +27,7 @@ pub(super) enum View {
 #[serde(default)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ViewQuery {
-    /// `home`, `expected`, `dags`, `dag`, `run` or `task`.
+    /// `home`, `expected`, `pools`, `executors`, `dags`, `dag`, `run` or `task`.
     pub(super) view: Option<String>,
     /// Of a DAG, a run or a task.
     pub(super) dag_id: Option<String>,
@@ -59,6 +61,8 @@ impl View {
         Ok(match query.view.as_deref() {
             Some("home") => Self::Home,
             Some("expected") => Self::Expected,
+            Some("pools") => Self::Pools,
+            Some("executors") => Self::Executors,
             Some("dags") => {
                 Self::Dags(dags::DagsQuery { q: query.q.clone(), limit: query.limit, offset: None })
             }
@@ -72,7 +76,7 @@ impl View {
                 Self::Task(run()?, task, extract::map_index(query.map_index))
             }
             _ => {
-                let why = "must be `home`, `expected`, `dags`, `dag`, `run` or `task`";
+                let why = "must be `home`, `expected`, `pools`, `executors`, `dags`, `dag`, `run` or `task`";
                 return Err(ApiError::invalid("enum", &["query", "view"], why));
             }
         })
@@ -89,6 +93,8 @@ impl View {
         match parts.as_slice() {
             [] => Some(Self::Home),
             ["expected"] => Some(Self::Expected),
+            ["pools"] => Some(Self::Pools),
+            ["executors"] => Some(Self::Executors),
             ["dags"] => Some(Self::Dags(dags::DagsQuery {
                 q: query.q.clone(),
                 limit: query.limit,
@@ -115,6 +121,8 @@ impl View {
         match self {
             Self::Home => json!(["home"]),
             Self::Expected => json!(["expected"]),
+            Self::Pools => json!(["pools"]),
+            Self::Executors => json!(["executors"]),
             Self::Dags(query) => {
                 json!(["dags", query.q.as_deref().unwrap_or_default(), query.limit.unwrap_or(0)])
             }
@@ -131,6 +139,8 @@ impl View {
         let made = match self.clone() {
             Self::Home => serde_json::to_value(home::snapshot(state).await?),
             Self::Expected => serde_json::to_value(expected::snapshot(state).await?),
+            Self::Pools => serde_json::to_value(pools::snapshot(state).await?),
+            Self::Executors => serde_json::to_value(executors::snapshot(state).await?),
             Self::Dags(query) => serde_json::to_value(dags::snapshot(state, query).await?),
             Self::Dag(id, query) => serde_json::to_value(dag::snapshot(state, id, query).await?),
             Self::Run(key) => serde_json::to_value(run::snapshot(state, key).await?),
@@ -150,7 +160,12 @@ impl View {
     pub(super) const fn run(&self) -> Option<&RunKey> {
         match self {
             Self::Run(key) | Self::Task(key, ..) => Some(key),
-            Self::Home | Self::Expected | Self::Dags(_) | Self::Dag(..) => None,
+            Self::Home
+            | Self::Expected
+            | Self::Pools
+            | Self::Executors
+            | Self::Dags(_)
+            | Self::Dag(..) => None,
         }
     }
 }

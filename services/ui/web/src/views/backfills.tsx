@@ -8,14 +8,14 @@ import { short } from "../time";
 
 type Backfill = Shapes["BackfillResponse"];
 
-export default function Backfills(props: { dag: string }) {
+export default function Backfills(props: { dag: string; zone: string }) {
   const [page, { refetch }] = createResource(
     () => JSON.stringify([props.dag, seq()]),
     () => get<Shapes["BackfillCollection"]>("backfills", { dag_id: props.dag, limit: 50, order_by: "-id" }),
   );
   const timer = setInterval(() => !document.hidden && void refetch(), 5_000);
   onCleanup(() => clearInterval(timer));
-  const ask = () => askBackfill(props.dag, undefined, undefined, () => void refetch());
+  const ask = () => askBackfill(props.dag, props.zone, undefined, undefined, () => void refetch());
   const change = (one: Backfill, verb: "pause" | "unpause" | "cancel") => askChange(one, verb, () => void refetch());
   const left = (one: Backfill) => ["running", "paused"].includes(one.dagbok.state);
   return (

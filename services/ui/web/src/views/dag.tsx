@@ -16,7 +16,10 @@ import { Why } from "./why";
 type Dag = Shapes["UiDag"];
 const Graph = lazy(() => import("../graph/view"));
 const Backfills = lazy(() => import("./backfills"));
-const TABS = [["", "Grid"], ["graph", "Graph"], ["runs", "Runs"], ["tasks", "Tasks"], ["backfills", "Backfills"], ["why", "Next run"], ["details", "Details"]] as const;
+const Trends = lazy(() => import("./past").then((it) => ({ default: it.Trends })));
+const Calendar = lazy(() => import("./past").then((it) => ({ default: it.Calendar })));
+const Newest = lazy(() => import("./events").then((it) => ({ default: it.Newest })));
+const TABS = [["", "Grid"], ["graph", "Graph"], ["runs", "Runs"], ["tasks", "Tasks"], ["trends", "Trends"], ["calendar", "Calendar"], ["backfills", "Backfills"], ["events", "Events"], ["why", "Next run"], ["details", "Details"]] as const;
 
 export default function DagView() {
   const params = useNames<{ dag: string }>();
@@ -93,7 +96,10 @@ function Body(props: { dag: Dag }) {
         <Match when={tab() === "graph"}><GraphTab dag={dag()} /></Match>
         <Match when={tab() === "runs"}><RunList dag={row().dag_id} /></Match>
         <Match when={tab() === "tasks"}><Tasks dag={dag()} /></Match>
-        <Match when={tab() === "backfills"}><Suspense><Backfills dag={row().dag_id} /></Suspense></Match>
+        <Match when={tab() === "trends"}><Suspense><Trends dag={row().dag_id} seq={dag().seq} /></Suspense></Match>
+        <Match when={tab() === "calendar"}><Suspense><Calendar dag={row().dag_id} seq={dag().seq} backfill={(from, to) => void import("../backfill").then((it) => it.askBackfill(row().dag_id, dag().timezone, from, to))} /></Suspense></Match>
+        <Match when={tab() === "events"}><Suspense><Newest dag={row().dag_id} /></Suspense></Match>
+        <Match when={tab() === "backfills"}><Suspense><Backfills dag={row().dag_id} zone={dag().timezone} /></Suspense></Match>
         <Match when={tab() === "why"}><section class="panel padded" aria-label="The next run"><Why dag={row().dag_id} key={`${row().next}${row().paused}`} /></section></Match>
         <Match when={tab() === "details"}><Details dag={dag()} /></Match>
       </Switch>

@@ -4,6 +4,7 @@ import { createResource, For, onCleanup, Show } from "solid-js";
 import { get, type Shapes } from "../base";
 import { live } from "../live";
 import { Crumbs, dagPath, Fault, Nothing, Time } from "../parts";
+import { Places } from "./places";
 import { lateWords, Strip, WaitingRow } from "./home";
 
 /** What is late, what was missed, and what comes. */
@@ -59,6 +60,7 @@ export function ImportErrorsView() {
   return (
     <>
       <Crumbs of={[{ text: "Files that can't be read" }]} />
+      <Places here="/import_errors" />
       <Show when={page.error as Error | undefined}>{(error) => <Fault what="They can't be shown." error={error()} />}</Show>
       <Show when={!page.error && page.latest}>
         {(it) => (
