@@ -231,7 +231,8 @@ async fn alerting() -> (World, Arc<memory::MemoryLog>, RunKey) {
 #[tokio::test]
 async fn a_runs_page_hears_of_its_alert_though_its_run_does_not_change() {
     let (world, log, run) = alerting().await;
-    let mut events = Events::of(&world, &format!("{UI}/stream?view=run&dag_id=chain&run_id=one")).await;
+    let mut events =
+        Events::of(&world, &format!("{UI}/stream?view=run&dag_id=chain&run_id=one")).await;
     assert_eq!(events.next().await.0, "snapshot");
     log.append(Seq::ZERO, vec![opened(1, &run)]).await.unwrap();
     let (kind, data) = events.next().await;
@@ -269,7 +270,8 @@ async fn a_log_that_never_rests_does_not_keep_the_time_of_a_page_still() {
     let (world, _, _) = alerting().await;
     world.story.registered(spec("another", &["a"]), 1).await;
     world.settled().await;
-    let mut events = Events::of(&world, &format!("{UI}/stream?view=run&dag_id=chain&run_id=one")).await;
+    let mut events =
+        Events::of(&world, &format!("{UI}/stream?view=run&dag_id=chain&run_id=one")).await;
     assert_eq!(events.next().await.0, "snapshot");
     let busy = async {
         for number in 0.. {
@@ -289,10 +291,9 @@ async fn told_at_random(seed: u64) -> (World, Timestamp) {
     let ports = memory::ports();
     let records = liars::records(seed, 260);
     let now = records.last().unwrap().at.plus(Micros::from_secs(90));
-    let drafts = records.iter().map(|record| Draft {
-        subject: subject_of(&record.scope),
-        payload: encode(record).into(),
-    });
+    let drafts = records
+        .iter()
+        .map(|record| Draft { subject: subject_of(&record.scope), payload: encode(record).into() });
     let last = ports.log.append(Seq::ZERO, drafts.collect()).await.unwrap();
     let world = World::built(ports, PATIENCE, Clock::manual(now), None).await;
     assert!(world.model.progress().wait_for(last, SOON).await);
@@ -347,7 +348,8 @@ async fn assert_home(world: &World, now: Timestamp, seed: u64) {
 async fn assert_dags(world: &World, seed: u64) {
     let list = world.ok(&format!("{UI}/dags?q=is:stale")).await;
     let here = world.ok(&format!("{UI}/dags")).await;
-    for row in [&list["dags"], &here["dags"]].into_iter().flat_map(|rows| rows.as_array().unwrap()) {
+    for row in [&list["dags"], &here["dags"]].into_iter().flat_map(|rows| rows.as_array().unwrap())
+    {
         let id = row["dag_id"].as_str().unwrap();
         for (state, count) in row["runs"].as_object().unwrap() {
             let rows = total(world, &format!("dags/{id}/dagRuns?state={state}")).await;
@@ -364,8 +366,19 @@ async fn assert_dags(world: &World, seed: u64) {
 async fn assert_run(world: &World, dag: &Value, run_id: &str, seed: u64) {
     const DIGITS: &str = "0123456789abc";
     const WORDS: [&str; 13] = [
-        "none", "scheduled", "queued", "running", "success", "failed", "up_for_retry", "skipped",
-        "upstream_failed", "removed", "up_for_reschedule", "none", "deferred",
+        "none",
+        "scheduled",
+        "queued",
+        "running",
+        "success",
+        "failed",
+        "up_for_retry",
+        "skipped",
+        "upstream_failed",
+        "removed",
+        "up_for_reschedule",
+        "none",
+        "deferred",
     ];
     let id = dag["dag"]["dag_id"].as_str().unwrap();
     let run = world.ok(&format!("{UI}/runs/{id}/{run_id}")).await;
@@ -378,12 +391,15 @@ async fn assert_run(world: &World, dag: &Value, run_id: &str, seed: u64) {
     }
     let cells: Vec<char> = dag["columns"][run_id]["cells"].as_str().unwrap().chars().collect();
     for (at, task) in dag["tasks"].as_array().unwrap().iter().enumerate() {
-        let mine = rows["task_instances"].as_array().unwrap().iter().find(|row| {
-            row["task_id"] == task["task_id"] && row["map_index"] == json!(-1)
-        });
+        let mine = rows["task_instances"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["task_id"] == task["task_id"] && row["map_index"] == json!(-1));
         // Of a mapped task the cell is its copies'.
         let mut shown = run["tasks"].as_object().unwrap().values();
-        let is_mapped = shown.any(|it| it["task_id"] == task["task_id"] && it["copies"].is_object());
+        let is_mapped =
+            shown.any(|it| it["task_id"] == task["task_id"] && it["copies"].is_object());
         // And of a run whose version nobody registered no task is known.
         let is_known = !run["tasks"].as_object().unwrap().is_empty();
         let Some(mine) = mine.filter(|_| is_known && !is_mapped) else { continue };

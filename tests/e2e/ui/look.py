@@ -19,8 +19,14 @@ VIEWS = {
     "dags": "/dags",
     "dag": "/dags/reco_training",
     "dag-details": "/dags/reco_training/details",
+    "dag-graph": "/dags/reco_training/graph",
+    "dag-trends": "/dags/reco_training/trends?task=train",
+    "dag-calendar": "/dags/reco_training/calendar",
+    "dag-backfills": "/dags/reco_training/backfills",
+    "dag-events": "/dags/reco_training/events",
     "run-failed": "/dags/reco_training/runs/bad_1",
     "run-events": "/dags/reco_training/runs/bad_1?show=events",
+    "run-graph": "/dags/reco_training/runs/bad_1?show=graph",
     "run-good": "/dags/reco_training/runs/good_3",
     "run-waiting": "/dags/gpu_fits/runs/wait",
     "task-failed": "/dags/reco_training/runs/bad_1/tasks/train",
@@ -32,6 +38,13 @@ VIEWS = {
     "expected": "/expected",
     "import-errors": "/import_errors",
     "missing": "/dags/nowhere",
+    "pools": "/pools",
+    "executors": "/executors",
+    "connections": "/connections",
+    "variables": "/variables",
+    "assets": "/assets",
+    "health": "/health",
+    "audit": "/audit",
 }
 EMPTY = {"empty-home": "/", "empty-dags": "/dags", "empty-runs": "/dag_runs", "empty-alerts": "/alerts"}
 

@@ -86,9 +86,7 @@ def empty(folder: Path) -> Iterator[Standalone]:
 
 
 @contextlib.contextmanager
-def played(
-    folder: Path, *, failed: bool = True, waiting: bool = True, hostile: bool = True
-) -> Iterator[Standalone]:
+def played(folder: Path, *, failed: bool = True, waiting: bool = True, hostile: bool = True) -> Iterator[Standalone]:
     """Where runs have succeeded, and with `failed` some failed, an alert was told and a file is broken."""
     dags, hook = folder / "dags", Hook()
     dags.mkdir(parents=True)
@@ -99,11 +97,12 @@ def played(
         f'[receivers.oncall.webhook]\nurl = "{hook.url}"\n[route]\nreceiver = "oncall"\n'
     )
     with standalone(folder, dags) as it:
-        for dag in ("reco_training", "etl_source_a", "gpu_fits", *(["hostile"] if hostile else [])):
+        for dag in ("reco_training", "etl_source_a", "gpu_fits", "long_log", *(["hostile"] if hostile else [])):
             it.wait_dag(dag)
         it.cli.ok("pools", "set", "gpu", "1", "for models")
         runs = [("reco_training", f"good_{n}", {"lr": 0.01 + n / 1_000}) for n in range(GOOD)]
         runs += [(f"etl_source_{name}", f"run_{n}", {}) for name in "abc" for n in range(6)]
+        runs += [("long_log", "long", {})] if not failed else []
         if failed:
             runs.insert(8, ("reco_training", "bad_0", {"lr": 0.9}))
             runs += [("reco_training", "bad_1", {"lr": 0.8, "loss": "warp"})]

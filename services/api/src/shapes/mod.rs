@@ -69,8 +69,9 @@ pub use task::{
     TryInstance, TryLog, TryLogs, TryUsage,
 };
 pub use ui::{
-    UiAlert, UiColumn, UiDag, UiDagRow, UiDags, UiDay, UiExecutors, UiExpected, UiFailedRun, UiFailure, UiGridTask, UiHome,
-    UiImportError, UiLastRun, UiLate, UiLog, UiLogLine, UiNext, UiParam, UiPast, UiPoint, UiPool, UiPoolTask, UiPools, UiRun, UiRunTask, UiTask, UiTaskPast,
+    UiAlert, UiColumn, UiDag, UiDagRow, UiDags, UiDay, UiExecutors, UiExpected, UiFailedRun,
+    UiFailure, UiGridTask, UiHome, UiImportError, UiLastRun, UiLate, UiLog, UiLogLine, UiNext,
+    UiParam, UiPast, UiPoint, UiPool, UiPoolTask, UiPools, UiRun, UiRunTask, UiTask, UiTaskPast,
     UiTold, UiTryBar, UiVerdict, UiWaiting, UiXCom,
 };
 use utoipa::{

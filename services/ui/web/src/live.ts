@@ -144,6 +144,11 @@ export function live<N extends Name>(name: () => N): Held<Snapshot<N>> {
   return held as Held<Snapshot<N>>;
 }
 
+/** Of a page that asks for what it shows by itself: how the log stands, and whether anybody answers. */
+export function pulse(): void {
+  live(() => ["executors"] as ["executors"]);
+}
+
 interface Ways {
   /** Whether the view is at hand already. */
   known: boolean;

@@ -49,7 +49,8 @@ mod tests {
 
     #[test]
     fn a_mark_is_of_what_is_said_and_not_of_when() {
-        let at = |seq: u64, count: u64| json!({"seq": seq, "as_of": seq, "since": seq, "count": count});
+        let at =
+            |seq: u64, count: u64| json!({"seq": seq, "as_of": seq, "since": seq, "count": count});
         assert_eq!(mark(&at(1, 5)), mark(&at(2, 5)));
         assert_ne!(mark(&at(1, 5)), mark(&at(1, 6)));
     }

@@ -9,7 +9,8 @@ mod run;
 
 pub use dag::{UiColumn, UiDag, UiDagRow, UiDags, UiGridTask, UiLastRun, UiParam};
 pub use home::{
-    UiAlert, UiExpected, UiFailedRun, UiHome, UiImportError, UiLate, UiNext, UiTold, UiVerdict, UiWaiting,
+    UiAlert, UiExpected, UiFailedRun, UiHome, UiImportError, UiLate, UiNext, UiTold, UiVerdict,
+    UiWaiting,
 };
 pub use log::{UiLog, UiLogLine};
 pub use operate::{UiExecutors, UiPool, UiPoolTask, UiPools};

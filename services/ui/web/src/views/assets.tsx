@@ -2,12 +2,13 @@
 import { A, useSearchParams } from "@solidjs/router";
 import { createResource, For, onCleanup, Show } from "solid-js";
 import { get, type Shapes } from "../base";
-import { seq } from "../live";
+import { pulse, seq } from "../live";
 import { Crumbs, dagPath, Fault, Nothing, runPath, taskPath, Time } from "../parts";
 
 const PAGE = 100;
 
 export default function AssetsView() {
+  pulse();
   const [query, setQuery] = useSearchParams<{ q?: string; asset?: string }>();
   const [page, { refetch }] = createResource(() => JSON.stringify([query.q, seq()]), () => get<Shapes["AssetCollection"]>("assets", { limit: PAGE, name_pattern: query.q }));
   const timer = setInterval(() => !document.hidden && void refetch(), 5_000);

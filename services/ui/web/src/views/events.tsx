@@ -1,8 +1,9 @@
 /** Events: the log itself, as far as it is about a run, about a DAG, or all of it; a record a row. */
+import { A } from "@solidjs/router";
 import { createResource, createSignal, For, Show } from "solid-js";
 import { apiUrl, type Query } from "../base";
-import { seq } from "../live";
-import { Crumbs, Fault, Nothing } from "../parts";
+import { pulse, seq } from "../live";
+import { Crumbs, dagPath, Fault, Nothing, runPath } from "../parts";
 import { day, second, short } from "../time";
 import { Places } from "./places";
 
@@ -18,7 +19,10 @@ interface Entry {
   at: string;
   by: string;
   reason?: string;
-  scope?: string | Record<string, unknown>;
+  dag_id?: string;
+  run_id?: string;
+  file?: string;
+  executor?: string;
   facts: Fact[];
 }
 
@@ -90,6 +94,7 @@ function Rows(props: { of: Entry[]; dated?: boolean }) {
                 <span class="dim clip" title={entry.by}>{actor(entry.by)}</span>
                 <span><Show when={props.dated && scope(entry)}>{(of) => <b>{of()} </b>}</Show>{entry.facts.map(words).join(" · ")}{entry.reason ? ` — ${entry.reason}` : ""}</span>
               </summary>
+              <Show when={props.dated && entry.dag_id}>{(dag) => <p class="of"><A href={entry.run_id ? runPath(dag(), entry.run_id) : dagPath(dag())}>{entry.run_id ? "The run" : "The DAG"}</A></p>}</Show>
               <pre class="value">{JSON.stringify(entry, null, 2)}</pre>
             </details>
           </li>
@@ -100,19 +105,15 @@ function Rows(props: { of: Entry[]; dated?: boolean }) {
 }
 
 /** What a record is about. */
-function scope(entry: Entry): string {
-  const of = entry.scope;
-  if (!of) return "";
-  if (typeof of === "string") return of === "namespace" ? "" : of;
-  return Object.values(of).flatMap((value) => (value && typeof value === "object" ? Object.values(value as object) : [value])).filter((value) => typeof value === "string").join(" ");
-}
+const scope = (entry: Entry): string => [entry.dag_id, entry.run_id, entry.file, entry.executor?.slice(0, 17)].filter(Boolean).join(" ");
 
 /** The newest records about a DAG, or of the whole log; a filter over what is at hand. */
 export function Newest(props: { dag?: string }) {
   const [before, setBefore] = createSignal<number>();
   const [find, setFind] = createSignal("");
   const [page] = createResource(
-    () => ({ dag: props.dag, before: before() ?? Math.max(1, seq()) + 1, pinned: before() !== undefined }),
+    // Up to which record there are any is known once the page is.
+    () => (seq() > 0 ? { dag: props.dag, before: before() ?? seq() + 1 } : undefined),
     (of) => back(of.dag, of.before),
   );
   const shown = () => {
@@ -136,6 +137,7 @@ export function Newest(props: { dag?: string }) {
 
 /** All that was decided, by whom, and why. */
 export function AuditView() {
+  pulse();
   return (
     <>
       <Crumbs of={[{ text: "Audit" }]} />

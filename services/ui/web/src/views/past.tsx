@@ -58,6 +58,8 @@ function Chart(props: { past: Past; dag: string; what: "took" | "queued" | "memo
   const navigate = useNavigate();
   const tall = () => (props.low ? 64 : 150);
   const points = () => props.past.points;
+  /** Few bars are not as wide as the page. */
+  const room = () => Math.max(24, points().length);
   const values = createMemo(() => points().map((one) => one[props.what] ?? undefined));
   const most = createMemo(() => Math.max(1e-9, ...values().map((value) => value ?? 0)));
   const y = (value: number) => tall() - (value / most()) * (tall() - 6);
@@ -66,7 +68,7 @@ function Chart(props: { past: Past; dag: string; what: "took" | "queued" | "memo
   return (
     <figure class="chart">
       <figcaption>{props.title}<span class="dim">at most {props.unit(known().length ? most() : 0)}</span></figcaption>
-      <svg viewBox={`0 0 ${Math.max(40, points().length) * 10} ${tall()}`} preserveAspectRatio="none" role="img" aria-label={spoken()} style={{ height: `${tall()}px` }}>
+      <svg viewBox={`0 0 ${room() * 10} ${tall()}`} preserveAspectRatio="none" role="img" aria-label={spoken()} style={{ height: `${tall()}px` }}>
         <For each={points()}>
           {(one, at) => {
             const value = () => values()[at()];
@@ -80,9 +82,9 @@ function Chart(props: { past: Past; dag: string; what: "took" | "queued" | "memo
             );
           }}
         </For>
-        <For each={[props.p50, props.p95]}>{(value, at) => <Show when={value !== undefined}><line class={at() ? "p95" : "p50"} x1="0" x2={Math.max(40, points().length) * 10} y1={y(value ?? 0)} y2={y(value ?? 0)} vector-effect="non-scaling-stroke" /></Show>}</For>
+        <For each={[props.p50, props.p95]}>{(value, at) => <Show when={value !== undefined}><line class={at() ? "p95" : "p50"} x1="0" x2={room() * 10} y1={y(value ?? 0)} y2={y(value ?? 0)} vector-effect="non-scaling-stroke" /></Show>}</For>
       </svg>
-      <div class="axis" aria-hidden="true"><For each={[0, 0.25, 0.5, 0.75, 1]}>{(share) => <span>{points().length ? day(points()[Math.round((Math.max(40, points().length) - 1) * share)]?.at ?? points()[points().length - 1]?.at ?? "") : ""}</span>}</For></div>
+      <div class="axis" aria-hidden="true"><For each={[0, 0.25, 0.5, 0.75, 1]}>{(share) => { const at = () => points()[Math.round((room() - 1) * share)]?.at; return <span>{at() ? day(at() ?? "") : ""}</span>; }}</For></div>
     </figure>
   );
 }
@@ -91,7 +93,7 @@ function Tasks(props: { past: Past; choose: (task: string) => void }) {
   const slowest = createMemo(() => Math.max(1e-9, ...props.past.tasks.map((task) => task.p95 ?? 0)));
   return (
     <section class="group" aria-label="Tasks">
-      <h2 class="padded">Tasks <span class="hint">over the newest {props.past.task_runs} runs</span></h2>
+      <h2 class="titled">Tasks <span class="hint">over the newest {props.past.task_runs} runs</span></h2>
       <table class="list">
         <thead><tr><th scope="col">Task</th><th scope="col" class="num">Half within</th><th scope="col" class="num">19 of 20</th><th scope="col">Spread</th><th scope="col" class="num">Memory</th><th scope="col" class="num">Succeeded</th><th scope="col" class="num">Failed</th></tr></thead>
         <tbody>
@@ -103,7 +105,7 @@ function Tasks(props: { past: Past; choose: (task: string) => void }) {
                 <td class="num">{task.p95 === undefined || task.p95 === null ? "–" : length(task.p95)}</td>
                 <td><span class="spread" aria-hidden="true"><i style={{ width: `${(100 * (task.p95 ?? 0)) / slowest()}%` }} /><b style={{ width: `${(100 * (task.p50 ?? 0)) / slowest()}%` }} /></span></td>
                 <td class="num">{task.memory ? bytes(task.memory) : "–"}</td>
-                <td class="num">{task.succeeded}</td>
+                <td class="num">{task.mapped ? "–" : task.succeeded}</td>
                 <td class="num">{task.failed || ""}</td>
               </tr>
             )}
@@ -218,7 +220,7 @@ export function Calendar(props: { dag: string; seq: number; backfill: (from: str
                 )}
               </Show>
             </div>
-            <div ref={grid} class="calendar" role="group" aria-label="Days of the DAG" onPointerUp={() => (dragging = false)} onPointerLeave={() => (dragging = false)}>
+            <div ref={(element) => { grid = element; queueMicrotask(() => (element.scrollLeft = element.scrollWidth)); }} class="calendar" role="group" aria-label="Days of the DAG" onPointerUp={() => (dragging = false)} onPointerLeave={() => (dragging = false)}>
               <For each={weeks()}>
                 {(week, at) => (
                   <div class="week">

@@ -2,6 +2,7 @@
 import { createResource, createSignal, For, Show } from "solid-js";
 import { act, Buttons, Dialog, open } from "../acts";
 import { get, part, send, type Shapes } from "../base";
+import { pulse } from "../live";
 import { Crumbs, Fault, Nothing, Time } from "../parts";
 import { Delete } from "./operate";
 import { Places } from "./places";
@@ -16,6 +17,7 @@ function Found(props: { total: number; shown: number }) {
 }
 
 export function ConnectionsView() {
+  pulse();
   const [find, setFind] = createSignal("");
   const [page, { refetch }] = createResource(() => ({ q: find() }), ({ q }) => get<Shapes["ConnectionCollection"]>("connections", { limit: 100, connection_id_pattern: q || undefined }));
   const again = () => void refetch();
@@ -101,6 +103,7 @@ function ConnectionForm(props: { of?: Connection; then: () => void }) {
 }
 
 export function VariablesView() {
+  pulse();
   const [find, setFind] = createSignal("");
   const [page, { refetch }] = createResource(() => ({ q: find() }), ({ q }) => get<Shapes["VariableCollection"]>("variables", { limit: 100, variable_key_pattern: q || undefined }));
   const again = () => void refetch();
