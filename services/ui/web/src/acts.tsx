@@ -228,7 +228,7 @@ function Rerun(props: { of: { dag_id: string; run_id: string; task_id?: string; 
                 <strong>{total() === 0 ? "Nothing would run again." : `${total()} ${total() === 1 ? "task runs" : "tasks run"} again`}</strong>
                 {total() > 0 && it().run_goes_on ? ", and the run goes on." : ""}
               </p>
-              <ul class="cleared">
+              <ul class="cleared" tabindex="0">
                 <For each={it().tasks}>
                   {(task) => (
                     <li>

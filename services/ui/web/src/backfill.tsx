@@ -99,7 +99,7 @@ function Backfill(props: { dag: string; zone: string; from?: string | undefined;
                 {it().skip_in_flight ? `, ${runs(it().skip_in_flight, "date is", "dates are")} passed over whose run is under way` : ""}
                 {it().total === 0 ? " The schedule has no date in that time." : ""}
               </p>
-              <ul class="cleared">
+              <ul class="cleared" tabindex="0">
                 <For each={it().dates.slice(0, NAMED)}>{(one) => <li><code>{short(one.logical_date)}</code><span class="dim">{DOES[one.does] ?? one.does}</span></li>}</For>
                 <Show when={it().dates.length > NAMED}><li class="dim">and {(it().dates.length - NAMED).toLocaleString("en")} more, to {day(it().dates[it().dates.length - 1]?.logical_date ?? "")}</li></Show>
               </ul>

@@ -109,7 +109,7 @@ function MarkTask(props: { of: Of; to: "success" | "failed" | "skipped" }) {
           {(it) => (
             <>
               <p><strong>{total() === 0 ? `Nothing changes: all of it is ${to()} already.` : `${total()} ${total() === 1 ? "task is" : "tasks are"} marked as ${to()}`}</strong>{total() ? "; what was held back by them is judged anew." : ""}</p>
-              <ul class="cleared">
+              <ul class="cleared" tabindex="0">
                 <For each={it().task_instances}>
                   {(task) => (
                     <li>
