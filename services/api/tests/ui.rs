@@ -10,7 +10,8 @@ use axum::body::BodyDataStream;
 use dagbok_alerts::{AlertFact, AlertOpened, AlertRecord, AlertScope, By, Rule};
 use dagbok_api::model::rows::{RunState, TaskInstanceState};
 use dagbok_events::{
-    Fact, Micros, RuledOut, RunFailed, RunKey, Timestamp, encode, encode_packed, subject_of,
+    Fact, Micros, RuledOut, RunFailed, RunKey, RunStarted, Timestamp, encode, encode_packed,
+    subject_of,
 };
 use dagbok_runlog::{Draft, RunLog, Seq, memory};
 use dagbok_runtime::Clock;
@@ -423,4 +424,48 @@ async fn every_number_is_that_of_the_rows_behind_it_whatever_happened() {
         assert_home(&world, now, seed).await;
         assert_dags(&world, seed).await;
     }
+}
+
+#[tokio::test]
+async fn a_pool_names_who_holds_it_and_what_is_to_come() {
+    let world = World::new().await;
+    world.story.registered(spec("chain", &["a", "b", "c"]), 1).await;
+    world.story.joined("exec-1").await;
+    let run = key("chain", "one");
+    world.story.created(&run).await;
+    world.story.in_run(&run, vec![Fact::RunStarted(RunStarted {})]).await;
+    world.story.queued(&run, "a", 1).await;
+    world.story.started(&run, "a", 1, "exec-1").await;
+    world.story.queued(&run, "b", 1).await;
+    world.settled().await;
+    let all = world.ok(&format!("{UI}/pools")).await;
+    let pool = &all["pools"][0];
+    assert_eq!((&pool["name"], &all["complete"]), (&json!("default_pool"), &json!(true)));
+    let names = |of: &str| -> Vec<String> {
+        let tasks = pool[of].as_array().unwrap().iter();
+        tasks.map(|task| task["task_id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(
+        (names("holders"), names("to_come")),
+        (vec!["a".into(), "b".into()], vec!["c".into()])
+    );
+    let held = sum(&pool["holders"], "slots");
+    let counted = pool["running"].as_u64().unwrap() + pool["queued"].as_u64().unwrap();
+    assert_eq!((held, counted), (2, 2), "counters and rows say the same");
+}
+
+#[tokio::test]
+async fn the_past_says_what_each_run_and_each_task_took() {
+    let world = told().await;
+    let past = world.ok(&format!("{UI}/dags/chain/past")).await;
+    assert_eq!((&past["runs"], &past["complete"]), (&json!(1), &json!(true)));
+    assert_eq!(past["points"][0]["state"], json!("failed"));
+    assert_eq!(past["days"][0]["states"], json!({ "failed": 1 }));
+    let counts =
+        |at: usize| (past["tasks"][at]["succeeded"].clone(), past["tasks"][at]["failed"].clone());
+    assert_eq!((counts(0), counts(1)), ((json!(1), json!(0)), (json!(0), json!(1))));
+    let of = world.ok(&format!("{UI}/dags/chain/past?task_id=a")).await;
+    assert_eq!(of["p50"], of["points"][0]["took"], "of one try the middle is its own");
+    let (status, _) = world.get(&format!("{UI}/dags/chain/past?task_id=none")).await;
+    assert_eq!(status, 404);
 }
