@@ -9,8 +9,6 @@ const name = (path) => path.replace(/^assets\//, "");
 const lines = [
   ...(entry.css ?? []).map((path) => `style ${name(path)}`),
   ...(entry.assets ?? []).filter((path) => path.endsWith(".svg")).map((path) => `icon ${name(path)}`),
-  // What the script can't do without is asked for with it, not after it.
-  ...(entry.imports ?? []).map((key) => `preload ${name(manifest[key].file)}`),
   `script ${name(entry.file)}`,
 ];
 writeFileSync(new URL("entry.txt", dist), `${lines.join("\n")}\n`);
