@@ -183,7 +183,8 @@ impl Events {
                     event.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
                 };
                 let found = line("event: ").zip(line("data: "));
-                self.text = rest.to_owned();
+                let left = rest.len();
+                self.text = self.text.split_off(self.text.len() - left);
                 if let Some((kind, data)) = found {
                     return (kind, serde_json::from_str(&data).unwrap());
                 }
@@ -398,15 +399,15 @@ async fn assert_run(world: &World, dag: &Value, run_id: &str, seed: u64) {
             .iter()
             .find(|row| row["task_id"] == task["task_id"] && row["map_index"] == json!(-1));
         // Of a mapped task the cell is its copies'.
-        let mut shown = run["tasks"].as_object().unwrap().values();
+        let mut known = run["tasks"].as_object().unwrap().values();
         let is_mapped =
-            shown.any(|it| it["task_id"] == task["task_id"] && it["copies"].is_object());
+            known.any(|it| it["task_id"] == task["task_id"] && it["copies"].is_object());
         // And of a run whose version nobody registered no task is known.
         let is_known = !run["tasks"].as_object().unwrap().is_empty();
         let Some(mine) = mine.filter(|_| is_known && !is_mapped) else { continue };
-        let word = DIGITS.find(cells[at * 2]).map(|digit| WORDS[digit]);
+        let shown = DIGITS.find(cells[at * 2]).map(|digit| WORDS[digit]);
         let want = mine["state"].as_str().unwrap_or("none");
-        assert_eq!(word, Some(want), "seed {seed}: {id} {run_id} {}", task["task_id"]);
+        assert_eq!(shown, Some(want), "seed {seed}: {id} {run_id} {}", task["task_id"]);
     }
     for (state, count) in run["counts"].as_object().unwrap() {
         let found = counts.get(state.as_str()).copied().unwrap_or(0);

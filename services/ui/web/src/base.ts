@@ -9,14 +9,14 @@ const element = document.querySelector("base");
 if (element) element.href = root.href;
 
 // A lone `%` is no address for anybody who takes escapes back: it stands for itself.
-const plain = location.pathname.split("/").map((one) => {
+const taken = (one: string): string | undefined => {
   try {
-    decodeURIComponent(one);
-    return one;
+    return decodeURIComponent(one);
   } catch {
-    return one.replaceAll("%", "%25");
+    return undefined;
   }
-}).join("/");
+};
+const plain = location.pathname.split("/").map((one) => (taken(one) === undefined ? one.replaceAll("%", "%25") : one)).join("/");
 if (plain !== location.pathname) history.replaceState(history.state, "", plain + location.search + location.hash);
 
 /** The prefix of every path of ours, without a slash at its end. */

@@ -129,13 +129,18 @@ fn window(bytes: &Bytes, row: &TryRow, query: &LogQuery, over: bool) -> UiLog {
     let byte_of = |line: usize| index.starts.get(line).copied().unwrap_or(bytes.len());
     let clamp = |byte: u64| usize::try_from(byte).unwrap_or(usize::MAX).min(bytes.len());
     let around = |byte: usize| byte_of(index.line_at(byte.saturating_sub(BEFORE)));
-    let last = || byte_of(index.line_at(bytes.len().saturating_sub(WINDOW)));
+    // Whole lines before a place, all of which a window holds: the one that a longer way back lies in would push out the last.
+    let back = |end: usize| {
+        let first = index.starts.partition_point(|start| *start < end.saturating_sub(WINDOW));
+        byte_of(first.min(index.line_at(end.saturating_sub(1))))
+    };
+    let last = || back(bytes.len());
     let why = index.why.map(byte_of);
     let (mut from, mut to) = match (query.from, query.before, query.line, query.at.as_deref()) {
         (Some(from), ..) => (byte_of(index.line_at(clamp(from))), bytes.len()),
         (_, Some(before), ..) => {
             let end = clamp(before);
-            (byte_of(index.line_at(end.saturating_sub(WINDOW))), end)
+            (back(end), end)
         }
         (_, _, Some(line), _) => (around(byte_of(clamp(line.saturating_sub(1)))), bytes.len()),
         (_, _, _, Some("error")) => (why.map_or_else(last, around), bytes.len()),
@@ -237,9 +242,11 @@ fn line_of(start: usize, stored: &[u8]) -> UiLogLine {
 
 #[cfg(test)]
 mod tests {
+    use dagbok_events::{Leg, PoolName, QueueName, Timestamp, TryNumber};
     use serde_json::json;
 
     use super::*;
+    use crate::model::rows::TaskInstanceState;
 
     fn log() -> Bytes {
         let mut text = String::new();
@@ -264,6 +271,48 @@ mod tests {
             "the loud one stands for it"
         );
         assert_eq!(Index::of(&bytes, None).why, None, "a try that did not fail has none");
+    }
+
+    fn row() -> TryRow {
+        TryRow {
+            number: TryNumber::FIRST,
+            spared: 0,
+            state: TaskInstanceState::Success,
+            pool: PoolName::new("default_pool").expect("a name"),
+            pool_slots: 1,
+            queue: QueueName::new("default").expect("a name"),
+            queued_at: Timestamp(0),
+            queued_seq: 1,
+            started_at: None,
+            ended_at: None,
+            executor: None,
+            hostname: None,
+            pid: None,
+            end: None,
+            retry_at: None,
+            usage: None,
+            log: None,
+            left: None,
+            leg: Leg::FIRST,
+            legs: Vec::new(),
+            inputs: std::collections::BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn windows_before_each_other_leave_no_line_out() {
+        let (bytes, row) = (log(), row());
+        let ask = |query: LogQuery| window(&bytes, &row, &query, true);
+        let mut shown = ask(LogQuery { at: Some("end".to_owned()), ..LogQuery::default() });
+        assert_eq!(shown.to, bytes.len() as u64, "the end of it has its last line");
+        let mut lines = shown.lines.len();
+        while shown.from > 0 {
+            let before = shown.from;
+            shown = ask(LogQuery { before: Some(before), ..LogQuery::default() });
+            assert_eq!(shown.to, before);
+            lines += shown.lines.len();
+        }
+        assert_eq!(lines, 3_002);
     }
 
     #[test]
