@@ -113,7 +113,8 @@ impl Found {
             self.rows += 1;
             if let Some(attempt) = row.attempt.as_ref().filter(|_| holds(&row)) {
                 let named = task(run, &row.task_id, row.map_index, row.state.word());
-                let since = when(Some(attempt.started_at.unwrap_or(attempt.queued_at)));
+                // A try holds its slots from when it is offered, before it begins.
+                let since = when(Some(attempt.queued_at));
                 let held = UiPoolTask { slots: attempt.pool_slots, since, ..named };
                 self.of(&attempt.pool).holders.push(held);
             }
