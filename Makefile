@@ -60,7 +60,7 @@ $(WEB)/node_modules/.installed: $(WEB)/package-lock.json | node
 	touch $@
 
 # The browser's application; cargo puts it into the binary. Without it the binary's pages say how to make it.
-$(WEB)/dist/entry.txt: $(WEB)/node_modules/.installed schemas/openapi.json $(wildcard $(WEB)/src/* $(WEB)/src/views/* $(WEB)/*.mjs $(WEB)/*.json)
+$(WEB)/dist/entry.txt: $(WEB)/node_modules/.installed schemas/openapi.json $(wildcard $(WEB)/src/* $(WEB)/src/graph/* $(WEB)/src/views/* $(WEB)/*.mjs $(WEB)/*.json)
 	cd $(WEB) && $(NPM) run --silent build
 
 .PHONY: web

@@ -45,7 +45,7 @@ pub(crate) struct ViewQuery {
     pub(super) runs: Option<usize>,
     /// The sequence of the snapshot that is at hand.
     pub(super) seq: Option<u64>,
-    /// Its `mark`.
+    /// The `mark` of the snapshot that is at hand: with the same `seq` and mark nothing is sent twice.
     pub(super) mark: Option<String>,
 }
 
