@@ -48,13 +48,19 @@ setup: $(VENV)/.installed ## The Python environment that tries run in
 
 WEB := $(CURDIR)/services/ui/web
 NPM ?= npm
+NODE ?= node
 
-$(WEB)/node_modules/.installed: $(WEB)/package-lock.json
+.PHONY: node
+node:
+	@command -v $(NPM) >/dev/null && command -v $(NODE) >/dev/null || { echo 'The web UI is built with Node 20 or later and its npm, which are not on PATH (Debian: apt-get install nodejs npm).' >&2; echo 'Without it: cargo build --release --locked -p dagbok. Everything but the web UI is in that binary.' >&2; exit 1; }
+	@$(NODE) -e 'process.exit(Number(Number(process.versions.node.split(".")[0]) < 20))' || { echo "The web UI is built with Node 20 or later; this is $$($(NODE) --version)." >&2; exit 1; }
+
+$(WEB)/node_modules/.installed: $(WEB)/package-lock.json | node
 	cd $(WEB) && $(NPM) ci --no-audit --no-fund --loglevel=error
 	touch $@
 
 # The browser's application; cargo puts it into the binary. Without it the binary's pages say how to make it.
-$(WEB)/dist/entry.txt: $(WEB)/node_modules/.installed schemas/openapi.json $(wildcard $(WEB)/src/* $(WEB)/src/views/* $(WEB)/*.mjs $(WEB)/*.json)
+$(WEB)/dist/entry.txt: $(WEB)/node_modules/.installed schemas/openapi.json $(wildcard $(WEB)/src/* $(WEB)/src/graph/* $(WEB)/src/views/* $(WEB)/*.mjs $(WEB)/*.json)
 	cd $(WEB) && $(NPM) run --silent build
 
 .PHONY: web
@@ -63,7 +69,7 @@ web: $(WEB)/dist/entry.txt ## The web UI, for the next build of the binary
 .PHONY: pictures
 pictures: $(VENV)/.tests-installed web ## A picture of every view of the web UI, for people to look at: pictures/
 	$(CARGO) build --locked --workspace
-	DAGBOK_BIN=$(CURDIR)/target/debug/dagbok $(VENV)/bin/python tests/e2e/ui/look.py pictures
+	DAGBOK_BIN=$(CURDIR)/target/debug/dagbok $(VENV)/bin/python tests/e2e/ui/look.py pictures --readme services/ui/pictures
 
 .PHONY: build
 build: setup web ## The binary, optimised: target/release/dagbok

@@ -10,7 +10,9 @@ use std::{
 fn main() {
     let dist =
         PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("web/dist");
-    println!("cargo::rerun-if-changed=web/dist");
+    // A path that is not there counts as changed at every build: where there is no `dist`, its folder says when it comes.
+    let watched = if dist.is_dir() { "web/dist" } else { "web" };
+    println!("cargo::rerun-if-changed={watched}");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it")).join("files.rs");
     fs::write(out, written(&dist)).expect("cargo's own folder can be written");
 }

@@ -80,6 +80,21 @@ with DAG("gpu_fits", schedule=None, start_date=datetime(2026, 1, 1), tags=["gpu"
         BashOperator(task_id=f"fit_{number}", bash_command="sleep 600", pool="gpu")
 """
 
+LONG = """
+from datetime import datetime
+from airflow.decorators import dag, task
+
+@dag(schedule=None, start_date=datetime(2026, 1, 1), tags=["logs"])
+def long_log():
+    @task
+    def speak():
+        for number in range(1, 7001):
+            print(f"line {number} of a log that is longer than what a page keeps of it at once")
+    speak()
+
+long_log()
+"""
+
 # Names are kept to what Airflow allows; notes, params, values and lines are as bad as they come.
 HOSTILE = r"""
 from datetime import datetime
@@ -110,9 +125,11 @@ import a_module_that_is_nowhere
 """
 
 
-def write(folder: Path, *, broken: bool = False) -> None:
+def write(folder: Path, *, broken: bool = False, hostile: bool = True) -> None:
     """Writes the files into a DAG folder."""
-    files = {"training.py": TRAINING, "sources.py": SOURCES, "waiting.py": WAITING, "hostile.py": HOSTILE}
+    files = {"training.py": TRAINING, "sources.py": SOURCES, "waiting.py": WAITING, "long.py": LONG}
+    if hostile:
+        files["hostile.py"] = HOSTILE
     if broken:
         files["broken.py"] = BROKEN
     for name, text in files.items():

@@ -19,8 +19,14 @@ VIEWS = {
     "dags": "/dags",
     "dag": "/dags/reco_training",
     "dag-details": "/dags/reco_training/details",
+    "dag-graph": "/dags/reco_training/graph",
+    "dag-trends": "/dags/reco_training/trends?task=train",
+    "dag-calendar": "/dags/reco_training/calendar",
+    "dag-backfills": "/dags/reco_training/backfills",
+    "dag-events": "/dags/reco_training/events",
     "run-failed": "/dags/reco_training/runs/bad_1",
     "run-events": "/dags/reco_training/runs/bad_1?show=events",
+    "run-graph": "/dags/reco_training/runs/bad_1?show=graph",
     "run-good": "/dags/reco_training/runs/good_3",
     "run-waiting": "/dags/gpu_fits/runs/wait",
     "task-failed": "/dags/reco_training/runs/bad_1/tasks/train",
@@ -32,6 +38,13 @@ VIEWS = {
     "expected": "/expected",
     "import-errors": "/import_errors",
     "missing": "/dags/nowhere",
+    "pools": "/pools",
+    "executors": "/executors",
+    "connections": "/connections",
+    "variables": "/variables",
+    "assets": "/assets",
+    "health": "/health",
+    "audit": "/audit",
 }
 EMPTY = {"empty-home": "/", "empty-dags": "/dags", "empty-runs": "/dag_runs", "empty-alerts": "/alerts"}
 
@@ -66,11 +79,27 @@ def shoot(chrome: Browser, stage: Standalone, views: dict[str, str], folder: Pat
             context.close()
 
 
+README = {"home": "/", "failed-run": "/dags/reco_training/runs/bad_1"}
+
+
+def readme(chrome: Browser, folder: Path) -> None:
+    """Takes those of the README: of an installation as people have one, without what only tests are for."""
+    with tempfile.TemporaryDirectory() as scratch, played(Path(scratch) / "readme", hostile=False) as stage:
+        page = chrome.new_page(viewport={"width": 1440, "height": 900}, color_scheme="light")
+        for name, path in README.items():
+            page.goto(stage.api.url + path)
+            ready(page)
+            page.wait_for_timeout(600)
+            page.screenshot(path=folder / f"{name}.png")
+        page.close()
+
+
 def main() -> None:
     """Takes them all, or with `--only` those with a word in their names."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", default="")
+    parser.add_argument("--readme", type=Path, help="the folder of the README's pictures, taken too")
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, browser() as chrome:
@@ -78,6 +107,8 @@ def main() -> None:
             shoot(chrome, stage, VIEWS, asked.folder, asked.only)
         with empty(Path(scratch) / "empty") as stage:
             shoot(chrome, stage, EMPTY, asked.folder, asked.only)
+        if asked.readme:
+            readme(chrome, asked.readme)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import os
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,8 @@ def chromium() -> str:
             command,
             check=True,
             capture_output=True,
-            env={"DEBIAN_FRONTEND": "noninteractive", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+            # With what a machine says of its way out: a proxy is in the environment.
+            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
         )
     return shutil.which("chromium") or "chromium"
 
@@ -84,25 +86,27 @@ def empty(folder: Path) -> Iterator[Standalone]:
 
 
 @contextlib.contextmanager
-def played(folder: Path, *, failed: bool = True, waiting: bool = True) -> Iterator[Standalone]:
+def played(folder: Path, *, failed: bool = True, waiting: bool = True, hostile: bool = True) -> Iterator[Standalone]:
     """Where runs have succeeded, and with `failed` some failed, an alert was told and a file is broken."""
     dags, hook = folder / "dags", Hook()
     dags.mkdir(parents=True)
-    write(dags, broken=failed)
+    write(dags, broken=failed, hostile=hostile)
     home = folder / "home"
     home.mkdir(parents=True)
     (home / "alerting.toml").write_text(
         f'[receivers.oncall.webhook]\nurl = "{hook.url}"\n[route]\nreceiver = "oncall"\n'
     )
     with standalone(folder, dags) as it:
-        for dag in ("reco_training", "etl_source_a", "gpu_fits", "hostile"):
+        for dag in ("reco_training", "etl_source_a", "gpu_fits", "long_log", *(["hostile"] if hostile else [])):
             it.wait_dag(dag)
         it.cli.ok("pools", "set", "gpu", "1", "for models")
         runs = [("reco_training", f"good_{n}", {"lr": 0.01 + n / 1_000}) for n in range(GOOD)]
         runs += [(f"etl_source_{name}", f"run_{n}", {}) for name in "abc" for n in range(6)]
+        runs += [("long_log", "long", {})] if not failed else []
         if failed:
             runs.insert(8, ("reco_training", "bad_0", {"lr": 0.9}))
-            runs += [("reco_training", "bad_1", {"lr": 0.8, "loss": "warp"}), ("hostile", "bad", {})]
+            runs += [("reco_training", "bad_1", {"lr": 0.8, "loss": "warp"})]
+            runs += [("hostile", "bad", {})] if hostile else []
         for dag, run, conf in runs:
             assert it.trigger(dag, run, conf=conf).status_code == 200, (dag, run)
         for dag, run, _ in runs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import statistics
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -11,14 +12,23 @@ from pathlib import Path
 
 import httpx
 import pytest
-from harness import Standalone, free_port, standalone
-from playwright.sync_api import Browser, Page, expect
+from harness import ROOT, Standalone, free_port, standalone
+from playwright.sync_api import Browser, Page, Route, expect
 
 Visit = Callable[..., Page]
-ROUTES = ["/", "/dags", "/dag_runs", "/expected", "/import_errors", "/alerts?state=all", "/dags/nowhere"]
+ROUTES = [
+    *["/", "/dags", "/dag_runs", "/expected", "/import_errors", "/alerts?state=all", "/dags/nowhere"],
+    *["/pools", "/executors", "/connections", "/variables", "/assets", "/health", "/audit"],
+]
 OF_DAGS = [
     "/dags/reco_training",
     "/dags/reco_training/runs",
+    "/dags/reco_training/graph",
+    "/dags/reco_training/trends",
+    "/dags/reco_training/trends?task=train",
+    "/dags/reco_training/calendar",
+    "/dags/reco_training/backfills",
+    "/dags/reco_training/events",
     "/dags/reco_training/tasks",
     "/dags/reco_training/why",
     "/dags/reco_training/details",
@@ -31,6 +41,7 @@ OF_RUNS = [
 OF_FAILED = [
     "/dags/reco_training/runs/bad_1",
     "/dags/reco_training/runs/bad_1?show=events",
+    "/dags/reco_training/runs/bad_1?show=graph",
     *[f"/dags/reco_training/runs/bad_1/tasks/train?tab={tab}" for tab in ("log", "why", "tries", "details", "told")],
     "/dags/hostile/runs/bad/tasks/raise_it",
 ]
@@ -67,9 +78,20 @@ def test_dialogs_are_accessible(failed: Standalone, visit: Visit, axe: str) -> N
         ("/dags/reco_training", "t", "dialog form"),
         ("/dags/reco_training/runs/bad_1", "r", "dialog .cleared li"),
         ("/", "?", "dialog .keys"),
+        ("/pools", "New pool", "dialog form"),
+        ("/connections", "New connection", "dialog form"),
+        ("/variables", "New variable", "dialog form"),
+        ("/dags/etl_source_a/backfills", "Backfill…", "dialog .cleared li"),
+        ("/dags/reco_training/runs/bad_1/tasks/train", "Mark as…", "dialog .cleared li"),
+        ("/dags/reco_training/runs/bad_1", "Add a note…", "dialog textarea"),
     ):
         page = visit(failed, path)
-        page.keyboard.press(key)
+        if len(key) == 1:
+            page.keyboard.press(key)
+        else:
+            if key in ("Mark as…", "Add a note…"):
+                page.locator(".menu summary").first.click()
+            page.get_by_role("button", name=key).first.click()
         page.wait_for_selector(wait)
         page.evaluate(axe)
         wrong += [f"{path} {key}: {it}" for it in page.evaluate(AXE)]
@@ -84,6 +106,9 @@ def test_dialogs_are_accessible(failed: Standalone, visit: Visit, axe: str) -> N
         "/dags/reco_training",
         "/dags/reco_training/runs/bad_1",
         "/dags/reco_training/runs/bad_1/tasks/train",
+        "/dags/reco_training/graph",
+        "/dags/reco_training/trends",
+        "/pools",
     ],
 )
 def test_first_page_is_small(route: str, failed: Standalone, chrome: Browser) -> None:
@@ -131,6 +156,7 @@ def test_hostile_text_is_text(failed: Standalone, visit: Visit) -> None:
         ("/dags/hostile/runs/bad/tasks/speak?tab=xcom", "</script><script>"),
         ("/dags/hostile/runs/bad/tasks/raise_it", "onerror='window.broken=1'>"),
         ("/", "</script><script>"),
+        ("/dags/hostile/events", "</script><script>"),
     ):
         page = visit(failed, path)
         expect(page.locator("main")).to_contain_text(words)
@@ -256,7 +282,14 @@ def test_narrow_and_large_text_hold(failed: Standalone, visit: Visit) -> None:
     for route in (
         "/",
         "/dags",
+        "/pools",
+        "/variables",
+        "/audit",
         "/dags/reco_training",
+        "/dags/reco_training/graph",
+        "/dags/reco_training/trends",
+        "/dags/reco_training/calendar",
+        "/dags/etl_source_a/backfills",
         "/dags/reco_training/runs/bad_1",
         "/dags/reco_training/runs/bad_1/tasks/train",
         "/alerts?state=all",
@@ -264,3 +297,58 @@ def test_narrow_and_large_text_hold(failed: Standalone, visit: Visit) -> None:
         page = visit(failed, route, width=320)
         page.wait_for_timeout(200)
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 320, route
+
+
+def test_the_whole_application_is_small() -> None:
+    """What is loaded at once, what a view adds, and all of it: with gzip."""
+    assets = ROOT / "services/ui/web/dist/assets"
+    sizes = {it.name: it.stat().st_size / 1024 for it in assets.glob("*.gz")}
+    named = (ROOT / "services/ui/web/dist/entry.txt").read_text().split()[1::2]
+    first = sum(sizes[f"{name}.gz"] for name in named)
+    lazy = {name: size for name, size in sizes.items() if name.removesuffix(".gz") not in named}
+    print(f"first {first:.1f} KB, all {sum(sizes.values()):.1f} KB, the largest view {max(lazy.values()):.1f} KB")
+    assert first <= 120
+    assert max(lazy.values()) <= 60
+    assert sum(sizes.values()) <= 450
+
+
+@pytest.mark.parametrize("path", ["/dags/100%", "/dags/%ff", "/dags/a%2/runs/b%"])
+def test_an_address_that_is_none_has_a_page(path: str, failed: Standalone, visit: Visit) -> None:
+    """A lone per cent sign stands for itself: the page says that there is no such thing, and its links lead on."""
+    page = visit(failed, path)
+    expect(page.locator(".fault")).to_be_visible()
+    page.get_by_role("link", name="Today").click()
+    expect(page.locator(".verdict h1")).to_be_visible()
+
+
+def test_a_late_answer_does_not_overwrite_what_the_stream_brought(normal: Standalone, chrome: Browser) -> None:
+    """The stream is opened once the answer is there, however long that takes, and goes on from it."""
+    page = chrome.new_page()
+    order: list[str] = []
+    page.on("response", lambda it: order.append("answer") if "/ui/dags/etl_source_b" in it.url else None)
+    page.on(
+        "request", lambda it: order.append("stream") if "/ui/stream?view=dag&dag_id=etl_source_b" in it.url else None
+    )
+
+    def late(route: Route) -> None:
+        answer = route.fetch()
+        # What happens while the answer is on its way is not in it.
+        normal.trigger("etl_source_b", "meanwhile", conf={})
+        normal.api.wait_run("etl_source_b", "meanwhile")
+        route.fulfill(response=answer)
+
+    page.route("**/api/v2/dagbok/ui/dags/etl_source_b*", late)
+    page.goto(normal.api.url + "/dags")
+    before = normal.api.get("/dags/etl_source_b/dagRuns")["total_entries"]
+    page.get_by_role("link", name="etl_source_b", exact=True).click()
+    expect(page.locator(".foot")).to_contain_text(f"{before + 1} of {before + 1} runs")
+    assert order[:2] == ["answer", "stream"]
+    page.close()
+
+
+def test_make_says_what_it_needs() -> None:
+    """Without Node a build names it, and what there is without it."""
+    made = subprocess.run(["make", "node", "NPM=npm-that-is-nowhere"], cwd=ROOT, capture_output=True, text=True)
+    assert made.returncode != 0
+    assert "built with Node 20 or later" in made.stderr
+    assert "cargo build" in made.stderr

@@ -209,3 +209,158 @@ def test_cancel(failed: Standalone, visit: Visit) -> None:
     page.get_by_role("button", name="Cancel the run").click()
     done(page)
     expect(page.locator(".facts")).to_contain_text("not today", timeout=20_000)
+
+
+def test_why_it_waits_by_keyboard(failed: Standalone, visit: Visit) -> None:
+    """Job 4: j to the task, w for why."""
+    page = visit(failed, "/dags/gpu_fits/runs/wait")
+    page.locator(".gantt tr.chosen").wait_for()
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("w")
+    expect(page.locator(".why")).to_contain_text("the pool gpu is full")
+    expect(page.locator(".holder a")).to_contain_text("fit_0")
+
+
+def test_who_was_told_by_keyboard(failed: Standalone, visit: Visit) -> None:
+    """Job 8: Tab to the task's tabs, arrows to the last of them."""
+    page = visit(failed, f"{RUNS}/bad_0/tasks/train")
+    tab_to(page, "Log")
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    expect(page.locator(".ledger").last).to_contain_text("answered 202")
+
+
+def test_slower_over_weeks(normal: Standalone, visit: Visit) -> None:
+    """Job 5: durations and memory of a task, as charts and as a table, with the run behind each."""
+    page = visit(normal, "/dags/reco_training")
+    page.get_by_role("link", name="Trends").click()
+    page.get_by_role("button", name="train", exact=True).click()
+    page.wait_for_url("**/trends?task=train")
+    expect(page.locator(".chart")).to_have_count(3)
+    expect(page.locator(".chart", has_text="Memory")).to_contain_text("MB")
+    page.get_by_text("The charts as a table").click()
+    runs = normal.api.get("/dags/reco_training/dagRuns")["total_entries"]
+    expect(page.locator("details tbody tr")).to_have_count(runs)
+    page.locator("details tbody a").first.click()
+    page.wait_for_url("**/tasks/train")
+
+
+def test_backfill_a_week(normal: Standalone, visit: Visit) -> None:
+    """Job 7: days are chosen in the calendar by keyboard; what would be done is said by the rules; then it is done."""
+    page = visit(normal, "/dags/reco_training/calendar")
+    page.locator(".day.today").focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowLeft")
+    for _ in range(3):
+        page.keyboard.press("Shift+ArrowUp")
+    expect(page.locator(".day[aria-pressed=true]")).to_have_count(4)
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog .preview")).to_contain_text("4 runs are made")
+    page.get_by_label("Why, for others to read").fill("the source was late")
+    page.get_by_role("button", name="Backfill 4").click()
+    done(page)
+    made = normal.api.get("/backfills", dag_id="reco_training")["backfills"][-1]
+    assert (made["dagbok"]["total"], made["dagbok"]["reason"]) == (4, "the source was late")
+    page.get_by_role("link", name="Backfills").click()
+    expect(page.locator("tbody tr")).to_contain_text(["4 done"], timeout=60_000)
+
+
+def test_mark_and_note(failed: Standalone, visit: Visit) -> None:
+    """A failed task is marked as success after the rules said what that changes; a note is read by everybody."""
+    page = visit(failed, f"{RUNS}/bad_0/tasks/train")
+    page.locator(".menu summary").click()
+    page.get_by_role("button", name="Add a note…").click()
+    page.locator("dialog textarea").fill("<b>known</b>: the rate was too high")
+    page.get_by_role("button", name="Keep it").click()
+    expect(page.locator(".noted")).to_contain_text("<b>known</b>: the rate was too high")
+    page.locator(".menu summary").click()
+    page.get_by_role("button", name="Mark as…").click()
+    expect(page.locator("dialog .preview")).to_contain_text("1 task is marked as success")
+    page.get_by_role("button", name="Mark 1").click()
+    expect(page.locator(".task h2")).to_contain_text("success", timeout=20_000)
+    assert failed.api.get("/dags/reco_training/dagRuns/bad_0/taskInstances/train")["state"] == "success"
+    failed.api.wait_run("reco_training", "bad_0")
+    page.goto(f"{failed.api.url}{RUNS}/bad_0")
+    page.locator(".crumbs .menu summary").click()
+    page.get_by_role("button", name=re.compile("Mark as failed")).click()
+    page.get_by_role("button", name="Mark as failed").last.click()
+    done(page)
+    assert failed.api.get("/dags/reco_training/dagRuns/bad_0")["state"] == "failed"
+
+
+def test_the_graph_by_keyboard(failed: Standalone, visit: Visit) -> None:
+    """One stop of the Tab key; arrows follow the edges, groups close, ] goes to a failure, Enter opens it."""
+    page = visit(failed, f"{RUNS}/bad_1?show=graph")
+    page.locator(".graph[aria-busy=false] canvas").wait_for()
+    page.locator(".sheetful").focus()
+    spoken = page.locator(".graph [aria-live]")
+    expect(spoken).to_contain_text("train, failed, 1 upstream, 1 downstream")
+    page.keyboard.press("ArrowLeft")
+    expect(spoken).to_contain_text("user, success")
+    page.keyboard.press("Backspace")
+    page.wait_for_timeout(300)
+    page.keyboard.press("]")
+    expect(spoken).to_contain_text("train, failed")
+    page.keyboard.press("ArrowRight")
+    expect(spoken).to_contain_text("evaluate, upstream failed")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**task=evaluate**")
+
+
+def test_who_holds_the_pool(failed: Standalone, visit: Visit) -> None:
+    """The pool's holders and who is to come, with why; its slots are changed, and the next one begins."""
+    page = visit(failed, "/pools")
+    pool = page.locator("section[aria-label=gpu]")
+    expect(pool).to_contain_text("full")
+    held = failed.api.get("/pools/gpu")["occupied_slots"]
+    expect(pool.locator(".tasks").first.locator("li")).to_have_count(held)
+    pool.get_by_role("button", name="Change").click()
+    page.get_by_label("Slots, or -1 for no limit").fill("2")
+    page.locator("dialog").get_by_role("button", name="Change").click()
+    expect(pool).to_contain_text("2 of 2 slots taken", timeout=20_000)
+    assert failed.api.get("/pools/gpu")["slots"] == 2
+
+
+def test_secrets_are_written_and_never_read(normal: Standalone, visit: Visit) -> None:
+    """A connection is made and changed without its password ever coming back."""
+    page = visit(normal, "/connections")
+    page.get_by_role("button", name="New connection").click()
+    page.get_by_label("Connection id").fill("warehouse")
+    page.get_by_label("Type").fill("postgres")
+    page.get_by_label("Host").fill("db.internal")
+    page.get_by_label("Password").fill("hunter2-secret")
+    page.get_by_role("button", name="Make it").click()
+    row = page.locator("tbody tr", has_text="warehouse")
+    expect(row).to_contain_text("sealed")
+    row.get_by_role("button", name="Change").click()
+    expect(page.get_by_label("Password")).to_have_value("")
+    page.get_by_label("Host").fill("db2.internal")
+    page.locator("dialog").get_by_role("button", name="Change").click()
+    expect(row).to_contain_text("db2.internal")
+    expect(row).to_contain_text("sealed")
+    assert "hunter2" not in page.content()
+    row.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete it").click()
+    expect(page.locator(".nothing")).to_contain_text("No connection is kept here")
+
+
+def test_the_log_has_every_line_once(normal: Standalone, visit: Visit) -> None:
+    """Of a log beyond what a page keeps: read to its end and back to its beginning, no line is missing or doubled."""
+    page = visit(normal, "/dags/long_log/runs/long/tasks/speak")
+    page.get_by_role("button", name="begin").click()
+    expect(page.locator(".lines .l").first).to_have_attribute("data-n", "1")
+    total = normal.api.get("/dagbok/ui/logs/long_log/long/speak/1")["line_count"]
+    assert total >= 7_000
+    for way, last in (("1e9", total), ("0", 1)):
+        for _ in range(80):
+            numbers = page.evaluate(
+                f"() => {{ const box = document.querySelector('.lines'); box.scrollTop = {way};"
+                "return [...box.querySelectorAll('.l')].map(it => Number(it.dataset.n)) }"
+            )
+            assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+            assert len(numbers) <= 4_000
+            if last in (numbers[0], numbers[-1]):
+                break
+            page.wait_for_timeout(60)
+        assert last in (numbers[0], numbers[-1]), (numbers[0], numbers[-1])

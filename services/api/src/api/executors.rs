@@ -88,20 +88,28 @@ pub(crate) async fn list(
     InQuery(query): InQuery<ExecutorQuery>,
 ) -> Result<Json<ExecutorCollection>, ApiError> {
     let page = Page::new(query.limit, query.offset);
-    let all = query.left.unwrap_or(false);
+    let left = query.left.unwrap_or(false);
+    let (executors, total_entries) = some(&state, left, page.offset, page.limit).await?;
+    Ok(Json(ExecutorCollection { executors, total_entries }))
+}
+
+/// `take` executors after `skip`, with `left` those that have left too, and how many there are.
+pub(crate) async fn some(
+    state: &ApiState,
+    left: bool,
+    skip: usize,
+    take: usize,
+) -> Result<(Vec<ExecutorInfo>, usize), ApiError> {
     let read = state.read(move |store| {
-        let (found, total) = store.executors(all, page.offset, page.limit)?;
+        let (found, total) = store.executors(left, skip, take)?;
         let with_load = |row: ExecutorRow| Ok((store.running_on(&row.executor)?, row));
         Ok((found.into_iter().map(with_load).collect::<Result<Vec<_>, StoreError>>()?, total))
     });
-    let (found, total_entries) = read.await?;
-    let present = present(&state).await?;
+    let (found, total) = read.await?;
+    let present = present(state).await?;
     let shown_with = |(running, row): (u32, ExecutorRow)| {
         let presence = present.get(&row.executor);
         shown(row, running, presence)
     };
-    Ok(Json(ExecutorCollection {
-        executors: found.into_iter().map(shown_with).collect(),
-        total_entries,
-    }))
+    Ok((found.into_iter().map(shown_with).collect(), total))
 }

@@ -136,7 +136,11 @@ fn answered() -> OpenApiRouter<ApiState> {
 fn views() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(ui::home))
+        .routes(routes!(ui::expected))
         .routes(routes!(ui::dags))
+        .routes(routes!(ui::pools))
+        .routes(routes!(ui::executors))
+        .routes(routes!(ui::past))
         .routes(routes!(ui::dag))
         .routes(routes!(ui::run))
         .routes(routes!(ui::task))

@@ -70,8 +70,9 @@ pub use task::{
     TryLogs, TryUsage,
 };
 pub use ui::{
-    UiAlert, UiColumn, UiDag, UiDagRow, UiDags, UiFailedRun, UiFailure, UiGridTask, UiHome,
-    UiImportError, UiLastRun, UiLate, UiLog, UiLogLine, UiNext, UiParam, UiRun, UiRunTask, UiTask,
+    UiAlert, UiColumn, UiDag, UiDagRow, UiDags, UiDay, UiExecutors, UiExpected, UiFailedRun,
+    UiFailure, UiGridTask, UiHome, UiImportError, UiLastRun, UiLate, UiLog, UiLogLine, UiNext,
+    UiParam, UiPast, UiPoint, UiPool, UiPoolTask, UiPools, UiRun, UiRunTask, UiTask, UiTaskPast,
     UiTold, UiTryBar, UiVerdict, UiWaiting, UiXCom,
 };
 use utoipa::{

@@ -18,8 +18,8 @@ use axum::{
     http::{Request, StatusCode, header},
     response::Response,
 };
-use dagbok_api::{ApiState, Patience, model::ReadModel, router};
-use dagbok_runlog::{Ports, memory};
+use dagbok_api::{Alerts, ApiState, Patience, model::ReadModel, router};
+use dagbok_runlog::{Ports, RunLog, Seq, memory};
 use dagbok_runtime::{Clock, Shutdown};
 use serde_json::Value;
 use story::Story;
@@ -54,9 +54,18 @@ impl World {
     }
 
     pub(crate) async fn on(ports: Ports, patience: Patience) -> Self {
+        Self::built(ports, patience, Clock::system(), None).await
+    }
+
+    /// At a time of the test's own, with a log of alerts where it has one.
+    pub(crate) async fn built(
+        ports: Ports,
+        patience: Patience,
+        clock: Clock,
+        alerts: Option<Arc<dyn RunLog>>,
+    ) -> Self {
         let shutdown = Shutdown::new();
         let model = ReadModel::open(None).unwrap();
-        let clock = Clock::system();
         let state = ApiState::new(
             ports.clone(),
             model.clone(),
@@ -67,6 +76,11 @@ impl World {
         )
         .await
         .unwrap();
+        if let Some(log) = alerts {
+            let alerts = Alerts::follow(log, &shutdown);
+            assert!(alerts.wait_for(Seq::ZERO, SOON).await);
+            assert!(state.alerts.set(alerts).is_ok());
+        }
         let (kept, log, stop) = (model.clone(), Arc::clone(&ports.log), shutdown.clone());
         shutdown.spawn(async move { kept.keep(log, &stop).await.unwrap() });
         let story = Story::on(Arc::clone(&ports.log));

@@ -83,7 +83,7 @@ export const isOpen = () => dialog() !== undefined;
 const close = () => open(undefined);
 export const DialogHost = () => <Show when={dialog()} keyed>{(made) => made()}</Show>;
 
-function Buttons(props: { yes: string; danger?: boolean; disabled?: boolean; go: () => void }) {
+export function Buttons(props: { yes: string; danger?: boolean; disabled?: boolean; go: () => void }) {
   return (
     <div class="buttons">
       <button type="button" onClick={close}>
@@ -228,7 +228,7 @@ function Rerun(props: { of: { dag_id: string; run_id: string; task_id?: string; 
                 <strong>{total() === 0 ? "Nothing would run again." : `${total()} ${total() === 1 ? "task runs" : "tasks run"} again`}</strong>
                 {total() > 0 && it().run_goes_on ? ", and the run goes on." : ""}
               </p>
-              <ul class="cleared">
+              <ul class="cleared" tabindex="0">
                 <For each={it().tasks}>
                   {(task) => (
                     <li>

@@ -8,6 +8,17 @@ const root = new URL("./", document.baseURI);
 const element = document.querySelector("base");
 if (element) element.href = root.href;
 
+// A lone `%` is no address for anybody who takes escapes back: it stands for itself.
+const taken = (one: string): string | undefined => {
+  try {
+    return decodeURIComponent(one);
+  } catch {
+    return undefined;
+  }
+};
+const plain = location.pathname.split("/").map((one) => (taken(one) === undefined ? one.replaceAll("%", "%25") : one)).join("/");
+if (plain !== location.pathname) history.replaceState(history.state, "", plain + location.search + location.hash);
+
 /** The prefix of every path of ours, without a slash at its end. */
 export const prefix = root.pathname.replace(/\/$/, "");
 

@@ -6,6 +6,9 @@ import { ApiFault, apiUrl, get, part, type Query, type Shapes } from "./base";
 /** A view and what it is of. */
 export type Name =
   | ["home"]
+  | ["expected"]
+  | ["pools"]
+  | ["executors"]
   | ["dags", string, number]
   | ["dag", string, number]
   | ["run", string, string]
@@ -13,6 +16,9 @@ export type Name =
 
 interface Of {
   home: Shapes["UiHome"];
+  expected: Shapes["UiExpected"];
+  pools: Shapes["UiPools"];
+  executors: Shapes["UiExecutors"];
   dags: Shapes["UiDags"];
   dag: Shapes["UiDag"];
   run: Shapes["UiRun"];
@@ -55,6 +61,10 @@ function restPath(name: Name): [string, Query] {
   switch (name[0]) {
     case "home":
       return ["dagbok/ui/home", {}];
+    case "expected":
+    case "pools":
+    case "executors":
+      return [`dagbok/ui/${name[0]}`, {}];
     case "dags":
       return ["dagbok/ui/dags", { q: name[1], limit: name[2] || undefined }];
     case "dag":
@@ -69,7 +79,10 @@ function restPath(name: Name): [string, Query] {
 function streamQuery(name: Name): Query {
   switch (name[0]) {
     case "home":
-      return { view: "home" };
+    case "expected":
+    case "pools":
+    case "executors":
+      return { view: name[0] };
     case "dags":
       return { view: "dags", q: name[1], limit: name[2] || undefined };
     case "dag":
@@ -98,7 +111,6 @@ export function live<N extends Name>(name: () => N): Held<Snapshot<N>> {
     const now = name();
     const key = JSON.stringify(now);
     if (key === before) return key;
-    const closed = new AbortController();
     let raw: Json | undefined;
     const put = (data: Json) => {
       raw = data;
@@ -108,73 +120,106 @@ export function live<N extends Name>(name: () => N): Held<Snapshot<N>> {
       setHeld("error", undefined);
       setHeld("data", reconcile(data, { merge: false }));
     };
-    const load = async () => {
-      const [path, query] = restPath(now);
-      try {
-        put(await get<Json>(path, query, closed.signal));
-      } catch (error) {
-        if (closed.signal.aborted) return;
-        if (error instanceof ApiFault) setHeld("error", error);
-        else setLink("lost");
-        if (!(error instanceof ApiFault) || error.status >= 500) setTimeout(() => void load(), AGAIN_MS);
-      }
-    };
     const page = fromPage(now);
     if (page?.data) put(page.data);
     else if (page?.error) setHeld("error", new ApiFault(page.error.status, page.error.detail));
-    else {
-      setHeld({ data: undefined, error: undefined });
-      void load();
-    }
-    // The stream goes on from what is at hand, and brings the whole where that is nothing.
-    const stop = listen(
-      () => apiUrl("dagbok/ui/stream", { ...streamQuery(now), seq: (raw as { seq?: number } | undefined)?.seq }),
-      put,
-      (patch) => put(merged(raw, patch)),
+    else setHeld({ data: undefined, error: undefined });
+    const [path, query] = restPath(now);
+    onCleanup(
+      follow({
+        known: page?.data !== undefined,
+        ask: async (signal) => put(await get<Json>(path, query, signal)),
+        refused: (error) => setHeld("error", error),
+        // The stream goes on from what is at hand, and brings the whole where that is not the same any more.
+        url: () => {
+          const { seq, mark } = (raw ?? {}) as { seq?: number; mark?: string };
+          return apiUrl("dagbok/ui/stream", { ...streamQuery(now), seq, mark });
+        },
+        whole: put,
+        change: (patch) => put(merged(raw, patch)),
+      }),
     );
-    onCleanup(() => {
-      closed.abort();
-      stop();
-    });
     return key;
   });
   return held as Held<Snapshot<N>>;
 }
 
-function listen(url: () => string, whole: (data: Json) => void, change: (patch: Json) => void): () => void {
+/** Of a page that asks for what it shows by itself: how the log stands, and whether anybody answers. */
+export function pulse(): void {
+  live(() => ["executors"] as ["executors"]);
+}
+
+interface Ways {
+  /** Whether the view is at hand already. */
+  known: boolean;
+  /** Asks for the whole. */
+  ask: (signal: AbortSignal) => Promise<void>;
+  /** Is told that there is no such view. */
+  refused: (error: ApiFault) => void;
+  /** Where the stream is, that goes on from what is at hand. */
+  url: () => string;
+  whole: (data: Json) => void;
+  change: (patch: Json) => void;
+}
+
+/**
+ * One thing after the other: the whole is asked for, and only once it is there the stream is opened that goes on from
+ * it. So no answer that comes late can overwrite what the stream brought since. A stream that breaks begins anew.
+ */
+function follow(ways: Ways): () => void {
   let source: EventSource | undefined;
   let timer: number | undefined;
-  const open = () => {
-    clearTimeout(timer);
-    if (source) return;
-    source = new EventSource(url());
-    source.onopen = () => setLink("live");
-    source.addEventListener("snapshot", (event) => whole(JSON.parse(event.data as string) as Json));
-    source.addEventListener("patch", (event) => {
-      const { seq, as_of, patch } = JSON.parse(event.data as string) as { seq: number; as_of: string; patch: object };
-      change({ ...(patch as { [name: string]: Json }), seq, as_of });
-    });
-    source.onerror = () => {
-      // The browser would come back by itself with what it saw last; it does not where the answer was an error.
-      source?.close();
-      source = undefined;
-      setLink("lost");
-      clearTimeout(timer);
-      timer = window.setTimeout(open, AGAIN_MS);
-    };
-  };
+  let asking: AbortController | undefined;
   const shut = () => {
     clearTimeout(timer);
+    asking?.abort();
+    asking = undefined;
     source?.close();
     source = undefined;
+  };
+  const again = () => {
+    shut();
+    timer = window.setTimeout(() => void begin(), AGAIN_MS);
+  };
+  const begin = async () => {
+    clearTimeout(timer);
+    if (source || asking) return;
+    const mine = new AbortController();
+    asking = mine;
+    try {
+      await ways.ask(mine.signal);
+      if (!mine.signal.aborted) listen();
+    } catch (error) {
+      if (mine.signal.aborted) return;
+      if (error instanceof ApiFault) ways.refused(error);
+      else setLink("lost");
+      if (!(error instanceof ApiFault) || error.status >= 500) again();
+    } finally {
+      if (asking === mine) asking = undefined;
+    }
+  };
+  const listen = () => {
+    source = new EventSource(ways.url());
+    source.onopen = () => setLink("live");
+    source.addEventListener("snapshot", (event) => ways.whole(JSON.parse(event.data as string) as Json));
+    source.addEventListener("patch", (event) => {
+      const { seq, as_of, patch } = JSON.parse(event.data as string) as { seq: number; as_of: string; patch: object };
+      ways.change({ ...(patch as { [name: string]: Json }), seq, as_of });
+    });
+    source.onerror = () => {
+      // The browser would come back by itself, but not where the answer was an error, and never hears which.
+      setLink("lost");
+      again();
+    };
   };
   const seen = () => {
     clearTimeout(timer);
     if (document.hidden) timer = window.setTimeout(shut, HIDDEN_MS);
-    else open();
+    else if (!source) void begin();
   };
   document.addEventListener("visibilitychange", seen);
-  open();
+  if (ways.known) listen();
+  else void begin();
   return () => {
     document.removeEventListener("visibilitychange", seen);
     shut();

@@ -13,6 +13,17 @@ const MOST = 4_000;
 /** How often a log that grows is asked for more. */
 const TAIL_MS = 700;
 
+/** What is known of a log that grew: the tail of it counts only itself. */
+function joined(was: Window | undefined, tail: Window): Window {
+  if (!was || tail.line_count !== undefined) return tail;
+  return {
+    ...tail,
+    error: was.error ?? null,
+    line_count: (was.line_count ?? 0) + tail.lines.length,
+    levels: [was.levels[0]! + tail.levels[0]!, was.levels[1]! + tail.levels[1]!],
+  };
+}
+
 interface Numbered extends Line {
   n: number;
 }
@@ -66,35 +77,53 @@ export function Log(props: { dag: string; run: string; task: string; map: number
   };
   createEffect(on(() => [path(), props.map], () => void start()));
 
-  const grow = async (which: "before" | "after") => {
+  /** Puts other lines, and leaves the one that both have where it is on the screen. */
+  const swap = (all: Numbered[], common: Numbered | undefined) => {
+    const place = () => (common ? (box.querySelector<HTMLElement>(`[data-o="${common.o}"]`)?.offsetTop ?? 0) : 0);
+    const was = place();
+    setLines(all);
+    box.scrollTop += place() - was;
+  };
+  const grow = async (which: "before" | "after", last = false) => {
     if (busy || search()) return;
-    if (which === "before" ? from() === 0 : to() >= (head()?.size ?? 0) && props.over) return;
+    const whole = to() >= (head()?.size ?? 0);
+    if (which === "before" ? from() === 0 : whole && props.over && !last) return;
     busy = true;
     try {
       const window = await ask(which === "before" ? { before: from() } : { from: to() });
+      if (search()) return;
+      const kept = lines();
       if (which === "before") {
-        const height = box.scrollHeight - box.scrollTop;
-        setLines((all) => [...numbered(window), ...all].slice(0, MOST));
+        const all = [...numbered(window), ...kept];
+        swap(all.slice(0, MOST), kept[0]);
         setFrom(window.from);
-        const last = lines()[lines().length - 1];
-        if (last && lines().length === MOST) setTo(last.o);
-        box.scrollTop = box.scrollHeight - height;
-      } else if (window.lines.length) {
+        // What is let go at the end begins with this line: it comes again when somebody goes there.
+        const gone = all[MOST];
+        if (gone) setTo(gone.o);
+      } else {
+        const end = kept[kept.length - 1];
+        const first = window.first_line ?? (end ? end.n + 1 : 1);
+        const fresh = window.lines.map((line, at) => ({ ...line, n: first + at })).filter((line) => !end || line.o > end.o);
         const stuck = follow() && box.scrollHeight - box.scrollTop - box.clientHeight < 40;
-        setLines((all) => [...all, ...numbered(window)].slice(-MOST));
-        setFrom(lines()[0]?.o ?? 0);
+        const all = [...kept, ...fresh].slice(-MOST);
+        if (fresh.length) swap(all, end);
+        setFrom(all[0]?.o ?? 0);
         setTo(window.to);
         if (stuck && !props.over) box.scrollTop = box.scrollHeight;
       }
-      setHead(window);
+      setHead((was) => joined(was, window));
     } finally {
       busy = false;
     }
   };
   const timer = setInterval(() => {
-    if (!props.over && !document.hidden) void grow("after").catch(() => undefined);
+    // Whoever reads above what was let go is not moved by what is written below it.
+    const full = lines().length >= MOST && box.scrollHeight - box.scrollTop - box.clientHeight >= 40;
+    if (!props.over && !document.hidden && !full && to() >= (head()?.size ?? 0)) void grow("after").catch(() => undefined);
   }, TAIL_MS);
   onCleanup(() => clearInterval(timer));
+  // At its end it is known which line says why.
+  createEffect(on(() => props.over, (over) => over && void grow("after", true).catch(() => undefined), { defer: true }));
 
   const scrolled = () => {
     if (box.scrollTop < 200) void grow("before");

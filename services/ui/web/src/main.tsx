@@ -1,6 +1,6 @@
 /** The application: its frame, its paths and its keys. */
 import { A, type RouteSectionProps, Route, Router, useLocation, useNavigate } from "@solidjs/router";
-import { createEffect, ErrorBoundary, For, Show } from "solid-js";
+import { createEffect, ErrorBoundary, For, lazy, Show, Suspense } from "solid-js";
 import { render } from "solid-js/web";
 import { AskedList, Dialog, DialogHost, isOpen, open } from "./acts";
 import { prefix } from "./base";
@@ -21,7 +21,17 @@ import RunView from "./views/run";
 import RunsView from "./views/runs";
 import TaskView from "./views/task";
 
-const PLACES = [["/", "Today"], ["/dags", "DAGs"], ["/dag_runs", "Runs"], ["/alerts", "Alerts"]] as const;
+const operate = () => import("./views/operate");
+const PoolsView = lazy(() => operate().then((it) => ({ default: it.PoolsView })));
+const ExecutorsView = lazy(() => operate().then((it) => ({ default: it.ExecutorsView })));
+const HealthView = lazy(() => operate().then((it) => ({ default: it.HealthView })));
+const ConnectionsView = lazy(() => import("./views/secrets").then((it) => ({ default: it.ConnectionsView })));
+const VariablesView = lazy(() => import("./views/secrets").then((it) => ({ default: it.VariablesView })));
+const AssetsView = lazy(() => import("./views/assets"));
+const AuditView = lazy(() => import("./views/events").then((it) => ({ default: it.AuditView })));
+
+const PLACES = [["/", "Today"], ["/dags", "DAGs"], ["/dag_runs", "Runs"], ["/alerts", "Alerts"], ["/assets", "Assets"], ["/pools", "Operate"]] as const;
+const OPERATE = ["/pools", "/executors", "/connections", "/variables", "/import_errors", "/health", "/audit"];
 
 function Frame(props: RouteSectionProps) {
   const navigate = useNavigate();
@@ -44,10 +54,11 @@ function Frame(props: RouteSectionProps) {
       z: () => setZone(zone() === "UTC" ? "local" : "UTC"),
       "/": () => document.querySelector<HTMLInputElement>("main input[type=search]")?.focus(),
     },
-    { h: () => navigate("/"), d: () => navigate("/dags"), r: () => navigate("/dag_runs"), a: () => navigate("/alerts") },
+    { h: () => navigate("/"), d: () => navigate("/dags"), r: () => navigate("/dag_runs"), a: () => navigate("/alerts"), s: () => navigate("/assets"), o: () => navigate("/pools") },
   );
   const at = (path: string) => {
     const here = location.pathname.slice(prefix.length) || "/";
+    if (path === "/pools") return OPERATE.includes(here);
     return path === "/" ? here === "/" : here === path || here.startsWith(`${path}/`);
   };
   const stale = () => link() === "lost";
@@ -73,7 +84,7 @@ function Frame(props: RouteSectionProps) {
         <button type="button" class="quiet" aria-label={theme() === "dark" ? "Light" : "Dark"} onClick={turn}>{theme() === "dark" ? "☀" : "☾"}</button>
       </header>
       <main id="main" tabindex="-1" classList={{ stale: stale() }}>
-        <ErrorBoundary fallback={(error: Error) => <Fault what="This page broke. Load it again; what it says helps whoever mends it." error={error} />}>{props.children}</ErrorBoundary>
+        <ErrorBoundary fallback={(error: Error) => <Fault what="This page broke. Load it again; what it says helps whoever mends it." error={error} />}><Suspense>{props.children}</Suspense></ErrorBoundary>
       </main>
       <AskedList />
       <DialogHost />
@@ -82,7 +93,7 @@ function Frame(props: RouteSectionProps) {
 }
 
 const KEYS: [string, string][] = [
-  ["Ctrl K", "search or do"], ["g h", "today"], ["g d", "DAGs"], ["g r", "runs"], ["g a", "alerts"],
+  ["Ctrl K", "search or do"], ["g h", "today"], ["g d", "DAGs"], ["g r", "runs"], ["g a", "alerts"], ["g s", "assets"], ["g o", "operate"],
   ["j k", "next and previous row"], ["Enter", "open"], ["Esc", "up a level"], ["[ ]", "previous and next failure"],
   ["{ }", "previous and next run"], ["l", "log"], ["w", "why"], ["t", "trigger"], ["r", "rerun"], ["/", "search in the page"], ["z", "UTC or local time"],
 ];
@@ -111,6 +122,13 @@ if (app) {
         <Route path={["/dag_runs", "/task_instances"]} component={RunsView} />
         <Route path="/expected" component={ExpectedView} />
         <Route path="/import_errors" component={ImportErrorsView} />
+        <Route path="/pools" component={PoolsView} />
+        <Route path="/executors" component={ExecutorsView} />
+        <Route path="/health" component={HealthView} />
+        <Route path="/connections" component={ConnectionsView} />
+        <Route path="/variables" component={VariablesView} />
+        <Route path="/assets" component={AssetsView} />
+        <Route path={["/audit", "/events"]} component={AuditView} />
         <Route path={["/alerts", "/alerts/:id"]} component={AlertsView} />
         <Route path={["/dags/:dag/runs/:run/tasks/:task/mapped/:index", "/dags/:dag/runs/:run/tasks/:task/*rest"]} component={TaskView} />
         <Route path="/dags/:dag/runs/:run/*rest" component={RunView} />

@@ -24,7 +24,7 @@ function Palette() {
   const [at, setAt] = createSignal(0);
   const close = () => open(undefined);
   const to = (path: string) => () => (close(), navigate(path));
-  const word = () => text().replace(/^(trigger|pause|unpause)\s+/i, "");
+  const word = () => text().replace(/^(trigger|pause|unpause|backfill)\s+/i, "");
   let asking: AbortController | undefined;
   createEffect(() => {
     const q = word().split(/\s+/).filter((one) => !one.startsWith("state:")).join(" ");
@@ -40,15 +40,23 @@ function Palette() {
     { text: "Alerts", hint: "g a", go: to("/alerts") },
     { text: "Expected runs", hint: "late, missing, next", go: to("/expected") },
     { text: "Files that can't be read", hint: "import errors", go: to("/import_errors") },
+    { text: "Assets", hint: "g s", go: to("/assets") },
+    { text: "Pools", hint: "g o", go: to("/pools") },
+    { text: "Executors", hint: "operate", go: to("/executors") },
+    { text: "Connections", hint: "operate", go: to("/connections") },
+    { text: "Variables", hint: "operate", go: to("/variables") },
+    { text: "Health", hint: "operate", go: to("/health") },
+    { text: "Audit", hint: "all records of the log", go: to("/audit") },
     { text: "Light or dark", hint: "theme", go: () => (close(), turn()) },
     { text: "UTC or local time", hint: "z", go: () => (close(), setZone(zone() === "UTC" ? "local" : "UTC")) },
   ];
   const entries = createMemo<Entry[]>(() => {
     const q = text().trim().toLowerCase();
     const state = /state:(\w+)/.exec(q)?.[1];
-    const verb = /^(trigger|pause|unpause)\s/.exec(q)?.[1];
+    const verb = /^(trigger|pause|unpause|backfill)\s/.exec(q)?.[1];
     const acts = (dag: Shapes["UiDagRow"]): Entry[] => [
       { text: `Trigger ${dag.dag_id}`, hint: "act", go: () => askTrigger(dag.dag_id) },
+      { text: `Backfill ${dag.dag_id}`, hint: "act", go: () => void import("./backfill").then((it) => it.askBackfill(dag.dag_id, "UTC")) },
       { text: `${dag.paused ? "Unpause" : "Pause"} ${dag.dag_id}`, hint: "act", go: () => askPause(dag) },
     ];
     const found: Entry[] = [];

@@ -1,6 +1,6 @@
 /** Small parts that every view is made of. */
 import { A, useParams } from "@solidjs/router";
-import { For, type JSX, Show } from "solid-js";
+import { For, type JSX, onCleanup, onMount, Show } from "solid-js";
 import { part, type Shapes } from "./base";
 import { look } from "./states";
 import { ago, type Maybe, near, now, short, whole } from "./time";
@@ -127,6 +127,24 @@ export function Fault(props: { error: Error; what: string }) {
       <strong>{props.what}</strong>
       <span>{props.error.message}</span>
     </div>
+  );
+}
+
+/** Acts that are not needed often, behind one button; a choice, Escape or a click beside it closes it. */
+export function Menu(props: { of: { text: string; go: () => unknown }[] }) {
+  let element!: HTMLDetailsElement;
+  const shut = (event: Event) => {
+    if (!element.contains(event.target as Node)) element.open = false;
+  };
+  onMount(() => document.addEventListener("pointerdown", shut));
+  onCleanup(() => document.removeEventListener("pointerdown", shut));
+  return (
+    <details ref={element} class="menu" onKeyDown={(event) => event.key === "Escape" && element.open && (event.stopPropagation(), (element.open = false), element.querySelector("summary")?.focus())}>
+      <summary class="button">More</summary>
+      <div>
+        <For each={props.of}>{(one) => <button type="button" onClick={() => ((element.open = false), one.go())}>{one.text}</button>}</For>
+      </div>
+    </details>
   );
 }
 

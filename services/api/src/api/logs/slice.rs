@@ -66,11 +66,11 @@ impl Wanted {
 /// Whole lines of a log, as they are stored.
 #[derive(Debug)]
 pub(crate) struct Slice {
-    pub(super) text: Bytes,
+    pub(crate) text: Bytes,
     /// Where to go on.
     pub(super) next: u64,
     /// Whether nothing will follow.
-    pub(super) complete: bool,
+    pub(crate) complete: bool,
 }
 
 /// All that a log had when it was asked for.
@@ -112,7 +112,7 @@ impl Reader {
 
     /// The slice after `offset`; waits up to `wait` for one while the try runs. What its earlier legs wrote, and
     /// the triggers that it waited for, comes first.
-    pub(super) async fn slice(
+    pub(crate) async fn slice(
         &self,
         row: &TryRow,
         offset: u64,

@@ -50,7 +50,7 @@ fn shown(name: String, row: &PoolRow) -> PoolResponse {
 
 /// The pools that there are: those that were set, and the one that is always there. Tries may hold slots of
 /// others, which were deleted since.
-fn all(store: &Store) -> Result<Vec<PoolResponse>, ApiError> {
+pub(crate) fn all(store: &Store) -> Result<Vec<PoolResponse>, ApiError> {
     let mut rows = store.pools()?;
     if !rows.iter().any(|(name, _)| name == DEFAULT) {
         rows.insert(0, (DEFAULT.to_owned(), PoolRow::default()));

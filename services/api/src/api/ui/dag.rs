@@ -16,6 +16,7 @@ use super::{
     },
     dags::{last_runs, row},
     states::{Copies, digit},
+    view::View,
 };
 use crate::{
     model::{
@@ -50,8 +51,8 @@ pub(crate) async fn dag(
     State(state): State<ApiState>,
     InPath(raw): InPath<String>,
     InQuery(query): InQuery<DagQuery>,
-) -> Result<Json<UiDag>, ApiError> {
-    snapshot(&state, dag_id(&raw)?, query).await.map(Json)
+) -> Result<Json<Value>, ApiError> {
+    View::Dag(dag_id(&raw)?, query).snapshot(&state).await.map(Json)
 }
 
 pub(super) async fn snapshot(
@@ -78,6 +79,7 @@ pub(super) async fn snapshot(
         Ok(UiDag {
             seq,
             as_of: now.into(),
+            mark: String::new(),
             total_runs: line.runs.values().sum(),
             dag: line,
             description: spec.description.clone(),

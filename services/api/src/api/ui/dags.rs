@@ -1,6 +1,7 @@
 //! The list of DAGs: a page costs what it shows.
 use axum::{Json, extract::State};
 use serde::Deserialize;
+use serde_json::Value;
 use utoipa::IntoParams;
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
         view::{describe, display_name, when},
     },
     home::owner_of,
+    view::View,
 };
 use crate::{
     model::{
@@ -48,8 +50,8 @@ pub(crate) struct DagsQuery {
 pub(crate) async fn dags(
     State(state): State<ApiState>,
     InQuery(query): InQuery<DagsQuery>,
-) -> Result<Json<UiDags>, ApiError> {
-    snapshot(&state, query).await.map(Json)
+) -> Result<Json<Value>, ApiError> {
+    View::Dags(query).snapshot(&state).await.map(Json)
 }
 
 pub(super) async fn snapshot(state: &ApiState, query: DagsQuery) -> Result<UiDags, ApiError> {
@@ -68,7 +70,7 @@ pub(super) async fn snapshot(state: &ApiState, query: DagsQuery) -> Result<UiDag
         let page = all.into_iter().skip(skip).take(query.limit.unwrap_or(PAGE).min(MOST));
         let rows = page.filter_map(|dag| row(store, &dag).transpose());
         let dags = rows.collect::<Result<Vec<_>, _>>()?;
-        Ok(UiDags { seq, as_of: now.into(), total, dags })
+        Ok(UiDags { seq, as_of: now.into(), mark: String::new(), total, dags })
     });
     read.await
 }

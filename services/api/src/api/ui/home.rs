@@ -1,7 +1,10 @@
 //! Home: counts by index, and the rows behind each of them by the same question.
+use std::collections::BTreeSet;
+
 use axum::{Json, extract::State};
-use dagbok_events::{DagId, Micros, RunExpected, RunKey, Timestamp};
+use dagbok_events::{Micros, RunKey, Timestamp};
 use dagbok_protocol::names::SCHEDULER_LEASE;
+use serde_json::Value;
 
 use super::{
     super::{
@@ -10,28 +13,23 @@ use super::{
         state::ApiState,
         view::{when, word},
     },
+    expected::{Expected, waiting},
     failure::failure_of,
     told,
+    view::View,
 };
 use crate::{
     alerts::Alerts,
     model::{
         Store, StoreError,
         lists::{Listed, Range, RunAsk, RunBy, RunField, RunOrder, Scope},
-        rows::{DagRow, RunRow, RunState, TaskInstanceState},
+        rows::{DagRow, RunRow, RunState},
     },
-    shapes::{
-        DEFAULT_OWNER, Detail, UiFailedRun, UiHome, UiImportError, UiLate, UiNext, UiVerdict,
-        UiWaiting,
-    },
+    shapes::{DEFAULT_OWNER, Detail, UiFailedRun, UiHome, UiImportError, UiVerdict},
 };
 
 /// How far back home looks.
-const WINDOW: Micros = Micros::from_secs(24 * 3_600);
-/// After how long without a word something waits long.
-const QUIET: Micros = Micros::from_secs(60);
-const HALF_HOUR: Micros = Micros::from_secs(1_800);
-const HALF_HOURS: usize = 24;
+pub(super) const WINDOW: Micros = Micros::from_secs(24 * 3_600);
 /// Rows of each of home's groups.
 const FAILED: usize = 50;
 const LATE: usize = 50;
@@ -42,8 +40,8 @@ const NEXT: usize = 8;
 #[utoipa::path(get, path = "/api/v2/dagbok/ui/home", tag = "UI", responses(
     (status = 200, body = UiHome), (status = 503, body = Detail)
 ))]
-pub(crate) async fn home(State(state): State<ApiState>) -> Result<Json<UiHome>, ApiError> {
-    snapshot(&state).await.map(Json)
+pub(crate) async fn home(State(state): State<ApiState>) -> Result<Json<Value>, ApiError> {
+    View::Home.snapshot(&state).await.map(Json)
 }
 
 /// Who is there, by what is no fold.
@@ -82,8 +80,12 @@ fn read(
     let failed = ended(RunState::Failed, FAILED)?;
     let succeeded = ended(RunState::Success, 0)?;
     let dags = store.dags()?;
-    let expected = Expected::of(&dags, since, now);
-    let (needs_human, unacknowledged) = told::unacknowledged(alerts, FEW, now);
+    let expected = Expected::of(&dags, since, now, NEXT);
+    let failed_rows = failed_rows(store, alerts, &failed.page, now)?;
+    // What is about a run that failed is acknowledged in that run's row: nothing is said twice.
+    let shown: BTreeSet<u64> = failed_rows.iter().filter_map(|row| row.told.alert_id).collect();
+    let alone = told::unacknowledged(alerts, &shown, FEW, now);
+    let waits = waiting(store, now, FEW)?;
     let errors = store.import_errors()?;
     let runs = store.totals()?.runs_by_state();
     let count = |state| runs.get(&state).copied().unwrap_or(0);
@@ -97,7 +99,10 @@ fn read(
         queued: count(RunState::Queued),
         late: expected.late.len(),
         missed: expected.missed.iter().map(|late| late.count as usize).sum(),
-        unacknowledged,
+        waiting: waits.total,
+        waiting_is_exact: waits.exact,
+        unacknowledged: alone.all,
+        needs_human: alone.count,
         import_errors: errors.len(),
         dags: live.len(),
         paused: live.iter().filter(|dag| dag.paused).count(),
@@ -110,12 +115,13 @@ fn read(
     Ok(UiHome {
         seq,
         as_of: now.into(),
+        mark: String::new(),
         since: since.into(),
         verdict,
-        needs_human,
-        failed: failed_rows(store, alerts, &failed.page, now)?,
+        needs_human: alone.shown,
+        failed: failed_rows,
         late: late.into_iter().chain(missed).take(LATE).collect(),
-        waiting: waiting(store, now)?,
+        waiting: waits.runs,
         import_errors: errors.into_iter().take(FEW).map(import_error).collect(),
         next,
         next_12h,
@@ -166,93 +172,6 @@ fn failed_rows(
 
 pub(super) fn owner_of(owner: &str) -> String {
     if owner.is_empty() { DEFAULT_OWNER } else { owner }.to_owned()
-}
-
-/// What schedules promise, and did not keep.
-struct Expected {
-    late: Vec<UiLate>,
-    missed: Vec<UiLate>,
-    next: Vec<UiNext>,
-    next_12h: Vec<u32>,
-}
-
-impl Expected {
-    fn of(dags: &[DagRow], since: Timestamp, now: Timestamp) -> Self {
-        let mut found = Self {
-            late: Vec::new(),
-            missed: Vec::new(),
-            next: Vec::new(),
-            next_12h: vec![0; HALF_HOURS],
-        };
-        let mut next: Vec<(Timestamp, &DagId)> = Vec::new();
-        for dag in dags.iter().filter(|dag| dag.disappeared_at.is_none()) {
-            if let Some(missed) = dag.missed.as_ref().filter(|missed| missed.at >= since) {
-                found.missed.push(UiLate {
-                    dag_id: dag.dag_id.to_string(),
-                    logical_date: Some(missed.last.into()),
-                    due: None,
-                    why: word(&missed.why),
-                    count: missed.count,
-                    owner: owner_of(&dag.owner),
-                });
-            }
-            let (false, Some(promise)) = (dag.paused, &dag.expected) else { continue };
-            let Some(due) = promise.due else { continue };
-            if due.plus(promise.grace) < now {
-                found.late.push(late(dag, promise, due));
-            }
-            for due in std::iter::once(due).chain(dag.ahead.intervals().map(|it| it.end)) {
-                let half_hour = due.since(now).0.max(0) / HALF_HOUR.0;
-                let bar = usize::try_from(half_hour).unwrap_or(usize::MAX);
-                let Some(bar) = found.next_12h.get_mut(bar) else { break };
-                *bar += 1;
-            }
-            if due >= now {
-                next.push((due, &dag.dag_id));
-            }
-        }
-        found.late.sort_by_key(|late| late.due);
-        next.sort_unstable();
-        let shown = next.into_iter().take(NEXT);
-        found.next =
-            shown.map(|(due, dag)| UiNext { dag_id: dag.to_string(), due: due.into() }).collect();
-        found
-    }
-}
-
-fn late(dag: &DagRow, promise: &RunExpected, due: Timestamp) -> UiLate {
-    UiLate {
-        dag_id: dag.dag_id.to_string(),
-        logical_date: when(promise.logical_date),
-        due: Some(due.into()),
-        why: "late".to_owned(),
-        count: 1,
-        owner: owner_of(&promise.owner),
-    }
-}
-
-/// Runs that were made and wait, or in which tasks do.
-fn waiting(store: &Store, now: Timestamp) -> Result<Vec<UiWaiting>, StoreError> {
-    let mut found = Vec::new();
-    for state in [RunState::Running, RunState::Queued] {
-        for run in list(store, state, None, RunField::Id, FEW)?.page {
-            let of = |state| run.counts.get(&state).copied().unwrap_or(0);
-            let tasks = of(TaskInstanceState::Queued) + of(TaskInstanceState::Scheduled);
-            let quiet = now.since(run.updated_at) >= QUIET;
-            if quiet && (tasks > 0 || state == RunState::Queued) {
-                found.push(UiWaiting {
-                    dag_id: run.dag_id.to_string(),
-                    run_id: run.run_id.to_string(),
-                    logical_date: when(run.logical_date),
-                    state: state.word().to_owned(),
-                    tasks,
-                    since: run.updated_at.into(),
-                });
-            }
-        }
-    }
-    found.truncate(FEW);
-    Ok(found)
 }
 
 fn import_error(row: crate::model::rows::ImportErrorRow) -> UiImportError {

@@ -1,5 +1,7 @@
 //! A window of a try's log: around the line that says why it failed, around a place, or at its end. What is kept is
 //! looked through here, so that a browser gets what it shows and no more.
+use std::time::Duration;
+
 use axum::{Json, extract::State};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -59,6 +61,11 @@ pub(crate) async fn log(
     let wanted = Wanted::new(&dag, &run, &task, number, query.map_index)?;
     let reader = Reader::new(state, wanted);
     let row = reader.row().await?;
+    if let (Some(from), None) = (query.from, row.kept_log()) {
+        // It grows: only what came since is read, however long it is.
+        let slice = reader.slice(&row, from, Duration::ZERO).await?;
+        return Ok(Json(tail(&slice.text, from, slice.complete && row.end.is_some())));
+    }
     let (bytes, over) = if let Some(log) = row.kept_log() {
         (reader.kept(&log.digest).await?, true)
     } else {
@@ -122,13 +129,18 @@ fn window(bytes: &Bytes, row: &TryRow, query: &LogQuery, over: bool) -> UiLog {
     let byte_of = |line: usize| index.starts.get(line).copied().unwrap_or(bytes.len());
     let clamp = |byte: u64| usize::try_from(byte).unwrap_or(usize::MAX).min(bytes.len());
     let around = |byte: usize| byte_of(index.line_at(byte.saturating_sub(BEFORE)));
-    let last = || byte_of(index.line_at(bytes.len().saturating_sub(WINDOW)));
+    // Whole lines before a place, all of which a window holds: the one that a longer way back lies in would push out the last.
+    let back = |end: usize| {
+        let first = index.starts.partition_point(|start| *start < end.saturating_sub(WINDOW));
+        byte_of(first.min(index.line_at(end.saturating_sub(1))))
+    };
+    let last = || back(bytes.len());
     let why = index.why.map(byte_of);
     let (mut from, mut to) = match (query.from, query.before, query.line, query.at.as_deref()) {
         (Some(from), ..) => (byte_of(index.line_at(clamp(from))), bytes.len()),
         (_, Some(before), ..) => {
             let end = clamp(before);
-            (byte_of(index.line_at(end.saturating_sub(WINDOW))), end)
+            (back(end), end)
         }
         (_, _, Some(line), _) => (around(byte_of(clamp(line.saturating_sub(1)))), bytes.len()),
         (_, _, _, Some("error")) => (why.map_or_else(last, around), bytes.len()),
@@ -155,6 +167,32 @@ fn window(bytes: &Bytes, row: &TryRow, query: &LogQuery, over: bool) -> UiLog {
         dropped: row.kept_log().map_or(0, |log| log.dropped),
     };
     cut(&mut shown, bytes, &index, (from, to), wanted.as_deref());
+    shown.complete &= shown.to == shown.size;
+    shown
+}
+
+/// What came after `from` of a log that grows. Whoever has the rest knows what stands before it.
+fn tail(bytes: &Bytes, from: u64, over: bool) -> UiLog {
+    let mut shown = UiLog {
+        lines: Vec::new(),
+        from,
+        to: from,
+        size: from + bytes.len() as u64,
+        first_line: None,
+        line_count: None,
+        error: None,
+        levels: [0, 0],
+        complete: over,
+        dropped: 0,
+    };
+    cut(&mut shown, bytes, &Index::of(bytes, None), (0, bytes.len()), None);
+    let end = usize::try_from(shown.to).unwrap_or(bytes.len());
+    let seen = Index::of(&bytes[..end], None);
+    shown.levels = [seen.errors, seen.warnings];
+    shown.to += from;
+    for line in &mut shown.lines {
+        line.o += from;
+    }
     shown.complete &= shown.to == shown.size;
     shown
 }
@@ -204,9 +242,11 @@ fn line_of(start: usize, stored: &[u8]) -> UiLogLine {
 
 #[cfg(test)]
 mod tests {
+    use dagbok_events::{Leg, PoolName, QueueName, Timestamp, TryNumber};
     use serde_json::json;
 
     use super::*;
+    use crate::model::rows::TaskInstanceState;
 
     fn log() -> Bytes {
         let mut text = String::new();
@@ -231,6 +271,68 @@ mod tests {
             "the loud one stands for it"
         );
         assert_eq!(Index::of(&bytes, None).why, None, "a try that did not fail has none");
+    }
+
+    fn row() -> TryRow {
+        TryRow {
+            number: TryNumber::FIRST,
+            spared: 0,
+            state: TaskInstanceState::Success,
+            pool: PoolName::new("default_pool").expect("a name"),
+            pool_slots: 1,
+            queue: QueueName::new("default").expect("a name"),
+            queued_at: Timestamp(0),
+            queued_seq: 1,
+            started_at: None,
+            ended_at: None,
+            executor: None,
+            hostname: None,
+            pid: None,
+            end: None,
+            retry_at: None,
+            usage: None,
+            log: None,
+            left: None,
+            leg: Leg::FIRST,
+            legs: Vec::new(),
+            inputs: std::collections::BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn windows_before_each_other_leave_no_line_out() {
+        let (bytes, row) = (log(), row());
+        let ask = |query: LogQuery| window(&bytes, &row, &query, true);
+        let mut shown = ask(LogQuery { at: Some("end".to_owned()), ..LogQuery::default() });
+        assert_eq!(shown.to, bytes.len() as u64, "the end of it has its last line");
+        let mut lines = shown.lines.len();
+        while shown.from > 0 {
+            let before = shown.from;
+            shown = ask(LogQuery { before: Some(before), ..LogQuery::default() });
+            assert_eq!(shown.to, before);
+            lines += shown.lines.len();
+        }
+        assert_eq!(lines, 3_002);
+    }
+
+    #[test]
+    fn a_tail_goes_on_where_the_window_before_it_ended() {
+        let bytes = log();
+        let half = Index::of(&bytes, None).starts[2_900];
+        let (mut from, mut places) = (half as u64, Vec::new());
+        loop {
+            let rest = bytes.slice(usize::try_from(from).expect("it is small")..);
+            let shown = tail(&rest, from, true);
+            assert_eq!((shown.from, shown.first_line, shown.line_count), (from, None, None));
+            places.extend(shown.lines.iter().map(|line| line.o));
+            from = shown.to;
+            if shown.complete {
+                assert_eq!(shown.levels, [1, 0]);
+                break;
+            }
+        }
+        let all: Vec<u64> = Index::of(&bytes, None).starts.iter().map(|it| *it as u64).collect();
+        assert_eq!(places, all[2_900..]);
     }
 
     #[test]

@@ -4,11 +4,15 @@
 //! What is asked for is done by the other routes: nothing here changes anything.
 mod dag;
 mod dags;
+mod executors;
+mod expected;
 mod failure;
 mod home;
 mod log;
 mod pages;
+mod past;
 mod patch;
+mod pools;
 mod run;
 mod states;
 mod stream;
@@ -18,9 +22,13 @@ mod view;
 
 pub(crate) use dag::{__path_dag, dag};
 pub(crate) use dags::{__path_dags, dags};
+pub(crate) use executors::{__path_executors, executors};
+pub(crate) use expected::{__path_expected, expected};
 pub(crate) use home::{__path_home, home};
 pub(crate) use log::{__path_log, log};
 pub(crate) use pages::routes;
+pub(crate) use past::{__path_past, past};
+pub(crate) use pools::{__path_pools, pools};
 pub(crate) use run::{__path_run, run};
 pub(crate) use stream::{__path_stream, stream};
 pub(crate) use task::{__path_task, task};

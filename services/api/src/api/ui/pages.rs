@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Airflow's paths, and ours beside them. What comes after them the browser reads.
-const PATHS: [&str; 11] = [
+const PATHS: [&str; 18] = [
     "/",
     "/home",
     "/dags",
@@ -27,6 +27,13 @@ const PATHS: [&str; 11] = [
     "/alerts/{*rest}",
     "/expected",
     "/import_errors",
+    "/pools",
+    "/executors",
+    "/connections",
+    "/variables",
+    "/assets",
+    "/health",
+    "/audit",
     "/events",
 ];
 

@@ -1,6 +1,23 @@
 //! What changed between two snapshots, as a JSON merge patch (RFC 7396): members that are gone are null, lists come
-//! whole.
+//! whole. And what a snapshot says, as one word, by which it is known whether anything did.
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use serde_json::{Map, Value};
+
+/// What changes with every record and every second, and is nothing that a view shows for itself.
+const PASSING: [&str; 4] = ["seq", "as_of", "since", "mark"];
+
+/// All that a snapshot says, as one word. Two of the same sequence may differ: alerts have a log of their own, and who
+/// is there is in none.
+pub(super) fn mark(snapshot: &Value) -> String {
+    let mut hasher = DefaultHasher::new();
+    for (name, value) in snapshot.as_object().into_iter().flatten() {
+        if !PASSING.contains(&name.as_str()) {
+            (name, value.to_string()).hash(&mut hasher);
+        }
+    }
+    format!("{:016x}", hasher.finish())
+}
 
 /// The patch that makes `new` of `old`; `None` where they are the same. A member that is null is as one that is not
 /// there, for both sides.
@@ -29,6 +46,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_mark_is_of_what_is_said_and_not_of_when() {
+        let at =
+            |seq: u64, count: u64| json!({"seq": seq, "as_of": seq, "since": seq, "count": count});
+        assert_eq!(mark(&at(1, 5)), mark(&at(2, 5)));
+        assert_ne!(mark(&at(1, 5)), mark(&at(1, 6)));
+    }
 
     /// As RFC 7396 says.
     fn apply(target: Value, patch: &Value) -> Value {

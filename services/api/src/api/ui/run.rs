@@ -16,6 +16,7 @@ use super::{
     failure::{self, failure_of},
     states::{Copies, state_of},
     told,
+    view::View,
 };
 use crate::{
     alerts::Alerts,
@@ -39,8 +40,8 @@ const COPIES: usize = 64;
 pub(crate) async fn run(
     State(state): State<ApiState>,
     InPath((dag, run)): InPath<(String, String)>,
-) -> Result<Json<UiRun>, ApiError> {
-    snapshot(&state, run_key(&dag, &run)?).await.map(Json)
+) -> Result<Json<Value>, ApiError> {
+    View::Run(run_key(&dag, &run)?).snapshot(&state).await.map(Json)
 }
 
 pub(super) async fn snapshot(state: &ApiState, key: RunKey) -> Result<UiRun, ApiError> {
@@ -80,6 +81,7 @@ fn read(
     Ok(UiRun {
         seq,
         as_of: now.into(),
+        mark: String::new(),
         dag_id: run.dag_id.to_string(),
         run_id: run.run_id.to_string(),
         state: run.state.word().to_owned(),

@@ -2,6 +2,7 @@
 use axum::{Json, extract::State};
 use dagbok_events::{MapIndex, Payload, RunKey, TaskId, TaskSpec, Timestamp};
 use serde::Deserialize;
+use serde_json::Value;
 use utoipa::IntoParams;
 
 use super::{
@@ -14,6 +15,7 @@ use super::{
     run::{known, shown, worth_showing},
     states::Copies,
     told,
+    view::View,
 };
 use crate::{
     alerts::Alerts,
@@ -48,9 +50,9 @@ pub(crate) async fn task(
     State(state): State<ApiState>,
     InPath((dag, run, task)): InPath<(String, String, String)>,
     InQuery(query): InQuery<TaskQuery>,
-) -> Result<Json<UiTask>, ApiError> {
+) -> Result<Json<Value>, ApiError> {
     let map = map_index(query.map_index);
-    snapshot(&state, run_key(&dag, &run)?, task_id(&task)?, map).await.map(Json)
+    View::Task(run_key(&dag, &run)?, task_id(&task)?, map).snapshot(&state).await.map(Json)
 }
 
 pub(super) async fn snapshot(
@@ -100,6 +102,7 @@ fn read(store: &Store, alerts: Option<&Alerts>, asked: &Asked) -> Result<UiTask,
     Ok(UiTask {
         seq: *seq,
         as_of: (*now).into(),
+        mark: String::new(),
         dag_id: key.dag_id.to_string(),
         run_id: key.run_id.to_string(),
         run_state: run.state.word().to_owned(),

@@ -1,4 +1,6 @@
 //! Who was told of a run, in one word.
+use std::collections::BTreeSet;
+
 use dagbok_alerts::{Alert, AlertState, Book, DeliveryState};
 use dagbok_events::{RunKey, Timestamp};
 
@@ -74,17 +76,30 @@ pub(super) fn alerts_of(
     })
 }
 
-/// Alerts that nobody has in hand, and how many there are.
+/// Alerts that nobody has in hand.
+#[derive(Debug, Default)]
+pub(super) struct Unacknowledged {
+    /// The first of those that stand alone.
+    pub(super) shown: Vec<UiAlert>,
+    /// How many stand alone.
+    pub(super) count: usize,
+    /// How many there are.
+    pub(super) all: usize,
+}
+
+/// Those, without what is `elsewhere` on the page: that is left out before the list is cut.
 pub(super) fn unacknowledged(
     alerts: Option<&Alerts>,
+    elsewhere: &BTreeSet<u64>,
     most: usize,
     now: Timestamp,
-) -> (Vec<UiAlert>, usize) {
-    let Some(alerts) = alerts else { return (Vec::new(), 0) };
+) -> Unacknowledged {
+    let Some(alerts) = alerts else { return Unacknowledged::default() };
     alerts.read(|book| {
         let firing = || book.alerts().filter(|alert| alert.is_firing());
-        let shown = firing().take(most).map(|alert| short(book, alert, now)).collect();
-        (shown, firing().count())
+        let alone = || firing().filter(|alert| !elsewhere.contains(&alert.id));
+        let shown = alone().take(most).map(|alert| short(book, alert, now)).collect();
+        Unacknowledged { shown, count: alone().count(), all: firing().count() }
     })
 }
 

@@ -6,13 +6,16 @@ use utoipa::IntoParams;
 
 use super::{
     super::{errors::ApiError, extract, state::ApiState},
-    dag, dags, home, run, task,
+    dag, dags, executors, expected, home, patch, pools, run, task,
 };
 
 /// What a tab looks at.
 #[derive(Clone, Debug)]
 pub(super) enum View {
     Home,
+    Expected,
+    Pools,
+    Executors,
     Dags(dags::DagsQuery),
     Dag(DagId, dag::DagQuery),
     Run(RunKey),
@@ -24,7 +27,7 @@ pub(super) enum View {
 #[serde(default)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ViewQuery {
-    /// `home`, `dags`, `dag`, `run` or `task`.
+    /// `home`, `expected`, `pools`, `executors`, `dags`, `dag`, `run` or `task`.
     pub(super) view: Option<String>,
     /// Of a DAG, a run or a task.
     pub(super) dag_id: Option<String>,
@@ -42,6 +45,8 @@ pub(crate) struct ViewQuery {
     pub(super) runs: Option<usize>,
     /// The sequence of the snapshot that is at hand.
     pub(super) seq: Option<u64>,
+    /// The `mark` of the snapshot that is at hand: with the same `seq` and mark nothing is sent twice.
+    pub(super) mark: Option<String>,
 }
 
 impl View {
@@ -55,6 +60,9 @@ impl View {
             || extract::run_key(&text("dag_id", &query.dag_id)?, &text("run_id", &query.run_id)?);
         Ok(match query.view.as_deref() {
             Some("home") => Self::Home,
+            Some("expected") => Self::Expected,
+            Some("pools") => Self::Pools,
+            Some("executors") => Self::Executors,
             Some("dags") => {
                 Self::Dags(dags::DagsQuery { q: query.q.clone(), limit: query.limit, offset: None })
             }
@@ -68,7 +76,7 @@ impl View {
                 Self::Task(run()?, task, extract::map_index(query.map_index))
             }
             _ => {
-                let why = "must be `home`, `dags`, `dag`, `run` or `task`";
+                let why = "must be `home`, `expected`, `pools`, `executors`, `dags`, `dag`, `run` or `task`";
                 return Err(ApiError::invalid("enum", &["query", "view"], why));
             }
         })
@@ -84,6 +92,9 @@ impl View {
         };
         match parts.as_slice() {
             [] => Some(Self::Home),
+            ["expected"] => Some(Self::Expected),
+            ["pools"] => Some(Self::Pools),
+            ["executors"] => Some(Self::Executors),
             ["dags"] => Some(Self::Dags(dags::DagsQuery {
                 q: query.q.clone(),
                 limit: query.limit,
@@ -109,6 +120,9 @@ impl View {
     pub(super) fn name(&self) -> Value {
         match self {
             Self::Home => json!(["home"]),
+            Self::Expected => json!(["expected"]),
+            Self::Pools => json!(["pools"]),
+            Self::Executors => json!(["executors"]),
             Self::Dags(query) => {
                 json!(["dags", query.q.as_deref().unwrap_or_default(), query.limit.unwrap_or(0)])
             }
@@ -124,6 +138,9 @@ impl View {
     pub(super) async fn snapshot(&self, state: &ApiState) -> Result<Value, ApiError> {
         let made = match self.clone() {
             Self::Home => serde_json::to_value(home::snapshot(state).await?),
+            Self::Expected => serde_json::to_value(expected::snapshot(state).await?),
+            Self::Pools => serde_json::to_value(pools::snapshot(state).await?),
+            Self::Executors => serde_json::to_value(executors::snapshot(state).await?),
             Self::Dags(query) => serde_json::to_value(dags::snapshot(state, query).await?),
             Self::Dag(id, query) => serde_json::to_value(dag::snapshot(state, id, query).await?),
             Self::Run(key) => serde_json::to_value(run::snapshot(state, key).await?),
@@ -131,14 +148,24 @@ impl View {
                 serde_json::to_value(task::snapshot(state, key, id, map).await?)
             }
         };
-        made.map_err(|error| ApiError::bug(&error))
+        let mut made = made.map_err(|error| ApiError::bug(&error))?;
+        let mark = patch::mark(&made);
+        if let Some(members) = made.as_object_mut() {
+            members.insert("mark".to_owned(), mark.into());
+        }
+        Ok(made)
     }
 
     /// The run that all of it is about, where it is about one: nothing else changes it.
     pub(super) const fn run(&self) -> Option<&RunKey> {
         match self {
             Self::Run(key) | Self::Task(key, ..) => Some(key),
-            Self::Home | Self::Dags(_) | Self::Dag(..) => None,
+            Self::Home
+            | Self::Expected
+            | Self::Pools
+            | Self::Executors
+            | Self::Dags(_)
+            | Self::Dag(..) => None,
         }
     }
 }

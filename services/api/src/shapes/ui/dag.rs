@@ -14,6 +14,8 @@ pub struct UiDags {
     pub seq: u64,
     /// When it was made.
     pub as_of: DateTime,
+    /// All that it says, as one word: who comes back to the stream with it gets nothing twice.
+    pub mark: String,
     /// How many there are that are asked for.
     pub total: usize,
     /// Those of this page, in order.
@@ -79,6 +81,8 @@ pub struct UiDag {
     pub seq: u64,
     /// When it was made.
     pub as_of: DateTime,
+    /// All that it says, as one word: who comes back to the stream with it gets nothing twice.
+    pub mark: String,
     /// What the list has of it.
     pub dag: UiDagRow,
     /// One line.

@@ -11,21 +11,50 @@ pub struct UiHome {
     pub seq: u64,
     /// When it was made.
     pub as_of: DateTime,
+    /// All that it says, as one word: who comes back to the stream with it gets nothing twice.
+    pub mark: String,
     /// Where the window begins: runs that ended since then are counted.
     pub since: DateTime,
     /// In numbers.
     pub verdict: UiVerdict,
-    /// Alerts that nobody has in hand, newest first, at most 20.
+    /// Alerts that nobody has in hand and that are about none of the runs below, newest first, at most 20.
     pub needs_human: Vec<UiAlert>,
     /// Runs that failed within the window, those that ended last first, at most 50.
     pub failed: Vec<UiFailedRun>,
     /// Promised runs that are late, and broken promises of the window, at most 50.
     pub late: Vec<UiLate>,
-    /// Runs in which something waits, and nothing has happened for a minute; at most 20.
+    /// Runs in which something waits, and nothing has happened for a minute, the longest first, at most 20.
     pub waiting: Vec<UiWaiting>,
     /// Files that can't be read, at most 20.
     pub import_errors: Vec<UiImportError>,
     /// The next promised runs, at most 8.
+    pub next: Vec<UiNext>,
+    /// How many runs are promised in each half hour from `as_of` on, for twelve hours.
+    pub next_12h: Vec<u32>,
+}
+
+/// The expected board.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct UiExpected {
+    /// The last record of the log that is in it.
+    pub seq: u64,
+    /// When it was made.
+    pub as_of: DateTime,
+    /// All that it says, as one word: who comes back to the stream with it gets nothing twice.
+    pub mark: String,
+    /// Promises that were found broken since then are counted.
+    pub since: DateTime,
+    /// Promised runs that are late, and broken promises of the window, at most 1,000.
+    pub late: Vec<UiLate>,
+    /// How many of those rows there are.
+    pub late_count: usize,
+    /// Runs in which something waits, and nothing has happened for a minute, the longest first, at most 1,000.
+    pub waiting: Vec<UiWaiting>,
+    /// How many of those there are.
+    pub waiting_count: usize,
+    /// Whether that is the whole number, or at least that.
+    pub waiting_is_exact: bool,
+    /// The next promised runs, at most 50.
     pub next: Vec<UiNext>,
     /// How many runs are promised in each half hour from `as_of` on, for twelve hours.
     pub next_12h: Vec<u32>,
@@ -51,8 +80,14 @@ pub struct UiVerdict {
     pub late: usize,
     /// Promised runs that did not happen, found within the window.
     pub missed: usize,
+    /// Runs in which something waits, and nothing has happened for a minute.
+    pub waiting: usize,
+    /// Whether that is the whole number, or at least that.
+    pub waiting_is_exact: bool,
     /// Alerts that nobody has in hand.
     pub unacknowledged: usize,
+    /// Those of them that are about none of the failed runs that home shows.
+    pub needs_human: usize,
     /// Files that can't be read.
     pub import_errors: usize,
     /// DAGs that a file defines.

@@ -22,7 +22,8 @@ pub struct UiLog {
     /// Where the line begins that says why the try failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<u64>,
-    /// Lines at level `error` or `critical`, and at `warning`.
+    /// Lines at level `error` or `critical`, and at `warning`: of all that there are, or where `line_count` is left out
+    /// of these.
     pub levels: [u64; 2],
     /// Whether nothing will follow.
     pub complete: bool,

@@ -3,11 +3,16 @@
 mod dag;
 mod home;
 mod log;
+mod operate;
+mod past;
 mod run;
 
 pub use dag::{UiColumn, UiDag, UiDagRow, UiDags, UiGridTask, UiLastRun, UiParam};
 pub use home::{
-    UiAlert, UiFailedRun, UiHome, UiImportError, UiLate, UiNext, UiTold, UiVerdict, UiWaiting,
+    UiAlert, UiExpected, UiFailedRun, UiHome, UiImportError, UiLate, UiNext, UiTold, UiVerdict,
+    UiWaiting,
 };
 pub use log::{UiLog, UiLogLine};
+pub use operate::{UiExecutors, UiPool, UiPoolTask, UiPools};
+pub use past::{UiDay, UiPast, UiPoint, UiTaskPast};
 pub use run::{UiFailure, UiRun, UiRunTask, UiTask, UiTryBar, UiXCom};

@@ -53,6 +53,8 @@ pub struct UiRun {
     pub seq: u64,
     /// When it was made.
     pub as_of: DateTime,
+    /// All that it says, as one word: who comes back to the stream with it gets nothing twice.
+    pub mark: String,
     /// Id of the DAG.
     pub dag_id: String,
     /// Id of the run.
@@ -186,6 +188,8 @@ pub struct UiTask {
     pub seq: u64,
     /// When it was made.
     pub as_of: DateTime,
+    /// All that it says, as one word: who comes back to the stream with it gets nothing twice.
+    pub mark: String,
     /// Id of the DAG.
     pub dag_id: String,
     /// Id of the run.

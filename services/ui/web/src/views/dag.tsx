@@ -1,19 +1,25 @@
 /** A DAG: its grid, its runs, what its file says. */
 import { A, useLocation, useNavigate, useSearchParams } from "@solidjs/router";
-import { createEffect, For, Match, Show, Switch } from "solid-js";
+import { createEffect, createMemo, For, lazy, Match, Show, Suspense, Switch } from "solid-js";
 import { askPause } from "../acts";
 import type { Shapes } from "../base";
 import { Grid } from "../grid";
 import { keys } from "../keys";
 import { live } from "../live";
-import { Crumbs, dagPath, Fault, Nothing, runPath, Time, useNames } from "../parts";
+import { Crumbs, dagPath, Fault, Nothing, runLabel, runPath, taskPath, Time, useNames } from "../parts";
+import { DIGITS, look } from "../states";
 import { length, near } from "../time";
 import { askTrigger } from "../trigger";
 import { RunList } from "./runs";
 import { Why } from "./why";
 
 type Dag = Shapes["UiDag"];
-const TABS = [["", "Grid"], ["runs", "Runs"], ["tasks", "Tasks"], ["why", "Next run"], ["details", "Details"]] as const;
+const Graph = lazy(() => import("../graph/view"));
+const Backfills = lazy(() => import("./backfills"));
+const Trends = lazy(() => import("./past").then((it) => ({ default: it.Trends })));
+const Calendar = lazy(() => import("./past").then((it) => ({ default: it.Calendar })));
+const Newest = lazy(() => import("./events").then((it) => ({ default: it.Newest })));
+const TABS = [["", "Grid"], ["graph", "Graph"], ["runs", "Runs"], ["tasks", "Tasks"], ["trends", "Trends"], ["calendar", "Calendar"], ["backfills", "Backfills"], ["events", "Events"], ["why", "Next run"], ["details", "Details"]] as const;
 
 export default function DagView() {
   const params = useNames<{ dag: string }>();
@@ -87,8 +93,13 @@ function Body(props: { dag: Dag }) {
             </p>
           </Show>
         </Match>
+        <Match when={tab() === "graph"}><GraphTab dag={dag()} /></Match>
         <Match when={tab() === "runs"}><RunList dag={row().dag_id} /></Match>
         <Match when={tab() === "tasks"}><Tasks dag={dag()} /></Match>
+        <Match when={tab() === "trends"}><Suspense><Trends dag={row().dag_id} seq={dag().seq} /></Suspense></Match>
+        <Match when={tab() === "calendar"}><Suspense><Calendar dag={row().dag_id} seq={dag().seq} backfill={(from, to) => void import("../backfill").then((it) => it.askBackfill(row().dag_id, dag().timezone, from, to))} /></Suspense></Match>
+        <Match when={tab() === "events"}><Suspense><Newest dag={row().dag_id} /></Suspense></Match>
+        <Match when={tab() === "backfills"}><Suspense><Backfills dag={row().dag_id} zone={dag().timezone} /></Suspense></Match>
         <Match when={tab() === "why"}><section class="panel padded" aria-label="The next run"><Why dag={row().dag_id} key={`${row().next}${row().paused}`} /></section></Match>
         <Match when={tab() === "details"}><Details dag={dag()} /></Match>
       </Switch>
@@ -98,6 +109,37 @@ function Body(props: { dag: Dag }) {
 
 const FAMILIES = [["done", "success"], ["failed", "failed"], ["knock", "upstream failed"], ["running", "running"], ["retry", "up for retry"], ["waiting", "waiting"], ["notrun", "skipped"]] as const;
 const Legend = () => <span class="legend" aria-hidden="true"><For each={FAMILIES}>{([family, word]) => <span><i class={`swatch ${family}`} />{word}</span>}</For></span>;
+
+/** The graph, with the states of one run. */
+function GraphTab(props: { dag: Dag }) {
+  const navigate = useNavigate();
+  const [query, setQuery] = useSearchParams<{ of?: string }>();
+  const tasks = createMemo(() => props.dag.tasks.map((task) => ({ task_id: task.task_id, group: task.group ?? "", operator: task.operator, mapped: task.mapped ?? false, upstream: task.upstream ?? [] })));
+  const run = () => (query.of === "none" ? undefined : (props.dag.order.find((id) => id === query.of) ?? props.dag.order[props.dag.order.length - 1]));
+  const states = createMemo(() => {
+    const cells = props.dag.columns[run() ?? ""]?.cells;
+    return cells === undefined ? undefined : tasks().map((_, at) => DIGITS[parseInt(cells[at * 2] ?? "0", 16)] ?? "none");
+  });
+  const open = (at: number) => {
+    const [id, task] = [run(), tasks()[at]];
+    if (id && task) navigate(taskPath(props.dag.dag.dag_id, id, task.task_id));
+  };
+  return (
+    <>
+      <Suspense fallback={<Nothing>Laid out in a moment…</Nothing>}>
+        <Graph tasks={tasks()} states={states()} choose={open} height="calc(100vh - 230px)">
+          <label class="pick">States of{" "}
+            <select value={run() ?? "none"} onChange={(event) => setQuery({ of: event.currentTarget.value }, { replace: true })}>
+              <option value="none">no run</option>
+              <For each={[...props.dag.order].reverse()}>{(id) => <option value={id}>{runLabel(props.dag.columns[id] as Dag["columns"][string])} · {look(props.dag.columns[id]?.state ?? "none").word}</option>}</For>
+            </select>
+          </label>
+          <Show when={run()}>{(id) => <A class="go" href={`${runPath(props.dag.dag.dag_id, id())}?show=graph`}>the run</A>}</Show>
+        </Graph>
+      </Suspense>
+    </>
+  );
+}
 
 function Tasks(props: { dag: Dag }) {
   const name = (at: number) => props.dag.tasks[at]?.task_id ?? "";

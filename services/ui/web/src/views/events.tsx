@@ -1,8 +1,11 @@
-/** Events: the log itself, as far as it is about a run, a record a row. */
-import { createResource, For, Show } from "solid-js";
-import { apiUrl } from "../base";
-import { Fault, Nothing } from "../parts";
-import { day, second } from "../time";
+/** Events: the log itself, as far as it is about a run, about a DAG, or all of it; a record a row. */
+import { A } from "@solidjs/router";
+import { createResource, createSignal, For, Show } from "solid-js";
+import { apiUrl, type Query } from "../base";
+import { pulse, seq } from "../live";
+import { Crumbs, dagPath, Fault, Nothing, runPath } from "../parts";
+import { day, second, short } from "../time";
+import { Places } from "./places";
 
 interface Fact {
   type: string;
@@ -16,17 +19,41 @@ interface Entry {
   at: string;
   by: string;
   reason?: string;
+  dag_id?: string;
+  run_id?: string;
+  file?: string;
+  executor?: string;
   facts: Fact[];
 }
 
 /** Records that are read at most. */
 const MOST = 1_000;
 
-async function read(dag: string, run: string): Promise<Entry[]> {
-  const response = await fetch(apiUrl("dagbok/events", { dag_id: dag, run_id: run, limit: MOST }));
+async function read(query: Query): Promise<Entry[]> {
+  const response = await fetch(apiUrl("dagbok/events", { limit: MOST, ...query }));
   if (!response.ok) throw new Error(response.statusText);
   const text = await response.text();
   return text.split("\n").filter((line) => line.trim()).map((line) => JSON.parse(line) as Entry);
+}
+
+/** Records that are shown at once of a DAG or of all. */
+const PAGE = 200;
+/** How far back one looks at once, and how often where little is found. */
+const STRETCH = 1_000;
+const LOOKS = 8;
+
+/** The newest records before one, the newest first, and where it was looked from. */
+async function back(dag: string | undefined, before: number): Promise<{ entries: Entry[]; from: number }> {
+  let found: Entry[] = [];
+  let from = before;
+  for (let looks = 0; looks < LOOKS && found.length < PAGE && from > 1; looks++) {
+    const start = Math.max(1, from - STRETCH);
+    const part = (await read({ from: start, limit: from - start, dag_id: dag })).filter((one) => one.seq < from);
+    found = [...found, ...part.reverse()];
+    from = start;
+  }
+  const kept = found.slice(0, PAGE);
+  return { entries: kept, from: found.length > PAGE ? (kept[kept.length - 1]?.seq ?? from) : from };
 }
 
 /** `TryFailed` of train as `train: try failed`. */
@@ -39,33 +66,83 @@ function words(fact: Fact): string {
 const actor = (by: string): string => by.replace(/^executor:(executor-[0-9a-f]{8}).*/, "$1").replace(/^user:/, "");
 
 export function Events(props: { dag: string; run: string; seq: number }) {
-  const [entries] = createResource(() => ({ dag: props.dag, run: props.run, seq: props.seq }), (of) => read(of.dag, of.run));
+  const [entries] = createResource(() => ({ dag: props.dag, run: props.run, seq: props.seq }), (of) => read({ dag_id: of.dag, run_id: of.run }));
   return (
     <>
       <Show when={entries.error as Error | undefined}>{(error) => <Fault what="The log can't be read." error={error()} />}</Show>
       <Show when={!entries.error && entries.latest}>
         {(all) => (
           <Show when={all().length} fallback={<Nothing>The log has nothing about it.</Nothing>}>
-            <ol class="events">
-              <For each={all()}>
-                {(entry) => (
-                  <li>
-                    <details>
-                      <summary>
-                        <code class="dim">{entry.seq}</code>
-                        <time dateTime={entry.at} title={`${day(entry.at)} ${entry.at}`}>{second(entry.at)}</time>
-                        <span class="dim clip">{actor(entry.by)}</span>
-                        <span>{entry.facts.map(words).join(" · ")}{entry.reason ? ` — ${entry.reason}` : ""}</span>
-                      </summary>
-                      <pre class="value">{JSON.stringify(entry.facts, null, 2)}</pre>
-                    </details>
-                  </li>
-                )}
-              </For>
-            </ol>
+            <Rows of={all()} />
           </Show>
         )}
       </Show>
+    </>
+  );
+}
+
+function Rows(props: { of: Entry[]; dated?: boolean }) {
+  return (
+    <ol class="events" classList={{ dated: props.dated ?? false }}>
+      <For each={props.of}>
+        {(entry) => (
+          <li>
+            <details>
+              <summary>
+                <code class="dim">{entry.seq}</code>
+                <time dateTime={entry.at} title={`${day(entry.at)} ${entry.at}`}>{props.dated ? `${short(entry.at)}${second(entry.at).slice(5)}` : second(entry.at)}</time>
+                <span class="dim clip" title={entry.by}>{actor(entry.by)}</span>
+                <span><Show when={props.dated && scope(entry)}>{(of) => <b>{of()} </b>}</Show>{entry.facts.map(words).join(" · ")}{entry.reason ? ` — ${entry.reason}` : ""}</span>
+              </summary>
+              <Show when={props.dated && entry.dag_id}>{(dag) => <p class="of"><A href={entry.run_id ? runPath(dag(), entry.run_id) : dagPath(dag())}>{entry.run_id ? "The run" : "The DAG"}</A></p>}</Show>
+              <pre class="value">{JSON.stringify(entry, null, 2)}</pre>
+            </details>
+          </li>
+        )}
+      </For>
+    </ol>
+  );
+}
+
+/** What a record is about. */
+const scope = (entry: Entry): string => [entry.dag_id, entry.run_id, entry.file, entry.executor?.slice(0, 17)].filter(Boolean).join(" ");
+
+/** The newest records about a DAG, or of the whole log; a filter over what is at hand. */
+export function Newest(props: { dag?: string }) {
+  const [before, setBefore] = createSignal<number>();
+  const [find, setFind] = createSignal("");
+  const [page] = createResource(
+    // Up to which record there are any is known once the page is.
+    () => (seq() > 0 ? { dag: props.dag, before: before() ?? seq() + 1 } : undefined),
+    (of) => back(of.dag, of.before),
+  );
+  const shown = () => {
+    const text = find().toLowerCase();
+    const all = page.latest?.entries ?? [];
+    return text ? all.filter((one) => JSON.stringify(one).toLowerCase().includes(text)) : all;
+  };
+  return (
+    <>
+      <div class="filter padded">
+        <input type="search" aria-label="Find records" placeholder="a task, a name, TryFailed" value={find()} onInput={(event) => setFind(event.currentTarget.value)} />
+        <Show when={before() !== undefined}><button type="button" onClick={() => setBefore(undefined)}>Newest</button></Show>
+        <Show when={(page.latest?.from ?? 0) > 1}><button type="button" onClick={() => setBefore(page.latest?.from)}>Older</button></Show>
+        <span class="dim">{before() === undefined ? "the newest" : `before ${before()?.toLocaleString("en")}`}, {shown().length} of {(page.latest?.entries ?? []).length} shown</span>
+      </div>
+      <Show when={page.error as Error | undefined}>{(error) => <Fault what="The log can't be read." error={error()} />}</Show>
+      <Show when={!page.error && page.latest}><Show when={shown().length} fallback={<Nothing>{find() ? "No record here has that in it." : "The log has nothing about it."}</Nothing>}><Rows of={shown()} dated /></Show></Show>
+    </>
+  );
+}
+
+/** All that was decided, by whom, and why. */
+export function AuditView() {
+  pulse();
+  return (
+    <>
+      <Crumbs of={[{ text: "Audit" }]} />
+      <Places here="/audit" />
+      <Newest />
     </>
   );
 }

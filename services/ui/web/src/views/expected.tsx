@@ -4,24 +4,25 @@ import { createResource, For, onCleanup, Show } from "solid-js";
 import { get, type Shapes } from "../base";
 import { live } from "../live";
 import { Crumbs, dagPath, Fault, Nothing, Time } from "../parts";
-import { lateWords, Strip } from "./home";
+import { Places } from "./places";
+import { lateWords, Strip, WaitingRow } from "./home";
 
 /** What is late, what was missed, and what comes. */
 export function ExpectedView() {
-  const held = live(() => ["home"] as ["home"]);
+  const held = live(() => ["expected"] as ["expected"]);
   return (
     <>
       <Crumbs of={[{ text: "Expected" }]} />
       <Show when={held.error}>{(error) => <Fault what="What is expected can't be shown." error={error()} />}</Show>
       <Show when={held.data}>
-        {(home) => (
+        {(board) => (
           <>
-            <div class="padded"><Strip home={home()} /></div>
-            <Show when={home().late.length} fallback={<Nothing>No promised run is late, and none was missed since yesterday at this time.</Nothing>}>
+            <div class="padded"><Strip home={board()} /></div>
+            <Show when={board().late.length} fallback={<Nothing>No promised run is late, and none was missed since yesterday at this time.</Nothing>}>
               <table class="list">
                 <thead><tr><th scope="col">DAG</th><th scope="col">What</th><th scope="col">Due</th><th scope="col">Owner</th></tr></thead>
                 <tbody>
-                  <For each={home().late}>
+                  <For each={board().late}>
                     {(late) => (
                       <tr data-row>
                         <td class="name"><A href={dagPath(late.dag_id)}>{late.dag_id}</A></td>
@@ -33,7 +34,14 @@ export function ExpectedView() {
                   </For>
                 </tbody>
               </table>
+              <Show when={board().late_count > board().late.length}><p class="foot dim">The first {board().late.length} of {board().late_count.toLocaleString("en")}.</p></Show>
             </Show>
+            <section class="group padded" aria-label="Waiting long">
+              <h2>Waiting long <span class="count">{board().waiting_is_exact ? "" : "at least "}{board().waiting_count.toLocaleString("en")}</span><span class="hint">no word of them for a minute or more</span></h2>
+              <Show when={board().waiting.length} fallback={<Nothing>No run waits without a word.</Nothing>}>
+                <div class="rows"><For each={board().waiting}>{(run) => <WaitingRow run={run} />}</For></div>
+              </Show>
+            </section>
           </>
         )}
       </Show>
@@ -52,6 +60,7 @@ export function ImportErrorsView() {
   return (
     <>
       <Crumbs of={[{ text: "Files that can't be read" }]} />
+      <Places here="/import_errors" />
       <Show when={page.error as Error | undefined}>{(error) => <Fault what="They can't be shown." error={error()} />}</Show>
       <Show when={!page.error && page.latest}>
         {(it) => (
@@ -68,6 +77,7 @@ export function ImportErrorsView() {
           </For>
         )}
       </Show>
+      <Show when={(page.latest?.total_entries ?? 0) > (page.latest?.import_errors.length ?? 0)}><p class="foot dim">The first {page.latest?.import_errors.length} of {page.latest?.total_entries.toLocaleString("en")}.</p></Show>
     </>
   );
 }

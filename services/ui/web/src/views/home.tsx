@@ -46,11 +46,6 @@ function Body(props: { home: Home }) {
   const v = () => props.home.verdict;
   // The very runs that are counted: those that ended since then.
   const ended = (state: string) => `/dag_runs?state=${state}&end_date_gte=${encodeURIComponent(props.home.since)}`;
-  // What is about a run that failed is acknowledged in that run's row: nothing is said twice.
-  const alone = createMemo(() => {
-    const shown = new Set(props.home.failed.map((run) => run.told.alert_id));
-    return props.home.needs_human.filter((alert) => !shown.has(alert.alert_id));
-  });
   return (
     <div class="home">
       <section class={`verdict ${said().tone}`} aria-label="How things stand">
@@ -59,9 +54,10 @@ function Body(props: { home: Home }) {
           <h1>{said().text}</h1>
           <p>
             Of the last 24 hours: <A href={ended("success")}>{v().succeeded_is_exact ? "" : "at least "}{v().succeeded.toLocaleString("en")} succeeded</A>,{" "}
-            <A href={ended("failed")}>{v().failed.toLocaleString("en")} failed</A>. Now: {v().running} running, {v().queued} queued.{" "}
+            <A href={ended("failed")}>{v().failed_is_exact ? "" : "at least "}{v().failed.toLocaleString("en")} failed</A>. Now:{" "}
+            <A href="/dag_runs?state=running">{v().running.toLocaleString("en")} running</A>, <A href="/dag_runs?state=queued">{v().queued.toLocaleString("en")} queued</A>.{" "}
             <A href="/dags">{plural(v().dags, "DAG")}</A>
-            {v().paused ? `, ${v().paused} paused` : ""}.
+            <Show when={v().paused}>, <A href="/dags?q=is:paused">{v().paused.toLocaleString("en")} paused</A></Show>.
           </p>
         </div>
       </section>
@@ -71,13 +67,13 @@ function Body(props: { home: Home }) {
           <p>It is read within a second, and shows up here. An Airflow DAG file runs as it is.</p>
         </section>
       </Show>
-      <Group title="Needs a human" when={alone().length} count={alone().length} more="/alerts">
-        <For each={alone()}>{(alert) => <AlertRow alert={alert} />}</For>
+      <Group title="Needs a human" when={props.home.needs_human.length} count={v().needs_human} more="/alerts" always={`all ${v().unacknowledged.toLocaleString("en")} that nobody has in hand`}>
+        <For each={props.home.needs_human}>{(alert) => <AlertRow alert={alert} />}</For>
       </Group>
       <Group title="Failed" when={props.home.failed.length} count={v().failed} more={ended("failed")} hint="since yesterday at this time">
         <For each={props.home.failed}>{(run) => <FailedRow run={run} />}</For>
       </Group>
-      <Group title="Can't be read" when={props.home.import_errors.length} count={v().import_errors} more="/import_errors" always>
+      <Group title="Can't be read" when={props.home.import_errors.length} count={v().import_errors} more="/import_errors" always="in full">
         <For each={props.home.import_errors}>
           {(error) => (
             <div class="row wide-first">
@@ -90,7 +86,7 @@ function Body(props: { home: Home }) {
           )}
         </For>
       </Group>
-      <Group title="Late or missing" when={props.home.late.length} count={v().late + v().missed} more="/expected">
+      <Group title="Late or missing" when={props.home.late.length} count={v().late + v().missed} more="/expected" always="all of it">
         <For each={props.home.late}>
           {(late) => (
             <div class="row wide-first">
@@ -103,18 +99,8 @@ function Body(props: { home: Home }) {
           )}
         </For>
       </Group>
-      <Group title="Waiting long" when={props.home.waiting.length} count={props.home.waiting.length}>
-        <For each={props.home.waiting}>
-          {(run) => (
-            <div class="row wide-first">
-              <Mark state={run.state} />
-              <A class="name" href={runPath(run.dag_id, run.run_id)}>{run.dag_id}</A>
-              <span class="line">{run.state === "queued" ? "the run is queued" : `${plural(run.tasks, "task")} queued`}, and nothing has happened for {length((now() - Date.parse(run.since)) / 1_000)}</span>
-              <A class="dim" href={`${runPath(run.dag_id, run.run_id)}?tab=why`}>why</A>
-              <span class="when"><Time at={run.since} /></span>
-            </div>
-          )}
-        </For>
+      <Group title="Waiting long" when={props.home.waiting.length} count={v().waiting} least={!v().waiting_is_exact} more="/expected">
+        <For each={props.home.waiting}>{(run) => <WaitingRow run={run} />}</For>
       </Group>
       <Strip home={props.home} />
       <footer class="health">
@@ -144,14 +130,29 @@ export function lateWords(late: Shapes["UiLate"]): string {
   return `${plural(late.count, "run")} did not happen: ${why[late.why] ?? late.why}`;
 }
 
-function Group(props: { title: string; when: number; count: number; more?: string; always?: boolean; hint?: string; children: JSX.Element }) {
+/** A run in which something waits. */
+export function WaitingRow(props: { run: Shapes["UiWaiting"] }) {
+  const run = () => props.run;
+  return (
+    <div class="row wide-first" data-row>
+      <Mark state={run().state} />
+      <A class="name" href={runPath(run().dag_id, run().run_id)}>{run().dag_id}</A>
+      <span class="line">{run().state === "queued" ? "the run is queued" : `${plural(run().tasks, "task")} queued`}, and nothing has happened for {length((now() - Date.parse(run().since)) / 1_000)}</span>
+      <A class="dim" href={`${runPath(run().dag_id, run().run_id)}?tab=why`}>why</A>
+      <span class="when"><Time at={run().since} /></span>
+    </div>
+  );
+}
+
+/** Rows of one kind. `always` are the words of the link that is there even where no row is left out. */
+function Group(props: { title: string; when: number; count: number; least?: boolean; more?: string; always?: string; hint?: string; children: JSX.Element }) {
   return (
     <Show when={props.when}>
       <section class="group" aria-label={props.title}>
         <h2>
-          {props.title} <span class="count">{props.count.toLocaleString("en")}</span>
+          {props.title} <span class="count">{props.least ? "at least " : ""}{props.count.toLocaleString("en")}</span>
           <Show when={props.hint}><span class="hint">{props.hint}</span></Show>
-          <Show when={props.more && (props.always || props.count > props.when)}><A class="hint" href={props.more ?? ""}>{props.always ? "in full" : "all of them"}</A></Show>
+          <Show when={props.more && (props.always || props.count > props.when)}><A class="hint" href={props.more ?? ""}>{props.always ?? "all of them"}</A></Show>
         </h2>
         <div class="rows">{props.children}</div>
       </section>
@@ -206,7 +207,7 @@ function FailedRow(props: { run: Shapes["UiFailedRun"] }) {
 }
 
 /** Runs that are promised for the next twelve hours. */
-export function Strip(props: { home: Home }) {
+export function Strip(props: { home: Pick<Home, "next" | "next_12h" | "as_of"> }) {
   const most = createMemo(() => Math.max(1, ...props.home.next_12h));
   const total = createMemo(() => props.home.next_12h.reduce((sum, bar) => sum + bar, 0));
   const from = () => Date.parse(props.home.as_of);

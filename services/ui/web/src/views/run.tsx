@@ -1,11 +1,11 @@
 /** A run: why it failed, when each task ran, and the task that matters with its log. */
-import { A, useNavigate, useSearchParams } from "@solidjs/router";
-import { createEffect, createMemo, For, Show } from "solid-js";
+import { A, useLocation, useNavigate, useSearchParams } from "@solidjs/router";
+import { createEffect, createMemo, For, lazy, Match, Show, Suspense, Switch } from "solid-js";
 import { askCancel, askRerun } from "../acts";
 import type { Shapes } from "../base";
 import { keys } from "../keys";
 import { live } from "../live";
-import { Copy, Crumbs, dagPath, Fault, Mark, Nothing, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
+import { Copy, Crumbs, dagPath, Fault, Mark, Menu, Nothing, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
 import { look } from "../states";
 import { between, length, type Maybe, now } from "../time";
 import { Events } from "./events";
@@ -13,6 +13,7 @@ import { TaskPanel } from "./task";
 import { Why } from "./why";
 
 type Run = Shapes["UiRun"];
+const Graph = lazy(() => import("../graph/view"));
 type Task = Shapes["UiRunTask"];
 
 export default function RunView() {
@@ -53,6 +54,9 @@ function Body(props: { run: Run }) {
   const run = () => props.run;
   const navigate = useNavigate();
   const [query, setQuery] = useSearchParams<{ task?: string; map?: string; tab?: string; show?: string }>();
+  // Airflow has the graph and the events as pages of their own.
+  const place = useLocation();
+  const shown = () => query.show ?? (/\/(graph|events)$/.exec(place.pathname)?.[1] ?? "tasks");
   const rows = createMemo(() => Object.keys(run().tasks).sort().map((key) => run().tasks[key] as Task));
   const chosen = createMemo<Task | undefined>(() => {
     const all = rows();
@@ -79,6 +83,12 @@ function Body(props: { run: Run }) {
   };
   const failed = (task: Task) => ["failed", "upstream_failed", "up_for_retry"].includes(task.state);
   const rerun = () => askRerun({ dag_id: run().dag_id, run_id: run().run_id, failed: run().state === "failed" });
+  const marks = () => import("../marks");
+  const more = () => [
+    ...(["success", "failed"] as const).filter((state) => state !== run().state).map((state) => ({ text: `Mark as ${state}…`, go: () => marks().then((it) => it.askMarkRun(run(), state)) })),
+    { text: run().note ? "Change the note…" : "Add a note…", go: () => marks().then((it) => it.askNote({ dag_id: run().dag_id, run_id: run().run_id }, run().note ?? "")) },
+    { text: "Copy a link to it", go: () => navigator.clipboard.writeText(location.href) },
+  ];
   keys({
     j: () => step(1),
     k: () => step(-1),
@@ -113,6 +123,7 @@ function Body(props: { run: Run }) {
             <button type="button" onClick={() => askCancel(run())}>Cancel</button>
           </Show>
           <button type="button" class={run().state === "failed" ? "primary" : ""} onClick={rerun}>Rerun <kbd>r</kbd></button>
+          <Menu of={more()} />
         </div>
       </Crumbs>
       <Facts run={run()} />
@@ -122,13 +133,22 @@ function Body(props: { run: Run }) {
       <div class="split">
         <section class="pane" aria-label="Tasks">
           <div class="tabs" role="group" aria-label="What is shown">
-            <button type="button" aria-pressed={query.show !== "events"} onClick={() => setQuery({ show: null }, { replace: true })}>Tasks <span class="count">{run().task_count}</span></button>
-            <button type="button" aria-pressed={query.show === "events"} onClick={() => setQuery({ show: "events" }, { replace: true })}>Events</button>
+            <For each={SHOWN}>
+              {([name, word]) => (
+                <button type="button" aria-pressed={shown() === name} onClick={() => setQuery({ show: name === "tasks" ? null : name }, { replace: true })}>
+                  {word}<Show when={name === "tasks"}> <span class="count">{run().task_count}</span></Show>
+                </button>
+              )}
+            </For>
           </div>
-          <Show when={query.show !== "events"} fallback={<Events dag={run().dag_id} run={run().run_id} seq={run().last_seq} />}>
-            <Gantt run={run()} rows={rows()} chosen={chosen()} choose={choose} />
-            <Show when={!run().complete}><Nothing>The run has more tasks than are shown here.</Nothing></Show>
-          </Show>
+          <Switch>
+            <Match when={shown() === "events"}><Events dag={run().dag_id} run={run().run_id} seq={run().last_seq} /></Match>
+            <Match when={shown() === "graph"}><RunGraph rows={rows()} chosen={chosen()} choose={choose} /></Match>
+            <Match when={true}>
+              <Gantt run={run()} rows={rows()} chosen={chosen()} choose={choose} />
+              <Show when={!run().complete}><Nothing>The run has more tasks than are shown here.</Nothing></Show>
+            </Match>
+          </Switch>
         </section>
         <section class="pane side" aria-label="Task">
           <Show when={chosen()}>
@@ -137,6 +157,36 @@ function Body(props: { run: Run }) {
         </section>
       </div>
     </div>
+  );
+}
+
+const SHOWN = [["tasks", "Tasks"], ["graph", "Graph"], ["events", "Events"]] as const;
+
+/** The run's tasks as a graph. */
+function RunGraph(props: { rows: Task[]; chosen: Task | undefined; choose: (task: Task | undefined) => void }) {
+  const own = createMemo(() => props.rows.filter((task) => task.map_index < 0));
+  const places = createMemo(() => new Map(own().map((task, at) => [task.task_id, at])));
+  const tasks = createMemo(() =>
+    own().map((task) => ({
+      task_id: task.task_id,
+      group: task.group ?? "",
+      operator: task.operator,
+      mapped: task.copies !== undefined,
+      upstream: (task.upstream ?? []).flatMap((id) => places().get(id) ?? []),
+    })),
+  );
+  const ended = (task: Task) => at(task.tries?.[task.tries.length - 1]?.end);
+  return (
+    <Suspense fallback={<Nothing>Laid out in a moment…</Nothing>}>
+      <Graph
+        tasks={tasks()}
+        states={own().map((task) => task.state)}
+        ends={own().map(ended)}
+        chosen={props.chosen && places().get(props.chosen.task_id)}
+        choose={(task) => props.choose(own()[task])}
+        height="calc(100vh - 268px)"
+      />
+    </Suspense>
   );
 }
 

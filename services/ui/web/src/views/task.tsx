@@ -6,7 +6,7 @@ import { get, part, type Shapes } from "../base";
 import { keys } from "../keys";
 import { live } from "../live";
 import { Log } from "../log";
-import { Crumbs, dagPath, Fault, Mark, Nothing, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
+import { Crumbs, dagPath, Fault, Mark, Menu, Nothing, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
 import { look } from "../states";
 import { between, length } from "../time";
 import { Ledger } from "./alerts";
@@ -69,6 +69,12 @@ function Panel(props: { task: Task; within?: boolean }) {
   const go = (to: Tab) => setQuery({ tab: to }, { replace: true });
   const rerun = () => askRerun({ dag_id: it().dag_id, run_id: it().run_id, task_id: it().task.task_id, map_index: it().task.map_index, failed: it().task.state === "failed" });
   keys({ l: () => go("log"), w: () => go("why"), ...(props.within ? {} : { r: rerun }) });
+  const marks = () => import("../marks");
+  const self = () => ({ dag_id: it().dag_id, run_id: it().run_id, task_id: it().task.task_id, map_index: it().task.map_index });
+  const more = () => [
+    { text: "Mark as…", go: () => marks().then((made) => made.askMarkTask(self(), it().task.state === "success" ? "failed" : "success")) },
+    { text: it().note ? "Change the note…" : "Add a note…", go: () => marks().then((made) => made.askNote(self(), it().note ?? "")) },
+  ];
   const took = () => between(chosen()?.start_date ?? undefined, chosen()?.end_date ?? undefined);
   return (
     <div class="task">
@@ -94,8 +100,10 @@ function Panel(props: { task: Task; within?: boolean }) {
         <Show when={chosen()?.hostname}>{(host) => <span class="dim host">on {host()}</span>}</Show>
         <div class="acts">
           <button type="button" class="small" onClick={rerun}>Rerun from here</button>
+          <Menu of={more()} />
         </div>
       </header>
+      <Show when={it().note}>{(text) => <p class="note noted"><b>Note</b> {text()}</p>}</Show>
       <Show when={chosen()?.dagbok.failure}>{(failure) => <Failure failure={failure()} />}</Show>
       <Show when={!chosen()?.dagbok.failure && chosen()?.dagbok.message}>{(text) => <p class="note">{text().replaceAll("_", " ")}</p>}</Show>
       <Show when={it().message}>{(text) => <p class="note">{text()}</p>}</Show>

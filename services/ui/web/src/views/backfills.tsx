@@ -1,0 +1,73 @@
+/** The backfills of a DAG. */
+import { createResource, For, onCleanup, Show } from "solid-js";
+import { askBackfill, askChange } from "../backfill";
+import { get, type Shapes } from "../base";
+import { seq } from "../live";
+import { Fault, Nothing, Time } from "../parts";
+import { short } from "../time";
+
+type Backfill = Shapes["BackfillResponse"];
+
+export default function Backfills(props: { dag: string; zone: string }) {
+  const [page, { refetch }] = createResource(
+    () => JSON.stringify([props.dag, seq()]),
+    () => get<Shapes["BackfillCollection"]>("backfills", { dag_id: props.dag, limit: 50, order_by: "-id" }),
+  );
+  const timer = setInterval(() => !document.hidden && void refetch(), 5_000);
+  onCleanup(() => clearInterval(timer));
+  const ask = () => askBackfill(props.dag, props.zone, undefined, undefined, () => void refetch());
+  const change = (one: Backfill, verb: "pause" | "unpause" | "cancel") => askChange(one, verb, () => void refetch());
+  const left = (one: Backfill) => ["running", "paused"].includes(one.dagbok.state);
+  return (
+    <>
+      <div class="filter padded"><button type="button" onClick={ask}>Backfill…</button><span class="dim">makes the runs of past dates, or lets them run again</span></div>
+      <Show when={page.error as Error | undefined}>{(error) => <Fault what="The backfills can't be shown." error={error()} />}</Show>
+      <Show when={!page.error && page.latest}>
+        {(it) => (
+          <Show when={it().backfills.length} fallback={<Nothing>Nobody has asked for a backfill of it.</Nothing>}>
+            <table class="list">
+              <thead><tr><th scope="col" class="num">No.</th><th scope="col">State</th><th scope="col">Dates</th><th scope="col">How far</th><th scope="col">Asked for</th><th scope="col">Expected</th><th scope="col"><span class="unseen">Acts</span></th></tr></thead>
+              <tbody>
+                <For each={it().backfills}>
+                  {(one) => (
+                    <tr data-row>
+                      <td class="num">{one.id}</td>
+                      <td title={one.dagbok.message}>{one.dagbok.state}</td>
+                      <td>{short(one.from_date)} to {short(one.to_date)}</td>
+                      <td><Progress of={one.dagbok} /></td>
+                      <td><Time at={one.created_at} full /> <span class="dim">by {one.dagbok.created_by}{one.dagbok.reason ? `: ${one.dagbok.reason}` : ""}</span></td>
+                      <td><Time at={one.completed_at ?? one.dagbok.expected?.p50} full /></td>
+                      <td class="acts">
+                        <Show when={left(one)}>
+                          <button type="button" class="small" onClick={() => change(one, one.is_paused ? "unpause" : "pause")}>{one.is_paused ? "Let go on" : "Pause"}</button>
+                          <button type="button" class="small" onClick={() => change(one, "cancel")}>Cancel</button>
+                        </Show>
+                      </td>
+                    </tr>
+                  )}
+                </For>
+              </tbody>
+            </table>
+          </Show>
+        )}
+      </Show>
+    </>
+  );
+}
+
+function Progress(props: { of: Backfill["dagbok"] }) {
+  const parts = (): [string, number, string][] => [
+    ["done", props.of.done, "done"],
+    ["failed", props.of.failed, "failed"],
+    ["running", props.of.running, "running"],
+    ["waiting", props.of.queued, "waiting"],
+    ["notrun", Object.values(props.of.skipped).reduce((sum, count) => sum + count, 0), "passed over"],
+  ];
+  const words = () => parts().filter(([, count]) => count).map(([, count, word]) => `${count} ${word}`).concat(props.of.left ? [`${props.of.left} to come`] : []).join(", ");
+  return (
+    <span class="progress">
+      <span class="stack" aria-hidden="true"><For each={parts()}>{([family, count]) => <i class={family} style={{ width: `${(100 * count) / Math.max(1, props.of.total)}%` }} />}</For></span>
+      <span>{words()}</span>
+    </span>
+  );
+}

@@ -1,0 +1,189 @@
+/** What an installation runs on: pools with who holds them, executors, how its parts are. */
+import { A } from "@solidjs/router";
+import { createMemo, createSignal, For, Show } from "solid-js";
+import { act, Buttons, Dialog, open } from "../acts";
+import { part, send, type Shapes } from "../base";
+import { live } from "../live";
+import { Crumbs, Fault, Mark, Nothing, runPath, taskPath, Time } from "../parts";
+import { length, now } from "../time";
+import { Places } from "./places";
+
+type Pool = Shapes["UiPool"];
+const close = () => open(undefined);
+
+export function PoolsView() {
+  const held = live(() => ["pools"] as ["pools"]);
+  return (
+    <>
+      <Crumbs of={[{ text: "Pools" }]}><div class="acts"><button type="button" onClick={() => open(() => <PoolForm />)}>New pool</button></div></Crumbs>
+      <Places here="/pools" />
+      <Show when={held.error}>{(error) => <Fault what="The pools can't be shown." error={error()} />}</Show>
+      <Show when={held.data}>
+        {(all) => (
+          <>
+            <For each={all().pools}>{(pool) => <PoolCard pool={pool} />}</For>
+            <Show when={!all().complete}><p class="foot dim">More runs are under way than are looked through for holders: the numbers are whole, the lists are not.</p></Show>
+          </>
+        )}
+      </Show>
+    </>
+  );
+}
+
+function PoolCard(props: { pool: Pool }) {
+  const pool = () => props.pool;
+  const taken = () => pool().running + pool().queued + (pool().include_deferred ? pool().deferred : 0);
+  const share = (count: number) => `${pool().slots > 0 ? Math.min(100, (100 * count) / pool().slots) : 0}%`;
+  const full = () => pool().slots >= 0 && pool().open <= 0;
+  return (
+    <section class="pool" aria-label={pool().name}>
+      <header>
+        <h2>{pool().name}</h2>
+        <span class="stack wide" role="img" aria-label={`${taken()} of ${pool().slots < 0 ? "no limit of" : pool().slots} slots taken`}><i class="running" style={{ width: share(pool().running) }} /><i class="waiting" style={{ width: share(pool().queued) }} /></span>
+        <span class={full() ? "warn" : ""}>{pool().slots < 0 ? `${taken()} slots taken, no limit` : `${taken()} of ${pool().slots} slots taken`}{full() ? ": full" : ""}</span>
+        <Show when={pool().description}><span class="dim">{pool().description}</span></Show>
+        <div class="acts">
+          <button type="button" class="small" onClick={() => open(() => <PoolForm pool={pool()} />)}>Change</button>
+          <Show when={pool().name !== "default_pool"}><button type="button" class="small" onClick={() => open(() => <Delete what="pool" name={pool().name} path={`pools/${part(pool().name)}`} says={["Tasks that name it wait until there is a pool of that name again.", taken() ? `${taken()} slots of it are held now: those tries go on.` : "No try holds a slot of it."]} />)}>Delete</button></Show>
+        </div>
+      </header>
+      <div class="halves">
+        <div>
+          <h3>Holding <span class="count">{pool().holder_count}</span></h3>
+          <Show when={pool().holders.length} fallback={<p class="nothing">No try holds a slot.</p>}>
+            <ul class="tasks">
+              <For each={pool().holders}>{(task) => <li><Mark state={task.state} /><A href={taskPath(task.dag_id, task.run_id, task.task_id, task.map_index)}>{named(task)}</A><A class="dim" href={runPath(task.dag_id, task.run_id)}>{task.dag_id}</A><span class="when dim">{task.slots > 1 ? `${task.slots} slots, ` : ""}{task.since ? `for ${length((now() - Date.parse(task.since)) / 1_000)}` : ""}</span></li>}</For>
+            </ul>
+          </Show>
+          <Show when={pool().holder_count > pool().holders.length}><p class="dim padded">and {pool().holder_count - pool().holders.length} more</p></Show>
+        </div>
+        <div>
+          <h3>Not begun, of runs under way <span class="count">{pool().to_come_count}</span></h3>
+          <Show when={pool().to_come.length} fallback={<p class="nothing">No run under way has a task to come here.</p>}>
+            <ul class="tasks">
+              <For each={pool().to_come}>{(task) => <li><Mark state={task.state} /><A href={taskPath(task.dag_id, task.run_id, task.task_id, task.map_index)}>{named(task)}</A><A class="dim" href={runPath(task.dag_id, task.run_id)}>{task.dag_id}</A><A class="when go" href={taskPath(task.dag_id, task.run_id, task.task_id, task.map_index, "?tab=why")}>why, and its place in line</A></li>}</For>
+            </ul>
+          </Show>
+          <Show when={pool().to_come_count > pool().to_come.length}><p class="dim padded">and {pool().to_come_count - pool().to_come.length} more</p></Show>
+        </div>
+      </div>
+    </section>
+  );
+}
+const named = (task: Shapes["UiPoolTask"]) => `${task.task_id}${task.map_index >= 0 ? `[${task.map_index}]` : ""}`;
+
+function PoolForm(props: { pool?: Pool }) {
+  const [name, setName] = createSignal(props.pool?.name ?? "");
+  const [slots, setSlots] = createSignal(String(props.pool?.slots ?? 1));
+  const [what, setWhat] = createSignal(props.pool?.description ?? "");
+  const [deferred, setDeferred] = createSignal(props.pool?.include_deferred ?? false);
+  const go = () => {
+    close();
+    const body = { slots: Number(slots()), description: what(), include_deferred: deferred() };
+    if (props.pool) void act(`Change the pool ${name()}`, () => send("PATCH", `pools/${part(name())}`, body));
+    else void act(`Make the pool ${name()}`, () => send("POST", "pools", { name: name(), ...body }));
+  };
+  const fewer = () => props.pool !== undefined && Number(slots()) >= 0 && Number(slots()) < props.pool.running + props.pool.queued;
+  return (
+    <Dialog title={props.pool ? `Change ${props.pool.name}` : "New pool"} close={close}>
+      <form class="fields" onSubmit={(event) => (event.preventDefault(), go())}>
+        <Show when={!props.pool}><label class="field">Name<input required maxlength="256" value={name()} onInput={(event) => setName(event.currentTarget.value)} /></label></Show>
+        <label class="field">Slots, or -1 for no limit<input type="number" required min="-1" value={slots()} onInput={(event) => setSlots(event.currentTarget.value)} /></label>
+        <label class="field">What it is for<input value={what()} onInput={(event) => setWhat(event.currentTarget.value)} /></label>
+        <div class="choices"><label><input type="checkbox" checked={deferred()} onChange={(event) => setDeferred(event.currentTarget.checked)} /> tasks that are deferred take up its slots too</label></div>
+        <Show when={fewer()}><p class="note">More slots are held than it then has: tries that hold them go on, and no other begins until enough are free.</p></Show>
+        <Buttons yes={props.pool ? "Change" : "Make it"} disabled={!name() || slots() === ""} go={go} />
+      </form>
+    </Dialog>
+  );
+}
+
+/** Deletes something by its name. */
+export function Delete(props: { what: string; name: string; path: string; says: string[]; then?: () => void }) {
+  const go = async () => {
+    close();
+    await act(`Delete the ${props.what} ${props.name}`, () => send("DELETE", props.path));
+    props.then?.();
+  };
+  return (
+    <Dialog title={`Delete the ${props.what} ${props.name}`} close={close}>
+      <ul class="consequences"><For each={props.says}>{(one) => <li>{one}</li>}</For></ul>
+      <Buttons yes="Delete it" danger go={() => void go()} />
+    </Dialog>
+  );
+}
+
+export function ExecutorsView() {
+  const held = live(() => ["executors"] as ["executors"]);
+  return (
+    <>
+      <Crumbs of={[{ text: "Executors" }]} />
+      <Places here="/executors" />
+      <Show when={held.error}>{(error) => <Fault what="The executors can't be shown." error={error()} />}</Show>
+      <Show when={held.data}>
+        {(all) => (
+          <Show when={all().executors.length} fallback={<Nothing>No executor is there: nothing runs until one comes. <code>dagbok executor</code> starts one.</Nothing>}>
+            <table class="list">
+              <thead><tr><th scope="col">Executor</th><th scope="col">State</th><th scope="col">On</th><th scope="col">Slots</th><th scope="col">Queues</th><th scope="col">Here since</th><th scope="col">Version</th><th scope="col">Runs</th></tr></thead>
+              <tbody>
+                <For each={all().executors}>
+                  {(one) => (
+                    <tr data-row>
+                      <td><code title={one.executor}>{one.executor.slice(0, 17)}</code></td>
+                      <td><span class={`lamp ${one.status === "alive" ? "" : "off"}`}>{STATUS[one.status] ?? one.status}</span></td>
+                      <td>{one.hostname}</td>
+                      <td><span class="progress"><span class="stack" aria-hidden="true"><i class="running" style={{ width: `${Math.min(100, (100 * one.running) / Math.max(1, one.slots))}%` }} /></span>{one.running} of {one.slots}</span></td>
+                      <td>{one.queues.join(", ")}</td>
+                      <td><Time at={one.joined_at} full /></td>
+                      <td class="dim">{one.version} · Python {one.python}</td>
+                      <td class="clip"><For each={one.holds} fallback={<span>nothing</span>}>{(task) => <A class="pair" href={taskPath(task.dag_id, task.dag_run_id, task.task_id, task.map_index)}>{task.task_id}{task.map_index >= 0 ? `[${task.map_index}]` : ""}</A>}</For></td>
+                    </tr>
+                  )}
+                </For>
+              </tbody>
+            </table>
+            <Show when={all().total > all().executors.length}><p class="foot dim">The first {all().executors.length} of {all().total}.</p></Show>
+          </Show>
+        )}
+      </Show>
+    </>
+  );
+}
+const STATUS: Record<string, string> = { alive: "there", draining: "draining: takes no more", silent: "silent: no sign of life" };
+
+export function HealthView() {
+  const held = live(() => ["executors"] as ["executors"]);
+  const rows = createMemo((): [string, boolean | undefined, string][] => {
+    const it = held.data?.health;
+    if (!it) return [];
+    const is = (status: string | null | undefined) => (status === "healthy" ? true : status === "unhealthy" ? false : undefined);
+    const at = (time: string | null | undefined) => (time ? `last sign of life ${length(Math.max(0, (now() - Date.parse(time)) / 1_000))} ago` : "no sign of life yet");
+    const fold = it.dagbok.projection;
+    const behind = Math.max(0, fold.last - fold.applied);
+    return [
+      ["Run log", is(it.metadatabase.status), `${fold.last.toLocaleString("en")} records`],
+      ["Scheduler", is(it.scheduler.status), is(it.scheduler.status) ? at(it.scheduler.latest_scheduler_heartbeat) : "no scheduler has the lease: nothing is decided"],
+      ["DAG processor", is(it.dag_processor.status), is(it.dag_processor.status) ? at(it.dag_processor.latest_dag_processor_heartbeat) : "changes of DAG files are not seen"],
+      ["Executors", it.dagbok.executors === undefined || it.dagbok.executors === null ? undefined : it.dagbok.executors > 0, it.dagbok.executors ? `${it.dagbok.executors} there` : "none: no task runs"],
+      ["Read model", !fold.failed && !fold.rebuilding, fold.failed ?? (fold.rebuilding ? `made anew${fold.rebuilt_because ? `: ${fold.rebuilt_because}` : ""}` : behind ? `${behind} records behind the log` : "up to the log's last record")],
+      ["Clock", is(it.dagbok.clock.status), it.dagbok.clock.log_ahead_seconds ? `the log is ${it.dagbok.clock.log_ahead_seconds.toFixed(1)} s ahead of this machine` : "no record is from the future"],
+    ];
+  });
+  return (
+    <>
+      <Crumbs of={[{ text: "Health" }]} />
+      <Places here="/health" />
+      <Show when={held.error}>{(error) => <Fault what="How it is can't be shown." error={error()} />}</Show>
+      <Show when={rows().length}>
+        <table class="list">
+          <thead><tr><th scope="col">Part</th><th scope="col">State</th><th scope="col">What is known</th></tr></thead>
+          <tbody>
+            <For each={rows()}>
+              {([name, well, words]) => <tr><td>{name}</td><td><span class={`lamp ${well ? "" : "off"}`}>{well === undefined ? "not known" : well ? "well" : "not well"}</span></td><td class={well === false ? "bad" : "dim"}>{words}</td></tr>}
+            </For>
+          </tbody>
+        </table>
+      </Show>
+    </>
+  );
+}

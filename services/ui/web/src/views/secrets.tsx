@@ -1,0 +1,167 @@
+/** Connections and variables. What is secret of them is written here, and never read back. */
+import { createResource, createSignal, For, Show } from "solid-js";
+import { act, Buttons, Dialog, open } from "../acts";
+import { get, part, send, type Shapes } from "../base";
+import { pulse } from "../live";
+import { Crumbs, Fault, Nothing, Time } from "../parts";
+import { Delete } from "./operate";
+import { Places } from "./places";
+
+type Connection = Shapes["ConnectionResponse"];
+type Variable = Shapes["VariableResponse"];
+const close = () => open(undefined);
+const by = (actor: string) => actor.replace(/^user:/, "");
+
+function Found(props: { total: number; shown: number }) {
+  return <Show when={props.total > props.shown}><p class="foot dim">The first {props.shown} of {props.total.toLocaleString("en")}: search for others.</p></Show>;
+}
+
+export function ConnectionsView() {
+  pulse();
+  const [find, setFind] = createSignal("");
+  const [page, { refetch }] = createResource(() => ({ q: find() }), ({ q }) => get<Shapes["ConnectionCollection"]>("connections", { limit: 100, connection_id_pattern: q || undefined }));
+  const again = () => void refetch();
+  return (
+    <>
+      <Crumbs of={[{ text: "Connections" }]}><div class="acts"><button type="button" onClick={() => open(() => <ConnectionForm then={again} />)}>New connection</button></div></Crumbs>
+      <Places here="/connections" />
+      <div class="filter padded"><input type="search" aria-label="Find connections by id" placeholder="part of an id" value={find()} onChange={(event) => setFind(event.currentTarget.value)} /><span class="dim">Passwords and extras are sealed, and never shown.</span></div>
+      <Show when={page.error as Error | undefined}>{(error) => <Fault what="The connections can't be shown." error={error()} />}</Show>
+      <Show when={!page.error && page.latest}>
+        {(it) => (
+          <Show when={it().connections.length} fallback={<Nothing>{find() ? "No connection is called so." : "No connection is kept here. Those of the environment and of other secrets backends are not listed."}</Nothing>}>
+            <table class="list">
+              <thead><tr><th scope="col">Connection</th><th scope="col">Type</th><th scope="col">Host</th><th scope="col">Schema</th><th scope="col">Login</th><th scope="col">Password</th><th scope="col">Set</th><th scope="col"><span class="unseen">Acts</span></th></tr></thead>
+              <tbody>
+                <For each={it().connections}>
+                  {(one) => (
+                    <tr data-row>
+                      <td title={one.description ?? ""}><code>{one.connection_id}</code></td>
+                      <td>{one.conn_type}</td>
+                      <td>{one.host}{one.port ? `:${one.port}` : ""}</td>
+                      <td>{one.schema}</td>
+                      <td>{one.login}</td>
+                      <td class="dim">{one.dagbok.problem ?? (one.password ? "sealed" : "none")}</td>
+                      <td class="dim"><Time at={one.dagbok.set_at} /> by {by(one.dagbok.set_by)}</td>
+                      <td class="acts">
+                        <button type="button" class="small" onClick={() => open(() => <ConnectionForm of={one} then={again} />)}>Change</button>
+                        <button type="button" class="small" onClick={() => open(() => <Delete what="connection" name={one.connection_id} path={`connections/${part(one.connection_id)}`} says={["Tasks that ask for it fail.", "It can't be had back: what was sealed is forgotten with its key."]} then={again} />)}>Delete</button>
+                      </td>
+                    </tr>
+                  )}
+                </For>
+              </tbody>
+            </table>
+            <Found total={it().total_entries} shown={it().connections.length} />
+          </Show>
+        )}
+      </Show>
+    </>
+  );
+}
+
+const FIELDS = [["conn_type", "Type", "postgres, http, aws"], ["host", "Host", ""], ["port", "Port", ""], ["schema", "Schema", ""], ["login", "Login", ""], ["description", "What it is for", ""]] as const;
+
+function ConnectionForm(props: { of?: Connection; then: () => void }) {
+  const old = props.of as Record<string, unknown> | undefined;
+  const [values, setValues] = createSignal<Record<string, string>>(Object.fromEntries(FIELDS.map(([name]) => [name, String(old?.[name] ?? "")])));
+  const [id, setId] = createSignal(props.of?.connection_id ?? "");
+  const [password, setPassword] = createSignal("");
+  const [extra, setExtra] = createSignal("");
+  const body = () => {
+    const made: Record<string, unknown> = {};
+    for (const [name] of FIELDS) {
+      const [was, is] = [String(old?.[name] ?? ""), values()[name] ?? ""];
+      if (was !== is || (!props.of && is)) made[name] = is === "" ? null : name === "port" ? Number(is) : is;
+    }
+    // What is left empty stays as it is: nobody can read it back to send it again.
+    if (password()) made["password"] = password();
+    if (extra()) made["extra"] = extra();
+    return made;
+  };
+  const go = async () => {
+    close();
+    if (props.of) await act(`Change the connection ${id()}`, () => send("PATCH", `connections/${part(id())}`, { connection_id: id(), ...body() }, { update_mask: undefined }));
+    else await act(`Make the connection ${id()}`, () => send("POST", "connections", { connection_id: id(), conn_type: "", ...body() }));
+    props.then();
+  };
+  return (
+    <Dialog title={props.of ? `Change ${props.of.connection_id}` : "New connection"} close={close} wide>
+      <form class="fields" onSubmit={(event) => (event.preventDefault(), void go())}>
+        <Show when={!props.of}><label class="field">Connection id<input required maxlength="250" value={id()} onInput={(event) => setId(event.currentTarget.value)} /></label></Show>
+        <div class="fields halved">
+          <For each={FIELDS}>
+            {([name, words, hint]) => <label class="field">{words}<input type={name === "port" ? "number" : "text"} required={name === "conn_type"} placeholder={hint} value={values()[name] ?? ""} onInput={(event) => setValues({ ...values(), [name]: event.currentTarget.value })} /></label>}
+          </For>
+        </div>
+        <label class="field">Password<input type="password" autocomplete="new-password" placeholder={props.of?.password ? "sealed; leave empty to keep it" : ""} value={password()} onInput={(event) => setPassword(event.currentTarget.value)} /></label>
+        <label class="field">Extra, as JSON<textarea rows="3" placeholder={props.of?.extra ? "sealed; leave empty to keep it" : "{}"} value={extra()} onInput={(event) => setExtra(event.currentTarget.value)} /></label>
+        <Buttons yes={props.of ? "Change" : "Make it"} disabled={!id() || !values()["conn_type"]} go={() => void go()} />
+      </form>
+    </Dialog>
+  );
+}
+
+export function VariablesView() {
+  pulse();
+  const [find, setFind] = createSignal("");
+  const [page, { refetch }] = createResource(() => ({ q: find() }), ({ q }) => get<Shapes["VariableCollection"]>("variables", { limit: 100, variable_key_pattern: q || undefined }));
+  const again = () => void refetch();
+  return (
+    <>
+      <Crumbs of={[{ text: "Variables" }]}><div class="acts"><button type="button" onClick={() => open(() => <VariableForm then={again} />)}>New variable</button></div></Crumbs>
+      <Places here="/variables" />
+      <div class="filter padded"><input type="search" aria-label="Find variables by key" placeholder="part of a key" value={find()} onChange={(event) => setFind(event.currentTarget.value)} /><span class="dim">Values are sealed; of those whose names say that they are secret nothing is shown.</span></div>
+      <Show when={page.error as Error | undefined}>{(error) => <Fault what="The variables can't be shown." error={error()} />}</Show>
+      <Show when={!page.error && page.latest}>
+        {(it) => (
+          <Show when={it().variables.length} fallback={<Nothing>{find() ? "No variable is called so." : "No variable is kept here. Those of the environment and of other secrets backends are not listed."}</Nothing>}>
+            <table class="list">
+              <thead><tr><th scope="col">Key</th><th scope="col">Value</th><th scope="col">What it is for</th><th scope="col">Set</th><th scope="col"><span class="unseen">Acts</span></th></tr></thead>
+              <tbody>
+                <For each={it().variables}>
+                  {(one) => (
+                    <tr data-row>
+                      <td><code>{one.key}</code></td>
+                      <td class="clip">{one.dagbok.problem ? <span class="dim">{one.dagbok.problem}</span> : <code>{one.value}</code>}</td>
+                      <td class="clip">{one.description}</td>
+                      <td class="dim"><Time at={one.dagbok.set_at} /> by {by(one.dagbok.set_by)}</td>
+                      <td class="acts">
+                        <button type="button" class="small" onClick={() => open(() => <VariableForm of={one} then={again} />)}>Change</button>
+                        <button type="button" class="small" onClick={() => open(() => <Delete what="variable" name={one.key} path={`variables/${part(one.key)}`} says={["Tasks that ask for it without a default fail.", "It can't be had back: what was sealed is forgotten with its key."]} then={again} />)}>Delete</button>
+                      </td>
+                    </tr>
+                  )}
+                </For>
+              </tbody>
+            </table>
+            <Found total={it().total_entries} shown={it().variables.length} />
+          </Show>
+        )}
+      </Show>
+    </>
+  );
+}
+
+function VariableForm(props: { of?: Variable; then: () => void }) {
+  const [key, setKey] = createSignal(props.of?.key ?? "");
+  const [value, setValue] = createSignal("");
+  const [what, setWhat] = createSignal(props.of?.description ?? "");
+  const go = async () => {
+    close();
+    const described = what() !== (props.of?.description ?? "") ? { description: what() || null } : {};
+    if (props.of) await act(`Change the variable ${key()}`, () => send("PATCH", `variables/${part(key())}`, { key: key(), ...(value() ? { value: value() } : {}), ...described }));
+    else await act(`Make the variable ${key()}`, () => send("POST", "variables", { key: key(), value: value(), ...described }));
+    props.then();
+  };
+  return (
+    <Dialog title={props.of ? `Change ${props.of.key}` : "New variable"} close={close}>
+      <form class="fields" onSubmit={(event) => (event.preventDefault(), void go())}>
+        <Show when={!props.of}><label class="field">Key<input required maxlength="250" value={key()} onInput={(event) => setKey(event.currentTarget.value)} /></label></Show>
+        <label class="field">Value<textarea rows="4" placeholder={props.of ? "leave empty to keep it" : ""} value={value()} onInput={(event) => setValue(event.currentTarget.value)} /></label>
+        <label class="field">What it is for<input value={what()} onInput={(event) => setWhat(event.currentTarget.value)} /></label>
+        <Buttons yes={props.of ? "Change" : "Make it"} disabled={!key()} go={() => void go()} />
+      </form>
+    </Dialog>
+  );
+}
