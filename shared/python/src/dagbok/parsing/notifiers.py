@@ -53,3 +53,24 @@ def _told(notifier: object) -> list[str]:
     # A template is rendered for a try, and this is read before there is one.
     said = [str(text).strip() for text in texts]
     return [f"{provider}:{text}" for text in said if text and "{{" not in text]
+
+
+def told_of_failures(dag: DAG) -> dict[str, list[str]]:
+    """Return whom the file names for failures: mailboxes, and whom its notifiers tell."""
+    told = {"failure_email": _failure_email(dag), "failure_notify": [_text(name) for name in notified(dag)]}
+    return {field: names for field, names in told.items() if names}
+
+
+def _failure_email(dag: DAG) -> list[str]:
+    """Return the mailboxes that are named for failures, split at commas and semicolons as Airflow does."""
+    named: set[str] = mailboxes(dag)
+    for task in dag.tasks:
+        given = task.email if task.email_on_failure else None
+        texts = [given] if isinstance(given, str) else list(given or [])
+        named.update(part.strip() for text in texts for part in str(text).replace(";", ",").split(","))
+    return sorted(_text(mailbox) for mailbox in named if mailbox)
+
+
+def _text(value: str) -> str:
+    """Return text that UTF-8 can say."""
+    return value.encode("utf-8", "replace").decode()

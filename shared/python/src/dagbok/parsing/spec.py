@@ -19,8 +19,7 @@ from dagbok.durations import plain
 from dagbok.exceptions import AirflowException, ParamValidationError
 from dagbok.parsing.deadlines import deadlines, not_watched
 from dagbok.parsing.graph import AboutTask, effective_weights, topological
-from dagbok.parsing.notifiers import mailboxes as notified_mailboxes
-from dagbok.parsing.notifiers import notified
+from dagbok.parsing.notifiers import told_of_failures
 from dagbok.parsing.watchers import watchers
 from dagbok.timezone import rfc3339
 from dagbok.tracebacks import safe_text
@@ -126,7 +125,7 @@ def _settings(dag: DAG) -> Json:
         spec["owner"] = owner
     if dag.tags:
         spec["tags"] = sorted(map(_text, dag.tags))
-    spec.update(_told_of_failures(dag))
+    spec.update(told_of_failures(dag))
     spec["schedule"] = schedule
     first, last = date_range(dag)
     if first is None and dag.catchup and dag.tasks and isinstance(dag.timetable, CRON_AND_DELTA):
@@ -201,22 +200,6 @@ def _owner(dag: DAG) -> str:
     if not said and isinstance(dag.default_args.get("owner"), str):
         said = {dag.default_args["owner"]}
     return _text(", ".join(sorted(said)))
-
-
-def _told_of_failures(dag: DAG) -> Json:
-    """Return whom the file names for failures: mailboxes, and whom its notifiers tell."""
-    told = {"failure_email": _failure_email(dag), "failure_notify": [_text(name) for name in notified(dag)]}
-    return {field: names for field, names in told.items() if names}
-
-
-def _failure_email(dag: DAG) -> list[str]:
-    """Return the mailboxes that are named for failures, split at commas and semicolons as Airflow does."""
-    named: set[str] = notified_mailboxes(dag)
-    for task in dag.tasks:
-        given = task.email if task.email_on_failure else None
-        texts = [given] if isinstance(given, str) else list(given or [])
-        named.update(part.strip() for text in texts for part in str(text).replace(";", ",").split(","))
-    return sorted(_text(mailbox) for mailbox in named if mailbox)
 
 
 def _not_carried_out(dag: DAG) -> list[Json]:
