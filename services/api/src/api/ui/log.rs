@@ -296,6 +296,8 @@ mod tests {
             leg: Leg::FIRST,
             legs: Vec::new(),
             inputs: std::collections::BTreeMap::new(),
+            failed_callbacks: Vec::new(),
+            dag_callback: None,
         }
     }
 
