@@ -163,7 +163,7 @@ def executor_replaced(folder: Path) -> None:
         wait_until("the DAG", lambda: apart.api.get("/dags/sleeper"))
         trigger(apart.api, "sleeper", "r1", set())
         wait_until("the start", lambda: "TryStarted" in str(apart.api.events()))
-        spare = apart._service("executor-9", apart.env)
+        spare = apart.service("executor-9", apart.env)
         apart.services["executor-9"] = spare.start()
         apart.services["executor-0"].kill()
         since = time.monotonic()
@@ -198,7 +198,7 @@ def executor_frozen(folder: Path) -> None:
         wait_until("the start", lambda: "TryStarted" in str(apart.api.events()))
         frozen = apart.services["executor-0"]
         frozen.send(signal.SIGSTOP)
-        spare = apart._service("executor-9", apart.env)
+        spare = apart.service("executor-9", apart.env)
         apart.services["executor-9"] = spare.start()
         wait_until("the loss", lambda: "'TryLost'" in str(apart.api.events()), LEASE + 10)
         frozen.send(signal.SIGCONT)

@@ -186,7 +186,7 @@ def test_a_callback_goes_on_elsewhere_where_its_executor_dies(tmp_path: Path) ->
         wait_until("the DAG", lambda: apart.api.get("/dags/slow"))
         apart.api.post("/dags/slow/dagRuns", {"dag_run_id": "r1", "logical_date": None}).raise_for_status()
         wait_until("the first call", lambda: facts(apart.api, "DagCallbackStarted"))
-        apart.services["executor-9"] = apart._service("executor-9", apart.env).start()
+        apart.services["executor-9"] = apart.service("executor-9", apart.env).start()
         apart.services["executor-0"].kill()
         wait_until("another call", lambda: len(facts(apart.api, "DagCallbackStarted")) == 2)
         Path(f"{tmp_path / 'witness'}.go").touch()

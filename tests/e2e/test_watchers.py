@@ -111,7 +111,7 @@ def test_on_a_broker_the_watchers_of_a_killed_triggerer_run_elsewhere(tmp_path: 
         flag = tmp_path / "witness.flag"
         flag.touch()
         wait_until("a run", lambda: ended(apart.api, 1))
-        apart.services["triggerer-9"] = apart._service("triggerer-9", apart.env).start()
+        apart.services["triggerer-9"] = apart.service("triggerer-9", apart.env).start()
         apart.services["triggerer-0"].kill()
         flag.touch()
         wait_until("another run", lambda: ended(apart.api, 2), patience=60)

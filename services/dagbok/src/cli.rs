@@ -9,6 +9,7 @@ mod providers;
 mod runs;
 mod secrets;
 mod services;
+mod tasks;
 
 use std::path::PathBuf;
 
@@ -31,9 +32,8 @@ pub(crate) use dags::{
 pub(crate) use pools::{File as PoolFile, Pool, PoolsCommand, SetPool};
 pub(crate) use providers::{Install as InstallProviders, ProvidersCommand};
 pub(crate) use runs::{
-    Alone, Callbacks, Cancel, Clear, Delete, Events, List as RunsList, ListTasks, Logs, MarkRun,
-    MarkTask, Note, NoteTask, Prune, Run, RunLogs, RunsCommand, TasksCommand, Wait, Why, WhyOf,
-    WhyRun, WhyTask, Xcoms,
+    Callbacks, Cancel, Clear, Delete, Events, List as RunsList, MarkRun, Note, OtherRuns, Prune,
+    Run, RunLogs, RunsCommand, Wait, WhyRun,
 };
 pub(crate) use secrets::{
     AddConnection, Connection, ConnectionsCommand, ExportConnections, ExportVariables, FileFormat,
@@ -43,6 +43,9 @@ pub(crate) use secrets::{
 pub(crate) use services::{
     AlertingArgs, Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone,
     TriggererArgs, UiArgs,
+};
+pub(crate) use tasks::{
+    Alone, ListTasks, Logs, MarkTask, NoteTask, TasksCommand, Why, WhyOf, WhyTask, Xcoms,
 };
 
 use crate::exit::Exit;

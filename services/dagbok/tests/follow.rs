@@ -129,7 +129,10 @@ fn an_api_that_goes_away_is_named_with_what_to_type_next() {
             format!("--api {at}/ tasks logs d r train --map-index 3 --try 1 --follow` begins");
         assert!(ran.error()["next"].as_str().unwrap().contains(&again), "{ran:?}");
     }
-    let at = api(|_| ("{\"event\":\"the line\"}\n".to_owned(), End::Broken));
+    let at = api(|path| match path {
+        log if log.contains("/logs/") => ("{\"event\":\"the line\"}\n".to_owned(), End::Broken),
+        _ => ("{}".to_owned(), End::Whole),
+    });
     let ran = Bench::new(&[]).run(&[&["--api", &at, "--json"], &FOLLOW[..]].concat());
     assert_eq!((ran.code, &ran.error()["code"]), (5, &json!("DBK0010")), "{ran:?}");
     assert_eq!(ran.error()["message"], format!("the API at {at}/ went away while it answered"));

@@ -12,6 +12,7 @@ mod hex;
 mod ids;
 mod json;
 mod record;
+mod schedule;
 mod spec;
 mod subject;
 mod time;
@@ -30,9 +31,10 @@ pub use ids::{
 };
 pub use json::{entry_json, entry_of_json};
 pub use record::{Actor, Cause, Record, RunKey, Scope, TraceContext};
+pub use schedule::{RunImmediately, Schedule, Span, Timetable};
 pub use spec::{
-    AssetWatcher, DagSpec, DagVersion, Expand, Extent, NotCarriedOut, RunImmediately, Schedule,
-    SourceLocation, Span, TaskSpec, Timetable, TriggerRule,
+    AssetWatcher, DagSpec, DagVersion, Expand, Extent, NotCarriedOut, SourceLocation, TaskSpec,
+    TriggerRule,
 };
 pub use subject::{BadSubject, escape_token, subject_of, unescape_token};
 pub use time::{Interval, Micros, Timestamp};

@@ -77,7 +77,7 @@ from airflow.operators.bash import BashOperator
 
 with DAG("gpu_fits", schedule=None, start_date=datetime(2026, 1, 1), tags=["gpu"], default_args={"owner": "research"}):
     for number in range(3):
-        BashOperator(task_id=f"fit_{number}", bash_command="sleep 600", pool="gpu")
+        BashOperator(task_id=f"fit_{number}", bash_command="sleep 86400", pool="gpu")
 """
 
 LONG = """

@@ -194,6 +194,8 @@ function Rerun(props: { of: { dag_id: string; run_id: string; task_id?: string; 
   let asking = 0;
   const look = () => {
     const mine = ++asking;
+    // What was shown is of other words than what would be done now.
+    setPreview(undefined);
     send<Shapes["RunCleared"]>("POST", path, body(true)).then(
       (done) => mine === asking && (setPreview(done.value), setFault(undefined)),
       (error: Error) => mine === asking && (setPreview(undefined), setFault(error)),

@@ -61,6 +61,9 @@ function Backfill(props: { dag: string; zone: string; from?: string | undefined;
     );
   };
   const look = () => {
+    // What was shown is of other words than what would be done now.
+    setFound(undefined);
+    asking++;
     clearTimeout(timer);
     timer = window.setTimeout(ask, 150);
   };

@@ -20,6 +20,8 @@ const FIELDS = "input, textarea, select, dialog, [contenteditable], [role=grid],
 export function listen(global: Bindings, go: Bindings) {
   let went = 0;
   const pressed = (event: KeyboardEvent) => {
+    // Something on the page took it.
+    if (event.defaultPrevented) return;
     const target = event.target as HTMLElement | null;
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
       event.preventDefault();

@@ -41,6 +41,8 @@ export function Log(props: { dag: string; run: string; task: string; map: number
   const [search, setSearch] = createSignal("");
   let box!: HTMLDivElement;
   let busy = false;
+  // The last lines were asked for while others were on their way.
+  let pending = false;
 
   const path = () => `dagbok/ui/logs/${part(props.dag)}/${part(props.run)}/${part(props.task)}/${props.number}`;
   const ask = (more: Query) => get<Window>(path(), { map_index: props.map >= 0 ? props.map : undefined, ...more });
@@ -85,6 +87,7 @@ export function Log(props: { dag: string; run: string; task: string; map: number
     box.scrollTop += place() - was;
   };
   const grow = async (which: "before" | "after", last = false) => {
+    if (busy) pending ||= last;
     if (busy || search()) return;
     const whole = to() >= (head()?.size ?? 0);
     if (which === "before" ? from() === 0 : whole && props.over && !last) return;
@@ -114,6 +117,10 @@ export function Log(props: { dag: string; run: string; task: string; map: number
       setHead((was) => joined(was, window));
     } finally {
       busy = false;
+      if (pending) {
+        pending = false;
+        void grow("after", true).catch(() => undefined);
+      }
     }
   };
   const timer = setInterval(() => {

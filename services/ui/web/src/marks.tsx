@@ -76,6 +76,8 @@ function MarkTask(props: { of: Of; to: "success" | "failed" | "skipped" }) {
   let asking = 0;
   const look = () => {
     const mine = ++asking;
+    // What was shown is of other words than what would be done now.
+    setFound(undefined);
     send<Shapes["TaskInstanceCollection"]>("PATCH", `${taskPath(of)}/dry_run`, body()).then(
       (done) => mine === asking && (setFound(done.value), setFault(undefined)),
       (error: Error) => mine === asking && (setFound(undefined), setFault(error)),

@@ -139,7 +139,7 @@ export function Menu(props: { of: { text: string; go: () => unknown }[] }) {
   onMount(() => document.addEventListener("pointerdown", shut));
   onCleanup(() => document.removeEventListener("pointerdown", shut));
   return (
-    <details ref={element} class="menu" onKeyDown={(event) => event.key === "Escape" && element.open && (event.stopPropagation(), (element.open = false), element.querySelector("summary")?.focus())}>
+    <details ref={element} class="menu" onKeyDown={(event) => event.key === "Escape" && element.open && (event.preventDefault(), (element.open = false), element.querySelector("summary")?.focus())}>
       <summary class="button">More</summary>
       <div>
         <For each={props.of}>{(one) => <button type="button" onClick={() => ((element.open = false), one.go())}>{one.text}</button>}</For>

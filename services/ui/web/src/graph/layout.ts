@@ -3,7 +3,7 @@ import type { GraphModel } from "./model";
 import type { Laid, Wanted } from "./shapes";
 
 const kept = new Map<string, Promise<Laid>>();
-const waiting = new Map<string, (laid: Laid) => void>();
+const waiting = new Map<string, { done: (laid: Laid) => void; failed: (why: Error) => void }>();
 /** Layouts that are kept. */
 const MOST = 40;
 let worker: Worker | undefined;
@@ -24,12 +24,17 @@ export function laidOut(model: GraphModel): Promise<Laid> {
   if (found) return found;
   if (!worker) {
     worker = new Worker(new URL("./layout.worker.ts", import.meta.url), { type: "module" });
-    worker.onmessage = (event: MessageEvent<Laid>) => {
-      waiting.get(event.data.key)?.(event.data);
-      waiting.delete(event.data.key);
+    worker.onmessage = (event: MessageEvent<Laid | { key: string; why: string }>) => {
+      const { data } = event;
+      const asker = waiting.get(data.key);
+      waiting.delete(data.key);
+      if ("why" in data) {
+        kept.delete(data.key);
+        asker?.failed(new Error(data.why));
+      } else asker?.done(data);
     };
   }
-  const made = new Promise<Laid>((resolve) => waiting.set(key, resolve));
+  const made = new Promise<Laid>((done, failed) => waiting.set(key, { done, failed }));
   worker.postMessage({ ...wanted, key } satisfies Wanted);
   kept.set(key, made);
   const oldest = kept.keys().next().value;

@@ -9,7 +9,15 @@ const PAD = 12;
 const TITLE = 15;
 
 self.onmessage = (event: MessageEvent<Wanted>) => {
-  const { key, nodes, edges, boxes } = event.data;
+  try {
+    self.postMessage(laidOut(event.data));
+  } catch (error) {
+    // The library calls itself for each step of the longest way.
+    self.postMessage({ key: event.data.key, why: error instanceof Error ? error.message : String(error) });
+  }
+};
+
+function laidOut({ key, nodes, edges, boxes }: Wanted): Laid {
   const graph = new Graph({ compound: boxes.length > 0 });
   const ranker = nodes.length <= EXACT ? "network-simplex" : "tight-tree";
   graph.setGraph({ rankdir: "LR", nodesep: boxes.length ? 22 : 10, ranksep: 44, edgesep: 8, marginx: PAD, marginy: PAD, ranker });
@@ -45,5 +53,5 @@ self.onmessage = (event: MessageEvent<Wanted>) => {
     }),
     edges: edges.map(([from, to]) => ((graph.edge(from, to) as { points?: { x: number; y: number }[] }).points ?? []).flatMap(({ x, y }) => [x, y + highest])),
   };
-  self.postMessage(laid);
-};
+  return laid;
+}

@@ -49,7 +49,10 @@ export function groupsOf(tasks: readonly GraphTask[]): string[] {
  * downstreams are as many and alike in turn (colour refinement).
  */
 function likeness(tasks: readonly GraphTask[], downstream: readonly number[][]): number[] {
-  let colours = intern(tasks.map((task) => `${task.group}|${task.operator}|${task.mapped}`));
+  // How far from the roots and from the leaves: the links of a long chain are not alike.
+  const depth = longest(tasks.map((task) => task.upstream));
+  const height = longest(downstream);
+  let colours = intern(tasks.map((task, at) => `${task.group}|${task.operator}|${task.mapped}|${depth[at]}|${height[at]}`));
   for (let round = 0, kinds = 0; round < 12; round++) {
     const of = (places: readonly number[]) => places.map((at) => colours[at]).sort((a, b) => (a ?? 0) - (b ?? 0)).join();
     colours = intern(tasks.map((task, at) => `${colours[at]}|${of(task.upstream)}|${of(downstream[at] ?? [])}`));
@@ -58,6 +61,25 @@ function likeness(tasks: readonly GraphTask[], downstream: readonly number[][]):
     kinds = now;
   }
   return colours;
+}
+
+/** Of each place how many steps its longest way has; places come in no order, and a circle ends a way. */
+function longest(next: readonly (readonly number[])[]): number[] {
+  const far: number[] = next.map(() => -1);
+  for (let root = 0; root < next.length; root++) {
+    const stack = [root];
+    while (stack.length) {
+      const at = stack[stack.length - 1] as number;
+      if ((far[at] ?? 0) === -1) {
+        far[at] = -2;
+        for (const to of next[at] ?? []) if (far[to] === -1) stack.push(to);
+      } else {
+        if (far[at] === -2) far[at] = Math.max(0, ...(next[at] ?? []).map((to) => Math.max(0, far[to] ?? 0) + 1));
+        stack.pop();
+      }
+    }
+  }
+  return far;
 }
 
 function intern(keys: string[]): number[] {

@@ -40,8 +40,10 @@ export default function Graph(props: GraphProps) {
   // States change with every patch; what is drawn of the DAG does not.
   const shape = createMemo(() => props.tasks, undefined, { equals: (a, b) => JSON.stringify(a) === JSON.stringify(b) });
   const model = createMemo(() => build(shape(), closed()));
-  const [laid] = createResource(model, async (made) => ({ model: made, ...(await laidOut(made)) }));
-  const now = () => laid.latest;
+  const [laid] = createResource(model, (made) =>
+    laidOut(made).then((places) => ({ places: { model: made, ...places }, why: undefined }), (error: Error) => ({ places: undefined, why: error.message })),
+  );
+  const now = () => laid.latest?.places;
   const states = () => props.states ?? [];
   const looks = createMemo<Look[]>(() =>
     (now()?.model.nodes ?? []).map((node) => {
@@ -288,15 +290,16 @@ export default function Graph(props: GraphProps) {
         role="application"
         aria-label={`Graph of ${shape().length} tasks. Arrow keys move, Enter opens, square brackets go to failures, plus and minus zoom. The list of tasks has the same as a table.`}
         onKeyDown={press}
-        onFocus={() => (focus() && at(focus()) >= 0 ? go(focus()) : go(chosen() ?? failing()[0] ?? now()?.model.nodes[0]?.id))}
+        onFocus={() => !dragging && (focus() && at(focus()) >= 0 ? go(focus()) : go(chosen() ?? failing()[0] ?? now()?.model.nodes[0]?.id))}
         onBlur={() => setFocus((was) => was)}
         onPointerDown={down}
         onPointerMove={moved}
         onPointerUp={up}
+        onPointerCancel={() => (dragging = undefined)}
         onPointerLeave={() => setHover(undefined)}
       >
         <canvas ref={canvas} class={hover() ? "over" : ""} aria-hidden="true" />
-        <Show when={!now()}><p class="nothing">Laid out in a moment…</p></Show>
+        <Show when={!now()}><p class="nothing">{laid.latest?.why ? `It is too large to be laid out here (${laid.latest.why}); the list of tasks has all of it.` : "Laid out in a moment…"}</p></Show>
       </div>
       <Show when={strip().length}>
         <section class="heat" aria-label={`${strip().length} tasks that are alike`}>

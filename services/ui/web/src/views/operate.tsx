@@ -80,7 +80,16 @@ function PoolForm(props: { pool?: Pool }) {
   const go = () => {
     close();
     const body = { slots: Number(slots()), description: what(), include_deferred: deferred() };
-    if (props.pool) void act(`Change the pool ${name()}`, () => send("PATCH", `pools/${part(name())}`, body));
+    const was = props.pool;
+    // Only what is another than it was: what somebody else changed meanwhile stays.
+    const changed = {
+      ...(body.slots !== was?.slots ? { slots: body.slots } : {}),
+      ...(body.description !== (was?.description ?? "") ? { description: body.description } : {}),
+      ...(body.include_deferred !== (was?.include_deferred ?? false) ? { include_deferred: body.include_deferred } : {}),
+    };
+    if (was) {
+      if (Object.keys(changed).length) void act(`Change the pool ${name()}`, () => send("PATCH", `pools/${part(name())}`, changed));
+    }
     else void act(`Make the pool ${name()}`, () => send("POST", "pools", { name: name(), ...body }));
   };
   const fewer = () => props.pool !== undefined && Number(slots()) >= 0 && Number(slots()) < props.pool.running + props.pool.queued;
@@ -89,7 +98,7 @@ function PoolForm(props: { pool?: Pool }) {
       <form class="fields" onSubmit={(event) => (event.preventDefault(), go())}>
         <Show when={!props.pool}><label class="field">Name<input required maxlength="256" value={name()} onInput={(event) => setName(event.currentTarget.value)} /></label></Show>
         <label class="field">Slots, or -1 for no limit<input type="number" required min="-1" value={slots()} onInput={(event) => setSlots(event.currentTarget.value)} /></label>
-        <label class="field">What it is for<input value={what()} onInput={(event) => setWhat(event.currentTarget.value)} /></label>
+        <Show when={props.pool?.name !== "default_pool"}><label class="field">What it is for<input value={what()} onInput={(event) => setWhat(event.currentTarget.value)} /></label></Show>
         <div class="choices"><label><input type="checkbox" checked={deferred()} onChange={(event) => setDeferred(event.currentTarget.checked)} /> tasks that are deferred take up its slots too</label></div>
         <Show when={fewer()}><p class="note">More slots are held than it then has: tries that hold them go on, and no other begins until enough are free.</p></Show>
         <Buttons yes={props.pool ? "Change" : "Make it"} disabled={!name() || slots() === ""} go={go} />
