@@ -261,7 +261,7 @@ async fn sealed(
     state: &ApiState,
     caller: Caller,
     sent: &[u8],
-    set: impl Fn(&MasterKey) -> SecretChange,
+    make: impl Fn(&MasterKey) -> SecretChange,
 ) -> Result<(), ApiError> {
     let mut looks = LOOKS;
     loop {
@@ -272,7 +272,7 @@ async fn sealed(
             let told = master.fingerprint(b"request", sent);
             *key = format!("{told} {key}");
         }
-        match change(state, caller, set(master)).await {
+        match change(state, caller, make(master)).await {
             Err(ApiError::KeyRetired(_)) if looks > 1 => looks -= 1,
             done => return done,
         }
