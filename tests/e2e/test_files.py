@@ -68,7 +68,7 @@ def test_what_only_an_installation_has_keeps_no_test_waiting(tmp_path: Path) -> 
 def test_what_is_not_carried_out_is_shown_with_its_line(tmp_path: Path, dags: Path) -> None:
     text = GOOD.replace("schedule=None", "schedule=None, sla_miss_callback=print")
     file = write_dag(dags, "calls.py", text)
-    words = "line 4: sla_miss_callback is not called: no SLA is watched"
+    words = "line 4: sla_miss_callback is not called: alerting tells of a missed sla"
     assert words in Cli().run("dags", "show", str(file)).stdout
     assert words in Cli().run("dags", "test", str(file)).stderr
     with standalone(tmp_path, dags) as running:
