@@ -211,6 +211,18 @@ fn each_kind_of_deadline_has_its_time() {
 }
 
 #[test]
+fn a_deadline_that_is_past_when_it_is_set_is_told_at_once() {
+    let late = deadline(None, DeadlineFrom::IntervalEnd, Micros(-MINUTE.0));
+    let mut world = world(&[late], &tasks());
+    // Whoever has looked once looks at what changes from then on.
+    wait(&mut world, MINUTE);
+    assert!(open(&world, Rule::DeadlineMissed).is_none());
+    begin(&mut world, 1);
+    wait(&mut world, Micros::from_secs(1));
+    assert!(open(&world, Rule::DeadlineMissed).is_some());
+}
+
+#[test]
 fn another_run_that_misses_its_deadline_is_told_again() {
     let mut world = world(&[deadline(None, DeadlineFrom::QueuedAt, HOUR)], &tasks());
     let first = begin(&mut world, 0);

@@ -99,7 +99,15 @@ impl Watch {
     fn add_due(&mut self, rule: Rule, run: &RunKey, due: Due) {
         let Some(known) = self.runs.get_mut(run) else { return };
         known.dues.push((rule, due.clone()));
-        self.dues.add(rule, &run.dag_id, due);
+        self.put_due(rule, &run.dag_id, due);
+    }
+
+    fn put_due(&mut self, rule: Rule, dag_id: &DagId, due: Due) {
+        // What is past when it is set is news: no look at what comes due finds it.
+        if due.at <= self.looked_at.max(self.last_at) {
+            self.touched.note(|| (rule, AlertScope::Dag(dag_id.clone())));
+        }
+        self.dues.add(rule, dag_id, due);
     }
 
     /// What was waited for came, or is waited for no more.
@@ -177,7 +185,7 @@ impl Watch {
             self.drop_due(Rule::Stale, dag_id, &before);
         }
         if let Some(now) = now {
-            self.dues.add(Rule::Stale, dag_id, now);
+            self.put_due(Rule::Stale, dag_id, now);
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) async fn show(context: &Context, args: &Run) -> Outcome {
     let tasks = tasks_of(&api, dag_id, run_id).await?;
     let path = ["dagbok", "runs", dag_id, run_id, "changes"];
     let changes: RunChangeCollection = api.get(&path, &[]).await?;
-    let path = ["dagbok", "callbacks", &args.dag_id, &args.run_id];
+    let path = ["dagbok", "callbacks", dag_id, run_id];
     let called: DagCallbackCollection = api.get(&path, &[]).await?;
     let out = context.out;
     if out.is_json() {
