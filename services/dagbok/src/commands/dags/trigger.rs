@@ -28,7 +28,6 @@ pub(crate) async fn trigger(context: &Context, args: &Trigger) -> Outcome {
     let sent: Sent<RunResponse> =
         api.send(Method::POST, &["dags", dag_id, "dagRuns"], &body).await?;
     let out = context.out;
-    let unnamed = "the API did not say which run was made";
     let (run_id, state) = match &sent {
         Sent::Done(run) => (run.dag_run_id.as_str(), run.state.as_str()),
         Sent::Accepted(accepted) => {
@@ -36,7 +35,7 @@ pub(crate) async fn trigger(context: &Context, args: &Trigger) -> Outcome {
         }
     };
     if run_id.is_empty() {
-        return Err(Failure::new(Code::ApiFailed, unnamed));
+        return Err(Failure::new(Code::ApiFailed, "the API did not say which run was made"));
     }
     if args.wait && out.is_json() {
         out.note(&format!("{dag_id} {run_id} is waited for"));

@@ -17,9 +17,6 @@ use crate::{
     output::{Table, seconds_text, state_style, styled},
 };
 
-/// Tasks that one question brings.
-const PAGE: usize = 1_000;
-
 pub(crate) async fn show(context: &Context, args: &Run) -> Outcome {
     let api = Api::of(context).await?;
     let Run { dag_id, run_id } = &handles::run(context, &api, args, For::Reading).await?;
@@ -125,17 +122,8 @@ fn why(run: &RunResponse, tasks: &[TaskInstance]) -> Option<String> {
 }
 
 async fn tasks_of(api: &Api, dag_id: &str, run_id: &str) -> Result<Vec<TaskInstance>, Failure> {
-    let mut all = Vec::new();
-    loop {
-        let query = [("limit", PAGE.to_string()), ("offset", all.len().to_string())];
-        let path = ["dags", dag_id, "dagRuns", run_id, "taskInstances"];
-        let page: TaskInstanceCollection = api.get(&path, &query).await?;
-        let last = page.task_instances.is_empty();
-        all.extend(page.task_instances);
-        if last || all.len() >= page.total_entries {
-            return Ok(all);
-        }
-    }
+    let path = ["dags", dag_id, "dagRuns", run_id, "taskInstances"];
+    api.all(&path, |page: TaskInstanceCollection| (page.task_instances, page.total_entries)).await
 }
 
 /// Tasks of a run as a table.

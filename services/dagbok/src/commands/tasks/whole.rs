@@ -17,18 +17,10 @@ use crate::{
 pub(crate) async fn of_run(context: &Context, args: &RunLogs) -> Outcome {
     let api = Api::of(context).await?;
     let Run { dag_id, run_id } = &handles::run(context, &api, &args.run, For::Reading).await?;
-    let mut tasks = Vec::new();
-    loop {
-        let mut query = vec![("limit", "1000".to_owned()), ("offset", tasks.len().to_string())];
-        query.extend(args.failed.then(|| ("state", "failed".to_owned())));
-        let path = ["dags", dag_id, "dagRuns", run_id, "taskInstances"];
-        let page: TaskInstanceCollection = api.get(&path, &query).await?;
-        let is_last = page.task_instances.is_empty();
-        tasks.extend(page.task_instances);
-        if is_last || tasks.len() >= page.total_entries {
-            break;
-        }
-    }
+    let path = ["dags", dag_id, "dagRuns", run_id, "taskInstances"];
+    let wanted: Vec<_> = args.failed.then(|| ("state", "failed".to_owned())).into_iter().collect();
+    let page = |page: TaskInstanceCollection| (page.task_instances, page.total_entries);
+    let mut tasks = api.all_of(&path, &wanted, page).await?;
     tasks.retain(|task: &TaskInstance| task.try_number > 0);
     tasks.sort_by_key(|task| task.start_date.map(|at| at.0));
     if tasks.is_empty() {
