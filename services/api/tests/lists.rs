@@ -10,7 +10,7 @@ use dagbok_api::model::{
     lists::{
         COUNTED, IN_HAND, Keep, LOOKED, Range, RunAsk, RunBy, RunField, RunOrder, Scope, Value,
     },
-    rows::{RunRow, RunState},
+    rows::{LastRun, RunRow, RunState},
 };
 use dagbok_events::{
     Actor, Fact, Micros, Record, RunCreated, RunFailed, RunId, RunStarted, RunSucceeded, RunType,
@@ -136,6 +136,19 @@ async fn lists_are_what_sorting_everything_gives() {
         let model = folded(&records(seed, 300)).await;
         let store = model.store();
         let mut dice = Dice::new(seed + 77);
+        for dag in store.dags().unwrap() {
+            let runs = store.runs(Some(&dag.dag_id)).unwrap();
+            let last = runs.into_iter().max_by_key(|run| run.created_seq);
+            assert_eq!(store.newest_run(&dag).unwrap(), last, "seed {seed}");
+            match (dag.last_run, last) {
+                (LastRun::Is { seq, state, start_date }, Some(run)) => {
+                    let is = (run.created_seq, run.state, RunField::StartDate.of(&run));
+                    assert_eq!((seq, state, Value::from(start_date)), is, "seed {seed}");
+                }
+                (LastRun::None, None) | (LastRun::Deleted, _) => {}
+                (row, run) => panic!("seed {seed}: {row:?} of {run:?}"),
+            }
+        }
         for _ in 0..60 {
             let ask = ask(&mut dice);
             let keep = |run: &RunRow| run.run_id.as_str() != "two";

@@ -1,5 +1,6 @@
 //! DAGs, their versions and tasks.
 use axum::{Json, extract::State};
+use dagbok_events::Timestamp;
 use dagbok_protocol::CommandBody;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -14,8 +15,8 @@ use super::{
 };
 use crate::{
     model::{
-        Store,
-        rows::{DagRow, RunRow, RunState},
+        Store, StoreError,
+        rows::{DagRow, LastRun, RunState},
     },
     shapes::{
         DagCollection, DagDetails, DagPatch, DagResponse, DagVersionCollection, Detail,
@@ -95,15 +96,15 @@ impl DagQuery {
             && self.has_import_errors.is_none_or(|has| dag.has_import_error == has)
             && self
                 .last_dag_run_state
-                .is_none_or(|state| dag.last_run.as_ref().map(|run| run.state) == Some(state))
+                .is_none_or(|state| dag.last_run.is_some_and(|(last, _)| last == state))
     }
 }
 
 /// A DAG as far as lists must know it to find their page.
 struct Candidate {
     row: DagRow,
-    /// Read only where it is asked for.
-    last_run: Option<RunRow>,
+    /// The last run's state and when it began; read only where it is asked for.
+    last_run: Option<(RunState, Option<Timestamp>)>,
     has_import_error: bool,
 }
 
@@ -114,15 +115,25 @@ impl Candidate {
 }
 
 fn sort_key(dag: &Candidate, field: &'static str) -> SortKey {
-    let last = dag.last_run.as_ref();
     match field {
         "dag_display_name" => dag.name().into(),
         "is_paused" => SortKey::Number(f64::from(u8::from(dag.row.paused))),
         "next_dagrun" => dag.row.expected.as_ref().and_then(|run| run.due).into(),
-        "last_run_state" => last.map_or(SortKey::Nothing, |run| run.state.word().into()),
-        "last_run_start_date" => last.and_then(|run| run.start_date).into(),
+        "last_run_state" => dag.last_run.map_or(SortKey::Nothing, |(state, _)| state.word().into()),
+        "last_run_start_date" => dag.last_run.and_then(|(_, start_date)| start_date).into(),
         _ => dag.row.dag_id.as_str().into(),
     }
+}
+
+fn last_run(
+    store: &Store,
+    dag: &DagRow,
+) -> Result<Option<(RunState, Option<Timestamp>)>, StoreError> {
+    Ok(match dag.last_run {
+        LastRun::None => None,
+        LastRun::Is { state, start_date, .. } => Some((state, start_date)),
+        LastRun::Deleted => store.newest_run(dag)?.map(|run| (run.state, run.start_date)),
+    })
 }
 
 /// Every DAG that is wanted.
@@ -141,7 +152,7 @@ pub(crate) async fn list(
         let mut all = Vec::new();
         for row in store.dags()? {
             if query.wants_row(&row) {
-                let last_run = if by_last_run { store.newest_run(&row)? } else { None };
+                let last_run = if by_last_run { last_run(store, &row)? } else { None };
                 let has_import_error =
                     query.has_import_errors.is_some() && store.import_error(&row.file)?.is_some();
                 all.push(Candidate { row, last_run, has_import_error });

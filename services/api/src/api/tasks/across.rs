@@ -1,7 +1,7 @@
 //! Task instances over many runs.
-use std::{iter::from_fn, sync::Arc};
+use std::{cmp::Reverse, collections::BinaryHeap, iter::from_fn, sync::Arc};
 
-use dagbok_events::DagId;
+use dagbok_events::{DagId, Micros, Timestamp};
 
 use super::{
     super::{
@@ -18,7 +18,7 @@ use crate::{
         lists::{
             RunAsk, RunBy, RunField, RunOrder, Scope, State, TASKS_IN_HAND, TASKS_OF_RUN_IN_HAND,
         },
-        rows::{RunRow, TaskInstanceState},
+        rows::{RunRow, RunState, TaskInstanceState},
     },
     shapes::{ListExtra, TaskInstanceCollection},
 };
@@ -54,6 +54,13 @@ pub(super) fn across(
     if total <= TASKS_IN_HAND {
         let runs = store.runs_having(dag_id.as_ref(), &states, false);
         return picked(store, runs, query, &orders, page);
+    }
+    if let Some(order) = orders.first()
+        && order.down
+        && matches!(order.field, "start_date" | "end_date" | "queued_when")
+    {
+        let total = query.asks_only_for_states().then_some(total);
+        return latest(store, dag_id, query, &orders, (page, total));
     }
     match orders.first() {
         None | Some(Order { field: "id", .. }) => {
@@ -146,6 +153,97 @@ fn picked(
     sort(&mut all, orders, sort_key);
     let (found, total) = page.cut(all);
     Ok(collection(&found, total, ListExtra { total_is_exact: complete, complete }))
+}
+
+/// The instances with the latest dates first, of the runs that changed last: no date of a task is later than
+/// its run's last change, but by what clocks were apart.
+fn latest(
+    store: &Store,
+    dag_id: Option<DagId>,
+    query: &InstanceQuery,
+    orders: &[Order],
+    (page, total): (Page, Option<usize>),
+) -> Result<TaskInstanceCollection, ApiError> {
+    let astray = Micros(store.totals()?.astray_micros);
+    let (wanted, field) = (page.offset + page.limit, orders[0].field);
+    let scope = dag_id.map_or(Scope::All, |dag_id| Scope::Dags(vec![dag_id]));
+    let (mut looked, mut all, mut complete, mut over) = (0, Vec::new(), true, true);
+    // The dates that are the latest so far, as many as the page ends with.
+    let mut best = BinaryHeap::new();
+    let running = by_last_change(store, scope.clone(), vec![RunState::Running]);
+    let others = [RunState::Queued, RunState::Success, RunState::Failed];
+    let others = by_last_change(store, scope, others.to_vec());
+    for run in running.chain(others) {
+        let run = run?;
+        // Those that run change with each record: all of them come first, whenever they changed.
+        let latest = run.updated_at.plus(astray);
+        let beaten = best.peek().is_some_and(|Reverse(last)| latest < *last);
+        if run.state != RunState::Running && best.len() >= wanted && beaten {
+            over = false;
+            break;
+        }
+        if looked >= TASKS_IN_HAND {
+            (over, complete) = (false, false);
+            break;
+        }
+        looked += 1;
+        if !query.wants_run(&run) {
+            continue;
+        }
+        let (of_run, whole) = InstanceView::of_run(store, &Arc::new(run), TASKS_OF_RUN_IN_HAND)?;
+        complete &= whole;
+        looked += of_run.len();
+        for one in of_run.into_iter().filter(|one| query.wants(one)) {
+            best.extend(date_of(&one, field).map(Reverse));
+            if best.len() > wanted {
+                best.pop();
+            }
+            all.push(one);
+        }
+    }
+    sort(&mut all, orders, sort_key);
+    let (found, seen) = page.cut(all);
+    let extra = ListExtra { total_is_exact: total.is_some() || over && complete, complete };
+    Ok(collection(&found, total.unwrap_or(seen), extra))
+}
+
+/// The date that instances are ordered by.
+fn date_of(one: &InstanceView, field: &str) -> Option<Timestamp> {
+    match field {
+        "start_date" => one.start_date(),
+        "end_date" => one.end_date(),
+        _ => one.attempt().map(|attempt| attempt.queued_at),
+    }
+}
+
+/// Runs in these states, those that changed last first.
+fn by_last_change(
+    store: &Store,
+    scope: Scope,
+    states: Vec<RunState>,
+) -> impl Iterator<Item = Result<RunRow, StoreError>> + '_ {
+    let mut ask = RunAsk {
+        orders: vec![RunOrder { by: RunBy::Field(RunField::UpdatedAt), down: true }],
+        take: 32,
+        states,
+        ..RunAsk::all(scope)
+    };
+    let mut page = Vec::new().into_iter();
+    from_fn(move || {
+        if page.len() == 0 && ask.take > 0 {
+            match store.list_runs(&ask, None) {
+                Ok(found) => page = found.page.into_iter(),
+                Err(error) => {
+                    ask.take = 0;
+                    return Some(Err(error));
+                }
+            }
+            // The next pages are larger: what is before a page is passed over again.
+            ask.skip += ask.take;
+            ask.take *= 2;
+        }
+        page.next().map(Ok)
+    })
 }
 
 /// Runs in the order in which what is asked for is likely to come first.

@@ -8,7 +8,7 @@ use dagbok_protocol::Ahead;
 use super::{Context, asset};
 use crate::model::{
     Overlay, StoreError, keys,
-    rows::{DagRow, ImportErrorRow, MissedRow, PauseRow, TotalsRow, VersionRow},
+    rows::{DagRow, ImportErrorRow, LastRun, MissedRow, PauseRow, TotalsRow, VersionRow},
 };
 
 pub(super) fn registered(
@@ -41,6 +41,7 @@ pub(super) fn registered(
         ahead: Ahead::default(),
         missed: None,
         totals: TotalsRow::default(),
+        last_run: LastRun::None,
     });
     next.version = *version;
     next.registered_at = context.at;

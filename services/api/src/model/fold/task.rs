@@ -9,6 +9,7 @@ use dagbok_events::{
 use super::{
     Context,
     counted::{change, known_run},
+    run::went_astray,
 };
 use crate::model::{
     Overlay, StoreError, keys,
@@ -436,6 +437,7 @@ pub(super) fn change_try(
     number: TryNumber,
     change_it: impl FnOnce(&mut TryRow),
 ) -> Done {
+    let mut latest = None;
     change(rows, context, task_id, map_index, |row| {
         let newest = row.attempt.as_ref().map(|attempt| attempt.number);
         if newest > Some(number) {
@@ -447,6 +449,8 @@ pub(super) fn change_try(
         if let Some(attempt) = &mut row.attempt {
             change_it(attempt);
             row.state = attempt.state;
+            latest = attempt.started_at.max(attempt.ended_at);
         }
-    })
+    })?;
+    latest.map_or(Ok(()), |latest| went_astray(rows, latest.since(context.at)))
 }

@@ -5,7 +5,7 @@ use dagbok_rows::{StoreError, key};
 use super::{
     super::{
         Store, keys,
-        rows::{DagRow, RunOrderRow, RunRow, RunState, TotalsRow},
+        rows::{DagRow, LastRun, RunOrderRow, RunRow, RunState, TotalsRow},
     },
     COUNTED, COUNTED_READ, IN_HAND, LOOKED,
     ask::{Keep, Listed, Range, RunAsk, RunBy, RunOrder, STATES, Scope, TYPES},
@@ -330,7 +330,11 @@ impl Store {
 
     /// The newest run of a DAG, by the order of making.
     pub fn newest_run(&self, dag: &DagRow) -> Result<Option<RunRow>, StoreError> {
-        let mut newest = None;
+        let mut newest = match dag.last_run {
+            LastRun::None => return Ok(None),
+            LastRun::Is { seq, .. } => return self.run_at(seq),
+            LastRun::Deleted => None,
+        };
         for (state, of) in dag.totals.runs.keys() {
             let prefix = part(Some(&dag.dag_id), RunField::Id, *state, *of);
             if let Some(key) = self.keys(&prefix).next_back() {

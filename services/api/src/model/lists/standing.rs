@@ -2,14 +2,14 @@
 //! for each record.
 use std::collections::BTreeSet;
 
-use dagbok_events::{DagId, RunKey, RunType};
+use dagbok_events::{DagId, RunKey, RunType, Timestamp};
 use dagbok_rows::{Has, Key, Row, StoreError};
 
 use super::{
     super::{
         Overlay, keys,
         rows::{
-            DagRow, RunHavingRow, RunIndexRow, RunOrderRow, RunRow, RunState, Tables,
+            DagRow, LastRun, RunHavingRow, RunIndexRow, RunOrderRow, RunRow, RunState, Tables,
             TaskInstanceState, TotalsRow,
         },
     },
@@ -49,6 +49,16 @@ impl Standing {
             values: RunField::ALL.map(value),
             tasks,
         }
+    }
+
+    /// What its DAG's row has of it, where it is the last one.
+    fn last(&self) -> LastRun {
+        let start = RunField::ALL.iter().zip(&self.values).find(|(it, _)| **it == RunField::StartDate);
+        let start_date = match start {
+            Some((_, Value::Number(at))) => Some(Timestamp(*at)),
+            _ => None,
+        };
+        LastRun::Is { seq: self.seq, state: self.state, start_date }
     }
 
     /// Its keys in the index.
@@ -117,13 +127,15 @@ pub(in super::super) fn moved(
         }
     }
     let of = |standing: Option<&Standing>| standing.map(|it| (it.state, it.run_type));
-    if of(before) == of(after) && !tasks_differ {
+    let last = |standing: Option<&Standing>| standing.map(Standing::last);
+    if of(before) == of(after) && last(before) == last(after) && !tasks_differ {
         return Ok(());
     }
     let totals = rows.edit::<TotalsRow>(keys::totals())?.get_or_insert_default();
     totals.count(before, after);
     if let Some(dag) = rows.edit::<DagRow>(keys::dag(dag_id))? {
         dag.totals.count(before, after);
+        dag.last_run = dag.last_run.followed(before, after);
     }
     Ok(())
 }
@@ -139,6 +151,20 @@ fn change_keys<R: Row + Default>(
     }
     for key in after.difference(&before) {
         rows.add(key.clone(), R::default());
+    }
+}
+
+impl LastRun {
+    /// What it is once a run has come from where it stood to where it stands.
+    fn followed(self, before: Option<&Standing>, after: Option<&Standing>) -> Self {
+        match (self, before, after) {
+            (Self::Is { seq, .. }, _, Some(now)) if now.seq < seq => self,
+            // What was deleted may have been the only one: a run that is older than it is none of ours to judge.
+            (Self::Deleted, Some(then), Some(now)) if then.seq == now.seq => self,
+            (_, _, Some(now)) => now.last(),
+            (Self::Is { seq, .. }, Some(then), None) if then.seq == seq => Self::Deleted,
+            (_, _, None) => self,
+        }
     }
 }
 

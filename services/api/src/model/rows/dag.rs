@@ -5,7 +5,7 @@ use dagbok_events::{
 use dagbok_protocol::Ahead;
 use serde::{Deserialize, Serialize};
 
-use super::TotalsRow;
+use super::{RunState, TotalsRow};
 
 /// A DAG, without its tasks: those are in its [`VersionRow`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +46,29 @@ pub struct DagRow {
     /// Its runs and their tasks, counted.
     #[serde(default)]
     pub totals: TotalsRow,
+    /// The run that was made last.
+    #[serde(default)]
+    pub last_run: LastRun,
+}
+
+/// The run of a DAG that was made last: enough of it for lists of DAGs, which must not read a run for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LastRun {
+    /// It has none.
+    #[default]
+    None,
+    /// This one.
+    Is {
+        /// The sequence of the record that made it.
+        seq: u64,
+        /// Its state.
+        state: RunState,
+        /// When it began.
+        start_date: Option<Timestamp>,
+    },
+    /// That one was deleted: which is the last now says the index, until another is made.
+    Deleted,
 }
 
 /// That a DAG was paused.

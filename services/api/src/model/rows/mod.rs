@@ -17,7 +17,7 @@ pub use asset::{
     QueuedAssetRow, QueuedForRow, RunAssetsRow,
 };
 pub use backfill::{BackfillEnd, BackfillOfDagRow, BackfillPauseRow, BackfillRow};
-pub use dag::{DagRow, ImportErrorRow, MissedRow, PauseRow, VersionRow};
+pub use dag::{DagRow, ImportErrorRow, LastRun, MissedRow, PauseRow, VersionRow};
 pub use run::{
     EarlierVersion, GoneRow, RefusedRow, RunChangeRow, RunEnd, RunHavingRow, RunIndexRow,
     RunInputRow, RunOrderRow, RunRow, RunState, SeqsRow, Stretch, TaskChangeRow, TotalsRow,
@@ -31,7 +31,7 @@ pub use task::{
 
 /// The version of the rows and of the rules that make them: raise it with any change of either, and
 /// every read model is rebuilt at its next start.
-pub const VERSION: u32 = 17;
+pub const VERSION: u32 = 18;
 
 dagbok_rows::tables! {
     /// Every table of the read model.

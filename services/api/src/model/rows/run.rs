@@ -271,6 +271,10 @@ pub struct TotalsRow {
     /// Executors that have left; over all DAGs only.
     #[serde(default)]
     pub executors_left: u64,
+    /// How much later than the last change of its run a date of a task was at most, by another machine's clock or by
+    /// one that was set back, in microseconds; over all DAGs only.
+    #[serde(default)]
+    pub astray_micros: i64,
 }
 
 impl TotalsRow {
