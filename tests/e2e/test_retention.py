@@ -261,6 +261,13 @@ def test_what_would_go_is_shown_before_it_does(running: Standalone, dags: Path) 
     done = running.cli.json("prune", "--keep-runs", "1", "--yes")
     assert (done["dry_run"], done["runs"]) == (False, 2)
     assert runs(running) == ["r3"]
+    young = running.cli.json("prune", "--dry-run")["unnamed"]
+    assert (young["blobs"], young["of"]) == (0, len(blobs(running))), "nobody can be about to name them"
+    for file in blobs(running).values():
+        os.utime(file, (time.time() - 3 * DAY,) * 2)
+    unnamed = running.cli.json("prune", "--dry-run")["unnamed"]
+    assert unnamed["blobs"] == 2, "the logs of two runs: their value is the third's too"
+    assert f"files that nothing names: {unnamed['blobs']} of" in running.cli.ok("prune", "--dry-run")
     assert running.cli.json("prune", "--older-than", "0s", "--yes")["runs"] == 1
     assert runs(running) == []
 

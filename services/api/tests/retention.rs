@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use dagbok_api::retention::{Forgetting, OldVersions, Plan, Rules, sweep};
+use dagbok_api::retention::{Forgetting, OldVersions, Plan, Rules, Sweep, sweep};
 use dagbok_events::{
     DagDisappeared, DagForgotten, DagVersionsForgotten, Digest, ExecutorLeft, Fact, ForeignReport,
     HistoryForgotten, LeftWhy, Leg, LogRef, MapIndex, Micros, Payload, RefusedWhy, ReportRefused,
@@ -148,12 +148,15 @@ async fn blobs_go_once_nobody_names_them() {
         }
     };
     let all = there(&world).await;
-    let young = sweep(&world.model.store(), &*world.ports.blobs, hour_ago).await;
-    assert_eq!(young.unwrap().deleted, 0, "nothing was put long ago");
+    let young = sweep(&world.model.store(), &*world.ports.blobs, hour_ago, Sweep::Delete).await;
+    assert_eq!(young.unwrap().unnamed, 0, "nothing was put long ago");
     assert_eq!(there(&world).await, all);
 
-    let old = sweep(&world.model.store(), &*world.ports.blobs, later).await.unwrap();
-    assert_eq!((old.deleted, old.bytes), (1, 15));
+    let would = sweep(&world.model.store(), &*world.ports.blobs, later, Sweep::Count).await;
+    assert_eq!(there(&world).await, all, "only counted");
+    let old = sweep(&world.model.store(), &*world.ports.blobs, later, Sweep::Delete).await.unwrap();
+    assert_eq!((old.unnamed, old.bytes), (1, 15));
+    assert_eq!(would.unwrap(), old);
     assert_eq!(&all - &there(&world).await, BTreeSet::from([stray]));
 
     // What another run names as well stays, though one of them goes.
@@ -166,7 +169,7 @@ async fn blobs_go_once_nobody_names_them() {
     let deleted = Fact::RunDeleted(RunDeleted { logical_date: None, tries: 1 });
     world.story.in_run(&key("one", "r1"), vec![deleted]).await;
     world.settled().await;
-    sweep(&world.model.store(), &*world.ports.blobs, later).await.unwrap();
+    sweep(&world.model.store(), &*world.ports.blobs, later, Sweep::Delete).await.unwrap();
     let left = there(&world).await;
     for digest in [&stays.log, &stays.value, &stays.conf, &gone.value] {
         assert!(left.contains(digest), "{digest} is named");

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     model::Store,
     retention::{Forgetting, Plan, Rules},
-    shapes::{Detail, Forgotten, Prune, Pruned, PrunedDag},
+    shapes::{Detail, Forgotten, Prune, Pruned, PrunedDag, Unnamed},
 };
 
 /// Runs that one request lets go.
@@ -58,8 +58,15 @@ pub(crate) async fn prune(
             reports: forgetting.reports,
             backfills: forgetting.backfills,
         },
+        unnamed: None,
     };
-    if !body.dry_run {
+    if body.dry_run {
+        if let Some(unnamed_for) = rules.blobs {
+            let found = state.keeper().unnamed(unnamed_for).await;
+            pruned.unnamed =
+                found.map(|it| Unnamed { of: it.blobs, blobs: it.unnamed, bytes: it.bytes });
+        }
+    } else {
         pruned.runs = state.keeper().delete(plan.runs, &caller.by, "prune").await;
         state.keeper().forget(forgetting, &caller.by, "prune").await;
         state.went.notify_one();

@@ -12,7 +12,7 @@ use dagbok_runtime::{Clock, Shutdown};
 use futures::{StreamExt as _, stream};
 use tokio::sync::Notify;
 
-use super::{Forgetting, Going, Plan, Rules, sweep};
+use super::{Forgetting, Going, Plan, Rules, Sweep, Swept, sweep};
 use crate::model::{ReadModel, StoreError};
 
 /// Runs that are looked up in one piece.
@@ -31,9 +31,6 @@ pub struct Retention {
     pub rules: Rules,
     /// How often is looked.
     pub every: Duration,
-    /// Blobs that nothing names are deleted so long after they were put; `None` keeps all. Nobody may put one
-    /// and take longer to say what for, an executor without its broker included.
-    pub blobs: Option<Duration>,
 }
 
 /// Carries out the rules.
@@ -79,7 +76,7 @@ impl Keeper {
             }
             let now = self.clock.now();
             let is_due = swept_at.is_none_or(|at| now.since(at).to_std() >= SWEEP_EVERY);
-            if let Some(unnamed_for) = retention.blobs
+            if let Some(unnamed_for) = retention.rules.blobs
                 && (by_hand || is_due || gone > 0)
             {
                 tokio::select! {
@@ -104,24 +101,40 @@ impl Keeper {
 
     /// Whether blobs were looked through; rows that are behind do not name what is new.
     pub(crate) async fn sweep(&self, unnamed_for: Duration) -> bool {
-        let now = u64::try_from(self.clock.now().0).unwrap_or(0);
-        let put_since = (UNIX_EPOCH + Duration::from_micros(now)).checked_sub(unnamed_for);
-        let Some(put_since) = put_since else { return false };
-        if !self.rows_are_whole().await {
-            tracing::warn!("the read model is behind the log: no blob is deleted until it is not");
-            return false;
-        }
-        match sweep(&self.model.store(), &*self.blobs, put_since).await {
-            Ok(swept) if swept.deleted > 0 => tracing::info!(
-                deleted = swept.deleted,
+        let swept = self.look_through(unnamed_for, Sweep::Delete).await;
+        if let Some(swept) = swept
+            && swept.unnamed > 0
+        {
+            tracing::info!(
+                deleted = swept.unnamed,
                 of = swept.blobs,
                 bytes = swept.bytes,
                 "blobs that nothing names were deleted"
-            ),
-            Ok(_) => {}
-            Err(error) => tracing::error!(%error, "blobs that nothing names can't be deleted"),
+            );
         }
-        true
+        swept.is_some()
+    }
+
+    /// What a sweep would delete now; `None` where that can't be told, which the service's log says.
+    pub(crate) async fn unnamed(&self, unnamed_for: Duration) -> Option<Swept> {
+        self.look_through(unnamed_for, Sweep::Count).await
+    }
+
+    async fn look_through(&self, unnamed_for: Duration, what: Sweep) -> Option<Swept> {
+        let now = u64::try_from(self.clock.now().0).unwrap_or(0);
+        let put_since = (UNIX_EPOCH + Duration::from_micros(now)).checked_sub(unnamed_for)?;
+        if !self.rows_are_whole().await {
+            tracing::warn!("the read model is behind the log: no blob is deleted until it is not");
+            return None;
+        }
+        match sweep(&self.model.store(), &*self.blobs, put_since, what).await {
+            Ok(swept) => Some(swept),
+            Err(error) => {
+                tracing::error!(%error, "blobs that nothing names can't be looked for");
+                // What was looked through is not looked through again at once.
+                matches!(what, Sweep::Delete).then(Swept::default)
+            }
+        }
     }
 
     /// Has forgotten what the rules let go beside runs.

@@ -12,4 +12,4 @@ mod sweep;
 pub use forget::{Forgetting, OldVersions};
 pub use keeper::{Keeper, Retention};
 pub use plan::{Going, GoingOfDag, Plan, Rules};
-pub use sweep::{Swept, sweep};
+pub use sweep::{Sweep, Swept, sweep};

@@ -26,6 +26,9 @@ pub struct Rules {
     pub reports: Option<Duration>,
     /// A backfill goes this long after it was over.
     pub backfills: Option<Duration>,
+    /// A blob that nothing names goes this long after it was put; `None` keeps all. Nobody may put one and take
+    /// longer to say what for, an executor without its broker included.
+    pub blobs: Option<Duration>,
 }
 
 /// A run that is to go.

@@ -27,10 +27,19 @@ const PAGE: usize = 10_000;
 pub struct Swept {
     /// Blobs that were there.
     pub blobs: u64,
-    /// Those of them that went.
-    pub deleted: u64,
-    /// What they took, in bytes.
+    /// Those of them that nothing names, and that nobody has put for a while.
+    pub unnamed: u64,
+    /// What these take, in bytes.
     pub bytes: u64,
+}
+
+/// What is done with what nothing names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    /// It is counted.
+    Count,
+    /// It is deleted, and counted.
+    Delete,
 }
 
 /// A sweep was broken off; what it has deleted is gone.
@@ -47,12 +56,13 @@ pub enum SweepError {
     Panicked(String),
 }
 
-/// Deletes the blobs that nothing in `store` names and that were put before `put_since`. `store` must hold
-/// all that the log held when this was called.
+/// Counts the blobs that nothing in `store` names and that were put before `put_since`, and deletes them where
+/// asked to. `store` must hold all that the log held when this was called.
 pub async fn sweep(
     store: &Store,
     blobs: &dyn Blobs,
     put_since: SystemTime,
+    what: Sweep,
 ) -> Result<Swept, SweepError> {
     let mut swept = Swept::default();
     let mut after: Option<String> = None;
@@ -75,8 +85,11 @@ pub async fn sweep(
         let Some(last) = page.last() else { return Ok(swept) };
         after = Some(last.digest.clone());
         for blob in page.iter().filter(|blob| blob.modified < put_since) {
-            if !named.may_have(&blob.digest) && blobs.delete(&blob.digest, put_since).await? {
-                swept.deleted += 1;
+            if named.may_have(&blob.digest) {
+                continue;
+            }
+            if what == Sweep::Count || blobs.delete(&blob.digest, put_since).await? {
+                swept.unnamed += 1;
                 swept.bytes += blob.bytes;
             }
         }

@@ -49,7 +49,7 @@ pub use pool::{
 };
 pub use run::{
     Forgotten, Prune, Pruned, PrunedDag, RunCancel, RunCollection, RunExtra, RunPatch, RunResponse,
-    RunWait, TriggerBody,
+    RunWait, TriggerBody, Unnamed,
 };
 pub use secret::{
     ConnectionAction, ConnectionBody, ConnectionBulk, ConnectionCollection, ConnectionPatch,

@@ -211,6 +211,21 @@ pub struct Pruned {
     /// What is forgotten beside runs, by the installation's rules; nothing where others were given.
     #[serde(default)]
     pub forgotten: Forgotten,
+    /// Files that nothing names by now, whatever goes with this: what a sweep finds. Only where it was only asked,
+    /// and by the installation's rules.
+    #[serde(default)]
+    pub unnamed: Option<Unnamed>,
+}
+
+/// Logs, large values and code that lie in the blob store and that nothing names any more.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Unnamed {
+    /// How many files of the blob store there are.
+    pub of: u64,
+    /// Those that nothing names, and that nobody has put for as long as they are kept then.
+    pub blobs: u64,
+    /// What these take, in bytes.
+    pub bytes: u64,
 }
 
 /// What is forgotten beside runs, or would be. The log keeps its records of it.

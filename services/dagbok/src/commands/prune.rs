@@ -72,6 +72,14 @@ pub(crate) async fn run(context: &Context, args: &Prune) -> Outcome {
 
 fn show(context: &Context, preview: &Pruned) {
     let out = context.out;
+    if let Some(unnamed) = preview.unnamed.filter(|unnamed| unnamed.blobs > 0) {
+        out.line(&format!(
+            "files that nothing names: {} of {}, {}; they go with the next sweep, with or without this",
+            unnamed.blobs,
+            unnamed.of,
+            bytes_text(unnamed.bytes)
+        ));
+    }
     if preview.runs == 0 && preview.forgotten.is_nothing() {
         out.line("there is nothing to let go");
         return;

@@ -47,8 +47,9 @@ pub(crate) fn retention(config: &Config) -> Retention {
         executors: age(retention.executors.0),
         reports: age(retention.reports.0),
         backfills: age(retention.backfills.0),
+        blobs: age(retention.blobs.0),
     };
-    Retention { rules, every: retention.every.0, blobs: age(retention.blobs.0) }
+    Retention { rules, every: retention.every.0 }
 }
 
 /// The scheduler's.

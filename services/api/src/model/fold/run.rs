@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    Actor, MapIndex, Micros, ReportRefused, RunCreated, RunKey, RunMark, RunMarked, RunNoted, RunType,
-    TaskExpanded,
+    Actor, MapIndex, Micros, ReportRefused, RunCreated, RunKey, RunMark, RunMarked, RunNoted,
+    RunType, TaskExpanded,
 };
 
 use super::{Context, counted, task, version};

@@ -53,7 +53,8 @@ impl Standing {
 
     /// What its DAG's row has of it, where it is the last one.
     fn last(&self) -> LastRun {
-        let start = RunField::ALL.iter().zip(&self.values).find(|(it, _)| **it == RunField::StartDate);
+        let start =
+            RunField::ALL.iter().zip(&self.values).find(|(it, _)| **it == RunField::StartDate);
         let start_date = match start {
             Some((_, Value::Number(at))) => Some(Timestamp(*at)),
             _ => None,
