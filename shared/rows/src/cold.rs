@@ -3,9 +3,10 @@
 use std::{ops::Bound, path::Path};
 
 use fjall::{
-    Database, Keyspace, KeyspaceCreateOptions,
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions,
     config::{
-        BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PartitioningPolicy, PinningPolicy,
+        BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
+        PartitioningPolicy, PinningPolicy,
     },
 };
 
@@ -83,6 +84,8 @@ impl Cold {
 fn options() -> KeyspaceCreateOptions {
     let bits = BloomConstructionPolicy::BitsPerKey(FILTER_BITS);
     KeyspaceCreateOptions::default()
+        // Rows name their fields, and come in at a level that is left as it is otherwise.
+        .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
         .filter_policy(FilterPolicy::all(FilterPolicyEntry::Bloom(bits)))
         .filter_block_partitioning_policy(PartitioningPolicy::all(true))
         .index_block_partitioning_policy(PartitioningPolicy::all(true))

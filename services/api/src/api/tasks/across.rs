@@ -155,8 +155,8 @@ fn picked(
     Ok(collection(&found, total, ListExtra { total_is_exact: complete, complete }))
 }
 
-/// The instances with the latest dates first, of the runs that changed last: no date of a task is later than
-/// its run's last change, but by what clocks were apart.
+/// The instances with the latest dates first, of runs in the order of a date that none of their tasks' is after: the
+/// last start of a task, or the run's last change, which a date may be after by what clocks were apart.
 fn latest(
     store: &Store,
     dag_id: Option<DagId>,
@@ -166,18 +166,25 @@ fn latest(
 ) -> Result<TaskInstanceCollection, ApiError> {
     let astray = Micros(store.totals()?.astray_micros);
     let (wanted, field) = (page.offset + page.limit, orders[0].field);
+    let by = if field == "start_date" { RunField::LatestStart } else { RunField::UpdatedAt };
     let scope = dag_id.map_or(Scope::All, |dag_id| Scope::Dags(vec![dag_id]));
     let (mut looked, mut all, mut complete, mut over) = (0, Vec::new(), true, true);
     // The dates that are the latest so far, as many as the page ends with.
     let mut best = BinaryHeap::new();
-    let running = by_last_change(store, scope.clone(), vec![RunState::Running]);
+    // Those that run change with each record, and are in no order: all of them come first.
+    let running = by_date(store, scope.clone(), RunField::Id, vec![RunState::Running]);
     let others = [RunState::Queued, RunState::Success, RunState::Failed];
-    let others = by_last_change(store, scope, others.to_vec());
-    for run in running.chain(others) {
+    for run in running.chain(by_date(store, scope, by, others.to_vec())) {
         let run = run?;
-        // Those that run change with each record: all of them come first, whenever they changed.
-        let latest = run.updated_at.plus(astray);
-        let beaten = best.peek().is_some_and(|Reverse(last)| latest < *last);
+        let latest = match by {
+            RunField::LatestStart => run.latest_start,
+            _ => Some(run.updated_at.plus(astray)),
+        };
+        let beaten = best.peek().is_some_and(|Reverse(last)| match orders {
+            // What is as late comes after what was found before it.
+            [_] => latest <= Some(*last),
+            _ => latest < Some(*last),
+        });
         if run.state != RunState::Running && best.len() >= wanted && beaten {
             over = false;
             break;
@@ -201,6 +208,8 @@ fn latest(
             all.push(one);
         }
     }
+    // Runs none of whose tasks has begun are in no order of starts.
+    complete &= by != RunField::LatestStart || best.len() >= wanted;
     sort(&mut all, orders, sort_key);
     let (found, seen) = page.cut(all);
     let extra = ListExtra { total_is_exact: total.is_some() || over && complete, complete };
@@ -216,14 +225,15 @@ fn date_of(one: &InstanceView, field: &str) -> Option<Timestamp> {
     }
 }
 
-/// Runs in these states, those that changed last first.
-fn by_last_change(
+/// Runs in these states, those with the latest in a field first.
+fn by_date(
     store: &Store,
     scope: Scope,
+    field: RunField,
     states: Vec<RunState>,
 ) -> impl Iterator<Item = Result<RunRow, StoreError>> + '_ {
     let mut ask = RunAsk {
-        orders: vec![RunOrder { by: RunBy::Field(RunField::UpdatedAt), down: true }],
+        orders: vec![RunOrder { by: RunBy::Field(field), down: true }],
         take: 32,
         states,
         ..RunAsk::all(scope)

@@ -61,6 +61,7 @@ pub(super) fn created(
         queued_at: context.at,
         start_date: None,
         end_date: None,
+        latest_start: None,
         end: None,
         ended_by: None,
         end_reason: None,

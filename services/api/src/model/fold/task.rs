@@ -178,7 +178,13 @@ pub(super) fn started(rows: &mut Overlay<'_>, context: &Context<'_>, fact: &TryS
         attempt.pid = Some(*pid);
         attempt.started_at.get_or_insert(*started_at);
         attempt.inputs.clone_from(inputs);
-    })
+    })?;
+    if let Some(run) = context.run()
+        && let Some(row) = rows.edit::<RunRow>(keys::run(run))?
+    {
+        row.latest_start = row.latest_start.max(Some(*started_at));
+    }
+    Ok(())
 }
 
 pub(super) fn succeeded(

@@ -26,6 +26,8 @@ pub enum RunField {
     Duration,
     /// When something was last decided about it.
     UpdatedAt,
+    /// The latest that a task of it began. Runs none of whose tasks has are in no list that is ordered by it.
+    LatestStart,
 }
 
 /// What a run has in a field. Those with nothing come last, whichever way the order goes.
@@ -47,7 +49,7 @@ impl From<Option<Timestamp>> for Value {
 
 impl RunField {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Id,
         Self::RunId,
         Self::LogicalDate,
@@ -56,6 +58,7 @@ impl RunField {
         Self::EndDate,
         Self::Duration,
         Self::UpdatedAt,
+        Self::LatestStart,
     ];
 
     /// What `run` has in it.
@@ -75,6 +78,7 @@ impl RunField {
                 _ => Value::Nothing,
             },
             Self::UpdatedAt => Value::Number(run.updated_at.0),
+            Self::LatestStart => run.latest_start.into(),
         }
     }
 
@@ -83,13 +87,20 @@ impl RunField {
         match self {
             Self::StartDate => matches!(state, RunState::Queued),
             Self::EndDate | Self::Duration => matches!(state, RunState::Queued | RunState::Running),
-            Self::Id | Self::RunId | Self::LogicalDate | Self::RunAfter | Self::UpdatedAt => false,
+            Self::Id | Self::RunId | Self::LogicalDate | Self::RunAfter => false,
+            // One that is queued again may have had tasks that began.
+            Self::UpdatedAt | Self::LatestStart => false,
         }
     }
 
     /// Whether runs in this state are sorted in hand instead: what runs changes with each record.
     pub(super) const fn is_in_hand(self, state: RunState) -> bool {
-        matches!((self, state), (Self::UpdatedAt, RunState::Running))
+        matches!((self, state), (Self::UpdatedAt | Self::LatestStart, RunState::Running))
+    }
+
+    /// Whether runs with nothing in it are in none of its lists.
+    pub(super) const fn is_sparse(self) -> bool {
+        matches!(self, Self::LatestStart)
     }
 
     const fn byte(self) -> u8 {
@@ -102,6 +113,7 @@ impl RunField {
             Self::EndDate => b'e',
             Self::Duration => b'd',
             Self::UpdatedAt => b'u',
+            Self::LatestStart => b't',
         }
     }
 }

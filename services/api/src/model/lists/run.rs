@@ -190,7 +190,9 @@ impl Store {
                     } else {
                         let prefix = part(dag, field, *state, *of);
                         some.push(self.stream(prefix.clone(), SOMETHING, down, range));
-                        none.push(by_making(self.stream(prefix, NOTHING, down, None)));
+                        if !field.is_sparse() {
+                            none.push(by_making(self.stream(prefix, NOTHING, down, None)));
+                        }
                     }
                 }
             }

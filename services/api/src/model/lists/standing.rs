@@ -66,7 +66,8 @@ impl Standing {
     fn places(&self, dag_id: &DagId) -> BTreeSet<Key> {
         let mut keys = BTreeSet::new();
         for (field, value) in RunField::ALL.into_iter().zip(&self.values) {
-            if field.is_never(self.state) || field.is_in_hand(self.state) {
+            let left_out = field.is_sparse() && *value == Value::Nothing;
+            if left_out || field.is_never(self.state) || field.is_in_hand(self.state) {
                 continue;
             }
             let mut put = |dag| {

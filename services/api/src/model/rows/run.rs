@@ -97,6 +97,9 @@ pub struct RunRow {
     /// When it was over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_date: Option<Timestamp>,
+    /// The latest that a task of it began, by the executor's clock; of those that were cleared since, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest_start: Option<Timestamp>,
     /// How it came to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<RunEnd>,
