@@ -243,6 +243,10 @@ def test_the_configuration_says_where_it_comes_from(tmp_path: Path) -> None:
         "origin": f"`{file}`, line 5",
     }
     assert "DAGBOK__EXECUTOR__LEASE" in found["executor.lease"]["origin"]
+    for args, origin in [([], "the environment variable `DAGBOK_PYTHON`"), (["--python", "p"], "the flag `--python`")]:
+        other = Cli([*cli.args, *args], {"DAGBOK_PYTHON": "/usr/bin/python3"})
+        python = {it["key"]: it["origin"] for it in other.json("config", "show", "python")}
+        assert python["python.interpreter"] == origin
     assert {it["origin"] for it in cli.json("config", "show", "ui", "--all")} == {"the defaults"}
     secret = ["nats.urls=nats://bob:hunter2@h:1,nats://hunter2@h:2", 'executor.env={ TOKEN = "hunter2" }']
     secret.append("nats.monitor=http://u:hunter2@h:3/x?y")

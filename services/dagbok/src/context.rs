@@ -32,8 +32,14 @@ pub(crate) struct Context {
 impl Context {
     /// Reads the configuration under the command's own flags.
     pub(crate) fn new(global: &Global, mut flags: Flags) -> Result<Self, Failure> {
-        push(&mut flags, "--python", "python.interpreter", path_text(global.python.as_ref())?);
-        push(&mut flags, "--python-path", "python.path", path_text(global.python_path.as_ref())?);
+        for (flag, variable, key, value) in [
+            ("--python", "DAGBOK_PYTHON", "python.interpreter", &global.python),
+            ("--python-path", "DAGBOK_PYTHONPATH", "python.path", &global.python_path),
+        ] {
+            let is_set = value.is_some() && std::env::var_os(variable) == value.clone().map(PathBuf::into_os_string);
+            let from = if is_set { variable } else { flag };
+            push(&mut flags, from, key, path_text(value.as_ref())?);
+        }
         let sources = Sources {
             optional_file: home_of(global).map(|home| home.join(FILE_NAME)),
             file: global.config.clone(),

@@ -27,7 +27,7 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// The environment; what does not begin with `DAGBOK__` is passed over.
     pub environment: Vec<(String, String)>,
-    /// Flags, with the key that each stands for.
+    /// Flags, or variables that stand for one, with the key that each stands for.
     pub flags: Vec<(&'static str, &'static str, Value)>,
 }
 
@@ -102,7 +102,12 @@ fn layers(sources: &Sources) -> Result<Layers, ConfigError> {
         }
     }
     for (flag, key, value) in &sources.flags {
-        layers.set(key, value.clone(), Place::Flag(flag))?;
+        // A variable that stands for a flag is named as what it is.
+        let place = match flag.strip_prefix("--") {
+            Some(_) => Place::Flag(flag),
+            None => Place::Variable((*flag).to_owned()),
+        };
+        layers.set(key, value.clone(), place)?;
     }
     Ok(layers)
 }
