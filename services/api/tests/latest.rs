@@ -20,9 +20,49 @@ use support::{
 };
 
 const RUNS: i64 = 700;
+/// Tasks of a run that goes on, more than are looked at one by one elsewhere.
+const WIDE: usize = 1_200;
+
+/// A run of so many tasks that goes on: one began early, and one at the end.
+fn wide() -> Vec<(Timestamp, Scope, Vec<Fact>)> {
+    let ids: Vec<String> = (0..WIDE).map(|n| format!("w{n:04}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let registered = DagRegistered {
+        version: 1,
+        spec_digest: digest("wide"),
+        bundle: digest("bundle"),
+        spec: spec("wide", &ids),
+        paused: Some(false),
+    };
+    let run = Scope::Run(key("wide", "on"));
+    let begin = vec![Story::creation(None), Fact::RunStarted(RunStarted {})];
+    let queued = ids.iter().map(|id| Story::queueing(id, 1)).collect();
+    let end = FIRST.plus(Micros(RUNS * 2_000_000 + 123_456));
+    vec![
+        (FIRST, Scope::Dag(dag("wide")), vec![Fact::DagRegistered(Box::new(registered))]),
+        (FIRST, run.clone(), begin),
+        (FIRST, run.clone(), queued),
+        (FIRST, run.clone(), vec![started(ids[0], FIRST)]),
+        (end, run, vec![started(ids[1], end)]),
+    ]
+}
+
+fn started(id: &str, at: Timestamp) -> Fact {
+    Fact::TryStarted(Box::new(TryStarted {
+        task_id: task(id),
+        map_index: MapIndex::UNMAPPED,
+        try_number: nth(1),
+        leg: Leg::FIRST,
+        executor: executor("exec-1"),
+        hostname: "box".to_owned(),
+        pid: 42,
+        started_at: at,
+        inputs: std::collections::BTreeMap::new(),
+    }))
+}
 
 /// Runs that begin two seconds after each other and last up to a minute, of two tasks; in every fifth one the
-/// executor's clock is ahead, and some go on for ever.
+/// executor's clock is ahead, and some go on for ever. One goes on that has very many tasks.
 fn told(dice: &mut Dice) -> Vec<(Timestamp, Scope, Vec<Fact>)> {
     let registered = DagRegistered {
         version: 1,
@@ -43,17 +83,6 @@ fn told(dice: &mut Dice) -> Vec<(Timestamp, Scope, Vec<Fact>)> {
         facts.extend([Story::queueing("a", 1), Story::queueing("b", 1)]);
         told.push((begin, run.clone(), facts));
         for (id, at) in [("a", first), ("b", second)] {
-            let started = TryStarted {
-                task_id: task(id),
-                map_index: MapIndex::UNMAPPED,
-                try_number: nth(1),
-                leg: Leg::FIRST,
-                executor: executor("exec-1"),
-                hostname: "box".to_owned(),
-                pid: 42,
-                started_at: begin.plus(Micros(at + ahead)),
-                inputs: std::collections::BTreeMap::new(),
-            };
             let succeeded = TrySucceeded {
                 task_id: task(id),
                 map_index: MapIndex::UNMAPPED,
@@ -64,7 +93,7 @@ fn told(dice: &mut Dice) -> Vec<(Timestamp, Scope, Vec<Fact>)> {
                 log: None,
                 skips: vec![],
             };
-            let mut facts = vec![Fact::TryStarted(Box::new(started))];
+            let mut facts = vec![started(id, begin.plus(Micros(at + ahead)))];
             if n % 90 != 4 {
                 facts.push(Fact::TrySucceeded(Box::new(succeeded)));
                 facts.extend((id == "b").then_some(Fact::RunSucceeded(RunSucceeded {})));
@@ -72,16 +101,18 @@ fn told(dice: &mut Dice) -> Vec<(Timestamp, Scope, Vec<Fact>)> {
             told.push((begin.plus(Micros(at + 2)), run.clone(), facts));
         }
     }
+    told.extend(wide());
     told.sort_by_key(|(at, _, _)| *at);
     told
 }
 
 async fn world() -> World {
     let world = World::new().await;
-    let draft = |(at, scope, facts)| {
+    let draft = |(n, (at, scope, facts)): (i64, (Timestamp, Scope, Vec<Fact>))| {
         let record = Record {
             at,
-            clock: None,
+            // A clock that is a minute behind now and then.
+            clock: (n % 7 == 3).then(|| at.plus(Micros::from_secs(-60))),
             scope,
             by: Actor::Scheduler,
             reason: None,
@@ -91,7 +122,7 @@ async fn world() -> World {
         };
         Draft { subject: subject_of(&record.scope), payload: encode(&record).into() }
     };
-    let drafts: Vec<_> = told(&mut Dice::new(11)).into_iter().map(draft).collect();
+    let drafts: Vec<_> = (0..).zip(told(&mut Dice::new(11))).map(draft).collect();
     let last = Seq(drafts.len() as u64);
     world.ports.log.append(Seq::ZERO, drafts).await.unwrap();
     assert!(world.model.progress().wait_for(last, SOON).await);
@@ -113,7 +144,7 @@ async fn the_latest_of_many_are_what_sorting_all_of_them_gives() {
     let world = world().await;
     let path = "/api/v2/dags/~/dagRuns/~/taskInstances";
     let mut all = Vec::new();
-    while all.len() < usize::try_from(RUNS * 2).unwrap() {
+    while all.len() < usize::try_from(RUNS * 2).unwrap() + WIDE {
         let page = world.ok(&format!("{path}?limit=100&offset={}", all.len())).await;
         all.extend(instances(&page));
     }

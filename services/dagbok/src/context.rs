@@ -36,7 +36,8 @@ impl Context {
             ("--python", "DAGBOK_PYTHON", "python.interpreter", &global.python),
             ("--python-path", "DAGBOK_PYTHONPATH", "python.path", &global.python_path),
         ] {
-            let is_set = value.is_some() && std::env::var_os(variable) == value.clone().map(PathBuf::into_os_string);
+            let is_set = value.is_some()
+                && std::env::var_os(variable) == value.clone().map(PathBuf::into_os_string);
             let from = if is_set { variable } else { flag };
             push(&mut flags, from, key, path_text(value.as_ref())?);
         }

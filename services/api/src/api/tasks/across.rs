@@ -1,7 +1,7 @@
 //! Task instances over many runs.
 use std::{cmp::Reverse, collections::BinaryHeap, iter::from_fn, sync::Arc};
 
-use dagbok_events::{DagId, Micros, Timestamp};
+use dagbok_events::{DagId, Timestamp};
 
 use super::{
     super::{
@@ -10,7 +10,9 @@ use super::{
         page::{Order, Page, orders, sort},
         view::InstanceView,
     },
-    InstanceQuery, ORDERS, Window, collection, sort_key,
+    InstanceQuery, ORDERS, Window, collection,
+    latest::Latest,
+    sort_key,
 };
 use crate::{
     model::{
@@ -18,7 +20,7 @@ use crate::{
         lists::{
             RunAsk, RunBy, RunField, RunOrder, Scope, State, TASKS_IN_HAND, TASKS_OF_RUN_IN_HAND,
         },
-        rows::{RunRow, RunState, TaskInstanceState},
+        rows::{RunRow, TaskInstanceState},
     },
     shapes::{ListExtra, TaskInstanceCollection},
 };
@@ -156,7 +158,7 @@ fn picked(
 }
 
 /// The instances with the latest dates first, of runs in the order of a date that none of their tasks' is after: the
-/// last start of a task, or the run's last change, which a date may be after by what clocks were apart.
+/// last start of a task, or the run's last change.
 fn latest(
     store: &Store,
     dag_id: Option<DagId>,
@@ -164,42 +166,36 @@ fn latest(
     orders: &[Order],
     (page, total): (Page, Option<usize>),
 ) -> Result<TaskInstanceCollection, ApiError> {
-    let astray = Micros(store.totals()?.astray_micros);
-    let (wanted, field) = (page.offset + page.limit, orders[0].field);
-    let by = if field == "start_date" { RunField::LatestStart } else { RunField::UpdatedAt };
+    let (wanted, field) = (page.offset.saturating_add(page.limit), orders[0].field);
     let scope = dag_id.map_or(Scope::All, |dag_id| Scope::Dags(vec![dag_id]));
-    let (mut looked, mut all, mut complete, mut over) = (0, Vec::new(), true, true);
+    let starts = field == "start_date";
+    let by = if starts { RunField::LatestStart } else { RunField::UpdatedAt };
+    let (mut runs, mut instances, mut all) = (0, 0, Vec::new());
+    let (mut complete, mut over) = (true, true);
     // The dates that are the latest so far, as many as the page ends with.
     let mut best = BinaryHeap::new();
-    // Those that run change with each record, and are in no order: all of them come first.
-    let running = by_date(store, scope.clone(), RunField::Id, vec![RunState::Running]);
-    let others = [RunState::Queued, RunState::Success, RunState::Failed];
-    for run in running.chain(by_date(store, scope, by, others.to_vec())) {
-        let run = run?;
-        let latest = match by {
-            RunField::LatestStart => run.latest_start,
-            _ => Some(run.updated_at.plus(astray)),
-        };
+    let mut latest = Latest::new(store, scope, by, wanted)?;
+    while let Some((date, run)) = latest.next()? {
         let beaten = best.peek().is_some_and(|Reverse(last)| match orders {
             // What is as late comes after what was found before it.
-            [_] => latest <= Some(*last),
-            _ => latest < Some(*last),
+            [_] => date <= *last,
+            _ => date < *last,
         });
-        if run.state != RunState::Running && best.len() >= wanted && beaten {
+        if best.len() >= wanted && beaten {
             over = false;
             break;
         }
-        if looked >= TASKS_IN_HAND {
+        if runs >= TASKS_IN_HAND || instances >= TASKS_OF_RUN_IN_HAND {
             (over, complete) = (false, false);
             break;
         }
-        looked += 1;
+        runs += 1;
         if !query.wants_run(&run) {
             continue;
         }
         let (of_run, whole) = InstanceView::of_run(store, &Arc::new(run), TASKS_OF_RUN_IN_HAND)?;
         complete &= whole;
-        looked += of_run.len();
+        instances += of_run.len();
         for one in of_run.into_iter().filter(|one| query.wants(one)) {
             best.extend(date_of(&one, field).map(Reverse));
             if best.len() > wanted {
@@ -208,8 +204,8 @@ fn latest(
             all.push(one);
         }
     }
-    // Runs none of whose tasks has begun are in no order of starts.
-    complete &= by != RunField::LatestStart || best.len() >= wanted;
+    // Runs none of whose tasks has begun are in no order of starts, and theirs come last.
+    complete &= !starts || best.len() >= wanted;
     sort(&mut all, orders, sort_key);
     let (found, seen) = page.cut(all);
     let extra = ListExtra { total_is_exact: total.is_some() || over && complete, complete };
@@ -223,37 +219,6 @@ fn date_of(one: &InstanceView, field: &str) -> Option<Timestamp> {
         "end_date" => one.end_date(),
         _ => one.attempt().map(|attempt| attempt.queued_at),
     }
-}
-
-/// Runs in these states, those with the latest in a field first.
-fn by_date(
-    store: &Store,
-    scope: Scope,
-    field: RunField,
-    states: Vec<RunState>,
-) -> impl Iterator<Item = Result<RunRow, StoreError>> + '_ {
-    let mut ask = RunAsk {
-        orders: vec![RunOrder { by: RunBy::Field(field), down: true }],
-        take: 32,
-        states,
-        ..RunAsk::all(scope)
-    };
-    let mut page = Vec::new().into_iter();
-    from_fn(move || {
-        if page.len() == 0 && ask.take > 0 {
-            match store.list_runs(&ask, None) {
-                Ok(found) => page = found.page.into_iter(),
-                Err(error) => {
-                    ask.take = 0;
-                    return Some(Err(error));
-                }
-            }
-            // The next pages are larger: what is before a page is passed over again.
-            ask.skip += ask.take;
-            ask.take *= 2;
-        }
-        page.next().map(Ok)
-    })
 }
 
 /// Runs in the order in which what is asked for is likely to come first.

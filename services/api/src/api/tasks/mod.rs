@@ -1,5 +1,6 @@
 //! Task instances and their tries.
 mod across;
+mod latest;
 mod window;
 
 use std::sync::Arc;

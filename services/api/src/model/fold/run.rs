@@ -2,8 +2,8 @@
 use std::collections::BTreeMap;
 
 use dagbok_events::{
-    Actor, MapIndex, Micros, ReportRefused, RunCreated, RunKey, RunMark, RunMarked, RunNoted,
-    RunType, TaskExpanded,
+    Actor, MapIndex, ReportRefused, RunCreated, RunKey, RunMark, RunMarked, RunNoted, RunType,
+    TaskExpanded,
 };
 
 use super::{Context, counted, task, version};
@@ -11,7 +11,7 @@ use crate::model::{
     Overlay, StoreError, keys,
     rows::{
         DagRow, PastTryRow, RefusedRow, RunAssetsRow, RunChangeRow, RunEnd, RunInputRow, RunRow,
-        RunState, SeqsRow, Stretch, TotalsRow, VersionRow, XComRow,
+        RunState, SeqsRow, Stretch, VersionRow, XComRow,
     },
 };
 
@@ -289,8 +289,7 @@ pub(super) fn note_seq(
 ) -> Result<(), StoreError> {
     let Some(row) = rows.edit::<RunRow>(keys::run(run))? else { return Ok(()) };
     row.last_seq = context.seq;
-    let set_back = row.updated_at.since(context.at);
-    row.updated_at = context.at;
+    row.updated_at = row.updated_at.max(context.at);
     match row.seqs.last_mut() {
         Some(Stretch(first, count)) if *first + u64::from(*count) == context.seq => *count += 1,
         _ => row.seqs.push(Stretch(context.seq, 1)),
@@ -300,15 +299,6 @@ pub(super) fn note_seq(
         let full = std::mem::replace(&mut row.seqs, newest);
         let first = full.first().map_or(0, |stretch| stretch.0);
         rows.put(keys::seqs(run, first), Some(SeqsRow(full)));
-    }
-    went_astray(rows, set_back)
-}
-
-/// A date that is so much later than the last change of its run; nothing where it is not.
-pub(super) fn went_astray(rows: &mut Overlay<'_>, by: Micros) -> Result<(), StoreError> {
-    if by.0 > 0 {
-        let totals = rows.edit::<TotalsRow>(keys::totals())?.get_or_insert_default();
-        totals.astray_micros = totals.astray_micros.max(by.0);
     }
     Ok(())
 }

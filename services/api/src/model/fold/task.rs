@@ -9,7 +9,6 @@ use dagbok_events::{
 use super::{
     Context,
     counted::{change, known_run},
-    run::went_astray,
 };
 use crate::model::{
     Overlay, StoreError, keys,
@@ -458,5 +457,11 @@ pub(super) fn change_try(
             latest = attempt.started_at.max(attempt.ended_at);
         }
     })?;
-    latest.map_or(Ok(()), |latest| went_astray(rows, latest.since(context.at)))
+    if let Some(latest) = latest.filter(|latest| *latest > context.at)
+        && let Some(run) = context.run()
+        && let Some(row) = rows.edit::<RunRow>(keys::run(run))?
+    {
+        row.updated_at = row.updated_at.max(latest);
+    }
+    Ok(())
 }

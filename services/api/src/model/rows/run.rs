@@ -129,7 +129,8 @@ pub struct RunRow {
     pub created_seq: u64,
     /// The sequence of the last record about it.
     pub last_seq: u64,
-    /// When that was decided.
+    /// When that was decided; the latest date of its tasks where an executor's clock, or one that was set back since,
+    /// was ahead. It never falls, and no date of a task is later.
     pub updated_at: Timestamp,
     /// The newest sequences of its records, as stretches; older ones are in [`SeqsRow`]s.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -274,10 +275,6 @@ pub struct TotalsRow {
     /// Executors that have left; over all DAGs only.
     #[serde(default)]
     pub executors_left: u64,
-    /// How much later than the last change of its run a date of a task was at most, by another machine's clock or by
-    /// one that was set back, in microseconds; over all DAGs only.
-    #[serde(default)]
-    pub astray_micros: i64,
 }
 
 impl TotalsRow {
