@@ -81,6 +81,40 @@ def test_threads_make_a_fork_unsafe_and_the_base_runs_such_files(bench: Bench) -
     assert result.error["file"] == "file.py"
 
 
+def test_pools_that_end_for_a_fork_and_start_again_are_no_obstacle(bench: Bench) -> None:
+    pytest.importorskip("numpy")
+    bench.load(
+        """
+        os.environ["OPENBLAS_NUM_THREADS"] = "2"
+        import numpy as np
+        at_import = len(os.listdir("/proc/self/task"))
+        def f(**context):
+            a = np.arange(250_000.0).reshape(500, 500) % 17
+            product = a @ a
+            assert (product[3] == [float(sum(x * y for x, y in zip(a[3], column))) for column in a.T]).all()
+            print(at_import, len(os.listdir("/proc/self/task")))
+        with DAG("d", schedule=None) as d:
+            PythonOperator(task_id="t", python_callable=f)
+        """
+    )
+    assert (bench.ready["fork_safe"], bench.ready["why"]) == (True, None)
+    running = [bench.start("t", run_id=f"r{n}") for n in range(8)]
+    for one in running:
+        result = one.finish()
+        assert result.state == "success", result.stderr
+        at_import, after = result.stdout.split()
+        assert after == at_import, "as many threads as were started at the import"
+
+
+def test_a_native_thread_that_outlives_a_fork_makes_it_unsafe(bench: Bench) -> None:
+    bench.load(
+        SLEEPER
+        + "import ctypes\nlibc = ctypes.CDLL(None)\nmade = ctypes.c_ulong()\n"
+        + "assert libc.pthread_create(ctypes.byref(made), None, libc.pause, None) == 0\n"
+    )
+    assert (bench.ready["fork_safe"], "native" in bench.ready["why"]) == (False, True)
+
+
 def test_a_dag_or_task_that_is_not_there(bench: Bench) -> None:
     bench.load(SLEEPER)
     assert "no DAG `other`" in bench.run("t", dag_id="other").error["message"]

@@ -89,7 +89,7 @@ def tell_secrets(control: Control) -> None:
 
 def ready(started: float, dags: list[str]) -> Json:
     """Return the message that a zygote sends once."""
-    others = processes.threads()
+    others = processes.threads_after_a_fork()
     why = f"the import started threads: {', '.join(others[:5])}" if others else None
     if lookup.asked:
         why = "the import reads variables or connections of the log, which may change"

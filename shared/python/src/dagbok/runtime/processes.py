@@ -18,6 +18,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 DEATH_WAIT = 0.05
+TRIAL_WAIT = 2.0  # seconds that a fork for trial may take to end, on a busy machine
+THREADS_END = 0.1
 MAX_ROUNDS = 200
 
 
@@ -116,8 +118,8 @@ def _was_alive(pid: int) -> bool:
     return dead is None or (dead.si_code == os.CLD_KILLED and dead.si_status == signal.SIGKILL)
 
 
-def _wait_for_death(pid: int) -> bool:
-    deadline = time.monotonic() + DEATH_WAIT
+def _wait_for_death(pid: int, wait: float = DEATH_WAIT) -> bool:
+    deadline = time.monotonic() + wait
     while True:
         try:
             if os.waitpid(pid, os.WNOHANG)[0] == pid:
@@ -131,9 +133,54 @@ def _wait_for_death(pid: int) -> bool:
 
 def threads() -> list[str]:
     """Return the names of the threads besides the main one; those that Python does not know as `native`."""
-    named = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+    known = {
+        thread.native_id: thread.name
+        for thread in threading.enumerate()
+        if thread is not threading.main_thread()
+    }
+    names = []
     try:
-        count = len(os.listdir("/proc/self/task")) - 1
+        tasks = [int(task) for task in os.listdir("/proc/self/task")]
     except OSError:
-        count = len(named)
-    return named + ["native"] * (count - len(named))
+        return list(known.values())
+    for task in tasks:
+        if task != os.getpid() and not (task not in known and _is_ready_for_forks(task)):
+            names.append(known.get(task, "native"))
+    return names
+
+
+def threads_after_a_fork() -> list[str]:
+    """Return the threads that make a fork unsafe: those that a fork leaves running.
+
+    Native pools know forks: OpenBLAS ends its threads before each (`pthread_atfork`) and starts them again when there
+    is work, in the parent and in the child, as many as before. So a child is forked that does nothing, and what is
+    left counts. A thread that Python knows is never ended by that.
+    """
+    others = threads()
+    if not others or any(name != "native" for name in others) or not _forks_and_lives():
+        return others
+    deadline = time.monotonic() + THREADS_END
+    while (others := threads()) and time.monotonic() < deadline:
+        time.sleep(0.001)  # one that was joined may stand in /proc for a moment
+    return others
+
+
+def _is_ready_for_forks(task: int) -> bool:
+    """Whether a thread is one that a fork may leave behind: jemalloc locks its arenas for it and cleans up in the child."""
+    try:
+        with open(f"/proc/self/task/{task}/comm") as file:
+            return file.read().strip() == "jemalloc_bg_thd"
+    except OSError:
+        return True  # it has ended
+
+
+def _forks_and_lives() -> bool:
+    """Whether a child that does nothing comes to its end: what libraries do at a fork may hang."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    if _wait_for_death(pid, TRIAL_WAIT):
+        return True
+    kill_one(pid, signal.SIGKILL)
+    _wait_for_death(pid)
+    return False
