@@ -138,23 +138,20 @@ def threads() -> list[str]:
         for thread in threading.enumerate()
         if thread is not threading.main_thread()
     }
-    names = []
     try:
         tasks = [int(task) for task in os.listdir("/proc/self/task")]
     except OSError:
         return list(known.values())
-    for task in tasks:
-        if task != os.getpid() and not (task not in known and _is_ready_for_forks(task)):
-            names.append(known.get(task, "native"))
-    return names
+    others = [task for task in tasks if task != os.getpid()]
+    return [known.get(task, "native") for task in others if task in known or not _is_ready_for_forks(task)]
 
 
 def threads_after_a_fork() -> list[str]:
     """Return the threads that make a fork unsafe: those that a fork leaves running.
 
-    Native pools know forks: OpenBLAS ends its threads before each (`pthread_atfork`) and starts them again when there
-    is work, in the parent and in the child, as many as before. So a child is forked that does nothing, and what is
-    left counts. A thread that Python knows is never ended by that.
+    Native pools know forks: OpenBLAS ends its threads before each (`pthread_atfork`) and starts them again
+    when there is work, in the parent and in the child, as many as before. So a child is forked that does
+    nothing, and what is left counts. A thread that Python knows is never ended by that.
     """
     others = threads()
     if not others or any(name != "native" for name in others) or not _forks_and_lives():
@@ -166,7 +163,7 @@ def threads_after_a_fork() -> list[str]:
 
 
 def _is_ready_for_forks(task: int) -> bool:
-    """Whether a thread is one that a fork may leave behind: jemalloc locks its arenas for it and cleans up in the child."""
+    """Whether a fork may leave a thread behind: jemalloc locks its arenas for it, and cleans up in the child."""
     try:
         with open(f"/proc/self/task/{task}/comm") as file:
             return file.read().strip() == "jemalloc_bg_thd"
