@@ -2,7 +2,8 @@
 
 For each library that is installed: imported, its threads before and after a fork for trial as the zygote counts
 them, and where none is left, N forks, eight at a time, whose children do the library's work and compare what comes
-of it, while the parent does the same work between forks. Prints a line of JSON for each library; `hung` and `wrong` must be 0.
+of it, while the parent does the same work between forks. Prints a line of JSON for each library; `hung` and `wrong`
+must be 0.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ def threads_after_a_fork() -> list[str]:
 
 
 def _is_ready_for_forks(task: int) -> bool:
-    """Whether a fork may leave a thread behind: jemalloc locks its arenas for it, and cleans up in the child."""
+    """Whether a fork may leave a thread behind: jemalloc locks its arenas and cleans up in the child."""
     try:
         with open(f"/proc/self/task/{task}/comm") as file:
             return file.read().strip() == "jemalloc_bg_thd"
