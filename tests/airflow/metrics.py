@@ -1,7 +1,7 @@
 """Records the names of Airflow's metrics out of its wheel, pinned by hash: `tests/airflow/metrics.py`.
 
-Writes `metrics-3.3.2.json`: name, kind, dotted name and the variables in it of every metric in the template that Airflow
-reads its own names from. What its descriptions say stays in the wheel.
+Writes `metrics-3.3.2.json`: name, kind, dotted name and the variables in it of every metric in the template that
+Airflow reads its own names from. What its descriptions say stays in the wheel.
 """
 
 from __future__ import annotations

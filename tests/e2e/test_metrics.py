@@ -62,7 +62,9 @@ class Sink:
                     match = re.fullmatch(r"([\w.-]+):(-?[\d.]+(?:e-?\d+)?)\|(c|g|ms)(?:\|#(.*))?", line)
                     assert match, line
                     name, value, kind, tags = match.groups()
-                    self.got.append((name, float(value), kind, dict(tag.split(":", 1) for tag in (tags or "").split(",") if tag)))
+                    self.got.append(
+                        (name, float(value), kind, dict(tag.split(":", 1) for tag in (tags or "").split(",") if tag))
+                    )
         except TimeoutError:
             return self.got
 
@@ -120,6 +122,7 @@ def test_the_figures_are_valid_and_say_how_runs_and_tasks_ended(it: Standalone, 
         'dagbok_queue_depth{queue="default"} 0',
         "dagbok_hand_off_seconds_count 1",
         "dagbok_executors 1",
+        'dagbok_alerts_open{severity="critical"} 0',
     ):
         assert line in text.splitlines(), line
     reference = (ROOT / "schemas/metrics.md").read_text()
@@ -135,7 +138,9 @@ def test_airflows_names_go_out_by_statsd(it: Standalone, sink: Sink) -> None:
     _, value, kind, tags = first("ti_failures")
     assert (value, kind, tags) == (1, "c", {"dag_id": "etl.day", "task_id": "flaky", "queue": "default"})
     _, value, kind, tags = first("dagrun.duration.success")
-    assert kind == "ms" and 0 < value < 60_000 and tags == {"dag_id": "etl.day"}
+    assert kind == "ms"
+    assert 0 < value < 60_000
+    assert tags == {"dag_id": "etl.day"}
     assert first("dagrun.duration.success.etl__day")[1] == value
     assert first("dag_runs.duration")[1] == value
     assert first("ti.finish.etl__day.flaky.up_for_retry")[1] == 1
@@ -152,28 +157,38 @@ def test_airflows_names_go_out_by_statsd(it: Standalone, sink: Sink) -> None:
 
 def test_the_figures_are_those_of_the_log(it: Standalone) -> None:
     verified = it.cli.json("metrics", "verify")
-    assert verified["differ"] == [] and verified["compared"] > 100, verified
+    assert verified["differ"] == []
+    assert verified["compared"] > 100
     history = it.cli.json("metrics", "history", "dagbok_runs_ended_total", "--since", "1h")
     assert history["series"]['dagbok_runs_ended_total{state="success"}'][-1][1] == 1
 
 
 def test_a_restart_is_no_reset(it: Standalone) -> None:
-    before = [line for line in page(it).splitlines() if line.startswith(("dagbok_dag_", "dagbok_run_", "dagbok_hand_off"))]
+    before = [
+        line for line in page(it).splitlines() if line.startswith(("dagbok_dag_", "dagbok_run_", "dagbok_hand_off"))
+    ]
     it.process.kill()
     it.start()
     wait_until("the figures", lambda: "dagbok_log_folded_seq" in page(it))
     after = page(it).splitlines()
-    assert before and not [line for line in before if line not in after]
+    assert before
+    assert not [line for line in before if line not in after]
 
 
 def test_the_rules_hold_what_they_promise(tools: Path, tmp_path: Path) -> None:
     shutil.copytree(DEPLOY / "prometheus", tmp_path / "rules")
-    for command in (["check", "rules", "rules.yml"], ["check", "config", "prometheus.yml"], ["test", "rules", "rules.test.yml"]):
+    for command in (
+        ["check", "rules", "rules.yml"],
+        ["check", "config", "prometheus.yml"],
+        ["test", "rules", "rules.test.yml"],
+    ):
         done = subprocess.run([tools / "promtool", *command], cwd=tmp_path / "rules", capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_query_of_the_dashboards_is_one_and_finds_what_it_is_about(it: Standalone, tools: Path, tmp_path: Path) -> None:
+def test_every_query_of_the_dashboards_is_one_and_finds_what_it_is_about(
+    it: Standalone, tools: Path, tmp_path: Path
+) -> None:
     config = (DEPLOY / "prometheus/prometheus.yml").read_text()
     config = config.replace("127.0.0.1:8793", f"127.0.0.1:{it.api.port}").replace("15s", "1s")
     (tmp_path / "prometheus.yml").write_text(config)
@@ -206,7 +221,7 @@ def test_every_query_of_the_dashboards_is_one_and_finds_what_it_is_about(it: Sta
                     query = target["expr"].replace("$dag", "etl.day").replace("$__rate_interval", "1m")
                     if not asked(query)["result"]:
                         bare.append((panel["title"], query))
-        # What has not happened in this installation: nothing waits, nothing is scheduled, nothing failed in these seconds.
+        # What has not happened in this installation: nothing waits, nothing is scheduled, nothing failed meanwhile.
         quiet = r"oldest_timestamp|next_run_due|spans|> 0$|schedule_delay|topk|refus|starving|waiting_for_room|dropped"
         assert not [it for it in bare if not re.search(quiet, it[1])], bare
     finally:

@@ -1,5 +1,5 @@
-"""Traces of runs, sent to a receiver that decodes the real protocol: ids that follow from the log, whoever sends them and
-however often."""
+"""Traces of runs, sent to a receiver that decodes the real protocol: ids that follow from the log, whoever sends them
+and however often."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from typing import Any
 import httpx
 import pytest
 from harness import Standalone, free_port, wait_until
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 DAG = """
@@ -131,8 +134,10 @@ def test_a_run_is_a_trace_and_code_of_its_tasks_nests_in_it(it: tuple[Standalone
         run = wait_until("the run's span", lambda: collector.run_span("own"))
         spans = {span.name: span for span in collector.of("own")}
         tries = [span for span in collector.of("own") if span.name == "flaky"]
-        assert set(spans) == {"run traced", "flaky", "queued flaky"} and len(tries) == 2
-        assert {span.trace_id for span in collector.of("own")} == {run.trace_id} and not run.parent_span_id
+        assert set(spans) == {"run traced", "flaky", "queued flaky"}
+        assert len(tries) == 2
+        assert {span.trace_id for span in collector.of("own")} == {run.trace_id}
+        assert not run.parent_span_id
         assert all(span.parent_span_id == run.span_id for span in collector.of("own") if span is not run)
         first, second = sorted(tries, key=lambda span: span.start_time_unix_nano)
         assert (first.status.message, first.status.code) == ("the first try fails", 2)

@@ -4,6 +4,7 @@
 //! records into those that the log tells of, and writes them in Prometheus' text format. No clock and no I/O: a gauge
 //! that grows while nothing happens is shown as the time since when, for whoever reads it to subtract.
 pub mod airflow;
+mod alerting;
 mod ledger;
 mod note;
 mod reference;
@@ -14,6 +15,7 @@ mod table;
 mod tallies;
 mod text;
 
+pub use alerting::AlertLedger;
 pub use ledger::{Ledger, VERSION};
 pub use note::{Note, Way};
 pub use reference::reference;

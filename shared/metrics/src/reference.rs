@@ -36,6 +36,7 @@ fn line(page: &mut String, it: &Instrument) {
         Source::Service(service) => format!("the {service} service itself"),
         Source::Fold if it.facts == ["all"] => "all facts".to_owned(),
         Source::Fold => ticked(it.facts),
+        Source::AlertFold => format!("{}, of the log of alerts", ticked(it.facts)),
         Source::TaskFold => format!("{}; where `telemetry.task_labels` is on", ticked(it.facts)),
     };
     let (name, kind, unit, labels) = (it.name, it.kind.word(), it.unit, ticked(it.labels));

@@ -14,14 +14,23 @@ pub enum Group {
     Log,
     /// DAG files and what is read in them.
     Definitions,
+    /// Who was told of what goes wrong.
+    Alerting,
     /// What is sent to other systems.
     Export,
 }
 
 impl Group {
     /// All of them, in the order of the reference.
-    pub const ALL: [Self; 6] =
-        [Self::Promise, Self::Runs, Self::Capacity, Self::Log, Self::Definitions, Self::Export];
+    pub const ALL: [Self; 7] = [
+        Self::Promise,
+        Self::Runs,
+        Self::Capacity,
+        Self::Log,
+        Self::Definitions,
+        Self::Alerting,
+        Self::Export,
+    ];
 
     /// Its heading in the reference.
     pub const fn heading(self) -> &'static str {
@@ -31,6 +40,7 @@ impl Group {
             Self::Capacity => "Capacity",
             Self::Log => "The log and its folds",
             Self::Definitions => "DAG files",
+            Self::Alerting => "Alerting",
             Self::Export => "What is sent elsewhere",
         }
     }
@@ -70,6 +80,8 @@ pub enum Source {
     Fold,
     /// The fold of the log, where series of every task are asked for.
     TaskFold,
+    /// The fold of alerting's own log.
+    AlertFold,
     /// A service's own, which no log knows: by the service's name.
     Service(&'static str),
 }
@@ -283,6 +295,24 @@ pub const INSTRUMENTS: &[Instrument] = &[
         "DAG files parsed, by outcome (`ok`, `error`, `timeout`, `crash`)", &[]),
     it(("dagbok_parse_seconds", K::Histogram, "seconds"), &[], (G::Definitions, S::Service("processor")),
         "Time to parse a DAG file", &[]),
+    // Alerting.
+    it(("dagbok_alerts_open", K::Gauge, "alerts"), &["severity"], (G::Alerting, S::AlertFold),
+        "Alerts that are not over", &["AlertOpened", "AlertResolved"]),
+    it(("dagbok_alerts_opened_total", K::Counter, "alerts"), &["rule", "severity"], (G::Alerting, S::AlertFold),
+        "Alerts that were opened, by rule and severity", &["AlertOpened"]),
+    it(("dagbok_page_latency_seconds", K::Histogram, "seconds"), &[], (G::Alerting, S::AlertFold),
+        "From an alert's opening to the first receiver that took a notification of it", &["AlertOpened", "NotificationAccepted"]),
+    it(("dagbok_alert_acknowledge_seconds", K::Histogram, "seconds"), &[], (G::Alerting, S::AlertFold),
+        "From an alert's opening to its being acknowledged", &["AlertOpened", "AlertAcknowledged"]),
+    it(("dagbok_alert_open_seconds", K::Histogram, "seconds"), &[], (G::Alerting, S::AlertFold),
+        "From an alert's opening to its end", &["AlertOpened", "AlertResolved"]),
+    it(("dagbok_alert_escalations_total", K::Counter, "times"), &[], (G::Alerting, S::AlertFold),
+        "Times that the next ones of a chain were told", &["AlertEscalated"]),
+    it(("dagbok_notifications_attempted_total", K::Counter, "notifications"), &["receiver"], (G::Alerting, S::AlertFold),
+        "Notifications that were about to be sent, by receiver", &["NotificationAttempted"]),
+    it(("dagbok_notification_ends_total", K::Counter, "notifications"), &["outcome"], (G::Alerting, S::AlertFold),
+        "What became of notifications: `accepted`, `failed` (it is tried again), `rejected` (given up)",
+        &["NotificationAccepted", "NotificationFailed", "NotificationRejected"]),
     // Export.
     it(("dagbok_statsd_sent_total", K::Counter, "values"), &[], (G::Export, S::Service("scheduler")),
         "Values handed to the StatsD socket", &[]),

@@ -123,7 +123,7 @@ impl Tallies {
         *count = count.saturating_add(by);
     }
 
-    fn time(&mut self, name: &str, labels: &[&str], took: Option<Micros>) {
+    pub(crate) fn time(&mut self, name: &str, labels: &[&str], took: Option<Micros>) {
         if let Some(took) = took {
             at(&mut self.histograms, name, labels).add(micros(took));
         }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use dagbok_events::{FailureKind, Timestamp};
 
 use crate::{
-    INSTRUMENTS, Instrument, Kind, Ledger, Source,
+    INSTRUMENTS, Instrument, Kind, Ledger, Source, Tallies,
     tallies::{BETWEEN, STEPS},
 };
 
@@ -37,9 +37,16 @@ fn stamp(at: Timestamp) -> String {
     seconds(u64::try_from(at.0).unwrap_or(0))
 }
 
-struct Page(String);
+/// What is written so far.
+#[derive(Default)]
+pub(crate) struct Page(String);
 
 impl Page {
+    /// All of it.
+    pub(crate) fn text(self) -> String {
+        self.0
+    }
+
     fn line(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
         let written = if labels.is_empty() {
             writeln!(self.0, "{name} {value}")
@@ -97,6 +104,7 @@ fn zeros(instrument: &Instrument) -> Vec<String> {
         "dagbok_callbacks_total" => &["success", "failed", "lost", "task_failed"],
         "dagbok_executors_left_total" => &["drained", "gone"],
         "dagbok_try_cpu_seconds_total" => &["user", "system"],
+        "dagbok_notification_ends_total" => &["accepted", "failed", "rejected"],
         "dagbok_task_failures_total" => return failures(),
         _ if instrument.labels.is_empty() => &[""],
         _ => &[],
@@ -122,32 +130,14 @@ fn failures() -> Vec<String> {
         .collect()
 }
 
-impl Ledger {
-    /// Everything that is folded, in Prometheus' text format.
-    pub fn text(&self, detail: Detail) -> String {
-        let mut page = Page(String::new());
-        for instrument in INSTRUMENTS {
-            let shown = match instrument.source {
-                Source::Fold => true,
-                Source::TaskFold => self.is_by_task(),
-                Source::Service(_) => false,
-            };
-            let is_single = instrument.labels.contains(&"dag_id");
-            if shown && !(detail == Detail::Totals && is_single) {
-                self.write(&mut page, instrument);
-            }
-        }
-        page.0
-    }
-
-    /// One instrument of those that are folded, in Prometheus' text format.
-    pub fn lines(&self, instrument: &Instrument) -> String {
-        let mut page = Page(String::new());
-        self.write(&mut page, instrument);
-        page.0
-    }
-
-    fn write(&self, page: &mut Page, instrument: &Instrument) {
+impl Tallies {
+    /// Writes one instrument; of a gauge its labels and values, which are not counted here.
+    pub(crate) fn write(
+        &self,
+        page: &mut Page,
+        instrument: &Instrument,
+        gauge: Vec<(String, String)>,
+    ) {
         let name = instrument.name;
         let help = instrument.meaning.replace('\\', "\\\\");
         writeln!(page.0, "# HELP {name} {help}\n# TYPE {name} {}", instrument.kind.word())
@@ -155,7 +145,7 @@ impl Ledger {
         match instrument.kind {
             Kind::Counter | Kind::SecondsCounter => self.counter(page, instrument),
             Kind::Gauge => {
-                for (labels, value) in self.gauge(name) {
+                for (labels, value) in gauge {
                     page.line(name, &labels, value);
                 }
             }
@@ -165,7 +155,7 @@ impl Ledger {
     }
 
     fn counter(&self, page: &mut Page, instrument: &Instrument) {
-        let family = self.tallies.counters.get(instrument.name);
+        let family = self.counters.get(instrument.name);
         // What has not happened is shown as none: else its first time would be no rise of anything.
         for key in zeros(instrument) {
             if family.is_none_or(|family| !family.contains_key(&key)) {
@@ -184,7 +174,7 @@ impl Ledger {
 
     fn histogram(&self, page: &mut Page, instrument: &Instrument) {
         let name = instrument.name;
-        for (key, histogram) in self.tallies.histograms.get(name).into_iter().flatten() {
+        for (key, histogram) in self.histograms.get(name).into_iter().flatten() {
             let labels = labels(instrument, key);
             let bucket = format!("{name}_bucket");
             let mut below = 0;
@@ -201,7 +191,7 @@ impl Ledger {
     fn summary(&self, page: &mut Page, instrument: &Instrument) {
         let name = instrument.name;
         let (sum, count) = (format!("{name}_sum"), format!("{name}_count"));
-        for (key, recent) in self.tallies.recents.get(name).into_iter().flatten() {
+        for (key, recent) in self.recents.get(name).into_iter().flatten() {
             let labels = labels(instrument, key);
             let values = recent.quantiles([50, 95, 99]);
             for (quantile, value) in ["0.5", "0.95", "0.99"].into_iter().zip(values) {
@@ -210,6 +200,38 @@ impl Ledger {
             page.line(&sum, &labels, seconds(recent.sum));
             page.line(&count, &labels, recent.count);
         }
+    }
+}
+
+impl Ledger {
+    /// Everything that is folded, in Prometheus' text format.
+    pub fn text(&self, detail: Detail) -> String {
+        let mut page = Page(String::new());
+        for instrument in INSTRUMENTS {
+            let shown = match instrument.source {
+                Source::Fold => true,
+                Source::TaskFold => self.is_by_task(),
+                Source::Service(_) | Source::AlertFold => false,
+            };
+            let is_single = instrument.labels.contains(&"dag_id");
+            if shown && !(detail == Detail::Totals && is_single) {
+                self.write(&mut page, instrument);
+            }
+        }
+        page.0
+    }
+
+    /// One instrument of those that are folded, in Prometheus' text format.
+    pub fn lines(&self, instrument: &Instrument) -> String {
+        let mut page = Page(String::new());
+        self.write(&mut page, instrument);
+        page.0
+    }
+
+    fn write(&self, page: &mut Page, instrument: &Instrument) {
+        let gauge =
+            if instrument.kind == Kind::Gauge { self.gauge(instrument.name) } else { vec![] };
+        self.tallies.write(page, instrument, gauge);
     }
 
     fn gauge(&self, name: &str) -> Vec<(String, String)> {

@@ -5,7 +5,7 @@ use dagbok_events::{
     TaskQueued, Timestamp, TryFailed, TryNumber, TryStarted, TrySucceeded, Usage,
 };
 use dagbok_metrics::{
-    Detail, INSTRUMENTS, Ledger, Source, Spans,
+    AlertLedger, Detail, INSTRUMENTS, Ledger, Source, Spans,
     airflow::{AIRFLOW_NAMES, Sample, Standing, dotted, of_note},
     parse,
 };
@@ -212,14 +212,18 @@ fn every_series_is_of_an_instrument_of_the_table() {
     assert_eq!(kept.get("dagbok_tries_started_total").map(String::as_str), Some("3"));
     let helped: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-    let folds = INSTRUMENTS.iter().filter(|it| !matches!(it.source, Source::Service(_)));
+    let folds = INSTRUMENTS.iter();
+    let folds = folds.filter(|it| matches!(it.source, Source::Fold | Source::TaskFold));
     assert_eq!(helped, folds.map(|it| it.name).collect::<Vec<_>>());
 }
 
 #[test]
 fn the_facts_of_the_table_are_facts() {
-    let schema = include_str!("../../../schemas/events.json");
     for instrument in INSTRUMENTS {
+        let schema = match instrument.source {
+            Source::AlertFold => include_str!("../../../schemas/alert-events.json"),
+            _ => include_str!("../../../schemas/events.json"),
+        };
         for fact in instrument.facts.iter().filter(|fact| **fact != "all") {
             assert!(schema.contains(&format!("\"{fact}\"")), "{}: {fact}", instrument.name);
         }
@@ -312,4 +316,31 @@ fn a_run_that_is_cleared_is_another_span_of_its_trace() {
     assert_eq!(runs[0].trace_id, runs[1].trace_id);
     assert_eq!(runs[1].links, [(runs[0].trace_id, runs[0].span_id)]);
     assert_eq!((runs[1].start, runs[1].end), (second(30.0), second(31.0)));
+}
+
+#[test]
+fn alerts_are_counted_from_their_own_log() {
+    let texts = [
+        r#"{"at": "1970-01-01T00:00:10Z", "by": "rules", "seen": 1, "facts": [{"AlertOpened": {"id": 1, "rule": "run_failed",
+            "scope": {"dag": "etl"}, "generation": 1, "dedup_key": "k", "labels": {"severity": "warning"}, "summary": "s",
+            "since": "1970-01-01T00:00:09Z"}}]}"#,
+        r#"{"at": "1970-01-01T00:00:12Z", "by": "rules", "seen": 1, "facts": [{"NotificationAccepted": {"id": 1,
+            "message": "m", "attempt": 1, "took_ms": 5}}]}"#,
+        r#"{"at": "1970-01-01T00:00:40Z", "by": {"user": "ada"}, "seen": 1, "facts": [{"AlertAcknowledged": {"id": 1}}]}"#,
+    ];
+    let mut ledger = AlertLedger::default();
+    for text in texts {
+        ledger.take(&serde_json::from_str(text).unwrap());
+    }
+    let text = ledger.text();
+    for line in [
+        "dagbok_alerts_open{severity=\"warning\"} 1",
+        "dagbok_alerts_opened_total{rule=\"run_failed\",severity=\"warning\"} 1",
+        "dagbok_page_latency_seconds_sum 2",
+        "dagbok_alert_acknowledge_seconds_sum 30",
+        "dagbok_notification_ends_total{outcome=\"accepted\"} 1",
+        "dagbok_notification_ends_total{outcome=\"rejected\"} 0",
+    ] {
+        has(&text, line);
+    }
 }

@@ -112,7 +112,7 @@ mod tests {
     fn ids_follow_from_the_run_and_the_try_for_ever() {
         // Whoever changes these tears the traces of runs that go on while it is deployed.
         let of = RunTrace::of(&run(), Timestamp(5), None);
-        assert_eq!(hex(&of.trace_id), "PIN_TRACE");
+        assert_eq!(hex(&of.trace_id), "097e3cbe8c5c28d3b1ab943ba26a8a19");
         assert_ne!(of, RunTrace::of(&run(), Timestamp(6), None));
         assert_ne!(run_span(&run(), Timestamp(5), 0), run_span(&run(), Timestamp(5), 1));
         let (dag_id, run_id) = (run().dag_id, run().run_id);
@@ -125,7 +125,7 @@ mod tests {
             try_number: TryNumber::FIRST,
             leg: Leg::FIRST,
         };
-        assert_eq!(hex(&try_span("try", &key, Timestamp(5))), "PIN_SPAN");
+        assert_eq!(hex(&try_span("try", &key, Timestamp(5))), "f4a2c2db77a3df0b");
         assert_ne!(try_span("try", &key, Timestamp(5)), try_span("queued", &key, Timestamp(5)));
     }
 

@@ -17,7 +17,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dagbok-secrets", &["events", "protocol"]),
     ("dagbok-runtime", &["events"]),
     ("dagbok-telemetry", &["events", "metrics"]),
-    ("dagbok-metrics", &["events", "protocol"]),
+    ("dagbok-metrics", &["events", "protocol", "alerts"]),
     ("dagbok-projection", &["events", "runlog", "runtime"]),
     ("dagbok-archive", &["runlog"]),
     ("dagbok-rows", &["events", "runlog", "projection", "runtime"]),

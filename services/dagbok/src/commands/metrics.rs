@@ -135,10 +135,8 @@ fn wanted(name: &str) -> Result<&'static Instrument, Failure> {
             Failure::new(Code::NotFound, format!("no metric is called `{name}`")).next(next)
         );
     };
-    if let Source::Service(service) = instrument.source {
-        let what = format!(
-            "`{name}` is the {service}'s own and no fold of the log: it has no history here"
-        );
+    if !matches!(instrument.source, Source::Fold | Source::TaskFold) {
+        let what = format!("`{name}` is no fold of the run log: it has no history here");
         return Err(Failure::new(Code::NotFound, what).next("ask a Prometheus that scraped it"));
     }
     Ok(instrument)

@@ -174,11 +174,14 @@ pub(crate) async fn start_api(
     settings.connections = services::connections();
     settings.home = Some(home.to_owned());
     settings.past = Some(services::past(ports, clock));
-    settings.alerts = alerts;
+    settings.alerts = alerts.clone();
     settings.secrets = Some(services::key_file(config, keys));
     let shutdown = crew.shutdown(Stage::Answers);
     let with = (config, statsd);
     let numbers = services::Numbers::follow(Arc::clone(&ports.log), home, with, &shutdown).await;
+    if let Some(alerts) = &alerts {
+        numbers.follow_alerts(Arc::clone(alerts), &shutdown);
+    }
     let more = services::with_metrics(Router::new(), Some(numbers));
     let more = services::with_refolds(more, Arc::clone(&ports.log), clock.clone());
     let served = dagbok_api::serve(ports.clone(), settings, clock.clone(), more, &shutdown).await;

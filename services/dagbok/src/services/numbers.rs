@@ -6,17 +6,21 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use axum::{Router, routing::get};
+use dagbok_alerts::AlertRecord;
 use dagbok_config::Config;
-use dagbok_metrics::{Detail, Ledger, VERSION, find};
+use dagbok_events::decode_packed;
+use dagbok_metrics::{AlertLedger, Detail, Ledger, VERSION, find};
 use dagbok_projection::{
     Checkpoint, Decoded, Pace, Progress, Projection, ProjectionError, check_log, follow,
 };
-use dagbok_runlog::{Position, RunLog};
+use dagbok_runlog::{PortResult, Position, RunLog, Seq};
 use dagbok_runtime::Shutdown;
 use dagbok_telemetry::metrics;
+use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::statsd::{Socket, send_gauges, tell};
@@ -25,12 +29,16 @@ use super::statsd::{Socket, send_gauges, tell};
 const FILE: &str = "metrics.fold";
 /// So many records are folded before what was folded is kept again.
 const KEEP_EVERY: u64 = 20_000;
+/// The pause before a log that failed is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is shown of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Numbers {
     ledger: Arc<RwLock<Ledger>>,
     progress: Progress,
+    /// Of the log of alerts, once all of it is folded.
+    alerts: Arc<RwLock<Option<AlertLedger>>>,
 }
 
 impl Numbers {
@@ -52,7 +60,26 @@ impl Numbers {
         let folding = Folding { ledger: Arc::clone(&ledger), statsd, told, file, checkpoint, kept };
         let progress = Progress::at(checkpoint.seq);
         follow(log, folding, progress.clone(), Pace::default(), shutdown);
-        Self { ledger, progress }
+        Self { ledger, progress, alerts: Arc::default() }
+    }
+
+    /// Follows the log of alerts too. It is short: each start folds all of it.
+    pub(crate) fn follow_alerts(&self, log: Arc<dyn RunLog>, shutdown: &Shutdown) {
+        let (shown, stop) = (Arc::clone(&self.alerts), shutdown.clone());
+        shutdown.spawn(async move {
+            let mut ledger = AlertLedger::default();
+            let mut seen = None;
+            while !stop.is_started() {
+                tokio::select! {
+                    _ = alerts_on(&*log, &mut seen, &mut ledger, &shown) => {}
+                    () = stop.started() => return,
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    () = stop.started() => return,
+                }
+            }
+        });
     }
 
     /// All figures of the process, and those of the log as soon as all of it is folded: while it is not, each would
@@ -70,8 +97,46 @@ impl Numbers {
             let ledger = self.ledger.read().unwrap_or_else(PoisonError::into_inner);
             page.push_str(&ledger.text(Detail::All));
         }
+        if let Some(alerts) = &*self.alerts.read().unwrap_or_else(PoisonError::into_inner) {
+            page.push_str(&alerts.text());
+        }
         page
     }
+}
+
+/// Folds alerts in from where it stands, until the stream breaks; shows them once there are no more.
+async fn alerts_on(
+    log: &dyn RunLog,
+    seen: &mut Option<Seq>,
+    ledger: &mut AlertLedger,
+    shown: &RwLock<Option<AlertLedger>>,
+) -> PortResult<()> {
+    let mut at = match *seen {
+        Some(at) => at,
+        None => Seq(log.base().await?.first.0.saturating_sub(1)),
+    };
+    let show = |ledger: &AlertLedger| {
+        *shown.write().unwrap_or_else(PoisonError::into_inner) = Some(ledger.clone());
+    };
+    let last = log.last().await?;
+    if at >= last {
+        show(ledger);
+    }
+    let mut entries = log.follow(at);
+    while let Some(batch) = entries.next().await {
+        for entry in batch? {
+            // What can't be read is passed over, as alerting itself does.
+            if let Ok(record) = decode_packed::<AlertRecord>(&entry.payload) {
+                ledger.take(&record);
+            }
+            at = entry.seq;
+        }
+        *seen = Some(at);
+        if at >= last {
+            show(ledger);
+        }
+    }
+    Ok(())
 }
 
 /// What the process alone knows; what the log tells of is shown by who folds all of it.

@@ -113,7 +113,9 @@ async fn history(
     State((log, clock)): State<(Log, Clock)>,
     Query(ask): Query<HistoryAsk>,
 ) -> Result<Json<BTreeMap<String, Points>>, Response> {
-    let Some(of) = find(&ask.name).filter(|it| !matches!(it.source, Source::Service(_))) else {
+    let Some(of) =
+        find(&ask.name).filter(|it| matches!(it.source, Source::Fold | Source::TaskFold))
+    else {
         let detail = serde_json::json!({ "detail": "no fold of the log is called so" });
         return Err((StatusCode::NOT_FOUND, Json(detail)).into_response());
     };
