@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from apart import Apart
 from debian import unpacked
 from harness import ROOT, Process, Standalone, free_port, standalone, wait_until
 
@@ -226,6 +227,26 @@ def test_every_query_of_the_dashboards_is_one_and_finds_what_it_is_about(
         assert not [it for it in bare if not re.search(quiet, it[1])], bare
     finally:
         prometheus.kill()
+
+
+def test_services_apart_show_their_own_and_the_api_what_the_log_tells(tmp_path: Path) -> None:
+    apart = Apart(tmp_path)
+    (apart.dags / "etl.py").write_text(DAG)
+    port, sink = free_port(), Sink()
+    (scheduler,) = apart.of("scheduler")
+    scheduler.argv += ["--home", str(tmp_path / "scheduler"), "--metrics-listen", f"127.0.0.1:{port}"]
+    scheduler.env["DAGBOK__TELEMETRY__STATSD"] = sink.address
+    with apart:
+        wait_until("the DAG", lambda: apart.api.get("/dags/etl.day"))
+        apart.api.post("/dags/etl.day/dagRuns", {"dag_run_id": "one", "logical_date": None})
+        apart.cli.ok("runs", "wait", "etl.day", "one")
+        of_log = 'dagbok_runs_ended_total{state="success"} 1'
+        wait_until("the figures", lambda: of_log in httpx.get(f"{apart.api.url}/metrics").text)
+        own = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        assert "dagbok_appends_total" in own
+        assert "dagbok_runs" not in own
+        wait_until("the end by StatsD", lambda: sink.named("airflow.dagrun.duration.success"))
+        assert apart.cli.json("metrics", "verify")["differ"] == []
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ struct Run {
     trace_id: [u8; 16],
     parent: Option<[u8; 8]>,
     is_sampled: bool,
-    run_after: Timestamp,
+    /// When it was due: part of what its ids follow from.
+    due: Timestamp,
     round: u32,
     begun: Timestamp,
     by: String,
@@ -113,7 +114,7 @@ impl Run {
     }
 
     fn span_id(&self, key: &RunKey) -> [u8; 8] {
-        run_span(key, self.run_after, self.round)
+        run_span(key, self.due, self.round)
     }
 
     fn copy(&mut self, task: &TaskId, map_index: MapIndex) -> &mut Copy {
@@ -134,7 +135,7 @@ impl Run {
         let at = TryKey { dag_id, run_id, task_id, map_index, try_number, leg };
         Span {
             trace_id: self.trace_id,
-            span_id: try_span(what, &at, self.run_after),
+            span_id: try_span(what, &at, self.due),
             parent: Some(self.span_id(key)),
             name,
             start: Timestamp(0),
@@ -243,7 +244,7 @@ impl Spans {
             trace_id: of.trace_id,
             parent: of.parent,
             is_sampled: of.flags & 1 == 1,
-            run_after: created.run_after,
+            due: created.run_after,
             round: 0,
             begun: at,
             by: who(&record.by),

@@ -171,7 +171,7 @@ impl Tallies {
             }
             Note::Ended { .. } => self.ended(note, by_task),
             Note::RuledOut { why, count, .. } => {
-                self.count("dagbok_tasks_ruled_out_total", &[why], *count)
+                self.count("dagbok_tasks_ruled_out_total", &[why], *count);
             }
             Note::Cleared { count } => self.count("dagbok_tasks_cleared_total", &[], *count),
             Note::Trigger { outcome, .. } => self.count("dagbok_triggers_total", &[outcome], 1),

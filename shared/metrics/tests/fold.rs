@@ -1,4 +1,8 @@
 //! The fold of a small log: same facts, same numbers.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests panic where a value is not what it must be"
+)]
 use dagbok_events::{
     Actor, ExecutorId, Fact, Failure, FailureKind, Fault, Interval, Leg, MapIndex, PoolName,
     QueueName, Record, RunCreated, RunKey, RunStarted, RunSucceeded, RunType, Scope, TaskId,
@@ -32,7 +36,7 @@ fn created(due: f64) -> Fact {
         logical_date: Some(second(0.0)),
         data_interval: Some(Interval { start: second(0.0), end: second(due) }),
         run_after: second(due),
-        version: serde_json_version(),
+        version: version_one(),
         bundle: "0".repeat(64).parse().unwrap(),
         conf: None,
         note: None,
@@ -42,7 +46,7 @@ fn created(due: f64) -> Fact {
     }))
 }
 
-fn serde_json_version<T: for<'a> Deserialize<'a>>() -> T {
+fn version_one<T: for<'a> Deserialize<'a>>() -> T {
     rmp_serde::from_slice(&rmp_serde::to_vec(&1_u32).unwrap()).unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! Whose spans are whose: ids that follow from a run and a try alone, so that whoever exports them, an executor that
 //! hands them to the user's code, and a second export after a crash all say the same.
-use dagbok_events::{RunKey, Timestamp, TryKey};
+use dagbok_events::{RunKey, Timestamp, TryKey, hex};
 use sha2::{Digest as _, Sha256};
 
 /// The trace that a run belongs to.
@@ -67,11 +67,6 @@ fn first<const N: usize>(digest: &[u8; 32]) -> [u8; N] {
     let mut id = [0; N];
     id.copy_from_slice(&digest[..N]);
     id
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {

@@ -50,13 +50,47 @@ pub struct Metrics {
     import_errors: Gauge<u64>,
     stamp_ahead: Gauge<f64>,
     clock_back: Counter<u64>,
+    elsewhere: Elsewhere,
+    waits: Mutex<Option<Waiting>>,
+}
+
+/// What waits for room, and what was sent elsewhere.
+struct Elsewhere {
     waiting: Gauge<u64>,
     starving: Gauge<u64>,
     statsd_sent: Counter<u64>,
     statsd_dropped: Counter<u64>,
     spans_sent: Counter<u64>,
     spans_dropped: Counter<u64>,
-    waits: Mutex<Option<Waiting>>,
+}
+
+impl Elsewhere {
+    fn new(meter: &Meter) -> Self {
+        Self {
+            waiting: gauge(
+                meter,
+                "dagbok_tasks_waiting_for_room",
+                "Tasks that wait for nothing but room",
+            ),
+            starving: gauge(
+                meter,
+                "dagbok_tasks_starving",
+                "Tasks that wait for nothing but slots of their pool",
+            ),
+            statsd_sent: counter(meter, "dagbok_statsd_sent", "Values handed to the StatsD socket"),
+            statsd_dropped: counter(
+                meter,
+                "dagbok_statsd_dropped",
+                "Values that the StatsD socket did not take",
+            ),
+            spans_sent: counter(meter, "dagbok_spans_sent", "Spans that the collector took"),
+            spans_dropped: counter(
+                meter,
+                "dagbok_spans_dropped",
+                "Spans that the collector refused",
+            ),
+        }
+    }
 }
 
 impl fmt::Debug for Metrics {
@@ -169,32 +203,7 @@ impl Metrics {
                 "dagbok_clock_went_back",
                 "Times that the scheduler's clock showed much less than before",
             ),
-            waiting: gauge(
-                &meter,
-                "dagbok_tasks_waiting_for_room",
-                "Tasks that wait for nothing but room",
-            ),
-            starving: gauge(
-                &meter,
-                "dagbok_tasks_starving",
-                "Tasks that wait for nothing but slots of their pool",
-            ),
-            statsd_sent: counter(
-                &meter,
-                "dagbok_statsd_sent",
-                "Values handed to the StatsD socket",
-            ),
-            statsd_dropped: counter(
-                &meter,
-                "dagbok_statsd_dropped",
-                "Values that the StatsD socket did not take",
-            ),
-            spans_sent: counter(&meter, "dagbok_spans_sent", "Spans that the collector took"),
-            spans_dropped: counter(
-                &meter,
-                "dagbok_spans_dropped",
-                "Spans that the collector refused",
-            ),
+            elsewhere: Elsewhere::new(&meter),
             waits: Mutex::default(),
             registry,
             provider,
@@ -301,8 +310,8 @@ impl Metrics {
         for pool in before.keys().chain(now.into_iter().flat_map(Waiting::keys)) {
             let (ready, starving) = now.and_then(|it| it.get(pool)).copied().unwrap_or_default();
             let labels = [KeyValue::new("pool", pool.clone())];
-            self.waiting.record(u64::from(ready), &labels);
-            self.starving.record(u64::from(starving), &labels);
+            self.elsewhere.waiting.record(u64::from(ready), &labels);
+            self.elsewhere.starving.record(u64::from(starving), &labels);
         }
     }
 
@@ -313,22 +322,22 @@ impl Metrics {
 
     /// A value was handed to the StatsD socket.
     pub fn statsd_sent(&self) {
-        self.statsd_sent.add(1, &[]);
+        self.elsewhere.statsd_sent.add(1, &[]);
     }
 
     /// The StatsD socket did not take a value.
     pub fn statsd_dropped(&self) {
-        self.statsd_dropped.add(1, &[]);
+        self.elsewhere.statsd_dropped.add(1, &[]);
     }
 
     /// The collector took so many spans.
     pub fn spans_sent(&self, spans: u64) {
-        self.spans_sent.add(spans, &[]);
+        self.elsewhere.spans_sent.add(spans, &[]);
     }
 
     /// The collector refused so many spans.
     pub fn spans_dropped(&self, spans: u64) {
-        self.spans_dropped.add(spans, &[]);
+        self.elsewhere.spans_dropped.add(spans, &[]);
     }
 
     /// `n` DAG files can't be read now.

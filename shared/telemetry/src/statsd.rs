@@ -1,6 +1,7 @@
 //! Values by Airflow's names to a StatsD socket: never waited for, and what the socket does not take is counted.
 use std::{
-    fmt, io,
+    fmt::{self, Write as _},
+    io,
     net::{SocketAddr, ToSocketAddrs as _, UdpSocket},
     os::unix::net::UnixDatagram,
     time::{Duration, Instant},
@@ -138,7 +139,7 @@ impl Statsd {
         if self.settings.tags == TagForm::Influx {
             for (tag, value) in wanted.clone().filter(|(_, value)| !value.contains([',', '=', ' ']))
             {
-                line.push_str(&format!(",{tag}={}", value.replace(':', "_")));
+                write!(line, ",{tag}={}", value.replace(':', "_")).expect("a string takes all");
             }
         }
         let kind = match sample.what {
@@ -146,7 +147,7 @@ impl Statsd {
             What::Gauge => "g",
             What::Timer => "ms",
         };
-        line.push_str(&format!(":{}|{kind}", sample.value));
+        write!(line, ":{}|{kind}", sample.value).expect("a string takes all");
         if self.settings.tags == TagForm::Datadog {
             let tags: Vec<String> = wanted
                 .map(|(tag, value)| format!("{tag}:{}", value.replace([',', '|'], "_")))

@@ -126,6 +126,19 @@ where
     outcome
 }
 
+/// Where a scheduler keeps how far it has sent figures and traces; nowhere where it sends none.
+fn figures_folder(base: &Base, sends: bool) -> Result<Option<PathBuf>, Failure> {
+    if !sends && dagbok_telemetry::span_sender().is_none() {
+        return Ok(None);
+    }
+    let folder = base.folder("scheduler")?;
+    std::fs::create_dir_all(&folder).map_err(|error| {
+        let what = format!("can't make `{}`: {error}", folder.display());
+        Failure::new(Code::HomeUnusable, what)
+    })?;
+    Ok(Some(folder))
+}
+
 /// `dagbok scheduler`.
 pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome {
     let names = ("scheduler", "dagbok-scheduler");
@@ -140,14 +153,11 @@ pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome 
         settings.archiving = archive.and_then(|it| services::archiving(base.config(), it));
         let statsd = services::statsd(base.config())?;
         check_log(&base.ports, &settings).await?;
-        let folder = base.folder("scheduler")?;
-        std::fs::create_dir_all(&folder).map_err(|error| {
-            let what = format!("can't make `{}`: {error}", folder.display());
-            Failure::new(Code::HomeUnusable, what)
-        })?;
-        if statsd.is_some() {
+        let folder = figures_folder(&base, statsd.is_some())?;
+        if let (Some(socket), Some(folder)) = (statsd, &folder) {
             let (log, stop) = (Arc::clone(&base.ports.log), base.crew.shutdown(Stage::Answers));
-            services::Numbers::follow(log, &folder, (base.config(), statsd), &stop).await;
+            let with = (base.config(), Some(socket));
+            services::Numbers::follow(log, folder, with, &stop).await;
         }
         let shutdown = base.crew.shutdown(Stage::Decides);
         tokio::spawn(services::follow_log(
@@ -156,7 +166,7 @@ pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome 
         ));
         let traces = services::export_runs(
             Arc::clone(&base.ports.log),
-            Some(&folder),
+            folder.as_deref(),
             base.crew.shutdown(Stage::Answers),
         )
         .await;

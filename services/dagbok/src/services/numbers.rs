@@ -3,6 +3,7 @@
 //! What was folded is kept in a file, so that a start folds only what came since; a file of another log, of another
 //! version or with other series is left alone and made anew.
 use std::{
+    fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
@@ -89,10 +90,9 @@ impl Numbers {
         let mut page = own_text();
         let lag = standing.lag();
         let about = find("dagbok_metrics_lag_records").map_or("", |it| it.meaning);
-        page.push_str(&format!(
-            "# HELP dagbok_metrics_lag_records {about}\n# TYPE dagbok_metrics_lag_records gauge\n\
-             dagbok_metrics_lag_records {lag}\n"
-        ));
+        let name = "dagbok_metrics_lag_records";
+        write!(page, "# HELP {name} {about}\n# TYPE {name} gauge\n{name} {lag}\n")
+            .expect("a string takes all");
         if standing.caught_up {
             let ledger = self.ledger.read().unwrap_or_else(PoisonError::into_inner);
             page.push_str(&ledger.text(Detail::All));
@@ -214,7 +214,7 @@ impl Folding {
         match written(&self.file, &Keep { version: VERSION, position, ledger: &ledger }) {
             Ok(()) => self.kept = self.checkpoint.seq.0,
             Err(error) => {
-                tracing::warn!(%error, "the figures are not kept; a start folds them anew")
+                tracing::warn!(%error, "the figures are not kept; a start folds them anew");
             }
         }
     }
@@ -242,7 +242,7 @@ impl Projection for Folding {
                 match &mut socket {
                     Some(socket) if leads && entry.seq.0 > self.told => {
                         ledger.take_and_tell(entry.seq.0, &entry.record, &mut |note| {
-                            tell(socket, note)
+                            tell(socket, note);
                         });
                     }
                     _ => ledger.take(entry.seq.0, &entry.record),

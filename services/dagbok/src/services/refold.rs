@@ -1,12 +1,12 @@
 //! The log folded afresh, for who asks what it says: up to a record, or over time. Nothing of what is shown at `/metrics` is
 //! used: that is what is compared with it.
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use axum::{
     Json, Router,
     extract::{Query, State},
     http::StatusCode,
-    response::{IntoResponse as _, Response},
+    response::{IntoResponse, Response},
     routing::get,
 };
 use dagbok_events::{Micros, Record, Timestamp};
@@ -15,6 +15,7 @@ use dagbok_projection::decode_or_nothing;
 use dagbok_runlog::{ReadLimit, RunLog, Seq};
 use dagbok_runtime::Clock;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// Values of one series over time.
 pub(crate) type Points = Vec<(Timestamp, f64)>;
@@ -44,13 +45,22 @@ struct HistoryAsk {
 
 type Log = Arc<dyn RunLog>;
 
+/// Why there is no answer, as the API says it.
+struct Refused(StatusCode, String);
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        (self.0, Json(json!({ "detail": self.1 }))).into_response()
+    }
+}
+
 /// Adds both.
 pub(crate) fn with_refolds(router: Router, log: Log, clock: Clock) -> Router {
-    let routes = Router::new()
+    let both = Router::new()
         .route("/metrics/folded", get(folded))
         .route("/metrics/history", get(history))
         .with_state((log, clock));
-    router.merge(routes)
+    router.merge(both)
 }
 
 /// Hands every record up to `last` to `take`, in order.
@@ -58,11 +68,9 @@ async fn each(
     log: &dyn RunLog,
     last: Option<u64>,
     mut take: impl FnMut(u64, &Record),
-) -> Result<(), Response> {
-    let failed = |error: &dyn std::fmt::Display| {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(serde_json::json!({ "detail": error.to_string() })))
-            .into_response()
-    };
+) -> Result<(), Refused> {
+    let failed =
+        |error: &dyn fmt::Display| Refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
     let first = log.base().await.map_err(|error| failed(&error))?.first.0;
     let mut seen = Seq(first.saturating_sub(1));
     loop {
@@ -84,7 +92,7 @@ async fn each(
 async fn folded(
     State((log, _)): State<(Log, Clock)>,
     Query(ask): Query<FoldedAsk>,
-) -> Result<Json<Folded>, Response> {
+) -> Result<Json<Folded>, Refused> {
     let (mut ledger, mut before) = (Ledger::new(ask.by_task), None);
     let since = ask.since.map(Timestamp::from);
     each(&*log, Some(ask.seq), |seq, record| {
@@ -112,12 +120,12 @@ fn sample(ledger: &Ledger, of: &Instrument, at: Timestamp, into: &mut BTreeMap<S
 async fn history(
     State((log, clock)): State<(Log, Clock)>,
     Query(ask): Query<HistoryAsk>,
-) -> Result<Json<BTreeMap<String, Points>>, Response> {
+) -> Result<Json<BTreeMap<String, Points>>, Refused> {
     let Some(of) =
         find(&ask.name).filter(|it| matches!(it.source, Source::Fold | Source::TaskFold))
     else {
-        let detail = serde_json::json!({ "detail": "no fold of the log is called so" });
-        return Err((StatusCode::NOT_FOUND, Json(detail)).into_response());
+        let detail = "no fold of the log is called so".to_owned();
+        return Err(Refused(StatusCode::NOT_FOUND, detail));
     };
     let now = clock.now();
     let mut ledger = Ledger::new(of.source == Source::TaskFold);

@@ -173,9 +173,9 @@ pub fn gauges(state: &State, waiting: &Waiting) -> Vec<Sample> {
     let ready: u32 = waiting.values().map(|(ready, _)| ready).sum();
     say("scheduler.tasks.starving", f64::from(starving), vec![]);
     say("scheduler.tasks.executable", f64::from(ready - starving), vec![]);
-    let queues = state.queues();
-    let queued = queues.values().map(|depth| depth.queued).sum();
-    let running = queues.values().map(|depth| depth.running).sum::<u64>();
+    let depths = state.queues();
+    let queued = depths.values().map(|depth| depth.queued).sum();
+    let running = depths.values().map(|depth| depth.running).sum::<u64>();
     let open = state.executors().1.saturating_sub(running);
     let class = || vec![("executor_class_name", EXECUTOR.to_owned())];
     say("executor.open_slots", number(open), class());
