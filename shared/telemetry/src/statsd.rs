@@ -296,7 +296,6 @@ mod tests {
     fn lists_choose_by_regular_expressions_anywhere_in_a_name() {
         let allow = |text: &str| StatsdSettings { allow: vec![text.to_owned()], ..settings("") };
         assert_eq!(heard(allow("TI\\.")).len(), 1);
-        assert!(heard(allow("scheduler,")).is_empty() || Statsd::new(allow("scheduler,")).is_err());
         assert!(heard(allow("pool")).is_empty());
         let block = |text: &str| StatsdSettings { block: vec![text.to_owned()], ..settings("") };
         assert!(heard(block("^ti")).is_empty());
