@@ -33,6 +33,8 @@ const LAST: Duration = Duration::from_secs(2);
 const AT_ONCE: usize = 512;
 /// Spans that a stand-by keeps.
 const STANDING_BY: usize = 10_000;
+/// Spans that come closer together go in one request: a request for each would cost hand-offs.
+const GATHER: Duration = Duration::from_millis(500);
 /// How often is kept up to where the collector has it.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// The first wait for a collector that does not take spans now, and the longest.
@@ -53,6 +55,7 @@ struct Export {
     log: Arc<dyn RunLog>,
     file: Option<PathBuf>,
     kept_at: Instant,
+    sent_at: Instant,
     spans: Spans,
     seen: Seq,
     /// What came before is folded, and was another's to send.
@@ -103,8 +106,9 @@ impl Export {
                 (Spans::default(), Seq(base.saturating_sub(1)), from)
             }
         };
-        let (kept_at, due) = (Instant::now(), VecDeque::new());
-        let export = Self { sender, log, file, kept_at, spans, seen, from, due, led: false };
+        let (kept_at, sent_at, due) = (Instant::now(), Instant::now(), VecDeque::new());
+        let export =
+            Self { sender, log, file, kept_at, sent_at, spans, seen, from, due, led: false };
         // A crash before the first span is sent must not take what comes now for the past.
         export.write(None);
         export
@@ -133,7 +137,16 @@ impl Export {
         let log = Arc::clone(&self.log);
         let mut entries = log.follow(self.seen);
         while last.is_none_or(|last| self.seen < last) {
-            let Some(Ok(batch)) = entries.next().await else { return };
+            let batch = if self.due.is_empty() {
+                entries.next().await
+            } else {
+                let Ok(batch) = tokio::time::timeout(GATHER, entries.next()).await else {
+                    self.send(last.is_some()).await;
+                    continue;
+                };
+                batch
+            };
+            let Some(Ok(batch)) = batch else { return };
             let mut due = Vec::new();
             for entry in batch {
                 if entry.subject.starts_with("log.run.")
@@ -148,12 +161,16 @@ impl Export {
                 self.seen = entry.seq;
             }
             self.due.extend(due);
-            self.send(last.is_some()).await;
+            let is_time = last.is_some() || self.sent_at.elapsed() >= GATHER;
+            if is_time || self.due.len() >= AT_ONCE {
+                self.send(last.is_some()).await;
+            }
         }
     }
 
     /// Sends what is due, for as long as it takes.
     async fn send(&mut self, is_end: bool) {
+        self.sent_at = Instant::now();
         self.led = metrics().waiting().is_some() || (is_end && self.led);
         if !self.led {
             let older = self.due.len().saturating_sub(STANDING_BY);
