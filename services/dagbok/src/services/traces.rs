@@ -161,6 +161,8 @@ impl Export {
                 self.seen = entry.seq;
             }
             self.due.extend(due);
+            // Seen while it is so: at the end the scheduler has stopped before this does.
+            self.led |= metrics().waiting().is_some();
             let is_time = last.is_some() || self.sent_at.elapsed() >= GATHER;
             if is_time || self.due.len() >= AT_ONCE {
                 self.send(last.is_some()).await;
