@@ -30,6 +30,7 @@ import imports
 import httpx
 from harness import Nats, Standalone, standalone, wait_until, write_dag
 from scenes import Apart
+from telemetry import telemetry
 from triggers import triggers
 
 BENCH = ROOT / "target/release/dagbok-bench"
@@ -533,6 +534,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "embedded": embedded,
     "triggers": lambda folder: triggers(folder, row),
     "lists": elements,
+    "telemetry": lambda folder: telemetry(folder, row),
     "nats": on_nats,
     "broker": broker,
     "alerting": lambda _: alerting(),

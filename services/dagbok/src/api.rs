@@ -191,6 +191,29 @@ impl Api {
         Ok(Lines::new(self.respond(request).await?, self.shown()))
     }
 
+    /// Asks for a text that is no part of the API, as `metrics`.
+    pub(crate) async fn text(&self, path: &str) -> Result<String, Failure> {
+        let response = self.respond(self.http.get(self.at(&[path])).timeout(ANSWER)).await?;
+        response.text().await.map_err(|error| self.lost(&error))
+    }
+
+    /// Asks for a document that is no part of the API, for as long as it takes.
+    pub(crate) async fn beside<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<T, Failure> {
+        let response = self.respond(self.http.get(self.at(path)).query(query)).await?;
+        let body = response.bytes().await.map_err(|error| self.lost(&error))?;
+        serde_json::from_slice(&body).map_err(|error| unreadable(&error))
+    }
+
+    fn at(&self, path: &[&str]) -> Url {
+        let mut url = self.base.clone();
+        url.path_segments_mut().expect("checked to be a base").pop_if_empty().extend(path);
+        url
+    }
+
     async fn respond(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| self.lost(&error))?;
         let status = response.status();

@@ -4,6 +4,7 @@ mod alerts;
 mod archive;
 mod backfill;
 mod dags;
+mod metrics;
 mod pools;
 mod providers;
 mod runs;
@@ -29,6 +30,7 @@ pub(crate) use dags::{
     Check as CheckDags, DagsCommand, List as DagsList, NextExecution, Reschedule, Show, Test,
     Trigger, Unpause,
 };
+pub(crate) use metrics::{MetricHistory, MetricsCommand, VerifyMetrics};
 pub(crate) use pools::{File as PoolFile, Pool, PoolsCommand, SetPool};
 pub(crate) use providers::{Install as InstallProviders, ProvidersCommand};
 pub(crate) use runs::{
@@ -135,6 +137,9 @@ pub(crate) enum Command {
     /// Executors: list, show
     #[command(subcommand)]
     Executors(ExecutorsCommand),
+    /// Figures: list, verify, history
+    #[command(subcommand)]
+    Metrics(MetricsCommand),
     /// Connections to other systems: add, list, get, delete, import, export, test
     #[command(subcommand)]
     Connections(ConnectionsCommand),

@@ -11,6 +11,7 @@ mod events;
 mod executors;
 mod explain;
 mod init;
+mod metrics;
 mod pools;
 mod providers;
 mod prune;
@@ -92,6 +93,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Providers(command) => providers::run(&plain()?, &command).await,
         Command::Dags(DagsCommand::Check(args)) => dags::check(&plain()?, &args).await,
         Command::Executors(command) => executors::run(&plain()?, &command).await,
+        Command::Metrics(command) => metrics::run(&plain()?, &command).await,
         Command::Pools(PoolsCommand::List) => pools::list(&plain()?).await,
         Command::Pools(PoolsCommand::Get(args)) => pools::get(&plain()?, &args).await,
         Command::Pools(PoolsCommand::Set(args)) => pools::set(&plain()?, &args).await,

@@ -2,17 +2,23 @@
 mod crew;
 mod figures;
 mod http;
+mod numbers;
 mod past;
+mod refold;
 mod settings;
+mod statsd;
 mod traces;
 
 pub(crate) use crew::{Crew, Stage};
 pub(crate) use figures::{follow_executor, follow_log, follow_model};
-pub(crate) use http::{bind, serve, with_health, with_metrics};
+pub(crate) use http::{bind, serve, with_health};
+pub(crate) use numbers::{Numbers, with_metrics};
+pub(crate) use refold::{Folded, Points, with_refolds};
 pub(crate) use settings::{
     alerting, alerting_file, archiving, connections, executor, key_file, processor, queues,
     retention, scheduler, triggerer,
 };
+pub(crate) use statsd::{Socket, statsd};
 pub(crate) use traces::export_runs;
 
 use dagbok_config::{Config, LogFormat};

@@ -108,6 +108,7 @@ impl Leader {
             return Ok(end);
         }
         self.say_clock(&desk.namespace);
+        metrics_of(&desk.namespace);
         let mut offers = Offers::new(self.settings.offer_again);
         let mut batch = Vec::with_capacity(COMMANDS_AT_ONCE);
         loop {
@@ -420,4 +421,7 @@ fn not_held(namespace: &Namespace, look: &Look) -> Vec<TryKey> {
 fn metrics_of(namespace: &Namespace) {
     metrics().set_tasks("in_flight", u64::from(namespace.in_flight()));
     metrics().set_runs("active", namespace.active_runs().count() as u64);
+    let waiting = namespace.waiting_for_room().into_iter();
+    let waiting = waiting.map(|(pool, it)| (pool.to_string(), (it.ready, it.starving)));
+    metrics().set_waiting(Some(waiting.collect()));
 }

@@ -18,7 +18,7 @@ pub use period::Period;
 pub use secret::Secret;
 pub use sections::{
     Alerting, Config, Executor, IgnoreSyntax, Log, LogFormat, Nats, Pool, Processor, Python,
-    Scheduler, Telemetry, Ui,
+    Scheduler, StatsdTags, Telemetry, Ui,
 };
 
 /// The JSON schema of `dagbok.toml`.

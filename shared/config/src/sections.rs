@@ -395,10 +395,60 @@ impl Default for Log {
     }
 }
 
+/// How values of StatsD carry their tags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StatsdTags {
+    /// Not at all: what they would say stands in dotted names alone.
+    #[default]
+    Off,
+    /// After the value, `|#dag_id:etl`: Airflow's `metrics.statsd_datadog_enabled`.
+    Datadog,
+    /// In the name, `ti_failures,dag_id=etl`: Airflow's `metrics.statsd_influxdb_enabled`.
+    Influx,
+}
+
 /// Figures for the outside.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Telemetry {
     /// Where a service that runs apart serves `/metrics` and `/health`; nowhere where not set.
     pub metrics_listen: Option<SocketAddr>,
+    /// Whether `/metrics` has series of every single task, besides those of every DAG.
+    pub task_labels: bool,
+    /// Where values go by Airflow's names of StatsD: `udp://host:8125` or `unix:///path`; nowhere where not set. Said to
+    /// schedulers: of several, the one that leads sends.
+    pub statsd: Option<String>,
+    /// What all names of StatsD begin with: Airflow's `metrics.statsd_prefix`.
+    pub statsd_prefix: String,
+    /// How values of StatsD carry their tags.
+    pub statsd_tags: StatsdTags,
+    /// Whether dotted names with ids in them are sent too: Airflow's `metrics.legacy_names_on`.
+    pub statsd_legacy_names: bool,
+    /// Regular expressions of names that are sent, all where there are none: Airflow's `metrics.metrics_allow_list`.
+    pub statsd_allow: Vec<String>,
+    /// Regular expressions of names that are not sent, without an allow list: Airflow's `metrics.metrics_block_list`.
+    pub statsd_block: Vec<String>,
+    /// Tags that are left out: Airflow's `metrics.statsd_disabled_tags`.
+    pub statsd_disabled_tags: Vec<String>,
+    /// How often gauges are sent by StatsD; from `100ms` on.
+    #[schemars(extend("minimum" = 0.1))]
+    pub statsd_every: Period,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            metrics_listen: None,
+            task_labels: false,
+            statsd: None,
+            statsd_prefix: "airflow".to_owned(),
+            statsd_tags: StatsdTags::Off,
+            statsd_legacy_names: true,
+            statsd_allow: Vec::new(),
+            statsd_block: Vec::new(),
+            statsd_disabled_tags: vec!["job_id".to_owned(), "run_id".to_owned()],
+            statsd_every: Period::secs(5),
+        }
+    }
 }

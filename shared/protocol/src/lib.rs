@@ -16,6 +16,7 @@ mod report;
 mod secret;
 mod spec;
 pub mod text;
+pub mod trace;
 mod why;
 mod work;
 

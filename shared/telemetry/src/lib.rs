@@ -6,11 +6,15 @@
 mod logging;
 mod metrics;
 mod otlp;
+mod spans;
+mod statsd;
 mod trace;
 
 pub use logging::{LogFormat, LogSettings, end_lines};
 pub use metrics::{Metrics, metrics};
-pub use trace::{Attribute, Recorded, adopt, trace_context, traces_are_exported};
+pub use spans::{Sent, SpanSender, span_sender};
+pub use statsd::{Sample, Statsd, StatsdSettings, TagForm, Waiting};
+pub use trace::{adopt, trace_context};
 
 use thiserror::Error;
 use tracing_subscriber::{Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
@@ -37,6 +41,16 @@ pub enum TelemetryError {
         value: String,
         /// What would be accepted.
         why: &'static str,
+    },
+    /// A setting of StatsD can't be meant.
+    #[error("{key} = `{value}`: {why}")]
+    Statsd {
+        /// Which.
+        key: &'static str,
+        /// What it said.
+        value: String,
+        /// What is wrong, and what would be right.
+        why: String,
     },
     /// An exporter could not be built.
     #[error("the OpenTelemetry exporter could not be built: {0}")]
@@ -66,8 +80,10 @@ impl Telemetry {
 pub fn init(service: &'static str, settings: &LogSettings) -> Result<Telemetry, TelemetryError> {
     let exporters = otlp::Exporters::from_environment(service)?;
     metrics::install(exporters.meter_reader()?, exporters.resource());
+    if let Some(sender) = exporters.span_sender()? {
+        spans::install(sender);
+    }
     let traces = exporters.tracer().map(|tracer| {
-        trace::install(tracer.clone());
         tracing_opentelemetry::layer()
             .with_tracer(tracer)
             .with_filter(tracing_subscriber::filter::filter_fn(|meta| !otlp::is_own(meta.target())))

@@ -1,8 +1,13 @@
 //! Every figure that Dagbok counts, by name, in one place. Served for Prometheus, pushed by OTLP where
 //! asked for; one provider feeds both.
-use std::{fmt, sync::OnceLock, time::Duration};
+use std::{
+    fmt,
+    sync::{Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
 
 use dagbok_events::{FailureKind, Fault};
+use dagbok_metrics::airflow::Waiting;
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Gauge, Histogram, Meter, MeterProvider as _},
@@ -45,6 +50,47 @@ pub struct Metrics {
     import_errors: Gauge<u64>,
     stamp_ahead: Gauge<f64>,
     clock_back: Counter<u64>,
+    elsewhere: Elsewhere,
+    waits: Mutex<Option<Waiting>>,
+}
+
+/// What waits for room, and what was sent elsewhere.
+struct Elsewhere {
+    waiting: Gauge<u64>,
+    starving: Gauge<u64>,
+    statsd_sent: Counter<u64>,
+    statsd_dropped: Counter<u64>,
+    spans_sent: Counter<u64>,
+    spans_dropped: Counter<u64>,
+}
+
+impl Elsewhere {
+    fn new(meter: &Meter) -> Self {
+        Self {
+            waiting: gauge(
+                meter,
+                "dagbok_tasks_waiting_for_room",
+                "Tasks that wait for nothing but room",
+            ),
+            starving: gauge(
+                meter,
+                "dagbok_tasks_starving",
+                "Tasks that wait for nothing but slots of their pool",
+            ),
+            statsd_sent: counter(meter, "dagbok_statsd_sent", "Values handed to the StatsD socket"),
+            statsd_dropped: counter(
+                meter,
+                "dagbok_statsd_dropped",
+                "Values that the StatsD socket did not take",
+            ),
+            spans_sent: counter(meter, "dagbok_spans_sent", "Spans that the collector took"),
+            spans_dropped: counter(
+                meter,
+                "dagbok_spans_dropped",
+                "Spans that the collector refused",
+            ),
+        }
+    }
 }
 
 impl fmt::Debug for Metrics {
@@ -157,15 +203,19 @@ impl Metrics {
                 "dagbok_clock_went_back",
                 "Times that the scheduler's clock showed much less than before",
             ),
+            elsewhere: Elsewhere::new(&meter),
+            waits: Mutex::default(),
             registry,
             provider,
         }
     }
 
-    /// The figures in Prometheus' text format, served as `text/plain; version=0.0.4`.
-    pub fn render(&self) -> String {
+    /// The figures of the names that are asked for, in Prometheus' text format, served as `text/plain; version=0.0.4`.
+    pub fn render(&self, wanted: impl Fn(&str) -> bool) -> String {
         let mut text = Vec::new();
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+        let mut families = self.registry.gather();
+        families.retain(|family| wanted(family.name()));
+        if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
             tracing::error!(%error, "the metrics can't be written");
         }
         String::from_utf8(text).unwrap_or_default()
@@ -252,6 +302,44 @@ impl Metrics {
         self.clock_back.add(1, &[]);
     }
 
+    /// What waits for room by pool, as whoever leads sees it; `None` where this process does not lead.
+    pub fn set_waiting(&self, waiting: Option<Waiting>) {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *waits, waiting).unwrap_or_default();
+        let now = waits.as_ref();
+        for pool in before.keys().chain(now.into_iter().flat_map(Waiting::keys)) {
+            let (ready, starving) = now.and_then(|it| it.get(pool)).copied().unwrap_or_default();
+            let labels = [KeyValue::new("pool", pool.clone())];
+            self.elsewhere.waiting.record(u64::from(ready), &labels);
+            self.elsewhere.starving.record(u64::from(starving), &labels);
+        }
+    }
+
+    /// What waits for room by pool; `None` where this process does not lead.
+    pub fn waiting(&self) -> Option<Waiting> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A value was handed to the StatsD socket.
+    pub fn statsd_sent(&self) {
+        self.elsewhere.statsd_sent.add(1, &[]);
+    }
+
+    /// The StatsD socket did not take a value.
+    pub fn statsd_dropped(&self) {
+        self.elsewhere.statsd_dropped.add(1, &[]);
+    }
+
+    /// The collector took so many spans.
+    pub fn spans_sent(&self, spans: u64) {
+        self.elsewhere.spans_sent.add(spans, &[]);
+    }
+
+    /// The collector refused so many spans.
+    pub fn spans_dropped(&self, spans: u64) {
+        self.elsewhere.spans_dropped.add(spans, &[]);
+    }
+
     /// `n` DAG files can't be read now.
     pub fn set_import_errors(&self, n: u64) {
         self.import_errors.record(n, &[]);
@@ -297,7 +385,7 @@ mod tests {
         metrics.appended(3, Duration::from_micros(300));
         metrics.refused("stale_report");
         metrics.set_projection_lag(12);
-        let text = metrics.render();
+        let text = metrics.render(|_| true);
         for line in [
             "dagbok_tasks{state=\"running\"} 2",
             "dagbok_tasks_ended_total{state=\"success\"} 1",
@@ -320,6 +408,6 @@ mod tests {
             None::<opentelemetry_sdk::metrics::ManualReader>,
             Resource::builder().build(),
         );
-        assert!(!metrics.render().contains("dagbok_tasks"));
+        assert!(!metrics.render(|_| true).contains("dagbok_tasks"));
     }
 }

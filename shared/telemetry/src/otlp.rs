@@ -10,10 +10,17 @@ use opentelemetry_sdk::{
     trace::{SdkTracer, SdkTracerProvider},
 };
 
-use crate::TelemetryError;
+use crate::{SpanSender, TelemetryError};
 
 /// Longest wait for the last export.
 const FINISH_WITHIN: Duration = Duration::from_secs(3);
+
+/// Where collectors are named.
+const ENDPOINTS: [&str; 3] = [
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+];
 
 /// Whether a log target belongs to the exporters themselves, whose spans must not be exported again.
 pub(crate) fn is_own(target: &str) -> bool {
@@ -40,6 +47,15 @@ impl Exporters {
         let wanted =
             Wanted::read(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
         let resource = resource(service);
+        // The exporters of the SDK would find out at the first span.
+        for variable in ENDPOINTS {
+            let value = std::env::var(variable).unwrap_or_default();
+            let is_http = value.starts_with("http://") || value.starts_with("https://");
+            if (wanted.traces || wanted.metrics) && !value.is_empty() && !is_http {
+                let why = "an address that begins with http:// or https:// is";
+                return Err(TelemetryError::Unsupported { variable, value, why });
+            }
+        }
         let traces = if wanted.traces { Some(tracer_provider(resource.clone())?) } else { None };
         Ok(Self { resource, traces, metrics: wanted.metrics, service })
     }
@@ -52,6 +68,12 @@ impl Exporters {
     /// Where spans go.
     pub(crate) fn tracer(&self) -> Option<SdkTracer> {
         self.traces.as_ref().map(|provider| provider.tracer(self.service))
+    }
+
+    /// Where spans that the log tells of go.
+    pub(crate) fn span_sender(&self) -> Result<Option<SpanSender>, TelemetryError> {
+        let get = |name: &'static str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        self.traces.as_ref().map(|_| SpanSender::new(&get, &self.resource)).transpose()
     }
 
     /// What pushes the metrics every `OTEL_METRIC_EXPORT_INTERVAL`.

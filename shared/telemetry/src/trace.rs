@@ -1,99 +1,11 @@
-//! W3C trace context in and out of records and messages, and spans of what the log says has happened.
-use std::{
-    fmt,
-    sync::OnceLock,
-    time::{Duration, SystemTime},
-};
-
-use dagbok_events::{Timestamp, TraceContext};
+//! W3C trace context in and out of records and messages.
+use dagbok_events::TraceContext;
 use opentelemetry::{
-    Context, KeyValue,
-    trace::{
-        SpanContext, SpanId, SpanKind, Status, TraceContextExt as _, TraceFlags, TraceId,
-        TraceState, Tracer as _,
-    },
+    Context,
+    trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState},
 };
-use opentelemetry_sdk::trace::SdkTracer;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-
-static TRACER: OnceLock<SdkTracer> = OnceLock::new();
-
-/// Sets where spans go; only the first one counts.
-pub(crate) fn install(tracer: SdkTracer) {
-    // A second one would be a second set-up, which is refused elsewhere.
-    let _ = TRACER.set(tracer);
-}
-
-/// Whether spans are exported at all.
-pub fn traces_are_exported() -> bool {
-    TRACER.get().is_some()
-}
-
-/// A name and its value, of a span.
-pub type Attribute = (&'static str, String);
-
-/// A stretch of time that the log told of: a run, with its tries inside.
-pub struct Recorded(Context);
-
-impl fmt::Debug for Recorded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Recorded({})", self.0.span().span_context().span_id())
-    }
-}
-
-impl Recorded {
-    /// Begins one, within the trace of whoever asked for it; `None` where nothing is exported.
-    pub fn begin(
-        name: String,
-        at: Timestamp,
-        from: Option<&TraceContext>,
-        attributes: Vec<Attribute>,
-    ) -> Option<Self> {
-        let outer = match from.and_then(parse) {
-            Some(ids) => Context::new().with_remote_span_context(ids),
-            None => Context::new(),
-        };
-        Self::within(&outer, name, at, attributes)
-    }
-
-    /// Begins one inside this.
-    pub fn inside(&self, name: String, at: Timestamp, attributes: Vec<Attribute>) -> Option<Self> {
-        Self::within(&self.0, name, at, attributes)
-    }
-
-    fn within(
-        outer: &Context,
-        name: String,
-        at: Timestamp,
-        attributes: Vec<Attribute>,
-    ) -> Option<Self> {
-        let tracer = TRACER.get()?;
-        let builder = tracer
-            .span_builder(name)
-            .with_kind(SpanKind::Internal)
-            .with_start_time(system_time(at))
-            .with_attributes(
-                attributes.into_iter().map(|(name, value)| KeyValue::new(name, value)),
-            );
-        let span = tracer.build_with_context(builder, outer);
-        Some(Self(outer.with_span(span)))
-    }
-
-    /// Ends it; with `error`, as failed.
-    pub fn end(self, at: Timestamp, error: Option<String>) {
-        let span = self.0.span();
-        match error {
-            Some(why) => span.set_status(Status::error(why)),
-            None => span.set_status(Status::Ok),
-        }
-        span.end_with_timestamp(system_time(at));
-    }
-}
-
-fn system_time(at: Timestamp) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(at.0).unwrap_or(0))
-}
 
 /// The current span's context, to travel with what it causes; `None` where nothing is traced.
 pub fn trace_context() -> Option<TraceContext> {

@@ -12,6 +12,7 @@ mod mapped;
 mod minutely;
 mod replay;
 mod runs;
+mod scrape;
 mod script;
 mod shapes;
 mod waiting;
@@ -125,6 +126,12 @@ enum What {
         #[arg(long, default_value_t = 100)]
         dags: u64,
     },
+    /// One look at the figures of the log, with many DAGs.
+    Scrape {
+        /// DAGs.
+        #[arg(long, default_value_t = 10_000)]
+        dags: usize,
+    },
     /// Runs of ever more copies of one task: how long they take, what they take up, what others feel of it.
     Mapped {
         /// Copies, from few to many.
@@ -186,6 +193,7 @@ async fn main() -> anyhow::Result<()> {
         }
         What::YearStart { home } => year::start(&home).await?,
         What::Lists { runs, dags } => lists::measure(&runs, dags).await?,
+        What::Scrape { dags } => scrape::measure(dags)?,
         What::Mapped { copies } => mapped::measure(&copies).await?,
         What::Jetstream { nats, tasks, width } => {
             Box::pin(jetstream::measure(&nats, tasks, width)).await?

@@ -16,7 +16,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("dagbok-alerts", &["events", "protocol"]),
     ("dagbok-secrets", &["events", "protocol"]),
     ("dagbok-runtime", &["events"]),
-    ("dagbok-telemetry", &["events"]),
+    ("dagbok-telemetry", &["events", "metrics"]),
+    ("dagbok-metrics", &["events", "protocol", "alerts"]),
     ("dagbok-projection", &["events", "runlog", "runtime"]),
     ("dagbok-archive", &["runlog"]),
     ("dagbok-rows", &["events", "runlog", "projection", "runtime"]),
@@ -104,7 +105,8 @@ const NOT_UNDER_THE_RULES: &[&str] = &[
 ];
 
 /// The crates that are pure.
-pub const PURE: &[&str] = &["dagbok-events", "dagbok-protocol", "dagbok-domain", "dagbok-alerts"];
+pub const PURE: &[&str] =
+    &["dagbok-events", "dagbok-protocol", "dagbok-domain", "dagbok-alerts", "dagbok-metrics"];
 
 /// A crate of ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -27,6 +27,12 @@ pub fn documents() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// Name and text of every page for people.
+pub fn pages() -> Vec<(&'static str, String)> {
+    let statsd = dagbok_metrics::airflow::statsd_reference();
+    vec![("metrics.md", dagbok_metrics::reference()), ("statsd.md", statsd)]
+}
+
 fn events() -> Value {
     schema::<Record>(
         "Dagbok record",

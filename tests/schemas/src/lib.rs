@@ -6,7 +6,7 @@ mod growth;
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-pub use documents::documents;
+pub use documents::{documents, pages};
 pub use growth::broken_promises;
 use serde_json::Value;
 
@@ -36,6 +36,10 @@ pub fn write() -> Result<()> {
         }
         fs::write(&path, text_of(&document))
             .with_context(|| format!("can't write {}", path.display()))?;
+    }
+    for (name, text) in pages() {
+        let path = folder().join(name);
+        fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?;
     }
     Ok(())
 }

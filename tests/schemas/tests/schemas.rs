@@ -1,7 +1,7 @@
 //! The two promises about `schemas/`.
 use std::fs;
 
-use dagbok_schemas::{broken_promises, documents, folder, text_of};
+use dagbok_schemas::{broken_promises, documents, folder, pages, text_of};
 use serde_json::{Value, json};
 
 #[test]
@@ -13,6 +13,10 @@ fn what_is_checked_in_is_current() {
             stored == text_of(&document),
             "schemas/{name} is stale; run `cargo run -p dagbok-schemas` and commit it"
         );
+    }
+    for (name, text) in pages() {
+        let stored = fs::read_to_string(folder().join(name)).unwrap_or_default();
+        assert!(stored == text, "schemas/{name} is stale; run `make schemas` and commit it");
     }
 }
 

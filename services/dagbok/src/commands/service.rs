@@ -63,10 +63,16 @@ impl Base {
     /// Serves figures and health where it is told to.
     async fn serve_figures(&mut self, service: &'static str) -> Result<(), Failure> {
         let Some(at) = self.config().telemetry.metrics_listen else { return Ok(()) };
+        if service == "ui" && at == self.config().ui.listen && at.port() != 0 {
+            let what = format!("telemetry.metrics_listen and ui.listen are both {at}");
+            let next =
+                "leave telemetry.metrics_listen out: the UI serves /metrics at ui.listen too";
+            return Err(Failure::new(Code::Config, what).next(next));
+        }
         let listener = services::bind(at).await?;
         tracing::info!(%at, "figures and health are served");
         let router = services::with_health(
-            services::with_metrics(Router::new()),
+            services::with_metrics(Router::new(), None),
             service,
             self.connection.clone(),
         );
@@ -120,6 +126,19 @@ where
     outcome
 }
 
+/// Where a scheduler keeps how far it has sent figures and traces; nowhere where it sends none.
+fn figures_folder(base: &Base, sends: bool) -> Result<Option<PathBuf>, Failure> {
+    if !sends && dagbok_telemetry::span_sender().is_none() {
+        return Ok(None);
+    }
+    let folder = base.folder("scheduler")?;
+    std::fs::create_dir_all(&folder).map_err(|error| {
+        let what = format!("can't make `{}`: {error}", folder.display());
+        Failure::new(Code::HomeUnusable, what)
+    })?;
+    Ok(Some(folder))
+}
+
 /// `dagbok scheduler`.
 pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome {
     let names = ("scheduler", "dagbok-scheduler");
@@ -132,15 +151,25 @@ pub(crate) async fn scheduler(global: &Global, args: &SchedulerArgs) -> Outcome 
         settings.accept_shorter_log = args.accept_shorter_log;
         let archive = base.config().retention.archive.as_deref().map(Archive::new);
         settings.archiving = archive.and_then(|it| services::archiving(base.config(), it));
+        let statsd = services::statsd(base.config())?;
         check_log(&base.ports, &settings).await?;
+        let folder = figures_folder(&base, statsd.is_some())?;
+        if let (Some(socket), Some(folder)) = (statsd, &folder) {
+            let (log, stop) = (Arc::clone(&base.ports.log), base.crew.shutdown(Stage::Answers));
+            let with = (base.config(), Some(socket));
+            services::Numbers::follow(log, folder, with, &stop).await;
+        }
         let shutdown = base.crew.shutdown(Stage::Decides);
         tokio::spawn(services::follow_log(
             Arc::clone(&base.ports.log),
             base.crew.shutdown(Stage::Answers),
         ));
-        let traces =
-            services::export_runs(Arc::clone(&base.ports.log), base.crew.shutdown(Stage::Answers))
-                .await;
+        let traces = services::export_runs(
+            Arc::clone(&base.ports.log),
+            folder.as_deref(),
+            base.crew.shutdown(Stage::Answers),
+        )
+        .await;
         base.crew.add(Stage::Answers, "traces", traces);
         let service = dagbok_scheduler::run(base.ports, settings, base.clock, shutdown);
         base.crew.add(Stage::Decides, "scheduler", service);
@@ -255,6 +284,7 @@ pub(crate) async fn ui(global: &Global, args: &UiArgs) -> Outcome {
                 keys: &keys,
                 accept_shorter_log: args.accept_shorter_log,
                 alerts,
+                statsd: None,
             },
             &base.clock,
         )

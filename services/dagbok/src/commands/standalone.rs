@@ -63,12 +63,13 @@ async fn serve(context: &Context, accept_shorter_log: bool) -> Outcome {
     let clock = Clock::system();
     let mut crew = Crew::new(config.executor.drain.0 + AFTER_DRAIN);
     let alerts = Some(Arc::clone(&alert_log));
-    let api = ApiParts { config, home: &home, keys: &home, accept_shorter_log, alerts };
+    let statsd = services::statsd(config)?;
+    let api = ApiParts { config, home: &home, keys: &home, accept_shorter_log, alerts, statsd };
     let address = start_api(&mut crew, &ports, api, &clock).await?;
     let figures = crew.shutdown(Stage::Answers);
     tokio::spawn(services::follow_log(ports.log.clone(), figures.clone()));
     services::follow_executor(&executor.stats, executor.slots, &figures);
-    let traces = services::export_runs(ports.log.clone(), figures).await;
+    let traces = services::export_runs(ports.log.clone(), Some(&home), figures).await;
     crew.add(Stage::Answers, "traces", traces);
     let deciding = crew.shutdown(Stage::Decides);
     crew.add(
@@ -154,13 +155,15 @@ pub(crate) struct ApiParts<'a> {
     pub(crate) accept_shorter_log: bool,
     /// The log of alerts.
     pub(crate) alerts: Option<Arc<dyn RunLog>>,
+    /// Where values of StatsD go, where this process' scheduler sends them.
+    pub(crate) statsd: Option<services::Socket>,
 }
 
 /// Starts the API, with the figures beside it.
 pub(crate) async fn start_api(
     crew: &mut Crew,
     ports: &dagbok_runlog::Ports,
-    ApiParts { config, home, keys, accept_shorter_log, alerts }: ApiParts<'_>,
+    ApiParts { config, home, keys, accept_shorter_log, alerts, statsd }: ApiParts<'_>,
     clock: &Clock,
 ) -> Result<SocketAddr, Failure> {
     let ui = &config.ui;
@@ -171,10 +174,16 @@ pub(crate) async fn start_api(
     settings.connections = services::connections();
     settings.home = Some(home.to_owned());
     settings.past = Some(services::past(ports, clock));
-    settings.alerts = alerts;
+    settings.alerts = alerts.clone();
     settings.secrets = Some(services::key_file(config, keys));
-    let more = services::with_metrics(Router::new());
     let shutdown = crew.shutdown(Stage::Answers);
+    let with = (config, statsd);
+    let numbers = services::Numbers::follow(Arc::clone(&ports.log), home, with, &shutdown).await;
+    if let Some(alerts) = &alerts {
+        numbers.follow_alerts(Arc::clone(alerts), &shutdown);
+    }
+    let more = services::with_metrics(Router::new(), Some(numbers));
+    let more = services::with_refolds(more, Arc::clone(&ports.log), clock.clone());
     let served = dagbok_api::serve(ports.clone(), settings, clock.clone(), more, &shutdown).await;
     let served = served.map_err(|error| api_failure(&error))?;
     services::follow_model(&served.model, &shutdown);

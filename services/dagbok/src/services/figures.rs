@@ -186,7 +186,7 @@ mod tests {
         fold(&mut runs, &run, &[started("b", 5_000)]);
         fold(&mut runs, &run, &[Fact::RunSucceeded(dagbok_events::RunSucceeded {})]);
         assert!(runs.is_empty());
-        let shown = metrics().render();
+        let shown = metrics().render(|_| true);
         assert!(shown.contains("dagbok_hand_off_seconds_count 1"), "{shown}");
         assert!(shown.contains("dagbok_hand_off_seconds_sum 0.004"), "{shown}");
     }

@@ -4,7 +4,6 @@ use std::{io, net::SocketAddr};
 use axum::{Json, Router, http::StatusCode, response::IntoResponse, routing::get};
 use dagbok_runlog_jetstream::Connection;
 use dagbok_runtime::Shutdown;
-use dagbok_telemetry::metrics;
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -31,14 +30,6 @@ pub(crate) async fn serve(
     axum::serve(listener, router)
         .with_graceful_shutdown(async move { shutdown.started().await })
         .await
-}
-
-/// Adds `/metrics`.
-pub(crate) fn with_metrics(router: Router) -> Router {
-    let text = || async {
-        ([("content-type", "text/plain; version=0.0.4; charset=utf-8")], metrics().render())
-    };
-    router.route("/metrics", get(text))
 }
 
 /// `/health` of a service without an API: 200 while its connection stands, 503 while it does not.

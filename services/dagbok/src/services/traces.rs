@@ -1,201 +1,257 @@
-//! Traces of runs, as a fold of the log: a span for each run, within the trace of whoever triggered it,
-//! and one inside for each try. Times are the facts' own. Runs that began before this process did are
-//! left out: their beginning is in the log, and was exported by who ran then.
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
-
-use dagbok_events::{
-    Fact, Leg, MapIndex, Record, RunKey, RunMark, Scope, TaskId, Timestamp, TryNumber, TryStarted,
-    decode,
+//! Traces of runs, as a fold of the log that is exported in its order: up to where the collector has taken it is kept in
+//! a file, so that after a restart, a crash or a collector that was away it goes on from there. What is sent twice so has
+//! the same ids, and is one span.
+//!
+//! The log is the buffer: while the collector takes nothing, nothing is read. Only who leads sends; a stand-by keeps the
+//! newest spans, for what the leader may not have sent yet when it takes over.
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
 };
-use dagbok_runlog::{RunLog, Seq};
-use dagbok_runtime::Shutdown;
-use dagbok_telemetry::{Attribute, Recorded, traces_are_exported};
-use futures::StreamExt as _;
 
+use dagbok_events::decode;
+use dagbok_metrics::{Span, Spans};
+use dagbok_runlog::{Compared, Position, RunLog, Seq};
+use dagbok_runtime::{Backoff, Shutdown};
+use dagbok_telemetry::{Sent, SpanSender, metrics, span_sender};
+use futures::StreamExt as _;
+use serde::{Deserialize, Serialize};
+
+/// Its name in the folder of the service.
+const FILE: &str = "traces.fold";
+/// Raise it with any change of the fold: what was kept of it is then left alone.
+const VERSION: u32 = 1;
 /// The pause before a log that failed is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long the end may take to come by, once the end is asked for.
 const LAST: Duration = Duration::from_secs(2);
-/// Runs that are followed; above it new ones are not.
-const REMEMBERED: usize = 10_000;
+/// Spans of one request.
+const AT_ONCE: usize = 512;
+/// Spans that a stand-by keeps.
+const STANDING_BY: usize = 10_000;
+/// Spans that come closer together go in one request: a request for each would cost hand-offs.
+const GATHER: Duration = Duration::from_millis(500);
+/// How often is kept up to where the collector has it.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+/// The first wait for a collector that does not take spans now, and the longest.
+const WAITS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
-#[derive(Debug)]
-struct Run {
-    span: Recorded,
-    tries: BTreeMap<(TaskId, MapIndex, (TryNumber, Leg)), Recorded>,
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    version: u32,
+    /// Up to where the collector has it; nothing of the log where not said.
+    position: Option<Position>,
+    /// What came before is not for it.
+    from: u64,
+    spans: Spans,
 }
 
-type Runs = BTreeMap<RunKey, Run>;
+struct Export {
+    sender: &'static SpanSender,
+    log: Arc<dyn RunLog>,
+    file: Option<PathBuf>,
+    kept_at: Instant,
+    sent_at: Instant,
+    spans: Spans,
+    seen: Seq,
+    /// What came before is folded, and was another's to send.
+    from: Seq,
+    due: VecDeque<Span>,
+    led: bool,
+}
 
-/// Exports spans until the end is asked for and what is in the log by then is exported too. Waits for the
-/// end without doing anything where nothing is exported.
+/// Exports spans until the end is asked for and what is in the log by then is exported too. Waits for the end without
+/// doing anything where nobody asked for traces.
 ///
-/// Where it begins is settled when this returns, so that a run made right after is seen, however late the
-/// exporter itself gets its turn.
+/// The first time it begins with what comes after the log's end: where that is is settled when this returns, so that a
+/// run made right after is seen, however late the exporter itself gets its turn.
 pub(crate) async fn export_runs(
     log: Arc<dyn RunLog>,
+    folder: Option<&Path>,
     shutdown: Shutdown,
-) -> impl Future<Output = Result<(), Infallible>> {
-    let from = if traces_are_exported() { log.last().await.ok() } else { None };
-    export(log, shutdown, from)
-}
-
-async fn export(
-    log: Arc<dyn RunLog>,
-    shutdown: Shutdown,
-    mut after: Option<Seq>,
-) -> Result<(), Infallible> {
-    if !traces_are_exported() {
-        shutdown.started().await;
-        return Ok(());
-    }
-    let mut runs = Runs::new();
-    while !shutdown.is_started() {
-        if after.is_none() {
-            after = log.last().await.ok();
+) -> impl Future<Output = Result<(), Infallible>> + use<> {
+    let file = folder.map(|folder| folder.join(FILE));
+    let export = match span_sender() {
+        Some(sender) => Some(Export::begin(sender, log, file).await),
+        None => None,
+    };
+    async move {
+        match export {
+            Some(export) => export.run(shutdown).await,
+            None => shutdown.started().await,
         }
-        tokio::select! {
-            () = follow_if_known(&*log, &mut runs, after.as_mut()) => tokio::time::sleep(PAUSE).await,
-            () = shutdown.started() => {}
+        Ok(())
+    }
+}
+
+impl Export {
+    async fn begin(
+        sender: &'static SpanSender,
+        log: Arc<dyn RunLog>,
+        file: Option<PathBuf>,
+    ) -> Self {
+        let kept = restored(&*log, file.as_deref()).await;
+        let (spans, seen, from) = match kept {
+            Some(Kept { position: Some(position), from, spans, .. }) => {
+                (spans, position.seq, Seq(from))
+            }
+            begun => {
+                let base = log.base().await.map_or(1, |base| base.first.0);
+                let last = log.last().await.unwrap_or(Seq::ZERO);
+                let from = begun.map_or(last, |kept| Seq(kept.from));
+                (Spans::default(), Seq(base.saturating_sub(1)), from)
+            }
+        };
+        let (kept_at, sent_at, due) = (Instant::now(), Instant::now(), VecDeque::new());
+        let export =
+            Self { sender, log, file, kept_at, sent_at, spans, seen, from, due, led: false };
+        // A crash before the first span is sent must not take what comes now for the past.
+        export.write(None);
+        export
+    }
+
+    async fn run(mut self, shutdown: Shutdown) {
+        while !shutdown.is_started() {
+            tokio::select! {
+                () = self.follow(None) => {}
+                () = shutdown.started() => break,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = shutdown.started() => {}
+            }
         }
+        // What does not come in time is sent at the next start: the log has it.
+        let last = self.log.last().await.ok();
+        let _ = tokio::time::timeout(LAST, self.follow(last)).await;
+        self.keep().await;
     }
-    if let (Some(mut seen), Ok(last)) = (after, log.last().await) {
-        // What does not come in time is not exported; the log has it.
-        let _ = tokio::time::timeout(LAST, follow(&*log, &mut runs, &mut seen, Some(last))).await;
-    }
-    Ok(())
-}
 
-/// Follows from where is known; a log that did not say where it ends is asked again after the pause.
-async fn follow_if_known(log: &dyn RunLog, runs: &mut Runs, seen: Option<&mut Seq>) {
-    if let Some(seen) = seen {
-        follow(log, runs, seen, None).await;
-    }
-}
-
-/// Folds entries in until the stream breaks, or `last` is seen.
-async fn follow(log: &dyn RunLog, runs: &mut Runs, seen: &mut Seq, last: Option<Seq>) {
-    let mut entries = log.follow(*seen);
-    while last.is_none_or(|last| *seen < last) {
-        let Some(Ok(batch)) = entries.next().await else { return };
-        for entry in batch {
-            *seen = entry.seq;
-            if entry.subject.starts_with("log.run.")
-                && let Ok(record) = decode(&entry.payload)
-                && let Scope::Run(key) = &record.scope
-            {
-                fold(runs, key, &record);
+    /// Folds entries in, and sends what they say, until the stream breaks, or `last` is seen.
+    async fn follow(&mut self, last: Option<Seq>) {
+        self.send(last.is_some()).await;
+        let log = Arc::clone(&self.log);
+        let mut entries = log.follow(self.seen);
+        while last.is_none_or(|last| self.seen < last) {
+            let batch = if self.due.is_empty() {
+                entries.next().await
+            } else {
+                let Ok(batch) = tokio::time::timeout(GATHER, entries.next()).await else {
+                    self.send(last.is_some()).await;
+                    continue;
+                };
+                batch
+            };
+            let Some(Ok(batch)) = batch else { return };
+            let mut due = Vec::new();
+            for entry in batch {
+                if entry.subject.starts_with("log.run.")
+                    && let Ok(record) = decode(&entry.payload)
+                {
+                    let before = due.len();
+                    self.spans.take(&record, &mut due);
+                    if entry.seq <= self.from {
+                        due.truncate(before);
+                    }
+                }
+                self.seen = entry.seq;
+            }
+            self.due.extend(due);
+            // Seen while it is so: at the end the scheduler has stopped before this does.
+            self.led |= metrics().waiting().is_some();
+            let is_time = last.is_some() || self.sent_at.elapsed() >= GATHER;
+            if is_time || self.due.len() >= AT_ONCE {
+                self.send(last.is_some()).await;
             }
         }
     }
-}
 
-fn fold(runs: &mut Runs, key: &RunKey, record: &Record) {
-    for fact in &record.facts {
-        match fact {
-            Fact::RunCreated(_) if runs.len() < REMEMBERED => {
-                let attributes = run_attributes(key);
-                let name = format!("run {}", key.dag_id);
-                if let Some(span) =
-                    Recorded::begin(name, record.decided_at(), record.trace.as_ref(), attributes)
-                {
-                    runs.insert(key.clone(), Run { span, tries: BTreeMap::new() });
+    /// Sends what is due, for as long as it takes.
+    async fn send(&mut self, is_end: bool) {
+        self.sent_at = Instant::now();
+        self.led = metrics().waiting().is_some() || (is_end && self.led);
+        if !self.led {
+            let older = self.due.len().saturating_sub(STANDING_BY);
+            self.due.drain(..older);
+            return;
+        }
+        let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+        let mut is_said = false;
+        while !self.due.is_empty() {
+            let count = self.due.len().min(AT_ONCE);
+            let spans = self.due.make_contiguous().get(..count).unwrap_or_default();
+            match self.sender.send(spans).await {
+                Sent::Taken(rejected) => {
+                    metrics().spans_sent((count as u64).saturating_sub(rejected));
+                    metrics().spans_dropped(rejected);
+                }
+                Sent::Refused(why) => {
+                    metrics().spans_dropped(count as u64);
+                    tracing::warn!(why, count, "the collector refuses spans");
+                }
+                Sent::Later(why) => {
+                    if !std::mem::replace(&mut is_said, true) {
+                        tracing::warn!(
+                            why,
+                            "the collector takes no spans now; they are sent later"
+                        );
+                    }
+                    backoff.pause().await;
+                    continue;
                 }
             }
-            Fact::TryStarted(f) => began(runs, key, f),
-            Fact::TrySucceeded(f) => {
-                end(runs, key, (&f.task_id, f.map_index, (f.try_number, f.leg)), f.ended_at, None);
-            }
-            Fact::TryDeferred(f) => {
-                end(runs, key, (&f.task_id, f.map_index, (f.try_number, f.leg)), f.ended_at, None);
-            }
-            Fact::TryRescheduled(f) => {
-                end(runs, key, (&f.task_id, f.map_index, (f.try_number, f.leg)), f.ended_at, None);
-            }
-            Fact::TrySkipped(f) => {
-                end(runs, key, (&f.task_id, f.map_index, (f.try_number, f.leg)), f.ended_at, None);
-            }
-            Fact::TryFailed(f) => {
-                let why = Some(f.failure.message.clone());
-                end(runs, key, (&f.task_id, f.map_index, (f.try_number, f.leg)), f.ended_at, why);
-            }
-            Fact::TryLost(f) => {
-                let why = Some("its executor was lost".to_owned());
-                end(
-                    runs,
-                    key,
-                    (&f.task_id, f.map_index, (f.try_number, f.leg)),
-                    record.decided_at(),
-                    why,
-                );
-            }
-            Fact::TryCancelled(f) => {
-                let why = Some("its run was ended".to_owned());
-                end(
-                    runs,
-                    key,
-                    (&f.task_id, f.map_index, (f.try_number, f.leg)),
-                    record.decided_at(),
-                    why,
-                );
-            }
-            Fact::RunSucceeded(_) => over(runs, key, record.decided_at(), None),
-            Fact::RunFailed(_) => {
-                over(runs, key, record.decided_at(), Some("a task failed".to_owned()));
-            }
-            Fact::RunTimedOut(f) if !f.teardowns_left => {
-                over(runs, key, record.decided_at(), Some("it took too long".to_owned()));
-            }
-            Fact::RunCancelled(f) if !f.teardowns_left => {
-                over(runs, key, record.decided_at(), Some("it was cancelled".to_owned()));
-            }
-            Fact::RunMarked(f) if !f.teardowns_left => {
-                let failed = f.state == RunMark::Failed;
-                let why = failed.then(|| "it was marked as failed".to_owned());
-                over(runs, key, record.decided_at(), why);
-            }
-            _ => {}
+            self.due.drain(..count);
+            backoff.reset();
+        }
+        if self.kept_at.elapsed() >= KEEP_EVERY {
+            self.keep().await;
+        }
+    }
+
+    /// Keeps up to where the collector has it.
+    async fn keep(&mut self) {
+        self.kept_at = Instant::now();
+        if self.file.is_none() || !self.due.is_empty() {
+            return;
+        }
+        let Ok(Some(position)) = Position::look(&*self.log, self.seen).await else { return };
+        self.write(Some(position));
+    }
+
+    fn write(&self, position: Option<Position>) {
+        let Some(file) = &self.file else { return };
+        if position.is_none() && file.exists() {
+            return;
+        }
+        let (from, spans) = (self.from.0, self.spans.clone());
+        let Ok(bytes) = rmp_serde::to_vec_named(&Kept { version: VERSION, position, from, spans })
+        else {
+            return;
+        };
+        let beside = file.with_extension("new");
+        let written = fs::write(&beside, bytes).and_then(|()| fs::rename(beside, file));
+        if let Err(error) = written {
+            tracing::warn!(%error, "how far traces are sent is not kept");
         }
     }
 }
 
-fn began(runs: &mut Runs, key: &RunKey, started: &TryStarted) {
-    let Some(run) = runs.get_mut(key) else { return };
-    let mut attributes = run_attributes(key);
-    attributes.push(("dagbok.task_id", started.task_id.to_string()));
-    attributes.push(("dagbok.try_number", started.try_number.to_string()));
-    attributes.push(("dagbok.executor", started.executor.to_string()));
-    attributes.push(("host.name", started.hostname.clone()));
-    let span = run.span.inside(started.task_id.to_string(), started.started_at, attributes);
-    if let Some(span) = span {
-        let execution = (started.try_number, started.leg);
-        run.tries.insert((started.task_id.clone(), started.map_index, execution), span);
+/// What was kept of this log.
+async fn restored(log: &dyn RunLog, file: Option<&Path>) -> Option<Kept> {
+    let bytes = fs::read(file?).ok()?;
+    let kept: Kept = rmp_serde::from_slice(&bytes).ok()?;
+    let same = match kept.position {
+        Some(position) => matches!(position.compare(log).await, Ok(Compared::Same)),
+        None => log.last().await.is_ok_and(|last| last.0 >= kept.from),
+    };
+    let kept = Some(kept).filter(|kept| kept.version == VERSION && same);
+    if kept.is_none() {
+        // Of another log, or another build: the traces begin again with what comes now.
+        let _ = fs::remove_file(file?);
     }
-}
-
-fn run_attributes(key: &RunKey) -> Vec<Attribute> {
-    vec![("dagbok.dag_id", key.dag_id.to_string()), ("dagbok.run_id", key.run_id.to_string())]
-}
-
-fn end(
-    runs: &mut Runs,
-    key: &RunKey,
-    (task, map_index, number): (&TaskId, MapIndex, (TryNumber, Leg)),
-    at: Timestamp,
-    error: Option<String>,
-) {
-    let found =
-        runs.get_mut(key).and_then(|run| run.tries.remove(&(task.clone(), map_index, number)));
-    if let Some(span) = found {
-        span.end(at, error);
-    }
-}
-
-fn over(runs: &mut Runs, key: &RunKey, at: Timestamp, error: Option<String>) {
-    if let Some(run) = runs.remove(key) {
-        for span in run.tries.into_values() {
-            span.end(at, error.clone());
-        }
-        run.span.end(at, error);
-    }
+    kept
 }

@@ -290,6 +290,15 @@ impl Lanes {
         lanes.flat_map(|lane| lane.ready.iter().map(|(_, number, line)| (*number, *line)))
     }
 
+    /// All lines of runs that have something ready, with their pool and how many slots each needs.
+    pub(super) fn ready(&self) -> impl Iterator<Item = (&PoolName, Slots, RunNo, LineNo)> {
+        let shelves = self.shelves.iter();
+        let lanes = shelves.flat_map(|(key, shelf)| shelf.lanes.values().map(move |it| (key, it)));
+        lanes.flat_map(|(key, lane)| {
+            lane.ready.iter().map(|(_, run, line)| (&key.pool, key.slots, *run, *line))
+        })
+    }
+
     /// Whether a DAG has something in a pool that could go.
     pub(super) fn has_work(&self, dag_id: &DagId, pool: &PoolName) -> bool {
         let shelves = self.shelves_of(dag_id, Some(pool));

@@ -64,7 +64,7 @@ use queued::Queued;
 use retired::Retired;
 pub use snapshot::{BadSnapshot, Frozen, Part, SNAPSHOT_VERSION};
 use turns::Turns;
-pub use views::QueuedTry;
+pub use views::{QueuedTry, WaitingForRoom};
 
 use crate::{
     head::head,

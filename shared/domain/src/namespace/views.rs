@@ -1,17 +1,27 @@
 //! Questions that the scheduler asks of its state to carry decisions out. Read only.
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use dagbok_events::{
-    Actor, DagId, ExecutorId, Interval, LimitsSet, MapIndex, Micros, RunKey, TaskId, TryKey,
+    Actor, DagId, ExecutorId, Interval, LimitsSet, MapIndex, Micros, PoolName, RunKey, TaskId,
+    TryKey,
 };
 use dagbok_protocol::{RunContext, WorkItem, names::DAG_CALLBACK};
 
-use super::{Dag, Namespace, RunNo};
+use super::{Dag, Namespace, RunNo, pool::Pool};
 use crate::{
     graph::Version,
-    run::{InstanceNo, Phase, Run, TaskState},
+    run::{InstanceNo, LineQueue, Phase, Run, TaskState},
     timetable,
 };
+
+/// How many tasks wait for nothing but room in one pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WaitingForRoom {
+    /// All of them: the pool, their DAG, their own limits or all slots together may be full.
+    pub ready: u32,
+    /// Those for which the pool has no slots.
+    pub starving: u32,
+}
 
 /// A try offered to the executors and not known to have begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +71,22 @@ impl Namespace {
         self.pools
             .get(pool)
             .map(|pool| (u32::try_from(pool.used).unwrap_or(u32::MAX), pool.slots()))
+    }
+
+    /// Tasks that wait for nothing but room, by pool.
+    pub fn waiting_for_room(&self) -> BTreeMap<&PoolName, WaitingForRoom> {
+        let mut waiting: BTreeMap<_, WaitingForRoom> = BTreeMap::new();
+        for (pool, slots, number, line) in self.index.lanes.ready() {
+            let queue = self.runs.get(&number).and_then(|run| run.waiting_in(line));
+            let ready = queue.map_or(0, LineQueue::ready_count);
+            let free = self.pools.get(pool).and_then(Pool::free);
+            let of_pool = waiting.entry(pool).or_default();
+            of_pool.ready += ready;
+            if free.is_none_or(|free| free < u64::from(slots)) {
+                of_pool.starving += ready;
+            }
+        }
+        waiting
     }
 
     /// Executors that joined, or that a try names, and have not left.

@@ -169,6 +169,11 @@ impl LineQueue {
             .sum()
     }
 
+    /// How many are ready.
+    pub fn ready_count(&self) -> u32 {
+        self.ready.iter().map(|((_, first), end)| end - first).sum()
+    }
+
     /// Those that are ready, most urgent first.
     pub fn ready(&self) -> impl Iterator<Item = (Weight, InstanceNo)> {
         self.ready.iter().flat_map(|((weight, first), end)| (*first..*end).map(|no| (*weight, no)))

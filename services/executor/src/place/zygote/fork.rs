@@ -11,7 +11,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use dagbok_protocol::names;
+use dagbok_events::RunKey;
+use dagbok_protocol::{
+    names,
+    trace::{RunTrace, try_span},
+};
 use nix::{
     fcntl::OFlag,
     sys::signal::{Signal, killpg},
@@ -113,9 +117,12 @@ async fn fork_by(parent: Parent, launch: u64, start: &Start<'_>) -> Result<Start
     let Start { item, folder, log, startup } = start;
     let run_key = format!("{}:{launch}", names::work_key(&item.key));
     let mut env = BTreeMap::new();
-    if let Some(traceparent) = &item.traceparent {
-        env.insert("TRACEPARENT".to_owned(), traceparent.clone());
-    }
+    // Spans of the user's code are part of the try's, which is known before anybody exports it.
+    let run = RunKey { dag_id: item.key.dag_id.clone(), run_id: item.key.run_id.clone() };
+    let run_after = item.run.run_after;
+    let trace = RunTrace::of(&run, run_after, item.traceparent.as_deref());
+    let span = try_span("try", &item.key, run_after);
+    env.insert("TRACEPARENT".to_owned(), trace.traceparent(span));
     let ends = Ends::open(log).map_err(|error| format!("no pipes could be made: {error}"))?;
     let Ends { stream, pump, theirs } = ends;
     let mut rest = startup.unwrap_or_default().to_vec();

@@ -57,7 +57,8 @@ impl Stage {
         executor.drain_timeout = Duration::ZERO;
         let clock = Clock::system();
         let mut crew = Crew::new(GIVE_UP);
-        let traces = services::export_runs(ports.log.clone(), crew.shutdown(Order::Answers)).await;
+        let traces =
+            services::export_runs(ports.log.clone(), None, crew.shutdown(Order::Answers)).await;
         crew.add(Order::Answers, "traces", traces);
         let deciding = crew.shutdown(Order::Decides);
         let service = dagbok_scheduler::run(ports.clone(), scheduler, clock.clone(), deciding);

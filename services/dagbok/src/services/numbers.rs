@@ -1,0 +1,268 @@
+//! The figures that the log tells of, kept up to date beside the read model and shown at `/metrics`.
+//!
+//! What was folded is kept in a file, so that a start folds only what came since; a file of another log, of another
+//! version or with other series is left alone and made anew.
+use std::{
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use axum::{Router, routing::get};
+use dagbok_alerts::AlertRecord;
+use dagbok_config::Config;
+use dagbok_events::decode_packed;
+use dagbok_metrics::{AlertLedger, Detail, Ledger, VERSION, find};
+use dagbok_projection::{
+    Checkpoint, Decoded, Pace, Progress, Projection, ProjectionError, check_log, follow,
+};
+use dagbok_runlog::{PortResult, Position, RunLog, Seq};
+use dagbok_runtime::Shutdown;
+use dagbok_telemetry::metrics;
+use futures::StreamExt as _;
+use serde::{Deserialize, Serialize};
+
+use super::statsd::{Socket, send_gauges, tell};
+
+/// Its name in the folder of the service.
+const FILE: &str = "metrics.fold";
+/// So many records are folded before what was folded is kept again.
+const KEEP_EVERY: u64 = 20_000;
+/// The pause before a log that failed is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What is shown of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Numbers {
+    ledger: Arc<RwLock<Ledger>>,
+    progress: Progress,
+    /// Of the log of alerts, once all of it is folded.
+    alerts: Arc<RwLock<Option<AlertLedger>>>,
+}
+
+impl Numbers {
+    /// Follows the log until the end, and sends by StatsD what comes from now on, where that is asked for.
+    pub(crate) async fn follow(
+        log: Arc<dyn RunLog>,
+        folder: &Path,
+        (config, statsd): (&Config, Option<Socket>),
+        shutdown: &Shutdown,
+    ) -> Self {
+        let (file, by_task) = (folder.join(FILE), config.telemetry.task_labels);
+        let (ledger, position) = restored(&*log, &file, by_task).await;
+        let checkpoint = position.map_or_else(Checkpoint::default, Checkpoint::from);
+        let ledger = Arc::new(RwLock::new(ledger));
+        if let Some(socket) = &statsd {
+            send_gauges(Arc::clone(socket), Arc::clone(&ledger), config, shutdown);
+        }
+        let (told, kept) = (log.last().await.map_or(u64::MAX, |last| last.0), checkpoint.seq.0);
+        let folding = Folding { ledger: Arc::clone(&ledger), statsd, told, file, checkpoint, kept };
+        let progress = Progress::at(checkpoint.seq);
+        follow(log, folding, progress.clone(), Pace::default(), shutdown);
+        Self { ledger, progress, alerts: Arc::default() }
+    }
+
+    /// Follows the log of alerts too. It is short: each start folds all of it.
+    pub(crate) fn follow_alerts(&self, log: Arc<dyn RunLog>, shutdown: &Shutdown) {
+        let (shown, stop) = (Arc::clone(&self.alerts), shutdown.clone());
+        shutdown.spawn(async move {
+            let mut ledger = AlertLedger::default();
+            let mut seen = None;
+            while !stop.is_started() {
+                tokio::select! {
+                    _ = alerts_on(&*log, &mut seen, &mut ledger, &shown) => {}
+                    () = stop.started() => return,
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    () = stop.started() => return,
+                }
+            }
+        });
+    }
+
+    /// All figures of the process, and those of the log as soon as all of it is folded: while it is not, each would
+    /// rise at a pace that nothing ever had.
+    fn text(&self) -> String {
+        let standing = self.progress.now();
+        let mut page = own_text();
+        let lag = standing.lag();
+        let about = find("dagbok_metrics_lag_records").map_or("", |it| it.meaning);
+        let name = "dagbok_metrics_lag_records";
+        write!(page, "# HELP {name} {about}\n# TYPE {name} gauge\n{name} {lag}\n")
+            .expect("a string takes all");
+        if standing.caught_up {
+            let ledger = self.ledger.read().unwrap_or_else(PoisonError::into_inner);
+            page.push_str(&ledger.text(Detail::All));
+        }
+        if let Some(alerts) = &*self.alerts.read().unwrap_or_else(PoisonError::into_inner) {
+            page.push_str(&alerts.text());
+        }
+        page
+    }
+}
+
+/// Folds alerts in from where it stands, until the stream breaks; shows them once there are no more.
+async fn alerts_on(
+    log: &dyn RunLog,
+    seen: &mut Option<Seq>,
+    ledger: &mut AlertLedger,
+    shown: &RwLock<Option<AlertLedger>>,
+) -> PortResult<()> {
+    let mut at = match *seen {
+        Some(at) => at,
+        None => Seq(log.base().await?.first.0.saturating_sub(1)),
+    };
+    let show = |ledger: &AlertLedger| {
+        *shown.write().unwrap_or_else(PoisonError::into_inner) = Some(ledger.clone());
+    };
+    let last = log.last().await?;
+    if at >= last {
+        show(ledger);
+    }
+    let mut entries = log.follow(at);
+    while let Some(batch) = entries.next().await {
+        for entry in batch? {
+            // What can't be read is passed over, as alerting itself does.
+            if let Ok(record) = decode_packed::<AlertRecord>(&entry.payload) {
+                ledger.take(&record);
+            }
+            at = entry.seq;
+        }
+        *seen = Some(at);
+        if at >= last {
+            show(ledger);
+        }
+    }
+    Ok(())
+}
+
+/// What the process alone knows; what the log tells of is shown by who folds all of it.
+fn own_text() -> String {
+    metrics().render(|name| {
+        let own =
+            find(name).is_some_and(|it| matches!(it.source, dagbok_metrics::Source::Service(_)));
+        own || name == "target_info"
+    })
+}
+
+/// Adds `/metrics`; with what the log tells of, where that is folded here.
+pub(crate) fn with_metrics(router: Router, numbers: Option<Numbers>) -> Router {
+    let text = move || {
+        let numbers = numbers.clone();
+        async move {
+            let write = move || numbers.as_ref().map_or_else(own_text, Numbers::text);
+            // Ten thousand DAGs are megabytes of text.
+            let text = tokio::task::spawn_blocking(write).await.unwrap_or_default();
+            ([("content-type", "text/plain; version=0.0.4; charset=utf-8")], text)
+        }
+    };
+    router.route("/metrics", get(text))
+}
+
+#[derive(Deserialize)]
+struct Kept {
+    version: u32,
+    position: Position,
+    ledger: Ledger,
+}
+
+#[derive(Serialize)]
+struct Keep<'a> {
+    version: u32,
+    position: Position,
+    ledger: &'a Ledger,
+}
+
+async fn restored(log: &dyn RunLog, file: &Path, by_task: bool) -> (Ledger, Option<Position>) {
+    let fresh = (Ledger::new(by_task), None);
+    let read = fs::read(file).ok().and_then(|bytes| rmp_serde::from_slice::<Kept>(&bytes).ok());
+    let Some(kept) = read.filter(|it| it.version == VERSION && it.ledger.is_by_task() == by_task)
+    else {
+        return fresh;
+    };
+    match check_log(log, &Checkpoint::from(kept.position)).await {
+        Ok(()) => (kept.ledger, Some(kept.position)),
+        Err(error) => {
+            tracing::info!(%error, "the figures are folded anew");
+            fresh
+        }
+    }
+}
+
+/// The fold, fed in its turn.
+struct Folding {
+    ledger: Arc<RwLock<Ledger>>,
+    statsd: Option<Socket>,
+    /// The log's last record at the start: what comes after it is sent.
+    told: u64,
+    file: PathBuf,
+    checkpoint: Checkpoint,
+    /// Up to where the file has it.
+    kept: u64,
+}
+
+impl Folding {
+    fn keep(&mut self) {
+        let Some(position) = self.checkpoint.position.filter(|_| self.checkpoint.seq.0 > self.kept)
+        else {
+            return;
+        };
+        let ledger = self.ledger.read().unwrap_or_else(PoisonError::into_inner);
+        match written(&self.file, &Keep { version: VERSION, position, ledger: &ledger }) {
+            Ok(()) => self.kept = self.checkpoint.seq.0,
+            Err(error) => {
+                tracing::warn!(%error, "the figures are not kept; a start folds them anew");
+            }
+        }
+    }
+}
+
+fn written(file: &Path, keep: &Keep<'_>) -> io::Result<()> {
+    let bytes = rmp_serde::to_vec_named(keep).map_err(io::Error::other)?;
+    let beside = file.with_extension("new");
+    fs::write(&beside, bytes)?;
+    fs::rename(beside, file)
+}
+
+impl Projection for Folding {
+    fn checkpoint(&self) -> Checkpoint {
+        self.checkpoint
+    }
+
+    fn apply(&mut self, entries: &[Decoded]) -> Result<(), ProjectionError> {
+        {
+            let mut ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
+            let mut socket =
+                self.statsd.as_ref().map(|it| it.lock().unwrap_or_else(PoisonError::into_inner));
+            let leads = socket.is_some() && metrics().waiting().is_some();
+            for entry in entries {
+                match &mut socket {
+                    Some(socket) if leads && entry.seq.0 > self.told => {
+                        ledger.take_and_tell(entry.seq.0, &entry.record, &mut |note| {
+                            tell(socket, note);
+                        });
+                    }
+                    _ => ledger.take(entry.seq.0, &entry.record),
+                }
+            }
+            if let Some(socket) = &mut socket {
+                socket.flush();
+            }
+        }
+        if let Some(last) = entries.last() {
+            self.checkpoint = Checkpoint::from(last.position());
+        }
+        if self.checkpoint.seq.0 >= self.kept + KEEP_EVERY {
+            self.keep();
+        }
+        Ok(())
+    }
+
+    fn rest(&mut self) -> Result<(), ProjectionError> {
+        self.keep();
+        Ok(())
+    }
+}

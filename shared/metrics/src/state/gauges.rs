@@ -1,0 +1,166 @@
+//! What goes up and down, read off what is under way.
+use std::collections::BTreeMap;
+
+use dagbok_events::{DagId, PoolName, QueueName, TaskId, Timestamp};
+
+use super::{Copy, Stands, State};
+
+/// The slots of the pool that is always there, until somebody says otherwise.
+const DEFAULT_SLOTS: u32 = 128;
+/// Its name.
+const DEFAULT_POOL: &str = "default_pool";
+
+/// How a pool is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolUse {
+    /// How many slots it has; `None` for no limit.
+    pub slots: Option<u32>,
+    /// Slots of tries that are on offer.
+    pub queued: u64,
+    /// Slots of tries that run.
+    pub running: u64,
+    /// Slots of tasks that are deferred, whether they count or not.
+    pub deferred: u64,
+    /// Slots that are free; `None` for no limit.
+    pub open: Option<i64>,
+}
+
+/// What waits on a queue, and who pulls from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Tries on offer.
+    pub queued: u64,
+    /// Tries that run.
+    pub running: u64,
+    /// Since when the oldest is on offer.
+    pub oldest: Option<Timestamp>,
+    /// Executors that pull from it.
+    pub executors: u64,
+}
+
+impl State {
+    fn copies(&self) -> impl Iterator<Item = &Copy> {
+        self.runs.values().flat_map(|run| run.copies.values().flat_map(BTreeMap::values))
+    }
+
+    /// Tasks of unfinished runs by state; every state that there is.
+    pub fn tasks(&self) -> Vec<(&'static str, u64)> {
+        let mut counts = BTreeMap::from(Stands::ALL.map(|it| (it, 0)));
+        for copy in self.copies() {
+            *counts.entry(copy.stands).or_default() += 1;
+        }
+        counts.into_iter().map(|(stands, count)| (stands.word(), count)).collect()
+    }
+
+    /// How many copies of each task stand how, by queue: `ti.queued`, `ti.running`, `ti.deferred`.
+    pub fn by_task(&self) -> BTreeMap<(&'static str, &QueueName, &DagId, &TaskId), u64> {
+        let mut counts = BTreeMap::new();
+        for (key, run) in &self.runs {
+            for (task, copies) in &run.copies {
+                for copy in copies.values() {
+                    let name = match copy.stands {
+                        Stands::Queued => "ti.queued",
+                        Stands::Running => "ti.running",
+                        Stands::Deferred => "ti.deferred",
+                        Stands::UpForRetry | Stands::UpForReschedule => continue,
+                    };
+                    *counts.entry((name, &copy.queue, &key.dag_id, task)).or_insert(0) += 1;
+                }
+            }
+        }
+        counts
+    }
+
+    /// Unfinished runs: those that wait for their turn, and those that run.
+    pub fn runs(&self) -> (u64, u64) {
+        let running = self.runs.values().filter(|run| run.started_at.is_some()).count() as u64;
+        (self.runs.len() as u64 - running, running)
+    }
+
+    /// DAGs of which a run is under way.
+    pub fn running_dags(&self) -> u64 {
+        let running = self.runs.iter().filter(|(_, run)| run.started_at.is_some());
+        let mut dags: Vec<_> = running.map(|(key, _)| &key.dag_id).collect();
+        dags.dedup();
+        dags.len() as u64
+    }
+
+    /// How every pool is used.
+    pub fn pools(&self) -> BTreeMap<&str, PoolUse> {
+        let mut uses: BTreeMap<&str, PoolUse> = BTreeMap::new();
+        let default = PoolUse { slots: Some(DEFAULT_SLOTS), ..PoolUse::default() };
+        uses.insert(DEFAULT_POOL, default);
+        for (name, pool) in &self.pools {
+            uses.insert(name.as_str(), PoolUse { slots: pool.slots, ..PoolUse::default() });
+        }
+        for copy in self.copies() {
+            let pool = uses.entry(PoolName::as_str(&copy.pool)).or_default();
+            let slots = u64::from(copy.slots);
+            match copy.stands {
+                Stands::Queued => pool.queued += slots,
+                Stands::Running => pool.running += slots,
+                Stands::Deferred => pool.deferred += slots,
+                Stands::UpForRetry | Stands::UpForReschedule => {}
+            }
+        }
+        for (name, pool) in &mut uses {
+            let counts = self.pools.get(*name).is_some_and(|it| it.counts_deferred);
+            let taken = pool.queued + pool.running + if counts { pool.deferred } else { 0 };
+            let taken = i64::try_from(taken).unwrap_or(i64::MAX);
+            pool.open = pool.slots.map(|slots| i64::from(slots) - taken);
+        }
+        uses
+    }
+
+    /// Every queue that was ever seen.
+    pub fn queues(&self) -> BTreeMap<&str, Depth> {
+        let mut queues: BTreeMap<&str, Depth> =
+            self.queues.iter().map(|queue| (queue.as_str(), Depth::default())).collect();
+        for copy in self.copies() {
+            let depth = queues.entry(QueueName::as_str(&copy.queue)).or_default();
+            match copy.stands {
+                Stands::Queued => {
+                    depth.queued += 1;
+                    let oldest = depth.oldest.get_or_insert(copy.queued_at);
+                    *oldest = (*oldest).min(copy.queued_at);
+                }
+                Stands::Running => depth.running += 1,
+                _ => {}
+            }
+        }
+        for queue in self.executors.values().flat_map(|executor| &executor.queues) {
+            queues.entry(queue.as_str()).or_default().executors += 1;
+        }
+        queues
+    }
+
+    /// Executors that are there, and all their slots.
+    pub fn executors(&self) -> (u64, u64) {
+        let slots = self.executors.values().map(|it| u64::from(it.slots)).sum();
+        (self.executors.len() as u64, slots)
+    }
+
+    /// DAGs that are active, paused, gone from their file.
+    pub fn dags(&self) -> (u64, u64, u64) {
+        self.dags.values().fold((0, 0, 0), |(active, paused, gone), dag| {
+            if dag.is_gone {
+                (active, paused, gone + 1)
+            } else if dag.is_paused {
+                (active, paused + 1, gone)
+            } else {
+                (active + 1, paused, gone)
+            }
+        })
+    }
+
+    /// DAG files that can't be read.
+    pub fn import_errors(&self) -> u64 {
+        self.unreadable.len() as u64
+    }
+
+    /// When the next run of any DAG that is not paused is due.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        let dags = self.dags.values().filter(|dag| !dag.is_paused && !dag.is_gone);
+        dags.filter_map(|dag| dag.due).min()
+    }
+}
