@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import statistics
 import subprocess
 import threading
@@ -346,9 +347,29 @@ def test_a_late_answer_does_not_overwrite_what_the_stream_brought(normal: Standa
     page.close()
 
 
-def test_make_says_what_it_needs() -> None:
-    """Without Node a build names it, and what there is without it."""
+def test_make_says_what_it_needs(tmp_path: Path) -> None:
+    """Without a Node that the bundler runs on a build names it, and what there is without it."""
     made = subprocess.run(["make", "node", "NPM=npm-that-is-nowhere"], cwd=ROOT, capture_output=True, text=True)
     assert made.returncode != 0
-    assert "built with Node 20 or later" in made.stderr
+    assert "built with Node 20.19 or later of 20, or 22.12 or later" in made.stderr
     assert "cargo build" in made.stderr
+    # The real one, that says of itself that it is another.
+    told, node = tmp_path / "told.cjs", tmp_path / "node"
+    told.write_text(
+        "Object.defineProperty(process, 'versions', {value: {...process.versions, node: process.env.NODE_SAYS}})"
+    )
+    node.write_text(f'#!/bin/sh\nexec node --require {told} "$@"\n')
+    node.chmod(0o755)
+    for version, fits in (
+        *[("18.20.0", False), ("20.18.1", False), ("20.19.0", True), ("21.7.0", False)],
+        *[("22.11.0", False), ("22.12.0", True), ("23.0.0", True), ("24.1.0", True)],
+    ):
+        made = subprocess.run(
+            ["make", "node", f"NODE={node}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"NODE_SAYS": version},
+        )
+        assert (made.returncode == 0) == fits, (version, made.stderr)
+        assert fits or f"this is {version}" in made.stderr

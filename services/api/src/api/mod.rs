@@ -26,6 +26,7 @@ mod reschedule;
 mod root;
 mod runs;
 pub(crate) mod secrets;
+mod sources;
 mod state;
 mod tasks;
 mod tell;
@@ -92,6 +93,7 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(promises::expected))
         .routes(routes!(promises::unpause_preview))
         .routes(routes!(dags::versions))
+        .routes(routes!(sources::source))
         .routes(routes!(dags::tasks))
         .routes(routes!(dags::task))
         .routes(routes!(runs::list, runs::trigger))
@@ -141,6 +143,7 @@ fn views() -> OpenApiRouter<ApiState> {
         .routes(routes!(ui::pools))
         .routes(routes!(ui::executors))
         .routes(routes!(ui::past))
+        .routes(routes!(ui::code))
         .routes(routes!(ui::dag))
         .routes(routes!(ui::run))
         .routes(routes!(ui::task))

@@ -1,10 +1,10 @@
 /** Alerts: what is wrong, who was told by which route, and what the provider answered. */
 import { A, useSearchParams } from "@solidjs/router";
-import { createResource, For, onCleanup, Show } from "solid-js";
+import { For, Show } from "solid-js";
 import { askAlert } from "../acts";
-import { get, type Shapes } from "../base";
-import { seq } from "../live";
-import { Crumbs, dagPath, Fault, Nothing, runPath, Time, useNames } from "../parts";
+import { get, part, type Shapes } from "../base";
+import { kept, seq } from "../live";
+import { Crumbs, dagPath, Nothing, Read, runPath, Time, useNames } from "../parts";
 
 type Alert = Shapes["AlertResponse"];
 /** How often the list is asked for: alerts have a log of their own. */
@@ -14,15 +14,14 @@ export default function AlertsView() {
   const params = useNames<{ id?: string }>();
   const [query, setQuery] = useSearchParams<{ state?: string }>();
   const state = () => query.state ?? "open";
-  const [page, { refetch }] = createResource(
-    () => ({ id: params.id, state: state(), seq: seq() }),
-    async (of): Promise<Alert[]> =>
-      of.id
-        ? [await get<Alert>(`dagbok/alerts/${of.id}`)]
-        : (await get<Shapes["AlertCollection"]>("dagbok/alerts", { state: of.state === "all" ? undefined : of.state, limit: 100 })).alerts,
+  const page = kept(
+    () => [params.id, state()],
+    async (signal): Promise<Alert[]> =>
+      params.id
+        ? [await get<Alert>(`dagbok/alerts/${part(params.id)}`, undefined, signal)]
+        : (await get<Shapes["AlertCollection"]>("dagbok/alerts", { state: state() === "all" ? undefined : state(), limit: 100 }, signal)).alerts,
+    { key: "alert_id", when: seq, every: AGAIN_MS },
   );
-  const timer = setInterval(() => !document.hidden && void refetch(), AGAIN_MS);
-  onCleanup(() => clearInterval(timer));
   return (
     <>
       <Crumbs of={params.id ? [{ text: "Alerts", href: "/alerts" }, { text: `Alert ${params.id}` }] : [{ text: "Alerts" }]}>
@@ -34,10 +33,9 @@ export default function AlertsView() {
           </div>
         </Show>
       </Crumbs>
-      <Show when={page.error as Error | undefined}>{(error) => <Fault what="Alerts can't be shown." error={error()} />}</Show>
-      <Show when={!page.error && page.latest}>
-        {(all) => <For each={all()} fallback={<Nothing>{state() === "open" ? "Nothing is wrong that somebody would be told of." : "No alert is like that."} <Show when={state() !== "all"}><button type="button" class="link" onClick={() => setQuery({ state: "all" })}>Show all</button></Show></Nothing>}>{(alert) => <Ledger alert={alert} full then={() => void refetch()} />}</For>}
-      </Show>
+      <Read of={page} what="Alerts can't be shown.">
+        {(all) => <For each={all()} fallback={<Nothing>{state() === "open" ? "Nothing is wrong that somebody would be told of." : "No alert is like that."} <Show when={state() !== "all"}><button type="button" class="link" onClick={() => setQuery({ state: "all" })}>Show all</button></Show></Nothing>}>{(alert) => <Ledger alert={alert} full then={page.again} />}</For>}
+      </Read>
     </>
   );
 }

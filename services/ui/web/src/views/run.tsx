@@ -1,9 +1,10 @@
 /** A run: why it failed, when each task ran, and the task that matters with its log. */
 import { A, useLocation, useNavigate, useSearchParams } from "@solidjs/router";
-import { createEffect, createMemo, For, lazy, Match, Show, Suspense, Switch } from "solid-js";
+import { createEffect, createMemo, For, Match, Show, Suspense, Switch } from "solid-js";
 import { askCancel, askRerun } from "../acts";
-import type { Shapes } from "../base";
+import { part, type Shapes } from "../base";
 import { keys } from "../keys";
+import { later, view } from "../later";
 import { live } from "../live";
 import { Copy, Crumbs, dagPath, Fault, Mark, Menu, Nothing, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
 import { look } from "../states";
@@ -12,8 +13,10 @@ import { Events } from "./events";
 import { TaskPanel } from "./task";
 import { Why } from "./why";
 
+const marks = () => import("../marks");
 type Run = Shapes["UiRun"];
-const Graph = lazy(() => import("../graph/view"));
+const Table = view(() => import("./table"), (it) => it.default);
+const Graph = view(() => import("../graph/view"), (it) => it.default);
 type Task = Shapes["UiRunTask"];
 
 export default function RunView() {
@@ -54,8 +57,11 @@ function Body(props: { run: Run }) {
   const run = () => props.run;
   const navigate = useNavigate();
   const [query, setQuery] = useSearchParams<{ task?: string; map?: string; tab?: string; show?: string }>();
-  // Airflow has the graph and the events as pages of their own.
+  // Airflow has the graph and the events as pages of their own, and the code that a run ran.
   const place = useLocation();
+  createEffect(() => {
+    if (place.pathname.endsWith("/code")) navigate(`${dagPath(run().dag_id)}/code?run=${part(run().run_id)}`, { replace: true });
+  });
   const shown = () => query.show ?? (/\/(graph|events)$/.exec(place.pathname)?.[1] ?? "tasks");
   const rows = createMemo(() => Object.keys(run().tasks).sort().map((key) => run().tasks[key] as Task));
   const chosen = createMemo<Task | undefined>(() => {
@@ -83,10 +89,9 @@ function Body(props: { run: Run }) {
   };
   const failed = (task: Task) => ["failed", "upstream_failed", "up_for_retry"].includes(task.state);
   const rerun = () => askRerun({ dag_id: run().dag_id, run_id: run().run_id, failed: run().state === "failed" });
-  const marks = () => import("../marks");
   const more = () => [
-    ...(["success", "failed"] as const).filter((state) => state !== run().state).map((state) => ({ text: `Mark as ${state}…`, go: () => marks().then((it) => it.askMarkRun(run(), state)) })),
-    { text: run().note ? "Change the note…" : "Add a note…", go: () => marks().then((it) => it.askNote({ dag_id: run().dag_id, run_id: run().run_id }, run().note ?? "")) },
+    ...(["success", "failed"] as const).filter((state) => state !== run().state).map((state) => ({ text: `Mark as ${state}…`, go: () => later(marks, (it) => it.askMarkRun(run(), state)) })),
+    { text: run().note ? "Change the note…" : "Add a note…", go: () => later(marks, (it) => it.askNote({ dag_id: run().dag_id, run_id: run().run_id }, run().note ?? "")) },
     { text: "Copy a link to it", go: () => navigator.clipboard.writeText(location.href) },
   ];
   keys({
@@ -143,10 +148,11 @@ function Body(props: { run: Run }) {
           </div>
           <Switch>
             <Match when={shown() === "events"}><Events dag={run().dag_id} run={run().run_id} seq={run().last_seq} /></Match>
-            <Match when={shown() === "graph"}><RunGraph rows={rows()} chosen={chosen()} choose={choose} /></Match>
+            <Match when={shown() === "table"}><Suspense><Table run={run()} /></Suspense></Match>
+            <Match when={shown() === "graph"}><RunGraph rows={rows()} chosen={chosen()} choose={choose}/><Cut run={run()} /></Match>
             <Match when={true}>
               <Gantt run={run()} rows={rows()} chosen={chosen()} choose={choose} />
-              <Show when={!run().complete}><Nothing>The run has more tasks than are shown here.</Nothing></Show>
+              <Cut run={run()} />
             </Match>
           </Switch>
         </section>
@@ -160,7 +166,10 @@ function Body(props: { run: Run }) {
   );
 }
 
-const SHOWN = [["tasks", "Tasks"], ["graph", "Graph"], ["events", "Events"]] as const;
+const SHOWN = [["tasks", "Tasks"], ["graph", "Graph"], ["table", "Table"], ["events", "Events"]] as const;
+
+/** That there are more tasks than the snapshot has. */
+const Cut = (props: { run: Run }) => <Show when={!props.run.complete}><Nothing>The run has more tasks than are shown here: it has {props.run.task_count.toLocaleString("en")}. <A href="?show=table">All of them are in the table.</A></Nothing></Show>;
 
 /** The run's tasks as a graph. */
 function RunGraph(props: { rows: Task[]; chosen: Task | undefined; choose: (task: Task | undefined) => void }) {
