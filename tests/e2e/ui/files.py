@@ -133,17 +133,30 @@ for name, zone in (("east", "Pacific/Kiritimati"), ("west", "Pacific/Pago_Pago")
     globals()[name] = made
 """
 
+WIDE = """
+from datetime import datetime
+from airflow import DAG
+from airflow.operators.empty import EmptyOperator
+
+with DAG("wide", schedule=None, start_date=datetime(2026, 1, 1), is_paused_upon_creation=True, tags=["wide"]):
+    first = EmptyOperator(task_id="first")
+    for number in range(1_000):
+        first >> EmptyOperator(task_id=f"shard_{number:04}")
+"""
+
 BROKEN = """
 from airflow import DAG
 import a_module_that_is_nowhere
 """
 
 
-def write(folder: Path, *, broken: bool = False, hostile: bool = True) -> None:
+def write(folder: Path, *, broken: bool = False, hostile: bool = True, wide: bool = False) -> None:
     """Writes the files into a DAG folder."""
     files = {"training.py": TRAINING, "sources.py": SOURCES, "waiting.py": WAITING, "long.py": LONG, "zoned.py": ZONED}
     if hostile:
         files["hostile.py"] = HOSTILE
+    if wide:
+        files["wide.py"] = WIDE
     if broken:
         files["broken.py"] = BROKEN
     for name, text in files.items():

@@ -188,6 +188,7 @@ fn alerting() -> OpenApiRouter<ApiState> {
         .routes(routes!(alerts::told))
         .routes(routes!(alerts::silences::silences, alerts::silences::silence))
         .routes(routes!(alerts::silences::unsilence))
+        .routes(routes!(alerts::duty::oncall))
         .routes(routes!(alerts::heartbeats::list))
         .routes(routes!(alerts::heartbeats::beat, alerts::heartbeats::forget))
         .routes(routes!(alerts::link::look, alerts::link::acknowledge))

@@ -7,6 +7,7 @@ mod alert;
 mod asset;
 mod backfill;
 mod dag;
+mod duty;
 mod history;
 mod pool;
 mod run;
@@ -39,6 +40,9 @@ pub use dag::{
 };
 use dagbok_events::Timestamp;
 use dagbok_runlog::digest_of;
+pub use duty::{
+    DutyReceiverInfo, DutyResponse, DutyRouteInfo, DutyScheduleInfo, DutyStepInfo, DutyTurnInfo,
+};
 pub use history::{
     ClearTaskInstances, Cleared, OtherCleared, RunChange, RunChangeCollection, RunClear,
     RunClearBody, RunCleared, RunMarkBody, RunVersionChange, TaskChange, TaskInstancePatch,

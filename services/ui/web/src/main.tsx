@@ -25,6 +25,10 @@ import TaskView from "./views/task";
 
 const operate = () => import("./views/operate");
 const secrets = () => import("./views/secrets");
+const duty = () => import("./views/duty");
+const OnCallView = view(duty, (it) => it.OnCallView);
+const SilencesView = view(duty, (it) => it.SilencesView);
+const RoutesView = view(duty, (it) => it.RoutesView);
 const PoolsView = view(operate, (it) => it.PoolsView);
 const ExecutorsView = view(operate, (it) => it.ExecutorsView);
 const HealthView = view(operate, (it) => it.HealthView);
@@ -60,6 +64,7 @@ function Frame(props: RouteSectionProps) {
   );
   const at = (path: string) => {
     const here = location.pathname.slice(prefix.length) || "/";
+    if (path === "/alerts" && here === "/oncall") return true;
     if (path === "/pools") return OPERATE.includes(here);
     return path === "/" ? here === "/" : here === path || here.startsWith(`${path}/`);
   };
@@ -142,6 +147,9 @@ if (app) {
         <Route path="/variables" component={VariablesView} />
         <Route path="/assets" component={AssetsView} />
         <Route path={["/audit", "/events"]} component={AuditView} />
+        <Route path="/oncall" component={OnCallView} />
+        <Route path="/alerts/silences" component={SilencesView} />
+        <Route path="/alerts/routes" component={RoutesView} />
         <Route path={["/alerts", "/alerts/:id"]} component={AlertsView} />
         <Route path={["/dags/:dag/runs/:run/tasks/:task/mapped/:index", "/dags/:dag/runs/:run/tasks/:task/*rest"]} component={TaskView} />
         <Route path="/dags/:dag/runs/:run/*rest" component={RunView} />

@@ -3,12 +3,27 @@ import { A, useSearchParams } from "@solidjs/router";
 import { For, Show } from "solid-js";
 import { askAlert } from "../acts";
 import { get, part, type Shapes } from "../base";
+import { later } from "../later";
 import { kept, seq } from "../live";
 import { Crumbs, dagPath, Nothing, Read, runPath, Time, useNames } from "../parts";
 
 type Alert = Shapes["AlertResponse"];
 /** How often the list is asked for: alerts have a log of their own. */
 const AGAIN_MS = 3_000;
+
+const PLACES = [["/alerts", "Alerts"], ["/oncall", "On call"], ["/alerts/silences", "Silences"], ["/alerts/routes", "Routes"]] as const;
+
+/** The places of alerting. */
+export function AlertPlaces(props: { here: string }) {
+  return (
+    <nav class="tabs" aria-label="Alerting">
+      <For each={PLACES}>{([path, name]) => <A href={path} aria-current={props.here === path ? "page" : undefined} class={props.here === path ? "on" : ""} end>{name}</A>}</For>
+    </nav>
+  );
+}
+
+/** What an alert's own silence is of. */
+const matchers = (alert: Alert) => ["dag", "rule", "file"].flatMap((name) => (alert.labels[name] ? [`${name}=${JSON.stringify(alert.labels[name])}`] : []));
 
 export default function AlertsView() {
   const params = useNames<{ id?: string }>();
@@ -33,6 +48,7 @@ export default function AlertsView() {
           </div>
         </Show>
       </Crumbs>
+      <AlertPlaces here="/alerts" />
       <Read of={page} what="Alerts can't be shown.">
         {(all) => <For each={all()} fallback={<Nothing>{state() === "open" ? "Nothing is wrong that somebody would be told of." : "No alert is like that."} <Show when={state() !== "all"}><button type="button" class="link" onClick={() => setQuery({ state: "all" })}>Show all</button></Show></Nothing>}>{(alert) => <Ledger alert={alert} full then={page.again} />}</For>}
       </Read>
@@ -69,11 +85,12 @@ export function Ledger(props: { alert: Alert; full?: boolean; then?: () => void 
         <span class={`badge ${TONE[it().state] ?? ""}`}>{it().state}</span>
         <h2><A href={`/alerts/${it().alert_id}`}>{it().summary}</A></h2>
         <Show when={it().count > 1}><span class="dim">{it().count} times</span></Show>
-        <Show when={it().silenced_by}><span class="badge">silenced</span></Show>
+        <Show when={it().silenced_by}><A href="/alerts/silences" class="badge">silenced</A></Show>
         <span class="when"><Time at={it().opened_at} ago /></span>
         <div class="acts">
           <Show when={it().state === "firing"}><button type="button" class="small" onClick={() => askAlert(it(), "acknowledge", props.then)}>Acknowledge</button></Show>
           <Show when={props.full && it().state !== "resolved"}><button type="button" class="small" onClick={() => askAlert(it(), "resolve", props.then)}>Resolve</button></Show>
+          <Show when={props.full && it().state !== "resolved" && matchers(it()).length}><button type="button" class="small" onClick={() => void later(() => import("./duty"), (made) => made.askSilence(matchers(it()), () => props.then?.()))}>Silence</button></Show>
         </div>
       </header>
       <Show when={props.full && it().runs.length}>

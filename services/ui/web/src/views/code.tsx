@@ -83,7 +83,7 @@ function Text(props: { code: Code; line: number }) {
       <For each={lines()}>
         {(pieces, at) => (
           <>
-            <span class="l" data-n={at() + 1} classList={{ bad: failed().has(at() + 1), here: props.line === at() + 1 }}><Line pieces={pieces} />{"\n"}</span>
+            <span class="l" data-n={at() + 1} classList={{ bad: failed().has(at() + 1), here: props.line === at() + 1 }}><Show when={pieces.length} fallback={<br />}><Line pieces={pieces} /></Show></span>
             <Show when={failed().get(at() + 1)}>{(here) => <Said dag={props.code.dag_id} of={here()} />}</Show>
           </>
         )}
@@ -145,7 +145,7 @@ function Difference(props: { old: Code; now: Code }) {
             {(row) => (
               typeof row === "number"
                 ? <span class="alike">{row.toLocaleString("en")} {row === 1 ? "line is" : "lines are"} alike</span>
-                : <span class={`l ${row.kind}`} data-o={row.kind === "come" ? "" : row.old + 1} data-n={row.kind === "gone" ? "" : row.now + 1}><span class="unseen">{row.kind === "come" ? "more: " : row.kind === "gone" ? "fewer: " : ""}</span><Line pieces={row.pieces} />{"\n"}</span>
+                : <span class={`l ${row.kind}`} data-o={row.kind === "come" ? "" : row.old + 1} data-n={row.kind === "gone" ? "" : row.now + 1}><span class="unseen">{row.kind === "come" ? "more: " : row.kind === "gone" ? "fewer: " : ""}</span><Show when={row.pieces.length} fallback={<br />}><Line pieces={row.pieces} /></Show></span>
             )}
           </For>
         </pre>

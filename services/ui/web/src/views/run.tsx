@@ -1,6 +1,6 @@
 /** A run: why it failed, when each task ran, and the task that matters with its log. */
 import { A, useLocation, useNavigate, useSearchParams } from "@solidjs/router";
-import { createEffect, createMemo, For, Match, Show, Suspense, Switch } from "solid-js";
+import { createEffect, createMemo, createSignal, For, Match, on, onCleanup, onMount, Show, Suspense, Switch } from "solid-js";
 import { askCancel, askRerun } from "../acts";
 import { part, type Shapes } from "../base";
 import { keys } from "../keys";
@@ -219,6 +219,11 @@ function Facts(props: { run: Run }) {
   );
 }
 
+/** More rows than these are drawn only as far as they are in sight; their height then, and how many are drawn. */
+const MANY = 200;
+const ROW = 28;
+const SEEN = 90;
+
 const at = (time: Maybe<string>): number | undefined => (time ? Date.parse(time) : undefined);
 
 /** Tasks as rows, their tries as bars on one axis; queued time is grey. */
@@ -237,9 +242,27 @@ function Gantt(props: { run: Run; rows: Task[]; chosen: Task | undefined; choose
   });
   const place = (time: number) => `${Math.min(100, Math.max(0, ((time - range().from) / range().span) * 100))}%`;
   const width = (from: number, to: number) => `${Math.max(0, ((to - from) / range().span) * 100)}%`;
+  /** Of a run of many tasks only those rows are drawn that are in sight: they are all of one height. */
+  let body!: HTMLTableSectionElement;
+  const [first, setFirst] = createSignal(0);
+  const many = () => props.rows.length > MANY;
+  const drawn = createMemo(() => (many() ? props.rows.slice(first(), first() + SEEN) : props.rows));
+  const sight = () => many() && setFirst(Math.max(0, Math.min(props.rows.length - SEEN, Math.floor((-body.getBoundingClientRect().top - 200) / ROW / 20) * 20)));
+  onMount(() => {
+    document.addEventListener("scroll", sight, { passive: true });
+    onCleanup(() => document.removeEventListener("scroll", sight));
+  });
+  createEffect(
+    on(() => props.chosen, (task) => {
+      const at = task && many() ? props.rows.indexOf(task) : -1;
+      if (at < 0) return;
+      const y = body.getBoundingClientRect().top + at * ROW;
+      if (y < 60 || y > innerHeight - ROW) scrollBy({ top: y - innerHeight / 2 });
+    }, { defer: true }),
+  );
   const ticks = createMemo(() => [0, 0.25, 0.5, 0.75, 1].map((share) => length((range().span * share) / 1_000)));
   return (
-    <table class="gantt">
+    <table class="gantt" classList={{ many: many() }} aria-rowcount={props.rows.length + 1}>
       <thead>
         <tr>
           <th scope="col">Task</th>
@@ -247,8 +270,9 @@ function Gantt(props: { run: Run; rows: Task[]; chosen: Task | undefined; choose
           <th scope="col"><div class="ticks" aria-hidden="true"><For each={ticks()}>{(tick) => <span>{tick}</span>}</For></div><span class="unseen">When</span></th>
         </tr>
       </thead>
-      <tbody>
-        <For each={props.rows}>
+      <tbody ref={body}>
+        <Show when={many()}><tr class="room" aria-hidden="true" style={{ height: `${first() * ROW}px` }}><td colspan="3" /></tr></Show>
+        <For each={drawn()}>
           {(task) => {
             const newest = () => task.tries?.[task.tries.length - 1];
             const took = () => between(newest()?.start, newest()?.end);
@@ -292,6 +316,7 @@ function Gantt(props: { run: Run; rows: Task[]; chosen: Task | undefined; choose
             );
           }}
         </For>
+        <Show when={many()}><tr class="room" aria-hidden="true" style={{ height: `${Math.max(0, props.rows.length - first() - SEEN) * ROW}px` }}><td colspan="3" /></tr></Show>
       </tbody>
     </table>
   );

@@ -57,7 +57,7 @@ export default function Table(props: { run: Run }) {
           return (
             <Show when={it().total} fallback={<Nothing>No task of the run is like that. <button type="button" class="link" onClick={() => put({ state: null, find: null })}>Show all</button></Nothing>}>
               <Scrolled set={(element) => (box = element)} top={setTop} tall={setTall}>
-                <table class="list rows" aria-rowcount={it().total + 1}>
+                <table class="list long" aria-rowcount={it().total + 1}>
                   <thead><tr><For each={COLUMNS}>{([name, words, kind]) => <th scope="col" class={kind} aria-sort={way(name)}><button type="button" class="sort" onClick={() => sort(name)}>{words}<span aria-hidden="true">{way(name) === "ascending" ? " ↑" : way(name) === "descending" ? " ↓" : ""}</span></button></th>}</For></tr></thead>
                   <tbody>
                     <tr class="room" aria-hidden="true" style={{ height: `${before()}px` }}><td colspan={COLUMNS.length} /></tr>
