@@ -66,7 +66,7 @@ from airflow.operators.python import PythonOperator
 for name in ("a", "b", "c"):
     with DAG(f"etl_source_{name}", schedule="HOURLY", start_date=datetime(2026, 1, 1), catchup=False, tags=["etl"],
              default_args={"owner": "data"}) as made:
-        extract = BashOperator(task_id="extract", bash_command="echo 1,204 rows")
+        extract = BashOperator(task_id="extract", bash_command="echo 1,204 rows from {{ run_id }}")
         extract >> PythonOperator(task_id="load", python_callable=lambda: time.sleep(0.05))
     globals()[name] = made
 """

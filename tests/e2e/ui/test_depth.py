@@ -71,6 +71,15 @@ def test_lines_that_failed_are_marked_in_the_code(failed: Standalone, visit: Vis
     page.wait_for_url("**/tasks/train")
 
 
+def test_what_templates_came_to(normal: Standalone, visit: Visit) -> None:
+    """A try's rendered fields, as the operator had them."""
+    page = visit(normal, "/dags/etl_source_a/runs/run_0/tasks/extract")
+    page.get_by_role("tab", name="Rendered").click()
+    expect(page.locator("tbody tr", has_text="bash_command")).to_contain_text("echo 1,204 rows from run_0")
+    page.goto(normal.api.url + "/dags/long_log/runs/long/tasks/speak?tab=rendered")
+    expect(page.locator(".tabpanel .nothing")).to_contain_text("no templates")
+
+
 def test_all_tasks_of_a_run_in_one_table(normal: Standalone, visit: Visit) -> None:
     """A thousand tasks: few rows are drawn, the server sorts and picks them out, and every one can be scrolled to."""
     page = visit(normal, "/dags/wide/runs/wide_0?show=table")

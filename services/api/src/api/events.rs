@@ -200,13 +200,19 @@ fn as_lines(
         // The body ends without its end: a reader must not take a part for the whole.
         EventLine::Broken(why) => Err(std::io::Error::other(why)),
     });
-    let body = if follows {
-        Body::from_stream(with_beats(lines, state.patience.heartbeat))
-    } else {
-        Body::from_stream(lines)
-    };
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    if follows {
+        let body = Body::from_stream(with_beats(lines, state.patience.heartbeat));
+        return (kind, body).into_response();
+    }
+    let mut response = (kind, Body::from_stream(lines)).into_response();
+    response.extensions_mut().insert(Ends);
+    response
 }
+
+/// Marks an answer that is a stream and comes to its end by itself: what is packed of it need not be sent at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends;
 
 /// The lines, and a blank one after a while without: tells a dead connection from a quiet log.
 fn with_beats<E>(

@@ -40,7 +40,7 @@ use std::any::Any;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
-    http::Method,
+    http::{Extensions, HeaderMap, Method, StatusCode, Version},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -215,6 +215,10 @@ pub fn router(state: ApiState) -> Router {
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn(tell::with_seq))
         .layer(middleware::from_fn_with_state(state.clone(), in_time));
+    let ends = |_: StatusCode, _: Version, _: &HeaderMap, marks: &Extensions| {
+        marks.get::<events::Ends>().is_some()
+    };
+    let streamed = streamed.layer(CompressionLayer::new().compress_when(ends));
     let text = openapi();
     answered
         .merge(streamed)

@@ -37,17 +37,17 @@ async function read(query: Query, signal: AbortSignal): Promise<Entry[]> {
 }
 
 /** Records that are shown at once of a DAG or of all. */
-const PAGE = 200;
-/** How far back one looks first; twice as far each time where little is found, so often. */
-const STRETCH = 1_000;
-const LOOKS = 6;
+const PAGE = 100;
+/** How far back one looks of a DAG first; twice as far each time where little is found, so often. Of all records what is shown is read. */
+const STRETCH = 500;
+const LOOKS = 7;
 
 /** The newest records before one, the newest first, and where it was looked from. */
 async function back(dag: string | undefined, before: number, signal: AbortSignal): Promise<{ entries: Entry[]; from: number }> {
   let found: Entry[] = [];
   let from = before;
   for (let looks = 0; looks < LOOKS && found.length < PAGE && from > 1; looks++) {
-    const start = Math.max(1, from - STRETCH * 2 ** (dag ? looks : 0));
+    const start = Math.max(1, from - (dag ? STRETCH * 2 ** looks : PAGE));
     found = [...found, ...(await read({ from: start, to: from - 1, dag_id: dag }, signal)).reverse()];
     from = start;
   }

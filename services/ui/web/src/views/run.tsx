@@ -221,7 +221,7 @@ function Facts(props: { run: Run }) {
 
 /** More rows than these are drawn only as far as they are in sight; their height then, and how many are drawn. */
 const MANY = 200;
-const ROW = 28;
+const ROW = 29;
 const SEEN = 90;
 
 const at = (time: Maybe<string>): number | undefined => (time ? Date.parse(time) : undefined);

@@ -16,9 +16,9 @@ import { Why } from "./why";
 const marks = () => import("../marks");
 type Task = Shapes["UiTask"];
 type Try = Shapes["TryInstance"];
-const TABS = ["log", "why", "xcom", "tries", "details", "told"] as const;
+const TABS = ["log", "why", "xcom", "rendered", "tries", "details", "told"] as const;
 type Tab = (typeof TABS)[number];
-const NAMES: Record<Tab, string> = { log: "Log", why: "Why", xcom: "XCom", tries: "Tries", details: "Details", told: "Told" };
+const NAMES: Record<Tab, string> = { log: "Log", why: "Why", xcom: "XCom", rendered: "Rendered", tries: "Tries", details: "Details", told: "Told" };
 
 /** The page of a task. */
 export default function TaskView() {
@@ -143,6 +143,9 @@ function Panel(props: { task: Task; within?: boolean }) {
           </Match>
           <Match when={tab() === "why"}><Why dag={it().dag_id} run={it().run_id} task={it().task.task_id} map={it().task.map_index} key={`${it().task.state}${it().task.try_number}`} /></Match>
           <Match when={tab() === "xcom"}><XComs task={it()} /></Match>
+          <Match when={tab() === "rendered"}>
+            <Show when={chosen()} fallback={<Nothing>No try of it has begun, so nothing is rendered yet.</Nothing>}>{(one) => <Rendered task={it()} of={one()} />}</Show>
+          </Match>
           <Match when={tab() === "tries"}><Tries task={it()} /></Match>
           <Match when={tab() === "details"}><Details task={it()} of={chosen()} /></Match>
           <Match when={tab() === "told"}>
@@ -226,6 +229,36 @@ function XComs(props: { task: Task }) {
     </Show>
   );
 }
+/** How the line of a log begins that has a try's rendered fields. */
+const RENDERED = "rendered fields: ";
+
+/** What a try's templates came to; its log has it. */
+function Rendered(props: { task: Task; of: Try }) {
+  const it = () => props.task;
+  const fields = kept(
+    () => [it().dag_id, it().run_id, it().task.task_id, it().task.map_index, props.of.try_number, props.of.dagbok.ended],
+    async (signal): Promise<[string, unknown][] | null> => {
+      const path = `dagbok/ui/logs/${part(it().dag_id)}/${part(it().run_id)}/${part(it().task.task_id)}/${props.of.try_number}`;
+      const found = await get<Shapes["UiLog"]>(path, { map_index: it().task.map_index >= 0 ? it().task.map_index : undefined, grep: RENDERED }, signal);
+      // Only Dagbok's own line: whatever a task writes stands under another source.
+      const line = found.lines.find((one) => one.s === "system" && one.m.startsWith(RENDERED));
+      return line ? Object.entries(JSON.parse(line.m.slice(RENDERED.length)) as Record<string, unknown>) : null;
+    },
+  );
+  return (
+    <Read of={fields} what="The rendered fields can't be shown.">
+      {(found) => (
+        <Show when={found()?.length} fallback={<Nothing>Its operator has no templates that came to anything, or the try never came so far.</Nothing>}>
+          <table class="list">
+            <thead><tr><th scope="col">Field</th><th scope="col">Came to</th></tr></thead>
+            <tbody><For each={found()}>{([name, value]) => <tr><td><code>{name}</code></td><td><pre class="value">{typeof value === "string" ? value : JSON.stringify(value, null, 2)}</pre></td></tr>}</For></tbody>
+          </table>
+        </Show>
+      )}
+    </Read>
+  );
+}
+
 function pretty(text: string): string {
   try {
     return JSON.stringify(JSON.parse(text), null, 2);
