@@ -68,7 +68,11 @@ EMPTY = {"empty-home": "/", "empty-dags": "/dags", "empty-runs": "/dag_runs", "e
 def differing(stage: Standalone) -> None:
     """Has a DAG have two versions and a silence hold, so that there is something to see of both."""
     file = stage.home.parent / "dags/sources.py"
-    file.write_text(file.read_text().replace("extract >> Python", "extract >> BashOperator(task_id='check', bash_command='true') >> Python"))
+    file.write_text(
+        file.read_text().replace(
+            "extract >> Python", "extract >> BashOperator(task_id='check', bash_command='true') >> Python"
+        )
+    )
     wait_until("a second version", lambda: stage.api.get("/dags/etl_source_a/dagVersions")["total_entries"] == 2)
     until = (datetime.now(UTC) + timedelta(hours=4)).isoformat()
     matchers = ['dag="etl_source_a"']
@@ -105,7 +109,22 @@ def shoot(chrome: Browser, stage: Standalone, views: dict[str, str], folder: Pat
             context.close()
 
 
-README = {"home": "/", "failed-run": "/dags/reco_training/runs/bad_1"}
+README = {
+    "home": "/",
+    "failed-run": "/dags/reco_training/runs/bad_1",
+    "why": "/dags/gpu_fits/runs/wait/tasks/fit_2?tab=why",
+    "trends": "/dags/reco_training/trends?task=train",
+    "told": "/dags/reco_training/runs/bad_1/tasks/train?tab=told",
+    "code": "/dags/reco_training/code?run=bad_1&line=33",
+    "oncall": "/oncall",
+}
+# What is done over a page: its name, the page, the keys, and what is waited for.
+ACTS = (
+    ("rerun", "/dags/reco_training/runs/bad_1", ["r"], "dialog .cleared li"),
+    ("trigger", "/dags/reco_training", ["t"], "dialog form"),
+    ("backfill", "/dags/reco_training/backfills", [], "dialog .cleared li"),
+    ("search", "/", ["Control+k", "text:state:failed dag:reco* lr=0.9"], "dialog [role=option] >> nth=1"),
+)
 
 
 def readme(chrome: Browser, folder: Path) -> None:
@@ -116,6 +135,19 @@ def readme(chrome: Browser, folder: Path) -> None:
             page.goto(stage.api.url + path)
             ready(page)
             page.wait_for_timeout(600)
+            page.screenshot(path=folder / f"{name}.png")
+        for name, path, keys, there in ACTS:
+            page.goto(stage.api.url + path)
+            ready(page)
+            for key in keys:
+                if key.startswith("text:"):
+                    page.keyboard.type(key.removeprefix("text:"))
+                else:
+                    page.keyboard.press(key)
+            if not keys:
+                page.get_by_role("button", name="Backfill…").first.click()
+            page.locator(there).first.wait_for()
+            page.wait_for_timeout(400)
             page.screenshot(path=folder / f"{name}.png")
         page.close()
 

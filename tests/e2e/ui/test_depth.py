@@ -1,4 +1,4 @@
-"""Views that go into depth: code and what differs, a run's table, a grid of many, runs by what they were given, who is on call."""
+"""Views that go into depth: code and what differs, tables and grids of many, runs by their params, who is on call."""
 
 from __future__ import annotations
 

@@ -60,7 +60,10 @@ OF_FAILED = [
     "/dags/reco_training/runs/bad_1",
     "/dags/reco_training/runs/bad_1?show=events",
     "/dags/reco_training/runs/bad_1?show=graph",
-    *[f"/dags/reco_training/runs/bad_1/tasks/train?tab={tab}" for tab in ("log", "why", "rendered", "tries", "details", "told")],
+    *[
+        f"/dags/reco_training/runs/bad_1/tasks/train?tab={tab}"
+        for tab in ("log", "why", "rendered", "tries", "details", "told")
+    ],
     "/dags/hostile/runs/bad/tasks/raise_it",
 ]
 AXE = """async rules => {
@@ -160,7 +163,9 @@ def test_every_view_keeps_its_budget(
                 wrong.append(f"{route}: {figure:.2f} {name}, where {BUDGET[name]} may be")
             most[name] = max(most.get(name, (0.0, "")), (figure, route))
         wrong += [f"{route}: {it}" for it in walk.breaks(*of_theme)]
-    print(f"{kind}, {scheme}: " + "; ".join(f"{name} {figure:.2f} at {route}" for name, (figure, route) in most.items()))
+    print(
+        f"{kind}, {scheme}: " + "; ".join(f"{name} {figure:.2f} at {route}" for name, (figure, route) in most.items())
+    )
     page.keyboard.press("Control+k")
     page.wait_for_selector("dialog [role=option]")
     wrong += [f"palette: {it}" for it in walk.breaks()]

@@ -1,4 +1,4 @@
-"""What views must keep while they are read: their frame, their rows, what is true, and what they say where they can't."""
+"""What views must keep while they are read: their frame, their rows, and what is true."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_days_are_days_of_the_dags_zone(normal: Standalone, visit: Visit) -> Non
 
 
 def test_a_part_that_is_gone_is_said_to_be(failed: Standalone, visit: Visit) -> None:
-    """After an upgrade an old page's files are not there: it says so, stays, and loads again when asked, not by itself."""
+    """After an upgrade an old page's files are not there: it says so, stays, and loads again when asked."""
     page = visit(failed, "/")
     before = page.evaluate("() => performance.timeOrigin")
     absent = re.compile(r"/assets/(operate|marks)-")

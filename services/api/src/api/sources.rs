@@ -42,10 +42,13 @@ pub(crate) struct Source {
 #[derive(Clone, Debug, Default)]
 pub struct Sources(Arc<Inner>);
 
+/// A file of an archive, where it is one.
+type Kept = (Digest, String, Option<Arc<Source>>);
+
 #[derive(Debug, Default)]
 struct Inner {
     /// The last read is the last.
-    kept: Mutex<Vec<(Digest, String, Option<Arc<Source>>)>>,
+    kept: Mutex<Vec<Kept>>,
     /// One archive is in hand at a time.
     reading: tokio::sync::Mutex<()>,
 }

@@ -32,7 +32,7 @@ const Absent = (): JSX.Element => <p class="nothing">It can't be shown until the
 export function Gone() {
   return (
     <Show when={gone()}>
-      <div class="gone" role="alert">
+      <div class="upgraded" role="alert">
         <span>A part of this page can't be loaded: Dagbok was upgraded since the page was opened, or can't be reached.</span>
         <button type="button" class="small" onClick={() => location.reload()}>Load the page again</button>
         <button type="button" class="link" onClick={() => setGone(false)}>not now</button>

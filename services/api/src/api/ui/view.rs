@@ -86,7 +86,7 @@ impl View {
     pub(super) fn of_path(path: &str, query: &ViewQuery) -> Option<Self> {
         let parts: Vec<String> =
             path.split('/').filter(|part| !part.is_empty()).map(decoded).collect();
-        let parts: Vec<&str> = parts.iter().map(|part| part.as_str()).collect();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let run = |dag: &str, run: &str| {
             Some(RunKey { dag_id: extract::named(dag)?, run_id: extract::named(run)? })
         };

@@ -4,7 +4,7 @@ import { For, Show } from "solid-js";
 import { askAlert } from "../acts";
 import { get, part, type Shapes } from "../base";
 import { later } from "../later";
-import { kept, seq } from "../live";
+import { kept, pulse, seq } from "../live";
 import { Crumbs, dagPath, Nothing, Read, runPath, Time, useNames } from "../parts";
 
 type Alert = Shapes["AlertResponse"];
@@ -26,6 +26,7 @@ export function AlertPlaces(props: { here: string }) {
 const matchers = (alert: Alert) => ["dag", "rule", "file"].flatMap((name) => (alert.labels[name] ? [`${name}=${JSON.stringify(alert.labels[name])}`] : []));
 
 export default function AlertsView() {
+  pulse();
   const params = useNames<{ id?: string }>();
   const [query, setQuery] = useSearchParams<{ state?: string }>();
   const state = () => query.state ?? "open";

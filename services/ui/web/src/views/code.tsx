@@ -83,7 +83,7 @@ function Text(props: { code: Code; line: number }) {
       <For each={lines()}>
         {(pieces, at) => (
           <>
-            <span class="l" data-n={at() + 1} classList={{ bad: failed().has(at() + 1), here: props.line === at() + 1 }}><Show when={pieces.length} fallback={<br />}><Line pieces={pieces} /></Show></span>
+            <span class="l" data-n={at() + 1} classList={{ bad: failed().has(at() + 1), sought: props.line === at() + 1 }}><Show when={pieces.length} fallback={<br />}><Line pieces={pieces} /></Show></span>
             <Show when={failed().get(at() + 1)}>{(here) => <Said dag={props.code.dag_id} of={here()} />}</Show>
           </>
         )}

@@ -93,7 +93,7 @@ export function SilencesView() {
         {(it) => (
           <Show when={it().silences.length} fallback={<Nothing>Nothing is silenced, nor was: whoever a route leads to is told.</Nothing>}>
             <table class="list">
-              <thead><tr><th scope="col">No.</th><th scope="col">State</th><th scope="col">Which alerts</th><th scope="col">Since</th><th scope="col">Until</th><th scope="col">By</th><th scope="col">Why</th><th scope="col"><span class="unseen">Acts</span></th></tr></thead>
+              <thead><tr><th scope="col" class="num">No.</th><th scope="col">State</th><th scope="col">Which alerts</th><th scope="col">Since</th><th scope="col">Until</th><th scope="col">By</th><th scope="col">Why</th><th scope="col"><span class="unseen">Acts</span></th></tr></thead>
               <tbody>
                 <For each={it().silences}>
                   {(one) => (
@@ -189,7 +189,7 @@ export function RoutesView() {
                 </tbody>
               </table>
             </Show>
-            <section class="padded" aria-label="Receivers">
+            <section class="duty padded" aria-label="Receivers">
               <h2>Receivers</h2>
               <Show when={it().receivers.length} fallback={<Nothing>There is none.</Nothing>}>
                 <ul class="receivers">

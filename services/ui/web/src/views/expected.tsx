@@ -2,7 +2,7 @@
 import { A } from "@solidjs/router";
 import { For, Show } from "solid-js";
 import { get, type Shapes } from "../base";
-import { kept, live } from "../live";
+import { kept, live, pulse } from "../live";
 import { Crumbs, dagPath, Fault, Nothing, Read, Time } from "../parts";
 import { Places } from "./places";
 import { lateWords, Strip, WaitingRow } from "./home";
@@ -54,6 +54,7 @@ const AGAIN_MS = 5_000;
 
 /** Files that can't be read, each with its traceback. */
 export function ImportErrorsView() {
+  pulse();
   const page = kept(() => "all", (signal) => get<Shapes["ImportErrorCollection"]>("importErrors", { limit: 100 }, signal), { key: "import_error_id", every: AGAIN_MS });
   return (
     <>

@@ -2,7 +2,7 @@
 import { A, useSearchParams } from "@solidjs/router";
 import { For, Show } from "solid-js";
 import { get, part, type Query, type Shapes } from "../base";
-import { kept, seq } from "../live";
+import { kept, pulse, seq } from "../live";
 import { search } from "../search";
 import { Crumbs, dagPath, Mark, Nothing, Read, runPath, Time } from "../parts";
 import { between, length, short } from "../time";
@@ -11,6 +11,7 @@ const PAGE = 50;
 const STATES = ["running", "queued", "failed", "success"];
 
 export default function RunsView() {
+  pulse();
   return (
     <>
       <Crumbs of={[{ text: "Runs" }]} />
