@@ -1,5 +1,4 @@
 //! What views are sent that has to be right at the edges: what is held, what was cut, what is large, what is looked for.
-#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod support;
 
