@@ -50,10 +50,13 @@ WEB := $(CURDIR)/services/ui/web
 NPM ?= npm
 NODE ?= node
 
+# What its bundler runs on.
+NODE_NEEDED := Node 20.19 or later of 20, or 22.12 or later
+
 .PHONY: node
 node:
-	@command -v $(NPM) >/dev/null && command -v $(NODE) >/dev/null || { echo 'The web UI is built with Node 20 or later and its npm, which are not on PATH (Debian: apt-get install nodejs npm).' >&2; echo 'Without it: cargo build --release --locked -p dagbok. Everything but the web UI is in that binary.' >&2; exit 1; }
-	@$(NODE) -e 'process.exit(Number(Number(process.versions.node.split(".")[0]) < 20))' || { echo "The web UI is built with Node 20 or later; this is $$($(NODE) --version)." >&2; exit 1; }
+	@command -v $(NPM) >/dev/null && command -v $(NODE) >/dev/null || { echo 'The web UI is built with $(NODE_NEEDED), and its npm, which are not on PATH (Debian: apt-get install nodejs npm).' >&2; echo 'Without it: cargo build --release --locked -p dagbok. Everything but the web UI is in that binary.' >&2; exit 1; }
+	@$(NODE) -e 'const [major, minor] = process.versions.node.split(".").map(Number); const fits = major === 20 ? minor >= 19 : major === 22 ? minor >= 12 : major > 22; if (!fits) { console.error(`The web UI is built with $(NODE_NEEDED); this is $${process.versions.node}.`); process.exit(1); }'
 
 $(WEB)/node_modules/.installed: $(WEB)/package-lock.json | node
 	cd $(WEB) && $(NPM) ci --no-audit --no-fund --loglevel=error

@@ -59,6 +59,9 @@ async fn lines_are_records_and_filters_leave_out_the_others() {
     assert_eq!(some(&world, "dag_id=chain&run_id=one&from=6").await, [7, 9]);
     assert_eq!(some(&world, "dag_id=chain&run_id=nope").await, Vec::<u64>::new());
     assert_eq!(some(&world, "from=99").await, Vec::<u64>::new());
+    assert_eq!(some(&world, "from=3&to=6&dag_id=fan").await, [4, 6], "no later one is looked for");
+    assert_eq!(some(&world, "to=7&dag_id=chain&run_id=one").await, [3, 5, 7]);
+    assert_eq!(some(&world, "to=2&follow=true").await, [1, 2], "and none is waited for");
     for bad in ["run_id=one", "from=-1", "dag_id=a%20b", "fromm=1", "follow=maybe"] {
         let (status, _) = world.get(&format!("{EVENTS}?{bad}")).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{bad}");
@@ -149,6 +152,18 @@ async fn server_sent_events_go_on_and_resume() {
     let (status, _) =
         support::json_of(world.get_with(EVENTS, &[accept, ("last-event-id", "x")]).await).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn lines_that_end_are_packed_and_those_that_go_on_are_sent_at_once() {
+    let world = told().await;
+    let packed = [("accept-encoding", "gzip")];
+    let coding = |response: &Response| response.headers().get(header::CONTENT_ENCODING).cloned();
+    let ends = world.get_with(EVENTS, &packed).await;
+    assert_eq!(coding(&ends).unwrap(), "gzip");
+    let goes_on = world.get_with(&format!("{EVENTS}?follow=true"), &packed).await;
+    assert_eq!(coding(&goes_on), None);
+    world.shutdown.start();
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 // named by what is in it. What those share with the first page stays in its script, so that it is one request.
 import solid from "vite-plugin-solid";
 
-const LATER = /[\\/](graph[\\/]\w+|marks|backfill|views[\\/](backfills|past|operate|secrets|assets))\.tsx?$|dagre|graphlib/;
+const LATER = /[\\/](graph[\\/]\w+|marks|backfill|views[\\/](backfills|past|operate|secrets|assets|code|duty|python|table))\.tsx?$|dagre|graphlib/;
 
 export default {
   base: "./",

@@ -8,6 +8,7 @@ mod backoff;
 mod backtest;
 mod book;
 mod decide;
+mod duty;
 mod fact;
 mod key;
 mod label;
@@ -30,6 +31,7 @@ pub use book::{
 pub use decide::{
     Answered, Ask, AskBody, Decided, Outcome, Refusal, Reply, decide, outcome, sign_answered,
 };
+pub use duty::{DUTY, Duty, DutyReceiver, DutyRoute, DutySchedule, DutyStep, DutyTurn};
 pub use fact::{
     AlertAcknowledged, AlertEscalated, AlertFact, AlertOpened, AlertRecord, AlertRecurred,
     AlertReleased, AlertResolved, AlertSilenced, AlertSuppressed, AlertUnsilenced, AlertingBegan,

@@ -39,7 +39,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
 @pytest.fixture(scope="session")
 def normal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
     """One in which all went well."""
-    with played(tmp_path_factory.mktemp("normal") / "it", failed=False, waiting=False) as it:
+    with played(tmp_path_factory.mktemp("normal") / "it", failed=False, waiting=False, wide=True) as it:
         yield it
 
 

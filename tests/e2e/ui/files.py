@@ -1,5 +1,6 @@
 """DAG files that the UI is looked at with: what runs well, what fails, what waits, what is hostile."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 TRAINING = """
@@ -8,7 +9,7 @@ import logging, time
 from airflow.decorators import dag, task, task_group
 from airflow.models.param import Param
 
-@dag(schedule="0 2 * * *", start_date=datetime(2026, 1, 1), catchup=False, tags=["ml", "daily"], max_active_runs=4,
+@dag(schedule="DAILY", start_date=datetime(2026, 1, 1), catchup=False, tags=["ml", "daily"], max_active_runs=4,
      default_args={"owner": "ml-platform", "retries": 1, "retry_delay": timedelta(seconds=1)},
      description="Trains the recommender on the day's ratings",
      params={"lr": Param(0.01, type="number", minimum=0, maximum=1, description="Learning rate"),
@@ -63,9 +64,9 @@ from airflow.operators.bash import BashOperator
 from airflow.operators.python import PythonOperator
 
 for name in ("a", "b", "c"):
-    with DAG(f"etl_source_{name}", schedule="@hourly", start_date=datetime(2026, 1, 1), catchup=False, tags=["etl"],
+    with DAG(f"etl_source_{name}", schedule="HOURLY", start_date=datetime(2026, 1, 1), catchup=False, tags=["etl"],
              default_args={"owner": "data"}) as made:
-        extract = BashOperator(task_id="extract", bash_command="echo 1,204 rows")
+        extract = BashOperator(task_id="extract", bash_command="echo 1,204 rows from {{ run_id }}")
         extract >> PythonOperator(task_id="load", python_callable=lambda: time.sleep(0.05))
     globals()[name] = made
 """
@@ -119,18 +120,51 @@ def hostile():
 hostile()
 """
 
+# On either side of the line at which dates change: at every moment it is another day in one of them than in UTC.
+ZONED = """
+import pendulum
+from airflow import DAG
+from airflow.operators.bash import BashOperator
+
+for name, zone in (("east", "Pacific/Kiritimati"), ("west", "Pacific/Pago_Pago")):
+    with DAG(f"far_{name}", schedule=None, start_date=pendulum.datetime(2026, 1, 1, tz=zone),
+             is_paused_upon_creation=True, tags=["zones"]) as made:
+        BashOperator(task_id="look", bash_command="true")
+    globals()[name] = made
+"""
+
+WIDE = """
+from datetime import datetime
+from airflow import DAG
+from airflow.operators.empty import EmptyOperator
+
+with DAG("wide", schedule=None, start_date=datetime(2026, 1, 1), is_paused_upon_creation=True, tags=["wide"]):
+    first = EmptyOperator(task_id="first")
+    for number in range(1_000):
+        first >> EmptyOperator(task_id=f"shard_{number:04}")
+"""
+
 BROKEN = """
 from airflow import DAG
 import a_module_that_is_nowhere
 """
 
 
-def write(folder: Path, *, broken: bool = False, hostile: bool = True) -> None:
+def write(folder: Path, *, broken: bool = False, hostile: bool = True, wide: bool = False) -> None:
     """Writes the files into a DAG folder."""
-    files = {"training.py": TRAINING, "sources.py": SOURCES, "waiting.py": WAITING, "long.py": LONG}
+    files = {"training.py": TRAINING, "sources.py": SOURCES, "waiting.py": WAITING, "long.py": LONG, "zoned.py": ZONED}
     if hostile:
         files["hostile.py"] = HOSTILE
+    if wide:
+        files["wide.py"] = WIDE
     if broken:
         files["broken.py"] = BROKEN
     for name, text in files.items():
-        (folder / name).write_text(text)
+        (folder / name).write_text(timed(text))
+
+
+def timed(text: str) -> str:
+    """Has schedules fall due as far from now as they can: a run that comes by itself changes what tests count."""
+    now = datetime.now(UTC)
+    daily, hourly = f"0 {(now.hour + 12) % 24} * * *", f"{(now.minute + 30) % 60} * * * *"
+    return text.replace("DAILY", daily).replace("HOURLY", hourly)

@@ -20,6 +20,16 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from ui.files import write
 
 GOOD = 12
+# Two people who take turns of a week; whoever it is, is reached by the one receiver.
+CREW = """
+[people.ana]
+contacts = [{ receiver = "oncall" }]
+[people.bo]
+contacts = [{ receiver = "oncall" }]
+[schedules.week]
+zone = "Europe/Madrid"
+rotations = [{ people = ["ana", "bo"], start = "2026-01-05T09:00" }]
+"""
 
 
 def chromium() -> str:
@@ -86,15 +96,17 @@ def empty(folder: Path) -> Iterator[Standalone]:
 
 
 @contextlib.contextmanager
-def played(folder: Path, *, failed: bool = True, waiting: bool = True, hostile: bool = True) -> Iterator[Standalone]:
+def played(
+    folder: Path, *, failed: bool = True, waiting: bool = True, hostile: bool = True, wide: bool = False
+) -> Iterator[Standalone]:
     """Where runs have succeeded, and with `failed` some failed, an alert was told and a file is broken."""
     dags, hook = folder / "dags", Hook()
     dags.mkdir(parents=True)
-    write(dags, broken=failed, hostile=hostile)
+    write(dags, broken=failed, hostile=hostile, wide=wide)
     home = folder / "home"
     home.mkdir(parents=True)
     (home / "alerting.toml").write_text(
-        f'[receivers.oncall.webhook]\nurl = "{hook.url}"\n[route]\nreceiver = "oncall"\n'
+        f'[receivers.oncall.webhook]\nurl = "{hook.url}"\n[route]\nreceiver = "oncall"\n{CREW}'
     )
     with standalone(folder, dags) as it:
         for dag in ("reco_training", "etl_source_a", "gpu_fits", "long_log", *(["hostile"] if hostile else [])):
@@ -111,6 +123,13 @@ def played(folder: Path, *, failed: bool = True, waiting: bool = True, hostile: 
             assert it.trigger(dag, run, conf=conf).status_code == 200, (dag, run)
         for dag, run, _ in runs:
             it.api.wait_run(dag, run)
+        if wide:
+            it.wait_dag("wide")
+            for number in range(3):
+                # It is paused: what was made of the run waits, and is skipped when it is marked.
+                assert it.trigger("wide", f"wide_{number}", conf={}).status_code == 200
+                marked = it.api.post(f"/dagbok/runs/wide/wide_{number}/mark", {"state": "success"})
+                assert marked.status_code == 200, marked.text
         if waiting:
             it.trigger("gpu_fits", "wait", conf={})
             wait_until("a try on the gpu", lambda: it.api.get("/dags/gpu_fits/dagRuns/wait")["state"] == "running")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.server
+import os
+import re
 import statistics
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -19,6 +21,7 @@ Visit = Callable[..., Page]
 ROUTES = [
     *["/", "/dags", "/dag_runs", "/expected", "/import_errors", "/alerts?state=all", "/dags/nowhere"],
     *["/pools", "/executors", "/connections", "/variables", "/assets", "/health", "/audit"],
+    *["/oncall", "/alerts/silences", "/alerts/routes"],
 ]
 OF_DAGS = [
     "/dags/reco_training",
@@ -28,6 +31,8 @@ OF_DAGS = [
     "/dags/reco_training/trends?task=train",
     "/dags/reco_training/calendar",
     "/dags/reco_training/backfills",
+    "/dags/reco_training/code",
+    "/dags/reco_training/code?against=1",
     "/dags/reco_training/events",
     "/dags/reco_training/tasks",
     "/dags/reco_training/why",
@@ -35,39 +40,135 @@ OF_DAGS = [
 ]
 OF_RUNS = [
     "/dags/reco_training/runs/good_3",
+    "/dags/reco_training/runs/good_3?show=table",
     "/dags/reco_training/runs/good_3/tasks/train?tab=xcom",
     "/dags/reco_training/runs/good_3/tasks/evaluate",
 ]
+OF_WIDE = [
+    "/dags/wide",
+    "/dags/wide?zoom=3",
+    "/dags/wide/graph",
+    "/dags/wide/trends",
+    "/dags/wide/code",
+    "/dags/wide/runs/wide_0",
+    "/dags/wide/runs/wide_0?show=graph",
+    "/dags/wide/runs/wide_0?show=table",
+    "/dags/wide/runs/wide_0/tasks/shard_0500",
+]
 OF_FAILED = [
+    "/dags/reco_training/code?run=bad_1",
     "/dags/reco_training/runs/bad_1",
     "/dags/reco_training/runs/bad_1?show=events",
     "/dags/reco_training/runs/bad_1?show=graph",
-    *[f"/dags/reco_training/runs/bad_1/tasks/train?tab={tab}" for tab in ("log", "why", "tries", "details", "told")],
+    *[
+        f"/dags/reco_training/runs/bad_1/tasks/train?tab={tab}"
+        for tab in ("log", "why", "rendered", "tries", "details", "told")
+    ],
     "/dags/hostile/runs/bad/tasks/raise_it",
 ]
-AXE = """async () => {
-const runOnly = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+AXE = """async rules => {
+const runOnly = rules ?? ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
 const found = (await axe.run(document, {runOnly})).violations.filter(it => it.impact !== 'minor');
 return found.map(it => `${it.id}: ${it.nodes.map(node => node.html.slice(0, 160)).slice(0, 3).join(' | ')}`) }"""
 
 
+SHIFT = """window.shift = 0; new PerformanceObserver(list => list.getEntries()
+.forEach(it => { if (!it.hadRecentInput) shift += it.value })).observe({type: 'layout-shift', buffered: true})"""
+# What a page may be, read from an empty cache: KB that are sent, requests and parts of the application that come later,
+# elements, MB of heap, layout shift.
+BUDGET = {"KB": 120.0, "requests": 8.0, "parts": 3.0, "elements": 3_000.0, "heap": 60.0, "CLS": 0.02}
+
+
+class Walk:
+    """A page that goes from view to view with nothing in its cache, and says what each costs and breaks."""
+
+    def __init__(self, page: Page, axe: str) -> None:
+        """Has the browser count."""
+        self.page, self.axe = page, axe
+        self.sent: dict[str, float] = {}
+        self.asked: dict[str, str] = {}
+        self.devtools = page.context.new_cdp_session(page)
+        for wish in ("Network.enable", "Performance.enable"):
+            self.devtools.send(wish)
+        self.devtools.send("Network.setCacheDisabled", {"cacheDisabled": True})
+        self.devtools.on("Network.requestWillBeSent", self.began)
+        self.devtools.on("Network.loadingFinished", self.ended)
+        page.add_init_script(SHIFT)
+
+    def began(self, it: dict[str, Any]) -> None:
+        """A request was sent."""
+        self.asked[it["requestId"]] = it["request"]["url"]
+
+    def ended(self, it: dict[str, Any]) -> None:
+        """A request of this view, and of none before it, was answered."""
+        if it["requestId"] in self.asked:
+            self.sent[it["requestId"]] = it["encodedDataLength"]
+
+    def go(self, url: str) -> dict[str, float]:
+        """Opens a view; what it cost."""
+        self.sent.clear()
+        self.asked.clear()
+        self.page.goto(url)
+        self.page.wait_for_selector("main h1")
+        # What it asks for by itself is there, and has been drawn.
+        self.page.wait_for_function("() => !document.querySelector('[aria-busy=true]')")
+        shift, elements = self.page.evaluate(
+            "async () => { for (let at = 0; at < 4; at++) await new Promise(requestAnimationFrame);"
+            "return [window.shift, document.querySelectorAll('*').length] }"
+        )
+        spent = self.metrics()["TaskDuration"] * 1000
+        # What the page before it and axe left is not its own.
+        self.devtools.send("HeapProfiler.collectGarbage")
+        # With a cache the icon is asked for once.
+        asked = set(self.asked.values())
+        parts = {it for it in asked if re.search(r"/assets/(?!main-|favicon-)", it)}
+        return {
+            "KB": sum(self.sent.values()) / 1024,
+            "requests": len(asked) - len(parts),
+            "parts": len(parts),
+            "elements": elements,
+            "heap": self.metrics()["JSHeapUsedSize"] / 1e6,
+            "CLS": shift,
+            "CPU": spent,
+        }
+
+    def metrics(self) -> dict[str, float]:
+        """The browser's own counts."""
+        return {it["name"]: it["value"] for it in self.devtools.send("Performance.getMetrics")["metrics"]}
+
+    def breaks(self, *rules: str) -> list[str]:
+        """What axe finds that is critical, serious or moderate; by these rules alone, where some are named."""
+        self.page.evaluate(self.axe)
+        return [str(it) for it in self.page.evaluate(AXE, list(rules) or None)]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["nothing", "normal", "failed"])
-def test_axe_finds_nothing(kind: str, scheme: str, visit: Visit, axe: str, request: pytest.FixtureRequest) -> None:
-    """No violation that is critical, serious or moderate, on any view."""
-    stage: Standalone = request.getfixturevalue(kind)
-    routes = ROUTES + {"nothing": [], "normal": OF_DAGS + OF_RUNS, "failed": OF_DAGS[:1] + OF_FAILED}[kind]
+@pytest.mark.parametrize("kind", ["nothing", "normal", "failed", "wide"])
+def test_every_view_keeps_its_budget(
+    kind: str, scheme: str, visit: Visit, axe: str, request: pytest.FixtureRequest
+) -> None:
+    """Bytes, requests, elements, heap, layout shift and axe's rules: hard, on every view. Milliseconds are printed."""
+    stage: Standalone = request.getfixturevalue("normal" if kind == "wide" else kind)
+    of_kind = {"nothing": [], "normal": OF_DAGS + OF_RUNS, "failed": OF_DAGS[:1] + OF_FAILED, "wide": OF_WIDE}
+    routes = ([] if kind == "wide" else ROUTES) + of_kind[kind]
+    # The same elements in other colours: only those are looked at again.
+    of_theme = ["color-contrast"] if scheme == "dark" else []
     wrong = []
+    most: dict[str, tuple[float, str]] = {}
     page = visit(stage, "/", scheme)
+    walk = Walk(page, axe)
     for route in routes:
-        page.goto(stage.api.url + route)
-        page.wait_for_selector("main h1")
-        page.wait_for_timeout(150)
-        page.evaluate(axe)
-        wrong += [f"{route}: {it}" for it in page.evaluate(AXE)]
+        for name, figure in walk.go(stage.api.url + route).items():
+            if figure > BUDGET.get(name, 1e9):
+                wrong.append(f"{route}: {figure:.2f} {name}, where {BUDGET[name]} may be")
+            most[name] = max(most.get(name, (0.0, "")), (figure, route))
+        wrong += [f"{route}: {it}" for it in walk.breaks(*of_theme)]
+    print(
+        f"{kind}, {scheme}: " + "; ".join(f"{name} {figure:.2f} at {route}" for name, (figure, route) in most.items())
+    )
     page.keyboard.press("Control+k")
     page.wait_for_selector("dialog [role=option]")
-    wrong += [f"palette: {it}" for it in page.evaluate(AXE)]
+    wrong += [f"palette: {it}" for it in walk.breaks()]
     assert not wrong, "\n".join(wrong)
 
 
@@ -84,6 +185,8 @@ def test_dialogs_are_accessible(failed: Standalone, visit: Visit, axe: str) -> N
         ("/dags/etl_source_a/backfills", "Backfill…", "dialog .cleared li"),
         ("/dags/reco_training/runs/bad_1/tasks/train", "Mark as…", "dialog .cleared li"),
         ("/dags/reco_training/runs/bad_1", "Add a note…", "dialog textarea"),
+        ("/alerts/silences", "New silence", "dialog form"),
+        ("/alerts/routes", "Send a test", "dialog .consequences"),
     ):
         page = visit(failed, path)
         if len(key) == 1:
@@ -96,54 +199,6 @@ def test_dialogs_are_accessible(failed: Standalone, visit: Visit, axe: str) -> N
         page.evaluate(axe)
         wrong += [f"{path} {key}: {it}" for it in page.evaluate(AXE)]
     assert not wrong, "\n".join(wrong)
-
-
-@pytest.mark.parametrize(
-    "route",
-    [
-        "/",
-        "/dags",
-        "/dags/reco_training",
-        "/dags/reco_training/runs/bad_1",
-        "/dags/reco_training/runs/bad_1/tasks/train",
-        "/dags/reco_training/graph",
-        "/dags/reco_training/trends",
-        "/pools",
-    ],
-)
-def test_first_page_is_small(route: str, failed: Standalone, chrome: Browser) -> None:
-    """Bytes, requests, layout shift and elements: hard. Milliseconds are printed."""
-    context = chrome.new_context()
-    page = context.new_page()
-    page.add_init_script(
-        "window.shift = 0; new PerformanceObserver(list => list.getEntries()"
-        ".forEach(it => { if (!it.hadRecentInput) shift += it.value }))"
-        ".observe({type: 'layout-shift', buffered: true})"
-    )
-    devtools = context.new_cdp_session(page)
-    devtools.send("Network.enable")
-    devtools.send("Performance.enable")
-    sent: dict[str, float] = {}
-    devtools.on("Network.loadingFinished", lambda it: sent.__setitem__(it["requestId"], it["encodedDataLength"]))
-    asked: list[str] = []
-    page.on("request", lambda it: asked.append(it.url))
-    page.goto(failed.api.url + route)
-    page.wait_for_selector("main h1")
-    page.wait_for_timeout(500)
-    figures = {it["name"]: it["value"] for it in devtools.send("Performance.getMetrics")["metrics"]}
-    total = sum(sent.values()) / 1024
-    shift, elements = page.evaluate("() => [window.shift, document.querySelectorAll('*').length]")
-    cpu, heap = figures["TaskDuration"] * 1000, figures["JSHeapUsedSize"] / 1e6
-    print(
-        f"{route}: {total:.1f} KB, {len(asked)} requests, {elements} elements,"
-        f" CPU {cpu:.0f} ms, heap {heap:.1f} MB, CLS {shift:.3f}"
-    )
-    assert total <= 120
-    assert len(asked) <= 8
-    assert shift <= 0.02
-    assert elements <= 3_000
-    assert heap <= 60
-    context.close()
 
 
 def test_hostile_text_is_text(failed: Standalone, visit: Visit) -> None:
@@ -269,16 +324,14 @@ def test_behind_a_prefix(failed: Standalone, chrome: Browser) -> None:
     page.wait_for_url("**/tools/dagbok/dags/reco_training")
     expect(page.locator(".grid")).to_be_visible()
     expect(page.locator(".as-of i")).to_be_visible()
-    end = time.monotonic() + 10
-    while "reconnecting" in page.locator(".as-of").inner_text() and time.monotonic() < end:
-        page.wait_for_timeout(100)
-    assert "reconnecting" not in page.locator(".as-of").inner_text()
+    expect(page.locator(".as-of")).not_to_contain_text("reconnecting", timeout=10_000)
     page.close()
     server.shutdown()
 
 
 def test_narrow_and_large_text_hold(failed: Standalone, visit: Visit) -> None:
     """320 px, which is 1,280 px at 400 %: the page itself never scrolls sideways."""
+    page = visit(failed, "/", width=320)
     for route in (
         "/",
         "/dags",
@@ -289,13 +342,19 @@ def test_narrow_and_large_text_hold(failed: Standalone, visit: Visit) -> None:
         "/dags/reco_training/graph",
         "/dags/reco_training/trends",
         "/dags/reco_training/calendar",
+        "/dags/reco_training/code",
+        "/dags/reco_training/runs/bad_1?show=table",
+        "/oncall",
+        "/alerts/silences",
+        "/alerts/routes",
         "/dags/etl_source_a/backfills",
         "/dags/reco_training/runs/bad_1",
         "/dags/reco_training/runs/bad_1/tasks/train",
         "/alerts?state=all",
     ):
-        page = visit(failed, route, width=320)
-        page.wait_for_timeout(200)
+        page.goto(failed.api.url + route)
+        page.wait_for_selector("main h1")
+        page.wait_for_function("() => !document.querySelector('[aria-busy=true]')")
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 320, route
 
 
@@ -346,9 +405,29 @@ def test_a_late_answer_does_not_overwrite_what_the_stream_brought(normal: Standa
     page.close()
 
 
-def test_make_says_what_it_needs() -> None:
-    """Without Node a build names it, and what there is without it."""
+def test_make_says_what_it_needs(tmp_path: Path) -> None:
+    """Without a Node that the bundler runs on a build names it, and what there is without it."""
     made = subprocess.run(["make", "node", "NPM=npm-that-is-nowhere"], cwd=ROOT, capture_output=True, text=True)
     assert made.returncode != 0
-    assert "built with Node 20 or later" in made.stderr
+    assert "built with Node 20.19 or later of 20, or 22.12 or later" in made.stderr
     assert "cargo build" in made.stderr
+    # The real one, that says of itself that it is another.
+    told, node = tmp_path / "told.cjs", tmp_path / "node"
+    told.write_text(
+        "Object.defineProperty(process, 'versions', {value: {...process.versions, node: process.env.NODE_SAYS}})"
+    )
+    node.write_text(f'#!/bin/sh\nexec node --require {told} "$@"\n')
+    node.chmod(0o755)
+    for version, fits in (
+        *[("18.20.0", False), ("20.18.1", False), ("20.19.0", True), ("21.7.0", False)],
+        *[("22.11.0", False), ("22.12.0", True), ("23.0.0", True), ("24.1.0", True)],
+    ):
+        made = subprocess.run(
+            ["make", "node", f"NODE={node}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"NODE_SAYS": version},
+        )
+        assert (made.returncode == 0) == fits, (version, made.stderr)
+        assert fits or f"this is {version}" in made.stderr

@@ -1,5 +1,6 @@
 //! One term of leading: the loop that folds, decides, appends, and only then sends.
 mod desk;
+mod duty;
 mod feed;
 mod fold;
 mod key;
@@ -81,6 +82,8 @@ impl Term {
         let known = self.parts.run_log.last().await?;
         let mut feed = Feed::start(&self.parts, &start, &self.end);
         let mut questions = self.listen().await?;
+        let signals = &*self.parts.signals;
+        let duty = duty::Answering::start(signals, self.clock.clone(), &self.end).await?;
         let good = fold::last_configuration(&self.parts).await;
         let reloader = Reloader::new(self.settings.config.clone(), good);
         let senders = Senders::new(self.clock.clone()).map_err(AlertingError::Http)?;
@@ -106,6 +109,7 @@ impl Term {
                 return Ok(end);
             }
             self.snapshot(&mut desk).await;
+            duty.know(&desk.policy);
             if let Some(text) = desk.new_configuration() {
                 fold::store_configuration(&self.parts, text).await;
             }

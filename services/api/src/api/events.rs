@@ -32,6 +32,8 @@ use crate::{model::rows::Stretch, shapes::Detail};
 pub(crate) struct EventQuery {
     /// The first sequence that is wanted; 1 where not said.
     from: Option<u64>,
+    /// The last sequence that is wanted; what comes later is not looked at, and not followed.
+    to: Option<u64>,
     /// Records about this DAG and its runs.
     dag_id: Option<String>,
     /// Records about this run; needs `dag_id`.
@@ -103,9 +105,10 @@ pub(crate) async fn events(
     };
     // No log is that long, and what follows may be counted on from here.
     let after = after.min(i64::MAX.cast_unsigned());
+    // A limit counts what passes, and may have all of a long log read for the little that does: `to` bounds that.
     let sse = accepts(&headers, "text/event-stream");
     let follows = sse || query.follow.unwrap_or(false);
-    let entries = entries(&state, &filter, Seq(after), follows).await?;
+    let entries = entries(&state, &filter, Seq(after), (query.to.map(Seq), follows)).await?;
     let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let shutdown = state.shutdown.clone();
     let lines = shown(state.ports.log.clone(), entries, filter)
@@ -197,13 +200,19 @@ fn as_lines(
         // The body ends without its end: a reader must not take a part for the whole.
         EventLine::Broken(why) => Err(std::io::Error::other(why)),
     });
-    let body = if follows {
-        Body::from_stream(with_beats(lines, state.patience.heartbeat))
-    } else {
-        Body::from_stream(lines)
-    };
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response()
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    if follows {
+        let body = Body::from_stream(with_beats(lines, state.patience.heartbeat));
+        return (kind, body).into_response();
+    }
+    let mut response = (kind, Body::from_stream(lines)).into_response();
+    response.extensions_mut().insert(Ends);
+    response
 }
+
+/// Marks an answer that is a stream and comes to its end by itself: what is packed of it need not be sent at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends;
 
 /// The lines, and a blank one after a while without: tells a dead connection from a quiet log.
 fn with_beats<E>(
@@ -223,19 +232,20 @@ async fn entries(
     state: &ApiState,
     filter: &Filter,
     after: Seq,
-    follows: bool,
+    (to, follows): (Option<Seq>, bool),
 ) -> Result<BoxStream<'static, PortResult<Vec<Entry>>>, ApiError> {
     let log = std::sync::Arc::clone(&state.ports.log);
     let last = log.last().await?;
+    let last = to.map_or(last, |to| to.min(last));
     let (past, upto) = match filter {
         Filter::Run(run) => {
-            let (stretches, upto) = stretches(state, run.clone(), after).await?;
+            let (stretches, upto) = stretches(state, run.clone(), after, last).await?;
             (by_stretches(state, stretches), upto.max(after))
         }
         Filter::All | Filter::Dag(_) => (stream::empty().boxed(), after),
     };
     let past = past.chain(up_to(state, upto, last));
-    if !follows {
+    if !follows || to.is_some() {
         return Ok(past.boxed());
     }
     // The log is followed only once what is there has been sent.
@@ -243,11 +253,12 @@ async fn entries(
     Ok(past.chain(rest).boxed())
 }
 
-/// Where a run's records are after `after`, and up to where that is known.
+/// Where a run's records are after `after` up to `last`, and up to where that is known.
 async fn stretches(
     state: &ApiState,
     run: RunKey,
     after: Seq,
+    last: Seq,
 ) -> Result<(VecDeque<Stretch>, Seq), ApiError> {
     let upto = state.model.progress().now().applied;
     let found = state.read(move |store| match store.run(&run)? {
@@ -255,7 +266,7 @@ async fn stretches(
         None => Ok(Vec::new()),
     });
     let wanted = found.await?.into_iter().filter_map(|Stretch(first, count)| {
-        let end = (first + u64::from(count)).min(upto.0 + 1);
+        let end = (first + u64::from(count)).min(upto.min(last).0 + 1);
         let first = first.max(after.0.saturating_add(1));
         let count = u32::try_from(end.checked_sub(first)?).ok()?;
         (count > 0).then_some(Stretch(first, count))

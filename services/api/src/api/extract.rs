@@ -1,5 +1,5 @@
 //! What is taken from a request, with Airflow's answer where it can't be.
-use std::{error::Error, fmt, marker::PhantomData, net::SocketAddr};
+use std::{error::Error, fmt, marker::PhantomData, net::SocketAddr, str::FromStr};
 
 use axum::{
     Json, RequestPartsExt as _,
@@ -9,9 +9,7 @@ use axum::{
     },
     http::{HeaderMap, StatusCode, header, request::Parts},
 };
-use dagbok_events::{
-    Actor, DagId, MapIndex, RunId, RunKey, TaskId, Timestamp, TraceContext, TryNumber,
-};
+use dagbok_events::{Actor, DagId, MapIndex, RunKey, TaskId, Timestamp, TraceContext, TryNumber};
 use dagbok_protocol::text;
 use serde::{
     Deserialize, Deserializer,
@@ -232,20 +230,30 @@ fn is_traceparent(text: &str) -> bool {
         })
 }
 
+/// A name from the path. Browsers and most clients take `.` and `..` there for ways, escaped too: those two come
+/// escaped twice. No new name is one of them, but old logs may have them.
+pub(crate) fn named<T: FromStr + TryFrom<String>>(raw: &str) -> Option<T> {
+    match raw {
+        "%2E" => T::try_from(".".to_owned()).ok(),
+        "%2E%2E" => T::try_from("..".to_owned()).ok(),
+        name => name.parse().ok(),
+    }
+}
+
 /// A DAG's id from the path; one that breaks the rules is of no DAG.
 pub(crate) fn dag_id(raw: &str) -> Result<DagId, ApiError> {
-    DagId::new(raw).map_err(|_| ApiError::no_dag(raw))
+    named(raw).ok_or_else(|| ApiError::no_dag(raw))
 }
 
 /// A run from the path; one that breaks the rules does not exist.
 pub(crate) fn run_key(dag: &str, run: &str) -> Result<RunKey, ApiError> {
-    let run_id = RunId::new(run).map_err(|_| ApiError::no_run(dag, run))?;
+    let run_id = named(run).ok_or_else(|| ApiError::no_run(dag, run))?;
     Ok(RunKey { dag_id: dag_id(dag)?, run_id })
 }
 
 /// A task from the path; one that breaks the rules does not exist.
 pub(crate) fn task_id(raw: &str) -> Result<TaskId, ApiError> {
-    TaskId::new(raw).map_err(|_| no_task(raw))
+    named(raw).ok_or_else(|| no_task(raw))
 }
 
 /// There is no such task.

@@ -26,6 +26,7 @@ mod reschedule;
 mod root;
 mod runs;
 pub(crate) mod secrets;
+mod sources;
 mod state;
 mod tasks;
 mod tell;
@@ -39,7 +40,7 @@ use std::any::Any;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
-    http::Method,
+    http::{Extensions, HeaderMap, Method, StatusCode, Version},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -92,6 +93,7 @@ fn answered() -> OpenApiRouter<ApiState> {
         .routes(routes!(promises::expected))
         .routes(routes!(promises::unpause_preview))
         .routes(routes!(dags::versions))
+        .routes(routes!(sources::source))
         .routes(routes!(dags::tasks))
         .routes(routes!(dags::task))
         .routes(routes!(runs::list, runs::trigger))
@@ -141,6 +143,7 @@ fn views() -> OpenApiRouter<ApiState> {
         .routes(routes!(ui::pools))
         .routes(routes!(ui::executors))
         .routes(routes!(ui::past))
+        .routes(routes!(ui::code))
         .routes(routes!(ui::dag))
         .routes(routes!(ui::run))
         .routes(routes!(ui::task))
@@ -185,6 +188,7 @@ fn alerting() -> OpenApiRouter<ApiState> {
         .routes(routes!(alerts::told))
         .routes(routes!(alerts::silences::silences, alerts::silences::silence))
         .routes(routes!(alerts::silences::unsilence))
+        .routes(routes!(alerts::duty::oncall))
         .routes(routes!(alerts::heartbeats::list))
         .routes(routes!(alerts::heartbeats::beat, alerts::heartbeats::forget))
         .routes(routes!(alerts::link::look, alerts::link::acknowledge))
@@ -211,6 +215,10 @@ pub fn router(state: ApiState) -> Router {
         .layer(CompressionLayer::new())
         .layer(middleware::from_fn(tell::with_seq))
         .layer(middleware::from_fn_with_state(state.clone(), in_time));
+    let ends = |_: StatusCode, _: Version, _: &HeaderMap, marks: &Extensions| {
+        marks.get::<events::Ends>().is_some()
+    };
+    let streamed = streamed.layer(CompressionLayer::new().compress_when(ends));
     let text = openapi();
     answered
         .merge(streamed)

@@ -11,7 +11,7 @@ use dagbok_runtime::{Clock, Shutdown};
 use dagbok_secrets::KeyFile;
 use tokio::sync::{Notify, RwLock};
 
-use super::{errors::ApiError, logs::KeptLogs, pulse::Pulse, why::Past};
+use super::{errors::ApiError, logs::KeptLogs, pulse::Pulse, sources::Sources, why::Past};
 use crate::{
     alerts::Alerts,
     model::{ReadModel, Store},
@@ -59,6 +59,8 @@ pub struct Parts {
     pub pulse: Pulse,
     /// Logs of tries that were read last.
     pub logs: KeptLogs,
+    /// DAG files that were read last.
+    pub sources: Sources,
     /// The time.
     pub clock: Clock,
     /// Streams end when this starts.
@@ -104,6 +106,7 @@ impl ApiState {
             model,
             pulse,
             logs: KeptLogs::default(),
+            sources: Sources::default(),
             clock,
             shutdown,
             patience,

@@ -321,6 +321,19 @@ pub struct DagVersionCollection {
     pub total_entries: usize,
 }
 
+/// The text of a DAG's file.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DagSource {
+    /// The text; of a file beyond a mebibyte its first.
+    pub content: Option<String>,
+    /// Id of the DAG, unique in the namespace.
+    pub dag_id: String,
+    /// The version that was read from it; counts from 1.
+    pub version_number: u32,
+    /// The DAG's name for people.
+    pub dag_display_name: String,
+}
+
 /// A length of time, as Airflow's task serialiser writes it.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct TimeDelta {

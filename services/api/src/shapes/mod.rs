@@ -7,6 +7,7 @@ mod alert;
 mod asset;
 mod backfill;
 mod dag;
+mod duty;
 mod history;
 mod pool;
 mod run;
@@ -32,12 +33,16 @@ pub use backfill::{
     DryRunBackfillCollection, DryRunDate, DryRunExtra, ReprocessBehavior,
 };
 pub use dag::{
-    DagCollection, DagDetails, DagExtra, DagPatch, DagResponse, DagTag, DagVersionCollection,
-    DagVersionInfo, ExpectedRun, ExpectedRunCollection, LastRun, MissedRuns, NotCarriedOut,
-    PausedWhy, PromisedRun, TaskCollection, TaskExtra, TaskInfo, TimeDelta, UnpausePreview,
+    DagCollection, DagDetails, DagExtra, DagPatch, DagResponse, DagSource, DagTag,
+    DagVersionCollection, DagVersionInfo, ExpectedRun, ExpectedRunCollection, LastRun, MissedRuns,
+    NotCarriedOut, PausedWhy, PromisedRun, TaskCollection, TaskExtra, TaskInfo, TimeDelta,
+    UnpausePreview,
 };
 use dagbok_events::Timestamp;
 use dagbok_runlog::digest_of;
+pub use duty::{
+    DutyReceiverInfo, DutyResponse, DutyRouteInfo, DutyScheduleInfo, DutyStepInfo, DutyTurnInfo,
+};
 pub use history::{
     ClearTaskInstances, Cleared, OtherCleared, RunChange, RunChangeCollection, RunClear,
     RunClearBody, RunCleared, RunMarkBody, RunVersionChange, TaskChange, TaskInstancePatch,
@@ -70,10 +75,10 @@ pub use task::{
     TryLogs, TryUsage,
 };
 pub use ui::{
-    UiAlert, UiColumn, UiDag, UiDagRow, UiDags, UiDay, UiExecutors, UiExpected, UiFailedRun,
-    UiFailure, UiGridTask, UiHome, UiImportError, UiLastRun, UiLate, UiLog, UiLogLine, UiNext,
-    UiParam, UiPast, UiPoint, UiPool, UiPoolTask, UiPools, UiRun, UiRunTask, UiTask, UiTaskPast,
-    UiTold, UiTryBar, UiVerdict, UiWaiting, UiXCom,
+    UiAlert, UiCode, UiCodeError, UiCodeVersion, UiColumn, UiDag, UiDagRow, UiDags, UiDay,
+    UiExecutors, UiExpected, UiFailedRun, UiFailure, UiGridTask, UiHome, UiImportError, UiLastRun,
+    UiLate, UiLog, UiLogLine, UiNext, UiParam, UiPast, UiPoint, UiPool, UiPoolTask, UiPools, UiRun,
+    UiRunTask, UiTask, UiTaskPast, UiTold, UiTryBar, UiVerdict, UiWaiting, UiXCom,
 };
 use utoipa::{
     PartialSchema, ToSchema,

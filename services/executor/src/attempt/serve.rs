@@ -61,6 +61,11 @@ pub(crate) struct Server {
     pub(crate) phase: PhaseTeller,
 }
 
+/// How the line of a log begins that has the rendered fields of a task, as a JSON object.
+const RENDERED: &str = "rendered fields: ";
+/// How long that object may be, in bytes.
+const RENDERED_BYTES: usize = 16 << 10;
+
 /// An answer: a body, nothing, or an error with its code.
 type Reply = Result<Value, (&'static str, String)>;
 
@@ -94,6 +99,11 @@ struct SetXCom {
 #[derive(Deserialize)]
 struct SetRenderedMapIndex {
     rendered_map_index: String,
+}
+
+#[derive(Deserialize)]
+struct SetRenderedFields {
+    rendered_fields: Map<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -259,8 +269,7 @@ impl Server {
             "CallbackBegun" => Ok(calls(said, Some(fields::<CallbackBegun>(body)?.callback))),
             "CallbackEnded" => Ok(calls(said, None)),
             "CallbackFailed" => self.callback_failed(fields(body)?).await,
-            // Where they will be kept is not decided; the task goes on without.
-            "SetRenderedFields" => Ok(Value::Null),
+            "SetRenderedFields" => Ok(self.rendered(&fields(body)?)),
             "MaskSecret" => {
                 self.log.masks().add(fields::<MaskSecret>(body)?.forms);
                 Ok(Value::Null)
@@ -315,6 +324,18 @@ impl Server {
     ) -> Reply {
         let rendered_map_index = self.log.masks().text(rendered_map_index);
         self.report(ReportBody::Named { rendered_map_index }).await
+    }
+
+    /// What its templates came to. It is kept with the try's log, as a line that people and the API find again.
+    fn rendered(&self, SetRenderedFields { rendered_fields }: &SetRenderedFields) -> Value {
+        let text = Value::from(rendered_fields.clone()).to_string();
+        if text.len() <= RENDERED_BYTES {
+            self.log.system("debug", format!("{RENDERED}{text}"));
+        } else {
+            let bytes = text.len();
+            self.log.system("debug", format!("the rendered fields are not kept: {bytes} bytes"));
+        }
+        Value::Null
     }
 
     /// A callback of the task raised.

@@ -3,7 +3,7 @@ import { createSignal, For, onCleanup, onMount, Show } from "solid-js";
 import { act, Buttons, Dialog, open } from "./acts";
 import { part, send, type Shapes } from "./base";
 import { Fault } from "./parts";
-import { day, short, zone } from "./time";
+import { dateIn, day, now, short, zone } from "./time";
 
 const close = () => open(undefined);
 const DAY = 86_400_000;
@@ -22,7 +22,6 @@ function instant(date: string, last: boolean, of: string): string {
   const near = plain - (shown(plain) - plain);
   return new Date(plain - (shown(near) - near)).toISOString();
 }
-const dated = (at: number): string => new Date(at).toISOString().slice(0, 10);
 
 /** Opens the form for a DAG, from one day to another where they are known: `2026-11-01`. */
 export function askBackfill(dag: string, zone: string, from?: string, to?: string, then?: () => void) {
@@ -33,8 +32,8 @@ const REPROCESS: [string, string][] = [["none", "leave their run as it is"], ["f
 const DOES: Record<string, string> = { create: "a new run", rerun: "its run again", skip_existing: "passed over: it has a run", skip_in_flight: "passed over: its run is under way" };
 
 function Backfill(props: { dag: string; zone: string; from?: string | undefined; to?: string | undefined; then?: (() => void) | undefined }) {
-  const [from, setFrom] = createSignal(props.from ?? dated(Date.now() - 7 * DAY));
-  const [to, setTo] = createSignal(props.to ?? dated(Date.now() - DAY));
+  const [from, setFrom] = createSignal(props.from ?? dateIn(props.zone, now() - 7 * DAY));
+  const [to, setTo] = createSignal(props.to ?? dateIn(props.zone, now() - DAY));
   const [again, setAgain] = createSignal("none");
   const [most, setMost] = createSignal(10);
   const [backwards, setBackwards] = createSignal(false);

@@ -26,15 +26,25 @@ export const prefix = root.pathname.replace(/\/$/, "");
 export function apiUrl(path: string, query?: Query): string {
   const url = new URL(`api/v2/${path}`, root);
   for (const [name, value] of Object.entries(query ?? {})) {
-    if (value !== undefined && value !== "") url.searchParams.set(name, String(value));
+    if (Array.isArray(value)) for (const one of value) url.searchParams.append(name, one);
+    else if (value !== undefined && value !== "") url.searchParams.set(name, String(value));
   }
   return url.href;
 }
 
-export type Query = Record<string, string | number | boolean | undefined>;
+export type Query = Record<string, string | number | boolean | string[] | undefined>;
 
-/** A part of a path, whatever is in it. */
-export const part = encodeURIComponent;
+/**
+ * A part of a path, whatever is in it. Browsers take `.` and `..` for ways, escaped too: those two stand escaped twice,
+ * here and in what the API takes.
+ */
+export const part = (text: string): string => (text === "." || text === ".." ? text.replaceAll(".", "%252E") : encodeURIComponent(text));
+
+/** What a part of a path stands for: the other way round. */
+export function whole(part: string): string {
+  const text = decodeURIComponent(part);
+  return text === "%2E" || text === "%2E%2E" ? text.replaceAll("%2E", ".") : text;
+}
 
 /** What the API answered instead of what was asked for. */
 export class ApiFault extends Error {

@@ -1,5 +1,5 @@
 /** The grid: tasks by runs on a canvas, the newest run at the right edge. One stop of the Tab key; arrows move a cell. */
-import { useNavigate } from "@solidjs/router";
+import { useNavigate, useSearchParams } from "@solidjs/router";
 import { createEffect, createMemo, createSignal, For, onCleanup, onMount, Show } from "solid-js";
 import type { Shapes } from "./base";
 import { runLabel, runPath, taskPath } from "./parts";
@@ -9,7 +9,8 @@ import { between, length, short } from "./time";
 
 type Dag = Shapes["UiDag"];
 
-const ROW = 24;
+/** Heights of a row, from one with a name to one of which thousands are seen at once. */
+const ROWS = [24, 12, 6, 4];
 const BARS = 56;
 const NAMES = 232;
 const WIDEST = 22;
@@ -19,6 +20,13 @@ interface Cell {
   row: number;
   column: number;
 }
+
+/** The state of a row in a column's cells; none where the run has no such task. */
+const stateIn = (cells: string, row: number): string | undefined => {
+  const digit = cells[row * 2];
+  return digit === "f" ? undefined : (DIGITS[parseInt(digit ?? "0", 16)] ?? "none");
+};
+const triesIn = (cells: string, row: number): number => parseInt(cells[row * 2 + 1] ?? "0", 16);
 
 /** Row -1 is the run itself. */
 export function Grid(props: { dag: Dag }) {
@@ -30,7 +38,17 @@ export function Grid(props: { dag: Dag }) {
   const [focus, setFocus] = createSignal<Cell>();
   const [hover, setHover] = createSignal<Cell & { x: number; y: number }>();
   const [spoken, setSpoken] = createSignal("");
+  const [query, setQuery] = useSearchParams<{ zoom?: string }>();
   const rows = () => props.dag.tasks;
+  const out = () => Math.min(ROWS.length - 1, Math.max(0, Number(query.zoom ?? 0) || 0));
+  const tall = () => ROWS[out()] ?? 24;
+  const zoom = (by: number) => {
+    const to = Math.min(ROWS.length - 1, Math.max(0, out() + by));
+    // What is in the middle stays there.
+    const middle = (box.scrollTop + box.clientHeight / 2) / tall();
+    setQuery({ zoom: to ? String(to) : null }, { replace: true });
+    queueMicrotask(() => (box.scrollTop = middle * tall() - box.clientHeight / 2));
+  };
   const names = () => (size().width < 520 ? 132 : NAMES);
   const columns = createMemo(() => {
     const all = props.dag.order;
@@ -42,14 +60,13 @@ export function Grid(props: { dag: Dag }) {
   const run = (column: number) => props.dag.columns[columns().shown[column] ?? ""];
   const cellOf = (column: number, row: number) => {
     const cells = run(column)?.cells ?? "";
-    const state = cells[row * 2];
-    return { state: state === "f" ? undefined : DIGITS[parseInt(state ?? "0", 16)] ?? "none", tries: parseInt(cells[row * 2 + 1] ?? "0", 16) };
+    return { state: stateIn(cells, row), tries: triesIn(cells, row) };
   };
   const lasted = createMemo(() => columns().shown.map((id) => between(props.dag.columns[id]?.start, props.dag.columns[id]?.end) ?? 0));
-  const height = () => rows().length * ROW;
+  const height = () => rows().length * tall();
   const visible = createMemo(() => {
-    const first = Math.max(0, Math.floor(top() / ROW) - 2);
-    return rows().slice(first, first + Math.ceil(size().height / ROW) + 4).map((task, at) => ({ task, row: first + at }));
+    const first = Math.max(0, Math.floor(top() / tall()) - 2);
+    return rows().slice(first, first + Math.ceil(size().height / tall()) + 4).map((task, at) => ({ task, row: first + at }));
   });
 
   onMount(() => {
@@ -63,13 +80,15 @@ export function Grid(props: { dag: Dag }) {
     draw();
   });
   function draw() {
-    const { width, height: tall } = size();
+    const { width, height: deep } = size();
+    const row = tall();
+    const near = row >= 20;
     const ratio = window.devicePixelRatio || 1;
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(tall * ratio)) {
+    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(deep * ratio)) {
       canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round(tall * ratio);
+      canvas.height = Math.round(deep * ratio);
       canvas.style.width = `${width}px`;
-      canvas.style.height = `${tall}px`;
+      canvas.style.height = `${deep}px`;
     }
     const pen = canvas.getContext("2d");
     if (!pen) return;
@@ -79,29 +98,41 @@ export function Grid(props: { dag: Dag }) {
     const fill = (family: string) => fills.get(family) ?? (fills.set(family, colour(family)), fills.get(family) as string);
     const [edge, ink, line, on] = [colour("edge"), colour("dim"), colour("line"), colour("accent")];
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.clearRect(0, 0, width, tall);
+    pen.clearRect(0, 0, width, deep);
     const { width: step, shown, left } = columns();
     const wide = Math.max(3, step - (step > 12 ? 5 : 1));
     pen.textBaseline = "middle";
     // Cells first, so that the bars over them stay when rows scroll beneath.
     pen.save();
     pen.beginPath();
-    pen.rect(0, BARS, width, tall - BARS);
+    pen.rect(0, BARS, width, deep - BARS);
     pen.clip();
     pen.textAlign = "center";
     pen.font = "700 11px system-ui, sans-serif";
-    for (const { row } of visible()) {
-      const y = BARS + row * ROW - top();
+    const all = visible();
+    const [from, count] = [all[0]?.row ?? 0, all.length];
+    if (near) {
       pen.fillStyle = line;
-      pen.fillRect(0, y + ROW - 1, width, 1);
-      for (let column = 0; column < shown.length; column++) {
-        const { state, tries } = cellOf(column, row);
+      for (let place = from; place < from + count; place++) pen.fillRect(0, BARS + place * row - top() + row - 1, width, 1);
+    }
+    for (let column = 0; column < shown.length; column++) {
+      const cells = run(column)?.cells ?? "";
+      const x = left + column * step;
+      for (let place = from; place < from + count; place++) {
+        const state = stateIn(cells, place);
         if (!state) continue;
         const { family, glyph } = look(state);
-        const x = left + column * step;
-        const box = { x: x + (step - wide) / 2, y: y + 4, w: wide, h: 15 };
+        const y = BARS + place * row - top();
+        if (!near) {
+          // Too small for an edge and a glyph: what nobody has begun is left out.
+          if (family === "none") continue;
+          pen.fillStyle = fill(family);
+          pen.fillRect(x + (step - wide) / 2, y, wide, row - (row > 5 ? 2 : 1));
+          continue;
+        }
+        const cell = { x: x + (step - wide) / 2, y: y + 4, w: wide, h: 15 };
         pen.beginPath();
-        pen.roundRect(box.x, box.y, box.w, box.h, step > 12 ? 3 : 1);
+        pen.roundRect(cell.x, cell.y, cell.w, cell.h, step > 12 ? 3 : 1);
         if (family !== "none") {
           pen.fillStyle = fill(family);
           pen.fill();
@@ -110,8 +141,9 @@ export function Grid(props: { dag: Dag }) {
         pen.lineWidth = 1;
         pen.stroke();
         if (step >= 14 && family !== "done" && family !== "none") {
+          const tries = triesIn(cells, place);
           pen.fillStyle = fill(`on-${family}`);
-          pen.fillText(tries > 1 && family === "retry" ? String(tries) : glyph, x + step / 2, box.y + 8);
+          pen.fillText(tries > 1 && family === "retry" ? String(tries) : glyph, x + step / 2, cell.y + 8);
         }
       }
     }
@@ -119,7 +151,7 @@ export function Grid(props: { dag: Dag }) {
     if (at && document.activeElement === box) {
       pen.strokeStyle = on;
       pen.lineWidth = 2;
-      if (at.row >= 0) pen.strokeRect(left + at.column * step + 0.5, BARS + at.row * ROW - top() + 1.5, step - 1, ROW - 4);
+      if (at.row >= 0) pen.strokeRect(left + at.column * step + 0.5, BARS + at.row * row - top() + (near ? 1.5 : -1), step - 1, near ? row - 4 : row + 1);
     }
     pen.restore();
     const longest = Math.max(0.001, ...lasted());
@@ -164,6 +196,11 @@ export function Grid(props: { dag: Dag }) {
     const task = rows()[cell.row]?.task_id ?? "";
     return `${task}, ${when}, ${state ? look(state).word : "not in that run"}${tries > 1 ? `, try ${tries}` : ""}`;
   };
+  const speakState = (column: number) => {
+    const row = focus()?.row ?? -1;
+    const state = row < 0 ? run(column)?.state : cellOf(column, row).state;
+    return state ? look(state).word : "not in that run";
+  };
   const move = (to: Cell) => {
     const cell = {
       row: Math.min(rows().length - 1, Math.max(-1, to.row)),
@@ -171,9 +208,9 @@ export function Grid(props: { dag: Dag }) {
     };
     setFocus(cell);
     setSpoken(speak(cell));
-    const y = cell.row * ROW;
+    const y = cell.row * tall();
     if (y < box.scrollTop) box.scrollTop = Math.max(0, y);
-    else if (y + ROW > box.scrollTop + box.clientHeight - BARS) box.scrollTop = y + ROW + BARS - box.clientHeight;
+    else if (y + tall() > box.scrollTop + box.clientHeight - BARS) box.scrollTop = y + tall() + BARS - box.clientHeight;
   };
   const enter = (cell: Cell | undefined) => {
     if (!cell) return;
@@ -185,9 +222,15 @@ export function Grid(props: { dag: Dag }) {
   const failing = (by: number) => {
     const start = focus() ?? { row: -1, column: by < 0 ? columns().shown.length : -1 };
     const total = rows().length;
+    let column = -1;
+    let cells = "";
     for (let step = start.column * total + Math.max(0, start.row) + by; step >= 0 && step < columns().shown.length * total; step += by) {
-      const cell = { column: Math.floor(step / total), row: step % total };
-      if (["failed", "upstream_failed"].includes(cellOf(cell.column, cell.row).state ?? "")) return move(cell);
+      const row = step % total;
+      if (Math.floor(step / total) !== column) {
+        column = Math.floor(step / total);
+        cells = run(column)?.cells ?? "";
+      }
+      if (["failed", "upstream_failed"].includes(stateIn(cells, row) ?? "")) return move({ column, row });
     }
   };
   const press = (event: KeyboardEvent) => {
@@ -202,6 +245,10 @@ export function Grid(props: { dag: Dag }) {
       Enter: () => enter(focus()),
       "]": () => failing(1),
       "[": () => failing(-1),
+      "-": () => zoom(1),
+      "+": () => zoom(-1),
+      PageUp: () => move({ ...at, row: at.row - Math.floor((size().height - BARS) / tall()) }),
+      PageDown: () => move({ ...at, row: at.row + Math.floor((size().height - BARS) / tall()) }),
     };
     const found = moves[event.key];
     if (!found || event.ctrlKey || event.metaKey) return;
@@ -214,7 +261,7 @@ export function Grid(props: { dag: Dag }) {
     const [x, y] = [event.clientX - frame.left, event.clientY - frame.top];
     const column = Math.floor((x - columns().left) / columns().width);
     if (column < 0 || column >= columns().shown.length) return undefined;
-    const row = y < BARS ? -1 : Math.floor((y - BARS + top()) / ROW);
+    const row = y < BARS ? -1 : Math.floor((y - BARS + top()) / tall());
     return row < rows().length ? { row, column } : undefined;
   };
   return (
@@ -224,7 +271,7 @@ export function Grid(props: { dag: Dag }) {
         class="grid"
         tabindex="0"
         role="application"
-        aria-label={`Grid of ${rows().length} tasks by ${columns().shown.length} runs. Arrow keys move, Enter opens, square brackets go to failures.`}
+        aria-label={`Grid of ${rows().length} tasks by ${columns().shown.length} runs. Arrow keys move, Enter opens, square brackets go to failures, plus and minus zoom.`}
         onScroll={() => (setTop(box.scrollTop), setHover(undefined))}
         onKeyDown={press}
         onFocus={() => (focus() ? draw() : move({ row: 0, column: columns().shown.length - 1 }))}
@@ -244,9 +291,9 @@ export function Grid(props: { dag: Dag }) {
           <canvas ref={canvas} class={hover() ? "over" : ""} />
         </div>
         <div class="names" style={{ height: `${height() + BARS}px`, width: `${names()}px` }} aria-hidden="true">
-          <For each={visible()}>
+          <For each={tall() >= 20 ? visible() : []}>
             {({ task, row }) => (
-              <span style={{ top: `${BARS + row * ROW}px` }} classList={{ at: focus()?.row === row }} title={task.task_id}>
+              <span style={{ top: `${BARS + row * tall()}px` }} classList={{ at: focus()?.row === row }} title={task.task_id}>
                 {task.task_id}
                 {task.mapped ? <em>[ ]</em> : ""}
               </span>
@@ -262,7 +309,27 @@ export function Grid(props: { dag: Dag }) {
           </div>
         )}
       </Show>
+      <Show when={rows().length > 40}>
+        <div class="zoom" role="group" aria-label="Zoom">
+          <button type="button" class="small" aria-label="Smaller rows" disabled={out() === ROWS.length - 1} onClick={() => zoom(1)}>−</button>
+          <button type="button" class="small" aria-label="Larger rows" disabled={out() === 0} onClick={() => zoom(-1)}>+</button>
+        </div>
+      </Show>
       <p class="unseen" aria-live="polite">{spoken()}</p>
+      <Twin caption={rows()[focus()?.row ?? -1]?.task_id} columns={focus() ? columns().shown.map((id, column) => [runLabel(props.dag.columns[id] as Dag["columns"][string]), speakState(column)]) : []} />
     </div>
+  );
+}
+
+/** The row that is in focus as a table, for those who do not see the canvas. */
+function Twin(props: { caption: string | undefined; columns: string[][] }) {
+  return (
+    <Show when={props.columns.length}>
+      <table class="unseen">
+        <caption>{props.caption ?? "The runs themselves"}</caption>
+        <thead><tr><For each={props.columns}>{([label]) => <th scope="col">{label}</th>}</For></tr></thead>
+        <tbody><tr><For each={props.columns}>{([, state]) => <td>{state}</td>}</For></tr></tbody>
+      </table>
+    </Show>
   );
 }

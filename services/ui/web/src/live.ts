@@ -1,5 +1,5 @@
 /** Snapshots of views, kept up to date by patches that the server makes. Nothing is folded here. */
-import { createEffect, createSignal, onCleanup } from "solid-js";
+import { createEffect, createSignal, on, onCleanup } from "solid-js";
 import { createStore, reconcile } from "solid-js/store";
 import { ApiFault, apiUrl, get, part, type Query, type Shapes } from "./base";
 
@@ -223,5 +223,96 @@ function follow(ways: Ways): () => void {
   return () => {
     document.removeEventListener("visibilitychange", seen);
     shut();
+  };
+}
+
+/** What was asked for beside the stream. */
+export interface Kept<T> {
+  /** The last answer. It stays while it is asked for again, and where that fails. */
+  readonly latest: T | undefined;
+  readonly error: Error | undefined;
+  /** Asks at once: something was done that changes it. */
+  again: () => void;
+}
+
+interface How {
+  /** The member by which a row of it is the same row: what is drawn of it stays, and with it focus and selection. */
+  key?: string;
+  /** What tells that it may be another by now, such as the log's last record. */
+  when?: () => unknown;
+  /** It may be another without a word: so many ms. */
+  every?: number;
+  /** Questions follow each other no faster than this, in ms. */
+  apart?: number;
+}
+
+/**
+ * Asks for what no stream brings, and again when it may be another: no faster than `apart`, not while the tab is hidden,
+ * and always once more after the last word. Nothing waits for it: a view is drawn around what is not there yet.
+ */
+export function kept<T>(of: () => unknown, read: (signal: AbortSignal) => Promise<T>, how: How = {}): Kept<T> {
+  const [held, setHeld] = createStore<{ latest?: T; error?: Error | undefined }>({});
+  const apart = how.apart ?? 2_000;
+  let asking: AbortController | undefined;
+  let timer: number | undefined;
+  let ended = 0;
+  let stale = false;
+  let wanted: string | undefined;
+  let shown: string | undefined;
+  const ask = async () => {
+    clearTimeout(timer);
+    timer = undefined;
+    asking?.abort();
+    const mine = new AbortController();
+    asking = mine;
+    stale = false;
+    try {
+      const value = await read(mine.signal);
+      if (mine.signal.aborted) return;
+      shown = wanted;
+      setHeld("error", undefined);
+      setHeld("latest" as never, reconcile(value, { key: how.key ?? null, merge: how.key === undefined }) as never);
+    } catch (error) {
+      if (mine.signal.aborted) return;
+      // What is at hand may be of something else: it must not stand under the name of what can't be had.
+      if (shown !== wanted) setHeld("latest", undefined);
+      setHeld("error", error as Error);
+    } finally {
+      if (asking === mine) {
+        asking = undefined;
+        ended = Date.now();
+        if (stale) soon();
+      }
+    }
+  };
+  const soon = () => {
+    if (asking || document.hidden) stale = true;
+    else timer ??= window.setTimeout(() => void ask(), Math.max(0, ended + apart - Date.now()));
+  };
+  createEffect<string | undefined>((before) => {
+    const now = of();
+    const key = now === undefined ? undefined : JSON.stringify(now);
+    wanted = key;
+    if (key !== undefined && key !== before) void ask();
+    return key;
+  });
+  if (how.when) createEffect(on(how.when, () => of() !== undefined && soon(), { defer: true }));
+  const beat = how.every ? setInterval(() => !document.hidden && of() !== undefined && soon(), how.every) : undefined;
+  const seen = () => !document.hidden && stale && soon();
+  document.addEventListener("visibilitychange", seen);
+  onCleanup(() => {
+    clearTimeout(timer);
+    clearInterval(beat);
+    asking?.abort();
+    document.removeEventListener("visibilitychange", seen);
+  });
+  return {
+    get latest() {
+      return held.latest;
+    },
+    get error() {
+      return held.error;
+    },
+    again: () => void ask(),
   };
 }

@@ -1,11 +1,12 @@
 /** The application: its frame, its paths and its keys. */
 import { A, type RouteSectionProps, Route, Router, useLocation, useNavigate } from "@solidjs/router";
-import { createEffect, ErrorBoundary, For, lazy, Show, Suspense } from "solid-js";
+import { createEffect, ErrorBoundary, For, on, Show, Suspense } from "solid-js";
 import { render } from "solid-js/web";
 import { AskedList, Dialog, DialogHost, isOpen, open } from "./acts";
 import { prefix } from "./base";
 import icon from "./favicon.svg";
 import { listen } from "./keys";
+import { Gone, view } from "./later";
 import { asOf, link, seq } from "./live";
 import { openPalette } from "./palette";
 import { Crumbs, Fault, Key, Nothing } from "./parts";
@@ -15,6 +16,7 @@ import { learn, now, second, setZone, zone } from "./time";
 import AlertsView from "./views/alerts";
 import DagView from "./views/dag";
 import DagsView from "./views/dags";
+import { AuditView } from "./views/events";
 import { ExpectedView, ImportErrorsView } from "./views/expected";
 import HomeView from "./views/home";
 import RunView from "./views/run";
@@ -22,13 +24,17 @@ import RunsView from "./views/runs";
 import TaskView from "./views/task";
 
 const operate = () => import("./views/operate");
-const PoolsView = lazy(() => operate().then((it) => ({ default: it.PoolsView })));
-const ExecutorsView = lazy(() => operate().then((it) => ({ default: it.ExecutorsView })));
-const HealthView = lazy(() => operate().then((it) => ({ default: it.HealthView })));
-const ConnectionsView = lazy(() => import("./views/secrets").then((it) => ({ default: it.ConnectionsView })));
-const VariablesView = lazy(() => import("./views/secrets").then((it) => ({ default: it.VariablesView })));
-const AssetsView = lazy(() => import("./views/assets"));
-const AuditView = lazy(() => import("./views/events").then((it) => ({ default: it.AuditView })));
+const secrets = () => import("./views/secrets");
+const duty = () => import("./views/duty");
+const OnCallView = view(duty, (it) => it.OnCallView);
+const SilencesView = view(duty, (it) => it.SilencesView);
+const RoutesView = view(duty, (it) => it.RoutesView);
+const PoolsView = view(operate, (it) => it.PoolsView);
+const ExecutorsView = view(operate, (it) => it.ExecutorsView);
+const HealthView = view(operate, (it) => it.HealthView);
+const ConnectionsView = view(secrets, (it) => it.ConnectionsView);
+const VariablesView = view(secrets, (it) => it.VariablesView);
+const AssetsView = view(() => import("./views/assets"), (it) => it.default);
 
 const PLACES = [["/", "Today"], ["/dags", "DAGs"], ["/dag_runs", "Runs"], ["/alerts", "Alerts"], ["/assets", "Assets"], ["/pools", "Operate"]] as const;
 const OPERATE = ["/pools", "/executors", "/connections", "/variables", "/import_errors", "/health", "/audit"];
@@ -58,6 +64,7 @@ function Frame(props: RouteSectionProps) {
   );
   const at = (path: string) => {
     const here = location.pathname.slice(prefix.length) || "/";
+    if (path === "/alerts" && here === "/oncall") return true;
     if (path === "/pools") return OPERATE.includes(here);
     return path === "/" ? here === "/" : here === path || here.startsWith(`${path}/`);
   };
@@ -84,12 +91,23 @@ function Frame(props: RouteSectionProps) {
         <button type="button" class="quiet" aria-label={theme() === "dark" ? "Light" : "Dark"} onClick={turn}>{theme() === "dark" ? "☀" : "☾"}</button>
       </header>
       <main id="main" tabindex="-1" classList={{ stale: stale() }}>
-        <ErrorBoundary fallback={(error: Error) => <Fault what="This page broke. Load it again; what it says helps whoever mends it." error={error} />}><Suspense>{props.children}</Suspense></ErrorBoundary>
+        <Gone />
+        <ErrorBoundary fallback={(error: Error, again) => <Broken error={error} again={again} />}>
+          {/* For files that come later alone: what a view asks for by itself it is drawn without, and then with. */}
+          <Suspense>{props.children}</Suspense>
+        </ErrorBoundary>
       </main>
       <AskedList />
       <DialogHost />
     </>
   );
+}
+
+/** A page that broke; another one is not broken by it. */
+function Broken(props: { error: Error; again: () => void }) {
+  const location = useLocation();
+  createEffect(on(() => location.pathname, () => props.again(), { defer: true }));
+  return <Fault what="This page broke. Load it again; what it says helps whoever mends it." error={props.error} />;
 }
 
 const KEYS: [string, string][] = [
@@ -129,6 +147,9 @@ if (app) {
         <Route path="/variables" component={VariablesView} />
         <Route path="/assets" component={AssetsView} />
         <Route path={["/audit", "/events"]} component={AuditView} />
+        <Route path="/oncall" component={OnCallView} />
+        <Route path="/alerts/silences" component={SilencesView} />
+        <Route path="/alerts/routes" component={RoutesView} />
         <Route path={["/alerts", "/alerts/:id"]} component={AlertsView} />
         <Route path={["/dags/:dag/runs/:run/tasks/:task/mapped/:index", "/dags/:dag/runs/:run/tasks/:task/*rest"]} component={TaskView} />
         <Route path="/dags/:dag/runs/:run/*rest" component={RunView} />

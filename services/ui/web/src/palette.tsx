@@ -2,10 +2,12 @@
 import { useNavigate } from "@solidjs/router";
 import { createEffect, createMemo, createSignal, For, Show } from "solid-js";
 import { Dialog, open } from "./acts";
-import { get, type Shapes } from "./base";
-import { dagPath, runPath } from "./parts";
+import { get, part, type Shapes } from "./base";
+import { later } from "./later";
+import { dagPath, Fault, runPath } from "./parts";
+import { search } from "./search";
 import { turn } from "./theme";
-import { setZone, zone } from "./time";
+import { setZone, short, zone } from "./time";
 import { askTrigger } from "./trigger";
 import { askPause } from "./acts";
 
@@ -15,22 +17,41 @@ interface Entry {
   go: () => void;
 }
 
+/** Days of a backfill are days of the DAG's zone, which no row of a list has. */
+const backfill = (dag: string) =>
+  later(() => import("./backfill"), async (form) => {
+    try {
+      form.askBackfill(dag, (await get<Shapes["UiDag"]>(`dagbok/ui/dags/${part(dag)}`, { runs: 2 })).timezone);
+    } catch (error) {
+      open(() => <Dialog title={`Backfill ${dag}`} close={() => open(undefined)}><Fault what="The DAG can't be read." error={error as Error} /></Dialog>);
+    }
+  });
+
 export const openPalette = () => open(() => <Palette />);
 
 function Palette() {
   const navigate = useNavigate();
   const [text, setText] = createSignal("");
   const [dags, setDags] = createSignal<Shapes["UiDagRow"][]>([]);
+  const [runs, setRuns] = createSignal<Shapes["RunCollection"]["dag_runs"]>([]);
   const [at, setAt] = createSignal(0);
   const close = () => open(undefined);
   const to = (path: string) => () => (close(), navigate(path));
   const word = () => text().replace(/^(trigger|pause|unpause|backfill)\s+/i, "");
   let asking: AbortController | undefined;
   createEffect(() => {
-    const q = word().split(/\s+/).filter((one) => !one.startsWith("state:")).join(" ");
+    const wanted = search(text());
     asking?.abort();
     asking = new AbortController();
-    get<Shapes["UiDags"]>("dagbok/ui/dags", { q, limit: 12 }, asking.signal).then((found) => setDags(found.dags), () => undefined);
+    const { signal } = asking;
+    setRuns([]);
+    if (wanted.keyed) {
+      setDags([]);
+      get<Shapes["RunCollection"]>("dags/~/dagRuns", { ...wanted.query, limit: 10, order_by: "-run_after" }, signal).then((found) => setRuns(found.dag_runs), () => undefined);
+      return;
+    }
+    const q = word();
+    get<Shapes["UiDags"]>("dagbok/ui/dags", { q, limit: 12 }, signal).then((found) => setDags(found.dags), () => undefined);
   });
   const pages: Entry[] = [
     { text: "Today", hint: "g h", go: to("/") },
@@ -38,6 +59,9 @@ function Palette() {
     { text: "Runs", hint: "g r", go: to("/dag_runs") },
     { text: "Runs that failed", hint: "state:failed", go: to("/dag_runs?state=failed") },
     { text: "Alerts", hint: "g a", go: to("/alerts") },
+    { text: "On call", hint: "alerts", go: to("/oncall") },
+    { text: "Silences", hint: "alerts", go: to("/alerts/silences") },
+    { text: "Routes and receivers", hint: "alerts", go: to("/alerts/routes") },
     { text: "Expected runs", hint: "late, missing, next", go: to("/expected") },
     { text: "Files that can't be read", hint: "import errors", go: to("/import_errors") },
     { text: "Assets", hint: "g s", go: to("/assets") },
@@ -52,15 +76,17 @@ function Palette() {
   ];
   const entries = createMemo<Entry[]>(() => {
     const q = text().trim().toLowerCase();
-    const state = /state:(\w+)/.exec(q)?.[1];
     const verb = /^(trigger|pause|unpause|backfill)\s/.exec(q)?.[1];
     const acts = (dag: Shapes["UiDagRow"]): Entry[] => [
       { text: `Trigger ${dag.dag_id}`, hint: "act", go: () => askTrigger(dag.dag_id) },
-      { text: `Backfill ${dag.dag_id}`, hint: "act", go: () => void import("./backfill").then((it) => it.askBackfill(dag.dag_id, "UTC")) },
+      { text: `Backfill ${dag.dag_id}`, hint: "act", go: () => void backfill(dag.dag_id) },
       { text: `${dag.paused ? "Unpause" : "Pause"} ${dag.dag_id}`, hint: "act", go: () => askPause(dag) },
     ];
     const found: Entry[] = [];
-    if (state) found.push({ text: `Runs: ${state}`, hint: "query", go: to(`/dag_runs?state=${encodeURIComponent(state)}`) });
+    if (search(text()).keyed) {
+      const all: Entry = { text: `Runs: ${text().trim()}`, hint: "all of them", go: to(`/dag_runs?q=${encodeURIComponent(text().trim())}`) };
+      return [all, ...runs().map((run): Entry => ({ text: `${run.dag_id} · ${short(run.logical_date ?? run.run_after)}`, hint: `${run.state} · ${run.dag_run_id}`, go: to(runPath(run.dag_id, run.dag_run_id)) }))];
+    }
     for (const dag of dags()) {
       if (verb) found.push(...acts(dag).filter((one) => one.text.toLowerCase().startsWith(verb)));
       else found.push({ text: dag.dag_id, hint: dag.paused ? "DAG · paused" : "DAG", go: to(dagPath(dag.dag_id)) });
@@ -98,7 +124,7 @@ function Palette() {
         aria-expanded="true"
         aria-controls="palette-list"
         aria-activedescendant={`palette-${at()}`}
-        placeholder="a DAG, a page, trigger …, pause …, state:failed"
+        placeholder="a DAG, a page, trigger …, pause …, state:failed since:7d lr=0.001"
         value={text()}
         onInput={(event) => setText(event.currentTarget.value)}
         onKeyDown={press}

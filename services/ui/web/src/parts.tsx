@@ -1,9 +1,10 @@
 /** Small parts that every view is made of. */
 import { A, useParams } from "@solidjs/router";
 import { For, type JSX, onCleanup, onMount, Show } from "solid-js";
-import { part, type Shapes } from "./base";
+import { part, type Shapes, whole } from "./base";
+import type { Kept } from "./live";
 import { look } from "./states";
-import { ago, type Maybe, near, now, short, whole } from "./time";
+import { ago, type Maybe, near, now, short, whole as both } from "./time";
 
 /** A state: its colour, its glyph and, where there is room, its word. */
 export function Mark(props: { state: string; word?: boolean; tries?: number }) {
@@ -26,7 +27,7 @@ export function Time(props: { at: Maybe<string>; ago?: boolean; full?: boolean }
   return (
     <Show when={props.at} fallback={<span class="dim">–</span>}>
       {(at) => (
-        <time dateTime={at()} title={whole(at())}>
+        <time dateTime={at()} title={both(at())}>
           {props.ago && Math.abs(now() - Date.parse(at())) < 86_400_000 ? ago(at()) : props.full ? short(at()) : near(at())}
         </time>
       )}
@@ -40,7 +41,7 @@ export function useNames<T extends Record<string, string | undefined>>(): T {
   return new Proxy({} as T, {
     get: (_, name: string) => {
       const value = raw[name];
-      return value === undefined ? undefined : decodeURIComponent(value);
+      return value === undefined ? undefined : whole(value);
     },
   });
 }
@@ -127,6 +128,18 @@ export function Fault(props: { error: Error; what: string }) {
       <strong>{props.what}</strong>
       <span>{props.error.message}</span>
     </div>
+  );
+}
+
+/** What was asked for, as soon as it is there; what went wrong stands above what was known before. */
+export function Read<T>(props: { of: Kept<T>; what: string; children: (it: () => T) => JSX.Element }) {
+  return (
+    <>
+      <Show when={props.of.error}>{(error) => <Fault what={props.what} error={error()} />}</Show>
+      <Show when={props.of.latest !== undefined} fallback={<Show when={!props.of.error}><p class="coming" aria-busy="true">asked for…</p></Show>}>
+        {props.children(() => props.of.latest as T)}
+      </Show>
+    </>
   );
 }
 

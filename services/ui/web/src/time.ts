@@ -52,6 +52,17 @@ export function whole(at: string): string {
   return `${at.replace("T", " ").replace(/\.\d+Z$/, "Z").replace("Z", " UTC")} · ${local} · ${ago(at)}`;
 }
 
+/** The date that it is in a zone: `2026-11-19`. */
+export function dateIn(of: string, at: number): string {
+  let found = made.get(of);
+  if (!found) {
+    // Canada writes dates as ISO 8601 does.
+    found = new Intl.DateTimeFormat("en-CA", { timeZone: of, year: "numeric", month: "2-digit", day: "2-digit" });
+    made.set(of, found);
+  }
+  return found.format(at);
+}
+
 const [tick, setTick] = createSignal(Date.now());
 setInterval(() => setTick(Date.now()), 1_000);
 /** The server's clock as far as it is known: the browser's may be wrong. */

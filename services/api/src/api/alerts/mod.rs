@@ -1,6 +1,7 @@
 //! Alerts and who was told of them, from the alert log; what is asked of them goes to the alerting service, which
 //! need not know the scheduler.
 pub(crate) mod change;
+pub(crate) mod duty;
 pub(crate) mod heartbeats;
 pub(crate) mod link;
 pub(crate) mod silences;

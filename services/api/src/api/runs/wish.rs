@@ -1,6 +1,7 @@
 //! Which runs a list is to have, and in which order.
-use dagbok_events::{Actor, DagId, RunKey, RunType, Timestamp};
+use dagbok_events::{Actor, DagId, Payload, RunKey, RunType, Timestamp};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use utoipa::IntoParams;
 
 use super::super::{
@@ -36,6 +37,8 @@ pub(crate) struct RunQuery {
     dag_id_pattern: Option<String>,
     /// Those triggered by somebody whose name has this in it.
     triggering_user_name_pattern: Option<String>,
+    /// Those that were given all of these: `lr=0.001`. A value is JSON, or the text that it stands for.
+    conf: Vec<String>,
     run_after_gte: Option<String>,
     run_after_gt: Option<String>,
     run_after_lte: Option<String>,
@@ -76,6 +79,8 @@ const ORDERS: &[&str] = &[
 /// The query, checked.
 pub(super) struct Wish {
     query: RunQuery,
+    /// Params by name, with what they are to be.
+    given: Vec<(String, Value)>,
     orders: Vec<RunOrder>,
     ranges: Vec<Range>,
 }
@@ -115,7 +120,8 @@ impl Wish {
             }
         }
         let orders = orders(&query.order_by, ORDERS)?.iter().map(order).collect();
-        Ok(Self { query, orders, ranges })
+        let given = query.conf.iter().map(|text| given(text)).collect::<Result<_, _>>()?;
+        Ok(Self { query, given, orders, ranges })
     }
 
     /// The page of runs that are wanted.
@@ -159,11 +165,49 @@ impl Wish {
             };
             (dag_version.is_empty() || dag_version.contains(&run.version))
                 && fits(by.as_deref(), user)
+                && (self.given.is_empty() || self.is_given(store, run))
         };
-        let all =
-            dag_version.is_empty() && run_id_pattern.is_none() && named.is_none() && by.is_none();
+        let all = dag_version.is_empty()
+            && run_id_pattern.is_none()
+            && named.is_none()
+            && by.is_none()
+            && self.given.is_empty();
         store.list_runs(&ask, (!all).then_some(Keep { named: &by_name, row: &by_row }))
     }
+}
+
+impl Wish {
+    /// Whether a run was given what is asked for. One whose conf lies beside the log, or can't be read, was not.
+    fn is_given(&self, store: &Store, run: &RunRow) -> bool {
+        let Ok(Some(Payload::Inline(text))) =
+            store.run_input(&run.key()).map(|input| input.and_then(|input| input.conf))
+        else {
+            return false;
+        };
+        let conf = serde_json::from_str::<Map<String, Value>>(&text).unwrap_or_default();
+        let is = |value: &Value, wanted: &Value| match (value, wanted) {
+            // Whoever types `1` may mean the text.
+            (Value::String(text), wanted) => {
+                *text == wanted.as_str().map_or_else(|| wanted.to_string(), str::to_owned)
+            }
+            (Value::Number(number), Value::Number(wanted)) => number.as_f64() == wanted.as_f64(),
+            (value, wanted) => value == wanted,
+        };
+        self.given
+            .iter()
+            .all(|(name, wanted)| conf.get(name).is_some_and(|value| is(value, wanted)))
+    }
+}
+
+/// A param's name and what it is to be.
+fn given(text: &str) -> Result<(String, Value), ApiError> {
+    let (name, value) =
+        text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
+            let why = format!("`{text}` names no param and value: write `lr=0.001`");
+            ApiError::invalid("value_error", &["query", "conf"], why)
+        })?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok((name.to_owned(), value))
 }
 
 /// DAGs whose runs are read side by side.

@@ -1,8 +1,8 @@
 //! One DAG: what its file says, and its newest runs as the grid's columns.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use axum::{Json, extract::State};
-use dagbok_events::{DagId, DagSpec, Payload, RunKey, TaskId, TryNumber};
+use dagbok_events::{DagId, DagSpec, DagVersion, Payload, RunKey, TaskId, TryNumber};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::IntoParams;
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     model::{
         Store, StoreError,
-        rows::{RunRow, TaskInstanceState},
+        rows::{RunRow, TaskInstanceState, TaskRow},
     },
     shapes::{Detail, UiColumn, UiDag, UiGridTask, UiParam},
 };
@@ -30,7 +30,7 @@ use crate::{
 const COLUMNS: usize = 30;
 const MOST: usize = 200;
 /// Cells that one answer reads: fewer columns of a DAG of many tasks.
-const CELLS: usize = 20_000;
+const CELLS: usize = 250_000;
 
 /// How much of the grid is wanted.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
@@ -74,7 +74,7 @@ pub(super) async fn snapshot(
         let runs = last_runs(store, row, take)?;
         let mut columns = BTreeMap::new();
         for run in &runs {
-            columns.insert(run.run_id.to_string(), column(store, spec, run)?);
+            columns.insert(run.run_id.to_string(), column(store, row.version, spec, run)?);
         }
         Ok(UiDag {
             seq,
@@ -115,7 +115,12 @@ fn tasks(spec: &DagSpec) -> Vec<UiGridTask> {
     spec.tasks.iter().map(task).collect()
 }
 
-fn column(store: &Store, spec: &DagSpec, run: &RunRow) -> Result<UiColumn, StoreError> {
+fn column(
+    store: &Store,
+    version: DagVersion,
+    spec: &DagSpec,
+    run: &RunRow,
+) -> Result<UiColumn, StoreError> {
     Ok(UiColumn {
         state: run.state.word().to_owned(),
         run_type: word(&run.run_type),
@@ -125,7 +130,7 @@ fn column(store: &Store, spec: &DagSpec, run: &RunRow) -> Result<UiColumn, Store
         end: when(run.end_date),
         version: run.version,
         by: actor_name(&run.created_by),
-        cells: cells(store, spec, run)?,
+        cells: store.column(run, version, || cells(store, spec, run))?.to_string(),
     })
 }
 
@@ -135,25 +140,47 @@ fn cells(store: &Store, spec: &DagSpec, run: &RunRow) -> Result<String, StoreErr
     let known = store.version_shared(&run.dag_id, run.version)?;
     let known: Option<BTreeSet<&TaskId>> =
         known.as_ref().map(|row| row.spec.tasks.iter().map(|task| &task.task_id).collect());
+    let all = at_once(store, spec, run, &key)?;
     let mut cells = String::with_capacity(spec.tasks.len() * 2);
     for task in &spec.tasks {
         if known.as_ref().is_some_and(|known| !known.contains(&task.task_id)) {
             cells.push_str("f0");
             continue;
         }
-        let (state, number) = cell(store, run, &key, &task.task_id)?;
+        let (state, number) = match &all {
+            Some(all) => all.get(&task.task_id).copied().unwrap_or((None, 0)),
+            None => cell(store, run, &key, &task.task_id)?,
+        };
         cells.push(digit(state));
         cells.push(char::from_digit(u32::from(number.min(15)), 16).unwrap_or('0'));
     }
     Ok(cells)
 }
 
-fn cell(
+/// Tasks that are worth being read one after the other; and of a run with copies each is asked for alone.
+const ROW_BY_ROW: usize = 200;
+
+/// A task's state, and the number of its newest try.
+type Cell = (Option<TaskInstanceState>, u16);
+
+/// Every task of a run without copies, in one walk over its rows; `None` where that is not worth it.
+fn at_once(
     store: &Store,
+    spec: &DagSpec,
     run: &RunRow,
     key: &RunKey,
-    task_id: &TaskId,
-) -> Result<(Option<TaskInstanceState>, u16), StoreError> {
+) -> Result<Option<HashMap<TaskId, Cell>>, StoreError> {
+    if spec.tasks.len() < ROW_BY_ROW || !run.expanded.is_empty() {
+        return Ok(None);
+    }
+    let of = |row: TaskRow| {
+        let number = row.attempt.map_or(0, |attempt| TryNumber::get(attempt.number));
+        (row.task_id, (Some(row.state), number))
+    };
+    store.each_task(key).map(|row| Ok(of(row?))).collect::<Result<_, _>>().map(Some)
+}
+
+fn cell(store: &Store, run: &RunRow, key: &RunKey, task_id: &TaskId) -> Result<Cell, StoreError> {
     if let Some(count) = run.expanded.get(task_id) {
         let copies = Copies::of(&store.marks(key, task_id)?, *count);
         return Ok((copies.worst(), 0));

@@ -2,6 +2,7 @@
 //! The page comes with the first view's snapshot in it, so that a browser draws before it asks.
 //!
 //! What is asked for is done by the other routes: nothing here changes anything.
+mod code;
 mod dag;
 mod dags;
 mod executors;
@@ -20,6 +21,7 @@ mod task;
 mod told;
 mod view;
 
+pub(crate) use code::{__path_code, code};
 pub(crate) use dag::{__path_dag, dag};
 pub(crate) use dags::{__path_dags, dags};
 pub(crate) use executors::{__path_executors, executors};

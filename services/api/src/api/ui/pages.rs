@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Airflow's paths, and ours beside them. What comes after them the browser reads.
-const PATHS: [&str; 18] = [
+const PATHS: [&str; 19] = [
     "/",
     "/home",
     "/dags",
@@ -25,6 +25,7 @@ const PATHS: [&str; 18] = [
     "/task_instances",
     "/alerts",
     "/alerts/{*rest}",
+    "/oncall",
     "/expected",
     "/import_errors",
     "/pools",

@@ -1,5 +1,5 @@
 //! Pools: who holds their slots, and who has yet to come.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{Json, extract::State};
 use dagbok_events::{MapIndex, PoolName, TaskId, TryNumber};
@@ -36,13 +36,18 @@ pub(super) async fn snapshot(state: &ApiState) -> Result<UiPools, ApiError> {
     let seq = state.model.progress().now().applied.0;
     let now = state.clock.now();
     let read = state.read(move |store| {
-        let mut found = Found::default();
-        found.look(store)?;
+        let all = pools::all(store)?;
+        let deferred = all.iter().filter(|pool| pool.include_deferred);
+        let mut found = Found {
+            with_deferred: deferred.map(|pool| pool.name.clone()).collect(),
+            ..Found::default()
+        };
+        found.look(store, ROWS)?;
         let shown = |pool: PoolResponse| {
             let tasks = found.pools.remove(pool.name.as_str()).unwrap_or_default();
             shown(pool, tasks)
         };
-        let pools = pools::all(store)?.into_iter().map(shown).collect();
+        let pools = all.into_iter().map(shown).collect();
         let complete = found.complete;
         Ok(UiPools { seq, as_of: now.into(), mark: String::new(), pools, complete })
     });
@@ -79,13 +84,16 @@ struct Tasks {
 #[derive(Default)]
 struct Found {
     pools: BTreeMap<String, Tasks>,
+    /// Pools whose slots are held by what waits for a trigger, too.
+    with_deferred: BTreeSet<String>,
     complete: bool,
     rows: usize,
 }
 
 impl Found {
-    /// Looks through the runs that are under way, the one that began first before the others.
-    fn look(&mut self, store: &Store) -> Result<(), StoreError> {
+    /// Looks through the runs that are under way, the one that began first before the others, and through at most so
+    /// many rows of their tasks.
+    fn look(&mut self, store: &Store, most: usize) -> Result<(), StoreError> {
         let ask = RunAsk {
             states: vec![RunState::Running],
             orders: vec![RunOrder { by: RunBy::Field(RunField::StartDate), down: false }],
@@ -95,8 +103,8 @@ impl Found {
         let runs = store.list_runs(&ask, None)?;
         self.complete = runs.exact && runs.total == runs.page.len();
         for run in &runs.page {
-            self.of_run(store, run)?;
-            if self.rows >= ROWS {
+            self.of_run(store, run, most)?;
+            if self.rows >= most {
                 self.complete = false;
                 break;
             }
@@ -104,14 +112,18 @@ impl Found {
         Ok(())
     }
 
-    fn of_run(&mut self, store: &Store, run: &RunRow) -> Result<(), StoreError> {
+    fn of_run(&mut self, store: &Store, run: &RunRow, most: usize) -> Result<(), StoreError> {
         let Some(version) = store.version_shared(&run.dag_id, run.version)? else { return Ok(()) };
         let key = run.key();
-        let mut begun = std::collections::BTreeSet::new();
-        for row in store.each_task(&key).take(ROWS.saturating_sub(self.rows)) {
+        let mut begun = BTreeSet::new();
+        for row in store.each_task(&key) {
+            // Of tasks whose rows were not read it is not known whether they have begun.
+            if self.rows >= most {
+                return Ok(());
+            }
             let row = row?;
             self.rows += 1;
-            if let Some(attempt) = row.attempt.as_ref().filter(|_| holds(&row)) {
+            if let Some(attempt) = row.attempt.as_ref().filter(|_| self.holds(&row)) {
                 let named = task(run, &row.task_id, row.map_index, row.state.word());
                 // A try holds its slots from when it is offered, before it begins.
                 let since = when(Some(attempt.queued_at));
@@ -132,12 +144,16 @@ impl Found {
     fn of(&mut self, pool: &PoolName) -> &mut Tasks {
         self.pools.entry(pool.to_string()).or_default()
     }
-}
 
-/// Whether its try is counted in its pool.
-fn holds(row: &TaskRow) -> bool {
-    let begun = row.attempt.as_ref().is_some_and(|it| TryNumber::get(it.number) > 0);
-    begun && (row.state.holds_slots() || row.state == TaskInstanceState::Deferred)
+    /// Whether its try is counted in its pool.
+    fn holds(&self, row: &TaskRow) -> bool {
+        let Some(attempt) = row.attempt.as_ref().filter(|it| TryNumber::get(it.number) > 0) else {
+            return false;
+        };
+        let deferred = row.state == TaskInstanceState::Deferred
+            && self.with_deferred.contains(attempt.pool.as_str());
+        row.state.holds_slots() || deferred
+    }
 }
 
 fn task(run: &RunRow, task_id: &TaskId, map_index: MapIndex, state: &str) -> UiPoolTask {

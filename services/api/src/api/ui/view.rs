@@ -1,5 +1,5 @@
 //! Which view, by the page's path or by a stream's query, and its snapshot.
-use dagbok_events::{DagId, MapIndex, RunId, RunKey, TaskId};
+use dagbok_events::{DagId, MapIndex, RunKey, TaskId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::IntoParams;
@@ -88,7 +88,7 @@ impl View {
             path.split('/').filter(|part| !part.is_empty()).map(decoded).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let run = |dag: &str, run: &str| {
-            Some(RunKey { dag_id: DagId::new(dag).ok()?, run_id: RunId::new(run).ok()? })
+            Some(RunKey { dag_id: extract::named(dag)?, run_id: extract::named(run)? })
         };
         match parts.as_slice() {
             [] => Some(Self::Home),
@@ -105,12 +105,12 @@ impl View {
                     ["mapped", index, ..] => index.parse().ok().map(MapIndex),
                     _ => None,
                 };
-                let task = TaskId::new(*task).ok()?;
+                let task = extract::named(task)?;
                 Some(Self::Task(run(dag, id)?, task, map.unwrap_or(MapIndex::UNMAPPED)))
             }
             ["dags", dag, "runs", id, ..] => Some(Self::Run(run(dag, id)?)),
             ["dags", dag, ..] => {
-                Some(Self::Dag(DagId::new(*dag).ok()?, dag::DagQuery { runs: query.runs }))
+                Some(Self::Dag(extract::named(dag)?, dag::DagQuery { runs: query.runs }))
             }
             _ => None,
         }
@@ -208,6 +208,7 @@ mod tests {
             ),
             ("/dags/etl/runs/r/tasks/t", Some(r#"["task","etl","r","t",-1]"#)),
             ("/dags/etl/runs/r/tasks/t/mapped/3", Some(r#"["task","etl","r","t",3]"#)),
+            ("/dags/%252E%252E/runs/%252E", Some(r#"["run","..","."]"#)),
             ("/alerts", None),
         ] {
             assert_eq!(named(path).as_deref(), name, "{path}");

@@ -1,5 +1,6 @@
 //! What the web UI draws: one snapshot for each view. Each says up to which record it is folded (`seq`) and when
 //! that was (`as_of`); what has nothing to say is left out.
+mod code;
 mod dag;
 mod home;
 mod log;
@@ -7,6 +8,7 @@ mod operate;
 mod past;
 mod run;
 
+pub use code::{UiCode, UiCodeError, UiCodeVersion};
 pub use dag::{UiColumn, UiDag, UiDagRow, UiDags, UiGridTask, UiLastRun, UiParam};
 pub use home::{
     UiAlert, UiExpected, UiFailedRun, UiHome, UiImportError, UiLate, UiNext, UiTold, UiVerdict,

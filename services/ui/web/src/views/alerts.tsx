@@ -1,28 +1,43 @@
 /** Alerts: what is wrong, who was told by which route, and what the provider answered. */
 import { A, useSearchParams } from "@solidjs/router";
-import { createResource, For, onCleanup, Show } from "solid-js";
+import { For, Show } from "solid-js";
 import { askAlert } from "../acts";
-import { get, type Shapes } from "../base";
-import { seq } from "../live";
-import { Crumbs, dagPath, Fault, Nothing, runPath, Time, useNames } from "../parts";
+import { get, part, type Shapes } from "../base";
+import { later } from "../later";
+import { kept, pulse, seq } from "../live";
+import { Crumbs, dagPath, Nothing, Read, runPath, Time, useNames } from "../parts";
 
 type Alert = Shapes["AlertResponse"];
 /** How often the list is asked for: alerts have a log of their own. */
 const AGAIN_MS = 3_000;
 
+const PLACES = [["/alerts", "Alerts"], ["/oncall", "On call"], ["/alerts/silences", "Silences"], ["/alerts/routes", "Routes"]] as const;
+
+/** The places of alerting. */
+export function AlertPlaces(props: { here: string }) {
+  return (
+    <nav class="tabs" aria-label="Alerting">
+      <For each={PLACES}>{([path, name]) => <A href={path} aria-current={props.here === path ? "page" : undefined} class={props.here === path ? "on" : ""} end>{name}</A>}</For>
+    </nav>
+  );
+}
+
+/** What an alert's own silence is of. */
+const matchers = (alert: Alert) => ["dag", "rule", "file"].flatMap((name) => (alert.labels[name] ? [`${name}=${JSON.stringify(alert.labels[name])}`] : []));
+
 export default function AlertsView() {
+  pulse();
   const params = useNames<{ id?: string }>();
   const [query, setQuery] = useSearchParams<{ state?: string }>();
   const state = () => query.state ?? "open";
-  const [page, { refetch }] = createResource(
-    () => ({ id: params.id, state: state(), seq: seq() }),
-    async (of): Promise<Alert[]> =>
-      of.id
-        ? [await get<Alert>(`dagbok/alerts/${of.id}`)]
-        : (await get<Shapes["AlertCollection"]>("dagbok/alerts", { state: of.state === "all" ? undefined : of.state, limit: 100 })).alerts,
+  const page = kept(
+    () => [params.id, state()],
+    async (signal): Promise<Alert[]> =>
+      params.id
+        ? [await get<Alert>(`dagbok/alerts/${part(params.id)}`, undefined, signal)]
+        : (await get<Shapes["AlertCollection"]>("dagbok/alerts", { state: state() === "all" ? undefined : state(), limit: 100 }, signal)).alerts,
+    { key: "alert_id", when: seq, every: AGAIN_MS },
   );
-  const timer = setInterval(() => !document.hidden && void refetch(), AGAIN_MS);
-  onCleanup(() => clearInterval(timer));
   return (
     <>
       <Crumbs of={params.id ? [{ text: "Alerts", href: "/alerts" }, { text: `Alert ${params.id}` }] : [{ text: "Alerts" }]}>
@@ -34,10 +49,10 @@ export default function AlertsView() {
           </div>
         </Show>
       </Crumbs>
-      <Show when={page.error as Error | undefined}>{(error) => <Fault what="Alerts can't be shown." error={error()} />}</Show>
-      <Show when={!page.error && page.latest}>
-        {(all) => <For each={all()} fallback={<Nothing>{state() === "open" ? "Nothing is wrong that somebody would be told of." : "No alert is like that."} <Show when={state() !== "all"}><button type="button" class="link" onClick={() => setQuery({ state: "all" })}>Show all</button></Show></Nothing>}>{(alert) => <Ledger alert={alert} full then={() => void refetch()} />}</For>}
-      </Show>
+      <AlertPlaces here="/alerts" />
+      <Read of={page} what="Alerts can't be shown.">
+        {(all) => <For each={all()} fallback={<Nothing>{state() === "open" ? "Nothing is wrong that somebody would be told of." : "No alert is like that."} <Show when={state() !== "all"}><button type="button" class="link" onClick={() => setQuery({ state: "all" })}>Show all</button></Show></Nothing>}>{(alert) => <Ledger alert={alert} full then={page.again} />}</For>}
+      </Read>
     </>
   );
 }
@@ -71,11 +86,12 @@ export function Ledger(props: { alert: Alert; full?: boolean; then?: () => void 
         <span class={`badge ${TONE[it().state] ?? ""}`}>{it().state}</span>
         <h2><A href={`/alerts/${it().alert_id}`}>{it().summary}</A></h2>
         <Show when={it().count > 1}><span class="dim">{it().count} times</span></Show>
-        <Show when={it().silenced_by}><span class="badge">silenced</span></Show>
+        <Show when={it().silenced_by}><A href="/alerts/silences" class="badge">silenced</A></Show>
         <span class="when"><Time at={it().opened_at} ago /></span>
         <div class="acts">
           <Show when={it().state === "firing"}><button type="button" class="small" onClick={() => askAlert(it(), "acknowledge", props.then)}>Acknowledge</button></Show>
           <Show when={props.full && it().state !== "resolved"}><button type="button" class="small" onClick={() => askAlert(it(), "resolve", props.then)}>Resolve</button></Show>
+          <Show when={props.full && it().state !== "resolved" && matchers(it()).length}><button type="button" class="small" onClick={() => void later(() => import("./duty"), (made) => made.askSilence(matchers(it()), () => props.then?.()))}>Silence</button></Show>
         </div>
       </header>
       <Show when={props.full && it().runs.length}>

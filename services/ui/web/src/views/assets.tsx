@@ -1,28 +1,26 @@
 /** Assets: what tasks make, who waits for it, and what came. */
 import { A, useSearchParams } from "@solidjs/router";
-import { createResource, For, onCleanup, Show } from "solid-js";
+import { For, Show } from "solid-js";
 import { get, type Shapes } from "../base";
-import { pulse, seq } from "../live";
-import { Crumbs, dagPath, Fault, Nothing, runPath, taskPath, Time } from "../parts";
+import { kept, pulse, seq } from "../live";
+import { Crumbs, dagPath, Nothing, Read, runPath, taskPath, Time } from "../parts";
 
 const PAGE = 100;
 
 export default function AssetsView() {
   pulse();
   const [query, setQuery] = useSearchParams<{ q?: string; asset?: string }>();
-  const [page, { refetch }] = createResource(() => JSON.stringify([query.q, seq()]), () => get<Shapes["AssetCollection"]>("assets", { limit: PAGE, name_pattern: query.q }));
-  const timer = setInterval(() => !document.hidden && void refetch(), 5_000);
-  onCleanup(() => clearInterval(timer));
-  const [events] = createResource(
-    () => (query.asset ? { id: query.asset, of: page.latest?.assets.find((one) => String(one.id) === query.asset)?.last_asset_event?.id } : undefined),
-    ({ id }) => get<Shapes["AssetEventCollection"]>("assets/events", { asset_id: id, order_by: "-timestamp", limit: 50 }),
+  const page = kept(() => [query.q], (signal) => get<Shapes["AssetCollection"]>("assets", { limit: PAGE, name_pattern: query.q }, signal), { key: "id", when: seq });
+  const events = kept(
+    () => query.asset,
+    (signal) => get<Shapes["AssetEventCollection"]>("assets/events", { asset_id: query.asset, order_by: "-timestamp", limit: 50 }, signal),
+    { key: "id", when: () => page.latest?.assets.find((one) => String(one.id) === query.asset)?.last_asset_event?.id },
   );
   return (
     <>
       <Crumbs of={[{ text: "Assets" }]} />
       <div class="filter padded"><input type="search" aria-label="Find assets by name" placeholder="part of a name" value={query.q ?? ""} onChange={(event) => setQuery({ q: event.currentTarget.value || null })} /></div>
-      <Show when={page.error as Error | undefined}>{(error) => <Fault what="The assets can't be shown." error={error()} />}</Show>
-      <Show when={!page.error && page.latest}>
+      <Read of={page} what="The assets can't be shown.">
         {(it) => (
           <Show when={it().assets.length} fallback={<Nothing>{query.q ? "No asset is called so." : "No DAG makes an asset or waits for one."}</Nothing>}>
             <table class="list">
@@ -44,7 +42,7 @@ export default function AssetsView() {
             <Show when={it().total_entries > it().assets.length}><p class="foot dim">The first {it().assets.length} of {it().total_entries.toLocaleString("en")}.</p></Show>
           </Show>
         )}
-      </Show>
+      </Read>
       <Show when={query.asset ? events.latest : undefined}>
         {(it) => (
           <section class="padded" aria-label="Events of the asset">

@@ -1,28 +1,26 @@
 /** The backfills of a DAG. */
-import { createResource, For, onCleanup, Show } from "solid-js";
+import { For, Show } from "solid-js";
 import { askBackfill, askChange } from "../backfill";
 import { get, type Shapes } from "../base";
-import { seq } from "../live";
-import { Fault, Nothing, Time } from "../parts";
+import { kept, seq } from "../live";
+import { Nothing, Read, Time } from "../parts";
 import { short } from "../time";
 
 type Backfill = Shapes["BackfillResponse"];
 
 export default function Backfills(props: { dag: string; zone: string }) {
-  const [page, { refetch }] = createResource(
-    () => JSON.stringify([props.dag, seq()]),
-    () => get<Shapes["BackfillCollection"]>("backfills", { dag_id: props.dag, limit: 50, order_by: "-id" }),
+  const page = kept(
+    () => props.dag,
+    (signal) => get<Shapes["BackfillCollection"]>("backfills", { dag_id: props.dag, limit: 50, order_by: "-id" }, signal),
+    { key: "id", when: seq, every: 5_000 },
   );
-  const timer = setInterval(() => !document.hidden && void refetch(), 5_000);
-  onCleanup(() => clearInterval(timer));
-  const ask = () => askBackfill(props.dag, props.zone, undefined, undefined, () => void refetch());
-  const change = (one: Backfill, verb: "pause" | "unpause" | "cancel") => askChange(one, verb, () => void refetch());
+  const ask = () => askBackfill(props.dag, props.zone, undefined, undefined, page.again);
+  const change = (one: Backfill, verb: "pause" | "unpause" | "cancel") => askChange(one, verb, page.again);
   const left = (one: Backfill) => ["running", "paused"].includes(one.dagbok.state);
   return (
     <>
       <div class="filter padded"><button type="button" onClick={ask}>Backfill…</button><span class="dim">makes the runs of past dates, or lets them run again</span></div>
-      <Show when={page.error as Error | undefined}>{(error) => <Fault what="The backfills can't be shown." error={error()} />}</Show>
-      <Show when={!page.error && page.latest}>
+      <Read of={page} what="The backfills can't be shown.">
         {(it) => (
           <Show when={it().backfills.length} fallback={<Nothing>Nobody has asked for a backfill of it.</Nothing>}>
             <table class="list">
@@ -50,7 +48,7 @@ export default function Backfills(props: { dag: string; zone: string }) {
             </table>
           </Show>
         )}
-      </Show>
+      </Read>
     </>
   );
 }

@@ -1,25 +1,28 @@
 /** A DAG: its grid, its runs, what its file says. */
 import { A, useLocation, useNavigate, useSearchParams } from "@solidjs/router";
-import { createEffect, createMemo, For, lazy, Match, Show, Suspense, Switch } from "solid-js";
+import { createEffect, createMemo, For, Match, Show, Suspense, Switch } from "solid-js";
 import { askPause } from "../acts";
 import type { Shapes } from "../base";
 import { Grid } from "../grid";
 import { keys } from "../keys";
+import { later, view } from "../later";
 import { live } from "../live";
 import { Crumbs, dagPath, Fault, Nothing, runLabel, runPath, taskPath, Time, useNames } from "../parts";
 import { DIGITS, look } from "../states";
 import { length, near } from "../time";
 import { askTrigger } from "../trigger";
+import { Newest } from "./events";
 import { RunList } from "./runs";
 import { Why } from "./why";
 
 type Dag = Shapes["UiDag"];
-const Graph = lazy(() => import("../graph/view"));
-const Backfills = lazy(() => import("./backfills"));
-const Trends = lazy(() => import("./past").then((it) => ({ default: it.Trends })));
-const Calendar = lazy(() => import("./past").then((it) => ({ default: it.Calendar })));
-const Newest = lazy(() => import("./events").then((it) => ({ default: it.Newest })));
-const TABS = [["", "Grid"], ["graph", "Graph"], ["runs", "Runs"], ["tasks", "Tasks"], ["trends", "Trends"], ["calendar", "Calendar"], ["backfills", "Backfills"], ["events", "Events"], ["why", "Next run"], ["details", "Details"]] as const;
+const Graph = view(() => import("../graph/view"), (it) => it.default);
+const Backfills = view(() => import("./backfills"), (it) => it.default);
+const Code = view(() => import("./code"), (it) => it.default);
+const past = () => import("./past");
+const Trends = view(past, (it) => it.Trends);
+const Calendar = view(past, (it) => it.Calendar);
+const TABS = [["", "Grid"], ["graph", "Graph"], ["runs", "Runs"], ["tasks", "Tasks"], ["trends", "Trends"], ["calendar", "Calendar"], ["backfills", "Backfills"], ["code", "Code"], ["events", "Events"], ["why", "Next run"], ["details", "Details"]] as const;
 
 export default function DagView() {
   const params = useNames<{ dag: string }>();
@@ -96,9 +99,10 @@ function Body(props: { dag: Dag }) {
         <Match when={tab() === "graph"}><GraphTab dag={dag()} /></Match>
         <Match when={tab() === "runs"}><RunList dag={row().dag_id} /></Match>
         <Match when={tab() === "tasks"}><Tasks dag={dag()} /></Match>
-        <Match when={tab() === "trends"}><Suspense><Trends dag={row().dag_id} seq={dag().seq} /></Suspense></Match>
-        <Match when={tab() === "calendar"}><Suspense><Calendar dag={row().dag_id} seq={dag().seq} backfill={(from, to) => void import("../backfill").then((it) => it.askBackfill(row().dag_id, dag().timezone, from, to))} /></Suspense></Match>
-        <Match when={tab() === "events"}><Suspense><Newest dag={row().dag_id} /></Suspense></Match>
+        <Match when={tab() === "trends"}><Suspense><Trends dag={row().dag_id} mark={dag().mark} /></Suspense></Match>
+        <Match when={tab() === "calendar"}><Suspense><Calendar dag={row().dag_id} mark={dag().mark} backfill={(from, to) => void later(() => import("../backfill"), (it) => it.askBackfill(row().dag_id, dag().timezone, from, to))} /></Suspense></Match>
+        <Match when={tab() === "code"}><Suspense><Code dag={row().dag_id} mark={`${dag().version}${dag().order.length}${dag().mark}`} /></Suspense></Match>
+        <Match when={tab() === "events"}><Newest dag={row().dag_id} /></Match>
         <Match when={tab() === "backfills"}><Suspense><Backfills dag={row().dag_id} zone={dag().timezone} /></Suspense></Match>
         <Match when={tab() === "why"}><section class="panel padded" aria-label="The next run"><Why dag={row().dag_id} key={`${row().next}${row().paused}`} /></section></Match>
         <Match when={tab() === "details"}><Details dag={dag()} /></Match>
@@ -162,7 +166,7 @@ function Details(props: { dag: Dag }) {
       <Show when={dag().description}><div><dt>Description</dt><dd>{dag().description}</dd></div></Show>
       <div><dt>Schedule</dt><dd>{dag().dag.schedule_words}</dd></div>
       <div><dt>Time zone</dt><dd>{dag().timezone}</dd></div>
-      <div><dt>File</dt><dd><code>{dag().file}{dag().line ? `:${dag().line}` : ""}</code></dd></div>
+      <div><dt>File</dt><dd><A href={`${dagPath(dag().dag.dag_id)}/code?line=${dag().line || 1}`}><code>{dag().file}{dag().line ? `:${dag().line}` : ""}</code></A></dd></div>
       <div><dt>Version</dt><dd>{dag().version}, since <Time at={dag().registered_at} full /></dd></div>
       <div><dt>Catchup</dt><dd>{dag().catchup ? "runs that were missed are made up for" : "no"}</dd></div>
       <div><dt>Limits</dt><dd>{dag().max_active_runs} runs, {dag().max_active_tasks} tasks at once</dd></div>

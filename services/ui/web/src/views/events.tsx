@@ -1,9 +1,9 @@
 /** Events: the log itself, as far as it is about a run, about a DAG, or all of it; a record a row. */
 import { A } from "@solidjs/router";
-import { createResource, createSignal, For, Show } from "solid-js";
+import { createSignal, For, Show } from "solid-js";
 import { apiUrl, type Query } from "../base";
-import { pulse, seq } from "../live";
-import { Crumbs, dagPath, Fault, Nothing, runPath } from "../parts";
+import { kept, pulse, seq } from "../live";
+import { Crumbs, dagPath, Nothing, Read, runPath } from "../parts";
 import { day, second, short } from "../time";
 import { Places } from "./places";
 
@@ -26,30 +26,29 @@ interface Entry {
   facts: Fact[];
 }
 
-/** Records that are read at most. */
+/** Records of a run that are read at once. */
 const MOST = 1_000;
 
-async function read(query: Query): Promise<Entry[]> {
-  const response = await fetch(apiUrl("dagbok/events", { limit: MOST, ...query }));
+async function read(query: Query, signal: AbortSignal): Promise<Entry[]> {
+  const response = await fetch(apiUrl("dagbok/events", query), { signal });
   if (!response.ok) throw new Error(response.statusText);
   const text = await response.text();
   return text.split("\n").filter((line) => line.trim()).map((line) => JSON.parse(line) as Entry);
 }
 
 /** Records that are shown at once of a DAG or of all. */
-const PAGE = 200;
-/** How far back one looks at once, and how often where little is found. */
-const STRETCH = 1_000;
-const LOOKS = 8;
+const PAGE = 100;
+/** How far back one looks of a DAG first; twice as far each time where little is found, so often. Of all records what is shown is read. */
+const STRETCH = 500;
+const LOOKS = 7;
 
 /** The newest records before one, the newest first, and where it was looked from. */
-async function back(dag: string | undefined, before: number): Promise<{ entries: Entry[]; from: number }> {
+async function back(dag: string | undefined, before: number, signal: AbortSignal): Promise<{ entries: Entry[]; from: number }> {
   let found: Entry[] = [];
   let from = before;
   for (let looks = 0; looks < LOOKS && found.length < PAGE && from > 1; looks++) {
-    const start = Math.max(1, from - STRETCH);
-    const part = (await read({ from: start, limit: from - start, dag_id: dag })).filter((one) => one.seq < from);
-    found = [...found, ...part.reverse()];
+    const start = Math.max(1, from - (dag ? STRETCH * 2 ** looks : PAGE));
+    found = [...found, ...(await read({ from: start, to: from - 1, dag_id: dag }, signal)).reverse()];
     from = start;
   }
   const kept = found.slice(0, PAGE);
@@ -66,18 +65,17 @@ function words(fact: Fact): string {
 const actor = (by: string): string => by.replace(/^executor:(executor-[0-9a-f]{8}).*/, "$1").replace(/^user:/, "");
 
 export function Events(props: { dag: string; run: string; seq: number }) {
-  const [entries] = createResource(() => ({ dag: props.dag, run: props.run, seq: props.seq }), (of) => read({ dag_id: of.dag, run_id: of.run }));
+  const [most, setMost] = createSignal(MOST);
+  const all = kept(() => [props.dag, props.run, most()], (signal) => read({ dag_id: props.dag, run_id: props.run, limit: most() }, signal), { key: "seq", when: () => props.seq, apart: 500 });
   return (
-    <>
-      <Show when={entries.error as Error | undefined}>{(error) => <Fault what="The log can't be read." error={error()} />}</Show>
-      <Show when={!entries.error && entries.latest}>
-        {(all) => (
-          <Show when={all().length} fallback={<Nothing>The log has nothing about it.</Nothing>}>
-            <Rows of={all()} />
-          </Show>
-        )}
-      </Show>
-    </>
+    <Read of={all} what="The log can't be read.">
+      {(it) => (
+        <Show when={it().length} fallback={<Nothing>The log has nothing about it.</Nothing>}>
+          <Rows of={it()} />
+          <Show when={it().length === most()}><p class="foot dim">The first {most().toLocaleString("en")} records. <button type="button" class="link" onClick={() => setMost(most() * 4)}>Show more</button></p></Show>
+        </Show>
+      )}
+    </Read>
   );
 }
 
@@ -111,10 +109,11 @@ const scope = (entry: Entry): string => [entry.dag_id, entry.run_id, entry.file,
 export function Newest(props: { dag?: string }) {
   const [before, setBefore] = createSignal<number>();
   const [find, setFind] = createSignal("");
-  const [page] = createResource(
+  const page = kept(
     // Up to which record there are any is known once the page is.
-    () => (seq() > 0 ? { dag: props.dag, before: before() ?? seq() + 1 } : undefined),
-    (of) => back(of.dag, of.before),
+    () => (seq() > 0 ? [props.dag, before()] : undefined),
+    (signal) => back(props.dag, before() ?? seq() + 1, signal),
+    { key: "seq", when: () => before() === undefined && seq() },
   );
   const shown = () => {
     const text = find().toLowerCase();
@@ -127,10 +126,11 @@ export function Newest(props: { dag?: string }) {
         <input type="search" aria-label="Find records" placeholder="a task, a name, TryFailed" value={find()} onInput={(event) => setFind(event.currentTarget.value)} />
         <Show when={before() !== undefined}><button type="button" onClick={() => setBefore(undefined)}>Newest</button></Show>
         <Show when={(page.latest?.from ?? 0) > 1}><button type="button" onClick={() => setBefore(page.latest?.from)}>Older</button></Show>
-        <span class="dim">{before() === undefined ? "the newest" : `before ${before()?.toLocaleString("en")}`}, {shown().length} of {(page.latest?.entries ?? []).length} shown</span>
+        <span class="dim">{before() === undefined ? "the newest" : `before ${before()?.toLocaleString("en")}`}, {shown().length} of {(page.latest?.entries ?? []).length} shown{(page.latest?.from ?? 0) > 1 ? `, looked back to ${page.latest?.from.toLocaleString("en")}` : ""}</span>
       </div>
-      <Show when={page.error as Error | undefined}>{(error) => <Fault what="The log can't be read." error={error()} />}</Show>
-      <Show when={!page.error && page.latest}><Show when={shown().length} fallback={<Nothing>{find() ? "No record here has that in it." : "The log has nothing about it."}</Nothing>}><Rows of={shown()} dated /></Show></Show>
+      <Read of={page} what="The log can't be read.">
+        {() => <Show when={shown().length} fallback={<Nothing>{find() ? "No record here has that in it." : (page.latest?.from ?? 0) > 1 ? "The log has nothing about it so far back; look at older records." : "The log has nothing about it."}</Nothing>}><Rows of={shown()} dated /></Show>}
+      </Read>
     </>
   );
 }

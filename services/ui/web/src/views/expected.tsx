@@ -1,9 +1,9 @@
 /** The expected board, and the files that can't be read: what should be here and is not. */
 import { A } from "@solidjs/router";
-import { createResource, For, onCleanup, Show } from "solid-js";
+import { For, Show } from "solid-js";
 import { get, type Shapes } from "../base";
-import { live } from "../live";
-import { Crumbs, dagPath, Fault, Nothing, Time } from "../parts";
+import { kept, live, pulse } from "../live";
+import { Crumbs, dagPath, Fault, Nothing, Read, Time } from "../parts";
 import { Places } from "./places";
 import { lateWords, Strip, WaitingRow } from "./home";
 
@@ -54,15 +54,13 @@ const AGAIN_MS = 5_000;
 
 /** Files that can't be read, each with its traceback. */
 export function ImportErrorsView() {
-  const [page, { refetch }] = createResource(() => get<Shapes["ImportErrorCollection"]>("importErrors", { limit: 100 }));
-  const timer = setInterval(() => !document.hidden && void refetch(), AGAIN_MS);
-  onCleanup(() => clearInterval(timer));
+  pulse();
+  const page = kept(() => "all", (signal) => get<Shapes["ImportErrorCollection"]>("importErrors", { limit: 100 }, signal), { key: "import_error_id", every: AGAIN_MS });
   return (
     <>
       <Crumbs of={[{ text: "Files that can't be read" }]} />
       <Places here="/import_errors" />
-      <Show when={page.error as Error | undefined}>{(error) => <Fault what="They can't be shown." error={error()} />}</Show>
-      <Show when={!page.error && page.latest}>
+      <Read of={page} what="They can't be shown.">
         {(it) => (
           <For each={it().import_errors} fallback={<Nothing>Every file in the DAG folder can be read.</Nothing>}>
             {(one) => (
@@ -76,7 +74,7 @@ export function ImportErrorsView() {
             )}
           </For>
         )}
-      </Show>
+      </Read>
       <Show when={(page.latest?.total_entries ?? 0) > (page.latest?.import_errors.length ?? 0)}><p class="foot dim">The first {page.latest?.import_errors.length} of {page.latest?.total_entries.toLocaleString("en")}.</p></Show>
     </>
   );

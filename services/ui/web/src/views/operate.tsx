@@ -21,8 +21,8 @@ export function PoolsView() {
       <Show when={held.data}>
         {(all) => (
           <>
-            <For each={all().pools}>{(pool) => <PoolCard pool={pool} />}</For>
-            <Show when={!all().complete}><p class="foot dim">More runs are under way than are looked through for holders: the numbers are whole, the lists are not.</p></Show>
+            <For each={all().pools}>{(pool) => <PoolCard pool={pool} complete={all().complete} />}</For>
+            <Show when={!all().complete}><p class="foot dim">More runs are under way than are looked through for holders. The slots that are taken are counted whole; who holds them, and who is to come, is named of the oldest runs.</p></Show>
           </>
         )}
       </Show>
@@ -30,16 +30,17 @@ export function PoolsView() {
   );
 }
 
-function PoolCard(props: { pool: Pool }) {
+function PoolCard(props: { pool: Pool; complete: boolean }) {
   const pool = () => props.pool;
   const taken = () => pool().running + pool().queued + (pool().include_deferred ? pool().deferred : 0);
   const share = (count: number) => `${pool().slots > 0 ? Math.min(100, (100 * count) / pool().slots) : 0}%`;
+  const counted = (count: number) => `${props.complete ? "" : "at least "}${count.toLocaleString("en")}`;
   const full = () => pool().slots >= 0 && pool().open <= 0;
   return (
     <section class="pool" aria-label={pool().name}>
       <header>
         <h2>{pool().name}</h2>
-        <span class="stack wide" role="img" aria-label={`${taken()} of ${pool().slots < 0 ? "no limit of" : pool().slots} slots taken`}><i class="running" style={{ width: share(pool().running) }} /><i class="waiting" style={{ width: share(pool().queued) }} /></span>
+        <span class="stack wide" role="img" aria-label={`${taken()} of ${pool().slots < 0 ? "no limit of" : pool().slots} slots taken`}><i class="running" style={{ width: share(pool().running) }} /><i class="waiting" style={{ width: share(pool().queued + (pool().include_deferred ? pool().deferred : 0)) }} /></span>
         <span class={full() ? "warn" : ""}>{pool().slots < 0 ? `${taken()} slots taken, no limit` : `${taken()} of ${pool().slots} slots taken`}{full() ? ": full" : ""}</span>
         <Show when={pool().description}><span class="dim">{pool().description}</span></Show>
         <div class="acts">
@@ -49,22 +50,22 @@ function PoolCard(props: { pool: Pool }) {
       </header>
       <div class="halves">
         <div>
-          <h3>Holding <span class="count">{pool().holder_count}</span></h3>
-          <Show when={pool().holders.length} fallback={<p class="nothing">No try holds a slot.</p>}>
+          <h3>Holding <span class="count">{counted(pool().holder_count)}</span></h3>
+          <Show when={pool().holders.length} fallback={<p class="nothing">{taken() ? "None of the runs that were looked through." : "No try holds a slot."}</p>}>
             <ul class="tasks">
               <For each={pool().holders}>{(task) => <li><Mark state={task.state} /><A href={taskPath(task.dag_id, task.run_id, task.task_id, task.map_index)}>{named(task)}</A><A class="dim" href={runPath(task.dag_id, task.run_id)}>{task.dag_id}</A><span class="when dim">{task.slots > 1 ? `${task.slots} slots, ` : ""}{task.since ? `for ${length((now() - Date.parse(task.since)) / 1_000)}` : ""}</span></li>}</For>
             </ul>
           </Show>
-          <Show when={pool().holder_count > pool().holders.length}><p class="dim padded">and {pool().holder_count - pool().holders.length} more</p></Show>
+          <Show when={pool().holder_count > pool().holders.length}><p class="dim padded">and {counted(pool().holder_count - pool().holders.length)} more</p></Show>
         </div>
         <div>
-          <h3>Not begun, of runs under way <span class="count">{pool().to_come_count}</span></h3>
+          <h3>Not begun, of runs under way <span class="count">{counted(pool().to_come_count)}</span></h3>
           <Show when={pool().to_come.length} fallback={<p class="nothing">No run under way has a task to come here.</p>}>
             <ul class="tasks">
               <For each={pool().to_come}>{(task) => <li><Mark state={task.state} /><A href={taskPath(task.dag_id, task.run_id, task.task_id, task.map_index)}>{named(task)}</A><A class="dim" href={runPath(task.dag_id, task.run_id)}>{task.dag_id}</A><A class="when go" href={taskPath(task.dag_id, task.run_id, task.task_id, task.map_index, "?tab=why")}>why, and its place in line</A></li>}</For>
             </ul>
           </Show>
-          <Show when={pool().to_come_count > pool().to_come.length}><p class="dim padded">and {pool().to_come_count - pool().to_come.length} more</p></Show>
+          <Show when={pool().to_come_count > pool().to_come.length}><p class="dim padded">and {counted(pool().to_come_count - pool().to_come.length)} more</p></Show>
         </div>
       </div>
     </section>

@@ -1,30 +1,30 @@
 /** How a DAG went: what runs and tasks took, and a calendar of its days. */
 import { useNavigate, useSearchParams } from "@solidjs/router";
 import { A } from "@solidjs/router";
-import { createMemo, createResource, createSignal, For, Show } from "solid-js";
+import { createMemo, createSignal, For, Show } from "solid-js";
 import { get, part, type Shapes } from "../base";
-import { Fault, Mark, Nothing, runPath, taskPath } from "../parts";
+import { kept } from "../live";
+import { Mark, Nothing, Read, runPath, taskPath } from "../parts";
 import { look } from "../states";
-import { day, length, short } from "../time";
+import { dateIn, day, length, short } from "../time";
 
 type Past = Shapes["UiPast"];
 type Point = Shapes["UiPoint"];
 
-function usePast(dag: () => string, task: () => string | undefined, seq: () => number) {
-  // Days don't change with every record: those of a burst are read once.
-  return createResource(() => JSON.stringify([dag(), task() ?? null, Math.floor(seq() / 20)]), () => get<Past>(`dagbok/ui/dags/${part(dag())}/past`, { task_id: task() }))[0];
+/** Asked for again when the DAG's own snapshot says something else, and as days go by. */
+function usePast(dag: () => string, task: () => string | undefined, mark: () => string) {
+  return kept(() => [dag(), task()], (signal) => get<Past>(`dagbok/ui/dags/${part(dag())}/past`, { task_id: task() }, signal), { when: mark, every: 60_000 });
 }
 
 const bytes = (count: number): string => (count >= 1 << 30 ? `${(count / (1 << 30)).toFixed(1)} GB` : `${Math.round(count / (1 << 20))} MB`);
 
 /** Durations and memory over time. */
-export function Trends(props: { dag: string; seq: number }) {
+export function Trends(props: { dag: string; mark: string }) {
   const [query, setQuery] = useSearchParams<{ task?: string }>();
-  const past = usePast(() => props.dag, () => query.task, () => props.seq);
+  const past = usePast(() => props.dag, () => query.task, () => props.mark);
   return (
     <>
-      <Show when={past.error as Error | undefined}>{(error) => <Fault what="How it went can't be shown." error={error()} />}</Show>
-      <Show when={!past.error && past.latest}>
+      <Read of={past} what="How it went can't be shown.">
         {(it) => (
           <Show when={it().points.length} fallback={<Nothing>It has no run yet, so there is nothing to compare.</Nothing>}>
             <div class="filter padded">
@@ -46,7 +46,7 @@ export function Trends(props: { dag: string; seq: number }) {
             <Table past={it()} dag={props.dag} />
           </Show>
         )}
-      </Show>
+      </Read>
     </>
   );
 }
@@ -89,7 +89,11 @@ function Chart(props: { past: Past; dag: string; what: "took" | "queued" | "memo
   );
 }
 
+/** Tasks that are drawn unless all are asked for. */
+const SOME = 100;
+
 function Tasks(props: { past: Past; choose: (task: string) => void }) {
+  const [all, setAll] = createSignal(false);
   const slowest = createMemo(() => Math.max(1e-9, ...props.past.tasks.map((task) => task.p95 ?? 0)));
   return (
     <section class="group" aria-label="Tasks">
@@ -97,7 +101,7 @@ function Tasks(props: { past: Past; choose: (task: string) => void }) {
       <table class="list">
         <thead><tr><th scope="col">Task</th><th scope="col" class="num">Half within</th><th scope="col" class="num">19 of 20</th><th scope="col">Spread</th><th scope="col" class="num">Memory</th><th scope="col" class="num">Succeeded</th><th scope="col" class="num">Failed</th></tr></thead>
         <tbody>
-          <For each={props.past.tasks}>
+          <For each={all() ? props.past.tasks : props.past.tasks.slice(0, SOME)}>
             {(task) => (
               <tr data-row classList={{ chosen: props.past.task_id === task.task_id }}>
                 <td class="name"><Show when={!task.mapped} fallback={<><code>{task.task_id}</code><span class="badge">mapped</span></>}><button type="button" class="link" onClick={() => props.choose(task.task_id)}>{task.task_id}</button></Show></td>
@@ -112,6 +116,7 @@ function Tasks(props: { past: Past; choose: (task: string) => void }) {
           </For>
         </tbody>
       </table>
+      <Show when={!all() && props.past.tasks.length > SOME}><p class="foot dim">The first {SOME} of {props.past.tasks.length.toLocaleString("en")}. <button type="button" class="link" onClick={() => setAll(true)}>Show all</button></p></Show>
     </section>
   );
 }
@@ -142,13 +147,14 @@ const noon = (text: string): number => Date.parse(`${text}T12:00:00Z`);
 const LOUD = ["failed", "running", "queued", "success"];
 
 /** Days with what became of their runs; a range of them is chosen with the pointer or with Shift and arrows. */
-export function Calendar(props: { dag: string; seq: number; backfill: (from: string, to: string) => void }) {
-  const past = usePast(() => props.dag, () => undefined, () => props.seq);
+export function Calendar(props: { dag: string; mark: string; backfill: (from: string, to: string) => void }) {
+  const past = usePast(() => props.dag, () => undefined, () => props.mark);
   const navigate = useNavigate();
   const [from, setFrom] = createSignal<string>();
   const [to, setTo] = createSignal<string>();
   const days = createMemo(() => new Map((past.latest?.days ?? []).map((one) => [one.day, one])));
-  const today = () => (past.latest?.as_of ?? new Date().toISOString()).slice(0, 10);
+  // Days are the DAG's, and so is the one that it is.
+  const today = () => dateIn(past.latest?.timezone ?? "UTC", Date.parse(past.latest?.as_of ?? "") || Date.now());
   const weeks = createMemo(() => {
     const known = [...days().keys()].sort();
     const first = Math.max(noon(today()) - 53 * 7 * DAY, Math.min(noon(known[0] ?? today()), noon(today()) - WEEKS * 7 * DAY));
@@ -204,8 +210,7 @@ export function Calendar(props: { dag: string; seq: number; backfill: (from: str
   const months = createMemo(() => weeks().map((week, at) => (at === 0 || week[0]?.slice(0, 7) !== weeks()[at - 1]?.[0]?.slice(0, 7) ? new Date(noon(week[0] ?? "")).toLocaleDateString("en", { month: "short", timeZone: "UTC" }) : "")));
   return (
     <>
-      <Show when={past.error as Error | undefined}>{(error) => <Fault what="The calendar can't be shown." error={error()} />}</Show>
-      <Show when={!past.error && past.latest}>
+      <Read of={past} what="The calendar can't be shown.">
         {(it) => (
           <div class="padded">
             <div class="filter">
@@ -256,7 +261,7 @@ export function Calendar(props: { dag: string; seq: number; backfill: (from: str
             </p>
           </div>
         )}
-      </Show>
+      </Read>
     </>
   );
 }

@@ -1,9 +1,10 @@
 /** A run: why it failed, when each task ran, and the task that matters with its log. */
 import { A, useLocation, useNavigate, useSearchParams } from "@solidjs/router";
-import { createEffect, createMemo, For, lazy, Match, Show, Suspense, Switch } from "solid-js";
+import { createEffect, createMemo, createSignal, For, Match, on, onCleanup, onMount, Show, Suspense, Switch } from "solid-js";
 import { askCancel, askRerun } from "../acts";
-import type { Shapes } from "../base";
+import { part, type Shapes } from "../base";
 import { keys } from "../keys";
+import { later, view } from "../later";
 import { live } from "../live";
 import { Copy, Crumbs, dagPath, Fault, Mark, Menu, Nothing, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
 import { look } from "../states";
@@ -12,8 +13,10 @@ import { Events } from "./events";
 import { TaskPanel } from "./task";
 import { Why } from "./why";
 
+const marks = () => import("../marks");
 type Run = Shapes["UiRun"];
-const Graph = lazy(() => import("../graph/view"));
+const Table = view(() => import("./table"), (it) => it.default);
+const Graph = view(() => import("../graph/view"), (it) => it.default);
 type Task = Shapes["UiRunTask"];
 
 export default function RunView() {
@@ -54,8 +57,11 @@ function Body(props: { run: Run }) {
   const run = () => props.run;
   const navigate = useNavigate();
   const [query, setQuery] = useSearchParams<{ task?: string; map?: string; tab?: string; show?: string }>();
-  // Airflow has the graph and the events as pages of their own.
+  // Airflow has the graph and the events as pages of their own, and the code that a run ran.
   const place = useLocation();
+  createEffect(() => {
+    if (place.pathname.endsWith("/code")) navigate(`${dagPath(run().dag_id)}/code?run=${part(run().run_id)}`, { replace: true });
+  });
   const shown = () => query.show ?? (/\/(graph|events)$/.exec(place.pathname)?.[1] ?? "tasks");
   const rows = createMemo(() => Object.keys(run().tasks).sort().map((key) => run().tasks[key] as Task));
   const chosen = createMemo<Task | undefined>(() => {
@@ -83,10 +89,9 @@ function Body(props: { run: Run }) {
   };
   const failed = (task: Task) => ["failed", "upstream_failed", "up_for_retry"].includes(task.state);
   const rerun = () => askRerun({ dag_id: run().dag_id, run_id: run().run_id, failed: run().state === "failed" });
-  const marks = () => import("../marks");
   const more = () => [
-    ...(["success", "failed"] as const).filter((state) => state !== run().state).map((state) => ({ text: `Mark as ${state}…`, go: () => marks().then((it) => it.askMarkRun(run(), state)) })),
-    { text: run().note ? "Change the note…" : "Add a note…", go: () => marks().then((it) => it.askNote({ dag_id: run().dag_id, run_id: run().run_id }, run().note ?? "")) },
+    ...(["success", "failed"] as const).filter((state) => state !== run().state).map((state) => ({ text: `Mark as ${state}…`, go: () => later(marks, (it) => it.askMarkRun(run(), state)) })),
+    { text: run().note ? "Change the note…" : "Add a note…", go: () => later(marks, (it) => it.askNote({ dag_id: run().dag_id, run_id: run().run_id }, run().note ?? "")) },
     { text: "Copy a link to it", go: () => navigator.clipboard.writeText(location.href) },
   ];
   keys({
@@ -143,10 +148,11 @@ function Body(props: { run: Run }) {
           </div>
           <Switch>
             <Match when={shown() === "events"}><Events dag={run().dag_id} run={run().run_id} seq={run().last_seq} /></Match>
-            <Match when={shown() === "graph"}><RunGraph rows={rows()} chosen={chosen()} choose={choose} /></Match>
+            <Match when={shown() === "table"}><Suspense><Table run={run()} /></Suspense></Match>
+            <Match when={shown() === "graph"}><RunGraph rows={rows()} chosen={chosen()} choose={choose}/><Cut run={run()} /></Match>
             <Match when={true}>
               <Gantt run={run()} rows={rows()} chosen={chosen()} choose={choose} />
-              <Show when={!run().complete}><Nothing>The run has more tasks than are shown here.</Nothing></Show>
+              <Cut run={run()} />
             </Match>
           </Switch>
         </section>
@@ -160,7 +166,10 @@ function Body(props: { run: Run }) {
   );
 }
 
-const SHOWN = [["tasks", "Tasks"], ["graph", "Graph"], ["events", "Events"]] as const;
+const SHOWN = [["tasks", "Tasks"], ["graph", "Graph"], ["table", "Table"], ["events", "Events"]] as const;
+
+/** That there are more tasks than the snapshot has. */
+const Cut = (props: { run: Run }) => <Show when={!props.run.complete}><Nothing>The run has more tasks than are shown here: it has {props.run.task_count.toLocaleString("en")}. <A href="?show=table">All of them are in the table.</A></Nothing></Show>;
 
 /** The run's tasks as a graph. */
 function RunGraph(props: { rows: Task[]; chosen: Task | undefined; choose: (task: Task | undefined) => void }) {
@@ -210,6 +219,11 @@ function Facts(props: { run: Run }) {
   );
 }
 
+/** More rows than these are drawn only as far as they are in sight; their height then, and how many are drawn. */
+const MANY = 200;
+const ROW = 29;
+const SEEN = 90;
+
 const at = (time: Maybe<string>): number | undefined => (time ? Date.parse(time) : undefined);
 
 /** Tasks as rows, their tries as bars on one axis; queued time is grey. */
@@ -228,9 +242,27 @@ function Gantt(props: { run: Run; rows: Task[]; chosen: Task | undefined; choose
   });
   const place = (time: number) => `${Math.min(100, Math.max(0, ((time - range().from) / range().span) * 100))}%`;
   const width = (from: number, to: number) => `${Math.max(0, ((to - from) / range().span) * 100)}%`;
+  /** Of a run of many tasks only those rows are drawn that are in sight: they are all of one height. */
+  let body!: HTMLTableSectionElement;
+  const [first, setFirst] = createSignal(0);
+  const many = () => props.rows.length > MANY;
+  const drawn = createMemo(() => (many() ? props.rows.slice(first(), first() + SEEN) : props.rows));
+  const sight = () => many() && setFirst(Math.max(0, Math.min(props.rows.length - SEEN, Math.floor((-body.getBoundingClientRect().top - 200) / ROW / 20) * 20)));
+  onMount(() => {
+    document.addEventListener("scroll", sight, { passive: true });
+    onCleanup(() => document.removeEventListener("scroll", sight));
+  });
+  createEffect(
+    on(() => props.chosen, (task) => {
+      const at = task && many() ? props.rows.indexOf(task) : -1;
+      if (at < 0) return;
+      const y = body.getBoundingClientRect().top + at * ROW;
+      if (y < 60 || y > innerHeight - ROW) scrollBy({ top: y - innerHeight / 2 });
+    }, { defer: true }),
+  );
   const ticks = createMemo(() => [0, 0.25, 0.5, 0.75, 1].map((share) => length((range().span * share) / 1_000)));
   return (
-    <table class="gantt">
+    <table class="gantt" classList={{ many: many() }} aria-rowcount={props.rows.length + 1}>
       <thead>
         <tr>
           <th scope="col">Task</th>
@@ -238,8 +270,9 @@ function Gantt(props: { run: Run; rows: Task[]; chosen: Task | undefined; choose
           <th scope="col"><div class="ticks" aria-hidden="true"><For each={ticks()}>{(tick) => <span>{tick}</span>}</For></div><span class="unseen">When</span></th>
         </tr>
       </thead>
-      <tbody>
-        <For each={props.rows}>
+      <tbody ref={body}>
+        <Show when={many()}><tr class="room" aria-hidden="true" style={{ height: `${first() * ROW}px` }}><td colspan="3" /></tr></Show>
+        <For each={drawn()}>
           {(task) => {
             const newest = () => task.tries?.[task.tries.length - 1];
             const took = () => between(newest()?.start, newest()?.end);
@@ -283,6 +316,7 @@ function Gantt(props: { run: Run; rows: Task[]; chosen: Task | undefined; choose
             );
           }}
         </For>
+        <Show when={many()}><tr class="room" aria-hidden="true" style={{ height: `${Math.max(0, props.rows.length - first() - SEEN) * ROW}px` }}><td colspan="3" /></tr></Show>
       </tbody>
     </table>
   );

@@ -1,15 +1,17 @@
 /** Runs over all DAGs, or of one. */
 import { A, useSearchParams } from "@solidjs/router";
-import { createResource, For, onCleanup, Show } from "solid-js";
+import { For, Show } from "solid-js";
 import { get, part, type Query, type Shapes } from "../base";
-import { seq } from "../live";
-import { Crumbs, dagPath, Fault, Mark, Nothing, runPath, Time } from "../parts";
+import { kept, pulse, seq } from "../live";
+import { search } from "../search";
+import { Crumbs, dagPath, Mark, Nothing, Read, runPath, Time } from "../parts";
 import { between, length, short } from "../time";
 
 const PAGE = 50;
 const STATES = ["running", "queued", "failed", "success"];
 
 export default function RunsView() {
+  pulse();
   return (
     <>
       <Crumbs of={[{ text: "Runs" }]} />
@@ -21,13 +23,18 @@ export default function RunsView() {
 export function RunList(props: { dag?: string }) {
   const [query, setQuery] = useSearchParams<{ state?: string; q?: string; page?: string; end_date_gte?: string }>();
   const offset = () => Math.max(0, Number(query.page ?? 1) - 1) * PAGE;
-  const asked = (): Query => ({ limit: PAGE, offset: offset(), order_by: "-run_after", state: query.state, run_id_pattern: query.q, end_date_gte: query.end_date_gte });
-  const [page, { refetch }] = createResource(
-    () => JSON.stringify([props.dag, asked(), Math.floor(seq() / 50)]),
-    () => get<Shapes["RunCollection"]>(`dags/${props.dag ? part(props.dag) : "~"}/dagRuns`, asked()),
+  const words = () => search(query.q ?? "");
+  const asked = (): Query => ({ limit: PAGE, offset: offset(), order_by: "-run_after", ...(query.state ? { state: query.state } : {}), end_date_gte: query.end_date_gte, ...words().query });
+  const page = kept(
+    // What is asked of "the last seven days" is another at every moment.
+    () => [props.dag, query],
+    async (signal) => {
+      const found = await get<Shapes["RunCollection"]>(`dags/${props.dag ? part(props.dag) : "~"}/dagRuns`, asked(), signal);
+      // Runs of two DAGs may have the same id.
+      return { ...found, dag_runs: found.dag_runs.map((run) => ({ ...run, row: `${run.dag_id}/${run.dag_run_id}` })) };
+    },
+    { key: "row", when: seq, every: 5_000 },
   );
-  const timer = setInterval(() => !document.hidden && void refetch(), 5_000);
-  onCleanup(() => clearInterval(timer));
   return (
     <>
       <div class="filter padded">
@@ -37,10 +44,10 @@ export function RunList(props: { dag?: string }) {
         <Show when={query.end_date_gte}>
           {(since) => <button type="button" class="chip" aria-pressed="true" title="show those that ended before, too" onClick={() => setQuery({ end_date_gte: null, page: null })}>ended since {short(since())} ×</button>}
         </Show>
-        <input type="search" aria-label="Find runs by id" placeholder="part of a run's id" value={query.q ?? ""} onChange={(event) => setQuery({ q: event.currentTarget.value || null, page: null })} />
+        <input type="search" aria-label="Find runs" class="wide" placeholder="state:failed dag:reco* since:7d lr=0.001 nov 19, or part of an id" value={query.q ?? ""} onChange={(event) => setQuery({ q: event.currentTarget.value || null, page: null })} />
       </div>
-      <Show when={page.error as Error | undefined}>{(error) => <Fault what="The runs can't be shown." error={error()} />}</Show>
-      <Show when={!page.error && page.latest}>
+      <Show when={words().odd.length}><p class="note padded">Not understood: {words().odd.join(", ")}. There are state:, dag:, type:, by:, id:, since: and until: (7d, 12h, 2026-11-19), name=value of what a run was given, and days as nov 19.</p></Show>
+      <Read of={page} what="The runs can't be shown.">
         {(it) => (
           <Show when={it().dag_runs.length} fallback={<Nothing>{query.state || query.q || query.end_date_gte ? <>No run is like that. <button type="button" class="link" onClick={() => setQuery({ state: null, q: null, end_date_gte: null })}>Show all</button></> : "There is no run yet."}</Nothing>}>
             <table class="list">
@@ -69,7 +76,7 @@ export function RunList(props: { dag?: string }) {
             </p>
           </Show>
         )}
-      </Show>
+      </Read>
     </>
   );
 }

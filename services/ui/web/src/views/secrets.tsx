@@ -1,9 +1,9 @@
 /** Connections and variables. What is secret of them is written here, and never read back. */
-import { createResource, createSignal, For, Show } from "solid-js";
+import { createSignal, For, Show } from "solid-js";
 import { act, Buttons, Dialog, open } from "../acts";
 import { get, part, send, type Shapes } from "../base";
-import { pulse } from "../live";
-import { Crumbs, Fault, Nothing, Time } from "../parts";
+import { kept, pulse } from "../live";
+import { Crumbs, Nothing, Read, Time } from "../parts";
 import { Delete } from "./operate";
 import { Places } from "./places";
 
@@ -19,15 +19,14 @@ function Found(props: { total: number; shown: number }) {
 export function ConnectionsView() {
   pulse();
   const [find, setFind] = createSignal("");
-  const [page, { refetch }] = createResource(() => ({ q: find() }), ({ q }) => get<Shapes["ConnectionCollection"]>("connections", { limit: 100, connection_id_pattern: q || undefined }));
-  const again = () => void refetch();
+  const page = kept(find, (signal) => get<Shapes["ConnectionCollection"]>("connections", { limit: 100, connection_id_pattern: find() || undefined }, signal), { key: "connection_id", every: 30_000 });
+  const again = page.again;
   return (
     <>
       <Crumbs of={[{ text: "Connections" }]}><div class="acts"><button type="button" onClick={() => open(() => <ConnectionForm then={again} />)}>New connection</button></div></Crumbs>
       <Places here="/connections" />
       <div class="filter padded"><input type="search" aria-label="Find connections by id" placeholder="part of an id" value={find()} onChange={(event) => setFind(event.currentTarget.value)} /><span class="dim">Passwords and extras are sealed, and never shown.</span></div>
-      <Show when={page.error as Error | undefined}>{(error) => <Fault what="The connections can't be shown." error={error()} />}</Show>
-      <Show when={!page.error && page.latest}>
+      <Read of={page} what="The connections can't be shown.">
         {(it) => (
           <Show when={it().connections.length} fallback={<Nothing>{find() ? "No connection is called so." : "No connection is kept here. Those of the environment and of other secrets backends are not listed."}</Nothing>}>
             <table class="list">
@@ -55,7 +54,7 @@ export function ConnectionsView() {
             <Found total={it().total_entries} shown={it().connections.length} />
           </Show>
         )}
-      </Show>
+      </Read>
     </>
   );
 }
@@ -105,15 +104,14 @@ function ConnectionForm(props: { of?: Connection; then: () => void }) {
 export function VariablesView() {
   pulse();
   const [find, setFind] = createSignal("");
-  const [page, { refetch }] = createResource(() => ({ q: find() }), ({ q }) => get<Shapes["VariableCollection"]>("variables", { limit: 100, variable_key_pattern: q || undefined }));
-  const again = () => void refetch();
+  const page = kept(find, (signal) => get<Shapes["VariableCollection"]>("variables", { limit: 100, variable_key_pattern: find() || undefined }, signal), { key: "key", every: 30_000 });
+  const again = page.again;
   return (
     <>
       <Crumbs of={[{ text: "Variables" }]}><div class="acts"><button type="button" onClick={() => open(() => <VariableForm then={again} />)}>New variable</button></div></Crumbs>
       <Places here="/variables" />
       <div class="filter padded"><input type="search" aria-label="Find variables by key" placeholder="part of a key" value={find()} onChange={(event) => setFind(event.currentTarget.value)} /><span class="dim">Values are sealed; of those whose names say that they are secret nothing is shown.</span></div>
-      <Show when={page.error as Error | undefined}>{(error) => <Fault what="The variables can't be shown." error={error()} />}</Show>
-      <Show when={!page.error && page.latest}>
+      <Read of={page} what="The variables can't be shown.">
         {(it) => (
           <Show when={it().variables.length} fallback={<Nothing>{find() ? "No variable is called so." : "No variable is kept here. Those of the environment and of other secrets backends are not listed."}</Nothing>}>
             <table class="list">
@@ -138,7 +136,7 @@ export function VariablesView() {
             <Found total={it().total_entries} shown={it().variables.length} />
           </Show>
         )}
-      </Show>
+      </Read>
     </>
   );
 }

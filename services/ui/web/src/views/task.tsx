@@ -1,22 +1,24 @@
 /** A task of a run: the error first, then the log opened at it, and why, values, tries, who was told. */
 import { A, useNavigate, useSearchParams } from "@solidjs/router";
-import { createEffect, createMemo, createResource, For, Match, Show, Switch } from "solid-js";
+import { createEffect, createMemo, For, Match, Show, Switch } from "solid-js";
 import { askRerun } from "../acts";
 import { get, part, type Shapes } from "../base";
 import { keys } from "../keys";
-import { live } from "../live";
+import { later } from "../later";
+import { kept, live } from "../live";
 import { Log } from "../log";
-import { Crumbs, dagPath, Fault, Mark, Menu, Nothing, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
+import { Crumbs, dagPath, Fault, Mark, Menu, Nothing, Read, runLabel, runPath, taskPath, Time, Told, useNames } from "../parts";
 import { look } from "../states";
 import { between, length } from "../time";
 import { Ledger } from "./alerts";
 import { Why } from "./why";
 
+const marks = () => import("../marks");
 type Task = Shapes["UiTask"];
 type Try = Shapes["TryInstance"];
-const TABS = ["log", "why", "xcom", "tries", "details", "told"] as const;
+const TABS = ["log", "why", "xcom", "rendered", "tries", "details", "told"] as const;
 type Tab = (typeof TABS)[number];
-const NAMES: Record<Tab, string> = { log: "Log", why: "Why", xcom: "XCom", tries: "Tries", details: "Details", told: "Told" };
+const NAMES: Record<Tab, string> = { log: "Log", why: "Why", xcom: "XCom", rendered: "Rendered", tries: "Tries", details: "Details", told: "Told" };
 
 /** The page of a task. */
 export default function TaskView() {
@@ -46,16 +48,11 @@ export default function TaskView() {
 
 /** The same beside a run: read again when the run says that it changed. */
 export function TaskPanel(props: { dag: string; run: string; task: string; map: number; seq: string; within?: boolean }) {
-  const [task] = createResource(
-    () => ({ dag: props.dag, run: props.run, task: props.task, map: props.map, seq: props.seq }),
-    (of) => get<Task>(`dagbok/ui/tasks/${part(of.dag)}/${part(of.run)}/${part(of.task)}`, { map_index: of.map }),
+  const task = kept(
+    () => [props.dag, props.run, props.task, props.map, props.seq],
+    (signal) => get<Task>(`dagbok/ui/tasks/${part(props.dag)}/${part(props.run)}/${part(props.task)}`, { map_index: props.map }, signal),
   );
-  return (
-    <>
-      <Show when={task.error as Error | undefined}>{(error) => <Fault what="The task can't be shown." error={error()} />}</Show>
-      <Show when={!task.error && task.latest}>{(it) => <Panel task={it()} within />}</Show>
-    </>
-  );
+  return <Read of={task} what="The task can't be shown.">{(it) => <Panel task={it()} within />}</Read>;
 }
 
 function Panel(props: { task: Task; within?: boolean }) {
@@ -69,11 +66,10 @@ function Panel(props: { task: Task; within?: boolean }) {
   const go = (to: Tab) => setQuery({ tab: to }, { replace: true });
   const rerun = () => askRerun({ dag_id: it().dag_id, run_id: it().run_id, task_id: it().task.task_id, map_index: it().task.map_index, failed: it().task.state === "failed" });
   keys({ l: () => go("log"), w: () => go("why"), ...(props.within ? {} : { r: rerun }) });
-  const marks = () => import("../marks");
   const self = () => ({ dag_id: it().dag_id, run_id: it().run_id, task_id: it().task.task_id, map_index: it().task.map_index });
   const more = () => [
-    { text: "Mark as…", go: () => marks().then((made) => made.askMarkTask(self(), it().task.state === "success" ? "failed" : "success")) },
-    { text: it().note ? "Change the note…" : "Add a note…", go: () => marks().then((made) => made.askNote(self(), it().note ?? "")) },
+    { text: "Mark as…", go: () => later(marks, (made) => made.askMarkTask(self(), it().task.state === "success" ? "failed" : "success")) },
+    { text: it().note ? "Change the note…" : "Add a note…", go: () => later(marks, (made) => made.askNote(self(), it().note ?? "")) },
   ];
   const took = () => between(chosen()?.start_date ?? undefined, chosen()?.end_date ?? undefined);
   return (
@@ -104,7 +100,7 @@ function Panel(props: { task: Task; within?: boolean }) {
         </div>
       </header>
       <Show when={it().note}>{(text) => <p class="note noted"><b>Note</b> {text()}</p>}</Show>
-      <Show when={chosen()?.dagbok.failure}>{(failure) => <Failure failure={failure()} />}</Show>
+      <Show when={chosen()?.dagbok.failure}>{(failure) => <Failure failure={failure()} code={(line) => `${dagPath(it().dag_id)}/code?run=${part(it().run_id)}&line=${line}`} />}</Show>
       <Show when={!chosen()?.dagbok.failure && chosen()?.dagbok.message}>{(text) => <p class="note">{text().replaceAll("_", " ")}</p>}</Show>
       <Show when={it().message}>{(text) => <p class="note">{text()}</p>}</Show>
       <Show when={it().copies?.length}>
@@ -147,6 +143,9 @@ function Panel(props: { task: Task; within?: boolean }) {
           </Match>
           <Match when={tab() === "why"}><Why dag={it().dag_id} run={it().run_id} task={it().task.task_id} map={it().task.map_index} key={`${it().task.state}${it().task.try_number}`} /></Match>
           <Match when={tab() === "xcom"}><XComs task={it()} /></Match>
+          <Match when={tab() === "rendered"}>
+            <Show when={chosen()} fallback={<Nothing>No try of it has begun, so nothing is rendered yet.</Nothing>}>{(one) => <Rendered task={it()} of={one()} />}</Show>
+          </Match>
           <Match when={tab() === "tries"}><Tries task={it()} /></Match>
           <Match when={tab() === "details"}><Details task={it()} of={chosen()} /></Match>
           <Match when={tab() === "told"}>
@@ -160,7 +159,7 @@ function Panel(props: { task: Task; within?: boolean }) {
 }
 
 /** The error first, the user's own frames open, the rest folded. */
-function Failure(props: { failure: Shapes["TryFailure"] }) {
+function Failure(props: { failure: Shapes["TryFailure"]; code: (line: number) => string }) {
   const failure = () => props.failure;
   const frames = createMemo(() => framesOf(failure().traceback ?? "", failure().file ?? undefined));
   const folded = () => frames().filter((one) => !one.own).length;
@@ -169,8 +168,8 @@ function Failure(props: { failure: Shapes["TryFailure"] }) {
   return (
     <section class="failure" aria-label="The error">
       <p class="said"><b>{failure().exception ?? failure().kind.replaceAll("_", " ")}</b>{failure().message ? `: ${failure().message}` : ""}</p>
-      <Show when={own().length} fallback={<Show when={failure().file}>{(file) => <p class="frame"><code>{file()}:{failure().line}</code></p>}</Show>}>
-        <For each={own()}>{(one) => <p class="frame"><code>{one.where}</code><Show when={one.source}><code class="source">{one.source}</code></Show></p>}</For>
+      <Show when={own().length} fallback={<Show when={failure().file}>{(file) => <p class="frame"><A href={props.code(failure().line ?? 1)}><code>{file()}:{failure().line}</code></A></p>}</Show>}>
+        <For each={own()}>{(one) => <p class="frame"><Show when={one.line === failure().line} fallback={<code>{one.where}</code>}><A href={props.code(one.line)} title="the line in the code that the run ran"><code>{one.where}</code></A></Show><Show when={one.source}><code class="source">{one.source}</code></Show></p>}</For>
       </Show>
       <Show when={failure().traceback}>
         {(text) => (
@@ -188,6 +187,7 @@ function Failure(props: { failure: Shapes["TryFailure"] }) {
 
 interface Frame {
   where: string;
+  line: number;
   source: string;
   own: boolean;
 }
@@ -203,7 +203,7 @@ function framesOf(text: string, file: string | undefined): Frame[] {
     const own = file ? path.endsWith(file) || path === file : !packaged;
     const next = lines[at + 1] ?? "";
     const short = file && path.endsWith(file) ? file : path;
-    found.push({ where: `${short}:${number}${name ? ` in ${name}` : ""}`, source: /^\s*File "/.test(next) ? "" : next.trim(), own });
+    found.push({ line: Number(number), where: `${short}:${number}${name ? ` in ${name}` : ""}`, source: /^\s*File "/.test(next) ? "" : next.trim(), own });
   }
   return found;
 }
@@ -229,6 +229,36 @@ function XComs(props: { task: Task }) {
     </Show>
   );
 }
+/** How the line of a log begins that has a try's rendered fields. */
+const RENDERED = "rendered fields: ";
+
+/** What a try's templates came to; its log has it. */
+function Rendered(props: { task: Task; of: Try }) {
+  const it = () => props.task;
+  const fields = kept(
+    () => [it().dag_id, it().run_id, it().task.task_id, it().task.map_index, props.of.try_number, props.of.dagbok.ended],
+    async (signal): Promise<[string, unknown][] | null> => {
+      const path = `dagbok/ui/logs/${part(it().dag_id)}/${part(it().run_id)}/${part(it().task.task_id)}/${props.of.try_number}`;
+      const found = await get<Shapes["UiLog"]>(path, { map_index: it().task.map_index >= 0 ? it().task.map_index : undefined, grep: RENDERED }, signal);
+      // Only Dagbok's own line: whatever a task writes stands under another source.
+      const line = found.lines.find((one) => one.s === "system" && one.m.startsWith(RENDERED));
+      return line ? Object.entries(JSON.parse(line.m.slice(RENDERED.length)) as Record<string, unknown>) : null;
+    },
+  );
+  return (
+    <Read of={fields} what="The rendered fields can't be shown.">
+      {(found) => (
+        <Show when={found()?.length} fallback={<Nothing>Its operator has no templates that came to anything, or the try never came so far.</Nothing>}>
+          <table class="list">
+            <thead><tr><th scope="col">Field</th><th scope="col">Came to</th></tr></thead>
+            <tbody><For each={found()}>{([name, value]) => <tr><td><code>{name}</code></td><td><pre class="value">{typeof value === "string" ? value : JSON.stringify(value, null, 2)}</pre></td></tr>}</For></tbody>
+          </table>
+        </Show>
+      )}
+    </Read>
+  );
+}
+
 function pretty(text: string): string {
   try {
     return JSON.stringify(JSON.parse(text), null, 2);

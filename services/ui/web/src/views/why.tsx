@@ -1,25 +1,25 @@
 /** Why something waits: one sentence, then all that keeps it. */
 import { A } from "@solidjs/router";
-import { createResource, For, Show } from "solid-js";
+import { For, Show } from "solid-js";
 import { get, part, type Shapes } from "../base";
-import { Fault, taskPath, Time } from "../parts";
+import { kept } from "../live";
+import { Read, taskPath, Time } from "../parts";
 import { length, near } from "../time";
 
 type Answer = Shapes["WhyAnswer"];
 
 export function Why(props: { dag: string; run?: string; task?: string; map?: number; key: unknown }) {
-  const [answer] = createResource(
-    () => ({ dag: props.dag, run: props.run, task: props.task, map: props.map, key: props.key }),
-    (of) => {
-      const base = of.run ? `dagbok/runs/${part(of.dag)}/${part(of.run)}` : `dagbok/dags/${part(of.dag)}`;
-      const path = of.task ? `${base}/tasks/${part(of.task)}/why` : `${base}/why`;
-      return get<Answer>(path, of.task && (of.map ?? -1) >= 0 ? { map_index: of.map } : {});
+  const answer = kept(
+    () => [props.dag, props.run, props.task, props.map, props.key],
+    (signal) => {
+      const base = props.run ? `dagbok/runs/${part(props.dag)}/${part(props.run)}` : `dagbok/dags/${part(props.dag)}`;
+      const path = props.task ? `${base}/tasks/${part(props.task)}/why` : `${base}/why`;
+      return get<Answer>(path, props.task && (props.map ?? -1) >= 0 ? { map_index: props.map } : {}, signal);
     },
   );
   return (
     <div class="why">
-      <Show when={answer.error as Error | undefined}>{(error) => <Fault what="Why it stands so is not known." error={error()} />}</Show>
-      <Show when={!answer.error && answer.latest}>
+      <Read of={answer} what="Why it stands so is not known.">
         {(it) => (
           <>
             <p class="says">{it().message}</p>
@@ -29,7 +29,7 @@ export function Why(props: { dag: string; run?: string; task?: string; map?: num
             <p class="dim">As of <Time at={it().at} />, by the {it().by}{it().seq ? ` · seq ${it().seq}` : ""}</p>
           </>
         )}
-      </Show>
+      </Read>
     </div>
   );
 }

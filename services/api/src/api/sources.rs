@@ -1,0 +1,181 @@
+//! The text of DAG files as they were published: out of the archive of the folder that a version or a run names.
+use std::{
+    io::{self, Read as _},
+    sync::Arc,
+};
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, header},
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use dagbok_events::Digest;
+use dagbok_runlog::Blobs;
+use parking_lot::Mutex;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{
+    errors::ApiError,
+    extract::{InPath, InQuery, accepts, dag_id},
+    state::ApiState,
+    view::display_name,
+};
+use crate::shapes::{DagSource, Detail};
+
+/// The longest part of a file that is shown, in bytes.
+const SHOWN: u64 = 1 << 20;
+/// Files that are kept.
+const KEPT: usize = 24;
+
+/// A file as it was published.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) text: String,
+    /// Whether that is all of it.
+    pub(crate) whole: bool,
+}
+
+/// Files that were read last, by archive and name: archives may be large. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Sources(Arc<Inner>);
+
+/// A file of an archive, where it is one.
+type Kept = (Digest, String, Option<Arc<Source>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The last read is the last.
+    kept: Mutex<Vec<Kept>>,
+    /// One archive is in hand at a time.
+    reading: tokio::sync::Mutex<()>,
+}
+
+impl Sources {
+    /// The file in the archive; `None` where either is not kept, or never was.
+    pub(crate) async fn file(
+        &self,
+        blobs: &dyn Blobs,
+        bundle: &Digest,
+        file: &str,
+    ) -> Result<Option<Arc<Source>>, ApiError> {
+        if let Some(found) = self.kept(bundle, file) {
+            return Ok(found);
+        }
+        let _one = self.0.reading.lock().await;
+        if let Some(found) = self.kept(bundle, file) {
+            return Ok(found);
+        }
+        let Some(packed) = blobs.get(bundle.as_str()).await? else { return Ok(None) };
+        let name = file.to_owned();
+        let read = tokio::task::spawn_blocking(move || within(&packed, &name)).await;
+        let read = read.map_err(|panic| ApiError::bug(&panic))?;
+        let found = read.map_err(|error| ApiError::bug(&error))?.map(Arc::new);
+        let mut kept = self.0.kept.lock();
+        if kept.len() >= KEPT {
+            kept.remove(0);
+        }
+        kept.push((bundle.clone(), file.to_owned(), found.clone()));
+        Ok(found)
+    }
+
+    #[expect(clippy::option_option, reason = "that a file is not in an archive is known, too")]
+    fn kept(&self, bundle: &Digest, file: &str) -> Option<Option<Arc<Source>>> {
+        let mut kept = self.0.kept.lock();
+        let at = kept.iter().position(|(of, name, _)| of == bundle && name == file)?;
+        let found = kept.remove(at);
+        let source = found.2.clone();
+        kept.push(found);
+        Some(source)
+    }
+}
+
+/// Reads one file out of an archive: tar, compressed with zstd.
+fn within(packed: &Bytes, file: &str) -> io::Result<Option<Source>> {
+    let mut archive = tar::Archive::new(zstd::Decoder::new(packed.as_ref())?);
+    for entry in archive.entries()? {
+        let entry = entry?;
+        if !entry.header().entry_type().is_file() || entry.path()?.to_str() != Some(file) {
+            continue;
+        }
+        let whole = entry.size() <= SHOWN;
+        let mut bytes = Vec::new();
+        entry.take(SHOWN).read_to_end(&mut bytes)?;
+        return Ok(Some(Source { text: String::from_utf8_lossy(&bytes).into_owned(), whole }));
+    }
+    Ok(None)
+}
+
+/// Of which version.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SourceQuery {
+    /// Counts from 1; the newest where not said.
+    version_number: Option<u32>,
+}
+
+/// The text of a DAG's file as a version of it was read from it: JSON, or plain text with `Accept: text/plain`.
+#[utoipa::path(get, path = "/api/v2/dagSources/{dag_id}", tag = "DAG",
+    params(("dag_id" = String, Path), SourceQuery), responses(
+    (status = 200, content((DagSource = "application/json"), (String = "text/plain"))),
+    (status = 404, body = Detail), (status = 422, body = Detail), (status = 503, body = Detail)
+))]
+pub(crate) async fn source(
+    State(state): State<ApiState>,
+    InPath(raw): InPath<String>,
+    InQuery(query): InQuery<SourceQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let id = dag_id(&raw)?;
+    let of = id.clone();
+    let read = state.read(move |store| {
+        let dag = store.dag(&of)?.ok_or_else(|| ApiError::no_dag(of.as_str()))?;
+        let number = query.version_number.unwrap_or(dag.version);
+        let version = store.version_shared(&of, number)?;
+        let version = version.ok_or_else(|| {
+            ApiError::NotFound(format!("the DAG `{of}` has no version {number} at hand"))
+        })?;
+        Ok((number, version))
+    });
+    let (version_number, version) = read.await?;
+    let file = &version.spec.source.file;
+    let found = state.sources.file(&*state.ports.blobs, &version.bundle, file).await?;
+    let found = found.ok_or_else(|| {
+        ApiError::NotFound(format!("the text of `{file}` is not kept for version {version_number}"))
+    })?;
+    if accepts(&headers, "text/plain") {
+        let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        return Ok((kind, found.text.clone()).into_response());
+    }
+    let dag_display_name = display_name(&version.spec);
+    let content = Some(found.text.clone());
+    Ok(Json(DagSource { content, dag_id: id.to_string(), version_number, dag_display_name })
+        .into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_out_of_its_archive_and_cut_where_it_is_long() {
+        let mut tar = tar::Builder::new(Vec::new());
+        let long = "x".repeat(usize::try_from(SHOWN).expect("small") + 1);
+        for (name, text) in [("a/b.py", "print(1)\n"), ("long.py", long.as_str())] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, name, text.as_bytes()).expect("in memory");
+        }
+        let plain = tar.into_inner().expect("in memory");
+        let packed = Bytes::from(zstd::encode_all(plain.as_slice(), 1).expect("in memory"));
+        let read = |name: &str| within(&packed, name).expect("an archive");
+        let short = read("a/b.py").expect("it is there");
+        assert_eq!((short.text.as_str(), short.whole), ("print(1)\n", true));
+        assert!(!read("long.py").expect("it is there").whole);
+        assert!(read("b.py").is_none());
+    }
+}

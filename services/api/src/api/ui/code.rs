@@ -1,0 +1,164 @@
+//! A DAG's file as it was published: now, with a version, or with a run; and the lines of it that tries failed at.
+use std::collections::BTreeMap;
+
+use axum::{Json, extract::State};
+use dagbok_events::{DagId, DagVersion, Digest, RunKey};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{
+    super::{
+        errors::ApiError,
+        extract::{InPath, InQuery, dag_id, run_key},
+        state::ApiState,
+    },
+    dags::last_runs,
+    failure::{self, failure_of},
+};
+use crate::{
+    model::{
+        Store,
+        rows::{DagRow, RunState},
+    },
+    shapes::{Detail, UiCode, UiCodeError, UiCodeVersion},
+};
+
+/// Runs that are looked at for failures, and archives that those may be of.
+const RUNS: usize = 60;
+const ARCHIVES: usize = 6;
+/// Versions that are named, the newest.
+const VERSIONS: u32 = 200;
+
+/// As it was when.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CodeQuery {
+    /// The version that was read from it; counts from 1.
+    version: Option<u32>,
+    /// The run that ran it.
+    run_id: Option<String>,
+}
+
+/// A DAG's file, as it is where neither a version nor a run is named.
+#[utoipa::path(get, path = "/api/v2/dagbok/ui/dags/{dag_id}/code", tag = "UI",
+    params(("dag_id" = String, Path), CodeQuery), responses(
+    (status = 200, body = UiCode), (status = 404, body = Detail), (status = 422, body = Detail),
+    (status = 503, body = Detail)
+))]
+pub(crate) async fn code(
+    State(state): State<ApiState>,
+    InPath(raw): InPath<String>,
+    InQuery(query): InQuery<CodeQuery>,
+) -> Result<Json<UiCode>, ApiError> {
+    let id = dag_id(&raw)?;
+    let run = query.run_id.as_deref().map(|run| run_key(&raw, run)).transpose()?;
+    let seq = state.model.progress().now().applied.0;
+    let found = state.read(move |store| look(store, &id, query.version, run.as_ref())).await?;
+    let blobs = &*state.ports.blobs;
+    let source = state.sources.file(blobs, &found.bundle, &found.file).await?;
+    let mut errors = Vec::new();
+    if let Some(source) = &source {
+        // An archive is of the whole folder: that another file of it changed says nothing of this one.
+        for (bundle, failed) in found.failed {
+            let other = state.sources.file(blobs, &bundle, &found.file).await?;
+            if other.is_some_and(|other| other.text == source.text) {
+                errors.extend(failed);
+            }
+        }
+    }
+    errors.sort_by(|a: &UiCodeError, b| (a.line, &b.run_id).cmp(&(b.line, &a.run_id)));
+    Ok(Json(UiCode {
+        seq,
+        as_of: state.clock.now().into(),
+        dag_id: found.dag_id.to_string(),
+        whole: source.as_ref().is_none_or(|source| source.whole),
+        content: source.map(|source| source.text.clone()),
+        file: found.file,
+        line: found.line,
+        version: found.version,
+        bundle: found.bundle.to_string(),
+        versions: found.versions,
+        errors,
+    }))
+}
+
+struct Found {
+    dag_id: DagId,
+    file: String,
+    line: u32,
+    version: DagVersion,
+    bundle: Digest,
+    versions: Vec<UiCodeVersion>,
+    /// By the archive that the runs ran.
+    failed: BTreeMap<Digest, Vec<UiCodeError>>,
+}
+
+fn look(
+    store: &Store,
+    id: &DagId,
+    version: Option<DagVersion>,
+    run: Option<&RunKey>,
+) -> Result<Found, ApiError> {
+    let dag = store.dag(id)?.ok_or_else(|| ApiError::no_dag(id.as_str()))?;
+    let (number, bundle) = match (run, version) {
+        (Some(key), _) => {
+            let unknown = || ApiError::no_run(key.dag_id.as_str(), key.run_id.as_str());
+            let run = store.run(key)?.ok_or_else(unknown)?;
+            (run.version, Some(run.bundle))
+        }
+        (None, Some(number)) => (number, None),
+        (None, None) => (dag.version, store.bundle()?.map(|row| row.bundle)),
+    };
+    let row = store.version_shared(id, number)?;
+    let row = row.ok_or_else(|| {
+        ApiError::NotFound(format!("the DAG `{id}` has no version {number} at hand"))
+    })?;
+    let first = store.first_version(id)?.unwrap_or(dag.version);
+    let first = first.max(dag.version.saturating_sub(VERSIONS - 1));
+    let mut versions = Vec::new();
+    for number in (first..=dag.version).rev() {
+        let row = store.version_shared(id, number)?;
+        versions.extend(row.map(|row| UiCodeVersion {
+            version: number,
+            since: row.created_at.into(),
+            bundle: row.bundle.to_string(),
+        }));
+    }
+    Ok(Found {
+        dag_id: id.clone(),
+        file: row.spec.source.file.clone(),
+        line: row.spec.source.line,
+        version: number,
+        bundle: bundle.unwrap_or_else(|| row.bundle.clone()),
+        versions,
+        failed: failed(store, &dag, &row.spec.source.file)?,
+    })
+}
+
+/// Where tries of the newest runs failed in the file.
+fn failed(
+    store: &Store,
+    dag: &DagRow,
+    file: &str,
+) -> Result<BTreeMap<Digest, Vec<UiCodeError>>, ApiError> {
+    let mut found: BTreeMap<Digest, Vec<UiCodeError>> = BTreeMap::new();
+    for run in last_runs(store, dag, RUNS)?.into_iter().rev() {
+        if run.state != RunState::Failed
+            || (found.len() >= ARCHIVES && !found.contains_key(&run.bundle))
+        {
+            continue;
+        }
+        let Some(failure) = failure_of(store, &run)? else { continue };
+        if let Some(line) = failure.line.filter(|_| failure.file.as_deref() == Some(file)) {
+            found.entry(run.bundle.clone()).or_default().push(UiCodeError {
+                line,
+                words: failure::line(&failure),
+                task_id: failure.task_id,
+                map_index: failure.map_index,
+                run_id: run.run_id.to_string(),
+            });
+        }
+    }
+    Ok(found)
+}
