@@ -304,7 +304,7 @@ fn test(
         let id = open.id;
         return Err(Refusal::Conflict(format!("a test of `{receiver}` is under way: alert {id}")));
     }
-    let generation = book.generations.get(&key).map_or(0, |(n, _)| *n) + 1;
+    let generation = book.incidents.get(&key).map_or(0, |it| it.count) + 1;
     let namespace = book.namespace();
     let labels = [
         ("rule", Rule::Test.word()),

@@ -52,6 +52,8 @@ pub enum Rule {
     MemoryHigh,
     /// A DAG's tasks are tried again more and more often.
     RetriesRising,
+    /// A watcher of an asset that a DAG is scheduled on fails again and again.
+    WatcherFailing,
 }
 
 impl Rule {
@@ -78,6 +80,7 @@ impl Rule {
             Self::PoolMissing => "pool_missing",
             Self::MemoryHigh => "memory_high",
             Self::RetriesRising => "retries_rising",
+            Self::WatcherFailing => "watcher_failing",
         }
     }
 

@@ -62,8 +62,12 @@ pub const NAMED: usize = 10;
 pub const SLOW_PERCENT: u32 = 300;
 /// And at least so much longer than those.
 pub const SLOW_LEAST: Micros = Micros::from_secs(600);
-/// Runs that succeeded whose times are remembered.
+/// Runs whose times are remembered, where no deadline of their DAG asks for more.
 pub const HISTORY: usize = 64;
+/// And the most, whatever a deadline asks for.
+pub const HISTORY_MOST: usize = 1_000;
+/// Runs of a DAG that are over and that are still known when somebody clears them: the newest.
+pub const OVER: usize = 16;
 /// With fewer of them nobody knows what is slow.
 pub const HISTORY_LEAST: usize = 5;
 /// A run of which nothing is under way, nor waits for its time, counts as stuck after so long.
@@ -78,6 +82,12 @@ pub const FORECAST_RUNS: i128 = 3;
 pub const RETRY_RUNS: usize = 3;
 /// How long nobody misses an executor that went without a word: one that broke is started again meanwhile.
 pub const LOST_GRACE: Micros = Micros::from_secs(60);
+/// How long an executor that went without a word is told of though others pull from all of its queues.
+pub const LOST_SERVED: Micros = Micros::from_secs(3_600);
+/// An asset's watcher that failed so often in a row is told of.
+pub const WATCHER_FAILURES: u32 = 3;
+/// And counts as well again once it has not failed for so long: twice the longest wait before it begins anew.
+pub const WATCHER_QUIET: Micros = Micros::from_secs(3_600);
 /// Executors that are gone and named.
 pub const LOST: usize = 100;
 /// Lines of a traceback that a message has.

@@ -94,6 +94,8 @@ impl Desk {
             self.note(now, AlertFact::AlertingBegan(AlertingBegan { namespace }));
         }
         self.look_at_configuration(now);
+        // Where none is in force, what was said before the start holds no more.
+        self.watch.heed(&self.policy.thresholds);
     }
 
     /// Takes a configuration that changed; one that can't be read leaves the last good one in force.

@@ -56,6 +56,7 @@ impl Book {
             fault: Some(dagbok_events::Fault::System),
             since,
             causes: Vec::new(),
+            due: None,
             run: None,
             labels: Labels::new(),
             summary,

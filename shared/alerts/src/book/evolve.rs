@@ -2,8 +2,8 @@
 use dagbok_events::Timestamp;
 
 use super::{
-    Alert, AlertState, Attempt, Book, Chase, Delivery, DeliveryState, Failing, Refused, SIGNS,
-    Silence,
+    Alert, AlertState, Attempt, Book, Chase, Delivery, DeliveryState, Failing, Incidents, Refused,
+    SIGNS, Silence,
 };
 use crate::{
     AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertResolved, AlertScope, AlertSilenced,
@@ -99,7 +99,7 @@ impl Book {
             let (by, note) = (record.by.clone(), record.reason.clone());
             alert.state = AlertState::Resolved { why: it.why, by, at, note };
             alert.resolved_by = it.by_seq;
-            let (rule, scope) = (alert.rule, alert.scope.clone());
+            let (rule, scope, cause) = (alert.rule, alert.scope.clone(), alert.last_cause);
             self.open.remove(&it.id);
             // What was told with it is looked at again.
             for held in self.holds.get(&it.id).into_iter().flatten() {
@@ -108,6 +108,9 @@ impl Book {
             self.released(it.id);
             self.settle(it.id);
             if it.why == ResolvedWhy::ByHand {
+                if let Some(incidents) = self.incidents.get_mut(&(rule, scope.clone())) {
+                    incidents.closed = Some((cause, at));
+                }
                 self.closed(at, rule, &scope);
             }
         }
@@ -166,7 +169,7 @@ impl Book {
         let last_cause = it.causes.last().copied().unwrap_or(0);
         self.opened = self.opened.max(it.id);
         self.newest.insert(key.clone(), it.id);
-        self.generations.insert(key.clone(), (it.generation, last_cause));
+        self.incidents.insert(key.clone(), Incidents { count: it.generation, closed: None });
         if it.generation > 1 {
             let began = self.began_at.entry(key).or_default();
             began.push(at);
@@ -221,8 +224,6 @@ impl Book {
         if alert.runs.len() > limits::RUNS {
             alert.runs.remove(1);
         }
-        let covered = self.generations.entry((alert.rule, alert.scope.clone())).or_default();
-        covered.1 = covered.1.max(alert.last_cause);
     }
 
     fn silence(&mut self, record: &AlertRecord, it: &AlertSilenced) {
@@ -313,6 +314,7 @@ impl Book {
         for id in ids {
             let Some(alert) = self.alerts.get_mut(&id) else { continue };
             alert.opened_at = alert.opened_at.min(to);
+            alert.last_at = alert.last_at.min(to);
             if let Some(chase) = &mut alert.chase {
                 chase.at = chase.at.min(to);
             }

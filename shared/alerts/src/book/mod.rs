@@ -248,6 +248,15 @@ pub(crate) struct Failing {
     pub(crate) closed_at: Option<Timestamp>,
 }
 
+/// The incidents of one rule and scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Incidents {
+    pub(crate) count: u32,
+    /// Somebody said of the newest that it is over: up to which cause, and when. What is wrong by that cause opens
+    /// nothing; where the rules found that it was over, it is wrong again when they find it wrong.
+    pub(crate) closed: Option<(u64, Timestamp)>,
+}
+
 /// Something outside that says regularly that it lives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
@@ -294,8 +303,8 @@ pub struct Book {
     pub(crate) opened: u64,
     /// The newest alert of each rule and scope.
     pub(crate) newest: BTreeMap<(Rule, AlertScope), u64>,
-    /// How many incidents each rule and scope had, and up to which cause they are covered.
-    pub(crate) generations: BTreeMap<(Rule, AlertScope), (u32, u64)>,
+    /// The incidents of each rule and scope.
+    pub(crate) incidents: BTreeMap<(Rule, AlertScope), Incidents>,
     pub(crate) open: BTreeSet<u64>,
     /// Alerts about which something may have to be sent.
     pub(crate) unsettled: BTreeSet<u64>,

@@ -218,10 +218,12 @@ fn changes(fact: &AlertFact) -> Option<u64> {
 fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact> {
     let key = (condition.rule, condition.scope.clone());
     let newest = book.newest.get(&key).and_then(|id| book.alert(*id));
-    let (generation, covered) = book.generations.get(&key).copied().unwrap_or_default();
-    let is_new = condition.last_cause() > covered;
+    let incidents = book.incidents.get(&key).copied().unwrap_or_default();
+    let generation = incidents.count;
+    let is_news = |alert: &Alert| condition.is_after(alert.last_cause, alert.last_at);
+    let is_closed = incidents.closed.is_some_and(|(cause, at)| !condition.is_after(cause, at));
     match newest.filter(|alert| alert.is_open()) {
-        Some(alert) if is_new && condition.rule.recurs() => {
+        Some(alert) if condition.rule.recurs() && is_news(alert) => {
             if alert.is_firing() && !is_worse(alert, condition) {
                 vec![recurred(alert, condition)]
             } else {
@@ -231,7 +233,10 @@ fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact>
             }
         }
         // What is wrong with the file is another thing now: whoever looks must not mend what is mended.
-        Some(alert) if condition.rule == Rule::ConfigurationRefused => {
+        // Of a pool that is missing likewise.
+        Some(alert)
+            if matches!(condition.rule, Rule::ConfigurationRefused | Rule::PoolMissing) =>
+        {
             if alert.details == condition.details {
                 Vec::new()
             } else {
@@ -240,7 +245,7 @@ fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact>
         }
         Some(_) => Vec::new(),
         // Somebody said that it is over, and nothing came since.
-        None if generation > 0 && !is_new && !condition.causes.is_empty() => Vec::new(),
+        None if is_closed && !condition.causes.is_empty() => Vec::new(),
         None => {
             let began = book.began.as_ref().map_or(Timestamp(0), |(at, _)| *at);
             let is_history = condition.since.plus(limits::LOOK_BACK) < began;

@@ -7,6 +7,7 @@ mod evolve;
 mod late;
 mod runs;
 mod times;
+mod watchers;
 mod weigh;
 
 use std::{
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use condition::Condition;
 use runs::TaskFailure;
+use watchers::FailingWatcher;
 
 use crate::{
     AlertScope, Rule, Thresholds,
@@ -52,9 +54,14 @@ pub struct Watch {
     pools: BTreeSet<PoolName>,
     /// When something takes too long.
     dues: Dues,
+    /// Watchers of assets that failed, by the DAG that they run for.
+    watchers: BTreeMap<DagId, FailingWatcher>,
     /// What the configuration says of that.
     #[serde(skip)]
     thresholds: Vec<Thresholds>,
+    /// Whether what is kept of times is by that: what a snapshot has is by what was said when it was made.
+    #[serde(skip)]
+    is_reckoned: bool,
     /// What may be wrong or right since somebody looked; `None` while nobody looks.
     #[serde(skip)]
     touched: Touched<(Rule, AlertScope)>,
@@ -85,13 +92,22 @@ struct Lost {
     queues: BTreeSet<QueueName>,
 }
 
-/// How long a run took.
+/// How long a run took from its start to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Took {
-    /// From its start.
     run: Micros,
-    /// From when it was made.
-    whole: Micros,
+    has_succeeded: bool,
+}
+
+/// What stays known of a run that is over: cleared, it is the same run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Over {
+    run_id: RunId,
+    created: u64,
+    by_hand: bool,
+    is_scheduled: bool,
+    logical_date: Option<Timestamp>,
+    interval_end: Option<Timestamp>,
 }
 
 /// The most memory that a task had in a run.
@@ -124,6 +140,8 @@ struct Dag {
     active: u32,
     /// Since which sequence it is paused.
     paused: Option<u64>,
+    /// When it was paused last, and is no more.
+    unpaused_at: Option<Timestamp>,
     is_gone: bool,
     promise: Option<Promise>,
     /// The newest of the runs that failed and that no success has made up for.
@@ -137,8 +155,10 @@ struct Dag {
     succeeded: Option<(u64, Timestamp)>,
     /// From when that is too old.
     stale: Option<Due>,
-    /// How long the newest runs took that succeeded, the oldest first.
+    /// How long the newest runs took, the oldest first.
     took: Vec<Took>,
+    /// The newest runs that are over, the oldest first.
+    over: Vec<Over>,
     /// How much memory its tasks had in the newest runs.
     peaks: BTreeMap<TaskId, Vec<Peak>>,
     /// How often tasks were tried again in the newest runs.
@@ -171,6 +191,8 @@ struct Run {
     /// Somebody ends it, so that its failure is no surprise.
     is_ended_by_hand: bool,
     failure: Option<TaskFailure>,
+    /// Whether it was over before, and goes on since somebody cleared it.
+    is_cleared: bool,
     /// Whether the schedule made it.
     is_scheduled: bool,
     interval_end: Option<Timestamp>,
@@ -185,8 +207,8 @@ struct Run {
     idle: Option<Due>,
     /// Copies that are under way or wait for their time, with the executor that has begun them.
     under_way: BTreeMap<(TaskId, MapIndex), Option<ExecutorId>>,
-    /// Copies of mapped tasks that are not done.
-    left: BTreeMap<TaskId, u32>,
+    /// Copies that are not done, of mapped tasks that are waited for.
+    left: BTreeMap<TaskId, BTreeSet<MapIndex>>,
     retries: u16,
 }
 
@@ -212,6 +234,7 @@ impl Watch {
             if self.next_lost(since).is_some_and(|at| at <= now) {
                 keys.insert((Rule::ExecutorLost, AlertScope::Namespace));
             }
+            keys.extend(self.quiet_watchers(since, now));
         }
         self.looked_at = now;
         changed
@@ -232,6 +255,7 @@ impl Watch {
             (Rule::StuckQueued, AlertScope::Dag(dag_id)) => self.stuck(dag_id, now),
             (Rule::SchedulerSilent, AlertScope::Namespace) => self.silent(now),
             (Rule::ExecutorLost, AlertScope::Namespace) => self.executors_gone(now),
+            (Rule::WatcherFailing, AlertScope::Dag(dag_id)) => self.failing_watcher(dag_id, now),
             (
                 Rule::DeadlineMissed | Rule::RunSlow | Rule::RunStuck | Rule::Stale,
                 AlertScope::Dag(dag_id),
@@ -252,6 +276,7 @@ impl Watch {
         found.extend(broken.filter_map(|dag_id| self.missing(dag_id)));
         found.extend(self.silent(now));
         found.extend(self.executors_gone(now));
+        found.extend(self.watchers.keys().filter_map(|dag_id| self.failing_watcher(dag_id, now)));
         let stuck: BTreeSet<&DagId> =
             self.waiting.range(..=now).flat_map(|(_, dags)| dags.keys()).collect();
         found.extend(stuck.into_iter().filter_map(|dag_id| self.stuck(dag_id, now)));
@@ -272,7 +297,8 @@ impl Watch {
         let promise = self.promises.range(later).next().map(|(at, _)| *at);
         let waiting = self.waiting.range(later).next().map(|(at, _)| *at);
         let gone = self.next_lost(now);
-        [promise, waiting, self.dues.next(now), gone].into_iter().flatten().min()
+        let quiet = self.next_quiet(now);
+        [promise, waiting, self.dues.next(now), gone, quiet].into_iter().flatten().min()
     }
 
     /// What time alone will make wrong after `now` by what the record at `seq` says.
@@ -304,8 +330,9 @@ impl Watch {
 
     /// Takes what the configuration says of numbers and times: from now on that holds.
     pub fn heed(&mut self, thresholds: &[Thresholds]) {
-        if self.thresholds != thresholds {
+        if self.thresholds != thresholds || !self.is_reckoned {
             self.thresholds = thresholds.to_vec();
+            self.is_reckoned = true;
             self.reckon();
             self.touched.note_all();
         }

@@ -1,11 +1,12 @@
 //! The fold of what happens to runs and their tries.
 use dagbok_events::{
-    Fact, FailureKind, Fault, MapIndex, RunCreated, RunKey, RunMark, RunType, TaskId, TaskQueued,
-    Timestamp, TryFailed, TryLost,
+    Fact, FailureKind, Fault, MapIndex, RunCreated, RunId, RunKey, RunMark, RunType, TaskId,
+    TaskQueued, Timestamp, TryFailed, TryLost,
 };
+use dagbok_protocol::names::WATCH;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Copy, Failed, Queued, Run, Watch, dag_labels};
+use super::{Condition, Copy, Dag, Failed, Over, Queued, Run, Watch, dag_labels};
 use crate::{AlertScope, Rule, Severity, limits, text::cut, thresholds::heed};
 
 /// The first task of a run that failed for good.
@@ -29,14 +30,7 @@ impl Watch {
         self.of_time(seq, at, run, fact);
         match fact {
             Fact::RunCreated(created) => self.created(seq, at, run, created),
-            Fact::RunCleared(_) => {
-                if !self.runs.contains_key(run) {
-                    // Nobody knows any more where it came into being.
-                    self.runs.insert(run.clone(), Run::default());
-                    self.dag(&run.dag_id).active += 1;
-                    self.begun(seq, at, run);
-                }
-            }
+            Fact::RunCleared(_) => self.goes_on(seq, at, run),
             Fact::RunSucceeded(_) => self.succeeded(seq, run),
             Fact::RunFailed(_) => self.failed(seq, at, run, "failed"),
             Fact::RunTimedOut(timed_out) if !timed_out.teardowns_left => {
@@ -62,6 +56,7 @@ impl Watch {
             }
             Fact::RunDeleted(_) => {
                 self.end(run);
+                self.dag(&run.dag_id).over.retain(|it| it.run_id != run.run_id);
                 self.made_up(seq, run, None);
             }
             _ => self.of_try(seq, at, run, fact),
@@ -86,6 +81,9 @@ impl Watch {
                 self.unqueue(run, &it.task_id, it.map_index);
                 self.try_lost(seq, run, it);
             }
+            Fact::TriggerFailed(it) if run.run_id.as_str() == WATCH => {
+                self.watcher_failed(seq, at, run, it);
+            }
             _ => self.of_callback(seq, at, run, fact),
         }
     }
@@ -108,12 +106,27 @@ impl Watch {
         self.begun(seq, at, run);
     }
 
+    /// A run that was over, or was about to be, goes on.
+    fn goes_on(&mut self, seq: u64, at: Timestamp, run: &RunKey) {
+        if let Some(known) = self.runs.get_mut(run) {
+            known.is_ended_by_hand = false;
+            return;
+        }
+        let dag = self.dag(&run.dag_id);
+        dag.active += 1;
+        let over = dag.over.iter().find(|it| it.run_id == run.run_id);
+        let again = Run { is_cleared: true, ..over.map_or_else(Run::default, Over::again) };
+        self.runs.insert(run.clone(), again);
+        self.begun(seq, at, run);
+    }
+
     /// A run is over: nothing of it waits any more.
     fn end(&mut self, run: &RunKey) -> Option<Run> {
         let ended = self.runs.remove(run)?;
         self.rest_of(run, &ended);
         let dag = self.dag(&run.dag_id);
         dag.active = dag.active.saturating_sub(1);
+        dag.remember(&run.run_id, &ended);
         if let Some(copies) = self.queued.get(&run.dag_id) {
             let first = (run.run_id.clone(), lowest_task(), MapIndex(i32::MIN));
             let of_run = copies.range(first..).map(|(copy, _)| copy);
@@ -263,6 +276,37 @@ impl Watch {
     }
 }
 
+impl Over {
+    fn again(&self) -> Run {
+        Run {
+            created: self.created,
+            by_hand: self.by_hand,
+            is_scheduled: self.is_scheduled,
+            logical_date: self.logical_date,
+            interval_end: self.interval_end,
+            ..Run::default()
+        }
+    }
+}
+
+impl Dag {
+    /// Of the newest runs it stays known which they were.
+    fn remember(&mut self, run_id: &RunId, ended: &Run) {
+        self.over.retain(|it| it.run_id != *run_id);
+        if self.over.len() >= limits::OVER {
+            self.over.remove(0);
+        }
+        self.over.push(Over {
+            run_id: run_id.clone(),
+            created: ended.created,
+            by_hand: ended.by_hand,
+            is_scheduled: ended.is_scheduled,
+            logical_date: ended.logical_date,
+            interval_end: ended.interval_end,
+        });
+    }
+}
+
 /// The last lines of a traceback, without blanks around them.
 fn last_lines(traceback: &str) -> String {
     let lines: Vec<&str> = traceback.trim_end().lines().collect();
@@ -327,6 +371,7 @@ fn run_failed(
         fault,
         since: at,
         causes,
+        due: None,
         run: Some(run.clone()),
         labels,
         summary: cut(&summary),

@@ -1,5 +1,7 @@
 //! One history of alerting: both logs, both folds, and what reached whom.
 #![expect(dead_code, reason = "each test uses a part of it")]
+pub(crate) mod acts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_alerts::{
