@@ -8,7 +8,7 @@ use dagbok_events::{
     Fact, Leg, MapIndex, Payload, Record, RunKey, RunMark, RunMarked, Scope, TaskId, TryKey,
     TryNumber, encode, subject_of,
 };
-use dagbok_protocol::{Answer, Order, Refusal, RefusalCode, ReturnedBy, WorkItem, names};
+use dagbok_protocol::{Answer, Order, Refusal, RefusalCode, ReturnedBy, names};
 use dagbok_runlog::Draft;
 use dagbok_telemetry::metrics;
 

@@ -47,6 +47,16 @@ pub const HEARTBEATS: usize = 1_000;
 pub const HEARTBEAT_NAME: usize = 100;
 /// The longest time between two heartbeats, and the longest grace.
 pub const LONGEST_PERIOD: Micros = Micros::from_secs(400 * 86_400);
+/// When a receiver had its newest messages: so many are remembered, and allowed at most within any time.
+pub const PACE: usize = 200;
+/// Alerts that one message tells besides its own.
+pub const GATHERED: usize = 500;
+/// Words of the configuration for a title and for a text, in bytes.
+pub const WORDS_BYTES: usize = 16 << 10;
+/// What may come of them, in bytes.
+pub const WORDED_BYTES: usize = 64 << 10;
+/// Steps that a template may take.
+pub const WORDS_FUEL: u64 = 50_000;
 /// Signs of life that fail in a row before that is an alert.
 pub const SIGNS_LOST: u32 = 3;
 /// Incidents of one thing within [`FLAPS_WITHIN`] before it counts as flapping.

@@ -3,7 +3,8 @@ use dagbok_events::{Timestamp, hex};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Alert, AlertScope, AlertState, Labels, Policy, Purpose, ResolvedWhy, Rule, limits::DETAIL_BYTES,
+    Alert, AlertScope, AlertState, Gathered, Labels, NotificationAttempted, Policy, Purpose,
+    ResolvedWhy, Rule, limits::DETAIL_BYTES,
 };
 
 /// How an alert stands, as a message says it.
@@ -59,6 +60,8 @@ pub struct Message {
     pub link: Option<String>,
     /// Where to acknowledge it without logging in; no part of [`Message::text`], which is the same for everybody.
     pub acknowledge: Option<String>,
+    /// Why the receiver's own words could not be used, where it has some.
+    pub plain_since: Option<String>,
 }
 
 impl Message {
@@ -76,8 +79,44 @@ impl Message {
     }
 }
 
-/// The message about an alert as it stands.
-pub fn render(alert: &Alert, purpose: Purpose, route: &str, policy: &Policy) -> Message {
+/// What a message is, besides its alert.
+#[derive(Clone, Copy, Debug)]
+pub struct Telling<'a> {
+    /// What is said.
+    pub purpose: Purpose,
+    /// To whom.
+    pub receiver: &'a str,
+    /// By which route.
+    pub route: &'a str,
+    /// What is told with it.
+    pub gathers: Option<&'a Gathered>,
+}
+
+impl<'a> From<&'a NotificationAttempted> for Telling<'a> {
+    fn from(it: &'a NotificationAttempted) -> Self {
+        let (receiver, route) = (it.receiver.as_str(), it.route.as_str());
+        Self { purpose: it.purpose, receiver, route, gathers: it.gathers.as_ref() }
+    }
+}
+
+/// The message about an alert as it stands, in the words that its receiver has.
+pub fn render(alert: &Alert, telling: &Telling<'_>, policy: &Policy) -> Message {
+    let mut message = plain(alert, telling, policy);
+    let words = policy.receivers.get(telling.receiver).and_then(|it| it.words.as_ref());
+    match words.map(|words| words.of(&message, telling.route, &alert.summary)) {
+        None => {}
+        Some(Ok((title, text))) => {
+            message.title = title.unwrap_or(message.title);
+            message.text = text.unwrap_or(message.text);
+        }
+        Some(Err(why)) => message.plain_since = Some(cut(&why)),
+    }
+    message
+}
+
+/// The same in plain words.
+fn plain(alert: &Alert, telling: &Telling<'_>, policy: &Policy) -> Message {
+    let Telling { purpose, route, gathers, .. } = *telling;
     let (status, ended_at) = match &alert.state {
         AlertState::Firing => (Status::Firing, None),
         AlertState::Acknowledged { .. } => (Status::Acknowledged, None),
@@ -104,6 +143,12 @@ pub fn render(alert: &Alert, purpose: Purpose, route: &str, policy: &Policy) -> 
         say("told with it", &format!("{} more", alert.follows.count));
         for summary in &alert.follows.first {
             say("-", summary);
+        }
+    }
+    if let Some(gathers) = gathers {
+        say("too much to tell one by one", &format!("{} more", gathers.alerts.len()));
+        for title in &gathers.first {
+            say("-", title);
         }
     }
     say("since", &alert.since.to_string());
@@ -142,6 +187,7 @@ pub fn render(alert: &Alert, purpose: Purpose, route: &str, policy: &Policy) -> 
         ended_at,
         link,
         acknowledge: None,
+        plain_since: None,
     }
 }
 

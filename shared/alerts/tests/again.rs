@@ -5,10 +5,10 @@ mod world;
 
 use dagbok_alerts::{AskBody, Rule, Thresholds, Watch};
 use dagbok_events::{
-    AssetKey, AssetUpdated, DagCallbackKind, DagCallbackUnbegun, DagId, DagPaused, DagUnpaused, DeadlineFrom, Fact, LeftWhy, Leg,
-    MapIndex, Micros, PoolName, PoolSet, QueueName, RunCleared, RunId, RunKey, RunStarted, Scope,
-    TaskCallbackFailed, TaskCleared, TaskExpanded, TaskId, TriggerFailed, TriggerFailedWhy,
-    TryNumber, TrySucceeded, Usage,
+    AssetKey, AssetUpdated, DagCallbackKind, DagCallbackUnbegun, DagId, DagPaused, DagUnpaused,
+    DeadlineFrom, Fact, LeftWhy, Leg, MapIndex, Micros, PoolName, PoolSet, QueueName, RunCleared,
+    RunId, RunKey, RunStarted, Scope, TaskCallbackFailed, TaskCleared, TaskExpanded, TaskId,
+    TriggerFailed, TriggerFailedWhy, TryNumber, TrySucceeded, Usage,
 };
 use serde_json::json;
 use world::{

@@ -3,10 +3,7 @@
 mod world;
 
 use dagbok_alerts::{Backtest, Rule, Thresholds, explain};
-use dagbok_events::{
-    DeadlineFrom, Fact, LeftWhy, Leg, MapIndex, Micros, PoolDeleted, PoolName, PoolSet, Scope,
-    TaskId, TryNumber, Usage,
-};
+use dagbok_events::{DeadlineFrom, Fact, LeftWhy, Micros, PoolDeleted, PoolName, PoolSet, Scope};
 use serde_json::json;
 use world::{
     HOUR, World,
@@ -14,7 +11,7 @@ use world::{
         MINUTE, begin, deadline, end, joined, left, of, open, queue, scope, start, succeed, tasks,
         thresholds, wait, whole, world,
     },
-    created, key,
+    key,
 };
 
 #[test]

@@ -29,6 +29,7 @@ pub(super) fn only_receiver(source: &Source<'_>, file: &File) -> Checked<Option<
             group_interval: micros(GROUP_INTERVAL),
             repeat_interval: micros(REPEAT_INTERVAL),
             grouping: Grouping::default(),
+            mutes: Vec::new(),
             routes: Vec::new(),
         })),
         (Some(_), Some(_)) => {
@@ -61,6 +62,7 @@ pub(super) fn root(
         group_interval: micros(GROUP_INTERVAL),
         repeat_interval: micros(REPEAT_INTERVAL),
         grouping: Grouping::default(),
+        mutes: Vec::new(),
         routes: Vec::new(),
     };
     let mut root = route(source, file, chains, &above, section, &["route".to_owned()])?;
@@ -121,8 +123,15 @@ fn route(
         after,
         wait: within("group_wait", section.group_wait, above.grouping.wait)?,
     };
+    let mutes = section.mute_times.clone().unwrap_or_else(|| above.mutes.clone());
+    if let Some(odd) = mutes.iter().find(|name| !file.mute_times.contains_key(*name)) {
+        let there: Vec<&str> = file.mute_times.keys().map(String::as_str).collect();
+        let what = format!("there is no mute time `{odd}`; there are: {}", list(&there));
+        return Err(wrong(&["mute_times"], &what));
+    }
     let mut made = Route {
         grouping,
+        mutes,
         name: section.name.clone().unwrap_or_else(|| section.matchers.join(", ")),
         matchers,
         chain,

@@ -179,6 +179,8 @@ fn alerting() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::change::test))
+        .routes(routes!(alerts::study::on_call))
+        .routes(routes!(alerts::study::check))
         .routes(routes!(alerts::get))
         .routes(routes!(alerts::change::acknowledge))
         .routes(routes!(alerts::change::resolve))
@@ -200,6 +202,8 @@ fn streamed() -> OpenApiRouter<ApiState> {
         .routes(routes!(logs::get))
         .routes(routes!(logs::follow))
         .routes(routes!(prune::prune))
+        .routes(routes!(alerts::study::explain))
+        .routes(routes!(alerts::study::backtest))
         .routes(routes!(ui::stream))
 }
 

@@ -55,6 +55,7 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         trigger_rule: dagbok_events::TriggerRule::AllSuccess,
         retries: 1,
         retry_delay: Micros::from_secs(90_061),
+        retry_email: Vec::new(),
         retry_backoff_milli: 0,
         max_retry_delay: None,
         execution_timeout: None,

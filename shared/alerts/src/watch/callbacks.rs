@@ -62,9 +62,8 @@ impl Watch {
         let is_there = match raised.labels.get("task") {
             Some(task) => spec.tasks.iter().any(|it| it.task_id.as_str() == task),
             None => of_dag.iter().any(|(kind, given)| {
-                let is_it = |(name, value): &(String, String)| {
-                    name == CALLBACK && value == kind.argument()
-                };
+                let is_it =
+                    |(name, value): &(String, String)| name == CALLBACK && value == kind.argument();
                 *given && raised.details.iter().any(is_it)
             }),
         };

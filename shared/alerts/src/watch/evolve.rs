@@ -208,6 +208,7 @@ impl Watch {
             Fact::DagForgotten(_) => {
                 for rule in [
                     Rule::RunFailed,
+                    Rule::TaskRetried,
                     Rule::RunMissed,
                     Rule::CallbackFailed,
                     Rule::DagVanished,
@@ -269,6 +270,10 @@ impl Watch {
         dag.max_active_runs = spec.max_active_runs;
         dag.is_gone = false;
         dag.deadlines.clone_from(&spec.deadlines);
+        dag.retry_email.clear();
+        for task in spec.tasks.iter().filter(|task| !task.retry_email.is_empty()) {
+            dag.retry_email.insert(task.task_id.clone(), task.retry_email.clone());
+        }
         dag.pools.clear();
         for task in spec.tasks.iter().filter(|task| task.pool.as_str() != DEFAULT_POOL) {
             dag.pools.entry(task.pool.clone()).or_insert_with(|| task.task_id.clone());

@@ -16,8 +16,8 @@ use std::{
 };
 
 use dagbok_events::{
-    DagId, Deadline, ExecutorId, MapIndex, Micros, PoolName, QueueName, RunId, RunKey, TaskId,
-    Timestamp,
+    DagId, DagSpec, Deadline, ExecutorId, MapIndex, Micros, PoolName, QueueName, RunId, RunKey,
+    TaskId, Timestamp,
 };
 use dues::{Due, Dues};
 use serde::{Deserialize, Serialize};
@@ -133,6 +133,8 @@ struct Dag {
     /// Mailboxes that its author names for failures.
     #[serde(default)]
     email: Vec<String>,
+    /// Mailboxes that its author names for retries, by task.
+    retry_email: BTreeMap<TaskId, Vec<String>>,
     /// Whom its author's notifiers tell.
     notify: Vec<String>,
     file: String,
@@ -338,10 +340,27 @@ impl Watch {
         }
     }
 
+    /// DAGs that are in some file.
+    pub fn dags(&self) -> impl Iterator<Item = &DagId> {
+        self.dags.iter().filter(|(_, dag)| !dag.is_gone).map(|(dag_id, _)| dag_id)
+    }
+
     /// Labels of a DAG, for whoever wants to know where its alerts go; `None` for one that is not known.
     pub fn labels_of(&self, dag_id: &DagId) -> Option<crate::Labels> {
         self.dags.get(dag_id).map(|dag| dag_labels(dag_id, dag))
     }
+}
+
+/// Labels of a DAG by what its file says.
+pub fn labels_of_spec(spec: &DagSpec) -> crate::Labels {
+    let dag = Dag {
+        owner: spec.owner.clone(),
+        tags: spec.tags.clone(),
+        email: spec.failure_email.clone(),
+        notify: spec.failure_notify.clone(),
+        ..Dag::default()
+    };
+    dag_labels(&spec.dag_id, &dag)
 }
 
 /// Airflow's default owner stands for nobody named.

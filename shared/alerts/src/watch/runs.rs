@@ -75,7 +75,7 @@ impl Watch {
             Fact::TryReturned(it) => self.unqueue(run, &it.task_id, it.map_index),
             Fact::TryFailed(it) => {
                 self.unqueue(run, &it.task_id, it.map_index);
-                self.try_failed(seq, run, it);
+                self.try_failed(seq, at, run, it);
             }
             Fact::TryLost(it) => {
                 self.unqueue(run, &it.task_id, it.map_index);
@@ -137,6 +137,10 @@ impl Watch {
             }
         }
         let (seq, at) = (self.last_seq, self.last_at);
+        let retried = (Rule::TaskRetried, AlertScope::Dag(run.dag_id.clone()));
+        if self.raised.get(&retried).is_some_and(|it| it.run.as_ref() == Some(run)) {
+            self.clear(seq, retried.0, retried.1);
+        }
         self.weigh_pools(seq, &run.dag_id);
         self.weigh_retries(seq, at, &run.dag_id, ended.retries);
         Some(ended)
@@ -186,9 +190,48 @@ impl Watch {
         self.raise(condition);
     }
 
-    fn try_failed(&mut self, seq: u64, run: &RunKey, it: &TryFailed) {
-        if it.retry_at.is_some() {
-            return;
+    /// A task is tried again, and its author asks for mail of that.
+    fn tried_again(
+        &mut self,
+        seq: u64,
+        at: Timestamp,
+        run: &RunKey,
+        it: &TryFailed,
+        due: Timestamp,
+    ) {
+        let Some(dag) = self.dags.get(&run.dag_id) else { return };
+        let Some(mailboxes) = dag.retry_email.get(&it.task_id) else { return };
+        let mut labels = dag_labels(&run.dag_id, dag);
+        labels.insert("email".to_owned(), mailboxes.join(","));
+        labels.insert("task".to_owned(), it.task_id.to_string());
+        labels.insert("kind".to_owned(), it.failure.kind.word().to_owned());
+        let (task, number, message) = (&it.task_id, it.try_number.get(), &it.failure.message);
+        self.raise(Condition {
+            rule: Rule::TaskRetried,
+            scope: AlertScope::Dag(run.dag_id.clone()),
+            severity: Severity::Info,
+            fault: Some(it.failure.fault),
+            since: at,
+            causes: vec![seq],
+            due: None,
+            run: Some(run.clone()),
+            labels,
+            summary: cut(&format!(
+                "{}: task {task} of run {} failed at try {number}, and is tried again at {due}: {message}",
+                run.dag_id, run.run_id
+            )),
+            details: vec![
+                ("run".to_owned(), run.run_id.to_string()),
+                ("task".to_owned(), format!("{task}, try {number}")),
+                ("tried again at".to_owned(), due.to_string()),
+                ("error".to_owned(), cut(message)),
+            ],
+        });
+    }
+
+    fn try_failed(&mut self, seq: u64, at: Timestamp, run: &RunKey, it: &TryFailed) {
+        if let Some(due) = it.retry_at {
+            return self.tried_again(seq, at, run, it, due);
         }
         let failure = &it.failure;
         self.note_failure(

@@ -239,9 +239,8 @@ impl Watch {
 
     /// Executors that went without a word, and that nobody stood in for within the grace.
     pub(super) fn executors_gone(&self, now: Timestamp) -> Option<Condition> {
-        let is_missed = |lost: &&Lost| {
-            lost.at.plus(limits::LOST_GRACE) <= now && !self.is_served(lost, now)
-        };
+        let is_missed =
+            |lost: &&Lost| lost.at.plus(limits::LOST_GRACE) <= now && !self.is_served(lost, now);
         let gone: Vec<&Lost> = self.lost.values().filter(is_missed).collect();
         let newest = gone.iter().max_by_key(|lost| lost.seq)?;
         let pulled = |queue| self.executors.values().any(|it| it.queues.contains(queue));

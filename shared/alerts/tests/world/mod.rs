@@ -35,6 +35,7 @@ pub(crate) fn policy() -> Policy {
         fallback: fallback.map(str::to_owned),
         resolves: true,
         acknowledges: true,
+        ..ReceiverRules::default()
     };
     let receivers = [("pager", rules(Some("mail"))), ("mail", rules(None)), ("boss", rules(None))];
     let mut chain = Chain::of("pager", Micros::from_secs(300));
@@ -47,6 +48,7 @@ pub(crate) fn policy() -> Policy {
         group_interval: Micros::from_secs(60),
         repeat_interval: HOUR,
         grouping: Grouping::default(),
+        mutes: Vec::new(),
         routes: Vec::new(),
     };
     let receivers = receivers.map(|(name, rules)| (name.to_owned(), rules)).into();

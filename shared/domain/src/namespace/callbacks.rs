@@ -275,7 +275,9 @@ impl Namespace {
     ) -> impl Iterator<Item = Proposal> {
         let late =
             self.callbacks.unbegun.iter().take_while(move |(due, _)| times_out && *due <= now);
-        let late = late.take(ORDERED_AT_ONCE).map(|(_, (run, number))| Proposal::TellUnbegun(run.clone(), *number));
+        let late = late
+            .take(ORDERED_AT_ONCE)
+            .map(|(_, (run, number))| Proposal::TellUnbegun(run.clone(), *number));
         let due = self.callbacks.due.iter().take(ORDERED_AT_ONCE);
         due.map(|(run, number)| Proposal::OrderCallback(run.clone(), *number)).chain(late)
     }

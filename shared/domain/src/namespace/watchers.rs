@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{
-    AssetWatcher, DagId, DagVersion, Digest, Leg, MapIndex, Payload, PoolName, QueueName, RunId, RunType, TaskId,
-    TryKey, TryNumber, hex,
+    AssetWatcher, DagId, DagVersion, Digest, Leg, MapIndex, Payload, PoolName, QueueName, RunId,
+    RunType, TaskId, TryKey, TryNumber, hex,
 };
 use dagbok_protocol::{RunContext, WorkItem, names::WATCH};
 use sha1::{Digest as _, Sha1};

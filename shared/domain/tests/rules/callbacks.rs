@@ -1,6 +1,8 @@
 //! Callbacks of DAGs: called for by a run's end, and offered until somebody has called them.
 use dagbok_domain::namespace::Namespace;
-use dagbok_events::{Fact, Failure, FailureKind, Fault, RefusedWhy, TaskSpec, TriggerRule, TryNumber};
+use dagbok_events::{
+    Fact, Failure, FailureKind, Fault, RefusedWhy, TaskSpec, TriggerRule, TryNumber,
+};
 use dagbok_protocol::{
     ClearTasks, CommandBody, RefusalCode, ReportBody, WorkItem,
     limits::{DAG_CALLBACK_LOSSES, DAG_CALLBACK_UNBEGUN_US},
