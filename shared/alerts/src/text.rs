@@ -139,17 +139,16 @@ fn plain(alert: &Alert, telling: &Telling<'_>, policy: &Policy) -> Message {
     if alert.count > 1 {
         say("happened", &format!("{} times, last at {}", alert.count, alert.last_at));
     }
-    if alert.follows.count > 0 {
-        say("told with it", &format!("{} more", alert.follows.count));
-        for summary in &alert.follows.first {
-            say("-", summary);
-        }
-    }
-    if let Some(gathers) = gathers {
-        say("too much to tell one by one", &format!("{} more", gathers.alerts.len()));
-        for title in &gathers.first {
-            say("-", title);
-        }
+    let follows = (alert.follows.count > 0).then_some((
+        "told with it",
+        u64::from(alert.follows.count),
+        &alert.follows.first,
+    ));
+    let gathers =
+        gathers.map(|it| ("too much to tell one by one", it.alerts.len() as u64, &it.first));
+    for (name, count, first) in follows.into_iter().chain(gathers) {
+        say(name, &format!("{count} more"));
+        first.iter().for_each(|summary| say("-", summary));
     }
     say("since", &alert.since.to_string());
     let owner = alert.labels.get("owner").map_or("nobody named", String::as_str);

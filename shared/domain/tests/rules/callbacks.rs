@@ -242,3 +242,15 @@ fn many_that_nobody_takes_are_told_of_in_bounded_batches() {
     assert!((1..=256).contains(&planned), "{planned}");
     assert_eq!(world.settle().len(), 300, "and none is left out");
 }
+
+#[test]
+fn the_name_of_a_tasks_callback_is_cut_between_letters() {
+    let mut world = world();
+    world.start("e1", "etl/r1/a/1");
+    let body = ReportBody::CallbackFailed { callback: "xä".repeat(100), message: "no".to_owned() };
+    world.report("e1", "etl/r1/a/1", body);
+    let Some(Fact::TaskCallbackFailed(f)) = world.log.last().and_then(|it| it.facts.first()) else {
+        panic!("no fact of it: {:?}", world.log.last())
+    };
+    assert_eq!(f.callback, format!("{}x", "xä".repeat(21)));
+}
