@@ -8,7 +8,7 @@ use dagbok_events::Micros;
 use super::{
     build::{Checked, Source, known, list, micros},
     crew::known_person,
-    file::{ChainSection, File, InhibitSection, RouteSection, ThresholdsSection},
+    file::{ChainSection, File, InhibitSection, ReceiverSection, RouteSection, ThresholdsSection},
 };
 
 /// How long further causes wait, where nobody says.
@@ -262,7 +262,11 @@ pub(super) fn unused(file: &File) -> Vec<String> {
     let contacts = file.people.values().flat_map(|person| &person.contacts);
     named.receivers.extend(contacts.map(|contact| contact.receiver.as_str()));
     named.receivers.extend(file.receivers.values().filter_map(|it| it.fallback.as_deref()));
-    let lonely = file.receivers.keys().filter(|name| !named.receivers.contains(name.as_str()));
+    // Who mails those whom DAG files name is told of retries without being named.
+    let mails = |section: &ReceiverSection| section.email.as_ref().is_some_and(|it| it.dag_email);
+    let lonely = file.receivers.iter().filter(|(_, section)| !mails(section));
+    let lonely =
+        lonely.map(|(name, _)| name).filter(|name| !named.receivers.contains(name.as_str()));
     let idle = file.chains.keys().filter(|name| !named.chains.contains(name.as_str()));
     lonely
         .map(|name| format!("nothing names the receiver `{name}`: it is never told"))

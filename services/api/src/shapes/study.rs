@@ -53,7 +53,7 @@ pub struct AlertStep {
 /// Something that is wrong by a record, and who is told of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AlertWrongBy {
-    /// The rule.
+    /// Word of the rule, as `run_failed`.
     pub rule: String,
     /// Whose trouble it is.
     pub scope: String,
@@ -87,7 +87,7 @@ pub struct AlertExplanation {
 /// An alert that there would have been.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WouldBeAlert {
-    /// The rule.
+    /// Word of the rule, as `run_failed`.
     pub rule: String,
     /// Whose trouble it would have been.
     pub scope: String,
@@ -99,7 +99,7 @@ pub struct WouldBeAlert {
     pub opened_at: DateTime,
     /// When it would have been over; null while it would not.
     pub resolved_at: Option<DateTime>,
-    /// By which route.
+    /// By which route it would have gone.
     pub route: String,
     /// Who would have been told that something is wrong, and how often.
     pub told: BTreeMap<String, u32>,
@@ -108,9 +108,9 @@ pub struct WouldBeAlert {
 /// A history that was gone through again; nothing was sent by it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AlertBacktest {
-    /// From when on.
+    /// From when on alerts were looked for.
     pub since: DateTime,
-    /// Until when.
+    /// Until when time was let pass.
     pub until: DateTime,
     /// How many records there were.
     pub records: u64,
@@ -118,14 +118,14 @@ pub struct AlertBacktest {
     pub unread: u64,
     /// Alerts beyond those that are named here.
     pub left_out: u64,
-    /// The alerts, in order; each message counts as taken, and nobody acknowledges.
+    /// Alerts in the order in which they would have been opened; each message counts as taken, and nobody acknowledges.
     pub alerts: Vec<WouldBeAlert>,
 }
 
 /// Who is on call by a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OnCallEntry {
-    /// The schedule.
+    /// Name of the schedule, as the configuration has it.
     pub schedule: String,
     /// Who; null where nobody is.
     pub person: Option<String>,
@@ -136,9 +136,9 @@ pub struct OnCallEntry {
 /// Who is on call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OnCallResponse {
-    /// When.
+    /// The instant that is meant: what was asked for, or now.
     pub at: DateTime,
-    /// By schedules.
+    /// One entry a schedule, by name.
     pub schedules: Vec<OnCallEntry>,
 }
 
