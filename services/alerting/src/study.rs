@@ -65,7 +65,8 @@ impl Studies {
                 })?;
                 let last = if let Study::Explain { event } = study { event } else { seen };
                 let (run_log, namespace) = (Arc::clone(&self.run_log), self.namespace.clone());
-                Ok(Begun::Walk(Walk { run_log, namespace, policy, study, last, now, room }))
+                let walk = Walk { run_log, namespace, policy, study, last, now, room };
+                Ok(Begun::Walk(Box::new(walk)))
             }
         }
     }
@@ -76,7 +77,7 @@ pub(crate) enum Begun {
     /// The answer.
     Said(Studied),
     /// The log is to be gone through.
-    Walk(Walk),
+    Walk(Box<Walk>),
 }
 
 /// The log, gone through again up to a record.
@@ -124,15 +125,12 @@ impl Walk {
 
     async fn walk(self) -> Result<Result<Studied, Refusal>, PortError> {
         let Self { run_log, namespace, policy, study, last, now, room } = self;
-        let mut rules = match study {
-            Study::Backtest { since } => {
-                Rules::Backtest(Box::new(Backtest::new(policy.clone(), &namespace, since)))
-            }
-            _ => {
-                let mut watch = Box::<Watch>::default();
-                watch.heed(&policy.thresholds);
-                Rules::Explain { watch, found: None }
-            }
+        let mut rules = if let Study::Backtest { since } = study {
+            Rules::Backtest(Box::new(Backtest::new(policy.clone(), &namespace, since)))
+        } else {
+            let mut watch = Box::<Watch>::default();
+            watch.heed(&policy.thresholds);
+            Rules::Explain { watch, found: None }
         };
         let (mut records, mut unread) = (0, 0);
         let mut after = Seq(run_log.base().await?.first.0 - 1);

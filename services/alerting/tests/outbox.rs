@@ -22,7 +22,7 @@ use futures::{StreamExt as _, stream::BoxStream};
 use tokio::runtime::Runtime;
 
 /// How long what is waited for may take: far longer than it does.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where it dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,13 +191,13 @@ fn live(
 ) -> Runtime {
     let runtime = Runtime::new().expect("a runtime");
     // Its lease dies with it here: how long another waits for that is told elsewhere.
-    let ports = memory::ports();
+    let fresh = memory::ports();
     let parts = Parts {
         run_log: Arc::clone(run_log),
         alert_log,
-        state: ports.state,
-        signals: ports.signals,
-        snapshots: ports.snapshots,
+        state: fresh.state,
+        signals: fresh.signals,
+        snapshots: fresh.snapshots,
     };
     let settings = Settings::new("default", Some(config.to_owned()));
     runtime.spawn(async move {

@@ -139,16 +139,8 @@ fn plain(alert: &Alert, telling: &Telling<'_>, policy: &Policy) -> Message {
     if alert.count > 1 {
         say("happened", &format!("{} times, last at {}", alert.count, alert.last_at));
     }
-    let follows = (alert.follows.count > 0).then_some((
-        "told with it",
-        u64::from(alert.follows.count),
-        &alert.follows.first,
-    ));
-    let gathers =
-        gathers.map(|it| ("too much to tell one by one", it.alerts.len() as u64, &it.first));
-    for (name, count, first) in follows.into_iter().chain(gathers) {
-        say(name, &format!("{count} more"));
-        first.iter().for_each(|summary| say("-", summary));
+    for (name, value) in others(alert, gathers) {
+        say(name, &value);
     }
     say("since", &alert.since.to_string());
     let owner = alert.labels.get("owner").map_or("nobody named", String::as_str);
@@ -188,6 +180,21 @@ fn plain(alert: &Alert, telling: &Telling<'_>, policy: &Policy) -> Message {
         acknowledge: None,
         plain_since: None,
     }
+}
+
+/// What a message tells besides: alerts that are told with this one, and messages that were withheld.
+fn others(alert: &Alert, gathers: Option<&Gathered>) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if alert.follows.count > 0 {
+        lines.push(("told with it", format!("{} more", alert.follows.count)));
+        lines.extend(alert.follows.first.iter().map(|summary| ("-", summary.clone())));
+    }
+    if let Some(gathers) = gathers {
+        let count = gathers.alerts.len();
+        lines.push(("too much to tell one by one", format!("{count} more")));
+        lines.extend(gathers.first.iter().map(|title| ("-", title.clone())));
+    }
+    lines
 }
 
 fn label<'a>(alert: &'a Alert, name: &str) -> &'a str {

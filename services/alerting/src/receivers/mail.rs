@@ -130,8 +130,8 @@ fn html(message: &Message) -> String {
     let look = message.link.as_ref().map(|link| button(link, "Look at it"));
     let buttons: String = take.into_iter().chain(look).collect();
     let rest = message.text.strip_prefix(&message.title).unwrap_or(&message.text);
-    let lines: String =
-        rest.trim().lines().map(|line| format!("{}<br>\n", escaped(line))).collect();
+    let lines: Vec<String> = rest.trim().lines().map(escaped).collect();
+    let lines = lines.join("<br>\n");
     format!(
         "<!doctype html>\n<html><body style=\"font-family: sans-serif\">\n<h3>{}</h3>\n<p>{buttons}</p>\n<p>{lines}</p>\n</body></html>\n",
         escaped(&message.title)

@@ -185,6 +185,10 @@ struct Failed {
 
 /// A run that is not over.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says another thing of a run, and all of them may be"
+)]
 struct Run {
     created: u64,
     /// Whether nobody waits for its end: somebody asked for it, or a backfill did.

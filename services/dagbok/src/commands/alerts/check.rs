@@ -28,14 +28,13 @@ const PAGE: usize = 1_000;
 const LOOK_AHEAD: Micros = Micros::from_secs(28 * 86_400);
 
 pub(super) async fn run(context: &Context, args: &CheckAlerting) -> Outcome {
-    let (file, mut loaded) = match &args.dags {
-        None => loaded(context, args.file.as_ref())?,
-        Some(_) => {
-            let file = named(context, args.file.as_ref())?;
-            let text = text_of(&file)?;
-            let loaded = load_without_secrets(&file, &text).map_err(|error| wrong(&error))?;
-            (file, loaded)
-        }
+    let (file, mut loaded) = if args.dags.is_some() {
+        let file = named(context, args.file.as_ref())?;
+        let text = text_of(&file)?;
+        let loaded = load_without_secrets(&file, &text).map_err(|error| wrong(&error))?;
+        (file, loaded)
+    } else {
+        loaded(context, args.file.as_ref())?
     };
     let now = Clock::system().now();
     for (name, schedule) in &loaded.policy.crew.schedules {
