@@ -1,4 +1,4 @@
-"""What alerting is asked, and how it says what it has to say: explanations, limits, words, mail of retries, checks in CI."""
+"""What alerting is asked, and how it says things: explanations, limits, words, mail of retries, checks in CI."""
 
 from __future__ import annotations
 
@@ -23,10 +23,7 @@ def test_the_rules_are_asked_by_the_api_and_nothing_is_sent(start: Start) -> Non
         fail(it, "night_1")
         wait_until("the page", lambda: pager.of("firing"))
         (failed,) = [
-            record["seq"]
-            for record in it.api.events()
-            for fact in record["facts"]
-            if fact["type"] == "RunFailed"
+            record["seq"] for record in it.api.events() for fact in record["facts"] if fact["type"] == "RunFailed"
         ]
         said = ask(it, "explain", event=failed).json()
         assert "RunFailed" in said["facts"]
@@ -143,9 +140,10 @@ def test_check_fails_in_ci_where_a_dag_reaches_nobody(dags: Path, tmp_path: Path
     found = Cli().json("alerts", "check", str(file), "--dags", str(dags))
     assert [dag["dag_id"] for dag in found["dags"]] == [f"many_{n}" for n in range(6)]
     assert {(dag["owner"], *dag["receivers"]) for dag in found["dags"]} == {(f"team_{n}", "pager") for n in range(6)}
-    nobody = '[schedules.empty]\nzone = "UTC"\noverrides = [{ person = "ana", from = "2020-01-01T00:00", until = "2020-01-02T00:00" }]\n'
+    span = 'person = "ana", from = "2020-01-01T00:00", until = "2020-01-02T00:00"'
+    nobody = f'[schedules.empty]\nzone = "UTC"\noverrides = [{{ {span} }}]\n'
     route = '[chains.c]\nsteps = [{ schedules = ["empty"] }]\n[route]\nreceiver = "pager"\n'
-    third = "[[route.routes]]\nmatchers = ['owner=\"team_3\"']\nchain = \"c\"\n"
+    third = '[[route.routes]]\nmatchers = [\'owner="team_3"\']\nchain = "c"\n'
     people = '[people.ana]\ncontacts = [{ receiver = "pager" }]\n'
     file.write_text(pager + people + nobody + route + third)
     lost = Cli().run("alerts", "check", str(file), "--dags", str(dags))

@@ -49,7 +49,7 @@ def test_a_training_that_outgrows_its_memory_pages_is_acknowledged_and_is_over_w
     start: Start, dags: Path, tmp_path: Path
 ) -> None:
     with hook() as pager:
-        limits = f'\n[[thresholds]]\nmatchers = [\'owner="ml-recs"\']\nmemory_mib = {LIMIT_MIB}\n'
+        limits = f"\n[[thresholds]]\nmatchers = ['owner=\"ml-recs\"']\nmemory_mib = {LIMIT_MIB}\n"
         address = 'external_url = "https://dagbok.example.org"\n'
         it = start(address + webhook("pager", pager.url) + limits)
         write_dag(dags, "recommendation.py", RECOMMENDATION)
