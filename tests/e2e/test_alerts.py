@@ -201,7 +201,9 @@ to = ["ml@example.org"]
         (alert,) = of_rule(it, "run_failed")
         wait_until("the letters", lambda: len(box.letters) >= 2)
         letter = next(one for one in box.letters if "training" in str(one["subject"]))
-        assert "the model does not fit" in str(letter.get_payload(decode=True))
+        parts = {part.get_content_type(): str(part.get_payload(decode=True)) for part in letter.walk()}
+        assert "the model does not fit" in parts["text/plain"]
+        assert "the model does not fit" in parts["text/html"]
         (told,) = wait_until("the receipt", lambda: accepted(it, alert["alert_id"]))
         assert told["attempts"][0]["status"] == 250
         assert told["provider_id"].startswith("taken as letter")

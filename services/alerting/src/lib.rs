@@ -8,8 +8,9 @@ mod error;
 mod keys;
 mod receivers;
 mod service;
+mod study;
 mod term;
 
-pub use config::{ConfigError, Loaded, load, load_policy, schema};
+pub use config::{ConfigError, Loaded, load, load_policy, load_without_secrets, schema};
 pub use error::AlertingError;
 pub use service::{Parts, Settings, run};

@@ -8,7 +8,7 @@ use dagbok_events::{
     Fact, Leg, MapIndex, Payload, Record, RunKey, RunMark, RunMarked, Scope, TaskId, TryKey,
     TryNumber, encode, subject_of,
 };
-use dagbok_protocol::{Answer, Order, Refusal, RefusalCode, ReturnedBy, WorkItem, names};
+use dagbok_protocol::{Answer, Order, Refusal, RefusalCode, ReturnedBy, names};
 use dagbok_runlog::Draft;
 use dagbok_telemetry::metrics;
 
@@ -105,11 +105,10 @@ impl Stage {
             }
             _ => Vec::new(),
         };
-        let watched = record.facts.iter().any(changes_watchers);
-        let watched = watched.then(|| namespace.watch_items());
+        let watched = may_change_watchers(namespace, record).then(|| namespace.watcher_keys());
         namespace.evolve(namespace.last_seq() + 1, record);
         if let Some(before) = watched {
-            self.change_watchers(&before, namespace.watch_items());
+            self.change_watchers(&before, namespace);
         }
         if let Scope::Run(key) = &record.scope {
             if waiting.is_empty() {
@@ -157,13 +156,14 @@ impl Stage {
     }
 
     /// Offers watchers of assets that are to run from now on, and has those end that are not.
-    fn change_watchers(&mut self, before: &[WorkItem], after: Vec<WorkItem>) {
-        let keys = |items: &[WorkItem]| -> BTreeSet<TryKey> {
-            items.iter().map(|item| item.key.clone()).collect()
-        };
-        let (old, new) = (keys(before), keys(&after));
-        self.effects.triggers_over.extend(old.difference(&new).cloned());
-        self.effects.work.extend(after.into_iter().filter(|item| !old.contains(&item.key)));
+    fn change_watchers(&mut self, before: &BTreeSet<TryKey>, namespace: &Namespace) {
+        let after = namespace.watcher_keys();
+        if *before == after {
+            return;
+        }
+        self.effects.triggers_over.extend(before.difference(&after).cloned());
+        let items = namespace.watch_items().into_iter();
+        self.effects.work.extend(items.filter(|item| !before.contains(&item.key)));
     }
 
     /// Triggers of a run that were waited for before the record, and are not after it.
@@ -220,16 +220,20 @@ impl Stage {
 }
 
 /// Whether a fact may change which watchers of assets are to run.
-const fn changes_watchers(fact: &Fact) -> bool {
-    matches!(
-        fact,
-        Fact::DagRegistered(_)
-            | Fact::DagPaused(_)
-            | Fact::DagUnpaused(_)
-            | Fact::DagDisappeared(_)
-            | Fact::DagForgotten(_)
-            | Fact::BundlePublished(_)
-    )
+fn may_change_watchers(namespace: &Namespace, record: &Record) -> bool {
+    let has_some = match &record.scope {
+        Scope::Dag(dag_id) => namespace.has_watchers(dag_id),
+        _ => true,
+    };
+    record.facts.iter().any(|fact| match fact {
+        Fact::DagRegistered(f) => has_some || !f.spec.watchers.is_empty(),
+        Fact::DagPaused(_)
+        | Fact::DagUnpaused(_)
+        | Fact::DagDisappeared(_)
+        | Fact::DagForgotten(_) => has_some,
+        Fact::BundlePublished(_) => true,
+        _ => false,
+    })
 }
 
 /// Of which task a copy is over, as a fact says.

@@ -166,8 +166,11 @@ impl Backtest {
                 }
             }
             AlertFact::NotificationAttempted(it) if it.purpose == Purpose::Trigger => {
-                if let Some(found) = self.found.get_mut(&it.id) {
-                    *found.told.entry(it.receiver.clone()).or_default() += 1;
+                let others = it.gathers.iter().flat_map(|it| &it.alerts);
+                for id in std::iter::once(&it.id).chain(others) {
+                    if let Some(found) = self.found.get_mut(id) {
+                        *found.told.entry(it.receiver.clone()).or_default() += 1;
+                    }
                 }
             }
             _ => {}

@@ -7,8 +7,9 @@ use crate::{
     Alert, AlertAcknowledged, AlertFact, AlertOpened, AlertRecord, AlertScope, AlertSilenced,
     AlertUnsilenced, Book, By, HeartbeatForgotten, HeartbeatReceived, Labels, Matcher,
     NotificationAccepted, NotificationFailed, NotificationRejected, Policy, Purpose, ResolvedWhy,
-    Rule, Severity, SignOfLifeAccepted, SignOfLifeFailed, dedup_key, limits, matches_all,
-    plan::{Place, first, has, resolved},
+    Rule, Severity, SignOfLifeAccepted, SignOfLifeFailed, Studied, Study, dedup_key, limits,
+    matches_all,
+    plan::{Place, first, gathering, has, resolved},
     wait_before,
 };
 
@@ -79,6 +80,13 @@ pub enum AskBody {
         /// The body as it came.
         body: String,
     },
+    /// Something is asked of the rules, and nothing done.
+    Study {
+        /// What.
+        study: Study,
+        /// By which configuration, as the text of its file; by the one in force where there is none.
+        configuration: Option<String>,
+    },
     /// A receiver is to be told something by the real way.
     Test {
         /// Its name.
@@ -96,6 +104,8 @@ pub enum Reply {
         /// The alert log's sequence that says so.
         seq: u64,
     },
+    /// What the rules say.
+    Studied(Box<Studied>),
     /// A rule forbids it.
     Refused(Refusal),
 }
@@ -205,6 +215,9 @@ pub fn decide(
         AskBody::Link { .. } | AskBody::PagerDuty { .. } => {
             return Err(Refusal::Forged("nobody here can tell who signed it".to_owned()));
         }
+        AskBody::Study { .. } => {
+            return Err(Refusal::Invalid("nothing is to be decided about it".to_owned()));
+        }
         AskBody::Test { receiver } => test(book, policy, now, receiver)?,
     };
     let (by, reason) = (ask.by.clone(), ask.reason.clone());
@@ -304,7 +317,7 @@ fn test(
         let id = open.id;
         return Err(Refusal::Conflict(format!("a test of `{receiver}` is under way: alert {id}")));
     }
-    let generation = book.generations.get(&key).map_or(0, |(n, _)| *n) + 1;
+    let generation = book.incidents.get(&key).map_or(0, |it| it.count) + 1;
     let namespace = book.namespace();
     let labels = [
         ("rule", Rule::Test.word()),
@@ -367,7 +380,13 @@ pub fn outcome(
             let instead_of = Some(delivery.receiver.as_str());
             let person = delivery.person.as_deref();
             let place = Place { turn, step, route: &delivery.route, instead_of, person };
-            facts.push(first(policy, alert, Purpose::Trigger, to, &place));
+            let gathers = delivery.gathers.clone();
+            facts.push(gathering(
+                policy,
+                alert,
+                first(policy, alert, Purpose::Trigger, to, &place),
+                gathers,
+            ));
         }
     }
     let by = By::Receiver(delivery.receiver.clone());

@@ -62,6 +62,8 @@ pub enum AlertFact {
     NotificationAttempted(Box<NotificationAttempted>),
     /// A receiver's provider took it. That is no word of anybody having read it.
     NotificationAccepted(NotificationAccepted),
+    /// Somebody would be told, and had as many messages lately as the configuration allows: it is told with others.
+    NotificationWithheld(Box<NotificationWithheld>),
     /// A provider did not take it, and is asked again.
     NotificationFailed(NotificationFailed),
     /// A provider will not take it, or was asked for too long: it is given up.
@@ -112,6 +114,8 @@ pub enum SuppressedWhy {
     Inhibited,
     /// Somebody silenced it.
     Silenced,
+    /// Its route is mute at that time.
+    Muted,
 }
 
 impl SuppressedWhy {
@@ -121,6 +125,7 @@ impl SuppressedWhy {
             Self::Grouped => "grouped",
             Self::Inhibited => "inhibited",
             Self::Silenced => "silenced",
+            Self::Muted => "muted",
         }
     }
 }
@@ -400,6 +405,41 @@ pub struct NotificationAttempted {
     pub person: Option<String>,
     /// SHA-256 of the text that is sent, in hexadecimal.
     pub text_digest: String,
+    /// What it tells besides: messages to the same receiver that were withheld.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gathers: Option<Gathered>,
+    /// Why the words that the configuration has for this receiver could not be used: plain ones are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain_since: Option<String>,
+}
+
+/// What one message tells besides its own alert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Gathered {
+    /// Numbers of the alerts.
+    pub alerts: Vec<u64>,
+    /// What the first of them say, a line each.
+    pub first: Vec<String>,
+}
+
+/// See [`AlertFact::NotificationWithheld`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotificationWithheld {
+    /// Number of the alert.
+    pub id: u64,
+    /// Which delivery: it keeps that name where it is sent after all.
+    pub message: String,
+    /// Who is told, by the receiver's name.
+    pub receiver: String,
+    /// By which route.
+    pub route: String,
+    /// How often its chain was begun since it opened, from zero.
+    pub turn: u32,
+    /// Place in the chain, from zero.
+    pub step: u32,
+    /// Whom that reaches, where the chain names people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
 }
 
 /// See [`AlertFact::NotificationAccepted`].

@@ -52,6 +52,12 @@ pub enum Rule {
     MemoryHigh,
     /// A DAG's tasks are tried again more and more often.
     RetriesRising,
+    /// A task failed and is tried again, and its author asks for mail of that (`email_on_retry`).
+    TaskRetried,
+    /// A watcher of an asset that a DAG is scheduled on fails again and again.
+    WatcherFailing,
+    /// The words that the configuration has for a receiver can't be used; plain ones are sent.
+    TemplateFailing,
 }
 
 impl Rule {
@@ -78,6 +84,9 @@ impl Rule {
             Self::PoolMissing => "pool_missing",
             Self::MemoryHigh => "memory_high",
             Self::RetriesRising => "retries_rising",
+            Self::TaskRetried => "task_retried",
+            Self::WatcherFailing => "watcher_failing",
+            Self::TemplateFailing => "template_failing",
         }
     }
 
@@ -90,6 +99,7 @@ impl Rule {
                 | Self::CallbackFailed
                 | Self::DeadlineMissed
                 | Self::ExecutorLost
+                | Self::TaskRetried
         )
     }
 }

@@ -13,14 +13,17 @@ mod fact;
 mod key;
 mod label;
 pub mod limits;
+mod mute;
 mod oncall;
 mod plan;
 mod policy;
+mod study;
 mod subject;
 mod text;
 mod thresholds;
 mod touched;
 mod watch;
+mod words;
 
 pub use backoff::wait_before;
 pub use backtest::{Backtest, Explained, WouldBe, explain};
@@ -35,22 +38,28 @@ pub use duty::{DUTY, Duty, DutyReceiver, DutyRoute, DutySchedule, DutyStep, Duty
 pub use fact::{
     AlertAcknowledged, AlertEscalated, AlertFact, AlertOpened, AlertRecord, AlertRecurred,
     AlertReleased, AlertResolved, AlertSilenced, AlertSuppressed, AlertUnsilenced, AlertingBegan,
-    AlertingClockWentBack, By, ConfigurationRefused, ConfigurationTaken, EscalatedWhy,
+    AlertingClockWentBack, By, ConfigurationRefused, ConfigurationTaken, EscalatedWhy, Gathered,
     HeartbeatForgotten, HeartbeatReceived, NotificationAccepted, NotificationAttempted,
-    NotificationFailed, NotificationRejected, Purpose, ResolvedWhy, SignOfLife, SignOfLifeAccepted,
-    SignOfLifeFailed, SuppressedWhy,
+    NotificationFailed, NotificationRejected, NotificationWithheld, Purpose, ResolvedWhy,
+    SignOfLife, SignOfLifeAccepted, SignOfLifeFailed, SuppressedWhy,
 };
 pub use key::{AlertScope, Rule, Severity, dedup_key};
 pub use label::{BadMatcher, Labels, Matcher, matches_all};
+pub use mute::MuteTime;
 pub use oncall::{Contact, Crew, Person, Rotation, Schedule, Shift};
 pub use plan::Agenda;
 pub use policy::{
-    Chain, Grouping, Inhibition, Policy, PolicyError, ReceiverRules, Route, Routed, Step,
+    Chain, Grouping, Inhibition, Limit, Policy, PolicyError, ReceiverRules, Route, Routed, Step,
+};
+pub use study::{
+    OnCallNow, Reach, RecordCalls, Replayed, RuleOf, Studied, Study, WouldHaveBeen, WrongBy,
+    calls_of, on_call, reach, reach_of_all, replayed,
 };
 pub use subject::subject_of;
-pub use text::{Message, Status, render};
+pub use text::{Message, Status, Telling, render};
 pub use thresholds::Thresholds;
-pub use watch::{Condition, Watch};
+pub use watch::{Condition, Watch, labels_of_spec};
+pub use words::{BadWords, Words};
 
 /// The signal on which alerting is asked for something: an [`Ask`], answered by a [`Reply`].
 pub const ASK: &str = "alerts.ask";

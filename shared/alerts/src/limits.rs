@@ -47,6 +47,16 @@ pub const HEARTBEATS: usize = 1_000;
 pub const HEARTBEAT_NAME: usize = 100;
 /// The longest time between two heartbeats, and the longest grace.
 pub const LONGEST_PERIOD: Micros = Micros::from_secs(400 * 86_400);
+/// When a receiver had its newest messages: so many are remembered, and allowed at most within any time.
+pub const PACE: usize = 200;
+/// Alerts that one message tells besides its own.
+pub const GATHERED: usize = 500;
+/// Words of the configuration for a title and for a text, in bytes.
+pub const WORDS_BYTES: usize = 16 << 10;
+/// What may come of them, in bytes.
+pub const WORDED_BYTES: usize = 64 << 10;
+/// Steps that a template may take.
+pub const WORDS_FUEL: u64 = 50_000;
 /// Signs of life that fail in a row before that is an alert.
 pub const SIGNS_LOST: u32 = 3;
 /// Incidents of one thing within [`FLAPS_WITHIN`] before it counts as flapping.
@@ -62,8 +72,12 @@ pub const NAMED: usize = 10;
 pub const SLOW_PERCENT: u32 = 300;
 /// And at least so much longer than those.
 pub const SLOW_LEAST: Micros = Micros::from_secs(600);
-/// Runs that succeeded whose times are remembered.
+/// Runs whose times are remembered, where no deadline of their DAG asks for more.
 pub const HISTORY: usize = 64;
+/// And the most, whatever a deadline asks for.
+pub const HISTORY_MOST: usize = 1_000;
+/// Runs of a DAG that are over and that are still known when somebody clears them: the newest.
+pub const OVER: usize = 16;
 /// With fewer of them nobody knows what is slow.
 pub const HISTORY_LEAST: usize = 5;
 /// A run of which nothing is under way, nor waits for its time, counts as stuck after so long.
@@ -78,6 +92,12 @@ pub const FORECAST_RUNS: i128 = 3;
 pub const RETRY_RUNS: usize = 3;
 /// How long nobody misses an executor that went without a word: one that broke is started again meanwhile.
 pub const LOST_GRACE: Micros = Micros::from_secs(60);
+/// How long an executor that went without a word is told of though others pull from all of its queues.
+pub const LOST_SERVED: Micros = Micros::from_secs(3_600);
+/// An asset's watcher that failed so often in a row is told of.
+pub const WATCHER_FAILURES: u32 = 3;
+/// And counts as well again once it has not failed for so long: twice the longest wait before it begins anew.
+pub const WATCHER_QUIET: Micros = Micros::from_secs(3_600);
 /// Executors that are gone and named.
 pub const LOST: usize = 100;
 /// Lines of a traceback that a message has.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dagbok_events::{Micros, Timestamp};
 use thiserror::Error;
 
-use crate::{Crew, Labels, Matcher, Thresholds, matches_all};
+use crate::{Crew, Labels, Matcher, MuteTime, Thresholds, Words, matches_all};
 
 /// What the rules know of a receiver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,22 @@ pub struct ReceiverRules {
     pub resolves: bool,
     /// Whether it is told that somebody has an alert in hand.
     pub acknowledges: bool,
+    /// Whether it mails those whom DAG files name.
+    pub mails_dags: bool,
+    /// How much it is told one by one.
+    pub limit: Option<Limit>,
+    /// In which words it is told.
+    pub words: Option<Words>,
+}
+
+/// How many messages a receiver has within a time: what is above is told together. What is critical is told at once,
+/// and so is an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// How many; one at least, and [`crate::limits::PACE`] at most.
+    pub messages: u32,
+    /// Within what time.
+    pub per: Micros,
 }
 
 /// One step of a chain.
@@ -67,6 +83,8 @@ pub struct Route {
     pub repeat_interval: Micros,
     /// What is told together.
     pub grouping: Grouping,
+    /// Times at which it tells nobody, by name.
+    pub mutes: Vec<String>,
     /// Narrower ones, in order.
     pub routes: Vec<Route>,
 }
@@ -131,6 +149,8 @@ pub struct Routed {
     pub repeat_interval: Micros,
     /// See [`Route::grouping`].
     pub grouping: Grouping,
+    /// See [`Route::mutes`]: of several routes those that all of them have.
+    pub mutes: Vec<String>,
 }
 
 /// The whole. The default tells nobody.
@@ -150,6 +170,8 @@ pub struct Policy {
     pub sign_every: Option<Micros>,
     /// From when on a number or a time counts as wrong.
     pub thresholds: Vec<Thresholds>,
+    /// Times at which routes that name them tell nobody.
+    pub mute_times: BTreeMap<String, MuteTime>,
 }
 
 /// A policy that could tell nobody.
@@ -215,6 +237,17 @@ impl Policy {
         found
     }
 
+    /// All receivers that a step reaches sooner or later: those of its people too that are told only after a time.
+    pub fn reachable(&self, step: &Step, now: Timestamp) -> Vec<String> {
+        let on_call = step.schedules.iter().filter_map(|name| self.crew.schedules.get(name));
+        let on_call = on_call.filter_map(|schedule| schedule.on_call(now));
+        let named = step.people.iter().chain(&step.round_robin).map(String::as_str);
+        let people = named.chain(on_call).filter_map(|name| self.crew.people.get(name));
+        let contacts = people.flat_map(|person| &person.contacts).map(|it| &it.receiver);
+        let found = step.receivers.iter().chain(contacts);
+        found.filter(|name| self.receivers.contains_key(*name)).cloned().collect()
+    }
+
     fn check_route(&self, route: &Route) -> Result<(), PolicyError> {
         let place = || format!("the route `{}`", route.name);
         if route.chain.steps.is_empty() {
@@ -239,6 +272,22 @@ impl Policy {
         Err(PolicyError::NoReceiver { place: place.to_owned(), name: name.to_owned(), known })
     }
 
+    /// Whether a route is mute at `now`.
+    pub(crate) fn is_mute(&self, routed: &Routed, now: Timestamp) -> bool {
+        let mut times = routed.mutes.iter().filter_map(|name| self.mute_times.get(name));
+        times.any(|it| it.holds(now))
+    }
+
+    /// When a route becomes mute or is so no more, after `now`.
+    pub(crate) fn next_mute(&self, now: Timestamp) -> Option<Timestamp> {
+        self.mute_times.values().filter_map(|it| it.changes_after(now)).min()
+    }
+
+    /// Receivers that mail those whom DAG files name.
+    pub fn mailing(&self) -> impl Iterator<Item = &String> {
+        self.receivers.iter().filter(|(_, rules)| rules.mails_dags).map(|(name, _)| name)
+    }
+
     /// Where an alert with these labels goes: the narrowest route that matches, or several where one says so;
     /// `None` where there is nobody at all.
     pub fn route(&self, labels: &Labels) -> Option<Routed> {
@@ -253,11 +302,13 @@ impl Policy {
             group_interval: first.group_interval,
             repeat_interval: first.repeat_interval,
             grouping: first.grouping.clone(),
+            mutes: first.mutes.clone(),
         };
         for other in found {
             routed.route = format!("{}, {}", routed.route, other.name);
             routed.group_interval = routed.group_interval.min(other.group_interval);
             routed.repeat_interval = routed.repeat_interval.min(other.repeat_interval);
+            routed.mutes.retain(|name| other.mutes.contains(name));
             join(&mut routed.chain, &other.chain);
         }
         Some(routed)
@@ -318,6 +369,7 @@ mod tests {
             group_interval: Micros::from_secs(300),
             repeat_interval: Micros::from_secs(14_400),
             grouping: Grouping::default(),
+            mutes: Vec::new(),
             routes,
         }
     }

@@ -11,6 +11,7 @@ impl AlertFact {
             Self::AlertEscalated(it) => Some(it.id),
             Self::AlertResolved(it) => Some(it.id),
             Self::NotificationAttempted(it) => Some(it.id),
+            Self::NotificationWithheld(it) => Some(it.id),
             Self::NotificationAccepted(it) => Some(it.id),
             Self::NotificationFailed(it) => Some(it.id),
             Self::NotificationRejected(it) => Some(it.id),

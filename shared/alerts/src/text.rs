@@ -3,7 +3,8 @@ use dagbok_events::{Timestamp, hex};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Alert, AlertScope, AlertState, Labels, Policy, Purpose, ResolvedWhy, Rule, limits::DETAIL_BYTES,
+    Alert, AlertScope, AlertState, Gathered, Labels, NotificationAttempted, Policy, Purpose,
+    ResolvedWhy, Rule, limits::DETAIL_BYTES,
 };
 
 /// How an alert stands, as a message says it.
@@ -59,6 +60,8 @@ pub struct Message {
     pub link: Option<String>,
     /// Where to acknowledge it without logging in; no part of [`Message::text`], which is the same for everybody.
     pub acknowledge: Option<String>,
+    /// Why the receiver's own words could not be used, where it has some.
+    pub plain_since: Option<String>,
 }
 
 impl Message {
@@ -76,8 +79,44 @@ impl Message {
     }
 }
 
-/// The message about an alert as it stands.
-pub fn render(alert: &Alert, purpose: Purpose, route: &str, policy: &Policy) -> Message {
+/// What a message is, besides its alert.
+#[derive(Clone, Copy, Debug)]
+pub struct Telling<'a> {
+    /// What is said.
+    pub purpose: Purpose,
+    /// To whom.
+    pub receiver: &'a str,
+    /// By which route.
+    pub route: &'a str,
+    /// What is told with it.
+    pub gathers: Option<&'a Gathered>,
+}
+
+impl<'a> From<&'a NotificationAttempted> for Telling<'a> {
+    fn from(it: &'a NotificationAttempted) -> Self {
+        let (receiver, route) = (it.receiver.as_str(), it.route.as_str());
+        Self { purpose: it.purpose, receiver, route, gathers: it.gathers.as_ref() }
+    }
+}
+
+/// The message about an alert as it stands, in the words that its receiver has.
+pub fn render(alert: &Alert, telling: &Telling<'_>, policy: &Policy) -> Message {
+    let mut message = plain(alert, telling, policy);
+    let words = policy.receivers.get(telling.receiver).and_then(|it| it.words.as_ref());
+    match words.map(|words| words.of(&message, telling.route, &alert.summary)) {
+        None => {}
+        Some(Ok((title, text))) => {
+            message.title = title.unwrap_or(message.title);
+            message.text = text.unwrap_or(message.text);
+        }
+        Some(Err(why)) => message.plain_since = Some(cut(&why)),
+    }
+    message
+}
+
+/// The same in plain words.
+fn plain(alert: &Alert, telling: &Telling<'_>, policy: &Policy) -> Message {
+    let Telling { purpose, route, gathers, .. } = *telling;
     let (status, ended_at) = match &alert.state {
         AlertState::Firing => (Status::Firing, None),
         AlertState::Acknowledged { .. } => (Status::Acknowledged, None),
@@ -100,11 +139,8 @@ pub fn render(alert: &Alert, purpose: Purpose, route: &str, policy: &Policy) -> 
     if alert.count > 1 {
         say("happened", &format!("{} times, last at {}", alert.count, alert.last_at));
     }
-    if alert.follows.count > 0 {
-        say("told with it", &format!("{} more", alert.follows.count));
-        for summary in &alert.follows.first {
-            say("-", summary);
-        }
+    for (name, value) in others(alert, gathers) {
+        say(name, &value);
     }
     say("since", &alert.since.to_string());
     let owner = alert.labels.get("owner").map_or("nobody named", String::as_str);
@@ -142,7 +178,23 @@ pub fn render(alert: &Alert, purpose: Purpose, route: &str, policy: &Policy) -> 
         ended_at,
         link,
         acknowledge: None,
+        plain_since: None,
     }
+}
+
+/// What a message tells besides: alerts that are told with this one, and messages that were withheld.
+fn others(alert: &Alert, gathers: Option<&Gathered>) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    if alert.follows.count > 0 {
+        lines.push(("told with it", format!("{} more", alert.follows.count)));
+        lines.extend(alert.follows.first.iter().map(|summary| ("-", summary.clone())));
+    }
+    if let Some(gathers) = gathers {
+        let count = gathers.alerts.len();
+        lines.push(("too much to tell one by one", format!("{count} more")));
+        lines.extend(gathers.first.iter().map(|title| ("-", title.clone())));
+    }
+    lines
 }
 
 fn label<'a>(alert: &'a Alert, name: &str) -> &'a str {

@@ -2,9 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
 mod world;
 
-use dagbok_alerts::{Alert, AlertFact, AskBody, Held, Inhibition, Rule, SuppressedWhy};
+use dagbok_alerts::{Alert, AlertFact, AskBody, Held, Inhibition, MuteTime, Rule, SuppressedWhy};
 use dagbok_events::{Fact, Micros, Scope};
-use world::{Step, World, created, key};
+use world::{HOUR, Step, World, created, key};
 
 fn pages(world: &World) -> usize {
     world.reached.keys().filter(|name| name.contains("/trigger/")).count()
@@ -100,7 +100,7 @@ fn what_would_hold_each_other_is_told_once() {
 #[test]
 fn a_root_cause_that_was_silenced_holds_what_follows_once_it_is_told() {
     let mut world = World::new();
-    let (matchers, until) = (vec!["rule=scheduler_silent".to_owned()], world.now.plus(world::HOUR));
+    let (matchers, until) = (vec!["rule=scheduler_silent".to_owned()], world.now.plus(HOUR));
     world.ask(AskBody::Silence { matchers, until });
     world.settle();
     for dag in 0..4 {
@@ -229,4 +229,33 @@ fn a_heartbeat_that_does_not_come_is_an_alert_until_the_next() {
     world.settle();
     world.take(&Step::Wait(1_000));
     assert_eq!(world.book.open().count(), 0);
+}
+
+#[test]
+fn a_route_that_is_mute_tells_once_that_time_is_over_and_not_again_when_it_begins() {
+    let mut world = World::new();
+    // The world begins at eight in the morning of a Friday, by UTC.
+    let zone = jiff::tz::TimeZone::UTC;
+    let hours = Some((jiff::civil::time(7, 0, 0, 0), jiff::civil::time(9, 0, 0, 0)));
+    let mute = MuteTime { zone, weekdays: Vec::new(), hours };
+    world.policy.mute_times.insert("mornings".to_owned(), mute);
+    world.policy.root.as_mut().unwrap().mutes = vec!["mornings".to_owned()];
+    world.fail_of(1);
+    world.settle();
+    assert_eq!(pages(&world), 0);
+    let alert = world.book.open().next().unwrap();
+    assert_eq!(alert.held.map(|held| held.why), Some(SuppressedWhy::Muted));
+    let due = world.agenda.next_due(&world.watch, &world.book, &world.policy);
+    assert_eq!(due, Some(world.now.plus(Micros(HOUR.0))), "the minute in which that time is over");
+    world.now = due.unwrap();
+    world.settle();
+    assert_eq!(pages(&world), 1);
+    assert_eq!(world.book.open().next().unwrap().held, None);
+    world.answer(0, 3);
+    world.now = world.now.plus(Micros(22 * HOUR.0));
+    world.settle();
+    let told = pages(&world);
+    world.now = world.now.plus(HOUR);
+    world.settle();
+    assert_eq!(pages(&world), told, "it is mute again");
 }

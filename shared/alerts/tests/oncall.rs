@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
 mod world;
 
-use dagbok_alerts::{AlertFact, Contact, EscalatedWhy, Person, Rotation, Schedule, Step as Rung};
-use dagbok_events::Micros;
-use jiff::tz::TimeZone;
+use dagbok_alerts::{
+    AlertFact, Contact, EscalatedWhy, MuteTime, Person, Rotation, Schedule, Step as Rung,
+};
+use dagbok_events::{Micros, Timestamp};
+use jiff::{civil::time, tz::TimeZone};
 use world::{Step, World};
 
 const FIVE_MINUTES: Micros = Micros::from_secs(300);
@@ -110,4 +112,40 @@ fn a_chain_that_reaches_nobody_at_all_goes_to_the_platform() {
     let alert = world.book.open().next().unwrap();
     let route = &alert.deliveries.values().next().unwrap().route;
     assert!(route.starts_with("platform"), "{route}");
+}
+
+fn mute(weekdays: &[jiff::civil::Weekday], hours: Option<(i8, i8)>) -> MuteTime {
+    let hours = hours.map(|(from, until)| (time(from, 0, 0, 0), time(until, 0, 0, 0)));
+    let zone = TimeZone::get("Europe/Madrid").unwrap();
+    MuteTime { zone, weekdays: weekdays.to_vec(), hours }
+}
+
+#[test]
+fn a_mute_time_goes_by_the_clock_of_its_place_over_midnight_and_clock_changes() {
+    use jiff::civil::Weekday::{Friday, Saturday, Sunday};
+    let at = |text: &str| Timestamp(text.parse::<jiff::Timestamp>().unwrap().as_microsecond());
+    // Nights that begin on a Friday or a Saturday, from ten to seven; the clocks change on the 29th of March.
+    let nights = mute(&[Friday, Saturday], Some((22, 7)));
+    for (text, is) in [
+        ("2026-03-27T20:59:59Z", false),
+        ("2026-03-27T21:00:00Z", true),
+        ("2026-03-28T05:59:59Z", true),
+        ("2026-03-28T06:00:00Z", false),
+        ("2026-03-29T04:59:59Z", true),
+        ("2026-03-29T05:00:00Z", false),
+        ("2026-03-29T21:00:00Z", false),
+    ] {
+        assert_eq!(nights.holds(at(text)), is, "{text}");
+    }
+    let mut changes = vec![at("2026-03-27T12:00:00Z")];
+    while changes.len() < 6 {
+        changes.extend(nights.changes_after(*changes.last().unwrap()));
+    }
+    let expected =
+        ["27T21", "28T06", "28T21", "29T05"].map(|it| at(&format!("2026-03-{it}:00:00Z")));
+    assert_eq!(changes[1..5], expected);
+    assert_eq!(changes[5], at("2026-04-03T20:00:00Z"));
+    let sunday = mute(&[Sunday], None);
+    assert_eq!(sunday.changes_after(at("2026-03-27T12:00:00Z")), Some(at("2026-03-28T23:00:00Z")));
+    assert_eq!(mute(&[], None).changes_after(at("2026-03-27T12:00:00Z")), None);
 }

@@ -260,6 +260,9 @@ pub struct TaskSpec {
     /// Extra tries after the first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub retries: u16,
+    /// Mailboxes that are told of each retry: `email` with `email_on_retry`, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub retry_email: Vec<String>,
     /// Wait before a retry.
     #[serde(default = "retry_delay_default", skip_serializing_if = "is_retry_delay_default")]
     pub retry_delay: Micros,

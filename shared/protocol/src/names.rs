@@ -58,6 +58,15 @@ pub const TRIGGERS_OVER: &str = "triggers-over";
 /// the leg the attempt. No task may be called so.
 pub const DAG_CALLBACK: &str = "__dag_callback__";
 
+/// The arguments by which a task is given callbacks, as in Airflow.
+pub const TASK_CALLBACKS: [&str; 5] = [
+    "on_execute_callback",
+    "on_success_callback",
+    "on_failure_callback",
+    "on_retry_callback",
+    "on_skipped_callback",
+];
+
 /// What stands in place of the ids of a DAG and a run in the key of an asset's watcher, whose task is a digest of what it
 /// is made of.
 pub const WATCH: &str = "__watch__";

@@ -542,6 +542,19 @@ def test_mailboxes_for_failures_are_in_the_spec_each_once(folder: Folder) -> Non
     assert spec["failure_email"] == ["a@x", "b@x", "c@x", "d@x"]
 
 
+def test_mailboxes_for_retries_are_those_of_tasks_that_are_tried_again(folder: Folder) -> None:
+    spec = folder.spec(
+        """
+        with DAG("d", schedule=None, default_args={"email": "b@x; a@x,b@x", "retries": 2}):
+            EmptyOperator(task_id="a")
+            EmptyOperator(task_id="b", retries=0)
+            EmptyOperator(task_id="c", email_on_retry=False)
+            EmptyOperator(task_id="e", email=["e@x"], email_on_failure=False)
+        """
+    )
+    assert [task.get("retry_email") for task in spec["tasks"]] == [["a@x", "b@x"], None, None, ["e@x"]]
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [

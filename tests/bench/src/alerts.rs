@@ -122,6 +122,8 @@ fn told_of(id: u64, purpose: Purpose) -> [AlertFact; 3] {
         instead_of: None,
         person: None,
         text_digest: "0".repeat(64),
+        gathers: None,
+        plain_since: None,
     };
     let (status, provider_id) = (Some(202), None);
     let accepted =

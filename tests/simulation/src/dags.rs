@@ -153,6 +153,7 @@ fn some_task(rng: &mut Prng, ix: usize) -> TaskSpec {
         trigger_rule: rule,
         retries: u16::try_from(rng.below(3)).expect("small"),
         retry_delay: Micros::from_millis(rng.between(0, 4_000)),
+        retry_email: Vec::new(),
         retry_backoff_milli: if backoff { 2_000 } else { 0 },
         max_retry_delay: backoff.then(|| Micros::from_secs(5)),
         execution_timeout: None,

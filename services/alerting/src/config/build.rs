@@ -1,14 +1,17 @@
 //! From what the file says to what is put in force.
 use std::{collections::BTreeMap, path::Path};
 
-use dagbok_alerts::{Policy, ReceiverRules};
+use dagbok_alerts::{Limit, Policy, ReceiverRules, Words, limits::PACE};
 use dagbok_config::{Period, Secret};
 use dagbok_events::Micros;
 use url::Url;
 
 use super::{
     ConfigError, Loaded, Mail, MailTls, Receiver, crew,
-    file::{EmailSection, File, LinksSection, ReceiverSection, SecretRef, WebhookSection},
+    file::{
+        EmailSection, File, LimitSection, LinksSection, ReceiverSection, SecretRef,
+        TemplateSection, WebhookSection,
+    },
     place::line_of,
     routes,
 };
@@ -87,7 +90,11 @@ pub(super) fn loaded(path: &Path, text: &str, file: &File, reads_secrets: bool) 
         let acknowledges = matches!(receiver, Receiver::PagerDuty { .. });
         let resolves = section.send_resolved;
         let fallback = section.fallback.clone();
-        rules.insert(name.clone(), ReceiverRules { fallback, resolves, acknowledges });
+        let limit = section.limit.map(|it| limit(&source, name, it)).transpose()?;
+        let words = section.template.as_ref().map(|it| words(&source, name, it)).transpose()?;
+        let mails_dags = section.email.as_ref().is_some_and(|email| email.dag_email);
+        let known = ReceiverRules { fallback, resolves, acknowledges, mails_dags, limit, words };
+        rules.insert(name.clone(), known);
         receivers.insert(name.clone(), receiver);
     }
     let mut chains = BTreeMap::new();
@@ -123,6 +130,7 @@ pub(super) fn loaded(path: &Path, text: &str, file: &File, reads_secrets: bool) 
         crew: crew::crew(&source, file)?,
         sign_every,
         thresholds: thresholds.collect::<Checked<_>>()?,
+        mute_times: crew::mute_times(&source, file)?,
     };
     policy.check().map_err(|error| match &error {
         dagbok_alerts::PolicyError::Circle { name } => {
@@ -132,6 +140,32 @@ pub(super) fn loaded(path: &Path, text: &str, file: &File, reads_secrets: bool) 
     })?;
     let warnings = routes::unused(file);
     Ok(Loaded { policy, receivers, switch, links, warnings })
+}
+
+/// How much a receiver is told one by one.
+fn limit(source: &Source<'_>, name: &str, section: LimitSection) -> Checked<Limit> {
+    let LimitSection { messages, per } = section;
+    let most = u32::try_from(PACE).unwrap_or(u32::MAX);
+    if messages == 0 || messages > most {
+        let at = ["receivers", name, "limit", "messages"];
+        return Err(source.wrong(&at, format!("from 1 to {most}")));
+    }
+    if per < Period::secs(1) || per > Period::secs(86_400) {
+        let at = ["receivers", name, "limit", "per"];
+        return Err(source.wrong(&at, "from `1s` to `24h`"));
+    }
+    Ok(Limit { messages, per: micros(per) })
+}
+
+/// In which words a receiver is told.
+fn words(source: &Source<'_>, name: &str, section: &TemplateSection) -> Checked<Words> {
+    if section.title.is_none() && section.text.is_none() {
+        return Err(source.wrong(&["receivers", name, "template"], "say `title` or `text`"));
+    }
+    Words::new(section.title.clone(), section.text.clone()).map_err(|error| {
+        let part = if error.is_title { "title" } else { "text" };
+        source.wrong(&["receivers", name, "template", part], &error)
+    })
 }
 
 /// What links are signed with.

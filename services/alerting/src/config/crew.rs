@@ -1,7 +1,7 @@
 //! People and who of them is on call, from what the file says.
 use std::{collections::BTreeMap, path::PathBuf};
 
-use dagbok_alerts::{Contact, Crew, Person, Rotation, Schedule, Shift};
+use dagbok_alerts::{Contact, Crew, MuteTime, Person, Rotation, Schedule, Shift};
 use dagbok_config::Period;
 use dagbok_events::{Micros, Timestamp};
 use jiff::{civil, tz::TimeZone};
@@ -13,6 +13,70 @@ use super::{
     file::File,
     ical,
 };
+
+/// A time at which nobody is told, week by week.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MuteSection {
+    /// The clock that it goes by, as `Europe/Madrid`.
+    pub(super) zone: String,
+    /// On which days, as `mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`; every day where none is said.
+    #[serde(default)]
+    pub(super) weekdays: Vec<String>,
+    /// From when, as `22:00`; the whole day where not said.
+    #[serde(default)]
+    pub(super) from: Option<String>,
+    /// Until before when, as `07:00`; where that is not later than `from`, on the day after.
+    #[serde(default)]
+    pub(super) until: Option<String>,
+}
+
+/// The times at which nobody is told.
+pub(super) fn mute_times(source: &Source<'_>, file: &File) -> Checked<BTreeMap<String, MuteTime>> {
+    let times = file.mute_times.iter().map(|(name, section)| {
+        let read = mute_time(section);
+        let read = read.map_err(|(part, what)| source.wrong(&["mute_times", name, part], what))?;
+        Ok((name.clone(), read))
+    });
+    times.collect()
+}
+
+fn mute_time(section: &MuteSection) -> Result<MuteTime, (&'static str, String)> {
+    use civil::Weekday::{Friday, Monday, Saturday, Sunday, Thursday, Tuesday, Wednesday};
+    let zone = TimeZone::get(&section.zone)
+        .map_err(|_| ("zone", format!("there is no time zone `{}`", section.zone)))?;
+    let days = [
+        ("mon", Monday),
+        ("tue", Tuesday),
+        ("wed", Wednesday),
+        ("thu", Thursday),
+        ("fri", Friday),
+        ("sat", Saturday),
+        ("sun", Sunday),
+    ];
+    let weekday = |text: &String| {
+        let found = days.iter().find(|(name, _)| *name == text.to_lowercase());
+        found.map(|(_, day)| *day).ok_or_else(|| {
+            let known: Vec<&str> = days.iter().map(|(name, _)| *name).collect();
+            ("weekdays", format!("`{text}` is no day; there are: {}", list(&known)))
+        })
+    };
+    let time = |part: &'static str, text: &str| {
+        let read: Result<civil::Time, _> = text.parse();
+        read.map_err(|_| (part, format!("`{text}` is no time of the day, as `18:00`")))
+    };
+    let hours = match (&section.from, &section.until) {
+        (Some(from), Some(until)) => Some((time("from", from)?, time("until", until)?)),
+        (None, None) => None,
+        _ => return Err(("from", "`from` and `until` go together".to_owned())),
+    };
+    if hours.is_none() && section.weekdays.is_empty() {
+        let what = "a time that is always would tell nobody anything: say `weekdays`, or `from` and `until`";
+        return Err(("weekdays", what.to_owned()));
+    }
+    let weekdays = section.weekdays.iter().map(weekday).collect::<Result<_, _>>()?;
+    Ok(MuteTime { zone, weekdays, hours })
+}
 
 /// Somebody who can be told.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

@@ -8,7 +8,7 @@ use serde::{
     de::{Error as _, IgnoredAny},
 };
 
-use super::crew::{PersonSection, ScheduleSection};
+use super::crew::{MuteSection, PersonSection, ScheduleSection};
 
 /// The schema of the whole file.
 pub(super) fn schema() -> serde_json::Value {
@@ -28,6 +28,8 @@ pub(super) struct File {
     pub(super) people: BTreeMap<String, PersonSection>,
     /// Who is on call when, by name, as `[schedules.NAME]`.
     pub(super) schedules: BTreeMap<String, ScheduleSection>,
+    /// Times at which routes that name them tell nobody, by name, as `[mute_times.NAME]`.
+    pub(super) mute_times: BTreeMap<String, MuteSection>,
     /// Chains of steps by name, as `[chains.NAME]`: who is told next where nobody acknowledges.
     pub(super) chains: BTreeMap<String, ChainSection>,
     /// Who watches alerting from outside: a web address that alarms where no sign of life comes. Without one nobody
@@ -118,6 +120,13 @@ pub(super) struct ReceiverSection {
     /// Whether it is told that an alert is over.
     #[serde(default = "yes")]
     pub(super) send_resolved: bool,
+    /// How many messages it has within a time; what is above is told together in one message, once there is room. What
+    /// is critical is told at once all the same, and so is an alert's end.
+    #[serde(default)]
+    pub(super) limit: Option<LimitSection>,
+    /// In which words it is told, in place of the plain ones.
+    #[serde(default)]
+    pub(super) template: Option<TemplateSection>,
     /// A web address of your own.
     #[serde(default)]
     pub(super) webhook: Option<WebhookSection>,
@@ -136,6 +145,31 @@ pub(super) struct ReceiverSection {
     /// A Prometheus Alertmanager.
     #[serde(default)]
     pub(super) alertmanager: Option<AlertmanagerSection>,
+}
+
+/// How many messages a receiver has within a time.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitSection {
+    /// So many at most.
+    #[schemars(range(min = 1, max = 200))]
+    pub(super) messages: u32,
+    /// Within any such time.
+    pub(super) per: Period,
+}
+
+/// Words as templates in Jinja's language. They may name `title` and `text` (the plain words), `summary`, `status`,
+/// `purpose`, `severity`, `owner`, `dag`, `labels`, `details`, `causes`, `count`, `since`, `ended_at`, `link`, `route` and
+/// `namespace`; what takes too long or comes to nothing is an alert, and the message goes out in plain words.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TemplateSection {
+    /// One line: what comes of it is put on one, and cut at 1,000 bytes.
+    #[serde(default)]
+    pub(super) title: Option<String>,
+    /// All of it. The link that acknowledges follows by itself.
+    #[serde(default)]
+    pub(super) text: Option<String>,
 }
 
 fn yes() -> bool {
@@ -237,7 +271,7 @@ pub(super) struct AlertmanagerSection {
     pub(super) url: String,
 }
 
-/// Mail by SMTP, as text.
+/// Mail by SMTP, as text and as a page.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EmailSection {
@@ -252,7 +286,8 @@ pub(super) struct EmailSection {
     /// Who it is to.
     #[serde(default)]
     pub(super) to: Vec<String>,
-    /// Whether it is also to those whom the DAG's file names for failures (`email` and `email_on_failure`).
+    /// Whether it is also to those whom the DAG's file names: of failures (`email` with `email_on_failure`), and they alone
+    /// of tasks that are tried again (`email_on_retry`).
     #[serde(default)]
     pub(super) dag_email: bool,
     /// Who logs in.
@@ -347,6 +382,10 @@ pub(super) struct RouteSection {
     /// How long the first of a group waits for others; nothing where nobody says, and never where it is critical.
     #[serde(default)]
     pub(super) group_wait: Option<Period>,
+    /// Names of the times at which it tells nobody, in place of those of the route above. What opens then is told once that
+    /// time is over, where it is not over itself: critical alerts too, so name none where these must wake somebody.
+    #[serde(default)]
+    pub(super) mute_times: Option<Vec<String>>,
     /// When an alert that nobody acknowledges is told again; 4 hours where nobody says.
     #[serde(default)]
     pub(super) repeat_interval: Option<Period>,

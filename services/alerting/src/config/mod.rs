@@ -146,9 +146,25 @@ pub fn load(path: &std::path::Path, text: &str) -> Result<Loaded, ConfigError> {
     build::loaded(path, text, &file, true)
 }
 
-/// Reads who is told of what, and no secret: nobody can be told anything by what it answers.
-pub fn load_policy(path: &std::path::Path, text: &str) -> Result<Policy, ConfigError> {
+/// Reads all but secrets: nobody can be told anything by what it answers.
+pub fn load_without_secrets(path: &std::path::Path, text: &str) -> Result<Loaded, ConfigError> {
     let file = place::read(path, text)?;
+    build::loaded(path, text, &file, false)
+}
+
+/// Reads who is told of what, and no secret.
+pub fn load_policy(path: &std::path::Path, text: &str) -> Result<Policy, ConfigError> {
+    load_without_secrets(path, text).map(|loaded| loaded.policy)
+}
+
+/// Reads a configuration that somebody only tries: no secret of it, and no file that it names.
+pub(crate) fn load_tried(text: &str) -> Result<Policy, ConfigError> {
+    let path = std::path::Path::new("alerting.toml");
+    let file = place::read(path, text)?;
+    if let Some((name, _)) = file.schedules.iter().find(|(_, it)| it.ical.is_some()) {
+        let what = format!("`schedules.{name}.ical`: what is only tried names no calendar's file");
+        return Err(ConfigError { file: path.to_owned(), line: None, what });
+    }
     build::loaded(path, text, &file, false).map(|loaded| loaded.policy)
 }
 

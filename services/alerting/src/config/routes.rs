@@ -8,7 +8,7 @@ use dagbok_events::Micros;
 use super::{
     build::{Checked, Source, known, list, micros},
     crew::known_person,
-    file::{ChainSection, File, InhibitSection, RouteSection, ThresholdsSection},
+    file::{ChainSection, File, InhibitSection, ReceiverSection, RouteSection, ThresholdsSection},
 };
 
 /// How long further causes wait, where nobody says.
@@ -29,6 +29,7 @@ pub(super) fn only_receiver(source: &Source<'_>, file: &File) -> Checked<Option<
             group_interval: micros(GROUP_INTERVAL),
             repeat_interval: micros(REPEAT_INTERVAL),
             grouping: Grouping::default(),
+            mutes: Vec::new(),
             routes: Vec::new(),
         })),
         (Some(_), Some(_)) => {
@@ -61,6 +62,7 @@ pub(super) fn root(
         group_interval: micros(GROUP_INTERVAL),
         repeat_interval: micros(REPEAT_INTERVAL),
         grouping: Grouping::default(),
+        mutes: Vec::new(),
         routes: Vec::new(),
     };
     let mut root = route(source, file, chains, &above, section, &["route".to_owned()])?;
@@ -121,8 +123,15 @@ fn route(
         after,
         wait: within("group_wait", section.group_wait, above.grouping.wait)?,
     };
+    let mutes = section.mute_times.clone().unwrap_or_else(|| above.mutes.clone());
+    if let Some(odd) = mutes.iter().find(|name| !file.mute_times.contains_key(*name)) {
+        let there: Vec<&str> = file.mute_times.keys().map(String::as_str).collect();
+        let what = format!("there is no mute time `{odd}`; there are: {}", list(&there));
+        return Err(wrong(&["mute_times"], &what));
+    }
     let mut made = Route {
         grouping,
+        mutes,
         name: section.name.clone().unwrap_or_else(|| section.matchers.join(", ")),
         matchers,
         chain,
@@ -253,7 +262,11 @@ pub(super) fn unused(file: &File) -> Vec<String> {
     let contacts = file.people.values().flat_map(|person| &person.contacts);
     named.receivers.extend(contacts.map(|contact| contact.receiver.as_str()));
     named.receivers.extend(file.receivers.values().filter_map(|it| it.fallback.as_deref()));
-    let lonely = file.receivers.keys().filter(|name| !named.receivers.contains(name.as_str()));
+    // Who mails those whom DAG files name is told of retries without being named.
+    let mails = |section: &ReceiverSection| section.email.as_ref().is_some_and(|it| it.dag_email);
+    let lonely = file.receivers.iter().filter(|(_, section)| !mails(section));
+    let lonely =
+        lonely.map(|(name, _)| name).filter(|name| !named.receivers.contains(name.as_str()));
     let idle = file.chains.keys().filter(|name| !named.chains.contains(name.as_str()));
     lonely
         .map(|name| format!("nothing names the receiver `{name}`: it is never told"))

@@ -1,11 +1,11 @@
 //! Mailboxes, by SMTP.
 use std::time::Duration;
 
-use dagbok_alerts::{Answered, Message, Purpose};
+use dagbok_alerts::{Answered, Message, Purpose, Rule};
 use lettre::{
     AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor,
     address::Address,
-    message::{Mailbox, Mailboxes, header::ContentType},
+    message::{Mailbox, Mailboxes, MultiPart},
     transport::smtp::authentication::Credentials,
 };
 
@@ -87,6 +87,10 @@ fn letter(mail: &Mail, name: &str, message: &Message) -> Result<lettre::Message,
     let to: Result<Vec<Mailbox>, _> = mail.to.iter().map(|to| to.parse::<Mailbox>()).collect();
     let mut to = to.map_err(|error| wrong(&error))?;
     let named = message.labels.get("email").filter(|_| mail.dag_email);
+    if message.labels.get("rule").is_some_and(|rule| rule == Rule::TaskRetried.word()) {
+        // That is for its author alone.
+        to.clear();
+    }
     for mailbox in named.into_iter().flat_map(|named| named.split(',')).take(NAMED) {
         // What the DAG's author wrote is no reason not to tell the others.
         match mailbox.parse::<Mailbox>() {
@@ -94,6 +98,9 @@ fn letter(mail: &Mail, name: &str, message: &Message) -> Result<lettre::Message,
             Ok(_) => {}
             Err(error) => tracing::warn!(mailbox, %error, "a DAG's file names what is no mailbox"),
         }
+    }
+    if to.is_empty() {
+        return Err("no mail can be made of it: it names no mailbox".to_owned());
     }
     let to: Mailboxes = to.into_iter().collect();
     let domain = domain(&from.email);
@@ -110,9 +117,33 @@ fn letter(mail: &Mail, name: &str, message: &Message) -> Result<lettre::Message,
         .message_id(Some(id))
         .in_reply_to(thread.clone())
         .references(thread)
-        .header(ContentType::TEXT_PLAIN)
-        .body(message.text_with_link())
+        .multipart(MultiPart::alternative_plain_html(message.text_with_link(), html(message)))
         .map_err(|error| wrong(&error))
+}
+
+/// The same as a page: what to do on top, then all that is said, line by line. Nothing in it is fetched from anywhere.
+fn html(message: &Message) -> String {
+    let button = |link: &String, text: &str| {
+        format!(r#"<a href="{}" style="{BUTTON}">{text}</a> "#, escaped(link))
+    };
+    let take = message.acknowledge.as_ref().map(|link| button(link, "Acknowledge"));
+    let look = message.link.as_ref().map(|link| button(link, "Look at it"));
+    let buttons: String = take.into_iter().chain(look).collect();
+    let rest = message.text.strip_prefix(&message.title).unwrap_or(&message.text);
+    let lines: Vec<String> = rest.trim().lines().map(escaped).collect();
+    let lines = lines.join("<br>\n");
+    format!(
+        "<!doctype html>\n<html><body style=\"font-family: sans-serif\">\n<h3>{}</h3>\n<p>{buttons}</p>\n<p>{lines}</p>\n</body></html>\n",
+        escaped(&message.title)
+    )
+}
+
+/// How a link looks that is to be pressed.
+const BUTTON: &str = "display: inline-block; padding: 8px 16px; border: 1px solid #444; border-radius: 4px; color: #111; text-decoration: none";
+
+/// Text as it stands in a page, be it in an attribute.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn domain(address: &Address) -> String {

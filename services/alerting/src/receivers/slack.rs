@@ -10,8 +10,10 @@ use super::http;
 const BLOCK: usize = 2_900;
 
 pub(super) async fn send(client: &Client, url: &Secret, message: &Message) -> Answered {
-    let text: String = escaped(&message.text).chars().take(BLOCK).collect();
-    let (title, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    // Plain words begin with the title; a receiver's own may not.
+    let rest = message.text.strip_prefix(&message.title).unwrap_or(&message.text);
+    let title = escaped(&message.title);
+    let rest: String = escaped(rest).chars().take(BLOCK.saturating_sub(title.len())).collect();
     let mut blocks = vec![json!({
         "type": "section",
         "text": { "type": "mrkdwn", "text": format!("*{title}*\n{}", rest.trim_start()) },

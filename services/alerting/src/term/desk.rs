@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use dagbok_alerts::{
     Agenda, AlertFact, AlertRecord, AlertingBegan, AlertingClockWentBack, Book, By,
     ConfigurationRefused, ConfigurationTaken, Message, Policy, Purpose, Refusal, Reply, SignOfLife,
-    Watch, limits::CLOCK_BACK, render, subject_of,
+    Telling, Watch, limits::CLOCK_BACK, render, subject_of,
 };
 use dagbok_events::{Timestamp, encode_packed};
 use dagbok_projection::Decoded;
@@ -14,6 +14,7 @@ use crate::{
     Settings,
     config::{Looked, Reloader, Ways},
     keys::Links,
+    study::Studies,
     term::{answer, post::Post},
 };
 
@@ -52,6 +53,7 @@ pub(crate) struct Desk {
     said_links: Option<Links>,
     answers: Vec<(Box<dyn Responder>, Reply)>,
     agenda: Agenda,
+    pub(crate) studies: Studies,
     /// A configuration came into force that is not kept yet.
     is_new_configuration: bool,
 }
@@ -64,6 +66,7 @@ impl Desk {
         post: Post,
         links: Links,
         settings: &Settings,
+        studies: Studies,
     ) -> Self {
         let (snapshot_at, checkpoint_at) = (watch.last_seq(), book.last_seq());
         Self {
@@ -83,6 +86,7 @@ impl Desk {
             said_links: None,
             answers: Vec::new(),
             agenda: Agenda::default(),
+            studies,
             is_new_configuration: false,
         }
     }
@@ -94,6 +98,8 @@ impl Desk {
             self.note(now, AlertFact::AlertingBegan(AlertingBegan { namespace }));
         }
         self.look_at_configuration(now);
+        // Where none is in force, what was said before the start holds no more.
+        self.watch.heed(&self.policy.thresholds);
     }
 
     /// Takes a configuration that changed; one that can't be read leaves the last good one in force.
@@ -198,7 +204,7 @@ impl Desk {
             let AlertFact::NotificationAttempted(it) = fact else { continue };
             let Some(alert) = self.book.alert(it.id) else { continue };
             self.sending.insert(it.message.clone());
-            let mut message = render(alert, it.purpose, &it.route, &self.policy);
+            let mut message = render(alert, &Telling::from(&**it), &self.policy);
             let base = self.policy.external_url.as_deref();
             if let Some(base) = base.filter(|_| it.purpose == Purpose::Trigger) {
                 let link = self.links().address(base, it.id, &it.receiver, record.at);

@@ -8,7 +8,7 @@ mod post;
 
 use std::{sync::Arc, time::Duration};
 
-use dagbok_alerts::{ASK, Ask, Refusal, Reply, decide, outcome, sign_answered};
+use dagbok_alerts::{ASK, Ask, AskBody, Refusal, Reply, decide, outcome, sign_answered};
 use dagbok_events::{Timestamp, decode_any, encode_any};
 use dagbok_leading::Steady;
 use dagbok_runlog::{AppendError, Responder};
@@ -21,6 +21,7 @@ use crate::{
     config::Reloader,
     keys::{self, Opened},
     receivers::Senders,
+    study::{Begun, Studies},
     term::{
         desk::Desk,
         feed::Feed,
@@ -89,7 +90,8 @@ impl Term {
         let senders = Senders::new(self.clock.clone()).map_err(AlertingError::Http)?;
         let (post, mut outcomes) = Post::new(Arc::new(senders));
         let links = key::links(&self.parts, self.settings.links_key.as_deref()).await;
-        let mut desk = Desk::new(book, start, reloader, post, links, &self.settings);
+        let studies = Studies::new(Arc::clone(&self.parts.run_log), &self.settings.namespace);
+        let mut desk = Desk::new(book, start, reloader, post, links, &self.settings, studies);
         let mut steady = Steady::new(self.clock.now(), None);
         let now = self.now(&mut desk, &mut steady);
         desk.begin(now);
@@ -266,6 +268,14 @@ fn decide_on(desk: &mut Desk, now: Timestamp, (ask, responder): Question) {
         }
         Err(refusal) => return answer(responder, Reply::Refused(refusal)),
     };
+    if let AskBody::Study { study, configuration } = &ask.body {
+        let by = configuration.as_deref();
+        return match desk.studies.begin(*study, by, &desk.policy, &desk.watch, now) {
+            Ok(Begun::Said(said)) => answer(responder, Reply::Studied(Box::new(said))),
+            Ok(Begun::Walk(walk)) => answer_with(responder, walk.answer()),
+            Err(refusal) => answer(responder, Reply::Refused(refusal)),
+        };
+    }
     match decide(&desk.book, &desk.policy, now, seen, &ask) {
         Ok(decided) => {
             let seq = desk.stage(decided.record);
@@ -302,7 +312,13 @@ fn record_message(desk: &mut Desk, now: Timestamp, came: &Outcome) {
 
 /// Answers; whoever asked may be gone.
 fn answer(responder: Box<dyn Responder>, reply: Reply) {
+    answer_with(responder, std::future::ready(reply));
+}
+
+/// The same, once it is known.
+fn answer_with(responder: Box<dyn Responder>, reply: impl Future<Output = Reply> + Send + 'static) {
     tokio::spawn(async move {
+        let reply = reply.await;
         if let Err(error) = responder.respond(encode_any(&reply).into()).await {
             tracing::debug!(%error, "nobody was there to be answered");
         }

@@ -182,6 +182,8 @@ fn alerting() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::change::test))
+        .routes(routes!(alerts::study::on_call))
+        .routes(routes!(alerts::study::check))
         .routes(routes!(alerts::get))
         .routes(routes!(alerts::change::acknowledge))
         .routes(routes!(alerts::change::resolve))
@@ -204,6 +206,8 @@ fn streamed() -> OpenApiRouter<ApiState> {
         .routes(routes!(logs::get))
         .routes(routes!(logs::follow))
         .routes(routes!(prune::prune))
+        .routes(routes!(alerts::study::explain))
+        .routes(routes!(alerts::study::backtest))
         .routes(routes!(ui::stream))
 }
 

@@ -60,7 +60,8 @@ pub struct AlertNotification {
     pub instead_of: Option<String>,
     /// Whom that reaches, where the chain names people.
     pub person: Option<String>,
-    /// `sending`, `waiting`, `accepted` or `rejected`. Accepted by the provider says nothing of anybody having read it.
+    /// `sending`, `waiting`, `accepted`, `rejected`, `withheld` since its receiver had too much lately, or `gathered`: told
+    /// with another alert's message. Accepted by the provider says nothing of anybody having read it.
     pub state: String,
     /// When it is tried again.
     pub retry_at: Option<DateTime>,

@@ -13,6 +13,7 @@ mod pool;
 mod run;
 mod secret;
 mod shared;
+mod study;
 mod task;
 mod ui;
 mod why;
@@ -68,6 +69,10 @@ pub use shared::{
     ImportErrorCollection, ImportErrorExtra, ImportErrorResponse, ListExtra, ProcessorHealth,
     ProjectionHealth, RefusedReport, RefusedReportCollection, Rescheduled, RescheduledDag,
     SchedulerHealth, StatusOnly, TriggererHealth, VersionInfo,
+};
+pub use study::{
+    AlertBacktest, AlertExplanation, AlertReach, AlertReachCollection, AlertRuleOf, AlertStep,
+    AlertWrongBy, BacktestBody, ExplainBody, OnCallEntry, OnCallResponse, WouldBeAlert,
 };
 pub use task::{
     CallbackFailure, DagCallback, DagCallbackCollection, LogLine, TaskInstance,

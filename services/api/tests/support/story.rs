@@ -46,15 +46,16 @@ pub(crate) fn nth(n: u16) -> TryNumber {
     TryNumber::new(n).unwrap()
 }
 
-/// A chain of tasks, each upstream of the next.
-pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
-    let tasks = tasks.iter().zip(0_u32..).map(|(id, at)| TaskSpec {
+/// The task of this name, after the one before it.
+fn a_task(id: &str, at: u32) -> TaskSpec {
+    TaskSpec {
         task_id: task(id),
         operator: "PythonOperator".to_owned(),
         upstream: at.checked_sub(1).into_iter().collect(),
         trigger_rule: dagbok_events::TriggerRule::AllSuccess,
         retries: 1,
         retry_delay: Micros::from_secs(90_061),
+        retry_email: Vec::new(),
         retry_backoff_milli: 0,
         max_retry_delay: None,
         execution_timeout: None,
@@ -81,7 +82,12 @@ pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
         wait_for_past_depends_before_skipping: false,
         start_date: None,
         doc_md: None,
-    });
+    }
+}
+
+/// A chain of tasks, each upstream of the next.
+pub(crate) fn spec(dag_id: &str, tasks: &[&str]) -> DagSpec {
+    let tasks = tasks.iter().zip(0_u32..).map(|(id, at)| a_task(id, at));
     DagSpec {
         dag_id: dag(dag_id),
         display_name: None,

@@ -2,7 +2,7 @@
 mod check;
 mod errors;
 mod list;
-mod local;
+pub(crate) mod local;
 mod next;
 mod pause;
 mod reschedule;

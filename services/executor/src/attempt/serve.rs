@@ -3,7 +3,12 @@ use std::{sync::Arc, time::Duration};
 
 use dagbok_events::{AssetRef, TaskId, Timestamp, TryKey};
 use dagbok_inbox::SecretsClient;
-use dagbok_protocol::{OutletEvent, ReportBody, limits::PAYLOAD_BYTES, names::DAG_CALLBACK};
+use dagbok_protocol::{
+    OutletEvent, ReportBody,
+    limits::{MESSAGE_BYTES, PAYLOAD_BYTES},
+    names::{DAG_CALLBACK, TASK_CALLBACKS},
+    text,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 use tokio::{
@@ -266,7 +271,10 @@ impl Server {
                     .await
             }
             "SetRenderedMapIndex" => self.named(fields(body)?).await,
-            "CallbackBegun" => Ok(calls(said, Some(fields::<CallbackBegun>(body)?.callback))),
+            "CallbackBegun" => {
+                let callback = known(fields::<CallbackBegun>(body)?.callback)?;
+                Ok(calls(said, Some(callback)))
+            }
             "CallbackEnded" => Ok(calls(said, None)),
             "CallbackFailed" => self.callback_failed(fields(body)?).await,
             "SetRenderedFields" => Ok(self.rendered(&fields(body)?)),
@@ -340,7 +348,8 @@ impl Server {
 
     /// A callback of the task raised.
     async fn callback_failed(&self, CallbackFailed { callback, message }: CallbackFailed) -> Reply {
-        let message = self.log.masks().text(message);
+        let callback = known(callback)?;
+        let message = text::cut(&self.log.masks().text(message), MESSAGE_BYTES);
         self.report(ReportBody::CallbackFailed { callback, message }).await
     }
 
@@ -463,6 +472,15 @@ fn outlet(said: Outlet) -> Option<OutletEvent> {
         Some(AssetRef::Asset { name, uri, group: "asset".to_owned(), extra: None })
     };
     Some(OutletEvent { asset: refers.or_else(named)?, extra, aliases })
+}
+
+/// The name of a task's callback; whatever else a process says stands in no fact.
+fn known(callback: String) -> Result<String, (&'static str, String)> {
+    if TASK_CALLBACKS.contains(&callback.as_str()) {
+        return Ok(callback);
+    }
+    let shown = text::cut(&callback, 64);
+    Err(("GENERIC_ERROR", format!("no callback of a task is called `{shown}`")))
 }
 
 /// Notes which callback of the task is being called.

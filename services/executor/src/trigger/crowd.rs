@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     Shared,
     group::{Group, GroupNo, code_of},
-    held::{Held, Lines, TriggerNo},
+    held::{Failures, Held, Lines, TriggerNo},
     process::Process,
     tell::{acknowledge, answer, is_waited_for, make_ready, pack_all, tail, tell, tell_failure},
     word::{self, Blocks, Failed, Fired, Word},
@@ -31,8 +31,6 @@ const UNREADABLE_DELAY: Duration = Duration::from_secs(30);
 const ASK_EVERY: Duration = Duration::from_mins(5);
 /// Requests to a port that are under way at once.
 const AT_ONCE: usize = 64;
-/// After so long a watcher of an asset that failed begins anew.
-const WATCH_ANEW: Duration = Duration::from_mins(1);
 /// A trigger that keeps the others waiting for so long fails, in seconds.
 const BLOCKED_MOST: f64 = 10.0;
 
@@ -146,6 +144,7 @@ impl Crowd {
             folder: None,
             group: None,
             deaths: 0,
+            failures: Failures::default(),
             asked: Instant::now(),
             log: Lines::default(),
         };
@@ -294,7 +293,7 @@ impl Crowd {
     /// A watcher saw something, and goes on.
     fn saw(&mut self, no: TriggerNo, event: String) {
         let Some(held) = self.held.get_mut(&no) else { return };
-        held.deaths = 0;
+        (held.deaths, held.failures) = (0, Failures::default());
         let shown = text::cut(&self.shared.masks.text(event.clone()), 512);
         tracing::info!(key = %held.item.key, event = shown, "a watcher of an asset fired");
         let (shared, item) = (Arc::clone(&self.shared), Arc::clone(&held.item));
@@ -328,6 +327,7 @@ impl Crowd {
     fn fail_for_now(&mut self, no: TriggerNo, why: TriggerFailedWhy, traceback: &str) {
         let Some(held) = self.held.get_mut(&no) else { return };
         held.deaths = 0;
+        let wait = held.failures.wait(Instant::now());
         let (kwargs, folder) = (held.kwargs.clone(), held.folder.clone());
         if let Some(group) = held.group.take().and_then(|group| self.groups.get_mut(&group)) {
             group.members.remove(&no);
@@ -335,7 +335,8 @@ impl Crowd {
         }
         let log = std::mem::take(&mut held.log);
         let traceback = tail(&self.shared.masks.text(traceback.to_owned()));
-        tracing::warn!(key = %held.item.key, traceback, "a watcher of an asset failed; it begins anew");
+        let seconds = wait.as_secs();
+        tracing::warn!(key = %held.item.key, traceback, seconds, "a watcher of an asset failed; it begins anew");
         let (shared, item) = (Arc::clone(&self.shared), Arc::clone(&held.item));
         let events = self.events.clone();
         tokio::spawn(async move {
@@ -344,7 +345,7 @@ impl Crowd {
             if let Err(error) = shared.reporter.report(&item.key, body).send().await {
                 tracing::error!(key = %item.key, %error, "a watcher's failure can't be reported");
             }
-            tokio::time::sleep(WATCH_ANEW).await;
+            tokio::time::sleep(wait).await;
             let ready = match kwargs {
                 Some(kwargs) => Ok((kwargs, folder)),
                 None => make_ready(&shared, &item).await,

@@ -1,5 +1,8 @@
 //! One trigger in hand, and the lines that it wrote.
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use dagbok_events::{Digest, LogRef, Timestamp};
 use dagbok_protocol::{WorkItem, limits::TRIGGER_LOG_BYTES};
@@ -10,6 +13,11 @@ use crate::{
     log::{LogLine, LogSource, Masks},
     store::Store,
 };
+
+/// After so long a watcher of an asset that failed begins anew, the first time.
+const FIRST_WAIT: Duration = Duration::from_mins(1);
+/// And the longest.
+const LONGEST_WAIT: Duration = Duration::from_mins(30);
 
 /// A trigger's number in the frames to Python: never used twice in one life of a triggerer.
 pub(super) type TriggerNo = u64;
@@ -31,10 +39,32 @@ pub(super) struct Held {
     pub(super) group: Option<GroupNo>,
     /// How often a process died that it was alone in.
     pub(super) deaths: u8,
+    /// How often it failed in a row, and when it did so last, where it watches an asset.
+    pub(super) failures: Failures,
     /// When the scheduler said last that somebody waits for it.
     pub(super) asked: Instant,
     /// What it wrote.
     pub(super) log: Lines,
+}
+
+/// How a watcher of an asset fails: one that always does so is begun anew less and less often.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Failures {
+    in_a_row: u32,
+    last: Option<Instant>,
+}
+
+impl Failures {
+    /// After what time it begins anew that failed at `now`: longer each time, up to a ceiling; from the start again
+    /// where it ran for longer than it ever waits.
+    pub(super) fn wait(&mut self, now: Instant) -> Duration {
+        let quiet = self.last.is_some_and(|last| now.duration_since(last) > LONGEST_WAIT * 2);
+        self.in_a_row = if quiet { 0 } else { self.in_a_row };
+        let wait = FIRST_WAIT.saturating_mul(1 << self.in_a_row.min(16));
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        self.last = Some(now);
+        wait.min(LONGEST_WAIT)
+    }
 }
 
 /// The log of one trigger, in memory: it is short.
@@ -84,5 +114,23 @@ impl Lines {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watcher_that_always_fails_waits_longer_each_time_and_one_that_ran_is_begun_soon() {
+        let (mut failures, mut now) = (Failures::default(), Instant::now());
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            let wait = failures.wait(now);
+            waits.push(wait.as_secs() / 60);
+            now += wait;
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(failures.wait(now + LONGEST_WAIT * 2), FIRST_WAIT);
     }
 }

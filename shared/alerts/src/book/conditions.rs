@@ -36,6 +36,8 @@ impl Book {
     pub(crate) fn condition_keys(&self) -> Vec<(Rule, AlertScope)> {
         let failing = self.failing.keys().cloned().map(AlertScope::Receiver);
         let mut keys: Vec<_> = failing.map(|scope| (Rule::ReceiverFailing, scope)).collect();
+        let wordless = self.wordless.keys().cloned().map(AlertScope::Receiver);
+        keys.extend(wordless.map(|scope| (Rule::TemplateFailing, scope)));
         keys.push((Rule::ConfigurationRefused, AlertScope::Namespace));
         let names = self.heartbeats.keys().cloned().map(AlertScope::Heartbeat);
         keys.extend(names.map(|scope| (Rule::HeartbeatMissing, scope)));
@@ -56,6 +58,7 @@ impl Book {
             fault: Some(dagbok_events::Fault::System),
             since,
             causes: Vec::new(),
+            due: None,
             run: None,
             labels: Labels::new(),
             summary,
@@ -70,6 +73,19 @@ impl Book {
                     failing.since,
                     format!("the receiver {receiver} does not take what it is sent: {why}"),
                     vec![("answer".to_owned(), why.clone())],
+                );
+                condition.labels.insert("receiver".to_owned(), receiver.clone());
+                Some(condition)
+            }
+            (Rule::TemplateFailing, AlertScope::Receiver(receiver)) => {
+                let (since, why) = self.wordless.get(receiver)?;
+                let mut condition = own(
+                    Severity::Warning,
+                    *since,
+                    format!(
+                        "the words of the receiver {receiver} can't be used, and plain ones are: {why}"
+                    ),
+                    vec![("error".to_owned(), why.clone())],
                 );
                 condition.labels.insert("receiver".to_owned(), receiver.clone());
                 Some(condition)

@@ -2,8 +2,8 @@
 use dagbok_events::Timestamp;
 
 use super::{
-    Alert, AlertState, Attempt, Book, Chase, Delivery, DeliveryState, Failing, Refused, SIGNS,
-    Silence,
+    Alert, AlertState, Attempt, Book, Chase, Delivery, DeliveryState, Failing, Incidents, Refused,
+    SIGNS, Silence,
 };
 use crate::{
     AlertFact, AlertOpened, AlertRecord, AlertRecurred, AlertResolved, AlertScope, AlertSilenced,
@@ -46,6 +46,9 @@ impl Book {
                 self.refused = None;
                 self.touched_keys.note_all();
                 self.failing.retain(|name, _| name == SIGNS || it.receivers.contains(name));
+                self.paces
+                    .retain(|name, pace| it.receivers.contains(name) || !pace.withheld.is_empty());
+                self.wordless.clear();
             }
             AlertFact::ConfigurationRefused(it) => {
                 let (digest, why) = (it.digest.clone(), it.why.clone());
@@ -87,6 +90,7 @@ impl Book {
                 }
             }
             AlertFact::NotificationAttempted(_)
+            | AlertFact::NotificationWithheld(_)
             | AlertFact::NotificationAccepted(_)
             | AlertFact::NotificationFailed(_)
             | AlertFact::NotificationRejected(_) => self.notified(at, fact),
@@ -99,7 +103,7 @@ impl Book {
             let (by, note) = (record.by.clone(), record.reason.clone());
             alert.state = AlertState::Resolved { why: it.why, by, at, note };
             alert.resolved_by = it.by_seq;
-            let (rule, scope) = (alert.rule, alert.scope.clone());
+            let (rule, scope, cause) = (alert.rule, alert.scope.clone(), alert.last_cause);
             self.open.remove(&it.id);
             // What was told with it is looked at again.
             for held in self.holds.get(&it.id).into_iter().flatten() {
@@ -108,6 +112,9 @@ impl Book {
             self.released(it.id);
             self.settle(it.id);
             if it.why == ResolvedWhy::ByHand {
+                if let Some(incidents) = self.incidents.get_mut(&(rule, scope.clone())) {
+                    incidents.closed = Some((cause, at));
+                }
                 self.closed(at, rule, &scope);
             }
         }
@@ -116,7 +123,11 @@ impl Book {
     /// Takes in who is told, and what came of it.
     fn notified(&mut self, at: Timestamp, fact: &AlertFact) {
         match fact {
-            AlertFact::NotificationAttempted(it) => self.attempted(at, it),
+            AlertFact::NotificationAttempted(it) => {
+                self.attempted(at, it);
+                self.paced(at, it);
+            }
+            AlertFact::NotificationWithheld(it) => self.withheld(at, it),
             AlertFact::NotificationAccepted(it) => {
                 let (message, attempt, status) = (&*it.message, it.attempt, it.status);
                 let (state, why, took_ms) = (DeliveryState::Accepted, None, it.took_ms);
@@ -166,7 +177,7 @@ impl Book {
         let last_cause = it.causes.last().copied().unwrap_or(0);
         self.opened = self.opened.max(it.id);
         self.newest.insert(key.clone(), it.id);
-        self.generations.insert(key.clone(), (it.generation, last_cause));
+        self.incidents.insert(key.clone(), Incidents { count: it.generation, closed: None });
         if it.generation > 1 {
             let began = self.began_at.entry(key).or_default();
             began.push(at);
@@ -221,8 +232,6 @@ impl Book {
         if alert.runs.len() > limits::RUNS {
             alert.runs.remove(1);
         }
-        let covered = self.generations.entry((alert.rule, alert.scope.clone())).or_default();
-        covered.1 = covered.1.max(alert.last_cause);
     }
 
     fn silence(&mut self, record: &AlertRecord, it: &AlertSilenced) {
@@ -253,6 +262,7 @@ impl Book {
             instead_of: it.instead_of.clone(),
             person: it.person.clone(),
             text_digest: String::new(),
+            gathers: None,
             state: DeliveryState::Sending,
             count: 0,
             first_at: at,
@@ -260,6 +270,10 @@ impl Book {
             attempts: Vec::new(),
         });
         delivery.text_digest.clone_from(&it.text_digest);
+        delivery.gathers.clone_from(&it.gathers);
+        if delivery.count == 0 {
+            delivery.first_at = at;
+        }
         delivery.state = DeliveryState::Sending;
         delivery.count = delivery.count.max(it.attempt);
         if delivery.attempts.len() >= limits::ATTEMPTS {
@@ -290,6 +304,9 @@ impl Book {
                     refused.is_closed = true;
                 }
             }
+            (Rule::TemplateFailing, AlertScope::Receiver(name)) => {
+                self.wordless.remove(name);
+            }
             (Rule::HeartbeatMissing, AlertScope::Heartbeat(name)) => {
                 if let Some(beat) = self.heartbeats.get_mut(name) {
                     beat.is_closed = true;
@@ -305,6 +322,7 @@ impl Book {
         self.touched_keys.note_all();
         self.signs.at = self.signs.at.map(|at| at.min(to));
         self.missing.clear();
+        self.paces.values_mut().for_each(|pace| pace.clock_back(to));
         for (name, beat) in &mut self.heartbeats {
             beat.at = beat.at.min(to);
             self.missing.insert((beat.missing_at(), name.clone()));
@@ -313,6 +331,7 @@ impl Book {
         for id in ids {
             let Some(alert) = self.alerts.get_mut(&id) else { continue };
             alert.opened_at = alert.opened_at.min(to);
+            alert.last_at = alert.last_at.min(to);
             if let Some(chase) = &mut alert.chase {
                 chase.at = chase.at.min(to);
             }
@@ -377,7 +396,7 @@ impl Book {
 
     /// What is over, and about which all was said, is looked at no more. Whether its end is still to be told is
     /// planned when it ends.
-    fn settle(&mut self, id: u64) {
+    pub(super) fn settle(&mut self, id: u64) {
         let settled = self.alerts.get(&id).is_none_or(Alert::is_settled);
         let untold = self.alerts.get(&id).is_some_and(|alert| {
             let knows = |receiver: &str| has(alert, Purpose::Resolve, receiver, None);
@@ -394,10 +413,7 @@ impl Book {
 /// Lets the oldest messages of an alert go that are done with, beyond what is kept at hand.
 fn trim(alert: &mut Alert) {
     while alert.deliveries.len() > limits::DELIVERIES {
-        let done = |it: &Delivery| {
-            it.purpose == Purpose::Trigger
-                && matches!(it.state, DeliveryState::Accepted | DeliveryState::Rejected)
-        };
+        let done = |it: &Delivery| it.purpose == Purpose::Trigger && it.state.is_done();
         let all = alert.deliveries.iter().filter(|(_, it)| done(it));
         let oldest = all.min_by_key(|(_, it)| it.first_at);
         let Some(name) = oldest.map(|(name, _)| name.clone()) else { return };

@@ -2,15 +2,17 @@
 mod conditions;
 mod evolve;
 mod held;
+mod pace;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{DecodeError, Micros, RunKey, Timestamp, decode_packed};
+pub(crate) use pace::Pace;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AlertRecord, AlertScope, By, Labels, Matcher, Purpose, ResolvedWhy, Rule, SuppressedWhy,
-    limits, matches_all, touched::Touched,
+    AlertRecord, AlertScope, By, Gathered, Labels, Matcher, Purpose, ResolvedWhy, Rule,
+    SuppressedWhy, limits, matches_all, touched::Touched,
 };
 
 /// How an alert stands.
@@ -82,6 +84,17 @@ pub enum DeliveryState {
     Accepted,
     /// It is given up.
     Rejected,
+    /// Its receiver had too much lately: it is told with others.
+    Withheld,
+    /// It was told with another.
+    Gathered,
+}
+
+impl DeliveryState {
+    /// Whether nothing is to come of it any more.
+    pub(crate) const fn is_done(self) -> bool {
+        matches!(self, Self::Accepted | Self::Rejected | Self::Gathered)
+    }
 }
 
 /// One message to one receiver, with all attempts at it.
@@ -103,6 +116,8 @@ pub struct Delivery {
     pub person: Option<String>,
     /// SHA-256 of what was sent last.
     pub text_digest: String,
+    /// What it tells besides.
+    pub gathers: Option<Gathered>,
     /// How it stands.
     pub state: DeliveryState,
     /// How often it was attempted.
@@ -209,8 +224,7 @@ impl Alert {
 
     /// Whether anything about it may still have to be sent.
     fn is_settled(&self) -> bool {
-        let done = |state| matches!(state, DeliveryState::Accepted | DeliveryState::Rejected);
-        !self.is_open() && self.deliveries.values().all(|it| done(it.state))
+        !self.is_open() && self.deliveries.values().all(|it| it.state.is_done())
     }
 }
 
@@ -246,6 +260,15 @@ pub(crate) struct Failing {
     pub(crate) why: String,
     /// Somebody said then that it is over: messages that were begun before say nothing new.
     pub(crate) closed_at: Option<Timestamp>,
+}
+
+/// The incidents of one rule and scope.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Incidents {
+    pub(crate) count: u32,
+    /// Somebody said of the newest that it is over: up to which cause, and when. What is wrong by that cause opens
+    /// nothing; where the rules found that it was over, it is wrong again when they find it wrong.
+    pub(crate) closed: Option<(u64, Timestamp)>,
 }
 
 /// Something outside that says regularly that it lives.
@@ -294,8 +317,8 @@ pub struct Book {
     pub(crate) opened: u64,
     /// The newest alert of each rule and scope.
     pub(crate) newest: BTreeMap<(Rule, AlertScope), u64>,
-    /// How many incidents each rule and scope had, and up to which cause they are covered.
-    pub(crate) generations: BTreeMap<(Rule, AlertScope), (u32, u64)>,
+    /// The incidents of each rule and scope.
+    pub(crate) incidents: BTreeMap<(Rule, AlertScope), Incidents>,
     pub(crate) open: BTreeSet<u64>,
     /// Alerts about which something may have to be sent.
     pub(crate) unsettled: BTreeSet<u64>,
@@ -305,6 +328,10 @@ pub struct Book {
     pub(crate) refused: Option<Refused>,
     /// Receivers that don't take what they are sent.
     pub(crate) failing: BTreeMap<String, Failing>,
+    /// Receivers whose own words can't be used, since when and why.
+    pub(crate) wordless: BTreeMap<String, (Timestamp, String)>,
+    /// What receivers had lately, and what they have still to be told.
+    pub(crate) paces: BTreeMap<String, Pace>,
     /// What alerts hold others, by number.
     pub(crate) holds: BTreeMap<u64, BTreeSet<u64>>,
     /// When the newest incidents of each rule and scope began, where there were several.
@@ -425,6 +452,9 @@ impl Book {
         let old = self.alerts.keys().filter(|id| !self.unsettled.contains(id)).copied();
         for id in old.take(surplus).collect::<Vec<_>>() {
             self.alerts.remove(&id);
+        }
+        for pace in self.paces.values_mut() {
+            pace.withheld.retain(|(id, _)| self.alerts.contains_key(id));
         }
         self.room = self.alerts.len() + limits::KEPT / 8;
     }

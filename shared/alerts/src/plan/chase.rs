@@ -10,6 +10,9 @@ use crate::{
 /// Where a chain reached nobody at all, it is begun again after this.
 const NOBODY_WAIT: Micros = Micros::from_secs(60);
 
+/// What is told again by what happens alone.
+const NEVER: Micros = Micros::from_secs(400 * 86_400);
+
 /// What comes next, when, and why.
 struct Next {
     at: Timestamp,
@@ -100,9 +103,28 @@ pub(super) fn route_of(policy: &Policy, alert: &Alert) -> Option<Routed> {
             group_interval: NOBODY_WAIT,
             repeat_interval: NOBODY_WAIT,
             grouping: Grouping::default(),
+            mutes: Vec::new(),
         }),
+        // By mail alone, and to whom the task's author names: nobody is woken by a task that is tried again.
+        None if alert.rule == Rule::TaskRetried => mailed(policy),
         None => policy.route(&alert.labels),
     }
+}
+
+/// The way of mail to those whom DAG files name, where a receiver does that.
+fn mailed(policy: &Policy) -> Option<Routed> {
+    let receivers: Vec<String> = policy.mailing().cloned().collect();
+    let mut chain = Chain::of(receivers.first()?, NOBODY_WAIT);
+    chain.steps[0].receivers = receivers;
+    let root = policy.root.as_ref()?;
+    Some(Routed {
+        route: "email_on_retry".to_owned(),
+        chain,
+        group_interval: root.group_interval,
+        repeat_interval: NEVER,
+        grouping: Grouping::default(),
+        mutes: root.mutes.clone(),
+    })
 }
 
 fn following(routed: &Routed, alert: &Alert, chase: Chase) -> Next {

@@ -122,6 +122,9 @@ impl Holds {
         if let Some(silence) = book.silenced_by(&alert.labels, now) {
             return Some((SuppressedWhy::Silenced, None, Some(silence)));
         }
+        if chase::route_of(policy, alert).is_some_and(|routed| policy.is_mute(&routed, now)) {
+            return Some((SuppressedWhy::Muted, None, None));
+        }
         // Who holds it goes on to, while that stands.
         let holder = |held: &Held| held.by.and_then(|by| book.alert(by));
         let holds_on = |held: &Held| holder(held).is_some_and(|by| is_kept(held.why, by));
@@ -175,7 +178,7 @@ fn is_heard(alert: &Alert) -> bool {
 /// be told with, and that root cause may be among them: each would keep the other from being told.
 fn is_kept(why: SuppressedWhy, holder: &Alert) -> bool {
     let by = holder.held.map(|held| held.why);
-    let is_silent = by == Some(SuppressedWhy::Silenced);
+    let is_silent = matches!(by, Some(SuppressedWhy::Silenced | SuppressedWhy::Muted));
     holder.is_open() && !is_silent && (why != SuppressedWhy::Grouped || is_heard(holder))
 }
 

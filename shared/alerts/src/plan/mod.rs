@@ -2,8 +2,9 @@
 mod chase;
 mod holds;
 mod notices;
+mod pace;
 
-pub(crate) use notices::{Place, first, has};
+pub(crate) use notices::{Place, first, gathering, has};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +25,8 @@ pub struct Agenda {
     due_of: BTreeMap<u64, Timestamp>,
     /// When the next silence ends.
     silence_end: Option<Timestamp>,
+    /// When a route becomes mute next, or is so no more.
+    mute_change: Option<Timestamp>,
     looked_at: Timestamp,
     is_begun: bool,
     holds: Holds,
@@ -69,11 +72,15 @@ impl Agenda {
         let mut keys = keys(watch, book, now, !self.is_begun);
         keys.extend(book.missing_in(self.looked_at, now));
         let looked_at = self.alerts(book, policy, now);
-        let mut planned = Planned { now, seen: watch.last_seq(), records: Vec::new() };
+        let sent = BTreeMap::new();
+        let mut planned = Planned { now, seen: watch.last_seq(), records: Vec::new(), sent };
         let (mut opened, mut changed) = (book.opened, BTreeSet::new());
         for (rule, scope) in &keys {
             let own = book.condition(*rule, scope, now);
-            let facts = match own.or_else(|| watch.condition(*rule, scope, now)) {
+            // Where nobody mails those whom DAG files name, a retry is no alert.
+            let is_told = *rule != Rule::TaskRetried || policy.mailing().next().is_some();
+            let found = own.or_else(|| watch.condition(*rule, scope, now)).filter(|_| is_told);
+            let facts = match found {
                 Some(condition) => about(book, &condition, &mut opened),
                 None => over(watch, book, *rule, scope),
             };
@@ -94,13 +101,14 @@ impl Agenda {
             let rest = [held, tested(alert), told, notices::facts(policy, alert, now, sending)];
             let is_at_rest = rest.iter().all(Vec::is_empty);
             for facts in rest {
-                planned.add(facts);
+                planned.add_paced(book, policy, alert, facts);
             }
             if is_at_rest {
                 let dues = [chase::due(policy, alert), notices::due(policy, alert)];
                 self.put_off(id, dues.into_iter().flatten().min());
             }
         }
+        planned.add_gathered(book, policy);
         planned.add(sign(book, policy, now));
         planned.records
     }
@@ -108,9 +116,11 @@ impl Agenda {
     /// Alerts that changed or are due.
     fn alerts(&mut self, book: &mut Book, policy: &Policy, now: Timestamp) -> BTreeSet<u64> {
         let is_unsilenced = self.silence_end.is_some_and(|end| end <= now);
-        let is_all = !self.is_begun || is_unsilenced || now < self.looked_at;
+        let is_muted = self.mute_change.is_some_and(|at| at <= now);
+        let is_all = !self.is_begun || is_unsilenced || is_muted || now < self.looked_at;
         let ends = book.silences.values().map(|it| it.until).filter(|until| *until > now);
         self.silence_end = ends.min();
+        self.mute_change = policy.next_mute(now);
         (self.is_begun, self.looked_at) = (true, now);
         match book.touched.drain() {
             Changed::These(mut some) if !is_all => {
@@ -149,7 +159,12 @@ impl Agenda {
         let by_time = watch.next_due(self.looked_at);
         let beat = book.next_missing(self.looked_at);
         let sign = policy.sign_every.map(|every| sign_due(book, every));
-        [at_once, alert, self.silence_end, by_time, beat, sign].into_iter().flatten().min()
+        let room = pace::next_room(book, policy);
+        let mute = self.mute_change;
+        [at_once, alert, self.silence_end, mute, by_time, beat, sign, room]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -158,6 +173,8 @@ struct Planned {
     now: Timestamp,
     seen: u64,
     records: Vec<AlertRecord>,
+    /// How many messages receivers have by this round.
+    sent: BTreeMap<String, usize>,
 }
 
 impl Planned {
@@ -218,10 +235,12 @@ fn changes(fact: &AlertFact) -> Option<u64> {
 fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact> {
     let key = (condition.rule, condition.scope.clone());
     let newest = book.newest.get(&key).and_then(|id| book.alert(*id));
-    let (generation, covered) = book.generations.get(&key).copied().unwrap_or_default();
-    let is_new = condition.last_cause() > covered;
+    let incidents = book.incidents.get(&key).copied().unwrap_or_default();
+    let generation = incidents.count;
+    let is_news = |alert: &Alert| condition.is_after(alert.last_cause, alert.last_at);
+    let is_closed = incidents.closed.is_some_and(|(cause, at)| !condition.is_after(cause, at));
     match newest.filter(|alert| alert.is_open()) {
-        Some(alert) if is_new && condition.rule.recurs() => {
+        Some(alert) if condition.rule.recurs() && is_news(alert) => {
             if alert.is_firing() && !is_worse(alert, condition) {
                 vec![recurred(alert, condition)]
             } else {
@@ -231,7 +250,8 @@ fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact>
             }
         }
         // What is wrong with the file is another thing now: whoever looks must not mend what is mended.
-        Some(alert) if condition.rule == Rule::ConfigurationRefused => {
+        // Of a pool that is missing likewise.
+        Some(alert) if matches!(condition.rule, Rule::ConfigurationRefused | Rule::PoolMissing) => {
             if alert.details == condition.details {
                 Vec::new()
             } else {
@@ -240,7 +260,7 @@ fn about(book: &Book, condition: &Condition, opened: &mut u64) -> Vec<AlertFact>
         }
         Some(_) => Vec::new(),
         // Somebody said that it is over, and nothing came since.
-        None if generation > 0 && !is_new && !condition.causes.is_empty() => Vec::new(),
+        None if is_closed && !condition.causes.is_empty() => Vec::new(),
         None => {
             let began = book.began.as_ref().map_or(Timestamp(0), |(at, _)| *at);
             let is_history = condition.since.plus(limits::LOOK_BACK) < began;

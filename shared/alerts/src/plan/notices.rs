@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use dagbok_events::Timestamp;
 
 use crate::{
-    Alert, AlertFact, AlertState, Delivery, DeliveryState, NotificationAttempted,
-    NotificationRejected, Policy, Purpose, render,
+    Alert, AlertFact, AlertState, Delivery, DeliveryState, Gathered, NotificationAttempted,
+    NotificationRejected, Policy, Purpose, Rule, Telling, render,
 };
 
 /// Where in a chain a message belongs.
@@ -31,25 +31,56 @@ pub(crate) fn first(
     place: &Place<'_>,
 ) -> AlertFact {
     let Place { turn, step, route, instead_of, person } = *place;
-    AlertFact::NotificationAttempted(Box::new(NotificationAttempted {
-        id: alert.id,
-        message: name(alert, purpose, receiver, turn, step),
-        purpose,
-        receiver: receiver.to_owned(),
-        route: route.to_owned(),
-        turn,
-        step,
-        attempt: 1,
-        instead_of: instead_of.map(str::to_owned),
-        person: person.map(str::to_owned),
-        text_digest: render(alert, purpose, route, policy).digest(),
-    }))
+    attempted(
+        policy,
+        alert,
+        NotificationAttempted {
+            id: alert.id,
+            message: name(alert, purpose, receiver, turn, step),
+            purpose,
+            receiver: receiver.to_owned(),
+            route: route.to_owned(),
+            turn,
+            step,
+            attempt: 1,
+            instead_of: instead_of.map(str::to_owned),
+            person: person.map(str::to_owned),
+            text_digest: String::new(),
+            gathers: None,
+            plain_since: None,
+        },
+    )
+}
+
+/// An attempt, with what is known of its text.
+pub(super) fn attempted(
+    policy: &Policy,
+    alert: &Alert,
+    mut it: NotificationAttempted,
+) -> AlertFact {
+    let message = render(alert, &Telling::from(&it), policy);
+    (it.text_digest, it.plain_since) = (message.digest(), message.plain_since);
+    AlertFact::NotificationAttempted(Box::new(it))
+}
+
+/// The same message, telling of others besides.
+pub(crate) fn gathering(
+    policy: &Policy,
+    alert: &Alert,
+    fact: AlertFact,
+    gathers: Option<Gathered>,
+) -> AlertFact {
+    match (fact, gathers) {
+        (AlertFact::NotificationAttempted(it), gathers @ Some(_)) => {
+            attempted(policy, alert, NotificationAttempted { gathers, ..*it })
+        }
+        (fact, _) => fact,
+    }
 }
 
 /// Whether nothing of an alert is on its way any more.
 pub(super) fn all_said(alert: &Alert) -> bool {
-    let done = |state| matches!(state, DeliveryState::Accepted | DeliveryState::Rejected);
-    alert.deliveries.values().all(|it| done(it.state))
+    alert.deliveries.values().all(|it| it.state.is_done())
 }
 
 /// Whether an alert has had a message of that purpose to a receiver.
@@ -78,7 +109,10 @@ pub(super) fn facts(
         let is_due = match delivery.state {
             DeliveryState::Sending => !sending.contains(message),
             DeliveryState::Waiting { until } => until <= now,
-            DeliveryState::Accepted | DeliveryState::Rejected => false,
+            DeliveryState::Accepted
+            | DeliveryState::Rejected
+            | DeliveryState::Withheld
+            | DeliveryState::Gathered => false,
         };
         if is_due {
             facts.push(again(policy, alert, message, delivery));
@@ -96,6 +130,8 @@ pub(super) fn facts(
     for receiver in alert.told() {
         let Some(rules) = policy.receivers.get(receiver) else { continue };
         let wants = if purpose == Purpose::Resolve { rules.resolves } else { rules.acknowledges };
+        // A retry that is over is no news: its run's end is.
+        let wants = wants && alert.rule != Rule::TaskRetried;
         if wants && !has(alert, purpose, receiver, None) {
             let told = alert.deliveries.values().rev().find(|it| it.receiver == receiver);
             let route = told.map_or("platform", |it| it.route.as_str());
@@ -119,19 +155,25 @@ fn again(policy: &Policy, alert: &Alert, message: &str, delivery: &Delivery) -> 
             took_ms: 0,
         });
     }
-    AlertFact::NotificationAttempted(Box::new(NotificationAttempted {
-        id: alert.id,
-        message: message.to_owned(),
-        purpose: delivery.purpose,
-        receiver: delivery.receiver.clone(),
-        route: delivery.route.clone(),
-        turn: delivery.turn,
-        step: delivery.step,
-        attempt,
-        instead_of: delivery.instead_of.clone(),
-        person: delivery.person.clone(),
-        text_digest: render(alert, delivery.purpose, &delivery.route, policy).digest(),
-    }))
+    attempted(
+        policy,
+        alert,
+        NotificationAttempted {
+            id: alert.id,
+            message: message.to_owned(),
+            purpose: delivery.purpose,
+            receiver: delivery.receiver.clone(),
+            route: delivery.route.clone(),
+            turn: delivery.turn,
+            step: delivery.step,
+            attempt,
+            instead_of: delivery.instead_of.clone(),
+            person: delivery.person.clone(),
+            text_digest: String::new(),
+            gathers: delivery.gathers.clone(),
+            plain_since: None,
+        },
+    )
 }
 
 /// Further ways to people who were told and have not acknowledged, by when: a later step of the chain does not cut
@@ -168,7 +210,11 @@ fn further(policy: &Policy, alert: &Alert) -> Vec<(Timestamp, AlertFact)> {
 pub(super) fn due(policy: &Policy, alert: &Alert) -> Option<Timestamp> {
     let until = alert.deliveries.values().filter_map(|it| match it.state {
         DeliveryState::Waiting { until } => Some(until),
-        DeliveryState::Sending | DeliveryState::Accepted | DeliveryState::Rejected => None,
+        DeliveryState::Sending
+        | DeliveryState::Accepted
+        | DeliveryState::Rejected
+        | DeliveryState::Withheld
+        | DeliveryState::Gathered => None,
     });
     until.chain(further(policy, alert).into_iter().map(|it| it.0)).min()
 }

@@ -1,11 +1,13 @@
 //! Callbacks that came to nothing: whoever relies on being told by one is not.
-use dagbok_events::{Fact, Fault, RunKey, Timestamp};
+use dagbok_events::{DagCallbackKind, DagId, DagSpec, Fact, Fault, RunKey, Timestamp};
 
 use super::{Condition, Watch, dag_labels};
 use crate::{AlertScope, Rule, Severity, text::cut};
 
 /// The label that says whose callback it was.
 const OF: &str = "callback_of";
+/// The detail that says which of them it was.
+const CALLBACK: &str = "callback";
 
 impl Watch {
     pub(super) fn of_callback(&mut self, seq: u64, at: Timestamp, run: &RunKey, fact: &Fact) {
@@ -27,6 +29,9 @@ impl Watch {
         };
         let mut labels = dag_labels(&run.dag_id, self.dag(&run.dag_id));
         labels.insert(OF.to_owned(), of.to_owned());
+        if let Fact::TaskCallbackFailed(f) = fact {
+            labels.insert("task".to_owned(), f.task_id.to_string());
+        }
         self.raise(Condition {
             rule: Rule::CallbackFailed,
             scope: AlertScope::Dag(run.dag_id.clone()),
@@ -34,15 +39,37 @@ impl Watch {
             fault: Some(fault),
             since: at,
             causes: vec![seq],
+            due: None,
             run: Some(run.clone()),
             labels,
             summary: cut(&format!("{}: {callback} failed, so nobody was told by it", run.dag_id)),
             details: vec![
                 ("run".to_owned(), run.run_id.to_string()),
-                ("callback".to_owned(), callback),
+                (CALLBACK.to_owned(), callback),
                 ("error".to_owned(), cut(&what)),
             ],
         });
+    }
+
+    /// What a DAG's file says no more can't fail again, nor end well.
+    pub(super) fn callback_is_gone(&mut self, seq: u64, dag_id: &DagId, spec: &DagSpec) {
+        let scope = AlertScope::Dag(dag_id.clone());
+        let Some(raised) = self.raised.get(&(Rule::CallbackFailed, scope.clone())) else { return };
+        let of_dag = [
+            (DagCallbackKind::OnSuccess, spec.on_success_callback),
+            (DagCallbackKind::OnFailure, spec.on_failure_callback),
+        ];
+        let is_there = match raised.labels.get("task") {
+            Some(task) => spec.tasks.iter().any(|it| it.task_id.as_str() == task),
+            None => of_dag.iter().any(|(kind, given)| {
+                let is_it =
+                    |(name, value): &(String, String)| name == CALLBACK && value == kind.argument();
+                *given && raised.details.iter().any(is_it)
+            }),
+        };
+        if !is_there {
+            self.clear(seq, Rule::CallbackFailed, scope);
+        }
     }
 
     /// One of the same kind was called and ended well, or a whole run went by without one that failed.

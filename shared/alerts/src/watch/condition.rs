@@ -20,6 +20,9 @@ pub struct Condition {
     pub since: Timestamp,
     /// The sequences that justify it, in order.
     pub causes: Vec<u64>,
+    /// When the newest of it came due, by the clock of whoever asks, where time alone makes it wrong: one sequence may
+    /// justify several of these.
+    pub due: Option<Timestamp>,
     /// The run that it is about.
     pub run: Option<RunKey>,
     /// What else routes may match.
@@ -34,6 +37,11 @@ impl Condition {
     /// The newest of its causes.
     pub fn last_cause(&self) -> u64 {
         self.causes.last().copied().unwrap_or(0)
+    }
+
+    /// Whether any of it came after that cause, or came due after that time.
+    pub(crate) fn is_after(&self, cause: u64, at: Timestamp) -> bool {
+        self.last_cause() > cause || self.due.is_some_and(|due| due > at)
     }
 
     /// All labels of an alert about it.
@@ -98,6 +106,7 @@ impl Watch {
             fault,
             since: promise.due,
             causes,
+            due: None,
             run: None,
             labels,
             summary: format!(
@@ -127,6 +136,7 @@ impl Watch {
             fault: Some(Fault::System),
             since: one.due,
             causes: vec![self.last_seq],
+            due: None,
             run: None,
             labels: Labels::new(),
             summary: format!(
@@ -172,6 +182,7 @@ impl Watch {
             fault: Some(Fault::System),
             since: first.at,
             causes: vec![first.seq],
+            due: None,
             run: Some(RunKey { dag_id: dag_id.clone(), run_id: oldest.0.clone() }),
             labels,
             summary: format!(

@@ -11,6 +11,8 @@ use crate::{AlertScope, Labels, Rule, Severity, limits, text::cut};
 
 /// The pool that is always there.
 const DEFAULT_POOL: &str = "default_pool";
+/// What is said with an update of an asset that a watcher saw begins so, as in Airflow.
+const FROM_TRIGGER: &str = r#"{"from_trigger": true"#;
 
 /// What a fact is about, as far as it is of interest here.
 enum About {
@@ -19,6 +21,7 @@ enum About {
     File,
     Executor,
     Pool,
+    Asset,
     Clock,
     Nothing,
 }
@@ -65,6 +68,7 @@ const fn about(fact: &Fact) -> About {
         | Fact::TaskRuledOut(_)
         | Fact::TaskMarked(_) => About::Run,
         Fact::PoolSet(_) | Fact::PoolDeleted(_) => About::Pool,
+        Fact::AssetUpdated(_) => About::Asset,
         Fact::ExecutorJoined(_) | Fact::ExecutorLeft(_) => About::Executor,
         Fact::ClockWentBack(_) => About::Clock,
         Fact::BundlePublished(_)
@@ -82,7 +86,6 @@ const fn about(fact: &Fact) -> About {
         | Fact::LimitsSet(_)
         | Fact::ForeignEntrySkipped(_)
         | Fact::DagVersionsForgotten(_)
-        | Fact::AssetUpdated(_)
         | Fact::QueuedAssetsDropped(_)
         | Fact::RunNoted(_)
         | Fact::BackfillCreated(_)
@@ -122,6 +125,7 @@ impl Watch {
             (About::File, _, _, Scope::File(path)) => self.of_file(seq, at, path, fact),
             (About::Executor, ..) => self.of_executor(seq, at, scope, fact),
             (About::Pool, ..) => self.of_pool(seq, fact),
+            (About::Asset, ..) => self.of_asset(seq, fact),
             (About::Clock, ..) => self.clock_went_back(fact),
             _ => {}
         }
@@ -133,6 +137,17 @@ impl Watch {
             Fact::ExecutorJoined(joined) => self.joined(seq, id, joined),
             Fact::ExecutorLeft(left) => self.left(seq, at, id, *left),
             _ => {}
+        }
+    }
+
+    /// Where a watcher saw that, it is well.
+    fn of_asset(&mut self, seq: u64, fact: &Fact) {
+        let Fact::AssetUpdated(it) = fact else { return };
+        if !it.extra.as_deref().is_some_and(|extra| extra.starts_with(FROM_TRIGGER)) {
+            return;
+        }
+        for dag_id in it.queued_for.iter().chain(&it.kept_for) {
+            self.watcher_is_well(seq, dag_id);
         }
     }
 
@@ -170,8 +185,14 @@ impl Watch {
         for lost in self.lost.values_mut() {
             lost.at = lost.at.min(back.to);
         }
-        for stale in self.dags.values_mut().filter_map(|dag| dag.stale.as_mut()) {
-            *stale = shift(stale.clone(), back.to);
+        for dag in self.dags.values_mut() {
+            dag.unpaused_at = dag.unpaused_at.map(|at| at.min(back.to));
+            if let Some(stale) = &mut dag.stale {
+                *stale = shift(stale.clone(), back.to);
+            }
+        }
+        for failing in self.watchers.values_mut() {
+            failing.clock_back(back.to);
         }
         self.touched.note_all();
     }
@@ -180,13 +201,14 @@ impl Watch {
         match fact {
             Fact::DagRegistered(registered) => self.registered(seq, at, dag_id, registered),
             Fact::DagDisappeared(gone) => self.disappeared(seq, at, dag_id, gone),
-            Fact::DagPaused(DagPaused { .. }) => self.dag(dag_id).paused = Some(seq),
-            Fact::DagUnpaused(_) => self.dag(dag_id).paused = None,
+            Fact::DagPaused(DagPaused { .. }) => self.paused(seq, at, dag_id, true),
+            Fact::DagUnpaused(_) => self.paused(seq, at, dag_id, false),
             Fact::RunExpected(promise) => self.expected(seq, dag_id, promise),
             Fact::RunMissed(missed) => self.missed(seq, at, dag_id, missed),
             Fact::DagForgotten(_) => {
                 for rule in [
                     Rule::RunFailed,
+                    Rule::TaskRetried,
                     Rule::RunMissed,
                     Rule::CallbackFailed,
                     Rule::DagVanished,
@@ -200,6 +222,7 @@ impl Watch {
                     dag.is_gone = true;
                 }
                 self.fresh(dag_id);
+                self.watcher_is_well(seq, dag_id);
                 self.promise(dag_id, None);
                 self.dags.remove(dag_id);
             }
@@ -247,17 +270,23 @@ impl Watch {
         dag.max_active_runs = spec.max_active_runs;
         dag.is_gone = false;
         dag.deadlines.clone_from(&spec.deadlines);
+        dag.retry_email.clear();
+        for task in spec.tasks.iter().filter(|task| !task.retry_email.is_empty()) {
+            dag.retry_email.insert(task.task_id.clone(), task.retry_email.clone());
+        }
         dag.pools.clear();
         for task in spec.tasks.iter().filter(|task| task.pool.as_str() != DEFAULT_POOL) {
             dag.pools.entry(task.pool.clone()).or_insert_with(|| task.task_id.clone());
         }
         dag.peaks.retain(|known, _| spec.tasks.iter().any(|task| task.task_id == *known));
         dag.registered.get_or_insert((seq, at));
-        if let Some(paused) = registered.paused {
-            dag.paused = paused.then_some(seq);
-        }
         self.clear(seq, Rule::DagVanished, AlertScope::Dag(dag_id.clone()));
-        self.fresh(dag_id);
+        match registered.paused {
+            Some(paused) => self.paused(seq, at, dag_id, paused),
+            None => self.fresh(dag_id),
+        }
+        self.callback_is_gone(seq, dag_id, spec);
+        self.watcher_is_well(seq, dag_id);
         self.weigh_pools(seq, dag_id);
         self.weigh_all_memory(dag_id);
     }
@@ -275,12 +304,14 @@ impl Watch {
             fault: Some(Fault::User),
             since: at,
             causes: vec![seq],
+            due: None,
             run: None,
             labels,
             summary: format!("{dag_id}: the DAG is gone {where_from} {}", gone.file),
             details: vec![("file".to_owned(), gone.file.clone())],
         });
         self.fresh(dag_id);
+        self.watcher_is_well(seq, dag_id);
         self.weigh_pools(seq, dag_id);
     }
 
@@ -315,6 +346,7 @@ impl Watch {
             fault: Some(Fault::User),
             since: at,
             causes: vec![seq],
+            due: None,
             run: None,
             labels,
             summary: cut(&format!("{path}{line}: the DAG file can't be read: {}", failed.message)),
@@ -383,6 +415,7 @@ impl Watch {
             fault: Some(fault),
             since: at,
             causes: vec![seq],
+            due: None,
             run: None,
             labels,
             summary: format!("{dag_id}: {} promised runs did not happen: {why}", missed.count),

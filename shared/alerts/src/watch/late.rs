@@ -7,6 +7,10 @@ use crate::{AlertScope, Labels, Rule, Severity, limits, text::cut};
 impl Watch {
     /// What of a DAG takes too long by one rule.
     pub(super) fn late(&self, rule: Rule, dag_id: &DagId, now: Timestamp) -> Option<Condition> {
+        // Nothing of a DAG that is paused goes on, and somebody wants it so.
+        if rule == Rule::RunStuck && self.dags.get(dag_id).is_some_and(|dag| dag.paused.is_some()) {
+            return None;
+        }
         let past = self.dues.past(rule, dag_id, now);
         let first = *past.first()?;
         let mut labels = self.dags.get(dag_id).map_or_else(
@@ -36,6 +40,7 @@ impl Watch {
             fault,
             since: first.at,
             causes,
+            due: past.iter().map(|due| due.at).max(),
             run,
             labels,
             summary: cut(&summary(rule, dag_id, first)),

@@ -7,6 +7,7 @@ mod evolve;
 mod late;
 mod runs;
 mod times;
+mod watchers;
 mod weigh;
 
 use std::{
@@ -15,14 +16,15 @@ use std::{
 };
 
 use dagbok_events::{
-    DagId, Deadline, ExecutorId, MapIndex, Micros, PoolName, QueueName, RunId, RunKey, TaskId,
-    Timestamp,
+    DagId, DagSpec, Deadline, ExecutorId, MapIndex, Micros, PoolName, QueueName, RunId, RunKey,
+    TaskId, Timestamp,
 };
 use dues::{Due, Dues};
 use serde::{Deserialize, Serialize};
 
 pub use condition::Condition;
 use runs::TaskFailure;
+use watchers::FailingWatcher;
 
 use crate::{
     AlertScope, Rule, Thresholds,
@@ -52,9 +54,14 @@ pub struct Watch {
     pools: BTreeSet<PoolName>,
     /// When something takes too long.
     dues: Dues,
+    /// Watchers of assets that failed, by the DAG that they run for.
+    watchers: BTreeMap<DagId, FailingWatcher>,
     /// What the configuration says of that.
     #[serde(skip)]
     thresholds: Vec<Thresholds>,
+    /// Whether what is kept of times is by that: what a snapshot has is by what was said when it was made.
+    #[serde(skip)]
+    is_reckoned: bool,
     /// What may be wrong or right since somebody looked; `None` while nobody looks.
     #[serde(skip)]
     touched: Touched<(Rule, AlertScope)>,
@@ -85,13 +92,22 @@ struct Lost {
     queues: BTreeSet<QueueName>,
 }
 
-/// How long a run took.
+/// How long a run took from its start to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Took {
-    /// From its start.
     run: Micros,
-    /// From when it was made.
-    whole: Micros,
+    has_succeeded: bool,
+}
+
+/// What stays known of a run that is over: cleared, it is the same run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Over {
+    run_id: RunId,
+    created: u64,
+    by_hand: bool,
+    is_scheduled: bool,
+    logical_date: Option<Timestamp>,
+    interval_end: Option<Timestamp>,
 }
 
 /// The most memory that a task had in a run.
@@ -117,6 +133,8 @@ struct Dag {
     /// Mailboxes that its author names for failures.
     #[serde(default)]
     email: Vec<String>,
+    /// Mailboxes that its author names for retries, by task.
+    retry_email: BTreeMap<TaskId, Vec<String>>,
     /// Whom its author's notifiers tell.
     notify: Vec<String>,
     file: String,
@@ -124,6 +142,8 @@ struct Dag {
     active: u32,
     /// Since which sequence it is paused.
     paused: Option<u64>,
+    /// When it was paused last, and is no more.
+    unpaused_at: Option<Timestamp>,
     is_gone: bool,
     promise: Option<Promise>,
     /// The newest of the runs that failed and that no success has made up for.
@@ -137,8 +157,10 @@ struct Dag {
     succeeded: Option<(u64, Timestamp)>,
     /// From when that is too old.
     stale: Option<Due>,
-    /// How long the newest runs took that succeeded, the oldest first.
+    /// How long the newest runs took, the oldest first.
     took: Vec<Took>,
+    /// The newest runs that are over, the oldest first.
+    over: Vec<Over>,
     /// How much memory its tasks had in the newest runs.
     peaks: BTreeMap<TaskId, Vec<Peak>>,
     /// How often tasks were tried again in the newest runs.
@@ -163,6 +185,10 @@ struct Failed {
 
 /// A run that is not over.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says another thing of a run, and all of them may be"
+)]
 struct Run {
     created: u64,
     /// Whether nobody waits for its end: somebody asked for it, or a backfill did.
@@ -171,6 +197,8 @@ struct Run {
     /// Somebody ends it, so that its failure is no surprise.
     is_ended_by_hand: bool,
     failure: Option<TaskFailure>,
+    /// Whether it was over before, and goes on since somebody cleared it.
+    is_cleared: bool,
     /// Whether the schedule made it.
     is_scheduled: bool,
     interval_end: Option<Timestamp>,
@@ -185,8 +213,8 @@ struct Run {
     idle: Option<Due>,
     /// Copies that are under way or wait for their time, with the executor that has begun them.
     under_way: BTreeMap<(TaskId, MapIndex), Option<ExecutorId>>,
-    /// Copies of mapped tasks that are not done.
-    left: BTreeMap<TaskId, u32>,
+    /// Copies that are not done, of mapped tasks that are waited for.
+    left: BTreeMap<TaskId, BTreeSet<MapIndex>>,
     retries: u16,
 }
 
@@ -212,6 +240,7 @@ impl Watch {
             if self.next_lost(since).is_some_and(|at| at <= now) {
                 keys.insert((Rule::ExecutorLost, AlertScope::Namespace));
             }
+            keys.extend(self.quiet_watchers(since, now));
         }
         self.looked_at = now;
         changed
@@ -232,6 +261,7 @@ impl Watch {
             (Rule::StuckQueued, AlertScope::Dag(dag_id)) => self.stuck(dag_id, now),
             (Rule::SchedulerSilent, AlertScope::Namespace) => self.silent(now),
             (Rule::ExecutorLost, AlertScope::Namespace) => self.executors_gone(now),
+            (Rule::WatcherFailing, AlertScope::Dag(dag_id)) => self.failing_watcher(dag_id, now),
             (
                 Rule::DeadlineMissed | Rule::RunSlow | Rule::RunStuck | Rule::Stale,
                 AlertScope::Dag(dag_id),
@@ -252,6 +282,7 @@ impl Watch {
         found.extend(broken.filter_map(|dag_id| self.missing(dag_id)));
         found.extend(self.silent(now));
         found.extend(self.executors_gone(now));
+        found.extend(self.watchers.keys().filter_map(|dag_id| self.failing_watcher(dag_id, now)));
         let stuck: BTreeSet<&DagId> =
             self.waiting.range(..=now).flat_map(|(_, dags)| dags.keys()).collect();
         found.extend(stuck.into_iter().filter_map(|dag_id| self.stuck(dag_id, now)));
@@ -272,7 +303,8 @@ impl Watch {
         let promise = self.promises.range(later).next().map(|(at, _)| *at);
         let waiting = self.waiting.range(later).next().map(|(at, _)| *at);
         let gone = self.next_lost(now);
-        [promise, waiting, self.dues.next(now), gone].into_iter().flatten().min()
+        let quiet = self.next_quiet(now);
+        [promise, waiting, self.dues.next(now), gone, quiet].into_iter().flatten().min()
     }
 
     /// What time alone will make wrong after `now` by what the record at `seq` says.
@@ -304,17 +336,35 @@ impl Watch {
 
     /// Takes what the configuration says of numbers and times: from now on that holds.
     pub fn heed(&mut self, thresholds: &[Thresholds]) {
-        if self.thresholds != thresholds {
+        if self.thresholds != thresholds || !self.is_reckoned {
             self.thresholds = thresholds.to_vec();
+            self.is_reckoned = true;
             self.reckon();
             self.touched.note_all();
         }
+    }
+
+    /// DAGs that are in some file.
+    pub fn dags(&self) -> impl Iterator<Item = &DagId> {
+        self.dags.iter().filter(|(_, dag)| !dag.is_gone).map(|(dag_id, _)| dag_id)
     }
 
     /// Labels of a DAG, for whoever wants to know where its alerts go; `None` for one that is not known.
     pub fn labels_of(&self, dag_id: &DagId) -> Option<crate::Labels> {
         self.dags.get(dag_id).map(|dag| dag_labels(dag_id, dag))
     }
+}
+
+/// Labels of a DAG by what its file says.
+pub fn labels_of_spec(spec: &DagSpec) -> crate::Labels {
+    let dag = Dag {
+        owner: spec.owner.clone(),
+        tags: spec.tags.clone(),
+        email: spec.failure_email.clone(),
+        notify: spec.failure_notify.clone(),
+        ..Dag::default()
+    };
+    dag_labels(&spec.dag_id, &dag)
 }
 
 /// Airflow's default owner stands for nobody named.

@@ -1,11 +1,12 @@
 //! The fold of what happens to runs and their tries.
 use dagbok_events::{
-    Fact, FailureKind, Fault, MapIndex, RunCreated, RunKey, RunMark, RunType, TaskId, TaskQueued,
-    Timestamp, TryFailed, TryLost,
+    Fact, FailureKind, Fault, MapIndex, RunCreated, RunId, RunKey, RunMark, RunType, TaskId,
+    TaskQueued, Timestamp, TryFailed, TryLost,
 };
+use dagbok_protocol::names::WATCH;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Copy, Failed, Queued, Run, Watch, dag_labels};
+use super::{Condition, Copy, Dag, Failed, Over, Queued, Run, Watch, dag_labels};
 use crate::{AlertScope, Rule, Severity, limits, text::cut, thresholds::heed};
 
 /// The first task of a run that failed for good.
@@ -29,14 +30,7 @@ impl Watch {
         self.of_time(seq, at, run, fact);
         match fact {
             Fact::RunCreated(created) => self.created(seq, at, run, created),
-            Fact::RunCleared(_) => {
-                if !self.runs.contains_key(run) {
-                    // Nobody knows any more where it came into being.
-                    self.runs.insert(run.clone(), Run::default());
-                    self.dag(&run.dag_id).active += 1;
-                    self.begun(seq, at, run);
-                }
-            }
+            Fact::RunCleared(_) => self.goes_on(seq, at, run),
             Fact::RunSucceeded(_) => self.succeeded(seq, run),
             Fact::RunFailed(_) => self.failed(seq, at, run, "failed"),
             Fact::RunTimedOut(timed_out) if !timed_out.teardowns_left => {
@@ -62,6 +56,7 @@ impl Watch {
             }
             Fact::RunDeleted(_) => {
                 self.end(run);
+                self.dag(&run.dag_id).over.retain(|it| it.run_id != run.run_id);
                 self.made_up(seq, run, None);
             }
             _ => self.of_try(seq, at, run, fact),
@@ -80,11 +75,14 @@ impl Watch {
             Fact::TryReturned(it) => self.unqueue(run, &it.task_id, it.map_index),
             Fact::TryFailed(it) => {
                 self.unqueue(run, &it.task_id, it.map_index);
-                self.try_failed(seq, run, it);
+                self.try_failed(seq, at, run, it);
             }
             Fact::TryLost(it) => {
                 self.unqueue(run, &it.task_id, it.map_index);
                 self.try_lost(seq, run, it);
+            }
+            Fact::TriggerFailed(it) if run.run_id.as_str() == WATCH => {
+                self.watcher_failed(seq, at, run, it);
             }
             _ => self.of_callback(seq, at, run, fact),
         }
@@ -108,12 +106,27 @@ impl Watch {
         self.begun(seq, at, run);
     }
 
+    /// A run that was over, or was about to be, goes on.
+    fn goes_on(&mut self, seq: u64, at: Timestamp, run: &RunKey) {
+        if let Some(known) = self.runs.get_mut(run) {
+            known.is_ended_by_hand = false;
+            return;
+        }
+        let dag = self.dag(&run.dag_id);
+        dag.active += 1;
+        let over = dag.over.iter().find(|it| it.run_id == run.run_id);
+        let again = Run { is_cleared: true, ..over.map_or_else(Run::default, Over::again) };
+        self.runs.insert(run.clone(), again);
+        self.begun(seq, at, run);
+    }
+
     /// A run is over: nothing of it waits any more.
     fn end(&mut self, run: &RunKey) -> Option<Run> {
         let ended = self.runs.remove(run)?;
         self.rest_of(run, &ended);
         let dag = self.dag(&run.dag_id);
         dag.active = dag.active.saturating_sub(1);
+        dag.remember(&run.run_id, &ended);
         if let Some(copies) = self.queued.get(&run.dag_id) {
             let first = (run.run_id.clone(), lowest_task(), MapIndex(i32::MIN));
             let of_run = copies.range(first..).map(|(copy, _)| copy);
@@ -124,6 +137,10 @@ impl Watch {
             }
         }
         let (seq, at) = (self.last_seq, self.last_at);
+        let retried = (Rule::TaskRetried, AlertScope::Dag(run.dag_id.clone()));
+        if self.raised.get(&retried).is_some_and(|it| it.run.as_ref() == Some(run)) {
+            self.clear(seq, retried.0, retried.1);
+        }
         self.weigh_pools(seq, &run.dag_id);
         self.weigh_retries(seq, at, &run.dag_id, ended.retries);
         Some(ended)
@@ -173,9 +190,48 @@ impl Watch {
         self.raise(condition);
     }
 
-    fn try_failed(&mut self, seq: u64, run: &RunKey, it: &TryFailed) {
-        if it.retry_at.is_some() {
-            return;
+    /// A task is tried again, and its author asks for mail of that.
+    fn tried_again(
+        &mut self,
+        seq: u64,
+        at: Timestamp,
+        run: &RunKey,
+        it: &TryFailed,
+        due: Timestamp,
+    ) {
+        let Some(dag) = self.dags.get(&run.dag_id) else { return };
+        let Some(mailboxes) = dag.retry_email.get(&it.task_id) else { return };
+        let mut labels = dag_labels(&run.dag_id, dag);
+        labels.insert("email".to_owned(), mailboxes.join(","));
+        labels.insert("task".to_owned(), it.task_id.to_string());
+        labels.insert("kind".to_owned(), it.failure.kind.word().to_owned());
+        let (task, number, message) = (&it.task_id, it.try_number.get(), &it.failure.message);
+        self.raise(Condition {
+            rule: Rule::TaskRetried,
+            scope: AlertScope::Dag(run.dag_id.clone()),
+            severity: Severity::Info,
+            fault: Some(it.failure.fault),
+            since: at,
+            causes: vec![seq],
+            due: None,
+            run: Some(run.clone()),
+            labels,
+            summary: cut(&format!(
+                "{}: task {task} of run {} failed at try {number}, and is tried again at {due}: {message}",
+                run.dag_id, run.run_id
+            )),
+            details: vec![
+                ("run".to_owned(), run.run_id.to_string()),
+                ("task".to_owned(), format!("{task}, try {number}")),
+                ("tried again at".to_owned(), due.to_string()),
+                ("error".to_owned(), cut(message)),
+            ],
+        });
+    }
+
+    fn try_failed(&mut self, seq: u64, at: Timestamp, run: &RunKey, it: &TryFailed) {
+        if let Some(due) = it.retry_at {
+            return self.tried_again(seq, at, run, it, due);
         }
         let failure = &it.failure;
         self.note_failure(
@@ -263,6 +319,37 @@ impl Watch {
     }
 }
 
+impl Over {
+    fn again(&self) -> Run {
+        Run {
+            created: self.created,
+            by_hand: self.by_hand,
+            is_scheduled: self.is_scheduled,
+            logical_date: self.logical_date,
+            interval_end: self.interval_end,
+            ..Run::default()
+        }
+    }
+}
+
+impl Dag {
+    /// Of the newest runs it stays known which they were.
+    fn remember(&mut self, run_id: &RunId, ended: &Run) {
+        self.over.retain(|it| it.run_id != *run_id);
+        if self.over.len() >= limits::OVER {
+            self.over.remove(0);
+        }
+        self.over.push(Over {
+            run_id: run_id.clone(),
+            created: ended.created,
+            by_hand: ended.by_hand,
+            is_scheduled: ended.is_scheduled,
+            logical_date: ended.logical_date,
+            interval_end: ended.interval_end,
+        });
+    }
+}
+
 /// The last lines of a traceback, without blanks around them.
 fn last_lines(traceback: &str) -> String {
     let lines: Vec<&str> = traceback.trim_end().lines().collect();
@@ -327,6 +414,7 @@ fn run_failed(
         fault,
         since: at,
         causes,
+        due: None,
         run: Some(run.clone()),
         labels,
         summary: cut(&summary),

@@ -16,7 +16,12 @@ impl Watch {
     pub(super) fn of_time(&mut self, seq: u64, at: Timestamp, run: &RunKey, fact: &Fact) {
         match fact {
             Fact::RunStarted(_) => self.started(seq, at, run),
-            Fact::RunSucceeded(_) => self.took(seq, at, run),
+            Fact::RunSucceeded(_) => {
+                self.took(at, run, true);
+                self.dag(&run.dag_id).succeeded = Some((seq, at));
+                self.fresh(&run.dag_id);
+            }
+            ended if ended.ends_run() => self.took(at, run, false),
             Fact::TaskQueued(it) => self.under_way(run, &it.task_id, it.map_index, None),
             Fact::TryStarted(it) => {
                 self.under_way(run, &it.task_id, it.map_index, Some(&it.executor));
@@ -33,11 +38,11 @@ impl Watch {
             }
             Fact::TrySucceeded(it) => {
                 self.weigh_memory(seq, run, &it.task_id, it.usage.max_rss_bytes);
-                self.done(run, &it.task_id, 1);
+                self.done(run, &it.task_id, it.map_index, 0);
                 self.rests(seq, at, run, &it.task_id, it.map_index, 0);
             }
             Fact::TrySkipped(it) => {
-                self.done(run, &it.task_id, 1);
+                self.done(run, &it.task_id, it.map_index, 0);
                 self.rests(seq, at, run, &it.task_id, it.map_index, 0);
             }
             Fact::TryFailed(it) => self.rests(seq, at, run, &it.task_id, it.map_index, 0),
@@ -45,19 +50,18 @@ impl Watch {
             Fact::TryCancelled(it) => self.rests(seq, at, run, &it.task_id, it.map_index, 0),
             Fact::TryReturned(it) => self.rests(seq, at, run, &it.task_id, it.map_index, 0),
             Fact::TaskExpanded(it) => {
-                if let Some(run) = self.runs.get_mut(run) {
-                    run.left.insert(it.task_id.clone(), it.length);
-                }
+                self.expanded(run, &it.task_id, it.length);
             }
             Fact::TaskRuledOut(it) => {
-                self.done(run, &it.task_id, it.further.saturating_add(1));
+                self.done(run, &it.task_id, it.map_index, it.further);
                 self.rests(seq, at, run, &it.task_id, it.map_index, it.further);
             }
             Fact::TaskMarked(it) => {
-                self.done(run, &it.task_id, it.further.saturating_add(1));
+                self.done(run, &it.task_id, it.map_index, it.further);
                 self.rests(seq, at, run, &it.task_id, it.map_index, it.further);
             }
             Fact::TaskCleared(it) => {
+                self.undone(run, &it.task_id, it.map_index, it.further);
                 self.rests(seq, at, run, &it.task_id, it.map_index, it.further);
             }
             _ => {}
@@ -69,8 +73,10 @@ impl Watch {
         let Some(known) = self.runs.get_mut(run) else { return };
         (known.at, known.seq) = (at, seq);
         let Some(dag) = self.dags.get(&run.dag_id) else { return };
+        let deadlines = dag.deadlines.iter().filter_map(|it| deadline(it, dag, known, run));
+        // A deadline that was past when somebody cleared the run was met or told of by then.
         let mut dues: Vec<Due> =
-            dag.deadlines.iter().filter_map(|it| deadline(it, dag, known, run)).collect();
+            deadlines.filter(|due| !known.is_cleared || due.at > known.at).collect();
         dues.extend(self.within(run));
         for due in dues {
             self.add_due(Rule::DeadlineMissed, run, due);
@@ -91,6 +97,9 @@ impl Watch {
         let (known, dag) = (self.runs.get(run)?, self.dags.get(&run.dag_id)?);
         let within = self.heeded(&run.dag_id, dag).within?;
         let at = known.interval_end.filter(|_| known.is_scheduled)?.plus(within);
+        if known.is_cleared && at <= known.at {
+            return None;
+        }
         let what = "its deadline".to_owned();
         let (run_id, seq) = (Some(run.run_id.clone()), known.seq);
         Some(Due { at, seq, run_id, task_id: None, from: None, what, is_configured: true })
@@ -151,33 +160,51 @@ impl Watch {
         Some(Due { at, seq, run_id, task_id: None, from, what, is_configured: true })
     }
 
-    /// A run that succeeded: how long runs take is known better, and its DAG is fresh.
-    fn took(&mut self, seq: u64, at: Timestamp, run: &RunKey) {
-        let started = self.runs.get(run).and_then(|known| known.started);
-        let queued = self.runs.get(run).map(|known| known.at);
+    /// A run that is over: how long runs take is known better. One that was cleared says nothing of it: only some of
+    /// its tasks ran.
+    fn took(&mut self, at: Timestamp, run: &RunKey, has_succeeded: bool) {
+        let Some(known) = self.runs.get(run).filter(|known| !known.is_cleared) else { return };
+        let Some((_, started)) = known.started else { return };
         let dag = self.dag(&run.dag_id);
-        if let (Some((_, started)), Some(queued)) = (started, queued) {
-            let took = Took { run: at.since(started), whole: at.since(queued) };
-            if dag.took.len() >= limits::HISTORY {
-                dag.took.remove(0);
+        let surplus = (dag.took.len() + 1).saturating_sub(dag.history());
+        dag.took.drain(..surplus);
+        dag.took.push(Took { run: at.since(started), has_succeeded });
+    }
+
+    /// A DAG is paused, or is no more: meanwhile nothing of it is waited for, and from then on for as long again.
+    pub(super) fn paused(&mut self, seq: u64, at: Timestamp, dag_id: &DagId, paused: bool) {
+        let dag = self.dag(dag_id);
+        let was = dag.paused.is_some();
+        dag.paused = paused.then_some(seq);
+        if paused {
+            self.watcher_is_well(seq, dag_id);
+        } else if was {
+            dag.unpaused_at = Some(at);
+            let runs = self.runs.iter().filter(|(run, known)| {
+                run.dag_id == *dag_id && known.started.is_some() && known.under_way.is_empty()
+            });
+            let idle: Vec<RunKey> = runs.map(|(run, _)| run.clone()).collect();
+            for run in idle {
+                self.idle(seq, at, &run);
             }
-            dag.took.push(took);
         }
-        dag.succeeded = Some((seq, at));
-        self.fresh(&run.dag_id);
+        self.fresh(dag_id);
+        self.touched.note(|| (Rule::RunStuck, AlertScope::Dag(dag_id.clone())));
     }
 
     /// Sets anew from when a DAG counts as stale.
     pub(super) fn fresh(&mut self, dag_id: &DagId) {
         let Some(dag) = self.dags.get(dag_id) else { return };
-        let max_age = self.heeded(dag_id, dag).max_age.filter(|_| !dag.is_gone);
+        let waits = !dag.is_gone && dag.paused.is_none();
+        let max_age = self.heeded(dag_id, dag).max_age.filter(|_| waits);
         let Some(dag) = self.dags.get_mut(dag_id) else { return };
         let before = dag.stale.take();
         let since = dag.succeeded.or(dag.registered);
         if let (Some(max_age), Some((seq, since))) = (max_age, since) {
             let what = if dag.succeeded.is_some() { "succeeded" } else { "known" };
             let (what, from) = (what.to_owned(), Some(since));
-            let (at, run_id, task_id) = (since.plus(max_age), None, None);
+            let counted = since.max(dag.unpaused_at.unwrap_or(since));
+            let (at, run_id, task_id) = (counted.plus(max_age), None, None);
             dag.stale = Some(Due { at, seq, run_id, task_id, from, what, is_configured: true });
         }
         let now = dag.stale.clone();
@@ -229,7 +256,7 @@ impl Watch {
         further: u32,
     ) {
         let Some(known) = self.runs.get_mut(run) else { return };
-        let last = MapIndex(map_index.0.saturating_add(i32::try_from(further).unwrap_or(i32::MAX)));
+        let last = last_of(map_index, further);
         let span = (task_id.clone(), map_index)..=(task_id.clone(), last);
         let gone: Vec<_> = known.under_way.range(span).map(|(copy, _)| copy.clone()).collect();
         let held: Vec<ExecutorId> =
@@ -260,15 +287,34 @@ impl Watch {
         self.add_due(Rule::RunStuck, run, due);
     }
 
-    /// So many copies of a task are done.
-    fn done(&mut self, run: &RunKey, task_id: &TaskId, count: u32) {
+    /// A task has so many copies: where it is waited for, it is done once all of them are.
+    fn expanded(&mut self, run: &RunKey, task_id: &TaskId, length: u32) {
+        let Some(known) = self.runs.get_mut(run) else { return };
+        if known.dues.iter().any(|(_, due)| due.task_id.as_ref() == Some(task_id)) {
+            let length = i32::try_from(length).unwrap_or(i32::MAX);
+            known.left.insert(task_id.clone(), (0..length).map(MapIndex).collect());
+        }
+    }
+
+    /// Copies of a task are to be done again.
+    fn undone(&mut self, run: &RunKey, task_id: &TaskId, first: MapIndex, further: u32) {
+        let left = self.runs.get_mut(run).and_then(|known| known.left.get_mut(task_id));
+        if let Some(left) = left.filter(|_| !first.is_unmapped()) {
+            left.extend((first.0..=last_of(first, further).0).map(MapIndex));
+        }
+    }
+
+    /// Copies of a task are done.
+    fn done(&mut self, run: &RunKey, task_id: &TaskId, first: MapIndex, further: u32) {
         let Some(known) = self.runs.get_mut(run) else { return };
         if let Some(left) = known.left.get_mut(task_id) {
-            *left = left.saturating_sub(count);
-            if *left > 0 {
+            let last = last_of(first, further);
+            left.retain(|copy| *copy < first || *copy > last);
+            if !left.is_empty() {
                 return;
             }
         }
+        known.left.remove(task_id);
         let is_met = |due: &Due| due.task_id.as_ref() == Some(task_id);
         let met: Vec<_> = known.dues.iter().filter(|(_, due)| is_met(due)).cloned().collect();
         known.dues.retain(|(_, due)| !is_met(due));
@@ -314,7 +360,8 @@ impl Watch {
 impl Dag {
     /// How long nearly all of the newest runs took at most, where there were enough of them.
     fn usual(&self) -> Option<Micros> {
-        let mut took: Vec<Micros> = self.took.iter().map(|it| it.run).collect();
+        let good = self.took.iter().rev().filter(|it| it.has_succeeded);
+        let mut took: Vec<Micros> = good.take(limits::HISTORY).map(|it| it.run).collect();
         if took.len() < limits::HISTORY_LEAST {
             return None;
         }
@@ -323,15 +370,31 @@ impl Dag {
         took.get(place).copied()
     }
 
-    /// How long the newest runs took on average from being made to their end.
+    /// How many runs' times its deadlines may ask for.
+    fn history(&self) -> usize {
+        let asked = self.deadlines.iter().filter_map(|it| match it.from {
+            DeadlineFrom::AverageRuntime { max_runs, .. } => usize::try_from(max_runs).ok(),
+            _ => None,
+        });
+        asked.max().unwrap_or(0).clamp(limits::HISTORY, limits::HISTORY_MOST)
+    }
+
+    /// How long the newest runs took on average from their start to their end, however they ended: Airflow's
+    /// `AverageRuntimeDeadline`. No more runs are asked for than are remembered.
     fn average(&self, max_runs: u32, min_runs: u32) -> Option<Micros> {
-        let most = usize::try_from(max_runs).unwrap_or(usize::MAX);
-        let newest = self.took.iter().rev().take(most.max(1));
-        let took: Vec<i64> = newest.map(|it| it.whole.0).collect();
-        let least = usize::try_from(min_runs).unwrap_or(usize::MAX).max(1);
+        let runs = |count: u32| usize::try_from(count).unwrap_or(usize::MAX).max(1);
+        let most = runs(max_runs).min(limits::HISTORY_MOST);
+        let newest = self.took.iter().rev().take(most);
+        let took: Vec<i64> = newest.map(|it| it.run.0).collect();
+        let least = runs(min_runs).min(most);
         let count = i64::try_from(took.len()).ok().filter(|_| took.len() >= least)?;
         Some(Micros(took.iter().sum::<i64>() / count))
     }
+}
+
+/// The last of so many further copies.
+fn last_of(first: MapIndex, further: u32) -> MapIndex {
+    MapIndex(first.0.saturating_add(i32::try_from(further).unwrap_or(i32::MAX)))
 }
 
 /// When a run has missed a deadline, where the deadline is one of it.

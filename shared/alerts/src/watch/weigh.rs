@@ -30,6 +30,7 @@ impl Watch {
             fault: Some(said.fault),
             since: said.since,
             causes: said.causes,
+            due: None,
             run: None,
             labels,
             summary: cut(&said.summary),
@@ -146,7 +147,9 @@ impl Watch {
             return self.clear(seq, Rule::PoolMissing, AlertScope::Dag(dag_id.clone()));
         };
         let task = dag.pools[&pool].to_string();
-        if self.says(Rule::PoolMissing, dag_id).is_some() {
+        let said = self.says(Rule::PoolMissing, dag_id);
+        let names = |it: &Condition| it.labels.get("pool").is_some_and(|it| *it == pool.as_str());
+        if said.is_some_and(names) {
             return;
         }
         self.say(
@@ -179,6 +182,7 @@ impl Watch {
         let queues = it.queues.iter().cloned().collect();
         let (hostname, slots, running) = (it.hostname.clone(), it.slots, 0);
         let joined = Executor { queues, hostname, slots, running };
+        self.let_lost_go();
         // What it takes up nobody misses any more.
         self.lost.retain(|_, lost| {
             lost.hostname != joined.hostname && !lost.queues.is_subset(&joined.queues)
@@ -188,6 +192,7 @@ impl Watch {
     }
 
     pub(super) fn left(&mut self, seq: u64, at: Timestamp, id: &ExecutorId, it: ExecutorLeft) {
+        self.let_lost_go();
         let Some(gone) = self.executors.remove(id) else { return };
         let is_replaced = self.executors.values().any(|other| other.hostname == gone.hostname);
         if it.why == LeftWhy::Gone && !is_replaced && self.lost.len() < limits::LOST {
@@ -208,16 +213,35 @@ impl Watch {
         }
     }
 
-    /// When the next executor counts as lost, after `now`.
+    /// Whether others do for good what one that is lost did.
+    fn is_served(&self, lost: &Lost, now: Timestamp) -> bool {
+        let pulled = |queue| self.executors.values().any(|it| it.queues.contains(queue));
+        lost.at.plus(limits::LOST_SERVED) <= now && lost.queues.iter().all(pulled)
+    }
+
+    /// Nobody misses those any more that others stand in for since long.
+    fn let_lost_go(&mut self) {
+        let now = self.last_at;
+        let served = self.lost.iter().filter(|(_, lost)| self.is_served(lost, now));
+        let served: Vec<ExecutorId> = served.map(|(id, _)| id.clone()).collect();
+        for id in served {
+            self.lost.remove(&id);
+        }
+    }
+
+    /// When the next executor counts as lost, or as stood in for, after `now`.
     pub(super) fn next_lost(&self, now: Timestamp) -> Option<Timestamp> {
-        let times = self.lost.values().map(|lost| lost.at.plus(limits::LOST_GRACE));
+        let times = self.lost.values().flat_map(|lost| {
+            [limits::LOST_GRACE, limits::LOST_SERVED].map(|wait| lost.at.plus(wait))
+        });
         times.filter(|at| *at > now).min()
     }
 
     /// Executors that went without a word, and that nobody stood in for within the grace.
     pub(super) fn executors_gone(&self, now: Timestamp) -> Option<Condition> {
-        let is_over = |lost: &&Lost| lost.at.plus(limits::LOST_GRACE) <= now;
-        let gone: Vec<&Lost> = self.lost.values().filter(is_over).collect();
+        let is_missed =
+            |lost: &&Lost| lost.at.plus(limits::LOST_GRACE) <= now && !self.is_served(lost, now);
+        let gone: Vec<&Lost> = self.lost.values().filter(is_missed).collect();
         let newest = gone.iter().max_by_key(|lost| lost.seq)?;
         let pulled = |queue| self.executors.values().any(|it| it.queues.contains(queue));
         let mut queues = gone.iter().flat_map(|lost| &lost.queues);
@@ -238,6 +262,7 @@ impl Watch {
             fault: Some(Fault::System),
             since: newest.at,
             causes,
+            due: None,
             run: None,
             labels: Labels::from([("host".to_owned(), newest.hostname.clone())]),
             summary: cut(&format!(

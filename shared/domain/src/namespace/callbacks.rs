@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{DEFAULT_POOL, Namespace, Proposal, RunNo, own, views::context_of};
 use crate::run::{Done, InstanceNo, Phase, Run, TaskState};
 
-/// Callbacks that one plan orders: bounds a batch.
+/// Callbacks that one plan orders, and that it tells of: bounds a batch.
 const ORDERED_AT_ONCE: usize = 256;
 
 /// A run, and which of its ends.
@@ -52,6 +52,8 @@ pub(super) struct Callbacks {
     due: BTreeSet<CallbackKey>,
     /// By when nobody takes it for too long.
     unbegun: BTreeSet<(Timestamp, CallbackKey)>,
+    /// Those that somebody calls.
+    begun: BTreeMap<ExecutorId, BTreeSet<CallbackKey>>,
 }
 
 impl Callbacks {
@@ -63,7 +65,10 @@ impl Callbacks {
                 let late = since.plus(Micros(DAG_CALLBACK_UNBEGUN_US));
                 self.unbegun.insert((late, key.clone()));
             }
-            Stand::Offered { .. } | Stand::Begun { .. } => {}
+            Stand::Offered { .. } => {}
+            Stand::Begun { executor } => {
+                self.begun.entry(executor.clone()).or_default().insert(key.clone());
+            }
         }
         self.all.insert(key, callback);
     }
@@ -71,8 +76,19 @@ impl Callbacks {
     fn remove(&mut self, key: &CallbackKey) -> Option<Callback> {
         let before = self.all.remove(key)?;
         self.due.remove(key);
-        if let Stand::Offered { since, .. } = before.stand {
-            self.unbegun.remove(&(since.plus(Micros(DAG_CALLBACK_UNBEGUN_US)), key.clone()));
+        match &before.stand {
+            Stand::Due => {}
+            Stand::Offered { since, .. } => {
+                self.unbegun.remove(&(since.plus(Micros(DAG_CALLBACK_UNBEGUN_US)), key.clone()));
+            }
+            Stand::Begun { executor } => {
+                if let Some(of_it) = self.begun.get_mut(executor) {
+                    of_it.remove(key);
+                    if of_it.is_empty() {
+                        self.begun.remove(executor);
+                    }
+                }
+            }
         }
         Some(before)
     }
@@ -80,7 +96,7 @@ impl Callbacks {
     /// Forgets those of a run that is deleted.
     pub(super) fn forget(&mut self, run: &RunKey) {
         let of_run: Vec<CallbackKey> =
-            self.all.keys().filter(|(key, _)| key == run).cloned().collect();
+            self.all.range(of_run(run)).map(|(key, _)| key.clone()).collect();
         for key in of_run {
             self.remove(&key);
         }
@@ -259,7 +275,9 @@ impl Namespace {
     ) -> impl Iterator<Item = Proposal> {
         let late =
             self.callbacks.unbegun.iter().take_while(move |(due, _)| times_out && *due <= now);
-        let late = late.map(|(_, (run, number))| Proposal::TellUnbegun(run.clone(), *number));
+        let late = late
+            .take(ORDERED_AT_ONCE)
+            .map(|(_, (run, number))| Proposal::TellUnbegun(run.clone(), *number));
         let due = self.callbacks.due.iter().take(ORDERED_AT_ONCE);
         due.map(|(run, number)| Proposal::OrderCallback(run.clone(), *number)).chain(late)
     }
@@ -332,7 +350,7 @@ impl Namespace {
 
     /// Whether callbacks of a run are yet to be called.
     pub fn has_callbacks(&self, run: &RunKey) -> bool {
-        self.callbacks.all.keys().any(|(key, _)| key == run)
+        self.callbacks.all.range(of_run(run)).next().is_some()
     }
 
     fn callback_named(&self, key: &TryKey) -> Option<&Callback> {
@@ -356,9 +374,8 @@ impl Namespace {
 
     /// The calls that an executor makes, as far as the log knows.
     pub(super) fn callbacks_of(&self, executor: &ExecutorId) -> Vec<TryKey> {
-        let begun =
-            |it: &&Callback| matches!(&it.stand, Stand::Begun { executor: who } if who == executor);
-        self.callbacks.all.values().filter(begun).map(|it| it.item.key.clone()).collect()
+        let begun = self.callbacks.begun.get(executor).into_iter().flatten();
+        begun.filter_map(|key| Some(self.callbacks.all.get(key)?.item.key.clone())).collect()
     }
 
     /// The same callbacks, lost with their executor.
@@ -394,6 +411,11 @@ impl Namespace {
     pub(super) fn is_callback_begun(&self, key: &TryKey) -> bool {
         self.callback_named(key).is_some_and(|it| matches!(it.stand, Stand::Begun { .. }))
     }
+}
+
+/// The keys of all callbacks of a run.
+fn of_run(run: &RunKey) -> std::ops::RangeInclusive<CallbackKey> {
+    (run.clone(), 0)..=(run.clone(), u16::MAX)
 }
 
 /// A record of the scheduler's own about a callback.

@@ -1,7 +1,7 @@
 //! Folding what is said of the namespace itself and of files of the folder.
 use std::sync::Arc;
 
-use dagbok_events::{Fact, Record};
+use dagbok_events::{DagId, Fact, Record};
 
 use super::{FileState, Namespace};
 
@@ -42,6 +42,12 @@ impl Namespace {
                 for dag in self.dags.values_mut().map(Arc::make_mut).filter(|dag| !dag.gone) {
                     if self.files.get(&dag.file).is_none_or(|file| file.error.is_none()) {
                         dag.bundle = f.bundle.clone();
+                    }
+                }
+                let watching: Vec<DagId> = self.index.watching.keys().cloned().collect();
+                for dag_id in watching {
+                    if let Some(dag) = self.dags.get(&dag_id) {
+                        self.index.put_watchers(&dag_id, dag);
                     }
                 }
             }

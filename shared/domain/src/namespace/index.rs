@@ -9,7 +9,9 @@ use std::{
 
 use dagbok_events::{DagId, Timestamp};
 
-use super::{Dag, Namespace, RunNo, asset_index::AssetIndex, lanes::Lanes, turns::Turns};
+use super::{
+    Dag, Namespace, RunNo, asset_index::AssetIndex, lanes::Lanes, turns::Turns, watchers::Watched,
+};
 use crate::run::{InstanceNo, Run};
 
 /// The indexes.
@@ -31,8 +33,8 @@ pub(super) struct Index {
     pub(super) assets: AssetIndex,
     /// DAGs that are scheduled on assets and may make a run now.
     pub(super) ready_by_assets: BTreeSet<DagId>,
-    /// DAGs that have watchers of assets.
-    pub(super) watching: BTreeSet<DagId>,
+    /// DAGs that have watchers of assets, with the keys of these.
+    pub(super) watching: BTreeMap<DagId, Watched>,
     /// DAGs whose backfill has a step to take, and those with runs that one left behind.
     pub(super) backfills: BTreeSet<DagId>,
     /// What stands of a DAG in `promises` and `starts`.
@@ -101,17 +103,22 @@ impl Index {
         self.lanes.forget(dag_id);
     }
 
+    /// Notes which watchers a DAG has. Their keys are made once for each of its versions with each code.
+    pub(super) fn put_watchers(&mut self, dag_id: &DagId, dag: &Dag) {
+        if dag.gone || dag.current.spec.watchers.is_empty() {
+            self.watching.remove(dag_id);
+        } else if !self.watching.get(dag_id).is_some_and(|it| it.is_of(dag)) {
+            self.watching.insert(dag_id.clone(), Watched::new(dag));
+        }
+    }
+
     fn put_assets(&mut self, dag_id: &DagId, dag: &Dag) {
         if dag.gone {
             self.assets.remove(dag_id);
         } else {
             self.assets.put(dag_id, &dag.current);
         }
-        if dag.gone || dag.current.spec.watchers.is_empty() {
-            self.watching.remove(dag_id);
-        } else if !self.watching.contains(dag_id) {
-            self.watching.insert(dag_id.clone());
-        }
+        self.put_watchers(dag_id, dag);
         let ready = !dag.gone && dag.is_ready_by_assets();
         if !ready {
             self.ready_by_assets.remove(dag_id);

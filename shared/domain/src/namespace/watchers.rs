@@ -1,10 +1,10 @@
 //! Watchers of assets: triggers that run for as long as a DAG that is scheduled on the asset is there and not paused.
 //! Which those are follows from the DAGs as they are; nothing else is kept of them.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{
-    AssetWatcher, DagId, Leg, MapIndex, Payload, PoolName, QueueName, RunId, RunType, TaskId,
-    TryKey, TryNumber, hex,
+    AssetWatcher, DagId, DagVersion, Digest, Leg, MapIndex, Payload, PoolName, QueueName, RunId,
+    RunType, TaskId, TryKey, TryNumber, hex,
 };
 use dagbok_protocol::{RunContext, WorkItem, names::WATCH};
 use sha1::{Digest as _, Sha1};
@@ -13,24 +13,33 @@ use super::{DEFAULT_POOL, Dag, Namespace};
 
 impl Namespace {
     /// The watchers that are to run, each once though several DAGs have it: that of the first of them does.
-    fn watchers(&self) -> BTreeMap<TryKey, Watching<'_>> {
+    fn watchers(&self) -> BTreeMap<&TryKey, Watching<'_>> {
         let mut found = BTreeMap::new();
-        for dag_id in &self.index.watching {
+        for (dag_id, watched) in &self.index.watching {
             let Some(dag) = self.dags.get(dag_id).filter(|dag| !dag.paused && !dag.gone) else {
                 continue;
             };
-            for watcher in &dag.current.spec.watchers {
-                let watching = Watching { dag_id, dag, watcher };
-                found.entry(watching.key()).or_insert(watching);
+            for (key, watcher) in watched.keys.iter().zip(&dag.current.spec.watchers) {
+                found.entry(key).or_insert(Watching { dag_id, dag, watcher });
             }
         }
         found
     }
 
+    /// The keys of the watchers that are to run.
+    pub fn watcher_keys(&self) -> BTreeSet<TryKey> {
+        self.watchers().into_keys().cloned().collect()
+    }
+
+    /// Whether a DAG has watchers, be it paused or not.
+    pub fn has_watchers(&self, dag_id: &DagId) -> bool {
+        self.index.watching.contains_key(dag_id)
+    }
+
     /// What triggerers are given to run for assets.
     pub fn watch_items(&self) -> Vec<WorkItem> {
         let watchers = self.watchers().into_iter();
-        watchers.map(|(key, watching)| self.watch_item(key, &watching)).collect()
+        watchers.map(|(key, watching)| self.watch_item(key.clone(), &watching)).collect()
     }
 
     /// Whose trigger this is, and of which DAG; `None` where it is not to run any more.
@@ -75,6 +84,27 @@ impl Namespace {
     }
 }
 
+/// The keys of a DAG's watchers, in its order, and what they were made of.
+#[derive(Clone, Debug)]
+pub(super) struct Watched {
+    version: DagVersion,
+    bundle: Digest,
+    keys: Vec<TryKey>,
+}
+
+impl Watched {
+    pub(super) fn new(dag: &Dag) -> Self {
+        let watchers = dag.current.spec.watchers.iter();
+        let keys = watchers.map(|watcher| key_of(watcher, &dag.bundle)).collect();
+        Self { version: dag.current.number, bundle: dag.bundle.clone(), keys }
+    }
+
+    /// Whether they are still these.
+    pub(super) fn is_of(&self, dag: &Dag) -> bool {
+        self.version == dag.current.number && self.bundle == dag.bundle
+    }
+}
+
 /// A watcher, and the DAG that it runs for.
 struct Watching<'a> {
     dag_id: &'a DagId,
@@ -82,24 +112,21 @@ struct Watching<'a> {
     watcher: &'a AssetWatcher,
 }
 
-impl Watching<'_> {
-    /// The same for all DAGs that have it, and another where its code may be another.
-    fn key(&self) -> TryKey {
-        let AssetWatcher { asset, trigger, .. } = self.watcher;
-        let kwargs = match &trigger.kwargs {
-            Payload::Inline(text) => text,
-            Payload::Blob { digest, .. } => digest.as_str(),
-        };
-        let parts =
-            [&asset.name, &asset.uri, &trigger.class_path, kwargs, self.dag.bundle.as_str()];
-        let digest = hex(&Sha1::digest(parts.join("\0").as_bytes()));
-        TryKey {
-            dag_id: DagId::new(WATCH).expect("it is a name"),
-            run_id: RunId::new(WATCH).expect("it is a name"),
-            task_id: TaskId::new(digest).expect("it is made of letters and digits"),
-            map_index: MapIndex::UNMAPPED,
-            try_number: TryNumber::FIRST,
-            leg: Leg::FIRST,
-        }
+/// The same for all DAGs that have it, and another where its code may be another.
+fn key_of(watcher: &AssetWatcher, bundle: &Digest) -> TryKey {
+    let AssetWatcher { asset, trigger, .. } = watcher;
+    let kwargs = match &trigger.kwargs {
+        Payload::Inline(text) => text,
+        Payload::Blob { digest, .. } => digest.as_str(),
+    };
+    let parts = [&asset.name, &asset.uri, &trigger.class_path, kwargs, bundle.as_str()];
+    let digest = hex(&Sha1::digest(parts.join("\0").as_bytes()));
+    TryKey {
+        dag_id: DagId::new(WATCH).expect("it is a name"),
+        run_id: RunId::new(WATCH).expect("it is a name"),
+        task_id: TaskId::new(digest).expect("it is made of letters and digits"),
+        map_index: MapIndex::UNMAPPED,
+        try_number: TryNumber::FIRST,
+        leg: Leg::FIRST,
     }
 }

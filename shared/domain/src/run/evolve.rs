@@ -291,7 +291,11 @@ impl Run {
     fn go_on(&mut self, at: Timestamp) -> Option<Change> {
         match self.phase {
             Phase::Over(_) => self.phase = Phase::Queued,
-            Phase::Ending { .. } => self.phase = Phase::Running { since: at },
+            Phase::Ending { .. } => {
+                // That end may have been told of already: the next one is another.
+                self.ends = self.ends.saturating_add(1);
+                self.phase = Phase::Running { since: at };
+            }
             Phase::Queued | Phase::Running { .. } => {}
         }
         None

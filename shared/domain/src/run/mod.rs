@@ -123,7 +123,7 @@ pub struct Run {
     meta: RunMeta,
     version: Arc<Version>,
     phase: Phase,
-    /// How often it was over.
+    /// The number of its last end, from 1; where it was made again under the id of a run that was deleted, from there.
     ends: u16,
     arena: Arena,
     lines: BTreeMap<LineNo, LineQueue>,
@@ -190,7 +190,7 @@ impl Run {
         &self.key
     }
 
-    /// How often it was over: a run that is cleared ends again.
+    /// The number of its last end: a run that is cleared ends again.
     pub const fn ends(&self) -> u16 {
         self.ends
     }
@@ -200,9 +200,10 @@ impl Run {
         &self.meta
     }
 
-    /// Its tries go on from this number, which one of a deleted run of the same id had.
+    /// Its tries and its ends go on from this number, which one of a deleted run of the same id had.
     pub(crate) fn numbered_from(mut self, tries: u16) -> Self {
         self.number_from(tries);
+        self.ends = self.ends.max(tries);
         self
     }
 

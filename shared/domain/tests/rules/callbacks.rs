@@ -1,6 +1,8 @@
 //! Callbacks of DAGs: called for by a run's end, and offered until somebody has called them.
 use dagbok_domain::namespace::Namespace;
-use dagbok_events::{Failure, FailureKind, Fault, RefusedWhy, TryNumber};
+use dagbok_events::{
+    Fact, Failure, FailureKind, Fault, RefusedWhy, TaskSpec, TriggerRule, TryNumber,
+};
 use dagbok_protocol::{
     ClearTasks, CommandBody, RefusalCode, ReportBody, WorkItem,
     limits::{DAG_CALLBACK_LOSSES, DAG_CALLBACK_UNBEGUN_US},
@@ -172,4 +174,83 @@ fn a_tasks_callback_that_fails_is_told_and_changes_nothing() {
     world.report("e1", "etl/r1/a/1", body).is(["on_success_callback of a failed"]);
     world.succeed("e1", "etl/r1/a/1");
     assert_eq!(world.settle(), ["TaskQueued b 1"]);
+}
+
+/// The numbers of the ends that callbacks were ordered for, in order.
+fn ordered(world: &World) -> Vec<u16> {
+    let facts = world.log.iter().flat_map(|record| &record.facts);
+    facts
+        .filter_map(|fact| match fact {
+            Fact::DagCallbackOrdered(f) => Some(f.number),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_run_that_is_cleared_while_its_teardowns_run_ends_by_another_number() {
+    let down = |task: &mut TaskSpec| {
+        (task.is_teardown, task.trigger_rule) = (true, TriggerRule::AllDoneSetupSuccess);
+    };
+    let mut spec = dag("etl").task("a", &[]).add("down", &["a"], down);
+    (spec.on_failure_callback, spec.dagrun_timeout) = (true, Some(secs(60)));
+    let mut world = World::with([spec]);
+    world.trigger_as("etl", "r1");
+    world.settle();
+    world.start("e1", "etl/r1/a/1");
+    world.pass(secs(61));
+    assert_eq!(ordered(&world), [1], "it is told of before its teardowns have run");
+    world.clear("etl", "r1", false);
+    world.settle();
+    world.pass(secs(61));
+    assert_eq!(ordered(&world), [1, 2]);
+}
+
+#[test]
+fn a_deleted_run_that_is_made_again_ends_by_another_number() {
+    let mut world = world();
+    fail(&mut world);
+    world.report("e1", FIRST, started());
+    world.report("e1", FIRST, succeeded(Vec::new()));
+    world.delete("etl", "r1");
+    world.trigger_as("etl", "r1");
+    world.settle();
+    world.start("e1", "etl/r1/a/2");
+    world.fail("e1", "etl/r1/a/2");
+    world.settle();
+    assert_eq!(ordered(&world), [1, 2]);
+    let late = world.report("e1", FIRST, succeeded(Vec::new()));
+    let why = format!("ReportRefused __dag_callback__ 1 Succeeded: {:?}", RefusedWhy::NotInFlight);
+    late.refused(RefusalCode::StaleReport, [why.as_str()]);
+}
+
+#[test]
+fn many_that_nobody_takes_are_told_of_in_bounded_batches() {
+    let mut spec = dag("etl").task("a", &[]);
+    spec.on_failure_callback = true;
+    spec.max_active_runs = 1_000;
+    let mut world = World::with([spec]);
+    for n in 0..300 {
+        world.trigger_as("etl", &format!("r{n}"));
+        world.settle();
+        world.start("e1", &format!("etl/r{n}/a/1"));
+        world.fail("e1", &format!("etl/r{n}/a/1"));
+        world.settle();
+    }
+    world.now = world.namespace.next_due(world.now).expect("when they are told of");
+    let planned = world.namespace.plan(world.now).len();
+    assert!((1..=256).contains(&planned), "{planned}");
+    assert_eq!(world.settle().len(), 300, "and none is left out");
+}
+
+#[test]
+fn the_name_of_a_tasks_callback_is_cut_between_letters() {
+    let mut world = world();
+    world.start("e1", "etl/r1/a/1");
+    let body = ReportBody::CallbackFailed { callback: "xä".repeat(100), message: "no".to_owned() };
+    world.report("e1", "etl/r1/a/1", body);
+    let Some(Fact::TaskCallbackFailed(f)) = world.log.last().and_then(|it| it.facts.first()) else {
+        panic!("no fact of it: {:?}", world.log.last())
+    };
+    assert_eq!(f.callback, format!("{}x", "xä".repeat(21)));
 }

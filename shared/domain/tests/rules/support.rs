@@ -133,6 +133,7 @@ pub(crate) fn plain_task(name: &str, upstream: Vec<u32>) -> TaskSpec {
         trigger_rule: TriggerRule::AllSuccess,
         retries: 0,
         retry_delay: secs(300),
+        retry_email: Vec::new(),
         retry_backoff_milli: 0,
         max_retry_delay: None,
         execution_timeout: None,

@@ -206,8 +206,8 @@ pub struct RunDeleted {
     /// Its logical date, free again for another run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logical_date: Option<Timestamp>,
-    /// The highest number that a try of it had. Where its id is used again, tries go on from there, so that
-    /// none is taken for one of the run that is gone.
+    /// The highest number that a try of it had, or an end that a callback was called for. Where its id is used again,
+    /// both go on from there, so that none is taken for one of the run that is gone.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tries: u16,
 }

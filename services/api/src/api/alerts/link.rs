@@ -56,6 +56,10 @@ async fn shown(state: &ApiState, token: String, acknowledge: bool) -> Response {
             };
             page(status, title, &[&refusal.to_string()], false)
         }
+        Ok(Reply::Studied(_)) => {
+            let why = "Nothing was changed.";
+            page(StatusCode::INTERNAL_SERVER_ERROR, "That was not asked", &[why], false)
+        }
         Err(error) => {
             tracing::warn!(?error, "a link can't be answered");
             let why = "Alerting can't be reached now. Nothing was changed: try again in a minute.";
@@ -139,6 +143,7 @@ pub(crate) async fn pagerduty(
             Ok(axum::Json(json!({ "alert_id": alert })).into_response())
         }
         // Somebody was quicker: PagerDuty need not send it again.
+        Reply::Studied(_) => Err(ApiError::bug(&"nobody asked the rules")),
         Reply::Refused(Refusal::Conflict(why)) => {
             Ok(axum::Json(json!({ "alert_id": null, "detail": why })).into_response())
         }

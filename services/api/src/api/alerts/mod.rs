@@ -5,7 +5,10 @@ pub(crate) mod duty;
 pub(crate) mod heartbeats;
 pub(crate) mod link;
 pub(crate) mod silences;
+pub(crate) mod study;
 pub(crate) mod view;
+
+use std::time::Duration;
 
 use axum::{Json, extract::State};
 use dagbok_alerts::{Alert, AlertState, Ask, AskBody, Book, By, Refusal, Reply};
@@ -131,13 +134,18 @@ async fn ask(
     reason: Option<String>,
     body: AskBody,
 ) -> Result<u64, ApiError> {
-    let by = match caller.by {
+    match asked(state, by(caller), reason, body).await? {
+        Reply::Done { id, .. } => Ok(id),
+        Reply::Studied(_) => Err(ApiError::bug(&"the alerting service answered something else")),
+        Reply::Refused(refusal) => Err(refused(refusal)),
+    }
+}
+
+/// Who asks.
+fn by(caller: Caller) -> By {
+    match caller.by {
         Actor::User(name) | Actor::Token(name) => By::User(name),
         Actor::Scheduler | Actor::Schedule | Actor::Processor | Actor::Executor(_) => By::Rules,
-    };
-    match asked(state, by, reason, body).await? {
-        Reply::Done { id, .. } => Ok(id),
-        Reply::Refused(refusal) => Err(refused(refusal)),
     }
 }
 
@@ -148,8 +156,18 @@ async fn asked(
     reason: Option<String>,
     body: AskBody,
 ) -> Result<Reply, ApiError> {
+    asked_within(state, by, reason, body, state.patience.answer).await
+}
+
+/// The same, with another patience.
+async fn asked_within(
+    state: &ApiState,
+    by: By,
+    reason: Option<String>,
+    body: AskBody,
+    within: Duration,
+) -> Result<Reply, ApiError> {
     let question = encode_any(&Ask { by, reason, body });
-    let within = state.patience.answer;
     let asked = state.ports.signals.request(dagbok_alerts::ASK, question.into(), within).await;
     let answer = asked.map_err(|error| match error {
         RequestError::NoResponder { .. } | RequestError::TimedOut { .. } => ApiError::Unavailable(

@@ -77,6 +77,8 @@ fn notification((message, delivery): (&String, &Delivery)) -> AlertNotification 
         DeliveryState::Waiting { until } => ("waiting", Some(until)),
         DeliveryState::Accepted => ("accepted", None),
         DeliveryState::Rejected => ("rejected", None),
+        DeliveryState::Withheld => ("withheld", None),
+        DeliveryState::Gathered => ("gathered", None),
     };
     let attempts = delivery.attempts.iter().map(|attempt| AlertAttempt {
         number: attempt.number,

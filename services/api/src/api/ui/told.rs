@@ -19,7 +19,10 @@ fn silent(state: &str) -> UiTold {
 
 /// Who was told of an alert.
 fn of_alert(book: &Book, alert: &Alert, now: Timestamp) -> UiTold {
-    let receivers: Vec<String> = alert.told().into_iter().map(str::to_owned).collect();
+    let gathered = alert.deliveries.values().filter(|it| it.state == DeliveryState::Gathered);
+    let gathered = gathered.map(|it| it.receiver.as_str());
+    let told: BTreeSet<&str> = alert.told().into_iter().chain(gathered).collect();
+    let receivers: Vec<String> = told.into_iter().map(str::to_owned).collect();
     let is = |wanted: fn(&DeliveryState) -> bool| {
         alert.deliveries.values().any(|delivery| wanted(&delivery.state))
     };
@@ -32,7 +35,12 @@ fn of_alert(book: &Book, alert: &Alert, now: Timestamp) -> UiTold {
         }
         AlertState::Firing
             if is(|state| {
-                matches!(state, DeliveryState::Sending | DeliveryState::Waiting { .. })
+                matches!(
+                    state,
+                    DeliveryState::Sending
+                        | DeliveryState::Waiting { .. }
+                        | DeliveryState::Withheld
+                )
             }) =>
         {
             ("sending", None, None)

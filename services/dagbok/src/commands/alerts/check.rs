@@ -1,18 +1,19 @@
 //! `dagbok alerts check`: whether the configuration holds, and whom each DAG's failures reach.
 use std::path::{Path, PathBuf};
 
-use dagbok_alerting::{ConfigError, Loaded, load, load_policy};
-use dagbok_alerts::{Labels, Policy};
+use dagbok_alerting::{ConfigError, Loaded, load, load_policy, load_without_secrets};
+use dagbok_alerts::{Labels, Policy, Reach, labels_of_spec, reach};
 use dagbok_api::shapes::{DEFAULT_OWNER, DagCollection, DagResponse};
 use dagbok_events::Micros;
+use dagbok_processor::parse_all;
 use dagbok_runtime::Clock;
-use serde::Serialize;
 use serde_json::json;
 
 use crate::{
     api::Api,
     cli::CheckAlerting,
     codes::Code,
+    commands::dags::local::reader,
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
@@ -26,33 +27,34 @@ const PAGE: usize = 1_000;
 /// How far ahead schedules are looked at for gaps.
 const LOOK_AHEAD: Micros = Micros::from_secs(28 * 86_400);
 
-/// Where a failure of a DAG goes.
-#[derive(Debug, Serialize)]
-struct Reach {
-    dag_id: String,
-    owner: Option<String>,
-    route: Option<String>,
-    receivers: Vec<String>,
-}
-
 pub(super) async fn run(context: &Context, args: &CheckAlerting) -> Outcome {
-    let (file, mut loaded) = loaded(context, args.file.as_ref())?;
+    let (file, mut loaded) = if args.dags.is_some() {
+        let file = named(context, args.file.as_ref())?;
+        let text = text_of(&file)?;
+        let loaded = load_without_secrets(&file, &text).map_err(|error| wrong(&error))?;
+        (file, loaded)
+    } else {
+        loaded(context, args.file.as_ref())?
+    };
     let now = Clock::system().now();
     for (name, schedule) in &loaded.policy.crew.schedules {
         if let Some(at) = schedule.gap(now, LOOK_AHEAD) {
             loaded.warnings.push(format!("nobody is on call by the schedule `{name}` at {at}"));
         }
     }
-    let dags = match dags(context).await {
-        Ok(dags) => Some(dags),
-        Err(failure) => {
-            context.out.note(&format!("DAGs are not checked: {failure}"));
-            None
-        }
+    let labels: Option<Vec<Labels>> = match &args.dags {
+        Some(folder) => Some(in_folder(context, folder).await?),
+        None => match dags(context).await {
+            Ok(dags) => Some(dags.iter().map(labels).collect()),
+            Err(failure) => {
+                context.out.note(&format!("DAGs are not checked: {failure}"));
+                None
+            }
+        },
     };
     let namespace = &context.config.nats.namespace;
-    let reaches: Option<Vec<Reach>> =
-        dags.map(|dags| dags.iter().map(|dag| reach(&loaded, namespace, dag)).collect());
+    let of = |labels: Labels| reach(&loaded.policy, namespace, labels, now);
+    let reaches: Option<Vec<Reach>> = labels.map(|all| all.into_iter().map(of).collect());
     say(context, &file, &loaded, reaches.as_deref());
     let lost: Vec<&str> = reaches
         .iter()
@@ -72,20 +74,18 @@ pub(super) fn loaded(
     context: &Context,
     file: Option<&PathBuf>,
 ) -> Result<(PathBuf, Loaded), Failure> {
-    let file = match file {
-        Some(file) => file.clone(),
-        None => file_of(context)?,
-    };
+    let file = named(context, file)?;
     let loaded = read(&file)?;
     Ok((file, loaded))
 }
 
+fn named(context: &Context, file: Option<&PathBuf>) -> Result<PathBuf, Failure> {
+    file.map_or_else(|| file_of(context), |file| Ok(file.clone()))
+}
+
 /// Who is told of what by the configuration that is meant; its secrets stay where they are.
 pub(super) fn policy(context: &Context, file: Option<&PathBuf>) -> Result<Policy, Failure> {
-    let file = match file {
-        Some(file) => file.clone(),
-        None => file_of(context)?,
-    };
+    let file = named(context, file)?;
     load_policy(&file, &text_of(&file)?).map_err(|error| wrong(&error))
 }
 
@@ -116,32 +116,37 @@ fn read(file: &Path) -> Result<Loaded, Failure> {
     load(file, &text_of(file)?).map_err(|error| wrong(&error))
 }
 
-fn reach(loaded: &Loaded, namespace: &str, dag: &DagResponse) -> Reach {
-    let mut labels = Labels::from([
-        ("dag".to_owned(), dag.dag_id.clone()),
-        ("rule".to_owned(), "run_failed".to_owned()),
-        ("severity".to_owned(), "critical".to_owned()),
-        ("namespace".to_owned(), namespace.to_owned()),
-    ]);
-    let owner = dag.owners.iter().find(|owner| !owner.is_empty() && *owner != DEFAULT_OWNER);
-    if owner.is_some() {
+/// What an API knows of a DAG that routes match.
+fn labels(dag: &DagResponse) -> Labels {
+    let mut labels = Labels::from([("dag".to_owned(), dag.dag_id.clone())]);
+    if dag.owners.iter().any(|owner| !owner.is_empty() && owner != DEFAULT_OWNER) {
         labels.insert("owner".to_owned(), dag.owners.join(", "));
     }
     if !dag.tags.is_empty() {
         let tags: Vec<&str> = dag.tags.iter().map(|tag| tag.name.as_str()).collect();
         labels.insert("tags".to_owned(), tags.join(","));
     }
-    let routed = loaded.policy.route(&labels);
-    let now = Clock::system().now();
-    let steps = routed.iter().flat_map(|it| &it.chain.steps);
-    let told = steps.flat_map(|step| loaded.policy.told(step, 0, now));
-    let receivers = told.map(|(receiver, _)| receiver);
-    Reach {
-        dag_id: dag.dag_id.clone(),
-        owner: labels.get("owner").cloned(),
-        receivers: receivers.collect(),
-        route: routed.map(|it| it.route),
+    labels
+}
+
+/// What the files of a folder say of their DAGs that routes match. A file that can't be read may have more of them.
+async fn in_folder(context: &Context, folder: &Path) -> Result<Vec<Labels>, Failure> {
+    let unread = |what: String| {
+        let next = "`dagbok dags check FOLDER` shows what is wrong";
+        Failure::new(Code::BadDagFile, what).next(next)
+    };
+    let folder = std::fs::canonicalize(folder).map_err(|error| {
+        let what = format!("the DAG folder `{}` can't be read: {error}", folder.display());
+        Failure::new(Code::NoDagFolder, what)
+    })?;
+    let (_, settings) = reader(context, folder).await?;
+    let files = parse_all(&settings, &Clock::system()).await;
+    let files = files.map_err(|error| Failure::from_error(Code::NoDagFolder, &error))?;
+    if let Some(bad) = files.iter().find(|file| !file.errors.is_empty()) {
+        return Err(unread(format!("`{}` can't be read", bad.file)));
     }
+    let dags = files.iter().flat_map(|file| &file.dags);
+    Ok(dags.map(|dag| labels_of_spec(&dag.spec)).collect())
 }
 
 fn say(context: &Context, file: &Path, loaded: &Loaded, reaches: Option<&[Reach]>) {

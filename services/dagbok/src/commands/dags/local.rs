@@ -138,7 +138,7 @@ pub(in crate::commands) fn place(
     Ok((folder, inside))
 }
 
-pub(super) async fn reader(
+pub(crate) async fn reader(
     context: &Context,
     folder: PathBuf,
 ) -> Result<(Python, ProcessorSettings), Failure> {

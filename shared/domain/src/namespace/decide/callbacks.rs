@@ -15,6 +15,9 @@ use crate::{
     retry,
 };
 
+/// The name of a callback is cut here, in bytes: an executor of another version may know others.
+const CALLBACK_BYTES: usize = 64;
+
 impl Namespace {
     /// What an executor says of a callback that it was given.
     pub(super) fn callback_report(
@@ -82,7 +85,7 @@ impl Accepted<'_> {
             map_index: key.map_index,
             try_number: key.try_number,
             leg: key.leg,
-            callback: callback.to_owned(),
+            callback: callback[..callback.floor_char_boundary(CALLBACK_BYTES)].to_owned(),
             message: message.to_owned(),
         }))
     }

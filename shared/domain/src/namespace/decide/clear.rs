@@ -82,7 +82,7 @@ impl Namespace {
             Ok(run) => run,
             Err(decision) => return decision,
         };
-        let (logical_date, tries) = (run.meta().logical_date, run.most_tries());
+        let (logical_date, tries) = (run.meta().logical_date, run.most_tries().max(run.ends()));
         let facts = vec![Fact::RunDeleted(RunDeleted { logical_date, tries })];
         accepted(vec![answering(command, at, Scope::Run(key), facts)])
     }

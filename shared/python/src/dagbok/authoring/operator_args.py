@@ -51,7 +51,7 @@ def warned_arguments(given: Mapping[str, Any]) -> list[str]:
     if given.get("email") and given.get("email_on_failure"):
         notes.append("email_on_failure mails runs, by a mail receiver of alerting with `dag_email`")
     elif given.get("email") and given.get("email_on_retry"):
-        notes.append("email_on_retry sends no mail")
+        notes.append("email_on_retry mails retries, by a mail receiver of alerting with `dag_email`")
     return notes
 
 

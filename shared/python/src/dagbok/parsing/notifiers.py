@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from dagbok.authoring.dag import DAG
+
+if TYPE_CHECKING:
+    from dagbok.authoring.operator import BaseOperator
 
 # Modules of providers' notifiers: `airflow.providers.slack.notifications.slack`.
 _PROVIDERS = "airflow.providers."
@@ -61,14 +64,24 @@ def told_of_failures(dag: DAG) -> dict[str, list[str]]:
     return {field: names for field, names in told.items() if names}
 
 
+def retry_email(task: BaseOperator) -> list[str]:
+    """Return the mailboxes that a task names for its retries."""
+    return sorted(_text(mailbox) for mailbox in _split(task.email if task.email_on_retry else None))
+
+
+def _split(given: str | Iterable[str] | None) -> set[str]:
+    """Split mailboxes at commas and semicolons, as Airflow does."""
+    texts = [given] if isinstance(given, str) else list(given or [])
+    parts = (part.strip() for text in texts for part in str(text).replace(";", ",").split(","))
+    return {part for part in parts if part}
+
+
 def _failure_email(dag: DAG) -> list[str]:
-    """Return the mailboxes that are named for failures, split at commas and semicolons as Airflow does."""
+    """Return the mailboxes that are named for failures."""
     named: set[str] = mailboxes(dag)
     for task in dag.tasks:
-        given = task.email if task.email_on_failure else None
-        texts = [given] if isinstance(given, str) else list(given or [])
-        named.update(part.strip() for text in texts for part in str(text).replace(";", ",").split(","))
-    return sorted(_text(mailbox) for mailbox in named if mailbox)
+        named |= _split(task.email if task.email_on_failure else None)
+    return sorted(_text(mailbox) for mailbox in named)
 
 
 def _text(value: str) -> str:

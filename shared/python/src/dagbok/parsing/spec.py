@@ -19,7 +19,7 @@ from dagbok.durations import plain
 from dagbok.exceptions import AirflowException, ParamValidationError
 from dagbok.parsing.deadlines import deadlines, not_watched
 from dagbok.parsing.graph import AboutTask, effective_weights, topological
-from dagbok.parsing.notifiers import told_of_failures
+from dagbok.parsing.notifiers import retry_email, told_of_failures
 from dagbok.parsing.watchers import watchers
 from dagbok.timezone import rfc3339
 from dagbok.tracebacks import safe_text
@@ -275,6 +275,8 @@ def _task(task: BaseOperator, place: dict[str, int], weight: int, dag_owner: str
         spec["trigger_rule"] = task.trigger_rule.value
     if task.retries:
         spec["retries"] = task.retries
+        if mails := retry_email(task):
+            spec["retry_email"] = mails
     if task.retry_delay != DEFAULT_RETRY_DELAY:
         spec["retry_delay"] = _micros(task.retry_delay)
     backoff = task.retry_exponential_backoff

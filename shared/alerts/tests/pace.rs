@@ -1,0 +1,283 @@
+//! How much a receiver is told, and in whose words: what is too much is told together, what is critical at once, and
+//! words that come to nothing are replaced by plain ones.
+#![expect(clippy::unwrap_used, reason = "a test that can not go on must stop")]
+mod world;
+
+use std::collections::BTreeSet;
+
+use dagbok_alerts::{
+    AlertFact, AskBody, DeliveryState, Gathered, Limit, NotificationAttempted, Purpose, Rule,
+    Words, render,
+};
+use dagbok_events::{
+    DagId, Fact, Micros, RunCreated, RunFailed, RunId, RunKey, RunSucceeded, RunType, Scope,
+};
+use proptest::prelude::*;
+use world::{HOUR, World, created};
+
+const MINUTE: Micros = Micros::from_secs(60);
+
+fn world(messages: u32) -> World {
+    let mut world = World::new();
+    let pager = world.policy.receivers.get_mut("pager").unwrap();
+    pager.limit = Some(Limit { messages, per: HOUR });
+    // One by one, so that nothing but the limit keeps anything back.
+    world.policy.root.as_mut().unwrap().grouping.after = 10_000;
+    world
+}
+
+fn run_of(dag: u32) -> RunKey {
+    RunKey {
+        dag_id: DagId::new(format!("many_{dag}")).unwrap(),
+        run_id: RunId::new("run").unwrap(),
+    }
+}
+
+/// A run that somebody asked for fails: a warning.
+fn warn(world: &mut World, dag: u32) {
+    let run = run_of(dag);
+    let made = RunCreated { run_type: RunType::Manual, ..created(world.now) };
+    world.log(Scope::Run(run.clone()), Fact::RunCreated(Box::new(made)));
+    world.log(Scope::Run(run), Fact::RunFailed(RunFailed { failed: vec![] }));
+    world.settle();
+}
+
+fn answer_all(world: &mut World) {
+    while !world.under_way.is_empty() {
+        world.answer(0, 3);
+        world.settle();
+    }
+}
+
+/// All messages that the pager was sent that something is wrong, once each.
+fn pager(world: &World) -> Vec<NotificationAttempted> {
+    let facts = world.alert_log.iter().flat_map(|record| &record.facts);
+    let sent = facts.filter_map(|fact| match fact {
+        AlertFact::NotificationAttempted(it)
+            if it.receiver == "pager" && it.purpose == Purpose::Trigger && it.attempt == 1 =>
+        {
+            Some((**it).clone())
+        }
+        _ => None,
+    });
+    sent.collect()
+}
+
+fn told(world: &World) -> BTreeSet<u64> {
+    let sent = pager(world);
+    let ids = sent.iter().flat_map(|it| {
+        let others = it.gathers.iter().flat_map(|it: &Gathered| it.alerts.clone());
+        std::iter::once(it.id).chain(others)
+    });
+    ids.collect()
+}
+
+#[test]
+fn what_is_too_much_is_told_together_and_nothing_is_left_out() {
+    let mut world = world(3);
+    for dag in 0..40 {
+        warn(&mut world, dag);
+    }
+    assert_eq!(pager(&world).len(), 3);
+    answer_all(&mut world);
+    world.crash();
+    world.settle();
+    assert_eq!(pager(&world).len(), 3, "and a crash gives no room");
+    let due = world.agenda.next_due(&world.watch, &world.book, &world.policy);
+    assert!(due.is_some_and(|due| due.since(world.now) <= HOUR));
+    world.come_to_rest();
+    let sent = pager(&world);
+    let digest = sent.iter().find_map(|it| Some((it, it.gathers.as_ref()?))).unwrap();
+    assert_eq!(digest.1.alerts.len(), 36, "36 with the one whose message it is");
+    assert_eq!(digest.1.first.len(), 10);
+    let alert = world.book.alert(digest.0.id).unwrap();
+    let text = render(alert, &digest.0.into(), &world.policy).text;
+    assert!(text.contains("too much to tell one by one: 36 more"), "{text}");
+    assert!(text.contains("many_5"), "{text}");
+    assert_eq!(told(&world).len(), 40);
+}
+
+#[test]
+fn what_is_critical_is_told_at_once() {
+    let mut world = world(1);
+    warn(&mut world, 0);
+    warn(&mut world, 1);
+    assert_eq!(pager(&world).len(), 1);
+    for dag in 2..6 {
+        world.fail_of(dag);
+        world.settle();
+    }
+    assert_eq!(pager(&world).len(), 5);
+}
+
+#[test]
+fn an_end_is_told_though_there_is_no_room_and_only_to_whom_was_told_alone() {
+    let mut world = world(1);
+    warn(&mut world, 0);
+    warn(&mut world, 1);
+    answer_all(&mut world);
+    for dag in 0..2 {
+        world.log(
+            Scope::Run(run_of(dag)),
+            Fact::RunDeleted(dagbok_events::RunDeleted { logical_date: None, tries: 0 }),
+        );
+    }
+    world.settle();
+    let ends = world.under_way.iter().filter(|(_, message, _)| message.contains("/resolve/"));
+    assert_eq!(ends.count(), 1);
+    world.come_to_rest();
+    assert_eq!(told(&world).len(), 2, "what was withheld and is over is told, as what it is");
+}
+
+#[test]
+fn a_digest_that_is_refused_goes_to_the_fallback_whole() {
+    let mut world = world(1);
+    for dag in 0..5 {
+        warn(&mut world, dag);
+    }
+    answer_all(&mut world);
+    world.now = world.now.plus(HOUR);
+    world.settle();
+    let digest = world.under_way.iter().position(|(_, message, _)| message.ends_with("/pager"));
+    world.answer(digest.unwrap(), 1);
+    world.settle();
+    let facts = world.alert_log.iter().flat_map(|record| &record.facts);
+    let fallback = facts.filter_map(|fact| match fact {
+        AlertFact::NotificationAttempted(it) if it.instead_of.as_deref() == Some("pager") => {
+            Some(it.gathers.as_ref()?.alerts.len())
+        }
+        _ => None,
+    });
+    assert_eq!(fallback.collect::<Vec<_>>(), [3]);
+}
+
+#[test]
+fn a_receiver_that_is_not_there_any_more_keeps_nothing_waiting() {
+    let mut world = world(1);
+    for dag in 0..5 {
+        warn(&mut world, dag);
+    }
+    world.policy.receivers.remove("pager");
+    world.agenda.look_again();
+    world.settle();
+    let waits = world.book.alerts().flat_map(|alert| alert.deliveries.values());
+    assert_eq!(waits.filter(|it| it.state == DeliveryState::Withheld).count(), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10, ..ProptestConfig::default() })]
+    #[test]
+    fn no_hour_has_more_messages_than_the_limit_and_every_alert_is_told(
+        waits in prop::collection::vec(0i64..1_200, 1..30), messages in 1u32..6,
+    ) {
+        let mut world = world(messages);
+        let mut times: Vec<i64> = Vec::new();
+        let mut known = 0;
+        let mut note = |world: &World, times: &mut Vec<i64>| {
+            let count = pager(world).len();
+            times.extend(std::iter::repeat_n(world.now.0, count - known));
+            known = count;
+        };
+        for (dag, wait) in (0..).zip(&waits) {
+            // Nobody acknowledges and nothing is repeated meanwhile: what is sent is what is new.
+            world.now = world.now.plus(Micros(wait * 1_000_000));
+            world.settle();
+            note(&world, &mut times);
+            warn(&mut world, dag);
+            answer_all(&mut world);
+            note(&world, &mut times);
+            let id = world.book.open().last().map(|alert| alert.id).unwrap();
+            world.ask(AskBody::Acknowledge { id });
+        }
+        for _ in 0..130 {
+            world.now = world.now.plus(MINUTE);
+            world.settle();
+            answer_all(&mut world);
+            note(&world, &mut times);
+        }
+        for (nth, at) in times.iter().enumerate() {
+            let within = times[nth..].iter().filter(|other| **other - at < HOUR.0).count();
+            prop_assert!(within <= messages as usize, "{within} of {messages}");
+        }
+        prop_assert_eq!(told(&world).len(), waits.len());
+    }
+}
+
+fn words(title: &str, text: &str) -> Words {
+    Words::new(Some(title.to_owned()), Some(text.to_owned())).unwrap()
+}
+
+fn with_words(words: Words) -> World {
+    let mut world = World::new();
+    world.policy.receivers.get_mut("pager").unwrap().words = Some(words);
+    world
+}
+
+#[test]
+fn a_receiver_is_told_in_its_own_words() {
+    let title = "{{ severity|upper }} {{ dag }}\nof {{ labels.owner or 'nobody' }}";
+    let text =
+        "{% for name, value in details|items %}{{ name }}={{ value }};{% endfor %} {{ link }}";
+    let mut world = with_words(words(title, text));
+    world.fail_of(1);
+    world.settle();
+    let sent = pager(&world);
+    let alert = world.book.alert(sent[0].id).unwrap();
+    let message = render(alert, &(&sent[0]).into(), &world.policy);
+    assert_eq!(message.plain_since, None);
+    assert_eq!(message.title, "CRITICAL many_1 of nobody");
+    assert!(message.text.starts_with("logical date="), "{}", message.text);
+    assert!(message.text.ends_with("https://example.org/dags/many_1/runs/run"), "{}", message.text);
+    assert_eq!(message.digest(), sent[0].text_digest, "what is recorded is what is sent");
+    assert_eq!(message.plain_since, None);
+}
+
+#[test]
+fn words_that_take_too_long_are_replaced_by_plain_ones_and_that_is_an_alert() {
+    let endless = "{% for a in range(1000) %}{% for b in range(1000) %}x{% endfor %}{% endfor %}";
+    let mut world = with_words(words("t", endless));
+    world.fail_of(1);
+    world.settle();
+    let sent = pager(&world);
+    let alert = world.book.alert(sent[0].id).unwrap();
+    let message = render(alert, &(&sent[0]).into(), &world.policy);
+    assert!(message.title.contains("run run failed") && message.text.contains("route: platform"));
+    assert!(sent[0].plain_since.as_ref().unwrap().contains("fuel"), "{sent:?}");
+    let open = |world: &World| {
+        world.book.open().filter(|alert| alert.rule == Rule::TemplateFailing).count()
+    };
+    assert_eq!(open(&world), 1);
+    world.policy.receivers.get_mut("pager").unwrap().words = Some(words("t", "{{ summary }}"));
+    world.agenda.look_again();
+    world.fail_of(2);
+    world.settle();
+    assert_eq!(open(&world), 0, "the next message goes out in its words: {:?}", pager(&world));
+}
+
+#[test]
+fn words_that_can_not_hold_are_refused_when_they_are_read() {
+    let refused = |text: &str| Words::new(None, Some(text.to_owned())).unwrap_err().to_string();
+    assert!(refused("a\n{{ b").starts_with("line 2 of the template: syntax error"));
+    assert!(refused("{{ nothing }}").contains("there is no `nothing`; there are: title, text"));
+    assert!(refused(&"x".repeat(20_000)).contains("16384 bytes at most"));
+    assert_eq!(
+        Words::new(None, Some("{{ labels.nothing }}{{ range(2)|join }}".to_owned())).err(),
+        None
+    );
+}
+
+#[test]
+fn a_success_ends_what_was_withheld_too() {
+    let mut world = world(1);
+    warn(&mut world, 0);
+    warn(&mut world, 1);
+    answer_all(&mut world);
+    let run = RunKey { run_id: RunId::new("later").unwrap(), ..run_of(1) };
+    world.log(Scope::Run(run.clone()), Fact::RunCreated(Box::new(created(world.now))));
+    world.log(Scope::Run(run), Fact::RunSucceeded(RunSucceeded {}));
+    world.settle();
+    assert_eq!(world.book.open().count(), 1);
+    world.come_to_rest();
+    let withheld = world.book.alerts().flat_map(|alert| alert.deliveries.values());
+    assert_eq!(withheld.filter(|it| it.state == DeliveryState::Withheld).count(), 0);
+}
