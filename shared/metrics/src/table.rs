@@ -179,7 +179,7 @@ pub const INSTRUMENTS: &[Instrument] = &[
         &["RunCreated", "RunMissed"]),
     it(("dagbok_next_run_due_timestamp_seconds", K::Gauge, "seconds since 1970"), &[], (G::Promise, S::Fold),
         "When the next run is due of any DAG that is not paused and has room for one (`max_active_runs`): in the past while one is late",
-        &["RunExpected", "RunCreated", "RunSucceeded", "RunFailed", "RunMissed", "DagRegistered", "DagPaused", "DagUnpaused", "DagDisappeared", "DagForgotten"]),
+        &["RunExpected", "RunCreated", "RunCleared", "RunSucceeded", "RunFailed", "RunTimedOut", "RunCancelled", "RunMarked", "RunMissed", "DagRegistered", "DagPaused", "DagUnpaused", "DagDisappeared", "DagForgotten"]),
     // Runs and tasks.
     it(("dagbok_runs", K::Gauge, "runs"), &["state"], (G::Runs, S::Fold),
         "Unfinished runs by state (`queued`, `running`)", RUN_ENDS),

@@ -328,7 +328,7 @@ fn of(scope: Scope, at: f64, fact: Fact) -> Record {
 
 fn registered(most_runs: u32) -> Record {
     let spec = serde_json::json!({
-        "dag_id": "etl", "schedule": {"cron": {"expression": "* * * * *", "timezone": "UTC"}},
+        "dag_id": "etl", "schedule": {"timetable": "Once", "timezone": "UTC"},
         "max_active_runs": most_runs, "max_active_tasks": 16, "tasks": [], "source": {"file": "etl.py"},
     });
     let fact = Fact::DagRegistered(Box::new(dagbok_events::DagRegistered {

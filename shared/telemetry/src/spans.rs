@@ -320,6 +320,8 @@ mod tests {
         let get = |name: &'static str| {
             variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         };
+        // Another test may have done so.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let resource = Resource::builder_empty().build();
         SpanSender::new(&get, &resource).map_err(|error| error.to_string())
     }
