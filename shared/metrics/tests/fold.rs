@@ -381,7 +381,9 @@ fn a_run_that_is_cleared_while_its_teardowns_run_ends_as_what_it_comes_to() {
         let mut records = log()[..2].to_vec();
         records.push(record(13.0, facts));
         let (mut spans, mut said) = (Spans::default(), vec![]);
-        records.iter().for_each(|record| spans.take(record, &mut said));
+        for record in &records {
+            spans.take(record, &mut said);
+        }
         let run = said.pop().unwrap();
         let result = run.attributes.iter().find(|it| it.0 == "cicd.pipeline.result");
         (folded(&records).text(Detail::All), result.unwrap().1.clone(), run.error)
@@ -401,7 +403,9 @@ fn a_run_that_is_cleared_while_its_teardowns_run_ends_as_what_it_comes_to() {
 #[test]
 fn of_a_run_that_is_over_only_ids_are_kept_and_of_many_only_the_newest() {
     let (mut spans, mut said) = (Spans::default(), vec![]);
-    log().iter().for_each(|record| spans.take(record, &mut said));
+    for record in &log() {
+        spans.take(record, &mut said);
+    }
     let size = |spans: &Spans| rmp_serde::to_vec_named(spans).unwrap().len();
     let one = size(&spans);
     assert!(one < 300, "{one}");

@@ -365,7 +365,7 @@ mod tests {
         let to = format!("http://{}", listener.local_addr().unwrap());
         let peer = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut bytes = [0; 65_536];
+            let mut bytes = [0; 8_192];
             // The request is small: it comes at once, head and body.
             let _ = stream.read(&mut bytes).unwrap();
             if answer.is_empty() {

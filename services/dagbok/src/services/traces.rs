@@ -296,7 +296,7 @@ async fn restored(log: &dyn RunLog, file: &Path) -> PortResult<Option<Kept>> {
                 // What was folded is gone from the log; what was not sent is there from its beginning on.
                 Compared::Trimmed { .. } => {
                     let (position, from, spans) = (None, position.seq.0, Spans::default());
-                    Some(Kept { position, version, from, spans })
+                    Some(Kept { version, position, from, spans })
                 }
                 Compared::Other { .. } | Compared::Shorter { .. } => None,
             }

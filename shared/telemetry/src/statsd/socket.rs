@@ -21,7 +21,7 @@ const DATAGRAM: usize = 1_432;
 /// How soon a socket that failed, or a host that has no address, is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often a host that has one is looked for again: it may have moved.
-const MOVED: Duration = Duration::from_secs(60);
+const MOVED: Duration = Duration::from_mins(1);
 /// How long the start waits for a host's address.
 const FIRST: Duration = Duration::from_secs(1);
 
