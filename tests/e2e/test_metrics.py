@@ -66,10 +66,12 @@ class Sink:
                     name, text, kind, tags = match.groups()
                     value = float(text)
                     if kind == "g" and tags is None:
-                        # A sign is a change, as StatsD has it: but for DogStatsD, whose gauges with a sign have tags here.
+                        # A sign is a change in StatsD; in DogStatsD it is none, and those that may have one have tags.
                         value += self.stands.get(name, 0) if text.startswith("-") else 0
                         self.stands[name] = value
-                    self.got.append((name, value, kind, dict(tag.split(":", 1) for tag in (tags or "").split(",") if tag)))
+                    self.got.append(
+                        (name, value, kind, dict(tag.split(":", 1) for tag in (tags or "").split(",") if tag))
+                    )
         except TimeoutError:
             return self.got
 
