@@ -54,6 +54,7 @@ class Sink:
         self.socket.settimeout(0.05)
         self.address = f"udp://127.0.0.1:{self.socket.getsockname()[1]}"
         self.got: list[tuple[str, float, str, dict[str, str]]] = []
+        self.stands: dict[str, float] = {}
 
     def hear(self) -> list[tuple[str, float, str, dict[str, str]]]:
         """All that came so far: name, value, kind, tags. What is not StatsD's form is an error."""
@@ -62,9 +63,14 @@ class Sink:
                 for line in self.socket.recv(65_536).decode().splitlines():
                     match = re.fullmatch(r"([\w.-]+):(-?[\d.]+(?:e-?\d+)?)\|(c|g|ms)(?:\|#(.*))?", line)
                     assert match, line
-                    name, value, kind, tags = match.groups()
+                    name, text, kind, tags = match.groups()
+                    value = float(text)
+                    if kind == "g" and tags is None:
+                        # A sign is a change in StatsD; in DogStatsD it is none, and those that may have one have tags.
+                        value += self.stands.get(name, 0) if text.startswith("-") else 0
+                        self.stands[name] = value
                     self.got.append(
-                        (name, float(value), kind, dict(tag.split(":", 1) for tag in (tags or "").split(",") if tag))
+                        (name, value, kind, dict(tag.split(":", 1) for tag in (tags or "").split(",") if tag))
                     )
         except TimeoutError:
             return self.got

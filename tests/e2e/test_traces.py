@@ -173,13 +173,17 @@ def test_a_dead_collector_gets_every_span_later_and_a_crash_makes_no_doubles(it:
 def test_a_lying_collector_costs_a_count(it: tuple[Standalone, int]) -> None:
     standalone, port = it
 
-    def dropped() -> bool:
-        return "dagbok_spans_dropped_total 5" in httpx.get(f"{standalone.api.url}/metrics").text
+    def dropped(count: int) -> bool:
+        return f"dagbok_spans_dropped_total {count}\n" in httpx.get(f"{standalone.api.url}/metrics").text
 
     with listening(port) as collector:
         collector.status = 400
         ran(standalone, "refused")
-        wait_until("the count", dropped)
+        wait_until("the count", lambda: dropped(5))
+        # More than it was sent, which costs no more than that.
+        collector.status, collector.rejects = 200, 2**40
+        ran(standalone, "rejected")
+        wait_until("the count", lambda: dropped(10))
 
 
 def test_an_endpoint_that_is_none_is_said_at_the_start(tmp_path: Path) -> None:

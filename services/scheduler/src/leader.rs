@@ -58,6 +58,10 @@ enum Wake {
     Time,
 }
 
+/// How soon what waits for room is counted again at the soonest, and after how many times as long as counting took.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+const COUNT_SHARE: u32 = 100;
+
 /// The state of a term: the fold, and the ways out.
 struct Desk {
     namespace: Namespace,
@@ -71,6 +75,8 @@ struct Desk {
     again: bool,
     /// Whether what was said before this term began was heard: what began meanwhile is known as begun.
     heard: bool,
+    /// When what waits for room is counted again.
+    count_at: Instant,
 }
 
 impl Leader {
@@ -88,6 +94,7 @@ impl Leader {
         // Counted from the snapshot: many short lives would else never store one.
         let Loaded { namespace, snapshot_at } =
             load(&self.ports, self.settings.accept_shorter_log).await?;
+        metrics().term_began(namespace.last_seq());
         let mut commands = inbox::open(&self.ports, &self.term).await?;
         let mut looks = presence::start(&self.ports, self.settings.executor_lease, &self.term);
         let lease = self.settings.executor_lease;
@@ -99,7 +106,9 @@ impl Leader {
         let (watch, later) = (PresenceWatch::default(), Vec::new());
         let heard = false;
         let again = false;
-        let mut desk = Desk { namespace, out, watch, snapshot_at, later, steady, again, heard };
+        let count_at = Instant::now();
+        let mut desk =
+            Desk { namespace, out, watch, snapshot_at, later, steady, again, heard, count_at };
         self.hand_out_values(&mut desk).await?;
         if let Some(end) = self.forget_executors(&mut desk).await? {
             return Ok(end);
@@ -108,7 +117,7 @@ impl Leader {
             return Ok(end);
         }
         self.say_clock(&desk.namespace);
-        metrics_of(&desk.namespace);
+        metrics_of(&mut desk);
         let mut offers = Offers::new(self.settings.offer_again);
         let mut batch = Vec::with_capacity(COMMANDS_AT_ONCE);
         loop {
@@ -275,6 +284,7 @@ impl Leader {
             match self.ports.log.append(expected, drafts).await {
                 Ok(_) => {
                     metrics().appended(records, started.elapsed());
+                    metrics().term_reached(desk.namespace.last_seq());
                     true
                 }
                 Err(AppendError::Conflict { .. }) => false,
@@ -383,7 +393,7 @@ impl Leader {
                 stage.record(&mut desk.namespace, &record);
             }
         }
-        metrics_of(&desk.namespace);
+        metrics_of(desk);
         metrics().set_stamp_ahead(desk.namespace.stamp_ahead(self.clock.now()).to_std());
     }
 
@@ -418,10 +428,16 @@ fn not_held(namespace: &Namespace, look: &Look) -> Vec<TryKey> {
     missing
 }
 
-fn metrics_of(namespace: &Namespace) {
+fn metrics_of(desk: &mut Desk) {
+    let namespace = &desk.namespace;
     metrics().set_tasks("in_flight", u64::from(namespace.in_flight()));
     metrics().set_runs("active", namespace.active_runs().count() as u64);
-    let waiting = namespace.waiting_for_room().into_iter();
-    let waiting = waiting.map(|(pool, it)| (pool.to_string(), (it.ready, it.starving)));
-    metrics().set_waiting(Some(waiting.collect()));
+    // All that is ready is walked: where that is much, decisions must not wait for it often.
+    let began = Instant::now();
+    if began >= desk.count_at {
+        let waiting = namespace.waiting_for_room().into_iter();
+        let waiting = waiting.map(|(pool, it)| (pool.to_string(), (it.ready, it.starving)));
+        metrics().set_waiting(Some(waiting.collect()));
+        desk.count_at = Instant::now() + (began.elapsed() * COUNT_SHARE).max(COUNT_EVERY);
+    }
 }

@@ -58,6 +58,7 @@ pub async fn run(
             () = lease.keep() => Ok(TermEnd::LeaseLost),
         };
         term.start();
+        dagbok_telemetry::metrics().term_ended();
         dagbok_telemetry::metrics().set_waiting(None);
         match ended {
             Ok(TermEnd::Asked) => {

@@ -84,6 +84,8 @@ pub enum Note<'a> {
         of: Way<'a>,
         /// What became of the task: `success`, `failed`, `up_for_retry` and the like.
         state: &'static str,
+        /// How the task stands from now on, in Airflow's words; `None` where it is offered again as it was.
+        task_state: Option<&'static str>,
         /// From its start, where it had one.
         took: Option<Micros>,
         /// What it used.

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 /// Runs that are over and are yet known: to be linked to, or to go on.
 const KNOWN: usize = 10_000;
+/// Copies of tasks of all of those together.
+const KNOWN_COPIES: usize = 50_000;
+/// Copies of one run; of a larger one only the run itself is known.
+const COPIES_OF_ONE: usize = 10_000;
 
 /// A span of another trace, or of this one.
 pub type Link = ([u8; 16], [u8; 8]);
@@ -47,8 +51,8 @@ struct Run {
     round: u32,
     begun: Timestamp,
     by: String,
-    /// As what it ends once its teardowns have run.
-    ending: Option<String>,
+    /// As what it ends once its teardowns have run: whether it was cancelled, or took too long.
+    ending: Option<bool>,
     links: Vec<Link>,
     copies: BTreeMap<TaskId, BTreeMap<MapIndex, Copy>>,
 }
@@ -64,12 +68,30 @@ struct Copy {
     before: Option<[u8; 8]>,
 }
 
+/// A run that is over: what others may link to, and what it goes on from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Over {
+    /// Which end it was: another is known by it once the run has ended again.
+    number: u64,
+    trace_id: [u8; 16],
+    parent: Option<[u8; 8]>,
+    is_sampled: bool,
+    due: Timestamp,
+    round: u32,
+    by: String,
+    /// The last leg of each copy.
+    last: BTreeMap<TaskId, BTreeMap<MapIndex, [u8; 8]>>,
+}
+
 /// The fold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Spans {
     runs: BTreeMap<RunKey, Run>,
-    over: BTreeMap<RunKey, Run>,
-    order: VecDeque<RunKey>,
+    over: BTreeMap<RunKey, Over>,
+    order: VecDeque<(u64, RunKey)>,
+    /// Runs that ended, and copies of those that are known.
+    ends: u64,
+    copies: usize,
 }
 
 type Token = (TaskId, MapIndex, TryNumber, Leg);
@@ -170,10 +192,10 @@ impl Spans {
             Fact::RunCleared(_) => self.goes_on(key, at),
             Fact::RunDeleted(_) => {
                 self.runs.remove(key);
-                self.over.remove(key);
+                self.forget(key);
             }
-            Fact::RunTimedOut(it) if it.teardowns_left => self.ending(key, "it took too long"),
-            Fact::RunCancelled(it) if it.teardowns_left => self.ending(key, "it was cancelled"),
+            Fact::RunTimedOut(it) if it.teardowns_left => self.ending(key, false),
+            Fact::RunCancelled(it) if it.teardowns_left => self.ending(key, true),
             Fact::RunSucceeded(_) => self.ended(key, at, "success", None, say),
             Fact::RunFailed(_) => self.ended(key, at, "failure", Some("a task failed"), say),
             Fact::RunTimedOut(_) => self.ended(key, at, "timeout", Some("it took too long"), say),
@@ -235,10 +257,7 @@ impl Spans {
         let sources = created.asset_events.iter().filter_map(|event| event.source.as_ref());
         let links = sources.filter_map(|source| {
             let key = RunKey { dag_id: source.dag_id.clone(), run_id: source.run_id.clone() };
-            let run = self.runs.get(&key).or_else(|| self.over.get(&key))?;
-            let copies = run.copies.get(&source.task_id);
-            let of_task = copies.and_then(|it| it.get(&source.map_index)).and_then(|it| it.before);
-            Some((run.trace_id, of_task.unwrap_or_else(|| run.span_id(&key))))
+            self.last_of(&key, &source.task_id, source.map_index)
         });
         let run = Run {
             trace_id: of.trace_id,
@@ -252,22 +271,92 @@ impl Spans {
             links: links.collect(),
             copies: BTreeMap::new(),
         };
-        self.over.remove(key);
+        self.forget(key);
         self.runs.insert(key.clone(), run);
     }
 
-    /// A run that was over goes on, in its trace, as another span that names the one before.
-    fn goes_on(&mut self, key: &RunKey, at: Timestamp) {
-        let Some(mut run) = self.over.remove(key) else { return };
-        let before = (run.trace_id, run.span_id(key));
-        (run.round, run.begun, run.ending, run.links) = (run.round + 1, at, None, vec![before]);
-        self.runs.insert(key.clone(), run);
-    }
-
-    fn ending(&mut self, key: &RunKey, why: &str) {
-        if let Some(run) = self.runs.get_mut(key) {
-            run.ending = Some(why.to_owned());
+    /// What a run that a task of another one led to is linked to: the task's last leg, or its run.
+    fn last_of(&self, key: &RunKey, task: &TaskId, map_index: MapIndex) -> Option<Link> {
+        if let Some(run) = self.runs.get(key) {
+            let copy = run.copies.get(task).and_then(|it| it.get(&map_index));
+            let last = copy.and_then(|copy| copy.before);
+            return Some((run.trace_id, last.unwrap_or_else(|| run.span_id(key))));
         }
+        let run = self.over.get(key)?;
+        let last = run.last.get(task).and_then(|it| it.get(&map_index)).copied();
+        Some((run.trace_id, last.unwrap_or_else(|| run_span(key, run.due, run.round))))
+    }
+
+    /// A run that was over goes on, in its trace, as another span that names the one before. One that was about to end
+    /// goes on as if nothing had been.
+    fn goes_on(&mut self, key: &RunKey, at: Timestamp) {
+        if let Some(run) = self.runs.get_mut(key) {
+            run.ending = None;
+        }
+        let Some(over) = self.forget(key) else { return };
+        let before = run_span(key, over.due, over.round);
+        let mut copies = BTreeMap::<_, BTreeMap<_, _>>::new();
+        for (task, last) in over.last {
+            let of = |(index, span)| (index, Copy { before: Some(span), ..Copy::default() });
+            copies.insert(task, last.into_iter().map(of).collect());
+        }
+        let run = Run {
+            trace_id: over.trace_id,
+            parent: over.parent,
+            is_sampled: over.is_sampled,
+            due: over.due,
+            round: over.round + 1,
+            begun: at,
+            by: over.by,
+            ending: None,
+            links: vec![(over.trace_id, before)],
+            copies,
+        };
+        self.runs.insert(key.clone(), run);
+    }
+
+    fn ending(&mut self, key: &RunKey, cancelled: bool) {
+        if let Some(run) = self.runs.get_mut(key) {
+            run.ending = Some(cancelled);
+        }
+    }
+
+    /// Of a run that is over only ids are kept: there are many.
+    fn keep(&mut self, key: &RunKey, run: Run) {
+        let (mut last, mut count) = (BTreeMap::<_, BTreeMap<_, _>>::new(), 0);
+        for (task, copies) in run.copies {
+            let ids: BTreeMap<_, _> = copies
+                .into_iter()
+                .filter_map(|(index, copy)| Some((index, copy.before?)))
+                .collect();
+            count += ids.len();
+            if !ids.is_empty() {
+                last.insert(task, ids);
+            }
+        }
+        if count > COPIES_OF_ONE {
+            (last, count) = (BTreeMap::new(), 0);
+        }
+        self.copies += count;
+        self.ends += 1;
+        let Run { trace_id, parent, is_sampled, due, round, by, .. } = run;
+        let number = self.ends;
+        let over = Over { number, trace_id, parent, is_sampled, due, round, by, last };
+        self.over.insert(key.clone(), over);
+        self.order.push_back((number, key.clone()));
+        while self.order.len() > KNOWN || self.copies > KNOWN_COPIES {
+            let Some((number, oldest)) = self.order.pop_front() else { return };
+            // It may have ended once more since.
+            if self.over.get(&oldest).is_some_and(|over| over.number == number) {
+                self.forget(&oldest);
+            }
+        }
+    }
+
+    fn forget(&mut self, key: &RunKey) -> Option<Over> {
+        let over = self.over.remove(key)?;
+        self.copies -= over.last.values().map(BTreeMap::len).sum::<usize>().min(self.copies);
+        Some(over)
     }
 
     fn ended(
@@ -279,10 +368,14 @@ impl Spans {
         say: &mut Vec<Span>,
     ) {
         let Some(mut run) = self.runs.remove(key) else { return };
+        let (result, error) = match run.ending {
+            Some(true) if result == "failure" => ("cancellation", Some("it was cancelled")),
+            Some(false) if result == "failure" => ("timeout", Some("it took too long")),
+            _ => (result, error),
+        };
         let mut attributes = Run::attributes(key);
         attributes.push(("cicd.pipeline.result", result.to_owned()));
         attributes.push(("dagbok.triggered_by", run.by.clone()));
-        let error = run.ending.take().or_else(|| error.map(str::to_owned));
         if run.is_sampled {
             say.push(Span {
                 trace_id: run.trace_id,
@@ -292,17 +385,11 @@ impl Spans {
                 start: run.begun,
                 end: at.max(run.begun),
                 attributes,
-                error,
+                error: error.map(str::to_owned),
                 links: std::mem::take(&mut run.links),
             });
         }
-        self.over.insert(key.clone(), run);
-        self.order.push_back(key.clone());
-        while self.order.len() > KNOWN {
-            if let Some(oldest) = self.order.pop_front() {
-                self.over.remove(&oldest);
-            }
-        }
+        self.keep(key, run);
     }
 }
 

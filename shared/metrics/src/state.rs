@@ -60,6 +60,8 @@ struct Run {
     created_at: Timestamp,
     /// When it was due, where a schedule made it.
     due: Option<Timestamp>,
+    /// Whether a backfill made it: it takes no room of what schedules make.
+    is_apart: bool,
     started_at: Option<Timestamp>,
     /// Whether a try of it has started.
     begun: bool,
@@ -79,6 +81,8 @@ struct Dag {
     due: Option<Timestamp>,
     /// The promised ones after it: the first one's due time, the step, how many.
     further: Vec<(Timestamp, i64, u32)>,
+    /// So many runs may be under way; 0 is no limit.
+    most_runs: u32,
     operators: BTreeMap<TaskId, String>,
 }
 

@@ -166,7 +166,7 @@ const COPIES: &[&str] = &[
 pub const INSTRUMENTS: &[Instrument] = &[
     // Promises.
     it(("dagbok_hand_off_seconds", K::Histogram, "seconds"), &[], (G::Promise, S::Fold),
-        "From the end of a task's last upstream to the start of its first try",
+        "From the last end of a task of the run before a task was queued to the start of its first try: a hand-off where nothing lacks room, and the wait for room where something does",
         &["TrySucceeded", "TryFailed", "TrySkipped", "TaskQueued", "TryStarted"]),
     it(("dagbok_hand_off_hop_seconds", K::Histogram, "seconds"), &["hop"], (G::Promise, S::Fold),
         "The two parts of a hand-off: `decide` from the end to the successor's queueing, `start` from there to its start",
@@ -178,8 +178,8 @@ pub const INSTRUMENTS: &[Instrument] = &[
         "Runs that schedules promised: `made`, or missed by which reason (`paused`, `no_scheduler`, `schedule_changed`, `too_many_active`, `made_by_hand`)",
         &["RunCreated", "RunMissed"]),
     it(("dagbok_next_run_due_timestamp_seconds", K::Gauge, "seconds since 1970"), &[], (G::Promise, S::Fold),
-        "When the next run of any DAG that is not paused is due: in the past while one is late",
-        &["RunExpected", "RunCreated", "RunMissed", "DagPaused", "DagUnpaused", "DagDisappeared", "DagForgotten"]),
+        "When the next run is due of any DAG that is not paused and has room for one (`max_active_runs`): in the past while one is late",
+        &["RunExpected", "RunCreated", "RunCleared", "RunSucceeded", "RunFailed", "RunTimedOut", "RunCancelled", "RunMarked", "RunMissed", "DagRegistered", "DagPaused", "DagUnpaused", "DagDisappeared", "DagForgotten"]),
     // Runs and tasks.
     it(("dagbok_runs", K::Gauge, "runs"), &["state"], (G::Runs, S::Fold),
         "Unfinished runs by state (`queued`, `running`)", RUN_ENDS),

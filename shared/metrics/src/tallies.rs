@@ -189,7 +189,8 @@ impl Tallies {
     }
 
     fn ended(&mut self, note: &Note<'_>, by_task: bool) {
-        let Note::Ended { of: Way { run, task, .. }, state, took, usage, failure } = note else {
+        let Note::Ended { of: Way { run, task, .. }, state, took, usage, failure, .. } = note
+        else {
             return;
         };
         let (dag, task) = (run.dag_id.as_str(), task.as_str());

@@ -1,5 +1,8 @@
 //! The figures in Prometheus' text format.
-use std::fmt::Write as _;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use dagbok_events::{FailureKind, Timestamp};
 
@@ -112,6 +115,13 @@ fn zeros(instrument: &Instrument) -> Vec<String> {
     values.iter().map(|value| (*value).to_owned()).collect()
 }
 
+/// Counters of single DAGs, with the states that are there from the DAG's first end on, of a run or of a try. Not all:
+/// there are ten thousand DAGs.
+const OF_DAGS: [(&str, &[&str]); 2] = [
+    ("dagbok_dag_runs_ended_total", &["success", "failed", "timed_out"]),
+    ("dagbok_dag_tries_ended_total", &["success", "failed", "up_for_retry"]),
+];
+
 fn failures() -> Vec<String> {
     const KINDS: [FailureKind; 8] = [
         FailureKind::Exception,
@@ -123,7 +133,7 @@ fn failures() -> Vec<String> {
         FailureKind::CouldNotStart,
         FailureKind::Executor,
     ];
-    let faults = ["user", "system"];
+    let faults = ["user", "system", "data"];
     KINDS
         .iter()
         .flat_map(|kind| faults.map(|fault| format!("{}{BETWEEN}{fault}", kind.word())))
@@ -156,6 +166,9 @@ impl Tallies {
 
     fn counter(&self, page: &mut Page, instrument: &Instrument) {
         let family = self.counters.get(instrument.name);
+        if let Some((_, states)) = OF_DAGS.iter().find(|(name, _)| *name == instrument.name) {
+            self.zeros_of_dags(page, instrument, states);
+        }
         // What has not happened is shown as none: else its first time would be no rise of anything.
         for key in zeros(instrument) {
             if family.is_none_or(|family| !family.contains_key(&key)) {
@@ -168,6 +181,23 @@ impl Tallies {
                 page.line(instrument.name, &labels, seconds(*value));
             } else {
                 page.line(instrument.name, &labels, value);
+            }
+        }
+    }
+
+    fn zeros_of_dags(&self, page: &mut Page, instrument: &Instrument, states: &[&str]) {
+        let families = OF_DAGS.iter().filter_map(|(name, _)| self.counters.get(*name));
+        let keys = families.flat_map(BTreeMap::keys);
+        let dags: BTreeSet<&str> = keys.filter_map(|key| key.split(BETWEEN).next()).collect();
+        let family = self.counters.get(instrument.name);
+        let mut key = String::new();
+        for (dag, state) in dags.iter().flat_map(|dag| states.iter().map(move |it| (dag, it))) {
+            key.clear();
+            key.push_str(dag);
+            key.push(BETWEEN);
+            key.push_str(state);
+            if family.is_none_or(|family| !family.contains_key(&key)) {
+                page.line(instrument.name, &labels(instrument, &key), 0);
             }
         }
     }

@@ -322,6 +322,142 @@ fn a_run_that_is_cleared_is_another_span_of_its_trace() {
     assert_eq!((runs[1].start, runs[1].end), (second(30.0), second(31.0)));
 }
 
+fn of(scope: Scope, at: f64, fact: Fact) -> Record {
+    Record { scope, ..record(at, vec![fact]) }
+}
+
+fn registered(most_runs: u32) -> Record {
+    let spec = serde_json::json!({
+        "dag_id": "etl", "schedule": {"timetable": "Once", "timezone": "UTC"},
+        "max_active_runs": most_runs, "max_active_tasks": 16, "tasks": [], "source": {"file": "etl.py"},
+    });
+    let fact = Fact::DagRegistered(Box::new(dagbok_events::DagRegistered {
+        version: version_one(),
+        spec_digest: "0".repeat(64).parse().unwrap(),
+        bundle: "0".repeat(64).parse().unwrap(),
+        spec: serde_json::from_value(spec).unwrap(),
+        paused: None,
+    }));
+    of(Scope::Dag(key().dag_id), 1.0, fact)
+}
+
+fn expected(due: f64) -> Record {
+    let fact = dagbok_events::RunExpected {
+        logical_date: Some(second(due - 60.0)),
+        data_interval: None,
+        due: Some(second(due)),
+        grace: dagbok_events::Micros(0),
+        owner: String::new(),
+        further: vec![],
+        keeps: false,
+    };
+    of(Scope::Dag(key().dag_id), 12.0, Fact::RunExpected(fact))
+}
+
+#[test]
+fn a_dag_that_has_no_room_for_its_next_run_is_not_late() {
+    let due = "dagbok_next_run_due_timestamp_seconds 70";
+    let mut records = vec![registered(1), expected(70.0)];
+    has(&folded(&records).text(Detail::All), due);
+    records.splice(1..1, [record(11.0, vec![created(10.0)])]);
+    let shows = |records: &[Record]| folded(records).text(Detail::All).contains(due);
+    assert!(!shows(&records), "its only run is under way");
+    records[0] = registered(2);
+    assert!(shows(&records), "there is room for another");
+    records[0] = registered(0);
+    assert!(shows(&records), "0 is no limit");
+    records[0] = registered(1);
+    records.push(record(80.0, vec![Fact::RunSucceeded(RunSucceeded {})]));
+    assert!(shows(&records), "its run is over, and the next is late");
+}
+
+#[test]
+fn a_run_that_is_cleared_while_its_teardowns_run_ends_as_what_it_comes_to() {
+    let cancelled = dagbok_events::RunCancelled { teardowns_left: true, was: None };
+    let cancelled = Fact::RunCancelled(cancelled);
+    let cleared = Fact::RunCleared(dagbok_events::RunCleared { was: None });
+    let failed = || Fact::RunFailed(dagbok_events::RunFailed { failed: vec![] });
+    let ended = |facts: Vec<Fact>| {
+        let mut records = log()[..2].to_vec();
+        records.push(record(13.0, facts));
+        let (mut spans, mut said) = (Spans::default(), vec![]);
+        for record in &records {
+            spans.take(record, &mut said);
+        }
+        let run = said.pop().unwrap();
+        let result = run.attributes.iter().find(|it| it.0 == "cicd.pipeline.result");
+        (folded(&records).text(Detail::All), result.unwrap().1.clone(), run.error)
+    };
+    let (text, result, error) = ended(vec![cancelled.clone(), failed()]);
+    has(&text, "dagbok_runs_ended_total{state=\"cancelled\"} 1");
+    assert_eq!((result.as_str(), error.as_deref()), ("cancellation", Some("it was cancelled")));
+    let (text, result, error) = ended(vec![cancelled.clone(), cleared.clone(), failed()]);
+    has(&text, "dagbok_runs_ended_total{state=\"failed\"} 1");
+    assert_eq!((result.as_str(), error.as_deref()), ("failure", Some("a task failed")));
+    let over = Fact::RunSucceeded(RunSucceeded {});
+    let (text, result, error) = ended(vec![cancelled, cleared, over]);
+    has(&text, "dagbok_runs_ended_total{state=\"success\"} 1");
+    assert_eq!((result.as_str(), error), ("success", None));
+}
+
+#[test]
+fn of_a_run_that_is_over_only_ids_are_kept_and_of_many_only_the_newest() {
+    let (mut spans, mut said) = (Spans::default(), vec![]);
+    for record in &log() {
+        spans.take(record, &mut said);
+    }
+    let size = |spans: &Spans| rmp_serde::to_vec_named(spans).unwrap().len();
+    let one = size(&spans);
+    assert!(one < 300, "{one}");
+    for n in 0..10_100 {
+        let scope = Scope::Run(RunKey { run_id: format!("n{n}").parse().unwrap(), ..key() });
+        for record in log().into_iter().take(4).chain(log().pop()) {
+            spans.take(&Record { scope: scope.clone(), ..record }, &mut said);
+        }
+    }
+    assert!(size(&spans) < 10_000 * one, "{}", size(&spans));
+    // The first one is known no more; the newest goes on in its trace.
+    said.clear();
+    let cleared = Fact::RunCleared(dagbok_events::RunCleared { was: None });
+    let again = vec![cleared, Fact::RunSucceeded(RunSucceeded {})];
+    spans.take(&record(30.0, again.clone()), &mut said);
+    assert!(said.is_empty());
+    let scope = Scope::Run(RunKey { run_id: "n10099".parse().unwrap(), ..key() });
+    spans.take(&Record { scope, ..record(30.0, again) }, &mut said);
+    assert_eq!(said.len(), 1);
+    assert_eq!(said[0].links.len(), 1);
+}
+
+#[test]
+fn what_the_rules_count_is_there_from_a_dags_first_end_on() {
+    // Its first try has succeeded; its run is under way.
+    let text = folded(&log()[..4]).text(Detail::All);
+    let rules = include_str!("../../../deploy/prometheus/rules.yml");
+    let mut found = 0;
+    for (name, of) in ["dagbok_tasks_ended", "dagbok_dag_tries_ended", "dagbok_dag_runs_ended"]
+        .map(|name| (name, if name.contains("_dag_") { "dag_id=\"etl\"," } else { "" }))
+    {
+        for (_, rule) in rules
+            .match_indices(&format!("{name}_total{{state="))
+            .map(|(at, it)| (at, &rules[at + it.len()..]))
+        {
+            let states = rule.split('"').nth(1).unwrap();
+            for state in states.split('|') {
+                let series = format!("{name}_total{{{of}state=\"{state}\"}} ");
+                assert!(text.contains(&series), "{series} is not in\n{text}");
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 10, "{found}");
+    for fault in ["user", "system", "data"] {
+        has(
+            &text,
+            &format!("dagbok_task_failures_total{{kind=\"exception\",fault=\"{fault}\"}} 0"),
+        );
+    }
+}
+
 #[test]
 fn alerts_are_counted_from_their_own_log() {
     let texts = [

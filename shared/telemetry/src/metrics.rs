@@ -52,6 +52,19 @@ pub struct Metrics {
     clock_back: Counter<u64>,
     elsewhere: Elsewhere,
     waits: Mutex<Option<Waiting>>,
+    terms: Mutex<Vec<Term>>,
+}
+
+/// Terms of this process' scheduler that are known: who sends what they decided is not far behind.
+const TERMS: usize = 32;
+
+/// What a scheduler decided while it led.
+#[derive(Debug)]
+struct Term {
+    after: u64,
+    /// The last record that it is known to have appended.
+    last: u64,
+    is_over: bool,
 }
 
 /// What waits for room, and what was sent elsewhere.
@@ -205,6 +218,7 @@ impl Metrics {
             ),
             elsewhere: Elsewhere::new(&meter),
             waits: Mutex::default(),
+            terms: Mutex::default(),
             registry,
             provider,
         }
@@ -320,14 +334,43 @@ impl Metrics {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A value was handed to the StatsD socket.
-    pub fn statsd_sent(&self) {
-        self.elsewhere.statsd_sent.add(1, &[]);
+    /// This process' scheduler leads, and decides what comes after this record of the log.
+    pub fn term_began(&self, after: u64) {
+        let mut terms = self.terms.lock().unwrap_or_else(PoisonError::into_inner);
+        if terms.len() == TERMS {
+            terms.remove(0);
+        }
+        terms.push(Term { after, last: after, is_over: false });
     }
 
-    /// The StatsD socket did not take a value.
-    pub fn statsd_dropped(&self) {
-        self.elsewhere.statsd_dropped.add(1, &[]);
+    /// It appended up to this record.
+    pub fn term_reached(&self, seq: u64) {
+        if let Some(term) = self.terms.lock().unwrap_or_else(PoisonError::into_inner).last_mut() {
+            term.last = seq;
+        }
+    }
+
+    /// It leads no more: what comes after its last record is another's.
+    pub fn term_ended(&self) {
+        if let Some(term) = self.terms.lock().unwrap_or_else(PoisonError::into_inner).last_mut() {
+            term.is_over = true;
+        }
+    }
+
+    /// Whether this process' scheduler decided this record. While it leads nobody else can.
+    pub fn was_led(&self, seq: u64) -> bool {
+        let terms = self.terms.lock().unwrap_or_else(PoisonError::into_inner);
+        terms.iter().any(|term| seq > term.after && (!term.is_over || seq <= term.last))
+    }
+
+    /// The StatsD socket took so many values.
+    pub fn statsd_sent(&self, values: u64) {
+        self.elsewhere.statsd_sent.add(values, &[]);
+    }
+
+    /// The StatsD socket did not take so many values.
+    pub fn statsd_dropped(&self, values: u64) {
+        self.elsewhere.statsd_dropped.add(values, &[]);
     }
 
     /// The collector took so many spans.
@@ -400,6 +443,24 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_record_is_its_terms_from_the_first_to_the_last_however_late_it_is_asked_of() {
+        let metrics = Metrics::new(
+            None::<opentelemetry_sdk::metrics::ManualReader>,
+            Resource::builder().build(),
+        );
+        let led = |of: std::ops::RangeInclusive<u64>| -> Vec<u64> {
+            of.filter(|seq| metrics.was_led(*seq)).collect()
+        };
+        assert!(led(0..=20).is_empty());
+        metrics.term_began(4);
+        assert_eq!(led(3..=7), [5, 6, 7]);
+        metrics.term_reached(6);
+        metrics.term_ended();
+        metrics.term_began(10);
+        assert_eq!(led(3..=12), [5, 6, 11, 12]);
     }
 
     #[test]

@@ -1,23 +1,14 @@
 //! Values by Airflow's names to a StatsD socket: never waited for, and what the socket does not take is counted.
-use std::{
-    fmt::{self, Write as _},
-    io,
-    net::{SocketAddr, ToSocketAddrs as _, UdpSocket},
-    os::unix::net::UnixDatagram,
-    time::{Duration, Instant},
-};
+use std::fmt::{self, Write as _};
 
-use cadence::{BufferedUdpMetricSink, BufferedUnixMetricSink, MetricSink};
 pub use dagbok_metrics::airflow::{Sample, Waiting};
-use dagbok_metrics::airflow::{What, all_sent, dotted, sent};
-use regex::Regex;
+use dagbok_metrics::airflow::{What, dotted, sent};
 
-use crate::{TelemetryError, metrics};
+use self::{lists::Lists, socket::Socket};
+use crate::TelemetryError;
 
-/// What one datagram holds at most: it fits where networks are old.
-const DATAGRAM: usize = 1_432;
-/// How soon a Unix socket whose reader went is looked for again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+mod lists;
+mod socket;
 
 /// How values carry their tags.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,19 +41,11 @@ pub struct StatsdSettings {
     pub disabled_tags: Vec<String>,
 }
 
-enum Place {
-    Udp(SocketAddr),
-    Unix(String),
-}
-
 /// A socket, and what goes there.
 pub struct Statsd {
-    place: Place,
-    sink: Option<Box<dyn MetricSink + Send>>,
-    looked: Option<Instant>,
+    socket: Socket,
     settings: StatsdSettings,
-    allow: Vec<Regex>,
-    block: Vec<Regex>,
+    lists: Lists,
 }
 
 impl fmt::Debug for Statsd {
@@ -78,10 +61,13 @@ fn bad(key: &'static str, value: &str, why: impl Into<String>) -> TelemetryError
 impl Statsd {
     /// Takes the settings, or says what is wrong with them. Nobody need listen yet.
     pub fn new(settings: StatsdSettings) -> Result<Self, TelemetryError> {
-        let place = place(&settings.address)?;
-        let allow = patterns("telemetry.statsd_allow", &settings.allow)?;
-        let block = patterns("telemetry.statsd_block", &settings.block)?;
-        Ok(Self { place, sink: None, looked: None, settings, allow, block })
+        let of_name = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        if !settings.prefix.chars().all(of_name) {
+            let why = "letters, digits, `_`, `.` and `-` may stand in a name";
+            return Err(bad("telemetry.statsd_prefix", &settings.prefix, why));
+        }
+        let lists = Lists::new(&settings.allow, &settings.block, settings.legacy_names)?;
+        Ok(Self { socket: Socket::new(&settings.address)?, settings, lists })
     }
 
     /// Sends one value, by its name and its dotted one.
@@ -100,46 +86,40 @@ impl Statsd {
 
     /// Sends what is gathered.
     pub fn flush(&mut self) {
-        if let Some(sink) = &self.sink
-            && sink.flush().is_err()
-        {
-            self.sink = None;
-        }
+        self.socket.flush();
     }
 
     fn send_as(&mut self, name: &str, sample: &Sample, tags: &[(&'static str, String)]) {
         let name = valid(name);
-        if !self.goes(&name) {
+        if !self.lists.goes(&name) {
             return;
         }
-        let line = self.line(&name, sample, tags);
-        let taken = match self.sink() {
-            Some(sink) => sink.emit(&line).is_ok(),
-            None => false,
-        };
-        if taken {
-            metrics().statsd_sent();
-        } else {
-            metrics().statsd_dropped();
-            self.sink = None;
+        let mut lines = self.line(&name, sample, sample.value, tags);
+        // A gauge with a sign is one that goes up or down by so much, but for DogStatsD: so it is set to 0 before.
+        let is_change = sample.what == What::Gauge && sample.value < 0.0;
+        if is_change && self.settings.tags != TagForm::Datadog {
+            lines = format!("{}\n{lines}", self.line(&name, sample, 0.0, tags));
         }
+        self.socket.add(&lines);
     }
 
-    fn goes(&self, name: &str) -> bool {
-        let name = name.to_lowercase();
-        let any = |of: &[Regex]| of.iter().any(|pattern| pattern.is_match(&name));
-        if self.allow.is_empty() { !any(&self.block) } else { any(&self.allow) }
-    }
-
-    fn line(&self, name: &str, sample: &Sample, tags: &[(&'static str, String)]) -> String {
+    fn line(
+        &self,
+        name: &str,
+        sample: &Sample,
+        number: f64,
+        tags: &[(&'static str, String)],
+    ) -> String {
         let wanted =
             tags.iter().filter(|(tag, _)| !self.settings.disabled_tags.iter().any(|it| it == tag));
         let dot = if self.settings.prefix.is_empty() { "" } else { "." };
         let mut line = format!("{}{dot}{name}", self.settings.prefix);
         if self.settings.tags == TagForm::Influx {
-            for (tag, value) in wanted.clone().filter(|(_, value)| !value.contains([',', '=', ' ']))
+            for (tag, value) in
+                wanted.clone().filter(|(_, value)| !value.contains([',', '=', ' ', '\n', '\r']))
             {
-                write!(line, ",{tag}={}", value.replace(':', "_")).expect("a string takes all");
+                write!(line, ",{tag}={}", value.replace([':', '|'], "_"))
+                    .expect("a string takes all");
             }
         }
         let kind = match sample.what {
@@ -147,11 +127,10 @@ impl Statsd {
             What::Gauge => "g",
             What::Timer => "ms",
         };
-        write!(line, ":{}|{kind}", sample.value).expect("a string takes all");
+        write!(line, ":{number}|{kind}").expect("a string takes all");
         if self.settings.tags == TagForm::Datadog {
-            let tags: Vec<String> = wanted
-                .map(|(tag, value)| format!("{tag}:{}", value.replace([',', '|'], "_")))
-                .collect();
+            let tags: Vec<String> =
+                wanted.map(|(tag, value)| format!("{tag}:{}", plain(value))).collect();
             if !tags.is_empty() {
                 line.push_str("|#");
                 line.push_str(&tags.join(","));
@@ -159,34 +138,6 @@ impl Statsd {
         }
         line
     }
-
-    fn sink(&mut self) -> Option<&(dyn MetricSink + Send)> {
-        if self.sink.is_none() {
-            if self.looked.is_some_and(|at| at.elapsed() < LOOK_AGAIN) {
-                return None;
-            }
-            self.looked = Some(Instant::now());
-            self.sink = open(&self.place).ok();
-        }
-        self.sink.as_deref()
-    }
-}
-
-fn open(place: &Place) -> io::Result<Box<dyn MetricSink + Send>> {
-    Ok(match place {
-        Place::Udp(to) => {
-            let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-            let socket = UdpSocket::bind(any)?;
-            socket.set_nonblocking(true)?;
-            let sink = BufferedUdpMetricSink::with_capacity(*to, socket, DATAGRAM);
-            Box::new(sink.map_err(io::Error::other)?)
-        }
-        Place::Unix(path) => {
-            let socket = UnixDatagram::unbound()?;
-            socket.set_nonblocking(true)?;
-            Box::new(BufferedUnixMetricSink::with_capacity(path, socket, DATAGRAM))
-        }
-    })
 }
 
 /// Airflow's rule: what may not stand in a name becomes an underscore.
@@ -195,50 +146,15 @@ fn valid(name: &str) -> String {
     name.chars().map(|c| if ok(c) { c } else { '_' }).collect()
 }
 
-fn place(address: &str) -> Result<Place, TelemetryError> {
-    let key = "telemetry.statsd";
-    let why = "write `udp://host:8125` or `unix:///run/statsd.sock`";
-    if let Some(path) = address.strip_prefix("unix://") {
-        let is_absolute = path.starts_with('/');
-        return if is_absolute {
-            Ok(Place::Unix(path.to_owned()))
-        } else {
-            Err(bad(key, address, why))
-        };
-    }
-    let Some(host) = address.strip_prefix("udp://") else { return Err(bad(key, address, why)) };
-    let mut found = host
-        .trim_end_matches('/')
-        .to_socket_addrs()
-        .map_err(|error| bad(key, address, format!("{error}; {why}")))?;
-    found.next().map(Place::Udp).ok_or_else(|| bad(key, address, "the host has no address"))
-}
-
-/// Reads a list of regular expressions; each must find a name that there is.
-fn patterns(key: &'static str, texts: &[String]) -> Result<Vec<Regex>, TelemetryError> {
-    let one = |text: &String| {
-        let wanted = text.trim().to_lowercase();
-        let pattern = Regex::new(&wanted).map_err(|error| bad(key, text, error.to_string()))?;
-        if all_sent().any(|name| may_match(&wanted, &pattern, name)) {
-            return Ok(pattern);
-        }
-        let why = "no name that is sent is like it; schemas/statsd.md has all of them";
-        Err(bad(key, text, why))
-    };
-    texts.iter().map(one).collect()
-}
-
-/// Whether a pattern can mean a name, whatever ids stand in it.
-fn may_match(wanted: &str, pattern: &Regex, name: &str) -> bool {
-    let name = name.to_lowercase();
-    let fixed = name.split('{').next().unwrap_or(&name);
-    let plain = wanted.trim_start_matches('^').replace('\\', "");
-    pattern.is_match(&name.replace(['{', '}'], ""))
-        || (fixed.len() < name.len() && fixed.len() > 3 && plain.starts_with(fixed))
+/// A tag's value, without what would end it.
+fn plain(value: &str) -> String {
+    value.replace(|c: char| c == ',' || c == '|' || c.is_control(), "_")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{net::UdpSocket, time::Duration};
+
     use super::*;
 
     fn settings(address: &str) -> StatsdSettings {
@@ -260,12 +176,16 @@ mod tests {
         Sample { name: "ti.finish", what: What::Counter, value: 1.0, tags }
     }
 
-    fn heard(mut settings: StatsdSettings) -> Vec<String> {
+    fn heard(settings: StatsdSettings) -> Vec<String> {
+        heard_of(settings, &sample())
+    }
+
+    fn heard_of(mut settings: StatsdSettings, sample: &Sample) -> Vec<String> {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         settings.address = format!("udp://{}", socket.local_addr().unwrap());
         let mut statsd = Statsd::new(settings).unwrap();
-        statsd.send(&sample());
+        statsd.send(sample);
         statsd.flush();
         let mut bytes = [0; 2_048];
         let Ok(length) = socket.recv(&mut bytes) else { return vec![] };
@@ -311,22 +231,29 @@ mod tests {
         };
         assert!(said(list("schedular")).contains("schedular"));
         assert!(said(list("ti.(")).contains("telemetry.statsd_allow"));
-        assert!(Statsd::new(list("ti.finish.my_dag.my_task")).is_ok());
+        let legacy_names = true;
+        let of_task = StatsdSettings { legacy_names, ..list("ti.finish.my_dag.my_task") };
+        assert!(Statsd::new(of_task).is_ok());
+        for prefix in ["a:b", "a|b", "a\nb", "a b"] {
+            let with =
+                StatsdSettings { prefix: prefix.to_owned(), ..settings("udp://127.0.0.1:1") };
+            assert!(said(with).contains("telemetry.statsd_prefix"), "{prefix}");
+        }
         assert!(said(settings("http://127.0.0.1:8125")).contains("udp://"));
         assert!(said(settings("udp://127.0.0.1")).contains("udp://"));
         assert!(said(settings("unix://run")).contains("unix:///"));
     }
 
     #[test]
-    fn nobody_who_listens_costs_nothing_but_a_count() {
-        let folder = std::env::temp_dir().join(format!("dagbok-statsd-{}", std::process::id()));
-        let mut statsd = Statsd::new(settings(&format!("unix://{}", folder.display()))).unwrap();
-        let begin = Instant::now();
-        for _ in 0..10_000 {
-            statsd.send(&sample());
-        }
-        assert!(begin.elapsed() < Duration::from_secs(2));
-        let text = metrics().render(|name| name == "dagbok_statsd_dropped_total");
-        assert!(text.contains("dagbok_statsd_dropped_total"), "{text}");
+    fn a_gauge_below_zero_stands_there_and_does_not_go_down() {
+        let tags = vec![("pool_name", "db\n|x,y".to_owned())];
+        let full = Sample { name: "pool.open_slots", what: What::Gauge, value: -2.0, tags };
+        let lines = ["airflow.pool.open_slots:0|g", "airflow.pool.open_slots:-2|g"];
+        assert_eq!(heard_of(settings(""), &full), lines);
+        let datadog = StatsdSettings { tags: TagForm::Datadog, ..settings("") };
+        let line = "airflow.pool.open_slots:-2|g|#pool_name:db__x_y";
+        assert_eq!(heard_of(datadog, &full), [line]);
+        let influx = StatsdSettings { tags: TagForm::Influx, ..settings("") };
+        assert_eq!(heard_of(influx, &full), lines);
     }
 }

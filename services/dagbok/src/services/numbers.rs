@@ -16,10 +16,11 @@ use dagbok_config::Config;
 use dagbok_events::decode_packed;
 use dagbok_metrics::{AlertLedger, Detail, Ledger, VERSION, find};
 use dagbok_projection::{
-    Checkpoint, Decoded, Pace, Progress, Projection, ProjectionError, check_log, follow,
+    Checkpoint, Decoded, FollowError, Pace, Progress, Projection, ProjectionError, check_log,
+    follow,
 };
-use dagbok_runlog::{PortResult, Position, RunLog, Seq};
-use dagbok_runtime::Shutdown;
+use dagbok_runlog::{PortError, PortResult, Position, RunLog, Seq};
+use dagbok_runtime::{Backoff, Shutdown};
 use dagbok_telemetry::metrics;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -51,15 +52,16 @@ impl Numbers {
         shutdown: &Shutdown,
     ) -> Self {
         let (file, by_task) = (folder.join(FILE), config.telemetry.task_labels);
-        let (ledger, position) = restored(&*log, &file, by_task).await;
+        let (ledger, position) = restored(&*log, &file, by_task, shutdown).await;
         let checkpoint = position.map_or_else(Checkpoint::default, Checkpoint::from);
         let ledger = Arc::new(RwLock::new(ledger));
-        if let Some(socket) = &statsd {
-            send_gauges(Arc::clone(socket), Arc::clone(&ledger), config, shutdown);
-        }
-        let (told, kept) = (log.last().await.map_or(u64::MAX, |last| last.0), checkpoint.seq.0);
-        let folding = Folding { ledger: Arc::clone(&ledger), statsd, told, file, checkpoint, kept };
         let progress = Progress::at(checkpoint.seq);
+        if let Some(socket) = &statsd {
+            let of = (Arc::clone(&ledger), progress.clone());
+            send_gauges(Arc::clone(socket), of, config, shutdown);
+        }
+        let kept = checkpoint.seq.0;
+        let folding = Folding { ledger: Arc::clone(&ledger), statsd, file, checkpoint, kept };
         follow(log, folding, progress.clone(), Pace::default(), shutdown);
         Self { ledger, progress, alerts: Arc::default() }
     }
@@ -84,7 +86,7 @@ impl Numbers {
     }
 
     /// All figures of the process, and those of the log as soon as all of it is folded: while it is not, each would
-    /// rise at a pace that nothing ever had.
+    /// rise at a pace that nothing ever had; and none once the fold has stopped, for what was is not what is.
     fn text(&self) -> String {
         let standing = self.progress.now();
         let mut page = own_text();
@@ -93,7 +95,7 @@ impl Numbers {
         let name = "dagbok_metrics_lag_records";
         write!(page, "# HELP {name} {about}\n# TYPE {name} gauge\n{name} {lag}\n")
             .expect("a string takes all");
-        if standing.caught_up {
+        if standing.caught_up && standing.failed.is_none() {
             let ledger = self.ledger.read().unwrap_or_else(PoisonError::into_inner);
             page.push_str(&ledger.text(Detail::All));
         }
@@ -176,18 +178,29 @@ struct Keep<'a> {
     ledger: &'a Ledger,
 }
 
-async fn restored(log: &dyn RunLog, file: &Path, by_task: bool) -> (Ledger, Option<Position>) {
+async fn restored(
+    log: &dyn RunLog,
+    file: &Path,
+    by_task: bool,
+    shutdown: &Shutdown,
+) -> (Ledger, Option<Position>) {
     let fresh = (Ledger::new(by_task), None);
     let read = fs::read(file).ok().and_then(|bytes| rmp_serde::from_slice::<Kept>(&bytes).ok());
     let Some(kept) = read.filter(|it| it.version == VERSION && it.ledger.is_by_task() == by_task)
     else {
         return fresh;
     };
-    match check_log(log, &Checkpoint::from(kept.position)).await {
-        Ok(()) => (kept.ledger, Some(kept.position)),
-        Err(error) => {
-            tracing::info!(%error, "the figures are folded anew");
-            fresh
+    let mut backoff = Backoff::default();
+    loop {
+        match check_log(log, &Checkpoint::from(kept.position)).await {
+            Ok(()) => return (kept.ledger, Some(kept.position)),
+            // A log that does not answer may well be the one that was folded.
+            Err(FollowError::Port(PortError::Unavailable { .. }))
+                if backoff.pause_unless(shutdown).await => {}
+            Err(error) => {
+                tracing::info!(%error, "the figures are folded anew");
+                return fresh;
+            }
         }
     }
 }
@@ -196,8 +209,6 @@ async fn restored(log: &dyn RunLog, file: &Path, by_task: bool) -> (Ledger, Opti
 struct Folding {
     ledger: Arc<RwLock<Ledger>>,
     statsd: Option<Socket>,
-    /// The log's last record at the start: what comes after it is sent.
-    told: u64,
     file: PathBuf,
     checkpoint: Checkpoint,
     /// Up to where the file has it.
@@ -237,10 +248,9 @@ impl Projection for Folding {
             let mut ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
             let mut socket =
                 self.statsd.as_ref().map(|it| it.lock().unwrap_or_else(PoisonError::into_inner));
-            let leads = socket.is_some() && metrics().waiting().is_some();
             for entry in entries {
                 match &mut socket {
-                    Some(socket) if leads && entry.seq.0 > self.told => {
+                    Some(socket) if metrics().was_led(entry.seq.0) => {
                         ledger.take_and_tell(entry.seq.0, &entry.record, &mut |note| {
                             tell(socket, note);
                         });
@@ -264,5 +274,24 @@ impl Projection for Folding {
     fn rest(&mut self) -> Result<(), ProjectionError> {
         self.keep();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fold_that_stopped_shows_nothing_as_what_is() {
+        let (ledger, progress) = (Arc::default(), Progress::default());
+        let numbers = Numbers { ledger, progress: progress.clone(), alerts: Arc::default() };
+        let shows = || numbers.text().contains("\ndagbok_log_folded_seq ");
+        assert!(!shows());
+        progress.update(|standing| standing.caught_up = true);
+        assert!(shows());
+        progress
+            .update(|standing| standing.failed = Some("a record of a newer version".to_owned()));
+        assert!(!shows());
+        assert!(numbers.text().contains("dagbok_metrics_lag_records"));
     }
 }

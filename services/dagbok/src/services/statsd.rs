@@ -6,6 +6,7 @@ use std::{
 
 use dagbok_config::{Config, StatsdTags};
 use dagbok_metrics::{Ledger, Note, airflow};
+use dagbok_projection::Progress;
 use dagbok_runtime::Shutdown;
 use dagbok_telemetry::{Sample, Statsd, StatsdSettings, TagForm, metrics};
 
@@ -46,7 +47,7 @@ pub(crate) fn tell(socket: &mut Statsd, note: &Note<'_>) {
 /// Sends gauges until the end.
 pub(crate) fn send_gauges(
     socket: Socket,
-    ledger: Arc<RwLock<Ledger>>,
+    (ledger, progress): (Arc<RwLock<Ledger>>, Progress),
     config: &Config,
     shutdown: &Shutdown,
 ) {
@@ -54,7 +55,8 @@ pub(crate) fn send_gauges(
     shutdown.spawn(async move {
         // Tasks that were counted the last time: those that are gone stand at none.
         let mut shown = BTreeSet::new();
-        while !stop.is_started() {
+        // What was before the fold stopped is not sent as what is.
+        while !stop.is_started() && progress.now().failed.is_none() {
             let (socket, ledger, before) =
                 (Arc::clone(&socket), Arc::clone(&ledger), shown.clone());
             let sent = tokio::task::spawn_blocking(move || send_once(&socket, &ledger, &before));

@@ -290,12 +290,13 @@ impl Lanes {
         lanes.flat_map(|lane| lane.ready.iter().map(|(_, number, line)| (*number, *line)))
     }
 
-    /// All lines of runs that have something ready, with their pool and how many slots each needs.
-    pub(super) fn ready(&self) -> impl Iterator<Item = (&PoolName, Slots, RunNo, LineNo)> {
-        let shelves = self.shelves.iter();
-        let lanes = shelves.flat_map(|(key, shelf)| shelf.lanes.values().map(move |it| (key, it)));
-        lanes.flat_map(|(key, lane)| {
-            lane.ready.iter().map(|(_, run, line)| (&key.pool, key.slots, *run, *line))
+    /// By pool and how many slots each task needs, all lines of runs that have something ready.
+    pub(super) fn ready(
+        &self,
+    ) -> impl Iterator<Item = (&PoolName, Slots, impl Iterator<Item = (RunNo, LineNo)>)> {
+        self.shelves.iter().map(|(key, shelf)| {
+            let ready = shelf.lanes.values().flat_map(|lane| &lane.ready);
+            (&key.pool, key.slots, ready.map(|(_, run, line)| (*run, *line)))
         })
     }
 

@@ -76,9 +76,11 @@ impl Namespace {
     /// Tasks that wait for nothing but room, by pool.
     pub fn waiting_for_room(&self) -> BTreeMap<&PoolName, WaitingForRoom> {
         let mut waiting: BTreeMap<_, WaitingForRoom> = BTreeMap::new();
-        for (pool, slots, number, line) in self.index.lanes.ready() {
-            let queue = self.runs.get(&number).and_then(|run| run.waiting_in(line));
-            let ready = queue.map_or(0, LineQueue::ready_count);
+        for (pool, slots, lines) in self.index.lanes.ready() {
+            let ready: u32 = lines
+                .filter_map(|(number, line)| self.runs.get(&number)?.waiting_in(line))
+                .map(LineQueue::ready_count)
+                .sum();
             let free = self.pools.get(pool).and_then(Pool::free);
             let of_pool = waiting.entry(pool).or_default();
             of_pool.ready += ready;

@@ -129,14 +129,16 @@ fn queued(of: &Way<'_>, decided: Option<Micros>, is_first: bool) -> Vec<Sample> 
 }
 
 fn ended(note: &Note<'_>) -> Vec<Sample> {
-    let Note::Ended { of, state, took, failure, .. } = note else { return vec![] };
+    let Note::Ended { of, state, task_state, took, failure, .. } = note else { return vec![] };
+    // What is offered again as it was has not ended for Airflow.
+    let Some(task_state) = task_state else { return vec![] };
     let tags = of_task(of);
     let with = |name: &'static str, value: &str| {
         let mut tags = tags.clone();
         tags.push((name, value.to_owned()));
         tags
     };
-    let mut samples = vec![one("ti.finish", with("state", state))];
+    let mut samples = vec![one("ti.finish", with("state", task_state))];
     samples.extend(time("task.duration", *took, &tags));
     let (whole, by_operator) = match *state {
         "success" => ("ti_successes", "operator_successes"),
@@ -187,9 +189,10 @@ pub fn gauges(state: &State, waiting: &Waiting) -> Vec<Sample> {
     for (pool, uses) in state.pools() {
         let tags = || vec![("pool_name", pool.to_owned())];
         let (ready, starving) = waiting.get(pool).copied().unwrap_or_default();
-        // -1 is no limit, as in Airflow.
-        let open = uses.open.and_then(|open| i32::try_from(open).ok()).unwrap_or(-1);
-        say("pool.open_slots", f64::from(open), tags());
+        // Of a pool without a limit Airflow says `inf`, which is no number of StatsD's.
+        if let Some(open) = uses.open {
+            say("pool.open_slots", f64::from(i32::try_from(open).unwrap_or(i32::MIN)), tags());
+        }
         say("pool.queued_slots", number(uses.queued), tags());
         say("pool.running_slots", number(uses.running), tags());
         say("pool.deferred_slots", number(uses.deferred), tags());
@@ -205,4 +208,120 @@ pub fn gauges(state: &State, waiting: &Waiting) -> Vec<Sample> {
         say(name, number(count), tags);
     }
     samples
+}
+
+#[cfg(test)]
+mod tests {
+    use dagbok_events::{
+        Actor, ExecutorId, Fact, Leg, LostWhy, MapIndex, PoolName, PoolSet, Record, Scope, TaskId,
+        TaskQueued, Timestamp, TryCancelled, TryLost, TryNumber, TryReturned,
+    };
+
+    use super::*;
+
+    /// Airflow 3.3's `TaskInstanceState`, but for those that no try ends in.
+    const STATES: [&str; 6] =
+        ["success", "failed", "skipped", "up_for_retry", "up_for_reschedule", "deferred"];
+
+    fn task() -> TaskId {
+        TaskId::new("t").unwrap()
+    }
+
+    fn queued(pool: &str, pool_slots: u32) -> Fact {
+        Fact::TaskQueued(TaskQueued {
+            task_id: task(),
+            map_index: MapIndex::UNMAPPED,
+            try_number: TryNumber::FIRST,
+            leg: Leg::FIRST,
+            pool: PoolName::new(pool).unwrap(),
+            pool_slots,
+            queue: QueueName::new("default").unwrap(),
+        })
+    }
+
+    fn take(state: &mut State, scope: Scope, fact: Fact) -> Vec<Sample> {
+        let (at, by, facts) = (Timestamp(1), Actor::Scheduler, vec![fact]);
+        let record =
+            Record { at, clock: None, scope, by, reason: None, cause: None, trace: None, facts };
+        let mut samples = vec![];
+        state.take(&record, &mut |note| samples.extend(of_note(note)));
+        samples
+    }
+
+    fn run() -> Scope {
+        Scope::Run(RunKey { dag_id: "d".parse().unwrap(), run_id: "r".parse().unwrap() })
+    }
+
+    #[test]
+    fn a_pool_that_is_too_full_is_below_zero_and_one_without_a_limit_says_nothing() {
+        let mut state = State::default();
+        for (pool, slots) in [("full", 1), ("free", PoolSet::UNLIMITED)] {
+            let pool = PoolName::new(pool).unwrap();
+            let set = PoolSet { pool, slots, include_deferred: false, description: None };
+            take(&mut state, Scope::Namespace, Fact::PoolSet(set));
+        }
+        take(&mut state, run(), queued("full", 3));
+        let open: Vec<_> = gauges(&state, &Waiting::new())
+            .into_iter()
+            .filter(|sample| sample.name == "pool.open_slots")
+            .map(|sample| (sample.tags[0].1.clone(), sample.value))
+            .collect();
+        assert_eq!(open, [("default_pool".to_owned(), 128.0), ("full".to_owned(), -2.0)]);
+    }
+
+    #[test]
+    fn a_try_ends_in_a_state_that_airflow_has_or_in_none() {
+        let (map_index, try_number, leg) = (MapIndex::UNMAPPED, TryNumber::FIRST, Leg::FIRST);
+        let lost = |retry_at: Option<i64>| {
+            Fact::TryLost(Box::new(TryLost {
+                task_id: task(),
+                map_index,
+                try_number,
+                leg,
+                executor: None,
+                why: LostWhy::ExecutorGone,
+                retry_at: retry_at.map(Timestamp),
+                usage: None,
+                log: None,
+            }))
+        };
+        let cancelled = |skipped| {
+            let (task_id, executor) = (task(), None);
+            Fact::TryCancelled(TryCancelled {
+                task_id,
+                map_index,
+                try_number,
+                leg,
+                executor,
+                skipped,
+            })
+        };
+        let executor = ExecutorId::new("e").unwrap();
+        let returned = Fact::TryReturned(TryReturned {
+            task_id: task(),
+            map_index,
+            try_number,
+            leg,
+            executor,
+        });
+        for (fact, expected) in [
+            (lost(Some(5)), Some("up_for_retry")),
+            (lost(None), Some("failed")),
+            (cancelled(false), Some("failed")),
+            (cancelled(true), Some("skipped")),
+            (returned, None),
+        ] {
+            let mut state = State::default();
+            take(&mut state, run(), queued("default_pool", 1));
+            let samples = take(&mut state, run(), fact);
+            let finish = samples.iter().find(|sample| sample.name == "ti.finish");
+            let tag = |sample: &Sample| {
+                let state = sample.tags.iter().find(|(name, _)| *name == "state");
+                state.map(|(_, state)| state.clone())
+            };
+            let word = finish.and_then(tag);
+            assert_eq!(word.as_deref(), expected);
+            assert!(word.is_none_or(|word| STATES.contains(&word.as_str())));
+        }
+    }
 }

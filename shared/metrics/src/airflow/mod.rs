@@ -68,6 +68,12 @@ pub fn all_sent() -> impl Iterator<Item = &'static str> {
     sent.flat_map(|it| std::iter::once(it.name).chain(it.legacy)).chain([RUN_DURATION_ALIAS])
 }
 
+/// Every name that can be sent without variables in it.
+pub fn sent_plainly() -> impl Iterator<Item = &'static str> {
+    let sent = AIRFLOW_NAMES.iter().filter(|it| !matches!(it.standing, Standing::No(_)));
+    sent.map(|it| it.name).chain([RUN_DURATION_ALIAS])
+}
+
 /// The dotted name, with its variables filled in; dots within a value become `__`, so that the levels stay.
 pub fn dotted(legacy: &str, tags: &[(&'static str, String)]) -> Option<String> {
     let mut name = String::new();

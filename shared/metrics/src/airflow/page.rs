@@ -9,7 +9,10 @@ const HEAD: &str = "# Metrics by Airflow's names\n\n\
     With `telemetry.statsd = \"udp://127.0.0.1:8125\"` (or `unix:///run/statsd.sock`) the scheduler that leads sends what \
     dashboards of Airflow are made of. A name's variables are its tags, where `telemetry.statsd_tags` is `datadog` or \
     `influx`; the dotted name, with the variables in it, is sent besides while `telemetry.statsd_legacy_names` is on. Counters \
-    and timers are sent as facts come, from the start of the scheduler's term on; what was before is in `/metrics`.\n\n\
+    and timers are sent as facts come, from the start of the scheduler's term on; what was before is in `/metrics`. A \
+    gauge below 0 is sent as 0 and then with its sign, because StatsD takes a sign for a change; DogStatsD does not, and gets \
+    it alone. Lines that a socket does not take are counted in `dagbok_statsd_dropped_total`; over UDP nobody learns whether \
+    they arrive.\n\n\
     | Airflow's name | dotted name | kind | here |\n|---|---|---|---|\n";
 
 /// The page, in Markdown.

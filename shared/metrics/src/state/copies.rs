@@ -14,6 +14,8 @@ struct End<'a> {
     task: &'a TaskId,
     map_index: MapIndex,
     state: &'static str,
+    /// The task's state in Airflow's words; `None` where it is offered again as it was.
+    task_state: Option<&'static str>,
     /// How its copy stands from now on; `None` where it is done or waits to be queued.
     then: Option<Stands>,
     at: Option<Timestamp>,
@@ -23,7 +25,17 @@ struct End<'a> {
 
 impl<'a> End<'a> {
     const fn new(task: &'a TaskId, map_index: MapIndex, state: &'static str) -> Self {
-        Self { task, map_index, state, then: None, at: None, usage: None, failure: None }
+        let task_state = Some(state);
+        Self {
+            task,
+            map_index,
+            state,
+            task_state,
+            then: None,
+            at: None,
+            usage: None,
+            failure: None,
+        }
     }
 
     const fn used(mut self, at: Timestamp, usage: Usage) -> Self {
@@ -61,12 +73,21 @@ fn end_of(fact: &Fact) -> Option<End<'_>> {
             .then(Stands::Deferred),
         Fact::TryLost(f) => {
             let mut end = End::new(&f.task_id, f.map_index, "lost");
+            end.task_state = Some(if f.retry_at.is_some() { "up_for_retry" } else { "failed" });
             end.then = f.retry_at.map(|_| Stands::UpForRetry);
             end.usage = f.usage;
             end
         }
-        Fact::TryCancelled(f) => End::new(&f.task_id, f.map_index, "cancelled"),
-        Fact::TryReturned(f) => End::new(&f.task_id, f.map_index, "returned"),
+        Fact::TryCancelled(f) => {
+            let mut end = End::new(&f.task_id, f.map_index, "cancelled");
+            end.task_state = Some(if f.skipped { "skipped" } else { "failed" });
+            end
+        }
+        Fact::TryReturned(f) => {
+            let mut end = End::new(&f.task_id, f.map_index, "returned");
+            end.task_state = None;
+            end
+        }
         _ => return None,
     })
 }
@@ -175,7 +196,7 @@ impl State {
         let (mut started, mut queue) = (None, None);
         if let Some(run) = self.runs.get_mut(key) {
             // What hands work on is an end that a successor may have waited for.
-            if matches!(end.state, "success" | "skipped" | "failed" | "up_for_retry") {
+            if matches!(end.state, "success" | "skipped" | "failed") {
                 run.ended_at = Some(at);
             }
             if let Some(copies) = run.copies.get_mut(end.task)
@@ -194,7 +215,8 @@ impl State {
         let way = Way { queue: queue.as_ref(), ..self.way(key, end.task) };
         let took = started.map(|start| at.since(start));
         let (state, usage, failure) = (end.state, end.usage, end.failure);
-        say(&Note::Ended { of: way, state, took, usage, failure });
+        let task_state = end.task_state;
+        say(&Note::Ended { of: way, state, task_state, took, usage, failure });
     }
 
     fn drop_copies(&mut self, run: &RunKey, task: &TaskId, first: MapIndex, further: u32) {

@@ -46,6 +46,7 @@ impl State {
         if let Some(paused) = registered.paused {
             dag.is_paused = paused;
         }
+        dag.most_runs = registered.spec.max_active_runs;
         let tasks = registered.spec.tasks.iter();
         dag.operators = tasks.map(|it| (it.task_id.clone(), it.operator.clone())).collect();
     }

@@ -158,9 +158,18 @@ impl State {
         self.unreadable.len() as u64
     }
 
-    /// When the next run of any DAG that is not paused is due.
+    /// When the next run of any DAG is due that could be made: of none that is paused, nor of one with as many runs under
+    /// way as it may have. That one catches up as they end, and is not late.
     pub fn next_due(&self) -> Option<Timestamp> {
-        let dags = self.dags.values().filter(|dag| !dag.is_paused && !dag.is_gone);
-        dags.filter_map(|dag| dag.due).min()
+        let mut active: BTreeMap<&DagId, u32> = BTreeMap::new();
+        for (key, _) in self.runs.iter().filter(|(_, run)| !run.is_apart) {
+            *active.entry(&key.dag_id).or_default() += 1;
+        }
+        let may = self.dags.iter().filter(|(dag_id, dag)| {
+            let is_full = dag.most_runs > 0
+                && active.get(dag_id).is_some_and(|active| *active >= dag.most_runs);
+            !dag.is_paused && !dag.is_gone && !is_full
+        });
+        may.filter_map(|(_, dag)| dag.due).min()
     }
 }

@@ -11,6 +11,7 @@ impl Run {
         Self {
             created_at: at,
             due: None,
+            is_apart: false,
             started_at: None,
             begun: false,
             ending: None,
@@ -25,7 +26,8 @@ impl State {
         match fact {
             Fact::RunCreated(created) => self.created(at, run, created, say),
             Fact::RunCleared(_) => {
-                self.runs.entry(run.clone()).or_insert_with(|| Run::new(at));
+                // One that was about to end goes on as if nothing had been.
+                self.runs.entry(run.clone()).or_insert_with(|| Run::new(at)).ending = None;
             }
             Fact::RunStarted(_) => self.started(at, run, say),
             Fact::RunDeleted(_) => {
@@ -65,6 +67,7 @@ impl State {
         let is_scheduled = created.run_type == RunType::Scheduled;
         let mut run = Run::new(at);
         run.due = is_scheduled.then_some(created.run_after);
+        run.is_apart = created.backfill_id.is_some();
         let delay = run.due.map(|due| at.since(due));
         self.runs.insert(key.clone(), run);
         if is_scheduled {
