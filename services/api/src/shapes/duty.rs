@@ -29,7 +29,7 @@ pub struct DutyReceiverInfo {
 /// A route.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DutyRouteInfo {
-    /// Its name.
+    /// The name of the route, as the configuration has it.
     pub name: String,
     /// How many routes stand above it.
     pub depth: u32,
@@ -55,7 +55,7 @@ pub struct DutyStepInfo {
 /// A schedule with its turns.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DutyScheduleInfo {
-    /// Its name.
+    /// The name of the schedule, as the configuration has it.
     pub name: String,
     /// The zone that it goes by.
     pub zone: String,
