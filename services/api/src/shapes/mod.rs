@@ -53,8 +53,8 @@ pub use pool::{
     PoolCollection, PoolPatch, PoolResponse,
 };
 pub use run::{
-    Forgotten, Prune, Pruned, PrunedDag, RunCancel, RunCollection, RunExtra, RunPatch, RunResponse,
-    RunWait, TriggerBody,
+    Forgotten, Prune, Pruned, PrunedDag, RunCancel, RunCollection, RunExtra, RunListExtra,
+    RunPatch, RunResponse, RunWait, TriggerBody,
 };
 pub use secret::{
     ConnectionAction, ConnectionBody, ConnectionBulk, ConnectionCollection, ConnectionPatch,

@@ -137,7 +137,7 @@ export function Read<T>(props: { of: Kept<T>; what: string; children: (it: () =>
     <>
       <Show when={props.of.error}>{(error) => <Fault what={props.what} error={error()} />}</Show>
       <Show when={props.of.latest !== undefined} fallback={<Show when={!props.of.error}><p class="coming" aria-busy="true">asked for…</p></Show>}>
-        {props.children(() => props.of.latest as T)}
+        <div class="held" aria-busy={props.of.old}>{props.children(() => props.of.latest as T)}</div>
       </Show>
     </>
   );
