@@ -288,7 +288,7 @@ export function kept<T>(of: () => unknown, read: (signal: AbortSignal) => Promis
       // What is at hand may be of something else: it must not stand under the name of what can't be had.
       if (shown !== wanted) setHeld("latest", undefined);
       setHeld({ error: error as Error, old: false } as never);
-      if (!(error instanceof ApiFault) || error.status >= 500) timer = window.setTimeout(() => (document.hidden ? (stale = true) : void ask()), REST_MS);
+      if (!(error instanceof ApiFault) || error.status >= 500) timer = window.setTimeout(rested, REST_MS);
     } finally {
       if (asking === mine) {
         asking = undefined;
@@ -296,6 +296,11 @@ export function kept<T>(of: () => unknown, read: (signal: AbortSignal) => Promis
         if (stale) soon();
       }
     }
+  };
+  const rested = () => {
+    timer = undefined;
+    if (document.hidden) stale = true;
+    else void ask();
   };
   const soon = () => {
     if (begins) return;
@@ -310,7 +315,7 @@ export function kept<T>(of: () => unknown, read: (signal: AbortSignal) => Promis
       wanted = key;
       if (whose !== other) setHeld("latest", undefined);
       if (key !== undefined && key !== before) {
-        setHeld("old", shown !== undefined && key !== shown);
+        setHeld({ error: undefined, old: shown !== undefined && key !== shown } as never);
         void ask();
       }
       return [key, whose];

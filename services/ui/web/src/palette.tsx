@@ -43,6 +43,9 @@ function Palette() {
   const word = () => text().replace(/^(trigger|pause|unpause|backfill)\s+/i, "");
   const [fault, setFault] = createSignal<Error>();
   const [cut, setCut] = createSignal<string>();
+  // Enter before the answer is there means what will stand first, not what stood there for other words.
+  let coming = false;
+  let entered = false;
   createEffect(() => {
     const wanted = search(text());
     const q = word();
@@ -50,6 +53,8 @@ function Palette() {
     const { signal } = asking;
     setRuns([]);
     setCut(undefined);
+    coming = true;
+    entered = false;
     const ask = async () => {
       try {
         if (wanted.keyed) {
@@ -59,8 +64,12 @@ function Palette() {
           if (found.dagbok?.complete === false) setCut(found.dagbok.looked_to ?? "");
         } else setDags((await get<Shapes["UiDags"]>("dagbok/ui/dags", { q, limit: 12 }, signal)).dags);
         setFault(undefined);
+        coming = false;
+        if (entered) entries()[at()]?.go();
       } catch (error) {
-        if (!signal.aborted) setFault(error as Error);
+        if (signal.aborted) return;
+        coming = false;
+        setFault(error as Error);
       }
     };
     // Whoever types is not answered letter by letter.
@@ -125,7 +134,8 @@ function Palette() {
       setAt((was) => (was + (event.key === "ArrowDown" ? 1 : count - 1)) % Math.max(1, count));
     } else if (event.key === "Enter") {
       event.preventDefault();
-      entries()[at()]?.go();
+      if (coming && at() === 0 && !search(text()).keyed) entered = true;
+      else entries()[at()]?.go();
     }
   };
   return (

@@ -1,0 +1,88 @@
+"""A walk from view to view: what each costs, and what it breaks of the rules of accessibility."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import Page
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+# Only what is broken is wanted: the nodes that keep a rule are most of the work, and so is the text of style sheets.
+AXE = """async runOnly => {
+const found = await axe.run(document, {runOnly, resultTypes: ['violations'], preload: false});
+return found.violations.filter(it => it.impact !== 'minor')
+.map(it => `${it.id}: ${it.nodes.map(node => node.html.slice(0, 160)).slice(0, 3).join(' | ')}`) }"""
+SHIFT = """window.shift = 0; new PerformanceObserver(list => list.getEntries()
+.forEach(it => { if (!it.hadRecentInput) shift += it.value })).observe({type: 'layout-shift', buffered: true})"""
+DRAWN = """async () => { for (let at = 0; at < 4; at++) await new Promise(requestAnimationFrame);
+return [window.shift, document.querySelectorAll('*').length] }"""
+
+
+class Walk:
+    """A page that goes from view to view with nothing in its cache, and says what each costs and breaks."""
+
+    def __init__(self, page: Page, axe: str) -> None:
+        """Has the browser count."""
+        self.page, self.axe = page, axe
+        self.sent: dict[str, float] = {}
+        self.asked: dict[str, str] = {}
+        self.devtools = page.context.new_cdp_session(page)
+        for wish in ("Network.enable", "Performance.enable"):
+            self.devtools.send(wish)
+        self.devtools.send("Network.setCacheDisabled", {"cacheDisabled": True})
+        self.devtools.on("Network.requestWillBeSent", self.began)
+        self.devtools.on("Network.loadingFinished", self.ended)
+        page.add_init_script(SHIFT)
+
+    def began(self, it: dict[str, Any]) -> None:
+        """A request was sent."""
+        self.asked[it["requestId"]] = it["request"]["url"]
+
+    def ended(self, it: dict[str, Any]) -> None:
+        """A request of this view, and of none before it, was answered."""
+        if it["requestId"] in self.asked:
+            self.sent[it["requestId"]] = it["encodedDataLength"]
+
+    def go(self, url: str, own: str) -> dict[str, float]:
+        """Opens a view and waits for what only its own content has; what it cost."""
+        self.sent.clear()
+        self.asked.clear()
+        self.page.goto(url)
+        self.page.locator(own).first.wait_for()
+        # What it asks for by itself is there, and has been drawn.
+        self.page.wait_for_function("() => !document.querySelector('[aria-busy=true]')")
+        shift, elements = self.page.evaluate(DRAWN)
+        spent = self.metrics()["TaskDuration"] * 1000
+        # What the page before it and axe left is not its own.
+        self.devtools.send("HeapProfiler.collectGarbage")
+        # The icon stands in the head and in the page: it is one request only where there is a cache.
+        icons = sum("/favicon-" in it for it in self.asked.values())
+        return {
+            "KB": sum(self.sent.values()) / 1024,
+            "requests": len(self.asked) - max(0, icons - 1),
+            "elements": elements,
+            "heap": self.metrics()["JSHeapUsedSize"] / 1e6,
+            "CLS": shift,
+            "CPU": spent,
+        }
+
+    def metrics(self) -> dict[str, float]:
+        """The browser's own counts."""
+        return {it["name"]: it["value"] for it in self.devtools.send("Performance.getMetrics")["metrics"]}
+
+    def breaks(self) -> list[str]:
+        """What axe finds that is critical, serious or moderate."""
+        self.page.evaluate(self.axe)
+        return [str(it) for it in self.page.evaluate(AXE, RULES)]
+
+    def breaks_in_the_dark(self) -> list[str]:
+        """The same of the other theme, put on in place: its colours are other ones, its elements are not."""
+        self.theme("dark")
+        found = [f"dark: {it}" for it in self.page.evaluate(AXE, ["color-contrast"])]
+        self.theme("light")
+        return found
+
+    def theme(self, scheme: str) -> None:
+        """Has the system be light or dark, and waits until the page is."""
+        self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        self.page.locator(f"html[data-theme={scheme}]").wait_for()
