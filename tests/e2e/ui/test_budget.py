@@ -105,10 +105,10 @@ def test_every_view_keeps_its_budget(kind: str, visit: Visit, axe: str, request:
             if figure > BUDGET.get(name, 1e9):
                 wrong.append(f"{route}: {figure:.2f} {name}, where {BUDGET[name]} may be")
             most[name] = max(most.get(name, (0.0, "")), (figure, route))
-        wrong += [f"{route}: {it}" for it in walk.breaks() + walk.breaks_in_the_dark()]
+        wrong += [f"{route}: {it}" for it in walk.breaks()]
     page.keyboard.press("Control+k")
     page.locator("dialog [role=option]").first.wait_for()
-    wrong += [f"palette: {it}" for it in walk.breaks() + walk.breaks_in_the_dark()]
+    wrong += [f"palette: {it}" for it in walk.breaks()]
     print(
         f"{kind}: {len(OF[kind])} views in {time.monotonic() - began:.0f} s; at most "
         + "; ".join(f"{name} {figure:.2f} at {route}" for name, (figure, route) in most.items())

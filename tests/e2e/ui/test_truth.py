@@ -185,8 +185,8 @@ def test_no_answer_stands_under_another_name(failed: Standalone, visit: Visit) -
     expect(page.locator(".held[aria-busy=true]")).to_have_count(1)
     wait_for(page, lambda: bool(held))
     # A server that is at fault for a moment is asked again.
-    page.unroute("**/api/v2/dags/~/dagRuns?**")
     held.pop().fulfill(status=503, json={"detail": "for a moment"})
+    page.unroute("**/api/v2/dags/~/dagRuns?**")
     expect(page.locator("[role=alert]")).to_contain_text("for a moment")
     expect(page.locator("tbody tr")).not_to_have_count(0, timeout=15_000)
     expect(page.locator("[role=alert]")).to_have_count(0)

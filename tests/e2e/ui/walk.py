@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import Error, Page
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 # Only what is broken is wanted: the nodes that keep a rule are most of the work, and so is the text of style sheets.
@@ -12,6 +12,11 @@ AXE = """async runOnly => {
 const found = await axe.run(document, {runOnly, resultTypes: ['violations'], preload: false});
 return found.violations.filter(it => it.impact !== 'minor')
 .map(it => `${it.id}: ${it.nodes.map(node => node.html.slice(0, 160)).slice(0, 3).join(' | ')}`) }"""
+# The other theme has other colours and no other elements; the application puts it on by this attribute.
+BOTH = f"""async rules => {{ const look = {AXE}; const root = document.documentElement; const was = root.dataset.theme;
+const found = await look(rules); root.dataset.theme = was === 'dark' ? 'light' : 'dark';
+const other = await look(['color-contrast']); root.dataset.theme = was;
+return [...found, ...other.map(it => `the other theme: ${{it}}`)] }}"""
 SHIFT = """window.shift = 0; new PerformanceObserver(list => list.getEntries()
 .forEach(it => { if (!it.hadRecentInput) shift += it.value })).observe({type: 'layout-shift', buffered: true})"""
 DRAWN = """async () => { for (let at = 0; at < 4; at++) await new Promise(requestAnimationFrame);
@@ -27,7 +32,8 @@ class Walk:
         self.sent: dict[str, float] = {}
         self.asked: dict[str, str] = {}
         self.devtools = page.context.new_cdp_session(page)
-        for wish in ("Network.enable", "Performance.enable"):
+        self.script = ""
+        for wish in ("Network.enable", "Performance.enable", "Runtime.enable"):
             self.devtools.send(wish)
         self.devtools.send("Network.setCacheDisabled", {"cacheDisabled": True})
         self.devtools.on("Network.requestWillBeSent", self.began)
@@ -71,18 +77,15 @@ class Walk:
         return {it["name"]: it["value"] for it in self.devtools.send("Performance.getMetrics")["metrics"]}
 
     def breaks(self) -> list[str]:
-        """What axe finds that is critical, serious or moderate."""
-        self.page.evaluate(self.axe)
-        return [str(it) for it in self.page.evaluate(AXE, RULES)]
+        """What axe finds that is critical, serious or moderate; of the other theme, put on in place, its colours."""
+        self.inject()
+        return [str(it) for it in self.page.evaluate(BOTH, RULES)]
 
-    def breaks_in_the_dark(self) -> list[str]:
-        """The same of the other theme, put on in place: its colours are other ones, its elements are not."""
-        self.theme("dark")
-        found = [f"dark: {it}" for it in self.page.evaluate(AXE, ["color-contrast"])]
-        self.theme("light")
-        return found
-
-    def theme(self, scheme: str) -> None:
-        """Has the system be light or dark, and waits until the page is."""
-        self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        self.page.locator(f"html[data-theme={scheme}]").wait_for()
+    def inject(self) -> None:
+        """Has axe be there. Its source is read once, for as long as the browser has one process for the pages."""
+        try:
+            self.devtools.send("Runtime.runScript", {"scriptId": self.script})
+        except Error:
+            source = {"expression": self.axe, "sourceURL": "axe.js", "persistScript": True}
+            self.script = str(self.devtools.send("Runtime.compileScript", source)["scriptId"])
+            self.devtools.send("Runtime.runScript", {"scriptId": self.script})
