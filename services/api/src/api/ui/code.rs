@@ -1,5 +1,5 @@
 //! A DAG's file as it was published: now, with a version, or with a run; and the lines of it that tries failed at.
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use axum::{Json, extract::State};
 use dagbok_events::{DagId, DagVersion, Digest, RunKey, Timestamp};
@@ -59,7 +59,12 @@ pub(crate) async fn code(
     let run = query.run_id.as_deref().map(|run| run_key(&raw, run)).transpose()?;
     let seq = state.model.progress().now().applied.0;
     let with_text = query.text.unwrap_or(true);
-    let file = query.file.filter(|file| file.ends_with(".py"));
+    let file = query.file;
+    if file.as_ref().is_some_and(|file| Path::new(file).extension() != Some("py".as_ref())) {
+        // What else lies in the folder is not for whoever may look at a page.
+        let msg = "must be a file of Python: its name ends with .py";
+        return Err(ApiError::invalid("value_error", &["query", "file"], msg));
+    }
     let as_of = (query.version, run);
     let found = state.read(move |store| look(store, &id, as_of, file)).await?;
     let blobs = &*state.ports.blobs;
