@@ -261,4 +261,21 @@ async fn large_lists_come_from_the_index_and_say_where_they_are_not_whole() {
     let keep = |run: &RunRow| run.created_seq == 3;
     let found = store.list_runs(&ask, Some(Keep::rows(&keep))).unwrap();
     assert!(!found.complete && !found.exact && found.page.is_empty(), "{found:?}");
+    assert_eq!(found.looked_to, None, "only in the order of one field it can go on");
+
+    // In the order of what is due it goes on where it was broken off, until what is wanted is there.
+    let due = RunOrder { by: RunBy::Field(RunField::RunAfter), down: true };
+    let mut ask = RunAsk { take: 5, orders: vec![due], ..RunAsk::all(Scope::All) };
+    let oldest = FIRST.plus(Micros::from_secs(1 - i64::try_from(all).unwrap()));
+    let keep = |run: &RunRow| run.run_after == oldest;
+    let mut pages = 0;
+    let found = loop {
+        let found = store.list_runs(&ask, Some(Keep::rows(&keep))).unwrap();
+        pages += 1;
+        let Some(to) = found.looked_to else { break found };
+        assert!(pages < 20 && !found.complete);
+        let (field, from) = (RunField::RunAfter, i64::MIN);
+        ask.ranges = vec![Range { field, from, to: to.0, nothing: false }];
+    };
+    assert!(pages > 1 && found.complete && found.page.len() == 1, "{pages}: {found:?}");
 }

@@ -139,11 +139,14 @@ async fn a_file_that_is_not_kept_is_said_not_to_be() {
     assert_eq!(code["versions"].as_array().unwrap().len(), 2);
     let older = world.ok(&format!("{UI}/dags/chain/code?version=1")).await;
     assert_eq!(older["version"], json!(1));
+    let other = world.ok(&format!("{UI}/dags/chain/code?file=lib/other.py&text=false")).await;
+    assert_eq!((&other["file"], &other["line"]), (&json!("lib/other.py"), &json!(0)));
     for (path, status) in [
         ("dagSources/chain", 404),
         ("dagSources/chain?version_number=9", 404),
         ("dagbok/ui/dags/chain/code?version=9", 404),
         ("dagbok/ui/dags/chain/code?run_id=none", 404),
+        ("dagbok/ui/dags/chain/code?file=keys.env", 422),
     ] {
         assert_eq!(world.get(&format!("/api/v2/{path}")).await.0, status, "{path}");
     }

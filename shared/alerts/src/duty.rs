@@ -1,5 +1,7 @@
 //! Who is told of what, for people to look at: receivers, routes with their chains, and who is on call now and next.
 //! Names only: addresses and secrets are for whoever sends.
+use std::collections::BTreeSet;
+
 use dagbok_events::{Micros, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +9,8 @@ use crate::{Crew, Policy, Route, Schedule, Step};
 
 /// The signal on which alerting is asked for its [`Duty`], with an empty question.
 pub const DUTY: &str = "alerts.duty";
-/// How far ahead turns are looked for, and in which steps: no hand-over is finer.
+/// How far ahead turns are looked for, and in which steps: no hand-over of a rotation is finer. Shifts are looked at
+/// where they begin and end.
 const AHEAD: Micros = Micros(21 * 86_400_000_000);
 const STEP: Micros = Micros(900_000_000);
 /// Turns of a schedule, the one that is on among them.
@@ -44,6 +47,8 @@ pub struct DutyRoute {
     pub matchers: Vec<String>,
     /// Who is told, one step after the other.
     pub steps: Vec<DutyStep>,
+    /// How often the steps begin again after the last.
+    pub repeat: u32,
 }
 
 /// A step of a chain.
@@ -51,8 +56,10 @@ pub struct DutyRoute {
 pub struct DutyStep {
     /// Receivers that are told.
     pub receivers: Vec<String>,
-    /// People who are told, by turns the last of them.
+    /// People who are told.
     pub people: Vec<String>,
+    /// People of whom one is told, by turns.
+    pub by_turns: Vec<String>,
     /// Schedules of which whoever is on call is told.
     pub schedules: Vec<String>,
     /// How long an acknowledgement is waited for before the next step.
@@ -79,8 +86,8 @@ pub struct DutyTurn {
     pub reached_by: Vec<String>,
     /// Since when, or now.
     pub from: Timestamp,
-    /// Until before when, or as far as was looked.
-    pub until: Timestamp,
+    /// Until before when; `None` where it holds for as long as was looked.
+    pub until: Option<Timestamp>,
 }
 
 impl Duty {
@@ -106,7 +113,8 @@ impl Duty {
 fn down(route: &Route, depth: u32, routes: &mut Vec<DutyRoute>) {
     let step = |step: &Step| DutyStep {
         receivers: step.receivers.clone(),
-        people: step.people.iter().chain(&step.round_robin).cloned().collect(),
+        people: step.people.clone(),
+        by_turns: step.round_robin.clone(),
         schedules: step.schedules.clone(),
         wait: step.wait,
     };
@@ -115,6 +123,7 @@ fn down(route: &Route, depth: u32, routes: &mut Vec<DutyRoute>) {
         depth,
         matchers: route.matchers.iter().map(ToString::to_string).collect(),
         steps: route.chain.steps.iter().map(step).collect(),
+        repeat: route.chain.repeat,
     });
     route.routes.iter().for_each(|child| down(child, depth + 1, routes));
 }
@@ -126,25 +135,35 @@ fn turns(crew: &Crew, schedule: &Schedule, now: Timestamp) -> Vec<DutyTurn> {
             person: person.map(str::to_owned),
             reached_by: contacts.into_iter().flatten().map(|it| it.receiver.clone()).collect(),
             from,
-            until: now.plus(AHEAD),
+            until: None,
         }
     };
     let mut found = vec![turn(now, schedule.on_call(now))];
-    for step in 1..=AHEAD.0 / STEP.0 {
-        let (before, at) = (now.plus(Micros(STEP.0 * (step - 1))), now.plus(Micros(STEP.0 * step)));
+    let mut before = now;
+    for at in looked_at(schedule, now) {
+        let from = std::mem::replace(&mut before, at);
         let person = schedule.on_call(at);
         let last = found.last_mut().expect("there is one at the least");
         if last.person.as_deref() == person {
             continue;
         }
-        let begins = begin(schedule, before, at, person);
-        last.until = begins;
+        let begins = begin(schedule, from, at, person);
+        last.until = Some(begins);
         if found.len() == TURNS {
             break;
         }
         found.push(turn(begins, person));
     }
     found
+}
+
+/// When it is looked who is on call, in order: a shift of a minute between two steps is seen, too.
+fn looked_at(schedule: &Schedule, now: Timestamp) -> BTreeSet<Timestamp> {
+    let end = now.plus(AHEAD);
+    let steps = (1..=AHEAD.0 / STEP.0).map(|step| now.plus(Micros(STEP.0 * step)));
+    let shifts = schedule.calendar.iter().chain(&schedule.overrides);
+    let edges = shifts.flat_map(|shift| [shift.from, shift.until]);
+    steps.chain(edges.filter(|at| now < *at && *at < end)).collect()
 }
 
 /// The second in which `person` takes over, who does not at `before`, and does at `at`.
@@ -165,7 +184,7 @@ mod tests {
     use jiff::tz::TimeZone;
 
     use super::*;
-    use crate::{Contact, Person, Rotation, Shift};
+    use crate::{Chain, Contact, Person, Rotation, Shift};
 
     fn at(text: &str) -> Timestamp {
         let at: jiff::Timestamp = text.parse().expect("an instant");
@@ -205,6 +224,52 @@ mod tests {
         let said = ["2026-03-24T12:00:10Z", "2026-03-25T10:00:30Z", "2026-03-26T10:00:00Z"];
         // The clocks go forward on the 29th: nine o'clock is an hour earlier in UTC.
         assert_eq!(from, [at(said[0]), at(said[1]), at(said[2]), at("2026-03-30T07:00:00Z")]);
-        assert!(turns.windows(2).all(|two| two[0].until == two[1].from), "there is no hole");
+        let joins = |two: &[DutyTurn]| two[0].until == Some(two[1].from);
+        assert!(turns.windows(2).all(joins), "there is no hole");
+        assert_eq!(turns.last().map(|it| it.until), Some(None), "nobody knows until when");
+    }
+
+    #[test]
+    fn a_shift_between_two_looks_is_seen_to_the_second() {
+        let shift = |person: &str, from: &str, until: &str| Shift {
+            person: person.to_owned(),
+            from: at(from),
+            until: at(until),
+        };
+        let schedule = Schedule {
+            zone: TimeZone::UTC,
+            rotations: Vec::new(),
+            calendar: vec![shift("ana", "2026-03-01T00:00:00Z", "2027-01-01T00:00:00Z")],
+            overrides: vec![shift("bo", "2026-03-24T12:02:00Z", "2026-03-24T12:12:00Z")],
+        };
+        let found = turns(&Crew::default(), &schedule, at("2026-03-24T12:00:00Z"));
+        let from: Vec<_> = found.iter().map(|it| (it.person.as_deref(), it.from)).collect();
+        let said = ["2026-03-24T12:00:00Z", "2026-03-24T12:02:00Z", "2026-03-24T12:12:00Z"];
+        assert_eq!(
+            from,
+            [(Some("ana"), at(said[0])), (Some("bo"), at(said[1])), (Some("ana"), at(said[2]))]
+        );
+        assert_eq!(found[2].until, None);
+    }
+
+    #[test]
+    fn of_a_round_robin_one_is_told_and_a_chain_says_how_often_it_begins_again() {
+        let step = Step { round_robin: vec!["ana".to_owned(), "bo".to_owned()], ..Step::default() };
+        let chain = Chain { steps: vec![step], repeat: 2 };
+        let route = Route {
+            name: "root".to_owned(),
+            matchers: Vec::new(),
+            chain,
+            goes_on: false,
+            group_interval: Micros(0),
+            repeat_interval: Micros(0),
+            grouping: crate::Grouping::default(),
+            routes: Vec::new(),
+        };
+        let mut routes = Vec::new();
+        down(&route, 0, &mut routes);
+        assert_eq!(routes[0].repeat, 2);
+        assert_eq!(routes[0].steps[0].by_turns, ["ana", "bo"]);
+        assert!(routes[0].steps[0].people.is_empty());
     }
 }

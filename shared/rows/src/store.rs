@@ -258,7 +258,16 @@ impl Store {
 
     /// The row under `key`.
     pub fn get<R: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<R>, StoreError> {
-        self.0.levels.load().get(key)?.map(|bytes| unpack(&bytes)).transpose()
+        Ok(self.get_sized(key)?.map(|(row, _)| row))
+    }
+
+    /// The same, with how many bytes it is stored as.
+    pub fn get_sized<R: DeserializeOwned>(
+        &self,
+        key: &[u8],
+    ) -> Result<Option<(R, usize)>, StoreError> {
+        let bytes = self.0.levels.load().get(key)?;
+        bytes.map(|bytes| Ok((unpack(&bytes)?, bytes.len()))).transpose()
     }
 
     /// Every row whose key begins with `prefix`, in the order of the keys; the key comes along.

@@ -37,6 +37,8 @@ pub struct DutyRouteInfo {
     pub matchers: Vec<String>,
     /// Who is told, one step after the other, until somebody acknowledges.
     pub steps: Vec<DutyStepInfo>,
+    /// How often the steps begin again after the last, where nobody acknowledges.
+    pub repeat: u32,
 }
 
 /// A step of a route's chain.
@@ -46,6 +48,8 @@ pub struct DutyStepInfo {
     pub receivers: Vec<String>,
     /// People who are told.
     pub people: Vec<String>,
+    /// People of whom one is told, by turns from alert to alert.
+    pub by_turns: Vec<String>,
     /// Schedules of which whoever is on call is told.
     pub schedules: Vec<String>,
     /// How many seconds an acknowledgement is waited for before the next step.
@@ -72,6 +76,6 @@ pub struct DutyTurnInfo {
     pub reached_by: Vec<String>,
     /// Since when, or now.
     pub from: DateTime,
-    /// Until before when, or as far as was looked.
-    pub until: DateTime,
+    /// Until before when; null where it holds for as long as was looked.
+    pub until: Option<DateTime>,
 }

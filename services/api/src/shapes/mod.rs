@@ -54,8 +54,8 @@ pub use pool::{
     PoolCollection, PoolPatch, PoolResponse,
 };
 pub use run::{
-    Forgotten, Prune, Pruned, PrunedDag, RunCancel, RunCollection, RunExtra, RunPatch, RunResponse,
-    RunWait, TriggerBody, Unnamed,
+    Forgotten, Prune, Pruned, PrunedDag, RunCancel, RunCollection, RunExtra, RunListExtra,
+    RunPatch, RunResponse, RunWait, TriggerBody, Unnamed,
 };
 pub use secret::{
     ConnectionAction, ConnectionBody, ConnectionBulk, ConnectionCollection, ConnectionPatch,

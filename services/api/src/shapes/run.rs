@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{DagVersionInfo, DateTime, ListExtra};
+use super::{DagVersionInfo, DateTime};
 
 /// A run.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -96,7 +96,26 @@ pub struct RunCollection {
     pub total_entries: usize,
     /// What Airflow has no word for.
     #[serde(default)]
-    pub dagbok: ListExtra,
+    pub dagbok: RunListExtra,
+}
+
+/// How much the page of a list of runs stands for; see `ListExtra`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RunListExtra {
+    /// Whether `total_entries` is the whole number; there are at least that many where not.
+    pub total_is_exact: bool,
+    /// Whether the page has all that belongs on it; false where looking was broken off after 2,000 runs.
+    pub complete: bool,
+    /// Where it was broken off in the order of `run_after`: that of the last run that was looked at. The list goes on
+    /// with it as `run_after_lte`, or `run_after_gte` where the oldest come first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looked_to: Option<DateTime>,
+}
+
+impl Default for RunListExtra {
+    fn default() -> Self {
+        Self { total_is_exact: true, complete: true, looked_to: None }
+    }
 }
 
 /// Asks for a run.

@@ -336,13 +336,12 @@ impl Server {
 
     /// What its templates came to. It is kept with the try's log, as a line that people and the API find again.
     fn rendered(&self, SetRenderedFields { rendered_fields }: &SetRenderedFields) -> Value {
-        let text = Value::from(rendered_fields.clone()).to_string();
-        if text.len() <= RENDERED_BYTES {
-            self.log.system("debug", format!("{RENDERED}{text}"));
-        } else {
-            let bytes = text.len();
-            self.log.system("debug", format!("the rendered fields are not kept: {bytes} bytes"));
-        }
+        // Value by value: what is masked over the finished text may take a quote with it, and a secret that has one
+        // stands there in another form.
+        let text = self.log.masks().json(&Value::from(rendered_fields.clone())).to_string();
+        let bytes = text.len();
+        let line = if bytes <= RENDERED_BYTES { text } else { format!("not kept, {bytes} bytes") };
+        self.log.system("debug", format!("{RENDERED}{line}"));
         Value::Null
     }
 

@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use parking_lot::RwLock;
+use serde_json::Value;
 
 /// What stands in a secret's place.
 const MASK: &[u8] = b"***";
@@ -96,6 +97,23 @@ impl Masks {
             Cow::Owned(masked) => String::from_utf8_lossy(&masked).into_owned(),
         }
     }
+
+    /// The value with every text in it masked, names within it too, and numbers that are a secret.
+    pub(crate) fn json(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.text(text.clone())),
+            Value::Number(number) => {
+                let shown = number.to_string();
+                let masked = self.text(shown.clone());
+                if masked == shown { value.clone() } else { Value::String(masked) }
+            }
+            Value::Array(all) => all.iter().map(|one| self.json(one)).collect(),
+            Value::Object(all) => {
+                all.iter().map(|(name, one)| (self.text(name.clone()), self.json(one))).collect()
+            }
+            Value::Null | Value::Bool(_) => value.clone(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -112,6 +130,19 @@ mod tests {
         assert_eq!(&*one.bytes(line), b"a ***, *** and ***; abc");
         assert_eq!(&*all.bytes(b"own-secret"), b"own-secret");
         assert_eq!(one.text("x".to_owned()), "x");
+    }
+
+    #[test]
+    fn what_is_masked_in_a_value_leaves_it_a_value() {
+        let masks = Masks::default();
+        masks.add(["pa\"ss\\".to_owned(), "n\", \"b".to_owned(), "98765".to_owned()]);
+        let value = serde_json::json!({
+            "cmd": ["log in pa\"ss\\", {"pa\"ss\\": "n"}], "b": [98765, 1.5, true, null], "n": "b",
+        });
+        let said = serde_json::json!({
+            "cmd": ["log in ***", {"***": "n"}], "b": ["***", 1.5, true, null], "n": "b",
+        });
+        assert_eq!(masks.json(&value), said);
     }
 
     #[test]

@@ -231,6 +231,8 @@ export interface Kept<T> {
   /** The last answer. It stays while it is asked for again, and where that fails. */
   readonly latest: T | undefined;
   readonly error: Error | undefined;
+  /** Whether the last answer is one to what was asked before: it may be looked at, and is not what the page names. */
+  readonly old: boolean;
   /** Asks at once: something was done that changes it. */
   again: () => void;
 }
@@ -238,6 +240,8 @@ export interface Kept<T> {
 interface How {
   /** The member by which a row of it is the same row: what is drawn of it stays, and with it focus and selection. */
   key?: string;
+  /** Whose it is: of another nothing stays, not even for a moment. What else is asked by another key stays, marked as old. */
+  whose?: () => unknown;
   /** What tells that it may be another by now, such as the log's last record. */
   when?: () => unknown;
   /** It may be another without a word: so many ms. */
@@ -246,12 +250,15 @@ interface How {
   apart?: number;
 }
 
+/** How long it rests where the server, or the way to it, is at fault. */
+const REST_MS = 4_000;
+
 /**
  * Asks for what no stream brings, and again when it may be another: no faster than `apart`, not while the tab is hidden,
  * and always once more after the last word. Nothing waits for it: a view is drawn around what is not there yet.
  */
 export function kept<T>(of: () => unknown, read: (signal: AbortSignal) => Promise<T>, how: How = {}): Kept<T> {
-  const [held, setHeld] = createStore<{ latest?: T; error?: Error | undefined }>({});
+  const [held, setHeld] = createStore<{ latest?: T; error?: Error | undefined; old: boolean }>({ old: false });
   const apart = how.apart ?? 2_000;
   let asking: AbortController | undefined;
   let timer: number | undefined;
@@ -259,9 +266,13 @@ export function kept<T>(of: () => unknown, read: (signal: AbortSignal) => Promis
   let stale = false;
   let wanted: string | undefined;
   let shown: string | undefined;
+  let begins = false;
   const ask = async () => {
     clearTimeout(timer);
     timer = undefined;
+    // What else tells so in the same turn is answered by this.
+    begins = true;
+    queueMicrotask(() => (begins = false));
     asking?.abort();
     const mine = new AbortController();
     asking = mine;
@@ -270,13 +281,14 @@ export function kept<T>(of: () => unknown, read: (signal: AbortSignal) => Promis
       const value = await read(mine.signal);
       if (mine.signal.aborted) return;
       shown = wanted;
-      setHeld("error", undefined);
+      setHeld({ error: undefined, old: false } as never);
       setHeld("latest" as never, reconcile(value, { key: how.key ?? null, merge: how.key === undefined }) as never);
     } catch (error) {
       if (mine.signal.aborted) return;
       // What is at hand may be of something else: it must not stand under the name of what can't be had.
       if (shown !== wanted) setHeld("latest", undefined);
-      setHeld("error", error as Error);
+      setHeld({ error: error as Error, old: false } as never);
+      if (!(error instanceof ApiFault) || error.status >= 500) timer = window.setTimeout(rested, REST_MS);
     } finally {
       if (asking === mine) {
         asking = undefined;
@@ -285,17 +297,31 @@ export function kept<T>(of: () => unknown, read: (signal: AbortSignal) => Promis
       }
     }
   };
+  const rested = () => {
+    timer = undefined;
+    if (document.hidden) stale = true;
+    else void ask();
+  };
   const soon = () => {
+    if (begins) return;
     if (asking || document.hidden) stale = true;
     else timer ??= window.setTimeout(() => void ask(), Math.max(0, ended + apart - Date.now()));
   };
-  createEffect<string | undefined>((before) => {
-    const now = of();
-    const key = now === undefined ? undefined : JSON.stringify(now);
-    wanted = key;
-    if (key !== undefined && key !== before) void ask();
-    return key;
-  });
+  createEffect<[key: string | undefined, whose: string | undefined]>(
+    ([before, other]) => {
+      const now = of();
+      const key = now === undefined ? undefined : JSON.stringify(now);
+      const whose = how.whose && JSON.stringify(how.whose());
+      wanted = key;
+      if (whose !== other) setHeld("latest", undefined);
+      if (key !== undefined && key !== before) {
+        setHeld({ error: undefined, old: shown !== undefined && key !== shown } as never);
+        void ask();
+      }
+      return [key, whose];
+    },
+    [undefined, undefined],
+  );
   if (how.when) createEffect(on(how.when, () => of() !== undefined && soon(), { defer: true }));
   const beat = how.every ? setInterval(() => !document.hidden && of() !== undefined && soon(), how.every) : undefined;
   const seen = () => !document.hidden && stale && soon();
@@ -312,6 +338,9 @@ export function kept<T>(of: () => unknown, read: (signal: AbortSignal) => Promis
     },
     get error() {
       return held.error;
+    },
+    get old() {
+      return held.old;
     },
     again: () => void ask(),
   };

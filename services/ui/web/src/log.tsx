@@ -64,17 +64,22 @@ export function Log(props: { dag: string; run: string; task: string; map: number
     });
   };
   const start = async () => {
+    // Lines of another try never stand under this one's name, nor do those that come late.
+    const of = `${path()} ${props.map}`;
+    const mine = () => of === `${path()} ${props.map}`;
+    setLines([]);
+    setHead(undefined);
     try {
       const line = Number(query.line);
       if (line > 0) {
         const window = await ask({ line });
-        show(window, numbered(window).find((one) => one.n === line)?.o);
+        if (mine()) show(window, numbered(window).find((one) => one.n === line)?.o);
       } else {
         const window = await ask({ at: "error" });
-        show(window, window.error ?? undefined);
+        if (mine()) show(window, window.error ?? undefined);
       }
     } catch (error) {
-      setFault(error as Error);
+      if (mine()) setFault(error as Error);
     }
   };
   createEffect(on(() => [path(), props.map], () => void start()));

@@ -1,6 +1,6 @@
 /** The palette: one box for DAGs, pages and acts, on every page. */
 import { useNavigate } from "@solidjs/router";
-import { createEffect, createMemo, createSignal, For, Show } from "solid-js";
+import { createEffect, createMemo, createSignal, For, onCleanup, Show } from "solid-js";
 import { Dialog, open } from "./acts";
 import { get, part, type Shapes } from "./base";
 import { later } from "./later";
@@ -27,6 +27,9 @@ const backfill = (dag: string) =>
     }
   });
 
+/** How long nothing is typed before it is asked. */
+const PAUSE_MS = 150;
+
 export const openPalette = () => open(() => <Palette />);
 
 function Palette() {
@@ -38,20 +41,40 @@ function Palette() {
   const close = () => open(undefined);
   const to = (path: string) => () => (close(), navigate(path));
   const word = () => text().replace(/^(trigger|pause|unpause|backfill)\s+/i, "");
-  let asking: AbortController | undefined;
+  const [fault, setFault] = createSignal<Error>();
+  const [cut, setCut] = createSignal<string>();
+  // Enter before the answer is there means what will stand first, not what stood there for other words.
+  let coming = false;
+  let entered = false;
   createEffect(() => {
     const wanted = search(text());
-    asking?.abort();
-    asking = new AbortController();
+    const q = word();
+    const asking = new AbortController();
     const { signal } = asking;
     setRuns([]);
-    if (wanted.keyed) {
-      setDags([]);
-      get<Shapes["RunCollection"]>("dags/~/dagRuns", { ...wanted.query, limit: 10, order_by: "-run_after" }, signal).then((found) => setRuns(found.dag_runs), () => undefined);
-      return;
-    }
-    const q = word();
-    get<Shapes["UiDags"]>("dagbok/ui/dags", { q, limit: 12 }, signal).then((found) => setDags(found.dags), () => undefined);
+    setCut(undefined);
+    coming = true;
+    entered = false;
+    const ask = async () => {
+      try {
+        if (wanted.keyed) {
+          const found = await get<Shapes["RunCollection"]>("dags/~/dagRuns", { ...wanted.query, limit: 10, order_by: "-run_after" }, signal);
+          setDags([]);
+          setRuns(found.dag_runs);
+          if (found.dagbok?.complete === false) setCut(found.dagbok.looked_to ?? "");
+        } else setDags((await get<Shapes["UiDags"]>("dagbok/ui/dags", { q, limit: 12 }, signal)).dags);
+        setFault(undefined);
+        coming = false;
+        if (entered) entries()[at()]?.go();
+      } catch (error) {
+        if (signal.aborted) return;
+        coming = false;
+        setFault(error as Error);
+      }
+    };
+    // Whoever types is not answered letter by letter.
+    const timer = setTimeout(() => void ask(), q ? PAUSE_MS : 0);
+    onCleanup(() => (clearTimeout(timer), asking.abort()));
   });
   const pages: Entry[] = [
     { text: "Today", hint: "g h", go: to("/") },
@@ -84,7 +107,7 @@ function Palette() {
     ];
     const found: Entry[] = [];
     if (search(text()).keyed) {
-      const all: Entry = { text: `Runs: ${text().trim()}`, hint: "all of them", go: to(`/dag_runs?q=${encodeURIComponent(text().trim())}`) };
+      const all: Entry = { text: `Runs: ${text().trim()}`, hint: cut() === undefined ? "all of them" : cut() ? `2,000 looked through, back to ${short(cut() ?? "")}` : "2,000 looked through", go: to(`/dag_runs?q=${encodeURIComponent(text().trim())}`) };
       return [all, ...runs().map((run): Entry => ({ text: `${run.dag_id} · ${short(run.logical_date ?? run.run_after)}`, hint: `${run.state} · ${run.dag_run_id}`, go: to(runPath(run.dag_id, run.dag_run_id)) }))];
     }
     for (const dag of dags()) {
@@ -111,7 +134,8 @@ function Palette() {
       setAt((was) => (was + (event.key === "ArrowDown" ? 1 : count - 1)) % Math.max(1, count));
     } else if (event.key === "Enter") {
       event.preventDefault();
-      entries()[at()]?.go();
+      if (coming && at() === 0 && !search(text()).keyed) entered = true;
+      else entries()[at()]?.go();
     }
   };
   return (
@@ -138,7 +162,8 @@ function Palette() {
           )}
         </For>
       </ul>
-      <Show when={!entries().length}><p class="nothing">Nothing is like that.</p></Show>
+      <Show when={fault()}>{(error) => <Fault what="What is looked for can't be had." error={error()} />}</Show>
+      <Show when={!entries().length && !fault()}><p class="nothing">Nothing is like that.</p></Show>
     </Dialog>
   );
 }

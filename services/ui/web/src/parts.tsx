@@ -133,11 +133,18 @@ export function Fault(props: { error: Error; what: string }) {
 
 /** What was asked for, as soon as it is there; what went wrong stands above what was known before. */
 export function Read<T>(props: { of: Kept<T>; what: string; children: (it: () => T) => JSX.Element }) {
+  // What is drawn may still be asked something while it goes: it has what it had.
+  let last: T | undefined;
+  const it = () => {
+    const now = props.of.latest;
+    if (now !== undefined) last = now;
+    return last as T;
+  };
   return (
     <>
       <Show when={props.of.error}>{(error) => <Fault what={props.what} error={error()} />}</Show>
       <Show when={props.of.latest !== undefined} fallback={<Show when={!props.of.error}><p class="coming" aria-busy="true">asked for…</p></Show>}>
-        {props.children(() => props.of.latest as T)}
+        <div class="held" aria-busy={props.of.old}>{props.children(it)}</div>
       </Show>
     </>
   );

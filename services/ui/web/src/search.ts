@@ -12,16 +12,31 @@ export interface Search {
 
 const STATES = ["queued", "running", "success", "failed"];
 const TYPES = ["manual", "scheduled", "backfill", "asset_triggered"];
-const MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+/** Words before a colon that mean something; any other is a part of an id, as Airflow's own ids have colons. */
+const KEYS = ["state", "type", "dag", "by", "id", "since", "until"];
+const MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
 const UNITS: Record<string, number> = { m: 60_000, h: 3_600_000, d: 86_400_000, w: 7 * 86_400_000 };
 
 /** `7d` before now, or the begin of `2026-11-19`; or its end. */
 function instant(text: string, end = false): string | undefined {
   const ago = /^(\d+)([mhdw])$/.exec(text);
   if (ago) return new Date(now() - Number(ago[1]) * (UNITS[ago[2] ?? ""] ?? 0)).toISOString();
-  const date = /^(\d{4})-(\d{1,2})-(\d{1,2})$/.exec(text);
-  return date ? day(Number(date[1]), Number(date[2]) - 1, Number(date[3]), end) : undefined;
+  const [, year, month, date] = (/^(\d{4})-(\d{1,2})-(\d{1,2})$/.exec(text) ?? []).map(Number);
+  return isDay(year, month, date) ? day(Number(year), Number(month) - 1, Number(date), end) : undefined;
 }
+/** Whether there is such a day; months count from 1. */
+const isDay = (year = 0, month = 0, date = 0): boolean => month >= 1 && month <= 12 && date >= 1 && date <= new Date(Date.UTC(year, month, 0)).getUTCDate();
+
+/** Which month a word is: its name, or the first three letters of it. */
+const monthOf = (word: string): number => MONTHS.findIndex((name) => name === word.toLowerCase() || name.slice(0, 3) === word.toLowerCase());
+
+/** The year in which a day was last; no leap day is farther than eight years. */
+function lastYear(month: number, date: number): number | undefined {
+  const year = new Date(now()).getFullYear();
+  for (let at = year; at >= year - 8; at--) if (isDay(at, month + 1, date) && Date.parse(day(at, month, date, false)) <= now()) return at;
+  return undefined;
+}
+
 /** The first moment of a day in the page's zone, or its last. */
 function day(year: number, month: number, date: number, end: boolean): string {
   const parts = [year, month, date, end ? 23 : 0, end ? 59 : 0, end ? 59 : 0] as const;
@@ -39,7 +54,7 @@ export function search(text: string): Search {
     const [, key = "", value = ""] = /^([a-z_]+):(.+)$/i.exec(word) ?? [];
     const plain = value.replaceAll('"', "");
     const since = key === "since" || key === "until" ? instant(plain, key === "until") : undefined;
-    const month = MONTHS.indexOf(word.slice(0, 3).toLowerCase());
+    const month = monthOf(word);
     const date = Number(words[at + 1]);
     if (key === "state" && STATES.includes(plain)) query["state"] = plain;
     else if (key === "type" && TYPES.includes(plain)) query["run_type"] = plain;
@@ -48,12 +63,16 @@ export function search(text: string): Search {
     else if (key === "id") query["run_id_pattern"] = plain.replaceAll("*", "%");
     else if (since) query[key === "since" ? "run_after_gte" : "run_after_lte"] = since;
     else if (/^[\w.-]+=/.test(word)) conf.push(word.replaceAll('"', ""));
-    else if (month >= 0 && /^[a-z]+$/i.test(word) && date >= 1 && date <= 31) {
+    else if (month >= 0 && /^\d{1,2}$/.test(words[at + 1] ?? "")) {
       at++;
-      const year = new Date(now()).getFullYear() - (Date.parse(day(new Date(now()).getFullYear(), month, date, false)) > now() ? 1 : 0);
+      const year = lastYear(month, date);
+      if (year === undefined) {
+        found.odd.push(`${word} ${date}`);
+        continue;
+      }
       query["run_after_gte"] = day(year, month, date, false);
       query["run_after_lte"] = day(year, month, date, true);
-    } else if (key) found.odd.push(word);
+    } else if (KEYS.includes(key)) found.odd.push(word);
     else ids.push(word.replaceAll("*", "%"));
   }
   if (conf.length) query["conf"] = conf;

@@ -31,6 +31,7 @@ pub(crate) async fn oncall(State(state): State<ApiState>) -> Result<Json<DutyRes
         depth: it.depth,
         matchers: it.matchers,
         steps: it.steps.into_iter().map(step).collect(),
+        repeat: it.repeat,
     };
     let receivers = duty.receivers.into_iter();
     Ok(Json(DutyResponse {
@@ -48,6 +49,7 @@ fn step(it: dagbok_alerts::DutyStep) -> DutyStepInfo {
     DutyStepInfo {
         receivers: it.receivers,
         people: it.people,
+        by_turns: it.by_turns,
         schedules: it.schedules,
         wait_seconds,
     }
@@ -58,7 +60,7 @@ fn schedule(it: DutySchedule) -> DutyScheduleInfo {
         person: it.person,
         reached_by: it.reached_by,
         from: it.from.into(),
-        until: it.until.into(),
+        until: it.until.map(Into::into),
     };
     DutyScheduleInfo {
         name: it.name,

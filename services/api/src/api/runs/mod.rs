@@ -26,7 +26,7 @@ use super::{
 use crate::{
     model::{Store, rows::RunRow},
     shapes::{
-        Detail, ListExtra, RefusedReport, RefusedReportCollection, RunCollection, RunResponse,
+        Detail, RefusedReport, RefusedReportCollection, RunCollection, RunListExtra, RunResponse,
     },
 };
 
@@ -54,7 +54,11 @@ fn list_of(store: &Store, raw: &str, wish: &Wish, page: Page) -> Result<RunColle
     }
     let found = wish.list(store, dag, page)?;
     let dag_runs = found.page.iter().map(|run| shown(store, run)).collect::<Result<_, _>>()?;
-    let dagbok = ListExtra { total_is_exact: found.exact, complete: found.complete };
+    let dagbok = RunListExtra {
+        total_is_exact: found.exact,
+        complete: found.complete,
+        looked_to: found.looked_to.map(Into::into),
+    };
     Ok(RunCollection { dag_runs, total_entries: found.total, dagbok })
 }
 

@@ -1,8 +1,8 @@
 //! A DAG's file as it was published: now, with a version, or with a run; and the lines of it that tries failed at.
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use axum::{Json, extract::State};
-use dagbok_events::{DagId, DagVersion, Digest, RunKey};
+use dagbok_events::{DagId, DagVersion, Digest, RunKey, Timestamp};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -38,6 +38,10 @@ pub(crate) struct CodeQuery {
     version: Option<u32>,
     /// The run that ran it.
     run_id: Option<String>,
+    /// Another file of Python in the same archive, by its path within the DAG folder; the DAG's own where not said.
+    file: Option<String>,
+    /// Whether the text is wanted; without it come the rest, and by `bundle` whether the text is another.
+    text: Option<bool>,
 }
 
 /// A DAG's file, as it is where neither a version nor a run is named.
@@ -54,7 +58,15 @@ pub(crate) async fn code(
     let id = dag_id(&raw)?;
     let run = query.run_id.as_deref().map(|run| run_key(&raw, run)).transpose()?;
     let seq = state.model.progress().now().applied.0;
-    let found = state.read(move |store| look(store, &id, query.version, run.as_ref())).await?;
+    let with_text = query.text.unwrap_or(true);
+    let file = query.file;
+    if file.as_ref().is_some_and(|file| Path::new(file).extension() != Some("py".as_ref())) {
+        // What else lies in the folder is not for whoever may look at a page.
+        let msg = "must be a file of Python: its name ends with .py";
+        return Err(ApiError::invalid("value_error", &["query", "file"], msg));
+    }
+    let as_of = (query.version, run);
+    let found = state.read(move |store| look(store, &id, as_of, file)).await?;
     let blobs = &*state.ports.blobs;
     let source = state.sources.file(blobs, &found.bundle, &found.file).await?;
     let mut errors = Vec::new();
@@ -67,19 +79,22 @@ pub(crate) async fn code(
             }
         }
     }
-    errors.sort_by(|a: &UiCodeError, b| (a.line, &b.run_id).cmp(&(b.line, &a.run_id)));
+    // The newest first at each line.
+    errors.sort_by_key(|(run_after, error): &(Timestamp, UiCodeError)| {
+        (error.line, std::cmp::Reverse(*run_after))
+    });
     Ok(Json(UiCode {
         seq,
         as_of: state.clock.now().into(),
         dag_id: found.dag_id.to_string(),
         whole: source.as_ref().is_none_or(|source| source.whole),
-        content: source.map(|source| source.text.clone()),
+        content: source.filter(|_| with_text).map(|source| source.text.clone()),
         file: found.file,
         line: found.line,
         version: found.version,
         bundle: found.bundle.to_string(),
         versions: found.versions,
-        errors,
+        errors: errors.into_iter().map(|(_, error)| error).collect(),
     }))
 }
 
@@ -91,17 +106,20 @@ struct Found {
     bundle: Digest,
     versions: Vec<UiCodeVersion>,
     /// By the archive that the runs ran.
-    failed: BTreeMap<Digest, Vec<UiCodeError>>,
+    failed: Failed,
 }
+
+/// Failures by the archive that the run ran, with when the run was due.
+type Failed = BTreeMap<Digest, Vec<(Timestamp, UiCodeError)>>;
 
 fn look(
     store: &Store,
     id: &DagId,
-    version: Option<DagVersion>,
-    run: Option<&RunKey>,
+    (version, run): (Option<DagVersion>, Option<RunKey>),
+    file: Option<String>,
 ) -> Result<Found, ApiError> {
     let dag = store.dag(id)?.ok_or_else(|| ApiError::no_dag(id.as_str()))?;
-    let (number, bundle) = match (run, version) {
+    let (number, bundle) = match (&run, version) {
         (Some(key), _) => {
             let unknown = || ApiError::no_run(key.dag_id.as_str(), key.run_id.as_str());
             let run = store.run(key)?.ok_or_else(unknown)?;
@@ -118,31 +136,30 @@ fn look(
     let first = first.max(dag.version.saturating_sub(VERSIONS - 1));
     let mut versions = Vec::new();
     for number in (first..=dag.version).rev() {
-        let row = store.version_shared(id, number)?;
-        versions.extend(row.map(|row| UiCodeVersion {
+        let head = store.version_head(id, number)?;
+        versions.extend(head.map(|head| UiCodeVersion {
             version: number,
-            since: row.created_at.into(),
-            bundle: row.bundle.to_string(),
+            since: head.created_at.into(),
+            bundle: head.bundle.to_string(),
         }));
     }
+    let own = &row.spec.source;
+    let line = file.as_ref().is_none_or(|file| *file == own.file).then_some(own.line);
+    let file = file.unwrap_or_else(|| own.file.clone());
     Ok(Found {
         dag_id: id.clone(),
-        file: row.spec.source.file.clone(),
-        line: row.spec.source.line,
+        line: line.unwrap_or(0),
         version: number,
         bundle: bundle.unwrap_or_else(|| row.bundle.clone()),
         versions,
-        failed: failed(store, &dag, &row.spec.source.file)?,
+        failed: failed(store, &dag, &file)?,
+        file,
     })
 }
 
 /// Where tries of the newest runs failed in the file.
-fn failed(
-    store: &Store,
-    dag: &DagRow,
-    file: &str,
-) -> Result<BTreeMap<Digest, Vec<UiCodeError>>, ApiError> {
-    let mut found: BTreeMap<Digest, Vec<UiCodeError>> = BTreeMap::new();
+fn failed(store: &Store, dag: &DagRow, file: &str) -> Result<Failed, ApiError> {
+    let mut found = Failed::new();
     for run in last_runs(store, dag, RUNS)?.into_iter().rev() {
         if run.state != RunState::Failed
             || (found.len() >= ARCHIVES && !found.contains_key(&run.bundle))
@@ -151,13 +168,14 @@ fn failed(
         }
         let Some(failure) = failure_of(store, &run)? else { continue };
         if let Some(line) = failure.line.filter(|_| failure.file.as_deref() == Some(file)) {
-            found.entry(run.bundle.clone()).or_default().push(UiCodeError {
+            let error = UiCodeError {
                 line,
                 words: failure::line(&failure),
                 task_id: failure.task_id,
                 map_index: failure.map_index,
                 run_id: run.run_id.to_string(),
-            });
+            };
+            found.entry(run.bundle.clone()).or_default().push((run.run_after, error));
         }
     }
     Ok(found)

@@ -1,7 +1,7 @@
 //! What is asked of a list of runs, and what comes of it.
 use std::cmp::Ordering;
 
-use dagbok_events::{DagId, RunType};
+use dagbok_events::{DagId, RunType, Timestamp};
 
 use super::{
     super::rows::{RunOrderRow, RunRow, RunState},
@@ -82,6 +82,8 @@ pub struct Listed<T> {
     pub exact: bool,
     /// Whether the page has all that belongs on it: false where looking was broken off at [`LOOKED`].
     pub complete: bool,
+    /// The [`RunField::RunAfter`](super::RunField) of the last that was looked at, where looking was broken off in its order.
+    pub looked_to: Option<Timestamp>,
 }
 
 /// What a list keeps, by what no index stands for.

@@ -70,7 +70,13 @@ impl Store {
                 break;
             }
         }
-        Ok(Listed { page, total: counted.unwrap_or(passed), exact, complete: true })
+        Ok(Listed {
+            page,
+            total: counted.unwrap_or(passed),
+            exact,
+            complete: true,
+            looked_to: None,
+        })
     }
 
     /// Of the events that an index names, the first [`LOOKED`], those that are wanted.
@@ -88,7 +94,7 @@ impl Store {
             let row = self.get::<AssetEventRow>(&keys::asset_event(id?))?;
             page.extend(row.filter(|row| keep.is_none_or(|keep| keep(row))));
         }
-        Ok(Listed { total: page.len(), page, exact: whole, complete: whole })
+        Ok(Listed { total: page.len(), page, exact: whole, complete: whole, looked_to: None })
     }
 
     /// The numbers of the events that are asked for, in the order that is.

@@ -22,6 +22,14 @@ impl Hit {
     }
 }
 
+impl Hit {
+    /// The number that it has in the field, where that is one.
+    pub(super) fn number(&self) -> Option<i64> {
+        let bytes = self.value.as_slice().try_into().ok()?;
+        Some((u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed())
+    }
+}
+
 /// One part, in the order that is wanted.
 pub(super) type Stream = Box<dyn Iterator<Item = Result<Hit, StoreError>>>;
 

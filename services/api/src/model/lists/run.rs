@@ -1,5 +1,5 @@
 //! Lists of runs.
-use dagbok_events::{DagId, RunKey, RunType};
+use dagbok_events::{DagId, RunKey, RunType, Timestamp};
 use dagbok_rows::{StoreError, key};
 
 use super::{
@@ -59,7 +59,7 @@ impl Store {
         found.sort_by(|a, b| ask.compare(a, b));
         let total = found.len();
         let page = found.into_iter().skip(ask.skip).take(ask.take).collect();
-        Ok(Listed { page, total, exact: true, complete: true })
+        Ok(Listed { page, total, exact: true, complete: true, looked_to: None })
     }
 
     /// Walks the index in the order that is asked for until the page is full.
@@ -93,6 +93,7 @@ impl Store {
                     break 'all;
                 }
                 walk.looked += 1;
+                walk.last = hit.number().map(Timestamp).or(walk.last);
                 walk.beyond += usize::from(full);
                 if !picky && rest.is_empty() && (walk.passed < ask.skip || full) {
                     walk.passed += 1;
@@ -114,7 +115,8 @@ impl Store {
         let complete = over || walk.passed >= end;
         walk.flush(ask);
         let (total, exact) = if counted { (total, true) } else { (walk.passed, over) };
-        Ok(Listed { page: walk.page, total, exact, complete })
+        let looked_to = walk.last.filter(|_| !complete && main == RunField::RunAfter);
+        Ok(Listed { page: walk.page, total, exact, complete, looked_to })
     }
 
     /// The list cut where its first orders, by names, change.

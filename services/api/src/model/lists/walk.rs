@@ -1,4 +1,6 @@
 //! A walk through a list of runs: what it passed, and what it keeps.
+use dagbok_events::Timestamp;
+
 use super::ask::RunAsk;
 use crate::model::rows::RunRow;
 
@@ -8,6 +10,8 @@ pub(super) struct Walk {
     /// Runs of the list that were passed, those on the page with them.
     pub(super) passed: usize,
     pub(super) looked: usize,
+    /// What the last that was looked at has in the field of the order, where that is an instant.
+    pub(super) last: Option<Timestamp>,
     /// How many of these came after the page was full.
     pub(super) beyond: usize,
     /// Runs that are equal by the field, to be ordered among themselves.
@@ -17,7 +21,7 @@ pub(super) struct Walk {
 impl Walk {
     pub(super) fn new() -> Self {
         let (page, group) = (Vec::new(), Vec::new());
-        Self { page, passed: 0, looked: 0, beyond: 0, group }
+        Self { page, passed: 0, looked: 0, last: None, beyond: 0, group }
     }
 
     pub(super) fn flush(&mut self, ask: &RunAsk) {

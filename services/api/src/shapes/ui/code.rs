@@ -21,7 +21,7 @@ pub struct UiCode {
     pub version: u32,
     /// Digest of the folder's archive that it was read from.
     pub bundle: String,
-    /// The text; left out where it is not kept any more.
+    /// The text; left out where it is not kept any more, or was not wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
     /// Whether that is all of the file; else its first mebibyte.

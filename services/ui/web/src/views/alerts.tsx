@@ -11,6 +11,9 @@ type Alert = Shapes["AlertResponse"];
 /** How often the list is asked for: alerts have a log of their own. */
 const AGAIN_MS = 3_000;
 
+/** Alerts that are shown at once. */
+const PAGE = 100;
+
 const PLACES = [["/alerts", "Alerts"], ["/oncall", "On call"], ["/alerts/silences", "Silences"], ["/alerts/routes", "Routes"]] as const;
 
 /** The places of alerting. */
@@ -28,15 +31,16 @@ const matchers = (alert: Alert) => ["dag", "rule", "file"].flatMap((name) => (al
 export default function AlertsView() {
   pulse();
   const params = useNames<{ id?: string }>();
-  const [query, setQuery] = useSearchParams<{ state?: string }>();
+  const [query, setQuery] = useSearchParams<{ state?: string; page?: string }>();
+  const offset = () => Math.max(0, Number(query.page ?? 1) - 1) * PAGE;
   const state = () => query.state ?? "open";
   const page = kept(
-    () => [params.id, state()],
-    async (signal): Promise<Alert[]> =>
+    () => [params.id, state(), offset()],
+    async (signal): Promise<Shapes["AlertCollection"]> =>
       params.id
-        ? [await get<Alert>(`dagbok/alerts/${part(params.id)}`, undefined, signal)]
-        : (await get<Shapes["AlertCollection"]>("dagbok/alerts", { state: state() === "all" ? undefined : state(), limit: 100 }, signal)).alerts,
-    { key: "alert_id", when: seq, every: AGAIN_MS },
+        ? { alerts: [await get<Alert>(`dagbok/alerts/${part(params.id)}`, undefined, signal)], total_entries: 1 }
+        : await get<Shapes["AlertCollection"]>("dagbok/alerts", { state: state() === "all" ? undefined : state(), limit: PAGE, offset: offset() }, signal),
+    { key: "alert_id", whose: () => params.id, when: seq, every: AGAIN_MS },
   );
   return (
     <>
@@ -44,14 +48,22 @@ export default function AlertsView() {
         <Show when={!params.id}>
           <div class="filter">
             <For each={["open", "firing", "acknowledged", "resolved", "all"]}>
-              {(one) => <button type="button" class="chip" aria-pressed={state() === one} onClick={() => setQuery({ state: one })}>{one}</button>}
+              {(one) => <button type="button" class="chip" aria-pressed={state() === one} onClick={() => setQuery({ state: one, page: null })}>{one}</button>}
             </For>
           </div>
         </Show>
       </Crumbs>
       <AlertPlaces here="/alerts" />
       <Read of={page} what="Alerts can't be shown.">
-        {(all) => <For each={all()} fallback={<Nothing>{state() === "open" ? "Nothing is wrong that somebody would be told of." : "No alert is like that."} <Show when={state() !== "all"}><button type="button" class="link" onClick={() => setQuery({ state: "all" })}>Show all</button></Show></Nothing>}>{(alert) => <Ledger alert={alert} full then={page.again} />}</For>}
+        {(all) => <><For each={all().alerts} fallback={<Nothing>{state() === "open" ? "Nothing is wrong that somebody would be told of." : "No alert is like that."} <Show when={state() !== "all"}><button type="button" class="link" onClick={() => setQuery({ state: "all" })}>Show all</button></Show></Nothing>}>{(alert) => <Ledger alert={alert} full then={page.again} />}</For>
+          <Show when={all().total_entries > PAGE}>
+            <p class="foot dim">
+              {(offset() + 1).toLocaleString("en")} to {(offset() + all().alerts.length).toLocaleString("en")} of {all().total_entries.toLocaleString("en")}
+              <Show when={offset() > 0}> · <button type="button" class="link" onClick={() => setQuery({ page: String(offset() / PAGE) })}>newer</button></Show>
+              <Show when={offset() + PAGE < all().total_entries}> · <button type="button" class="link" onClick={() => setQuery({ page: String(offset() / PAGE + 2) })}>older</button></Show>
+            </p>
+          </Show>
+        </>}
       </Read>
     </>
   );

@@ -14,7 +14,7 @@ export default function AssetsView() {
   const events = kept(
     () => query.asset,
     (signal) => get<Shapes["AssetEventCollection"]>("assets/events", { asset_id: query.asset, order_by: "-timestamp", limit: 50 }, signal),
-    { key: "id", when: () => page.latest?.assets.find((one) => String(one.id) === query.asset)?.last_asset_event?.id },
+    { key: "id", whose: () => query.asset, when: () => page.latest?.assets.find((one) => String(one.id) === query.asset)?.last_asset_event?.id },
   );
   return (
     <>

@@ -12,7 +12,7 @@ export default function Backfills(props: { dag: string; zone: string }) {
   const page = kept(
     () => props.dag,
     (signal) => get<Shapes["BackfillCollection"]>("backfills", { dag_id: props.dag, limit: 50, order_by: "-id" }, signal),
-    { key: "id", when: seq, every: 5_000 },
+    { key: "id", whose: () => props.dag, when: seq, every: 5_000 },
   );
   const ask = () => askBackfill(props.dag, props.zone, undefined, undefined, page.again);
   const change = (one: Backfill, verb: "pause" | "unpause" | "cancel") => askChange(one, verb, page.again);

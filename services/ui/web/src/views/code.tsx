@@ -1,11 +1,11 @@
 /** A DAG's file as it was published, with the lines that tries failed at; and what differs between two versions of it. */
 import { A, useSearchParams } from "@solidjs/router";
-import { createEffect, createMemo, createSignal, For, Match, Show, Switch } from "solid-js";
+import { createEffect, createMemo, createSignal, For, Match, onCleanup, onMount, Show, Switch, untrack } from "solid-js";
 import { get, part, type Shapes } from "../base";
 import { kept } from "../live";
 import { Copy, Nothing, Read, taskPath } from "../parts";
 import { short } from "../time";
-import { coloured, type Differs, differs, type Piece } from "./python";
+import { coloured, differs, type Piece } from "./python";
 
 type Code = Shapes["UiCode"];
 type Failed = Shapes["UiCodeError"];
@@ -16,10 +16,25 @@ const AROUND = 4;
 const asked = (version: string | undefined) => (version && /^\d+$/.test(version) ? { version } : {});
 
 export default function CodeView(props: { dag: string; mark: string }) {
-  const [query, setQuery] = useSearchParams<{ version?: string; run?: string; against?: string; line?: string }>();
+  const [query, setQuery] = useSearchParams<{ version?: string; run?: string; against?: string; file?: string; line?: string }>();
   const path = () => `dagbok/ui/dags/${part(props.dag)}/code`;
-  const code = kept(() => [props.dag, query.version, query.run], (signal) => get<Code>(path(), query.run ? { run_id: query.run } : asked(query.version), signal), { when: () => props.mark });
-  const other = kept(() => query.against && [props.dag, query.against], (signal) => get<Code>(path(), asked(query.against), signal));
+  const of = () => [props.dag, query.version, query.run, query.file];
+  let had: { of: string; code: Code } | undefined;
+  /** A text is asked for once: while the DAG runs, only which lines failed, and whether the text is another by now. */
+  const read = async (signal: AbortSignal): Promise<Code> => {
+    const key = JSON.stringify(of());
+    const which = { ...(query.run ? { run_id: query.run } : asked(query.version)), file: query.file };
+    if (had?.of === key) {
+      const found = await get<Code>(path(), { ...which, text: false }, signal);
+      const { version, bundle, content, whole } = had.code;
+      if (found.version === version && found.bundle === bundle) return content === undefined ? found : { ...found, content, whole };
+    }
+    const code = await get<Code>(path(), which, signal);
+    had = { of: key, code: { ...code } };
+    return code;
+  };
+  const code = kept(of, read, { whose: () => [props.dag, query.file], when: () => props.mark });
+  const other = kept(() => query.against && [props.dag, query.against, query.file], (signal) => get<Code>(path(), { ...asked(query.against), file: query.file }, signal), { whose: () => [props.dag, query.against, query.file] });
   const choose = (which: "version" | "against") => (event: { currentTarget: HTMLSelectElement }) => setQuery({ [which]: event.currentTarget.value || null, run: null, line: null }, { replace: true });
   return (
     <Read of={code} what="The code can't be shown.">
@@ -43,7 +58,7 @@ export default function CodeView(props: { dag: string; mark: string }) {
             <Copy text={it().file} label="the file's path" />
             <Show when={it().errors.length}><span class="bad">{it().errors.length} of the newest runs failed in this text</span></Show>
           </div>
-          <Show when={it().content !== undefined && it().content !== null} fallback={<Nothing>The text of this version is not kept any more.</Nothing>}>
+          <Show when={it().content !== undefined && it().content !== null} fallback={<Nothing>{query.file ? <>The archive that it ran has no such file, or is not kept any more. <button type="button" class="link" onClick={() => setQuery({ file: null, line: null })}>The DAG's own file</button></> : "The text of this version is not kept any more."}</Nothing>}>
             <Switch>
               <Match when={query.against}>
                 <Read of={other} what="The other version can't be shown.">
@@ -64,27 +79,95 @@ export default function CodeView(props: { dag: string; mark: string }) {
   );
 }
 
-const Line = (props: { pieces: Piece[] }) => <For each={props.pieces}>{(one) => (one.kind === "plain" ? one.text : <span class={`py-${one.kind}`}>{one.text}</span>)}</For>;
+/** Lines that stand in one element: an element for each would be too many of a long file. */
+const BLOCK = 200;
+
+/** Lines that look alike, one after the other. */
+interface Block {
+  kind: string;
+  lines: string[];
+  pieces: Piece[][];
+  /** Their numbers, and in a difference those in the old text. */
+  now: number[];
+  old?: number[];
+}
+const numbers = (of: number[]) => of.map((n) => (n > 0 ? n : "")).join("\n");
+
+/** A block of lines as one text, so that it is copied as it stands; colours are laid over it. */
+function Lines(props: { of: Block; words?: string }) {
+  const text = document.createTextNode(`${props.of.lines.join("\n")}\n`);
+  onMount(() => onCleanup(paint(text, props.of.pieces)));
+  return (
+    <span class={`l ${props.of.kind}`} data-n={numbers(props.of.now)} data-o={props.of.old && numbers(props.of.old)} style={{ "contain-intrinsic-height": `auto ${props.of.lines.length * 18}px` }}>
+      <Show when={props.words}><span class="unseen">{props.words}</span></Show>
+      {text}
+    </span>
+  );
+}
+
+/** Colours the pieces of a text without an element for any; gives the way to take that back. */
+function paint(text: Text, lines: Piece[][]): () => void {
+  const put: [Highlight, AbstractRange][] = [];
+  let at = 0;
+  for (const pieces of lines) {
+    for (const piece of pieces) {
+      if (piece.kind !== "plain") {
+        const range = new StaticRange({ startContainer: text, startOffset: at, endContainer: text, endOffset: at + piece.text.length });
+        const colour = colourOf(piece.kind);
+        if (colour) put.push([colour.add(range), range]);
+      }
+      at += piece.text.length;
+    }
+    at++;
+  }
+  return () => put.forEach(([colour, range]) => colour.delete(range));
+}
+function colourOf(kind: string): Highlight | undefined {
+  // A browser that has none shows the text all the same.
+  if (!("highlights" in CSS)) return undefined;
+  const known = CSS.highlights.get(`py-${kind}`) ?? new Highlight();
+  CSS.highlights.set(`py-${kind}`, known);
+  return known;
+}
 
 /** The text of a file. Its lines are copied as they stand. */
 function Text(props: { code: Code; line: number }) {
   let box!: HTMLPreElement;
-  const lines = createMemo(() => coloured(props.code.content ?? ""));
+  const pieces = createMemo(() => coloured(props.code.content ?? ""));
   const failed = createMemo(() => {
     const found = new Map<number, Failed[]>();
     for (const one of props.code.errors) found.set(one.line, [...(found.get(one.line) ?? []), one]);
     return found;
   });
+  const marks = createMemo(() => JSON.stringify([props.line, ...failed().keys()]));
+  /** A line that is looked for, or that failed, stands by itself. */
+  const blocks = createMemo((): Block[] => {
+    marks();
+    const at = untrack(failed);
+    const made: Block[] = [];
+    // A text that ends its last line has none after it.
+    const all = pieces().length > 1 && !pieces()[pieces().length - 1]?.length ? pieces().slice(0, -1) : pieces();
+    for (const [place, line] of all.entries()) {
+      const n = place + 1;
+      const kind = `${at.has(n) ? "bad" : ""} ${untrack(() => props.line) === n ? "sought" : ""}`.trim();
+      const last = made[made.length - 1];
+      const block = last && !kind && !last.kind && last.lines.length < BLOCK ? last : (made.push({ kind, lines: [], pieces: [], now: [] }), made[made.length - 1] as Block);
+      block.lines.push(line.map((piece) => piece.text).join(""));
+      block.pieces.push(line);
+      block.now.push(n);
+    }
+    return made;
+  });
   createEffect(() => {
-    if (props.line > 0 && lines().length) box.querySelector(`[data-n="${props.line}"]`)?.scrollIntoView({ block: "center" });
+    if (props.line > 0 && blocks().length) box.querySelector(`[data-n="${props.line}"]`)?.scrollIntoView({ block: "center" });
   });
   return (
     <pre ref={box} class="code" tabindex="0" role="region" aria-label={`Text of ${props.code.file}`}>
-      <For each={lines()}>
-        {(pieces, at) => (
+      <For each={blocks()}>
+        {(block) => (
           <>
-            <span class="l" data-n={at() + 1} classList={{ bad: failed().has(at() + 1), sought: props.line === at() + 1 }}><Show when={pieces.length} fallback={<br />}><Line pieces={pieces} /></Show></span>
-            <Show when={failed().get(at() + 1)}>{(here) => <Said dag={props.code.dag_id} of={here()} />}</Show>
+            <Lines of={block} />
+            <Show when={failed().get(block.now[0] ?? 0)}>{(here) => <Said dag={props.code.dag_id} of={here()} />}</Show>
           </>
         )}
       </For>
@@ -102,37 +185,40 @@ function Said(props: { dag: string; of: Failed[] }) {
   );
 }
 
-interface Row extends Differs {
-  pieces: Piece[];
-}
-
 /** The lines that differ with some around them; those that are alike are folded. */
 function Difference(props: { old: Code; now: Code }) {
   const [whole, setWhole] = createSignal(false);
-  const rows = createMemo((): Row[] | undefined => {
-    const [old, now] = [props.old.content ?? "", props.now.content ?? ""];
-    const found = differs(old.split("\n"), now.split("\n"));
-    if (!found) return undefined;
-    const [before, after] = [coloured(old), coloured(now)];
-    return found.map((row) => ({ ...row, pieces: (row.kind === "gone" ? before[row.old] : after[row.now]) ?? [] }));
-  });
+  const texts = createMemo(() => [props.old, props.now].map((code) => (code.content ?? "").split("\n")) as [string[], string[]]);
+  const rows = createMemo(() => differs(...texts()));
+  const colours = createMemo(() => [coloured(props.old.content ?? ""), coloured(props.now.content ?? "")] as const);
   const count = (kind: string) => (rows() ?? []).filter((row) => row.kind === kind).length;
-  /** Rows, or how many of them are alike and not shown. */
-  const shown = createMemo((): (Row | number)[] => {
+  /** Blocks of lines, or how many are alike and not shown. */
+  const shown = createMemo((): (Block | number)[] => {
     const all = rows() ?? [];
-    if (whole()) return all;
-    const near = new Uint8Array(all.length);
+    const near = new Uint8Array(all.length).fill(whole() ? 1 : 0);
     for (const [at, row] of all.entries()) if (row.kind !== "same") near.fill(1, Math.max(0, at - AROUND), at + AROUND + 1);
-    const made: (Row | number)[] = [];
+    const made: (Block | number)[] = [];
     for (const [at, row] of all.entries()) {
-      if (near[at]) made.push(row);
-      else if (typeof made[made.length - 1] === "number") made[made.length - 1] = (made[made.length - 1] as number) + 1;
-      else made.push(1);
+      const last = made[made.length - 1];
+      if (!near[at]) {
+        if (typeof last === "number") made[made.length - 1] = last + 1;
+        else made.push(1);
+        continue;
+      }
+      const open = typeof last === "object" && last.kind === row.kind && last.lines.length < BLOCK;
+      const block: Block = open ? last : { kind: row.kind, lines: [], pieces: [], now: [], old: [] };
+      if (!open) made.push(block);
+      const [side, place] = row.kind === "gone" ? [0 as const, row.old] : [1 as const, row.now];
+      block.lines.push(texts()[side][place] ?? "");
+      block.pieces.push(colours()[side][place] ?? []);
+      block.now.push(row.kind === "gone" ? 0 : row.now + 1);
+      block.old?.push(row.kind === "come" ? 0 : row.old + 1);
     }
     return made;
   });
   const alike = () => props.old.content === props.now.content;
   const name = (code: Code) => `version ${code.version}`;
+  const words = (block: Block) => (block.kind === "same" ? "" : `${block.lines.length} ${block.lines.length === 1 ? "line" : "lines"} ${block.kind === "come" ? "more" : "fewer"}: `);
   return (
     <Show when={!alike()} fallback={<Nothing>The two texts are alike{props.old.version === props.now.version ? "" : ": what differs between these versions is in another file that the DAG is made from"}.</Nothing>}>
       <Show when={rows()} fallback={<Nothing>Nearly all of it differs: the two are read better one after the other.</Nothing>}>
@@ -142,10 +228,10 @@ function Difference(props: { old: Code; now: Code }) {
         </p>
         <pre class="code difference" tabindex="0" role="region" aria-label="What differs">
           <For each={shown()}>
-            {(row) => (
-              typeof row === "number"
-                ? <span class="alike">{row.toLocaleString("en")} {row === 1 ? "line is" : "lines are"} alike</span>
-                : <span class={`l ${row.kind}`} data-o={row.kind === "come" ? "" : row.old + 1} data-n={row.kind === "gone" ? "" : row.now + 1}><span class="unseen">{row.kind === "come" ? "more: " : row.kind === "gone" ? "fewer: " : ""}</span><Show when={row.pieces.length} fallback={<br />}><Line pieces={row.pieces} /></Show></span>
+            {(block) => (
+              typeof block === "number"
+                ? <span class="alike">{block.toLocaleString("en")} {block === 1 ? "line is" : "lines are"} alike</span>
+                : <Lines of={block} words={words(block)} />
             )}
           </For>
         </pre>

@@ -1,5 +1,5 @@
 /** A DAG: its grid, its runs, what its file says. */
-import { A, useLocation, useNavigate, useSearchParams } from "@solidjs/router";
+import { A, useNavigate, useSearchParams } from "@solidjs/router";
 import { createEffect, createMemo, For, Match, Show, Suspense, Switch } from "solid-js";
 import { askPause } from "../acts";
 import type { Shapes } from "../base";
@@ -52,11 +52,11 @@ function Body(props: { dag: Dag }) {
   const dag = () => props.dag;
   const row = () => dag().dag;
   const navigate = useNavigate();
-  const location = useLocation();
+  const place = useNames<{ rest?: string }>();
   const [, setQuery] = useSearchParams();
   const tab = () => {
-    const last = decodeURIComponent(location.pathname).split("/").pop() ?? "";
-    return TABS.some(([path]) => path === last && path !== "") && location.pathname.split("/").length > 3 ? last : "";
+    const last = place.rest?.split("/").pop() ?? "";
+    return TABS.some(([path]) => path === last) ? last : "";
   };
   keys({
     t: () => askTrigger(row().dag_id),

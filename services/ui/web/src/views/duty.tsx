@@ -41,8 +41,8 @@ export function OnCallView() {
                       {(turn, at) => (
                         <tr data-row classList={{ chosen: at() === 0 }}>
                           <td>{at() === 0 ? "now" : <Time at={turn.from} full />}</td>
-                          <td>{at() === schedule.turns.length - 1 ? <span class="dim">as far as is looked</span> : <Time at={turn.until} full />}</td>
-                          <td class="num">{length(lasts(turn))}</td>
+                          <td><Show when={turn.until} fallback={<span class="dim">for as long as is looked: 21 days</span>}>{(until) => <Time at={until()} full />}</Show></td>
+                          <td class="num">{turn.until ? length(lasts(turn)) : ""}</td>
                           <td><Show when={turn.person} fallback={<span class="bad">nobody</span>}>{(name) => <b>{name()}</b>}</Show></td>
                           <td>{turn.reached_by.join(", then ")}<Show when={turn.person && !turn.reached_by.length}><span class="bad">no way to reach them</span></Show></td>
                         </tr>
@@ -58,12 +58,18 @@ export function OnCallView() {
     </>
   );
 }
-const lasts = (turn: Turn) => (Date.parse(turn.until) - Date.parse(turn.from)) / 1_000;
+/** How far ahead turns are looked for, by whoever answers. */
+const AHEAD_MS = 21 * 86_400_000;
+/** Until when it is drawn: what has no end is, as long as anybody looked, or a day more where turns were cut off. */
+const end = (turn: Turn) => Date.parse(turn.until ?? "") || Math.max(now() + AHEAD_MS, Date.parse(turn.from) + 86_400_000);
+const lasts = (turn: Turn) => (end(turn) - Date.parse(turn.from)) / 1_000;
+
+const until = (turn: Turn | undefined) => (turn?.until ? ` until ${short(turn.until)}` : turn ? " for as long as is looked: 21 days" : "");
 
 function OnCall(props: { turn: Turn | undefined }) {
   return (
-    <Show when={props.turn?.person} fallback={<span class="bad">Nobody is on call{props.turn ? ` until ${short(props.turn.until)}` : ""}: alerts go to nobody by this schedule.</span>}>
-      {(name) => <span><b>{name()}</b> is on call until {short(props.turn?.until ?? "")}</span>}
+    <Show when={props.turn?.person} fallback={<span class="bad">Nobody is on call{until(props.turn)}: alerts go to nobody by this schedule.</span>}>
+      {(name) => <span><b>{name()}</b> is on call{until(props.turn)}</span>}
     </Show>
   );
 }
@@ -71,11 +77,12 @@ function OnCall(props: { turn: Turn | undefined }) {
 /** The turns as a line of time; a hole is loud. */
 function Strip(props: { turns: Turn[] }) {
   const from = () => Date.parse(props.turns[0]?.from ?? "");
-  const span = () => Math.max(1, Date.parse(props.turns[props.turns.length - 1]?.until ?? "") - from());
+  const last = () => props.turns[props.turns.length - 1];
+  const span = () => Math.max(1, (last() ? end(last() as Turn) : 0) - from());
   const share = (turn: Turn) => `${(100_000 * lasts(turn)) / span()}%`;
   return (
     <div class="turns" aria-hidden="true">
-      <For each={props.turns}>{(turn) => <span class={turn.person ? "" : "hole"} style={{ width: share(turn) }} title={`${turn.person ?? "nobody"}, ${short(turn.from)} to ${short(turn.until)}`}>{turn.person ?? "nobody"}</span>}</For>
+      <For each={props.turns}>{(turn) => <span class={turn.person ? "" : "hole"} style={{ width: share(turn) }} title={`${turn.person ?? "nobody"}, ${short(turn.from)}${until(turn)}`}>{turn.person ?? "nobody"}</span>}</For>
     </div>
   );
 }
@@ -105,7 +112,7 @@ export function SilencesView() {
                       <td><Time at={one.until} full /></td>
                       <td>{one.by.replace(/^user:/, "")}</td>
                       <td class="clip" title={one.reason}>{one.reason}</td>
-                      <td class="acts"><Show when={one.active}><button type="button" class="small" onClick={() => open(() => <End of={one} then={page.again} />)}>End it</button></Show></td>
+                      <td class="acts"><Show when={Date.parse(one.until) > now()}><button type="button" class="small" onClick={() => open(() => <End of={one} then={page.again} />)}>End it</button></Show></td>
                     </tr>
                   )}
                 </For>
@@ -126,7 +133,10 @@ function End(props: { of: Shapes["SilenceResponse"]; then: () => void }) {
   };
   return (
     <Dialog title={`End silence ${props.of.silence_id}`} close={close}>
-      <ul class="consequences"><li>Alerts that fit <For each={props.of.matchers}>{(one) => <code class="pair">{one}</code>}</For> are told from now on.</li><li>Those that are open and were not told are told now.</li></ul>
+      <ul class="consequences">
+        <li>Alerts that fit <For each={props.of.matchers}>{(one) => <code class="pair">{one}</code>}</For> {props.of.active ? "are told from now on." : `are told after ${short(props.of.since)} as before: it never holds.`}</li>
+        <Show when={props.of.active}><li>Those that are open and were not told are told now.</li></Show>
+      </ul>
       <Buttons yes="End it" go={() => void go()} />
     </Dialog>
   );
@@ -182,7 +192,7 @@ export function RoutesView() {
                       <tr data-row>
                         <td class="name"><span style={{ "padding-left": `${route.depth * 18}px` }}>{route.depth ? "↳ " : ""}{route.name}</span></td>
                         <td><For each={route.matchers} fallback={<span class="dim">{route.depth ? "all" : "all that no other takes"}</span>}>{(matcher) => <code class="pair">{matcher}</code>}</For></td>
-                        <td><For each={route.steps}>{(step, at) => <span class="pair">{at() ? "then " : ""}{[...step.receivers, ...step.people, ...step.schedules.map((name) => `whoever is on call by ${name}`)].join(", ")}{step.wait_seconds && at() < route.steps.length - 1 ? ` (${length(step.wait_seconds)} for an answer)` : ""}</span>}</For></td>
+                        <td><For each={route.steps}>{(step, at) => <span class="pair">{at() ? "then " : ""}{[...step.receivers, ...step.people, ...step.schedules.map((name) => `whoever is on call by ${name}`), ...(step.by_turns.length ? [`one of ${step.by_turns.join(", ")} by turns`] : [])].join(", ")}{step.wait_seconds && at() < route.steps.length - 1 ? ` (${length(step.wait_seconds)} for an answer)` : ""}</span>}</For><Show when={route.repeat}><span class="pair dim">{route.repeat === 1 ? "once more from the first" : `${route.repeat} times more from the first`}, where nobody answers</span></Show></td>
                       </tr>
                     )}
                   </For>

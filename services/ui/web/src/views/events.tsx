@@ -1,6 +1,6 @@
 /** Events: the log itself, as far as it is about a run, about a DAG, or all of it; a record a row. */
 import { A } from "@solidjs/router";
-import { createSignal, For, Show } from "solid-js";
+import { createEffect, createSignal, For, type JSX, on, Show } from "solid-js";
 import { apiUrl, type Query } from "../base";
 import { kept, pulse, seq } from "../live";
 import { Crumbs, dagPath, Nothing, Read, runPath } from "../parts";
@@ -26,8 +26,8 @@ interface Entry {
   facts: Fact[];
 }
 
-/** Records of a run that are read at once. */
-const MOST = 1_000;
+/** Records of a run that are shown at once. */
+const OF_RUN = 500;
 
 async function read(query: Query, signal: AbortSignal): Promise<Entry[]> {
   const response = await fetch(apiUrl("dagbok/events", query), { signal });
@@ -51,8 +51,13 @@ async function back(dag: string | undefined, before: number, signal: AbortSignal
     found = [...found, ...(await read({ from: start, to: from - 1, dag_id: dag }, signal)).reverse()];
     from = start;
   }
-  const kept = found.slice(0, PAGE);
-  return { entries: kept, from: found.length > PAGE ? (kept[kept.length - 1]?.seq ?? from) : from };
+  return newest(found, from);
+}
+
+/** As many as a page has, and from where on there are older ones. */
+function newest(found: Entry[], from: number): { entries: Entry[]; from: number } {
+  const entries = found.slice(0, PAGE);
+  return { entries, from: found.length > PAGE ? (entries[entries.length - 1]?.seq ?? from) : from };
 }
 
 /** `TryFailed` of train as `train: try failed`. */
@@ -64,15 +69,41 @@ function words(fact: Fact): string {
 }
 const actor = (by: string): string => by.replace(/^executor:(executor-[0-9a-f]{8}).*/, "$1").replace(/^user:/, "");
 
+/** A run's records from one on. What was read stays: only what came since is asked for. */
 export function Events(props: { dag: string; run: string; seq: number }) {
-  const [most, setMost] = createSignal(MOST);
-  const all = kept(() => [props.dag, props.run, most()], (signal) => read({ dag_id: props.dag, run_id: props.run, limit: most() }, signal), { key: "seq", when: () => props.seq, apart: 500 });
+  const [from, setFrom] = createSignal(1);
+  createEffect(on(() => [props.dag, props.run], () => setFrom(1), { defer: true }));
+  const of = () => [props.dag, props.run, from()];
+  let had: { of: string; entries: Entry[] } | undefined;
+  const page = kept(
+    of,
+    async (signal) => {
+      const key = JSON.stringify(of());
+      const before = had?.of === key ? had.entries : [];
+      const room = OF_RUN - before.length;
+      const next = (before[before.length - 1]?.seq ?? from() - 1) + 1;
+      const fresh = room ? await read({ dag_id: props.dag, run_id: props.run, from: next, limit: room }, signal) : [];
+      had = { of: key, entries: [...before, ...fresh] };
+      return [...had.entries];
+    },
+    { key: "seq", whose: () => [props.dag, props.run], when: () => props.seq, apart: 500 },
+  );
+  const last = (all: Entry[]) => all[all.length - 1]?.seq ?? 0;
   return (
-    <Read of={all} what="The log can't be read.">
+    <Read of={page} what="The log can't be read.">
       {(it) => (
         <Show when={it().length} fallback={<Nothing>The log has nothing about it.</Nothing>}>
+          <Show when={from() > 1 || (it().length === OF_RUN && last(it()) < props.seq)}>
+            <p class="filter padded">
+              <span class="dim">Records {(it()[0]?.seq ?? 0).toLocaleString("en")} to {last(it()).toLocaleString("en")} of the run</span>
+              <Show when={from() > 1}><button type="button" onClick={() => setFrom(1)}>First</button></Show>
+              <Show when={it().length === OF_RUN && last(it()) < props.seq}>
+                <button type="button" onClick={() => setFrom(last(it()) + 1)}>Next</button>
+                <button type="button" onClick={() => setFrom(Math.max(1, props.seq - OF_RUN + 2))}>Last</button>
+              </Show>
+            </p>
+          </Show>
           <Rows of={it()} />
-          <Show when={it().length === most()}><p class="foot dim">The first {most().toLocaleString("en")} records. <button type="button" class="link" onClick={() => setMost(most() * 4)}>Show more</button></p></Show>
         </Show>
       )}
     </Read>
@@ -85,20 +116,32 @@ function Rows(props: { of: Entry[]; dated?: boolean }) {
       <For each={props.of}>
         {(entry) => (
           <li>
-            <details>
+            <Opened of={entry}>
               <summary>
                 <code class="dim">{entry.seq}</code>
                 <time dateTime={entry.at} title={`${day(entry.at)} ${entry.at}`}>{props.dated ? `${short(entry.at)}${second(entry.at).slice(5)}` : second(entry.at)}</time>
                 <span class="dim clip" title={entry.by}>{actor(entry.by)}</span>
                 <span><Show when={props.dated && scope(entry)}>{(of) => <b>{of()} </b>}</Show>{entry.facts.map(words).join(" · ")}{entry.reason ? ` — ${entry.reason}` : ""}</span>
               </summary>
-              <Show when={props.dated && entry.dag_id}>{(dag) => <p class="of"><A href={entry.run_id ? runPath(dag(), entry.run_id) : dagPath(dag())}>{entry.run_id ? "The run" : "The DAG"}</A></p>}</Show>
-              <pre class="value">{JSON.stringify(entry, null, 2)}</pre>
-            </details>
+            </Opened>
           </li>
         )}
       </For>
     </ol>
+  );
+}
+
+/** All of a record, once somebody opens it. */
+function Opened(props: { of: Entry; children: JSX.Element }) {
+  const [is, setIs] = createSignal(false);
+  return (
+    <details onToggle={(event) => setIs(event.currentTarget.open)}>
+      {props.children}
+      <Show when={is()}>
+        <Show when={props.of.dag_id}>{(dag) => <p class="of"><A href={props.of.run_id ? runPath(dag(), props.of.run_id) : dagPath(dag())}>{props.of.run_id ? "The run" : "The DAG"}</A></p>}</Show>
+        <pre class="value">{JSON.stringify(props.of, null, 2)}</pre>
+      </Show>
+    </details>
   );
 }
 
@@ -109,11 +152,23 @@ const scope = (entry: Entry): string => [entry.dag_id, entry.run_id, entry.file,
 export function Newest(props: { dag?: string }) {
   const [before, setBefore] = createSignal<number>();
   const [find, setFind] = createSignal("");
+  let had: { dag: string | undefined; entries: Entry[]; from: number; upto: number } | undefined;
   const page = kept(
     // Up to which record there are any is known once the page is.
     () => (seq() > 0 ? [props.dag, before()] : undefined),
-    (signal) => back(props.dag, before() ?? seq() + 1, signal),
-    { key: "seq", when: () => before() === undefined && seq() },
+    async (signal) => {
+      const at = before();
+      if (at !== undefined) return await back(props.dag, at, signal);
+      const upto = seq();
+      // What was read stays; only what came since is asked for, where that is not too much to be worth it.
+      const known = had?.dag === props.dag && upto - (had?.upto ?? 0) <= STRETCH * 4 ? had : undefined;
+      if (known && upto <= known.upto) return { entries: [...known.entries], from: known.from };
+      const fresh = known && (await read({ from: known.upto + 1, to: upto, dag_id: props.dag }, signal)).reverse();
+      const found = known && fresh ? newest([...fresh, ...known.entries], known.from) : await back(props.dag, upto + 1, signal);
+      had = { ...found, dag: props.dag, upto };
+      return { entries: [...found.entries], from: found.from };
+    },
+    { key: "seq", whose: () => props.dag, when: () => before() === undefined && seq() },
   );
   const shown = () => {
     const text = find().toLowerCase();

@@ -6,7 +6,7 @@ import { part, send, type Shapes } from "../base";
 import { live } from "../live";
 import { Crumbs, Fault, Mark, Nothing, runPath, taskPath, Time } from "../parts";
 import { length, now } from "../time";
-import { Places } from "./places";
+import { Delete, Places } from "./places";
 
 type Pool = Shapes["UiPool"];
 const close = () => open(undefined);
@@ -104,21 +104,6 @@ function PoolForm(props: { pool?: Pool }) {
         <Show when={fewer()}><p class="note">More slots are held than it then has: tries that hold them go on, and no other begins until enough are free.</p></Show>
         <Buttons yes={props.pool ? "Change" : "Make it"} disabled={!name() || slots() === ""} go={go} />
       </form>
-    </Dialog>
-  );
-}
-
-/** Deletes something by its name. */
-export function Delete(props: { what: string; name: string; path: string; says: string[]; then?: () => void }) {
-  const go = async () => {
-    close();
-    await act(`Delete the ${props.what} ${props.name}`, () => send("DELETE", props.path));
-    props.then?.();
-  };
-  return (
-    <Dialog title={`Delete the ${props.what} ${props.name}`} close={close}>
-      <ul class="consequences"><For each={props.says}>{(one) => <li>{one}</li>}</For></ul>
-      <Buttons yes="Delete it" danger go={() => void go()} />
     </Dialog>
   );
 }

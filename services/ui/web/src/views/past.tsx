@@ -13,7 +13,7 @@ type Point = Shapes["UiPoint"];
 
 /** Asked for again when the DAG's own snapshot says something else, and as days go by. */
 function usePast(dag: () => string, task: () => string | undefined, mark: () => string) {
-  return kept(() => [dag(), task()], (signal) => get<Past>(`dagbok/ui/dags/${part(dag())}/past`, { task_id: task() }, signal), { when: mark, every: 60_000 });
+  return kept(() => [dag(), task()], (signal) => get<Past>(`dagbok/ui/dags/${part(dag())}/past`, { task_id: task() }, signal), { whose: dag, when: mark, every: 60_000 });
 }
 
 const bytes = (count: number): string => (count >= 1 << 30 ? `${(count / (1 << 30)).toFixed(1)} GB` : `${Math.round(count / (1 << 20))} MB`);

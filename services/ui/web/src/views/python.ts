@@ -8,10 +8,12 @@ export interface Piece {
 
 const WORDS =
   "False|None|True|and|as|assert|async|await|break|class|continue|def|del|elif|else|except|finally|for|from|global|if|import|in|is|lambda|match|nonlocal|not|or|pass|raise|return|try|while|with|yield";
+/** The end of the text: `$` is that of a line here. */
+const END = "(?![\\s\\S])";
 const FOUND = new RegExp(
   [
     "(#[^\\n]*)",
-    `((?<![\\w"'])[rRbBfFuU]{0,2}(?:"""[\\s\\S]*?(?:"""|$)|'''[\\s\\S]*?(?:'''|$)|"(?:\\\\.|[^"\\\\\\n])*"?|'(?:\\\\.|[^'\\\\\\n])*'?))`,
+    `((?<![\\w"'])[rRbBfFuU]{0,2}(?:"""[\\s\\S]*?(?:"""|${END})|'''[\\s\\S]*?(?:'''|${END})|"(?:\\\\.|[^"\\\\\\n])*"?|'(?:\\\\.|[^'\\\\\\n])*'?))`,
     "((?<=^[ \\t]*)@[\\w.]+)",
     `\\b(${WORDS})\\b`,
     "\\b(\\d[\\w.]*)\\b",

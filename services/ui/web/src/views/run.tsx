@@ -1,5 +1,5 @@
 /** A run: why it failed, when each task ran, and the task that matters with its log. */
-import { A, useLocation, useNavigate, useSearchParams } from "@solidjs/router";
+import { A, useNavigate, useSearchParams } from "@solidjs/router";
 import { createEffect, createMemo, createSignal, For, Match, on, onCleanup, onMount, Show, Suspense, Switch } from "solid-js";
 import { askCancel, askRerun } from "../acts";
 import { part, type Shapes } from "../base";
@@ -58,11 +58,11 @@ function Body(props: { run: Run }) {
   const navigate = useNavigate();
   const [query, setQuery] = useSearchParams<{ task?: string; map?: string; tab?: string; show?: string }>();
   // Airflow has the graph and the events as pages of their own, and the code that a run ran.
-  const place = useLocation();
+  const rest = useNames<{ rest?: string }>();
   createEffect(() => {
-    if (place.pathname.endsWith("/code")) navigate(`${dagPath(run().dag_id)}/code?run=${part(run().run_id)}`, { replace: true });
+    if (rest.rest === "code") navigate(`${dagPath(run().dag_id)}/code?run=${part(run().run_id)}`, { replace: true });
   });
-  const shown = () => query.show ?? (/\/(graph|events)$/.exec(place.pathname)?.[1] ?? "tasks");
+  const shown = () => query.show ?? (/^(graph|events)$/.exec(rest.rest ?? "")?.[1] ?? "tasks");
   const rows = createMemo(() => Object.keys(run().tasks).sort().map((key) => run().tasks[key] as Task));
   const chosen = createMemo<Task | undefined>(() => {
     const all = rows();

@@ -21,10 +21,10 @@ export default function RunsView() {
 }
 
 export function RunList(props: { dag?: string }) {
-  const [query, setQuery] = useSearchParams<{ state?: string; q?: string; page?: string; end_date_gte?: string }>();
+  const [query, setQuery] = useSearchParams<{ state?: string; q?: string; page?: string; end_date_gte?: string; before?: string }>();
   const offset = () => Math.max(0, Number(query.page ?? 1) - 1) * PAGE;
   const words = () => search(query.q ?? "");
-  const asked = (): Query => ({ limit: PAGE, offset: offset(), order_by: "-run_after", ...(query.state ? { state: query.state } : {}), end_date_gte: query.end_date_gte, ...words().query });
+  const asked = (): Query => ({ limit: PAGE, offset: offset(), order_by: "-run_after", ...(query.state ? { state: query.state } : {}), end_date_gte: query.end_date_gte, ...words().query, ...(query.before ? { run_after_lte: query.before } : {}) });
   const page = kept(
     // What is asked of "the last seven days" is another at every moment.
     () => [props.dag, query],
@@ -33,23 +33,29 @@ export function RunList(props: { dag?: string }) {
       // Runs of two DAGs may have the same id.
       return { ...found, dag_runs: found.dag_runs.map((run) => ({ ...run, row: `${run.dag_id}/${run.dag_run_id}` })) };
     },
-    { key: "row", when: seq, every: 5_000 },
+    { key: "row", whose: () => props.dag, when: seq, every: 5_000 },
   );
+  /** Another list is looked at from its begin on. */
+  const put = (to: { state?: string | null; q?: string | null; end_date_gte?: null }) => setQuery({ ...to, page: null, before: null });
+  const further = (to: string) => setQuery({ before: to, page: null });
   return (
     <>
       <div class="filter padded">
         <For each={STATES}>
-          {(one) => <button type="button" class="chip" aria-pressed={query.state === one} onClick={() => setQuery({ state: query.state === one ? null : one, page: null })}>{one}</button>}
+          {(one) => <button type="button" class="chip" aria-pressed={query.state === one} onClick={() => put({ state: query.state === one ? null : one })}>{one}</button>}
         </For>
         <Show when={query.end_date_gte}>
-          {(since) => <button type="button" class="chip" aria-pressed="true" title="show those that ended before, too" onClick={() => setQuery({ end_date_gte: null, page: null })}>ended since {short(since())} ×</button>}
+          {(since) => <button type="button" class="chip" aria-pressed="true" title="show those that ended before, too" onClick={() => put({ end_date_gte: null })}>ended since {short(since())} ×</button>}
         </Show>
-        <input type="search" aria-label="Find runs" class="wide" placeholder="state:failed dag:reco* since:7d lr=0.001 nov 19, or part of an id" value={query.q ?? ""} onChange={(event) => setQuery({ q: event.currentTarget.value || null, page: null })} />
+        <Show when={query.before}>
+          {(before) => <button type="button" class="chip" aria-pressed="true" title="begin with the newest again" onClick={() => setQuery({ before: null, page: null })}>due up to {short(before())} ×</button>}
+        </Show>
+        <input type="search" aria-label="Find runs" class="wide" placeholder="state:failed dag:reco* since:7d lr=0.001 nov 19, or part of an id" value={query.q ?? ""} onChange={(event) => put({ q: event.currentTarget.value || null })} />
       </div>
       <Show when={words().odd.length}><p class="note padded">Not understood: {words().odd.join(", ")}. There are state:, dag:, type:, by:, id:, since: and until: (7d, 12h, 2026-11-19), name=value of what a run was given, and days as nov 19.</p></Show>
       <Read of={page} what="The runs can't be shown.">
         {(it) => (
-          <Show when={it().dag_runs.length} fallback={<Nothing>{query.state || query.q || query.end_date_gte ? <>No run is like that. <button type="button" class="link" onClick={() => setQuery({ state: null, q: null, end_date_gte: null })}>Show all</button></> : "There is no run yet."}</Nothing>}>
+          <Show when={it().dag_runs.length} fallback={<Nothing>{it().dagbok?.complete === false ? <Broken of={it()} go={further} none /> : query.state || query.q || query.end_date_gte || query.before ? <>No run is like that. <button type="button" class="link" onClick={() => put({ state: null, q: null, end_date_gte: null })}>Show all</button></> : "There is no run yet."}</Nothing>}>
             <table class="list">
               <thead><tr><th scope="col">State</th><Show when={!props.dag}><th scope="col">DAG</th></Show><th scope="col">Run</th><th scope="col">Type</th><th scope="col">Began</th><th scope="col" class="num">Took</th><th scope="col">Failed</th><th scope="col">By</th></tr></thead>
               <tbody>
@@ -72,11 +78,25 @@ export function RunList(props: { dag?: string }) {
             <p class="foot dim">
               {offset() + 1} to {offset() + it().dag_runs.length} of {it().dagbok?.total_is_exact ? "" : "at least "}{it().total_entries.toLocaleString("en")}
               <Show when={offset() > 0}> · <button type="button" class="link" onClick={() => setQuery({ page: String(Number(query.page ?? 1) - 1) })}>newer</button></Show>
+              <Show when={it().dagbok?.complete === false}> · <Broken of={it()} go={further} /></Show>
               <Show when={offset() + PAGE < it().total_entries}> · <button type="button" class="link" onClick={() => setQuery({ page: String(Number(query.page ?? 1) + 1) })}>older</button></Show>
             </p>
           </Show>
         )}
       </Read>
+    </>
+  );
+}
+
+/** That not all runs were looked through, how far back that was, and the way on. */
+function Broken(props: { of: { dagbok?: Shapes["RunListExtra"] }; go: (to: string) => void; none?: boolean }) {
+  const to = () => props.of.dagbok?.looked_to;
+  return (
+    <>
+      {props.none ? "No run is like that among the 2,000 that were looked through" : "2,000 runs were looked through"}
+      <Show when={to()} fallback=": ask for less, such as one DAG or a state.">
+        {(at) => <>, back to {short(at())}. <button type="button" class="link" onClick={() => props.go(at())}>Look at older ones</button></>}
+      </Show>
     </>
   );
 }

@@ -4,8 +4,7 @@ import { act, Buttons, Dialog, open } from "../acts";
 import { get, part, send, type Shapes } from "../base";
 import { kept, pulse } from "../live";
 import { Crumbs, Nothing, Read, Time } from "../parts";
-import { Delete } from "./operate";
-import { Places } from "./places";
+import { Delete, Places } from "./places";
 
 type Connection = Shapes["ConnectionResponse"];
 type Variable = Shapes["VariableResponse"];

@@ -33,7 +33,7 @@ export default function Table(props: { run: Run }) {
       );
       return { total: found.total_entries, complete: found.dagbok?.complete ?? true, from, rows: found.task_instances };
     },
-    { key: "id", when: () => props.run.last_seq },
+    { key: "id", whose: () => [props.run.dag_id, props.run.run_id], when: () => props.run.last_seq },
   );
   const put = (to: Record<string, string | null>) => {
     if (box) box.scrollTop = 0;

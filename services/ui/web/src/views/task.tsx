@@ -49,8 +49,9 @@ export default function TaskView() {
 /** The same beside a run: read again when the run says that it changed. */
 export function TaskPanel(props: { dag: string; run: string; task: string; map: number; seq: string; within?: boolean }) {
   const task = kept(
-    () => [props.dag, props.run, props.task, props.map, props.seq],
+    () => [props.dag, props.run, props.task, props.map],
     (signal) => get<Task>(`dagbok/ui/tasks/${part(props.dag)}/${part(props.run)}/${part(props.task)}`, { map_index: props.map }, signal),
+    { whose: () => [props.dag, props.run, props.task, props.map], when: () => props.seq, apart: 500 },
   );
   return <Read of={task} what="The task can't be shown.">{(it) => <Panel task={it()} within />}</Read>;
 }
@@ -100,7 +101,7 @@ function Panel(props: { task: Task; within?: boolean }) {
         </div>
       </header>
       <Show when={it().note}>{(text) => <p class="note noted"><b>Note</b> {text()}</p>}</Show>
-      <Show when={chosen()?.dagbok.failure}>{(failure) => <Failure failure={failure()} code={(line) => `${dagPath(it().dag_id)}/code?run=${part(it().run_id)}&line=${line}`} />}</Show>
+      <Show when={chosen()?.dagbok.failure}>{(failure) => <Failure failure={failure()} code={(file, line) => `${dagPath(it().dag_id)}/code?run=${part(it().run_id)}&file=${part(file)}&line=${line}`} />}</Show>
       <Show when={!chosen()?.dagbok.failure && chosen()?.dagbok.message}>{(text) => <p class="note">{text().replaceAll("_", " ")}</p>}</Show>
       <Show when={it().message}>{(text) => <p class="note">{text()}</p>}</Show>
       <Show when={it().copies?.length}>
@@ -159,17 +160,19 @@ function Panel(props: { task: Task; within?: boolean }) {
 }
 
 /** The error first, the user's own frames open, the rest folded. */
-function Failure(props: { failure: Shapes["TryFailure"]; code: (line: number) => string }) {
+function Failure(props: { failure: Shapes["TryFailure"]; code: (file: string, line: number) => string }) {
   const failure = () => props.failure;
   const frames = createMemo(() => framesOf(failure().traceback ?? "", failure().file ?? undefined));
   const folded = () => frames().filter((one) => !one.own).length;
   const own = () => frames().filter((one) => one.own);
+  // Of the folder's archive there is the text; what lies elsewhere has a whole path.
+  const within = () => (failure().file?.endsWith(".py") && !failure().file?.startsWith("/") ? (failure().file ?? undefined) : undefined);
   const fault: Record<string, string> = { system: "The system's fault, not the task's: it uses up no retry.", data: "The data's fault." };
   return (
     <section class="failure" aria-label="The error">
       <p class="said"><b>{failure().exception ?? failure().kind.replaceAll("_", " ")}</b>{failure().message ? `: ${failure().message}` : ""}</p>
-      <Show when={own().length} fallback={<Show when={failure().file}>{(file) => <p class="frame"><A href={props.code(failure().line ?? 1)}><code>{file()}:{failure().line}</code></A></p>}</Show>}>
-        <For each={own()}>{(one) => <p class="frame"><Show when={one.line === failure().line} fallback={<code>{one.where}</code>}><A href={props.code(one.line)} title="the line in the code that the run ran"><code>{one.where}</code></A></Show><Show when={one.source}><code class="source">{one.source}</code></Show></p>}</For>
+      <Show when={own().length} fallback={<Show when={failure().file}>{(file) => <p class="frame"><Show when={within()} fallback={<code>{file()}:{failure().line}</code>}><A href={props.code(file(), failure().line ?? 1)}><code>{file()}:{failure().line}</code></A></Show></p>}</Show>}>
+        <For each={own()}>{(one) => <p class="frame"><Show when={one.file === within() && within()} fallback={<code>{one.where}</code>}><A href={props.code(one.file, one.line)} title="the line in the code that the run ran"><code>{one.where}</code></A></Show><Show when={one.source}><code class="source">{one.source}</code></Show></p>}</For>
       </Show>
       <Show when={failure().traceback}>
         {(text) => (
@@ -186,6 +189,8 @@ function Failure(props: { failure: Shapes["TryFailure"]; code: (line: number) =>
 }
 
 interface Frame {
+  /** Within the DAG folder, where it is the one that the failure names. */
+  file: string;
   where: string;
   line: number;
   source: string;
@@ -200,10 +205,11 @@ function framesOf(text: string, file: string | undefined): Frame[] {
     if (!frame) continue;
     const [, path = "", number = "", name] = frame;
     const packaged = /site-packages|dist-packages|\/lib\/python|\/dagbok\/|<frozen/.test(path);
-    const own = file ? path.endsWith(file) || path === file : !packaged;
+    const named = file !== undefined && (path === file || path.endsWith(`/${file}`));
+    const own = file ? named : !packaged;
     const next = lines[at + 1] ?? "";
-    const short = file && path.endsWith(file) ? file : path;
-    found.push({ line: Number(number), where: `${short}:${number}${name ? ` in ${name}` : ""}`, source: /^\s*File "/.test(next) ? "" : next.trim(), own });
+    const short = named ? file : path;
+    found.push({ file: short, line: Number(number), where: `${short}:${number}${name ? ` in ${name}` : ""}`, source: /^\s*File "/.test(next) ? "" : next.trim(), own });
   }
   return found;
 }
@@ -229,29 +235,55 @@ function XComs(props: { task: Task }) {
     </Show>
   );
 }
-/** How the line of a log begins that has a try's rendered fields. */
+/** How the line of a log begins that has a try's rendered fields, and how that goes on where they were too many. */
 const RENDERED = "rendered fields: ";
+const TOO_MANY = /^not kept, (\d+) bytes$/;
+type Fields = { of: string; fields?: [string, unknown][]; bytes?: number; text?: string };
+
+/** What the line says. */
+function fieldsOf(of: string, text: string): Fields {
+  const many = TOO_MANY.exec(text);
+  if (many) return { of, bytes: Number(many[1]) };
+  try {
+    return { of, fields: Object.entries(JSON.parse(text) as Record<string, unknown>) };
+  } catch {
+    return { of, text };
+  }
+}
 
 /** What a try's templates came to; its log has it. */
 function Rendered(props: { task: Task; of: Try }) {
   const it = () => props.task;
+  const of = () => [it().dag_id, it().run_id, it().task.task_id, it().task.map_index, props.of.try_number];
+  let had: Fields | undefined;
   const fields = kept(
-    () => [it().dag_id, it().run_id, it().task.task_id, it().task.map_index, props.of.try_number, props.of.dagbok.ended],
-    async (signal): Promise<[string, unknown][] | null> => {
+    of,
+    async (signal): Promise<Fields> => {
+      const key = JSON.stringify(of());
+      // Templates are rendered once; a try that is over says nothing more.
+      if (had?.of === key) return had;
+      const over = Boolean(props.of.dagbok.ended);
       const path = `dagbok/ui/logs/${part(it().dag_id)}/${part(it().run_id)}/${part(it().task.task_id)}/${props.of.try_number}`;
       const found = await get<Shapes["UiLog"]>(path, { map_index: it().task.map_index >= 0 ? it().task.map_index : undefined, grep: RENDERED }, signal);
       // Only Dagbok's own line: whatever a task writes stands under another source.
       const line = found.lines.find((one) => one.s === "system" && one.m.startsWith(RENDERED));
-      return line ? Object.entries(JSON.parse(line.m.slice(RENDERED.length)) as Record<string, unknown>) : null;
+      const said = line ? fieldsOf(key, line.m.slice(RENDERED.length)) : { of: key };
+      if (line || over) had = said;
+      return said;
     },
+    { whose: of, when: () => props.of.dagbok.ended, every: 3_000 },
   );
   return (
     <Read of={fields} what="The rendered fields can't be shown.">
       {(found) => (
-        <Show when={found()?.length} fallback={<Nothing>Its operator has no templates that came to anything, or the try never came so far.</Nothing>}>
+        <Show when={found().fields?.length} fallback={
+          <Show when={found().text} fallback={
+            <Nothing>{found().bytes ? `What its templates came to is ${found().bytes?.toLocaleString("en")} bytes, which is more than is kept.` : props.of.dagbok.ended || found().fields ? "Its operator has no templates that came to anything, or the try never came so far." : "Nothing is rendered yet."}</Nothing>
+          }>{(text) => <pre class="value padded">{text()}</pre>}</Show>
+        }>
           <table class="list">
             <thead><tr><th scope="col">Field</th><th scope="col">Came to</th></tr></thead>
-            <tbody><For each={found()}>{([name, value]) => <tr><td><code>{name}</code></td><td><pre class="value">{typeof value === "string" ? value : JSON.stringify(value, null, 2)}</pre></td></tr>}</For></tbody>
+            <tbody><For each={found().fields}>{([name, value]) => <tr><td><code>{name}</code></td><td><pre class="value">{typeof value === "string" ? value : JSON.stringify(value, null, 2)}</pre></td></tr>}</For></tbody>
           </table>
         </Show>
       )}

@@ -10,12 +10,13 @@ type Answer = Shapes["WhyAnswer"];
 
 export function Why(props: { dag: string; run?: string; task?: string; map?: number; key: unknown }) {
   const answer = kept(
-    () => [props.dag, props.run, props.task, props.map, props.key],
+    () => [props.dag, props.run, props.task, props.map],
     (signal) => {
       const base = props.run ? `dagbok/runs/${part(props.dag)}/${part(props.run)}` : `dagbok/dags/${part(props.dag)}`;
       const path = props.task ? `${base}/tasks/${part(props.task)}/why` : `${base}/why`;
       return get<Answer>(path, props.task && (props.map ?? -1) >= 0 ? { map_index: props.map } : {}, signal);
     },
+    { whose: () => [props.dag, props.run, props.task, props.map], when: () => props.key, apart: 500 },
   );
   return (
     <div class="why">
