@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dagbok_events::{Micros, Timestamp};
 use thiserror::Error;
 
-use crate::{Crew, Labels, Matcher, MuteTime, Thresholds, Words, matches_all};
+use crate::{Crew, Labels, Matcher, MuteTime, Thresholds, Words, limits, matches_all};
 
 /// What the rules know of a receiver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -276,6 +276,21 @@ impl Policy {
     pub(crate) fn is_mute(&self, routed: &Routed, now: Timestamp) -> bool {
         let mut times = routed.mutes.iter().filter_map(|name| self.mute_times.get(name));
         times.any(|it| it.holds(now))
+    }
+
+    /// Whether what goes that way is told to nobody from `now` on for as long as weeks are alike: one mute time may begin
+    /// where another ends.
+    pub(crate) fn is_always_mute(&self, routed: &Routed, now: Timestamp) -> bool {
+        let end = now.plus(limits::MUTE_SEEN);
+        let mut at = now;
+        while self.is_mute(routed, at) {
+            let times = routed.mutes.iter().filter_map(|name| self.mute_times.get(name));
+            match times.filter_map(|it| it.changes_after(at)).min() {
+                Some(next) if next <= end => at = next,
+                _ => return true,
+            }
+        }
+        false
     }
 
     /// When a route becomes mute or is so no more, after `now`.
