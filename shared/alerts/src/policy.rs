@@ -1,6 +1,9 @@
 //! Who is told of what: routes by matchers, chains of steps, receivers by name. Without secrets and addresses:
 //! those are for whoever sends.
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use dagbok_events::{Micros, Timestamp};
 use thiserror::Error;
@@ -119,8 +122,14 @@ pub struct Inhibition {
 }
 
 impl Inhibition {
-    /// Those that hold without anybody saying so.
-    pub fn known() -> Vec<Self> {
+    /// Those that hold without anybody saying so. Their expressions are read once: whoever looks at everything anew asks
+    /// for them each time.
+    pub fn known() -> &'static [Self] {
+        static KNOWN: LazyLock<Vec<Inhibition>> = LazyLock::new(Inhibition::read_known);
+        &KNOWN
+    }
+
+    fn read_known() -> Vec<Self> {
         let matcher = |text: &&str| text.parse().expect("a matcher");
         let one = |source: &str, target: &[&str], equal: &[&str]| Self {
             source: vec![matcher(&source)],

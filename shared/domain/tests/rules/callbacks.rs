@@ -203,7 +203,6 @@ fn a_run_that_is_cleared_while_its_teardowns_run_ends_by_another_number() {
     world.clear("etl", "r1", false);
     world.settle();
     world.pass(secs(61));
-    dump(&world, "ends");
     assert_eq!(ordered(&world), [1, 2]);
 }
 
@@ -219,7 +218,6 @@ fn a_deleted_run_that_is_made_again_ends_by_another_number() {
     world.start("e1", "etl/r1/a/2");
     world.fail("e1", "etl/r1/a/2");
     world.settle();
-    dump(&world, "ends-2");
     assert_eq!(ordered(&world), [1, 2]);
     let late = world.report("e1", FIRST, succeeded(Vec::new()));
     let why = format!("ReportRefused __dag_callback__ 1 Succeeded: {:?}", RefusedWhy::NotInFlight);
@@ -263,7 +261,6 @@ fn an_older_log_names_the_end_of_a_run_that_is_made_again_by_its_old_number() {
     assert_eq!(ordered(&world), [1, 1], "as the facts have it that followed");
     world.report("e1", FIRST, started());
     world.report("e1", FIRST, succeeded(Vec::new()));
-    dump(&world, "ends-4");
     assert!(!world.namespace.has_callbacks(&run_key("etl", "r1")), "and is called once");
 }
 
@@ -286,7 +283,6 @@ fn an_older_log_names_the_end_of_a_run_that_was_cleared_at_its_teardowns_by_its_
     }
     world.settle();
     world.pass(secs(61));
-    dump(&world, "ends-3");
     assert_eq!(ordered(&world), [1, 1]);
 }
 
@@ -319,10 +315,4 @@ fn the_name_of_a_tasks_callback_is_cut_between_letters() {
         panic!("no fact of it: {:?}", world.log.last())
     };
     assert_eq!(f.callback, format!("{}x", "xä".repeat(21)));
-}
-
-fn dump(world: &World, name: &str) {
-    let lines: Vec<String> =
-        world.log.iter().map(|it| serde_json::to_string(it).expect("json")).collect();
-    std::fs::write(format!("/tmp/page_{name}.jsonl"), lines.join("\n") + "\n").expect("w");
 }
