@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use dagbok_alerts::{
-    Backtest, Policy, Refusal, Reply, Studied, Study, Watch, calls_of, on_call, reach_of_all,
-    replayed,
+    Backtest, Labels, Policy, Refusal, Reply, Studied, Study, Watch, calls_of, labels_behind,
+    on_call, reach, replayed,
 };
-use dagbok_events::{Record, Timestamp, decode};
-use dagbok_runlog::{PortError, ReadLimit, RunLog, Seq};
+use dagbok_events::{Record, Timestamp, decode, encode_any};
+use dagbok_runlog::{PortError, ReadLimit, RunLog, Seq, limits::MAX_PAYLOAD};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::load_tried;
@@ -15,80 +15,154 @@ use crate::config::load_tried;
 /// The text of a configuration that is tried, in bytes.
 const TEXT_BYTES: usize = 256 << 10;
 
-/// Whoever answers, one at a time where the log is gone through.
+/// Questions that are answered at once: what is short is not held up by what goes through the log.
+const AT_ONCE: usize = 2;
+/// DAGs of one answer.
+const DAGS: usize = 5_000;
+
+/// Whoever answers. What goes through the log is answered one at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Studies {
     run_log: Arc<dyn RunLog>,
     namespace: String,
-    room: Arc<Semaphore>,
+    walks: Arc<Semaphore>,
+    others: Arc<Semaphore>,
 }
 
 impl Studies {
     pub(crate) fn new(run_log: Arc<dyn RunLog>, namespace: &str) -> Self {
-        Self { run_log, namespace: namespace.to_owned(), room: Arc::new(Semaphore::new(1)) }
+        let room = |places| Arc::new(Semaphore::new(places));
+        let (walks, others) = (room(1), room(AT_ONCE));
+        Self { run_log, namespace: namespace.to_owned(), walks, others }
     }
 
-    /// Answers what the fold and the policy say at once; otherwise the way to the answer.
+    /// Takes a place, and copies of what the answer needs: nothing is reckoned here, where people are told.
     pub(crate) fn begin(
         &self,
         study: Study,
-        configuration: Option<&str>,
+        configuration: Option<String>,
         in_force: &Policy,
         watch: &Watch,
         now: Timestamp,
-    ) -> Result<Begun, Refusal> {
-        let policy = match configuration {
-            None => in_force.clone(),
-            Some(text) if text.len() > TEXT_BYTES => {
-                let why = format!("a configuration has {TEXT_BYTES} bytes at most");
-                return Err(Refusal::Invalid(why));
+    ) -> Result<Asked, Refusal> {
+        if configuration.as_ref().is_some_and(|text| text.len() > TEXT_BYTES) {
+            let why = format!("a configuration has {TEXT_BYTES} bytes at most");
+            return Err(Refusal::Invalid(why));
+        }
+        let seen = watch.last_seq();
+        let (room, last) = match &study {
+            Study::Explain { event } if *event == 0 || *event > seen => {
+                return Err(Refusal::NotFound(format!("there is no record {event} on the log")));
             }
-            Some(text) => load_tried(text).map_err(|error| Refusal::Invalid(error.to_string()))?,
+            Study::Explain { event } => (&self.walks, *event),
+            Study::Backtest { .. } => (&self.walks, seen),
+            Study::OnCall { .. } | Study::Reach { .. } => (&self.others, seen),
         };
-        let (namespace, seen) = (self.namespace.as_str(), watch.last_seq());
-        match study {
+        let room = Arc::clone(room).try_acquire_owned().map_err(|_| {
+            Refusal::Conflict("the rules are asked by somebody else: ask again".to_owned())
+        })?;
+        let by = configuration.map_or_else(|| By::Policy(Box::new(in_force.clone())), By::Text);
+        let labels = match &study {
+            Study::Reach { after } => labels_behind(watch, after.as_ref()),
+            _ => Vec::new(),
+        };
+        let (run_log, namespace) = (Arc::clone(&self.run_log), self.namespace.clone());
+        Ok(Asked { run_log, namespace, by, study, labels, last, now, room })
+    }
+}
+
+/// By what the rules are asked.
+enum By {
+    Policy(Box<Policy>),
+    /// The text of a configuration that is tried.
+    Text(String),
+}
+
+/// A question, with all that its answer needs.
+pub(crate) struct Asked {
+    run_log: Arc<dyn RunLog>,
+    namespace: String,
+    by: By,
+    study: Study,
+    labels: Vec<Labels>,
+    last: u64,
+    now: Timestamp,
+    room: OwnedSemaphorePermit,
+}
+
+impl Asked {
+    /// Says what the rules come to.
+    pub(crate) async fn answer(self) -> Reply {
+        let Self { run_log, namespace, by, study, labels, last, now, room } = self;
+        // What is in force is at hand; what is tried is read first, on a thread for such work.
+        let policy = apart(move || match by {
+            By::Policy(policy) => Ok(*policy),
+            By::Text(text) => load_tried(&text).map_err(|error| error.to_string()),
+        });
+        let policy = match policy.await {
+            Ok(policy) => policy,
+            Err(why) => return Reply::Refused(Refusal::Invalid(why)),
+        };
+        let studied = match study {
             Study::OnCall { at } => {
                 let at = at.unwrap_or(now);
-                let schedules = on_call(&policy, at);
-                Ok(Begun::Said(Studied::OnCall { at, schedules }))
+                apart(move || Studied::OnCall { at, schedules: on_call(&policy, at) }).await
             }
-            Study::Reach => {
-                Ok(Begun::Said(Studied::Reach(reach_of_all(watch, &policy, namespace, now))))
-            }
-            Study::Explain { event } if event == 0 || event > seen => {
-                Err(Refusal::NotFound(format!("there is no record {event} on the log")))
+            Study::Reach { .. } => {
+                apart(move || {
+                    let goes_on = labels.len() > DAGS;
+                    let first = labels.into_iter().take(DAGS);
+                    let dags = first.map(|labels| reach(&policy, &namespace, labels, now));
+                    Studied::Reach { dags: dags.collect(), goes_on }
+                })
+                .await
             }
             Study::Explain { .. } | Study::Backtest { .. } => {
-                let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
-                    let why = "the log is gone through for somebody else: ask again";
-                    Refusal::Conflict(why.to_owned())
-                })?;
-                let last = if let Study::Explain { event } = study { event } else { seen };
-                let (run_log, namespace) = (Arc::clone(&self.run_log), self.namespace.clone());
-                let walk = Walk { run_log, namespace, policy, study, last, now, room };
-                Ok(Begun::Walk(Box::new(walk)))
+                let walk = Walk { run_log, namespace, policy, study, last, now };
+                match walk.walk().await {
+                    Ok(Ok(studied)) => studied,
+                    Ok(Err(refusal)) => return Reply::Refused(refusal),
+                    Err(error) => {
+                        let why = format!("the log can't be read: {error}");
+                        return Reply::Refused(Refusal::Conflict(why));
+                    }
+                }
             }
+        };
+        let reply = apart(move || fitting(studied)).await;
+        drop(room);
+        reply
+    }
+}
+
+/// Work that reckons for long, on a thread for it: others of this process go on meanwhile.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("the rules are total")
+}
+
+/// An answer that fits into one message.
+fn fitting(mut studied: Studied) -> Reply {
+    loop {
+        let reply = Reply::Studied(Box::new(studied.clone()));
+        let bytes = encode_any(&reply).len();
+        if bytes <= MAX_PAYLOAD {
+            return reply;
+        }
+        if !studied.shorten() {
+            let why = format!("the answer has {bytes} bytes, and {MAX_PAYLOAD} fit");
+            return Reply::Refused(Refusal::Conflict(why));
         }
     }
 }
 
-/// What is known at once, or takes its time.
-pub(crate) enum Begun {
-    /// The answer.
-    Said(Studied),
-    /// The log is to be gone through.
-    Walk(Box<Walk>),
-}
-
 /// The log, gone through again up to a record.
-pub(crate) struct Walk {
+struct Walk {
     run_log: Arc<dyn RunLog>,
     namespace: String,
     policy: Policy,
     study: Study,
     last: u64,
     now: Timestamp,
-    room: OwnedSemaphorePermit,
 }
 
 /// The rules on the way through.
@@ -113,18 +187,8 @@ impl Rules {
 
 impl Walk {
     /// Goes through the log, and says what that comes to.
-    pub(crate) async fn answer(self) -> Reply {
-        match self.walk().await {
-            Ok(Ok(studied)) => Reply::Studied(Box::new(studied)),
-            Ok(Err(refusal)) => Reply::Refused(refusal),
-            Err(error) => {
-                Reply::Refused(Refusal::Conflict(format!("the log can't be read: {error}")))
-            }
-        }
-    }
-
     async fn walk(self) -> Result<Result<Studied, Refusal>, PortError> {
-        let Self { run_log, namespace, policy, study, last, now, room } = self;
+        let Self { run_log, namespace, policy, study, last, now } = self;
         let mut rules = if let Study::Backtest { since } = study {
             Rules::Backtest(Box::new(Backtest::new(policy.clone(), &namespace, since)))
         } else {
@@ -138,8 +202,7 @@ impl Walk {
             let entries = run_log.read(after, ReadLimit::default()).await?;
             let Some(newest) = entries.last() else { break };
             after = newest.seq;
-            // It reckons for long: others of this process go on meanwhile.
-            let walked = tokio::task::spawn_blocking(move || {
+            let walked = apart(move || {
                 let (mut read, mut odd) = (0, 0);
                 for entry in entries.iter().take_while(|entry| entry.seq.0 <= last) {
                     read += 1;
@@ -150,12 +213,11 @@ impl Walk {
                 }
                 (rules, read, odd)
             });
-            let (back, read, odd): (Rules, u64, u64) = walked.await.expect("the rules are total");
+            let (back, read, odd): (Rules, u64, u64) = walked.await;
             rules = back;
             (records, unread) = (records + read, unread + odd);
         }
-        drop(room);
-        Ok(match (rules, study) {
+        let said = apart(move || match (rules, study) {
             (Rules::Backtest(mut again), Study::Backtest { since }) => {
                 again.pass(now);
                 let counts = (records, unread);
@@ -165,6 +227,64 @@ impl Walk {
                 Ok(Studied::Explained(calls_of(&watch, &policy, &namespace, last, &record)))
             }
             _ => Err(Refusal::NotFound(format!("record {last} can't be read here"))),
-        })
+        });
+        Ok(said.await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dagbok_alerts::{Reach, Replayed, WouldHaveBeen};
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_too_large_is_shortened_and_says_so() {
+        let alert = WouldHaveBeen {
+            rule: "run_failed".to_owned(),
+            scope: "dag:etl".to_owned(),
+            labels: std::collections::BTreeMap::new(),
+            summary: "x".repeat(1_000),
+            opened_at: Timestamp(0),
+            resolved_at: None,
+            route: "platform".to_owned(),
+            told: std::collections::BTreeMap::new(),
+        };
+        // No two are alike, so that nothing of it is packed away.
+        let alerts = (0..3_000).map(|n: u32| {
+            let summary = (0..300).map(|k| format!("{:x}", (n * 7_919 + k) * 104_729)).collect();
+            WouldHaveBeen { summary, ..alert.clone() }
+        });
+        let found = Replayed {
+            since: Timestamp(0),
+            until: Timestamp(1),
+            records: 1,
+            unread: 0,
+            left_out: 2,
+            alerts: alerts.collect(),
+        };
+        let reply = fitting(Studied::Backtested(found));
+        assert!(encode_any(&reply).len() <= MAX_PAYLOAD);
+        let Reply::Studied(studied) = reply else { panic!("{reply:?}") };
+        let Studied::Backtested(found) = *studied else { panic!("{studied:?}") };
+        assert!(!found.alerts.is_empty());
+        assert_eq!(found.left_out, 2 + 3_000 - found.alerts.len() as u64);
+    }
+
+    #[test]
+    fn dags_beyond_one_answer_are_asked_for_next() {
+        let reach = |n: u32| Reach {
+            dag_id: format!("dag_{n:05}"),
+            owner: Some((0..60).map(|k| format!("{:x}", (n * 7_919 + k) * 104_729)).collect()),
+            route: None,
+            receivers: Vec::new(),
+        };
+        let dags = (0..4_000).map(reach).collect();
+        let Reply::Studied(studied) = fitting(Studied::Reach { dags, goes_on: false }) else {
+            panic!("it is refused");
+        };
+        let Studied::Reach { dags, goes_on } = *studied else { panic!("{studied:?}") };
+        assert!(goes_on && !dags.is_empty() && dags.len() < 4_000);
+        assert_eq!(dags[0].dag_id, "dag_00000");
     }
 }

@@ -168,7 +168,7 @@ async fn a_run_that_goes_to_another_one_or_is_deleted_stays_counted_as_it_stood(
     assert_eq!(counts(&second), [0, 0, 0, 1, 4]);
     world.story.tell(Scope::Run(run(0)), vec![Fact::RunStarted(RunStarted {})]).await;
     end(&world, 0, true).await;
-    let gone = RunDeleted { logical_date: Some(day(0).start), tries: 0 };
+    let gone = RunDeleted { logical_date: Some(day(0).start), tries: 0, ends: 0 };
     world.story.tell(Scope::Run(run(0)), vec![Fact::RunDeleted(gone)]).await;
     assert_eq!(counts(&shown(&world, 1).await), [1, 1, 0, 0, 0]);
     assert_eq!(counts(&shown(&world, 2).await), [1, 0, 0, 0, 4]);
@@ -205,7 +205,7 @@ async fn one_that_is_over_goes_by_its_age_and_all_with_their_dag() {
     assert_eq!(world.ok("/api/v2/backfills?dag_id=chain").await["total_entries"], json!(1));
     for n in [0, 1] {
         end(&world, n, true).await;
-        let gone = RunDeleted { logical_date: Some(day(n).start), tries: 0 };
+        let gone = RunDeleted { logical_date: Some(day(n).start), tries: 0, ends: 0 };
         world.story.tell(Scope::Run(run(n)), vec![Fact::RunDeleted(gone)]).await;
     }
     world.story.tell(Scope::Dag(dag("chain")), vec![Fact::DagForgotten(DagForgotten {})]).await;

@@ -72,7 +72,7 @@ async fn a_mark_is_told_with_who_and_why_and_what_was_before() {
     let world = failed().await;
     assert_eq!(changes(&world).await, Vec::<Value>::new(), "what the rules did nobody changed");
     let facts = vec![
-        Fact::RunCleared(RunCleared { was: Some(RunWas::Failed) }),
+        Fact::RunCleared(RunCleared { was: Some(RunWas::Failed), ended: false }),
         marked("a", TaskMark::Success, TaskWas::Failed),
         cleared("b", TaskWas::UpstreamFailed),
     ];
@@ -117,7 +117,7 @@ async fn a_run_that_is_over_anew_in_one_record_was_never_queued() {
     world.settled().await;
     let before = world.ok(RUN).await;
     let facts = vec![
-        Fact::RunCleared(RunCleared { was: Some(RunWas::Failed) }),
+        Fact::RunCleared(RunCleared { was: Some(RunWas::Failed), ended: false }),
         marked("a", TaskMark::Success, TaskWas::Failed),
         marked("b", TaskMark::Success, TaskWas::UpstreamFailed),
         Fact::RunSucceeded(RunSucceeded {}),
@@ -163,7 +163,12 @@ async fn changes_go_with_their_run() {
     by_ada(&world, Some("too late"), vec![cancelled]).await;
     let [change] = &changes(&world).await[..] else { panic!("one change") };
     assert_eq!((&change["run"], &change["was"]), (&json!("cancelled"), &json!("running")));
-    by_ada(&world, None, vec![Fact::RunDeleted(RunDeleted { logical_date: None, tries: 1 })]).await;
+    by_ada(
+        &world,
+        None,
+        vec![Fact::RunDeleted(RunDeleted { logical_date: None, tries: 1, ends: 0 })],
+    )
+    .await;
     assert_eq!(world.get(CHANGES).await.0, StatusCode::NOT_FOUND);
     world.story.created(&key("chain", "r1")).await;
     world.settled().await;
@@ -186,7 +191,7 @@ fn version(to: u32, added: &[&str], removed: &[(&str, i32, u32)]) -> Vec<Fact> {
         added: added.iter().map(|id| task(id)).collect(),
         removed: removed.iter().map(gone).collect(),
     };
-    let cleared = Fact::RunCleared(RunCleared { was: Some(RunWas::Failed) });
+    let cleared = Fact::RunCleared(RunCleared { was: Some(RunWas::Failed), ended: false });
     vec![Fact::RunVersionChanged(Box::new(fact)), cleared]
 }
 

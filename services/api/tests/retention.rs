@@ -166,7 +166,7 @@ async fn blobs_go_once_nobody_names_them() {
         *value = Some(blob(&gone.value, 100));
     }
     world.story.in_run(&at, vec![pushed]).await;
-    let deleted = Fact::RunDeleted(RunDeleted { logical_date: None, tries: 1 });
+    let deleted = Fact::RunDeleted(RunDeleted { logical_date: None, tries: 1, ends: 0 });
     world.story.in_run(&key("one", "r1"), vec![deleted]).await;
     world.settled().await;
     sweep(&world.model.store(), &*world.ports.blobs, later, Sweep::Delete).await.unwrap();
@@ -224,7 +224,7 @@ async fn what_nothing_has_any_more_is_forgotten() {
     assert_eq!(plan(Rules::default(), far), Forgetting::default(), "no rule, nothing goes");
     assert_eq!(plan(rules, FIRST), Forgetting::default(), "all is young");
     let deleted = |id: &str| {
-        let fact = Fact::RunDeleted(RunDeleted { logical_date: None, tries: 1 });
+        let fact = Fact::RunDeleted(RunDeleted { logical_date: None, tries: 1, ends: 0 });
         (key("one", id), fact)
     };
     for (run, fact) in [deleted("r2"), deleted("r3"), deleted("r4")] {

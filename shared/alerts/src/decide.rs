@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use crate::{
     Alert, AlertAcknowledged, AlertFact, AlertOpened, AlertRecord, AlertScope, AlertSilenced,
-    AlertUnsilenced, Book, By, HeartbeatForgotten, HeartbeatReceived, Labels, Matcher,
+    AlertUnsilenced, Book, By, Delivery, HeartbeatForgotten, HeartbeatReceived, Labels, Matcher,
     NotificationAccepted, NotificationFailed, NotificationRejected, Policy, Purpose, ResolvedWhy,
     Rule, Severity, SignOfLifeAccepted, SignOfLifeFailed, Studied, Study, dedup_key, limits,
     matches_all,
@@ -371,26 +371,48 @@ pub fn outcome(
     let delivery = alert.deliveries.get(came.message)?;
     let (fact, fails) = fact_of(came, delivery.first_at, now);
     let mut facts = vec![fact];
-    let wanted = fails && delivery.purpose == Purpose::Trigger && alert.only.is_none();
+    // A retry is mail to whom the task's author names, and is no matter for anybody else.
+    let wanted = fails
+        && delivery.purpose == Purpose::Trigger
+        && alert.only.is_none()
+        && alert.rule != Rule::TaskRetried;
     let rules = policy.receivers.get(&delivery.receiver);
     let to = rules.filter(|_| wanted).and_then(|rules| rules.fallback.as_deref());
     if let Some(to) = to.filter(|to| policy.receivers.contains_key(*to)) {
-        let (turn, step) = (delivery.turn, delivery.step);
-        if !has(alert, Purpose::Trigger, to, Some((turn, step))) {
-            let instead_of = Some(delivery.receiver.as_str());
-            let person = delivery.person.as_deref();
-            let place = Place { turn, step, route: &delivery.route, instead_of, person };
-            let gathers = delivery.gathers.clone();
-            facts.push(gathering(
-                policy,
-                alert,
-                first(policy, alert, Purpose::Trigger, to, &place),
-                gathers,
-            ));
-        }
+        facts.extend(instead(policy, alert, (came.message, delivery), to));
     }
     let by = By::Receiver(delivery.receiver.clone());
     Some(AlertRecord { at: now, by, reason: None, seen, facts })
+}
+
+/// What the fallback is told in the place of a receiver that failed. Where it has a message already, it has another of
+/// what that one told besides.
+fn instead(
+    policy: &Policy,
+    alert: &Alert,
+    (message, delivery): (&str, &Delivery),
+    to: &str,
+) -> Option<AlertFact> {
+    let (turn, step) = (delivery.turn, delivery.step);
+    let gathers = delivery.gathers.clone();
+    let has_one = has(alert, Purpose::Trigger, to, Some((turn, step)));
+    let has_all = alert
+        .deliveries
+        .values()
+        .any(|it| it.receiver == to && (it.turn, it.step) == (turn, step) && it.gathers == gathers);
+    if has_one && (gathers.is_none() || has_all) {
+        return None;
+    }
+    let instead_of = Some(delivery.receiver.as_str());
+    let person = delivery.person.as_deref();
+    let place = Place { turn, step, route: &delivery.route, instead_of, person };
+    match (first(policy, alert, Purpose::Trigger, to, &place), has_one) {
+        (AlertFact::NotificationAttempted(mut it), true) => {
+            it.message = format!("{message}/{to}");
+            Some(gathering(policy, alert, AlertFact::NotificationAttempted(it), gathers))
+        }
+        (fact, _) => Some(gathering(policy, alert, fact, gathers)),
+    }
 }
 
 /// Records what came of a sign of life, where that is news.

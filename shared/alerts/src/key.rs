@@ -1,7 +1,7 @@
 //! What an alert is about, and the key by which everybody knows it.
 use std::fmt;
 
-use dagbok_events::{DagId, hex};
+use dagbok_events::{DagId, TaskId, hex};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -124,6 +124,8 @@ pub enum AlertScope {
     Receiver(String),
     /// Of something outside, by the name of its heartbeat.
     Heartbeat(String),
+    /// A task's, in whichever of its DAG's runs.
+    Task(DagId, TaskId),
     /// The whole namespace's, of which alerting itself is a part.
     Namespace,
 }
@@ -135,6 +137,7 @@ impl fmt::Display for AlertScope {
             Self::File(path) => write!(f, "file:{path}"),
             Self::Receiver(name) => write!(f, "receiver:{name}"),
             Self::Heartbeat(name) => write!(f, "heartbeat:{name}"),
+            Self::Task(dag_id, task_id) => write!(f, "task:{dag_id}/{task_id}"),
             Self::Namespace => f.write_str("namespace"),
         }
     }

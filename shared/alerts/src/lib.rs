@@ -29,7 +29,7 @@ pub use backoff::wait_before;
 pub use backtest::{Backtest, Explained, WouldBe, explain};
 pub use book::{
     Alert, AlertState, Attempt, Book, Delivery, DeliveryState, Follows, Heartbeat, Held, Signs,
-    Silence,
+    Silence, ToldWith,
 };
 pub use decide::{
     Answered, Ask, AskBody, Decided, Outcome, Refusal, Reply, decide, outcome, sign_answered,
@@ -53,7 +53,7 @@ pub use policy::{
 };
 pub use study::{
     OnCallNow, Reach, RecordCalls, Replayed, RuleOf, Studied, Study, WouldHaveBeen, WrongBy,
-    calls_of, on_call, reach, reach_of_all, replayed,
+    calls_of, labels_behind, on_call, reach, replayed,
 };
 pub use subject::subject_of;
 pub use text::{Message, Status, Telling, render};

@@ -57,6 +57,10 @@ pub const WORDS_BYTES: usize = 16 << 10;
 pub const WORDED_BYTES: usize = 64 << 10;
 /// Steps that a template may take.
 pub const WORDS_FUEL: u64 = 50_000;
+/// How far ahead is looked for an end of mute times: a week and the day on which clocks change.
+pub const MUTE_SEEN: Micros = Micros::from_secs(8 * 86_400);
+/// Words that failed count as mended once one message went out in them, and none failed for so long.
+pub const WORDS_QUIET: Micros = Micros::from_secs(86_400);
 /// Signs of life that fail in a row before that is an alert.
 pub const SIGNS_LOST: u32 = 3;
 /// Incidents of one thing within [`FLAPS_WITHIN`] before it counts as flapping.

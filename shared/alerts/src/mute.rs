@@ -1,5 +1,5 @@
 //! Times at which a route tells nobody, by the clock of a place.
-use dagbok_events::Timestamp;
+use dagbok_events::{Micros, Timestamp};
 use jiff::{
     ToSpan as _,
     civil::{Date, Time, Weekday},
@@ -42,11 +42,32 @@ impl MuteTime {
         let days = (0..=8).filter_map(|n| first.checked_add(n.days()).ok());
         let times =
             days.flat_map(|day| [Time::midnight(), from, until].map(|time| day.to_datetime(time)));
-        let times = times.filter_map(|local| {
-            let zoned = self.zone.to_ambiguous_zoned(local).compatible().ok()?;
-            Some(Timestamp(zoned.timestamp().as_microsecond()))
+        // An hour may come twice, and one that is left out ends with the clock's jump.
+        let times = times.flat_map(|local| {
+            let ambiguous = || self.zone.to_ambiguous_zoned(local);
+            [ambiguous().earlier(), ambiguous().later()].into_iter().flatten()
         });
+        let times = times.map(|zoned| zoned.timestamp());
+        let until = at.plus(Micros::from_secs(9 * 86_400)).to_jiff();
+        let jumps = self.zone.following(at.to_jiff()).map(|it| it.timestamp());
+        let times = times.chain(jumps.take_while(|time| *time <= until));
+        let times = times.map(|time| Timestamp(time.as_microsecond()));
         let changes = |time: &Timestamp| *time > at && self.holds(*time) != is;
         times.filter(changes).min()
+    }
+
+    /// Whether it never ends: who is mute by it is told nothing at all.
+    pub fn is_always(&self) -> bool {
+        let is_whole = self.hours.is_none_or(|(from, until)| from == until);
+        let days = [
+            Weekday::Monday,
+            Weekday::Tuesday,
+            Weekday::Wednesday,
+            Weekday::Thursday,
+            Weekday::Friday,
+            Weekday::Saturday,
+            Weekday::Sunday,
+        ];
+        is_whole && (self.weekdays.is_empty() || days.iter().all(|it| self.weekdays.contains(it)))
     }
 }

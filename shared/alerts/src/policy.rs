@@ -1,11 +1,14 @@
 //! Who is told of what: routes by matchers, chains of steps, receivers by name. Without secrets and addresses:
 //! those are for whoever sends.
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use dagbok_events::{Micros, Timestamp};
 use thiserror::Error;
 
-use crate::{Crew, Labels, Matcher, MuteTime, Thresholds, Words, matches_all};
+use crate::{Crew, Labels, Matcher, MuteTime, Thresholds, Words, limits, matches_all};
 
 /// What the rules know of a receiver.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,8 +122,14 @@ pub struct Inhibition {
 }
 
 impl Inhibition {
-    /// Those that hold without anybody saying so.
-    pub fn known() -> Vec<Self> {
+    /// Those that hold without anybody saying so. Their expressions are read once: whoever looks at everything anew asks
+    /// for them each time.
+    pub fn known() -> &'static [Self] {
+        static KNOWN: LazyLock<Vec<Inhibition>> = LazyLock::new(Inhibition::read_known);
+        &KNOWN
+    }
+
+    fn read_known() -> Vec<Self> {
         let matcher = |text: &&str| text.parse().expect("a matcher");
         let one = |source: &str, target: &[&str], equal: &[&str]| Self {
             source: vec![matcher(&source)],
@@ -276,6 +285,21 @@ impl Policy {
     pub(crate) fn is_mute(&self, routed: &Routed, now: Timestamp) -> bool {
         let mut times = routed.mutes.iter().filter_map(|name| self.mute_times.get(name));
         times.any(|it| it.holds(now))
+    }
+
+    /// Whether what goes that way is told to nobody from `now` on for as long as weeks are alike: one mute time may begin
+    /// where another ends.
+    pub(crate) fn is_always_mute(&self, routed: &Routed, now: Timestamp) -> bool {
+        let end = now.plus(limits::MUTE_SEEN);
+        let mut at = now;
+        while self.is_mute(routed, at) {
+            let times = routed.mutes.iter().filter_map(|name| self.mute_times.get(name));
+            match times.filter_map(|it| it.changes_after(at)).min() {
+                Some(next) if next <= end => at = next,
+                _ => return true,
+            }
+        }
+        false
     }
 
     /// When a route becomes mute or is so no more, after `now`.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Backtest, Labels, Policy, Rule, Severity, Watch, WouldBe, explain};
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Study {
     /// What a record of the run log calls for, and who is told of it.
     Explain {
@@ -25,8 +25,11 @@ pub enum Study {
         /// When; now where nobody says.
         at: Option<Timestamp>,
     },
-    /// Whom a failure of each DAG reaches.
-    Reach,
+    /// Whom a failure of each DAG reaches, in the order of their names.
+    Reach {
+        /// From behind this DAG on.
+        after: Option<DagId>,
+    },
 }
 
 /// What comes of it.
@@ -44,7 +47,33 @@ pub enum Studied {
         schedules: Vec<OnCallNow>,
     },
     /// See [`Study::Reach`].
-    Reach(Vec<Reach>),
+    Reach {
+        /// The first of them.
+        dags: Vec<Reach>,
+        /// Whether there are more behind the last of these.
+        goes_on: bool,
+    },
+}
+
+impl Studied {
+    /// Leaves out what one answer has no room for: of alerts the last ones, of DAGs those that can be asked for next.
+    /// False where there is nothing to leave out.
+    pub fn shorten(&mut self) -> bool {
+        match self {
+            Self::Backtested(it) if !it.alerts.is_empty() => {
+                let kept = it.alerts.len() / 2;
+                it.left_out += (it.alerts.len() - kept) as u64;
+                it.alerts.truncate(kept);
+                true
+            }
+            Self::Reach { dags, goes_on } if dags.len() > 1 => {
+                dags.truncate(dags.len() / 2);
+                *goes_on = true;
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 /// A rule about something.
@@ -245,7 +274,7 @@ pub fn reach(policy: &Policy, namespace: &str, mut labels: Labels, now: Timestam
     }
     let (route, _) = steps(policy, &labels, now);
     let mut receivers: Vec<String> = Vec::new();
-    let routed = policy.route(&labels);
+    let routed = policy.route(&labels).filter(|routed| !policy.is_always_mute(routed, now));
     for step in routed.iter().flat_map(|it| &it.chain.steps) {
         for receiver in policy.reachable(step, now) {
             if !receivers.contains(&receiver) {
@@ -257,9 +286,8 @@ pub fn reach(policy: &Policy, namespace: &str, mut labels: Labels, now: Timestam
     Reach { dag_id, owner, route, receivers }
 }
 
-/// The same of each DAG that is known.
-pub fn reach_of_all(watch: &Watch, policy: &Policy, namespace: &str, now: Timestamp) -> Vec<Reach> {
-    let dags: Vec<DagId> = watch.dags().cloned().collect();
-    let labels = dags.iter().filter_map(|dag_id| watch.labels_of(dag_id));
-    labels.map(|labels| reach(policy, namespace, labels, now)).collect()
+/// The labels of each DAG that is known behind another one, in the order of their names.
+pub fn labels_behind(watch: &Watch, after: Option<&DagId>) -> Vec<Labels> {
+    let dags = watch.dags().filter(|dag_id| after.is_none_or(|after| *dag_id > after));
+    dags.filter_map(|dag_id| watch.labels_of(dag_id)).collect()
 }

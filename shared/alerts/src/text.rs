@@ -218,7 +218,9 @@ fn link_of(alert: &Alert, base: &str) -> Option<String> {
         (_, Some(run)) => {
             Some(format!("{base}/dags/{}/runs/{}", run.dag_id, encoded(run.run_id.as_str())))
         }
-        (AlertScope::Dag(dag_id), None) => Some(format!("{base}/dags/{dag_id}")),
+        (AlertScope::Dag(dag_id) | AlertScope::Task(dag_id, _), None) => {
+            Some(format!("{base}/dags/{dag_id}"))
+        }
         (
             AlertScope::File(_)
             | AlertScope::Receiver(_)

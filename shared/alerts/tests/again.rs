@@ -170,7 +170,7 @@ fn the_sla_of_a_mapped_task_waits_for_copies_that_are_done_again() {
 }
 
 fn clear(world: &mut World, run: u8) {
-    world.log(scope(run), Fact::RunCleared(RunCleared { was: None }));
+    world.log(scope(run), Fact::RunCleared(RunCleared { was: None, ended: false }));
     world.log(scope(run), Fact::RunStarted(RunStarted {}));
     world.settle();
 }
@@ -268,7 +268,12 @@ fn a_run_that_is_stuck_already_is_so_no_more_while_its_dag_is_paused() {
 }
 
 fn watcher_fails(world: &mut World) {
-    let (task_id, try_number) = of_task("watcher");
+    watcher_of(world, "a");
+}
+
+/// The watcher of an asset fails.
+fn watcher_of(world: &mut World, asset: &str) {
+    let (task_id, try_number) = of_task(&format!("watcher_{asset}"));
     let failed = TriggerFailed {
         task_id,
         map_index: MapIndex(-1),
@@ -278,11 +283,44 @@ fn watcher_fails(world: &mut World) {
         traceback: "Traceback\nValueError: no such bucket\n".to_owned(),
         executor: None,
         log: None,
+        asset: Some(AssetKey { name: asset.to_owned(), uri: asset.to_owned() }),
     };
     let run_id = RunId::new("__watch__").unwrap();
     let run = RunKey { dag_id: DagId::new("dag_0").unwrap(), run_id };
     world.log(Scope::Run(run), Fact::TriggerFailed(Box::new(failed)));
     world.settle();
+}
+
+fn update_of(asset: &str, extra: Option<&str>) -> Fact {
+    let queued_for = vec![DagId::new("dag_0").unwrap()];
+    let (extra, map_index) = (extra.map(str::to_owned), MapIndex(-1));
+    let asset = AssetKey { name: asset.to_owned(), uri: asset.to_owned() };
+    let (task_id, aliases, kept_for) = (None, vec![], vec![]);
+    let it = AssetUpdated { asset, task_id, map_index, extra, aliases, queued_for, kept_for };
+    Fact::AssetUpdated(Box::new(it))
+}
+
+#[test]
+fn a_watcher_that_is_well_hides_none_that_fails() {
+    let mut world = world(&[], &tasks());
+    let seen = r#"{"from_trigger": true, "payload": 1}"#;
+    for _ in 0..3 {
+        watcher_of(&mut world, "a");
+        world.log(Scope::Namespace, update_of("b", Some(seen)));
+        world.settle();
+        wait(&mut world, MINUTE);
+    }
+    let alert = open(&world, Rule::WatcherFailing).expect("it is told");
+    assert!(alert.details.contains(&("asset".to_owned(), "a".to_owned())), "{:?}", alert.details);
+    for _ in 0..3 {
+        watcher_of(&mut world, "b");
+    }
+    world.log(Scope::Namespace, update_of("a", Some(seen)));
+    world.settle();
+    assert!(open(&world, Rule::WatcherFailing).is_some(), "the other one fails still");
+    world.log(Scope::Namespace, update_of("b", Some(seen)));
+    world.settle();
+    assert!(open(&world, Rule::WatcherFailing).is_none());
 }
 
 #[test]
@@ -297,15 +335,7 @@ fn a_watcher_that_fails_again_and_again_is_told_until_it_is_well() {
     let alert = open(&world, Rule::WatcherFailing).unwrap();
     assert!(alert.summary.contains("no such bucket"), "{}", alert.summary);
     assert_eq!(alert.causes.len(), 3);
-    let update = |extra: Option<&str>| {
-        let (name, uri) = ("a".to_owned(), "a".to_owned());
-        let queued_for = vec![DagId::new("dag_0").unwrap()];
-        let (extra, map_index) = (extra.map(str::to_owned), MapIndex(-1));
-        let asset = AssetKey { name, uri };
-        let (task_id, aliases, kept_for) = (None, vec![], vec![]);
-        let it = AssetUpdated { asset, task_id, map_index, extra, aliases, queued_for, kept_for };
-        Fact::AssetUpdated(Box::new(it))
-    };
+    let update = |extra| update_of("a", extra);
     world.log(Scope::Namespace, update(None));
     world.settle();
     assert!(open(&world, Rule::WatcherFailing).is_some(), "somebody else brought it up to date");

@@ -149,3 +149,41 @@ fn a_mute_time_goes_by_the_clock_of_its_place_over_midnight_and_clock_changes() 
     assert_eq!(sunday.changes_after(at("2026-03-27T12:00:00Z")), Some(at("2026-03-28T23:00:00Z")));
     assert_eq!(mute(&[], None).changes_after(at("2026-03-27T12:00:00Z")), None);
 }
+
+#[test]
+fn a_mute_time_that_ends_in_an_hour_that_comes_twice_ends_with_it() {
+    use jiff::civil::Weekday::{Friday, Monday, Saturday, Sunday, Thursday, Tuesday, Wednesday};
+    let at = |text: &str| Timestamp(text.parse::<jiff::Timestamp>().unwrap().as_microsecond());
+    // In Madrid the hour from two to three comes twice on the 25th of October 2026.
+    let early = mute(&[], Some((22, 2)));
+    let ends = early.changes_after(at("2026-10-24T21:00:00Z"));
+    assert_eq!(ends, Some(at("2026-10-25T00:00:00Z")), "its first two o'clock");
+    // From half past two on: it holds, is over when the hour begins anew, and holds again.
+    let half = MuteTime { hours: Some((time(2, 30, 0, 0), time(7, 0, 0, 0))), ..mute(&[], None) };
+    let mut changes = vec![at("2026-10-24T12:00:00Z")];
+    while changes.len() < 5 {
+        changes.extend(half.changes_after(*changes.last().unwrap()));
+    }
+    let expected = ["00:30", "01:00", "01:30", "06:00"];
+    let expected = expected.map(|it| at(&format!("2026-10-25T{it}:00Z")));
+    assert_eq!(changes[1..], expected);
+    let all = [Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday];
+    assert!(mute(&all, None).is_always() && mute(&[], Some((3, 3))).is_always());
+    assert!(!mute(&all[1..], None).is_always() && !mute(&[], Some((3, 4))).is_always());
+}
+
+#[test]
+fn a_route_that_is_always_mute_reaches_nobody() {
+    let mut world = world();
+    let reached = |world: &World| {
+        let labels = dagbok_alerts::Labels::from([("dag".to_owned(), "etl".to_owned())]);
+        dagbok_alerts::reach(&world.policy, "default", labels, world.now).receivers.len()
+    };
+    let names = ["day", "night"].map(str::to_owned);
+    world.policy.mute_times.insert(names[0].clone(), mute(&[], Some((7, 22))));
+    world.policy.mute_times.insert(names[1].clone(), mute(&[], Some((22, 6))));
+    world.policy.root.as_mut().unwrap().mutes = names.to_vec();
+    assert!(reached(&world) > 0, "there is an hour in the morning");
+    world.policy.mute_times.insert(names[1].clone(), mute(&[], Some((22, 7))));
+    assert_eq!(reached(&world), 0);
+}

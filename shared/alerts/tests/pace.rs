@@ -119,7 +119,7 @@ fn an_end_is_told_though_there_is_no_room_and_only_to_whom_was_told_alone() {
     for dag in 0..2 {
         world.log(
             Scope::Run(run_of(dag)),
-            Fact::RunDeleted(dagbok_events::RunDeleted { logical_date: None, tries: 0 }),
+            Fact::RunDeleted(dagbok_events::RunDeleted { logical_date: None, tries: 0, ends: 0 }),
         );
     }
     world.settle();
@@ -162,6 +162,167 @@ fn a_receiver_that_is_not_there_any_more_keeps_nothing_waiting() {
     world.settle();
     let waits = world.book.alerts().flat_map(|alert| alert.deliveries.values());
     assert_eq!(waits.filter(|it| it.state == DeliveryState::Withheld).count(), 0);
+}
+
+/// How the messages about an alert to a receiver stand.
+fn states(world: &World, id: u64, receiver: &str) -> Vec<DeliveryState> {
+    let all = world.book.alert(id).unwrap().deliveries.values();
+    let triggers = all.filter(|it| it.receiver == receiver && it.purpose == Purpose::Trigger);
+    triggers.map(|it| it.state).collect()
+}
+
+fn over(world: &mut World, dag: u32) {
+    let gone = dagbok_events::RunDeleted { logical_date: None, tries: 0, ends: 0 };
+    world.log(Scope::Run(run_of(dag)), Fact::RunDeleted(gone));
+    world.settle();
+}
+
+#[test]
+fn what_is_withheld_of_what_was_told_is_let_go_once_it_is_over() {
+    let mut world = world(2);
+    warn(&mut world, 0);
+    answer_all(&mut world);
+    warn(&mut world, 1);
+    answer_all(&mut world);
+    // Nobody acknowledges: the chain is begun again within the hour, and there is no room for that.
+    for _ in 0..20 {
+        world.now = world.now.plus(MINUTE);
+        world.settle();
+        answer_all(&mut world);
+        warn_again(&mut world, 0);
+    }
+    assert!(states(&world, 1, "pager").contains(&DeliveryState::Withheld));
+    world.ask(AskBody::Resolve { id: 1 });
+    world.settle();
+    answer_all(&mut world);
+    let sent = pager(&world).iter().filter(|it| it.id == 1).count();
+    assert!(!states(&world, 1, "pager").contains(&DeliveryState::Withheld));
+    world.come_to_rest();
+    assert_eq!(pager(&world).iter().filter(|it| it.id == 1).count(), sent, "it opens nothing anew");
+}
+
+/// One more run of a DAG fails: its alert is news again.
+fn warn_again(world: &mut World, dag: u32) {
+    let number = world.run_log.len();
+    let run = RunKey { run_id: RunId::new(format!("run_{number}")).unwrap(), ..run_of(dag) };
+    let made = RunCreated { run_type: RunType::Manual, ..created(world.now) };
+    world.log(Scope::Run(run.clone()), Fact::RunCreated(Box::new(made)));
+    world.log(Scope::Run(run), Fact::RunFailed(RunFailed { failed: vec![] }));
+    world.settle();
+    answer_all(world);
+}
+
+#[test]
+fn what_is_repeated_while_it_is_withheld_waits_as_one_message() {
+    let mut world = world(1);
+    world.policy.root.as_mut().unwrap().chain.steps.truncate(1);
+    warn(&mut world, 0);
+    answer_all(&mut world);
+    for _ in 0..59 {
+        world.now = world.now.plus(MINUTE);
+        warn_again(&mut world, 0);
+        let states = states(&world, 1, "pager");
+        let waits = states.iter().filter(|state| **state == DeliveryState::Withheld).count();
+        assert!(waits <= 1, "{states:?}");
+    }
+    assert!(states(&world, 1, "pager").contains(&DeliveryState::Withheld));
+    world.ask(AskBody::Acknowledge { id: 1 });
+    world.come_to_rest();
+    assert_eq!(pager(&world).len(), 1, "whoever has it in hand was told, and is not told again");
+}
+
+#[test]
+fn what_a_digest_tells_is_told_once_somebody_took_it() {
+    let mut world = world(1);
+    for dag in 0..3 {
+        warn(&mut world, dag);
+    }
+    answer_all(&mut world);
+    world.now = world.now.plus(HOUR);
+    world.settle();
+    let heard = |world: &World, id| {
+        let all = &world.book.alert(id).unwrap().deliveries;
+        all.values().any(|it| it.receiver == "pager" && it.is_heard())
+    };
+    let digest = world.under_way.iter().position(|(_, name, _)| name.ends_with("/pager")).unwrap();
+    let carried = if world.under_way[digest].0 == 2 { 3 } else { 2 };
+    assert!(states(&world, carried, "pager").contains(&DeliveryState::Gathered));
+    assert!(!heard(&world, carried), "it is under way");
+    world.answer(digest, 3);
+    assert!(heard(&world, carried));
+}
+
+#[test]
+fn what_a_digest_told_is_given_up_with_it_where_nobody_stands_in() {
+    let mut world = world(1);
+    world.policy.receivers.get_mut("pager").unwrap().fallback = None;
+    for dag in 0..3 {
+        warn(&mut world, dag);
+    }
+    answer_all(&mut world);
+    world.now = world.now.plus(HOUR);
+    world.settle();
+    let digest = world.under_way.iter().position(|(_, name, _)| name.ends_with("/pager")).unwrap();
+    let carried = if world.under_way[digest].0 == 2 { 3 } else { 2 };
+    world.answer(digest, 1);
+    assert!(states(&world, carried, "pager").contains(&DeliveryState::Rejected));
+    assert!(!states(&world, carried, "pager").contains(&DeliveryState::Gathered));
+}
+
+#[test]
+fn what_a_digest_told_is_told_by_whoever_stands_in_though_that_one_knows_of_the_alert() {
+    let mut world = world(1);
+    let chain = &mut world.policy.root.as_mut().unwrap().chain;
+    chain.steps.truncate(1);
+    chain.steps[0].receivers.push("mail".to_owned());
+    for dag in 0..3 {
+        warn(&mut world, dag);
+    }
+    answer_all(&mut world);
+    world.now = world.now.plus(HOUR);
+    world.settle();
+    let digest = world.under_way.iter().position(|(_, name, _)| name.ends_with("/pager")).unwrap();
+    let carried = if world.under_way[digest].0 == 2 { 3 } else { 2 };
+    world.answer(digest, 1);
+    let facts = world.alert_log.iter().flat_map(|record| &record.facts);
+    let instead = facts.filter_map(|fact| match fact {
+        AlertFact::NotificationAttempted(it) if it.instead_of.is_some() => it.gathers.clone(),
+        _ => None,
+    });
+    assert_eq!(instead.map(|it| it.alerts).collect::<Vec<_>>(), [[carried]]);
+    let with = |world: &World| {
+        let all = world.book.alert(carried).unwrap().deliveries.values();
+        let mut all = all.filter(|it| it.receiver == "pager");
+        all.find_map(|it| it.told_with.clone()).unwrap()
+    };
+    assert!(!with(&world).is_taken && with(&world).message.ends_with("/mail"));
+    answer_all(&mut world);
+    assert!(with(&world).is_taken);
+}
+
+#[test]
+fn what_somebody_silences_is_in_no_digest_while_that_holds() {
+    let mut world = world(1);
+    for dag in 0..4 {
+        warn(&mut world, dag);
+    }
+    answer_all(&mut world);
+    let (matchers, until) = (vec!["dag=\"many_2\"".to_owned()], world.now.plus(Micros(HOUR.0 * 3)));
+    world.ask(AskBody::Silence { matchers, until });
+    for _ in 0..150 {
+        world.now = world.now.plus(MINUTE);
+        world.settle();
+        answer_all(&mut world);
+        assert!(!told(&world).contains(&3), "{:?}", pager(&world));
+    }
+    assert!(told(&world).contains(&4));
+    over(&mut world, 2);
+    world.settle();
+    for _ in 0..20 {
+        world.now = world.now.plus(MINUTE);
+        world.settle();
+        assert!(!told(&world).contains(&3), "it is over, and silent still");
+    }
 }
 
 proptest! {
@@ -247,11 +408,35 @@ fn words_that_take_too_long_are_replaced_by_plain_ones_and_that_is_an_alert() {
         world.book.open().filter(|alert| alert.rule == Rule::TemplateFailing).count()
     };
     assert_eq!(open(&world), 1);
+    let about_it = pager(&world).into_iter().filter(|it| it.id != 1).collect::<Vec<_>>();
+    assert!(!about_it.is_empty(), "it is told by the same receiver");
     world.policy.receivers.get_mut("pager").unwrap().words = Some(words("t", "{{ summary }}"));
     world.agenda.look_again();
     world.fail_of(2);
     world.settle();
-    assert_eq!(open(&world), 0, "the next message goes out in its words: {:?}", pager(&world));
+    assert_eq!(open(&world), 1, "words may hold for one alert and fail for another");
+    world.now = world.now.plus(Micros::from_secs(86_400));
+    world.fail_of(3);
+    world.settle();
+    assert_eq!(open(&world), 0, "none failed for a day: {:?}", pager(&world));
+}
+
+#[test]
+fn that_words_fail_is_not_over_by_a_page_about_it() {
+    // Its own page is rendered well.
+    let endless = "{% for a in range(1000) %}{% for b in range(1000) %}x{% endfor %}{% endfor %}";
+    let text = format!(
+        "{{% if labels.rule == 'template_failing' %}}fine{{% else %}}{endless}{{% endif %}}"
+    );
+    let mut world = with_words(words("t", &text));
+    world.fail_of(1);
+    world.settle();
+    answer_all(&mut world);
+    let all = world.book.alerts().filter(|alert| alert.rule == Rule::TemplateFailing);
+    let all: Vec<bool> = all.map(dagbok_alerts::Alert::is_open).collect();
+    assert_eq!(all, [true]);
+    let rendered = pager(&world).into_iter().filter(|it| it.id == 2 && it.plain_since.is_none());
+    assert_eq!(rendered.count(), 1, "{:?}", pager(&world));
 }
 
 #[test]

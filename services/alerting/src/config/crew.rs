@@ -70,12 +70,13 @@ fn mute_time(section: &MuteSection) -> Result<MuteTime, (&'static str, String)> 
         (None, None) => None,
         _ => return Err(("from", "`from` and `until` go together".to_owned())),
     };
-    if hours.is_none() && section.weekdays.is_empty() {
-        let what = "a time that is always would tell nobody anything: say `weekdays`, or `from` and `until`";
+    let weekdays = section.weekdays.iter().map(weekday).collect::<Result<_, _>>()?;
+    let time = MuteTime { zone, weekdays, hours };
+    if time.is_always() {
+        let what = "a time that is always would tell nobody anything: say some `weekdays`, or a `from` and an `until` that differ";
         return Err(("weekdays", what.to_owned()));
     }
-    let weekdays = section.weekdays.iter().map(weekday).collect::<Result<_, _>>()?;
-    Ok(MuteTime { zone, weekdays, hours })
+    Ok(time)
 }
 
 /// Somebody who can be told.

@@ -19,8 +19,9 @@ fn body(message: &Message) -> Value {
         Status::Acknowledged => "warning",
         Status::Resolved => "good",
     };
-    let text: String = message.text.chars().take(TEXT).collect();
-    let rest = text.split_once('\n').map_or("", |(_, rest)| rest).trim_start();
+    // Plain words begin with the title; a receiver's own may not.
+    let rest = message.text.strip_prefix(&message.title).unwrap_or(&message.text);
+    let rest: String = rest.trim_start().chars().take(TEXT).collect();
     // A card joins lines that follow one another; two ends of a line part them.
     let rest = rest.replace('\n', "\n\n");
     let open = |title: &str, url: &Option<String>| {

@@ -21,7 +21,7 @@ use crate::{
     config::Reloader,
     keys::{self, Opened},
     receivers::Senders,
-    study::{Begun, Studies},
+    study::Studies,
     term::{
         desk::Desk,
         feed::Feed,
@@ -268,11 +268,9 @@ fn decide_on(desk: &mut Desk, now: Timestamp, (ask, responder): Question) {
         }
         Err(refusal) => return answer(responder, Reply::Refused(refusal)),
     };
-    if let AskBody::Study { study, configuration } = &ask.body {
-        let by = configuration.as_deref();
-        return match desk.studies.begin(*study, by, &desk.policy, &desk.watch, now) {
-            Ok(Begun::Said(said)) => answer(responder, Reply::Studied(Box::new(said))),
-            Ok(Begun::Walk(walk)) => answer_with(responder, walk.answer()),
+    if let AskBody::Study { study, configuration } = ask.body {
+        return match desk.studies.begin(study, configuration, &desk.policy, &desk.watch, now) {
+            Ok(asked) => answer_with(responder, asked.answer()),
             Err(refusal) => answer(responder, Reply::Refused(refusal)),
         };
     }
@@ -319,7 +317,11 @@ fn answer(responder: Box<dyn Responder>, reply: Reply) {
 fn answer_with(responder: Box<dyn Responder>, reply: impl Future<Output = Reply> + Send + 'static) {
     tokio::spawn(async move {
         let reply = reply.await;
-        if let Err(error) = responder.respond(encode_any(&reply).into()).await {
+        let Err(error) = responder.respond(encode_any(&reply).into()).await else { return };
+        tracing::debug!(%error, "an answer was not taken");
+        // Whoever is there still would wait for it in vain.
+        let refused = Refusal::Conflict(format!("the answer can't be sent: {error}"));
+        if let Err(error) = responder.respond(encode_any(&Reply::Refused(refused)).into()).await {
             tracing::debug!(%error, "nobody was there to be answered");
         }
     });

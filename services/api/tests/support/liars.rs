@@ -166,7 +166,7 @@ fn fact(dice: &mut Dice) -> Fact {
             added: if number == 1 { vec![task_id.clone()] } else { Vec::new() },
             removed: vec![TaskGone { task_id, map_index, further: u32::MAX, was: vec![] }],
         })),
-        31 => Fact::RunDeleted(RunDeleted { logical_date: None, tries: 0 }),
+        31 => Fact::RunDeleted(RunDeleted { logical_date: None, tries: 0, ends: 0 }),
         25 => Fact::PoolSet(PoolSet { pool, slots: 4, description: None, include_deferred: false }),
         32 => Fact::PoolDeleted(PoolDeleted { pool }),
         38..=41 => about_secrets(dice, id, number),

@@ -78,7 +78,7 @@ impl Book {
                 Some(condition)
             }
             (Rule::TemplateFailing, AlertScope::Receiver(receiver)) => {
-                let (since, why) = self.wordless.get(receiver)?;
+                let super::Wordless { since, why, .. } = self.wordless.get(receiver)?;
                 let mut condition = own(
                     Severity::Warning,
                     *since,

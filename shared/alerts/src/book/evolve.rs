@@ -71,6 +71,7 @@ impl Book {
                     alert.state = AlertState::Acknowledged { by, at, note };
                     alert.is_news = false;
                 }
+                self.let_go(it.id);
             }
             AlertFact::AlertEscalated(it) => {
                 if let Some(alert) = self.alerts.get_mut(&it.id) {
@@ -264,6 +265,7 @@ impl Book {
             text_digest: String::new(),
             gathers: None,
             state: DeliveryState::Sending,
+            told_with: None,
             count: 0,
             first_at: at,
             provider_id: None,
@@ -323,6 +325,9 @@ impl Book {
         self.signs.at = self.signs.at.map(|at| at.min(to));
         self.missing.clear();
         self.paces.values_mut().for_each(|pace| pace.clock_back(to));
+        self.words_clock_back(to);
+        let closed = self.incidents.values_mut().filter_map(|it| it.closed.as_mut());
+        closed.for_each(|(_, at)| *at = (*at).min(to));
         for (name, beat) in &mut self.heartbeats {
             beat.at = beat.at.min(to);
             self.missing.insert((beat.missing_at(), name.clone()));
@@ -344,12 +349,18 @@ impl Book {
         }
     }
 
-    fn delivery(&mut self, id: u64, message: &str) -> Option<&mut Delivery> {
+    pub(super) fn delivery(&mut self, id: u64, message: &str) -> Option<&mut Delivery> {
         self.alerts.get_mut(&id)?.deliveries.get_mut(message)
     }
 
     fn came(&mut self, at: Timestamp, came: &Came<'_>) {
-        let Some(delivery) = self.delivery(came.id, came.message) else { return };
+        let Some(delivery) = self.delivery(came.id, came.message) else {
+            let key = (came.id, came.message.to_owned());
+            for pace in self.paces.values_mut() {
+                pace.withheld.remove(&key);
+            }
+            return;
+        };
         let attempt = delivery.attempts.iter_mut().find(|it| it.number == came.attempt);
         if let Some(attempt) = attempt {
             attempt.ended_at = Some(at);
@@ -362,9 +373,18 @@ impl Book {
             delivery.state = came.state;
         }
         let (receiver, count) = (delivery.receiver.clone(), delivery.count);
-        let first_at = delivery.first_at;
+        let (first_at, state) = (delivery.first_at, delivery.state);
+        if state != DeliveryState::Withheld
+            && let Some(pace) = self.paces.get_mut(&receiver)
+        {
+            pace.withheld.remove(&(came.id, came.message.to_owned()));
+        }
+        self.told_others(came.id, came.message, state);
+        let is_retry = self.alerts.get(&came.id).is_some_and(|it| it.rule == Rule::TaskRetried);
         match (came.state, came.why) {
             (DeliveryState::Accepted, _) => self.takes_again(&receiver),
+            // What a mailbox that an author named comes to says nothing of whoever carries the mail.
+            (DeliveryState::Rejected, Some(_)) if is_retry => {}
             (DeliveryState::Rejected, Some(why)) => self.fails(receiver, at, first_at, why),
             (_, Some(why)) if count >= limits::FALLBACK_AFTER => {
                 self.fails(receiver, at, first_at, why);
@@ -397,6 +417,7 @@ impl Book {
     /// What is over, and about which all was said, is looked at no more. Whether its end is still to be told is
     /// planned when it ends.
     pub(super) fn settle(&mut self, id: u64) {
+        self.let_go(id);
         let settled = self.alerts.get(&id).is_none_or(Alert::is_settled);
         let untold = self.alerts.get(&id).is_some_and(|alert| {
             let knows = |receiver: &str| has(alert, Purpose::Resolve, receiver, None);
@@ -411,7 +432,7 @@ impl Book {
 }
 
 /// Lets the oldest messages of an alert go that are done with, beyond what is kept at hand.
-fn trim(alert: &mut Alert) {
+pub(super) fn trim(alert: &mut Alert) {
     while alert.deliveries.len() > limits::DELIVERIES {
         let done = |it: &Delivery| it.purpose == Purpose::Trigger && it.state.is_done();
         let all = alert.deliveries.iter().filter(|(_, it)| done(it));

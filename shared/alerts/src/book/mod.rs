@@ -3,12 +3,14 @@ mod conditions;
 mod evolve;
 mod held;
 mod pace;
+mod wordless;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use dagbok_events::{DecodeError, Micros, RunKey, Timestamp, decode_packed};
 pub(crate) use pace::Pace;
 use serde::{Deserialize, Serialize};
+pub(crate) use wordless::Wordless;
 
 use crate::{
     AlertRecord, AlertScope, By, Gathered, Labels, Matcher, Purpose, ResolvedWhy, Rule,
@@ -120,6 +122,9 @@ pub struct Delivery {
     pub gathers: Option<Gathered>,
     /// How it stands.
     pub state: DeliveryState,
+    /// By which message it was told, where it was told with another; `None` too where a newer one of the same alert is
+    /// withheld in its place.
+    pub told_with: Option<ToldWith>,
     /// How often it was attempted.
     pub count: u32,
     /// When it was first attempted.
@@ -128,6 +133,31 @@ pub struct Delivery {
     pub provider_id: Option<String>,
     /// The attempts, oldest first: the newest of them.
     pub attempts: Vec<Attempt>,
+}
+
+/// Another message, which tells this one too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldWith {
+    /// Number of the alert whose message that is.
+    pub id: u64,
+    /// Its name.
+    pub message: String,
+    /// Whether the provider took it.
+    pub is_taken: bool,
+}
+
+impl Delivery {
+    /// Whether its receiver took it, by itself or with another.
+    pub fn is_heard(&self) -> bool {
+        match self.state {
+            DeliveryState::Accepted => true,
+            DeliveryState::Gathered => self.told_with.as_ref().is_some_and(|with| with.is_taken),
+            DeliveryState::Sending
+            | DeliveryState::Waiting { .. }
+            | DeliveryState::Rejected
+            | DeliveryState::Withheld => false,
+        }
+    }
 }
 
 /// Why an alert is not told by itself.
@@ -328,8 +358,8 @@ pub struct Book {
     pub(crate) refused: Option<Refused>,
     /// Receivers that don't take what they are sent.
     pub(crate) failing: BTreeMap<String, Failing>,
-    /// Receivers whose own words can't be used, since when and why.
-    pub(crate) wordless: BTreeMap<String, (Timestamp, String)>,
+    /// Receivers whose own words can't be used.
+    pub(crate) wordless: BTreeMap<String, Wordless>,
     /// What receivers had lately, and what they have still to be told.
     pub(crate) paces: BTreeMap<String, Pace>,
     /// What alerts hold others, by number.

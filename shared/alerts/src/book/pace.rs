@@ -4,10 +4,8 @@ use std::collections::BTreeSet;
 use dagbok_events::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Book, Chase, Delivery, DeliveryState};
-use crate::{
-    AlertScope, Gathered, Limit, NotificationAttempted, NotificationWithheld, Purpose, Rule, limits,
-};
+use super::{Book, Chase, Delivery, DeliveryState, ToldWith, evolve::trim};
+use crate::{Limit, NotificationAttempted, NotificationWithheld, Purpose, limits};
 
 /// What one receiver had, and what it has still to be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,45 +44,122 @@ impl Book {
             }
             pace.sent.push(at);
         }
-        if let Some(gathers) = &it.gathers {
-            self.gathered(&it.receiver, gathers);
+        if it.purpose == Purpose::Trigger && it.attempt == 1 {
+            let others = it.gathers.iter().flat_map(|it| &it.alerts);
+            for id in std::iter::once(&it.id).chain(others) {
+                self.gathered(*id, it);
+            }
         }
-        let was = match &it.plain_since {
-            Some(why) if self.wordless.contains_key(&it.receiver) => Some((at, why.clone())),
-            Some(why) => self.wordless.insert(it.receiver.clone(), (at, why.clone())),
-            None => self.wordless.remove(&it.receiver),
-        };
-        if it.plain_since.is_some() != was.is_some() {
-            let scope = AlertScope::Receiver(it.receiver.clone());
-            self.touched_keys.note(|| (Rule::TemplateFailing, scope));
-        }
+        self.worded(at, it);
     }
 
-    /// What was withheld for a receiver is told with another message.
-    fn gathered(&mut self, receiver: &str, gathers: &Gathered) {
-        for id in &gathers.alerts {
-            let Some(alert) = self.alerts.get_mut(id) else { continue };
-            let withheld = alert
-                .deliveries
-                .iter_mut()
-                .filter(|(_, it)| it.receiver == receiver && it.state == DeliveryState::Withheld);
-            for (message, delivery) in withheld {
-                delivery.state = DeliveryState::Gathered;
-                if let Some(pace) = self.paces.get_mut(receiver) {
-                    pace.withheld.remove(&(*id, message.clone()));
+    /// What was withheld of an alert for the receiver of a message is told with that message; what another was to tell
+    /// in whose place it is, too.
+    fn gathered(&mut self, id: u64, it: &NotificationAttempted) {
+        let failed = it.instead_of.as_ref().and_then(|receiver| {
+            let of_it = &self.alerts.get(&it.id)?.deliveries;
+            let place = |other: &&Delivery| (other.turn, other.step) == (it.turn, it.step);
+            let all = of_it.iter().filter(|(_, other)| place(other));
+            let mut all = all.filter(|(_, other)| other.receiver == *receiver);
+            all.find(|(_, other)| other.gathers == it.gathers).map(|(name, _)| name.clone())
+        });
+        let Some(alert) = self.alerts.get_mut(&id) else { return };
+        let with = ToldWith { id: it.id, message: it.message.clone(), is_taken: false };
+        for (name, other) in &mut alert.deliveries {
+            let is_waiting = match other.state {
+                DeliveryState::Withheld => true,
+                DeliveryState::Gathered => other.told_with.is_none(),
+                _ => false,
+            };
+            let is_its = (id, name) != (it.id, &it.message) && other.receiver == it.receiver;
+            let was_with = other.told_with.as_ref().filter(|with| with.id == it.id);
+            let was_failed = other.state == DeliveryState::Rejected
+                && was_with.is_some_and(|with| Some(&with.message) == failed.as_ref());
+            if !(is_waiting && is_its) && !was_failed {
+                continue;
+            }
+            (other.state, other.told_with) = (DeliveryState::Gathered, Some(with.clone()));
+            if let Some(pace) = self.paces.get_mut(&it.receiver) {
+                pace.withheld.remove(&(id, name.clone()));
+            }
+        }
+        self.touched.note(|| id);
+        self.settle(id);
+    }
+
+    /// What came of a message came of all that it told. Where it is given up and another tells the same in its place,
+    /// that one's outcome counts.
+    pub(super) fn told_others(&mut self, id: u64, message: &str, state: DeliveryState) {
+        let Some(carrier) = self.delivery(id, message).cloned() else { return };
+        if !matches!(state, DeliveryState::Accepted | DeliveryState::Rejected) {
+            return;
+        }
+        let others = carrier.gathers.iter().flat_map(|it| &it.alerts);
+        let ids: Vec<u64> = std::iter::once(&id).chain(others).copied().collect();
+        let instead = self.alerts.get(&id).and_then(|alert| {
+            let mut all = alert.deliveries.iter();
+            let found = all.find(|(_, it)| {
+                it.instead_of.as_ref() == Some(&carrier.receiver)
+                    && (it.turn, it.step) == (carrier.turn, carrier.step)
+                    && it.gathers == carrier.gathers
+                    && it.state != DeliveryState::Rejected
+            });
+            found.map(|(name, it)| (name.clone(), it.state == DeliveryState::Accepted))
+        });
+        for other in ids {
+            let Some(alert) = self.alerts.get_mut(&other) else { continue };
+            for delivery in alert.deliveries.values_mut() {
+                let Some(with) = &mut delivery.told_with else { continue };
+                if with.id != id || with.message != message {
+                    continue;
+                }
+                match (state, &instead) {
+                    (DeliveryState::Accepted, _) => with.is_taken = true,
+                    (_, Some((name, is_taken))) => {
+                        (with.message, with.is_taken) = (name.clone(), *is_taken);
+                    }
+                    (_, None) => delivery.state = DeliveryState::Rejected,
                 }
             }
-            self.touched.note(|| *id);
-            self.settle(*id);
+            if other != id {
+                self.touched.note(|| other);
+                self.settle(other);
+            }
         }
     }
 
-    /// A message waits until its receiver has room for it.
+    /// What is withheld of an alert says nothing new to whom was told of it already, once somebody has it in hand or
+    /// it is over: told after its end, it would open it anew.
+    pub(super) fn let_go(&mut self, id: u64) {
+        let Some(alert) = self.alerts.get_mut(&id).filter(|alert| !alert.is_firing()) else {
+            return;
+        };
+        let told: BTreeSet<String> = alert.told().into_iter().map(str::to_owned).collect();
+        for (name, delivery) in &mut alert.deliveries {
+            let is_withheld = delivery.state == DeliveryState::Withheld;
+            if !is_withheld || !told.contains(&delivery.receiver) {
+                continue;
+            }
+            delivery.state = DeliveryState::Gathered;
+            if let Some(pace) = self.paces.get_mut(&delivery.receiver) {
+                pace.withheld.remove(&(id, name.clone()));
+            }
+        }
+    }
+
+    /// A message waits until its receiver has room for it. It takes the place of what waits of the same alert.
     pub(super) fn withheld(&mut self, at: Timestamp, it: &NotificationWithheld) {
         let Some(alert) = self.alerts.get_mut(&it.id) else { return };
         if alert.chase.is_none() {
             alert.chase = Some(Chase { turn: it.turn, step: it.step, at });
             alert.is_news = false;
+        }
+        let pace = self.paces.entry(it.receiver.clone()).or_default();
+        for (name, other) in &mut alert.deliveries {
+            if other.receiver == it.receiver && other.state == DeliveryState::Withheld {
+                other.state = DeliveryState::Gathered;
+                pace.withheld.remove(&(it.id, name.clone()));
+            }
         }
         alert.deliveries.entry(it.message.clone()).or_insert_with(|| Delivery {
             purpose: Purpose::Trigger,
@@ -97,13 +172,14 @@ impl Book {
             text_digest: String::new(),
             gathers: None,
             state: DeliveryState::Withheld,
+            told_with: None,
             count: 0,
             first_at: at,
             provider_id: None,
             attempts: Vec::new(),
         });
-        let pace = self.paces.entry(it.receiver.clone()).or_default();
         pace.withheld.insert((it.id, it.message.clone()));
+        trim(alert);
         self.unsettled.insert(it.id);
     }
 }

@@ -149,7 +149,10 @@ fn following(routed: &Routed, alert: &Alert, chase: Chase) -> Next {
         };
         return Next { at, turn: chase.turn, step: chase.step.saturating_add(1), why: Some(why) };
     }
-    let (wait, why) = if nobody {
+    let (wait, why) = if nobody && alert.rule == Rule::TaskRetried {
+        // Whoever can't be mailed is not mailed again and again: the next retry is another letter.
+        (routed.repeat_interval, EscalatedWhy::NobodyReached)
+    } else if nobody {
         (Micros(wait.0.max(NOBODY_WAIT.0)), EscalatedWhy::NobodyReached)
     } else if chase.turn % cycle < chain.repeat {
         (wait, EscalatedWhy::NotAcknowledged)

@@ -23,7 +23,7 @@ pub(super) struct Holds {
 impl Holds {
     /// Takes in all that is told already.
     pub(super) fn new(book: &Book, policy: &Policy) -> Self {
-        let mut inhibitions = Inhibition::known();
+        let mut inhibitions = Inhibition::known().to_vec();
         inhibitions.extend(policy.inhibitions.iter().cloned());
         let mut holds = Self { inhibitions, ..Self::default() };
         for alert in book.open() {

@@ -159,7 +159,7 @@ impl Agenda {
         let by_time = watch.next_due(self.looked_at);
         let beat = book.next_missing(self.looked_at);
         let sign = policy.sign_every.map(|every| sign_due(book, every));
-        let room = pace::next_room(book, policy);
+        let room = pace::next_room(book, policy, self.looked_at);
         let mute = self.mute_change;
         [at_once, alert, self.silence_end, mute, by_time, beat, sign, room]
             .into_iter()

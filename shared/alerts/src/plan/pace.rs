@@ -1,11 +1,11 @@
 //! How much a receiver is told one by one: what is above its limit waits, and is told together once there is room.
 use dagbok_events::Timestamp;
 
-use super::{Planned, notices};
+use super::{Planned, chase, notices};
 use crate::{
-    Alert, AlertFact, Book, DeliveryState, Gathered, Limit, NotificationAttempted,
-    NotificationRejected, NotificationWithheld, Policy, Purpose, Rule, Severity, Telling, limits,
-    render,
+    Alert, AlertFact, Book, Delivery, DeliveryState, Gathered, Limit, NotificationAttempted,
+    NotificationRejected, NotificationWithheld, Policy, Purpose, Rule, Severity, Telling,
+    book::Pace, limits, render,
 };
 
 /// The limit of a receiver, where it has one.
@@ -19,9 +19,36 @@ fn is_exempt(alert: &Alert) -> bool {
     severity == Some(Severity::Critical.word()) || alert.rule == Rule::Test
 }
 
+/// Whether what is withheld of an alert may be told now: nothing holds it. Of one that nobody chases any more nobody
+/// else looks whether it is silent.
+fn is_free(book: &Book, policy: &Policy, alert: &Alert, now: Timestamp) -> bool {
+    let is_mute =
+        || chase::route_of(policy, alert).is_some_and(|routed| policy.is_mute(&routed, now));
+    let is_silent = || book.silenced_by(&alert.labels, now).is_some() || is_mute();
+    alert.held.is_none() && (alert.is_firing() || alert.rule == Rule::Test || !is_silent())
+}
+
+/// What may be told together now, in the order of the alerts.
+fn waiting<'a>(
+    book: &'a Book,
+    policy: &'a Policy,
+    pace: &'a Pace,
+    now: Timestamp,
+) -> impl Iterator<Item = Waiting<'a>> {
+    pace.withheld.iter().filter_map(move |(id, message)| {
+        let alert = book.alert(*id)?;
+        let delivery = alert.deliveries.get(message)?;
+        let is_it = delivery.state == DeliveryState::Withheld;
+        (is_it && is_free(book, policy, alert, now)).then_some((alert, message, delivery))
+    })
+}
+
+type Waiting<'a> = (&'a Alert, &'a String, &'a Delivery);
+
 /// When what is withheld may be told next.
-pub(super) fn next_room(book: &Book, policy: &Policy) -> Option<Timestamp> {
-    let waiting = book.paces.iter().filter(|(_, pace)| !pace.withheld.is_empty());
+pub(super) fn next_room(book: &Book, policy: &Policy, now: Timestamp) -> Option<Timestamp> {
+    let is_waiting = |pace: &Pace| waiting(book, policy, pace, now).next().is_some();
+    let waiting = book.paces.iter().filter(|(_, pace)| is_waiting(pace));
     let room = waiting.map(|(receiver, pace)| {
         limit_of(policy, receiver).map_or(Timestamp(0), |limit| pace.room_from(limit, 0))
     });
@@ -72,7 +99,7 @@ impl Planned {
         let more = self.sent.get(receiver).copied().unwrap_or(0);
         match book.paces.get(receiver) {
             // Whoever waits already is told first, with all the others.
-            Some(pace) if !pace.withheld.is_empty() => false,
+            Some(pace) if waiting(book, policy, pace, self.now).next().is_some() => false,
             Some(pace) => pace.room_from(limit, more) <= self.now,
             None => more < usize::try_from(limit.messages).unwrap_or(usize::MAX),
         }
@@ -81,17 +108,12 @@ impl Planned {
     /// Tells what was withheld where there is room again: one message tells all of it.
     pub(super) fn add_gathered(&mut self, book: &Book, policy: &Policy) {
         for (receiver, pace) in book.paces.iter().filter(|(_, pace)| !pace.withheld.is_empty()) {
-            let waiting = pace.withheld.iter().filter_map(|(id, message)| {
-                let alert = book.alert(*id)?;
-                let delivery = alert.deliveries.get(message)?;
-                (delivery.state == DeliveryState::Withheld).then_some((alert, message, delivery))
-            });
             if !policy.receivers.contains_key(receiver) {
-                let gone = waiting.map(|(alert, message, delivery)| {
+                let gone = pace.withheld.iter().map(|(id, message)| {
                     AlertFact::NotificationRejected(NotificationRejected {
-                        id: alert.id,
+                        id: *id,
                         message: message.clone(),
-                        attempt: delivery.count,
+                        attempt: 0,
                         status: None,
                         why: "the receiver is not in the configuration any more".to_owned(),
                         took_ms: 0,
@@ -106,6 +128,7 @@ impl Planned {
             if limit.is_some_and(|limit| pace.room_from(limit, more) > self.now) {
                 continue;
             }
+            let waiting = waiting(book, policy, pace, self.now);
             let waiting: Vec<_> = waiting.take(limits::GATHERED + 1).collect();
             // Whoever looks at the message looks at what is wrong still.
             let Some(first) = waiting.iter().find(|it| it.0.is_open()).or(waiting.first()) else {
@@ -131,7 +154,7 @@ impl Planned {
             let mut alerts: Vec<u64> = others.clone().map(|(other, ..)| other.id).collect();
             alerts.dedup();
             if !alerts.is_empty() {
-                let title = |(other, _, delivery): &(&Alert, _, &crate::Delivery)| {
+                let title = |(other, _, delivery): &Waiting<'_>| {
                     let purpose = if other.is_open() { Purpose::Trigger } else { Purpose::Resolve };
                     let (route, gathers) = (delivery.route.as_str(), None);
                     render(other, &Telling { purpose, receiver: "", route, gathers }, policy).title

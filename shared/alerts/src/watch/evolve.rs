@@ -147,7 +147,7 @@ impl Watch {
             return;
         }
         for dag_id in it.queued_for.iter().chain(&it.kept_for) {
-            self.watcher_is_well(seq, dag_id);
+            self.watcher_is_well(seq, dag_id, &it.asset);
         }
     }
 
@@ -208,7 +208,6 @@ impl Watch {
             Fact::DagForgotten(_) => {
                 for rule in [
                     Rule::RunFailed,
-                    Rule::TaskRetried,
                     Rule::RunMissed,
                     Rule::CallbackFailed,
                     Rule::DagVanished,
@@ -222,7 +221,8 @@ impl Watch {
                     dag.is_gone = true;
                 }
                 self.fresh(dag_id);
-                self.watcher_is_well(seq, dag_id);
+                self.retries_over(seq, dag_id, |_| true);
+                self.watchers_are_well(seq, dag_id);
                 self.promise(dag_id, None);
                 self.dags.remove(dag_id);
             }
@@ -286,7 +286,7 @@ impl Watch {
             None => self.fresh(dag_id),
         }
         self.callback_is_gone(seq, dag_id, spec);
-        self.watcher_is_well(seq, dag_id);
+        self.watchers_are_well(seq, dag_id);
         self.weigh_pools(seq, dag_id);
         self.weigh_all_memory(dag_id);
     }
@@ -311,7 +311,7 @@ impl Watch {
             details: vec![("file".to_owned(), gone.file.clone())],
         });
         self.fresh(dag_id);
-        self.watcher_is_well(seq, dag_id);
+        self.watchers_are_well(seq, dag_id);
         self.weigh_pools(seq, dag_id);
     }
 

@@ -54,8 +54,8 @@ pub struct Watch {
     pools: BTreeSet<PoolName>,
     /// When something takes too long.
     dues: Dues,
-    /// Watchers of assets that failed, by the DAG that they run for.
-    watchers: BTreeMap<DagId, FailingWatcher>,
+    /// Watchers of assets that failed, by the DAG that they run for, each by what triggerers know it by.
+    watchers: BTreeMap<(DagId, TaskId), FailingWatcher>,
     /// What the configuration says of that.
     #[serde(skip)]
     thresholds: Vec<Thresholds>,
@@ -282,7 +282,8 @@ impl Watch {
         found.extend(broken.filter_map(|dag_id| self.missing(dag_id)));
         found.extend(self.silent(now));
         found.extend(self.executors_gone(now));
-        found.extend(self.watchers.keys().filter_map(|dag_id| self.failing_watcher(dag_id, now)));
+        let watching: BTreeSet<&DagId> = self.watchers.keys().map(|(dag_id, _)| dag_id).collect();
+        found.extend(watching.into_iter().filter_map(|dag_id| self.failing_watcher(dag_id, now)));
         let stuck: BTreeSet<&DagId> =
             self.waiting.range(..=now).flat_map(|(_, dags)| dags.keys()).collect();
         found.extend(stuck.into_iter().filter_map(|dag_id| self.stuck(dag_id, now)));

@@ -1,6 +1,6 @@
 //! The fold of what happens to runs and their tries.
 use dagbok_events::{
-    Fact, FailureKind, Fault, MapIndex, RunCreated, RunId, RunKey, RunMark, RunType, TaskId,
+    DagId, Fact, FailureKind, Fault, MapIndex, RunCreated, RunId, RunKey, RunMark, RunType, TaskId,
     TaskQueued, Timestamp, TryFailed, TryLost,
 };
 use dagbok_protocol::names::WATCH;
@@ -137,10 +137,7 @@ impl Watch {
             }
         }
         let (seq, at) = (self.last_seq, self.last_at);
-        let retried = (Rule::TaskRetried, AlertScope::Dag(run.dag_id.clone()));
-        if self.raised.get(&retried).is_some_and(|it| it.run.as_ref() == Some(run)) {
-            self.clear(seq, retried.0, retried.1);
-        }
+        self.retries_over(seq, &run.dag_id, |it| it.run.as_ref() == Some(run));
         self.weigh_pools(seq, &run.dag_id);
         self.weigh_retries(seq, at, &run.dag_id, ended.retries);
         Some(ended)
@@ -190,6 +187,26 @@ impl Watch {
         self.raise(condition);
     }
 
+    /// Retries of a DAG's tasks are news no more.
+    pub(super) fn retries_over(
+        &mut self,
+        seq: u64,
+        dag_id: &DagId,
+        is_over: impl Fn(&Condition) -> bool,
+    ) {
+        let first = (Rule::TaskRetried, AlertScope::Task(dag_id.clone(), lowest_task()));
+        let is_its = |(rule, scope): &(Rule, AlertScope)| {
+            let of_it = matches!(scope, AlertScope::Task(of, _) if of == dag_id);
+            *rule == Rule::TaskRetried && of_it
+        };
+        let all = self.raised.range(first..).take_while(|&(key, _)| is_its(key));
+        let over: Vec<AlertScope> =
+            all.filter(|&(_, it)| is_over(it)).map(|((_, scope), _)| scope.clone()).collect();
+        for scope in over {
+            self.clear(seq, Rule::TaskRetried, scope);
+        }
+    }
+
     /// A task is tried again, and its author asks for mail of that.
     fn tried_again(
         &mut self,
@@ -201,6 +218,12 @@ impl Watch {
     ) {
         let Some(dag) = self.dags.get(&run.dag_id) else { return };
         let Some(mailboxes) = dag.retry_email.get(&it.task_id) else { return };
+        // What is no mailbox nobody can mail to, and that is no fault of whoever carries the mail.
+        let mailboxes: Vec<&str> =
+            mailboxes.iter().map(String::as_str).filter(|it| is_mailbox(it)).collect();
+        if mailboxes.is_empty() {
+            return;
+        }
         let mut labels = dag_labels(&run.dag_id, dag);
         labels.insert("email".to_owned(), mailboxes.join(","));
         labels.insert("task".to_owned(), it.task_id.to_string());
@@ -208,7 +231,8 @@ impl Watch {
         let (task, number, message) = (&it.task_id, it.try_number.get(), &it.failure.message);
         self.raise(Condition {
             rule: Rule::TaskRetried,
-            scope: AlertScope::Dag(run.dag_id.clone()),
+            // Each task may name another author.
+            scope: AlertScope::Task(run.dag_id.clone(), it.task_id.clone()),
             severity: Severity::Info,
             fault: Some(it.failure.fault),
             since: at,
@@ -351,6 +375,21 @@ impl Dag {
 }
 
 /// The last lines of a traceback, without blanks around them.
+/// Whether a text looks like a mailbox, with or without a name before it: the mail server knows whether it is one.
+fn is_mailbox(text: &str) -> bool {
+    let address = match (text.rsplit_once('<'), text.trim_end().ends_with('>')) {
+        (Some((_, rest)), true) => rest.trim_end().trim_end_matches('>'),
+        (None, false) => text,
+        _ => return false,
+    };
+    let is_plain = |part: &str| {
+        let odd = |c: char| c.is_whitespace() || c.is_control() || ",;:<>()[]\\\"".contains(c);
+        !part.is_empty() && !part.contains(odd)
+    };
+    let parts = address.trim().rsplit_once('@');
+    parts.is_some_and(|(who, domain)| is_plain(who) && is_plain(domain) && !who.contains('@'))
+}
+
 fn last_lines(traceback: &str) -> String {
     let lines: Vec<&str> = traceback.trim_end().lines().collect();
     let last = lines.iter().skip(lines.len().saturating_sub(limits::LAST_LINES));

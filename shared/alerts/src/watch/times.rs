@@ -177,7 +177,7 @@ impl Watch {
         let was = dag.paused.is_some();
         dag.paused = paused.then_some(seq);
         if paused {
-            self.watcher_is_well(seq, dag_id);
+            self.watchers_are_well(seq, dag_id);
         } else if was {
             dag.unpaused_at = Some(at);
             let runs = self.runs.iter().filter(|(run, known)| {
@@ -308,8 +308,13 @@ impl Watch {
     fn done(&mut self, run: &RunKey, task_id: &TaskId, first: MapIndex, further: u32) {
         let Some(known) = self.runs.get_mut(run) else { return };
         if let Some(left) = known.left.get_mut(task_id) {
-            let last = last_of(first, further);
-            left.retain(|copy| *copy < first || *copy > last);
+            // Of many copies most are done one by one: what is left is not gone through for each.
+            let rest = last_of(first, further)
+                .0
+                .checked_add(1)
+                .map(|next| left.split_off(&MapIndex(next)));
+            left.split_off(&first);
+            left.extend(rest.into_iter().flatten());
             if !left.is_empty() {
                 return;
             }

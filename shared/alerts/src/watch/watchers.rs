@@ -1,11 +1,11 @@
 //! Watchers of assets that fail: what a DAG is scheduled on is not seen.
-use dagbok_events::{DagId, Fault, RunKey, Timestamp, TriggerFailed};
+use dagbok_events::{AssetKey, DagId, Fault, RunKey, Timestamp, TriggerFailed};
 use serde::{Deserialize, Serialize};
 
 use super::{Condition, Watch, dag_labels};
 use crate::{AlertScope, Rule, Severity, limits, text::cut};
 
-/// How a DAG's watchers fail.
+/// How a watcher fails.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct FailingWatcher {
     /// How often in a row.
@@ -16,6 +16,8 @@ pub(super) struct FailingWatcher {
     causes: Vec<u64>,
     /// The last line of what was raised last.
     error: String,
+    /// What it watches; older logs don't say it.
+    asset: Option<AssetKey>,
 }
 
 impl FailingWatcher {
@@ -41,8 +43,10 @@ impl Watch {
             last_at: at,
             causes: Vec::new(),
             error: String::new(),
+            asset: fact.asset.clone(),
         };
-        let failing = self.watchers.entry(run.dag_id.clone()).or_insert_with(|| fresh.clone());
+        let key = (run.dag_id.clone(), fact.task_id.clone());
+        let failing = self.watchers.entry(key).or_insert_with(|| fresh.clone());
         if at.since(failing.last_at) >= limits::WATCHER_QUIET {
             *failing = fresh;
         }
@@ -56,9 +60,25 @@ impl Watch {
         self.touched.note(|| (Rule::WatcherFailing, AlertScope::Dag(run.dag_id.clone())));
     }
 
-    /// It saw something, or is another one from now on, or runs no more.
-    pub(super) fn watcher_is_well(&mut self, seq: u64, dag_id: &DagId) {
-        if self.watchers.remove(dag_id).is_some() {
+    /// They are others from now on, or run no more.
+    pub(super) fn watchers_are_well(&mut self, seq: u64, dag_id: &DagId) {
+        self.forget_watchers(seq, dag_id, |_| true);
+    }
+
+    /// One saw something of an asset: that says nothing of those that watch others.
+    pub(super) fn watcher_is_well(&mut self, seq: u64, dag_id: &DagId, asset: &AssetKey) {
+        self.forget_watchers(seq, dag_id, |it| it.asset.as_ref().is_none_or(|of| of == asset));
+    }
+
+    fn forget_watchers(
+        &mut self,
+        seq: u64,
+        dag_id: &DagId,
+        is_well: impl Fn(&FailingWatcher) -> bool,
+    ) {
+        let before = self.watchers.len();
+        self.watchers.retain(|(of, _), it| of != dag_id || !is_well(it));
+        if self.watchers.len() < before {
             let key = (Rule::WatcherFailing, AlertScope::Dag(dag_id.clone()));
             self.touched.note(|| key.clone());
             self.cleared.insert(key, seq);
@@ -75,7 +95,7 @@ impl Watch {
             let at = it.last_at.plus(limits::WATCHER_QUIET);
             since < at && at <= until
         });
-        quiet.map(|(dag_id, _)| (Rule::WatcherFailing, AlertScope::Dag(dag_id.clone())))
+        quiet.map(|((dag_id, _), _)| (Rule::WatcherFailing, AlertScope::Dag(dag_id.clone())))
     }
 
     /// When the next of them has been quiet for long enough, after `now`.
@@ -85,9 +105,11 @@ impl Watch {
     }
 
     pub(super) fn failing_watcher(&self, dag_id: &DagId, now: Timestamp) -> Option<Condition> {
-        let it = self.watchers.get(dag_id).filter(|it| {
+        let of_it = self.watchers.iter().filter(|((of, _), _)| of == dag_id).map(|(_, it)| it);
+        let failing = of_it.filter(|it| {
             it.count >= limits::WATCHER_FAILURES && now < it.last_at.plus(limits::WATCHER_QUIET)
-        })?;
+        });
+        let it = failing.min_by_key(|it| it.since)?;
         let dag = self.dags.get(dag_id)?;
         Some(Condition {
             rule: Rule::WatcherFailing,
@@ -103,10 +125,15 @@ impl Watch {
                 "{dag_id}: a watcher of an asset that it is scheduled on fails again and again: {}",
                 it.error
             )),
-            details: vec![
-                ("failures in a row".to_owned(), it.count.to_string()),
-                ("error".to_owned(), it.error.clone()),
-            ],
+            details: it
+                .asset
+                .iter()
+                .map(|asset| ("asset".to_owned(), asset.name.clone()))
+                .chain([
+                    ("failures in a row".to_owned(), it.count.to_string()),
+                    ("error".to_owned(), it.error.clone()),
+                ])
+                .collect(),
         })
     }
 }

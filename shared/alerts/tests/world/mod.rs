@@ -167,6 +167,8 @@ impl World {
                 let (watch, book) = (&mut self.watch.clone(), &mut self.book.clone());
                 let all = Agenda::default().plan(watch, book, &self.policy, now, &self.sending);
                 assert_eq!(all, []);
+                let due = self.agenda.next_due(&self.watch, &self.book, &self.policy);
+                assert!(due.is_none_or(|due| due > now), "asked again at once, for ever: {due:?}");
                 return;
             }
             for record in &records {

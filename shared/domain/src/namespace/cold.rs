@@ -101,7 +101,7 @@ impl Namespace {
     /// of what the log says.
     pub fn revive(&mut self, cold: &ColdRun) -> Result<(), NotRevived> {
         let dag = self.dags.get(&cold.key.dag_id);
-        let tries = dag.map_or(0, |dag| dag.deleted.tries(&cold.key.run_id));
+        let (tries, ends) = dag.map_or((0, 0), |dag| dag.deleted.numbers(&cold.key.run_id));
         let mut run: Option<Run> = None;
         for (seq, record) in &cold.records {
             for fact in &record.facts {
@@ -109,7 +109,8 @@ impl Namespace {
                     let meta = meta_of(record, f);
                     let version = self.version_of(cold, f.version);
                     let version = version.ok_or_else(|| no_version(cold, f.version))?;
-                    run = Some(Run::new(cold.key.clone(), meta, version).numbered_from(tries));
+                    run =
+                        Some(Run::new(cold.key.clone(), meta, version).numbered_from(tries, ends));
                 } else if let (Fact::RunVersionChanged(f), Some(run)) = (fact, &mut run) {
                     let version = self.version_of(cold, f.version);
                     let version = version.ok_or_else(|| no_version(cold, f.version))?;

@@ -139,7 +139,11 @@ impl Namespace {
         if !self.by_file.contains_key(&dag.file) && !self.files.contains_key(&dag.file) {
             self.told.remove(&dag.file);
         }
-        let last = Forgotten { version: dag.current.number, tries: dag.deleted.most() };
+        let last = Forgotten {
+            version: dag.current.number,
+            tries: dag.deleted.tries.most(),
+            ends: dag.deleted.ends.most(),
+        };
         self.forgotten.insert(dag_id.clone(), last);
     }
 
@@ -149,7 +153,7 @@ impl Namespace {
         let Some(dag) = self.dags.get_mut(dag_id).map(Arc::make_mut) else {
             let mut dag = Dag::new(version, f.bundle.clone(), f.paused.unwrap_or(false));
             let before = self.forgotten.remove(dag_id);
-            dag.deleted = Deleted::with_floor(before.map_or(0, |before| before.tries));
+            dag.deleted = Deleted::after(before);
             self.dags.insert(dag_id.clone(), Arc::new(dag));
             return;
         };
@@ -246,7 +250,8 @@ impl Namespace {
             dag.dates.insert(date);
         }
         let run = Run::new(key.clone(), meta_of(record, f), version);
-        let run = Arc::new(run.numbered_from(dag.deleted.tries(&key.run_id)));
+        let (tries, ends) = dag.deleted.numbers(&key.run_id);
+        let run = Arc::new(run.numbered_from(tries, ends));
         self.enqueue(key, run);
         let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
         if !dag.has_room() {
@@ -352,7 +357,7 @@ impl Namespace {
         let Some(dag) = self.dags.get_mut(&key.dag_id).map(Arc::make_mut) else { return };
         dag.newest.forget(&key.run_id);
         dag.past.remove(&key.run_id);
-        dag.deleted.insert(&key.run_id, f.tries);
+        dag.deleted.insert(&key.run_id, f.tries, f.ends);
         if let Some(date) = f.logical_date {
             dag.dates.remove(date);
             dag.ended.remove(&date);

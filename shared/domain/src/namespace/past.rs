@@ -75,10 +75,19 @@ impl Past {
     }
 }
 
-/// Ids of runs that were deleted, by the highest number that a try of theirs had.
+/// Ids of runs that were deleted, by the numbers that those go on from who are made again under one of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Deleted {
-    by_tries: BTreeMap<u16, Past>,
+    /// The highest number that a try of theirs had.
+    pub(super) tries: Highest,
+    /// The number of their last end, as far as the log says it.
+    pub(super) ends: Highest,
+}
+
+/// Ids of runs, by a number of each; none of those that have 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Highest {
+    by_number: BTreeMap<u16, Past>,
     /// What holds for every id: the DAG was forgotten, and is there again.
     floor: u16,
 }
@@ -91,30 +100,48 @@ pub(super) struct Forgotten {
     pub(super) version: DagVersion,
     /// The highest number that a try of any of its runs had.
     pub(super) tries: u16,
+    /// The highest number that an end of any of its runs had.
+    pub(super) ends: u16,
 }
 
 impl Deleted {
-    /// Of a DAG that was forgotten, and of whose runs no try had a higher number.
-    pub(super) fn with_floor(floor: u16) -> Self {
+    /// Of a DAG that may have been forgotten, and of whose runs none had a higher number.
+    pub(super) fn after(before: Option<Forgotten>) -> Self {
+        let (tries, ends) = before.map_or((0, 0), |before| (before.tries, before.ends));
+        Self { tries: Highest::with_floor(tries), ends: Highest::with_floor(ends) }
+    }
+
+    /// The highest number that a try, and an end, of a run of this id had which was deleted; 0 where there was none.
+    pub(super) fn numbers(&self, run_id: &RunId) -> (u16, u16) {
+        (self.tries.of(run_id), self.ends.of(run_id))
+    }
+
+    pub(super) fn insert(&mut self, run_id: &RunId, tries: u16, ends: u16) {
+        self.tries.insert(run_id, tries);
+        self.ends.insert(run_id, ends);
+    }
+}
+
+impl Highest {
+    fn with_floor(floor: u16) -> Self {
         Self { floor, ..Self::default() }
     }
 
-    /// The highest number that a try of a run of this id had which was deleted; 0 where there was none.
-    pub(super) fn tries(&self, run_id: &RunId) -> u16 {
-        let with_it = self.by_tries.iter().find(|(_, runs)| runs.ending(run_id).is_some());
-        with_it.map_or(0, |(tries, _)| *tries).max(self.floor)
+    fn of(&self, run_id: &RunId) -> u16 {
+        let with_it = self.by_number.iter().find(|(_, runs)| runs.ending(run_id).is_some());
+        with_it.map_or(0, |(number, _)| *number).max(self.floor)
     }
 
     /// The highest number that any had.
     pub(super) fn most(&self) -> u16 {
-        self.by_tries.last_key_value().map_or(0, |(tries, _)| *tries).max(self.floor)
+        self.by_number.last_key_value().map_or(0, |(number, _)| *number).max(self.floor)
     }
 
-    pub(super) fn insert(&mut self, run_id: &RunId, tries: u16) {
-        let tries = tries.max(self.tries(run_id));
-        self.by_tries.values_mut().for_each(|runs| runs.remove(run_id));
-        if tries > self.floor {
-            self.by_tries.entry(tries).or_default().insert(run_id, Ending::Success);
+    fn insert(&mut self, run_id: &RunId, number: u16) {
+        let number = number.max(self.of(run_id));
+        self.by_number.values_mut().for_each(|runs| runs.remove(run_id));
+        if number > self.floor {
+            self.by_number.entry(number).or_default().insert(run_id, Ending::Success);
         }
     }
 }

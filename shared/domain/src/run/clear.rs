@@ -4,9 +4,7 @@
 //! longer stands. What ran there stays as it is, as in Airflow.
 use std::{collections::BTreeSet, ops::Range};
 
-use dagbok_events::{
-    Fact, MapIndex, RuledOut, RunCleared, TaskCleared, TaskId, TasksWere, Timestamp,
-};
+use dagbok_events::{Fact, MapIndex, RuledOut, TaskCleared, TaskId, TasksWere, Timestamp};
 use dagbok_protocol::{ClearedTask, OnRunning, TaskCopy};
 
 use super::{Done, InstanceNo, Phase, Run, TaskState};
@@ -167,7 +165,7 @@ impl Run {
     /// still can't run is ruled out again.
     pub fn clear_facts(&self, at: Timestamp, cleared: Vec<ClearedTask>) -> Vec<Fact> {
         let over = matches!(self.phase, Phase::Over(_) | Phase::Ending { .. });
-        let goes_on = || Fact::RunCleared(RunCleared { was: Some(self.phase.was()) });
+        let goes_on = || Fact::RunCleared(self.goes_on());
         let mut facts: Vec<Fact> = over.then(goes_on).into_iter().collect();
         for it in cleared {
             facts.extend(self.ended_tries(&it));

@@ -114,6 +114,7 @@ impl Run {
             traceback: String::new(),
             executor: None,
             log: None,
+            asset: None,
         }));
         [failed].into_iter().chain(self.after_going_on(no)).collect()
     }

@@ -66,7 +66,7 @@ impl Run {
             Fact::RunFailed(_) => self.end_as(Ending::Failed),
             Fact::RunTimedOut(f) => self.end_by(at, f.teardowns_left, Ending::Failed),
             Fact::RunCancelled(f) => self.end_by(at, f.teardowns_left, Ending::Failed),
-            Fact::RunCleared(_) => self.go_on(at),
+            Fact::RunCleared(f) => self.go_on(at, f.ended),
             Fact::RunBackfilled(f) => {
                 self.join_backfill(f);
                 None
@@ -288,12 +288,13 @@ impl Run {
     }
 
     /// It waits for its turn again where it was over; where only its teardowns were left, all of it goes on.
-    fn go_on(&mut self, at: Timestamp) -> Option<Change> {
+    fn go_on(&mut self, at: Timestamp, ended: bool) -> Option<Change> {
         match self.phase {
             Phase::Over(_) => self.phase = Phase::Queued,
             Phase::Ending { .. } => {
-                // That end may have been told of already: the next one is another.
-                self.ends = self.ends.saturating_add(1);
+                // That end may have been told of already: the next one is another. Older logs don't say so, and the
+                // facts that follow in them name the next end by the same number.
+                self.ends = self.ends.saturating_add(u16::from(ended));
                 self.phase = Phase::Running { since: at };
             }
             Phase::Queued | Phase::Running { .. } => {}

@@ -4,8 +4,7 @@
 //! there is judged anew: by an outcome that no longer stands. A run that was over goes on, or is over anew in the same
 //! record where nothing of it is left to do.
 use dagbok_events::{
-    Fact, RuledOut, RunCleared, RunMark, RunMarked, RunWas, TaskId, TaskMark, TaskMarked, TaskWas,
-    Timestamp,
+    Fact, RuledOut, RunMark, RunMarked, RunWas, TaskId, TaskMark, TaskMarked, TaskWas, Timestamp,
 };
 use dagbok_protocol::{ClearedTask, TaskCopy};
 
@@ -96,7 +95,7 @@ impl Run {
     /// Every fact of marking these, with all that follows.
     pub fn mark_facts(&self, at: Timestamp, state: TaskMark, marked: Marked) -> Vec<Fact> {
         let over = matches!(self.phase, Phase::Over(_));
-        let goes_on = || Fact::RunCleared(RunCleared { was: Some(self.phase.was()) });
+        let goes_on = || Fact::RunCleared(self.goes_on());
         let mut facts: Vec<Fact> = over.then(goes_on).into_iter().collect();
         for it in marked.tasks {
             facts.extend(self.ended_tries(&it));

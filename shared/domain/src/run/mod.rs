@@ -29,7 +29,7 @@ pub use clear::Clearing;
 pub use consequences::EndedBy;
 use dagbok_events::{
     AssetEvent, BackfillId, Digest, Interval, Leg, MapIndex, Payload, RuledOut, RunBackfilled,
-    RunKey, RunType, TaskId, TaskSpec, Timestamp, TryNumber,
+    RunCleared, RunKey, RunType, TaskId, TaskSpec, Timestamp, TryNumber,
 };
 pub use deferral::Deferral;
 pub use evolve::{Change, Handed};
@@ -200,11 +200,17 @@ impl Run {
         &self.meta
     }
 
-    /// Its tries and its ends go on from this number, which one of a deleted run of the same id had.
-    pub(crate) fn numbered_from(mut self, tries: u16) -> Self {
+    /// Its tries and its ends go on from these numbers, which those of a deleted run of the same id had.
+    pub(crate) fn numbered_from(mut self, tries: u16, ends: u16) -> Self {
         self.number_from(tries);
-        self.ends = self.ends.max(tries);
+        self.ends = self.ends.max(ends);
         self
+    }
+
+    /// That it goes on though it was over, or nearly.
+    fn goes_on(&self) -> RunCleared {
+        let ended = matches!(self.phase, Phase::Ending { .. });
+        RunCleared { was: Some(self.phase.was()), ended }
     }
 
     /// It may go on from now on, whatever a clock that was ahead said of it when it was made.

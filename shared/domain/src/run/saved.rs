@@ -80,7 +80,7 @@ impl Run {
         let mut run = Self::new(saved.key, saved.meta, version);
         run.tried = saved.tried;
         run.notes = saved.notes.into_iter().map(|(id, at, note)| ((id, at), note)).collect();
-        let mut run = run.numbered_from(saved.tried_before);
+        let mut run = run.numbered_from(saved.tried_before, saved.ends);
         for (node, first, length) in saved.expanded {
             if node >= run.version.node_count() || !run.arena.pass_over(first) {
                 return None;

@@ -285,7 +285,7 @@ fn about_runs() -> Union<BoxedStrategy<Fact>> {
         Fact::RunCancelled(RunCancelled::default()),
         Fact::RunCancelled(RunCancelled { teardowns_left: true, was: None }),
         Fact::RunCleared(RunCleared::default()),
-        Fact::RunDeleted(RunDeleted { logical_date: None, tries: 0 }),
+        Fact::RunDeleted(RunDeleted { logical_date: None, tries: 0, ends: 0 }),
         run_marked(RunMark::Success, false),
         run_marked(RunMark::Success, true),
         run_marked(RunMark::Failed, false),
@@ -543,6 +543,7 @@ fn deferrals() -> impl Strategy<Value = Fact> {
                     traceback: String::new(),
                     executor: None,
                     log,
+                    asset: None,
                 })),
             }
         },

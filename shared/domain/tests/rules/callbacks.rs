@@ -1,7 +1,7 @@
 //! Callbacks of DAGs: called for by a run's end, and offered until somebody has called them.
 use dagbok_domain::namespace::Namespace;
 use dagbok_events::{
-    Fact, Failure, FailureKind, Fault, RefusedWhy, TaskSpec, TriggerRule, TryNumber,
+    Fact, Failure, FailureKind, Fault, Record, RefusedWhy, TaskSpec, TriggerRule, TryNumber,
 };
 use dagbok_protocol::{
     ClearTasks, CommandBody, RefusalCode, ReportBody, WorkItem,
@@ -222,6 +222,68 @@ fn a_deleted_run_that_is_made_again_ends_by_another_number() {
     let late = world.report("e1", FIRST, succeeded(Vec::new()));
     let why = format!("ReportRefused __dag_callback__ 1 Succeeded: {:?}", RefusedWhy::NotInFlight);
     late.refused(RefusalCode::StaleReport, [why.as_str()]);
+}
+
+/// Takes out of facts what writers did not say who are older than it.
+fn as_written_before(record: &Record) -> Record {
+    let mut record = record.clone();
+    for fact in &mut record.facts {
+        match fact {
+            Fact::RunDeleted(f) => f.ends = 0,
+            Fact::RunCleared(f) => f.ended = false,
+            _ => {}
+        }
+    }
+    record
+}
+
+#[test]
+fn an_older_log_names_the_end_of_a_run_that_is_made_again_by_its_old_number() {
+    let mut world = world();
+    fail(&mut world);
+    world.report("e1", FIRST, started());
+    world.report("e1", FIRST, succeeded(Vec::new()));
+    let command = world.command(CommandBody::DeleteRun {
+        dag_id: super::support::dag_id("etl"),
+        run_id: run_key("etl", "r1").run_id,
+    });
+    world.revive(&run_key("etl", "r1"));
+    let decided = world.namespace.decide(world.now, &command);
+    for record in &decided.records {
+        assert!(matches!(&record.facts[..], [Fact::RunDeleted(f)] if (f.tries, f.ends) == (1, 1)));
+        world.append(&as_written_before(record));
+    }
+    world.trigger_as("etl", "r1");
+    world.settle();
+    world.start("e1", "etl/r1/a/2");
+    world.fail("e1", "etl/r1/a/2");
+    world.settle();
+    assert_eq!(ordered(&world), [1, 1], "as the facts have it that followed");
+    world.report("e1", FIRST, started());
+    world.report("e1", FIRST, succeeded(Vec::new()));
+    assert!(!world.namespace.has_callbacks(&run_key("etl", "r1")), "and is called once");
+}
+
+#[test]
+fn an_older_log_names_the_end_of_a_run_that_was_cleared_at_its_teardowns_by_its_old_number() {
+    let down = |task: &mut TaskSpec| {
+        (task.is_teardown, task.trigger_rule) = (true, TriggerRule::AllDoneSetupSuccess);
+    };
+    let mut spec = dag("etl").task("a", &[]).add("down", &["a"], down);
+    (spec.on_failure_callback, spec.dagrun_timeout) = (true, Some(secs(60)));
+    let mut world = World::with([spec]);
+    world.trigger_as("etl", "r1");
+    world.settle();
+    world.start("e1", "etl/r1/a/1");
+    world.pass(secs(61));
+    let command = world.command(CommandBody::ClearTasks(clearing("etl", "r1", false)));
+    for record in &world.namespace.decide(world.now, &command).records {
+        assert!(record.facts.iter().any(|it| matches!(it, Fact::RunCleared(f) if f.ended)));
+        world.append(&as_written_before(record));
+    }
+    world.settle();
+    world.pass(secs(61));
+    assert_eq!(ordered(&world), [1, 1]);
 }
 
 #[test]

@@ -3,7 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::LogRef;
-use crate::{ExecutorId, Leg, MapIndex, Payload, TaskId, Timestamp, TryNumber, Usage};
+use crate::{AssetKey, ExecutorId, Leg, MapIndex, Payload, TaskId, Timestamp, TryNumber, Usage};
 
 /// A trigger as its class serialised it: what makes the same one again, elsewhere and later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -118,4 +118,7 @@ pub struct TriggerFailed {
     /// Where the trigger's own lines are kept; none where it wrote none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LogRef>,
+    /// What it watches, where it is the watcher of an asset; none where a task waited for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asset: Option<AssetKey>,
 }

@@ -126,6 +126,9 @@ pub struct RunCleared {
     /// How it stood before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was: Option<RunWas>,
+    /// Whether it had ended but for its teardowns: that end's number is used up, and the next end has the one after it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
 }
 
 /// See [`crate::Fact::RunVersionChanged`]. Scope: the run, which is over. What stands of tasks that both versions have
@@ -206,10 +209,14 @@ pub struct RunDeleted {
     /// Its logical date, free again for another run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logical_date: Option<Timestamp>,
-    /// The highest number that a try of it had, or an end that a callback was called for. Where its id is used again,
-    /// both go on from there, so that none is taken for one of the run that is gone.
+    /// The highest number that a try of it had. Where its id is used again, tries go on from there, so that
+    /// none is taken for one of the run that is gone.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub tries: u16,
+    /// The number of its last end, from 1: callbacks bear it. Where its id is used again, ends go on from there
+    /// likewise; where it is not said, they begin at 1.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ends: u16,
 }
 
 #[expect(

@@ -6,6 +6,7 @@ use dagbok_alerts::{
     AskBody, OnCallNow, Reach, RecordCalls, Replayed, Reply, RuleOf, Studied, Study, WouldHaveBeen,
     WrongBy,
 };
+use dagbok_events::DagId;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -150,9 +151,17 @@ pub(crate) async fn check(
     State(state): State<ApiState>,
     caller: Caller,
 ) -> Result<Json<AlertReachCollection>, ApiError> {
-    let Studied::Reach(found) = study(&state, caller, Study::Reach, None).await? else {
-        return Err(odd());
-    };
+    let mut found: Vec<Reach> = Vec::new();
+    loop {
+        let last = found.last().and_then(|it| DagId::new(&*it.dag_id).ok());
+        let asked = study(&state, caller.clone(), Study::Reach { after: last }, None).await?;
+        let Studied::Reach { dags, goes_on } = asked else { return Err(odd()) };
+        let is_over = !goes_on || dags.is_empty();
+        found.extend(dags);
+        if is_over {
+            break;
+        }
+    }
     let reach = |it: Reach| {
         let Reach { dag_id, owner, route, receivers } = it;
         AlertReach { dag_id, owner, route, receivers }

@@ -1,7 +1,7 @@
 //! Who was told of a run, in one word.
 use std::collections::BTreeSet;
 
-use dagbok_alerts::{Alert, AlertState, Book, DeliveryState};
+use dagbok_alerts::{Alert, AlertState, Book, DeliveryState, Purpose};
 use dagbok_events::{RunKey, Timestamp};
 
 use crate::{
@@ -19,7 +19,8 @@ fn silent(state: &str) -> UiTold {
 
 /// Who was told of an alert.
 fn of_alert(book: &Book, alert: &Alert, now: Timestamp) -> UiTold {
-    let gathered = alert.deliveries.values().filter(|it| it.state == DeliveryState::Gathered);
+    let gathered = alert.deliveries.values().filter(|it| it.is_heard());
+    let gathered = gathered.filter(|it| it.purpose == Purpose::Trigger);
     let gathered = gathered.map(|it| it.receiver.as_str());
     let told: BTreeSet<&str> = alert.told().into_iter().chain(gathered).collect();
     let receivers: Vec<String> = told.into_iter().map(str::to_owned).collect();
@@ -40,6 +41,7 @@ fn of_alert(book: &Book, alert: &Alert, now: Timestamp) -> UiTold {
                     DeliveryState::Sending
                         | DeliveryState::Waiting { .. }
                         | DeliveryState::Withheld
+                        | DeliveryState::Gathered
                 )
             }) =>
         {
@@ -50,7 +52,7 @@ fn of_alert(book: &Book, alert: &Alert, now: Timestamp) -> UiTold {
         }
         AlertState::Firing => ("no_receiver", None, None),
     };
-    let accepted = alert.deliveries.values().filter(|it| it.state == DeliveryState::Accepted);
+    let accepted = alert.deliveries.values().filter(|it| it.is_heard());
     let at = accepted.map(|it| it.first_at).min().map(Into::into);
     let by_at = by_at.map(Into::into);
     UiTold { state: state.to_owned(), receivers, at, by, by_at, alert_id: Some(alert.id) }

@@ -82,8 +82,9 @@ impl Namespace {
             Ok(run) => run,
             Err(decision) => return decision,
         };
-        let (logical_date, tries) = (run.meta().logical_date, run.most_tries().max(run.ends()));
-        let facts = vec![Fact::RunDeleted(RunDeleted { logical_date, tries })];
+        let logical_date = run.meta().logical_date;
+        let (tries, ends) = (run.most_tries(), run.ends());
+        let facts = vec![Fact::RunDeleted(RunDeleted { logical_date, tries, ends })];
         accepted(vec![answering(command, at, Scope::Run(key), facts)])
     }
 

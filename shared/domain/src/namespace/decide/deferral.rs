@@ -87,6 +87,7 @@ impl Accepted<'_> {
             traceback: traceback.clone(),
             executor: Some(self.report.executor.clone()),
             log: log.clone(),
+            asset: None,
         }))];
         facts.extend(self.going_on(true));
         facts

@@ -35,6 +35,7 @@ impl Namespace {
                     traceback: traceback.clone(),
                     executor: Some(report.executor.clone()),
                     log: log.clone(),
+                    asset: Some(watcher.asset.clone()),
                 }));
                 accepted(vec![answering(command, at, Scope::Run(run), vec![failed])])
             }
