@@ -1,5 +1,6 @@
 //! One try, from the work item to its terminal report.
 pub(crate) mod ask;
+mod asked;
 mod callback;
 mod conclude;
 pub(crate) mod deferral;

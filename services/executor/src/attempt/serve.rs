@@ -9,7 +9,7 @@ use dagbok_protocol::{
     names::{DAG_CALLBACK, TASK_CALLBACKS},
     text,
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::{
     io::{AsyncWriteExt as _, BufReader},
@@ -19,6 +19,11 @@ use tokio::{
 
 use super::{
     ask::ApiClient,
+    asked::{
+        CallbackBegun, CallbackFailed, GetXCom, GetXComElement, GetXComSequence, LastWord,
+        MaskSecret, Outlet, RescheduleTask, SetRenderedFields, SetRenderedMapIndex, SetXCom,
+        SkipDownstreamTasks, SucceedTask,
+    },
     deferral, past,
     said::{Ending, Said},
     wire::{self, FrameError, Incoming},
@@ -73,123 +78,6 @@ const RENDERED_BYTES: usize = 16 << 10;
 
 /// An answer: a body, nothing, or an error with its code.
 type Reply = Result<Value, (&'static str, String)>;
-
-#[derive(Deserialize)]
-struct GetXCom {
-    key: String,
-    dag_id: String,
-    run_id: String,
-    task_id: String,
-    #[serde(default)]
-    map_index: Option<i32>,
-    #[serde(default)]
-    include_prior_dates: bool,
-}
-
-#[derive(Deserialize)]
-struct SetXCom {
-    key: String,
-    #[serde(default)]
-    value: Value,
-    dag_id: String,
-    run_id: String,
-    task_id: String,
-    #[serde(default)]
-    map_index: Option<i32>,
-    /// How many copies of other tasks the value makes.
-    #[serde(default)]
-    mapped_length: Option<u32>,
-}
-
-#[derive(Deserialize)]
-struct SetRenderedMapIndex {
-    rendered_map_index: String,
-}
-
-#[derive(Deserialize)]
-struct SetRenderedFields {
-    rendered_fields: Map<String, Value>,
-}
-
-#[derive(Deserialize)]
-struct CallbackBegun {
-    callback: String,
-}
-
-#[derive(Deserialize)]
-struct CallbackFailed {
-    callback: String,
-    message: String,
-}
-
-#[derive(Deserialize)]
-struct MaskSecret {
-    forms: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct RescheduleTask {
-    reschedule_date: Timestamp,
-}
-
-#[derive(Deserialize)]
-struct GetXComSequence {
-    key: String,
-    dag_id: String,
-    run_id: String,
-    task_id: String,
-    /// How many values of it to pass over.
-    #[serde(default)]
-    start: usize,
-    /// The first that is not wanted any more.
-    #[serde(default)]
-    stop: Option<usize>,
-}
-
-#[derive(Deserialize)]
-struct GetXComElement {
-    key: String,
-    dag_id: String,
-    run_id: String,
-    task_id: String,
-    #[serde(default)]
-    map_index: Option<i32>,
-    /// Which element, from 0.
-    place: usize,
-}
-
-#[derive(Deserialize)]
-struct SkipDownstreamTasks {
-    /// Ids, or ids with a map index, which follows from who decides.
-    tasks: Vec<Value>,
-}
-
-#[derive(Deserialize)]
-struct SucceedTask {
-    /// Events of assets.
-    #[serde(default)]
-    outlet_events: Vec<Outlet>,
-}
-
-/// An asset by its name and uri, or what refers to one.
-#[derive(Deserialize)]
-struct Outlet {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    uri: Option<String>,
-    #[serde(default, rename = "ref")]
-    refers: Option<AssetRef>,
-    #[serde(default)]
-    extra: Option<String>,
-    #[serde(default)]
-    aliases: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct LastWord {
-    state: String,
-}
 
 impl Server {
     /// Serves until the frames end, or shortly after the process did; returns what was said.
