@@ -75,7 +75,7 @@ impl Book {
             let was_with = other.told_with.as_ref().filter(|with| with.id == it.id);
             let was_failed = other.state == DeliveryState::Rejected
                 && was_with.is_some_and(|with| Some(&with.message) == failed.as_ref());
-            if !(is_waiting && is_its) && !was_failed {
+            if !(was_failed || is_waiting && is_its) {
                 continue;
             }
             (other.state, other.told_with) = (DeliveryState::Gathered, Some(with.clone()));

@@ -7,12 +7,7 @@ use dagbok_events::{
 };
 use dagbok_protocol::limits::COMMANDS_REMEMBERED;
 
-use super::{
-    Dag, Namespace, RunNo, Seen,
-    backfill::Part,
-    past::{Deleted, Forgotten},
-    with_head,
-};
+use super::{Dag, Namespace, RunNo, Seen, backfill::Part, past::Deleted, with_head};
 use crate::{
     graph::{Ix, Version},
     run::{Change, Ending, Handed, Hold, Phase, Run, RunMeta, ending_of},
@@ -139,11 +134,7 @@ impl Namespace {
         if !self.by_file.contains_key(&dag.file) && !self.files.contains_key(&dag.file) {
             self.told.remove(&dag.file);
         }
-        let last = Forgotten {
-            version: dag.current.number,
-            tries: dag.deleted.tries.most(),
-            ends: dag.deleted.ends.most(),
-        };
+        let last = dag.deleted.left_of(dag.current.number);
         self.forgotten.insert(dag_id.clone(), last);
     }
 

@@ -79,14 +79,14 @@ impl Past {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Deleted {
     /// The highest number that a try of theirs had.
-    pub(super) tries: Highest,
+    tries: Highest,
     /// The number of their last end, as far as the log says it.
-    pub(super) ends: Highest,
+    ends: Highest,
 }
 
 /// Ids of runs, by a number of each; none of those that have 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Highest {
+struct Highest {
     by_number: BTreeMap<u16, Past>,
     /// What holds for every id: the DAG was forgotten, and is there again.
     floor: u16,
@@ -111,6 +111,11 @@ impl Deleted {
         Self { tries: Highest::with_floor(tries), ends: Highest::with_floor(ends) }
     }
 
+    /// What is left of a DAG that is forgotten, by its last version.
+    pub(super) fn left_of(&self, version: DagVersion) -> Forgotten {
+        Forgotten { version, tries: self.tries.most(), ends: self.ends.most() }
+    }
+
     /// The highest number that a try, and an end, of a run of this id had which was deleted; 0 where there was none.
     pub(super) fn numbers(&self, run_id: &RunId) -> (u16, u16) {
         (self.tries.of(run_id), self.ends.of(run_id))
@@ -133,7 +138,7 @@ impl Highest {
     }
 
     /// The highest number that any had.
-    pub(super) fn most(&self) -> u16 {
+    fn most(&self) -> u16 {
         self.by_number.last_key_value().map_or(0, |(number, _)| *number).max(self.floor)
     }
 
