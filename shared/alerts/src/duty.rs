@@ -264,6 +264,7 @@ mod tests {
             group_interval: Micros(0),
             repeat_interval: Micros(0),
             grouping: crate::Grouping::default(),
+            mutes: Vec::new(),
             routes: Vec::new(),
         };
         let mut routes = Vec::new();
