@@ -238,6 +238,13 @@ mod tests {
 
     use super::*;
 
+    /// Letters that nothing of can be packed away.
+    fn noise(seed: u32, length: usize) -> String {
+        let next = |n: &u32| Some(n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+        let numbers = std::iter::successors(Some(seed), next).skip(1).take(length);
+        numbers.filter_map(|n| char::from_digit(n >> 28, 16)).collect()
+    }
+
     #[test]
     fn an_answer_that_is_too_large_is_shortened_and_says_so() {
         let alert = WouldHaveBeen {
@@ -250,11 +257,8 @@ mod tests {
             route: "platform".to_owned(),
             told: std::collections::BTreeMap::new(),
         };
-        // No two are alike, so that nothing of it is packed away.
-        let alerts = (0..3_000).map(|n: u32| {
-            let summary = (0..300).map(|k| format!("{:x}", (n * 7_919 + k) * 104_729)).collect();
-            WouldHaveBeen { summary, ..alert.clone() }
-        });
+        let alerts =
+            (0..3_000).map(|n: u32| WouldHaveBeen { summary: noise(n, 2_000), ..alert.clone() });
         let found = Replayed {
             since: Timestamp(0),
             until: Timestamp(1),
@@ -275,7 +279,7 @@ mod tests {
     fn dags_beyond_one_answer_are_asked_for_next() {
         let reach = |n: u32| Reach {
             dag_id: format!("dag_{n:05}"),
-            owner: Some((0..60).map(|k| format!("{:x}", (n * 7_919 + k) * 104_729)).collect()),
+            owner: Some(noise(n, 2_000)),
             route: None,
             receivers: Vec::new(),
         };
