@@ -253,6 +253,28 @@ fn what_a_digest_tells_is_told_once_somebody_took_it() {
 }
 
 #[test]
+fn what_a_digest_told_is_let_go_too_once_somebody_has_it_in_hand() {
+    let mut world = world(1);
+    for dag in 0..3 {
+        warn(&mut world, dag);
+    }
+    answer_all(&mut world);
+    world.now = world.now.plus(HOUR);
+    world.settle();
+    answer_all(&mut world);
+    let was_carried = |id: &u64| states(&world, *id, "pager").contains(&DeliveryState::Gathered);
+    let carried = [2, 3].into_iter().find(was_carried).unwrap();
+    for _ in 0..30 {
+        world.now = world.now.plus(MINUTE);
+        warn_again(&mut world, u32::try_from(carried).unwrap() - 1);
+    }
+    assert!(states(&world, carried, "pager").contains(&DeliveryState::Withheld));
+    world.ask(AskBody::Acknowledge { id: carried });
+    world.settle();
+    assert!(!states(&world, carried, "pager").contains(&DeliveryState::Withheld));
+}
+
+#[test]
 fn what_a_digest_told_is_given_up_with_it_where_nobody_stands_in() {
     let mut world = world(1);
     world.policy.receivers.get_mut("pager").unwrap().fallback = None;

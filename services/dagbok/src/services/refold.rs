@@ -110,10 +110,16 @@ struct Reader {
 }
 
 impl Reader {
+    /// Up to where the log is. Blocks.
+    fn last(&self) -> Result<u64, Refused> {
+        let last = self.on.block_on(self.log.last());
+        Ok(last.map_err(|error| Refused::unavailable(&error))?.0)
+    }
+
     /// Hands every record up to `last` to `take`. Blocks: for threads that may.
     fn each(
         &self,
-        last: Option<u64>,
+        last: u64,
         mut take: impl FnMut(u64, &Record) -> Result<(), Refused>,
     ) -> Result<(), Refused> {
         let base =
@@ -129,7 +135,7 @@ impl Reader {
                 return Ok(());
             }
             for entry in entries {
-                if last.is_some_and(|last| entry.seq.0 > last) {
+                if entry.seq.0 > last {
                     return Ok(());
                 }
                 seen = entry.seq;
@@ -166,7 +172,7 @@ async fn folded(
     let fold = move |reader: &Reader| {
         let (mut ledger, mut before) = (Ledger::new(ask.by_task), None);
         let since = ask.since.map(Timestamp::from);
-        reader.each(Some(ask.seq), |seq, record| {
+        reader.each(ask.seq, |seq, record| {
             if before.is_none() && since.is_some_and(|since| record.at >= since) {
                 before = Some(ledger.text(Detail::All));
             }
@@ -257,7 +263,9 @@ async fn history(
     let mut history =
         History::new(of, ask.since.map(Timestamp::from), asked.clock.now(), ask.points);
     let fold = move |reader: &Reader| {
-        reader.each(None, |seq, record| history.take(seq, record))?;
+        // On a busy log there is always more.
+        let last = reader.last()?;
+        reader.each(last, |seq, record| history.take(seq, record))?;
         history.end()
     };
     in_turn(&asked, fold).await

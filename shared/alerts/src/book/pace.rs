@@ -114,7 +114,11 @@ impl Book {
                     continue;
                 }
                 match (state, &instead) {
-                    (DeliveryState::Accepted, _) => with.is_taken = true,
+                    (DeliveryState::Accepted, _) => {
+                        // It may come late, after the message was given up.
+                        with.is_taken = true;
+                        delivery.state = DeliveryState::Gathered;
+                    }
                     (_, Some((name, is_taken))) => {
                         (with.message, with.is_taken) = (name.clone(), *is_taken);
                     }
@@ -134,7 +138,10 @@ impl Book {
         let Some(alert) = self.alerts.get_mut(&id).filter(|alert| !alert.is_firing()) else {
             return;
         };
-        let told: BTreeSet<String> = alert.told().into_iter().map(str::to_owned).collect();
+        let heard = alert.deliveries.values();
+        let heard = heard.filter(|it| it.purpose == Purpose::Trigger && it.is_heard());
+        let mut told: BTreeSet<String> = heard.map(|it| it.receiver.clone()).collect();
+        told.extend(alert.told().into_iter().map(str::to_owned));
         for (name, delivery) in &mut alert.deliveries {
             let is_withheld = delivery.state == DeliveryState::Withheld;
             if !is_withheld || !told.contains(&delivery.receiver) {

@@ -3,7 +3,7 @@ use dagbok_events::Timestamp;
 
 use super::{Planned, chase, notices};
 use crate::{
-    Alert, AlertFact, Book, Delivery, DeliveryState, Gathered, Limit, NotificationAttempted,
+    Alert, AlertFact, Book, Delivery, DeliveryState, Gathered, Held, Limit, NotificationAttempted,
     NotificationRejected, NotificationWithheld, Policy, Purpose, Rule, Severity, Telling,
     book::Pace, limits, render,
 };
@@ -20,12 +20,16 @@ fn is_exempt(alert: &Alert) -> bool {
 }
 
 /// Whether what is withheld of an alert may be told now: nothing holds it. Of one that nobody chases any more nobody
-/// else looks whether it is silent.
+/// else looks whether what held it still does.
 fn is_free(book: &Book, policy: &Policy, alert: &Alert, now: Timestamp) -> bool {
     let is_mute =
         || chase::route_of(policy, alert).is_some_and(|routed| policy.is_mute(&routed, now));
     let is_silent = || book.silenced_by(&alert.labels, now).is_some() || is_mute();
-    alert.held.is_none() && (alert.is_firing() || alert.rule == Rule::Test || !is_silent())
+    if alert.is_firing() || alert.rule == Rule::Test {
+        return alert.held.is_none();
+    }
+    let is_with = |held: &Held| held.by.and_then(|by| book.alert(by)).is_some_and(Alert::is_open);
+    !alert.held.as_ref().is_some_and(is_with) && !is_silent()
 }
 
 /// What may be told together now, in the order of the alerts.

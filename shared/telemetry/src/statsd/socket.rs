@@ -42,7 +42,7 @@ impl Host {
         }
         let host = self.clone();
         // Without a thread there is no address now, which is looked for again.
-        let _ = thread::Builder::new().name("statsd-host".to_owned()).spawn(move || {
+        let looking = thread::Builder::new().name("statsd-host".to_owned()).spawn(move || {
             if let Some(address) = host.name.to_socket_addrs().ok().and_then(|mut it| it.next()) {
                 *host.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
             }
@@ -50,6 +50,9 @@ impl Host {
             // The start waits for it, and nobody later.
             let _ = told.send(());
         });
+        if looking.is_err() {
+            self.is_looked_for.store(false, Ordering::Relaxed);
+        }
         done
     }
 

@@ -205,7 +205,7 @@ fn latest(
         }
     }
     // Runs none of whose tasks has begun are in no order of starts, and theirs come last.
-    complete &= !starts || best.len() >= wanted;
+    complete &= latest.is_whole && (!starts || best.len() >= wanted);
     sort(&mut all, orders, sort_key);
     let (found, seen) = page.cut(all);
     let extra = ListExtra { total_is_exact: total.is_some() || over && complete, complete };

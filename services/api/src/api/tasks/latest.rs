@@ -25,6 +25,8 @@ pub(super) struct Latest<'a> {
     others: Vec<(Timestamp, RunRow)>,
     over: bool,
     seen: BTreeSet<u64>,
+    /// Whether all that went on when it began are among them.
+    pub(super) is_whole: bool,
 }
 
 impl<'a> Latest<'a> {
@@ -42,7 +44,9 @@ impl<'a> Latest<'a> {
             take: RUNNING,
             ..RunAsk::all(scope.clone())
         };
-        let mut running = dated(field, store.list_runs(&running, None)?.page);
+        let running = store.list_runs(&running, None)?;
+        let is_whole = running.total <= RUNNING;
+        let mut running = dated(field, running.page);
         running.sort_by_key(|(date, run)| (*date, run.created_seq));
         let ask = RunAsk {
             states: vec![RunState::Queued, RunState::Success, RunState::Failed],
@@ -51,7 +55,7 @@ impl<'a> Latest<'a> {
             ..RunAsk::all(scope)
         };
         let (others, seen) = (Vec::new(), BTreeSet::new());
-        Ok(Self { store, field, running, ask, others, over: false, seen })
+        Ok(Self { store, field, running, ask, others, over: false, seen, is_whole })
     }
 
     /// The next run, with its date.

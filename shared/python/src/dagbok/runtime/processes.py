@@ -173,7 +173,10 @@ def _is_ready_for_forks(task: int) -> bool:
 
 def _forks_and_lives() -> bool:
     """Whether a child that does nothing comes to its end: what libraries do at a fork may hang."""
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        return False  # no more processes are allowed, or there is no memory
     if pid == 0:
         os._exit(0)
     if _wait_for_death(pid, TRIAL_WAIT):
