@@ -152,11 +152,11 @@ async fn blobs_go_once_nobody_names_them() {
     assert_eq!(young.unwrap().unnamed, 0, "nothing was put long ago");
     assert_eq!(there(&world).await, all);
 
-    let would = sweep(&world.model.store(), &*world.ports.blobs, later, Sweep::Count).await;
+    let counted = sweep(&world.model.store(), &*world.ports.blobs, later, Sweep::Count).await;
     assert_eq!(there(&world).await, all, "only counted");
     let old = sweep(&world.model.store(), &*world.ports.blobs, later, Sweep::Delete).await.unwrap();
     assert_eq!((old.unnamed, old.bytes), (1, 15));
-    assert_eq!(would.unwrap(), old);
+    assert_eq!(counted.unwrap(), old);
     assert_eq!(&all - &there(&world).await, BTreeSet::from([stray]));
 
     // What another run names as well stays, though one of them goes.

@@ -87,9 +87,13 @@ impl RunField {
         match self {
             Self::StartDate => matches!(state, RunState::Queued),
             Self::EndDate | Self::Duration => matches!(state, RunState::Queued | RunState::Running),
-            Self::Id | Self::RunId | Self::LogicalDate | Self::RunAfter => false,
-            // One that is queued again may have had tasks that began.
-            Self::UpdatedAt | Self::LatestStart => false,
+            // One that is queued again may have had tasks that began: it may have a latest start.
+            Self::Id
+            | Self::RunId
+            | Self::LogicalDate
+            | Self::RunAfter
+            | Self::UpdatedAt
+            | Self::LatestStart => false,
         }
     }
 
