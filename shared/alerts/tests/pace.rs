@@ -129,15 +129,20 @@ fn an_end_is_told_though_there_is_no_room_and_only_to_whom_was_told_alone() {
     assert_eq!(told(&world).len(), 2, "what was withheld and is over is told, as what it is");
 }
 
+/// Warns of so many DAGs, and waits until the receiver has room again: a digest is under way.
+fn warn_until_there_is_room(world: &mut World, dags: u32) {
+    for dag in 0..dags {
+        warn(world, dag);
+    }
+    answer_all(world);
+    world.now = world.now.plus(HOUR);
+    world.settle();
+}
+
 #[test]
 fn a_digest_that_is_refused_goes_to_the_fallback_whole() {
     let mut world = world(1);
-    for dag in 0..5 {
-        warn(&mut world, dag);
-    }
-    answer_all(&mut world);
-    world.now = world.now.plus(HOUR);
-    world.settle();
+    warn_until_there_is_room(&mut world, 5);
     let digest = world.under_way.iter().position(|(_, message, _)| message.ends_with("/pager"));
     world.answer(digest.unwrap(), 1);
     world.settle();
@@ -234,12 +239,7 @@ fn what_is_repeated_while_it_is_withheld_waits_as_one_message() {
 #[test]
 fn what_a_digest_tells_is_told_once_somebody_took_it() {
     let mut world = world(1);
-    for dag in 0..3 {
-        warn(&mut world, dag);
-    }
-    answer_all(&mut world);
-    world.now = world.now.plus(HOUR);
-    world.settle();
+    warn_until_there_is_room(&mut world, 3);
     let heard = |world: &World, id| {
         let all = &world.book.alert(id).unwrap().deliveries;
         all.values().any(|it| it.receiver == "pager" && it.is_heard())
@@ -255,12 +255,7 @@ fn what_a_digest_tells_is_told_once_somebody_took_it() {
 #[test]
 fn what_a_digest_told_is_let_go_too_once_somebody_has_it_in_hand() {
     let mut world = world(1);
-    for dag in 0..3 {
-        warn(&mut world, dag);
-    }
-    answer_all(&mut world);
-    world.now = world.now.plus(HOUR);
-    world.settle();
+    warn_until_there_is_room(&mut world, 3);
     answer_all(&mut world);
     let was_carried = |id: &u64| states(&world, *id, "pager").contains(&DeliveryState::Gathered);
     let carried = [2, 3].into_iter().find(was_carried).unwrap();
@@ -278,12 +273,7 @@ fn what_a_digest_told_is_let_go_too_once_somebody_has_it_in_hand() {
 fn what_a_digest_told_is_given_up_with_it_where_nobody_stands_in() {
     let mut world = world(1);
     world.policy.receivers.get_mut("pager").unwrap().fallback = None;
-    for dag in 0..3 {
-        warn(&mut world, dag);
-    }
-    answer_all(&mut world);
-    world.now = world.now.plus(HOUR);
-    world.settle();
+    warn_until_there_is_room(&mut world, 3);
     let digest = world.under_way.iter().position(|(_, name, _)| name.ends_with("/pager")).unwrap();
     let carried = if world.under_way[digest].0 == 2 { 3 } else { 2 };
     world.answer(digest, 1);
@@ -297,12 +287,7 @@ fn what_a_digest_told_is_told_by_whoever_stands_in_though_that_one_knows_of_the_
     let chain = &mut world.policy.root.as_mut().unwrap().chain;
     chain.steps.truncate(1);
     chain.steps[0].receivers.push("mail".to_owned());
-    for dag in 0..3 {
-        warn(&mut world, dag);
-    }
-    answer_all(&mut world);
-    world.now = world.now.plus(HOUR);
-    world.settle();
+    warn_until_there_is_room(&mut world, 3);
     let digest = world.under_way.iter().position(|(_, name, _)| name.ends_with("/pager")).unwrap();
     let carried = if world.under_way[digest].0 == 2 { 3 } else { 2 };
     world.answer(digest, 1);

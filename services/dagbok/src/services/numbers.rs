@@ -222,7 +222,7 @@ impl Folding {
             return;
         };
         let ledger = self.ledger.read().unwrap_or_else(PoisonError::into_inner);
-        match written(&self.file, &Keep { version: VERSION, position, ledger: &ledger }) {
+        match replace(&self.file, &Keep { version: VERSION, position, ledger: &ledger }) {
             Ok(()) => self.kept = self.checkpoint.seq.0,
             Err(error) => {
                 tracing::warn!(%error, "the figures are not kept; a start folds them anew");
@@ -231,7 +231,8 @@ impl Folding {
     }
 }
 
-fn written(file: &Path, keep: &Keep<'_>) -> io::Result<()> {
+/// Puts what was folded in place of what `file` has, whole or not at all.
+pub(super) fn replace(file: &Path, keep: &impl Serialize) -> io::Result<()> {
     let bytes = rmp_serde::to_vec_named(keep).map_err(io::Error::other)?;
     let beside = file.with_extension("new");
     fs::write(&beside, bytes)?;

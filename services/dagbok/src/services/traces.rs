@@ -21,6 +21,8 @@ use dagbok_telemetry::{Sent, SpanSender, metrics, span_sender};
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 
+use super::numbers::replace;
+
 /// Its name in the folder of the service.
 const FILE: &str = "traces.fold";
 /// Raise it with any change of the fold: what was kept of it is then left alone.
@@ -251,9 +253,7 @@ impl Export {
         let written = tokio::task::spawn_blocking(move || {
             // One that was not waited for may be at it yet.
             let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
-            let bytes = rmp_serde::to_vec_named(&keep).map_err(io::Error::other)?;
-            let beside = file.with_extension("new");
-            fs::write(&beside, bytes).and_then(|()| fs::rename(beside, file))
+            replace(&file, &keep)
         });
         if let Ok(Err(error)) = written.await {
             tracing::warn!(%error, "how far traces are sent is not kept");

@@ -1,5 +1,5 @@
 //! Runs by the latest of a date, whether they go on or are over.
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 use dagbok_events::Timestamp;
 
@@ -64,12 +64,11 @@ impl<'a> Latest<'a> {
             if self.others.is_empty() && !self.over {
                 self.read_on()?;
             }
-            let date = |of: &[(Timestamp, RunRow)]| of.last().map(|(date, _)| Reverse(*date));
+            let date = |of: &[(Timestamp, RunRow)]| of.last().map(|(date, _)| *date);
             let (running, other) = (date(&self.running), date(&self.others));
             let from = match (running, other) {
                 (None, None) => return Ok(None),
-                (Some(running), Some(other)) if running <= other => &mut self.running,
-                (Some(_), None) => &mut self.running,
+                _ if running >= other => &mut self.running,
                 _ => &mut self.others,
             };
             if let Some(next) = from.pop()
