@@ -10,6 +10,7 @@ mod event;
 mod field;
 mod merge;
 mod run;
+mod section;
 mod standing;
 mod task;
 mod walk;

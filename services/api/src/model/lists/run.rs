@@ -8,19 +8,12 @@ use super::{
         rows::{DagRow, LastRun, RunOrderRow, RunRow, RunState, TotalsRow},
     },
     COUNTED, COUNTED_READ, IN_HAND, LOOKED,
-    ask::{Keep, Listed, Range, RunAsk, RunBy, RunOrder, STATES, Scope, TYPES},
+    ask::{Keep, Listed, Range, RunAsk, Scope},
     field::{NOTHING, RunField, SOMETHING, Value, part},
     merge::{Hit, Merge, Stream},
+    section::Section,
     walk::Walk,
 };
-
-/// Runs that follow one another in a list whose first orders are by names.
-#[derive(Clone, Debug)]
-struct Section {
-    scope: Scope,
-    states: Vec<RunState>,
-    types: Vec<RunType>,
-}
 
 impl Store {
     /// The runs that are wanted, those left out that `keep` says no to.
@@ -84,8 +77,8 @@ impl Store {
         let end = ask.skip.saturating_add(ask.take);
         let mut walk = Walk::new();
         let mut over = true;
-        'all: for section in self.sections(ask, names)? {
-            for hit in self.merged(&section, main, down, range)? {
+        'all: for section in self.sections(ask, names) {
+            for hit in self.merged(&section?, main, down, range)? {
                 let hit = hit?;
                 let full = walk.passed >= end;
                 if full && (counted || walk.beyond >= beyond) || walk.looked >= most {
@@ -119,45 +112,6 @@ impl Store {
         Ok(Listed { page: walk.page, total, exact, complete, looked_to })
     }
 
-    /// The list cut where its first orders, by names, change.
-    fn sections(&self, ask: &RunAsk, names: &[RunOrder]) -> Result<Vec<Section>, StoreError> {
-        let states = STATES.into_iter().filter(|it| ask.has_state(*it)).collect();
-        let types = TYPES.into_iter().filter(|it| ask.has_type(*it)).collect();
-        let mut sections = vec![Section { scope: ask.scope.clone(), states, types }];
-        for RunOrder { by, down } in names {
-            let mut cut = Vec::new();
-            for section in sections {
-                let mut parts: Vec<Section> = match by {
-                    RunBy::Dag => {
-                        let mut dags = match &section.scope {
-                            Scope::All => self.dag_ids()?,
-                            Scope::Dags(dags) => dags.clone(),
-                        };
-                        dags.sort_unstable();
-                        let one =
-                            |dag| Section { scope: Scope::Dags(vec![dag]), ..section.clone() };
-                        dags.into_iter().map(one).collect()
-                    }
-                    RunBy::State => {
-                        let one = |state| Section { states: vec![state], ..section.clone() };
-                        section.states.iter().copied().map(one).collect()
-                    }
-                    RunBy::Type => {
-                        let one = |of| Section { types: vec![of], ..section.clone() };
-                        section.types.iter().copied().map(one).collect()
-                    }
-                    RunBy::Field(_) => vec![section],
-                };
-                if *down {
-                    parts.reverse();
-                }
-                cut.extend(parts);
-            }
-            sections = cut;
-        }
-        Ok(sections)
-    }
-
     fn hits_of(
         &self,
         ask: &RunAsk,
@@ -165,8 +119,7 @@ impl Store {
         down: bool,
         range: Option<Range>,
     ) -> Result<Merge, StoreError> {
-        let section = self.sections(ask, &[])?.remove(0);
-        self.merged(&section, field, down, range)
+        self.merged(&Section::whole(ask), field, down, range)
     }
 
     /// A section's runs in the order of a field: those with something in it, then those with nothing.
@@ -320,16 +273,6 @@ impl Store {
             }
         };
         Ok(usize::try_from(total).unwrap_or(usize::MAX))
-    }
-
-    /// The ids of every DAG, in order.
-    pub fn dag_ids(&self) -> Result<Vec<DagId>, StoreError> {
-        let read = |key: dagbok_rows::RowKey| {
-            let id = key.get(1..key.len().saturating_sub(1)).and_then(|id| str::from_utf8(id).ok());
-            id.and_then(|id| DagId::new(id).ok())
-                .ok_or_else(|| StoreError::Unreadable("a DAG's key".to_owned()))
-        };
-        self.keys(&keys::table::<DagRow>()).map(|key| read(key?)).collect()
     }
 
     /// The newest run of a DAG, by the order of making.
