@@ -51,7 +51,7 @@ impl Context {
             Failure::from_error(Code::Config, &error)
                 .next("`schemas/configuration.json` and the README list every key")
         })?;
-        Ok(Self { config, out: Out::new(global.json), global: global.clone(), sources })
+        Ok(Self { config, out: global.out(), global: global.clone(), sources })
     }
 
     /// The configuration key by key, each with where it comes from.
@@ -72,6 +72,11 @@ impl Context {
     /// The folder of a stopped installation that is to be read; `None` asks an API.
     pub(crate) fn home_to_read(&self) -> Option<PathBuf> {
         self.global.home.clone().filter(|_| self.global.api.is_none())
+    }
+
+    /// Whether the command line names an installation's folder.
+    pub(crate) const fn names_home(&self) -> bool {
+        self.global.home.is_some()
     }
 
     /// The API to ask.

@@ -1,9 +1,8 @@
 //! This build, Python and its packages, a running API.
-use dagbok_api::shapes::Health;
 use dagbok_config::Config;
 
 use super::Finding;
-use crate::{api::Api, context::Context, python::Python};
+use crate::python::Python;
 
 /// What this is.
 pub(super) fn build() -> Finding {
@@ -28,33 +27,4 @@ pub(super) async fn python(config: &Config) -> Vec<Finding> {
         Finding::ok("python", shown),
         Finding::ok("package", format!("dagbok, jinja2 and msgpack; dagbok in {package}")),
     ]
-}
-
-/// The API that was named.
-pub(super) async fn api(context: &Context) -> Finding {
-    let asked = async { Api::of(context).await?.get::<Health>(&["monitor", "health"], &[]).await };
-    match asked.await {
-        Ok(health) => {
-            let projection = &health.dagbok.projection;
-            let behind = projection.last.saturating_sub(projection.applied);
-            let scheduler = health.scheduler.status.as_deref().unwrap_or("unknown");
-            let message = format!(
-                "at {}: scheduler {scheduler}, read model {behind} records behind",
-                context.api()
-            );
-            match (&projection.failed, scheduler) {
-                (Some(why), _) => Finding::error(
-                    "api",
-                    format!("the read model has stopped: {why}"),
-                    "start the API again",
-                ),
-                (None, "healthy") => Finding::ok("api", message),
-                (None, _) => {
-                    let next = "start one with `dagbok scheduler`, or see its log lines";
-                    Finding::warning("api", message, next)
-                }
-            }
-        }
-        Err(failure) => Finding::failed("api", &failure),
-    }
 }

@@ -7,7 +7,7 @@ use dagbok_api::shapes::{
 };
 use serde_json::json;
 
-use super::{duration_of, task_name};
+use super::{duration_of, state_of, task_name};
 use crate::{
     api::Api,
     cli::{Run, WhyOf, WhyRun},
@@ -148,7 +148,7 @@ fn next(run: &RunResponse, task: Option<&TaskInstance>, told: &[AlertResponse]) 
 impl Found {
     fn print(&self, out: Out) {
         let run = &self.run;
-        let state = styled(state_style(&run.state), &run.state);
+        let state = styled(state_style(state_of(run)), state_of(run));
         let took = duration_of(run);
         let after = if took.is_empty() { took } else { format!(" after {took}") };
         out.line(&format!("{} {}: {state}{after}", run.dag_id, run.dag_run_id));
