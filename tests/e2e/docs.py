@@ -94,6 +94,8 @@ class Walk:
         self.ran = 0
         home = folder / "home"
         home.mkdir(parents=True)
+        # Documents name files of the checkout that they lie in.
+        (home / "deploy").symlink_to(Path(__file__).resolve().parents[2] / "deploy")
         self.state.write_text(f"export HOME={home}\ncd {home}\n")
 
     def script(self, command: str) -> str:
@@ -125,7 +127,7 @@ class Walk:
         log = self.folder / f"behind-{len(self.behind)}.log"
         with log.open("wb") as out:
             child = subprocess.Popen(
-                ["bash", "-c", f"source {self.state}\nexec {command}\n"],
+                ["bash", "-c", f"source {self.state}\n{command}\n"],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

@@ -43,8 +43,6 @@ def test_the_commands_of_a_document_do_what_it_says(walk: str, tmp_path: Path) -
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DAGBOK_")}
     environment["PATH"] = f"{tools}:{os.environ['PATH']}"
     environment["DAGBOK_PYTHON"] = os.environ.get("DAGBOK_PYTHON", sys.executable)
-    # From where the README is: it names files of the checkout.
-    environment["CHECKOUT"] = str(ROOT)
     documents = [str(document) for document in WALKS[walk]]
     follow = [sys.executable, str(Path(__file__).with_name("docs.py")), str(tmp_path / "walk"), *documents]
     alone = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
@@ -59,3 +57,6 @@ def test_the_commands_of_a_document_do_what_it_says(walk: str, tmp_path: Path) -
     )
     assert done.returncode == 0, done.stdout[-8000:]
     assert "commands were run" in done.stdout
+    # Whoever follows the configuration that is shipped is denied nothing.
+    for log in (tmp_path / "walk").glob("behind-*.log"):
+        assert "Permissions Violation" not in log.read_text(errors="replace"), log

@@ -18,7 +18,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use about::{Completion, ConfigCommand, ConfigShow, ExecutorsCommand, Explain, Init, Man};
+pub(crate) use about::{
+    Completion, ConfigCommand, ConfigShow, ExecutorsCommand, Explain, Init, Man,
+};
 pub(crate) use alerts::{
     AlertsCommand, Backtest as BacktestAlerts, Change as ChangeAlert, Check as CheckAlerting,
     Explain as ExplainAlerts, List as AlertsList, OnCall, Silence as SilenceAlerts,
@@ -47,11 +49,12 @@ pub(crate) use secrets::{
     Serialization, SetVariable, Variable, VariablesCommand,
 };
 pub(crate) use services::{
-    AlertingArgs, DeleteNamespace, Doctor, ExecutorArgs, NamespacesCommand, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone,
-    TriggererArgs, UiArgs,
+    AlertingArgs, DeleteNamespace, Doctor, ExecutorArgs, NamespacesCommand, NatsArgs,
+    ProcessorArgs, SchedulerArgs, Standalone, TriggererArgs, UiArgs,
 };
 pub(crate) use tasks::{
-    Alone, ListTasks, Logs, MarkTask, NoteTask, TasksCommand, Why, WhyOf, WhyTask, XcomCommand, Xcoms,
+    Alone, ListTasks, Logs, MarkTask, NoteTask, TasksCommand, Why, WhyOf, WhyTask, XcomCommand,
+    Xcoms,
 };
 
 use crate::{

@@ -36,9 +36,9 @@ use clap::CommandFactory as _;
 
 use crate::{
     cli::{
-        ArchiveCommand, BackfillCommand, Cli, Command, Completion, ConfigCommand, AlertsCommand, ConnectionsCommand,
-        DagsCommand, ExecutorsCommand, MetricsCommand, NamespacesCommand, PoolsCommand, RunsCommand, TasksCommand,
-        VariablesCommand, XcomCommand,
+        AlertsCommand, ArchiveCommand, BackfillCommand, Cli, Command, Completion, ConfigCommand,
+        ConnectionsCommand, DagsCommand, ExecutorsCommand, MetricsCommand, NamespacesCommand,
+        PoolsCommand, RunsCommand, TasksCommand, VariablesCommand, XcomCommand,
     },
     codes::Code,
     context::{Context, Flags},
@@ -51,7 +51,8 @@ use crate::{
 /// Does what the command line says: once, or as long as it is watched.
 pub(crate) async fn run(cli: Cli) -> Outcome {
     if cli.global.out().is_names() && !has_names(&cli.command) {
-        let what = "-o name is of what has names: lists, shows, and what makes or changes something";
+        let what =
+            "-o name is of what has names: lists, shows, and what makes or changes something";
         return Err(Failure::new(Code::Usage, what).next("leave it out, or take -o json"));
     }
     match cli.global.watch {
@@ -65,38 +66,48 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
 }
 
 /// Whether it says how something is, so that it may be asked again and again.
-fn is_state(command: &Command) -> bool {
-    match command {
+const fn is_state(command: &Command) -> bool {
+    matches!(
+        command,
         Command::Status
-        | Command::Why(_)
-        | Command::Executors(_)
-        | Command::Dags(DagsCommand::List(_) | DagsCommand::Show(_) | DagsCommand::Errors | DagsCommand::NextExecution(_))
-        | Command::Runs(RunsCommand::List(_) | RunsCommand::Show(_) | RunsCommand::Callbacks(_))
-        | Command::Tasks(TasksCommand::List(_) | TasksCommand::Why(_) | TasksCommand::Xcoms(_))
-        | Command::Xcom(XcomCommand::List(_))
-        | Command::Backfill(BackfillCommand::List(_) | BackfillCommand::Show(_))
-        | Command::Pools(PoolsCommand::List | PoolsCommand::Get(_))
-        | Command::Connections(ConnectionsCommand::List)
-        | Command::Variables(VariablesCommand::List)
-        | Command::Alerts(AlertsCommand::List(_) | AlertsCommand::Show(_) | AlertsCommand::Silences)
-        | Command::Namespaces(NamespacesCommand::List(_)) => true,
-        _ => false,
-    }
+            | Command::Why(_)
+            | Command::Dags(DagsCommand::Show(_) | DagsCommand::NextExecution(_))
+            | Command::Executors(ExecutorsCommand::Show { .. })
+            | Command::Runs(RunsCommand::Callbacks(_))
+            | Command::Tasks(TasksCommand::Why(_))
+            | Command::Backfill(BackfillCommand::Show(_))
+            | Command::Alerts(AlertsCommand::Show(_))
+    ) || is_list(command)
+}
+
+/// Whether it lists what has names, or shows one such thing.
+const fn is_list(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Dags(DagsCommand::List(_) | DagsCommand::Errors)
+            | Command::Executors(ExecutorsCommand::List { .. })
+            | Command::Runs(RunsCommand::List(_) | RunsCommand::Show(_))
+            | Command::Tasks(TasksCommand::List(_) | TasksCommand::Xcoms(_))
+            | Command::Xcom(XcomCommand::List(_))
+            | Command::Backfill(BackfillCommand::List(_))
+            | Command::Pools(PoolsCommand::List | PoolsCommand::Get(_))
+            | Command::Connections(ConnectionsCommand::List)
+            | Command::Variables(VariablesCommand::List)
+            | Command::Alerts(AlertsCommand::List(_) | AlertsCommand::Silences)
+            | Command::Namespaces(NamespacesCommand::List(_))
+    )
 }
 
 /// Whether what it is about has names.
-fn has_names(command: &Command) -> bool {
-    match command {
-        Command::Dags(DagsCommand::Show(_) | DagsCommand::NextExecution(_)) | Command::Status | Command::Why(_) => false,
-        Command::Runs(RunsCommand::Callbacks(_)) | Command::Tasks(TasksCommand::Why(_)) => false,
+const fn has_names(command: &Command) -> bool {
+    matches!(
+        command,
         Command::Dags(DagsCommand::Trigger(_) | DagsCommand::Pause(_) | DagsCommand::Unpause(_))
-        | Command::Runs(RunsCommand::Delete(_))
-        | Command::Config(ConfigCommand::Show(_))
-        | Command::Metrics(MetricsCommand::List)
-        | Command::Explain(_) => true,
-        Command::Executors(ExecutorsCommand::Show { .. }) => false,
-        other => is_state(other),
-    }
+            | Command::Runs(RunsCommand::Delete(_))
+            | Command::Config(ConfigCommand::Show(_))
+            | Command::Metrics(MetricsCommand::List)
+            | Command::Explain(_)
+    ) || is_list(command)
 }
 
 /// Does it once.
@@ -156,12 +167,7 @@ pub(crate) async fn once(cli: &Cli) -> Outcome {
         Command::Dags(DagsCommand::Check(args)) => dags::check(&plain()?, args).await,
         Command::Executors(command) => executors::run(&plain()?, command).await,
         Command::Metrics(command) => metrics::run(&plain()?, command).await,
-        Command::Pools(PoolsCommand::List) => pools::list(&plain()?).await,
-        Command::Pools(PoolsCommand::Get(args)) => pools::get(&plain()?, args).await,
-        Command::Pools(PoolsCommand::Set(args)) => pools::set(&plain()?, args).await,
-        Command::Pools(PoolsCommand::Delete(args)) => pools::delete(&plain()?, args).await,
-        Command::Pools(PoolsCommand::Import(args)) => pools::import(&plain()?, args).await,
-        Command::Pools(PoolsCommand::Export(args)) => pools::export(&plain()?, args).await,
+        Command::Pools(command) => pools::run(&plain()?, command).await,
         Command::Connections(command) => connections::run(&plain()?, command).await,
         Command::Variables(command) => variables::run(&plain()?, command).await,
         Command::Secrets(command) => secrets::run(&plain()?, command).await,

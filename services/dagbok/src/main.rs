@@ -23,7 +23,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind};
 use tokio::signal::unix::SignalKind;
 
-use crate::{cli::{Cli, with_examples}, codes::Code, exit::Exit, failure::Failure, output::{Format, Out}};
+use crate::{
+    cli::{Cli, with_examples},
+    codes::Code,
+    exit::Exit,
+    failure::Failure,
+    output::{Format, Out},
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -87,7 +93,9 @@ fn raise_descriptors() {
 fn wants_json() -> bool {
     let args: Vec<_> = std::env::args_os().collect();
     let shape = |word: &std::ffi::OsString| word == "json" || word == "yaml";
-    let said = |at: usize| (args[at] == "-o" || args[at] == "--output") && args.get(at + 1).is_some_and(shape);
+    let said = |at: usize| {
+        (args[at] == "-o" || args[at] == "--output") && args.get(at + 1).is_some_and(shape)
+    };
     let whole = ["--json", "-ojson", "-oyaml", "-o=json", "--output=json", "--output=yaml"];
     (0..args.len()).any(|at| whole.iter().any(|it| args[at] == *it) || said(at))
 }

@@ -168,8 +168,11 @@ impl Out {
             return;
         }
         let mut err = anstream::stderr().lock();
-        let text =
-            if self.is_json() { json!({ "note": note }).to_string() } else { format!("note: {note}") };
+        let text = if self.is_json() {
+            json!({ "note": note }).to_string()
+        } else {
+            format!("note: {note}")
+        };
         // It is only a note.
         let _ = writeln!(err, "{text}");
     }

@@ -167,7 +167,9 @@ async fn serve(shared: Arc<Shared>, folder: Arc<LogFolder>) {
         let names: Vec<String> = held.iter().take(NAMED).map(|it| it.key.to_string()).collect();
         let at_most = shared.settings.drain_timeout;
         tracing::warn!(
-            held = held.len(), tries = names.join(", "), ?at_most,
+            held = held.len(),
+            tries = names.join(", "),
+            ?at_most,
             "waiting for tries to end; a second signal ends them at once"
         );
     }

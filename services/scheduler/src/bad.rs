@@ -1,6 +1,8 @@
 //! Runs and tries that end badly, a log line each: what somebody who reads lines alone needs to find the rest.
 use dagbok_domain::namespace::Namespace;
-use dagbok_events::{Actor, Fact, Failure, LostWhy, MapIndex, Record, RunKey, Scope, TaskId, TryNumber, hex};
+use dagbok_events::{
+    Actor, Fact, Failure, LostWhy, MapIndex, Record, RunKey, Scope, TaskId, TryNumber, hex,
+};
 use dagbok_protocol::trace::RunTrace;
 
 /// The longest message, in letters: the whole is in the try's log.
@@ -17,7 +19,14 @@ pub(crate) struct Bad {
 #[derive(Debug)]
 enum What {
     /// A try, with its failure where it failed itself, and whether another follows.
-    Try { task: TaskId, copy: MapIndex, number: TryNumber, how: String, failure: Option<Box<Failure>>, again: bool },
+    Try {
+        task: TaskId,
+        copy: MapIndex,
+        number: TryNumber,
+        how: String,
+        failure: Option<Box<Failure>>,
+        again: bool,
+    },
     /// The run, and the tasks that failed it.
     Run { how: &'static str, tasks: String, by: String },
 }
@@ -92,12 +101,22 @@ impl Bad {
                 let map_index = (!copy.is_unmapped()).then_some(copy.0);
                 let failure = failure.as_deref();
                 let exception = failure.and_then(|it| it.exception.as_deref());
-                let place = failure.and_then(|it| Some(format!("{}:{}", it.file.as_ref()?, it.line?)));
+                let place =
+                    failure.and_then(|it| Some(format!("{}:{}", it.file.as_ref()?, it.line?)));
                 let why = failure.map(|it| it.message.lines().next().unwrap_or_default());
                 let why = why.map(|why| why.chars().take(LONGEST).collect::<String>());
                 tracing::warn!(
-                    dag, run, task = task.as_str(), map_index, try_number = number.get(), exception, place, why,
-                    is_tried_again = again, trace, "a try {how}"
+                    dag,
+                    run,
+                    task = task.as_str(),
+                    map_index,
+                    try_number = number.get(),
+                    exception,
+                    place,
+                    why,
+                    is_tried_again = again,
+                    trace,
+                    "a try {how}"
                 );
             }
             What::Run { how, tasks, by } => {

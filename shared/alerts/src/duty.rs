@@ -109,7 +109,12 @@ impl Duty {
             zone: schedule.zone.iana_name().unwrap_or("UTC").to_owned(),
             turns: turns(&policy.crew, schedule, now),
         });
-        Self { receivers: receivers.collect(), routes, schedules: schedules.collect(), is_watched: false }
+        Self {
+            receivers: receivers.collect(),
+            routes,
+            schedules: schedules.collect(),
+            is_watched: false,
+        }
     }
 }
 

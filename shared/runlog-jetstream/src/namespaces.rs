@@ -63,7 +63,9 @@ pub(crate) async fn list(link: &Link) -> PortResult<Vec<Namespace>> {
         }
     }
     let mut all: Vec<Namespace> = found.into_values().collect();
-    all.iter_mut().for_each(|it| it.streams.sort());
+    for it in &mut all {
+        it.streams.sort();
+    }
     Ok(all)
 }
 

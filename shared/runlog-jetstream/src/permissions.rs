@@ -87,53 +87,53 @@ pub fn published(service: &str, namespace: &str) -> Vec<String> {
         _ => return Vec::new(),
     };
     let own = parts.iter().copied().flatten().copied();
-    common.into_iter().chain(own).map(|it| it.replace("NS", namespace)).collect()
+    common.into_iter().chain(own).map(|it| it.replace('%', namespace)).collect()
 }
 
-const SIGNALS: &[&str] = &["dagbok.NS.signals.>"];
-const INBOX: &[&str] = &["dagbok.NS.inbox.*"];
+const SIGNALS: &[&str] = &["dagbok.%.signals.>"];
+const INBOX: &[&str] = &["dagbok.%.inbox.*"];
 const BLOBS_READ: &[&str] =
-    &["$JS.API.DIRECT.GET.dagbok_NS_blobs", "$JS.API.DIRECT.GET.dagbok_NS_blobs.>"];
+    &["$JS.API.DIRECT.GET.dagbok_%_blobs", "$JS.API.DIRECT.GET.dagbok_%_blobs.>"];
 const BLOBS: &[&str] = &[
-    "dagbok.NS.blobs.>",
-    "$JS.API.DIRECT.GET.dagbok_NS_blobs",
-    "$JS.API.DIRECT.GET.dagbok_NS_blobs.>",
+    "dagbok.%.blobs.>",
+    "$JS.API.DIRECT.GET.dagbok_%_blobs",
+    "$JS.API.DIRECT.GET.dagbok_%_blobs.>",
 ];
 const STATE_GET: &[&str] =
-    &["$JS.API.DIRECT.GET.KV_dagbok_NS_state.>", "$JS.API.STREAM.MSG.GET.KV_dagbok_NS_state"];
+    &["$JS.API.DIRECT.GET.KV_dagbok_%_state.>", "$JS.API.STREAM.MSG.GET.KV_dagbok_%_state"];
 const STATE: &[&str] = &[
-    "$JS.API.DIRECT.GET.KV_dagbok_NS_state.>",
-    "$JS.API.STREAM.MSG.GET.KV_dagbok_NS_state",
-    "$JS.API.CONSUMER.CREATE.KV_dagbok_NS_state.>",
-    "$JS.API.CONSUMER.MSG.NEXT.KV_dagbok_NS_state.*",
-    "$JS.API.CONSUMER.DELETE.KV_dagbok_NS_state.*",
+    "$JS.API.DIRECT.GET.KV_dagbok_%_state.>",
+    "$JS.API.STREAM.MSG.GET.KV_dagbok_%_state",
+    "$JS.API.CONSUMER.CREATE.KV_dagbok_%_state.>",
+    "$JS.API.CONSUMER.MSG.NEXT.KV_dagbok_%_state.*",
+    "$JS.API.CONSUMER.DELETE.KV_dagbok_%_state.*",
 ];
 const LOG: &[&str] = &[
-    "$JS.API.DIRECT.GET.dagbok_NS_log",
-    "$JS.API.CONSUMER.CREATE.dagbok_NS_log.>",
-    "$JS.API.CONSUMER.MSG.NEXT.dagbok_NS_log.*",
-    "$JS.API.CONSUMER.DELETE.dagbok_NS_log.*",
+    "$JS.API.DIRECT.GET.dagbok_%_log",
+    "$JS.API.CONSUMER.CREATE.dagbok_%_log.>",
+    "$JS.API.CONSUMER.MSG.NEXT.dagbok_%_log.*",
+    "$JS.API.CONSUMER.DELETE.dagbok_%_log.*",
 ];
 const SNAPSHOTS_READ: &[&str] =
-    &["$JS.API.DIRECT.GET.dagbok_NS_snapshots", "$JS.API.DIRECT.GET.dagbok_NS_snapshots.>"];
+    &["$JS.API.DIRECT.GET.dagbok_%_snapshots", "$JS.API.DIRECT.GET.dagbok_%_snapshots.>"];
 const ALERTS_READ: &[&str] = &[
-    "$JS.API.DIRECT.GET.dagbok_NS_alerts",
-    "$JS.API.CONSUMER.CREATE.dagbok_NS_alerts.>",
-    "$JS.API.CONSUMER.MSG.NEXT.dagbok_NS_alerts.*",
-    "$JS.API.CONSUMER.DELETE.dagbok_NS_alerts.*",
+    "$JS.API.DIRECT.GET.dagbok_%_alerts",
+    "$JS.API.CONSUMER.CREATE.dagbok_%_alerts.>",
+    "$JS.API.CONSUMER.MSG.NEXT.dagbok_%_alerts.*",
+    "$JS.API.CONSUMER.DELETE.dagbok_%_alerts.*",
 ];
 const SCHEDULER: &[&str] = &[
-    "dagbok.NS.log.>",
-    "dagbok.NS.inbox.*",
-    "dagbok.NS.work.>",
-    "dagbok.NS.triggers.>",
-    "dagbok.NS.blobs.>",
-    "dagbok.NS.snapshots.>",
-    "dagbok.NS.signals.>",
-    "$KV.dagbok_NS_state.>",
+    "dagbok.%.log.>",
+    "dagbok.%.inbox.*",
+    "dagbok.%.work.>",
+    "dagbok.%.triggers.>",
+    "dagbok.%.blobs.>",
+    "dagbok.%.snapshots.>",
+    "dagbok.%.signals.>",
+    "$KV.dagbok_%_state.>",
     "$JS.API.STREAM.CREATE.*",
     "$JS.API.STREAM.MSG.GET.*",
-    "$JS.API.STREAM.PURGE.dagbok_NS_snapshots",
+    "$JS.API.STREAM.PURGE.dagbok_%_snapshots",
     "$JS.API.DIRECT.GET.>",
     "$JS.API.CONSUMER.CREATE.>",
     "$JS.API.CONSUMER.INFO.>",
@@ -142,36 +142,36 @@ const SCHEDULER: &[&str] = &[
     "$JS.ACK.>",
 ];
 const EXECUTOR: &[&str] = &[
-    "$JS.API.CONSUMER.CREATE.dagbok_NS_work.default.>",
-    "$JS.API.CONSUMER.MSG.NEXT.dagbok_NS_work.default",
-    "$JS.API.CONSUMER.INFO.dagbok_NS_work.default",
-    "$JS.API.CONSUMER.DELETE.dagbok_NS_work.default",
-    "$JS.ACK.dagbok_NS_work.default.>",
-    "$JS.API.STREAM.MSG.GET.dagbok_NS_work",
-    "$KV.dagbok_NS_state.presence.>",
-    "$KV.dagbok_NS_state.xcom.>",
+    "$JS.API.CONSUMER.CREATE.dagbok_%_work.default.>",
+    "$JS.API.CONSUMER.MSG.NEXT.dagbok_%_work.default",
+    "$JS.API.CONSUMER.INFO.dagbok_%_work.default",
+    "$JS.API.CONSUMER.DELETE.dagbok_%_work.default",
+    "$JS.ACK.dagbok_%_work.default.>",
+    "$JS.API.STREAM.MSG.GET.dagbok_%_work",
+    "$KV.dagbok_%_state.presence.>",
+    "$KV.dagbok_%_state.xcom.>",
 ];
 const TRIGGERER: &[&str] = &[
-    "$JS.API.CONSUMER.CREATE.dagbok_NS_triggers.triggers.>",
-    "$JS.API.CONSUMER.MSG.NEXT.dagbok_NS_triggers.triggers",
-    "$JS.API.CONSUMER.INFO.dagbok_NS_triggers.triggers",
-    "$JS.API.CONSUMER.DELETE.dagbok_NS_triggers.triggers",
-    "$JS.ACK.dagbok_NS_triggers.triggers.>",
-    "$JS.API.STREAM.MSG.GET.dagbok_NS_triggers",
+    "$JS.API.CONSUMER.CREATE.dagbok_%_triggers.triggers.>",
+    "$JS.API.CONSUMER.MSG.NEXT.dagbok_%_triggers.triggers",
+    "$JS.API.CONSUMER.INFO.dagbok_%_triggers.triggers",
+    "$JS.API.CONSUMER.DELETE.dagbok_%_triggers.triggers",
+    "$JS.ACK.dagbok_%_triggers.triggers.>",
+    "$JS.API.STREAM.MSG.GET.dagbok_%_triggers",
 ];
-const PROCESSOR: &[&str] = &["$KV.dagbok_NS_state.processor.>"];
-const UI: &[&str] = &["$JS.API.STREAM.PURGE.dagbok_NS_blobs"];
+const PROCESSOR: &[&str] = &["$KV.dagbok_%_state.processor.>"];
+const UI: &[&str] = &["$JS.API.STREAM.PURGE.dagbok_%_blobs"];
 const ALERTING: &[&str] = &[
-    "$JS.API.STREAM.CREATE.dagbok_NS_alerts",
-    "dagbok.NS.alerts.>",
-    "$KV.dagbok_NS_state.lease.alerting",
-    "dagbok.NS.snapshots.alerting",
-    "dagbok.NS.snapshots.alerting.>",
-    "dagbok.NS.snapshots.alerting-configuration",
-    "dagbok.NS.snapshots.alerting-configuration.>",
-    "dagbok.NS.snapshots.alerting-links",
-    "dagbok.NS.snapshots.alerting-links.>",
-    "$JS.API.STREAM.PURGE.dagbok_NS_snapshots",
+    "$JS.API.STREAM.CREATE.dagbok_%_alerts",
+    "dagbok.%.alerts.>",
+    "$KV.dagbok_%_state.lease.alerting",
+    "dagbok.%.snapshots.alerting",
+    "dagbok.%.snapshots.alerting.>",
+    "dagbok.%.snapshots.alerting-configuration",
+    "dagbok.%.snapshots.alerting-configuration.>",
+    "dagbok.%.snapshots.alerting-links",
+    "dagbok.%.snapshots.alerting-links.>",
+    "$JS.API.STREAM.PURGE.dagbok_%_snapshots",
 ];
 
 /// What whoever is connected may do; `None` where there are no limits, or the server does not say.
@@ -198,14 +198,24 @@ mod tests {
 
     #[test]
     fn a_pattern_covers_what_it_stands_for() {
-        for (pattern, wanted) in
-            [("a.>", "a.b"), ("a.>", "a.b.>"), ("a.>", "a.*.c"), ("a.*", "a.b"), ("a.*", "a.*"), ("a", "a")]
-        {
+        for (pattern, wanted) in [
+            ("a.>", "a.b"),
+            ("a.>", "a.b.>"),
+            ("a.>", "a.*.c"),
+            ("a.*", "a.b"),
+            ("a.*", "a.*"),
+            ("a", "a"),
+        ] {
             assert!(covers(pattern, wanted), "{pattern} {wanted}");
         }
-        for (pattern, wanted) in
-            [("a.>", "a"), ("a.*", "a.b.c"), ("a.*", "a.>"), ("a.b", "a.*"), ("a", "b"), ("a.b", "a")]
-        {
+        for (pattern, wanted) in [
+            ("a.>", "a"),
+            ("a.*", "a.b.c"),
+            ("a.*", "a.>"),
+            ("a.b", "a.*"),
+            ("a", "b"),
+            ("a.b", "a"),
+        ] {
             assert!(!covers(pattern, wanted), "{pattern} {wanted}");
         }
     }
@@ -214,11 +224,8 @@ mod tests {
     fn of_file(user: &str) -> Permissions {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/nats/users.conf");
         let text = std::fs::read_to_string(file).unwrap();
-        let text: String = text
-            .lines()
-            .filter(|line| !line.trim_start().starts_with('#'))
-            .map(|line| format!("{line}\n"))
-            .collect();
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let text = lines.collect::<Vec<_>>().join("\n");
         let of = text.split(&format!("user: {user}\n")).nth(1).unwrap();
         let of = of.split("user: ").next().unwrap();
         let quoted = |text: &str| -> Vec<String> {

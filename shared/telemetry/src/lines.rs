@@ -17,7 +17,7 @@ use tracing_subscriber::{
 };
 
 /// The same fault is said again after this long.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 /// Faults that are remembered; where there are more, all are forgotten.
 const FAULTS: usize = 1_000;
 /// How often a fault is said before it is only counted: two at the same time may be two.
@@ -100,9 +100,10 @@ where
         let mut line = String::new();
         self.inner.format_event(context, Writer::new(&mut line), event)?;
         let line = line.trim_end();
-        match self.is_json {
-            true => writer.write_str(&with_keys_once(line, held))?,
-            false => write!(writer, "{line} (and {held} times more since, not said)")?,
+        if self.is_json {
+            writer.write_str(&with_keys_once(line, held))?;
+        } else {
+            write!(writer, "{line} (and {held} times more since, not said)")?;
         }
         writer.write_str("\n")
     }

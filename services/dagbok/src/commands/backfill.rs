@@ -182,5 +182,5 @@ fn show(context: &Context, found: &BackfillResponse) {
         ));
     }
     let why = it.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    out.line(&format!("  asked for by {} at {}{why}", it.created_by, found.created_at.0));
+    out.line(&format!("  asked for by {} at {}{why}", it.created_by, out.time(found.created_at.0)));
 }

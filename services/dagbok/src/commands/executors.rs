@@ -33,8 +33,10 @@ async fn list(context: &Context, left: bool) -> Outcome {
         context.out.document(&ExecutorCollection { executors, total_entries });
         return Ok(Exit::Ok);
     }
-    let mut table =
-        Table::new(&["executor", "status", "machine", "running", "slots", "queues", "since", "+version", "+python"]);
+    let mut table = Table::new(&[
+        "executor", "status", "machine", "running", "slots", "queues", "since", "+version",
+        "+python",
+    ]);
     for it in &executors {
         table.row(vec![
             it.executor.clone(),

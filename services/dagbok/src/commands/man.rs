@@ -15,7 +15,10 @@ use crate::{
 pub(crate) fn run(context: &Context, args: &Man) -> Outcome {
     let folder = &args.folder;
     let unusable = |error: std::io::Error| {
-        Failure::new(Code::HomeUnusable, format!("`{}` can't be written: {error}", folder.display()))
+        Failure::new(
+            Code::HomeUnusable,
+            format!("`{}` can't be written: {error}", folder.display()),
+        )
     };
     std::fs::create_dir_all(folder).map_err(unusable)?;
     clap_mangen::generate_to(with_examples(Cli::command()), folder).map_err(unusable)?;

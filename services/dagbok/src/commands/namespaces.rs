@@ -65,7 +65,8 @@ async fn delete(context: &Context, args: &DeleteNamespace) -> Outcome {
     let (connection, _) = wire::look(nats).await?;
     let all = all(&connection).await?;
     let Some(it) = all.iter().find(|it| it.name == args.name) else {
-        let failure = Failure::new(Code::NotFound, format!("there is no namespace `{}`", args.name));
+        let failure =
+            Failure::new(Code::NotFound, format!("there is no namespace `{}`", args.name));
         return Err(failure.next(there(&all)));
     };
     let services = services(nats, &it.name).await?;

@@ -101,7 +101,11 @@ impl Base {
             return Err(Failure::new(Code::BrokerMisconfigured, what)
                 .next("connect as the scheduler's user (--nats-user), or grant it what deploy/nats/users.conf grants"));
         }
-        tracing::warn!(service, missing, "the user of this service lacks rights; see deploy/nats/users.conf");
+        tracing::warn!(
+            service,
+            missing,
+            "the user of this service lacks rights; see deploy/nats/users.conf"
+        );
         Ok(())
     }
 

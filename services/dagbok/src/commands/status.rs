@@ -111,8 +111,12 @@ fn runs(out: Out, home: &UiHome) {
         about(is.failed, is.failed_is_exact)
     ));
     out.line(&format!("  DAGs       {}, {} paused", is.dags, is.paused));
-    let next: Vec<String> =
-        home.next.iter().take(3).map(|next| format!("{} {}", next.dag_id, out.time(next.due.0))).collect();
+    let next: Vec<String> = home
+        .next
+        .iter()
+        .take(3)
+        .map(|next| format!("{} {}", next.dag_id, out.time(next.due.0)))
+        .collect();
     if !next.is_empty() {
         out.line(&format!("  next       {}", next.join(", ")));
     }

@@ -52,7 +52,9 @@ pub(crate) async fn logs(context: &Context, args: &Logs) -> Outcome {
 /// Prints a try's lines as they come, and says at the end what may be missing and what follows.
 async fn followed(context: &Context, api: &Api, args: &Logs, number: u16) -> Outcome {
     let away = || {
-        context.out.note(&format!("the API at {} went away; waiting for it to come back", api.shown()));
+        context
+            .out
+            .note(&format!("the API at {} went away; waiting for it to come back", api.shown()));
     };
     let (shown, told) = of(args, number).lines(api, away, |line| print(context, &line)).await?;
     let next = || command(context, api, args, number.saturating_add(1));

@@ -24,7 +24,8 @@ pub(crate) async fn watch(mut cli: Cli, every: u64) -> Outcome {
     let held: &'static Held = Box::leak(Box::default());
     cli.global.held = Some(held);
     let out = cli.global.out();
-    let mut shown = Shown { on_screen: std::io::stdout().is_terminal() && !out.is_json(), ..Shown::default() };
+    let mut shown =
+        Shown { on_screen: std::io::stdout().is_terminal() && !out.is_json(), ..Shown::default() };
     let stop = dagbok_runtime::stop_signals();
     tokio::pin!(stop);
     let ended = loop {

@@ -141,7 +141,8 @@ fn tell_reason(out: Out, reason: &WhyReason, indent: &str) {
 
 fn holder_text(out: Out, holder: &WhyHolder) -> String {
     let task = copy_name(&holder.task_id, holder.map_index);
-    let since = holder.since.map(|since| format!(" since {}", out.time(since.0))).unwrap_or_default();
+    let since =
+        holder.since.map(|since| format!(" since {}", out.time(since.0))).unwrap_or_default();
     let on = match &holder.executor {
         Some(executor) => format!("runs on {executor}{since}"),
         None => "is queued".to_owned(),

@@ -2,7 +2,10 @@
 use std::time::Duration;
 
 use dagbok_config::Nats;
-use dagbok_runlog_jetstream::{ConnectError, Connection, Durability, permissions::SERVICES};
+use dagbok_runlog_jetstream::{
+    ConnectError, Connection, Durability,
+    permissions::{Permissions, SERVICES},
+};
 
 use super::{Finding, clock, entries};
 use crate::{cli::Doctor, commands::there, wire};
@@ -29,7 +32,8 @@ pub(super) async fn check(nats: &Nats, args: &Doctor) -> Vec<Finding> {
         )
     }];
     findings.push(latency(&connection).await);
-    findings.extend(permissions(&connection, nats, args.service.as_deref()).await);
+    let (rights, reads) = permissions(&connection, nats, args.service.as_deref()).await;
+    findings.extend(rights);
     let ports = match ports {
         Ok(ports) => ports,
         Err(error) => {
@@ -39,6 +43,14 @@ pub(super) async fn check(nats: &Nats, args: &Doctor) -> Vec<Finding> {
     };
     findings.push(clock::against(&connection).await);
     findings.push(durability(&connection, nats).await);
+    if !reads {
+        let what = format!(
+            "`{}` is there; this user may not read its log, as it should be",
+            nats.namespace
+        );
+        findings.push(Finding::ok("namespace", what));
+        return findings;
+    }
     findings.push(match ports.log.last().await {
         Ok(last) => Finding::ok("namespace", format!("`{}` has {last} records", nats.namespace)),
         Err(error) => Finding::error(
@@ -66,35 +78,57 @@ async fn missing(connection: &Connection, error: &ConnectError) -> Finding {
     Finding::error("namespace", error.to_string(), next)
 }
 
-/// What the user lacks of what a service needs, subject by subject.
+/// What the user lacks of what a service needs, subject by subject; and whether it may read the log.
 async fn permissions(
     connection: &Connection,
     nats: &Nats,
     service: Option<&str>,
-) -> Option<Finding> {
-    const CHECK: &str = "rights";
+) -> (Option<Finding>, bool) {
     let user = nats.user.as_deref();
     let service = service.or(user.filter(|user| SERVICES.contains(user)));
-    let granted = match connection.permissions().await {
-        Ok(Some(granted)) => granted,
+    match connection.permissions().await {
+        Ok(Some(granted)) => {
+            let last = format!("$JS.API.DIRECT.GET.dagbok_{}_log", nats.namespace);
+            let reads = granted.publish.has(&last);
+            (limited(&granted, nats, service), reads)
+        }
         Ok(None) => {
-            return service.map(|it| Finding::ok(CHECK, format!("this user may do all, and so what `{it}` needs")));
+            let all = |it| format!("this user may do all, and so what `{it}` needs");
+            (service.map(|it| Finding::ok(RIGHTS, all(it))), true)
         }
         Err(error) => {
-            let next = "let this user publish to `$SYS.REQ.USER.INFO`, as deploy/nats/users.conf does";
-            return Some(Finding::warning(CHECK, format!("what this user may do can't be told: {error}"), next));
+            let what = format!("what this user may do can't be told: {error}");
+            let next =
+                "let this user publish to `$SYS.REQ.USER.INFO`, as deploy/nats/users.conf does";
+            (Some(Finding::warning(RIGHTS, what, next)), true)
         }
-    };
+    }
+}
+
+/// The name of the check of a user's permissions.
+const RIGHTS: &str = "rights";
+
+/// Of a user who may not do all.
+fn limited(granted: &Permissions, nats: &Nats, service: Option<&str>) -> Option<Finding> {
+    const CHECK: &str = RIGHTS;
     let Some(service) = service else {
         let next = "name the service that this user is for with --service";
-        return Some(Finding::warning(CHECK, "this user's rights are limited, and for which service can't be told", next));
+        return Some(Finding::warning(
+            CHECK,
+            "this user's rights are limited, and for which service can't be told",
+            next,
+        ));
     };
     let missing = granted.missing(service, &nats.namespace);
     if missing.is_empty() {
         return Some(Finding::ok(CHECK, format!("this user may do what `{service}` needs")));
     }
     let what = format!("this user lacks what `{service}` needs: {}", missing.join(", "));
-    Some(Finding::error(CHECK, what, "grant it: deploy/nats/users.conf has all, for the namespace `default`"))
+    Some(Finding::error(
+        CHECK,
+        what,
+        "grant it: deploy/nats/users.conf has all, for the namespace `default`",
+    ))
 }
 
 async fn latency(connection: &Connection) -> Finding {
@@ -121,7 +155,11 @@ async fn durability(connection: &Connection, nats: &Nats) -> Finding {
         _ if connection.is_clustered() => {
             let next = "edit the streams to three copies (`nats stream edit --replicas 3`), or start the scheduler of a \
                         new namespace with --replicas 3";
-            return Finding::error(CHECK, format!("one copy in a cluster: {message}; its server takes the log with it"), next);
+            return Finding::error(
+                CHECK,
+                format!("one copy in a cluster: {message}; its server takes the log with it"),
+                next,
+            );
         }
         _ => {}
     }

@@ -117,7 +117,10 @@ async fn queues(api: &Api, alive: &[&ExecutorInfo]) -> Result<Finding, Failure> 
         }
     }
     if starved.is_empty() {
-        return Ok(Finding::ok(CHECK, format!("{} tasks are queued, each where somebody pulls", waiting.task_instances.len())));
+        return Ok(Finding::ok(
+            CHECK,
+            format!("{} tasks are queued, each where somebody pulls", waiting.task_instances.len()),
+        ));
     }
     let said: Vec<String> =
         starved.iter().map(|(queue, tasks)| format!("`{queue}` ({tasks} tasks)")).collect();
@@ -171,7 +174,8 @@ async fn files(api: &Api) -> Result<Finding, Failure> {
     let names: Vec<String> = found.import_errors.iter().map(place).collect();
     let more = found.total_entries - names.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let what = format!("{} DAG files can't be read: {}{more}", found.total_entries, names.join(", "));
+    let what =
+        format!("{} DAG files can't be read: {}{more}", found.total_entries, names.join(", "));
     Ok(Finding::error(CHECK, what, "`dagbok dags errors` says why"))
 }
 

@@ -92,7 +92,10 @@ impl Table {
                 let all: usize = widths.iter().map(|width| width + AROUND).sum();
                 let widest = cut.clone().max_by_key(|at| widths[*at]);
                 match widest.filter(|at| all > room && widths[*at] > LEAST) {
-                    Some(at) => widths[at] = widths[at].saturating_sub(all - room).max(second(&widths, &cut, at)),
+                    Some(at) => {
+                        widths[at] =
+                            widths[at].saturating_sub(all - room).max(second(&widths, &cut, at))
+                    }
                     None => break,
                 }
             }
@@ -135,13 +138,21 @@ mod tests {
     #[test]
     fn a_table_fits_its_room_and_keeps_its_names() {
         let mut table = Table::new(&["dag", "why", "file", "+digest"]);
-        table.row(vec!["a_dag_of_a_name".into(), "because ".repeat(20), "dags/a.py".into(), "ff".into()]);
+        table.row(vec![
+            "a_dag_of_a_name".into(),
+            "because ".repeat(20),
+            "dags/a.py".into(),
+            "ff".into(),
+        ]);
         let text = table.to_text(false, false, Some(60));
         assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
         assert!(text.contains("a_dag_of_a_name") && text.contains('…'), "{text}");
         assert!(!text.contains("DIGEST"), "{text}");
         let wide = table.to_text(false, true, None);
-        assert!(wide.contains("DIGEST") && wide.contains(&"because ".repeat(20).trim_end()), "{wide}");
+        assert!(
+            wide.contains("DIGEST") && wide.contains(&"because ".repeat(20).trim_end()),
+            "{wide}"
+        );
         assert_eq!(table.names(), ["a_dag_of_a_name"]);
         // Where there is no room at all, it is cut to the least and not for ever.
         assert!(table.to_text(false, false, Some(3)).contains("a_dag_o…"));

@@ -104,7 +104,10 @@ mod tests {
 
     #[test]
     fn instants_in_a_sentence_are_said_in_the_zone() {
-        let said = in_zone_of("due at 2026-07-01T05:30:00Z, of 2026-07-01 (2026-07-01T05:30:00Z)", &zone());
+        let said = in_zone_of(
+            "due at 2026-07-01T05:30:00Z, of 2026-07-01 (2026-07-01T05:30:00Z)",
+            &zone(),
+        );
         assert_eq!(
             said,
             "due at 2026-07-01 07:30:00 CEST, of 2026-07-01 (2026-07-01 07:30:00 CEST)"

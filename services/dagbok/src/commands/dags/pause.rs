@@ -57,8 +57,9 @@ async fn unpause_one(
 /// What is made, in a line.
 fn told(out: Out, preview: &UnpausePreview, made: &str) -> String {
     let dag_id = &preview.dag_id;
-    let date = |date: Option<DateTime>| date.map(|at| out.time(at.0));
-    let next = date(preview.next_run_after);
+    // What a run stands for names it, and is said in full.
+    let date = |date: Option<DateTime>| date.map(|at| at.0.to_string());
+    let next = preview.next_run_after.map(|at| out.time(at.0));
     match (preview.runs, date(preview.first_logical_date), date(preview.last_logical_date)) {
         (0, ..) => match next {
             Some(next) => format!("{dag_id}: no run is due; the next one is at {next}"),

@@ -1,9 +1,11 @@
 //! `dagbok dags show FILE|DAG_ID`; with `--json` one object: `dag_id`, `schedule` (as written, or null),
 //! `start_date`, `catchup`, `max_active_runs`, `max_consecutive_failed_dag_runs`, `paused`, `tags`, `owner`, and `tasks`, a list of `task_id`,
 //! `operator`, `downstream` (sorted), `trigger_rule`, `retries`, `is_mapped`, `group`; `not_carried_out`, a
-//! list of `what`, `task_id`, `more`, `line`; of a file also `refused`, a list of `file`, `line`, `exception`,
+//! list of `what`, `task_id`, `more`, `line`; `missed`, where promised runs are not there; of a file also `refused`, a list of `file`, `line`, `exception`,
 //! `message`. It ends with 7 where something of a file was refused, unless `--dag` asked for one DAG alone.
-use dagbok_api::shapes::{DEFAULT_OWNER, DagDetails, MissedRuns, NotCarriedOut, PausedWhy, TaskCollection};
+use dagbok_api::shapes::{
+    DEFAULT_OWNER, DagDetails, MissedRuns, NotCarriedOut, PausedWhy, TaskCollection,
+};
 use dagbok_events::{DagSpec, Timestamp};
 use serde::Serialize;
 
@@ -61,6 +63,8 @@ struct Shown {
     catchup: bool,
     max_active_runs: Option<u32>,
     max_consecutive_failed_dag_runs: u32,
+    /// For eyes; the API has it.
+    #[serde(skip)]
     is_paused: bool,
     paused: Option<PausedWhy>,
     tags: Vec<String>,
@@ -69,11 +73,13 @@ struct Shown {
     not_carried_out: Vec<NotCarriedOut>,
     refused: Vec<Refused>,
     /// The promises that were broken last; null where none was, or nobody keeps any.
+    #[serde(skip_serializing_if = "Option::is_none")]
     missed: Option<MissedRuns>,
     /// What keeps the next run, and what to type, for eyes.
     #[serde(skip)]
     hints: Hints,
     /// Whether its file can't be read as it is now.
+    #[serde(skip)]
     has_import_errors: bool,
 }
 

@@ -33,8 +33,10 @@ pub(crate) async fn list(context: &Context, args: &RunsList) -> Outcome {
         return Ok(Exit::Ok);
     }
     let mut table = Table::new(&[
-        "dag", "run", "state", "type", "started", "took", "tasks", "+ended", "+by", "+version", "+note",
-    ]).named_by(2);
+        "dag", "run", "state", "type", "started", "took", "tasks", "+ended", "+by", "+version",
+        "+note",
+    ])
+    .named_by(2);
     for run in &found.dag_runs {
         table.row(vec![
             run.dag_id.clone(),

@@ -141,7 +141,16 @@ pub(crate) fn task_table(
     hints: &Hints,
 ) -> Table {
     let mut table = Table::new(&[
-        "task", "state", "try", "took", "memory", "why", "+started", "+executor", "+pool", "+queue",
+        "task",
+        "state",
+        "try",
+        "took",
+        "memory",
+        "why",
+        "+started",
+        "+executor",
+        "+pool",
+        "+queue",
     ]);
     for task in tasks {
         let taken = task.duration.or_else(|| since(task.start_date, task.end_date));
@@ -195,7 +204,8 @@ fn memory_of(task: &TaskInstance) -> Option<u64> {
 
 /// A task's exception with its file and line.
 fn failure_of(task: &TaskInstance) -> Option<String> {
-    let failure = task.dagbok.failure.as_ref().filter(|_| task.state.as_deref() == Some("failed"))?;
+    let failure =
+        task.dagbok.failure.as_ref().filter(|_| task.state.as_deref() == Some("failed"))?;
     let place = match (&failure.file, failure.line) {
         (Some(file), Some(line)) => format!("  {file}:{line}"),
         _ => String::new(),

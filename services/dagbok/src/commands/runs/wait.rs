@@ -9,8 +9,8 @@ use super::{duration_of, exit_of, failed_text, state_of};
 use crate::{
     api::Api,
     cli::{Run, Wait},
-    commands::hints::Hints,
     codes::Code,
+    commands::hints::Hints,
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},

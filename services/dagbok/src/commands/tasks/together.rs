@@ -125,7 +125,8 @@ async fn one(
     context: Context,
 ) -> Result<(), Failure> {
     let (lines, mut waiting) = mpsc::unbounded_channel();
-    let away = || context.out.note(&format!("the API at {} went away; waiting for it", api.shown()));
+    let away =
+        || context.out.note(&format!("the API at {} went away; waiting for it", api.shown()));
     let follow = async {
         let told = of.lines(&api, away, |line| drop(lines.send(line))).await;
         drop(lines);
@@ -162,6 +163,7 @@ fn print(context: &Context, of: &Of, line: &LogLine) {
 
 /// A task's own colour, the same each time.
 fn colour_of(task_id: &str) -> Style {
-    let sum = task_id.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let sum =
+        task_id.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     COLOURS[sum % COLOURS.len()].on_default()
 }
