@@ -119,7 +119,7 @@ def test_a_run_is_followed_and_says_why_it_waits_and_what_next(
 
     assert running.cli.run("dags", "trigger", "bad", "--run-id", "r1", "--wait").returncode == 1
     failed = running.cli.ok("runs", "show", "bad", "r1")
-    assert "ZeroDivisionError" in failed and "night.py:23" in failed, failed
+    assert "ZeroDivisionError" in failed and "night.py:22" in failed, failed
     assert "runs why bad r1" in failed and "runs retry bad r1" in failed
     assert running.cli.run("runs", "logs", "bad", "r1", "--follow").returncode == 1
 
@@ -142,7 +142,7 @@ def test_a_run_is_followed_and_says_why_it_waits_and_what_next(
     bad = [line for line in lines if line.get("dag") == "bad"]
     (tried,) = [line for line in bad if line["message"] == "a try failed"]
     assert (tried["run"], tried["task"], tried["try_number"]) == ("r1", "divides", 1)
-    assert tried["exception"].endswith("ZeroDivisionError") and tried["place"] == "night.py:23"
+    assert tried["exception"].endswith("ZeroDivisionError") and tried["place"] == "night.py:22"
     assert len(tried["trace"]) == 32
     (ended,) = [line for line in bad if line["message"] == "a run failed"]
     assert (ended["run"], ended["tasks"], ended["trace"]) == ("r1", "divides", tried["trace"])

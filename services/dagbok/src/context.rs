@@ -8,7 +8,7 @@ use crate::{
     cli::{DEFAULT_API, Global, NatsArgs},
     codes::Code,
     failure::Failure,
-    output::Out,
+    output::{Out, program, quoted},
 };
 
 /// Names the installation's folder, where no flag does.
@@ -77,6 +77,16 @@ impl Context {
     /// Whether the command line names an installation's folder.
     pub(crate) const fn names_home(&self) -> bool {
         self.global.home.is_some()
+    }
+
+    /// How this program was called, with which installation it was asked about: for commands to type next.
+    pub(crate) fn program(&self) -> String {
+        let named = match (&self.global.api, &self.global.home) {
+            (Some(api), _) => format!(" --api {}", quoted(api)),
+            (None, Some(home)) => format!(" --home {}", quoted(&home.to_string_lossy())),
+            (None, None) => String::new(),
+        };
+        format!("{}{named}", program())
     }
 
     /// The API to ask.

@@ -5,7 +5,8 @@ use dagbok_api::shapes::{RunResponse, WhyAnswer, WhyPiece, WhyReason};
 
 use crate::{
     api::Api,
-    output::{Out, in_zone, program, quoted},
+    context::Context,
+    output::{Out, in_zone, quoted},
 };
 
 /// Reasons that are shown; the rest is `dagbok why`'s.
@@ -24,16 +25,16 @@ pub(crate) struct Hints {
 
 impl Hints {
     /// Of a run as it is; where the API can't say it, nothing is said.
-    pub(crate) async fn of_run(api: &Api, run: &RunResponse) -> Self {
+    pub(crate) async fn of_run(context: &Context, api: &Api, run: &RunResponse) -> Self {
         let (dag, id) = (quoted(&run.dag_id), quoted(&run.dag_run_id));
-        let program = program();
+        let program = context.program();
         let mut hints = Self::default();
         match run.state.as_str() {
             "queued" | "running" => {
                 let path = ["dagbok", "runs", &run.dag_id, &run.dag_run_id, "why"];
                 let Ok(found) = api.get::<WhyAnswer>(&path, &[]).await else { return hints };
                 hints.take(&found);
-                hints.act_on(&found.is.reasons, &dag);
+                hints.act_on(&found.is.reasons, (&program[..], &dag[..]));
                 let runs = found.roots.iter().any(|root| root.state == "running");
                 hints.next.push(if runs {
                     format!("{program} runs logs {dag} {id} --follow")
@@ -51,12 +52,12 @@ impl Hints {
     }
 
     /// Of a DAG's next run.
-    pub(crate) async fn of_dag(api: &Api, dag_id: &str) -> Self {
+    pub(crate) async fn of_dag(context: &Context, api: &Api, dag_id: &str) -> Self {
         let mut hints = Self::default();
         let path = ["dagbok", "dags", dag_id, "why"];
         let Ok(found) = api.get::<WhyAnswer>(&path, &[]).await else { return hints };
         hints.take(&found);
-        hints.act_on(&found.is.reasons, &quoted(dag_id));
+        hints.act_on(&found.is.reasons, (&context.program()[..], &quoted(dag_id)[..]));
         hints
     }
 
@@ -73,8 +74,7 @@ impl Hints {
     }
 
     /// What helps against a reason.
-    fn act_on(&mut self, reasons: &[WhyReason], dag: &str) {
-        let program = program();
+    fn act_on(&mut self, reasons: &[WhyReason], (program, dag): (&str, &str)) {
         for reason in reasons {
             let next = match reason.kind.as_str() {
                 "paused" => format!("{program} dags unpause {dag}"),

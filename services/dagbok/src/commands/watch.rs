@@ -75,7 +75,9 @@ impl Shown {
                 put(&format!("{}\n", lines.join("\n")));
             }
         } else {
-            added(&self.lines, &lines).iter().for_each(|line| put(&format!("{line}\n")));
+            for line in added(&self.lines, &lines) {
+                put(&format!("{line}\n"));
+            }
         }
         (self.lines, self.any, self.trouble) = (lines, true, false);
     }
@@ -83,13 +85,13 @@ impl Shown {
     /// As much as the terminal has room for.
     fn draw(&self, lines: &[String]) {
         let room = rows().unwrap_or(usize::MAX).saturating_sub(1).max(1);
-        let mut text = if self.any { HOME.to_owned() } else { format!("{}{HOME}", SCREEN.0) };
-        if lines.len() > room {
-            text.push_str(&lines[..room - 1].join("\n"));
-            text.push_str(&format!("\n… {} more lines", lines.len() - room + 1));
+        let begin = if self.any { HOME.to_owned() } else { format!("{}{HOME}", SCREEN.0) };
+        let text = if lines.len() > room {
+            let more = lines.len() - room + 1;
+            format!("{begin}{}\n… {more} more lines", lines[..room - 1].join("\n"))
         } else {
-            text.push_str(&lines.join("\n"));
-        }
+            format!("{begin}{}", lines.join("\n"))
+        };
         put_raw(&text);
     }
 

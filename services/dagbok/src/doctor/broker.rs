@@ -90,7 +90,7 @@ async fn permissions(
         Ok(Some(granted)) => {
             let last = format!("$JS.API.DIRECT.GET.dagbok_{}_log", nats.namespace);
             let reads = granted.publish.has(&last);
-            (limited(&granted, nats, service), reads)
+            (Some(limited(&granted, nats, service)), reads)
         }
         Ok(None) => {
             let all = |it| format!("this user may do all, and so what `{it}` needs");
@@ -109,26 +109,26 @@ async fn permissions(
 const RIGHTS: &str = "rights";
 
 /// Of a user who may not do all.
-fn limited(granted: &Permissions, nats: &Nats, service: Option<&str>) -> Option<Finding> {
+fn limited(granted: &Permissions, nats: &Nats, service: Option<&str>) -> Finding {
     const CHECK: &str = RIGHTS;
     let Some(service) = service else {
         let next = "name the service that this user is for with --service";
-        return Some(Finding::warning(
+        return Finding::warning(
             CHECK,
             "this user's rights are limited, and for which service can't be told",
             next,
-        ));
+        );
     };
     let missing = granted.missing(service, &nats.namespace);
     if missing.is_empty() {
-        return Some(Finding::ok(CHECK, format!("this user may do what `{service}` needs")));
+        return Finding::ok(CHECK, format!("this user may do what `{service}` needs"));
     }
     let what = format!("this user lacks what `{service}` needs: {}", missing.join(", "));
-    Some(Finding::error(
+    Finding::error(
         CHECK,
         what,
         "grant it: deploy/nats/users.conf has all, for the namespace `default`",
-    ))
+    )
 }
 
 async fn latency(connection: &Connection) -> Finding {

@@ -91,13 +91,9 @@ impl Table {
             loop {
                 let all: usize = widths.iter().map(|width| width + AROUND).sum();
                 let widest = cut.clone().max_by_key(|at| widths[*at]);
-                match widest.filter(|at| all > room && widths[*at] > LEAST) {
-                    Some(at) => {
-                        widths[at] =
-                            widths[at].saturating_sub(all - room).max(second(&widths, &cut, at))
-                    }
-                    None => break,
-                }
+                let Some(at) = widest.filter(|at| all > room && widths[*at] > LEAST) else { break };
+                let least = second(&widths, &cut, at);
+                widths[at] = widths[at].saturating_sub(all - room).max(least);
             }
         }
         widths
@@ -150,7 +146,7 @@ mod tests {
         assert!(!text.contains("DIGEST"), "{text}");
         let wide = table.to_text(false, true, None);
         assert!(
-            wide.contains("DIGEST") && wide.contains(&"because ".repeat(20).trim_end()),
+            wide.contains("DIGEST") && wide.contains("because ".repeat(20).trim_end()),
             "{wide}"
         );
         assert_eq!(table.names(), ["a_dag_of_a_name"]);

@@ -232,7 +232,7 @@ async fn of_api(context: &Context, dag_id: &str) -> Result<Shown, Failure> {
     let api = Api::of(context).await?;
     let dag_id = handles::dag(context, &api, dag_id, For::Reading).await?;
     let dag_id = dag_id.as_str();
-    let hints = Hints::of_dag(&api, dag_id).await;
+    let hints = Hints::of_dag(context, &api, dag_id).await;
     let details: DagDetails = api.get(&["dags", dag_id, "details"], &[]).await?;
     let tasks: TaskCollection = api.get(&["dags", dag_id, "tasks"], &[]).await?;
     let tasks = tasks.tasks.into_iter().map(|task| {

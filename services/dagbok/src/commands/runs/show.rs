@@ -34,12 +34,12 @@ pub(crate) async fn show(context: &Context, args: &Run) -> Outcome {
         }));
         return Ok(Exit::Ok);
     }
-    let hints = Hints::of_run(&api, &run).await;
+    let hints = Hints::of_run(context, &api, &run).await;
     let state = styled(state_style(state_of(&run)), state_of(&run));
     let head = format!("{} {}: {state} {}", run.dag_id, run.dag_run_id, duration_of(&run));
     out.line(head.trim_end());
     for (name, text) in [
-        ("logical date", run.logical_date.map(|at| out.time(at.0))),
+        ("logical date", run.logical_date.map(|at| at.0.to_string())),
         ("started", run.start_date.map(|at| out.time(at.0))),
         ("ended", run.end_date.map(|at| out.time(at.0))),
         ("conf", run.conf.as_ref().map(|conf| conf.get().to_owned())),

@@ -71,7 +71,7 @@ pub(crate) async fn until_over(
     }
     if !waited.finished {
         let what = format!("the run {} {} is still {}", run.dag_id, run.dag_run_id, run.state);
-        let why = Hints::of_run(api, run).await.why.join("; ");
+        let why = Hints::of_run(context, api, run).await.why.join("; ");
         let what = if why.is_empty() { what } else { format!("{what}: {why}") };
         return if context.out.is_json() {
             Ok(Exit::TimedOut)
@@ -90,7 +90,7 @@ pub(crate) async fn until_over(
         if let Some(failed) = failed_of(api, run).await {
             context.out.line(&format!("  failed: {failed}"));
         }
-        Hints::of_run(api, run).await.print_next(context.out);
+        Hints::of_run(context, api, run).await.print_next(context.out);
     }
     Ok(exit_of(run))
 }

@@ -59,7 +59,7 @@ async fn of_run(context: &Context, api: &Api, typed: &Run, states: &[String]) ->
         context.out.document(&found);
         return Ok(Exit::Ok);
     }
-    let hints = Hints::of_run(api, &run).await;
+    let hints = Hints::of_run(context, api, &run).await;
     hints.why.iter().for_each(|why| context.out.line(why));
     let table = task_table(context.out, &found.task_instances, &run, &hints);
     context.out.table(&table, "No tasks.");

@@ -39,6 +39,10 @@ const COLOURS: [AnsiColor; 8] = [
 
 /// A line of a try.
 type Told = (Of, LogLine);
+/// A try: task, copy, number.
+type Tried = (String, i32, u16);
+/// Those who hand on lines of tries.
+type Following = JoinSet<Result<(), Failure>>;
 
 pub(super) async fn run(context: &Context, api: Api, run: &Run, only_failed: bool) -> Outcome {
     let api = Arc::new(api);
@@ -82,7 +86,7 @@ async fn look(
     context: &Context,
     api: &Arc<Api>,
     run: &Run,
-    (begun, following): (&mut BTreeSet<(String, i32, u16)>, &mut JoinSet<Result<(), Failure>>),
+    (begun, following): (&mut BTreeSet<Tried>, &mut Following),
     (only_failed, line_in): (bool, &mpsc::Sender<Told>),
 ) -> Result<Option<RunResponse>, Failure> {
     // First the run, so that no try begins between the two of one that is over.
