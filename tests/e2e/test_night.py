@@ -99,9 +99,7 @@ def test_a_list_is_watched_until_somebody_ends_it(running: Standalone, dags: Pat
     assert running.cli.run("dags", "trigger", "bad", "--watch").returncode == 2
 
 
-def test_a_run_is_followed_and_says_why_it_waits_and_what_next(
-    running: Standalone, dags: Path, tmp_path: Path
-) -> None:
+def test_a_run_is_followed_and_says_why_it_waits_and_what_next(running: Standalone, dags: Path, tmp_path: Path) -> None:
     write_dag(dags, "night.py", TEXT)
     running.wait_dag("good")
     assert running.trigger("good", "r1").status_code == 200
@@ -152,7 +150,9 @@ def test_a_test_run_that_is_given_up_says_how_far_it_came(dags: Path, tmp_path: 
     file = write_dag(dags, "night.py", TEXT)
     argv = [str(BIN), "dags", "test", str(file), "--dag", "good"]
     cli = Cli(env={"WITNESS": str(tmp_path / "never")})
-    child = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **cli.env})
+    child = subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **cli.env}
+    )
     reads(child, lambda line: "second running" in line)
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)

@@ -34,7 +34,9 @@ impl Hints {
                 let path = ["dagbok", "runs", &run.dag_id, &run.dag_run_id, "why"];
                 let Ok(found) = api.get::<WhyAnswer>(&path, &[]).await else { return hints };
                 hints.take(&found);
-                hints.act_on(&found.is.reasons, (&program[..], &dag[..]));
+                let of_tasks = found.roots.iter().flat_map(|root| &root.reasons);
+                let reasons = found.is.reasons.iter().chain(of_tasks);
+                hints.act_on(reasons, (&program[..], &dag[..]));
                 let runs = found.roots.iter().any(|root| root.state == "running");
                 hints.next.push(if runs {
                     format!("{program} runs logs {dag} {id} --follow")
@@ -57,7 +59,7 @@ impl Hints {
         let path = ["dagbok", "dags", dag_id, "why"];
         let Ok(found) = api.get::<WhyAnswer>(&path, &[]).await else { return hints };
         hints.take(&found);
-        hints.act_on(&found.is.reasons, (&context.program()[..], &quoted(dag_id)[..]));
+        hints.act_on(found.is.reasons.iter(), (&context.program()[..], &quoted(dag_id)[..]));
         hints
     }
 
@@ -74,7 +76,11 @@ impl Hints {
     }
 
     /// What helps against a reason.
-    fn act_on(&mut self, reasons: &[WhyReason], (program, dag): (&str, &str)) {
+    fn act_on<'a>(
+        &mut self,
+        reasons: impl Iterator<Item = &'a WhyReason>,
+        (program, dag): (&str, &str),
+    ) {
         for reason in reasons {
             let next = match reason.kind.as_str() {
                 "paused" => format!("{program} dags unpause {dag}"),
