@@ -6,8 +6,8 @@ A fenced block of `sh` is run, unless the line before it says otherwise, in an H
     <!-- run: not here: REASON -->       it can't be run here, and why
     <!-- run: until TEXT -->             the block's last line is asked again until it prints TEXT
 
-A line must end well; where it is to end otherwise, its own comment says so: `# ends with 3`. Somebody is at the terminal
-and says yes to what is asked.
+A line must end well; where it is to end otherwise, its own comment says so: `# ends with 3`. Somebody is at the
+terminal and says yes to what is asked.
 """
 
 from __future__ import annotations
