@@ -49,7 +49,7 @@ impl Context {
         };
         let config = load(&sources).map_err(|error| {
             Failure::from_error(Code::Config, &error)
-                .next("`schemas/configuration.json` and the README list every key")
+                .next("`dagbok explain DBK0002` says where settings come from; `dagbok config show --all --config /dev/null` lists every key")
         })?;
         Ok(Self { config, out: global.out(), global: global.clone(), sources })
     }

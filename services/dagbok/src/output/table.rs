@@ -48,8 +48,12 @@ impl Table {
 
     /// The lines, with colour where they are for a terminal, in no more columns than `room`.
     pub(crate) fn to_text(&self, terminal: bool, wide: bool, room: Option<usize>) -> String {
-        let shown: Vec<usize> =
-            (0..self.header.len()).filter(|at| wide || !self.header[*at].1).collect();
+        let is_shown = |at: &usize| {
+            let is_empty = self.rows.iter().all(|row| row.get(*at).is_none_or(String::is_empty));
+            // Where there is little room, none is for what nothing stands in.
+            (wide || !self.header[*at].1) && (room.is_none() || !is_empty)
+        };
+        let shown: Vec<usize> = (0..self.header.len()).filter(is_shown).collect();
         let widths = room.map(|room| self.widths(&shown, room));
         let cut = |place: usize, text: &str| match &widths {
             Some(widths) => cut(text, widths[place]),
@@ -112,6 +116,13 @@ fn cut(text: &str, width: usize) -> String {
     if first.chars().count() <= width && !more {
         return first.to_owned();
     }
+    // Of an instant its age goes first.
+    if let Some((at, age)) = first.rsplit_once(" (")
+        && age.ends_with(" ago)")
+        && at.chars().count() <= width
+    {
+        return at.to_owned();
+    }
     let kept: String = first.chars().take(width.saturating_sub(1)).collect();
     format!("{kept}…")
 }
@@ -150,6 +161,8 @@ mod tests {
             "{wide}"
         );
         assert_eq!(table.names(), ["a_dag_of_a_name"]);
+        table.row(vec!["b".into(), String::new(), String::new(), String::new()]);
+        assert_eq!(cut("00:17:59 (3 s ago)", 12), "00:17:59");
         // Where there is no room at all, it is cut to the least and not for ever.
         assert!(table.to_text(false, false, Some(3)).contains("a_dag_o…"));
     }
