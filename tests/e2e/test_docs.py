@@ -46,8 +46,10 @@ def test_the_commands_of_a_document_do_what_it_says(walk: str, tmp_path: Path) -
     documents = [str(document) for document in WALKS[walk]]
     follow = [sys.executable, str(Path(__file__).with_name("docs.py")), str(tmp_path / "walk"), *documents]
     alone = ["unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    # Where this user may have no network of its own, the machine's must have the ports free.
+    may = subprocess.run([*alone, "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0
     done = subprocess.run(
-        [*alone, *follow],
+        [*alone, *follow] if may else follow,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -2,7 +2,7 @@
 use dagbok_config::Config;
 
 use super::Finding;
-use crate::python::Python;
+use crate::{environment::LOCK, python::Python};
 
 /// What this is.
 pub(super) fn build() -> Finding {
@@ -27,4 +27,20 @@ pub(super) async fn python(config: &Config) -> Vec<Finding> {
         Finding::ok("python", shown),
         Finding::ok("package", format!("dagbok, jinja2 and msgpack; dagbok in {package}")),
     ]
+}
+
+/// The environment that a DAG folder has of its own, where it has one: its files are read and its tasks run there.
+pub(super) async fn environment(config: &Config) -> Option<Finding> {
+    const CHECK: &str = "providers";
+    let folder = config.processor.dags.as_deref()?;
+    if !folder.join(LOCK).is_file() {
+        return None;
+    }
+    Some(match Python::find_for(config, Some(folder)).await {
+        Ok(python) => {
+            let (folder, at) = (folder.display(), python.executable.display());
+            Finding::ok(CHECK, format!("files of {folder} are read and run by {at}"))
+        }
+        Err(failure) => Finding::failed(CHECK, &failure),
+    })
 }
