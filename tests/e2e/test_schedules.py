@@ -137,7 +137,7 @@ def test_what_comes_next_is_read_from_promises(running: Standalone, dags: Path) 
     due = [datetime.fromisoformat(run["run_after"]) for run in found["expected_runs"]]
     assert [later - sooner for sooner, later in pairwise(due)] == [timedelta(minutes=1)] * 4
     said = running.cli.ok("dags", "next-execution", "minutely", "-n", "3").split("\n")
-    assert len([line for line in said if line.startswith("20")]) == 3, said
+    assert len([line for line in said if " (in " in line]) == 3, said
     # Paused, and promised all the same.
     several = running.cli.json("dags", "next-execution", "several", "-n", "2")
     assert several["is_paused"]

@@ -50,6 +50,11 @@ impl Api {
         }
     }
 
+    /// The API of a running installation, also where a folder is named.
+    pub(crate) fn of_running(context: &Context) -> Result<Self, Failure> {
+        Self::new(&context.api(), None)
+    }
+
     fn new(base: &str, local: Option<local::Local>) -> Result<Self, Failure> {
         let no_url = |why: &dyn std::fmt::Display| {
             Failure::new(Code::Usage, format!("`{base}` is no address of an API: {why}"))

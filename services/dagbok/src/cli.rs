@@ -3,7 +3,9 @@ mod about;
 mod alerts;
 mod archive;
 mod backfill;
+mod change;
 mod dags;
+mod examples;
 mod metrics;
 mod pools;
 mod providers;
@@ -16,7 +18,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use about::{Completion, ConfigCommand, ConfigShow, ExecutorsCommand, Explain, Init};
+pub(crate) use about::{
+    Completion, ConfigCommand, ConfigShow, ExecutorsCommand, Explain, Init, Man,
+};
 pub(crate) use alerts::{
     AlertsCommand, Backtest as BacktestAlerts, Change as ChangeAlert, Check as CheckAlerting,
     Explain as ExplainAlerts, List as AlertsList, OnCall, Silence as SilenceAlerts,
@@ -26,10 +30,12 @@ pub(crate) use archive::{ArchiveCommand, Verify};
 pub(crate) use backfill::{
     BackfillCommand, ChangeBackfill, CreateBackfill, ListBackfills, Reprocess,
 };
+pub(crate) use change::{Asked, DryRun, Reason};
 pub(crate) use dags::{
-    Check as CheckDags, DagsCommand, List as DagsList, NextExecution, Reschedule, Show, Test,
-    Trigger, Unpause,
+    Check as CheckDags, DagsCommand, List as DagsList, NextExecution, Pause, Reschedule, Show,
+    Test, Trigger, Unpause,
 };
+pub(crate) use examples::with_examples;
 pub(crate) use metrics::{MetricHistory, MetricsCommand, VerifyMetrics};
 pub(crate) use pools::{File as PoolFile, Pool, PoolsCommand, SetPool};
 pub(crate) use providers::{Install as InstallProviders, ProvidersCommand};
@@ -43,14 +49,18 @@ pub(crate) use secrets::{
     Serialization, SetVariable, Variable, VariablesCommand,
 };
 pub(crate) use services::{
-    AlertingArgs, Doctor, ExecutorArgs, NatsArgs, ProcessorArgs, SchedulerArgs, Standalone,
-    TriggererArgs, UiArgs,
+    AlertingArgs, DeleteNamespace, Doctor, ExecutorArgs, NamespacesCommand, NatsArgs,
+    ProcessorArgs, SchedulerArgs, Standalone, TriggererArgs, UiArgs,
 };
 pub(crate) use tasks::{
-    Alone, ListTasks, Logs, MarkTask, NoteTask, TasksCommand, Why, WhyOf, WhyTask, Xcoms,
+    Alone, ListTasks, Logs, MarkTask, NoteTask, TasksCommand, Why, WhyOf, WhyTask, XcomCommand,
+    Xcoms,
 };
 
-use crate::exit::Exit;
+use crate::{
+    exit::Exit,
+    output::{Format, Held, Out},
+};
 
 /// Where an API is looked for when nobody says.
 pub(crate) const DEFAULT_API: &str = "http://127.0.0.1:8793";
@@ -65,28 +75,48 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+/// The heading of what every command takes.
+const EVERYWHERE: &str = "With every command";
+
 /// What every command takes.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
     /// The API of a running installation [default: DAGBOK_API, or http://127.0.0.1:8793]
-    #[arg(long, value_name = "URL", global = true)]
+    #[arg(long, value_name = "URL", global = true, help_heading = EVERYWHERE)]
     pub(crate) api: Option<String>,
     /// The installation's folder; with commands that only read, its log is read without a service
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", global = true, help_heading = EVERYWHERE)]
     pub(crate) home: Option<PathBuf>,
     /// The configuration [default: dagbok.toml in the installation's folder, if it is there]
-    #[arg(long, env = "DAGBOK_CONFIG", value_name = "FILE", global = true)]
+    #[arg(long, env = "DAGBOK_CONFIG", value_name = "FILE", global = true, help_heading = EVERYWHERE)]
     pub(crate) config: Option<PathBuf>,
-    /// JSON on standard output: one document, or one a line for streams; what goes wrong is one on
-    /// standard error, `{error: {code, exit, message, next}}`, and a note `{note}`
-    #[arg(long, global = true)]
+    /// The shape of results [default: table]
+    #[arg(long, short, value_enum, value_name = "FORMAT", global = true, hide_possible_values = true, help_heading = EVERYWHERE, help = "The shape of results: table, wide, json, yaml or name [default: table]")]
+    pub(crate) output: Option<Format>,
+    /// As `-o json`: one document, or one a line for streams; what goes wrong is one on standard error,
+    /// `{error: {code, exit, message, next}}`, and a note `{note}`
+    #[arg(long, global = true, conflicts_with = "output", help_heading = EVERYWHERE)]
     pub(crate) json: bool,
+    /// Ask again every N seconds, and draw what is new: lists, shows and `status` [default: 2]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "2", global = true, help_heading = EVERYWHERE, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) watch: Option<u64>,
     /// The Python interpreter [default: the one beside this binary, or on the PATH]
-    #[arg(long, env = "DAGBOK_PYTHON", value_name = "FILE", global = true)]
+    #[arg(long, env = "DAGBOK_PYTHON", value_name = "FILE", global = true, help_heading = EVERYWHERE)]
     pub(crate) python: Option<PathBuf>,
     /// A folder with the `dagbok` package, where the interpreter does not have it
-    #[arg(long, env = "DAGBOK_PYTHONPATH", value_name = "DIR", global = true)]
+    #[arg(long, env = "DAGBOK_PYTHONPATH", value_name = "DIR", global = true, help_heading = EVERYWHERE)]
     pub(crate) python_path: Option<PathBuf>,
+    /// Where results are held back that are drawn together.
+    #[arg(skip)]
+    pub(crate) held: Option<&'static Held>,
+}
+
+impl Global {
+    /// Where results go.
+    pub(crate) fn out(&self) -> Out {
+        let format = if self.json { Format::Json } else { self.output.unwrap_or_default() };
+        Out::new(format, self.held)
+    }
 }
 
 /// What to do.
@@ -128,6 +158,9 @@ pub(crate) enum Command {
         after_help = "With --json, the API's `WhyAnswer`: `message`, `is` with `state` and `reasons`, `place`, `expected`, `roots`"
     )]
     Why(Why),
+    /// What tasks hand on: list, get
+    #[command(subcommand)]
+    Xcom(XcomCommand),
     /// Backfills: create, list, show, pause, resume, cancel
     #[command(subcommand)]
     Backfill(BackfillCommand),
@@ -173,6 +206,9 @@ pub(crate) enum Command {
         after_help = "With --json: `ok`, and `findings`, a list of `check`, `status` (`ok`, `warning`, `error`), `message`, `next`"
     )]
     Doctor(Doctor),
+    /// Namespaces on NATS: list, delete
+    #[command(subcommand)]
+    Namespaces(NamespacesCommand),
     /// The configuration: show, check
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -181,6 +217,9 @@ pub(crate) enum Command {
     Explain(Explain),
     /// Print what has a shell complete commands: `source <(dagbok completion bash)`
     Completion(Completion),
+    /// Write the man pages of all commands into a folder: `man -l DIR/dagbok.1` reads them there
+    #[command(after_help = "With --json: `folder`, `pages`")]
+    Man(Man),
     /// This build, and the API's
     #[command(after_help = "With --json: `version`, and `api`, the API's version or null")]
     Version,

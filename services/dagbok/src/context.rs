@@ -8,7 +8,7 @@ use crate::{
     cli::{DEFAULT_API, Global, NatsArgs},
     codes::Code,
     failure::Failure,
-    output::Out,
+    output::{Out, program, quoted},
 };
 
 /// Names the installation's folder, where no flag does.
@@ -49,9 +49,9 @@ impl Context {
         };
         let config = load(&sources).map_err(|error| {
             Failure::from_error(Code::Config, &error)
-                .next("`schemas/configuration.json` and the README list every key")
+                .next("`dagbok explain DBK0002` says where settings come from; `dagbok config show --all --config /dev/null` lists every key")
         })?;
-        Ok(Self { config, out: Out::new(global.json), global: global.clone(), sources })
+        Ok(Self { config, out: global.out(), global: global.clone(), sources })
     }
 
     /// The configuration key by key, each with where it comes from.
@@ -72,6 +72,21 @@ impl Context {
     /// The folder of a stopped installation that is to be read; `None` asks an API.
     pub(crate) fn home_to_read(&self) -> Option<PathBuf> {
         self.global.home.clone().filter(|_| self.global.api.is_none())
+    }
+
+    /// Whether the command line names an installation's folder.
+    pub(crate) const fn names_home(&self) -> bool {
+        self.global.home.is_some()
+    }
+
+    /// How this program was called, with which installation it was asked about: for commands to type next.
+    pub(crate) fn program(&self) -> String {
+        let named = match (&self.global.api, &self.global.home) {
+            (Some(api), _) => format!(" --api {}", quoted(api)),
+            (None, Some(home)) => format!(" --home {}", quoted(&home.to_string_lossy())),
+            (None, None) => String::new(),
+        };
+        format!("{}{named}", program())
     }
 
     /// The API to ask.

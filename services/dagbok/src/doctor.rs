@@ -2,11 +2,12 @@
 //!
 //! With `--json` one object: `ok`, whether nothing must be mended, and `findings`, a list of `check`,
 //! `status` (`ok`, `warning`, `error`), `message` and `next`. Exit code 8 where something must be mended.
-//! It only reads; `--repair` alone writes, one record for each entry on the log that is no record.
+//! It asks the API that is named, else the one of this machine. It only reads; `--repair` alone writes, one record for each entry on the log that is no record.
 mod alerting;
 mod broker;
 mod clock;
 mod entries;
+mod installation;
 mod machine;
 mod software;
 
@@ -93,17 +94,25 @@ pub(crate) async fn run(global: &Global, args: &Doctor) -> Outcome {
     let mut findings = vec![software::build(), clock::alone(newest), machine::open_files()];
     findings.extend(home);
     findings.extend(software::python(&context.config).await);
-    findings.extend(machine::dag_folder(&context.config));
-    findings.extend(alerting::check(&context));
+    findings.extend(machine::dag_folder(&context));
+    findings.extend(software::environment(&context.config).await);
     let asks_for_nats = !args.nats.nats.is_empty() || args.nats.namespace.is_some();
     if asks_for_nats || context.config.nats != dagbok_config::Nats::default() {
-        findings.extend(broker::check(&context.config.nats, args.repair).await);
+        findings.extend(broker::check(&context.config.nats, args).await);
     } else if args.repair {
         let why = "--repair is about a log on NATS: name it with --nats and --namespace";
         return Err(Failure::new(Code::Usage, why));
     }
-    if context.named_api().is_some() {
-        findings.push(software::api(&context).await);
+    let is_named = context.named_api().is_some();
+    // Who names a folder asks about that, unless an API is named too.
+    let (found, answers) = if is_named || !context.names_home() {
+        installation::check(&context, is_named).await
+    } else {
+        (Vec::new(), false)
+    };
+    findings.extend(found);
+    if !answers {
+        findings.extend(alerting::check(&context));
     }
     let ok = findings.iter().all(|finding| finding.status != Status::Error);
     if context.out.is_json() {

@@ -40,6 +40,23 @@ pub(crate) async fn dag(
     chosen(context, (typed, to), &names.await?, begins, missing)
 }
 
+/// The DAGs that are meant: all of them are there before anything is done to the first.
+pub(crate) async fn dags(
+    context: &Context,
+    api: &Api,
+    typed: &[String],
+    to: For,
+) -> Result<Vec<String>, Failure> {
+    let mut found = Vec::new();
+    for typed in typed {
+        let dag_id = dag(context, api, typed, to).await?;
+        if !found.contains(&dag_id) {
+            found.push(dag_id);
+        }
+    }
+    Ok(found)
+}
+
 /// The run that is meant.
 pub(crate) async fn run(
     context: &Context,
@@ -47,8 +64,12 @@ pub(crate) async fn run(
     typed: &Run,
     to: For,
 ) -> Result<Run, Failure> {
-    let dag_id = dag(context, api, &typed.dag_id, to).await?;
     let raw = typed.run_id.as_str();
+    // Whose names are whole is asked about once.
+    if missing(api, &["dags", &typed.dag_id, "dagRuns", raw]).await?.is_none() {
+        return Ok(Run { dag_id: typed.dag_id.clone(), run_id: raw.to_owned() });
+    }
+    let dag_id = dag(context, api, &typed.dag_id, to).await?;
     let Some(missing) = missing(api, &["dags", &dag_id, "dagRuns", raw]).await? else {
         return Ok(Run { dag_id, run_id: raw.to_owned() });
     };
@@ -70,8 +91,27 @@ pub(crate) async fn run(
     Ok(Run { dag_id, run_id })
 }
 
+/// The run and the task of it that are meant.
+pub(crate) async fn run_and_task(
+    context: &Context,
+    api: &Api,
+    typed: &Run,
+    task_id: &str,
+    to: For,
+) -> Result<(Run, String), Failure> {
+    let path = ["dagbok", "ui", "tasks", &typed.dag_id, &typed.run_id, task_id];
+    // Whose names are whole is asked about once.
+    if missing(api, &path).await?.is_none() {
+        let run = Run { dag_id: typed.dag_id.clone(), run_id: typed.run_id.clone() };
+        return Ok((run, task_id.to_owned()));
+    }
+    let run = run(context, api, typed, to).await?;
+    let task_id = task(context, api, &run, task_id, to).await?;
+    Ok((run, task_id))
+}
+
 /// The task of a run that is meant.
-pub(crate) async fn task(
+async fn task(
     context: &Context,
     api: &Api,
     run: &Run,

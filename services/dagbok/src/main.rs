@@ -20,10 +20,16 @@ mod wire;
 
 use std::process::ExitCode;
 
-use clap::{Parser as _, error::ErrorKind};
+use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind};
 use tokio::signal::unix::SignalKind;
 
-use crate::{cli::Cli, codes::Code, exit::Exit, failure::Failure, output::Out};
+use crate::{
+    cli::{Cli, with_examples},
+    codes::Code,
+    exit::Exit,
+    failure::Failure,
+    output::{Format, Out},
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -39,11 +45,12 @@ fn main() -> ExitCode {
     raise_descriptors();
     // Signals that whoever started this blocked would be blocked in every thread, and SIGTERM unheard.
     let _ = nix::sys::signal::SigSet::all().thread_unblock();
-    let cli = match Cli::try_parse() {
+    let matches = with_examples(Cli::command()).try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, std::env::args_os().any(|arg| arg == "--json")),
+        Err(error) => return usage(&error, wants_json()),
     };
-    let out = Out::new(cli.global.json);
+    let out = cli.global.out();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => {
@@ -82,6 +89,17 @@ fn raise_descriptors() {
     }
 }
 
+/// Whether a command line that can't be read asks for JSON.
+fn wants_json() -> bool {
+    let args: Vec<_> = std::env::args_os().collect();
+    let shape = |word: &std::ffi::OsString| word == "json" || word == "yaml";
+    let said = |at: usize| {
+        (args[at] == "-o" || args[at] == "--output") && args.get(at + 1).is_some_and(shape)
+    };
+    let whole = ["--json", "-ojson", "-oyaml", "-o=json", "--output=json", "--output=yaml"];
+    (0..args.len()).any(|at| whole.iter().any(|it| args[at] == *it) || said(at))
+}
+
 /// Help and version go to stdout and are no error; anything else is bad usage, said by clap, or in its
 /// words to programs.
 fn usage(error: &clap::Error, json: bool) -> ExitCode {
@@ -92,7 +110,7 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
         let what = what.strip_prefix("error: ").unwrap_or(what).trim_end();
         let failure = Failure::new(Code::Usage, what);
         let usage = usage.lines().find(|line| line.starts_with("Usage:"));
-        Out::new(true).failure(&failure.next(usage.unwrap_or("see `dagbok help`")));
+        Out::new(Format::Json, None).failure(&failure.next(usage.unwrap_or("see `dagbok help`")));
     } else {
         match error.print() {
             Err(error) if wanted => output::unwritable(&error),

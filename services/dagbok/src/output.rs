@@ -1,16 +1,21 @@
-//! What commands print: one JSON document, lines of JSON, or tables for eyes.
+//! What commands print: one JSON or YAML document, lines of JSON, names alone, or tables for eyes.
 //!
 //! Colour is only for terminals, and never where `NO_COLOR` is set; `anstream` sees to that.
+mod held;
 mod table;
+mod time;
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
 use anstyle::{AnsiColor, Style};
+use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::{exit::Exit, failure::Failure};
+pub(crate) use held::{Held, rows};
 pub(crate) use table::Table;
+pub(crate) use time::in_zone;
 
 /// How this program was called, for commands to type next: as a path where it was one, since it may not be
 /// on `PATH` then.
@@ -46,40 +51,94 @@ pub(crate) fn unwritable(error: &std::io::Error) -> ! {
     std::process::exit(Exit::Setup as i32);
 }
 
+/// The shape of results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For eyes, cut to the terminal
+    #[default]
+    Table,
+    /// For eyes, with more columns, nothing cut, and times in full
+    Wide,
+    /// For programs
+    Json,
+    /// The same as YAML
+    Yaml,
+    /// The names of what is listed or shown, one a line
+    Name,
+}
+
 /// Where a command's results go. Cheap to copy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Out {
-    json: bool,
+    format: Format,
+    /// Holds them back, to be drawn together.
+    held: Option<&'static Held>,
 }
 
 impl Out {
-    pub(crate) const fn new(json: bool) -> Self {
-        Self { json }
+    pub(crate) const fn new(format: Format, held: Option<&'static Held>) -> Self {
+        Self { format, held }
     }
 
     /// Whether the results are for programs.
     pub(crate) const fn is_json(self) -> bool {
-        self.json
+        matches!(self.format, Format::Json | Format::Yaml)
     }
 
-    /// One JSON document.
+    /// Whether only names are wanted.
+    pub(crate) const fn is_names(self) -> bool {
+        matches!(self.format, Format::Name)
+    }
+
+    /// Whether all is to be shown, however long.
+    pub(crate) const fn is_wide(self) -> bool {
+        matches!(self.format, Format::Wide)
+    }
+
+    /// One document.
     pub(crate) fn document(self, value: &impl Serialize) {
-        let text = serde_json::to_string_pretty(value).expect("what is printed has text keys");
-        self.line(&text);
+        let text = if self.format == Format::Yaml {
+            yaml(value)
+        } else if self.held.is_some() {
+            // Of a list that is watched each state is a line.
+            serde_json::to_string(value).expect("what is printed has text keys")
+        } else {
+            serde_json::to_string_pretty(value).expect("what is printed has text keys")
+        };
+        self.put(&text);
     }
 
-    /// One of many JSON documents, on a line of its own.
+    /// One document, or with `many` one of several.
+    pub(crate) fn one_of(self, many: bool, value: &impl Serialize) {
+        if many { self.json_line(value) } else { self.document(value) }
+    }
+
+    /// One of many documents: of JSON on a line of its own.
     pub(crate) fn json_line(self, value: &impl Serialize) {
-        let text = serde_json::to_string(value).expect("what is printed has text keys");
-        self.line(&text);
+        if self.format == Format::Yaml {
+            return self.put(&format!("---\n{}", yaml(value)));
+        }
+        self.put(&serde_json::to_string(value).expect("what is printed has text keys"));
     }
 
-    /// A line as it is.
-    #[expect(
-        clippy::unused_self,
-        reason = "results go through here, so that whoever prints holds one"
-    )]
+    /// A line as it is; nothing where only names are wanted.
     pub(crate) fn line(self, text: &str) {
+        if self.format != Format::Name {
+            self.put(text);
+        }
+    }
+
+    /// The name of what is shown, made or changed, where names are wanted.
+    pub(crate) fn name(self, name: &str) {
+        if self.format == Format::Name {
+            self.put(name);
+        }
+    }
+
+    fn put(self, text: &str) {
+        if let Some(held) = self.held {
+            return held.put(text);
+        }
         let mut out = anstream::stdout().lock();
         let written = writeln!(out, "{text}").and_then(|()| out.flush());
         if let Err(error) = written {
@@ -89,18 +148,31 @@ impl Out {
 
     /// A table, with what to say where it has no rows.
     pub(crate) fn table(self, table: &Table, empty: &str) {
-        if table.is_empty() {
+        if self.format == Format::Name {
+            table.names().iter().for_each(|name| self.put(name));
+        } else if table.is_empty() {
             self.line(empty);
         } else {
-            self.line(&table.to_text(std::io::stdout().is_terminal()));
+            let is_terminal = std::io::stdout().is_terminal();
+            let room = if is_terminal && !self.is_wide() { held::columns() } else { None };
+            self.line(&table.to_text(is_terminal, self.is_wide(), room));
         }
     }
 
     /// What a person should know besides the results, on stderr; with JSON as `{note}`.
     pub(crate) fn note(self, note: &str) {
+        if let Some(held) = self.held {
+            if !self.is_json() && self.format != Format::Name {
+                held.put(&format!("note: {note}"));
+            }
+            return;
+        }
         let mut err = anstream::stderr().lock();
-        let text =
-            if self.json { json!({ "note": note }).to_string() } else { format!("note: {note}") };
+        let text = if self.is_json() {
+            json!({ "note": note }).to_string()
+        } else {
+            format!("note: {note}")
+        };
         // It is only a note.
         let _ = writeln!(err, "{text}");
     }
@@ -129,7 +201,7 @@ impl Out {
     /// What went wrong, on stderr.
     pub(crate) fn failure(self, failure: &Failure) {
         let mut err = anstream::stderr().lock();
-        let text = if self.json {
+        let text = if self.is_json() {
             failure.to_json().to_string()
         } else {
             let bold_red = AnsiColor::Red.on_default().bold();
@@ -168,6 +240,13 @@ pub(crate) fn one_line(text: &str) -> String {
         line.push('…');
     }
     line
+}
+
+fn yaml(value: &impl Serialize) -> String {
+    // By way of JSON, so that both say the same of what only JSON has a form for.
+    let value = serde_json::to_value(value).expect("what is printed has text keys");
+    let text = serde_saphyr::to_string(&value).expect("JSON can be said in YAML");
+    text.trim_end().to_owned()
 }
 
 /// A size for eyes: `12 B`, `340 KiB`, `1.2 GiB`.

@@ -121,6 +121,7 @@ fn the_doctor_only_reads_and_says_what_is_not_there() {
     assert_eq!((ran.code, &found["status"]), (8, &json!("error")), "{}", ran.out);
     assert!(found["message"].as_str().unwrap().contains("no namespace `defualt`"), "{found}");
     assert!(found["next"].as_str().unwrap().contains("correct the name"), "{found}");
+    assert!(found["next"].as_str().unwrap().contains("the server has none"), "{found}");
     assert_eq!(finding(&ran, "nats")["status"], "ok", "{}", ran.out);
     assert_eq!(server.streams(), 0, "the doctor makes nothing");
 }
@@ -141,4 +142,35 @@ fn a_service_whose_namespace_is_not_there_waits_and_makes_nothing() {
         assert!(said.contains("`defualt`") && said.contains("waiting for it"), "{said}");
     }
     assert_eq!(server.streams(), 0, "only the scheduler makes streams");
+}
+
+#[test]
+fn a_namespace_is_deleted_by_its_whole_name_and_others_stay() {
+    let server = NatsServer::start(versions::NEWEST, SyncInterval::Default);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    for namespace in ["team", "team_a"] {
+        let settings = dagbok_runlog_jetstream::ConnectSettings::new(server.url(), namespace);
+        runtime.block_on(dagbok_runlog_jetstream::connect(settings)).unwrap();
+    }
+    let (bench, url) = (Bench::new(&[]), server.url());
+    let run = |args: &[&str]| bench.run(&[args, &["--nats", &url, "--json"]].concat());
+    let names = |ran: Ran| -> Vec<Value> {
+        ran.json().as_array().unwrap().iter().map(|it| it["namespace"].clone()).collect()
+    };
+    assert_eq!(names(run(&["namespaces", "list"])), [json!("team"), json!("team_a")]);
+
+    let mistyped = run(&["namespaces", "delete", "taem", "--yes"]);
+    let next = mistyped.error()["next"].clone();
+    assert_eq!(
+        (mistyped.code, next),
+        (3, json!("the server has `team`, `team_a`")),
+        "{mistyped:?}"
+    );
+    let unasked = run(&["namespaces", "delete", "team"]);
+    assert_eq!(unasked.code, 2, "nobody is there to ask: {unasked:?}");
+    assert_eq!(names(run(&["namespaces", "list"])).len(), 2);
+
+    let deleted = run(&["namespaces", "delete", "team", "--yes"]);
+    assert_eq!(deleted.code, 0, "{deleted:?}");
+    assert_eq!(names(run(&["namespaces", "list"])), [json!("team_a")]);
 }

@@ -322,6 +322,9 @@ fn the_doctor_says_what_to_do_about_each_finding() {
     for check in ["dagbok", "clock", "files", "home", "disk", "python", "package", "dags"] {
         assert!(checks.iter().any(|found| found == check), "{check} is not in {checks:?}");
     }
+    let inside = bench.run(&["doctor", "--dags", "dags", "--home", "dags/home", "--json"]);
+    assert_eq!(inside.code, 8, "{}", inside.out);
+    assert!(inside.out.contains("the home lies inside the DAG folder"), "{}", inside.out);
     // The log that was just written is from before now; one from the future is this clock's fault.
     let kept = bench.path("kept");
     assert_eq!(bench.run(&["dags", "test", "dags/good.py", "--keep", &kept]).code, 0);

@@ -160,8 +160,19 @@ async fn serve(shared: Arc<Shared>, folder: Arc<LogFolder>) {
         pulls.spawn(pull(Arc::clone(&shared), queue, tries.clone()));
     }
     shared.shutdown.started().await;
-    let held = shared.holds.all().len();
-    tracing::info!(held, "the executor takes no more work");
+    let held = shared.holds.all();
+    tracing::info!(held = held.len(), "the executor takes no more work");
+    if !held.is_empty() {
+        const NAMED: usize = 5;
+        let names: Vec<String> = held.iter().take(NAMED).map(|it| it.key.to_string()).collect();
+        let at_most = shared.settings.drain_timeout;
+        tracing::warn!(
+            held = held.len(),
+            tries = names.join(", "),
+            ?at_most,
+            "waiting for tries to end; a second signal ends them at once"
+        );
+    }
     lease.put_presence(GOODBYE).await;
     while pulls.join_next().await.is_some() {}
     drain(&shared, &tries).await;

@@ -12,7 +12,9 @@ use dagbok_telemetry::metrics;
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    SchedulerError, SchedulerSettings, archivist, cold,
+    SchedulerError, SchedulerSettings, archivist,
+    bad::Bad,
+    cold,
     effects::{Dispatcher, Effects},
     hold,
     inbox::{self, Received},
@@ -275,7 +277,7 @@ impl Leader {
         if stage.is_empty() {
             return Ok(None);
         }
-        let Stage { drafts, mut effects, .. } = stage;
+        let Stage { drafts, mut effects, bad, .. } = stage;
         let records = drafts.len() as u64;
         let is_of_now = if records > 0 {
             let expected = Seq(desk.namespace.last_seq() - records);
@@ -285,6 +287,7 @@ impl Leader {
                 Ok(_) => {
                     metrics().appended(records, started.elapsed());
                     metrics().term_reached(desk.namespace.last_seq());
+                    bad.iter().for_each(Bad::say);
                     true
                 }
                 Err(AppendError::Conflict { .. }) => false,

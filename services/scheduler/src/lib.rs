@@ -4,6 +4,7 @@
 //! What keeps two from doing harm is the log, which takes an append only from who has seen its last
 //! entry. All rules live in `dagbok-domain`; this service is its hands.
 mod archivist;
+mod bad;
 mod cold;
 mod effects;
 mod error;

@@ -13,6 +13,7 @@ use dagbok_runlog::Draft;
 use dagbok_telemetry::metrics;
 
 use crate::{
+    bad::{self, Bad},
     effects::{Effects, ValueChange},
     inbox::Received,
 };
@@ -29,6 +30,8 @@ pub(crate) struct Stage {
     pub(crate) effects: Effects,
     /// Runs that go on: what their tasks handed on is to be had again.
     pub(crate) taken_up: Vec<RunKey>,
+    /// What ended badly, to be said once it is durable.
+    pub(crate) bad: Vec<Bad>,
     bytes: usize,
 }
 
@@ -105,6 +108,7 @@ impl Stage {
             }
             _ => Vec::new(),
         };
+        self.bad.extend(bad::of_record(namespace, record));
         let watched = may_change_watchers(namespace, record).then(|| namespace.watcher_keys());
         namespace.evolve(namespace.last_seq() + 1, record);
         if let Some(before) = watched {

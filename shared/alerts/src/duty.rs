@@ -25,6 +25,9 @@ pub struct Duty {
     pub routes: Vec<DutyRoute>,
     /// Schedules by name.
     pub schedules: Vec<DutySchedule>,
+    /// Whether somebody outside notices when alerting itself is gone.
+    #[serde(default)]
+    pub is_watched: bool,
 }
 
 /// A receiver.
@@ -106,7 +109,12 @@ impl Duty {
             zone: schedule.zone.iana_name().unwrap_or("UTC").to_owned(),
             turns: turns(&policy.crew, schedule, now),
         });
-        Self { receivers: receivers.collect(), routes, schedules: schedules.collect() }
+        Self {
+            receivers: receivers.collect(),
+            routes,
+            schedules: schedules.collect(),
+            is_watched: false,
+        }
     }
 }
 

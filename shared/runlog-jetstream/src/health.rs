@@ -18,6 +18,8 @@ use crate::{
     link::Link,
     log::JetStreamLog,
     names::Names,
+    namespaces::{self, Namespace},
+    permissions::{self, Permissions},
     settings::ConnectSettings,
     streams,
     version::ServerVersion,
@@ -127,6 +129,26 @@ impl Connection {
             streams::ensure(&self.link, &settings, streams::alerts(&names)).await?;
         }
         Ok(Arc::new(JetStreamLog::of(Arc::clone(&self.link), &names, "alerts")))
+    }
+
+    /// All namespaces on the server, by name; needs the right to list streams.
+    pub async fn namespaces(&self) -> PortResult<Vec<Namespace>> {
+        namespaces::list(&self.link).await
+    }
+
+    /// Deletes a namespace with its whole history.
+    pub async fn delete_namespace(&self, namespace: &Namespace) -> PortResult<()> {
+        namespaces::delete(&self.link, namespace).await
+    }
+
+    /// What whoever is connected may do; `None` where the server sets no limits.
+    pub async fn permissions(&self) -> PortResult<Option<Permissions>> {
+        permissions::granted(&self.link).await
+    }
+
+    /// Whether the server is one of a cluster.
+    pub fn is_clustered(&self) -> bool {
+        self.link.is_clustered()
     }
 
     /// How safe an acknowledged record is from a power cut.

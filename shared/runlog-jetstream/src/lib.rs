@@ -17,6 +17,8 @@ pub mod limits;
 mod link;
 mod log;
 mod names;
+mod namespaces;
+pub mod permissions;
 mod pieces;
 mod pull;
 mod queue;
@@ -38,6 +40,7 @@ use dagbok_runlog::Ports;
 pub use durability::Durability;
 pub use error::{ConnectError, LinkFailure};
 pub use health::{Connection, Health};
+pub use namespaces::Namespace;
 pub use settings::{ConnectSettings, Credentials, Storage, Tls};
 pub use version::ServerVersion;
 

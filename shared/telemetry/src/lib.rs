@@ -3,6 +3,7 @@
 //! [`init`] is called once by the binary. Libraries log with `tracing` and count with [`metrics`],
 //! which works before and without [`init`], so that tests need no set-up. Nothing here is ever read to
 //! decide anything.
+mod lines;
 mod logging;
 mod metrics;
 mod otlp;

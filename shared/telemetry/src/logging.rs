@@ -7,7 +7,7 @@ use std::{
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, Layer, fmt::writer::MakeWriterExt as _, registry::LookupSpan};
 
-use crate::TelemetryError;
+use crate::{TelemetryError, lines::Lines};
 
 /// Whether the process has said its last word.
 static ENDED: AtomicBool = AtomicBool::new(false);
@@ -67,9 +67,13 @@ where
     let stderr = std::io::stderr.with_filter(|_| !ENDED.load(Ordering::SeqCst));
     let lines = tracing_subscriber::fmt::layer().with_writer(stderr);
     Ok(if json {
-        lines.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed()
+        let form = tracing_subscriber::fmt::format().json().flatten_event(true);
+        let form = Lines::new(form.with_span_list(false), true);
+        lines.json().event_format(form).with_filter(filter).boxed()
     } else {
         let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        lines.compact().with_ansi(color).with_target(false).with_filter(filter).boxed()
+        let form = tracing_subscriber::fmt::format().compact().with_target(false);
+        let form = Lines::new(form.with_ansi(color), false);
+        lines.with_ansi(color).event_format(form).with_filter(filter).boxed()
     })
 }

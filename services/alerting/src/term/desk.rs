@@ -36,6 +36,8 @@ pub(crate) struct Desk {
     pub(crate) book: Book,
     pub(crate) watch: Watch,
     pub(crate) policy: Policy,
+    /// Whether there is somebody outside who hears signs of life.
+    pub(crate) is_watched: bool,
     /// Deliveries that this process has under way.
     pub(crate) sending: BTreeSet<String>,
     pub(crate) snapshot_at: u64,
@@ -87,6 +89,7 @@ impl Desk {
             answers: Vec::new(),
             agenda: Agenda::default(),
             studies,
+            is_watched: false,
             is_new_configuration: false,
         }
     }
@@ -138,6 +141,7 @@ impl Desk {
         self.watch.heed(&policy.thresholds);
         self.said_links = ways.links.as_ref().map(|key| Links::new(key.reveal().as_bytes()));
         self.policy = policy;
+        self.is_watched = ways.switch.is_some();
         self.post.take(ways);
         self.agenda.look_again();
     }

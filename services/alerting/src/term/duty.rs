@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 /// The policy as it is answered from.
 #[derive(Debug)]
-pub(super) struct Answering(watch::Sender<Arc<Policy>>);
+pub(super) struct Answering(watch::Sender<(Arc<Policy>, bool)>);
 
 impl Answering {
     /// Answers until the term ends.
@@ -20,7 +20,7 @@ impl Answering {
         end: &Shutdown,
     ) -> PortResult<Self> {
         let mut questions = signals.subscribe(DUTY).await?;
-        let (known, policy) = watch::channel(Arc::<Policy>::default());
+        let (known, policy) = watch::channel(<(Arc<Policy>, bool)>::default());
         let stop = end.clone();
         end.spawn(async move {
             loop {
@@ -30,8 +30,8 @@ impl Answering {
                 };
                 let Some(question) = question else { return };
                 let Some(responder) = question.responder else { continue };
-                let policy = Arc::clone(&policy.borrow());
-                let duty = Duty::of(&policy, clock.now());
+                let (policy, is_watched) = policy.borrow().clone();
+                let duty = Duty { is_watched, ..Duty::of(&policy, clock.now()) };
                 if let Err(error) = responder.respond(encode_any(&duty).into()).await {
                     tracing::warn!(%error, "who is on call can't be answered");
                 }
@@ -41,11 +41,11 @@ impl Answering {
     }
 
     /// Answers by this policy from now on.
-    pub(super) fn know(&self, policy: &Policy) {
-        self.0.send_if_modified(|known| {
-            let changed = **known != *policy;
+    pub(super) fn know(&self, policy: &Policy, is_watched: bool) {
+        self.0.send_if_modified(|(known, watched)| {
+            let changed = **known != *policy || *watched != is_watched;
             if changed {
-                *known = Arc::new(policy.clone());
+                (*known, *watched) = (Arc::new(policy.clone()), is_watched);
             }
             changed
         });

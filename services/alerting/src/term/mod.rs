@@ -111,7 +111,7 @@ impl Term {
                 return Ok(end);
             }
             self.snapshot(&mut desk).await;
-            duty.know(&desk.policy);
+            duty.know(&desk.policy, desk.is_watched);
             if let Some(text) = desk.new_configuration() {
                 fold::store_configuration(&self.parts, text).await;
             }

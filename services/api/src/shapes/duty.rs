@@ -15,6 +15,8 @@ pub struct DutyResponse {
     pub routes: Vec<DutyRouteInfo>,
     /// Schedules by name.
     pub schedules: Vec<DutyScheduleInfo>,
+    /// Whether somebody outside notices when alerting itself is gone: there is a dead man's switch.
+    pub is_watched: bool,
 }
 
 /// A receiver.

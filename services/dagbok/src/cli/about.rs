@@ -64,3 +64,10 @@ pub(crate) struct Completion {
     /// For which shell
     pub(crate) shell: clap_complete::Shell,
 }
+
+/// `dagbok man`.
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Where the pages are written; it is made if it is not there
+    pub(crate) folder: PathBuf,
+}

@@ -2,7 +2,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use dagbok_events::Timestamp;
 
-use super::dags::logical_date;
+use super::{DryRun, Reason, dags::logical_date};
 
 /// `dagbok backfill …`.
 #[derive(Debug, Subcommand)]
@@ -57,9 +57,8 @@ pub(crate) struct CreateBackfill {
     /// The last logical date
     #[arg(long, value_name = "DATE", value_parser = logical_date)]
     pub(crate) to_date: Timestamp,
-    /// Only say what it would do with each date
-    #[arg(long)]
-    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) only: DryRun,
     /// Runs of it that may be under way at once; they do not count for the DAG's own limit
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_active_runs: u32,
@@ -72,9 +71,8 @@ pub(crate) struct CreateBackfill {
     /// A JSON object that tasks find as `dag_run.conf`
     #[arg(long, visible_alias = "dag-run-conf", value_name = "JSON")]
     pub(crate) conf: Option<String>,
-    /// Why, for people
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) why: Reason,
 }
 
 /// `dagbok backfill list`.
@@ -102,7 +100,6 @@ pub(crate) struct ChangeBackfill {
     /// Its number
     #[arg(value_name = "ID")]
     pub(crate) id: u64,
-    /// Why, for people
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) why: Reason,
 }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use dagbok_events::Timestamp;
 
+use super::DryRun;
+
 /// `dagbok dags …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DagsCommand {
@@ -84,18 +86,19 @@ pub(crate) struct Reschedule {
 /// `dagbok dags pause`.
 #[derive(Debug, Args)]
 pub(crate) struct Pause {
-    /// Which DAG
-    pub(crate) dag_id: String,
+    /// Which DAG, or several
+    #[arg(required = true, value_name = "DAG_ID")]
+    pub(crate) dag_ids: Vec<String>,
 }
 
 /// `dagbok dags unpause`.
 #[derive(Debug, Args)]
 pub(crate) struct Unpause {
-    /// Which DAG
-    pub(crate) dag_id: String,
-    /// Only say which runs would be made at once
-    #[arg(long)]
-    pub(crate) dry_run: bool,
+    /// Which DAG, or several
+    #[arg(required = true, value_name = "DAG_ID")]
+    pub(crate) dag_ids: Vec<String>,
+    #[command(flatten)]
+    pub(crate) only: DryRun,
 }
 
 /// `dagbok dags next-execution`.
@@ -111,9 +114,9 @@ pub(crate) struct NextExecution {
 /// `dagbok dags show`.
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// A DAG file, or the id of a DAG in a running installation, or else in the configured folder
-    #[arg(value_name = "FILE|DAG_ID")]
-    pub(crate) what: String,
+    /// A DAG file, or the id of a DAG in a running installation, or else in the configured folder; or several
+    #[arg(value_name = "FILE|DAG_ID", required = true)]
+    pub(crate) what: Vec<String>,
     /// The folder that the file's imports are looked for in [default: the file's own]
     #[arg(long, value_name = "DIR")]
     pub(crate) dags: Option<PathBuf>,
@@ -158,8 +161,9 @@ pub(crate) struct Test {
 /// `dagbok dags trigger`.
 #[derive(Debug, Args)]
 pub(crate) struct Trigger {
-    /// Of which DAG
-    pub(crate) dag_id: String,
+    /// Of which DAG, or of several, a run each
+    #[arg(required = true, value_name = "DAG_ID")]
+    pub(crate) dag_ids: Vec<String>,
     /// The run's id [default: made from the date]
     #[arg(long, value_name = "ID")]
     pub(crate) run_id: Option<String>,

@@ -3,6 +3,8 @@ use clap::{Args, Subcommand};
 use dagbok_config::Period;
 use dagbok_events::Timestamp;
 
+use super::{Asked, Reason};
+
 /// `dagbok runs …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RunsCommand {
@@ -21,7 +23,7 @@ pub(crate) enum RunsCommand {
         after_help = "With --json: `dag_run`, `failure`, `log`, a list of lines, `told`, the API's alerts, `next`, a list of commands; of a run that goes on the API's `WhyAnswer`"
     )]
     Why(WhyRun),
-    /// Print what all tasks of a run wrote, task by task
+    /// Print what all tasks of a run wrote, task by task, or with --follow as it comes
     #[command(
         after_help = "With --json, one line of a log a line, as `tasks logs` has them, with `task_id`, `map_index`, `try_number`"
     )]
@@ -111,6 +113,9 @@ pub(crate) struct RunLogs {
     /// Only of tasks that failed
     #[arg(long)]
     pub(crate) failed: bool,
+    /// Go on until the run is over: lines of all tasks as they come, each behind its task's name
+    #[arg(long, short)]
+    pub(crate) follow: bool,
 }
 
 /// `dagbok runs retry`.
@@ -121,15 +126,10 @@ pub(crate) struct Retry {
     /// Go on with the newest version of the DAG
     #[arg(long)]
     pub(crate) latest: bool,
-    /// Why; it is kept in the log
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-    /// Only show what would run again
-    #[arg(long, short = 'n')]
-    pub(crate) dry_run: bool,
-    /// Don't ask
-    #[arg(long, short)]
-    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) why: Reason,
+    #[command(flatten)]
+    pub(crate) asked: Asked,
 }
 
 impl Retry {
@@ -146,9 +146,8 @@ impl Retry {
             others: OtherRuns { future: false, past: false },
             latest: self.latest,
             kill: false,
-            reason: self.reason.clone(),
-            dry_run: self.dry_run,
-            yes: self.yes,
+            why: self.why.clone(),
+            asked: self.asked,
         }
     }
 }
@@ -168,9 +167,8 @@ pub(crate) struct Wait {
 pub(crate) struct Cancel {
     #[command(flatten)]
     pub(crate) run: Run,
-    /// Why; it is kept in the log
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) why: Reason,
 }
 
 /// Other runs in which the same is done.
@@ -216,15 +214,10 @@ pub(crate) struct Clear {
     /// End the tries of tasks that run, and begin them anew
     #[arg(long)]
     pub(crate) kill: bool,
-    /// Why; it is kept in the log
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-    /// Only show what would run again
-    #[arg(long, short = 'n')]
-    pub(crate) dry_run: bool,
-    /// Don't ask
-    #[arg(long, short)]
-    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) why: Reason,
+    #[command(flatten)]
+    pub(crate) asked: Asked,
 }
 
 /// `dagbok runs mark`.
@@ -235,9 +228,8 @@ pub(crate) struct MarkRun {
     /// As what it is to stand
     #[arg(value_parser = ["success", "failed"])]
     pub(crate) state: String,
-    /// Why; it is kept in the log
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
+    #[command(flatten)]
+    pub(crate) why: Reason,
 }
 
 /// `dagbok runs note`.
@@ -252,19 +244,18 @@ pub(crate) struct Note {
 /// `dagbok runs delete`.
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
-    #[command(flatten)]
-    pub(crate) run: Run,
+    /// Of which DAG
+    pub(crate) dag_id: String,
+    /// Which run, or several
+    #[arg(required = true)]
+    pub(crate) run_ids: Vec<String>,
 }
 
 /// `dagbok prune`.
 #[derive(Debug, Args)]
 pub(crate) struct Prune {
-    /// Only say what would go, and how much that frees
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Do not ask
-    #[arg(long, short)]
-    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) asked: Asked,
     /// Runs that ended longer ago than this, as `720h` [default: as the installation is set up]
     #[arg(long, value_name = "TIME")]
     pub(crate) older_than: Option<Period>,

@@ -1,7 +1,7 @@
 //! Arguments of the services.
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 /// All services in one process.
 #[derive(Clone, Debug, Args)]
@@ -142,7 +142,35 @@ pub(crate) struct Doctor {
     /// Has entries on the log that are no records passed over from now on, by a record for each
     #[arg(long)]
     pub(crate) repair: bool,
+    /// Which service's permissions on NATS are checked, as its user [default: the user's name, where it is a service's]
+    #[arg(long, value_name = "SERVICE", value_parser = dagbok_runlog_jetstream::permissions::SERVICES)]
+    pub(crate) service: Option<String>,
     /// The DAG folder, to be checked too
     #[arg(long, value_name = "DIR")]
     pub(crate) dags: Option<PathBuf>,
+}
+
+/// `dagbok namespaces …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NamespacesCommand {
+    /// List the namespaces on a NATS server, with what they hold and whether services live there
+    #[command(
+        after_help = "With --json: a list of `namespace`, `records`, `bytes`, `services`, `streams`, `missing`"
+    )]
+    List(NatsArgs),
+    /// Delete a namespace with all that it holds: its log, too. Refused where services live there
+    #[command(after_help = "With --json: `namespace`, `streams`, those that are gone")]
+    Delete(DeleteNamespace),
+}
+
+/// `dagbok namespaces delete`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DeleteNamespace {
+    /// Which, by its whole name
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) nats: NatsArgs,
+    /// Don't ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use dagbok_events::Timestamp;
 
-use super::{OtherRuns, Run};
+use super::{DryRun, OtherRuns, Reason, Run};
 
 /// Airflow's states of a task.
 const TASK_STATES: [&str; 12] = [
@@ -90,12 +90,10 @@ pub(crate) struct MarkTask {
     pub(crate) downstream: bool,
     #[command(flatten)]
     pub(crate) others: OtherRuns,
-    /// Why; it is kept in the log
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) reason: Option<String>,
-    /// Only show what would be marked
-    #[arg(long, short = 'n')]
-    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) why: Reason,
+    #[command(flatten)]
+    pub(crate) only: DryRun,
 }
 
 /// `dagbok tasks …`.
@@ -137,6 +135,56 @@ pub(crate) enum TasksCommand {
         after_help = "With --json, the API's `XComCollectionResponse`, or with --key its `XComResponse`"
     )]
     Xcoms(Xcoms),
+}
+
+/// `dagbok xcom …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum XcomCommand {
+    /// List what a task has handed on
+    #[command(after_help = "With --json: the API's `XComCollectionResponse`")]
+    List(ListXcom),
+    /// Print one value that a task has handed on, as JSON
+    #[command(after_help = "With --json: the API's `XComResponse`")]
+    Get(GetXcom),
+}
+
+/// `dagbok xcom list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListXcom {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// Which task
+    pub(crate) task_id: String,
+    /// Only of this copy of a mapped task
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) map_index: Option<i32>,
+}
+
+/// `dagbok xcom get`.
+#[derive(Debug, Args)]
+pub(crate) struct GetXcom {
+    #[command(flatten)]
+    pub(crate) run: Run,
+    /// Which task
+    pub(crate) task_id: String,
+    /// Under which name
+    #[arg(default_value = "return_value")]
+    pub(crate) key: String,
+    /// Of this copy of a mapped task
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) map_index: Option<i32>,
+}
+
+impl XcomCommand {
+    /// The same in other words.
+    pub(crate) fn as_xcoms(&self) -> Xcoms {
+        let (run, task_id, map_index, key) = match self {
+            Self::List(it) => (&it.run, &it.task_id, it.map_index, None),
+            Self::Get(it) => (&it.run, &it.task_id, it.map_index, Some(it.key.clone())),
+        };
+        let run = Run { dag_id: run.dag_id.clone(), run_id: run.run_id.clone() };
+        Xcoms { run, task_id: task_id.clone(), map_index, key, limit: 100, offset: 0 }
+    }
 }
 
 /// `dagbok tasks xcoms`.

@@ -90,7 +90,7 @@ async fn list(context: &Context, args: &AlertsList) -> Outcome {
         context.out.document(&found);
     } else {
         let total = found.total_entries;
-        let table = show::table(&found.alerts);
+        let table = show::table(context.out, &found.alerts);
         context.out.page(&table, "No alerts.", found.alerts.len(), args.offset, total);
     }
     Ok(Exit::Ok)
@@ -146,7 +146,7 @@ async fn silences(context: &Context) -> Outcome {
         table.row(vec![
             silence.silence_id.to_string(),
             if silence.active { "yes" } else { "no" }.to_owned(),
-            silence.until.0.to_string(),
+            context.out.time(silence.until.0),
             silence.matchers.join(", "),
             silence.by.clone(),
             silence.reason.clone(),

@@ -20,7 +20,7 @@ const SHOWN: usize = 3;
 
 pub(crate) async fn run(context: &Context, command: &BackfillCommand) -> Outcome {
     match command {
-        BackfillCommand::Create(args) if args.dry_run => dry_run(context, args).await,
+        BackfillCommand::Create(args) if args.only.dry_run => dry_run(context, args).await,
         BackfillCommand::Create(args) => create(context, args).await,
         BackfillCommand::List(args) => list(context, args).await,
         BackfillCommand::Show(args) => {
@@ -50,7 +50,7 @@ fn body(args: &CreateBackfill) -> Result<BackfillBody, Failure> {
         },
         max_active_runs: args.max_active_runs,
         run_on_latest_version: None,
-        reason: args.reason.clone(),
+        reason: args.why.reason.clone(),
     })
 }
 
@@ -149,7 +149,7 @@ async fn list(context: &Context, args: &ListBackfills) -> Outcome {
 async fn change(context: &Context, args: &ChangeBackfill, what: &str) -> Outcome {
     let path = ["backfills", &args.id.to_string(), what];
     let query: Vec<(&str, String)> =
-        args.reason.clone().map(|reason| ("reason", reason)).into_iter().collect();
+        args.why.reason.clone().map(|reason| ("reason", reason)).into_iter().collect();
     let sent: Sent<BackfillResponse> = Api::of(context).await?.put(&path, &query).await?;
     match sent {
         Sent::Done(found) => show(context, &found),
@@ -182,5 +182,5 @@ fn show(context: &Context, found: &BackfillResponse) {
         ));
     }
     let why = it.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    out.line(&format!("  asked for by {} at {}{why}", it.created_by, found.created_at.0));
+    out.line(&format!("  asked for by {} at {}{why}", it.created_by, out.time(found.created_at.0)));
 }

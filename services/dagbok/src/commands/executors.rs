@@ -33,8 +33,10 @@ async fn list(context: &Context, left: bool) -> Outcome {
         context.out.document(&ExecutorCollection { executors, total_entries });
         return Ok(Exit::Ok);
     }
-    let mut table =
-        Table::new(&["executor", "status", "machine", "running", "slots", "queues", "since"]);
+    let mut table = Table::new(&[
+        "executor", "status", "machine", "running", "slots", "queues", "since", "+version",
+        "+python",
+    ]);
     for it in &executors {
         table.row(vec![
             it.executor.clone(),
@@ -43,7 +45,9 @@ async fn list(context: &Context, left: bool) -> Outcome {
             it.running.to_string(),
             it.slots.to_string(),
             it.queues.join(", "),
-            it.joined_at.0.to_string(),
+            context.out.time(it.joined_at.0),
+            it.version.clone(),
+            it.python.clone(),
         ]);
     }
     context.out.table(&table, "No executor is there; --left lists those that were.");
@@ -72,14 +76,14 @@ async fn show(context: &Context, typed: &str) -> Outcome {
         return Ok(Exit::Ok);
     }
     out.line(&format!("{} is {}", it.executor, it.status));
-    let left = it.left_at.map(|at| at.0.to_string());
+    let left = it.left_at.map(|at| out.time(at.0));
     for (name, text) in [
         ("machine", Some(it.hostname.clone())),
         ("slots", Some(format!("{} of {} taken", it.running, it.slots))),
         ("queues", Some(it.queues.join(", "))),
         ("dagbok", Some(it.version.clone())),
         ("python", Some(it.python.clone())),
-        ("joined", Some(it.joined_at.0.to_string())),
+        ("joined", Some(out.time(it.joined_at.0))),
         ("left", left),
         ("how", it.left.clone()),
     ] {

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     api::{Api, Sent},
-    cli::{Pool, PoolFile, SetPool},
+    cli::{Pool, PoolFile, PoolsCommand, SetPool},
     codes::Code,
     context::Context,
     exit::Exit,
@@ -27,7 +27,18 @@ struct InFile {
     include_deferred: bool,
 }
 
-pub(crate) async fn list(context: &Context) -> Outcome {
+pub(crate) async fn run(context: &Context, command: &PoolsCommand) -> Outcome {
+    match command {
+        PoolsCommand::List => list(context).await,
+        PoolsCommand::Get(args) => get(context, args).await,
+        PoolsCommand::Set(args) => set(context, args).await,
+        PoolsCommand::Delete(args) => delete(context, args).await,
+        PoolsCommand::Import(args) => import(context, args).await,
+        PoolsCommand::Export(args) => export(context, args).await,
+    }
+}
+
+async fn list(context: &Context) -> Outcome {
     let found = all(&Api::of(context).await?).await?;
     if context.out.is_json() {
         let total_entries = found.len();
@@ -38,7 +49,7 @@ pub(crate) async fn list(context: &Context) -> Outcome {
     Ok(Exit::Ok)
 }
 
-pub(crate) async fn get(context: &Context, args: &Pool) -> Outcome {
+async fn get(context: &Context, args: &Pool) -> Outcome {
     let found: PoolResponse = Api::of(context).await?.get(&["pools", &args.name], &[]).await?;
     if context.out.is_json() {
         context.out.document(&found);
@@ -48,7 +59,7 @@ pub(crate) async fn get(context: &Context, args: &Pool) -> Outcome {
     Ok(Exit::Ok)
 }
 
-pub(crate) async fn set(context: &Context, args: &SetPool) -> Outcome {
+async fn set(context: &Context, args: &SetPool) -> Outcome {
     let api = Api::of(context).await?;
     let wanted = PoolBody {
         name: args.name.clone(),
@@ -67,7 +78,7 @@ pub(crate) async fn set(context: &Context, args: &SetPool) -> Outcome {
     Ok(Exit::Ok)
 }
 
-pub(crate) async fn delete(context: &Context, args: &Pool) -> Outcome {
+async fn delete(context: &Context, args: &Pool) -> Outcome {
     Api::of(context).await?.delete(&["pools", &args.name]).await?;
     if context.out.is_json() {
         context.out.document(&json!({ "name": args.name }));
@@ -78,7 +89,7 @@ pub(crate) async fn delete(context: &Context, args: &Pool) -> Outcome {
 }
 
 /// Reads pools from a file, and makes or changes each.
-pub(crate) async fn import(context: &Context, args: &PoolFile) -> Outcome {
+async fn import(context: &Context, args: &PoolFile) -> Outcome {
     let shown = args.path.display();
     let wrong = |why: &dyn std::fmt::Display| {
         Failure::new(Code::Usage, format!("{shown}: {why}"))
@@ -100,7 +111,7 @@ pub(crate) async fn import(context: &Context, args: &PoolFile) -> Outcome {
     Ok(Exit::Ok)
 }
 
-pub(crate) async fn export(context: &Context, args: &PoolFile) -> Outcome {
+async fn export(context: &Context, args: &PoolFile) -> Outcome {
     let found = all(&Api::of(context).await?).await?;
     let pools: BTreeMap<String, InFile> = found
         .into_iter()

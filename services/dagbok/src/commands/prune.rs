@@ -28,13 +28,13 @@ pub(crate) async fn run(context: &Context, args: &Prune) -> Outcome {
     if !out.is_json() {
         show(context, &preview);
     }
-    if args.dry_run || (preview.runs == 0 && preview.forgotten.is_nothing()) {
+    if args.asked.only.dry_run || (preview.runs == 0 && preview.forgotten.is_nothing()) {
         if out.is_json() {
             out.document(&preview);
         }
         return Ok(Exit::Ok);
     }
-    if !args.yes && !agreed("whether these shall go", "Let them go?")? {
+    if !args.asked.yes && !agreed("whether these shall go", "Let them go?")? {
         return Ok(Exit::Refused);
     }
     let mut all: Option<Pruned> = None;

@@ -17,7 +17,8 @@ pub(crate) use show::{show, task_table};
 pub(crate) use wait::{until_over, wait};
 pub(crate) use why::why;
 
-use dagbok_api::shapes::{RunResponse, TaskInstance};
+use dagbok_api::shapes::{DateTime, RunResponse, TaskInstance};
+use dagbok_runtime::Clock;
 
 use crate::{
     exit::Exit,
@@ -25,13 +26,28 @@ use crate::{
 };
 
 /// How a process ends that waited for this run.
-fn exit_of(run: &RunResponse) -> Exit {
+pub(crate) fn exit_of(run: &RunResponse) -> Exit {
     if run.state == "success" { Exit::Ok } else { Exit::RunFailed }
 }
 
 /// How long it took, or has taken; empty before it began.
 fn duration_of(run: &RunResponse) -> String {
-    run.duration.map(seconds_text).unwrap_or_default()
+    let taken = run.duration.or_else(|| since(run.start_date, run.end_date));
+    taken.map(seconds_text).unwrap_or_default()
+}
+
+/// How long something runs that has begun and not ended, in seconds.
+fn since(start: Option<DateTime>, end: Option<DateTime>) -> Option<f64> {
+    let start = start.filter(|_| end.is_none())?;
+    Some(Clock::system().now().since(start.0).to_std().as_secs_f64())
+}
+
+/// A run's state for eyes: one that was cancelled did not fail, though Airflow has no other word.
+pub(crate) fn state_of(run: &RunResponse) -> &str {
+    match run.dagbok.ended.as_deref() {
+        Some("cancelled") if run.state == "failed" => "cancelled",
+        _ => &run.state,
+    }
 }
 
 /// A task's name, with which copy it is of a mapped one, and what people call that copy.

@@ -87,6 +87,28 @@ impl Base {
         log.map_err(|error| wire::failure(&error))
     }
 
+    /// Says which rights this service's user lacks. A scheduler without its rights would wait for ever for the lease, or
+    /// be refused by the log: it ends.
+    async fn check_rights(&self, service: &'static str) -> Result<(), Failure> {
+        // Where the server does not say what a user may do, what is denied is said when it is.
+        let Ok(Some(granted)) = self.connection.permissions().await else { return Ok(()) };
+        let missing = granted.missing(service, &self.config().nats.namespace).join(", ");
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if service == "scheduler" {
+            let what = format!("this user may not lead: it lacks {missing}");
+            return Err(Failure::new(Code::BrokerMisconfigured, what)
+                .next("connect as the scheduler's user (--nats-user), or grant it what deploy/nats/users.conf grants"));
+        }
+        tracing::warn!(
+            service,
+            missing,
+            "the user of this service lacks rights; see deploy/nats/users.conf"
+        );
+        Ok(())
+    }
+
     fn say_up(&self, service: &str) {
         let nats = &self.config().nats;
         let version = self.connection.server_version();
@@ -117,6 +139,7 @@ where
         let crew = Crew::new(patience);
         let mut base = Base { context, ports, connection, clock: Clock::system(), crew };
         base.say_up(service);
+        base.check_rights(service).await?;
         base.serve_figures(service).await?;
         start(base).await?.run().await
     };

@@ -106,13 +106,17 @@ fn runs(out: Out, home: &UiHome) {
         "  runs       {} running, {} queued; since {}: {} succeeded, {} failed",
         is.running,
         is.queued,
-        home.since.0,
+        out.time(home.since.0),
         about(is.succeeded, is.succeeded_is_exact),
         about(is.failed, is.failed_is_exact)
     ));
     out.line(&format!("  DAGs       {}, {} paused", is.dags, is.paused));
-    let next: Vec<String> =
-        home.next.iter().take(3).map(|next| format!("{} {}", next.due.0, next.dag_id)).collect();
+    let next: Vec<String> = home
+        .next
+        .iter()
+        .take(3)
+        .map(|next| format!("{} {}", next.dag_id, out.time(next.due.0)))
+        .collect();
     if !next.is_empty() {
         out.line(&format!("  next       {}", next.join(", ")));
     }
@@ -140,13 +144,13 @@ fn trouble(out: Out, home: &UiHome) {
     });
     listed("failed", failed.collect(), home.verdict.failed);
     let late = home.late.iter().take(NAMED).map(|late| {
-        let due = late.due.map(|due| format!(", due at {}", due.0)).unwrap_or_default();
+        let due = late.due.map(|due| format!(", due at {}", out.time(due.0))).unwrap_or_default();
         format!("{}{due}: {}", late.dag_id, late.why.replace('_', " "))
     });
     listed("late", late.collect(), home.late.len());
     let waiting = home.waiting.iter().take(NAMED).map(|run| {
         let tasks = counted(run.tasks as usize, "task waits", "tasks wait");
-        format!("{} {}: {tasks} since {}", run.dag_id, run.run_id, run.since.0)
+        format!("{} {}: {tasks} since {}", run.dag_id, run.run_id, out.time(run.since.0))
     });
     listed("waiting", waiting.collect(), home.waiting.len());
     let files = home.import_errors.iter().take(NAMED).map(|it| {

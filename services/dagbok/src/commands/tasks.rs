@@ -1,10 +1,14 @@
 //! `dagbok tasks logs`; with `--json` one line of the log a line: `timestamp`, `event`, `level`,
 //! `source`, and what the logger added.
+mod follow;
 mod list;
+mod together;
 mod whole;
 
 pub(crate) use list::list;
 pub(crate) use whole::of_run;
+
+use follow::Of;
 
 use dagbok_api::shapes::{LogLine, TaskInstance, TryInstance};
 
@@ -22,8 +26,9 @@ use crate::{
 
 pub(crate) async fn logs(context: &Context, args: &Logs) -> Outcome {
     let api = Api::of(context).await?;
-    let run = handles::run(context, &api, &args.run, For::Reading).await?;
-    let task_id = handles::task(context, &api, &run, &args.task_id, For::Reading).await?;
+    let named = (&args.run, args.task_id.as_str());
+    let (run, task_id) =
+        handles::run_and_task(context, &api, named.0, named.1, For::Reading).await?;
     let args = &Logs { run, task_id, ..*args };
     let (dag, run, task) =
         (args.run.dag_id.as_str(), args.run.run_id.as_str(), args.task_id.as_str());
@@ -32,46 +37,49 @@ pub(crate) async fn logs(context: &Context, args: &Logs) -> Outcome {
         None => last_try(&api, args).await?,
     };
     let nth = number.to_string();
-    let mut query = vec![("map_index", args.map_index.to_string())];
     // What is only read from the disk does not grow.
     if args.follow && !api.is_read_only() {
-        let path = ["dagbok", "logs", dag, run, task, &nth, "follow"];
-        let told = tell(context, api.lines(&path, &query).await?).await;
-        return followed(context, &api, args, number, told).await;
+        return followed(context, &api, args, number).await;
     }
-    query.push(("full_content", "true".to_owned()));
+    let query = [("map_index", args.map_index.to_string()), ("full_content", "true".to_owned())];
     let path = ["dags", dag, "dagRuns", run, "taskInstances", task, "logs", &nth];
     if !tell(context, api.lines(&path, &query).await?).await? {
-        context.out.note(&why_empty(&one_try(&api, args, number).await?));
+        context.out.note(&why_empty(&of(args, number).shown(&api).await?));
     }
     Ok(Exit::Ok)
 }
 
-/// What is to be said once a try's lines have come to their end, or broke off: `told`, whether there was
-/// one.
-async fn followed(
-    context: &Context,
-    api: &Api,
-    args: &Logs,
-    number: u16,
-    told: Result<bool, Failure>,
-) -> Outcome {
-    let asked = async { Ok::<_, Failure>((told?, one_try(api, args, number).await?)) };
-    let (any, shown) = match asked.await {
-        // A service that is stopped ends its streams in good order.
-        Ok((_, shown)) if shown.dagbok.ended.is_none() => {
-            return Err(cut_short(context, api, args, number));
-        }
-        Err(failure) if failure.code() == Code::ApiUnreachable => {
-            return Err(cut_short(context, api, args, number));
-        }
-        asked => asked?,
+/// Prints a try's lines as they come, and says at the end what may be missing and what follows.
+async fn followed(context: &Context, api: &Api, args: &Logs, number: u16) -> Outcome {
+    let away = || {
+        context
+            .out
+            .note(&format!("the API at {} went away; waiting for it to come back", api.shown()));
     };
+    let (shown, told) = of(args, number).lines(api, away, |line| print(context, &line)).await?;
     let next = || command(context, api, args, number.saturating_add(1));
-    if let Some(note) = after_the_last(&shown, any, next) {
+    if let Some(note) = after_the_last(&shown, told > 0, next) {
         context.out.note(&note);
     }
     Ok(Exit::Ok)
+}
+
+fn of(args: &Logs, number: u16) -> Of {
+    Of {
+        dag_id: args.run.dag_id.clone(),
+        run_id: args.run.run_id.clone(),
+        task_id: args.task_id.clone(),
+        map_index: args.map_index,
+        number,
+    }
+}
+
+fn print(context: &Context, line: &LogLine) {
+    if context.out.is_json() {
+        context.out.json_line(line);
+    } else {
+        context.out.line(&log_line_text(line));
+    }
 }
 
 /// Prints the lines; whether there was one.
@@ -79,11 +87,7 @@ pub(crate) async fn tell(context: &Context, mut lines: Lines) -> Result<bool, Fa
     let mut any = false;
     while let Some(line) = lines.next::<LogLine>().await? {
         any = true;
-        if context.out.is_json() {
-            context.out.json_line(&line);
-        } else {
-            context.out.line(&log_line_text(&line));
-        }
+        print(context, &line);
     }
     Ok(any)
 }
@@ -101,14 +105,6 @@ fn command(context: &Context, api: &Api, args: &Logs, number: u16) -> String {
     }
     words.push(format!("--try {number} --follow"));
     words.join(" ")
-}
-
-fn cut_short(context: &Context, api: &Api, args: &Logs, number: u16) -> Failure {
-    let (at, task) = (api.shown(), &args.task_id);
-    let what = format!("the API at {at} went away before all of try {number} of `{task}` was told");
-    let again = command(context, api, args, number);
-    Failure::new(Code::ApiUnreachable, what)
-        .next(format!("once it is back, `{again}` begins with the first line again"))
 }
 
 /// What a person should know who followed a try that is over: why there was no line, or why the last one
@@ -171,13 +167,6 @@ fn why_empty(shown: &TryInstance) -> String {
         ),
         Some(_) => format!("{name} wrote nothing"),
     }
-}
-
-async fn one_try(api: &Api, args: &Logs, number: u16) -> Result<TryInstance, Failure> {
-    let (dag, run, task) = (&args.run.dag_id, &args.run.run_id, &args.task_id);
-    let number = number.to_string();
-    let path = ["dags", dag, "dagRuns", run, "taskInstances", task, "tries", &number];
-    api.get(&path, &[("map_index", args.map_index.to_string())]).await
 }
 
 async fn last_try(api: &Api, args: &Logs) -> Result<u16, Failure> {

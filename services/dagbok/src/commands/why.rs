@@ -10,7 +10,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     handles::{self, For},
-    output::{Out, copy_name},
+    output::{Out, copy_name, in_zone},
 };
 
 pub(crate) async fn why(context: &Context, args: &Why) -> Outcome {
@@ -37,12 +37,15 @@ pub(crate) async fn of_run(
     task_id: Option<&str>,
     of: &WhyOf,
 ) -> Outcome {
-    let run = handles::run(context, api, typed, For::Reading).await?;
-    let mut path = vec!["dagbok", "runs", &run.dag_id, &run.run_id];
-    let task = match task_id {
-        Some(task_id) => Some(handles::task(context, api, &run, task_id, For::Reading).await?),
-        None => None,
+    let (run, task) = match task_id {
+        Some(task_id) => {
+            let (run, task) =
+                handles::run_and_task(context, api, typed, task_id, For::Reading).await?;
+            (run, Some(task))
+        }
+        None => (handles::run(context, api, typed, For::Reading).await?, None),
     };
+    let mut path = vec!["dagbok", "runs", &run.dag_id, &run.run_id];
     if let Some(task) = &task {
         path.extend(["tasks", task]);
     }
@@ -83,9 +86,9 @@ async fn ask(context: &Context, api: &Api, path: &[&str], of: &WhyOf, is_task: b
 /// Each change in a line.
 fn tell_changes(out: Out, found: &WhyChanges) {
     for change in &found.changes {
-        out.line(&format!("{}  {}", change.at.0, change.message));
+        out.line(&format!("{}  {}", out.time(change.at.0), in_zone(&change.message)));
         for reason in change.is.reasons.iter().skip(1) {
-            out.line(&format!("    - {}", reason.message));
+            out.line(&format!("    - {}", in_zone(&reason.message)));
         }
     }
     if !found.complete {
@@ -95,21 +98,21 @@ fn tell_changes(out: Out, found: &WhyChanges) {
 
 /// One sentence, then what it rests on.
 fn tell(out: Out, found: &WhyAnswer, is_past: bool) {
-    out.line(&found.message);
+    out.line(&in_zone(&found.message));
     if is_past {
         let seq = found.seq.map(|seq| format!(", by the log up to record {seq}"));
-        out.line(&format!("  as of {}{}", found.at.0, seq.unwrap_or_default()));
+        out.line(&format!("  as of {}{}", out.time(found.at.0), seq.unwrap_or_default()));
     } else if found.by == "log" {
         out.line("  no scheduler answers: this is what the log says");
     }
     if let Some(since) = found.is.since {
-        out.line(&format!("  {} since {}", found.is.state, since.0));
+        out.line(&format!("  {} since {}", found.is.state, out.time(since.0)));
     }
     for reason in &found.is.reasons {
         tell_reason(out, reason, "  ");
     }
     if let Some(expected) = &found.expected {
-        let (p50, p90) = (expected.p50.0, expected.p90.0);
+        let (p50, p90) = (out.time(expected.p50.0), out.time(expected.p90.0));
         out.line(&match expected.of {
             0 => format!("  expected at {p50}"),
             of => format!("  expected by {p50} (half of the cases), {p90} (nine of ten), from {of} earlier tries"),
@@ -127,18 +130,19 @@ fn tell(out: Out, found: &WhyAnswer, is_past: bool) {
 }
 
 fn tell_reason(out: Out, reason: &WhyReason, indent: &str) {
-    out.line(&format!("{indent}- {}", reason.message));
+    out.line(&format!("{indent}- {}", in_zone(&reason.message)));
     for holder in &reason.holders {
-        out.line(&format!("{indent}    {}", holder_text(holder)));
+        out.line(&format!("{indent}    {}", holder_text(out, holder)));
     }
     if reason.more > 0 && !reason.holders.is_empty() {
         out.line(&format!("{indent}    … and {} more", reason.more));
     }
 }
 
-fn holder_text(holder: &WhyHolder) -> String {
+fn holder_text(out: Out, holder: &WhyHolder) -> String {
     let task = copy_name(&holder.task_id, holder.map_index);
-    let since = holder.since.map(|since| format!(" since {}", since.0)).unwrap_or_default();
+    let since =
+        holder.since.map(|since| format!(" since {}", out.time(since.0))).unwrap_or_default();
     let on = match &holder.executor {
         Some(executor) => format!("runs on {executor}{since}"),
         None => "is queued".to_owned(),

@@ -14,8 +14,8 @@ use crate::{
 /// Shows which values a task has handed on, or one of them.
 pub(crate) async fn show(context: &Context, args: &Xcoms) -> Outcome {
     let api = Api::of(context).await?;
-    let run = handles::run(context, &api, &args.run, For::Reading).await?;
-    let task = handles::task(context, &api, &run, &args.task_id, For::Reading).await?;
+    let (run, task) =
+        handles::run_and_task(context, &api, &args.run, &args.task_id, For::Reading).await?;
     let mut path = vec!["dags", &run.dag_id, "dagRuns", &run.run_id];
     path.extend(["taskInstances", &task, "xcomEntries"]);
     let copy = args.map_index.map(|index| ("map_index", index.to_string()));
@@ -41,7 +41,7 @@ pub(crate) async fn show(context: &Context, args: &Xcoms) -> Outcome {
     }
     let mut table = Table::new(&["task", "key", "handed on"]);
     for entry in &found.xcom_entries {
-        table.row(vec![name_of(entry), entry.key.clone(), entry.timestamp.0.to_string()]);
+        table.row(vec![name_of(entry), entry.key.clone(), out.time(entry.timestamp.0)]);
     }
     let shown = found.xcom_entries.len();
     out.page(&table, "It has handed on nothing.", shown, args.offset, found.total_entries);

@@ -2,16 +2,19 @@
 use std::time::Duration;
 
 use dagbok_config::Nats;
-use dagbok_runlog_jetstream::{ConnectError, Connection, Durability};
+use dagbok_runlog_jetstream::{
+    ConnectError, Connection, Durability,
+    permissions::{Permissions, SERVICES},
+};
 
 use super::{Finding, clock, entries};
-use crate::wire;
+use crate::{cli::Doctor, commands::there, wire};
 
 /// A broker slower than this bounds every hand-off.
 const SLOW: Duration = Duration::from_millis(10);
 
 /// Connects as a service does, and looks; nothing is made or changed but what `repair` asks for.
-pub(super) async fn check(nats: &Nats, repair: bool) -> Vec<Finding> {
+pub(super) async fn check(nats: &Nats, args: &Doctor) -> Vec<Finding> {
     let (connection, ports) = match wire::look(nats).await {
         Ok(connected) => connected,
         Err(failure) => return vec![Finding::failed("nats", &failure)],
@@ -29,15 +32,25 @@ pub(super) async fn check(nats: &Nats, repair: bool) -> Vec<Finding> {
         )
     }];
     findings.push(latency(&connection).await);
+    let (rights, reads) = permissions(&connection, nats, args.service.as_deref()).await;
+    findings.extend(rights);
     let ports = match ports {
         Ok(ports) => ports,
         Err(error) => {
-            findings.push(missing(&error));
+            findings.push(missing(&connection, &error).await);
             return findings;
         }
     };
     findings.push(clock::against(&connection).await);
     findings.push(durability(&connection, nats).await);
+    if !reads {
+        let what = format!(
+            "`{}` is there; this user may not read its log, as it should be",
+            nats.namespace
+        );
+        findings.push(Finding::ok("namespace", what));
+        return findings;
+    }
     findings.push(match ports.log.last().await {
         Ok(last) => Finding::ok("namespace", format!("`{}` has {last} records", nats.namespace)),
         Err(error) => Finding::error(
@@ -46,20 +59,76 @@ pub(super) async fn check(nats: &Nats, repair: bool) -> Vec<Finding> {
             "check the stream with `nats stream info`",
         ),
     });
-    findings.extend(entries::check(&*ports.log, repair).await);
+    findings.extend(entries::check(&*ports.log, args.repair).await);
     findings
 }
 
 /// A namespace that is not there, or not as it must be.
-fn missing(error: &ConnectError) -> Finding {
+async fn missing(connection: &Connection, error: &ConnectError) -> Finding {
     let next = match error {
         ConnectError::NoNamespace { namespace } => {
-            format!("start `dagbok scheduler --namespace {namespace}`, or correct the name")
+            // A user that may not list them is told of none.
+            let there = connection.namespaces().await.map(|all| there(&all));
+            let there = there.map(|there| format!(": {there}")).unwrap_or_default();
+            format!("start `dagbok scheduler --namespace {namespace}`, or correct the name{there}")
         }
         ConnectError::Incomplete { .. } => "start a scheduler: it makes what is missing".to_owned(),
         other => return Finding::failed("namespace", &wire::failure(other)),
     };
     Finding::error("namespace", error.to_string(), next)
+}
+
+/// What the user lacks of what a service needs, subject by subject; and whether it may read the log.
+async fn permissions(
+    connection: &Connection,
+    nats: &Nats,
+    service: Option<&str>,
+) -> (Option<Finding>, bool) {
+    let user = nats.user.as_deref();
+    let service = service.or(user.filter(|user| SERVICES.contains(user)));
+    match connection.permissions().await {
+        Ok(Some(granted)) => {
+            let last = format!("$JS.API.DIRECT.GET.dagbok_{}_log", nats.namespace);
+            let reads = granted.publish.has(&last);
+            (Some(limited(&granted, nats, service)), reads)
+        }
+        Ok(None) => {
+            let all = |it| format!("this user may do all, and so what `{it}` needs");
+            (service.map(|it| Finding::ok(RIGHTS, all(it))), true)
+        }
+        Err(error) => {
+            let what = format!("what this user may do can't be told: {error}");
+            let next =
+                "let this user publish to `$SYS.REQ.USER.INFO`, as deploy/nats/users.conf does";
+            (Some(Finding::warning(RIGHTS, what, next)), true)
+        }
+    }
+}
+
+/// The name of the check of a user's permissions.
+const RIGHTS: &str = "rights";
+
+/// Of a user who may not do all.
+fn limited(granted: &Permissions, nats: &Nats, service: Option<&str>) -> Finding {
+    const CHECK: &str = RIGHTS;
+    let Some(service) = service else {
+        let next = "name the service that this user is for with --service";
+        return Finding::warning(
+            CHECK,
+            "this user's rights are limited, and for which service can't be told",
+            next,
+        );
+    };
+    let missing = granted.missing(service, &nats.namespace);
+    if missing.is_empty() {
+        return Finding::ok(CHECK, format!("this user may do what `{service}` needs"));
+    }
+    let what = format!("this user lacks what `{service}` needs: {}", missing.join(", "));
+    Finding::error(
+        CHECK,
+        what,
+        "grant it: deploy/nats/users.conf has all, for the namespace `default`",
+    )
 }
 
 async fn latency(connection: &Connection) -> Finding {
@@ -81,6 +150,19 @@ async fn durability(connection: &Connection, nats: &Nats) -> Finding {
         Err(error) => return Finding::warning(CHECK, error.to_string(), "check `nats.monitor`"),
     };
     let message = found.to_string();
+    match found {
+        Durability::Memory | Durability::Replicated(_) => {}
+        _ if connection.is_clustered() => {
+            let next = "edit the streams to three copies (`nats stream edit --replicas 3`), or start the scheduler of a \
+                        new namespace with --replicas 3";
+            return Finding::error(
+                CHECK,
+                format!("one copy in a cluster: {message}; its server takes the log with it"),
+                next,
+            );
+        }
+        _ => {}
+    }
     match found {
         found if found.is_durable() => Finding::ok(CHECK, message),
         Durability::Memory => Finding::error(

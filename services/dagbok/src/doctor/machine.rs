@@ -144,10 +144,10 @@ async fn decided_at(ports: &Ports, seq: Seq) -> Option<Timestamp> {
     decode(&entries.last()?.payload).ok().map(|record| record.at)
 }
 
-/// The DAG folder, where one is configured.
-pub(super) fn dag_folder(config: &Config) -> Option<Finding> {
-    let folder = config.processor.dags.as_ref()?;
-    Some(match fs::read_dir(folder) {
+/// The DAG folder, where one is configured, and that the home does not lie in it.
+pub(super) fn dag_folder(context: &Context) -> Vec<Finding> {
+    let Some(folder) = context.config.processor.dags.as_ref() else { return Vec::new() };
+    let mut findings = vec![match fs::read_dir(folder) {
         Ok(entries) => {
             Finding::ok("dags", format!("{} has {} entries", folder.display(), entries.count()))
         }
@@ -155,5 +155,21 @@ pub(super) fn dag_folder(config: &Config) -> Option<Finding> {
             let next = "make it, or name another with --dags";
             Finding::error("dags", format!("{} can't be read: {error}", folder.display()), next)
         }
-    })
+    }];
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    let home = context.home().ok();
+    // What is not there yet will be made in the nearest folder that is.
+    let home = home.as_deref().and_then(|home| home.ancestors().find_map(real));
+    if let (Some(home), Some(folder)) = (home, real(folder))
+        && home.starts_with(&folder)
+        && context.home().is_ok_and(|it| it.starts_with(&folder) || home != folder)
+    {
+        let what = format!("the home lies inside the DAG folder: {}", home.display());
+        findings.push(Finding::error(
+            "dags",
+            what,
+            "move one of them: the log would be looked through for DAGs, and go with each bundle of code",
+        ));
+    }
+    findings
 }

@@ -1,9 +1,8 @@
 //! This build, Python and its packages, a running API.
-use dagbok_api::shapes::Health;
 use dagbok_config::Config;
 
 use super::Finding;
-use crate::{api::Api, context::Context, python::Python};
+use crate::{environment::LOCK, python::Python};
 
 /// What this is.
 pub(super) fn build() -> Finding {
@@ -30,31 +29,18 @@ pub(super) async fn python(config: &Config) -> Vec<Finding> {
     ]
 }
 
-/// The API that was named.
-pub(super) async fn api(context: &Context) -> Finding {
-    let asked = async { Api::of(context).await?.get::<Health>(&["monitor", "health"], &[]).await };
-    match asked.await {
-        Ok(health) => {
-            let projection = &health.dagbok.projection;
-            let behind = projection.last.saturating_sub(projection.applied);
-            let scheduler = health.scheduler.status.as_deref().unwrap_or("unknown");
-            let message = format!(
-                "at {}: scheduler {scheduler}, read model {behind} records behind",
-                context.api()
-            );
-            match (&projection.failed, scheduler) {
-                (Some(why), _) => Finding::error(
-                    "api",
-                    format!("the read model has stopped: {why}"),
-                    "start the API again",
-                ),
-                (None, "healthy") => Finding::ok("api", message),
-                (None, _) => {
-                    let next = "start one with `dagbok scheduler`, or see its log lines";
-                    Finding::warning("api", message, next)
-                }
-            }
-        }
-        Err(failure) => Finding::failed("api", &failure),
+/// The environment that a DAG folder has of its own, where it has one: its files are read and its tasks run there.
+pub(super) async fn environment(config: &Config) -> Option<Finding> {
+    const CHECK: &str = "providers";
+    let folder = config.processor.dags.as_deref()?;
+    if !folder.join(LOCK).is_file() {
+        return None;
     }
+    Some(match Python::find_for(config, Some(folder)).await {
+        Ok(python) => {
+            let (folder, at) = (folder.display(), python.executable.display());
+            Finding::ok(CHECK, format!("files of {folder} are read and run by {at}"))
+        }
+        Err(failure) => Finding::failed(CHECK, &failure),
+    })
 }

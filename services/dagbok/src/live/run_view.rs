@@ -162,7 +162,7 @@ impl RunView {
                 return self.end(&f.task_id, f.map_index, state, at, None);
             }
             Fact::TryCancelled(f) => {
-                let state = if f.skipped { "skipped" } else { "failed" };
+                let state = if f.skipped { "skipped" } else { "cancelled" };
                 return self.end(&f.task_id, f.map_index, state, at, None);
             }
             Fact::TryDeferred(_) | Fact::TryRescheduled(_) => return self.put_off(fact),
@@ -189,6 +189,7 @@ impl RunView {
             }) => {
                 return self.over("success", at);
             }
+            Fact::RunCancelled(f) if !f.teardowns_left => return self.over("cancelled", at),
             end if end.ends_run() => return self.over("failed", at),
             _ => {}
         }

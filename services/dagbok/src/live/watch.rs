@@ -27,35 +27,35 @@ pub(crate) enum News {
 
 type Followers = BTreeMap<TryKey, Follower>;
 
-/// Follows `run` from the record after `after` on, and returns it as it ended; with the callback of the DAG that such an
-/// end calls for, where `calls` says so of it.
+/// Follows `run` from the record after `after` on until it is over; with the callback of the DAG that such an end calls
+/// for, where `calls` says so of it. `view` is how it is, also where this is given up before.
 pub(crate) async fn watch(
     ports: &Ports,
     run: &RunKey,
     after: Seq,
     calls: impl Fn(&str) -> bool,
+    view: &mut RunView,
     mut tell: impl FnMut(&RunView, News),
-) -> Result<RunView, Failure> {
-    let mut view = RunView::default();
+) -> Result<(), Failure> {
     let mut entries = ports.log.follow(after);
     let (line_in, mut line_out) = mpsc::unbounded_channel();
     let mut followers = Followers::new();
     while !view.is_told(&calls) {
         tokio::select! {
             biased;
-            Some((key, line)) = line_out.recv() => tell(&view, News::Line(key, line)),
+            Some((key, line)) = line_out.recv() => tell(view, News::Line(key, line)),
             batch = entries.next() => {
                 let batch = batch.ok_or_else(|| Failure::new(Code::Bug, "the log's stream ended"))?;
                 let batch = batch.map_err(|error| Failure::from_error(Code::ServiceFailed, &error))?;
                 for entry in batch {
                     let record = decode_or_nothing(&entry.payload).map_err(|error| Failure::from_error(Code::LogNewer, &error))?;
                     if record.scope == Scope::Run(run.clone()) {
-                        for (at, change) in take(ports, run, &record, &mut view, &mut followers, &line_in).await {
+                        for (at, change) in take(ports, run, &record, view, &mut followers, &line_in).await {
                             // Lines of a try come before the word of its end.
                             while let Ok((key, line)) = line_out.try_recv() {
-                                tell(&view, News::Line(key, line));
+                                tell(view, News::Line(key, line));
                             }
-                            tell(&view, News::Change(at, change));
+                            tell(view, News::Change(at, change));
                         }
                     }
                 }
@@ -67,9 +67,9 @@ pub(crate) async fn watch(
     }
     drop(line_in);
     while let Ok((key, line)) = line_out.try_recv() {
-        tell(&view, News::Line(key, line));
+        tell(view, News::Line(key, line));
     }
-    Ok(view)
+    Ok(())
 }
 
 /// Folds a record in, begins to follow tries that began, and takes the rest of those that ended.

@@ -41,6 +41,7 @@ pub(crate) async fn oncall(State(state): State<ApiState>) -> Result<Json<DutyRes
             .collect(),
         routes: duty.routes.into_iter().map(route).collect(),
         schedules: duty.schedules.into_iter().map(schedule).collect(),
+        is_watched: duty.is_watched,
     }))
 }
 

@@ -98,7 +98,21 @@ fn each(caller: &Caller) -> Caller {
 }
 
 /// How often what rests on what was read is written, where that changes meanwhile.
-pub(super) const ATTEMPTS: usize = 10;
+const ATTEMPTS: usize = 10;
+
+/// Writes what keeps some of what is there: again, where somebody changed that meanwhile.
+pub(super) async fn again_where_changed<W>(mut write: impl FnMut() -> W) -> Result<(), ApiError>
+where
+    W: Future<Output = Result<(), ApiError>>,
+{
+    let mut left = ATTEMPTS;
+    loop {
+        match write().await {
+            Err(ApiError::SecretChanged(_)) if left > 1 => left -= 1,
+            written => return written,
+        }
+    }
+}
 
 /// Tells what is wrong with any of them before the first is done.
 fn check<K: Kind>(actions: &[Action<K::Body>]) -> Result<(), ApiError> {

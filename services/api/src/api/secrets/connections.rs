@@ -337,23 +337,7 @@ impl Kind for Connections {
         if !is_masked(&body.password) && !is_masked(&body.extra) {
             return put(state, caller, body, None).await;
         }
-        let mut left = bulk::ATTEMPTS;
-        loop {
-            let mut body = body.clone();
-            let mut only = None;
-            if let Ok(conn_id) = ConnId::new(body.connection_id.as_str())
-                && let Some((row, before)) = open::connection(state, conn_id).await?
-            {
-                body.password = masked::kept(body.password, before.password);
-                body.extra =
-                    body.extra.map(|sent| masked::unmasked(&sent, before.extra.as_deref()));
-                only = Some(SecretIs::Value(row.sealed.id));
-            }
-            match put(state, caller.clone(), body, only).await {
-                Err(ApiError::SecretChanged(_)) if left > 1 => left -= 1,
-                written => return written,
-            }
-        }
+        bulk::again_where_changed(|| put_kept(state, caller.clone(), body.clone())).await
     }
 
     async fn change(
@@ -381,4 +365,21 @@ impl Kind for Connections {
     async fn delete(state: &ApiState, caller: Caller, name: &str) -> Result<(), ApiError> {
         remove(state, caller, name).await
     }
+}
+
+/// Sets a connection of which some is masked: what is masked stays as it is.
+async fn put_kept(
+    state: &ApiState,
+    caller: Caller,
+    mut body: ConnectionBody,
+) -> Result<(), ApiError> {
+    let mut only = None;
+    if let Ok(conn_id) = ConnId::new(body.connection_id.as_str())
+        && let Some((row, before)) = open::connection(state, conn_id).await?
+    {
+        body.password = masked::kept(body.password, before.password);
+        body.extra = body.extra.map(|sent| masked::unmasked(&sent, before.extra.as_deref()));
+        only = Some(SecretIs::Value(row.sealed.id));
+    }
+    put(state, caller, body, only).await
 }

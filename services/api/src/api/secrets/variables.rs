@@ -298,22 +298,7 @@ impl Kind for Variables {
         if !value.contains(masked::MASK) {
             return put(state, caller, body, None).await;
         }
-        let mut left = bulk::ATTEMPTS;
-        loop {
-            let mut body = body.clone();
-            let mut only = None;
-            if let Ok(key) = VariableKey::new(body.key.as_str())
-                && let Some((row, before)) = open::variable(state, key).await?
-            {
-                let value = unmasked(&body.key, &value, &before)?;
-                body.value = Value::String(value.to_string());
-                only = Some(SecretIs::Value(row.sealed.id));
-            }
-            match put(state, caller.clone(), body, only).await {
-                Err(ApiError::SecretChanged(_)) if left > 1 => left -= 1,
-                written => return written,
-            }
-        }
+        bulk::again_where_changed(|| put_kept(state, caller.clone(), body.clone(), &value)).await
     }
 
     async fn change(
@@ -331,4 +316,22 @@ impl Kind for Variables {
     async fn delete(state: &ApiState, caller: Caller, name: &str) -> Result<(), ApiError> {
         remove(state, caller, name).await
     }
+}
+
+/// Sets a variable of whose value some is masked: what is masked stays as it is.
+async fn put_kept(
+    state: &ApiState,
+    caller: Caller,
+    mut body: VariableBody,
+    value: &str,
+) -> Result<(), ApiError> {
+    let mut only = None;
+    if let Ok(key) = VariableKey::new(body.key.as_str())
+        && let Some((row, before)) = open::variable(state, key).await?
+    {
+        let value = unmasked(&body.key, value, &before)?;
+        body.value = Value::String(value.to_string());
+        only = Some(SecretIs::Value(row.sealed.id));
+    }
+    put(state, caller, body, only).await
 }

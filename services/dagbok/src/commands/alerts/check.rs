@@ -109,7 +109,8 @@ fn text_of(file: &Path) -> Result<String, Failure> {
 }
 
 fn wrong(error: &ConfigError) -> Failure {
-    Failure::from_error(Code::Config, error).next("`schemas/alerting.json` lists every key")
+    Failure::from_error(Code::Config, error)
+        .next("deploy/alerting/README.md and schemas/alerting.json of the sources list every key")
 }
 
 fn read(file: &Path) -> Result<Loaded, Failure> {

@@ -3,10 +3,13 @@ use std::collections::BTreeSet;
 
 use dagbok_api::shapes::{AlertNotification, AlertResponse};
 
-use crate::{context::Context, output::Table};
+use crate::{
+    context::Context,
+    output::{Out, Table, one_line},
+};
 
 /// Alerts as a table.
-pub(super) fn table(alerts: &[AlertResponse]) -> Table {
+pub(super) fn table(out: Out, alerts: &[AlertResponse]) -> Table {
     let mut table =
         Table::new(&["alert", "state", "severity", "owner", "since", "told", "summary"]);
     for alert in alerts {
@@ -20,9 +23,9 @@ pub(super) fn table(alerts: &[AlertResponse]) -> Table {
             state,
             label("severity"),
             label("owner"),
-            alert.since.0.to_string(),
+            out.time(alert.since.0),
             told(alert),
-            alert.summary.clone(),
+            one_line(&alert.summary),
         ]);
     }
     table
@@ -53,12 +56,16 @@ pub(super) fn one(context: &Context, alert: &AlertResponse) {
         out.line(&format!("  {}: {}", detail.name, detail.value));
     }
     if alert.count > 1 {
-        out.line(&format!("  happened {} times, last at {}", alert.count, alert.last_at.0));
+        out.line(&format!(
+            "  happened {} times, last at {}",
+            alert.count,
+            out.time(alert.last_at.0)
+        ));
     }
     if let (Some(by), Some(at)) = (&alert.changed_by, &alert.changed_at) {
         let note = alert.note.as_deref().map(|note| format!(": {note}")).unwrap_or_default();
         let why = alert.resolved_why.as_deref().map(|why| format!(" ({why})")).unwrap_or_default();
-        out.line(&format!("  {}{why} by {by} at {}{note}", alert.state, at.0));
+        out.line(&format!("  {}{why} by {by} at {}{note}", alert.state, out.time(at.0)));
     }
     let causes: Vec<String> = alert.causes.iter().map(ToString::to_string).collect();
     if !causes.is_empty() {

@@ -1,14 +1,14 @@
 //! `dagbok dags errors`; with `--json` the API's `ImportErrorCollectionResponse`. Errors are what it
 //! lists, so that finding some is no failure.
-use dagbok_api::shapes::ImportErrorCollection;
+use dagbok_api::shapes::{DagCollection, ImportErrorCollection};
 
-use super::way_there;
+use super::{local::not_carried_out, way_there};
 use crate::{api::Api, context::Context, exit::Exit, failure::Outcome};
 
 pub(crate) async fn errors(context: &Context) -> Outcome {
     let query = [("limit", "1000".to_owned())];
-    let found: ImportErrorCollection =
-        Api::of(context).await?.get(&["importErrors"], &query).await?;
+    let api = Api::of(context).await?;
+    let found: ImportErrorCollection = api.get(&["importErrors"], &query).await?;
     let out = context.out;
     if out.is_json() {
         out.document(&found);
@@ -18,6 +18,7 @@ pub(crate) async fn errors(context: &Context) -> Outcome {
         out.line("Every DAG file can be read.");
     }
     for error in &found.import_errors {
+        out.name(&error.filename);
         let place = match error.dagbok.line {
             Some(line) => format!("{}, line {line}", error.filename),
             None => error.filename.clone(),
@@ -30,6 +31,19 @@ pub(crate) async fn errors(context: &Context) -> Outcome {
         for line in way_there(&error.stack_trace, exception, message).lines() {
             out.line(&format!("  {line}"));
         }
+    }
+    // Those are no errors of their files: named beside them, with where they stand.
+    let dags = api.all(&["dags"], |page: DagCollection| (page.dags, page.total_entries)).await?;
+    let told =
+        dags.iter().flat_map(|dag| dag.dagbok.not_carried_out.iter().map(move |it| (dag, it)));
+    for (at, (dag, it)) in told.enumerate() {
+        if at == 0 {
+            out.line("");
+            out.line("Read, and not carried out:");
+        }
+        let file = dag.relative_fileloc.as_deref().unwrap_or(&dag.fileloc);
+        let text = not_carried_out(&it.what, it.task_id.as_deref(), it.more, it.line);
+        out.line(&format!("  {file}: {}: {text}", dag.dag_id));
     }
     Ok(Exit::Ok)
 }

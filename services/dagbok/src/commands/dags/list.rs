@@ -30,10 +30,13 @@ pub(crate) async fn list(context: &Context, args: &DagsList) -> Outcome {
         "owner",
         "file",
         "not carried out",
+        "+tags",
+        "+version",
+        "+last run id",
     ]);
     for dag in &found.dags {
         let last = dag.dagbok.last_run.as_ref();
-        let next = dag.next_dagrun_run_after.map(|at| at.0.to_string());
+        let next = dag.next_dagrun_run_after.map(|at| context.out.time(at.0));
         table.row(vec![
             dag.dag_id.clone(),
             dag.timetable_summary.clone().unwrap_or_default(),
@@ -46,6 +49,9 @@ pub(crate) async fn list(context: &Context, args: &DagsList) -> Outcome {
                 0 => String::new(),
                 n => n.to_string(),
             },
+            dag.tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>().join(", "),
+            dag.dagbok.version.to_string(),
+            last.map(|run| run.dag_run_id.clone()).unwrap_or_default(),
         ]);
     }
     let empty = "No DAGs. `dagbok dags errors` lists the files that can't be read.";

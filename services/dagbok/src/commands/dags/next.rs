@@ -27,7 +27,7 @@ pub(crate) async fn next_execution(context: &Context, args: &NextExecution) -> O
         context.out.line(&format!("{dag_id} is paused: none of these is made"));
     }
     for run in &found.expected_runs {
-        let (date, due) = (run.logical_date.0.to_string(), run.run_after.0.to_string());
+        let (date, due) = (context.out.time(run.logical_date.0), context.out.time(run.run_after.0));
         let of = if date == due { String::new() } else { format!(", of {date}") };
         context.out.line(&format!("{due}{of}"));
     }

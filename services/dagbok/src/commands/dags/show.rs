@@ -1,9 +1,11 @@
 //! `dagbok dags show FILE|DAG_ID`; with `--json` one object: `dag_id`, `schedule` (as written, or null),
 //! `start_date`, `catchup`, `max_active_runs`, `max_consecutive_failed_dag_runs`, `paused`, `tags`, `owner`, and `tasks`, a list of `task_id`,
 //! `operator`, `downstream` (sorted), `trigger_rule`, `retries`, `is_mapped`, `group`; `not_carried_out`, a
-//! list of `what`, `task_id`, `more`, `line`; of a file also `refused`, a list of `file`, `line`, `exception`,
+//! list of `what`, `task_id`, `more`, `line`; `missed`, where promised runs are not there; of a file also `refused`, a list of `file`, `line`, `exception`,
 //! `message`. It ends with 7 where something of a file was refused, unless `--dag` asked for one DAG alone.
-use dagbok_api::shapes::{DEFAULT_OWNER, DagDetails, NotCarriedOut, PausedWhy, TaskCollection};
+use dagbok_api::shapes::{
+    DEFAULT_OWNER, DagDetails, MissedRuns, NotCarriedOut, PausedWhy, TaskCollection,
+};
 use dagbok_events::{DagSpec, Timestamp};
 use serde::Serialize;
 
@@ -12,32 +14,45 @@ use crate::{
     api::Api,
     cli::Show,
     codes::Code,
+    commands::hints::Hints,
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
-    output::{Out, Table},
+    handles::{self, For},
+    output::{Out, Table, program},
 };
 
 pub(crate) async fn show(context: &Context, args: &Show) -> Outcome {
     let mut exit = Exit::Ok;
-    let shown = match find(context, &args.what, args.dags.as_deref(), args.dag.as_deref()).await? {
-        Found::Here(local) => {
-            exit = local.exit(args.dag.as_deref());
-            Shown { refused: local.refused(), ..Shown::of_spec(&local.spec) }
-        }
-        Found::Elsewhere => match of_api(context, &args.what).await {
-            Err(failure) if failure.code() == Code::ApiUnreachable => {
-                of_folder(context, &args.what, failure).await?
+    let many = args.what.len() > 1;
+    for (at, what) in args.what.iter().enumerate() {
+        let (shown, ended) = one(context, args, what).await?;
+        exit = if exit == Exit::Ok { ended } else { exit };
+        if context.out.is_json() {
+            context.out.one_of(many, &shown);
+        } else {
+            if at > 0 {
+                context.out.line("");
             }
-            shown => shown?,
-        },
-    };
-    if context.out.is_json() {
-        context.out.document(&shown);
-    } else {
-        shown.print(context.out);
+            shown.print(context.out);
+        }
     }
     Ok(exit)
+}
+
+async fn one(context: &Context, args: &Show, what: &str) -> Result<(Shown, Exit), Failure> {
+    match find(context, what, args.dags.as_deref(), args.dag.as_deref()).await? {
+        Found::Here(local) => {
+            let shown = Shown { refused: local.refused(), ..Shown::of_spec(&local.spec) };
+            Ok((shown, local.exit(args.dag.as_deref())))
+        }
+        Found::Elsewhere => match of_api(context, what).await {
+            Err(failure) if failure.code() == Code::ApiUnreachable => {
+                Ok((of_folder(context, what, failure).await?, Exit::Ok))
+            }
+            shown => Ok((shown?, Exit::Ok)),
+        },
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -48,12 +63,24 @@ struct Shown {
     catchup: bool,
     max_active_runs: Option<u32>,
     max_consecutive_failed_dag_runs: u32,
+    /// For eyes; the API has it.
+    #[serde(skip)]
+    is_paused: bool,
     paused: Option<PausedWhy>,
     tags: Vec<String>,
     owner: String,
     tasks: Vec<ShownTask>,
     not_carried_out: Vec<NotCarriedOut>,
     refused: Vec<Refused>,
+    /// The promises that were broken last; null where none was, or nobody keeps any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missed: Option<MissedRuns>,
+    /// What keeps the next run, and what to type, for eyes.
+    #[serde(skip)]
+    hints: Hints,
+    /// Whether its file can't be read as it is now.
+    #[serde(skip)]
+    has_import_errors: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -88,12 +115,24 @@ impl Shown {
             catchup: spec.catchup,
             max_active_runs: Some(spec.max_active_runs),
             max_consecutive_failed_dag_runs: spec.max_consecutive_failed_dag_runs,
+            is_paused: false,
             paused: None,
             tags: spec.tags.clone(),
             owner: owner_or_default(&spec.owner),
             tasks,
             not_carried_out: spec.not_carried_out.iter().map(Into::into).collect(),
             refused: Vec::new(),
+            missed: None,
+            hints: Hints::default(),
+            has_import_errors: false,
+        }
+    }
+
+    fn paused_text(&self, out: Out) -> String {
+        match &self.paused {
+            Some(why) => paused_text(out, why),
+            None if self.is_paused => "since it was first seen".to_owned(),
+            None => "no".to_owned(),
         }
     }
 
@@ -106,15 +145,25 @@ impl Shown {
         out.line(&self.dag_id);
         for (name, text) in [
             ("schedule", self.schedule.clone()),
-            ("start date", self.start_date.map(|at| at.to_string())),
+            ("start date", self.start_date.map(|at| out.time(at))),
             ("catchup", Some(self.catchup.to_string())),
             ("active runs", self.max_active_runs.map(|n| format!("at most {n}"))),
             ("failed runs", self.failed_runs()),
-            ("paused", Some(self.paused.as_ref().map_or_else(|| "no".to_owned(), paused_text))),
+            ("paused", Some(self.paused_text(out))),
             ("tags", Some(self.tags.join(", ")).filter(|tags| !tags.is_empty())),
             ("owner", Some(self.owner.clone()).filter(|owner| !owner.is_empty())),
         ] {
             out.line(&format!("  {name:<12} {}", text.as_deref().unwrap_or("none")));
+        }
+        for (at, why) in self.hints.why.iter().enumerate() {
+            out.line(&format!("  {:<12} {why}", if at == 0 { "next run" } else { "" }));
+        }
+        if let Some(missed) = &self.missed {
+            out.line(&format!("  {:<12} {}", "missed", missed_text(out, missed)));
+        }
+        if self.has_import_errors {
+            let errors = format!("{} dags errors", program());
+            out.line(&format!("  {:<12} can't be read as it is now: `{errors}`", "file"));
         }
         out.line("");
         let mut table =
@@ -144,6 +193,7 @@ impl Shown {
                 out.line(&refused.to_string());
             }
         }
+        self.hints.print_next(out);
     }
 }
 
@@ -180,6 +230,9 @@ async fn of_folder(context: &Context, dag_id: &str, failure: Failure) -> Result<
 
 async fn of_api(context: &Context, dag_id: &str) -> Result<Shown, Failure> {
     let api = Api::of(context).await?;
+    let dag_id = handles::dag(context, &api, dag_id, For::Reading).await?;
+    let dag_id = dag_id.as_str();
+    let hints = Hints::of_dag(context, &api, dag_id).await;
     let details: DagDetails = api.get(&["dags", dag_id, "details"], &[]).await?;
     let tasks: TaskCollection = api.get(&["dags", dag_id, "tasks"], &[]).await?;
     let tasks = tasks.tasks.into_iter().map(|task| {
@@ -209,17 +262,30 @@ async fn of_api(context: &Context, dag_id: &str) -> Result<Shown, Failure> {
         catchup: details.catchup,
         max_active_runs: details.dag.max_active_runs,
         max_consecutive_failed_dag_runs: details.dag.max_consecutive_failed_dag_runs,
+        is_paused: details.dag.is_paused,
         paused: details.dag.dagbok.paused.clone(),
         tags: details.dag.tags.into_iter().map(|tag| tag.name).collect(),
         owner: details.dag.owners.join(", "),
         not_carried_out: details.dag.dagbok.not_carried_out,
         refused: Vec::new(),
+        missed: details.dag.dagbok.missed,
+        hints,
+        has_import_errors: details.dag.has_import_errors,
     })
 }
 
-fn paused_text(why: &PausedWhy) -> String {
+fn missed_text(out: Out, missed: &MissedRuns) -> String {
+    let (first, last) = (out.time(missed.first.0), out.time(missed.last.0));
+    let why = missed.why.replace('_', " ");
+    match missed.count {
+        1 => format!("the run of {first}: {why}"),
+        count => format!("{count} runs, of {first} to {last}: {why}"),
+    }
+}
+
+fn paused_text(out: Out, why: &PausedWhy) -> String {
     let reason = why.reason.as_ref().map(|reason| format!(": {reason}"));
-    format!("by {} since {}{}", why.by, why.since.0, reason.unwrap_or_default())
+    format!("by {} since {}{}", why.by, out.time(why.since.0), reason.unwrap_or_default())
 }
 
 fn owner_or_default(owner: &str) -> String {

@@ -41,7 +41,8 @@ pub(crate) async fn test(global: &Global, args: &Test) -> Outcome {
     let mut context = Context::new(global, flags)?;
     // What the services say of themselves is not what was asked for.
     if context.config.log.filter == dagbok_config::Log::default().filter {
-        "warn".clone_into(&mut context.config.log.filter);
+        // Tries and runs that end badly are told by this command itself.
+        "warn,dagbok_scheduler::bad=off".clone_into(&mut context.config.log.filter);
     }
     let telemetry = services::telemetry("dagbok-test", &context.config)?;
     let outcome = run(&context, args).await;
@@ -66,10 +67,6 @@ async fn run(context: &Context, args: &Test) -> Outcome {
     let outcome = tokio::select! {
         outcome = act(context, args, &dag, &stage) => outcome,
         failed = crew.first_end() => Err(failed),
-        signal = dagbok_runtime::stop_signals() => {
-            tracing::warn!(?signal, "the run is given up");
-            Ok(Exit::Interrupted)
-        }
     };
     // With every try that is in flight.
     crew.end().await;
@@ -88,7 +85,7 @@ async fn find_by_id_too(context: &Context, args: &Test) -> Result<Found, Failure
     }
 }
 
-/// Makes the run and tells of it until it is over.
+/// Makes the run and tells of it until it is over, or somebody gives it up: then, too, of how far it came.
 async fn act(context: &Context, args: &Test, dag: &LocalDag, stage: &Stage) -> Outcome {
     let (ports, out) = (stage.ports(), context.out);
     let before =
@@ -99,10 +96,18 @@ async fn act(context: &Context, args: &Test, dag: &LocalDag, stage: &Stage) -> O
     for note in dag.parsed.warnings.iter().chain(&dag.not_carried_out()) {
         out.note(note);
     }
-    for note in stage.register(dag).await? {
-        out.note(&note);
-    }
-    let run = trigger(args, dag, ports, stage.clock()).await?;
+    let stop = dagbok_runtime::stop_signals();
+    tokio::pin!(stop);
+    let made = async {
+        for note in stage.register(dag).await? {
+            out.note(&note);
+        }
+        trigger(args, dag, ports, stage.clock()).await
+    };
+    let run = tokio::select! {
+        made = made => made?,
+        _ = &mut stop => return Ok(Exit::Interrupted),
+    };
     if !out.is_json() {
         out.line(&format!("{} {}", run.dag_id, run.run_id));
     }
@@ -113,16 +118,24 @@ async fn act(context: &Context, args: &Test, dag: &LocalDag, stage: &Stage) -> O
             if state == "success" { spec.on_success_callback } else { spec.on_failure_callback };
         given && !spec.tasks.is_empty()
     };
-    let view = watch(ports, &run, Seq(before.0), calls, |_, news| {
+    let mut view = RunView::default();
+    let watched = watch(ports, &run, Seq(before.0), calls, &mut view, |_, news| {
         if !out.is_json() {
             show(out, news);
         }
     });
-    let view = view.await?;
+    let given_up = tokio::select! {
+        watched = watched => watched.map(|()| false)?,
+        _ = &mut stop => true,
+    };
     if let Some(failure) = view.callback.as_ref().and_then(|called| called.failure.as_ref()) {
         out.note(&format!("the DAG's callback failed: {}", failure.message));
     }
     tell_end(context, args, dag, &run, &view);
+    if given_up {
+        out.note("the run was given up before it was over; what runs of it is ended");
+        return Ok(Exit::Interrupted);
+    }
     Ok(if view.ended.is_some_and(|(state, _)| state == "success") {
         dag.exit(args.dag.as_deref())
     } else {
@@ -206,7 +219,7 @@ fn show(out: Out, news: News) {
 
 fn tell_end(context: &Context, args: &Test, dag: &LocalDag, run: &RunKey, view: &RunView) {
     let out = context.out;
-    let state = view.ended.map_or("running", |(state, _)| state);
+    let state = view.ended.map_or("interrupted", |(state, _)| state);
     let log = args.keep.as_deref();
     if out.is_json() {
         let tasks: BTreeMap<String, _> =

@@ -24,9 +24,31 @@ pub(crate) async fn trigger(context: &Context, args: &Trigger) -> Outcome {
         ..TriggerBody::default()
     };
     let api = Api::of(context).await?;
-    let dag_id = &handles::dag(context, &api, &args.dag_id, For::Changing).await?;
+    let dag_ids = handles::dags(context, &api, &args.dag_ids, For::Changing).await?;
+    let many = dag_ids.len() > 1;
+    let mut made = Vec::new();
+    for dag_id in &dag_ids {
+        made.push(one(context, &api, args, (dag_id, many), &body).await?);
+    }
+    let mut exit = Exit::Ok;
+    for run in made.iter().filter(|_| args.wait) {
+        let ended = until_over(context, &api, run, None, (true, many)).await?;
+        // How the first ended that did not end well.
+        exit = if exit == Exit::Ok { ended } else { exit };
+    }
+    Ok(exit)
+}
+
+/// Makes a run of one DAG.
+async fn one(
+    context: &Context,
+    api: &Api,
+    args: &Trigger,
+    (dag_id, many): (&str, bool),
+    body: &TriggerBody,
+) -> Result<Run, Failure> {
     let sent: Sent<RunResponse> =
-        api.send(Method::POST, &["dags", dag_id, "dagRuns"], &body).await?;
+        api.send(Method::POST, &["dags", dag_id, "dagRuns"], body).await?;
     let out = context.out;
     let (run_id, state) = match &sent {
         Sent::Done(run) => (run.dag_run_id.as_str(), run.state.as_str()),
@@ -43,11 +65,11 @@ pub(crate) async fn trigger(context: &Context, args: &Trigger) -> Outcome {
     match &sent {
         // Of a run that is waited for, how it ended is the one document.
         _ if out.is_json() && args.wait => {}
-        Sent::Done(run) if out.is_json() => out.document(run),
-        Sent::Accepted(accepted) if out.is_json() => out.document(accepted),
+        Sent::Done(run) if out.is_json() => out.one_of(many, run),
+        Sent::Accepted(accepted) if out.is_json() => out.one_of(many, accepted),
         _ => {
             out.line(&format!("{dag_id} {run_id} is {state}"));
-            if state == "queued" && is_paused(&api, dag_id).await {
+            if state == "queued" && is_paused(api, dag_id).await {
                 out.note(&format!(
                     "the DAG is paused, and its runs wait: `dagbok dags unpause {dag_id}`"
                 ));
@@ -58,11 +80,8 @@ pub(crate) async fn trigger(context: &Context, args: &Trigger) -> Outcome {
             }
         }
     }
-    if args.wait {
-        let run = Run { dag_id: dag_id.clone(), run_id: run_id.to_owned() };
-        return until_over(context, &api, &run, None, true).await;
-    }
-    Ok(Exit::Ok)
+    out.name(&format!("{dag_id} {run_id}"));
+    Ok(Run { dag_id: dag_id.to_owned(), run_id: run_id.to_owned() })
 }
 
 /// Whether a run waits because its DAG is paused; where that can't be had, nothing is said.

@@ -8,7 +8,7 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::Outcome,
-    output::{Table, copy_name},
+    output::{Out, Table, copy_name},
 };
 
 /// What stands in place of a task's id where a callback's log is asked for.
@@ -24,7 +24,7 @@ pub(crate) async fn callbacks(context: &Context, args: &Callbacks) -> Outcome {
         if out.is_json() {
             out.document(&found);
         } else {
-            out.table(&table(&found.callbacks), none);
+            out.table(&table(out, &found.callbacks), none);
         }
         return Ok(Exit::Ok);
     };
@@ -43,7 +43,7 @@ pub(crate) async fn callbacks(context: &Context, args: &Callbacks) -> Outcome {
     Ok(Exit::Ok)
 }
 
-fn table(calls: &[DagCallback]) -> Table {
+fn table(out: Out, calls: &[DagCallback]) -> Table {
     let mut table = Table::new(&["end", "callback", "reason", "state", "task", "ended", "why"]);
     for call in calls {
         let state = if call.state == "up_for_retry" { "lost" } else { call.state.as_str() };
@@ -53,7 +53,7 @@ fn table(calls: &[DagCallback]) -> Table {
             call.reason.clone(),
             state.to_owned(),
             copy_name(&call.task_id, call.map_index),
-            call.end_date.map(|at| at.0.to_string()).unwrap_or_default(),
+            call.end_date.map(|at| out.time(at.0)).unwrap_or_default(),
             call.failure.as_ref().map(|failure| failure.message.clone()).unwrap_or_default(),
         ]);
     }

@@ -15,7 +15,7 @@ pub(crate) async fn cancel(context: &Context, args: &Cancel) -> Outcome {
     let api = Api::of(context).await?;
     let named = &handles::run(context, &api, &args.run, For::Changing).await?;
     let path = ["dagbok", "runs", &named.dag_id, &named.run_id, "cancel"];
-    let body = RunCancel { reason: args.reason.clone() };
+    let body = RunCancel { reason: args.why.reason.clone() };
     let sent: Sent<RunResponse> = api.send(Method::POST, &path, &body).await?;
     match sent {
         Sent::Done(run) if context.out.is_json() => context.out.document(&run),

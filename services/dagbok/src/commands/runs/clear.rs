@@ -30,7 +30,7 @@ pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
         include_past: args.others.past,
         run_on_latest_version: args.latest,
         kill: args.kill,
-        reason: args.reason.clone(),
+        reason: args.why.reason.clone(),
         dry_run,
     };
     let out = context.out;
@@ -54,13 +54,13 @@ pub(crate) async fn clear(context: &Context, args: &Clear) -> Outcome {
             tell(context, &other.tasks, other.version.as_ref());
         }
     }
-    if args.dry_run {
+    if args.asked.only.dry_run {
         if out.is_json() {
             out.document(&preview);
         }
         return Ok(Exit::Ok);
     }
-    if !args.yes && !agreed("whether these shall run again", "Clear them?")? {
+    if !args.asked.yes && !agreed("whether these shall run again", "Clear them?")? {
         return Ok(Exit::Refused);
     }
     let sent: Sent<RunCleared> = api.send(Method::POST, &path, &body(false)).await?;
@@ -130,12 +130,20 @@ fn copies_of(task: &Cleared) -> String {
 /// Lets a run that is over be gone.
 pub(crate) async fn delete(context: &Context, args: &Delete) -> Outcome {
     let api = Api::of(context).await?;
-    let Run { dag_id, run_id } = &handles::run(context, &api, &args.run, For::Deleting).await?;
-    api.delete(&["dags", dag_id, "dagRuns", run_id]).await?;
-    if context.out.is_json() {
-        context.out.document(&json!({ "dag_id": dag_id, "run_id": run_id }));
-    } else {
-        context.out.line(&format!("{dag_id} {run_id} is deleted"));
+    let mut named = Vec::new();
+    // All of them are there before the first is deleted.
+    for run_id in &args.run_ids {
+        let typed = Run { dag_id: args.dag_id.clone(), run_id: run_id.clone() };
+        named.push(handles::run(context, &api, &typed, For::Deleting).await?);
+    }
+    for Run { dag_id, run_id } in &named {
+        api.delete(&["dags", dag_id, "dagRuns", run_id]).await?;
+        if context.out.is_json() {
+            context.out.one_of(named.len() > 1, &json!({ "dag_id": dag_id, "run_id": run_id }));
+        } else {
+            context.out.line(&format!("{dag_id} {run_id} is deleted"));
+            context.out.name(&format!("{dag_id} {run_id}"));
+        }
     }
     Ok(Exit::Ok)
 }

@@ -1,7 +1,7 @@
 //! `dagbok runs list`; with `--json` the API's `DAGRunCollectionResponse`.
 use dagbok_api::shapes::RunCollection;
 
-use super::duration_of;
+use super::{duration_of, state_of};
 use crate::{
     api::Api,
     cli::RunsList,
@@ -32,16 +32,24 @@ pub(crate) async fn list(context: &Context, args: &RunsList) -> Outcome {
         context.out.document(&found);
         return Ok(Exit::Ok);
     }
-    let mut table = Table::new(&["dag", "run", "state", "type", "started", "took", "tasks"]);
+    let mut table = Table::new(&[
+        "dag", "run", "state", "type", "started", "took", "tasks", "+ended", "+by", "+version",
+        "+note",
+    ])
+    .named_by(2);
     for run in &found.dag_runs {
         table.row(vec![
             run.dag_id.clone(),
             run.dag_run_id.clone(),
-            run.state.clone(),
+            state_of(run).to_owned(),
             run.run_type.clone(),
-            run.start_date.map(|at| at.0.to_string()).unwrap_or_default(),
+            run.start_date.map(|at| context.out.time(at.0)).unwrap_or_default(),
             duration_of(run),
             run.dagbok.tasks.to_string(),
+            run.end_date.map(|at| context.out.time(at.0)).unwrap_or_default(),
+            run.triggering_user_name.clone().unwrap_or_default(),
+            run.dag_versions.last().map(|it| it.version_number.to_string()).unwrap_or_default(),
+            run.note.clone().unwrap_or_default(),
         ]);
     }
     let shown = found.dag_runs.len();

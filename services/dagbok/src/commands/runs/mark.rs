@@ -19,7 +19,7 @@ pub(crate) async fn mark(context: &Context, args: &MarkRun) -> Outcome {
     let api = Api::of(context).await?;
     let Run { dag_id, run_id } = &handles::run(context, &api, &args.run, For::Changing).await?;
     let path = ["dagbok", "runs", dag_id, run_id, "mark"];
-    let body = RunMarkBody { state: args.state.clone(), reason: args.reason.clone() };
+    let body = RunMarkBody { state: args.state.clone(), reason: args.why.reason.clone() };
     let sent: Sent<RunResponse> = api.send(Method::POST, &path, &body).await?;
     let named = format!("{dag_id} {run_id}");
     match sent {
@@ -55,8 +55,8 @@ pub(crate) async fn note(context: &Context, args: &Note) -> Outcome {
 pub(crate) async fn note_task(context: &Context, args: &NoteTask) -> Outcome {
     let index = args.map_index.map(|index| index.to_string());
     let api = Api::of(context).await?;
-    let run = handles::run(context, &api, &args.run, For::Changing).await?;
-    let task_id = handles::task(context, &api, &run, &args.task_id, For::Changing).await?;
+    let (run, task_id) =
+        handles::run_and_task(context, &api, &args.run, &args.task_id, For::Changing).await?;
     let mut path = vec!["dags", &run.dag_id, "dagRuns", &run.run_id, "taskInstances"];
     path.push(&task_id);
     path.extend(index.as_deref());
@@ -76,16 +76,16 @@ pub(crate) async fn note_task(context: &Context, args: &NoteTask) -> Outcome {
 pub(crate) async fn mark_task(context: &Context, args: &MarkTask) -> Outcome {
     let index = args.map_index.map(|index| index.to_string());
     let api = Api::of(context).await?;
-    let run = handles::run(context, &api, &args.run, For::Changing).await?;
-    let task_id = handles::task(context, &api, &run, &args.task_id, For::Changing).await?;
+    let (run, task_id) =
+        handles::run_and_task(context, &api, &args.run, &args.task_id, For::Changing).await?;
     let mut path = vec!["dags", &run.dag_id, "dagRuns", &run.run_id, "taskInstances"];
     path.push(&task_id);
     path.extend(index.as_deref());
-    path.extend(args.dry_run.then_some("dry_run"));
+    path.extend(args.only.dry_run.then_some("dry_run"));
     let body = TaskInstancePatch {
         new_state: Some(args.state.clone()),
         note: None,
-        reason: args.reason.clone(),
+        reason: args.why.reason.clone(),
         include_upstream: args.upstream,
         include_downstream: args.downstream,
         include_future: args.others.future,
@@ -101,7 +101,7 @@ pub(crate) async fn mark_task(context: &Context, args: &MarkTask) -> Outcome {
             out.line(&format!("{task_id}: it stands as {} already", args.state));
         }
         Sent::Done(done) => {
-            let would = if args.dry_run { "would be marked" } else { "marked" };
+            let would = if args.only.dry_run { "would be marked" } else { "marked" };
             out.line(&format!("{would} as {}:", args.state));
             for task in &done.task_instances {
                 out.line(&format!("  {} {}", task.dag_run_id, task_name(task)));

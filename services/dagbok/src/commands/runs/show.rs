@@ -6,15 +6,16 @@ use dagbok_api::shapes::{
 };
 use serde_json::json;
 
-use super::{duration_of, failed_text, task_name};
+use super::{duration_of, failed_text, since, state_of, task_name};
 use crate::{
     api::Api,
     cli::Run,
+    commands::hints::Hints,
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
     handles::{self, For},
-    output::{Table, seconds_text, state_style, styled},
+    output::{Out, Table, bytes_text, one_line, seconds_text, state_style, styled},
 };
 
 pub(crate) async fn show(context: &Context, args: &Run) -> Outcome {
@@ -33,23 +34,28 @@ pub(crate) async fn show(context: &Context, args: &Run) -> Outcome {
         }));
         return Ok(Exit::Ok);
     }
-    let state = styled(state_style(&run.state), &run.state);
+    let hints = Hints::of_run(context, &api, &run).await;
+    let state = styled(state_style(state_of(&run)), state_of(&run));
     let head = format!("{} {}: {state} {}", run.dag_id, run.dag_run_id, duration_of(&run));
     out.line(head.trim_end());
     for (name, text) in [
         ("logical date", run.logical_date.map(|at| at.0.to_string())),
-        ("started", run.start_date.map(|at| at.0.to_string())),
-        ("ended", run.end_date.map(|at| at.0.to_string())),
+        ("started", run.start_date.map(|at| out.time(at.0))),
+        ("ended", run.end_date.map(|at| out.time(at.0))),
         ("conf", run.conf.as_ref().map(|conf| conf.get().to_owned())),
         ("note", run.note.clone()),
         ("why", why(&run, &tasks)),
+        ("failure", tasks.iter().find_map(failure_of)),
     ] {
         if let Some(text) = text {
             out.line(&format!("  {name:<13} {text}"));
         }
     }
+    for (at, why) in hints.why.iter().enumerate() {
+        out.line(&format!("  {:<13} {why}", if at == 0 { "waits" } else { "" }));
+    }
     for change in &changes.changes {
-        out.line(&format!("  {:<13} {}", "changed", changed(change)));
+        out.line(&format!("  {:<13} {}", "changed", changed(out, change)));
     }
     for call in &called.callbacks {
         let why = call.failure.as_ref().map(|failure| format!(": {}", failure.message));
@@ -57,12 +63,13 @@ pub(crate) async fn show(context: &Context, args: &Run) -> Outcome {
         out.line(&format!("  {:<13} {text}", "called"));
     }
     out.line("");
-    out.table(&task_table(&tasks, &run), "No tasks.");
+    out.table(&task_table(out, &tasks, &run, &hints), "No tasks.");
+    hints.print_next(out);
     Ok(Exit::Ok)
 }
 
 /// What somebody changed of a run's history: when, who, what was before, and why.
-fn changed(change: &RunChange) -> String {
+fn changed(out: Out, change: &RunChange) -> String {
     let was = |was: &[TaskWasCount]| {
         let states: Vec<&str> = was.iter().map(|it| it.state.as_str()).collect();
         states.join(", ")
@@ -100,7 +107,7 @@ fn changed(change: &RunChange) -> String {
         parts.push(format!("and {more} more"));
     }
     let why = change.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-    format!("{} by {}, {}{why}", change.timestamp.0, change.by, parts.join(", "))
+    format!("{} by {}, {}{why}", out.time(change.timestamp.0), change.by, parts.join(", "))
 }
 
 /// Why a run ended otherwise than well: who or what ended it, or which of its tasks failed.
@@ -127,25 +134,85 @@ async fn tasks_of(api: &Api, dag_id: &str, run_id: &str) -> Result<Vec<TaskInsta
 }
 
 /// Tasks of a run as a table.
-pub(crate) fn task_table(tasks: &[TaskInstance], run: &RunResponse) -> Table {
-    let mut table = Table::new(&["task", "state", "try", "took", "memory", "why"]);
+pub(crate) fn task_table(
+    out: Out,
+    tasks: &[TaskInstance],
+    run: &RunResponse,
+    hints: &Hints,
+) -> Table {
+    let mut table = Table::new(&[
+        "task",
+        "state",
+        "try",
+        "took",
+        "memory",
+        "why",
+        "+started",
+        "+executor",
+        "+pool",
+        "+queue",
+    ]);
     for task in tasks {
-        let memory =
-            task.dagbok.usage.as_ref().map(|usage| format!("{} MiB", usage.max_rss_bytes >> 20));
+        let taken = task.duration.or_else(|| since(task.start_date, task.end_date));
+        let used = task.dagbok.usage.as_ref().map(|usage| usage.max_rss_bytes);
+        let why = match task_why(task, run) {
+            none if none.is_empty() => {
+                let key = (task.task_id.clone(), task.map_index);
+                hints.tasks.get(&key).cloned().unwrap_or_default()
+            }
+            why => why,
+        };
         table.row(vec![
             task_name(task),
-            task.state.clone().unwrap_or_default(),
+            task_state(task).to_owned(),
             if task.try_number > 0 {
                 format!("{}/{}", task.try_number, task.max_tries + 1)
             } else {
                 String::new()
             },
-            task.duration.map(seconds_text).unwrap_or_default(),
-            memory.unwrap_or_default(),
-            task_why(task, run),
+            taken.map(seconds_text).unwrap_or_default(),
+            used.or_else(|| memory_of(task)).map(bytes_text).unwrap_or_default(),
+            why,
+            task.start_date.map(|at| out.time(at.0)).unwrap_or_default(),
+            task.executor.clone().unwrap_or_default(),
+            task.pool.clone(),
+            task.queue.clone().unwrap_or_default(),
         ]);
     }
     table
+}
+
+/// A task's state for eyes: one that was cancelled did not fail, though Airflow has no other word.
+fn task_state(task: &TaskInstance) -> &str {
+    match (task.state.as_deref(), task.dagbok.ended.as_deref()) {
+        (Some("failed"), Some("cancelled")) => "cancelled",
+        (state, _) => state.unwrap_or_default(),
+    }
+}
+
+/// The memory that a task's process has now, in bytes, where it runs on this machine.
+fn memory_of(task: &TaskInstance) -> Option<u64> {
+    if task.state.as_deref() != Some("running") {
+        return None;
+    }
+    let here = rustix::system::uname().nodename().to_str().ok()?.to_owned();
+    let pid = task.pid.filter(|_| task.hostname.as_deref() == Some(here.as_str()))?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
+}
+
+/// A task's exception with its file and line.
+fn failure_of(task: &TaskInstance) -> Option<String> {
+    let failure =
+        task.dagbok.failure.as_ref().filter(|_| task.state.as_deref() == Some("failed"))?;
+    let place = match (&failure.file, failure.line) {
+        (Some(file), Some(line)) => format!("  {file}:{line}"),
+        _ => String::new(),
+    };
+    let kind = failure.exception.as_deref().unwrap_or(&failure.kind);
+    let message = failure.message.strip_prefix(&format!("{kind}: ")).unwrap_or(&failure.message);
+    Some(format!("{}: {kind}: {}{place}", task_name(task), one_line(message)))
 }
 
 /// The first line of why a task is as it is.

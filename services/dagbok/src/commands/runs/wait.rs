@@ -5,11 +5,12 @@ use std::time::Duration;
 use dagbok_api::shapes::{RunResponse, RunWait, TaskInstanceCollection};
 use tokio::time::Instant;
 
-use super::{duration_of, exit_of, failed_text};
+use super::{duration_of, exit_of, failed_text, state_of};
 use crate::{
     api::Api,
     cli::{Run, Wait},
     codes::Code,
+    commands::hints::Hints,
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
@@ -25,7 +26,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) async fn wait(context: &Context, args: &Wait) -> Outcome {
     let api = Api::of(context).await?;
     let run = handles::run(context, &api, &args.run, For::Reading).await?;
-    until_over(context, &api, &run, args.timeout.map(|timeout| timeout.0), true).await
+    until_over(context, &api, &run, args.timeout.map(|timeout| timeout.0), (true, false)).await
 }
 
 /// Waits for a run, and ends as it did.
@@ -34,7 +35,7 @@ pub(crate) async fn until_over(
     api: &Api,
     run: &Run,
     timeout: Option<Duration>,
-    is_known: bool,
+    (is_known, many): (bool, bool),
 ) -> Outcome {
     let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     // Of one that is known to be there an API that is away for a moment is no news.
@@ -66,10 +67,12 @@ pub(crate) async fn until_over(
     };
     let run = &waited.dag_run;
     if context.out.is_json() {
-        context.out.document(&waited);
+        context.out.one_of(many, &waited);
     }
     if !waited.finished {
         let what = format!("the run {} {} is still {}", run.dag_id, run.dag_run_id, run.state);
+        let why = Hints::of_run(context, api, run).await.why.join("; ");
+        let what = if why.is_empty() { what } else { format!("{what}: {why}") };
         return if context.out.is_json() {
             Ok(Exit::TimedOut)
         } else {
@@ -77,7 +80,7 @@ pub(crate) async fn until_over(
         };
     }
     if !context.out.is_json() {
-        let state = styled(state_style(&run.state), &run.state);
+        let state = styled(state_style(state_of(run)), state_of(run));
         context.out.line(&format!(
             "{} {}: {state} {}",
             run.dag_id,
@@ -87,6 +90,7 @@ pub(crate) async fn until_over(
         if let Some(failed) = failed_of(api, run).await {
             context.out.line(&format!("  failed: {failed}"));
         }
+        Hints::of_run(context, api, run).await.print_next(context.out);
     }
     Ok(exit_of(run))
 }

@@ -7,7 +7,7 @@ use dagbok_api::shapes::{
 };
 use serde_json::json;
 
-use super::{duration_of, task_name};
+use super::{duration_of, state_of, task_name};
 use crate::{
     api::Api,
     cli::{Run, WhyOf, WhyRun},
@@ -18,7 +18,7 @@ use crate::{
     failure::{Failure, Outcome},
     handles::{self, For},
     live::clock_part,
-    output::{Out, one_line, program, quoted, state_style, styled},
+    output::{Out, one_line, quoted, state_style, styled},
 };
 
 /// Lines of a log that are shown.
@@ -51,7 +51,7 @@ pub(crate) async fn why(context: &Context, args: &WhyRun) -> Outcome {
         let run = Run { dag_id: run.dag_id, run_id: run.dag_run_id };
         return of_run(context, &api, &run, None, &WhyOf::default()).await;
     }
-    let found = look(&api, run).await?;
+    let found = look(context, &api, run).await?;
     if context.out.is_json() {
         context.out.document(&json!({
             "dag_run": found.run,
@@ -83,7 +83,7 @@ async fn meant(context: &Context, api: &Api, args: &WhyRun) -> Result<Option<Run
     Ok(newest.map(|run| Run { dag_id: run.dag_id, run_id: run.dag_run_id }))
 }
 
-async fn look(api: &Api, run: RunResponse) -> Result<Found, Failure> {
+async fn look(context: &Context, api: &Api, run: RunResponse) -> Result<Found, Failure> {
     let (dag, id) = (run.dag_id.clone(), run.dag_run_id.clone());
     let query = [("state", "failed"), ("order_by", "end_date"), ("limit", "1")];
     let query = query.map(|(name, value)| (name, value.to_owned()));
@@ -102,7 +102,7 @@ async fn look(api: &Api, run: RunResponse) -> Result<Found, Failure> {
         Err(failure) if matches!(failure.code(), Code::NotFound | Code::ApiFailed) => Vec::new(),
         Err(failure) => return Err(failure),
     };
-    let next = next(&run, task.as_ref(), &told);
+    let next = next(context, &run, task.as_ref(), &told);
     Ok(Found { run, task, failure, log, told, next })
 }
 
@@ -127,8 +127,13 @@ async fn log_of(api: &Api, task: &TaskInstance) -> Result<Vec<String>, Failure> 
 }
 
 /// What to do, as it is typed.
-fn next(run: &RunResponse, task: Option<&TaskInstance>, told: &[AlertResponse]) -> Vec<String> {
-    let (program, dag, id) = (program(), quoted(&run.dag_id), quoted(&run.dag_run_id));
+fn next(
+    context: &Context,
+    run: &RunResponse,
+    task: Option<&TaskInstance>,
+    told: &[AlertResponse],
+) -> Vec<String> {
+    let (program, dag, id) = (context.program(), quoted(&run.dag_id), quoted(&run.dag_run_id));
     let mut next = Vec::new();
     if let Some(task) = task {
         let copy = match task.map_index {
@@ -148,7 +153,7 @@ fn next(run: &RunResponse, task: Option<&TaskInstance>, told: &[AlertResponse]) 
 impl Found {
     fn print(&self, out: Out) {
         let run = &self.run;
-        let state = styled(state_style(&run.state), &run.state);
+        let state = styled(state_style(state_of(run)), state_of(run));
         let took = duration_of(run);
         let after = if took.is_empty() { took } else { format!(" after {took}") };
         out.line(&format!("{} {}: {state}{after}", run.dag_id, run.dag_run_id));

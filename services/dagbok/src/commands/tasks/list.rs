@@ -5,7 +5,7 @@ use dagbok_api::shapes::{RunResponse, TaskCollection, TaskInstanceCollection};
 use crate::{
     api::Api,
     cli::{ListTasks, Run},
-    commands::runs::task_table,
+    commands::{hints::Hints, runs::task_table},
     context::Context,
     exit::Exit,
     failure::Outcome,
@@ -59,10 +59,14 @@ async fn of_run(context: &Context, api: &Api, typed: &Run, states: &[String]) ->
         context.out.document(&found);
         return Ok(Exit::Ok);
     }
-    context.out.table(&task_table(&found.task_instances, &run), "No tasks.");
+    let hints = Hints::of_run(context, api, &run).await;
+    hints.why.iter().for_each(|why| context.out.line(why));
+    let table = task_table(context.out, &found.task_instances, &run, &hints);
+    context.out.table(&table, "No tasks.");
     let more = found.total_entries.saturating_sub(found.task_instances.len());
     if more > 0 {
         context.out.line(&format!("… and {more} more"));
     }
+    hints.print_next(context.out);
     Ok(Exit::Ok)
 }

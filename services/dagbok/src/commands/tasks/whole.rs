@@ -2,6 +2,7 @@
 use dagbok_api::shapes::{LogLine, TaskInstance, TaskInstanceCollection};
 use serde_json::json;
 
+use super::together;
 use crate::{
     api::Api,
     cli::{Run, RunLogs},
@@ -17,6 +18,11 @@ use crate::{
 pub(crate) async fn of_run(context: &Context, args: &RunLogs) -> Outcome {
     let api = Api::of(context).await?;
     let Run { dag_id, run_id } = &handles::run(context, &api, &args.run, For::Reading).await?;
+    // What is only read from the disk does not grow.
+    if args.follow && !api.is_read_only() {
+        let run = Run { dag_id: dag_id.clone(), run_id: run_id.clone() };
+        return together::run(context, api, &run, args.failed).await;
+    }
     let path = ["dags", dag_id, "dagRuns", run_id, "taskInstances"];
     let wanted: Vec<_> = args.failed.then(|| ("state", "failed".to_owned())).into_iter().collect();
     let page = |page: TaskInstanceCollection| (page.task_instances, page.total_entries);

@@ -1,0 +1,134 @@
+//! `dagbok namespaces list` and `delete`: what lies on a NATS server. With `--json` a list of objects, or one.
+use dagbok_config::Nats;
+use dagbok_protocol::names::{PRESENCE_PREFIX, PROCESSOR_PRESENCE};
+use dagbok_runlog::Ports;
+use dagbok_runlog_jetstream::{Connection, Namespace};
+use serde_json::json;
+
+use super::agree::agreed;
+use crate::{
+    cli::{DeleteNamespace, Global, NamespacesCommand},
+    codes::Code,
+    context::{Context, nats_flags},
+    exit::Exit,
+    failure::{Failure, Outcome},
+    output::{Table, bytes_text},
+    wire,
+};
+
+/// What the keys begin with that only a service that lives keeps.
+const LEASES: &str = "lease/";
+
+pub(crate) async fn run(global: &Global, command: &NamespacesCommand) -> Outcome {
+    match command {
+        NamespacesCommand::List(nats) => list(&Context::new(global, nats_flags(nats)?)?).await,
+        NamespacesCommand::Delete(args) => {
+            delete(&Context::new(global, nats_flags(&args.nats)?)?, args).await
+        }
+    }
+}
+
+async fn list(context: &Context) -> Outcome {
+    let nats = &context.config.nats;
+    let (connection, _) = wire::look(nats).await?;
+    let mut rows = Vec::new();
+    for it in all(&connection).await? {
+        let services = services(nats, &it.name).await?;
+        rows.push((it, services));
+    }
+    let out = context.out;
+    if out.is_json() {
+        let rows = rows.iter().map(|(it, services)| {
+            json!({ "namespace": it.name, "records": it.records, "bytes": it.bytes, "replicas": it.replicas,
+                "streams": it.streams, "services": services })
+        });
+        out.document(&rows.collect::<Vec<_>>());
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(&["namespace", "records", "size", "copies", "services", "+streams"]);
+    for (it, services) in rows {
+        table.row(vec![
+            it.name,
+            it.records.to_string(),
+            bytes_text(it.bytes),
+            if it.replicas == 0 { "its log is gone".to_owned() } else { it.replicas.to_string() },
+            services.join(", "),
+            it.streams.join(", "),
+        ]);
+    }
+    out.table(&table, "No namespace is on this server; `dagbok scheduler` makes one.");
+    Ok(Exit::Ok)
+}
+
+async fn delete(context: &Context, args: &DeleteNamespace) -> Outcome {
+    let nats = &context.config.nats;
+    let (connection, _) = wire::look(nats).await?;
+    let all = all(&connection).await?;
+    let Some(it) = all.iter().find(|it| it.name == args.name) else {
+        let failure =
+            Failure::new(Code::NotFound, format!("there is no namespace `{}`", args.name));
+        return Err(failure.next(there(&all)));
+    };
+    let services = services(nats, &it.name).await?;
+    if !services.is_empty() {
+        let what = format!("services live in the namespace `{}`: {}", it.name, services.join(", "));
+        return Err(Failure::new(Code::Refused, what)
+            .next("stop them; one that was killed counts for some thirty seconds more"));
+    }
+    let question = format!(
+        "Delete `{}` with {} records and {}? Nothing brings them back.",
+        it.name,
+        it.records,
+        bytes_text(it.bytes)
+    );
+    if !args.yes && !agreed("whether it shall be deleted", &question)? {
+        return Ok(Exit::Refused);
+    }
+    let deleted = connection.delete_namespace(it).await;
+    deleted.map_err(|error| Failure::from_error(Code::BrokerMisconfigured, &error))?;
+    if context.out.is_json() {
+        context.out.document(&json!({ "namespace": it.name, "streams": it.streams }));
+    } else {
+        context.out.line(&format!("{} is deleted", it.name));
+    }
+    Ok(Exit::Ok)
+}
+
+async fn all(connection: &Connection) -> Result<Vec<Namespace>, Failure> {
+    let found = connection.namespaces().await;
+    found.map_err(|error| Failure::from_error(Code::BrokerMisconfigured, &error))
+}
+
+/// Which namespaces there are, for somebody who named another.
+pub(crate) fn there(all: &[Namespace]) -> String {
+    if all.is_empty() {
+        return "the server has none; `dagbok scheduler` makes one".to_owned();
+    }
+    let names: Vec<String> = all.iter().map(|it| format!("`{}`", it.name)).collect();
+    format!("the server has {}", names.join(", "))
+}
+
+/// The services that show in the keyed state that they live.
+async fn services(nats: &Nats, namespace: &str) -> Result<Vec<String>, Failure> {
+    let nats = Nats { namespace: namespace.to_owned(), ..nats.clone() };
+    let (_, ports) = wire::look(&nats).await?;
+    // Of one that is not whole nothing can live: its services wait until it is.
+    let Ok(ports) = ports else { return Ok(Vec::new()) };
+    living(&ports).await.map_err(|error| Failure::from_error(Code::BrokerMisconfigured, &error))
+}
+
+async fn living(ports: &Ports) -> dagbok_runlog::PortResult<Vec<String>> {
+    let mut found = Vec::new();
+    for (key, _) in ports.state.list(LEASES).await? {
+        found.extend(key.strip_prefix(LEASES).map(str::to_owned));
+    }
+    match ports.state.list(PRESENCE_PREFIX).await?.len() {
+        0 => {}
+        1 => found.push("1 executor".to_owned()),
+        many => found.push(format!("{many} executors")),
+    }
+    if ports.state.get(PROCESSOR_PRESENCE).await?.is_some() {
+        found.push("processor".to_owned());
+    }
+    Ok(found)
+}
