@@ -47,7 +47,7 @@ pub(crate) use services::{
     TriggererArgs, UiArgs,
 };
 pub(crate) use tasks::{
-    Alone, ListTasks, Logs, MarkTask, NoteTask, TasksCommand, Why, WhyOf, WhyTask, Xcoms,
+    Alone, ListTasks, Logs, MarkTask, NoteTask, TasksCommand, Usage, Why, WhyOf, WhyTask, Xcoms,
 };
 
 use crate::exit::Exit;

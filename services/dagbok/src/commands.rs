@@ -87,6 +87,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Tasks(TasksCommand::Render(args)) => alone::render(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Test(args)) => alone::test(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Logs(args)) => tasks::logs(&plain()?, &args).await,
+        Command::Tasks(TasksCommand::Usage(args)) => tasks::usage(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Why(args)) => why::task(&plain()?, &args).await,
         Command::Tasks(TasksCommand::Xcoms(args)) => xcoms::show(&plain()?, &args).await,
         Command::Backfill(command) => backfill::run(&plain()?, &command).await,

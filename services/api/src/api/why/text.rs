@@ -295,9 +295,10 @@ pub(super) fn reason(it: &Reason) -> WhyReason {
         | Reason::MaxActiveTasks { .. }
         | Reason::MaxActiveTisPerDag { .. }
         | Reason::MaxActiveTisPerDagRun { .. } => of_room(it),
-        Reason::NoExecutor { .. } | Reason::ExecutorsFull { .. } | Reason::Offered { .. } => {
-            of_offer(it)
-        }
+        Reason::NoExecutor { .. }
+        | Reason::TooLarge { .. }
+        | Reason::ExecutorsFull { .. }
+        | Reason::Offered { .. } => of_offer(it),
         Reason::Upstream { rule, tasks, more } => {
             let what = match rule {
                 TriggerRule::AllSuccess => "upstream tasks are not done: ".to_owned(),
@@ -477,6 +478,16 @@ fn of_offer(it: &Reason) -> WhyReason {
             };
             let message = format!("no executor pulls from the queue {queue}{others}");
             WhyReason { name: Some(queue.to_string()), ..new("no_executor", message) }
+        }
+        Reason::TooLarge { queue, executors, lacks } => {
+            let who = match executors {
+                1 => "the executor that pulls".to_owned(),
+                executors => format!("any of the {executors} executors that pull"),
+            };
+            let message = format!(
+                "it asks for more than {who} from the queue {queue} could ever give: {lacks}"
+            );
+            WhyReason { name: Some(queue.to_string()), ..new("too_large", message) }
         }
         Reason::ExecutorsFull { queue, executors, before, holders } => {
             let line = match before {
