@@ -350,8 +350,16 @@ REFUSED = "python_callable=f, index_urls_from_connection_ids=['x']"
         ),
         ("a = EmptyOperator(task_id='a')\na >> a", 10, "a -> a"),
         ("@task.kubernetes\ndef f(): pass\nf()", 13, "@task.kubernetes is not supported yet: task `f`"),
-        ("EmptyOperator(task_id='t', executor_config={'memory': 'much'})", 11, "'much', which is no amount of memory"),
-        (f"def f(): pass\n{VENV}(task_id='t', {REFUSED})", 12, "index_urls_from_connection_ids is not supported yet"),
+        (
+            "EmptyOperator(task_id='t', executor_config={'memory': 'much'})",
+            11,
+            "'much', which is no amount of memory",
+        ),
+        (
+            f"def f(): pass\n{VENV}(task_id='t', {REFUSED})",
+            12,
+            "index_urls_from_connection_ids is not supported yet",
+        ),
         ("EmptyOperator(task_id='t', weight_rule='odd')", 11, "'odd'"),
         ("d.max_active_runs = -1", 10, "max_active_runs"),
     ],
@@ -379,7 +387,9 @@ def test_all_that_a_dag_can_not_have_is_told_at_once(folder: Folder) -> None:
                 PythonVirtualenvOperator(task_id=f't{i}', **refused)
         """
     )["message"]
-    assert "task `first`; index_urls_from_connection_ids is not supported yet: task `t0` (line 17); " in message
+    assert (
+        "task `first`; index_urls_from_connection_ids is not supported yet: task `t0` (line 17); " in message
+    )
     assert message.endswith("task `t8` (line 17); and 3 more")
 
 

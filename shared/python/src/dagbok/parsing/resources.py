@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagbok.exceptions import AirflowException
+
+if TYPE_CHECKING:
+    from dagbok.authoring.operator import BaseOperator
 
 Json = dict[str, Any]
 _UNITS = {
@@ -56,6 +59,25 @@ def asked_for(config: object, resources: object) -> Asked:
     if config:
         _read_config(_mapping("executor_config", config), asked)
     return asked
+
+
+def of_machine(task: BaseOperator) -> Json:
+    """Return what a task asks of the machine that it runs on, as fields of its spec."""
+    asked = asked_for(task.executor_config, task.resources).spec()
+    user = task.run_as_user
+    if not user:
+        return asked
+    if not isinstance(user, str):
+        raise AirflowException(f"run_as_user must be a user's name, not {type(user).__name__}")
+    return {**asked, "run_as_user": user}
+
+
+def ignored_of(task: BaseOperator) -> list[str]:
+    """Return what a task asks for in vain; nothing where it can't be read, which is its error already."""
+    try:
+        return asked_for(task.executor_config, task.resources).ignored
+    except AirflowException:
+        return []
 
 
 def _mapping(name: str, value: object) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ from dagbok.exceptions import AirflowException, ParamValidationError
 from dagbok.parsing.deadlines import deadlines, not_watched
 from dagbok.parsing.graph import AboutTask, effective_weights, topological
 from dagbok.parsing.notifiers import retry_email, told_of_failures
-from dagbok.parsing.resources import asked_for
+from dagbok.parsing.resources import ignored_of, of_machine
 from dagbok.parsing.watchers import watchers
 from dagbok.timezone import rfc3339
 from dagbok.tracebacks import safe_text
@@ -209,7 +209,7 @@ def _not_carried_out(dag: DAG) -> list[Json]:
     told = [{"what": _text(what), **_line(line)} for what in [*dag.ignored_arguments, *not_watched(dag)]]
     by_tasks: dict[str, Json] = {}
     for task in dag.tasks:
-        ignored = [*task.ignored_arguments, *_ignored_of_executor(task)]
+        ignored = [*task.ignored_arguments, *ignored_of(task)]
         if task.start_date and dag.start_date and task.start_date > dag.start_date:
             ignored.append("a start_date later than the DAG's is ignored")
         for what in ignored:
@@ -219,23 +219,6 @@ def _not_carried_out(dag: DAG) -> list[Json]:
                 site = _place(*task._site)[1]
                 by_tasks[what] = {"what": _text(what), "task_id": task.task_id, **_line(site)}
     return [*told, *by_tasks.values()]
-
-
-def _machine(task: BaseOperator) -> Json:
-    """Return what it asks of the machine that it runs on."""
-    asked = asked_for(task.executor_config, task.resources).spec()
-    if task.queue != DEFAULT_QUEUE:
-        asked["queue"] = _text(task.queue)
-    if task.run_as_user:
-        asked["run_as_user"] = _text(task.run_as_user)
-    return asked
-
-
-def _ignored_of_executor(task: BaseOperator) -> list[str]:
-    try:
-        return asked_for(task.executor_config, task.resources).ignored
-    except AirflowException:
-        return []  # it is the task's error already
 
 
 def _line(line: int) -> Json:
@@ -315,8 +298,9 @@ def _task(task: BaseOperator, place: dict[str, int], weight: int, dag_owner: str
     for name in ("max_active_tis_per_dag", "max_active_tis_per_dagrun"):
         if (most := getattr(task, name)) is not None:
             spec[name] = _count(name, most, least=1)
-    spec.update(_past(task))
-    spec.update(_machine(task))
+    spec.update(_past(task) | of_machine(task))
+    if task.queue != DEFAULT_QUEUE:
+        spec["queue"] = _text(task.queue)
     if weight != 1:
         spec["priority_weight"] = weight
     if task._said_owner and task._said_owner != dag_owner:
