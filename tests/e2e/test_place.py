@@ -97,6 +97,19 @@ with DAG("stay", **OPTIONS):
 )
 
 
+CROWD = (
+    HEAD
+    + """
+with DAG("crowd", **OPTIONS):
+    for n in range(12):
+        asks = {"cpu": 0.5 + n % 3 * 0.5, "resources": {"licence": n % 2}}
+        PythonOperator(task_id=f"t{n}", python_callable=time.sleep, op_args=[0.2], executor_config=asks)
+with DAG("large", **OPTIONS):
+    PythonOperator(task_id="t", python_callable=time.sleep, op_args=[0], executor_config={"cpu": 9})
+"""
+)
+
+
 @contextmanager
 def started(folder: Path, dag: str, before: Callable[[], None] | None = None, **env: str) -> Iterator[Standalone]:
     """An installation with one file, which looks at its tries each second."""
@@ -247,6 +260,40 @@ def test_what_a_killed_executor_left_is_removed_and_a_living_try_keeps_its_folde
         again = Path(json_of(said)["cwd"])
         wait_until("what was left is removed", lambda: not cwd.exists(), patience=60)
         assert (again / "scratch").exists()
+
+
+def test_no_more_is_given_out_than_there_is_and_the_log_shows_it(tmp_path: Path) -> None:
+    env = {
+        "DAGBOK__EXECUTOR__CPUS": "2",
+        "DAGBOK__EXECUTOR__RESOURCES": "{licence = 1}",
+        "DAGBOK__EXECUTOR__SLOTS": "12",
+    }
+    with started(tmp_path, CROWD, **env) as it:
+        it.wait_dag("crowd")
+        it.wait_dag("large")
+        it.trigger("large", "r1")
+        it.trigger("crowd", "r1")
+        assert it.api.wait_run("crowd", "r1") == "success"
+        [joined] = facts(it, "ExecutorJoined")
+        assert joined["resources"] == {"cpu_milli": 2000, "custom": {"licence": 1}}
+        [spec] = [fact["spec"] for fact in facts(it, "DagRegistered") if fact["spec"]["dag_id"] == "crowd"]
+        asks = {task["task_id"]: task["resources"] for task in spec["tasks"]}
+        used, most = {"cpu": 0, "licence": 0}, {"cpu": 0, "licence": 0}
+        for record in it.api.events():
+            for fact in record["facts"]:
+                sign = {"TryStarted": 1, "TrySucceeded": -1}.get(fact["type"])
+                if sign and record.get("dag_id") == "crowd":
+                    asked = asks[fact["task_id"]]
+                    used["cpu"] += sign * asked["cpu_milli"]
+                    used["licence"] += sign * asked.get("custom", {}).get("licence", 0)
+                    most = {name: max(most[name], used[name]) for name in used}
+        assert used == {"cpu": 0, "licence": 0}
+        assert most["cpu"] <= 2000
+        assert most["licence"] == 1
+        assert most["cpu"] > 1500, "as many as fit run at once"
+        why = it.cli.ok("why", "large", "r1", "t")
+        assert "asks for more than the executor that pulls from the queue default could ever give" in why
+        assert "9000m of CPU, where it has 2000m" in why
 
 
 def test_the_kernel_kills_the_try_and_not_the_executor(tmp_path: Path) -> None:
