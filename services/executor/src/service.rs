@@ -62,15 +62,7 @@ pub async fn run(
     let mut settings = settings;
     // Kept to the end: the socket goes with it.
     let lookup = Lookup::start(Arc::clone(&ports.signals), "an executor", shutdown.clone());
-    match &lookup {
-        Ok(lookup) => {
-            let socket = lookup.socket().display().to_string();
-            settings.env.insert(LOOKUP_VARIABLE.to_owned(), socket);
-        }
-        Err(error) => {
-            tracing::warn!(%error, "files can't ask for variables of the log while they are loaded");
-        }
-    }
+    tell_lookup(&lookup, &mut settings);
     let started = match settings.runner {
         Runner::Null => None,
         Runner::Python => {
@@ -121,6 +113,19 @@ pub async fn run(
     }
     drop(tokio::task::spawn_blocking(move || folder.tidy()).await);
     Ok(())
+}
+
+/// Has files find where to ask for variables while they are loaded.
+fn tell_lookup<E: std::fmt::Display>(lookup: &Result<Lookup, E>, settings: &mut ExecutorSettings) {
+    match lookup {
+        Ok(lookup) => {
+            let socket = lookup.socket().display().to_string();
+            settings.env.insert(LOOKUP_VARIABLE.to_owned(), socket);
+        }
+        Err(error) => {
+            tracing::warn!(%error, "files can't ask for variables of the log while they are loaded");
+        }
+    }
 }
 
 /// How tries are held to their limits here. Before any child is there: it would stay where it was.

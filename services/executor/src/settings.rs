@@ -128,7 +128,9 @@ impl ExecutorSettings {
 
     /// Whether one of this process' own variables reaches tries. Passwords of Dagbok's own never do.
     pub(crate) fn inherits(&self, name: &str) -> bool {
-        let is_secret = ["DAGBOK__NATS__", "DAGBOK__SECRETS__", "DAGBOK_NATS", "DAGBOK_SECRETS"].iter().any(|own| name.starts_with(own));
+        let is_secret = ["DAGBOK__NATS__", "DAGBOK__SECRETS__", "DAGBOK_NATS", "DAGBOK_SECRETS"]
+            .iter()
+            .any(|own| name.starts_with(own));
         let named = |one: &String| match one.strip_suffix('*') {
             Some(beginning) => name.starts_with(beginning),
             None => one == name,
