@@ -312,6 +312,47 @@ def test_the_kernel_kills_the_try_and_not_the_executor(tmp_path: Path) -> None:
             assert it.process.alive()
 
 
+def test_a_cgroup_holds_a_try_to_its_limit_and_ends_what_it_started(tmp_path: Path) -> None:
+    """Where version 2 can be had with the memory controller."""
+    root = next((at for at in ROOTS if "memory" in controllers(at)), None)
+    if root is None:
+        told = {str(at): " ".join(controllers(at)) or "nothing" for at in ROOTS}
+        pytest.skip(f"no cgroup version 2 with the memory controller is here: {told}")
+    (root / "cgroup.subtree_control").write_text("+memory +pids")
+    group = root / f"dagbok-test-{os.getpid()}"
+    group.mkdir()
+    try:
+        dag = HOG.replace("MOST", "600").replace("NAP", "0.001").replace("CONFIG", '{"memory": "200Mi"}')
+        join = lambda: (group / "cgroup.procs").write_text("0") and None  # noqa: E731
+        with started(tmp_path, dag, join) as it:
+            it.wait_dag("hog")
+            [executor] = it.api.get("/dagbok/executors")["executors"]
+            assert executor["isolation"].startswith("a cgroup for each try, which bounds memory")
+            it.trigger("hog", "r1")
+            assert it.api.wait_run("hog", "r1") == "failed"
+            [record] = facts(it, "TryFailed")
+            why = record["failure"]["out_of_memory"]
+            assert why["by"] == "limit"
+            assert why["limit_bytes"] == 200 << 20
+            assert why["peak_bytes"] <= 201 << 20
+            tries = next((group / "dagbok-tries").iterdir())
+            wait_until("its group is gone", lambda: not any(path.is_dir() for path in tries.iterdir()))
+    finally:
+        (group / "cgroup.kill").write_text("1")
+        for path in sorted(group.rglob("*"), reverse=True):
+            if path.is_dir():
+                path.rmdir()
+        group.rmdir()
+
+
+ROOTS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
+
+
+def controllers(root: Path) -> list[str]:
+    file = root / "cgroup.controllers"
+    return file.read_text().split() if file.exists() else []
+
+
 @contextmanager
 def memory_group(limit: int) -> Iterator[Path]:
     """A memory cgroup with a limit."""

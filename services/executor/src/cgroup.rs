@@ -142,12 +142,6 @@ impl Group {
         &self.path
     }
 
-    /// Kills all that is in it.
-    pub(crate) fn kill(&self) {
-        // Kernels before 5.14 have no such file: the zygote kills what it can find.
-        drop(write(&self.path, "cgroup.kill", "1"));
-    }
-
     /// The memory that it has now, in bytes.
     pub(crate) fn memory(&self) -> Option<u64> {
         self.number("memory.current")
@@ -175,15 +169,28 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.kill();
-        for _ in 0..REMOVALS {
-            match fs::remove_dir(&self.path) {
-                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => sleep(REMOVE_AGAIN),
-                _ => return,
-            }
+        let path = std::mem::take(&mut self.path);
+        // Kernels before 5.14 have no such file: the zygote has killed what it could find.
+        drop(write(&path, "cgroup.kill", "1"));
+        if is_busy(&path) {
+            // What was killed takes its time to be gone, and nobody is to wait for that.
+            std::thread::spawn(move || {
+                for _ in 0..REMOVALS {
+                    sleep(REMOVE_AGAIN);
+                    if !is_busy(&path) {
+                        return;
+                    }
+                }
+                let text = "a try's group does not go: something in it does not die";
+                tracing::warn!(group = %path.display(), "{text}");
+            });
         }
-        tracing::warn!(group = %self.path.display(), "a try's group does not go: something in it does not die");
     }
+}
+
+/// Removes a group; whether it can't be removed yet.
+fn is_busy(path: &Path) -> bool {
+    fs::remove_dir(path).is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
 }
 
 /// Whether an executor that is started here could have a cgroup for each try; otherwise why not. Changes nothing.
