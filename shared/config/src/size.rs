@@ -44,6 +44,7 @@ impl FromStr for Size {
             return whole.checked_mul(unit).map(Self).ok_or_else(form);
         }
         let figure: f64 = number.trim().parse().map_err(|_| form())?;
+        #[expect(clippy::cast_precision_loss, reason = "a unit has few digits")]
         let bytes = figure * unit as f64;
         if !(0.0..9e18).contains(&bytes) {
             return Err(form());

@@ -191,7 +191,7 @@ async fn last_try(api: &Api, run: &Run, task_id: &str, map_index: i32) -> Result
     let task: TaskInstance = api.get(&path, &[]).await?;
     if task.try_number == 0 {
         let state = task.state.unwrap_or_else(|| "not queued".to_owned());
-        let what = format!("the task `{}` has not been tried: it is {state}", task_id);
+        let what = format!("the task `{task_id}` has not been tried: it is {state}");
         return Err(Failure::new(Code::NotFound, what));
     }
     Ok(task.try_number)

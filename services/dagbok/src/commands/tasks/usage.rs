@@ -115,7 +115,7 @@ fn told(used: &TryUsageSeries) -> Vec<String> {
     let mut lines = vec![
         format!(
             "memory {}",
-            bars(&used.memory.iter().map(|bytes| *bytes as f64).collect::<Vec<_>>())
+            bars(&used.memory.iter().map(|bytes| float(*bytes)).collect::<Vec<_>>())
         ),
         format!("       {} {now}, {} {most}{limit}", mib(used.memory[last]), mib(used.peak_bytes)),
         format!("cpu    {}", bars(&cores)),
@@ -142,7 +142,7 @@ fn cores(used: &TryUsageSeries) -> Vec<f64> {
         .map(|(at, cpu)| {
             let took = at.saturating_sub(std::mem::replace(&mut before, *at)).max(1);
             let used = cpu.saturating_sub(std::mem::replace(&mut spent, *cpu));
-            used as f64 / 1_000.0 / took as f64
+            float(used) / 1_000.0 / float(took)
         })
         .collect()
 }
@@ -165,12 +165,17 @@ fn bars(values: &[f64]) -> String {
         .collect()
 }
 
+#[expect(clippy::cast_precision_loss, reason = "it is shown with one place behind the point")]
+const fn float(figure: u64) -> f64 {
+    figure as f64
+}
+
 fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / 1_048_576.0)
+    format!("{:.1} MiB", float(bytes) / 1_048_576.0)
 }
 
 fn seconds(us: u64) -> String {
-    format!("{:.1} s", us as f64 / 1e6)
+    format!("{:.1} s", float(us) / 1e6)
 }
 
 #[cfg(test)]
